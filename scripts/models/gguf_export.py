@@ -1,0 +1,282 @@
+#!/usr/bin/env python3
+"""Write a Hugging Face Qwen2, Qwen2.5 or Qwen3 causal language model as GGUF.
+
+The `gguf` package does the container and the quantization; this file knows the names: which
+metadata keys and tensor names a GGUF reader (llama.cpp, candle, qwen-queue) expects.
+
+    from gguf_export import export, with_stored_weights
+    export(model, tokenizer, "model.gguf", weight_type="Q8_0", chat_template=template)
+
+Qwen rotates halves (NEOX rope), so the query and key weights are stored as they are, unpermuted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator
+
+import gguf
+import numpy as np
+import torch
+from gguf import GGMLQuantizationType as WeightType
+from gguf import LlamaFileType, TokenType
+from tokenizers import Tokenizer
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+ARCHITECTURES = ("qwen2", "qwen3")
+
+# What `gguf` can quantize in Python. K-quants are not among them.
+FILE_TYPES: dict[str, LlamaFileType] = {
+    "F32": LlamaFileType.ALL_F32,
+    "F16": LlamaFileType.MOSTLY_F16,
+    "BF16": LlamaFileType.MOSTLY_BF16,
+    "Q8_0": LlamaFileType.MOSTLY_Q8_0,
+    "Q5_1": LlamaFileType.MOSTLY_Q5_1,
+    "Q5_0": LlamaFileType.MOSTLY_Q5_0,
+    "Q4_1": LlamaFileType.MOSTLY_Q4_1,
+    "Q4_0": LlamaFileType.MOSTLY_Q4_0,
+}
+
+MODEL_TENSORS = {
+    "model.embed_tokens.weight": "token_embd.weight",
+    "model.norm.weight": "output_norm.weight",
+    "lm_head.weight": "output.weight",
+}
+LAYER_TENSORS = {
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+
+
+def export(
+    model: PreTrainedModel,
+    tokenizer: Tokenizer | PreTrainedTokenizerFast,
+    path: str | Path,
+    *,
+    weight_type: str = "F16",
+    embedding_type: str | None = None,
+    chat_template: str | None = None,
+    name: str = "qwen",
+    eos: str = "<|im_end|>",
+    bos: str = "<|endoftext|>",
+    pad: str = "<|endoftext|>",
+) -> None:
+    """Write `model` and `tokenizer` to `path`.
+
+    `weight_type` (a key of `FILE_TYPES`) applies to matrices; norms and biases stay F32.
+    `embedding_type` overrides it for the token embedding and the output head, which suffer most
+    from few bits. `chat_template` defaults to the tokenizer's own, if it has one.
+    """
+    arch = model.config.model_type
+    if arch not in ARCHITECTURES:
+        raise ValueError(f"model type {arch!r} is not one of {', '.join(ARCHITECTURES)}")
+    if chat_template is None:
+        chat_template = getattr(tokenizer, "chat_template", None)
+
+    writer = gguf.GGUFWriter(str(path), arch)
+    writer.add_name(name)
+    writer.add_file_type(FILE_TYPES[weight_type])
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    _add_hyperparameters(writer, model)
+    _add_vocabulary(writer, Vocabulary.of(tokenizer, model.config.vocab_size), eos, bos, pad)
+    if chat_template is not None:
+        writer.add_chat_template(chat_template)
+    for tensor in stored_tensors(model, weight_type, embedding_type):
+        writer.add_tensor(tensor.gguf_name, tensor.data, raw_dtype=tensor.type)
+
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def with_stored_weights(
+    model: PreTrainedModel, weight_type: str, embedding_type: str | None = None
+) -> PreTrainedModel:
+    """A float32 copy of `model` that holds exactly the weights `export` stores.
+
+    Running it in transformers gives the reference for an engine that reads the file.
+    """
+    reference = copy.deepcopy(model).float()
+    parameters = dict(reference.named_parameters())
+    with torch.no_grad():
+        for tensor in stored_tensors(model, weight_type, embedding_type):
+            parameters[tensor.hf_name].copy_(torch.from_numpy(tensor.dequantized()))
+    return reference
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A weight as it lies in the file."""
+
+    hf_name: str
+    gguf_name: str
+    type: WeightType
+    data: np.ndarray
+
+    def dequantized(self) -> np.ndarray:
+        """The float32 values that a reader of the file gets."""
+        return np.array(gguf.dequantize(self.data, self.type), dtype=np.float32)
+
+
+def stored_tensors(
+    model: PreTrainedModel, weight_type: str, embedding_type: str | None = None
+) -> Iterator[StoredTensor]:
+    """The tensors of `model` in file order, in the types they are stored in."""
+    matrix_type = WeightType[weight_type]
+    table_type = WeightType[embedding_type or weight_type]
+    tied = model.config.tie_word_embeddings
+    for hf_name, parameter in model.state_dict().items():
+        if tied and hf_name == "lm_head.weight":
+            continue
+        values = parameter.detach().float().cpu().contiguous().numpy()
+        if values.ndim == 1:
+            stored = WeightType.F32
+        elif hf_name in ("model.embed_tokens.weight", "lm_head.weight"):
+            stored = table_type
+        else:
+            stored = matrix_type
+        block = gguf.GGML_QUANT_SIZES[stored][0]
+        if values.shape[-1] % block != 0:
+            raise ValueError(
+                f"{hf_name}: rows of {values.shape[-1]} are not a multiple of the "
+                f"{block} values in a block of {stored.name}"
+            )
+        yield StoredTensor(hf_name, gguf_name(hf_name), stored, gguf.quantize(values, stored))
+
+
+def gguf_name(hf_name: str) -> str:
+    """`model.layers.3.self_attn.q_proj.bias` -> `blk.3.attn_q.bias`."""
+    if hf_name in MODEL_TENSORS:
+        return MODEL_TENSORS[hf_name]
+    layer, _, rest = hf_name.removeprefix("model.layers.").partition(".")
+    module, _, kind = rest.rpartition(".")
+    if not layer.isdigit() or module not in LAYER_TENSORS:
+        raise ValueError(f"no GGUF name is known for {hf_name}")
+    return f"blk.{layer}.{LAYER_TENSORS[module]}.{kind}"
+
+
+def _add_hyperparameters(writer: gguf.GGUFWriter, model: PreTrainedModel) -> None:
+    config = model.config
+    rope = config.rope_parameters
+    if rope.get("rope_type", "default") != "default":
+        raise ValueError(f"rope type {rope['rope_type']!r} is not supported")
+    if getattr(config, "use_sliding_window", False):
+        raise ValueError("sliding-window attention is not supported")
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_key_length(head_dim)
+    writer.add_value_length(head_dim)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(rope["rope_theta"])
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A byte-level BPE tokenizer in the form GGUF keeps it: parallel lists indexed by token id."""
+
+    tokens: list[str]
+    types: list[TokenType]
+    merges: list[str]
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer | PreTrainedTokenizerFast, size: int) -> Vocabulary:
+        """Read `tokenizer`, filling up to the model's `size` rows with unused tokens."""
+        backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+        state = json.loads(backend.to_str())
+        bpe = state["model"]
+        if bpe["type"] != "BPE":
+            raise ValueError(f"tokenizer model {bpe['type']!r} is not BPE")
+        if bpe["vocab"] and max(bpe["vocab"].values()) >= size:
+            raise ValueError(f"the tokenizer has ids beyond the model's {size} rows")
+
+        tokens = [f"[PAD{id}]" for id in range(size)]
+        types = [TokenType.UNUSED] * size
+        for token, id in bpe["vocab"].items():
+            tokens[id], types[id] = token, TokenType.NORMAL
+        for added in state["added_tokens"]:
+            if added["id"] >= size:
+                raise ValueError(f"token {added['content']!r} is beyond the model's {size} rows")
+            tokens[added["id"]] = added["content"]
+            types[added["id"]] = _added_token_type(added["content"], added["special"])
+        # tokenizers writes merges as pairs; older files hold them joined already.
+        merges = [m if isinstance(m, str) else " ".join(m) for m in bpe["merges"]]
+        return cls(tokens, types, merges)
+
+    def id(self, token: str) -> int:
+        try:
+            return self.tokens.index(token)
+        except ValueError:
+            raise ValueError(f"the vocabulary has no token {token!r}") from None
+
+
+def _added_token_type(content: str, special: bool) -> TokenType:
+    """`<|im_end|>` steers the model (control); `<think>` is text a user may see (user-defined)."""
+    if special or (content.startswith("<|") and content.endswith("|>")):
+        return TokenType.CONTROL
+    return TokenType.USER_DEFINED
+
+
+def _add_vocabulary(
+    writer: gguf.GGUFWriter, vocabulary: Vocabulary, eos: str, bos: str, pad: str
+) -> None:
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(vocabulary.tokens)
+    writer.add_token_types(vocabulary.types)
+    writer.add_token_merges(vocabulary.merges)
+    writer.add_eos_token_id(vocabulary.id(eos))
+    writer.add_bos_token_id(vocabulary.id(bos))
+    writer.add_pad_token_id(vocabulary.id(pad))
+    writer.add_add_bos_token(False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write a saved Hugging Face Qwen model as GGUF.")
+    parser.add_argument("model", type=Path, help="folder with config.json, weights and tokenizer")
+    parser.add_argument("output", type=Path, help="the .gguf file to write")
+    parser.add_argument("--type", default="F16", choices=FILE_TYPES, help="type of the matrices")
+    parser.add_argument(
+        "--embedding-type",
+        choices=FILE_TYPES,
+        help="type of the token embedding and the output head (default: as --type)",
+    )
+    parser.add_argument("--name", default="qwen", help="general.name in the file")
+    args = parser.parse_args()
+
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.set_num_threads(1)
+    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    export(
+        model,
+        tokenizer,
+        args.output,
+        weight_type=args.type,
+        embedding_type=args.embedding_type,
+        name=args.name,
+    )
+
+
+if __name__ == "__main__":
+    main()
