@@ -1,0 +1,139 @@
+//! What callers say to the engine and hear from it. No tensor appears here.
+
+use std::time::{Duration, Instant};
+
+/// One generation to run.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What the model reads.
+    pub input: Input,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// At most this many tokens are generated; at least 1.
+    pub max_tokens: usize,
+    /// Generation ends before the first of these texts; the text itself is not returned.
+    pub stop: Vec<String>,
+    /// Generation ends here, whatever it has.
+    pub deadline: Option<Instant>,
+}
+
+/// What the model reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Goes through the model's chat template.
+    Chat(Vec<Message>),
+    /// Tokenized as it stands; special tokens in the text count as such.
+    Text(String),
+    /// Goes to the model as it is.
+    Tokens(Vec<u32>),
+}
+
+/// One turn of a conversation, in the words of the chat template.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Message {
+    /// `system`, `user`, `assistant` or `tool`.
+    pub role: String,
+    /// What is said.
+    pub content: String,
+}
+
+/// How tokens are drawn: temperature, then top_k, then top_p.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    /// 0 is greedy.
+    pub temperature: f32,
+    /// Keep the likeliest tokens that together reach this probability; 1 keeps all.
+    pub top_p: f32,
+    /// Keep this many likeliest tokens.
+    pub top_k: Option<usize>,
+    /// Same seed and prompt, same answer.
+    pub seed: Option<u64>,
+}
+
+/// A step of a running generation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// Text of one or more tokens; never splits a character. May be empty only in tests.
+    Text(String),
+    /// The end; nothing follows.
+    Finished(Finished),
+    /// The end; nothing follows.
+    Failed(GenerateError),
+}
+
+/// How a generation ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    /// Why.
+    pub reason: StopReason,
+    /// Tokens read.
+    pub prompt_tokens: usize,
+    /// Tokens generated, the end-of-turn token not counted.
+    pub completion_tokens: usize,
+    /// From admission to the first token.
+    pub prefill: Duration,
+    /// From the first token to the last.
+    pub decode: Duration,
+}
+
+/// Why a generation stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// The model ended its turn.
+    EndOfTurn,
+    /// A stop string was met.
+    StopString,
+    /// `max_tokens` or the context was used up.
+    Length,
+    /// The caller cancelled, or dropped the [`Generation`](crate::Generation).
+    Cancelled,
+    /// The deadline passed.
+    Deadline,
+}
+
+/// Why a generation could not run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GenerateError {
+    /// The prompt leaves no room for an answer.
+    #[error(
+        "the prompt has {prompt_tokens} tokens, the model's context holds {context_length}, answer \
+         included: shorten the prompt"
+    )]
+    ContextLengthExceeded {
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
+        /// What fits.
+        context_length: usize,
+    },
+    /// The request makes no sense to this model (empty input, token out of range, template refusal).
+    #[error("{0}")]
+    InvalidRequest(String),
+    /// Memory ran out; less load may help.
+    #[error("out of memory: {0}")]
+    OutOfMemory(String),
+    /// The computation failed.
+    #[error("the engine failed: {0}")]
+    Compute(String),
+    /// The engine has stopped and takes nothing more.
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+/// What was loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// `general.architecture`: `qwen2` or `qwen3`.
+    pub architecture: String,
+    /// `general.name`, if the file has one.
+    pub name: Option<String>,
+    /// The commonest weight format by bytes, e.g. `Q4_K`.
+    pub quantization: String,
+    /// How many weights.
+    pub parameters: u64,
+    /// Prompt and answer together, in tokens.
+    pub context_length: usize,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// How many sequences run at once.
+    pub max_batch: usize,
+}

@@ -1,0 +1,2 @@
+//! # engine: what computes (being written)
+pub mod api;

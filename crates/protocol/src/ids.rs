@@ -1,0 +1,218 @@
+//! Newtypes, so that a worker's id can never stand where a task's id is meant.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The text is not an id of the kind that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{given}' is not a valid {kind}: expected a UUID such as 0192f0c1-2345-7abc-8def-0123456789ab"
+)]
+pub struct InvalidId {
+    /// What the text should have been, e.g. `task_id`.
+    pub kind: &'static str,
+    /// The text, cut to 64 characters.
+    pub given: String,
+}
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $new:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A fresh id, unique everywhere.
+            #[allow(clippy::new_without_default)] // a default that differs on every call misleads
+            pub fn new() -> Self {
+                Self($new)
+            }
+
+            /// The UUID inside.
+            pub fn as_uuid(&self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Uuid::try_parse(text).map(Self).map_err(|_| InvalidId {
+                    kind: $kind,
+                    given: text.chars().take(64).collect(),
+                })
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// Names one task for ever. UUIDv7, so ids sort by the time of submission.
+    TaskId,
+    "task_id",
+    Uuid::now_v7()
+);
+
+uuid_id!(
+    /// Names one run of one worker process: fresh at every boot, never reused, so that a restarted
+    /// worker can't be taken for its dead predecessor.
+    WorkerId,
+    "worker_id",
+    Uuid::new_v4()
+);
+
+/// The owner of an API key. Derived from the key's hash, so it can be stored and logged safely.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TenantId(String);
+
+impl TenantId {
+    /// Wraps a tenant's name; the gateway derives it from the key's hash.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a task asks for and a worker serves, e.g. `demo` or `Qwen/Qwen3-4B-GGUF:Q4_K_M`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ModelId(String);
+
+impl ModelId {
+    /// Wraps a model's public name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// The public name of what `MODEL_NAME` points at: a hub repository (with its optional
+    /// `:quant`) and `demo` keep their name, a path to a file is known by its stem.
+    pub fn from_source(source: &str) -> Self {
+        let is_path = source.ends_with(".gguf") || source.starts_with(['/', '.', '~']);
+        if !is_path {
+            return Self::new(source);
+        }
+        let file = source.rsplit(['/', '\\']).next().unwrap_or(source);
+        Self::new(file.strip_suffix(".gguf").unwrap_or(file))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ModelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One delivery of a task to a worker, counted from 1. Together with [`WorkerId`] it fences: only
+/// the holder of the current (worker, attempt) may renew, finish or release a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Attempt(u32);
+
+impl Attempt {
+    /// The first delivery.
+    pub const FIRST: Self = Self(1);
+
+    /// The `n`-th delivery; 0 means that none has happened yet.
+    pub const fn new(n: u32) -> Self {
+        Self(n)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number of an [`Event`](crate::Event) within its task, from 1 without gaps. 0 stands before
+/// the first, so `events after 0` are all.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct EventSeq(u64);
+
+impl EventSeq {
+    /// Before the first event.
+    pub const START: Self = Self(0);
+
+    /// The `n`-th event.
+    pub const fn new(n: u64) -> Self {
+        Self(n)
+    }
+
+    /// Its number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for EventSeq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn task_ids_sort_by_time_and_round_trip() {
+        let (first, second) = (TaskId::new(), TaskId::new());
+        assert!(first < second);
+        assert_eq!(first.to_string().parse::<TaskId>().unwrap(), first);
+    }
+
+    #[test]
+    fn a_malformed_id_is_refused_with_a_bounded_echo() {
+        let error = "x".repeat(1000).parse::<TaskId>().unwrap_err();
+        assert_eq!(error.kind, "task_id");
+        assert_eq!(error.given.len(), 64);
+    }
+
+    #[test]
+    fn a_models_name_comes_from_its_source() {
+        for (source, name) in [
+            ("demo", "demo"),
+            ("Qwen/Qwen3-4B-GGUF:Q4_K_M", "Qwen/Qwen3-4B-GGUF:Q4_K_M"),
+            ("/models/tiny.gguf", "tiny"),
+            ("./models/a.b.gguf", "a.b"),
+            ("qwen3.gguf", "qwen3"),
+        ] {
+            assert_eq!(ModelId::from_source(source).as_str(), name);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! # protocol: what travels
+//!
+//! The words that gateway, queue and worker share, and nothing else: serde types without I/O and
+//! without a framework. If two processes must agree on it, it stands here.
+//!
+//! ## Layout
+//!
+//! | module      | what it holds |
+//! |-------------|---------------|
+//! | [`ids`]     | newtypes: [`TaskId`], [`TenantId`], [`WorkerId`], [`ModelId`], [`Attempt`], [`EventSeq`] |
+//! | [`time`]    | [`Timestamp`], milliseconds since the Unix epoch on the **broker's** clock |
+//! | [`task`]    | [`Task`], what a client asked for: prompt, [`GenerationParams`], lane, limits |
+//! | [`state`]   | [`TaskState`] and which moves are legal |
+//! | [`outcome`] | [`Outcome`], the one recorded end of a task; [`TaskError`] and its [`ErrorType`]s |
+//! | [`snapshot`]| [`TaskSnapshot`], what the broker knows of a task now; [`Metrics`] derive from it |
+//! | [`event`]   | [`Event`], a numbered step in a task's life |
+//! | [`worker`]  | [`WorkerReport`], what a worker says of itself |
+//! | [`record`]  | the versioned envelope of everything stored |
+//!
+//! ## Data flow
+//!
+//! ```text
+//! client ──JSON──▶ gateway ──Task──▶ queue ──Task──▶ worker ──Outcome──▶ queue ──TaskSnapshot──▶ gateway
+//!                                      └────────── Event, Event, Event … ──────────────────────▶ readers
+//! ```
+//!
+//! A state only moves forward: `queued → processing → completed | failed | cancelled`; a retry goes
+//! `processing → queued` with the next [`Attempt`].
+
+pub mod event;
+pub mod ids;
+pub mod outcome;
+pub mod record;
+pub mod snapshot;
+pub mod state;
+pub mod task;
+pub mod time;
+pub mod worker;
+
+pub use event::{Event, EventBody};
+pub use ids::{Attempt, EventSeq, InvalidId, ModelId, TaskId, TenantId, WorkerId};
+pub use outcome::{Completion, ErrorType, FinishReason, Outcome, TaskError, Usage};
+pub use record::RecordError;
+pub use snapshot::{Metrics, TaskSnapshot};
+pub use state::TaskState;
+pub use task::{ChatMessage, GenerationParams, Lane, Prompt, Role, Task};
+pub use time::Timestamp;
+pub use worker::{WorkerReport, WorkerStatus};

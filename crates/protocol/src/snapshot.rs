@@ -1,0 +1,103 @@
+//! What the broker knows of a task at one moment, and the metrics that follow from it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Attempt, Outcome, Task, TaskState, Timestamp, Usage, WorkerId};
+
+/// A task as it stands now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskSnapshot {
+    /// What was asked.
+    pub task: Task,
+    /// Where it is.
+    pub state: TaskState,
+    /// The latest delivery; 0 while none has happened.
+    pub attempt: Attempt,
+    /// Who holds or held the latest delivery.
+    pub worker: Option<WorkerId>,
+    /// Whether its owner asked to cancel it and the worker has yet to stop.
+    pub cancel_requested: bool,
+    /// When it was accepted.
+    pub submitted_at: Timestamp,
+    /// When its latest delivery began.
+    pub started_at: Option<Timestamp>,
+    /// When its outcome was recorded.
+    pub finished_at: Option<Timestamp>,
+    /// Its end, once it has one.
+    pub outcome: Option<Outcome>,
+}
+
+impl TaskSnapshot {
+    /// How long it waited and computed; none until it has ended.
+    pub fn metrics(&self) -> Option<Metrics> {
+        let (finished, outcome) = (self.finished_at?, self.outcome.as_ref()?);
+        Some(Metrics::new(self.submitted_at, self.started_at, finished, outcome.usage()))
+    }
+}
+
+/// The six figures of a finished task. Times are seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// From acceptance to the start of the attempt that ended it.
+    pub queue_wait_time: f64,
+    /// From that start to the outcome.
+    pub processing_time: f64,
+    /// From acceptance to the outcome: the sum of the two.
+    pub total_time: f64,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Tokens generated.
+    pub completion_tokens: u32,
+    /// `completion_tokens / processing_time`; 0 when nothing was generated.
+    pub tokens_per_second: f64,
+}
+
+impl Metrics {
+    /// Derives the figures from the broker's three instants. A task that ended without a worker
+    /// (`started` is none) spent its whole life waiting.
+    pub fn new(
+        submitted: Timestamp,
+        started: Option<Timestamp>,
+        finished: Timestamp,
+        usage: Usage,
+    ) -> Self {
+        let started = started.unwrap_or(finished);
+        let queue_wait_time = started.seconds_since(submitted);
+        let processing_time = finished.seconds_since(started);
+        let tokens = f64::from(usage.completion_tokens);
+        // A task that ended within the clock's millisecond still took some of it.
+        let tokens_per_second = tokens / processing_time.max(0.001);
+        Self {
+            queue_wait_time,
+            processing_time,
+            total_time: queue_wait_time + processing_time,
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+            tokens_per_second,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figures_of_the_log_contract() {
+        let at = Timestamp::from_millis;
+        let usage = Usage { prompt_tokens: 50, completion_tokens: 200 };
+        let metrics = Metrics::new(at(1_000), Some(at(3_300)), at(9_100), usage);
+        assert_eq!(metrics.queue_wait_time, 2.3);
+        assert_eq!(metrics.processing_time, 5.8);
+        assert!((metrics.total_time - 8.1).abs() < 1e-9);
+        assert_eq!(format!("{:.2}", metrics.tokens_per_second), "34.48");
+    }
+
+    #[test]
+    fn a_task_that_never_ran_only_waited() {
+        let at = Timestamp::from_millis;
+        let metrics = Metrics::new(at(0), None, at(1_500), Usage::default());
+        assert_eq!((metrics.queue_wait_time, metrics.processing_time), (1.5, 0.0));
+        assert_eq!(metrics.tokens_per_second, 0.0);
+    }
+}
