@@ -15,9 +15,9 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
 
 import gguf
 import numpy as np

@@ -1,0 +1,369 @@
+#!/usr/bin/env python3
+"""Write tiny random Qwen models with the logits and greedy tokens transformers gives for them.
+
+Each model is drawn from a seed. Many seeds are tried, and the one is kept whose greedy tokens
+are the least likely to flip: the smallest gap between the best and the second-best logit, over
+every greedy step of every prompt, is the widest found. The chosen seeds stand in `SEEDS`;
+`--search N` looks for better ones.
+
+`--sensitivity` prints how far the logits move when one detail of the architecture is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import (
+    AutoModelForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen3Config,
+)
+from transformers.models.qwen2 import modeling_qwen2
+from transformers.models.qwen3 import modeling_qwen3
+
+import fixture_tokenizer
+from fixture_tokenizer import VOCAB_SIZE
+from gguf_export import export, with_stored_weights
+
+HERE = Path(__file__).resolve().parent
+FIXTURES = HERE.parents[1] / "crates" / "engine" / "tests" / "fixtures"
+CHAT_TEMPLATE = HERE / "chat_template.jinja"
+
+GREEDY_TOKENS = 64
+# `medium` and `long` each cross a KV page or prompt chunk (32, 128). All logits of the long prompt
+# are stored for F32 only; elsewhere its last row has to do.
+PROMPT_LENGTHS = {"one": 1, "short": 7, "medium": 33, "long": 130}
+
+SHAPE = dict(
+    vocab_size=VOCAB_SIZE,
+    hidden_size=64,
+    intermediate_size=96,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=1024,
+    attn_implementation="eager",
+)
+
+
+def rope(theta: float) -> dict[str, object]:
+    return {"rope_type": "default", "rope_theta": theta}
+
+
+@dataclass(frozen=True)
+class Family:
+    """One architecture: its config and the weight types its fixtures come in."""
+
+    config: PreTrainedConfig
+    types: tuple[str, ...] = ("F32", "F16")
+
+
+FAMILIES = {
+    "qwen2": Family(
+        Qwen2Config(**SHAPE, tie_word_embeddings=True, rope_parameters=rope(1e6)),
+    ),
+    # A theta that no reader takes for a default.
+    "qwen2.5": Family(
+        Qwen2Config(**SHAPE, tie_word_embeddings=False, rope_parameters=rope(5e4)),
+    ),
+    # Four heads of 32 on a hidden size of 64: head_dim has to be read, not computed.
+    "qwen3": Family(
+        Qwen3Config(**SHAPE, head_dim=32, tie_word_embeddings=True, rope_parameters=rope(1e6)),
+        types=("F32", "F16", "Q8_0", "Q4_0"),
+    ),
+}
+
+SEEDS = {"qwen2": 1662, "qwen2.5": 1460, "qwen3": 1606}
+
+
+def build(family: Family, seed: int) -> PreTrainedModel:
+    """A random model whose every part matters: biases and norm weights are far from 0 and 1."""
+    generator = torch.Generator().manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(family.config, dtype=torch.float32).eval()
+
+    def normal(parameter: nn.Parameter, std: float) -> None:
+        parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
+
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            fan_in = parameter.shape[-1]
+            if name.endswith(("q_norm.weight", "k_norm.weight")):
+                parameter.copy_(0.25 + 0.75 * torch.rand(parameter.shape, generator=generator))
+            elif name.endswith("norm.weight"):
+                parameter.copy_(0.5 + 1.5 * torch.rand(parameter.shape, generator=generator))
+            elif name.endswith(".bias"):
+                normal(parameter, 0.5)
+            elif name.endswith(("embed_tokens.weight", "lm_head.weight")):
+                normal(parameter, 0.4)
+            elif name.endswith(("q_proj.weight", "k_proj.weight")):
+                # Attention that chooses, but not so sharply that rounding errors grow.
+                normal(parameter, fan_in**-0.5)
+            else:
+                # Attention and MLP add more to the stream than the embedding put there, so that
+                # a tied head does not just repeat the last token.
+                normal(parameter, 2 * fan_in**-0.5)
+    return model
+
+
+def prompts() -> dict[str, list[int]]:
+    """Random ids over the whole vocabulary, special tokens included."""
+    random = np.random.default_rng(1)
+    return {
+        name: random.integers(0, VOCAB_SIZE, length).tolist()
+        for name, length in PROMPT_LENGTHS.items()
+    }
+
+
+@dataclass
+class Reference:
+    """What transformers says about one prompt."""
+
+    tokens: list[int]
+    logits: np.ndarray  # [prompt tokens, vocabulary]
+    greedy: list[int] = field(default_factory=list)
+    smallest_gap: float = float("inf")
+
+
+@torch.no_grad()
+def prompt_logits(model: PreTrainedModel, tokens: list[int]) -> np.ndarray:
+    return model(torch.tensor([tokens]), use_cache=False).logits[0].numpy()
+
+
+@torch.no_grad()
+def reference(model: PreTrainedModel, tokens: list[int], give_up_below: float = 0.0) -> Reference:
+    """Logits of the prompt, then greedy tokens; no token ends the text.
+
+    Stops early once a gap is smaller than `give_up_below`.
+    """
+    output = model(torch.tensor([tokens]), use_cache=True)
+    result = Reference(tokens, output.logits[0].numpy())
+    while True:
+        best, second = output.logits[0, -1].topk(2).values.tolist()
+        result.smallest_gap = min(result.smallest_gap, best - second)
+        result.greedy.append(int(output.logits[0, -1].argmax()))
+        if len(result.greedy) == GREEDY_TOKENS or result.smallest_gap < give_up_below:
+            return result
+        output = model(
+            torch.tensor([result.greedy[-1:]]),
+            past_key_values=output.past_key_values,
+            use_cache=True,
+        )
+
+
+def search(family: Family, seeds: int) -> tuple[int, float]:
+    """The seed with the widest smallest gap among those whose greedy texts keep changing."""
+    best_seed, best_gap = -1, 0.0
+    for seed in range(seeds):
+        model = build(family, seed)
+        gap, distinct = float("inf"), GREEDY_TOKENS
+        # F16 reads almost the same text; its gaps count as well.
+        for weights in (model, with_stored_weights(model, "F16")):
+            for tokens in prompts().values():
+                result = reference(weights, tokens, give_up_below=best_gap)
+                gap = min(gap, result.smallest_gap)
+                distinct = min(distinct, len(set(result.greedy)))
+                if gap < best_gap or distinct < GREEDY_TOKENS // 3:
+                    break
+            if gap < best_gap or distinct < GREEDY_TOKENS // 3:
+                break
+        else:
+            best_seed, best_gap = seed, gap
+            print(f"  seed {seed}: gap {gap:.4f}, {distinct} distinct tokens", flush=True)
+    return best_seed, best_gap
+
+
+def write(name: str, weight_type: str, folder: Path) -> None:
+    """`<name>-<type>.gguf`, `.json` and `.logits.f32` under `folder/<name>`."""
+    model = build(FAMILIES[name], SEEDS[name])
+    stem = f"{name}-{weight_type.lower()}"
+    folder = folder / name
+    folder.mkdir(parents=True, exist_ok=True)
+    export(
+        model,
+        fixture_tokenizer.tokenizer(),
+        folder / f"{stem}.gguf",
+        weight_type=weight_type,
+        chat_template=CHAT_TEMPLATE.read_text(encoding="utf-8"),
+        name=f"tiny random {name}",
+    )
+
+    exact = with_stored_weights(model, weight_type)
+    entries, rows, stored = [], [], 0
+    for prompt, tokens in prompts().items():
+        result = reference(exact, tokens)
+        whole = prompt != "long" or weight_type == "F32"
+        first = 0 if whole else len(tokens) - 1
+        rows.append(result.logits[first:])
+        entries.append(
+            {
+                "name": prompt,
+                "tokens": tokens,
+                "first_position": first,
+                "first_row": stored,
+                "greedy": result.greedy,
+                "smallest_gap": round(result.smallest_gap, 6),
+            }
+        )
+        stored += len(tokens) - first
+    np.concatenate(rows).astype("<f4").tofile(folder / f"{stem}.logits.f32")
+    description = {
+        "model": f"{stem}.gguf",
+        "logits": f"{stem}.logits.f32",
+        "vocab_size": VOCAB_SIZE,
+        "rows": stored,
+        "prompts": entries,
+    }
+    (folder / f"{stem}.json").write_text(compact_json(description), encoding="utf-8")
+    check_readable(folder / f"{stem}.gguf", exact)
+    gaps = ", ".join(f"{e['name']} {e['smallest_gap']:.3f}" for e in entries)
+    print(f"{stem}: smallest gaps {gaps}")
+
+
+def compact_json(description: dict) -> str:
+    """JSON with one prompt a line."""
+    lines = ",\n".join("    " + json.dumps(entry) for entry in description.pop("prompts"))
+    head = json.dumps(description, indent=2).removesuffix("\n}")
+    return f'{head},\n  "prompts": [\n{lines}\n  ]\n}}\n'
+
+
+def check_readable(path: Path, exact: PreTrainedModel) -> None:
+    """transformers' own GGUF reader has to see the same weights.
+
+    It gets the config from here: it does not read `attention.key_length`.
+    """
+    read = AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, config=exact.config, dtype=torch.float32
+    ).eval()
+    tokens = prompts()["medium"]
+    difference = np.abs(prompt_logits(read, tokens) - prompt_logits(exact, tokens)).max()
+    if difference > 1e-4:
+        raise SystemExit(f"{path.name}: read back, its logits differ by {difference}")
+
+
+# How wrong is wrong: each mistake an engine could make, made on purpose.
+
+
+@contextmanager
+def swapped(module: object, name: str, wrong: Callable) -> Iterator[None]:
+    with mock.patch.object(module, name, wrong):
+        yield
+
+
+def interleaved_rope(q, k, cos, sin, unsqueeze_dim=1):
+    """GPT-J's pairing: neighbours (0,1), (2,3) instead of halves."""
+    half = cos.shape[-1] // 2
+    cos, sin = (t[..., :half].repeat_interleave(2, -1).unsqueeze(unsqueeze_dim) for t in (cos, sin))
+
+    def turned(x):
+        return torch.stack((-x[..., 1::2], x[..., ::2]), -1).flatten(-2)
+
+    return q * cos + turned(q) * sin, k * cos + turned(k) * sin
+
+
+def modulo_heads(states, repeats):
+    """Query head h reads key head h % kv_heads instead of h // repeats."""
+    return states.repeat(1, repeats, 1, 1)
+
+
+def sensitivity(name: str) -> dict[str, float]:
+    """The largest logit change on the long prompt, for each mistake that fits the family."""
+    family, seed = FAMILIES[name], SEEDS[name]
+    modeling = modeling_qwen3 if family.config.model_type == "qwen3" else modeling_qwen2
+    tokens = prompts()["long"]
+    right = prompt_logits(build(family, seed), tokens)
+
+    def moved(model: PreTrainedModel) -> float:
+        return float(np.abs(prompt_logits(model, tokens) - right).max())
+
+    def broken(change: Callable[[PreTrainedModel], None]) -> float:
+        model = build(family, seed)
+        with torch.no_grad():
+            change(model)
+        return moved(model)
+
+    def each_layer(change: Callable[[nn.Module], None]) -> Callable[[PreTrainedModel], None]:
+        return lambda model: [change(layer) for layer in model.model.layers]
+
+    def no_bias(projection: str) -> Callable[[PreTrainedModel], None]:
+        return each_layer(lambda layer: getattr(layer.self_attn, projection).bias.zero_())
+
+    def without_qk_norm(layer: nn.Module) -> None:
+        layer.self_attn.q_norm = layer.self_attn.k_norm = nn.Identity()
+
+    def scaled_by_hidden(layer: nn.Module) -> None:
+        layer.self_attn.scaling = (SHAPE["hidden_size"] / SHAPE["num_attention_heads"]) ** -0.5
+
+    found: dict[str, float] = {}
+    with swapped(modeling, "apply_rotary_pos_emb", interleaved_rope):
+        found["rope pairs neighbours"] = moved(build(family, seed))
+    with swapped(modeling, "repeat_kv", modulo_heads):
+        found["GQA heads mapped modulo"] = moved(build(family, seed))
+    found["rope theta 10000"] = broken(
+        lambda model: model.model.rotary_emb.inv_freq.copy_(
+            1e4 ** -torch.arange(0, 1, 1 / len(model.model.rotary_emb.inv_freq))
+        )
+    )
+    found["final norm weight ignored"] = broken(lambda model: model.model.norm.weight.fill_(1))
+    found["layer norm weights ignored"] = broken(
+        each_layer(lambda layer: layer.input_layernorm.weight.fill_(1))
+    )
+    if modeling is modeling_qwen3:
+        found["no q/k norm"] = broken(each_layer(without_qk_norm))
+        found["q/k norm weights ignored"] = broken(
+            each_layer(
+                lambda layer: [
+                    norm.weight.fill_(1)
+                    for norm in (layer.self_attn.q_norm, layer.self_attn.k_norm)
+                ]
+            )
+        )
+        found["scaled by hidden/heads"] = broken(each_layer(scaled_by_hidden))
+    else:
+        for projection in ("q_proj", "k_proj", "v_proj"):
+            found[f"no {projection[0]} bias"] = broken(no_bias(projection))
+    if not family.config.tie_word_embeddings:
+        found["head taken as tied"] = broken(
+            lambda model: model.lm_head.weight.copy_(model.model.embed_tokens.weight)
+        )
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("families", nargs="*", help=f"some of: {', '.join(FAMILIES)} (default all)")
+    parser.add_argument("--output", type=Path, default=FIXTURES, help="where the fixtures go")
+    parser.add_argument("--search", type=int, metavar="N", help="try N seeds and print the best")
+    parser.add_argument("--sensitivity", action="store_true", help="print what mistakes would do")
+    args = parser.parse_args()
+    if unknown := set(args.families) - FAMILIES.keys():
+        parser.error(f"unknown family: {', '.join(sorted(unknown))}")
+
+    torch.set_num_threads(1)
+    for name in args.families or FAMILIES:
+        if args.search:
+            print(name)
+            seed, gap = search(FAMILIES[name], args.search)
+            print(f"{name}: seed {seed} (smallest gap {gap:.4f})", flush=True)
+        elif args.sensitivity:
+            for mistake, moved in sensitivity(name).items():
+                print(f"{name:8} {mistake:28} {moved:8.2f}")
+        else:
+            for weight_type in FAMILIES[name].types:
+                write(name, weight_type, args.output)
+
+
+if __name__ == "__main__":
+    main()
