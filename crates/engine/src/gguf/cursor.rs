@@ -1,0 +1,83 @@
+//! A reader over bytes that knows where it is and never reads beyond the end.
+
+use super::GgufError;
+
+/// A reader over bytes that knows where it is and never reads beyond the end.
+pub(super) struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.at as u64
+    }
+
+    pub(super) fn take(&mut self, len: usize, what: &str) -> Result<&'a [u8], GgufError> {
+        let taken = self.at.checked_add(len).and_then(|end| self.bytes.get(self.at..end));
+        match taken {
+            Some(taken) => {
+                self.at += len;
+                Ok(taken)
+            }
+            None => Err(GgufError::Truncated {
+                what: what.to_owned(),
+                at: self.at as u64,
+                end: (self.at as u64).saturating_add(len as u64),
+                len: self.bytes.len() as u64,
+            }),
+        }
+    }
+
+    pub(super) fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N], GgufError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N, what)?);
+        Ok(array)
+    }
+
+    pub(super) fn u32(&mut self, what: &str) -> Result<u32, GgufError> {
+        Ok(u32::from_le_bytes(self.array(what)?))
+    }
+
+    pub(super) fn u64(&mut self, what: &str) -> Result<u64, GgufError> {
+        Ok(u64::from_le_bytes(self.array(what)?))
+    }
+
+    /// A count of things of at least `least_size` bytes each; refused if the rest of the file
+    /// cannot hold them.
+    pub(super) fn count(&mut self, what: &str, least_size: usize) -> Result<usize, GgufError> {
+        let claimed = self.u64(what)?;
+        let room = (self.bytes.len() - self.at) / least_size;
+        match usize::try_from(claimed) {
+            Ok(count) if count <= room => Ok(count),
+            _ => Err(GgufError::TooLong { what: what.to_owned(), claimed }),
+        }
+    }
+
+    pub(super) fn string(&mut self, what: &str) -> Result<String, GgufError> {
+        let len = self.count(what, 1)?;
+        let bytes = self.take(len, what)?;
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(_) => Err(GgufError::NotUtf8 { what: what.to_owned() }),
+        }
+    }
+
+    /// `count` numbers of `N` bytes.
+    pub(super) fn collect<const N: usize, T>(
+        &mut self,
+        count: usize,
+        what: &str,
+        read: impl Fn([u8; N]) -> T,
+    ) -> Result<Vec<T>, GgufError> {
+        let len = count
+            .checked_mul(N)
+            .ok_or_else(|| GgufError::TooLong { what: what.to_owned(), claimed: count as u64 })?;
+        let (numbers, _) = self.take(len, what)?.as_chunks::<N>();
+        Ok(numbers.iter().map(|bytes| read(*bytes)).collect())
+    }
+}

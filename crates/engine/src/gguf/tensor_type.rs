@@ -1,0 +1,90 @@
+//! The formats weights come in.
+
+use candle_core::quantized::GgmlDType;
+
+/// A weight format by its number in the file, with the name users know it by.
+/// Source: `enum ggml_type` in ggml.h.
+const NAMES: &[(u32, &str)] = &[
+    (0, "F32"),
+    (1, "F16"),
+    (2, "Q4_0"),
+    (3, "Q4_1"),
+    (6, "Q5_0"),
+    (7, "Q5_1"),
+    (8, "Q8_0"),
+    (9, "Q8_1"),
+    (10, "Q2_K"),
+    (11, "Q3_K"),
+    (12, "Q4_K"),
+    (13, "Q5_K"),
+    (14, "Q6_K"),
+    (15, "Q8_K"),
+    (16, "IQ2_XXS"),
+    (17, "IQ2_XS"),
+    (18, "IQ3_XXS"),
+    (19, "IQ1_S"),
+    (20, "IQ4_NL"),
+    (21, "IQ3_S"),
+    (22, "IQ2_S"),
+    (23, "IQ4_XS"),
+    (24, "I8"),
+    (25, "I16"),
+    (26, "I32"),
+    (27, "I64"),
+    (28, "F64"),
+    (29, "IQ1_M"),
+    (30, "BF16"),
+    (34, "TQ1_0"),
+    (35, "TQ2_0"),
+    (39, "MXFP4"),
+    (40, "NVFP4"),
+];
+
+/// The formats this engine computes with. Q8_1 and Q8_K are left out: they are formats for
+/// activations and never stand in a file.
+const SUPPORTED: &[(u32, GgmlDType)] = &[
+    (0, GgmlDType::F32),
+    (1, GgmlDType::F16),
+    (30, GgmlDType::BF16),
+    (2, GgmlDType::Q4_0),
+    (3, GgmlDType::Q4_1),
+    (6, GgmlDType::Q5_0),
+    (7, GgmlDType::Q5_1),
+    (8, GgmlDType::Q8_0),
+    (10, GgmlDType::Q2K),
+    (11, GgmlDType::Q3K),
+    (12, GgmlDType::Q4K),
+    (13, GgmlDType::Q5K),
+    (14, GgmlDType::Q6K),
+];
+
+/// The name of a format, or its number if nobody has named it.
+pub fn name_of_id(id: u32) -> String {
+    NAMES
+        .iter()
+        .find(|(known, _)| *known == id)
+        .map_or_else(|| format!("number {id}"), |(_, name)| (*name).to_owned())
+}
+
+/// The name of a format this engine computes with, e.g. `Q4_K`.
+pub fn name_of(dtype: GgmlDType) -> String {
+    SUPPORTED
+        .iter()
+        .find(|(_, known)| *known == dtype)
+        .map_or_else(|| format!("{dtype:?}"), |(id, _)| name_of_id(*id))
+}
+
+/// The format behind a number, if this engine computes with it.
+pub fn from_id(id: u32) -> Option<GgmlDType> {
+    SUPPORTED.iter().find(|(known, _)| *known == id).map(|(_, dtype)| *dtype)
+}
+
+/// The number of a format in the file.
+pub fn id_of(dtype: GgmlDType) -> Option<u32> {
+    SUPPORTED.iter().find(|(_, known)| *known == dtype).map(|(id, _)| *id)
+}
+
+/// All formats this engine computes with, for messages.
+pub fn supported_names() -> String {
+    SUPPORTED.iter().map(|(id, _)| name_of_id(*id)).collect::<Vec<_>>().join(", ")
+}

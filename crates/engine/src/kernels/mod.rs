@@ -1,0 +1,5 @@
+//! The only place with `unsafe`: each block says why it is sound, and each kernel has a scalar
+//! twin that it is tested against.
+#![allow(unsafe_code)]
+
+pub(crate) mod mapped_file;
