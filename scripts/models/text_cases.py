@@ -357,7 +357,7 @@ SNIPPETS = [
     Snippet("tojson_empty", "{{ [[], {}] | tojson }}"),
     Snippet("tojson_concatenated", "{{ 'a: ' ~ ({'k': 1} | tojson) ~ '.' }}"),
     Snippet("tojson_floats", "{{ x | tojson }}", {"x": [1e20, 1e-7, 1e16, 123456.75]}, True),
-    Snippet("print_python_values", "{{ true }} {{ none }} {{ 1.0 }} {{ [1, 'a'] }}", {}, True),
+    Snippet("print_python_values", "{{ true }} {{ none }} {{ 1.0 }} {{ [1, 'a'] }}"),
     Snippet("print_undefined", "[{{ missing }}][{{ message.missing }}]", {"message": {"a": 1}}),
     Snippet("undefined_of_undefined", "{{ missing.more.still }}"),
     Snippet("concatenate_numbers", "{{ 'n' ~ 1 ~ 2.5 }}"),
@@ -473,6 +473,7 @@ SNIPPETS = [
         "{{ 'y' if x is iterable and x is not mapping and x is not string else 'n' }}{% endfor %}",
         {"v": [[1], {"a": 1}, "s", 1]},
     ),
+    Snippet("none_is_not_iterable", "{{ 'y' if tools is iterable else 'n' }}", {"tools": None}),
     Snippet(
         "truth",
         "{% for x in v %}{{ 'y' if x else 'n' }}{% endfor %}{{ 'y' if missing else 'n' }}",
