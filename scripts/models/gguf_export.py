@@ -70,6 +70,7 @@ def export(
     embedding_type: str | None = None,
     chat_template: str | None = None,
     name: str = "qwen",
+    license: str | None = None,
     eos: str = "<|im_end|>",
     bos: str = "<|endoftext|>",
     pad: str = "<|endoftext|>",
@@ -88,6 +89,8 @@ def export(
 
     writer = gguf.GGUFWriter(str(path), arch)
     writer.add_name(name)
+    if license is not None:
+        writer.add_license(license)
     writer.add_file_type(FILE_TYPES[weight_type])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     _add_hyperparameters(writer, model)
