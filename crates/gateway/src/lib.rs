@@ -1,1 +1,46 @@
-//! # gateway (being written)
+//! # gateway: the HTTP face
+//!
+//! Turns requests into tasks and what became of tasks into answers: authentication, validation,
+//! routes, API docs. It computes nothing and keeps nothing; all state is the queue's, so any number
+//! of gateways may run side by side.
+//!
+//! ## Layout
+//!
+//! | module       | what it does |
+//! |--------------|--------------|
+//! | [`options`]  | [`Options`]: what the operator decides |
+//! | [`server`]   | [`serve`]: runs on a socket, ends well |
+//! | [`validate`] | pure: JSON in, a request or all its problems out |
+//! | `auth`       | who calls: hashed keys, compared in constant time |
+//! | `body`       | reads a JSON body, bounded in size and time |
+//! | `error`      | why a request is refused, as status, headers and body |
+//! | `replies`    | the bodies that answer |
+//! | `state`      | what every request can reach; asks the broker with bounded patience |
+//! | `feed`       | a task's events as an SSE stream |
+//! | `routes`     | one file per route |
+//! | `openapi`    | the API's description |
+//! | `middleware` | around every request: id, log line, panics, headers |
+//!
+//! ## Data flow
+//!
+//! ```text
+//! socket ─▶ middleware::observe ─▶ auth::Caller ─▶ body::read_json ─▶ validate ─▶ routes ─▶ Broker
+//!                  ▲                                                                │
+//!                  └───────────────── replies, error, feed ◀──── TaskSnapshot, Event ┘
+//! ```
+
+mod auth;
+mod body;
+mod error;
+mod feed;
+mod middleware;
+mod openapi;
+pub mod options;
+mod replies;
+mod routes;
+pub mod server;
+mod state;
+pub mod validate;
+
+pub use options::{OnCancelled, Options};
+pub use server::{ServeError, serve};

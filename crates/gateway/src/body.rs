@@ -1,0 +1,80 @@
+//! Reads a JSON body: of the right type, bounded in size, in bounded time.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use actix_web::web::{BytesMut, Payload};
+use futures::StreamExt;
+use serde_json::Value;
+use tokio::time::{Duration, timeout};
+
+use crate::error::ApiError;
+use crate::validate;
+
+/// How much of a body that is too long is read away, so that the client gets to read the answer
+/// instead of a reset connection: many write all before they read.
+const MAX_DRAIN_BYTES: usize = 16 * 1024 * 1024;
+
+/// Reads the body as JSON.
+pub(crate) async fn read_json(
+    request: &HttpRequest,
+    mut payload: Payload,
+    limit: usize,
+    patience: Duration,
+) -> Result<Value, ApiError> {
+    check_headers(request.headers())?;
+    match timeout(patience, read(request.headers(), &mut payload, limit)).await {
+        Ok(body) => Ok(validate::parse(&body?)?),
+        Err(_) => Err(ApiError::BodyTimeout),
+    }
+}
+
+async fn read(
+    headers: &HeaderMap,
+    payload: &mut Payload,
+    limit: usize,
+) -> Result<BytesMut, ApiError> {
+    let declared = text(headers, CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+    let mut body = BytesMut::with_capacity(declared.unwrap_or(1024).min(limit));
+    let mut too_large = declared.is_some_and(|length| length > limit);
+    let mut drained = 0;
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| ApiError::BodyBroken(error.to_string()))?;
+        too_large |= body.len() + chunk.len() > limit;
+        if !too_large {
+            body.extend_from_slice(&chunk);
+            continue;
+        }
+        drained += chunk.len();
+        if drained > MAX_DRAIN_BYTES {
+            break;
+        }
+    }
+    if too_large { Err(ApiError::BodyTooLarge { limit }) } else { Ok(body) }
+}
+
+/// A body without a type is taken for JSON: the clients of old never sent one.
+fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
+    if let Some(encoding) = text(headers, CONTENT_ENCODING)
+        && !encoding.eq_ignore_ascii_case("identity")
+    {
+        return Err(ApiError::UnsupportedMediaType(
+            "Unsupported Content-Encoding: send the body as it is, without compression".into(),
+        ));
+    }
+    let Some(content_type) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let essence = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
+    let is_json = essence == "application/json"
+        || essence.starts_with("application/") && essence.ends_with("+json");
+    if is_json {
+        return Ok(());
+    }
+    Err(ApiError::UnsupportedMediaType(format!(
+        "Unsupported Content-Type '{}': send JSON with 'Content-Type: application/json'",
+        validate::echo(&essence)
+    )))
+}
+
+fn text(headers: &HeaderMap, name: actix_web::http::header::HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}

@@ -1,0 +1,245 @@
+//! Why a request is refused, and how that looks: FastAPI's shape, `{"detail": …}`. Routes of another
+//! family wrap [`ApiError`] and give it their own body; status and headers stay the same.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+use protocol::{InvalidId, TaskId};
+use queue::BrokerError;
+use serde_json::{Value, json};
+
+use crate::validate::{FieldError, JsonError};
+
+/// Seconds after which a client may ask again when the queue is unavailable.
+const RETRY_UNAVAILABLE_S: u32 = 5;
+
+/// Why a request is refused.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// No key, or none of ours.
+    Unauthorized,
+    /// No such path.
+    NoSuchPath,
+    /// The path exists, the method doesn't.
+    MethodNotAllowed {
+        /// What does, as in the `Allow` header.
+        allowed: &'static str,
+    },
+    /// No such task for this key.
+    TaskNotFound(TaskId),
+    /// The request doesn't say what it should; all problems.
+    Invalid(Vec<FieldError>),
+    /// The body is too long.
+    BodyTooLarge {
+        /// How long it may be.
+        limit: usize,
+    },
+    /// The body is not sent as JSON.
+    UnsupportedMediaType(String),
+    /// The body came too slowly.
+    BodyTimeout,
+    /// The body broke off.
+    BodyBroken(String),
+    /// Too many tasks wait.
+    QueueFull {
+        /// The broker's words.
+        message: String,
+        /// When there is likely room.
+        retry_after_s: u32,
+    },
+    /// The queue does not answer. The reason is for the log.
+    Unavailable(String),
+    /// The stored task can't be read by this version; the text is for the client too.
+    UnreadableRecord(String),
+    /// A bug. The reason is for the log.
+    Internal(String),
+}
+
+impl ApiError {
+    /// What the client reads.
+    fn detail(&self) -> Value {
+        match self {
+            Self::Unauthorized => json!("Invalid API key"),
+            Self::NoSuchPath => {
+                json!("Not Found: there is no such path; GET /docs describes the API")
+            }
+            Self::MethodNotAllowed { allowed } => {
+                json!(format!("Method Not Allowed: this path takes {allowed}"))
+            }
+            Self::TaskNotFound(id) => json!(format!(
+                "Task {id} not found: it never existed, its result has expired, \
+                 or it belongs to another key"
+            )),
+            Self::Invalid(errors) => json!(errors),
+            Self::BodyTooLarge { limit } => {
+                json!(format!("Request body too large: at most {limit} bytes are allowed"))
+            }
+            Self::UnsupportedMediaType(what) => json!(what),
+            Self::BodyTimeout => json!("The request body took too long to arrive"),
+            Self::BodyBroken(_) => json!("The request body could not be read to its end"),
+            Self::QueueFull { message, .. } => json!(message),
+            Self::Unavailable(_) => json!(format!(
+                "The queue is unavailable; nothing is wrong with the request, \
+                 try again in {RETRY_UNAVAILABLE_S} s"
+            )),
+            Self::UnreadableRecord(what) => json!(what),
+            Self::Internal(_) => json!("Internal Server Error"),
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u32> {
+        match self {
+            Self::QueueFull { retry_after_s, .. } => Some((*retry_after_s).clamp(1, 120)),
+            Self::Unavailable(_) => Some(RETRY_UNAVAILABLE_S),
+            _ => None,
+        }
+    }
+
+    /// Whether the same request can never succeed.
+    fn is_final(&self) -> bool {
+        let status = self.status_code();
+        status.is_client_error() && !matches!(status.as_u16(), 408 | 409 | 429)
+            || matches!(self, Self::UnreadableRecord(_))
+    }
+}
+
+impl fmt::Display for ApiError {
+    /// For the log: the reasons that clients are spared, and nothing that clients wrote.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unauthorized => f.write_str("no valid API key"),
+            Self::NoSuchPath => f.write_str("no such path"),
+            Self::MethodNotAllowed { .. } => f.write_str("method not allowed"),
+            Self::TaskNotFound(_) => f.write_str("no such task for this key"),
+            Self::Invalid(errors) => {
+                f.write_str("invalid request:")?;
+                errors.iter().take(8).try_for_each(|error| write!(f, " {}", error.kind))
+            }
+            Self::BodyTooLarge { .. } => f.write_str("body too large"),
+            Self::UnsupportedMediaType(_) => f.write_str("unsupported media type"),
+            Self::BodyTimeout => f.write_str("body too slow"),
+            Self::BodyBroken(reason) => write!(f, "body broken off: {reason}"),
+            Self::QueueFull { message, .. } => f.write_str(message),
+            Self::Unavailable(reason) => write!(f, "queue unavailable: {reason}"),
+            Self::UnreadableRecord(reason) | Self::Internal(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::NoSuchPath | Self::TaskNotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyBroken(_) => StatusCode::BAD_REQUEST,
+            Self::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UnreadableRecord(_) | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        if let Some(seconds) = self.retry_after_s() {
+            response.insert_header((RETRY_AFTER, seconds));
+        }
+        if self.is_final() {
+            response.insert_header(("x-should-retry", "false"));
+        }
+        match self {
+            Self::Unauthorized => {
+                response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+            }
+            Self::MethodNotAllowed { allowed } => {
+                response.insert_header((ALLOW, *allowed));
+            }
+            // What is left of the body must not be taken for the next request.
+            Self::BodyTooLarge { .. } | Self::BodyTimeout | Self::BodyBroken(_) => {
+                response.force_close();
+            }
+            _ => {}
+        }
+        response.json(json!({ "detail": self.detail() }))
+    }
+}
+
+impl From<BrokerError> for ApiError {
+    fn from(error: BrokerError) -> Self {
+        match error {
+            BrokerError::Unavailable { reason } => Self::Unavailable(reason),
+            BrokerError::QueueFull { retry_after_s, .. } => {
+                Self::QueueFull { message: error.to_string(), retry_after_s }
+            }
+            BrokerError::Record(_) => Self::UnreadableRecord(error.to_string()),
+            BrokerError::LeaseLost { .. } | BrokerError::Corrupt(_) => {
+                Self::Internal(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<InvalidId> for ApiError {
+    fn from(error: InvalidId) -> Self {
+        let message = error.to_string();
+        Self::Invalid(vec![FieldError::new(
+            ["path".into(), error.kind.into()],
+            "uuid_parsing",
+            message,
+        )])
+    }
+}
+
+impl From<JsonError> for ApiError {
+    fn from(JsonError(error): JsonError) -> Self {
+        Self::Invalid(vec![error])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header<'r>(response: &'r HttpResponse, name: &str) -> Option<&'r str> {
+        response.headers().get(name).map(|value| value.to_str().unwrap())
+    }
+
+    #[test]
+    fn what_may_be_retried_says_when_and_what_may_not_says_so() {
+        let full = ApiError::QueueFull { message: "full".into(), retry_after_s: 900 };
+        assert_eq!(header(&full.error_response(), "retry-after"), Some("120"));
+        assert_eq!(header(&full.error_response(), "x-should-retry"), None);
+        let down = ApiError::Unavailable("connection refused (10.0.0.7)".into());
+        assert_eq!(header(&down.error_response(), "retry-after"), Some("5"));
+        assert!(!down.detail().to_string().contains("10.0.0.7"), "reasons stay inside");
+        for error in [
+            ApiError::Unauthorized,
+            ApiError::NoSuchPath,
+            ApiError::Invalid(vec![]),
+            ApiError::BodyTooLarge { limit: 1 },
+            ApiError::UnreadableRecord("version 2".into()),
+        ] {
+            assert_eq!(header(&error.error_response(), "x-should-retry"), Some("false"), "{error}");
+        }
+        for error in [ApiError::BodyTimeout, ApiError::Internal("bug".into())] {
+            assert_eq!(header(&error.error_response(), "x-should-retry"), None, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_broker_error_keeps_its_meaning() {
+        let status = |error: BrokerError| ApiError::from(error).status_code().as_u16();
+        assert_eq!(status(BrokerError::Unavailable { reason: "x".into() }), 503);
+        assert_eq!(status(BrokerError::Corrupt("x".into())), 500);
+        let record = protocol::RecordError::Version { found: 9 };
+        let error = ApiError::from(BrokerError::Record(record));
+        assert_eq!(error.status_code().as_u16(), 500);
+        assert!(error.detail().to_string().contains("version 9"));
+    }
+}

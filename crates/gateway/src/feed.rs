@@ -1,0 +1,182 @@
+//! A task's events as the bytes of an SSE stream: resumes, survives an outage of the queue, and
+//! ends with the task or the gateway.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::web::Bytes;
+use futures::Stream;
+use protocol::{Event, EventBody, EventSeq, TaskId};
+use queue::watch::Watch;
+use serde_json::{Value, json};
+use tokio::sync::watch::Receiver;
+use tokio::time::sleep;
+
+use crate::error::ApiError;
+use crate::replies::ResultReply;
+use crate::state::State;
+
+/// How many events are read at once.
+const BATCH: usize = 256;
+/// Wake-ups are hints: without one the queue is read again after this long.
+const REREAD: Duration = Duration::from_secs(4);
+/// How long a queue in trouble is left alone.
+const OUTAGE_PAUSE: Duration = Duration::from_secs(1);
+/// How soon, in milliseconds, a browser shall come again after a lost connection.
+const RECONNECT_MS: u32 = 2000;
+
+/// Follows one task.
+pub(crate) struct Feed {
+    state: Arc<State>,
+    task_id: TaskId,
+    /// The last event that was sent.
+    after: EventSeq,
+    /// Subscribed before the first read, so that nothing falls in between.
+    wakes: Watch,
+    stopping: Receiver<bool>,
+    /// When something was last sent; none before the first bytes.
+    spoke: Option<Instant>,
+    /// The task is known to have ended: one more read finds all there is.
+    is_over: bool,
+    /// Nothing follows.
+    is_closed: bool,
+}
+
+/// What a read found.
+enum Found {
+    Text(String),
+    Nothing,
+    End,
+}
+
+impl Feed {
+    /// Starts after the event of that number.
+    pub(crate) fn new(state: Arc<State>, task_id: TaskId, after: EventSeq) -> Self {
+        let wakes = state.broker.watch(task_id);
+        let stopping = state.stopping.clone();
+        Self {
+            state,
+            task_id,
+            after,
+            wakes,
+            stopping,
+            spoke: None,
+            is_over: false,
+            is_closed: false,
+        }
+    }
+
+    /// The stream of bytes.
+    pub(crate) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
+        futures::stream::unfold(self, |mut feed| async move {
+            let text = feed.next().await?;
+            feed.spoke = Some(Instant::now());
+            Some((Ok(Bytes::from(text)), feed))
+        })
+    }
+
+    /// The next text to send; none at the end.
+    async fn next(&mut self) -> Option<String> {
+        if self.spoke.is_none() {
+            return Some(format!("retry: {RECONNECT_MS}\n\n"));
+        }
+        while !self.is_closed {
+            if *self.stopping.borrow() {
+                self.is_closed = true;
+                return Some(": the gateway is stopping\n\n".into());
+            }
+            let pause = match self.read().await {
+                Ok(Found::Text(text)) => return Some(text),
+                Ok(Found::Nothing) => None,
+                Ok(Found::End) => return None,
+                Err(error) => {
+                    tracing::warn!(target: "gateway.events", task_id = %self.task_id, "{error}");
+                    Some(OUTAGE_PAUSE)
+                }
+            };
+            self.wait(pause).await;
+            let silence = self.spoke.map_or(Duration::ZERO, |spoke| spoke.elapsed());
+            if silence >= self.state.options.keep_alive {
+                return Some(": keep-alive\n\n".into());
+            }
+        }
+        None
+    }
+
+    /// Waits for a wake-up (or out the pause), the next regular read, or the gateway's end.
+    async fn wait(&mut self, pause: Option<Duration>) {
+        let until_read = REREAD.min(self.state.options.keep_alive);
+        tokio::select! {
+            () = self.wakes.changed(), if pause.is_none() => {}
+            () = sleep(pause.unwrap_or(until_read)) => {}
+            _ = self.stopping.changed() => {}
+        }
+    }
+
+    /// What has happened since the last event sent.
+    async fn read(&mut self) -> Result<Found, ApiError> {
+        loop {
+            let broker = &self.state.broker;
+            let events = self.state.ask(broker.events(self.task_id, self.after, BATCH)).await?;
+            if !events.is_empty() {
+                return Ok(match self.write(&events).await? {
+                    Some(text) => Found::Text(text),
+                    None => Found::End,
+                });
+            }
+            if self.is_over {
+                return Ok(Found::End);
+            }
+            match self.state.ask(broker.snapshot(self.task_id)).await? {
+                None => return Ok(Found::End),
+                // Its last event may have come between the two reads.
+                Some(snapshot) if snapshot.state.is_terminal() => self.is_over = true,
+                Some(_) => return Ok(Found::Nothing),
+            }
+        }
+    }
+
+    /// The events as text; none when the task has vanished. Moves on only if all could be written.
+    async fn write(&mut self, events: &[Event]) -> Result<Option<String>, ApiError> {
+        let mut text = String::new();
+        let mut after = self.after;
+        let mut is_last = false;
+        for event in events {
+            let data = if event.body.is_last() {
+                let snapshot = self.state.ask(self.state.broker.snapshot(self.task_id)).await?;
+                let Some(end) = snapshot.as_ref().and_then(ResultReply::of) else {
+                    return Ok(None);
+                };
+                is_last = true;
+                json!(end)
+            } else {
+                data(event)
+            };
+            text.push_str(&format!(
+                "id: {}\nevent: {}\ndata: {data}\n\n",
+                event.seq,
+                event.body.name()
+            ));
+            after = event.seq;
+        }
+        self.after = after;
+        self.is_closed = is_last;
+        Ok(Some(text))
+    }
+}
+
+/// The JSON of an event that is not the last.
+fn data(event: &Event) -> Value {
+    let at = event.at.as_millis();
+    match &event.body {
+        EventBody::Queued | EventBody::Ended { .. } => json!({ "at": at }),
+        EventBody::Started { attempt, worker } => {
+            json!({ "at": at, "attempt": attempt, "worker": worker })
+        }
+        EventBody::Token { attempt, text } => json!({ "at": at, "attempt": attempt, "text": text }),
+        EventBody::Requeued { attempt, reason } => {
+            json!({ "at": at, "attempt": attempt, "reason": reason })
+        }
+    }
+}

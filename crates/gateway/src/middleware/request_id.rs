@@ -1,0 +1,36 @@
+//! A name for each request, to find it in the logs of all who saw it.
+
+use actix_web::http::header::HeaderMap;
+use uuid::Uuid;
+
+/// The header that carries it, both ways.
+pub(super) const HEADER: &str = "x-request-id";
+
+/// The client's own id if it is one that can stand in a log line, else a fresh one.
+pub(super) fn choose(headers: &HeaderMap) -> String {
+    headers
+        .get(HEADER)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| is_sane(id))
+        .map_or_else(|| Uuid::new_v4().simple().to_string(), str::to_owned)
+}
+
+fn is_sane(id: &str) -> bool {
+    (1..=64).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tame_ids_are_taken_over() {
+        for good in ["a", "req-1.2_3", &"x".repeat(64)] {
+            assert!(is_sane(good), "{good}");
+        }
+        for bad in ["", "a b", "a\nb", "a=b", "é", "\"", &"x".repeat(65)] {
+            assert!(!is_sane(bad), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The API's description: types and routes by `utoipa`, the limits of this very server filled in.
+//! What stands here only documents; what is checked is in [`crate::validate`].
+
+use serde_json::{Value, json};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
+
+use crate::auth::KEY_HEADER;
+use crate::options::Options;
+use crate::routes;
+use crate::validate::{DEFAULT_MAX_TOKENS, MAX_STOP_BYTES, MAX_STOPS};
+
+/// The document for a server with these options, as JSON.
+pub(crate) fn document(options: &Options) -> String {
+    let mut document = json!(Api::openapi());
+    let fields = &mut document["components"]["schemas"]["GenerateBody"]["properties"];
+    fields["prompt"]["maxLength"] = json!(options.max_prompt_bytes);
+    fields["max_tokens"]["maximum"] = json!(options.max_new_tokens);
+    fields["max_tokens"]["default"] = json!(DEFAULT_MAX_TOKENS.min(options.max_new_tokens));
+    let text = json!({"type": "string", "minLength": 1, "maxLength": MAX_STOP_BYTES});
+    fields["stop"] = json!({
+        "description": fields["stop"]["description"],
+        "anyOf": [
+            text,
+            {"type": "array", "maxItems": MAX_STOPS, "items": text},
+            {"type": "null"},
+        ],
+        "examples": [["\n\n"]],
+    });
+    fields["model"]["default"] = json!(options.default_model);
+    fields["model"]["examples"] = json!([options.default_model]);
+    document.to_string()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "qwen-queue",
+        description = "A distributed task queue for quantized Qwen inference. Submit a prompt, get \
+                       a `task_id` at once, collect the result when it is ready.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    paths(
+        routes::generate::generate,
+        routes::status::status,
+        routes::result::result,
+        routes::events::events,
+        routes::cancel::cancel,
+        routes::info::info,
+        routes::health::health,
+        routes::health::ready,
+        routes::docs::openapi,
+        routes::docs::page,
+    ),
+    tags(
+        (name = "tasks", description = "Submit, follow, collect, take back."),
+        (name = "service", description = "What this is and how it is. Open to all."),
+    ),
+    security(("api_key" = []), ("bearer" = [])),
+    modifiers(&SecuritySchemes),
+)]
+struct Api;
+
+struct SecuritySchemes;
+
+impl Modify for SecuritySchemes {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let header =
+            ApiKey::Header(ApiKeyValue::with_description("X-API-Key", "One of `API_KEYS`."));
+        debug_assert!("X-API-Key".eq_ignore_ascii_case(KEY_HEADER));
+        components.add_security_scheme("api_key", SecurityScheme::ApiKey(header));
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("The same key, as OpenAI's clients send it."));
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+    }
+}
+
+/// A prompt and how to answer it. Other fields are refused; `null` counts as not given.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)] // documents what `validate::generate` reads
+pub(crate) struct GenerateBody {
+    /// What to answer: one user turn through the model's chat template. Its length is limited in
+    /// bytes of UTF-8 here, and by the worker to what the model's context holds.
+    #[schema(min_length = 1, pattern = r"\S", example = "Why is the sky blue?")]
+    prompt: String,
+    /// At most this many tokens are generated.
+    #[schema(minimum = 1, example = 512)]
+    max_tokens: Option<u32>,
+    /// 0 always takes the likeliest token; larger is more random.
+    #[schema(minimum = 0, maximum = 2, default = 0.7, example = 0.7)]
+    temperature: Option<f32>,
+    /// Only the likeliest tokens that together reach this probability are drawn from.
+    #[schema(exclusive_minimum = 0, maximum = 1, default = 0.9, example = 0.9)]
+    top_p: Option<f32>,
+    /// Only this many likeliest tokens are drawn from; all when not given.
+    #[schema(minimum = 1, maximum = 4_294_967_295_u32, example = 20)]
+    top_k: Option<u32>,
+    /// Same seed, same prompt, same answer. Random when not given. At most 18446744073709551615.
+    #[schema(minimum = 0, example = 42)]
+    seed: Option<u64>,
+    /// Generation ends before the first of these: a string, or up to 16, each of 1 to 256 bytes.
+    #[schema(value_type = Object)] // its alternatives are spelled out in `document`
+    stop: Option<Value>,
+    /// Which model answers: the default, or another that a live worker serves.
+    model: Option<String>,
+    /// Send the prompt to the model untouched, without its chat template.
+    #[schema(default = false)]
+    raw: Option<bool>,
+    /// Your label for your end user: kept with the task, never interpreted.
+    #[schema(max_length = 256, example = "user-17")]
+    user_id: Option<String>,
+}
+
+/// What went wrong.
+#[derive(ToSchema)]
+#[allow(dead_code)]
+pub(crate) struct ErrorReply {
+    /// In words.
+    #[schema(example = "Invalid API key")]
+    detail: String,
+}
+
+/// All that is wrong with a request.
+#[derive(ToSchema)]
+#[allow(dead_code)]
+pub(crate) struct InvalidReply {
+    /// One entry for each problem.
+    detail: Vec<Problem>,
+}
+
+/// One problem.
+#[derive(ToSchema)]
+#[allow(dead_code)]
+struct Problem {
+    /// Where: names, and indices or byte offsets.
+    #[schema(value_type = Vec<Step>, example = json!(["body", "max_tokens"]))]
+    loc: Vec<Value>,
+    /// What was wrong and what is allowed.
+    #[schema(example = "must be an integer from 1 to 2048, got 0")]
+    msg: String,
+    /// What kind of problem: `missing`, `json_invalid`, `extra_forbidden`, `int_type`, ….
+    #[schema(example = "greater_than_equal")]
+    r#type: String,
+}
+
+/// A name, an index or a byte offset.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code)]
+enum Step {
+    Name(String),
+    Index(u64),
+}
+
+/// What any route behind a key may answer.
+#[derive(IntoResponses)]
+#[allow(dead_code)]
+pub(crate) enum TaskErrors {
+    /// No key, or none of ours.
+    #[response(status = 401)]
+    Unauthorized(#[to_schema] ErrorReply),
+    /// No such task: it never existed, its result has expired, or it belongs to another key.
+    #[response(status = 404)]
+    NotFound(#[to_schema] ErrorReply),
+    /// Something in the request is not as it should be.
+    #[response(status = 422)]
+    Invalid(#[to_schema] InvalidReply),
+    /// The stored task was written by another version, or a bug.
+    #[response(status = 500)]
+    Internal(#[to_schema] ErrorReply),
+    /// The queue is unavailable; try again (`Retry-After`).
+    #[response(status = 503)]
+    Unavailable(#[to_schema] ErrorReply),
+}
+
+/// What a submit may answer instead of 202.
+#[derive(IntoResponses)]
+#[allow(dead_code)]
+pub(crate) enum SubmitErrors {
+    /// The body broke off.
+    #[response(status = 400)]
+    Broken(#[to_schema] ErrorReply),
+    /// No key, or none of ours.
+    #[response(status = 401)]
+    Unauthorized(#[to_schema] ErrorReply),
+    /// The body came too slowly.
+    #[response(status = 408)]
+    Slow(#[to_schema] ErrorReply),
+    /// The body is too large.
+    #[response(status = 413)]
+    TooLarge(#[to_schema] ErrorReply),
+    /// The body is not sent as JSON.
+    #[response(status = 415)]
+    NotJson(#[to_schema] ErrorReply),
+    /// The body is not valid; every problem is listed.
+    #[response(status = 422)]
+    Invalid(#[to_schema] InvalidReply),
+    /// The model's queue is full; try again (`Retry-After`).
+    #[response(status = 429)]
+    Full(#[to_schema] ErrorReply),
+    /// A bug.
+    #[response(status = 500)]
+    Internal(#[to_schema] ErrorReply),
+    /// The queue is unavailable; try again (`Retry-After`).
+    #[response(status = 503)]
+    Unavailable(#[to_schema] ErrorReply),
+}

@@ -1,0 +1,99 @@
+//! What the operator decides.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{ModelId, TaskSnapshot};
+
+/// Called with a task that a client's cancel ended while it was still queued: no worker will ever
+/// see it, so its line in `llm_requests.log` is the gateway's to write. Must not block.
+pub type OnCancelled = Arc<dyn Fn(&TaskSnapshot) + Send + Sync>;
+
+/// The gateway's settings. Start from [`Options::new`] and change what differs.
+#[derive(Clone)]
+pub struct Options {
+    /// The keys that clients may show (`API_KEYS`). Only their hashes outlive the start.
+    pub api_keys: Vec<String>,
+    /// The model that answers when a request names none (`MODEL_NAME`).
+    pub default_model: ModelId,
+    /// How long a prompt may be, in bytes of UTF-8. Its tokens are counted by the worker.
+    pub max_prompt_bytes: usize,
+    /// The most tokens a task may ask for (`MAX_NEW_TOKENS`).
+    pub max_new_tokens: u32,
+    /// How long one attempt may compute (`TASK_TIME_LIMIT`), in seconds.
+    pub task_time_limit_s: u32,
+    /// How long an outcome is kept (`RESULT_TTL`), in seconds.
+    pub result_ttl_s: u32,
+    /// After how many failed attempts a task fails (`MAX_ATTEMPTS`).
+    pub max_attempts: u32,
+    /// How many tasks of a model may wait (`MAX_QUEUE_SIZE`).
+    pub max_queue_size: u64,
+    /// How long the queue may take to answer before the client hears 503.
+    pub broker_timeout: Duration,
+    /// How long a client may take to send its headers, and again its body.
+    pub client_timeout: Duration,
+    /// How often a silent event stream says that it is still there; 15 s at most.
+    pub keep_alive: Duration,
+    /// How long requests in flight may take to end once the gateway is told to stop.
+    pub shutdown_grace: Duration,
+    /// Threads that serve HTTP; none means one per core.
+    pub threads: Option<usize>,
+    /// Called when a cancel ends a queued task.
+    pub on_cancelled: Option<OnCancelled>,
+}
+
+impl Options {
+    /// The documented defaults for everything but the keys and the model.
+    pub fn new(api_keys: Vec<String>, default_model: ModelId) -> Self {
+        Self {
+            api_keys,
+            default_model,
+            max_prompt_bytes: 256 * 1024,
+            max_new_tokens: 2048,
+            task_time_limit_s: 120,
+            result_ttl_s: 3600,
+            max_attempts: 3,
+            max_queue_size: 10_000,
+            broker_timeout: Duration::from_secs(5),
+            client_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(10),
+            shutdown_grace: Duration::from_secs(30),
+            threads: None,
+            on_cancelled: None,
+        }
+    }
+
+    /// How long a request's body may be: room for the longest prompt with every byte escaped
+    /// (`\u0000` is six), and for the other fields.
+    pub fn max_body_bytes(&self) -> usize {
+        self.max_prompt_bytes.saturating_mul(6).saturating_add(64 * 1024)
+    }
+}
+
+impl fmt::Debug for Options {
+    /// Leaves out the keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("api_keys", &self.api_keys.len())
+            .field("default_model", &self.default_model)
+            .field("max_prompt_bytes", &self.max_prompt_bytes)
+            .field("max_new_tokens", &self.max_new_tokens)
+            .field("task_time_limit_s", &self.task_time_limit_s)
+            .field("result_ttl_s", &self.result_ttl_s)
+            .field("max_attempts", &self.max_attempts)
+            .field("max_queue_size", &self.max_queue_size)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_never_reach_a_log() {
+        let options = Options::new(vec!["s3cret".into()], ModelId::new("demo"));
+        assert!(!format!("{options:?}").contains("s3cret"));
+    }
+}

@@ -1,0 +1,85 @@
+//! `POST /cancel/{task_id}`: takes a task back.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use protocol::{Outcome, TaskSnapshot, TaskState, Timestamp};
+use queue::CancelReply;
+
+use super::note_task;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::openapi::TaskErrors;
+use crate::replies::StatusReply;
+use crate::state::State;
+
+/// Take a task back
+///
+/// A queued task is cancelled at once. One that a worker runs is stopped within one step of the
+/// model (202; its status turns `cancelled` then). Idempotent: what has ended stays as it ended.
+#[utoipa::path(
+    post,
+    path = "/cancel/{task_id}",
+    tag = "tasks",
+    params(("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` answered.")),
+    responses(
+        (status = 200, description = "The task is cancelled, or had ended before.",
+            body = StatusReply),
+        (status = 202, description = "A worker runs the task and was told to stop.",
+            body = StatusReply),
+        TaskErrors,
+    )
+)]
+pub(crate) async fn cancel(
+    caller: Caller,
+    id: web::Path<String>,
+    request: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, ApiError> {
+    let snapshot = state.task(&caller, &id).await?;
+    note_task(&request, &snapshot);
+    let task_id = snapshot.task.id;
+
+    // On its own: a client that hangs up must not part the cancel from its log line.
+    let cancelling = tokio::spawn(cancel_and_tell(state.into_inner(), snapshot));
+    let reply = cancelling
+        .await
+        .map_err(|error| ApiError::Internal(format!("cancelling {task_id} broke: {error}")))??;
+
+    let (mut response, status, message) = match reply {
+        CancelReply::NotFound => return Err(ApiError::TaskNotFound(task_id)),
+        CancelReply::Cancelled => {
+            (HttpResponse::Ok(), TaskState::Cancelled, "The task was cancelled".to_owned())
+        }
+        CancelReply::Requested => (
+            HttpResponse::Accepted(),
+            TaskState::Processing,
+            "Cancellation was requested; the worker is stopping".to_owned(),
+        ),
+        CancelReply::AlreadyEnded(state) => {
+            (HttpResponse::Ok(), state, format!("The task had ended before: it is {state}"))
+        }
+    };
+    Ok(response.json(StatusReply { status, task_id, message }))
+}
+
+/// Cancels, and tells the hook if it was this call that ended the task.
+async fn cancel_and_tell(
+    state: std::sync::Arc<State>,
+    before: TaskSnapshot,
+) -> Result<CancelReply, ApiError> {
+    let task_id = before.task.id;
+    let reply = state.ask(state.broker.cancel(task_id)).await?;
+    if let (CancelReply::Cancelled, Some(tell)) = (reply, &state.options.on_cancelled) {
+        let ended = match state.ask(state.broker.snapshot(task_id)).await {
+            Ok(Some(snapshot)) if snapshot.outcome.is_some() => snapshot,
+            // The queue went away in between: its end is known all the same, but for the instant.
+            _ => TaskSnapshot {
+                state: TaskState::Cancelled,
+                outcome: Some(Outcome::Cancelled),
+                finished_at: Some(Timestamp::now()),
+                ..before
+            },
+        };
+        tell(&ended);
+    }
+    Ok(reply)
+}

@@ -1,0 +1,78 @@
+//! `GET /openapi.json` and Swagger UI at `GET /docs`. Every asset is in the binary, and the page's
+//! policy forbids it to load anything from elsewhere.
+
+use std::sync::{Arc, LazyLock};
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
+use actix_web::{HttpResponse, web};
+use utoipa_swagger_ui::Config;
+
+use crate::error::ApiError;
+use crate::state::State;
+
+const POLICY: &str = "default-src 'self'; img-src 'self' data:; \
+                      style-src 'self' 'unsafe-inline'; frame-ancestors 'none'";
+
+/// Swagger UI would show a badge from an online validator unless told "none".
+static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
+    Arc::new(
+        Config::from("/openapi.json")
+            .validator_url("none")
+            .try_it_out_enabled(true)
+            .display_request_duration(true)
+            .persist_authorization(false),
+    )
+});
+
+/// The API's description
+///
+/// OpenAPI 3.1, with the limits of this very server.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "service",
+    security(()),
+    responses((status = 200, description = "This document.", body = Object))
+)]
+pub(crate) async fn openapi(state: web::Data<State>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(state.openapi.clone())
+}
+
+/// The API, to read and try
+#[utoipa::path(
+    get,
+    path = "/docs",
+    tag = "service",
+    security(()),
+    responses((status = 200, description = "Swagger UI.", body = String, content_type = "text/html"))
+)]
+pub(crate) async fn page() -> Result<HttpResponse, ApiError> {
+    serve("index.html", |page| {
+        // Without a slash at the end of the page's address its assets would be sought beside it.
+        page.replace("\"./", "\"docs/").replace("\"index.css", "\"docs/index.css")
+    })
+}
+
+/// A file of Swagger UI, or the page again at `/docs/`.
+pub(crate) async fn asset(file: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    match file.as_str() {
+        "" | "index.html" => serve("index.html", |page| page),
+        file => serve(file, |text| text),
+    }
+}
+
+fn serve(file: &str, edit: impl Fn(String) -> String) -> Result<HttpResponse, ApiError> {
+    let found = utoipa_swagger_ui::serve(file, Arc::clone(&CONFIG))
+        .map_err(|error| ApiError::Internal(format!("Swagger UI: {error}")))?
+        .ok_or(ApiError::NoSuchPath)?;
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type(found.content_type)
+        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((CACHE_CONTROL, "public, max-age=3600"));
+    if file == "index.html" {
+        let page = String::from_utf8_lossy(&found.bytes).replace("Swagger UI", "qwen-queue API");
+        return Ok(response.body(edit(page)));
+    }
+    Ok(response.body(found.bytes.into_owned()))
+}

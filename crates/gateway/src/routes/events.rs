@@ -1,0 +1,88 @@
+//! `GET /events/{task_id}`: a task's life as it happens, as server-sent events.
+
+use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use protocol::EventSeq;
+use serde::Deserialize;
+
+use super::note_task;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::feed::Feed;
+use crate::openapi::TaskErrors;
+use crate::state::State;
+use crate::validate::{FieldError, echo};
+
+const LAST_EVENT_ID: &str = "last-event-id";
+
+/// Where to go on from.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Resume {
+    /// As text, so that what is no number gets an answer in our own shape.
+    after: Option<String>,
+}
+
+/// Follow a task as it happens
+///
+/// Server-sent events. Each has its number (`id:`), its name (`event:`) and JSON (`data:`):
+/// `queued`, `started` (a new `attempt` voids the text of the one before), `token` (texts
+/// concatenate to the answer), `requeued`, and at the end `completed`, `failed` or `cancelled`,
+/// whose data is what `GET /result` answers. The stream ends after it. Silence is broken by a
+/// comment every few seconds. After a lost connection go on with `Last-Event-ID`, as browsers do
+/// by themselves.
+#[utoipa::path(
+    get,
+    path = "/events/{task_id}",
+    tag = "tasks",
+    params(
+        ("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` answered."),
+        ("after" = Option<u64>, Query, description = "Only events after this number."),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The same; wins over `after`."),
+    ),
+    responses(
+        (status = 200, description = "The events.", body = String,
+            content_type = "text/event-stream"),
+        (status = 204, description = "The task has ended and there is no event after that number."),
+        TaskErrors,
+    )
+)]
+pub(crate) async fn events(
+    caller: Caller,
+    id: web::Path<String>,
+    request: HttpRequest,
+    resume: web::Query<Resume>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, ApiError> {
+    let after = resume_after(&request, resume.into_inner())?;
+    let snapshot = state.task(&caller, &id).await?;
+    note_task(&request, &snapshot);
+    let task_id = snapshot.task.id;
+    if snapshot.state.is_terminal() {
+        let rest = state.ask(state.broker.events(task_id, after, 1)).await?;
+        if rest.is_empty() {
+            return Ok(HttpResponse::NoContent().finish()); // tells browsers not to come again
+        }
+    }
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static("text/event-stream")))
+        // nginx and its like would hold events back
+        .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
+        .streaming(Feed::new(state.into_inner(), task_id, after).into_stream()))
+}
+
+/// The header is newer than the address, which a browser repeats unchanged.
+fn resume_after(request: &HttpRequest, resume: Resume) -> Result<EventSeq, ApiError> {
+    let header = request.headers().get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
+    let (place, name, given) = match (header, resume.after.as_deref()) {
+        (Some(given), _) if !given.is_empty() => ("header", LAST_EVENT_ID, given),
+        (_, Some(given)) => ("query", "after", given),
+        _ => return Ok(EventSeq::START),
+    };
+    given.parse().map(EventSeq::new).map_err(|_| {
+        ApiError::Invalid(vec![FieldError::new(
+            [place.into(), name.into()],
+            "int_parsing",
+            format!("expected the number of an event, 0 or more, got '{}'", echo(given)),
+        )])
+    })
+}

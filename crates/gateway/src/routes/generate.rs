@@ -1,0 +1,79 @@
+//! `POST /generate`: a prompt becomes a queued task.
+
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use protocol::{Lane, Task, TaskId, TaskState};
+
+use crate::auth::Caller;
+use crate::body::read_json;
+use crate::error::ApiError;
+use crate::middleware::Notes;
+use crate::openapi::{GenerateBody, SubmitErrors};
+use crate::replies::StatusReply;
+use crate::state::State;
+use crate::validate::{self, GenerateRequest, Limits};
+
+/// Submit a prompt
+///
+/// Answers at once with a `task_id`. The work goes on when you disconnect; poll
+/// `GET /result/{task_id}` or follow `GET /events/{task_id}`.
+#[utoipa::path(
+    post,
+    path = "/generate",
+    tag = "tasks",
+    request_body = GenerateBody,
+    responses(
+        (status = 202, description = "The task is queued.", body = StatusReply,
+            headers(("Location" = String, description = "Where the result will be."))),
+        SubmitErrors,
+    )
+)]
+pub(crate) async fn generate(
+    caller: Caller,
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, ApiError> {
+    let options = &state.options;
+    let patience = options.client_timeout;
+    let body = read_json(&request, payload, options.max_body_bytes(), patience).await?;
+
+    // Who serves what is asked only if it matters.
+    let other_models = match validate::named_model(&body) {
+        Some(name) if name != options.default_model.as_str() => state.other_models().await?,
+        _ => Vec::new(),
+    };
+    let limits = Limits {
+        max_prompt_bytes: options.max_prompt_bytes,
+        max_new_tokens: options.max_new_tokens,
+        default_model: &options.default_model,
+        other_models: &other_models,
+    };
+    let asked = validate::generate(&body, &limits).map_err(ApiError::Invalid)?;
+
+    let task = task(asked, caller, &state);
+    state.ask(state.broker.submit(&task, options.max_queue_size)).await?;
+    Notes::of(&mut request.extensions_mut()).task_id = Some(task.id);
+    Ok(HttpResponse::Accepted().insert_header((LOCATION, format!("/result/{}", task.id))).json(
+        StatusReply {
+            status: TaskState::Queued,
+            task_id: task.id,
+            message: format!("The task is queued; poll GET /result/{}", task.id),
+        },
+    ))
+}
+
+fn task(asked: GenerateRequest, caller: Caller, state: &State) -> Task {
+    Task {
+        id: TaskId::new(),
+        tenant: caller.0,
+        model: asked.model,
+        lane: Lane::default(),
+        prompt: asked.prompt,
+        params: asked.params,
+        time_limit_s: state.options.task_time_limit_s,
+        result_ttl_s: state.options.result_ttl_s,
+        max_attempts: state.options.max_attempts,
+        user_id: asked.user_id,
+    }
+}

@@ -1,0 +1,78 @@
+//! `GET /`: what this is.
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::state::State;
+
+/// What this service is and where it computes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct InfoReply {
+    /// Always `qwen-queue`.
+    #[schema(example = "qwen-queue")]
+    name: &'static str,
+    /// Its version.
+    #[schema(example = "0.1.0")]
+    version: &'static str,
+    /// The model that answers when a request names none.
+    #[schema(example = "Qwen/Qwen3-4B-GGUF:Q4_K_M")]
+    model: String,
+    /// Where live workers compute it (`cpu`, `cuda:0`, …); null while there are none.
+    #[schema(example = "cuda:0")]
+    device: Option<String>,
+    /// Its weights' format there; null while no worker is alive.
+    #[schema(example = "Q4_K_M")]
+    quantization: Option<String>,
+    /// Where to go next.
+    links: Links,
+}
+
+/// Paths to go on from.
+#[derive(Debug, Serialize, ToSchema)]
+struct Links {
+    /// The API, to read and try.
+    docs: &'static str,
+    /// The API, for programs.
+    openapi: &'static str,
+    /// How the service is.
+    health: &'static str,
+    /// Where prompts go.
+    generate: &'static str,
+}
+
+/// What this is
+#[utoipa::path(
+    get,
+    path = "/",
+    tag = "service",
+    security(()),
+    responses((status = 200, description = "Name, version, model.", body = InfoReply))
+)]
+pub(crate) async fn info(state: web::Data<State>) -> HttpResponse {
+    let model = &state.options.default_model;
+    // A queue that is down is /health's business.
+    let mut workers = state.ask(state.broker.workers()).await.unwrap_or_default();
+    workers.retain(|worker| worker.model == *model);
+    HttpResponse::Ok().json(InfoReply {
+        name: "qwen-queue",
+        version: env!("CARGO_PKG_VERSION"),
+        model: model.to_string(),
+        device: listed(workers.iter().map(|worker| worker.device.as_str())),
+        quantization: listed(workers.iter().map(|worker| worker.quantization.as_str())),
+        links: Links {
+            docs: "/docs",
+            openapi: "/openapi.json",
+            health: "/health",
+            generate: "/generate",
+        },
+    })
+}
+
+/// The different ones, in order.
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    names.dedup();
+    (!names.is_empty()).then(|| names.join(", "))
+}

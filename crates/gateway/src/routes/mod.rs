@@ -1,0 +1,78 @@
+//! One file per route. A new route is a file here, one line in [`configure`] and one in
+//! [`crate::openapi`].
+
+pub(crate) mod cancel;
+pub(crate) mod docs;
+pub(crate) mod events;
+pub(crate) mod generate;
+pub(crate) mod health;
+pub(crate) mod info;
+pub(crate) mod result;
+pub(crate) mod status;
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{
+    FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, Resource, Responder, guard,
+};
+use protocol::TaskSnapshot;
+
+use crate::error::ApiError;
+use crate::middleware::Notes;
+
+/// Registers every route.
+pub(crate) fn configure(app: &mut ServiceConfig) {
+    app.service(get("/", info::info))
+        .service(get("/health", health::health))
+        .service(get("/ready", health::ready))
+        .service(get("/openapi.json", docs::openapi))
+        .service(get("/docs", docs::page))
+        .service(get("/docs/{file:.*}", docs::asset))
+        .service(post("/generate", generate::generate))
+        .service(get("/status/{task_id}", status::status))
+        .service(get("/result/{task_id}", result::result))
+        .service(post("/cancel/{task_id}", cancel::cancel))
+        .service(
+            web::resource("/events/{task_id}") // a stream has no HEAD: it would not end
+                .route(web::get().to(events::events))
+                .default_service(web::to(|| refuse_method("GET"))),
+        )
+        .default_service(web::to(no_such_path));
+}
+
+/// A path that is read. `HEAD` is answered like `GET`; the server leaves the body out.
+fn get<H, Args>(path: &str, handler: H) -> Resource
+where
+    H: Handler<Args>,
+    Args: FromRequest + 'static,
+    H::Output: Responder + 'static,
+{
+    let reads = guard::Any(guard::Get()).or(guard::Head());
+    web::resource(path)
+        .route(web::route().guard(reads).to(handler))
+        .default_service(web::to(|| refuse_method("GET, HEAD")))
+}
+
+/// A path that is acted on.
+fn post<H, Args>(path: &str, handler: H) -> Resource
+where
+    H: Handler<Args>,
+    Args: FromRequest + 'static,
+    H::Output: Responder + 'static,
+{
+    web::resource(path)
+        .route(web::post().to(handler))
+        .default_service(web::to(|| refuse_method("POST")))
+}
+
+async fn refuse_method(allowed: &'static str) -> Result<HttpResponse, ApiError> {
+    Err(ApiError::MethodNotAllowed { allowed })
+}
+
+async fn no_such_path() -> Result<HttpResponse, ApiError> {
+    Err(ApiError::NoSuchPath)
+}
+
+/// Notes for the log which task a request is about.
+fn note_task(request: &HttpRequest, snapshot: &TaskSnapshot) {
+    Notes::of(&mut request.extensions_mut()).task_id = Some(snapshot.task.id);
+}

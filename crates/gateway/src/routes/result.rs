@@ -1,0 +1,48 @@
+//! `GET /result/{task_id}`: how a task ended.
+
+use actix_web::http::header::RETRY_AFTER;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::note_task;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::openapi::TaskErrors;
+use crate::replies::{ResultReply, StatusReply};
+use crate::state::State;
+
+/// How often, in seconds, a client should poll.
+const POLL_S: u32 = 1;
+
+/// How a task ended
+///
+/// 202 while it hasn't. A failed task is no failed request: it answers 200 with
+/// `"status": "error"`.
+#[utoipa::path(
+    get,
+    path = "/result/{task_id}",
+    tag = "tasks",
+    params(("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` answered.")),
+    responses(
+        (status = 200, description = "The task has ended: `completed`, `error` or `cancelled`.",
+            body = ResultReply),
+        (status = 202, description = "The task is still `queued` or `processing`.",
+            body = StatusReply,
+            headers(("Retry-After" = u32, description = "Poll again after so many seconds."))),
+        TaskErrors,
+    )
+)]
+pub(crate) async fn result(
+    caller: Caller,
+    id: web::Path<String>,
+    request: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, ApiError> {
+    let snapshot = state.task(&caller, &id).await?;
+    note_task(&request, &snapshot);
+    Ok(match ResultReply::of(&snapshot) {
+        Some(reply) => HttpResponse::Ok().json(reply),
+        None => HttpResponse::Accepted()
+            .insert_header((RETRY_AFTER, POLL_S))
+            .json(StatusReply::of(&snapshot)),
+    })
+}

@@ -1,0 +1,79 @@
+//! What every request can reach.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use actix_web::web::Bytes;
+use protocol::{ModelId, TaskId, TaskSnapshot, WorkerReport, WorkerStatus};
+use queue::{Broker, BrokerError};
+use tokio::sync::watch;
+
+use crate::auth::{Caller, KeyRing};
+use crate::error::ApiError;
+use crate::openapi;
+use crate::options::Options;
+
+/// Shared by all requests on all threads.
+pub(crate) struct State {
+    /// Where tasks wait.
+    pub(crate) broker: Arc<dyn Broker>,
+    /// Who is let in.
+    pub(crate) keys: KeyRing,
+    /// What the operator decided; without the keys.
+    pub(crate) options: Options,
+    /// The API's description, ready to send.
+    pub(crate) openapi: Bytes,
+    /// Turns true when the gateway stops: streams end then.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl State {
+    /// Hashes the keys and forgets them.
+    pub(crate) fn new(
+        broker: Arc<dyn Broker>,
+        mut options: Options,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        let keys = KeyRing::new(&std::mem::take(&mut options.api_keys));
+        let openapi = Bytes::from(openapi::document(&options));
+        Self { broker, keys, options, openapi, stopping }
+    }
+
+    /// Waits for the broker, but not for ever.
+    pub(crate) async fn ask<T>(
+        &self,
+        call: impl Future<Output = Result<T, BrokerError>>,
+    ) -> Result<T, ApiError> {
+        let patience = self.options.broker_timeout;
+        match tokio::time::timeout(patience, call).await {
+            Ok(reply) => Ok(reply?),
+            Err(_) => Err(ApiError::Unavailable(format!("no reply within {patience:?}"))),
+        }
+    }
+
+    /// The caller's task of this id. Another key's task is as unknown as one that never was.
+    pub(crate) async fn task(&self, caller: &Caller, id: &str) -> Result<TaskSnapshot, ApiError> {
+        let id: TaskId = id.parse()?;
+        self.ask(self.broker.snapshot(id))
+            .await?
+            .filter(|snapshot| snapshot.task.tenant == caller.0)
+            .ok_or(ApiError::TaskNotFound(id))
+    }
+
+    /// The models, besides the default, that live workers serve or are about to.
+    pub(crate) async fn other_models(&self) -> Result<Vec<ModelId>, ApiError> {
+        let workers = self.ask(self.broker.workers()).await?;
+        let mut models: Vec<ModelId> = workers.into_iter().map(|worker| worker.model).collect();
+        models.retain(|model| *model != self.options.default_model);
+        models.sort();
+        models.dedup();
+        Ok(models)
+    }
+
+    /// Whether one of these workers has the default model loaded.
+    pub(crate) fn model_loaded(&self, workers: &[WorkerReport]) -> bool {
+        workers.iter().any(|worker| {
+            worker.model == self.options.default_model && worker.status != WorkerStatus::Loading
+        })
+    }
+}

@@ -1,0 +1,224 @@
+//! Reads typed fields from a JSON object and collects every problem on the way.
+
+use std::ops::RangeInclusive;
+
+use serde_json::{Map, Value};
+
+use super::{FieldError, Loc, echo, suggest, type_name};
+
+/// At most this many unknown fields are named one by one.
+const MAX_UNKNOWN_NAMED: usize = 16;
+
+/// The largest integer that every JSON reader agrees on when it is written as a fraction (`1e3`).
+const MAX_EXACT_FLOAT: f64 = 9_007_199_254_740_992.0; // 2^53
+
+/// A body's fields and the problems found so far. `null` counts as not given.
+pub(super) struct Fields<'a> {
+    map: &'a Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl<'a> Fields<'a> {
+    /// Starts on a body, which must be an object without fields that are not `known`.
+    pub(super) fn new(body: &'a Value, known: &[&str]) -> Result<Self, Vec<FieldError>> {
+        let Value::Object(map) = body else {
+            return Err(vec![FieldError::new(
+                ["body".into()],
+                "dict_type",
+                format!("expected a JSON object, got {}", type_name(body)),
+            )]);
+        };
+        let mut fields = Self { map, errors: Vec::new() };
+        fields.refuse_unknown(known);
+        Ok(fields)
+    }
+
+    /// The request, if nothing is wrong with it.
+    pub(super) fn finish<T>(self, request: Option<T>) -> Result<T, Vec<FieldError>> {
+        match request {
+            Some(request) if self.errors.is_empty() => Ok(request),
+            _ => Err(self.errors),
+        }
+    }
+
+    /// Notes a problem with a field.
+    pub(super) fn problem(&mut self, name: &str, kind: &'static str, message: impl Into<String>) {
+        self.errors.push(FieldError::new(["body".into(), name.into()], kind, message));
+    }
+
+    fn problem_at(
+        &mut self,
+        name: &str,
+        index: usize,
+        kind: &'static str,
+        message: impl Into<String>,
+    ) {
+        let loc = ["body".into(), name.into(), Loc::Index(index)];
+        self.errors.push(FieldError::new(loc, kind, message));
+    }
+
+    fn refuse_unknown(&mut self, known: &[&str]) {
+        let mut unknown = self.map.keys().filter(|name| !known.contains(&name.as_str()));
+        let named: Vec<_> = unknown.by_ref().take(MAX_UNKNOWN_NAMED).collect();
+        let more = unknown.count();
+        let allowed = known.join(", ");
+        for name in named {
+            let hint = match suggest::closest(name, known) {
+                Some(meant) => format!("did you mean '{meant}'? "),
+                None => String::new(),
+            };
+            let message = format!("unknown field '{}'; {hint}Allowed: {allowed}", echo(name));
+            self.problem(&echo(name), "extra_forbidden", message);
+        }
+        if more > 0 {
+            let message = format!("{more} more unknown fields. Allowed: {allowed}");
+            self.errors.push(FieldError::new(["body".into()], "extra_forbidden", message));
+        }
+    }
+
+    /// The value of a field, unless it is absent or null.
+    pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
+        self.map.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A field that must be there.
+    pub(super) fn required(&mut self, name: &str, expected: &str) -> Option<&'a Value> {
+        let value = self.map.get(name);
+        match value {
+            None => self.problem(name, "missing", format!("this field is required: {expected}")),
+            Some(Value::Null) => {
+                self.problem(name, "missing", format!("expected {expected}, got null"));
+            }
+            Some(_) => return value,
+        }
+        None
+    }
+
+    /// Its text.
+    pub(super) fn text(&mut self, name: &str, value: &'a Value) -> Option<&'a str> {
+        let text = value.as_str();
+        if text.is_none() {
+            let got = type_name(value);
+            self.problem(name, "string_type", format!("expected a string, got {got}"));
+        }
+        text
+    }
+
+    /// An optional whole number in a range.
+    pub(super) fn integer(&mut self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
+        let value = self.get(name)?;
+        let (least, most) = (*range.start(), *range.end());
+        let Some(number) = value.as_number() else {
+            let message =
+                format!("expected an integer from {least} to {most}, got {}", type_name(value));
+            self.problem(name, "int_type", message);
+            return None;
+        };
+        if let Some(whole) = number.as_u64().or_else(|| whole(number.as_f64()?))
+            && range.contains(&whole)
+        {
+            return Some(whole);
+        }
+        let float = number.as_f64().unwrap_or(f64::NAN);
+        let kind = match float {
+            x if x.fract() != 0.0 => "int_from_float",
+            x if x < least as f64 => "greater_than_equal",
+            _ => "less_than_equal",
+        };
+        self.problem(
+            name,
+            kind,
+            format!("must be an integer from {least} to {most}, got {number}"),
+        );
+        None
+    }
+
+    /// An optional number that `accepts` judges; `allowed` says what it accepts.
+    pub(super) fn number(
+        &mut self,
+        name: &str,
+        allowed: &str,
+        accepts: impl Fn(f64) -> Result<(), &'static str>,
+    ) -> Option<f64> {
+        let value = self.get(name)?;
+        let Some(number) = value.as_f64().filter(|number| number.is_finite()) else {
+            let message = format!("expected a number {allowed}, got {}", type_name(value));
+            self.problem(name, "float_type", message);
+            return None;
+        };
+        if let Err(kind) = accepts(number) {
+            self.problem(name, kind, format!("must be {allowed}, got {number}"));
+            return None;
+        }
+        Some(number)
+    }
+
+    /// An optional truth value.
+    pub(super) fn boolean(&mut self, name: &str) -> Option<bool> {
+        let value = self.get(name)?;
+        if !value.is_boolean() {
+            let message = format!("expected true or false, got {}", type_name(value));
+            self.problem(name, "bool_type", message);
+        }
+        value.as_bool()
+    }
+
+    /// An optional text of at most `most` characters.
+    pub(super) fn short_text(&mut self, name: &str, most: usize) -> Option<String> {
+        let value = self.get(name)?;
+        let text = self.text(name, value)?;
+        let length = text.chars().count();
+        if length > most {
+            let message = format!("must have at most {most} characters, has {length}");
+            self.problem(name, "string_too_long", message);
+        }
+        Some(text.to_owned())
+    }
+
+    /// An optional text, or list of at most `most` texts, none empty or over `most_bytes`.
+    pub(super) fn texts(&mut self, name: &str, most: usize, most_bytes: usize) -> Vec<String> {
+        let items = match self.get(name) {
+            None => return Vec::new(),
+            Some(one @ Value::String(_)) => std::slice::from_ref(one),
+            Some(Value::Array(items)) => items.as_slice(),
+            Some(other) => {
+                let got = type_name(other);
+                let message = format!("expected a string or an array of strings, got {got}");
+                self.problem(name, "list_type", message);
+                return Vec::new();
+            }
+        };
+        if items.len() > most {
+            let message = format!("must have at most {most} strings, has {}", items.len());
+            self.problem(name, "too_long", message);
+            return Vec::new();
+        }
+        let mut texts = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            match item.as_str() {
+                None => {
+                    let message = format!("expected a string, got {}", type_name(item));
+                    self.problem_at(name, index, "string_type", message);
+                }
+                Some("") => {
+                    let message = "must not be empty";
+                    self.problem_at(name, index, "string_too_short", message);
+                }
+                Some(text) if text.len() > most_bytes => {
+                    let message =
+                        format!("must have at most {most_bytes} bytes, has {}", text.len());
+                    self.problem_at(name, index, "string_too_long", message);
+                }
+                Some(text) => texts.push(text.to_owned()),
+            }
+        }
+        texts
+    }
+}
+
+/// `512.0` and `1e3` are whole numbers too.
+fn whole(number: f64) -> Option<u64> {
+    // The cast is exact: the value is whole and within 53 bits.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    (number.fract() == 0.0 && (0.0..=MAX_EXACT_FLOAT).contains(&number)).then_some(number as u64)
+}

@@ -1,0 +1,149 @@
+//! `POST /generate`: which bodies are tasks.
+
+use protocol::{GenerationParams, ModelId, Prompt};
+use serde_json::Value;
+
+use super::fields::Fields;
+use super::{FieldError, echo};
+
+/// `max_tokens` when none is given, unless the operator's cap lies below.
+pub(crate) const DEFAULT_MAX_TOKENS: u32 = 512;
+/// `temperature` when none is given.
+pub(crate) const DEFAULT_TEMPERATURE: f32 = 0.7;
+/// `top_p` when none is given.
+pub(crate) const DEFAULT_TOP_P: f32 = 0.9;
+/// How many stop strings a request may have.
+pub(crate) const MAX_STOPS: usize = 16;
+/// How long, in bytes, a stop string may be.
+pub(crate) const MAX_STOP_BYTES: usize = 256;
+/// How long, in characters, a `user_id` may be.
+pub(crate) const MAX_USER_ID_CHARS: usize = 256;
+
+const KNOWN: [&str; 10] = [
+    "prompt",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "seed",
+    "stop",
+    "model",
+    "raw",
+    "user_id",
+];
+
+/// What the operator allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits<'a> {
+    /// How long, in bytes of UTF-8, a prompt may be.
+    pub max_prompt_bytes: usize,
+    /// How many tokens a task may ask for.
+    pub max_new_tokens: u32,
+    /// Which model answers when none is named.
+    pub default_model: &'a ModelId,
+    /// Which other models may be named.
+    pub other_models: &'a [ModelId],
+}
+
+/// What a client asks for, within the limits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerateRequest {
+    /// What to answer.
+    pub prompt: Prompt,
+    /// How to answer.
+    pub params: GenerationParams,
+    /// Who shall answer.
+    pub model: ModelId,
+    /// The client's label for its end user.
+    pub user_id: Option<String>,
+}
+
+/// Judges a body of `POST /generate`.
+///
+/// # Errors
+/// All its problems at once.
+pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Vec<FieldError>> {
+    let mut fields = Fields::new(body, &KNOWN)?;
+
+    let prompt = prompt(&mut fields, limits.max_prompt_bytes);
+    let raw = fields.boolean("raw").unwrap_or(false);
+    let max_tokens = fields.integer("max_tokens", 1..=u64::from(limits.max_new_tokens));
+    let temperature = fields.number("temperature", "from 0 to 2", |x| match x {
+        x if x < 0.0 => Err("greater_than_equal"),
+        x if x > 2.0 => Err("less_than_equal"),
+        _ => Ok(()),
+    });
+    let top_p = fields.number("top_p", "above 0 and at most 1", |x| match x {
+        x if x <= 0.0 => Err("greater_than"),
+        x if x > 1.0 => Err("less_than_equal"),
+        _ => Ok(()),
+    });
+    let top_k = fields.integer("top_k", 1..=u64::from(u32::MAX));
+    let seed = fields.integer("seed", 0..=u64::MAX);
+    let stop = fields.texts("stop", MAX_STOPS, MAX_STOP_BYTES);
+    let model = model(&mut fields, limits);
+    let user_id = fields.short_text("user_id", MAX_USER_ID_CHARS);
+
+    let request = prompt.zip(model).map(|(text, model)| GenerateRequest {
+        prompt: if raw { Prompt::Raw(text.to_owned()) } else { Prompt::user(text) },
+        params: GenerationParams {
+            max_tokens: max_tokens
+                .and_then(|n| u32::try_from(n).ok())
+                .unwrap_or(DEFAULT_MAX_TOKENS.min(limits.max_new_tokens)),
+            temperature: temperature.map_or(DEFAULT_TEMPERATURE, |x| x as f32),
+            // What is above 0 as a double must not become 0 as a float.
+            top_p: top_p.map_or(DEFAULT_TOP_P, |x| (x as f32).max(f32::MIN_POSITIVE)),
+            top_k: top_k.and_then(|n| u32::try_from(n).ok()),
+            seed,
+            stop,
+        },
+        model,
+        user_id,
+    });
+    fields.finish(request)
+}
+
+/// The model that a body names, be the rest of it as it may.
+pub(crate) fn named_model(body: &Value) -> Option<&str> {
+    body.get("model").and_then(Value::as_str)
+}
+
+fn prompt<'a>(fields: &mut Fields<'a>, max_bytes: usize) -> Option<&'a str> {
+    let value = fields.required("prompt", "a string that is not empty")?;
+    let text = fields.text("prompt", value)?;
+    if text.trim().is_empty() {
+        let got = if text.is_empty() { "is empty" } else { "is only whitespace" };
+        let message = format!("the prompt {got}: at least one visible character is needed");
+        fields.problem("prompt", "string_too_short", message);
+        return None;
+    }
+    if text.len() > max_bytes {
+        let message = format!("must have at most {max_bytes} bytes of UTF-8, has {}", text.len());
+        fields.problem("prompt", "string_too_long", message);
+        return None;
+    }
+    Some(text)
+}
+
+fn model(fields: &mut Fields<'_>, limits: &Limits<'_>) -> Option<ModelId> {
+    let Some(value) = fields.get("model") else {
+        return Some(limits.default_model.clone());
+    };
+    let name = fields.text("model", value)?;
+    let allowed = || std::iter::once(limits.default_model).chain(limits.other_models);
+    if let Some(model) = allowed().find(|model| model.as_str() == name) {
+        return Some(model.clone());
+    }
+    let list: Vec<&str> = allowed().map(ModelId::as_str).collect();
+    let message = format!(
+        "unknown model '{}': no worker serves it. Available: {}",
+        echo(name),
+        list.join(", ")
+    );
+    fields.problem("model", "unknown_model", message);
+    None
+}
+
+#[cfg(test)]
+#[path = "generate_tests.rs"]
+mod tests;

@@ -1,0 +1,81 @@
+//! Judging what clients send, without HTTP: JSON in, a request or **all** its problems out. Routes
+//! decide how problems look on the wire, so the same checks serve FastAPI's shape and OpenAI's.
+
+mod fields;
+mod generate;
+mod json;
+mod suggest;
+
+pub(crate) use generate::{DEFAULT_MAX_TOKENS, MAX_STOP_BYTES, MAX_STOPS, named_model};
+pub use generate::{GenerateRequest, Limits, generate};
+pub use json::{JsonError, parse};
+
+/// One step on the way to the offending value.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(untagged)]
+pub enum Loc {
+    /// Where it was sent (`body`, `path`, `query`, `header`), or a field's name.
+    Name(String),
+    /// An index into an array, or a byte offset into the text.
+    Index(usize),
+}
+
+impl From<&str> for Loc {
+    fn from(name: &str) -> Self {
+        Self::Name(name.to_owned())
+    }
+}
+
+impl From<usize> for Loc {
+    fn from(index: usize) -> Self {
+        Self::Index(index)
+    }
+}
+
+/// One problem with what a client sent.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct FieldError {
+    /// Where: `["body", "max_tokens"]`.
+    pub loc: Vec<Loc>,
+    /// What was wrong and what is allowed, for a person.
+    #[serde(rename = "msg")]
+    pub message: String,
+    /// What kind of problem, for a program; pydantic's names.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+}
+
+impl FieldError {
+    /// A problem at `loc`.
+    pub fn new<const N: usize>(
+        loc: [Loc; N],
+        kind: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { loc: loc.into(), message: message.into(), kind }
+    }
+}
+
+/// What a JSON value is called in messages.
+fn type_name(value: &serde_json::Value) -> &'static str {
+    use serde_json::Value;
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(number) if number.is_f64() => "a fractional number",
+        Value::Number(_) => "an integer",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// A client's text as it may be echoed: cut to 64 characters, without control characters.
+pub(crate) fn echo(text: &str) -> String {
+    let mut short: String =
+        text.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if short.len() < text.len() && text.chars().nth(64).is_some() {
+        short.push('…');
+    }
+    short
+}

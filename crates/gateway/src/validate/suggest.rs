@@ -1,0 +1,80 @@
+//! "Did you mean": the known name that a mistyped one is closest to.
+
+/// Names that other systems use for the same thing.
+const ALIASES: [(&str, &str); 9] = [
+    ("max_new_tokens", "max_tokens"),
+    ("max_completion_tokens", "max_tokens"),
+    ("max_length", "max_tokens"),
+    ("text", "prompt"),
+    ("input", "prompt"),
+    ("query", "prompt"),
+    ("user", "user_id"),
+    ("stop_sequences", "stop"),
+    ("model_name", "model"),
+];
+
+/// The one of `known` that `given` was likely meant to be.
+pub(super) fn closest<'k>(given: &str, known: &[&'k str]) -> Option<&'k str> {
+    let simple: String = given
+        .chars()
+        .take(64)
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect();
+    if let Some((_, name)) = ALIASES.iter().find(|(alias, _)| *alias == given) {
+        return known.iter().copied().find(|candidate| candidate == name);
+    }
+    known
+        .iter()
+        .map(|name| (distance(&simple, &name.replace('_', "")), *name))
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 5)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let change = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: [&str; 6] = ["prompt", "max_tokens", "temperature", "top_p", "top_k", "user_id"];
+
+    #[test]
+    fn slips_are_recognised() {
+        for (given, meant) in [
+            ("max_token", "max_tokens"),
+            ("maxTokens", "max_tokens"),
+            ("Prompt", "prompt"),
+            ("promt", "prompt"),
+            ("temprature", "temperature"),
+            ("topp", "top_p"),
+            ("top-k", "top_k"),
+            ("max_new_tokens", "max_tokens"),
+            ("user", "user_id"),
+        ] {
+            assert_eq!(closest(given, &KNOWN), Some(meant), "{given}");
+        }
+    }
+
+    #[test]
+    fn strangers_are_not() {
+        for given in ["stream", "webhook", "", "x", "\u{1f980}"] {
+            assert_eq!(closest(given, &KNOWN), None, "{given}");
+        }
+    }
+}
