@@ -1,6 +1,7 @@
 //! The [`Broker`] contract: what every queue must do, whatever it stores tasks in. One conformance
 //! suite (`tests/conformance`) holds all implementations to the letter of these comments.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,9 +35,12 @@ pub trait Broker: Send + Sync + 'static {
     /// What is known of a task; none when there is no such task, or its outcome has expired.
     async fn snapshot(&self, id: TaskId) -> Result<Option<TaskSnapshot>, BrokerError>;
 
-    /// Takes the next task for one of the claimant's models, most urgent lane first, waiting up to
-    /// `wait` for one to come. The task is `processing` under a lease when this returns. Dropping
-    /// the future loses no task.
+    /// Takes the next task for one of the claimant's models, waiting up to `wait` for one to come.
+    /// Usually the most urgent lane is served first, but every lane has its turn now and then, so
+    /// none starves. The task is `processing` under a lease when this returns.
+    ///
+    /// Dropping the future loses no task: one that was taken at that very moment goes back, unused.
+    /// While the store is away this keeps trying, with pauses, until `wait` is over.
     async fn claim(
         &self,
         claimant: &Claimant,
@@ -50,6 +54,11 @@ pub trait Broker: Send + Sync + 'static {
     async fn renew(&self, lease: &Lease, span: Duration) -> Result<LeaseState, BrokerError>;
 
     /// Appends generated text to the task's events, one event per chunk. Fenced like [`Self::renew`].
+    /// A task keeps some 4,096 events; beyond, the oldest go, and the numbers that are left begin
+    /// later. The outcome has the whole text.
+    ///
+    /// # Errors
+    /// [`BrokerError::LeaseLost`] when the lease is not the current one: stop computing.
     async fn publish(&self, lease: &Lease, chunks: &[String]) -> Result<LeaseState, BrokerError>;
 
     /// Records the outcome: the task ends, its queue entry goes, its TTL starts, readers wake.
@@ -59,8 +68,13 @@ pub trait Broker: Send + Sync + 'static {
     /// [`BrokerError::LeaseLost`] when the lease is not the current one: the outcome was not recorded.
     async fn finish(&self, lease: &Lease, outcome: &Outcome) -> Result<Timestamp, BrokerError>;
 
-    /// Gives a task back to the queue for its next attempt. Fenced like [`Self::renew`]. A task whose
-    /// owner asked to cancel it ends as cancelled instead of being queued.
+    /// Gives a task back to the end of its queue for its next attempt. Fenced like [`Self::renew`];
+    /// the same lease may repeat itself. A task whose owner asked to cancel it ends as cancelled
+    /// instead of being queued. Whether another attempt is allowed ([`Claimed::may_retry`]) is the
+    /// caller's to check: a task with its attempts used up is to be finished as failed.
+    ///
+    /// # Errors
+    /// [`BrokerError::LeaseLost`] when the lease is not the current one.
     async fn release(&self, lease: &Lease, release: &Release) -> Result<(), BrokerError>;
 
     /// Takes a task back. Queued: it ends at once. Processing: a durable flag is set and its worker
@@ -71,7 +85,8 @@ pub trait Broker: Send + Sync + 'static {
     /// asked to cancel), and hands those whose attempts are used up to the caller, under a fresh lease
     /// of `reaper`, to be finished as failed. Anyone may reap, at any time, in parallel.
     ///
-    /// After the store was unreachable, holds back for one lease: workers could not renew then.
+    /// Reap at least three times a lease. When nobody did for half a lease, the store was away, or
+    /// all were: workers could not renew then, so nothing is reclaimed for one more lease.
     async fn reap(&self, reaper: &Claimant) -> Result<Reaped, BrokerError>;
 
     /// The task's events after `after`, oldest first, at most `limit`. Empty for an unknown task.
@@ -140,6 +155,18 @@ pub struct Claimed {
     pub failed_attempts: u32,
 }
 
+impl Lease {
+    /// The lease as one text, `worker:attempt`, as brokers store and compare it.
+    pub(crate) fn fence(&self) -> String {
+        format!("{}:{}", self.worker, self.attempt)
+    }
+
+    /// The error that this lease is not the current one.
+    pub(crate) fn lost(&self) -> BrokerError {
+        BrokerError::LeaseLost { task_id: self.task_id, attempt: self.attempt }
+    }
+}
+
 impl Claimed {
     /// Whether the task may be tried again should this attempt fail too.
     pub fn may_retry(&self) -> bool {
@@ -175,6 +202,20 @@ pub enum Release {
     },
 }
 
+impl Release {
+    pub(crate) fn counts_as_failed(&self) -> bool {
+        matches!(self, Self::Failed { .. })
+    }
+
+    /// What the `requeued` event says.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::Unused => "the worker gave it back",
+            Self::Failed { reason } => reason,
+        }
+    }
+}
+
 /// What became of a cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelReply {
@@ -197,6 +238,13 @@ pub struct Reaped {
     pub cancelled: Vec<TaskId>,
     /// Attempts used up; the caller holds them now and must finish them as failed.
     pub exhausted: Vec<Claimed>,
+}
+
+impl Reaped {
+    /// How many leases were dealt with.
+    pub fn count(&self) -> usize {
+        self.requeued.len() + self.cancelled.len() + self.exhausted.len()
+    }
 }
 
 /// How many tasks of a model there are.
@@ -249,4 +297,57 @@ pub enum BrokerError {
     /// The store answered what it never should: a bug, or a foreign hand in the data.
     #[error("the queue's store answered unexpectedly: {0}")]
     Corrupt(String),
+}
+
+/// Why a broker could not be opened. Waiting does not help: the operator must act.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL of Redis can't be one.
+    #[error(
+        "the Redis URL can't be used: {reason}; expected redis://[user:password@]host:port[/db]"
+    )]
+    RedisUrl {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The data folder can't be used.
+    #[error("the data folder {} can't be used: {source}", path.display())]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another process has the queue open.
+    #[error(
+        "another process uses the queue in {}: stop it, or choose another folder with DATA_DIR; \
+         to share a queue between processes use Redis (REDIS_URL)",
+        path.display()
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A newer version wrote the queue's file.
+    #[error(
+        "the queue in {} was written by a newer version (schema {found}, this build knows {known}): \
+         run the newer version, or choose another folder with DATA_DIR",
+        path.display()
+    )]
+    NewerSchema {
+        /// The file.
+        path: PathBuf,
+        /// Its schema's number.
+        found: i64,
+        /// The newest number that this build knows.
+        known: i64,
+    },
+    /// The queue's file can't be opened or is damaged.
+    #[error("the queue in {} can't be opened: {reason}", path.display())]
+    Store {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        reason: String,
+    },
 }

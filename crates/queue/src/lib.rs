@@ -1,5 +1,47 @@
-//! # queue: where tasks wait (being written)
+//! # queue: where tasks wait
+//!
+//! The [`Broker`] contract and its two implementations. Gateways submit and read through it, workers
+//! claim and finish through it, and neither knows what stores the tasks. It serves one promise:
+//! at-least-once execution, exactly one recorded outcome, and no accepted task is lost unless the
+//! store itself loses data.
+//!
+//! ## Layout
+//!
+//! | module       | what it holds |
+//! |--------------|---------------|
+//! | [`Broker`] & co. (`contract.rs`) | what every queue must do; the comments are the specification |
+//! | [`redis`]    | [`RedisBroker`]: Streams and one Lua script per operation, for many machines |
+//! | [`sqlite`]   | [`SqliteBroker`]: a file, for one machine |
+//! | [`watch`]    | hints instead of polling: [`watch::Watch`], [`watch::CancelFeed`] |
+//! | `lanes`      | which lane a claim looks into first |
+//! | `pace`       | how a queue moves, and when a full one has room again |
+//! | `stored`     | the stored forms of outcomes, events, snapshots |
+//! | `handover`   | why dropping a claim loses no task |
+//!
+//! ## Data flow
+//!
+//! ```text
+//!            submit                   claim                 renew · publish
+//! gateway ───────────▶ queued ───────────────▶ processing ◀────────────────── worker
+//!    │                   │  ▲                   │   │   │                        │
+//!    │ cancel            │  └───────────────────┘   │   └────────────────────────┘
+//!    ▼                   ▼    release · reap        │ finish
+//! cancelled ◀────────────┴──────────────────────────┴──────▶ completed · failed · cancelled
+//! ```
+//!
+//! Only the holder of the current (worker, attempt) may renew, publish, finish or release: each
+//! checks that before it writes, in the same atomic step. A worker that was taken for dead and comes
+//! back is refused with [`BrokerError::LeaseLost`].
+
 mod contract;
+mod handover;
+mod lanes;
+mod pace;
+pub mod redis;
+pub mod sqlite;
+mod stored;
 pub mod watch;
 
+pub use crate::redis::{RedisBroker, RedisOptions};
+pub use crate::sqlite::SqliteBroker;
 pub use contract::*;

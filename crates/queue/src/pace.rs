@@ -1,0 +1,55 @@
+//! When a full queue will have room again.
+
+/// Assumed until the first task of a model has finished, in milliseconds.
+const UNMEASURED_MS: f64 = 5_000.0;
+
+/// The weight of the latest processing time in the moving average (`finish.lua` has the same).
+pub(crate) const LATEST_WEIGHT: f64 = 0.2;
+
+/// How a model's queue moves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub(crate) queued: u64,
+    pub(crate) processing: u64,
+    /// Moving average of processing times in milliseconds; 0 when none was measured.
+    pub(crate) service_ms: f64,
+}
+
+impl Pace {
+    /// Seconds until a tenth of the queue is likely done, 1 to 120. A tenth, so that the many who
+    /// were refused don't all come back for the first free place; the bound is that of the OpenAI
+    /// client, which gives up on anything longer than 120.
+    pub(crate) fn retry_after_s(&self) -> u32 {
+        let service_ms = if self.service_ms > 0.0 { self.service_ms } else { UNMEASURED_MS };
+        let ahead = (self.queued as f64 / 10.0).max(1.0);
+        let seconds = service_ms * ahead / (self.processing.max(1) as f64) / 1_000.0;
+        seconds.ceil().clamp(1.0, 120.0) as u32
+    }
+}
+
+/// The moving average after one more processing time.
+pub(crate) fn next_average(average_ms: f64, latest_ms: f64) -> f64 {
+    if average_ms > 0.0 { average_ms + LATEST_WEIGHT * (latest_ms - average_ms) } else { latest_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_follows_depth_and_pace_within_its_bounds() {
+        let wait = |queued, processing, service_ms| {
+            Pace { queued, processing, service_ms }.retry_after_s()
+        };
+        assert_eq!(wait(1, 0, 0.0), 5, "nothing measured yet");
+        assert_eq!(wait(100, 2, 4_000.0), 20);
+        assert_eq!(wait(1, 8, 10.0), 1);
+        assert_eq!(wait(1_000_000, 1, 60_000.0), 120);
+    }
+
+    #[test]
+    fn the_average_moves_towards_the_latest() {
+        assert_eq!(next_average(0.0, 800.0), 800.0);
+        assert_eq!(next_average(1_000.0, 2_000.0), 1_200.0);
+    }
+}

@@ -1,0 +1,83 @@
+//! What Redis' and the network's complaints mean to a caller.
+
+use std::time::Duration;
+
+use deadpool_redis::PoolError;
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::BrokerError;
+
+/// Sorts an error: what may pass by itself is `Unavailable`, what never should have come `Corrupt`.
+pub(crate) fn broker_error(server: &str, error: &RedisError) -> BrokerError {
+    let text = error.to_string();
+    let foreign = match error.kind() {
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => true,
+        ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::CrossSlot) => true,
+        ErrorKind::Extension => error.code() == Some("WRONGTYPE"),
+        _ => false,
+    };
+    if text.contains("unexpected symbol near '#'") {
+        return unavailable(server, "it is too old: Redis 7.0 (or Valkey) or newer is needed");
+    }
+    if foreign { BrokerError::Corrupt(text) } else { unavailable(server, &reason(error, text)) }
+}
+
+/// The pool had no connection to give.
+pub(crate) fn pool_error(server: &str, error: PoolError) -> BrokerError {
+    match error {
+        PoolError::Backend(error) => broker_error(server, &error),
+        other => unavailable(server, &other.to_string()),
+    }
+}
+
+/// Redis did not answer in time.
+pub(crate) fn timed_out(server: &str, limit: Duration) -> BrokerError {
+    unavailable(server, &format!("no answer within {:.1} s", limit.as_secs_f64()))
+}
+
+fn unavailable(server: &str, reason: &str) -> BrokerError {
+    BrokerError::Unavailable { reason: format!("Redis at {server}: {reason}") }
+}
+
+/// The plain words for the failures that operators meet most.
+fn reason(error: &RedisError, text: String) -> String {
+    if error.is_connection_refusal() {
+        return "connection refused".into();
+    }
+    if error.is_timeout() {
+        return "timed out".into();
+    }
+    match error.code() {
+        Some("LOADING") => "it is loading its data after a start".into(),
+        Some("OOM") => "it is out of memory (maxmemory is reached)".into(),
+        Some("READONLY") => "it is a read-only replica".into(),
+        Some("MISCONF") => "it can't write to its disk and refuses changes".into(),
+        Some("NOAUTH" | "WRONGPASS") => "it refused the password".into(),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server_error(code: &'static str) -> RedisError {
+        redis::make_extension_error(code.to_owned(), Some("detail".to_owned()))
+    }
+
+    #[test]
+    fn what_may_pass_is_unavailable_and_says_why() {
+        for (code, words) in [("OOM", "out of memory"), ("MISCONF", "disk"), ("NOAUTH", "password")]
+        {
+            let error = broker_error("host:1", &server_error(code));
+            let BrokerError::Unavailable { reason } = &error else { panic!("{error}") };
+            assert!(reason.contains(words) && reason.contains("host:1"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_value_under_our_key_is_corrupt() {
+        let error = broker_error("host:1", &server_error("WRONGTYPE"));
+        assert!(matches!(error, BrokerError::Corrupt(_)), "{error}");
+    }
+}

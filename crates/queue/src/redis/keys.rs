@@ -1,0 +1,97 @@
+//! Every Redis key and channel, built here alone (`scripts/lib.lua` derives the same names for keys
+//! that only a script can know).
+//!
+//! All keys of a partition carry its number as hash tag, `qq:{0}:…`, so that they lie in one slot
+//! and the scripts run on a Cluster. There is one partition for now.
+
+use protocol::{Lane, ModelId, TaskId};
+
+/// The keys of one partition.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    base: String,
+}
+
+impl Keys {
+    /// Of the `partition`-th partition.
+    pub(crate) fn new(partition: u32) -> Self {
+        Self { base: format!("qq:{{{partition}}}:") }
+    }
+
+    /// What all of them begin with; the first key of every script.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Hash: a task.
+    pub(crate) fn task(&self, id: TaskId) -> String {
+        format!("{}task:{id}", self.base)
+    }
+
+    /// Stream: a task's events, with ids `<seq>-0`.
+    pub(crate) fn events(&self, id: TaskId) -> String {
+        format!("{}events:{id}", self.base)
+    }
+
+    /// Stream with the consumer group `workers`: the queued tasks of a lane and model.
+    pub(crate) fn queue(&self, lane: Lane, model: &ModelId) -> String {
+        format!("{}queue:{}:{model}", self.base, lane.as_str())
+    }
+
+    /// Hash: a model's counters `queued` and `processing`, and the average `service_ms`.
+    pub(crate) fn stats(&self, model: &ModelId) -> String {
+        format!("{}stats:{model}", self.base)
+    }
+
+    /// Sorted set: processing tasks by the instant their lease runs out.
+    pub(crate) fn leases(&self) -> String {
+        format!("{}leases", self.base)
+    }
+
+    /// Hash: when the reapers came last, and until when they hold back.
+    pub(crate) fn reaper(&self) -> String {
+        format!("{}reaper", self.base)
+    }
+
+    /// Hash: workers' reports.
+    pub(crate) fn workers(&self) -> String {
+        format!("{}workers", self.base)
+    }
+
+    /// Sorted set: workers by the instant their report expires.
+    pub(crate) fn seen(&self) -> String {
+        format!("{}seen", self.base)
+    }
+
+    /// Channel: ids of tasks that something happened to.
+    pub(crate) fn changed(&self) -> String {
+        format!("{}changed", self.base)
+    }
+
+    /// Channel: ids of running tasks that shall be cancelled.
+    pub(crate) fn cancel(&self) -> String {
+        format!("{}cancel", self.base)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_carry_the_partitions_tag() {
+        let keys = Keys::new(3);
+        let (id, model) = (TaskId::new(), ModelId::new("Qwen/Qwen3-4B-GGUF:Q4_K_M"));
+        assert_eq!(keys.queue(Lane::Low, &model), "qq:{3}:queue:low:Qwen/Qwen3-4B-GGUF:Q4_K_M");
+        for key in [keys.task(id), keys.events(id), keys.stats(&model), keys.leases()] {
+            assert!(key.starts_with("qq:{3}:"), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_model_cannot_move_its_keys_to_another_slot() {
+        // The tag is what stands in the first pair of braces, so braces in a name don't matter.
+        let key = Keys::new(0).stats(&ModelId::new("a{b}c"));
+        assert_eq!(key.find('{'), Some(3));
+    }
+}

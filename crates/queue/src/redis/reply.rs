@@ -1,0 +1,135 @@
+//! Reads scripts' replies: flat lists of texts, the first of which names the case.
+
+use std::str::FromStr;
+
+use protocol::{Attempt, Event, EventBody, EventSeq, TaskSnapshot, Timestamp, WorkerId, record};
+use redis::FromRedisValue;
+use redis::streams::StreamRangeReply;
+
+use crate::stored::{Holding, StoredSnapshot};
+use crate::{BrokerError, Lease};
+
+/// A reply, read from front to back.
+pub(crate) struct Reply {
+    fields: std::vec::IntoIter<String>,
+    script: &'static str,
+}
+
+impl Reply {
+    pub(crate) fn new(script: &'static str, fields: Vec<String>) -> Self {
+        Self { fields: fields.into_iter(), script }
+    }
+
+    /// The next field as text.
+    pub(crate) fn text(&mut self) -> Result<String, BrokerError> {
+        self.fields.next().ok_or_else(|| self.corrupt("the reply is too short"))
+    }
+
+    /// The next field as a number, id or state.
+    pub(crate) fn parse<T: FromStr<Err: std::fmt::Display>>(&mut self) -> Result<T, BrokerError> {
+        let text = self.text()?;
+        text.parse().map_err(|error| self.corrupt(format_args!("'{text}': {error}")))
+    }
+
+    /// The next field as an instant.
+    pub(crate) fn instant(&mut self) -> Result<Timestamp, BrokerError> {
+        Ok(Timestamp::from_millis(self.parse()?))
+    }
+
+    /// What is left.
+    pub(crate) fn rest(self) -> Vec<String> {
+        self.fields.collect()
+    }
+
+    /// The next six fields: a task that `worker` now holds. The record may be unreadable by itself.
+    pub(crate) fn holding(&mut self, worker: WorkerId) -> Result<Holding, BrokerError> {
+        let task_id = self.parse()?;
+        let record = self.text()?;
+        let lease = Lease { task_id, worker, attempt: Attempt::new(self.parse()?) };
+        Ok(Holding {
+            record,
+            lease,
+            submitted_at: self.instant()?,
+            started_at: self.instant()?,
+            failed_attempts: self.parse()?,
+        })
+    }
+
+    /// The script said what this code does not know.
+    pub(crate) fn unexpected(&self, case: &str) -> BrokerError {
+        self.corrupt(format_args!("unknown answer '{case}'"))
+    }
+
+    fn corrupt(&self, what: impl std::fmt::Display) -> BrokerError {
+        BrokerError::Corrupt(format!("{}.lua: {what}", self.script))
+    }
+}
+
+/// Reads a stretch of a task's event stream.
+pub(crate) fn events(range: StreamRangeReply) -> Result<Vec<Event>, BrokerError> {
+    let mut events = Vec::with_capacity(range.ids.len());
+    for entry in range.ids {
+        let field = |name: &str| -> Result<String, BrokerError> {
+            let value = entry.map.get(name).ok_or_else(|| malformed(&entry.id))?;
+            String::from_redis_value_ref(value).map_err(|_| malformed(&entry.id))
+        };
+        let seq = entry.id.strip_suffix("-0").and_then(|seq| seq.parse().ok());
+        let at = field("at")?.parse().map_err(|_| malformed(&entry.id))?;
+        events.push(Event {
+            seq: EventSeq::new(seq.ok_or_else(|| malformed(&entry.id))?),
+            at: Timestamp::from_millis(at),
+            body: record::decode::<EventBody>(&field("body")?)?,
+        });
+    }
+    Ok(events)
+}
+
+fn malformed(entry: &str) -> BrokerError {
+    BrokerError::Corrupt(format!("the event entry {entry} is not one of ours"))
+}
+
+/// The fields of a task's hash that make a snapshot, in the order of [`SnapshotRow`].
+pub(crate) const SNAPSHOT_FIELDS: [&str; 9] = [
+    "record",
+    "state",
+    "attempt",
+    "worker",
+    "cancel",
+    "submitted",
+    "started",
+    "finished",
+    "outcome",
+];
+
+/// Their values.
+pub(crate) type SnapshotRow = (
+    Option<String>,
+    Option<String>,
+    Option<u32>,
+    Option<String>,
+    Option<u8>,
+    Option<u64>,
+    Option<u64>,
+    Option<u64>,
+    Option<String>,
+);
+
+/// Reads a task's hash; none when there is no such task.
+pub(crate) fn snapshot(row: SnapshotRow) -> Result<Option<TaskSnapshot>, BrokerError> {
+    let (record, state, attempt, worker, cancel, submitted, started, finished, outcome) = row;
+    let (Some(record), Some(state), Some(submitted)) = (record, state, submitted) else {
+        return Ok(None);
+    };
+    let stored = StoredSnapshot {
+        record,
+        state,
+        attempt: attempt.unwrap_or(0),
+        worker,
+        cancel: cancel == Some(1),
+        submitted,
+        started,
+        finished,
+        outcome,
+    };
+    stored.read().map(Some)
+}

@@ -1,0 +1,21 @@
+-- cancel: ends a queued task at once; asks the worker of a running one to stop.
+--
+-- KEYS  1 base
+-- ARGV  1 id   2 outcome `cancelled`   3 its `ended` event
+-- Returns  {missing}   {cancelled}   {requested}   {ended, state}
+
+local base, id = KEYS[1], ARGV[1]
+
+local task = read(base, id, 'state', 'entry', 'lane', 'model', 'ttl')
+if not task.state then
+  return { 'missing' }
+elseif task.state == 'queued' then
+  end_task(base, id, task, now_ms(), 'cancelled', ARGV[2], ARGV[3])
+  return { 'cancelled' }
+elseif task.state == 'processing' then
+  redis.call('HSET', task_key(base, id), 'cancel', '1')
+  redis.call('PUBLISH', base .. 'cancel', id)
+  wake(base, id)
+  return { 'requested' }
+end
+return { 'ended', task.state }

@@ -1,0 +1,69 @@
+-- reap: deals with leases that have run out, and with workers that stopped reporting.
+--
+-- While Redis is down nobody can renew, so after it every lease may have run out though its worker
+-- lives. Reapers call this several times a lease; when none did for half a lease, Redis (or the way
+-- to it) was gone, and nothing is reclaimed for one lease. When the call before came late as well,
+-- the reapers are just slow: no second hold, or a slow reaper would never reclaim.
+--
+-- KEYS  1 base   2 leases   3 reaper
+-- ARGV  1 reaping worker   2 lease in ms   3 most tasks to deal with   4 record version
+--       5 outcome `cancelled`   6 its `ended` event   7 reason for `requeued` events, as JSON
+-- Returns  {n, requeued id…, n, cancelled id…,
+--           n, exhausted (id, record, attempt, submitted ms, started ms, failed attempts)…}
+
+local base, lease = KEYS[1], tonumber(ARGV[2])
+local at = now_ms()
+
+local seen = redis.call('HMGET', KEYS[3], 'last', 'late', 'hold')
+local late = at - tonumber(seen[1] or '0') > lease / 2
+local hold = tonumber(seen[3] or '0')
+if late and seen[2] ~= '1' then hold = at + lease end
+redis.call('HSET', KEYS[3], 'last', int(at), 'late', late and '1' or '0', 'hold', int(hold))
+if at < hold then
+  return { '0', '0', '0' }
+end
+
+local requeued, cancelled, exhausted, exhausted_count = {}, {}, {}, 0
+local ids = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(at), 'LIMIT', 0, ARGV[3])
+for _, id in ipairs(ids) do
+  local task = read(base, id, 'state', 'cancel', 'failed', 'max', 'attempt', 'record', 'submitted',
+    'started', 'entry', 'lane', 'model', 'ttl')
+  if task.state ~= 'processing' then
+    redis.call('ZREM', KEYS[2], id)
+  elseif task.cancel == '1' then
+    end_task(base, id, task, at, 'cancelled', ARGV[5], ARGV[6])
+    redis.call('HSET', task_key(base, id), 'fence', '')
+    cancelled[#cancelled + 1] = id
+  else
+    local failed = int(redis.call('HINCRBY', task_key(base, id), 'failed', 1))
+    if tonumber(failed) < tonumber(task.max) then
+      requeue(base, id, task, at, string.format(
+        '{"v":%s,"event":"requeued","attempt":%s,"reason":%s}', ARGV[4], task.attempt, ARGV[7]))
+      requeued[#requeued + 1] = id
+    else
+      drop_entry(base, task)
+      local attempt = int(tonumber(task.attempt) + 1)
+      redis.call('ZADD', KEYS[2], int(at + lease), id)
+      redis.call('HSET', task_key(base, id), 'attempt', attempt, 'worker', ARGV[1],
+        'fence', ARGV[1] .. ':' .. attempt, 'entry', '')
+      exhausted_count = exhausted_count + 1
+      for _, field in ipairs({ id, task.record, attempt, task.submitted, task.started, failed }) do
+        exhausted[#exhausted + 1] = field
+      end
+    end
+  end
+end
+
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', base .. 'seen', '-inf', int(at), 'LIMIT', 0, 10)) do
+  drop_worker(base, id)
+end
+
+local reply = {}
+for _, part in ipairs({ { #requeued, requeued }, { #cancelled, cancelled },
+  { exhausted_count, exhausted } }) do
+  reply[#reply + 1] = int(part[1])
+  for _, field in ipairs(part[2]) do
+    reply[#reply + 1] = field
+  end
+end
+return reply

@@ -1,0 +1,14 @@
+-- renew: extends a lease, and tells whether the task's owner wants it cancelled.
+--
+-- KEYS  1 base   2 leases
+-- ARGV  1 id   2 fence   3 span in ms
+-- Returns  {held, 1 when a cancel was asked for, else 0}   {lost}
+
+local base, id = KEYS[1], ARGV[1]
+
+local task = read(base, id, 'state', 'fence', 'cancel')
+if task.state ~= 'processing' or task.fence ~= ARGV[2] then
+  return { 'lost' }
+end
+redis.call('ZADD', KEYS[2], int(now_ms() + ARGV[3]), id)
+return { 'held', task.cancel or '0' }

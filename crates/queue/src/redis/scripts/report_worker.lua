@@ -1,0 +1,9 @@
+-- report_worker: stores a worker's report until its TTL.
+--
+-- KEYS  1 base   2 workers   3 seen
+-- ARGV  1 worker   2 report   3 TTL in ms
+-- Returns  {stored}
+
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+redis.call('ZADD', KEYS[3], int(now_ms() + ARGV[3]), ARGV[1])
+return { 'stored' }

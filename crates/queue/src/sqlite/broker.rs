@@ -1,0 +1,208 @@
+//! The operations, each one job for the store.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use protocol::{
+    Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, Timestamp, WorkerId,
+    WorkerReport, record,
+};
+use rusqlite::params;
+
+use super::task::{find, millis};
+use super::{Inner, SqliteBroker, claim, lease, read, reap, submit, task};
+use crate::handover::{ClaimOnce, Try, try_claim};
+use crate::stored::Ending;
+use crate::watch::{CancelFeed, Watch};
+use crate::{
+    Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Lease, LeaseState, Reaped, Release,
+    Submitted, lanes,
+};
+
+#[async_trait]
+impl Broker for SqliteBroker {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    async fn ping(&self) -> Result<(), BrokerError> {
+        self.inner.store.run(|tx| Ok(tx.sql.query_row("SELECT 1", [], |_| Ok(()))?)).await
+    }
+
+    async fn submit(&self, task: &Task, limit: u64) -> Result<Submitted, BrokerError> {
+        let task = task.clone();
+        self.inner.store.run(move |tx| submit::submit(tx, &task, limit, Timestamp::now())).await
+    }
+
+    async fn snapshot(&self, id: TaskId) -> Result<Option<TaskSnapshot>, BrokerError> {
+        self.inner.store.run(move |tx| read::snapshot(tx, id, Timestamp::now())).await
+    }
+
+    async fn claim(
+        &self,
+        claimant: &Claimant,
+        wait: Duration,
+    ) -> Result<Option<Claimed>, BrokerError> {
+        let deadline = Instant::now() + wait;
+        // Subscribed before the first try, so that nothing queued after it goes unnoticed.
+        let mut queued = self.inner.queued.subscribe();
+        loop {
+            if let Try::Took(claimed) = try_claim(&self.inner, claimant).await? {
+                return Ok(Some(*claimed));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if tokio::time::timeout(left, queued.changed()).await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn renew(&self, lease: &Lease, span: Duration) -> Result<LeaseState, BrokerError> {
+        let lease = *lease;
+        self.inner.store.run(move |tx| lease::renew(tx, &lease, span, Timestamp::now())).await
+    }
+
+    async fn publish(&self, lease: &Lease, chunks: &[String]) -> Result<LeaseState, BrokerError> {
+        let (lease, chunks) = (*lease, chunks.to_vec());
+        self.inner.store.run(move |tx| lease::publish(tx, &lease, &chunks, Timestamp::now())).await
+    }
+
+    async fn finish(&self, lease: &Lease, outcome: &Outcome) -> Result<Timestamp, BrokerError> {
+        self.inner.finish(lease, outcome).await
+    }
+
+    async fn release(&self, lease: &Lease, release: &Release) -> Result<(), BrokerError> {
+        self.inner.release(lease, release).await
+    }
+
+    async fn cancel(&self, id: TaskId) -> Result<CancelReply, BrokerError> {
+        let work = move |tx: &mut super::Tx<'_>| {
+            let now = Timestamp::now();
+            let Some(course) = find(tx, id, now)? else { return Ok(CancelReply::NotFound) };
+            match course.state.as_str() {
+                "queued" => {
+                    task::end(tx, &course, now, &Ending::cancelled()?, false)?;
+                    Ok(CancelReply::Cancelled)
+                }
+                "processing" => {
+                    let mark = "UPDATE tasks SET cancel = 1 WHERE id = ?1";
+                    tx.sql.prepare_cached(mark)?.execute([id.to_string()])?;
+                    tx.cancel_requested(id);
+                    tx.changed(id);
+                    Ok(CancelReply::Requested)
+                }
+                ended => ended
+                    .parse()
+                    .map(CancelReply::AlreadyEnded)
+                    .map_err(|error| BrokerError::Corrupt(error.to_string())),
+            }
+        };
+        self.inner.store.run(work).await
+    }
+
+    async fn reap(&self, reaper: &Claimant) -> Result<Reaped, BrokerError> {
+        let (owned, silence) = (reaper.clone(), Arc::clone(&self.inner.silence));
+        let work = move |tx: &mut super::Tx<'_>| {
+            let now = Timestamp::now();
+            reap::purge(tx, now)?;
+            let mut silence = silence.lock().unwrap_or_else(PoisonError::into_inner);
+            if silence.holds(now, owned.lease) {
+                return Ok(reap::Swept::default());
+            }
+            reap::reap(tx, &owned, now)
+        };
+        let swept = self.inner.store.run(work).await?;
+        let mut reaped = swept.reaped;
+        for holding in swept.exhausted {
+            match holding.open() {
+                Ok(claimed) => reaped.exhausted.push(claimed),
+                Err((lease, outcome)) => drop(self.inner.finish(&lease, &outcome).await?),
+            }
+        }
+        Ok(reaped)
+    }
+
+    async fn events(
+        &self,
+        id: TaskId,
+        after: EventSeq,
+        limit: usize,
+    ) -> Result<Vec<Event>, BrokerError> {
+        self.inner.store.run(move |tx| read::events(tx, id, after, limit, Timestamp::now())).await
+    }
+
+    fn watch(&self, id: TaskId) -> Watch {
+        self.inner.hub.watch(id)
+    }
+
+    fn cancellations(&self) -> CancelFeed {
+        self.inner.hub.cancellations()
+    }
+
+    async fn depth(&self, model: &ModelId) -> Result<Depth, BrokerError> {
+        let model = model.clone();
+        let pace = self.inner.store.run(move |tx| submit::pace(tx, model.as_str())).await?;
+        Ok(Depth { queued: pace.queued, processing: pace.processing })
+    }
+
+    async fn report_worker(&self, report: &WorkerReport, ttl: Duration) -> Result<(), BrokerError> {
+        let (id, text) = (report.id.to_string(), record::encode(report)?);
+        let work = move |tx: &mut super::Tx<'_>| {
+            let expires = millis(Timestamp::now() + ttl);
+            let store = "INSERT OR REPLACE INTO workers (id, report, expires) VALUES (?1, ?2, ?3)";
+            tx.sql.prepare_cached(store)?.execute(params![id, text, expires])?;
+            Ok(())
+        };
+        self.inner.store.run(work).await
+    }
+
+    async fn forget_worker(&self, id: WorkerId) -> Result<(), BrokerError> {
+        self.inner.store.run(move |tx| reap::forget(tx, id)).await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerReport>, BrokerError> {
+        self.inner.store.run(|tx| read::workers(tx, Timestamp::now())).await
+    }
+}
+
+impl Inner {
+    async fn finish(&self, lease: &Lease, outcome: &Outcome) -> Result<Timestamp, BrokerError> {
+        let (lease, outcome) = (*lease, outcome.clone());
+        self.store.run(move |tx| lease::finish(tx, &lease, &outcome, Timestamp::now())).await
+    }
+
+    async fn release(&self, lease: &Lease, release: &Release) -> Result<(), BrokerError> {
+        let (lease, release) = (*lease, release.clone());
+        self.store.run(move |tx| lease::release(tx, &lease, &release, Timestamp::now())).await
+    }
+}
+
+#[async_trait]
+impl ClaimOnce for Inner {
+    /// The wake-up was subscribed to beforehand.
+    type Hint = ();
+
+    async fn claim_once(&self, claimant: &Claimant) -> Result<Try<()>, BrokerError> {
+        loop {
+            let order = lanes::order(self.turn.load(Ordering::Relaxed));
+            let owned = claimant.clone();
+            let work =
+                move |tx: &mut super::Tx<'_>| claim::claim(tx, &owned, order, Timestamp::now());
+            let Some(holding) = self.store.run(work).await? else { return Ok(Try::Nothing(())) };
+            self.turn.fetch_add(1, Ordering::Relaxed);
+            match holding.open() {
+                Ok(claimed) => return Ok(Try::Took(Box::new(claimed))),
+                Err((lease, outcome)) => {
+                    tracing::warn!(task_id = %lease.task_id, ?outcome, "unreadable task");
+                    self.finish(&lease, &outcome).await?;
+                }
+            }
+        }
+    }
+
+    async fn give_back(&self, lease: &Lease) -> Result<(), BrokerError> {
+        self.release(lease, &Release::Unused).await
+    }
+}

@@ -1,0 +1,28 @@
+//! What SQLite's complaints mean to a caller.
+
+use rusqlite::ErrorCode;
+
+use crate::BrokerError;
+
+/// Sorts an error: what may pass by itself is `Unavailable`, what never should have come `Corrupt`.
+pub(super) fn broker_error(error: &rusqlite::Error) -> BrokerError {
+    let reason = format!("the embedded queue: {error}");
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DiskFull
+            | ErrorCode::ReadOnly
+            | ErrorCode::CannotOpen
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::OutOfMemory,
+        ) => BrokerError::Unavailable { reason },
+        _ => BrokerError::Corrupt(reason),
+    }
+}
+
+impl From<rusqlite::Error> for BrokerError {
+    fn from(error: rusqlite::Error) -> Self {
+        broker_error(&error)
+    }
+}

@@ -1,0 +1,84 @@
+//! The embedded broker: SQLite in a file of its own, for one machine and one process.
+//!
+//! | file         | what it holds |
+//! |--------------|---------------|
+//! | `mod.rs`     | [`SqliteBroker`], how it is opened |
+//! | `broker.rs`  | the [`Broker`](crate::Broker) operations, each one job for the store |
+//! | `store.rs`   | the thread that owns the database, and groups commits |
+//! | `task.rs`    | the steps that operations are made of |
+//! | `submit.rs`, `claim.rs`, `lease.rs`, `reap.rs`, `read.rs` | the operations |
+//! | `silence.rs` | whether reapers hold back |
+//! | `schema.rs`, `schema.sql`, `lock.rs`, `error.rs` | the file, its lock, its complaints |
+
+mod broker;
+mod claim;
+mod error;
+mod lease;
+mod lock;
+mod read;
+mod reap;
+mod schema;
+mod silence;
+mod store;
+mod submit;
+mod task;
+
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use protocol::Timestamp;
+use tokio::sync::watch;
+
+use self::silence::Silence;
+use self::store::{Store, Tx};
+use crate::OpenError;
+use crate::watch::Hub;
+
+/// The embedded broker.
+pub struct SqliteBroker {
+    inner: Arc<Inner>,
+}
+
+/// What the operations work with; shared with claims that go on after their caller went away.
+struct Inner {
+    store: Store,
+    hub: Arc<Hub>,
+    /// Sent to whenever a task was queued.
+    queued: watch::Sender<()>,
+    /// When the reapers came.
+    silence: Arc<Mutex<Silence>>,
+    /// Tasks claimed through this broker: whose lane's turn it is.
+    turn: AtomicU64,
+}
+
+impl SqliteBroker {
+    /// Opens the queue in `data_dir` (`queue.db`), or creates it. The leases in it are those of a
+    /// process that is gone, so their tasks are queued again at once. Blocks for as long as reading
+    /// the file takes.
+    ///
+    /// # Errors
+    /// When another process has it open, a newer version wrote it, or it can't be used.
+    pub fn open(data_dir: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let data_dir = data_dir.as_ref();
+        let path = data_dir.join("queue.db");
+        let lock = lock::take(data_dir)?;
+        let mut connection = schema::open(&path)?;
+        let failed = |reason: String| OpenError::Store { path: path.clone(), reason };
+        let recovery = connection.transaction().map_err(|error| failed(error.to_string()))?;
+        reap::recover(&mut Tx::without_hints(&recovery), Timestamp::now())
+            .map_err(|error| failed(error.to_string()))?;
+        recovery.commit().map_err(|error| failed(error.to_string()))?;
+
+        let (hub, queued) = (Hub::new(), watch::Sender::new(()));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                store: Store::start(connection, lock, Arc::clone(&hub), queued.clone(), data_dir)?,
+                hub,
+                queued,
+                silence: Arc::new(Mutex::new(Silence::from_start(Timestamp::now()))),
+                turn: AtomicU64::new(0),
+            }),
+        })
+    }
+}

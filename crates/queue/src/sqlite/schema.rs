@@ -1,0 +1,44 @@
+//! The file's schema: created when new, refused when a newer version wrote it.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::OpenError;
+
+/// The schema that this code writes. A later one adds its step to [`prepare`].
+const KNOWN: i64 = 1;
+
+/// Opens the file and brings its schema up to date.
+pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
+    let failed =
+        |error: rusqlite::Error| OpenError::Store { path: path.into(), reason: error.to_string() };
+    let mut connection = Connection::open(path).map_err(failed)?;
+    let found = version(&connection).map_err(failed)?;
+    if found > KNOWN {
+        return Err(OpenError::NewerSchema { path: path.into(), found, known: KNOWN });
+    }
+    prepare(&mut connection, found).map_err(failed)?;
+    Ok(connection)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+fn prepare(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
+    // WAL: a commit is one append, and a process that dies leaves a file that opens as of the last
+    // commit. FULL: the append is synced before the commit returns, so that an accepted task
+    // outlives a power cut too; commits are grouped, so one sync serves all who wait for it.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    if found < 1 {
+        let step = connection.transaction()?;
+        step.execute_batch(include_str!("schema.sql"))?;
+        step.pragma_update(None, "user_version", 1)?;
+        step.commit()?;
+    }
+    Ok(())
+}

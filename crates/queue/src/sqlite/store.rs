@@ -1,0 +1,205 @@
+//! The one owner of the database: a thread with the only connection, fed with jobs.
+//!
+//! A thread of its own rather than a mutex and `spawn_blocking`, since it can group commits: all
+//! jobs that wait when a transaction begins run in it, each under a savepoint, and one sync serves
+//! them all. A caller hears of its job only after the commit; so do those who wait for hints.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use protocol::TaskId;
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{oneshot, watch};
+
+use super::error::broker_error;
+use crate::watch::Hub;
+use crate::{BrokerError, OpenError};
+
+/// Most jobs in one transaction, so that the first of many does not wait for all.
+const LARGEST_GROUP: usize = 256;
+
+/// What a job works with: the connection, inside a transaction, and hints to give after its commit.
+pub(super) struct Tx<'a> {
+    pub(super) sql: &'a Connection,
+    hints: Vec<Hint>,
+}
+
+enum Hint {
+    Changed(TaskId),
+    CancelRequested(TaskId),
+    Queued,
+}
+
+impl<'a> Tx<'a> {
+    /// For work before anybody can wait for hints.
+    pub(super) fn without_hints(sql: &'a Connection) -> Self {
+        Self { sql, hints: Vec::new() }
+    }
+
+    /// Something happened to a task.
+    pub(super) fn changed(&mut self, id: TaskId) {
+        self.hints.push(Hint::Changed(id));
+    }
+
+    /// The worker of a task shall stop.
+    pub(super) fn cancel_requested(&mut self, id: TaskId) {
+        self.hints.push(Hint::CancelRequested(id));
+    }
+
+    /// There is something to claim.
+    pub(super) fn queued(&mut self) {
+        self.hints.push(Hint::Queued);
+    }
+}
+
+/// Runs inside a transaction, or learns why there is none; answers whether its writes shall stay,
+/// and who to tell.
+type Job = Box<dyn FnOnce(Result<&mut Tx<'_>, &str>) -> (bool, Tell) + Send>;
+/// Told after the commit, or why there was none.
+type Tell = Box<dyn FnOnce(Result<(), &str>) + Send>;
+
+/// The way to the thread. Dropping it ends the thread after the jobs it has.
+pub(super) struct Store {
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Store {
+    /// Starts the thread. It holds the data folder's lock as long as it has the file open.
+    pub(super) fn start(
+        connection: Connection,
+        lock: File,
+        hub: Arc<Hub>,
+        queued: watch::Sender<()>,
+        path: &Path,
+    ) -> Result<Self, OpenError> {
+        let (jobs, inbox) = channel();
+        let thread = std::thread::Builder::new()
+            .name("queue-store".into())
+            .spawn(move || {
+                serve(connection, &inbox, &hub, &queued);
+                drop(lock);
+            })
+            .map_err(|source| OpenError::DataDir { path: path.into(), source })?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    /// Runs a job and waits for its commit. The job runs also when the future is dropped.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, BrokerError> + Send + 'static,
+    ) -> Result<T, BrokerError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |tx| {
+            let done = match tx {
+                Ok(tx) => work(tx),
+                Err(reason) => Err(BrokerError::Unavailable { reason: reason.to_owned() }),
+            };
+            let keep = done.is_ok();
+            let tell: Tell = Box::new(move |committed| {
+                let reply = match committed {
+                    Ok(()) => done,
+                    Err(reason) => Err(BrokerError::Unavailable { reason: reason.to_owned() }),
+                };
+                // An error means that the caller is gone.
+                let _ = answer.send(reply);
+            });
+            (keep, tell)
+        });
+        let ended = || BrokerError::Unavailable { reason: "the queue's thread has ended".into() };
+        let jobs = self.jobs.as_ref().ok_or_else(ended)?;
+        jobs.send(job).map_err(|_| ended())?;
+        answered.await.unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.jobs = None;
+        // Whoever opens the folder next must not meet the lock.
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(mut connection: Connection, inbox: &Receiver<Job>, hub: &Hub, queued: &watch::Sender<()>) {
+    let mut waiting = VecDeque::new();
+    while let Ok(job) = inbox.recv() {
+        waiting.push_back(job);
+        waiting.extend(inbox.try_iter().take(LARGEST_GROUP - 1));
+        while !waiting.is_empty() {
+            let mut group = Group::default();
+            let committed = group.commit(&mut connection, &mut waiting);
+            match &committed {
+                Ok(()) => give(group.hints, hub, queued),
+                Err(reason) => tracing::error!(%reason, "the embedded queue could not commit"),
+            }
+            for tell in group.told {
+                tell(committed.as_ref().map(|()| ()).map_err(String::as_str));
+            }
+        }
+    }
+}
+
+/// What became of the jobs of one transaction.
+#[derive(Default)]
+struct Group {
+    told: Vec<Tell>,
+    hints: Vec<Hint>,
+}
+
+impl Group {
+    /// Runs the jobs in one transaction; takes from `waiting` those it ran, at least one.
+    fn commit(
+        &mut self,
+        connection: &mut Connection,
+        waiting: &mut VecDeque<Job>,
+    ) -> Result<(), String> {
+        let failed = |error: rusqlite::Error| broker_error(&error).to_string();
+        let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate)
+        {
+            Ok(transaction) => transaction,
+            Err(error) => {
+                let reason = failed(error);
+                self.told.extend(waiting.drain(..).map(|job| job(Err(&reason)).1));
+                return Err(reason);
+            }
+        };
+        while let Some(job) = waiting.pop_front() {
+            let mut tx = Tx { sql: &transaction, hints: Vec::new() };
+            let savepoint = transaction.execute_batch("SAVEPOINT job").map_err(failed);
+            let (keep, tell) =
+                job(savepoint.as_ref().map(|()| &mut tx).map_err(|reason| reason.as_str()));
+            self.told.push(tell);
+            savepoint?;
+            if keep {
+                self.hints.append(&mut tx.hints);
+            } else if transaction.is_autocommit() {
+                return Err("SQLite gave up the transaction: disk full or I/O error".into());
+            } else {
+                transaction.execute_batch("ROLLBACK TO job").map_err(failed)?;
+            }
+            transaction.execute_batch("RELEASE job").map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)
+    }
+}
+
+fn give(hints: Vec<Hint>, hub: &Hub, queued: &watch::Sender<()>) {
+    for hint in hints {
+        match hint {
+            Hint::Changed(id) => hub.wake(id),
+            Hint::CancelRequested(id) => hub.cancel(id),
+            Hint::Queued => {
+                queued.send_replace(());
+            }
+        }
+    }
+}

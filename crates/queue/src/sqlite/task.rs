@@ -1,0 +1,182 @@
+//! The steps that operations are made of: reading a task, adding an event, ending, queueing again.
+//! `redis/scripts/lib.lua` has the same for Redis.
+
+use protocol::{Attempt, TaskId, Timestamp};
+use rusqlite::{OptionalExtension, Row, named_params, params};
+
+use super::store::Tx;
+use crate::stored::{Ending, Holding, MAX_EVENTS};
+use crate::{BrokerError, Lease};
+
+/// A task's course; its record stays in the file until someone needs it.
+pub(super) struct Course {
+    pub(super) id: TaskId,
+    pub(super) model: String,
+    pub(super) state: String,
+    pub(super) attempt: u32,
+    pub(super) failed: u32,
+    pub(super) max_attempts: u32,
+    pub(super) fence: String,
+    pub(super) returned: String,
+    pub(super) cancel: bool,
+    pub(super) started: Option<i64>,
+    pub(super) finished: Option<i64>,
+}
+
+impl Course {
+    /// Whether `lease` is the task's current one.
+    pub(super) fn is_held_under(&self, lease: &Lease) -> bool {
+        self.state == "processing" && self.fence == lease.fence()
+    }
+}
+
+/// An instant as SQLite stores it.
+pub(super) fn millis(at: Timestamp) -> i64 {
+    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// An instant as SQLite stored it.
+pub(super) fn instant(millis: i64) -> Timestamp {
+    Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
+/// A task by its id; none when there is no such task, or its outcome has expired.
+pub(super) fn find(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Result<Option<Course>, BrokerError> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT model, state, attempt, failed, max_attempts, fence, returned, cancel,
+                started, finished
+         FROM tasks WHERE id = ?1 AND (expires IS NULL OR expires > ?2)",
+    )?;
+    let course = |row: &Row<'_>| {
+        Ok(Course {
+            id,
+            model: row.get(0)?,
+            state: row.get(1)?,
+            attempt: row.get(2)?,
+            failed: row.get(3)?,
+            max_attempts: row.get(4)?,
+            fence: row.get(5)?,
+            returned: row.get(6)?,
+            cancel: row.get(7)?,
+            started: row.get(8)?,
+            finished: row.get(9)?,
+        })
+    };
+    Ok(query.query_row(params![id.to_string(), millis(now)], course).optional()?)
+}
+
+/// Adds an event under the next number, drops the oldest beyond the bound, tells the watchers.
+pub(super) fn emit(
+    tx: &mut Tx<'_>,
+    id: TaskId,
+    now: Timestamp,
+    body: &str,
+) -> Result<(), BrokerError> {
+    let text = id.to_string();
+    let seq: i64 = tx
+        .sql
+        .prepare_cached("UPDATE tasks SET seq = seq + 1 WHERE id = ?1 RETURNING seq")?
+        .query_row([&text], |row| row.get(0))?;
+    tx.sql
+        .prepare_cached("INSERT INTO events (task, seq, at, body) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![text, seq, millis(now), body])?;
+    tx.sql
+        .prepare_cached("DELETE FROM events WHERE task = ?1 AND seq <= ?2")?
+        .execute(params![text, seq - MAX_EVENTS as i64])?;
+    tx.changed(id);
+    Ok(())
+}
+
+/// Moves one task of a model between counters; either may be none.
+pub(super) fn count(
+    tx: &Tx<'_>,
+    model: &str,
+    queued: i64,
+    processing: i64,
+) -> Result<(), BrokerError> {
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO stats (model, queued, processing) VALUES (?1, ?2, ?3)
+             ON CONFLICT (model) DO UPDATE
+             SET queued = queued + ?2, processing = processing + ?3",
+        )?
+        .execute(params![model, queued, processing])?;
+    Ok(())
+}
+
+/// The next place at the end of the queues.
+pub(super) fn next_place(tx: &Tx<'_>) -> Result<i64, BrokerError> {
+    Ok(tx
+        .sql
+        .prepare_cached("UPDATE places SET latest = latest + 1 RETURNING latest")?
+        .query_row([], |row| row.get(0))?)
+}
+
+/// Ends a task: the lease goes, outcome and event are written, the TTL starts. The fence stays when
+/// `finisher` may repeat itself.
+pub(super) fn end(
+    tx: &mut Tx<'_>,
+    course: &Course,
+    now: Timestamp,
+    ending: &Ending,
+    finisher: bool,
+) -> Result<(), BrokerError> {
+    tx.sql
+        .prepare_cached(
+            "UPDATE tasks SET state = :state, outcome = :outcome, finished = :now,
+                    expires = :now + ttl_ms, lease_until = NULL,
+                    fence = CASE WHEN :finisher THEN fence ELSE '' END
+             WHERE id = :id",
+        )?
+        .execute(named_params! {
+            ":id": course.id.to_string(),
+            ":state": ending.state,
+            ":outcome": ending.outcome,
+            ":now": millis(now),
+            ":finisher": finisher,
+        })?;
+    let (queued, processing) = if course.state == "queued" { (-1, 0) } else { (0, -1) };
+    count(tx, &course.model, queued, processing)?;
+    emit(tx, course.id, now, &ending.event)
+}
+
+/// Puts a processing task back at the end of its queue.
+pub(super) fn requeue(
+    tx: &mut Tx<'_>,
+    course: &Course,
+    now: Timestamp,
+    event: &str,
+) -> Result<(), BrokerError> {
+    let place = next_place(tx)?;
+    tx.sql
+        .prepare_cached(
+            "UPDATE tasks SET state = 'queued', place = ?2, fence = '', started = NULL,
+                    lease_until = NULL
+             WHERE id = ?1",
+        )?
+        .execute(params![course.id.to_string(), place])?;
+    count(tx, &course.model, 1, -1)?;
+    tx.queued();
+    emit(tx, course.id, now, event)
+}
+
+/// A task that `lease` holds, with its record.
+pub(super) fn holding(tx: &Tx<'_>, lease: Lease) -> Result<Holding, BrokerError> {
+    let mut query = tx
+        .sql
+        .prepare_cached("SELECT record, submitted, started, failed FROM tasks WHERE id = ?1")?;
+    Ok(query.query_row([lease.task_id.to_string()], |row| {
+        Ok(Holding {
+            record: row.get(0)?,
+            lease,
+            submitted_at: instant(row.get(1)?),
+            started_at: instant(row.get::<_, Option<i64>>(2)?.unwrap_or(0)),
+            failed_attempts: row.get(3)?,
+        })
+    })?)
+}
+
+/// A delivery's number.
+pub(super) fn next_attempt(course: &Course) -> Attempt {
+    Attempt::new(course.attempt + 1)
+}

@@ -1,0 +1,128 @@
+//! What both brokers write: the stored forms of outcomes and events.
+
+use protocol::{
+    Attempt, ErrorType, EventBody, Outcome, RecordError, Task, TaskError, TaskSnapshot, TaskState,
+    Timestamp, WorkerId, WorkerReport, record,
+};
+
+use crate::{BrokerError, Claimed, Lease};
+
+/// At most this many events of a task are kept: the newest. When an attempt writes more, the oldest
+/// are dropped, and a reader that starts too late sees a jump in the numbers; the outcome, which
+/// holds the whole text, is the last event and always kept.
+pub(crate) const MAX_EVENTS: u64 = 4_096;
+
+/// Why a task whose lease ran out is queued again, for its event.
+pub(crate) const LEASE_RAN_OUT: &str = "the worker's lease ran out";
+
+/// An outcome and the event that tells of it.
+pub(crate) struct Ending {
+    pub(crate) state: &'static str,
+    pub(crate) outcome: String,
+    pub(crate) event: String,
+}
+
+impl Ending {
+    pub(crate) fn of(outcome: &Outcome) -> Result<Self, RecordError> {
+        Ok(Self {
+            state: outcome.state().as_str(),
+            outcome: record::encode(outcome)?,
+            event: record::encode(&EventBody::Ended { outcome: outcome.clone() })?,
+        })
+    }
+
+    pub(crate) fn cancelled() -> Result<Self, RecordError> {
+        Self::of(&Outcome::Cancelled)
+    }
+}
+
+pub(crate) fn queued_event() -> Result<String, RecordError> {
+    record::encode(&EventBody::Queued)
+}
+
+pub(crate) fn started_event(attempt: Attempt, worker: WorkerId) -> Result<String, RecordError> {
+    record::encode(&EventBody::Started { attempt, worker })
+}
+
+pub(crate) fn requeued_event(attempt: Attempt, reason: &str) -> Result<String, RecordError> {
+    record::encode(&EventBody::Requeued { attempt, reason: reason.to_owned() })
+}
+
+pub(crate) fn token_events(
+    attempt: Attempt,
+    chunks: &[String],
+) -> Result<Vec<String>, RecordError> {
+    let encode = |text: &String| record::encode(&EventBody::Token { attempt, text: text.clone() });
+    chunks.iter().map(encode).collect()
+}
+
+/// A lease and the record it is for, before anybody has read it.
+#[derive(Debug)]
+pub(crate) struct Holding {
+    pub(crate) record: String,
+    pub(crate) lease: Lease,
+    pub(crate) submitted_at: Timestamp,
+    pub(crate) started_at: Timestamp,
+    pub(crate) failed_attempts: u32,
+}
+
+impl Holding {
+    /// Reads the record; when that fails, tells the outcome that the task must be given.
+    pub(crate) fn open(self) -> Result<Claimed, (Lease, Outcome)> {
+        let task = record::decode::<Task>(&self.record).map_err(|error| {
+            let outcome = TaskError::new(ErrorType::UnreadableRecord, error.to_string());
+            (self.lease, Outcome::Failed(outcome))
+        })?;
+        Ok(Claimed {
+            task,
+            lease: self.lease,
+            submitted_at: self.submitted_at,
+            started_at: self.started_at,
+            failed_attempts: self.failed_attempts,
+        })
+    }
+}
+
+/// What a broker stores of a task and its course, before anybody has read it.
+#[derive(Debug)]
+pub(crate) struct StoredSnapshot {
+    pub(crate) record: String,
+    pub(crate) state: String,
+    pub(crate) attempt: u32,
+    pub(crate) worker: Option<String>,
+    pub(crate) cancel: bool,
+    pub(crate) submitted: u64,
+    pub(crate) started: Option<u64>,
+    pub(crate) finished: Option<u64>,
+    pub(crate) outcome: Option<String>,
+}
+
+impl StoredSnapshot {
+    pub(crate) fn read(self) -> Result<TaskSnapshot, BrokerError> {
+        let corrupt = |error: &dyn std::fmt::Display| BrokerError::Corrupt(error.to_string());
+        let state: TaskState = self.state.parse().map_err(|error| corrupt(&error))?;
+        let worker =
+            self.worker.map(|id| id.parse()).transpose().map_err(|error| corrupt(&error))?;
+        Ok(TaskSnapshot {
+            task: record::decode(&self.record)?,
+            state,
+            attempt: Attempt::new(self.attempt),
+            worker,
+            cancel_requested: self.cancel && state == TaskState::Processing,
+            submitted_at: Timestamp::from_millis(self.submitted),
+            started_at: self.started.map(Timestamp::from_millis),
+            finished_at: self.finished.map(Timestamp::from_millis),
+            outcome: self.outcome.as_deref().map(record::decode).transpose()?,
+        })
+    }
+}
+
+/// Reads workers' reports. One of another version is left out: it is news, not a promise.
+pub(crate) fn reports(texts: Vec<String>) -> Vec<WorkerReport> {
+    texts.iter().filter_map(|text| record::decode(text).ok()).collect()
+}
+
+/// A text as JSON.
+pub(crate) fn json_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
