@@ -1,0 +1,29 @@
+//! Text: from what a person writes to tokens, and from tokens back to what a person reads.
+//!
+//! ```text
+//! messages ─ ChatTemplate ─▶ Prompt ─ Tokenizer ─▶ tokens ─▶ (model) ─▶ token
+//!                                                                        │
+//!                text that is sent ◀─ StopMatcher ◀─ Detokenizer ◀───────┘
+//! ```
+//!
+//! - [`vocabulary`]: the tokens, merges and token kinds of a GGUF file, checked
+//! - [`tokenizer`]: byte-level BPE, with special tokens found first
+//! - [`pre_tokenizer`]: the split into words that comes before BPE
+//! - [`detokenizer`]: tokens to text, one at a time, never splitting a character
+//! - [`stop`]: ends a stream of text before the first stop string
+//! - [`chat`]: the model's own Jinja template; marks where a message's text must stay text
+
+mod byte_level;
+pub mod chat;
+pub mod detokenizer;
+pub mod pre_tokenizer;
+mod special;
+pub mod stop;
+pub mod tokenizer;
+pub mod vocabulary;
+
+pub use chat::{ChatError, ChatOptions, ChatTemplate, Prompt, TemplateValue};
+pub use detokenizer::Detokenizer;
+pub use stop::{Emitted, StopMatcher};
+pub use tokenizer::{Tokenizer, TokenizerError};
+pub use vocabulary::{TokenKind, Vocabulary};

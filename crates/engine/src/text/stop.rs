@@ -1,0 +1,176 @@
+//! Ends a stream of text before the first stop string.
+
+/// What a piece of text became.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Emitted {
+    /// This much can be sent; more may follow.
+    Text(String),
+    /// A stop string is complete. This comes before it; nothing follows.
+    Stopped(String),
+}
+
+/// Looks for stop strings in a stream of text and holds back what may become one.
+///
+/// The first stop string to be *complete* ends the text; of several that end at the same place,
+/// the longest. So the outcome does not depend on how the text was cut into pieces.
+#[derive(Debug, Clone)]
+pub struct StopMatcher {
+    stops: Vec<Stop>,
+    /// The end of the text that is not sent, since a stop string may have begun in it.
+    held: String,
+    stopped: bool,
+}
+
+/// One stop string and how much of it the text ends with (Knuth, Morris, Pratt).
+#[derive(Debug, Clone)]
+struct Stop {
+    bytes: Vec<u8>,
+    /// For each length of a partial match: the next shorter one that the same text ends with.
+    shorter: Vec<usize>,
+    matched: usize,
+}
+
+impl Stop {
+    fn new(text: &str) -> Self {
+        let bytes = text.as_bytes().to_vec();
+        let mut shorter = vec![0; bytes.len() + 1];
+        let mut matched = 0;
+        for at in 1..bytes.len() {
+            while matched > 0 && bytes[at] != bytes[matched] {
+                matched = shorter[matched];
+            }
+            if bytes[at] == bytes[matched] {
+                matched += 1;
+            }
+            shorter[at + 1] = matched;
+        }
+        Self { bytes, shorter, matched: 0 }
+    }
+
+    /// Takes the next byte; true if the text now ends with the whole stop string.
+    fn step(&mut self, byte: u8) -> bool {
+        while self.matched > 0 && self.bytes[self.matched] != byte {
+            self.matched = self.shorter[self.matched];
+        }
+        if self.bytes[self.matched] == byte {
+            self.matched += 1;
+        }
+        self.matched == self.bytes.len()
+    }
+}
+
+impl StopMatcher {
+    /// A matcher for these strings; empty ones are ignored.
+    pub fn new<S: AsRef<str>>(stops: &[S]) -> Self {
+        let stops = stops.iter().map(AsRef::as_ref).filter(|stop: &&str| !stop.is_empty());
+        Self { stops: stops.map(Stop::new).collect(), held: String::new(), stopped: false }
+    }
+
+    /// Takes the next piece of text. After a stop, all further text is swallowed.
+    pub fn push(&mut self, text: &str) -> Emitted {
+        if self.stopped {
+            return Emitted::Stopped(String::new());
+        }
+        let before = self.held.len();
+        self.held.push_str(text);
+        if self.stops.is_empty() {
+            return Emitted::Text(std::mem::take(&mut self.held));
+        }
+        for (at, byte) in (before..).zip(text.bytes()) {
+            let mut longest = 0;
+            for stop in &mut self.stops {
+                if stop.step(byte) {
+                    longest = longest.max(stop.bytes.len());
+                }
+            }
+            if longest > 0 {
+                self.stopped = true;
+                self.held.truncate(at + 1 - longest);
+                return Emitted::Stopped(std::mem::take(&mut self.held));
+            }
+        }
+        let partial = self.stops.iter().map(|stop| stop.matched).max().unwrap_or(0);
+        let kept = self.held.split_off(self.held.len() - partial);
+        Emitted::Text(std::mem::replace(&mut self.held, kept))
+    }
+
+    /// The end of the stream: what was held back, for no stop string came of it.
+    pub fn finish(self) -> String {
+        self.held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    /// What a matcher that sees the whole text at once makes of it.
+    fn whole<'a>(text: &'a str, stops: &[&str]) -> (&'a str, bool) {
+        for (end, _) in text.char_indices().skip(1).chain([(text.len(), ' ')]) {
+            let found =
+                stops.iter().filter(|stop| !stop.is_empty() && text[..end].ends_with(**stop));
+            if let Some(longest) = found.map(|stop| stop.len()).max() {
+                return (&text[..end - longest], true);
+            }
+        }
+        (text, false)
+    }
+
+    fn streamed(pieces: &[&str], stops: &[&str]) -> (String, bool) {
+        let mut matcher = StopMatcher::new(stops);
+        let mut sent = String::new();
+        for piece in pieces {
+            match matcher.push(piece) {
+                Emitted::Text(text) => sent.push_str(&text),
+                Emitted::Stopped(text) => return (sent + &text, true),
+            }
+        }
+        (sent + &matcher.finish(), false)
+    }
+
+    #[test]
+    fn streams_like_the_whole_text() {
+        let mut random = StdRng::seed_from_u64(3);
+        let alphabet = ["a", "b", "é", "\n", "🦙", "<"];
+        let word = |random: &mut StdRng, longest: usize| -> String {
+            (0..random.random_range(0..=longest))
+                .map(|_| alphabet[random.random_range(0..alphabet.len())])
+                .collect()
+        };
+        let mut stops_met = 0;
+        for _ in 0..20_000 {
+            let stops: Vec<String> =
+                (0..random.random_range(0..4)).map(|_| word(&mut random, 4)).collect();
+            let stops: Vec<&str> = stops.iter().map(String::as_str).collect();
+            let pieces: Vec<String> =
+                (0..random.random_range(0..8)).map(|_| word(&mut random, 4)).collect();
+            let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+            let text = pieces.concat();
+            let (sent, stopped) = streamed(&pieces, &stops);
+            assert_eq!((sent.as_str(), stopped), whole(&text, &stops), "{pieces:?} {stops:?}");
+            stops_met += usize::from(stopped);
+        }
+        assert!(stops_met > 3_000, "{stops_met}");
+    }
+
+    #[test]
+    fn sends_what_can_no_longer_become_a_stop() {
+        let mut matcher = StopMatcher::new(&["\n\n", "END"]);
+        assert_eq!(matcher.push("one\n"), Emitted::Text("one".into()));
+        assert_eq!(matcher.push("two E"), Emitted::Text("\ntwo ".into()));
+        assert_eq!(matcher.push("N"), Emitted::Text(String::new()));
+        assert_eq!(matcher.push("ND"), Emitted::Text("ENND".into()));
+        assert_eq!(matcher.push("E"), Emitted::Text(String::new()));
+        assert_eq!(matcher.push("ND and more"), Emitted::Stopped(String::new()));
+        assert_eq!(matcher.push("END"), Emitted::Stopped(String::new()));
+    }
+
+    #[test]
+    fn nothing_is_held_back_without_stops() {
+        let mut matcher = StopMatcher::new::<&str>(&[]);
+        assert_eq!(matcher.push("any"), Emitted::Text("any".into()));
+        assert_eq!(matcher.finish(), "");
+    }
+}

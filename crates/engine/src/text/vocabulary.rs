@@ -1,0 +1,238 @@
+//! The vocabulary of a GGUF file, checked: what follows may rely on it.
+
+use std::collections::{HashMap, HashSet};
+
+use super::byte_level;
+use super::pre_tokenizer::Family;
+use crate::LoadError;
+use crate::gguf::{GgufError, GgufFile};
+
+const MODEL: &str = "tokenizer.ggml.model";
+const PRE: &str = "tokenizer.ggml.pre";
+const TOKENS: &str = "tokenizer.ggml.tokens";
+const KINDS: &str = "tokenizer.ggml.token_type";
+const MERGES: &str = "tokenizer.ggml.merges";
+const BOS: &str = "tokenizer.ggml.bos_token_id";
+const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
+const EOS: &str = "tokenizer.ggml.eos_token_id";
+/// Every key whose token ends a generation.
+const END_KEYS: [&str; 3] = [EOS, "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
+/// Every text that ends a generation of a Qwen model, whatever the file's keys say.
+const END_TEXTS: [&str; 2] = ["<|im_end|>", "<|endoftext|>"];
+
+/// What a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    /// A piece of text.
+    Normal,
+    /// Steers the model (`<|im_start|>`); found in text before BPE, never shown.
+    Control,
+    /// Found in text before BPE like a control token, but shown (`<think>`, `<tool_call>`).
+    UserDefined,
+    /// Fills the vocabulary up; never shown.
+    Unused,
+}
+
+/// The tokens of a model and how text is cut into them.
+#[derive(Debug, Clone)]
+pub struct Vocabulary {
+    /// Texts by id; normal tokens in the byte-level alphabet, the others as they are.
+    pub(super) tokens: Vec<String>,
+    /// Kinds by id; as many as tokens.
+    pub(super) kinds: Vec<TokenKind>,
+    /// Pairs of tokens that become one, the first to be merged first; all of them are tokens.
+    pub(super) merges: Vec<(String, String)>,
+    /// How text is split before BPE.
+    pub(super) family: Family,
+    /// Begins every raw text, if the model wants that.
+    pub(super) prefix: Option<u32>,
+    /// The beginning-of-text token, if the file names one.
+    pub(super) bos: Option<u32>,
+    /// The end-of-text token, if the file names one.
+    pub(super) eos: Option<u32>,
+    /// Tokens that end a generation, in ascending order.
+    pub(super) ends: Vec<u32>,
+}
+
+impl Vocabulary {
+    /// Reads and checks the tokenizer metadata of a file.
+    pub fn from_gguf(file: &GgufFile) -> Result<Self, LoadError> {
+        let model: &str = file.require(MODEL)?;
+        if model != "gpt2" {
+            return Err(file.unsupported(format!(
+                "its tokenizer is of the type {model:?} ({MODEL}); supported is \"gpt2\" \
+                 (byte-level BPE)"
+            )));
+        }
+        let pre: &str = file.require(PRE)?;
+        let family = Family::from_name(pre).ok_or_else(|| {
+            file.unsupported(format!(
+                "its tokenizer splits words like {pre:?} ({PRE}); supported are {}",
+                Family::NAMES.map(|name| format!("{name:?}")).join(" and ")
+            ))
+        })?;
+
+        let tokens: &[String] = file.require(TOKENS)?;
+        let kinds = kinds(file, tokens.len())?;
+        let ids = ids_of_text(file, tokens, &kinds)?;
+        let merges = merges(file, &ids)?;
+
+        let bos = token_id(file, BOS, tokens.len())?;
+        let prefix = match file.get::<bool>(ADD_BOS)?.unwrap_or(false) {
+            false => None,
+            true => Some(bos.ok_or_else(|| file.error(missing(BOS)))?),
+        };
+        Ok(Self {
+            ends: ends(file, tokens, &kinds)?,
+            eos: token_id(file, EOS, tokens.len())?,
+            tokens: tokens.to_vec(),
+            kinds,
+            merges,
+            family,
+            prefix,
+            bos,
+        })
+    }
+
+    /// How many tokens there are, unused ones included.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether there is no token at all.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// The text of a token, if there is such a token.
+    pub(super) fn text(&self, id: u32) -> Option<&str> {
+        self.tokens.get(id as usize).map(String::as_str)
+    }
+
+    /// Ids, texts and kinds, by id.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &str, TokenKind)> {
+        (0..)
+            .zip(&self.tokens)
+            .zip(&self.kinds)
+            .map(|((id, text), &kind)| (id, text.as_str(), kind))
+    }
+}
+
+/// The kinds of all tokens.
+fn kinds(file: &GgufFile, tokens: usize) -> Result<Vec<TokenKind>, LoadError> {
+    let types: &[i64] = file.require(KINDS)?;
+    if types.len() != tokens {
+        let expected = format!("one type for each of the {tokens} tokens");
+        return Err(file.error(wrong(KINDS, expected, format!("{} types", types.len()))));
+    }
+    types
+        .iter()
+        .enumerate()
+        .map(|(id, number)| match number {
+            1 => Ok(TokenKind::Normal),
+            3 => Ok(TokenKind::Control),
+            4 => Ok(TokenKind::UserDefined),
+            2 | 5 => Ok(TokenKind::Unused),
+            _ => Err(file.error(wrong(
+                KINDS,
+                "1 (normal) to 5 (unused) for each token of a byte-level BPE",
+                format!("{number} for token {id}"),
+            ))),
+        })
+        .collect()
+}
+
+/// The normal tokens by text: no text twice, and every byte has a token, so that any text can be
+/// written.
+fn ids_of_text<'a>(
+    file: &GgufFile,
+    tokens: &'a [String],
+    kinds: &[TokenKind],
+) -> Result<HashSet<&'a str>, LoadError> {
+    let mut first_of: HashMap<&str, usize> = HashMap::with_capacity(tokens.len());
+    for (id, text) in tokens.iter().enumerate() {
+        if kinds[id] == TokenKind::Unused {
+            continue;
+        }
+        let problem = if text.is_empty() {
+            Some(format!("an empty text for token {id}"))
+        } else {
+            first_of.insert(text, id).map(|first| format!("{text:?} for both {first} and {id}"))
+        };
+        if let Some(problem) = problem {
+            return Err(file.error(wrong(TOKENS, "one text for each token", problem)));
+        }
+    }
+    let normal: HashSet<&str> = first_of
+        .into_iter()
+        .filter(|&(_, id)| kinds[id] == TokenKind::Normal)
+        .map(|(text, _)| text)
+        .collect();
+    let mut buffer = [0; 4];
+    match (0..=255)
+        .find(|&byte| !normal.contains(&*byte_level::char_of(byte).encode_utf8(&mut buffer)))
+    {
+        None => Ok(normal),
+        Some(byte) => Err(file.error(wrong(
+            TOKENS,
+            "a vocabulary with a token for each byte",
+            format!("one without {:?} (byte {byte:#04x})", byte_level::char_of(byte)),
+        ))),
+    }
+}
+
+/// The merges; both sides and the result are normal tokens.
+fn merges(file: &GgufFile, normal: &HashSet<&str>) -> Result<Vec<(String, String)>, LoadError> {
+    let lines: &[String] = file.require(MERGES)?;
+    lines
+        .iter()
+        .enumerate()
+        .map(|(number, line)| {
+            let pair = line.split_once(' ').filter(|(left, right)| {
+                normal.contains(left)
+                    && normal.contains(right)
+                    && normal.contains(format!("{left}{right}").as_str())
+            });
+            let (left, right) = pair.ok_or_else(|| {
+                file.error(wrong(
+                    MERGES,
+                    "pairs of tokens that make a token, with one space between",
+                    format!("{line:?} as number {number}"),
+                ))
+            })?;
+            Ok((left.to_owned(), right.to_owned()))
+        })
+        .collect()
+}
+
+/// A key that names a token.
+fn token_id(file: &GgufFile, key: &str, tokens: usize) -> Result<Option<u32>, LoadError> {
+    match file.get::<u32>(key)? {
+        Some(id) if id as usize >= tokens => {
+            Err(file.error(wrong(key, format!("one of the {tokens} tokens"), id.to_string())))
+        }
+        id => Ok(id),
+    }
+}
+
+/// All tokens that end a generation; at least one.
+fn ends(file: &GgufFile, tokens: &[String], kinds: &[TokenKind]) -> Result<Vec<u32>, LoadError> {
+    let mut ends = Vec::new();
+    for key in END_KEYS {
+        ends.extend(token_id(file, key, tokens.len())?);
+    }
+    ends.extend((0..).zip(tokens).zip(kinds).filter_map(|((id, text), kind)| {
+        (*kind != TokenKind::Normal && END_TEXTS.contains(&text.as_str())).then_some(id)
+    }));
+    ends.sort_unstable();
+    ends.dedup();
+    if ends.is_empty() { Err(file.error(missing(EOS))) } else { Ok(ends) }
+}
+
+fn missing(key: &str) -> GgufError {
+    GgufError::MissingKey { key: key.to_owned() }
+}
+
+fn wrong(key: &str, expected: impl Into<String>, found: impl Into<String>) -> GgufError {
+    GgufError::WrongValue { key: key.to_owned(), expected: expected.into(), found: found.into() }
+}

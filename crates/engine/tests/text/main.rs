@@ -1,0 +1,63 @@
+//! Text against the truth from outside: `fixtures/text` (see `fixtures/README.md`), and, where the
+//! folder of shared data stands beside the repository, the real Qwen vocabularies and templates.
+
+mod chat;
+mod guard;
+mod jinja;
+mod malformed;
+mod pipeline;
+mod tokenization;
+mod vocabularies;
+
+use std::path::{Path, PathBuf};
+
+use engine::gguf::GgufFile;
+use engine::text::{TemplateValue, Tokenizer};
+
+/// A file below `tests/fixtures`.
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// A JSON fixture, with its keys in order.
+fn json(name: &str) -> TemplateValue {
+    let text = std::fs::read_to_string(fixture(name)).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The tiny vocabulary that all model fixtures have.
+fn tiny() -> Tokenizer {
+    Tokenizer::from_gguf(&GgufFile::open(fixture("qwen3/qwen3-f32.gguf")).unwrap()).unwrap()
+}
+
+/// A file of the shared data; says so and gives `None` where it is missing.
+fn shared(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(name);
+    if !path.exists() {
+        println!("skipped: there is no ../shared/data/{name} beside the repository");
+        return None;
+    }
+    Some(path)
+}
+
+fn attr(value: &TemplateValue, name: &str) -> TemplateValue {
+    value.get_attr(name).unwrap()
+}
+
+fn text(value: &TemplateValue, name: &str) -> String {
+    attr(value, name).as_str().unwrap_or_else(|| panic!("no text {name} in {value}")).to_owned()
+}
+
+fn items(value: &TemplateValue, name: &str) -> Vec<TemplateValue> {
+    attr(value, name).try_iter().unwrap().collect()
+}
+
+fn ids(value: &TemplateValue, name: &str) -> Vec<u32> {
+    items(value, name).into_iter().map(|id| u32::try_from(id).unwrap()).collect()
+}
+
+fn entries(value: &TemplateValue, name: &str) -> Vec<(String, TemplateValue)> {
+    let map = attr(value, name);
+    let keys = map.try_iter().unwrap();
+    keys.map(|key| (key.as_str().unwrap().to_owned(), map.get_item(&key).unwrap())).collect()
+}
