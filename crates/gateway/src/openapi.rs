@@ -13,10 +13,36 @@ use crate::validate::{DEFAULT_MAX_TOKENS, MAX_STOP_BYTES, MAX_STOPS};
 /// The document for a server with these options, as JSON.
 pub(crate) fn document(options: &Options) -> String {
     let mut document = json!(Api::openapi());
-    let fields = &mut document["components"]["schemas"]["GenerateBody"]["properties"];
+    let schemas = &mut document["components"]["schemas"];
+    schemas["StatusReply"]["properties"]["status"]["enum"] =
+        json!(["queued", "processing", "completed", "failed", "cancelled"]);
+    schemas["HealthReply"]["properties"]["status"]["enum"] = json!(["healthy", "unhealthy"]);
+    fill_in_limits(&mut schemas["GenerateBody"]["properties"], options);
+    for parameter in optional_parameters(&mut document) {
+        parameter["schema"]["type"] = json!("integer"); // absent, but never `null`
+    }
+    for response in retryable_responses(&mut document) {
+        response["headers"]["Retry-After"] = json!({
+            "description": "When to try again, in seconds.",
+            "schema": {"type": "integer", "minimum": 1, "maximum": 120},
+        });
+    }
+    document.to_string()
+}
+
+fn fill_in_limits(fields: &mut Value, options: &Options) {
     fields["prompt"]["maxLength"] = json!(options.max_prompt_bytes);
     fields["max_tokens"]["maximum"] = json!(options.max_new_tokens);
     fields["max_tokens"]["default"] = json!(DEFAULT_MAX_TOKENS.min(options.max_new_tokens));
+    fields["model"]["default"] = json!(options.default_model);
+    fields["model"]["example"] = json!(options.default_model);
+    fields["seed"]["maximum"] = json!(u64::MAX);
+    // Their ranges say more than `int32` would, which they are not.
+    for name in ["max_tokens", "top_k", "seed"] {
+        if let Some(field) = fields[name].as_object_mut() {
+            field.remove("format");
+        }
+    }
     let text = json!({"type": "string", "minLength": 1, "maxLength": MAX_STOP_BYTES});
     fields["stop"] = json!({
         "description": fields["stop"]["description"],
@@ -25,11 +51,31 @@ pub(crate) fn document(options: &Options) -> String {
             {"type": "array", "maxItems": MAX_STOPS, "items": text},
             {"type": "null"},
         ],
-        "examples": [["\n\n"]],
+        "example": ["\n\n"],
     });
-    fields["model"]["default"] = json!(options.default_model);
-    fields["model"]["examples"] = json!([options.default_model]);
-    document.to_string()
+}
+
+/// Every operation of the document.
+fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    paths.filter_map(Value::as_object_mut).flat_map(|path| path.values_mut())
+}
+
+/// Every parameter that may be left out.
+fn optional_parameters(document: &mut Value) -> impl Iterator<Item = &mut Value> {
+    operations(document)
+        .filter_map(|operation| operation.get_mut("parameters")?.as_array_mut())
+        .flatten()
+        .filter(|parameter| parameter["required"] != true)
+}
+
+/// Every 429 and 503.
+fn retryable_responses(document: &mut Value) -> impl Iterator<Item = &mut Value> {
+    operations(document)
+        .filter_map(|operation| operation["responses"].as_object_mut())
+        .flatten()
+        .filter(|(status, _)| matches!(status.as_str(), "429" | "503"))
+        .map(|(_, response)| response)
 }
 
 #[derive(OpenApi)]
@@ -56,6 +102,7 @@ pub(crate) fn document(options: &Options) -> String {
         (name = "tasks", description = "Submit, follow, collect, take back."),
         (name = "service", description = "What this is and how it is. Open to all."),
     ),
+    components(schemas(ErrorReply, InvalidReply, Problem, Step)),
     security(("api_key" = []), ("bearer" = [])),
     modifiers(&SecuritySchemes),
 )]
@@ -102,7 +149,8 @@ pub(crate) struct GenerateBody {
     #[schema(minimum = 0, example = 42)]
     seed: Option<u64>,
     /// Generation ends before the first of these: a string, or up to 16, each of 1 to 256 bytes.
-    #[schema(value_type = Object)] // its alternatives are spelled out in `document`
+    #[schema(value_type = Object, required = false)]
+    // its alternatives are spelled out in `document`
     stop: Option<Value>,
     /// Which model answers: the default, or another that a live worker serves.
     model: Option<String>,
@@ -119,7 +167,6 @@ pub(crate) struct GenerateBody {
 #[allow(dead_code)]
 pub(crate) struct ErrorReply {
     /// In words.
-    #[schema(example = "Invalid API key")]
     detail: String,
 }
 
@@ -160,20 +207,20 @@ enum Step {
 #[allow(dead_code)]
 pub(crate) enum TaskErrors {
     /// No key, or none of ours.
-    #[response(status = 401)]
-    Unauthorized(#[to_schema] ErrorReply),
+    #[response(status = 401, example = json!({"detail": "Invalid API key"}))]
+    Unauthorized(ErrorReply),
     /// No such task: it never existed, its result has expired, or it belongs to another key.
-    #[response(status = 404)]
-    NotFound(#[to_schema] ErrorReply),
+    #[response(status = 404, example = json!({"detail": "Task 0192f0c1-2345-7abc-8def-0123456789ab not found: it never existed, its result has expired, or it belongs to another key"}))]
+    NotFound(ErrorReply),
     /// Something in the request is not as it should be.
     #[response(status = 422)]
-    Invalid(#[to_schema] InvalidReply),
+    Invalid(InvalidReply),
     /// The stored task was written by another version, or a bug.
-    #[response(status = 500)]
-    Internal(#[to_schema] ErrorReply),
+    #[response(status = 500, example = json!({"detail": "Internal Server Error"}))]
+    Internal(ErrorReply),
     /// The queue is unavailable; try again (`Retry-After`).
-    #[response(status = 503)]
-    Unavailable(#[to_schema] ErrorReply),
+    #[response(status = 503, example = json!({"detail": "The queue is unavailable; nothing is wrong with the request, try again in 5 s"}))]
+    Unavailable(ErrorReply),
 }
 
 /// What a submit may answer instead of 202.
@@ -181,30 +228,30 @@ pub(crate) enum TaskErrors {
 #[allow(dead_code)]
 pub(crate) enum SubmitErrors {
     /// The body broke off.
-    #[response(status = 400)]
-    Broken(#[to_schema] ErrorReply),
+    #[response(status = 400, example = json!({"detail": "The request body could not be read to its end"}))]
+    Broken(ErrorReply),
     /// No key, or none of ours.
-    #[response(status = 401)]
-    Unauthorized(#[to_schema] ErrorReply),
+    #[response(status = 401, example = json!({"detail": "Invalid API key"}))]
+    Unauthorized(ErrorReply),
     /// The body came too slowly.
-    #[response(status = 408)]
-    Slow(#[to_schema] ErrorReply),
+    #[response(status = 408, example = json!({"detail": "The request body took too long to arrive"}))]
+    Slow(ErrorReply),
     /// The body is too large.
-    #[response(status = 413)]
-    TooLarge(#[to_schema] ErrorReply),
+    #[response(status = 413, example = json!({"detail": "Request body too large: at most 1638400 bytes are allowed"}))]
+    TooLarge(ErrorReply),
     /// The body is not sent as JSON.
-    #[response(status = 415)]
-    NotJson(#[to_schema] ErrorReply),
+    #[response(status = 415, example = json!({"detail": "Unsupported Content-Type 'text/plain': send JSON with 'Content-Type: application/json'"}))]
+    NotJson(ErrorReply),
     /// The body is not valid; every problem is listed.
     #[response(status = 422)]
-    Invalid(#[to_schema] InvalidReply),
+    Invalid(InvalidReply),
     /// The model's queue is full; try again (`Retry-After`).
-    #[response(status = 429)]
-    Full(#[to_schema] ErrorReply),
+    #[response(status = 429, example = json!({"detail": "the queue of model 'demo' is full: 10000 tasks wait, 10000 are allowed; try again in 12 s"}))]
+    Full(ErrorReply),
     /// A bug.
-    #[response(status = 500)]
-    Internal(#[to_schema] ErrorReply),
+    #[response(status = 500, example = json!({"detail": "Internal Server Error"}))]
+    Internal(ErrorReply),
     /// The queue is unavailable; try again (`Retry-After`).
-    #[response(status = 503)]
-    Unavailable(#[to_schema] ErrorReply),
+    #[response(status = 503, example = json!({"detail": "The queue is unavailable; nothing is wrong with the request, try again in 5 s"}))]
+    Unavailable(ErrorReply),
 }

@@ -54,7 +54,6 @@ pub(crate) enum ResultReply {
         /// The generated text.
         result: String,
         /// How long it waited and computed, and how much.
-        #[schema(inline)]
         metrics: MetricsReply,
     },
     /// The task failed.

@@ -61,7 +61,6 @@ pub async fn serve(
     .workers(threads.max(1))
     .keep_alive(KeepAlive::Timeout(IDLE))
     .client_request_timeout(client_timeout)
-    .client_disconnect_timeout(Duration::from_secs(5))
     .tcp_nodelay(true)
     .disable_signals()
     .shutdown_timeout(grace.as_secs().max(1))

@@ -3,7 +3,6 @@
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use protocol::EventSeq;
-use serde::Deserialize;
 
 use super::note_task;
 use crate::auth::Caller;
@@ -14,13 +13,7 @@ use crate::state::State;
 use crate::validate::{FieldError, echo};
 
 const LAST_EVENT_ID: &str = "last-event-id";
-
-/// Where to go on from.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Resume {
-    /// As text, so that what is no number gets an answer in our own shape.
-    after: Option<String>,
-}
+const AFTER: &str = "after";
 
 /// Follow a task as it happens
 ///
@@ -50,10 +43,9 @@ pub(crate) async fn events(
     caller: Caller,
     id: web::Path<String>,
     request: HttpRequest,
-    resume: web::Query<Resume>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, ApiError> {
-    let after = resume_after(&request, resume.into_inner())?;
+    let after = resume_after(&request)?;
     let snapshot = state.task(&caller, &id).await?;
     note_task(&request, &snapshot);
     let task_id = snapshot.task.id;
@@ -70,12 +62,15 @@ pub(crate) async fn events(
         .streaming(Feed::new(state.into_inner(), task_id, after).into_stream()))
 }
 
-/// The header is newer than the address, which a browser repeats unchanged.
-fn resume_after(request: &HttpRequest, resume: Resume) -> Result<EventSeq, ApiError> {
+/// Where to go on. The header is newer than the address, which a browser repeats unchanged.
+fn resume_after(request: &HttpRequest) -> Result<EventSeq, ApiError> {
     let header = request.headers().get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
-    let (place, name, given) = match (header, resume.after.as_deref()) {
+    let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
+    let query = query.map(web::Query::into_inner).unwrap_or_default();
+    let after = query.iter().rfind(|(name, _)| name == AFTER).map(|(_, value)| value.as_str());
+    let (place, name, given) = match (header, after) {
         (Some(given), _) if !given.is_empty() => ("header", LAST_EVENT_ID, given),
-        (_, Some(given)) => ("query", "after", given),
+        (_, Some(given)) => ("query", AFTER, given),
         _ => return Ok(EventSeq::START),
     };
     given.parse().map(EventSeq::new).map_err(|_| {

@@ -105,8 +105,7 @@ fn answer(is_well: bool, reply: &HealthReply) -> HttpResponse {
     security(()),
     responses(
         (status = 200, description = "The queue answers.", body = HealthReply),
-        (status = 503, description = "The queue does not answer.", body = HealthReply,
-            headers(("Retry-After" = u32, description = "Seconds."))),
+        (status = 503, description = "The queue does not answer.", body = HealthReply),
     )
 )]
 pub(crate) async fn health(state: web::Data<State>) -> HttpResponse {
@@ -125,8 +124,7 @@ pub(crate) async fn health(state: web::Data<State>) -> HttpResponse {
     responses(
         (status = 200, description = "A worker takes tasks.", body = HealthReply),
         (status = 503, description = "No queue, or no worker with the default model.",
-            body = HealthReply,
-            headers(("Retry-After" = u32, description = "Seconds."))),
+            body = HealthReply),
     )
 )]
 pub(crate) async fn ready(state: web::Data<State>) -> HttpResponse {

@@ -1,0 +1,179 @@
+//! What the service says of itself.
+
+use protocol::WorkerStatus;
+use serde_json::{Value, json};
+
+use crate::rig::Rig;
+
+#[test]
+fn the_front_page_says_what_this_is() {
+    let rig = Rig::start();
+    let body = rig.client_with(None).get("/").json();
+    assert_eq!(body["name"], "qwen-queue");
+    assert_eq!(body["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(body["model"], "demo");
+    assert_eq!((&body["device"], &body["quantization"]), (&Value::Null, &Value::Null));
+    assert_eq!(body["links"]["docs"], "/docs");
+    rig.report("demo", WorkerStatus::Ready);
+    let body = rig.client_with(None).get("/").json();
+    assert_eq!((&body["device"], &body["quantization"]), (&json!("cpu"), &json!("Q4_K_M")));
+}
+
+#[test]
+fn health_tells_of_queue_and_model() {
+    let rig = Rig::start();
+    let client = rig.client_with(None);
+    let get = |path: &str| {
+        let reply = client.get(path);
+        (reply.status, reply.json())
+    };
+    let mut expected = json!({
+        "status": "healthy", "redis_connected": true, "model_loaded": false,
+        "version": env!("CARGO_PKG_VERSION"), "queue": "sqlite", "model": "demo",
+        "workers": 0, "queued": 0, "processing": 0,
+    });
+    assert_eq!(get("/health"), (200, expected.clone()));
+    assert_eq!(get("/ready"), (503, expected.clone()));
+
+    rig.report("demo", WorkerStatus::Loading);
+    rig.report("other", WorkerStatus::Ready);
+    expected["workers"] = json!(2);
+    assert_eq!(get("/health"), (200, expected.clone()));
+
+    rig.report("demo", WorkerStatus::Draining);
+    (expected["workers"], expected["model_loaded"]) = (json!(3), json!(true));
+    assert_eq!(get("/health"), (200, expected.clone()));
+    assert_eq!(get("/ready").0, 503, "who drains takes nothing new");
+
+    rig.report("demo", WorkerStatus::Ready);
+    rig.submit("one");
+    rig.submit("two");
+    rig.claim();
+    (expected["workers"], expected["queued"]) = (json!(4), json!(1));
+    expected["processing"] = json!(1);
+    assert_eq!(get("/health"), (200, expected.clone()));
+    assert_eq!(get("/ready"), (200, expected));
+}
+
+#[test]
+fn every_answer_has_its_headers() {
+    let rig = Rig::start();
+    let client = rig.client_with(None).with("x-request-id", "mine-1.2_3");
+    for path in ["/", "/health", "/nowhere", "/status/x"] {
+        let reply = client.get(path);
+        assert_eq!(reply.header("x-request-id"), Some("mine-1.2_3"), "{path}");
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+        assert!(reply.header("server").unwrap().starts_with("qwen-queue/"));
+    }
+    let wild = rig.client_with(None).with("x-request-id", "not sane = true").get("/");
+    let id = wild.header("x-request-id").unwrap();
+    assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+}
+
+#[test]
+fn the_docs_are_served_from_here_alone() {
+    let rig = Rig::start();
+    let client = rig.client_with(None);
+    for (page, base) in [("/docs", "/"), ("/docs/", "/docs/"), ("/docs/index.html", "/docs/")] {
+        let reply = client.get(page);
+        assert_eq!(reply.status, 200, "{page}");
+        assert!(reply.header("content-type").unwrap().starts_with("text/html"));
+        let policy = reply.header("content-security-policy").unwrap();
+        assert!(policy.contains("default-src 'self'"), "{policy}");
+        assert!(reply.text.contains("<title>qwen-queue API</title>"));
+        assert!(!reply.text.contains("//"), "nothing comes from elsewhere: {}", reply.text);
+        let assets: Vec<&str> = ["src=\"", "href=\""]
+            .into_iter()
+            .flat_map(|attribute| reply.text.split(attribute).skip(1))
+            .map(|rest| rest.split('"').next().unwrap())
+            .collect();
+        assert_eq!(assets.len(), 7, "{assets:?}");
+        for asset in assets {
+            let path = format!("{base}{}", asset.trim_start_matches("./"));
+            let found = client.get(&path);
+            assert_eq!(found.status, 200, "{page} wants {path}");
+        }
+    }
+    let setup = client.get("/docs/swagger-initializer.js").text;
+    assert!(setup.contains("\"/openapi.json\"") && !setup.contains("petstore"), "{setup}");
+    assert!(setup.contains("\"validatorUrl\": \"none\""), "{setup}");
+}
+
+#[test]
+fn the_description_is_whole_and_true() {
+    let rig = Rig::with(|options| {
+        options.max_new_tokens = 99;
+        options.max_prompt_bytes = 1234;
+    });
+    let reply = rig.client_with(None).get("/openapi.json");
+    assert_eq!(reply.status, 200);
+    let document = reply.json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+
+    let operations = [
+        ("/", "get", &["200"][..]),
+        ("/health", "get", &["200", "503"]),
+        ("/ready", "get", &["200", "503"]),
+        ("/docs", "get", &["200"]),
+        ("/openapi.json", "get", &["200"]),
+        (
+            "/generate",
+            "post",
+            &["202", "400", "401", "408", "413", "415", "422", "429", "500", "503"],
+        ),
+        ("/status/{task_id}", "get", &["200", "401", "404", "422", "500", "503"]),
+        ("/result/{task_id}", "get", &["200", "202", "401", "404", "422", "500", "503"]),
+        ("/events/{task_id}", "get", &["200", "204", "401", "404", "422", "500", "503"]),
+        ("/cancel/{task_id}", "post", &["200", "202", "401", "404", "422", "500", "503"]),
+    ];
+    assert_eq!(document["paths"].as_object().unwrap().len(), operations.len());
+    for (path, method, statuses) in operations {
+        let operation = &document["paths"][path][method];
+        let found: Vec<&String> = operation["responses"].as_object().unwrap().keys().collect();
+        assert_eq!(found, statuses, "{method} {path}");
+        let is_open = statuses.contains(&"401");
+        let security = operation.get("security").unwrap_or(&document["security"]);
+        let expected = if is_open { json!([{"api_key": []}, {"bearer": []}]) } else { json!([{}]) };
+        assert_eq!(security, &expected, "{path}");
+        for response in operation["responses"].as_object().unwrap().values() {
+            assert!(!response["description"].as_str().unwrap().is_empty());
+        }
+    }
+
+    let fields = &document["components"]["schemas"]["GenerateBody"];
+    assert_eq!(fields["additionalProperties"], false);
+    assert_eq!(fields["required"], json!(["prompt"]));
+    let fields = fields["properties"].as_object().unwrap();
+    assert_eq!(fields.len(), 10);
+    assert_eq!(
+        (&fields["prompt"]["maxLength"], &fields["prompt"]["minLength"]),
+        (&json!(1234), &json!(1))
+    );
+    let tokens = &fields["max_tokens"];
+    assert_eq!(
+        (&tokens["minimum"], &tokens["maximum"], &tokens["default"]),
+        (&json!(1), &json!(99), &json!(99))
+    );
+    assert!(fields.values().all(|field| field["description"].is_string()), "{fields:#?}");
+
+    for reference in references(&document) {
+        let pointer = reference.strip_prefix('#').expect("a local reference");
+        assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+    }
+}
+
+fn references(value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .flat_map(|(name, value)| match value {
+                Value::String(target) if name == "$ref" => vec![target.clone()],
+                value => references(value),
+            })
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(references).collect(),
+        _ => Vec::new(),
+    }
+}

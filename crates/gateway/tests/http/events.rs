@@ -1,0 +1,197 @@
+//! A task's life over SSE.
+
+use std::io::{BufRead, BufReader, Read};
+use std::time::Duration;
+
+use protocol::{Outcome, TaskId};
+use queue::Release;
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::rig::{Rig, answer};
+
+/// One event as a browser would see it.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    id: u64,
+    name: String,
+    data: Value,
+}
+
+/// An open stream.
+struct Stream {
+    lines: BufReader<Box<dyn Read>>,
+    comments: Vec<String>,
+}
+
+impl Stream {
+    fn open(client: &Client, id: TaskId, query: &str) -> Self {
+        let response = client.open("GET", &format!("/events/{id}{query}"), None);
+        assert_eq!(response.status().as_u16(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let body: Box<dyn Read> = Box::new(response.into_body().into_reader());
+        Self { lines: BufReader::new(body), comments: Vec::new() }
+    }
+
+    /// The next event; none at the end.
+    fn next(&mut self) -> Option<Seen> {
+        let (mut id, mut name, mut data) = (None, None, None);
+        loop {
+            let mut line = String::new();
+            if self.lines.read_line(&mut line).unwrap() == 0 {
+                return None;
+            }
+            let line = line.trim_end_matches('\n');
+            match line.split_once(": ") {
+                Some(("id", value)) => id = Some(value.parse().unwrap()),
+                Some(("event", value)) => name = Some(value.to_owned()),
+                Some(("data", value)) => data = Some(serde_json::from_str(value).unwrap()),
+                Some(("", comment)) => self.comments.push(comment.to_owned()),
+                Some(("retry", value)) => assert_eq!(value, "2000"),
+                None if line.is_empty() => {
+                    if let (Some(id), Some(name), Some(data)) = (id, name.take(), data.take()) {
+                        return Some(Seen { id, name, data });
+                    }
+                }
+                _ => panic!("{line:?}"),
+            }
+        }
+    }
+
+    fn rest(&mut self) -> Vec<Seen> {
+        std::iter::from_fn(|| self.next()).collect()
+    }
+}
+
+fn names(events: &[Seen]) -> Vec<&str> {
+    events.iter().map(|event| event.name.as_str()).collect()
+}
+
+#[test]
+fn a_task_is_followed_as_it_happens() {
+    let rig = Rig::start();
+    let id = rig.submit("Tell me");
+    let mut stream = Stream::open(&rig.client(), id, "");
+    let mut next = || stream.next().unwrap();
+    let queued = next();
+    assert_eq!((queued.id, &*queued.name), (1, "queued"));
+    assert!(queued.data["at"].as_u64().unwrap() > 1_700_000_000_000);
+
+    let claimed = rig.claim();
+    let started = next();
+    assert_eq!((started.id, &*started.name, &started.data["attempt"]), (2, "started", &json!(1)));
+    assert_eq!(started.data["worker"], json!(claimed.lease.worker));
+
+    rig.publish(&claimed, &["Once ", "upon\n\n"]);
+    let (first, second) = (next(), next());
+    assert_eq!((first.id, &*first.name, &first.data["text"]), (3, "token", &json!("Once ")));
+    assert_eq!((second.id, &second.data["text"]), (4, &json!("upon\n\n")));
+
+    rig.finish(&claimed, &answer("Once upon\n\n"));
+    let end = next();
+    assert_eq!((end.id, &*end.name), (5, "completed"));
+    assert_eq!(end.data, rig.client().get(&format!("/result/{id}")).json());
+    assert_eq!(stream.next(), None, "the stream ends with the task");
+}
+
+#[test]
+fn a_reader_goes_on_where_it_was() {
+    let rig = Rig::start();
+    let id = rig.submit("Tell me");
+    let claimed = rig.claim();
+    rig.publish(&claimed, &["a", "b", "c"]);
+    rig.finish(&claimed, &answer("abc"));
+
+    let all = Stream::open(&rig.client(), id, "").rest();
+    assert_eq!(names(&all), ["queued", "started", "token", "token", "token", "completed"]);
+    let ids: Vec<u64> = all.iter().map(|event| event.id).collect();
+    assert_eq!(ids, [1, 2, 3, 4, 5, 6]);
+
+    assert_eq!(Stream::open(&rig.client(), id, "?after=3").rest(), all[3..]);
+    let header = rig.client().with("last-event-id", "5");
+    assert_eq!(Stream::open(&header, id, "").rest(), all[5..]);
+    assert_eq!(Stream::open(&header, id, "?after=1").rest(), all[5..], "the header is newer");
+    assert_eq!(Stream::open(&rig.client(), id, "?after=0").rest(), all);
+
+    let twice = Stream::open(&rig.client(), id, "?x=1&after=1&after=3").rest();
+    assert_eq!(twice, all[3..], "the last word counts");
+
+    let over = rig.client().get(&format!("/events/{id}?after=6"));
+    assert_eq!((over.status, &*over.text), (204, ""), "browsers need not come again");
+    for bad in ["x", "-1", "1.5", ""] {
+        let problem = rig.client().get(&format!("/events/{id}?after={bad}")).problem();
+        assert_eq!(problem["loc"], json!(["query", "after"]));
+    }
+    let bad = rig.client().with("last-event-id", "x").get(&format!("/events/{id}"));
+    assert_eq!(bad.problem()["loc"], json!(["header", "last-event-id"]));
+}
+
+#[test]
+fn a_retry_voids_what_was_written() {
+    let rig = Rig::start();
+    let id = rig.submit("Tell me");
+    let first = rig.claim();
+    rig.publish(&first, &["half a"]);
+    let failed = Release::Failed { reason: "no memory".into() };
+    rig.wait(rig.broker.release(&first.lease, &failed)).unwrap();
+    let second = rig.claim();
+    rig.publish(&second, &["all"]);
+    rig.finish(&second, &answer("all"));
+
+    let all = Stream::open(&rig.client(), id, "").rest();
+    assert_eq!(
+        names(&all),
+        ["queued", "started", "token", "requeued", "started", "token", "completed"]
+    );
+    assert_eq!(all[3].data["reason"], "no memory");
+    let attempts: Vec<&Value> = all.iter().map(|event| &event.data["attempt"]).collect();
+    assert_eq!(attempts[1..6], [&json!(1), &json!(1), &json!(1), &json!(2), &json!(2)]);
+}
+
+#[test]
+fn a_cancelled_task_ends_its_stream() {
+    let rig = Rig::start();
+    let id = rig.submit("Stop me");
+    let claimed = rig.claim();
+    let mut stream = Stream::open(&rig.client(), id, "?after=2");
+    rig.client().send("POST", &format!("/cancel/{id}"), None);
+    rig.finish(&claimed, &Outcome::Cancelled);
+    let rest = stream.rest();
+    assert_eq!(names(&rest), ["cancelled"]);
+    assert_eq!(rest[0].data["status"], "cancelled");
+}
+
+#[test]
+fn silence_is_broken() {
+    let rig = Rig::with(|options| options.keep_alive = Duration::from_millis(200));
+    let id = rig.submit("Wait for it");
+    let mut stream = Stream::open(&rig.client(), id, "");
+    assert_eq!(stream.next().unwrap().name, "queued");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(1000));
+            rig.finish(&rig.claim(), &answer("."));
+        });
+        assert_eq!(names(&stream.rest()), ["started", "completed"]);
+    });
+    let alive = stream.comments.iter().filter(|comment| *comment == "keep-alive").count();
+    assert!((2..=5).contains(&alive), "{:?}", stream.comments);
+}
+
+#[test]
+fn a_long_answer_comes_whole() {
+    let rig = Rig::start();
+    let id = rig.submit("At length");
+    let claimed = rig.claim();
+    let words: Vec<String> = (0..1500).map(|n| format!("{n} ")).collect();
+    let mut stream = Stream::open(&rig.client(), id, "");
+    for some in words.chunks(100) {
+        rig.publish(&claimed, &some.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    rig.finish(&claimed, &answer(&words.concat()));
+    let all = stream.rest();
+    let text: String = all.iter().filter_map(|event| event.data["text"].as_str()).collect();
+    assert_eq!(text, words.concat());
+    assert!(all.iter().zip(1..).all(|(event, n)| event.id == n), "no gap, no repetition");
+}

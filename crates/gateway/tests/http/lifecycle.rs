@@ -1,0 +1,97 @@
+//! Clients that dawdle or hang up, and the gateway's own end.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use gateway::{Options, ServeError};
+use protocol::ModelId;
+use serde_json::json;
+
+use crate::moody::{Mood, Moody};
+use crate::rig::{KEY, Rig, task_id};
+
+#[test]
+fn work_goes_on_when_the_client_hangs_up() {
+    let rig = Rig::start();
+    let body = r#"{"prompt": "I am gone"}"#;
+    let mut socket = TcpStream::connect(rig.address).unwrap();
+    let length = body.len();
+    write!(
+        socket,
+        "POST /generate HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut first = [0; 12];
+    socket.read_exact(&mut first).unwrap();
+    drop(socket);
+    assert_eq!(&first, b"HTTP/1.1 202");
+    assert_eq!(rig.claim().task.prompt, protocol::Prompt::user("I am gone"));
+}
+
+#[test]
+fn a_body_that_drips_is_cut_off() {
+    let rig = Rig::with(|options| options.client_timeout = Duration::from_millis(500));
+    let began = Instant::now();
+    let mut socket = TcpStream::connect(rig.address).unwrap();
+    write!(
+        socket,
+        "POST /generate HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-length: 100\r\n\r\n{{"
+    )
+    .unwrap();
+    let mut reply = String::new();
+    socket.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 408"), "{reply}");
+    assert!(reply.contains("The request body took too long to arrive"), "{reply}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn headers_that_drip_are_cut_off() {
+    let rig = Rig::with(|options| options.client_timeout = Duration::from_millis(500));
+    let mut socket = TcpStream::connect(rig.address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.write_all(b"GET /health HTT").unwrap();
+    let mut reply = String::new();
+    socket.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 408"), "{reply}");
+}
+
+#[test]
+fn at_the_end_requests_finish_and_streams_close() {
+    let mood = Arc::new(Mutex::new(Mood::Well));
+    let mut rig = Rig::on(|broker| Moody::around(broker, &mood), |_| {});
+    let id = rig.submit("before");
+    let stream = rig.client().open("GET", &format!("/events/{id}"), None);
+
+    *mood.lock().unwrap() = Mood::Slow;
+    let client = rig.client();
+    let asking = std::thread::spawn(move || client.post("/generate", &json!({"prompt": "late"})));
+    std::thread::sleep(Duration::from_millis(300));
+    let began = Instant::now();
+    rig.tell_to_stop();
+
+    let reply = asking.join().unwrap();
+    assert_eq!(reply.status, 202, "{reply:?}");
+    let mut text = String::new();
+    stream.into_body().into_reader().read_to_string(&mut text).unwrap();
+    assert!(text.ends_with(": the gateway is stopping\n\n"), "{text}");
+    rig.stopped();
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(TcpStream::connect(rig.address).is_err(), "nobody listens any more");
+
+    *mood.lock().unwrap() = Mood::Well;
+    let late = rig.wait(rig.broker.snapshot(task_id(&reply.json()))).unwrap();
+    assert!(late.is_some(), "what was accepted is there");
+}
+
+#[test]
+fn without_keys_it_does_not_start() {
+    let rig = Rig::start();
+    let broker = Arc::clone(&rig.broker);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let options = Options::new(Vec::new(), ModelId::new("demo"));
+    let ended = rig.wait(gateway::serve(listener, broker, options, std::future::pending()));
+    assert!(matches!(ended, Err(ServeError::NoApiKeys)));
+}

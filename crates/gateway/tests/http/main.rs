@@ -1,0 +1,13 @@
+//! The gateway over real sockets, with a real queue behind it. The tests play the worker through
+//! the broker.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // in helpers too: a failure here is a failed test
+
+mod client;
+mod docs;
+mod events;
+mod lifecycle;
+mod moody;
+mod outage;
+mod refusals;
+mod rig;
+mod tasks;

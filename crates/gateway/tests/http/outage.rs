@@ -1,0 +1,143 @@
+//! The queue is away, silent, newer or broken: what clients hear, and that it heals by itself.
+
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use queue::{RedisBroker, RedisOptions};
+use serde_json::json;
+
+use crate::client::Reply;
+use crate::moody::{Mood, Moody};
+use crate::rig::{Rig, answer};
+
+fn moody() -> (Rig, Arc<Mutex<Mood>>) {
+    let mood = Arc::new(Mutex::new(Mood::Well));
+    let rig = Rig::on(
+        |broker| Moody::around(broker, &mood),
+        |options| options.broker_timeout = Duration::from_millis(500),
+    );
+    (rig, mood)
+}
+
+fn is_unavailable(reply: &Reply) {
+    let (status, detail) = reply.error();
+    assert_eq!(status, 503);
+    assert!(detail.starts_with("The queue is unavailable"), "{detail}");
+    let seconds: u32 = reply.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=120).contains(&seconds));
+    assert_eq!(reply.header("x-should-retry"), None);
+}
+
+/// All that need the queue.
+fn ask_all(rig: &Rig, id: protocol::TaskId) -> Vec<Reply> {
+    let client = rig.client();
+    vec![
+        client.post("/generate", &json!({"prompt": "x"})),
+        client.post("/generate", &json!({"prompt": "x", "model": "other"})),
+        client.get(&format!("/status/{id}")),
+        client.get(&format!("/result/{id}")),
+        client.get(&format!("/events/{id}")),
+        client.send("POST", &format!("/cancel/{id}"), None),
+    ]
+}
+
+#[test]
+fn a_queue_that_is_away_or_silent_is_a_503_in_bounded_time() {
+    let (rig, mood) = moody();
+    let id = rig.submit("before");
+    for bad in [Mood::Away, Mood::Silent] {
+        *mood.lock().unwrap() = bad;
+        let began = Instant::now();
+        let replies = ask_all(&rig, id);
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        for reply in &replies {
+            is_unavailable(reply);
+            assert!(!reply.text.contains("10.0.0.7"), "reasons stay inside");
+        }
+        let health = rig.client_with(None).get("/health");
+        assert_eq!(health.status, 503);
+        let body = health.json();
+        assert_eq!(
+            (&body["status"], &body["redis_connected"]),
+            (&json!("unhealthy"), &json!(false))
+        );
+        assert_eq!(body["model_loaded"], false);
+        assert_eq!(rig.client_with(None).get("/").status, 200, "the front page needs no queue");
+        assert_eq!(rig.client_with(None).get("/docs").status, 200);
+    }
+    *mood.lock().unwrap() = Mood::Well;
+    assert_eq!(rig.client().get(&format!("/status/{id}")).status, 200, "it heals by itself");
+    assert_eq!(rig.client_with(None).get("/health").status, 200);
+}
+
+#[test]
+fn a_redis_that_is_not_there_is_a_503() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let rig = Rig::on(
+        |_| {
+            let options = RedisOptions::new(format!("redis://127.0.0.1:{closed}"));
+            Arc::new(RedisBroker::connect(options).unwrap())
+        },
+        |_| {},
+    );
+    let began = Instant::now();
+    for reply in ask_all(&rig, protocol::TaskId::new()) {
+        is_unavailable(&reply);
+    }
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    let health = rig.client_with(None).get("/health");
+    assert_eq!((health.status, &health.json()["queue"]), (503, &json!("redis")));
+    // Who may not ask hears so, queue or not.
+    let stranger = rig.client_with(None).post("/generate", &json!({"prompt": "x"}));
+    assert_eq!(stranger.status, 401);
+    // And what is wrong stays wrong.
+    assert_eq!(rig.client().post("/generate", &json!({})).status, 422);
+}
+
+#[test]
+fn a_record_of_another_version_is_named() {
+    let (rig, mood) = moody();
+    let id = rig.submit("before");
+    *mood.lock().unwrap() = Mood::Newer;
+    let reply = rig.client().get(&format!("/result/{id}"));
+    let (status, detail) = reply.error();
+    assert_eq!(status, 500);
+    assert!(detail.contains("version 7, this build reads version 1"), "{detail}");
+    assert_eq!(reply.header("x-should-retry"), Some("false"));
+}
+
+#[test]
+fn a_panic_is_a_500_and_nothing_more() {
+    let (rig, mood) = moody();
+    let id = rig.submit("before");
+    *mood.lock().unwrap() = Mood::Broken;
+    for reply in [
+        rig.client().get(&format!("/status/{id}")),
+        rig.client().post("/generate", &json!({"prompt": "x"})),
+    ] {
+        assert_eq!(reply.error(), (500, "Internal Server Error".into()));
+        assert!(reply.header("x-request-id").is_some());
+        assert!(!reply.text.contains("secret"));
+    }
+    *mood.lock().unwrap() = Mood::Well;
+    assert_eq!(rig.client().get(&format!("/status/{id}")).status, 200, "the others live on");
+}
+
+#[test]
+fn a_stream_outlives_an_outage() {
+    use std::io::Read;
+
+    let (rig, mood) = moody();
+    let id = rig.submit("before");
+    let response = rig.client().open("GET", &format!("/events/{id}"), None);
+    *mood.lock().unwrap() = Mood::Away;
+    let claimed = rig.claim();
+    std::thread::sleep(Duration::from_millis(300));
+    *mood.lock().unwrap() = Mood::Well;
+    rig.finish(&claimed, &answer("after"));
+    let mut text = String::new();
+    response.into_body().into_reader().read_to_string(&mut text).unwrap();
+    let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    assert_eq!(names, ["queued", "started", "completed"], "{text}");
+}

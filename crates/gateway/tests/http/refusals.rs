@@ -1,0 +1,259 @@
+//! Bad input, each with its own status and its own clear words.
+
+use protocol::{TaskId, WorkerStatus};
+use serde_json::{Value, json};
+
+use crate::rig::Rig;
+
+#[test]
+fn without_a_key_there_is_nothing() {
+    let rig = Rig::start();
+    let id = TaskId::new();
+    for client in [
+        rig.client_with(None),
+        rig.client_with(Some("wrong")),
+        rig.client_with(Some("")),
+        rig.client_with(Some("test-key-11")),
+        rig.client_with(None).with("authorization", "Bearer wrong"),
+        rig.client_with(None).with("authorization", "Basic test-key-1"),
+    ] {
+        for (method, path) in [
+            ("POST", "/generate".to_owned()),
+            ("GET", format!("/status/{id}")),
+            ("GET", format!("/result/{id}")),
+            ("GET", format!("/events/{id}")),
+            ("POST", format!("/cancel/{id}")),
+            ("GET", "/status/malformed".to_owned()),
+        ] {
+            let reply = client.send(method, &path, None);
+            assert_eq!(reply.json(), json!({"detail": "Invalid API key"}), "{method} {path}");
+            assert_eq!(reply.status, 401);
+            assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+            assert_eq!(reply.header("x-should-retry"), Some("false"));
+        }
+    }
+}
+
+#[test]
+fn some_doors_are_open() {
+    let rig = Rig::start();
+    let client = rig.client_with(None);
+    for path in ["/", "/health", "/docs", "/docs/", "/openapi.json"] {
+        assert_eq!(client.get(path).status, 200, "{path}");
+        let head = client.send("HEAD", path, None);
+        assert_eq!((head.status, &*head.text), (200, ""), "{path}");
+    }
+}
+
+#[test]
+fn bodies_that_are_no_request() {
+    let rig = Rig::start();
+    let send = |body: &[u8]| {
+        let client = rig.client().with("content-type", "application/json");
+        client.send("POST", "/generate", Some(body)).problem()
+    };
+    let broken = send(b"{\"prompt\": ");
+    assert_eq!(broken["type"], "json_invalid");
+    assert_eq!(broken["loc"], json!(["body", 10]));
+    assert_eq!(
+        broken["msg"],
+        "the body is not valid JSON: EOF while parsing a value at line 1, column 11"
+    );
+    assert_eq!(send(b"prompt=Hello")["type"], "json_invalid");
+    assert_eq!(send(b"{\"prompt\": NaN}")["type"], "json_invalid");
+    assert_eq!(send(b"\xff\xfe")["type"], "json_invalid");
+    assert_eq!(send(&b"[".repeat(10_000))["type"], "json_invalid");
+    assert_eq!(send(b"")["type"], "missing");
+    assert_eq!(send(b"[]")["msg"], "expected a JSON object, got an array");
+}
+
+#[test]
+fn fields_that_are_wrong() {
+    let rig = Rig::with(|options| {
+        options.max_prompt_bytes = 1000;
+        options.max_new_tokens = 64;
+    });
+    let problem = |body: Value| rig.client().post("/generate", &body).problem();
+    let with = |name: &str, value: Value| problem(json!({"prompt": "x", name: value}));
+    let says = |problem: Value, field: &str, message: &str, kind: &str| {
+        let expected = json!({"loc": ["body", field], "msg": message, "type": kind});
+        assert_eq!(problem, expected);
+    };
+    says(
+        problem(json!({})),
+        "prompt",
+        "this field is required: a string that is not empty",
+        "missing",
+    );
+    says(
+        problem(json!({"prompt": ""})),
+        "prompt",
+        "the prompt is empty: at least one visible character is needed",
+        "string_too_short",
+    );
+    says(
+        problem(json!({"prompt": " \t\n"})),
+        "prompt",
+        "the prompt is only whitespace: at least one visible character is needed",
+        "string_too_short",
+    );
+    says(
+        problem(json!({"prompt": "x".repeat(1001)})),
+        "prompt",
+        "must have at most 1000 bytes of UTF-8, has 1001",
+        "string_too_long",
+    );
+    says(
+        problem(json!({"prompt": {"text": "x"}})),
+        "prompt",
+        "expected a string, got an object",
+        "string_type",
+    );
+    let range = "must be an integer from 1 to 64, got";
+    says(with("max_tokens", json!(0)), "max_tokens", &format!("{range} 0"), "greater_than_equal");
+    says(with("max_tokens", json!(65)), "max_tokens", &format!("{range} 65"), "less_than_equal");
+    says(
+        with("max_tokens", json!("many")),
+        "max_tokens",
+        "expected an integer from 1 to 64, got a string",
+        "int_type",
+    );
+    says(
+        with("temperature", json!(2.5)),
+        "temperature",
+        "must be from 0 to 2, got 2.5",
+        "less_than_equal",
+    );
+    says(
+        with("temperature", json!("hot")),
+        "temperature",
+        "expected a number from 0 to 2, got a string",
+        "float_type",
+    );
+    says(with("top_p", json!(0)), "top_p", "must be above 0 and at most 1, got 0", "greater_than");
+    says(
+        with("max_token", json!(5)),
+        "max_token",
+        "unknown field 'max_token'; did you mean 'max_tokens'? Allowed: prompt, max_tokens, \
+         temperature, top_p, top_k, seed, stop, model, raw, user_id",
+        "extra_forbidden",
+    );
+}
+
+#[test]
+fn all_that_is_wrong_comes_at_once() {
+    let rig = Rig::start();
+    let body = json!({"prompt": 1, "max_tokens": 0, "top_p": 2, "nonsense": true});
+    let reply = rig.client().post("/generate", &body).json();
+    assert_eq!(reply["detail"].as_array().unwrap().len(), 4, "{reply}");
+}
+
+#[test]
+fn a_model_that_nobody_serves() {
+    let rig = Rig::start();
+    rig.report("other", WorkerStatus::Ready);
+    let ask = |model: &str| rig.client().post("/generate", &json!({"prompt": "x", "model": model}));
+    assert_eq!(ask("demo").status, 202, "the default needs no worker yet");
+    assert_eq!(ask("other").status, 202);
+    let problem = ask("gpt-4").problem();
+    assert_eq!(problem["loc"], json!(["body", "model"]));
+    assert_eq!(
+        problem["msg"],
+        "unknown model 'gpt-4': no worker serves it. Available: demo, other"
+    );
+}
+
+#[test]
+fn bodies_of_another_kind() {
+    let rig = Rig::start();
+    let form = rig.client().with("content-type", "application/x-www-form-urlencoded");
+    let (status, detail) = form.send("POST", "/generate", Some(b"prompt=Hello")).error();
+    assert_eq!(status, 415);
+    assert!(detail.contains("Content-Type: application/json"), "{detail}");
+    let zipped = rig.client().with("content-encoding", "gzip");
+    let (status, detail) = zipped.send("POST", "/generate", Some(b"\x1f\x8b")).error();
+    assert_eq!(status, 415);
+    assert!(detail.contains("Content-Encoding"), "{detail}");
+}
+
+#[test]
+fn bodies_that_are_too_large() {
+    let rig = Rig::with(|options| options.max_prompt_bytes = 1000);
+    let limit = 6 * 1000 + 64 * 1024;
+    for size in [limit + 1, 8 * 1024 * 1024] {
+        let reply = rig.client().send("POST", "/generate", Some(&vec![b' '; size]));
+        let expected = format!("Request body too large: at most {limit} bytes are allowed");
+        assert_eq!(reply.error(), (413, expected));
+    }
+    // The longest prompt fits, however it is escaped.
+    let escaped = format!("{{\"prompt\": \"x{}\"}}", "\\u0001".repeat(999));
+    assert_eq!(rig.client().send("POST", "/generate", Some(escaped.as_bytes())).status, 202);
+}
+
+#[test]
+fn ids_that_are_none() {
+    let rig = Rig::start();
+    for (method, route) in
+        [("GET", "status"), ("GET", "result"), ("GET", "events"), ("POST", "cancel")]
+    {
+        for id in ["42", "not-a-uuid", "0192f0c1-2345-7abc-8def-0123456789ag", "%00%0A", "'--"] {
+            let problem = rig.client().send(method, &format!("/{route}/{id}"), None).problem();
+            assert_eq!(problem["loc"], json!(["path", "task_id"]), "{route} {id}");
+            assert_eq!(problem["type"], "uuid_parsing");
+            let message = problem["msg"].as_str().unwrap();
+            assert!(message.contains("expected a UUID such as 0192f0c1-"), "{message}");
+        }
+        let id = TaskId::new();
+        let (status, detail) = rig.client().send(method, &format!("/{route}/{id}"), None).error();
+        assert_eq!(status, 404);
+        assert_eq!(
+            detail,
+            format!(
+                "Task {id} not found: it never existed, its result has expired, \
+                 or it belongs to another key"
+            )
+        );
+    }
+}
+
+#[test]
+fn paths_and_methods_that_are_none() {
+    let rig = Rig::start();
+    for path in ["/nowhere", "/generate/more", "/status", "/status/", "/..%2fetc", "/docs/no.js"] {
+        let reply = rig.client().get(path);
+        assert_eq!(reply.status, 404, "{path}");
+        assert!(reply.json()["detail"].as_str().unwrap().starts_with("Not Found"), "{path}");
+    }
+    for (method, path, allowed) in [
+        ("GET", "/generate", "POST"),
+        ("DELETE", "/status/x", "GET, HEAD"),
+        ("POST", "/result/x", "GET, HEAD"),
+        ("GET", "/cancel/x", "POST"),
+        ("HEAD", "/events/x", "GET"),
+        ("POST", "/health", "GET, HEAD"),
+        ("OPTIONS", "/generate", "POST"),
+    ] {
+        let reply = rig.client().send(method, path, None);
+        assert_eq!(reply.status, 405, "{method} {path}");
+        assert_eq!(reply.header("allow"), Some(allowed), "{method} {path}");
+        if method != "HEAD" {
+            assert_eq!(reply.error().1, format!("Method Not Allowed: this path takes {allowed}"));
+        }
+    }
+}
+
+#[test]
+fn a_full_queue_says_when_to_come_again() {
+    let rig = Rig::with(|options| options.max_queue_size = 2);
+    let first = rig.submit("1");
+    rig.submit("2");
+    let reply = rig.client().post("/generate", &json!({"prompt": "3"}));
+    let (status, detail) = reply.error();
+    assert_eq!(status, 429);
+    assert!(detail.contains("'demo' is full: 2 tasks wait, 2 are allowed"), "{detail}");
+    let seconds: u32 = reply.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=120).contains(&seconds));
+    assert_eq!(reply.header("x-should-retry"), None);
+    rig.client().send("POST", &format!("/cancel/{first}"), None);
+    rig.submit("there is room again");
+}

@@ -1,0 +1,160 @@
+//! A gateway on a free port with the embedded queue in a fresh folder, and a worker's hands.
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway::{Options, ServeError};
+use protocol::{
+    Completion, FinishReason, ModelId, Outcome, TaskId, Timestamp, Usage, WorkerId, WorkerReport,
+    WorkerStatus,
+};
+use queue::{Broker, Claimant, Claimed, SqliteBroker};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::client::Client;
+
+pub(crate) const KEY: &str = "test-key-1";
+pub(crate) const OTHER_KEY: &str = "test-key-2";
+
+pub(crate) struct Rig {
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) address: std::net::SocketAddr,
+    runtime: Runtime,
+    stop: Option<oneshot::Sender<()>>,
+    serving: Option<JoinHandle<Result<(), ServeError>>>,
+    _folder: TempDir,
+}
+
+impl Rig {
+    pub(crate) fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// With options that differ from the tests' usual ones.
+    pub(crate) fn with(edit: impl FnOnce(&mut Options)) -> Self {
+        Self::on(|broker| broker, edit)
+    }
+
+    /// With another broker, or one around the embedded queue.
+    pub(crate) fn on(
+        wrap: impl FnOnce(Arc<dyn Broker>) -> Arc<dyn Broker>,
+        edit: impl FnOnce(&mut Options),
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.unwrap();
+        let broker = wrap(runtime.block_on(async { open(folder.path()) }));
+
+        let mut options = Options::new(vec![KEY.into(), OTHER_KEY.into()], ModelId::new("demo"));
+        options.threads = Some(2);
+        options.broker_timeout = Duration::from_secs(2);
+        edit(&mut options);
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = gateway::serve(listener, Arc::clone(&broker), options, async {
+            let _ = stopped.await;
+        });
+        let serving = Some(runtime.spawn(served));
+        Self { broker, address, runtime, stop: Some(stop), serving, _folder: folder }
+    }
+
+    /// A client with the first key.
+    pub(crate) fn client(&self) -> Client {
+        self.client_with(Some(KEY))
+    }
+
+    pub(crate) fn client_with(&self, key: Option<&str>) -> Client {
+        Client::new(&format!("http://{}", self.address), key)
+    }
+
+    /// Submits a prompt.
+    pub(crate) fn submit(&self, prompt: &str) -> TaskId {
+        let reply = self.client().post("/generate", &json!({ "prompt": prompt }));
+        assert_eq!(reply.status, 202, "{reply:?}");
+        task_id(&reply.json())
+    }
+
+    /// Takes the next task, as a worker would.
+    pub(crate) fn claim(&self) -> Claimed {
+        let claimant = Claimant {
+            worker: WorkerId::new(),
+            models: vec![ModelId::new("demo")],
+            lease: Duration::from_secs(30),
+        };
+        let claimed = self.wait(self.broker.claim(&claimant, Duration::from_secs(5)));
+        claimed.unwrap().expect("a task waits")
+    }
+
+    /// Ends a task that [`Self::claim`] took.
+    pub(crate) fn finish(&self, claimed: &Claimed, outcome: &Outcome) {
+        self.wait(self.broker.finish(&claimed.lease, outcome)).unwrap();
+    }
+
+    /// Writes tokens of a task that [`Self::claim`] took.
+    pub(crate) fn publish(&self, claimed: &Claimed, chunks: &[&str]) {
+        let chunks: Vec<String> = chunks.iter().map(|chunk| (*chunk).to_owned()).collect();
+        self.wait(self.broker.publish(&claimed.lease, &chunks)).unwrap();
+    }
+
+    /// Says that a worker serves a model.
+    pub(crate) fn report(&self, model: &str, status: WorkerStatus) {
+        let report = WorkerReport {
+            id: WorkerId::new(),
+            host: "test".into(),
+            pid: 1,
+            version: "0".into(),
+            model: ModelId::new(model),
+            quantization: "Q4_K_M".into(),
+            device: "cpu".into(),
+            status,
+            running: 0,
+            capacity: 1,
+            finished: 0,
+            started_at: Timestamp::now(),
+        };
+        self.wait(self.broker.report_worker(&report, Duration::from_secs(60))).unwrap();
+    }
+
+    /// Waits for the queue.
+    pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Tells the gateway to stop.
+    pub(crate) fn tell_to_stop(&mut self) {
+        let _ = self.stop.take().unwrap().send(());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn stopped(&mut self) {
+        let serving = self.serving.take().unwrap();
+        let patience = Duration::from_secs(20);
+        let ended = self.wait(async { tokio::time::timeout(patience, serving).await });
+        ended.expect("it ends in time").unwrap().unwrap();
+    }
+}
+
+fn open(folder: &std::path::Path) -> Arc<dyn Broker> {
+    Arc::new(SqliteBroker::open(folder).unwrap())
+}
+
+pub(crate) fn task_id(reply: &Value) -> TaskId {
+    reply["task_id"].as_str().unwrap().parse().unwrap()
+}
+
+pub(crate) fn answer(text: &str) -> Outcome {
+    Outcome::Completed(Completion {
+        text: text.into(),
+        finish_reason: FinishReason::Stop,
+        usage: Usage { prompt_tokens: 12, completion_tokens: 34 },
+    })
+}
