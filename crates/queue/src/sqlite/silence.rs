@@ -8,7 +8,7 @@ use protocol::Timestamp;
 ///
 /// While the machine sleeps nobody can renew, so after it every lease may have run out though its
 /// worker lives. When nobody reaped for half a lease, nothing is reclaimed for one lease. When the
-/// call before came late as well, the reapers are just slow: no second hold.
+/// call before was the first after a silence as well, the reapers are just slow: no second hold.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
     last: Millis,

@@ -142,7 +142,7 @@ fn serve(mut connection: Connection, inbox: &Receiver<Job>, hub: &Hub, queued: &
                 Err(reason) => tracing::error!(%reason, "the embedded queue could not commit"),
             }
             for tell in group.told {
-                tell(committed.as_ref().map(|()| ()).map_err(String::as_str));
+                tell(committed.as_ref().copied().map_err(String::as_str));
             }
         }
     }

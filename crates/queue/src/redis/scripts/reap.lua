@@ -2,8 +2,8 @@
 --
 -- While Redis is down nobody can renew, so after it every lease may have run out though its worker
 -- lives. Reapers call this several times a lease; when none did for half a lease, Redis (or the way
--- to it) was gone, and nothing is reclaimed for one lease. When the call before came late as well,
--- the reapers are just slow: no second hold, or a slow reaper would never reclaim.
+-- to it) was gone, and nothing is reclaimed for one lease. When the call before was the first after
+-- a silence as well, the reapers are just slow: no second hold, or they would never reclaim.
 --
 -- KEYS  1 base   2 leases   3 reaper
 -- ARGV  1 reaping worker   2 lease in ms   3 most tasks to deal with   4 record version
@@ -15,9 +15,10 @@ local base, lease = KEYS[1], tonumber(ARGV[2])
 local at = now_ms()
 
 local seen = redis.call('HMGET', KEYS[3], 'last', 'late', 'hold')
-local late = at - tonumber(seen[1] or '0') > lease / 2
+local first = not seen[1]
+local late = not first and at - seen[1] > lease / 2
 local hold = tonumber(seen[3] or '0')
-if late and seen[2] ~= '1' then hold = at + lease end
+if first or (late and seen[2] ~= '1') then hold = at + lease end
 redis.call('HSET', KEYS[3], 'last', int(at), 'late', late and '1' or '0', 'hold', int(hold))
 if at < hold then
   return { '0', '0', '0' }

@@ -1,0 +1,88 @@
+//! Taking a task back.
+
+use std::time::Duration;
+
+use protocol::{EventSeq, Outcome, TaskState};
+use queue::{CancelReply, Depth, Release};
+
+use crate::support::*;
+
+pub(super) async fn a_queued_task_ends_at_once(on: Fixture) {
+    let broker = on.broker;
+    let (first, second) = (submitted(&*broker).await, submitted(&*broker).await);
+    assert_eq!(broker.cancel(first.id).await.unwrap(), CancelReply::Cancelled);
+    let end = broker.snapshot(first.id).await.unwrap().unwrap();
+    assert_eq!((end.state, end.outcome.clone()), (TaskState::Cancelled, Some(Outcome::Cancelled)));
+    let metrics = end.metrics().unwrap();
+    assert_eq!(metrics.processing_time, 0.0, "it only waited");
+    assert_eq!(
+        broker.cancel(first.id).await.unwrap(),
+        CancelReply::AlreadyEnded(TaskState::Cancelled)
+    );
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 1, processing: 0 });
+    assert_eq!(claimed(&*broker, &claimant(LONG)).await.task.id, second.id);
+    assert!(broker.claim(&claimant(LONG), NO_WAIT).await.unwrap().is_none());
+}
+
+pub(super) async fn a_running_task_is_told_to_stop(on: Fixture) {
+    let broker = on.broker;
+    let task = submitted(&*broker).await;
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    assert_eq!(broker.cancel(task.id).await.unwrap(), CancelReply::Requested);
+    assert_eq!(broker.cancel(task.id).await.unwrap(), CancelReply::Requested, "idempotent");
+    assert_eq!(broker.snapshot(task.id).await.unwrap().unwrap().state, TaskState::Processing);
+    assert!(broker.publish(&held.lease, &["x".into()]).await.unwrap().cancel_requested);
+    assert!(broker.renew(&held.lease, LONG).await.unwrap().cancel_requested);
+    broker.finish(&held.lease, &Outcome::Cancelled).await.unwrap();
+    let end = broker.snapshot(task.id).await.unwrap().unwrap();
+    assert_eq!(end.state, TaskState::Cancelled);
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
+}
+
+pub(super) async fn an_ended_task_stays_as_it_is(on: Fixture) {
+    let broker = on.broker;
+    let task = submitted(&*broker).await;
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    broker.cancel(task.id).await.unwrap();
+    broker.finish(&held.lease, &completed("it was done already")).await.unwrap();
+    assert_eq!(
+        broker.cancel(task.id).await.unwrap(),
+        CancelReply::AlreadyEnded(TaskState::Completed)
+    );
+    let end = broker.snapshot(task.id).await.unwrap().unwrap();
+    assert_eq!(end.outcome, Some(completed("it was done already")));
+}
+
+pub(super) async fn a_cancelled_task_given_back_ends(on: Fixture) {
+    let broker = on.broker;
+    let task = submitted(&*broker).await;
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    broker.cancel(task.id).await.unwrap();
+    broker.release(&held.lease, &Release::Unused).await.unwrap();
+    broker.release(&held.lease, &Release::Unused).await.unwrap();
+    let end = broker.snapshot(task.id).await.unwrap().unwrap();
+    assert_eq!(end.state, TaskState::Cancelled);
+    let events = broker.events(task.id, EventSeq::START, 100).await.unwrap();
+    assert_eq!(events.iter().filter(|event| event.body.is_last()).count(), 1);
+    assert!(broker.claim(&claimant(LONG), NO_WAIT).await.unwrap().is_none());
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
+}
+
+pub(super) async fn the_feed_names_running_tasks(on: Fixture) {
+    let (broker, gateway) = (std::sync::Arc::clone(&on.broker), on.another());
+    let mut feed = broker.cancellations();
+    let task = submitted(&*broker).await;
+    claimed(&*broker, &claimant(LONG)).await;
+    // A hint may be lost while the feed is being set up; after that it must come.
+    let named = async {
+        loop {
+            gateway.cancel(task.id).await.unwrap();
+            let next = tokio::time::timeout(Duration::from_millis(200), feed.next());
+            if let Ok(id) = next.await {
+                return id;
+            }
+        }
+    };
+    let named = tokio::time::timeout(Duration::from_secs(5), named).await.unwrap();
+    assert_eq!(named, task.id);
+}

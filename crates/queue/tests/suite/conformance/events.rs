@@ -1,0 +1,126 @@
+//! The numbered steps of a task, and being woken for them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{Attempt, EventBody, EventSeq};
+use queue::Release;
+use tokio::time::timeout;
+
+use crate::support::*;
+
+pub(super) async fn a_life_is_told_in_order(on: Fixture) {
+    let broker = on.broker;
+    let task = submitted(&*broker).await;
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    let chunks = ["Add \"".to_owned(), "wörk\n".to_owned(), "er 🦀".to_owned()];
+    broker.publish(&held.lease, &chunks[..2]).await.unwrap();
+    broker.publish(&held.lease, &chunks[2..]).await.unwrap();
+    broker.finish(&held.lease, &completed(&chunks.concat())).await.unwrap();
+
+    let events = broker.events(task.id, EventSeq::START, 100).await.unwrap();
+    let attempt = Attempt::FIRST;
+    let token = |text: &String| EventBody::Token { attempt, text: text.clone() };
+    let told: Vec<_> = events.iter().map(|event| event.body.clone()).collect();
+    let expected = [
+        EventBody::Queued,
+        EventBody::Started { attempt, worker: held.lease.worker },
+        token(&chunks[0]),
+        token(&chunks[1]),
+        token(&chunks[2]),
+        EventBody::Ended { outcome: completed(&chunks.concat()) },
+    ];
+    assert_eq!(told, expected);
+    let numbers: Vec<_> = events.iter().map(|event| event.seq.get()).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6], "from 1 without gaps");
+    assert!(events.is_sorted_by_key(|event| event.at));
+    assert_eq!((events[0].at, events[1].at), (held.submitted_at, held.started_at));
+}
+
+pub(super) async fn reading_resumes_after_a_number(on: Fixture) {
+    let broker = on.broker;
+    let task = submitted(&*broker).await;
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    let chunks: Vec<_> = (0..20).map(|n| n.to_string()).collect();
+    broker.publish(&held.lease, &chunks).await.unwrap();
+    let mut seen = Vec::new();
+    let mut last = EventSeq::START;
+    loop {
+        let some = broker.events(task.id, last, 6).await.unwrap();
+        assert!(some.len() <= 6);
+        let Some(newest) = some.last() else { break };
+        last = newest.seq;
+        seen.extend(some.into_iter().map(|event| event.seq.get()));
+    }
+    assert_eq!(seen, (1..=22).collect::<Vec<_>>());
+    assert!(broker.events(task.id, EventSeq::new(u64::MAX), 6).await.unwrap().is_empty());
+}
+
+pub(super) async fn a_new_attempt_is_announced(on: Fixture) {
+    let broker = on.broker;
+    let task = submitted(&*broker).await;
+    let held = claimed(&*broker, &claimant(SHORT)).await;
+    broker.publish(&held.lease, &["void".into()]).await.unwrap();
+    reap_until_found(&*broker, &claimant(SHORT)).await;
+    let again = claimed(&*broker, &claimant(LONG)).await;
+    broker.release(&again.lease, &Release::Unused).await.unwrap();
+    let events = broker.events(task.id, EventSeq::START, 100).await.unwrap();
+    let names: Vec<_> = events.iter().map(|event| event.body.name()).collect();
+    assert_eq!(names, ["queued", "started", "token", "requeued", "started", "requeued"]);
+    let EventBody::Requeued { attempt, reason } = &events[3].body else { panic!() };
+    assert_eq!(*attempt, Attempt::FIRST);
+    assert!(reason.contains("lease"), "{reason}");
+}
+
+pub(super) async fn old_events_go_when_there_are_too_many(on: Fixture) {
+    let broker = on.broker;
+    let task = submitted(&*broker).await;
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    let chunks: Vec<_> = (0..1_000).map(|n| n.to_string()).collect();
+    for _ in 0..6 {
+        broker.publish(&held.lease, &chunks).await.unwrap();
+    }
+    broker.finish(&held.lease, &completed("the whole text")).await.unwrap();
+    let events = broker.events(task.id, EventSeq::START, 100_000).await.unwrap();
+    assert!((4_096..4_400).contains(&events.len()), "{} are kept", events.len());
+    assert!(events.windows(2).all(|pair| pair[1].seq.get() == pair[0].seq.get() + 1));
+    let last = events.last().unwrap();
+    assert_eq!((last.seq.get(), last.body.is_last()), (6_003, true), "the outcome is never lost");
+}
+
+pub(super) async fn a_watch_wakes_with_every_step(on: Fixture) {
+    let broker = on.broker;
+    let task = task();
+    let mut watch = broker.watch(task.id);
+    // Whatever happens after the last look must end the next wait.
+    let mut woken = async || {
+        timeout(Duration::from_secs(2), watch.changed()).await.expect("a wake");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    broker.submit(&task, NO_LIMIT).await.unwrap();
+    woken().await;
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    woken().await;
+    broker.publish(&held.lease, &["x".into()]).await.unwrap();
+    woken().await;
+    broker.release(&held.lease, &Release::Unused).await.unwrap();
+    woken().await;
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    woken().await;
+    broker.cancel(task.id).await.unwrap();
+    woken().await;
+    broker.finish(&held.lease, &completed("x")).await.unwrap();
+    woken().await;
+}
+
+pub(super) async fn a_watch_sees_what_another_process_does(on: Fixture) {
+    let (gateway, worker_side) = (Arc::clone(&on.broker), on.another());
+    let task = submitted(&*gateway).await;
+    let mut watches: Vec<_> = (0..200).map(|_| gateway.watch(task.id)).collect();
+    tokio::time::sleep(Duration::from_millis(300)).await; // the line is up
+    let held = claimed(&*worker_side, &claimant(LONG)).await;
+    worker_side.finish(&held.lease, &completed("x")).await.unwrap();
+    for watch in &mut watches {
+        timeout(Duration::from_secs(2), watch.changed()).await.expect("every watcher is woken");
+    }
+}

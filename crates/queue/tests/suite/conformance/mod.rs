@@ -1,0 +1,102 @@
+//! What every broker must do, written once, run on each. A test is an async function that takes a
+//! [`Fixture`](crate::support::Fixture), and one name in the list below.
+
+mod bounds;
+mod cancelling;
+mod claiming;
+mod events;
+mod fencing;
+mod lifecycle;
+mod races;
+mod reaping;
+mod records;
+mod workers;
+
+macro_rules! run_on_every_broker {
+    ($($topic:ident: $($test:ident),+;)+) => {
+        mod on_redis {
+            $(mod $topic {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::super::$topic::$test(crate::support::Fixture::redis()).await;
+                })+
+            })+
+        }
+        mod on_sqlite {
+            $(mod $topic {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::super::$topic::$test(crate::support::Fixture::sqlite()).await;
+                })+
+            })+
+        }
+    };
+}
+
+run_on_every_broker! {
+    lifecycle:
+        a_task_goes_from_submit_to_its_result,
+        a_snapshot_tells_every_state,
+        metrics_follow_from_the_brokers_clock,
+        a_repeated_submit_changes_nothing,
+        a_repeated_finish_gets_the_same_answer,
+        only_one_outcome_is_ever_recorded,
+        an_unknown_task_is_unknown_everywhere,
+        a_failed_task_keeps_its_error,
+        an_outcome_expires_with_its_ttl,
+        a_queued_task_has_no_ttl;
+    fencing:
+        a_stale_worker_is_refused,
+        a_stale_attempt_is_refused,
+        a_released_lease_is_worth_nothing,
+        a_late_lease_that_nobody_took_is_still_good;
+    claiming:
+        a_waiting_claim_is_woken_at_once,
+        a_claim_gives_up_when_its_time_is_over,
+        a_dropped_claim_loses_nothing,
+        a_claim_dropped_as_a_task_arrives_loses_nothing,
+        urgent_lanes_go_first,
+        no_lane_starves,
+        a_worker_claims_only_its_models,
+        a_worker_of_several_models_waits_for_all,
+        claimers_never_share_a_task,
+        a_lane_is_served_in_order;
+    reaping:
+        a_lease_that_ran_out_is_queued_again,
+        a_renewed_lease_is_left_alone,
+        attempts_used_up_are_handed_to_the_reaper,
+        an_unused_release_does_not_count,
+        a_failed_release_counts,
+        a_repeated_release_changes_nothing,
+        a_cancelled_task_is_not_queued_again,
+        reapers_hold_back_after_silence,
+        many_leases_are_reaped_at_once;
+    cancelling:
+        a_queued_task_ends_at_once,
+        a_running_task_is_told_to_stop,
+        an_ended_task_stays_as_it_is,
+        a_cancelled_task_given_back_ends,
+        the_feed_names_running_tasks;
+    races:
+        cancel_against_claim_against_finish,
+        finishes_of_two_leases,
+        reapers_against_finishers;
+    events:
+        a_life_is_told_in_order,
+        reading_resumes_after_a_number,
+        a_new_attempt_is_announced,
+        old_events_go_when_there_are_too_many,
+        a_watch_wakes_with_every_step,
+        a_watch_sees_what_another_process_does;
+    bounds:
+        a_full_queue_refuses_and_recovers,
+        each_model_has_a_queue_of_its_own,
+        counters_return_to_zero;
+    records:
+        a_record_of_another_version_is_refused_not_misread,
+        an_unreadable_task_is_failed_and_the_next_is_claimed,
+        an_unreadable_task_with_its_attempts_used_up_is_failed;
+    workers:
+        reports_are_listed_until_their_ttl,
+        a_worker_that_says_goodbye_is_forgotten;
+}

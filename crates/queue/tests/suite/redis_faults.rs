@@ -1,0 +1,321 @@
+//! What is special to Redis: it goes away, and comes back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use protocol::{Lane, TaskState, Timestamp, WorkerReport, WorkerStatus};
+use queue::{BrokerError, Claimant, Depth, OpenError, Reaped, RedisBroker, RedisOptions, Release};
+use redis::cmd;
+
+use crate::support::redis_server::RedisServer;
+use crate::support::*;
+
+fn is_unavailable<T: std::fmt::Debug>(answer: &Result<T, BrokerError>) -> bool {
+    matches!(answer, Err(BrokerError::Unavailable { .. }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_and_restart_lose_nothing_and_everyone_comes_back() {
+    let mut server = RedisServer::durable();
+    let (gateway, worker_side) = (redis_broker(&server), redis_broker(&server));
+    let mut accepted = Vec::new();
+    for _ in 0..100 {
+        accepted.push(submitted(&*gateway).await.id);
+    }
+    let held = claimed(&*worker_side, &claimant(LONG)).await;
+    let mut watch = gateway.watch(accepted[50]);
+    let mut feed = worker_side.cancellations();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    server.kill();
+    assert!(is_unavailable(&gateway.submit(&task(), NO_LIMIT).await));
+    server.restart();
+
+    eventually("back", async || gateway.ping().await.is_ok()).await;
+    for id in &accepted {
+        let found = gateway.snapshot(*id).await.unwrap().expect("an accepted task is kept");
+        assert!(matches!(found.state, TaskState::Queued | TaskState::Processing));
+    }
+    worker_side.renew(&held.lease, LONG).await.expect("a lease outlives a restart");
+    worker_side.finish(&held.lease, &completed("x")).await.unwrap();
+    let worker = claimant(LONG);
+    for _ in 1..100 {
+        let held = claimed(&*worker_side, &worker).await;
+        worker_side.finish(&held.lease, &completed("x")).await.unwrap();
+    }
+    assert_eq!(gateway.depth(&model()).await.unwrap(), Depth::default());
+
+    // The lines for hints are up again as well.
+    tokio::time::timeout(Duration::from_secs(5), watch.changed()).await.expect("woken");
+    let task = submitted(&*gateway).await;
+    claimed(&*worker_side, &claimant(LONG)).await;
+    let named = async {
+        loop {
+            gateway.cancel(task.id).await.unwrap();
+            if let Ok(id) = tokio::time::timeout(Duration::from_millis(200), feed.next()).await {
+                return id;
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(Duration::from_secs(5), named).await.unwrap(), task.id);
+}
+
+#[tokio::test]
+async fn a_redis_that_is_down_is_said_to_be_so_quickly() {
+    let mut server = RedisServer::start();
+    let broker = redis_broker(&server);
+    broker.ping().await.unwrap();
+    server.kill();
+    let begun = Instant::now();
+    let Err(error) = broker.submit(&task(), NO_LIMIT).await else { panic!("accepted by nobody") };
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(error.to_string().contains("connection refused"), "{error}");
+    assert!(is_unavailable(&broker.claim(&claimant(LONG), NO_WAIT).await));
+    // A claim with time to wait uses it to try on, instead of keeping its caller busy.
+    let begun = Instant::now();
+    assert!(is_unavailable(&broker.claim(&claimant(LONG), Duration::from_secs(1)).await));
+    assert!(begun.elapsed() > Duration::from_millis(300), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_is_said_to_be_so_quickly() {
+    let server = RedisServer::start();
+    let broker = redis_broker(&server);
+    broker.ping().await.unwrap();
+    server.signal("STOP");
+    let begun = Instant::now();
+    let answer = broker.submit(&task(), NO_LIMIT).await;
+    server.signal("CONT");
+    assert!(is_unavailable(&answer), "{answer:?}");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    eventually("back", async || broker.ping().await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_broker_can_be_opened_before_redis_is_there() {
+    let mut server = RedisServer::start();
+    server.kill();
+    let broker = redis_broker(&server);
+    let waiter = {
+        let broker = Arc::clone(&broker);
+        tokio::spawn(async move { broker.claim(&claimant(LONG), LONG).await })
+    };
+    assert!(is_unavailable(&broker.ping().await));
+    server.restart();
+    eventually("there", async || broker.ping().await.is_ok()).await;
+    let task = submitted(&*broker).await;
+    let held = tokio::time::timeout(Duration::from_secs(5), waiter).await.unwrap().unwrap();
+    assert_eq!(held.unwrap().unwrap().task, task);
+}
+
+#[tokio::test]
+async fn a_url_that_cannot_be_one_is_refused() {
+    let Err(error) = RedisBroker::connect(RedisOptions::new("http://nowhere")) else {
+        panic!("taken for Redis")
+    };
+    assert!(matches!(error, OpenError::RedisUrl { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocked_claimer_goes_on_after_a_restart() {
+    let mut server = RedisServer::durable();
+    let broker = redis_broker(&server);
+    submitted(&*broker).await; // so that the group exists
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    broker.finish(&held.lease, &completed("x")).await.unwrap();
+    let waiter = {
+        let broker = Arc::clone(&broker);
+        tokio::spawn(async move { broker.claim(&claimant(LONG), LONG).await })
+    };
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.kill();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.restart();
+    eventually("back", async || broker.ping().await.is_ok()).await;
+    let task = submitted(&*broker).await;
+    let held = tokio::time::timeout(Duration::from_secs(3), waiter).await.unwrap().unwrap();
+    assert_eq!(held.unwrap().unwrap().task, task);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flushall_forgets_the_tasks_and_nothing_else_breaks() {
+    let server = RedisServer::start();
+    let broker = redis_broker(&server);
+    submitted(&*broker).await;
+    let lost = claimed(&*broker, &claimant(LONG)).await;
+    let waiter = {
+        let broker = Arc::clone(&broker);
+        tokio::spawn(async move { broker.claim(&claimant(LONG), LONG).await })
+    };
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut plain = plain_connection(&server).await;
+    cmd("FLUSHALL").exec_async(&mut plain).await.unwrap();
+
+    let before = commands_processed(&mut plain).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let after = commands_processed(&mut plain).await;
+    assert!(after - before < 50, "{} commands in half a second: a hot loop", after - before);
+
+    let late = broker.finish(&lost.lease, &completed("x")).await;
+    assert!(matches!(late, Err(BrokerError::LeaseLost { .. })), "{late:?}");
+    let task = submitted(&*broker).await;
+    let held = tokio::time::timeout(Duration::from_secs(8), waiter).await.unwrap().unwrap();
+    let held = held.unwrap().unwrap();
+    assert_eq!(held.task, task);
+    broker.finish(&held.lease, &completed("x")).await.unwrap();
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
+}
+
+async fn commands_processed(plain: &mut redis::aio::MultiplexedConnection) -> i64 {
+    let info: String = cmd("INFO").arg("stats").query_async(plain).await.unwrap();
+    let line = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn scripts_that_redis_forgot_are_loaded_again() {
+    let server = RedisServer::start();
+    let broker = redis_broker(&server);
+    let mut plain = plain_connection(&server).await;
+    let flush = cmd("SCRIPT").arg("FLUSH").to_owned();
+    let task = task();
+    flush.exec_async(&mut plain).await.unwrap();
+    broker.submit(&task, NO_LIMIT).await.unwrap();
+    flush.exec_async(&mut plain).await.unwrap();
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    flush.exec_async(&mut plain).await.unwrap();
+    broker.publish(&held.lease, &["x".into()]).await.unwrap();
+    flush.exec_async(&mut plain).await.unwrap();
+    broker.release(&held.lease, &Release::Unused).await.unwrap();
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    flush.exec_async(&mut plain).await.unwrap();
+    broker.finish(&held.lease, &completed("x")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_redis_refuses_new_work_and_lets_old_work_end() {
+    let server = RedisServer::start();
+    let broker = redis_broker(&server);
+    let first = submitted(&*broker).await;
+    let second = submitted(&*broker).await;
+    let held = claimed(&*broker, &claimant(SHORT)).await;
+
+    let mut plain = plain_connection(&server).await;
+    let limit = cmd("CONFIG").arg("SET").arg("maxmemory").arg("1").to_owned();
+    limit.exec_async(&mut plain).await.unwrap();
+    let refused = task();
+    let answer = broker.submit(&refused, NO_LIMIT).await;
+    assert!(is_unavailable(&answer), "{answer:?}");
+    assert!(answer.unwrap_err().to_string().contains("out of memory"));
+    assert!(broker.snapshot(refused.id).await.unwrap().is_none(), "nothing of it was stored");
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 1, processing: 1 });
+
+    assert!(is_unavailable(&broker.publish(&held.lease, &["x".into()]).await));
+    broker.renew(&held.lease, LONG).await.unwrap();
+    broker.reap(&claimant(SHORT)).await.unwrap();
+    broker.release(&held.lease, &Release::Unused).await.unwrap();
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    assert_eq!(held.task.id, second.id);
+    broker.finish(&held.lease, &completed("x")).await.unwrap();
+    broker.cancel(first.id).await.unwrap();
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
+
+    cmd("CONFIG").arg("SET").arg("maxmemory").arg("0").exec_async(&mut plain).await.unwrap();
+    broker.submit(&refused, NO_LIMIT).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_longer_than_a_lease_runs_nothing_twice() {
+    let mut server = RedisServer::durable();
+    let broker = redis_broker(&server);
+    let lease = Duration::from_millis(800);
+    let mut leases = Vec::new();
+    for _ in 0..20 {
+        submitted(&*broker).await;
+        leases.push(claimed(&*broker, &claimant(lease)).await.lease);
+    }
+    let reaper = claimant(lease);
+    broker.reap(&reaper).await.unwrap();
+    server.kill();
+    tokio::time::sleep(lease * 2).await;
+    server.restart();
+    eventually("back", async || broker.ping().await.is_ok()).await;
+    assert_eq!(broker.reap(&reaper).await.unwrap(), Reaped::default());
+    for lease in &leases {
+        broker.renew(lease, LONG).await.expect("nobody took it");
+    }
+    tokio::time::sleep(lease / 3).await;
+    assert_eq!(broker.reap(&reaper).await.unwrap(), Reaped::default());
+    for lease in &leases {
+        broker.finish(lease, &completed("x")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_left_behind() {
+    let server = RedisServer::start();
+    let broker = redis_broker(&server);
+    let report = WorkerReport {
+        id: protocol::WorkerId::new(),
+        host: "host".into(),
+        pid: 1,
+        version: "0.1.0".into(),
+        model: model(),
+        quantization: "Q4_K_M".into(),
+        device: "cpu".into(),
+        status: WorkerStatus::Ready,
+        running: 0,
+        capacity: 1,
+        finished: 0,
+        started_at: Timestamp::from_millis(1),
+    };
+    broker.report_worker(&report, LONG).await.unwrap();
+    let worker = Claimant { worker: report.id, ..claimant(LONG) };
+    for lane in Lane::ALL {
+        broker.submit(&task_in(lane), NO_LIMIT).await.unwrap();
+    }
+    let mut plain = plain_connection(&server).await;
+    let queue = "qq:{0}:queue:normal:demo";
+    for _ in Lane::ALL {
+        let held = claimed(&*broker, &worker).await;
+        let forgotten_early = broker.forget_worker(report.id).await;
+        forgotten_early.unwrap();
+        broker.finish(&held.lease, &completed("the entry was still pending")).await.unwrap();
+        let keys = [
+            format!("qq:{{0}}:task:{}", held.task.id),
+            format!("qq:{{0}}:events:{}", held.task.id),
+        ];
+        for key in keys {
+            let ttl: i64 = cmd("TTL").arg(&key).query_async(&mut plain).await.unwrap();
+            assert!((3_500..=3_600).contains(&ttl), "{key}: {ttl}");
+        }
+    }
+    let length: i64 = cmd("XLEN").arg(queue).query_async(&mut plain).await.unwrap();
+    let leases: i64 = cmd("ZCARD").arg("qq:{0}:leases").query_async(&mut plain).await.unwrap();
+    assert_eq!((length, leases), (0, 0));
+    let reaper = claimant(SHORT);
+    eventually("the consumer is gone", async || {
+        broker.reap(&reaper).await.unwrap();
+        let mut list = cmd("XINFO");
+        list.arg("CONSUMERS").arg(queue).arg("workers");
+        list.query_async::<redis::Value>(&mut plain).await.unwrap() == redis::Value::Array(vec![])
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dropped_wait_gives_its_connection_back() {
+    let server = RedisServer::start();
+    let broker = redis_broker(&server);
+    for _ in 0..30 {
+        let claimant = claimant(LONG);
+        let waiting = broker.claim(&claimant, LONG);
+        let _ = tokio::time::timeout(Duration::from_millis(10), waiting).await;
+    }
+    let mut plain = plain_connection(&server).await;
+    eventually("the connections are closed", async || {
+        let list: String = cmd("CLIENT").arg("LIST").query_async(&mut plain).await.unwrap();
+        list.lines().count() <= 5
+    })
+    .await;
+}

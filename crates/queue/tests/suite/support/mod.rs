@@ -1,0 +1,163 @@
+//! What the tests share.
+
+pub(crate) mod redis_server;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use protocol::{
+    Completion, ErrorType, FinishReason, GenerationParams, Lane, ModelId, Outcome, Prompt, Task,
+    TaskError, TaskId, TenantId, Usage, WorkerId,
+};
+use queue::{Broker, Claimant, Claimed, Reaped, RedisBroker, RedisOptions, SqliteBroker};
+use redis_server::RedisServer;
+use tempfile::TempDir;
+
+/// A broker on a store of its own.
+pub(crate) struct Fixture {
+    pub(crate) broker: Arc<dyn Broker>,
+    store: Store,
+}
+
+enum Store {
+    Redis(RedisServer),
+    Sqlite(TempDir),
+}
+
+impl Fixture {
+    pub(crate) fn redis() -> Self {
+        let server = RedisServer::start();
+        Self { broker: redis_broker(&server), store: Store::Redis(server) }
+    }
+
+    pub(crate) fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let broker = Arc::new(SqliteBroker::open(folder.path()).unwrap());
+        Self { broker, store: Store::Sqlite(folder) }
+    }
+
+    /// A broker as another process would have it; the embedded queue has but one.
+    pub(crate) fn another(&self) -> Arc<dyn Broker> {
+        match &self.store {
+            Store::Redis(server) => redis_broker(server),
+            Store::Sqlite(_) => Arc::clone(&self.broker),
+        }
+    }
+
+    /// Replaces a task's stored record behind the broker's back.
+    pub(crate) async fn overwrite_record(&self, id: TaskId, record: &str) {
+        match &self.store {
+            Store::Redis(server) => {
+                let mut connection = plain_connection(server).await;
+                let key = format!("qq:{{0}}:task:{id}");
+                let set = redis::cmd("HSET").arg(key).arg("record").arg(record).to_owned();
+                set.exec_async(&mut connection).await.unwrap();
+            }
+            Store::Sqlite(folder) => {
+                let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+                let set = "UPDATE tasks SET record = ?2 WHERE id = ?1";
+                assert_eq!(file.execute(set, [&id.to_string(), record]).unwrap(), 1);
+            }
+        }
+    }
+}
+
+pub(crate) fn redis_broker(server: &RedisServer) -> Arc<dyn Broker> {
+    Arc::new(RedisBroker::connect(RedisOptions::new(server.url())).unwrap())
+}
+
+/// A connection past the broker.
+pub(crate) async fn plain_connection(server: &RedisServer) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(server.url()).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
+/// Long enough not to run out in a test.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+/// Short enough to wait for.
+pub(crate) const SHORT: Duration = Duration::from_millis(400);
+pub(crate) const NO_WAIT: Duration = Duration::ZERO;
+pub(crate) const NO_LIMIT: u64 = u64::MAX >> 1;
+
+pub(crate) fn model() -> ModelId {
+    ModelId::new("demo")
+}
+
+pub(crate) fn task() -> Task {
+    Task {
+        id: TaskId::new(),
+        tenant: TenantId::new("tenant"),
+        model: model(),
+        lane: Lane::Normal,
+        prompt: Prompt::user("How do I add a worker? \"quoted\" \\ ünïcode 🦀"),
+        params: GenerationParams {
+            max_tokens: 64,
+            temperature: 0.7,
+            top_p: 0.9,
+            top_k: None,
+            seed: Some(7),
+            stop: vec!["\n\n".into()],
+        },
+        time_limit_s: 120,
+        result_ttl_s: 3600,
+        max_attempts: 3,
+        user_id: None,
+    }
+}
+
+pub(crate) fn task_in(lane: Lane) -> Task {
+    Task { lane, ..task() }
+}
+
+pub(crate) fn claimant(lease: Duration) -> Claimant {
+    Claimant { worker: WorkerId::new(), models: vec![model()], lease }
+}
+
+pub(crate) fn completed(text: &str) -> Outcome {
+    Outcome::Completed(Completion {
+        text: text.into(),
+        finish_reason: FinishReason::Stop,
+        usage: Usage { prompt_tokens: 5, completion_tokens: 7 },
+    })
+}
+
+pub(crate) fn failed(message: &str) -> Outcome {
+    Outcome::Failed(TaskError::new(ErrorType::EngineError, message))
+}
+
+/// Submits a fresh task and answers it.
+pub(crate) async fn submitted(broker: &dyn Broker) -> Task {
+    let task = task();
+    broker.submit(&task, NO_LIMIT).await.unwrap();
+    task
+}
+
+/// Claims a task that must be there.
+pub(crate) async fn claimed(broker: &dyn Broker, claimant: &Claimant) -> Claimed {
+    broker.claim(claimant, NO_WAIT).await.unwrap().expect("a task to claim")
+}
+
+/// Reaps as workers do, several times a lease, until something was found.
+pub(crate) async fn reap_until_found(broker: &dyn Broker, reaper: &Claimant) -> Reaped {
+    let patience = Instant::now() + reaper.lease * 4 + Duration::from_secs(2);
+    while Instant::now() < patience {
+        let reaped = broker.reap(reaper).await.unwrap();
+        if reaped.count() > 0 {
+            return reaped;
+        }
+        tokio::time::sleep(reaper.lease / 8).await;
+    }
+    panic!("nothing was reaped");
+}
+
+/// Asks again and again until it holds.
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < patience {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("still not so: {what}");
+}

@@ -1,0 +1,117 @@
+//! A real `redis-server` for a test: on a free port, in a temporary folder, gone with the value.
+//! Needs nothing but `tempfile`, so that other crates' tests can take the file in with `#[path]`.
+
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A running server.
+pub(crate) struct RedisServer {
+    process: Option<Child>,
+    port: u16,
+    settings: Vec<String>,
+    folder: TempDir,
+}
+
+impl RedisServer {
+    /// Starts one that forgets everything when it ends.
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts one that appends every write to a file, as `docker-compose.yml` does.
+    pub(crate) fn durable() -> Self {
+        Self::with(&["--appendonly", "yes", "--appendfsync", "everysec"])
+    }
+
+    /// Starts one with further settings.
+    pub(crate) fn with(settings: &[&str]) -> Self {
+        let mut server = Self {
+            process: None,
+            port: 0,
+            settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
+        // Another process may take the port between our look and the server's start.
+        for _ in 0..5 {
+            server.port = free_port();
+            if server.launch() {
+                return server;
+            }
+        }
+        panic!("redis-server does not start: see its output above");
+    }
+
+    /// Where it listens.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("the server was running");
+            process.wait().expect("it ends");
+        }
+    }
+
+    /// Starts it again on the same port and folder.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        assert!(self.launch(), "redis-server does not start again");
+    }
+
+    /// Stops (`STOP`) or continues (`CONT`) the process without ending it.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.process.as_ref().expect("a running server").id().to_string();
+        let done = Command::new("kill").args([format!("-{name}"), id]).status();
+        assert!(done.is_ok_and(|status| status.success()), "kill -{name} failed");
+    }
+
+    /// Whether it runs and answers now.
+    fn launch(&mut self) -> bool {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+        command.arg("--dir").arg(self.folder.path()).args(&self.settings);
+        let process = command.stdout(Stdio::null()).spawn();
+        let mut process = process.unwrap_or_else(|error| panic!("install redis-server: {error}"));
+        let patience = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < patience {
+            if process.try_wait().expect("a child can be asked").is_some() {
+                return false;
+            }
+            if self.answers() {
+                self.process = Some(process);
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = process.kill();
+        let _ = process.wait();
+        false
+    }
+
+    /// Whether it has loaded its data and serves.
+    fn answers(&self) -> bool {
+        use std::io::{Read, Write};
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+        let mut reply = [0; 5];
+        stream.write_all(b"PING\r\n").is_ok()
+            && stream.read_exact(&mut reply).is_ok()
+            && &reply == b"+PONG"
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
