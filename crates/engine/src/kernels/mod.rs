@@ -2,4 +2,8 @@
 //! twin that it is tested against.
 #![allow(unsafe_code)]
 
+pub(crate) mod attention;
 pub(crate) mod mapped_file;
+pub(crate) mod parallel;
+pub(crate) mod rows;
+pub(crate) mod simd;

@@ -1,0 +1,64 @@
+//! What one step computes, as flat and ragged arrays.
+
+use crate::kv::{BlockTable, PAGE_TOKENS};
+
+/// What one step computes: some tokens of some sequences, one sequence after the other.
+///
+/// Sequence `s` brings `q_lens[s]` tokens; they attend to its `kv_lens[s]` tokens so far, their own
+/// included. Chunks of prompts and single decoded tokens stand side by side.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ForwardBatch {
+    /// The tokens, sequence after sequence. `[total]`
+    pub tokens: Vec<u32>,
+    /// Each token's place in its sequence. `[total]`
+    pub positions: Vec<u32>,
+    /// Where each token's key and value go: page × page length + place in the page. `[total]`
+    pub slot_mapping: Vec<usize>,
+    /// How many tokens each sequence brings. `[sequences]`
+    pub q_lens: Vec<usize>,
+    /// How many tokens each sequence has after this step. `[sequences]`
+    pub kv_lens: Vec<usize>,
+    /// The pages of each sequence, in order. `[sequences][pages]`
+    pub block_tables: Vec<Vec<u32>>,
+    /// The rows of `tokens` whose logits are wanted, ascending.
+    pub logit_rows: Vec<usize>,
+}
+
+/// Whose logits are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logits {
+    /// Nobody's: a chunk in the middle of a prompt.
+    None,
+    /// The last token's: it is followed by a sampled one.
+    Last,
+    /// Every token's: tests and scoring.
+    All,
+}
+
+impl ForwardBatch {
+    /// Adds the tokens of one sequence, of which `start` are in the pages already.
+    pub fn push(&mut self, tokens: &[u32], start: usize, table: &BlockTable, logits: Logits) {
+        debug_assert!(start + tokens.len() <= table.capacity(), "tokens beyond their pages");
+        let first_row = self.tokens.len();
+        let end_row = first_row + tokens.len();
+        self.tokens.extend_from_slice(tokens);
+        for position in start..start + tokens.len() {
+            self.positions.push(position as u32);
+            let page = table.pages()[position / PAGE_TOKENS] as usize;
+            self.slot_mapping.push(page * PAGE_TOKENS + position % PAGE_TOKENS);
+        }
+        self.q_lens.push(tokens.len());
+        self.kv_lens.push(start + tokens.len());
+        self.block_tables.push(table.pages().to_vec());
+        match logits {
+            Logits::None => {}
+            Logits::Last => self.logit_rows.push(end_row - 1),
+            Logits::All => self.logit_rows.extend(first_row..end_row),
+        }
+    }
+
+    /// Whether there is nothing to compute.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+}

@@ -1,0 +1,370 @@
+//! Attention over pages.
+//!
+//! One unit of work is a block of tokens of one sequence and one key head, with all the query
+//! heads that share it. It walks the sequence's pages once and keeps, for each of its rows (token ×
+//! query head), the largest score so far, the sum of weights and the weighted values (online
+//! softmax), so no score matrix is ever stored and every page is read once for all rows.
+
+use std::cell::RefCell;
+
+use half::slice::HalfFloatSliceExt;
+
+use super::parallel::{SharedOut, for_pieces};
+use super::simd::{Lanes, Level, dispatch};
+use crate::batch::ForwardBatch;
+use crate::kv::{KvShape, LayerPages, PAGE_TOKENS};
+
+/// Rows a unit of work aims at: enough to pay for reading a page, few enough to stay in the cache.
+const BLOCK_ROWS: usize = 64;
+
+/// Rows whose scores are computed side by side; they share each key and value that is loaded.
+const SIDE_BY_SIDE: usize = 4;
+
+/// A block of tokens of one sequence and one key head.
+#[derive(Clone, Copy)]
+struct Unit {
+    sequence: usize,
+    kv_head: usize,
+    /// First of the block's rows in the batch, and how many tokens.
+    row: usize,
+    tokens: usize,
+    /// The place of the first token in its sequence.
+    position: usize,
+}
+
+/// `q` and `out` are `[tokens, heads, head_dim]`; keys and values of the batch's tokens are in the
+/// pages already. Each token sees its sequence up to itself.
+pub(crate) fn paged_attention(
+    q: &[f32],
+    heads: usize,
+    (keys, values): (LayerPages<'_>, LayerPages<'_>),
+    shape: KvShape,
+    batch: &ForwardBatch,
+    out: &mut [f32],
+) {
+    let KvShape { kv_heads, head_dim, .. } = shape;
+    let units = units(batch, heads / kv_heads, kv_heads);
+    let level = Level::best_for(&[head_dim, PAGE_TOKENS]);
+    let shared = SharedOut::new(out);
+    for_pieces(units.len(), |range| {
+        for unit in &units[range] {
+            SCRATCH.with_borrow_mut(|scratch| {
+                let table = &batch.block_tables[unit.sequence];
+                run_unit(level, *unit, q, heads, keys, values, shape, table, scratch, shared);
+            });
+        }
+    });
+}
+
+/// Cuts the batch into units; the longest walks come first, so that no thread ends late.
+fn units(batch: &ForwardBatch, group: usize, kv_heads: usize) -> Vec<Unit> {
+    let block = (BLOCK_ROWS / group).max(1);
+    let mut units = Vec::new();
+    let mut row = 0;
+    for (sequence, (q_len, kv_len)) in batch.q_lens.iter().zip(&batch.kv_lens).enumerate() {
+        for first in (0..*q_len).step_by(block) {
+            let tokens = block.min(q_len - first);
+            let position = kv_len - q_len + first;
+            for kv_head in 0..kv_heads {
+                units.push(Unit { sequence, kv_head, row: row + first, tokens, position });
+            }
+        }
+        row += q_len;
+    }
+    units.sort_by_key(|unit| std::cmp::Reverse(unit.position + unit.tokens));
+    units
+}
+
+/// What a thread keeps between units, so that steps allocate nothing.
+#[derive(Default)]
+struct Scratch {
+    /// `[rows, head_dim]`, scaled queries
+    q: Vec<f32>,
+    /// `[rows, PAGE_TOKENS]`, scores and then weights of one page
+    scores: Vec<f32>,
+    /// `[rows, head_dim]`, weighted values
+    sums: Vec<f32>,
+    /// `[rows]`, largest score so far
+    largest: Vec<f32>,
+    /// `[rows]`, sum of weights
+    weights: Vec<f32>,
+    /// one page of keys `[head_dim, PAGE_TOKENS]`, of values `[PAGE_TOKENS, head_dim]`
+    keys: Vec<f32>,
+    values: Vec<f32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// One page of one head as f32: as it lies, or converted.
+fn page_of<'a>(
+    pages: LayerPages<'a>,
+    index: usize,
+    len: usize,
+    scratch: &'a mut Vec<f32>,
+) -> &'a [f32] {
+    let range = index * len..(index + 1) * len;
+    match pages {
+        LayerPages::F32(numbers) => &numbers[range],
+        LayerPages::F16(numbers) => {
+            scratch.resize(len, 0.0);
+            numbers[range].convert_to_f32_slice(scratch);
+            scratch
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn run_unit(
+    level: Level,
+    unit: Unit,
+    q: &[f32],
+    heads: usize,
+    keys: LayerPages<'_>,
+    values: LayerPages<'_>,
+    shape: KvShape,
+    table: &[u32],
+    scratch: &mut Scratch,
+    out: SharedOut<'_>,
+) {
+    let KvShape { kv_heads, head_dim, .. } = shape;
+    let group = heads / kv_heads;
+    let rows = unit.tokens * group;
+    // Rows of one token stand together: row = token * group + head of the group.
+    let place = |token: usize| ((unit.row + token) * heads + unit.kv_head * group) * head_dim;
+    let scale = 1.0 / (head_dim as f32).sqrt();
+    scratch.q.clear();
+    for token in 0..unit.tokens {
+        let from = &q[place(token)..place(token) + group * head_dim];
+        scratch.q.extend(from.iter().map(|q| q * scale));
+    }
+    // Rows are computed four by four; those that fill up the last four are nobody's.
+    let padded = rows.next_multiple_of(SIDE_BY_SIDE);
+    scratch.q.resize(padded * head_dim, 0.0);
+    scratch.scores.resize(padded * PAGE_TOKENS, 0.0);
+    scratch.sums.clear();
+    scratch.sums.resize(padded * head_dim, 0.0);
+    scratch.largest.clear();
+    scratch.largest.resize(padded, f32::NEG_INFINITY);
+    scratch.weights.clear();
+    scratch.weights.resize(padded, 0.0);
+
+    let seen = unit.position + unit.tokens;
+    let piece = PAGE_TOKENS * head_dim;
+    for (index, page) in table.iter().enumerate().take(seen.div_ceil(PAGE_TOKENS)) {
+        let index_of_piece = *page as usize * kv_heads + unit.kv_head;
+        let keys = page_of(keys, index_of_piece, piece, &mut scratch.keys);
+        let values = page_of(values, index_of_piece, piece, &mut scratch.values);
+        let first = index * PAGE_TOKENS;
+        let state = PageState {
+            head_dim,
+            // What lies in the page beyond the sequence's end is somebody else's leftover.
+            filled: (seen - first).min(PAGE_TOKENS),
+            // How much of the page a row sees.
+            position: unit.position as isize - first as isize + 1,
+            group,
+            rows,
+        };
+        mix_page(
+            level,
+            &state,
+            keys,
+            values,
+            &scratch.q,
+            &mut scratch.scores,
+            &mut scratch.sums,
+            &mut scratch.largest,
+            &mut scratch.weights,
+        );
+    }
+    for token in 0..unit.tokens {
+        // SAFETY: the heads of a group of a token belong to one unit.
+        let out = unsafe { out.part(place(token)..place(token) + group * head_dim) };
+        for (head, out) in out.chunks_exact_mut(head_dim).enumerate() {
+            let row = token * group + head;
+            let share = 1.0 / scratch.weights[row];
+            let sums = &scratch.sums[row * head_dim..(row + 1) * head_dim];
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = sum * share;
+            }
+        }
+    }
+}
+
+/// Where a page stands to the rows of a unit.
+struct PageState {
+    head_dim: usize,
+    /// Tokens of the page that are the sequence's.
+    filled: usize,
+    /// How many of the page's tokens the first token sees; each further token sees one more.
+    position: isize,
+    group: usize,
+    rows: usize,
+}
+
+dispatch!(
+    /// Takes one page into the sums of all rows.
+    fn mix_page = mix_page_kernel(
+        state: &PageState,
+        keys: &[f32],
+        values: &[f32],
+        q: &[f32],
+        scores: &mut [f32],
+        sums: &mut [f32],
+        largest: &mut [f32],
+        weights: &mut [f32],
+    )
+);
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn mix_page_kernel<L: Lanes>(
+    state: &PageState,
+    keys: &[f32],
+    values: &[f32],
+    q: &[f32],
+    scores: &mut [f32],
+    sums: &mut [f32],
+    largest: &mut [f32],
+    weights: &mut [f32],
+) {
+    let dim = state.head_dim;
+    let padded = state.rows.next_multiple_of(SIDE_BY_SIDE);
+    assert!(dim % L::N == 0 && PAGE_TOKENS % L::N == 0 && state.filled <= PAGE_TOKENS);
+    assert!(keys.len() == PAGE_TOKENS * dim && values.len() == PAGE_TOKENS * dim);
+    assert!(q.len() == padded * dim && sums.len() == padded * dim);
+    assert!(scores.len() >= padded * PAGE_TOKENS);
+    assert!(largest.len() == padded && weights.len() == padded);
+    for row in (0..padded).step_by(SIDE_BY_SIDE) {
+        // SAFETY: the lengths are as asserted, `row + 4 <= padded`, and every load and store is of
+        // `N` numbers at a multiple of `N` inside a row.
+        unsafe {
+            score_rows::<L>(dim, keys, q.as_ptr().add(row * dim), &mut scores[row * PAGE_TOKENS..]);
+            for row in row..row + SIDE_BY_SIDE {
+                // Rows that only fill up see what the last real row sees.
+                let token = (row.min(state.rows - 1) / state.group) as isize;
+                let seen = (state.position + token).clamp(0, state.filled as isize) as usize;
+                let scores = &mut scores[row * PAGE_TOKENS..(row + 1) * PAGE_TOKENS];
+                let sums = &mut sums[row * dim..(row + 1) * dim];
+                weigh_row::<L>(seen, scores, sums, &mut largest[row], &mut weights[row]);
+            }
+            let sums = sums.as_mut_ptr().add(row * dim);
+            add_values::<L>(dim, state.filled, values, &scores[row * PAGE_TOKENS..], sums);
+        }
+    }
+}
+
+/// Scores of four rows with all tokens of a page.
+#[inline(always)]
+unsafe fn score_rows<L: Lanes>(dim: usize, keys: &[f32], q: *const f32, scores: &mut [f32]) {
+    // SAFETY: see the caller.
+    unsafe {
+        // Two vectors of tokens at a time: with four rows that fills eight accumulators.
+        let width = if PAGE_TOKENS % (2 * L::N) == 0 { 2 * L::N } else { L::N };
+        for at in (0..PAGE_TOKENS).step_by(width) {
+            let second = if width == 2 * L::N { L::N } else { 0 };
+            let mut sums = [[L::splat(0.0); 2]; SIDE_BY_SIDE];
+            for d in 0..dim {
+                let key = keys.as_ptr().add(d * PAGE_TOKENS + at);
+                let key = [L::load(key), L::load(key.add(second))];
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let q = L::splat(*q.add(row * dim + d));
+                    sums[0] = q.mul_add(key[0], sums[0]);
+                    sums[1] = q.mul_add(key[1], sums[1]);
+                }
+            }
+            for (row, sums) in sums.iter().enumerate() {
+                let to = scores.as_mut_ptr().add(row * PAGE_TOKENS + at);
+                sums[0].store(to);
+                sums[1].store(to.add(second));
+            }
+        }
+    }
+}
+
+/// From scores to weights relative to the largest score so far; what was summed before shrinks
+/// when a larger one turns up. A page that a row does not see leaves it as it was.
+#[inline(always)]
+unsafe fn weigh_row<L: Lanes>(
+    seen: usize,
+    scores: &mut [f32],
+    sums: &mut [f32],
+    largest: &mut f32,
+    weights: &mut f32,
+) {
+    scores[seen..].fill(f32::NEG_INFINITY);
+    if seen == 0 {
+        scores.fill(0.0);
+        return;
+    }
+    // SAFETY: see the caller.
+    unsafe {
+        let mut most = L::splat(*largest);
+        for at in (0..PAGE_TOKENS).step_by(L::N) {
+            most = most.max(L::load(scores.as_ptr().add(at)));
+        }
+        let most = most.largest();
+        let mut sum = L::splat(0.0);
+        for at in (0..PAGE_TOKENS).step_by(L::N) {
+            let score = L::load(scores.as_ptr().add(at)).add(L::splat(-most));
+            let weight = score.exp();
+            weight.store(scores.as_mut_ptr().add(at));
+            sum = sum.add(weight);
+        }
+        // exp never quite reaches zero: in a sum of at least 1 that is lost, but what is not seen
+        // must weigh nothing.
+        scores[seen..].fill(0.0);
+        if most > *largest {
+            let shrink = if *largest == f32::NEG_INFINITY { 0.0 } else { (*largest - most).exp() };
+            *weights *= shrink;
+            for at in (0..sums.len()).step_by(L::N) {
+                let sum = sums.as_mut_ptr().add(at);
+                L::load(sum).mul(L::splat(shrink)).store(sum);
+            }
+            *largest = most;
+        }
+        *weights += sum.sum();
+    }
+}
+
+/// Adds the weighted values of a page to the sums of four rows.
+#[inline(always)]
+unsafe fn add_values<L: Lanes>(
+    dim: usize,
+    filled: usize,
+    values: &[f32],
+    weights: &[f32],
+    sums: *mut f32,
+) {
+    // SAFETY: see the caller.
+    unsafe {
+        let mut at = 0;
+        while at < dim {
+            // Two vectors where they fit, for eight accumulators; else the one twice.
+            let second = if at + 2 * L::N <= dim { L::N } else { 0 };
+            let mut totals = [[L::splat(0.0); 2]; SIDE_BY_SIDE];
+            for token in 0..filled {
+                let value = values.as_ptr().add(token * dim + at);
+                let value = [L::load(value), L::load(value.add(second))];
+                for (row, totals) in totals.iter_mut().enumerate() {
+                    let weight = L::splat(*weights.as_ptr().add(row * PAGE_TOKENS + token));
+                    totals[0] = weight.mul_add(value[0], totals[0]);
+                    totals[1] = weight.mul_add(value[1], totals[1]);
+                }
+            }
+            for (row, totals) in totals.iter().enumerate() {
+                let to = sums.add(row * dim + at);
+                L::load(to).add(totals[0]).store(to);
+                if second != 0 {
+                    let to = to.add(second);
+                    L::load(to).add(totals[1]).store(to);
+                }
+            }
+            at += L::N + second;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! Kernels that work on rows: norms, activation, rotary embedding.
+
+use super::parallel::{SharedOut, for_pieces};
+use super::simd::{Lanes, Level, dispatch};
+
+/// `out = x / sqrt(mean(x²) + eps) * weight` for every row of `weight.len()` numbers.
+pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let len = weight.len();
+    let level = Level::best_for(&[len]);
+    let shared = SharedOut::new(out);
+    for_pieces(x.len() / len, |rows| {
+        for row in rows {
+            let range = row * len..(row + 1) * len;
+            // SAFETY: every row is written by one thread.
+            let out = unsafe { shared.part(range.clone()) };
+            norm_row(level, &x[range], weight, eps, out);
+        }
+    });
+}
+
+/// `sum = x + y`, `normed = rms_norm(sum)`.
+pub(crate) fn add_rms_norm(
+    x: &[f32],
+    y: &[f32],
+    weight: &[f32],
+    eps: f32,
+    sum: &mut [f32],
+    normed: &mut [f32],
+) {
+    let len = weight.len();
+    let level = Level::best_for(&[len]);
+    let (sum, normed) = (SharedOut::new(sum), SharedOut::new(normed));
+    for_pieces(x.len() / len, |rows| {
+        for row in rows {
+            let range = row * len..(row + 1) * len;
+            // SAFETY: every row is written by one thread.
+            let (sum, normed) = unsafe { (sum.part(range.clone()), normed.part(range.clone())) };
+            add_row(level, &x[range.clone()], &y[range], sum);
+            norm_row(level, sum, weight, eps, normed);
+        }
+    });
+}
+
+/// `out = silu(gate) * up`, `silu(x) = x / (1 + exp(-x))`.
+pub(crate) fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    const PIECE: usize = 4096;
+    let shared = SharedOut::new(out);
+    for_pieces(gate.len().div_ceil(PIECE), |pieces| {
+        for piece in pieces {
+            let range = piece * PIECE..((piece + 1) * PIECE).min(gate.len());
+            // SAFETY: every piece is written by one thread.
+            let out = unsafe { shared.part(range.clone()) };
+            let level = Level::best_for(&[range.len()]);
+            swiglu_piece(level, &gate[range.clone()], &up[range], out);
+        }
+    });
+}
+
+/// For every head of `2 * half` numbers of every token: the norm if there is a weight, then the
+/// rotary turn of the pairs `(i, i + half)` by the token's angles.
+pub(crate) fn norm_and_turn(
+    x: &[f32],
+    heads: usize,
+    norm: Option<(&[f32], f32)>,
+    cos: &[f32],
+    sin: &[f32],
+    half: usize,
+    out: &mut [f32],
+) {
+    let token_len = heads * half * 2;
+    let level = Level::best_for(&[half]);
+    let shared = SharedOut::new(out);
+    for_pieces(x.len() / token_len, |tokens| {
+        for token in tokens {
+            let (cos, sin) =
+                (&cos[token * half..(token + 1) * half], &sin[token * half..(token + 1) * half]);
+            for head in 0..heads {
+                let start = token * token_len + head * half * 2;
+                let range = start..start + half * 2;
+                // SAFETY: every token is written by one thread.
+                let out = unsafe { shared.part(range.clone()) };
+                match norm {
+                    Some((weight, eps)) => norm_row(level, &x[range], weight, eps, out),
+                    None => out.copy_from_slice(&x[range]),
+                }
+                turn_head(level, out, cos, sin);
+            }
+        }
+    });
+}
+
+dispatch!(fn norm_row = norm_kernel(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]));
+#[inline(always)]
+unsafe fn norm_kernel<L: Lanes>(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let len = x.len();
+    assert!(weight.len() == len && out.len() == len && len % L::N == 0);
+    // SAFETY: all three have `len` numbers, a multiple of `N`; `x` is read before `out` is written
+    // in every place, so one may follow the other.
+    unsafe {
+        let mut squares = L::splat(0.0);
+        for at in (0..len).step_by(L::N) {
+            let x = L::load(x.as_ptr().add(at));
+            squares = x.mul_add(x, squares);
+        }
+        let scale = L::splat(1.0 / (squares.sum() / len as f32 + eps).sqrt());
+        for at in (0..len).step_by(L::N) {
+            let normed = L::load(x.as_ptr().add(at)).mul(scale);
+            normed.mul(L::load(weight.as_ptr().add(at))).store(out.as_mut_ptr().add(at));
+        }
+    }
+}
+
+dispatch!(fn add_row = add_kernel(x: &[f32], y: &[f32], out: &mut [f32]));
+#[inline(always)]
+unsafe fn add_kernel<L: Lanes>(x: &[f32], y: &[f32], out: &mut [f32]) {
+    let len = x.len();
+    assert!(y.len() == len && out.len() == len && len % L::N == 0);
+    for at in (0..len).step_by(L::N) {
+        // SAFETY: all three have `len` numbers, a multiple of `N`.
+        unsafe {
+            let sum = L::load(x.as_ptr().add(at)).add(L::load(y.as_ptr().add(at)));
+            sum.store(out.as_mut_ptr().add(at));
+        }
+    }
+}
+
+dispatch!(fn swiglu_piece = swiglu_kernel(gate: &[f32], up: &[f32], out: &mut [f32]));
+#[inline(always)]
+unsafe fn swiglu_kernel<L: Lanes>(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    let len = gate.len();
+    assert!(up.len() == len && out.len() == len && len % L::N == 0);
+    for at in (0..len).step_by(L::N) {
+        // SAFETY: all three have `len` numbers, a multiple of `N`.
+        unsafe {
+            let gate = L::load(gate.as_ptr().add(at));
+            let up = L::load(up.as_ptr().add(at));
+            let below = gate.mul(L::splat(-1.0)).exp().add(L::splat(1.0));
+            gate.div(below).mul(up).store(out.as_mut_ptr().add(at));
+        }
+    }
+}
+
+dispatch!(fn turn_head = turn_kernel(head: &mut [f32], cos: &[f32], sin: &[f32]));
+#[inline(always)]
+unsafe fn turn_kernel<L: Lanes>(head: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let half = cos.len();
+    assert!(head.len() == 2 * half && sin.len() == half && half % L::N == 0);
+    for at in (0..half).step_by(L::N) {
+        // SAFETY: `head` has two halves of `half` numbers, a multiple of `N`.
+        unsafe {
+            let (low, high) = (head.as_mut_ptr().add(at), head.as_mut_ptr().add(half + at));
+            let (a, b) = (L::load(low), L::load(high));
+            let (cos, sin) = (L::load(cos.as_ptr().add(at)), L::load(sin.as_ptr().add(at)));
+            a.mul_add(cos, b.mul(sin).mul(L::splat(-1.0))).store(low);
+            b.mul_add(cos, a.mul(sin)).store(high);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(len: usize, seed: u32) -> Vec<f32> {
+        (0..len as u32)
+            .map(|n| ((n.wrapping_mul(2_654_435_761).wrapping_add(seed * 977)) >> 8) as f32)
+            .map(|n| n / (1 << 22) as f32 - 2.0)
+            .collect()
+    }
+
+    fn close(a: &[f32], b: &[f32], what: &str) {
+        assert_eq!(a.len(), b.len());
+        for (a, b) in a.iter().zip(b) {
+            assert!((a - b).abs() <= 2e-6 * b.abs().max(1.0), "{what}: {a} is not {b}");
+        }
+    }
+
+    #[test]
+    fn norms_and_sums_are_what_the_formula_says() {
+        for len in [7, 16, 24, 128] {
+            let (x, y, weight) = (numbers(len * 3, 1), numbers(len * 3, 2), numbers(len, 3));
+            let norm = |row: &[f32]| -> Vec<f32> {
+                let squares: f64 = row.iter().map(|x| f64::from(*x).powi(2)).sum();
+                let scale = 1.0 / (squares / len as f64 + 1e-6).sqrt();
+                row.iter().zip(&weight).map(|(x, w)| (f64::from(*x) * scale) as f32 * w).collect()
+            };
+            let sums: Vec<f32> = x.iter().zip(&y).map(|(x, y)| x + y).collect();
+            let expected: Vec<f32> = sums.chunks(len).flat_map(norm).collect();
+            let (mut sum, mut normed) = (vec![0.0; len * 3], vec![0.0; len * 3]);
+            add_rms_norm(&x, &y, &weight, 1e-6, &mut sum, &mut normed);
+            close(&sum, &sums, "sum");
+            close(&normed, &expected, "norm of the sum");
+            rms_norm(&sums, &weight, 1e-6, &mut normed);
+            close(&normed, &expected, "norm");
+            for level in Level::all_for(len) {
+                let mut row = vec![0.0; len];
+                norm_row(level, &sums[..len], &weight, 1e-6, &mut row);
+                close(&row, &expected[..len], "norm of a row");
+            }
+        }
+    }
+
+    #[test]
+    fn the_activation_is_what_the_formula_says() {
+        for len in [5, 48, 4096 * 2 + 32, 4096 + 3] {
+            let (mut gate, up) = (numbers(len, 4), numbers(len, 5));
+            gate[0] = 200.0;
+            gate[1] = -200.0;
+            let expected: Vec<f32> =
+                gate.iter().zip(&up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
+            let mut out = vec![0.0; len];
+            swiglu(&gate, &up, &mut out);
+            close(&out, &expected, "swiglu");
+            for level in Level::all_for(len) {
+                swiglu_piece(level, &gate, &up, &mut out);
+                close(&out, &expected, "swiglu piece");
+            }
+        }
+    }
+
+    #[test]
+    fn heads_turn_by_halves() {
+        for half in [3, 8, 16, 64] {
+            let (heads, tokens) = (2, 3);
+            let x = numbers(tokens * heads * half * 2, 6);
+            let (cos, sin) = (numbers(tokens * half, 7), numbers(tokens * half, 8));
+            let mut expected = x.clone();
+            for (index, head) in expected.chunks_mut(half * 2).enumerate() {
+                for i in 0..half {
+                    let (c, s) = (cos[index / heads * half + i], sin[index / heads * half + i]);
+                    let (a, b) = (head[i], head[half + i]);
+                    head[i] = a * c - b * s;
+                    head[half + i] = b * c + a * s;
+                }
+            }
+            let mut out = vec![0.0; x.len()];
+            norm_and_turn(&x, heads, None, &cos, &sin, half, &mut out);
+            close(&out, &expected, "turn");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! How many pages a worker can afford.
+
+use super::{KvShape, PAGE_TOKENS};
+
+/// How many pages there will be, and how long one sequence may therefore grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KvPlan {
+    /// Pages of the pool.
+    pub pages: usize,
+    /// Tokens of one sequence, prompt and answer together.
+    pub context_length: usize,
+    /// Bytes of the pool when every page is in use.
+    pub bytes: usize,
+}
+
+impl KvPlan {
+    /// Room for `max_batch` sequences of `context_length`, or for `kv_tokens` tokens if set; never
+    /// more than `memory` bytes. One sequence may fill the whole pool.
+    pub fn new(
+        shape: KvShape,
+        context_length: usize,
+        max_batch: usize,
+        kv_tokens: Option<usize>,
+        memory: usize,
+    ) -> Self {
+        let wanted = kv_tokens.unwrap_or_else(|| context_length.saturating_mul(max_batch));
+        let affordable = memory / shape.bytes_per_token().max(1);
+        let tokens = if kv_tokens.is_some() { wanted } else { wanted.min(affordable) };
+        let pages = tokens.div_ceil(PAGE_TOKENS).max(1);
+        Self {
+            pages,
+            context_length: context_length.min(pages * PAGE_TOKENS),
+            bytes: pages * PAGE_TOKENS * shape.bytes_per_token(),
+        }
+    }
+
+    /// A third of the memory that is free now; 1 GiB where the system does not tell.
+    pub fn default_memory() -> usize {
+        let available = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+            line.split_whitespace().nth(1)?.parse::<usize>().ok()
+        });
+        available.map_or(1 << 30, |kib| kib / 3 * 1024)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::KvType;
+    use super::*;
+
+    const SHAPE: KvShape = KvShape { layers: 2, kv_heads: 2, head_dim: 4, kv_type: KvType::F16 };
+
+    #[test]
+    fn the_pool_holds_the_batch_or_what_memory_allows() {
+        let plan = KvPlan::new(SHAPE, 1000, 4, None, usize::MAX);
+        assert_eq!((plan.pages, plan.context_length), (125, 1000));
+        assert_eq!(plan.bytes, 4000 * SHAPE.bytes_per_token());
+        let tight = KvPlan::new(SHAPE, 1000, 4, None, 100 * SHAPE.bytes_per_token());
+        assert_eq!((tight.pages, tight.context_length), (4, 128));
+        let set = KvPlan::new(SHAPE, 1000, 4, Some(64), usize::MAX);
+        assert_eq!((set.pages, set.context_length), (2, 64));
+    }
+}
