@@ -1,8 +1,76 @@
-//! # engine: what computes (being written)
+//! # engine: what computes
+//!
+//! Loads a quantized Qwen model and answers prompts with it, several at once. It knows nothing of
+//! queues or HTTP: a program that wants text from a model needs this crate alone.
+//!
+//! ```no_run
+//! use engine::{Engine, EngineOptions, Input, ModelFile, Progress, Request, Sampling};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::start(&ModelFile::Path("model.gguf".into()), &EngineOptions::default())?;
+//! let mut generation = engine.submit(&Request {
+//!     input: Input::Text("One, two,".to_owned()),
+//!     sampling: Sampling { temperature: 0.0, top_p: 1.0, top_k: None, seed: None },
+//!     max_tokens: 16,
+//!     stop: vec![],
+//!     deadline: None,
+//! })?;
+//! while let Some(Progress::Text(text)) = generation.next_blocking() {
+//!     print!("{text}");
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! ## Layout
+//!
+//! - [`api`]: what callers say and hear. No tensor appears there.
+//! - [`source`]: from a model's name to its bytes; [`ModelFile`] says where they are.
+//! - [`gguf`]: reads (and writes) the file format, believing nothing it has not checked.
+//! - [`text`]: chat template, tokenizer, detokenizer, stop strings.
+//! - [`weights`]: from tensors of a file to matrices that multiply.
+//! - [`model`]: one stateless decoder for the Qwen family.
+//! - [`kv`]: keys and values of all sequences, in fixed pages.
+//! - [`sched`]: which tokens of which sequences are computed next. Pure.
+//! - [`batch`]: what one step computes, as flat arrays.
+//! - [`sample`]: from logits to a token.
+//! - `runner`: [`Engine`], the handle, and the one thread that owns all of the above.
+//! - `kernels`: the only place with `unsafe`; attention, norms, activations.
+//!
+//! ## How a token comes to be
+//!
+//! ```text
+//! Engine::submit ── template, tokenizer, checks (caller's thread)
+//!       │ Job { sequence, stream }
+//!       ▼
+//! compute thread: ┌▶ Scheduler::schedule ── StepPlan: chunks of tokens; pages are reserved
+//!                 │        ▼
+//!                 │  ForwardBatch ── tokens, positions, slots, pages, rows that want logits
+//!                 │        ▼
+//!                 │  Decoder::forward ── writes keys and values to the KvPool, returns logits
+//!                 │        ▼
+//!                 │  Sampler ── a token for every sequence whose chunk was its last
+//!                 │        ▼
+//!                 └─ Stream ── detokenizer, stop strings ──▶ Progress::Text to the Generation
+//! ```
+//!
+//! Cancellation and deadlines are looked at before every step. A sequence is admitted only with
+//! pages for all it may ever need, so no load ends in out-of-memory.
+
 pub mod api;
+pub mod batch;
 mod error;
 pub mod gguf;
 mod kernels;
+pub mod kv;
+pub mod model;
+mod model_file;
+mod runner;
+pub mod sample;
+pub mod sched;
+pub mod text;
+pub mod weights;
 
 pub use api::*;
 pub use error::LoadError;
+pub use model_file::ModelFile;
+pub use runner::{CancelHandle, DeviceChoice, Engine, EngineLoad, EngineOptions, Generation};

@@ -1,0 +1,194 @@
+//! The compute thread: it owns the model, the pages, the scheduler and the streams.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Instant;
+
+use candle_core::Tensor;
+
+use super::stream::Stream;
+use crate::api::{GenerateError, StopReason};
+use crate::batch::{ForwardBatch, Logits};
+use crate::kv::KvPool;
+use crate::model::Decoder;
+use crate::sched::{Scheduler, Sequence, SequenceId, StepPlan};
+
+/// A validated request on its way to the compute thread.
+pub(super) struct Job {
+    pub(super) sequence: Sequence,
+    pub(super) stream: Stream,
+}
+
+/// What handles may read at any time.
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    /// Submitted and not ended.
+    pub(super) in_flight: AtomicUsize,
+    /// Admitted and not ended.
+    pub(super) running: AtomicUsize,
+    /// Set to stop the thread before the next step.
+    pub(super) stop: AtomicBool,
+    /// Set when the thread takes nothing more.
+    pub(super) stopped: AtomicBool,
+}
+
+/// The state of the compute thread.
+pub(super) struct Compute {
+    pub(super) model: Decoder,
+    pub(super) pool: KvPool,
+    pub(super) scheduler: Scheduler,
+    pub(super) streams: HashMap<SequenceId, Stream>,
+    /// Tokens that end a turn.
+    pub(super) ends: Vec<u32>,
+    pub(super) gauges: Arc<Gauges>,
+    pub(super) jobs: Receiver<Job>,
+}
+
+impl Compute {
+    /// Runs until told to stop, until every handle is gone, or until something panics.
+    pub(super) fn run(mut self) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.work()));
+        self.gauges.stopped.store(true, Ordering::Release);
+        let error = match outcome {
+            Ok(()) => GenerateError::Stopped,
+            Err(panic) => {
+                let problem = panic_message(&*panic);
+                tracing::error!("the engine's compute thread panicked: {problem}");
+                GenerateError::Compute(problem)
+            }
+        };
+        self.gauges.running.store(0, Ordering::Relaxed);
+        let running = self.streams.drain().map(|(_, stream)| (stream, error.clone()));
+        let waiting = self.jobs.try_iter().map(|job| (job.stream, GenerateError::Stopped));
+        for (stream, error) in running.chain(waiting) {
+            self.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
+            stream.fail(error);
+        }
+    }
+
+    fn work(&mut self) {
+        while self.take_jobs() {
+            let plan = self.scheduler.schedule(Instant::now());
+            self.follow(&plan);
+            if !plan.chunks.is_empty()
+                && let Err(error) = self.step(&plan)
+            {
+                tracing::error!("a step failed: {error}");
+                for chunk in &plan.chunks {
+                    self.fail(chunk.id, GenerateError::Compute(error.to_string()));
+                }
+            }
+            self.gauges.running.store(self.scheduler.num_running(), Ordering::Relaxed);
+        }
+    }
+
+    /// Takes what was submitted, asleep when there is nothing else to do; false to stop.
+    fn take_jobs(&mut self) -> bool {
+        loop {
+            if self.gauges.stop.load(Ordering::Acquire) {
+                return false;
+            }
+            let job = if self.scheduler.is_idle() {
+                self.jobs.recv().map_err(|_| TryRecvError::Disconnected)
+            } else {
+                self.jobs.try_recv()
+            };
+            match job {
+                Ok(job) => {
+                    self.streams.insert(job.sequence.id(), job.stream);
+                    self.scheduler.add(job.sequence);
+                }
+                Err(TryRecvError::Empty) => return true,
+                // Every handle is gone, and with them everybody who would read.
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// Tells the streams who was admitted and who ended.
+    fn follow(&mut self, plan: &StepPlan) {
+        let now = Instant::now();
+        for (id, reason) in &plan.ended {
+            self.finish(*id, *reason);
+        }
+        for id in &plan.admitted {
+            if let Some(stream) = self.streams.get_mut(id) {
+                stream.admit(now);
+            }
+        }
+    }
+
+    /// Computes the plan's chunks and samples for those that end with their last token.
+    fn step(&mut self, plan: &StepPlan) -> candle_core::Result<()> {
+        let mut batch = ForwardBatch::default();
+        for chunk in &plan.chunks {
+            let sequence = self.scheduler.sequence(chunk.id);
+            let Some((sequence, pages)) = sequence.and_then(|one| Some((one, one.pages()?))) else {
+                candle_core::bail!("a chunk was planned for a sequence that does not run")
+            };
+            let tokens = &sequence.tokens()[chunk.start..chunk.start + chunk.len];
+            let logits = if chunk.samples { Logits::Last } else { Logits::None };
+            batch.push(tokens, chunk.start, pages, logits);
+        }
+        let logits = self.model.forward(&batch, &mut self.pool)?;
+        for chunk in &plan.chunks {
+            self.scheduler.mark_computed(chunk);
+        }
+        let sampling = plan.chunks.iter().filter(|chunk| chunk.samples);
+        for (row, chunk) in sampling.enumerate() {
+            self.sample(chunk.id, &logits.get(row)?)?;
+        }
+        Ok(())
+    }
+
+    /// Draws the next token of a sequence. `logits` is `[vocab]`.
+    fn sample(&mut self, id: SequenceId, logits: &Tensor) -> candle_core::Result<()> {
+        let logits: Vec<f32> = logits.to_vec1()?;
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        let Some(token) = stream.sampler.sample(&logits) else {
+            let problem = "the model computed no usable logits".to_owned();
+            self.fail(id, GenerateError::Compute(problem));
+            return Ok(());
+        };
+        stream.tick(Instant::now());
+        if self.ends.contains(&token) {
+            self.finish(id, StopReason::EndOfTurn);
+        } else if stream.push(token) {
+            self.finish(id, StopReason::StopString);
+        } else if self.scheduler.append(id, token) {
+            self.finish(id, StopReason::Length);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, id: SequenceId, reason: StopReason) {
+        if let Some(stream) = self.end(id) {
+            stream.finish(reason);
+        }
+    }
+
+    fn fail(&mut self, id: SequenceId, error: GenerateError) {
+        if let Some(stream) = self.end(id) {
+            stream.fail(error);
+        }
+    }
+
+    /// Frees the pages first: whoever hears of the end may submit the next at once.
+    fn end(&mut self, id: SequenceId) -> Option<Stream> {
+        self.scheduler.remove(id);
+        let stream = self.streams.remove(&id)?;
+        self.gauges.running.store(self.scheduler.num_running(), Ordering::Relaxed);
+        self.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
+        Some(stream)
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}

@@ -1,0 +1,231 @@
+//! The engine as its callers see it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::compute::{Compute, Gauges, Job};
+use super::prompt::PromptReader;
+use super::stream::Stream;
+use super::{EngineOptions, Generation};
+use crate::api::{GenerateError, ModelInfo, Request};
+use crate::gguf::{GgufFile, tensor_type};
+use crate::kv::{KvPlan, KvPool, KvType, PageAllocator};
+use crate::model::{Decoder, ModelConfig};
+use crate::sample::Sampler;
+use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId};
+use crate::text::{ChatTemplate, StopMatcher, Tokenizer};
+use crate::weights::is_full_precision;
+use crate::{LoadError, ModelFile};
+
+/// A loaded model that takes requests. Cheap to clone; when the last handle goes, so does the
+/// engine.
+#[derive(Debug, Clone)]
+pub struct Engine(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    info: ModelInfo,
+    reader: PromptReader,
+    gauges: Arc<Gauges>,
+    next_id: AtomicU64,
+    /// `None` once shut down. The thread sleeps on the other end when it is idle.
+    jobs: Mutex<Option<Sender<Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// How busy an engine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineLoad {
+    /// Generations that compute.
+    pub running: usize,
+    /// Generations that wait for room.
+    pub waiting: usize,
+    /// How many can run at once.
+    pub capacity: usize,
+}
+
+impl Engine {
+    /// Loads a model and starts its compute thread.
+    pub fn start(model: &ModelFile, options: &EngineOptions) -> Result<Self, LoadError> {
+        options.check()?;
+        let device = options.device.open()?;
+        let file = model.open()?;
+        let config = ModelConfig::from_gguf(&file)?;
+        let tokenizer = Tokenizer::from_gguf(&file)?;
+        let template = ChatTemplate::from_gguf(&file, &tokenizer)?;
+        let model = Decoder::load(&file, &device)?;
+        if options.warm_up {
+            model.warm_up().map_err(|error| LoadError::Compute {
+                file: file.label().to_owned(),
+                problem: error.to_string(),
+            })?;
+        }
+        // After the weights, so that the pages get their share of what is left.
+        let shape = config.kv_shape(kv_type(&file));
+        let context = config.context_length.min(options.context_limit.unwrap_or(usize::MAX));
+        let memory = KvPlan::default_memory();
+        let plan = KvPlan::new(shape, context, options.max_batch, options.kv_tokens, memory);
+        let info = describe(&file, &config, &plan, options);
+        let pages = PageAllocator::new(plan.pages);
+        let limits = Limits { max_batch: options.max_batch, step_tokens: options.step_tokens };
+        let gauges = Arc::new(Gauges::default());
+        let (jobs, inbox) = mpsc::channel();
+        let compute = Compute {
+            model,
+            pool: KvPool::new(shape, plan.pages),
+            scheduler: Scheduler::new(limits, pages),
+            streams: HashMap::new(),
+            ends: tokenizer.ends().to_vec(),
+            gauges: gauges.clone(),
+            jobs: inbox,
+        };
+        let thread = std::thread::Builder::new()
+            .name("engine-compute".to_owned())
+            .spawn(move || compute.run())
+            .map_err(|error| LoadError::OutOfMemory(format!("no compute thread: {error}")))?;
+        tracing::info!(
+            "loaded {} ({} {}, {} million weights): {} sequences at once, {} tokens each, {} pages \
+             of keys and values ({} MiB when full)",
+            file.label(),
+            info.architecture,
+            info.quantization,
+            info.parameters / 1_000_000,
+            info.max_batch,
+            info.context_length,
+            plan.pages,
+            plan.bytes >> 20,
+        );
+        let reader = PromptReader {
+            tokenizer,
+            template,
+            vocab: config.vocab,
+            context_length: plan.context_length,
+        };
+        Ok(Self(Arc::new(Handle {
+            info,
+            reader,
+            gauges,
+            next_id: AtomicU64::new(0),
+            jobs: Mutex::new(Some(jobs)),
+            thread: Mutex::new(Some(thread)),
+        })))
+    }
+
+    /// What was loaded.
+    pub fn info(&self) -> &ModelInfo {
+        &self.0.info
+    }
+
+    /// How busy it is.
+    pub fn load(&self) -> EngineLoad {
+        let gauges = &self.0.gauges;
+        let running = gauges.running.load(Ordering::Relaxed);
+        let in_flight = gauges.in_flight.load(Ordering::Relaxed);
+        EngineLoad {
+            running,
+            waiting: in_flight.saturating_sub(running),
+            capacity: self.0.info.max_batch,
+        }
+    }
+
+    /// Whether it takes requests.
+    pub fn is_running(&self) -> bool {
+        !self.0.gauges.stopped.load(Ordering::Acquire)
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.0.reader.tokenizer
+    }
+
+    /// Reads the prompt on this thread and hands it to the compute thread.
+    pub fn submit(&self, request: &Request) -> Result<Generation, GenerateError> {
+        let handle = &*self.0;
+        if !self.is_running() {
+            return Err(GenerateError::Stopped);
+        }
+        let (tokens, max_tokens) = handle.reader.read(request)?;
+        let prompt_tokens = tokens.len();
+        let (progress, receiver) = unbounded_channel();
+        let cancel = CancelFlag::default();
+        let id = SequenceId(handle.next_id.fetch_add(1, Ordering::Relaxed));
+        let job = Job {
+            sequence: Sequence::new(id, tokens, max_tokens, cancel.clone(), request.deadline),
+            stream: Stream::new(
+                Sampler::new(&request.sampling),
+                handle.reader.tokenizer.detokenizer(),
+                StopMatcher::new(&request.stop),
+                progress,
+                prompt_tokens,
+            ),
+        };
+        handle.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
+        let jobs = handle.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        match jobs.as_ref().map(|jobs| jobs.send(job)) {
+            Some(Ok(())) => Ok(Generation::new(receiver, cancel, prompt_tokens)),
+            _ => {
+                handle.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
+                Err(GenerateError::Stopped)
+            }
+        }
+    }
+
+    /// Stops before the next step and waits for it; running generations fail with
+    /// [`GenerateError::Stopped`].
+    pub fn shutdown(&self) {
+        self.0.shutdown();
+    }
+}
+
+impl Handle {
+    fn shutdown(&self) {
+        self.gauges.stop.store(true, Ordering::Release);
+        // Wakes the thread if it sleeps.
+        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // Its panics were caught and told to whoever waited.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+/// Exact keys and values only where the weights are exact too.
+fn kv_type(file: &GgufFile) -> KvType {
+    let mut matrices = file.tensors().filter(|(_, info)| info.shape.len() > 1);
+    if matrices.all(|(_, info)| is_full_precision(info.dtype)) { KvType::F32 } else { KvType::F16 }
+}
+
+fn describe(
+    file: &GgufFile,
+    config: &ModelConfig,
+    plan: &KvPlan,
+    options: &EngineOptions,
+) -> ModelInfo {
+    let mut bytes_by_type: HashMap<String, usize> = HashMap::new();
+    for (_, info) in file.tensors() {
+        *bytes_by_type.entry(tensor_type::name_of(info.dtype)).or_default() += info.byte_len;
+    }
+    let commonest = bytes_by_type.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)));
+    let parameters = file.tensors().map(|(_, info)| info.shape.iter().product::<usize>() as u64);
+    ModelInfo {
+        architecture: config.architecture.name().to_owned(),
+        name: file.get::<&str>("general.name").ok().flatten().map(str::to_owned),
+        quantization: commonest.map_or_else(String::new, |(name, _)| name),
+        parameters: parameters.sum(),
+        context_length: plan.context_length,
+        device: "cpu".to_owned(),
+        max_batch: options.max_batch,
+    }
+}

@@ -1,0 +1,15 @@
+//! The engine as its callers see it, and the thread that computes.
+//!
+//! [`Engine`] is a handle. Model, pages, scheduler and streams have one owner, the compute thread
+//! ([`compute`]), which is reached by messages; so there are no locks on the way of a token.
+
+mod compute;
+mod generation;
+mod handle;
+mod options;
+mod prompt;
+mod stream;
+
+pub use generation::{CancelHandle, Generation};
+pub use handle::{Engine, EngineLoad};
+pub use options::{DeviceChoice, EngineOptions};

@@ -1,0 +1,67 @@
+//! From a request's input to tokens, on the caller's thread.
+
+use crate::api::{GenerateError, Input, Request, Sampling};
+use crate::text::{ChatOptions, ChatTemplate, Tokenizer};
+
+/// Turns requests into tokens and refuses what makes no sense to the model.
+#[derive(Debug)]
+pub(super) struct PromptReader {
+    pub(super) tokenizer: Tokenizer,
+    pub(super) template: ChatTemplate,
+    pub(super) vocab: usize,
+    pub(super) context_length: usize,
+}
+
+impl PromptReader {
+    /// The prompt's tokens, and how many may follow.
+    pub(super) fn read(&self, request: &Request) -> Result<(Vec<u32>, usize), GenerateError> {
+        check_sampling(&request.sampling)?;
+        if request.max_tokens == 0 {
+            return Err(invalid("max_tokens is 0; set it to at least 1"));
+        }
+        let tokens = self.tokens(&request.input)?;
+        if tokens.is_empty() {
+            return Err(invalid("the input is empty"));
+        }
+        if let Some(token) = tokens.iter().find(|token| **token as usize >= self.vocab) {
+            let most = self.vocab - 1;
+            return Err(invalid(format!("token {token} is unknown; the model's go to {most}")));
+        }
+        let (prompt_tokens, context_length) = (tokens.len(), self.context_length);
+        if prompt_tokens >= context_length {
+            return Err(GenerateError::ContextLengthExceeded { prompt_tokens, context_length });
+        }
+        let max_tokens = request.max_tokens.min(context_length - prompt_tokens);
+        Ok((tokens, max_tokens))
+    }
+
+    fn tokens(&self, input: &Input) -> Result<Vec<u32>, GenerateError> {
+        match input {
+            Input::Tokens(tokens) => Ok(tokens.clone()),
+            Input::Text(text) => self.tokenizer.encode(text).map_err(invalid),
+            Input::Chat(messages) => {
+                let options = ChatOptions::default();
+                let prompt = self.template.render(messages, &options).map_err(invalid)?;
+                self.tokenizer.encode_prompt(&prompt).map_err(invalid)
+            }
+        }
+    }
+}
+
+fn check_sampling(sampling: &Sampling) -> Result<(), GenerateError> {
+    let Sampling { temperature, top_p, top_k, .. } = *sampling;
+    if !(temperature.is_finite() && temperature >= 0.0) {
+        return Err(invalid(format!("temperature is {temperature}; set it to at least 0")));
+    }
+    if !(top_p > 0.0 && top_p <= 1.0) {
+        return Err(invalid(format!("top_p is {top_p}; set it above 0, to at most 1")));
+    }
+    if top_k == Some(0) {
+        return Err(invalid("top_k is 0; set it to at least 1, or leave it out"));
+    }
+    Ok(())
+}
+
+fn invalid(problem: impl ToString) -> GenerateError {
+    GenerateError::InvalidRequest(problem.to_string())
+}
