@@ -1,0 +1,73 @@
+//! Reading the fixtures of `tests/fixtures` (formats: its README).
+#![allow(dead_code)] // each test binary uses its part
+
+use std::path::{Path, PathBuf};
+
+/// A tiny model with what transformers says about it.
+pub struct Fixture {
+    folder: PathBuf,
+    model: String,
+    rows: Vec<Vec<f32>>,
+    pub prompts: Vec<Prompt>,
+}
+
+pub struct Prompt {
+    pub name: String,
+    pub tokens: Vec<u32>,
+    /// The first position whose logits are stored.
+    pub first_position: usize,
+    /// Its row.
+    first_row: usize,
+    /// What follows the prompt when the likeliest token is always taken.
+    pub greedy: Vec<u32>,
+}
+
+/// `tests/fixtures`.
+pub fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+impl Fixture {
+    /// By name, e.g. `qwen3-f32`.
+    pub fn load(name: &str) -> Self {
+        let (family, _) = name.split_once('-').unwrap();
+        let folder = fixtures().join(family);
+        let text = std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let number = |value: &serde_json::Value| value.as_u64().unwrap() as usize;
+        let tokens = |value: &serde_json::Value| -> Vec<u32> {
+            value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+        };
+        let logits = std::fs::read(folder.join(json["logits"].as_str().unwrap())).unwrap();
+        let numbers: Vec<f32> =
+            logits.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let rows: Vec<Vec<f32>> =
+            numbers.chunks(number(&json["vocab_size"])).map(<[f32]>::to_vec).collect();
+        assert_eq!(rows.len(), number(&json["rows"]));
+        let prompts = json["prompts"].as_array().unwrap();
+        let prompts = prompts.iter().map(|prompt| Prompt {
+            name: prompt["name"].as_str().unwrap().to_owned(),
+            tokens: tokens(&prompt["tokens"]),
+            first_position: number(&prompt["first_position"]),
+            first_row: number(&prompt["first_row"]),
+            greedy: tokens(&prompt["greedy"]),
+        });
+        let model = json["model"].as_str().unwrap().to_owned();
+        Self { prompts: prompts.collect(), folder, model, rows }
+    }
+
+    /// The model file.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(&self.model)
+    }
+
+    /// The logits stored for a prompt, from `first_position` to its end.
+    pub fn logits(&self, prompt: &Prompt) -> Vec<Vec<f32>> {
+        let len = prompt.tokens.len() - prompt.first_position;
+        self.rows[prompt.first_row..prompt.first_row + len].to_vec()
+    }
+
+    pub fn longest(&self) -> &Prompt {
+        self.prompts.iter().max_by_key(|prompt| prompt.tokens.len()).unwrap()
+    }
+}

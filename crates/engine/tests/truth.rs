@@ -1,0 +1,180 @@
+//! The engine against Hugging Face transformers: the same tiny models, the same tokens, float32.
+//! The fixtures' README says how they were made and which mistakes they would show.
+
+mod common;
+
+use candle_core::{DType, Device};
+use common::Fixture;
+use engine::batch::{ForwardBatch, Logits};
+use engine::gguf::GgufFile;
+use engine::kv::{BlockTable, KvPool, KvType, PageAllocator};
+use engine::model::Decoder;
+
+/// A model with pages of its own.
+struct Bench {
+    model: Decoder,
+    pool: KvPool,
+    pages: PageAllocator,
+}
+
+impl Bench {
+    fn new(fixture: &Fixture, kv_type: KvType) -> Self {
+        let file = GgufFile::open(fixture.path()).unwrap();
+        let model = Decoder::load(&file, &Device::Cpu).unwrap();
+        let pool = KvPool::new(model.config().kv_shape(kv_type), 64);
+        Self { model, pool, pages: PageAllocator::new(64) }
+    }
+
+    fn logits(&mut self, batch: &ForwardBatch) -> Vec<Vec<f32>> {
+        let logits = self.model.forward(batch, &mut self.pool).unwrap();
+        assert_eq!(logits.dtype(), DType::F32);
+        logits.to_vec2().unwrap()
+    }
+
+    /// The logits of all of `tokens`, computed in chunks of `chunk`.
+    fn all_logits(&mut self, tokens: &[u32], table: &BlockTable, chunk: usize) -> Vec<Vec<f32>> {
+        let mut rows = Vec::new();
+        for (index, part) in tokens.chunks(chunk).enumerate() {
+            let mut batch = ForwardBatch::default();
+            batch.push(part, index * chunk, table, Logits::All);
+            rows.extend(self.logits(&batch));
+        }
+        rows
+    }
+
+    /// `count` tokens, each the likeliest.
+    fn greedy(&mut self, prompt: &[u32], count: usize) -> Vec<u32> {
+        let table = self.pages.reserve(prompt.len() + count).unwrap();
+        let mut batch = ForwardBatch::default();
+        batch.push(prompt, 0, &table, Logits::Last);
+        let mut tokens = Vec::new();
+        loop {
+            tokens.push(best(&self.logits(&batch)[0]));
+            if tokens.len() == count {
+                return tokens;
+            }
+            batch = ForwardBatch::default();
+            let start = prompt.len() + tokens.len() - 1;
+            batch.push(&tokens[tokens.len() - 1..], start, &table, Logits::Last);
+        }
+    }
+}
+
+fn best(logits: &[f32]) -> u32 {
+    let largest = logits.iter().copied().fold(f32::MIN, f32::max);
+    logits.iter().position(|logit| *logit == largest).unwrap() as u32
+}
+
+fn distance(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let rows = a.iter().zip(b).flat_map(|(a, b)| {
+        assert_eq!(a.len(), b.len());
+        a.iter().zip(b).map(|(a, b)| (a - b).abs())
+    });
+    rows.fold(0.0, |most, x| if x > most || x.is_nan() { x } else { most })
+}
+
+fn root_mean_square(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
+    let squares = a.iter().flatten().zip(b.iter().flatten()).map(|(a, b)| (a - b).powi(2));
+    (squares.sum::<f32>() / a.iter().map(Vec::len).sum::<usize>() as f32).sqrt()
+}
+
+const EXACT: [&str; 6] =
+    ["qwen2-f32", "qwen2-f16", "qwen2.5-f32", "qwen2.5-f16", "qwen3-f32", "qwen3-f16"];
+
+#[test]
+fn logits_of_every_prompt_position_agree() {
+    for name in EXACT {
+        let fixture = Fixture::load(name);
+        let mut bench = Bench::new(&fixture, KvType::F32);
+        for prompt in &fixture.prompts {
+            let table = bench.pages.reserve(prompt.tokens.len()).unwrap();
+            let rows = bench.all_logits(&prompt.tokens, &table, usize::MAX);
+            let off = distance(&rows[prompt.first_position..], &fixture.logits(prompt));
+            println!("{name} {}: off by {off}", prompt.name);
+            assert!(off <= 1e-3, "{name} {}: off by {off}", prompt.name);
+        }
+    }
+}
+
+#[test]
+fn sixty_four_greedy_tokens_are_identical() {
+    for name in EXACT {
+        let fixture = Fixture::load(name);
+        for kv_type in [KvType::F32, KvType::F16] {
+            let mut bench = Bench::new(&fixture, kv_type);
+            for prompt in &fixture.prompts {
+                let tokens = bench.greedy(&prompt.tokens, prompt.greedy.len());
+                assert_eq!(tokens, prompt.greedy, "{name} {} {kv_type:?}", prompt.name);
+            }
+        }
+    }
+}
+
+/// Weights that are quantized are multiplied with activations that are quantized too, on the fly,
+/// which moves the logits of such random models (standard deviation 4) by some tenths at most: the
+/// smallest mistake of those that the fixtures' README lists would move them by 7.
+#[test]
+fn quantized_weights_stay_near() {
+    for name in ["qwen3-q8_0", "qwen3-q4_0"] {
+        let fixture = Fixture::load(name);
+        let mut bench = Bench::new(&fixture, KvType::F16);
+        for prompt in &fixture.prompts {
+            let table = bench.pages.reserve(prompt.tokens.len()).unwrap();
+            let rows = bench.all_logits(&prompt.tokens, &table, usize::MAX);
+            let (rows, truth) = (&rows[prompt.first_position..], fixture.logits(prompt));
+            let (off, mean) = (distance(rows, &truth), root_mean_square(rows, &truth));
+            println!("{name} {}: off by {off}, {mean} in the mean", prompt.name);
+            assert!(off <= 1.0 && mean <= 0.15, "{name} {}: {off}, {mean}", prompt.name);
+        }
+    }
+}
+
+#[test]
+fn chunked_is_whole() {
+    for name in ["qwen2-f32", "qwen3-f32"] {
+        let fixture = Fixture::load(name);
+        let mut bench = Bench::new(&fixture, KvType::F32);
+        let tokens = &fixture.longest().tokens;
+        let table = bench.pages.reserve(tokens.len()).unwrap();
+        let whole = bench.all_logits(tokens, &table, usize::MAX);
+        for chunk in [1, 7, 32, 33, 100] {
+            let table = bench.pages.reserve(tokens.len()).unwrap();
+            let off = distance(&bench.all_logits(tokens, &table, chunk), &whole);
+            assert!(off <= 1e-4, "{name}, chunks of {chunk}: off by {off}");
+        }
+    }
+}
+
+/// Prompts, chunks and single tokens of different sequences in one pass.
+#[test]
+fn batch_is_single() {
+    for name in ["qwen2-f32", "qwen2.5-f32", "qwen3-f32"] {
+        let fixture = Fixture::load(name);
+        let mut bench = Bench::new(&fixture, KvType::F32);
+        // (tokens, how many of them are in the pages already)
+        let long = &fixture.longest().tokens;
+        let parts: Vec<(Vec<u32>, usize)> = vec![
+            (fixture.prompts[0].tokens.clone(), 0),
+            (long.clone(), long.len() - 1),
+            (fixture.prompts[1].tokens.clone(), 0),
+            (long[..100].to_vec(), 33),
+            (fixture.prompts[2].tokens.clone(), 32),
+        ];
+        let mut batch = ForwardBatch::default();
+        let (mut single, mut tables) = (Vec::new(), Vec::new());
+        for (tokens, old) in &parts {
+            let table = bench.pages.reserve(tokens.len()).unwrap();
+            single.extend(bench.all_logits(tokens, &table, usize::MAX).split_off(*old));
+            let table = bench.pages.reserve(tokens.len()).unwrap();
+            if *old > 0 {
+                bench.all_logits(&tokens[..*old], &table, usize::MAX);
+            }
+            batch.push(&tokens[*old..], *old, &table, Logits::All);
+            tables.push(table);
+        }
+        let off = distance(&bench.logits(&batch), &single);
+        println!("{name}: off by {off}");
+        assert!(off <= 1e-4, "{name}: off by {off}");
+    }
+}
