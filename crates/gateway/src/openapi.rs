@@ -237,7 +237,7 @@ pub(crate) enum SubmitErrors {
     #[response(status = 408, example = json!({"detail": "The request body took too long to arrive"}))]
     Slow(ErrorReply),
     /// The body is too large.
-    #[response(status = 413, example = json!({"detail": "Request body too large: at most 1638400 bytes are allowed"}))]
+    #[response(status = 413, example = json!({"detail": "Request body too large: at most 6356992 bytes are allowed"}))]
     TooLarge(ErrorReply),
     /// The body is not sent as JSON.
     #[response(status = 415, example = json!({"detail": "Unsupported Content-Type 'text/plain': send JSON with 'Content-Type: application/json'"}))]
@@ -246,7 +246,7 @@ pub(crate) enum SubmitErrors {
     #[response(status = 422)]
     Invalid(InvalidReply),
     /// The model's queue is full; try again (`Retry-After`).
-    #[response(status = 429, example = json!({"detail": "the queue of model 'demo' is full: 10000 tasks wait, 10000 are allowed; try again in 12 s"}))]
+    #[response(status = 429, example = json!({"detail": "the queue of model 'demo' is full: 1000 tasks wait, 1000 are allowed; try again in 12 s"}))]
     Full(ErrorReply),
     /// A bug.
     #[response(status = 500, example = json!({"detail": "Internal Server Error"}))]

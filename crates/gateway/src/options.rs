@@ -17,7 +17,7 @@ pub struct Options {
     pub api_keys: Vec<String>,
     /// The model that answers when a request names none (`MODEL_NAME`).
     pub default_model: ModelId,
-    /// How long a prompt may be, in bytes of UTF-8. Its tokens are counted by the worker.
+    /// How long a prompt may be, in bytes of UTF-8 (`MAX_PROMPT_BYTES`). Its tokens are counted by the worker.
     pub max_prompt_bytes: usize,
     /// The most tokens a task may ask for (`MAX_NEW_TOKENS`).
     pub max_new_tokens: u32,
@@ -49,12 +49,12 @@ impl Options {
         Self {
             api_keys,
             default_model,
-            max_prompt_bytes: 256 * 1024,
+            max_prompt_bytes: 1024 * 1024,
             max_new_tokens: 2048,
             task_time_limit_s: 120,
             result_ttl_s: 3600,
             max_attempts: 3,
-            max_queue_size: 10_000,
+            max_queue_size: 1000,
             broker_timeout: Duration::from_secs(5),
             client_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(10),

@@ -21,7 +21,10 @@ use crate::validate::{self, GenerateRequest, Limits};
     post,
     path = "/generate",
     tag = "tasks",
-    request_body = GenerateBody,
+    request_body(
+        content = GenerateBody,
+        example = json!({"prompt": "How do I add a worker?", "max_tokens": 128, "temperature": 0.7}),
+    ),
     responses(
         (status = 202, description = "The task is queued.", body = StatusReply,
             headers(("Location" = String, description = "Where the result will be."))),

@@ -95,3 +95,14 @@ fn without_keys_it_does_not_start() {
     let ended = rig.wait(gateway::serve(listener, broker, options, std::future::pending()));
     assert!(matches!(ended, Err(ServeError::NoApiKeys)));
 }
+
+#[test]
+fn a_client_that_only_shuts_its_writing_side_is_answered() {
+    let rig = Rig::start();
+    let mut socket = TcpStream::connect(rig.address).unwrap();
+    socket.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    socket.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut reply = String::new();
+    socket.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+}

@@ -6,6 +6,7 @@ mod client;
 mod docs;
 mod events;
 mod lifecycle;
+mod logs;
 mod moody;
 mod outage;
 mod refusals;

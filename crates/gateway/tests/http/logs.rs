@@ -1,0 +1,58 @@
+//! The log line of a request: who, what, how long; never a prompt, never a key.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+
+use crate::rig::{KEY, Rig};
+
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_request_leaves_one_line_and_no_secret() {
+    let sink = Sink::default();
+    let writer = sink.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+
+    let rig = Rig::start();
+    let client = rig.client().with("x-request-id", "the-good-one");
+    let body = json!({"prompt": "s3cret prompt", "user_id": "s3cret user"});
+    let id = client.post("/generate", &body).json()["task_id"].as_str().unwrap().to_owned();
+    let bad = json!({"prompt": "s3cret prompt", "s3cret_field": 1, "model": "s3cret"});
+    assert_eq!(rig.client().with("x-request-id", "bad").post("/generate", &bad).status, 422);
+    let thief = rig.client_with(Some("s3cret-key")).with("x-request-id", "thief");
+    thief.get("/status/s3cret-id");
+    rig.client().with("x-request-id", "lost").get("/s3cret-path");
+
+    let log = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+    let ours = |id: &str| -> Vec<&str> {
+        log.lines().filter(|line| line.contains(&format!("request_id=\"{id}\""))).collect()
+    };
+    let lines = ours("the-good-one");
+    assert_eq!(lines.len(), 1, "{log}");
+    for part in [" INFO ", "gateway.generate", "POST /generate -> 202 in", &id, "tenant=key-"] {
+        assert!(lines[0].contains(part), "{part}: {}", lines[0]);
+    }
+    assert!(ours("bad")[0].contains("-> 422 in"));
+    assert!(ours("thief")[0].contains("gateway.status: GET /status/{task_id} -> 401"));
+    assert!(ours("lost")[0].contains("gateway.http: GET (no route) -> 404"));
+    let own: String = log.lines().filter(|line| line.contains("gateway")).collect();
+    assert!(!own.contains("s3cret") && !own.contains(KEY), "{own}");
+}
