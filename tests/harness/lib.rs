@@ -1,1 +1,49 @@
-//! End-to-end harness (being written).
+//! # harness: real processes, real Redis, real sockets
+//!
+//! What the end-to-end tests stand on. Nothing is simulated: the binaries are those that users run,
+//! Redis is Debian's, and death comes by `kill -9`.
+//!
+//! ## Layout
+//!
+//! | module      | what it does |
+//! |-------------|--------------|
+//! | [`process`] | starts our binaries in a folder of their own, stops, freezes and kills them |
+//! | [`redis`]   | a Redis of the test's own, on a free port, that can die and come back |
+//! | [`client`]  | submits and polls like any client |
+//! | [`models`]  | the small models that tests run |
+//!
+//! ## Data flow
+//!
+//! A test starts [`redis::RedisServer`] and some [`process::Process`]es, talks to them by
+//! [`client::Client`], breaks something, and reads what is left in their folder.
+
+pub mod client;
+pub mod models;
+pub mod process;
+pub mod redis;
+
+use std::time::{Duration, Instant};
+
+/// Waits until `condition` gives something, at most `limit`.
+///
+/// # Panics
+/// When the time is up; the message names `what`.
+pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited {limit:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A TCP port that nobody listens on.
+///
+/// # Panics
+/// When the machine has none.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}

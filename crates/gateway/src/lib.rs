@@ -9,6 +9,7 @@
 //! | module       | what it does |
 //! |--------------|--------------|
 //! | [`options`]  | [`Options`]: what the operator decides |
+//! | [`process`]  | the gateway as a process: settings, logs, signals |
 //! | [`server`]   | [`serve`]: runs on a socket, ends well |
 //! | [`validate`] | pure: JSON in, a request or all its problems out |
 //! | `auth`       | who calls: hashed keys, compared in constant time |
@@ -36,6 +37,7 @@ mod feed;
 mod middleware;
 mod openapi;
 pub mod options;
+pub mod process;
 mod replies;
 mod routes;
 pub mod server;

@@ -1,1 +1,93 @@
-//! # worker (being written)
+//! # worker: the loop between queue and engine
+//!
+//! Claims tasks as the engine has room, keeps their leases, hands text on as it is generated, and
+//! records one outcome each. Knows the queue only as [`queue::Broker`] and the model only as
+//! [`engine::Engine`].
+//!
+//! ## Layout
+//!
+//! | module      | what it does |
+//! |-------------|--------------|
+//! | [`options`] | what a worker must be told |
+//! | [`model`]   | finds, downloads and loads the model |
+//! | [`process`] | the worker as a process: settings, logs, signals |
+//! | `pull`      | claims while there is room; drains on shutdown |
+//! | `attempt`   | one claimed task from start to outcome |
+//! | `lease`     | renews one lease beside the computation |
+//! | `running`   | who runs now, for cancellation and the report |
+//! | `report`    | tells the registry every few seconds |
+//! | `translate` | the queue's words into the engine's, and back |
+//!
+//! ## Data flow
+//!
+//! ```text
+//!            claim                    submit                  tokens
+//! Broker ───────────▶ pull ─▶ attempt ───────▶ Engine (its own thread) ───────▶ attempt
+//!    ▲                           │ lease: renew every third of a lease             │
+//!    └───────── publish text, finish or release, once ◀───────────────────────────┘
+//! ```
+//!
+//! Nothing here waits for the compute thread, and the compute thread waits for nothing here: leases
+//! are renewed while a step computes, and a slow queue never slows the model.
+
+mod attempt;
+mod lease;
+pub mod model;
+pub mod options;
+pub mod process;
+mod pull;
+mod report;
+mod running;
+mod translate;
+
+use std::sync::Arc;
+
+use engine::Engine;
+use protocol::WorkerId;
+use queue::Broker;
+use service::TaskLog;
+use service::shutdown::CancellationToken;
+
+pub use options::Options;
+
+/// Why a worker ended although nobody asked it to.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The engine's thread is gone. Its tasks were given back, or come back by their leases.
+    #[error("the engine has stopped; start the worker again (logs/app.log says why it stopped)")]
+    EngineStopped,
+}
+
+/// One worker with its engine, ready to run.
+pub struct Worker {
+    id: WorkerId,
+    broker: Arc<dyn Broker>,
+    engine: Engine,
+    options: Options,
+    log: TaskLog,
+    running: running::Running,
+}
+
+impl Worker {
+    /// Puts the parts together; nothing happens before [`Worker::run`].
+    pub fn new(broker: Arc<dyn Broker>, engine: Engine, options: Options, log: TaskLog) -> Self {
+        let running = running::Running::default();
+        Self { id: WorkerId::new(), broker, engine, options, log, running }
+    }
+
+    /// Claims and runs tasks until `shutdown`, then drains: goes on with what it has for
+    /// [`Options::drain`], and gives the rest back without burning an attempt.
+    ///
+    /// # Errors
+    /// When the engine stops by itself.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
+        let worker = Arc::new(self);
+        let reporter = tokio::spawn(report::run(worker.clone(), shutdown.clone()));
+        let canceller = tokio::spawn(running::follow_cancellations(worker.clone()));
+        let result = pull::run(&worker, &shutdown).await;
+        canceller.abort();
+        reporter.abort();
+        report::say_goodbye(&worker).await;
+        result
+    }
+}

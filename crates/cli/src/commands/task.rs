@@ -1,0 +1,221 @@
+//! The client's verbs: submit, status, result, watch, cancel.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use crate::client::{Client, Target};
+
+/// How often a broken event stream is resumed before giving up.
+const RESUMES: u32 = 10;
+
+/// A prompt and how to answer it.
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    /// The prompt; - reads it from standard input.
+    prompt: String,
+    /// Wait for the answer and print it.
+    #[arg(long, conflicts_with = "stream")]
+    wait: bool,
+    /// Print the answer as it is generated.
+    #[arg(long)]
+    stream: bool,
+    /// At most this many tokens are generated.
+    #[arg(long)]
+    max_tokens: Option<u32>,
+    /// 0 is greedy, up to 2.
+    #[arg(long)]
+    temperature: Option<f32>,
+    /// Draw from the likeliest tokens that together reach this probability.
+    #[arg(long)]
+    top_p: Option<f32>,
+    /// Draw from this many likeliest tokens.
+    #[arg(long)]
+    top_k: Option<u32>,
+    /// Same seed, same answer.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// End before this text; may be given several times.
+    #[arg(long)]
+    stop: Vec<String>,
+    /// Send the prompt untouched, without the chat template.
+    #[arg(long)]
+    raw: bool,
+    /// Which model shall answer.
+    #[arg(long)]
+    model: Option<String>,
+    /// Your own label for the end user.
+    #[arg(long)]
+    user_id: Option<String>,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// One task.
+#[derive(Debug, Args)]
+pub(crate) struct TaskArgs {
+    /// The task's id, as submit printed it.
+    task_id: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// One task's result.
+#[derive(Debug, Args)]
+pub(crate) struct ResultArgs {
+    /// Wait until there is one.
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    task: TaskArgs,
+}
+
+impl Submit {
+    /// The body of `POST /generate`: what was not given is left to the gateway's defaults.
+    fn body(&self, prompt: String) -> Value {
+        let mut body = Map::from_iter([("prompt".to_owned(), Value::String(prompt))]);
+        let mut set = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                body.insert(name.to_owned(), value);
+            }
+        };
+        set("max_tokens", self.max_tokens.map(Value::from));
+        set("temperature", self.temperature.map(short));
+        set("top_p", self.top_p.map(short));
+        set("top_k", self.top_k.map(Value::from));
+        set("seed", self.seed.map(Value::from));
+        set("stop", (!self.stop.is_empty()).then(|| json!(self.stop)));
+        set("raw", self.raw.then_some(Value::Bool(true)));
+        set("model", self.model.clone().map(Value::from));
+        set("user_id", self.user_id.clone().map(Value::from));
+        Value::Object(body)
+    }
+}
+
+/// 0.7 as 0.7, not as the double nearest to the float nearest to it.
+fn short(number: f32) -> Value {
+    number.to_string().parse::<f64>().map_or(Value::Null, Value::from)
+}
+
+/// Submits a prompt.
+pub(crate) fn submit(args: Submit) -> Result<()> {
+    let client = Client::new(&args.target);
+    let prompt = if args.prompt == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("standard input can't be read")?;
+        text
+    } else {
+        args.prompt.clone()
+    };
+    let accepted = client.post("/generate", &args.body(prompt))?;
+    let task_id = accepted["task_id"].as_str().context("the gateway's answer has no task_id")?;
+    if args.stream {
+        eprintln!("task {task_id}");
+        follow(&client, task_id)
+    } else if args.wait {
+        eprintln!("task {task_id}");
+        print_result(&client.wait_for_result(task_id)?)
+    } else {
+        println!("{task_id}");
+        Ok(())
+    }
+}
+
+/// Prints a task's status.
+pub(crate) fn status(args: &TaskArgs) -> Result<()> {
+    let status = Client::new(&args.target).get(&format!("/status/{}", args.task_id))?;
+    println!("{}", status["status"].as_str().unwrap_or("unknown"));
+    eprintln!("{}", status["message"].as_str().unwrap_or_default());
+    Ok(())
+}
+
+/// Prints a task's result.
+pub(crate) fn result(args: &ResultArgs) -> Result<()> {
+    let client = Client::new(&args.task.target);
+    let result = if args.wait {
+        client.wait_for_result(&args.task.task_id)?
+    } else {
+        client.get(&format!("/result/{}", args.task.task_id))?
+    };
+    print_result(&result)
+}
+
+/// Prints a task's text as it comes.
+pub(crate) fn watch(args: &TaskArgs) -> Result<()> {
+    follow(&Client::new(&args.target), &args.task_id)
+}
+
+/// Cancels a task.
+pub(crate) fn cancel(args: &TaskArgs) -> Result<()> {
+    let reply = Client::new(&args.target).post(&format!("/cancel/{}", args.task_id), &json!({}))?;
+    println!("{}", reply["status"].as_str().unwrap_or("unknown"));
+    eprintln!("{}", reply["message"].as_str().unwrap_or_default());
+    Ok(())
+}
+
+/// The answer goes to standard output, everything about it to standard error.
+fn print_result(result: &Value) -> Result<()> {
+    match result["status"].as_str() {
+        Some("completed") => {
+            println!("{}", result["result"].as_str().unwrap_or_default());
+            eprintln!("{}", figures(&result["metrics"]));
+            Ok(())
+        }
+        Some("error") => bail!(
+            "the task failed ({}): {}",
+            result["error_type"].as_str().unwrap_or("unknown"),
+            result["error_message"].as_str().unwrap_or_default()
+        ),
+        Some("cancelled") => bail!("the task was cancelled"),
+        state => bail!("the task is {} yet: wait with --wait", state.unwrap_or("unknown")),
+    }
+}
+
+fn figures(metrics: &Value) -> String {
+    let figure = |name: &str| metrics[name].as_f64().unwrap_or_default();
+    format!(
+        "waited {:.2} s, computed {:.2} s, {} prompt + {} completion tokens, {:.1} tokens/s",
+        figure("queue_wait_time"),
+        figure("processing_time"),
+        figure("prompt_tokens"),
+        figure("completion_tokens"),
+        figure("tokens_per_second")
+    )
+}
+
+/// Prints tokens as they come, resuming where a broken connection left off.
+fn follow(client: &Client, task_id: &str) -> Result<()> {
+    let (mut after, mut resumes) = (0, 0);
+    loop {
+        for event in client.events(task_id, after)? {
+            let Ok(event) = event else { break };
+            after = event.seq;
+            resumes = 0;
+            match event.name.as_str() {
+                "token" => {
+                    print!("{}", event.data["text"].as_str().unwrap_or_default());
+                    std::io::stdout().flush()?;
+                }
+                "requeued" => eprintln!("\n[the worker was lost; another starts over]"),
+                "completed" | "failed" | "cancelled" => {
+                    println!();
+                    let result = client.get(&format!("/result/{task_id}"))?;
+                    if event.name == "completed" {
+                        eprintln!("{}", figures(&result["metrics"]));
+                        return Ok(());
+                    }
+                    return print_result(&result);
+                }
+                _ => {}
+            }
+        }
+        resumes += 1;
+        if resumes > RESUMES {
+            bail!("the event stream of task {task_id} keeps breaking off; its result is not lost: qwen-queue result {task_id}");
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,100 @@
+//! The gateway as a process: `qwen-queue-gateway`, and what `qwen-queue up` shares with it.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use queue::Broker;
+use service::logs::Ended;
+use service::settings::{QueueLocation, Secret};
+use service::shutdown::{self, CancellationToken};
+use service::{Logs, Settings, TaskLog};
+
+use crate::Options;
+
+/// Runs a gateway until a signal.
+///
+/// # Errors
+/// When the settings, the logs or the port can't be used.
+pub fn run(config: Option<&Path>) -> Result<()> {
+    let settings = Settings::load(config)?;
+    if matches!(settings.queue, QueueLocation::Embedded(_)) {
+        bail!("{}", service::broker::NEEDS_REDIS);
+    }
+    if settings.api_keys.is_empty() {
+        bail!(
+            "API_KEYS is not set: nobody could use the API; set one or more keys, separated by commas"
+        );
+    }
+    let logs = Logs::start(&settings, true)?;
+    let result =
+        tokio::runtime::Runtime::new().context("the runtime can't be started")?.block_on(async {
+            let stop = shutdown::on_signal().context("signals can't be listened to")?;
+            let broker = service::broker::open(&settings)?;
+            let listener = bind(&settings)?;
+            let reaper =
+                service::reaper::run(broker.clone(), logs.tasks(), settings.lease, stop.clone());
+            let reaper = tokio::spawn(reaper);
+            let served = serve(listener, &settings, broker, logs.tasks(), stop).await;
+            reaper.abort();
+            served
+        });
+    if let Err(error) = &result {
+        tracing::error!(target: "gateway.process", "{error:#}");
+    }
+    result
+}
+
+/// Opens the port that the settings name.
+///
+/// # Errors
+/// When it is taken or not allowed.
+pub fn bind(settings: &Settings) -> Result<TcpListener> {
+    let address = (settings.host, settings.port);
+    TcpListener::bind(address).with_context(|| {
+        format!(
+            "can't listen on {}:{}: stop what uses the port, or set PORT to another",
+            settings.host, settings.port
+        )
+    })
+}
+
+/// Serves until `stop`.
+///
+/// # Errors
+/// When the server breaks off.
+pub async fn serve(
+    listener: TcpListener,
+    settings: &Settings,
+    broker: Arc<dyn Broker>,
+    log: TaskLog,
+    stop: CancellationToken,
+) -> Result<()> {
+    let address = listener.local_addr()?;
+    tracing::info!(target: "gateway.process", "listening on http://{address}, the queue is {}", broker.name());
+    let shutdown = async move { stop.cancelled().await };
+    crate::serve(listener, broker, options(settings, log), shutdown).await?;
+    tracing::info!(target: "gateway.process", "stopped");
+    Ok(())
+}
+
+/// The settings in the gateway's own words.
+fn options(settings: &Settings, log: TaskLog) -> Options {
+    let seconds = |span: std::time::Duration| u32::try_from(span.as_secs()).unwrap_or(u32::MAX);
+    let keys = settings.api_keys.iter().map(|key| Secret::reveal(key).to_owned()).collect();
+    Options {
+        max_prompt_bytes: settings.max_prompt_bytes,
+        max_new_tokens: settings.max_new_tokens,
+        task_time_limit_s: seconds(settings.task_time_limit),
+        result_ttl_s: seconds(settings.result_ttl),
+        max_attempts: settings.max_attempts,
+        max_queue_size: settings.max_queue_size,
+        on_cancelled: Some(Arc::new(move |snapshot| {
+            if let (Some(outcome), Some(metrics)) = (&snapshot.outcome, snapshot.metrics()) {
+                log.ended(Ended { task_id: snapshot.task.id, outcome, metrics });
+            }
+        })),
+        ..Options::new(keys, settings.model_id())
+    }
+}

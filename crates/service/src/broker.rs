@@ -1,0 +1,25 @@
+//! The queue's door: opens what the settings name.
+
+use std::sync::Arc;
+
+use queue::{Broker, OpenError, RedisBroker, RedisOptions, SqliteBroker};
+
+use crate::settings::{QueueLocation, Settings};
+
+/// What a separate gateway or worker says when no Redis is named.
+pub const NEEDS_REDIS: &str = "REDIS_URL is not set: a gateway and workers as separate processes meet in \
+     Redis; set it, or run everything in one process with `qwen-queue up`";
+
+/// Opens the queue. A Redis that can't be reached now is no error: every operation says
+/// [`BrokerError::Unavailable`](queue::BrokerError::Unavailable) until it can.
+///
+/// # Errors
+/// When the address makes no sense, or the embedded queue's folder can't be used.
+pub fn open(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
+    Ok(match &settings.queue {
+        QueueLocation::Redis(url) => {
+            Arc::new(RedisBroker::connect(RedisOptions::new(url.reveal()))?)
+        }
+        QueueLocation::Embedded(dir) => Arc::new(SqliteBroker::open(dir)?),
+    })
+}

@@ -1,0 +1,172 @@
+//! The line formats, to the letter. Pure: values in, text out.
+//!
+//! Whatever came from a user is written as a JSON string in which `=` is escaped too, so that no
+//! quote, newline or `key=` in it can forge a field or a line.
+
+use std::fmt::Write;
+
+use protocol::{Metrics, Outcome, TaskError, TaskId};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+/// `2025-11-21 15:30:45`.
+pub(super) fn timestamp(at: OffsetDateTime) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+    at.format(format).unwrap_or_else(|_| at.to_string())
+}
+
+/// One line of `llm_requests.log`, newline included. New fields may only be appended at the end.
+pub(super) fn request_line(
+    at: OffsetDateTime,
+    id: TaskId,
+    outcome: &Outcome,
+    metrics: &Metrics,
+) -> String {
+    let mut line = format!("[{}] task_id={id} status=", timestamp(at));
+    match outcome {
+        Outcome::Completed(_) => write!(
+            line,
+            "success prompt_tokens={} completion_tokens={} tokens_per_sec={:.2}",
+            metrics.prompt_tokens, metrics.completion_tokens, metrics.tokens_per_second
+        ),
+        Outcome::Failed(error) => write!(line, "error error_message={}", quoted(&error.message)),
+        Outcome::Cancelled => write!(line, "cancelled"),
+    }
+    .and_then(|()| {
+        writeln!(
+            line,
+            " queue_wait={:.2}s processing_time={:.2}s total_time={:.2}s",
+            metrics.queue_wait_time, metrics.processing_time, metrics.total_time
+        )
+    })
+    .expect("writing to a String can't fail");
+    line
+}
+
+/// One block of `errors.log`.
+pub(super) fn error_block(at: OffsetDateTime, id: TaskId, error: &TaskError) -> String {
+    let rule = "=".repeat(80);
+    let mut chain = String::new();
+    for (depth, cause) in error.chain.iter().enumerate() {
+        let lead = if depth == 0 { "  " } else { "  caused by: " };
+        writeln!(chain, "{lead}{}", one_line(cause)).expect("writing to a String can't fail");
+    }
+    if chain.is_empty() {
+        chain = format!("  {}\n", one_line(&error.message));
+    }
+    format!(
+        "{rule}\n[{}] ERROR - Task {id} failed\nError Type: {}\nError Message: {}\n\nTraceback:\n{chain}{rule}\n",
+        timestamp(at),
+        error.error_type,
+        one_line(&error.message)
+    )
+}
+
+/// `text` on one line: control characters and exotic line ends are escaped.
+pub(super) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => line.push_str("\\n"),
+            '\r' => line.push_str("\\r"),
+            '\t' => line.push_str("\\t"),
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => escape(c, &mut line),
+            c => line.push(c),
+        }
+    }
+    line
+}
+
+/// `text` as a JSON string, with `=` escaped as well.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '=' => escape('=', &mut quoted),
+            c => quoted.push_str(&one_line(c.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// JSON's `\uXXXX`; everything escaped here lies in the first plane.
+fn escape(character: char, into: &mut String) {
+    write!(into, "\\u{:04x}", u32::from(character)).expect("writing to a String can't fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{Completion, ErrorType, FinishReason, Timestamp, Usage};
+    use time::macros::datetime;
+
+    const AT: OffsetDateTime = datetime!(2025-11-21 15:30:45 UTC);
+
+    fn metrics(wait_ms: u64, run_ms: u64, usage: Usage) -> Metrics {
+        let at = Timestamp::from_millis;
+        Metrics::new(at(0), Some(at(wait_ms)), at(wait_ms + run_ms), usage)
+    }
+
+    #[test]
+    fn a_success_line_to_the_letter() {
+        let id = TaskId::new();
+        let usage = Usage { prompt_tokens: 50, completion_tokens: 200 };
+        let outcome = Outcome::Completed(Completion {
+            text: "…".into(),
+            finish_reason: FinishReason::Stop,
+            usage,
+        });
+        assert_eq!(
+            request_line(AT, id, &outcome, &metrics(2_300, 5_800, usage)),
+            format!(
+                "[2025-11-21 15:30:45] task_id={id} status=success prompt_tokens=50 completion_tokens=200 tokens_per_sec=34.48 queue_wait=2.30s processing_time=5.80s total_time=8.10s\n"
+            )
+        );
+    }
+
+    #[test]
+    fn an_error_line_to_the_letter() {
+        let id = TaskId::new();
+        let outcome = Outcome::Failed(TaskError::new(ErrorType::OutOfMemory, "CUDA out of memory"));
+        assert_eq!(
+            request_line(AT, id, &outcome, &metrics(500, 3_200, Usage::default())),
+            format!(
+                "[2025-11-21 15:30:45] task_id={id} status=error error_message=\"CUDA out of memory\" queue_wait=0.50s processing_time=3.20s total_time=3.70s\n"
+            )
+        );
+    }
+
+    #[test]
+    fn nothing_a_user_writes_forges_a_field_or_a_line() {
+        let evil =
+            "x\" status=success total_time=0.00s\n[2025-11-21 15:30:45] task_id=1\u{2028}\u{85}\\";
+        let error = TaskError::new(ErrorType::InvalidRequest, evil);
+        let outcome = Outcome::Failed(error.clone());
+        let line = request_line(AT, TaskId::new(), &outcome, &metrics(1, 1, Usage::default()));
+        assert_eq!(line.lines().count(), 1);
+        assert_eq!(line.matches("status=").count(), 1, "{line}");
+        assert_eq!(line.matches("total_time=").count(), 1, "{line}");
+        assert_eq!(line.matches("task_id=").count(), 1, "{line}");
+
+        let block = error_block(AT, TaskId::new(), &error);
+        assert_eq!(block.lines().count(), 8, "{block}");
+    }
+
+    #[test]
+    fn an_error_block_to_the_letter() {
+        let id = TaskId::new();
+        let mut error = TaskError::new(ErrorType::EngineError, "the engine failed: boom");
+        error.chain = vec!["the engine failed: boom".into(), "boom".into()];
+        let rule = "=".repeat(80);
+        assert_eq!(
+            error_block(AT, id, &error),
+            format!(
+                "{rule}\n[2025-11-21 15:30:45] ERROR - Task {id} failed\nError Type: engine_error\nError Message: the engine failed: boom\n\nTraceback:\n  the engine failed: boom\n  caused by: boom\n{rule}\n"
+            )
+        );
+    }
+}

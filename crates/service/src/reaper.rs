@@ -1,0 +1,70 @@
+//! Reaping: tasks whose worker fell silent go back to the queue. Every gateway and worker runs this
+//! loop, so that recovery needs no particular process to be alive.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{ErrorType, Metrics, Outcome, TaskError, Usage, WorkerId};
+use queue::{Broker, BrokerError, Claimant, Claimed, Reaped};
+use tokio_util::sync::CancellationToken;
+
+use crate::logs::{Ended, TaskLog};
+
+/// Reaps several times per lease until `shutdown`.
+pub async fn run(
+    broker: Arc<dyn Broker>,
+    log: TaskLog,
+    lease: Duration,
+    shutdown: CancellationToken,
+) {
+    let reaper = Claimant { worker: WorkerId::new(), models: Vec::new(), lease };
+    let mut beat = tokio::time::interval((lease / 4).min(Duration::from_secs(5)));
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = beat.tick() => {}
+        }
+        match broker.reap(&reaper).await {
+            Ok(reaped) => settle(&*broker, &log, reaped).await,
+            // The queue's absence is told by those who need it more urgently.
+            Err(error) => tracing::debug!(target: "service.reaper", "not reaped: {error}"),
+        }
+    }
+}
+
+/// Ends and logs what the reaping brought up.
+async fn settle(broker: &dyn Broker, log: &TaskLog, reaped: Reaped) {
+    for task_id in &reaped.requeued {
+        tracing::warn!(target: "service.reaper", %task_id, "its worker fell silent: back in the queue");
+    }
+    for task_id in reaped.cancelled {
+        if let Ok(Some(snapshot)) = broker.snapshot(task_id).await
+            && let (Some(outcome), Some(metrics)) = (&snapshot.outcome, snapshot.metrics())
+        {
+            log.ended(Ended { task_id, outcome, metrics });
+        }
+    }
+    for claimed in reaped.exhausted {
+        if let Err(error) = give_up(broker, log, &claimed).await {
+            // Our own lease on it runs out, and the next reaper tries again.
+            let task_id = claimed.task.id;
+            tracing::warn!(target: "service.reaper", %task_id, "not ended yet: {error}");
+        }
+    }
+}
+
+async fn give_up(broker: &dyn Broker, log: &TaskLog, claimed: &Claimed) -> Result<(), BrokerError> {
+    let outcome = Outcome::Failed(TaskError::new(
+        ErrorType::WorkerLost,
+        format!(
+            "{} workers in a row fell silent while running this task; it is not tried again",
+            claimed.failed_attempts
+        ),
+    ));
+    let finished_at = broker.finish(&claimed.lease, &outcome).await?;
+    let started = Some(claimed.started_at);
+    let metrics = Metrics::new(claimed.submitted_at, started, finished_at, Usage::default());
+    log.ended(Ended { task_id: claimed.task.id, outcome: &outcome, metrics });
+    Ok(())
+}

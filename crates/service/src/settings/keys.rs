@@ -1,0 +1,82 @@
+//! Every setting's name, default and meaning, in one table. `.env.example`, `docs/CONFIGURATION.md`
+//! and the parser are held to it by tests.
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its name in the environment and `.env`; in YAML the same in lower case.
+    pub name: &'static str,
+    /// What stands in when nothing is set; none means unset.
+    pub default: Option<&'static str>,
+    /// What it means, in one line.
+    pub help: &'static str,
+}
+
+const fn key(name: &'static str, default: Option<&'static str>, help: &'static str) -> Key {
+    Key { name, default, help }
+}
+
+/// All of them, in the order they are documented.
+pub const KEYS: &[Key] = &[
+    key(
+        "API_KEYS",
+        None,
+        "who may use the API: keys separated by commas, each at least 8 characters; `up` makes a fresh one when unset",
+    ),
+    key(
+        "MODEL_NAME",
+        Some("demo"),
+        "hub repository with optional :quant (Qwen/Qwen3-4B-GGUF:Q4_K_M), path to a .gguf file, or demo",
+    ),
+    key("MODEL_DEVICE", Some("auto"), "auto, cpu or cuda:N"),
+    key(
+        "QUANTIZATION",
+        None,
+        "none, 8bit or 4bit: which file of a hub repository to take when MODEL_NAME names none",
+    ),
+    key(
+        "REDIS_URL",
+        None,
+        "redis://[user:password@]host[:port][/db]; unset: `up` uses its embedded queue",
+    ),
+    key("REDIS_HOST", None, "the Redis host, instead of REDIS_URL"),
+    key("REDIS_PORT", Some("6379"), "the Redis port beside REDIS_HOST, 1 to 65535"),
+    key("HOST", Some("0.0.0.0"), "address that the gateway listens on"),
+    key("PORT", Some("8000"), "port that the gateway listens on, 0 to 65535 (0: any free one)"),
+    key(
+        "MAX_NEW_TOKENS",
+        Some("2048"),
+        "largest max_tokens that a client may ask for, 1 to 1000000",
+    ),
+    key("MAX_PROMPT_BYTES", Some("1048576"), "largest prompt in bytes, 1 to 67108864"),
+    key("TASK_TIME_LIMIT", Some("120"), "seconds that one attempt may compute, 1 to 86400"),
+    key("RESULT_TTL", Some("3600"), "seconds that an outcome is kept, 1 to 2592000"),
+    key(
+        "MAX_QUEUE_SIZE",
+        Some("10000"),
+        "tasks of a model that may wait before submits get 429, 1 to 10000000",
+    ),
+    key("MAX_BATCH_SIZE", Some("4"), "sequences that a worker runs at once, 1 to 256"),
+    key(
+        "LEASE_SECONDS",
+        Some("30"),
+        "seconds that a worker may be silent before its tasks go to another, 2 to 3600",
+    ),
+    key("MAX_ATTEMPTS", Some("3"), "failed attempts after which a task fails, 1 to 100"),
+    key(
+        "DRAIN_SECONDS",
+        Some("20"),
+        "seconds that a stopping worker goes on with what it has, 0 to 3600",
+    ),
+    key("LOG_DIR", Some("logs"), "where app.log, llm_requests.log and errors.log are written"),
+    key(
+        "LOG_LEVEL",
+        Some("info"),
+        "error, warn, info, debug or trace; or per part, as in info,worker=debug",
+    ),
+    key("LOG_FORMAT", Some("text"), "text or json, for app.log and the console"),
+    key("DATA_DIR", Some("data"), "where the embedded queue lives"),
+    key("HF_ENDPOINT", Some("https://huggingface.co"), "where models are downloaded from"),
+    key("HF_TOKEN", None, "access token for gated models"),
+    key("HF_HOME", None, "where downloaded models are kept; unset: ~/.cache/huggingface"),
+];

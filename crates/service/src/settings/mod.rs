@@ -1,0 +1,110 @@
+//! Settings: read once at start, checked as a whole, never changed after.
+//!
+//! `keys` names every setting, `layers` gathers their texts from the sources, `parse` turns a text
+//! into a value or a problem, and [`Settings`] is what the rest of the system sees.
+
+mod keys;
+mod layers;
+mod parse;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use protocol::ModelId;
+
+pub use keys::{KEYS, Key};
+pub use values::{Device, LogFormat, Quantization, QueueLocation, Secret, fresh_key};
+
+/// Everything an operator can set. See `docs/CONFIGURATION.md`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `API_KEYS`: who may use the API.
+    pub api_keys: Vec<Secret>,
+    /// `MODEL_NAME`: a hub repository with optional `:quant`, a path, or `demo`.
+    pub model_name: String,
+    /// `MODEL_DEVICE`.
+    pub model_device: Device,
+    /// `QUANTIZATION`: which file of a hub repository to take when `MODEL_NAME` names none.
+    pub quantization: Option<Quantization>,
+    /// `REDIS_URL`, or `REDIS_HOST` and `REDIS_PORT`; else the embedded queue in `DATA_DIR`.
+    pub queue: QueueLocation,
+    /// `HOST`: the address that the gateway listens on.
+    pub host: IpAddr,
+    /// `PORT`.
+    pub port: u16,
+    /// `MAX_NEW_TOKENS`: the largest `max_tokens` a client may ask for.
+    pub max_new_tokens: u32,
+    /// `MAX_PROMPT_BYTES`: the largest prompt, in bytes of UTF-8.
+    pub max_prompt_bytes: usize,
+    /// `TASK_TIME_LIMIT`: how long one attempt may compute.
+    pub task_time_limit: Duration,
+    /// `RESULT_TTL`: how long outcomes are kept.
+    pub result_ttl: Duration,
+    /// `MAX_QUEUE_SIZE`: how many tasks of a model may wait.
+    pub max_queue_size: u64,
+    /// `MAX_BATCH_SIZE`: how many sequences a worker runs at once.
+    pub max_batch_size: usize,
+    /// `LEASE_SECONDS`: how long a worker may be silent before its tasks go to another.
+    pub lease: Duration,
+    /// `MAX_ATTEMPTS`: after how many failed attempts a task fails.
+    pub max_attempts: u32,
+    /// `DRAIN_SECONDS`: how long a stopping worker goes on with what it has.
+    pub drain: Duration,
+    /// `LOG_DIR`.
+    pub log_dir: PathBuf,
+    /// `LOG_LEVEL`: a level, or a filter such as `info,worker=debug`.
+    pub log_level: String,
+    /// `LOG_FORMAT`.
+    pub log_format: LogFormat,
+    /// `DATA_DIR`: the embedded queue.
+    pub data_dir: PathBuf,
+    /// `HF_ENDPOINT`: where models are downloaded from.
+    pub hf_endpoint: String,
+    /// `HF_TOKEN`: for gated models.
+    pub hf_token: Option<Secret>,
+    /// `HF_HOME`: where downloads are kept; none is the hub's own default.
+    pub hf_home: Option<PathBuf>,
+}
+
+/// The settings can't be used. Says everything that is wrong, not just the first thing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the settings can't be used:\n{}", .problems.iter().map(|p| format!("  - {p}")).collect::<Vec<_>>().join("\n"))]
+pub struct SettingsError {
+    /// One line each: what, where from, what is allowed.
+    pub problems: Vec<String>,
+}
+
+impl Settings {
+    /// Reads the YAML file (`file`, else `QWEN_QUEUE_CONFIG`, else `qwen-queue.yaml` if it exists),
+    /// `.env` and the environment, the later winning.
+    ///
+    /// # Errors
+    /// With every problem found: an unreadable file, an unknown key, a value out of range.
+    pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
+        layers::gather(file, Path::new(".env"), std::env::vars_os())
+            .and_then(|layers| parse::settings(&layers))
+    }
+
+    /// The public name of the model that this process serves or submits to by default.
+    pub fn model_id(&self) -> ModelId {
+        ModelId::from_source(&self.model_name)
+    }
+
+    /// What is set but has no effect, one line each, to be logged as warnings.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let Some(quantization) = self.quantization
+            && !values::is_hub_repository_without_quant(&self.model_name)
+        {
+            warnings.push(format!(
+                "QUANTIZATION={quantization} has no effect: MODEL_NAME={} already says which weights to load",
+                self.model_name
+            ));
+        }
+        warnings
+    }
+}

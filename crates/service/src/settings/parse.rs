@@ -1,0 +1,169 @@
+//! From texts to [`Settings`]: every value is checked, every problem is noted.
+
+use std::collections::HashSet;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use super::keys::KEYS;
+use super::layers::Layers;
+use super::values::{QueueLocation, Secret};
+use super::{Settings, SettingsError};
+
+/// Shorter keys are guessed too easily.
+const MIN_KEY_LENGTH: usize = 8;
+
+/// Checks everything, then answers with the settings or with all problems.
+pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
+    let mut p = Parser { layers, problems: Vec::new() };
+    let settings = Settings {
+        api_keys: p.api_keys(),
+        model_name: p.text("MODEL_NAME"),
+        model_device: p.choice("MODEL_DEVICE").unwrap_or(super::Device::Auto),
+        quantization: p.choice("QUANTIZATION"),
+        queue: p.queue(),
+        host: p.choice("HOST").unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()),
+        port: p.number("PORT", 0, 65_535),
+        max_new_tokens: p.number("MAX_NEW_TOKENS", 1, 1_000_000),
+        max_prompt_bytes: p.number("MAX_PROMPT_BYTES", 1, 64 << 20),
+        task_time_limit: p.seconds("TASK_TIME_LIMIT", 1, 86_400),
+        result_ttl: p.seconds("RESULT_TTL", 1, 30 * 86_400),
+        max_queue_size: p.number("MAX_QUEUE_SIZE", 1, 10_000_000),
+        max_batch_size: p.number("MAX_BATCH_SIZE", 1, 256),
+        lease: p.seconds("LEASE_SECONDS", 2, 3_600),
+        max_attempts: p.number("MAX_ATTEMPTS", 1, 100),
+        drain: p.seconds("DRAIN_SECONDS", 0, 3_600),
+        log_dir: p.text("LOG_DIR").into(),
+        log_level: p.log_level(),
+        log_format: p.choice("LOG_FORMAT").unwrap_or(super::LogFormat::Text),
+        data_dir: p.text("DATA_DIR").into(),
+        hf_endpoint: p.url("HF_ENDPOINT", &["https://", "http://"]),
+        hf_token: p.get("HF_TOKEN").map(Secret::new),
+        hf_home: p.get("HF_HOME").map(PathBuf::from),
+    };
+    if p.problems.is_empty() { Ok(settings) } else { Err(SettingsError { problems: p.problems }) }
+}
+
+struct Parser<'a> {
+    layers: &'a Layers,
+    problems: Vec<String>,
+}
+
+impl<'a> Parser<'a> {
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.layers.0.get(name).map(String::as_str)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.get(name).unwrap_or_default().to_owned()
+    }
+
+    /// Notes that `name` is not what its help line allows.
+    fn refuse(&mut self, name: &str, given: &str) {
+        let help = KEYS.iter().find(|key| key.name == name).map_or("", |key| key.help);
+        self.problems.push(format!("{name}='{}' is not allowed: {help}", given.escape_debug()));
+    }
+
+    fn choice<T: FromStr>(&mut self, name: &str) -> Option<T> {
+        let given = self.get(name)?;
+        let value = given.parse().ok();
+        if value.is_none() {
+            self.refuse(name, given);
+        }
+        value
+    }
+
+    fn number<T>(&mut self, name: &str, min: T, max: T) -> T
+    where
+        T: FromStr + PartialOrd + Copy + Display,
+    {
+        let given = self.get(name).unwrap_or_default();
+        match given.parse::<T>() {
+            Ok(number) if (min..=max).contains(&number) => number,
+            _ => {
+                self.refuse(name, given);
+                min
+            }
+        }
+    }
+
+    fn seconds(&mut self, name: &str, min: u64, max: u64) -> Duration {
+        Duration::from_secs(self.number(name, min, max))
+    }
+
+    fn api_keys(&mut self) -> Vec<Secret> {
+        let mut seen = HashSet::new();
+        let mut keys = Vec::new();
+        let given = self.get("API_KEYS").unwrap_or_default();
+        for (position, key) in given.split(',').map(str::trim).enumerate() {
+            let nth = position + 1;
+            if key.is_empty() {
+                continue;
+            } else if key.len() < MIN_KEY_LENGTH {
+                self.problems.push(format!(
+                    "API_KEYS: key {nth} has {} characters, at least {MIN_KEY_LENGTH} are needed",
+                    key.len()
+                ));
+            } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+                self.problems.push(format!(
+                    "API_KEYS: key {nth} has a character that can't stand in an HTTP header: \
+                     use printable ASCII without spaces"
+                ));
+            } else if seen.insert(key) {
+                keys.push(Secret::new(key));
+            }
+        }
+        keys
+    }
+
+    fn url(&mut self, name: &str, schemes: &[&str]) -> String {
+        let given = self.text(name);
+        let rest = schemes.iter().find_map(|scheme| given.strip_prefix(scheme));
+        if rest.is_none_or(str::is_empty) {
+            // The rest may hold a password: show the scheme only.
+            let scheme = given.split_once("://").map_or("no scheme", |(scheme, _)| scheme);
+            self.problems.push(format!(
+                "{name} has {}, allowed is {}…",
+                scheme.escape_debug(),
+                schemes.join("… or ")
+            ));
+        }
+        given
+    }
+
+    fn queue(&mut self) -> QueueLocation {
+        let port: u16 = self.number("REDIS_PORT", 1, 65_535);
+        let host = self.get("REDIS_HOST");
+        if self.get("REDIS_URL").is_some() {
+            let url = self.url("REDIS_URL", &["redis://", "redis+unix://", "unix://"]);
+            return QueueLocation::Redis(Secret::new(url));
+        }
+        match host {
+            Some(host) if host.contains(['/', '@', ' ']) => {
+                self.problems.push(format!(
+                    "REDIS_HOST='{}' is no host name: put addresses with more parts into REDIS_URL",
+                    host.escape_debug()
+                ));
+                QueueLocation::Embedded(PathBuf::new())
+            }
+            Some(host) => QueueLocation::Redis(Secret::new(format!("redis://{host}:{port}"))),
+            None => QueueLocation::Embedded(self.text("DATA_DIR").into()),
+        }
+    }
+
+    fn log_level(&mut self) -> String {
+        let given = self.text("LOG_LEVEL").to_ascii_lowercase();
+        let levels = ["error", "warn", "info", "debug", "trace", "off"];
+        let plain = given.split(',').all(|part| {
+            let level = part.rsplit('=').next().unwrap_or_default().trim();
+            levels.contains(&level) || level == "warning"
+        });
+        if !plain || EnvFilter::try_new(&given).is_err() {
+            self.refuse("LOG_LEVEL", &given);
+        }
+        given.replace("warning", "warn")
+    }
+}

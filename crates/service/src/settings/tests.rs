@@ -1,0 +1,129 @@
+//! Settings from real files and given environments.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::*;
+
+/// Loads with `yaml`, `.env` and environment as given.
+fn load(yaml: &str, dotenv: &str, environment: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("settings.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    let env_file = dir.path().join(".env");
+    std::fs::write(&env_file, dotenv).unwrap();
+    let pairs = environment.iter().map(|(k, v)| (OsString::from(k), OsString::from(v)));
+    layers::gather(Some(&file), &env_file, pairs).and_then(|layers| parse::settings(&layers))
+}
+
+fn problems(result: Result<Settings, SettingsError>) -> Vec<String> {
+    result.expect_err("should have been refused").problems
+}
+
+#[test]
+fn the_defaults_are_those_of_the_contract() {
+    let settings = load("", "", &[]).unwrap();
+    assert_eq!(settings.host.to_string(), "0.0.0.0");
+    assert_eq!(settings.port, 8000);
+    assert_eq!(settings.task_time_limit.as_secs(), 120);
+    assert_eq!(settings.result_ttl.as_secs(), 3600);
+    assert_eq!(settings.lease.as_secs(), 30);
+    assert_eq!(settings.max_attempts, 3);
+    assert_eq!(settings.model_id().as_str(), "demo");
+    assert_eq!(settings.queue, QueueLocation::Embedded("data".into()));
+}
+
+#[test]
+fn the_environment_beats_dotenv_beats_yaml_beats_defaults() {
+    let yaml = "port: 1\nmax_attempts: 7\ntask_time_limit: 5\n";
+    let settings =
+        load(yaml, "PORT=2\nMAX_ATTEMPTS=8\n", &[("PORT", "3"), ("LOG_DIR", "")]).unwrap();
+    assert_eq!(settings.port, 3);
+    assert_eq!(settings.max_attempts, 8);
+    assert_eq!(settings.task_time_limit.as_secs(), 5);
+    assert_eq!(settings.log_dir, Path::new("logs"), "an empty variable is none");
+}
+
+#[test]
+fn keys_come_as_text_or_as_a_list_and_are_never_shown() {
+    let settings = load("api_keys: [first-key, second-key]", "", &[]).unwrap();
+    assert_eq!(settings.api_keys.len(), 2);
+    let settings = load("", "API_KEYS='first-key, second-key,first-key'", &[]).unwrap();
+    assert_eq!(settings.api_keys.len(), 2);
+    assert_eq!(settings.api_keys[1].reveal(), "second-key");
+    assert!(!format!("{settings:?}").contains("second-key"));
+}
+
+#[test]
+fn every_problem_is_listed_at_once() {
+    let found = problems(load(
+        "",
+        "",
+        &[
+            ("PORT", "70000"),
+            ("TASK_TIME_LIMIT", "soon"),
+            ("MODEL_DEVICE", "tpu"),
+            ("QUANTIZATION", "3bit"),
+            ("API_KEYS", "short,has space in it"),
+            ("LOG_LEVEL", "loud"),
+            ("REDIS_URL", "http://redis:secret@x"),
+            ("HOST", "example.org"),
+        ],
+    ));
+    let all = found.join("\n");
+    for name in ["PORT", "TASK_TIME_LIMIT", "MODEL_DEVICE", "QUANTIZATION", "LOG_LEVEL", "HOST"] {
+        assert!(all.contains(name), "{name} is missing from:\n{all}");
+    }
+    assert_eq!(found.iter().filter(|p| p.starts_with("API_KEYS")).count(), 2, "{all}");
+    assert!(!all.contains("secret") && !all.contains("has space"), "a secret is shown:\n{all}");
+    assert_eq!(found.len(), 9, "{all}");
+}
+
+#[test]
+fn an_unknown_key_in_the_file_is_refused_by_name() {
+    let found = problems(load("port: 1\nprot: 2\n", "", &[]));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("'prot'") && found[0].contains("port"), "{}", found[0]);
+}
+
+#[test]
+fn unreadable_sources_are_named() {
+    let pairs = std::iter::empty();
+    let missing = layers::gather(Some(Path::new("/none/x.yaml")), Path::new("/none/.env"), pairs);
+    assert!(missing.unwrap_err().problems[0].contains("/none/x.yaml"));
+    assert!(problems(load("port: [", "", &[]))[0].contains("not valid YAML"));
+    assert!(problems(load("port: {a: 1}", "", &[]))[0].contains("PORT"));
+    let found = problems(load("", "API_KEYS=\"secret-key", &[]));
+    assert!(found[0].contains(".env") && !found[0].contains("secret"), "{}", found[0]);
+}
+
+#[test]
+fn redis_is_named_by_url_or_by_host() {
+    let by_host = load("", "", &[("REDIS_HOST", "cache"), ("REDIS_PORT", "7000")]).unwrap();
+    assert_eq!(by_host.queue, QueueLocation::Redis(Secret::new("redis://cache:7000")));
+    let by_url = load("", "REDIS_URL=redis://a/1", &[("REDIS_HOST", "b")]).unwrap();
+    assert_eq!(by_url.queue, QueueLocation::Redis(Secret::new("redis://a/1")));
+}
+
+#[test]
+fn a_quantization_without_effect_is_told() {
+    let quiet = load("", "", &[("MODEL_NAME", "Qwen/Qwen3-4B-GGUF"), ("QUANTIZATION", "4bit")]);
+    assert!(quiet.unwrap().warnings().is_empty());
+    let told = load("", "", &[("MODEL_NAME", "demo"), ("QUANTIZATION", "4bit")]);
+    assert_eq!(told.unwrap().warnings().len(), 1);
+}
+
+#[test]
+fn the_example_and_the_docs_name_every_key() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let example = std::fs::read_to_string(root.join(".env.example")).unwrap();
+    let docs = std::fs::read_to_string(root.join("docs/CONFIGURATION.md")).unwrap();
+    for key in KEYS {
+        assert!(example.contains(&format!("{}=", key.name)), "{} not in .env.example", key.name);
+        let row = docs.lines().find(|line| line.starts_with(&format!("| `{}` ", key.name)));
+        let row = row.unwrap_or_else(|| panic!("{} has no row in CONFIGURATION.md", key.name));
+        let default = key.default.map_or("unset".into(), |text| format!("`{text}`"));
+        assert!(row.contains(&default), "{}: the documented default differs: {row}", key.name);
+        assert!(row.contains(key.help), "{}: the documented meaning differs: {row}", key.name);
+    }
+}

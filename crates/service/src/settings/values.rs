@@ -1,0 +1,140 @@
+//! The kinds of value that settings have.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Text that must not be seen: its `Debug` and `Display` show nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for the one place that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Where the model computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// CUDA if this build and machine have it, else CPU.
+    Auto,
+    /// The processor.
+    Cpu,
+    /// The N-th CUDA device.
+    Cuda(usize),
+}
+
+impl FromStr for Device {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.to_ascii_lowercase().as_str() {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            other => {
+                let ordinal = other.strip_prefix("cuda:").ok_or(())?;
+                ordinal.parse().map(Self::Cuda).map_err(drop)
+            }
+        }
+    }
+}
+
+/// How finely weights are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantization {
+    /// 16-bit floats.
+    None,
+    /// Q8_0.
+    EightBit,
+    /// Q4_K_M.
+    FourBit,
+}
+
+impl Quantization {
+    /// The GGUF file type that a hub repository names it by.
+    pub const fn gguf_quant(self) -> &'static str {
+        match self {
+            Self::None => "F16",
+            Self::EightBit => "Q8_0",
+            Self::FourBit => "Q4_K_M",
+        }
+    }
+}
+
+impl FromStr for Quantization {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.to_ascii_lowercase().as_str() {
+            "none" => Ok(Self::None),
+            "8bit" => Ok(Self::EightBit),
+            "4bit" => Ok(Self::FourBit),
+            _ => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for Quantization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::EightBit => "8bit",
+            Self::FourBit => "4bit",
+        })
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.to_ascii_lowercase().as_str() {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(()),
+        }
+    }
+}
+
+/// Where tasks wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueueLocation {
+    /// A Redis server that several processes share.
+    Redis(Secret),
+    /// SQLite in this folder, for one process.
+    Embedded(PathBuf),
+}
+
+/// Whether `model_name` is `owner/name` without `:quant`.
+pub(super) fn is_hub_repository_without_quant(model_name: &str) -> bool {
+    let is_path = model_name.ends_with(".gguf") || model_name.starts_with(['/', '.', '~']);
+    model_name.contains('/') && !is_path && !model_name.contains(':')
+}
+
+/// An API key for one run, of 122 random bits.
+pub fn fresh_key() -> String {
+    format!("qq-{}", uuid::Uuid::new_v4().simple())
+}

@@ -1,0 +1,257 @@
+//! One claimed task, from its start to its outcome.
+
+use std::time::{Duration, Instant};
+
+use engine::api::{Finished, GenerateError, Progress, StopReason};
+use engine::{CancelHandle, Generation};
+use protocol::{Metrics, Outcome, TaskError};
+use queue::{BrokerError, Claimed, Release};
+use service::logs::Ended;
+use service::shutdown::CancellationToken;
+
+use crate::lease::KeptLease;
+use crate::{Worker, pull, translate};
+
+/// How often generated text is handed on to readers.
+const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+/// How much longer than the time limit the engine may take to notice it. Past that it hangs, and the
+/// task is ended without it.
+const STALL_GRACE: Duration = Duration::from_secs(5);
+/// First and longest pause between tries to record an outcome while the queue is away.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
+
+/// What an attempt's end means for the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The task has its outcome, is back in the queue, or belongs to somebody else.
+    Settled,
+    /// The engine is gone.
+    EngineStopped,
+}
+
+/// What shall become of the task.
+enum Verdict {
+    /// This is its end.
+    Finish(Outcome),
+    /// It goes back to the queue.
+    Release(Release),
+    /// It belongs to somebody else by now.
+    Nothing,
+}
+
+/// Runs `claimed` until it ends, its owner cancels it, its lease is lost, or `abandon` gives it back.
+pub(crate) async fn run(worker: &Worker, claimed: Claimed, abandon: CancellationToken) -> End {
+    pull::log_claimed(&claimed);
+    let began = Instant::now();
+    let entered = worker.running.enter(claimed.task.id);
+    let kept = KeptLease::keep(
+        worker.broker.clone(),
+        claimed.lease,
+        worker.options.lease,
+        entered.cancel.clone(),
+    );
+    let deadline = began + Duration::from_secs(claimed.task.time_limit_s.into());
+    let request = translate::request(&claimed.task, deadline);
+    // Rendering and tokenizing a long prompt takes a while: not on the threads that renew leases.
+    let engine = worker.engine.clone();
+    let submitted = tokio::task::spawn_blocking(move || engine.submit(request)).await;
+
+    let (verdict, end) = match submitted {
+        Ok(Ok(generation)) => {
+            let signals = Signals { cancel: &entered.cancel, lost: &kept.lost, abandon: &abandon };
+            follow(worker, &claimed, generation, deadline, signals).await
+        }
+        Ok(Err(error)) => failed(&claimed, &error),
+        Err(panic) => failed(&claimed, &GenerateError::Compute(panic.to_string())),
+    };
+    settle(worker, &claimed, verdict, &kept.lost, &abandon).await;
+    end
+}
+
+/// What may stop a generation from outside.
+#[derive(Clone, Copy)]
+struct Signals<'a> {
+    /// Its owner.
+    cancel: &'a CancellationToken,
+    /// Another worker has the task.
+    lost: &'a CancellationToken,
+    /// This worker stops.
+    abandon: &'a CancellationToken,
+}
+
+/// Follows a generation to its end, handing its text on.
+async fn follow(
+    worker: &Worker,
+    claimed: &Claimed,
+    mut generation: Generation,
+    deadline: Instant,
+    signals: Signals<'_>,
+) -> (Verdict, End) {
+    let stop: CancelHandle = generation.cancel_handle();
+    let mut answer = Answer::default();
+    let mut publish = tokio::time::interval(PUBLISH_EVERY);
+    publish.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let stalled = tokio::time::sleep_until((deadline + STALL_GRACE).into());
+    tokio::pin!(stalled);
+    let mut cancelled = false;
+
+    let progress = loop {
+        tokio::select! {
+            progress = generation.next() => match progress {
+                Some(Progress::Text(text)) => answer.push(text),
+                Some(end) => break end,
+                None => break Progress::Failed(GenerateError::Stopped),
+            },
+            _ = publish.tick(), if answer.has_news() => {
+                // A cancel that the wake-up missed comes with the reply.
+                if hand_on(worker, claimed, &mut answer).await {
+                    signals.cancel.cancel();
+                }
+            }
+            () = signals.cancel.cancelled(), if !cancelled => {
+                cancelled = true;
+                stop.cancel();
+            }
+            () = signals.lost.cancelled() => return (Verdict::Nothing, End::Settled),
+            () = signals.abandon.cancelled() => {
+                return (Verdict::Release(Release::Unused), End::Settled);
+            }
+            () = &mut stalled => {
+                tracing::error!(
+                    target: "worker.attempt", task_id = %claimed.task.id,
+                    "the engine does not react: ending the task without it"
+                );
+                let error = translate::out_of_time(&claimed.task, 0);
+                return (Verdict::Finish(Outcome::Failed(error)), End::Settled);
+            }
+        }
+    };
+    match progress {
+        Progress::Failed(error) => failed(claimed, &error),
+        Progress::Finished(finished) => {
+            if answer.has_news() {
+                hand_on(worker, claimed, &mut answer).await;
+            }
+            (finished_verdict(claimed, answer.text, &finished), End::Settled)
+        }
+        Progress::Text(_) => unreachable!("text does not end the loop"),
+    }
+}
+
+/// The generated text, and how much of it readers have yet to see.
+#[derive(Default)]
+struct Answer {
+    text: String,
+    published: usize,
+}
+
+impl Answer {
+    fn push(&mut self, text: String) {
+        self.text.push_str(&text);
+    }
+
+    fn has_news(&self) -> bool {
+        self.published < self.text.len()
+    }
+
+    /// What readers have yet to see; they have seen it after this.
+    fn take_news(&mut self) -> String {
+        let news = self.text[self.published..].to_owned();
+        self.published = self.text.len();
+        news
+    }
+}
+
+/// Publishes what is new. Answers whether the owner wants the task stopped.
+async fn hand_on(worker: &Worker, claimed: &Claimed, answer: &mut Answer) -> bool {
+    let before = answer.published;
+    match worker.broker.publish(&claimed.lease, &[answer.take_news()]).await {
+        Ok(state) => state.cancel_requested,
+        Err(error) => {
+            // Readers get it with the next chunk; a lost lease is the renewals' to notice.
+            answer.published = before;
+            tracing::debug!(target: "worker.attempt", task_id = %claimed.task.id, "not published: {error}");
+            false
+        }
+    }
+}
+
+fn finished_verdict(claimed: &Claimed, text: String, finished: &Finished) -> Verdict {
+    let outcome = match translate::completion(text, finished) {
+        Some(completion) => Outcome::Completed(completion),
+        None if finished.reason == StopReason::Cancelled => Outcome::Cancelled,
+        None => Outcome::Failed(translate::out_of_time(&claimed.task, finished.completion_tokens)),
+    };
+    Verdict::Finish(outcome)
+}
+
+/// A failure goes back to the queue if another attempt may end better.
+fn failed(claimed: &Claimed, error: &GenerateError) -> (Verdict, End) {
+    if *error == GenerateError::Stopped {
+        return (Verdict::Release(Release::Unused), End::EngineStopped);
+    }
+    let failure: TaskError = translate::failure(error);
+    let verdict = if failure.error_type.is_transient() && claimed.may_retry() {
+        Verdict::Release(Release::Failed { reason: failure.message })
+    } else {
+        Verdict::Finish(Outcome::Failed(failure))
+    };
+    (verdict, End::Settled)
+}
+
+/// Carries the verdict out, however long the queue is away, unless the worker has to go.
+async fn settle(
+    worker: &Worker,
+    claimed: &Claimed,
+    verdict: Verdict,
+    lost: &CancellationToken,
+    abandon: &CancellationToken,
+) {
+    let task_id = claimed.task.id;
+    let mut backoff = BACKOFF.0;
+    loop {
+        let result = match &verdict {
+            Verdict::Nothing => return log_lost(claimed),
+            Verdict::Release(release) => worker.broker.release(&claimed.lease, release).await,
+            Verdict::Finish(outcome) => match worker.broker.finish(&claimed.lease, outcome).await {
+                Ok(at) => {
+                    let started = Some(claimed.started_at);
+                    let metrics = Metrics::new(claimed.submitted_at, started, at, outcome.usage());
+                    worker.log.ended(Ended { task_id, outcome, metrics });
+                    tracing::info!(
+                        target: "worker.attempt", %task_id,
+                        "{} in {:.2} s", outcome.state(), metrics.processing_time
+                    );
+                    return;
+                }
+                Err(error) => Err(error),
+            },
+        };
+        match result {
+            Ok(()) => {
+                tracing::info!(target: "worker.attempt", %task_id, "given back to the queue");
+                return;
+            }
+            Err(BrokerError::LeaseLost { .. }) => return log_lost(claimed),
+            Err(error) => {
+                if backoff == BACKOFF.0 {
+                    tracing::warn!(target: "worker.attempt", %task_id, "not recorded yet, will keep trying: {error}");
+                }
+            }
+        }
+        let leaving = abandon.is_cancelled();
+        tokio::select! {
+            () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(BACKOFF.1),
+            () = lost.cancelled() => return log_lost(claimed),
+            () = abandon.cancelled(), if !leaving => {}
+        }
+    }
+}
+
+fn log_lost(claimed: &Claimed) {
+    tracing::warn!(
+        target: "worker.attempt", task_id = %claimed.task.id,
+        "attempt {} ends unrecorded: its lease was lost, another attempt has the task",
+        claimed.lease.attempt
+    );
+}

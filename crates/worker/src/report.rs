@@ -1,0 +1,66 @@
+//! Tells the registry what this worker is and does, every few seconds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{Timestamp, WorkerReport, WorkerStatus};
+use service::shutdown::CancellationToken;
+
+use crate::Worker;
+
+/// Time between reports.
+const BEAT: Duration = Duration::from_secs(2);
+/// A worker that missed this many beats is taken for gone.
+const MISSED_BEATS: u32 = 5;
+
+/// Reports until aborted; at once when `shutdown` turns the worker to draining.
+pub(crate) async fn run(worker: Arc<Worker>, shutdown: CancellationToken) {
+    let started_at = Timestamp::now();
+    loop {
+        let report = report(&worker, started_at);
+        if let Err(error) = worker.broker.report_worker(&report, BEAT * MISSED_BEATS).await {
+            tracing::debug!(target: "worker.report", "not reported: {error}");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(BEAT) => {}
+            () = shutdown.cancelled(), if !worker.running.is_draining() => worker.running.start_draining(),
+        }
+    }
+}
+
+/// Leaves the registry.
+pub(crate) async fn say_goodbye(worker: &Worker) {
+    if let Err(error) = worker.broker.forget_worker(worker.id).await {
+        tracing::debug!(target: "worker.report", "left without goodbye: {error}");
+    }
+}
+
+fn report(worker: &Worker, started_at: Timestamp) -> WorkerReport {
+    let info = worker.engine.info();
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    WorkerReport {
+        id: worker.id,
+        host: hostname(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        model: worker.options.model.clone(),
+        quantization: info.quantization.clone(),
+        device: info.device.clone(),
+        status: if worker.running.is_draining() {
+            WorkerStatus::Draining
+        } else {
+            WorkerStatus::Ready
+        },
+        running: count(worker.running.count()),
+        capacity: count(info.max_batch),
+        finished: worker.running.finished(),
+        started_at,
+    }
+}
+
+/// This machine's name, as the kernel tells it.
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .unwrap_or_else(|_| "unknown".into())
+}

@@ -1,0 +1,105 @@
+//! The queue's words into the engine's, and back. Pure.
+
+use std::time::Instant;
+
+use engine::api::{Finished, GenerateError, Input, Message, Request, Sampling, StopReason};
+use protocol::{Completion, ErrorType, FinishReason, Prompt, Task, TaskError, Usage};
+
+/// What the engine shall do for `task` until `deadline`.
+pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
+    let input = match &task.prompt {
+        Prompt::Raw(text) => Input::Text(text.clone()),
+        Prompt::Chat(messages) => Input::Chat(
+            messages
+                .iter()
+                .map(|m| Message { role: m.role.as_str().into(), content: m.content.clone() })
+                .collect(),
+        ),
+    };
+    let params = &task.params;
+    Request {
+        input,
+        sampling: Sampling {
+            temperature: params.temperature,
+            top_p: params.top_p,
+            top_k: params.top_k.map(|k| k as usize),
+            seed: params.seed,
+        },
+        max_tokens: params.max_tokens as usize,
+        stop: params.stop.clone(),
+        deadline: Some(deadline),
+    }
+}
+
+/// How a generation that ran to an end answers its task; none when it was stopped from outside.
+pub(crate) fn completion(text: String, finished: &Finished) -> Option<Completion> {
+    let finish_reason = match finished.reason {
+        StopReason::EndOfTurn | StopReason::StopString => FinishReason::Stop,
+        StopReason::Length => FinishReason::Length,
+        StopReason::Cancelled | StopReason::Deadline => return None,
+    };
+    let count = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
+    let usage = Usage {
+        prompt_tokens: count(finished.prompt_tokens),
+        completion_tokens: count(finished.completion_tokens),
+    };
+    Some(Completion { text, finish_reason, usage })
+}
+
+/// What a task's owner is told of the engine's refusal or failure.
+pub(crate) fn failure(error: &GenerateError) -> TaskError {
+    let error_type = match error {
+        GenerateError::ContextLengthExceeded { .. } => ErrorType::ContextLengthExceeded,
+        GenerateError::InvalidRequest(_) => ErrorType::InvalidRequest,
+        GenerateError::OutOfMemory(_) => ErrorType::OutOfMemory,
+        GenerateError::Compute(_) | GenerateError::Stopped => ErrorType::EngineError,
+    };
+    TaskError::new(error_type, error.to_string()).caused_by(error)
+}
+
+/// What a task's owner is told when its time was up.
+pub(crate) fn out_of_time(task: &Task, completion_tokens: usize) -> TaskError {
+    TaskError::new(
+        ErrorType::TimeLimitExceeded,
+        format!(
+            "the time limit of {} s ran out after {completion_tokens} tokens: ask for fewer tokens, or have \
+             the operator raise TASK_TIME_LIMIT",
+            task.time_limit_s
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_was_stopped_from_outside_completes_nothing() {
+        let finished = |reason| Finished {
+            reason,
+            prompt_tokens: 3,
+            completion_tokens: 2,
+            prefill: Duration::ZERO,
+            decode: Duration::ZERO,
+        };
+        assert!(completion("x".into(), &finished(StopReason::Cancelled)).is_none());
+        assert!(completion("x".into(), &finished(StopReason::Deadline)).is_none());
+        let done = completion("x".into(), &finished(StopReason::Length)).unwrap();
+        assert_eq!(done.finish_reason, FinishReason::Length);
+        assert_eq!(done.usage.completion_tokens, 2);
+    }
+
+    #[test]
+    fn only_what_may_pass_is_transient() {
+        let transient = |error: GenerateError| failure(&error).error_type.is_transient();
+        assert!(transient(GenerateError::OutOfMemory("kv".into())));
+        assert!(transient(GenerateError::Compute("boom".into())));
+        assert!(!transient(GenerateError::InvalidRequest("empty".into())));
+        assert!(!transient(GenerateError::ContextLengthExceeded {
+            prompt_tokens: 9,
+            context_length: 8
+        }));
+    }
+}

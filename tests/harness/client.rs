@@ -1,0 +1,131 @@
+//! A client as anybody would write one.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use ureq::Agent;
+
+use crate::process::{KEY, Process};
+use crate::wait_for;
+
+/// An answer: its status, its body, its `Retry-After` in seconds.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The JSON body; null when there is none.
+    pub body: Value,
+    /// `Retry-After`, if it was sent.
+    pub retry_after: Option<u32>,
+}
+
+/// Talks to one gateway.
+pub struct Client {
+    agent: Agent,
+    base: String,
+}
+
+impl Client {
+    /// A client of the gateway on `port`.
+    pub fn new(port: u16) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(20)))
+            .build();
+        Self { agent: config.into(), base: format!("http://127.0.0.1:{port}") }
+    }
+
+    /// The port it talks to.
+    ///
+    /// # Panics
+    /// Never: the address was made from one.
+    pub fn port(&self) -> u16 {
+        self.base.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+    }
+
+    /// Waits until the gateway answers and, with `model`, until a worker has loaded its model.
+    ///
+    /// # Panics
+    /// When `process` dies, or a minute passes.
+    pub fn wait_until_healthy(&self, process: &mut Process, model: bool) {
+        wait_for("a healthy gateway", Duration::from_secs(60), || {
+            assert!(process.is_alive(), "it died and said:\n{}", process.output());
+            let health = self.agent.get(format!("{}/health", self.base)).call().ok()?;
+            let body: Value = health.into_body().read_json().ok()?;
+            let loaded = !model || body["model_loaded"] == true;
+            (body["status"] == "healthy" && loaded).then_some(())
+        });
+    }
+
+    /// `GET path`.
+    ///
+    /// # Panics
+    /// When there is no answer at all.
+    pub fn get(&self, path: &str) -> Answer {
+        let request = self.agent.get(format!("{}{path}", self.base)).header("X-API-Key", KEY);
+        answer(request.call().expect("an answer"))
+    }
+
+    /// `POST path` with a JSON body.
+    ///
+    /// # Panics
+    /// When there is no answer at all.
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        let request = self.agent.post(format!("{}{path}", self.base)).header("X-API-Key", KEY);
+        answer(request.send_json(body).expect("an answer"))
+    }
+
+    /// Submits a body for `POST /generate` and gives the task's id.
+    ///
+    /// # Panics
+    /// When it is not accepted with 202.
+    pub fn submit(&self, body: &Value) -> String {
+        let answer = self.post("/generate", body);
+        assert_eq!(answer.status, 202, "{answer:?}");
+        assert_eq!(answer.body["status"], "queued", "{answer:?}");
+        answer.body["task_id"].as_str().expect("a task_id").to_owned()
+    }
+
+    /// Submits a prompt with greedy sampling.
+    pub fn ask(&self, prompt: &str) -> String {
+        self.submit(&json!({"prompt": prompt, "temperature": 0.0, "max_tokens": 100}))
+    }
+
+    /// Polls `/result` until the task has ended, at most `limit`.
+    ///
+    /// # Panics
+    /// When the time is up.
+    pub fn wait_for_result(&self, task_id: &str, limit: Duration) -> Answer {
+        wait_for(&format!("the result of {task_id}"), limit, || {
+            let answer = self.get(&format!("/result/{task_id}"));
+            (answer.status != 202).then_some(answer)
+        })
+    }
+
+    /// A task's status.
+    ///
+    /// # Panics
+    /// When the gateway does not tell it.
+    pub fn status(&self, task_id: &str) -> String {
+        let answer = self.get(&format!("/status/{task_id}"));
+        answer.body["status"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
+    }
+
+    /// Waits until a task is in `state`.
+    ///
+    /// # Panics
+    /// When 20 seconds pass.
+    pub fn wait_for_state(&self, task_id: &str, state: &str) {
+        wait_for(&format!("{task_id} to be {state}"), Duration::from_secs(20), || {
+            (self.status(task_id) == state).then_some(())
+        });
+    }
+}
+
+fn answer(response: ureq::http::Response<ureq::Body>) -> Answer {
+    let header = response.headers().get("retry-after");
+    let retry_after = header.and_then(|value| value.to_str().ok()).and_then(|s| s.parse().ok());
+    let status = response.status().as_u16();
+    let body = response.into_body().read_json().unwrap_or(Value::Null);
+    Answer { status, body, retry_after }
+}

@@ -1,0 +1,134 @@
+//! Our binaries as processes.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::wait_for;
+
+/// The key that all tests use.
+pub const KEY: &str = "test-key-0123456789";
+
+/// Where a binary of this workspace was built, beside the test that runs now.
+///
+/// # Panics
+/// When it was not built: run `scripts/test`.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows where it is");
+    let path = test.parent().and_then(Path::parent).expect("target/<profile>/deps").join(name);
+    assert!(path.exists(), "{} is missing: run scripts/test, which builds it", path.display());
+    path
+}
+
+/// A folder for one process: its logs, data and output.
+pub struct Home(TempDir);
+
+impl Home {
+    /// A fresh one, gone with this value.
+    #[allow(clippy::new_without_default, clippy::missing_panics_doc)]
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// The text of a file in it; empty if there is none.
+    pub fn read(&self, file: &str) -> String {
+        std::fs::read_to_string(self.path().join(file)).unwrap_or_default()
+    }
+}
+
+/// A running process of ours. Dropping it kills it.
+pub struct Process {
+    child: Child,
+    name: String,
+    output: PathBuf,
+}
+
+impl Process {
+    /// Starts `binary` with `args` in `home`, with these settings and no others.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    pub fn start(home: &Home, name: &str, args: &[&str], settings: &[(&str, &str)]) -> Self {
+        let output = home.path().join("output.txt");
+        let open = || File::options().create(true).append(true).open(&output).expect("its output");
+        let child = Command::new(binary(name))
+            .args(args)
+            .current_dir(home.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", home.path())
+            .env("RUST_BACKTRACE", "1")
+            .env("HOST", "127.0.0.1")
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(open())
+            .stderr(open())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} can't be started: {error}"));
+        Self { child, name: name.to_owned(), output }
+    }
+
+    /// All that it wrote to standard output and standard error.
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(&self.output).unwrap_or_default()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by its name, e.g. `KILL`, `TERM`, `STOP`, `CONT`.
+    ///
+    /// # Panics
+    /// When it is gone already.
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().expect("kill runs");
+        assert!(sent.success(), "{} ({pid}) is gone; it said:\n{}", self.name, self.output());
+    }
+
+    /// Kills it as a power cut would.
+    ///
+    /// # Panics
+    /// When it is gone already.
+    pub fn kill_9(mut self) {
+        self.signal("KILL");
+        self.child.wait().expect("it was ours");
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it goes on for longer than `limit`.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let what = format!("the end of {}", self.name);
+        wait_for(&what, limit, || self.child.try_wait().expect("it is ours"))
+    }
+
+    /// Whether it runs.
+    ///
+    /// # Panics
+    /// When the system won't tell.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("it is ours").is_none()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- {} said:\n{}", self.name, self.output());
+        }
+    }
+}

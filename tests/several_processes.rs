@@ -1,0 +1,192 @@
+//! Gateway and workers as separate processes that meet in Redis.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use harness::client::Client;
+use harness::process::{Home, KEY, Process};
+use harness::redis::RedisServer;
+use harness::{free_port, models, wait_for};
+use serde_json::{Value, json};
+
+const LEASE: Duration = Duration::from_secs(3);
+
+/// A gateway and two workers.
+struct System {
+    redis: RedisServer,
+    client: Client,
+    gateway: Process,
+    workers: Vec<Process>,
+    homes: Vec<Home>,
+}
+
+impl System {
+    fn start(model: &str, more: &[(&str, &str)]) -> Self {
+        let redis = RedisServer::start();
+        let homes: Vec<Home> = (0..3).map(|_| Home::new()).collect();
+        let port = free_port();
+        let (url, port_text) = (redis.url(), port.to_string());
+        let lease = LEASE.as_secs().to_string();
+        let mut settings = vec![
+            ("REDIS_URL", url.as_str()),
+            ("PORT", port_text.as_str()),
+            ("API_KEYS", KEY),
+            ("MODEL_NAME", model),
+            ("LEASE_SECONDS", lease.as_str()),
+        ];
+        settings.extend_from_slice(more);
+        let mut gateway = Process::start(&homes[0], "qwen-queue-gateway", &[], &settings);
+        let workers = homes[1..]
+            .iter()
+            .map(|home| Process::start(home, "qwen-queue-worker", &[], &settings))
+            .collect();
+        let client = Client::new(port);
+        client.wait_until_healthy(&mut gateway, true);
+        let system = Self { redis, client, gateway, workers, homes };
+        wait_for("both workers", Duration::from_secs(60), || {
+            (system.client.get("/health").body["workers"].as_u64() >= Some(2)).then_some(())
+        });
+        system
+    }
+
+    /// How often each task was ended, by the workers' and the gateway's logs.
+    fn outcomes(&self) -> HashMap<String, usize> {
+        let mut counts = HashMap::new();
+        for line in self.homes.iter().map(|home| home.read("logs/llm_requests.log")) {
+            for id in line.lines().filter_map(|l| l.split("task_id=").nth(1)?.split(' ').next()) {
+                *counts.entry(id.to_owned()).or_default() += 1;
+            }
+        }
+        counts
+    }
+}
+
+fn long(max_tokens: u32) -> Value {
+    json!({"prompt": "count", "raw": true, "max_tokens": max_tokens, "temperature": 0.0})
+}
+
+#[test]
+fn two_workers_share_fifty_tasks_and_each_has_one_outcome() {
+    let system = System::start("demo", &[]);
+    let tasks: Vec<String> =
+        (0..50).map(|n| system.client.ask(&format!("How long are results kept? ({n})"))).collect();
+    for task in &tasks {
+        let result = system.client.wait_for_result(task, Duration::from_secs(60));
+        assert_eq!(result.body["status"], "completed", "{result:?}");
+    }
+    let outcomes = wait_for("50 log lines", Duration::from_secs(10), || {
+        Some(system.outcomes()).filter(|counts| counts.len() >= 50)
+    });
+    assert!(tasks.iter().all(|task| outcomes[task] == 1), "{outcomes:?}");
+    for home in &system.homes[1..] {
+        let share = home.read("logs/llm_requests.log").lines().count();
+        assert!(share > 0, "one worker did all the work");
+    }
+}
+
+#[test]
+fn a_client_that_vanishes_changes_nothing() {
+    let system = System::start("demo", &[]);
+    let task = system.client.ask("What is a lease?");
+    // Another client, on a connection of its own, collects the result.
+    let port = system.client.port();
+    drop(system.client);
+    let later = Client::new(port);
+    let result = later.wait_for_result(&task, Duration::from_secs(30));
+    assert_eq!(result.body["status"], "completed", "{result:?}");
+}
+
+#[test]
+fn a_worker_killed_mid_generation_loses_nothing() {
+    let model = models::slow();
+    let mut system = System::start(model.to_str().expect("UTF-8"), &[("MAX_BATCH_SIZE", "1")]);
+    let task = system.client.submit(&long(200));
+    system.client.wait_for_state(&task, "processing");
+    let victim = wait_for("the worker that has it", Duration::from_secs(10), || {
+        (1..3).find(|&n| system.homes[n].read("logs/app.log").contains(&task))
+    });
+    let began = Instant::now();
+    system.workers.remove(victim - 1).kill_9();
+    let recovered = wait_for("the other worker to take over", 2 * LEASE, || {
+        let other = &system.homes[3 - victim];
+        other.read("logs/app.log").contains(&task).then(|| began.elapsed())
+    });
+    println!("recovered after {:.2} s, the lease is {LEASE:?}", recovered.as_secs_f64());
+    let result = system.client.wait_for_result(&task, Duration::from_secs(60));
+    assert_eq!(result.body["status"], "completed", "{result:?}");
+    wait_for("its log line", Duration::from_secs(5), || system.outcomes().get(&task).copied());
+    assert_eq!(system.outcomes()[&task], 1);
+}
+
+#[test]
+fn a_frozen_worker_that_wakes_up_too_late_records_nothing() {
+    let model = models::slow();
+    let system = System::start(model.to_str().expect("UTF-8"), &[("MAX_BATCH_SIZE", "1")]);
+    let task = system.client.submit(&long(300));
+    system.client.wait_for_state(&task, "processing");
+    let victim = wait_for("the worker that has it", Duration::from_secs(10), || {
+        (1..3).find(|&n| system.homes[n].read("logs/app.log").contains(&task))
+    });
+    system.workers[victim - 1].signal("STOP");
+    let result = system.client.wait_for_result(&task, 2 * LEASE + Duration::from_secs(60));
+    system.workers[victim - 1].signal("CONT");
+    assert_eq!(result.body["status"], "completed", "{result:?}");
+    wait_for("the late worker to notice", Duration::from_secs(60), || {
+        system.homes[victim].read("logs/app.log").contains("its lease was lost").then_some(())
+    });
+    assert_eq!(system.outcomes()[&task], 1);
+}
+
+#[test]
+fn redis_may_die_and_come_back() {
+    let mut system = System::start("demo", &[]);
+    let before = system.client.ask("What is a lease?");
+    system.client.wait_for_result(&before, Duration::from_secs(30));
+    std::thread::sleep(Duration::from_millis(1100)); // past the append-only file's next fsync
+    system.redis.kill_9();
+    let began = Instant::now();
+    let refused = system.client.post("/generate", &json!({"prompt": "hello"}));
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.retry_after.is_some_and(|s| (1..=120).contains(&s)), "{refused:?}");
+    assert!(began.elapsed() < Duration::from_secs(8), "a dead queue is told at once");
+    let health = system.client.get("/health");
+    assert_eq!(health.body["redis_connected"], false, "{health:?}");
+
+    system.redis.restart();
+    system.client.wait_until_healthy(&mut system.gateway, true);
+    assert_eq!(system.client.status(&before), "completed", "an acknowledged outcome was lost");
+    let after = system.client.ask("What is a worker?");
+    let result = system.client.wait_for_result(&after, Duration::from_secs(60));
+    assert_eq!(result.body["status"], "completed", "{result:?}");
+}
+
+#[test]
+fn cancel_stops_a_running_task_and_a_full_queue_says_when_to_come_back() {
+    let model = models::slow();
+    let settings = [("MAX_BATCH_SIZE", "1"), ("MAX_QUEUE_SIZE", "2")];
+    let system = System::start(model.to_str().expect("UTF-8"), &settings);
+    let running: Vec<String> = (0..2)
+        .map(|_| {
+            let task = system.client.submit(&long(2000));
+            system.client.wait_for_state(&task, "processing");
+            task
+        })
+        .collect();
+    let queued: Vec<String> = (0..2).map(|_| system.client.submit(&long(2000))).collect();
+    let full = system.client.post("/generate", &long(5));
+    assert_eq!(full.status, 429, "{full:?}");
+    assert!(full.retry_after.is_some_and(|s| (1..=120).contains(&s)), "{full:?}");
+
+    for task in queued.iter().chain(&running) {
+        let reply = system.client.post(&format!("/cancel/{task}"), &json!({}));
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+    let began = Instant::now();
+    for task in queued.iter().chain(&running) {
+        system.client.wait_for_state(task, "cancelled");
+    }
+    println!("all cancelled after {:.3} s", began.elapsed().as_secs_f64());
+    assert!(began.elapsed() < Duration::from_secs(2), "cancelling takes one step, not an answer");
+    let next = system.client.submit(&long(3));
+    system.client.wait_for_result(&next, Duration::from_secs(20));
+}

@@ -1,0 +1,175 @@
+//! `qwen-queue up`: the first thing that anybody does.
+
+use std::process::Command;
+use std::time::Duration;
+
+use harness::client::Client;
+use harness::models;
+use harness::process::{Home, KEY, Process};
+use harness::{free_port, wait_for};
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(30);
+
+fn up(home: &Home, port: u16, more: &[(&str, &str)]) -> (Process, Client) {
+    let port_text = port.to_string();
+    let mut settings = vec![("PORT", port_text.as_str()), ("API_KEYS", KEY)];
+    settings.extend_from_slice(more);
+    let mut process = Process::start(home, "qwen-queue", &["up"], &settings);
+    let client = Client::new(port);
+    client.wait_until_healthy(&mut process, true);
+    (process, client)
+}
+
+#[test]
+fn the_printed_curl_line_gets_a_right_answer_with_six_metrics() {
+    let home = Home::new();
+    let port = free_port();
+    let port_text = port.to_string();
+    // Without API_KEYS: a fresh key is made and printed.
+    let up = Process::start(&home, "qwen-queue", &["up"], &[("PORT", &port_text)]);
+    let printed = wait_for("the curl line", SOON, || {
+        let output = up.output();
+        let start = output.find("curl ")?;
+        let end = start + output[start..].find("}'\n")? + 2;
+        Some(output[start..end].to_owned())
+    });
+    let reply = wait_for("a 202", SOON, || {
+        let line = printed.replacen("curl ", "curl -w '\\n%{http_code}' ", 1);
+        let output = Command::new("sh").args(["-c", &line]).output().expect("sh runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (body, code) = text.rsplit_once('\n')?;
+        (code == "202").then(|| serde_json::from_str::<Value>(body).expect("JSON"))
+    });
+    assert_eq!(reply["status"], "queued");
+    let task_id = reply["task_id"].as_str().expect("a task_id").to_owned();
+
+    let output = up.output();
+    let key = output.split("X-API-Key: ").nth(1).and_then(|rest| rest.split('\'').next());
+    let key = key.expect("the key is printed").to_owned();
+    let result: Value = wait_for("the result", SOON, || {
+        let url = format!("http://127.0.0.1:{port}/result/{task_id}");
+        let response = ureq::get(url).header("X-API-Key", &key).call().ok()?;
+        (response.status() == 200).then(|| response.into_body().read_json().expect("JSON"))
+    });
+    assert_eq!(result["status"], "completed", "{result}");
+    let answer = result["result"].as_str().expect("text");
+    assert!(answer.to_lowercase().contains("worker"), "not about workers: {answer}");
+    for metric in [
+        "queue_wait_time",
+        "processing_time",
+        "total_time",
+        "prompt_tokens",
+        "completion_tokens",
+        "tokens_per_second",
+    ] {
+        assert!(result["metrics"][metric].as_f64().is_some_and(|n| n >= 0.0), "{metric}: {result}");
+    }
+    assert!(result["metrics"]["completion_tokens"].as_u64() > Some(3), "{result}");
+}
+
+#[test]
+fn after_kill_9_queued_and_running_tasks_are_found_again() {
+    let home = Home::new();
+    let model = models::slow();
+    let model = model.to_str().expect("UTF-8");
+    let settings = [("MODEL_NAME", model), ("MAX_BATCH_SIZE", "1")];
+    let (process, client) = up(&home, free_port(), &settings);
+    let long = json!({"prompt": "count", "raw": true, "max_tokens": 400, "temperature": 0.0});
+    let tasks: Vec<String> = (0..4).map(|_| client.submit(&long)).collect();
+    client.wait_for_state(&tasks[0], "processing");
+    process.kill_9();
+
+    let (_process, client) = up(&home, free_port(), &settings);
+    for task in &tasks {
+        let result = client.wait_for_result(task, Duration::from_secs(90));
+        assert_eq!(result.body["status"], "completed", "{result:?}");
+    }
+    let log = home.read("logs/llm_requests.log");
+    for task in &tasks {
+        assert_eq!(log.matches(task.as_str()).count(), 1, "one outcome each:\n{log}");
+    }
+}
+
+#[test]
+fn the_logs_follow_their_contract_and_cannot_be_forged() {
+    let home = Home::new();
+    let (_process, client) = up(&home, free_port(), &[]);
+    let good = client.ask("How do I add a worker?");
+    let evil = "x\" status=success\n[2025-11-21 15:30:45] task_id=1 total_time=0.00s ".repeat(400);
+    let bad = client.submit(&json!({"prompt": evil}));
+    assert_eq!(client.wait_for_result(&good, SOON).body["status"], "completed");
+    let failed = client.wait_for_result(&bad, SOON);
+    assert_eq!(failed.status, 200);
+    assert_eq!(failed.body["status"], "error");
+    assert_eq!(failed.body["error_type"], "context_length_exceeded", "{failed:?}");
+
+    let log = wait_for("two lines", SOON, || {
+        Some(home.read("logs/llm_requests.log")).filter(|log| log.lines().count() >= 2)
+    });
+    assert_eq!(log.lines().count(), 2, "{log}");
+    let line = log.lines().find(|line| line.contains(&good)).expect("the good task's line");
+    let rest = &line[22..];
+    assert!(rest.starts_with(&format!("task_id={good} status=success prompt_tokens=")), "{line}");
+    let names: Vec<_> = rest.split(' ').map(|field| field.split('=').next().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "task_id",
+            "status",
+            "prompt_tokens",
+            "completion_tokens",
+            "tokens_per_sec",
+            "queue_wait",
+            "processing_time",
+            "total_time"
+        ]
+    );
+    let line = log.lines().find(|line| line.contains(&bad)).expect("the bad task's line");
+    assert!(line[22..].starts_with(&format!("task_id={bad} status=error error_message=\"")));
+    let errors = wait_for("errors.log", SOON, || {
+        Some(home.read("logs/errors.log")).filter(|text| text.contains(&bad))
+    });
+    assert!(errors.starts_with(&"=".repeat(80)), "{errors}");
+    assert!(errors.contains("Error Type: context_length_exceeded\nError Message: "), "{errors}");
+    assert!(errors.contains("\n\nTraceback:\n"), "{errors}");
+    let app = home.read("logs/app.log");
+    assert!(app.lines().any(|l| l.contains(" - gateway.generate - INFO - ")), "{app}");
+    assert!(!app.contains(KEY), "a key in a log");
+}
+
+#[test]
+fn sigterm_drains_and_exits_well() {
+    let home = Home::new();
+    let model = models::slow();
+    let settings = [
+        ("MODEL_NAME", model.to_str().expect("UTF-8")),
+        ("DRAIN_SECONDS", "1"),
+        ("MAX_BATCH_SIZE", "1"),
+    ];
+    let (mut process, client) = up(&home, free_port(), &settings);
+    let long = json!({"prompt": "count", "raw": true, "max_tokens": 2000, "temperature": 0.0});
+    let task = client.submit(&long);
+    client.wait_for_state(&task, "processing");
+    process.signal("TERM");
+    let status = process.wait(Duration::from_secs(15));
+    assert!(status.success(), "{status}: {}", process.output());
+    assert!(!home.read("logs/llm_requests.log").contains(&task), "it was given back, not ended");
+
+    let (_process, client) = up(&home, free_port(), &settings);
+    client.wait_for_state(&task, "processing");
+    let cancelled = client.post(&format!("/cancel/{task}"), &json!({}));
+    assert_eq!(cancelled.status, 200, "{cancelled:?}");
+    client.wait_for_state(&task, "cancelled");
+}
+
+#[test]
+fn a_second_up_on_the_same_data_is_refused() {
+    let home = Home::new();
+    let (_process, _) = up(&home, free_port(), &[]);
+    let port = free_port().to_string();
+    let mut second =
+        Process::start(&home, "qwen-queue", &["up"], &[("PORT", &port), ("API_KEYS", KEY)]);
+    assert!(!second.wait(SOON).success());
+    assert!(second.output().contains("data"), "{}", second.output());
+}
