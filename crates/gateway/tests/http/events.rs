@@ -176,7 +176,7 @@ fn silence_is_broken() {
         assert_eq!(names(&stream.rest()), ["started", "completed"]);
     });
     let alive = stream.comments.iter().filter(|comment| *comment == "keep-alive").count();
-    assert!((2..=5).contains(&alive), "{:?}", stream.comments);
+    assert!(alive >= 2, "{:?}", stream.comments);
 }
 
 #[test]

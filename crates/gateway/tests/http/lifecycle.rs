@@ -61,14 +61,17 @@ fn headers_that_drip_are_cut_off() {
 #[test]
 fn at_the_end_requests_finish_and_streams_close() {
     let mood = Arc::new(Mutex::new(Mood::Well));
-    let mut rig = Rig::on(|broker| Moody::around(broker, &mood), |_| {});
+    let mut rig = Rig::on(
+        |broker| Moody::around(broker, &mood),
+        |options| options.broker_timeout = Duration::from_secs(15),
+    );
     let id = rig.submit("before");
     let stream = rig.client().open("GET", &format!("/events/{id}"), None);
 
     *mood.lock().unwrap() = Mood::Slow;
     let client = rig.client();
     let asking = std::thread::spawn(move || client.post("/generate", &json!({"prompt": "late"})));
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(700));
     let began = Instant::now();
     rig.tell_to_stop();
 

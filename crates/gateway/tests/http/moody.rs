@@ -43,7 +43,7 @@ impl Moody {
             Mood::Away => Err(BrokerError::Unavailable { reason: "10.0.0.7 refused".into() }),
             Mood::Silent => std::future::pending().await,
             Mood::Slow => {
-                tokio::time::sleep(Duration::from_millis(800)).await;
+                tokio::time::sleep(Duration::from_millis(1500)).await;
                 Ok(())
             }
             Mood::Newer => Err(BrokerError::Record(RecordError::Version { found: 7 })),
