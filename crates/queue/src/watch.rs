@@ -1,6 +1,6 @@
 //! Wake-ups: hints that something happened, so that nobody has to poll.
 //!
-//! One [`Hub`] per broker. Whatever learns of a change (the embedded broker after a commit, the
+//! One hub per broker. Whatever learns of a change (the embedded broker after a commit, the
 //! Redis broker from its one pub/sub connection) tells the hub; the hub wakes who waits. A hint may
 //! come late, twice, for nothing, or not at all: the truth is in the store, so read it after each
 //! wake, and also now and then without one.

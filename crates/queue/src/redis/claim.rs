@@ -34,6 +34,11 @@ impl RedisBroker {
             let failure = match tried {
                 Ok(Try::Took(claimed)) => return Ok(Some(*claimed)),
                 Ok(Try::Nothing(_)) if left.is_zero() => return Ok(None),
+                Ok(Try::Nothing(vacant)) if vacant.queues.is_empty() => {
+                    // A claimant of no model has nothing to wait for but the end of its time.
+                    tokio::time::sleep(left).await;
+                    return Ok(None);
+                }
                 Ok(Try::Nothing(vacant)) => {
                     let Vacant { queues, last_ids } = &vacant;
                     match self.inner.waiting.for_entry(queues, last_ids, left).await {

@@ -52,6 +52,7 @@ run_on_every_broker! {
         a_late_lease_that_nobody_took_is_still_good;
     claiming:
         a_waiting_claim_is_woken_at_once,
+        a_waiting_claim_is_woken_by_a_release,
         a_claim_gives_up_when_its_time_is_over,
         a_dropped_claim_loses_nothing,
         a_claim_dropped_as_a_task_arrives_loses_nothing,

@@ -1,6 +1,8 @@
 //! A real `redis-server` for a test: on a free port, in a temporary folder, gone with the value.
 //! Needs nothing but `tempfile`, so that other crates' tests can take the file in with `#[path]`.
 
+#![allow(dead_code)] // who takes it in need not use all of it
+
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
