@@ -193,6 +193,31 @@ async fn scripts_that_redis_forgot_are_loaded_again() {
 }
 
 #[tokio::test]
+async fn the_scripts_run_in_cluster_mode() {
+    let server = RedisServer::with(&["--cluster-enabled", "yes"]);
+    let mut plain = plain_connection(&server).await;
+    let all_slots = cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383).to_owned();
+    all_slots.exec_async(&mut plain).await.unwrap();
+    let broker = redis_broker(&server);
+    eventually("the cluster is up", async || broker.reap(&claimant(SHORT)).await.is_ok()).await;
+
+    let (first, second) = (submitted(&*broker).await, submitted(&*broker).await);
+    assert_eq!(claimed(&*broker, &claimant(SHORT)).await.task, first);
+    reap_until_found(&*broker, &claimant(SHORT)).await;
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    assert_eq!(held.task, second);
+    broker.renew(&held.lease, LONG).await.unwrap();
+    broker.publish(&held.lease, &["x".into()]).await.unwrap();
+    broker.release(&held.lease, &Release::Unused).await.unwrap();
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    assert_eq!(held.task, first);
+    broker.finish(&held.lease, &completed("x")).await.unwrap();
+    broker.cancel(second.id).await.unwrap();
+    assert!(broker.claim(&claimant(LONG), Duration::from_millis(20)).await.unwrap().is_none());
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
+}
+
+#[tokio::test]
 async fn a_full_redis_refuses_new_work_and_lets_old_work_end() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
