@@ -67,6 +67,7 @@ mod model_file;
 mod runner;
 pub mod sample;
 pub mod sched;
+pub mod source;
 pub mod text;
 pub mod weights;
 

@@ -1,0 +1,151 @@
+//! The cache of Hugging Face's tools: `blobs/<etag>` hold the bytes, `snapshots/<commit>/<file>`
+//! are links to them, `refs/main` holds the newest commit.
+
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use hf_hub::{Cache, CacheRepo, Repo};
+
+use super::SourceError;
+
+/// The snapshot that a user makes by putting a file there.
+pub(super) const BY_HAND: &str = "manual";
+
+/// The cached files of one repository.
+#[derive(Debug)]
+pub(super) struct RepoCache {
+    folder: PathBuf,
+    locks: PathBuf,
+    repo: CacheRepo,
+}
+
+impl RepoCache {
+    pub(super) fn new(cache_dir: &Path, repo: &str) -> Self {
+        let repo = Repo::model(repo.to_owned());
+        Self {
+            folder: cache_dir.join(repo.folder_name()),
+            locks: cache_dir.join(".locks").join(repo.folder_name()),
+            repo: Cache::new(cache_dir.to_owned()).repo(repo),
+        }
+    }
+
+    /// The folder with all snapshots.
+    pub(super) fn snapshots(&self) -> PathBuf {
+        self.folder.join("snapshots")
+    }
+
+    /// All files there are: names within the repository and paths. Those of the newest commit come
+    /// first; a name is there once.
+    pub(super) fn files(&self) -> Vec<(String, PathBuf)> {
+        let newest = fs::read_to_string(self.folder.join("refs/main")).unwrap_or_default();
+        let mut snapshots: Vec<PathBuf> = entries(&self.snapshots());
+        snapshots
+            .sort_by_key(|path| (path.file_name() != Some(newest.trim().as_ref()), path.clone()));
+        let mut files: Vec<(String, PathBuf)> = Vec::new();
+        for snapshot in snapshots {
+            for path in walk(&snapshot, 3) {
+                if let Some(name) = path.strip_prefix(&snapshot).ok().and_then(Path::to_str)
+                    && !files.iter().any(|(other, _)| other == name)
+                {
+                    files.push((name.to_owned(), path));
+                }
+            }
+        }
+        files
+    }
+
+    /// The blob of an etag.
+    pub(super) fn blob(&self, etag: &str) -> PathBuf {
+        self.repo.blob_path(etag)
+    }
+
+    /// Waits until no other process downloads this blob; until the file is dropped, none does.
+    pub(super) fn lock(&self, etag: &str) -> Result<fs::File, SourceError> {
+        let path = self.locks.join(format!("{etag}.lock"));
+        let lock = || {
+            fs::create_dir_all(&self.locks)?;
+            let file = fs::File::create(&path)?;
+            if file.try_lock().is_err() {
+                tracing::info!("another process is downloading this file: waiting for it");
+                file.lock()?;
+            }
+            Ok(file)
+        };
+        lock().map_err(|source| SourceError::Cache { path: path.clone(), source })
+    }
+
+    /// Makes a finished blob visible under its name, to us and to other tools.
+    pub(super) fn publish(
+        &self,
+        commit: &str,
+        name: &str,
+        etag: &str,
+    ) -> Result<PathBuf, SourceError> {
+        let path = self.repo.pointer_path(commit).join(name);
+        let publish = || {
+            fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
+            // Links are relative, so that the cache can be moved, and take their place at once.
+            let up = "../".repeat(1 + Path::new(name).components().count());
+            let target = Path::new(&up).join("blobs").join(etag);
+            let new = path.with_extension("new-link");
+            match fs::remove_file(&new) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => link(&target, &self.blob(etag), &new)?,
+            }
+            fs::rename(&new, &path)?;
+            self.repo.create_ref(commit)
+        };
+        publish().map_err(|source| SourceError::Cache { path: path.clone(), source })?;
+        Ok(path)
+    }
+}
+
+#[cfg(unix)]
+fn link(target: &Path, _blob: &Path, path: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, path)
+}
+
+#[cfg(not(unix))]
+fn link(_target: &Path, blob: &Path, path: &Path) -> io::Result<()> {
+    fs::hard_link(blob, path) // needs no privilege, which symbolic links on Windows do
+}
+
+/// Whether a name from the hub stays within the folder it is joined to.
+pub(super) fn is_safe(name: &str) -> bool {
+    !name.is_empty()
+        && !name.contains(['\\', '\0', ':'])
+        && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
+/// All files below a folder, at most `depth` folders down; links that lead nowhere are left out.
+fn walk(folder: &Path, depth: usize) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for path in entries(folder) {
+        if path.is_file() {
+            files.push(path);
+        } else if depth > 0 && path.is_dir() {
+            files.extend(walk(&path, depth - 1));
+        }
+    }
+    files.sort();
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_in_their_folder() {
+        assert!(is_safe("a.gguf") && is_safe("BF16/a.gguf"));
+        for name in ["", "/a", "../a", "a/../../b", "a\\b", "C:a", "a\0b", "./a"] {
+            assert!(!is_safe(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Which of a repository's files a name means.
+
+use std::collections::BTreeMap;
+
+/// Taken when no quantization is named: small, and nearly as good as the whole.
+pub const PREFERRED: &str = "Q4_K_M";
+
+/// What came of choosing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// This file.
+    File(String),
+    /// A file that is cut into parts.
+    Split {
+        /// The first part.
+        file: String,
+        /// How many there are.
+        parts: u32,
+    },
+    /// No file fits, but there are these quantizations.
+    Unknown {
+        /// Quantizations, or file names where those are not clear.
+        available: Vec<String>,
+    },
+    /// More than one file fits.
+    Several {
+        /// What would make it clear: quantizations or file names. Never empty.
+        choices: Vec<String>,
+    },
+    /// There is no GGUF file.
+    Nothing,
+}
+
+/// Whether a name ends in `.gguf`.
+pub fn is_gguf(name: &str) -> bool {
+    stem(name).is_some()
+}
+
+/// Chooses among a repository's files (paths within it). `wanted` is a quantization or a file's
+/// name, in any case; without it, [`PREFERRED`] or else the only one is taken.
+pub fn choose<'a>(files: impl Iterator<Item = &'a str>, wanted: Option<&str>) -> Choice {
+    // By the path without part numbers: the first part and how many there are.
+    let mut models: BTreeMap<String, (&str, u32)> = BTreeMap::new();
+    for file in files {
+        let Some(stem) = stem(file) else { continue };
+        let base = base_name(stem).to_ascii_lowercase();
+        // Projectors for images and calibration data are no models.
+        if base.starts_with("mmproj") || base.contains("imatrix") {
+            continue;
+        }
+        let (whole, parts) = split_suffix(stem);
+        let entry = models.entry(whole.to_owned()).or_insert((file, parts));
+        entry.0 = entry.0.min(file);
+    }
+    if models.is_empty() {
+        return Choice::Nothing;
+    }
+
+    let fitting: Vec<&String> = match wanted {
+        Some(wanted) => {
+            models.keys().filter(|whole| fits(whole, models[*whole].0, wanted)).collect()
+        }
+        None if models.len() == 1 => models.keys().collect(),
+        None => models.keys().filter(|whole| fits(whole, models[*whole].0, PREFERRED)).collect(),
+    };
+    match fitting.as_slice() {
+        [] if wanted.is_some() => Choice::Unknown { available: labels(&models, models.keys()) },
+        [] => Choice::Several { choices: labels(&models, models.keys()) },
+        [one] => match models[*one] {
+            (file, 0 | 1) => Choice::File(file.to_owned()),
+            (file, parts) => Choice::Split { file: file.to_owned(), parts },
+        },
+        several => Choice::Several { choices: labels(&models, several.iter().copied()) },
+    }
+}
+
+/// Whether a model is what was asked for.
+fn fits(whole: &str, file: &str, wanted: &str) -> bool {
+    file.eq_ignore_ascii_case(wanted)
+        || base_name(file).eq_ignore_ascii_case(wanted)
+        || quant(whole).is_some_and(|quant| quant.eq_ignore_ascii_case(wanted))
+}
+
+/// What to say for each of these models: the quantization if it is clear, else the file.
+fn labels<'a>(
+    models: &BTreeMap<String, (&str, u32)>,
+    which: impl Iterator<Item = &'a String>,
+) -> Vec<String> {
+    let mut labels = Vec::new();
+    for whole in which {
+        let mine = quant(whole).unwrap_or_default();
+        let twins = models
+            .keys()
+            .filter(|other| quant(other).is_some_and(|q| q.eq_ignore_ascii_case(mine)));
+        labels.push(match twins.count() {
+            1 => mine.to_owned(),
+            _ => base_name(models[whole].0).to_owned(),
+        });
+    }
+    labels
+}
+
+/// The name without `.gguf`, if it has that.
+fn stem(name: &str) -> Option<&str> {
+    let (stem, extension) = name.rsplit_once('.')?;
+    extension.eq_ignore_ascii_case("gguf").then_some(stem)
+}
+
+fn base_name(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, base)| base)
+}
+
+/// The name without `-00001-of-00003`, and how many parts that says; 0 for a whole file.
+fn split_suffix(stem: &str) -> (&str, u32) {
+    let numbers = |stem| -> Option<(&str, u32)> {
+        let (rest, parts) = str::rsplit_once(stem, "-of-")?;
+        let (whole, part) = rest.rsplit_once('-')?;
+        part.parse::<u32>().ok()?;
+        Some((whole, parts.parse().ok()?))
+    };
+    numbers(stem).unwrap_or((stem, 0))
+}
+
+/// The quantization a name ends with: `Q4_K_M`, `IQ4_XS`, `BF16`, `UD-Q4_K_XL`.
+fn quant(whole: &str) -> Option<&str> {
+    let base = base_name(whole);
+    let at = base.rfind(['-', '.']).map_or(0, |at| at + 1);
+    let last = base[at..].to_ascii_uppercase();
+    let number_after = |prefix: &str| {
+        last.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let known = ["Q", "IQ", "TQ", "MXFP", "NVFP", "BF", "F", "FP"].into_iter().any(number_after);
+    if !known {
+        return None;
+    }
+    match base[..at]
+        .len()
+        .checked_sub("UD-".len())
+        .and_then(|from| Some((from, base.get(from..at)?)))
+    {
+        Some((from, prefix)) if prefix.eq_ignore_ascii_case("UD-") => Some(&base[from..]),
+        _ => Some(&base[at..]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QWEN: [&str; 6] = [
+        "README.md",
+        "Qwen3-4B-Q4_K_M.gguf",
+        "Qwen3-4B-Q8_0.gguf",
+        "Qwen3-4B-UD-Q4_K_XL.gguf",
+        "mmproj-Qwen3-4B-F16.gguf",
+        "BF16/Qwen3-4B-BF16-00001-of-00002.gguf",
+    ];
+
+    fn pick(files: &[&str], wanted: Option<&str>) -> Choice {
+        choose(files.iter().copied(), wanted)
+    }
+
+    fn file(name: &str) -> Choice {
+        Choice::File(name.into())
+    }
+
+    #[test]
+    fn by_quantization_in_any_case() {
+        assert_eq!(pick(&QWEN, Some("q8_0")), file("Qwen3-4B-Q8_0.gguf"));
+        assert_eq!(pick(&QWEN, Some("ud-q4_k_xl")), file("Qwen3-4B-UD-Q4_K_XL.gguf"));
+        assert_eq!(pick(&QWEN, Some("qwen3-4b-q8_0.GGUF")), file("Qwen3-4B-Q8_0.gguf"));
+        assert_eq!(pick(&["a.q4_0.gguf", "a.q4_1.gguf"], Some("Q4_0")), file("a.q4_0.gguf"));
+        assert_eq!(pick(&["q/Q5_0.gguf"], Some("Q5_0")), file("q/Q5_0.gguf"));
+        let available = ["BF16", "Q4_K_M", "Q8_0", "UD-Q4_K_XL"].map(String::from).to_vec();
+        assert_eq!(pick(&QWEN, Some("Q2_K")), Choice::Unknown { available });
+    }
+
+    #[test]
+    fn without_one_the_preferred_or_the_only() {
+        assert_eq!(pick(&QWEN, None), file("Qwen3-4B-Q4_K_M.gguf"));
+        assert_eq!(pick(&["model.gguf", "x.json"], None), file("model.gguf"));
+        let choices = vec!["Q5_0".to_owned(), "Q8_0".to_owned()];
+        assert_eq!(pick(&["m-Q5_0.gguf", "m-Q8_0.gguf"], None), Choice::Several { choices });
+        assert_eq!(pick(&["model.safetensors", "mmproj-F16.gguf"], None), Choice::Nothing);
+    }
+
+    #[test]
+    fn files_that_share_a_quantization_are_named() {
+        let files = ["a-Q4_K_M.gguf", "b-Q4_K_M.gguf"];
+        let choices: Vec<String> = files.map(String::from).to_vec();
+        assert_eq!(pick(&files, None), Choice::Several { choices: choices.clone() });
+        assert_eq!(pick(&files, Some("q4_k_m")), Choice::Several { choices });
+        assert_eq!(pick(&files, Some("b-Q4_K_M.gguf")), file("b-Q4_K_M.gguf"));
+    }
+
+    #[test]
+    fn split_files_are_one_choice() {
+        let first = "BF16/Qwen3-4B-BF16-00001-of-00002.gguf";
+        let split = Choice::Split { file: first.into(), parts: 2 };
+        assert_eq!(pick(&["BF16/Qwen3-4B-BF16-00002-of-00002.gguf", first], Some("bf16")), split);
+        assert_eq!(pick(&["m-F16-00001-of-00001.gguf"], None), file("m-F16-00001-of-00001.gguf"));
+    }
+
+    #[test]
+    fn odd_names_do_no_harm() {
+        for name in ["", ".gguf", "-.gguf", "é-of-1.gguf", "ü-q4.gguf", "-1-of-.gguf", "ud-é.gguf"]
+        {
+            let _ = pick(&[name, "b.gguf"], Some("q4"));
+            let _ = pick(&[name], None);
+        }
+    }
+}

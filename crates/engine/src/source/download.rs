@@ -1,0 +1,211 @@
+//! Downloads a file into the cache: continues where it stopped, verifies, and only then gives the
+//! file its name. hf-hub's own download does not look at what it got (neither status, size nor
+//! hash), so it is done here, into hf-hub's folders.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::SourceError;
+use super::cache::RepoCache;
+use super::hub::{Failure, Hub, RemoteFile, Stream};
+use super::options::SourceOptions;
+use super::progress::Progress;
+
+const BUFFER: usize = 256 << 10;
+
+/// The path of a repository's file, downloaded if the cache does not have its bytes.
+pub(super) fn download(
+    hub: &Hub<'_>,
+    cache: &RepoCache,
+    file: &str,
+    options: &SourceOptions,
+) -> Result<PathBuf, SourceError> {
+    let file = hub.metadata(file)?;
+    let _lock = cache.lock(&file.etag)?;
+    let blob = cache.blob(&file.etag);
+    if !blob.exists() {
+        let mut partial = Partial::open(&blob)?;
+        partial.fill(hub, &file, options)?;
+        partial.verify(&file)?;
+        partial.rename(&blob)?;
+    }
+    cache.publish(&file.commit, &file.name, &file.etag)
+}
+
+/// The beginning of a file, and the hash of it.
+struct Partial {
+    path: PathBuf,
+    file: File,
+    hash: Sha256,
+    len: u64,
+}
+
+impl Partial {
+    /// What an earlier try left, or nothing yet.
+    fn open(blob: &Path) -> Result<Self, SourceError> {
+        let path = blob.with_extension("part");
+        let open = || {
+            fs::create_dir_all(blob.parent().unwrap_or(Path::new(".")))?;
+            let mut options = OpenOptions::new();
+            let mut file = options.read(true).append(true).create(true).open(&path)?;
+            let (mut hash, mut len) = (Sha256::new(), 0);
+            let mut buffer = vec![0; BUFFER];
+            loop {
+                match file.read(&mut buffer)? {
+                    0 => return Ok((file, hash, len)),
+                    count => {
+                        hash.update(&buffer[..count]);
+                        len += count as u64;
+                    }
+                }
+            }
+        };
+        match open() {
+            Ok((file, hash, len)) => Ok(Self { path, file, hash, len }),
+            Err(source) => Err(SourceError::Cache { path, source }),
+        }
+    }
+
+    /// Downloads what is missing. Trying goes on as long as some bytes come.
+    fn fill(
+        &mut self,
+        hub: &Hub<'_>,
+        file: &RemoteFile,
+        options: &SourceOptions,
+    ) -> Result<(), SourceError> {
+        let mut progress = Progress::new(&file.name, file.size, options.progress);
+        if file.size.is_some_and(|size| self.len > size) {
+            self.restart()?;
+        }
+        let mut failed = 0;
+        while file.size.is_none_or(|size| self.len < size) {
+            let before = self.len;
+            let outcome = hub
+                .stream(file, self.len)
+                .and_then(|stream| self.append(stream, file, &mut progress));
+            let cause = match outcome {
+                Ok(()) => return Ok(()),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Again(cause)) => cause,
+            };
+            failed = if self.len > before { 1 } else { failed + 1 };
+            if failed >= options.attempts {
+                return Err(hub.unreachable(&file.name, cause));
+            }
+            hub.wait(failed, &cause);
+        }
+        Ok(())
+    }
+
+    /// Takes what comes, up to the end of the file.
+    fn append(
+        &mut self,
+        mut stream: Stream,
+        file: &RemoteFile,
+        progress: &mut Progress,
+    ) -> Result<(), Failure> {
+        if stream.start != self.len {
+            self.restart().map_err(Failure::Final)?; // a server that cannot continue
+        }
+        let size = file.size.or(stream.total);
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let count = match stream.reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    return Err(Failure::Again(format!("the download broke off: {error}")));
+                }
+            };
+            self.file
+                .write_all(&buffer[..count])
+                .map_err(|source| Failure::Final(self.write_error(source, file)))?;
+            self.hash.update(&buffer[..count]);
+            self.len += count as u64;
+            if size.is_some_and(|size| self.len > size) {
+                break; // too long: found out below
+            }
+            progress.at(self.len);
+        }
+        match size {
+            Some(size) if self.len < size => {
+                Err(Failure::Again(format!("the download broke off after {} bytes", self.len)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn restart(&mut self) -> Result<(), SourceError> {
+        let restarted = self.file.set_len(0).and_then(|()| self.file.rewind());
+        restarted.map_err(|source| SourceError::Cache { path: self.path.clone(), source })?;
+        self.hash = Sha256::new();
+        self.len = 0;
+        Ok(())
+    }
+
+    /// Deletes what is not the file that was announced.
+    fn verify(&mut self, file: &RemoteFile) -> Result<(), SourceError> {
+        let hash: String =
+            self.hash.finalize_reset().iter().map(|byte| format!("{byte:02x}")).collect();
+        let size_differs = file.size.filter(|&size| size != self.len);
+        let (what, expected, found) = if let Some(size) = size_differs {
+            ("its size", size.to_string(), self.len.to_string())
+        } else if let Some(expected) = file.sha256() {
+            if expected.eq_ignore_ascii_case(&hash) {
+                return Ok(());
+            }
+            ("its SHA-256", expected.to_owned(), hash)
+        } else {
+            tracing::warn!("{} has no SHA-256 at the hub: only its size was checked", file.name);
+            return Ok(());
+        };
+        fs::remove_file(&self.path)
+            .map_err(|source| SourceError::Cache { path: self.path.clone(), source })?;
+        Err(SourceError::Damaged { file: file.name.clone(), what, expected, found })
+    }
+
+    /// Makes the file whole: on the disk first, then by its name.
+    fn rename(self, blob: &Path) -> Result<(), SourceError> {
+        self.file
+            .sync_all()
+            .and_then(|()| fs::rename(&self.path, blob))
+            .map_err(|source| SourceError::Cache { path: self.path.clone(), source })
+    }
+
+    fn write_error(&self, source: io::Error, file: &RemoteFile) -> SourceError {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SourceError::DiskFull {
+                file: file.name.clone(),
+                folder: self.path.parent().unwrap_or(&self.path).to_owned(),
+                missing: file.size.unwrap_or(0).saturating_sub(self.len),
+            },
+            _ => SourceError::Cache { path: self.path.clone(), source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_says_how_much_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut partial = Partial::open(&folder.path().join("blob")).unwrap();
+        partial.len = 40;
+        let file = RemoteFile {
+            name: "m.gguf".into(),
+            commit: "c".into(),
+            etag: "e".into(),
+            size: Some(100),
+        };
+        let full = partial.write_error(io::ErrorKind::StorageFull.into(), &file);
+        assert!(matches!(full, SourceError::DiskFull { missing: 60, .. }), "{full}");
+        let other = partial.write_error(io::ErrorKind::PermissionDenied.into(), &file);
+        assert!(matches!(other, SourceError::Cache { .. }), "{other}");
+    }
+}

@@ -1,0 +1,331 @@
+//! What the hub is asked, and which answers are whose fault.
+
+use std::thread;
+use std::time::Duration;
+
+use serde::Deserialize;
+use ureq::http::{HeaderMap, Response, StatusCode, header};
+use ureq::{Agent, Body, BodyReader};
+
+use super::cache::{self, RepoCache};
+use super::options::SourceOptions;
+use super::{HubName, SourceError};
+
+const REVISION: &str = "main";
+/// A list of files is some kilobytes.
+const MAX_LIST_BYTES: u64 = 16 << 20;
+const MAX_REDIRECTS: usize = 5;
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// One repository on the hub.
+pub(super) struct Hub<'a> {
+    agent: Agent,
+    options: &'a SourceOptions,
+    name: &'a HubName,
+    cache: &'a RepoCache,
+}
+
+/// What the hub says about a file before it is downloaded.
+#[derive(Debug)]
+pub(super) struct RemoteFile {
+    /// Its path within the repository.
+    pub(super) name: String,
+    /// The commit it is of.
+    pub(super) commit: String,
+    /// What its blob is called.
+    pub(super) etag: String,
+    pub(super) size: Option<u64>,
+}
+
+impl RemoteFile {
+    /// Large files are named by their hash.
+    pub(super) fn sha256(&self) -> Option<&str> {
+        let is_hash = self.etag.len() == 64 && self.etag.bytes().all(|b| b.is_ascii_hexdigit());
+        is_hash.then_some(self.etag.as_str())
+    }
+}
+
+/// A file's bytes, coming.
+pub(super) struct Stream {
+    pub(super) reader: BodyReader<'static>,
+    /// The position of the first byte that comes.
+    pub(super) start: u64,
+    /// The size of the whole file, if it was said.
+    pub(super) total: Option<u64>,
+}
+
+/// Why a request failed.
+pub(super) enum Failure {
+    /// It may work the next time.
+    Again(String),
+    /// It will not.
+    Final(SourceError),
+}
+
+#[derive(Deserialize)]
+struct RepoInfo {
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
+}
+
+struct Answer {
+    response: Response<Body>,
+    /// Whether the hub gave it, not a server it sent us to.
+    of_hub: bool,
+}
+
+impl<'a> Hub<'a> {
+    pub(super) fn new(
+        options: &'a SourceOptions,
+        name: &'a HubName,
+        cache: &'a RepoCache,
+    ) -> Result<Self, SourceError> {
+        let config = Agent::config_builder()
+            // Redirects are followed here, so that the token goes to the hub alone.
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .timeout_connect(Some(Duration::from_secs(15)))
+            .timeout_recv_response(Some(Duration::from_secs(60)))
+            .timeout_per_read(Some(Duration::from_secs(60)))
+            .user_agent(concat!("qwen-queue/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Self { agent: config.new_agent(), options, name, cache })
+    }
+
+    /// The paths of the repository's files.
+    pub(super) fn files(&self) -> Result<Vec<String>, SourceError> {
+        let url =
+            format!("{}/api/models/{}/revision/{REVISION}", self.options.endpoint, self.name.repo);
+        let wanted = match &self.name.quant {
+            Some(quant) => format!("the {quant} file of {}", self.name.repo),
+            None => format!("a GGUF file of {}", self.name.repo),
+        };
+        let info: RepoInfo = self.with_retries(&wanted, || {
+            let mut answer = self.send(&url, false, None, true)?;
+            self.check(&answer)?;
+            let body = answer.response.body_mut().with_config().limit(MAX_LIST_BYTES);
+            let text = body.read_to_vec().map_err(|error| Failure::Again(error.to_string()))?;
+            serde_json::from_slice(&text)
+                .map_err(|error| self.protocol(format!("its list of files: {error}")))
+        })?;
+        Ok(info.siblings.into_iter().map(|file| file.rfilename).collect())
+    }
+
+    /// What the hub says about a file.
+    pub(super) fn metadata(&self, file: &str) -> Result<RemoteFile, SourceError> {
+        let url = self.url(REVISION, file);
+        self.with_retries(file, || {
+            let answer = self.send(&url, true, None, false)?;
+            // A redirect to where the bytes are is as good an answer as any.
+            if !answer.response.status().is_redirection() {
+                self.check(&answer)?;
+            }
+            let headers = answer.response.headers();
+            let commit = text(headers, "x-repo-commit");
+            let etag = text(headers, "x-linked-etag").or_else(|| text(headers, "etag"));
+            let size = text(headers, "x-linked-size").or_else(|| {
+                let own = !answer.response.status().is_redirection();
+                own.then(|| text(headers, "content-length")).flatten()
+            });
+            let (Some(commit), Some(etag)) = (commit, etag) else {
+                return Err(self.protocol(format!("{file} comes without a commit or an etag")));
+            };
+            let etag = etag.trim_start_matches("W/").trim_matches('"').to_owned();
+            // They become names of files here.
+            for (what, part) in [("commit", commit), ("etag", &etag), ("file name", file)] {
+                if !cache::is_safe(part) || (what != "file name" && part.contains('/')) {
+                    return Err(self.protocol(format!("the {what} {part:?}")));
+                }
+            }
+            Ok(RemoteFile {
+                name: file.to_owned(),
+                commit: commit.to_owned(),
+                etag,
+                size: size.and_then(|size| size.parse().ok()),
+            })
+        })
+    }
+
+    /// The bytes of a file, from a position on if the server can do that.
+    pub(super) fn stream(&self, file: &RemoteFile, from: u64) -> Result<Stream, Failure> {
+        let answer = self.send(&self.url(&file.commit, &file.name), false, Some(from), true)?;
+        self.check(&answer)?;
+        let headers = answer.response.headers();
+        let (start, total) = if answer.response.status() == StatusCode::PARTIAL_CONTENT {
+            let range = text(headers, "content-range").and_then(content_range);
+            let (start, total) = range
+                .ok_or_else(|| self.protocol(format!("no range for part of {}", file.name)))?;
+            if start != from {
+                return Err(self.protocol(format!("{} from byte {start}, not {from}", file.name)));
+            }
+            (start, total)
+        } else {
+            (0, text(headers, "content-length").and_then(|length| length.parse().ok()))
+        };
+        let body = answer.response.into_body().into_with_config().limit(u64::MAX);
+        Ok(Stream { reader: body.reader(), start, total })
+    }
+
+    /// Where a file is.
+    fn url(&self, revision: &str, file: &str) -> String {
+        let mut path = String::new();
+        for byte in file.bytes() {
+            match byte {
+                b'/' | b'-' | b'_' | b'.' | b'~' => path.push(char::from(byte)),
+                _ if byte.is_ascii_alphanumeric() => path.push(char::from(byte)),
+                _ => path.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        format!("{}/{}/resolve/{revision}/{path}", self.options.endpoint, self.name.repo)
+    }
+
+    /// Sends a request and follows redirects: all of them, or those that stay at the hub.
+    fn send(
+        &self,
+        url: &str,
+        head: bool,
+        from: Option<u64>,
+        leave: bool,
+    ) -> Result<Answer, Failure> {
+        if self.options.offline {
+            let cause = "HF_HUB_OFFLINE is set".to_owned();
+            return Err(Failure::Final(self.unreachable(&self.name.repo, cause)));
+        }
+        let hub = origin(&self.options.endpoint);
+        let mut url = url.to_owned();
+        for _ in 0..=MAX_REDIRECTS {
+            let of_hub = origin(&url) == hub;
+            let mut request = if head { self.agent.head(&url) } else { self.agent.get(&url) };
+            // The size and the hash are those of the bytes as they are.
+            request = request.header(header::ACCEPT_ENCODING, "identity");
+            if let Some(from) = from.filter(|&from| from > 0) {
+                request = request.header(header::RANGE, format!("bytes={from}-"));
+            }
+            if let Some(token) = self.options.token.as_ref().filter(|_| of_hub) {
+                request = request.header(header::AUTHORIZATION, token.header());
+            }
+            let response = request.call().map_err(|error| Failure::Again(error.to_string()))?;
+            let headers = response.headers();
+            let location = match text(headers, "location") {
+                Some(location) if response.status().is_redirection() => location,
+                _ => return Ok(Answer { response, of_hub }),
+            };
+            let next = match location.starts_with('/') && !location.starts_with("//") {
+                true => format!("{}{location}", origin(&url)),
+                false => location.to_owned(),
+            };
+            let known = text(headers, "x-linked-etag").is_some();
+            if !leave && (known || origin(&next) != hub) {
+                return Ok(Answer { response, of_hub });
+            }
+            if url.starts_with("https://") && !next.starts_with("https://") {
+                return Err(self.protocol("a redirect away from https".to_owned()));
+            }
+            url = next;
+        }
+        Err(self.protocol("too many redirects".to_owned()))
+    }
+
+    /// Sorts statuses: a success, a fault that may pass, or one that will not.
+    fn check(&self, answer: &Answer) -> Result<(), Failure> {
+        let status = answer.response.status();
+        let (repo, endpoint) = (self.name.repo.clone(), self.options.endpoint.clone());
+        match status.as_u16() {
+            200..=299 => Ok(()),
+            status @ (401 | 403) if answer.of_hub => {
+                Err(Failure::Final(SourceError::Refused { repo, endpoint, status }))
+            }
+            404 if answer.of_hub => Err(Failure::Final(SourceError::NotFound { repo, endpoint })),
+            408 | 429 | 500..=599 => Err(Failure::Again(format!("the server answered {status}"))),
+            // Links to the bytes expire; the hub gives a new one.
+            _ if !answer.of_hub => Err(Failure::Again(format!("the server answered {status}"))),
+            _ => Err(self.protocol(format!("the status {status}"))),
+        }
+    }
+
+    fn with_retries<T>(
+        &self,
+        wanted: &str,
+        mut request: impl FnMut() -> Result<T, Failure>,
+    ) -> Result<T, SourceError> {
+        let mut failed = 0;
+        loop {
+            match request() {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Again(cause)) => {
+                    failed += 1;
+                    // Whoever is offline should hear it soon.
+                    if failed >= self.options.attempts.min(3) {
+                        return Err(self.unreachable(wanted, cause));
+                    }
+                    self.wait(failed, &cause);
+                }
+            }
+        }
+    }
+
+    /// Waits before trying again; longer each time.
+    pub(super) fn wait(&self, failed: u32, cause: &str) {
+        let factor = 1u32.checked_shl(failed.saturating_sub(1)).unwrap_or(u32::MAX);
+        let wait = self.options.retry_wait.saturating_mul(factor).min(MAX_WAIT);
+        tracing::warn!("{}: {cause}; trying again in {wait:.1?}", self.options.endpoint);
+        thread::sleep(wait);
+    }
+
+    pub(super) fn unreachable(&self, wanted: &str, cause: String) -> SourceError {
+        SourceError::Unreachable {
+            file: wanted.to_owned(),
+            cause,
+            snapshots: self.cache.snapshots(),
+            page: format!("{}/{}/tree/{REVISION}", self.options.endpoint, self.name.repo),
+        }
+    }
+
+    fn protocol(&self, problem: String) -> Failure {
+        let (repo, endpoint) = (self.name.repo.clone(), self.options.endpoint.clone());
+        Failure::Final(SourceError::Protocol { repo, endpoint, problem })
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Scheme, host and port of an address.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |at| host + at);
+    &url[..end]
+}
+
+/// `bytes 5-9/10`: the first position and the size of the whole.
+fn content_range(value: &str) -> Option<(u64, Option<u64>)> {
+    let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, _) = range.split_once('-')?;
+    Some((first.trim().parse().ok()?, total.trim().parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins() {
+        assert_eq!(origin("https://huggingface.co/a/b?c"), "https://huggingface.co");
+        assert_eq!(origin("http://127.0.0.1:80"), "http://127.0.0.1:80");
+        assert_ne!(origin("https://huggingface.co@evil/"), "https://huggingface.co");
+        assert_ne!(origin("https://huggingface.co.evil/"), "https://huggingface.co");
+    }
+
+    #[test]
+    fn ranges() {
+        assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
+        assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
+        assert_eq!(content_range("bytes */10"), None);
+    }
+}

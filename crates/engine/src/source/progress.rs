@@ -1,0 +1,52 @@
+//! Shows how far a download is: a bar on a terminal, a log line now and then elsewhere.
+
+use std::io::{IsTerminal, stderr};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+
+const LOG_EVERY: Duration = Duration::from_secs(15);
+
+/// How far one download is.
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+    file: String,
+    total: Option<u64>,
+    last_line: Instant,
+}
+
+impl Progress {
+    pub(super) fn new(file: &str, total: Option<u64>, wanted: bool) -> Self {
+        let size = total.map_or_else(String::new, |total| format!(" ({})", HumanBytes(total)));
+        tracing::info!("downloading {file}{size}");
+        let bar = (wanted && stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::new(total.unwrap_or(0)).with_message(file.to_owned());
+            let style = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+            match ProgressStyle::with_template(style) {
+                Ok(style) => bar.with_style(style.progress_chars("=> ")),
+                Err(_) => bar,
+            }
+        });
+        Self { bar, file: file.to_owned(), total, last_line: Instant::now() }
+    }
+
+    /// So many bytes are here now.
+    pub(super) fn at(&mut self, position: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(position);
+        } else if self.last_line.elapsed() >= LOG_EVERY {
+            self.last_line = Instant::now();
+            let of =
+                self.total.map_or_else(String::new, |total| format!(" of {}", HumanBytes(total)));
+            tracing::info!("downloading {}: {}{of}", self.file, HumanBytes(position));
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
