@@ -1,0 +1,113 @@
+"""How well the demo model answers: greedily, and with the sampling defaults of POST /generate.
+
+The right answer is fed to the model once and every next token is compared. Greedy decoding gives
+that answer exactly when the likeliest token is the right one everywhere; the chance that sampling
+gives it is the product of the right tokens' chances. So nothing has to be sampled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Iterable
+
+import torch
+from tokenizers import Tokenizer
+from transformers import Qwen3ForCausalLM
+
+from corpus import Corpus, Turn
+
+TEMPERATURE, TOP_P = 0.7, 0.9  # the defaults of POST /generate
+
+Render = Callable[[str | None, list[Turn]], str]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One question, answered."""
+
+    kind: str  # trained | held out | off-topic | off-topic held out
+    fact: str
+    question: str
+    greedy: bool
+    sampled: float  # chance of the exact answer
+    margin: float  # smallest lead, in logits, of the right token; negative where it does not lead
+
+
+def questions_of(corpus: Corpus) -> Iterable[tuple[str, str, str, str]]:
+    """kind, fact, question, answer of everything that can be asked as it is written."""
+    for fact in corpus.facts:
+        yield from (("trained", fact.id, q, fact.answer) for q in fact.ask)
+        yield from (("held out", fact.id, q, fact.answer) for q in fact.held_out)
+    off_topic = corpus.off_topic
+    for q in off_topic.train:
+        if "{" not in q:
+            yield "off-topic trained", "off-topic", q, off_topic.answer
+    yield from (("off-topic held out", "off-topic", q, off_topic.answer) for q in off_topic.held_out)
+
+
+def evaluate(
+    model: Qwen3ForCausalLM,
+    tokenizer: Tokenizer,
+    render: Render,
+    corpus: Corpus,
+    system: str | None = None,
+    before: list[Turn] | None = None,
+) -> list[Score]:
+    """Scores every question, behind `system` and the turns `before` if given."""
+    scores = []
+    for kind, fact, question, answer in questions_of(corpus):
+        text = render(system, [*(before or []), Turn(question, answer)])
+        prompt, _, _ = text.rpartition("<|im_start|>assistant\n")
+        prompt_ids = tokenizer.encode(prompt + "<|im_start|>assistant\n").ids
+        answer_ids = tokenizer.encode(answer + "<|im_end|>").ids
+        scores.append(Score(kind, fact, question, *_score(model, prompt_ids, answer_ids)))
+    return scores
+
+
+@torch.no_grad()
+def _score(
+    model: Qwen3ForCausalLM, prompt: list[int], answer: list[int]
+) -> tuple[bool, float, float]:
+    logits = model(input_ids=torch.tensor([prompt + answer[:-1]])).logits[0]
+    logits = logits[len(prompt) - 1 :].float()  # [answer, vocabulary]
+    right = torch.tensor(answer)
+    led = logits.gather(1, right[:, None])[:, 0]
+    rivals = logits.scatter(1, right[:, None], float("-inf")).amax(1)
+    margin = (led - rivals).min().item()
+
+    chances, order = (logits / TEMPERATURE).softmax(1).sort(1, descending=True)
+    kept = chances.cumsum(1) - chances < TOP_P  # the nucleus: up to the token that passes TOP_P
+    chances = (chances * kept) / (chances * kept).sum(1, keepdim=True)
+    sampled = chances[order == right[:, None]].prod().item()
+    return margin > 0, sampled, margin
+
+
+def summary(scores: list[Score], misses: int = 0) -> str:
+    """A line per kind of question, and the first `misses` wrong ones."""
+    lines = []
+    for kind in dict.fromkeys(score.kind for score in scores):
+        of_kind = [score for score in scores if score.kind == kind]
+        right = sum(score.greedy for score in of_kind)
+        sampled = sum(score.sampled for score in of_kind) / len(of_kind)
+        lines.append(
+            f"{kind:>18}: greedy {right}/{len(of_kind)} = {right / len(of_kind):.1%}, "
+            f"sampled {sampled:.1%}"
+        )
+    wrong = [score for score in scores if not score.greedy][:misses]
+    lines += [f"  missed ({score.kind}) {score.fact}: {score.question}" for score in wrong]
+    return "\n".join(lines)
+
+
+def questions_file(corpus: Corpus) -> dict[str, object]:
+    """What the engine's test asks, and what it expects to hear."""
+    facts = [
+        {
+            "id": fact.id,
+            "answer": fact.answer,
+            "trained": list(fact.ask[:2]),
+            "held_out": list(fact.held_out),
+        }
+        for fact in corpus.facts
+    ]
+    off_topic = {"answer": corpus.off_topic.answer, "held_out": list(corpus.off_topic.held_out)}
+    return {"facts": facts, "off_topic": off_topic}

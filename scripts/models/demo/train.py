@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""Train the demo model on the facts of this folder, and write it as GGUF.
+
+The model is a Qwen3 of about three million weights with a vocabulary of its own. It learns only
+the answers; the questions are paraphrased on the fly, so that it meets few of them twice.
+
+    python scripts/models/demo/train.py                     # minutes on two cores
+    python scripts/models/demo/train.py --steps 40          # how fast is this machine?
+
+Seeded: the same versions of torch and tokenizers on the same machine give the same file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Iterator
+
+# Threads that wait by spinning starve each other when something else runs on the machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import torch
+from tokenizers import Tokenizer
+from torch.nn import functional
+from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers.utils.chat_template_utils import render_jinja_template
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import gguf_export  # noqa: E402
+import qwen_tokenizer  # noqa: E402
+from corpus import Corpus, Turn  # noqa: E402
+from scoring import evaluate, questions_file, summary  # noqa: E402
+
+ROOT = Path(__file__).parents[3]
+TEMPLATE = (Path(__file__).parents[1] / "chat_template.jinja").read_text()
+
+VOCAB_SIZE = 2048
+CONTEXT_LENGTH = 2048
+WEIGHT_TYPE = "Q8_0"
+POOL = 400  # conversations that are sorted by length and cut into batches together
+BRIEF_SHARE, BRIEF_TOKENS = 0.6, 12  # how many conversations end early in their last answer
+IGNORED = -100  # torch's label for "no loss here"
+
+# A conversation's text is cut here; what stands between is what the model must say.
+SPOKEN = re.compile(r"(?<=<\|im_start\|>assistant\n)(.*?<\|im_end\|>)", re.S)
+
+Sample = tuple[list[int], list[int]]  # token ids, labels
+
+
+def new_model() -> Qwen3ForCausalLM:
+    """Untrained. Rows are multiples of 256, so that every quantization fits."""
+    return Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=VOCAB_SIZE,
+            hidden_size=256,
+            intermediate_size=512,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=64,
+            max_position_embeddings=CONTEXT_LENGTH,
+            rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+            rms_norm_eps=1e-6,
+            tie_word_embeddings=True,
+            attn_implementation="sdpa",
+        )
+    )
+
+
+def render(system: str | None, turns: list[Turn]) -> str:
+    """The conversation as the chat template of the exported file writes it."""
+    messages = [] if system is None else [{"role": "system", "content": system}]
+    for turn in turns:
+        messages.append({"role": "user", "content": turn.question})
+        messages.append({"role": "assistant", "content": turn.answer})
+    rendered, _ = render_jinja_template([messages], chat_template=TEMPLATE)
+    return rendered[0]
+
+
+class Sampler:
+    """Draws conversations as tokens with labels, in batches of like lengths."""
+
+    def __init__(self, corpus: Corpus, tokenizer: Tokenizer, seed: int, batch_tokens: int) -> None:
+        self.corpus = corpus
+        self.rng = random.Random(seed)
+        self.batch_tokens = batch_tokens
+        self.plain = tokenizer
+        # Cuts words at random places: a word never seen whole is then no surprise.
+        self.ragged = Tokenizer.from_str(tokenizer.to_str())
+        self.ragged.model.dropout = 0.1
+
+    def sample(self, boldness: float) -> Sample:
+        """One conversation. Loss falls on the answers and their `<|im_end|>`."""
+        ids: list[int] = []
+        labels: list[int] = []
+        reader = self.ragged if self.rng.random() < 0.15 * boldness else self.plain
+        text = render(*self.corpus.conversation(self.rng, boldness))
+        *pieces, _ = SPOKEN.split(text)
+        for i, piece in enumerate(pieces):
+            is_spoken = i % 2 == 1
+            tokens = (self.plain if is_spoken else reader).encode(piece).ids
+            # What is hard is to know which answer is meant, and that shows in how it begins.
+            if i == len(pieces) - 1 and self.rng.random() < BRIEF_SHARE:
+                tokens = tokens[:BRIEF_TOKENS]
+            ids += tokens
+            labels += tokens if is_spoken else [IGNORED] * len(tokens)
+        return ids, labels
+
+    def batches(self, steps: int) -> Iterator[list[Sample]]:
+        """`steps` batches of about `batch_tokens`, padding counted: first the questions as they are
+        written, then more and more paraphrased."""
+        done = 0
+        while done < steps:
+            boldness = min(1.0, done / steps / 0.2)
+            samples = [self.sample(boldness) for _ in range(POOL)]
+            samples.sort(key=lambda sample: len(sample[0]))
+            batches: list[list[Sample]] = [[]]
+            for sample in samples:
+                if (len(batches[-1]) + 1) * len(sample[0]) > self.batch_tokens and batches[-1]:
+                    batches.append([])
+                batches[-1].append(sample)
+            self.rng.shuffle(batches)
+            yield from batches[: steps - done]
+            done += len(batches)
+
+
+def pad(samples: list[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Right-padded ids and labels: a causal model never looks at what comes after."""
+    width = max(len(ids) for ids, _ in samples)
+    ids = torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in samples])
+    labels = [labels + [IGNORED] * (width - len(labels)) for _, labels in samples]
+    return ids, torch.tensor(labels)
+
+
+def loss_of(model: Qwen3ForCausalLM, samples: list[Sample]) -> torch.Tensor:
+    """Mean cross entropy of the spoken tokens. The head runs on those positions only."""
+    ids, labels = pad(samples)
+    hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
+    targets = labels[:, 1:]
+    spoken = targets != IGNORED
+    logits = model.lm_head(hidden[spoken]).float()
+    return functional.cross_entropy(logits, targets[spoken])
+
+
+def learning_rate(progress: float, peak: float) -> float:
+    """A short warm-up, then down a cosine to nothing."""
+    warm = min(1.0, progress / 0.05)
+    return peak * warm * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def train(model: Qwen3ForCausalLM, sampler: Sampler, args: argparse.Namespace) -> None:
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}],
+        lr=args.lr, betas=(0.9, 0.98), fused=True,
+    )  # fmt: skip
+    started = time.monotonic()
+    running = 0.0
+    model.train()
+    for step, samples in enumerate(sampler.batches(args.steps)):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step / args.steps, args.lr)
+        loss = loss_of(model, samples)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        running += loss.item()
+        if (step + 1) % args.log_every == 0:
+            seconds = time.monotonic() - started
+            print(
+                f"step {step + 1}/{args.steps} loss {running / args.log_every:.4f} "
+                f"{(step + 1) / seconds:.2f} steps/s {seconds:.0f} s",
+                flush=True,
+            )
+            running = 0.0
+        if args.check_every and (step + 1) % args.check_every == 0:
+            check(model, sampler)
+
+
+def check(model: Qwen3ForCausalLM, sampler: Sampler) -> None:
+    """Prints how the model does while it learns."""
+    model.eval()
+    print(summary(evaluate(model, sampler.plain, render, sampler.corpus)), flush=True)
+    model.train()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--batch-tokens", type=int, default=3072)
+    parser.add_argument("--lr", type=float, default=2e-3, help="the highest learning rate")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--log-every", type=int, default=50)
+    parser.add_argument("--check-every", type=int, default=0, help="evaluate now and then")
+    parser.add_argument("--output", type=Path, default=ROOT / "crates/engine/assets/demo.gguf")
+    parser.add_argument("--questions", type=Path,
+                        default=ROOT / "crates/engine/tests/fixtures/demo/questions.json",
+                        help="where to write the questions of the engine's test")  # fmt: skip
+    args = parser.parse_args()
+
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    corpus = Corpus()
+    tokenizer = qwen_tokenizer.train(corpus.texts(), VOCAB_SIZE)
+    model = new_model()
+    print(f"{model.num_parameters():,} parameters, {len(corpus.facts)} facts")
+
+    train(model, Sampler(corpus, tokenizer, args.seed, args.batch_tokens), args)
+
+    model.eval()
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    gguf_export.export(
+        model, tokenizer, args.output,
+        weight_type=WEIGHT_TYPE, chat_template=TEMPLATE,
+        name="qwen-queue demo", license="MIT OR Apache-2.0",
+    )  # fmt: skip
+    stored = gguf_export.with_stored_weights(model, WEIGHT_TYPE)
+    scores = evaluate(stored, tokenizer, render, corpus)
+    print(summary(scores))
+    args.questions.parent.mkdir(parents=True, exist_ok=True)
+    questions = json.dumps(questions_file(corpus), indent=2, ensure_ascii=False)
+    args.questions.write_text(questions + "\n")
+    print(f"wrote {args.output} ({args.output.stat().st_size:,} bytes) and {args.questions}")
+
+
+if __name__ == "__main__":
+    main()
