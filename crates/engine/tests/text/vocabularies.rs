@@ -16,8 +16,10 @@ fn run(name: &str) -> Option<Vec<String>> {
     let tokenizer = Tokenizer::from_gguf(&file).unwrap();
     let inputs = std::fs::read_to_string(shared(&format!("{name}.inp"))?).unwrap();
     let outputs = std::fs::read_to_string(shared(&format!("{name}.out"))?).unwrap();
-    let inputs: Vec<&str> = inputs.split("\n__ggml_vocab_test__\n").collect();
+    let mut inputs: Vec<&str> = inputs.split("\n__ggml_vocab_test__\n").collect();
+    assert_eq!(inputs.pop(), Some(""), "the last text ends like all others");
     let outputs: Vec<&str> = outputs.lines().collect();
+    assert_eq!(inputs.len(), outputs.len());
     let mut composed = Vec::new();
     let mut checked = 0;
     for (input, output) in inputs.iter().zip(&outputs) {
