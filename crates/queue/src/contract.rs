@@ -16,7 +16,7 @@ use crate::watch::{CancelFeed, Watch};
 /// accepted task is lost unless the store itself loses data.
 ///
 /// Every operation is atomic: it happens whole or not at all, and may be repeated safely after a
-/// lost reply. Time is the broker's own clock.
+/// lost reply ([`Self::publish`] alone may then tell a text twice). Time is the broker's own clock.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
     /// What stores the tasks, for logs and `/health`: `redis` or `sqlite`.
@@ -56,6 +56,8 @@ pub trait Broker: Send + Sync + 'static {
     /// Appends generated text to the task's events, one event per chunk. Fenced like [`Self::renew`].
     /// A task keeps some 4,096 events; beyond, the oldest go, and the numbers that are left begin
     /// later. The outcome has the whole text.
+    ///
+    /// Not idempotent: after [`BrokerError::Unavailable`] the chunks may have been appended or not.
     ///
     /// # Errors
     /// [`BrokerError::LeaseLost`] when the lease is not the current one: stop computing.
