@@ -13,7 +13,7 @@
 //! - [`stop`]: ends a stream of text before the first stop string
 //! - [`chat`]: the model's own Jinja template; marks where a message's text must stay text
 
-mod byte_level;
+pub(crate) mod byte_level;
 pub mod chat;
 pub mod detokenizer;
 pub mod pre_tokenizer;

@@ -4,32 +4,32 @@
 use std::path::{Path, PathBuf};
 
 /// A tiny model with what transformers says about it.
-pub struct Fixture {
+pub(crate) struct Fixture {
     folder: PathBuf,
     model: String,
     rows: Vec<Vec<f32>>,
-    pub prompts: Vec<Prompt>,
+    pub(crate) prompts: Vec<Prompt>,
 }
 
-pub struct Prompt {
-    pub name: String,
-    pub tokens: Vec<u32>,
+pub(crate) struct Prompt {
+    pub(crate) name: String,
+    pub(crate) tokens: Vec<u32>,
     /// The first position whose logits are stored.
-    pub first_position: usize,
+    pub(crate) first_position: usize,
     /// Its row.
     first_row: usize,
     /// What follows the prompt when the likeliest token is always taken.
-    pub greedy: Vec<u32>,
+    pub(crate) greedy: Vec<u32>,
 }
 
 /// `tests/fixtures`.
-pub fn fixtures() -> PathBuf {
+pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
 impl Fixture {
     /// By name, e.g. `qwen3-f32`.
-    pub fn load(name: &str) -> Self {
+    pub(crate) fn load(name: &str) -> Self {
         let (family, _) = name.split_once('-').unwrap();
         let folder = fixtures().join(family);
         let text = std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
@@ -57,17 +57,17 @@ impl Fixture {
     }
 
     /// The model file.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.join(&self.model)
     }
 
     /// The logits stored for a prompt, from `first_position` to its end.
-    pub fn logits(&self, prompt: &Prompt) -> Vec<Vec<f32>> {
+    pub(crate) fn logits(&self, prompt: &Prompt) -> Vec<Vec<f32>> {
         let len = prompt.tokens.len() - prompt.first_position;
         self.rows[prompt.first_row..prompt.first_row + len].to_vec()
     }
 
-    pub fn longest(&self) -> &Prompt {
+    pub(crate) fn longest(&self) -> &Prompt {
         self.prompts.iter().max_by_key(|prompt| prompt.tokens.len()).unwrap()
     }
 }

@@ -1,0 +1,119 @@
+//! Everything a loader reads beside the weights.
+
+use super::{SynthQuant, SynthShape};
+use crate::gguf::{Array, Value};
+use crate::text::byte_level::char_of;
+
+/// Where Qwen's special tokens begin, and what they are: 3 is a control token, 4 is shown.
+const FIRST_SPECIAL: usize = 151_643;
+const SPECIAL: [(&str, i64); 26] = [
+    ("<|endoftext|>", 3),
+    ("<|im_start|>", 3),
+    ("<|im_end|>", 3),
+    ("<|object_ref_start|>", 3),
+    ("<|object_ref_end|>", 3),
+    ("<|box_start|>", 3),
+    ("<|box_end|>", 3),
+    ("<|quad_start|>", 3),
+    ("<|quad_end|>", 3),
+    ("<|vision_start|>", 3),
+    ("<|vision_end|>", 3),
+    ("<|vision_pad|>", 3),
+    ("<|image_pad|>", 3),
+    ("<|video_pad|>", 3),
+    ("<tool_call>", 4),
+    ("</tool_call>", 4),
+    ("<|fim_prefix|>", 4),
+    ("<|fim_middle|>", 4),
+    ("<|fim_suffix|>", 4),
+    ("<|fim_pad|>", 4),
+    ("<|repo_name|>", 4),
+    ("<|file_sep|>", 4),
+    ("<tool_response>", 4),
+    ("</tool_response>", 4),
+    ("<think>", 4),
+    ("</think>", 4),
+];
+
+const CHAT_TEMPLATE: &str = "\
+{%- for message in messages %}
+    {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+{%- endif %}
+";
+
+/// The metadata of a model of this shape.
+pub(super) fn metadata(shape: &SynthShape, quant: SynthQuant) -> Vec<(String, Value)> {
+    let architecture = shape.architecture.name();
+    let text = |text: &str| Value::String(text.to_owned());
+    let number = |number: usize| Value::Int(number as i128);
+    let name = format!("synthetic {} {}", shape.name, quant.name());
+    let mut metadata = vec![
+        ("general.architecture".to_owned(), text(architecture)),
+        ("general.name".to_owned(), text(&name)),
+        ("general.quantization_version".to_owned(), number(2)),
+        ("general.file_type".to_owned(), Value::Int(quant.file_type())),
+    ];
+    for (key, value) in [
+        ("block_count", number(shape.layers)),
+        ("context_length", number(shape.context_length)),
+        ("embedding_length", number(shape.hidden)),
+        ("feed_forward_length", number(shape.ffn)),
+        ("attention.head_count", number(shape.heads)),
+        ("attention.head_count_kv", number(shape.kv_heads)),
+        ("attention.key_length", number(shape.head_dim)),
+        ("attention.value_length", number(shape.head_dim)),
+        ("attention.layer_norm_rms_epsilon", Value::Float(1e-6)),
+        ("rope.freq_base", Value::Float(1e6)),
+    ] {
+        metadata.push((format!("{architecture}.{key}"), value));
+    }
+    let (tokens, kinds, merges) = vocabulary(shape.vocab);
+    for (key, value) in [
+        ("model", text("gpt2")),
+        ("pre", text("qwen2")),
+        ("tokens", Value::Array(Array::String(tokens))),
+        ("token_type", Value::Array(Array::Int(kinds))),
+        ("merges", Value::Array(Array::String(merges))),
+        ("eos_token_id", number(FIRST_SPECIAL + 2)),
+        ("padding_token_id", number(FIRST_SPECIAL)),
+        ("bos_token_id", number(FIRST_SPECIAL)),
+        ("add_bos_token", Value::Bool(false)),
+    ] {
+        metadata.push((format!("tokenizer.ggml.{key}"), value));
+    }
+    metadata.push(("tokenizer.chat_template".to_owned(), text(CHAT_TEMPLATE)));
+    metadata
+}
+
+/// Tokens, kinds and merges: all bytes, all pairs of bytes, triples up to the special tokens.
+fn vocabulary(len: usize) -> (Vec<String>, Vec<i64>, Vec<String>) {
+    let bytes: Vec<char> = (0..=255).map(char_of).collect();
+    let mut tokens: Vec<String> = bytes.iter().map(char::to_string).collect();
+    let mut merges = Vec::new();
+    let longer = 1..; // after the bytes come pairs, after the pairs triples
+    'fill: for length in longer {
+        let range = if length == 1 { 0..256 } else { 256..256 + 256 * 256 };
+        for first in range {
+            for second in &bytes {
+                if tokens.len() == FIRST_SPECIAL {
+                    break 'fill;
+                }
+                merges.push(format!("{} {second}", tokens[first]));
+                tokens.push(format!("{}{second}", tokens[first]));
+            }
+        }
+    }
+    let mut kinds = vec![1; tokens.len()];
+    for (text, kind) in SPECIAL {
+        tokens.push(text.to_owned());
+        kinds.push(kind);
+    }
+    for index in tokens.len()..len {
+        tokens.push(format!("[PAD{index}]"));
+        kinds.push(5);
+    }
+    (tokens, kinds, merges)
+}

@@ -1,0 +1,94 @@
+//! Which tensor gets which format.
+
+use std::str::FromStr;
+
+use candle_core::quantized::GgmlDType;
+
+use super::UnknownName;
+
+/// A quantization of a whole model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SynthQuant {
+    /// llama.cpp's mixture: Q4_K, with Q6_K for the head and half of the most sensitive matrices.
+    Q4KM,
+    /// Q8_0 throughout.
+    Q8_0,
+    /// Half precision.
+    F16,
+    /// Full precision.
+    F32,
+}
+
+/// What a matrix is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The head, or the embedding where it is the head too.
+    Head,
+    /// `attn_v` and `ffn_down` of this layer of so many.
+    Sensitive(usize, usize),
+    /// All others.
+    Plain,
+}
+
+impl SynthQuant {
+    const ALL: [(&'static str, Self); 4] =
+        [("q4_k_m", Self::Q4KM), ("q8_0", Self::Q8_0), ("f16", Self::F16), ("f32", Self::F32)];
+
+    /// How users call it, e.g. `q4_k_m`.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, quant)| *quant == self).map_or("", |(name, _)| name)
+    }
+
+    /// `general.file_type`; source: `enum llama_ftype` in llama.h.
+    pub(super) fn file_type(self) -> i128 {
+        match self {
+            Self::F32 => 0,
+            Self::F16 => 1,
+            Self::Q8_0 => 7,
+            Self::Q4KM => 15,
+        }
+    }
+
+    /// The format of a matrix whose rows have `columns` numbers; as llama.cpp's quantizer chooses.
+    pub(super) fn dtype(self, role: Role, columns: usize) -> GgmlDType {
+        let wanted = match self {
+            Self::F32 => GgmlDType::F32,
+            Self::F16 => GgmlDType::F16,
+            Self::Q8_0 => GgmlDType::Q8_0,
+            Self::Q4KM => match role {
+                Role::Head => GgmlDType::Q6K,
+                Role::Sensitive(layer, layers) if deserves_more(layer, layers) => GgmlDType::Q6K,
+                Role::Sensitive(..) | Role::Plain => GgmlDType::Q4K,
+            },
+        };
+        if columns % wanted.block_size() == 0 {
+            return wanted;
+        }
+        // Rows that are no multiple of 256 get the next best format of 32.
+        match wanted {
+            GgmlDType::Q4K => GgmlDType::Q5_0,
+            GgmlDType::Q6K => GgmlDType::Q8_0,
+            other => other,
+        }
+    }
+}
+
+/// The first and last eighth of the layers, and every third between.
+fn deserves_more(layer: usize, layers: usize) -> bool {
+    let eighth = layers / 8;
+    layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2
+}
+
+impl FromStr for SynthQuant {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        let lower = name.to_lowercase();
+        let found = Self::ALL.into_iter().find(|(known, _)| *known == lower);
+        found.map(|(_, quant)| quant).ok_or_else(|| UnknownName {
+            what: "quantization",
+            name: name.to_owned(),
+            known: Self::ALL.map(|(name, _)| name).join(", "),
+        })
+    }
+}

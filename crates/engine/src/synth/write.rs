@@ -1,0 +1,208 @@
+//! Writing the file, piece by piece.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter};
+use std::path::PathBuf;
+
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Tensor};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::metadata::metadata;
+use super::quant::Role;
+use super::{SynthQuant, SynthShape};
+use crate::gguf::{TensorSpec, Writer};
+use crate::model::Architecture;
+
+/// Numbers that are drawn and quantized once for each format; the file repeats pieces of them.
+const TILE: usize = 1 << 18;
+/// Numbers per piece.
+const PIECE: usize = 1 << 12;
+
+/// What to write.
+#[derive(Debug, Clone)]
+pub struct SynthOptions {
+    /// The shape.
+    pub shape: SynthShape,
+    /// The quantization.
+    pub quant: SynthQuant,
+    /// The same seed writes the same file.
+    pub seed: u64,
+    /// Where to; an existing file is replaced.
+    pub output: PathBuf,
+}
+
+/// Writes a model of random weights and returns its size in bytes. `progress` hears of bytes
+/// written and bytes in all. The file appears under its name when it is whole.
+pub fn synthesize(options: &SynthOptions, mut progress: impl FnMut(u64, u64)) -> io::Result<u64> {
+    let tensors = tensors(&options.shape, options.quant);
+    let total: u64 = tensors.iter().map(|tensor| tensor.byte_len() as u64).sum();
+    let partial = options.output.with_extension("partial");
+    let file = BufWriter::with_capacity(1 << 20, File::create(&partial)?);
+    let metadata = metadata(&options.shape, options.quant);
+    let mut writer = Writer::begin(file, &metadata, &tensors)?;
+    let mut source = Source::new(options.seed);
+    let mut written = 0;
+    for tensor in &tensors {
+        if tensor.shape.len() == 1 {
+            writer.put(&source.vector(tensor))?;
+        } else {
+            let mut left = tensor.byte_len();
+            while left > 0 {
+                let piece = source.piece(tensor.dtype)?;
+                let piece = &piece[..piece.len().min(left)];
+                writer.put(piece)?;
+                left -= piece.len();
+            }
+        }
+        writer.align()?;
+        written += tensor.byte_len() as u64;
+        progress(written, total);
+    }
+    writer.finish()?.into_inner()?.sync_all()?;
+    fs::rename(&partial, &options.output)?;
+    Ok(fs::metadata(&options.output)?.len())
+}
+
+/// Every tensor of a model, with its format.
+fn tensors(shape: &SynthShape, quant: SynthQuant) -> Vec<TensorSpec> {
+    let SynthShape { layers, hidden, heads, kv_heads, head_dim, ffn, vocab, .. } = *shape;
+    let mut tensors = Vec::new();
+    let mut matrix = |name: String, rows: usize, columns: usize, role: Role| {
+        let dtype = quant.dtype(role, columns);
+        tensors.push(TensorSpec { name: format!("{name}.weight"), shape: vec![rows, columns], dtype });
+    };
+    let embedding = if shape.tied { Role::Head } else { Role::Plain };
+    matrix("token_embd".to_owned(), vocab, hidden, embedding);
+    if !shape.tied {
+        matrix("output".to_owned(), vocab, hidden, Role::Head);
+    }
+    for layer in 0..layers {
+        let name = |name: &str| format!("blk.{layer}.{name}");
+        let sensitive = Role::Sensitive(layer, layers);
+        matrix(name("attn_q"), heads * head_dim, hidden, Role::Plain);
+        matrix(name("attn_k"), kv_heads * head_dim, hidden, Role::Plain);
+        matrix(name("attn_v"), kv_heads * head_dim, hidden, sensitive);
+        matrix(name("attn_output"), hidden, heads * head_dim, Role::Plain);
+        matrix(name("ffn_gate"), ffn, hidden, Role::Plain);
+        matrix(name("ffn_up"), ffn, hidden, Role::Plain);
+        matrix(name("ffn_down"), hidden, ffn, sensitive);
+    }
+    let mut vector = |name: String, len: usize| {
+        tensors.push(TensorSpec { name, shape: vec![len], dtype: GgmlDType::F32 });
+    };
+    vector("output_norm.weight".to_owned(), hidden);
+    for layer in 0..layers {
+        let name = |name: &str| format!("blk.{layer}.{name}");
+        vector(name("attn_norm.weight"), hidden);
+        vector(name("ffn_norm.weight"), hidden);
+        match shape.architecture {
+            Architecture::Qwen3 => {
+                vector(name("attn_q_norm.weight"), head_dim);
+                vector(name("attn_k_norm.weight"), head_dim);
+            }
+            Architecture::Qwen2 => {
+                vector(name("attn_q.bias"), heads * head_dim);
+                vector(name("attn_k.bias"), kv_heads * head_dim);
+                vector(name("attn_v.bias"), kv_heads * head_dim);
+            }
+        }
+    }
+    tensors
+}
+
+/// Random weights in any format.
+struct Source {
+    random: StdRng,
+    /// One quantized tile per format.
+    tiles: HashMap<GgmlDType, Vec<u8>>,
+}
+
+impl Source {
+    fn new(seed: u64) -> Self {
+        Self { random: StdRng::seed_from_u64(seed), tiles: HashMap::new() }
+    }
+
+    /// A piece of matrix, from a random place of the format's tile.
+    fn piece(&mut self, dtype: GgmlDType) -> io::Result<&[u8]> {
+        if !self.tiles.contains_key(&dtype) {
+            let tile = self.tile(dtype).map_err(io::Error::other)?;
+            self.tiles.insert(dtype, tile);
+        }
+        let piece_len = PIECE / dtype.block_size() * dtype.type_size();
+        let blocks = (TILE - PIECE) / dtype.block_size();
+        let start = self.random.random_range(0..=blocks) * dtype.type_size();
+        Ok(self.tiles.get(&dtype).map_or(&[], |tile| &tile[start..start + piece_len]))
+    }
+
+    fn tile(&mut self, dtype: GgmlDType) -> candle_core::Result<Vec<u8>> {
+        // Twelve uniform numbers make a good enough bell, of the deviation that Qwen starts from.
+        let mut number =
+            || (0..12).map(|_| self.random.random::<f32>() - 0.5).sum::<f32>() * 0.02;
+        let numbers: Vec<f32> = (0..TILE).map(|_| number()).collect();
+        let tile = Tensor::from_vec(numbers, (TILE / PIECE, PIECE), &Device::Cpu)?;
+        Ok(QTensor::quantize(&tile, dtype)?.data()?.into_owned())
+    }
+
+    /// A norm's weight, around 1; a bias, around 0.
+    fn vector(&mut self, tensor: &TensorSpec) -> Vec<u8> {
+        let middle = if tensor.name.ends_with("bias") { 0.0 } else { 1.0 };
+        (0..tensor.shape[0])
+            .flat_map(|_| (middle + self.random.random_range(-0.1f32..0.1)).to_le_bytes())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Engine, EngineOptions, ModelFile};
+
+    #[test]
+    fn every_shape_has_its_published_size() {
+        // Parameters as the hub counts them; the vocabulary's padding is the rest.
+        for (name, billions) in [
+            ("qwen3-0.6b", 0.596),
+            ("qwen3-1.7b", 1.72),
+            ("qwen3-4b", 4.02),
+            ("qwen3-8b", 8.19),
+            ("qwen3-14b", 14.77),
+            ("qwen2.5-0.5b", 0.494),
+            ("qwen2.5-1.5b", 1.54),
+            ("qwen2.5-3b", 3.09),
+            ("qwen2.5-7b", 7.62),
+            ("qwen2.5-14b", 14.77),
+        ] {
+            let tensors = tensors(&name.parse().unwrap(), SynthQuant::Q4KM);
+            let count: usize = tensors.iter().map(|one| one.shape.iter().product::<usize>()).sum();
+            let off = (count as f64 / 1e9 - billions).abs() / billions;
+            assert!(off < 0.005, "{name}: {count}");
+        }
+        let error = "qwen9-1b".parse::<SynthShape>().unwrap_err().to_string();
+        assert!(error.contains("qwen9-1b") && error.contains("qwen3-0.6b"), "{error}");
+        assert!("q9".parse::<SynthQuant>().unwrap_err().to_string().contains("q4_k_m"));
+    }
+
+    #[test]
+    fn the_real_loader_reads_it_and_a_seed_repeats_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let small = SynthShape::small();
+        for quant in [SynthQuant::Q4KM, SynthQuant::Q8_0] {
+            let path = |name: &str| folder.path().join(name);
+            let options =
+                |name| SynthOptions { shape: small, quant, seed: 1, output: path(name) };
+            let size = synthesize(&options("a.gguf"), |_, _| ()).unwrap();
+            synthesize(&options("b.gguf"), |_, _| ()).unwrap();
+            let (a, b) = (fs::read(path("a.gguf")).unwrap(), fs::read(path("b.gguf")).unwrap());
+            assert!(a == b && a.len() as u64 == size);
+            let engine =
+                Engine::start(&ModelFile::Path(path("a.gguf")), &EngineOptions::default()).unwrap();
+            assert_eq!(engine.info().context_length, 40_960);
+            let tokens = engine.tokenizer().encode("<|im_start|>Grüße<|im_end|>").unwrap();
+            assert_eq!(tokens[0], 151_644);
+            assert_eq!(engine.tokenizer().decode(&tokens), "Grüße");
+        }
+    }
+}
