@@ -54,7 +54,7 @@ impl Options {
             task_time_limit_s: 120,
             result_ttl_s: 3600,
             max_attempts: 3,
-            max_queue_size: 1000,
+            max_queue_size: 10_000,
             broker_timeout: Duration::from_secs(5),
             client_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(10),

@@ -54,7 +54,7 @@ pub(crate) async fn run(worker: &Worker, claimed: Claimed, abandon: Cancellation
     let request = translate::request(&claimed.task, deadline);
     // Rendering and tokenizing a long prompt takes a while: not on the threads that renew leases.
     let engine = worker.engine.clone();
-    let submitted = tokio::task::spawn_blocking(move || engine.submit(request)).await;
+    let submitted = tokio::task::spawn_blocking(move || engine.submit(&request)).await;
 
     let (verdict, end) = match submitted {
         Ok(Ok(generation)) => {

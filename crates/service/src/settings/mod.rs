@@ -94,6 +94,18 @@ impl Settings {
         ModelId::from_source(&self.model_name)
     }
 
+    /// What `MODEL_NAME` and `QUANTIZATION` together point at.
+    pub fn model_source(&self) -> String {
+        match self.quantization {
+            Some(quantization)
+                if values::is_hub_repository_without_quant(&self.model_name) =>
+            {
+                format!("{}:{}", self.model_name, quantization.gguf_quant())
+            }
+            _ => self.model_name.clone(),
+        }
+    }
+
     /// What is set but has no effect, one line each, to be logged as warnings.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();

@@ -1,0 +1,41 @@
+//! Tools around model files.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use engine::synth::{SynthOptions, SynthQuant, SynthShape, synthesize};
+
+/// What to do with model files.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Model {
+    /// Write a model of true size and random weights, for benchmarks.
+    Synth {
+        /// Whose shape, e.g. qwen3-0.6b; an unknown name lists all.
+        #[arg(long, default_value = "qwen3-0.6b")]
+        shape: SynthShape,
+        /// q4_k_m, q8_0, f16 or f32.
+        #[arg(long, default_value = "q4_k_m")]
+        quant: SynthQuant,
+        /// Same seed, same file.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// The file to write.
+        #[arg(long, short)]
+        output: PathBuf,
+    },
+}
+
+/// Does it.
+pub(crate) fn run(model: Model) -> Result<()> {
+    match model {
+        Model::Synth { shape, quant, seed, output } => {
+            let shown = output.display().to_string();
+            let options = SynthOptions { shape, quant, seed, output };
+            let bytes =
+                synthesize(&options, |_, _| {}).with_context(|| format!("{shown} can't be written"))?;
+            println!("{shown}: {}, {}, {:.1} MB", shape.name, quant.name(), bytes as f64 / 1e6);
+            Ok(())
+        }
+    }
+}
