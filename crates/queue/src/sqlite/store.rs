@@ -203,3 +203,53 @@ fn give(hints: Vec<Hint>, hub: &Hub, queued: &watch::Sender<()>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(tx: &Tx<'_>, number: i64) -> Result<(), BrokerError> {
+        tx.sql.execute("INSERT INTO numbers VALUES (?1)", [number])?;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_job_that_fails_leaves_nothing_and_its_neighbours_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = crate::sqlite::lock::take(folder.path()).unwrap();
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE numbers (number INTEGER PRIMARY KEY)").unwrap();
+        let queued = watch::Sender::new(());
+        let store = Store::start(connection, lock, Hub::new(), queued, folder.path()).unwrap();
+
+        // Held up by the first, the others share a transaction.
+        let (go, wait) = channel();
+        let first = store.run(move |tx| {
+            wait.recv().unwrap();
+            write(tx, 1)
+        });
+        let good = store.run(|tx| write(tx, 2));
+        let refused = store.run(|tx| {
+            write(tx, 3)?;
+            Err::<(), _>(BrokerError::Corrupt("no".into()))
+        });
+        let clash = store.run(|tx| {
+            write(tx, 4)?;
+            write(tx, 2)
+        });
+        let last = store.run(|tx| write(tx, 5));
+        let release = async { go.send(()).unwrap() };
+        let (first, good, refused, clash, last, ()) =
+            tokio::join!(first, good, refused, clash, last, release);
+        assert!(first.is_ok() && good.is_ok() && refused.is_err() && clash.is_err());
+        assert!(last.is_ok());
+        let sum = store
+            .run(|tx| {
+                Ok(tx
+                    .sql
+                    .query_row("SELECT sum(number) FROM numbers", [], |row| row.get::<_, i64>(0))?)
+            })
+            .await;
+        assert_eq!(sum.unwrap(), 1 + 2 + 5);
+    }
+}

@@ -1,5 +1,7 @@
 //! The bound on queued tasks, and the counters behind it.
 
+use std::time::Duration;
+
 use protocol::{ModelId, Task};
 use queue::{BrokerError, Depth, Release};
 
@@ -26,6 +28,22 @@ pub(super) async fn a_full_queue_refuses_and_recovers(on: Fixture) {
     // What was accepted comes back into a full queue: only new work is refused.
     broker.release(&held.lease, &Release::Unused).await.unwrap();
     assert_eq!(broker.depth(&model()).await.unwrap().queued, 4);
+}
+
+pub(super) async fn the_retry_time_follows_the_pace(on: Fixture) {
+    let broker = on.broker;
+    let told = async || {
+        let error = broker.submit(&task(), 1).await.unwrap_err();
+        let BrokerError::QueueFull { retry_after_s, .. } = error else { panic!("{error}") };
+        retry_after_s
+    };
+    submitted(&*broker).await;
+    assert_eq!(told().await, 5, "nothing was measured yet");
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    broker.finish(&held.lease, &completed("x")).await.unwrap();
+    submitted(&*broker).await;
+    assert_eq!(told().await, 2, "a task takes a little more than a second");
 }
 
 pub(super) async fn each_model_has_a_queue_of_its_own(on: Fixture) {

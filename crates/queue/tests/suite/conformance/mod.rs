@@ -91,6 +91,7 @@ run_on_every_broker! {
         a_watch_sees_what_another_process_does;
     bounds:
         a_full_queue_refuses_and_recovers,
+        the_retry_time_follows_the_pace,
         each_model_has_a_queue_of_its_own,
         counters_return_to_zero;
     records:
