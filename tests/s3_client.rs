@@ -30,7 +30,7 @@ fn on_the_embedded_queue() {
 
 #[test]
 fn on_redis() {
-    let redis = RedisServer::start();
+    let redis = RedisServer::durable();
     let (homes, port) = ([Home::new(), Home::new()], free_port());
     let (url, port_text) = (redis.url(), port.to_string());
     let settings = [("PORT", port_text.as_str()), ("API_KEYS", KEY), ("REDIS_URL", &url)];

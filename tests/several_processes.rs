@@ -22,7 +22,7 @@ struct System {
 
 impl System {
     fn start(model: &str, more: &[(&str, &str)]) -> Self {
-        let redis = RedisServer::start();
+        let redis = RedisServer::durable();
         let homes: Vec<Home> = (0..3).map(|_| Home::new()).collect();
         let port = free_port();
         let (url, port_text) = (redis.url(), port.to_string());
@@ -143,7 +143,7 @@ fn redis_may_die_and_come_back() {
     let before = system.client.ask("What is a lease?");
     system.client.wait_for_result(&before, Duration::from_secs(30));
     std::thread::sleep(Duration::from_millis(1100)); // past the append-only file's next fsync
-    system.redis.kill_9();
+    system.redis.kill();
     let began = Instant::now();
     let refused = system.client.post("/generate", &json!({"prompt": "hello"}));
     assert_eq!(refused.status, 503, "{refused:?}");
@@ -177,9 +177,11 @@ fn cancel_stops_a_running_task_and_a_full_queue_says_when_to_come_back() {
     assert_eq!(full.status, 429, "{full:?}");
     assert!(full.retry_after.is_some_and(|s| (1..=120).contains(&s)), "{full:?}");
 
-    for task in queued.iter().chain(&running) {
-        let reply = system.client.post(&format!("/cancel/{task}"), &json!({}));
-        assert_eq!(reply.status, 200, "{reply:?}");
+    for (tasks, expected) in [(&queued, 200), (&running, 202)] {
+        for task in tasks {
+            let reply = system.client.post(&format!("/cancel/{task}"), &json!({}));
+            assert_eq!(reply.status, expected, "{reply:?}");
+        }
     }
     let began = Instant::now();
     for task in queued.iter().chain(&running) {

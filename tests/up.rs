@@ -159,7 +159,7 @@ fn sigterm_drains_and_exits_well() {
     let (_process, client) = up(&home, free_port(), &settings);
     client.wait_for_state(&task, "processing");
     let cancelled = client.post(&format!("/cancel/{task}"), &json!({}));
-    assert_eq!(cancelled.status, 200, "{cancelled:?}");
+    assert_eq!(cancelled.status, 202, "a worker has it and was told to stop: {cancelled:?}");
     client.wait_for_state(&task, "cancelled");
 }
 

@@ -123,6 +123,7 @@ impl Process {
     }
 }
 
+#[allow(clippy::print_stderr)] // what a failed test needs to be understood
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();

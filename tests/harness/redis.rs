@@ -1,88 +1,131 @@
-//! A Redis of the test's own.
+//! A real `redis-server` for a test: on a free port, in a temporary folder, gone with the value.
 
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::{free_port, wait_for};
+use crate::free_port;
 
-/// `redis-server` on a free port with an append-only file. Dropping it kills it.
+/// A running server.
 pub struct RedisServer {
-    child: Child,
+    process: Option<Child>,
     port: u16,
-    dir: TempDir,
+    settings: Vec<String>,
+    folder: TempDir,
 }
 
 impl RedisServer {
-    /// Starts one and waits until it answers.
+    /// Starts one that forgets everything when it ends.
     ///
     /// # Panics
-    /// When `redis-server` is not installed: run `scripts/test`.
-    #[allow(clippy::new_without_default)]
+    /// When it does not start; `scripts/test` installs it.
     pub fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let port = free_port();
-        let child = spawn(port, &dir);
-        let server = Self { child, port, dir };
-        server.wait_until_ready();
-        server
+        Self::with(&[])
     }
 
-    /// Its address, as `REDIS_URL` wants it.
+    /// Starts one that appends every write to a file, as `docker-compose.yml` does.
+    ///
+    /// # Panics
+    /// When it does not start; `scripts/test` installs it.
+    pub fn durable() -> Self {
+        Self::with(&["--appendonly", "yes", "--appendfsync", "everysec"])
+    }
+
+    /// Starts one with further settings.
+    ///
+    /// # Panics
+    /// When it does not start; `scripts/test` installs it.
+    pub fn with(settings: &[&str]) -> Self {
+        let mut server = Self {
+            process: None,
+            port: 0,
+            settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
+        // Another process may take the port between our look and the server's start.
+        for _ in 0..5 {
+            server.port = free_port();
+            if server.launch() {
+                return server;
+            }
+        }
+        panic!("redis-server does not start: see its output above");
+    }
+
+    /// Where it listens.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Kills it as a power cut would.
+    /// `kill -9`.
     ///
     /// # Panics
-    /// When it is gone already.
-    pub fn kill_9(&mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it was ours");
+    /// When the system won't.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("the server was running");
+            process.wait().expect("it ends");
+        }
     }
 
-    /// Brings it back with what its append-only file holds.
+    /// Starts it again on the same port and folder.
+    ///
+    /// # Panics
+    /// When it does not start.
     pub fn restart(&mut self) {
-        self.child = spawn(self.port, &self.dir);
-        self.wait_until_ready();
+        self.kill();
+        assert!(self.launch(), "redis-server does not start again");
     }
 
-    /// Runs a command by `redis-cli` and gives its raw reply.
+    /// Stops (`STOP`) or continues (`CONT`) the process without ending it.
     ///
     /// # Panics
-    /// When `redis-cli` can't be run.
-    pub fn command(&self, args: &[&str]) -> String {
-        let output = Command::new("redis-cli")
-            .args(["-p", &self.port.to_string()])
-            .args(args)
-            .output()
-            .expect("redis-cli runs: scripts/test installs it");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    /// When it is gone.
+    pub fn signal(&self, name: &str) {
+        let id = self.process.as_ref().expect("a running server").id().to_string();
+        let done = Command::new("kill").args([format!("-{name}"), id]).status();
+        assert!(done.is_ok_and(|status| status.success()), "kill -{name} failed");
     }
 
-    fn wait_until_ready(&self) {
-        wait_for("Redis to answer", Duration::from_secs(20), || {
-            (self.command(&["ping"]) == "PONG").then_some(())
-        });
+    /// Whether it runs and answers now.
+    fn launch(&mut self) -> bool {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+        command.arg("--dir").arg(self.folder.path()).args(&self.settings);
+        let process = command.stdout(Stdio::null()).spawn();
+        let mut process = process.unwrap_or_else(|error| panic!("install redis-server: {error}"));
+        let patience = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < patience {
+            if process.try_wait().expect("a child can be asked").is_some() {
+                return false;
+            }
+            if self.answers() {
+                self.process = Some(process);
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = process.kill();
+        let _ = process.wait();
+        false
+    }
+
+    /// Whether it has loaded its data and serves.
+    fn answers(&self) -> bool {
+        use std::io::{Read, Write};
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+        let mut reply = [0; 5];
+        stream.write_all(b"PING\r\n").is_ok()
+            && stream.read_exact(&mut reply).is_ok()
+            && &reply == b"+PONG"
     }
 }
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
-}
-
-fn spawn(port: u16, dir: &TempDir) -> Child {
-    Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-        .args(["--appendonly", "yes", "--appendfsync", "everysec", "--dir"])
-        .arg(dir.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("redis-server runs: scripts/test installs it")
 }

@@ -27,7 +27,7 @@ pub fn run(config: Option<&Path>) -> Result<()> {
             "API_KEYS is not set: nobody could use the API; set one or more keys, separated by commas"
         );
     }
-    let logs = Logs::start(&settings, true)?;
+    let logs = Logs::start(&settings)?;
     let result =
         tokio::runtime::Runtime::new().context("the runtime can't be started")?.block_on(async {
             let stop = shutdown::on_signal().context("signals can't be listened to")?;
@@ -40,10 +40,7 @@ pub fn run(config: Option<&Path>) -> Result<()> {
             reaper.abort();
             served
         });
-    if let Err(error) = &result {
-        tracing::error!(target: "gateway.process", "{error:#}");
-    }
-    result
+    logs.last_words(result)
 }
 
 /// Opens the port that the settings name.

@@ -47,7 +47,12 @@ fn source_options(settings: &Settings) -> SourceOptions {
     SourceOptions {
         cache_dir: settings.hf_home.as_ref().map(|home| home.join("hub")).or(defaults.cache_dir),
         endpoint: settings.hf_endpoint.trim_end_matches('/').to_owned(),
-        token: settings.hf_token.as_ref().map(Secret::reveal).and_then(Token::new).or(defaults.token),
+        token: settings
+            .hf_token
+            .as_ref()
+            .map(Secret::reveal)
+            .and_then(Token::new)
+            .or(defaults.token),
         ..defaults
     }
 }

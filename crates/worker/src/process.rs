@@ -20,22 +20,23 @@ pub fn run(config: Option<&Path>) -> Result<()> {
     if matches!(settings.queue, QueueLocation::Embedded(_)) {
         bail!("{}", service::broker::NEEDS_REDIS);
     }
-    let logs = Logs::start(&settings, true)?;
-    let result = tokio::runtime::Runtime::new().context("the runtime can't be started")?.block_on(async {
-        let stop = shutdown::on_signal().context("signals can't be listened to")?;
-        settings.warnings().iter().for_each(|w| tracing::warn!(target: "worker.process", "{w}"));
-        let broker = service::broker::open(&settings)?;
-        let reaper =
-            service::reaper::run(broker.clone(), logs.tasks(), settings.lease, stop.clone());
-        let reaper = tokio::spawn(reaper);
-        let served = serve(&settings, broker, logs.tasks(), stop).await;
-        reaper.abort();
-        served
-    });
-    if let Err(error) = &result {
-        tracing::error!(target: "worker.process", "{error:#}");
-    }
-    result
+    let logs = Logs::start(&settings)?;
+    let result =
+        tokio::runtime::Runtime::new().context("the runtime can't be started")?.block_on(async {
+            let stop = shutdown::on_signal().context("signals can't be listened to")?;
+            settings
+                .warnings()
+                .iter()
+                .for_each(|w| tracing::warn!(target: "worker.process", "{w}"));
+            let broker = service::broker::open(&settings)?;
+            let reaper =
+                service::reaper::run(broker.clone(), logs.tasks(), settings.lease, stop.clone());
+            let reaper = tokio::spawn(reaper);
+            let served = serve(&settings, broker, logs.tasks(), stop).await;
+            reaper.abort();
+            served
+        });
+    logs.last_words(result)
 }
 
 /// Loads the model and works until `stop`.

@@ -32,8 +32,8 @@ pub(crate) fn run(model: Model) -> Result<()> {
         Model::Synth { shape, quant, seed, output } => {
             let shown = output.display().to_string();
             let options = SynthOptions { shape, quant, seed, output };
-            let bytes =
-                synthesize(&options, |_, _| {}).with_context(|| format!("{shown} can't be written"))?;
+            let bytes = synthesize(&options, |_, _| {})
+                .with_context(|| format!("{shown} can't be written"))?;
             println!("{shown}: {}, {}, {:.1} MB", shape.name, quant.name(), bytes as f64 / 1e6);
             Ok(())
         }

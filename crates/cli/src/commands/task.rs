@@ -214,7 +214,9 @@ fn follow(client: &Client, task_id: &str) -> Result<()> {
         }
         resumes += 1;
         if resumes > RESUMES {
-            bail!("the event stream of task {task_id} keeps breaking off; its result is not lost: qwen-queue result {task_id}");
+            bail!(
+                "the event stream of task {task_id} keeps breaking off; its result is not lost: qwen-queue result {task_id}"
+            );
         }
         std::thread::sleep(Duration::from_secs(1));
     }

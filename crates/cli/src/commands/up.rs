@@ -14,14 +14,11 @@ pub(crate) fn run(config: Option<&Path>) -> Result<()> {
     if fresh_key {
         settings.api_keys.push(Secret::new(service::settings::fresh_key()));
     }
-    let logs = Logs::start(&settings, true)?;
+    let logs = Logs::start(&settings)?;
     let result = tokio::runtime::Runtime::new()
         .context("the runtime can't be started")?
         .block_on(serve(&settings, &logs, fresh_key));
-    if let Err(error) = &result {
-        tracing::error!(target: "up", "{error:#}");
-    }
-    result
+    logs.last_words(result)
 }
 
 async fn serve(settings: &Settings, logs: &Logs, fresh_key: bool) -> Result<()> {

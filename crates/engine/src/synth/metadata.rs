@@ -71,21 +71,28 @@ pub(super) fn metadata(shape: &SynthShape, quant: SynthQuant) -> Vec<(String, Va
         metadata.push((format!("{architecture}.{key}"), value));
     }
     let (tokens, kinds, merges) = vocabulary(shape.vocab);
+    let first_special = first_special(shape.vocab);
     for (key, value) in [
         ("model", text("gpt2")),
         ("pre", text("qwen2")),
         ("tokens", Value::Array(Array::String(tokens))),
         ("token_type", Value::Array(Array::Int(kinds))),
         ("merges", Value::Array(Array::String(merges))),
-        ("eos_token_id", number(FIRST_SPECIAL + 2)),
-        ("padding_token_id", number(FIRST_SPECIAL)),
-        ("bos_token_id", number(FIRST_SPECIAL)),
+        ("eos_token_id", number(first_special + 2)),
+        ("padding_token_id", number(first_special)),
+        ("bos_token_id", number(first_special)),
         ("add_bos_token", Value::Bool(false)),
     ] {
         metadata.push((format!("tokenizer.ggml.{key}"), value));
     }
     metadata.push(("tokenizer.chat_template".to_owned(), text(CHAT_TEMPLATE)));
     metadata
+}
+
+/// Where the special tokens begin in a vocabulary of `len`: where Qwen's do, or as late as a smaller one
+/// allows.
+fn first_special(len: usize) -> usize {
+    FIRST_SPECIAL.min(len - SPECIAL.len())
 }
 
 /// Tokens, kinds and merges: all bytes, all pairs of bytes, triples up to the special tokens.
@@ -98,7 +105,7 @@ fn vocabulary(len: usize) -> (Vec<String>, Vec<i64>, Vec<String>) {
         let range = if length == 1 { 0..256 } else { 256..256 + 256 * 256 };
         for first in range {
             for second in &bytes {
-                if tokens.len() == FIRST_SPECIAL {
+                if tokens.len() == first_special(len) {
                     break 'fill;
                 }
                 merges.push(format!("{} {second}", tokens[first]));

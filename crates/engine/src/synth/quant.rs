@@ -61,7 +61,7 @@ impl SynthQuant {
                 Role::Sensitive(..) | Role::Plain => GgmlDType::Q4K,
             },
         };
-        if columns % wanted.block_size() == 0 {
+        if columns.is_multiple_of(wanted.block_size()) {
             return wanted;
         }
         // Rows that are no multiple of 256 get the next best format of 32.

@@ -37,12 +37,8 @@ const QWEN3: SynthShape = SynthShape {
     tied: true,
 };
 
-const QWEN2: SynthShape = SynthShape {
-    architecture: Architecture::Qwen2,
-    kv_heads: 2,
-    context_length: 32_768,
-    ..QWEN3
-};
+const QWEN2: SynthShape =
+    SynthShape { architecture: Architecture::Qwen2, kv_heads: 2, context_length: 32_768, ..QWEN3 };
 
 /// From the `config.json` of each model on the Hugging Face hub, but for the first.
 const SHAPES: [SynthShape; 11] = [

@@ -72,7 +72,11 @@ fn tensors(shape: &SynthShape, quant: SynthQuant) -> Vec<TensorSpec> {
     let mut tensors = Vec::new();
     let mut matrix = |name: String, rows: usize, columns: usize, role: Role| {
         let dtype = quant.dtype(role, columns);
-        tensors.push(TensorSpec { name: format!("{name}.weight"), shape: vec![rows, columns], dtype });
+        tensors.push(TensorSpec {
+            name: format!("{name}.weight"),
+            shape: vec![rows, columns],
+            dtype,
+        });
     };
     let embedding = if shape.tied { Role::Head } else { Role::Plain };
     matrix("token_embd".to_owned(), vocab, hidden, embedding);
@@ -139,8 +143,7 @@ impl Source {
 
     fn tile(&mut self, dtype: GgmlDType) -> candle_core::Result<Vec<u8>> {
         // Twelve uniform numbers make a good enough bell, of the deviation that Qwen starts from.
-        let mut number =
-            || (0..12).map(|_| self.random.random::<f32>() - 0.5).sum::<f32>() * 0.02;
+        let mut number = || (0..12).map(|_| self.random.random::<f32>() - 0.5).sum::<f32>() * 0.02;
         let numbers: Vec<f32> = (0..TILE).map(|_| number()).collect();
         let tile = Tensor::from_vec(numbers, (TILE / PIECE, PIECE), &Device::Cpu)?;
         Ok(QTensor::quantize(&tile, dtype)?.data()?.into_owned())
@@ -191,8 +194,7 @@ mod tests {
         let small = SynthShape::small();
         for quant in [SynthQuant::Q4KM, SynthQuant::Q8_0] {
             let path = |name: &str| folder.path().join(name);
-            let options =
-                |name| SynthOptions { shape: small, quant, seed: 1, output: path(name) };
+            let options = |name| SynthOptions { shape: small, quant, seed: 1, output: path(name) };
             let size = synthesize(&options("a.gguf"), |_, _| ()).unwrap();
             synthesize(&options("b.gguf"), |_, _| ()).unwrap();
             let (a, b) = (fs::read(path("a.gguf")).unwrap(), fs::read(path("b.gguf")).unwrap());

@@ -7,8 +7,8 @@ use protocol::{Lane, TaskState, Timestamp, WorkerReport, WorkerStatus};
 use queue::{BrokerError, Claimant, Depth, OpenError, Reaped, RedisBroker, RedisOptions, Release};
 use redis::cmd;
 
-use crate::support::redis_server::RedisServer;
 use crate::support::*;
+use harness::redis::RedisServer;
 
 fn is_unavailable<T: std::fmt::Debug>(answer: &Result<T, BrokerError>) -> bool {
     matches!(answer, Err(BrokerError::Unavailable { .. }))

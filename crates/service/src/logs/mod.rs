@@ -5,23 +5,27 @@
 //! happens on threads of its own, so no caller waits for a disk.
 
 mod app;
+mod daily;
 mod format;
 mod task;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer};
 
+use daily::DailyFile;
+
 use crate::settings::{LogFormat, Settings};
 pub use task::{Ended, TaskLog};
 
-/// Days of logs that are kept.
-const KEPT_FILES: usize = 90;
+/// Parts of the system that say more than an operator wants to hear.
+const QUIET: &str = "actix_server=warn";
+/// The target of [`Logs::last_words`].
+const LAST_WORDS: &str = "exit";
 
 /// The open logs. Dropping it writes what is buffered: keep it until the process ends.
 #[derive(Debug)]
@@ -50,16 +54,18 @@ pub enum LogsError {
 }
 
 impl Logs {
-    /// Opens the files in `LOG_DIR` and sends `tracing` to `app.log` and, with `console`, to stderr.
+    /// Opens the files in `LOG_DIR` and sends `tracing` to `app.log` and to stderr.
     ///
     /// # Errors
     /// When the folder can't be used, or logging was started before in this process.
-    pub fn start(settings: &Settings, console: bool) -> Result<Self, LogsError> {
+    pub fn start(settings: &Settings) -> Result<Self, LogsError> {
         let dir = &settings.log_dir;
         let mut guards = Vec::new();
         // app.log drops lines rather than make a compute thread wait; the contracts never lose one.
         let mut open = |name, lossy| -> Result<NonBlocking, LogsError> {
-            let file = appender(dir, name)?;
+            let file = std::fs::create_dir_all(dir)
+                .and_then(|()| DailyFile::open(dir, name))
+                .map_err(|source| LogsError::Folder { dir: dir.clone(), source })?;
             let (writer, guard) = NonBlockingBuilder::default().lossy(lossy).finish(file);
             guards.push(guard);
             Ok(writer)
@@ -67,30 +73,22 @@ impl Logs {
         let app_file = open("app", true)?;
         let tasks = TaskLog::new(open("llm_requests", false)?, open("errors", false)?);
 
-        let filter = || EnvFilter::new(&settings.log_level);
+        let filter = |more: &str| EnvFilter::new(format!("{QUIET},{}{more}", settings.log_level));
         let json = settings.log_format == LogFormat::Json;
         tracing_subscriber::registry()
-            .with(app::layer(app_file, json).with_filter(filter()))
-            .with(console.then(|| app::layer(io::stderr, json).with_filter(filter())))
+            .with(app::layer(app_file, json).with_filter(filter("")))
+            .with(app::layer(io::stderr, json).with_filter(filter(&format!(",{LAST_WORDS}=off"))))
             .try_init()?;
         Ok(Self { tasks, _flush_on_drop: guards })
+    }
+
+    /// Notes in `app.log` why the process ends, and passes it on: `main` prints it on the console.
+    pub fn last_words<T, E: std::fmt::Display>(&self, result: Result<T, E>) -> Result<T, E> {
+        result.inspect_err(|error| tracing::error!(target: LAST_WORDS, "{error:#}"))
     }
 
     /// The writer of `llm_requests.log` and `errors.log`.
     pub fn tasks(&self) -> TaskLog {
         self.tasks.clone()
     }
-}
-
-fn appender(dir: &Path, name: &str) -> Result<RollingFileAppender, LogsError> {
-    let folder = |source| LogsError::Folder { dir: dir.to_path_buf(), source };
-    std::fs::create_dir_all(dir).map_err(folder)?;
-    RollingFileAppender::builder()
-        .rotation(Rotation::DAILY)
-        .filename_prefix(name)
-        .filename_suffix("log")
-        .latest_symlink(format!("{name}.log"))
-        .max_log_files(KEPT_FILES)
-        .build(dir)
-        .map_err(|error| folder(io::Error::other(error)))
 }

@@ -97,9 +97,7 @@ impl Settings {
     /// What `MODEL_NAME` and `QUANTIZATION` together point at.
     pub fn model_source(&self) -> String {
         match self.quantization {
-            Some(quantization)
-                if values::is_hub_repository_without_quant(&self.model_name) =>
-            {
+            Some(quantization) if values::is_hub_repository_without_quant(&self.model_name) => {
                 format!("{}:{}", self.model_name, quantization.gguf_quant())
             }
             _ => self.model_name.clone(),

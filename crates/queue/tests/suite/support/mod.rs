@@ -1,16 +1,14 @@
 //! What the tests share.
 
-pub(crate) mod redis_server;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use harness::redis::RedisServer;
 use protocol::{
     Completion, ErrorType, FinishReason, GenerationParams, Lane, ModelId, Outcome, Prompt, Task,
     TaskError, TaskId, TenantId, Usage, WorkerId,
 };
 use queue::{Broker, Claimant, Claimed, Reaped, RedisBroker, RedisOptions, SqliteBroker};
-use redis_server::RedisServer;
 use tempfile::TempDir;
 
 /// A broker on a store of its own.
