@@ -34,6 +34,7 @@
 //! - [`batch`]: what one step computes, as flat arrays.
 //! - [`sample`]: from logits to a token.
 //! - `runner`: [`Engine`], the handle, and the one thread that owns all of the above.
+//! - [`synth`], [`bench`]: models of true size and random weights, and what the engine makes of them.
 //! - `kernels`: the only place with `unsafe`; attention, norms, activations.
 //!
 //! ## How a token comes to be
@@ -58,6 +59,7 @@
 
 pub mod api;
 pub mod batch;
+pub mod bench;
 mod error;
 pub mod gguf;
 mod kernels;
@@ -68,6 +70,7 @@ mod runner;
 pub mod sample;
 pub mod sched;
 pub mod source;
+pub mod synth;
 pub mod text;
 pub mod weights;
 

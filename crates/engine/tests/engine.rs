@@ -1,4 +1,5 @@
 //! The engine as its callers use it, on a tiny random model.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

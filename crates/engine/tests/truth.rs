@@ -1,5 +1,6 @@
 //! The engine against Hugging Face transformers: the same tiny models, the same tokens, float32.
 //! The fixtures' README says how they were made and which mistakes they would show.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -231,7 +231,9 @@ unsafe fn mix_page_kernel<L: Lanes>(
 ) {
     let dim = state.head_dim;
     let padded = state.rows.next_multiple_of(SIDE_BY_SIDE);
-    assert!(dim % L::N == 0 && PAGE_TOKENS % L::N == 0 && state.filled <= PAGE_TOKENS);
+    assert!(
+        dim.is_multiple_of(L::N) && PAGE_TOKENS.is_multiple_of(L::N) && state.filled <= PAGE_TOKENS
+    );
     assert!(keys.len() == PAGE_TOKENS * dim && values.len() == PAGE_TOKENS * dim);
     assert!(q.len() == padded * dim && sums.len() == padded * dim);
     assert!(scores.len() >= padded * PAGE_TOKENS);
@@ -261,7 +263,7 @@ unsafe fn score_rows<L: Lanes>(dim: usize, keys: &[f32], q: *const f32, scores: 
     // SAFETY: see the caller.
     unsafe {
         // Two vectors of tokens at a time: with four rows that fills eight accumulators.
-        let width = if PAGE_TOKENS % (2 * L::N) == 0 { 2 * L::N } else { L::N };
+        let width = if PAGE_TOKENS.is_multiple_of(2 * L::N) { 2 * L::N } else { L::N };
         for at in (0..PAGE_TOKENS).step_by(width) {
             let second = if width == 2 * L::N { L::N } else { 0 };
             let mut sums = [[L::splat(0.0); 2]; SIDE_BY_SIDE];

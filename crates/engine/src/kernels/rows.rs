@@ -93,7 +93,7 @@ dispatch!(fn norm_row = norm_kernel(x: &[f32], weight: &[f32], eps: f32, out: &m
 #[inline(always)]
 unsafe fn norm_kernel<L: Lanes>(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let len = x.len();
-    assert!(weight.len() == len && out.len() == len && len % L::N == 0);
+    assert!(weight.len() == len && out.len() == len && len.is_multiple_of(L::N));
     // SAFETY: all three have `len` numbers, a multiple of `N`; `x` is read before `out` is written
     // in every place, so one may follow the other.
     unsafe {
@@ -114,7 +114,7 @@ dispatch!(fn add_row = add_kernel(x: &[f32], y: &[f32], out: &mut [f32]));
 #[inline(always)]
 unsafe fn add_kernel<L: Lanes>(x: &[f32], y: &[f32], out: &mut [f32]) {
     let len = x.len();
-    assert!(y.len() == len && out.len() == len && len % L::N == 0);
+    assert!(y.len() == len && out.len() == len && len.is_multiple_of(L::N));
     for at in (0..len).step_by(L::N) {
         // SAFETY: all three have `len` numbers, a multiple of `N`.
         unsafe {
@@ -128,7 +128,7 @@ dispatch!(fn swiglu_piece = swiglu_kernel(gate: &[f32], up: &[f32], out: &mut [f
 #[inline(always)]
 unsafe fn swiglu_kernel<L: Lanes>(gate: &[f32], up: &[f32], out: &mut [f32]) {
     let len = gate.len();
-    assert!(up.len() == len && out.len() == len && len % L::N == 0);
+    assert!(up.len() == len && out.len() == len && len.is_multiple_of(L::N));
     for at in (0..len).step_by(L::N) {
         // SAFETY: all three have `len` numbers, a multiple of `N`.
         unsafe {
@@ -144,7 +144,7 @@ dispatch!(fn turn_head = turn_kernel(head: &mut [f32], cos: &[f32], sin: &[f32])
 #[inline(always)]
 unsafe fn turn_kernel<L: Lanes>(head: &mut [f32], cos: &[f32], sin: &[f32]) {
     let half = cos.len();
-    assert!(head.len() == 2 * half && sin.len() == half && half % L::N == 0);
+    assert!(head.len() == 2 * half && sin.len() == half && half.is_multiple_of(L::N));
     for at in (0..half).step_by(L::N) {
         // SAFETY: `head` has two halves of `half` numbers, a multiple of `N`.
         unsafe {

@@ -268,7 +268,7 @@ pub(crate) enum Level {
 impl Level {
     /// The widest level of this machine whose width divides every one of `lens`.
     pub(crate) fn best_for(lens: &[usize]) -> Self {
-        let fits = |n: usize| lens.iter().all(|len| len % n == 0);
+        let fits = |n: usize| lens.iter().all(|len| len.is_multiple_of(n));
         #[cfg(target_arch = "x86_64")]
         {
             if fits(16) && is_x86_feature_detected!("avx512f") {
@@ -285,15 +285,18 @@ impl Level {
     #[cfg(test)]
     pub(crate) fn all_for(len: usize) -> Vec<Self> {
         let mut levels = vec![Self::Scalar];
-        if len % 8 == 0 {
+        if len.is_multiple_of(8) {
             levels.push(Self::Portable);
         }
         #[cfg(target_arch = "x86_64")]
         {
-            if len % 8 == 0 && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            if len.is_multiple_of(8)
+                && is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+            {
                 levels.push(Self::Avx2);
             }
-            if len % 16 == 0 && is_x86_feature_detected!("avx512f") {
+            if len.is_multiple_of(16) && is_x86_feature_detected!("avx512f") {
                 levels.push(Self::Avx512);
             }
         }

@@ -14,7 +14,7 @@ use crate::kv::KvPool;
 /// `[tokens, hidden]` normalised row by row.
 pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
     let mut out = vec![0.0; x.elem_count()];
-    rows::rms_norm(&*numbers(x)?, &*numbers(weight)?, eps, &mut out);
+    rows::rms_norm(&numbers(x)?, &numbers(weight)?, eps, &mut out);
     Tensor::from_vec(out, x.shape(), x.device())
 }
 
@@ -26,14 +26,7 @@ pub(super) fn add_rms_norm(
     eps: f32,
 ) -> Result<(Tensor, Tensor)> {
     let (mut sum, mut normed) = (vec![0.0; x.elem_count()], vec![0.0; x.elem_count()]);
-    rows::add_rms_norm(
-        &*numbers(x)?,
-        &*numbers(y)?,
-        &*numbers(weight)?,
-        eps,
-        &mut sum,
-        &mut normed,
-    );
+    rows::add_rms_norm(&numbers(x)?, &numbers(y)?, &numbers(weight)?, eps, &mut sum, &mut normed);
     Ok((
         Tensor::from_vec(sum, x.shape(), x.device())?,
         Tensor::from_vec(normed, x.shape(), x.device())?,
@@ -43,7 +36,7 @@ pub(super) fn add_rms_norm(
 /// `silu(gate) * up`.
 pub(super) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     let mut out = vec![0.0; gate.elem_count()];
-    rows::swiglu(&*numbers(gate)?, &*numbers(up)?, &mut out);
+    rows::swiglu(&numbers(gate)?, &numbers(up)?, &mut out);
     Tensor::from_vec(out, gate.shape(), gate.device())
 }
 
@@ -60,7 +53,7 @@ pub(super) fn norm_and_turn(
     let weight = norm.map(numbers).transpose()?;
     let norm = weight.as_deref().map(|weight| (weight, eps));
     let Angles { cos, sin } = angles;
-    rows::norm_and_turn(&*numbers(x)?, heads, norm, cos, sin, head_dim / 2, &mut out);
+    rows::norm_and_turn(&numbers(x)?, heads, norm, cos, sin, head_dim / 2, &mut out);
     Tensor::from_vec(out, x.shape(), x.device())
 }
 
@@ -72,7 +65,7 @@ pub(super) fn store_kv(
     kv: &mut KvPool,
     layer: usize,
 ) -> Result<()> {
-    kv.write(layer, slots, &*numbers(keys)?, &*numbers(values)?);
+    kv.write(layer, slots, &numbers(keys)?, &numbers(values)?);
     Ok(())
 }
 
@@ -86,7 +79,7 @@ pub(super) fn paged_attention(
 ) -> Result<Tensor> {
     let mut out = vec![0.0; q.elem_count()];
     let pages = kv.layer(layer);
-    attention::paged_attention(&*numbers(q)?, heads, pages, kv.shape(), batch, &mut out);
+    attention::paged_attention(&numbers(q)?, heads, pages, kv.shape(), batch, &mut out);
     Tensor::from_vec(out, q.shape(), q.device())
 }
 

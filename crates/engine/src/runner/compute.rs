@@ -45,7 +45,7 @@ pub(super) struct Compute {
     /// Tokens that end a turn.
     pub(super) ends: Vec<u32>,
     pub(super) gauges: Arc<Gauges>,
-    pub(super) jobs: Receiver<Job>,
+    pub(super) jobs: Receiver<Box<Job>>,
 }
 
 impl Compute {
@@ -99,8 +99,9 @@ impl Compute {
             };
             match job {
                 Ok(job) => {
-                    self.streams.insert(job.sequence.id(), job.stream);
-                    self.scheduler.add(job.sequence);
+                    let Job { sequence, stream } = *job;
+                    self.streams.insert(sequence.id(), stream);
+                    self.scheduler.add(sequence);
                 }
                 Err(TryRecvError::Empty) => return true,
                 // Every handle is gone, and with them everybody who would read.
@@ -191,4 +192,64 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+    use crate::api::{Progress, Sampling};
+    use crate::gguf::GgufFile;
+    use crate::kv::{KvType, PageAllocator};
+    use crate::sample::Sampler;
+    use crate::sched::{CancelFlag, Limits};
+    use crate::text::{StopMatcher, Tokenizer};
+
+    #[test]
+    fn a_panic_ends_what_runs_and_what_waits() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3");
+        let file = GgufFile::open(folder.join("qwen3-f32.gguf")).unwrap();
+        let model = Decoder::load(&file, &candle_core::Device::Cpu).unwrap();
+        let tokenizer = Tokenizer::from_gguf(&file).unwrap();
+        // A pool without layers: the first step panics.
+        let shape = crate::kv::KvShape { layers: 0, ..model.config().kv_shape(KvType::F32) };
+        let limits = Limits { max_batch: 1, step_tokens: 64 };
+        let gauges = Arc::new(Gauges::default());
+        let (jobs, inbox) = std::sync::mpsc::channel();
+        let mut receivers = Vec::new();
+        for id in 0..3 {
+            let (progress, receiver) = unbounded_channel();
+            let sampling = Sampling { temperature: 0.0, top_p: 1.0, top_k: None, seed: None };
+            let (sampler, detokenizer) = (Sampler::new(&sampling), tokenizer.detokenizer());
+            let stops = StopMatcher::new::<&str>(&[]);
+            let stream = Stream::new(sampler, detokenizer, stops, progress, 1);
+            let cancel = CancelFlag::default();
+            let sequence = Sequence::new(SequenceId(id), vec![1], 5, cancel, None);
+            gauges.in_flight.fetch_add(1, Ordering::Relaxed);
+            assert!(jobs.send(Box::new(Job { sequence, stream })).is_ok());
+            receivers.push(receiver);
+        }
+        let compute = Compute {
+            pool: KvPool::new(shape, 4),
+            scheduler: Scheduler::new(limits, PageAllocator::new(4)),
+            model,
+            streams: HashMap::new(),
+            ends: tokenizer.ends().to_vec(),
+            gauges: gauges.clone(),
+            jobs: inbox,
+        };
+        compute.run();
+        for mut receiver in receivers {
+            let Some(Progress::Failed(GenerateError::Compute(problem))) = receiver.blocking_recv()
+            else {
+                panic!("no failure");
+            };
+            assert!(problem.contains("index out of bounds"), "{problem}");
+        }
+        assert!(gauges.stopped.load(Ordering::Relaxed));
+        assert_eq!(gauges.in_flight.load(Ordering::Relaxed), 0);
+    }
 }

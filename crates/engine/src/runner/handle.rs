@@ -34,7 +34,7 @@ struct Handle {
     gauges: Arc<Gauges>,
     next_id: AtomicU64,
     /// `None` once shut down. The thread sleeps on the other end when it is idle.
-    jobs: Mutex<Option<Sender<Job>>>,
+    jobs: Mutex<Option<Sender<Box<Job>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -154,7 +154,7 @@ impl Engine {
         let (progress, receiver) = unbounded_channel();
         let cancel = CancelFlag::default();
         let id = SequenceId(handle.next_id.fetch_add(1, Ordering::Relaxed));
-        let job = Job {
+        let job = Box::new(Job {
             sequence: Sequence::new(id, tokens, max_tokens, cancel.clone(), request.deadline),
             stream: Stream::new(
                 Sampler::new(&request.sampling),
@@ -163,7 +163,7 @@ impl Engine {
                 progress,
                 prompt_tokens,
             ),
-        };
+        });
         handle.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
         let jobs = handle.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         match jobs.as_ref().map(|jobs| jobs.send(job)) {

@@ -1,5 +1,6 @@
 //! Reading the fixtures of `tests/fixtures` (formats: its README).
 #![allow(dead_code)] // each test binary uses its part
+#![allow(clippy::unwrap_used)] // clippy sees tests only where `#[test]` stands
 
 use std::path::{Path, PathBuf};
 
