@@ -46,7 +46,9 @@ pub(crate) fn paged_attention(
     let units = units(batch, heads / kv_heads, kv_heads);
     let level = Level::best_for(&[head_dim, PAGE_TOKENS]);
     let shared = SharedOut::new(out);
-    for_pieces(units.len(), |range| {
+    let seen = batch.q_lens.iter().zip(&batch.kv_lens).map(|(q_len, kv_len)| q_len * kv_len);
+    let cost = seen.sum::<usize>() * heads * head_dim / 4;
+    for_pieces(units.len(), cost, |range| {
         for unit in &units[range] {
             SCRATCH.with_borrow_mut(|scratch| {
                 let table = &batch.block_tables[unit.sequence];

@@ -4,6 +4,10 @@
 
 pub(crate) mod attention;
 pub(crate) mod mapped_file;
+mod numbers;
 pub(crate) mod parallel;
 pub(crate) mod rows;
 pub(crate) mod simd;
+pub(crate) mod small_matmul;
+
+pub(crate) use numbers::as_numbers;

@@ -2,12 +2,17 @@
 
 use std::ops::Range;
 
-/// Runs `work` on all of `0..items`, in pieces, on candle's threads: the same that multiply the
-/// matrices, so that no two pools fight for the cores. They sleep between steps. Each piece is run
-/// by one thread.
-pub(crate) fn for_pieces(items: usize, work: impl Fn(Range<usize>) + Sync) {
-    if items == 1 {
-        work(0..1);
+/// Simple operations that are done on one thread before others are woken: about ten microseconds.
+/// Threads that meet for less lose more than they gain, and on a busy machine each meeting may wait
+/// for a whole time slice of somebody else.
+const WORTH_SHARING: usize = 1 << 16;
+
+/// Runs `work` on all of `0..items`, in pieces, each run by one thread; `cost` is about how many
+/// simple operations that is in all. The threads are candle's, the same that multiply the matrices,
+/// so that no two pools fight for the cores. They sleep between steps.
+pub(crate) fn for_pieces(items: usize, cost: usize, work: impl Fn(Range<usize>) + Sync) {
+    if items <= 1 || cost < WORTH_SHARING {
+        work(0..items);
     } else {
         candle_core::utils::barrier_pool().execute_chunked(items, work);
     }

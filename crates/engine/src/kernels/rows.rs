@@ -8,7 +8,7 @@ pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let len = weight.len();
     let level = Level::best_for(&[len]);
     let shared = SharedOut::new(out);
-    for_pieces(x.len() / len, |rows| {
+    for_pieces(x.len() / len, x.len(), |rows| {
         for row in rows {
             let range = row * len..(row + 1) * len;
             // SAFETY: every row is written by one thread.
@@ -30,7 +30,7 @@ pub(crate) fn add_rms_norm(
     let len = weight.len();
     let level = Level::best_for(&[len]);
     let (sum, normed) = (SharedOut::new(sum), SharedOut::new(normed));
-    for_pieces(x.len() / len, |rows| {
+    for_pieces(x.len() / len, x.len(), |rows| {
         for row in rows {
             let range = row * len..(row + 1) * len;
             // SAFETY: every row is written by one thread.
@@ -45,7 +45,7 @@ pub(crate) fn add_rms_norm(
 pub(crate) fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
     const PIECE: usize = 4096;
     let shared = SharedOut::new(out);
-    for_pieces(gate.len().div_ceil(PIECE), |pieces| {
+    for_pieces(gate.len().div_ceil(PIECE), gate.len() * 2, |pieces| {
         for piece in pieces {
             let range = piece * PIECE..((piece + 1) * PIECE).min(gate.len());
             // SAFETY: every piece is written by one thread.
@@ -70,7 +70,7 @@ pub(crate) fn norm_and_turn(
     let token_len = heads * half * 2;
     let level = Level::best_for(&[half]);
     let shared = SharedOut::new(out);
-    for_pieces(x.len() / token_len, |tokens| {
+    for_pieces(x.len() / token_len, x.len(), |tokens| {
         for token in tokens {
             let (cos, sin) =
                 (&cos[token * half..(token + 1) * half], &sin[token * half..(token + 1) * half]);

@@ -2,13 +2,11 @@
 //!
 //! They take and return tensors, so that the decoder reads the same for every device.
 
-use std::ops::Deref;
-
-use candle_core::{CpuStorage, Result, Storage, Tensor, bail};
+use candle_core::{Result, Tensor};
 
 use super::rope::Angles;
 use crate::batch::ForwardBatch;
-use crate::kernels::{attention, rows};
+use crate::kernels::{as_numbers as numbers, attention, rows};
 use crate::kv::KvPool;
 
 /// `[tokens, hidden]` normalised row by row.
@@ -88,33 +86,4 @@ pub(super) fn select_rows(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
     let rows: Vec<u32> = rows.iter().map(|row| *row as u32).collect();
     let len = rows.len();
     x.index_select(&Tensor::from_vec(rows, len, x.device())?, 0)
-}
-
-/// The numbers of a contiguous f32 tensor on the CPU, as they lie.
-fn numbers(tensor: &Tensor) -> Result<impl Deref<Target = [f32]> + '_> {
-    let (storage, layout) = tensor.storage_and_layout();
-    let Some((start, end)) = layout.contiguous_offsets() else {
-        bail!("a kernel needs contiguous numbers, not {layout:?}")
-    };
-    if !matches!(&*storage, Storage::Cpu(CpuStorage::F32(_))) {
-        bail!("a CPU kernel needs f32 numbers on the CPU")
-    }
-    Ok(Numbers { storage, start, end })
-}
-
-struct Numbers<S> {
-    storage: S,
-    start: usize,
-    end: usize,
-}
-
-impl<S: Deref<Target = Storage>> Deref for Numbers<S> {
-    type Target = [f32];
-
-    fn deref(&self) -> &[f32] {
-        match &*self.storage {
-            Storage::Cpu(CpuStorage::F32(numbers)) => &numbers[self.start..self.end],
-            _ => &[], // refused when it was made
-        }
-    }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use candle_core::quantized::{QMatMul, QTensor};
 use candle_core::{DType, Module, Result, Tensor};
 
+use crate::kernels::{as_numbers, small_matmul};
+
 /// Up to so many rows, products that share their input are worth fusing: the input is quantized
 /// once and the threads meet once. Beyond, candle's other paths are as good or better.
 const FUSE_ROWS: usize = 16;
@@ -32,7 +34,17 @@ impl Linear {
 
     /// `x` is `[rows, inputs]`, f32: candle's products of narrower types run on one thread.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.finish(self.weight.forward(x)?)
+        self.finish(self.multiply(x)?)
+    }
+
+    fn multiply(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.quantized {
+            Some(weight) if small_matmul::is_small(weight, x.dim(0)?) => {
+                let product = small_matmul::multiply(weight, &as_numbers(x)?)?;
+                Tensor::from_vec(product, (x.dim(0)?, weight.shape().dims()[0]), x.device())
+            }
+            _ => self.weight.forward(x),
+        }
     }
 
     /// Several products of one input.
@@ -40,7 +52,7 @@ impl Linear {
         let fused = if x.dim(0)? <= FUSE_ROWS { Self::fused(&linears, x)? } else { None };
         let products = match fused {
             Some(products) => products,
-            None => linears.iter().map(|one| one.weight.forward(x)).collect::<Result<Vec<_>>>()?,
+            None => linears.iter().map(|one| one.multiply(x)).collect::<Result<Vec<_>>>()?,
         };
         let mut products = products.into_iter();
         let mut finished = Vec::with_capacity(N);
@@ -56,9 +68,12 @@ impl Linear {
     fn fused(linears: &[&Self], x: &Tensor) -> Result<Option<Vec<Tensor>>> {
         let weights: Option<Vec<&QTensor>> =
             linears.iter().map(|one| one.quantized.as_deref()).collect();
+        let rows = x.dim(0)?;
         match weights {
-            Some(weights) => QTensor::gemv_fused_shared_lhs(&weights, x),
-            None => Ok(None),
+            Some(weights) if !weights.iter().any(|one| small_matmul::is_small(one, rows)) => {
+                QTensor::gemv_fused_shared_lhs(&weights, x)
+            }
+            _ => Ok(None),
         }
     }
 
@@ -77,7 +92,7 @@ impl Linear {
         };
         // Some formats have one layout for single rows and another for many.
         for rows in [1, 2] {
-            self.weight.forward(&Tensor::zeros((rows, self.inputs), DType::F32, &device)?)?;
+            self.multiply(&Tensor::zeros((rows, self.inputs), DType::F32, &device)?)?;
         }
         Ok(())
     }
