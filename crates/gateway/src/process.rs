@@ -4,12 +4,10 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use queue::Broker;
+use anyhow::{Context, Result};
 use service::logs::Ended;
-use service::settings::{QueueLocation, Secret};
-use service::shutdown::{self, CancellationToken};
-use service::{Logs, Settings, TaskLog};
+use service::settings::Secret;
+use service::{Process, Settings, TaskLog};
 
 use crate::Options;
 
@@ -19,28 +17,12 @@ use crate::Options;
 /// When the settings, the logs or the port can't be used.
 pub fn run(config: Option<&Path>) -> Result<()> {
     let settings = Settings::load(config)?;
-    if matches!(settings.queue, QueueLocation::Embedded(_)) {
-        bail!("{}", service::broker::NEEDS_REDIS);
-    }
-    if settings.api_keys.is_empty() {
-        bail!(
-            "API_KEYS is not set: nobody could use the API; set one or more keys, separated by commas"
-        );
-    }
-    let logs = Logs::start(&settings)?;
-    let result =
-        tokio::runtime::Runtime::new().context("the runtime can't be started")?.block_on(async {
-            let stop = shutdown::on_signal().context("signals can't be listened to")?;
-            let broker = service::broker::open(&settings)?;
-            let listener = bind(&settings)?;
-            let reaper =
-                service::reaper::run(broker.clone(), logs.tasks(), settings.lease, stop.clone());
-            let reaper = tokio::spawn(reaper);
-            let served = serve(listener, &settings, broker, logs.tasks(), stop).await;
-            reaper.abort();
-            served
-        });
-    logs.last_words(result)
+    settings.require_redis()?;
+    settings.require_api_keys()?;
+    service::process::run(settings, async |process| {
+        let listener = bind(&process.settings)?;
+        serve(listener, process).await
+    })
 }
 
 /// Opens the port that the settings name.
@@ -57,21 +39,20 @@ pub fn bind(settings: &Settings) -> Result<TcpListener> {
     })
 }
 
-/// Serves until `stop`.
+/// Serves until [`Process::stop`].
 ///
 /// # Errors
 /// When the server breaks off.
-pub async fn serve(
-    listener: TcpListener,
-    settings: &Settings,
-    broker: Arc<dyn Broker>,
-    log: TaskLog,
-    stop: CancellationToken,
-) -> Result<()> {
-    let address = listener.local_addr()?;
-    tracing::info!(target: "gateway.process", "listening on http://{address}, the queue is {}", broker.name());
+pub async fn serve(listener: TcpListener, process: Process) -> Result<()> {
+    let Process { settings, broker, log, stop } = process;
+    tracing::info!(
+        target: "gateway.process",
+        "listening on http://{}, the queue is {}",
+        listener.local_addr()?,
+        broker.name()
+    );
     let shutdown = async move { stop.cancelled().await };
-    crate::serve(listener, broker, options(settings, log), shutdown).await?;
+    crate::serve(listener, broker, options(&settings, log), shutdown).await?;
     tracing::info!(target: "gateway.process", "stopped");
     Ok(())
 }

@@ -6,10 +6,6 @@ use queue::{Broker, OpenError, RedisBroker, RedisOptions, SqliteBroker};
 
 use crate::settings::{QueueLocation, Settings};
 
-/// What a separate gateway or worker says when no Redis is named.
-pub const NEEDS_REDIS: &str = "REDIS_URL is not set: a gateway and workers as separate processes meet in \
-     Redis; set it, or run everything in one process with `qwen-queue up`";
-
 /// Opens the queue. A Redis that can't be reached now is no error: every operation says
 /// [`BrokerError::Unavailable`](queue::BrokerError::Unavailable) until it can.
 ///

@@ -9,6 +9,7 @@
 //! |--------------|--------------|
 //! | [`settings`] | defaults < YAML file < `.env` < environment, checked at start, all problems at once |
 //! | [`logs`]     | `app.log`, `llm_requests.log`, `errors.log`: the formats are contracts |
+//! | [`process`]  | the above and below, around a process's own work |
 //! | [`broker`]   | opens the queue that the settings name |
 //! | [`reaper`]   | the loop that puts the tasks of dead workers back |
 //! | [`shutdown`] | SIGTERM and SIGINT as one token that everything listens to |
@@ -23,9 +24,11 @@
 
 pub mod broker;
 pub mod logs;
+pub mod process;
 pub mod reaper;
 pub mod settings;
 pub mod shutdown;
 
 pub use logs::{Logs, TaskLog};
+pub use process::Process;
 pub use settings::{Settings, SettingsError};

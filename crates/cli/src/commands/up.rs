@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use service::settings::{QueueLocation, Secret};
-use service::shutdown::{self, CancellationToken};
-use service::{Logs, Settings};
+use service::shutdown::CancellationToken;
+use service::{Process, Settings};
 
 /// Runs everything until a signal: the worker drains first, and the gateway answers until it has.
 pub(crate) fn run(config: Option<&Path>) -> Result<()> {
@@ -14,42 +14,29 @@ pub(crate) fn run(config: Option<&Path>) -> Result<()> {
     if fresh_key {
         settings.api_keys.push(Secret::new(service::settings::fresh_key()));
     }
-    let logs = Logs::start(&settings)?;
-    let result = tokio::runtime::Runtime::new()
-        .context("the runtime can't be started")?
-        .block_on(serve(&settings, &logs, fresh_key));
-    logs.last_words(result)
+    service::process::run(settings, async |process| serve(process, fresh_key).await)
 }
 
-async fn serve(settings: &Settings, logs: &Logs, fresh_key: bool) -> Result<()> {
-    let stop = shutdown::on_signal().context("signals can't be listened to")?;
-    settings.warnings().iter().for_each(|warning| tracing::warn!(target: "up", "{warning}"));
-    let broker = service::broker::open(settings)?;
-    let listener = gateway::process::bind(settings)?;
-    print!("{}", banner(settings, listener.local_addr()?.port(), fresh_key));
+async fn serve(process: Process, fresh_key: bool) -> Result<()> {
+    let listener = gateway::process::bind(&process.settings)?;
+    print!("{}", banner(&process.settings, listener.local_addr()?.port(), fresh_key));
 
-    let reaper_stop = CancellationToken::new();
-    let reaper =
-        service::reaper::run(broker.clone(), logs.tasks(), settings.lease, reaper_stop.clone());
-    let reaper = tokio::spawn(reaper);
+    let worker_stop = process.stop.clone();
     let gateway_stop = CancellationToken::new();
-    let gateway = gateway::process::serve(
-        listener,
-        settings,
-        broker.clone(),
-        logs.tasks(),
-        gateway_stop.clone(),
-    );
+    let gateway = Process { stop: gateway_stop.clone(), ..process.clone() };
+    // Whichever ends first takes the other along.
+    let gateway = async {
+        let result = gateway::process::serve(listener, gateway).await;
+        worker_stop.cancel();
+        result
+    };
     let worker = async {
-        let result = worker::process::serve(settings, broker.clone(), logs.tasks(), stop).await;
+        let result = worker::process::serve(process).await;
         gateway_stop.cancel();
         result
     };
     let (gateway, worker) = tokio::join!(gateway, worker);
-    reaper_stop.cancel();
-    reaper.await.context("the reaper broke off")?;
-    worker?;
-    gateway
+    worker.and(gateway)
 }
 
 /// What a person needs to begin.

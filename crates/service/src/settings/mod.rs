@@ -89,6 +89,39 @@ impl Settings {
             .and_then(|layers| parse::settings(&layers))
     }
 
+    /// Makes sure that other processes can meet this one.
+    ///
+    /// # Errors
+    /// When the queue is the embedded one.
+    pub fn require_redis(&self) -> Result<(), SettingsError> {
+        match self.queue {
+            QueueLocation::Redis(_) => Ok(()),
+            QueueLocation::Embedded(_) => Err(SettingsError {
+                problems: vec![
+                    "REDIS_URL is not set: a gateway and workers as separate processes meet in Redis; \
+                     set it, or run everything in one process with `qwen-queue up`"
+                        .to_owned(),
+                ],
+            }),
+        }
+    }
+
+    /// Makes sure that somebody can use the API.
+    ///
+    /// # Errors
+    /// When no key is set.
+    pub fn require_api_keys(&self) -> Result<(), SettingsError> {
+        if !self.api_keys.is_empty() {
+            return Ok(());
+        }
+        Err(SettingsError {
+            problems: vec![
+                "API_KEYS is not set: nobody could use the API; set one or more keys, separated by commas"
+                    .to_owned(),
+            ],
+        })
+    }
+
     /// The public name of the model that this process serves or submits to by default.
     pub fn model_id(&self) -> ModelId {
         ModelId::from_source(&self.model_name)

@@ -1,0 +1,55 @@
+//! What every process does around its work: logs are opened, signals heard, the queue opened and
+//! reaped, and the reason of its end written down.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use queue::Broker;
+
+use crate::shutdown::{self, CancellationToken};
+use crate::{Logs, Settings, TaskLog, broker, reaper};
+
+/// What a process works with.
+#[derive(Clone)]
+pub struct Process {
+    /// What the operator set.
+    pub settings: Arc<Settings>,
+    /// Where tasks wait.
+    pub broker: Arc<dyn Broker>,
+    /// Where ended tasks are written down.
+    pub log: TaskLog,
+    /// Cancelled when the process shall end.
+    pub stop: CancellationToken,
+}
+
+/// Does `work` until it ends, which it does soon after [`Process::stop`].
+///
+/// # Errors
+/// When the logs, the signals or the queue can't be used, or the work ends with an error.
+pub fn run(settings: Settings, work: impl AsyncFnOnce(Process) -> Result<()>) -> Result<()> {
+    let logs = Logs::start(&settings)?;
+    for warning in settings.warnings() {
+        tracing::warn!(target: "service.settings", "{warning}");
+    }
+    let runtime = tokio::runtime::Runtime::new().context("the runtime can't be started")?;
+    let result = runtime.block_on(around(settings, logs.tasks(), work));
+    // A download that goes on in the background is no reason to wait: it resumes the next time.
+    runtime.shutdown_background();
+    logs.last_words(result)
+}
+
+async fn around(
+    settings: Settings,
+    log: TaskLog,
+    work: impl AsyncFnOnce(Process) -> Result<()>,
+) -> Result<()> {
+    let stop = shutdown::on_signal().context("signals can't be listened to")?;
+    let broker = broker::open(&settings)?;
+    let reaper_stop = CancellationToken::new();
+    let reaping = reaper::run(broker.clone(), log.clone(), settings.lease, reaper_stop.clone());
+    let reaper = tokio::spawn(reaping);
+    let result = work(Process { settings: Arc::new(settings), broker, log, stop }).await;
+    reaper_stop.cancel();
+    reaper.await.context("the reaper broke off")?;
+    result
+}
