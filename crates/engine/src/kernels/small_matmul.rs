@@ -12,8 +12,8 @@ use candle_core::{Result, bail};
 
 /// Weights of fewer numbers are small. The least matrix of Qwen3-0.6B has just so many.
 const SMALL_WEIGHT: usize = 1 << 20;
-/// Multiplications that are done on one thread before others are woken: some 200 microseconds.
-const SMALL_PRODUCT: usize = 1 << 21;
+/// Multiplications that are done on one thread before others are woken: about a millisecond.
+const SMALL_PRODUCT: usize = 1 << 23;
 
 /// Whether a product of `rows` rows with this weight is better done here.
 pub(crate) fn is_small(weight: &QTensor, rows: usize) -> bool {
