@@ -5,6 +5,9 @@
 //! cargo bench -p qwen-queue-engine                     a synthetic Qwen3-0.6B, Q4_K_M
 //! cargo bench -p qwen-queue-engine -- MODEL.gguf 9     another file (Qwen3), nine rounds
 //! ```
+//!
+//! Beside the clock it prints processor time. On a machine that is not quiet that is the figure to
+//! trust, with `RAYON_NUM_THREADS=1`: threads that wait for each other spin, and spinning counts.
 #![allow(clippy::print_stdout, missing_docs)]
 
 use std::error::Error;
@@ -18,8 +21,9 @@ use candle_transformers::models::quantized_qwen3::ModelWeights;
 use engine::synth::{SynthOptions, SynthQuant, synthesize};
 use engine::{Engine, EngineOptions, ModelFile, bench};
 
-const DECODE_PROMPT: usize = 128;
-const DECODE_TOKENS: usize = 64;
+/// What is measured: a prompt's tokens, and how many are then generated one by one.
+const ROWS: [(&str, usize, usize); 3] =
+    [("prompt of 128", 128, 0), ("prompt of 512", 512, 0), ("decode, 1 stream", 1, 64)];
 
 /// candle-transformers' model, as its own example runs it.
 struct Candle(ModelWeights);
@@ -37,24 +41,39 @@ impl Candle {
         Ok(logits.argmax(D::Minus1)?.to_vec1::<u32>()?[0])
     }
 
-    fn prompt_rate(&mut self, tokens: usize) -> Result<f64, Box<dyn Error>> {
+    fn run(&mut self, prompt: usize, decode: usize) -> Result<(), Box<dyn Error>> {
         self.0.clear_kv_cache();
-        let prompt: Vec<u32> = (0..tokens as u32).map(|token| token * 7 % 500).collect();
-        let begin = Instant::now();
-        self.step(&prompt, 0)?;
-        Ok(tokens as f64 / begin.elapsed().as_secs_f64())
-    }
-
-    fn decode_rate(&mut self) -> Result<f64, Box<dyn Error>> {
-        self.0.clear_kv_cache();
-        let prompt: Vec<u32> = (0..DECODE_PROMPT as u32).map(|token| token * 7 % 500).collect();
-        let mut token = self.step(&prompt, 0)?;
-        let begin = Instant::now();
-        for step in 0..DECODE_TOKENS {
-            token = self.step(&[token], DECODE_PROMPT + step)?;
+        let tokens: Vec<u32> = (0..prompt as u32).map(|token| token * 7 % 500).collect();
+        let mut token = self.step(&tokens, 0)?;
+        for step in 0..decode {
+            token = self.step(&[token], prompt + step)?;
         }
-        Ok(DECODE_TOKENS as f64 / begin.elapsed().as_secs_f64())
+        Ok(())
     }
+}
+
+/// Seconds by the clock and seconds of processor time.
+#[derive(Clone, Copy)]
+struct Spent {
+    wall: f64,
+    processor: f64,
+}
+
+fn measure(work: impl FnOnce() -> Result<(), Box<dyn Error>>) -> Result<Spent, Box<dyn Error>> {
+    let (begin, processor) = (Instant::now(), processor_time());
+    work()?;
+    let wall = begin.elapsed().as_secs_f64();
+    Ok(Spent { wall, processor: processor_time() - processor })
+}
+
+/// Of all threads of this process; 0 where the system does not tell.
+fn processor_time() -> f64 {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return 0.0 };
+    let nanoseconds = threads.flatten().filter_map(|thread| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    nanoseconds.sum::<f64>() / 1e9
 }
 
 fn synthetic() -> Result<PathBuf, Box<dyn Error>> {
@@ -77,44 +96,41 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = EngineOptions { context_limit: Some(4096), ..EngineOptions::default() };
     let engine = Engine::start(&ModelFile::Path(path.clone()), &options)?;
     let mut candle = Candle::load(&path)?;
-    println!("{}", path.display());
+    let threads = candle_core::utils::barrier_pool().n_workers() + 1;
+    println!("{}, {threads} threads, {rounds} rounds", path.display());
 
-    let rows = ["prompt of 128", "prompt of 512", "decode, 1 stream"];
-    let mut rates = vec![(Vec::new(), Vec::new()); rows.len()];
+    let mut spent = vec![Vec::new(); ROWS.len()];
     for round in 0..=rounds {
-        let ours = [
-            bench::prompt_rate(&engine, 128)?,
-            bench::prompt_rate(&engine, 512)?,
-            bench::decode_rate(&engine, 1, DECODE_PROMPT, DECODE_TOKENS + 1)?,
-        ];
-        let theirs = [candle.prompt_rate(128)?, candle.prompt_rate(512)?, candle.decode_rate()?];
-        if round > 0 {
-            // the first round lays out the weights
-            for (index, rates) in rates.iter_mut().enumerate() {
-                rates.0.push(ours[index]);
-                rates.1.push(theirs[index]);
+        for ((_, prompt, decode), spent) in ROWS.iter().zip(&mut spent) {
+            let ours = measure(|| {
+                bench::decode_rate(&engine, 1, *prompt, decode + 1)?;
+                Ok(())
+            })?;
+            let theirs = measure(|| candle.run(*prompt, *decode))?;
+            if round > 0 {
+                spent.push((ours, theirs)); // the first round lays out the weights
             }
         }
     }
-    println!("| tok/s, median of {rounds} | engine | candle-transformers | ratio (least..most) |");
-    println!("|---|---|---|---|");
-    for (row, (ours, theirs)) in rows.iter().zip(&rates) {
-        let mut ratios: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a / b).collect();
-        ratios.sort_by(f64::total_cmp);
-        println!(
-            "| {row} | {:.1} | {:.1} | {:.2} ({:.2}..{:.2}) |",
-            median(ours),
-            median(theirs),
-            median(&ratios),
-            ratios[0],
-            ratios[ratios.len() - 1],
-        );
+    println!("| | clock: engine | candle | ratio | processor: engine | candle | ratio |");
+    println!("|---|---|---|---|---|---|---|");
+    for ((name, prompt, decode), spent) in ROWS.iter().zip(&spent) {
+        let tokens = (prompt + decode) as f64;
+        let column = |of: fn(&Spent) -> f64| {
+            let rate = |seconds: Vec<f64>| tokens / median(seconds);
+            let ours = rate(spent.iter().map(|(ours, _)| of(ours)).collect());
+            let theirs = rate(spent.iter().map(|(_, theirs)| of(theirs)).collect());
+            let ratios = spent.iter().map(|(ours, theirs)| of(theirs) / of(ours)).collect();
+            format!("{ours:.1} | {theirs:.1} | {:.2}", median(ratios))
+        };
+        let (clock, processor) = (column(|spent| spent.wall), column(|spent| spent.processor));
+        println!("| {name} | {clock} | {processor} |");
     }
+    println!("tokens per second of either time; medians");
     Ok(())
 }
 
-fn median(numbers: &[f64]) -> f64 {
-    let mut numbers = numbers.to_vec();
+fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers[numbers.len() / 2]
 }

@@ -271,6 +271,13 @@ fn an_idle_engine_sleeps() {
 }
 
 #[test]
+fn more_pages_than_memory_are_refused() {
+    let options = EngineOptions { kv_tokens: Some(1 << 36), ..EngineOptions::default() };
+    let error = Engine::start(&ModelFile::Path(fixture().path()), &options).unwrap_err();
+    assert!(error.to_string().contains("set kv_tokens lower"), "{error}");
+}
+
+#[test]
 fn what_cannot_be_loaded_is_named() {
     let error = |path: &std::path::Path| {
         Engine::start(&ModelFile::Path(path.to_owned()), &EngineOptions::default())

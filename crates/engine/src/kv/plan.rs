@@ -30,17 +30,20 @@ impl KvPlan {
         Self {
             pages,
             context_length: context_length.min(pages * PAGE_TOKENS),
-            bytes: pages * PAGE_TOKENS * shape.bytes_per_token(),
+            bytes: (pages * PAGE_TOKENS).saturating_mul(shape.bytes_per_token()),
         }
     }
 
-    /// A third of the memory that is free now; 1 GiB where the system does not tell.
+    /// Memory that is free now, in bytes; `None` where the system does not tell.
+    pub fn available_memory() -> Option<usize> {
+        let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+        let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+        line.split_whitespace().nth(1)?.parse::<usize>().ok().map(|kib| kib * 1024)
+    }
+
+    /// What the pool may take unless it is told: a third of the memory that is free now.
     pub fn default_memory() -> usize {
-        let available = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
-            line.split_whitespace().nth(1)?.parse::<usize>().ok()
-        });
-        available.map_or(1 << 30, |kib| kib / 3 * 1024)
+        Self::available_memory().map_or(1 << 30, |bytes| bytes / 3)
     }
 }
 

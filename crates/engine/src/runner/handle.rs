@@ -14,7 +14,7 @@ use super::stream::Stream;
 use super::{EngineOptions, Generation};
 use crate::api::{GenerateError, ModelInfo, Request};
 use crate::gguf::{GgufFile, tensor_type};
-use crate::kv::{KvPlan, KvPool, KvType, PageAllocator};
+use crate::kv::{KvPlan, KvPool, KvType, PAGE_TOKENS, PageAllocator};
 use crate::model::{Decoder, ModelConfig};
 use crate::sample::Sampler;
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId};
@@ -70,6 +70,16 @@ impl Engine {
         let context = config.context_length.min(options.context_limit.unwrap_or(usize::MAX));
         let memory = KvPlan::default_memory();
         let plan = KvPlan::new(shape, context, options.max_batch, options.kv_tokens, memory);
+        if let Some(free) = KvPlan::available_memory()
+            && plan.bytes > free
+        {
+            return Err(LoadError::OutOfMemory(format!(
+                "keys and values of {} tokens need {} MiB, {} MiB are free; set kv_tokens lower",
+                plan.pages * PAGE_TOKENS,
+                plan.bytes >> 20,
+                free >> 20,
+            )));
+        }
         let info = describe(&file, &config, &plan, options);
         let pages = PageAllocator::new(plan.pages);
         let limits = Limits { max_batch: options.max_batch, step_tokens: options.step_tokens };

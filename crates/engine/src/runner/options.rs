@@ -45,7 +45,7 @@ impl EngineOptions {
             ("max_batch", Some(self.max_batch), 1, 1024),
             ("step_tokens", Some(self.step_tokens), 1, 1 << 16),
             ("context_limit", self.context_limit, 2, usize::MAX),
-            ("kv_tokens", self.kv_tokens, 2, usize::MAX),
+            ("kv_tokens", self.kv_tokens, 2, 1 << 40),
         ];
         for (name, value, least, most) in limits {
             if let Some(value) = value
