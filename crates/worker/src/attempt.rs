@@ -10,7 +10,7 @@ use service::logs::Ended;
 use service::shutdown::CancellationToken;
 
 use crate::lease::KeptLease;
-use crate::{Worker, pull, translate};
+use crate::{Worker, translate};
 
 /// How often generated text is handed on to readers.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
@@ -41,7 +41,7 @@ enum Verdict {
 
 /// Runs `claimed` until it ends, its owner cancels it, its lease is lost, or `abandon` gives it back.
 pub(crate) async fn run(worker: &Worker, claimed: Claimed, abandon: CancellationToken) -> End {
-    pull::log_claimed(&claimed);
+    log_claimed(&claimed);
     let began = Instant::now();
     let entered = worker.running.enter(claimed.task.id);
     let kept = KeptLease::keep(
@@ -246,6 +246,16 @@ async fn settle(
             () = abandon.cancelled(), if !leaving => {}
         }
     }
+}
+
+fn log_claimed(claimed: &Claimed) {
+    tracing::info!(
+        target: "worker.attempt",
+        task_id = %claimed.task.id,
+        "attempt {} begins after {:.2} s in the queue",
+        claimed.lease.attempt,
+        claimed.started_at.seconds_since(claimed.submitted_at)
+    );
 }
 
 fn log_lost(claimed: &Claimed) {

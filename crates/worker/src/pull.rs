@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use queue::{Claimant, Claimed};
+use queue::Claimant;
 use service::shutdown::CancellationToken;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -113,15 +113,4 @@ async fn drain(worker: &Worker, mut attempts: JoinSet<End>, abandon: &Cancellati
     if tokio::time::timeout(GIVE_BACK, all).await.is_err() {
         tracing::warn!(target: "worker.pull", "{} tasks come back by their leases", attempts.len());
     }
-}
-
-/// Logs a claim.
-pub(crate) fn log_claimed(claimed: &Claimed) {
-    tracing::info!(
-        target: "worker.pull",
-        task_id = %claimed.task.id,
-        "attempt {} begins after {:.2} s in the queue",
-        claimed.lease.attempt,
-        claimed.started_at.seconds_since(claimed.submitted_at)
-    );
 }
