@@ -1,10 +1,12 @@
 //! A client as anybody would write one.
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use ureq::Agent;
 
+use crate::history::TaskEvent;
 use crate::process::{KEY, Process};
 use crate::wait_for;
 
@@ -62,8 +64,7 @@ impl Client {
     /// # Panics
     /// When there is no answer at all.
     pub fn get(&self, path: &str) -> Answer {
-        let request = self.agent.get(format!("{}{path}", self.base)).header("X-API-Key", KEY);
-        answer(request.call().expect("an answer"))
+        self.try_get(path).expect("an answer")
     }
 
     /// `POST path` with a JSON body.
@@ -71,8 +72,52 @@ impl Client {
     /// # Panics
     /// When there is no answer at all.
     pub fn post(&self, path: &str, body: &Value) -> Answer {
+        self.try_post(path, body).expect("an answer")
+    }
+
+    /// `GET path`; none when there is no answer at all, as of a gateway that was killed.
+    pub fn try_get(&self, path: &str) -> Option<Answer> {
+        let request = self.agent.get(format!("{}{path}", self.base)).header("X-API-Key", KEY);
+        answer(request.call().ok()?)
+    }
+
+    /// `POST path` with a JSON body; none when there is no answer at all.
+    pub fn try_post(&self, path: &str, body: &Value) -> Option<Answer> {
         let request = self.agent.post(format!("{}{path}", self.base)).header("X-API-Key", KEY);
-        answer(request.send_json(body).expect("an answer"))
+        answer(request.send_json(body).ok()?)
+    }
+
+    /// All events of a task, from its first to its last.
+    pub fn events(&self, task_id: &str) -> Vec<TaskEvent> {
+        self.follow(task_id, TaskEvent::is_last)
+    }
+
+    /// Follows a task's events until `enough` says so of one, or the stream ends.
+    ///
+    /// # Panics
+    /// When there is no stream, or it breaks off, or two minutes pass.
+    pub fn follow(&self, task_id: &str, enough: impl Fn(&TaskEvent) -> bool) -> Vec<TaskEvent> {
+        let request = self.agent.get(format!("{}/events/{task_id}", self.base));
+        let request = request.config().timeout_global(Some(Duration::from_secs(120))).build();
+        let response = request.header("X-API-Key", KEY).call().expect("a stream of events");
+        assert_eq!(response.status().as_u16(), 200, "the events of {task_id}");
+        let (mut events, mut seq, mut name) = (Vec::new(), 0, String::new());
+        for line in BufReader::new(response.into_body().into_reader()).lines() {
+            let line = line.expect("the stream goes on");
+            match line.split_once(": ") {
+                Some(("id", id)) => seq = id.parse().expect("an event's number"),
+                Some(("event", event)) => name = event.to_owned(),
+                Some(("data", data)) => {
+                    let data = serde_json::from_str(data).expect("an event's data");
+                    events.push(TaskEvent { seq, name: std::mem::take(&mut name), data });
+                    if events.last().is_some_and(&enough) {
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        events
     }
 
     /// Submits a body for `POST /generate` and gives the task's id.
@@ -122,10 +167,12 @@ impl Client {
     }
 }
 
-fn answer(response: ureq::http::Response<ureq::Body>) -> Answer {
+/// Reads an answer; none when it breaks off.
+fn answer(response: ureq::http::Response<ureq::Body>) -> Option<Answer> {
     let header = response.headers().get("retry-after");
     let retry_after = header.and_then(|value| value.to_str().ok()).and_then(|s| s.parse().ok());
     let status = response.status().as_u16();
-    let body = response.into_body().read_json().unwrap_or(Value::Null);
-    Answer { status, body, retry_after }
+    let text = response.into_body().read_to_string().ok()?;
+    let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+    Some(Answer { status, body, retry_after })
 }

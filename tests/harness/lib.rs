@@ -9,18 +9,27 @@
 //! |-------------|--------------|
 //! | [`process`] | starts our binaries in a folder of their own, stops, freezes and kills them |
 //! | [`redis`]   | a Redis of the test's own, on a free port, that can die and come back |
+//! | [`proxy`]   | a network in between that can be cut and healed |
+//! | [`system`]  | gateways, workers and a Redis, each of which can die and come back |
 //! | [`client`]  | submits and polls like any client |
 //! | [`models`]  | the small models that tests run |
+//! | [`history`] | what was seen from outside |
+//! | [`promise`] | judges a history: one outcome for each accepted task, and no way back |
 //!
 //! ## Data flow
 //!
 //! A test starts [`redis::RedisServer`] and some [`process::Process`]es, talks to them by
-//! [`client::Client`], breaks something, and reads what is left in their folder.
+//! [`client::Client`], breaks something, and reads what is left in their folder. Fault tests start a
+//! [`system::System`], note all they see in a [`history::History`], and have [`promise`] judge it.
 
 pub mod client;
+pub mod history;
 pub mod models;
 pub mod process;
+pub mod promise;
+pub mod proxy;
 pub mod redis;
+pub mod system;
 
 use std::time::{Duration, Instant};
 

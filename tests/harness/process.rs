@@ -114,6 +114,21 @@ impl Process {
         wait_for(&what, limit, || self.child.try_wait().expect("it is ours"))
     }
 
+    /// How long it has computed since its start.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        let stat = stat.expect("it runs");
+        // After the name, which ends with the last parenthesis: utime and stime are fields 14 and 15
+        // of the whole, in ticks of which Linux has 100 a second for everybody.
+        let fields = stat.rsplit_once(')').expect("a name in parentheses").1;
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.map(|field| field.parse::<u64>().expect("ticks")).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
     /// Whether it runs.
     ///
     /// # Panics

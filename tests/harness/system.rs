@@ -1,0 +1,232 @@
+//! A gateway, workers and a Redis, each of which can die and come back.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::client::Client;
+use crate::history::{History, LogLine, TaskEvent};
+use crate::process::{Home, KEY, Process};
+use crate::redis::RedisServer;
+use crate::{free_port, wait_for};
+
+/// How long anything may take to start on a machine that has other work too.
+const START: Duration = Duration::from_secs(60);
+
+/// A process with a folder and settings that outlive it.
+pub struct Node {
+    binary: &'static str,
+    settings: Vec<(String, String)>,
+    home: Home,
+    process: Option<Process>,
+}
+
+impl Node {
+    /// One that does not run yet.
+    pub fn new(binary: &'static str, settings: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self {
+            binary,
+            settings: settings.iter().map(owned).collect(),
+            home: Home::new(),
+            process: None,
+        }
+    }
+
+    /// Starts it, in the folder it had before. If it runs, nothing happens.
+    pub fn start(&mut self) {
+        if self.process.is_none() {
+            let settings: Vec<(&str, &str)> =
+                self.settings.iter().map(|(name, value)| (&**name, &**value)).collect();
+            self.process = Some(Process::start(&self.home, self.binary, &[], &settings));
+        }
+    }
+
+    /// `kill -9`. If it does not run, nothing happens.
+    pub fn kill_9(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill_9();
+        }
+    }
+
+    /// Asks it to stop and waits until it has.
+    ///
+    /// # Panics
+    /// When it does not within 30 seconds, or ends badly.
+    pub fn terminate(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.signal("TERM");
+            let status = process.wait(Duration::from_secs(30));
+            assert!(status.success(), "{status}: {}", process.output());
+        }
+    }
+
+    /// Waits for the end of one that was asked to stop, however it ends.
+    ///
+    /// # Panics
+    /// When it goes on for longer than `limit`.
+    pub fn wait_for_end(&mut self, limit: Duration) {
+        if let Some(mut process) = self.process.take() {
+            process.wait(limit);
+        }
+    }
+
+    /// The process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("it runs")
+    }
+
+    /// Whether it was started and not stopped since.
+    pub fn runs(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// The text of one of its log files, of all its lives.
+    pub fn log(&self, name: &str) -> String {
+        self.home.read(&format!("logs/{name}.log"))
+    }
+
+    /// Whether it ever began this attempt at this task.
+    pub fn began(&self, task: &str, attempt: u64) -> bool {
+        let begins = format!("attempt {attempt} begins");
+        self.log("app").lines().any(|line| line.contains(&begins) && line.contains(task))
+    }
+}
+
+/// What to start.
+pub struct Plan<'a> {
+    /// `MODEL_NAME`.
+    pub model: &'a str,
+    /// How many workers; those beyond can be started later by [`System::add_worker`].
+    pub workers: usize,
+    /// `LEASE_SECONDS`.
+    pub lease: Duration,
+    /// Further settings of all processes.
+    pub settings: &'a [(&'a str, &'a str)],
+}
+
+/// A gateway and workers around a Redis.
+pub struct System {
+    /// Where they meet.
+    pub redis: RedisServer,
+    /// The HTTP face.
+    pub gateway: Node,
+    /// In the order they were added.
+    pub workers: Vec<Node>,
+    /// Talks to the gateway.
+    pub client: Client,
+    /// How long a lease is.
+    pub lease: Duration,
+    settings: Vec<(String, String)>,
+}
+
+impl System {
+    /// Starts everything and waits until it works.
+    pub fn start(plan: &Plan<'_>) -> Self {
+        let redis = RedisServer::durable();
+        let port = free_port();
+        let url = redis.url();
+        let (port_text, lease) = (port.to_string(), plan.lease.as_secs().to_string());
+        let mut settings = vec![
+            ("REDIS_URL", url.as_str()),
+            ("PORT", &port_text),
+            ("API_KEYS", KEY),
+            ("MODEL_NAME", plan.model),
+            ("LEASE_SECONDS", &lease),
+        ];
+        settings.extend_from_slice(plan.settings);
+        let mut system = Self {
+            gateway: Node::new("qwen-queue-gateway", &settings),
+            workers: Vec::new(),
+            client: Client::new(port),
+            lease: plan.lease,
+            settings: settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+            redis,
+        };
+        system.gateway.start();
+        for _ in 0..plan.workers {
+            system.add_worker(&[]);
+        }
+        system.client.wait_until_healthy(system.gateway.process(), plan.workers > 0);
+        system.wait_for_workers(plan.workers);
+        system
+    }
+
+    /// A worker like the others, but for `more` settings. Answers its place.
+    pub fn add_worker(&mut self, more: &[(&str, &str)]) -> usize {
+        let settings = self.settings.iter().map(|(name, value)| (&**name, &**value));
+        let settings: Vec<(&str, &str)> = settings.chain(more.iter().copied()).collect();
+        let mut worker = Node::new("qwen-queue-worker", &settings);
+        worker.start();
+        self.workers.push(worker);
+        self.workers.len() - 1
+    }
+
+    /// Waits until at least so many workers have loaded their model and reported.
+    ///
+    /// # Panics
+    /// When a minute passes.
+    pub fn wait_for_workers(&self, count: usize) {
+        wait_for(&format!("{count} workers"), START, || {
+            let health = self.client.try_get("/health")?;
+            (health.body["workers"].as_u64()? >= count as u64).then_some(())
+        });
+    }
+
+    /// Waits until a worker has begun this attempt at this task; answers its place.
+    ///
+    /// # Panics
+    /// When none does within `limit`.
+    pub fn holder(&self, task: &str, attempt: u64, limit: Duration) -> usize {
+        wait_for(&format!("attempt {attempt} at {task}"), limit, || {
+            self.workers.iter().position(|worker| worker.began(task, attempt))
+        })
+    }
+
+    /// How often each task was ended, by the logs of all.
+    pub fn lines(&self) -> Vec<LogLine> {
+        let nodes = self.workers.iter().chain([&self.gateway]);
+        nodes.flat_map(|node| LogLine::read_all(&node.log("llm_requests"))).collect()
+    }
+
+    /// Completes a history with the events of its accepted tasks, which must have ended, and with the
+    /// logs, once they are written.
+    pub fn collect(&self, history: &mut History) {
+        for task in &history.accepted {
+            history.events.insert(task.clone(), self.client.events(task));
+        }
+        history.lines = self.lines();
+        // Log files are written beside the work: give the last lines a moment.
+        let deadline = std::time::Instant::now() + Duration::from_secs(3);
+        let has_line = |lines: &[LogLine], task: &String| lines.iter().any(|l| l.task == *task);
+        while std::time::Instant::now() < deadline
+            && !history.accepted.iter().all(|task| has_line(&history.lines, task))
+        {
+            std::thread::sleep(Duration::from_millis(50));
+            history.lines = self.lines();
+        }
+    }
+}
+
+/// The Unix time in milliseconds, as Redis on this machine tells it too.
+///
+/// # Panics
+/// When the clock is before 1970.
+pub fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    u64::try_from(now.as_millis()).expect("before the year 500 million")
+}
+
+/// How long after `since` an attempt at a task began.
+///
+/// # Panics
+/// When it did not.
+pub fn began_after(events: &[TaskEvent], attempt: u64, since: u64) -> Duration {
+    let begins = |event: &&TaskEvent| event.name == "started" && event.attempt() == Some(attempt);
+    let event = events.iter().find(begins);
+    let at = event.and_then(TaskEvent::at).unwrap_or_else(|| {
+        panic!("attempt {attempt} never began: {events:?}");
+    });
+    Duration::from_millis(at.saturating_sub(since))
+}
