@@ -177,6 +177,11 @@ impl From<BrokerError> for ApiError {
             BrokerError::QueueFull { retry_after_s, .. } => {
                 Self::QueueFull { message: error.to_string(), retry_after_s }
             }
+            BrokerError::KeyReused { .. } => Self::Invalid(vec![FieldError::new(
+                ["header".into(), "Idempotency-Key".into()],
+                "idempotency_key_reused",
+                error.to_string(),
+            )]),
             BrokerError::Record(_) => Self::UnreadableRecord(error.to_string()),
             BrokerError::LeaseLost { .. } | BrokerError::Corrupt(_) => {
                 Self::Internal(error.to_string())

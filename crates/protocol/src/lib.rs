@@ -12,6 +12,7 @@
 //! | [`task`]    | [`Task`], what a client asked for: prompt, [`GenerationParams`], lane, limits |
 //! | [`state`]   | [`TaskState`] and which moves are legal |
 //! | [`outcome`] | [`Outcome`], the one recorded end of a task; [`TaskError`] and its [`ErrorType`]s |
+//! | [`estimate`]| [`Estimate`], how long a queued task is likely to wait |
 //! | [`snapshot`]| [`TaskSnapshot`], what the broker knows of a task now; [`Metrics`] derive from it |
 //! | [`event`]   | [`Event`], a numbered step in a task's life |
 //! | [`worker`]  | [`WorkerReport`], what a worker says of itself |
@@ -27,6 +28,7 @@
 //! A state only moves forward: `queued → processing → completed | failed | cancelled`; a retry goes
 //! `processing → queued` with the next [`Attempt`].
 
+pub mod estimate;
 pub mod event;
 pub mod ids;
 pub mod outcome;
@@ -37,6 +39,7 @@ pub mod task;
 pub mod time;
 pub mod worker;
 
+pub use estimate::{Estimate, Eta};
 pub use event::{Event, EventBody};
 pub use ids::{Attempt, EventSeq, InvalidId, ModelId, TaskId, TenantId, WorkerId};
 pub use outcome::{Completion, ErrorType, FinishReason, Outcome, TaskError, Usage};

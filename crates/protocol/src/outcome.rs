@@ -107,6 +107,8 @@ pub enum ErrorType {
     InvalidRequest,
     /// `TASK_TIME_LIMIT` ran out. Never retried.
     TimeLimitExceeded,
+    /// The task was not started by its deadline. Never retried.
+    Expired,
     /// The worker ran out of memory. Retried.
     OutOfMemory,
     /// The engine failed in a way that may pass. Retried.
@@ -132,6 +134,7 @@ impl ErrorType {
             Self::ContextLengthExceeded => "context_length_exceeded",
             Self::InvalidRequest => "invalid_request",
             Self::TimeLimitExceeded => "time_limit_exceeded",
+            Self::Expired => "expired",
             Self::OutOfMemory => "out_of_memory",
             Self::EngineError => "engine_error",
             Self::WorkerLost => "worker_lost",

@@ -19,6 +19,10 @@ pub struct TaskSnapshot {
     pub cancel_requested: bool,
     /// When it was accepted.
     pub submitted_at: Timestamp,
+    /// Before when it is not started; none when it may start at once.
+    pub run_at: Option<Timestamp>,
+    /// By when it must have been started, or it fails as expired; none when it may wait for ever.
+    pub expires_at: Option<Timestamp>,
     /// When its latest delivery began.
     pub started_at: Option<Timestamp>,
     /// When its outcome was recorded.

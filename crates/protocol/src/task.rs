@@ -1,5 +1,7 @@
 //! What a client asked for, validated, as it lies in the queue.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ModelId, TaskId, TenantId};
@@ -29,6 +31,9 @@ pub struct Task {
     /// The client's own label for its end user; kept, never interpreted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
+    /// The client's own notes; kept and given back, never interpreted. The gateway bounds them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// What the model reads.

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use protocol::{
-    Attempt, Event, EventSeq, ModelId, Outcome, RecordError, Task, TaskId, TaskSnapshot, TaskState,
-    Timestamp, WorkerId, WorkerReport,
+    Attempt, Estimate, Event, EventSeq, ModelId, Outcome, RecordError, Task, TaskId, TaskSnapshot,
+    TaskState, Timestamp, WorkerId, WorkerReport,
 };
 
 use crate::watch::{CancelFeed, Watch};
+use crate::{Bound, SubmitOptions, Submitted};
 
 /// Where tasks wait. **The promise:** at-least-once execution, exactly one recorded outcome, and no
 /// accepted task is lost unless the store itself loses data.
@@ -26,11 +27,19 @@ pub trait Broker: Send + Sync + 'static {
     async fn ping(&self) -> Result<(), BrokerError>;
 
     /// Accepts a task: it is stored and queued, or refused, never half of it. Repeating the submit of
-    /// the same task id changes nothing and answers the same.
+    /// the same task id changes nothing and answers with the task that is there.
+    ///
+    /// A tenant has at most a small window of tasks in a model's lane; the rest wait behind them, in
+    /// the tenant's own backlog, so one tenant's many delay another by a window, not by their number.
     ///
     /// # Errors
-    /// [`BrokerError::QueueFull`] when `limit` tasks of its model are queued already.
-    async fn submit(&self, task: &Task, limit: u64) -> Result<Submitted, BrokerError>;
+    /// [`BrokerError::QueueFull`] when a bound of the options is reached,
+    /// [`BrokerError::KeyReused`] when the idempotency key stands for another request.
+    async fn submit(&self, task: &Task, options: &SubmitOptions) -> Result<Submitted, BrokerError>;
+
+    /// Where a queued task stands and when its outcome is likely, at a cost that does not grow with
+    /// the queue; none when there is no such task or it is not queued.
+    async fn estimate(&self, id: TaskId) -> Result<Option<Estimate>, BrokerError>;
 
     /// What is known of a task; none when there is no such task, or its outcome has expired.
     async fn snapshot(&self, id: TaskId) -> Result<Option<TaskSnapshot>, BrokerError>;
@@ -85,7 +94,8 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Deals with leases that have run out: puts their tasks back in the queue (ends those whose owner
     /// asked to cancel), and hands those whose attempts are used up to the caller, under a fresh lease
-    /// of `reaper`, to be finished as failed. Anyone may reap, at any time, in parallel.
+    /// of `reaper`, to be finished as failed. Lets delayed tasks into the queue when their time has
+    /// come, and ends queued ones whose deadline has passed. Anyone may reap, at any time, in parallel.
     ///
     /// Reap at least three times a lease. When nobody did for half a lease, the store was away, or
     /// all were: workers could not renew then, so nothing is reclaimed for one more lease.
@@ -176,15 +186,6 @@ impl Claimed {
     }
 }
 
-/// A task was accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Submitted {
-    /// When.
-    pub at: Timestamp,
-    /// How many tasks of its model were queued, itself included.
-    pub depth: u64,
-}
-
 /// What the holder of a valid lease learns when it shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseState {
@@ -238,14 +239,16 @@ pub struct Reaped {
     pub requeued: Vec<TaskId>,
     /// Ended, since their owners had asked to cancel them.
     pub cancelled: Vec<TaskId>,
+    /// Ended as failed, since they were not started by their deadline.
+    pub expired: Vec<TaskId>,
     /// Attempts used up; the caller holds them now and must finish them as failed.
     pub exhausted: Vec<Claimed>,
 }
 
 impl Reaped {
-    /// How many leases were dealt with.
+    /// How many tasks were dealt with.
     pub fn count(&self) -> usize {
-        self.requeued.len() + self.cancelled.len() + self.exhausted.len()
+        self.requeued.len() + self.cancelled.len() + self.expired.len() + self.exhausted.len()
     }
 }
 
@@ -268,20 +271,28 @@ pub enum BrokerError {
         /// What the store or the network said.
         reason: String,
     },
-    /// The bound on queued tasks is reached.
+    /// A bound on what may be queued is reached.
     #[error(
-        "the queue of model '{model}' is full: {depth} tasks wait, {limit} are allowed; \
-         try again in {retry_after_s} s"
+        "{}: {held} {} wait, {limit} are allowed; try again in {retry_after_s} s",
+        bound.whose(model), bound.unit()
     )]
     QueueFull {
-        /// Whose queue.
+        /// Which bound.
+        bound: Bound,
+        /// What the task asked for.
         model: ModelId,
-        /// How many wait.
-        depth: u64,
-        /// How many may wait.
+        /// How much is queued.
+        held: u64,
+        /// How much may be queued.
         limit: u64,
         /// When room is likely, from recent processing times; 1 to 120.
         retry_after_s: u32,
+    },
+    /// The idempotency key was used before, for a request with another body.
+    #[error("the idempotency key was used before with another body, for task {task_id}")]
+    KeyReused {
+        /// The task that it stands for.
+        task_id: TaskId,
     },
     /// The caller's lease is not the task's current one.
     #[error(

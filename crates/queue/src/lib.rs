@@ -10,6 +10,7 @@
 //! | module       | what it holds |
 //! |--------------|---------------|
 //! | [`Broker`] & co. (`contract.rs`) | what every queue must do; the comments are the specification |
+//! | `submit.rs`  | [`SubmitOptions`]: when a task may run, how often, and what the queue may hold |
 //! | [`redis`]    | [`RedisBroker`]: Streams and one Lua script per operation, for many machines |
 //! | [`sqlite`]   | [`SqliteBroker`]: a file, for one machine |
 //! | [`watch`]    | hints instead of polling: [`watch::Watch`], [`watch::CancelFeed`] |
@@ -40,8 +41,10 @@ mod pace;
 pub mod redis;
 pub mod sqlite;
 mod stored;
+mod submit;
 pub mod watch;
 
 pub use crate::redis::{RedisBroker, RedisOptions};
 pub use crate::sqlite::SqliteBroker;
 pub use contract::*;
+pub use submit::*;

@@ -110,6 +110,8 @@ impl StoredSnapshot {
             worker,
             cancel_requested: self.cancel && state == TaskState::Processing,
             submitted_at: Timestamp::from_millis(self.submitted),
+            run_at: None,
+            expires_at: None,
             started_at: self.started.map(Timestamp::from_millis),
             finished_at: self.finished.map(Timestamp::from_millis),
             outcome: self.outcome.as_deref().map(record::decode).transpose()?,

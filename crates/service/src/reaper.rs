@@ -38,7 +38,7 @@ async fn settle(broker: &dyn Broker, log: &TaskLog, reaped: Reaped) {
     for task_id in &reaped.requeued {
         tracing::warn!(target: "service.reaper", %task_id, "its worker fell silent: back in the queue");
     }
-    for task_id in reaped.cancelled {
+    for task_id in reaped.cancelled.into_iter().chain(reaped.expired) {
         if let Ok(Some(snapshot)) = broker.snapshot(task_id).await
             && let (Some(outcome), Some(metrics)) = (&snapshot.outcome, snapshot.metrics())
         {

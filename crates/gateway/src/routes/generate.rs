@@ -3,6 +3,7 @@
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use protocol::{Lane, Task, TaskId, TaskState};
+use queue::{Bounds, SubmitOptions};
 
 use crate::auth::Caller;
 use crate::body::read_json;
@@ -55,7 +56,9 @@ pub(crate) async fn generate(
     let asked = validate::generate(&body, &limits).map_err(ApiError::Invalid)?;
 
     let task = task(asked, caller, &state);
-    state.ask(state.broker.submit(&task, options.max_queue_size)).await?;
+    let bounds = Bounds { model: options.max_queue_size, ..Bounds::NONE };
+    let submit = SubmitOptions { bounds, ..SubmitOptions::PLAIN };
+    state.ask(state.broker.submit(&task, &submit)).await?;
     Notes::of(&mut request.extensions_mut()).task_id = Some(task.id);
     Ok(HttpResponse::Accepted().insert_header((LOCATION, format!("/result/{}", task.id))).json(
         StatusReply {
@@ -78,5 +81,6 @@ fn task(asked: GenerateRequest, caller: Caller, state: &State) -> Task {
         result_ttl_s: state.options.result_ttl_s,
         max_attempts: state.options.max_attempts,
         user_id: asked.user_id,
+        metadata: std::collections::BTreeMap::new(),
     }
 }

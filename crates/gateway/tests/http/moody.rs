@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use protocol::{
-    Event, EventSeq, ModelId, Outcome, RecordError, Task, TaskId, TaskSnapshot, Timestamp,
-    WorkerId, WorkerReport,
+    Estimate, Event, EventSeq, ModelId, Outcome, RecordError, Task, TaskId, TaskSnapshot,
+    Timestamp, WorkerId, WorkerReport,
 };
 use queue::watch::{CancelFeed, Watch};
 use queue::{
     Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Lease, LeaseState, Reaped, Release,
-    Submitted,
+    SubmitOptions, Submitted,
 };
 
 /// How it answers.
@@ -65,9 +65,14 @@ impl Broker for Moody {
         self.inner.ping().await
     }
 
-    async fn submit(&self, task: &Task, limit: u64) -> Answer<Submitted> {
+    async fn submit(&self, task: &Task, options: &SubmitOptions) -> Answer<Submitted> {
         self.feel().await?;
-        self.inner.submit(task, limit).await
+        self.inner.submit(task, options).await
+    }
+
+    async fn estimate(&self, id: TaskId) -> Answer<Option<Estimate>> {
+        self.feel().await?;
+        self.inner.estimate(id).await
     }
 
     async fn snapshot(&self, id: TaskId) -> Answer<Option<TaskSnapshot>> {

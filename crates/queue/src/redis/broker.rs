@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use protocol::{
-    Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, Timestamp, WorkerId,
+    Estimate, Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, Timestamp, WorkerId,
     WorkerReport, record,
 };
 use redis::cmd;
@@ -17,7 +17,7 @@ use crate::stored::{self, Ending, LEASE_RAN_OUT, MAX_EVENTS};
 use crate::watch::{CancelFeed, Watch};
 use crate::{
     Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Lease, LeaseState, Reaped, Release,
-    Submitted,
+    SubmitOptions, Submitted,
 };
 
 /// How many leases one `reap.lua` deals with; when more have run out, it runs again.
@@ -33,8 +33,12 @@ impl Broker for RedisBroker {
         self.inner.link.query(&cmd("PING")).await
     }
 
-    async fn submit(&self, task: &Task, limit: u64) -> Result<Submitted, BrokerError> {
-        self.inner.submit(task, limit).await
+    async fn submit(&self, task: &Task, options: &SubmitOptions) -> Result<Submitted, BrokerError> {
+        self.inner.submit(task, options.bounds.model).await
+    }
+
+    async fn estimate(&self, _id: TaskId) -> Result<Option<Estimate>, BrokerError> {
+        Ok(None)
     }
 
     async fn snapshot(&self, id: TaskId) -> Result<Option<TaskSnapshot>, BrokerError> {
@@ -137,13 +141,21 @@ impl Inner {
         call.arg(limit).arg(stored::queued_event()?);
         let mut reply = Reply::new("submit", self.link.run(&call).await?);
         match reply.text()?.as_str() {
-            "accepted" => Ok(Submitted { at: reply.instant()?, depth: reply.parse()? }),
+            "accepted" => Ok(Submitted {
+                task_id: task.id,
+                created: true,
+                state: protocol::TaskState::Queued,
+                at: reply.instant()?,
+                depth: reply.parse()?,
+                estimate: None,
+            }),
             "full" => {
                 let (queued, processing) = (reply.parse()?, reply.parse()?);
                 let pace = Pace { queued, processing, service_ms: reply.parse()? };
                 Err(BrokerError::QueueFull {
+                    bound: crate::Bound::Model,
                     model: task.model.clone(),
-                    depth: queued,
+                    held: queued,
                     limit,
                     retry_after_s: pace.retry_after_s(),
                 })

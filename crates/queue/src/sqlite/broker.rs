@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use protocol::{
-    Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, Timestamp, WorkerId,
+    Estimate, Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, Timestamp, WorkerId,
     WorkerReport, record,
 };
 use rusqlite::params;
@@ -18,7 +18,7 @@ use crate::stored::Ending;
 use crate::watch::{CancelFeed, Watch};
 use crate::{
     Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Lease, LeaseState, Reaped, Release,
-    Submitted, lanes,
+    SubmitOptions, Submitted, lanes,
 };
 
 #[async_trait]
@@ -31,9 +31,13 @@ impl Broker for SqliteBroker {
         self.inner.store.run(|tx| Ok(tx.sql.query_row("SELECT 1", [], |_| Ok(()))?)).await
     }
 
-    async fn submit(&self, task: &Task, limit: u64) -> Result<Submitted, BrokerError> {
-        let task = task.clone();
+    async fn submit(&self, task: &Task, options: &SubmitOptions) -> Result<Submitted, BrokerError> {
+        let (task, limit) = (task.clone(), options.bounds.model);
         self.inner.store.run(move |tx| submit::submit(tx, &task, limit, Timestamp::now())).await
+    }
+
+    async fn estimate(&self, _id: TaskId) -> Result<Option<Estimate>, BrokerError> {
+        Ok(None)
     }
 
     async fn snapshot(&self, id: TaskId) -> Result<Option<TaskSnapshot>, BrokerError> {

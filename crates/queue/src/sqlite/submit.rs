@@ -24,14 +24,15 @@ pub(super) fn submit(
         .query_row([&id], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
         .optional()?;
     if let Some((at, depth)) = before {
-        return Ok(Submitted { at: instant(at), depth: unsigned(depth) });
+        return Ok(accepted(task, instant(at), unsigned(depth)));
     }
 
     let pace = pace(tx, task.model.as_str())?;
     if pace.queued >= limit {
         return Err(BrokerError::QueueFull {
+            bound: crate::Bound::Model,
             model: task.model.clone(),
-            depth: pace.queued,
+            held: pace.queued,
             limit,
             retry_after_s: pace.retry_after_s(),
         });
@@ -58,7 +59,12 @@ pub(super) fn submit(
     count(tx, task.model.as_str(), 1, 0)?;
     tx.queued();
     emit(tx, task.id, now, &stored::queued_event()?)?;
-    Ok(Submitted { at: now, depth })
+    Ok(accepted(task, now, depth))
+}
+
+fn accepted(task: &Task, at: Timestamp, depth: u64) -> Submitted {
+    let state = protocol::TaskState::Queued;
+    Submitted { task_id: task.id, created: true, state, at, depth, estimate: None }
 }
 
 /// How a model's queue moves.

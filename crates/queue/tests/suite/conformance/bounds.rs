@@ -10,11 +10,11 @@ use crate::support::*;
 pub(super) async fn a_full_queue_refuses_and_recovers(on: Fixture) {
     let broker = on.broker;
     for depth in 1..=3 {
-        assert_eq!(broker.submit(&task(), 3).await.unwrap().depth, depth);
+        assert_eq!(broker.submit(&task(), &up_to(3)).await.unwrap().depth, depth);
     }
     let refused = task();
-    let error = broker.submit(&refused, 3).await.unwrap_err();
-    let BrokerError::QueueFull { model: of, depth, limit, retry_after_s } = error else {
+    let error = broker.submit(&refused, &up_to(3)).await.unwrap_err();
+    let BrokerError::QueueFull { model: of, held: depth, limit, retry_after_s, .. } = error else {
         panic!("{error}")
     };
     assert_eq!((of, depth, limit), (model(), 3, 3));
@@ -23,8 +23,8 @@ pub(super) async fn a_full_queue_refuses_and_recovers(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap().queued, 3);
 
     let held = claimed(&*broker, &claimant(LONG)).await;
-    broker.submit(&refused, 3).await.unwrap();
-    assert!(broker.submit(&task(), 3).await.is_err());
+    broker.submit(&refused, &up_to(3)).await.unwrap();
+    assert!(broker.submit(&task(), &up_to(3)).await.is_err());
     // What was accepted comes back into a full queue: only new work is refused.
     broker.release(&held.lease, &Release::Unused).await.unwrap();
     assert_eq!(broker.depth(&model()).await.unwrap().queued, 4);
@@ -33,7 +33,7 @@ pub(super) async fn a_full_queue_refuses_and_recovers(on: Fixture) {
 pub(super) async fn the_retry_time_follows_the_pace(on: Fixture) {
     let broker = on.broker;
     let told = async || {
-        let error = broker.submit(&task(), 1).await.unwrap_err();
+        let error = broker.submit(&task(), &up_to(1)).await.unwrap_err();
         let BrokerError::QueueFull { retry_after_s, .. } = error else { panic!("{error}") };
         retry_after_s
     };
@@ -48,10 +48,10 @@ pub(super) async fn the_retry_time_follows_the_pace(on: Fixture) {
 
 pub(super) async fn each_model_has_a_queue_of_its_own(on: Fixture) {
     let broker = on.broker;
-    broker.submit(&task(), 1).await.unwrap();
+    broker.submit(&task(), &up_to(1)).await.unwrap();
     let other = Task { model: ModelId::new("other"), ..task() };
-    assert_eq!(broker.submit(&other, 1).await.unwrap().depth, 1);
-    assert!(broker.submit(&task(), 1).await.is_err());
+    assert_eq!(broker.submit(&other, &up_to(1)).await.unwrap().depth, 1);
+    assert!(broker.submit(&task(), &up_to(1)).await.is_err());
     assert_eq!(broker.depth(&other.model).await.unwrap(), Depth { queued: 1, processing: 0 });
 }
 

@@ -11,7 +11,7 @@ pub(super) async fn a_task_goes_from_submit_to_its_result(on: Fixture) {
     let broker = on.broker;
     broker.ping().await.unwrap();
     let task = task();
-    let accepted = broker.submit(&task, 10).await.unwrap();
+    let accepted = broker.submit(&task, &up_to(10)).await.unwrap();
     assert_eq!(accepted.depth, 1);
 
     let worker = claimant(LONG);
@@ -73,14 +73,18 @@ pub(super) async fn metrics_follow_from_the_brokers_clock(on: Fixture) {
 pub(super) async fn a_repeated_submit_changes_nothing(on: Fixture) {
     let broker = on.broker;
     let task = task();
-    let first = broker.submit(&task, 10).await.unwrap();
+    let first = broker.submit(&task, &up_to(10)).await.unwrap();
     submitted(&*broker).await;
-    assert_eq!(broker.submit(&task, 10).await.unwrap(), first);
-    assert_eq!(broker.submit(&task, 1).await.unwrap(), first, "also when the queue is full by now");
+    assert_eq!(broker.submit(&task, &up_to(10)).await.unwrap(), first);
+    assert_eq!(
+        broker.submit(&task, &up_to(1)).await.unwrap(),
+        first,
+        "also when the queue is full by now"
+    );
     assert_eq!(broker.depth(&model()).await.unwrap().queued, 2);
     let held = claimed(&*broker, &claimant(LONG)).await;
     broker.finish(&held.lease, &completed("x")).await.unwrap();
-    assert_eq!(broker.submit(&task, 10).await.unwrap(), first, "also after its end");
+    assert_eq!(broker.submit(&task, &up_to(10)).await.unwrap(), first, "also after its end");
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 1, processing: 0 });
 }
 

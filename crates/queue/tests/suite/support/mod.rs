@@ -8,7 +8,10 @@ use protocol::{
     Completion, ErrorType, FinishReason, GenerationParams, Lane, ModelId, Outcome, Prompt, Task,
     TaskError, TaskId, TenantId, Usage, WorkerId,
 };
-use queue::{Broker, Claimant, Claimed, Reaped, RedisBroker, RedisOptions, SqliteBroker};
+use queue::{
+    Bounds, Broker, Claimant, Claimed, Reaped, RedisBroker, RedisOptions, SqliteBroker,
+    SubmitOptions,
+};
 use tempfile::TempDir;
 
 /// A broker on a store of its own.
@@ -75,7 +78,12 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 /// Short enough to wait for.
 pub(crate) const SHORT: Duration = Duration::from_millis(400);
 pub(crate) const NO_WAIT: Duration = Duration::ZERO;
-pub(crate) const NO_LIMIT: u64 = u64::MAX >> 1;
+pub(crate) const NO_LIMIT: &SubmitOptions = &SubmitOptions::PLAIN;
+
+/// At most so many tasks of a model may be queued.
+pub(crate) fn up_to(model: u64) -> SubmitOptions {
+    SubmitOptions { bounds: Bounds { model, ..Bounds::NONE }, ..SubmitOptions::PLAIN }
+}
 
 pub(crate) fn model() -> ModelId {
     ModelId::new("demo")
@@ -100,6 +108,7 @@ pub(crate) fn task() -> Task {
         result_ttl_s: 3600,
         max_attempts: 3,
         user_id: None,
+        metadata: [("order".to_owned(), "7 \"a\"".to_owned())].into(),
     }
 }
 
