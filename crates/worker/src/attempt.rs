@@ -230,7 +230,7 @@ async fn settle(
         match result {
             Ok(()) => {
                 tracing::info!(target: "worker.attempt", %task_id, "given back to the queue");
-                return;
+                return log_if_cancelled(worker, claimed).await;
             }
             Err(BrokerError::LeaseLost { .. }) => return log_lost(claimed),
             Err(error) => {
@@ -239,10 +239,12 @@ async fn settle(
                 }
             }
         }
-        let leaving = abandon.is_cancelled();
+        let (leaving, is_lost) = (abandon.is_cancelled(), lost.is_cancelled());
         tokio::select! {
             () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(BACKOFF.1),
-            () = lost.cancelled() => return log_lost(claimed),
+            // Another attempt has the task, or this very outcome was recorded and only the reply got
+            // lost: then it has yet to be logged. Asking once more tells which.
+            () = lost.cancelled(), if !is_lost => {}
             () = abandon.cancelled(), if !leaving => {}
         }
     }
@@ -256,6 +258,18 @@ fn log_claimed(claimed: &Claimed) {
         claimed.lease.attempt,
         claimed.started_at.seconds_since(claimed.submitted_at)
     );
+}
+
+/// Giving back a task whose owner had asked to cancel it ends it: then its line is this worker's to
+/// write. One that was cancelled later, in the queue, lost its start when it came back there.
+async fn log_if_cancelled(worker: &Worker, claimed: &Claimed) {
+    if let Ok(Some(snapshot)) = worker.broker.snapshot(claimed.task.id).await
+        && snapshot.attempt == claimed.lease.attempt
+        && snapshot.started_at.is_some()
+        && let (Some(outcome), Some(metrics)) = (&snapshot.outcome, snapshot.metrics())
+    {
+        worker.log.ended(Ended { task_id: claimed.task.id, outcome, metrics });
+    }
 }
 
 fn log_lost(claimed: &Claimed) {
