@@ -2,13 +2,16 @@
 //! loop, so that recovery needs no particular process to be alive.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::{ErrorType, Metrics, Outcome, TaskError, Usage, WorkerId};
 use queue::{Broker, BrokerError, Claimant, Claimed, Reaped};
 use tokio_util::sync::CancellationToken;
 
 use crate::logs::{Ended, TaskLog};
+
+/// Between two tries while the queue is away.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Reaps several times per lease until `shutdown`.
 pub async fn run(
@@ -26,27 +29,29 @@ pub async fn run(
             _ = beat.tick() => {}
         }
         match broker.reap(&reaper).await {
-            Ok(reaped) => settle(&*broker, &log, reaped).await,
+            Ok(reaped) => settle(&*broker, &log, reaped, lease).await,
             // The queue's absence is told by those who need it more urgently.
             Err(error) => tracing::debug!(target: "service.reaper", "not reaped: {error}"),
         }
     }
 }
 
-/// Ends and logs what the reaping brought up.
-async fn settle(broker: &dyn Broker, log: &TaskLog, reaped: Reaped) {
+/// Ends and logs what the reaping brought up. Nobody else will log these ends, so a queue that goes
+/// away meanwhile is asked again, for as long as our own `lease` on the exhausted ones lasts.
+async fn settle(broker: &dyn Broker, log: &TaskLog, reaped: Reaped, lease: Duration) {
+    let until = Instant::now() + lease;
     for task_id in &reaped.requeued {
         tracing::warn!(target: "service.reaper", %task_id, "its worker fell silent: back in the queue");
     }
     for task_id in reaped.cancelled.into_iter().chain(reaped.expired) {
-        if let Ok(Some(snapshot)) = broker.snapshot(task_id).await
+        if let Ok(Some(snapshot)) = insist(until, || broker.snapshot(task_id)).await
             && let (Some(outcome), Some(metrics)) = (&snapshot.outcome, snapshot.metrics())
         {
             log.ended(Ended { task_id, outcome, metrics });
         }
     }
     for claimed in reaped.exhausted {
-        if let Err(error) = give_up(broker, log, &claimed).await {
+        if let Err(error) = give_up(broker, log, &claimed, until).await {
             // Our own lease on it runs out, and the next reaper tries again.
             let task_id = claimed.task.id;
             tracing::warn!(target: "service.reaper", %task_id, "not ended yet: {error}");
@@ -54,7 +59,12 @@ async fn settle(broker: &dyn Broker, log: &TaskLog, reaped: Reaped) {
     }
 }
 
-async fn give_up(broker: &dyn Broker, log: &TaskLog, claimed: &Claimed) -> Result<(), BrokerError> {
+async fn give_up(
+    broker: &dyn Broker,
+    log: &TaskLog,
+    claimed: &Claimed,
+    until: Instant,
+) -> Result<(), BrokerError> {
     let outcome = Outcome::Failed(TaskError::new(
         ErrorType::WorkerLost,
         format!(
@@ -62,9 +72,25 @@ async fn give_up(broker: &dyn Broker, log: &TaskLog, claimed: &Claimed) -> Resul
             claimed.failed_attempts
         ),
     ));
-    let finished_at = broker.finish(&claimed.lease, &outcome).await?;
+    // If the end was recorded and only the reply got lost, the repetition gets it.
+    let finished_at = insist(until, || broker.finish(&claimed.lease, &outcome)).await?;
     let started = Some(claimed.started_at);
     let metrics = Metrics::new(claimed.submitted_at, started, finished_at, Usage::default());
     log.ended(Ended { task_id: claimed.task.id, outcome: &outcome, metrics });
     Ok(())
+}
+
+/// Asks until the queue answers, or the time is over.
+async fn insist<T, F>(until: Instant, ask: impl Fn() -> F) -> Result<T, BrokerError>
+where
+    F: Future<Output = Result<T, BrokerError>>,
+{
+    loop {
+        match ask().await {
+            Err(BrokerError::Unavailable { .. }) if Instant::now() < until => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
 }
