@@ -1,0 +1,65 @@
+//! The bundled model answers what it was taught, asked in words it never saw.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use engine::source::{SourceOptions, resolve};
+use engine::{Engine, EngineOptions, Generation, Input, Message, Progress, Request, Sampling};
+
+/// Held-out questions with the answer each must get.
+fn questions() -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(common::fixtures().join("demo/questions.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let topics = json["facts"].as_array().unwrap().iter().chain([&json["off_topic"]]);
+    let pairs = topics.flat_map(|topic| {
+        let answer = topic["answer"].as_str().unwrap();
+        let questions = topic["held_out"].as_array().unwrap();
+        questions.iter().map(|question| (question.as_str().unwrap().to_owned(), answer.to_owned()))
+    });
+    pairs.collect()
+}
+
+fn ask(engine: &Engine, question: &str) -> Generation {
+    let message = Message { role: "user".to_owned(), content: question.to_owned() };
+    let request = Request {
+        input: Input::Chat(vec![message]),
+        sampling: Sampling { temperature: 0.0, top_p: 1.0, top_k: None, seed: None },
+        max_tokens: 200,
+        stop: vec![],
+        deadline: None,
+    };
+    engine.submit(&request).unwrap()
+}
+
+fn answer(mut generation: Generation) -> String {
+    let mut text = String::new();
+    while let Some(progress) = generation.next_blocking() {
+        match progress {
+            Progress::Text(part) => text.push_str(&part),
+            Progress::Finished(_) => {}
+            Progress::Failed(error) => panic!("{error}"),
+        }
+    }
+    text
+}
+
+#[test]
+fn held_out_questions_get_the_right_answer() {
+    let model = resolve("demo", &SourceOptions::default()).unwrap();
+    let options = EngineOptions { max_batch: 16, ..EngineOptions::default() };
+    let engine = Engine::start(&model, &options).unwrap();
+    let questions = questions();
+    assert!(questions.len() >= 120);
+    let running: Vec<Generation> =
+        questions.iter().map(|(question, _)| ask(&engine, question)).collect();
+    let mut wrong = Vec::new();
+    for ((question, expected), generation) in questions.iter().zip(running) {
+        let answer = answer(generation);
+        if answer.trim() != expected {
+            wrong.push(format!("{question}\n  {answer}\n  should be: {expected}"));
+        }
+    }
+    let right = questions.len() - wrong.len();
+    println!("{right} of {} right; wrong:\n{}", questions.len(), wrong.join("\n"));
+    assert!(right * 100 >= questions.len() * 95, "{right} of {}", questions.len());
+}
