@@ -1,5 +1,5 @@
 //! A task's events as the bytes of an SSE stream: resumes, survives an outage of the queue, and
-//! ends with the task or the gateway.
+//! ends with the task, the client or the gateway.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tokio::sync::watch::Receiver;
 use tokio::time::sleep;
 
 use crate::error::ApiError;
+use crate::hangup::ClientEnd;
 use crate::replies::ResultReply;
 use crate::state::State;
 
@@ -35,6 +36,7 @@ pub(crate) struct Feed {
     /// Subscribed before the first read, so that nothing falls in between.
     wakes: Watch,
     stopping: Receiver<bool>,
+    client: ClientEnd,
     /// When something was last sent; none before the first bytes.
     spoke: Option<Instant>,
     /// The task is known to have ended: one more read finds all there is.
@@ -52,7 +54,12 @@ enum Found {
 
 impl Feed {
     /// Starts after the event of that number.
-    pub(crate) fn new(state: Arc<State>, task_id: TaskId, after: EventSeq) -> Self {
+    pub(crate) fn new(
+        state: Arc<State>,
+        task_id: TaskId,
+        after: EventSeq,
+        client: ClientEnd,
+    ) -> Self {
         let wakes = state.broker.watch(task_id);
         let stopping = state.stopping.clone();
         Self {
@@ -61,6 +68,7 @@ impl Feed {
             after,
             wakes,
             stopping,
+            client,
             spoke: None,
             is_over: false,
             is_closed: false,
@@ -96,6 +104,9 @@ impl Feed {
                 }
             };
             self.wait(pause).await;
+            if self.is_closed {
+                return None; // nobody listens
+            }
             let silence = self.spoke.map_or(Duration::ZERO, |spoke| spoke.elapsed());
             if silence >= self.state.options.keep_alive {
                 return Some(": keep-alive\n\n".into());
@@ -104,13 +115,14 @@ impl Feed {
         None
     }
 
-    /// Waits for a wake-up (or out the pause), the next regular read, or the gateway's end.
+    /// Waits for a wake-up (or out the pause), the next regular read, or the end of gateway or client.
     async fn wait(&mut self, pause: Option<Duration>) {
         let until_read = REREAD.min(self.state.options.keep_alive);
         tokio::select! {
             () = self.wakes.changed(), if pause.is_none() => {}
             () = sleep(pause.unwrap_or(until_read)) => {}
             _ = self.stopping.changed() => {}
+            () = self.client.hung_up() => self.is_closed = true,
         }
     }
 

@@ -18,6 +18,8 @@
 //! | `replies`    | the bodies that answer |
 //! | `state`      | what every request can reach; asks the broker with bounded patience |
 //! | `feed`       | a task's events as an SSE stream |
+//! | `wait`       | a request that stays open until its task ends |
+//! | `hangup`     | notices clients that left |
 //! | `routes`     | one file per route |
 //! | `openapi`    | the API's description |
 //! | `middleware` | around every request: id, log line, panics, headers |
@@ -34,6 +36,7 @@ mod auth;
 mod body;
 mod error;
 mod feed;
+mod hangup;
 mod middleware;
 mod openapi;
 pub mod options;
@@ -43,6 +46,7 @@ mod routes;
 pub mod server;
 mod state;
 pub mod validate;
+mod wait;
 
 pub use options::{OnCancelled, Options};
 pub use server::{ServeError, serve};

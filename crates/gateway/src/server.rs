@@ -12,6 +12,7 @@ use actix_web::{App, HttpServer, web};
 use queue::Broker;
 use tokio::sync::watch;
 
+use crate::hangup;
 use crate::middleware::observe;
 use crate::options::Options;
 use crate::routes;
@@ -35,7 +36,7 @@ pub enum ServeError {
     Io(#[from] io::Error),
 }
 
-/// Serves until `shutdown` completes; then streams are closed, requests in flight end (for up to
+/// Serves until `shutdown` completes; then streams are closed, waiting ends, requests in flight end (for up to
 /// [`Options::shutdown_grace`]), and this returns.
 ///
 /// # Errors
@@ -58,6 +59,7 @@ pub async fn serve(
     let server = HttpServer::new(move || {
         App::new().app_data(state.clone()).wrap(from_fn(observe)).configure(routes::configure)
     })
+    .on_connect(hangup::remember)
     .workers(threads.max(1))
     .keep_alive(KeepAlive::Timeout(IDLE))
     .client_request_timeout(client_timeout)

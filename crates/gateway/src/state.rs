@@ -23,7 +23,7 @@ pub(crate) struct State {
     pub(crate) options: Options,
     /// The API's description, ready to send.
     pub(crate) openapi: Bytes,
-    /// Turns true when the gateway stops: streams end then.
+    /// Turns true when the gateway stops: streams and waiting end then.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 

@@ -4,10 +4,11 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use protocol::EventSeq;
 
-use super::note_task;
+use super::{note_task, query_value};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::feed::Feed;
+use crate::hangup::ClientEnd;
 use crate::openapi::TaskErrors;
 use crate::state::State;
 use crate::validate::{FieldError, echo};
@@ -55,20 +56,19 @@ pub(crate) async fn events(
             return Ok(HttpResponse::NoContent().finish()); // tells browsers not to come again
         }
     }
+    let feed = Feed::new(state.into_inner(), task_id, after, ClientEnd::of(&request));
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, HeaderValue::from_static("text/event-stream")))
         // nginx and its like would hold events back
         .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
-        .streaming(Feed::new(state.into_inner(), task_id, after).into_stream()))
+        .streaming(feed.into_stream()))
 }
 
 /// Where to go on. The header is newer than the address, which a browser repeats unchanged.
 fn resume_after(request: &HttpRequest) -> Result<EventSeq, ApiError> {
     let header = request.headers().get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
-    let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
-    let query = query.map(web::Query::into_inner).unwrap_or_default();
-    let after = query.iter().rfind(|(name, _)| name == AFTER).map(|(_, value)| value.as_str());
-    let (place, name, given) = match (header, after) {
+    let after = query_value(request, AFTER);
+    let (place, name, given) = match (header, after.as_deref()) {
         (Some(given), _) if !given.is_empty() => ("header", LAST_EVENT_ID, given),
         (_, Some(given)) => ("query", AFTER, given),
         _ => return Ok(EventSeq::START),

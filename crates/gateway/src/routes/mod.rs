@@ -16,8 +16,11 @@ use actix_web::{
 };
 use protocol::TaskSnapshot;
 
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::middleware::Notes;
+use crate::state::State;
+use crate::{validate, wait};
 
 /// Registers every route.
 pub(crate) fn configure(app: &mut ServiceConfig) {
@@ -70,6 +73,35 @@ async fn refuse_method(allowed: &'static str) -> Result<HttpResponse, ApiError> 
 
 async fn no_such_path() -> Result<HttpResponse, ApiError> {
     Err(ApiError::NoSuchPath)
+}
+
+/// The last value that a request's query has for a name.
+fn query_value(request: &HttpRequest, name: &str) -> Option<String> {
+    let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
+    let query = query.map(web::Query::into_inner).unwrap_or_default();
+    query.into_iter().rfind(|(given, _)| given == name).map(|(_, value)| value)
+}
+
+/// The caller's task; after its end, if the request has `?wait=` and it ends in that time.
+async fn task_after_wait(
+    caller: &Caller,
+    id: &str,
+    request: &HttpRequest,
+    state: &State,
+) -> Result<TaskSnapshot, ApiError> {
+    let seconds = validate::wait(query_value(request, "wait").as_deref())
+        .map_err(|error| ApiError::Invalid(vec![error]))?;
+    let snapshot = state.task(caller, id).await?;
+    note_task(request, &snapshot);
+    if seconds == 0 || snapshot.state.is_terminal() {
+        return Ok(snapshot);
+    }
+    let task_id = snapshot.task.id;
+    drop(snapshot); // with its prompt: many may wait
+    match wait::for_end(state, request, task_id, seconds).await {
+        Some(ended) => Ok(ended),
+        None => state.task(caller, id).await,
+    }
 }
 
 /// Notes for the log which task a request is about.

@@ -3,7 +3,7 @@
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::note_task;
+use super::task_after_wait;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::openapi::TaskErrors;
@@ -15,13 +15,17 @@ const POLL_S: u32 = 1;
 
 /// How a task ended
 ///
-/// 202 while it hasn't. A failed task is no failed request: it answers 200 with
+/// 202 while it hasn't; with `?wait=` that answer comes only after so many seconds. A failed task is no failed request: it answers 200 with
 /// `"status": "error"`.
 #[utoipa::path(
     get,
     path = "/result/{task_id}",
     tag = "tasks",
-    params(("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` answered.")),
+    params(
+        ("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` answered."),
+        ("wait" = Option<u32>, Query, minimum = 0, maximum = 60,
+            description = "Wait up to so many seconds for the task to end before answering."),
+    ),
     responses(
         (status = 200, description = "The task has ended: `completed`, `error` or `cancelled`.",
             body = ResultReply),
@@ -37,8 +41,7 @@ pub(crate) async fn result(
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, ApiError> {
-    let snapshot = state.task(&caller, &id).await?;
-    note_task(&request, &snapshot);
+    let snapshot = task_after_wait(&caller, &id, &request, &state).await?;
     Ok(match ResultReply::of(&snapshot) {
         Some(reply) => HttpResponse::Ok().json(reply),
         None => HttpResponse::Accepted()

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::note_task;
+use super::task_after_wait;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::openapi::TaskErrors;
@@ -10,11 +10,17 @@ use crate::replies::StatusReply;
 use crate::state::State;
 
 /// Where a task stands
+///
+/// With `?wait=` the answer comes when the task has ended, or after so many seconds.
 #[utoipa::path(
     get,
     path = "/status/{task_id}",
     tag = "tasks",
-    params(("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` answered.")),
+    params(
+        ("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` answered."),
+        ("wait" = Option<u32>, Query, minimum = 0, maximum = 60,
+            description = "Wait up to so many seconds for the task to end before answering."),
+    ),
     responses(
         (status = 200, description = "The task's state.", body = StatusReply),
         TaskErrors,
@@ -26,7 +32,6 @@ pub(crate) async fn status(
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, ApiError> {
-    let snapshot = state.task(&caller, &id).await?;
-    note_task(&request, &snapshot);
+    let snapshot = task_after_wait(&caller, &id, &request, &state).await?;
     Ok(HttpResponse::Ok().json(StatusReply::of(&snapshot)))
 }

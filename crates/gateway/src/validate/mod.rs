@@ -5,10 +5,12 @@ mod fields;
 mod generate;
 mod json;
 mod suggest;
+mod wait;
 
 pub(crate) use generate::{DEFAULT_MAX_TOKENS, MAX_STOP_BYTES, MAX_STOPS, named_model};
 pub use generate::{GenerateRequest, Limits, generate};
 pub use json::{JsonError, parse};
+pub use wait::{preferred_wait, wait};
 
 /// One step on the way to the offending value.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

@@ -12,3 +12,5 @@ mod outage;
 mod refusals;
 mod rig;
 mod tasks;
+mod waiting;
+mod waiting_many;

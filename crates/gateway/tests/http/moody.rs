@@ -1,5 +1,6 @@
 //! A broker that misbehaves on demand, around one that doesn't.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,12 +29,19 @@ pub(crate) enum Mood {
 pub(crate) struct Moody {
     inner: Arc<dyn Broker>,
     mood: Arc<Mutex<Mood>>,
+    reads: Arc<AtomicUsize>,
 }
 
 impl Moody {
     /// Wraps a broker; the mood can be changed from outside.
     pub(crate) fn around(inner: Arc<dyn Broker>, mood: &Arc<Mutex<Mood>>) -> Arc<dyn Broker> {
-        Arc::new(Self { inner, mood: Arc::clone(mood) })
+        Arc::new(Self { inner, mood: Arc::clone(mood), reads: Arc::default() })
+    }
+
+    /// Wraps a broker and counts how often tasks are read.
+    pub(crate) fn counting(inner: Arc<dyn Broker>, reads: &Arc<AtomicUsize>) -> Arc<dyn Broker> {
+        let mood = Arc::new(Mutex::new(Mood::Well));
+        Arc::new(Self { inner, mood, reads: Arc::clone(reads) })
     }
 
     async fn feel(&self) -> Result<(), BrokerError> {
@@ -76,6 +84,7 @@ impl Broker for Moody {
     }
 
     async fn snapshot(&self, id: TaskId) -> Answer<Option<TaskSnapshot>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.feel().await?;
         self.inner.snapshot(id).await
     }

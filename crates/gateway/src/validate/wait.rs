@@ -1,0 +1,91 @@
+//! How long a client wants to wait: `Prefer: wait=10` (RFC 7240) and `?wait=10`.
+
+use super::{FieldError, echo};
+
+/// The longest wait, in seconds.
+const MAX_WAIT_S: u32 = 60;
+
+/// The wait that `Prefer` headers ask for, in seconds and within the bound. As its RFC has it, the
+/// first of several counts, and what can't be understood is as if it had not been said.
+pub fn preferred_wait<'a>(headers: impl Iterator<Item = &'a str>) -> Option<u32> {
+    let value = headers.flat_map(|header| header.split(',')).find_map(|preference| {
+        // `wait=10; a-parameter` has none that anybody knows
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim())
+    })?;
+    let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+    whole_number(value).map(|seconds| seconds.min(MAX_WAIT_S))
+}
+
+/// The wait that `?wait=` asks for, in seconds; 0 when not given.
+///
+/// # Errors
+/// When it is no whole number, or too long.
+pub fn wait(given: Option<&str>) -> Result<u32, FieldError> {
+    let Some(given) = given else { return Ok(0) };
+    let problem = |kind| {
+        let message =
+            format!("must be whole seconds from 0 to {MAX_WAIT_S}, got '{}'", echo(given));
+        FieldError::new(["query".into(), "wait".into()], kind, message)
+    };
+    match whole_number(given) {
+        Some(seconds) if seconds <= MAX_WAIT_S => Ok(seconds),
+        Some(_) => Err(problem("less_than_equal")),
+        None => Err(problem("int_parsing")),
+    }
+}
+
+/// Digits alone; more than fit are as many as fit.
+fn whole_number(text: &str) -> Option<u32> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preference_is_found_among_others() {
+        for (headers, wait) in [
+            (&["wait=10"][..], Some(10)),
+            (&["respond-async, wait=10"], Some(10)),
+            (&["respond-async", "Wait = 10 ; x=1, foo"], Some(10)),
+            (&["wait=\"7\""], Some(7)),
+            (&["wait=0"], Some(0)),
+            (&["wait=61"], Some(60)),
+            (&["wait=99999999999999"], Some(60)),
+            (&["wait=5, wait=9", "wait=11"], Some(5)),
+            (&["wait=soon"], None),
+            (&["wait=-1"], None),
+            (&["wait=1.5"], None),
+            (&["wait="], None),
+            (&["wait"], None),
+            (&["await=3"], None),
+            (&["", ",,;="], None),
+            (&[], None),
+        ] {
+            assert_eq!(preferred_wait(headers.iter().copied()), wait, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn the_query_says_what_is_wrong_with_it() {
+        assert_eq!(wait(None), Ok(0));
+        assert_eq!(wait(Some("0")), Ok(0));
+        assert_eq!(wait(Some("60")), Ok(60));
+        for (bad, kind) in [
+            ("61", "less_than_equal"),
+            ("99999999999", "less_than_equal"),
+            ("", "int_parsing"),
+            ("-1", "int_parsing"),
+            ("+1", "int_parsing"),
+            ("1.5", "int_parsing"),
+            ("10s", "int_parsing"),
+        ] {
+            let error = wait(Some(bad)).unwrap_err();
+            assert_eq!(error.kind, kind, "{bad}");
+            assert!(error.message.contains("from 0 to 60"), "{}", error.message);
+        }
+    }
+}
