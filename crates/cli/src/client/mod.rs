@@ -2,7 +2,7 @@
 
 mod sse;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -12,8 +12,11 @@ use ureq::{Agent, Body};
 
 pub(crate) use sse::Events;
 
-/// Pause between polls of a result.
-const POLL: Duration = Duration::from_millis(200);
+/// How long the gateway may hold an answer back until a task has ended, in seconds: well below what
+/// proxies allow.
+const WAIT_S: u32 = 30;
+/// Pause before asking again when the gateway did not wait: it stops, or is an old one.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Which gateway, and who asks.
 #[derive(Debug, Clone, Args)]
@@ -75,9 +78,13 @@ impl Client {
     /// Asks for a task's result until it has one.
     pub(crate) fn wait_for_result(&self, task_id: &str) -> Result<Value> {
         loop {
-            let result = self.get(&format!("/result/{task_id}"))?;
+            let asked = Instant::now();
+            let result = self.get(&format!("/result/{task_id}?wait={WAIT_S}"))?;
             match result["status"].as_str() {
-                Some("queued" | "processing") => std::thread::sleep(POLL),
+                Some("queued" | "processing") if asked.elapsed() < PAUSE => {
+                    std::thread::sleep(PAUSE);
+                }
+                Some("queued" | "processing") => {}
                 _ => return Ok(result),
             }
         }
