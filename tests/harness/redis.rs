@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::free_port;
+use crate::{free_port, wait_for};
 
 /// A running server.
 pub struct RedisServer {
@@ -95,6 +95,18 @@ impl RedisServer {
             process.kill().expect("the server was running");
             process.wait().expect("it ends");
         }
+    }
+
+    /// Asks it to end and waits until it has.
+    ///
+    /// # Panics
+    /// When it does not within 20 seconds.
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        let mut process = self.process.take().expect("a running server");
+        wait_for("the end of redis-server", Duration::from_secs(20), || {
+            process.try_wait().expect("a child can be asked")
+        });
     }
 
     /// Starts it again on the same port and folder.

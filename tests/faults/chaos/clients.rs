@@ -1,0 +1,102 @@
+//! Clients that submit, cancel and ask all the while.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use harness::client::Client;
+use harness::wait_for;
+use serde_json::json;
+
+use super::dice::Dice;
+use crate::watching::{Witness, short};
+
+/// How many there are.
+pub(super) const CLIENTS: usize = 4;
+/// Time between two steps of a client; it submits at every fourth.
+const PACES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(60));
+/// A client with so many open tasks submits no more for now.
+const OPEN: usize = 40;
+/// Every so manieth task is cancelled.
+const CANCEL_ONE_IN: usize = 8;
+
+/// The clients at work.
+pub(super) struct Load {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<(Witness, usize)>>,
+    goal: usize,
+}
+
+#[derive(Default)]
+struct Shared {
+    accepted: AtomicUsize,
+    over: AtomicBool,
+}
+
+impl Load {
+    /// Clients of both gateways, until [`Load::stop`].
+    pub(super) fn start(ports: [u16; 2], goal: usize, seed: u64) -> Self {
+        let shared = Arc::new(Shared::default());
+        let begin = Witness::new();
+        let client = |n: usize| {
+            let (shared, witness) = (shared.clone(), begin.another());
+            let dice = Dice::new(seed.wrapping_add(1 + n as u64));
+            thread::spawn(move || work(ports.map(Client::new), &shared, witness, dice))
+        };
+        let threads = (0..CLIENTS).map(client).collect();
+        Self { shared, threads, goal }
+    }
+
+    /// Waits until enough tasks were accepted.
+    pub(super) fn wait_for_tasks(&self) {
+        wait_for("enough tasks", Duration::from_secs(120), || {
+            (self.shared.accepted.load(Ordering::Relaxed) >= self.goal).then_some(())
+        });
+    }
+
+    /// Ends them; what they saw, and how many cancels were left without an answer.
+    pub(super) fn stop(self) -> (Witness, usize) {
+        self.shared.over.store(true, Ordering::Relaxed);
+        let seen = self.threads.into_iter().map(|thread| thread.join().expect("a client"));
+        let add = |(mut all, sum): (Witness, usize), (one, unsure): (Witness, usize)| {
+            all.take_in(one);
+            (all, sum + unsure)
+        };
+        seen.reduce(add).expect("some clients")
+    }
+}
+
+/// One client's life.
+fn work(
+    gateways: [Client; 2],
+    shared: &Shared,
+    mut witness: Witness,
+    mut dice: Dice,
+) -> (Witness, usize) {
+    let (mut open, mut unsure, mut step) = (Vec::<String>::new(), 0, 0_usize);
+    while !shared.over.load(Ordering::Relaxed) {
+        thread::sleep(dice.span(PACES.0, PACES.1));
+        step += 1;
+        let gateway = &gateways[dice.below(2)];
+        if step.is_multiple_of(4) && open.len() < OPEN {
+            let answer = gateway.try_post("/generate", &short(step));
+            if let Some(answer) = answer.filter(|answer| answer.status == 202) {
+                let task = answer.body["task_id"].as_str().expect("a task_id").to_owned();
+                witness.history.accepted.push(task.clone());
+                shared.accepted.fetch_add(1, Ordering::Relaxed);
+                if dice.below(CANCEL_ONE_IN) == 0 {
+                    let answer = gateway.try_post(&format!("/cancel/{task}"), &json!({}));
+                    unsure += usize::from(answer.is_none_or(|answer| answer.status >= 500));
+                }
+                open.push(task);
+            }
+        } else if !open.is_empty() {
+            let place = dice.below(open.len());
+            if witness.look(gateway, &open[place]) {
+                open.swap_remove(place);
+            }
+        }
+    }
+    (witness, unsure)
+}

@@ -1,0 +1,101 @@
+//! A network that breaks between processes which all live on.
+
+use std::time::Duration;
+
+use harness::proxy::Proxy;
+use harness::system::{Plan, System, began_after, now_ms};
+use harness::{models, wait_for};
+
+use crate::watching::{LONG, Witness, attempts, check_recovery, long, short};
+
+const LEASE: Duration = Duration::from_secs(3);
+
+/// A system whose only worker so far reaches Redis through a proxy.
+fn behind_a_proxy(model: &str, settings: &[(&str, &str)]) -> (System, Proxy) {
+    let mut system = System::start(&Plan { model, workers: 0, lease: LEASE, settings });
+    let proxy = Proxy::to(system.redis.port());
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    system.add_worker(&[("REDIS_URL", &url)]);
+    system.wait_for_workers(1);
+    (system, proxy)
+}
+
+#[test]
+fn a_worker_that_is_cut_off_is_replaced_and_comes_back() {
+    let model = models::slow();
+    let model = model.to_str().expect("UTF-8");
+    let (mut system, proxy) = behind_a_proxy(model, &[("MAX_BATCH_SIZE", "1")]);
+    let mut witness = Witness::new();
+    let task = witness.submit(&system.client, &long(200));
+    system.client.follow(&task, |event| event.name == "token");
+    system.add_worker(&[]);
+    system.wait_for_workers(2);
+    if witness.look(&system.client, &task) {
+        panic!("the slow model is too fast for this test");
+    }
+    let cut = now_ms();
+    proxy.cut();
+    witness.wait_for_all(&system.client, LONG);
+    proxy.heal();
+    wait_for("the worker that was cut off to notice", LONG, || {
+        system.workers[0].log("app").contains("its lease was lost").then_some(())
+    });
+    let history = witness.judge(&system, 0);
+    let events = &history.events[&task];
+    check_recovery("cut off", began_after(events, 2, cut), LEASE);
+    assert_eq!(attempts(events), 2, "{events:?}");
+
+    // It works on, alone.
+    system.workers[1].terminate();
+    let next = system.client.submit(&long(5));
+    let result = system.client.wait_for_result(&next, LONG);
+    assert_eq!(result.body["status"], "completed", "{result:?}");
+}
+
+/// In every request that records a completed answer.
+const FINISH: &str = r#""state":"completed""#;
+
+/// Runs a task whose outcome is recorded without its worker hearing of it.
+fn finished_unheard(system: &System, proxy: &Proxy, witness: &mut Witness) -> String {
+    // Its scripts are known to Redis after this, so that a finish is one request.
+    witness.submit(&system.client, &short(0));
+    witness.wait_for_all(&system.client, LONG);
+    proxy.hold_replies_from(FINISH);
+    let task = witness.submit(&system.client, &short(1));
+    witness.wait_for_all(&system.client, LONG);
+    assert!(proxy.holds_replies());
+    task
+}
+
+#[test]
+fn a_worker_killed_between_its_finish_and_the_reply_changes_nothing() {
+    let (mut system, proxy) = behind_a_proxy("demo", &[]);
+    let mut witness = Witness::new();
+    let task = finished_unheard(&system, &proxy, &mut witness);
+    system.workers[0].kill_9();
+    proxy.heal();
+    system.workers[0].start();
+    system.wait_for_workers(1);
+    witness.submit(&system.client, &short(2));
+    // It had no time to write its line.
+    let history = witness.judge(&system, 1);
+    assert_eq!(attempts(&history.events[&task]), 1, "{:?}", history.events[&task]);
+}
+
+#[test]
+fn an_outcome_whose_reply_is_lost_is_logged_once_all_the_same() {
+    let (system, proxy) = behind_a_proxy("demo", &[]);
+    let mut witness = Witness::new();
+    for _ in 0..3 {
+        let task = finished_unheard(&system, &proxy, &mut witness);
+        wait_for("the worker to wonder", LONG, || {
+            let wonders = |l: &str| l.contains(&task) && l.contains("not recorded yet");
+            system.workers[0].log("app").lines().any(wonders).then_some(())
+        });
+        proxy.heal();
+    }
+    let history = witness.judge(&system, 0);
+    for events in history.events.values() {
+        assert_eq!(attempts(events), 1, "{events:?}");
+    }
+}

@@ -1,0 +1,122 @@
+//! What fault tests share: bodies, waiting for outcomes while noting them, and the verdict.
+#![allow(clippy::print_stdout)] // what was measured belongs to a test's output
+
+use std::time::{Duration, Instant};
+
+use harness::client::{Answer, Client};
+use harness::history::{History, Seen, Sighting, TaskEvent};
+use harness::promise::violations;
+use harness::system::System;
+use harness::wait_for;
+use serde_json::{Value, json};
+
+/// Long enough for anything to end on a machine that has other work too.
+pub(crate) const LONG: Duration = Duration::from_secs(90);
+
+/// A body for a model with random weights, which writes on until it is told to stop.
+pub(crate) fn long(max_tokens: u32) -> Value {
+    json!({"prompt": "count", "raw": true, "max_tokens": max_tokens, "temperature": 0.0})
+}
+
+/// A body that the demo model answers at once.
+pub(crate) fn short(n: usize) -> Value {
+    json!({"prompt": format!("What is a lease? ({n})"), "temperature": 0.0, "max_tokens": 24})
+}
+
+/// A history under way.
+pub(crate) struct Witness {
+    began: Instant,
+    pub(crate) history: History,
+}
+
+impl Witness {
+    pub(crate) fn new() -> Self {
+        Self { began: Instant::now(), history: History::default() }
+    }
+
+    /// Another one with the same clock, for another client.
+    pub(crate) fn another(&self) -> Self {
+        Self { began: self.began, history: History::default() }
+    }
+
+    /// Adds what `other`, of the same clock, has seen.
+    pub(crate) fn take_in(&mut self, other: Self) {
+        self.history.accepted.extend(other.history.accepted);
+        self.history.sightings.extend(other.history.sightings);
+    }
+
+    /// How long it has been watching.
+    pub(crate) fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Submits and notes that it was accepted.
+    pub(crate) fn submit(&mut self, client: &Client, body: &Value) -> String {
+        let task = client.submit(body);
+        self.history.accepted.push(task.clone());
+        task
+    }
+
+    /// Asks for a task's result and notes the answer; whether the task has ended. No answer, or one
+    /// that only says to come back later, tells nothing of the task.
+    pub(crate) fn look(&mut self, client: &Client, task: &str) -> bool {
+        let asked = self.now();
+        let answer = client.try_get(&format!("/result/{task}"));
+        let Some(seen) = answer.as_ref().and_then(seen) else { return false };
+        let ended = matches!(seen, Seen::Ended(_));
+        let answered = self.now();
+        self.history.sightings.push(Sighting { task: task.to_owned(), asked, answered, seen });
+        ended
+    }
+
+    /// Waits until every accepted task has ended.
+    ///
+    /// # Panics
+    /// When `limit` passes.
+    pub(crate) fn wait_for_all(&mut self, client: &Client, limit: Duration) {
+        let mut open = self.history.accepted.clone();
+        let what = format!("the outcomes of {} tasks", open.len());
+        wait_for(&what, limit, || {
+            open.retain(|task| !self.look(client, task));
+            open.is_empty().then_some(())
+        });
+    }
+
+    /// Waits for all outcomes, has the history judged and gives it. `excused` log lines may be missing.
+    ///
+    /// # Panics
+    /// When a task does not end, or the promise was broken.
+    pub(crate) fn judge(mut self, system: &System, excused: usize) -> History {
+        self.wait_for_all(&system.client, LONG);
+        system.collect(&mut self.history);
+        let found = violations(&self.history, excused);
+        for task in self.history.accepted.iter().filter(|t| format!("{found:?}").contains(&***t)) {
+            println!("{task}: {:#?}", self.history.events.get(task));
+        }
+        assert!(found.is_empty(), "{found:#?}");
+        self.history
+    }
+}
+
+/// What an answer from `/result` says of its task.
+fn seen(answer: &Answer) -> Option<Seen> {
+    match (answer.status, answer.body["status"].as_str()) {
+        (200, _) => Some(Seen::Ended(answer.body.clone())),
+        (202, Some("queued")) => Some(Seen::Queued),
+        (202, Some("processing")) => Some(Seen::Processing),
+        (404 | 410, _) => Some(Seen::Unknown),
+        (429 | 503, _) => None,
+        other => panic!("an answer that nobody should get, {other:?}: {answer:?}"),
+    }
+}
+
+/// How often a task was begun.
+pub(crate) fn attempts(events: &[TaskEvent]) -> usize {
+    events.iter().filter(|event| event.name == "started").count()
+}
+
+/// Tells a measured recovery and holds it to the bound.
+pub(crate) fn check_recovery(what: &str, took: Duration, lease: Duration) {
+    println!("{what}: recovered after {:.2} s, the lease is {lease:?}", took.as_secs_f64());
+    assert!(took <= 2 * lease, "{what}: {took:?} is more than two leases of {lease:?}");
+}
