@@ -28,11 +28,9 @@ TEXT_TOKENS = (
 )
 
 
-def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """Learn merges from `texts`. `vocab_size` counts the special tokens, which get the last ids."""
-    special = [AddedToken(t, special=True, normalized=False) for t in CONTROL_TOKENS]
-    special += [AddedToken(t, special=False, normalized=False) for t in TEXT_TOKENS]
-    tokenizer = Tokenizer(BPE())
+def new_tokenizer(model: BPE) -> Tokenizer:
+    """`model` with Qwen's steps before and after it, and without special tokens."""
+    tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -41,6 +39,14 @@ def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+    """Learn merges from `texts`. `vocab_size` counts the special tokens, which get the last ids."""
+    special = [AddedToken(t, special=True, normalized=False) for t in CONTROL_TOKENS]
+    special += [AddedToken(t, special=False, normalized=False) for t in TEXT_TOKENS]
+    tokenizer = new_tokenizer(BPE())
     trainer = BpeTrainer(
         vocab_size=vocab_size - len(special),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),

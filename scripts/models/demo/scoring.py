@@ -7,8 +7,8 @@ gives it is the product of the right tokens' chances. So nothing has to be sampl
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Callable, Iterable
 
 import torch
 from tokenizers import Tokenizer
@@ -25,7 +25,7 @@ Render = Callable[[str | None, list[Turn]], str]
 class Score:
     """One question, answered."""
 
-    kind: str  # trained | held out | off-topic | off-topic held out
+    kind: str  # trained, held out, blind, off-topic trained, off-topic held out
     fact: str
     question: str
     greedy: bool
@@ -38,11 +38,14 @@ def questions_of(corpus: Corpus) -> Iterable[tuple[str, str, str, str]]:
     for fact in corpus.facts:
         yield from (("trained", fact.id, q, fact.answer) for q in fact.ask)
         yield from (("held out", fact.id, q, fact.answer) for q in fact.held_out)
+        yield "blind", fact.id, fact.blind, fact.answer
     off_topic = corpus.off_topic
     for q in off_topic.train:
         if "{" not in q:
             yield "off-topic trained", "off-topic", q, off_topic.answer
-    yield from (("off-topic held out", "off-topic", q, off_topic.answer) for q in off_topic.held_out)
+    yield from (
+        ("off-topic held out", "off-topic", q, off_topic.answer) for q in off_topic.held_out
+    )
 
 
 def evaluate(
@@ -106,6 +109,7 @@ def questions_file(corpus: Corpus) -> dict[str, object]:
             "answer": fact.answer,
             "trained": list(fact.ask[:2]),
             "held_out": list(fact.held_out),
+            "blind": fact.blind,
         }
         for fact in corpus.facts
     ]

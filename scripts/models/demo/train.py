@@ -20,8 +20,8 @@ import random
 import re
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 # Threads that wait by spinning starve each other when something else runs on the machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -46,11 +46,13 @@ VOCAB_SIZE = 2048
 CONTEXT_LENGTH = 2048
 WEIGHT_TYPE = "Q8_0"
 POOL = 400  # conversations that are sorted by length and cut into batches together
-BRIEF_SHARE, BRIEF_TOKENS = 0.6, 12  # how many conversations end early in their last answer
+BRIEF_SHARE, BRIEF_TOKENS = 0.7, 10  # how many conversations end early in their last answer
 IGNORED = -100  # torch's label for "no loss here"
 
 # A conversation's text is cut here; what stands between is what the model must say.
 SPOKEN = re.compile(r"(?<=<\|im_start\|>assistant\n)(.*?<\|im_end\|>)", re.S)
+# A longer word, in group 1, that is no part of the template.
+WORD = re.compile(r"<\|\w+\|>\w*|([A-Za-z]{4,})")
 
 Sample = tuple[list[int], list[int]]  # token ids, labels
 
@@ -75,6 +77,19 @@ def new_model() -> Qwen3ForCausalLM:
     )
 
 
+def add_dropout(model: Qwen3ForCausalLM, chance: float) -> None:
+    """Drops from what each layer adds, while training: the questions are few, and learning them by
+    heart does not help with others."""
+
+    def drop(module: torch.nn.Module, _: object, output: torch.Tensor) -> torch.Tensor:
+        return functional.dropout(output, chance, module.training)
+
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.register_forward_hook(drop)
+        layer.mlp.down_proj.register_forward_hook(drop)
+    model.model.embed_tokens.register_forward_hook(drop)
+
+
 def render(system: str | None, turns: list[Turn]) -> str:
     """The conversation as the chat template of the exported file writes it."""
     messages = [] if system is None else [{"role": "system", "content": system}]
@@ -92,27 +107,34 @@ class Sampler:
         self.corpus = corpus
         self.rng = random.Random(seed)
         self.batch_tokens = batch_tokens
-        self.plain = tokenizer
-        # Cuts words at random places: a word never seen whole is then no surprise.
-        self.ragged = Tokenizer.from_str(tokenizer.to_str())
-        self.ragged.model.dropout = 0.1
+        self.tokenizer = tokenizer
 
     def sample(self, boldness: float) -> Sample:
         """One conversation. Loss falls on the answers and their `<|im_end|>`."""
         ids: list[int] = []
         labels: list[int] = []
-        reader = self.ragged if self.rng.random() < 0.15 * boldness else self.plain
+        is_ragged = self.rng.random() < 0.15 * boldness
         text = render(*self.corpus.conversation(self.rng, boldness))
         *pieces, _ = SPOKEN.split(text)
         for i, piece in enumerate(pieces):
             is_spoken = i % 2 == 1
-            tokens = (self.plain if is_spoken else reader).encode(piece).ids
+            parts = self._tear(piece) if is_ragged and not is_spoken else [piece]
+            tokens = [token for part in parts for token in self.tokenizer.encode(part).ids]
             # What is hard is to know which answer is meant, and that shows in how it begins.
             if i == len(pieces) - 1 and self.rng.random() < BRIEF_SHARE:
                 tokens = tokens[:BRIEF_TOKENS]
             ids += tokens
             labels += tokens if is_spoken else [IGNORED] * len(tokens)
         return ids, labels
+
+    def _tear(self, text: str) -> list[str]:
+        """Cuts some words in two: one never seen whole, made of such pieces, is then no surprise."""
+        cuts = [
+            self.rng.randrange(word.start(1) + 1, word.end(1))
+            for word in WORD.finditer(text)
+            if word[1] and self.rng.random() < 0.3
+        ]
+        return [text[i:j] for i, j in zip([0, *cuts], [*cuts, len(text)])]
 
     def batches(self, steps: int) -> Iterator[list[Sample]]:
         """`steps` batches of about `batch_tokens`, padding counted: first the questions as they are
@@ -160,7 +182,7 @@ def train(model: Qwen3ForCausalLM, sampler: Sampler, args: argparse.Namespace) -
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim == 1]
     optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}],
+        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
         lr=args.lr, betas=(0.9, 0.98), fused=True,
     )  # fmt: skip
     started = time.monotonic()
@@ -190,15 +212,16 @@ def train(model: Qwen3ForCausalLM, sampler: Sampler, args: argparse.Namespace) -
 def check(model: Qwen3ForCausalLM, sampler: Sampler) -> None:
     """Prints how the model does while it learns."""
     model.eval()
-    print(summary(evaluate(model, sampler.plain, render, sampler.corpus)), flush=True)
+    print(summary(evaluate(model, sampler.tokenizer, render, sampler.corpus)), flush=True)
     model.train()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=1700)
     parser.add_argument("--batch-tokens", type=int, default=3072)
     parser.add_argument("--lr", type=float, default=2e-3, help="the highest learning rate")
+    parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--log-every", type=int, default=50)
@@ -214,6 +237,7 @@ def main() -> None:
     corpus = Corpus()
     tokenizer = qwen_tokenizer.train(corpus.texts(), VOCAB_SIZE)
     model = new_model()
+    add_dropout(model, args.dropout)
     print(f"{model.num_parameters():,} parameters, {len(corpus.facts)} facts")
 
     train(model, Sampler(corpus, tokenizer, args.seed, args.batch_tokens), args)
