@@ -34,7 +34,7 @@
 //! - [`batch`]: what one step computes, as flat arrays.
 //! - [`sample`]: from logits to a token.
 //! - `runner`: [`Engine`], the handle, and the one thread that owns all of the above.
-//! - [`synth`], [`bench`]: models of true size and random weights, and what the engine makes of them.
+//! - [`synth`], [`mod@bench`]: models of true size and random weights, and what the engine makes of them.
 //! - `kernels`: the only place with `unsafe`; attention, norms, activations.
 //!
 //! ## How a token comes to be
