@@ -1,5 +1,7 @@
 //! Model files from the hub, against a local server that speaks the hub's routes.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // the helpers of tests are tests too
+
 mod server;
 
 use std::fs;

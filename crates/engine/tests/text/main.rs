@@ -1,6 +1,8 @@
 //! Text against the truth from outside: `fixtures/text` (see `fixtures/README.md`), and, where the
 //! folder of shared data stands beside the repository, the real Qwen vocabularies and templates.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // the helpers of tests are tests too
+
 mod chat;
 mod guard;
 mod jinja;
