@@ -14,7 +14,9 @@ fn questions(kind: &str) -> Vec<(String, String)> {
     let topics = json["facts"].as_array().unwrap().iter().chain([&json["off_topic"]]);
     let pairs = topics.flat_map(|topic| {
         let answer = topic["answer"].as_str().unwrap();
-        let questions = topic[kind].as_array().into_iter().flatten();
+        // One question stands as text, several as a list.
+        let one = topic[kind].is_string().then(|| &topic[kind]);
+        let questions = topic[kind].as_array().into_iter().flatten().chain(one);
         questions.map(|question| (question.as_str().unwrap().to_owned(), answer.to_owned()))
     });
     pairs.collect()
