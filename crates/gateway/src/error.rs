@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use protocol::{InvalidId, TaskId};
-use queue::BrokerError;
+use queue::{Bound, BrokerError};
 use serde_json::{Value, json};
 
 use crate::validate::{FieldError, JsonError};
@@ -44,6 +44,8 @@ pub(crate) enum ApiError {
     BodyBroken(String),
     /// Too many tasks wait.
     QueueFull {
+        /// Which bound was reached, for a program.
+        code: &'static str,
         /// The broker's words.
         message: String,
         /// When there is likely room.
@@ -166,7 +168,11 @@ impl ResponseError for ApiError {
             }
             _ => {}
         }
-        response.json(json!({ "detail": self.detail() }))
+        let mut body = json!({ "detail": self.detail() });
+        if let Self::QueueFull { code, .. } = self {
+            body["code"] = json!(code);
+        }
+        response.json(body)
     }
 }
 
@@ -174,9 +180,15 @@ impl From<BrokerError> for ApiError {
     fn from(error: BrokerError) -> Self {
         match error {
             BrokerError::Unavailable { reason } => Self::Unavailable(reason),
-            BrokerError::QueueFull { retry_after_s, .. } => {
-                Self::QueueFull { message: error.to_string(), retry_after_s }
-            }
+            BrokerError::QueueFull { bound, retry_after_s, .. } => Self::QueueFull {
+                code: match bound {
+                    Bound::Model => "queue_full",
+                    Bound::Tenant => "tenant_queue_full",
+                    Bound::Bytes => "queue_memory_full",
+                },
+                message: error.to_string(),
+                retry_after_s,
+            },
             BrokerError::KeyReused { .. } => Self::Invalid(vec![FieldError::new(
                 ["header".into(), "Idempotency-Key".into()],
                 "idempotency_key_reused",
@@ -217,7 +229,8 @@ mod tests {
 
     #[test]
     fn what_may_be_retried_says_when_and_what_may_not_says_so() {
-        let full = ApiError::QueueFull { message: "full".into(), retry_after_s: 900 };
+        let full =
+            ApiError::QueueFull { code: "queue_full", message: "full".into(), retry_after_s: 900 };
         assert_eq!(header(&full.error_response(), "retry-after"), Some("120"));
         assert_eq!(header(&full.error_response(), "x-should-retry"), None);
         let down = ApiError::Unavailable("connection refused (10.0.0.7)".into());
@@ -234,6 +247,21 @@ mod tests {
         }
         for error in [ApiError::BodyTimeout, ApiError::Internal("bug".into())] {
             assert_eq!(header(&error.error_response(), "x-should-retry"), None, "{error}");
+        }
+    }
+
+    #[test]
+    fn each_bound_has_its_code() {
+        for (bound, expected) in [
+            (Bound::Model, "queue_full"),
+            (Bound::Tenant, "tenant_queue_full"),
+            (Bound::Bytes, "queue_memory_full"),
+        ] {
+            let model = protocol::ModelId::new("demo");
+            let (held, limit, retry_after_s) = (7, 7, 1);
+            let error = BrokerError::QueueFull { bound, model, held, limit, retry_after_s };
+            let ApiError::QueueFull { code, .. } = ApiError::from(error) else { panic!() };
+            assert_eq!(code, expected);
         }
     }
 

@@ -14,6 +14,7 @@
 //! | [`validate`] | pure: JSON in, a request or all its problems out |
 //! | `auth`       | who calls: hashed keys, compared in constant time |
 //! | `body`       | reads a JSON body, bounded in size and time |
+//! | `idempotency` | submits that repeat themselves |
 //! | `error`      | why a request is refused, as status, headers and body |
 //! | `replies`    | the bodies that answer |
 //! | `state`      | what every request can reach; asks the broker with bounded patience |
@@ -37,6 +38,7 @@ mod body;
 mod error;
 mod feed;
 mod hangup;
+mod idempotency;
 mod middleware;
 mod openapi;
 pub mod options;

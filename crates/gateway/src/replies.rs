@@ -1,6 +1,9 @@
 //! The bodies that answer, as the S3 contract has them.
 
-use protocol::{Completion, Metrics, Outcome, TaskId, TaskSnapshot, TaskState};
+use std::collections::BTreeMap;
+
+use protocol::{Completion, Estimate, Metrics, Outcome, TaskId, TaskSnapshot, TaskState};
+use queue::Submitted;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -16,12 +19,65 @@ pub(crate) struct StatusReply {
     /// What that means, for a person.
     #[schema(example = "The task waits for a worker")]
     pub(crate) message: String,
+    /// While it is queued: how many tasks of its model are likely to start up to and including it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, example = 3)]
+    queue_position: Option<u64>,
+    /// While it is queued, and once there is experience: when it is likely to have ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eta_seconds: Option<EtaReply>,
+    /// The notes that came with it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = HashMap<String, String>, required = false)]
+    metadata: BTreeMap<String, String>,
+}
+
+/// A range that the time to the end is likely to lie in, in seconds from now.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EtaReply {
+    /// Hardly sooner than this.
+    #[schema(minimum = 0, example = 4.2)]
+    low: f64,
+    /// Hardly later than this.
+    #[schema(minimum = 0, example = 11.0)]
+    high: f64,
 }
 
 impl StatusReply {
+    /// The bare three.
+    pub(crate) fn new(status: TaskState, task_id: TaskId, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            task_id,
+            message: message.into(),
+            queue_position: None,
+            eta_seconds: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+
     /// Describes a task as it stands.
     pub(crate) fn of(snapshot: &TaskSnapshot) -> Self {
-        Self { status: snapshot.state, task_id: snapshot.task.id, message: describe(snapshot) }
+        let mut reply = Self::new(snapshot.state, snapshot.task.id, describe(snapshot));
+        reply.metadata = snapshot.task.metadata.clone();
+        reply
+    }
+
+    /// Describes a task that was just accepted, or that the same submit had made before.
+    pub(crate) fn submitted(submitted: &Submitted) -> Self {
+        let (id, state) = (submitted.task_id, submitted.state);
+        let message = format!("The task is {state}; poll GET /result/{id}");
+        Self::new(state, id, message).with(submitted.estimate)
+    }
+
+    /// With what is known of its place in the queue.
+    pub(crate) fn with(mut self, estimate: Option<Estimate>) -> Self {
+        let tenths = |seconds: f64| (seconds * 10.0).round() / 10.0;
+        self.queue_position = estimate.map(|estimate| estimate.position);
+        self.eta_seconds = estimate
+            .and_then(|estimate| estimate.eta)
+            .map(|eta| EtaReply { low: tenths(eta.earliest_s), high: tenths(eta.latest_s) });
+        self
     }
 }
 
@@ -64,7 +120,7 @@ pub(crate) enum ResultReply {
         /// What went wrong, for a person.
         error_message: String,
         /// What went wrong, for a program: `context_length_exceeded`, `invalid_request`,
-        /// `time_limit_exceeded`, `out_of_memory`, `engine_error`, `worker_lost`,
+        /// `time_limit_exceeded`, `expired`, `out_of_memory`, `engine_error`, `worker_lost`,
         /// `unreadable_record` or `unknown`.
         #[schema(example = "time_limit_exceeded")]
         error_type: &'static str,

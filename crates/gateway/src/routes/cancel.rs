@@ -58,7 +58,7 @@ pub(crate) async fn cancel(
             (HttpResponse::Ok(), state, format!("The task had ended before: it is {state}"))
         }
     };
-    Ok(response.json(StatusReply { status, task_id, message }))
+    Ok(response.json(StatusReply::new(status, task_id, message)))
 }
 
 /// Cancels, and tells the hook if it was this call that ended the task.

@@ -2,12 +2,13 @@
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
-use protocol::{Lane, Task, TaskId, TaskState};
-use queue::{Bounds, SubmitOptions};
+use protocol::{Task, TaskId, Timestamp};
+use queue::{Bounds, SubmitOptions, Submitted};
 
 use crate::auth::Caller;
 use crate::body::read_json;
 use crate::error::ApiError;
+use crate::idempotency;
 use crate::middleware::Notes;
 use crate::openapi::{GenerateBody, SubmitErrors};
 use crate::replies::{ResultReply, StatusReply};
@@ -17,6 +18,8 @@ use crate::wait;
 
 const PREFER: &str = "prefer";
 const PREFERENCE_APPLIED: &str = "preference-applied";
+/// Says that the task is that of an earlier submit.
+const REPLAYED: &str = "idempotent-replayed";
 
 /// Submit a prompt
 ///
@@ -30,6 +33,9 @@ const PREFERENCE_APPLIED: &str = "preference-applied";
     params(
         ("Prefer" = Option<String>, Header, example = "wait=30",
             description = "`wait=N`: answer with the result if the task ends within N seconds."),
+        ("Idempotency-Key" = Option<String>, Header, example = "order-17", min_length = 1, max_length = 255,
+            description = "Your name for this request: sent again with the same body, it finds the \
+                           task that it made the first time."),
     ),
     request_body(
         content = GenerateBody,
@@ -46,6 +52,7 @@ const PREFERENCE_APPLIED: &str = "preference-applied";
             headers(
                 ("Location" = String, description = "Where the result will be."),
                 ("Preference-Applied" = String, description = "`wait=N`, if `Prefer` asked to wait."),
+                ("Idempotent-Replayed" = String, description = "`true`: an earlier submit made the task."),
             )),
         SubmitErrors,
     )
@@ -56,30 +63,28 @@ pub(crate) async fn generate(
     payload: web::Payload,
     state: web::Data<State>,
 ) -> Result<HttpResponse, ApiError> {
-    let task_id = submit(caller, &request, payload, &state).await?;
-    let location = (LOCATION, format!("/result/{task_id}"));
+    let submitted = submit(caller, &request, payload, &state).await?;
+    let task_id = submitted.task_id;
 
     let prefer = request.headers().get_all(PREFER).filter_map(|value| value.to_str().ok());
     let patience = validate::preferred_wait(prefer);
-    let applied = patience.map(|seconds| (PREFERENCE_APPLIED, format!("wait={seconds}")));
     let ended = match patience {
         None | Some(0) => None,
         Some(seconds) => wait::for_end(&state, &request, task_id, seconds).await,
     };
     let answer = |mut response: HttpResponseBuilder| {
-        response.insert_header(location);
-        if let Some(applied) = applied {
-            response.insert_header(applied);
+        response.insert_header((LOCATION, format!("/result/{task_id}")));
+        if let Some(seconds) = patience {
+            response.insert_header((PREFERENCE_APPLIED, format!("wait={seconds}")));
+        }
+        if !submitted.created {
+            response.insert_header((REPLAYED, "true"));
         }
         response
     };
     Ok(match ended.as_ref().and_then(ResultReply::of) {
         Some(result) => answer(HttpResponse::Ok()).json(result),
-        None => answer(HttpResponse::Accepted()).json(StatusReply {
-            status: TaskState::Queued,
-            task_id,
-            message: format!("The task is queued; poll GET /result/{task_id}"),
-        }),
+        None => answer(HttpResponse::Accepted()).json(StatusReply::submitted(&submitted)),
     })
 }
 
@@ -89,7 +94,7 @@ async fn submit(
     request: &HttpRequest,
     payload: web::Payload,
     state: &State,
-) -> Result<TaskId, ApiError> {
+) -> Result<Submitted, ApiError> {
     let options = &state.options;
     let patience = options.client_timeout;
     let body = read_json(request, payload, options.max_body_bytes(), patience).await?;
@@ -104,15 +109,22 @@ async fn submit(
         max_new_tokens: options.max_new_tokens,
         default_model: &options.default_model,
         other_models: &other_models,
+        max_time_limit_s: options.task_time_limit_s,
+        max_result_ttl_s: options.result_ttl_s,
+        now: Timestamp::now(),
     };
     let asked = validate::generate(&body, &limits).map_err(ApiError::Invalid)?;
 
+    let submit = SubmitOptions {
+        bounds: Bounds { model: options.max_queue_size, ..Bounds::NONE },
+        idempotency: idempotency::of(request.headers(), "generate", &body)?,
+        start: asked.queueing.start,
+        expires_in: asked.queueing.expires_in,
+    };
     let task = task(asked, caller, state);
-    let bounds = Bounds { model: options.max_queue_size, ..Bounds::NONE };
-    let submit = SubmitOptions { bounds, ..SubmitOptions::PLAIN };
-    state.ask(state.broker.submit(&task, &submit)).await?;
-    Notes::of(&mut request.extensions_mut()).task_id = Some(task.id);
-    Ok(task.id)
+    let submitted = state.ask(state.broker.submit(&task, &submit)).await?;
+    Notes::of(&mut request.extensions_mut()).task_id = Some(submitted.task_id);
+    Ok(submitted)
 }
 
 fn task(asked: GenerateRequest, caller: Caller, state: &State) -> Task {
@@ -120,13 +132,13 @@ fn task(asked: GenerateRequest, caller: Caller, state: &State) -> Task {
         id: TaskId::new(),
         tenant: caller.0,
         model: asked.model,
-        lane: Lane::default(),
+        lane: asked.queueing.lane,
         prompt: asked.prompt,
         params: asked.params,
-        time_limit_s: state.options.task_time_limit_s,
-        result_ttl_s: state.options.result_ttl_s,
+        time_limit_s: asked.queueing.time_limit_s,
+        result_ttl_s: asked.queueing.result_ttl_s,
         max_attempts: state.options.max_attempts,
         user_id: asked.user_id,
-        metadata: std::collections::BTreeMap::new(),
+        metadata: asked.queueing.metadata,
     }
 }

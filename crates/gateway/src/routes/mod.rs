@@ -14,11 +14,12 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{
     FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, Resource, Responder, guard,
 };
-use protocol::TaskSnapshot;
+use protocol::{TaskSnapshot, TaskState};
 
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::middleware::Notes;
+use crate::replies::StatusReply;
 use crate::state::State;
 use crate::{validate, wait};
 
@@ -102,6 +103,16 @@ async fn task_after_wait(
         Some(ended) => Ok(ended),
         None => state.task(caller, id).await,
     }
+}
+
+/// How a task stands, and its place in the queue while it waits. To know the place is a kindness: an
+/// error on the way to it is none of the answer.
+async fn describe(snapshot: &TaskSnapshot, state: &State) -> StatusReply {
+    let reply = StatusReply::of(snapshot);
+    if snapshot.state != TaskState::Queued {
+        return reply;
+    }
+    reply.with(state.ask(state.broker.estimate(snapshot.task.id)).await.ok().flatten())
 }
 
 /// Notes for the log which task a request is about.

@@ -3,7 +3,7 @@
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::task_after_wait;
+use super::{describe, task_after_wait};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::openapi::TaskErrors;
@@ -46,6 +46,6 @@ pub(crate) async fn result(
         Some(reply) => HttpResponse::Ok().json(reply),
         None => HttpResponse::Accepted()
             .insert_header((RETRY_AFTER, POLL_S))
-            .json(StatusReply::of(&snapshot)),
+            .json(describe(&snapshot, &state).await),
     })
 }

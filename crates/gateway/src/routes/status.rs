@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::task_after_wait;
+use super::{describe, task_after_wait};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::openapi::TaskErrors;
@@ -33,5 +33,5 @@ pub(crate) async fn status(
     state: web::Data<State>,
 ) -> Result<HttpResponse, ApiError> {
     let snapshot = task_after_wait(&caller, &id, &request, &state).await?;
-    Ok(HttpResponse::Ok().json(StatusReply::of(&snapshot)))
+    Ok(HttpResponse::Ok().json(describe(&snapshot, &state).await))
 }

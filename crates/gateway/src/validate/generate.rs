@@ -1,9 +1,10 @@
 //! `POST /generate`: which bodies are tasks.
 
-use protocol::{GenerationParams, ModelId, Prompt};
+use protocol::{GenerationParams, ModelId, Prompt, Timestamp};
 use serde_json::Value;
 
 use super::fields::Fields;
+use super::queueing::{self, Queueing};
 use super::{FieldError, echo};
 
 /// `max_tokens` when none is given, unless the operator's cap lies below.
@@ -19,6 +20,7 @@ pub(crate) const MAX_STOP_BYTES: usize = 256;
 /// How long, in characters, a `user_id` may be.
 pub(crate) const MAX_USER_ID_CHARS: usize = 256;
 
+/// The fields, but for those of [`queueing`].
 const KNOWN: [&str; 10] = [
     "prompt",
     "max_tokens",
@@ -43,6 +45,12 @@ pub struct Limits<'a> {
     pub default_model: &'a ModelId,
     /// Which other models may be named.
     pub other_models: &'a [ModelId],
+    /// How long, in seconds, a task may ask to compute; what it has if it does not ask.
+    pub max_time_limit_s: u32,
+    /// How long, in seconds, a task may ask to be kept; what it has if it does not ask.
+    pub max_result_ttl_s: u32,
+    /// What the clock says.
+    pub now: Timestamp,
 }
 
 /// What a client asks for, within the limits.
@@ -56,6 +64,8 @@ pub struct GenerateRequest {
     pub model: ModelId,
     /// The client's label for its end user.
     pub user_id: Option<String>,
+    /// How urgent, when, until when.
+    pub queueing: Queueing,
 }
 
 /// Judges a body of `POST /generate`.
@@ -63,7 +73,8 @@ pub struct GenerateRequest {
 /// # Errors
 /// All its problems at once.
 pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Vec<FieldError>> {
-    let mut fields = Fields::new(body, &KNOWN)?;
+    let known: Vec<&str> = KNOWN.into_iter().chain(queueing::KNOWN).collect();
+    let mut fields = Fields::new(body, &known)?;
 
     let prompt = prompt(&mut fields, limits.max_prompt_bytes);
     let raw = fields.boolean("raw").unwrap_or(false);
@@ -83,6 +94,7 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Ve
     let stop = fields.texts("stop", MAX_STOPS, MAX_STOP_BYTES);
     let model = model(&mut fields, limits);
     let user_id = fields.short_text("user_id", MAX_USER_ID_CHARS);
+    let queueing = queueing::read(&mut fields, limits);
 
     let request = prompt.zip(model).map(|(text, model)| GenerateRequest {
         prompt: if raw { Prompt::Raw(text.to_owned()) } else { Prompt::user(text) },
@@ -99,6 +111,7 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Ve
         },
         model,
         user_id,
+        queueing,
     });
     fields.finish(request)
 }

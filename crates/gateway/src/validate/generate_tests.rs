@@ -16,6 +16,9 @@ fn limits() -> Limits<'static> {
         max_new_tokens: 2048,
         default_model: &DEMO,
         other_models: &*OTHERS,
+        max_time_limit_s: 120,
+        max_result_ttl_s: 3600,
+        now: Timestamp::from_millis(0),
     }
 }
 

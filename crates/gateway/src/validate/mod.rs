@@ -4,12 +4,15 @@
 mod fields;
 mod generate;
 mod json;
+mod queueing;
 mod suggest;
 mod wait;
 
 pub(crate) use generate::{DEFAULT_MAX_TOKENS, MAX_STOP_BYTES, MAX_STOPS, named_model};
 pub use generate::{GenerateRequest, Limits, generate};
 pub use json::{JsonError, parse};
+pub use queueing::Queueing;
+pub(crate) use queueing::{MAX_AHEAD_S, MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE};
 pub use wait::{preferred_wait, wait};
 
 /// One step on the way to the offending value.

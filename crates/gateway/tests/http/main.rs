@@ -8,6 +8,7 @@ mod events;
 mod lifecycle;
 mod logs;
 mod moody;
+mod options;
 mod outage;
 mod refusals;
 mod rig;

@@ -29,19 +29,32 @@ pub(crate) enum Mood {
 pub(crate) struct Moody {
     inner: Arc<dyn Broker>,
     mood: Arc<Mutex<Mood>>,
-    reads: Arc<AtomicUsize>,
+    record: Arc<Record>,
+}
+
+/// What it was asked, and what it answers instead of what it would.
+#[derive(Default)]
+pub(crate) struct Record {
+    /// How often tasks were read.
+    pub(crate) reads: AtomicUsize,
+    /// How tasks were to be queued.
+    pub(crate) submits: Mutex<Vec<SubmitOptions>>,
+    /// The answer to the next submit.
+    pub(crate) reply: Mutex<Option<Answer<Submitted>>>,
+    /// The place of every task.
+    pub(crate) estimate: Mutex<Option<Estimate>>,
 }
 
 impl Moody {
     /// Wraps a broker; the mood can be changed from outside.
     pub(crate) fn around(inner: Arc<dyn Broker>, mood: &Arc<Mutex<Mood>>) -> Arc<dyn Broker> {
-        Arc::new(Self { inner, mood: Arc::clone(mood), reads: Arc::default() })
+        Arc::new(Self { inner, mood: Arc::clone(mood), record: Arc::default() })
     }
 
-    /// Wraps a broker and counts how often tasks are read.
-    pub(crate) fn counting(inner: Arc<dyn Broker>, reads: &Arc<AtomicUsize>) -> Arc<dyn Broker> {
+    /// Wraps a broker and keeps a record.
+    pub(crate) fn recording(inner: Arc<dyn Broker>, record: &Arc<Record>) -> Arc<dyn Broker> {
         let mood = Arc::new(Mutex::new(Mood::Well));
-        Arc::new(Self { inner, mood, reads: Arc::clone(reads) })
+        Arc::new(Self { inner, mood, record: Arc::clone(record) })
     }
 
     async fn feel(&self) -> Result<(), BrokerError> {
@@ -75,16 +88,21 @@ impl Broker for Moody {
 
     async fn submit(&self, task: &Task, options: &SubmitOptions) -> Answer<Submitted> {
         self.feel().await?;
+        self.record.submits.lock().unwrap().push(options.clone());
+        if let Some(reply) = self.record.reply.lock().unwrap().take() {
+            return reply;
+        }
         self.inner.submit(task, options).await
     }
 
     async fn estimate(&self, id: TaskId) -> Answer<Option<Estimate>> {
         self.feel().await?;
-        self.inner.estimate(id).await
+        let told = *self.record.estimate.lock().unwrap();
+        if told.is_some() { Ok(told) } else { self.inner.estimate(id).await }
     }
 
     async fn snapshot(&self, id: TaskId) -> Answer<Option<TaskSnapshot>> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.record.reads.fetch_add(1, Ordering::Relaxed);
         self.feel().await?;
         self.inner.snapshot(id).await
     }

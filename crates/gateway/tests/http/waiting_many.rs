@@ -3,12 +3,12 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use queue::{Broker, RedisBroker, RedisOptions};
 
-use crate::moody::Moody;
+use crate::moody::{Moody, Record};
 use crate::rig::{KEY, Rig, answer};
 
 const TASKS: usize = 20;
@@ -50,8 +50,9 @@ fn open_files() -> usize {
 
 #[test]
 fn many_wait_without_polling() {
-    let reads = Arc::new(AtomicUsize::new(0));
-    let rig = Rig::on(|broker| Moody::counting(broker, &reads), |_| {});
+    let record = Arc::new(Record::default());
+    let reads = &record.reads;
+    let rig = Rig::on(|broker| Moody::recording(broker, &record), |_| {});
     let before = open_files();
     all_are_answered(&rig, || {
         let asked = reads.swap(0, Ordering::Relaxed);

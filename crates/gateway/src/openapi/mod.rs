@@ -1,14 +1,23 @@
 //! The API's description: types and routes by `utoipa`, the limits of this very server filled in.
 //! What stands here only documents; what is checked is in [`crate::validate`].
 
+mod errors;
+
+use protocol::Lane;
 use serde_json::{Value, json};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
+use utoipa::{Modify, OpenApi, ToSchema};
+
+use errors::{ErrorReply, FullReply, InvalidReply, Problem, Step};
+pub(crate) use errors::{SubmitErrors, TaskErrors};
 
 use crate::auth::KEY_HEADER;
 use crate::options::Options;
 use crate::routes;
-use crate::validate::{DEFAULT_MAX_TOKENS, MAX_STOP_BYTES, MAX_STOPS};
+use crate::validate::{
+    DEFAULT_MAX_TOKENS, MAX_AHEAD_S, MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE,
+    MAX_STOP_BYTES, MAX_STOPS,
+};
 
 /// The document for a server with these options, as JSON.
 pub(crate) fn document(options: &Options) -> String {
@@ -19,7 +28,9 @@ pub(crate) fn document(options: &Options) -> String {
     schemas["HealthReply"]["properties"]["status"]["enum"] = json!(["healthy", "unhealthy"]);
     fill_in_limits(&mut schemas["GenerateBody"]["properties"], options);
     for parameter in optional_parameters(&mut document) {
-        parameter["schema"]["type"] = json!("integer"); // absent, but never `null`
+        // absent, but never `null`
+        let of = parameter["schema"]["type"].as_array().and_then(|types| types.first().cloned());
+        parameter["schema"]["type"] = of.unwrap_or_else(|| json!("integer"));
     }
     for response in retryable_responses(&mut document) {
         response["headers"]["Retry-After"] = json!({
@@ -37,8 +48,28 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
     fields["model"]["default"] = json!(options.default_model);
     fields["model"]["example"] = json!(options.default_model);
     fields["seed"]["maximum"] = json!(u64::MAX);
+    fields["time_limit_s"]["maximum"] = json!(options.task_time_limit_s);
+    fields["time_limit_s"]["default"] = json!(options.task_time_limit_s);
+    fields["result_ttl_s"]["maximum"] = json!(options.result_ttl_s);
+    fields["result_ttl_s"]["default"] = json!(options.result_ttl_s);
+    fields["delay_s"]["maximum"] = json!(MAX_AHEAD_S);
+    fields["expires_in_s"]["maximum"] = json!(MAX_AHEAD_S);
+    fields["priority"]["enum"] = json!(Lane::ALL);
+    fields["run_at"] = json!({
+        "description": fields["run_at"]["description"],
+        "anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}, {"type": "null"}],
+        "example": "2025-11-21T15:30:00Z",
+    });
+    fields["metadata"] = json!({
+        "description": fields["metadata"]["description"],
+        "type": ["object", "null"],
+        "maxProperties": MAX_METADATA,
+        "propertyNames": {"minLength": 1, "maxLength": MAX_METADATA_NAME},
+        "additionalProperties": {"type": "string", "maxLength": MAX_METADATA_VALUE},
+        "example": {"order": "17"},
+    });
     // Their ranges say more than `int32` would, which they are not.
-    for name in ["max_tokens", "top_k", "seed"] {
+    for name in ["max_tokens", "top_k", "seed", "time_limit_s", "result_ttl_s", "expires_in_s"] {
         if let Some(field) = fields[name].as_object_mut() {
             field.remove("format");
         }
@@ -102,7 +133,7 @@ fn retryable_responses(document: &mut Value) -> impl Iterator<Item = &mut Value>
         (name = "tasks", description = "Submit, follow, collect, take back."),
         (name = "service", description = "What this is and how it is. Open to all."),
     ),
-    components(schemas(ErrorReply, InvalidReply, Problem, Step)),
+    components(schemas(ErrorReply, FullReply, InvalidReply, Problem, Step)),
     security(("api_key" = []), ("bearer" = [])),
     modifiers(&SecuritySchemes),
 )]
@@ -160,98 +191,26 @@ pub(crate) struct GenerateBody {
     /// Your label for your end user: kept with the task, never interpreted.
     #[schema(max_length = 256, example = "user-17")]
     user_id: Option<String>,
-}
-
-/// What went wrong.
-#[derive(ToSchema)]
-#[allow(dead_code)]
-pub(crate) struct ErrorReply {
-    /// In words.
-    detail: String,
-}
-
-/// All that is wrong with a request.
-#[derive(ToSchema)]
-#[allow(dead_code)]
-pub(crate) struct InvalidReply {
-    /// One entry for each problem.
-    detail: Vec<Problem>,
-}
-
-/// One problem.
-#[derive(ToSchema)]
-#[allow(dead_code)]
-struct Problem {
-    /// Where: names, and indices or byte offsets.
-    #[schema(value_type = Vec<Step>, example = json!(["body", "max_tokens"]))]
-    loc: Vec<Value>,
-    /// What was wrong and what is allowed.
-    #[schema(example = "must be an integer from 1 to 2048, got 0")]
-    msg: String,
-    /// What kind of problem: `missing`, `json_invalid`, `extra_forbidden`, `int_type`, ….
-    #[schema(example = "greater_than_equal")]
-    r#type: String,
-}
-
-/// A name, an index or a byte offset.
-#[derive(ToSchema)]
-#[serde(untagged)]
-#[allow(dead_code)]
-enum Step {
-    Name(String),
-    Index(u64),
-}
-
-/// What any route behind a key may answer.
-#[derive(IntoResponses)]
-#[allow(dead_code)]
-pub(crate) enum TaskErrors {
-    /// No key, or none of ours.
-    #[response(status = 401, example = json!({"detail": "Invalid API key"}))]
-    Unauthorized(ErrorReply),
-    /// No such task: it never existed, its result has expired, or it belongs to another key.
-    #[response(status = 404, example = json!({"detail": "Task 0192f0c1-2345-7abc-8def-0123456789ab not found: it never existed, its result has expired, or it belongs to another key"}))]
-    NotFound(ErrorReply),
-    /// Something in the request is not as it should be.
-    #[response(status = 422)]
-    Invalid(InvalidReply),
-    /// The stored task was written by another version, or a bug.
-    #[response(status = 500, example = json!({"detail": "Internal Server Error"}))]
-    Internal(ErrorReply),
-    /// The queue is unavailable; try again (`Retry-After`).
-    #[response(status = 503, example = json!({"detail": "The queue is unavailable; nothing is wrong with the request, try again in 5 s"}))]
-    Unavailable(ErrorReply),
-}
-
-/// What a submit may answer instead of 202.
-#[derive(IntoResponses)]
-#[allow(dead_code)]
-pub(crate) enum SubmitErrors {
-    /// The body broke off.
-    #[response(status = 400, example = json!({"detail": "The request body could not be read to its end"}))]
-    Broken(ErrorReply),
-    /// No key, or none of ours.
-    #[response(status = 401, example = json!({"detail": "Invalid API key"}))]
-    Unauthorized(ErrorReply),
-    /// The body came too slowly.
-    #[response(status = 408, example = json!({"detail": "The request body took too long to arrive"}))]
-    Slow(ErrorReply),
-    /// The body is too large.
-    #[response(status = 413, example = json!({"detail": "Request body too large: at most 6356992 bytes are allowed"}))]
-    TooLarge(ErrorReply),
-    /// The body is not sent as JSON.
-    #[response(status = 415, example = json!({"detail": "Unsupported Content-Type 'text/plain': send JSON with 'Content-Type: application/json'"}))]
-    NotJson(ErrorReply),
-    /// The body is not valid; every problem is listed.
-    #[response(status = 422)]
-    Invalid(InvalidReply),
-    /// The model's queue is full; try again (`Retry-After`).
-    #[response(status = 429, example = json!({"detail": "the queue of model 'demo' is full: 1000 tasks wait, 1000 are allowed; try again in 12 s"}))]
-    Full(ErrorReply),
-    /// A bug.
-    #[response(status = 500, example = json!({"detail": "Internal Server Error"}))]
-    Internal(ErrorReply),
-    /// The queue is unavailable; try again (`Retry-After`).
-    #[response(status = 503, example = json!({"detail": "The queue is unavailable; nothing is wrong with the request, try again in 5 s"}))]
-    Unavailable(ErrorReply),
+    /// How urgent it is. Lanes are served by weight: the less urgent wait longer, but never for ever.
+    #[schema(default = "normal", example = "normal")]
+    priority: Option<String>,
+    /// Start no sooner than this many seconds from now.
+    #[schema(minimum = 0, example = 60)]
+    delay_s: Option<f64>,
+    /// Start no sooner than this instant: RFC 3339, or seconds since 1970. Not together with `delay_s`.
+    #[schema(value_type = Object, required = false)]
+    // its alternatives are spelled out in `document`
+    run_at: Option<Value>,
+    /// Fail as `expired` if no worker has started it so many seconds from now.
+    #[schema(minimum = 1, example = 600)]
+    expires_in_s: Option<u32>,
+    /// Your own notes, kept with the task and given back by `GET /status`.
+    #[schema(value_type = Object, required = false)]
+    metadata: Option<Value>,
+    /// How long the result is kept after the end, in seconds.
+    #[schema(minimum = 1)]
+    result_ttl_s: Option<u32>,
+    /// How long one attempt may compute, in seconds.
+    #[schema(minimum = 1)]
+    time_limit_s: Option<u32>,
 }

@@ -1,0 +1,127 @@
+//! Submits that repeat themselves: with an `Idempotency-Key`, or as OpenAI's clients do after a lost
+//! reply, without one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actix_web::http::header::HeaderMap;
+use queue::{Idempotency, Matches};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::error::ApiError;
+use crate::validate::FieldError;
+
+/// The client's own name for a request.
+pub(crate) const KEY_HEADER: &str = "idempotency-key";
+/// Which try of the same request this is, from 0; OpenAI's clients send it.
+const RETRY_HEADER: &str = "x-stainless-retry-count";
+/// How long a key may be.
+const MAX_KEY: usize = 255;
+/// How long after a submit its repetition may come: a wait of a minute, and the pauses between tries.
+const RETRY_WINDOW: Duration = Duration::from_secs(120);
+
+/// Which earlier submit a request may repeat. `route` keeps equal bodies of different routes apart.
+///
+/// # Errors
+/// When the key can't be one.
+pub(crate) fn of(
+    headers: &HeaderMap,
+    route: &str,
+    body: &Value,
+) -> Result<Option<Idempotency>, ApiError> {
+    let body_hash = || fingerprint(route, body);
+    if let Some(key) = headers.get(KEY_HEADER) {
+        let key = key.as_bytes();
+        let is_usable = (1..=MAX_KEY).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic);
+        let Some(key) = is_usable.then(|| String::from_utf8_lossy(key)) else {
+            return Err(ApiError::Invalid(vec![FieldError::new(
+                ["header".into(), "Idempotency-Key".into()],
+                "string_pattern_mismatch",
+                format!("must have 1 to {MAX_KEY} visible ASCII characters and no spaces"),
+            )]));
+        };
+        let (key, matches) = (format!("key:{key}"), Matches::Always);
+        return Ok(Some(Idempotency { key, body_hash: body_hash(), matches }));
+    }
+    let tries = headers.get(RETRY_HEADER).and_then(|tries| tries.to_str().ok());
+    let Some(tries) = tries.and_then(|tries| tries.parse::<u32>().ok()) else { return Ok(None) };
+    let body_hash = body_hash();
+    // The first try is always a task of its own: people do ask the same thing twice.
+    let matches = if tries == 0 { Matches::Never } else { Matches::Within(RETRY_WINDOW) };
+    Ok(Some(Idempotency { key: format!("body:{body_hash}"), body_hash, matches }))
+}
+
+/// The same for bodies that say the same, in whatever order.
+fn fingerprint(route: &str, body: &Value) -> String {
+    let text = format!("{route}\n{}", sorted(body));
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn sorted(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let fields: BTreeMap<_, _> = map.iter().collect();
+            let fields: Vec<_> = fields
+                .into_iter()
+                .map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), sorted(value)))
+                .collect();
+            format!("{{{}}}", fields.join(","))
+        }
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(","))
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+    use serde_json::json;
+
+    use super::*;
+
+    fn found(name: &'static str, value: &str) -> Result<Option<Idempotency>, ApiError> {
+        let mut headers = HeaderMap::new();
+        let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        headers.insert(HeaderName::from_static(name), value);
+        of(&headers, "generate", &json!({"prompt": "x"}))
+    }
+
+    #[test]
+    fn a_key_is_taken_or_refused() {
+        let longest = "k".repeat(255);
+        for good in ["a", "0192f0c1-2345", "~!", &longest] {
+            let idempotency = found(KEY_HEADER, good).unwrap().unwrap();
+            assert_eq!(idempotency.key, format!("key:{good}"));
+            assert_eq!(idempotency.matches, Matches::Always);
+        }
+        for bad in ["", "a b", "é", &"k".repeat(256)] {
+            assert!(matches!(found(KEY_HEADER, bad), Err(ApiError::Invalid(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_retry_without_a_key_finds_the_first_try() {
+        let first = found(RETRY_HEADER, "0").unwrap().unwrap();
+        let again = found(RETRY_HEADER, "2").unwrap().unwrap();
+        assert_eq!((&first.key, &first.body_hash), (&again.key, &again.body_hash));
+        assert_eq!(first.matches, Matches::Never);
+        assert_eq!(again.matches, Matches::Within(RETRY_WINDOW));
+        assert_eq!(found(RETRY_HEADER, "x").unwrap(), None);
+        assert_eq!(found("x-other", "1").unwrap(), None);
+    }
+
+    #[test]
+    fn the_order_of_fields_says_nothing_and_values_do() {
+        let of = |text: &str| fingerprint("generate", &serde_json::from_str(text).unwrap());
+        assert_eq!(
+            of(r#"{"a":1,"b":{"c":[1,2],"d":""}}"#),
+            of(r#"{"b":{"d":"","c":[1,2]},"a":1}"#)
+        );
+        assert_ne!(of(r#"{"a":1}"#), of(r#"{"a":"1"}"#));
+        assert_ne!(of("[1,2]"), of("[2,1]"));
+        assert_ne!(fingerprint("generate", &json!({})), fingerprint("other", &json!({})));
+    }
+}

@@ -1,0 +1,175 @@
+//! The fields that say how a task is to be queued: how urgent, when, until when, how long kept.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use protocol::{Lane, Timestamp};
+use queue::Start;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::fields::Fields;
+use super::{Limits, echo, type_name};
+
+/// How far ahead, in seconds, a start or a deadline may lie: 30 days.
+pub(crate) const MAX_AHEAD_S: u32 = 30 * 86_400;
+/// How many notes a task may have.
+pub(crate) const MAX_METADATA: usize = 16;
+/// How long, in characters, a note's name may be.
+pub(crate) const MAX_METADATA_NAME: usize = 64;
+/// How long, in characters, a note may be.
+pub(crate) const MAX_METADATA_VALUE: usize = 512;
+
+/// The names of the fields.
+pub(super) const KNOWN: [&str; 7] =
+    ["priority", "delay_s", "run_at", "expires_in_s", "metadata", "result_ttl_s", "time_limit_s"];
+
+/// How a task is to be queued.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Queueing {
+    /// How urgent it is.
+    pub lane: Lane,
+    /// When it may start.
+    pub start: Start,
+    /// How long it may wait for its start.
+    pub expires_in: Option<Duration>,
+    /// The client's own notes.
+    pub metadata: BTreeMap<String, String>,
+    /// How long its outcome is kept, in seconds.
+    pub result_ttl_s: u32,
+    /// How long one attempt may compute, in seconds.
+    pub time_limit_s: u32,
+}
+
+/// Reads the fields; what is wrong is noted in them.
+pub(super) fn read(fields: &mut Fields<'_>, limits: &Limits<'_>) -> Queueing {
+    let start = start(fields, limits.now);
+    let expires_in = fields.integer("expires_in_s", 1..=u64::from(MAX_AHEAD_S));
+    let expires_in = expires_in.map(Duration::from_secs);
+    let delay = match start {
+        Start::Now => Duration::ZERO,
+        Start::After(delay) => delay,
+        Start::At(at) => Duration::from_secs_f64(at.seconds_since(limits.now).max(0.0)),
+    };
+    if expires_in.is_some_and(|expires_in| expires_in <= delay) {
+        let message = "the task would expire before it may start: \
+                       it counts from now, so it must be more than delay_s, and end after run_at";
+        fields.problem("expires_in_s", "greater_than", message);
+    }
+    let mut capped = |name, most: u32| {
+        let given = fields.integer(name, 1..=u64::from(most));
+        given.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(most)
+    };
+    Queueing {
+        result_ttl_s: capped("result_ttl_s", limits.max_result_ttl_s),
+        time_limit_s: capped("time_limit_s", limits.max_time_limit_s),
+        lane: lane(fields),
+        start,
+        expires_in,
+        metadata: metadata(fields),
+    }
+}
+
+fn lane(fields: &mut Fields<'_>) -> Lane {
+    let Some(value) = fields.get("priority") else { return Lane::default() };
+    let Some(name) = fields.text("priority", value) else { return Lane::default() };
+    Lane::ALL.into_iter().find(|lane| lane.as_str() == name).unwrap_or_else(|| {
+        let allowed = Lane::ALL.map(Lane::as_str).join(", ");
+        let message = format!("must be one of {allowed}, got '{}'", echo(name));
+        fields.problem("priority", "enum", message);
+        Lane::default()
+    })
+}
+
+fn start(fields: &mut Fields<'_>, now: Timestamp) -> Start {
+    let delay = fields.number("delay_s", "from 0 to 2592000 (30 days)", |seconds| match seconds {
+        x if x < 0.0 => Err("greater_than_equal"),
+        x if x > f64::from(MAX_AHEAD_S) => Err("less_than_equal"),
+        _ => Ok(()),
+    });
+    let at = run_at(fields, now);
+    match (delay, at) {
+        (Some(_), Some(_)) => {
+            let message = "give either run_at or delay_s, not both";
+            fields.problem("run_at", "value_error", message);
+            Start::Now
+        }
+        (Some(seconds), None) if seconds > 0.0 => Start::After(Duration::from_secs_f64(seconds)),
+        (None, Some(at)) => Start::At(at),
+        (Some(_) | None, None) => Start::Now,
+    }
+}
+
+/// An instant; one that has passed means at once.
+fn run_at(fields: &mut Fields<'_>, now: Timestamp) -> Option<Timestamp> {
+    let value = fields.get("run_at")?;
+    let expected = "an instant such as \"2025-11-21T15:30:00Z\" (RFC 3339) or seconds since 1970";
+    let millis = match value {
+        Value::String(text) => OffsetDateTime::parse(text, &Rfc3339)
+            .ok()
+            .map(|at| (at.unix_timestamp_nanos() / 1_000_000) as f64),
+        Value::Number(seconds) => seconds.as_f64().map(|seconds| seconds * 1e3),
+        other => {
+            let message = format!("expected {expected}, got {}", type_name(other));
+            fields.problem("run_at", "datetime_type", message);
+            return None;
+        }
+    };
+    let Some(millis) = millis.filter(|millis| millis.is_finite()) else {
+        let message = format!("expected {expected}, got '{}'", echo(&value.to_string()));
+        fields.problem("run_at", "datetime_parsing", message);
+        return None;
+    };
+    let latest = now.as_millis() as f64 + f64::from(MAX_AHEAD_S) * 1e3;
+    if millis > latest {
+        let message = "must lie within the next 30 days (a number is in seconds since 1970)";
+        fields.problem("run_at", "less_than_equal", message);
+        return None;
+    }
+    // Exact: milliseconds of this millennium lie well within 53 bits.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    Some(Timestamp::from_millis(millis.max(0.0) as u64))
+}
+
+fn metadata(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
+    let mut notes = BTreeMap::new();
+    let Some(value) = fields.get("metadata") else { return notes };
+    let Value::Object(map) = value else {
+        let message = format!("expected an object of strings, got {}", type_name(value));
+        fields.problem("metadata", "dict_type", message);
+        return notes;
+    };
+    if map.len() > MAX_METADATA {
+        let message = format!("must have at most {MAX_METADATA} entries, has {}", map.len());
+        fields.problem("metadata", "too_long", message);
+        return notes;
+    }
+    for (name, value) in map {
+        let shown = echo(name);
+        let Some(text) = value.as_str() else {
+            let message = format!("'{shown}' must be a string, got {}", type_name(value));
+            fields.problem("metadata", "string_type", message);
+            continue;
+        };
+        let (name_length, length) = (name.chars().count(), text.chars().count());
+        if name_length == 0 || name_length > MAX_METADATA_NAME {
+            let message = format!(
+                "a name must have 1 to {MAX_METADATA_NAME} characters, '{shown}' has {name_length}"
+            );
+            fields.problem("metadata", "string_too_long", message);
+        }
+        if length > MAX_METADATA_VALUE {
+            let message = format!(
+                "'{shown}' must have at most {MAX_METADATA_VALUE} characters, has {length}"
+            );
+            fields.problem("metadata", "string_too_long", message);
+        }
+        notes.insert(name.clone(), text.to_owned());
+    }
+    notes
+}
+
+#[cfg(test)]
+#[path = "queueing_tests.rs"]
+mod tests;

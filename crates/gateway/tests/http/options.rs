@@ -1,0 +1,181 @@
+//! How a task asks to be queued, and what it hears of its place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{Estimate, Eta, Lane, ModelId, TaskState, Timestamp};
+use queue::{Bound, BrokerError, Matches, Start, SubmitOptions, Submitted};
+use serde_json::{Value, json};
+
+use crate::moody::{Moody, Record};
+use crate::rig::{Rig, answer, task_id};
+
+/// A rig whose broker keeps a record.
+fn recorded() -> (Rig, Arc<Record>) {
+    let record = Arc::new(Record::default());
+    let rig = Rig::on(
+        |broker| Moody::recording(broker, &record),
+        |options| (options.task_time_limit_s, options.result_ttl_s) = (100, 1000),
+    );
+    (rig, record)
+}
+
+fn with(fields: &Value) -> Value {
+    let mut body = json!({"prompt": "Why?"});
+    body.as_object_mut().unwrap().append(fields.clone().as_object_mut().unwrap());
+    body
+}
+
+fn last(record: &Record) -> SubmitOptions {
+    record.submits.lock().unwrap().last().unwrap().clone()
+}
+
+#[test]
+fn what_a_task_asks_for_reaches_the_queue() {
+    let (rig, record) = recorded();
+    let body = with(&json!({
+        "priority": "high", "metadata": {"order": "17"}, "result_ttl_s": 60, "time_limit_s": 9,
+        "expires_in_s": 30,
+    }));
+    let reply = rig.client().post("/generate", &body);
+    assert_eq!(reply.status, 202, "{reply:?}");
+    assert_eq!(last(&record).expires_in, Some(Duration::from_secs(30)));
+    assert_eq!((last(&record).start, last(&record).idempotency), (Start::Now, None));
+    let status = rig.client().get(&format!("/status/{}", task_id(&reply.json()))).json();
+    assert_eq!(status["metadata"], json!({"order": "17"}));
+    let task = rig.claim().task;
+    assert_eq!(task.lane, Lane::High);
+    assert_eq!((task.result_ttl_s, task.time_limit_s), (60, 9));
+    assert_eq!(task.metadata, [("order".to_owned(), "17".to_owned())].into());
+
+    for (fields, start) in [
+        (json!({"delay_s": 2.5}), Start::After(Duration::from_millis(2500))),
+        (json!({"run_at": "2020-01-01T00:00:01Z"}), {
+            Start::At(Timestamp::from_millis(1_577_836_801_000))
+        }),
+    ] {
+        assert_eq!(rig.client().post("/generate", &with(&fields)).status, 202);
+        assert_eq!(last(&record).start, start);
+    }
+}
+
+#[test]
+fn the_operators_bounds_hold() {
+    let (rig, _) = recorded();
+    for (name, value) in [("time_limit_s", 101), ("result_ttl_s", 1001)] {
+        let problem = rig.client().post("/generate", &with(&json!({ name: value }))).problem();
+        assert_eq!(problem["loc"], json!(["body", name]));
+        assert!(problem["msg"].as_str().unwrap().contains(&(value - 1).to_string()), "{problem}");
+    }
+    let document = rig.client_with(None).get("/openapi.json").json();
+    let fields = &document["components"]["schemas"]["GenerateBody"]["properties"];
+    assert_eq!(fields["time_limit_s"]["maximum"], 100);
+    assert_eq!(fields["priority"]["enum"], json!(["high", "normal", "low", "batch"]));
+}
+
+#[test]
+fn a_key_ties_repetitions_to_one_task() {
+    let (rig, record) = recorded();
+    let client = rig.client().with("idempotency-key", "order-17");
+    let first = client.post("/generate", &with(&json!({"seed": 1})));
+    let asked = last(&record).idempotency.unwrap();
+    assert_eq!((asked.key.as_str(), asked.matches), ("key:order-17", Matches::Always));
+    assert_eq!(first.header("idempotent-replayed"), None);
+
+    // The queue says: that one I know.
+    let id = task_id(&first.json());
+    rig.finish(&rig.claim(), &answer("Because."));
+    let known = Submitted {
+        task_id: id,
+        created: false,
+        state: TaskState::Completed,
+        at: Timestamp::now(),
+        depth: 1,
+        estimate: None,
+    };
+    *record.reply.lock().unwrap() = Some(Ok(known));
+    let again = client.post("/generate", &with(&json!({"seed": 1})));
+    assert_eq!(last(&record).idempotency.unwrap(), asked, "the same request looks the same");
+    assert_eq!((again.status, task_id(&again.json())), (202, id));
+    assert_eq!(again.json()["status"], "completed");
+    assert_eq!(again.header("location"), first.header("location"));
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+
+    *record.reply.lock().unwrap() = Some(Ok(known));
+    let waiting = client.clone().with("prefer", "wait=30").post("/generate", &with(&json!({})));
+    assert_eq!((waiting.status, &waiting.json()["result"]), (200, &json!("Because.")));
+    assert_ne!(last(&record).idempotency.unwrap().body_hash, asked.body_hash);
+
+    *record.reply.lock().unwrap() = Some(Err(BrokerError::KeyReused { task_id: id }));
+    let problem = client.post("/generate", &with(&json!({"seed": 2}))).problem();
+    assert_eq!(problem["type"], "idempotency_key_reused");
+
+    for bad in ["a b", &"k".repeat(256), ""] {
+        let client = rig.client().with("idempotency-key", bad);
+        let problem = client.post("/generate", &with(&json!({}))).problem();
+        assert_eq!(problem["loc"], json!(["header", "Idempotency-Key"]), "{bad}");
+    }
+}
+
+#[test]
+fn a_retry_says_that_it_is_one() {
+    let (rig, record) = recorded();
+    let tries = |n: &str| {
+        let client = rig.client().with("x-stainless-retry-count", n);
+        assert_eq!(client.post("/generate", &with(&json!({}))).status, 202);
+        last(&record).idempotency.unwrap()
+    };
+    let (first, second) = (tries("0"), tries("1"));
+    assert_eq!(first.key, second.key);
+    assert_eq!(first.matches, Matches::Never);
+    assert!(matches!(second.matches, Matches::Within(_)));
+}
+
+#[test]
+fn place_and_eta_are_told_while_it_waits() {
+    let (rig, record) = recorded();
+    let eta = Some(Eta { earliest_s: 4.25, latest_s: 11.04 });
+    let estimate = Some(Estimate { position: 3, eta });
+    let id = rig.submit("Why?");
+    let told = |path: &str| {
+        let body = rig.client().get(&format!("/{path}/{id}")).json();
+        (body["queue_position"].clone(), body["eta_seconds"].clone())
+    };
+    *record.estimate.lock().unwrap() = estimate;
+    let expected = (json!(3), json!({"low": 4.3, "high": 11.0}));
+    assert_eq!(told("status"), expected);
+    assert_eq!(told("result"), expected);
+
+    *record.reply.lock().unwrap() = Some(Ok(Submitted {
+        task_id: id,
+        created: true,
+        state: TaskState::Queued,
+        at: Timestamp::now(),
+        depth: 3,
+        estimate: Some(Estimate { position: 3, eta: None }),
+    }));
+    let body = rig.client().post("/generate", &with(&json!({}))).json();
+    assert_eq!((&body["queue_position"], &body["eta_seconds"]), (&json!(3), &Value::Null));
+
+    rig.claim();
+    assert_eq!(told("status"), (Value::Null, Value::Null), "who runs has no place");
+}
+
+#[test]
+fn each_bound_has_its_own_answer() {
+    let (rig, record) = recorded();
+    for (bound, code) in [
+        (Bound::Model, "queue_full"),
+        (Bound::Tenant, "tenant_queue_full"),
+        (Bound::Bytes, "queue_memory_full"),
+    ] {
+        let (model, held, limit, retry_after_s) = (ModelId::new("demo"), 7, 7, 3);
+        let full = BrokerError::QueueFull { bound, model, held, limit, retry_after_s };
+        let message = full.to_string();
+        *record.reply.lock().unwrap() = Some(Err(full));
+        let reply = rig.client().post("/generate", &with(&json!({})));
+        assert_eq!(reply.error(), (429, message));
+        assert_eq!(reply.json()["code"], code);
+        assert_eq!(reply.header("retry-after"), Some("3"));
+    }
+}
