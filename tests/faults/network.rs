@@ -10,35 +10,34 @@ use crate::watching::{LONG, Witness, attempts, check_recovery, long, short};
 
 const LEASE: Duration = Duration::from_secs(3);
 
-/// A system whose only worker so far reaches Redis through a proxy.
-fn behind_a_proxy(model: &str, settings: &[(&str, &str)]) -> (System, Proxy) {
-    let mut system = System::start(&Plan { model, workers: 0, lease: LEASE, settings });
-    let proxy = Proxy::to(system.redis.port());
-    let url = format!("redis://127.0.0.1:{}", proxy.port());
-    system.add_worker(&[("REDIS_URL", &url)]);
-    system.wait_for_workers(1);
-    (system, proxy)
+/// A system whose workers reach Redis through a proxy each.
+fn behind_proxies(plan: &Plan<'_>) -> (System, Vec<Proxy>) {
+    let mut system = System::start(&Plan { workers: 0, ..*plan });
+    let proxies: Vec<_> = (0..plan.workers).map(|_| Proxy::to(system.redis.port())).collect();
+    for proxy in &proxies {
+        system.add_worker(&[("REDIS_URL", &format!("redis://127.0.0.1:{}", proxy.port()))]);
+    }
+    system.wait_for_workers(plan.workers);
+    (system, proxies)
 }
 
 #[test]
 fn a_worker_that_is_cut_off_is_replaced_and_comes_back() {
     let model = models::slow();
     let model = model.to_str().expect("UTF-8");
-    let (mut system, proxy) = behind_a_proxy(model, &[("MAX_BATCH_SIZE", "1")]);
+    let settings = [("MAX_BATCH_SIZE", "1")];
+    let (mut system, proxies) =
+        behind_proxies(&Plan { model, workers: 2, lease: LEASE, settings: &settings });
     let mut witness = Witness::new();
     let task = witness.submit(&system.client, &long(200));
     system.client.follow(&task, |event| event.name == "token");
-    system.add_worker(&[]);
-    system.wait_for_workers(2);
-    if witness.look(&system.client, &task) {
-        panic!("the slow model is too fast for this test");
-    }
+    let holder = system.holder(&task, 1, LONG);
     let cut = now_ms();
-    proxy.cut();
+    proxies[holder].cut();
     witness.wait_for_all(&system.client, LONG);
-    proxy.heal();
+    proxies[holder].heal();
     wait_for("the worker that was cut off to notice", LONG, || {
-        system.workers[0].log("app").contains("its lease was lost").then_some(())
+        system.workers[holder].log("app").contains("its lease was lost").then_some(())
     });
     let history = witness.judge(&system, 0);
     let events = &history.events[&task];
@@ -46,10 +45,17 @@ fn a_worker_that_is_cut_off_is_replaced_and_comes_back() {
     assert_eq!(attempts(events), 2, "{events:?}");
 
     // It works on, alone.
-    system.workers[1].terminate();
+    system.workers[1 - holder].terminate();
     let next = system.client.submit(&long(5));
     let result = system.client.wait_for_result(&next, LONG);
     assert_eq!(result.body["status"], "completed", "{result:?}");
+}
+
+/// A system of one worker that runs the demo model behind a proxy.
+fn demo_behind_a_proxy() -> (System, Proxy) {
+    let plan = Plan { model: "demo", workers: 1, lease: LEASE, settings: &[] };
+    let (system, mut proxies) = behind_proxies(&plan);
+    (system, proxies.remove(0))
 }
 
 /// In every request that records a completed answer.
@@ -69,7 +75,7 @@ fn finished_unheard(system: &System, proxy: &Proxy, witness: &mut Witness) -> St
 
 #[test]
 fn a_worker_killed_between_its_finish_and_the_reply_changes_nothing() {
-    let (mut system, proxy) = behind_a_proxy("demo", &[]);
+    let (mut system, proxy) = demo_behind_a_proxy();
     let mut witness = Witness::new();
     let task = finished_unheard(&system, &proxy, &mut witness);
     system.workers[0].kill_9();
@@ -84,7 +90,7 @@ fn a_worker_killed_between_its_finish_and_the_reply_changes_nothing() {
 
 #[test]
 fn an_outcome_whose_reply_is_lost_is_logged_once_all_the_same() {
-    let (system, proxy) = behind_a_proxy("demo", &[]);
+    let (system, proxy) = demo_behind_a_proxy();
     let mut witness = Witness::new();
     for _ in 0..3 {
         let task = finished_unheard(&system, &proxy, &mut witness);

@@ -7,19 +7,23 @@ use std::time::Duration;
 
 use harness::client::Client;
 use harness::wait_for;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::dice::Dice;
-use crate::watching::{Witness, short};
+use crate::watching::Witness;
 
 /// How many there are.
-pub(super) const CLIENTS: usize = 4;
-/// Time between two steps of a client; it submits at every fourth.
+const CLIENTS: usize = 4;
+/// Time between two steps of a client; it may submit at every fourth.
 const PACES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(60));
 /// A client with so many open tasks submits no more for now.
 const OPEN: usize = 40;
 /// Every so manieth task is cancelled.
 const CANCEL_ONE_IN: usize = 8;
+/// Tasks come in crowds of so many, so that misfortunes meet workers at work; every so manieth time
+/// that one could.
+const CROWD: usize = 8;
+const CROWD_ONE_IN: usize = 6;
 
 /// The clients at work.
 pub(super) struct Load {
@@ -79,9 +83,10 @@ fn work(
         thread::sleep(dice.span(PACES.0, PACES.1));
         step += 1;
         let gateway = &gateways[dice.below(2)];
-        if step.is_multiple_of(4) && open.len() < OPEN {
-            let answer = gateway.try_post("/generate", &short(step));
-            if let Some(answer) = answer.filter(|answer| answer.status == 202) {
+        if step.is_multiple_of(4) && open.len() < OPEN && dice.below(CROWD_ONE_IN) == 0 {
+            for _ in 0..CROWD {
+                let answer = gateway.try_post("/generate", &rambling(dice.below(1000)));
+                let Some(answer) = answer.filter(|answer| answer.status == 202) else { break };
                 let task = answer.body["task_id"].as_str().expect("a task_id").to_owned();
                 witness.history.accepted.push(task.clone());
                 shared.accepted.fetch_add(1, Ordering::Relaxed);
@@ -99,4 +104,9 @@ fn work(
         }
     }
     (witness, unsure)
+}
+
+/// A body that is answered by some tens to hundreds of tokens.
+fn rambling(seed: usize) -> Value {
+    json!({"prompt": "What is a lease?", "temperature": 2.0, "seed": seed, "max_tokens": 400})
 }

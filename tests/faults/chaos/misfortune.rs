@@ -7,9 +7,9 @@ use super::dice::Dice;
 use super::{LEASE, Victim, WORKERS};
 
 /// Time between two misfortunes.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1500));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(1200));
 /// How long something stays broken: some shorter than a lease, some longer.
-const SPANS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(4));
+const SPANS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(3500));
 /// How many things are broken at once, at most.
 const AT_ONCE: usize = 3;
 
