@@ -50,6 +50,18 @@ pub(crate) struct Submit {
     /// Your own label for the end user.
     #[arg(long)]
     user_id: Option<String>,
+    /// How urgent it is: high, normal, low or batch.
+    #[arg(long)]
+    priority: Option<String>,
+    /// Start no sooner than so many seconds from now.
+    #[arg(long, value_name = "SECONDS", conflicts_with = "run_at")]
+    delay: Option<f64>,
+    /// Start no sooner than this instant, e.g. 2025-11-21T15:30:00Z.
+    #[arg(long, value_name = "INSTANT")]
+    run_at: Option<String>,
+    /// Fail if no worker has started it so many seconds from now.
+    #[arg(long, value_name = "SECONDS")]
+    expires_in: Option<u64>,
     #[command(flatten)]
     target: Target,
 }
@@ -91,6 +103,10 @@ impl Submit {
         set("raw", self.raw.then_some(Value::Bool(true)));
         set("model", self.model.clone().map(Value::from));
         set("user_id", self.user_id.clone().map(Value::from));
+        set("priority", self.priority.clone().map(Value::from));
+        set("delay_s", self.delay.map(Value::from));
+        set("run_at", self.run_at.clone().map(Value::from));
+        set("expires_in_s", self.expires_in.map(Value::from));
         Value::Object(body)
     }
 }
@@ -129,7 +145,22 @@ pub(crate) fn status(args: &TaskArgs) -> Result<()> {
     let status = Client::new(&args.target).get(&format!("/status/{}", args.task_id))?;
     println!("{}", status["status"].as_str().unwrap_or("unknown"));
     eprintln!("{}", status["message"].as_str().unwrap_or_default());
+    if let Some(place) = place(&status) {
+        eprintln!("{place}");
+    }
     Ok(())
+}
+
+/// What is known of a waiting task's place.
+fn place(status: &Value) -> Option<String> {
+    let position = status["queue_position"].as_u64()?;
+    let eta = &status["eta_seconds"];
+    Some(match (eta["low"].as_f64(), eta["high"].as_f64()) {
+        (Some(low), Some(high)) => {
+            format!("number {position} in line, done in some {low:.0} to {high:.0} s")
+        }
+        _ => format!("number {position} in line"),
+    })
 }
 
 /// Prints a task's result.
@@ -219,5 +250,20 @@ fn follow(client: &Client, task_id: &str) -> Result<()> {
             );
         }
         std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_told_as_far_as_it_is_known() {
+        assert_eq!(place(&json!({"status": "processing"})), None);
+        let mut status = json!({"queue_position": 3});
+        assert_eq!(place(&status).as_deref(), Some("number 3 in line"));
+        status["eta_seconds"] = json!({"low": 4.2, "high": 11.0});
+        let told = "number 3 in line, done in some 4 to 11 s";
+        assert_eq!(place(&status).as_deref(), Some(told));
     }
 }
