@@ -29,6 +29,10 @@ pub struct Options {
     pub max_attempts: u32,
     /// How many tasks of a model may wait (`MAX_QUEUE_SIZE`).
     pub max_queue_size: u64,
+    /// How many tasks of one key may wait, whatever their model; no bound by default.
+    pub max_tenant_tasks: u64,
+    /// How many bytes all waiting tasks may have; no bound by default.
+    pub max_queue_bytes: u64,
     /// How long the queue may take to answer before the client hears 503.
     pub broker_timeout: Duration,
     /// How long a client may take to send its headers, and again its body.
@@ -55,6 +59,8 @@ impl Options {
             result_ttl_s: 3600,
             max_attempts: 3,
             max_queue_size: 10_000,
+            max_tenant_tasks: u64::MAX,
+            max_queue_bytes: u64::MAX,
             broker_timeout: Duration::from_secs(5),
             client_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(10),
@@ -83,6 +89,8 @@ impl fmt::Debug for Options {
             .field("result_ttl_s", &self.result_ttl_s)
             .field("max_attempts", &self.max_attempts)
             .field("max_queue_size", &self.max_queue_size)
+            .field("max_tenant_tasks", &self.max_tenant_tasks)
+            .field("max_queue_bytes", &self.max_queue_bytes)
             .finish_non_exhaustive()
     }
 }

@@ -116,7 +116,11 @@ async fn submit(
     let asked = validate::generate(&body, &limits).map_err(ApiError::Invalid)?;
 
     let submit = SubmitOptions {
-        bounds: Bounds { model: options.max_queue_size, ..Bounds::NONE },
+        bounds: Bounds {
+            model: options.max_queue_size,
+            tenant: options.max_tenant_tasks,
+            bytes: options.max_queue_bytes,
+        },
         idempotency: idempotency::of(request.headers(), "generate", &body)?,
         start: asked.queueing.start,
         expires_in: asked.queueing.expires_in,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{Estimate, Eta, Lane, ModelId, TaskState, Timestamp};
-use queue::{Bound, BrokerError, Matches, Start, SubmitOptions, Submitted};
+use queue::{Bound, Bounds, BrokerError, Matches, Start, SubmitOptions, Submitted};
 use serde_json::{Value, json};
 
 use crate::moody::{Moody, Record};
@@ -15,7 +15,11 @@ fn recorded() -> (Rig, Arc<Record>) {
     let record = Arc::new(Record::default());
     let rig = Rig::on(
         |broker| Moody::recording(broker, &record),
-        |options| (options.task_time_limit_s, options.result_ttl_s) = (100, 1000),
+        |options| {
+            (options.task_time_limit_s, options.result_ttl_s) = (100, 1000);
+            options.max_queue_size = 7;
+            (options.max_tenant_tasks, options.max_queue_bytes) = (5, 1 << 20);
+        },
     );
     (rig, record)
 }
@@ -41,6 +45,7 @@ fn what_a_task_asks_for_reaches_the_queue() {
     assert_eq!(reply.status, 202, "{reply:?}");
     assert_eq!(last(&record).expires_in, Some(Duration::from_secs(30)));
     assert_eq!((last(&record).start, last(&record).idempotency), (Start::Now, None));
+    assert_eq!(last(&record).bounds, Bounds { model: 7, tenant: 5, bytes: 1 << 20 });
     let status = rig.client().get(&format!("/status/{}", task_id(&reply.json()))).json();
     assert_eq!(status["metadata"], json!({"order": "17"}));
     let task = rig.claim().task;
