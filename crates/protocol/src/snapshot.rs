@@ -21,7 +21,8 @@ pub struct TaskSnapshot {
     pub submitted_at: Timestamp,
     /// Before when it is not started; none when it may start at once.
     pub run_at: Option<Timestamp>,
-    /// By when it must have been started, or it fails as expired; none when it may wait for ever.
+    /// By when it must have been started, or it fails as expired; none when it may wait for ever
+    /// or was started.
     pub expires_at: Option<Timestamp>,
     /// When its latest delivery began.
     pub started_at: Option<Timestamp>,

@@ -15,6 +15,7 @@
 //! | [`sqlite`]   | [`SqliteBroker`]: a file, for one machine |
 //! | [`watch`]    | hints instead of polling: [`watch::Watch`], [`watch::CancelFeed`] |
 //! | `lanes`      | which lane a claim looks into first |
+//! | `estimate`   | where a queued task stands, and when its outcome is likely |
 //! | `pace`       | how a queue moves, and when a full one has room again |
 //! | `stored`     | the stored forms of outcomes, events, snapshots |
 //! | `handover`   | why dropping a claim loses no task |
@@ -35,6 +36,7 @@
 //! back is refused with [`BrokerError::LeaseLost`].
 
 mod contract;
+mod estimate;
 mod handover;
 mod lanes;
 mod pace;

@@ -32,6 +32,15 @@ pub(crate) fn next_average(average_ms: f64, latest_ms: f64) -> f64 {
     if average_ms > 0.0 { average_ms + LATEST_WEIGHT * (latest_ms - average_ms) } else { latest_ms }
 }
 
+/// The moving average of deviations after one more processing time; half of it after the first.
+pub(crate) fn next_deviation(deviation_ms: f64, average_ms: f64, latest_ms: f64) -> f64 {
+    if average_ms > 0.0 {
+        deviation_ms + LATEST_WEIGHT * ((latest_ms - average_ms).abs() - deviation_ms)
+    } else {
+        latest_ms / 2.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

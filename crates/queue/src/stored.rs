@@ -34,6 +34,12 @@ impl Ending {
     pub(crate) fn cancelled() -> Result<Self, RecordError> {
         Self::of(&Outcome::Cancelled)
     }
+
+    pub(crate) fn expired() -> Result<Self, RecordError> {
+        let message = "the task was not started by its deadline; give it more time, or submit it \
+                       when the queue is shorter";
+        Self::of(&Outcome::Failed(TaskError::new(ErrorType::Expired, message)))
+    }
 }
 
 pub(crate) fn queued_event() -> Result<String, RecordError> {
@@ -92,6 +98,8 @@ pub(crate) struct StoredSnapshot {
     pub(crate) worker: Option<String>,
     pub(crate) cancel: bool,
     pub(crate) submitted: u64,
+    pub(crate) run_at: Option<u64>,
+    pub(crate) expires_at: Option<u64>,
     pub(crate) started: Option<u64>,
     pub(crate) finished: Option<u64>,
     pub(crate) outcome: Option<String>,
@@ -110,8 +118,8 @@ impl StoredSnapshot {
             worker,
             cancel_requested: self.cancel && state == TaskState::Processing,
             submitted_at: Timestamp::from_millis(self.submitted),
-            run_at: None,
-            expires_at: None,
+            run_at: self.run_at.map(Timestamp::from_millis),
+            expires_at: self.expires_at.map(Timestamp::from_millis),
             started_at: self.started.map(Timestamp::from_millis),
             finished_at: self.finished.map(Timestamp::from_millis),
             outcome: self.outcome.as_deref().map(record::decode).transpose()?,

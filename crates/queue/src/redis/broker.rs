@@ -12,7 +12,7 @@ use redis::cmd;
 use super::claim::millis;
 use super::reply::{self, Reply, SNAPSHOT_FIELDS, SnapshotRow};
 use super::{Inner, RedisBroker};
-use crate::pace::{LATEST_WEIGHT, Pace};
+use crate::pace::LATEST_WEIGHT;
 use crate::stored::{self, Ending, LEASE_RAN_OUT, MAX_EVENTS};
 use crate::watch::{CancelFeed, Watch};
 use crate::{
@@ -34,11 +34,11 @@ impl Broker for RedisBroker {
     }
 
     async fn submit(&self, task: &Task, options: &SubmitOptions) -> Result<Submitted, BrokerError> {
-        self.inner.submit(task, options.bounds.model).await
+        self.inner.submit(task, options).await
     }
 
-    async fn estimate(&self, _id: TaskId) -> Result<Option<Estimate>, BrokerError> {
-        Ok(None)
+    async fn estimate(&self, id: TaskId) -> Result<Option<Estimate>, BrokerError> {
+        self.inner.estimate(id).await
     }
 
     async fn snapshot(&self, id: TaskId) -> Result<Option<TaskSnapshot>, BrokerError> {
@@ -132,38 +132,6 @@ impl Broker for RedisBroker {
 }
 
 impl Inner {
-    async fn submit(&self, task: &Task, limit: u64) -> Result<Submitted, BrokerError> {
-        let mut call = self.scripts.submit.prepare_invoke();
-        call.key(self.keys.base()).key(self.keys.task(task.id)).key(self.keys.events(task.id));
-        call.key(self.keys.queue(task.lane, &task.model)).key(self.keys.stats(&task.model));
-        call.arg(task.id.to_string()).arg(record::encode(task)?).arg(task.model.as_str());
-        call.arg(task.lane.as_str()).arg(task.result_ttl_s).arg(task.max_attempts);
-        call.arg(limit).arg(stored::queued_event()?);
-        let mut reply = Reply::new("submit", self.link.run(&call).await?);
-        match reply.text()?.as_str() {
-            "accepted" => Ok(Submitted {
-                task_id: task.id,
-                created: true,
-                state: protocol::TaskState::Queued,
-                at: reply.instant()?,
-                depth: reply.parse()?,
-                estimate: None,
-            }),
-            "full" => {
-                let (queued, processing) = (reply.parse()?, reply.parse()?);
-                let pace = Pace { queued, processing, service_ms: reply.parse()? };
-                Err(BrokerError::QueueFull {
-                    bound: crate::Bound::Model,
-                    model: task.model.clone(),
-                    held: queued,
-                    limit,
-                    retry_after_s: pace.retry_after_s(),
-                })
-            }
-            other => Err(reply.unexpected(other)),
-        }
-    }
-
     async fn renew(&self, lease: &Lease, span: Duration) -> Result<LeaseState, BrokerError> {
         let mut call = self.scripts.renew.prepare_invoke();
         call.key(self.keys.base()).key(self.keys.leases());
@@ -231,14 +199,14 @@ impl Inner {
     }
 
     async fn reap(&self, reaper: &Claimant) -> Result<Reaped, BrokerError> {
-        let cancelled = Ending::cancelled()?;
+        let (cancelled, expired) = (Ending::cancelled()?, Ending::expired()?);
         let mut reaped = Reaped::default();
         loop {
             let mut call = self.scripts.reap.prepare_invoke();
             call.key(self.keys.base()).key(self.keys.leases()).key(self.keys.reaper());
             call.arg(reaper.worker.to_string()).arg(millis(reaper.lease)).arg(REAP_BATCH);
             call.arg(record::VERSION).arg(&cancelled.outcome).arg(&cancelled.event);
-            call.arg(stored::json_text(LEASE_RAN_OUT));
+            call.arg(stored::json_text(LEASE_RAN_OUT)).arg(&expired.outcome).arg(&expired.event);
             let mut reply = Reply::new("reap", self.link.run(&call).await?);
             let before = reaped.count();
             for _ in 0..reply.parse::<usize>()? {
@@ -246,6 +214,9 @@ impl Inner {
             }
             for _ in 0..reply.parse::<usize>()? {
                 reaped.cancelled.push(reply.parse()?);
+            }
+            for _ in 0..reply.parse::<usize>()? {
+                reaped.expired.push(reply.parse()?);
             }
             let mut unreadable = 0;
             for _ in 0..reply.parse::<usize>()? {

@@ -16,6 +16,8 @@ use crate::{BrokerError, Claimant, Claimed, Lease, Release, lanes};
 /// Where to wait for a task that was not there.
 pub(super) struct Vacant {
     queues: Vec<String>,
+    /// When the next delayed task is due.
+    next_due: Option<Duration>,
     /// The id of each queue's latest entry, gone or not.
     last_ids: Vec<String>,
 }
@@ -40,7 +42,8 @@ impl RedisBroker {
                     return Ok(None);
                 }
                 Ok(Try::Nothing(vacant)) => {
-                    let Vacant { queues, last_ids } = &vacant;
+                    let Vacant { queues, last_ids, next_due } = &vacant;
+                    let left = next_due.map_or(left, |due| left.min(due));
                     match self.inner.waiting.for_entry(queues, last_ids, left).await {
                         Ok(()) => {
                             backoff = Backoff::new();
@@ -76,7 +79,11 @@ impl ClaimOnce for Inner {
             call.arg(claimant.worker.to_string()).arg(millis(claimant.lease)).arg(record::VERSION);
             let mut reply = Reply::new("claim", self.link.run(&call).await?);
             match reply.text()?.as_str() {
-                "none" => return Ok(Try::Nothing(Vacant { queues, last_ids: reply.rest() })),
+                "none" => {
+                    let next_due: i64 = reply.parse()?;
+                    let next_due = u64::try_from(next_due).ok().map(Duration::from_millis);
+                    return Ok(Try::Nothing(Vacant { queues, next_due, last_ids: reply.rest() }));
+                }
                 "again" => {}
                 "task" => {
                     self.turn.fetch_add(1, Ordering::Relaxed);

@@ -4,7 +4,7 @@
 //! All keys of a partition carry its number as hash tag, `qq:{0}:…`, so that they lie in one slot
 //! and the scripts run on a Cluster. There is one partition for now.
 
-use protocol::{Lane, ModelId, TaskId};
+use protocol::{Lane, ModelId, TaskId, TenantId};
 
 /// The keys of one partition.
 #[derive(Debug, Clone)]
@@ -38,9 +38,24 @@ impl Keys {
         format!("{}queue:{}:{model}", self.base, lane.as_str())
     }
 
-    /// Hash: a model's counters `queued` and `processing`, and the average `service_ms`.
+    /// Hash: a model's counters and averages; `docs/QUEUE.md` lists them.
     pub(crate) fn stats(&self, model: &ModelId) -> String {
         format!("{}stats:{model}", self.base)
+    }
+
+    /// Text: how many tasks of a tenant are queued.
+    pub(crate) fn tenant(&self, tenant: &TenantId) -> String {
+        format!("{}tenant:{tenant}", self.base)
+    }
+
+    /// Text: the task that an idempotency key stands for, and the hash of its body.
+    pub(crate) fn idempotency(&self, tenant: &TenantId, key: &str) -> String {
+        format!("{}idem:{tenant}:{key}", self.base)
+    }
+
+    /// Hash: `bytes` of all queued tasks' records.
+    pub(crate) fn totals(&self) -> String {
+        format!("{}totals", self.base)
     }
 
     /// Sorted set: processing tasks by the instant their lease runs out.

@@ -4,6 +4,7 @@
 //! |-------------|---------------|
 //! | `mod.rs`    | [`RedisBroker`], its options, how it is opened |
 //! | `broker.rs` | the [`Broker`](crate::Broker) operations, each one script or one command |
+//! | `submit.rs` | submit and estimate, and reading where a task stands |
 //! | `claim.rs`  | claim: one script, and what happens between two tries |
 //! | `waiting.rs`| blocking reads for claimants, on connections of their own |
 //! | `listener.rs`| the one pub/sub connection |
@@ -21,6 +22,7 @@ mod link;
 mod listener;
 mod reply;
 mod scripts;
+mod submit;
 mod waiting;
 
 use std::sync::Arc;

@@ -31,6 +31,12 @@ impl Reply {
         text.parse().map_err(|error| self.corrupt(format_args!("'{text}': {error}")))
     }
 
+    /// The next field as a counter. One that was counted below nothing, since the store lost data in
+    /// between, is nothing.
+    pub(crate) fn count(&mut self) -> Result<u64, BrokerError> {
+        Ok(u64::try_from(self.parse::<i64>()?).unwrap_or(0))
+    }
+
     /// The next field as an instant.
     pub(crate) fn instant(&mut self) -> Result<Timestamp, BrokerError> {
         Ok(Timestamp::from_millis(self.parse()?))
@@ -89,7 +95,7 @@ fn malformed(entry: &str) -> BrokerError {
 }
 
 /// The fields of a task's hash that make a snapshot, in the order of [`SnapshotRow`].
-pub(crate) const SNAPSHOT_FIELDS: [&str; 9] = [
+pub(crate) const SNAPSHOT_FIELDS: [&str; 11] = [
     "record",
     "state",
     "attempt",
@@ -99,6 +105,8 @@ pub(crate) const SNAPSHOT_FIELDS: [&str; 9] = [
     "started",
     "finished",
     "outcome",
+    "run_at",
+    "expires",
 ];
 
 /// Their values.
@@ -112,11 +120,25 @@ pub(crate) type SnapshotRow = (
     Option<u64>,
     Option<u64>,
     Option<String>,
+    Option<u64>,
+    Option<u64>,
 );
 
 /// Reads a task's hash; none when there is no such task.
 pub(crate) fn snapshot(row: SnapshotRow) -> Result<Option<TaskSnapshot>, BrokerError> {
-    let (record, state, attempt, worker, cancel, submitted, started, finished, outcome) = row;
+    let (
+        record,
+        state,
+        attempt,
+        worker,
+        cancel,
+        submitted,
+        started,
+        finished,
+        outcome,
+        run_at,
+        expires_at,
+    ) = row;
     let (Some(record), Some(state), Some(submitted)) = (record, state, submitted) else {
         return Ok(None);
     };
@@ -127,6 +149,8 @@ pub(crate) fn snapshot(row: SnapshotRow) -> Result<Option<TaskSnapshot>, BrokerE
         worker,
         cancel: cancel == Some(1),
         submitted,
+        run_at,
+        expires_at,
         started,
         finished,
         outcome,

@@ -29,6 +29,7 @@ macro_rules! scripts {
 // Redis refuses the others before their first write, so nothing is left half done.
 scripts! {
     submit: "",
+    estimate: "no-writes",
     claim: "allow-oom",
     renew: "allow-oom",
     publish: "",

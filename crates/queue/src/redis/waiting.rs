@@ -12,9 +12,10 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError, cmd};
 
-/// How long one read blocks at most, so that queues that were deleted and begun anew
+/// How long one read blocks at most: so that tasks that become due, which are no entries until then,
+/// start at most this late on an idle queue; and so that queues that were deleted and begun anew
 /// (`FLUSHALL`) are noticed even if the clock went back.
-const LONGEST_BLOCK: Duration = Duration::from_secs(5);
+const LONGEST_BLOCK: Duration = Duration::from_secs(1);
 
 /// What Redis may be late beyond the time to block.
 const SLACK: Duration = Duration::from_secs(2);

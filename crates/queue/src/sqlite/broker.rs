@@ -12,7 +12,7 @@ use protocol::{
 use rusqlite::params;
 
 use super::task::{find, millis};
-use super::{Inner, SqliteBroker, claim, lease, read, reap, submit, task};
+use super::{Inner, SqliteBroker, claim, lease, line, read, reap, submit, task};
 use crate::handover::{ClaimOnce, Try, try_claim};
 use crate::stored::Ending;
 use crate::watch::{CancelFeed, Watch};
@@ -20,6 +20,9 @@ use crate::{
     Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Lease, LeaseState, Reaped, Release,
     SubmitOptions, Submitted, lanes,
 };
+
+/// The shortest pause before another look for a delayed task that is due.
+const TICK: Duration = Duration::from_millis(2);
 
 #[async_trait]
 impl Broker for SqliteBroker {
@@ -32,12 +35,14 @@ impl Broker for SqliteBroker {
     }
 
     async fn submit(&self, task: &Task, options: &SubmitOptions) -> Result<Submitted, BrokerError> {
-        let (task, limit) = (task.clone(), options.bounds.model);
-        self.inner.store.run(move |tx| submit::submit(tx, &task, limit, Timestamp::now())).await
+        let (task, options) = (task.clone(), options.clone());
+        self.inner.store.run(move |tx| submit::submit(tx, &task, &options, Timestamp::now())).await
     }
 
-    async fn estimate(&self, _id: TaskId) -> Result<Option<Estimate>, BrokerError> {
-        Ok(None)
+    async fn estimate(&self, id: TaskId) -> Result<Option<Estimate>, BrokerError> {
+        let standing =
+            self.inner.store.run(move |tx| line::standing(tx, id, Timestamp::now())).await?;
+        Ok(standing.map(|standing| standing.estimate()))
     }
 
     async fn snapshot(&self, id: TaskId) -> Result<Option<TaskSnapshot>, BrokerError> {
@@ -53,11 +58,13 @@ impl Broker for SqliteBroker {
         // Subscribed before the first try, so that nothing queued after it goes unnoticed.
         let mut queued = self.inner.queued.subscribe();
         loop {
-            if let Try::Took(claimed) = try_claim(&self.inner, claimant).await? {
-                return Ok(Some(*claimed));
-            }
+            let next_due = match try_claim(&self.inner, claimant).await? {
+                Try::Took(claimed) => return Ok(Some(*claimed)),
+                Try::Nothing(next_due) => next_due,
+            };
             let left = deadline.saturating_duration_since(Instant::now());
-            if tokio::time::timeout(left, queued.changed()).await.is_err() {
+            let pause = next_due.map_or(left, |due| left.min(due.max(TICK)));
+            if tokio::time::timeout(pause, queued.changed()).await.is_err() && pause == left {
                 return Ok(None);
             }
         }
@@ -111,14 +118,15 @@ impl Broker for SqliteBroker {
         let work = move |tx: &mut super::Tx<'_>| {
             let now = Timestamp::now();
             reap::purge(tx, now)?;
+            let expired = reap::keep_time(tx, now)?;
             let mut silence = silence.lock().unwrap_or_else(PoisonError::into_inner);
             if silence.holds(now, owned.lease) {
-                return Ok(reap::Swept::default());
+                return Ok((expired, reap::Swept::default()));
             }
-            reap::reap(tx, &owned, now)
+            Ok((expired, reap::reap(tx, &owned, now)?))
         };
-        let swept = self.inner.store.run(work).await?;
-        let mut reaped = swept.reaped;
+        let (expired, swept) = self.inner.store.run(work).await?;
+        let mut reaped = Reaped { expired, ..swept.reaped };
         for holding in swept.exhausted {
             match holding.open() {
                 Ok(claimed) => reaped.exhausted.push(claimed),
@@ -185,16 +193,27 @@ impl Inner {
 
 #[async_trait]
 impl ClaimOnce for Inner {
-    /// The wake-up was subscribed to beforehand.
-    type Hint = ();
+    /// How long until the next delayed task is due. The wake-up was subscribed to beforehand.
+    type Hint = Option<Duration>;
 
-    async fn claim_once(&self, claimant: &Claimant) -> Result<Try<()>, BrokerError> {
+    async fn claim_once(&self, claimant: &Claimant) -> Result<Try<Self::Hint>, BrokerError> {
         loop {
             let order = lanes::order(self.turn.load(Ordering::Relaxed));
             let owned = claimant.clone();
-            let work =
-                move |tx: &mut super::Tx<'_>| claim::claim(tx, &owned, order, Timestamp::now());
-            let Some(holding) = self.store.run(work).await? else { return Ok(Try::Nothing(())) };
+            let work = move |tx: &mut super::Tx<'_>| {
+                let now = Timestamp::now();
+                match claim::claim(tx, &owned, order, now)? {
+                    Some(holding) => Ok(Ok(holding)),
+                    None => Ok(Err(line::next_due(tx)?.map(|due| due - millis(now)))),
+                }
+            };
+            let holding = match self.store.run(work).await? {
+                Ok(holding) => holding,
+                Err(due) => {
+                    let due = due.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
+                    return Ok(Try::Nothing(due));
+                }
+            };
             self.turn.fetch_add(1, Ordering::Relaxed);
             match holding.open() {
                 Ok(claimed) => return Ok(Try::Took(Box::new(claimed))),

@@ -3,10 +3,14 @@
 use protocol::{Lane, Timestamp};
 use rusqlite::{OptionalExtension, named_params, params};
 
+use super::line;
 use super::store::Tx;
-use super::task::{count, emit, find, holding, millis, next_attempt};
+use super::task::{count, emit, find, holding, millis, next_attempt, task_id};
 use crate::stored::{Holding, started_event};
 use crate::{BrokerError, Claimant, Lease};
+
+/// Most delayed tasks that one claim lets into the queue.
+const PROMOTED: u32 = 16;
 
 pub(super) fn claim(
     tx: &mut Tx<'_>,
@@ -14,15 +18,17 @@ pub(super) fn claim(
     order: [Lane; 4],
     now: Timestamp,
 ) -> Result<Option<Holding>, BrokerError> {
+    line::promote(tx, now, PROMOTED)?;
     for lane in order {
         for model in &claimant.models {
             let first: Option<String> = tx
                 .sql
                 .prepare_cached(
-                    "SELECT id FROM tasks WHERE model = ?1 AND lane = ?2 AND state = 'queued'
+                    "SELECT id FROM tasks WHERE model = ?1 AND lane = ?2 AND spot = 'stream'
+                       AND (deadline IS NULL OR deadline > ?3)
                      ORDER BY place LIMIT 1",
                 )?
-                .query_row(params![model.as_str(), lane.as_str()], |row| row.get(0))
+                .query_row(params![model.as_str(), lane.as_str(), millis(now)], |row| row.get(0))
                 .optional()?;
             if let Some(id) = first {
                 return take(tx, claimant, &id, now).map(Some);
@@ -38,14 +44,15 @@ fn take(
     id: &str,
     now: Timestamp,
 ) -> Result<Holding, BrokerError> {
-    let foreign = || BrokerError::Corrupt(format!("'{id}' is no task id"));
-    let task_id = id.parse().map_err(|_| foreign())?;
-    let course = find(tx, task_id, now)?.ok_or_else(foreign)?;
+    let task_id = task_id(id)?;
+    let course = find(tx, task_id, now)?
+        .ok_or_else(|| BrokerError::Corrupt(format!("the queued task {id} is not there")))?;
     let lease = Lease { task_id, worker: claimant.worker, attempt: next_attempt(&course) };
     tx.sql
         .prepare_cached(
             "UPDATE tasks SET state = 'processing', attempt = :attempt, worker = :worker,
-                    fence = :fence, started = :now, lease_until = :until
+                    fence = :fence, started = :now, lease_until = :until,
+                    deadline = NULL
              WHERE id = :id",
         )?
         .execute(named_params! {
@@ -56,6 +63,8 @@ fn take(
             ":now": millis(now),
             ":until": millis(now + claimant.lease),
         })?;
+    line::leave(tx, &course)?;
+    line::count_queued(tx, &course, -1)?;
     count(tx, &course.model, -1, 1)?;
     emit(tx, task_id, now, &started_event(lease.attempt, lease.worker)?)?;
     holding(tx, lease)

@@ -7,9 +7,8 @@ use protocol::{Outcome, Timestamp};
 use rusqlite::params;
 
 use super::store::Tx;
-use super::submit::pace;
 use super::task::{self, Course, emit, find, instant, millis};
-use crate::pace::next_average;
+use crate::pace::{next_average, next_deviation};
 use crate::stored::{Ending, requeued_event, token_events};
 use crate::{BrokerError, Lease, LeaseState, Release};
 
@@ -59,10 +58,14 @@ pub(super) fn finish(
     task::end(tx, &course, now, &Ending::of(outcome)?, true)?;
 
     let latest = millis(now).saturating_sub(course.started.unwrap_or_else(|| millis(now)));
-    let average = next_average(pace(tx, &course.model)?.service_ms, latest as f64);
+    let (average, deviation): (f64, f64) = tx
+        .sql
+        .prepare_cached("SELECT service_ms, service_dev FROM stats WHERE model = ?1")?
+        .query_row([&course.model], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let deviation = next_deviation(deviation, average, latest as f64);
     tx.sql
-        .prepare_cached("UPDATE stats SET service_ms = ?2 WHERE model = ?1")?
-        .execute(params![course.model, average])?;
+        .prepare_cached("UPDATE stats SET service_ms = ?2, service_dev = ?3 WHERE model = ?1")?
+        .execute(params![course.model, next_average(average, latest as f64), deviation])?;
     Ok(now)
 }
 

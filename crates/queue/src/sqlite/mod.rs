@@ -6,14 +6,16 @@
 //! | `broker.rs`  | the [`Broker`](crate::Broker) operations, each one job for the store |
 //! | `store.rs`   | the thread that owns the database, and groups commits |
 //! | `task.rs`    | the steps that operations are made of |
+//! | `line.rs`    | where queued tasks stand in line |
 //! | `submit.rs`, `claim.rs`, `lease.rs`, `reap.rs`, `read.rs` | the operations |
 //! | `silence.rs` | whether reapers hold back |
-//! | `schema.rs`, `schema.sql`, `lock.rs`, `error.rs` | the file, its lock, its complaints |
+//! | `schema.rs`, `schema*.sql`, `lock.rs`, `error.rs` | the file, its lock, its complaints |
 
 mod broker;
 mod claim;
 mod error;
 mod lease;
+mod line;
 mod lock;
 mod read;
 mod reap;

@@ -14,7 +14,8 @@ pub(super) fn snapshot(
     now: Timestamp,
 ) -> Result<Option<TaskSnapshot>, BrokerError> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT record, state, attempt, worker, cancel, submitted, started, finished, outcome
+        "SELECT record, state, attempt, worker, cancel, submitted, started, finished, outcome,
+                run_at, deadline
          FROM tasks WHERE id = ?1 AND (expires IS NULL OR expires > ?2)",
     )?;
     let unsigned = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
@@ -30,6 +31,8 @@ pub(super) fn snapshot(
                 started: unsigned(row.get(6)?),
                 finished: unsigned(row.get(7)?),
                 outcome: row.get(8)?,
+                run_at: unsigned(row.get(9)?),
+                expires_at: unsigned(row.get(10)?),
             })
         })
         .optional()?;

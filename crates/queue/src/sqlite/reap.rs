@@ -3,8 +3,9 @@
 use protocol::{TaskId, Timestamp, WorkerId};
 use rusqlite::{named_params, params};
 
+use super::line;
 use super::store::Tx;
-use super::task::{self, Course, find, holding, millis, next_attempt};
+use super::task::{self, Course, find, holding, millis, next_attempt, task_id};
 use crate::stored::{Ending, LEASE_RAN_OUT, requeued_event};
 use crate::{BrokerError, Claimant, Lease, Reaped};
 
@@ -35,6 +36,27 @@ pub(super) fn reap(
         }
     }
     Ok(swept)
+}
+
+/// Lets due tasks into the queue, and ends those past their deadline. No lease is looked at, so there
+/// is nothing to hold back for.
+pub(super) fn keep_time(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<TaskId>, BrokerError> {
+    line::promote(tx, now, PURGE)?;
+    let late = tx
+        .sql
+        .prepare_cached(
+            "SELECT id FROM tasks WHERE state = 'queued' AND deadline <= ?1
+             ORDER BY deadline LIMIT ?2",
+        )?
+        .query_map(params![millis(now), PURGE], |row| row.get::<_, String>(0))?
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut expired = Vec::with_capacity(late.len());
+    for id in late {
+        let Some(course) = find(tx, task_id(&id)?, now)? else { continue };
+        task::end(tx, &course, now, &Ending::expired()?, false)?;
+        expired.push(course.id);
+    }
+    Ok(expired)
 }
 
 /// After a start: the leases are those of a process that is gone. Their tasks are queued again; one
@@ -109,9 +131,7 @@ fn run_out(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Course>, BrokerError> {
         .collect::<Result<Vec<_>, _>>()?;
     let mut courses = Vec::with_capacity(ids.len());
     for id in ids {
-        let id: TaskId =
-            id.parse().map_err(|_| BrokerError::Corrupt(format!("'{id}' is no task id")))?;
-        courses.extend(find(tx, id, now)?);
+        courses.extend(find(tx, task_id(&id)?, now)?);
     }
     Ok(courses)
 }

@@ -1,4 +1,4 @@
-//! The file's schema: created when new, refused when a newer version wrote it.
+//! The file's schema: created when new, brought up to date step by step when old, refused when a newer version wrote it.
 
 use std::path::Path;
 
@@ -6,8 +6,9 @@ use rusqlite::Connection;
 
 use crate::OpenError;
 
-/// The schema that this code writes. A later one adds its step to [`prepare`].
-const KNOWN: i64 = 1;
+/// The schema that this code writes. A later one adds its step to [`prepare`]; a step is
+/// never changed once released.
+const KNOWN: i64 = 2;
 
 /// Opens the file and brings its schema up to date.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
@@ -34,10 +35,11 @@ fn prepare(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.set_prepared_statement_cache_capacity(64);
-    if found < 1 {
+    let steps = [(1, include_str!("schema.sql")), (2, include_str!("schema_2.sql"))];
+    for (number, sql) in steps.into_iter().filter(|(number, _)| *number > found) {
         let step = connection.transaction()?;
-        step.execute_batch(include_str!("schema.sql"))?;
-        step.pragma_update(None, "user_version", 1)?;
+        step.execute_batch(sql)?;
+        step.pragma_update(None, "user_version", number)?;
         step.commit()?;
     }
     Ok(())

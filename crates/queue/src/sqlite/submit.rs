@@ -1,70 +1,159 @@
 //! submit: stores a task and queues it, or refuses it.
 
-use protocol::{Task, Timestamp, record};
+use protocol::{Task, TaskId, Timestamp, record};
 use rusqlite::{OptionalExtension, named_params, params};
 
+use super::line::{self, standing};
 use super::store::Tx;
-use super::task::{count, emit, instant, millis, next_place};
+use super::task::{count, emit, find, instant, millis, task_id};
 use crate::pace::Pace;
-use crate::{BrokerError, Submitted, stored};
+use crate::{Bound, BrokerError, Idempotency, Matches, Start, SubmitOptions, Submitted, stored};
 
 pub(super) fn submit(
     tx: &mut Tx<'_>,
     task: &Task,
-    limit: u64,
+    options: &SubmitOptions,
     now: Timestamp,
 ) -> Result<Submitted, BrokerError> {
     let id = task.id.to_string();
     tx.sql
         .prepare_cached("DELETE FROM tasks WHERE id = ?1 AND expires <= ?2")?
         .execute(params![id, millis(now)])?;
-    let before = tx
-        .sql
-        .prepare_cached("SELECT submitted, depth FROM tasks WHERE id = ?1")?
-        .query_row([&id], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
-        .optional()?;
-    if let Some((at, depth)) = before {
-        return Ok(accepted(task, instant(at), unsigned(depth)));
+    if find(tx, task.id, now)?.is_some() {
+        return there(tx, task.id, false, now);
     }
+    if let Some(idempotency) = &options.idempotency
+        && let Some(known) = same_request(tx, task, idempotency, now)?
+    {
+        return there(tx, known, false, now);
+    }
+    let record = record::encode(task)?;
+    let size = i64::try_from(record.len()).unwrap_or(i64::MAX);
+    check_bounds(tx, task, options, unsigned(size))?;
 
-    let pace = pace(tx, task.model.as_str())?;
-    if pace.queued >= limit {
-        return Err(BrokerError::QueueFull {
-            bound: crate::Bound::Model,
-            model: task.model.clone(),
-            held: pace.queued,
-            limit,
-            retry_after_s: pace.retry_after_s(),
-        });
-    }
-    let depth = pace.queued + 1;
-    let place = next_place(tx)?;
+    let span = |span: std::time::Duration| millis(now + span);
+    let run_at = match options.start {
+        Start::Now => 0,
+        Start::After(delay) => span(delay),
+        Start::At(at) => millis(at),
+    };
+    let run_at = (run_at > millis(now)).then_some(run_at);
     tx.sql
         .prepare_cached(
-            "INSERT INTO tasks (id, record, model, lane, max_attempts, ttl_ms, state, place, depth,
-                                submitted)
-             VALUES (:id, :record, :model, :lane, :max, :ttl, 'queued', :place, :depth, :now)",
+            "INSERT INTO tasks (id, record, model, lane, tenant, size, max_attempts, ttl_ms, state,
+                                place, depth, submitted, run_at, deadline, spot)
+             VALUES (:id, :record, :model, :lane, :tenant, :size, :max, :ttl, 'queued', 0,
+                     1 + coalesce((SELECT queued FROM stats WHERE model = :model), 0),
+                     :now, :run_at, :deadline, CASE WHEN :run_at IS NULL THEN '' ELSE 'delayed' END)",
         )?
         .execute(named_params! {
             ":id": id,
-            ":record": record::encode(task)?,
+            ":record": record,
             ":model": task.model.as_str(),
             ":lane": task.lane.as_str(),
+            ":tenant": task.tenant.as_str(),
+            ":size": size,
             ":max": task.max_attempts,
             ":ttl": i64::from(task.result_ttl_s) * 1_000,
-            ":place": place,
-            ":depth": i64::try_from(depth).unwrap_or(i64::MAX),
             ":now": millis(now),
+            ":run_at": run_at,
+            ":deadline": options.expires_in.map(span),
         })?;
-    count(tx, task.model.as_str(), 1, 0)?;
-    tx.queued();
+    if let Some(Idempotency { key, body_hash, .. }) = &options.idempotency {
+        tx.sql
+            .prepare_cached(
+                "INSERT OR REPLACE INTO keys (tenant, key, body, task) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![task.tenant.as_str(), key, body_hash, id])?;
+    }
+    let course = find(tx, task.id, now)?
+        .ok_or_else(|| BrokerError::Corrupt("a stored task is not there".into()))?;
+    count(tx, &course.model, 1, 0)?;
+    line::count_queued(tx, &course, 1)?;
+    match run_at {
+        None => line::join(tx, &course, false)?,
+        Some(_) => tx.queued(), // so that who waits learns until when
+    }
     emit(tx, task.id, now, &stored::queued_event()?)?;
-    Ok(accepted(task, now, depth))
+    there(tx, task.id, true, now)
 }
 
-fn accepted(task: &Task, at: Timestamp, depth: u64) -> Submitted {
-    let state = protocol::TaskState::Queued;
-    Submitted { task_id: task.id, created: true, state, at, depth, estimate: None }
+/// The answer about a task that is there.
+fn there(tx: &Tx<'_>, id: TaskId, created: bool, now: Timestamp) -> Result<Submitted, BrokerError> {
+    let (state, at, depth): (String, i64, i64) = tx
+        .sql
+        .prepare_cached("SELECT state, submitted, depth FROM tasks WHERE id = ?1")?
+        .query_row([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(Submitted {
+        task_id: id,
+        created,
+        state: state.parse().map_err(|_| BrokerError::Corrupt(format!("'{state}' is no state")))?,
+        at: instant(at),
+        depth: unsigned(depth),
+        estimate: standing(tx, id, now)?.map(|standing| standing.estimate()),
+    })
+}
+
+/// The task that an earlier submit of the same request made.
+fn same_request(
+    tx: &Tx<'_>,
+    task: &Task,
+    by: &Idempotency,
+    now: Timestamp,
+) -> Result<Option<TaskId>, BrokerError> {
+    let since = match by.matches {
+        Matches::Always => i64::MIN,
+        Matches::Within(span) => {
+            millis(now).saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX))
+        }
+        Matches::Never => return Ok(None),
+    };
+    let before: Option<(String, String)> = tx
+        .sql
+        .prepare_cached(
+            "SELECT keys.task, keys.body FROM keys JOIN tasks ON tasks.id = keys.task
+             WHERE keys.tenant = ?1 AND keys.key = ?2 AND tasks.submitted >= ?3
+               AND (tasks.expires IS NULL OR tasks.expires > ?4)",
+        )?
+        .query_row(params![task.tenant.as_str(), by.key, since, millis(now)], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let Some((known, body)) = before else { return Ok(None) };
+    let known = task_id(&known)?;
+    if body == by.body_hash {
+        Ok(Some(known))
+    } else {
+        Err(BrokerError::KeyReused { task_id: known })
+    }
+}
+
+fn check_bounds(
+    tx: &Tx<'_>,
+    task: &Task,
+    options: &SubmitOptions,
+    size: u64,
+) -> Result<(), BrokerError> {
+    let pace = pace(tx, task.model.as_str())?;
+    let tenant: Option<i64> = tx
+        .sql
+        .prepare_cached("SELECT queued FROM tenants WHERE tenant = ?1")?
+        .query_row([task.tenant.as_str()], |row| row.get(0))
+        .optional()?;
+    let bytes: i64 =
+        tx.sql.prepare_cached("SELECT bytes FROM totals")?.query_row([], |row| row.get(0))?;
+    let bounds = options.bounds;
+    for (bound, held, more, limit) in [
+        (Bound::Model, pace.queued, 1, bounds.model),
+        (Bound::Tenant, unsigned(tenant.unwrap_or(0)), 1, bounds.tenant),
+        (Bound::Bytes, unsigned(bytes), size, bounds.bytes),
+    ] {
+        if held.saturating_add(more) > limit {
+            let (model, retry_after_s) = (task.model.clone(), pace.retry_after_s());
+            return Err(BrokerError::QueueFull { bound, model, held, limit, retry_after_s });
+        }
+    }
+    Ok(())
 }
 
 /// How a model's queue moves.

@@ -4,6 +4,7 @@
 use protocol::{Attempt, TaskId, Timestamp};
 use rusqlite::{OptionalExtension, Row, named_params, params};
 
+use super::line;
 use super::store::Tx;
 use crate::stored::{Ending, Holding, MAX_EVENTS};
 use crate::{BrokerError, Lease};
@@ -12,6 +13,12 @@ use crate::{BrokerError, Lease};
 pub(super) struct Course {
     pub(super) id: TaskId,
     pub(super) model: String,
+    pub(super) lane: String,
+    pub(super) tenant: String,
+    pub(super) size: i64,
+    pub(super) spot: String,
+    pub(super) ticket: i64,
+    pub(super) run_at: Option<i64>,
     pub(super) state: String,
     pub(super) attempt: u32,
     pub(super) failed: u32,
@@ -40,11 +47,16 @@ pub(super) fn instant(millis: i64) -> Timestamp {
     Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
+/// A task's id as SQLite stored it.
+pub(super) fn task_id(text: &str) -> Result<TaskId, BrokerError> {
+    text.parse().map_err(|_| BrokerError::Corrupt(format!("'{text}' is no task id")))
+}
+
 /// A task by its id; none when there is no such task, or its outcome has expired.
 pub(super) fn find(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Result<Option<Course>, BrokerError> {
     let mut query = tx.sql.prepare_cached(
         "SELECT model, state, attempt, failed, max_attempts, fence, returned, cancel,
-                started, finished
+                started, finished, lane, tenant, size, spot, ticket, run_at
          FROM tasks WHERE id = ?1 AND (expires IS NULL OR expires > ?2)",
     )?;
     let course = |row: &Row<'_>| {
@@ -60,6 +72,12 @@ pub(super) fn find(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Result<Option<Cou
             cancel: row.get(7)?,
             started: row.get(8)?,
             finished: row.get(9)?,
+            lane: row.get(10)?,
+            tenant: row.get(11)?,
+            size: row.get(12)?,
+            spot: row.get(13)?,
+            ticket: row.get(14)?,
+            run_at: row.get(15)?,
         })
     };
     Ok(query.query_row(params![id.to_string(), millis(now)], course).optional()?)
@@ -135,6 +153,10 @@ pub(super) fn end(
             ":now": millis(now),
             ":finisher": finisher,
         })?;
+    if course.state == "queued" {
+        line::leave(tx, course)?;
+        line::count_queued(tx, course, -1)?;
+    }
     let (queued, processing) = if course.state == "queued" { (-1, 0) } else { (0, -1) };
     count(tx, &course.model, queued, processing)?;
     emit(tx, course.id, now, &ending.event)
@@ -147,16 +169,15 @@ pub(super) fn requeue(
     now: Timestamp,
     event: &str,
 ) -> Result<(), BrokerError> {
-    let place = next_place(tx)?;
     tx.sql
         .prepare_cached(
-            "UPDATE tasks SET state = 'queued', place = ?2, fence = '', started = NULL,
-                    lease_until = NULL
+            "UPDATE tasks SET state = 'queued', fence = '', started = NULL, lease_until = NULL
              WHERE id = ?1",
         )?
-        .execute(params![course.id.to_string(), place])?;
+        .execute([course.id.to_string()])?;
     count(tx, &course.model, 1, -1)?;
-    tx.queued();
+    line::count_queued(tx, course, 1)?;
+    line::join(tx, course, true)?;
     emit(tx, course.id, now, event)
 }
 

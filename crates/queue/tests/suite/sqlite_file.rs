@@ -72,7 +72,38 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     file.pragma_update(None, "user_version", 99).unwrap();
     let Err(error) = SqliteBroker::open(folder.path()) else { panic!("misread") };
     assert!(matches!(error, OpenError::NewerSchema { found: 99, .. }), "{error}");
-    file.pragma_update(None, "user_version", 1).unwrap();
+    file.pragma_update(None, "user_version", 2).unwrap();
+    SqliteBroker::open(folder.path()).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_schema_1_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let waiting = task();
+    {
+        let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+        file.execute_batch(include_str!("../../src/sqlite/schema.sql")).unwrap();
+        file.pragma_update(None, "user_version", 1).unwrap();
+        let record = protocol::record::encode(&waiting).unwrap();
+        let insert =
+            "INSERT INTO tasks (id, record, model, lane, max_attempts, ttl_ms, state, place,
+                                         depth, submitted)
+                      VALUES (?1, ?2, 'demo', 'normal', 3, 3600000, 'queued', 1, 1, 1)";
+        file.execute(insert, [waiting.id.to_string(), record]).unwrap();
+        let unreadable = protocol::TaskId::new().to_string();
+        file.execute(insert, [&unreadable, "not JSON"]).unwrap();
+        file.execute("UPDATE places SET latest = 2", []).unwrap();
+        file.execute("INSERT INTO stats (model, queued) VALUES ('demo', 2)", []).unwrap();
+    }
+    let broker = SqliteBroker::open(folder.path()).unwrap();
+    let told = broker.estimate(waiting.id).await.unwrap().unwrap();
+    assert!(told.position <= 2, "{told:?}");
+    let held = claimed(&broker, &claimant(LONG)).await;
+    assert_eq!(held.task, waiting);
+    broker.finish(&held.lease, &completed("x")).await.unwrap();
+    assert!(broker.claim(&claimant(LONG), NO_WAIT).await.unwrap().is_none());
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
+    drop(broker);
     SqliteBroker::open(folder.path()).unwrap();
 }
 

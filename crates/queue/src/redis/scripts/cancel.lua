@@ -6,7 +6,7 @@
 
 local base, id = KEYS[1], ARGV[1]
 
-local task = read(base, id, 'state', 'entry', 'lane', 'model', 'ttl')
+local task = read_placed(base, id)
 if not task.state then
   return { 'missing' }
 elseif task.state == 'queued' then

@@ -1,10 +1,12 @@
 -- claim: takes the first task of the first queue that has one, and puts it under a lease.
--- It never blocks; entries of tasks that are gone or not queued any more are cleared on the way.
+-- It never blocks; entries of tasks that are gone or not queued any more are cleared on the way, and
+-- so are those past their deadline, which the next reap ends.
 --
 -- KEYS  1 base   2 leases   3… queues, in the order to look into them
 -- ARGV  1 worker   2 lease in ms   3 record version
 -- Returns  {task, id, record, attempt, submitted ms, started ms, failed attempts}
---          {none, last-generated id of each queue…}   wait for anything newer, then claim again
+--          {none, ms to the next delayed task or -1, last-generated id of each queue…}   wait for
+--          that long or anything newer, then claim again
 --          {again}   much was cleared: claim again, without waiting
 
 local base, worker = KEYS[1], ARGV[1]
@@ -24,29 +26,38 @@ local function next_entry(queue)
   return entry[1], entry[2][2]
 end
 
-local function take(id, task)
-  local at = now_ms()
+local function take(id, task, at)
   local attempt = int(tonumber(task.attempt) + 1)
   redis.call('ZADD', KEYS[2], int(at + ARGV[2]), id)
   redis.call('HSET', task_key(base, id), 'state', 'processing', 'attempt', attempt, 'worker', worker,
     'fence', worker .. ':' .. attempt, 'started', int(at))
-  local stats = stats_key(base, task.model)
-  redis.call('HINCRBY', stats, 'queued', -1)
-  redis.call('HINCRBY', stats, 'processing', 1)
+  leave(base, id, task)
+  count_queued(base, task, -1)
+  redis.call('HINCRBY', stats_key(base, task.model), 'processing', 1)
+  if task.expires then
+    redis.call('ZREM', base .. 'expiring', id)
+    redis.call('HDEL', task_key(base, id), 'expires') -- it is about the first start
+  end
   emit(base, id, at, string.format('{"v":%s,"event":"started","attempt":%s,"worker":"%s"}',
     ARGV[3], attempt, worker))
   wake(base, id)
   return { 'task', id, task.record, attempt, task.submitted, int(at), task.failed }
 end
 
+local at = now_ms()
+promote(base, at, 16)
+
 local cleared = 0
 for i = 3, #KEYS do
   local entry, id = next_entry(KEYS[i])
   while entry do
-    local task = read(base, id or '', 'record', 'state', 'entry', 'attempt', 'failed', 'model',
-      'submitted')
+    local task = read_placed(base, id or '', 'record', 'attempt', 'failed', 'submitted', 'expires')
     if task.state == 'queued' and task.entry == entry then
-      return take(id, task)
+      if not task.expires or at < tonumber(task.expires) then
+        return take(id, task, at)
+      end
+      leave(base, id, task)
+      redis.call('HSET', task_key(base, id), 'entry', '')
     end
     redis.call('XACK', KEYS[i], GROUP, entry)
     redis.call('XDEL', KEYS[i], entry)
@@ -56,7 +67,8 @@ for i = 3, #KEYS do
   end
 end
 
-local none = { 'none' }
+local next_due = redis.call('ZRANGE', base .. 'delayed', 0, 0, 'WITHSCORES')
+local none = { 'none', next_due[2] and int(math.max(0, next_due[2] - at)) or '-1' }
 for i = 3, #KEYS do
   local info = redis.pcall('XINFO', 'STREAM', KEYS[i])
   local last = '0-0'

@@ -14,11 +14,22 @@
 --   returned                       the fence that released it last, to know a repeated release
 --   failed cancel                  attempts that count as failed; 1 when a cancel was asked for
 --   submitted depth started finished   instants in ms; depth is what the submit answered
+--   tenant size                    whose it is; bytes of the record
+--   spot                           where it waits: stream, backlog or delayed; empty when nowhere
 --   entry                          its entry in the queue's stream; empty while it is in none
+--   ticket                         how many had entered that stream with it
+--   run_at expires idem            not to be started before, to be started by, the key of its repetitions
 --   seq                            the number of its latest event
 --   outcome                        once ended, as versioned JSON
 
 local GROUP = 'workers'
+
+-- A tenant has at most this many tasks in a stream, but for those that come back to the queue; the
+-- rest wait in its backlog. (fair.rs says the same to the embedded queue.)
+local WINDOW = 16
+
+-- What the steps below need to know of a task.
+local PLACED = { 'state', 'model', 'lane', 'tenant', 'size', 'spot', 'entry', 'ttl', 'idem' }
 
 -- Milliseconds on Redis' clock.
 local function now_ms()
@@ -58,6 +69,13 @@ local function read(base, id, ...)
   return task
 end
 
+-- The same with all that the steps below need.
+local function read_placed(base, id, ...)
+  local names = { ... }
+  for _, name in ipairs(PLACED) do names[#names + 1] = name end
+  return read(base, id, unpack(names))
+end
+
 -- Takes the task's entry out of its queue, acknowledged or not, and frees its memory.
 local function drop_entry(base, task)
   if task.entry and task.entry ~= '' then
@@ -68,32 +86,147 @@ local function drop_entry(base, task)
   end
 end
 
+-- What a tenant has in a lane of a model: a counter of its tasks in the stream, and its backlog.
+-- Tenants have no colon in their names, so no two shares have one key.
+local function share_key(base, task, kind)
+  return base .. kind .. ':' .. task.lane .. ':' .. task.tenant .. ':' .. task.model
+end
+
+local function enter_stream(base, id, task)
+  local entry = redis.call('XADD', queue_key(base, task.lane, task.model), '*', 'id', id)
+  local ticket = redis.call('HINCRBY', stats_key(base, task.model), 'entered:' .. task.lane, 1)
+  redis.call('INCR', share_key(base, task, 'share'))
+  redis.call('HSET', task_key(base, id), 'spot', 'stream', 'entry', entry, 'ticket', int(ticket))
+end
+
+-- Puts a task at the end of its lane: in the stream, or in its tenant's backlog when the tenant has
+-- its window full. A task that comes `back` goes into the stream in any case.
+local function join(base, id, task, back)
+  local stats = stats_key(base, task.model)
+  redis.call('HINCRBY', stats, 'queued:' .. task.lane, 1)
+  local inside = tonumber(redis.call('GET', share_key(base, task, 'share')) or '0')
+  if inside == 0 then redis.call('HINCRBY', stats, 'tenants:' .. task.lane, 1) end
+  if back or inside < WINDOW then
+    enter_stream(base, id, task)
+  else
+    local place = redis.call('HINCRBY', stats, 'joined:' .. task.lane, 1)
+    redis.call('ZADD', share_key(base, task, 'backlog'), int(place), id)
+    redis.call('HSET', task_key(base, id), 'spot', 'backlog', 'entry', '')
+  end
+end
+
+-- Takes a task from where it waits, and lets the next of its tenant's backlog into the stream. Its
+-- entry, if any, stays.
+local function leave(base, id, task)
+  redis.call('HSET', task_key(base, id), 'spot', '')
+  if task.spot == 'delayed' then
+    redis.call('ZREM', base .. 'delayed', id)
+    return
+  elseif task.spot ~= 'stream' and task.spot ~= 'backlog' then
+    return
+  end
+  local stats, share = stats_key(base, task.model), share_key(base, task, 'share')
+  redis.call('HINCRBY', stats, 'queued:' .. task.lane, -1)
+  if task.spot == 'backlog' then
+    redis.call('ZREM', share_key(base, task, 'backlog'), id)
+    return
+  end
+  redis.call('HINCRBY', stats, 'left:' .. task.lane, 1)
+  local inside = redis.call('DECR', share)
+  local next = inside < WINDOW and redis.call('ZPOPMIN', share_key(base, task, 'backlog'))
+  if next and next[1] then
+    enter_stream(base, next[1], task)
+  elseif inside <= 0 then
+    redis.call('DEL', share)
+    redis.call('HINCRBY', stats, 'tenants:' .. task.lane, -1)
+  end
+end
+
+-- Lets delayed tasks whose time has come into their lanes.
+local function promote(base, at, most)
+  local due = redis.call('ZRANGEBYSCORE', base .. 'delayed', '-inf', int(at), 'LIMIT', 0, most)
+  for _, id in ipairs(due) do
+    redis.call('ZREM', base .. 'delayed', id)
+    local task = read_placed(base, id)
+    if task.state == 'queued' and task.spot == 'delayed' then
+      join(base, id, task, false)
+    end
+  end
+end
+
+-- Counts a task in (1) or out (-1) of what is queued: of its model, its tenant, and all bytes.
+local function count_queued(base, task, by)
+  redis.call('HINCRBY', stats_key(base, task.model), 'queued', by)
+  redis.call('HINCRBY', base .. 'totals', 'bytes', by * task.size)
+  local tenant = base .. 'tenant:' .. task.tenant
+  if redis.call('INCRBY', tenant, by) <= 0 then redis.call('DEL', tenant) end
+end
+
+-- How a queued task stands, for `Standing` in estimate.rs. `task` is from read_placed, with ticket
+-- and run_at.
+local function standing(base, id, task, at)
+  local lane = task.lane
+  local stats = redis.call('HMGET', stats_key(base, task.model), 'entered:' .. lane, 'left:' .. lane,
+    'tenants:' .. lane, 'queued:high', 'queued:normal', 'queued:low', 'queued:batch', 'processing',
+    'capacity', 'service_ms', 'service_dev')
+  for i = 1, #stats do stats[i] = stats[i] or '0' end
+  local inside = stats[1] - stats[2]
+  local rank = '0'
+  if task.spot == 'stream' then
+    inside = math.min(inside - 1, task.ticket - stats[2] - 1)
+  elseif task.spot == 'backlog' then
+    rank = int(redis.call('ZRANK', share_key(base, task, 'backlog'), id) or 0)
+  else
+    rank = int(redis.call('ZCARD', share_key(base, task, 'backlog')))
+  end
+  local delay = math.max(0, (tonumber(task.run_at) or 0) - at)
+  return { lane, task.spot == 'stream' and '1' or '0', int(math.max(0, inside)), rank, int(delay),
+    stats[3], stats[4], stats[5], stats[6], stats[7], stats[8], stats[9], stats[10], stats[11] }
+end
+
 -- Ends a task: entry and lease go, outcome and event are written, the TTL starts.
--- `task` holds entry, lane, model, state, ttl.
+-- `task` is from read_placed.
 local function end_task(base, id, task, at, state, outcome, event)
   drop_entry(base, task)
   redis.call('ZREM', base .. 'leases', id)
   redis.call('HSET', task_key(base, id), 'state', state, 'outcome', outcome, 'finished', int(at),
     'entry', '')
-  redis.call('HINCRBY', stats_key(base, task.model), task.state, -1)
+  if task.state == 'queued' then
+    leave(base, id, task)
+    count_queued(base, task, -1)
+    redis.call('ZREM', base .. 'expiring', id)
+  else
+    redis.call('HINCRBY', stats_key(base, task.model), 'processing', -1)
+  end
+  if task.idem and string.sub(redis.call('GET', task.idem) or '', 1, #id) == id then
+    redis.call('EXPIRE', task.idem, task.ttl)
+  end
   emit(base, id, at, event)
   redis.call('EXPIRE', task_key(base, id), task.ttl)
   redis.call('EXPIRE', events_key(base, id), task.ttl)
   wake(base, id)
 end
 
--- Puts a processing task back at the end of its queue. `task` holds entry, lane, model.
+-- Puts a processing task back at the end of its queue. `task` is from read_placed.
 local function requeue(base, id, task, at, event)
   drop_entry(base, task)
   redis.call('ZREM', base .. 'leases', id)
-  local entry = redis.call('XADD', queue_key(base, task.lane, task.model), '*', 'id', id)
-  redis.call('HSET', task_key(base, id), 'state', 'queued', 'entry', entry, 'fence', '')
+  redis.call('HSET', task_key(base, id), 'state', 'queued', 'fence', '')
   redis.call('HDEL', task_key(base, id), 'started')
-  local stats = stats_key(base, task.model)
-  redis.call('HINCRBY', stats, 'processing', -1)
-  redis.call('HINCRBY', stats, 'queued', 1)
+  join(base, id, task, true)
+  count_queued(base, task, 1)
+  redis.call('HINCRBY', stats_key(base, task.model), 'processing', -1)
   emit(base, id, at, event)
   wake(base, id)
+end
+
+-- Counts the capacity of a worker that is ready in (1) or out (-1) of its model's.
+local function count_capacity(base, report, by)
+  local known, parsed = pcall(cjson.decode, report or '')
+  if known and type(parsed) == 'table' and parsed.status == 'ready'
+    and type(parsed.model) == 'string' and type(parsed.capacity) == 'number' then
+    redis.call('HINCRBY', stats_key(base, parsed.model), 'capacity', int(by * parsed.capacity))
+  end
 end
 
 -- Deletes a worker that is gone, with its consumers. A consumer that still has entries pending is
@@ -115,6 +248,7 @@ local function drop_worker(base, id)
       redis.call('XGROUP', 'DELCONSUMER', stream, GROUP, id)
     end
   end
+  count_capacity(base, report, -1)
   redis.call('HDEL', base .. 'workers', id)
   redis.call('ZREM', base .. 'seen', id)
   return true

@@ -1,4 +1,5 @@
--- reap: deals with leases that have run out, and with workers that stopped reporting.
+-- reap: deals with leases that have run out, delayed tasks that are due, deadlines that have passed,
+-- and workers that stopped reporting.
 --
 -- While Redis is down nobody can renew, so after it every lease may have run out though its worker
 -- lives. Reapers call this several times a lease; when none did for half a lease, Redis (or the way
@@ -8,11 +9,26 @@
 -- KEYS  1 base   2 leases   3 reaper
 -- ARGV  1 reaping worker   2 lease in ms   3 most tasks to deal with   4 record version
 --       5 outcome `cancelled`   6 its `ended` event   7 reason for `requeued` events, as JSON
--- Returns  {n, requeued id…, n, cancelled id…,
+--       8 outcome `expired`   9 its `ended` event
+-- Returns  {n, requeued id…, n, cancelled id…, n, expired id…,
 --           n, exhausted (id, record, attempt, submitted ms, started ms, failed attempts)…}
 
 local base, lease = KEYS[1], tonumber(ARGV[2])
 local at = now_ms()
+
+promote(base, at, ARGV[3])
+
+local expired = {}
+local late_ids = redis.call('ZRANGEBYSCORE', base .. 'expiring', '-inf', int(at), 'LIMIT', 0, ARGV[3])
+for _, id in ipairs(late_ids) do
+  local task = read_placed(base, id)
+  if task.state == 'queued' then
+    end_task(base, id, task, at, 'failed', ARGV[8], ARGV[9])
+    expired[#expired + 1] = id
+  else
+    redis.call('ZREM', base .. 'expiring', id)
+  end
+end
 
 local seen = redis.call('HMGET', KEYS[3], 'last', 'late', 'hold')
 local first = not seen[1]
@@ -20,15 +36,15 @@ local late = not first and at - seen[1] > lease / 2
 local hold = tonumber(seen[3] or '0')
 if first or (late and seen[2] ~= '1') then hold = at + lease end
 redis.call('HSET', KEYS[3], 'last', int(at), 'late', late and '1' or '0', 'hold', int(hold))
-if at < hold then
-  return { '0', '0', '0' }
-end
 
 local requeued, cancelled, exhausted, exhausted_count = {}, {}, {}, 0
-local ids = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(at), 'LIMIT', 0, ARGV[3])
+local ids = {}
+if at >= hold then
+  ids = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(at), 'LIMIT', 0, ARGV[3])
+end
 for _, id in ipairs(ids) do
-  local task = read(base, id, 'state', 'cancel', 'failed', 'max', 'attempt', 'record', 'submitted',
-    'started', 'entry', 'lane', 'model', 'ttl')
+  local task = read_placed(base, id, 'cancel', 'failed', 'max', 'attempt', 'record',
+    'submitted', 'started')
   if task.state ~= 'processing' then
     redis.call('ZREM', KEYS[2], id)
   elseif task.cancel == '1' then
@@ -55,13 +71,15 @@ for _, id in ipairs(ids) do
   end
 end
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', base .. 'seen', '-inf', int(at), 'LIMIT', 0, 10)) do
-  drop_worker(base, id)
+if at >= hold then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', base .. 'seen', '-inf', int(at), 'LIMIT', 0, 10)) do
+    drop_worker(base, id)
+  end
 end
 
 local reply = {}
 for _, part in ipairs({ { #requeued, requeued }, { #cancelled, cancelled },
-  { exhausted_count, exhausted } }) do
+  { #expired, expired }, { exhausted_count, exhausted } }) do
   reply[#reply + 1] = int(part[1])
   for _, field in ipairs(part[2]) do
     reply[#reply + 1] = field

@@ -8,7 +8,7 @@
 
 local base, id = KEYS[1], ARGV[1]
 
-local task = read(base, id, 'state', 'fence', 'returned', 'cancel', 'entry', 'lane', 'model', 'ttl')
+local task = read_placed(base, id, 'fence', 'returned', 'cancel')
 if task.returned == ARGV[2] then
   return { 'released' }
 end

@@ -4,6 +4,8 @@
 -- ARGV  1 worker   2 report   3 TTL in ms
 -- Returns  {stored}
 
+count_capacity(KEYS[1], redis.call('HGET', KEYS[2], ARGV[1]), -1)
+count_capacity(KEYS[1], ARGV[2], 1)
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[3], int(now_ms() + ARGV[3]), ARGV[1])
 return { 'stored' }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use protocol::{ModelId, Task};
-use queue::{BrokerError, Depth, Release};
+use protocol::{ModelId, Task, TenantId};
+use queue::{Bound, Bounds, Broker, BrokerError, Depth, Release, SubmitOptions};
 
 use crate::support::*;
 
@@ -79,4 +79,52 @@ pub(super) async fn counters_return_to_zero(on: Fixture) {
         }
     }
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
+}
+
+/// The bound that refused, and what it counted.
+async fn refusal(broker: &dyn Broker, task: &Task, bounds: Bounds) -> (Bound, u64) {
+    let options = SubmitOptions { bounds, ..SubmitOptions::PLAIN };
+    match broker.submit(task, &options).await.unwrap_err() {
+        BrokerError::QueueFull { bound, held, .. } => (bound, held),
+        other => panic!("{other}"),
+    }
+}
+
+pub(super) async fn a_tenant_has_a_bound_of_its_own(on: Fixture) {
+    let broker = &*on.broker;
+    let bounds = Bounds { tenant: 2, ..Bounds::NONE };
+    let options = SubmitOptions { bounds, ..SubmitOptions::PLAIN };
+    let first = submitted(broker).await;
+    let elsewhere = Task { model: ModelId::new("other"), ..task() };
+    broker.submit(&elsewhere, &options).await.unwrap();
+    assert_eq!(refusal(broker, &task(), bounds).await, (Bound::Tenant, 2));
+    let stranger = Task { tenant: TenantId::new("stranger"), ..task() };
+    broker.submit(&stranger, &options).await.unwrap();
+    broker.cancel(first.id).await.unwrap();
+    broker.submit(&task(), &options).await.unwrap();
+    assert_eq!(refusal(broker, &task(), bounds).await, (Bound::Tenant, 2));
+}
+
+pub(super) async fn bytes_are_bounded_and_counted_back(on: Fixture) {
+    let broker = &*on.broker;
+    let tight = Bounds { bytes: 0, ..Bounds::NONE };
+    assert_eq!(refusal(broker, &task(), tight).await, (Bound::Bytes, 0));
+    submitted(broker).await;
+    let (_, one) = refusal(broker, &task(), tight).await;
+    assert!((200..2_000).contains(&one), "{one}");
+    let room_for_two = SubmitOptions {
+        bounds: Bounds { bytes: 2 * one + one / 2, ..Bounds::NONE },
+        ..SubmitOptions::PLAIN
+    };
+    broker.submit(&task(), &room_for_two).await.unwrap();
+    assert!(broker.submit(&task(), &room_for_two).await.is_err());
+    let held = claimed(broker, &claimant(LONG)).await;
+    assert_eq!(refusal(broker, &task(), tight).await, (Bound::Bytes, one));
+    broker.release(&held.lease, &Release::Unused).await.unwrap();
+    assert_eq!(refusal(broker, &task(), tight).await, (Bound::Bytes, 2 * one));
+    for _ in 0..2 {
+        let held = claimed(broker, &claimant(LONG)).await;
+        broker.finish(&held.lease, &completed("x")).await.unwrap();
+    }
+    assert_eq!(refusal(broker, &task(), tight).await, (Bound::Bytes, 0));
 }

@@ -5,8 +5,10 @@ mod bounds;
 mod cancelling;
 mod claiming;
 mod events;
+mod fairness;
 mod fencing;
 mod lifecycle;
+mod options;
 mod races;
 mod reaping;
 mod records;
@@ -93,7 +95,24 @@ run_on_every_broker! {
         a_full_queue_refuses_and_recovers,
         the_retry_time_follows_the_pace,
         each_model_has_a_queue_of_its_own,
+        a_tenant_has_a_bound_of_its_own,
+        bytes_are_bounded_and_counted_back,
         counters_return_to_zero;
+    options:
+        the_same_key_is_the_same_task,
+        a_key_is_forgotten_with_its_task,
+        fifty_at_once_are_one_task,
+        a_lost_reply_is_recognised_within_its_window,
+        a_delayed_task_waits_for_its_time,
+        a_reap_lets_due_tasks_in,
+        a_task_past_its_deadline_expires,
+        a_deadline_is_about_the_first_start;
+    fairness:
+        a_tenant_of_many_delays_another_by_a_window,
+        a_backlog_is_served_in_order_without_the_cancelled,
+        what_comes_back_into_a_full_window_is_not_lost,
+        positions_count_down,
+        an_outcome_comes_when_it_was_foretold;
     records:
         a_record_of_another_version_is_refused_not_misread,
         an_unreadable_task_is_failed_and_the_next_is_claimed,

@@ -1,0 +1,118 @@
+//! Submitting: one script; and reading what it says of where the task stands.
+
+use protocol::{Estimate, Lane, Task, TaskId, TaskState, record};
+
+use super::Inner;
+use super::claim::millis;
+use super::reply::Reply;
+use crate::estimate::Standing;
+use crate::pace::Pace;
+use crate::{Bound, BrokerError, Matches, Start, SubmitOptions, Submitted, stored};
+
+impl Inner {
+    pub(super) async fn submit(
+        &self,
+        task: &Task,
+        options: &SubmitOptions,
+    ) -> Result<Submitted, BrokerError> {
+        let SubmitOptions { bounds, idempotency, start, expires_in } = options;
+        let (keys, task_key) = (&self.keys, self.keys.task(task.id));
+        let key = idempotency.as_ref().map(|by| keys.idempotency(&task.tenant, &by.key));
+        let mut call = self.scripts.submit.prepare_invoke();
+        call.key(keys.base()).key(&task_key).key(keys.events(task.id));
+        call.key(keys.stats(&task.model)).key(keys.tenant(&task.tenant)).key(keys.totals());
+        call.key(key.unwrap_or(task_key));
+        call.arg(task.id.to_string()).arg(record::encode(task)?).arg(task.model.as_str());
+        call.arg(task.lane.as_str()).arg(task.tenant.as_str());
+        call.arg(task.result_ttl_s).arg(task.max_attempts);
+        call.arg(bounds.model).arg(bounds.tenant).arg(bounds.bytes).arg(stored::queued_event()?);
+        let (at, after) = match start {
+            Start::Now => (0, 0),
+            Start::After(span) => (0, millis(*span)),
+            Start::At(instant) => (instant.as_millis(), 0),
+        };
+        call.arg(at).arg(after);
+        match expires_in {
+            Some(span) => call.arg(millis(*span)),
+            None => call.arg(-1),
+        };
+        match idempotency {
+            Some(by) => call.arg(&by.body_hash).arg(window_ms(by.matches)),
+            None => call.arg("").arg(0),
+        };
+        let mut reply = Reply::new("submit", self.link.run(&call).await?);
+        match reply.text()?.as_str() {
+            "accepted" => accepted(reply),
+            "reused" => Err(BrokerError::KeyReused { task_id: reply.parse()? }),
+            "full" => Err(full(reply, task, options)?),
+            other => Err(reply.unexpected(other)),
+        }
+    }
+
+    pub(super) async fn estimate(&self, id: TaskId) -> Result<Option<Estimate>, BrokerError> {
+        let mut call = self.scripts.estimate.prepare_invoke();
+        call.key(self.keys.base()).arg(id.to_string());
+        let mut reply = Reply::new("estimate", self.link.run(&call).await?);
+        match reply.text()?.as_str() {
+            "none" => Ok(None),
+            "queued" => Ok(Some(standing(&mut reply)?.estimate())),
+            other => Err(reply.unexpected(other)),
+        }
+    }
+}
+
+/// How old an earlier submit may be; -1 for any age, 0 for none.
+fn window_ms(matches: Matches) -> i64 {
+    match matches {
+        Matches::Always => -1,
+        Matches::Within(span) => i64::try_from(millis(span)).unwrap_or(i64::MAX).max(1),
+        Matches::Never => 0,
+    }
+}
+
+fn accepted(mut reply: Reply) -> Result<Submitted, BrokerError> {
+    let (task_id, created) = (reply.parse()?, reply.text()? == "1");
+    let (state, at, depth) = (reply.parse()?, reply.instant()?, reply.parse()?);
+    let estimate = match state {
+        TaskState::Queued => Some(standing(&mut reply)?.estimate()),
+        _ => None,
+    };
+    Ok(Submitted { task_id, created, state, at, depth, estimate })
+}
+
+fn full(
+    mut reply: Reply,
+    task: &Task,
+    options: &SubmitOptions,
+) -> Result<BrokerError, BrokerError> {
+    let bounds = options.bounds;
+    let (bound, limit) = match reply.text()?.as_str() {
+        "model" => (Bound::Model, bounds.model),
+        "tenant" => (Bound::Tenant, bounds.tenant),
+        "bytes" => (Bound::Bytes, bounds.bytes),
+        other => return Err(reply.unexpected(other)),
+    };
+    let held = reply.parse()?;
+    let (queued, processing) = (reply.parse()?, reply.parse()?);
+    let retry_after_s = Pace { queued, processing, service_ms: reply.parse()? }.retry_after_s();
+    Ok(BrokerError::QueueFull { bound, model: task.model.clone(), held, limit, retry_after_s })
+}
+
+/// Reads what `standing` in `lib.lua` answers.
+fn standing(reply: &mut Reply) -> Result<Standing, BrokerError> {
+    let lane = reply.text()?;
+    let lane = Lane::ALL.into_iter().find(|known| known.as_str() == lane);
+    Ok(Standing {
+        lane: lane.ok_or_else(|| BrokerError::Corrupt("a task in an unknown lane".into()))?,
+        in_stream: reply.text()? == "1",
+        stream_ahead: reply.count()?,
+        backlog_ahead: reply.count()?,
+        delay_ms: reply.count()?,
+        tenants: reply.count()?,
+        queued: [reply.count()?, reply.count()?, reply.count()?, reply.count()?],
+        processing: reply.count()?,
+        capacity: reply.count()?,
+        service_ms: reply.parse()?,
+        service_dev: reply.parse()?,
+    })
+}

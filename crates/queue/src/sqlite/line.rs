@@ -1,0 +1,234 @@
+//! Where queued tasks stand in line: in the stream of their lane, in their tenant's backlog behind
+//! it, or apart until they are due. `redis/scripts/lib.lua` has the same for Redis.
+
+use protocol::{Lane, TaskId, Timestamp};
+use rusqlite::{OptionalExtension, params};
+
+use super::store::Tx;
+use super::task::{Course, find, millis, next_place, task_id};
+use crate::BrokerError;
+use crate::estimate::Standing;
+
+/// A tenant has at most this many tasks in a stream, but for those that come back to the queue; the
+/// rest wait in its backlog. (`lib.lua` has the same.)
+const WINDOW: i64 = 16;
+
+/// Counts a task in (1) or out (-1) of what is queued of its tenant and of all bytes.
+pub(super) fn count_queued(tx: &Tx<'_>, course: &Course, by: i64) -> Result<(), BrokerError> {
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO tenants (tenant, queued) VALUES (?1, ?2)
+             ON CONFLICT (tenant) DO UPDATE SET queued = queued + ?2",
+        )?
+        .execute(params![course.tenant, by])?;
+    tx.sql
+        .prepare_cached("DELETE FROM tenants WHERE tenant = ?1 AND queued <= 0")?
+        .execute([&course.tenant])?;
+    tx.sql.prepare_cached("UPDATE totals SET bytes = bytes + ?1")?.execute([by * course.size])?;
+    Ok(())
+}
+
+/// Puts a task at the end of its lane: in the stream, or in its tenant's backlog when the tenant has
+/// its window full. A task that comes `back` goes into the stream in any case.
+pub(super) fn join(tx: &mut Tx<'_>, course: &Course, back: bool) -> Result<(), BrokerError> {
+    let Course { model, lane, tenant, .. } = course;
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO lanes (model, lane, queued) VALUES (?1, ?2, 1)
+             ON CONFLICT (model, lane) DO UPDATE SET queued = queued + 1",
+        )?
+        .execute(params![model, lane])?;
+    let inside: i64 = tx
+        .sql
+        .prepare_cached(
+            "INSERT INTO shares (model, lane, tenant) VALUES (?1, ?2, ?3)
+             ON CONFLICT (model, lane, tenant) DO UPDATE SET inside = inside RETURNING inside",
+        )?
+        .query_row(params![model, lane, tenant], |row| row.get(0))?;
+    if back || inside < WINDOW {
+        return enter_stream(tx, course, &course.id.to_string());
+    }
+    let ticket: i64 = tx
+        .sql
+        .prepare_cached(
+            "UPDATE shares SET waiting = waiting + 1, joined = joined + 1
+             WHERE model = ?1 AND lane = ?2 AND tenant = ?3 RETURNING joined",
+        )?
+        .query_row(params![model, lane, tenant], |row| row.get(0))?;
+    let place = next_place(tx)?;
+    tx.sql
+        .prepare_cached("UPDATE tasks SET spot = 'backlog', place = ?2, ticket = ?3 WHERE id = ?1")?
+        .execute(params![course.id.to_string(), place, ticket])?;
+    Ok(())
+}
+
+/// Puts a task of `like`'s share at the end of the stream.
+fn enter_stream(tx: &mut Tx<'_>, like: &Course, id: &str) -> Result<(), BrokerError> {
+    let Course { model, lane, tenant, .. } = like;
+    tx.sql
+        .prepare_cached(
+            "UPDATE shares SET inside = inside + 1 WHERE model = ?1 AND lane = ?2 AND tenant = ?3",
+        )?
+        .execute(params![model, lane, tenant])?;
+    let ticket: i64 = tx
+        .sql
+        .prepare_cached(
+            "UPDATE lanes SET entered = entered + 1 WHERE model = ?1 AND lane = ?2
+             RETURNING entered",
+        )?
+        .query_row(params![model, lane], |row| row.get(0))?;
+    let place = next_place(tx)?;
+    tx.sql
+        .prepare_cached("UPDATE tasks SET spot = 'stream', place = ?2, ticket = ?3 WHERE id = ?1")?
+        .execute(params![id, place, ticket])?;
+    tx.queued();
+    Ok(())
+}
+
+/// Takes a task from where it waits, and lets the next of its tenant's backlog into the stream.
+pub(super) fn leave(tx: &mut Tx<'_>, course: &Course) -> Result<(), BrokerError> {
+    let Course { model, lane, tenant, .. } = course;
+    tx.sql
+        .prepare_cached("UPDATE tasks SET spot = '' WHERE id = ?1")?
+        .execute([course.id.to_string()])?;
+    let (inside, waiting) = match course.spot.as_str() {
+        "stream" => (-1, 0),
+        "backlog" => (0, -1),
+        _ => return Ok(()),
+    };
+    tx.sql
+        .prepare_cached(
+            "UPDATE lanes SET queued = queued - 1, departed = departed - ?3
+             WHERE model = ?1 AND lane = ?2",
+        )?
+        .execute(params![model, lane, inside])?;
+    let inside: i64 = tx
+        .sql
+        .prepare_cached(
+            "UPDATE shares SET inside = inside + ?4, waiting = waiting + ?5
+             WHERE model = ?1 AND lane = ?2 AND tenant = ?3 RETURNING inside",
+        )?
+        .query_row(params![model, lane, tenant, inside, waiting], |row| row.get(0))?;
+    if inside < WINDOW {
+        let next: Option<String> = tx
+            .sql
+            .prepare_cached(
+                "SELECT id FROM tasks
+                 WHERE model = ?1 AND lane = ?2 AND tenant = ?3 AND spot = 'backlog'
+                 ORDER BY place LIMIT 1",
+            )?
+            .query_row(params![model, lane, tenant], |row| row.get(0))
+            .optional()?;
+        if let Some(id) = next {
+            tx.sql
+                .prepare_cached(
+                    "UPDATE shares SET waiting = waiting - 1
+                     WHERE model = ?1 AND lane = ?2 AND tenant = ?3",
+                )?
+                .execute(params![model, lane, tenant])?;
+            return enter_stream(tx, course, &id);
+        }
+    }
+    tx.sql
+        .prepare_cached(
+            "DELETE FROM shares WHERE model = ?1 AND lane = ?2 AND tenant = ?3
+               AND inside <= 0 AND waiting <= 0",
+        )?
+        .execute(params![model, lane, tenant])?;
+    Ok(())
+}
+
+/// Lets delayed tasks whose time has come into their lanes, at most `most`.
+pub(super) fn promote(tx: &mut Tx<'_>, now: Timestamp, most: u32) -> Result<(), BrokerError> {
+    let due = tx
+        .sql
+        .prepare_cached(
+            "SELECT id FROM tasks WHERE spot = 'delayed' AND run_at <= ?1 ORDER BY run_at LIMIT ?2",
+        )?
+        .query_map(params![millis(now), most], |row| row.get::<_, String>(0))?
+        .collect::<Result<Vec<_>, _>>()?;
+    for id in due {
+        if let Some(course) = find(tx, task_id(&id)?, now)? {
+            join(tx, &course, false)?;
+        }
+    }
+    Ok(())
+}
+
+/// When the next delayed task is due.
+pub(super) fn next_due(tx: &Tx<'_>) -> Result<Option<i64>, BrokerError> {
+    let next = "SELECT min(run_at) FROM tasks WHERE spot = 'delayed'";
+    Ok(tx.sql.prepare_cached(next)?.query_row([], |row| row.get(0))?)
+}
+
+/// How a queued task stands; none when it is not queued.
+pub(super) fn standing(
+    tx: &Tx<'_>,
+    id: TaskId,
+    now: Timestamp,
+) -> Result<Option<Standing>, BrokerError> {
+    let Some(course) = find(tx, id, now)?.filter(|course| course.state == "queued") else {
+        return Ok(None);
+    };
+    let Course { model, lane, tenant, .. } = &course;
+    let known = Lane::ALL.into_iter().find(|known| known.as_str() == lane);
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    let (mut queued, mut in_stream, mut departed) = ([0; 4], 0, 0);
+    for (place, each) in Lane::ALL.iter().enumerate() {
+        let row = tx
+            .sql
+            .prepare_cached(
+                "SELECT queued, entered, departed FROM lanes WHERE model = ?1 AND lane = ?2",
+            )?
+            .query_row(params![model, each.as_str()], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+            })
+            .optional()?;
+        let (waiting, came, went) = row.unwrap_or_default();
+        queued[place] = count(waiting);
+        if Some(*each) == known {
+            (in_stream, departed) = (came - went, went);
+        }
+    }
+    let (tenants, waiting, joined): (i64, i64, i64) = tx
+        .sql
+        .prepare_cached(
+            "SELECT (SELECT count(*) FROM shares WHERE model = ?1 AND lane = ?2),
+                    coalesce(max(waiting), 0), coalesce(max(joined), 0)
+             FROM shares WHERE model = ?1 AND lane = ?2 AND tenant = ?3",
+        )?
+        .query_row(params![model, lane, tenant], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+    let (processing, service_ms, service_dev): (i64, f64, f64) = tx
+        .sql
+        .prepare_cached("SELECT processing, service_ms, service_dev FROM stats WHERE model = ?1")?
+        .query_row([model], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let capacity: i64 = tx
+        .sql
+        .prepare_cached(
+            "SELECT coalesce(sum(json_extract(report, '$.capacity')), 0) FROM workers
+             WHERE expires > ?2 AND json_extract(report, '$.model') = ?1
+               AND json_extract(report, '$.status') = 'ready'",
+        )?
+        .query_row(params![model, millis(now)], |row| row.get(0))?;
+    let (stream_ahead, backlog_ahead) = match course.spot.as_str() {
+        "stream" => ((in_stream - 1).min(course.ticket - departed - 1), 0),
+        // Of those that joined the backlog, the latest `waiting` are there but for cancelled ones.
+        "backlog" => (in_stream, (course.ticket - (joined - waiting) - 1).min(waiting - 1)),
+        _ => (in_stream, waiting),
+    };
+    Ok(Some(Standing {
+        lane: known.ok_or_else(|| BrokerError::Corrupt(format!("'{lane}' is no lane")))?,
+        in_stream: course.spot == "stream",
+        stream_ahead: count(stream_ahead),
+        backlog_ahead: count(backlog_ahead),
+        delay_ms: count(course.run_at.unwrap_or(0).saturating_sub(millis(now))),
+        tenants: count(tenants),
+        queued,
+        processing: count(processing),
+        capacity: count(capacity),
+        service_ms,
+        service_dev,
+    }))
+}

@@ -1,0 +1,169 @@
+//! One tenant's many against another's few, and what a queued task is told.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use protocol::{Lane, Task, TaskId, TenantId, Timestamp, WorkerId, WorkerReport, WorkerStatus};
+use queue::{Broker, Depth, Release};
+
+use crate::support::*;
+
+/// How many tasks a tenant has in a stream.
+const WINDOW: usize = 16;
+
+fn of(tenant: &str) -> Task {
+    Task { tenant: TenantId::new(tenant), ..task() }
+}
+
+async fn submit_many(broker: &dyn Broker, tenant: &str, count: usize) -> Vec<TaskId> {
+    let tasks: Vec<_> = (0..count).map(|_| of(tenant)).collect();
+    for some in tasks.chunks(64) {
+        let submits = some.iter().map(|task| broker.submit(task, NO_LIMIT));
+        for answer in futures::future::join_all(submits).await {
+            answer.unwrap();
+        }
+    }
+    tasks.into_iter().map(|task| task.id).collect()
+}
+
+pub(super) async fn a_tenant_of_many_delays_another_by_a_window(on: Fixture) {
+    const MANY: usize = 2_000;
+    let broker = &*on.broker;
+    submit_many(broker, "many", MANY).await;
+    let mut few: HashSet<_> = submit_many(broker, "few", 10).await.into_iter().collect();
+    let last = broker.estimate(*few.iter().max().unwrap()).await.unwrap().unwrap();
+    assert!(last.position as usize <= WINDOW + 10, "{last:?}");
+    let worker = claimant(LONG);
+    let mut claims = 0;
+    while !few.is_empty() {
+        few.remove(&claimed(broker, &worker).await.task.id);
+        claims += 1;
+    }
+    assert!(claims <= WINDOW + 2 * 10, "the few waited for {claims} claims");
+    // The many are all served as well, and leave nothing behind.
+    for _ in claims..MANY + 10 {
+        claimed(broker, &worker).await;
+    }
+    assert!(broker.claim(&worker, NO_WAIT).await.unwrap().is_none());
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 0, processing: 2_010 });
+}
+
+pub(super) async fn a_backlog_is_served_in_order_without_the_cancelled(on: Fixture) {
+    let broker = &*on.broker;
+    let mut sent = Vec::new();
+    for _ in 0..60 {
+        sent.push(submitted(broker).await.id);
+    }
+    let gone: HashSet<_> = sent.iter().copied().filter(|id| sent[3..50].contains(id)).collect();
+    for id in &gone {
+        broker.cancel(*id).await.unwrap();
+    }
+    assert_eq!(broker.depth(&model()).await.unwrap().queued, 13);
+    let worker = claimant(LONG);
+    for id in sent.iter().filter(|id| !gone.contains(id)) {
+        assert_eq!(claimed(broker, &worker).await.task.id, *id);
+    }
+    assert!(broker.claim(&worker, NO_WAIT).await.unwrap().is_none());
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 0, processing: 13 });
+}
+
+pub(super) async fn what_comes_back_into_a_full_window_is_not_lost(on: Fixture) {
+    let broker = &*on.broker;
+    let worker = claimant(LONG);
+    let mut sent: HashSet<_> = submit_many(broker, "one", 40).await.into_iter().collect();
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        held.push(claimed(broker, &worker).await);
+    }
+    for held in held {
+        broker.release(&held.lease, &Release::Unused).await.unwrap();
+    }
+    while let Some(held) = broker.claim(&worker, NO_WAIT).await.unwrap() {
+        assert!(sent.remove(&held.task.id));
+        broker.finish(&held.lease, &completed("x")).await.unwrap();
+    }
+    assert!(sent.is_empty(), "{} never came", sent.len());
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
+}
+
+pub(super) async fn positions_count_down(on: Fixture) {
+    let broker = &*on.broker;
+    let mut sent = Vec::new();
+    for place in 1..=40 {
+        let task = task();
+        let told = broker.submit(&task, NO_LIMIT).await.unwrap().estimate.unwrap();
+        assert_eq!((told.position, told.eta), (place, None), "alone, a position is exact");
+        sent.push(task.id);
+    }
+    let worker = claimant(LONG);
+    for _ in 0..8 {
+        claimed(broker, &worker).await;
+    }
+    for (place, id) in sent.iter().skip(8).enumerate() {
+        let told = broker.estimate(*id).await.unwrap().unwrap();
+        assert_eq!(told.position, place as u64 + 1);
+    }
+    assert_eq!(broker.estimate(sent[0]).await.unwrap(), None, "it runs");
+    assert_eq!(broker.estimate(TaskId::new()).await.unwrap(), None);
+    let urgent = task_in(Lane::High);
+    assert_eq!(broker.submit(&urgent, NO_LIMIT).await.unwrap().estimate.unwrap().position, 1);
+}
+
+fn report(capacity: u32) -> WorkerReport {
+    WorkerReport {
+        id: WorkerId::new(),
+        host: "host".into(),
+        pid: 1,
+        version: "0.1.0".into(),
+        model: model(),
+        quantization: "Q4_K_M".into(),
+        device: "cpu".into(),
+        status: WorkerStatus::Ready,
+        running: 0,
+        capacity,
+        finished: 0,
+        started_at: Timestamp::from_millis(1),
+    }
+}
+
+pub(super) async fn an_outcome_comes_when_it_was_foretold(on: Fixture) {
+    const WORK: Duration = Duration::from_millis(250);
+    let broker = &*on.broker;
+    let worker = claimant(LONG);
+    let work = async || {
+        let held = claimed(broker, &worker).await;
+        tokio::time::sleep(WORK).await;
+        broker.finish(&held.lease, &completed("x")).await.unwrap();
+    };
+    for _ in 0..2 {
+        submitted(broker).await;
+        work().await;
+    }
+    submit_many(broker, "tenant", 6).await;
+    let last = task();
+    let told = broker.submit(&last, NO_LIMIT).await.unwrap().estimate.unwrap();
+    assert_eq!((told.position, told.eta), (7, None), "no worker is there");
+    let ready = report(1);
+    broker.report_worker(&ready, LONG).await.unwrap();
+    broker.report_worker(&ready, LONG).await.unwrap();
+    let eta = broker.estimate(last.id).await.unwrap().unwrap().eta.unwrap();
+    let begun = Instant::now();
+    for _ in 0..7 {
+        work().await;
+    }
+    let took = begun.elapsed().as_secs_f64();
+    assert!((eta.earliest_s..=eta.latest_s).contains(&took), "{took} is not within {eta:?}");
+    assert!(eta.latest_s < 4.0 * took, "{eta:?} says nothing");
+
+    let queued = submitted(broker).await;
+    let told = async || broker.estimate(queued.id).await.unwrap().unwrap().eta;
+    broker
+        .report_worker(&WorkerReport { status: WorkerStatus::Draining, ..ready.clone() }, LONG)
+        .await
+        .unwrap();
+    assert_eq!(told().await, None, "a draining worker takes nothing more");
+    broker.report_worker(&ready, LONG).await.unwrap();
+    assert!(told().await.is_some());
+    broker.forget_worker(ready.id).await.unwrap();
+    assert_eq!(told().await, None);
+}
