@@ -9,6 +9,7 @@ mod lifecycle;
 mod logs;
 mod moody;
 mod options;
+mod options_kept;
 mod outage;
 mod refusals;
 mod rig;
