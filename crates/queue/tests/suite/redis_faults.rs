@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::{Lane, TaskState, Timestamp, WorkerReport, WorkerStatus};
-use queue::{BrokerError, Claimant, Depth, OpenError, Reaped, RedisBroker, RedisOptions, Release};
+use queue::{
+    BrokerError, Claimant, Depth, OpenError, Reaped, RedisBroker, RedisOptions, Release,
+    SubmitOptions,
+};
 use redis::cmd;
 
 use crate::support::*;
@@ -298,6 +301,14 @@ async fn nothing_is_left_behind() {
     let worker = Claimant { worker: report.id, ..claimant(LONG) };
     for lane in Lane::ALL {
         broker.submit(&task_in(lane), NO_LIMIT).await.unwrap();
+        let apart = SubmitOptions {
+            start: queue::Start::After(LONG),
+            expires_in: Some(LONG),
+            ..SubmitOptions::PLAIN
+        };
+        let cancelled = task_in(lane);
+        broker.submit(&cancelled, &apart).await.unwrap();
+        broker.cancel(cancelled.id).await.unwrap();
     }
     let mut plain = plain_connection(&server).await;
     let queue = "qq:{0}:queue:normal:demo";
@@ -318,6 +329,21 @@ async fn nothing_is_left_behind() {
     let length: i64 = cmd("XLEN").arg(queue).query_async(&mut plain).await.unwrap();
     let leases: i64 = cmd("ZCARD").arg("qq:{0}:leases").query_async(&mut plain).await.unwrap();
     assert_eq!((length, leases), (0, 0));
+    for kind in ["share", "backlog", "tenant", "delayed", "expiring"] {
+        let pattern = format!("qq:{{0}}:{kind}*");
+        let keys: Vec<String> = cmd("KEYS").arg(pattern).query_async(&mut plain).await.unwrap();
+        assert!(keys.is_empty(), "{keys:?}");
+    }
+    let stats: std::collections::HashMap<String, f64> =
+        cmd("HGETALL").arg("qq:{0}:stats:demo").query_async(&mut plain).await.unwrap();
+    for (name, value) in &stats {
+        let counts = ["queued", "processing", "capacity", "tenants"];
+        let is_count = counts.iter().any(|count| name.starts_with(count));
+        assert!(!is_count || *value == 0.0, "{name}: {value}");
+    }
+    let bytes: i64 =
+        cmd("HGET").arg("qq:{0}:totals").arg("bytes").query_async(&mut plain).await.unwrap();
+    assert_eq!(bytes, 0);
     let reaper = claimant(SHORT);
     eventually("the consumer is gone", async || {
         broker.reap(&reaper).await.unwrap();

@@ -240,7 +240,12 @@ local function drop_worker(base, id)
       local stream = queue_key(base, lane, parsed.model)
       local pending = redis.pcall('XPENDING', stream, GROUP, '-', '+', 1, id)
       if not pending.err then
-        if #pending > 0 then return false end
+        if #pending > 0 then
+          -- It is gone all the same: of its report, only what finds its consumers stays.
+          count_capacity(base, report, -1)
+          redis.call('HSET', base .. 'workers', id, cjson.encode({ model = parsed.model }))
+          return false
+        end
         streams[#streams + 1] = stream
       end
     end
