@@ -29,9 +29,9 @@ pub struct Options {
     pub max_attempts: u32,
     /// How many tasks of a model may wait (`MAX_QUEUE_SIZE`).
     pub max_queue_size: u64,
-    /// How many tasks of one key may wait, whatever their model; no bound by default.
+    /// How many tasks of one key may wait, whatever their model (`MAX_TENANT_TASKS`).
     pub max_tenant_tasks: u64,
-    /// How many bytes all waiting tasks may have; no bound by default.
+    /// How many bytes all waiting tasks may have (`MAX_QUEUE_BYTES`).
     pub max_queue_bytes: u64,
     /// How long the queue may take to answer before the client hears 503.
     pub broker_timeout: Duration,

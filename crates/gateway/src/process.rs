@@ -68,6 +68,8 @@ fn options(settings: &Settings, log: TaskLog) -> Options {
         result_ttl_s: seconds(settings.result_ttl),
         max_attempts: settings.max_attempts,
         max_queue_size: settings.max_queue_size,
+        max_tenant_tasks: settings.max_tenant_tasks,
+        max_queue_bytes: settings.max_queue_bytes,
         on_cancelled: Some(Arc::new(move |snapshot| {
             if let (Some(outcome), Some(metrics)) = (&snapshot.outcome, snapshot.metrics()) {
                 log.ended(Ended { task_id: snapshot.task.id, outcome, metrics });

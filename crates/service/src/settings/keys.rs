@@ -56,6 +56,16 @@ pub const KEYS: &[Key] = &[
         Some("10000"),
         "tasks of a model that may wait before submits get 429, 1 to 10000000",
     ),
+    key(
+        "MAX_TENANT_TASKS",
+        Some("10000"),
+        "tasks of one API key that may wait, whatever their model, 1 to 10000000",
+    ),
+    key(
+        "MAX_QUEUE_BYTES",
+        Some("1073741824"),
+        "bytes that all waiting tasks may have together, 1024 to 1099511627776",
+    ),
     key("MAX_BATCH_SIZE", Some("4"), "sequences that a worker runs at once, 1 to 256"),
     key(
         "LEASE_SECONDS",

@@ -46,6 +46,10 @@ pub struct Settings {
     pub result_ttl: Duration,
     /// `MAX_QUEUE_SIZE`: how many tasks of a model may wait.
     pub max_queue_size: u64,
+    /// `MAX_TENANT_TASKS`: how many tasks of one key may wait.
+    pub max_tenant_tasks: u64,
+    /// `MAX_QUEUE_BYTES`: how many bytes all waiting tasks may have.
+    pub max_queue_bytes: u64,
     /// `MAX_BATCH_SIZE`: how many sequences a worker runs at once.
     pub max_batch_size: usize,
     /// `LEASE_SECONDS`: how long a worker may be silent before its tasks go to another.

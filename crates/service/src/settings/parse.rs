@@ -32,6 +32,8 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         task_time_limit: p.seconds("TASK_TIME_LIMIT", 1, 86_400),
         result_ttl: p.seconds("RESULT_TTL", 1, 30 * 86_400),
         max_queue_size: p.number("MAX_QUEUE_SIZE", 1, 10_000_000),
+        max_tenant_tasks: p.number("MAX_TENANT_TASKS", 1, 10_000_000),
+        max_queue_bytes: p.number("MAX_QUEUE_BYTES", 1024, 1 << 40),
         max_batch_size: p.number("MAX_BATCH_SIZE", 1, 256),
         lease: p.seconds("LEASE_SECONDS", 2, 3_600),
         max_attempts: p.number("MAX_ATTEMPTS", 1, 100),
