@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use service::logs::Ended;
 use service::settings::Secret;
 use service::{Process, Settings, TaskLog};
 
@@ -70,11 +69,7 @@ fn options(settings: &Settings, log: TaskLog) -> Options {
         max_queue_size: settings.max_queue_size,
         max_tenant_tasks: settings.max_tenant_tasks,
         max_queue_bytes: settings.max_queue_bytes,
-        on_cancelled: Some(Arc::new(move |snapshot| {
-            if let (Some(outcome), Some(metrics)) = (&snapshot.outcome, snapshot.metrics()) {
-                log.ended(Ended { task_id: snapshot.task.id, outcome, metrics });
-            }
-        })),
+        on_cancelled: Some(Arc::new(move |snapshot| log.ended(snapshot))),
         ..Options::new(keys, settings.model_id())
     }
 }

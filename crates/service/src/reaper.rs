@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::{ErrorType, Metrics, Outcome, TaskError, Usage, WorkerId};
+use protocol::{ErrorType, Outcome, TaskError, WorkerId};
 use queue::{Broker, BrokerError, Claimant, Claimed, Reaped};
 use tokio_util::sync::CancellationToken;
 
-use crate::logs::{Ended, TaskLog};
+use crate::logs::TaskLog;
 
 /// Between two tries while the queue is away.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -44,10 +44,8 @@ async fn settle(broker: &dyn Broker, log: &TaskLog, reaped: Reaped, lease: Durat
         tracing::warn!(target: "service.reaper", %task_id, "its worker fell silent: back in the queue");
     }
     for task_id in reaped.cancelled.into_iter().chain(reaped.expired) {
-        if let Ok(Some(snapshot)) = insist(until, || broker.snapshot(task_id)).await
-            && let (Some(outcome), Some(metrics)) = (&snapshot.outcome, snapshot.metrics())
-        {
-            log.ended(Ended { task_id, outcome, metrics });
+        if let Ok(Some(snapshot)) = insist(until, || broker.snapshot(task_id)).await {
+            log.ended(&snapshot);
         }
     }
     for claimed in reaped.exhausted {
@@ -74,9 +72,7 @@ async fn give_up(
     ));
     // If the end was recorded and only the reply got lost, the repetition gets it.
     let finished_at = insist(until, || broker.finish(&claimed.lease, &outcome)).await?;
-    let started = Some(claimed.started_at);
-    let metrics = Metrics::new(claimed.submitted_at, started, finished_at, Usage::default());
-    log.ended(Ended { task_id: claimed.task.id, outcome: &outcome, metrics });
+    log.finished(claimed, &outcome, finished_at);
     Ok(())
 }
 

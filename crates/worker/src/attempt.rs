@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use engine::api::{Finished, GenerateError, Progress, StopReason};
 use engine::{CancelHandle, Generation};
-use protocol::{Metrics, Outcome, TaskError};
+use protocol::{Outcome, TaskError};
 use queue::{BrokerError, Claimed, Release};
-use service::logs::Ended;
 use service::shutdown::CancellationToken;
 
 use crate::lease::KeptLease;
@@ -215,9 +214,7 @@ async fn settle(
             Verdict::Release(release) => worker.broker.release(&claimed.lease, release).await,
             Verdict::Finish(outcome) => match worker.broker.finish(&claimed.lease, outcome).await {
                 Ok(at) => {
-                    let started = Some(claimed.started_at);
-                    let metrics = Metrics::new(claimed.submitted_at, started, at, outcome.usage());
-                    worker.log.ended(Ended { task_id, outcome, metrics });
+                    let metrics = worker.log.finished(claimed, outcome, at);
                     tracing::info!(
                         target: "worker.attempt", %task_id,
                         "{} in {:.2} s", outcome.state(), metrics.processing_time
@@ -266,9 +263,8 @@ async fn log_if_cancelled(worker: &Worker, claimed: &Claimed) {
     if let Ok(Some(snapshot)) = worker.broker.snapshot(claimed.task.id).await
         && snapshot.attempt == claimed.lease.attempt
         && snapshot.started_at.is_some()
-        && let (Some(outcome), Some(metrics)) = (&snapshot.outcome, snapshot.metrics())
     {
-        worker.log.ended(Ended { task_id: claimed.task.id, outcome, metrics });
+        worker.log.ended(&snapshot);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{SynthQuant, SynthShape};
 use crate::gguf::{Array, Value};
 use crate::text::byte_level::char_of;
+use crate::text::chat::CHATML;
 
 /// Where Qwen's special tokens begin, and what they are: 3 is a control token, 4 is shown.
 const FIRST_SPECIAL: usize = 151_643;
@@ -34,15 +35,6 @@ const SPECIAL: [(&str, i64); 26] = [
     ("<think>", 4),
     ("</think>", 4),
 ];
-
-const CHAT_TEMPLATE: &str = "\
-{%- for message in messages %}
-    {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|im_start|>assistant\\n' }}
-{%- endif %}
-";
 
 /// The metadata of a model of this shape.
 pub(super) fn metadata(shape: &SynthShape, quant: SynthQuant) -> Vec<(String, Value)> {
@@ -85,7 +77,7 @@ pub(super) fn metadata(shape: &SynthShape, quant: SynthQuant) -> Vec<(String, Va
     ] {
         metadata.push((format!("tokenizer.ggml.{key}"), value));
     }
-    metadata.push(("tokenizer.chat_template".to_owned(), text(CHAT_TEMPLATE)));
+    metadata.push(("tokenizer.chat_template".to_owned(), text(CHATML)));
     metadata
 }
 

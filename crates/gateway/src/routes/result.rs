@@ -15,8 +15,8 @@ const POLL_S: u32 = 1;
 
 /// How a task ended
 ///
-/// 202 while it hasn't; with `?wait=` that answer comes only after so many seconds. A failed task is no failed request: it answers 200 with
-/// `"status": "error"`.
+/// 202 while it hasn't; with `?wait=` that answer comes only after so many seconds. A failed task is
+/// no failed request: it answers 200 with `"status": "error"`.
 #[utoipa::path(
     get,
     path = "/result/{task_id}",

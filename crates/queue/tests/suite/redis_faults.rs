@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::{Lane, TaskState, Timestamp, WorkerReport, WorkerStatus};
+use protocol::{Lane, TaskState};
 use queue::{
     BrokerError, Claimant, Depth, OpenError, Reaped, RedisBroker, RedisOptions, Release,
     SubmitOptions,
@@ -283,20 +283,7 @@ async fn an_outage_longer_than_a_lease_runs_nothing_twice() {
 async fn nothing_is_left_behind() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
-    let report = WorkerReport {
-        id: protocol::WorkerId::new(),
-        host: "host".into(),
-        pid: 1,
-        version: "0.1.0".into(),
-        model: model(),
-        quantization: "Q4_K_M".into(),
-        device: "cpu".into(),
-        status: WorkerStatus::Ready,
-        running: 0,
-        capacity: 1,
-        finished: 0,
-        started_at: Timestamp::from_millis(1),
-    };
+    let report = report(1);
     broker.report_worker(&report, LONG).await.unwrap();
     let worker = Claimant { worker: report.id, ..claimant(LONG) };
     for lane in Lane::ALL {

@@ -20,7 +20,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 use daily::DailyFile;
 
 use crate::settings::{LogFormat, Settings};
-pub use task::{Ended, TaskLog};
+pub use task::TaskLog;
 
 /// Parts of the system that say more than an operator wants to hear.
 const QUIET: &str = "actix_server=warn";

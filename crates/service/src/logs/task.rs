@@ -3,22 +3,12 @@
 use std::fmt;
 use std::io::Write;
 
-use protocol::{Metrics, Outcome, TaskId};
+use protocol::{Metrics, Outcome, TaskId, TaskSnapshot, Timestamp};
+use queue::Claimed;
 use time::OffsetDateTime;
 use tracing_appender::non_blocking::NonBlocking;
 
 use super::format;
-
-/// An ended task, as the logs see it.
-#[derive(Debug, Clone, Copy)]
-pub struct Ended<'a> {
-    /// The task.
-    pub task_id: TaskId,
-    /// Its end.
-    pub outcome: &'a Outcome,
-    /// Its figures.
-    pub metrics: Metrics,
-}
 
 /// Writes the two files. Whoever records a task's outcome calls it, once.
 #[derive(Clone)]
@@ -32,11 +22,24 @@ impl TaskLog {
         Self { requests, errors }
     }
 
-    /// Writes down the end of a task.
-    pub fn ended(&self, ended: Ended<'_>) {
+    /// Writes down the end of a task, if it has one.
+    pub fn ended(&self, snapshot: &TaskSnapshot) {
+        if let (Some(outcome), Some(metrics)) = (&snapshot.outcome, snapshot.metrics()) {
+            self.write(snapshot.task.id, outcome, &metrics);
+        }
+    }
+
+    /// Writes down the end that the holder of a task recorded `at` this instant. Answers its figures.
+    pub fn finished(&self, claimed: &Claimed, outcome: &Outcome, at: Timestamp) -> Metrics {
+        let started = Some(claimed.started_at);
+        let metrics = Metrics::new(claimed.submitted_at, started, at, outcome.usage());
+        self.write(claimed.task.id, outcome, &metrics);
+        metrics
+    }
+
+    fn write(&self, task_id: TaskId, outcome: &Outcome, metrics: &Metrics) {
         let now = OffsetDateTime::now_utc();
-        let Ended { task_id, outcome, metrics } = ended;
-        let line = format::request_line(now, task_id, outcome, &metrics);
+        let line = format::request_line(now, task_id, outcome, metrics);
         let mut written = self.requests.clone().write_all(line.as_bytes());
         if let Outcome::Failed(error) = outcome {
             let block = format::error_block(now, task_id, error);

@@ -28,7 +28,7 @@ const NAME: &str = "chat_template";
 const FUEL: u64 = 10_000_000;
 
 /// ChatML, for a file that brings no template.
-const CHATML: &str = "\
+pub(crate) const CHATML: &str = "\
 {%- for message in messages %}
     {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
 {%- endfor %}

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use protocol::{Lane, Task, TaskId, TenantId, Timestamp, WorkerId, WorkerReport, WorkerStatus};
+use protocol::{Lane, Task, TaskId, TenantId, WorkerReport, WorkerStatus};
 use queue::{Broker, Depth, Release};
 
 use crate::support::*;
@@ -107,23 +107,6 @@ pub(super) async fn positions_count_down(on: Fixture) {
     assert_eq!(broker.estimate(TaskId::new()).await.unwrap(), None);
     let urgent = task_in(Lane::High);
     assert_eq!(broker.submit(&urgent, NO_LIMIT).await.unwrap().estimate.unwrap().position, 1);
-}
-
-fn report(capacity: u32) -> WorkerReport {
-    WorkerReport {
-        id: WorkerId::new(),
-        host: "host".into(),
-        pid: 1,
-        version: "0.1.0".into(),
-        model: model(),
-        quantization: "Q4_K_M".into(),
-        device: "cpu".into(),
-        status: WorkerStatus::Ready,
-        running: 0,
-        capacity,
-        finished: 0,
-        started_at: Timestamp::from_millis(1),
-    }
 }
 
 pub(super) async fn an_outcome_comes_when_it_was_foretold(on: Fixture) {

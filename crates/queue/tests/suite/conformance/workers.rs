@@ -2,30 +2,13 @@
 
 use std::time::Duration;
 
-use protocol::{Timestamp, WorkerId, WorkerReport, WorkerStatus};
+use protocol::{WorkerId, WorkerStatus};
 
 use crate::support::*;
 
-fn report() -> WorkerReport {
-    WorkerReport {
-        id: WorkerId::new(),
-        host: "host".into(),
-        pid: 1,
-        version: "0.1.0".into(),
-        model: model(),
-        quantization: "Q4_K_M".into(),
-        device: "cpu".into(),
-        status: WorkerStatus::Ready,
-        running: 0,
-        capacity: 1,
-        finished: 0,
-        started_at: Timestamp::from_millis(1),
-    }
-}
-
 pub(super) async fn reports_are_listed_until_their_ttl(on: Fixture) {
     let broker = on.broker;
-    let (mut steady, silent) = (report(), report());
+    let (mut steady, silent) = (report(1), report(1));
     broker.report_worker(&steady, LONG).await.unwrap();
     broker.report_worker(&silent, Duration::from_millis(100)).await.unwrap();
     let mut listed = broker.workers().await.unwrap();
@@ -42,7 +25,7 @@ pub(super) async fn reports_are_listed_until_their_ttl(on: Fixture) {
 
 pub(super) async fn a_worker_that_says_goodbye_is_forgotten(on: Fixture) {
     let broker = on.broker;
-    let report = report();
+    let report = report(1);
     broker.report_worker(&report, LONG).await.unwrap();
     let held = {
         submitted(&*broker).await;

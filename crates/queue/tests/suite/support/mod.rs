@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use harness::redis::RedisServer;
 use protocol::{
     Completion, ErrorType, FinishReason, GenerationParams, Lane, ModelId, Outcome, Prompt, Task,
-    TaskError, TaskId, TenantId, Usage, WorkerId,
+    TaskError, TaskId, TenantId, Timestamp, Usage, WorkerId, WorkerReport, WorkerStatus,
 };
 use queue::{
     Bounds, Broker, Claimant, Claimed, Reaped, RedisBroker, RedisOptions, SqliteBroker,
@@ -114,6 +114,24 @@ pub(crate) fn task() -> Task {
 
 pub(crate) fn task_in(lane: Lane) -> Task {
     Task { lane, ..task() }
+}
+
+/// What a ready worker with so much room says of itself.
+pub(crate) fn report(capacity: u32) -> WorkerReport {
+    WorkerReport {
+        id: WorkerId::new(),
+        host: "host".into(),
+        pid: 1,
+        version: "0.1.0".into(),
+        model: model(),
+        quantization: "Q4_K_M".into(),
+        device: "cpu".into(),
+        status: WorkerStatus::Ready,
+        running: 0,
+        capacity,
+        finished: 0,
+        started_at: Timestamp::from_millis(1),
+    }
 }
 
 pub(crate) fn claimant(lease: Duration) -> Claimant {
