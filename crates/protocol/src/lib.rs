@@ -46,6 +46,6 @@ pub use outcome::{Completion, ErrorType, FinishReason, Outcome, TaskError, Usage
 pub use record::RecordError;
 pub use snapshot::{Metrics, TaskSnapshot};
 pub use state::TaskState;
-pub use task::{ChatMessage, GenerationParams, Lane, Prompt, Role, Task};
+pub use task::{ChatMessage, GenerationParams, Lane, Prompt, Role, Task, Webhook};
 pub use time::Timestamp;
 pub use worker::{WorkerReport, WorkerStatus};

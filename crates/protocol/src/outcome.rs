@@ -128,6 +128,15 @@ impl ErrorType {
         matches!(self, Self::OutOfMemory | Self::EngineError)
     }
 
+    /// Whether a task that ends so used its attempts up, or can't be read: work for an operator, who
+    /// may replay it. The others are settled: the client was told what to change.
+    pub const fn is_dead_letter(self) -> bool {
+        matches!(
+            self,
+            Self::OutOfMemory | Self::EngineError | Self::WorkerLost | Self::UnreadableRecord
+        )
+    }
+
     /// The name on the wire and in the logs.
     pub const fn as_str(self) -> &'static str {
         match self {

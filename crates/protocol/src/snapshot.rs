@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attempt, Outcome, Task, TaskState, Timestamp, Usage, WorkerId};
+use crate::{Attempt, Estimate, Outcome, Task, TaskState, Timestamp, Usage, WorkerId};
 
 /// A task as it stands now.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,8 @@ pub struct TaskSnapshot {
     pub finished_at: Option<Timestamp>,
     /// Its end, once it has one.
     pub outcome: Option<Outcome>,
+    /// Where it stands while it is queued.
+    pub estimate: Option<Estimate>,
 }
 
 impl TaskSnapshot {

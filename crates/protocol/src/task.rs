@@ -34,6 +34,16 @@ pub struct Task {
     /// The client's own notes; kept and given back, never interpreted. The gateway bounds them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// Whom to tell of the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Webhook>,
+}
+
+/// Where a task's end is to be told, by a signed POST.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Webhook {
+    /// An `http` or `https` URL, checked by the gateway.
+    pub url: String,
 }
 
 /// What the model reads.

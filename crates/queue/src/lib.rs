@@ -9,13 +9,14 @@
 //!
 //! | module       | what it holds |
 //! |--------------|---------------|
-//! | [`Broker`] & co. (`contract.rs`) | what every queue must do; the comments are the specification |
+//! | [`Broker`], [`Operations`], [`Webhooks`] (`contract/`) | what every queue must do; the comments are the specification |
 //! | `submit.rs`  | [`SubmitOptions`]: when a task may run, how often, and what the queue may hold |
 //! | [`redis`]    | [`RedisBroker`]: Streams and one Lua script per operation, for many machines |
 //! | [`sqlite`]   | [`SqliteBroker`]: a file, for one machine |
 //! | [`watch`]    | hints instead of polling: [`watch::Watch`], [`watch::CancelFeed`] |
 //! | `lanes`      | which lane a claim looks into first |
 //! | `estimate`   | where a queued task stands, and when its outcome is likely |
+//! | [`retry`]    | how long a task rests after a failed attempt |
 //! | `pace`       | how a queue moves, and when a full one has room again |
 //! | `stored`     | the stored forms of outcomes, events, snapshots |
 //! | `handover`   | why dropping a claim loses no task |
@@ -41,6 +42,7 @@ mod handover;
 mod lanes;
 mod pace;
 pub mod redis;
+pub mod retry;
 pub mod sqlite;
 mod stored;
 mod submit;

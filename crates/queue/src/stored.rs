@@ -123,6 +123,7 @@ impl StoredSnapshot {
             started_at: self.started.map(Timestamp::from_millis),
             finished_at: self.finished.map(Timestamp::from_millis),
             outcome: self.outcome.as_deref().map(record::decode).transpose()?,
+            estimate: None,
         })
     }
 }

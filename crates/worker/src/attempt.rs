@@ -164,7 +164,7 @@ impl Answer {
 /// Publishes what is new. Answers whether the owner wants the task stopped.
 async fn hand_on(worker: &Worker, claimed: &Claimed, answer: &mut Answer) -> bool {
     let before = answer.published;
-    match worker.broker.publish(&claimed.lease, &[answer.take_news()]).await {
+    match worker.broker.publish(&claimed.lease, 0, &[answer.take_news()]).await {
         Ok(state) => state.cancel_requested,
         Err(error) => {
             // Readers get it with the next chunk; a lost lease is the renewals' to notice.
@@ -191,7 +191,8 @@ fn failed(claimed: &Claimed, error: &GenerateError) -> (Verdict, End) {
     }
     let failure: TaskError = translate::failure(error);
     let verdict = if failure.error_type.is_transient() && claimed.may_retry() {
-        Verdict::Release(Release::Failed { reason: failure.message })
+        let retry_in = queue::retry::pause(claimed.failed_attempts + 1);
+        Verdict::Release(Release::Failed { error: failure, retry_in })
     } else {
         Verdict::Finish(Outcome::Failed(failure))
     };

@@ -144,5 +144,6 @@ fn task(asked: GenerateRequest, caller: Caller, state: &State) -> Task {
         max_attempts: state.options.max_attempts,
         user_id: asked.user_id,
         metadata: asked.queueing.metadata,
+        webhook: None,
     }
 }

@@ -14,7 +14,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{
     FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, Resource, Responder, guard,
 };
-use protocol::{TaskSnapshot, TaskState};
+use protocol::TaskSnapshot;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -105,14 +105,9 @@ async fn task_after_wait(
     }
 }
 
-/// How a task stands, and its place in the queue while it waits. To know the place is a kindness: an
-/// error on the way to it is none of the answer.
-async fn describe(snapshot: &TaskSnapshot, state: &State) -> StatusReply {
-    let reply = StatusReply::of(snapshot);
-    if snapshot.state != TaskState::Queued {
-        return reply;
-    }
-    reply.with(state.ask(state.broker.estimate(snapshot.task.id)).await.ok().flatten())
+/// How a task stands, and its place in the queue while it waits.
+fn describe(snapshot: &TaskSnapshot) -> StatusReply {
+    StatusReply::of(snapshot).with(snapshot.estimate)
 }
 
 /// Notes for the log which task a request is about.

@@ -46,6 +46,6 @@ pub(crate) async fn result(
         Some(reply) => HttpResponse::Ok().json(reply),
         None => HttpResponse::Accepted()
             .insert_header((RETRY_AFTER, POLL_S))
-            .json(describe(&snapshot, &state).await),
+            .json(describe(&snapshot)),
     })
 }

@@ -33,5 +33,5 @@ pub(crate) async fn status(
     state: web::Data<State>,
 ) -> Result<HttpResponse, ApiError> {
     let snapshot = task_after_wait(&caller, &id, &request, &state).await?;
-    Ok(HttpResponse::Ok().json(describe(&snapshot, &state).await))
+    Ok(HttpResponse::Ok().json(describe(&snapshot)))
 }

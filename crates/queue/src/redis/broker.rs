@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use protocol::{
-    Estimate, Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, Timestamp, WorkerId,
+    Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, TenantId, Timestamp, WorkerId,
     WorkerReport, record,
 };
 use redis::cmd;
@@ -17,7 +17,7 @@ use crate::stored::{self, Ending, LEASE_RAN_OUT, MAX_EVENTS};
 use crate::watch::{CancelFeed, Watch};
 use crate::{
     Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Lease, LeaseState, Reaped, Release,
-    SubmitOptions, Submitted,
+    SubmitOptions, Submitted, WorkerOrders,
 };
 
 /// How many leases one `reap.lua` deals with; when more have run out, it runs again.
@@ -37,12 +37,12 @@ impl Broker for RedisBroker {
         self.inner.submit(task, options).await
     }
 
-    async fn estimate(&self, id: TaskId) -> Result<Option<Estimate>, BrokerError> {
-        self.inner.estimate(id).await
-    }
-
     async fn snapshot(&self, id: TaskId) -> Result<Option<TaskSnapshot>, BrokerError> {
         self.inner.snapshot(id).await
+    }
+
+    async fn expired(&self, _id: TaskId) -> Result<Option<TenantId>, BrokerError> {
+        Ok(None)
     }
 
     async fn claim(
@@ -57,7 +57,12 @@ impl Broker for RedisBroker {
         self.inner.renew(lease, span).await
     }
 
-    async fn publish(&self, lease: &Lease, chunks: &[String]) -> Result<LeaseState, BrokerError> {
+    async fn publish(
+        &self,
+        lease: &Lease,
+        _from: u64,
+        chunks: &[String],
+    ) -> Result<LeaseState, BrokerError> {
         self.inner.publish(lease, chunks).await
     }
 
@@ -75,6 +80,18 @@ impl Broker for RedisBroker {
 
     async fn reap(&self, reaper: &Claimant) -> Result<Reaped, BrokerError> {
         self.inner.reap(reaper).await
+    }
+
+    async fn unlogged(
+        &self,
+        _span: Duration,
+        _limit: usize,
+    ) -> Result<Vec<TaskSnapshot>, BrokerError> {
+        Ok(Vec::new())
+    }
+
+    async fn logged(&self, _ids: &[TaskId]) -> Result<(), BrokerError> {
+        Ok(())
     }
 
     async fn events(
@@ -108,12 +125,17 @@ impl Broker for RedisBroker {
         Ok(Depth { queued: queued.unwrap_or(0), processing: processing.unwrap_or(0) })
     }
 
-    async fn report_worker(&self, report: &WorkerReport, ttl: Duration) -> Result<(), BrokerError> {
+    async fn report_worker(
+        &self,
+        report: &WorkerReport,
+        ttl: Duration,
+    ) -> Result<WorkerOrders, BrokerError> {
         let Inner { keys, scripts, link, .. } = &*self.inner;
         let mut call = scripts.report_worker.prepare_invoke();
         call.key(keys.base()).key(keys.workers()).key(keys.seen());
         call.arg(report.id.to_string()).arg(record::encode(report)?).arg(millis(ttl));
-        link.run(&call).await.map(drop)
+        link.run(&call).await?;
+        Ok(WorkerOrders::default())
     }
 
     async fn forget_worker(&self, id: WorkerId) -> Result<(), BrokerError> {
@@ -172,7 +194,7 @@ impl Inner {
         let cancelled = Ending::cancelled()?;
         let mut call = self.scripts.release.prepare_invoke();
         call.key(self.keys.base()).arg(lease.task_id.to_string()).arg(lease.fence());
-        call.arg(u8::from(release.counts_as_failed()));
+        call.arg(u8::from(matches!(release, Release::Failed { .. })));
         call.arg(stored::requeued_event(lease.attempt, release.reason())?);
         call.arg(cancelled.outcome).arg(cancelled.event);
         let mut reply = Reply::new("release", self.link.run(&call).await?);
@@ -238,7 +260,11 @@ impl Inner {
         let mut read = cmd("HMGET");
         read.arg(self.keys.task(id)).arg(&SNAPSHOT_FIELDS);
         let row: SnapshotRow = self.link.query(&read).await?;
-        reply::snapshot(row)
+        let Some(mut snapshot) = reply::snapshot(row)? else { return Ok(None) };
+        if snapshot.state == protocol::TaskState::Queued {
+            snapshot.estimate = self.estimate(id).await?;
+        }
+        Ok(Some(snapshot))
     }
 }
 

@@ -20,10 +20,12 @@ mod error;
 mod keys;
 mod link;
 mod listener;
+mod operations;
 mod reply;
 mod scripts;
 mod submit;
 mod waiting;
+mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use protocol::{
-    Estimate, Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, Timestamp, WorkerId,
+    Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, TenantId, Timestamp, WorkerId,
     WorkerReport, record,
 };
 use rusqlite::params;
@@ -18,7 +18,7 @@ use crate::stored::Ending;
 use crate::watch::{CancelFeed, Watch};
 use crate::{
     Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Lease, LeaseState, Reaped, Release,
-    SubmitOptions, Submitted, lanes,
+    SubmitOptions, Submitted, WorkerOrders, lanes,
 };
 
 /// The shortest pause before another look for a delayed task that is due.
@@ -39,14 +39,18 @@ impl Broker for SqliteBroker {
         self.inner.store.run(move |tx| submit::submit(tx, &task, &options, Timestamp::now())).await
     }
 
-    async fn estimate(&self, id: TaskId) -> Result<Option<Estimate>, BrokerError> {
-        let standing =
-            self.inner.store.run(move |tx| line::standing(tx, id, Timestamp::now())).await?;
-        Ok(standing.map(|standing| standing.estimate()))
+    async fn snapshot(&self, id: TaskId) -> Result<Option<TaskSnapshot>, BrokerError> {
+        let work = move |tx: &mut super::Tx<'_>| {
+            let now = Timestamp::now();
+            let Some(mut snapshot) = read::snapshot(tx, id, now)? else { return Ok(None) };
+            snapshot.estimate = line::standing(tx, id, now)?.map(|standing| standing.estimate());
+            Ok(Some(snapshot))
+        };
+        self.inner.store.run(work).await
     }
 
-    async fn snapshot(&self, id: TaskId) -> Result<Option<TaskSnapshot>, BrokerError> {
-        self.inner.store.run(move |tx| read::snapshot(tx, id, Timestamp::now())).await
+    async fn expired(&self, _id: TaskId) -> Result<Option<TenantId>, BrokerError> {
+        Ok(None)
     }
 
     async fn claim(
@@ -75,7 +79,12 @@ impl Broker for SqliteBroker {
         self.inner.store.run(move |tx| lease::renew(tx, &lease, span, Timestamp::now())).await
     }
 
-    async fn publish(&self, lease: &Lease, chunks: &[String]) -> Result<LeaseState, BrokerError> {
+    async fn publish(
+        &self,
+        lease: &Lease,
+        _from: u64,
+        chunks: &[String],
+    ) -> Result<LeaseState, BrokerError> {
         let (lease, chunks) = (*lease, chunks.to_vec());
         self.inner.store.run(move |tx| lease::publish(tx, &lease, &chunks, Timestamp::now())).await
     }
@@ -136,6 +145,18 @@ impl Broker for SqliteBroker {
         Ok(reaped)
     }
 
+    async fn unlogged(
+        &self,
+        _span: Duration,
+        _limit: usize,
+    ) -> Result<Vec<TaskSnapshot>, BrokerError> {
+        Ok(Vec::new())
+    }
+
+    async fn logged(&self, _ids: &[TaskId]) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
     async fn events(
         &self,
         id: TaskId,
@@ -159,13 +180,17 @@ impl Broker for SqliteBroker {
         Ok(Depth { queued: pace.queued, processing: pace.processing })
     }
 
-    async fn report_worker(&self, report: &WorkerReport, ttl: Duration) -> Result<(), BrokerError> {
+    async fn report_worker(
+        &self,
+        report: &WorkerReport,
+        ttl: Duration,
+    ) -> Result<WorkerOrders, BrokerError> {
         let (id, text) = (report.id.to_string(), record::encode(report)?);
         let work = move |tx: &mut super::Tx<'_>| {
             let expires = millis(Timestamp::now() + ttl);
             let store = "INSERT OR REPLACE INTO workers (id, report, expires) VALUES (?1, ?2, ?3)";
             tx.sql.prepare_cached(store)?.execute(params![id, text, expires])?;
-            Ok(())
+            Ok(WorkerOrders::default())
         };
         self.inner.store.run(work).await
     }

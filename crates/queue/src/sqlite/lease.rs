@@ -93,7 +93,7 @@ pub(super) fn release(
         .execute(params![
             lease.task_id.to_string(),
             lease.fence(),
-            u8::from(release.counts_as_failed())
+            u8::from(matches!(release, Release::Failed { .. }))
         ])?;
     Ok(())
 }

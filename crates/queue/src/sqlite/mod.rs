@@ -17,6 +17,7 @@ mod error;
 mod lease;
 mod line;
 mod lock;
+mod operations;
 mod read;
 mod reap;
 mod schema;
@@ -24,6 +25,7 @@ mod silence;
 mod store;
 mod submit;
 mod task;
+mod webhooks;
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
