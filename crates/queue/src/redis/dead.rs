@@ -11,7 +11,7 @@ use crate::{BrokerError, DeadLetter, DeadLetterPage, MAX_DEAD_LETTERS, Purge};
 /// What is kept under a dead task's id.
 pub(super) enum Kept {
     /// Its letter.
-    Letter(DeadLetter),
+    Letter(Box<DeadLetter>),
     /// The letter was replayed: the task that this made.
     Replayed(TaskId),
 }
@@ -112,7 +112,7 @@ impl Inner {
                     submitted_at: Timestamp::from_millis(submitted),
                     died_at: Timestamp::from_millis(died),
                 };
-                letter.read().map(|letter| Some(Kept::Letter(letter)))
+                letter.read().map(|letter| Some(Kept::Letter(Box::new(letter))))
             }
             _ => Ok(None),
         }

@@ -31,7 +31,7 @@ impl Operations for RedisBroker {
 
     async fn dead_letter(&self, id: TaskId) -> Result<Option<DeadLetter>, BrokerError> {
         Ok(match self.inner.kept(id).await? {
-            Some(Kept::Letter(letter)) => Some(letter),
+            Some(Kept::Letter(letter)) => Some(*letter),
             Some(Kept::Replayed(_)) | None => None,
         })
     }
