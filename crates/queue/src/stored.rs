@@ -4,7 +4,6 @@ use protocol::{
     Attempt, ErrorType, EventBody, Outcome, RecordError, Task, TaskError, TaskSnapshot, TaskState,
     Timestamp, WorkerId, WorkerReport, record,
 };
-
 use serde::{Deserialize, Serialize};
 
 use crate::{BrokerError, Claimed, DeadLetter, Failure, Lease, MAX_TRIES_KEPT, Tried};
@@ -192,6 +191,11 @@ impl Tries {
 /// Reads workers' reports. One of another version is left out: it is news, not a promise.
 pub(crate) fn reports(texts: Vec<String>) -> Vec<WorkerReport> {
     texts.iter().filter_map(|text| record::decode(text).ok()).collect()
+}
+
+/// A value as JSON, to be put in a record.
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<String, RecordError> {
+    Ok(serde_json::to_string(value)?)
 }
 
 /// A text as JSON.
