@@ -4,18 +4,23 @@
 mod bounds;
 mod cancelling;
 mod claiming;
+mod dead_letters;
 mod draining;
 mod endings;
 mod events;
 mod fairness;
 mod fencing;
+mod journal;
 mod lifecycle;
 mod options;
 mod overview;
 mod pausing;
+mod publishing;
 mod races;
 mod reaping;
 mod records;
+mod remembering;
+mod retries;
 mod webhooks;
 mod workers;
 
@@ -122,6 +127,38 @@ run_on_every_broker! {
         a_record_of_another_version_is_refused_not_misread,
         an_unreadable_task_is_failed_and_the_next_is_claimed,
         an_unreadable_task_with_its_attempts_used_up_is_failed;
+    remembering:
+        an_expired_outcome_is_known_as_its_tenants;
+    publishing:
+        what_is_told_already_is_not_told_twice,
+        each_attempt_is_told_from_its_start,
+        a_repeated_publish_hears_of_a_cancel;
+    journal:
+        ends_without_a_worker_are_handed_out,
+        what_is_logged_is_not_handed_out_again,
+        no_more_are_handed_out_than_asked_for,
+        an_unreadable_end_holds_nobody_up,
+        a_task_cancelled_twice_is_logged_once;
+    retries:
+        a_failed_task_rests_before_its_next_attempt,
+        without_a_rest_it_is_queued_at_once,
+        a_repeated_failed_release_rests_once,
+        an_estimate_counts_the_rest,
+        a_resting_task_can_be_cancelled,
+        a_deadline_does_not_end_a_resting_task,
+        what_loses_worker_after_worker_rests,
+        many_rest_and_all_come_back;
+    dead_letters:
+        a_letter_tells_how_every_attempt_failed,
+        a_reaper_that_gives_up_is_no_attempt,
+        only_the_latest_failures_are_kept,
+        what_the_client_can_settle_is_no_letter,
+        letters_are_listed_page_by_page,
+        a_replay_is_a_new_task_and_takes_the_letter,
+        replays_at_once_make_one_task,
+        letters_are_purged,
+        an_unreadable_letter_can_only_be_purged,
+        no_more_letters_are_kept_than_the_bound;
     workers:
         reports_are_listed_until_their_ttl,
         a_worker_that_says_goodbye_is_forgotten;
