@@ -186,6 +186,7 @@ run_on_every_broker! {
         webhooks_count_from_the_end_until_they_are_done;
     webhooks:
         every_outcome_makes_exactly_one_delivery,
+        ends_that_race_make_one_delivery,
         a_retried_attempt_tells_nothing,
         a_task_without_a_webhook_makes_no_delivery,
         deliverers_never_share_a_delivery,
