@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use protocol::{ErrorType, GenerationParams, Outcome, Prompt, TaskError, TaskSnapshot, TaskState};
-use queue::Release;
 use serde_json::{Value, json};
 
 use crate::rig::{OTHER_KEY, Rig, answer, task_id};
@@ -138,8 +137,7 @@ fn a_retry_shows_in_the_status() {
     let rig = Rig::start();
     let id = rig.submit("Again");
     let claimed = rig.claim();
-    let release = Release::Failed { reason: "no memory".into() };
-    rig.wait(rig.broker.release(&claimed.lease, &release)).unwrap();
+    rig.fail(&claimed);
     let body = rig.client().get(&format!("/status/{id}")).json();
     assert_eq!(body["status"], "queued");
     assert_eq!(body["message"], "The task waits for another worker; attempt 1 did not end it");
