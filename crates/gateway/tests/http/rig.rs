@@ -141,6 +141,7 @@ impl Rig {
             capacity: 1,
             finished: 0,
             started_at: Timestamp::now(),
+            reported_at: Some(Timestamp::now()),
         };
         self.wait(self.broker.report_worker(&report, Duration::from_secs(60))).unwrap();
     }
