@@ -8,6 +8,7 @@
 //! | [`commands::task`]    | the clients' verbs: submit, status, result, watch, cancel |
 //! | [`commands::operate`] | the operators' verbs: queues, workers, pause, resume, drain, dead |
 //! | [`top`]               | the operators' live view |
+//! | [`logs`]              | prints, follows and sums up the log files |
 //! | [`commands::bench`]   | measures the engine |
 //! | [`commands::model`]   | tools around model files |
 //! | [`client`]            | speaks the gateway's HTTP, for clients and for operators |
@@ -25,6 +26,7 @@
 
 mod client;
 mod commands;
+mod logs;
 mod table;
 mod text;
 mod top;
@@ -79,6 +81,8 @@ enum Command {
     /// Look at, replay or delete dead letters: tasks that used their attempts up.
     #[command(subcommand)]
     Dead(commands::operate::dead::Dead),
+    /// Print, follow or sum up the log files.
+    Logs(logs::Logs),
     /// Measure this machine.
     #[command(subcommand)]
     Bench(commands::bench::Bench),
@@ -106,6 +110,7 @@ fn main() -> ExitCode {
         Command::Resume(args) => commands::operate::set_paused(&args, false),
         Command::Drain(args) => commands::operate::drain(&args),
         Command::Dead(dead) => commands::operate::dead::run(&dead),
+        Command::Logs(args) => logs::run(&args, config),
         Command::Bench(bench) => commands::bench::run(bench),
         Command::Model(model) => commands::model::run(model),
     };
