@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use harness::redis::RedisServer;
 use protocol::{
-    Completion, ErrorType, FinishReason, GenerationParams, Lane, ModelId, Outcome, Prompt, Task,
-    TaskError, TaskId, TenantId, Timestamp, Usage, WorkerId, WorkerReport, WorkerStatus,
+    Completion, ErrorType, Estimate, FinishReason, GenerationParams, Lane, ModelId, Outcome,
+    Prompt, Task, TaskError, TaskId, TenantId, Timestamp, Usage, Webhook, WorkerId, WorkerReport,
+    WorkerStatus,
 };
 use queue::{
-    Bounds, Broker, Claimant, Claimed, Reaped, RedisBroker, RedisOptions, SqliteBroker,
-    SubmitOptions,
+    Bounds, Broker, Claimant, Claimed, Reaped, RedisBroker, RedisOptions, Release, SqliteBroker,
+    SubmitOptions, Tried, TryResult,
 };
 use tempfile::TempDir;
 
@@ -109,6 +110,7 @@ pub(crate) fn task() -> Task {
         max_attempts: 3,
         user_id: None,
         metadata: [("order".to_owned(), "7 \"a\"".to_owned())].into(),
+        webhook: None,
     }
 }
 
@@ -131,6 +133,7 @@ pub(crate) fn report(capacity: u32) -> WorkerReport {
         capacity,
         finished: 0,
         started_at: Timestamp::from_millis(1),
+        reported_at: Some(Timestamp::from_millis(2)),
     }
 }
 
@@ -148,6 +151,29 @@ pub(crate) fn completed(text: &str) -> Outcome {
 
 pub(crate) fn failed(message: &str) -> Outcome {
     Outcome::Failed(TaskError::new(ErrorType::EngineError, message))
+}
+
+/// A release after a failure, for another attempt at once.
+pub(crate) fn failed_release(message: &str) -> Release {
+    let error = TaskError::new(ErrorType::EngineError, message);
+    Release::Failed { error, retry_in: Duration::ZERO }
+}
+
+/// The same task with somebody to tell of its end.
+pub(crate) fn with_webhook(task: Task) -> Task {
+    let url = format!("https://example.com/hooks?a=\"b\"&task={}", task.id);
+    Task { webhook: Some(Webhook { url }), ..task }
+}
+
+/// A try that the receiver answered with 200.
+pub(crate) fn tried(number: u32) -> Tried {
+    let at = Timestamp::from_millis(1_000 + u64::from(number));
+    Tried { number, at, took_ms: 7, result: TryResult::Status(200) }
+}
+
+/// Where a queued task stands; none when it is not queued.
+pub(crate) async fn estimate(broker: &dyn Broker, id: TaskId) -> Option<Estimate> {
+    broker.snapshot(id).await.unwrap().expect("the task").estimate
 }
 
 /// Submits a fresh task and answers it.
