@@ -1,17 +1,18 @@
 //! Dead letters: tasks that used their attempts up and wait for an operator.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use protocol::TaskId;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Shown, confirm, print, print_json};
 use crate::client::admin::{Admin, Purge, understood};
 use crate::table::{Align, Column, table};
-use crate::text::{count, instant, printable};
+use crate::text::{count, instant, printable, printable_json};
 
 /// Letters that are asked for at once.
 const PAGE: usize = 100;
@@ -115,7 +116,7 @@ fn list(args: &List) -> Result<()> {
     let admin = Admin::new(&args.shown.target)?;
     let letters = letters(&admin, args.model.as_deref(), args.limit)?;
     if args.shown.json {
-        return print_json(&Value::Array(letters));
+        return print_json(&json!({ "dead_letters": letters }));
     }
     let rows: Result<Vec<_>> = letters.into_iter().map(|letter| Ok(row(&read(letter)?))).collect();
     let rows = rows?;
@@ -135,10 +136,9 @@ fn letters(admin: &Admin, model: Option<&str>, limit: usize) -> Result<Vec<Value
         let Value::Array(page) = answer["dead_letters"].take() else {
             bail!("the gateway's answer to /admin/dead-letters has no list of them");
         };
-        let count = page.len();
         letters.extend(page);
-        before = letters.last().and_then(|letter| letter["died_at"].as_u64());
-        if count < wanted || before.is_none() {
+        before = answer["next_before"].as_u64();
+        if before.is_none() {
             break;
         }
     }
@@ -151,32 +151,42 @@ fn replay(args: &Replay) -> Result<()> {
         let answer = admin.replay(&task_id.to_string())?;
         return args.shown.print(answer, |answer| Ok(format!("{}\n", new_id(&answer)?)));
     }
-    let mut letters = letters(&admin, args.model.as_deref(), usize::MAX)?;
-    letters.reverse();
-    let (mut replayed, mut failed) = (0, 0);
-    for letter in letters {
-        let task_id = read(letter)?.task_id;
-        match admin.replay(&task_id) {
-            Ok(answer) if args.shown.json => {
-                replayed += 1;
-                print(&format!("{}\n", crate::text::printable_json(&answer.to_string())))?;
-            }
-            Ok(answer) => {
-                replayed += 1;
-                print(&format!("{} again as {}\n", printable(&task_id), new_id(&answer)?))?;
-            }
-            // Somebody else was faster, or it is too much at once: the others may go through.
-            Err(error) => {
-                failed += 1;
-                eprintln!("qwen-queue: {}: {error}", printable(&task_id));
+    let (mut tried, mut replayed) = (HashSet::new(), 0);
+    loop {
+        // Pages may skip letters of the same millisecond: look again until there is nothing new.
+        let found = letters(&admin, args.model.as_deref(), usize::MAX)?;
+        let found: Result<Vec<Letter>> = found.into_iter().map(read).collect();
+        let fresh: Vec<_> = found?.into_iter().map(|letter| letter.task_id).collect();
+        let fresh: Vec<_> = fresh.into_iter().rev().filter(|id| tried.insert(id.clone())).collect();
+        if fresh.is_empty() {
+            break;
+        }
+        for task_id in fresh {
+            match admin.replay(&task_id) {
+                Ok(answer) => {
+                    replayed += 1;
+                    print(&told(&task_id, &answer, args.shown.json)?)?;
+                }
+                // Somebody else was faster, or the queue is in trouble: others may go through.
+                Err(error) => eprintln!("qwen-queue: {}: {error}", printable(&task_id)),
             }
         }
     }
+    let failed = tried.len() as u64 - replayed;
     eprintln!("{} replayed", count(replayed, "dead letter"));
     if failed > 0 {
         bail!("{} could not be replayed", count(failed, "dead letter"));
     }
     Ok(())
+}
+
+/// What came of one of several replays, on one line.
+fn told(task_id: &str, answer: &Value, json: bool) -> Result<String> {
+    Ok(if json {
+        format!("{}\n", printable_json(&answer.to_string()))
+    } else {
+        format!("{} again as {}\n", printable(task_id), new_id(answer)?)
+    })
 }
 
 fn new_id(answer: &Value) -> Result<String> {
@@ -276,7 +286,44 @@ fn page(letter: &Letter) -> String {
     }
     if !letter.task.is_null() {
         let task = serde_json::to_string_pretty(&letter.task).unwrap_or_default();
-        let _ = writeln!(page, "\n{}", crate::text::printable_json(&task));
+        let _ = writeln!(page, "\n{}", printable_json(&task));
     }
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter() -> Letter {
+        read(json!({
+            "task_id": "0192", "model": "demo", "error_type": "worker_lost",
+            "error_message": "\u{1b}[2J".to_owned() + &"long ".repeat(40),
+            "failures": [{"attempt": 2, "worker": "5b32", "at": 1_763_739_045_000_u64,
+                          "error_type": "engine_error", "error_message": "it broke\nbadly"}],
+            "submitted_at": 1_763_739_000_000_u64, "died_at": 1_763_739_045_000_u64,
+            "task": {"prompt": "\u{9b}31m"},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_row_is_one_short_line() {
+        let row = row(&letter());
+        assert_eq!(row[..5], ["0192", "2025-11-21 15:30:45", "demo", "1", "worker_lost"]);
+        assert!(
+            row[5].starts_with("\\u001b[2Jlong ") && row[5].chars().count() == MESSAGE + 1,
+            "{row:?}"
+        );
+    }
+
+    #[test]
+    fn a_page_tells_each_attempt_and_steers_nothing() {
+        let page = page(&letter());
+        let told =
+            "attempt 2 on worker 5b32, 2025-11-21 15:30:45 UTC\n  engine_error: it broke\\nbadly\n";
+        assert!(page.contains(told), "{page}");
+        assert!(page.contains("\"prompt\": \"\\u009b31m\""), "{page}");
+        assert!(!page.chars().any(|c| c.is_control() && c != '\n'), "{page:?}");
+    }
 }
