@@ -31,8 +31,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args;
 
+use crate::client::AdminTarget;
 use crate::client::admin::{Admin, Overview, understood};
-use crate::client::{AdminTarget, ClientError};
 use crate::commands::operate::{print, print_json, queues_table, totals, workers_table};
 use crate::text::{instant, printable};
 
@@ -76,13 +76,10 @@ pub(crate) fn run(args: &Top) -> Result<()> {
         return print(&snapshot(admin.url(), &understood("/admin/overview", admin.overview()?)?));
     }
     // A gateway that says no will go on to; one that is away may come back.
-    if let Err(
-        error @ (ClientError::Refused { status: 400..500, .. } | ClientError::Unreadable { .. }),
-    ) = admin.overview()
-    {
-        return Err(error.into());
+    match admin.overview() {
+        Err(error) if !error.may_pass() => Err(error.into()),
+        _ => live(admin, args.interval),
     }
-    live(admin, args.interval)
 }
 
 fn live(admin: Admin, interval: Duration) -> Result<()> {

@@ -1,33 +1,23 @@
 //! Dead letters: tasks that used their attempts up and wait for an operator.
 
+mod letter;
+
 use std::collections::HashSet;
-use std::fmt::Write;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use protocol::TaskId;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Shown, confirm, print, print_json};
 use crate::client::admin::{Admin, Purge, understood};
-use crate::table::{Align, Column, table};
-use crate::text::{count, instant, printable, printable_json};
+use crate::table::table;
+use crate::text::{count, printable, printable_json};
+
+use letter::{COLUMNS, Letter};
 
 /// Letters that are asked for at once.
 const PAGE: usize = 100;
-/// The columns of a list.
-const COLUMNS: [Column; 6] = [
-    ("task", Align::Left),
-    ("died (UTC)", Align::Left),
-    ("model", Align::Left),
-    ("attempts", Align::Right),
-    ("error", Align::Left),
-    ("message", Align::Left),
-];
-/// Characters of a message in a list.
-const MESSAGE: usize = 60;
-
 /// What to do with them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dead {
@@ -105,7 +95,7 @@ pub(crate) fn run(dead: &Dead) -> Result<()> {
         Dead::Show(args) => {
             let path = format!("/admin/dead-letters/{}", args.task_id);
             let answer = Admin::new(&args.shown.target)?.dead_letter(&args.task_id.to_string())?;
-            args.shown.print(answer, |answer| Ok(page(&understood(&path, answer)?)))
+            args.shown.print(answer, |answer| Ok(letter::page(&understood(&path, answer)?)))
         }
         Dead::Replay(args) => replay(args),
         Dead::Purge(args) => purge(args),
@@ -118,7 +108,8 @@ fn list(args: &List) -> Result<()> {
     if args.shown.json {
         return print_json(&json!({ "dead_letters": letters }));
     }
-    let rows: Result<Vec<_>> = letters.into_iter().map(|letter| Ok(row(&read(letter)?))).collect();
+    let rows: Result<Vec<_>> =
+        letters.into_iter().map(|found| Ok(letter::row(&letter::read(found)?))).collect();
     let rows = rows?;
     if rows.is_empty() {
         return print("no dead letters\n");
@@ -155,7 +146,7 @@ fn replay(args: &Replay) -> Result<()> {
     loop {
         // Pages may skip letters of the same millisecond: look again until there is nothing new.
         let found = letters(&admin, args.model.as_deref(), usize::MAX)?;
-        let found: Result<Vec<Letter>> = found.into_iter().map(read).collect();
+        let found: Result<Vec<Letter>> = found.into_iter().map(letter::read).collect();
         let fresh: Vec<_> = found?.into_iter().map(|letter| letter.task_id).collect();
         let fresh: Vec<_> = fresh.into_iter().rev().filter(|id| tried.insert(id.clone())).collect();
         if fresh.is_empty() {
@@ -214,116 +205,4 @@ fn purge(args: &PurgeArgs) -> Result<()> {
         Ok(deleted
             .map_or("deleted\n".to_owned(), |n| format!("{} deleted\n", count(n, "dead letter"))))
     })
-}
-
-/// What people are shown of a letter.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Letter {
-    task_id: String,
-    model: String,
-    error_type: String,
-    error_message: String,
-    submitted_at: u64,
-    died_at: u64,
-    failures: Vec<Failure>,
-    task: Value,
-}
-
-/// How one attempt failed.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Failure {
-    attempt: u64,
-    worker: String,
-    at: u64,
-    error_type: String,
-    error_message: String,
-}
-
-fn read(letter: Value) -> Result<Letter> {
-    Ok(understood("/admin/dead-letters", letter)?)
-}
-
-fn row(letter: &Letter) -> [String; COLUMNS.len()] {
-    let mut message: String = printable(&letter.error_message);
-    if let Some((end, _)) = message.char_indices().nth(MESSAGE) {
-        message.truncate(end);
-        message.push('…');
-    }
-    [
-        printable(&letter.task_id),
-        instant(letter.died_at),
-        printable(&letter.model),
-        letter.failures.len().to_string(),
-        printable(&letter.error_type),
-        message,
-    ]
-}
-
-/// One letter, on as many lines as it takes.
-fn page(letter: &Letter) -> String {
-    let mut page = format!(
-        "task       {}\nmodel      {}\nsubmitted  {} UTC\ndied       {} UTC\nerror      {}: {}\n",
-        printable(&letter.task_id),
-        printable(&letter.model),
-        instant(letter.submitted_at),
-        instant(letter.died_at),
-        printable(&letter.error_type),
-        printable(&letter.error_message),
-    );
-    // Writing to a String can't fail.
-    for failure in &letter.failures {
-        let _ = writeln!(
-            page,
-            "\nattempt {} on worker {}, {} UTC\n  {}: {}",
-            failure.attempt,
-            printable(&failure.worker),
-            instant(failure.at),
-            printable(&failure.error_type),
-            printable(&failure.error_message)
-        );
-    }
-    if !letter.task.is_null() {
-        let task = serde_json::to_string_pretty(&letter.task).unwrap_or_default();
-        let _ = writeln!(page, "\n{}", printable_json(&task));
-    }
-    page
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn letter() -> Letter {
-        read(json!({
-            "task_id": "0192", "model": "demo", "error_type": "worker_lost",
-            "error_message": "\u{1b}[2J".to_owned() + &"long ".repeat(40),
-            "failures": [{"attempt": 2, "worker": "5b32", "at": 1_763_739_045_000_u64,
-                          "error_type": "engine_error", "error_message": "it broke\nbadly"}],
-            "submitted_at": 1_763_739_000_000_u64, "died_at": 1_763_739_045_000_u64,
-            "task": {"prompt": "\u{9b}31m"},
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn a_row_is_one_short_line() {
-        let row = row(&letter());
-        assert_eq!(row[..5], ["0192", "2025-11-21 15:30:45", "demo", "1", "worker_lost"]);
-        assert!(
-            row[5].starts_with("\\u001b[2Jlong ") && row[5].chars().count() == MESSAGE + 1,
-            "{row:?}"
-        );
-    }
-
-    #[test]
-    fn a_page_tells_each_attempt_and_steers_nothing() {
-        let page = page(&letter());
-        let told =
-            "attempt 2 on worker 5b32, 2025-11-21 15:30:45 UTC\n  engine_error: it broke\\nbadly\n";
-        assert!(page.contains(told), "{page}");
-        assert!(page.contains("\"prompt\": \"\\u009b31m\""), "{page}");
-        assert!(!page.chars().any(|c| c.is_control() && c != '\n'), "{page:?}");
-    }
 }
