@@ -12,7 +12,7 @@
 //! | [`commands::bench`]   | measures the engine |
 //! | [`commands::model`]   | tools around model files |
 //! | [`client`]            | speaks the gateway's HTTP, for clients and for operators |
-//! | [`table`], [`text`]   | how values are shown to people |
+//! | [`table`], [`text`], [`output`] | how values, and what models write, are shown to people |
 //!
 //! `gateway` and `worker` run the same code as their own binaries.
 //!
@@ -27,6 +27,7 @@
 mod client;
 mod commands;
 mod logs;
+mod output;
 mod table;
 mod text;
 mod top;

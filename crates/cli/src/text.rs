@@ -18,17 +18,23 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// `json`, which must be JSON without line ends, with the same characters escaped as JSON has it:
-/// inside of its strings, the only place where they can stand.
-pub(crate) fn printable_json(json: &str) -> String {
-    let mut shown = String::with_capacity(json.len());
-    for character in json.chars() {
+/// `text` with the same characters escaped, but for ends of lines and tabs: for text of many lines.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
         match character {
-            c if is_unsafe(c) && c != '\n' => escape(c, &mut shown),
+            '\n' | '\t' => shown.push(character),
+            c if is_unsafe(c) => escape(c, &mut shown),
             c => shown.push(c),
         }
     }
     shown
+}
+
+/// `json` with the same characters escaped as JSON has it: they can stand only inside of its strings.
+pub(crate) fn printable_json(json: &str) -> String {
+    // In JSON itself tabs and line ends are escaped already: those left are its layout.
+    harmless(json)
 }
 
 fn is_unsafe(character: char) -> bool {

@@ -1,6 +1,6 @@
 //! The client's verbs: submit, status, result, watch, cancel.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::follow;
 use crate::client::{Client, Target};
+use crate::output;
 
 /// A prompt and how to answer it.
 #[derive(Debug, Args)]
@@ -189,7 +190,8 @@ pub(crate) fn cancel(args: &TaskArgs) -> Result<()> {
 fn print_result(result: &Value) -> Result<()> {
     match result["status"].as_str() {
         Some("completed") => {
-            println!("{}", result["result"].as_str().unwrap_or_default());
+            let text = result["result"].as_str().unwrap_or_default();
+            output::answer().write_all(format!("{text}\n").as_bytes())?;
             eprintln!("{}", figures(&result["metrics"]));
             Ok(())
         }
@@ -217,7 +219,7 @@ fn figures(metrics: &Value) -> String {
 
 /// Prints the text as it comes, then what is to be said about it.
 fn follow_and_tell(client: &Client, task_id: &str, accepted: bool) -> Result<()> {
-    let (mut text, mut notes) = (std::io::stdout(), std::io::stderr());
+    let (mut text, mut notes) = (output::answer(), std::io::stderr());
     let result = follow::follow(client, task_id, accepted, &mut text, &mut notes)?;
     match result["status"].as_str() {
         Some("completed") => eprintln!("{}", figures(&result["metrics"])),
