@@ -12,6 +12,8 @@
 //! | [`proxy`]   | a network in between that can be cut and healed |
 //! | [`system`]  | gateways, workers and a Redis, each of which can die and come back |
 //! | [`client`]  | submits and polls like any client |
+//! | [`cli`]     | types like any person |
+//! | [`terminal`] | what is typed where a terminal is needed |
 //! | [`models`]  | the small models that tests run |
 //! | [`history`] | what was seen from outside |
 //! | [`promise`] | judges a history: one outcome for each accepted task, and no way back |
@@ -22,6 +24,7 @@
 //! [`client::Client`], breaks something, and reads what is left in their folder. Fault tests start a
 //! [`system::System`], note all they see in a [`history::History`], and have [`promise`] judge it.
 
+pub mod cli;
 pub mod client;
 pub mod history;
 pub mod models;
@@ -30,6 +33,7 @@ pub mod promise;
 pub mod proxy;
 pub mod redis;
 pub mod system;
+pub mod terminal;
 
 use std::time::{Duration, Instant};
 
