@@ -202,11 +202,15 @@ fn workers_of_two_models_take_their_own_tasks() {
     let port = free_port();
     let port_text = port.to_string();
     let settings = |model| {
-        [("REDIS_URL", url.as_str()), ("PORT", &port_text), ("API_KEYS", KEY), ("MODEL_NAME", model)]
+        [
+            ("REDIS_URL", url.as_str()),
+            ("PORT", &port_text),
+            ("API_KEYS", KEY),
+            ("MODEL_NAME", model),
+        ]
     };
     let homes: Vec<Home> = (0..3).map(|_| Home::new()).collect();
-    let mut gateway =
-        Process::start(&homes[0], "qwen-queue-gateway", &[], &settings("demo"));
+    let mut gateway = Process::start(&homes[0], "qwen-queue-gateway", &[], &settings("demo"));
     let _demo = Process::start(&homes[1], "qwen-queue-worker", &[], &settings("demo"));
     let _slow = Process::start(&homes[2], "qwen-queue-worker", &[], &settings(slow));
     let client = Client::new(port);

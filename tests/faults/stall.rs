@@ -33,8 +33,7 @@ fn a_stalled_computation_keeps_its_lease_until_the_time_limit_and_then_ends() {
     // One that could take the task over, if only the lease ran out.
     system.add_worker(&[]);
     system.wait_for_workers(2);
-    let others: Vec<String> =
-        (0..4).map(|_| witness.submit(&system.client, &long(10))).collect();
+    let others: Vec<String> = (0..4).map(|_| witness.submit(&system.client, &long(10))).collect();
 
     let end = system.client.wait_for_result(&stuck, LIMIT + GRACE + LONG);
     let took = began.elapsed();

@@ -1,12 +1,16 @@
 //! Stops a single thread of a running process, as a computation that hangs would, while the others
 //! go on. (`SIGSTOP` stops them all.) By ptrace, which Linux allows a process on its children.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::sys::ptrace;
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+
+/// How often a frozen thread is looked at.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// A thread that stands still until this is dropped.
 pub struct Frozen {
@@ -44,8 +48,14 @@ fn hold(thread: Pid, ready: &Sender<()>, thawed: &Receiver<()>) {
     ptrace::interrupt(thread).expect("it is traced");
     waitpid(thread, Some(WaitPidFlag::__WALL)).expect("it stops");
     ready.send(()).expect("somebody waits");
-    let _ = thawed.recv(); // an error: the other end was dropped, which is the signal
-    // The process may have ended meanwhile, and the thread with it.
+    // Until the other end is dropped. A process that ends meanwhile is not gone for its parent before
+    // the tracer has taken note of the thread's end.
+    while thawed.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
+        match waitpid(thread, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
     let _ = ptrace::detach(thread, None);
 }
 
