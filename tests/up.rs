@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use harness::client::Client;
 use harness::models;
-use harness::process::{Home, KEY, Process};
+use harness::process::{ADMIN_KEY, Home, KEY, Process};
 use harness::{free_port, wait_for};
 use serde_json::{Value, json};
 
@@ -162,6 +162,37 @@ fn sigterm_drains_and_exits_well() {
     let cancelled = client.post(&format!("/cancel/{task}"), &json!({}));
     assert_eq!(cancelled.status, 202, "a worker has it and was told to stop: {cancelled:?}");
     client.wait_for_state(&task, "cancelled");
+}
+
+#[test]
+fn a_drained_worker_leaves_the_gateway_running() {
+    let home = Home::new();
+    let port = free_port();
+    let (mut process, client) = up(&home, port, &[("ADMIN_API_KEY", ADMIN_KEY)]);
+    let operator = Client::with_key(port, ADMIN_KEY);
+    let overview = operator.get("/admin/overview");
+    let id = overview.body["workers"][0]["id"].as_str().expect("a worker").to_owned();
+    let answer = operator.post(&format!("/admin/workers/{id}/drain"), &json!({}));
+    assert_eq!(answer.status, 202, "{answer:?}");
+    wait_for("the worker to stop", SOON, || {
+        (operator.get("/admin/workers").body["workers"] == json!([])).then_some(())
+    });
+    let task = client.ask("How do I add a worker?");
+    let cancelled = client.ask("Never mind");
+    assert_eq!(client.post(&format!("/cancel/{cancelled}"), &json!({})).status, 200);
+    wait_for("its line in the log", SOON, || {
+        home.read("logs/llm_requests.log").contains(&cancelled).then_some(())
+    });
+    assert_eq!(client.status(&task), "queued");
+    assert!(process.is_alive());
+    process.signal("TERM");
+    let status = process.wait(SOON);
+    assert!(status.success(), "{status}: {}", process.output());
+
+    let (_process, client) = up(&home, port, &[]);
+    assert_eq!(client.wait_for_result(&task, SOON).body["status"], "completed");
+    let log = home.read("logs/llm_requests.log");
+    assert_eq!(log.matches(cancelled.as_str()).count(), 1, "{log}");
 }
 
 #[test]
