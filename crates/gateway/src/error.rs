@@ -29,6 +29,8 @@ pub(crate) enum ApiError {
     },
     /// No such task for this key.
     TaskNotFound(TaskId),
+    /// No webhook of this task is known for this key.
+    WebhookNotFound(TaskId),
     /// The request doesn't say what it should; all problems.
     Invalid(Vec<FieldError>),
     /// The body is too long.
@@ -74,6 +76,10 @@ impl ApiError {
                 "Task {id} not found: it never existed, its result has expired, \
                  or it belongs to another key"
             )),
+            Self::WebhookNotFound(id) => json!(format!(
+                "No webhook of task {id} is known: the task named no webhook_url, the delivery was \
+                 settled more than a day ago, or the task belongs to another key"
+            )),
             Self::Invalid(errors) => json!(errors),
             Self::BodyTooLarge { limit } => {
                 json!(format!("Request body too large: at most {limit} bytes are allowed"))
@@ -115,6 +121,7 @@ impl fmt::Display for ApiError {
             Self::NoSuchPath => f.write_str("no such path"),
             Self::MethodNotAllowed { .. } => f.write_str("method not allowed"),
             Self::TaskNotFound(_) => f.write_str("no such task for this key"),
+            Self::WebhookNotFound(_) => f.write_str("no such webhook for this key"),
             Self::Invalid(errors) => {
                 f.write_str("invalid request:")?;
                 errors.iter().take(8).try_for_each(|error| write!(f, " {}", error.kind))
@@ -134,7 +141,9 @@ impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::NoSuchPath | Self::TaskNotFound(_) => StatusCode::NOT_FOUND,
+            Self::NoSuchPath | Self::TaskNotFound(_) | Self::WebhookNotFound(_) => {
+                StatusCode::NOT_FOUND
+            }
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

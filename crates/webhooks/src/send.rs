@@ -87,6 +87,11 @@ pub enum SendError {
     Late(Duration),
 }
 
+/// The TLS library can't be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("TLS can't be used, so no webhook could be sent: {0}")]
+pub struct TlsUnusable(#[from] tokio_rustls::rustls::Error);
+
 fn seconds(span: &Duration) -> String {
     format!("{} s", span.as_secs_f64())
 }
@@ -96,7 +101,7 @@ impl Sender {
     ///
     /// # Errors
     /// When the TLS library does not offer its own safe defaults.
-    pub fn new(guard: Guard, limit: Duration) -> Result<Self, tokio_rustls::rustls::Error> {
+    pub fn new(guard: Guard, limit: Duration) -> Result<Self, TlsUnusable> {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let config =
             ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))

@@ -9,7 +9,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use errors::{ErrorReply, FullReply, InvalidReply, Problem, Step};
-pub(crate) use errors::{SubmitErrors, TaskErrors};
+pub(crate) use errors::{KeyErrors, SubmitErrors, TaskErrors};
 
 use crate::auth::KEY_HEADER;
 use crate::options::Options;
@@ -25,6 +25,8 @@ pub(crate) fn document(options: &Options) -> String {
     let schemas = &mut document["components"]["schemas"];
     schemas["StatusReply"]["properties"]["status"]["enum"] =
         json!(["queued", "processing", "completed", "failed", "cancelled"]);
+    schemas["WebhookReply"]["properties"]["state"]["enum"] =
+        json!(["waiting", "pending", "delivered", "given_up"]);
     schemas["HealthReply"]["properties"]["status"]["enum"] = json!(["healthy", "unhealthy"]);
     fill_in_limits(&mut schemas["GenerateBody"]["properties"], options);
     for parameter in optional_parameters(&mut document) {
@@ -54,6 +56,7 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
     fields["result_ttl_s"]["default"] = json!(options.result_ttl_s);
     fields["delay_s"]["maximum"] = json!(MAX_AHEAD_S);
     fields["expires_in_s"]["maximum"] = json!(MAX_AHEAD_S);
+    fields["webhook_url"]["maxLength"] = json!(webhooks::guard::MAX_URL);
     fields["priority"]["enum"] = json!(Lane::ALL);
     fields["run_at"] = json!({
         "description": fields["run_at"]["description"],
@@ -123,6 +126,8 @@ fn retryable_responses(document: &mut Value) -> impl Iterator<Item = &mut Value>
         routes::result::result,
         routes::events::events,
         routes::cancel::cancel,
+        routes::webhook::webhook,
+        routes::webhook_secret::webhook_secret,
         routes::info::info,
         routes::health::health,
         routes::health::ready,
@@ -191,6 +196,9 @@ pub(crate) struct GenerateBody {
     /// Your label for your end user: kept with the task, never interpreted.
     #[schema(max_length = 256, example = "user-17")]
     user_id: Option<String>,
+    /// Where to tell the end by a signed POST: http or https, a public host, no user name, at most 2048 bytes.
+    #[schema(format = "uri", example = "https://example.org/hook")]
+    webhook_url: Option<String>,
     /// How urgent it is. Lanes are served by weight: the less urgent wait longer, but never for ever.
     #[schema(default = "normal", example = "normal")]
     priority: Option<String>,

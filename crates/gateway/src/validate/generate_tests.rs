@@ -18,6 +18,7 @@ fn limits() -> Limits<'static> {
         other_models: &*OTHERS,
         max_time_limit_s: 120,
         max_result_ttl_s: 3600,
+        webhooks: webhooks::Guard { allow_private: false },
         now: Timestamp::from_millis(0),
     }
 }

@@ -126,6 +126,8 @@ fn the_description_is_whole_and_true() {
         ("/status/{task_id}", "get", &["200", "401", "404", "422", "500", "503"]),
         ("/result/{task_id}", "get", &["200", "202", "401", "404", "422", "500", "503"]),
         ("/events/{task_id}", "get", &["200", "204", "401", "404", "422", "500", "503"]),
+        ("/webhook/{task_id}", "get", &["200", "401", "404", "422", "500", "503"]),
+        ("/webhook-secret", "get", &["200", "401", "500"]),
         ("/cancel/{task_id}", "post", &["200", "202", "401", "404", "422", "500", "503"]),
     ];
     assert_eq!(document["paths"].as_object().unwrap().len(), operations.len());
@@ -146,7 +148,7 @@ fn the_description_is_whole_and_true() {
     assert_eq!(fields["additionalProperties"], false);
     assert_eq!(fields["required"], json!(["prompt"]));
     let fields = fields["properties"].as_object().unwrap();
-    assert_eq!(fields.len(), 17);
+    assert_eq!(fields.len(), 18);
     assert_eq!(
         (&fields["prompt"]["maxLength"], &fields["prompt"]["minLength"]),
         (&json!(1234), &json!(1))
