@@ -12,6 +12,7 @@
 //! | [`proxy`]   | a network in between that can be cut and healed |
 //! | [`system`]  | gateways, workers and a Redis, each of which can die and come back |
 //! | [`client`]  | submits and polls like any client |
+//! | [`receiver`] | hears webhooks, well or badly behaved |
 //! | [`models`]  | the small models that tests run |
 //! | [`history`] | what was seen from outside |
 //! | [`promise`] | judges a history: one outcome for each accepted task, and no way back |
@@ -28,6 +29,7 @@ pub mod models;
 pub mod process;
 pub mod promise;
 pub mod proxy;
+pub mod receiver;
 pub mod redis;
 pub mod system;
 
