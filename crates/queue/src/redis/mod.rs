@@ -3,9 +3,16 @@
 //! | file        | what it holds |
 //! |-------------|---------------|
 //! | `mod.rs`    | [`RedisBroker`], its options, how it is opened |
-//! | `broker.rs` | the [`Broker`](crate::Broker) operations, each one script or one command |
-//! | `submit.rs` | submit and estimate, and reading where a task stands |
+//! | `broker.rs` | the [`Broker`](crate::Broker) contract, each operation one script or one command |
+//! | `submit.rs` | submit, and reading where a task stands |
 //! | `claim.rs`  | claim: one script, and what happens between two tries |
+//! | `lease.rs`  | renew, publish, finish, release |
+//! | `reap.rs`   | cancel and reap |
+//! | `read.rs`   | snapshot, expired, events, depth |
+//! | `journal.rs`| ended tasks that nobody has logged |
+//! | `workers.rs`| the registry of workers |
+//! | `operations.rs`, `dead.rs` | the operators' side; dead letters |
+//! | `webhooks.rs` | the deliverers' side |
 //! | `waiting.rs`| blocking reads for claimants, on connections of their own |
 //! | `listener.rs`| the one pub/sub connection |
 //! | `link.rs`   | the pool for short commands, under a deadline |
@@ -16,16 +23,22 @@
 mod backoff;
 mod broker;
 mod claim;
+mod dead;
 mod error;
+mod journal;
 mod keys;
+mod lease;
 mod link;
 mod listener;
 mod operations;
+mod read;
+mod reap;
 mod reply;
 mod scripts;
 mod submit;
 mod waiting;
 mod webhooks;
+mod workers;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
