@@ -8,7 +8,9 @@ use protocol::{
     Completion, FinishReason, GenerationParams, Lane, ModelId, Outcome, Prompt, Task, TaskId,
     TenantId, Usage, Webhook, WorkerId,
 };
-use queue::{Broker, Claimant, RedisBroker, RedisOptions, SqliteBroker, SubmitOptions, WebhookReport};
+use queue::{
+    Broker, Claimant, RedisBroker, RedisOptions, SqliteBroker, SubmitOptions, WebhookReport,
+};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -45,12 +47,10 @@ impl Rig {
     /// A deliverer whose pauses are 200 ms, with as many tries as the real one.
     pub(crate) fn deliverer(&self) -> Deliverer {
         let pauses = vec![Duration::from_millis(200); 9];
-        let secrets: Secrets = [
-            (tenant(), Secret::of_key(KEY)),
-            (TenantId::new("key-2"), Secret::of_key("another")),
-        ]
-        .into_iter()
-        .collect();
+        let secrets: Secrets =
+            [(tenant(), Secret::of_key(KEY)), (TenantId::new("key-2"), Secret::of_key("another"))]
+                .into_iter()
+                .collect();
         Deliverer {
             queue: self.broker.clone(),
             secrets: Arc::new(secrets),

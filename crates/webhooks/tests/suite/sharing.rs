@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use harness::receiver::{Manner, Receiver};
 use harness::redis::RedisServer;
-use queue::{Broker, WebhookState};
+use queue::WebhookState;
 
 use crate::rig::{LIMIT, Rig, SOON};
 
