@@ -160,6 +160,9 @@ fn tried_at(
         .query_row([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let Some((state, number, tries)) = found else { return Ok(()) };
+    if tried.number > number {
+        return Ok(()); // never handed out
+    }
     let Some(tries) = Tries::read(tries.as_deref())?.with(tried) else {
         return Ok(()); // said before
     };
