@@ -16,3 +16,4 @@ mod rig;
 mod tasks;
 mod waiting;
 mod waiting_many;
+mod webhooks;

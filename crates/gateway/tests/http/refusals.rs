@@ -23,6 +23,8 @@ fn without_a_key_there_is_nothing() {
             ("GET", format!("/result/{id}")),
             ("GET", format!("/events/{id}")),
             ("POST", format!("/cancel/{id}")),
+            ("GET", format!("/webhook/{id}")),
+            ("GET", "/webhook-secret".to_owned()),
             ("GET", "/status/malformed".to_owned()),
         ] {
             let reply = client.send(method, &path, None);
