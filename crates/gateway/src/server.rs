@@ -39,6 +39,9 @@ pub enum ServeError {
     /// Webhooks could not be sent.
     #[error(transparent)]
     Tls(#[from] webhooks::send::TlsUnusable),
+    /// An operators' key that is empty, or that no header can carry.
+    #[error("the admin key is unusable: keys are visible ASCII characters without spaces")]
+    UnusableAdminKey,
     /// The socket failed.
     #[error("the gateway's socket failed: {0}")]
     Io(#[from] io::Error),
@@ -57,6 +60,9 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     check_keys(&options.api_keys)?;
+    if options.admin_key.as_ref().is_some_and(|key| !is_usable(key)) {
+        return Err(ServeError::UnusableAdminKey);
+    }
     let threads = options.threads.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
     });
@@ -115,12 +121,14 @@ fn deliverer(queue: Arc<dyn Broker>, options: &Options) -> Result<Deliverer, Ser
     })
 }
 
+fn is_usable(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 fn check_keys(keys: &[String]) -> Result<(), ServeError> {
     if keys.is_empty() {
         return Err(ServeError::NoApiKeys);
     }
-    let is_usable =
-        |key: &String| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
     match keys.iter().position(|key| !is_usable(key)) {
         Some(index) => Err(ServeError::UnusableApiKey(index + 1)),
         None => Ok(()),

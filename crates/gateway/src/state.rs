@@ -20,6 +20,8 @@ pub(crate) struct State {
     pub(crate) broker: Arc<dyn Broker>,
     /// Who is let in.
     pub(crate) keys: KeyRing,
+    /// Who operates; none when nobody may over HTTP.
+    pub(crate) operators: Option<KeyRing>,
     /// What signs the webhooks of each key's tasks.
     pub(crate) secrets: Arc<Secrets>,
     /// What the operator decided; without the keys.
@@ -39,8 +41,9 @@ impl State {
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let keys = KeyRing::new(&std::mem::take(&mut options.api_keys));
+        let operators = options.admin_key.take().map(|key| KeyRing::new(&[key]));
         let openapi = Bytes::from(openapi::document(&options));
-        Self { broker, keys, secrets, options, openapi, stopping }
+        Self { broker, keys, operators, secrets, options, openapi, stopping }
     }
 
     /// Which webhooks are allowed.
@@ -63,10 +66,22 @@ impl State {
     /// The caller's task of this id. Another key's task is as unknown as one that never was.
     pub(crate) async fn task(&self, caller: &Caller, id: &str) -> Result<TaskSnapshot, ApiError> {
         let id: TaskId = id.parse()?;
-        self.ask(self.broker.snapshot(id))
-            .await?
-            .filter(|snapshot| snapshot.task.tenant == caller.0)
-            .ok_or(ApiError::TaskNotFound(id))
+        match self.ask(self.broker.snapshot(id)).await? {
+            Some(snapshot) if snapshot.task.tenant == caller.0 => Ok(snapshot),
+            Some(_) => Err(ApiError::TaskNotFound(id)),
+            None => Err(self.no_task(caller, id).await),
+        }
+    }
+
+    /// Why there is no task of this id: it never was, or the caller came too late.
+    pub(crate) async fn no_task(&self, caller: &Caller, id: TaskId) -> ApiError {
+        match self.ask(self.broker.expired(id)).await {
+            Ok(Some(owner)) if owner == caller.0 => {
+                ApiError::ResultExpired { id, result_ttl_s: self.options.result_ttl_s }
+            }
+            Ok(_) => ApiError::TaskNotFound(id),
+            Err(error) => error,
+        }
     }
 
     /// The models, besides the default, that live workers serve or are about to.

@@ -225,11 +225,9 @@ async fn settle(
             }
         };
         match result {
-            // If its owner had asked to cancel it, that ended it, and the queue's journal has it
-            // logged.
             Ok(()) => {
                 tracing::info!(target: "worker.attempt", %task_id, "given back to the queue");
-                return;
+                return log_if_cancelled(worker, claimed).await;
             }
             Err(BrokerError::LeaseLost { .. }) => return log_lost(claimed),
             Err(error) => {
@@ -257,6 +255,17 @@ fn log_claimed(claimed: &Claimed) {
         claimed.lease.attempt,
         claimed.started_at.seconds_since(claimed.submitted_at)
     );
+}
+
+/// Giving back a task whose owner had asked to cancel it ends it: then its line is this worker's to
+/// write. One that was cancelled later, in the queue, lost its start when it came back there.
+async fn log_if_cancelled(worker: &Worker, claimed: &Claimed) {
+    if let Ok(Some(snapshot)) = worker.broker.snapshot(claimed.task.id).await
+        && snapshot.attempt == claimed.lease.attempt
+        && snapshot.started_at.is_some()
+    {
+        worker.log.ended(&snapshot);
+    }
 }
 
 fn log_lost(claimed: &Claimed) {

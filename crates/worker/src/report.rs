@@ -65,6 +65,7 @@ fn report(worker: &Worker, started_at: Timestamp) -> WorkerReport {
         capacity: count(info.max_batch),
         finished: worker.running.finished(),
         started_at,
+        reported_at: Some(Timestamp::now()),
     }
 }
 

@@ -10,7 +10,7 @@ use webhooks::payload::rfc3339;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::middleware::Notes;
-use crate::openapi::TaskErrors;
+use crate::openapi::{ErrorReply, InvalidReply, KeyErrors};
 use crate::state::State;
 
 /// Where a task's webhook stands.
@@ -88,7 +88,10 @@ impl From<Tried> for TryReply {
     params(("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` answered.")),
     responses(
         (status = 200, description = "Where it stands, and all tries.", body = WebhookReply),
-        TaskErrors,
+        (status = 404, description = "No webhook of this task is known for this key.", body = ErrorReply),
+        (status = 422, description = "The id is none.", body = InvalidReply),
+        (status = 503, description = "The queue is unavailable; try again (`Retry-After`).", body = ErrorReply),
+        KeyErrors,
     )
 )]
 pub(crate) async fn webhook(
@@ -100,7 +103,17 @@ pub(crate) async fn webhook(
     let task_id: TaskId = id.parse()?;
     let report = state.ask(state.broker.webhook(task_id)).await?;
     let own = report.filter(|report| report.tenant == caller.0);
-    let report = own.ok_or(ApiError::WebhookNotFound(task_id))?;
+    let report = own.ok_or_else(|| not_found(task_id))?;
     Notes::of(&mut request.extensions_mut()).task_id = Some(task_id);
     Ok(HttpResponse::Ok().json(WebhookReply::new(task_id, report)))
+}
+
+fn not_found(task_id: TaskId) -> ApiError {
+    ApiError::NotFound {
+        what: "webhook for this key",
+        message: format!(
+            "No webhook of task {task_id} is known: the task named no webhook_url, the delivery was \
+             settled more than a day ago, or the task belongs to another key"
+        ),
+    }
 }

@@ -12,18 +12,21 @@ use crate::{
     replay,
 };
 
-/// Makes a task that has just failed a dead letter; the oldest go when there are too many.
+/// Makes a task that has just failed a dead letter; the oldest go when there are too many. No two die
+/// at the same instant, so that a page can begin where another ended.
 pub(super) fn write(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Result<(), BrokerError> {
     tx.sql
         .prepare_cached(
             "INSERT OR REPLACE INTO letters (task, model, record, outcome, failures, submitted, died)
-             SELECT id, model, record, outcome, failures, submitted, ?2 FROM tasks WHERE id = ?1",
+             SELECT id, model, record, outcome, failures, submitted,
+                    max(?2, (SELECT coalesce(max(died), 0) + 1 FROM letters))
+             FROM tasks WHERE id = ?1",
         )?
         .execute(params![id.to_string(), millis(now)])?;
     tx.sql
         .prepare_cached(
             "DELETE FROM letters WHERE task IN
-                 (SELECT task FROM letters ORDER BY died DESC, task DESC LIMIT -1 OFFSET ?1)",
+                 (SELECT task FROM letters ORDER BY died DESC LIMIT -1 OFFSET ?1)",
         )?
         .execute([i64::try_from(MAX_DEAD_LETTERS).unwrap_or(i64::MAX)])?;
     Ok(())
@@ -53,7 +56,7 @@ pub(super) fn page(
         .prepare_cached(
             "SELECT record, outcome, failures, submitted, died FROM letters
              WHERE died > :oldest AND died < :before AND (:model IS NULL OR model = :model)
-             ORDER BY died DESC, task DESC LIMIT :limit",
+             ORDER BY died DESC LIMIT :limit",
         )?
         .query_map(
             named_params! {
