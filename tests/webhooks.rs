@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use harness::client::Client;
-use harness::process::{Home, KEY, Process};
+use harness::process::{Home, KEY, Process, binary};
 use harness::receiver::{Heard, Manner, Receiver};
 use harness::redis::RedisServer;
 use harness::{free_port, wait_for};
@@ -126,10 +126,27 @@ fn every_end_is_told_by_up() {
     let client = Client::new(port);
     client.wait_until_healthy(&mut up, true);
     every_end_is_told(&client);
+    let receiver = Receiver::kind();
+    let typed = Command::new(binary("qwen-queue"))
+        .args([
+            "submit",
+            "What is a lease?",
+            "--max-tokens",
+            "4",
+            "--webhook-url",
+            &receiver.url("/4"),
+        ])
+        .env("QWEN_QUEUE_URL", format!("http://127.0.0.1:{port}"))
+        .env("QWEN_QUEUE_API_KEY", KEY)
+        .output()
+        .expect("qwen-queue runs");
+    let task = String::from_utf8_lossy(&typed.stdout).trim().to_owned();
+    report(&client, &task, "delivered", SOON);
+    assert_eq!(receiver.heard_of(&task).len(), 1);
 
     let log = home.read("logs/app.log");
     let told: Vec<&str> = log.lines().filter(|line| line.contains("webhook delivered")).collect();
-    assert_eq!(told.len(), 3, "{log}");
+    assert_eq!(told.len(), 4, "{log}");
     assert!(told.iter().all(|line| line.contains(" - webhooks.deliver - INFO - ")), "{told:?}");
     assert!(told.iter().all(|line| line.contains("host=\"127.0.0.1\"")), "{told:?}");
     assert!(!log.contains("s3cret") && !log.contains("whsec_"), "a secret in the log:\n{log}");
