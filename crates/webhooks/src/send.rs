@@ -103,6 +103,10 @@ impl Sender {
     /// When the TLS library does not offer its own safe defaults.
     pub fn new(guard: Guard, limit: Duration) -> Result<Self, TlsUnusable> {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        Self::trusting(roots, guard, limit)
+    }
+
+    fn trusting(roots: RootCertStore, guard: Guard, limit: Duration) -> Result<Self, TlsUnusable> {
         let config =
             ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
                 .with_safe_default_protocol_versions()?
@@ -226,23 +230,5 @@ fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
-    use hyper::header::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn a_receiver_may_ask_for_patience_in_seconds_or_by_date() {
-        let now = OffsetDateTime::from_unix_timestamp(784_111_777).unwrap(); // the date in the RFC
-        let ask = |text: &'static str| {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
-            retry_after(&headers, now).map(|span| span.as_secs())
-        };
-        assert_eq!(ask("120"), Some(120));
-        assert_eq!(ask("Sun, 06 Nov 1994 08:50:37 GMT"), Some(60));
-        assert_eq!(ask("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0), "past is now");
-        assert_eq!(ask("soon"), None);
-        assert_eq!(ask("-5"), None);
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
-    }
-}
+#[path = "send_tests.rs"]
+mod tests;

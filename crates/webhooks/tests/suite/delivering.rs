@@ -75,6 +75,22 @@ async fn after_the_last_try_it_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_and_never_tried_costs_no_try() {
+    let (rig, receiver) = (Rig::embedded(), Receiver::start(|_| Manner::status(500)));
+    let id = rig.ended(&receiver.url("/")).await;
+    for _ in 0..12 {
+        // Deliverers that die, or whose turn does not come.
+        let taken = rig.broker.due_webhooks(Duration::from_millis(20), 1).await.unwrap();
+        assert_eq!(taken.len(), 1);
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    let _deliverer = rig.deliver();
+    let report = rig.report_when(id, |report| report.state == WebhookState::GivenUp).await;
+    assert_eq!((report.tries.len(), receiver.heard().len()), (10, 10));
+    assert_eq!(report.tries[0].number, 13);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_without_a_key_is_given_up_with_the_reason() {
     let (rig, receiver) = (Rig::embedded(), Receiver::kind());
     let _deliverer = rig.deliver();
