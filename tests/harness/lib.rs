@@ -15,6 +15,7 @@
 //! | [`client`]  | submits and polls like any client |
 //! | [`cli`]     | types like any person |
 //! | [`terminal`] | what is typed where a terminal is needed |
+//! | [`receiver`] | hears webhooks, well or badly behaved |
 //! | [`models`]  | the small models that tests run |
 //! | [`history`] | what was seen from outside |
 //! | [`promise`] | judges a history: one outcome for each accepted task, and no way back |
@@ -33,6 +34,7 @@ pub mod models;
 pub mod process;
 pub mod promise;
 pub mod proxy;
+pub mod receiver;
 pub mod redis;
 pub mod system;
 pub mod terminal;

@@ -8,6 +8,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use protocol::TenantId;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
+use webhooks::{Secret, Secrets};
 
 use crate::error::ApiError;
 use crate::middleware::Notes;
@@ -33,6 +34,11 @@ impl KeyRing {
         let known = self.0.iter().fold(Choice::from(0), |any, ours| any | ours.ct_eq(&shown));
         bool::from(known).then(|| tenant(&shown))
     }
+}
+
+/// What signs the webhooks of each key's tasks.
+pub(crate) fn webhook_secrets(keys: &[String]) -> Secrets {
+    keys.iter().map(|key| (tenant(&hash(key)), Secret::of_key(key))).collect()
 }
 
 fn hash(key: &str) -> Hash {

@@ -10,7 +10,7 @@
 //! |--------------|--------------|
 //! | [`options`]  | [`Options`]: what the operator decides |
 //! | [`process`]  | the gateway as a process: settings, logs, signals |
-//! | [`server`]   | [`serve`]: runs on a socket, ends well |
+//! | [`server`]   | [`serve`]: runs on a socket, with the delivery of webhooks beside, and ends well |
 //! | [`validate`] | pure: JSON in, a request or all its problems out |
 //! | `auth`       | who calls: hashed keys, compared in constant time |
 //! | `body`       | reads a JSON body, bounded in size and time |

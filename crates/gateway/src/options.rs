@@ -31,13 +31,15 @@ pub struct Options {
     pub max_tenant_tasks: u64,
     /// How many bytes all waiting tasks may have (`MAX_QUEUE_BYTES`).
     pub max_queue_bytes: u64,
+    /// Whether webhooks may go to private and loopback addresses (`WEBHOOK_ALLOW_PRIVATE`).
+    pub webhook_allow_private: bool,
     /// How long the queue may take to answer before the client hears 503.
     pub broker_timeout: Duration,
     /// How long a client may take to send its headers, and again its body.
     pub client_timeout: Duration,
     /// How often a silent event stream says that it is still there; 15 s at most.
     pub keep_alive: Duration,
-    /// How long requests in flight may take to end once the gateway is told to stop.
+    /// How long requests in flight, and webhooks under way, may take to end once the gateway is told to stop.
     pub shutdown_grace: Duration,
     /// Threads that serve HTTP; none means one per core.
     pub threads: Option<usize>,
@@ -58,6 +60,7 @@ impl Options {
             max_queue_size: 10_000,
             max_tenant_tasks: u64::MAX,
             max_queue_bytes: u64::MAX,
+            webhook_allow_private: false,
             broker_timeout: Duration::from_secs(5),
             client_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(10),
@@ -88,6 +91,7 @@ impl fmt::Debug for Options {
             .field("max_queue_size", &self.max_queue_size)
             .field("max_tenant_tasks", &self.max_tenant_tasks)
             .field("max_queue_bytes", &self.max_queue_bytes)
+            .field("webhook_allow_private", &self.webhook_allow_private)
             .finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::{Completion, Estimate, Metrics, Outcome, TaskId, TaskSnapshot, TaskState};
-use queue::Submitted;
+use queue::{Delivery, Submitted};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -139,6 +139,13 @@ impl ResultReply {
     /// The end of a task; none while it has none.
     pub(crate) fn of(snapshot: &TaskSnapshot) -> Option<Self> {
         Some(Self::new(snapshot.task.id, snapshot.outcome.as_ref()?, snapshot.metrics()?))
+    }
+
+    /// The end that a webhook tells.
+    pub(crate) fn told(delivery: &Delivery) -> Self {
+        let Delivery { submitted_at, started_at, finished_at, outcome, .. } = delivery;
+        let metrics = Metrics::new(*submitted_at, *started_at, *finished_at, outcome.usage());
+        Self::new(delivery.task_id, outcome, metrics)
     }
 
     fn new(task_id: TaskId, outcome: &Outcome, metrics: Metrics) -> Self {

@@ -10,11 +10,16 @@ use actix_web::http::KeepAlive;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use queue::Broker;
+use serde_json::json;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use webhooks::{Deliverer, Guard, Schedule, Sender};
 
+use crate::auth;
 use crate::hangup;
 use crate::middleware::observe;
 use crate::options::Options;
+use crate::replies::ResultReply;
 use crate::routes;
 use crate::state::State;
 
@@ -31,6 +36,9 @@ pub enum ServeError {
     /// A key that is empty, or that no header can carry.
     #[error("API key number {0} is unusable: keys are visible ASCII characters without spaces")]
     UnusableApiKey(usize),
+    /// Webhooks could not be sent.
+    #[error(transparent)]
+    Tls(#[from] webhooks::send::TlsUnusable),
     /// An operators' key that is empty, or that no header can carry.
     #[error("the admin key is unusable: keys are visible ASCII characters without spaces")]
     UnusableAdminKey,
@@ -39,11 +47,12 @@ pub enum ServeError {
     Io(#[from] io::Error),
 }
 
-/// Serves until `shutdown` completes; then streams are closed, waiting ends, requests in flight end (for up to
-/// [`Options::shutdown_grace`]), and this returns.
+/// Serves, and delivers webhooks beside, until `shutdown` completes; then streams are closed, waiting
+/// ends, requests in flight and webhooks under way end (for up to [`Options::shutdown_grace`]), and this
+/// returns.
 ///
 /// # Errors
-/// When the keys can't be used or the socket fails.
+/// When the keys or TLS can't be used or the socket fails.
 pub async fn serve(
     listener: TcpListener,
     broker: Arc<dyn Broker>,
@@ -60,7 +69,9 @@ pub async fn serve(
     let grace = options.shutdown_grace;
     let client_timeout = options.client_timeout;
     let (stop, stopping) = watch::channel(false);
-    let state = web::Data::new(State::new(broker, options, stopping));
+    let deliverer = deliverer(Arc::clone(&broker), &options)?;
+    let secrets = Arc::clone(&deliverer.secrets);
+    let state = web::Data::new(State::new(broker, secrets, options, stopping));
 
     let server = HttpServer::new(move || {
         App::new().app_data(state.clone()).wrap(from_fn(observe)).configure(routes::configure)
@@ -75,10 +86,15 @@ pub async fn serve(
     .listen(listener)?
     .run();
 
+    let deliveries = CancellationToken::new();
+    let stop_with_us = deliveries.clone().drop_guard(); // also if the server breaks off
+    let delivering = tokio::spawn(deliverer.run(deliveries.clone(), grace));
+
     let handle = server.handle();
     let stop_when_told = async {
         shutdown.await;
         stop.send_replace(true);
+        deliveries.cancel();
         handle.stop(true).await;
         std::future::pending::<()>().await; // the server's own end is what counts
     };
@@ -86,7 +102,23 @@ pub async fn serve(
         ended = server => ended?,
         () = stop_when_told => {}
     }
+    drop(stop_with_us);
+    if let Err(error) = delivering.await {
+        tracing::error!(target: "gateway.server", "the delivery of webhooks broke off: {error}");
+    }
     Ok(())
+}
+
+/// What tells receivers of ends, in the words of `GET /result`.
+fn deliverer(queue: Arc<dyn Broker>, options: &Options) -> Result<Deliverer, ServeError> {
+    let guard = Guard { allow_private: options.webhook_allow_private };
+    Ok(Deliverer {
+        queue,
+        secrets: Arc::new(auth::webhook_secrets(&options.api_keys)),
+        render: Arc::new(|delivery| json!(ResultReply::told(delivery))),
+        sender: Sender::new(guard, webhooks::send::LIMIT)?,
+        schedule: Schedule::standard(),
+    })
 }
 
 fn is_usable(key: &str) -> bool {

@@ -7,6 +7,7 @@ use actix_web::web::Bytes;
 use protocol::{ModelId, TaskId, TaskSnapshot, WorkerReport, WorkerStatus};
 use queue::{Broker, BrokerError};
 use tokio::sync::watch;
+use webhooks::{Guard, Secrets};
 
 use crate::auth::{Caller, KeyRing};
 use crate::error::ApiError;
@@ -21,6 +22,8 @@ pub(crate) struct State {
     pub(crate) keys: KeyRing,
     /// Who operates; none when nobody may over HTTP.
     pub(crate) operators: Option<KeyRing>,
+    /// What signs the webhooks of each key's tasks.
+    pub(crate) secrets: Arc<Secrets>,
     /// What the operator decided; without the keys.
     pub(crate) options: Options,
     /// The API's description, ready to send.
@@ -33,13 +36,19 @@ impl State {
     /// Hashes the keys and forgets them.
     pub(crate) fn new(
         broker: Arc<dyn Broker>,
+        secrets: Arc<Secrets>,
         mut options: Options,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let keys = KeyRing::new(&std::mem::take(&mut options.api_keys));
         let operators = options.admin_key.take().map(|key| KeyRing::new(&[key]));
         let openapi = Bytes::from(openapi::document(&options));
-        Self { broker, keys, operators, options, openapi, stopping }
+        Self { broker, keys, operators, secrets, options, openapi, stopping }
+    }
+
+    /// Which webhooks are allowed.
+    pub(crate) fn guard(&self) -> Guard {
+        Guard { allow_private: self.options.webhook_allow_private }
     }
 
     /// Waits for the broker, but not for ever.

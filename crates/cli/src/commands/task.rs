@@ -60,6 +60,9 @@ pub(crate) struct Submit {
     /// Fail if no worker has started it so many seconds from now.
     #[arg(long, value_name = "SECONDS")]
     expires_in: Option<u64>,
+    /// Tell the end here, by a signed POST: an https or http URL.
+    #[arg(long, value_name = "URL")]
+    webhook_url: Option<String>,
     #[command(flatten)]
     target: Target,
 }
@@ -105,6 +108,7 @@ impl Submit {
         set("delay_s", self.delay.map(Value::from));
         set("run_at", self.run_at.clone().map(Value::from));
         set("expires_in_s", self.expires_in.map(Value::from));
+        set("webhook_url", self.webhook_url.clone().map(Value::from));
         Value::Object(body)
     }
 }

@@ -53,7 +53,19 @@ pub(crate) enum Step {
     Index(u64),
 }
 
-/// What any route behind a key may answer.
+/// What a route behind a key may answer that needs nothing else.
+#[derive(IntoResponses)]
+#[allow(dead_code)]
+pub(crate) enum KeyErrors {
+    /// No key, or none of ours.
+    #[response(status = 401, example = json!({"detail": "Invalid API key"}))]
+    Unauthorized(ErrorReply),
+    /// A bug.
+    #[response(status = 500, example = json!({"detail": "Internal Server Error"}))]
+    Internal(ErrorReply),
+}
+
+/// What any route that is about a task may answer.
 #[derive(IntoResponses)]
 #[allow(dead_code)]
 pub(crate) enum TaskErrors {

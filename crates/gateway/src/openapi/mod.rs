@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
 
-pub(crate) use errors::{AdminErrors, ErrorReply, InvalidReply, SubmitErrors, TaskErrors};
+pub(crate) use errors::{
+    AdminErrors, ErrorReply, InvalidReply, KeyErrors, SubmitErrors, TaskErrors,
+};
 use errors::{FullReply, Problem, Step};
 
 use crate::auth::KEY_HEADER;
@@ -25,6 +27,8 @@ pub(crate) fn document(options: &Options) -> String {
     let schemas = &mut document["components"]["schemas"];
     schemas["StatusReply"]["properties"]["status"]["enum"] =
         json!(["queued", "processing", "completed", "failed", "cancelled"]);
+    schemas["WebhookReply"]["properties"]["state"]["enum"] =
+        json!(["waiting", "pending", "delivered", "given_up"]);
     schemas["HealthReply"]["properties"]["status"]["enum"] = json!(["healthy", "unhealthy"]);
     fill_in_limits(&mut schemas["GenerateBody"]["properties"], options);
     schemas["WorkerReply"]["properties"]["status"]["enum"] =
@@ -56,6 +60,7 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
     fields["result_ttl_s"]["default"] = json!(options.result_ttl_s);
     fields["delay_s"]["maximum"] = json!(MAX_AHEAD_S);
     fields["expires_in_s"]["maximum"] = json!(MAX_AHEAD_S);
+    fields["webhook_url"]["maxLength"] = json!(webhooks::guard::MAX_URL);
     fields["priority"]["enum"] = json!(Lane::ALL);
     fields["run_at"] = json!({
         "description": fields["run_at"]["description"],
@@ -125,6 +130,8 @@ fn retryable_responses(document: &mut Value) -> impl Iterator<Item = &mut Value>
         routes::result::result,
         routes::events::events,
         routes::cancel::cancel,
+        routes::webhook::webhook,
+        routes::webhook_secret::webhook_secret,
         routes::info::info,
         routes::health::health,
         routes::health::ready,
@@ -214,6 +221,9 @@ pub(crate) struct GenerateBody {
     /// Your label for your end user: kept with the task, never interpreted.
     #[schema(max_length = 256, example = "user-17")]
     user_id: Option<String>,
+    /// Where to tell the end by a signed POST: http or https, a public host, no user name, at most 2048 bytes.
+    #[schema(format = "uri", example = "https://example.org/hook")]
+    webhook_url: Option<String>,
     /// How urgent it is. Lanes are served by weight: the less urgent wait longer, but never for ever.
     #[schema(default = "normal", example = "normal")]
     priority: Option<String>,

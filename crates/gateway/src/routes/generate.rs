@@ -111,6 +111,7 @@ async fn submit(
         other_models: &other_models,
         max_time_limit_s: options.task_time_limit_s,
         max_result_ttl_s: options.result_ttl_s,
+        webhooks: state.guard(),
         now: Timestamp::now(),
     };
     let asked = validate::generate(&body, &limits).map_err(ApiError::Invalid)?;
@@ -144,6 +145,6 @@ fn task(asked: GenerateRequest, caller: Caller, state: &State) -> Task {
         max_attempts: state.options.max_attempts,
         user_id: asked.user_id,
         metadata: asked.queueing.metadata,
-        webhook: None,
+        webhook: asked.webhook,
     }
 }

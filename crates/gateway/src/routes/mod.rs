@@ -10,6 +10,8 @@ pub(crate) mod health;
 pub(crate) mod info;
 pub(crate) mod result;
 pub(crate) mod status;
+pub(crate) mod webhook;
+pub(crate) mod webhook_secret;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{
@@ -36,6 +38,8 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
         .service(get("/status/{task_id}", status::status))
         .service(get("/result/{task_id}", result::result))
         .service(post("/cancel/{task_id}", cancel::cancel))
+        .service(get("/webhook/{task_id}", webhook::webhook))
+        .service(get("/webhook-secret", webhook_secret::webhook_secret))
         .service(
             web::resource("/events/{task_id}") // a stream has no HEAD: it would not end
                 .route(web::get().to(events::events))

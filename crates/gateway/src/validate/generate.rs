@@ -1,11 +1,12 @@
 //! `POST /generate`: which bodies are tasks.
 
-use protocol::{GenerationParams, ModelId, Prompt, Timestamp};
+use protocol::{GenerationParams, ModelId, Prompt, Timestamp, Webhook};
 use serde_json::Value;
+use webhooks::Guard;
 
 use super::fields::Fields;
 use super::queueing::{self, Queueing};
-use super::{FieldError, echo};
+use super::{FieldError, echo, webhook};
 
 /// `max_tokens` when none is given, unless the operator's cap lies below.
 pub(crate) const DEFAULT_MAX_TOKENS: u32 = 512;
@@ -21,7 +22,7 @@ pub(crate) const MAX_STOP_BYTES: usize = 256;
 pub(crate) const MAX_USER_ID_CHARS: usize = 256;
 
 /// The fields, but for those of [`queueing`].
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "prompt",
     "max_tokens",
     "temperature",
@@ -32,6 +33,7 @@ const KNOWN: [&str; 10] = [
     "model",
     "raw",
     "user_id",
+    "webhook_url",
 ];
 
 /// What the operator allows.
@@ -49,6 +51,8 @@ pub struct Limits<'a> {
     pub max_time_limit_s: u32,
     /// How long, in seconds, a task may ask to be kept; what it has if it does not ask.
     pub max_result_ttl_s: u32,
+    /// Which webhooks are allowed.
+    pub webhooks: Guard,
     /// What the clock says.
     pub now: Timestamp,
 }
@@ -64,6 +68,8 @@ pub struct GenerateRequest {
     pub model: ModelId,
     /// The client's label for its end user.
     pub user_id: Option<String>,
+    /// Whom to tell of the end.
+    pub webhook: Option<Webhook>,
     /// How urgent, when, until when.
     pub queueing: Queueing,
 }
@@ -94,6 +100,7 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Ve
     let stop = fields.texts("stop", MAX_STOPS, MAX_STOP_BYTES);
     let model = model(&mut fields, limits);
     let user_id = fields.short_text("user_id", MAX_USER_ID_CHARS);
+    let webhook = webhook::read(&mut fields, limits.webhooks);
     let queueing = queueing::read(&mut fields, limits);
 
     let request = prompt.zip(model).map(|(text, model)| GenerateRequest {
@@ -111,6 +118,7 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Ve
         },
         model,
         user_id,
+        webhook,
         queueing,
     });
     fields.finish(request)

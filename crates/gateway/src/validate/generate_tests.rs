@@ -18,6 +18,7 @@ fn limits() -> Limits<'static> {
         other_models: &*OTHERS,
         max_time_limit_s: 120,
         max_result_ttl_s: 3600,
+        webhooks: webhooks::Guard { allow_private: false },
         now: Timestamp::from_millis(0),
     }
 }
@@ -216,7 +217,9 @@ fn unknown_fields_are_named_with_a_hint() {
     assert_eq!(error.kind, "extra_forbidden");
     assert_eq!(error.loc, ["body".into(), "max_token".into()]);
     assert!(error.message.contains("did you mean 'max_tokens'?"), "{}", error.message);
-    assert!(!refused(with("webhook", json!(5))).message.contains("did you mean"));
+    let error = refused(with("webhook", json!("https://example.org")));
+    assert!(error.message.contains("did you mean 'webhook_url'?"), "{}", error.message);
+    assert!(!refused(with("stream", json!(5))).message.contains("did you mean"));
     let evil = refused(with(&"\n".repeat(500), json!(1)));
     assert!(evil.message.len() < 600 && !evil.message.contains('\n'), "{}", evil.message);
 }
@@ -237,6 +240,7 @@ fn all_problems_at_once() {
     let body = json!({
         "promt": "x", "max_tokens": 0, "temperature": 3, "top_p": 0, "top_k": "many",
         "seed": -1, "stop": 1, "model": "none", "raw": "yes", "user_id": 1,
+        "webhook_url": 1,
     });
     let mut names: Vec<String> = generate(&body, &limits())
         .unwrap_err()

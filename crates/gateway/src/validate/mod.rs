@@ -8,6 +8,7 @@ mod json;
 mod queueing;
 mod suggest;
 mod wait;
+mod webhook;
 
 pub(crate) use generate::{DEFAULT_MAX_TOKENS, MAX_STOP_BYTES, MAX_STOPS, named_model};
 pub use generate::{GenerateRequest, Limits, generate};

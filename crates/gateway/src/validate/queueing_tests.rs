@@ -18,6 +18,7 @@ fn judge(fields: Value) -> Result<Queueing, Vec<FieldError>> {
         other_models: &[],
         max_time_limit_s: 120,
         max_result_ttl_s: 3600,
+        webhooks: webhooks::Guard { allow_private: false },
         now: NOW,
     };
     generate(&body, &limits).map(|request| request.queueing)

@@ -1,7 +1,7 @@
 //! "Did you mean": the known name that a mistyped one is closest to.
 
 /// Names that other systems use for the same thing.
-const ALIASES: [(&str, &str); 9] = [
+const ALIASES: [(&str, &str); 12] = [
     ("max_new_tokens", "max_tokens"),
     ("max_completion_tokens", "max_tokens"),
     ("max_length", "max_tokens"),
@@ -11,6 +11,9 @@ const ALIASES: [(&str, &str); 9] = [
     ("user", "user_id"),
     ("stop_sequences", "stop"),
     ("model_name", "model"),
+    ("webhook", "webhook_url"),
+    ("callback", "webhook_url"),
+    ("callback_url", "webhook_url"),
 ];
 
 /// The one of `known` that `given` was likely meant to be.

@@ -127,6 +127,8 @@ fn the_description_is_whole_and_true() {
         ("/result/{task_id}", "get", &["200", "202", "401", "404", "410", "422", "500", "503"]),
         ("/events/{task_id}", "get", &["200", "204", "401", "404", "410", "422", "500", "503"]),
         ("/cancel/{task_id}", "post", &["200", "202", "401", "404", "410", "422", "500", "503"]),
+        ("/webhook/{task_id}", "get", &["200", "401", "404", "422", "500", "503"]),
+        ("/webhook-secret", "get", &["200", "401", "500"]),
         ("/admin/overview", "get", &["200", "401", "403", "500", "503"]),
         ("/admin/workers", "get", &["200", "401", "403", "500", "503"]),
         (
@@ -180,7 +182,7 @@ fn the_description_is_whole_and_true() {
     assert_eq!(fields["additionalProperties"], false);
     assert_eq!(fields["required"], json!(["prompt"]));
     let fields = fields["properties"].as_object().unwrap();
-    assert_eq!(fields.len(), 17);
+    assert_eq!(fields.len(), 18);
     assert_eq!(
         (&fields["prompt"]["maxLength"], &fields["prompt"]["minLength"]),
         (&json!(1234), &json!(1))

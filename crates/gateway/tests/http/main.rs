@@ -19,3 +19,4 @@ mod rig;
 mod tasks;
 mod waiting;
 mod waiting_many;
+mod webhooks;

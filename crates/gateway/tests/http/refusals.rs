@@ -23,6 +23,8 @@ fn without_a_key_there_is_nothing() {
             ("GET", format!("/result/{id}")),
             ("GET", format!("/events/{id}")),
             ("POST", format!("/cancel/{id}")),
+            ("GET", format!("/webhook/{id}")),
+            ("GET", "/webhook-secret".to_owned()),
             ("GET", "/status/malformed".to_owned()),
         ] {
             let reply = client.send(method, &path, None);
@@ -135,7 +137,7 @@ fn fields_that_are_wrong() {
         with("max_token", json!(5)),
         "max_token",
         "unknown field 'max_token'; did you mean 'max_tokens'? Allowed: prompt, max_tokens, \
-         temperature, top_p, top_k, seed, stop, model, raw, user_id, priority, delay_s, run_at, expires_in_s, metadata, result_ttl_s, time_limit_s",
+         temperature, top_p, top_k, seed, stop, model, raw, user_id, webhook_url, priority, delay_s, run_at, expires_in_s, metadata, result_ttl_s, time_limit_s",
         "extra_forbidden",
     );
 }

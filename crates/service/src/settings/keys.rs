@@ -71,6 +71,11 @@ pub const KEYS: &[Key] = &[
         Some("1073741824"),
         "bytes that all waiting tasks may have together, 1024 to 1099511627776",
     ),
+    key(
+        "WEBHOOK_ALLOW_PRIVATE",
+        Some("false"),
+        "whether webhooks may go to private and loopback addresses: true or false",
+    ),
     key("MAX_BATCH_SIZE", Some("4"), "sequences that a worker runs at once, 1 to 256"),
     key(
         "LEASE_SECONDS",

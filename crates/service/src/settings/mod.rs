@@ -52,6 +52,8 @@ pub struct Settings {
     pub max_tenant_tasks: u64,
     /// `MAX_QUEUE_BYTES`: how many bytes all waiting tasks may have.
     pub max_queue_bytes: u64,
+    /// `WEBHOOK_ALLOW_PRIVATE`: whether webhooks may go to private and loopback addresses.
+    pub webhook_allow_private: bool,
     /// `MAX_BATCH_SIZE`: how many sequences a worker runs at once.
     pub max_batch_size: usize,
     /// `LEASE_SECONDS`: how long a worker may be silent before its tasks go to another.

@@ -1,0 +1,43 @@
+//! `GET /webhook-secret`: what signs the webhooks of the caller's tasks.
+
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::openapi::KeyErrors;
+use crate::state::State;
+
+/// A secret.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct WebhookSecretReply {
+    /// As Standard Webhooks' libraries take it: `whsec_` and base64.
+    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
+    secret: String,
+}
+
+/// What signs your webhooks
+///
+/// The secret belongs to the key that asks, and stays the same as long as the key is configured. Give
+/// it to whoever receives the webhooks; it does not give the key away.
+#[utoipa::path(
+    get,
+    path = "/webhook-secret",
+    tag = "tasks",
+    responses(
+        (status = 200, description = "The secret.", body = WebhookSecretReply),
+        KeyErrors,
+    )
+)]
+pub(crate) async fn webhook_secret(
+    caller: Caller,
+    state: web::Data<State>,
+) -> Result<HttpResponse, ApiError> {
+    // Whoever is let in has one: both follow from the same keys.
+    let secret = state.secrets.of(&caller.0).ok_or(ApiError::Unauthorized)?;
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(WebhookSecretReply { secret: secret.reveal() }))
+}

@@ -1,0 +1,243 @@
+//! Keeps clients from reaching through us what they can't reach themselves (SSRF). A URL is judged
+//! when it is submitted, by its looks; and at every try by all addresses that its name has then. The
+//! connection goes to an address that was checked: the name is not looked up a second time.
+
+mod address;
+
+use std::net::{IpAddr, SocketAddr};
+
+use address::Reach;
+use url::{Host, Url};
+
+/// How long a URL may be, in bytes.
+pub const MAX_URL: usize = 2_048;
+/// At most this many addresses of a name are looked at.
+const MAX_ADDRESSES: usize = 64;
+
+/// Which receivers are allowed.
+#[derive(Debug, Clone, Copy)]
+pub struct Guard {
+    /// Whether loopback, private and unique local addresses are (`WEBHOOK_ALLOW_PRIVATE`).
+    pub allow_private: bool,
+}
+
+/// A URL that passed [`Guard::check`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receiver(Url);
+
+/// Why a URL can't be a webhook's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UrlRefused {
+    /// Too long, as given or in its normal form.
+    #[error("must have at most {MAX_URL} bytes")]
+    TooLong,
+    /// No URL at all.
+    #[error("is no URL: expected one such as https://example.org/hook")]
+    Malformed,
+    /// Neither HTTP nor HTTPS.
+    #[error("must begin with https:// or http://")]
+    Scheme,
+    /// A name or a password in it.
+    #[error(
+        "must not have a user name or a password; the signature tells the receiver who is calling"
+    )]
+    Credentials,
+    /// An address that is not on the Internet.
+    #[error(
+        "leads to an address that is not public; an operator can allow private ones with \
+         WEBHOOK_ALLOW_PRIVATE"
+    )]
+    NotPublic,
+}
+
+/// Why a receiver can't be reached now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LookupError {
+    /// The name has no address, or nobody knows now.
+    #[error("the receiver's name can't be resolved")]
+    NoAddress,
+    /// Not all of its addresses are allowed.
+    #[error("the receiver's name leads to an address that is not public")]
+    NotPublic,
+}
+
+impl Guard {
+    /// Judges a URL without asking anybody: its form, and its address if it has one in it, in
+    /// whatever notation.
+    ///
+    /// # Errors
+    /// Why it can't be a webhook's.
+    pub fn check(&self, text: &str) -> Result<Receiver, UrlRefused> {
+        if text.len() > MAX_URL {
+            return Err(UrlRefused::TooLong);
+        }
+        let mut url = Url::parse(text).map_err(|_| UrlRefused::Malformed)?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(UrlRefused::Scheme);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(UrlRefused::Credentials);
+        }
+        url.set_fragment(None);
+        let allowed = match url.host() {
+            None => return Err(UrlRefused::Malformed),
+            // Always the machine itself (RFC 6761), so that can be said at once.
+            Some(Host::Domain(name)) => self.allow_private || !is_localhost(name),
+            Some(Host::Ipv4(address)) => self.allows(address.into()),
+            Some(Host::Ipv6(address)) => self.allows(address.into()),
+        };
+        if !allowed {
+            return Err(UrlRefused::NotPublic);
+        }
+        if url.as_str().len() > MAX_URL {
+            return Err(UrlRefused::TooLong);
+        }
+        Ok(Receiver(url))
+    }
+
+    /// The receiver's addresses now, in the order to try them. All of them are allowed, or none is
+    /// given: a name that leads inside as well is not trusted with the rest.
+    ///
+    /// # Errors
+    /// When there is none, or one is not allowed.
+    pub async fn addresses(&self, receiver: &Receiver) -> Result<Vec<SocketAddr>, LookupError> {
+        let port = receiver.0.port_or_known_default().ok_or(LookupError::NoAddress)?;
+        let addresses: Vec<SocketAddr> = match receiver.0.host() {
+            None => Vec::new(),
+            Some(Host::Ipv4(address)) => vec![(address, port).into()],
+            Some(Host::Ipv6(address)) => vec![(address, port).into()],
+            Some(Host::Domain(name)) => {
+                let found = tokio::net::lookup_host((name, port)).await;
+                found.map_err(|_| LookupError::NoAddress)?.take(MAX_ADDRESSES).collect()
+            }
+        };
+        if addresses.is_empty() {
+            return Err(LookupError::NoAddress);
+        }
+        if !addresses.iter().all(|address| self.allows(address.ip())) {
+            return Err(LookupError::NotPublic);
+        }
+        Ok(addresses)
+    }
+
+    fn allows(self, address: IpAddr) -> bool {
+        match address::reach(address) {
+            Reach::Public => true,
+            Reach::Inside => self.allow_private,
+            Reach::Never => false,
+        }
+    }
+}
+
+fn is_localhost(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+impl Receiver {
+    /// The URL in its normal form.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The URL.
+    pub(crate) fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// Its host, which may stand in logs; what comes after may be secret.
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTSIDE: Guard = Guard { allow_private: false };
+    const INSIDE: Guard = Guard { allow_private: true };
+
+    #[test]
+    fn urls_are_judged_by_their_looks() {
+        let check = |url: &str| OUTSIDE.check(url).map(|receiver| receiver.as_str().to_owned());
+        assert_eq!(check("https://example.org/h?x=1#y").unwrap(), "https://example.org/h?x=1");
+        assert_eq!(check("http://example.org:8080").unwrap(), "http://example.org:8080/");
+        for (url, refused) in [
+            ("", UrlRefused::Malformed),
+            ("example.org/hook", UrlRefused::Malformed),
+            ("https://", UrlRefused::Malformed),
+            ("https://:443/", UrlRefused::Malformed),
+            ("https://a b/", UrlRefused::Malformed),
+            ("ftp://example.org/", UrlRefused::Scheme),
+            ("file:///etc/passwd", UrlRefused::Scheme),
+            ("unix:/run/x.sock", UrlRefused::Scheme),
+            ("gopher://127.0.0.1:6379/_x", UrlRefused::Scheme),
+            ("https://user@example.org/", UrlRefused::Credentials),
+            ("https://:password@example.org/", UrlRefused::Credentials),
+            ("https://example.org@10.0.0.1/", UrlRefused::Credentials),
+        ] {
+            assert_eq!(check(url), Err(refused), "{url}");
+        }
+        let long = format!("https://example.org/{}", "x".repeat(MAX_URL));
+        assert_eq!(check(&long), Err(UrlRefused::TooLong));
+        let growing = format!("https://example.org/{}", "\u{e9}".repeat(800));
+        assert_eq!(check(&growing), Err(UrlRefused::TooLong), "its normal form is longer");
+    }
+
+    #[test]
+    fn an_address_is_recognised_in_every_notation() {
+        for url in [
+            "http://127.0.0.1/",
+            "http://127.1/",
+            "http://2130706433/",
+            "http://0x7f000001/",
+            "http://0177.0.0.1/",
+            "http://0x7f.1/",
+            "http://127.0.0.1./",
+            "http://\u{ff11}\u{ff12}\u{ff17}.0.0.1/",
+            "http://127%2e0.0.1/",
+            "http:127.0.0.1/",
+            "http:\\\\127.0.0.1\\",
+            "http://[::1]/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://[::ffff:7f00:1]/",
+            "http://[::127.0.0.1]/",
+            "http://[64:ff9b::7f00:1]/",
+            "http://[fd00::1]/",
+            "http://0/",
+            "http://169.254.169.254/latest/meta-data/",
+            "http://localhost:8000/",
+            "http://LOCALHOST./",
+            "http://a.localhost/",
+        ] {
+            assert_eq!(OUTSIDE.check(url), Err(UrlRefused::NotPublic), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_operator_may_allow_private_receivers_and_no_metadata_service() {
+        for url in
+            ["http://127.0.0.1:1/", "http://10.1.2.3/", "http://[fd00::1]/", "http://localhost/"]
+        {
+            assert!(INSIDE.check(url).is_ok(), "{url}");
+        }
+        for url in ["http://169.254.169.254/", "http://0.0.0.0/", "http://[ff02::1]/"] {
+            assert_eq!(INSIDE.check(url), Err(UrlRefused::NotPublic), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_is_judged_by_the_addresses_that_it_has() {
+        // As if the name had passed, as any name that resolves to here does.
+        let here = INSIDE.check("http://localhost:8123/").unwrap();
+        assert_eq!(OUTSIDE.addresses(&here).await, Err(LookupError::NotPublic));
+        let addresses = INSIDE.addresses(&here).await.unwrap();
+        assert!(
+            addresses.iter().all(|a| a.ip().is_loopback() && a.port() == 8123),
+            "{addresses:?}"
+        );
+        let nowhere = OUTSIDE.check("http://no-such-name.invalid/").unwrap();
+        assert_eq!(OUTSIDE.addresses(&nowhere).await, Err(LookupError::NoAddress));
+    }
+}

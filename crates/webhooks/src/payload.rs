@@ -1,0 +1,86 @@
+//! What a receiver reads. It depends on the delivery alone, so every try sends the same bytes.
+
+use std::collections::BTreeMap;
+
+use protocol::{Outcome, Timestamp};
+use queue::Delivery;
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Says how a task ended, in the words of the API: the gateway's `GET /result`, which owns them.
+pub type Render = dyn Fn(&Delivery) -> Value + Send + Sync;
+
+#[derive(Serialize)]
+struct Payload<'a> {
+    r#type: &'static str,
+    timestamp: String,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    #[serde(flatten)]
+    result: Value,
+    metadata: &'a BTreeMap<String, String>,
+}
+
+/// The body of a delivery: `{"type", "timestamp", "data"}`, where the timestamp is that of the task's
+/// end and the data is what `render` says, and the task's metadata.
+pub fn body(delivery: &Delivery, render: &Render) -> Vec<u8> {
+    let payload = Payload {
+        r#type: kind(&delivery.outcome),
+        timestamp: rfc3339(delivery.finished_at),
+        data: Data { result: render(delivery), metadata: &delivery.metadata },
+    };
+    // Values and maps of strings always have a JSON form.
+    serde_json::to_vec(&payload).unwrap_or_default()
+}
+
+const fn kind(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Completed(_) => "task.completed",
+        Outcome::Failed(_) => "task.failed",
+        Outcome::Cancelled => "task.cancelled",
+    }
+}
+
+/// An instant as RFC 3339 has it, in UTC with milliseconds.
+pub fn rfc3339(at: Timestamp) -> String {
+    let nanos = i128::from(at.as_millis()) * 1_000_000;
+    let at = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    at.format(&Rfc3339).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{ErrorType, TaskError, TaskId, TenantId};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_body_names_the_end_and_carries_what_the_api_says() {
+        let delivery = Delivery {
+            task_id: TaskId::new(),
+            tenant: TenantId::new("key-1"),
+            url: "https://example.org/hook".into(),
+            number: 1,
+            outcome: Outcome::Failed(TaskError::new(ErrorType::Expired, "late")),
+            metadata: BTreeMap::from([("order".into(), "17".into())]),
+            submitted_at: Timestamp::from_millis(1_763_739_000_000),
+            started_at: None,
+            finished_at: Timestamp::from_millis(1_763_739_045_123),
+        };
+        let body = body(&delivery, &|_| json!({"status": "error", "error_type": "expired"}));
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let expected = json!({
+            "type": "task.failed",
+            "timestamp": "2025-11-21T15:30:45.123Z",
+            "data": {"status": "error", "error_type": "expired", "metadata": {"order": "17"}},
+        });
+        assert_eq!(body, expected);
+        assert_eq!(kind(&Outcome::Cancelled), "task.cancelled");
+    }
+}

@@ -1,0 +1,91 @@
+//! Signatures after Standard Webhooks (<https://www.standardwebhooks.com>): symmetric, `v1`.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hmac::{Hmac, KeyInit, Mac};
+use protocol::TenantId;
+use sha2::Sha256;
+
+/// What sets a webhook secret apart from anything else that may ever be derived from an API key.
+const CONTEXT: &[u8] = b"qwen-queue webhook secret v1";
+
+/// The secret that signs a tenant's webhooks. It follows from the API key, so nothing is stored and
+/// every gateway has it; the key does not follow from it. Its `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// The secret that belongs to an API key: 32 bytes, HMAC-SHA256 under the key.
+    pub fn of_key(api_key: &str) -> Self {
+        Self(hmac(api_key.as_bytes(), &[CONTEXT]))
+    }
+
+    /// As receivers' libraries take it: `whsec_` and base64.
+    pub fn reveal(&self) -> String {
+        format!("whsec_{}", BASE64.encode(&self.0))
+    }
+
+    /// The `webhook-signature` of a message: its `webhook-id`, its `webhook-timestamp` in seconds
+    /// since 1970, and its body to the byte.
+    pub fn sign(&self, id: &str, timestamp_s: u64, body: &[u8]) -> String {
+        let head = format!("{id}.{timestamp_s}.");
+        format!("v1,{}", BASE64.encode(hmac(&self.0, &[head.as_bytes(), body])))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+fn hmac(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    // HMAC takes keys of any length: there is no error to handle but the type's.
+    let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else { unreachable!() };
+    parts.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// The secrets of all tenants whose keys are configured.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets(HashMap<TenantId, Secret>);
+
+impl Secrets {
+    /// A tenant's secret; none when its key is not configured (any more).
+    pub fn of(&self, tenant: &TenantId) -> Option<&Secret> {
+        self.0.get(tenant)
+    }
+}
+
+impl FromIterator<(TenantId, Secret)> for Secrets {
+    fn from_iter<I: IntoIterator<Item = (TenantId, Secret)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_specifications_own_message_gets_its_signature() {
+        let secret = Secret(BASE64.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap());
+        assert_eq!(secret.reveal(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+        let signature = secret.sign(id, 1_614_265_330, br#"{"test": 2432232314}"#);
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_secret_belongs_to_its_key_and_gives_it_not_away() {
+        let secret = Secret::of_key("first-key");
+        assert_eq!(secret, Secret::of_key("first-key"), "every gateway derives the same");
+        assert_ne!(secret, Secret::of_key("second-key"));
+        // Computed by Python: hmac.new(b"first-key", b"qwen-queue webhook secret v1", "sha256")
+        assert_eq!(secret.reveal(), "whsec_/Z5kqby1Raf41Ou5ncslVJsOAhP3l16mCqIEfXuQKY8=");
+        assert_eq!(format!("{secret:?}"), "Secret(…)");
+    }
+}

@@ -1,0 +1,7 @@
+//! Webhooks over real sockets, from a real queue.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // in helpers too: a failure here is a failed test
+
+mod delivering;
+mod rig;
+mod sending;
+mod sharing;

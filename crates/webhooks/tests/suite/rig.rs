@@ -1,0 +1,161 @@
+//! A queue, a worker's hands, and deliverers that don't wait for hours.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{
+    Completion, FinishReason, GenerationParams, Lane, ModelId, Outcome, Prompt, Task, TaskId,
+    TenantId, Usage, Webhook, WorkerId,
+};
+use queue::{
+    Broker, Claimant, RedisBroker, RedisOptions, SqliteBroker, SubmitOptions, WebhookReport,
+};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use webhooks::{Deliverer, Guard, Schedule, Secret, Secrets, Sender};
+
+pub(crate) const KEY: &str = "a-key-of-the-tests";
+/// How long a try may take.
+pub(crate) const LIMIT: Duration = Duration::from_secs(1);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+pub(crate) fn tenant() -> TenantId {
+    TenantId::new("key-1")
+}
+
+pub(crate) struct Rig {
+    pub(crate) broker: Arc<dyn Broker>,
+    _folder: TempDir,
+}
+
+impl Rig {
+    /// With the embedded queue.
+    pub(crate) fn embedded() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { broker: Arc::new(SqliteBroker::open(folder.path()).unwrap()), _folder: folder }
+    }
+
+    /// With a Redis.
+    pub(crate) fn redis(url: &str) -> Self {
+        let broker = RedisBroker::connect(RedisOptions::new(url)).unwrap();
+        Self { broker: Arc::new(broker), _folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// A deliverer whose pauses are 200 ms, with as many tries as the real one.
+    pub(crate) fn deliverer(&self) -> Deliverer {
+        let pauses = vec![Duration::from_millis(200); 9];
+        let secrets: Secrets =
+            [(tenant(), Secret::of_key(KEY)), (TenantId::new("key-2"), Secret::of_key("another"))]
+                .into_iter()
+                .collect();
+        Deliverer {
+            queue: self.broker.clone(),
+            secrets: Arc::new(secrets),
+            render: Arc::new(|delivery| json!({"task_id": delivery.task_id})),
+            sender: Sender::new(Guard { allow_private: true }, LIMIT).unwrap(),
+            schedule: Schedule::new(pauses, Duration::from_secs(3_600)),
+        }
+    }
+
+    /// A deliverer at work.
+    pub(crate) fn deliver(&self) -> Running {
+        Running::start(self.deliverer())
+    }
+
+    /// A task that has ended, and whose end is to be told.
+    pub(crate) async fn ended(&self, url: &str) -> TaskId {
+        self.ended_of(tenant(), url).await
+    }
+
+    pub(crate) async fn ended_of(&self, tenant: TenantId, url: &str) -> TaskId {
+        let task = task(tenant, url);
+        self.broker.submit(&task, &SubmitOptions::PLAIN).await.unwrap();
+        let claimant = Claimant {
+            worker: WorkerId::new(),
+            models: vec![task.model.clone()],
+            lease: Duration::from_secs(30),
+        };
+        let claimed = self.broker.claim(&claimant, SOON).await.unwrap().expect("a task waits");
+        assert_eq!(claimed.task.id, task.id);
+        self.broker.finish(&claimed.lease, &answer("Hello")).await.unwrap();
+        task.id
+    }
+
+    /// What is known of a task's webhook once it is as it should be.
+    pub(crate) async fn report_when(
+        &self,
+        id: TaskId,
+        is_so: impl Fn(&WebhookReport) -> bool,
+    ) -> WebhookReport {
+        let mut last = None;
+        for _ in 0..SOON.as_millis() / 50 {
+            last = self.broker.webhook(id).await.unwrap();
+            if let Some(report) = last.as_ref().filter(|report| is_so(report)) {
+                return report.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("waited in vain: {last:?}")
+    }
+}
+
+/// A deliverer at work; dropping it kills it in the middle of whatever it does.
+pub(crate) struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub(crate) fn start(deliverer: Deliverer) -> Self {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(deliverer.run(stop.clone(), SOON));
+        Self { stop, task }
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub(crate) async fn stop(mut self) {
+        self.stop.cancel();
+        (&mut self.task).await.unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+pub(crate) fn answer(text: &str) -> Outcome {
+    Outcome::Completed(Completion {
+        text: text.into(),
+        finish_reason: FinishReason::Stop,
+        usage: Usage { prompt_tokens: 1, completion_tokens: 2 },
+    })
+}
+
+fn task(tenant: TenantId, url: &str) -> Task {
+    Task {
+        id: TaskId::new(),
+        tenant,
+        model: ModelId::new("demo"),
+        lane: Lane::Normal,
+        prompt: Prompt::user("Hello"),
+        params: GenerationParams {
+            max_tokens: 8,
+            temperature: 0.0,
+            top_p: 1.0,
+            top_k: None,
+            seed: None,
+            stop: Vec::new(),
+        },
+        time_limit_s: 60,
+        result_ttl_s: 60,
+        max_attempts: 3,
+        user_id: None,
+        metadata: BTreeMap::from([("order".into(), "17".into())]),
+        webhook: Some(Webhook { url: url.into() }),
+    }
+}

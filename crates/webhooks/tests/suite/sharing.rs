@@ -1,0 +1,79 @@
+//! Several deliverers, and their deaths.
+
+use std::time::{Duration, Instant};
+
+use harness::receiver::{Manner, Receiver};
+use harness::redis::RedisServer;
+use queue::WebhookState;
+
+use crate::rig::{LIMIT, Rig, SOON};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_deliverers_share_the_work_and_tell_nothing_twice() {
+    let redis = RedisServer::start();
+    let rigs = [Rig::redis(&redis.url()), Rig::redis(&redis.url())];
+    let receiver = Receiver::kind();
+    let mut ids = Vec::new();
+    for _ in 0..100 {
+        ids.push(rigs[0].ended(&receiver.url("/")).await);
+    }
+    let _deliverers = [rigs[0].deliver(), rigs[1].deliver(), rigs[1].deliver()];
+    receiver.wait_for(100, SOON);
+    tokio::time::sleep(LIMIT * 4).await;
+    for id in &ids {
+        assert_eq!(receiver.heard_of(&id.to_string()).len(), 1, "{id}");
+    }
+    assert_eq!(receiver.heard().len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dead_deliverer_had_under_way_is_told_by_another_under_the_same_id() {
+    let redis = RedisServer::start();
+    let rig = Rig::redis(&redis.url());
+    dies_in_the_middle(&rig).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_it_is_on_the_embedded_queue() {
+    dies_in_the_middle(&Rig::embedded()).await;
+}
+
+async fn dies_in_the_middle(rig: &Rig) {
+    let receiver =
+        Receiver::start(|nth| if nth == 0 { Manner::Silence } else { Manner::status(200) });
+    let first = rig.deliver();
+    let id = rig.ended(&receiver.url("/")).await;
+    receiver.wait_for(1, SOON);
+    drop(first);
+    let died = Instant::now();
+    let _second = rig.deliver();
+    let report = rig.report_when(id, |report| report.state == WebhookState::Delivered).await;
+    assert_eq!(report.tries.len(), 1, "the dead one said nothing: {report:?}");
+    let heard = receiver.heard_of(&id.to_string());
+    assert_eq!(heard.len(), 2);
+    assert_eq!(heard[0].body, heard[1].body);
+    let after = heard[1].at - died;
+    assert!(after < LIMIT * 3 + Duration::from_secs(2), "within a lease: {after:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_queue_is_ridden_out() {
+    let mut redis = RedisServer::durable();
+    let rig = Rig::redis(&redis.url());
+    let receiver = Receiver::kind();
+    let _deliverer = rig.deliver();
+    let id = rig.ended(&receiver.url("/")).await;
+    rig.report_when(id, |report| report.state == WebhookState::Delivered).await;
+    redis.kill();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    redis.restart();
+    let id = loop {
+        // The broker reconnects by itself.
+        if rig.broker.ping().await.is_ok() {
+            break rig.ended(&receiver.url("/")).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    rig.report_when(id, |report| report.state == WebhookState::Delivered).await;
+    assert_eq!(receiver.heard().len(), 2);
+}
