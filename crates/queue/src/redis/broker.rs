@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use protocol::{
     Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, TenantId, Timestamp, WorkerId,
     WorkerReport, record,
 };
 use redis::cmd;
 
+use super::RedisBroker;
 use super::claim::millis;
+use super::partition::Partition;
+use super::partitions::{all, some};
 use super::reply::{self, Reply, SNAPSHOT_FIELDS, SnapshotRow};
-use super::{Inner, RedisBroker};
 use crate::pace::LATEST_WEIGHT;
 use crate::stored::{self, Ending, LEASE_RAN_OUT, MAX_EVENTS};
 use crate::watch::{CancelFeed, Watch};
@@ -30,15 +33,18 @@ impl Broker for RedisBroker {
     }
 
     async fn ping(&self) -> Result<(), BrokerError> {
-        self.inner.link.query(&cmd("PING")).await
+        self.partitions.agree().await?;
+        let asked = self.partitions.all().await?.iter().map(|partition| partition.ping());
+        all(join_all(asked).await).map(drop)
     }
 
     async fn submit(&self, task: &Task, options: &SubmitOptions) -> Result<Submitted, BrokerError> {
-        self.inner.submit(task, options).await
+        let (partition, task) = self.partitions.for_new(task, options.idempotency.as_ref()).await?;
+        partition.submit(&task, options).await
     }
 
     async fn snapshot(&self, id: TaskId) -> Result<Option<TaskSnapshot>, BrokerError> {
-        self.inner.snapshot(id).await
+        self.partitions.of(id).await?.snapshot(id).await
     }
 
     async fn expired(&self, _id: TaskId) -> Result<Option<TenantId>, BrokerError> {
@@ -54,7 +60,7 @@ impl Broker for RedisBroker {
     }
 
     async fn renew(&self, lease: &Lease, span: Duration) -> Result<LeaseState, BrokerError> {
-        self.inner.renew(lease, span).await
+        self.partitions.of(lease.task_id).await?.renew(lease, span).await
     }
 
     async fn publish(
@@ -63,23 +69,33 @@ impl Broker for RedisBroker {
         _from: u64,
         chunks: &[String],
     ) -> Result<LeaseState, BrokerError> {
-        self.inner.publish(lease, chunks).await
+        self.partitions.of(lease.task_id).await?.publish(lease, chunks).await
     }
 
     async fn finish(&self, lease: &Lease, outcome: &Outcome) -> Result<Timestamp, BrokerError> {
-        self.inner.finish(lease, outcome).await
+        self.partitions.of(lease.task_id).await?.finish(lease, outcome).await
     }
 
     async fn release(&self, lease: &Lease, release: &Release) -> Result<(), BrokerError> {
-        self.inner.release(lease, release).await
+        self.partitions.of(lease.task_id).await?.release(lease, release).await
     }
 
     async fn cancel(&self, id: TaskId) -> Result<CancelReply, BrokerError> {
-        self.inner.cancel(id).await
+        self.partitions.of(id).await?.cancel(id).await
     }
 
     async fn reap(&self, reaper: &Claimant) -> Result<Reaped, BrokerError> {
-        self.inner.reap(reaper).await
+        // After a loss of data another process may have divided the queue otherwise.
+        self.partitions.agree().await?;
+        let asked = self.partitions.all().await?.iter().map(|partition| partition.reap(reaper));
+        let mut sum = Reaped::default();
+        for part in some("reap", join_all(asked).await)? {
+            sum.requeued.extend(part.requeued);
+            sum.cancelled.extend(part.cancelled);
+            sum.expired.extend(part.expired);
+            sum.exhausted.extend(part.exhausted);
+        }
+        Ok(sum)
     }
 
     async fn unlogged(
@@ -100,28 +116,81 @@ impl Broker for RedisBroker {
         after: EventSeq,
         limit: usize,
     ) -> Result<Vec<Event>, BrokerError> {
-        let mut range = cmd("XRANGE");
-        range.arg(self.inner.keys.events(id)).arg(format!("({after}-0")).arg("+");
-        range.arg("COUNT").arg(limit);
-        reply::events(self.inner.link.query(&range).await?)
+        self.partitions.of(id).await?.events(id, after, limit).await
     }
 
     fn watch(&self, id: TaskId) -> Watch {
-        let watch = self.inner.hub.watch(id);
-        self.inner.listener.ensure_started();
+        let watch = self.hub.watch(id);
+        self.listener.ensure_started();
         watch
     }
 
     fn cancellations(&self) -> CancelFeed {
-        let feed = self.inner.hub.cancellations();
-        self.inner.listener.ensure_started();
+        let feed = self.hub.cancellations();
+        self.listener.ensure_started();
         feed
     }
 
     async fn depth(&self, model: &ModelId) -> Result<Depth, BrokerError> {
+        let asked = self.partitions.all().await?.iter().map(|partition| partition.depth(model));
+        let parts = all(join_all(asked).await)?;
+        Ok(parts.iter().fold(Depth::default(), |sum, part| Depth {
+            queued: sum.queued + part.queued,
+            processing: sum.processing + part.processing,
+        }))
+    }
+
+    async fn report_worker(
+        &self,
+        report: &WorkerReport,
+        ttl: Duration,
+    ) -> Result<WorkerOrders, BrokerError> {
+        let asked = self.partitions.all().await?.iter();
+        let asked = asked.map(|partition| partition.report_worker(report, ttl));
+        let orders = some("report a worker", join_all(asked).await)?;
+        Ok(WorkerOrders { drain: orders.iter().any(|orders| orders.drain) })
+    }
+
+    async fn forget_worker(&self, id: WorkerId) -> Result<(), BrokerError> {
+        let asked = self.partitions.all().await?.iter().map(|part| part.forget_worker(id));
+        all(join_all(asked).await).map(drop)
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerReport>, BrokerError> {
+        // All know all workers: the first that answers will do.
+        let mut failure = None;
+        for partition in self.partitions.all().await? {
+            match partition.workers().await {
+                Ok(reports) => return Ok(reports),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(Vec::new()), Err)
+    }
+}
+
+impl Partition {
+    async fn ping(&self) -> Result<(), BrokerError> {
+        // Unlike PING, a key leads to the node that has the partition.
+        self.link.query(cmd("EXISTS").arg(self.keys.base())).await
+    }
+
+    async fn events(
+        &self,
+        id: TaskId,
+        after: EventSeq,
+        limit: usize,
+    ) -> Result<Vec<Event>, BrokerError> {
+        let mut range = cmd("XRANGE");
+        range.arg(self.keys.events(id)).arg(format!("({after}-0")).arg("+");
+        range.arg("COUNT").arg(limit);
+        reply::events(self.link.query(&range).await?)
+    }
+
+    async fn depth(&self, model: &ModelId) -> Result<Depth, BrokerError> {
         let mut read = cmd("HMGET");
-        read.arg(self.inner.keys.stats(model)).arg("queued").arg("processing");
-        let (queued, processing): (Option<u64>, Option<u64>) = self.inner.link.query(&read).await?;
+        read.arg(self.keys.stats(model)).arg("queued").arg("processing");
+        let (queued, processing): (Option<u64>, Option<u64>) = self.link.query(&read).await?;
         Ok(Depth { queued: queued.unwrap_or(0), processing: processing.unwrap_or(0) })
     }
 
@@ -130,7 +199,7 @@ impl Broker for RedisBroker {
         report: &WorkerReport,
         ttl: Duration,
     ) -> Result<WorkerOrders, BrokerError> {
-        let Inner { keys, scripts, link, .. } = &*self.inner;
+        let Self { keys, scripts, link, .. } = self;
         let mut call = scripts.report_worker.prepare_invoke();
         call.key(keys.base()).key(keys.workers()).key(keys.seen());
         call.arg(report.id.to_string()).arg(record::encode(report)?).arg(millis(ttl));
@@ -139,21 +208,19 @@ impl Broker for RedisBroker {
     }
 
     async fn forget_worker(&self, id: WorkerId) -> Result<(), BrokerError> {
-        let Inner { keys, scripts, link, .. } = &*self.inner;
+        let Self { keys, scripts, link, .. } = self;
         let mut call = scripts.forget_worker.prepare_invoke();
         call.key(keys.base()).key(keys.seen()).arg(id.to_string());
         link.run(&call).await.map(drop)
     }
 
     async fn workers(&self) -> Result<Vec<WorkerReport>, BrokerError> {
-        let Inner { keys, scripts, link, .. } = &*self.inner;
+        let Self { keys, scripts, link, .. } = self;
         let mut call = scripts.workers.prepare_invoke();
         call.key(keys.base()).key(keys.workers()).key(keys.seen());
         Ok(stored::reports(link.run(&call).await?))
     }
-}
 
-impl Inner {
     async fn renew(&self, lease: &Lease, span: Duration) -> Result<LeaseState, BrokerError> {
         let mut call = self.scripts.renew.prepare_invoke();
         call.key(self.keys.base()).key(self.keys.leases());

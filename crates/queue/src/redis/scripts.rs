@@ -28,6 +28,7 @@ macro_rules! scripts {
 // refused then; what moves tasks to their end must go on, or nothing would ever free memory.
 // Redis refuses the others before their first write, so nothing is left half done.
 scripts! {
+    agree: "allow-oom",
     submit: "",
     estimate: "no-writes",
     claim: "allow-oom",
