@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::future::select_all;
-use protocol::{Lane, record};
+use protocol::Lane;
 
 use super::backoff::Backoff;
 use super::partition::Partition;
@@ -136,7 +136,10 @@ impl ClaimOnce for Partition {
 
             let mut call = self.scripts.claim.prepare_invoke();
             call.key(self.keys.base()).key(self.keys.leases()).key(&queues);
-            call.arg(claimant.worker.to_string()).arg(millis(claimant.lease)).arg(record::VERSION);
+            call.arg(claimant.worker.to_string()).arg(millis(claimant.lease));
+            for model in &claimant.models {
+                call.arg(model.as_str());
+            }
             let mut reply = Reply::new("claim", self.link.run(&call).await?);
             match reply.text()?.as_str() {
                 "none" => {

@@ -41,6 +41,11 @@ pub(crate) fn is_gone(error: &RedisError) -> bool {
     error.is_io_error() || error.is_unrecoverable_error() || error.kind() == replaced
 }
 
+/// The slot of a partition is between two nodes for longer than an operation may take.
+pub(crate) fn moving(server: &str) -> BrokerError {
+    unavailable(server, "this part of the queue is moving to another node of the Cluster")
+}
+
 /// The nodes of a Cluster name each other in a circle.
 pub(crate) fn astray(server: &str) -> BrokerError {
     unavailable(server, "the Cluster does not agree on who has this part of the queue")

@@ -35,6 +35,14 @@ pub(crate) struct Link {
     limit: Duration,
 }
 
+/// Whom an operation asked last.
+struct Asked {
+    server: Arc<Server>,
+    at: Instant,
+    /// It answered that the slot is on its way to another node.
+    moving: bool,
+}
+
 /// What is asked of a server.
 enum Request<'a> {
     Command(&'a Cmd),
@@ -72,12 +80,16 @@ impl Link {
     }
 
     async fn ask<T: FromRedisValue>(&self, request: Request<'_>) -> Result<T, BrokerError> {
-        let asked = Mutex::new((self.home(), Instant::now()));
+        let asked = Mutex::new(Asked { server: self.home(), at: Instant::now(), moving: false });
         let answer = tokio::time::timeout(self.limit, self.follow(&request, &asked)).await;
         let value = answer.unwrap_or_else(|_| {
-            let (silent, since) = asked.into_inner().unwrap_or_else(PoisonError::into_inner);
-            self.leave(&silent, since);
-            Err(error::timed_out(silent.name(), self.limit))
+            let Asked { server, at, moving } =
+                asked.into_inner().unwrap_or_else(PoisonError::into_inner);
+            if moving {
+                return Err(error::moving(server.name()));
+            }
+            self.leave(&server, at);
+            Err(error::timed_out(server.name(), self.limit))
         })?;
         T::from_redis_value(value).map_err(|error| self.error(&error.into()))
     }
@@ -86,7 +98,7 @@ impl Link {
     async fn follow(
         &self,
         request: &Request<'_>,
-        asked: &Mutex<(Arc<Server>, Instant)>,
+        asked: &Mutex<Asked>,
     ) -> Result<Value, BrokerError> {
         let mut server = self.home();
         let mut asking = false;
@@ -108,7 +120,11 @@ impl Link {
                 }
             };
             let sent = Instant::now();
-            *asked.lock().unwrap_or_else(PoisonError::into_inner) = (Arc::clone(&server), sent);
+            let note = |moving| {
+                *asked.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Asked { server: Arc::clone(&server), at: sent, moving };
+            };
+            note(false);
             let error = match request.send(&mut connection, asking).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
@@ -133,8 +149,11 @@ impl Link {
                     server = self.servers.at(address, &server)?;
                     asking = true;
                 }
-                // The slot is on its way. A script waits until all of it has arrived.
+                // The slot is on its way. A script needs all of it, so it waits until that has
+                // arrived: Redis refuses it on both sides, since its first key, the base, is a
+                // prefix that no key is stored under.
                 (ErrorKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain), _) => {
+                    note(true);
                     tokio::time::sleep(MOVING_PAUSE).await;
                     server = self.home();
                 }

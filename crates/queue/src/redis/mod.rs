@@ -3,12 +3,19 @@
 //! | file        | what it holds |
 //! |-------------|---------------|
 //! | `mod.rs`    | [`RedisBroker`], its options, how it is opened |
-//! | `broker.rs` | the [`Broker`](crate::Broker) operations, each one script or one command |
-//! | `partitions.rs`, `partition.rs` | which partition has a task; what one is made of |
-//! | `submit.rs` | submit and estimate, and reading where a task stands |
+//! | `broker.rs` | the [`Broker`](crate::Broker) contract, each operation one script or one command |
+//! | `submit.rs` | submit, and reading where a task stands |
 //! | `claim.rs`  | claim: one script, and what happens between two tries |
+//! | `lease.rs`  | renew, publish, finish, release |
+//! | `reap.rs`   | cancel and reap |
+//! | `read.rs`   | snapshot, expired, events, depth |
+//! | `journal.rs`| ended tasks that nobody has logged |
+//! | `workers.rs`| the registry of workers |
+//! | `operations.rs`, `dead.rs` | the operators' side; dead letters |
+//! | `webhooks.rs` | the deliverers' side |
 //! | `waiting.rs`| blocking reads for claimants, on connections of their own |
 //! | `listener.rs`| the one pub/sub connection |
+//! | `partitions.rs`, `partition.rs` | which partition has a task; what one is made of |
 //! | `link.rs`   | the way to a partition, under a deadline; redirections of a Cluster |
 //! | `servers.rs`, `server.rs` | the servers that are known; the connections to one |
 //! | `keys.rs`   | every key |
@@ -18,13 +25,18 @@
 mod backoff;
 mod broker;
 mod claim;
+mod dead;
 mod error;
+mod journal;
 mod keys;
+mod lease;
 mod link;
 mod listener;
 mod operations;
 mod partition;
 mod partitions;
+mod read;
+mod reap;
 mod reply;
 mod scripts;
 mod server;
@@ -32,6 +44,7 @@ mod servers;
 mod submit;
 mod waiting;
 mod webhooks;
+mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;

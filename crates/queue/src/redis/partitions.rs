@@ -70,6 +70,20 @@ impl Partitions {
         Ok((&list[place], task))
     }
 
+    /// Each of these tasks with the partition that has it.
+    pub(super) async fn group(
+        &self,
+        ids: &[TaskId],
+    ) -> Result<Vec<(&Partition, Vec<TaskId>)>, BrokerError> {
+        let list = self.all().await?;
+        let mut groups: Vec<_> = list.iter().map(|part| (&**part, Vec::new())).collect();
+        for id in ids {
+            groups[self.place(id.as_uuid().as_bytes())].1.push(*id);
+        }
+        groups.retain(|(_, ids)| !ids.is_empty());
+        Ok(groups)
+    }
+
     /// All of them, beginning with the one whose turn it is.
     pub(super) async fn in_turn(
         &self,

@@ -1,10 +1,11 @@
 //! Submitting: one script; and reading what it says of where the task stands.
 
-use protocol::{Estimate, Lane, Task, TaskId, TaskState, record};
+use protocol::{Lane, Task, TaskState, record};
 
 use super::claim::millis;
 use super::partition::Partition;
 use super::reply::Reply;
+use super::webhooks::hook;
 use crate::estimate::Standing;
 use crate::pace::Pace;
 use crate::{Bound, BrokerError, Matches, Start, SubmitOptions, Submitted, stored};
@@ -19,9 +20,7 @@ impl Partition {
         let (keys, task_key) = (&self.keys, self.keys.task(task.id));
         let key = idempotency.as_ref().map(|by| keys.idempotency(&task.tenant, &by.key));
         let mut call = self.scripts.submit.prepare_invoke();
-        call.key(keys.base()).key(&task_key).key(keys.events(task.id));
-        call.key(keys.stats(&task.model)).key(keys.tenant(&task.tenant)).key(keys.totals());
-        call.key(key.unwrap_or(task_key));
+        call.key(keys.base()).key(&task_key).key(keys.totals()).key(key.unwrap_or(task_key));
         call.arg(task.id.to_string()).arg(record::encode(task)?).arg(task.model.as_str());
         call.arg(task.lane.as_str()).arg(task.tenant.as_str());
         call.arg(task.result_ttl_s).arg(task.max_attempts);
@@ -43,22 +42,12 @@ impl Partition {
             Some(by) => call.arg(&by.body_hash).arg(window_ms(by.matches)),
             None => call.arg("").arg(0),
         };
+        call.arg(hook(task)?);
         let mut reply = Reply::new("submit", self.link.run(&call).await?);
         match reply.text()?.as_str() {
             "accepted" => accepted(reply, self),
             "reused" => Err(BrokerError::KeyReused { task_id: reply.parse()? }),
             "full" => Err(full(reply, self, task, options)?),
-            other => Err(reply.unexpected(other)),
-        }
-    }
-
-    pub(super) async fn estimate(&self, id: TaskId) -> Result<Option<Estimate>, BrokerError> {
-        let mut call = self.scripts.estimate.prepare_invoke();
-        call.key(self.keys.base()).arg(id.to_string());
-        let mut reply = Reply::new("estimate", self.link.run(&call).await?);
-        match reply.text()?.as_str() {
-            "none" => Ok(None),
-            "queued" => Ok(Some(standing(&mut reply, self)?.estimate())),
             other => Err(reply.unexpected(other)),
         }
     }
@@ -98,14 +87,14 @@ fn full(
         other => return Err(reply.unexpected(other)),
     };
     let held = of.of_all(reply.count()?);
-    let (queued, processing) = (reply.parse()?, reply.parse()?);
+    let (queued, processing) = (reply.count()?, reply.count()?);
     let retry_after_s = Pace { queued, processing, service_ms: reply.parse()? }.retry_after_s();
     Ok(BrokerError::QueueFull { bound, model: task.model.clone(), held, limit, retry_after_s })
 }
 
 /// Reads what `standing` in `lib.lua` answers, and counts the other partitions in: they are likely to
 /// be as full, and the workers serve them all.
-fn standing(reply: &mut Reply, of: &Partition) -> Result<Standing, BrokerError> {
+pub(super) fn standing(reply: &mut Reply, of: &Partition) -> Result<Standing, BrokerError> {
     let lane = reply.text()?;
     let lane = Lane::ALL.into_iter().find(|known| known.as_str() == lane);
     Ok(Standing {
