@@ -5,4 +5,5 @@
 mod conformance;
 mod redis_faults;
 mod sqlite_file;
+mod sqlite_schema;
 mod support;

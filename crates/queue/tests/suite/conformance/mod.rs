@@ -4,14 +4,24 @@
 mod bounds;
 mod cancelling;
 mod claiming;
+mod dead_letters;
+mod draining;
+mod endings;
 mod events;
 mod fairness;
 mod fencing;
+mod journal;
 mod lifecycle;
 mod options;
+mod overview;
+mod pausing;
+mod publishing;
 mod races;
 mod reaping;
 mod records;
+mod remembering;
+mod retries;
+mod webhooks;
 mod workers;
 
 macro_rules! run_on_every_broker {
@@ -117,7 +127,76 @@ run_on_every_broker! {
         a_record_of_another_version_is_refused_not_misread,
         an_unreadable_task_is_failed_and_the_next_is_claimed,
         an_unreadable_task_with_its_attempts_used_up_is_failed;
+    remembering:
+        an_expired_outcome_is_known_as_its_tenants;
+    publishing:
+        what_is_told_already_is_not_told_twice,
+        each_attempt_is_told_from_its_start,
+        a_repeated_publish_hears_of_a_cancel;
+    journal:
+        ends_without_a_worker_are_handed_out,
+        what_is_logged_is_not_handed_out_again,
+        no_more_are_handed_out_than_asked_for,
+        an_unreadable_end_holds_nobody_up,
+        a_task_cancelled_twice_is_logged_once;
+    retries:
+        a_failed_task_rests_before_its_next_attempt,
+        without_a_rest_it_is_queued_at_once,
+        a_repeated_failed_release_rests_once,
+        an_estimate_counts_the_rest,
+        a_resting_task_can_be_cancelled,
+        a_deadline_does_not_end_a_resting_task,
+        what_loses_worker_after_worker_rests,
+        many_rest_and_all_come_back;
+    dead_letters:
+        a_letter_tells_how_every_attempt_failed,
+        a_reaper_that_gives_up_is_no_attempt,
+        only_the_latest_failures_are_kept,
+        what_the_client_can_settle_is_no_letter,
+        letters_are_listed_page_by_page,
+        a_replay_is_a_new_task_and_takes_the_letter,
+        replays_at_once_make_one_task,
+        letters_are_purged,
+        an_unreadable_letter_can_only_be_purged,
+        no_more_letters_are_kept_than_the_bound;
     workers:
         reports_are_listed_until_their_ttl,
         a_worker_that_says_goodbye_is_forgotten;
+    pausing:
+        a_paused_models_tasks_wait_while_others_go_on,
+        a_resume_wakes_a_waiting_claim,
+        a_claim_that_waited_before_the_pause_gets_nothing_in_it,
+        what_runs_goes_on_in_a_pause,
+        tasks_end_in_a_pause,
+        a_pause_holds_for_everyone_until_it_is_lifted,
+        nothing_is_foretold_of_a_paused_model;
+    draining:
+        a_worker_learns_of_it_with_its_next_report,
+        only_a_worker_that_is_there_can_be_asked,
+        an_order_is_forgotten_with_its_worker,
+        what_a_draining_worker_has_stays_its_own;
+    overview:
+        a_new_queue_has_nothing,
+        every_lane_counts_for_itself,
+        a_backlog_counts_as_queued,
+        what_waits_for_its_time_is_in_no_lane,
+        every_end_is_counted_once,
+        capacity_and_pace_are_those_of_the_workers,
+        models_are_listed_by_name_once_known,
+        webhooks_count_from_the_end_until_they_are_done;
+    webhooks:
+        every_outcome_makes_exactly_one_delivery,
+        a_retried_attempt_tells_nothing,
+        a_task_without_a_webhook_makes_no_delivery,
+        deliverers_never_share_a_delivery,
+        the_first_due_goes_first,
+        a_delivery_is_due_again_when_its_deliverer_dies,
+        a_late_try_that_nobody_took_over_still_counts,
+        a_late_try_of_an_old_number_changes_nothing,
+        a_try_later_than_the_end_changes_nothing,
+        a_try_told_twice_counts_once,
+        a_delivery_rests_between_tries,
+        what_is_given_up_is_not_tried_again,
+        a_report_keeps_the_latest_tries,
+        a_delivery_outlives_the_outcome;
 }

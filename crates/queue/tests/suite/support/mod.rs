@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use harness::redis::RedisServer;
 use protocol::{
     Completion, ErrorType, Estimate, FinishReason, GenerationParams, Lane, ModelId, Outcome,
-    Prompt, Task, TaskError, TaskId, TenantId, Timestamp, Usage, WorkerId, WorkerReport,
+    Prompt, Task, TaskError, TaskId, TenantId, Timestamp, Usage, Webhook, WorkerId, WorkerReport,
     WorkerStatus,
 };
 use queue::{
     Bounds, Broker, Claimant, Claimed, Reaped, RedisBroker, RedisOptions, Release, SqliteBroker,
-    SubmitOptions,
+    SubmitOptions, Tried, TryResult,
 };
 use tempfile::TempDir;
 
@@ -156,6 +156,18 @@ pub(crate) fn failed(message: &str) -> Outcome {
 pub(crate) fn failed_release(message: &str) -> Release {
     let error = TaskError::new(ErrorType::EngineError, message);
     Release::Failed { error, retry_in: Duration::ZERO }
+}
+
+/// The same task with somebody to tell of its end.
+pub(crate) fn with_webhook(task: Task) -> Task {
+    let url = format!("https://example.com/hooks?a=\"b\"&task={}", task.id);
+    Task { webhook: Some(Webhook { url }), ..task }
+}
+
+/// A try that the receiver answered with 200.
+pub(crate) fn tried(number: u32) -> Tried {
+    let at = Timestamp::from_millis(1_000 + u64::from(number));
+    Tried { number, at, took_ms: 7, result: TryResult::Status(200) }
 }
 
 /// Where a queued task stands; none when it is not queued.
