@@ -26,8 +26,8 @@ pub(super) struct Partitions {
 impl Partitions {
     /// Opens no connection yet.
     pub(super) fn new(options: &RedisOptions, servers: &Arc<Servers>) -> Self {
-        let scripts = Arc::new(Scripts::new());
         let count = options.partitions;
+        let scripts = Arc::new(Scripts::new(count));
         let partition =
             |number| Partition::new(number, count, servers, &scripts, options.command_timeout);
         Self {
