@@ -14,7 +14,9 @@ use crate::settings::{QueueLocation, Settings};
 pub fn open(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
     Ok(match &settings.queue {
         QueueLocation::Redis(url) => {
-            Arc::new(RedisBroker::connect(RedisOptions::new(url.reveal()))?)
+            let partitions = settings.redis_partitions;
+            let options = RedisOptions { partitions, ..RedisOptions::new(url.reveal()) };
+            Arc::new(RedisBroker::connect(options)?)
         }
         QueueLocation::Embedded(dir) => Arc::new(SqliteBroker::open(dir)?),
     })

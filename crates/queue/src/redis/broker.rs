@@ -79,8 +79,12 @@ impl Broker for RedisBroker {
     }
 
     async fn reap(&self, reaper: &Claimant) -> Result<Reaped, BrokerError> {
-        // After a loss of data another process may have divided the queue otherwise.
-        self.partitions.agree().await?;
+        // After a loss of data another process may have divided the queue otherwise. When that can't
+        // be told now, the others are reaped all the same.
+        let agreed = self.partitions.agree().await;
+        if let Err(error) = agreed {
+            tracing::debug!(%error, "could not ask how the queue is divided");
+        }
         let asked = self.partitions.all().await?.iter().map(|partition| partition.reap(reaper));
         let mut sum = Reaped::default();
         for part in some("reap", join_all(asked).await)? {

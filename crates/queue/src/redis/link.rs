@@ -126,7 +126,12 @@ impl Link {
             };
             note(false);
             let error = match request.send(&mut connection, asking).await {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    if !asking {
+                        self.settle(&server);
+                    }
+                    return Ok(value);
+                }
                 Err(error) => error,
             };
             asking = false;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // clippy.toml's exception knows `#[test]` functions only
 
 mod conformance;
+mod redis_cluster;
 mod redis_faults;
 mod redis_partitions;
 mod sqlite_file;

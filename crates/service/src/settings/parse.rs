@@ -25,6 +25,7 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         model_device: p.choice("MODEL_DEVICE").unwrap_or(super::Device::Auto),
         quantization: p.choice("QUANTIZATION"),
         queue: p.queue(),
+        redis_partitions: p.number("REDIS_PARTITIONS", 1, queue::redis::MAX_PARTITIONS),
         host: p.choice("HOST").unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()),
         port: p.number("PORT", 0, 65_535),
         max_new_tokens: p.number("MAX_NEW_TOKENS", 1, 1_000_000),

@@ -84,6 +84,10 @@ const IN_ONE_PARTITION: &[&str] = &[
     "an_unreadable_task_is_failed_and_the_next_is_claimed",
     "an_estimate_counts_the_rest",
     "what_comes_back_into_a_full_window_is_not_lost",
+    "the_feed_names_running_tasks",
+    "a_repeated_submit_changes_nothing",
+    "what_runs_goes_on_in_a_pause",
+    "the_first_due_goes_first",
 ];
 
 type Test = (&'static str, fn(Fixture) -> LocalBoxFuture<'static, ()>);
