@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{Attempt, EventBody, EventSeq, Task, TaskState};
-use queue::{Broker, Depth, OpenError, Operations, SqliteBroker, Webhooks};
+use queue::{Broker, Depth, OpenError, Operations, SqliteBroker, Verdict, Webhooks};
 
 use crate::support::*;
 
@@ -125,6 +125,47 @@ async fn one_reap_clears_away_all_that_has_expired() {
     broker.reap(&claimant(LONG)).await.unwrap();
     assert_eq!(kept(), 1);
     assert_eq!(broker.expired(ids[0]).await.unwrap(), Some(tasks[0].tenant.clone()));
+}
+
+#[tokio::test]
+async fn what_is_remembered_is_forgotten_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = SqliteBroker::open(folder.path()).unwrap();
+    let task = with_webhook(Task { result_ttl_s: 0, ..task() });
+    broker.submit(&task, NO_LIMIT).await.unwrap();
+    let held = claimed(&broker, &claimant(LONG)).await;
+    broker.finish(&held.lease, &failed("x")).await.unwrap();
+    broker.due_webhooks(LONG, 1).await.unwrap();
+    broker.webhook_tried(task.id, &tried(1), Verdict::GivenUp).await.unwrap();
+    let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+    // Instead of waiting, what happened is moved into the past.
+    let later = async |span: Duration| {
+        file.execute_batch(&format!(
+            "UPDATE tombstones SET since = since - {0}, until = until - {0};
+             UPDATE letters SET died = died - {0};
+             UPDATE webhooks SET expires = expires - {0};",
+            span.as_millis()
+        ))
+        .unwrap();
+        broker.reap(&claimant(LONG)).await.unwrap();
+        let rows = |table: &str| -> isize {
+            let count = format!("SELECT count(*) FROM {table}");
+            file.query_row(&count, [], |row| row.get(0)).unwrap()
+        };
+        let known = [
+            broker.expired(task.id).await.unwrap().is_some(),
+            broker.webhook(task.id).await.unwrap().is_some(),
+            broker.dead_letter(task.id).await.unwrap().is_some(),
+        ];
+        let kept = [rows("tombstones"), rows("webhooks"), rows("letters")].map(|rows| rows == 1);
+        assert_eq!(kept, known, "what is forgotten is not kept");
+        known
+    };
+    let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
+    assert_eq!(later(day - hour).await, [true; 3]);
+    assert_eq!(later(hour * 2).await, [false, false, true]);
+    assert_eq!(later(day * 6 - hour * 2).await, [false, false, true]);
+    assert_eq!(later(hour * 2).await, [false; 3]);
 }
 
 #[tokio::test]

@@ -86,6 +86,21 @@ pub(super) async fn what_comes_back_into_a_full_window_is_not_lost(on: Fixture) 
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
+pub(super) async fn what_rested_does_not_wait_behind_its_backlog(on: Fixture) {
+    let broker = &*on.broker;
+    let worker = claimant(LONG);
+    submit_many(broker, "one", 40).await;
+    let held = claimed(broker, &worker).await;
+    broker.release(&held.lease, &resting(Duration::from_millis(100))).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    broker.reap(&worker).await.unwrap();
+    let mut claims = 1;
+    while claimed(broker, &worker).await.task != held.task {
+        claims += 1;
+    }
+    assert!(claims <= WINDOW + 1, "it came as number {claims}");
+}
+
 pub(super) async fn positions_count_down(on: Fixture) {
     let broker = &*on.broker;
     let mut sent = Vec::new();

@@ -188,6 +188,7 @@ run_on_every_broker! {
         a_tenant_of_many_delays_another_by_a_window,
         a_backlog_is_served_in_order_without_the_cancelled,
         what_comes_back_into_a_full_window_is_not_lost,
+        what_rested_does_not_wait_behind_its_backlog,
         positions_count_down,
         an_outcome_comes_when_it_was_foretold;
     records:
@@ -253,6 +254,7 @@ run_on_every_broker! {
         webhooks_count_from_the_end_until_they_are_done;
     webhooks:
         every_outcome_makes_exactly_one_delivery,
+        ends_that_race_make_one_delivery,
         a_retried_attempt_tells_nothing,
         a_task_without_a_webhook_makes_no_delivery,
         deliverers_never_share_a_delivery,

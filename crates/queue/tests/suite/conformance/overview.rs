@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use protocol::{Lane, ModelId, Task, TaskState, Timestamp, WorkerReport, WorkerStatus};
-use queue::{Broker, QueueOverview, Release, Start, SubmitOptions, Verdict};
+use queue::{Broker, QueueOverview, Start, SubmitOptions, Verdict};
 
 use super::endings::End;
 use crate::support::*;
@@ -22,13 +22,6 @@ async fn waiting(broker: &dyn Broker) -> ([u64; 4], u64, u64) {
 
 fn after(delay: Duration) -> SubmitOptions {
     SubmitOptions { start: Start::After(delay), ..SubmitOptions::PLAIN }
-}
-
-fn rest(span: Duration) -> Release {
-    match failed_release("hiccup") {
-        Release::Failed { error, .. } => Release::Failed { error, retry_in: span },
-        unused => unused,
-    }
 }
 
 pub(super) async fn a_new_queue_has_nothing(on: Fixture) {
@@ -91,11 +84,11 @@ pub(super) async fn what_waits_for_its_time_is_in_no_lane(on: Fixture) {
     assert_eq!(waiting(broker).await, ([0, 1, 0, 0], 0, 0));
 
     let held = claimed(broker, &claimant(LONG)).await;
-    broker.release(&held.lease, &rest(Duration::from_millis(400))).await.unwrap();
+    broker.release(&held.lease, &resting(Duration::from_millis(400))).await.unwrap();
     assert_eq!(waiting(broker).await, ([0; 4], 1, 0), "it rests between attempts");
     let again = broker.claim(&claimant(LONG), Duration::from_secs(5)).await.unwrap().unwrap();
     assert_eq!(waiting(broker).await, ([0; 4], 0, 1));
-    broker.release(&again.lease, &rest(LONG)).await.unwrap();
+    broker.release(&again.lease, &resting(LONG)).await.unwrap();
     broker.cancel(again.task.id).await.unwrap();
     assert_eq!(waiting(broker).await, ([0; 4], 0, 0));
     let queue = queue(broker).await;

@@ -2,17 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use protocol::{ErrorType, Task, TaskError, TaskId, TaskState, Timestamp};
-use queue::{Broker, CancelReply, Depth, Lease, Release, SubmitOptions};
+use protocol::{Task, TaskId, TaskState, Timestamp};
+use queue::{Broker, CancelReply, Depth, Lease, SubmitOptions};
 
 use crate::support::*;
 
 const REST: Duration = Duration::from_millis(500);
-
-fn resting(retry_in: Duration) -> Release {
-    let error = TaskError::new(ErrorType::OutOfMemory, "CUDA out of memory");
-    Release::Failed { error, retry_in }
-}
 
 /// Claims the next task and gives it back after a failure, to rest.
 async fn fail_next(broker: &dyn Broker, rest: Duration) -> Lease {

@@ -1,6 +1,7 @@
 //! Telling others of a task's end: what is to be delivered, by whom, and what became of it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{Task, TaskId, TaskSnapshot, Webhook};
@@ -79,6 +80,24 @@ fn expected(task: &Task, end: &TaskSnapshot) -> Delivery {
         submitted_at: end.submitted_at,
         started_at: end.started_at,
         finished_at: end.finished_at.unwrap(),
+    }
+}
+
+pub(super) async fn ends_that_race_make_one_delivery(on: Fixture) {
+    let (gateway, worker) = (on.another(), Arc::clone(&on.broker));
+    for _ in 0..40 {
+        let task = with_webhook(task());
+        gateway.submit(&task, NO_LIMIT).await.unwrap();
+        let work = async {
+            if let Some(held) = worker.claim(&claimant(LONG), NO_WAIT).await.unwrap() {
+                worker.finish(&held.lease, &completed("x")).await.unwrap();
+            }
+        };
+        let ((), cancelled) = tokio::join!(work, gateway.cancel(task.id));
+        cancelled.unwrap();
+        let end = gateway.snapshot(task.id).await.unwrap().unwrap();
+        assert_eq!(taken(&*worker, LONG).await, expected(&task, &end));
+        assert!(none_is_due(&*gateway).await);
     }
 }
 

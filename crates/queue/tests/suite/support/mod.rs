@@ -176,6 +176,12 @@ pub(crate) fn failed_release(message: &str) -> Release {
     Release::Failed { error, retry_in: Duration::ZERO }
 }
 
+/// A release after a failure, for another attempt after a rest.
+pub(crate) fn resting(retry_in: Duration) -> Release {
+    let error = TaskError::new(ErrorType::EngineError, "hiccup");
+    Release::Failed { error, retry_in }
+}
+
 /// The same task with somebody to tell of its end.
 pub(crate) fn with_webhook(task: Task) -> Task {
     let url = format!("https://example.com/hooks?a=\"b\"&task={}", task.id);
