@@ -141,6 +141,14 @@ impl<'a> Parser<'a> {
         let port: u16 = self.number("REDIS_PORT", 1, 65_535);
         let host = self.get("REDIS_HOST");
         if self.get("REDIS_URL").is_some() {
+            if self.text("REDIS_URL").contains("rediss://") {
+                self.problems.push(
+                    "REDIS_URL asks for TLS (rediss://), which is not spoken: use redis:// in a private \
+                     network, or a tunnel such as stunnel"
+                        .to_owned(),
+                );
+                return QueueLocation::Embedded(PathBuf::new());
+            }
             let url = self.url("REDIS_URL", &["redis://", "redis+unix://", "unix://"]);
             return QueueLocation::Redis(Secret::new(url));
         }

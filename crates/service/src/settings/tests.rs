@@ -106,6 +106,17 @@ fn redis_is_named_by_url_or_by_host() {
 }
 
 #[test]
+fn a_cluster_is_named_by_several_urls_and_tls_is_refused_in_words() {
+    let urls = "redis://a:7000,redis://b:7001";
+    let cluster = load("", "", &[("REDIS_URL", urls), ("REDIS_PARTITIONS", "8")]).unwrap();
+    assert_eq!(cluster.queue, QueueLocation::Redis(Secret::new(urls)));
+    assert_eq!(cluster.redis_partitions, 8);
+    assert!(problems(load("", "", &[("REDIS_PARTITIONS", "0")]))[0].contains("REDIS_PARTITIONS"));
+    let tls = problems(load("", "", &[("REDIS_URL", "rediss://:secret@a")]));
+    assert!(tls[0].contains("TLS") && !tls[0].contains("secret"), "{tls:?}");
+}
+
+#[test]
 fn a_quantization_without_effect_is_told() {
     let quiet = load("", "", &[("MODEL_NAME", "Qwen/Qwen3-4B-GGUF"), ("QUANTIZATION", "4bit")]);
     assert!(quiet.unwrap().warnings().is_empty());
