@@ -13,11 +13,10 @@ local base, worker = KEYS[1], ARGV[1]
 
 -- The next undelivered entry of a queue: its entry id and task id, or nil.
 local function next_entry(queue)
+  if redis.call('EXISTS', queue) == 0 then return nil end -- cheaper than an error, for unused lanes
   local reply = redis.pcall('XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', 1, 'STREAMS', queue, '>')
   if reply and reply.err and string.find(reply.err, 'NOGROUP', 1, true) then
-    -- Nothing was ever claimed from here, or the data was flushed.
-    if redis.call('EXISTS', queue) == 0 then return nil end
-    redis.call('XGROUP', 'CREATE', queue, GROUP, '0')
+    redis.call('XGROUP', 'CREATE', queue, GROUP, '0') -- nothing was ever claimed from here
     reply = redis.pcall('XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', 1, 'STREAMS', queue, '>')
   end
   if not reply then return nil end
