@@ -4,6 +4,7 @@
 
 mod conformance;
 mod redis_cluster;
+mod redis_connections;
 mod redis_faults;
 mod redis_partitions;
 mod sqlite_file;

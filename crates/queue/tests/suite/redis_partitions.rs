@@ -1,6 +1,5 @@
-//! What is special to a queue of several partitions on Redis, and what an operation costs there.
+//! What is special to a queue of several partitions on Redis.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use protocol::{Task, TaskId, TenantId};
@@ -15,44 +14,6 @@ use harness::redis::RedisServer;
 fn divided(server: &RedisServer, partitions: u32) -> RedisBroker {
     let options = RedisOptions { partitions, ..RedisOptions::new(server.url()) };
     RedisBroker::connect(options).unwrap()
-}
-
-/// Commands that clients sent, by name; what scripts did is not among them.
-fn sent(server: &RedisServer) -> HashMap<String, u64> {
-    let info = server.command(&["INFO", "commandstats"]);
-    let calls = info.lines().filter_map(|line| {
-        let (name, stats) = line.trim().strip_prefix("cmdstat_")?.split_once(":calls=")?;
-        Some((name.to_owned(), stats.split(',').next()?.parse().ok()?))
-    });
-    let by_clients = ["evalsha", "eval", "script|load", "ping", "xread", "unwatch"];
-    calls.filter(|(name, _)| by_clients.contains(&name.as_str())).collect()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_task_costs_at_most_four_round_trips() {
-    const TASKS: u64 = 200;
-    let server = RedisServer::start();
-    let broker = redis_broker(&server);
-    let claimant = claimant(LONG);
-    for _ in 0..TASKS {
-        let task = submitted(&*broker).await;
-        let held = claimed(&*broker, &claimant).await;
-        assert_eq!(held.task.id, task.id);
-        broker.finish(&held.lease, &completed("x")).await.unwrap();
-    }
-    let sent = sent(&server);
-    assert!(sent["evalsha"] >= 3 * TASKS, "submit, claim, finish: {sent:?}");
-    assert!(sent.values().sum::<u64>() <= 4 * TASKS, "{sent:?}");
-}
-
-#[tokio::test]
-async fn operations_at_once_share_a_few_connections() {
-    let server = RedisServer::start();
-    let broker = redis_broker(&server);
-    let submits = (0..200).map(|_| async { submitted(&*broker).await });
-    futures::future::join_all(submits).await;
-    let clients = server.command(&["CLIENT", "LIST"]).lines().count();
-    assert!(clients <= RedisOptions::new("").connections + 1, "{clients} with redis-cli");
 }
 
 #[tokio::test]
