@@ -15,7 +15,8 @@ pub fn open(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
     Ok(match &settings.queue {
         QueueLocation::Redis(url) => {
             let partitions = settings.redis_partitions;
-            let options = RedisOptions { partitions, ..RedisOptions::new(url.reveal()) };
+            let ca_file = settings.redis_ca_file.clone();
+            let options = RedisOptions { partitions, ca_file, ..RedisOptions::new(url.reveal()) };
             Arc::new(RedisBroker::connect(options)?)
         }
         QueueLocation::Embedded(dir) => Arc::new(SqliteBroker::open(dir)?),

@@ -62,10 +62,18 @@ pub enum BrokerError {
 pub enum OpenError {
     /// The URL of Redis can't be one.
     #[error(
-        "the Redis URL can't be used: {reason}; expected redis://[user:password@]host:port[/db], \
+        "the Redis URL can't be used: {reason}; expected redis[s]://[user:password@]host:port[/db], \
          or several of a Cluster's nodes so, separated by commas"
     )]
     RedisUrl {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The certificates to trust can't be used.
+    #[error("the certificates in {} (REDIS_CA_FILE) can't be used: {reason}; expected PEM", path.display())]
+    RedisCa {
+        /// The file.
+        path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },

@@ -18,6 +18,7 @@
 //! | `partitions.rs`, `partition.rs` | which partition has a task; what one is made of |
 //! | `link.rs`   | the way to a partition, under a deadline; redirections of a Cluster |
 //! | `servers.rs`, `server.rs` | the servers that are known; the connections to one |
+//! | `tls.rs`    | what `rediss://` needs |
 //! | `keys.rs`   | every key |
 //! | `scripts.rs`, `scripts/` | the scripts; `docs/QUEUE.md` has them in a table |
 //! | `reply.rs`, `error.rs`, `backoff.rs` | reading replies, sorting errors, pausing |
@@ -42,10 +43,12 @@ mod scripts;
 mod server;
 mod servers;
 mod submit;
+mod tls;
 mod waiting;
 mod webhooks;
 mod workers;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,8 +65,10 @@ pub const MAX_PARTITIONS: u32 = 64;
 #[derive(Debug, Clone)]
 pub struct RedisOptions {
     /// `redis://[user:password@]host:port[/db]` or `unix:///path`; for a Redis Cluster several of
-    /// its nodes, separated by commas.
+    /// its nodes, separated by commas. `rediss://` asks for TLS.
     pub url: String,
+    /// Certificates (PEM) to trust in TLS instead of the system's.
+    pub ca_file: Option<PathBuf>,
     /// Connections for short commands, to each server. Operations share them.
     pub connections: usize,
     /// How long a command may take, connecting included, before the queue counts as unavailable.
@@ -78,6 +83,7 @@ impl RedisOptions {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            ca_file: None,
             connections: 4,
             command_timeout: Duration::from_secs(2),
             partitions: 1,
@@ -99,7 +105,8 @@ impl RedisBroker {
     /// [`RedisOptions::command_timeout`].
     ///
     /// # Errors
-    /// [`OpenError::RedisUrl`] for a URL that can't be one, [`OpenError::Partitions`] for a number
+    /// [`OpenError::RedisUrl`] for a URL that can't be one, [`OpenError::RedisCa`] for certificates
+    /// that can't be used, [`OpenError::Partitions`] for a number
     /// of partitions out of range.
     pub fn connect(options: RedisOptions) -> Result<Self, OpenError> {
         if !(1..=MAX_PARTITIONS).contains(&options.partitions) {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
 use super::server::{Manners, Server};
-use super::{RedisOptions, error};
+use super::{RedisOptions, error, tls};
 use crate::{BrokerError, OpenError};
 
 /// All servers, each with its connections.
@@ -35,6 +35,7 @@ impl Servers {
         let mut seeds = Vec::new();
         for url in urls {
             let address = url.into_connection_info().map_err(|error| bad_url(error.to_string()))?;
+            let address = tls::prepared(address, options.ca_file.as_deref())?;
             template.get_or_insert_with(|| address.clone());
             seeds.push(Arc::new(Server::new(address, manners).map_err(bad_url)?));
         }

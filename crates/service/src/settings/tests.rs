@@ -106,14 +106,15 @@ fn redis_is_named_by_url_or_by_host() {
 }
 
 #[test]
-fn a_cluster_is_named_by_several_urls_and_tls_is_refused_in_words() {
+fn a_cluster_is_named_by_several_urls_and_tls_by_its_scheme() {
     let urls = "redis://a:7000,redis://b:7001";
     let cluster = load("", "", &[("REDIS_URL", urls), ("REDIS_PARTITIONS", "8")]).unwrap();
     assert_eq!(cluster.queue, QueueLocation::Redis(Secret::new(urls)));
     assert_eq!(cluster.redis_partitions, 8);
     assert!(problems(load("", "", &[("REDIS_PARTITIONS", "0")]))[0].contains("REDIS_PARTITIONS"));
-    let tls = problems(load("", "", &[("REDIS_URL", "rediss://:secret@a")]));
-    assert!(tls[0].contains("TLS") && !tls[0].contains("secret"), "{tls:?}");
+    let tls = load("", "", &[("REDIS_URL", "rediss://a"), ("REDIS_CA_FILE", "ca.pem")]).unwrap();
+    assert_eq!(tls.queue, QueueLocation::Redis(Secret::new("rediss://a")));
+    assert_eq!(tls.redis_ca_file, Some("ca.pem".into()));
 }
 
 #[test]
