@@ -115,7 +115,9 @@ pub enum Matches {
 /// A task was accepted, now or before.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Submitted {
-    /// The task: the submitted one, or that which an earlier submit of the same request made.
+    /// The task: the submitted one, or that which an earlier submit of the same request made. With an
+    /// idempotency key a new task may get another id than the one it was submitted with, always the
+    /// same one (where a queue is divided, the key says where the task belongs): use this one.
     pub task_id: TaskId,
     /// Whether it was this call that made it.
     pub created: bool,
@@ -123,7 +125,8 @@ pub struct Submitted {
     pub state: TaskState,
     /// When it was accepted.
     pub at: Timestamp,
-    /// How many tasks of its model were queued then, itself included.
+    /// How many tasks of its model were queued then, itself included; where a queue is divided, as
+    /// far as one part of it tells.
     pub depth: u64,
     /// Where it stands now; none when it is not queued any more.
     pub estimate: Option<Estimate>,

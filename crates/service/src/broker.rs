@@ -14,7 +14,10 @@ use crate::settings::{QueueLocation, Settings};
 pub fn open(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
     Ok(match &settings.queue {
         QueueLocation::Redis(url) => {
-            Arc::new(RedisBroker::connect(RedisOptions::new(url.reveal()))?)
+            let partitions = settings.redis_partitions;
+            let ca_file = settings.redis_ca_file.clone();
+            let options = RedisOptions { partitions, ca_file, ..RedisOptions::new(url.reveal()) };
+            Arc::new(RedisBroker::connect(options)?)
         }
         QueueLocation::Embedded(dir) => Arc::new(SqliteBroker::open(dir)?),
     })

@@ -1,8 +1,10 @@
-//! The [`Broker`] contract: each operation is one script or one command of [`Inner`].
+//! The [`Broker`] contract: what is about a task goes to its partition, the rest to all of them. On
+//! each, an operation is one script or one command of [`Partition`].
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use protocol::{
     Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, TenantId, Timestamp, WorkerId,
     WorkerReport,
@@ -10,6 +12,8 @@ use protocol::{
 use redis::cmd;
 
 use super::RedisBroker;
+use super::partition::Partition;
+use super::partitions::{all, some};
 use crate::watch::{CancelFeed, Watch};
 use crate::{
     Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Lease, LeaseState, Reaped, Release,
@@ -23,19 +27,22 @@ impl Broker for RedisBroker {
     }
 
     async fn ping(&self) -> Result<(), BrokerError> {
-        self.inner.link.query(&cmd("PING")).await
+        self.partitions.agree().await?;
+        let asked = self.partitions.all().await?.iter().map(|partition| partition.ping());
+        all(join_all(asked).await).map(drop)
     }
 
     async fn submit(&self, task: &Task, options: &SubmitOptions) -> Result<Submitted, BrokerError> {
-        self.inner.submit(task, options).await
+        let (partition, task) = self.partitions.for_new(task, options.idempotency.as_ref()).await?;
+        partition.submit(&task, options).await
     }
 
     async fn snapshot(&self, id: TaskId) -> Result<Option<TaskSnapshot>, BrokerError> {
-        self.inner.snapshot(id).await
+        self.partitions.of(id).await?.snapshot(id).await
     }
 
     async fn expired(&self, id: TaskId) -> Result<Option<TenantId>, BrokerError> {
-        self.inner.expired(id).await
+        self.partitions.of(id).await?.expired(id).await
     }
 
     async fn claim(
@@ -47,7 +54,7 @@ impl Broker for RedisBroker {
     }
 
     async fn renew(&self, lease: &Lease, span: Duration) -> Result<LeaseState, BrokerError> {
-        self.inner.renew(lease, span).await
+        self.partitions.of(lease.task_id).await?.renew(lease, span).await
     }
 
     async fn publish(
@@ -56,23 +63,37 @@ impl Broker for RedisBroker {
         from: u64,
         chunks: &[String],
     ) -> Result<LeaseState, BrokerError> {
-        self.inner.publish(lease, from, chunks).await
+        self.partitions.of(lease.task_id).await?.publish(lease, from, chunks).await
     }
 
     async fn finish(&self, lease: &Lease, outcome: &Outcome) -> Result<Timestamp, BrokerError> {
-        self.inner.finish(lease, outcome).await
+        self.partitions.of(lease.task_id).await?.finish(lease, outcome).await
     }
 
     async fn release(&self, lease: &Lease, release: &Release) -> Result<(), BrokerError> {
-        self.inner.release(lease, release).await
+        self.partitions.of(lease.task_id).await?.release(lease, release).await
     }
 
     async fn cancel(&self, id: TaskId) -> Result<CancelReply, BrokerError> {
-        self.inner.cancel(id).await
+        self.partitions.of(id).await?.cancel(id).await
     }
 
     async fn reap(&self, reaper: &Claimant) -> Result<Reaped, BrokerError> {
-        self.inner.reap(reaper).await
+        // After a loss of data another process may have divided the queue otherwise. When that can't
+        // be told now, the others are reaped all the same.
+        let agreed = self.partitions.agree().await;
+        if let Err(error) = agreed {
+            tracing::debug!(%error, "could not ask how the queue is divided");
+        }
+        let asked = self.partitions.all().await?.iter().map(|partition| partition.reap(reaper));
+        let mut sum = Reaped::default();
+        for part in some("reap", join_all(asked).await)? {
+            sum.requeued.extend(part.requeued);
+            sum.cancelled.extend(part.cancelled);
+            sum.expired.extend(part.expired);
+            sum.exhausted.extend(part.exhausted);
+        }
+        Ok(sum)
     }
 
     async fn unlogged(
@@ -80,11 +101,21 @@ impl Broker for RedisBroker {
         span: Duration,
         limit: usize,
     ) -> Result<Vec<TaskSnapshot>, BrokerError> {
-        self.inner.unlogged(span, limit).await
+        let mut parts = Vec::new();
+        let mut left = limit;
+        for partition in self.partitions.all().await? {
+            if left > 0 {
+                let part = partition.unlogged(span, left).await;
+                left = left.saturating_sub(part.as_ref().map_or(0, Vec::len));
+                parts.push(part);
+            }
+        }
+        some("list ended tasks", parts).map(|parts| parts.concat())
     }
 
     async fn logged(&self, ids: &[TaskId]) -> Result<(), BrokerError> {
-        self.inner.logged(ids).await
+        let parts = self.partitions.group(ids).await?;
+        all(join_all(parts.iter().map(|(part, ids)| part.logged(ids))).await).map(drop)
     }
 
     async fn events(
@@ -93,23 +124,28 @@ impl Broker for RedisBroker {
         after: EventSeq,
         limit: usize,
     ) -> Result<Vec<Event>, BrokerError> {
-        self.inner.events(id, after, limit).await
+        self.partitions.of(id).await?.events(id, after, limit).await
     }
 
     fn watch(&self, id: TaskId) -> Watch {
-        let watch = self.inner.hub.watch(id);
-        self.inner.listener.ensure_started();
+        let watch = self.hub.watch(id);
+        self.listener.ensure_started();
         watch
     }
 
     fn cancellations(&self) -> CancelFeed {
-        let feed = self.inner.hub.cancellations();
-        self.inner.listener.ensure_started();
+        let feed = self.hub.cancellations();
+        self.listener.ensure_started();
         feed
     }
 
     async fn depth(&self, model: &ModelId) -> Result<Depth, BrokerError> {
-        self.inner.depth(model).await
+        let asked = self.partitions.all().await?.iter().map(|partition| partition.depth(model));
+        let parts = all(join_all(asked).await)?;
+        Ok(parts.iter().fold(Depth::default(), |sum, part| Depth {
+            queued: sum.queued + part.queued,
+            processing: sum.processing + part.processing,
+        }))
     }
 
     async fn report_worker(
@@ -117,14 +153,33 @@ impl Broker for RedisBroker {
         report: &WorkerReport,
         ttl: Duration,
     ) -> Result<WorkerOrders, BrokerError> {
-        self.inner.report_worker(report, ttl).await
+        let asked = self.partitions.all().await?.iter();
+        let asked = asked.map(|partition| partition.report_worker(report, ttl));
+        let orders = some("report a worker", join_all(asked).await)?;
+        Ok(WorkerOrders { drain: orders.iter().any(|orders| orders.drain) })
     }
 
     async fn forget_worker(&self, id: WorkerId) -> Result<(), BrokerError> {
-        self.inner.forget_worker(id).await
+        let asked = self.partitions.all().await?.iter().map(|part| part.forget_worker(id));
+        all(join_all(asked).await).map(drop)
     }
 
     async fn workers(&self) -> Result<Vec<WorkerReport>, BrokerError> {
-        self.inner.workers().await
+        // All know all workers: the first that answers will do.
+        let mut failure = None;
+        for partition in self.partitions.all().await? {
+            match partition.workers().await {
+                Ok(reports) => return Ok(reports),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(Vec::new()), Err)
+    }
+}
+
+impl Partition {
+    async fn ping(&self) -> Result<(), BrokerError> {
+        // Unlike PING, a key leads to the node that has the partition.
+        self.link.query(cmd("EXISTS").arg(self.keys.base())).await
     }
 }

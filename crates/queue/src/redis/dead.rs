@@ -3,7 +3,7 @@
 use protocol::{TaskId, Timestamp};
 use redis::cmd;
 
-use super::Inner;
+use super::partition::Partition;
 use super::reply::Reply;
 use crate::stored::StoredLetter;
 use crate::{BrokerError, DeadLetter, DeadLetterPage, MAX_DEAD_LETTERS, Purge};
@@ -21,7 +21,7 @@ fn array(lines: &str) -> String {
     format!("[{}]", lines.trim_end().replace('\n', ","))
 }
 
-impl Inner {
+impl Partition {
     pub(super) async fn dead_letters(
         &self,
         page: &DeadLetterPage,

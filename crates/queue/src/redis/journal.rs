@@ -5,15 +5,15 @@ use std::time::Duration;
 use protocol::{TaskId, TaskSnapshot};
 use redis::cmd;
 
-use super::Inner;
 use super::claim::millis;
+use super::partition::Partition;
 use super::reply::Reply;
 use crate::BrokerError;
 
 /// At most so many are handed out at once, whatever the caller would take.
 const MOST: usize = 1_000;
 
-impl Inner {
+impl Partition {
     pub(super) async fn unlogged(
         &self,
         span: Duration,

@@ -2,7 +2,7 @@
 //! that only a script can know).
 //!
 //! All keys of a partition carry its number as hash tag, `qq:{0}:…`, so that they lie in one slot
-//! and the scripts run on a Cluster. There is one partition for now.
+//! and the scripts run on a Cluster.
 
 use protocol::{Lane, ModelId, TaskId, TenantId};
 
@@ -21,6 +21,11 @@ impl Keys {
     /// What all of them begin with; the first key of every script.
     pub(crate) fn base(&self) -> &str {
         &self.base
+    }
+
+    /// Text: how many partitions the queue has. Used of the first partition.
+    pub(crate) fn partitions(&self) -> String {
+        format!("{}partitions", self.base)
     }
 
     /// Hash: a task.

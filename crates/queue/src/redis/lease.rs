@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use protocol::{Outcome, Timestamp};
 
-use super::Inner;
 use super::claim::millis;
+use super::partition::Partition;
 use super::reply::Reply;
 use crate::stored::{self, Ending};
 use crate::{BrokerError, Lease, LeaseState, Release};
 
-impl Inner {
+impl Partition {
     pub(super) async fn renew(
         &self,
         lease: &Lease,

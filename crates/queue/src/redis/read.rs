@@ -3,7 +3,7 @@
 use protocol::{Event, EventSeq, ModelId, TaskId, TaskSnapshot, TaskState, TenantId};
 use redis::cmd;
 
-use super::Inner;
+use super::partition::Partition;
 use super::reply::{self, Reply};
 use super::submit::standing;
 use crate::{BrokerError, Depth};
@@ -14,7 +14,7 @@ const LAST_NUMBER: u64 = 1 << 52;
 /// More than a task ever keeps.
 const MOST_EVENTS: usize = 100_000;
 
-impl Inner {
+impl Partition {
     pub(super) async fn snapshot(&self, id: TaskId) -> Result<Option<TaskSnapshot>, BrokerError> {
         let mut call = self.scripts.snapshot.prepare_invoke();
         call.key(self.keys.base()).arg(id.to_string());
@@ -24,7 +24,7 @@ impl Inner {
             "task" => {
                 let mut snapshot = reply.snapshot()?.read()?;
                 if snapshot.state == TaskState::Queued {
-                    snapshot.estimate = Some(standing(&mut reply)?.estimate());
+                    snapshot.estimate = Some(standing(&mut reply, self)?.estimate());
                 }
                 Ok(Some(snapshot))
             }

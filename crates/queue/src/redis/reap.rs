@@ -2,8 +2,8 @@
 
 use protocol::{ErrorType, TaskError, TaskId};
 
-use super::Inner;
 use super::claim::millis;
+use super::partition::Partition;
 use super::reply::Reply;
 use crate::stored::{self, Ending, LEASE_RAN_OUT};
 use crate::{BrokerError, CancelReply, Claimant, Reaped, retry};
@@ -14,7 +14,7 @@ const REAP_BATCH: usize = 64;
 /// After so many leases in a row that ran out a task rests as long as it ever does.
 const LONGEST_REST_AFTER: u32 = 8;
 
-impl Inner {
+impl Partition {
     pub(super) async fn cancel(&self, id: TaskId) -> Result<CancelReply, BrokerError> {
         let cancelled = Ending::cancelled()?;
         let mut call = self.scripts.cancel.prepare_invoke();

@@ -7,9 +7,11 @@ use async_trait::async_trait;
 use protocol::{Task, TaskId, TenantId, Timestamp, record};
 use serde::{Deserialize, Serialize};
 
+use super::RedisBroker;
 use super::claim::millis;
+use super::partition::Partition;
+use super::partitions::some;
 use super::reply::Reply;
-use super::{Inner, RedisBroker};
 use crate::{
     BrokerError, Delivery, Tried, TryResult, Verdict, WebhookReport, WebhookState, Webhooks,
 };
@@ -39,7 +41,16 @@ impl Webhooks for RedisBroker {
         span: Duration,
         limit: usize,
     ) -> Result<Vec<Delivery>, BrokerError> {
-        self.inner.due_webhooks(span, limit).await
+        let mut parts = Vec::new();
+        let mut left = limit;
+        for partition in self.partitions.all().await? {
+            if left > 0 {
+                let part = partition.due_webhooks(span, left).await;
+                left = left.saturating_sub(part.as_ref().map_or(0, Vec::len));
+                parts.push(part);
+            }
+        }
+        some("list due webhooks", parts).map(|parts| parts.concat())
     }
 
     async fn webhook_tried(
@@ -48,11 +59,11 @@ impl Webhooks for RedisBroker {
         tried: &Tried,
         verdict: Verdict,
     ) -> Result<(), BrokerError> {
-        self.inner.webhook_tried(id, tried, verdict).await
+        self.partitions.of(id).await?.webhook_tried(id, tried, verdict).await
     }
 
     async fn webhook(&self, id: TaskId) -> Result<Option<WebhookReport>, BrokerError> {
-        self.inner.webhook(id).await
+        self.partitions.of(id).await?.webhook(id).await
     }
 }
 
@@ -98,7 +109,7 @@ impl StoredDelivery {
     }
 }
 
-impl Inner {
+impl Partition {
     pub(super) async fn due_webhooks(
         &self,
         span: Duration,

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use protocol::{WorkerId, WorkerReport, record};
 
-use super::Inner;
 use super::claim::millis;
+use super::partition::Partition;
 use super::reply::Reply;
 use crate::{BrokerError, WorkerOrders, stored};
 
-impl Inner {
+impl Partition {
     pub(super) async fn report_worker(
         &self,
         report: &WorkerReport,

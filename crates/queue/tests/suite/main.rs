@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used)] // clippy.toml's exception knows `#[test]` functions only
 
 mod conformance;
+mod redis_cluster;
+mod redis_connections;
 mod redis_faults;
+mod redis_partitions;
+mod redis_tls;
 mod sqlite_file;
 mod sqlite_schema;
 mod support;

@@ -42,10 +42,20 @@ pub const KEYS: &[Key] = &[
     key(
         "REDIS_URL",
         None,
-        "redis://[user:password@]host[:port][/db]; unset: `up` uses its embedded queue",
+        "redis[s]://[user:password@]host[:port][/db], or several nodes of a Redis Cluster so, separated by commas; unset: `up` uses its embedded queue",
     ),
     key("REDIS_HOST", None, "the Redis host, instead of REDIS_URL"),
     key("REDIS_PORT", Some("6379"), "the Redis port beside REDIS_HOST, 1 to 65535"),
+    key(
+        "REDIS_CA_FILE",
+        None,
+        "file of certificates (PEM) to trust in TLS to Redis (rediss://); unset: the system's",
+    ),
+    key(
+        "REDIS_PARTITIONS",
+        Some("1"),
+        "partitions of the queue in Redis, the same in all processes, 1 to 64; more spread it over a Cluster",
+    ),
     key("HOST", Some("0.0.0.0"), "address that the gateway listens on"),
     key("PORT", Some("8000"), "port that the gateway listens on, 0 to 65535 (0: any free one)"),
     key(

@@ -34,6 +34,10 @@ pub struct Settings {
     pub quantization: Option<Quantization>,
     /// `REDIS_URL`, or `REDIS_HOST` and `REDIS_PORT`; else the embedded queue in `DATA_DIR`.
     pub queue: QueueLocation,
+    /// `REDIS_CA_FILE`: certificates to trust in TLS to Redis.
+    pub redis_ca_file: Option<PathBuf>,
+    /// `REDIS_PARTITIONS`: into how many parts the queue in Redis is divided.
+    pub redis_partitions: u32,
     /// `HOST`: the address that the gateway listens on.
     pub host: IpAddr,
     /// `PORT`.

@@ -27,6 +27,8 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         model_device: p.choice("MODEL_DEVICE").unwrap_or(super::Device::Auto),
         quantization: p.choice("QUANTIZATION"),
         queue: p.queue(),
+        redis_ca_file: p.get("REDIS_CA_FILE").map(PathBuf::from),
+        redis_partitions: p.number("REDIS_PARTITIONS", 1, queue::redis::MAX_PARTITIONS),
         host: p.choice("HOST").unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()),
         port: p.number("PORT", 0, 65_535),
         max_new_tokens: p.number("MAX_NEW_TOKENS", 1, 1_000_000),
@@ -148,7 +150,7 @@ impl<'a> Parser<'a> {
         let port: u16 = self.number("REDIS_PORT", 1, 65_535);
         let host = self.get("REDIS_HOST");
         if self.get("REDIS_URL").is_some() {
-            let url = self.url("REDIS_URL", &["redis://", "redis+unix://", "unix://"]);
+            let url = self.url("REDIS_URL", &["redis://", "rediss://", "redis+unix://", "unix://"]);
             return QueueLocation::Redis(Secret::new(url));
         }
         match host {

@@ -119,6 +119,18 @@ fn redis_is_named_by_url_or_by_host() {
 }
 
 #[test]
+fn a_cluster_is_named_by_several_urls_and_tls_by_its_scheme() {
+    let urls = "redis://a:7000,redis://b:7001";
+    let cluster = load("", "", &[("REDIS_URL", urls), ("REDIS_PARTITIONS", "8")]).unwrap();
+    assert_eq!(cluster.queue, QueueLocation::Redis(Secret::new(urls)));
+    assert_eq!(cluster.redis_partitions, 8);
+    assert!(problems(load("", "", &[("REDIS_PARTITIONS", "0")]))[0].contains("REDIS_PARTITIONS"));
+    let tls = load("", "", &[("REDIS_URL", "rediss://a"), ("REDIS_CA_FILE", "ca.pem")]).unwrap();
+    assert_eq!(tls.queue, QueueLocation::Redis(Secret::new("rediss://a")));
+    assert_eq!(tls.redis_ca_file, Some("ca.pem".into()));
+}
+
+#[test]
 fn a_quantization_without_effect_is_told() {
     let quiet = load("", "", &[("MODEL_NAME", "Qwen/Qwen3-4B-GGUF"), ("QUANTIZATION", "4bit")]);
     assert!(quiet.unwrap().warnings().is_empty());

@@ -24,6 +24,14 @@ mod retries;
 mod webhooks;
 mod workers;
 
+use std::sync::Arc;
+
+use futures::future::LocalBoxFuture;
+use harness::cluster::RedisCluster;
+use tokio::runtime::Builder;
+
+use crate::support::Fixture;
+
 macro_rules! run_on_every_broker {
     ($($topic:ident: $($test:ident),+;)+) => {
         mod on_redis {
@@ -42,7 +50,70 @@ macro_rules! run_on_every_broker {
                 })+
             })+
         }
+        mod on_redis_cluster {
+            $(#[test]
+            fn $topic() {
+                super::on_one_cluster(&[
+                    $((stringify!($test), |on| Box::pin(super::$topic::$test(on)))),+
+                ]);
+            })+
+        }
     };
+}
+
+/// What is exact in each partition and no more: the order of tasks, lanes and tenants, bounds,
+/// positions and depths, and what was measured. These tests run in one partition of the Cluster, all
+/// others in three.
+const IN_ONE_PARTITION: &[&str] = &[
+    "a_full_queue_refuses_and_recovers",
+    "the_retry_time_follows_the_pace",
+    "each_model_has_a_queue_of_its_own",
+    "a_tenant_has_a_bound_of_its_own",
+    "bytes_are_bounded_and_counted_back",
+    "no_more_letters_are_kept_than_the_bound",
+    "urgent_lanes_go_first",
+    "no_lane_starves",
+    "a_lane_is_served_in_order",
+    "a_tenant_of_many_delays_another_by_a_window",
+    "a_backlog_is_served_in_order_without_the_cancelled",
+    "positions_count_down",
+    "an_outcome_comes_when_it_was_foretold",
+    "a_paused_models_tasks_wait_while_others_go_on",
+    "a_resume_wakes_a_waiting_claim",
+    "nothing_is_foretold_of_a_paused_model",
+    "an_unreadable_task_is_failed_and_the_next_is_claimed",
+    "an_estimate_counts_the_rest",
+    "what_comes_back_into_a_full_window_is_not_lost",
+    "the_feed_names_running_tasks",
+    "a_repeated_submit_changes_nothing",
+    "what_runs_goes_on_in_a_pause",
+    "the_first_due_goes_first",
+    "what_rested_does_not_wait_behind_its_backlog",
+];
+
+type Test = (&'static str, fn(Fixture) -> LocalBoxFuture<'static, ()>);
+
+/// Runs a topic's tests one after the other: a Cluster takes two seconds to start. A test that fails
+/// is named by its thread.
+fn on_one_cluster(tests: &[Test]) {
+    let cluster = Arc::new(RedisCluster::start());
+    let mut failed = Vec::new();
+    for (name, test) in tests {
+        cluster.flush();
+        let partitions = if IN_ONE_PARTITION.contains(name) { 1 } else { 3 };
+        let (on, test) = (Fixture::redis_cluster(&cluster, partitions), *test);
+        let thread = std::thread::Builder::new().name((*name).to_owned()).spawn(move || {
+            let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            runtime.unwrap().block_on(test(on));
+        });
+        if thread.unwrap().join().is_err() {
+            failed.push(name);
+        }
+    }
+    assert!(
+        failed.is_empty(),
+        "on a Cluster failed: {failed:?} (does it rely on order? see IN_ONE_PARTITION)"
+    );
 }
 
 run_on_every_broker! {
