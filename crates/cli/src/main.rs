@@ -6,7 +6,7 @@
 //! |--------------------|--------------|
 //! | [`commands::up`]   | gateway, worker and embedded queue in one process |
 //! | [`commands::task`] | the client's verbs: submit, status, result, watch, cancel |
-//! | [`commands::bench`]| measures the engine |
+//! | [`commands::bench`]| measures the engine and the queue |
 //! | [`commands::model`]| tools around model files |
 //! | [`client`]         | speaks the gateway's HTTP |
 //!
