@@ -17,6 +17,7 @@
 //! | `lanes`      | which lane a claim looks into first |
 //! | `estimate`   | where a queued task stands, and when its outcome is likely |
 //! | [`retry`]    | how long a task rests after a failed attempt |
+//! | `replay`     | what a replay of a dead letter submits |
 //! | `pace`       | how a queue moves, and when a full one has room again |
 //! | `stored`     | the stored forms of outcomes, events, snapshots |
 //! | `handover`   | why dropping a claim loses no task |
@@ -42,6 +43,7 @@ mod handover;
 mod lanes;
 mod pace;
 pub mod redis;
+mod replay;
 pub mod retry;
 pub mod sqlite;
 mod stored;

@@ -4,13 +4,17 @@ use protocol::{
     Attempt, ErrorType, EventBody, Outcome, RecordError, Task, TaskError, TaskSnapshot, TaskState,
     Timestamp, WorkerId, WorkerReport, record,
 };
+use serde::Serialize;
 
-use crate::{BrokerError, Claimed, Lease};
+use crate::{BrokerError, Claimed, Failure, Lease};
 
 /// At most this many events of a task are kept: the newest. When an attempt writes more, the oldest
 /// are dropped, and a reader that starts too late sees a jump in the numbers; the outcome, which
 /// holds the whole text, is the last event and always kept.
 pub(crate) const MAX_EVENTS: u64 = 4_096;
+
+/// At most this many failures of a task are kept: the latest.
+pub(crate) const MAX_FAILURES: usize = 32;
 
 /// Why a task whose lease ran out is queued again, for its event.
 pub(crate) const LEASE_RAN_OUT: &str = "the worker's lease ran out";
@@ -131,6 +135,16 @@ impl StoredSnapshot {
 /// Reads workers' reports. One of another version is left out: it is news, not a promise.
 pub(crate) fn reports(texts: Vec<String>) -> Vec<WorkerReport> {
     texts.iter().filter_map(|text| record::decode(text).ok()).collect()
+}
+
+/// Reads failures, one a line. One of another version is left out: the letter says enough without.
+pub(crate) fn failures(lines: &str) -> Vec<Failure> {
+    lines.lines().filter_map(|line| record::decode(line).ok()).collect()
+}
+
+/// A value as JSON, to be put in a record.
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<String, RecordError> {
+    Ok(serde_json::to_string(value)?)
 }
 
 /// A text as JSON.

@@ -62,11 +62,21 @@ pub enum BrokerError {
 pub enum OpenError {
     /// The URL of Redis can't be one.
     #[error(
-        "the Redis URL can't be used: {reason}; expected redis://[user:password@]host:port[/db]"
+        "the Redis URL can't be used: {reason}; expected redis://[user:password@]host:port[/db], \
+         or several of a Cluster's nodes so, separated by commas"
     )]
     RedisUrl {
         /// What is wrong with it.
         reason: String,
+    },
+    /// The queue can't be divided so.
+    #[error(
+        "{given} partitions are not possible: 1 to {} are allowed",
+        crate::redis::MAX_PARTITIONS
+    )]
+    Partitions {
+        /// What was asked for.
+        given: u32,
     },
     /// The data folder can't be used.
     #[error("the data folder {} can't be used: {source}", path.display())]

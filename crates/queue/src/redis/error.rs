@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deadpool_redis::PoolError;
+use deadpool_redis::{HookError, PoolError};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::BrokerError;
@@ -25,9 +25,35 @@ pub(crate) fn broker_error(server: &str, error: &RedisError) -> BrokerError {
 /// The pool had no connection to give.
 pub(crate) fn pool_error(server: &str, error: PoolError) -> BrokerError {
     match error {
-        PoolError::Backend(error) => broker_error(server, &error),
+        PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+            broker_error(server, &error)
+        }
+        PoolError::PostCreateHook(HookError::Message(reason)) => unavailable(server, &reason),
+        PoolError::Timeout(_) => unavailable(server, "it does not accept connections in time"),
         other => unavailable(server, &other.to_string()),
     }
+}
+
+/// Whether the connection is worth nothing after this error: broken, silent, or to a server that
+/// another has replaced.
+pub(crate) fn is_gone(error: &RedisError) -> bool {
+    let replaced = ErrorKind::Server(ServerErrorKind::ReadOnly);
+    error.is_io_error() || error.is_unrecoverable_error() || error.kind() == replaced
+}
+
+/// The slot of a partition is between two nodes for longer than an operation may take.
+pub(crate) fn moving(server: &str) -> BrokerError {
+    unavailable(server, "this part of the queue is moving to another node of the Cluster")
+}
+
+/// The nodes of a Cluster name each other in a circle.
+pub(crate) fn astray(server: &str) -> BrokerError {
+    unavailable(server, "the Cluster does not agree on who has this part of the queue")
+}
+
+/// A redirection to nowhere.
+pub(crate) fn no_address(server: &str, address: &str) -> BrokerError {
+    BrokerError::Corrupt(format!("Redis at {server} points at '{}'", address.escape_debug()))
 }
 
 /// Redis did not answer in time.
@@ -49,6 +75,9 @@ fn reason(error: &RedisError, text: String) -> String {
     }
     match error.code() {
         Some("LOADING") => "it is loading its data after a start".into(),
+        Some("CLUSTERDOWN" | "MASTERDOWN") => {
+            "the Cluster does not serve this part of the queue now".into()
+        }
         Some("OOM") => "it is out of memory (maxmemory is reached)".into(),
         Some("READONLY") => "it is a read-only replica".into(),
         Some("MISCONF") => "it can't write to its disk and refuses changes".into(),

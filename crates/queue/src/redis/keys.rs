@@ -2,7 +2,7 @@
 //! that only a script can know).
 //!
 //! All keys of a partition carry its number as hash tag, `qq:{0}:…`, so that they lie in one slot
-//! and the scripts run on a Cluster. There is one partition for now.
+//! and the scripts run on a Cluster.
 
 use protocol::{Lane, ModelId, TaskId, TenantId};
 
@@ -23,12 +23,17 @@ impl Keys {
         &self.base
     }
 
+    /// Text: how many partitions the queue has. Used of the first partition.
+    pub(crate) fn partitions(&self) -> String {
+        format!("{}partitions", self.base)
+    }
+
     /// Hash: a task.
     pub(crate) fn task(&self, id: TaskId) -> String {
         format!("{}task:{id}", self.base)
     }
 
-    /// Stream: a task's events, with ids `<seq>-0`.
+    /// Stream: a task's events, with ids `0-<seq>`.
     pub(crate) fn events(&self, id: TaskId) -> String {
         format!("{}events:{id}", self.base)
     }
@@ -43,17 +48,12 @@ impl Keys {
         format!("{}stats:{model}", self.base)
     }
 
-    /// Text: how many tasks of a tenant are queued.
-    pub(crate) fn tenant(&self, tenant: &TenantId) -> String {
-        format!("{}tenant:{tenant}", self.base)
-    }
-
     /// Text: the task that an idempotency key stands for, and the hash of its body.
     pub(crate) fn idempotency(&self, tenant: &TenantId, key: &str) -> String {
         format!("{}idem:{tenant}:{key}", self.base)
     }
 
-    /// Hash: `bytes` of all queued tasks' records.
+    /// Hash: `bytes` of all queued tasks' records, and for each tenant how many of its tasks are queued.
     pub(crate) fn totals(&self) -> String {
         format!("{}totals", self.base)
     }
@@ -76,6 +76,41 @@ impl Keys {
     /// Sorted set: workers by the instant their report expires.
     pub(crate) fn seen(&self) -> String {
         format!("{}seen", self.base)
+    }
+
+    /// Set: workers that operators want to drain.
+    pub(crate) fn draining(&self) -> String {
+        format!("{}draining", self.base)
+    }
+
+    /// Set: models that were ever submitted to or paused.
+    pub(crate) fn models(&self) -> String {
+        format!("{}models", self.base)
+    }
+
+    /// Sorted set: ended tasks that nobody has logged, by the instant they are to be handed out.
+    pub(crate) fn unlogged(&self) -> String {
+        format!("{}unlogged", self.base)
+    }
+
+    /// Sorted set: dead letters by the instant their tasks died.
+    pub(crate) fn dead_letters(&self) -> String {
+        format!("{}dead", self.base)
+    }
+
+    /// Hash: a dead letter, or which task its replay made.
+    pub(crate) fn dead_letter(&self, id: TaskId) -> String {
+        format!("{}dead:{id}", self.base)
+    }
+
+    /// Sorted set: webhooks to deliver by the instant they are due.
+    pub(crate) fn hooks(&self) -> String {
+        format!("{}hooks", self.base)
+    }
+
+    /// Hash: an ended task's webhook.
+    pub(crate) fn hook(&self, id: TaskId) -> String {
+        format!("{}hook:{id}", self.base)
     }
 
     /// Channel: ids of tasks that something happened to.

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use protocol::TaskId;
-use redis::{Client, Msg, RedisError};
+use redis::{Msg, RedisError};
 use tokio::task::AbortHandle;
 
 use super::backoff::Backoff;
 use super::keys::Keys;
+use super::server::Server;
+use super::servers::Servers;
 use crate::watch::Hub;
 
 /// How often a quiet connection is checked, and how long connecting and a check may take. Without
@@ -21,23 +23,24 @@ const CHECK_LIMIT: Duration = Duration::from_secs(2);
 
 /// Starts listening once, stops when dropped.
 pub(crate) struct Listener {
-    client: Client,
-    keys: Keys,
+    servers: Arc<Servers>,
+    channels: Channels,
     hub: Arc<Hub>,
     running: OnceLock<AbortHandle>,
 }
 
 impl Listener {
-    pub(crate) fn new(client: Client, keys: Keys, hub: Arc<Hub>) -> Self {
-        Self { client, keys, hub, running: OnceLock::new() }
+    /// Opens no connection yet.
+    pub(crate) fn new(servers: Arc<Servers>, partitions: u32, hub: Arc<Hub>) -> Self {
+        Self { servers, channels: Channels::of(partitions), hub, running: OnceLock::new() }
     }
 
     /// Makes sure that hints come in. Outside of a runtime none do: hints are no promise.
     pub(crate) fn ensure_started(&self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         self.running.get_or_init(|| {
-            let (client, keys) = (self.client.clone(), self.keys.clone());
-            runtime.spawn(listen(client, keys, Arc::clone(&self.hub))).abort_handle()
+            let (servers, hub) = (Arc::clone(&self.servers), Arc::clone(&self.hub));
+            runtime.spawn(listen(servers, self.channels.clone(), hub)).abort_handle()
         });
     }
 }
@@ -50,27 +53,47 @@ impl Drop for Listener {
     }
 }
 
-async fn listen(client: Client, keys: Keys, hub: Arc<Hub>) {
-    let mut backoff = Backoff::new();
-    loop {
-        if let Err(error) = listen_once(&client, &keys, &hub, &mut backoff).await {
-            tracing::debug!(%error, "the line for wake-ups is cut; connecting again");
+/// Every partition's.
+#[derive(Clone)]
+struct Channels {
+    changed: Vec<String>,
+    cancel: Vec<String>,
+}
+
+impl Channels {
+    fn of(partitions: u32) -> Self {
+        let keys: Vec<_> = (0..partitions).map(Keys::new).collect();
+        Self {
+            changed: keys.iter().map(Keys::changed).collect(),
+            cancel: keys.iter().map(Keys::cancel).collect(),
         }
+    }
+}
+
+/// Listens at one server until it fails, then at the next: the nodes of a Cluster tell each other.
+async fn listen(servers: Arc<Servers>, channels: Channels, hub: Arc<Hub>) {
+    let mut backoff = Backoff::new();
+    let mut server = servers.seed(0);
+    loop {
+        if let Err(error) = listen_once(&server, &channels, &hub, &mut backoff).await {
+            tracing::debug!(%error, server = server.name(), "the line for wake-ups is cut");
+        }
+        server = servers.after(&server);
         tokio::time::sleep(backoff.next()).await;
     }
 }
 
 /// Listens until the connection fails.
 async fn listen_once(
-    client: &Client,
-    keys: &Keys,
+    server: &Server,
+    channels: &Channels,
     hub: &Hub,
     backoff: &mut Backoff,
 ) -> Result<(), RedisError> {
-    let (changed, cancel) = (keys.changed(), keys.cancel());
     let connect = async {
-        let mut pubsub = client.get_async_pubsub().await?;
-        pubsub.subscribe(&[&changed, &cancel]).await?;
+        let mut pubsub = server.pubsub().await?;
+        pubsub.subscribe(&channels.changed).await?;
+        pubsub.subscribe(&channels.cancel).await?;
         Ok::<_, RedisError>(pubsub.split())
     };
     let (mut sink, mut messages) = in_time(connect).await?;
@@ -79,7 +102,7 @@ async fn listen_once(
     loop {
         tokio::select! {
             message = messages.next() => match message {
-                Some(message) => pass_on(&message, &cancel, hub),
+                Some(message) => pass_on(&message, &channels.cancel, hub),
                 None => return Ok(()),
             },
             () = tokio::time::sleep(CHECK_EVERY) => {
@@ -89,10 +112,10 @@ async fn listen_once(
     }
 }
 
-fn pass_on(message: &Msg, cancel: &str, hub: &Hub) {
+fn pass_on(message: &Msg, cancel: &[String], hub: &Hub) {
     let id = message.get_payload::<String>().ok().and_then(|id| id.parse::<TaskId>().ok());
     match id {
-        Some(id) if message.get_channel_name() == cancel => hub.cancel(id),
+        Some(id) if cancel.iter().any(|name| name == message.get_channel_name()) => hub.cancel(id),
         Some(id) => hub.wake(id),
         None => tracing::debug!("a foreign message on the line for wake-ups"),
     }

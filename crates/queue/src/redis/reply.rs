@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use protocol::{Attempt, Event, EventBody, EventSeq, TaskSnapshot, Timestamp, WorkerId, record};
+use protocol::{Attempt, Event, EventBody, EventSeq, Timestamp, WorkerId, record};
 use redis::FromRedisValue;
 use redis::streams::StreamRangeReply;
 
@@ -42,6 +42,20 @@ impl Reply {
         Ok(Timestamp::from_millis(self.parse()?))
     }
 
+    /// The next field as a number, or none where it is empty.
+    pub(crate) fn optional(&mut self) -> Result<Option<u64>, BrokerError> {
+        let text = self.text()?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|error| self.corrupt(format_args!("'{text}': {error}")))
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_read(&self) -> bool {
+        self.fields.as_slice().is_empty()
+    }
+
     /// What is left.
     pub(crate) fn rest(self) -> Vec<String> {
         self.fields.collect()
@@ -58,6 +72,24 @@ impl Reply {
             submitted_at: self.instant()?,
             started_at: self.instant()?,
             failed_attempts: self.parse()?,
+        })
+    }
+
+    /// The next eleven fields: what `SNAPSHOT` in `lib.lua` names.
+    pub(crate) fn snapshot(&mut self) -> Result<StoredSnapshot, BrokerError> {
+        let text = |text: String| (!text.is_empty()).then_some(text);
+        Ok(StoredSnapshot {
+            record: self.text()?,
+            state: self.text()?,
+            attempt: self.parse()?,
+            worker: text(self.text()?),
+            cancel: self.text()? == "1",
+            submitted: self.parse()?,
+            started: self.optional()?,
+            finished: self.optional()?,
+            outcome: text(self.text()?),
+            run_at: self.optional()?,
+            expires_at: self.optional()?,
         })
     }
 
@@ -79,7 +111,7 @@ pub(crate) fn events(range: StreamRangeReply) -> Result<Vec<Event>, BrokerError>
             let value = entry.map.get(name).ok_or_else(|| malformed(&entry.id))?;
             String::from_redis_value_ref(value).map_err(|_| malformed(&entry.id))
         };
-        let seq = entry.id.strip_suffix("-0").and_then(|seq| seq.parse().ok());
+        let seq = entry.id.strip_prefix("0-").and_then(|seq| seq.parse().ok());
         let at = field("at")?.parse().map_err(|_| malformed(&entry.id))?;
         events.push(Event {
             seq: EventSeq::new(seq.ok_or_else(|| malformed(&entry.id))?),
@@ -92,68 +124,4 @@ pub(crate) fn events(range: StreamRangeReply) -> Result<Vec<Event>, BrokerError>
 
 fn malformed(entry: &str) -> BrokerError {
     BrokerError::Corrupt(format!("the event entry {entry} is not one of ours"))
-}
-
-/// The fields of a task's hash that make a snapshot, in the order of [`SnapshotRow`].
-pub(crate) const SNAPSHOT_FIELDS: [&str; 11] = [
-    "record",
-    "state",
-    "attempt",
-    "worker",
-    "cancel",
-    "submitted",
-    "started",
-    "finished",
-    "outcome",
-    "run_at",
-    "expires",
-];
-
-/// Their values.
-pub(crate) type SnapshotRow = (
-    Option<String>,
-    Option<String>,
-    Option<u32>,
-    Option<String>,
-    Option<u8>,
-    Option<u64>,
-    Option<u64>,
-    Option<u64>,
-    Option<String>,
-    Option<u64>,
-    Option<u64>,
-);
-
-/// Reads a task's hash; none when there is no such task.
-pub(crate) fn snapshot(row: SnapshotRow) -> Result<Option<TaskSnapshot>, BrokerError> {
-    let (
-        record,
-        state,
-        attempt,
-        worker,
-        cancel,
-        submitted,
-        started,
-        finished,
-        outcome,
-        run_at,
-        expires_at,
-    ) = row;
-    let (Some(record), Some(state), Some(submitted)) = (record, state, submitted) else {
-        return Ok(None);
-    };
-    let stored = StoredSnapshot {
-        record,
-        state,
-        attempt: attempt.unwrap_or(0),
-        worker,
-        cancel: cancel == Some(1),
-        submitted,
-        run_at,
-        expires_at,
-        started,
-        finished,
-        outcome,
-    };
-    stored.read().map(Some)
 }

@@ -1,6 +1,11 @@
 //! The Lua scripts, one per operation; each file's header says what it takes and returns.
 
+use protocol::record;
 use redis::Script;
+
+use crate::pace::LATEST_WEIGHT;
+use crate::stored::{MAX_EVENTS, MAX_FAILURES};
+use crate::{DEAD_LETTER_TTL, MAX_DEAD_LETTERS, MAX_TRIES_KEPT, TOMBSTONE, WEBHOOK_REPORT_TTL};
 
 macro_rules! scripts {
     ($($(#[$doc:meta])* $name:ident: $flags:literal),+ $(,)?) => {
@@ -12,9 +17,11 @@ macro_rules! scripts {
 
         impl Scripts {
             pub(crate) fn new() -> Self {
+                let constants = constants();
                 Self {
-                    $($name: Script::new(concat!(
-                        "#!lua flags=", $flags, "\n",
+                    $($name: Script::new(&format!(
+                        "#!lua flags={}\n{constants}\n{}{}",
+                        $flags,
                         include_str!("scripts/lib.lua"),
                         include_str!(concat!("scripts/", stringify!($name), ".lua")),
                     )),)+
@@ -28,8 +35,10 @@ macro_rules! scripts {
 // refused then; what moves tasks to their end must go on, or nothing would ever free memory.
 // Redis refuses the others before their first write, so nothing is left half done.
 scripts! {
+    agree: "allow-oom",
     submit: "",
-    estimate: "no-writes",
+    snapshot: "no-writes",
+    expired: "no-writes",
     claim: "allow-oom",
     renew: "allow-oom",
     publish: "",
@@ -37,7 +46,36 @@ scripts! {
     release: "allow-oom",
     cancel: "allow-oom",
     reap: "allow-oom",
+    unlogged: "allow-oom",
     report_worker: "allow-oom",
     workers: "no-writes",
     forget_worker: "allow-oom",
+    drain_worker: "allow-oom",
+    overview: "no-writes",
+    set_paused: "allow-oom",
+    dead_letters: "no-writes",
+    replayed: "allow-oom",
+    purge: "allow-oom",
+    due_webhooks: "allow-oom",
+    webhook_tried: "allow-oom",
+    webhook: "no-writes",
+}
+
+/// What the contract fixes, under the names by which the scripts know it.
+fn constants() -> String {
+    let seconds = |span: std::time::Duration| span.as_secs().to_string();
+    let (names, values): (Vec<_>, Vec<_>) = [
+        ("VERSION", record::VERSION.to_string()),
+        ("LATEST_WEIGHT", LATEST_WEIGHT.to_string()),
+        ("MAX_EVENTS", MAX_EVENTS.to_string()),
+        ("MAX_FAILURES", MAX_FAILURES.to_string()),
+        ("MAX_DEAD_LETTERS", MAX_DEAD_LETTERS.to_string()),
+        ("DEAD_LETTER_TTL_S", seconds(DEAD_LETTER_TTL)),
+        ("TOMBSTONE_S", seconds(TOMBSTONE)),
+        ("MAX_TRIES", MAX_TRIES_KEPT.to_string()),
+        ("WEBHOOK_REPORT_TTL_S", seconds(WEBHOOK_REPORT_TTL)),
+    ]
+    .into_iter()
+    .unzip();
+    format!("local {} = {}", names.join(", "), values.join(", "))
 }

@@ -1,15 +1,16 @@
 //! Submitting: one script; and reading what it says of where the task stands.
 
-use protocol::{Estimate, Lane, Task, TaskId, TaskState, record};
+use protocol::{Lane, Task, TaskState, record};
 
-use super::Inner;
 use super::claim::millis;
+use super::partition::Partition;
 use super::reply::Reply;
+use super::webhooks::hook;
 use crate::estimate::Standing;
 use crate::pace::Pace;
 use crate::{Bound, BrokerError, Matches, Start, SubmitOptions, Submitted, stored};
 
-impl Inner {
+impl Partition {
     pub(super) async fn submit(
         &self,
         task: &Task,
@@ -19,13 +20,14 @@ impl Inner {
         let (keys, task_key) = (&self.keys, self.keys.task(task.id));
         let key = idempotency.as_ref().map(|by| keys.idempotency(&task.tenant, &by.key));
         let mut call = self.scripts.submit.prepare_invoke();
-        call.key(keys.base()).key(&task_key).key(keys.events(task.id));
-        call.key(keys.stats(&task.model)).key(keys.tenant(&task.tenant)).key(keys.totals());
-        call.key(key.unwrap_or(task_key));
+        call.key(keys.base()).key(&task_key).key(keys.totals()).key(key.unwrap_or(task_key));
         call.arg(task.id.to_string()).arg(record::encode(task)?).arg(task.model.as_str());
         call.arg(task.lane.as_str()).arg(task.tenant.as_str());
         call.arg(task.result_ttl_s).arg(task.max_attempts);
-        call.arg(bounds.model).arg(bounds.tenant).arg(bounds.bytes).arg(stored::queued_event()?);
+        for bound in [bounds.model, bounds.tenant, bounds.bytes] {
+            call.arg(self.share(bound));
+        }
+        call.arg(stored::queued_event()?);
         let (at, after) = match start {
             Start::Now => (0, 0),
             Start::After(span) => (0, millis(*span)),
@@ -40,22 +42,12 @@ impl Inner {
             Some(by) => call.arg(&by.body_hash).arg(window_ms(by.matches)),
             None => call.arg("").arg(0),
         };
+        call.arg(hook(task)?);
         let mut reply = Reply::new("submit", self.link.run(&call).await?);
         match reply.text()?.as_str() {
-            "accepted" => accepted(reply),
+            "accepted" => accepted(reply, self),
             "reused" => Err(BrokerError::KeyReused { task_id: reply.parse()? }),
-            "full" => Err(full(reply, task, options)?),
-            other => Err(reply.unexpected(other)),
-        }
-    }
-
-    pub(super) async fn estimate(&self, id: TaskId) -> Result<Option<Estimate>, BrokerError> {
-        let mut call = self.scripts.estimate.prepare_invoke();
-        call.key(self.keys.base()).arg(id.to_string());
-        let mut reply = Reply::new("estimate", self.link.run(&call).await?);
-        match reply.text()?.as_str() {
-            "none" => Ok(None),
-            "queued" => Ok(Some(standing(&mut reply)?.estimate())),
+            "full" => Err(full(reply, self, task, options)?),
             other => Err(reply.unexpected(other)),
         }
     }
@@ -70,11 +62,12 @@ fn window_ms(matches: Matches) -> i64 {
     }
 }
 
-fn accepted(mut reply: Reply) -> Result<Submitted, BrokerError> {
+fn accepted(mut reply: Reply, of: &Partition) -> Result<Submitted, BrokerError> {
     let (task_id, created) = (reply.parse()?, reply.text()? == "1");
-    let (state, at, depth) = (reply.parse()?, reply.instant()?, reply.parse()?);
+    let (state, at, depth) = (reply.parse()?, reply.instant()?, reply.count()?);
+    let depth = of.of_all(depth.saturating_sub(1)) + 1;
     let estimate = match state {
-        TaskState::Queued => Some(standing(&mut reply)?.estimate()),
+        TaskState::Queued => Some(standing(&mut reply, of)?.estimate()),
         _ => None,
     };
     Ok(Submitted { task_id, created, state, at, depth, estimate })
@@ -82,6 +75,7 @@ fn accepted(mut reply: Reply) -> Result<Submitted, BrokerError> {
 
 fn full(
     mut reply: Reply,
+    of: &Partition,
     task: &Task,
     options: &SubmitOptions,
 ) -> Result<BrokerError, BrokerError> {
@@ -92,25 +86,27 @@ fn full(
         "bytes" => (Bound::Bytes, bounds.bytes),
         other => return Err(reply.unexpected(other)),
     };
-    let held = reply.parse()?;
-    let (queued, processing) = (reply.parse()?, reply.parse()?);
+    let held = of.of_all(reply.count()?);
+    let (queued, processing) = (reply.count()?, reply.count()?);
     let retry_after_s = Pace { queued, processing, service_ms: reply.parse()? }.retry_after_s();
     Ok(BrokerError::QueueFull { bound, model: task.model.clone(), held, limit, retry_after_s })
 }
 
-/// Reads what `standing` in `lib.lua` answers.
-fn standing(reply: &mut Reply) -> Result<Standing, BrokerError> {
+/// Reads what `standing` in `lib.lua` answers, and counts the other partitions in: they are likely to
+/// be as full, and the workers serve them all.
+pub(super) fn standing(reply: &mut Reply, of: &Partition) -> Result<Standing, BrokerError> {
     let lane = reply.text()?;
     let lane = Lane::ALL.into_iter().find(|known| known.as_str() == lane);
     Ok(Standing {
         lane: lane.ok_or_else(|| BrokerError::Corrupt("a task in an unknown lane".into()))?,
         in_stream: reply.text()? == "1",
-        stream_ahead: reply.count()?,
-        backlog_ahead: reply.count()?,
+        stream_ahead: of.of_all(reply.count()?),
+        backlog_ahead: of.of_all(reply.count()?),
         delay_ms: reply.count()?,
         tenants: reply.count()?,
-        queued: [reply.count()?, reply.count()?, reply.count()?, reply.count()?],
-        processing: reply.count()?,
+        queued: [reply.count()?, reply.count()?, reply.count()?, reply.count()?]
+            .map(|queued| of.of_all(queued)),
+        processing: of.of_all(reply.count()?),
         capacity: reply.count()?,
         service_ms: reply.parse()?,
         service_dev: reply.parse()?,

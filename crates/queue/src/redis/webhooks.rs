@@ -1,33 +1,183 @@
-//! The deliverers' side.
+//! The deliverers' side. `submit.lua` takes a webhook in, the end of its task makes it due.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use protocol::TaskId;
+use protocol::{Task, TaskId, TenantId, Timestamp, record};
+use serde::{Deserialize, Serialize};
 
 use super::RedisBroker;
-use crate::{BrokerError, Delivery, Tried, Verdict, WebhookReport, Webhooks};
+use super::claim::millis;
+use super::partition::Partition;
+use super::partitions::some;
+use super::reply::Reply;
+use crate::{
+    BrokerError, Delivery, Tried, TryResult, Verdict, WebhookReport, WebhookState, Webhooks,
+};
+
+/// At most so many are handed out at once, whatever the caller would take.
+const MOST: usize = 1_000;
+
+/// What a delivery needs of its task, beside what scripts know.
+#[derive(Serialize, Deserialize)]
+struct Hook {
+    url: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
+}
+
+/// A task's webhook as it is stored; empty for none.
+pub(super) fn hook(task: &Task) -> Result<String, BrokerError> {
+    let Some(webhook) = &task.webhook else { return Ok(String::new()) };
+    let hook = Hook { url: webhook.url.clone(), metadata: task.metadata.clone() };
+    Ok(record::encode(&hook)?)
+}
 
 #[async_trait]
 impl Webhooks for RedisBroker {
     async fn due_webhooks(
         &self,
-        _span: Duration,
-        _limit: usize,
+        span: Duration,
+        limit: usize,
     ) -> Result<Vec<Delivery>, BrokerError> {
-        Ok(Vec::new())
+        let mut parts = Vec::new();
+        let mut left = limit;
+        for partition in self.partitions.all().await? {
+            if left > 0 {
+                let part = partition.due_webhooks(span, left).await;
+                left = left.saturating_sub(part.as_ref().map_or(0, Vec::len));
+                parts.push(part);
+            }
+        }
+        some("list due webhooks", parts).map(|parts| parts.concat())
     }
 
     async fn webhook_tried(
         &self,
-        _id: TaskId,
-        _tried: &Tried,
-        _verdict: Verdict,
+        id: TaskId,
+        tried: &Tried,
+        verdict: Verdict,
     ) -> Result<(), BrokerError> {
-        Ok(())
+        self.partitions.of(id).await?.webhook_tried(id, tried, verdict).await
     }
 
-    async fn webhook(&self, _id: TaskId) -> Result<Option<WebhookReport>, BrokerError> {
-        Ok(None)
+    async fn webhook(&self, id: TaskId) -> Result<Option<WebhookReport>, BrokerError> {
+        self.partitions.of(id).await?.webhook(id).await
+    }
+}
+
+/// A delivery before anybody has read it.
+struct StoredDelivery {
+    task_id: TaskId,
+    tenant: String,
+    hook: String,
+    number: u32,
+    outcome: String,
+    submitted_at: Timestamp,
+    started_at: Option<Timestamp>,
+    finished_at: Timestamp,
+}
+
+impl StoredDelivery {
+    fn next(reply: &mut Reply) -> Result<Self, BrokerError> {
+        Ok(Self {
+            task_id: reply.parse()?,
+            tenant: reply.text()?,
+            hook: reply.text()?,
+            number: reply.parse()?,
+            outcome: reply.text()?,
+            submitted_at: reply.instant()?,
+            started_at: reply.optional()?.map(Timestamp::from_millis),
+            finished_at: reply.instant()?,
+        })
+    }
+
+    fn read(&self) -> Result<Delivery, BrokerError> {
+        let Hook { url, metadata } = record::decode(&self.hook)?;
+        Ok(Delivery {
+            task_id: self.task_id,
+            tenant: TenantId::new(self.tenant.as_str()),
+            url,
+            number: self.number,
+            outcome: record::decode(&self.outcome)?,
+            metadata,
+            submitted_at: self.submitted_at,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+        })
+    }
+}
+
+impl Partition {
+    pub(super) async fn due_webhooks(
+        &self,
+        span: Duration,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, BrokerError> {
+        let mut call = self.scripts.due_webhooks.prepare_invoke();
+        call.key(self.keys.base()).key(self.keys.hooks());
+        call.arg(millis(span)).arg(limit.min(MOST));
+        let mut reply = Reply::new("due_webhooks", self.link.run(&call).await?);
+        let mut due = Vec::new();
+        while !reply.is_read() {
+            let stored = StoredDelivery::next(&mut reply)?;
+            match stored.read() {
+                Ok(delivery) => due.push(delivery),
+                Err(error) => {
+                    tracing::warn!(task_id = %stored.task_id, %error, "an unreadable webhook");
+                    let tried = Tried {
+                        number: stored.number,
+                        at: Timestamp::now(),
+                        took_ms: 0,
+                        result: TryResult::Error("its stored record can't be read".into()),
+                    };
+                    self.webhook_tried(stored.task_id, &tried, Verdict::GivenUp).await?;
+                }
+            }
+        }
+        Ok(due)
+    }
+
+    pub(super) async fn webhook_tried(
+        &self,
+        id: TaskId,
+        tried: &Tried,
+        verdict: Verdict,
+    ) -> Result<(), BrokerError> {
+        let (state, pause) = match verdict {
+            Verdict::Delivered => ("delivered", Duration::ZERO),
+            Verdict::Again(pause) => ("pending", pause),
+            Verdict::GivenUp => ("given_up", Duration::ZERO),
+        };
+        let mut call = self.scripts.webhook_tried.prepare_invoke();
+        call.key(self.keys.base()).key(self.keys.hooks()).key(self.keys.hook(id));
+        call.arg(id.to_string()).arg(tried.number).arg(record::encode(tried)?);
+        call.arg(state).arg(millis(pause));
+        self.link.run(&call).await.map(drop)
+    }
+
+    pub(super) async fn webhook(&self, id: TaskId) -> Result<Option<WebhookReport>, BrokerError> {
+        let mut call = self.scripts.webhook.prepare_invoke();
+        call.key(self.keys.base()).key(self.keys.hooks()).key(self.keys.hook(id));
+        call.key(self.keys.task(id)).arg(id.to_string());
+        let mut reply = Reply::new("webhook", self.link.run(&call).await?);
+        let state = match reply.text()?.as_str() {
+            "none" => return Ok(None),
+            "waiting" => WebhookState::Waiting,
+            "pending" => WebhookState::Pending,
+            "delivered" => WebhookState::Delivered,
+            "given_up" => WebhookState::GivenUp,
+            other => return Err(reply.unexpected(other)),
+        };
+        let tenant = TenantId::new(reply.text()?);
+        let Hook { url, .. } = record::decode(&reply.text()?)?;
+        let next_at = reply.optional()?.map(Timestamp::from_millis);
+        let mut tries = Vec::new();
+        for text in reply.rest() {
+            tries.push(record::decode::<Tried>(&text)?);
+        }
+        tries.sort_by_key(|tried| tried.number);
+        Ok(Some(WebhookReport { tenant, url, state, next_at, tries }))
     }
 }

@@ -187,7 +187,7 @@ async fn scripts_that_redis_forgot_are_loaded_again() {
     flush.exec_async(&mut plain).await.unwrap();
     let held = claimed(&*broker, &claimant(LONG)).await;
     flush.exec_async(&mut plain).await.unwrap();
-    broker.publish(&held.lease, &["x".into()]).await.unwrap();
+    broker.publish(&held.lease, 0, &["x".into()]).await.unwrap();
     flush.exec_async(&mut plain).await.unwrap();
     broker.release(&held.lease, &Release::Unused).await.unwrap();
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -210,7 +210,7 @@ async fn the_scripts_run_in_cluster_mode() {
     let held = claimed(&*broker, &claimant(LONG)).await;
     assert_eq!(held.task, second);
     broker.renew(&held.lease, LONG).await.unwrap();
-    broker.publish(&held.lease, &["x".into()]).await.unwrap();
+    broker.publish(&held.lease, 0, &["x".into()]).await.unwrap();
     broker.release(&held.lease, &Release::Unused).await.unwrap();
     let held = claimed(&*broker, &claimant(LONG)).await;
     assert_eq!(held.task, first);
@@ -238,7 +238,7 @@ async fn a_full_redis_refuses_new_work_and_lets_old_work_end() {
     assert!(broker.snapshot(refused.id).await.unwrap().is_none(), "nothing of it was stored");
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 1, processing: 1 });
 
-    assert!(is_unavailable(&broker.publish(&held.lease, &["x".into()]).await));
+    assert!(is_unavailable(&broker.publish(&held.lease, 0, &["x".into()]).await));
     broker.renew(&held.lease, LONG).await.unwrap();
     broker.reap(&claimant(SHORT)).await.unwrap();
     broker.release(&held.lease, &Release::Unused).await.unwrap();

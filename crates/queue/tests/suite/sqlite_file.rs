@@ -96,7 +96,7 @@ async fn a_file_of_schema_1_is_brought_up_to_date() {
         file.execute("INSERT INTO stats (model, queued) VALUES ('demo', 2)", []).unwrap();
     }
     let broker = SqliteBroker::open(folder.path()).unwrap();
-    let told = broker.estimate(waiting.id).await.unwrap().unwrap();
+    let told = estimate(&broker, waiting.id).await.unwrap();
     assert!(told.position <= 2, "{told:?}");
     let held = claimed(&broker, &claimant(LONG)).await;
     assert_eq!(held.task, waiting);

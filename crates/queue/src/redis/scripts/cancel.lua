@@ -10,10 +10,10 @@ local task = read_placed(base, id)
 if not task.state then
   return { 'missing' }
 elseif task.state == 'queued' then
-  end_task(base, id, task, now_ms(), 'cancelled', ARGV[2], ARGV[3])
+  end_unattended(base, id, task, now_ms(), 'cancelled', ARGV[2], ARGV[3])
   return { 'cancelled' }
 elseif task.state == 'processing' then
-  redis.call('HSET', task_key(base, id), 'cancel', '1')
+  put(base, id, 'cancel', '1')
   redis.call('PUBLISH', base .. 'cancel', id)
   wake(base, id)
   return { 'requested' }

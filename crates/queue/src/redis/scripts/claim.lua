@@ -1,9 +1,9 @@
 -- claim: takes the first task of the first queue that has one, and puts it under a lease.
 -- It never blocks; entries of tasks that are gone or not queued any more are cleared on the way, and
--- so are those past their deadline, which the next reap ends.
+-- so are those past their deadline, which the next reap ends. Queues of paused models are passed by.
 --
--- KEYS  1 base   2 leases   3… queues, in the order to look into them
--- ARGV  1 worker   2 lease in ms   3 record version
+-- KEYS  1 base   2 leases   3… queues, in the order to look into them; in each lane one per model
+-- ARGV  1 worker   2 lease in ms   3… models, in the order of the queues
 -- Returns  {task, id, record, attempt, submitted ms, started ms, failed attempts}
 --          {none, ms to the next delayed task or -1, last-generated id of each queue…}   wait for
 --          that long or anything newer, then claim again
@@ -27,19 +27,20 @@ local function next_entry(queue)
 end
 
 local function take(id, task, at)
-  local attempt = int(tonumber(task.attempt) + 1)
+  local attempt = int(task.attempt + 1)
   redis.call('ZADD', KEYS[2], int(at + ARGV[2]), id)
-  redis.call('HSET', task_key(base, id), 'state', 'processing', 'attempt', attempt, 'worker', worker,
-    'fence', worker .. ':' .. attempt, 'started', int(at))
+  local fields = { 'state', 'processing', 'attempt', attempt, 'worker', worker,
+    'fence', worker .. ':' .. attempt, 'started', int(at), 'spot', '', 'told', 0 }
+  if task.expires and task.expires ~= '' then
+    redis.call('ZREM', base .. 'expiring', id)
+    append(fields, { 'expires', '' }) -- it is about the first start
+  end
+  put(base, id, unpack(fields))
   leave(base, id, task)
   count_queued(base, task, -1)
-  redis.call('HINCRBY', stats_key(base, task.model), 'processing', 1)
-  if task.expires then
-    redis.call('ZREM', base .. 'expiring', id)
-    redis.call('HDEL', task_key(base, id), 'expires') -- it is about the first start
-  end
-  emit(base, id, at, string.format('{"v":%s,"event":"started","attempt":%s,"worker":"%s"}',
-    ARGV[3], attempt, worker))
+  count(base, task, 'processing', 1)
+  emit(base, id, at, string.format('{"v":%d,"event":"started","attempt":%s,"worker":"%s"}',
+    VERSION, attempt, worker))
   wake(base, id)
   return { 'task', id, task.record, attempt, task.submitted, int(at), task.failed }
 end
@@ -47,17 +48,23 @@ end
 local at = now_ms()
 promote(base, at, 16)
 
+local models, paused = #ARGV - 2, {}
+for i = 1, models do
+  paused[i] = redis.call('HGET', stats_key(base, ARGV[2 + i]), 'paused') == '1'
+end
+
 local cleared = 0
 for i = 3, #KEYS do
-  local entry, id = next_entry(KEYS[i])
+  local entry, id
+  if not paused[(i - 3) % models + 1] then entry, id = next_entry(KEYS[i]) end
   while entry do
-    local task = read_placed(base, id or '', 'record', 'attempt', 'failed', 'submitted', 'expires')
+    local task = read_placed(base, id or '', 'record', 'failed', 'submitted', 'expires')
     if task.state == 'queued' and task.entry == entry then
-      if not task.expires or at < tonumber(task.expires) then
+      if at < (tonumber(task.expires) or math.huge) then
         return take(id, task, at)
       end
       leave(base, id, task)
-      redis.call('HSET', task_key(base, id), 'entry', '')
+      put(base, id, 'spot', '', 'entry', '')
     end
     redis.call('XACK', KEYS[i], GROUP, entry)
     redis.call('XDEL', KEYS[i], entry)

@@ -1,19 +1,23 @@
--- publish: appends generated text to a task's events.
+-- publish: appends generated text to a task's events; what is told already is not told twice.
 --
 -- KEYS  1 base   2 events
--- ARGV  1 id   2 fence   3 most events kept   4… token events
+-- ARGV  1 id   2 fence   3 how many chunks of this attempt came before   4… token events
 -- Returns  {held, 1 when a cancel was asked for, else 0}   {lost}
 
 local base, id = KEYS[1], ARGV[1]
 
-local task = read(base, id, 'state', 'fence', 'cancel')
+local task = read(base, id, 'state', 'fence', 'cancel', 'told')
 if task.state ~= 'processing' or task.fence ~= ARGV[2] then
   return { 'lost' }
 end
-local at = now_ms()
-for i = 4, #ARGV do
-  emit(base, id, at, ARGV[i])
+local from, told = tonumber(ARGV[3]), tonumber(task.told or '0')
+local first = 4 + math.max(0, told - from)
+if first <= #ARGV then
+  local at = int(now_ms())
+  for i = first, #ARGV do
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', MAX_EVENTS, '0-*', 'at', at, 'body', ARGV[i])
+  end
+  put(base, id, 'told', int(from + #ARGV - 3))
+  wake(base, id)
 end
-redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', ARGV[3])
-wake(base, id)
 return { 'held', task.cancel or '0' }

@@ -7,9 +7,10 @@
 -- a silence as well, the reapers are just slow: no second hold, or they would never reclaim.
 --
 -- KEYS  1 base   2 leases   3 reaper
--- ARGV  1 reaping worker   2 lease in ms   3 most tasks to deal with   4 record version
---       5 outcome `cancelled`   6 its `ended` event   7 reason for `requeued` events, as JSON
---       8 outcome `expired`   9 its `ended` event
+-- ARGV  1 reaping worker   2 lease in ms   3 most tasks to deal with
+--       4 outcome `cancelled`   5 its `ended` event   6 outcome `expired`   7 its `ended` event
+--       8 reason for `requeued` events, as JSON   9 the same as the attempt's error
+--       10… rest in ms after the first failed attempt, the second…; the last is for all that follow
 -- Returns  {n, requeued id…, n, cancelled id…, n, expired id…,
 --           n, exhausted (id, record, attempt, submitted ms, started ms, failed attempts)…}
 
@@ -23,7 +24,7 @@ local late_ids = redis.call('ZRANGEBYSCORE', base .. 'expiring', '-inf', int(at)
 for _, id in ipairs(late_ids) do
   local task = read_placed(base, id)
   if task.state == 'queued' then
-    end_task(base, id, task, at, 'failed', ARGV[8], ARGV[9])
+    end_unattended(base, id, task, at, 'failed', ARGV[6], ARGV[7])
     expired[#expired + 1] = id
   else
     redis.call('ZREM', base .. 'expiring', id)
@@ -43,30 +44,35 @@ if at >= hold then
   ids = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(at), 'LIMIT', 0, ARGV[3])
 end
 for _, id in ipairs(ids) do
-  local task = read_placed(base, id, 'cancel', 'failed', 'max', 'attempt', 'record',
-    'submitted', 'started')
+  local task = read_placed(base, id, 'cancel', 'failed', 'failures', 'spent', 'max', 'worker',
+    'record', 'submitted', 'started')
   if task.state ~= 'processing' then
     redis.call('ZREM', KEYS[2], id)
   elseif task.cancel == '1' then
-    end_task(base, id, task, at, 'cancelled', ARGV[5], ARGV[6])
-    redis.call('HSET', task_key(base, id), 'fence', '')
+    end_unattended(base, id, task, at, 'cancelled', ARGV[4], ARGV[5])
+    put(base, id, 'fence', '')
     cancelled[#cancelled + 1] = id
   else
-    local failed = int(redis.call('HINCRBY', task_key(base, id), 'failed', 1))
-    if tonumber(failed) < tonumber(task.max) then
+    local failed, fields = tonumber(task.failed), {}
+    if task.spent ~= '1' then
+      failed = failed + 1
+      fields = { 'failed', int(failed), 'failures', with_failure(task, at, ARGV[9]) }
+    end
+    if failed < tonumber(task.max) then
+      local rest = tonumber(ARGV[math.min(9 + failed, #ARGV)])
       requeue(base, id, task, at, string.format(
-        '{"v":%s,"event":"requeued","attempt":%s,"reason":%s}', ARGV[4], task.attempt, ARGV[7]))
+        '{"v":%d,"event":"requeued","attempt":%s,"reason":%s}', VERSION, task.attempt, ARGV[8]),
+        rest, fields)
       requeued[#requeued + 1] = id
     else
       drop_entry(base, task)
-      local attempt = int(tonumber(task.attempt) + 1)
+      local attempt = int(task.attempt + 1)
       redis.call('ZADD', KEYS[2], int(at + lease), id)
-      redis.call('HSET', task_key(base, id), 'attempt', attempt, 'worker', ARGV[1],
-        'fence', ARGV[1] .. ':' .. attempt, 'entry', '')
+      append(fields, { 'attempt', attempt, 'worker', ARGV[1], 'fence', ARGV[1] .. ':' .. attempt,
+        'entry', '', 'told', 0, 'spent', '1' })
+      put(base, id, unpack(fields))
       exhausted_count = exhausted_count + 1
-      for _, field in ipairs({ id, task.record, attempt, task.submitted, task.started, failed }) do
-        exhausted[#exhausted + 1] = field
-      end
+      append(exhausted, { id, task.record, attempt, task.submitted, task.started, int(failed) })
     end
   end
 end
@@ -81,8 +87,6 @@ local reply = {}
 for _, part in ipairs({ { #requeued, requeued }, { #cancelled, cancelled },
   { #expired, expired }, { exhausted_count, exhausted } }) do
   reply[#reply + 1] = int(part[1])
-  for _, field in ipairs(part[2]) do
-    reply[#reply + 1] = field
-  end
+  append(reply, part[2])
 end
 return reply

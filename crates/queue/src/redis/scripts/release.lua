@@ -1,14 +1,14 @@
--- release: gives a task back to the queue for its next attempt; one whose owner asked to cancel it
--- ends as cancelled instead. The lease that released it may repeat itself.
+-- release: gives a task back to the queue for its next attempt, at once or after a rest; one whose
+-- owner asked to cancel it ends as cancelled instead. The lease that released it may repeat itself.
 --
 -- KEYS  1 base
--- ARGV  1 id   2 fence   3 1 when the attempt counts as failed, else 0   4 `requeued` event
---       5 outcome `cancelled`   6 its `ended` event
+-- ARGV  1 id   2 fence   3 how the attempt failed, as JSON, or empty when it does not count
+--       4 rest in ms   5 `requeued` event   6 outcome `cancelled`   7 its `ended` event
 -- Returns  {released}   {lost}
 
 local base, id = KEYS[1], ARGV[1]
 
-local task = read_placed(base, id, 'fence', 'returned', 'cancel')
+local task = read_placed(base, id, 'fence', 'returned', 'cancel', 'failed', 'failures', 'worker')
 if task.returned == ARGV[2] then
   return { 'released' }
 end
@@ -17,11 +17,14 @@ if task.state ~= 'processing' or task.fence ~= ARGV[2] then
 end
 
 local at = now_ms()
+local fields = { 'returned', ARGV[2] }
 if task.cancel == '1' then
-  end_task(base, id, task, at, 'cancelled', ARGV[5], ARGV[6])
-else
-  requeue(base, id, task, at, ARGV[4])
+  end_early(base, id, task, at, 'cancelled', ARGV[6], ARGV[7])
+  put(base, id, 'returned', ARGV[2], 'fence', '')
+  return { 'released' }
 end
-redis.call('HSET', task_key(base, id), 'returned', ARGV[2], 'fence', '')
-redis.call('HINCRBY', task_key(base, id), 'failed', ARGV[3])
+if ARGV[3] ~= '' then
+  append(fields, { 'failed', int(task.failed + 1), 'failures', with_failure(task, at, ARGV[3]) })
+end
+requeue(base, id, task, at, ARGV[5], tonumber(ARGV[4]), fields)
 return { 'released' }

@@ -1,11 +1,11 @@
--- report_worker: stores a worker's report until its TTL.
+-- report_worker: stores a worker's report until its TTL, and tells what operators want of it.
 --
--- KEYS  1 base   2 workers   3 seen
+-- KEYS  1 base   2 workers   3 seen   4 draining
 -- ARGV  1 worker   2 report   3 TTL in ms
--- Returns  {stored}
+-- Returns  {stored, 1 when it shall drain, else 0}
 
 count_capacity(KEYS[1], redis.call('HGET', KEYS[2], ARGV[1]), -1)
 count_capacity(KEYS[1], ARGV[2], 1)
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[3], int(now_ms() + ARGV[3]), ARGV[1])
-return { 'stored' }
+return { 'stored', int(redis.call('SISMEMBER', KEYS[4], ARGV[1])) }

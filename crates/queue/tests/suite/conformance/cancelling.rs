@@ -31,7 +31,7 @@ pub(super) async fn a_running_task_is_told_to_stop(on: Fixture) {
     assert_eq!(broker.cancel(task.id).await.unwrap(), CancelReply::Requested);
     assert_eq!(broker.cancel(task.id).await.unwrap(), CancelReply::Requested, "idempotent");
     assert_eq!(broker.snapshot(task.id).await.unwrap().unwrap().state, TaskState::Processing);
-    assert!(broker.publish(&held.lease, &["x".into()]).await.unwrap().cancel_requested);
+    assert!(broker.publish(&held.lease, 0, &["x".into()]).await.unwrap().cancel_requested);
     assert!(broker.renew(&held.lease, LONG).await.unwrap().cancel_requested);
     broker.finish(&held.lease, &Outcome::Cancelled).await.unwrap();
     let end = broker.snapshot(task.id).await.unwrap().unwrap();

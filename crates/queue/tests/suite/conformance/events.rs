@@ -14,8 +14,8 @@ pub(super) async fn a_life_is_told_in_order(on: Fixture) {
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
     let chunks = ["Add \"".to_owned(), "wörk\n".to_owned(), "er 🦀".to_owned()];
-    broker.publish(&held.lease, &chunks[..2]).await.unwrap();
-    broker.publish(&held.lease, &chunks[2..]).await.unwrap();
+    broker.publish(&held.lease, 0, &chunks[..2]).await.unwrap();
+    broker.publish(&held.lease, 2, &chunks[2..]).await.unwrap();
     broker.finish(&held.lease, &completed(&chunks.concat())).await.unwrap();
 
     let events = broker.events(task.id, EventSeq::START, 100).await.unwrap();
@@ -42,7 +42,7 @@ pub(super) async fn reading_resumes_after_a_number(on: Fixture) {
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
     let chunks: Vec<_> = (0..20).map(|n| n.to_string()).collect();
-    broker.publish(&held.lease, &chunks).await.unwrap();
+    broker.publish(&held.lease, 0, &chunks).await.unwrap();
     let mut seen = Vec::new();
     let mut last = EventSeq::START;
     loop {
@@ -60,7 +60,7 @@ pub(super) async fn a_new_attempt_is_announced(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(SHORT)).await;
-    broker.publish(&held.lease, &["void".into()]).await.unwrap();
+    broker.publish(&held.lease, 0, &["void".into()]).await.unwrap();
     reap_until_found(&*broker, &claimant(SHORT)).await;
     let again = claimed(&*broker, &claimant(LONG)).await;
     broker.release(&again.lease, &Release::Unused).await.unwrap();
@@ -77,8 +77,8 @@ pub(super) async fn old_events_go_when_there_are_too_many(on: Fixture) {
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
     let chunks: Vec<_> = (0..1_000).map(|n| n.to_string()).collect();
-    for _ in 0..6 {
-        broker.publish(&held.lease, &chunks).await.unwrap();
+    for round in 0..6 {
+        broker.publish(&held.lease, round * 1_000, &chunks).await.unwrap();
     }
     broker.finish(&held.lease, &completed("the whole text")).await.unwrap();
     let events = broker.events(task.id, EventSeq::START, 100_000).await.unwrap();
@@ -101,7 +101,7 @@ pub(super) async fn a_watch_wakes_with_every_step(on: Fixture) {
     woken().await;
     let held = claimed(&*broker, &claimant(LONG)).await;
     woken().await;
-    broker.publish(&held.lease, &["x".into()]).await.unwrap();
+    broker.publish(&held.lease, 0, &["x".into()]).await.unwrap();
     woken().await;
     broker.release(&held.lease, &Release::Unused).await.unwrap();
     woken().await;

@@ -31,7 +31,7 @@ pub(super) async fn a_tenant_of_many_delays_another_by_a_window(on: Fixture) {
     let broker = &*on.broker;
     submit_many(broker, "many", MANY).await;
     let mut few: HashSet<_> = submit_many(broker, "few", 10).await.into_iter().collect();
-    let last = broker.estimate(*few.iter().max().unwrap()).await.unwrap().unwrap();
+    let last = estimate(broker, *few.iter().max().unwrap()).await.unwrap();
     assert!(last.position as usize <= WINDOW + 10, "{last:?}");
     let worker = claimant(LONG);
     let mut claims = 0;
@@ -100,11 +100,10 @@ pub(super) async fn positions_count_down(on: Fixture) {
         claimed(broker, &worker).await;
     }
     for (place, id) in sent.iter().skip(8).enumerate() {
-        let told = broker.estimate(*id).await.unwrap().unwrap();
+        let told = estimate(broker, *id).await.unwrap();
         assert_eq!(told.position, place as u64 + 1);
     }
-    assert_eq!(broker.estimate(sent[0]).await.unwrap(), None, "it runs");
-    assert_eq!(broker.estimate(TaskId::new()).await.unwrap(), None);
+    assert_eq!(estimate(broker, sent[0]).await, None, "it runs");
     let urgent = task_in(Lane::High);
     assert_eq!(broker.submit(&urgent, NO_LIMIT).await.unwrap().estimate.unwrap().position, 1);
 }
@@ -129,7 +128,7 @@ pub(super) async fn an_outcome_comes_when_it_was_foretold(on: Fixture) {
     let ready = report(1);
     broker.report_worker(&ready, LONG).await.unwrap();
     broker.report_worker(&ready, LONG).await.unwrap();
-    let eta = broker.estimate(last.id).await.unwrap().unwrap().eta.unwrap();
+    let eta = estimate(broker, last.id).await.unwrap().eta.unwrap();
     let begun = Instant::now();
     for _ in 0..7 {
         work().await;
@@ -139,7 +138,7 @@ pub(super) async fn an_outcome_comes_when_it_was_foretold(on: Fixture) {
     assert!(eta.latest_s < 4.0 * took, "{eta:?} says nothing");
 
     let queued = submitted(broker).await;
-    let told = async || broker.estimate(queued.id).await.unwrap().unwrap().eta;
+    let told = async || estimate(broker, queued.id).await.unwrap().eta;
     broker
         .report_worker(&WorkerReport { status: WorkerStatus::Draining, ..ready.clone() }, LONG)
         .await

@@ -14,7 +14,7 @@ async fn refused(broker: &dyn Broker, lease: Lease) {
     let unused = Release::Unused;
     let answers = [
         broker.renew(&lease, LONG).await.map(drop),
-        broker.publish(&lease, &["late".into()]).await.map(drop),
+        broker.publish(&lease, 0, &["late".into()]).await.map(drop),
         broker.finish(&lease, &completed("late")).await.map(drop),
         broker.release(&lease, &unused).await,
     ];

@@ -124,7 +124,7 @@ pub(super) async fn a_reap_lets_due_tasks_in(on: Fixture) {
     broker.cancel(cancelled.id).await.unwrap();
     tokio::time::sleep(Duration::from_millis(250)).await;
     broker.reap(&claimant(SHORT)).await.unwrap();
-    assert_eq!(broker.estimate(delayed.id).await.unwrap().unwrap().position, 1);
+    assert_eq!(estimate(&*broker, delayed.id).await.unwrap().position, 1);
     assert_eq!(claimed(&*broker, &claimant(LONG)).await.task, delayed);
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 0, processing: 2 });
 }

@@ -90,8 +90,7 @@ pub(super) async fn reapers_against_finishers(on: Fixture) {
         let broker = on.another();
         workers.push(tokio::spawn(async move {
             let worker = claimant(lease);
-            while let Some(held) = broker.claim(&worker, Duration::from_millis(600)).await.unwrap()
-            {
+            while let Some(held) = broker.claim(&worker, Duration::from_secs(2)).await.unwrap() {
                 tokio::time::sleep(Duration::from_millis(slowness * 22)).await;
                 match broker.finish(&held.lease, &completed("x")).await {
                     Ok(_) | Err(BrokerError::LeaseLost { .. }) => {}

@@ -86,7 +86,7 @@ pub(super) async fn a_failed_release_counts(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let worker = claimant(LONG);
-    let failed = Release::Failed { reason: "CUDA \"hiccup\"\n".into() };
+    let failed = failed_release("CUDA \"hiccup\"\n");
     for failures in 0..2 {
         let held = claimed(&*broker, &worker).await;
         assert_eq!(held.failed_attempts, failures);
@@ -105,7 +105,7 @@ pub(super) async fn a_repeated_release_changes_nothing(on: Fixture) {
     let broker = on.broker;
     submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
-    let failed = Release::Failed { reason: "x".into() };
+    let failed = failed_release("x");
     broker.release(&held.lease, &failed).await.unwrap();
     broker.release(&held.lease, &failed).await.unwrap();
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 1, processing: 0 });

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use harness::redis::RedisServer;
 use protocol::{
-    Completion, ErrorType, FinishReason, GenerationParams, Lane, ModelId, Outcome, Prompt, Task,
-    TaskError, TaskId, TenantId, Timestamp, Usage, WorkerId, WorkerReport, WorkerStatus,
+    Completion, ErrorType, Estimate, FinishReason, GenerationParams, Lane, ModelId, Outcome,
+    Prompt, Task, TaskError, TaskId, TenantId, Timestamp, Usage, WorkerId, WorkerReport,
+    WorkerStatus,
 };
 use queue::{
-    Bounds, Broker, Claimant, Claimed, Reaped, RedisBroker, RedisOptions, SqliteBroker,
+    Bounds, Broker, Claimant, Claimed, Reaped, RedisBroker, RedisOptions, Release, SqliteBroker,
     SubmitOptions,
 };
 use tempfile::TempDir;
@@ -109,6 +110,7 @@ pub(crate) fn task() -> Task {
         max_attempts: 3,
         user_id: None,
         metadata: [("order".to_owned(), "7 \"a\"".to_owned())].into(),
+        webhook: None,
     }
 }
 
@@ -148,6 +150,17 @@ pub(crate) fn completed(text: &str) -> Outcome {
 
 pub(crate) fn failed(message: &str) -> Outcome {
     Outcome::Failed(TaskError::new(ErrorType::EngineError, message))
+}
+
+/// A release after a failure, for another attempt at once.
+pub(crate) fn failed_release(message: &str) -> Release {
+    let error = TaskError::new(ErrorType::EngineError, message);
+    Release::Failed { error, retry_in: Duration::ZERO }
+}
+
+/// Where a queued task stands; none when it is not queued.
+pub(crate) async fn estimate(broker: &dyn Broker, id: TaskId) -> Option<Estimate> {
+    broker.snapshot(id).await.unwrap().expect("the task").estimate
 }
 
 /// Submits a fresh task and answers it.

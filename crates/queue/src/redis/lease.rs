@@ -1,0 +1,97 @@
+//! What the holder of a lease does with its task: renew, publish, finish, release.
+
+use std::time::Duration;
+
+use protocol::{Outcome, Timestamp};
+
+use super::claim::millis;
+use super::partition::Partition;
+use super::reply::Reply;
+use crate::stored::{self, Ending};
+use crate::{BrokerError, Lease, LeaseState, Release};
+
+impl Partition {
+    pub(super) async fn renew(
+        &self,
+        lease: &Lease,
+        span: Duration,
+    ) -> Result<LeaseState, BrokerError> {
+        let mut call = self.scripts.renew.prepare_invoke();
+        call.key(self.keys.base()).key(self.keys.leases());
+        call.arg(lease.task_id.to_string()).arg(lease.fence()).arg(millis(span));
+        lease_state("renew", lease, self.link.run(&call).await?)
+    }
+
+    pub(super) async fn publish(
+        &self,
+        lease: &Lease,
+        from: u64,
+        chunks: &[String],
+    ) -> Result<LeaseState, BrokerError> {
+        let mut call = self.scripts.publish.prepare_invoke();
+        call.key(self.keys.base()).key(self.keys.events(lease.task_id));
+        call.arg(lease.task_id.to_string()).arg(lease.fence()).arg(from);
+        call.arg(stored::token_events(lease.attempt, chunks)?);
+        lease_state("publish", lease, self.link.run(&call).await?)
+    }
+
+    pub(super) async fn finish(
+        &self,
+        lease: &Lease,
+        outcome: &Outcome,
+    ) -> Result<Timestamp, BrokerError> {
+        let ending = Ending::of(outcome)?;
+        let mut call = self.scripts.finish.prepare_invoke();
+        call.key(self.keys.base()).arg(lease.task_id.to_string()).arg(lease.fence());
+        call.arg(ending.state).arg(ending.outcome).arg(ending.event);
+        match outcome {
+            Outcome::Failed(error) if error.error_type.is_dead_letter() => {
+                call.arg(stored::json(error)?)
+            }
+            _ => call.arg(""),
+        };
+        let mut reply = Reply::new("finish", self.link.run(&call).await?);
+        match reply.text()?.as_str() {
+            "recorded" => reply.instant(),
+            "lost" => Err(lease.lost()),
+            other => Err(reply.unexpected(other)),
+        }
+    }
+
+    pub(super) async fn release(
+        &self,
+        lease: &Lease,
+        release: &Release,
+    ) -> Result<(), BrokerError> {
+        let cancelled = Ending::cancelled()?;
+        let mut call = self.scripts.release.prepare_invoke();
+        call.key(self.keys.base()).arg(lease.task_id.to_string()).arg(lease.fence());
+        match release {
+            Release::Unused => call.arg("").arg(0),
+            Release::Failed { error, retry_in } => {
+                call.arg(stored::json(error)?).arg(millis(*retry_in))
+            }
+        };
+        call.arg(stored::requeued_event(lease.attempt, release.reason())?);
+        call.arg(cancelled.outcome).arg(cancelled.event);
+        let mut reply = Reply::new("release", self.link.run(&call).await?);
+        match reply.text()?.as_str() {
+            "released" => Ok(()),
+            "lost" => Err(lease.lost()),
+            other => Err(reply.unexpected(other)),
+        }
+    }
+}
+
+fn lease_state(
+    script: &'static str,
+    lease: &Lease,
+    fields: Vec<String>,
+) -> Result<LeaseState, BrokerError> {
+    let mut reply = Reply::new(script, fields);
+    match reply.text()?.as_str() {
+        "held" => Ok(LeaseState { cancel_requested: reply.text()? == "1" }),
+        "lost" => Err(lease.lost()),
+        other => Err(reply.unexpected(other)),
+    }
+}

@@ -1,0 +1,233 @@
+//! Several partitions make one queue: which of them has a task, and how their answers become one.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use protocol::{Task, TaskId};
+use uuid::Uuid;
+
+use super::RedisOptions;
+use super::partition::Partition;
+use super::reply::Reply;
+use super::scripts::Scripts;
+use super::servers::Servers;
+use crate::{BrokerError, Idempotency};
+
+/// All partitions of a queue.
+pub(super) struct Partitions {
+    list: Vec<Arc<Partition>>,
+    /// Whether Redis was found to have as many.
+    agreed: AtomicBool,
+    /// Tasks claimed through this broker: whose turn it is.
+    turn: AtomicUsize,
+}
+
+impl Partitions {
+    /// Opens no connection yet.
+    pub(super) fn new(options: &RedisOptions, servers: &Arc<Servers>) -> Self {
+        let scripts = Arc::new(Scripts::new());
+        let count = options.partitions;
+        let partition =
+            |number| Partition::new(number, count, servers, &scripts, options.command_timeout);
+        Self {
+            list: (0..count).map(partition).map(Arc::new).collect(),
+            agreed: AtomicBool::new(false),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// All of them, once it is known that Redis has as many.
+    pub(super) async fn all(&self) -> Result<&[Arc<Partition>], BrokerError> {
+        if !self.agreed.load(Ordering::Relaxed) {
+            self.agree().await?;
+        }
+        Ok(&self.list)
+    }
+
+    /// The one that has a task.
+    pub(super) async fn of(&self, id: TaskId) -> Result<&Partition, BrokerError> {
+        Ok(&self.all().await?[self.place(id.as_uuid().as_bytes())])
+    }
+
+    /// The one that a new task goes to, and the task, under an id that is of that partition. A task
+    /// that may be a repetition goes where its key has its place, or the repetition would not be
+    /// noticed: then its id changes, always to the same one.
+    pub(super) async fn for_new<'a>(
+        &self,
+        task: &'a Task,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<(&Partition, Cow<'a, Task>), BrokerError> {
+        let list = self.all().await?;
+        let own = self.place(task.id.as_uuid().as_bytes());
+        let place = idempotency
+            .map_or(own, |by| self.place(format!("{}:{}", task.tenant, by.key).as_bytes()));
+        let task = if place == own {
+            Cow::Borrowed(task)
+        } else {
+            Cow::Owned(Task { id: self.id_like(task.id, place)?, ..task.clone() })
+        };
+        Ok((&list[place], task))
+    }
+
+    /// Each of these tasks with the partition that has it.
+    pub(super) async fn group(
+        &self,
+        ids: &[TaskId],
+    ) -> Result<Vec<(&Partition, Vec<TaskId>)>, BrokerError> {
+        let list = self.all().await?;
+        let mut groups: Vec<_> = list.iter().map(|part| (&**part, Vec::new())).collect();
+        for id in ids {
+            groups[self.place(id.as_uuid().as_bytes())].1.push(*id);
+        }
+        groups.retain(|(_, ids)| !ids.is_empty());
+        Ok(groups)
+    }
+
+    /// All of them, beginning with the one whose turn it is.
+    pub(super) async fn in_turn(
+        &self,
+    ) -> Result<impl Iterator<Item = (usize, &Arc<Partition>)>, BrokerError> {
+        let list = self.all().await?;
+        let first = self.turn.load(Ordering::Relaxed) % list.len();
+        Ok((0..list.len()).map(move |nth| (first + nth) % list.len()).map(|n| (n, &list[n])))
+    }
+
+    /// After a claim: the next one's turn.
+    pub(super) fn took(&self, place: usize) {
+        self.turn.store(place + 1, Ordering::Relaxed);
+    }
+
+    /// Something has come to this one.
+    pub(super) fn turn_to(&self, place: usize) {
+        self.turn.store(place, Ordering::Relaxed);
+    }
+
+    /// Makes sure that all processes divide the queue alike: the first one's number is remembered.
+    /// The first partition is the same one whatever their number.
+    pub(super) async fn agree(&self) -> Result<(), BrokerError> {
+        let Partition { keys, link, scripts, .. } = &*self.list[0];
+        let own = self.list.len();
+        let mut call = scripts.agree.prepare_invoke();
+        call.key(keys.base()).key(keys.partitions()).key(keys.totals()).arg(own);
+        let remembered = Reply::new("agree", link.run(&call).await?).parse::<usize>()?;
+        self.agreed.store(remembered == own, Ordering::Relaxed);
+        if remembered == own {
+            return Ok(());
+        }
+        Err(BrokerError::Unavailable {
+            reason: format!(
+                "the queue in Redis is divided into {remembered} partitions and REDIS_PARTITIONS \
+                 is {own}: set REDIS_PARTITIONS={remembered}; or, to divide it anew, let it run \
+                 empty, stop all gateways and workers, delete the key {}, and start them with \
+                 REDIS_PARTITIONS={own}",
+                keys.partitions()
+            ),
+        })
+    }
+
+    fn place(&self, name: &[u8]) -> usize {
+        (hash(name) % self.list.len() as u64) as usize
+    }
+
+    /// An id made of another, which falls into the partition at `place`: other random bits after the
+    /// same time, so that it sorts alike, and the same ones for the same id.
+    fn id_like(&self, id: TaskId, place: usize) -> Result<TaskId, BrokerError> {
+        let mut bytes = id.as_uuid().into_bytes();
+        // Each try hits with one in as many as there are partitions.
+        for _ in 0..self.list.len() * 1_000 {
+            // The last six bytes are random; version and variant come before.
+            let random = hash(&bytes).to_be_bytes();
+            bytes[10..].copy_from_slice(&random[2..]);
+            if self.place(&bytes) == place {
+                let text = Uuid::from_bytes(bytes).to_string();
+                return text.parse().map_err(|error| BrokerError::Corrupt(format!("{error}")));
+            }
+        }
+        Err(BrokerError::Corrupt(format!("no id like {id} is of partition {place}")))
+    }
+}
+
+/// The answers, when all partitions gave one; else the first error.
+pub(super) fn all<T>(answers: Vec<Result<T, BrokerError>>) -> Result<Vec<T>, BrokerError> {
+    answers.into_iter().collect()
+}
+
+/// The answers of the partitions that gave one; when none did, the first error. For what is done
+/// again and again, so that a partition that is away does not hold up the others.
+pub(super) fn some<T>(
+    what: &'static str,
+    answers: Vec<Result<T, BrokerError>>,
+) -> Result<Vec<T>, BrokerError> {
+    let mut given = Vec::with_capacity(answers.len());
+    let mut failure = None;
+    for answer in answers {
+        match answer {
+            Ok(answer) => given.push(answer),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    match failure {
+        Some(error) if given.is_empty() => return Err(error),
+        Some(error) => tracing::debug!(%error, "{what}: a partition gave no answer"),
+        None => {}
+    }
+    Ok(given)
+}
+
+/// FNV-1a, 64 bit: the same for ever and on every machine, since it says where tasks are stored.
+/// <http://www.isthe.com/chongo/tech/comp/fnv/>
+fn hash(bytes: &[u8]) -> u64 {
+    let mixed = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    // Its low bits depend on the low bits of the bytes alone; the number of partitions may be even.
+    mixed ^ (mixed >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partitions(count: u32) -> Partitions {
+        let options = RedisOptions { partitions: count, ..RedisOptions::new("redis://nowhere") };
+        let servers = Servers::new(&options).unwrap();
+        Partitions::new(&options, &servers)
+    }
+
+    #[test]
+    fn the_hash_never_changes() {
+        let known: TaskId = "0192f0c1-2345-7abc-8def-0123456789ab".parse().unwrap();
+        let places: Vec<_> =
+            [1, 2, 3, 16].map(|count| partitions(count).place(known.as_uuid().as_bytes())).to_vec();
+        assert_eq!(places, [0, 0, 0, 0], "tasks that are stored would not be found again");
+    }
+
+    #[tokio::test]
+    async fn tasks_spread_evenly() {
+        for count in [2, 3, 8] {
+            let partitions = partitions(count);
+            let mut held = vec![0; count as usize];
+            for _ in 0..8_000 {
+                held[partitions.place(TaskId::new().as_uuid().as_bytes())] += 1;
+            }
+            let even = 8_000 / count as i32;
+            assert!(held.iter().all(|held: &i32| (held - even).abs() < even / 5), "{held:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_id_moves_to_any_partition_always_alike_and_stays_a_uuid_of_its_time() {
+        let partitions = partitions(64);
+        let id = TaskId::new();
+        for place in 0..64 {
+            let moved = partitions.id_like(id, place).unwrap();
+            assert_eq!(partitions.place(moved.as_uuid().as_bytes()), place);
+            assert_eq!(moved, partitions.id_like(id, place).unwrap());
+            let (before, after) = (id.as_uuid(), moved.as_uuid());
+            assert_eq!(after.get_version_num(), 7);
+            assert_eq!(after.get_variant(), uuid::Variant::RFC4122);
+            assert_eq!(after.as_bytes()[..10], before.as_bytes()[..10]);
+        }
+    }
+}

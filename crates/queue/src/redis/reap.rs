@@ -1,0 +1,73 @@
+//! Ends and second chances that no lease's holder decides: cancel and reap.
+
+use protocol::{ErrorType, TaskError, TaskId};
+
+use super::claim::millis;
+use super::partition::Partition;
+use super::reply::Reply;
+use crate::stored::{self, Ending, LEASE_RAN_OUT};
+use crate::{BrokerError, CancelReply, Claimant, Reaped, retry};
+
+/// How many leases one `reap.lua` deals with; when more have run out, it runs again.
+const REAP_BATCH: usize = 64;
+
+/// After so many failed attempts a task rests as long as it ever does.
+const LONGEST_REST_AFTER: u32 = 8;
+
+impl Partition {
+    pub(super) async fn cancel(&self, id: TaskId) -> Result<CancelReply, BrokerError> {
+        let cancelled = Ending::cancelled()?;
+        let mut call = self.scripts.cancel.prepare_invoke();
+        call.key(self.keys.base()).arg(id.to_string());
+        call.arg(cancelled.outcome).arg(cancelled.event);
+        let mut reply = Reply::new("cancel", self.link.run(&call).await?);
+        match reply.text()?.as_str() {
+            "missing" => Ok(CancelReply::NotFound),
+            "cancelled" => Ok(CancelReply::Cancelled),
+            "requested" => Ok(CancelReply::Requested),
+            "ended" => Ok(CancelReply::AlreadyEnded(reply.parse()?)),
+            other => Err(reply.unexpected(other)),
+        }
+    }
+
+    pub(super) async fn reap(&self, reaper: &Claimant) -> Result<Reaped, BrokerError> {
+        let (cancelled, expired) = (Ending::cancelled()?, Ending::expired()?);
+        let lost = stored::json(&TaskError::new(ErrorType::WorkerLost, LEASE_RAN_OUT))?;
+        let mut reaped = Reaped::default();
+        loop {
+            let mut call = self.scripts.reap.prepare_invoke();
+            call.key(self.keys.base()).key(self.keys.leases()).key(self.keys.reaper());
+            call.arg(reaper.worker.to_string()).arg(millis(reaper.lease)).arg(REAP_BATCH);
+            call.arg(&cancelled.outcome).arg(&cancelled.event);
+            call.arg(&expired.outcome).arg(&expired.event);
+            call.arg(stored::json_text(LEASE_RAN_OUT)).arg(&lost);
+            for failed in 1..=LONGEST_REST_AFTER {
+                call.arg(millis(retry::after_loss(failed)));
+            }
+            let mut reply = Reply::new("reap", self.link.run(&call).await?);
+            let before = reaped.count();
+            for _ in 0..reply.parse::<usize>()? {
+                reaped.requeued.push(reply.parse()?);
+            }
+            for _ in 0..reply.parse::<usize>()? {
+                reaped.cancelled.push(reply.parse()?);
+            }
+            for _ in 0..reply.parse::<usize>()? {
+                reaped.expired.push(reply.parse()?);
+            }
+            let mut unreadable = 0;
+            for _ in 0..reply.parse::<usize>()? {
+                match reply.holding(reaper.worker)?.open() {
+                    Ok(claimed) => reaped.exhausted.push(claimed),
+                    Err((lease, outcome)) => {
+                        unreadable += 1;
+                        self.finish(&lease, &outcome).await?;
+                    }
+                }
+            }
+            if reaped.count() + unreadable - before < REAP_BATCH {
+                return Ok(reaped);
+            }
+        }
+    }
+}

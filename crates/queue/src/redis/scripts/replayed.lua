@@ -1,0 +1,16 @@
+-- replayed: a dead letter's task was submitted again: in the letter's place, the new task's id stays
+-- as long as the letter would have.
+--
+-- KEYS  1 base   2 dead   3 the letter
+-- ARGV  1 id   2 the new task's id
+-- Returns  {replayed}   {missing}
+
+local ttl = redis.call('TTL', KEYS[3])
+if ttl <= 0 then
+  return { 'missing' }
+end
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('DEL', KEYS[3])
+redis.call('HSET', KEYS[3], 'replayed', ARGV[2])
+redis.call('EXPIRE', KEYS[3], ttl)
+return { 'replayed' }

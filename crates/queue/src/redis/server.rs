@@ -1,0 +1,173 @@
+//! One Redis server: a few connections that all short commands share, and what connects otherwise.
+//!
+//! A short command goes down one of some multiplexed connections, in turn; those of other callers
+//! may be on it at the same time. So an operation is one round trip, and many at once travel
+//! together. The pool makes the connections, under a deadline; nothing goes back into it, since
+//! that would cost a `PING` whenever a connection is taken out again.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use deadpool_redis::{
+    Connection, Hook, HookError, Manager, Pool, PoolConfig, PoolError, Runtime, Timeouts,
+};
+use redis::aio::{MultiplexedConnection, PubSub};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, cmd};
+
+/// One server, and the connections to it.
+pub(crate) struct Server {
+    /// `host:port`, without the password: for messages, and to know it again.
+    name: String,
+    client: Client,
+    pool: Pool,
+    lines: Vec<Line>,
+    /// Whose turn it is.
+    next: AtomicUsize,
+    /// Connections whose blocking read has ended, for the next to wait.
+    idle: Mutex<Vec<MultiplexedConnection>>,
+    limit: Duration,
+}
+
+/// A place for one shared connection.
+#[derive(Default)]
+struct Line {
+    held: Mutex<Option<(Instant, Connection)>>,
+    /// One connects, the others wait for what it gets.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+/// What every server of a broker has in common.
+#[derive(Clone, Copy)]
+pub(crate) struct Manners {
+    /// Connections for short commands.
+    pub(crate) lines: usize,
+    /// How long connecting may take.
+    pub(crate) limit: Duration,
+    /// Whether it must be a node of a Cluster.
+    pub(crate) clustered: bool,
+}
+
+impl Server {
+    /// Opens no connection yet.
+    ///
+    /// # Errors
+    /// When the address can't be one.
+    pub(crate) fn new(address: ConnectionInfo, manners: Manners) -> Result<Self, String> {
+        let Manners { lines, limit, clustered } = manners;
+        let client = Client::open(address.clone()).map_err(|error| error.to_string())?;
+        let timeouts = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(limit))
+            .set_response_timeout(Some(limit));
+        let manager = Manager::new_with_config(address, timeouts);
+        let mut pool = Pool::builder(manager.map_err(|error| error.to_string())?)
+            .config(PoolConfig {
+                max_size: lines,
+                timeouts: Timeouts { wait: Some(limit), create: Some(limit), recycle: Some(limit) },
+                ..PoolConfig::default()
+            })
+            .runtime(Runtime::Tokio1);
+        if clustered {
+            pool = pool.post_create(Hook::async_fn(|connection, _| {
+                Box::pin(expect_cluster_node(connection))
+            }));
+        }
+        Ok(Self {
+            name: client.get_connection_info().addr().to_string(),
+            client,
+            pool: pool.build().map_err(|error| error.to_string())?,
+            lines: (0..lines.max(1)).map(|_| Line::default()).collect(),
+            next: AtomicUsize::new(0),
+            idle: Mutex::default(),
+            limit,
+        })
+    }
+
+    /// `host:port`.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A connection for short commands, shared with others.
+    pub(crate) async fn connection(&self) -> Result<MultiplexedConnection, PoolError> {
+        let line = &self.lines[self.next.fetch_add(1, Ordering::Relaxed) % self.lines.len()];
+        if let Some(connection) = line.connection() {
+            return Ok(connection);
+        }
+        let _turn = line.connecting.lock().await;
+        if let Some(connection) = line.connection() {
+            return Ok(connection);
+        }
+        let connection = self.pool.get().await?;
+        let shared = connection.clone();
+        *line.lock() = Some((Instant::now(), connection));
+        Ok(shared)
+    }
+
+    /// Hangs up on the connections made before `then`: one that was in use then failed, so what
+    /// broke it may have broken the others, half-open, without a sign. Who is still waiting for an
+    /// answer on them keeps them until it came, or the deadline.
+    pub(crate) fn hang_up(&self, then: Instant) {
+        for line in &self.lines {
+            let mut held = line.lock();
+            if held.as_ref().is_some_and(|(made, _)| *made <= then)
+                && let Some((_, connection)) = held.take()
+            {
+                drop(Connection::take(connection)); // not back into the pool
+            }
+        }
+        self.idle().clear();
+    }
+
+    /// A connection for one blocking read, without a response timeout.
+    pub(crate) async fn waiting(&self) -> Result<MultiplexedConnection, RedisError> {
+        if let Some(connection) = self.idle().pop() {
+            return Ok(connection);
+        }
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.limit))
+            .set_response_timeout(None);
+        self.client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    /// Takes back a connection whose blocking read has ended.
+    pub(crate) fn waited(&self, connection: MultiplexedConnection) {
+        self.idle().push(connection);
+    }
+
+    /// A connection for pub/sub.
+    pub(crate) async fn pubsub(&self) -> Result<PubSub, RedisError> {
+        self.client.get_async_pubsub().await
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<MultiplexedConnection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    fn connection(&self) -> Option<MultiplexedConnection> {
+        // Cloning takes the multiplexed connection, not its place in the pool.
+        self.lock().as_ref().map(|(_, connection)| MultiplexedConnection::clone(connection))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Connection)>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Several servers that are no Cluster would each have a part of the tasks, and none the promise.
+async fn expect_cluster_node(connection: &mut MultiplexedConnection) -> Result<(), HookError> {
+    match cmd("CLUSTER").arg("MYID").query_async::<String>(connection).await {
+        Ok(_) => Ok(()),
+        Err(error)
+            if error.detail().is_some_and(|text| text.contains("cluster support disabled")) =>
+        {
+            Err(HookError::message(
+                "REDIS_URL names several servers, which means a Redis Cluster, and this one is not \
+                 part of one: name one server, or the nodes of one Cluster",
+            ))
+        }
+        Err(error) => Err(HookError::Backend(error)),
+    }
+}

@@ -1,0 +1,143 @@
+//! The servers that a broker knows: those of the URL, and those that a Cluster named since.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+
+use super::server::{Manners, Server};
+use super::{RedisOptions, error};
+use crate::{BrokerError, OpenError};
+
+/// All servers, each with its connections.
+pub(crate) struct Servers {
+    seeds: Vec<Arc<Server>>,
+    /// Named by redirections.
+    learned: Mutex<Vec<Arc<Server>>>,
+    /// How to reach a server that is not a seed: as the first of those.
+    template: ConnectionInfo,
+    manners: Manners,
+}
+
+impl Servers {
+    /// Those of the URL. Opens no connection yet.
+    ///
+    /// # Errors
+    /// [`OpenError::RedisUrl`] when one can't be a URL of Redis.
+    pub(crate) fn new(options: &RedisOptions) -> Result<Arc<Self>, OpenError> {
+        let bad_url = |reason: String| OpenError::RedisUrl { reason };
+        let urls = split(&options.url);
+        let manners = Manners {
+            lines: options.connections,
+            limit: options.command_timeout,
+            clustered: urls.len() > 1,
+        };
+        let mut template = None;
+        let mut seeds = Vec::new();
+        for url in urls {
+            let address = url.into_connection_info().map_err(|error| bad_url(error.to_string()))?;
+            template.get_or_insert_with(|| address.clone());
+            seeds.push(Arc::new(Server::new(address, manners).map_err(bad_url)?));
+        }
+        let template = template.ok_or_else(|| bad_url("it is empty".to_owned()))?;
+        Ok(Arc::new(Self { seeds, learned: Mutex::default(), template, manners }))
+    }
+
+    /// Where the `number`-th partition is looked for first.
+    pub(crate) fn seed(&self, number: u32) -> Arc<Server> {
+        Arc::clone(&self.seeds[number as usize % self.seeds.len()])
+    }
+
+    /// All that are known.
+    pub(crate) fn all(&self) -> Vec<Arc<Server>> {
+        self.seeds.iter().chain(self.learned().iter()).map(Arc::clone).collect()
+    }
+
+    /// The one after `server`; itself when there is no other.
+    pub(crate) fn after(&self, server: &Arc<Server>) -> Arc<Server> {
+        let all = self.all();
+        let place = all.iter().position(|known| Arc::ptr_eq(known, server)).unwrap_or(0);
+        Arc::clone(&all[(place + 1) % all.len()])
+    }
+
+    /// The server that `by` named in a redirection, as `host:port`; without a host it is on the
+    /// same one.
+    ///
+    /// # Errors
+    /// [`BrokerError::Corrupt`] for what is no address.
+    pub(crate) fn at(&self, address: &str, by: &Server) -> Result<Arc<Server>, BrokerError> {
+        let parts = address.rsplit_once(':').and_then(|(host, port)| {
+            let own = by.name().rsplit_once(':').map_or("", |(host, _)| host);
+            let host = if host.is_empty() || host == "?" { own } else { host };
+            Some((host.trim_matches(['[', ']']).to_owned(), port.parse::<u16>().ok()?))
+        });
+        let (host, port) = parts.ok_or_else(|| error::no_address(by.name(), address))?;
+        let found = match self.template.addr() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
+                host,
+                port,
+                insecure: *insecure,
+                tls_params: tls_params.clone(),
+            },
+            _ => ConnectionAddr::Tcp(host, port),
+        };
+        let name = found.to_string();
+        if let Some(known) = self.all().into_iter().find(|known| known.name() == name) {
+            return Ok(known);
+        }
+        let server = Server::new(self.template.clone().set_addr(found), self.manners)
+            .map(Arc::new)
+            .map_err(|_| error::no_address(by.name(), address))?;
+        let mut learned = self.learned();
+        // What no link uses any more may be gone for good.
+        learned.retain(|known| Arc::strong_count(known) > 1);
+        learned.push(Arc::clone(&server));
+        Ok(server)
+    }
+
+    fn learned(&self) -> MutexGuard<'_, Vec<Arc<Server>>> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Separates URLs at those commas that another URL follows: a password may have others.
+fn split(urls: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut rest = urls;
+    let mut from = 0;
+    while let Some(comma) = rest[from..].find(',').map(|at| from + at) {
+        if rest[comma + 1..].trim_start().starts_with("redis") && rest[comma + 1..].contains("://")
+        {
+            parts.push(rest[..comma].trim());
+            rest = &rest[comma + 1..];
+            from = 0;
+        } else {
+            from = comma + 1;
+        }
+    }
+    parts.push(rest.trim());
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_told_apart_and_a_comma_in_a_password_is_part_of_it() {
+        let two = ["redis://:a,b@one:7000", "rediss://two:7001"];
+        assert_eq!(split("redis://:a,b@one:7000, rediss://two:7001"), two);
+        assert_eq!(split("redis://one"), ["redis://one"]);
+    }
+
+    #[tokio::test]
+    async fn a_redirection_names_a_server_once_and_may_leave_out_the_host() {
+        let servers = Servers::new(&RedisOptions::new("redis://:secret@one:7000")).unwrap();
+        let seed = servers.seed(5);
+        let other = servers.at("10.0.0.2:7001", &seed).unwrap();
+        assert!(Arc::ptr_eq(&other, &servers.at("10.0.0.2:7001", &seed).unwrap()));
+        assert_eq!(servers.at(":7002", &seed).unwrap().name(), "one:7002");
+        assert_eq!(servers.at("one:7000", &seed).unwrap().name(), seed.name());
+        assert!(servers.at("nonsense", &seed).is_err());
+        assert!(!other.name().contains("secret"));
+    }
+}
