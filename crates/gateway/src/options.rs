@@ -1,14 +1,9 @@
 //! What the operator decides.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ModelId, TaskSnapshot};
-
-/// Called with a task that a client's cancel ended while it was still queued: no worker will ever
-/// see it, so its line in `llm_requests.log` is the gateway's to write. Must not block.
-pub type OnCancelled = Arc<dyn Fn(&TaskSnapshot) + Send + Sync>;
+use protocol::ModelId;
 
 /// The gateway's settings. Start from [`Options::new`] and change what differs.
 #[derive(Clone)]
@@ -43,8 +38,6 @@ pub struct Options {
     pub shutdown_grace: Duration,
     /// Threads that serve HTTP; none means one per core.
     pub threads: Option<usize>,
-    /// Called when a cancel ends a queued task.
-    pub on_cancelled: Option<OnCancelled>,
 }
 
 impl Options {
@@ -66,7 +59,6 @@ impl Options {
             keep_alive: Duration::from_secs(10),
             shutdown_grace: Duration::from_secs(30),
             threads: None,
-            on_cancelled: None,
         }
     }
 

@@ -1,16 +1,17 @@
 //! A gateway on a free port with the embedded queue in a fresh folder, and a worker's hands.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gateway::{Options, ServeError};
 use protocol::{
-    Completion, FinishReason, ModelId, Outcome, TaskId, Timestamp, Usage, WorkerId, WorkerReport,
-    WorkerStatus,
+    Completion, ErrorType, FinishReason, ModelId, Outcome, TaskError, TaskId, Timestamp, Usage,
+    WorkerId, WorkerReport, WorkerStatus,
 };
-use queue::{Broker, Claimant, Claimed, SqliteBroker};
+use queue::{Broker, Claimant, Claimed, Lease, Release, SqliteBroker};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -28,6 +29,8 @@ pub(crate) struct Rig {
     runtime: Runtime,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<Result<(), ServeError>>>,
+    /// How many chunks each attempt has written.
+    published: Mutex<HashMap<Lease, u64>>,
     _folder: TempDir,
 }
 
@@ -64,7 +67,15 @@ impl Rig {
             let _ = stopped.await;
         });
         let serving = Some(runtime.spawn(served));
-        Self { broker, address, runtime, stop: Some(stop), serving, _folder: folder }
+        Self {
+            broker,
+            address,
+            runtime,
+            stop: Some(stop),
+            serving,
+            published: Mutex::default(),
+            _folder: folder,
+        }
     }
 
     /// A client with the first key.
@@ -102,7 +113,17 @@ impl Rig {
     /// Writes tokens of a task that [`Self::claim`] took.
     pub(crate) fn publish(&self, claimed: &Claimed, chunks: &[&str]) {
         let chunks: Vec<String> = chunks.iter().map(|chunk| (*chunk).to_owned()).collect();
-        self.wait(self.broker.publish(&claimed.lease, &chunks)).unwrap();
+        let mut published = self.published.lock().unwrap();
+        let from = published.entry(claimed.lease).or_default();
+        self.wait(self.broker.publish(&claimed.lease, *from, &chunks)).unwrap();
+        *from += chunks.len() as u64;
+    }
+
+    /// Gives back a task that [`Self::claim`] took, as failed, to be tried again at once.
+    pub(crate) fn fail(&self, claimed: &Claimed) {
+        let error = TaskError::new(ErrorType::OutOfMemory, "no memory");
+        let release = Release::Failed { error, retry_in: Duration::ZERO };
+        self.wait(self.broker.release(&claimed.lease, &release)).unwrap();
     }
 
     /// Says that a worker serves a model.
