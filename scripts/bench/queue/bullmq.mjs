@@ -3,9 +3,10 @@
 // Jobs are kept for an hour after they ended, as qwen-queue keeps them.
 import { createServer } from 'node:http';
 import { Queue, Worker } from 'bullmq';
+import { Redis } from 'ioredis';
 
 const [mode, argument] = process.argv.slice(2);
-const connection = { host: '127.0.0.1', port: Number(process.env.BENCH_REDIS_PORT) };
+const connection = new Redis(Number(process.env.BENCH_REDIS_PORT), '127.0.0.1', { maxRetriesPerRequest: null });
 const options = { attempts: 3, removeOnComplete: { age: 3600 } };
 const body = JSON.parse(process.env.BENCH_BODY);
 const queue = () => new Queue('bench', { connection });
@@ -38,4 +39,5 @@ if (mode === 'work') {
   await Promise.all(Array.from({ length: 64 }, line));
   console.log(JSON.stringify({ added, per_second: added / (performance.now() - began) * 1000 }));
   await jobs.close();
+  connection.disconnect();
 }

@@ -9,9 +9,11 @@
 //! | `redis.rs`   | a Redis of the bench's own, and its statistics |
 //! | `bare.rs`    | Redis without us, for comparison |
 //! | `depth.rs`   | the same operations when little and when much is queued |
+//! | `cpu.rs`     | processor time of processes |
 //! | `report.rs`  | the figures, as a table and as JSON |
 
 mod bare;
+mod cpu;
 mod depth;
 mod noop;
 mod redis;
@@ -114,7 +116,7 @@ fn measure(kind: BrokerKind, redis_url: Option<&str>, plan: &Plan) -> Result<Fig
         Some(redis) => format!("Redis {}", redis.version()?),
         None => "SQLite (embedded)".to_owned(),
     };
-    let (end_to_end, poll_ended, redis_cost) = stages::end_to_end(&mut rig, plan)?;
+    let (end_to_end, poll_ended, cpu, redis_cost) = stages::end_to_end(&mut rig, plan)?;
     drop(rig);
     let end_to_end_at_broker =
         stages::end_to_end_at_broker(&stage("end to end at the broker")?, plan)?;
@@ -134,6 +136,7 @@ fn measure(kind: BrokerKind, redis_url: Option<&str>, plan: &Plan) -> Result<Fig
         poll_ended,
         cancel_to_free,
         bytes_of_10k,
+        cpu,
         redis_cost,
     })
 }

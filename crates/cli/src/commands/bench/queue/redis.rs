@@ -72,16 +72,24 @@ impl Redis {
         self.own.as_ref().map(|own| own.port)
     }
 
+    /// The process of the bench's own server.
+    pub(super) fn own_pid(&self) -> Option<u32> {
+        self.own.as_ref().map(|own| own.process.id())
+    }
+
     /// Its version.
     pub(super) fn version(&mut self) -> Result<String> {
         let info: String = redis::cmd("INFO").arg("server").query(&mut self.control)?;
         Ok(field(&info, "redis_version").unwrap_or("unknown").to_owned())
     }
 
-    /// Bytes that its data takes.
+    /// Bytes that its data takes: without what clients and the append-only file have in their buffers.
     pub(super) fn used_memory(&mut self) -> Result<u64> {
         let info: String = redis::cmd("INFO").arg("memory").query(&mut self.control)?;
-        field(&info, "used_memory").and_then(|n| n.parse().ok()).context("INFO has no used_memory")
+        let number = |name| field(&info, name).and_then(|n| n.parse::<u64>().ok());
+        let used = number("used_memory").context("INFO has no used_memory")?;
+        let buffers = ["mem_aof_buffer", "mem_clients_normal"].into_iter().filter_map(number);
+        Ok(used.saturating_sub(buffers.sum()))
     }
 
     /// What it has run since it started.

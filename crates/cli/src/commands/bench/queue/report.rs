@@ -1,13 +1,14 @@
 //! The figures, as a table and as JSON.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::super::load::{self, Shot};
 use super::super::spread::Spread;
 use super::redis::Counts;
-use super::rig::BrokerKind;
+use super::rig::{BrokerKind, Cpu};
 
 /// Something that was done again and again.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -59,6 +60,31 @@ impl RedisCost {
     }
 }
 
+/// Microseconds of processor time that one task costs from its submit to its outcome, by process.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct CpuCost {
+    /// No-op workers and load generator; embedded: all of it.
+    pub(super) bench: Option<f64>,
+    /// The gateway.
+    pub(super) gateway: Option<f64>,
+    /// The bench's own Redis.
+    pub(super) redis: Option<f64>,
+}
+
+impl CpuCost {
+    /// What came between, shared out over `tasks`.
+    pub(super) fn of(before: &Cpu, after: &Cpu, tasks: f64) -> Self {
+        let cost = |before: Option<Duration>, after: Option<Duration>| {
+            Some((after? - before?).as_secs_f64() * 1e6 / tasks)
+        };
+        Self {
+            bench: cost(before.bench, after.bench),
+            gateway: cost(before.gateway, after.gateway),
+            redis: cost(before.redis, after.redis),
+        }
+    }
+}
+
 /// Redis by itself.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Bare {
@@ -86,6 +112,7 @@ pub(super) struct Figures {
     pub(super) cancel_to_free: Option<Spread>,
     /// Of 10,000 queued tasks with prompts of 200 bytes.
     pub(super) bytes_of_10k: u64,
+    pub(super) cpu: CpuCost,
     pub(super) redis_cost: Option<RedisCost>,
 }
 
@@ -122,6 +149,9 @@ pub(super) fn table(all: &[Figures]) -> String {
     row("polls/s of ended tasks", &|f| flow(&f.poll_ended));
     row("cancel to free slot", &|f| spread(f.cancel_to_free));
     row("MB of 10,000 queued tasks", &|f| format!("{:.1}", f.bytes_of_10k as f64 / 1e6));
+    row("CPU µs per task: gateway", &|f| micros(f.cpu.gateway));
+    row("CPU µs per task: Redis", &|f| micros(f.cpu.redis));
+    row("CPU µs per task: workers and load", &|f| micros(f.cpu.bench));
     row("Redis commands per task", &|f| cost(f, |cost| cost.commands));
     row("round trips per task", &|f| cost(f, |cost| cost.round_trips));
     row("µs in scripts per task", &|f| cost(f, |cost| cost.script_micros));
@@ -139,6 +169,10 @@ fn flow(flow: &Flow) -> String {
 /// Median and tail.
 pub(super) fn spread(spread: Option<Spread>) -> String {
     spread.map_or("-".into(), |s| format!("{:.2} / {:.2} ms", s.p50_ms, s.p99_ms))
+}
+
+fn micros(micros: Option<f64>) -> String {
+    micros.map_or("-".into(), |micros| format!("{micros:.0}"))
 }
 
 fn cost(figures: &Figures, which: impl Fn(&RedisCost) -> f64) -> String {

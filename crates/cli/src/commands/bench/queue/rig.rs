@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::super::load::Target;
+use super::cpu;
 use super::redis::{Redis, free_port};
 
 /// The model that all tasks ask for: no worker of the bench loads it.
@@ -42,6 +43,13 @@ pub(super) struct Rig {
     pub(super) runtime: Runtime,
     gateway: Gateway,
     folder: TempDir,
+}
+
+/// Processor time of each process; none for one that there is not.
+pub(super) struct Cpu {
+    pub(super) bench: Option<Duration>,
+    pub(super) gateway: Option<Duration>,
+    pub(super) redis: Option<Duration>,
 }
 
 /// On Redis a process of its own, as it is deployed; the embedded queue allows one process only.
@@ -101,6 +109,16 @@ impl Rig {
                 })
             }
         }
+    }
+
+    /// Processor time so far.
+    pub(super) fn cpu(&self) -> Cpu {
+        let gateway = match &self.gateway {
+            Gateway::Process(process) => cpu::of(process.id()),
+            Gateway::Here { .. } => None,
+        };
+        let redis = self.redis.as_ref().and_then(|redis| cpu::of(redis.own_pid()?));
+        Cpu { bench: cpu::of(std::process::id()), gateway, redis }
     }
 
     /// Bytes that the queue takes: in Redis' memory, or in the embedded queue's files.

@@ -10,7 +10,7 @@ use protocol::TaskId;
 use super::super::load::{self, Line, Shot};
 use super::super::spread::Spread;
 use super::noop::{self, Pickup, Workers};
-use super::report::{Flow, Pickups, RedisCost};
+use super::report::{CpuCost, Flow, Pickups, RedisCost};
 use super::rig::Rig;
 use super::submits::{self, Until};
 
@@ -58,14 +58,18 @@ pub(super) fn broker_submits(rig: &mut Rig, plan: &Plan) -> Result<(Flow, u64)> 
 }
 
 /// Submits over HTTP and workers at the same time, until all is done; then every task is looked up.
-pub(super) fn end_to_end(rig: &mut Rig, plan: &Plan) -> Result<(Flow, Flow, Option<RedisCost>)> {
+pub(super) fn end_to_end(
+    rig: &mut Rig,
+    plan: &Plan,
+) -> Result<(Flow, Flow, CpuCost, Option<RedisCost>)> {
     let workers = Workers::start(&rig.runtime, &rig.broker, plan.workers);
     let before = rig.redis.as_mut().map(|redis| redis.counts()).transpose()?;
-    let began = Instant::now();
+    let (cpu, began) = (rig.cpu(), Instant::now());
     let shots = submit_over_http(rig, plan, None)?;
     let ids = ids(&shots)?;
     let finished = workers.wait_for(ids.len() as u64);
     let span = began.elapsed();
+    let cpu = CpuCost::of(&cpu, &rig.cpu(), ids.len() as f64);
     let after = rig.redis.as_mut().map(|redis| redis.counts()).transpose()?;
     check(&ids, &workers.stop(&rig.runtime)?, finished)?;
 
@@ -73,7 +77,7 @@ pub(super) fn end_to_end(rig: &mut Rig, plan: &Plan) -> Result<(Flow, Flow, Opti
     let cost = after
         .zip(before)
         .map(|(after, before)| RedisCost::of(&after.since(&before), ids.len() as f64));
-    Ok((Flow { per_second: finished as f64 / span.as_secs_f64(), latency: None }, polls, cost))
+    Ok((Flow { per_second: finished as f64 / span.as_secs_f64(), latency: None }, polls, cpu, cost))
 }
 
 /// The same without HTTP: submits at the broker and workers at the same time.
