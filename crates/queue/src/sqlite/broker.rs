@@ -9,10 +9,9 @@ use protocol::{
     Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, TenantId, Timestamp, WorkerId,
     WorkerReport, record,
 };
-use rusqlite::params;
 
-use super::task::{find, millis};
-use super::{Inner, SqliteBroker, claim, lease, line, read, reap, submit, task};
+use super::task::{By, find, millis};
+use super::{Inner, SqliteBroker, claim, ended, lease, line, read, reap, submit, task, workers};
 use crate::handover::{ClaimOnce, Try, try_claim};
 use crate::stored::Ending;
 use crate::watch::{CancelFeed, Watch};
@@ -23,6 +22,8 @@ use crate::{
 
 /// The shortest pause before another look for a delayed task that is due.
 const TICK: Duration = Duration::from_millis(2);
+/// Most transactions in which one reap clears away what has expired.
+const PURGES: usize = 64;
 
 #[async_trait]
 impl Broker for SqliteBroker {
@@ -42,15 +43,16 @@ impl Broker for SqliteBroker {
     async fn snapshot(&self, id: TaskId) -> Result<Option<TaskSnapshot>, BrokerError> {
         let work = move |tx: &mut super::Tx<'_>| {
             let now = Timestamp::now();
-            let Some(mut snapshot) = read::snapshot(tx, id, now)? else { return Ok(None) };
-            snapshot.estimate = line::standing(tx, id, now)?.map(|standing| standing.estimate());
-            Ok(Some(snapshot))
+            let snapshot = read::snapshot(tx, id, now)?;
+            let standing = line::standing(tx, id, now)?;
+            let estimate = standing.map(|standing| standing.estimate());
+            Ok(snapshot.map(|snapshot| TaskSnapshot { estimate, ..snapshot }))
         };
         self.inner.store.run(work).await
     }
 
-    async fn expired(&self, _id: TaskId) -> Result<Option<TenantId>, BrokerError> {
-        Ok(None)
+    async fn expired(&self, id: TaskId) -> Result<Option<TenantId>, BrokerError> {
+        self.inner.store.run(move |tx| ended::expired(tx, id, Timestamp::now())).await
     }
 
     async fn claim(
@@ -82,11 +84,14 @@ impl Broker for SqliteBroker {
     async fn publish(
         &self,
         lease: &Lease,
-        _from: u64,
+        from: u64,
         chunks: &[String],
     ) -> Result<LeaseState, BrokerError> {
         let (lease, chunks) = (*lease, chunks.to_vec());
-        self.inner.store.run(move |tx| lease::publish(tx, &lease, &chunks, Timestamp::now())).await
+        let work = move |tx: &mut super::Tx<'_>| {
+            lease::publish(tx, &lease, from, &chunks, Timestamp::now())
+        };
+        self.inner.store.run(work).await
     }
 
     async fn finish(&self, lease: &Lease, outcome: &Outcome) -> Result<Timestamp, BrokerError> {
@@ -103,7 +108,7 @@ impl Broker for SqliteBroker {
             let Some(course) = find(tx, id, now)? else { return Ok(CancelReply::NotFound) };
             match course.state.as_str() {
                 "queued" => {
-                    task::end(tx, &course, now, &Ending::cancelled()?, false)?;
+                    task::end(tx, &course, now, &Ending::cancelled()?, By::Queue)?;
                     Ok(CancelReply::Cancelled)
                 }
                 "processing" => {
@@ -123,10 +128,14 @@ impl Broker for SqliteBroker {
     }
 
     async fn reap(&self, reaper: &Claimant) -> Result<Reaped, BrokerError> {
+        for _ in 0..PURGES {
+            if !self.inner.store.run(|tx| reap::purge(tx, Timestamp::now())).await? {
+                break;
+            }
+        }
         let (owned, silence) = (reaper.clone(), Arc::clone(&self.inner.silence));
         let work = move |tx: &mut super::Tx<'_>| {
             let now = Timestamp::now();
-            reap::purge(tx, now)?;
             let expired = reap::keep_time(tx, now)?;
             let mut silence = silence.lock().unwrap_or_else(PoisonError::into_inner);
             if silence.holds(now, owned.lease) {
@@ -147,14 +156,15 @@ impl Broker for SqliteBroker {
 
     async fn unlogged(
         &self,
-        _span: Duration,
-        _limit: usize,
+        span: Duration,
+        limit: usize,
     ) -> Result<Vec<TaskSnapshot>, BrokerError> {
-        Ok(Vec::new())
+        self.inner.store.run(move |tx| ended::unlogged(tx, span, limit, Timestamp::now())).await
     }
 
-    async fn logged(&self, _ids: &[TaskId]) -> Result<(), BrokerError> {
-        Ok(())
+    async fn logged(&self, ids: &[TaskId]) -> Result<(), BrokerError> {
+        let ids = ids.to_vec();
+        self.inner.store.run(move |tx| ended::logged(tx, &ids)).await
     }
 
     async fn events(
@@ -185,22 +195,20 @@ impl Broker for SqliteBroker {
         report: &WorkerReport,
         ttl: Duration,
     ) -> Result<WorkerOrders, BrokerError> {
-        let (id, text) = (report.id.to_string(), record::encode(report)?);
+        let (id, text) = (report.id, record::encode(report)?);
         let work = move |tx: &mut super::Tx<'_>| {
-            let expires = millis(Timestamp::now() + ttl);
-            let store = "INSERT OR REPLACE INTO workers (id, report, expires) VALUES (?1, ?2, ?3)";
-            tx.sql.prepare_cached(store)?.execute(params![id, text, expires])?;
-            Ok(WorkerOrders::default())
+            let now = Timestamp::now();
+            workers::report(tx, id, &text, now + ttl, now)
         };
         self.inner.store.run(work).await
     }
 
     async fn forget_worker(&self, id: WorkerId) -> Result<(), BrokerError> {
-        self.inner.store.run(move |tx| reap::forget(tx, id)).await
+        self.inner.store.run(move |tx| workers::forget(tx, id)).await
     }
 
     async fn workers(&self) -> Result<Vec<WorkerReport>, BrokerError> {
-        self.inner.store.run(|tx| read::workers(tx, Timestamp::now())).await
+        self.inner.store.run(|tx| workers::list(tx, Timestamp::now())).await
     }
 }
 

@@ -3,9 +3,9 @@
 use protocol::{Lane, Timestamp};
 use rusqlite::{OptionalExtension, named_params, params};
 
-use super::line;
 use super::store::Tx;
 use super::task::{count, emit, find, holding, millis, next_attempt, task_id};
+use super::{line, operations};
 use crate::stored::{Holding, started_event};
 use crate::{BrokerError, Claimant, Lease};
 
@@ -19,8 +19,14 @@ pub(super) fn claim(
     now: Timestamp,
 ) -> Result<Option<Holding>, BrokerError> {
     line::promote(tx, now, PROMOTED)?;
+    let mut models = Vec::with_capacity(claimant.models.len());
+    for model in &claimant.models {
+        if !operations::is_paused(tx, model)? {
+            models.push(model);
+        }
+    }
     for lane in order {
-        for model in &claimant.models {
+        for model in &models {
             let first: Option<String> = tx
                 .sql
                 .prepare_cached(
@@ -52,7 +58,7 @@ fn take(
         .prepare_cached(
             "UPDATE tasks SET state = 'processing', attempt = :attempt, worker = :worker,
                     fence = :fence, started = :now, lease_until = :until,
-                    deadline = NULL
+                    deadline = NULL, told = 0, reaping = 0
              WHERE id = :id",
         )?
         .execute(named_params! {

@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use protocol::{Outcome, Timestamp};
+use protocol::{Outcome, TaskError, Timestamp};
 use rusqlite::params;
 
+use super::letters;
 use super::store::Tx;
-use super::task::{self, Course, emit, find, instant, millis};
+use super::task::{self, By, Course, emit, find, instant, millis};
 use crate::pace::{next_average, next_deviation};
 use crate::stored::{Ending, requeued_event, token_events};
-use crate::{BrokerError, Lease, LeaseState, Release};
+use crate::{BrokerError, Failure, Lease, LeaseState, Release};
 
 /// The course of the task that `lease` holds now.
 fn held(tx: &Tx<'_>, lease: &Lease, now: Timestamp) -> Result<Course, BrokerError> {
@@ -34,13 +35,24 @@ pub(super) fn renew(
 pub(super) fn publish(
     tx: &mut Tx<'_>,
     lease: &Lease,
+    from: u64,
     chunks: &[String],
     now: Timestamp,
 ) -> Result<LeaseState, BrokerError> {
     let course = held(tx, lease, now)?;
-    for body in token_events(lease.attempt, chunks)? {
+    let told = u64::try_from(course.told).unwrap_or(0);
+    let known = usize::try_from(told.saturating_sub(from)).unwrap_or(usize::MAX);
+    let news = chunks.get(known..).unwrap_or_default();
+    if news.is_empty() {
+        return Ok(LeaseState { cancel_requested: course.cancel });
+    }
+    for body in token_events(lease.attempt, news)? {
         emit(tx, lease.task_id, now, &body)?;
     }
+    let told = i64::try_from(from.saturating_add(chunks.len() as u64)).unwrap_or(i64::MAX);
+    tx.sql
+        .prepare_cached("UPDATE tasks SET told = ?2 WHERE id = ?1")?
+        .execute(params![lease.task_id.to_string(), told])?;
     Ok(LeaseState { cancel_requested: course.cancel })
 }
 
@@ -55,7 +67,17 @@ pub(super) fn finish(
     if let Some(finished) = course.finished {
         return Ok(instant(finished)); // only a finish leaves a fence on a task that has ended
     }
-    task::end(tx, &course, now, &Ending::of(outcome)?, true)?;
+    let ending = Ending::of(outcome)?;
+    task::end(tx, &course, now, &ending, By::Finisher)?;
+    if let Outcome::Failed(error) = outcome
+        && error.error_type.is_dead_letter()
+    {
+        // What a reaper gives up has its failures noted; the reaper's hold was no attempt.
+        if !course.reaping {
+            task::note(tx, course.id, &failure(lease, error, now))?;
+        }
+        letters::write(tx, course.id, now)?;
+    }
 
     let latest = millis(now).saturating_sub(course.started.unwrap_or_else(|| millis(now)));
     let (average, deviation): (f64, f64) = tx
@@ -82,18 +104,29 @@ pub(super) fn release(
     if !course.is_held_under(lease) {
         return Err(lease.lost());
     }
+    let (failed, rest) = match release {
+        Release::Unused => (0, Duration::ZERO),
+        Release::Failed { error, retry_in } => {
+            task::note(tx, course.id, &failure(lease, error, now))?;
+            (1, *retry_in)
+        }
+    };
     if course.cancel {
-        task::end(tx, &course, now, &Ending::cancelled()?, false)?;
+        task::end(tx, &course, now, &Ending::cancelled()?, By::Releaser)?;
     } else {
         let event = requeued_event(lease.attempt, release.reason())?;
-        task::requeue(tx, &course, now, &event)?;
+        task::requeue(tx, &course, now, rest, &event)?;
     }
     tx.sql
-        .prepare_cached("UPDATE tasks SET returned = ?2, failed = failed + ?3 WHERE id = ?1")?
-        .execute(params![
-            lease.task_id.to_string(),
-            lease.fence(),
-            u8::from(matches!(release, Release::Failed { .. }))
-        ])?;
+        .prepare_cached(
+            "UPDATE tasks SET returned = ?2, failed = failed + ?3,
+                    lost = CASE WHEN ?3 THEN 0 ELSE lost END
+             WHERE id = ?1",
+        )?
+        .execute(params![lease.task_id.to_string(), lease.fence(), failed])?;
     Ok(())
+}
+
+fn failure(lease: &Lease, error: &TaskError, at: Timestamp) -> Failure {
+    Failure { attempt: lease.attempt, worker: lease.worker, at, error: error.clone() }
 }

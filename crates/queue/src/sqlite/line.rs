@@ -138,6 +138,15 @@ pub(super) fn leave(tx: &mut Tx<'_>, course: &Course) -> Result<(), BrokerError>
     Ok(())
 }
 
+/// Puts a task aside until it is due.
+pub(super) fn wait(tx: &mut Tx<'_>, course: &Course, until: Timestamp) -> Result<(), BrokerError> {
+    tx.sql
+        .prepare_cached("UPDATE tasks SET spot = 'delayed', run_at = ?2 WHERE id = ?1")?
+        .execute(params![course.id.to_string(), millis(until)])?;
+    tx.queued(); // so that who waits learns until when
+    Ok(())
+}
+
 /// Lets delayed tasks whose time has come into their lanes, at most `most`.
 pub(super) fn promote(tx: &mut Tx<'_>, now: Timestamp, most: u32) -> Result<(), BrokerError> {
     let due = tx
@@ -149,7 +158,7 @@ pub(super) fn promote(tx: &mut Tx<'_>, now: Timestamp, most: u32) -> Result<(), 
         .collect::<Result<Vec<_>, _>>()?;
     for id in due {
         if let Some(course) = find(tx, task_id(&id)?, now)? {
-            join(tx, &course, false)?;
+            join(tx, &course, course.attempt > 0)?;
         }
     }
     Ok(())
@@ -159,6 +168,19 @@ pub(super) fn promote(tx: &mut Tx<'_>, now: Timestamp, most: u32) -> Result<(), 
 pub(super) fn next_due(tx: &Tx<'_>) -> Result<Option<i64>, BrokerError> {
     let next = "SELECT min(run_at) FROM tasks WHERE spot = 'delayed'";
     Ok(tx.sql.prepare_cached(next)?.query_row([], |row| row.get(0))?)
+}
+
+/// How many of a model's tasks the ready workers can run at once.
+pub(super) fn capacity(tx: &Tx<'_>, model: &str, now: Timestamp) -> Result<u64, BrokerError> {
+    let capacity: i64 = tx
+        .sql
+        .prepare_cached(
+            "SELECT coalesce(sum(json_extract(report, '$.capacity')), 0) FROM workers
+             WHERE expires > ?2 AND json_extract(report, '$.model') = ?1
+               AND json_extract(report, '$.status') = 'ready'",
+        )?
+        .query_row(params![model, millis(now)], |row| row.get(0))?;
+    Ok(u64::try_from(capacity).unwrap_or(0))
 }
 
 /// How a queued task stands; none when it is not queued.
@@ -200,18 +222,14 @@ pub(super) fn standing(
         .query_row(params![model, lane, tenant], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;
-    let (processing, service_ms, service_dev): (i64, f64, f64) = tx
-        .sql
-        .prepare_cached("SELECT processing, service_ms, service_dev FROM stats WHERE model = ?1")?
-        .query_row([model], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let capacity: i64 = tx
+    let (processing, service_ms, service_dev, paused): (i64, f64, f64, bool) = tx
         .sql
         .prepare_cached(
-            "SELECT coalesce(sum(json_extract(report, '$.capacity')), 0) FROM workers
-             WHERE expires > ?2 AND json_extract(report, '$.model') = ?1
-               AND json_extract(report, '$.status') = 'ready'",
+            "SELECT processing, service_ms, service_dev, paused FROM stats WHERE model = ?1",
         )?
-        .query_row(params![model, millis(now)], |row| row.get(0))?;
+        .query_row([model], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    // Nothing is foretold of a model that is held back.
+    let capacity = if paused { 0 } else { capacity(tx, model, now)? };
     let (stream_ahead, backlog_ahead) = match course.spot.as_str() {
         "stream" => ((in_stream - 1).min(course.ticket - departed - 1), 0),
         // Of those that joined the backlog, the latest `waiting` are there but for cancelled ones.
@@ -227,7 +245,7 @@ pub(super) fn standing(
         tenants: count(tenants),
         queued,
         processing: count(processing),
-        capacity: count(capacity),
+        capacity,
         service_ms,
         service_dev,
     }))

@@ -8,13 +8,19 @@
 //! | `task.rs`    | the steps that operations are made of |
 //! | `line.rs`    | where queued tasks stand in line |
 //! | `submit.rs`, `claim.rs`, `lease.rs`, `reap.rs`, `read.rs` | the operations |
+//! | `ended.rs`   | what is to be done for tasks that ended, and what is remembered of them |
+//! | `letters.rs` | dead letters |
+//! | `operations.rs`, `workers.rs` | the operators' side, and the registry of workers |
+//! | `webhooks.rs` | the deliverers' side |
 //! | `silence.rs` | whether reapers hold back |
 //! | `schema.rs`, `schema*.sql`, `lock.rs`, `error.rs` | the file, its lock, its complaints |
 
 mod broker;
 mod claim;
+mod ended;
 mod error;
 mod lease;
+mod letters;
 mod line;
 mod lock;
 mod operations;
@@ -26,6 +32,7 @@ mod store;
 mod submit;
 mod task;
 mod webhooks;
+mod workers;
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;

@@ -1,12 +1,12 @@
-//! What only reads: snapshot, events, depth, workers.
+//! What only reads: snapshot, events.
 
-use protocol::{Event, EventSeq, TaskId, TaskSnapshot, Timestamp, WorkerReport, record};
+use protocol::{Event, EventSeq, TaskId, TaskSnapshot, Timestamp, record};
 use rusqlite::{OptionalExtension, params};
 
 use super::store::Tx;
 use super::task::{instant, millis};
 use crate::BrokerError;
-use crate::stored::{self, StoredSnapshot};
+use crate::stored::StoredSnapshot;
 
 pub(super) fn snapshot(
     tx: &Tx<'_>,
@@ -64,10 +64,4 @@ pub(super) fn events(
         });
     }
     Ok(events)
-}
-
-pub(super) fn workers(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<WorkerReport>, BrokerError> {
-    let mut query = tx.sql.prepare_cached("SELECT report FROM workers WHERE expires > ?1")?;
-    let texts = query.query_map([millis(now)], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    Ok(stored::reports(texts))
 }

@@ -1,15 +1,15 @@
 //! reap: deals with leases that have run out; and clears away what has expired.
 
-use protocol::{TaskId, Timestamp, WorkerId};
+use protocol::{Attempt, ErrorType, TaskError, TaskId, Timestamp};
 use rusqlite::{named_params, params};
 
 use super::line;
 use super::store::Tx;
-use super::task::{self, Course, find, holding, millis, next_attempt, task_id};
+use super::task::{self, By, Course, find, holding, millis, next_attempt, span_millis, task_id};
 use crate::stored::{Ending, LEASE_RAN_OUT, requeued_event};
-use crate::{BrokerError, Claimant, Lease, Reaped};
+use crate::{BrokerError, Claimant, DEAD_LETTER_TTL, Failure, Lease, Reaped, TOMBSTONE, retry};
 
-/// Most outcomes that one reap clears away, so that nobody waits for it.
+/// Most that is cleared away in one transaction, so that nobody waits for it.
 const PURGE: u32 = 500;
 
 /// What a reap came to, before the exhausted tasks' records were read.
@@ -53,7 +53,7 @@ pub(super) fn keep_time(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<TaskId>, 
     let mut expired = Vec::with_capacity(late.len());
     for id in late {
         let Some(course) = find(tx, task_id(&id)?, now)? else { continue };
-        task::end(tx, &course, now, &Ending::expired()?, false)?;
+        task::end(tx, &course, now, &Ending::expired()?, By::Queue)?;
         expired.push(course.id);
     }
     Ok(expired)
@@ -64,7 +64,7 @@ pub(super) fn keep_time(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<TaskId>, 
 pub(super) fn recover(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), BrokerError> {
     tx.sql.execute("UPDATE tasks SET lease_until = 0 WHERE state = 'processing'", [])?;
     for course in run_out(tx, now)? {
-        if course.cancel || course.failed + 1 < course.max_attempts {
+        if course.cancel || !is_last(&course) {
             reclaim(tx, &course, now, "the process that ran it has ended")?;
         }
     }
@@ -84,18 +84,30 @@ fn reclaim(
     reason: &str,
 ) -> Result<Fate, BrokerError> {
     if course.cancel {
-        task::end(tx, course, now, &Ending::cancelled()?, false)?;
+        task::end(tx, course, now, &Ending::cancelled()?, By::Queue)?;
         return Ok(Fate::Cancelled);
     }
+    if course.reaping {
+        return Ok(Fate::Exhausted); // a reaper died: that was no attempt
+    }
+    let attempt = Attempt::new(course.attempt);
+    let error = TaskError::new(ErrorType::WorkerLost, reason);
+    let failure = Failure { attempt, worker: course.holder()?, at: now, error };
+    task::note(tx, course.id, &failure)?;
     tx.sql
-        .prepare_cached("UPDATE tasks SET failed = failed + 1 WHERE id = ?1")?
+        .prepare_cached("UPDATE tasks SET failed = failed + 1, lost = lost + 1 WHERE id = ?1")?
         .execute([course.id.to_string()])?;
-    if course.failed + 1 >= course.max_attempts {
+    if is_last(course) {
         return Ok(Fate::Exhausted);
     }
-    let event = requeued_event(protocol::Attempt::new(course.attempt), reason)?;
-    task::requeue(tx, course, now, &event)?;
+    let event = requeued_event(attempt, reason)?;
+    task::requeue(tx, course, now, retry::after_loss(course.lost + 1), &event)?;
     Ok(Fate::Requeued)
+}
+
+/// Whether no attempt follows the one that has failed now.
+fn is_last(course: &Course) -> bool {
+    course.reaping || course.failed + 1 >= course.max_attempts
 }
 
 /// Gives the lease to the reaper. `started` stays: the time of the last real attempt.
@@ -109,7 +121,7 @@ fn hand_to(
     tx.sql
         .prepare_cached(
             "UPDATE tasks SET attempt = :attempt, worker = :worker, fence = :fence,
-                    lease_until = :until
+                    lease_until = :until, told = 0, reaping = 1
              WHERE id = :id",
         )?
         .execute(named_params! {
@@ -136,20 +148,36 @@ fn run_out(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Course>, BrokerError> {
     Ok(courses)
 }
 
-/// Deletes outcomes and reports that have expired.
-pub(super) fn purge(tx: &Tx<'_>, now: Timestamp) -> Result<(), BrokerError> {
-    tx.sql
+/// Deletes what has expired; answers whether there may be more. A task that nobody has logged yet
+/// stays somewhat longer.
+pub(super) fn purge(tx: &Tx<'_>, now: Timestamp) -> Result<bool, BrokerError> {
+    let most = PURGE as usize;
+    let tasks = tx
+        .sql
         .prepare_cached(
             "DELETE FROM tasks WHERE id IN
-                 (SELECT id FROM tasks WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
+                 (SELECT id FROM tasks
+                  WHERE expires <= ?1 AND (unlogged IS NULL OR expires <= ?1 - ?3)
+                  ORDER BY expires LIMIT ?2)",
+        )?
+        .execute(params![millis(now), PURGE, span_millis(TOMBSTONE)])?;
+    let tombstones = tx
+        .sql
+        .prepare_cached(
+            "DELETE FROM tombstones WHERE task IN
+                 (SELECT task FROM tombstones WHERE until <= ?1 ORDER BY until LIMIT ?2)",
         )?
         .execute(params![millis(now), PURGE])?;
+    let webhooks = tx
+        .sql
+        .prepare_cached(
+            "DELETE FROM webhooks WHERE task IN
+                 (SELECT task FROM webhooks WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
+        )?
+        .execute(params![millis(now), PURGE])?;
+    tx.sql
+        .prepare_cached("DELETE FROM letters WHERE died <= ?1")?
+        .execute([millis(now).saturating_sub(span_millis(DEAD_LETTER_TTL))])?;
     tx.sql.prepare_cached("DELETE FROM workers WHERE expires <= ?1")?.execute([millis(now)])?;
-    Ok(())
-}
-
-/// Forgets a worker.
-pub(super) fn forget(tx: &Tx<'_>, id: WorkerId) -> Result<(), BrokerError> {
-    tx.sql.prepare_cached("DELETE FROM workers WHERE id = ?1")?.execute([id.to_string()])?;
-    Ok(())
+    Ok(tasks == most || tombstones == most || webhooks == most)
 }

@@ -8,7 +8,7 @@ use crate::OpenError;
 
 /// The schema that this code writes. A later one adds its step to [`prepare`]; a step is
 /// never changed once released.
-const KNOWN: i64 = 2;
+const KNOWN: i64 = 3;
 
 /// Opens the file and brings its schema up to date.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
@@ -34,8 +34,12 @@ fn prepare(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    let steps = [(1, include_str!("schema.sql")), (2, include_str!("schema_2.sql"))];
+    connection.set_prepared_statement_cache_capacity(128);
+    let steps = [
+        (1, include_str!("schema.sql")),
+        (2, include_str!("schema_2.sql")),
+        (3, include_str!("schema_3.sql")),
+    ];
     for (number, sql) in steps.into_iter().filter(|(number, _)| *number > found) {
         let step = connection.transaction()?;
         step.execute_batch(sql)?;

@@ -6,6 +6,7 @@ use rusqlite::{OptionalExtension, named_params, params};
 use super::line::{self, standing};
 use super::store::Tx;
 use super::task::{count, emit, find, instant, millis, task_id};
+use super::webhooks;
 use crate::pace::Pace;
 use crate::{Bound, BrokerError, Idempotency, Matches, Start, SubmitOptions, Submitted, stored};
 
@@ -74,12 +75,20 @@ pub(super) fn submit(
         None => line::join(tx, &course, false)?,
         Some(_) => tx.queued(), // so that who waits learns until when
     }
+    if let Some(webhook) = &task.webhook {
+        webhooks::keep(tx, task, webhook, now)?;
+    }
     emit(tx, task.id, now, &stored::queued_event()?)?;
     there(tx, task.id, true, now)
 }
 
 /// The answer about a task that is there.
-fn there(tx: &Tx<'_>, id: TaskId, created: bool, now: Timestamp) -> Result<Submitted, BrokerError> {
+pub(super) fn there(
+    tx: &Tx<'_>,
+    id: TaskId,
+    created: bool,
+    now: Timestamp,
+) -> Result<Submitted, BrokerError> {
     let (state, at, depth): (String, i64, i64) = tx
         .sql
         .prepare_cached("SELECT state, submitted, depth FROM tasks WHERE id = ?1")?

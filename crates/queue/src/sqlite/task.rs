@@ -1,13 +1,15 @@
 //! The steps that operations are made of: reading a task, adding an event, ending, queueing again.
 //! `redis/scripts/lib.lua` has the same for Redis.
 
-use protocol::{Attempt, TaskId, Timestamp};
+use std::time::Duration;
+
+use protocol::{Attempt, TaskId, Timestamp, WorkerId, record};
 use rusqlite::{OptionalExtension, Row, named_params, params};
 
-use super::line;
 use super::store::Tx;
-use crate::stored::{Ending, Holding, MAX_EVENTS};
-use crate::{BrokerError, Lease};
+use super::{line, webhooks};
+use crate::stored::{Ending, Holding, MAX_EVENTS, MAX_FAILURES};
+use crate::{BrokerError, Failure, Lease, TOMBSTONE};
 
 /// A task's course; its record stays in the file until someone needs it.
 pub(super) struct Course {
@@ -21,7 +23,11 @@ pub(super) struct Course {
     pub(super) run_at: Option<i64>,
     pub(super) state: String,
     pub(super) attempt: u32,
+    pub(super) worker: Option<String>,
+    pub(super) told: i64,
     pub(super) failed: u32,
+    pub(super) lost: u32,
+    pub(super) reaping: bool,
     pub(super) max_attempts: u32,
     pub(super) fence: String,
     pub(super) returned: String,
@@ -35,11 +41,22 @@ impl Course {
     pub(super) fn is_held_under(&self, lease: &Lease) -> bool {
         self.state == "processing" && self.fence == lease.fence()
     }
+
+    /// Who holds or held the latest delivery.
+    pub(super) fn holder(&self) -> Result<WorkerId, BrokerError> {
+        let worker = self.worker.as_deref().unwrap_or_default();
+        worker.parse().map_err(|_| BrokerError::Corrupt(format!("'{worker}' is no worker's id")))
+    }
 }
 
 /// An instant as SQLite stores it.
 pub(super) fn millis(at: Timestamp) -> i64 {
     i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A span as SQLite stores it.
+pub(super) fn span_millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// An instant as SQLite stored it.
@@ -56,7 +73,8 @@ pub(super) fn task_id(text: &str) -> Result<TaskId, BrokerError> {
 pub(super) fn find(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Result<Option<Course>, BrokerError> {
     let mut query = tx.sql.prepare_cached(
         "SELECT model, state, attempt, failed, max_attempts, fence, returned, cancel,
-                started, finished, lane, tenant, size, spot, ticket, run_at
+                started, finished, lane, tenant, size, spot, ticket, run_at,
+                worker, told, lost, reaping
          FROM tasks WHERE id = ?1 AND (expires IS NULL OR expires > ?2)",
     )?;
     let course = |row: &Row<'_>| {
@@ -78,6 +96,10 @@ pub(super) fn find(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Result<Option<Cou
             spot: row.get(13)?,
             ticket: row.get(14)?,
             run_at: row.get(15)?,
+            worker: row.get(16)?,
+            told: row.get(17)?,
+            lost: row.get(18)?,
+            reaping: row.get(19)?,
         })
     };
     Ok(query.query_row(params![id.to_string(), millis(now)], course).optional()?)
@@ -130,20 +152,31 @@ pub(super) fn next_place(tx: &Tx<'_>) -> Result<i64, BrokerError> {
         .query_row([], |row| row.get(0))?)
 }
 
-/// Ends a task: the lease goes, outcome and event are written, the TTL starts. The fence stays when
-/// `finisher` may repeat itself.
+/// Who ends a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// The holder of its lease, by finishing it. It may repeat itself, so its fence stays.
+    Finisher,
+    /// The holder of its lease, by giving back what was cancelled meanwhile.
+    Releaser,
+    /// The queue, with no worker to log it.
+    Queue,
+}
+
+/// Ends a task: the lease goes, outcome and event are written, the TTL starts, its webhook falls due.
 pub(super) fn end(
     tx: &mut Tx<'_>,
     course: &Course,
     now: Timestamp,
     ending: &Ending,
-    finisher: bool,
+    by: By,
 ) -> Result<(), BrokerError> {
     tx.sql
         .prepare_cached(
             "UPDATE tasks SET state = :state, outcome = :outcome, finished = :now,
                     expires = :now + ttl_ms, lease_until = NULL,
-                    fence = CASE WHEN :finisher THEN fence ELSE '' END
+                    fence = CASE WHEN :finisher THEN fence ELSE '' END,
+                    unlogged = CASE WHEN :unlogged THEN 0 END
              WHERE id = :id",
         )?
         .execute(named_params! {
@@ -151,22 +184,52 @@ pub(super) fn end(
             ":state": ending.state,
             ":outcome": ending.outcome,
             ":now": millis(now),
-            ":finisher": finisher,
+            ":finisher": by == By::Finisher,
+            ":unlogged": by == By::Queue,
         })?;
+    tx.sql
+        .prepare_cached(
+            "INSERT OR REPLACE INTO tombstones (task, tenant, since, until)
+             SELECT id, tenant, expires, expires + max(ttl_ms, ?2) FROM tasks WHERE id = ?1",
+        )?
+        .execute(params![course.id.to_string(), span_millis(TOMBSTONE)])?;
+    webhooks::fall_due(tx, course, now, ending)?;
     if course.state == "queued" {
         line::leave(tx, course)?;
         line::count_queued(tx, course, -1)?;
     }
     let (queued, processing) = if course.state == "queued" { (-1, 0) } else { (0, -1) };
-    count(tx, &course.model, queued, processing)?;
+    tx.sql
+        .prepare_cached(
+            "UPDATE stats SET queued = queued + ?2, processing = processing + ?3,
+                    completed = completed + (?4 = 'completed'), failed = failed + (?4 = 'failed'),
+                    cancelled = cancelled + (?4 = 'cancelled')
+             WHERE model = ?1",
+        )?
+        .execute(params![course.model, queued, processing, ending.state])?;
     emit(tx, course.id, now, &ending.event)
 }
 
-/// Puts a processing task back at the end of its queue.
+/// Notes how an attempt failed; the oldest such note goes when there are too many.
+pub(super) fn note(tx: &Tx<'_>, id: TaskId, failure: &Failure) -> Result<(), BrokerError> {
+    tx.sql
+        .prepare_cached(
+            "UPDATE tasks SET failures = json_insert(
+                 CASE WHEN json_array_length(failures) >= ?3
+                      THEN json_remove(failures, '$[0]') ELSE failures END,
+                 '$[#]', json(?2))
+             WHERE id = ?1",
+        )?
+        .execute(params![id.to_string(), record::encode(failure)?, MAX_FAILURES])?;
+    Ok(())
+}
+
+/// Puts a processing task back at the end of its queue, after a rest if there is one.
 pub(super) fn requeue(
     tx: &mut Tx<'_>,
     course: &Course,
     now: Timestamp,
+    rest: Duration,
     event: &str,
 ) -> Result<(), BrokerError> {
     tx.sql
@@ -177,7 +240,11 @@ pub(super) fn requeue(
         .execute([course.id.to_string()])?;
     count(tx, &course.model, 1, -1)?;
     line::count_queued(tx, course, 1)?;
-    line::join(tx, course, true)?;
+    if rest.is_zero() {
+        line::join(tx, course, true)?;
+    } else {
+        line::wait(tx, course, now + rest)?;
+    }
     emit(tx, course.id, now, event)
 }
 

@@ -1,33 +1,212 @@
-//! The deliverers' side.
+//! Webhooks: kept from the submit on, due from the end on, a report when they are done.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use protocol::TaskId;
+use protocol::{Outcome, Task, TaskId, TenantId, Timestamp, Webhook, record};
+use rusqlite::{OptionalExtension, params};
 
 use super::SqliteBroker;
-use crate::{BrokerError, Delivery, Tried, Verdict, WebhookReport, Webhooks};
+use super::store::Tx;
+use super::task::{Course, instant, millis, task_id};
+use crate::stored::{Ending, Tries};
+use crate::{
+    BrokerError, Delivery, Tried, Verdict, WEBHOOK_REPORT_TTL, WebhookReport, WebhookState,
+    Webhooks,
+};
 
 #[async_trait]
 impl Webhooks for SqliteBroker {
     async fn due_webhooks(
         &self,
-        _span: Duration,
-        _limit: usize,
+        span: Duration,
+        limit: usize,
     ) -> Result<Vec<Delivery>, BrokerError> {
-        Ok(Vec::new())
+        self.inner.store.run(move |tx| take(tx, span, limit, Timestamp::now())).await
     }
 
     async fn webhook_tried(
         &self,
-        _id: TaskId,
-        _tried: &Tried,
-        _verdict: Verdict,
+        id: TaskId,
+        tried: &Tried,
+        verdict: Verdict,
     ) -> Result<(), BrokerError> {
-        Ok(())
+        let said = tried.clone();
+        self.inner.store.run(move |tx| tried_at(tx, id, &said, verdict, Timestamp::now())).await
     }
 
-    async fn webhook(&self, _id: TaskId) -> Result<Option<WebhookReport>, BrokerError> {
-        Ok(None)
+    async fn webhook(&self, id: TaskId) -> Result<Option<WebhookReport>, BrokerError> {
+        self.inner.store.run(move |tx| report(tx, id, Timestamp::now())).await
     }
+}
+
+/// Keeps a task's webhook until the task ends.
+pub(super) fn keep(
+    tx: &Tx<'_>,
+    task: &Task,
+    webhook: &Webhook,
+    now: Timestamp,
+) -> Result<(), BrokerError> {
+    let metadata = serde_json::to_string(&task.metadata).map_err(corrupt)?;
+    tx.sql
+        .prepare_cached(
+            "INSERT OR REPLACE INTO webhooks (task, tenant, url, metadata, submitted, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, 'waiting')",
+        )?
+        .execute(params![
+            task.id.to_string(),
+            task.tenant.as_str(),
+            webhook.url,
+            metadata,
+            millis(now)
+        ])?;
+    Ok(())
+}
+
+/// The task ends now: its webhook, if it has one, is to be delivered.
+pub(super) fn fall_due(
+    tx: &Tx<'_>,
+    course: &Course,
+    now: Timestamp,
+    ending: &Ending,
+) -> Result<(), BrokerError> {
+    tx.sql
+        .prepare_cached(
+            "UPDATE webhooks SET state = 'pending', due = ?2, finished = ?2, started = ?3,
+                    outcome = ?4
+             WHERE task = ?1 AND state = 'waiting'",
+        )?
+        .execute(params![course.id.to_string(), millis(now), course.started, ending.outcome])?;
+    Ok(())
+}
+
+/// How many have yet to be delivered or given up.
+pub(super) fn pending(tx: &Tx<'_>) -> Result<u64, BrokerError> {
+    let count: i64 = tx
+        .sql
+        .prepare_cached("SELECT count(*) FROM webhooks WHERE state = 'pending'")?
+        .query_row([], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// Hands out, for `span`, deliveries that are due.
+fn take(
+    tx: &Tx<'_>,
+    span: Duration,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Vec<Delivery>, BrokerError> {
+    let due = tx
+        .sql
+        .prepare_cached(
+            "SELECT task FROM webhooks WHERE state = 'pending' AND due <= ?1
+             ORDER BY due LIMIT ?2",
+        )?
+        .query_map(params![millis(now), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            row.get::<_, String>(0)
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut deliveries = Vec::with_capacity(due.len());
+    for task in due {
+        match hand_out(tx, &task, now + span)? {
+            Ok(delivery) => deliveries.push(delivery),
+            // It stays, for a build that can read it.
+            Err(error) => tracing::warn!(task_id = task, %error, "a webhook can't be delivered"),
+        }
+    }
+    Ok(deliveries)
+}
+
+fn hand_out(
+    tx: &Tx<'_>,
+    task: &str,
+    until: Timestamp,
+) -> Result<Result<Delivery, BrokerError>, BrokerError> {
+    let mut take = tx.sql.prepare_cached(
+        "UPDATE webhooks SET number = number + 1, due = ?2 WHERE task = ?1
+         RETURNING tenant, url, number, outcome, metadata, submitted, started, finished",
+    )?;
+    let mut rows = take.query(params![task, millis(until)])?;
+    let row = rows.next()?.ok_or_else(|| corrupt("a due webhook is not there"))?;
+    let (outcome, metadata): (String, String) = (row.get(3)?, row.get(4)?);
+    let delivery = Delivery {
+        task_id: task_id(task)?,
+        tenant: TenantId::new(row.get::<_, String>(0)?),
+        url: row.get(1)?,
+        number: row.get(2)?,
+        outcome: match record::decode::<Outcome>(&outcome) {
+            Ok(outcome) => outcome,
+            Err(error) => return Ok(Err(error.into())),
+        },
+        metadata: serde_json::from_str(&metadata).map_err(corrupt)?,
+        submitted_at: instant(row.get(5)?),
+        started_at: row.get::<_, Option<i64>>(6)?.map(instant),
+        finished_at: instant(row.get(7)?),
+    };
+    Ok(Ok(delivery))
+}
+
+/// Notes what became of a try; when it is the current one, its verdict counts.
+fn tried_at(
+    tx: &Tx<'_>,
+    id: TaskId,
+    tried: &Tried,
+    verdict: Verdict,
+    now: Timestamp,
+) -> Result<(), BrokerError> {
+    let found: Option<(String, u32, Option<String>)> = tx
+        .sql
+        .prepare_cached("SELECT state, number, tries FROM webhooks WHERE task = ?1")?
+        .query_row([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((state, number, tries)) = found else { return Ok(()) };
+    if tried.number > number {
+        return Ok(()); // never handed out
+    }
+    let Some(tries) = Tries::read(tries.as_deref())?.with(tried) else {
+        return Ok(()); // said before
+    };
+    tx.sql
+        .prepare_cached("UPDATE webhooks SET tries = ?2 WHERE task = ?1")?
+        .execute(params![id.to_string(), record::encode(&tries)?])?;
+    if state != "pending" || number != tried.number {
+        return Ok(());
+    }
+    let (state, due, expires) = match verdict {
+        Verdict::Again(pause) => ("pending", Some(millis(now + pause)), None),
+        Verdict::Delivered => ("delivered", None, Some(millis(now + WEBHOOK_REPORT_TTL))),
+        Verdict::GivenUp => ("given_up", None, Some(millis(now + WEBHOOK_REPORT_TTL))),
+    };
+    tx.sql
+        .prepare_cached("UPDATE webhooks SET state = ?2, due = ?3, expires = ?4 WHERE task = ?1")?
+        .execute(params![id.to_string(), state, due, expires])?;
+    Ok(())
+}
+
+/// What became of a webhook so far.
+fn report(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Result<Option<WebhookReport>, BrokerError> {
+    let mut query = tx.sql.prepare_cached(
+        "SELECT tenant, url, state, due, tries FROM webhooks
+         WHERE task = ?1 AND (expires IS NULL OR expires > ?2)",
+    )?;
+    let mut rows = query.query(params![id.to_string(), millis(now)])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let state = match row.get_ref(2)?.as_str().map_err(corrupt)? {
+        "waiting" => WebhookState::Waiting,
+        "pending" => WebhookState::Pending,
+        "delivered" => WebhookState::Delivered,
+        "given_up" => WebhookState::GivenUp,
+        other => return Err(corrupt(format!("'{other}' is no state of a webhook"))),
+    };
+    Ok(Some(WebhookReport {
+        tenant: TenantId::new(row.get::<_, String>(0)?),
+        url: row.get(1)?,
+        state,
+        next_at: row.get::<_, Option<i64>>(3)?.map(instant),
+        tries: Tries::read(row.get::<_, Option<String>>(4)?.as_deref())?.tries,
+    }))
+}
+
+fn corrupt(reason: impl ToString) -> BrokerError {
+    BrokerError::Corrupt(reason.to_string())
 }

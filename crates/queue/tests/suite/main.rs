@@ -4,5 +4,7 @@
 
 mod conformance;
 mod redis_faults;
+mod redis_partitions;
 mod sqlite_file;
+mod sqlite_schema;
 mod support;

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{Attempt, EventBody, EventSeq, Task, TaskState};
-use queue::{Broker, Depth, OpenError, SqliteBroker};
+use queue::{Broker, Depth, OpenError, Operations, SqliteBroker, Webhooks};
 
 use crate::support::*;
 
@@ -38,6 +39,95 @@ async fn a_reopened_queue_has_its_tasks() {
 }
 
 #[tokio::test]
+async fn a_reopened_queue_knows_what_was_asked_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (told, dead, stopped) = (with_webhook(task()), task(), with_webhook(task()));
+    {
+        let broker = SqliteBroker::open(folder.path()).unwrap();
+        broker.submit(&told, NO_LIMIT).await.unwrap();
+        broker.submit(&dead, NO_LIMIT).await.unwrap();
+        for outcome in [completed("kept"), failed("kept too")] {
+            let held = claimed(&broker, &claimant(LONG)).await;
+            broker.finish(&held.lease, &outcome).await.unwrap();
+        }
+        broker.submit(&stopped, NO_LIMIT).await.unwrap();
+        claimed(&broker, &claimant(LONG)).await;
+        broker.cancel(stopped.id).await.unwrap();
+        broker.set_paused(&model(), true).await.unwrap();
+    }
+    let broker = SqliteBroker::open(folder.path()).unwrap();
+    let state = broker.snapshot(stopped.id).await.unwrap().unwrap().state;
+    assert_eq!(state, TaskState::Cancelled, "nobody was left to stop it");
+    let unlogged = broker.unlogged(LONG, 10).await.unwrap();
+    assert_eq!(unlogged.iter().map(|end| end.task.id).collect::<Vec<_>>(), [stopped.id]);
+    let due = broker.due_webhooks(LONG, 10).await.unwrap();
+    let due: Vec<_> = due.iter().map(|delivery| delivery.task_id).collect();
+    assert_eq!(due, [told.id, stopped.id]);
+    assert_eq!(broker.dead_letter(dead.id).await.unwrap().unwrap().task, dead);
+    let queue = &broker.overview().await.unwrap().queues[0];
+    assert!(queue.paused);
+    assert_eq!((queue.completed, queue.failed, queue.cancelled), (1, 1, 1));
+    submitted(&broker).await;
+    assert!(broker.claim(&claimant(LONG), NO_WAIT).await.unwrap().is_none(), "still paused");
+}
+
+#[tokio::test]
+async fn a_task_that_ended_its_process_twice_rests() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = SqliteBroker::open(folder.path()).unwrap();
+    let suspect = submitted(&first).await;
+    claimed(&first, &claimant(LONG)).await;
+    drop(first);
+    let second = SqliteBroker::open(folder.path()).unwrap();
+    claimed(&second, &claimant(LONG)).await;
+    drop(second);
+    let third = SqliteBroker::open(folder.path()).unwrap();
+    let now = third.overview().await.unwrap().at;
+    assert!(third.snapshot(suspect.id).await.unwrap().unwrap().run_at.unwrap() > now);
+    let again = third.claim(&claimant(LONG), Duration::from_secs(5)).await.unwrap().unwrap();
+    assert_eq!((again.task, again.failed_attempts), (suspect, 2));
+}
+
+#[tokio::test]
+async fn a_resume_is_noticed_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Arc::new(SqliteBroker::open(folder.path()).unwrap());
+    broker.set_paused(&model(), true).await.unwrap();
+    submitted(&*broker).await;
+    let claims = Arc::clone(&broker);
+    let waiting = tokio::spawn(async move { claims.claim(&claimant(LONG), LONG).await.unwrap() });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    broker.set_paused(&model(), false).await.unwrap();
+    tokio::time::timeout(Duration::from_millis(500), waiting).await.expect("at once").unwrap();
+}
+
+#[tokio::test]
+async fn one_reap_clears_away_all_that_has_expired() {
+    const TASKS: usize = 1_200; // more than a transaction takes
+    let folder = tempfile::tempdir().unwrap();
+    let broker = SqliteBroker::open(folder.path()).unwrap();
+    let tasks: Vec<_> = (0..TASKS).map(|_| Task { result_ttl_s: 1, ..task() }).collect();
+    let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
+    let submits = tasks.iter().map(|task| broker.submit(task, NO_LIMIT));
+    assert!(futures::future::join_all(submits).await.iter().all(Result::is_ok));
+    let cancels = ids.iter().map(|id| broker.cancel(*id));
+    assert!(futures::future::join_all(cancels).await.iter().all(Result::is_ok));
+    let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+    let kept =
+        || -> isize { file.query_row("SELECT count(*) FROM tasks", [], |row| row.get(0)).unwrap() };
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+
+    broker.reap(&claimant(LONG)).await.unwrap();
+    assert_eq!(broker.snapshot(ids[0]).await.unwrap(), None);
+    assert_eq!(kept(), TASKS as isize, "none was logged yet");
+    assert_eq!(broker.unlogged(LONG, TASKS).await.unwrap().len(), TASKS);
+    broker.logged(&ids[1..]).await.unwrap();
+    broker.reap(&claimant(LONG)).await.unwrap();
+    assert_eq!(kept(), 1);
+    assert_eq!(broker.expired(ids[0]).await.unwrap(), Some(tasks[0].tenant.clone()));
+}
+
+#[tokio::test]
 async fn a_task_that_ends_its_process_every_time_is_handed_to_the_reaper() {
     let folder = tempfile::tempdir().unwrap();
     let poison = Task { max_attempts: 2, ..task() };
@@ -61,49 +151,6 @@ async fn a_second_process_is_refused() {
     assert!(error.to_string().contains("another process"), "{error}");
     first.ping().await.unwrap();
     drop(first);
-    SqliteBroker::open(folder.path()).unwrap();
-}
-
-#[tokio::test]
-async fn a_newer_schema_is_refused_and_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    drop(SqliteBroker::open(folder.path()).unwrap());
-    let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
-    file.pragma_update(None, "user_version", 99).unwrap();
-    let Err(error) = SqliteBroker::open(folder.path()) else { panic!("misread") };
-    assert!(matches!(error, OpenError::NewerSchema { found: 99, .. }), "{error}");
-    file.pragma_update(None, "user_version", 2).unwrap();
-    SqliteBroker::open(folder.path()).unwrap();
-}
-
-#[tokio::test]
-async fn a_file_of_schema_1_is_brought_up_to_date() {
-    let folder = tempfile::tempdir().unwrap();
-    let waiting = task();
-    {
-        let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
-        file.execute_batch(include_str!("../../src/sqlite/schema.sql")).unwrap();
-        file.pragma_update(None, "user_version", 1).unwrap();
-        let record = protocol::record::encode(&waiting).unwrap();
-        let insert =
-            "INSERT INTO tasks (id, record, model, lane, max_attempts, ttl_ms, state, place,
-                                         depth, submitted)
-                      VALUES (?1, ?2, 'demo', 'normal', 3, 3600000, 'queued', 1, 1, 1)";
-        file.execute(insert, [waiting.id.to_string(), record]).unwrap();
-        let unreadable = protocol::TaskId::new().to_string();
-        file.execute(insert, [&unreadable, "not JSON"]).unwrap();
-        file.execute("UPDATE places SET latest = 2", []).unwrap();
-        file.execute("INSERT INTO stats (model, queued) VALUES ('demo', 2)", []).unwrap();
-    }
-    let broker = SqliteBroker::open(folder.path()).unwrap();
-    let told = estimate(&broker, waiting.id).await.unwrap();
-    assert!(told.position <= 2, "{told:?}");
-    let held = claimed(&broker, &claimant(LONG)).await;
-    assert_eq!(held.task, waiting);
-    broker.finish(&held.lease, &completed("x")).await.unwrap();
-    assert!(broker.claim(&claimant(LONG), NO_WAIT).await.unwrap().is_none());
-    assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
-    drop(broker);
     SqliteBroker::open(folder.path()).unwrap();
 }
 

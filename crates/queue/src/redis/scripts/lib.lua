@@ -14,6 +14,7 @@
 --   returned                       the fence that released it last, to know a repeated release
 --   failed cancel                  attempts that count as failed; 1 when a cancel was asked for
 --   failures                       how they failed, one versioned JSON a line, the latest MAX_FAILURES
+--   lost                           leases in a row that ran out
 --   spent                          1 when its attempts are used up and a reaper holds it
 --   told                           chunks of text that the current attempt has published
 --   submitted depth started finished   instants in ms; depth is what the submit answered

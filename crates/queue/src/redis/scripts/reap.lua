@@ -10,7 +10,8 @@
 -- ARGV  1 reaping worker   2 lease in ms   3 most tasks to deal with
 --       4 outcome `cancelled`   5 its `ended` event   6 outcome `expired`   7 its `ended` event
 --       8 reason for `requeued` events, as JSON   9 the same as the attempt's error
---       10… rest in ms after the first failed attempt, the second…; the last is for all that follow
+--       10… rest in ms after the first lease in a row that ran out, after the second…; the last is for
+--       all that follow
 -- Returns  {n, requeued id…, n, cancelled id…, n, expired id…,
 --           n, exhausted (id, record, attempt, submitted ms, started ms, failed attempts)…}
 
@@ -44,8 +45,8 @@ if at >= hold then
   ids = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(at), 'LIMIT', 0, ARGV[3])
 end
 for _, id in ipairs(ids) do
-  local task = read_placed(base, id, 'cancel', 'failed', 'failures', 'spent', 'max', 'worker',
-    'record', 'submitted', 'started')
+  local task = read_placed(base, id, 'cancel', 'failed', 'failures', 'lost', 'spent', 'max',
+    'worker', 'record', 'submitted', 'started')
   if task.state ~= 'processing' then
     redis.call('ZREM', KEYS[2], id)
   elseif task.cancel == '1' then
@@ -53,13 +54,14 @@ for _, id in ipairs(ids) do
     put(base, id, 'fence', '')
     cancelled[#cancelled + 1] = id
   else
-    local failed, fields = tonumber(task.failed), {}
+    local failed, lost, fields = tonumber(task.failed), (task.lost or 0) + 1, {}
     if task.spent ~= '1' then
       failed = failed + 1
-      fields = { 'failed', int(failed), 'failures', with_failure(task, at, ARGV[9]) }
+      fields = { 'failed', int(failed), 'lost', int(lost), 'failures',
+        with_failure(task, at, ARGV[9]) }
     end
     if failed < tonumber(task.max) then
-      local rest = tonumber(ARGV[math.min(9 + failed, #ARGV)])
+      local rest = tonumber(ARGV[math.min(9 + lost, #ARGV)])
       requeue(base, id, task, at, string.format(
         '{"v":%d,"event":"requeued","attempt":%s,"reason":%s}', VERSION, task.attempt, ARGV[8]),
         rest, fields)

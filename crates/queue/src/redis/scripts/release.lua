@@ -24,7 +24,8 @@ if task.cancel == '1' then
   return { 'released' }
 end
 if ARGV[3] ~= '' then
-  append(fields, { 'failed', int(task.failed + 1), 'failures', with_failure(task, at, ARGV[3]) })
+  append(fields, { 'failed', int(task.failed + 1), 'lost', 0, 'failures',
+    with_failure(task, at, ARGV[3]) })
 end
 requeue(base, id, task, at, ARGV[5], tonumber(ARGV[4]), fields)
 return { 'released' }

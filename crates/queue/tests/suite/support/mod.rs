@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use harness::cluster::RedisCluster;
 use harness::redis::RedisServer;
 use protocol::{
     Completion, ErrorType, Estimate, FinishReason, GenerationParams, Lane, ModelId, Outcome,
-    Prompt, Task, TaskError, TaskId, TenantId, Timestamp, Usage, WorkerId, WorkerReport,
+    Prompt, Task, TaskError, TaskId, TenantId, Timestamp, Usage, Webhook, WorkerId, WorkerReport,
     WorkerStatus,
 };
 use queue::{
     Bounds, Broker, Claimant, Claimed, Reaped, RedisBroker, RedisOptions, Release, SqliteBroker,
-    SubmitOptions,
+    SubmitOptions, Tried, TryResult,
 };
 use tempfile::TempDir;
 
@@ -23,6 +24,7 @@ pub(crate) struct Fixture {
 
 enum Store {
     Redis(RedisServer),
+    Cluster(Arc<RedisCluster>, u32),
     Sqlite(TempDir),
 }
 
@@ -30,6 +32,11 @@ impl Fixture {
     pub(crate) fn redis() -> Self {
         let server = RedisServer::start();
         Self { broker: redis_broker(&server), store: Store::Redis(server) }
+    }
+
+    pub(crate) fn redis_cluster(cluster: &Arc<RedisCluster>, partitions: u32) -> Self {
+        let store = Store::Cluster(Arc::clone(cluster), partitions);
+        Self { broker: cluster_broker(cluster, partitions), store }
     }
 
     pub(crate) fn sqlite() -> Self {
@@ -42,6 +49,7 @@ impl Fixture {
     pub(crate) fn another(&self) -> Arc<dyn Broker> {
         match &self.store {
             Store::Redis(server) => redis_broker(server),
+            Store::Cluster(cluster, partitions) => cluster_broker(cluster, *partitions),
             Store::Sqlite(_) => Arc::clone(&self.broker),
         }
     }
@@ -55,6 +63,11 @@ impl Fixture {
                 let set = redis::cmd("HSET").arg(key).arg("record").arg(record).to_owned();
                 set.exec_async(&mut connection).await.unwrap();
             }
+            Store::Cluster(cluster, partitions) => {
+                let key = (0..*partitions).map(|number| format!("qq:{{{number}}}:task:{id}"));
+                let key = key.into_iter().find(|key| cluster.command(&["EXISTS", key]) == "1");
+                cluster.command(&["HSET", &key.unwrap(), "record", record]);
+            }
             Store::Sqlite(folder) => {
                 let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
                 let set = "UPDATE tasks SET record = ?2 WHERE id = ?1";
@@ -66,6 +79,11 @@ impl Fixture {
 
 pub(crate) fn redis_broker(server: &RedisServer) -> Arc<dyn Broker> {
     Arc::new(RedisBroker::connect(RedisOptions::new(server.url())).unwrap())
+}
+
+pub(crate) fn cluster_broker(cluster: &RedisCluster, partitions: u32) -> Arc<dyn Broker> {
+    let options = RedisOptions { partitions, ..RedisOptions::new(cluster.url()) };
+    Arc::new(RedisBroker::connect(options).unwrap())
 }
 
 /// A connection past the broker.
@@ -156,6 +174,18 @@ pub(crate) fn failed(message: &str) -> Outcome {
 pub(crate) fn failed_release(message: &str) -> Release {
     let error = TaskError::new(ErrorType::EngineError, message);
     Release::Failed { error, retry_in: Duration::ZERO }
+}
+
+/// The same task with somebody to tell of its end.
+pub(crate) fn with_webhook(task: Task) -> Task {
+    let url = format!("https://example.com/hooks?a=\"b\"&task={}", task.id);
+    Task { webhook: Some(Webhook { url }), ..task }
+}
+
+/// A try that the receiver answered with 200.
+pub(crate) fn tried(number: u32) -> Tried {
+    let at = Timestamp::from_millis(1_000 + u64::from(number));
+    Tried { number, at, took_ms: 7, result: TryResult::Status(200) }
 }
 
 /// Where a queued task stands; none when it is not queued.

@@ -1,0 +1,80 @@
+//! How many tasks a second go through a Redis of this machine: submit, claim and finish, by several
+//! at once. `cargo run --release -p qwen-queue-queue --example redis_throughput`
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use harness::redis::RedisServer;
+use protocol::{
+    Completion, FinishReason, GenerationParams, Lane, ModelId, Outcome, Prompt, Task, TaskId,
+    TenantId, Usage, WorkerId,
+};
+use queue::{Broker, Claimant, RedisBroker, RedisOptions, SubmitOptions};
+
+const TASKS: usize = 10_000;
+
+fn task() -> Task {
+    Task {
+        id: TaskId::new(),
+        tenant: TenantId::new("tenant"),
+        model: ModelId::new("demo"),
+        lane: Lane::Normal,
+        prompt: Prompt::user("How do I add a worker?"),
+        params: GenerationParams {
+            max_tokens: 64,
+            temperature: 0.7,
+            top_p: 0.9,
+            top_k: None,
+            seed: Some(7),
+            stop: Vec::new(),
+        },
+        time_limit_s: 120,
+        result_ttl_s: 3600,
+        max_attempts: 3,
+        user_id: None,
+        metadata: Default::default(),
+        webhook: None,
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    let server = RedisServer::start();
+    let outcome = Outcome::Completed(Completion {
+        text: "Start another one.".into(),
+        finish_reason: FinishReason::Stop,
+        usage: Usage { prompt_tokens: 5, completion_tokens: 7 },
+    });
+    for at_once in [1, 8, 64] {
+        let broker = Arc::new(RedisBroker::connect(RedisOptions::new(server.url())).unwrap());
+        let tasks = if at_once == 1 { TASKS / 5 } else { TASKS };
+        let begun = Instant::now();
+        let loops = (0..at_once).map(|_| {
+            let (broker, outcome) = (Arc::clone(&broker), outcome.clone());
+            tokio::spawn(async move {
+                let claimant = Claimant {
+                    worker: WorkerId::new(),
+                    models: vec![ModelId::new("demo")],
+                    lease: Duration::from_secs(60),
+                };
+                for _ in 0..tasks / at_once {
+                    broker.submit(&task(), &SubmitOptions::PLAIN).await.unwrap();
+                    let claimed = broker.claim(&claimant, Duration::from_secs(5)).await.unwrap();
+                    broker.finish(&claimed.unwrap().lease, &outcome).await.unwrap();
+                }
+            })
+        });
+        for done in loops.collect::<Vec<_>>() {
+            done.await.unwrap();
+        }
+        let rate = tasks as f64 / begun.elapsed().as_secs_f64();
+        println!("{at_once:>3} at once: {rate:>6.0} tasks/s");
+    }
+    let stats = server.command(&["INFO", "commandstats"]);
+    for line in stats.lines().filter(|line| {
+        ["evalsha", "ping", "unwatch", "xread:", "script"].iter().any(|name| line.contains(name))
+    }) {
+        println!("{line}");
+    }
+}

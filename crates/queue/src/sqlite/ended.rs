@@ -1,0 +1,75 @@
+//! What is still to be done for tasks that ended, and what is remembered of them.
+
+use std::time::Duration;
+
+use protocol::{TaskId, TaskSnapshot, TenantId, Timestamp};
+use rusqlite::{OptionalExtension, params};
+
+use super::read;
+use super::store::Tx;
+use super::task::{millis, task_id};
+use crate::BrokerError;
+
+/// Whose task it was whose outcome has expired.
+pub(super) fn expired(
+    tx: &Tx<'_>,
+    id: TaskId,
+    now: Timestamp,
+) -> Result<Option<TenantId>, BrokerError> {
+    let tenant: Option<String> = tx
+        .sql
+        .prepare_cached(
+            "SELECT tenant FROM tombstones WHERE task = ?1 AND since <= ?2 AND until > ?2
+               AND NOT EXISTS (SELECT 1 FROM tasks
+                               WHERE id = ?1 AND (expires IS NULL OR expires > ?2))",
+        )?
+        .query_row(params![id.to_string(), millis(now)], |row| row.get(0))
+        .optional()?;
+    Ok(tenant.map(TenantId::new))
+}
+
+/// Hands out, for `span`, tasks that nobody has logged, though their outcomes may have expired.
+pub(super) fn unlogged(
+    tx: &Tx<'_>,
+    span: Duration,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Vec<TaskSnapshot>, BrokerError> {
+    let ids = tx
+        .sql
+        .prepare_cached("SELECT id FROM tasks WHERE unlogged <= ?1 ORDER BY unlogged LIMIT ?2")?
+        .query_map(params![millis(now), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            row.get::<_, String>(0)
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut snapshots = Vec::with_capacity(ids.len());
+    for id in ids {
+        // At the epoch, no outcome has expired.
+        let until = match read::snapshot(tx, task_id(&id)?, Timestamp::from_millis(0)) {
+            Ok(snapshot) => {
+                snapshots.extend(snapshot);
+                Some(millis(now + span))
+            }
+            // Of a record that can't be read there is nothing to log.
+            Err(BrokerError::Record(error)) => {
+                tracing::warn!(task_id = id, %error, "ended unlogged");
+                None
+            }
+            Err(other) => return Err(other),
+        };
+        tx.sql
+            .prepare_cached("UPDATE tasks SET unlogged = ?2 WHERE id = ?1")?
+            .execute(params![id, until])?;
+    }
+    Ok(snapshots)
+}
+
+/// These have their log lines.
+pub(super) fn logged(tx: &Tx<'_>, ids: &[TaskId]) -> Result<(), BrokerError> {
+    for id in ids {
+        tx.sql
+            .prepare_cached("UPDATE tasks SET unlogged = NULL WHERE id = ?1")?
+            .execute([id.to_string()])?;
+    }
+    Ok(())
+}

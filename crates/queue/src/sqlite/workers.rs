@@ -1,0 +1,56 @@
+//! The registry of workers: what they report, and what operators want of them.
+
+use protocol::{Timestamp, WorkerId, WorkerReport};
+use rusqlite::{named_params, params};
+
+use super::store::Tx;
+use super::task::millis;
+use crate::{BrokerError, WorkerOrders, stored};
+
+/// Stores a report until `expires`. An order lives as long as the worker is known.
+pub(super) fn report(
+    tx: &Tx<'_>,
+    id: WorkerId,
+    report: &str,
+    expires: Timestamp,
+    now: Timestamp,
+) -> Result<WorkerOrders, BrokerError> {
+    let mut store = tx.sql.prepare_cached(
+        "INSERT INTO workers (id, report, expires) VALUES (:id, :report, :expires)
+         ON CONFLICT (id) DO UPDATE
+         SET report = :report, expires = :expires, drain = drain AND expires > :now
+         RETURNING drain",
+    )?;
+    let drain = store.query_row(
+        named_params! {
+            ":id": id.to_string(),
+            ":report": report,
+            ":expires": millis(expires),
+            ":now": millis(now),
+        },
+        |row| row.get(0),
+    )?;
+    Ok(WorkerOrders { drain })
+}
+
+/// Asks a worker to drain; answers whether it is there.
+pub(super) fn drain(tx: &Tx<'_>, id: WorkerId, now: Timestamp) -> Result<bool, BrokerError> {
+    let asked = tx
+        .sql
+        .prepare_cached("UPDATE workers SET drain = 1 WHERE id = ?1 AND expires > ?2")?
+        .execute(params![id.to_string(), millis(now)])?;
+    Ok(asked > 0)
+}
+
+/// Forgets a worker.
+pub(super) fn forget(tx: &Tx<'_>, id: WorkerId) -> Result<(), BrokerError> {
+    tx.sql.prepare_cached("DELETE FROM workers WHERE id = ?1")?.execute([id.to_string()])?;
+    Ok(())
+}
+
+/// The workers that reported lately.
+pub(super) fn list(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<WorkerReport>, BrokerError> {
+    let mut query = tx.sql.prepare_cached("SELECT report FROM workers WHERE expires > ?1")?;
+    let texts = query.query_map([millis(now)], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    Ok(stored::reports(texts))
+}

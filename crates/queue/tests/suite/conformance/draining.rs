@@ -1,0 +1,67 @@
+//! Asking workers to stop.
+
+use std::time::Duration;
+
+use protocol::WorkerId;
+use queue::WorkerOrders;
+
+use crate::support::*;
+
+const NOTHING: WorkerOrders = WorkerOrders { drain: false };
+const DRAIN: WorkerOrders = WorkerOrders { drain: true };
+
+pub(super) async fn a_worker_learns_of_it_with_its_next_report(on: Fixture) {
+    let broker = on.broker.as_ref();
+    let (asked, spared) = (report(1), report(1));
+    assert_eq!(broker.report_worker(&asked, LONG).await.unwrap(), NOTHING);
+    broker.report_worker(&spared, LONG).await.unwrap();
+    assert_eq!(broker.report_worker(&asked, LONG).await.unwrap(), NOTHING);
+    for _ in 0..2 {
+        assert!(on.another().drain_worker(asked.id).await.unwrap());
+    }
+    for _ in 0..2 {
+        assert_eq!(broker.report_worker(&asked, LONG).await.unwrap(), DRAIN, "until it is gone");
+    }
+    assert_eq!(broker.report_worker(&spared, LONG).await.unwrap(), NOTHING);
+    assert_eq!(broker.workers().await.unwrap().len(), 2, "it is there until it says goodbye");
+}
+
+pub(super) async fn only_a_worker_that_is_there_can_be_asked(on: Fixture) {
+    let broker = on.broker;
+    assert!(!broker.drain_worker(WorkerId::new()).await.unwrap());
+    let (gone, silent) = (report(1), report(1));
+    broker.report_worker(&gone, LONG).await.unwrap();
+    broker.forget_worker(gone.id).await.unwrap();
+    assert!(!broker.drain_worker(gone.id).await.unwrap());
+    broker.report_worker(&silent, Duration::from_millis(50)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    assert!(!broker.drain_worker(silent.id).await.unwrap(), "forgotten without another report");
+    assert_eq!(broker.report_worker(&silent, LONG).await.unwrap(), NOTHING);
+}
+
+pub(super) async fn an_order_is_forgotten_with_its_worker(on: Fixture) {
+    let broker = on.broker;
+    let (gone, silent) = (report(1), report(1));
+    broker.report_worker(&gone, LONG).await.unwrap();
+    broker.report_worker(&silent, Duration::from_millis(300)).await.unwrap();
+    for worker in [gone.id, silent.id] {
+        assert!(broker.drain_worker(worker).await.unwrap());
+    }
+    broker.forget_worker(gone.id).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for worker in [gone, silent] {
+        assert_eq!(broker.report_worker(&worker, LONG).await.unwrap(), NOTHING);
+    }
+}
+
+pub(super) async fn what_a_draining_worker_has_stays_its_own(on: Fixture) {
+    let broker = on.broker;
+    let ready = report(1);
+    broker.report_worker(&ready, LONG).await.unwrap();
+    submitted(&*broker).await;
+    let worker = queue::Claimant { worker: ready.id, ..claimant(LONG) };
+    let held = claimed(&*broker, &worker).await;
+    assert!(broker.drain_worker(ready.id).await.unwrap());
+    broker.renew(&held.lease, LONG).await.unwrap();
+    broker.finish(&held.lease, &completed("x")).await.unwrap();
+}

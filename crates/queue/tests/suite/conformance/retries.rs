@@ -1,0 +1,164 @@
+//! Rests between attempts.
+
+use std::time::{Duration, Instant};
+
+use protocol::{ErrorType, Task, TaskError, TaskId, TaskState, Timestamp};
+use queue::{Broker, CancelReply, Depth, Lease, Release, SubmitOptions};
+
+use crate::support::*;
+
+const REST: Duration = Duration::from_millis(500);
+
+fn resting(retry_in: Duration) -> Release {
+    let error = TaskError::new(ErrorType::OutOfMemory, "CUDA out of memory");
+    Release::Failed { error, retry_in }
+}
+
+/// Claims the next task and gives it back after a failure, to rest.
+async fn fail_next(broker: &dyn Broker, rest: Duration) -> Lease {
+    let lease = claimed(broker, &claimant(LONG)).await.lease;
+    broker.release(&lease, &resting(rest)).await.unwrap();
+    lease
+}
+
+async fn run_at(broker: &dyn Broker, id: TaskId) -> Option<Timestamp> {
+    broker.snapshot(id).await.unwrap().unwrap().run_at
+}
+
+pub(super) async fn a_failed_task_rests_before_its_next_attempt(on: Fixture) {
+    let broker = on.broker;
+    let task = submitted(&*broker).await;
+    let begun = Instant::now();
+    let failed_at = Timestamp::now();
+    fail_next(&*broker, REST).await;
+    let waiting = broker.snapshot(task.id).await.unwrap().unwrap();
+    assert_eq!((waiting.state, waiting.started_at), (TaskState::Queued, None));
+    let rest = waiting.run_at.expect("when it goes on").seconds_since(failed_at);
+    assert!((0.45..2.0).contains(&rest), "{rest} s");
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 1, processing: 0 });
+
+    let other = submitted(&*broker).await;
+    assert_eq!(claimed(&*broker, &claimant(LONG)).await.task, other, "it holds nobody up");
+    assert!(broker.claim(&claimant(LONG), NO_WAIT).await.unwrap().is_none());
+    // A claim that waits is woken by the end of the rest.
+    let held = broker.claim(&claimant(LONG), LONG).await.unwrap().unwrap();
+    let took = begun.elapsed();
+    assert_eq!((held.task, held.failed_attempts), (task, 1));
+    assert!((REST..REST + Duration::from_millis(700)).contains(&took), "{took:?}");
+}
+
+pub(super) async fn without_a_rest_it_is_queued_at_once(on: Fixture) {
+    let broker = on.broker;
+    let task = submitted(&*broker).await;
+    fail_next(&*broker, Duration::ZERO).await;
+    assert_eq!(run_at(&*broker, task.id).await, None);
+    let again = claimed(&*broker, &claimant(LONG)).await;
+    assert_eq!((again.task, again.failed_attempts), (task, 1));
+}
+
+pub(super) async fn a_repeated_failed_release_rests_once(on: Fixture) {
+    let broker = on.broker;
+    let task = submitted(&*broker).await;
+    let lease = fail_next(&*broker, REST).await;
+    let due = run_at(&*broker, task.id).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    broker.release(&lease, &resting(LONG)).await.unwrap();
+    assert_eq!(run_at(&*broker, task.id).await, due, "its rest does not begin again");
+    let held = broker.claim(&claimant(LONG), LONG).await.unwrap().unwrap();
+    assert_eq!(held.failed_attempts, 1);
+    broker.release(&lease, &resting(LONG)).await.unwrap(); // its reply was lost for long
+    broker.finish(&held.lease, &completed("x")).await.unwrap();
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
+}
+
+pub(super) async fn an_estimate_counts_the_rest(on: Fixture) {
+    let broker = on.broker;
+    broker.report_worker(&report(1), LONG).await.unwrap();
+    submitted(&*broker).await;
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    broker.finish(&held.lease, &completed("x")).await.unwrap();
+    let task = submitted(&*broker).await;
+    fail_next(&*broker, LONG).await;
+    let told = estimate(&*broker, task.id).await.expect("it is queued");
+    let eta = told.eta.expect("a worker is there, and a measurement");
+    assert_eq!(told.position, 1);
+    assert!(eta.earliest_s > 50.0 && eta.latest_s < 70.0, "{eta:?}");
+}
+
+pub(super) async fn a_resting_task_can_be_cancelled(on: Fixture) {
+    let broker = on.broker;
+    let task = submitted(&*broker).await;
+    let lease = fail_next(&*broker, REST).await;
+    assert_eq!(broker.cancel(task.id).await.unwrap(), CancelReply::Cancelled);
+    let end = broker.snapshot(task.id).await.unwrap().unwrap();
+    assert_eq!(end.state, TaskState::Cancelled);
+    broker.release(&lease, &resting(REST)).await.unwrap();
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
+    tokio::time::sleep(REST + Duration::from_millis(100)).await;
+    broker.reap(&claimant(SHORT)).await.unwrap();
+    assert!(broker.claim(&claimant(LONG), NO_WAIT).await.unwrap().is_none());
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
+}
+
+pub(super) async fn a_deadline_does_not_end_a_resting_task(on: Fixture) {
+    let broker = on.broker;
+    let task = task();
+    let deadline = Duration::from_millis(200);
+    let options = SubmitOptions { expires_in: Some(deadline), ..SubmitOptions::PLAIN };
+    broker.submit(&task, &options).await.unwrap();
+    fail_next(&*broker, REST).await;
+    assert_eq!(broker.snapshot(task.id).await.unwrap().unwrap().expires_at, None);
+    tokio::time::sleep(deadline * 2).await;
+    assert!(broker.reap(&claimant(SHORT)).await.unwrap().expired.is_empty());
+    let held = broker.claim(&claimant(LONG), LONG).await.unwrap().unwrap();
+    assert_eq!(held.task, task);
+}
+
+pub(super) async fn what_loses_worker_after_worker_rests(on: Fixture) {
+    let broker = on.broker;
+    let task = Task { max_attempts: 5, ..task() };
+    broker.submit(&task, NO_LIMIT).await.unwrap();
+    let reaper = claimant(SHORT);
+    claimed(&*broker, &claimant(SHORT)).await;
+    assert_eq!(reap_until_found(&*broker, &reaper).await.requeued, [task.id]);
+    assert_eq!(run_at(&*broker, task.id).await, None, "the first time, the worker is suspected");
+
+    claimed(&*broker, &claimant(SHORT)).await;
+    let failed_at = Timestamp::now();
+    assert_eq!(reap_until_found(&*broker, &reaper).await.requeued, [task.id]);
+    let rest = run_at(&*broker, task.id).await.expect("a rest").seconds_since(failed_at);
+    assert!(rest > 0.5, "{rest} s");
+    assert!(broker.claim(&claimant(LONG), NO_WAIT).await.unwrap().is_none());
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 1, processing: 0 });
+    let held = broker.claim(&claimant(LONG), LONG).await.unwrap().unwrap();
+    assert_eq!(held.failed_attempts, 2);
+
+    // An attempt that failed by itself shows that workers outlive the task.
+    broker.release(&held.lease, &failed_release("hiccup")).await.unwrap();
+    claimed(&*broker, &claimant(SHORT)).await;
+    assert_eq!(reap_until_found(&*broker, &reaper).await.requeued, [task.id]);
+    let again = claimed(&*broker, &claimant(LONG)).await;
+    assert_eq!(again.failed_attempts, 4, "queued at once");
+}
+
+pub(super) async fn many_rest_and_all_come_back(on: Fixture) {
+    const TASKS: usize = 40; // more than a tenant's window
+    let broker = on.broker;
+    let mut leases = Vec::new();
+    for _ in 0..TASKS {
+        submitted(&*broker).await;
+    }
+    for _ in 0..TASKS {
+        leases.push(claimed(&*broker, &claimant(LONG)).await.lease);
+    }
+    for lease in &leases {
+        broker.release(lease, &resting(REST)).await.unwrap();
+    }
+    assert_eq!(broker.depth(&model()).await.unwrap().queued, TASKS as u64);
+    for _ in 0..TASKS {
+        let held = broker.claim(&claimant(LONG), LONG).await.unwrap().unwrap();
+        broker.finish(&held.lease, &completed("x")).await.unwrap();
+    }
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
+}

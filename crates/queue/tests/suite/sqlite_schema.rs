@@ -1,0 +1,108 @@
+//! The schema of the embedded queue's file: older ones are brought up to date, newer ones refused.
+
+use protocol::Task;
+use queue::{Broker, Depth, OpenError, Operations, SqliteBroker};
+
+use crate::support::*;
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(SqliteBroker::open(folder.path()).unwrap());
+    let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+    let known: i64 = file.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    file.pragma_update(None, "user_version", 99).unwrap();
+    let Err(error) = SqliteBroker::open(folder.path()) else { panic!("misread") };
+    assert!(matches!(error, OpenError::NewerSchema { found: 99, .. }), "{error}");
+    file.pragma_update(None, "user_version", known).unwrap();
+    SqliteBroker::open(folder.path()).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_schema_1_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let waiting = task();
+    {
+        let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+        file.execute_batch(include_str!("../../src/sqlite/schema.sql")).unwrap();
+        file.pragma_update(None, "user_version", 1).unwrap();
+        let record = protocol::record::encode(&waiting).unwrap();
+        let insert =
+            "INSERT INTO tasks (id, record, model, lane, max_attempts, ttl_ms, state, place,
+                                         depth, submitted)
+                      VALUES (?1, ?2, 'demo', 'normal', 3, 3600000, 'queued', 1, 1, 1)";
+        file.execute(insert, [waiting.id.to_string(), record]).unwrap();
+        let unreadable = protocol::TaskId::new().to_string();
+        file.execute(insert, [&unreadable, "not JSON"]).unwrap();
+        file.execute("UPDATE places SET latest = 2", []).unwrap();
+        file.execute("INSERT INTO stats (model, queued) VALUES ('demo', 2)", []).unwrap();
+    }
+    let broker = SqliteBroker::open(folder.path()).unwrap();
+    let told = estimate(&broker, waiting.id).await.unwrap();
+    assert!(told.position <= 2, "{told:?}");
+    let held = claimed(&broker, &claimant(LONG)).await;
+    assert_eq!(held.task, waiting);
+    broker.finish(&held.lease, &completed("x")).await.unwrap();
+    assert!(broker.claim(&claimant(LONG), NO_WAIT).await.unwrap().is_none());
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
+    drop(broker);
+    SqliteBroker::open(folder.path()).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_schema_2_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let (waiting, running, done) = (task(), Task { max_attempts: 1, ..task() }, task());
+    {
+        let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+        file.execute_batch(include_str!("../../src/sqlite/schema.sql")).unwrap();
+        file.execute_batch(include_str!("../../src/sqlite/schema_2.sql")).unwrap();
+        file.pragma_update(None, "user_version", 2).unwrap();
+        let insert = |task: &Task, state: &str| {
+            let record = protocol::record::encode(task).unwrap();
+            let insert = "INSERT INTO tasks (id, record, model, lane, tenant, max_attempts, ttl_ms,
+                                             state, place, depth, submitted, size)
+                          VALUES (?1, ?2, 'demo', 'normal', 'tenant', ?3, 1000, ?4, 1, 1, 1, 9)";
+            let id = task.id.to_string();
+            file.execute(insert, rusqlite::params![id, record, task.max_attempts, state]).unwrap();
+        };
+        insert(&waiting, "queued");
+        insert(&running, "processing");
+        insert(&done, "completed");
+        let worker = protocol::WorkerId::new();
+        file.execute_batch(&format!(
+            "UPDATE tasks SET spot = 'stream', ticket = 1 WHERE state = 'queued';
+             UPDATE tasks SET attempt = 1, worker = '{worker}', fence = '{worker}:1', started = 2,
+                              lease_until = 3 WHERE state = 'processing';
+             UPDATE tasks SET finished = 3, expires = 1003 WHERE state = 'completed';
+             UPDATE places SET latest = 2;
+             UPDATE totals SET bytes = 9;
+             INSERT INTO stats (model, queued, processing) VALUES ('demo', 1, 1);
+             INSERT INTO lanes (model, lane, queued, entered) VALUES ('demo', 'normal', 1, 1);
+             INSERT INTO shares (model, lane, tenant, inside)
+                 VALUES ('demo', 'normal', 'tenant', 1);
+             INSERT INTO tenants VALUES ('tenant', 1);"
+        ))
+        .unwrap();
+        // The outcome was recorded lately, and has expired.
+        let now = protocol::Timestamp::now().as_millis() as i64;
+        file.execute("UPDATE tasks SET expires = ?1 WHERE expires IS NOT NULL", [now]).unwrap();
+    }
+    let broker = SqliteBroker::open(folder.path()).unwrap();
+    assert_eq!(broker.expired(done.id).await.unwrap(), Some(done.tenant));
+    let overview = broker.overview().await.unwrap();
+    let queue = &overview.queues[0];
+    assert_eq!((queue.queued, queue.processing, queue.completed), ([0, 1, 0, 0], 1, 1));
+    let exhausted = broker.reap(&claimant(LONG)).await.unwrap().exhausted;
+    assert_eq!(exhausted[0].task, running, "its only attempt was the old process's");
+    let held = claimed(&broker, &claimant(LONG)).await;
+    assert_eq!(held.task, waiting);
+    for lease in [held.lease, exhausted[0].lease] {
+        broker.finish(&lease, &failed("x")).await.unwrap();
+        let letter = broker.dead_letter(lease.task_id).await.unwrap().unwrap();
+        assert_eq!(letter.failures.len(), 1);
+    }
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
+    drop(broker);
+    SqliteBroker::open(folder.path()).unwrap();
+}
