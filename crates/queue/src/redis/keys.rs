@@ -33,7 +33,7 @@ impl Keys {
         format!("{}task:{id}", self.base)
     }
 
-    /// Stream: a task's events, with ids `0-<seq>`.
+    /// List: a task's events.
     pub(crate) fn events(&self, id: TaskId) -> String {
         format!("{}events:{id}", self.base)
     }

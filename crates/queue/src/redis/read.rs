@@ -8,6 +8,12 @@ use super::reply::{self, Reply};
 use super::submit::standing;
 use crate::{BrokerError, Depth};
 
+/// Beyond what a script can count exactly no event has a number.
+const LAST_NUMBER: u64 = 1 << 52;
+
+/// More than a task ever keeps.
+const MOST_EVENTS: usize = 100_000;
+
 impl Partition {
     pub(super) async fn snapshot(&self, id: TaskId) -> Result<Option<TaskSnapshot>, BrokerError> {
         let mut call = self.scripts.snapshot.prepare_invoke();
@@ -39,10 +45,20 @@ impl Partition {
         after: EventSeq,
         limit: usize,
     ) -> Result<Vec<Event>, BrokerError> {
-        let mut range = cmd("XRANGE");
-        range.arg(self.keys.events(id)).arg(format!("(0-{after}")).arg("+");
-        range.arg("COUNT").arg(limit);
-        reply::events(self.link.query(&range).await?)
+        let mut call = self.scripts.events.prepare_invoke();
+        call.key(self.keys.base()).key(self.keys.task(id)).key(self.keys.events(id));
+        call.arg(after.get().min(LAST_NUMBER)).arg(limit.min(MOST_EVENTS));
+        let mut reply = Reply::new("events", self.link.run(&call).await?);
+        if limit == 0 || reply.is_read() {
+            return Ok(Vec::new());
+        }
+        let first: u64 = reply.parse()?;
+        let texts = reply.rest();
+        texts
+            .iter()
+            .zip(first..)
+            .map(|(text, seq)| reply::event(EventSeq::new(seq), text))
+            .collect()
     }
 
     pub(super) async fn depth(&self, model: &ModelId) -> Result<Depth, BrokerError> {

@@ -3,8 +3,6 @@
 use std::str::FromStr;
 
 use protocol::{Attempt, Event, EventBody, EventSeq, Timestamp, WorkerId, record};
-use redis::FromRedisValue;
-use redis::streams::StreamRangeReply;
 
 use crate::stored::{Holding, StoredSnapshot};
 use crate::{BrokerError, Lease};
@@ -103,25 +101,11 @@ impl Reply {
     }
 }
 
-/// Reads a stretch of a task's event stream.
-pub(crate) fn events(range: StreamRangeReply) -> Result<Vec<Event>, BrokerError> {
-    let mut events = Vec::with_capacity(range.ids.len());
-    for entry in range.ids {
-        let field = |name: &str| -> Result<String, BrokerError> {
-            let value = entry.map.get(name).ok_or_else(|| malformed(&entry.id))?;
-            String::from_redis_value_ref(value).map_err(|_| malformed(&entry.id))
-        };
-        let seq = entry.id.strip_prefix("0-").and_then(|seq| seq.parse().ok());
-        let at = field("at")?.parse().map_err(|_| malformed(&entry.id))?;
-        events.push(Event {
-            seq: EventSeq::new(seq.ok_or_else(|| malformed(&entry.id))?),
-            at: Timestamp::from_millis(at),
-            body: record::decode::<EventBody>(&field("body")?)?,
-        });
-    }
-    Ok(events)
-}
-
-fn malformed(entry: &str) -> BrokerError {
-    BrokerError::Corrupt(format!("the event entry {entry} is not one of ours"))
+/// Reads an event as `emit` in `lib.lua` wrote it.
+pub(crate) fn event(seq: EventSeq, text: &str) -> Result<Event, BrokerError> {
+    let foreign = || BrokerError::Corrupt(format!("event {seq} is not one of ours"));
+    let (at, body) = text.split_once(' ').ok_or_else(foreign)?;
+    let at = at.parse().map_err(|_| foreign())?;
+    let body = record::decode::<EventBody>(body)?;
+    Ok(Event { seq, at: Timestamp::from_millis(at), body })
 }

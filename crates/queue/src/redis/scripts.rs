@@ -40,6 +40,7 @@ scripts! {
     submit: "",
     snapshot: "no-writes",
     expired: "no-writes",
+    events: "no-writes",
     claim: "allow-oom",
     renew: "allow-oom",
     publish: "",

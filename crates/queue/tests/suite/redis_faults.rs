@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::{Lane, TaskState};
+use protocol::{Lane, Task, TaskState, Timestamp, Webhook};
 use queue::{
-    BrokerError, Claimant, Depth, OpenError, Reaped, RedisBroker, RedisOptions, Release,
-    SubmitOptions,
+    BrokerError, Claimant, DeadLetterPage, Depth, OpenError, Purge, Reaped, RedisBroker,
+    RedisOptions, Release, SubmitOptions, Tried, TryResult, Verdict,
 };
 use redis::cmd;
 
@@ -218,6 +218,31 @@ async fn the_scripts_run_in_cluster_mode() {
     broker.cancel(second.id).await.unwrap();
     assert!(broker.claim(&claimant(LONG), Duration::from_millis(20)).await.unwrap().is_none());
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
+    assert_eq!(broker.unlogged(LONG, 10).await.unwrap().len(), 1);
+    broker.logged(&[second.id]).await.unwrap();
+    assert_eq!(broker.expired(second.id).await.unwrap(), None);
+
+    let told = Task { webhook: Some(Webhook { url: "https://x.test/".into() }), ..task() };
+    broker.set_paused(&model(), true).await.unwrap();
+    broker.submit(&told, NO_LIMIT).await.unwrap();
+    assert!(broker.claim(&claimant(LONG), NO_WAIT).await.unwrap().is_none());
+    broker.set_paused(&model(), false).await.unwrap();
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    broker.finish(&held.lease, &failed("no more")).await.unwrap();
+    assert_eq!(broker.due_webhooks(LONG, 10).await.unwrap()[0].task_id, told.id);
+    let result = TryResult::Status(200);
+    let tried = Tried { number: 1, at: Timestamp::now(), took_ms: 1, result };
+    broker.webhook_tried(told.id, &tried, Verdict::Delivered).await.unwrap();
+    assert_eq!(broker.webhook(told.id).await.unwrap().unwrap().tries, [tried]);
+    let all = DeadLetterPage { model: None, before: None, limit: 10 };
+    assert_eq!(broker.dead_letters(&all).await.unwrap().len(), 1);
+    assert!(broker.replay(told.id).await.unwrap().unwrap().created);
+    assert!(!broker.replay(told.id).await.unwrap().unwrap().created);
+    assert_eq!(broker.purge_dead_letters(&Purge::All).await.unwrap(), 0);
+    assert_eq!(broker.overview().await.unwrap().queues[0].queued, [0, 1, 0, 0]);
+    let worker = report(1);
+    broker.report_worker(&worker, LONG).await.unwrap();
+    assert!(broker.drain_worker(worker.id).await.unwrap());
 }
 
 #[tokio::test]
@@ -309,14 +334,16 @@ async fn nothing_is_left_behind() {
             format!("qq:{{0}}:events:{}", held.task.id),
         ];
         for key in keys {
-            let ttl: i64 = cmd("TTL").arg(&key).query_async(&mut plain).await.unwrap();
+            let ttl = ttl(&mut plain, &key).await;
             assert!((3_500..=3_600).contains(&ttl), "{key}: {ttl}");
         }
+        let tombstone = ttl(&mut plain, &format!("qq:{{0}}:gone:{}", held.task.id)).await;
+        assert!((89_900..=90_000).contains(&tombstone), "an hour, then a day: {tombstone}");
     }
     let length: i64 = cmd("XLEN").arg(queue).query_async(&mut plain).await.unwrap();
     let leases: i64 = cmd("ZCARD").arg("qq:{0}:leases").query_async(&mut plain).await.unwrap();
     assert_eq!((length, leases), (0, 0));
-    for kind in ["share", "backlog", "tenant", "delayed", "expiring"] {
+    for kind in ["share", "backlog", "delayed", "expiring", "draining", "dead", "hook"] {
         let pattern = format!("qq:{{0}}:{kind}*");
         let keys: Vec<String> = cmd("KEYS").arg(pattern).query_async(&mut plain).await.unwrap();
         assert!(keys.is_empty(), "{keys:?}");
@@ -324,13 +351,13 @@ async fn nothing_is_left_behind() {
     let stats: std::collections::HashMap<String, f64> =
         cmd("HGETALL").arg("qq:{0}:stats:demo").query_async(&mut plain).await.unwrap();
     for (name, value) in &stats {
-        let counts = ["queued", "processing", "capacity", "tenants"];
+        let counts = ["queued", "delayed", "processing", "capacity", "tenants"];
         let is_count = counts.iter().any(|count| name.starts_with(count));
         assert!(!is_count || *value == 0.0, "{name}: {value}");
     }
-    let bytes: i64 =
-        cmd("HGET").arg("qq:{0}:totals").arg("bytes").query_async(&mut plain).await.unwrap();
-    assert_eq!(bytes, 0);
+    let totals: std::collections::HashMap<String, i64> =
+        cmd("HGETALL").arg("qq:{0}:totals").query_async(&mut plain).await.unwrap();
+    assert_eq!(totals, [("bytes".to_owned(), 0)].into(), "and no tenant");
     let reaper = claimant(SHORT);
     eventually("the consumer is gone", async || {
         broker.reap(&reaper).await.unwrap();
@@ -339,6 +366,91 @@ async fn nothing_is_left_behind() {
         list.query_async::<redis::Value>(&mut plain).await.unwrap() == redis::Value::Array(vec![])
     })
     .await;
+}
+
+async fn ttl(plain: &mut redis::aio::MultiplexedConnection, key: &str) -> i64 {
+    cmd("TTL").arg(key).query_async(plain).await.unwrap()
+}
+
+#[tokio::test]
+async fn dead_letters_go_after_a_week() {
+    const WEEK: i64 = 7 * 24 * 60 * 60;
+    let server = RedisServer::start();
+    let broker = redis_broker(&server);
+    let mut plain = plain_connection(&server).await;
+    let die = async || {
+        let task = submitted(&*broker).await;
+        let held = claimed(&*broker, &claimant(LONG)).await;
+        broker.finish(&held.lease, &failed("no more")).await.unwrap();
+        task.id
+    };
+    let (old, young) = (die().await, die().await);
+    for id in [old, young] {
+        let ttl = ttl(&mut plain, &format!("qq:{{0}}:dead:{id}")).await;
+        assert!((WEEK - 60..=WEEK).contains(&ttl), "{ttl}");
+    }
+    let last_week = Timestamp::now().as_millis() - WEEK as u64 * 1_000;
+    let age = cmd("ZADD").arg("qq:{0}:dead").arg(last_week).arg(old.to_string()).to_owned();
+    age.exec_async(&mut plain).await.unwrap();
+    let all = DeadLetterPage { model: None, before: None, limit: 10 };
+    let listed = broker.dead_letters(&all).await.unwrap();
+    assert_eq!(listed.iter().map(|letter| letter.task.id).collect::<Vec<_>>(), [young]);
+    assert_eq!(broker.overview().await.unwrap().dead_letters, 1);
+    die().await;
+    let kept: i64 = cmd("ZCARD").arg("qq:{0}:dead").query_async(&mut plain).await.unwrap();
+    assert_eq!(kept, 2, "the next clears it away");
+
+    let replayed = broker.replay(young).await.unwrap().expect("a letter");
+    let ttl = ttl(&mut plain, &format!("qq:{{0}}:dead:{young}")).await;
+    assert!((WEEK - 60..=WEEK).contains(&ttl), "what remembers the replay goes as well: {ttl}");
+    assert_eq!(broker.replay(young).await.unwrap().unwrap().task_id, replayed.task_id);
+}
+
+#[tokio::test]
+async fn letters_of_one_millisecond_are_all_paged() {
+    let server = RedisServer::start();
+    let broker = redis_broker(&server);
+    let worker = claimant(LONG);
+    let tasks: Vec<_> = (0..30).map(|_| task()).collect();
+    for task in &tasks {
+        broker.submit(task, NO_LIMIT).await.unwrap();
+    }
+    let mut held = Vec::new();
+    for _ in &tasks {
+        held.push(claimed(&*broker, &worker).await.lease);
+    }
+    let no_more = failed("no more");
+    let ends = held.iter().map(|lease| broker.finish(lease, &no_more));
+    futures::future::try_join_all(ends).await.unwrap();
+    let (mut paged, mut before) = (std::collections::HashSet::new(), None);
+    loop {
+        let page = DeadLetterPage { model: None, before, limit: 7 };
+        let letters = broker.dead_letters(&page).await.unwrap();
+        let Some(last) = letters.last() else { break };
+        before = Some(last.died_at);
+        paged.extend(letters.iter().map(|letter| letter.task.id));
+    }
+    assert_eq!(paged.len(), tasks.len());
+}
+
+#[tokio::test]
+async fn a_told_webhook_goes_after_a_day() {
+    let server = RedisServer::start();
+    let broker = redis_broker(&server);
+    let mut plain = plain_connection(&server).await;
+    let task = Task { webhook: Some(Webhook { url: "https://x.test/".into() }), ..task() };
+    broker.submit(&task, NO_LIMIT).await.unwrap();
+    broker.cancel(task.id).await.unwrap();
+    let key = format!("qq:{{0}}:hook:{}", task.id);
+    assert_eq!(ttl(&mut plain, &key).await, -1, "kept until it is told");
+    let due = broker.due_webhooks(LONG, 10).await.unwrap();
+    let result = TryResult::Status(200);
+    let tried = Tried { number: due[0].number, at: Timestamp::now(), took_ms: 1, result };
+    broker.webhook_tried(task.id, &tried, Verdict::Delivered).await.unwrap();
+    let left = ttl(&mut plain, &key).await;
+    assert!((86_300..=86_400).contains(&left), "{left}");
+    let kept: bool = cmd("HEXISTS").arg(&key).arg("outcome").query_async(&mut plain).await.unwrap();
+    assert!(!kept, "the text is no longer needed");
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@
 --   ticket                         how many had entered that stream with it
 --   run_at expires idem            not to be started before, to be started by, the key of its repetitions
 --   hook                           its webhook, as versioned JSON
+--   dropped                        how many of its first events are gone
 --   outcome                        once ended, as versioned JSON
 
 local GROUP = 'workers'
@@ -48,6 +49,8 @@ end
 
 -- A number as decimal digits, whatever its size.
 local function int(number)
+  number = number + 0
+  if math.abs(number) < 2 ^ 53 then return string.format('%d', number) end -- four times as fast
   return string.format('%.0f', number)
 end
 
@@ -56,9 +59,16 @@ local function events_key(base, id) return base .. 'events:' .. id end
 local function stats_key(base, model) return base .. 'stats:' .. model end
 local function queue_key(base, lane, model) return base .. 'queue:' .. lane .. ':' .. model end
 
--- Appends an event. Redis counts the second half of the entry's id on: that is the event's number.
+-- Appends an event; answers how many the list has.
 local function emit(base, id, at, body)
-  redis.call('XADD', events_key(base, id), '0-*', 'at', int(at), 'body', body)
+  return redis.call('RPUSH', events_key(base, id), int(at) .. ' ' .. body)
+end
+
+-- Drops the oldest of so many events beyond MAX_EVENTS, some hundred at a time.
+local function trim_events(base, id, length)
+  if length < MAX_EVENTS + 256 then return end
+  redis.call('LTRIM', events_key(base, id), -MAX_EVENTS, -1)
+  redis.call('HINCRBY', task_key(base, id), 'dropped', length - MAX_EVENTS)
 end
 
 -- Tells watchers that something happened to the task.
@@ -307,7 +317,7 @@ local function requeue(base, id, task, at, event, rest, fields)
   put(base, id, unpack(fields))
   count_queued(base, task, 1)
   count(base, task, 'processing', -1)
-  emit(base, id, at, event)
+  trim_events(base, id, emit(base, id, at, event))
   wake(base, id)
 end
 

@@ -13,11 +13,14 @@ end
 local from, told = tonumber(ARGV[3]), tonumber(task.told or '0')
 local first = 4 + math.max(0, told - from)
 if first <= #ARGV then
-  local at = int(now_ms())
-  for i = first, #ARGV do
-    redis.call('XADD', KEYS[2], 'MAXLEN', '~', MAX_EVENTS, '0-*', 'at', at, 'body', ARGV[i])
+  local at, length = int(now_ms()) .. ' ', 0
+  for i = first, #ARGV, 1000 do -- Lua's stack has room for some thousands
+    local events = {}
+    for j = i, math.min(i + 999, #ARGV) do events[#events + 1] = at .. ARGV[j] end
+    length = redis.call('RPUSH', KEYS[2], unpack(events))
   end
   put(base, id, 'told', int(from + #ARGV - 3))
+  trim_events(base, id, length)
   wake(base, id)
 end
 return { 'held', task.cancel or '0' }
