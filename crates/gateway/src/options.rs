@@ -10,6 +10,9 @@ use protocol::ModelId;
 pub struct Options {
     /// The keys that clients may show (`API_KEYS`). Only their hashes outlive the start.
     pub api_keys: Vec<String>,
+    /// The operators' key (`ADMIN_API_KEY`); without one the admin routes are closed. Only its hash
+    /// outlives the start.
+    pub admin_key: Option<String>,
     /// The model that answers when a request names none (`MODEL_NAME`).
     pub default_model: ModelId,
     /// How long a prompt may be, in bytes of UTF-8 (`MAX_PROMPT_BYTES`). Its tokens are counted by the worker.
@@ -45,6 +48,7 @@ impl Options {
     pub fn new(api_keys: Vec<String>, default_model: ModelId) -> Self {
         Self {
             api_keys,
+            admin_key: None,
             default_model,
             max_prompt_bytes: 1024 * 1024,
             max_new_tokens: 2048,
@@ -74,6 +78,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("api_keys", &self.api_keys.len())
+            .field("admin_key", &self.admin_key.is_some())
             .field("default_model", &self.default_model)
             .field("max_prompt_bytes", &self.max_prompt_bytes)
             .field("max_new_tokens", &self.max_new_tokens)
@@ -93,7 +98,8 @@ mod tests {
 
     #[test]
     fn keys_never_reach_a_log() {
-        let options = Options::new(vec!["s3cret".into()], ModelId::new("demo"));
+        let mut options = Options::new(vec!["s3cret".into()], ModelId::new("demo"));
+        options.admin_key = Some("s3cret too".into());
         assert!(!format!("{options:?}").contains("s3cret"));
     }
 }

@@ -68,6 +68,7 @@ fn options(settings: &Settings) -> Options {
         max_queue_size: settings.max_queue_size,
         max_tenant_tasks: settings.max_tenant_tasks,
         max_queue_bytes: settings.max_queue_bytes,
+        admin_key: settings.admin_api_key.as_ref().map(|key| key.reveal().to_owned()),
         ..Options::new(keys, settings.model_id())
     }
 }

@@ -40,7 +40,7 @@ pub(crate) async fn cancel(
 
     let reply = state.ask(state.broker.cancel(task_id)).await?;
     let (mut response, status, message) = match reply {
-        CancelReply::NotFound => return Err(ApiError::TaskNotFound(task_id)),
+        CancelReply::NotFound => return Err(state.no_task(&caller, task_id).await),
         CancelReply::Cancelled => {
             (HttpResponse::Ok(), TaskState::Cancelled, "The task was cancelled".to_owned())
         }

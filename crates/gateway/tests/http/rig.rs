@@ -22,6 +22,7 @@ use crate::client::Client;
 
 pub(crate) const KEY: &str = "test-key-1";
 pub(crate) const OTHER_KEY: &str = "test-key-2";
+pub(crate) const ADMIN_KEY: &str = "test-operator-1";
 
 pub(crate) struct Rig {
     pub(crate) broker: Arc<dyn Broker>,
@@ -37,6 +38,11 @@ pub(crate) struct Rig {
 impl Rig {
     pub(crate) fn start() -> Self {
         Self::with(|_| {})
+    }
+
+    /// With an operators' key.
+    pub(crate) fn operated() -> Self {
+        Self::with(|options| options.admin_key = Some(ADMIN_KEY.into()))
     }
 
     /// With options that differ from the tests' usual ones.
@@ -76,6 +82,11 @@ impl Rig {
             published: Mutex::default(),
             _folder: folder,
         }
+    }
+
+    /// An operator.
+    pub(crate) fn admin(&self) -> Client {
+        self.client_with(Some(ADMIN_KEY))
     }
 
     /// A client with the first key.
@@ -127,7 +138,7 @@ impl Rig {
     }
 
     /// Says that a worker serves a model.
-    pub(crate) fn report(&self, model: &str, status: WorkerStatus) {
+    pub(crate) fn report(&self, model: &str, status: WorkerStatus) -> WorkerId {
         let report = WorkerReport {
             id: WorkerId::new(),
             host: "test".into(),
@@ -141,8 +152,10 @@ impl Rig {
             capacity: 1,
             finished: 0,
             started_at: Timestamp::now(),
+            reported_at: Some(Timestamp::now()),
         };
         self.wait(self.broker.report_worker(&report, Duration::from_secs(60))).unwrap();
+        report.id
     }
 
     /// Waits for the queue.

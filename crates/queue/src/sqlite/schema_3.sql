@@ -35,7 +35,6 @@ CREATE TABLE letters (
     died      INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX letters_died ON letters (died);
-CREATE INDEX letters_model ON letters (model, died);
 
 -- Whom to tell of a task's end, and what became of it. They outlive the task.
 CREATE TABLE webhooks (
