@@ -9,7 +9,7 @@
 //! | [`commands::operate`] | the operators' verbs: queues, workers, pause, resume, drain, dead |
 //! | [`top`]               | the operators' live view |
 //! | [`logs`]              | prints, follows and sums up the log files |
-//! | [`commands::bench`]   | measures the engine |
+//! | [`commands::bench`]   | measures the engine and the queue |
 //! | [`commands::model`]   | tools around model files |
 //! | [`client`]            | speaks the gateway's HTTP, for clients and for operators |
 //! | [`table`], [`text`], [`output`] | how values, and what models write, are shown to people |

@@ -1,8 +1,9 @@
 //! One Redis server: a few connections that all short commands share, and what connects otherwise.
 //!
-//! A short command goes down one of some multiplexed connections, in turn; those of other callers
-//! may be on it at the same time. So an operation is one round trip, and many at once travel
-//! together. The pool makes the connections, under a deadline; nothing goes back into it, since
+//! A short command goes down one of some multiplexed connections, always the same for one thread;
+//! those of other callers may be on it at the same time. So an operation is one round trip, many at
+//! once travel together, and a connection is mostly driven by the thread that uses it: waking another
+//! for each command costs more than the command. The pool makes the connections, under a deadline; nothing goes back into it, since
 //! that would cost a `PING` whenever a connection is taken out again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +16,14 @@ use deadpool_redis::{
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, cmd};
 
+/// Threads that asked for a connection so far.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Which of them this one is.
+    static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+}
+
 /// One server, and the connections to it.
 pub(crate) struct Server {
     /// `host:port`, without the password: for messages, and to know it again.
@@ -22,8 +31,6 @@ pub(crate) struct Server {
     client: Client,
     pool: Pool,
     lines: Vec<Line>,
-    /// Whose turn it is.
-    next: AtomicUsize,
     /// Connections whose blocking read has ended, for the next to wait.
     idle: Mutex<Vec<MultiplexedConnection>>,
     limit: Duration,
@@ -77,7 +84,6 @@ impl Server {
             client,
             pool: pool.build().map_err(|error| error.to_string())?,
             lines: (0..lines.max(1)).map(|_| Line::default()).collect(),
-            next: AtomicUsize::new(0),
             idle: Mutex::default(),
             limit,
         })
@@ -90,7 +96,7 @@ impl Server {
 
     /// A connection for short commands, shared with others.
     pub(crate) async fn connection(&self) -> Result<MultiplexedConnection, PoolError> {
-        let line = &self.lines[self.next.fetch_add(1, Ordering::Relaxed) % self.lines.len()];
+        let line = &self.lines[THREAD.with(|number| *number) % self.lines.len()];
         if let Some(connection) = line.connection() {
             return Ok(connection);
         }

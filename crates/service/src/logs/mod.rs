@@ -2,17 +2,19 @@
 //! formats are contracts with scripts; `format` writes them and is pure, the rest moves bytes.
 //!
 //! A file of today is `app.2025-11-21.log`; `app.log` is a link to the latest. Times are UTC. Writing
-//! happens on threads of its own, so no caller waits for a disk.
+//! happens on threads of its own, so no caller waits for a disk or a console; lines that come faster
+//! than they are written go out together.
 
 mod app;
 mod daily;
 mod format;
 mod task;
 
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::fmt::writer::MakeWriterExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer};
@@ -66,18 +68,22 @@ impl Logs {
             let file = std::fs::create_dir_all(dir)
                 .and_then(|()| DailyFile::open(dir, name))
                 .map_err(|source| LogsError::Folder { dir: dir.clone(), source })?;
-            let (writer, guard) = NonBlockingBuilder::default().lossy(lossy).finish(file);
+            let (writer, guard) = aside(file, lossy);
             guards.push(guard);
             Ok(writer)
         };
         let app_file = open("app", true)?;
         let tasks = TaskLog::new(open("llm_requests", false)?, open("errors", false)?);
 
-        let filter = |more: &str| EnvFilter::new(format!("{QUIET},{}{more}", settings.log_level));
+        let (console, guard) = aside(io::stderr(), true);
+        guards.push(guard);
+        // main says the last words on the console.
+        let console = console.with_filter(|line| line.target() != LAST_WORDS);
+
+        let filter = EnvFilter::new(format!("{QUIET},{}", settings.log_level));
         let json = settings.log_format == LogFormat::Json;
         tracing_subscriber::registry()
-            .with(app::layer(app_file, json).with_filter(filter("")))
-            .with(app::layer(io::stderr, json).with_filter(filter(&format!(",{LAST_WORDS}=off"))))
+            .with(app::layer(app_file.and(console), json).with_filter(filter))
             .try_init()?;
         Ok(Self { tasks, _flush_on_drop: guards })
     }
@@ -91,4 +97,9 @@ impl Logs {
     pub fn tasks(&self) -> TaskLog {
         self.tasks.clone()
     }
+}
+
+/// A thread that writes what it is sent. Its buffer is written out whenever nothing more waits.
+fn aside(to: impl Write + Send + 'static, lossy: bool) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default().lossy(lossy).finish(BufWriter::new(to))
 }

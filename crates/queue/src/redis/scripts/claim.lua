@@ -11,6 +11,20 @@
 
 local base, worker = KEYS[1], ARGV[1]
 
+local LANES = { 'high', 'normal', 'low', 'batch' }
+local LOOK = { 'paused', 'delayed', 'processing' }
+for _, lane in ipairs(LANES) do
+  append(LOOK, { 'queued:' .. lane, 'entered:' .. lane, 'left:' .. lane })
+end
+
+-- What counts for a model: whether it is paused, whether a lane has anything, and what a claim changes.
+local function look(model)
+  local values = redis.call('HMGET', stats_key(base, model), unpack(LOOK))
+  local counted = { changes = {} }
+  for i, name in ipairs(LOOK) do counted[name] = values[i] or '0' end
+  return counted
+end
+
 -- The next undelivered entry of a queue: its entry id and task id, or nil.
 local function next_entry(queue)
   if redis.call('EXISTS', queue) == 0 then return nil end -- cheaper than an error, for unused lanes
@@ -25,7 +39,7 @@ local function next_entry(queue)
   return entry[1], entry[2][2]
 end
 
-local function take(id, task, at)
+local function take(id, task, at, counted)
   local attempt = int(task.attempt + 1)
   redis.call('ZADD', KEYS[2], int(at + ARGV[2]), id)
   local fields = { 'state', 'processing', 'attempt', attempt, 'worker', worker,
@@ -35,9 +49,10 @@ local function take(id, task, at)
     append(fields, { 'expires', '' }) -- it is about the first start
   end
   put(base, id, unpack(fields))
-  leave(base, id, task)
+  leave(base, id, task, counted)
   count_queued(base, task, -1)
-  count(base, task, 'processing', 1)
+  count(base, task, 'processing', 1, counted)
+  save_counters(base, task.model, counted)
   emit(base, id, at, string.format('{"v":%d,"event":"started","attempt":%s,"worker":"%s"}',
     VERSION, attempt, worker))
   wake(base, id)
@@ -45,24 +60,29 @@ local function take(id, task, at)
 end
 
 local at = now_ms()
-promote(base, at, 16)
-
-local models, paused = #ARGV - 2, {}
+local models, looked, delayed = #ARGV - 2, {}, false
 for i = 1, models do
-  paused[i] = redis.call('HGET', stats_key(base, ARGV[2 + i]), 'paused') == '1'
+  looked[i] = look(ARGV[2 + i])
+  delayed = delayed or looked[i].delayed ~= '0'
+end
+if delayed then
+  promote(base, at, 16)
+  for i = 1, models do looked[i] = look(ARGV[2 + i]) end
 end
 
 local cleared = 0
 for i = 3, #KEYS do
-  local entry, id
-  if not paused[(i - 3) % models + 1] then entry, id = next_entry(KEYS[i]) end
+  local counted = looked[(i - 3) % models + 1]
+  local model, entry, id = ARGV[3 + (i - 3) % models]
+  if counted.paused ~= '1' and redis.call('XLEN', KEYS[i]) > 0 then entry, id = next_entry(KEYS[i]) end
   while entry do
     local task = read_placed(base, id or '', 'record', 'failed', 'submitted', 'expires')
     if task.state == 'queued' and task.entry == entry then
       if at < (tonumber(task.expires) or math.huge) then
-        return take(id, task, at)
+        return take(id, task, at, counted)
       end
-      leave(base, id, task)
+      leave(base, id, task, counted)
+      save_counters(base, model, counted)
       put(base, id, 'spot', '', 'entry', '')
     end
     redis.call('XACK', KEYS[i], GROUP, entry)

@@ -121,9 +121,9 @@ end
 local function counters(base, model, lane)
   local names = { 'queued:high', 'queued:normal', 'queued:low', 'queued:batch', 'delayed',
     'processing', 'capacity', 'service_ms', 'service_dev', 'paused',
-    'entered:' .. lane, 'left:' .. lane, 'tenants:' .. lane }
+    'entered:' .. lane, 'left:' .. lane, 'tenants:' .. lane, 'joined:' .. lane }
   local values = redis.call('HMGET', stats_key(base, model), unpack(names))
-  local counted = {}
+  local counted = { changes = {} }
   for i, name in ipairs(names) do
     counted[name] = values[i] or '0'
   end
@@ -134,11 +134,24 @@ local function counters(base, model, lane)
   return counted
 end
 
--- Counts in a model's stats, and in what `counters` read of it, if given.
+-- Counts in a model's stats; what `counted` has, in that alone, for `save_counters`.
 local function count(base, task, name, by, counted)
-  local value = redis.call('HINCRBY', stats_key(base, task.model), name, by)
-  if counted then counted[name] = value end
+  if not (counted and counted[name]) then
+    return redis.call('HINCRBY', stats_key(base, task.model), name, by)
+  end
+  local value = counted[name] + by
+  counted[name], counted.changes[name] = value, value
   return value
+end
+
+-- Writes what was counted, all at once.
+local function save_counters(base, model, counted)
+  local fields = {}
+  for name, value in pairs(counted.changes) do
+    fields[#fields + 1] = name
+    fields[#fields + 1] = int(value)
+  end
+  if #fields > 0 then redis.call('HSET', stats_key(base, model), unpack(fields)) end
 end
 
 -- What a tenant has in a lane of a model: a counter of its tasks in the stream, and its backlog.
@@ -161,11 +174,13 @@ end
 local function join(base, id, task, back, counted)
   local share = share_key(base, task, 'share')
   count(base, task, 'queued:' .. task.lane, 1, counted)
-  local inside = redis.call('INCR', share)
-  if inside == 1 then count(base, task, 'tenants:' .. task.lane, 1, counted) end
-  if back or inside <= WINDOW then return enter_stream(base, id, task, counted) end
-  redis.call('DECR', share)
-  local place = count(base, task, 'joined:' .. task.lane, 1)
+  local inside = tonumber(redis.call('GET', share) or '0')
+  if back or inside < WINDOW then
+    if inside == 0 then count(base, task, 'tenants:' .. task.lane, 1, counted) end
+    redis.call('INCR', share)
+    return enter_stream(base, id, task, counted)
+  end
+  local place = count(base, task, 'joined:' .. task.lane, 1, counted)
   redis.call('ZADD', share_key(base, task, 'backlog'), int(place), id)
   return { 'spot', 'backlog', 'entry', '' }
 end
@@ -179,7 +194,7 @@ end
 
 -- Takes a task from where it waits, and lets the next of its tenant's backlog into the stream. Its
 -- entry, if any, stays, and its `spot` is the caller's to empty.
-local function leave(base, id, task)
+local function leave(base, id, task, counted)
   if task.spot == 'delayed' then
     redis.call('ZREM', base .. 'delayed', id)
     count(base, task, 'delayed', -1)
@@ -187,21 +202,22 @@ local function leave(base, id, task)
   elseif task.spot ~= 'stream' and task.spot ~= 'backlog' then
     return
   end
-  count(base, task, 'queued:' .. task.lane, -1)
+  count(base, task, 'queued:' .. task.lane, -1, counted)
   if task.spot == 'backlog' then
     redis.call('ZREM', share_key(base, task, 'backlog'), id)
     return
   end
-  count(base, task, 'left:' .. task.lane, 1)
+  count(base, task, 'left:' .. task.lane, 1, counted)
   local share = share_key(base, task, 'share')
-  local inside = redis.call('DECR', share)
-  local next = inside < WINDOW and redis.call('ZPOPMIN', share_key(base, task, 'backlog'))
-  if next and next[1] then
-    redis.call('INCR', share)
-    put(base, next[1], unpack(enter_stream(base, next[1], task)))
-  elseif inside <= 0 then
+  local inside = tonumber(redis.call('GET', share) or '0')
+  local next = inside <= WINDOW and redis.call('ZPOPMIN', share_key(base, task, 'backlog'))
+  if next and next[1] then -- it takes the place of the one that leaves
+    put(base, next[1], unpack(enter_stream(base, next[1], task, counted)))
+  elseif inside > 1 then
+    redis.call('DECR', share)
+  else
     redis.call('DEL', share)
-    count(base, task, 'tenants:' .. task.lane, -1)
+    count(base, task, 'tenants:' .. task.lane, -1, counted)
   end
 end
 

@@ -40,7 +40,8 @@ if ARGV[15] ~= '' and ARGV[16] ~= '0' then
 end
 
 local counted = counters(base, ARGV[3], ARGV[4])
-local totals = redis.call('HMGET', KEYS[3], 'tenant:' .. ARGV[5], 'bytes')
+local tenant = 'tenant:' .. ARGV[5]
+local totals = redis.call('HMGET', KEYS[3], tenant, 'bytes')
 local bounds = {
   { 'model', counted.total, 1 },
   { 'tenant', tonumber(totals[1] or '0'), 1 },
@@ -68,12 +69,14 @@ if ARGV[14] ~= '-1' then
   redis.call('ZADD', base .. 'expiring', int(at + ARGV[14]), id)
 end
 if counted.new then redis.call('SADD', base .. 'models', task.model) end
-count_queued(base, task, 1)
+redis.call('HSET', KEYS[3], tenant, int((totals[1] or 0) + 1),
+  'bytes', int((totals[2] or 0) + task.size))
 local run_at = math.max(tonumber(ARGV[12]), at + ARGV[13])
 local place = run_at > at and delay(base, id, task, run_at, counted)
   or join(base, id, task, false, counted)
 for i = 1, #place, 2 do task[place[i]] = place[i + 1] end
 redis.call('HSET', KEYS[2], unpack(append(fields, place)))
 emit(base, id, at, ARGV[11])
-wake(base, id)
+save_counters(base, task.model, counted)
+-- Nobody can be waiting for a task that was not there: no wake.
 return there(id, '1', task, counted)

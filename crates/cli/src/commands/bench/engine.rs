@@ -1,19 +1,12 @@
-//! Measures this machine.
+//! How fast a model reads prompts and writes answers on this machine.
 
 use std::fmt::Write;
 
 use anyhow::Result;
-use clap::{Args, Subcommand};
+use clap::Args;
 use engine::bench::{self, BenchOptions, BenchReport};
 use engine::source::{self, SourceOptions};
 use engine::{DeviceChoice, EngineOptions};
-
-/// What to measure.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Bench {
-    /// Measure how fast a model reads prompts and writes answers.
-    Engine(EngineBench),
-}
 
 /// A model and what to do with it.
 #[derive(Debug, Args)]
@@ -43,8 +36,7 @@ pub(crate) struct EngineBench {
 }
 
 /// Measures and prints.
-pub(crate) fn run(bench: Bench) -> Result<()> {
-    let Bench::Engine(args) = bench;
+pub(super) fn run(args: EngineBench) -> Result<()> {
     let model = source::resolve(&args.model, &SourceOptions::from_env())?;
     let defaults = BenchOptions::new(model);
     let report = bench::run(&BenchOptions {

@@ -1,0 +1,125 @@
+//! Workers whose engine computes nothing. Each claims one task after the other, as a real worker does,
+//! and finishes them beside that, as many at once as it has slots.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use protocol::{Completion, FinishReason, ModelId, Outcome, TaskId, Usage, WorkerId};
+use queue::{Broker, BrokerError, Claimant};
+use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::rig::MODEL;
+
+/// Tasks that one worker runs at once.
+pub(super) const SLOTS: usize = 8;
+
+/// Workers that run until they are told to stop.
+pub(super) struct Workers {
+    stop: Arc<AtomicBool>,
+    finished: Arc<AtomicU64>,
+    loops: Vec<JoinHandle<Result<Vec<Pickup>, BrokerError>>>,
+}
+
+/// A task that a worker took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pickup {
+    /// Which.
+    pub(super) task_id: TaskId,
+    /// When the claim had it.
+    pub(super) at: Instant,
+}
+
+impl Workers {
+    /// Starts so many.
+    pub(super) fn start(runtime: &Runtime, broker: &Arc<dyn Broker>, count: usize) -> Self {
+        let (stop, finished) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let start =
+            |_| runtime.spawn(work(Arc::clone(broker), Arc::clone(&stop), Arc::clone(&finished)));
+        let loops = (0..count).map(start).collect();
+        Self { stop, finished, loops }
+    }
+
+    /// Outcomes recorded so far.
+    pub(super) fn finished(&self) -> u64 {
+        self.finished.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many outcomes are recorded, or none was for a while. Answers how many.
+    pub(super) fn wait_for(&self, count: u64) -> u64 {
+        let (mut last, mut since) = (self.finished(), Instant::now());
+        while last < count && since.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(1));
+            let now = self.finished();
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+        }
+        last
+    }
+
+    /// Stops them and answers what they took, in no order.
+    pub(super) fn stop(self, runtime: &Runtime) -> Result<Vec<Pickup>> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut taken = Vec::new();
+        for work in self.loops {
+            taken.extend(runtime.block_on(work)??);
+        }
+        Ok(taken)
+    }
+}
+
+/// What a no-op engine answers.
+pub(super) fn answer() -> Outcome {
+    Outcome::Completed(Completion {
+        text: "ok".into(),
+        finish_reason: FinishReason::Stop,
+        usage: Usage { prompt_tokens: 50, completion_tokens: 1 },
+    })
+}
+
+/// Who a worker of the bench is.
+pub(super) fn claimant() -> Claimant {
+    Claimant {
+        worker: WorkerId::new(),
+        models: vec![ModelId::new(MODEL)],
+        lease: Duration::from_secs(30),
+    }
+}
+
+async fn work(
+    broker: Arc<dyn Broker>,
+    stop: Arc<AtomicBool>,
+    finished: Arc<AtomicU64>,
+) -> Result<Vec<Pickup>, BrokerError> {
+    let claimant = claimant();
+    let slots = Arc::new(Semaphore::new(SLOTS));
+    let mut endings = JoinSet::new();
+    let mut taken = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+        while let Some(ended) = endings.try_join_next() {
+            ended.unwrap_or(Ok(()))?;
+        }
+        let Some(claimed) = broker.claim(&claimant, Duration::from_millis(200)).await? else {
+            continue;
+        };
+        taken.push(Pickup { task_id: claimed.task.id, at: Instant::now() });
+        let (broker, finished) = (Arc::clone(&broker), Arc::clone(&finished));
+        endings.spawn(async move {
+            let recorded = broker.finish(&claimed.lease, &answer()).await.map(drop);
+            if recorded.is_ok() {
+                finished.fetch_add(1, Ordering::Relaxed);
+            }
+            drop(slot);
+            recorded
+        });
+    }
+    while let Some(ended) = endings.join_next().await {
+        ended.unwrap_or(Ok(()))?;
+    }
+    Ok(taken)
+}

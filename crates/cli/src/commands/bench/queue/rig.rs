@@ -1,0 +1,181 @@
+//! What is measured: a fresh broker, and a gateway on a socket.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use protocol::ModelId;
+use queue::{Broker, RedisBroker, RedisOptions, SqliteBroker};
+use serde::Serialize;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::super::load::Target;
+use super::cpu;
+use super::redis::{Redis, free_port};
+
+/// The model that all tasks ask for: no worker of the bench loads it.
+pub(super) const MODEL: &str = "demo";
+/// More than any bench queues.
+const NO_BOUND: u64 = 10_000_000;
+
+/// Which queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BrokerKind {
+    /// Streams and scripts.
+    Redis,
+    /// Embedded.
+    Sqlite,
+}
+
+/// A queue with nothing in it, and a gateway before it.
+pub(super) struct Rig {
+    pub(super) broker: Arc<dyn Broker>,
+    pub(super) target: Target,
+    /// The Redis, if that is the queue.
+    pub(super) redis: Option<Redis>,
+    /// Runs the broker's operations and the workers.
+    pub(super) runtime: Runtime,
+    gateway: Gateway,
+    folder: TempDir,
+}
+
+/// Processor time of each process; none for one that there is not.
+pub(super) struct Cpu {
+    pub(super) bench: Option<Duration>,
+    pub(super) gateway: Option<Duration>,
+    pub(super) redis: Option<Duration>,
+}
+
+/// On Redis a process of its own, as it is deployed; the embedded queue allows one process only.
+enum Gateway {
+    Process(Child),
+    Here { stop: Option<tokio::sync::oneshot::Sender<()>> },
+}
+
+impl Rig {
+    /// Starts all of it.
+    ///
+    /// # Errors
+    /// When Redis or the gateway can't be started.
+    pub(super) fn start(kind: BrokerKind, redis_url: Option<&str>) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let key = service::settings::fresh_key();
+        let headers = vec![format!("X-API-Key: {key}")];
+        match kind {
+            BrokerKind::Redis => {
+                let redis = match redis_url {
+                    Some(url) => Redis::borrow(url)?,
+                    None => Redis::start()?,
+                };
+                let broker = RedisBroker::connect(RedisOptions::new(&redis.url))?;
+                let (process, address) = gateway_process(&redis.url, &key, &folder)?;
+                Ok(Self {
+                    broker: Arc::new(broker),
+                    target: Target { address, headers },
+                    redis: Some(redis),
+                    runtime,
+                    gateway: Gateway::Process(process),
+                    folder,
+                })
+            }
+            BrokerKind::Sqlite => {
+                let broker: Arc<dyn Broker> = Arc::new(SqliteBroker::open(folder.path())?);
+                let listener = TcpListener::bind("127.0.0.1:0")?;
+                let address = listener.local_addr()?;
+                let options = gateway::Options {
+                    max_queue_size: NO_BOUND,
+                    ..gateway::Options::new(vec![key], ModelId::new(MODEL))
+                };
+                let (stop, stopped) = tokio::sync::oneshot::channel();
+                let served = gateway::serve(listener, Arc::clone(&broker), options, async {
+                    let _ = stopped.await;
+                });
+                runtime.spawn(served);
+                Ok(Self {
+                    broker,
+                    target: Target { address, headers },
+                    redis: None,
+                    runtime,
+                    gateway: Gateway::Here { stop: Some(stop) },
+                    folder,
+                })
+            }
+        }
+    }
+
+    /// Processor time so far.
+    pub(super) fn cpu(&self) -> Cpu {
+        let gateway = match &self.gateway {
+            Gateway::Process(process) => cpu::of(process.id()),
+            Gateway::Here { .. } => None,
+        };
+        let redis = self.redis.as_ref().and_then(|redis| cpu::of(redis.own_pid()?));
+        Cpu { bench: cpu::of(std::process::id()), gateway, redis }
+    }
+
+    /// Bytes that the queue takes: in Redis' memory, or in the embedded queue's files.
+    pub(super) fn size(&mut self) -> Result<u64> {
+        if let Some(redis) = &mut self.redis {
+            return redis.used_memory();
+        }
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(self.folder.path())? {
+            bytes += entry?.metadata()?.len();
+        }
+        Ok(bytes)
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        match &mut self.gateway {
+            Gateway::Process(process) => {
+                let _ = process.kill();
+                let _ = process.wait();
+            }
+            Gateway::Here { stop } => drop(stop.take().map(|stop| stop.send(()))),
+        }
+    }
+}
+
+/// `qwen-queue gateway`, as anybody would run it, its logs in the rig's folder.
+fn gateway_process(redis_url: &str, key: &str, folder: &TempDir) -> Result<(Child, SocketAddr)> {
+    let port = free_port()?;
+    let program: PathBuf = std::env::current_exe()?;
+    let mut process = Command::new(program)
+        .arg("gateway")
+        .current_dir(folder.path()) // no .env and no settings file there
+        .env_remove("QWEN_QUEUE_CONFIG")
+        .envs([("REDIS_URL", redis_url), ("API_KEYS", key), ("HOST", "127.0.0.1")])
+        .envs([("MODEL_NAME", MODEL), ("LOG_DIR", "logs"), ("LOG_LEVEL", "info")])
+        .env("PORT", port.to_string())
+        .env("MAX_QUEUE_SIZE", NO_BOUND.to_string())
+        .env("MAX_TENANT_TASKS", NO_BOUND.to_string())
+        .env("MAX_QUEUE_BYTES", (1_u64 << 40).to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("can't start the gateway")?;
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let until = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(address).is_err() {
+        if let Some(status) = process.try_wait()? {
+            bail!("the gateway ended at once: {status}");
+        }
+        if Instant::now() > until {
+            let _ = process.kill();
+            bail!("the gateway does not answer on {address}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok((process, address))
+}

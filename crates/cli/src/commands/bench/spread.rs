@@ -1,0 +1,43 @@
+//! What many durations have in common.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Median and tail of some durations.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Spread {
+    /// How many there were.
+    pub(super) count: usize,
+    /// The median, in milliseconds.
+    pub(super) p50_ms: f64,
+    /// What 99 of 100 stayed below, in milliseconds.
+    pub(super) p99_ms: f64,
+}
+
+impl Spread {
+    /// Of these; none when there are none.
+    pub(super) fn of(durations: impl IntoIterator<Item = Duration>) -> Option<Self> {
+        let mut sorted: Vec<Duration> = durations.into_iter().collect();
+        sorted.sort_unstable();
+        let at = |part: f64| {
+            let index = (sorted.len() as f64 * part) as usize;
+            sorted.get(index.min(sorted.len().saturating_sub(1))).map(|d| d.as_secs_f64() * 1e3)
+        };
+        Some(Self { count: sorted.len(), p50_ms: at(0.5)?, p99_ms: at(0.99)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_is_seen_and_the_median_is_not_moved_by_it() {
+        let mut durations = vec![Duration::from_millis(1); 985];
+        durations.extend([Duration::from_millis(500); 15]);
+        let spread = Spread::of(durations).unwrap();
+        assert_eq!((spread.count, spread.p50_ms, spread.p99_ms), (1000, 1.0, 500.0));
+        assert!(Spread::of([]).is_none());
+    }
+}
