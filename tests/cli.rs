@@ -1,15 +1,19 @@
 //! The client's verbs, as typed.
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+use std::time::Duration;
 
+use harness::cli::Cli;
 use harness::client::Client;
 use harness::process::{Home, KEY, Process, binary};
-use harness::{free_port, models};
+use harness::{free_port, models, system, wait_for};
+use serde_json::Value;
 
 struct System {
-    _home: Home,
+    home: Home,
     _up: Process,
-    port: u16,
+    cli: Cli,
 }
 
 impl System {
@@ -19,23 +23,11 @@ impl System {
         let settings = [("PORT", port_text.as_str()), ("API_KEYS", KEY), ("MODEL_NAME", model)];
         let mut up = Process::start(&home, "qwen-queue", &["up"], &settings);
         Client::new(port).wait_until_healthy(&mut up, true);
-        Self { _home: home, _up: up, port }
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        Command::new(binary("qwen-queue"))
-            .args(args)
-            .env("QWEN_QUEUE_URL", format!("http://127.0.0.1:{}", self.port))
-            .env("QWEN_QUEUE_API_KEY", KEY)
-            .output()
-            .expect("qwen-queue runs")
+        Self { home, _up: up, cli: Cli::new(port) }
     }
 
     fn stdout(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{args:?}: {errors}");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        self.cli.stdout(args)
     }
 }
 
@@ -67,7 +59,7 @@ fn cancel_and_watch() {
     let task = system.stdout(&["submit", "count", "--raw", "--max-tokens", "2000"]);
     let told = system.stdout(&["cancel", &task]);
     assert!(["cancelled", "processing"].contains(&told.as_str()), "ended or told to stop: {told}");
-    let watched = system.run(&["watch", &task]);
+    let watched = system.cli.run(&["watch", &task]);
     assert!(!watched.status.success(), "a cancelled task is no success");
     assert!(String::from_utf8_lossy(&watched.stderr).contains("cancelled"));
 }
@@ -82,8 +74,110 @@ fn refusals_are_told_in_words() {
         (&["status", "x"], "422"),
         (&["submit", "hi", "--url", "http://127.0.0.1:1"], "no gateway answers"),
     ] {
-        let output = system.run(args);
+        let output = system.cli.run(args);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains(expected), "{args:?}: {said}");
     }
+}
+
+#[test]
+fn the_logs_tell_what_ended_and_how() {
+    let system = System::start("demo");
+    let dir = system.home.path().join("logs");
+    let dir = dir.to_str().expect("UTF-8");
+    let logs = |args: &[&str]| system.stdout(&[&["logs", "--dir", dir], args].concat());
+    let good = system.stdout(&["submit", "What is a lease?", "--max-tokens", "8"]);
+    system.stdout(&["result", &good, "--wait"]);
+    let evil = "x\" status=success\n[2025-11-21 15:30:45] \u{1b}[2J ".repeat(400);
+    let bad = system.stdout(&["submit", &evil]);
+    system.cli.run(&["result", &bad, "--wait"]);
+
+    let lines = wait_for("two lines", Duration::from_secs(10), || {
+        Some(logs(&[])).filter(|lines| lines.lines().count() == 2)
+    });
+    assert!(lines.lines().next().is_some_and(|line| line.contains(&good)), "{lines}");
+    assert_eq!(logs(&["-n", "1"]), lines.lines().last().expect("two"));
+    let read = |text: &str| serde_json::from_str::<Value>(text).expect("an object");
+    let ended = read(&logs(&["--json", "--task", &good]));
+    assert_eq!((&ended["status"], &ended["completion_tokens"]), (&"success".into(), &8.into()));
+    assert!(ended["total_time"].is_f64(), "{ended}");
+    let failed = read(&logs(&["--json", "--errors", "--since", "1h"]));
+    assert_eq!(failed["task_id"], *bad);
+    assert_eq!(failed["error_type"], "context_length_exceeded");
+    let sum = read(&logs(&["--json", "--summary"]));
+    assert_eq!((&sum["count"], &sum["success"], &sum["error"]), (&2.into(), &1.into(), &1.into()));
+    assert!(logs(&["--app", "--task", &good]).contains(" - gateway.generate - INFO - "));
+    assert!(system.cli.refusal(&["logs", "--dir", "/nowhere"]).contains("LOG_DIR"));
+}
+
+#[test]
+fn followed_logs_go_on_until_nobody_reads_them() {
+    let system = System::start("demo");
+    let dir = system.home.path().join("logs");
+    let dir = dir.to_str().expect("UTF-8");
+    let program = binary("qwen-queue");
+    let mut command =
+        system.cli.command(program.to_str().expect("UTF-8"), &["logs", "-f", "--dir", dir]);
+    let mut follower = command.stdout(Stdio::piped()).spawn().expect("it runs");
+    let mut lines = BufReader::new(follower.stdout.take().expect("its output")).lines();
+    for _ in 0..2 {
+        let task = system.stdout(&["submit", "What is a lease?", "--max-tokens", "4"]);
+        let line = lines.next().expect("a line").expect("text");
+        assert!(line.contains(&task) && line.contains("status=success"), "{line}");
+    }
+    drop(lines);
+    system.stdout(&["submit", "What is a lease?", "--max-tokens", "4"]);
+    let ended = wait_for("the follower's end", Duration::from_secs(10), || {
+        follower.try_wait().expect("it is ours")
+    });
+    assert!(ended.success(), "a closed pipe is no failure: {ended}");
+}
+
+/// A task's text as `submit --stream` prints it, while something happens after the first words.
+fn streamed(misfortune: impl FnOnce(&mut system::System)) -> (String, String, String) {
+    let model = models::slow();
+    let model = model.to_str().expect("UTF-8");
+    let lease = Duration::from_secs(2);
+    let plan = system::Plan { model, workers: 1, lease, settings: &[] };
+    let mut system = system::System::start(&plan);
+    let cli = Cli::new(system.client.port());
+    let program = binary("qwen-queue");
+    let ask = ["submit", "count", "--raw", "--stream", "--max-tokens", "600", "--temperature", "0"];
+    let mut command = cli.command(program.to_str().expect("UTF-8"), &ask);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut text = vec![0];
+    let stdout = child.stdout.as_mut().expect("its output");
+    stdout.read_exact(&mut text).expect("a first byte");
+    misfortune(&mut system);
+    stdout.read_to_end(&mut text).expect("the rest");
+    let output = child.wait_with_output().expect("it ends");
+    let notes = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{notes}");
+    let task = notes.split_whitespace().nth(1).expect("task ID");
+    let result = system.client.get(&format!("/result/{task}"));
+    let result = result.body["result"].as_str().expect("a text").to_owned();
+    (String::from_utf8(text).expect("UTF-8"), notes, result)
+}
+
+#[test]
+fn a_stream_outlives_its_gateway() {
+    let (text, notes, result) = streamed(|system| {
+        system.gateway.kill_9();
+        system.gateway.start();
+        system.client.wait_until_healthy(system.gateway.process(), true);
+        let health = system.client.get("/health");
+        assert_eq!(health.body["processing"], 1, "it was caught in the middle: {health:?}");
+    });
+    assert_eq!(text, result + "\n", "{notes}");
+    assert!(!notes.contains("discard"), "{notes}");
+}
+
+#[test]
+fn a_stream_says_so_when_another_attempt_begins() {
+    let (text, notes, result) = streamed(|system| {
+        system.workers[0].kill_9();
+        system.workers[0].start();
+    });
+    assert!(notes.contains("[attempt 2 begins: discard"), "{notes}");
+    assert!(text.ends_with(&(result.clone() + "\n")) && text.len() > result.len() + 1, "{notes}");
 }

@@ -192,3 +192,53 @@ fn cancel_stops_a_running_task_and_a_full_queue_says_when_to_come_back() {
     let next = system.client.submit(&long(3));
     system.client.wait_for_result(&next, Duration::from_secs(20));
 }
+
+#[test]
+fn workers_of_two_models_take_their_own_tasks() {
+    let redis = RedisServer::durable();
+    let url = redis.url();
+    let slow = models::slow();
+    let slow = slow.to_str().expect("UTF-8");
+    let port = free_port();
+    let port_text = port.to_string();
+    let settings = |model| {
+        [
+            ("REDIS_URL", url.as_str()),
+            ("PORT", &port_text),
+            ("API_KEYS", KEY),
+            ("MODEL_NAME", model),
+        ]
+    };
+    let homes: Vec<Home> = (0..3).map(|_| Home::new()).collect();
+    let mut gateway = Process::start(&homes[0], "qwen-queue-gateway", &[], &settings("demo"));
+    let _demo = Process::start(&homes[1], "qwen-queue-worker", &[], &settings("demo"));
+    let _slow = Process::start(&homes[2], "qwen-queue-worker", &[], &settings(slow));
+    let client = Client::new(port);
+    client.wait_until_healthy(&mut gateway, true);
+    wait_for("both workers", Duration::from_secs(60), || {
+        (client.get("/health").body["workers"].as_u64() >= Some(2)).then_some(())
+    });
+    let ask = |model: &str| {
+        client.submit(&json!({"prompt": "count", "raw": true, "max_tokens": 5, "model": model}))
+    };
+    let other = protocol_name(slow);
+    let tasks: Vec<(usize, String)> =
+        (0..20).map(|n| if n % 2 == 0 { (1, ask("demo")) } else { (2, ask(&other)) }).collect();
+    for (home, task) in &tasks {
+        let result = client.wait_for_result(task, Duration::from_secs(60));
+        assert_eq!(result.body["status"], "completed", "{result:?}");
+        wait_for("its line in the right worker's log", Duration::from_secs(10), || {
+            homes[*home].read("logs/llm_requests.log").contains(task).then_some(())
+        });
+    }
+    let unknown = client.post("/generate", &json!({"prompt": "x", "model": "no-such-model"}));
+    assert_eq!(unknown.status, 422, "{unknown:?}");
+    let told = unknown.body.to_string();
+    assert!(told.contains("demo") && told.contains(&other), "it names those that are: {told}");
+}
+
+/// The public name of a model file: its stem.
+fn protocol_name(path: &str) -> String {
+    let name = std::path::Path::new(path).file_stem().and_then(|stem| stem.to_str());
+    name.expect("a file name").to_owned()
+}

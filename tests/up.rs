@@ -1,11 +1,12 @@
 //! `qwen-queue up`: the first thing that anybody does.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use harness::client::Client;
 use harness::models;
-use harness::process::{Home, KEY, Process};
+use harness::process::{ADMIN_KEY, Home, KEY, Process};
 use harness::{free_port, wait_for};
 use serde_json::{Value, json};
 
@@ -164,6 +165,37 @@ fn sigterm_drains_and_exits_well() {
 }
 
 #[test]
+fn a_drained_worker_leaves_the_gateway_running() {
+    let home = Home::new();
+    let port = free_port();
+    let (mut process, client) = up(&home, port, &[("ADMIN_API_KEY", ADMIN_KEY)]);
+    let operator = Client::with_key(port, ADMIN_KEY);
+    let overview = operator.get("/admin/overview");
+    let id = overview.body["workers"][0]["id"].as_str().expect("a worker").to_owned();
+    let answer = operator.post(&format!("/admin/workers/{id}/drain"), &json!({}));
+    assert_eq!(answer.status, 202, "{answer:?}");
+    wait_for("the worker to stop", SOON, || {
+        (operator.get("/admin/workers").body["workers"] == json!([])).then_some(())
+    });
+    let task = client.ask("How do I add a worker?");
+    let cancelled = client.ask("Never mind");
+    assert_eq!(client.post(&format!("/cancel/{cancelled}"), &json!({})).status, 200);
+    wait_for("its line in the log", SOON, || {
+        home.read("logs/llm_requests.log").contains(&cancelled).then_some(())
+    });
+    assert_eq!(client.status(&task), "queued");
+    assert!(process.is_alive());
+    process.signal("TERM");
+    let status = process.wait(SOON);
+    assert!(status.success(), "{status}: {}", process.output());
+
+    let (_process, client) = up(&home, port, &[]);
+    assert_eq!(client.wait_for_result(&task, SOON).body["status"], "completed");
+    let log = home.read("logs/llm_requests.log");
+    assert_eq!(log.matches(cancelled.as_str()).count(), 1, "{log}");
+}
+
+#[test]
 fn a_second_up_on_the_same_data_is_refused() {
     let home = Home::new();
     let (_process, _) = up(&home, free_port(), &[]);
@@ -172,4 +204,58 @@ fn a_second_up_on_the_same_data_is_refused() {
         Process::start(&home, "qwen-queue", &["up"], &[("PORT", &port), ("API_KEYS", KEY)]);
     assert!(!second.wait(SOON).success());
     assert!(second.output().contains("data"), "{}", second.output());
+}
+
+/// Clients go on submitting while the one process there is stops and starts again.
+#[test]
+fn a_restart_under_load_loses_no_accepted_task() {
+    const RESTARTS: usize = 3;
+    let home = Home::new();
+    let port = free_port();
+    let (mut process, client) = up(&home, port, &[("DRAIN_SECONDS", "1")]);
+    let over = AtomicBool::new(false);
+    let accepted = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..3).map(|_| scope.spawn(|| submit_until(port, &over))).collect();
+        for round in 0..RESTARTS {
+            std::thread::sleep(Duration::from_millis(700));
+            if round % 2 == 0 {
+                process.signal("TERM");
+                let status = process.wait(SOON);
+                assert!(status.success(), "{status}: {}", process.output());
+            } else {
+                process.signal("KILL");
+                process.wait(SOON);
+            }
+            (process, _) = up(&home, port, &[("DRAIN_SECONDS", "1")]);
+        }
+        std::thread::sleep(Duration::from_millis(700));
+        over.store(true, Ordering::Relaxed);
+        let threads = clients.into_iter();
+        threads.flat_map(|client| client.join().expect("a client")).collect::<Vec<String>>()
+    });
+    println!("{} accepted over {RESTARTS} restarts", accepted.len());
+    assert!(accepted.len() > 30, "too few for a load");
+    for task in &accepted {
+        let end = client.wait_for_result(task, Duration::from_secs(90));
+        assert_eq!(end.body["status"], "completed", "{task}: {end:?}");
+    }
+}
+
+/// Submits until it is over. A connection refused or cut may be retried, and so may 503; nothing else
+/// is an answer that a client should get.
+fn submit_until(port: u16, over: &AtomicBool) -> Vec<String> {
+    let client = Client::new(port);
+    let mut accepted = Vec::new();
+    let body = json!({"prompt": "What is a lease?", "temperature": 0.0, "max_tokens": 16});
+    while !over.load(Ordering::Relaxed) {
+        match client.try_post("/generate", &body) {
+            Some(answer) if answer.status == 202 => {
+                accepted.push(answer.body["task_id"].as_str().expect("a task_id").to_owned());
+            }
+            Some(answer) => assert_eq!(answer.status, 503, "{answer:?}"),
+            None => {}
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    accepted
 }

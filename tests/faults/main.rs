@@ -11,6 +11,7 @@ mod load;
 mod network;
 mod reaping;
 mod redis;
+mod stall;
 mod stopping;
 mod watching;
 mod worker;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use harness::client::Client;
+use harness::process::ADMIN_KEY;
 use harness::system::{Plan, System};
 use harness::{models, wait_for};
 use serde_json::json;
@@ -105,6 +107,47 @@ fn cancelled_while_its_worker_stops_a_task_ends_and_is_logged_once() {
 }
 
 #[test]
+fn a_drained_worker_ends_what_it_has_and_exits_well() {
+    let model = models::slow();
+    let plan = Plan {
+        model: model.to_str().expect("UTF-8"),
+        workers: 1,
+        lease: Duration::from_secs(3),
+        settings: &[("MAX_BATCH_SIZE", "1"), ("DRAIN_SECONDS", "0"), ("ADMIN_API_KEY", ADMIN_KEY)],
+    };
+    let mut system = System::start(&plan);
+    let operator = Client::with_key(system.client.port(), ADMIN_KEY);
+    let mut witness = Witness::new();
+    let running = witness.submit(&system.client, &long(1500)); // longer than a report takes
+    system.client.follow(&running, |event| event.name == "token");
+    let waiting = witness.submit(&system.client, &long(10));
+
+    let workers = || operator.get("/admin/workers").body["workers"].clone();
+    let id = workers()[0]["id"].as_str().expect("its id").to_owned();
+    let answer = operator.post(&format!("/admin/workers/{id}/drain"), &json!({}));
+    assert_eq!(answer.status, 202, "{answer:?}");
+    wait_for("the worker to say that it drains", LONG, || {
+        (workers()[0]["status"] == "draining").then_some(())
+    });
+    assert_eq!(system.client.status(&running), "processing", "it ends what it has");
+    let status = system.workers[0].process().wait(LONG);
+    assert!(status.success(), "{status}");
+    assert_eq!(workers(), json!([]), "it said goodbye");
+    let log = system.workers[0].log("app");
+    assert!(log.contains("drained, as an operator asked: stopped"), "{log}");
+    assert_eq!(system.client.status(&running), "completed");
+    assert_eq!(system.client.status(&waiting), "queued", "and claims nothing more");
+
+    system.workers[0].wait_for_end(LONG);
+    system.workers[0].start();
+    let history = witness.judge(&system, 0);
+    for (task, events) in &history.events {
+        assert_eq!(events.last().expect("an end").name, "completed", "{task}: {events:?}");
+        assert!(events.iter().all(|event| event.name != "requeued"), "{task}: {events:?}");
+    }
+}
+
+#[test]
 fn an_outcome_expires_and_a_queued_task_never_does() {
     const TTL: Duration = Duration::from_secs(2);
     let plan = Plan {
@@ -128,7 +171,7 @@ fn an_outcome_expires_and_a_queued_task_never_does() {
             let answer = system.client.get(&format!("/result/{task}"));
             (answer.status != 200).then_some(answer)
         });
-        assert!(matches!(gone.status, 404 | 410), "{gone:?}");
+        assert_eq!(gone.status, 410, "{gone:?}");
     }
     println!(
         "outcomes were gone after {:.2} s, their TTL is {TTL:?}",

@@ -25,16 +25,22 @@ pub struct Answer {
 pub struct Client {
     agent: Agent,
     base: String,
+    key: String,
 }
 
 impl Client {
     /// A client of the gateway on `port`.
     pub fn new(port: u16) -> Self {
+        Self::with_key(port, KEY)
+    }
+
+    /// The same with another key than the tests' usual one.
+    pub fn with_key(port: u16, key: &str) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(20)))
             .build();
-        Self { agent: config.into(), base: format!("http://127.0.0.1:{port}") }
+        Self { agent: config.into(), base: format!("http://127.0.0.1:{port}"), key: key.to_owned() }
     }
 
     /// The port it talks to.
@@ -77,13 +83,14 @@ impl Client {
 
     /// `GET path`; none when there is no answer at all, as of a gateway that was killed.
     pub fn try_get(&self, path: &str) -> Option<Answer> {
-        let request = self.agent.get(format!("{}{path}", self.base)).header("X-API-Key", KEY);
+        let request = self.agent.get(format!("{}{path}", self.base)).header("X-API-Key", &self.key);
         answer(request.call().ok()?)
     }
 
     /// `POST path` with a JSON body; none when there is no answer at all.
     pub fn try_post(&self, path: &str, body: &Value) -> Option<Answer> {
-        let request = self.agent.post(format!("{}{path}", self.base)).header("X-API-Key", KEY);
+        let request =
+            self.agent.post(format!("{}{path}", self.base)).header("X-API-Key", &self.key);
         answer(request.send_json(body).ok()?)
     }
 
@@ -99,7 +106,7 @@ impl Client {
     pub fn follow(&self, task_id: &str, enough: impl Fn(&TaskEvent) -> bool) -> Vec<TaskEvent> {
         let request = self.agent.get(format!("{}/events/{task_id}", self.base));
         let request = request.config().timeout_global(Some(Duration::from_secs(120))).build();
-        let response = request.header("X-API-Key", KEY).call().expect("a stream of events");
+        let response = request.header("X-API-Key", &self.key).call().expect("a stream of events");
         assert_eq!(response.status().as_u16(), 200, "the events of {task_id}");
         let (mut events, mut seq, mut name) = (Vec::new(), 0, String::new());
         for line in BufReader::new(response.into_body().into_reader()).lines() {

@@ -10,9 +10,12 @@
 //! | [`process`] | starts our binaries in a folder of their own, stops, freezes and kills them |
 //! | [`redis`]   | a Redis of the test's own, on a free port, that can die and come back |
 //! | [`cluster`] | three of them as a Redis Cluster |
+//! | [`freezer`] | stops a single thread of a process |
 //! | [`proxy`]   | a network in between that can be cut and healed |
 //! | [`system`]  | gateways, workers and a Redis, each of which can die and come back |
 //! | [`client`]  | submits and polls like any client |
+//! | [`cli`]     | types like any person |
+//! | [`terminal`] | what is typed where a terminal is needed |
 //! | [`models`]  | the small models that tests run |
 //! | [`history`] | what was seen from outside |
 //! | [`promise`] | judges a history: one outcome for each accepted task, and no way back |
@@ -23,8 +26,10 @@
 //! [`client::Client`], breaks something, and reads what is left in their folder. Fault tests start a
 //! [`system::System`], note all they see in a [`history::History`], and have [`promise`] judge it.
 
+pub mod cli;
 pub mod client;
 pub mod cluster;
+pub mod freezer;
 pub mod history;
 pub mod models;
 pub mod process;
@@ -32,6 +37,7 @@ pub mod promise;
 pub mod proxy;
 pub mod redis;
 pub mod system;
+pub mod terminal;
 
 use std::time::{Duration, Instant};
 

@@ -12,6 +12,9 @@ use crate::wait_for;
 /// The key that all tests use.
 pub const KEY: &str = "test-key-0123456789";
 
+/// The operators' key, where a test has one.
+pub const ADMIN_KEY: &str = "test-operator-0123456789";
+
 /// Where a binary of this workspace was built, beside the test that runs now.
 ///
 /// # Panics

@@ -77,6 +77,33 @@ impl FromRequest for Caller {
     }
 }
 
+/// Somebody who showed the operators' key. A handler that takes it is closed to others.
+#[derive(Debug)]
+pub(crate) struct Operator;
+
+impl FromRequest for Operator {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let Some(state) = request.app_data::<web::Data<State>>() else {
+            return ready(Err(ApiError::Unauthorized));
+        };
+        let Some(operators) = &state.operators else {
+            return ready(Err(ApiError::AdminClosed));
+        };
+        let shown = shown_key(request.headers());
+        // Both are asked in any case: how long this takes tells nothing of the key.
+        let is_operator = shown.is_some_and(|key| operators.tenant(key).is_some());
+        let is_tenant = shown.is_some_and(|key| state.keys.tenant(key).is_some());
+        ready(match (is_operator, is_tenant) {
+            (true, _) => Ok(Self),
+            (false, true) => Err(ApiError::NotOperator),
+            (false, false) => Err(ApiError::Unauthorized),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};

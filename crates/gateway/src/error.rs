@@ -20,6 +20,10 @@ const RETRY_UNAVAILABLE_S: u32 = 5;
 pub(crate) enum ApiError {
     /// No key, or none of ours.
     Unauthorized,
+    /// A key, but not the operators'.
+    NotOperator,
+    /// An operators' route, and no key opens it.
+    AdminClosed,
     /// No such path.
     NoSuchPath,
     /// The path exists, the method doesn't.
@@ -29,6 +33,20 @@ pub(crate) enum ApiError {
     },
     /// No such task for this key.
     TaskNotFound(TaskId),
+    /// There was such a task, and its result has expired.
+    ResultExpired {
+        /// The task.
+        id: TaskId,
+        /// How long results are kept.
+        result_ttl_s: u32,
+    },
+    /// Something else that an operator named is not there.
+    NotFound {
+        /// What it is, for the log.
+        what: &'static str,
+        /// What to do, for the client.
+        message: String,
+    },
     /// The request doesn't say what it should; all problems.
     Invalid(Vec<FieldError>),
     /// The body is too long.
@@ -64,6 +82,13 @@ impl ApiError {
     fn detail(&self) -> Value {
         match self {
             Self::Unauthorized => json!("Invalid API key"),
+            Self::NotOperator => {
+                json!("This key may not operate the service: show the one of ADMIN_API_KEY")
+            }
+            Self::AdminClosed => json!(
+                "The admin routes are closed: set ADMIN_API_KEY to a key of your own and start \
+                 the gateway again"
+            ),
             Self::NoSuchPath => {
                 json!("Not Found: there is no such path; GET /docs describes the API")
             }
@@ -74,6 +99,12 @@ impl ApiError {
                 "Task {id} not found: it never existed, its result has expired, \
                  or it belongs to another key"
             )),
+            Self::ResultExpired { id, result_ttl_s } => json!(format!(
+                "The result of task {id} has expired: results are kept for {result_ttl_s} s after the \
+                 end (RESULT_TTL), or for the task's own result_ttl_s. Submit the prompt again and \
+                 collect the result in that time"
+            )),
+            Self::NotFound { message, .. } => json!(message),
             Self::Invalid(errors) => json!(errors),
             Self::BodyTooLarge { limit } => {
                 json!(format!("Request body too large: at most {limit} bytes are allowed"))
@@ -114,7 +145,11 @@ impl fmt::Display for ApiError {
             Self::Unauthorized => f.write_str("no valid API key"),
             Self::NoSuchPath => f.write_str("no such path"),
             Self::MethodNotAllowed { .. } => f.write_str("method not allowed"),
+            Self::NotOperator => f.write_str("not the operators' key"),
+            Self::AdminClosed => f.write_str("no ADMIN_API_KEY is set"),
             Self::TaskNotFound(_) => f.write_str("no such task for this key"),
+            Self::ResultExpired { .. } => f.write_str("the result has expired"),
+            Self::NotFound { what, .. } => write!(f, "no such {what}"),
             Self::Invalid(errors) => {
                 f.write_str("invalid request:")?;
                 errors.iter().take(8).try_for_each(|error| write!(f, " {}", error.kind))
@@ -134,7 +169,11 @@ impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::NoSuchPath | Self::TaskNotFound(_) => StatusCode::NOT_FOUND,
+            Self::NotOperator | Self::AdminClosed => StatusCode::FORBIDDEN,
+            Self::NoSuchPath | Self::TaskNotFound(_) | Self::NotFound { .. } => {
+                StatusCode::NOT_FOUND
+            }
+            Self::ResultExpired { .. } => StatusCode::GONE,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

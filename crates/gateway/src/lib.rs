@@ -50,5 +50,5 @@ mod state;
 pub mod validate;
 mod wait;
 
-pub use options::{OnCancelled, Options};
+pub use options::Options;
 pub use server::{ServeError, serve};

@@ -1,20 +1,18 @@
 //! What the operator decides.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ModelId, TaskSnapshot};
-
-/// Called with a task that a client's cancel ended while it was still queued: no worker will ever
-/// see it, so its line in `llm_requests.log` is the gateway's to write. Must not block.
-pub type OnCancelled = Arc<dyn Fn(&TaskSnapshot) + Send + Sync>;
+use protocol::ModelId;
 
 /// The gateway's settings. Start from [`Options::new`] and change what differs.
 #[derive(Clone)]
 pub struct Options {
     /// The keys that clients may show (`API_KEYS`). Only their hashes outlive the start.
     pub api_keys: Vec<String>,
+    /// The operators' key (`ADMIN_API_KEY`); without one the admin routes are closed. Only its hash
+    /// outlives the start.
+    pub admin_key: Option<String>,
     /// The model that answers when a request names none (`MODEL_NAME`).
     pub default_model: ModelId,
     /// How long a prompt may be, in bytes of UTF-8 (`MAX_PROMPT_BYTES`). Its tokens are counted by the worker.
@@ -43,8 +41,6 @@ pub struct Options {
     pub shutdown_grace: Duration,
     /// Threads that serve HTTP; none means one per core.
     pub threads: Option<usize>,
-    /// Called when a cancel ends a queued task.
-    pub on_cancelled: Option<OnCancelled>,
 }
 
 impl Options {
@@ -52,6 +48,7 @@ impl Options {
     pub fn new(api_keys: Vec<String>, default_model: ModelId) -> Self {
         Self {
             api_keys,
+            admin_key: None,
             default_model,
             max_prompt_bytes: 1024 * 1024,
             max_new_tokens: 2048,
@@ -66,7 +63,6 @@ impl Options {
             keep_alive: Duration::from_secs(10),
             shutdown_grace: Duration::from_secs(30),
             threads: None,
-            on_cancelled: None,
         }
     }
 
@@ -82,6 +78,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("api_keys", &self.api_keys.len())
+            .field("admin_key", &self.admin_key.is_some())
             .field("default_model", &self.default_model)
             .field("max_prompt_bytes", &self.max_prompt_bytes)
             .field("max_new_tokens", &self.max_new_tokens)
@@ -101,7 +98,8 @@ mod tests {
 
     #[test]
     fn keys_never_reach_a_log() {
-        let options = Options::new(vec!["s3cret".into()], ModelId::new("demo"));
+        let mut options = Options::new(vec!["s3cret".into()], ModelId::new("demo"));
+        options.admin_key = Some("s3cret too".into());
         assert!(!format!("{options:?}").contains("s3cret"));
     }
 }

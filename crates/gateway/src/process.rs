@@ -2,11 +2,10 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use service::settings::Secret;
-use service::{Process, Settings, TaskLog};
+use service::{Process, Settings};
 
 use crate::Options;
 
@@ -43,7 +42,7 @@ pub fn bind(settings: &Settings) -> Result<TcpListener> {
 /// # Errors
 /// When the server breaks off.
 pub async fn serve(listener: TcpListener, process: Process) -> Result<()> {
-    let Process { settings, broker, log, stop } = process;
+    let Process { settings, broker, stop, .. } = process;
     tracing::info!(
         target: "gateway.process",
         "listening on http://{}, the queue is {}",
@@ -51,13 +50,13 @@ pub async fn serve(listener: TcpListener, process: Process) -> Result<()> {
         broker.name()
     );
     let shutdown = async move { stop.cancelled().await };
-    crate::serve(listener, broker, options(&settings, log), shutdown).await?;
+    crate::serve(listener, broker, options(&settings), shutdown).await?;
     tracing::info!(target: "gateway.process", "stopped");
     Ok(())
 }
 
 /// The settings in the gateway's own words.
-fn options(settings: &Settings, log: TaskLog) -> Options {
+fn options(settings: &Settings) -> Options {
     let seconds = |span: std::time::Duration| u32::try_from(span.as_secs()).unwrap_or(u32::MAX);
     let keys = settings.api_keys.iter().map(|key| Secret::reveal(key).to_owned()).collect();
     Options {
@@ -69,7 +68,7 @@ fn options(settings: &Settings, log: TaskLog) -> Options {
         max_queue_size: settings.max_queue_size,
         max_tenant_tasks: settings.max_tenant_tasks,
         max_queue_bytes: settings.max_queue_bytes,
-        on_cancelled: Some(Arc::new(move |snapshot| log.ended(snapshot))),
+        admin_key: settings.admin_api_key.as_ref().map(|key| key.reveal().to_owned()),
         ..Options::new(keys, settings.model_id())
     }
 }

@@ -31,6 +31,9 @@ pub enum ServeError {
     /// A key that is empty, or that no header can carry.
     #[error("API key number {0} is unusable: keys are visible ASCII characters without spaces")]
     UnusableApiKey(usize),
+    /// An operators' key that is empty, or that no header can carry.
+    #[error("the admin key is unusable: keys are visible ASCII characters without spaces")]
+    UnusableAdminKey,
     /// The socket failed.
     #[error("the gateway's socket failed: {0}")]
     Io(#[from] io::Error),
@@ -48,6 +51,9 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     check_keys(&options.api_keys)?;
+    if options.admin_key.as_ref().is_some_and(|key| !is_usable(key)) {
+        return Err(ServeError::UnusableAdminKey);
+    }
     let threads = options.threads.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
     });
@@ -83,12 +89,14 @@ pub async fn serve(
     Ok(())
 }
 
+fn is_usable(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 fn check_keys(keys: &[String]) -> Result<(), ServeError> {
     if keys.is_empty() {
         return Err(ServeError::NoApiKeys);
     }
-    let is_usable =
-        |key: &String| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
     match keys.iter().position(|key| !is_usable(key)) {
         Some(index) => Err(ServeError::UnusableApiKey(index + 1)),
         None => Ok(()),

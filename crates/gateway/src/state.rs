@@ -19,6 +19,8 @@ pub(crate) struct State {
     pub(crate) broker: Arc<dyn Broker>,
     /// Who is let in.
     pub(crate) keys: KeyRing,
+    /// Who operates; none when nobody may over HTTP.
+    pub(crate) operators: Option<KeyRing>,
     /// What the operator decided; without the keys.
     pub(crate) options: Options,
     /// The API's description, ready to send.
@@ -35,8 +37,9 @@ impl State {
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let keys = KeyRing::new(&std::mem::take(&mut options.api_keys));
+        let operators = options.admin_key.take().map(|key| KeyRing::new(&[key]));
         let openapi = Bytes::from(openapi::document(&options));
-        Self { broker, keys, options, openapi, stopping }
+        Self { broker, keys, operators, options, openapi, stopping }
     }
 
     /// Waits for the broker, but not for ever.
@@ -54,10 +57,22 @@ impl State {
     /// The caller's task of this id. Another key's task is as unknown as one that never was.
     pub(crate) async fn task(&self, caller: &Caller, id: &str) -> Result<TaskSnapshot, ApiError> {
         let id: TaskId = id.parse()?;
-        self.ask(self.broker.snapshot(id))
-            .await?
-            .filter(|snapshot| snapshot.task.tenant == caller.0)
-            .ok_or(ApiError::TaskNotFound(id))
+        match self.ask(self.broker.snapshot(id)).await? {
+            Some(snapshot) if snapshot.task.tenant == caller.0 => Ok(snapshot),
+            Some(_) => Err(ApiError::TaskNotFound(id)),
+            None => Err(self.no_task(caller, id).await),
+        }
+    }
+
+    /// Why there is no task of this id: it never was, or the caller came too late.
+    pub(crate) async fn no_task(&self, caller: &Caller, id: TaskId) -> ApiError {
+        match self.ask(self.broker.expired(id)).await {
+            Ok(Some(owner)) if owner == caller.0 => {
+                ApiError::ResultExpired { id, result_ttl_s: self.options.result_ttl_s }
+            }
+            Ok(_) => ApiError::TaskNotFound(id),
+            Err(error) => error,
+        }
     }
 
     /// The models, besides the default, that live workers serve or are about to.

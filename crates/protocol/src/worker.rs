@@ -31,6 +31,9 @@ pub struct WorkerReport {
     pub finished: u64,
     /// When it started, on its own clock.
     pub started_at: Timestamp,
+    /// When it reported this, on its own clock; none from a version that did not say.
+    #[serde(default)]
+    pub reported_at: Option<Timestamp>,
 }
 
 /// What a worker is doing.

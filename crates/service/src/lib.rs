@@ -11,7 +11,7 @@
 //! | [`logs`]     | `app.log`, `llm_requests.log`, `errors.log`: the formats are contracts |
 //! | [`process`]  | the above and below, around a process's own work |
 //! | [`broker`]   | opens the queue that the settings name |
-//! | [`reaper`]   | the loop that puts the tasks of dead workers back |
+//! | [`reaper`]   | puts the tasks of dead workers back, logs the ends that no worker saw |
 //! | [`shutdown`] | SIGTERM and SIGINT as one token that everything listens to |
 //!
 //! ## Data flow

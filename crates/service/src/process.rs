@@ -28,6 +28,10 @@ pub struct Process {
 /// When the logs, the signals or the queue can't be used, or the work ends with an error.
 pub fn run(settings: Settings, work: impl AsyncFnOnce(Process) -> Result<()>) -> Result<()> {
     let logs = Logs::start(&settings)?;
+    // Each client that waits holds a socket; the usual soft limit of 1,024 is soon reached.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(target: "service.process", "the limit of open files can't be raised: {error}");
+    }
     for warning in settings.warnings() {
         tracing::warn!(target: "service.settings", "{warning}");
     }

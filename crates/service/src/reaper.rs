@@ -1,52 +1,93 @@
-//! Reaping: tasks whose worker fell silent go back to the queue. Every gateway and worker runs this
-//! loop, so that recovery needs no particular process to be alive.
+//! Reaping: tasks whose worker fell silent go back to the queue, and ends that no worker saw get their
+//! lines in the logs. Every gateway and worker runs this, so that neither needs a particular process
+//! to be alive.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::{ErrorType, Outcome, TaskError, WorkerId};
+use protocol::{ErrorType, Outcome, TaskError, TaskId, WorkerId};
 use queue::{Broker, BrokerError, Claimant, Claimed, Reaped};
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::logs::TaskLog;
 
 /// Between two tries while the queue is away.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Between two looks for ends that have no log lines yet.
+const LOG_BEAT: Duration = Duration::from_millis(500);
+/// How long such ends are this process's to log. A process that dies over them leaves them to the
+/// others after that.
+const LOG_SPAN: Duration = Duration::from_secs(10);
+/// At most so many are taken at once.
+const LOG_BATCH: usize = 100;
 
-/// Reaps several times per lease until `shutdown`.
+/// Reaps several times per lease, and logs what ended without a worker, until `shutdown`.
 pub async fn run(
     broker: Arc<dyn Broker>,
     log: TaskLog,
     lease: Duration,
     shutdown: CancellationToken,
 ) {
+    tokio::join!(reap(&*broker, &log, lease, &shutdown), write_down(&*broker, &log, &shutdown));
+}
+
+async fn reap(broker: &dyn Broker, log: &TaskLog, lease: Duration, shutdown: &CancellationToken) {
     let reaper = Claimant { worker: WorkerId::new(), models: Vec::new(), lease };
-    let mut beat = tokio::time::interval((lease / 4).min(Duration::from_secs(5)));
-    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut beat = every((lease / 4).min(Duration::from_secs(5)));
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = beat.tick() => {}
         }
         match broker.reap(&reaper).await {
-            Ok(reaped) => settle(&*broker, &log, reaped, lease).await,
+            Ok(reaped) => settle(broker, log, reaped, lease).await,
             // The queue's absence is told by those who need it more urgently.
             Err(error) => tracing::debug!(target: "service.reaper", "not reaped: {error}"),
         }
     }
 }
 
-/// Ends and logs what the reaping brought up. Nobody else will log these ends, so a queue that goes
-/// away meanwhile is asked again, for as long as our own `lease` on the exhausted ones lasts.
+/// Writes down the ends that no worker saw; a last time when the process stops.
+async fn write_down(broker: &dyn Broker, log: &TaskLog, shutdown: &CancellationToken) {
+    let mut beat = every(LOG_BEAT);
+    let mut stopping = false;
+    while !stopping {
+        tokio::select! {
+            () = shutdown.cancelled() => stopping = true,
+            _ = beat.tick() => {}
+        }
+        if let Err(error) = empty_journal(broker, log).await {
+            tracing::debug!(target: "service.reaper", "ends not logged yet: {error}");
+        }
+    }
+}
+
+async fn empty_journal(broker: &dyn Broker, log: &TaskLog) -> Result<(), BrokerError> {
+    loop {
+        let ended = broker.unlogged(LOG_SPAN, LOG_BATCH).await?;
+        if ended.is_empty() {
+            return Ok(());
+        }
+        ended.iter().for_each(|snapshot| log.ended(snapshot));
+        let ids: Vec<TaskId> = ended.iter().map(|snapshot| snapshot.task.id).collect();
+        let until = Instant::now() + LOG_SPAN;
+        insist(until, || broker.logged(&ids)).await?;
+    }
+}
+
+fn every(beat: Duration) -> Interval {
+    let mut beat = tokio::time::interval(beat);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beat
+}
+
+/// Ends what the reaping handed over. Nobody else will log these ends, so a queue that goes away
+/// meanwhile is asked again, for as long as our own `lease` on the exhausted ones lasts.
 async fn settle(broker: &dyn Broker, log: &TaskLog, reaped: Reaped, lease: Duration) {
     let until = Instant::now() + lease;
     for task_id in &reaped.requeued {
         tracing::warn!(target: "service.reaper", %task_id, "its worker fell silent: back in the queue");
-    }
-    for task_id in reaped.cancelled.into_iter().chain(reaped.expired) {
-        if let Ok(Some(snapshot)) = insist(until, || broker.snapshot(task_id)).await {
-            log.ended(&snapshot);
-        }
     }
     for claimed in reaped.exhausted {
         if let Err(error) = give_up(broker, log, &claimed, until).await {

@@ -8,6 +8,7 @@ use protocol::{Outcome, TaskError};
 use queue::{BrokerError, Claimed, Release};
 use service::shutdown::CancellationToken;
 
+use crate::answer::Answer;
 use crate::lease::KeptLease;
 use crate::{Worker, translate};
 
@@ -26,6 +27,8 @@ pub(crate) enum End {
     Settled,
     /// The engine is gone.
     EngineStopped,
+    /// The task was ended without the engine, which did not react; this many steps it had made then.
+    EngineSilent(u64),
 }
 
 /// What shall become of the task.
@@ -55,15 +58,16 @@ pub(crate) async fn run(worker: &Worker, claimed: Claimed, abandon: Cancellation
     let engine = worker.engine.clone();
     let submitted = tokio::task::spawn_blocking(move || engine.submit(&request)).await;
 
+    let mut answer = Answer::default();
     let (verdict, end) = match submitted {
         Ok(Ok(generation)) => {
             let signals = Signals { cancel: &entered.cancel, lost: &kept.lost, abandon: &abandon };
-            follow(worker, &claimed, generation, deadline, signals).await
+            follow(worker, &claimed, generation, &mut answer, deadline, signals).await
         }
         Ok(Err(error)) => failed(&claimed, &error),
         Err(panic) => failed(&claimed, &GenerateError::Compute(panic.to_string())),
     };
-    settle(worker, &claimed, verdict, &kept.lost, &abandon).await;
+    settle(worker, &claimed, verdict, answer, &kept.lost, &abandon).await;
     end
 }
 
@@ -83,11 +87,11 @@ async fn follow(
     worker: &Worker,
     claimed: &Claimed,
     mut generation: Generation,
+    answer: &mut Answer,
     deadline: Instant,
     signals: Signals<'_>,
 ) -> (Verdict, End) {
     let stop: CancelHandle = generation.cancel_handle();
-    let mut answer = Answer::default();
     let mut publish = tokio::time::interval(PUBLISH_EVERY);
     publish.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let stalled = tokio::time::sleep_until((deadline + STALL_GRACE).into());
@@ -97,13 +101,13 @@ async fn follow(
     let progress = loop {
         tokio::select! {
             progress = generation.next() => match progress {
-                Some(Progress::Text(text)) => answer.push(text),
+                Some(Progress::Text(text)) => answer.push(&text),
                 Some(end) => break end,
                 None => break Progress::Failed(GenerateError::Stopped),
             },
-            _ = publish.tick(), if answer.has_news() => {
+            _ = publish.tick(), if answer.left() > 0 => {
                 // A cancel that the wake-up missed comes with the reply.
-                if hand_on(worker, claimed, &mut answer).await {
+                if hand_on(worker, claimed, answer).await {
                     signals.cancel.cancel();
                 }
             }
@@ -121,57 +125,46 @@ async fn follow(
                     "the engine does not react: ending the task without it"
                 );
                 let error = translate::out_of_time(&claimed.task, 0);
-                return (Verdict::Finish(Outcome::Failed(error)), End::Settled);
+                let silent = End::EngineSilent(worker.engine.steps());
+                return (Verdict::Finish(Outcome::Failed(error)), silent);
             }
         }
     };
     match progress {
         Progress::Failed(error) => failed(claimed, &error),
         Progress::Finished(finished) => {
-            if answer.has_news() {
-                hand_on(worker, claimed, &mut answer).await;
-            }
-            (finished_verdict(claimed, answer.text, &finished), End::Settled)
+            let text = answer.text().to_owned();
+            (finished_verdict(claimed, text, &finished), End::Settled)
         }
         Progress::Text(_) => unreachable!("text does not end the loop"),
     }
 }
 
-/// The generated text, and how much of it readers have yet to see.
-#[derive(Default)]
-struct Answer {
-    text: String,
-    published: usize,
-}
-
-impl Answer {
-    fn push(&mut self, text: String) {
-        self.text.push_str(&text);
-    }
-
-    fn has_news(&self) -> bool {
-        self.published < self.text.len()
-    }
-
-    /// What readers have yet to see; they have seen it after this.
-    fn take_news(&mut self) -> String {
-        let news = self.text[self.published..].to_owned();
-        self.published = self.text.len();
-        news
-    }
-}
-
 /// Publishes what is new. Answers whether the owner wants the task stopped.
 async fn hand_on(worker: &Worker, claimed: &Claimed, answer: &mut Answer) -> bool {
-    let before = answer.published;
-    match worker.broker.publish(&claimed.lease, 0, &[answer.take_news()]).await {
-        Ok(state) => state.cancel_requested,
+    let (from, chunk) = answer.unpublished();
+    match worker.broker.publish(&claimed.lease, from, &[chunk]).await {
+        Ok(state) => {
+            answer.acknowledged();
+            state.cancel_requested
+        }
         Err(error) => {
-            // Readers get it with the next chunk; a lost lease is the renewals' to notice.
-            answer.published = before;
+            // It goes out again with the next; a lost lease is the renewals' to notice.
             tracing::debug!(target: "worker.attempt", task_id = %claimed.task.id, "not published: {error}");
             false
         }
+    }
+}
+
+/// Publishes what is left, as far as the queue takes it.
+async fn flush(worker: &Worker, claimed: &Claimed, answer: &mut Answer) {
+    let mut left = answer.left();
+    while left > 0 {
+        hand_on(worker, claimed, answer).await;
+        if answer.left() == left {
+            return; // not now
+        }
+        left = answer.left();
     }
 }
 
@@ -204,6 +197,7 @@ async fn settle(
     worker: &Worker,
     claimed: &Claimed,
     verdict: Verdict,
+    mut answer: Answer,
     lost: &CancellationToken,
     abandon: &CancellationToken,
 ) {
@@ -213,17 +207,22 @@ async fn settle(
         let result = match &verdict {
             Verdict::Nothing => return log_lost(claimed),
             Verdict::Release(release) => worker.broker.release(&claimed.lease, release).await,
-            Verdict::Finish(outcome) => match worker.broker.finish(&claimed.lease, outcome).await {
-                Ok(at) => {
-                    let metrics = worker.log.finished(claimed, outcome, at);
-                    tracing::info!(
-                        target: "worker.attempt", %task_id,
-                        "{} in {:.2} s", outcome.state(), metrics.processing_time
-                    );
-                    return;
+            Verdict::Finish(outcome) => {
+                // Readers get all of the text before its end. A queue that takes no more text (its
+                // memory is full) may take the outcome, which has it too.
+                flush(worker, claimed, &mut answer).await;
+                match worker.broker.finish(&claimed.lease, outcome).await {
+                    Ok(at) => {
+                        let metrics = worker.log.finished(claimed, outcome, at);
+                        tracing::info!(
+                            target: "worker.attempt", %task_id,
+                            "{} in {:.2} s", outcome.state(), metrics.processing_time
+                        );
+                        return;
+                    }
+                    Err(error) => Err(error),
                 }
-                Err(error) => Err(error),
-            },
+            }
         };
         match result {
             Ok(()) => {

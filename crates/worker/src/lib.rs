@@ -11,11 +11,13 @@
 //! | [`options`] | what a worker must be told |
 //! | [`model`]   | finds, downloads and loads the model |
 //! | [`process`] | the worker as a process: settings, logs, signals |
-//! | `pull`      | claims while there is room; drains on shutdown |
+//! | `pull`      | claims while there is room; drains on shutdown, or on an operator's order |
 //! | `attempt`   | one claimed task from start to outcome |
+//! | `answer`    | its text, and which of it the queue has |
+//! | `pulse`     | whether the engine still computes; ends it |
 //! | `lease`     | renews one lease beside the computation |
 //! | `running`   | who runs now, for cancellation and the report |
-//! | `report`    | tells the registry every few seconds |
+//! | `report`    | tells the registry every few seconds, and hears what operators want |
 //! | `translate` | the queue's words into the engine's, and back |
 //!
 //! ## Data flow
@@ -30,17 +32,20 @@
 //! Nothing here waits for the compute thread, and the compute thread waits for nothing here: leases
 //! are renewed while a step computes, and a slow queue never slows the model.
 
+mod answer;
 mod attempt;
 mod lease;
 pub mod model;
 pub mod options;
 pub mod process;
 mod pull;
+mod pulse;
 mod report;
 mod running;
 mod translate;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::Engine;
 use protocol::WorkerId;
@@ -56,6 +61,10 @@ pub enum WorkerError {
     /// The engine's thread is gone. Its tasks were given back, or come back by their leases.
     #[error("the engine has stopped; start the worker again (logs/app.log says why it stopped)")]
     EngineStopped,
+    /// The engine's thread is there, but a step of it does not end. Its tasks were given back, or come
+    /// back by their leases.
+    #[error("the engine hangs: no step ended in {} s; start the worker again", .0.as_secs())]
+    EngineHangs(Duration),
 }
 
 /// One worker with its engine, ready to run.
@@ -76,18 +85,20 @@ impl Worker {
     }
 
     /// Claims and runs tasks until `shutdown`, then drains: goes on with what it has for
-    /// [`Options::drain`], and gives the rest back without burning an attempt.
+    /// [`Options::drain`], and gives the rest back without burning an attempt. An operator's order to
+    /// drain ends it too, once all that it has is done.
     ///
     /// # Errors
-    /// When the engine stops by itself.
+    /// When the engine stops by itself, or hangs.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
         let worker = Arc::new(self);
-        let reporter = tokio::spawn(report::run(worker.clone(), shutdown.clone()));
+        let reporter = tokio::spawn(report::run(worker.clone()));
         let canceller = tokio::spawn(running::follow_cancellations(worker.clone()));
         let result = pull::run(&worker, &shutdown).await;
         canceller.abort();
         reporter.abort();
         report::say_goodbye(&worker).await;
+        pulse::stop(&worker.engine).await;
         result
     }
 }

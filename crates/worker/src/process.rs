@@ -7,7 +7,7 @@ use service::{Process, Settings};
 
 use crate::{Options, Worker, model};
 
-/// Runs a worker until a signal.
+/// Runs a worker until a signal, or until an operator has it drained.
 ///
 /// # Errors
 /// When the settings, the logs or the model can't be used, or the engine stops by itself.
@@ -17,10 +17,10 @@ pub fn run(config: Option<&Path>) -> Result<()> {
     service::process::run(settings, serve)
 }
 
-/// Loads the model and works until [`Process::stop`].
+/// Loads the model and works until [`Process::stop`], or until an operator has it drained.
 ///
 /// # Errors
-/// When the model can't be loaded, or the engine stops by itself.
+/// When the model can't be loaded, or the engine stops by itself or hangs.
 pub async fn serve(process: Process) -> Result<()> {
     let Process { settings, broker, log, stop } = process;
     let options = Options::from(&*settings);
@@ -29,7 +29,11 @@ pub async fn serve(process: Process) -> Result<()> {
         engine = loading => engine.context("loading broke off")??,
         () = stop.cancelled() => return Ok(()),
     };
-    Worker::new(broker, engine, options, log).run(stop).await?;
-    tracing::info!(target: "worker.process", "stopped");
+    Worker::new(broker, engine, options, log).run(stop.clone()).await?;
+    if stop.is_cancelled() {
+        tracing::info!(target: "worker.process", "stopped");
+    } else {
+        tracing::info!(target: "worker.process", "drained, as an operator asked: stopped");
+    }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Claims while the engine has room; drains when told to stop.
+//! Claims while the engine has room; drains when told to stop, by a signal or by an operator.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::attempt::{self, End};
+use crate::pulse::{self, HANG_GRACE};
 use crate::{Worker, WorkerError};
 
 /// How long one claim waits for a task. Also how long a stopping worker may take to notice, since a
@@ -16,10 +17,10 @@ use crate::{Worker, WorkerError};
 const CLAIM_WAIT: Duration = Duration::from_secs(1);
 /// First and longest pause between claims while the queue is away.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
-/// How long the rest may take to be given back once the drain time is over.
+/// How long the rest may take to be given back.
 const GIVE_BACK: Duration = Duration::from_secs(5);
 
-/// Runs until `shutdown`, then drains.
+/// Runs until `shutdown` or an operator's order, then drains.
 pub(crate) async fn run(
     worker: &Arc<Worker>,
     shutdown: &CancellationToken,
@@ -32,17 +33,19 @@ pub(crate) async fn run(
         models: vec![worker.options.model.clone()],
         lease: worker.options.lease,
     };
+    let draining = worker.running.draining();
     let abandon = CancellationToken::new();
     let mut attempts = JoinSet::new();
     let mut backoff = BACKOFF.0;
-    let mut engine_stopped = false;
+    let mut result = Ok(());
 
-    while !engine_stopped {
+    while result.is_ok() {
         let slot = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
+            () = draining.cancelled() => break,
             Some(ended) = attempts.join_next() => {
-                engine_stopped = has_stopped(ended);
+                result = check_engine(worker, ended, shutdown).await;
                 continue;
             }
             slot = slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
@@ -63,16 +66,21 @@ pub(crate) async fn run(
                 }
                 tokio::select! {
                     () = shutdown.cancelled() => break,
+                    () = draining.cancelled() => break,
                     () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(BACKOFF.1),
                 }
             }
         }
     }
-    if engine_stopped {
+    draining.cancel();
+    if result.is_err() {
+        abandon.cancel();
+    } else {
+        drain(worker, &mut attempts, shutdown).await;
         abandon.cancel();
     }
-    drain(worker, attempts, &abandon).await;
-    if engine_stopped { Err(WorkerError::EngineStopped) } else { Ok(()) }
+    give_back(attempts).await;
+    result
 }
 
 /// Notes that the queue answers again.
@@ -83,32 +91,53 @@ fn recovered(backoff: &mut Duration) {
     }
 }
 
-fn has_stopped(ended: Result<End, tokio::task::JoinError>) -> bool {
+/// Whether the engine is still good for more, after an attempt has ended.
+async fn check_engine(
+    worker: &Worker,
+    ended: Result<End, tokio::task::JoinError>,
+    shutdown: &CancellationToken,
+) -> Result<(), WorkerError> {
     match ended {
-        Ok(end) => end == End::EngineStopped,
+        Ok(End::Settled) => Ok(()),
+        Ok(End::EngineStopped) => Err(WorkerError::EngineStopped),
+        // Nothing is claimed meanwhile: it would only wait.
+        Ok(End::EngineSilent(before)) => tokio::select! {
+            lives = pulse::beats(&worker.engine, before) => {
+                if lives { Ok(()) } else { Err(WorkerError::EngineHangs(HANG_GRACE)) }
+            }
+            () = shutdown.cancelled() => Ok(()),
+        },
         Err(error) => {
             // The lease of whatever it held runs out, and another worker takes it.
             tracing::error!(target: "worker.pull", "an attempt broke off: {error}");
-            false
+            Ok(())
         }
     }
 }
 
-/// Lets what runs go on for the drain time, then gives the rest back.
-async fn drain(worker: &Worker, mut attempts: JoinSet<End>, abandon: &CancellationToken) {
-    worker.running.start_draining();
-    if !attempts.is_empty() {
+/// Lets what runs go on: on an operator's order for as long as it takes, which the tasks' own time
+/// limits bound; after a signal for the drain time.
+async fn drain(worker: &Worker, attempts: &mut JoinSet<End>, shutdown: &CancellationToken) {
+    let running = attempts.len();
+    if running > 0 {
+        tracing::info!(target: "worker.pull", "draining: {running} tasks run");
+    }
+    let out_of_time = async {
+        shutdown.cancelled().await;
         tracing::info!(
             target: "worker.pull",
-            "draining: {} tasks have {} s to end, the rest goes back to the queue",
-            attempts.len(), worker.options.drain.as_secs()
+            "what runs has {} s to end, the rest goes back to the queue", worker.options.drain.as_secs()
         );
+        tokio::time::sleep(worker.options.drain).await;
+    };
+    tokio::select! {
+        () = async { while attempts.join_next().await.is_some() {} } => {}
+        () = out_of_time => {}
     }
-    let all = async { while attempts.join_next().await.is_some() {} };
-    if tokio::time::timeout(worker.options.drain, all).await.is_ok() {
-        return;
-    }
-    abandon.cancel();
+}
+
+/// Waits for those that were told to give their tasks back.
+async fn give_back(mut attempts: JoinSet<End>) {
     let all = async { while attempts.join_next().await.is_some() {} };
     if tokio::time::timeout(GIVE_BACK, all).await.is_err() {
         tracing::warn!(target: "worker.pull", "{} tasks come back by their leases", attempts.len());

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{Timestamp, WorkerReport, WorkerStatus};
-use service::shutdown::CancellationToken;
 
 use crate::Worker;
 
@@ -13,17 +12,28 @@ const BEAT: Duration = Duration::from_secs(2);
 /// A worker that missed this many beats is taken for gone.
 const MISSED_BEATS: u32 = 5;
 
-/// Reports until aborted; at once when `shutdown` turns the worker to draining.
-pub(crate) async fn run(worker: Arc<Worker>, shutdown: CancellationToken) {
+/// Reports until aborted, and follows the orders that come back; at once when the worker turns to
+/// draining.
+pub(crate) async fn run(worker: Arc<Worker>) {
     let started_at = Timestamp::now();
+    let draining = worker.running.draining();
     loop {
+        let told = draining.is_cancelled();
         let report = report(&worker, started_at);
-        if let Err(error) = worker.broker.report_worker(&report, BEAT * MISSED_BEATS).await {
-            tracing::debug!(target: "worker.report", "not reported: {error}");
+        match worker.broker.report_worker(&report, BEAT * MISSED_BEATS).await {
+            Ok(orders) if orders.drain && !draining.is_cancelled() => {
+                tracing::info!(
+                    target: "worker.report",
+                    "an operator asks this worker to drain: it claims nothing more, ends what it has and stops"
+                );
+                draining.cancel();
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(target: "worker.report", "not reported: {error}"),
         }
         tokio::select! {
             () = tokio::time::sleep(BEAT) => {}
-            () = shutdown.cancelled(), if !worker.running.is_draining() => worker.running.start_draining(),
+            () = draining.cancelled(), if !told => {}
         }
     }
 }
@@ -46,7 +56,7 @@ fn report(worker: &Worker, started_at: Timestamp) -> WorkerReport {
         model: worker.options.model.clone(),
         quantization: info.quantization.clone(),
         device: info.device.clone(),
-        status: if worker.running.is_draining() {
+        status: if worker.running.draining().is_cancelled() {
             WorkerStatus::Draining
         } else {
             WorkerStatus::Ready
@@ -55,6 +65,7 @@ fn report(worker: &Worker, started_at: Timestamp) -> WorkerReport {
         capacity: count(info.max_batch),
         finished: worker.running.finished(),
         started_at,
+        reported_at: Some(Timestamp::now()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who runs now: what cancellations are looked up in, and what the report counts.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::TaskId;
@@ -14,7 +14,7 @@ use crate::Worker;
 pub(crate) struct Running {
     cancels: Mutex<HashMap<TaskId, CancellationToken>>,
     finished: AtomicU64,
-    draining: AtomicBool,
+    draining: CancellationToken,
 }
 
 impl Running {
@@ -42,14 +42,9 @@ impl Running {
         self.finished.load(Ordering::Relaxed)
     }
 
-    /// Notes that nothing more is claimed.
-    pub(crate) fn start_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether nothing more is claimed.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+    /// Cancelled once nothing more is to be claimed.
+    pub(crate) fn draining(&self) -> &CancellationToken {
+        &self.draining
     }
 
     fn cancels(&self) -> MutexGuard<'_, HashMap<TaskId, CancellationToken>> {

@@ -1,6 +1,8 @@
 //! One module per command, or per family of commands.
 
 pub(crate) mod bench;
+mod follow;
 pub(crate) mod model;
+pub(crate) mod operate;
 pub(crate) mod task;
 pub(crate) mod up;

@@ -1,16 +1,14 @@
 //! The client's verbs: submit, status, result, watch, cancel.
 
 use std::io::{Read, Write};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::follow;
 use crate::client::{Client, Target};
-
-/// How often a broken event stream is resumed before giving up.
-const RESUMES: u32 = 10;
+use crate::output;
 
 /// A prompt and how to answer it.
 #[derive(Debug, Args)]
@@ -118,7 +116,7 @@ fn short(number: f32) -> Value {
 
 /// Submits a prompt.
 pub(crate) fn submit(args: Submit) -> Result<()> {
-    let client = Client::new(&args.target);
+    let client = Client::new(&args.target)?;
     let prompt = if args.prompt == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("standard input can't be read")?;
@@ -130,7 +128,7 @@ pub(crate) fn submit(args: Submit) -> Result<()> {
     let task_id = accepted["task_id"].as_str().context("the gateway's answer has no task_id")?;
     if args.stream {
         eprintln!("task {task_id}");
-        follow(&client, task_id)
+        follow_and_tell(&client, task_id, true)
     } else if args.wait {
         eprintln!("task {task_id}");
         print_result(&client.wait_for_result(task_id)?)
@@ -142,7 +140,7 @@ pub(crate) fn submit(args: Submit) -> Result<()> {
 
 /// Prints a task's status.
 pub(crate) fn status(args: &TaskArgs) -> Result<()> {
-    let status = Client::new(&args.target).get(&format!("/status/{}", args.task_id))?;
+    let status = Client::new(&args.target)?.get(&format!("/status/{}", args.task_id))?;
     println!("{}", status["status"].as_str().unwrap_or("unknown"));
     eprintln!("{}", status["message"].as_str().unwrap_or_default());
     if let Some(place) = place(&status) {
@@ -165,7 +163,7 @@ fn place(status: &Value) -> Option<String> {
 
 /// Prints a task's result.
 pub(crate) fn result(args: &ResultArgs) -> Result<()> {
-    let client = Client::new(&args.task.target);
+    let client = Client::new(&args.task.target)?;
     let result = if args.wait {
         client.wait_for_result(&args.task.task_id)?
     } else {
@@ -176,12 +174,13 @@ pub(crate) fn result(args: &ResultArgs) -> Result<()> {
 
 /// Prints a task's text as it comes.
 pub(crate) fn watch(args: &TaskArgs) -> Result<()> {
-    follow(&Client::new(&args.target), &args.task_id)
+    follow_and_tell(&Client::new(&args.target)?, &args.task_id, false)
 }
 
 /// Cancels a task.
 pub(crate) fn cancel(args: &TaskArgs) -> Result<()> {
-    let reply = Client::new(&args.target).post(&format!("/cancel/{}", args.task_id), &json!({}))?;
+    let reply =
+        Client::new(&args.target)?.post(&format!("/cancel/{}", args.task_id), &json!({}))?;
     println!("{}", reply["status"].as_str().unwrap_or("unknown"));
     eprintln!("{}", reply["message"].as_str().unwrap_or_default());
     Ok(())
@@ -191,7 +190,8 @@ pub(crate) fn cancel(args: &TaskArgs) -> Result<()> {
 fn print_result(result: &Value) -> Result<()> {
     match result["status"].as_str() {
         Some("completed") => {
-            println!("{}", result["result"].as_str().unwrap_or_default());
+            let text = result["result"].as_str().unwrap_or_default();
+            output::answer().write_all(format!("{text}\n").as_bytes())?;
             eprintln!("{}", figures(&result["metrics"]));
             Ok(())
         }
@@ -217,40 +217,15 @@ fn figures(metrics: &Value) -> String {
     )
 }
 
-/// Prints tokens as they come, resuming where a broken connection left off.
-fn follow(client: &Client, task_id: &str) -> Result<()> {
-    let (mut after, mut resumes) = (0, 0);
-    loop {
-        for event in client.events(task_id, after)? {
-            let Ok(event) = event else { break };
-            after = event.seq;
-            resumes = 0;
-            match event.name.as_str() {
-                "token" => {
-                    print!("{}", event.data["text"].as_str().unwrap_or_default());
-                    std::io::stdout().flush()?;
-                }
-                "requeued" => eprintln!("\n[the worker was lost; another starts over]"),
-                "completed" | "failed" | "cancelled" => {
-                    println!();
-                    let result = client.get(&format!("/result/{task_id}"))?;
-                    if event.name == "completed" {
-                        eprintln!("{}", figures(&result["metrics"]));
-                        return Ok(());
-                    }
-                    return print_result(&result);
-                }
-                _ => {}
-            }
-        }
-        resumes += 1;
-        if resumes > RESUMES {
-            bail!(
-                "the event stream of task {task_id} keeps breaking off; its result is not lost: qwen-queue result {task_id}"
-            );
-        }
-        std::thread::sleep(Duration::from_secs(1));
+/// Prints the text as it comes, then what is to be said about it.
+fn follow_and_tell(client: &Client, task_id: &str, accepted: bool) -> Result<()> {
+    let (mut text, mut notes) = (output::answer(), std::io::stderr());
+    let result = follow::follow(client, task_id, accepted, &mut text, &mut notes)?;
+    match result["status"].as_str() {
+        Some("completed") => eprintln!("{}", figures(&result["metrics"])),
+        _ => print_result(&result)?,
     }
+    Ok(())
 }
 
 #[cfg(test)]

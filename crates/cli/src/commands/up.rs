@@ -21,17 +21,21 @@ async fn serve(process: Process, fresh_key: bool) -> Result<()> {
     let listener = gateway::process::bind(&process.settings)?;
     print!("{}", banner(&process.settings, listener.local_addr()?.port(), fresh_key));
 
-    let worker_stop = process.stop.clone();
+    let stop = process.stop.clone();
     let gateway_stop = CancellationToken::new();
     let gateway = Process { stop: gateway_stop.clone(), ..process.clone() };
-    // Whichever ends first takes the other along.
+    // Whichever ends first takes the other along, but for a worker that an operator had drained:
+    // clients go on submitting and collecting.
     let gateway = async {
         let result = gateway::process::serve(listener, gateway).await;
-        worker_stop.cancel();
+        stop.cancel();
         result
     };
     let worker = async {
         let result = worker::process::serve(process).await;
+        if result.is_ok() {
+            stop.cancelled().await;
+        }
         gateway_stop.cancel();
         result
     };

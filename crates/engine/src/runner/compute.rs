@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Instant;
 
@@ -30,6 +30,8 @@ pub(super) struct Gauges {
     pub(super) in_flight: AtomicUsize,
     /// Admitted and not ended.
     pub(super) running: AtomicUsize,
+    /// Rounds of the thread's loop so far.
+    pub(super) steps: AtomicU64,
     /// Set to stop the thread before the next step.
     pub(super) stop: AtomicBool,
     /// Set when the thread takes nothing more.
@@ -83,6 +85,7 @@ impl Compute {
                 }
             }
             self.gauges.running.store(self.scheduler.num_running(), Ordering::Relaxed);
+            self.gauges.steps.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -143,6 +143,12 @@ impl Engine {
         }
     }
 
+    /// Steps since the start. While something runs or waits, a count that stands still means a step
+    /// that takes long, or hangs.
+    pub fn steps(&self) -> u64 {
+        self.0.gauges.steps.load(Ordering::Relaxed)
+    }
+
     /// Whether it takes requests.
     pub fn is_running(&self) -> bool {
         !self.0.gauges.stopped.load(Ordering::Acquire)

@@ -138,6 +138,7 @@ impl Line<'_> {
             "/cancel/{task_id}" => write_at!("gateway.cancel"),
             "/events/{task_id}" => write_at!("gateway.events"),
             "/health" | "/ready" => write_at!("gateway.health"),
+            admin if admin.starts_with("/admin/") => write_at!("gateway.admin"),
             _ => write_at!("gateway.http"),
         }
     }

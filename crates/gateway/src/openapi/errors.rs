@@ -63,6 +63,9 @@ pub(crate) enum TaskErrors {
     /// No such task: it never existed, its result has expired, or it belongs to another key.
     #[response(status = 404, example = json!({"detail": "Task 0192f0c1-2345-7abc-8def-0123456789ab not found: it never existed, its result has expired, or it belongs to another key"}))]
     NotFound(ErrorReply),
+    /// The task was this key's, and its result has expired.
+    #[response(status = 410, example = json!({"detail": "The result of task 0192f0c1-2345-7abc-8def-0123456789ab has expired: results are kept for 3600 s after the end (RESULT_TTL), or for the task's own result_ttl_s. Submit the prompt again and collect the result in that time"}))]
+    Gone(ErrorReply),
     /// Something in the request is not as it should be.
     #[response(status = 422)]
     Invalid(InvalidReply),
@@ -99,6 +102,24 @@ pub(crate) enum SubmitErrors {
     /// The queue is full, for the model, for your key or in bytes; try again (`Retry-After`).
     #[response(status = 429, example = json!({"code": "queue_full", "detail": "the queue of model 'demo' is full: 1000 tasks wait, 1000 are allowed; try again in 12 s"}))]
     Full(FullReply),
+    /// A bug.
+    #[response(status = 500, example = json!({"detail": "Internal Server Error"}))]
+    Internal(ErrorReply),
+    /// The queue is unavailable; try again (`Retry-After`).
+    #[response(status = 503, example = json!({"detail": "The queue is unavailable; nothing is wrong with the request, try again in 5 s"}))]
+    Unavailable(ErrorReply),
+}
+
+/// What any of the operators' routes may answer.
+#[derive(IntoResponses)]
+#[allow(dead_code)]
+pub(crate) enum AdminErrors {
+    /// No key, or none of ours.
+    #[response(status = 401, example = json!({"detail": "Invalid API key"}))]
+    Unauthorized(ErrorReply),
+    /// Not the operators' key, or none is set.
+    #[response(status = 403, example = json!({"detail": "This key may not operate the service: show the one of ADMIN_API_KEY"}))]
+    Forbidden(ErrorReply),
     /// A bug.
     #[response(status = 500, example = json!({"detail": "Internal Server Error"}))]
     Internal(ErrorReply),

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
 
-use errors::{ErrorReply, FullReply, InvalidReply, Problem, Step};
-pub(crate) use errors::{SubmitErrors, TaskErrors};
+pub(crate) use errors::{AdminErrors, ErrorReply, InvalidReply, SubmitErrors, TaskErrors};
+use errors::{FullReply, Problem, Step};
 
 use crate::auth::KEY_HEADER;
 use crate::options::Options;
@@ -27,6 +27,8 @@ pub(crate) fn document(options: &Options) -> String {
         json!(["queued", "processing", "completed", "failed", "cancelled"]);
     schemas["HealthReply"]["properties"]["status"]["enum"] = json!(["healthy", "unhealthy"]);
     fill_in_limits(&mut schemas["GenerateBody"]["properties"], options);
+    schemas["WorkerReply"]["properties"]["status"]["enum"] =
+        json!(["loading", "ready", "draining"]);
     for parameter in optional_parameters(&mut document) {
         // absent, but never `null`
         let of = parameter["schema"]["type"].as_array().and_then(|types| types.first().cloned());
@@ -128,10 +130,22 @@ fn retryable_responses(document: &mut Value) -> impl Iterator<Item = &mut Value>
         routes::health::ready,
         routes::docs::openapi,
         routes::docs::page,
+        routes::admin::overview::overview,
+        routes::admin::workers::workers,
+        routes::admin::workers::drain,
+        routes::admin::pausing::pause,
+        routes::admin::pausing::resume,
+        routes::admin::dead_letters::list,
+        routes::admin::dead_letters::purge,
+        routes::admin::dead_letters::show,
+        routes::admin::dead_letters::delete,
+        routes::admin::dead_letters::replay,
     ),
     tags(
         (name = "tasks", description = "Submit, follow, collect, take back."),
         (name = "service", description = "What this is and how it is. Open to all."),
+        (name = "admin", description = "Look, pause, drain, and deal with dead letters. For operators: \
+                                        the key is that of `ADMIN_API_KEY`; without one these are closed."),
     ),
     components(schemas(ErrorReply, FullReply, InvalidReply, Problem, Step)),
     security(("api_key" = []), ("bearer" = [])),
@@ -152,6 +166,15 @@ impl Modify for SecuritySchemes {
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("The same key, as OpenAI's clients send it."));
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+        let header = ApiKey::Header(ApiKeyValue::with_description(
+            "X-API-Key",
+            "The one of `ADMIN_API_KEY`.",
+        ));
+        components.add_security_scheme("admin_key", SecurityScheme::ApiKey(header));
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("The operators' key."));
+        components.add_security_scheme("admin_bearer", SecurityScheme::Http(bearer.build()));
     }
 }
 

@@ -1,7 +1,7 @@
 //! `POST /cancel/{task_id}`: takes a task back.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use protocol::{Outcome, TaskSnapshot, TaskState, Timestamp};
+use protocol::TaskState;
 use queue::CancelReply;
 
 use super::note_task;
@@ -38,14 +38,9 @@ pub(crate) async fn cancel(
     note_task(&request, &snapshot);
     let task_id = snapshot.task.id;
 
-    // On its own: a client that hangs up must not part the cancel from its log line.
-    let cancelling = tokio::spawn(cancel_and_tell(state.into_inner(), snapshot));
-    let reply = cancelling
-        .await
-        .map_err(|error| ApiError::Internal(format!("cancelling {task_id} broke: {error}")))??;
-
+    let reply = state.ask(state.broker.cancel(task_id)).await?;
     let (mut response, status, message) = match reply {
-        CancelReply::NotFound => return Err(ApiError::TaskNotFound(task_id)),
+        CancelReply::NotFound => return Err(state.no_task(&caller, task_id).await),
         CancelReply::Cancelled => {
             (HttpResponse::Ok(), TaskState::Cancelled, "The task was cancelled".to_owned())
         }
@@ -59,27 +54,4 @@ pub(crate) async fn cancel(
         }
     };
     Ok(response.json(StatusReply::new(status, task_id, message)))
-}
-
-/// Cancels, and tells the hook if it was this call that ended the task.
-async fn cancel_and_tell(
-    state: std::sync::Arc<State>,
-    before: TaskSnapshot,
-) -> Result<CancelReply, ApiError> {
-    let task_id = before.task.id;
-    let reply = state.ask(state.broker.cancel(task_id)).await?;
-    if let (CancelReply::Cancelled, Some(tell)) = (reply, &state.options.on_cancelled) {
-        let ended = match state.ask(state.broker.snapshot(task_id)).await {
-            Ok(Some(snapshot)) if snapshot.outcome.is_some() => snapshot,
-            // The queue went away in between: its end is known all the same, but for the instant.
-            _ => TaskSnapshot {
-                state: TaskState::Cancelled,
-                outcome: Some(Outcome::Cancelled),
-                finished_at: Some(Timestamp::now()),
-                ..before
-            },
-        };
-        tell(&ended);
-    }
-    Ok(reply)
 }

@@ -1,6 +1,7 @@
 //! One file per route. A new route is a file here, one line in [`configure`] and one in
 //! [`crate::openapi`].
 
+pub(crate) mod admin;
 pub(crate) mod cancel;
 pub(crate) mod docs;
 pub(crate) mod events;
@@ -40,7 +41,13 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
                 .route(web::get().to(events::events))
                 .default_service(web::to(|| refuse_method("GET"))),
         )
+        .configure(admin::configure)
         .default_service(web::to(no_such_path));
+}
+
+/// What reads.
+fn reads() -> impl guard::Guard {
+    guard::Any(guard::Get()).or(guard::Head())
 }
 
 /// A path that is read. `HEAD` is answered like `GET`; the server leaves the body out.
@@ -50,9 +57,8 @@ where
     Args: FromRequest + 'static,
     H::Output: Responder + 'static,
 {
-    let reads = guard::Any(guard::Get()).or(guard::Head());
     web::resource(path)
-        .route(web::route().guard(reads).to(handler))
+        .route(web::route().guard(reads()).to(handler))
         .default_service(web::to(|| refuse_method("GET, HEAD")))
 }
 

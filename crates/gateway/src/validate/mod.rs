@@ -1,6 +1,7 @@
 //! Judging what clients send, without HTTP: JSON in, a request or **all** its problems out. Routes
 //! decide how problems look on the wire, so the same checks serve FastAPI's shape and OpenAI's.
 
+pub(crate) mod admin;
 mod fields;
 mod generate;
 mod json;

@@ -4,7 +4,6 @@ use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
 use protocol::{Outcome, TaskId};
-use queue::Release;
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -133,8 +132,7 @@ fn a_retry_voids_what_was_written() {
     let id = rig.submit("Tell me");
     let first = rig.claim();
     rig.publish(&first, &["half a"]);
-    let failed = Release::Failed { reason: "no memory".into() };
-    rig.wait(rig.broker.release(&first.lease, &failed)).unwrap();
+    rig.fail(&first);
     let second = rig.claim();
     rig.publish(&second, &["all"]);
     rig.finish(&second, &answer("all"));

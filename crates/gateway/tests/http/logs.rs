@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use crate::rig::{KEY, Rig};
+use crate::rig::{ADMIN_KEY, KEY, Rig};
 
 #[derive(Clone, Default)]
 struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -31,7 +31,7 @@ fn a_request_leaves_one_line_and_no_secret() {
         .finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
 
-    let rig = Rig::start();
+    let rig = Rig::operated();
     let client = rig.client().with("x-request-id", "the-good-one");
     let body = json!({"prompt": "s3cret prompt", "user_id": "s3cret user"});
     let id = client.post("/generate", &body).json()["task_id"].as_str().unwrap().to_owned();
@@ -40,6 +40,11 @@ fn a_request_leaves_one_line_and_no_secret() {
     let thief = rig.client_with(Some("s3cret-key")).with("x-request-id", "thief");
     thief.get("/status/s3cret-id");
     rig.client().with("x-request-id", "lost").get("/s3cret-path");
+
+    let evil = json!({"model": "demo\n INFO gateway.admin: who=\"admin\" forged s3cret"});
+    rig.admin().with("x-request-id", "evil").post("/admin/pause", &evil);
+    let pause = rig.admin();
+    assert_eq!(pause.post("/admin/pause", &json!({"model": "demo"})).status, 200);
 
     let log = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
     let ours = |id: &str| -> Vec<&str> {
@@ -53,6 +58,12 @@ fn a_request_leaves_one_line_and_no_secret() {
     assert!(ours("bad")[0].contains("-> 422 in"));
     assert!(ours("thief")[0].contains("gateway.status: GET /status/{task_id} -> 401"));
     assert!(ours("lost")[0].contains("gateway.http: GET (no route) -> 404"));
+    let acts = log.lines().filter(|line| line.contains("who=\"admin\"")).collect::<Vec<_>>();
+    assert_eq!(acts.len(), 1, "one line for what was done, none for what was not: {log}");
+    for part in [" INFO ", "gateway.admin", "a model is paused", "model=\"demo\""] {
+        assert!(acts[0].contains(part), "{part}: {}", acts[0]);
+    }
+    assert!(ours("evil")[0].contains("POST /admin/pause -> 404"), "{log}");
     let own: String = log.lines().filter(|line| line.contains("gateway")).collect();
-    assert!(!own.contains("s3cret") && !own.contains(KEY), "{own}");
+    assert!(!own.contains("s3cret") && !own.contains(KEY) && !own.contains(ADMIN_KEY), "{own}");
 }

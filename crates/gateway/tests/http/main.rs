@@ -2,9 +2,12 @@
 //! the broker.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in helpers too: a failure here is a failed test
 
+mod admin;
+mod admin_dead_letters;
 mod client;
 mod docs;
 mod events;
+mod expiry;
 mod lifecycle;
 mod logs;
 mod moody;

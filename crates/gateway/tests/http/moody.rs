@@ -7,12 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use protocol::{
     Estimate, Event, EventSeq, ModelId, Outcome, RecordError, Task, TaskId, TaskSnapshot,
-    Timestamp, WorkerId, WorkerReport,
+    TaskState, TenantId, Timestamp, WorkerId, WorkerReport,
 };
 use queue::watch::{CancelFeed, Watch};
 use queue::{
-    Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Lease, LeaseState, Reaped, Release,
-    SubmitOptions, Submitted,
+    Broker, BrokerError, CancelReply, Claimant, Claimed, DeadLetter, DeadLetterPage, Delivery,
+    Depth, Lease, LeaseState, Operations, Overview, Purge, Reaped, Release, SubmitOptions,
+    Submitted, Tried, Verdict, WebhookReport, Webhooks, WorkerOrders,
 };
 
 /// How it answers.
@@ -95,16 +96,22 @@ impl Broker for Moody {
         self.inner.submit(task, options).await
     }
 
-    async fn estimate(&self, id: TaskId) -> Answer<Option<Estimate>> {
-        self.feel().await?;
-        let told = *self.record.estimate.lock().unwrap();
-        if told.is_some() { Ok(told) } else { self.inner.estimate(id).await }
-    }
-
     async fn snapshot(&self, id: TaskId) -> Answer<Option<TaskSnapshot>> {
         self.record.reads.fetch_add(1, Ordering::Relaxed);
         self.feel().await?;
-        self.inner.snapshot(id).await
+        let mut snapshot = self.inner.snapshot(id).await?;
+        let told = *self.record.estimate.lock().unwrap();
+        if let (Some(snapshot), Some(told)) = (&mut snapshot, told)
+            && snapshot.state == TaskState::Queued
+        {
+            snapshot.estimate = Some(told);
+        }
+        Ok(snapshot)
+    }
+
+    async fn expired(&self, id: TaskId) -> Answer<Option<TenantId>> {
+        self.feel().await?;
+        self.inner.expired(id).await
     }
 
     async fn claim(&self, claimant: &Claimant, wait: Duration) -> Answer<Option<Claimed>> {
@@ -115,8 +122,8 @@ impl Broker for Moody {
         self.inner.renew(lease, span).await
     }
 
-    async fn publish(&self, lease: &Lease, chunks: &[String]) -> Answer<LeaseState> {
-        self.inner.publish(lease, chunks).await
+    async fn publish(&self, lease: &Lease, from: u64, chunks: &[String]) -> Answer<LeaseState> {
+        self.inner.publish(lease, from, chunks).await
     }
 
     async fn finish(&self, lease: &Lease, outcome: &Outcome) -> Answer<Timestamp> {
@@ -134,6 +141,14 @@ impl Broker for Moody {
 
     async fn reap(&self, reaper: &Claimant) -> Answer<Reaped> {
         self.inner.reap(reaper).await
+    }
+
+    async fn unlogged(&self, span: Duration, limit: usize) -> Answer<Vec<TaskSnapshot>> {
+        self.inner.unlogged(span, limit).await
+    }
+
+    async fn logged(&self, ids: &[TaskId]) -> Answer<()> {
+        self.inner.logged(ids).await
     }
 
     async fn events(&self, id: TaskId, after: EventSeq, limit: usize) -> Answer<Vec<Event>> {
@@ -154,7 +169,7 @@ impl Broker for Moody {
         self.inner.depth(model).await
     }
 
-    async fn report_worker(&self, report: &WorkerReport, ttl: Duration) -> Answer<()> {
+    async fn report_worker(&self, report: &WorkerReport, ttl: Duration) -> Answer<WorkerOrders> {
         self.inner.report_worker(report, ttl).await
     }
 
@@ -165,5 +180,59 @@ impl Broker for Moody {
     async fn workers(&self) -> Answer<Vec<WorkerReport>> {
         self.feel().await?;
         self.inner.workers().await
+    }
+}
+
+#[async_trait]
+impl Operations for Moody {
+    async fn overview(&self) -> Answer<Overview> {
+        self.feel().await?;
+        self.inner.overview().await
+    }
+
+    async fn set_paused(&self, model: &ModelId, paused: bool) -> Answer<()> {
+        self.feel().await?;
+        self.inner.set_paused(model, paused).await
+    }
+
+    async fn drain_worker(&self, id: WorkerId) -> Answer<bool> {
+        self.feel().await?;
+        self.inner.drain_worker(id).await
+    }
+
+    async fn dead_letters(&self, page: &DeadLetterPage) -> Answer<Vec<DeadLetter>> {
+        self.feel().await?;
+        self.inner.dead_letters(page).await
+    }
+
+    async fn dead_letter(&self, id: TaskId) -> Answer<Option<DeadLetter>> {
+        self.feel().await?;
+        self.inner.dead_letter(id).await
+    }
+
+    async fn replay(&self, id: TaskId) -> Answer<Option<Submitted>> {
+        self.feel().await?;
+        self.inner.replay(id).await
+    }
+
+    async fn purge_dead_letters(&self, which: &Purge) -> Answer<u64> {
+        self.feel().await?;
+        self.inner.purge_dead_letters(which).await
+    }
+}
+
+#[async_trait]
+impl Webhooks for Moody {
+    async fn due_webhooks(&self, span: Duration, limit: usize) -> Answer<Vec<Delivery>> {
+        self.inner.due_webhooks(span, limit).await
+    }
+
+    async fn webhook_tried(&self, id: TaskId, tried: &Tried, verdict: Verdict) -> Answer<()> {
+        self.inner.webhook_tried(id, tried, verdict).await
+    }
+
+    async fn webhook(&self, id: TaskId) -> Answer<Option<WebhookReport>> {
+        self.feel().await?;
+        self.inner.webhook(id).await
     }
 }

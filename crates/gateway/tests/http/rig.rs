@@ -1,16 +1,17 @@
 //! A gateway on a free port with the embedded queue in a fresh folder, and a worker's hands.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gateway::{Options, ServeError};
 use protocol::{
-    Completion, FinishReason, ModelId, Outcome, TaskId, Timestamp, Usage, WorkerId, WorkerReport,
-    WorkerStatus,
+    Completion, ErrorType, FinishReason, ModelId, Outcome, TaskError, TaskId, Timestamp, Usage,
+    WorkerId, WorkerReport, WorkerStatus,
 };
-use queue::{Broker, Claimant, Claimed, SqliteBroker};
+use queue::{Broker, Claimant, Claimed, Lease, Release, SqliteBroker};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -21,6 +22,7 @@ use crate::client::Client;
 
 pub(crate) const KEY: &str = "test-key-1";
 pub(crate) const OTHER_KEY: &str = "test-key-2";
+pub(crate) const ADMIN_KEY: &str = "test-operator-1";
 
 pub(crate) struct Rig {
     pub(crate) broker: Arc<dyn Broker>,
@@ -28,12 +30,19 @@ pub(crate) struct Rig {
     runtime: Runtime,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<Result<(), ServeError>>>,
+    /// How many chunks each attempt has written.
+    published: Mutex<HashMap<Lease, u64>>,
     _folder: TempDir,
 }
 
 impl Rig {
     pub(crate) fn start() -> Self {
         Self::with(|_| {})
+    }
+
+    /// With an operators' key.
+    pub(crate) fn operated() -> Self {
+        Self::with(|options| options.admin_key = Some(ADMIN_KEY.into()))
     }
 
     /// With options that differ from the tests' usual ones.
@@ -64,7 +73,20 @@ impl Rig {
             let _ = stopped.await;
         });
         let serving = Some(runtime.spawn(served));
-        Self { broker, address, runtime, stop: Some(stop), serving, _folder: folder }
+        Self {
+            broker,
+            address,
+            runtime,
+            stop: Some(stop),
+            serving,
+            published: Mutex::default(),
+            _folder: folder,
+        }
+    }
+
+    /// An operator.
+    pub(crate) fn admin(&self) -> Client {
+        self.client_with(Some(ADMIN_KEY))
     }
 
     /// A client with the first key.
@@ -102,11 +124,21 @@ impl Rig {
     /// Writes tokens of a task that [`Self::claim`] took.
     pub(crate) fn publish(&self, claimed: &Claimed, chunks: &[&str]) {
         let chunks: Vec<String> = chunks.iter().map(|chunk| (*chunk).to_owned()).collect();
-        self.wait(self.broker.publish(&claimed.lease, &chunks)).unwrap();
+        let mut published = self.published.lock().unwrap();
+        let from = published.entry(claimed.lease).or_default();
+        self.wait(self.broker.publish(&claimed.lease, *from, &chunks)).unwrap();
+        *from += chunks.len() as u64;
+    }
+
+    /// Gives back a task that [`Self::claim`] took, as failed, to be tried again at once.
+    pub(crate) fn fail(&self, claimed: &Claimed) {
+        let error = TaskError::new(ErrorType::OutOfMemory, "no memory");
+        let release = Release::Failed { error, retry_in: Duration::ZERO };
+        self.wait(self.broker.release(&claimed.lease, &release)).unwrap();
     }
 
     /// Says that a worker serves a model.
-    pub(crate) fn report(&self, model: &str, status: WorkerStatus) {
+    pub(crate) fn report(&self, model: &str, status: WorkerStatus) -> WorkerId {
         let report = WorkerReport {
             id: WorkerId::new(),
             host: "test".into(),
@@ -120,8 +152,10 @@ impl Rig {
             capacity: 1,
             finished: 0,
             started_at: Timestamp::now(),
+            reported_at: Some(Timestamp::now()),
         };
         self.wait(self.broker.report_worker(&report, Duration::from_secs(60))).unwrap();
+        report.id
     }
 
     /// Waits for the queue.

@@ -12,10 +12,12 @@ use crate::moody::{Moody, Record};
 use crate::rig::{KEY, Rig, answer};
 
 const TASKS: usize = 20;
-const CLIENTS_PER_TASK: usize = 20;
+const CLIENTS_PER_TASK: usize = 50;
 
 /// Each client asks, all tasks end, and each has its answer in time.
 fn all_are_answered(rig: &Rig, while_they_wait: impl FnOnce()) {
+    // Both ends of every socket are this process'.
+    rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let ids: Vec<_> = (0..TASKS).map(|n| rig.submit(&format!("{n}"))).collect();
     let mut sockets = Vec::new();
     for id in ids.iter().cycle().take(TASKS * CLIENTS_PER_TASK) {

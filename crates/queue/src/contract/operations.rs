@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::BrokerError;
 use crate::Submitted;
 
-/// How long the queue remembers that an outcome was there, at least (24 h).
-pub const TOMBSTONE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long the queue remembers that an outcome was there, at least (a minute). Beyond that as long as
+/// the outcome was kept, so that what is remembered never outweighs what is kept.
+pub const TOMBSTONE: Duration = Duration::from_secs(60);
 
 /// How long a dead letter is kept (7 days).
 pub const DEAD_LETTER_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -10,7 +10,8 @@ use tracing_appender::non_blocking::NonBlocking;
 
 use super::format;
 
-/// Writes the two files. Whoever records a task's outcome calls it, once.
+/// Writes the two files. A worker that records an outcome calls it once; ends that no worker records
+/// are the queue's journal's ([`crate::reaper`]).
 #[derive(Clone)]
 pub struct TaskLog {
     requests: NonBlocking,

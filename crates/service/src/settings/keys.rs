@@ -24,6 +24,11 @@ pub const KEYS: &[Key] = &[
         "who may use the API: keys separated by commas, each at least 8 characters; `up` makes a fresh one when unset",
     ),
     key(
+        "ADMIN_API_KEY",
+        None,
+        "the operators' key for /admin, at least 8 characters and none of API_KEYS; unset: /admin is closed",
+    ),
+    key(
         "MODEL_NAME",
         Some("demo"),
         "hub repository with optional :quant (Qwen/Qwen3-4B-GGUF:Q4_K_M), path to a .gguf file, or demo",

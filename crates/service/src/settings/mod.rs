@@ -24,6 +24,8 @@ pub use values::{Device, LogFormat, Quantization, QueueLocation, Secret, fresh_k
 pub struct Settings {
     /// `API_KEYS`: who may use the API.
     pub api_keys: Vec<Secret>,
+    /// `ADMIN_API_KEY`: who may operate; none closes the admin routes.
+    pub admin_api_key: Option<Secret>,
     /// `MODEL_NAME`: a hub repository with optional `:quant`, a path, or `demo`.
     pub model_name: String,
     /// `MODEL_DEVICE`.

@@ -19,8 +19,10 @@ const MIN_KEY_LENGTH: usize = 8;
 /// Checks everything, then answers with the settings or with all problems.
 pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
     let mut p = Parser { layers, problems: Vec::new() };
+    let api_keys = p.api_keys();
     let settings = Settings {
-        api_keys: p.api_keys(),
+        admin_api_key: p.admin_api_key(&api_keys),
+        api_keys,
         model_name: p.text("MODEL_NAME"),
         model_device: p.choice("MODEL_DEVICE").unwrap_or(super::Device::Auto),
         quantization: p.choice("QUANTIZATION"),
@@ -103,24 +105,29 @@ impl<'a> Parser<'a> {
         let mut keys = Vec::new();
         let given = self.get("API_KEYS").unwrap_or_default();
         for (position, key) in given.split(',').map(str::trim).enumerate() {
-            let nth = position + 1;
             if key.is_empty() {
                 continue;
-            } else if key.len() < MIN_KEY_LENGTH {
-                self.problems.push(format!(
-                    "API_KEYS: key {nth} has {} characters, at least {MIN_KEY_LENGTH} are needed",
-                    key.len()
-                ));
-            } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-                self.problems.push(format!(
-                    "API_KEYS: key {nth} has a character that can't stand in an HTTP header: \
-                     use printable ASCII without spaces"
-                ));
+            } else if let Some(problem) = unusable(key) {
+                self.problems.push(format!("API_KEYS: key {} {problem}", position + 1));
             } else if seen.insert(key) {
                 keys.push(Secret::new(key));
             }
         }
         keys
+    }
+
+    /// The operators' key. It must not be one that clients have.
+    fn admin_api_key(&mut self, api_keys: &[Secret]) -> Option<Secret> {
+        let key = self.get("ADMIN_API_KEY").map(str::trim).filter(|key| !key.is_empty())?;
+        if let Some(problem) = unusable(key) {
+            self.problems.push(format!("ADMIN_API_KEY: the key {problem}"));
+        } else if api_keys.iter().any(|client| client.reveal() == key) {
+            self.problems.push(
+                "ADMIN_API_KEY is one of API_KEYS: who has that key could operate; use another"
+                    .to_owned(),
+            );
+        }
+        Some(Secret::new(key))
     }
 
     fn url(&mut self, name: &str, schemes: &[&str]) -> String {
@@ -170,4 +177,17 @@ impl<'a> Parser<'a> {
         }
         given.replace("warning", "warn")
     }
+}
+
+/// Why a key can't be one, in words that don't show it.
+fn unusable(key: &str) -> Option<String> {
+    if key.len() < MIN_KEY_LENGTH {
+        let length = key.len();
+        return Some(format!("has {length} characters, at least {MIN_KEY_LENGTH} are needed"));
+    }
+    let is_visible = key.bytes().all(|byte| byte.is_ascii_graphic());
+    (!is_visible).then(|| {
+        "has a character that can't stand in an HTTP header: use printable ASCII without spaces"
+            .to_owned()
+    })
 }

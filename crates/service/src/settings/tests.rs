@@ -55,6 +55,19 @@ fn keys_come_as_text_or_as_a_list_and_are_never_shown() {
 }
 
 #[test]
+fn the_operators_key_is_none_that_clients_have() {
+    let settings = load("api_keys: [first-key]", "ADMIN_API_KEY=operator-1", &[]).unwrap();
+    assert_eq!(settings.admin_api_key.as_ref().map(Secret::reveal), Some("operator-1"));
+    assert!(!format!("{settings:?}").contains("operator-1"));
+    assert_eq!(load("", "ADMIN_API_KEY=", &[]).unwrap().admin_api_key, None);
+    for bad in ["short", "has space in it", "first-key"] {
+        let found = problems(load("api_keys: [first-key]", "", &[("ADMIN_API_KEY", bad)]));
+        assert!(found.len() == 1 && found[0].starts_with("ADMIN_API_KEY"), "{found:?}");
+        assert!(!found[0].contains(bad), "{found:?}");
+    }
+}
+
+#[test]
 fn every_problem_is_listed_at_once() {
     let found = problems(load(
         "",

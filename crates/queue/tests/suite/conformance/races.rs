@@ -23,7 +23,7 @@ async fn ended_once(broker: &dyn Broker, id: protocol::TaskId) -> TaskState {
 pub(super) async fn cancel_against_claim_against_finish(on: Fixture) {
     let (worker_side, gateway) = (Arc::clone(&on.broker), on.another());
     let mut states = std::collections::HashMap::new();
-    for round in 0..200u64 {
+    for round in 0..1_000u64 {
         let task = submitted(&*gateway).await;
         let work = async {
             let held = worker_side.claim(&claimant(LONG), NO_WAIT).await.unwrap()?;

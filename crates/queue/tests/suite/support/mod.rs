@@ -151,6 +151,7 @@ pub(crate) fn report(capacity: u32) -> WorkerReport {
         capacity,
         finished: 0,
         started_at: Timestamp::from_millis(1),
+        reported_at: Some(Timestamp::from_millis(2)),
     }
 }
 

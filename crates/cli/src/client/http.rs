@@ -1,0 +1,165 @@
+//! Requests with a key, and what may come of one: JSON, a refusal, or silence.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::http::Response;
+use ureq::{Agent, Body, RequestBuilder};
+
+use super::target::Access;
+use crate::text::printable;
+
+/// Why the gateway did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// Nobody answers, or the answer broke off.
+    #[error(
+        "no gateway answers at {url}: {reason}; start one with `qwen-queue up`, or name another with --url"
+    )]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// What the network said.
+        reason: String,
+    },
+    /// The gateway answered, and said no.
+    #[error("{status} {message}{}", retry_after.map_or(String::new(), |s| format!(" (try again in {s} s)")))]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Its own words.
+        message: String,
+        /// When to come again, in seconds.
+        retry_after: Option<u32>,
+    },
+    /// The answer is not what this version understands.
+    #[error("the gateway's answer to {path} can't be understood: {reason}")]
+    Unreadable {
+        /// What was asked.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl ClientError {
+    /// Whether asking again later may help: silence, or a gateway that is in trouble itself.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => matches!(status, 429 | 502..=504),
+            Self::Unreadable { .. } => false,
+        }
+    }
+}
+
+/// Asks one gateway, with one key.
+#[derive(Debug, Clone)]
+pub(super) struct Http {
+    agent: Agent,
+    access: Access,
+}
+
+impl Http {
+    /// Connects on first use. An answer may take as long as `patience`.
+    pub(super) fn new(access: Access, patience: Duration) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0) // a key is shown to nobody else
+            .timeout_connect(Some(patience.min(Duration::from_secs(10))))
+            .timeout_recv_response(Some(patience))
+            .build();
+        Self { agent: config.into(), access }
+    }
+
+    /// Where the gateway is.
+    pub(super) fn url(&self) -> &str {
+        &self.access.url
+    }
+
+    pub(super) fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, ClientError> {
+        self.read(path, self.ready(self.agent.get(self.at(path)), query).call())
+    }
+
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.read(path, self.ready(self.agent.post(self.at(path)), &[]).send_json(body))
+    }
+
+    pub(super) fn delete(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<Value, ClientError> {
+        self.read(path, self.ready(self.agent.delete(self.at(path)), query).call())
+    }
+
+    /// `GET`s a stream that must not be silent for longer than `silence`.
+    pub(super) fn stream(
+        &self,
+        path: &str,
+        headers: &[(&str, String)],
+        silence: Duration,
+    ) -> Result<Response<Body>, ClientError> {
+        let request = self.ready(self.agent.get(self.at(path)), &[]);
+        let request = request.config().timeout_per_read(Some(silence)).build();
+        let request = headers.iter().fold(request, |r, (name, value)| r.header(*name, value));
+        let response = request.call().map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() { Ok(response) } else { Err(refusal(response)) }
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.access.url)
+    }
+
+    fn ready<B>(&self, request: RequestBuilder<B>, query: &[(&str, String)]) -> RequestBuilder<B> {
+        let request = request.header("X-API-Key", &self.access.key);
+        query.iter().fold(request, |request, (name, value)| request.query(*name, value))
+    }
+
+    /// The JSON of a good answer, null if it has no body; or the gateway's own words of a bad one.
+    fn read(
+        &self,
+        path: &str,
+        answer: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Value, ClientError> {
+        let mut response = answer.map_err(|error| self.unreachable(&error))?;
+        if !response.status().is_success() {
+            return Err(refusal(response));
+        }
+        let text =
+            response.body_mut().read_to_string().map_err(|error| self.unreachable(&error))?;
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).map_err(|error| ClientError::Unreadable {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> ClientError {
+        ClientError::Unreachable { url: self.access.url.clone(), reason: error.to_string() }
+    }
+}
+
+/// What the gateway said was wrong, in one line.
+fn refusal(mut response: Response<Body>) -> ClientError {
+    let status = response.status();
+    let retry_after = response.headers().get("retry-after").and_then(|v| v.to_str().ok());
+    let retry_after = retry_after.and_then(|seconds| seconds.parse().ok());
+    let body: Value = response.body_mut().read_json().unwrap_or_default();
+    let message = match (&body["detail"], body["error"]["message"].as_str()) {
+        (Value::String(text), _) => text.clone(),
+        (Value::Array(problems), _) => problems.iter().map(problem).collect::<Vec<_>>().join("; "),
+        (_, Some(text)) => text.to_owned(),
+        _ => status.canonical_reason().unwrap_or("refused").to_owned(),
+    };
+    ClientError::Refused { status: status.as_u16(), message: printable(&message), retry_after }
+}
+
+/// `max_tokens: must be at least 1`.
+fn problem(problem: &Value) -> String {
+    let field = problem["loc"].as_array().and_then(|loc| loc.last()).and_then(Value::as_str);
+    let message = problem["msg"].as_str().unwrap_or("not allowed");
+    field.map_or_else(|| message.to_owned(), |field| format!("{field}: {message}"))
+}

@@ -1,0 +1,125 @@
+//! Which gateway, and who asks: options first, then the environment, then `.env`.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+/// The gateway that is meant when none is named.
+const DEFAULT_URL: &str = "http://127.0.0.1:8000";
+
+/// Which gateway, and who asks.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Target {
+    #[command(flatten)]
+    address: Address,
+    /// The API key.
+    #[arg(long, env = "QWEN_QUEUE_API_KEY", hide_env_values = true)]
+    key: Option<String>,
+}
+
+/// Which gateway, and which operator asks.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AdminTarget {
+    #[command(flatten)]
+    address: Address,
+    /// The operators' key, as the gateway has it.
+    #[arg(long, env = "ADMIN_API_KEY", hide_env_values = true)]
+    admin_key: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+struct Address {
+    /// The gateway's address [default: http://127.0.0.1:8000].
+    #[arg(long, env = "QWEN_QUEUE_URL")]
+    url: Option<String>,
+}
+
+/// An address and the key that is shown there.
+#[derive(Debug, Clone)]
+pub(crate) struct Access {
+    pub(super) url: String,
+    pub(super) key: String,
+}
+
+impl Target {
+    pub(super) fn access(&self) -> Result<Access> {
+        let option = "give --key, or set QWEN_QUEUE_API_KEY in the environment or in .env";
+        access(&self.address, self.key.as_deref(), "QWEN_QUEUE_API_KEY", option, Path::new(".env"))
+    }
+}
+
+impl AdminTarget {
+    pub(super) fn access(&self) -> Result<Access> {
+        let option = "give --admin-key, or set ADMIN_API_KEY, as the gateway has it, in the \
+                      environment or in .env";
+        access(&self.address, self.admin_key.as_deref(), "ADMIN_API_KEY", option, Path::new(".env"))
+    }
+}
+
+fn access(
+    address: &Address,
+    key: Option<&str>,
+    variable: &str,
+    advice: &str,
+    dotenv: &Path,
+) -> Result<Access> {
+    // An empty value is as good as none, as for the services.
+    let given = |value: Option<&str>| value.filter(|v| !v.trim().is_empty()).map(str::to_owned);
+    let find = |value: Option<&str>, variable: &str| -> Result<Option<String>> {
+        match given(value) {
+            Some(value) => Ok(Some(value)),
+            None => Ok(given(in_dotenv(dotenv, variable)?.as_deref())),
+        }
+    };
+    let url = find(address.url.as_deref(), "QWEN_QUEUE_URL")?.unwrap_or(DEFAULT_URL.to_owned());
+    let Some(key) = find(key, variable)? else { bail!("no key to show to the gateway: {advice}") };
+    Ok(Access { url: url.trim_end_matches('/').to_owned(), key: key.trim().to_owned() })
+}
+
+/// What `.env` says of a variable, if both are there.
+fn in_dotenv(path: &Path, variable: &str) -> Result<Option<String>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let pairs = dotenvy::from_path_iter(path).context(".env can't be read")?;
+    for pair in pairs {
+        // The line itself may hold a secret: the error does not show it.
+        let Ok((name, value)) = pair else { bail!(".env has a line that is not NAME=value") };
+        if name == variable {
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(url: Option<&str>, key: Option<&str>, dotenv: &str) -> Result<Access> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".env");
+        std::fs::write(&path, dotenv).unwrap();
+        let address = Address { url: url.map(str::to_owned) };
+        access(&address, key, "ADMIN_API_KEY", "set it", &path)
+    }
+
+    #[test]
+    fn an_option_wins_over_dotenv_and_dotenv_over_nothing() {
+        let dotenv = "ADMIN_API_KEY=from-file\nQWEN_QUEUE_URL=http://file:1/\n";
+        let access = found(Some("http://option:2"), Some("from-option"), dotenv).unwrap();
+        assert_eq!((&*access.url, &*access.key), ("http://option:2", "from-option"));
+        let access = found(None, Some(" "), dotenv).unwrap();
+        assert_eq!((&*access.url, &*access.key), ("http://file:1", "from-file"));
+        let access = found(None, Some("k"), "").unwrap();
+        assert_eq!(access.url, DEFAULT_URL);
+    }
+
+    #[test]
+    fn no_key_and_a_broken_dotenv_are_told_without_secrets() {
+        assert!(found(None, None, "ADMIN_API_KEY=\n").unwrap_err().to_string().contains("set it"));
+        let error = found(None, None, "sesame open\n").unwrap_err().to_string();
+        assert!(error.contains(".env") && !error.contains("sesame"), "{error}");
+    }
+}

@@ -1,0 +1,187 @@
+//! Prints a task's text as it comes, whatever happens to the connection or the worker.
+//!
+//! [`Transcript`] decides what is shown and does no I/O. The text of an attempt goes to `text`; what
+//! there is to say about it goes to `notes`.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::client::sse::SseEvent;
+use crate::text::printable;
+
+/// How often in a row a broken event stream is resumed without hearing of anything new.
+const RESUMES: u32 = 10;
+/// The pause before each but the first of them.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Follows a task to its end and gives its result. `text` gets the answer, `notes` the rest. An
+/// `accepted` task is known to exist, so the first connection may fail as well as any other.
+pub(super) fn follow(
+    client: &Client,
+    task_id: &str,
+    accepted: bool,
+    text: &mut impl Write,
+    notes: &mut impl Write,
+) -> Result<Value> {
+    let mut transcript = Transcript::default();
+    let (mut after, mut failures, mut heard) = (0, 0, accepted);
+    loop {
+        match client.events(task_id, after) {
+            Ok(None) => {
+                return finish(client.wait_for_result(task_id)?, &mut transcript, text, notes);
+            }
+            Ok(Some(events)) => {
+                heard = true;
+                // A line that broke off, or an event that can't be read: ask for it again.
+                for event in events.map_while(Result::ok) {
+                    if event.seq <= after && event.seq != 0 {
+                        continue;
+                    }
+                    (after, failures) = (event.seq.max(after), 0);
+                    if let Some(result) = ending(&event) {
+                        return finish(result, &mut transcript, text, notes);
+                    }
+                    show(&transcript.take(&event), text, notes)?;
+                }
+            }
+            Err(error) if heard && error.may_pass() => {}
+            Err(error) => return Err(error.into()),
+        }
+        failures += 1;
+        if failures > RESUMES {
+            bail!(
+                "the event stream of task {task_id} keeps breaking off; its result is not lost: \
+                 qwen-queue result {task_id}"
+            );
+        }
+        if failures > 1 {
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// The result that the last event carries.
+fn ending(event: &SseEvent) -> Option<Value> {
+    matches!(&*event.name, "completed" | "failed" | "cancelled").then(|| event.data.clone())
+}
+
+fn finish(
+    result: Value,
+    transcript: &mut Transcript,
+    text: &mut impl Write,
+    notes: &mut impl Write,
+) -> Result<Value> {
+    show(&transcript.end(result["result"].as_str()), text, notes)?;
+    Ok(result)
+}
+
+fn show(parts: &[Part], text: &mut impl Write, notes: &mut impl Write) -> io::Result<()> {
+    for part in parts {
+        match part {
+            Part::Text(part) => {
+                text.write_all(part.as_bytes())?;
+                text.flush()?;
+            }
+            Part::Note(note) => writeln!(notes, "[{note}]")?,
+        }
+    }
+    Ok(())
+}
+
+/// Something to show.
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    /// Of the answer.
+    Text(String),
+    /// About it.
+    Note(String),
+}
+
+/// What was printed of which attempt.
+#[derive(Debug, Default)]
+struct Transcript {
+    attempt: u64,
+    printed: String,
+    /// The text printed last did not end its line.
+    line_is_open: bool,
+}
+
+impl Transcript {
+    /// Takes in an event that is not the last.
+    fn take(&mut self, event: &SseEvent) -> Vec<Part> {
+        let attempt = event.data["attempt"].as_u64().unwrap_or(self.attempt);
+        match &*event.name {
+            // Of an attempt that is void already.
+            _ if attempt < self.attempt => vec![],
+            "started" => self.begin(attempt),
+            "token" => {
+                let mut parts = self.begin(attempt);
+                let text = event.data["text"].as_str().unwrap_or_default();
+                self.printed.push_str(text);
+                if !text.is_empty() {
+                    self.line_is_open = !text.ends_with('\n');
+                }
+                parts.push(Part::Text(text.to_owned()));
+                parts
+            }
+            "requeued" => {
+                let reason = event.data["reason"].as_str().unwrap_or("no reason given");
+                vec![
+                    self.break_line(),
+                    Part::Note(format!("back in the queue: {}", printable(reason))),
+                ]
+            }
+            _ => vec![],
+        }
+    }
+
+    /// A later attempt voids what was printed of earlier ones.
+    fn begin(&mut self, attempt: u64) -> Vec<Part> {
+        if attempt == self.attempt {
+            return vec![];
+        }
+        let mut parts = Vec::new();
+        if !self.printed.is_empty() {
+            parts.push(self.break_line());
+            parts.push(Part::Note(format!(
+                "attempt {attempt} begins: discard what was printed, the answer starts afresh"
+            )));
+        }
+        self.attempt = attempt;
+        self.printed.clear();
+        parts
+    }
+
+    /// The task has ended, with this text if any: prints what is missing of it. Events may be lost
+    /// (a task keeps some 4,096 of them), the result never is.
+    fn end(&mut self, result: Option<&str>) -> Vec<Part> {
+        let Some(result) = result else { return vec![self.break_line()] };
+        let mut parts = Vec::new();
+        match result.strip_prefix(&*self.printed) {
+            Some(rest) => parts.push(Part::Text(rest.to_owned())),
+            None => {
+                parts.push(self.break_line());
+                parts.push(Part::Note(
+                    "discard what was printed, some of it was lost on the way; the whole answer:"
+                        .to_owned(),
+                ));
+                parts.push(Part::Text(result.to_owned()));
+            }
+        }
+        parts.push(Part::Text("\n".to_owned()));
+        parts
+    }
+
+    /// Ends a line that was begun.
+    fn break_line(&mut self) -> Part {
+        let was_open = std::mem::take(&mut self.line_is_open);
+        Part::Text(if was_open { "\n".to_owned() } else { String::new() })
+    }
+}
+
+#[cfg(test)]
+mod tests;

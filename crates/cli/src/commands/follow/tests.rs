@@ -1,0 +1,123 @@
+//! Streams that break off, against a real socket; and what is shown of them.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread::JoinHandle;
+
+use serde_json::json;
+
+use super::*;
+
+/// Answers one connection after the other with these texts, cuts each, and gives what was asked.
+fn server(answers: Vec<String>) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let answer = |answer: String| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let asked = head(&stream);
+            stream.write_all(answer.as_bytes()).unwrap();
+            asked
+        };
+        answers.into_iter().map(answer).collect()
+    });
+    (url, asked)
+}
+
+fn head(stream: &TcpStream) -> String {
+    let lines = BufReader::new(stream).lines().map(Result::unwrap);
+    lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n").to_lowercase()
+}
+
+/// An event stream that is cut without an end.
+fn cut(events: &str) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n{events}"
+    )
+}
+
+fn plain(status: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+}
+
+fn event(seq: u64, name: &str, data: &Value) -> String {
+    format!("id: {seq}\nevent: {name}\ndata: {data}\n\n")
+}
+
+fn token(seq: u64, attempt: u64, text: &str) -> String {
+    event(seq, "token", &json!({"attempt": attempt, "text": text}))
+}
+
+/// Follows a task of a server that answers so: the text, the notes, and what was asked.
+fn followed(answers: Vec<String>) -> (String, String, Vec<String>) {
+    let (url, asked) = server(answers);
+    let (mut text, mut notes) = (Vec::new(), Vec::new());
+    let result = follow(&Client::of(&url), "t", true, &mut text, &mut notes).unwrap();
+    assert_eq!(result["status"], "completed");
+    let [text, notes] = [text, notes].map(|bytes| String::from_utf8(bytes).unwrap());
+    (text, notes, asked.join().unwrap())
+}
+
+fn completed(seq: u64, text: &str) -> String {
+    event(seq, "completed", &json!({"status": "completed", "result": text}))
+}
+
+#[test]
+fn a_cut_stream_goes_on_after_the_last_event_seen() {
+    let first = event(1, "queued", &json!({})) + &token(2, 1, "Hel") + "id: 3\nevent: tok";
+    let rest = token(3, 1, "lo") + &completed(4, "Hello");
+    let (text, notes, asked) = followed(vec![cut(&first), cut(&rest)]);
+    assert_eq!((&*text, &*notes), ("Hello\n", ""));
+    assert!(asked[0].contains("last-event-id: 0"), "{}", asked[0]);
+    assert!(asked[1].contains("last-event-id: 2"), "{}", asked[1]);
+}
+
+#[test]
+fn a_stream_without_its_end_is_completed_from_the_result() {
+    let result = json!({"status": "completed", "result": "Hello"}).to_string();
+    let gone = plain("204 No Content", "");
+    let busy = plain("503 Service Unavailable", "{}");
+    let answers = vec![cut(&token(2, 1, "Hel")), busy, gone, plain("200 OK", &result)];
+    let (text, notes, asked) = followed(answers);
+    assert_eq!((&*text, &*notes), ("Hello\n", ""));
+    assert!(asked[3].starts_with("get /result/t"), "{}", asked[3]);
+}
+
+#[test]
+fn lost_events_are_made_good_by_the_result() {
+    // The middle went missing: what was printed is no beginning of the answer.
+    let (text, notes, _) = followed(vec![cut(&(token(9, 1, "lo") + &completed(10, "Hello")))]);
+    assert_eq!(text, "lo\nHello\n");
+    assert!(notes.contains("discard"), "{notes}");
+    // The end went missing.
+    let (text, notes, _) = followed(vec![cut(&(token(2, 1, "Hel") + &completed(10, "Hello")))]);
+    assert_eq!((&*text, &*notes), ("Hello\n", ""));
+}
+
+#[test]
+fn a_new_attempt_says_to_discard_what_was_printed() {
+    let started = |seq, attempt| event(seq, "started", &json!({ "attempt": attempt }));
+    let requeued = event(4, "requeued", &json!({"attempt": 1, "reason": "lost\u{1b}[2J"}));
+    let stream = started(2, 1)
+        + &token(3, 1, "Hal")
+        + &requeued
+        + &started(5, 2)
+        + &token(6, 1, "void")
+        + &token(7, 2, "Hello")
+        + &completed(8, "Hello");
+    let (text, notes, _) = followed(vec![cut(&stream)]);
+    assert_eq!(text, "Hal\nHello\n");
+    let told = "[back in the queue: lost\\u001b[2J]\n[attempt 2 begins: discard";
+    assert!(notes.starts_with(told), "{notes}");
+}
+
+#[test]
+fn a_refusal_ends_it_at_once() {
+    let (url, _asked) = server(vec![plain("404 Not Found", "{\"detail\":\"no such task\"}")]);
+    let error = follow(&Client::of(&url), "t", true, &mut vec![], &mut vec![]).unwrap_err();
+    assert_eq!(error.to_string(), "404 no such task");
+    let nobody = Client::of("http://127.0.0.1:1");
+    let error = follow(&nobody, "t", false, &mut vec![], &mut vec![]).unwrap_err();
+    assert!(error.to_string().contains("no gateway answers"), "{error}");
+}

@@ -1,0 +1,208 @@
+//! Dead letters: tasks that used their attempts up and wait for an operator.
+
+mod letter;
+
+use std::collections::HashSet;
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use protocol::TaskId;
+use serde_json::{Value, json};
+
+use super::{Shown, confirm, print, print_json};
+use crate::client::admin::{Admin, Purge, understood};
+use crate::table::table;
+use crate::text::{count, printable, printable_json};
+
+use letter::{COLUMNS, Letter};
+
+/// Letters that are asked for at once.
+const PAGE: usize = 100;
+/// What to do with them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dead {
+    /// List them, the latest first.
+    List(List),
+    /// Show one: what was asked, and how each attempt failed.
+    Show(One),
+    /// Submit one again, or all, as a new task with all its attempts; prints the new task's id.
+    Replay(Replay),
+    /// Delete one, or all of a model, or all. Their tasks' results stay until they expire.
+    Purge(PurgeArgs),
+}
+
+/// Which to list.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only those of a model.
+    #[arg(long)]
+    model: Option<String>,
+    /// At most so many.
+    #[arg(short = 'n', long, default_value_t = 50)]
+    limit: usize,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// One dead letter.
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// Its task's id.
+    task_id: TaskId,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// Which to replay.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["task_id", "all"]))]
+pub(crate) struct Replay {
+    /// Its task's id.
+    task_id: Option<TaskId>,
+    /// All of them, the oldest first.
+    #[arg(long)]
+    all: bool,
+    /// With --all: only those of a model.
+    #[arg(long, requires = "all")]
+    model: Option<String>,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// Which to delete.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["task_id", "model", "all"]))]
+pub(crate) struct PurgeArgs {
+    /// Its task's id.
+    task_id: Option<TaskId>,
+    /// All of a model.
+    #[arg(long)]
+    model: Option<String>,
+    /// All.
+    #[arg(long)]
+    all: bool,
+    /// Don't ask.
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// Does it.
+pub(crate) fn run(dead: &Dead) -> Result<()> {
+    match dead {
+        Dead::List(args) => list(args),
+        Dead::Show(args) => {
+            let path = format!("/admin/dead-letters/{}", args.task_id);
+            let answer = Admin::new(&args.shown.target)?.dead_letter(&args.task_id.to_string())?;
+            args.shown.print(answer, |answer| Ok(letter::page(&understood(&path, answer)?)))
+        }
+        Dead::Replay(args) => replay(args),
+        Dead::Purge(args) => purge(args),
+    }
+}
+
+fn list(args: &List) -> Result<()> {
+    let admin = Admin::new(&args.shown.target)?;
+    let letters = letters(&admin, args.model.as_deref(), args.limit)?;
+    if args.shown.json {
+        return print_json(&json!({ "dead_letters": letters }));
+    }
+    let rows: Result<Vec<_>> =
+        letters.into_iter().map(|found| Ok(letter::row(&letter::read(found)?))).collect();
+    let rows = rows?;
+    if rows.is_empty() {
+        return print("no dead letters\n");
+    }
+    print(&table(&COLUMNS, &rows))
+}
+
+/// At most `limit` letters, the latest first, as many pages as that takes.
+fn letters(admin: &Admin, model: Option<&str>, limit: usize) -> Result<Vec<Value>> {
+    let mut letters: Vec<Value> = Vec::new();
+    let mut before = None;
+    while letters.len() < limit {
+        let wanted = PAGE.min(limit - letters.len());
+        let mut answer = admin.dead_letters(model, before, wanted)?;
+        let Value::Array(page) = answer["dead_letters"].take() else {
+            bail!("the gateway's answer to /admin/dead-letters has no list of them");
+        };
+        letters.extend(page);
+        before = answer["next_before"].as_u64();
+        if before.is_none() {
+            break;
+        }
+    }
+    Ok(letters)
+}
+
+fn replay(args: &Replay) -> Result<()> {
+    let admin = Admin::new(&args.shown.target)?;
+    if let Some(task_id) = args.task_id {
+        let answer = admin.replay(&task_id.to_string())?;
+        return args.shown.print(answer, |answer| Ok(format!("{}\n", new_id(&answer)?)));
+    }
+    let (mut tried, mut replayed) = (HashSet::new(), 0);
+    loop {
+        // Pages may skip letters of the same millisecond: look again until there is nothing new.
+        let found = letters(&admin, args.model.as_deref(), usize::MAX)?;
+        let found: Result<Vec<Letter>> = found.into_iter().map(letter::read).collect();
+        let fresh: Vec<_> = found?.into_iter().map(|letter| letter.task_id).collect();
+        let fresh: Vec<_> = fresh.into_iter().rev().filter(|id| tried.insert(id.clone())).collect();
+        if fresh.is_empty() {
+            break;
+        }
+        for task_id in fresh {
+            match admin.replay(&task_id) {
+                Ok(answer) => {
+                    replayed += 1;
+                    print(&told(&task_id, &answer, args.shown.json)?)?;
+                }
+                // Somebody else was faster, or the queue is in trouble: others may go through.
+                Err(error) => eprintln!("qwen-queue: {}: {error}", printable(&task_id)),
+            }
+        }
+    }
+    let failed = tried.len() as u64 - replayed;
+    eprintln!("{} replayed", count(replayed, "dead letter"));
+    if failed > 0 {
+        bail!("{} could not be replayed", count(failed, "dead letter"));
+    }
+    Ok(())
+}
+
+/// What came of one of several replays, on one line.
+fn told(task_id: &str, answer: &Value, json: bool) -> Result<String> {
+    Ok(if json {
+        format!("{}\n", printable_json(&answer.to_string()))
+    } else {
+        format!("{} again as {}\n", printable(task_id), new_id(answer)?)
+    })
+}
+
+fn new_id(answer: &Value) -> Result<String> {
+    match answer["task_id"].as_str() {
+        Some(id) => Ok(printable(id)),
+        None => bail!("the gateway's answer has no task_id"),
+    }
+}
+
+fn purge(args: &PurgeArgs) -> Result<()> {
+    let (which, what) = match (&args.task_id, &args.model) {
+        (Some(id), _) => (Purge::One(id.to_string()), format!("the dead letter of task {id}")),
+        (None, Some(model)) => {
+            (Purge::Model(model.clone()), format!("all dead letters of {}", printable(model)))
+        }
+        (None, None) => (Purge::All, "all dead letters".to_owned()),
+    };
+    let admin = Admin::new(&args.shown.target)?;
+    if !args.yes {
+        confirm(&format!("Delete {what} for good?"))?;
+    }
+    let answer = admin.purge(&which)?;
+    args.shown.print(answer, |answer| {
+        let deleted = answer["deleted"].as_u64();
+        Ok(deleted
+            .map_or("deleted\n".to_owned(), |n| format!("{} deleted\n", count(n, "dead letter"))))
+    })
+}

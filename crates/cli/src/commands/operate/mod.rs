@@ -1,0 +1,210 @@
+//! The operators' verbs: queues, workers, pause, resume, drain. Tables for people, `--json` for
+//! programs; dead letters have a module of their own.
+
+pub(crate) mod dead;
+pub(crate) mod rows;
+
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::Value;
+
+use crate::client::AdminTarget;
+use crate::client::admin::{Admin, Overview, Worker, understood};
+use crate::table::table;
+use crate::text::{bytes, count, printable, printable_json};
+
+/// Which gateway, and how to print.
+#[derive(Debug, Args)]
+pub(crate) struct Shown {
+    /// Print JSON, as the gateway answered it.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: AdminTarget,
+}
+
+/// A model's queue.
+#[derive(Debug, Args)]
+pub(crate) struct OneModel {
+    /// The model, as `qwen-queue queues` names it.
+    model: String,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// A worker.
+#[derive(Debug, Args)]
+pub(crate) struct OneWorker {
+    /// The worker's id as `qwen-queue workers` names it, or its beginning.
+    worker_id: String,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// Prints the queues.
+pub(crate) fn queues(args: &Shown) -> Result<()> {
+    let answer = Admin::new(&args.target)?.overview()?;
+    args.print(answer, |answer| {
+        let overview: Overview = understood("/admin/overview", answer)?;
+        Ok(format!("{}{}\n", queues_table(&overview), totals(&overview)))
+    })
+}
+
+/// Prints the workers.
+pub(crate) fn workers(args: &Shown) -> Result<()> {
+    let admin = Admin::new(&args.target)?;
+    if args.json {
+        return print_json(&admin.workers()?);
+    }
+    // Ages are told by the queue's clock, which the overview has.
+    print(&workers_table(&understood("/admin/overview", admin.overview()?)?))
+}
+
+/// Holds a model's tasks back, or hands them out again.
+pub(crate) fn set_paused(args: &OneModel, paused: bool) -> Result<()> {
+    let answer = Admin::new(&args.shown.target)?.set_paused(&args.model, paused)?;
+    let model = printable(&args.model);
+    let told = if paused {
+        format!(
+            "{model} is paused: submits are accepted, what runs goes on, nothing more is started\n"
+        )
+    } else {
+        format!("{model} goes on\n")
+    };
+    args.shown.print(answer, |_| Ok(told))
+}
+
+/// Asks a worker to end what it has and stop.
+pub(crate) fn drain(args: &OneWorker) -> Result<()> {
+    let admin = Admin::new(&args.shown.target)?;
+    let overview: Overview = understood("/admin/overview", admin.overview()?)?;
+    let worker = the_one(&overview.workers, &args.worker_id)?;
+    let answer = admin.drain(&worker.id)?;
+    args.shown.print(answer, |_| {
+        Ok(format!(
+            "worker {} on {} drains: it starts nothing more, ends its {} and stops\n",
+            printable(&worker.id),
+            printable(&worker.host),
+            count(worker.running, "task")
+        ))
+    })
+}
+
+/// The worker whose id begins so.
+fn the_one<'a>(workers: &'a [Worker], given: &str) -> Result<&'a Worker> {
+    let given = given.to_ascii_lowercase();
+    let begins = |worker: &&Worker| !given.is_empty() && worker.id.starts_with(&given);
+    let found: Vec<_> = workers.iter().filter(begins).collect();
+    match *found {
+        [worker] => Ok(worker),
+        [] => bail!(
+            "no worker's id begins with '{}': `qwen-queue workers` lists the {} there are",
+            printable(&given),
+            workers.len()
+        ),
+        _ => bail!(
+            "'{}' begins the ids of {} workers: {}; give more of it",
+            printable(&given),
+            found.len(),
+            found.iter().map(|worker| printable(&worker.id)).collect::<Vec<_>>().join(", ")
+        ),
+    }
+}
+
+/// All queues, for people.
+pub(crate) fn queues_table(overview: &Overview) -> String {
+    if overview.queues.is_empty() {
+        return "no queue yet: a model has one from its first task on\n".to_owned();
+    }
+    let rows: Vec<_> = overview.queues.iter().map(|queue| rows::queue(queue, None)).collect();
+    table(&rows::QUEUE, &rows)
+}
+
+/// All workers, for people.
+pub(crate) fn workers_table(overview: &Overview) -> String {
+    if overview.workers.is_empty() {
+        return "no worker: start one with `qwen-queue worker`\n".to_owned();
+    }
+    let row = |worker| rows::worker(worker, overview.at, rows::Id::Whole);
+    table(&rows::WORKER, &overview.workers.iter().map(row).collect::<Vec<_>>())
+}
+
+/// What all queues have in common, in one line.
+pub(crate) fn totals(overview: &Overview) -> String {
+    format!(
+        "{} queued in {}, {} processing, {}, {} pending",
+        overview.queues.iter().map(|queue| queue.queued.total() + queue.delayed).sum::<u64>(),
+        bytes(overview.queued_bytes),
+        overview.queues.iter().map(|queue| queue.processing).sum::<u64>(),
+        count(overview.dead_letters, "dead letter"),
+        count(overview.webhooks_pending, "webhook"),
+    )
+}
+
+impl Shown {
+    /// Prints an answer as it came, or as people like it.
+    fn print(&self, answer: Value, people: impl FnOnce(Value) -> Result<String>) -> Result<()> {
+        if self.json { print_json(&answer) } else { print(&people(answer)?) }
+    }
+}
+
+/// Prints JSON over several lines.
+pub(crate) fn print_json(answer: &Value) -> Result<()> {
+    print(&(printable_json(&serde_json::to_string_pretty(answer)?) + "\n"))
+}
+
+/// Prints; a reader that has seen enough is no error (`main` sees to it).
+pub(crate) fn print(text: &str) -> Result<()> {
+    Ok(io::stdout().write_all(text.as_bytes())?)
+}
+
+/// Asks a person.
+///
+/// # Errors
+/// When nobody can be asked, or the answer is not yes.
+fn confirm(question: &str) -> Result<()> {
+    if !io::stdin().is_terminal() {
+        bail!("{question} Nobody can be asked here: say --yes");
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).context("standard input can't be read")?;
+    if !matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+        bail!("nothing was changed");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(id: &str) -> Worker {
+        Worker { id: id.to_owned(), ..Worker::default() }
+    }
+
+    #[test]
+    fn a_worker_is_known_by_the_beginning_of_its_id() {
+        let workers = ["5b32de93-0eda", "5b32ffff-1111", "77777777-2222"].map(worker);
+        assert_eq!(the_one(&workers, "7").unwrap().id, "77777777-2222");
+        assert_eq!(the_one(&workers, "5B32D").unwrap().id, "5b32de93-0eda");
+        let error = the_one(&workers, "5b32").unwrap_err().to_string();
+        assert!(error.contains("5b32de93-0eda, 5b32ffff-1111"), "{error}");
+        for none in ["", "9"] {
+            assert!(the_one(&workers, none).unwrap_err().to_string().contains("no worker"));
+        }
+    }
+
+    #[test]
+    fn totals_leave_nobody_out() {
+        let mut overview = Overview { dead_letters: 1, queued_bytes: 2_500, ..Overview::default() };
+        overview.queues.resize_with(2, Default::default);
+        overview.queues[0].queued.low = 2;
+        overview.queues[1].delayed = 3;
+        overview.queues[1].processing = 4;
+        let told = "5 queued in 2.5 kB, 4 processing, 1 dead letter, 0 webhooks pending";
+        assert_eq!(totals(&overview), told);
+    }
+}

@@ -1,0 +1,125 @@
+//! What people are shown of a queue and of a worker, cell by cell: the same in tables and in `top`.
+//! The most important columns come first: a narrow terminal shows as many as it has room for.
+
+use crate::client::admin::{Queue, Worker};
+use crate::table::{Align, Column};
+use crate::text::{between, dash, printable, span};
+
+use Align::{Left, Right};
+
+/// The columns of a queue.
+pub(crate) const QUEUE: [Column; 13] = [
+    ("model", Left),
+    ("state", Left),
+    ("high", Right),
+    ("normal", Right),
+    ("low", Right),
+    ("batch", Right),
+    ("delayed", Right),
+    ("running", Right),
+    ("tasks/s", Right),
+    ("avg", Right),
+    ("failed", Right),
+    ("completed", Right),
+    ("cancelled", Right),
+];
+
+/// The columns of a worker.
+pub(crate) const WORKER: [Column; 11] = [
+    ("worker", Left),
+    ("status", Left),
+    ("running", Right),
+    ("host", Left),
+    ("device", Left),
+    ("model", Left),
+    ("quant", Left),
+    ("finished", Right),
+    ("seen", Right),
+    ("age", Right),
+    ("version", Left),
+];
+
+/// How much of an id is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Id {
+    /// All of it.
+    Whole,
+    /// Its first eight characters, enough for `qwen-queue drain`.
+    Short,
+}
+
+/// A queue's cells. `rate` is the tasks that end per second, where it was measured.
+pub(crate) fn queue(queue: &Queue, rate: Option<f64>) -> [String; QUEUE.len()] {
+    let lanes = queue.queued;
+    [
+        printable(&queue.model),
+        state(queue).to_owned(),
+        lanes.high.to_string(),
+        lanes.normal.to_string(),
+        lanes.low.to_string(),
+        lanes.batch.to_string(),
+        queue.delayed.to_string(),
+        format!("{}/{}", queue.processing, queue.capacity),
+        rate.map_or_else(dash, |rate| format!("{rate:.2}")),
+        queue.service_seconds.filter(|s| *s > 0.0).map_or_else(dash, span),
+        queue.failed.to_string(),
+        queue.completed.to_string(),
+        queue.cancelled.to_string(),
+    ]
+}
+
+/// What a queue is doing, in one word.
+pub(crate) fn state(queue: &Queue) -> &'static str {
+    match queue {
+        Queue { paused: true, .. } => "paused",
+        Queue { capacity: 0, processing: 0, .. } => "no worker",
+        Queue { processing: 0, .. } => "idle",
+        _ => "running",
+    }
+}
+
+/// A worker's cells at an instant of the queue's clock.
+pub(crate) fn worker(worker: &Worker, now_ms: u64, id: Id) -> [String; WORKER.len()] {
+    let shown = match id {
+        Id::Whole => printable(&worker.id),
+        Id::Short => printable(&worker.id.chars().take(8).collect::<String>()),
+    };
+    [
+        shown,
+        printable(&worker.status),
+        format!("{}/{}", worker.running, worker.capacity),
+        format!("{}:{}", printable(&worker.host), worker.pid),
+        printable(&worker.device),
+        printable(&worker.model),
+        printable(&worker.quantization),
+        worker.finished.to_string(),
+        between(worker.last_seen, now_ms),
+        between(worker.started_at, now_ms),
+        printable(&worker.version),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_in_one_state() {
+        let mut shown = Queue { capacity: 2, ..Queue::default() };
+        assert_eq!(state(&shown), "idle");
+        shown.processing = 1;
+        assert_eq!(state(&shown), "running");
+        shown.paused = true;
+        assert_eq!(state(&shown), "paused");
+        assert_eq!(state(&Queue::default()), "no worker");
+    }
+
+    #[test]
+    fn a_worker_that_calls_itself_evil_things_steers_nothing() {
+        let evil =
+            Worker { host: "\u{1b}[2J".into(), id: "\u{7}2345678-9".into(), ..Worker::default() };
+        let cells = worker(&evil, 0, Id::Short);
+        assert!(cells.iter().all(|cell| !cell.contains(char::is_control)), "{cells:?}");
+        assert_eq!(cells[0], "\\u00072345678");
+    }
+}

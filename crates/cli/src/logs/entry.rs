@@ -1,0 +1,228 @@
+//! Lines into entries: one line each in `llm_requests.log` and `app.log`, a block between two rules
+//! in `errors.log`. The formats are contracts (`crates/service/src/logs/format.rs`).
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
+use time::PrimitiveDateTime;
+use time::macros::format_description;
+
+use super::request;
+
+/// Lines of a block beyond these are not kept.
+const MAX_BLOCK: usize = 1_000;
+/// How long a rule is.
+const RULE: usize = 80;
+
+/// One of the three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Log {
+    Requests,
+    Errors,
+    App,
+}
+
+impl Log {
+    /// Its files' name, without day and extension.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "llm_requests",
+            Self::Errors => "errors",
+            Self::App => "app",
+        }
+    }
+}
+
+/// One thing that was logged.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entry {
+    /// As it stands in the file.
+    pub(super) text: String,
+    /// When, in UTC, as far as it can be read.
+    pub(super) at: Option<PrimitiveDateTime>,
+    /// What it says, for programs; none when it can't be read.
+    pub(super) fields: Option<Fields>,
+}
+
+/// Names and values in the order of the log.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Fields(Vec<(String, Value)>);
+
+impl Fields {
+    /// The first value of that name counts: what is appended later can't change it.
+    pub(super) fn push(&mut self, name: &str, value: impl Into<Value>) {
+        if self.get(name).is_none() {
+            self.0.push((name.to_owned(), value.into()));
+        }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(Value::as_str)
+    }
+
+    pub(super) fn number(&self, name: &str) -> Option<f64> {
+        self.get(name).and_then(Value::as_f64)
+    }
+}
+
+impl Serialize for Fields {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        self.0.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+        map.end()
+    }
+}
+
+/// Takes lines, gives entries.
+#[derive(Debug)]
+pub(super) struct Assembler {
+    log: Log,
+    /// Lines of a block that has begun.
+    block: Vec<String>,
+}
+
+impl Assembler {
+    pub(super) fn new(log: Log) -> Self {
+        Self { log, block: Vec::new() }
+    }
+
+    /// Takes the next line; gives the entry that it completes.
+    pub(super) fn push(&mut self, line: String) -> Option<Entry> {
+        match self.log {
+            Log::Requests => Some(one_line(line, request::parse)),
+            Log::App => Some(one_line(line, app)),
+            Log::Errors => self.push_error(line),
+        }
+    }
+
+    /// A block begins with its headline, wherever reading began, and ends with a rule.
+    fn push_error(&mut self, line: String) -> Option<Entry> {
+        let is_rule = line.len() == RULE && line.bytes().all(|byte| byte == b'=');
+        if !is_rule {
+            let begins = self.block.is_empty() && headline(&line).is_some();
+            if begins || (!self.block.is_empty() && self.block.len() < MAX_BLOCK) {
+                self.block.push(line);
+            }
+            return None;
+        }
+        if self.block.is_empty() {
+            return None;
+        }
+        let block = std::mem::take(&mut self.block);
+        let text = format!("{line}\n{}\n{line}", block.join("\n"));
+        let (at, fields) = error(&block).unzip();
+        Some(Entry { text, at, fields })
+    }
+}
+
+fn one_line(line: String, parse: impl Fn(&str) -> Option<(PrimitiveDateTime, Fields)>) -> Entry {
+    let (at, fields) = parse(&line).unzip();
+    Entry { text: line, at, fields }
+}
+
+/// `2025-11-21 15:30:45`, or with a `T` and more behind it.
+pub(super) fn instant(text: &str) -> Option<PrimitiveDateTime> {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+    PrimitiveDateTime::parse(&text.get(..19)?.replacen('T', " ", 1), format).ok()
+}
+
+/// An instant as programs like it.
+pub(super) fn rfc3339(at: PrimitiveDateTime) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+    at.format(format).unwrap_or_else(|_| at.to_string())
+}
+
+/// `[2025-11-21 15:30:45] ERROR - Task <id> failed`: when, and which task.
+fn headline(line: &str) -> Option<(PrimitiveDateTime, &str)> {
+    let (at, rest) = line.strip_prefix('[')?.split_once("] ERROR - Task ")?;
+    Some((instant(at)?, rest.strip_suffix(" failed")?))
+}
+
+fn error(block: &[String]) -> Option<(PrimitiveDateTime, Fields)> {
+    let (at, task) = headline(block.first()?)?;
+    let mut fields = Fields::default();
+    fields.push("time", rfc3339(at));
+    fields.push("task_id", task);
+    for (name, lead) in [("error_type", "Error Type: "), ("error_message", "Error Message: ")] {
+        let told = block.iter().find_map(|line| line.strip_prefix(lead));
+        told.into_iter().for_each(|told| fields.push(name, told));
+    }
+    let traceback = block.iter().skip_while(|line| *line != "Traceback:").skip(1);
+    fields.push("traceback", traceback.map(|line| line.trim_start()).collect::<Vec<_>>());
+    Some((at, fields))
+}
+
+/// A line of `app.log`, in either of its two formats.
+fn app(line: &str) -> Option<(PrimitiveDateTime, Fields)> {
+    let mut fields = Fields::default();
+    if line.starts_with('{') {
+        let Ok(Value::Object(object)) = serde_json::from_str(line) else { return None };
+        let at = object.get("timestamp").and_then(Value::as_str).and_then(instant)?;
+        fields.push("time", rfc3339(at));
+        object.into_iter().for_each(|(name, value)| fields.push(&name, value));
+        return Some((at, fields));
+    }
+    let mut parts = line.splitn(4, " - ");
+    let at = parts.next().and_then(instant)?;
+    fields.push("time", rfc3339(at));
+    for name in ["target", "level", "message"] {
+        fields.push(name, parts.next()?);
+    }
+    Some((at, fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(log: Log, text: &str) -> Vec<Entry> {
+        let mut assembler = Assembler::new(log);
+        text.lines().filter_map(|line| assembler.push(line.to_owned())).collect()
+    }
+
+    fn json(entry: &Entry) -> Value {
+        serde_json::to_value(entry.fields.as_ref().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_error_is_one_entry_wherever_reading_begins() {
+        let rule = "=".repeat(80);
+        let block = |task: &str| {
+            format!(
+                "{rule}\n[2025-11-21 15:30:45] ERROR - Task {task} failed\nError Type: engine_error\n\
+                 Error Message: it broke\n\nTraceback:\n  it broke\n  caused by: x - = [y]\n{rule}\n"
+            )
+        };
+        let whole = block("t1") + &block("t2");
+        let found = entries(Log::Errors, &whole);
+        assert_eq!(found.len(), 2);
+        assert_eq!(format!("{}\n{}\n", found[0].text, found[1].text), whole, "to the letter");
+        assert_eq!(
+            json(&found[1]),
+            serde_json::json!({
+                "time": "2025-11-21T15:30:45Z", "task_id": "t2", "error_type": "engine_error",
+                "error_message": "it broke", "traceback": ["it broke", "caused by: x - = [y]"]
+            })
+        );
+        // From the middle of the first on; and with the first one's closing rule lost.
+        assert_eq!(entries(Log::Errors, &whole[200..])[0].fields, found[1].fields);
+        let torn = block("t1").replacen(&format!("[y]\n{rule}\n"), "[y]\n", 1) + &block("t2");
+        assert_eq!(entries(Log::Errors, &torn).len(), 2);
+    }
+
+    #[test]
+    fn both_formats_of_app_log() {
+        let text = "2025-11-21 15:30:45 - gateway.generate - INFO - queued - at last id=7\n\
+                    {\"timestamp\":\"2025-11-21T15:30:46.123Z\",\"level\":\"WARN\",\"message\":\"m\"}\n\
+                    something else";
+        let found = entries(Log::App, text);
+        assert_eq!(json(&found[0])["message"], "queued - at last id=7");
+        assert_eq!(json(&found[0])["level"], "INFO");
+        assert_eq!(json(&found[1])["time"], "2025-11-21T15:30:46Z");
+        assert_eq!(found[1].at, instant("2025-11-21 15:30:46"));
+        assert_eq!((found[2].at, found[2].fields.is_none()), (None, true));
+    }
+}

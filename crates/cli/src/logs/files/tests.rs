@@ -1,0 +1,119 @@
+//! Real files that grow, end with their day, and are cut.
+
+use std::fs;
+use std::io::Write;
+
+use super::*;
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn add(&self, file: &str, text: &str) {
+        let path = self.0.path().join(file);
+        let mut file = File::options().create(true).append(true).open(path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn days(&self) -> Vec<Day> {
+        days(self.0.path(), Log::App).unwrap()
+    }
+
+    fn follow(&self, start: Option<(Day, u64)>) -> Follower {
+        Follower::new(self.0.path().to_path_buf(), Log::App, start)
+    }
+}
+
+fn texts(entries: &VecDeque<Entry>) -> Vec<&str> {
+    entries.iter().map(|entry| entry.text.as_str()).collect()
+}
+
+#[test]
+fn days_are_in_order_and_nothing_else_is_one() {
+    let folder = Folder::new();
+    assert!(days(&folder.0.path().join("none"), Log::App).unwrap().is_empty());
+    folder.add("app.log", "plain\n");
+    assert_eq!(folder.days()[0].date, None);
+    for file in
+        ["app.2025-11-22.log", "app.2025-11-21.log", "app.notes.log", "errors.2025-11-21.log"]
+    {
+        folder.add(file, "x\n");
+    }
+    let dates: Vec<_> = folder.days().iter().map(|day| day.date.unwrap().to_string()).collect();
+    assert_eq!(dates, ["2025-11-21", "2025-11-22"]);
+}
+
+#[test]
+fn the_last_lines_of_a_long_file() {
+    let folder = Folder::new();
+    let lines: Vec<String> = (0..40_000).map(|n| format!("line {n} of many")).collect();
+    folder.add("app.2025-11-21.log", &(lines.join("\n") + "\nunfinished"));
+    let day = &folder.days()[0];
+    let length = fs::metadata(&day.path).unwrap().len();
+    let (last, end) = read_last(day, Log::App, 3, |_| true).unwrap();
+    assert_eq!(texts(&last), lines[lines.len() - 3..]);
+    assert_eq!(end, length - "unfinished".len() as u64);
+    let (rare, _) = read_last(day, Log::App, 2, |entry| entry.text.contains(" 7 ")).unwrap();
+    assert_eq!(texts(&rare), ["line 7 of many"], "far from the end");
+    let (all, _) = read_last(day, Log::App, 1_000_000, |_| true).unwrap();
+    assert_eq!(all.len(), lines.len());
+    assert!(read_last(day, Log::App, 0, |_| true).unwrap().0.is_empty());
+}
+
+#[test]
+fn an_endless_line_is_cut_and_bytes_that_are_no_text_are_shown() {
+    let folder = Folder::new();
+    folder.add("app.2025-11-21.log", &("x".repeat(3 * MAX_LINE) + "\nnext\n"));
+    let path = &folder.days()[0].path;
+    File::options().append(true).open(path).unwrap().write_all(b"\xff!\n").unwrap();
+    let mut found = Vec::new();
+    let mut keep = |entry: Entry| {
+        found.push(entry.text);
+        Ok(())
+    };
+    read(&folder.days()[0], Log::App, 0, &mut keep).unwrap();
+    assert_eq!((found[0].len(), &*found[1], &*found[2]), (MAX_LINE, "next", "\u{fffd}!"));
+}
+
+#[test]
+fn following_goes_on_across_midnight() {
+    let folder = Folder::new();
+    folder.add("app.2025-11-21.log", "old\n");
+    let day = folder.days()[0].clone();
+    let mut follower = folder.follow(Some((day, 4)));
+    assert!(follower.poll().unwrap().is_empty());
+    folder.add("app.2025-11-21.log", "half");
+    assert!(follower.poll().unwrap().is_empty(), "no line yet");
+    folder.add("app.2025-11-21.log", " and half\n");
+    assert_eq!(follower.poll().unwrap(), ["half and half"]);
+    // Midnight: another process has begun the new day, one is still at the old one.
+    folder.add("app.2025-11-22.log", "new\n");
+    assert!(follower.poll().unwrap().is_empty());
+    folder.add("app.2025-11-21.log", "late\n");
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        seen.extend(follower.poll().unwrap());
+    }
+    assert_eq!(seen, ["late", "new"]);
+    // Nobody looked for some days.
+    folder.add("app.2025-11-24.log", "1\n");
+    folder.add("app.2025-11-25.log", "2\n");
+    for _ in 0..8 {
+        seen.extend(follower.poll().unwrap());
+    }
+    assert_eq!(seen[2..], ["1", "2"]);
+}
+
+#[test]
+fn following_waits_for_a_file_and_survives_a_cut() {
+    let folder = Folder::new();
+    let mut follower = folder.follow(None);
+    assert!(follower.waits() && follower.poll().unwrap().is_empty());
+    folder.add("app.2025-11-21.log", "first line\n");
+    assert_eq!(follower.poll().unwrap(), ["first line"]);
+    fs::write(&folder.days()[0].path, "again\n").unwrap();
+    assert_eq!(follower.poll().unwrap(), ["again"]);
+}

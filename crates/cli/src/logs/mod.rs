@@ -1,0 +1,210 @@
+//! `qwen-queue logs`: the three log files as people and programs want them.
+//!
+//! ## Layout
+//!
+//! | module      | what it does |
+//! |-------------|--------------|
+//! | [`entry`]   | lines into entries, for each of the three formats; pure |
+//! | [`request`] | the fields of a line of `llm_requests.log`; pure |
+//! | [`files`]   | the files of the days, read forwards, from their end, or as they grow |
+//! | [`pick`]    | which entries are wanted |
+//! | [`summary`] | counts and percentiles |
+
+mod entry;
+mod files;
+mod pick;
+mod request;
+mod summary;
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use service::Settings;
+
+use crate::text::{count, printable, printable_json};
+
+use entry::{Assembler, Entry, Log};
+use files::{Day, Follower};
+use pick::Pick;
+use summary::Summary;
+
+/// Entries that are shown when nothing else is asked for.
+const LAST: usize = 20;
+/// How often a followed file is looked at.
+const POLL: Duration = Duration::from_millis(200);
+
+/// What to read, and how to print it.
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// Read errors.log: each failed task with its error chain.
+    #[arg(long, conflicts_with = "app")]
+    errors: bool,
+    /// Read app.log: what gateways and workers say.
+    #[arg(long)]
+    app: bool,
+    /// Print the last so many entries [default: 20, or all that --since or --task name].
+    #[arg(short = 'n', long, value_name = "NUMBER")]
+    lines: Option<usize>,
+    /// Go on printing what is added, across midnight too.
+    #[arg(short, long)]
+    follow: bool,
+    /// Only what is about this task; the beginning of an id will do.
+    #[arg(long, value_name = "ID")]
+    task: Option<String>,
+    /// Only what is newer: 90s, 15m, 1h, 2d, or an instant in UTC such as "2025-11-21 15:30".
+    #[arg(long, value_name = "TIME", value_parser = pick::since)]
+    since: Option<time::PrimitiveDateTime>,
+    /// Print each entry as a JSON object on a line of its own.
+    #[arg(long)]
+    json: bool,
+    /// Print counts and percentiles of llm_requests.log, of all that is kept or of --since, --task, -n.
+    #[arg(long, conflicts_with_all = ["errors", "app", "follow"])]
+    summary: bool,
+    /// The folder with the logs [default: LOG_DIR, as the services find it].
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+}
+
+/// Reads and prints.
+pub(crate) fn run(args: &Logs, config: Option<&Path>) -> Result<()> {
+    let dir = match &args.dir {
+        Some(dir) => dir.clone(),
+        None => Settings::load(config)?.log_dir,
+    };
+    let log = match args {
+        Logs { errors: true, .. } => Log::Errors,
+        Logs { app: true, .. } => Log::App,
+        _ => Log::Requests,
+    };
+    let pick = Pick { task: args.task.clone(), since: args.since };
+    let days = files::days(&dir, log).with_context(|| cannot(&dir, "be read"))?;
+    if days.is_empty() && !args.follow {
+        bail!(
+            "there is no {}.log in {}: name the folder with --dir, or set LOG_DIR",
+            log.name(),
+            dir.display()
+        );
+    }
+    if args.summary {
+        return summarize(args, &days, &pick);
+    }
+    let mut printer = Printer { json: args.json, unread: 0, out: io::stdout().lock() };
+    let limit = args.lines.or(pick.is_all().then_some(LAST));
+    let end = shown(&days, log, &pick, limit, |entry| printer.print(entry))?;
+    printer.tell_unread();
+    if args.follow { follow(Follower::new(dir, log, end), &pick, printer) } else { Ok(()) }
+}
+
+/// Hands on the wanted entries of all days, the last `limit` of them; answers where the last day ends.
+fn shown(
+    days: &[Day],
+    log: Log,
+    pick: &Pick,
+    limit: Option<usize>,
+    mut show: impl FnMut(&Entry) -> Result<()>,
+) -> Result<Option<(Day, u64)>> {
+    let mut end = None;
+    let Some(limit) = limit else {
+        for day in days.iter().filter(|day| pick.may_hold(day)) {
+            let mut take = |entry: Entry| if pick.takes(&entry) { show(&entry) } else { Ok(()) };
+            let read_to = files::read(day, log, 0, &mut take)?;
+            end = Some((day.clone(), read_to));
+        }
+        return Ok(end.or_else(|| Some((days.last()?.clone(), 0))));
+    };
+    let mut last: VecDeque<Entry> = VecDeque::new();
+    for (nth, day) in days.iter().rev().enumerate() {
+        // The latest day is looked at in any case: following goes on there.
+        if nth > 0 && (last.len() >= limit || !pick.may_hold(day)) {
+            break;
+        }
+        let wanted = limit - last.len();
+        let (entries, read_to) = files::read_last(day, log, wanted, |entry| pick.takes(entry))?;
+        end.get_or_insert_with(|| (day.clone(), read_to));
+        entries.into_iter().rev().for_each(|entry| last.push_front(entry));
+    }
+    last.iter().try_for_each(show)?;
+    Ok(end)
+}
+
+fn summarize(args: &Logs, days: &[Day], pick: &Pick) -> Result<()> {
+    let mut summary = Summary::default();
+    shown(days, Log::Requests, pick, args.lines, |entry| {
+        summary.take(entry);
+        Ok(())
+    })?;
+    let text = if args.json {
+        printable_json(&serde_json::to_string_pretty(&summary.json())?) + "\n"
+    } else {
+        summary.text()
+    };
+    Ok(io::stdout().write_all(text.as_bytes())?)
+}
+
+/// Prints what is added, until somebody ends it.
+fn follow(mut follower: Follower, pick: &Pick, mut printer: Printer<impl Write>) -> Result<()> {
+    let mut assembler = Assembler::new(follower.log());
+    if follower.waits() {
+        eprintln!(
+            "qwen-queue: waiting for {}",
+            printable(&follower.expected().display().to_string())
+        );
+    }
+    loop {
+        for line in follower.poll().with_context(|| cannot(follower.dir(), "be followed"))? {
+            if let Some(entry) = assembler.push(line).filter(|entry| pick.takes(entry)) {
+                printer.print(&entry)?;
+            }
+        }
+        printer.out.flush()?;
+        printer.tell_unread();
+        std::thread::sleep(POLL);
+    }
+}
+
+fn cannot(dir: &Path, what: &str) -> String {
+    format!("the logs in {} can't {what}", dir.display())
+}
+
+/// Writes entries for people or programs.
+struct Printer<W> {
+    json: bool,
+    /// Entries that could not be told as JSON.
+    unread: u64,
+    out: W,
+}
+
+impl<W: Write> Printer<W> {
+    fn print(&mut self, entry: &Entry) -> Result<()> {
+        if !self.json {
+            for line in entry.text.lines() {
+                writeln!(self.out, "{}", printable(line))?;
+            }
+            return Ok(());
+        }
+        match &entry.fields {
+            Some(fields) => {
+                writeln!(self.out, "{}", printable_json(&serde_json::to_string(fields)?))?
+            }
+            None => self.unread += 1,
+        }
+        Ok(())
+    }
+
+    fn tell_unread(&mut self) {
+        if self.unread > 0 {
+            eprintln!(
+                "qwen-queue: {} could not be read and was left out",
+                count(self.unread, "line")
+            );
+            self.unread = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

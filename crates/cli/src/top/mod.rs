@@ -1,0 +1,161 @@
+//! `qwen-queue top`: the queues and workers as they are, once a second.
+//!
+//! ## Layout
+//!
+//! | module       | what it does |
+//! |--------------|--------------|
+//! | [`state`]    | what is known and what is selected; pure |
+//! | [`rates`]    | throughput and history out of counters; pure |
+//! | [`keys`]     | what a key does to the state; pure |
+//! | [`view`]     | draws a state; pure |
+//! | [`feed`]     | a thread that asks the gateway and carries out orders |
+//! | [`terminal`] | the terminal's own state, and what brings it back |
+//!
+//! ## Data flow
+//!
+//! ```text
+//! gateway ─▶ feed ─Report─▶ state ─▶ view ─▶ terminal
+//!              ▲──Order──── keys ◀──────────── key
+//! ```
+
+mod feed;
+mod keys;
+mod rates;
+mod state;
+mod terminal;
+mod view;
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::client::AdminTarget;
+use crate::client::admin::{Admin, Overview, understood};
+use crate::commands::operate::{print, print_json, queues_table, totals, workers_table};
+use crate::text::{instant, printable};
+
+use feed::Feed;
+use state::State;
+use terminal::Screen;
+
+/// How long a key waits at most before it is looked at: what a signal needs to be noticed.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How to look.
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// Seconds between two looks, 0.1 to 3600.
+    #[arg(long, default_value = "1", value_parser = interval)]
+    interval: Duration,
+    /// Print a snapshot as text and end; so it is too when the output is no terminal.
+    #[arg(long)]
+    once: bool,
+    /// Print a snapshot as JSON, as the gateway answered it, and end.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: AdminTarget,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) if (0.1..=3_600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("expected seconds from 0.1 to 3600".to_owned()),
+    }
+}
+
+/// Shows the overview until the operator has seen enough.
+pub(crate) fn run(args: &Top) -> Result<()> {
+    let admin = Admin::new(&args.target)?;
+    if args.json {
+        return print_json(&admin.overview()?);
+    }
+    if args.once || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        return print(&snapshot(admin.url(), &understood("/admin/overview", admin.overview()?)?));
+    }
+    // A gateway that says no will go on to; one that is away may come back.
+    match admin.overview() {
+        Err(error) if !error.may_pass() => Err(error.into()),
+        _ => live(admin, args.interval),
+    }
+}
+
+fn live(admin: Admin, interval: Duration) -> Result<()> {
+    let theme = view::Theme::from_env();
+    let mut state = State::new(admin.url().to_owned());
+    let feed = Feed::start(admin, interval);
+    let mut screen = Screen::open()?;
+    while !screen.signalled() {
+        while let Some(report) = feed.report() {
+            state.take(report, Instant::now());
+        }
+        state.forget_old_notice(Instant::now());
+        screen.draw(|frame| view::draw(frame, &state, theme, Instant::now()))?;
+        let Some(key) = screen.key(TICK)? else { continue };
+        match keys::press(&mut state, key) {
+            keys::Then::GoOn => {}
+            keys::Then::Order(order) => feed.order(order),
+            keys::Then::Quit => break,
+        }
+    }
+    screen.close()
+}
+
+/// The overview as plain text.
+fn snapshot(url: &str, overview: &Overview) -> String {
+    format!(
+        "qwen-queue {} at {}, {} UTC\n{}\n\n{}\n{}",
+        printable(&overview.version),
+        printable(url),
+        instant(overview.at),
+        totals(overview),
+        queues_table(overview),
+        workers_table(overview)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::admin::{Queue, Worker};
+
+    #[test]
+    fn a_snapshot_is_plain_text() {
+        let queue = Queue { model: "demo\u{1b}[2J".into(), capacity: 4, ..Queue::default() };
+        let worker = Worker {
+            id: "5b32de93-0eda".into(),
+            host: "gpu-1".into(),
+            pid: 7,
+            ..Worker::default()
+        };
+        let overview = Overview {
+            at: 1_763_739_045_000,
+            version: "0.1.0".into(),
+            queues: vec![queue],
+            workers: vec![worker],
+            ..Overview::default()
+        };
+        let text = snapshot("http://here:8000", &overview);
+        let first =
+            "qwen-queue 0.1.0 at http://here:8000, 2025-11-21 15:30:45 UTC\n0 queued in 0 B";
+        assert!(text.starts_with(first), "{text}");
+        assert!(text.contains("\ndemo\\u001b[2J  idle "), "{text}");
+        assert!(text.contains("\n5b32de93-0eda ") && text.contains("gpu-1:7"), "{text}");
+        assert!(!text.contains('\u{1b}'));
+        let empty = snapshot("http://here:8000", &Overview::default());
+        assert!(
+            empty.contains("no queue yet") && empty.contains("no worker: start one"),
+            "{empty}"
+        );
+    }
+
+    #[test]
+    fn an_interval_is_some_seconds() {
+        assert_eq!(interval("0.5"), Ok(Duration::from_millis(500)));
+        for wrong in ["0", "-1", "1e9", "nan", "soon"] {
+            assert!(interval(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! `/admin/dead-letters`: tasks that used their attempts up. Look, try again, delete.
+
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use protocol::{Attempt, ModelId, Task, TaskId, TaskState, Timestamp, WorkerId};
+use queue::{DeadLetter, Failure, Purge};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::auth::Operator;
+use crate::error::ApiError;
+use crate::middleware::Notes;
+use crate::openapi::{AdminErrors, ErrorReply, InvalidReply};
+use crate::routes::query_value;
+use crate::state::State;
+use crate::validate::admin;
+
+/// Some dead letters.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeadLettersReply {
+    /// The latest first; without what was asked.
+    dead_letters: Vec<DeadLetterReply>,
+    /// What to ask for as `before` to get the next; null when there are no more.
+    #[schema(value_type = Option<u64>, example = 1_763_739_045_123_u64)]
+    next_before: Option<Timestamp>,
+}
+
+/// A task that used its attempts up.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeadLetterReply {
+    /// The task.
+    #[schema(value_type = String, format = "uuid")]
+    task_id: TaskId,
+    /// What it asked for.
+    #[schema(value_type = String, example = "demo")]
+    model: ModelId,
+    /// What it ended with, for a program.
+    #[schema(example = "worker_lost")]
+    error_type: &'static str,
+    /// What it ended with, for a person.
+    error_message: String,
+    /// What ended each failed attempt, in order; at most the latest 32.
+    failures: Vec<FailureReply>,
+    /// When it was accepted, in milliseconds since 1970.
+    #[schema(value_type = u64, example = 1_763_739_000_000_u64)]
+    submitted_at: Timestamp,
+    /// When it ended, likewise.
+    #[schema(value_type = u64, example = 1_763_739_045_123_u64)]
+    died_at: Timestamp,
+    /// The whole task, as the queue keeps it; only in `GET /admin/dead-letters/{task_id}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    task: Option<Task>,
+}
+
+/// How one attempt failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FailureReply {
+    /// Which delivery.
+    #[schema(value_type = u32, example = 1)]
+    attempt: Attempt,
+    /// Who held it.
+    #[schema(value_type = String, format = "uuid")]
+    worker: WorkerId,
+    /// When, in milliseconds since 1970.
+    #[schema(value_type = u64, example = 1_763_739_040_000_u64)]
+    at: Timestamp,
+    /// What went wrong, for a program.
+    #[schema(example = "out_of_memory")]
+    error_type: &'static str,
+    /// What went wrong, for a person.
+    error_message: String,
+}
+
+/// What a replay made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ReplayReply {
+    /// The new task. It belongs to the key that the old one belonged to.
+    #[schema(value_type = String, format = "uuid")]
+    task_id: TaskId,
+    /// Where it is.
+    #[schema(value_type = String, example = "queued")]
+    status: TaskState,
+    /// The dead letter's task; it keeps its outcome.
+    #[schema(value_type = String, format = "uuid")]
+    replayed: TaskId,
+}
+
+/// How many went.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeletedReply {
+    /// Dead letters deleted.
+    #[schema(example = 3)]
+    deleted: u64,
+}
+
+impl DeadLetterReply {
+    fn of(letter: DeadLetter, whole: bool) -> Self {
+        Self {
+            task_id: letter.task.id,
+            model: letter.task.model.clone(),
+            error_type: letter.error.error_type.as_str(),
+            error_message: letter.error.message,
+            failures: letter.failures.into_iter().map(FailureReply::from).collect(),
+            submitted_at: letter.submitted_at,
+            died_at: letter.died_at,
+            task: whole.then_some(letter.task),
+        }
+    }
+}
+
+impl From<Failure> for FailureReply {
+    fn from(failure: Failure) -> Self {
+        Self {
+            attempt: failure.attempt,
+            worker: failure.worker,
+            at: failure.at,
+            error_type: failure.error.error_type.as_str(),
+            error_message: failure.error.message,
+        }
+    }
+}
+
+/// List dead letters
+///
+/// Tasks that used their attempts up, the latest first. They are kept for 7 days, at most 1,000.
+#[utoipa::path(
+    get,
+    path = "/admin/dead-letters",
+    tag = "admin",
+    security(("admin_key" = []), ("admin_bearer" = [])),
+    params(
+        ("model" = Option<String>, Query, description = "Only those of a model."),
+        ("before" = Option<u64>, Query,
+            description = "Only those that died before; `next_before` of the page before this."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many: 50."),
+    ),
+    responses(
+        (status = 200, description = "Some of them.", body = DeadLettersReply),
+        (status = 422, description = "The query is not valid.", body = InvalidReply),
+        AdminErrors,
+    )
+)]
+pub(crate) async fn list(
+    _: Operator,
+    request: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, ApiError> {
+    let query = |name| query_value(&request, name);
+    let (before, limit) = (query("before"), query("limit"));
+    let page = admin::page(query("model"), before.as_deref(), limit.as_deref())
+        .map_err(ApiError::Invalid)?;
+    let letters = state.ask(state.broker.dead_letters(&page)).await?;
+    let is_full = letters.len() == page.limit;
+    let next_before = letters.last().filter(|_| is_full).map(|last| last.died_at);
+    let dead_letters =
+        letters.into_iter().map(|letter| DeadLetterReply::of(letter, false)).collect();
+    Ok(HttpResponse::Ok().json(DeadLettersReply { dead_letters, next_before }))
+}
+
+/// Show a dead letter
+#[utoipa::path(
+    get,
+    path = "/admin/dead-letters/{task_id}",
+    tag = "admin",
+    security(("admin_key" = []), ("admin_bearer" = [])),
+    params(("task_id" = uuid::Uuid, Path, description = "The task that died.")),
+    responses(
+        (status = 200, description = "The whole of it.", body = DeadLetterReply),
+        (status = 404, description = "No such dead letter.", body = ErrorReply),
+        (status = 422, description = "The id is no UUID.", body = InvalidReply),
+        AdminErrors,
+    )
+)]
+pub(crate) async fn show(
+    _: Operator,
+    id: web::Path<String>,
+    request: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, ApiError> {
+    let id = named(&id, &request)?;
+    let letter = state.ask(state.broker.dead_letter(id)).await?.ok_or_else(|| none(id))?;
+    Ok(HttpResponse::Ok().json(DeadLetterReply::of(letter, true)))
+}
+
+/// Try a dead letter again
+///
+/// Submits its task as a new one, for the same key and beyond all bounds, and removes the letter.
+/// Asking again answers with the same new task, as long as that is remembered.
+#[utoipa::path(
+    post,
+    path = "/admin/dead-letters/{task_id}/replay",
+    tag = "admin",
+    security(("admin_key" = []), ("admin_bearer" = [])),
+    params(("task_id" = uuid::Uuid, Path, description = "The task that died.")),
+    responses(
+        (status = 202, description = "A new task is queued.", body = ReplayReply),
+        (status = 404, description = "No such dead letter.", body = ErrorReply),
+        (status = 422, description = "The id is no UUID.", body = InvalidReply),
+        AdminErrors,
+    )
+)]
+pub(crate) async fn replay(
+    _: Operator,
+    id: web::Path<String>,
+    request: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, ApiError> {
+    let id = named(&id, &request)?;
+    let submitted = state.ask(state.broker.replay(id)).await?.ok_or_else(|| none(id))?;
+    let (task_id, status) = (submitted.task_id, submitted.state);
+    tracing::info!(
+        target: "gateway.admin", who = "admin", task_id = %id, new_task_id = %task_id,
+        "a dead letter is replayed"
+    );
+    Ok(HttpResponse::Accepted().json(ReplayReply { task_id, status, replayed: id }))
+}
+
+/// Delete a dead letter
+#[utoipa::path(
+    delete,
+    path = "/admin/dead-letters/{task_id}",
+    tag = "admin",
+    security(("admin_key" = []), ("admin_bearer" = [])),
+    params(("task_id" = uuid::Uuid, Path, description = "The task that died.")),
+    responses(
+        (status = 200, description = "It is gone.", body = DeletedReply),
+        (status = 404, description = "No such dead letter.", body = ErrorReply),
+        (status = 422, description = "The id is no UUID.", body = InvalidReply),
+        AdminErrors,
+    )
+)]
+pub(crate) async fn delete(
+    _: Operator,
+    id: web::Path<String>,
+    request: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, ApiError> {
+    let id = named(&id, &request)?;
+    let deleted = state.ask(state.broker.purge_dead_letters(&Purge::One(id))).await?;
+    if deleted == 0 {
+        return Err(none(id));
+    }
+    tracing::info!(target: "gateway.admin", who = "admin", task_id = %id, "a dead letter is deleted");
+    Ok(HttpResponse::Ok().json(DeletedReply { deleted }))
+}
+
+/// Delete many dead letters
+///
+/// All of a model, or all; one of the two has to be said.
+#[utoipa::path(
+    delete,
+    path = "/admin/dead-letters",
+    tag = "admin",
+    security(("admin_key" = []), ("admin_bearer" = [])),
+    params(
+        ("model" = Option<String>, Query, description = "All of this model."),
+        ("all" = Option<bool>, Query, description = "`true`: all there are."),
+    ),
+    responses(
+        (status = 200, description = "They are gone.", body = DeletedReply),
+        (status = 422, description = "Neither or both were said.", body = InvalidReply),
+        AdminErrors,
+    )
+)]
+pub(crate) async fn purge(
+    _: Operator,
+    request: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, ApiError> {
+    let all = query_value(&request, "all");
+    let which = admin::purge(query_value(&request, "model"), all.as_deref())
+        .map_err(|problem| ApiError::Invalid(vec![problem]))?;
+    let deleted = state.ask(state.broker.purge_dead_letters(&which)).await?;
+    let model = match &which {
+        Purge::Model(model) => Some(model.as_str()),
+        Purge::One(_) | Purge::All => None,
+    };
+    tracing::info!(target: "gateway.admin", who = "admin", model, deleted, "dead letters are deleted");
+    Ok(HttpResponse::Ok().json(DeletedReply { deleted }))
+}
+
+/// The task of the path, noted for the log.
+fn named(id: &str, request: &HttpRequest) -> Result<TaskId, ApiError> {
+    let id: TaskId = id.parse()?;
+    Notes::of(&mut request.extensions_mut()).task_id = Some(id);
+    Ok(id)
+}
+
+fn none(id: TaskId) -> ApiError {
+    ApiError::NotFound {
+        what: "dead letter",
+        message: format!(
+            "There is no dead letter of task {id}: it was replayed, deleted or is too old, or the task \
+             did not use its attempts up; GET /admin/dead-letters lists what there is"
+        ),
+    }
+}

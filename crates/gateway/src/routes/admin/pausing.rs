@@ -1,0 +1,123 @@
+//! `POST /admin/pause` and `POST /admin/resume`: holds a model's tasks back, and lets them go.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use protocol::ModelId;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::auth::Operator;
+use crate::body::read_json;
+use crate::error::ApiError;
+use crate::openapi::{AdminErrors, ErrorReply, InvalidReply};
+use crate::state::State;
+use crate::validate::{admin, echo};
+
+/// How long a body may be.
+const MAX_BODY: usize = 64 * 1024;
+
+/// Which model.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)] // documents what `validate::admin` reads
+pub(crate) struct ModelBody {
+    /// A model that has a queue, or that a live worker serves.
+    #[schema(example = "demo")]
+    model: String,
+}
+
+/// Whether a model's tasks are held back.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PausedReply {
+    /// The model.
+    #[schema(value_type = String, example = "demo")]
+    model: ModelId,
+    /// Whether its tasks are held back now.
+    paused: bool,
+}
+
+/// Pause a model
+///
+/// Its tasks are accepted and wait; what runs goes on. Survives restarts.
+#[utoipa::path(
+    post,
+    path = "/admin/pause",
+    tag = "admin",
+    security(("admin_key" = []), ("admin_bearer" = [])),
+    request_body = ModelBody,
+    responses(
+        (status = 200, description = "The model is paused.", body = PausedReply),
+        (status = 404, description = "No such model; those there are are listed.", body = ErrorReply),
+        (status = 422, description = "The body is not valid.", body = InvalidReply),
+        AdminErrors,
+    )
+)]
+pub(crate) async fn pause(
+    _: Operator,
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, ApiError> {
+    set_paused(&request, payload, &state, true).await
+}
+
+/// Resume a model
+///
+/// Waiting workers notice within a second or two.
+#[utoipa::path(
+    post,
+    path = "/admin/resume",
+    tag = "admin",
+    security(("admin_key" = []), ("admin_bearer" = [])),
+    request_body = ModelBody,
+    responses(
+        (status = 200, description = "The model's tasks are handed out.", body = PausedReply),
+        (status = 404, description = "No such model; those there are are listed.", body = ErrorReply),
+        (status = 422, description = "The body is not valid.", body = InvalidReply),
+        AdminErrors,
+    )
+)]
+pub(crate) async fn resume(
+    _: Operator,
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, ApiError> {
+    set_paused(&request, payload, &state, false).await
+}
+
+async fn set_paused(
+    request: &HttpRequest,
+    payload: web::Payload,
+    state: &State,
+    paused: bool,
+) -> Result<HttpResponse, ApiError> {
+    let body = read_json(request, payload, MAX_BODY, state.options.client_timeout).await?;
+    let model = admin::one_model(&body).map_err(ApiError::Invalid)?;
+    let known = known_models(state).await?;
+    if !known.contains(&model) {
+        let known: Vec<&str> = known.iter().map(ModelId::as_str).collect();
+        return Err(ApiError::NotFound {
+            what: "model",
+            message: format!(
+                "Model '{}' not found: it has no queue and no worker. There are: {}",
+                echo(model.as_str()),
+                known.join(", ")
+            ),
+        });
+    }
+    state.ask(state.broker.set_paused(&model, paused)).await?;
+    let did = if paused { "a model is paused" } else { "a model is resumed" };
+    tracing::info!(target: "gateway.admin", who = "admin", model = model.as_str(), "{did}");
+    Ok(HttpResponse::Ok().json(PausedReply { model, paused }))
+}
+
+/// All that have a queue or a worker, and the default.
+async fn known_models(state: &State) -> Result<Vec<ModelId>, ApiError> {
+    let mut models = state.other_models().await?;
+    models.push(state.options.default_model.clone());
+    let overview = state.ask(state.broker.overview()).await?;
+    models.extend(overview.queues.into_iter().map(|queue| queue.model));
+    models.sort();
+    models.dedup();
+    Ok(models)
+}

@@ -1,0 +1,157 @@
+//! `GET /admin/workers` and `POST /admin/workers/{worker_id}/drain`.
+
+use actix_web::{HttpResponse, web};
+use protocol::{ModelId, Timestamp, WorkerId, WorkerReport, WorkerStatus};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::auth::Operator;
+use crate::error::ApiError;
+use crate::openapi::{AdminErrors, ErrorReply, InvalidReply};
+use crate::state::State;
+
+/// The workers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WorkersReply {
+    /// Those that reported lately, the longest-serving first.
+    workers: Vec<WorkerReply>,
+}
+
+/// What a worker said of itself.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WorkerReply {
+    /// This run of the worker; a restarted one has another.
+    #[schema(value_type = String, format = "uuid")]
+    id: WorkerId,
+    /// The machine's name.
+    #[schema(example = "gpu-7")]
+    host: String,
+    /// The process id there.
+    #[schema(example = 4711)]
+    pid: u32,
+    /// The software's version.
+    #[schema(example = "0.1.0")]
+    version: String,
+    /// The model it serves.
+    #[schema(value_type = String, example = "demo")]
+    model: ModelId,
+    /// Its weights' format.
+    #[schema(example = "Q4_K_M")]
+    quantization: String,
+    /// Where it computes.
+    #[schema(example = "cpu")]
+    device: String,
+    /// `loading` its model, `ready` for tasks, or `draining`: it ends what it has and takes no more.
+    #[schema(value_type = String, example = "ready")]
+    status: WorkerStatus,
+    /// Tasks it runs now.
+    #[schema(example = 1)]
+    running: u32,
+    /// Tasks it can run at once.
+    #[schema(example = 4)]
+    capacity: u32,
+    /// Tasks it has ended since its start.
+    #[schema(example = 17)]
+    finished: u64,
+    /// When it started, in milliseconds since 1970 on its own clock.
+    #[schema(value_type = u64, example = 1_763_739_000_000_u64)]
+    started_at: Timestamp,
+    /// When it last reported, likewise; null if its version does not say.
+    #[schema(value_type = Option<u64>, example = 1_763_739_045_000_u64)]
+    last_seen: Option<Timestamp>,
+}
+
+impl WorkerReply {
+    /// All that reported lately.
+    pub(super) async fn all(state: &State) -> Result<Vec<Self>, ApiError> {
+        let mut workers = state.ask(state.broker.workers()).await?;
+        workers.sort_by_key(|worker| (worker.started_at, worker.id));
+        Ok(workers.into_iter().map(Self::from).collect())
+    }
+}
+
+impl From<WorkerReport> for WorkerReply {
+    fn from(report: WorkerReport) -> Self {
+        Self {
+            id: report.id,
+            host: report.host,
+            pid: report.pid,
+            version: report.version,
+            model: report.model,
+            quantization: report.quantization,
+            device: report.device,
+            status: report.status,
+            running: report.running,
+            capacity: report.capacity,
+            finished: report.finished,
+            started_at: report.started_at,
+            last_seen: report.reported_at,
+        }
+    }
+}
+
+/// The workers
+///
+/// A worker reports every two seconds, and is forgotten ten seconds after its last report.
+#[utoipa::path(
+    get,
+    path = "/admin/workers",
+    tag = "admin",
+    security(("admin_key" = []), ("admin_bearer" = [])),
+    responses(
+        (status = 200, description = "Those that reported lately.", body = WorkersReply),
+        AdminErrors,
+    )
+)]
+pub(crate) async fn workers(
+    _: Operator,
+    state: web::Data<State>,
+) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(WorkersReply { workers: WorkerReply::all(&state).await? }))
+}
+
+/// A worker that was asked to drain.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DrainReply {
+    /// The worker.
+    #[schema(value_type = String, format = "uuid")]
+    id: WorkerId,
+    /// What it will do, in words.
+    message: &'static str,
+}
+
+/// Drain a worker
+///
+/// It learns so within two seconds, takes no more tasks, ends those it has, says goodbye and stops
+/// with exit code 0. Asking again changes nothing.
+#[utoipa::path(
+    post,
+    path = "/admin/workers/{worker_id}/drain",
+    tag = "admin",
+    security(("admin_key" = []), ("admin_bearer" = [])),
+    params(("worker_id" = uuid::Uuid, Path, description = "The `id` that `GET /admin/workers` tells.")),
+    responses(
+        (status = 202, description = "It will drain.", body = DrainReply),
+        (status = 404, description = "No such worker: it has stopped, or never was.", body = ErrorReply),
+        (status = 422, description = "The id is no UUID.", body = InvalidReply),
+        AdminErrors,
+    )
+)]
+pub(crate) async fn drain(
+    _: Operator,
+    id: web::Path<String>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, ApiError> {
+    let id: WorkerId = id.parse()?;
+    if !state.ask(state.broker.drain_worker(id)).await? {
+        return Err(ApiError::NotFound {
+            what: "worker",
+            message: format!(
+                "Worker {id} not found: it has stopped or never was; GET /admin/workers lists who is there"
+            ),
+        });
+    }
+    tracing::info!(target: "gateway.admin", who = "admin", worker = %id, "a worker is to drain");
+    let message = "The worker takes no more tasks, ends those it has and stops";
+    Ok(HttpResponse::Accepted().json(DrainReply { id, message }))
+}

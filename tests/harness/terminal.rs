@@ -1,0 +1,101 @@
+//! A terminal for programs that want one: script(1) from Debian's essential packages.
+
+use std::io::{Read, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use crate::cli::Cli;
+use crate::process::binary;
+use crate::wait_for;
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// `qwen-queue` in a terminal of 120 columns and 30 rows. Dropping it ends it.
+pub struct Terminal {
+    script: Child,
+    keys: ChildStdin,
+    shown: Receiver<String>,
+    pid: String,
+}
+
+impl Terminal {
+    /// Types this and waits until it has begun.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn start(cli: &Cli, args: &str) -> Self {
+        let program = binary("qwen-queue");
+        let typed =
+            format!("stty rows 30 cols 120; echo pid=$$.; exec {} {args}", program.display());
+        let mut command =
+            cli.command("script", &["--quiet", "--return", "--command", &typed, "/dev/null"]);
+        command.env("TERM", "xterm").env("SHELL", "/bin/sh");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut script = command.spawn().expect("script runs");
+        let keys = script.stdin.take().expect("its input");
+        let mut output = script.stdout.take().expect("its output");
+        let (send, shown) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = output.read(&mut bytes) {
+                if send.send(String::from_utf8_lossy(&bytes[..count]).into_owned()).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut terminal = Self { script, keys, shown, pid: String::new() };
+        let seen = terminal.wait_to_see("\u{1b}[?1049h");
+        let pid = seen.split("pid=").nth(1).and_then(|rest| rest.split('.').next());
+        terminal.pid = pid.expect("its process id").to_owned();
+        terminal
+    }
+
+    /// Waits until this is written, and gives all that was since the last call. What is drawn over
+    /// something else comes in pieces: wait for a single word.
+    ///
+    /// # Panics
+    /// When half a minute passes.
+    pub fn wait_to_see(&self, word: &str) -> String {
+        let mut seen = String::new();
+        wait_for(&format!("{word:?} in the terminal"), SOON, || {
+            seen.extend(self.shown.try_iter());
+            seen.contains(word).then_some(())
+        });
+        seen
+    }
+
+    /// Presses keys.
+    ///
+    /// # Panics
+    /// When nobody reads them.
+    pub fn press(&mut self, keys: &str) {
+        let pressed = self.keys.write_all(keys.as_bytes()).and_then(|()| self.keys.flush());
+        pressed.expect("it reads keys");
+    }
+
+    /// Sends the program a signal by its name.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.pid]).status().expect("kill runs");
+        assert!(sent.success(), "it is gone");
+    }
+
+    /// Waits until the terminal was given back and the program has ended.
+    ///
+    /// # Panics
+    /// When half a minute passes.
+    pub fn wait_for_end(mut self) -> ExitStatus {
+        self.wait_to_see("\u{1b}[?1049l");
+        wait_for("the end of the program", SOON, || self.script.try_wait().expect("it is ours"))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.script.kill();
+        let _ = self.script.wait();
+    }
+}
