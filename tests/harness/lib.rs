@@ -11,6 +11,8 @@
 //! | [`redis`]   | a Redis of the test's own, on a free port, that can die and come back |
 //! | [`freezer`] | stops a single thread of a process |
 //! | [`cluster`] | three of them as a Redis Cluster |
+//! | [`cluster`] | three of them as a Redis Cluster |
+//! | [`freezer`] | stops a single thread of a process |
 //! | [`proxy`]   | a network in between that can be cut and healed |
 //! | [`system`]  | gateways, workers and a Redis, each of which can die and come back |
 //! | [`client`]  | submits and polls like any client |
@@ -31,6 +33,8 @@ pub mod cli;
 pub mod client;
 pub mod freezer;
 pub mod cluster;
+pub mod cluster;
+pub mod freezer;
 pub mod history;
 pub mod models;
 pub mod process;
