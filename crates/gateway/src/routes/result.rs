@@ -44,8 +44,8 @@ pub(crate) async fn result(
     let snapshot = task_after_wait(&caller, &id, &request, &state).await?;
     Ok(match ResultReply::of(&snapshot) {
         Some(reply) => HttpResponse::Ok().json(reply),
-        None => HttpResponse::Accepted()
-            .insert_header((RETRY_AFTER, POLL_S))
-            .json(describe(&snapshot)),
+        None => {
+            HttpResponse::Accepted().insert_header((RETRY_AFTER, POLL_S)).json(describe(&snapshot))
+        }
     })
 }

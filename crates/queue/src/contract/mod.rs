@@ -20,8 +20,8 @@ use crate::{SubmitOptions, Submitted};
 pub use error::{BrokerError, OpenError};
 pub use lease::{CancelReply, Claimant, Claimed, Lease, LeaseState, Reaped, Release};
 pub use operations::{
-    DEAD_LETTER_TTL, DeadLetter, DeadLetterPage, Failure, MAX_DEAD_LETTERS, Operations, Overview, Purge,
-    QueueOverview, TOMBSTONE, WorkerOrders,
+    DEAD_LETTER_TTL, DeadLetter, DeadLetterPage, Failure, MAX_DEAD_LETTERS, Operations, Overview,
+    Purge, QueueOverview, TOMBSTONE, WorkerOrders,
 };
 pub use webhooks::{
     Delivery, MAX_TRIES_KEPT, Tried, TryResult, Verdict, WEBHOOK_REPORT_TTL, WebhookReport,

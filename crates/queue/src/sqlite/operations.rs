@@ -4,9 +4,7 @@ use async_trait::async_trait;
 use protocol::{ModelId, TaskId, WorkerId};
 
 use super::SqliteBroker;
-use crate::{
-    BrokerError, DeadLetter, DeadLetterPage, Operations, Overview, Purge, Submitted,
-};
+use crate::{BrokerError, DeadLetter, DeadLetterPage, Operations, Overview, Purge, Submitted};
 
 fn unfinished<T>() -> Result<T, BrokerError> {
     Err(BrokerError::Unavailable { reason: "not built yet".into() })
