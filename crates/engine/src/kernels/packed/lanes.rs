@@ -21,18 +21,16 @@ pub(super) unsafe trait Sixteen {
     /// Zeros come in from the left.
     unsafe fn shift_right(a: Self::Ints, by: u32) -> Self::Ints;
     unsafe fn shift_left(a: Self::Ints, by: u32) -> Self::Ints;
-    /// What stands at bit `from` comes to stand at bit `to`.
+    /// What stands at bit `from` comes to stand at bit `to`; what falls off one end of the lane
+    /// comes in at the other.
     #[inline(always)]
     unsafe fn move_bits(a: Self::Ints, from: usize, to: usize) -> Self::Ints {
         // SAFETY: see the trait.
-        unsafe {
-            if from < to {
-                Self::shift_left(a, (to - from) as u32)
-            } else {
-                Self::shift_right(a, (from - to) as u32)
-            }
-        }
+        unsafe { Self::rotate_right(a, (from.wrapping_sub(to) % 32) as u32) }
     }
+    unsafe fn rotate_right(a: Self::Ints, by: u32) -> Self::Ints;
+    /// `-(a << by)`: what an offset of `2^by` on every weight takes away.
+    unsafe fn minus_shifted(a: Self::Ints, by: u32) -> Self::Ints;
     /// Byte `index` of every lane as a signed number.
     unsafe fn signed_byte(a: Self::Ints, index: u32) -> Self::Ints;
     /// `sum + Σ w[i] · x[i]` over the four bytes of each lane: `w` from 0 to 127, `x` from -127 to 127.
@@ -80,6 +78,12 @@ unsafe impl Sixteen for Portable {
     }
     unsafe fn shift_left(a: Self::Ints, by: u32) -> Self::Ints {
         a.map(|a| a << by)
+    }
+    unsafe fn rotate_right(a: Self::Ints, by: u32) -> Self::Ints {
+        a.map(|a| a.rotate_right(by))
+    }
+    unsafe fn minus_shifted(a: Self::Ints, by: u32) -> Self::Ints {
+        a.map(|a| -(a << by))
     }
     unsafe fn signed_byte(a: Self::Ints, index: u32) -> Self::Ints {
         a.map(|a| i32::from(a.to_le_bytes()[index as usize] as i8))
@@ -145,6 +149,14 @@ unsafe impl Sixteen for Avx512Vnni {
     #[inline(always)]
     unsafe fn shift_left(a: __m512i, by: u32) -> __m512i {
         unsafe { _mm512_sllv_epi32(a, _mm512_set1_epi32(by as i32)) }
+    }
+    #[inline(always)]
+    unsafe fn rotate_right(a: __m512i, by: u32) -> __m512i {
+        unsafe { _mm512_rorv_epi32(a, _mm512_set1_epi32(by as i32)) }
+    }
+    #[inline(always)]
+    unsafe fn minus_shifted(a: __m512i, by: u32) -> __m512i {
+        unsafe { _mm512_sub_epi32(_mm512_setzero_si512(), Self::shift_left(a, by)) }
     }
     #[inline(always)]
     unsafe fn signed_byte(a: __m512i, index: u32) -> __m512i {
@@ -220,6 +232,18 @@ macro_rules! two_halves {
                 unsafe {
                     let by = _mm256_set1_epi32(by as i32);
                     [_mm256_sllv_epi32(a[0], by), _mm256_sllv_epi32(a[1], by)]
+                }
+            }
+            #[inline(always)]
+            unsafe fn rotate_right(a: [__m256i; 2], by: u32) -> [__m256i; 2] {
+                // A shift by 32 leaves nothing.
+                unsafe { Self::or(Self::shift_right(a, by), Self::shift_left(a, 32 - by)) }
+            }
+            #[inline(always)]
+            unsafe fn minus_shifted(a: [__m256i; 2], by: u32) -> [__m256i; 2] {
+                unsafe {
+                    let (a, zero) = (Self::shift_left(a, by), _mm256_setzero_si256());
+                    [_mm256_sub_epi32(zero, a[0]), _mm256_sub_epi32(zero, a[1])]
                 }
             }
             #[inline(always)]

@@ -60,34 +60,3 @@ impl Level {
         true
     }
 }
-
-/// Defines `$name(level, args…)`: the function `$of(args…)` compiled for the instructions of the
-/// level. It is `#[inline(always)]` and plain Rust: the compiler finds the instructions.
-macro_rules! on_level {
-    ($(#[$doc:meta])* fn $name:ident = $of:ident($($arg:ident: $type:ty),* $(,)?)) => {
-        $(#[$doc])*
-        fn $name(level: $crate::kernels::packed::level::Level, $($arg: $type),*) {
-            use $crate::kernels::packed::level::Level;
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
-            fn avx512($($arg: $type),*) {
-                $of($($arg),*)
-            }
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma,f16c")]
-            fn avx2($($arg: $type),*) {
-                $of($($arg),*)
-            }
-            match level {
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: a level is only made where its instructions are.
-                Level::Avx512Vnni => unsafe { avx512($($arg),*) },
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: as above.
-                Level::AvxVnni | Level::Avx2 => unsafe { avx2($($arg),*) },
-                Level::Portable => $of($($arg),*),
-            }
-        }
-    };
-}
-pub(super) use on_level;

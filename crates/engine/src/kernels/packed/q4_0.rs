@@ -36,7 +36,7 @@ impl Format for Q4 {
             let nibble = S::splat(0x0f0f_0f0f);
             let mut dots = [S::splat(0); C];
             for (column, dot) in dots.iter_mut().enumerate() {
-                *dot = S::splat(-8 * (x.sums[0][column] + x.sums[1][column]));
+                *dot = S::minus_shifted(S::splat(x.sums[0][column] + x.sums[1][column]), 3);
             }
             for (group, x) in x.bytes.iter().enumerate() {
                 let w = S::load(block.add(32 + group % 4 * 64));

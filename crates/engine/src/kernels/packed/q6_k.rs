@@ -38,33 +38,30 @@ impl Format for Q6K {
         unsafe {
             let d = S::load_halves(block.add(3328));
             let (nibble, top) = (S::splat(0x0f0f_0f0f), S::splat(0x3030_3030));
-            for (sub, x) in x.iter().enumerate() {
-                let (half, quarter) = (sub / 4, sub % 4);
-                let low = block.add((16 * half + 8 * (quarter % 2)) * 64);
-                let high = block.add(2048 + 8 * half * 64);
-                let scales = S::load(block.add(3072 + sub / 2 * 64));
-                let scale =
-                    |of: usize| S::to_floats(S::signed_byte(scales, (2 * (sub % 2) + of) as u32));
-                let scales = [S::mul(d, scale(0)), S::mul(d, scale(1))];
-                let mut products = [S::splat_float(0.0); C];
-                for of in 0..2 {
-                    let mut dots = x.sums[of].map(|sum| S::splat(-32 * sum));
-                    for group in 4 * of..4 * of + 4 {
-                        let low =
-                            S::shift_right(S::load(low.add(group * 64)), (quarter / 2 * 4) as u32);
-                        let high = S::move_bits(S::load(high.add(group * 64)), 2 * quarter, 4);
-                        let w = S::or(S::and(low, nibble), S::and(high, top));
-                        for (dot, x) in dots.iter_mut().zip(x.bytes[group]) {
-                            *dot = S::dot(*dot, w, S::splat(x));
-                        }
-                    }
-                    for (product, dot) in products.iter_mut().zip(dots) {
-                        *product = S::mul_add(S::to_floats(dot), scales[of], *product);
+            // Sixteen numbers at a time, which share a scale.
+            for sub in 0..16 {
+                let (half, quarter, first) = (sub / 8, sub / 2 % 4, sub % 2 * 4);
+                let x = &x[sub / 2];
+                let low = block.add((16 * half + 8 * (quarter % 2) + first) * 64);
+                let high = block.add(2048 + (8 * half + first) * 64);
+                let scale = S::load(block.add(3072 + sub / 4 * 64));
+                let scale = S::mul(d, S::to_floats(S::signed_byte(scale, (sub % 4) as u32)));
+                let mut dots = [S::splat(0); C];
+                for (dot, sum) in dots.iter_mut().zip(&x.sums[sub % 2]) {
+                    *dot = S::minus_shifted(S::splat(*sum), 5);
+                }
+                for (group, x) in x.bytes[first..first + 4].iter().enumerate() {
+                    let low = S::load(low.add(group * 64));
+                    let low = S::shift_right(low, (quarter / 2 * 4) as u32);
+                    let high = S::move_bits(S::load(high.add(group * 64)), 2 * quarter, 4);
+                    let w = S::or(S::and(low, nibble), S::and(high, top));
+                    for (dot, x) in dots.iter_mut().zip(x) {
+                        *dot = S::dot(*dot, w, S::splat(*x));
                     }
                 }
                 for column in 0..C {
-                    let scale = S::splat_float(x.scales[column]);
-                    sums[column] = S::mul_add(products[column], scale, sums[column]);
+                    let scale = S::mul(scale, S::splat_float(x.scales[column]));
+                    sums[column] = S::mul_add(S::to_floats(dots[column]), scale, sums[column]);
                 }
             }
         }

@@ -37,7 +37,7 @@ impl Format for Q8 {
             let d = S::load_halves(block);
             let mut dots = [S::splat(0); C];
             for (column, dot) in dots.iter_mut().enumerate() {
-                *dot = S::splat(-128 * (x.sums[0][column] + x.sums[1][column]));
+                *dot = S::minus_shifted(S::splat(x.sums[0][column] + x.sums[1][column]), 7);
             }
             for (group, x) in x.bytes.iter().enumerate() {
                 let w = S::load(block.add(32 + group * 64));
