@@ -35,7 +35,7 @@
 //! - [`sample`]: from logits to a token.
 //! - `runner`: [`Engine`], the handle, and the one thread that owns all of the above.
 //! - [`synth`], [`mod@bench`]: models of true size and random weights, and what the engine makes of them.
-//! - `kernels`: the only place with `unsafe`; attention, norms, activations.
+//! - `kernels`: the only place with `unsafe`; products of packed weights, attention, norms, activations.
 //!
 //! ## How a token comes to be
 //!

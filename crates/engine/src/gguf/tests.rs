@@ -174,3 +174,19 @@ fn missing_files_and_directories_are_named() {
     std::fs::write(&empty, b"").unwrap();
     assert!(GgufFile::open(&empty).unwrap_err().to_string().contains("empty"));
 }
+
+#[test]
+fn released_tensors_are_read_again() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/qwen3/qwen3-q8_0.gguf");
+    for file in [
+        GgufFile::open(&path).unwrap(),
+        GgufFile::from_bytes(&std::fs::read(&path).unwrap(), "a copy").unwrap(),
+    ] {
+        for (_, info) in file.tensors() {
+            let before = file.data(info).to_vec();
+            file.release(info);
+            assert_eq!(file.data(info), before);
+        }
+    }
+}

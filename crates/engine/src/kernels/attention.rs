@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 
-use half::slice::HalfFloatSliceExt;
+use half::f16;
 
 use super::parallel::{SharedOut, for_pieces};
 use super::simd::{Lanes, Level, dispatch};
@@ -101,6 +101,7 @@ thread_local! {
 
 /// One page of one head as f32: as it lies, or converted.
 fn page_of<'a>(
+    level: Level,
     pages: LayerPages<'a>,
     index: usize,
     len: usize,
@@ -111,9 +112,19 @@ fn page_of<'a>(
         LayerPages::F32(numbers) => &numbers[range],
         LayerPages::F16(numbers) => {
             scratch.resize(len, 0.0);
-            numbers[range].convert_to_f32_slice(scratch);
+            widen(level, &numbers[range], scratch);
             scratch
         }
+    }
+}
+
+dispatch!(fn widen = widen_kernel(from: &[f16], to: &mut [f32]));
+#[inline(always)]
+unsafe fn widen_kernel<L: Lanes>(from: &[f16], to: &mut [f32]) {
+    assert!(from.len() == to.len() && from.len().is_multiple_of(L::N));
+    for at in (0..from.len()).step_by(L::N) {
+        // SAFETY: both have as many numbers, a multiple of `N`.
+        unsafe { L::load_halves(from.as_ptr().add(at)).store(to.as_mut_ptr().add(at)) };
     }
 }
 
@@ -128,7 +139,7 @@ fn run_unit(
     shape: KvShape,
     table: &[u32],
     scratch: &mut Scratch,
-    out: SharedOut<'_>,
+    out: SharedOut<'_, f32>,
 ) {
     let KvShape { kv_heads, head_dim, .. } = shape;
     let group = heads / kv_heads;
@@ -156,8 +167,8 @@ fn run_unit(
     let piece = PAGE_TOKENS * head_dim;
     for (index, page) in table.iter().enumerate().take(seen.div_ceil(PAGE_TOKENS)) {
         let index_of_piece = *page as usize * kv_heads + unit.kv_head;
-        let keys = page_of(keys, index_of_piece, piece, &mut scratch.keys);
-        let values = page_of(values, index_of_piece, piece, &mut scratch.values);
+        let keys = page_of(level, keys, index_of_piece, piece, &mut scratch.keys);
+        let values = page_of(level, values, index_of_piece, piece, &mut scratch.values);
         let first = index * PAGE_TOKENS;
         let state = PageState {
             head_dim,

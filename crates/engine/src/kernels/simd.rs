@@ -7,6 +7,8 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
+use half::f16;
+
 /// A vector of f32.
 ///
 /// # Safety
@@ -17,6 +19,8 @@ pub(crate) unsafe trait Lanes: Copy {
     const N: usize;
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
+    /// `N` f16.
+    unsafe fn load_halves(from: *const f16) -> Self;
     unsafe fn store(self, to: *mut f32);
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
@@ -76,6 +80,11 @@ unsafe impl<const N: usize> Lanes for Portable<N> {
         Self(unsafe { from.cast::<[f32; N]>().read_unaligned() })
     }
     #[inline(always)]
+    unsafe fn load_halves(from: *const f16) -> Self {
+        // SAFETY: see the trait.
+        Self(unsafe { from.cast::<[f16; N]>().read_unaligned() }.map(f16::to_f32))
+    }
+    #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: see the trait.
         unsafe { to.cast::<[f32; N]>().write_unaligned(self.0) }
@@ -124,7 +133,7 @@ unsafe impl<const N: usize> Lanes for Portable<N> {
     }
 }
 
-/// AVX2 and FMA.
+/// AVX2, FMA and F16C.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(__m256);
@@ -136,7 +145,7 @@ pub(crate) struct Avx512(__m512);
 
 #[cfg(target_arch = "x86_64")]
 macro_rules! x86_lanes {
-    ($name:ident, $n:literal, $set1:ident, $load:ident, $store:ident, $add:ident, $mul:ident,
+    ($name:ident, $n:literal, $set1:ident, $load:ident, $load_halves:expr, $store:ident, $add:ident, $mul:ident,
      $div:ident, $fma:ident, $max:ident, $min:ident, $round:expr, $scale:expr, $sum:expr,
      $largest:expr) => {
         // SAFETY: only run where the instructions are (see the trait); loads and stores are the
@@ -150,6 +159,10 @@ macro_rules! x86_lanes {
             #[inline(always)]
             unsafe fn load(from: *const f32) -> Self {
                 Self(unsafe { $load(from) })
+            }
+            #[inline(always)]
+            unsafe fn load_halves(from: *const f16) -> Self {
+                Self(unsafe { $load_halves(from) })
             }
             #[inline(always)]
             unsafe fn store(self, to: *mut f32) {
@@ -205,6 +218,7 @@ x86_lanes!(
     16,
     _mm512_set1_ps,
     _mm512_loadu_ps,
+    |from: *const f16| _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())),
     _mm512_storeu_ps,
     _mm512_add_ps,
     _mm512_mul_ps,
@@ -224,6 +238,7 @@ x86_lanes!(
     8,
     _mm256_set1_ps,
     _mm256_loadu_ps,
+    |from: *const f16| _mm256_cvtph_ps(_mm_loadu_si128(from.cast())),
     _mm256_storeu_ps,
     _mm256_add_ps,
     _mm256_mul_ps,
@@ -274,7 +289,7 @@ impl Level {
             if fits(16) && is_x86_feature_detected!("avx512f") {
                 return Self::Avx512;
             }
-            if fits(8) && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            if fits(8) && has_avx2() {
                 return Self::Avx2;
             }
         }
@@ -290,10 +305,7 @@ impl Level {
         }
         #[cfg(target_arch = "x86_64")]
         {
-            if len.is_multiple_of(8)
-                && is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-            {
+            if len.is_multiple_of(8) && has_avx2() {
                 levels.push(Self::Avx2);
             }
             if len.is_multiple_of(16) && is_x86_feature_detected!("avx512f") {
@@ -302,6 +314,13 @@ impl Level {
         }
         levels
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
 }
 
 /// Defines `$name(level, args…)`, which runs the kernel `$kernel::<Lanes>(args…)` compiled for the
@@ -321,7 +340,7 @@ macro_rules! dispatch {
                     // SAFETY: the instructions are there; the rest is the kernel's contract.
                     unsafe { $kernel::<Avx512>($($arg),*) }
                 }
-                #[target_feature(enable = "avx2,fma")]
+                #[target_feature(enable = "avx2,fma,f16c")]
                 #[allow(clippy::too_many_arguments)]
                 unsafe fn avx2($($arg: $type),*) {
                     // SAFETY: the instructions are there; the rest is the kernel's contract.
@@ -387,6 +406,30 @@ mod tests {
             assert!(extremes[..3].iter().all(|x| (0.0..2e-38).contains(x)), "{extremes:?}");
             assert_eq!(extremes[3], 1.0);
             assert!(extremes.iter().all(|x| x.is_finite()));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn widen_all<L: Lanes>(from: &[f16], to: &mut [f32]) {
+        for (from, to) in from.chunks_exact(L::N).zip(to.chunks_exact_mut(L::N)) {
+            // SAFETY: both chunks have `N` numbers.
+            unsafe { L::load_halves(from.as_ptr()).store(to.as_mut_ptr()) };
+        }
+    }
+    dispatch!(fn run_widen = widen_all(from: &[f16], to: &mut [f32]));
+
+    #[test]
+    fn every_half_is_itself_on_every_level() {
+        let halves: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+        for level in Level::all_for(16) {
+            let mut floats = vec![0.0; halves.len()];
+            run_widen(level, &halves, &mut floats);
+            for (half, float) in halves.iter().zip(floats) {
+                assert!(
+                    half.to_f32() == float || half.is_nan() && float.is_nan(),
+                    "{level:?} {half}"
+                );
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Products with small quantized weights, on the thread at hand.
+//! Products with small quantized weights that have no kernel of ours, on the thread at hand.
 //!
 //! candle wakes all its threads for every product. For a tiny model that is most of the time, and
 //! on a busy machine nearly all of it (measured: the demo model, 25 times).

@@ -88,8 +88,15 @@ impl Numbers {
                 }
             }
             Self::F16(bits) => {
-                for (to, from) in bits[at..].iter_mut().step_by(stride).zip(from) {
-                    *to = f16::from_f32(*from).to_bits();
+                // Rounded several at a time: one by one each asks anew what the machine can do.
+                let mut rounded = [f16::ZERO; 64];
+                for (index, from) in from.chunks(rounded.len()).enumerate() {
+                    let at = at + index * rounded.len() * stride;
+                    let rounded = &mut rounded[..from.len()];
+                    rounded.convert_from_f32_slice(from);
+                    for (to, from) in bits[at..].iter_mut().step_by(stride).zip(rounded) {
+                        *to = from.to_bits();
+                    }
                 }
             }
         }
