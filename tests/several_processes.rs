@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use harness::client::Client;
+use harness::cluster::RedisCluster;
 use harness::process::{Home, KEY, Process};
 use harness::redis::RedisServer;
 use harness::{free_port, models, wait_for};
@@ -235,6 +236,62 @@ fn workers_of_two_models_take_their_own_tasks() {
     assert_eq!(unknown.status, 422, "{unknown:?}");
     let told = unknown.body.to_string();
     assert!(told.contains("demo") && told.contains(&other), "it names those that are: {told}");
+}
+
+/// Three partitions on three nodes. While one is away, its partition's submits wait for it (503) and
+/// the others' go on; nothing that was accepted is lost.
+#[test]
+fn a_cluster_may_lose_a_node_for_a_while() {
+    let mut cluster = RedisCluster::durable();
+    let (url, port) = (cluster.url(), free_port());
+    let port_text = port.to_string();
+    let settings = [
+        ("REDIS_URL", url.as_str()),
+        ("REDIS_PARTITIONS", "3"),
+        ("PORT", &port_text),
+        ("API_KEYS", KEY),
+        ("LEASE_SECONDS", "3"),
+    ];
+    let homes: Vec<Home> = (0..3).map(|_| Home::new()).collect();
+    let mut gateway = Process::start(&homes[0], "qwen-queue-gateway", &[], &settings);
+    let _workers: Vec<Process> = homes[1..]
+        .iter()
+        .map(|home| Process::start(home, "qwen-queue-worker", &[], &settings))
+        .collect();
+    let client = Client::new(port);
+    client.wait_until_healthy(&mut gateway, true);
+    let mut accepted = Vec::new();
+    let mut submit = |wanted: usize, patience: Duration| {
+        let (goal, mut refused) = (accepted.len() + wanted, 0);
+        wait_for("submits to be accepted", patience, || {
+            let answer = client.post(
+                "/generate",
+                &json!({"prompt": "What is a lease?", "temperature": 0.0, "max_tokens": 16}),
+            );
+            match answer.status {
+                202 => accepted.push(answer.body["task_id"].as_str().expect("an id").to_owned()),
+                503 if answer.retry_after.is_some() => refused += 1,
+                _ => panic!("{answer:?}"),
+            }
+            (accepted.len() >= goal).then_some(())
+        });
+        refused
+    };
+    assert_eq!(submit(30, Duration::from_secs(60)), 0, "all nodes are there");
+    cluster.nodes[1].kill();
+    let refused = submit(10, Duration::from_secs(90));
+    cluster.nodes[1].restart();
+    cluster.wait_until_whole();
+    submit(30, Duration::from_secs(60));
+    println!("{} accepted, {refused} refused while a node was away", accepted.len());
+    for task in &accepted {
+        let end = wait_for("an outcome", Duration::from_secs(90), || {
+            let answer = client.get(&format!("/result/{task}"));
+            assert!(matches!(answer.status, 200 | 202 | 503), "{task}: {answer:?}");
+            (answer.status == 200).then_some(answer)
+        });
+        assert_eq!(end.body["status"], "completed", "{end:?}");
+    }
 }
 
 /// The public name of a model file: its stem.

@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(10);
 
 #[test]
-fn a_stalled_computation_keeps_its_lease_until_the_time_limit_and_then_ends() {
+fn a_stalled_computation_keeps_its_lease_until_its_limit_and_is_done_by_another_worker() {
     let model = models::slow();
     let limit = LIMIT.as_secs().to_string();
     let plan = Plan {
@@ -26,28 +26,29 @@ fn a_stalled_computation_keeps_its_lease_until_the_time_limit_and_then_ends() {
     };
     let mut system = System::start(&plan);
     let mut witness = Witness::new();
-    let stuck = witness.submit(&system.client, &long(2000));
+    let stuck = witness.submit(&system.client, &long(150));
     system.client.follow(&stuck, |event| event.name == "token");
     let frozen = Frozen::thread(system.workers[0].process().pid(), "engine-compute");
     let began = Instant::now();
     // One that could take the task over, if only the lease ran out.
     system.add_worker(&[]);
     system.wait_for_workers(2);
-    let others: Vec<String> = (0..4).map(|_| witness.submit(&system.client, &long(10))).collect();
+    for _ in 0..4 {
+        witness.submit(&system.client, &long(10));
+    }
 
-    let end = system.client.wait_for_result(&stuck, LIMIT + GRACE + LONG);
+    system.holder(&stuck, 2, LONG);
     let took = began.elapsed();
-    println!("ended {:.2} s after the stall, the limit is {LIMIT:?}", took.as_secs_f64());
-    assert_eq!(end.body["error_type"], "time_limit_exceeded", "{end:?}");
+    println!("begun again {:.2} s after the stall, the limit is {LIMIT:?}", took.as_secs_f64());
+    assert!(took >= LIMIT, "its lease was taken from a worker that lives: {took:?}");
     assert!(took <= LIMIT + GRACE, "{took:?}");
     // A worker whose computation hangs is of no use: it goes, so that its supervisor starts another,
     // and what else it had is done by those that live.
     system.workers[0].wait_for_end(LONG);
     drop(frozen);
     let history = witness.judge(&system, 0);
-    assert_eq!(attempts(&history.events[&stuck]), 1, "{:?}", history.events[&stuck]);
-    for task in &others {
-        let events = &history.events[task];
+    for events in history.events.values() {
         assert_eq!(events.last().expect("an end").name, "completed", "{events:?}");
+        assert!(attempts(events) <= 2, "{events:?}");
     }
 }

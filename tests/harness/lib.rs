@@ -9,8 +9,8 @@
 //! |-------------|--------------|
 //! | [`process`] | starts our binaries in a folder of their own, stops, freezes and kills them |
 //! | [`redis`]   | a Redis of the test's own, on a free port, that can die and come back |
-//! | [`freezer`] | stops a single thread of a process |
 //! | [`cluster`] | three of them as a Redis Cluster |
+//! | [`freezer`] | stops a single thread of a process |
 //! | [`proxy`]   | a network in between that can be cut and healed |
 //! | [`system`]  | gateways, workers and a Redis, each of which can die and come back |
 //! | [`client`]  | submits and polls like any client |
@@ -29,8 +29,8 @@
 
 pub mod cli;
 pub mod client;
-pub mod freezer;
 pub mod cluster;
+pub mod freezer;
 pub mod history;
 pub mod models;
 pub mod process;

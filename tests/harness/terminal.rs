@@ -1,5 +1,6 @@
 //! A terminal for programs that want one: script(1) from Debian's essential packages.
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -16,6 +17,8 @@ pub struct Terminal {
     script: Child,
     keys: ChildStdin,
     shown: Receiver<String>,
+    /// What was shown behind the last word that was waited for.
+    unread: RefCell<String>,
     pid: String,
 }
 
@@ -44,25 +47,26 @@ impl Terminal {
                 }
             }
         });
-        let mut terminal = Self { script, keys, shown, pid: String::new() };
+        let unread = RefCell::default();
+        let mut terminal = Self { script, keys, shown, unread, pid: String::new() };
         let seen = terminal.wait_to_see("\u{1b}[?1049h");
         let pid = seen.split("pid=").nth(1).and_then(|rest| rest.split('.').next());
         terminal.pid = pid.expect("its process id").to_owned();
         terminal
     }
 
-    /// Waits until this is written, and gives all that was since the last call. What is drawn over
-    /// something else comes in pieces: wait for a single word.
+    /// Waits until this is written, and gives all from where the last call ended to its end. What is
+    /// drawn over something else comes in pieces: wait for a single word.
     ///
     /// # Panics
     /// When half a minute passes.
     pub fn wait_to_see(&self, word: &str) -> String {
-        let mut seen = String::new();
-        wait_for(&format!("{word:?} in the terminal"), SOON, || {
-            seen.extend(self.shown.try_iter());
-            seen.contains(word).then_some(())
+        let mut unread = self.unread.borrow_mut();
+        let end = wait_for(&format!("{word:?} in the terminal"), SOON, || {
+            unread.extend(self.shown.try_iter());
+            unread.find(word).map(|start| start + word.len())
         });
-        seen
+        unread.drain(..end).collect()
     }
 
     /// Presses keys.

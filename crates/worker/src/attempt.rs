@@ -15,7 +15,7 @@ use crate::{Worker, translate};
 /// How often generated text is handed on to readers.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
 /// How much longer than the time limit the engine may take to notice it. Past that it hangs, and the
-/// task is ended without it.
+/// attempt is ended without it.
 const STALL_GRACE: Duration = Duration::from_secs(5);
 /// First and longest pause between tries to record an outcome while the queue is away.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
@@ -122,11 +122,11 @@ async fn follow(
             () = &mut stalled => {
                 tracing::error!(
                     target: "worker.attempt", task_id = %claimed.task.id,
-                    "the engine does not react: ending the task without it"
+                    "the engine does not react: ending the attempt without it"
                 );
-                let error = translate::out_of_time(&claimed.task, 0);
-                let silent = End::EngineSilent(worker.engine.steps());
-                return (Verdict::Finish(Outcome::Failed(error)), silent);
+                // Not the task's fault, as far as one can see from here: another worker may do it.
+                let hung = GenerateError::Compute("the engine did not react".to_owned());
+                return (failed(claimed, &hung).0, End::EngineSilent(worker.engine.steps()));
             }
         }
     };

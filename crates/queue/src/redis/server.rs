@@ -3,8 +3,8 @@
 //! A short command goes down one of some multiplexed connections, always the same for one thread;
 //! those of other callers may be on it at the same time. So an operation is one round trip, many at
 //! once travel together, and a connection is mostly driven by the thread that uses it: waking another
-//! for each command costs more than the command. The pool makes the connections, under a deadline; nothing goes back into it, since
-//! that would cost a `PING` whenever a connection is taken out again.
+//! for each command costs more than the command. The pool makes the connections, under a deadline;
+//! nothing goes back into it, since that would cost a `PING` whenever one is taken out again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,9 +1,10 @@
 //! What an operation on Redis costs, and what becomes of connections that break or fall silent.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use queue::{BrokerError, RedisOptions};
+use queue::{Broker, BrokerError, RedisOptions};
 
 use crate::support::*;
 use harness::proxy::Proxy;
@@ -72,32 +73,38 @@ async fn connections_that_redis_closed_are_replaced_and_nobody_notices() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn silent_connections_cost_one_deadline_and_all_of_them_are_replaced() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port());
     let url = format!("redis://127.0.0.1:{}", proxy.port());
-    let broker = queue::RedisBroker::connect(RedisOptions::new(url)).unwrap();
-    for _ in 0..20 {
-        submitted(&broker).await;
-    }
+    let broker = Arc::new(queue::RedisBroker::connect(RedisOptions::new(url)).unwrap());
+    // Each thread keeps to a connection.
+    eventually("several connections", async || {
+        let submits = (0..16).map(|_| {
+            let broker = Arc::clone(&broker);
+            tokio::spawn(async move { submitted(&*broker).await })
+        });
+        futures::future::join_all(submits).await;
+        clients(&server).len() > 1
+    })
+    .await;
     let silent = clients(&server);
-    assert_eq!(silent.len(), RedisOptions::new("").connections);
 
     proxy.hold_replies();
     let begun = Instant::now();
     let unheard = task();
-    let answer = queue::Broker::submit(&broker, &unheard, NO_LIMIT).await;
+    let answer = broker.submit(&unheard, NO_LIMIT).await;
     assert!(matches!(answer, Err(BrokerError::Unavailable { .. })), "{answer:?}");
     assert!(begun.elapsed() < Duration::from_millis(2_500), "{:?}", begun.elapsed());
     proxy.heal();
     for _ in 0..20 {
         let begun = Instant::now();
-        submitted(&broker).await;
+        submitted(&*broker).await;
         assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
     }
     eventually("none of the silent ones is left", async || clients(&server).is_disjoint(&silent))
         .await;
-    let again = queue::Broker::submit(&broker, &unheard, NO_LIMIT).await.unwrap();
+    let again = broker.submit(&unheard, NO_LIMIT).await.unwrap();
     assert!(!again.created, "its reply was lost, it was not");
 }

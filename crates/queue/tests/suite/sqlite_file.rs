@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{Attempt, EventBody, EventSeq, Task, TaskState};
-use queue::{Broker, Depth, OpenError, Operations, SqliteBroker, Verdict, Webhooks};
+use queue::{Broker, Depth, OpenError, Operations, SqliteBroker, TOMBSTONE, Verdict, Webhooks};
 
 use crate::support::*;
 
@@ -162,7 +162,9 @@ async fn what_is_remembered_is_forgotten_in_time() {
         known
     };
     let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
-    assert_eq!(later(day - hour).await, [true; 3]);
+    assert_eq!(later(TOMBSTONE / 2).await, [true; 3]);
+    assert_eq!(later(TOMBSTONE).await, [false, true, true]);
+    assert_eq!(later(day - hour).await, [false, true, true]);
     assert_eq!(later(hour * 2).await, [false, false, true]);
     assert_eq!(later(day * 6 - hour * 2).await, [false, false, true]);
     assert_eq!(later(hour * 2).await, [false; 3]);
