@@ -1,4 +1,4 @@
-//! Every Redis key and channel, built here alone (`scripts/lib.lua` derives the same names for keys
+//! Every Redis key and channel, built here alone (`scripts/lib/` derives the same names for keys
 //! that only a script can know).
 //!
 //! All keys of a partition carry its number as hash tag, `qq:{0}:…`, so that they lie in one slot
@@ -33,7 +33,7 @@ impl Keys {
         format!("{}task:{id}", self.base)
     }
 
-    /// List: a task's events.
+    /// List: those of a task's events that its hash does not tell.
     pub(crate) fn events(&self, id: TaskId) -> String {
         format!("{}events:{id}", self.base)
     }

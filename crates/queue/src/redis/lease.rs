@@ -30,6 +30,7 @@ impl Partition {
     ) -> Result<LeaseState, BrokerError> {
         let mut call = self.scripts.publish.prepare_invoke();
         call.key(self.keys.base()).key(self.keys.events(lease.task_id));
+        call.key(self.keys.task(lease.task_id));
         call.arg(lease.task_id.to_string()).arg(lease.fence()).arg(from);
         call.arg(stored::token_events(lease.attempt, chunks)?);
         lease_state("publish", lease, self.link.run(&call).await?)
@@ -43,7 +44,7 @@ impl Partition {
         let ending = Ending::of(outcome)?;
         let mut call = self.scripts.finish.prepare_invoke();
         call.key(self.keys.base()).arg(lease.task_id.to_string()).arg(lease.fence());
-        call.arg(ending.state).arg(ending.outcome).arg(ending.event);
+        call.arg(ending.state).arg(ending.outcome);
         match outcome {
             Outcome::Failed(error) if error.error_type.is_dead_letter() => {
                 call.arg(stored::json(error)?)
@@ -73,7 +74,7 @@ impl Partition {
             }
         };
         call.arg(stored::requeued_event(lease.attempt, release.reason())?);
-        call.arg(cancelled.outcome).arg(cancelled.event);
+        call.arg(cancelled.outcome);
         let mut reply = Reply::new("release", self.link.run(&call).await?);
         match reply.text()?.as_str() {
             "released" => Ok(()),

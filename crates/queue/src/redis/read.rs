@@ -64,9 +64,11 @@ impl Partition {
     pub(super) async fn depth(&self, model: &ModelId) -> Result<Depth, BrokerError> {
         let mut read = cmd("HMGET");
         read.arg(self.keys.stats(model)).arg("processing").arg("delayed");
-        read.arg("queued:high").arg("queued:normal").arg("queued:low").arg("queued:batch");
-        let counted: Vec<Option<i64>> = self.link.query(&read).await?;
-        let sum = |some: &[Option<i64>]| some.iter().flatten().sum::<i64>();
+        read.arg("lane:high").arg("lane:normal").arg("lane:low").arg("lane:batch");
+        let counted: Vec<Option<String>> = self.link.query(&read).await?;
+        // Of a lane's numbers the first is how many are queued.
+        let first = |text: &String| text.split(' ').next()?.parse::<i64>().ok();
+        let sum = |some: &[Option<String>]| some.iter().flatten().filter_map(first).sum::<i64>();
         let count = |sum: i64| u64::try_from(sum).unwrap_or(0);
         let (running, waiting) = counted.split_at(counted.len().min(1));
         Ok(Depth { queued: count(sum(waiting)), processing: count(sum(running)) })

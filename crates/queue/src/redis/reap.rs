@@ -19,7 +19,7 @@ impl Partition {
         let cancelled = Ending::cancelled()?;
         let mut call = self.scripts.cancel.prepare_invoke();
         call.key(self.keys.base()).arg(id.to_string());
-        call.arg(cancelled.outcome).arg(cancelled.event);
+        call.arg(cancelled.outcome);
         let mut reply = Reply::new("cancel", self.link.run(&call).await?);
         match reply.text()?.as_str() {
             "missing" => Ok(CancelReply::NotFound),
@@ -38,8 +38,7 @@ impl Partition {
             let mut call = self.scripts.reap.prepare_invoke();
             call.key(self.keys.base()).key(self.keys.leases()).key(self.keys.reaper());
             call.arg(reaper.worker.to_string()).arg(millis(reaper.lease)).arg(REAP_BATCH);
-            call.arg(&cancelled.outcome).arg(&cancelled.event);
-            call.arg(&expired.outcome).arg(&expired.event);
+            call.arg(&cancelled.outcome).arg(&expired.outcome);
             call.arg(stored::json_text(LEASE_RAN_OUT)).arg(&silence);
             for lost in 1..=LONGEST_REST_AFTER {
                 call.arg(millis(retry::after_loss(lost)));

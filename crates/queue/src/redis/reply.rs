@@ -49,6 +49,15 @@ impl Reply {
         text.parse().map(Some).map_err(|error| self.corrupt(format_args!("'{text}': {error}")))
     }
 
+    /// The next field as a number of attempts; none were made where it is empty.
+    fn attempts(&mut self) -> Result<u32, BrokerError> {
+        let text = self.text()?;
+        if text.is_empty() {
+            return Ok(0);
+        }
+        text.parse().map_err(|error| self.corrupt(format_args!("'{text}': {error}")))
+    }
+
     /// Whether nothing is left.
     pub(crate) fn is_read(&self) -> bool {
         self.fields.as_slice().is_empty()
@@ -73,13 +82,13 @@ impl Reply {
         })
     }
 
-    /// The next eleven fields: what `SNAPSHOT` in `lib.lua` names.
+    /// The next eleven fields: what `SNAPSHOT` in `lib/snapshot.lua` names.
     pub(crate) fn snapshot(&mut self) -> Result<StoredSnapshot, BrokerError> {
         let text = |text: String| (!text.is_empty()).then_some(text);
         Ok(StoredSnapshot {
             record: self.text()?,
             state: self.text()?,
-            attempt: self.parse()?,
+            attempt: self.attempts()?,
             worker: text(self.text()?),
             cancel: self.text()? == "1",
             submitted: self.parse()?,
@@ -101,7 +110,7 @@ impl Reply {
     }
 }
 
-/// Reads an event as `emit` in `lib.lua` wrote it.
+/// Reads an event as `events.lua` tells it.
 pub(crate) fn event(seq: EventSeq, text: &str) -> Result<Event, BrokerError> {
     let foreign = || BrokerError::Corrupt(format!("event {seq} is not one of ours"));
     let (at, body) = text.split_once(' ').ok_or_else(foreign)?;

@@ -1,4 +1,6 @@
-//! The Lua scripts, one per operation; each file's header says what it takes and returns.
+//! The Lua scripts, one per operation; each file's header says what it takes and returns. What several
+//! share is in `scripts/lib/`; each gets `base.lua` and the parts it names, in that order, since a script
+//! makes all functions before it anew with every call.
 
 use protocol::record;
 use redis::Script;
@@ -8,7 +10,7 @@ use crate::stored::{MAX_EVENTS, MAX_FAILURES};
 use crate::{DEAD_LETTER_TTL, MAX_DEAD_LETTERS, MAX_TRIES_KEPT, TOMBSTONE, WEBHOOK_REPORT_TTL};
 
 macro_rules! scripts {
-    ($($(#[$doc:meta])* $name:ident: $flags:literal),+ $(,)?) => {
+    ($($(#[$doc:meta])* $name:ident: $flags:literal [$($part:ident)*]),+ $(,)?) => {
         /// All scripts, ready to run.
         #[derive(Debug)]
         pub(crate) struct Scripts {
@@ -21,9 +23,10 @@ macro_rules! scripts {
                 let constants = constants(partitions);
                 Self {
                     $($name: Script::new(&format!(
-                        "#!lua flags={}\n{constants}\n{}{}",
+                        "#!lua flags={}\n{constants}\n{}{}{}",
                         $flags,
-                        include_str!("scripts/lib.lua"),
+                        include_str!("scripts/lib/base.lua"),
+                        concat!($(include_str!(concat!("scripts/lib/", stringify!($part), ".lua")),)*),
                         include_str!(concat!("scripts/", stringify!($name), ".lua")),
                     )),)+
                 }
@@ -36,31 +39,31 @@ macro_rules! scripts {
 // refused then; what moves tasks to their end must go on, or nothing would ever free memory.
 // Redis refuses the others before their first write, so nothing is left half done.
 scripts! {
-    agree: "allow-oom",
-    submit: "",
-    snapshot: "no-writes",
-    expired: "no-writes",
-    events: "no-writes",
-    claim: "allow-oom",
-    renew: "allow-oom",
-    publish: "",
-    finish: "allow-oom",
-    release: "allow-oom",
-    cancel: "allow-oom",
-    reap: "allow-oom",
-    unlogged: "allow-oom",
-    report_worker: "allow-oom",
-    workers: "no-writes",
-    forget_worker: "allow-oom",
-    drain_worker: "allow-oom",
-    overview: "no-writes",
-    set_paused: "allow-oom",
-    dead_letters: "no-writes",
-    replayed: "allow-oom",
-    purge: "allow-oom",
-    due_webhooks: "allow-oom",
-    webhook_tried: "allow-oom",
-    webhook: "no-writes",
+    agree: "allow-oom" [],
+    submit: "" [task counters line standing],
+    snapshot: "no-writes" [task counters line standing snapshot],
+    expired: "no-writes" [],
+    events: "no-writes" [events],
+    claim: "allow-oom" [task counters line promote],
+    renew: "allow-oom" [],
+    publish: "" [task events],
+    finish: "allow-oom" [task counters line ending failures letters],
+    release: "allow-oom" [task counters line events ending early failures requeue],
+    cancel: "allow-oom" [task counters line ending early],
+    reap: "allow-oom" [task counters line events promote ending early failures requeue workers],
+    unlogged: "allow-oom" [snapshot],
+    report_worker: "allow-oom" [task counters workers],
+    workers: "no-writes" [],
+    forget_worker: "allow-oom" [task counters workers],
+    drain_worker: "allow-oom" [],
+    overview: "no-writes" [counters letters],
+    set_paused: "allow-oom" [],
+    dead_letters: "no-writes" [letters],
+    replayed: "allow-oom" [],
+    purge: "allow-oom" [letters],
+    due_webhooks: "allow-oom" [],
+    webhook_tried: "allow-oom" [],
+    webhook: "no-writes" [task],
 }
 
 /// What the contract fixes, under the names by which the scripts know it.

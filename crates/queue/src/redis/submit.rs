@@ -8,7 +8,7 @@ use super::reply::Reply;
 use super::webhooks::hook;
 use crate::estimate::Standing;
 use crate::pace::Pace;
-use crate::{Bound, BrokerError, Matches, Start, SubmitOptions, Submitted, stored};
+use crate::{Bound, BrokerError, Matches, Start, SubmitOptions, Submitted};
 
 impl Partition {
     pub(super) async fn submit(
@@ -27,7 +27,6 @@ impl Partition {
         for bound in [bounds.model, bounds.tenant, bounds.bytes] {
             call.arg(self.share(bound));
         }
-        call.arg(stored::queued_event()?);
         let (at, after) = match start {
             Start::Now => (0, 0),
             Start::After(span) => (0, millis(*span)),
@@ -92,7 +91,7 @@ fn full(
     Ok(BrokerError::QueueFull { bound, model: task.model.clone(), held, limit, retry_after_s })
 }
 
-/// Reads what `standing` in `lib.lua` answers, and counts the other partitions in: they are likely to
+/// Reads what `lib/standing.lua` answers, and counts the other partitions in: they are likely to
 /// be as full, and the workers serve them all.
 pub(super) fn standing(reply: &mut Reply, of: &Partition) -> Result<Standing, BrokerError> {
     let lane = reply.text()?;

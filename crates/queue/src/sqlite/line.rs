@@ -1,5 +1,5 @@
 //! Where queued tasks stand in line: in the stream of their lane, in their tenant's backlog behind
-//! it, or apart until they are due. `redis/scripts/lib.lua` has the same for Redis.
+//! it, or apart until they are due. `redis/scripts/lib/line.lua` has the same for Redis.
 
 use protocol::{Lane, TaskId, Timestamp};
 use rusqlite::{OptionalExtension, params};
@@ -10,7 +10,7 @@ use crate::BrokerError;
 use crate::estimate::Standing;
 
 /// A tenant has at most this many tasks in a stream, but for those that come back to the queue; the
-/// rest wait in its backlog. (`lib.lua` has the same.)
+/// rest wait in its backlog. (`lib/line.lua` has the same.)
 const WINDOW: i64 = 16;
 
 /// Counts a task in (1) or out (-1) of what is queued of its tenant and of all bytes.

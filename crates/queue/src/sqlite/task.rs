@@ -1,5 +1,5 @@
 //! The steps that operations are made of: reading a task, adding an event, ending, queueing again.
-//! `redis/scripts/lib.lua` has the same for Redis.
+//! `redis/scripts/lib/` has the same for Redis.
 
 use std::time::Duration;
 

@@ -5,6 +5,7 @@
 mod conformance;
 mod redis_cluster;
 mod redis_connections;
+mod redis_cost;
 mod redis_faults;
 mod redis_partitions;
 mod redis_tls;

@@ -328,6 +328,7 @@ async fn nothing_is_left_behind() {
         let held = claimed(&*broker, &worker).await;
         let forgotten_early = broker.forget_worker(report.id).await;
         forgotten_early.unwrap();
+        broker.publish(&held.lease, 0, &["x".into()]).await.unwrap();
         broker.finish(&held.lease, &completed("the entry was still pending")).await.unwrap();
         let keys = [
             format!("qq:{{0}}:task:{}", held.task.id),
@@ -340,6 +341,17 @@ async fn nothing_is_left_behind() {
         let tombstone = ttl(&mut plain, &format!("qq:{{0}}:gone:{}", held.task.id)).await;
         assert!((7_100..=7_200).contains(&tombstone), "an hour, and another: {tombstone}");
     }
+    // Of one that told nothing there is no list; one that came back has told that, and is cancelled.
+    let silent = submitted(&*broker).await;
+    let held = claimed(&*broker, &worker).await;
+    broker.finish(&held.lease, &completed("at once")).await.unwrap();
+    assert_eq!(ttl(&mut plain, &format!("qq:{{0}}:events:{}", silent.id)).await, -2);
+    let back = submitted(&*broker).await;
+    let held = claimed(&*broker, &worker).await;
+    broker.release(&held.lease, &Release::Unused).await.unwrap();
+    broker.cancel(back.id).await.unwrap();
+    let list = ttl(&mut plain, &format!("qq:{{0}}:events:{}", back.id)).await;
+    assert!((3_500..=3_600).contains(&list), "{list}");
     let length: i64 = cmd("XLEN").arg(queue).query_async(&mut plain).await.unwrap();
     let leases: i64 = cmd("ZCARD").arg("qq:{0}:leases").query_async(&mut plain).await.unwrap();
     assert_eq!((length, leases), (0, 0));
@@ -348,12 +360,14 @@ async fn nothing_is_left_behind() {
         let keys: Vec<String> = cmd("KEYS").arg(pattern).query_async(&mut plain).await.unwrap();
         assert!(keys.is_empty(), "{keys:?}");
     }
-    let stats: std::collections::HashMap<String, f64> =
+    let stats: std::collections::HashMap<String, String> =
         cmd("HGETALL").arg("qq:{0}:stats:demo").query_async(&mut plain).await.unwrap();
     for (name, value) in &stats {
-        let counts = ["queued", "delayed", "processing", "capacity", "tenants"];
-        let is_count = counts.iter().any(|count| name.starts_with(count));
-        assert!(!is_count || *value == 0.0, "{name}: {value}");
+        let counts = ["delayed", "processing", "capacity"];
+        let is_count = counts.contains(&name.as_str());
+        assert!(!is_count || value == "0", "{name}: {value}");
+        let lane = name.starts_with("lane:");
+        assert!(!lane || value.starts_with("0 0 "), "none queued, no tenant: {name}: {value}");
     }
     let totals: std::collections::HashMap<String, i64> =
         cmd("HGETALL").arg("qq:{0}:totals").query_async(&mut plain).await.unwrap();

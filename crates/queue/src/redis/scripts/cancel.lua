@@ -1,16 +1,16 @@
 -- cancel: ends a queued task at once; asks the worker of a running one to stop.
 --
 -- KEYS  1 base
--- ARGV  1 id   2 outcome `cancelled`   3 its `ended` event
+-- ARGV  1 id   2 outcome `cancelled`
 -- Returns  {missing}   {cancelled}   {requested}   {ended, state}
 
 local base, id = KEYS[1], ARGV[1]
 
-local task = read_placed(base, id)
+local task = read_ending(base, id)
 if not task.state then
   return { 'missing' }
 elseif task.state == 'queued' then
-  end_unattended(base, id, task, now_ms(), 'cancelled', ARGV[2], ARGV[3])
+  end_unattended(base, id, task, now_ms(), 'cancelled', ARGV[2])
   return { 'cancelled' }
 elseif task.state == 'processing' then
   put(base, id, 'cancel', '1')

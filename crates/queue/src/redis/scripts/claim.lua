@@ -11,25 +11,11 @@
 
 local base, worker = KEYS[1], ARGV[1]
 
-local LANES = { 'high', 'normal', 'low', 'batch' }
-local LOOK = { 'paused', 'delayed', 'processing' }
-for _, lane in ipairs(LANES) do
-  append(LOOK, { 'queued:' .. lane, 'entered:' .. lane, 'left:' .. lane })
-end
-
--- What counts for a model: whether it is paused, whether a lane has anything, and what a claim changes.
-local function look(model)
-  local values = redis.call('HMGET', stats_key(base, model), unpack(LOOK))
-  local counted = { changes = {} }
-  for i, name in ipairs(LOOK) do counted[name] = values[i] or '0' end
-  return counted
-end
-
 -- The next undelivered entry of a queue: its entry id and task id, or nil.
 local function next_entry(queue)
-  if redis.call('EXISTS', queue) == 0 then return nil end -- cheaper than an error, for unused lanes
   local reply = redis.pcall('XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', 1, 'STREAMS', queue, '>')
   if reply and reply.err and string.find(reply.err, 'NOGROUP', 1, true) then
+    if redis.call('EXISTS', queue) == 0 then return nil end
     redis.call('XGROUP', 'CREATE', queue, GROUP, '0') -- nothing was ever claimed from here
     reply = redis.pcall('XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', 1, 'STREAMS', queue, '>')
   end
@@ -40,50 +26,55 @@ local function next_entry(queue)
 end
 
 local function take(id, task, at, counted)
-  local attempt = int(task.attempt + 1)
+  local attempt, totals = int(task.attempt + 1), totals_of(base, task)
   redis.call('ZADD', KEYS[2], int(at + ARGV[2]), id)
   local fields = { 'state', 'processing', 'attempt', attempt, 'worker', worker,
-    'fence', worker .. ':' .. attempt, 'started', int(at), 'spot', '', 'told', 0 }
+    'fence', worker .. ':' .. attempt, 'started', int(at) }
   if task.expires and task.expires ~= '' then
     redis.call('ZREM', base .. 'expiring', id)
     append(fields, { 'expires', '' }) -- it is about the first start
   end
   put(base, id, unpack(fields))
-  leave(base, id, task, counted)
-  count_queued(base, task, -1)
-  count(base, task, 'processing', 1, counted)
-  save_counters(base, task.model, counted)
-  emit(base, id, at, string.format('{"v":%d,"event":"started","attempt":%s,"worker":"%s"}',
-    VERSION, attempt, worker))
+  leave(base, id, task, counted, totals)
+  count_queued(totals, task, -1)
+  count(counted, 'processing', 1)
+  save_counters(base, counted)
+  save_totals(base, totals)
   wake(base, id)
-  return { 'task', id, task.record, attempt, task.submitted, int(at), task.failed }
+  return { 'task', id, task.record, attempt, task.submitted, int(at), task.failed or '0' }
 end
 
 local at = now_ms()
 local models, looked, delayed = #ARGV - 2, {}, false
 for i = 1, models do
-  looked[i] = look(ARGV[2 + i])
+  looked[i] = counters(base, ARGV[2 + i])
   delayed = delayed or looked[i].delayed ~= '0'
 end
 if delayed then
   promote(base, at, 16)
-  for i = 1, models do looked[i] = look(ARGV[2 + i]) end
+  for i = 1, models do looked[i] = counters(base, ARGV[2 + i]) end
 end
 
 local cleared = 0
 for i = 3, #KEYS do
   local counted = looked[(i - 3) % models + 1]
-  local model, entry, id = ARGV[3 + (i - 3) % models]
-  if counted.paused ~= '1' and redis.call('XLEN', KEYS[i]) > 0 then entry, id = next_entry(KEYS[i]) end
+  -- Which lane it is, the key says: `qq:{0}:queue:<lane>:<model>`.
+  local lane = string.match(KEYS[i], '^queue:(%l+):', #base + 1)
+  local entry, id
+  if counted.paused ~= '1' and tonumber(queued(counted, lane)) > 0 then
+    entry, id = next_entry(KEYS[i])
+  end
   while entry do
     local task = read_placed(base, id or '', 'record', 'failed', 'submitted', 'expires')
     if task.state == 'queued' and task.entry == entry then
       if at < (tonumber(task.expires) or math.huge) then
         return take(id, task, at, counted)
       end
-      leave(base, id, task, counted)
-      save_counters(base, model, counted)
-      put(base, id, 'spot', '', 'entry', '')
+      local totals = totals_of(base, task)
+      leave(base, id, task, counted, totals)
+      save_counters(base, counted)
+      save_totals(base, totals)
+      put(base, id, 'place', 'none')
     end
     redis.call('XACK', KEYS[i], GROUP, entry)
     redis.call('XDEL', KEYS[i], entry)

@@ -2,18 +2,17 @@
 -- failure that an operator should see becomes a dead letter as well.
 --
 -- KEYS  1 base
--- ARGV  1 id   2 fence   3 terminal state   4 outcome   5 `ended` event
---       6 the error of a dead letter, as JSON, or empty
+-- ARGV  1 id   2 fence   3 terminal state   4 outcome
+--       5 the error of a dead letter, as JSON, or empty
 -- Returns  {recorded, finished ms}   {lost}
 
 local base, id = KEYS[1], ARGV[1]
 
 -- Keeps the task as a dead letter; beyond MAX_DEAD_LETTERS the oldest go.
 local function bury(task, at)
-  local more = read(base, id, 'record', 'submitted', 'worker', 'failures', 'spent')
-  more.attempt = task.attempt
+  local more = read_placed(base, id, 'record', 'worker', 'failures', 'spent')
   -- Of a task whose attempts are used up, the last one's failure is known.
-  local failures = more.spent == '1' and more.failures or with_failure(more, at, ARGV[6])
+  local failures = more.spent == '1' and more.failures or with_failure(more, at, ARGV[5])
   local letters, letter = base .. 'dead', base .. 'dead:' .. id
   for _, old in ipairs(redis.call('ZRANGEBYSCORE', letters, '-inf', int(letters_since(at)))) do
     drop_letter(base, old)
@@ -29,11 +28,11 @@ local function bury(task, at)
   local died = int(math.max(at, (tonumber(latest[2]) or 0) + 1))
   redis.call('ZADD', letters, died, id)
   redis.call('HSET', letter, 'model', task.model, 'record', more.record, 'outcome', ARGV[4],
-    'failures', failures, 'submitted', more.submitted, 'died', died)
+    'failures', failures, 'submitted', task.submitted, 'died', died)
   redis.call('EXPIRE', letter, DEAD_LETTER_TTL_S)
 end
 
-local task = read_placed(base, id, 'fence', 'finished', 'started')
+local task = read_ending(base, id, 'fence', 'finished')
 if task.fence ~= ARGV[2] then
   return { 'lost' }
 end
@@ -42,8 +41,8 @@ if task.state ~= 'processing' then
 end
 
 local at = now_ms()
-end_task(base, id, task, at, ARGV[3], ARGV[4], ARGV[5])
-if ARGV[6] ~= '' then bury(task, at) end
+end_task(base, id, task, at, ARGV[3], ARGV[4])
+if ARGV[5] ~= '' then bury(task, at) end
 
 local stats, state = stats_key(base, task.model), ARGV[3]
 local before = redis.call('HMGET', stats, 'service_ms', 'service_dev', 'processing', state)

@@ -12,9 +12,11 @@ local reply = { int(at), redis.call('HGET', KEYS[3], 'bytes') or '0',
   int(redis.call('ZCARD', KEYS[5])) }
 for _, model in ipairs(redis.call('SMEMBERS', KEYS[2])) do
   reply[#reply + 1] = model
-  local counted = redis.call('HMGET', stats_key(base, model), 'paused', 'queued:high',
-    'queued:normal', 'queued:low', 'queued:batch', 'delayed', 'processing', 'capacity',
-    'service_ms', 'completed', 'failed', 'cancelled')
-  for i = 1, #counted do reply[#reply + 1] = counted[i] or '0' end
+  local counted = counters(base, model)
+  append(reply, { counted.paused, int(queued(counted, 'high')), int(queued(counted, 'normal')),
+    int(queued(counted, 'low')), int(queued(counted, 'batch')), counted.delayed, counted.processing,
+    counted.capacity, counted.service_ms })
+  local ended = redis.call('HMGET', stats_key(base, model), 'completed', 'failed', 'cancelled')
+  for i = 1, 3 do reply[#reply + 1] = ended[i] or '0' end
 end
 return reply

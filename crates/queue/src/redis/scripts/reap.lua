@@ -8,9 +8,9 @@
 --
 -- KEYS  1 base   2 leases   3 reaper
 -- ARGV  1 reaping worker   2 lease in ms   3 most tasks to deal with
---       4 outcome `cancelled`   5 its `ended` event   6 outcome `expired`   7 its `ended` event
---       8 reason for `requeued` events, as JSON   9 the same as the attempt's error
---       10… rest in ms after the first lease in a row that ran out, after the second…; the last is for
+--       4 outcome `cancelled`   5 outcome `expired`
+--       6 reason for `requeued` events, as JSON   7 the same as the attempt's error
+--       8… rest in ms after the first lease in a row that ran out, after the second…; the last is for
 --       all that follow
 -- Returns  {n, requeued id…, n, cancelled id…, n, expired id…,
 --           n, exhausted (id, record, attempt, submitted ms, started ms, failed attempts)…}
@@ -23,9 +23,9 @@ promote(base, at, ARGV[3])
 local expired = {}
 local late_ids = redis.call('ZRANGEBYSCORE', base .. 'expiring', '-inf', int(at), 'LIMIT', 0, ARGV[3])
 for _, id in ipairs(late_ids) do
-  local task = read_placed(base, id)
+  local task = read_ending(base, id)
   if task.state == 'queued' then
-    end_unattended(base, id, task, at, 'failed', ARGV[6], ARGV[7])
+    end_unattended(base, id, task, at, 'failed', ARGV[5])
     expired[#expired + 1] = id
   else
     redis.call('ZREM', base .. 'expiring', id)
@@ -45,33 +45,36 @@ if at >= hold then
   ids = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(at), 'LIMIT', 0, ARGV[3])
 end
 for _, id in ipairs(ids) do
-  local task = read_placed(base, id, 'cancel', 'failed', 'failures', 'lost', 'spent', 'max',
-    'worker', 'record', 'submitted', 'started')
+  local task = read_ending(base, id, 'cancel', 'failed', 'failures', 'lost', 'spent', 'worker',
+    'record')
   if task.state ~= 'processing' then
     redis.call('ZREM', KEYS[2], id)
   elseif task.cancel == '1' then
-    end_unattended(base, id, task, at, 'cancelled', ARGV[4], ARGV[5])
+    end_unattended(base, id, task, at, 'cancelled', ARGV[4])
     put(base, id, 'fence', '')
     cancelled[#cancelled + 1] = id
   else
-    local failed, lost, fields = tonumber(task.failed), (task.lost or 0) + 1, {}
+    local failed, lost, fields = tonumber(task.failed or 0), (task.lost or 0) + 1, {}
     if task.spent ~= '1' then
       failed = failed + 1
       fields = { 'failed', int(failed), 'lost', int(lost), 'failures',
-        with_failure(task, at, ARGV[9]) }
+        with_failure(task, at, ARGV[7]) }
     end
     if failed < tonumber(task.max) then
-      local rest = tonumber(ARGV[math.min(9 + lost, #ARGV)])
+      local rest = tonumber(ARGV[math.min(7 + lost, #ARGV)])
       requeue(base, id, task, at, string.format(
-        '{"v":%d,"event":"requeued","attempt":%s,"reason":%s}', VERSION, task.attempt, ARGV[8]),
+        '{"v":%d,"event":"requeued","attempt":%s,"reason":%s}', VERSION, task.attempt, ARGV[6]),
         rest, fields)
       requeued[#requeued + 1] = id
     else
       drop_entry(base, task)
+      -- What the hash tells of the start is the last attempt's: the reaper's has no such event.
+      local started = started_event(task)
+      if started then emit(base, id, { started }) end
       local attempt = int(task.attempt + 1)
       redis.call('ZADD', KEYS[2], int(at + lease), id)
       append(fields, { 'attempt', attempt, 'worker', ARGV[1], 'fence', ARGV[1] .. ':' .. attempt,
-        'entry', '', 'told', 0, 'spent', '1' })
+        'place', 'none', 'told', '', 'spent', '1' })
       put(base, id, unpack(fields))
       exhausted_count = exhausted_count + 1
       append(exhausted, { id, task.record, attempt, task.submitted, task.started, int(failed) })

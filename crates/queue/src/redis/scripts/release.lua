@@ -3,12 +3,12 @@
 --
 -- KEYS  1 base
 -- ARGV  1 id   2 fence   3 how the attempt failed, as JSON, or empty when it does not count
---       4 rest in ms   5 `requeued` event   6 outcome `cancelled`   7 its `ended` event
+--       4 rest in ms   5 `requeued` event   6 outcome `cancelled`
 -- Returns  {released}   {lost}
 
 local base, id = KEYS[1], ARGV[1]
 
-local task = read_placed(base, id, 'fence', 'returned', 'cancel', 'failed', 'failures', 'worker')
+local task = read_ending(base, id, 'fence', 'returned', 'cancel', 'failed', 'failures', 'worker')
 if task.returned == ARGV[2] then
   return { 'released' }
 end
@@ -19,12 +19,12 @@ end
 local at = now_ms()
 local fields = { 'returned', ARGV[2] }
 if task.cancel == '1' then
-  end_early(base, id, task, at, 'cancelled', ARGV[6], ARGV[7])
+  end_early(base, id, task, at, 'cancelled', ARGV[6])
   put(base, id, 'returned', ARGV[2], 'fence', '')
   return { 'released' }
 end
 if ARGV[3] ~= '' then
-  append(fields, { 'failed', int(task.failed + 1), 'lost', 0, 'failures',
+  append(fields, { 'failed', int((task.failed or 0) + 1), 'lost', 0, 'failures',
     with_failure(task, at, ARGV[3]) })
 end
 requeue(base, id, task, at, ARGV[5], tonumber(ARGV[4]), fields)

@@ -6,9 +6,9 @@
 
 local base, id = KEYS[1], ARGV[1]
 
-local task = read(base, id, 'state', 'fence', 'cancel')
-if task.state ~= 'processing' or task.fence ~= ARGV[2] then
+local values = redis.call('HMGET', task_key(base, id), 'state', 'fence', 'cancel')
+if values[1] ~= 'processing' or values[2] ~= ARGV[2] then
   return { 'lost' }
 end
 redis.call('ZADD', KEYS[2], int(now_ms() + ARGV[3]), id)
-return { 'held', task.cancel or '0' }
+return { 'held', values[3] or '0' }

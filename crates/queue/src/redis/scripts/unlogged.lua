@@ -2,7 +2,7 @@
 --
 -- KEYS  1 base   2 unlogged
 -- ARGV  1 span in ms   2 most tasks
--- Returns  {the fields of SNAPSHOT in lib.lua, of each task…}
+-- Returns  {the fields of SNAPSHOT in lib/snapshot.lua, of each task…}
 
 local base, at, reply = KEYS[1], now_ms(), {}
 

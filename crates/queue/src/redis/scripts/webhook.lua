@@ -13,8 +13,10 @@ if kept[1] then
   end
   return reply
 end
-local task = redis.call('HMGET', KEYS[4], 'state', 'tenant', 'hook')
+local task = redis.call('HMGET', KEYS[4], 'state', 'about', 'hook')
 if task[3] and (task[1] == 'queued' or task[1] == 'processing') then
-  return { 'waiting', task[2], task[3], '' }
+  local about = {}
+  read_about(about, task[2])
+  return { 'waiting', about.tenant, task[3], '' }
 end
 return { 'none' }

@@ -72,6 +72,39 @@ pub(super) async fn a_new_attempt_is_announced(on: Fixture) {
     assert!(reason.contains("lease"), "{reason}");
 }
 
+pub(super) async fn every_step_is_told_at_once_and_keeps_its_number(on: Fixture) {
+    let broker = on.broker;
+    let task = submitted(&*broker).await;
+    let mut before = Vec::new();
+    // One by one, each after the number of the one before; what was told stays as it was.
+    let mut told = async || {
+        let (mut events, mut last) = (Vec::new(), EventSeq::START);
+        while let [event] = &*broker.events(task.id, last, 1).await.unwrap() {
+            last = event.seq;
+            events.push(event.clone());
+        }
+        assert_eq!(events, broker.events(task.id, EventSeq::START, 100).await.unwrap());
+        assert!(events.starts_with(&before), "{before:?}, then {events:?}");
+        before.clone_from(&events);
+        events.iter().map(|event| event.body.name()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(told().await, "queued");
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    assert_eq!(told().await, "queued started");
+    broker.release(&held.lease, &Release::Unused).await.unwrap();
+    assert_eq!(told().await, "queued started requeued");
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    assert_eq!(told().await, "queued started requeued started");
+    broker.publish(&held.lease, 0, &["x".into()]).await.unwrap();
+    assert_eq!(told().await, "queued started requeued started token");
+    broker.release(&held.lease, &Release::Unused).await.unwrap();
+    let held = claimed(&*broker, &claimant(LONG)).await;
+    assert_eq!(told().await, "queued started requeued started token requeued started");
+    broker.finish(&held.lease, &completed("x")).await.unwrap();
+    let all = "queued started requeued started token requeued started completed";
+    assert_eq!(told().await, all);
+}
+
 pub(super) async fn old_events_go_when_there_are_too_many(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;

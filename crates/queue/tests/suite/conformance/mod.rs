@@ -169,6 +169,7 @@ run_on_every_broker! {
         a_life_is_told_in_order,
         reading_resumes_after_a_number,
         a_new_attempt_is_announced,
+        every_step_is_told_at_once_and_keeps_its_number,
         old_events_go_when_there_are_too_many,
         a_watch_wakes_with_every_step,
         a_watch_sees_what_another_process_does;

@@ -1,0 +1,41 @@
+-- All that `end_task` needs to know of a task, and the named fields.
+local function read_ending(base, id, ...)
+  return read_placed(base, id, 'told', 'idem', 'hook', 'submitted', 'started', ...)
+end
+
+-- Ends a task: entry and lease go, the outcome is written, the TTL starts, and what outlives it is
+-- kept: whose it was, and its webhook. Counting the end in the model's stats is the caller's. `task`
+-- is from read_ending.
+local function end_task(base, id, task, at, state, outcome)
+  drop_entry(base, task)
+  if task.state == 'queued' then
+    local counted, totals = counters(base, task.model), totals_of(base, task)
+    leave(base, id, task, counted, totals)
+    count_queued(totals, task, -1)
+    save_counters(base, counted)
+    save_totals(base, totals)
+    redis.call('ZREM', base .. 'expiring', id)
+  else
+    redis.call('ZREM', base .. 'leases', id)
+  end
+  local key = task_key(base, id)
+  redis.call('HSET', key, 'state', state, 'outcome', outcome, 'finished', int(at))
+  redis.call('EXPIRE', key, task.ttl)
+  -- There is no list as long as the first attempt has told nothing.
+  if task.state == 'queued' or task.attempt ~= '1' or (task.told or '0') ~= '0' then
+    redis.call('EXPIRE', events_key(base, id), task.ttl)
+  end
+  if task.idem and string.sub(redis.call('GET', task.idem) or '', 1, #id) == id then
+    redis.call('EXPIRE', task.idem, task.ttl)
+  end
+  if task.hook then -- it is told beyond the task's TTL, from now on
+    redis.call('HSET', base .. 'hook:' .. id, 'hook', task.hook, 'tenant', task.tenant,
+      'state', 'pending', 'number', 0, 'outcome', outcome, 'submitted', task.submitted,
+      'started', task.started or '', 'finished', int(at))
+    redis.call('ZADD', base .. 'hooks', int(at), id)
+  end
+  redis.call('SET', base .. 'gone:' .. id, task.tenant,
+    'EX', int(task.ttl + math.max(task.ttl, TOMBSTONE_S)))
+  wake(base, id)
+end
+

@@ -1,0 +1,18 @@
+-- Lets delayed tasks whose time has come into their lanes. One that rested after an attempt comes
+-- back, so no window holds it up.
+local function promote(base, at, most)
+  local due = redis.call('ZRANGEBYSCORE', base .. 'delayed', '-inf', int(at), 'LIMIT', 0, most)
+  for _, id in ipairs(due) do
+    local task = read_placed(base, id)
+    if task.state == 'queued' and task.spot == 'delayed' then
+      local counted, totals = counters(base, task.model), totals_of(base, task)
+      leave(base, id, task, counted, totals)
+      put(base, id, 'place', join(base, id, task, task.attempt ~= '0', counted, totals))
+      save_counters(base, counted)
+      save_totals(base, totals)
+    else
+      redis.call('ZREM', base .. 'delayed', id)
+    end
+  end
+end
+

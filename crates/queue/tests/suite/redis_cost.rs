@@ -1,0 +1,48 @@
+//! What a task costs Redis, which runs one script at a time: so this bounds the whole queue.
+
+use harness::redis::RedisServer;
+
+use crate::support::*;
+
+const TASKS: u32 = 400;
+
+/// A field of `INFO`, or the sum of those that begin alike.
+fn sum(info: &str, begins: &str, key: &str) -> f64 {
+    let values = info.lines().filter(|line| line.starts_with(begins)).filter_map(|line| {
+        let (_, value) = line.split_once(key)?;
+        value.split(',').next()?.trim().parse::<f64>().ok()
+    });
+    values.sum()
+}
+
+/// Commands, those in scripts included, and µs of the processor, so far.
+fn spent(server: &RedisServer) -> (f64, f64) {
+    let commands = server.command(&["INFO", "commandstats"]);
+    let cpu = server.command(&["INFO", "cpu"]);
+    let seconds = sum(&cpu, "used_cpu_user:", ":") + sum(&cpu, "used_cpu_sys:", ":");
+    (sum(&commands, "cmdstat_", "calls="), seconds * 1e6)
+}
+
+/// For the processor's part, which is printed: `cargo nextest run -p qwen-queue-queue task_costs
+/// --no-capture`, on the version before and on the one after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_costs_few_commands() {
+    let server = RedisServer::durable();
+    let (broker, worker) = (redis_broker(&server), claimant(LONG));
+    let once = async || {
+        submitted(&*broker).await;
+        let held = claimed(&*broker, &worker).await;
+        broker.finish(&held.lease, &completed("ok")).await.unwrap();
+    };
+    once().await; // the scripts are loaded
+    let before = spent(&server);
+    for _ in 0..TASKS {
+        once().await;
+    }
+    let after = spent(&server);
+    let each = |before: f64, after: f64| (after - before) / f64::from(TASKS);
+    let (commands, micros) = (each(before.0, after.0), each(before.1, after.1));
+    println!("{commands:.1} commands and {micros:.0} µs of Redis a task, one at a time");
+    // With a tenant that comes and goes each time, which is two more than in a crowd.
+    assert!(commands < 36.0, "{commands:.1} commands a task");
+}
