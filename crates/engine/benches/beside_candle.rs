@@ -96,7 +96,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = EngineOptions { context_limit: Some(4096), ..EngineOptions::default() };
     let engine = Engine::start(&ModelFile::Path(path.clone()), &options)?;
     let mut candle = Candle::load(&path)?;
-    let threads = candle_core::utils::barrier_pool().n_workers() + 1;
+    let threads = bench::threads();
     println!("{}, {threads} threads, {rounds} rounds", path.display());
 
     let mut spent = vec![Vec::new(); ROWS.len()];

@@ -6,6 +6,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::api::{GenerateError, Input, Progress, Request, Sampling};
+use crate::kernels::pool;
 use crate::runner::{Engine, EngineOptions, Generation};
 use crate::{Finished, LoadError, ModelFile};
 
@@ -121,12 +122,18 @@ pub fn run(options: &BenchOptions) -> Result<BenchReport, BenchError> {
         quantization: info.quantization.clone(),
         parameters: info.parameters,
         device: info.device.clone(),
-        threads: candle_core::utils::barrier_pool().n_workers() + 1,
+        threads: threads(),
         load_seconds,
         peak_memory_bytes: peak_memory(),
         prompt,
         decode,
     })
+}
+
+/// How many threads an engine computes with: `RAYON_NUM_THREADS`, or the physical cores that this
+/// process may use.
+pub fn threads() -> usize {
+    pool::threads()
 }
 
 /// Tokens per second of reading one prompt of random tokens.

@@ -4,32 +4,33 @@
 
 mod common;
 
-use candle_core::{DType, Device};
 use common::Fixture;
 use engine::batch::{ForwardBatch, Logits};
 use engine::gguf::GgufFile;
 use engine::kv::{BlockTable, KvPool, KvType, PageAllocator};
-use engine::model::Decoder;
+use engine::model::{Decoder, Workspace};
 
 /// A model with pages of its own.
 struct Bench {
     model: Decoder,
     pool: KvPool,
     pages: PageAllocator,
+    workspace: Workspace,
 }
 
 impl Bench {
     fn new(fixture: &Fixture, kv_type: KvType) -> Self {
         let file = GgufFile::open(fixture.path()).unwrap();
-        let model = Decoder::load(&file, &Device::Cpu).unwrap();
+        let model = Decoder::load(&file).unwrap();
         let pool = KvPool::new(model.config().kv_shape(kv_type), 64);
-        Self { model, pool, pages: PageAllocator::new(64) }
+        Self { model, pool, pages: PageAllocator::new(64), workspace: Workspace::default() }
     }
 
     fn logits(&mut self, batch: &ForwardBatch) -> Vec<Vec<f32>> {
-        let logits = self.model.forward(batch, &mut self.pool).unwrap();
-        assert_eq!(logits.dtype(), DType::F32);
-        logits.to_vec2().unwrap()
+        let vocab = self.model.config().vocab;
+        let logits = self.model.forward(batch, &mut self.pool, &mut self.workspace).unwrap();
+        assert_eq!(logits.len(), batch.logit_rows.len() * vocab);
+        logits.chunks(vocab).map(<[f32]>::to_vec).collect()
     }
 
     /// The logits of all of `tokens`, computed in chunks of `chunk`.

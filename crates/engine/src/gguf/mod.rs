@@ -28,14 +28,17 @@ use crate::kernels::mapped_file;
 
 /// The bytes of a file, aligned for every weight format.
 enum Bytes {
+    /// A file's.
     Mapped(memmap2::Mmap),
+    /// A copy.
+    Copied(memmap2::Mmap),
     Static(&'static [u8]),
 }
 
 impl Bytes {
     fn as_slice(&self) -> &[u8] {
         match self {
-            Self::Mapped(map) => map,
+            Self::Mapped(map) | Self::Copied(map) => map,
             Self::Static(bytes) => bytes,
         }
     }
@@ -103,7 +106,7 @@ impl GgufFile {
         });
         match map {
             // An empty map cannot be; one zero byte is no GGUF file either.
-            Ok(map) => Self::parse(Bytes::Mapped(map), label.to_owned()),
+            Ok(map) => Self::parse(Bytes::Copied(map), label.to_owned()),
             Err(error) => Err(LoadError::OutOfMemory(format!("no room for {label}: {error}"))),
         }
     }
@@ -168,6 +171,14 @@ impl GgufFile {
     /// The bytes of one of this file's tensors.
     pub fn data(&self, info: &TensorInfo) -> &[u8] {
         &self.0.bytes.as_slice()[info.start..info.start + info.byte_len]
+    }
+
+    /// Lets go of the memory behind a tensor's bytes: who packed or copied them needs them no more.
+    /// They stay readable, from the file again.
+    pub fn release(&self, info: &TensorInfo) {
+        if let Bytes::Mapped(map) = &self.0.bytes {
+            mapped_file::release(map, info.start, info.byte_len);
+        }
     }
 
     /// A problem of this file as an error that names it.

@@ -128,7 +128,7 @@ fn run_unit(
     shape: KvShape,
     table: &[u32],
     scratch: &mut Scratch,
-    out: SharedOut<'_>,
+    out: SharedOut<'_, f32>,
 ) {
     let KvShape { kv_heads, head_dim, .. } = shape;
     let group = heads / kv_heads;

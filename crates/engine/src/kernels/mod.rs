@@ -5,7 +5,9 @@
 pub(crate) mod attention;
 pub(crate) mod mapped_file;
 mod numbers;
+pub(crate) mod packed;
 pub(crate) mod parallel;
+pub(crate) mod pool;
 pub(crate) mod rows;
 pub(crate) mod simd;
 pub(crate) mod small_matmul;

@@ -1,38 +1,53 @@
-//! Work shared among the threads that multiply matrices.
+//! Work shared among the threads that compute.
 
 use std::ops::Range;
+
+use super::pool;
 
 /// Simple operations that are done on one thread before others are woken: about ten microseconds.
 /// Threads that meet for less lose more than they gain, and on a busy machine each meeting may wait
 /// for a whole time slice of somebody else.
 const WORTH_SHARING: usize = 1 << 16;
 
+/// Pieces per thread: so many that no thread waits long for the last, so few that taking one costs
+/// nothing beside it.
+const PIECES: usize = 8;
+
 /// Runs `work` on all of `0..items`, in pieces, each run by one thread; `cost` is about how many
-/// simple operations that is in all. The threads are candle's, the same that multiply the matrices,
-/// so that no two pools fight for the cores. They sleep between steps.
+/// simple operations that is in all.
 pub(crate) fn for_pieces(items: usize, cost: usize, work: impl Fn(Range<usize>) + Sync) {
     if items <= 1 || cost < WORTH_SHARING {
         work(0..items);
-    } else {
-        candle_core::utils::barrier_pool().execute_chunked(items, work);
+        return;
     }
+    let pieces = items.min(PIECES * pool::threads());
+    pool::run(pieces, &|piece| {
+        work(piece * items / pieces..(piece + 1) * items / pieces);
+    });
 }
 
 /// A slice whose parts are written by several threads, none by two.
-#[derive(Clone, Copy)]
-pub(crate) struct SharedOut<'a> {
-    start: *mut f32,
+pub(crate) struct SharedOut<'a, T> {
+    start: *mut T,
     len: usize,
-    _borrow: std::marker::PhantomData<&'a mut [f32]>,
+    _borrow: std::marker::PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it only hands out parts, and whoever takes one promises that nobody else has it.
-unsafe impl Send for SharedOut<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for SharedOut<'_> {}
+impl<T> Clone for SharedOut<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
 
-impl<'a> SharedOut<'a> {
-    pub(crate) fn new(slice: &'a mut [f32]) -> Self {
+impl<T> Copy for SharedOut<'_, T> {}
+
+// SAFETY: it only hands out parts, and whoever takes one promises that nobody else has it.
+unsafe impl<T: Send> Send for SharedOut<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for SharedOut<'_, T> {}
+
+impl<'a, T> SharedOut<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
         Self { start: slice.as_mut_ptr(), len: slice.len(), _borrow: std::marker::PhantomData }
     }
 
@@ -41,7 +56,7 @@ impl<'a> SharedOut<'a> {
     /// # Safety
     /// No other part that overlaps it may be in use.
     #[allow(clippy::mut_from_ref)]
-    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &'a mut [f32] {
+    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &'a mut [T] {
         assert!(range.start <= range.end && range.end <= self.len, "a part beyond the slice");
         // SAFETY: inside the slice, which is borrowed for 'a; alone by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }

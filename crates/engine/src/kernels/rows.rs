@@ -18,40 +18,35 @@ pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     });
 }
 
-/// `sum = x + y`, `normed = rms_norm(sum)`.
-pub(crate) fn add_rms_norm(
-    x: &[f32],
-    y: &[f32],
-    weight: &[f32],
-    eps: f32,
-    sum: &mut [f32],
-    normed: &mut [f32],
-) {
+/// `x += y`, `normed = rms_norm(x)`.
+pub(crate) fn add_rms_norm(x: &mut [f32], y: &[f32], weight: &[f32], eps: f32, normed: &mut [f32]) {
     let len = weight.len();
     let level = Level::best_for(&[len]);
-    let (sum, normed) = (SharedOut::new(sum), SharedOut::new(normed));
-    for_pieces(x.len() / len, x.len(), |rows| {
+    let rows = x.len() / len;
+    let (x, normed) = (SharedOut::new(x), SharedOut::new(normed));
+    for_pieces(rows, rows * len, |rows| {
         for row in rows {
             let range = row * len..(row + 1) * len;
             // SAFETY: every row is written by one thread.
-            let (sum, normed) = unsafe { (sum.part(range.clone()), normed.part(range.clone())) };
-            add_row(level, &x[range.clone()], &y[range], sum);
-            norm_row(level, sum, weight, eps, normed);
+            let (x, normed) = unsafe { (x.part(range.clone()), normed.part(range.clone())) };
+            add_row(level, x, &y[range]);
+            norm_row(level, x, weight, eps, normed);
         }
     });
 }
 
-/// `out = silu(gate) * up`, `silu(x) = x / (1 + exp(-x))`.
-pub(crate) fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
+/// `gate = silu(gate) * up`, `silu(x) = x / (1 + exp(-x))`.
+pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
     const PIECE: usize = 4096;
-    let shared = SharedOut::new(out);
-    for_pieces(gate.len().div_ceil(PIECE), gate.len() * 2, |pieces| {
+    let len = gate.len();
+    let shared = SharedOut::new(gate);
+    for_pieces(len.div_ceil(PIECE), len * 2, |pieces| {
         for piece in pieces {
-            let range = piece * PIECE..((piece + 1) * PIECE).min(gate.len());
+            let range = piece * PIECE..((piece + 1) * PIECE).min(len);
             // SAFETY: every piece is written by one thread.
-            let out = unsafe { shared.part(range.clone()) };
+            let gate = unsafe { shared.part(range.clone()) };
             let level = Level::best_for(&[range.len()]);
-            swiglu_piece(level, &gate[range.clone()], &up[range], out);
+            swiglu_piece(level, gate, &up[range]);
         }
     });
 }
@@ -59,34 +54,39 @@ pub(crate) fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
 /// For every head of `2 * half` numbers of every token: the norm if there is a weight, then the
 /// rotary turn of the pairs `(i, i + half)` by the token's angles.
 pub(crate) fn norm_and_turn(
-    x: &[f32],
+    x: &mut [f32],
     heads: usize,
     norm: Option<(&[f32], f32)>,
     cos: &[f32],
     sin: &[f32],
     half: usize,
-    out: &mut [f32],
 ) {
     let token_len = heads * half * 2;
     let level = Level::best_for(&[half]);
-    let shared = SharedOut::new(out);
-    for_pieces(x.len() / token_len, x.len(), |tokens| {
+    let len = x.len();
+    let shared = SharedOut::new(x);
+    for_pieces(len / token_len, len, |tokens| {
         for token in tokens {
             let (cos, sin) =
                 (&cos[token * half..(token + 1) * half], &sin[token * half..(token + 1) * half]);
-            for head in 0..heads {
-                let start = token * token_len + head * half * 2;
-                let range = start..start + half * 2;
-                // SAFETY: every token is written by one thread.
-                let out = unsafe { shared.part(range.clone()) };
-                match norm {
-                    Some((weight, eps)) => norm_row(level, &x[range], weight, eps, out),
-                    None => out.copy_from_slice(&x[range]),
+            // SAFETY: every token is written by one thread.
+            let token = unsafe { shared.part(token * token_len..(token + 1) * token_len) };
+            for head in token.chunks_exact_mut(half * 2) {
+                if let Some((weight, eps)) = norm {
+                    norm_in_place(level, head, weight, eps);
                 }
-                turn_head(level, out, cos, sin);
+                turn_head(level, head, cos, sin);
             }
         }
     });
+}
+
+/// Adds `bias` to every row of its length.
+pub(crate) fn add_bias(x: &mut [f32], bias: &[f32]) {
+    let level = Level::best_for(&[bias.len()]);
+    for row in x.chunks_exact_mut(bias.len()) {
+        add_row(level, row, bias);
+    }
 }
 
 dispatch!(fn norm_row = norm_kernel(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]));
@@ -94,48 +94,66 @@ dispatch!(fn norm_row = norm_kernel(x: &[f32], weight: &[f32], eps: f32, out: &m
 unsafe fn norm_kernel<L: Lanes>(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let len = x.len();
     assert!(weight.len() == len && out.len() == len && len.is_multiple_of(L::N));
-    // SAFETY: all three have `len` numbers, a multiple of `N`; `x` is read before `out` is written
-    // in every place, so one may follow the other.
+    // SAFETY: all three have `len` numbers, a multiple of `N`.
+    unsafe { norm::<L>(x.as_ptr(), weight, eps, out.as_mut_ptr()) }
+}
+
+dispatch!(fn norm_in_place = norm_in_place_kernel(x: &mut [f32], weight: &[f32], eps: f32));
+#[inline(always)]
+unsafe fn norm_in_place_kernel<L: Lanes>(x: &mut [f32], weight: &[f32], eps: f32) {
+    assert!(weight.len() == x.len() && x.len().is_multiple_of(L::N));
+    let x = x.as_mut_ptr();
+    // SAFETY: both have as many numbers, a multiple of `N`.
+    unsafe { norm::<L>(x, weight, eps, x) }
+}
+
+/// # Safety
+/// `x` and `out` have as many numbers as `weight`, a multiple of `N`. They may be the same: `x` is
+/// read before `out` is written in every place.
+#[inline(always)]
+unsafe fn norm<L: Lanes>(x: *const f32, weight: &[f32], eps: f32, out: *mut f32) {
+    let len = weight.len();
+    // SAFETY: see above.
     unsafe {
         let mut squares = L::splat(0.0);
         for at in (0..len).step_by(L::N) {
-            let x = L::load(x.as_ptr().add(at));
+            let x = L::load(x.add(at));
             squares = x.mul_add(x, squares);
         }
         let scale = L::splat(1.0 / (squares.sum() / len as f32 + eps).sqrt());
         for at in (0..len).step_by(L::N) {
-            let normed = L::load(x.as_ptr().add(at)).mul(scale);
-            normed.mul(L::load(weight.as_ptr().add(at))).store(out.as_mut_ptr().add(at));
+            let normed = L::load(x.add(at)).mul(scale);
+            normed.mul(L::load(weight.as_ptr().add(at))).store(out.add(at));
         }
     }
 }
 
-dispatch!(fn add_row = add_kernel(x: &[f32], y: &[f32], out: &mut [f32]));
+dispatch!(fn add_row = add_kernel(x: &mut [f32], y: &[f32]));
 #[inline(always)]
-unsafe fn add_kernel<L: Lanes>(x: &[f32], y: &[f32], out: &mut [f32]) {
+unsafe fn add_kernel<L: Lanes>(x: &mut [f32], y: &[f32]) {
     let len = x.len();
-    assert!(y.len() == len && out.len() == len && len.is_multiple_of(L::N));
+    assert!(y.len() == len && len.is_multiple_of(L::N));
     for at in (0..len).step_by(L::N) {
-        // SAFETY: all three have `len` numbers, a multiple of `N`.
+        // SAFETY: both have `len` numbers, a multiple of `N`.
         unsafe {
             let sum = L::load(x.as_ptr().add(at)).add(L::load(y.as_ptr().add(at)));
-            sum.store(out.as_mut_ptr().add(at));
+            sum.store(x.as_mut_ptr().add(at));
         }
     }
 }
 
-dispatch!(fn swiglu_piece = swiglu_kernel(gate: &[f32], up: &[f32], out: &mut [f32]));
+dispatch!(fn swiglu_piece = swiglu_kernel(gate: &mut [f32], up: &[f32]));
 #[inline(always)]
-unsafe fn swiglu_kernel<L: Lanes>(gate: &[f32], up: &[f32], out: &mut [f32]) {
+unsafe fn swiglu_kernel<L: Lanes>(gate: &mut [f32], up: &[f32]) {
     let len = gate.len();
-    assert!(up.len() == len && out.len() == len && len.is_multiple_of(L::N));
+    assert!(up.len() == len && len.is_multiple_of(L::N));
     for at in (0..len).step_by(L::N) {
-        // SAFETY: all three have `len` numbers, a multiple of `N`.
+        // SAFETY: both have `len` numbers, a multiple of `N`.
         unsafe {
-            let gate = L::load(gate.as_ptr().add(at));
+            let silu = L::load(gate.as_ptr().add(at));
             let up = L::load(up.as_ptr().add(at));
-            let below = gate.mul(L::splat(-1.0)).exp().add(L::splat(1.0));
-            gate.div(below).mul(up).store(out.as_mut_ptr().add(at));
+            let below = silu.mul(L::splat(-1.0)).exp().add(L::splat(1.0));
+            silu.div(below).mul(up).store(gate.as_mut_ptr().add(at));
         }
     }
 }
@@ -186,8 +204,8 @@ mod tests {
             };
             let sums: Vec<f32> = x.iter().zip(&y).map(|(x, y)| x + y).collect();
             let expected: Vec<f32> = sums.chunks(len).flat_map(norm).collect();
-            let (mut sum, mut normed) = (vec![0.0; len * 3], vec![0.0; len * 3]);
-            add_rms_norm(&x, &y, &weight, 1e-6, &mut sum, &mut normed);
+            let (mut sum, mut normed) = (x, vec![0.0; len * 3]);
+            add_rms_norm(&mut sum, &y, &weight, 1e-6, &mut normed);
             close(&sum, &sums, "sum");
             close(&normed, &expected, "norm of the sum");
             rms_norm(&sums, &weight, 1e-6, &mut normed);
@@ -196,6 +214,9 @@ mod tests {
                 let mut row = vec![0.0; len];
                 norm_row(level, &sums[..len], &weight, 1e-6, &mut row);
                 close(&row, &expected[..len], "norm of a row");
+                row.copy_from_slice(&sums[..len]);
+                norm_in_place(level, &mut row, &weight, 1e-6);
+                close(&row, &expected[..len], "norm in place");
             }
         }
     }
@@ -208,11 +229,12 @@ mod tests {
             gate[1] = -200.0;
             let expected: Vec<f32> =
                 gate.iter().zip(&up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
-            let mut out = vec![0.0; len];
-            swiglu(&gate, &up, &mut out);
+            let mut out = gate.clone();
+            swiglu(&mut out, &up);
             close(&out, &expected, "swiglu");
             for level in Level::all_for(len) {
-                swiglu_piece(level, &gate, &up, &mut out);
+                out.copy_from_slice(&gate);
+                swiglu_piece(level, &mut out, &up);
                 close(&out, &expected, "swiglu piece");
             }
         }
@@ -233,8 +255,8 @@ mod tests {
                     head[half + i] = b * c + a * s;
                 }
             }
-            let mut out = vec![0.0; x.len()];
-            norm_and_turn(&x, heads, None, &cos, &sin, half, &mut out);
+            let mut out = x;
+            norm_and_turn(&mut out, heads, None, &cos, &sin, half);
             close(&out, &expected, "turn");
         }
     }

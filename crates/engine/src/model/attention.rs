@@ -1,11 +1,13 @@
 //! The attention block.
 
-use candle_core::{self as candle, Tensor};
+use candle_core as candle;
 
 use super::rope::Angles;
-use super::{Architecture, ModelConfig, ops};
+use super::{Architecture, ModelConfig, Workspace};
 use crate::LoadError;
 use crate::batch::ForwardBatch;
+use crate::kernels::attention::paged_attention;
+use crate::kernels::rows;
 use crate::kv::KvPool;
 use crate::weights::{Linear, Weights};
 
@@ -17,8 +19,8 @@ pub(super) struct Attention {
     v: Linear,
     output: Linear,
     /// Per head, `[head_dim]`: Qwen3 only.
-    q_norm: Option<Tensor>,
-    k_norm: Option<Tensor>,
+    q_norm: Option<Vec<f32>>,
+    k_norm: Option<Vec<f32>>,
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
@@ -32,7 +34,7 @@ impl Attention {
         prefix: &str,
     ) -> Result<Self, LoadError> {
         let ModelConfig { hidden, heads, kv_heads, head_dim, .. } = *config;
-        let norm = |name: &str| -> Result<Option<Tensor>, LoadError> {
+        let norm = |name: &str| -> Result<Option<Vec<f32>>, LoadError> {
             match config.architecture {
                 Architecture::Qwen2 => Ok(None),
                 Architecture::Qwen3 => {
@@ -61,25 +63,31 @@ impl Attention {
         })
     }
 
-    /// `[tokens, hidden]` to `[tokens, hidden]`; the tokens' keys and values go to the pages.
+    /// From `h` to `added`, both `[tokens, hidden]`; the tokens' keys and values go to the pages.
     pub(super) fn forward(
         &self,
-        x: &Tensor,
         angles: &Angles,
         batch: &ForwardBatch,
         kv: &mut KvPool,
         layer: usize,
-    ) -> candle::Result<Tensor> {
-        // [tokens, heads * head_dim], [tokens, kv_heads * head_dim] twice
-        let [q, k, v] = Linear::forward_shared([&self.q, &self.k, &self.v], x)?;
-        let turn = |x: &Tensor, heads: usize, norm: Option<&Tensor>| {
-            ops::norm_and_turn(x, heads, self.head_dim, norm, self.rms_eps, angles)
+        workspace: &mut Workspace,
+    ) -> candle::Result<()> {
+        let tokens = batch.tokens.len();
+        let Workspace { h, q, k, v, mixed, added, scratch, .. } = workspace;
+        let h = h.of(tokens * self.output.outputs());
+        let q = q.of(tokens * self.q.outputs());
+        let (k, v) = (k.of(tokens * self.k.outputs()), v.of(tokens * self.v.outputs()));
+        Linear::forward_shared([&self.q, &self.k, &self.v], h, [q, k, v], scratch)?;
+        let turn = |x: &mut [f32], heads: usize, norm: &Option<Vec<f32>>| {
+            let norm = norm.as_deref().map(|weight| (weight, self.rms_eps));
+            rows::norm_and_turn(x, heads, norm, &angles.cos, &angles.sin, self.head_dim / 2);
         };
-        let q = turn(&q, self.heads, self.q_norm.as_ref())?;
-        let k = turn(&k, self.kv_heads, self.k_norm.as_ref())?;
-        ops::store_kv(&k, &v, &batch.slot_mapping, kv, layer)?;
-        let mixed = ops::paged_attention(&q, self.heads, batch, kv, layer)?;
-        self.output.forward(&mixed)
+        turn(q, self.heads, &self.q_norm);
+        turn(k, self.kv_heads, &self.k_norm);
+        kv.write(layer, &batch.slot_mapping, k, v);
+        let mixed = mixed.of(q.len());
+        paged_attention(q, self.heads, kv.layer(layer), kv.shape(), batch, mixed);
+        self.output.forward(mixed, added.of(tokens * self.output.outputs()), scratch)
     }
 
     pub(super) fn linears(&self) -> [&Linear; 4] {

@@ -1,60 +1,50 @@
 //! The whole model: tokens in, logits out.
 
-use std::sync::Arc;
+use candle_core as candle;
 
-use candle_core::quantized::QTensor;
-use candle_core::{self as candle, Device, Tensor};
-
-use super::ModelConfig;
 use super::attention::Attention;
 use super::mlp::Mlp;
-use super::ops;
 use super::rope::Rope;
+use super::{ModelConfig, Workspace};
 use crate::LoadError;
 use crate::batch::ForwardBatch;
 use crate::gguf::GgufFile;
+use crate::kernels::rows;
 use crate::kv::KvPool;
-use crate::weights::{Linear, Weights};
+use crate::weights::{Embedding, Linear, Weights};
 
 /// A Qwen model. It keeps no state: everything a sequence needs is in the batch and in the pages.
 #[derive(Debug)]
 pub struct Decoder {
     config: ModelConfig,
-    device: Device,
-    /// `[vocab, hidden]`, in the format of the file
-    embedding: Arc<QTensor>,
+    embedding: Embedding,
     layers: Vec<Layer>,
-    norm: Tensor,
+    norm: Vec<f32>,
     head: Linear,
     rope: Rope,
 }
 
 #[derive(Debug)]
 struct Layer {
-    attention_norm: Tensor,
+    attention_norm: Vec<f32>,
     attention: Attention,
-    mlp_norm: Tensor,
+    mlp_norm: Vec<f32>,
     mlp: Mlp,
 }
 
 impl Decoder {
-    /// Loads a file's weights onto a device.
-    pub fn load(file: &GgufFile, device: &Device) -> Result<Self, LoadError> {
+    /// Loads a file's weights.
+    pub fn load(file: &GgufFile) -> Result<Self, LoadError> {
         let config = ModelConfig::from_gguf(file)?;
-        let weights = Weights::new(file, device);
+        let weights = Weights::new(file);
         let ModelConfig { hidden, vocab, .. } = config;
-        let embedding = Arc::new(weights.matrix("token_embd.weight", vocab, hidden)?);
-        let head = if weights.has("output.weight") {
-            weights.linear("output", vocab, hidden)?
-        } else {
-            Linear::new(embedding.clone(), None)
-                .map_err(|error| weights.compute_error("token_embd.weight", &error))?
-        };
+        let embedding = weights.embedding("token_embd", vocab, hidden)?;
+        let head = if weights.has("output.weight") { "output" } else { "token_embd" };
+        let head = weights.linear(head, vocab, hidden)?;
         let layers = (0..config.layers)
             .map(|layer| Layer::load(&weights, &config, layer))
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            device: device.clone(),
             embedding,
             layers,
             norm: weights.vector("output_norm.weight", hidden)?,
@@ -69,28 +59,42 @@ impl Decoder {
         &self.config
     }
 
-    /// One step: the logits of `batch.logit_rows`, `[logit_rows, vocab]` f32. The keys and values
-    /// of all tokens are in the pages afterwards.
-    pub fn forward(&self, batch: &ForwardBatch, kv: &mut KvPool) -> candle::Result<Tensor> {
-        let eps = self.config.rms_eps;
-        let tokens = Tensor::from_slice(&batch.tokens, batch.tokens.len(), &self.device)?;
+    /// One step: the logits of `batch.logit_rows`, `[logit_rows, vocab]`. The keys and values of
+    /// all tokens are in the pages afterwards.
+    pub fn forward<'a>(
+        &self,
+        batch: &ForwardBatch,
+        kv: &mut KvPool,
+        workspace: &'a mut Workspace,
+    ) -> candle::Result<&'a [f32]> {
+        let ModelConfig { hidden, vocab, rms_eps, .. } = self.config;
+        let tokens = batch.tokens.len();
         let angles = self.rope.at(&batch.positions);
-        // x: the residual stream, h: its normalised form; both [tokens, hidden]
-        let mut x = self.embedding.embedding(&tokens)?;
-        let mut h = ops::rms_norm(&x, &self.layers[0].attention_norm, eps)?;
+        let len = tokens * hidden;
+        let x = workspace.x.of(len);
+        self.embedding.rows(&batch.tokens, x)?;
+        rows::rms_norm(x, &self.layers[0].attention_norm, rms_eps, workspace.h.of(len));
         for (index, layer) in self.layers.iter().enumerate() {
-            let mixed = layer.attention.forward(&h, &angles, batch, kv, index)?;
-            (x, h) = ops::add_rms_norm(&x, &mixed, &layer.mlp_norm, eps)?;
-            let fed = layer.mlp.forward(&h)?;
+            layer.attention.forward(&angles, batch, kv, index, workspace)?;
+            workspace.add_and_norm(len, &layer.mlp_norm, rms_eps);
+            layer.mlp.forward(tokens, workspace)?;
             let next = self.layers.get(index + 1).map_or(&self.norm, |next| &next.attention_norm);
-            (x, h) = ops::add_rms_norm(&x, &fed, next, eps)?;
+            workspace.add_and_norm(len, next, rms_eps);
         }
-        let h = ops::select_rows(&h, &batch.logit_rows)?;
-        self.head.forward(&h)
+        let Workspace { h, added, logits, scratch, .. } = workspace;
+        // The rows that are wanted, one after the other.
+        let wanted = added.of(batch.logit_rows.len() * hidden);
+        for (row, wanted) in batch.logit_rows.iter().zip(wanted.chunks_exact_mut(hidden)) {
+            wanted.copy_from_slice(&h.of(len)[row * hidden..(row + 1) * hidden]);
+        }
+        let logits = logits.of(batch.logit_rows.len() * vocab);
+        if !logits.is_empty() {
+            self.head.forward(wanted, logits, scratch)?;
+        }
+        Ok(logits)
     }
 
-    /// Lets the computing library lay out all weights for its kernels now, not in the first
-    /// request.
+    /// Lets candle lay out the weights that it multiplies now, not in the first request.
     pub fn warm_up(&self) -> candle::Result<()> {
         use rayon::prelude::*;
         let mut linears = vec![&self.head];

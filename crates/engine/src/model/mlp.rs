@@ -1,9 +1,10 @@
 //! The feed-forward block.
 
-use candle_core::{self as candle, Tensor};
+use candle_core as candle;
 
-use super::{ModelConfig, ops};
+use super::{ModelConfig, Workspace};
 use crate::LoadError;
+use crate::kernels::rows;
 use crate::weights::{Linear, Weights};
 
 /// `down(silu(gate(x)) * up(x))`.
@@ -28,10 +29,15 @@ impl Mlp {
         })
     }
 
-    /// `[tokens, hidden]` to `[tokens, hidden]`
-    pub(super) fn forward(&self, x: &Tensor) -> candle::Result<Tensor> {
-        let [gate, up] = Linear::forward_shared([&self.gate, &self.up], x)?;
-        self.down.forward(&ops::swiglu(&gate, &up)?)
+    /// From `h` to `added`, both `[tokens, hidden]`.
+    pub(super) fn forward(&self, tokens: usize, workspace: &mut Workspace) -> candle::Result<()> {
+        let Workspace { h, gate, up, added, scratch, .. } = workspace;
+        let gate = gate.of(tokens * self.gate.outputs());
+        let up = up.of(tokens * self.up.outputs());
+        let h = h.of(tokens * self.down.outputs());
+        Linear::forward_shared([&self.gate, &self.up], h, [gate, up], scratch)?;
+        rows::swiglu(gate, up);
+        self.down.forward(gate, added.of(tokens * self.down.outputs()), scratch)
     }
 
     pub(super) fn linears(&self) -> [&Linear; 3] {

@@ -4,8 +4,9 @@ mod attention;
 mod config;
 mod decoder;
 mod mlp;
-mod ops;
 mod rope;
+mod workspace;
 
 pub use config::{Architecture, ModelConfig};
 pub use decoder::Decoder;
+pub use workspace::Workspace;

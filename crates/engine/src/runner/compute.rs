@@ -8,13 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Instant;
 
-use candle_core::Tensor;
-
 use super::stream::Stream;
 use crate::api::{GenerateError, StopReason};
 use crate::batch::{ForwardBatch, Logits};
 use crate::kv::KvPool;
-use crate::model::Decoder;
+use crate::model::{Decoder, Workspace};
 use crate::sched::{Scheduler, Sequence, SequenceId, StepPlan};
 
 /// A validated request on its way to the compute thread.
@@ -42,6 +40,7 @@ pub(super) struct Gauges {
 pub(super) struct Compute {
     pub(super) model: Decoder,
     pub(super) pool: KvPool,
+    pub(super) workspace: Workspace,
     pub(super) scheduler: Scheduler,
     pub(super) streams: HashMap<SequenceId, Stream>,
     /// Tokens that end a turn.
@@ -138,25 +137,38 @@ impl Compute {
             let logits = if chunk.samples { Logits::Last } else { Logits::None };
             batch.push(tokens, chunk.start, pages, logits);
         }
-        let logits = self.model.forward(&batch, &mut self.pool)?;
+        // Lent out while tokens are drawn from the logits in it.
+        let mut workspace = std::mem::take(&mut self.workspace);
+        let drawn = self.forward(&batch, plan, &mut workspace);
+        self.workspace = workspace;
+        drawn
+    }
+
+    fn forward(
+        &mut self,
+        batch: &ForwardBatch,
+        plan: &StepPlan,
+        workspace: &mut Workspace,
+    ) -> candle_core::Result<()> {
+        let logits = self.model.forward(batch, &mut self.pool, workspace)?;
         for chunk in &plan.chunks {
             self.scheduler.mark_computed(chunk);
         }
         let sampling = plan.chunks.iter().filter(|chunk| chunk.samples);
-        for (row, chunk) in sampling.enumerate() {
-            self.sample(chunk.id, &logits.get(row)?)?;
+        let vocab = self.model.config().vocab;
+        for (logits, chunk) in logits.chunks_exact(vocab).zip(sampling) {
+            self.sample(chunk.id, logits);
         }
         Ok(())
     }
 
     /// Draws the next token of a sequence. `logits` is `[vocab]`.
-    fn sample(&mut self, id: SequenceId, logits: &Tensor) -> candle_core::Result<()> {
-        let logits: Vec<f32> = logits.to_vec1()?;
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        let Some(token) = stream.sampler.sample(&logits) else {
+    fn sample(&mut self, id: SequenceId, logits: &[f32]) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(token) = stream.sampler.sample(logits) else {
             let problem = "the model computed no usable logits".to_owned();
             self.fail(id, GenerateError::Compute(problem));
-            return Ok(());
+            return;
         };
         stream.tick(Instant::now());
         if self.ends.contains(&token) {
@@ -166,7 +178,6 @@ impl Compute {
         } else if self.scheduler.append(id, token) {
             self.finish(id, StopReason::Length);
         }
-        Ok(())
     }
 
     fn finish(&mut self, id: SequenceId, reason: StopReason) {
@@ -215,7 +226,7 @@ mod tests {
     fn a_panic_ends_what_runs_and_what_waits() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3");
         let file = GgufFile::open(folder.join("qwen3-f32.gguf")).unwrap();
-        let model = Decoder::load(&file, &candle_core::Device::Cpu).unwrap();
+        let model = Decoder::load(&file).unwrap();
         let tokenizer = Tokenizer::from_gguf(&file).unwrap();
         // A pool without layers: the first step panics.
         let shape = crate::kv::KvShape { layers: 0, ..model.config().kv_shape(KvType::F32) };
@@ -238,6 +249,7 @@ mod tests {
         let compute = Compute {
             pool: KvPool::new(shape, 4),
             scheduler: Scheduler::new(limits, PageAllocator::new(4)),
+            workspace: Workspace::default(),
             model,
             streams: HashMap::new(),
             ends: tokenizer.ends().to_vec(),

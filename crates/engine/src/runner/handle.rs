@@ -15,7 +15,7 @@ use super::{EngineOptions, Generation};
 use crate::api::{GenerateError, ModelInfo, Request};
 use crate::gguf::{GgufFile, tensor_type};
 use crate::kv::{KvPlan, KvPool, KvType, PAGE_TOKENS, PageAllocator};
-use crate::model::{Decoder, ModelConfig};
+use crate::model::{Decoder, ModelConfig, Workspace};
 use crate::sample::Sampler;
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId};
 use crate::text::{ChatTemplate, StopMatcher, Tokenizer};
@@ -53,12 +53,12 @@ impl Engine {
     /// Loads a model and starts its compute thread.
     pub fn start(model: &ModelFile, options: &EngineOptions) -> Result<Self, LoadError> {
         options.check()?;
-        let device = options.device.open()?;
+        options.device.check()?;
         let file = model.open()?;
         let config = ModelConfig::from_gguf(&file)?;
         let tokenizer = Tokenizer::from_gguf(&file)?;
         let template = ChatTemplate::from_gguf(&file, &tokenizer)?;
-        let model = Decoder::load(&file, &device)?;
+        let model = Decoder::load(&file)?;
         if options.warm_up {
             model.warm_up().map_err(|error| LoadError::Compute {
                 file: file.label().to_owned(),
@@ -88,6 +88,7 @@ impl Engine {
         let compute = Compute {
             model,
             pool: KvPool::new(shape, plan.pages),
+            workspace: Workspace::default(),
             scheduler: Scheduler::new(limits, pages),
             streams: HashMap::new(),
             ends: tokenizer.ends().to_vec(),

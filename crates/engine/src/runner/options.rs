@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use candle_core::Device;
-
 use crate::LoadError;
 
 /// How an engine is set up.
@@ -22,7 +20,7 @@ pub struct EngineOptions {
     pub kv_tokens: Option<usize>,
     /// Tokens computed in one step: more makes prompts faster, less makes running answers smoother.
     pub step_tokens: usize,
-    /// Lets the computing library lay out all weights at start, not in the first request.
+    /// Lets candle lay out the weights that it multiplies at start, not in the first request.
     pub warm_up: bool,
 }
 
@@ -75,9 +73,10 @@ pub enum DeviceChoice {
 }
 
 impl DeviceChoice {
-    pub(super) fn open(self) -> Result<Device, LoadError> {
+    /// Whether this build computes there.
+    pub(super) fn check(self) -> Result<(), LoadError> {
         match self {
-            Self::Auto | Self::Cpu => Ok(Device::Cpu),
+            Self::Auto | Self::Cpu => Ok(()),
             Self::Cuda(_) => Err(LoadError::Device(format!(
                 "the device {self} cannot be used: this build computes on the CPU only; set the \
                  device to auto or cpu"
@@ -127,7 +126,7 @@ mod tests {
             let error = text.parse::<DeviceChoice>().unwrap_err().to_string();
             assert!(error.contains("auto, cpu or cuda:N"), "{error}");
         }
-        assert!(DeviceChoice::Cuda(0).open().unwrap_err().to_string().contains("cuda:0"));
+        assert!(DeviceChoice::Cuda(0).check().unwrap_err().to_string().contains("cuda:0"));
     }
 
     #[test]

@@ -3,97 +3,140 @@
 use std::sync::Arc;
 
 use candle_core::quantized::{QMatMul, QTensor};
-use candle_core::{DType, Module, Result, Tensor};
+use candle_core::{DType, Device, Module, Result, Tensor};
 
-use crate::kernels::{as_numbers, small_matmul};
-
-/// Up to so many rows, products that share their input are worth fusing: the input is quantized
-/// once and the threads meet once. Beyond, candle's other paths are as good or better.
-const FUSE_ROWS: usize = 16;
+use crate::kernels::packed::{Activations, Packed, multiply};
+use crate::kernels::{as_numbers, rows, small_matmul};
 
 /// `x · weightᵀ + bias`.
 #[derive(Debug)]
 pub struct Linear {
-    weight: QMatMul,
-    /// The quantized weight, if it is one.
-    quantized: Option<Arc<QTensor>>,
+    weight: Weight,
     /// `[outputs]`
-    bias: Option<Tensor>,
+    bias: Option<Vec<f32>>,
+    outputs: usize,
     inputs: usize,
 }
 
+/// `[outputs, inputs]`
+#[derive(Debug)]
+enum Weight {
+    /// In the form of our own kernels, and in no other.
+    Packed(Packed),
+    /// In the form of the file: full precision, formats without a kernel, other machines.
+    Candle {
+        matmul: QMatMul,
+        /// The quantized weight, if it is one.
+        quantized: Option<Arc<QTensor>>,
+    },
+}
+
+/// What products need between their steps. The memory stays for the next.
+#[derive(Debug, Default)]
+pub struct Scratch(Activations);
+
 impl Linear {
+    /// Of a packed weight, and a bias `[outputs]`.
+    pub(super) fn packed(weight: Packed, bias: Option<Vec<f32>>) -> Self {
+        let (outputs, inputs) = (weight.outputs(), weight.inputs());
+        Self { weight: Weight::Packed(weight), bias, outputs, inputs }
+    }
+
     /// Of a weight `[outputs, inputs]` in its file format, and a bias `[outputs]`.
-    pub fn new(weight: impl Into<Arc<QTensor>>, bias: Option<Tensor>) -> Result<Self> {
-        let weight = weight.into();
-        let (_, inputs) = weight.shape().dims2()?;
+    pub(super) fn unpacked(weight: QTensor, bias: Option<Vec<f32>>) -> Result<Self> {
+        let weight = Arc::new(weight);
+        let (outputs, inputs) = weight.shape().dims2()?;
         let matmul = QMatMul::from_arc(weight.clone())?;
         let quantized = matches!(matmul, QMatMul::QTensor(_)).then_some(weight);
-        Ok(Self { weight: matmul, quantized, bias, inputs })
+        Ok(Self { weight: Weight::Candle { matmul, quantized }, bias, outputs, inputs })
     }
 
-    /// `x` is `[rows, inputs]`, f32: candle's products of narrower types run on one thread.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.finish(self.multiply(x)?)
+    /// Numbers of a product.
+    pub fn outputs(&self) -> usize {
+        self.outputs
     }
 
-    fn multiply(&self, x: &Tensor) -> Result<Tensor> {
-        match &self.quantized {
-            Some(weight) if small_matmul::is_small(weight, x.dim(0)?) => {
-                let product = small_matmul::multiply(weight, &as_numbers(x)?)?;
-                Tensor::from_vec(product, (x.dim(0)?, weight.shape().dims()[0]), x.device())
+    /// The product of `x` `[rows, inputs]`, `[rows, outputs]`.
+    pub fn forward(&self, x: &[f32], out: &mut [f32], scratch: &mut Scratch) -> Result<()> {
+        Self::forward_shared([self], x, [out], scratch)
+    }
+
+    /// Several products of one input: it is quantized once, and the threads meet once.
+    pub fn forward_shared<const N: usize>(
+        linears: [&Self; N],
+        x: &[f32],
+        mut outs: [&mut [f32]; N],
+        Scratch(activations): &mut Scratch,
+    ) -> Result<()> {
+        if linears.iter().any(|one| matches!(one.weight, Weight::Packed(_))) {
+            activations.quantize(x, linears[0].inputs);
+        }
+        if let Some(packed) = all(linears.map(Self::as_packed)) {
+            multiply(packed, activations, outs.each_mut().map(|out| &mut **out));
+        } else {
+            for (linear, out) in linears.iter().zip(&mut outs) {
+                match &linear.weight {
+                    Weight::Packed(weight) => multiply([weight], activations, [&mut **out]),
+                    Weight::Candle { matmul, quantized } => {
+                        linear.unpacked_product(matmul, quantized.as_deref(), x, out)?;
+                    }
+                }
             }
-            _ => self.weight.forward(x),
         }
-    }
-
-    /// Several products of one input.
-    pub fn forward_shared<const N: usize>(linears: [&Self; N], x: &Tensor) -> Result<[Tensor; N]> {
-        let fused = if x.dim(0)? <= FUSE_ROWS { Self::fused(&linears, x)? } else { None };
-        let products = match fused {
-            Some(products) => products,
-            None => linears.iter().map(|one| one.multiply(x)).collect::<Result<Vec<_>>>()?,
-        };
-        let mut products = products.into_iter();
-        let mut finished = Vec::with_capacity(N);
-        for linear in linears {
-            let Some(product) = products.next() else {
-                candle_core::bail!("a fused product returned too few results")
-            };
-            finished.push(linear.finish(product)?);
-        }
-        finished.try_into().map_err(|_| candle_core::Error::msg("wrong number of products"))
-    }
-
-    fn fused(linears: &[&Self], x: &Tensor) -> Result<Option<Vec<Tensor>>> {
-        let weights: Option<Vec<&QTensor>> =
-            linears.iter().map(|one| one.quantized.as_deref()).collect();
-        let rows = x.dim(0)?;
-        match weights {
-            Some(weights) if !weights.iter().any(|one| small_matmul::is_small(one, rows)) => {
-                QTensor::gemv_fused_shared_lhs(&weights, x)
+        for (linear, out) in linears.iter().zip(outs) {
+            if let Some(bias) = &linear.bias {
+                rows::add_bias(out, bias);
             }
-            _ => Ok(None),
-        }
-    }
-
-    fn finish(&self, product: Tensor) -> Result<Tensor> {
-        match &self.bias {
-            Some(bias) => product.broadcast_add(bias),
-            None => Ok(product),
-        }
-    }
-
-    /// Makes candle lay out the weight for its kernels now, not in the first request.
-    pub fn warm_up(&self) -> Result<()> {
-        let device = match &self.weight {
-            QMatMul::QTensor(weight) => weight.device(),
-            QMatMul::Tensor(weight) | QMatMul::TensorF16(weight) => weight.device().clone(),
-        };
-        // Some formats have one layout for single rows and another for many.
-        for rows in [1, 2] {
-            self.multiply(&Tensor::zeros((rows, self.inputs), DType::F32, &device)?)?;
         }
         Ok(())
     }
+
+    fn as_packed(&self) -> Option<&Packed> {
+        match &self.weight {
+            Weight::Packed(weight) => Some(weight),
+            Weight::Candle { .. } => None,
+        }
+    }
+
+    /// candle's products of narrower types than f32 run on one thread.
+    fn unpacked_product(
+        &self,
+        matmul: &QMatMul,
+        quantized: Option<&QTensor>,
+        x: &[f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        let rows = x.len() / self.inputs;
+        match quantized {
+            Some(weight) if small_matmul::is_small(weight, rows) => {
+                out.copy_from_slice(&small_matmul::multiply(weight, x)?);
+            }
+            _ => {
+                let x = Tensor::from_slice(x, (rows, self.inputs), &Device::Cpu)?;
+                out.copy_from_slice(&as_numbers(&matmul.forward(&x)?)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes candle lay out what it multiplies now, not in the first request.
+    pub fn warm_up(&self) -> Result<()> {
+        if let Weight::Candle { matmul, .. } = &self.weight {
+            // Some formats have one layout for single rows and another for many.
+            for rows in [1, 2] {
+                matmul.forward(&Tensor::zeros((rows, self.inputs), DType::F32, &Device::Cpu)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All of them, or nothing.
+fn all<T: Copy, const N: usize>(options: [Option<T>; N]) -> Option<[T; N]> {
+    let first = *options.first()?;
+    let mut values = [first?; N];
+    for (value, option) in values.iter_mut().zip(options) {
+        *value = option?;
+    }
+    Some(values)
 }

@@ -1,22 +1,22 @@
 //! Taking tensors out of a file by name and shape.
 
+use candle_core::Device;
 use candle_core::quantized::{GgmlDType, QTensor, ggml_file};
-use candle_core::{Device, Tensor};
 
-use super::Linear;
+use super::{Embedding, Linear};
 use crate::LoadError;
 use crate::gguf::{GgufError, GgufFile, TensorInfo};
+use crate::kernels::packed::Packed;
 
-/// Takes tensors out of a file by name, checks their shape and puts them on a device.
+/// Takes tensors out of a file by name and checks their shape.
 pub struct Weights<'a> {
     file: &'a GgufFile,
-    device: &'a Device,
 }
 
 impl<'a> Weights<'a> {
-    /// Tensors of `file`, for `device`.
-    pub fn new(file: &'a GgufFile, device: &'a Device) -> Self {
-        Self { file, device }
+    /// Tensors of `file`.
+    pub fn new(file: &'a GgufFile) -> Self {
+        Self { file }
     }
 
     /// Whether the file has this tensor.
@@ -26,8 +26,7 @@ impl<'a> Weights<'a> {
 
     /// A matrix `[outputs, inputs]` that computes, without a bias.
     pub fn linear(&self, name: &str, outputs: usize, inputs: usize) -> Result<Linear, LoadError> {
-        let weight = self.matrix(&format!("{name}.weight"), outputs, inputs)?;
-        Linear::new(weight, None).map_err(|error| self.compute_error(name, &error))
+        self.matrix(name, outputs, inputs, None)
     }
 
     /// A matrix `[outputs, inputs]` that computes, with its bias `[outputs]`.
@@ -37,22 +36,47 @@ impl<'a> Weights<'a> {
         outputs: usize,
         inputs: usize,
     ) -> Result<Linear, LoadError> {
-        let weight = self.matrix(&format!("{name}.weight"), outputs, inputs)?;
         let bias = self.vector(&format!("{name}.bias"), outputs)?;
-        Linear::new(weight, Some(bias)).map_err(|error| self.compute_error(name, &error))
+        self.matrix(name, outputs, inputs, Some(bias))
     }
 
-    /// A matrix `[rows, columns]` in its file format.
-    pub fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<QTensor, LoadError> {
-        let info = self.info(name, &[rows, columns])?;
-        self.qtensor(name, info)
+    /// Packed where there are kernels; the bytes of the file are let go of then.
+    fn matrix(
+        &self,
+        name: &str,
+        outputs: usize,
+        inputs: usize,
+        bias: Option<Vec<f32>>,
+    ) -> Result<Linear, LoadError> {
+        let name = format!("{name}.weight");
+        let info = self.info(&name, &[outputs, inputs])?;
+        let packed = Packed::new(info.dtype, outputs, inputs, self.file.data(info));
+        let linear = match packed {
+            Ok(Some(weight)) => Ok(Linear::packed(weight, bias)),
+            Ok(None) => Linear::unpacked(self.qtensor(&name, info)?, bias),
+            Err(error) => Err(candle_core::Error::wrap(error)),
+        };
+        self.file.release(info);
+        linear.map_err(|error| self.compute_error(&name, &error))
+    }
+
+    /// The rows of tokens, `[vocab, hidden]`.
+    pub fn embedding(
+        &self,
+        name: &str,
+        vocab: usize,
+        hidden: usize,
+    ) -> Result<Embedding, LoadError> {
+        let info = self.info(&format!("{name}.weight"), &[vocab, hidden])?;
+        Ok(Embedding::new(self.file.clone(), info.clone()))
     }
 
     /// A vector as f32.
-    pub fn vector(&self, name: &str, len: usize) -> Result<Tensor, LoadError> {
+    pub fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
         let info = self.info(name, &[len])?;
-        let tensor = self.qtensor(name, info)?;
-        tensor.dequantize(self.device).map_err(|error| self.compute_error(name, &error))
+        let tensor = self.qtensor(name, info)?.dequantize(&Device::Cpu);
+        let numbers = tensor.and_then(|tensor| tensor.to_vec1());
+        numbers.map_err(|error| self.compute_error(name, &error))
     }
 
     fn info(&self, name: &str, shape: &[usize]) -> Result<&'a TensorInfo, LoadError> {
@@ -71,12 +95,12 @@ impl<'a> Weights<'a> {
 
     fn qtensor(&self, name: &str, info: &TensorInfo) -> Result<QTensor, LoadError> {
         let (data, shape) = (self.file.data(info), info.shape.clone());
-        ggml_file::qtensor_from_ggml(info.dtype, data, shape, self.device)
+        ggml_file::qtensor_from_ggml(info.dtype, data, shape, &Device::Cpu)
             .map_err(|error| self.compute_error(name, &error))
     }
 
     /// An error of the computing library over one tensor.
-    pub fn compute_error(&self, name: &str, error: &candle_core::Error) -> LoadError {
+    fn compute_error(&self, name: &str, error: &candle_core::Error) -> LoadError {
         LoadError::Compute {
             file: self.file.label().to_owned(),
             problem: format!("tensor {name:?}: {error}"),

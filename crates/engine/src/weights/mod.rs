@@ -1,8 +1,10 @@
 //! From tensors of a file to things that compute.
 
+mod embedding;
 mod linear;
 mod loader;
 
-pub use linear::Linear;
+pub use embedding::Embedding;
+pub use linear::{Linear, Scratch};
 pub use loader::Weights;
 pub(crate) use loader::is_full_precision;

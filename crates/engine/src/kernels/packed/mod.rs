@@ -1,0 +1,193 @@
+//! Products with quantized weights, packed once for the vector units.
+//!
+//! ```text
+//!            inputs ─▶
+//! outputs  ┌──────────┬──────────┬──
+//!    │   0 │ block    │ block    │        A panel is sixteen rows. Its blocks follow one another;
+//!    ▼   1 │ block    │ block    │        in a block the same word (4 bytes) of all sixteen rows
+//!        : │          │          │        stands side by side, so that one load of 64 bytes feeds
+//!       15 ├──────────┼──────────┼──      sixteen sums. Not a byte more than in the file.
+//!       16 │          │          │
+//! ```
+//!
+//! - [`format`]: what a weight format must know. One file each: `q4_k`, `q5_k`, `q6_k`, `q8_0`, `q4_0`.
+//! - [`activations`]: the other factor, quantized in blocks of 32 and laid out in tiles of columns.
+//! - [`lanes`]: the instructions, for each [`level`] of them.
+//! - [`multiply`](fn@multiply): panels times tiles, shared among the threads.
+
+mod activations;
+mod format;
+mod lanes;
+mod level;
+mod multiply;
+mod q4_0;
+mod q4_k;
+mod q5_k;
+mod q6_k;
+mod q8_0;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use candle_core::quantized::GgmlDType;
+use memmap2::{Mmap, MmapMut};
+
+use super::parallel::{SharedOut, for_pieces};
+
+pub(crate) use activations::Activations;
+use format::Format;
+use level::Level;
+pub(crate) use multiply::multiply;
+
+/// Rows of a panel: f32 numbers of the widest register.
+const PANEL_ROWS: usize = 16;
+
+/// Bytes of the longest block of a row, Q6_K's.
+const LONGEST_BLOCK: usize = 210;
+
+/// From this size on memory may come in pages of 2 MiB: fewer walks through page tables.
+#[cfg(target_os = "linux")]
+const LARGE_PAGE: usize = 2 << 20;
+
+/// The formats that there are kernels for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Q4_0,
+    Q8_0,
+    Q4K,
+    Q5K,
+    Q6K,
+}
+
+impl Kind {
+    fn of(dtype: GgmlDType) -> Option<Self> {
+        match dtype {
+            GgmlDType::Q4_0 => Some(Self::Q4_0),
+            GgmlDType::Q8_0 => Some(Self::Q8_0),
+            GgmlDType::Q4K => Some(Self::Q4K),
+            GgmlDType::Q5K => Some(Self::Q5K),
+            GgmlDType::Q6K => Some(Self::Q6K),
+            _ => None,
+        }
+    }
+}
+
+/// Runs `$body` with `$format` as the format of `$kind`.
+macro_rules! with_format {
+    ($kind:expr, $format:ident => $body:expr) => {{
+        use $crate::kernels::packed::{Kind, q4_0, q4_k, q5_k, q6_k, q8_0};
+        match $kind {
+            Kind::Q4_0 => {
+                type $format = q4_0::Q4;
+                $body
+            }
+            Kind::Q8_0 => {
+                type $format = q8_0::Q8;
+                $body
+            }
+            Kind::Q4K => {
+                type $format = q4_k::Q4K;
+                $body
+            }
+            Kind::Q5K => {
+                type $format = q5_k::Q5K;
+                $body
+            }
+            Kind::Q6K => {
+                type $format = q6_k::Q6K;
+                $body
+            }
+        }
+    }};
+}
+use with_format;
+
+/// A packed weight `[outputs, inputs]`.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    kind: Kind,
+    outputs: usize,
+    inputs: usize,
+    panel_bytes: usize,
+    /// All panels, in pages of their own: large ones where the system has them.
+    panels: Mmap,
+}
+
+impl Packed {
+    /// Packs a weight from the bytes of its file format. `None` if there is no kernel for the format
+    /// or the machine: the caller has other ways then.
+    pub(crate) fn new(
+        dtype: GgmlDType,
+        outputs: usize,
+        inputs: usize,
+        bytes: &[u8],
+    ) -> io::Result<Option<Self>> {
+        let kind = Kind::of(dtype).filter(|_| Level::best() != Level::Portable);
+        kind.map(|kind| Self::pack_any(kind, outputs, inputs, bytes)).transpose()
+    }
+
+    fn pack_any(kind: Kind, outputs: usize, inputs: usize, bytes: &[u8]) -> io::Result<Self> {
+        with_format!(kind, F => Self::pack::<F>(kind, outputs, inputs, bytes))
+    }
+
+    fn pack<F: Format>(
+        kind: Kind,
+        outputs: usize,
+        inputs: usize,
+        bytes: &[u8],
+    ) -> io::Result<Self> {
+        let row_bytes = inputs / F::BLOCK * F::BYTES;
+        if !inputs.is_multiple_of(F::BLOCK) || bytes.len() != outputs * row_bytes {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{} bytes are no {outputs} x {inputs} weights of {kind:?}", bytes.len()),
+            ));
+        }
+        let panel_bytes = PANEL_ROWS * row_bytes;
+        let panels = outputs.div_ceil(PANEL_ROWS);
+        let mut map = MmapMut::map_anon((panels * panel_bytes).max(1))?;
+        #[cfg(target_os = "linux")]
+        if map.len() >= LARGE_PAGE {
+            // Refused where the system has none: then pages are small.
+            let _ = map.advise(memmap2::Advice::HugePage);
+        }
+        let shared = SharedOut::new(&mut map[..panels * panel_bytes]);
+        for_pieces(panels, bytes.len(), |range| {
+            for panel in range {
+                // SAFETY: every panel is written by one thread.
+                let out = unsafe { shared.part(panel * panel_bytes..(panel + 1) * panel_bytes) };
+                for (block, out) in out.chunks_exact_mut(PANEL_ROWS * F::BYTES).enumerate() {
+                    // Rows that fill up the last panel are zero.
+                    F::pack(
+                        std::array::from_fn(|row| {
+                            let start = (panel * PANEL_ROWS + row) * row_bytes + block * F::BYTES;
+                            bytes.get(start..start + F::BYTES).unwrap_or(&[0; LONGEST_BLOCK])
+                        }),
+                        out,
+                    );
+                }
+            }
+        });
+        Ok(Self { kind, outputs, inputs, panel_bytes, panels: map.make_read_only()? })
+    }
+
+    /// Numbers of a product.
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Numbers of a row.
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    fn num_panels(&self) -> usize {
+        self.outputs.div_ceil(PANEL_ROWS)
+    }
+
+    fn panel(&self, index: usize) -> &[u8] {
+        &self.panels[index * self.panel_bytes..(index + 1) * self.panel_bytes]
+    }
+}

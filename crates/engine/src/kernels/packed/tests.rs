@@ -1,0 +1,241 @@
+use candle_core::Device;
+use candle_core::quantized::ggml_file::qtensor_from_ggml;
+use half::f16;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::multiply::multiply_on;
+use super::*;
+
+/// A format, where its f16 scales stand in a block, and its block's numbers and bytes.
+const FORMATS: [(GgmlDType, &[usize], usize, usize); 5] = [
+    (GgmlDType::Q4_0, &[0], 32, 18),
+    (GgmlDType::Q8_0, &[0], 32, 34),
+    (GgmlDType::Q4K, &[0, 2], 256, 144),
+    (GgmlDType::Q5K, &[0, 2], 256, 176),
+    (GgmlDType::Q6K, &[208], 256, 210),
+];
+
+/// Blocks of a file: random bits everywhere, and scales from `scale`.
+fn weights(
+    dtype: GgmlDType,
+    numbers: usize,
+    random: &mut StdRng,
+    mut scale: impl FnMut(&mut StdRng) -> f16,
+) -> Vec<u8> {
+    let (_, halves, block, bytes) = FORMATS.into_iter().find(|one| one.0 == dtype).unwrap();
+    let mut data = vec![0; numbers / block * bytes];
+    random.fill(&mut data[..]);
+    for block in data.chunks_exact_mut(bytes) {
+        for at in halves {
+            block[*at..at + 2].copy_from_slice(&scale(random).to_le_bytes());
+        }
+    }
+    data
+}
+
+fn small_scale(random: &mut StdRng) -> f16 {
+    f16::from_f32(random.random_range(-0.01..0.01))
+}
+
+fn numbers(len: usize, random: &mut StdRng) -> Vec<f32> {
+    (0..len).map(|_| random.random_range(-1.0f32..1.0).powi(3) * 4.0).collect()
+}
+
+fn pack(dtype: GgmlDType, outputs: usize, inputs: usize, data: &[u8]) -> Packed {
+    Packed::pack_any(Kind::of(dtype).unwrap(), outputs, inputs, data).unwrap()
+}
+
+fn product(level: Level, weight: &Packed, x: &[f32]) -> Vec<f32> {
+    let mut activations = Activations::default();
+    activations.quantize(x, weight.inputs());
+    let mut out = vec![f32::NAN; activations.rows() * weight.outputs()];
+    multiply_on(level, [weight], &activations, [&mut out]);
+    out
+}
+
+fn bits(numbers: &[f32]) -> Vec<u32> {
+    numbers.iter().map(|number| number.to_bits()).collect()
+}
+
+/// Sums of whole numbers are exact, and all levels round the same sums of broken numbers in the
+/// same order: not a bit may differ.
+#[test]
+fn every_level_computes_the_same_bits() {
+    let random = &mut StdRng::seed_from_u64(1);
+    for (dtype, _, block, _) in FORMATS {
+        for (outputs, inputs, rows) in
+            [(16, block, 1), (1, block, 1), (37, 2 * block, 3), (48, 3 * block, 16), (20, 512, 29)]
+        {
+            let data = weights(dtype, outputs * inputs, random, small_scale);
+            let weight = pack(dtype, outputs, inputs, &data);
+            let x = numbers(rows * inputs, random);
+            let twin = product(Level::Portable, &weight, &x);
+            assert!(twin.iter().all(|number| number.is_finite()));
+            for level in Level::available() {
+                let same = bits(&product(level, &weight, &x)) == bits(&twin);
+                assert!(same, "{dtype:?} {outputs} x {inputs}, {rows} rows on {level:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_level_computes_the_same_bits_of_extremes() {
+    let random = &mut StdRng::seed_from_u64(2);
+    let scales =
+        [f16::ZERO, f16::from_bits(1), f16::from_bits(0x3ff), f16::MAX, f16::MIN, f16::NEG_ZERO];
+    let fills: [fn(usize) -> f32; 6] = [
+        |_| 0.0,
+        |_| 127.0,
+        |_| -127.0,
+        |at| if at % 2 == 0 { 1e30 } else { -1e30 },
+        |_| f32::from_bits(1),
+        |at| if at == 0 { 1e-20 } else { 0.0 },
+    ];
+    for (dtype, _, block, bytes) in FORMATS {
+        for byte in [None, Some(0x00), Some(0xff), Some(0x80), Some(0x7f), Some(0x0f), Some(0xf0)] {
+            let mut data = weights(dtype, 16 * block, random, |random| {
+                scales[random.random_range(0..scales.len())]
+            });
+            if let Some(byte) = byte {
+                let scales = weights(dtype, 16 * block, random, |_| f16::MAX);
+                let halves = FORMATS.iter().find(|one| one.0 == dtype).unwrap().1;
+                for (at, value) in data.iter_mut().enumerate() {
+                    let half =
+                        halves.iter().any(|half| (half..&(half + 2)).contains(&&(at % bytes)));
+                    *value = if half { scales[at] } else { byte };
+                }
+            }
+            let weight = pack(dtype, 16, block, &data);
+            for fill in fills {
+                let x: Vec<f32> = (0..block).map(fill).collect();
+                let twin = product(Level::Portable, &weight, &x);
+                for level in Level::available() {
+                    assert_eq!(
+                        bits(&product(level, &weight, &x)),
+                        bits(&twin),
+                        "{dtype:?} {level:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The truth is candle's reading of the file times the activations as they are: what may differ is
+/// half a step of quantization for each of them, and rounding.
+#[test]
+fn products_are_those_of_the_dequantized_weight() {
+    let random = &mut StdRng::seed_from_u64(3);
+    for (dtype, ..) in FORMATS {
+        let (outputs, inputs, rows) = (50, 768, 11);
+        let data = weights(dtype, outputs * inputs, random, small_scale);
+        let x = numbers(rows * inputs, random);
+        let ours = product(Level::best(), &pack(dtype, outputs, inputs, &data), &x);
+        let tensor = qtensor_from_ggml(dtype, &data, vec![outputs, inputs], &Device::Cpu).unwrap();
+        let weight: Vec<f32> =
+            tensor.dequantize(&Device::Cpu).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        for (row, x) in x.chunks(inputs).enumerate() {
+            for (output, weight) in weight.chunks(inputs).enumerate() {
+                let (mut truth, mut step, mut size) = (0.0, 0.0, 0.0);
+                for (x, weight) in x.chunks(32).zip(weight.chunks(32)) {
+                    let largest = x.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+                    for (x, weight) in x.iter().zip(weight) {
+                        let (x, weight) = (f64::from(*x), f64::from(*weight));
+                        truth += x * weight;
+                        size += (x * weight).abs();
+                        step += weight.abs() * f64::from(largest) / 254.0;
+                    }
+                }
+                let off = (f64::from(ours[row * outputs + output]) - truth).abs();
+                // Scales times minima are larger than the weights they make.
+                assert!(off <= step * 1.001 + size * 1e-5, "{dtype:?}: off by {off} of {step}");
+            }
+        }
+    }
+}
+
+#[test]
+fn several_weights_of_different_formats_are_multiplied_at_once() {
+    let random = &mut StdRng::seed_from_u64(4);
+    let (inputs, rows) = (1024, 130);
+    let formats = [(GgmlDType::Q4K, 100), (GgmlDType::Q6K, 16), (GgmlDType::Q8_0, 300)];
+    let weights = formats.map(|(dtype, outputs)| {
+        let data = weights(dtype, outputs * inputs, random, small_scale);
+        pack(dtype, outputs, inputs, &data)
+    });
+    let x = numbers(rows * inputs, random);
+    let mut activations = Activations::default();
+    activations.quantize(&x, inputs);
+    let mut outs = formats.map(|(_, outputs)| vec![0.0; rows * outputs]);
+    let [a, b, c] = &mut outs;
+    multiply([&weights[0], &weights[1], &weights[2]], &activations, [a, b, c]);
+    for (weight, out) in weights.iter().zip(&outs) {
+        // Row by row: a product does not depend on what is computed beside it.
+        for (x, out) in x.chunks(inputs).zip(out.chunks(weight.outputs())) {
+            assert_eq!(bits(&product(Level::Portable, weight, x)), bits(out));
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_stays_none() {
+    let random = &mut StdRng::seed_from_u64(5);
+    for (dtype, ..) in FORMATS {
+        let data = weights(dtype, 16 * 256, random, |_| f16::ONE);
+        let weight = pack(dtype, 16, 256, &data);
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut x = numbers(256, random);
+            x[77] = bad;
+            for level in Level::available() {
+                let out = product(level, &weight, &x);
+                assert!(
+                    out.iter().all(|number| !number.is_finite()),
+                    "{dtype:?} {level:?}: {out:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_of_the_wrong_size_are_refused() {
+    let error = Packed::pack_any(Kind::Q4K, 16, 256, &[0; 144 * 15]).unwrap_err().to_string();
+    assert!(error.contains("16 x 256 weights of Q4K"), "{error}");
+    assert!(Packed::pack_any(Kind::Q8_0, 1, 33, &[0; 34]).is_err());
+}
+
+/// Not a test: `cargo test --release -p qwen-queue-engine --lib rates -- --ignored --nocapture`.
+#[test]
+#[ignore = "measures"]
+fn rates() {
+    let random = &mut StdRng::seed_from_u64(6);
+    let (outputs, inputs) = (6144, 1024);
+    for (dtype, ..) in FORMATS {
+        let data = weights(dtype, outputs * inputs, random, small_scale);
+        let weight = pack(dtype, outputs, inputs, &data);
+        let level = Level::best();
+        for rows in [1, 2, 4, 8, 16, 128, 512] {
+            let mut activations = Activations::default();
+            let x = numbers(rows * inputs, random);
+            let mut out = vec![0.0; rows * outputs];
+            let mut least = [f64::INFINITY; 2];
+            for _ in 0..if rows > 100 { 10 } else { 60 } {
+                let begin = std::time::Instant::now();
+                activations.quantize(&x, inputs);
+                let quantized = begin.elapsed().as_secs_f64();
+                multiply_on(level, [&weight], &activations, [&mut out]);
+                let all = begin.elapsed().as_secs_f64();
+                least = [least[0].min(quantized), least[1].min(all - quantized)];
+            }
+            println!(
+                "{dtype:?} {rows:4} rows: {:8.1} us, {:7.1} G multiply-adds/s, {:5.1} GB/s; quantized in {:.1} us",
+                least[1] * 1e6,
+                (rows * outputs * inputs) as f64 / least[1] / 1e9,
+                data.len() as f64 / least[1] / 1e9,
+                least[0] * 1e6,
+            );
+        }
+    }
+}
