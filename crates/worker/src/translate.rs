@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use engine::api::{Finished, GenerateError, Input, Message, Request, Sampling, StopReason};
-use protocol::{Completion, ErrorType, FinishReason, Prompt, Task, TaskError, Usage};
+use protocol::{Completion, ErrorType, FinishReason, Lane, Prompt, Task, TaskError, Usage};
 
 /// What the engine shall do for `task` until `deadline`.
 pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
@@ -28,6 +28,13 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
         max_tokens: params.max_tokens as usize,
         stop: params.stop.clone(),
         deadline: Some(deadline),
+        tenant: task.tenant.as_str().to_owned(),
+        priority: match task.lane {
+            Lane::High => 3,
+            Lane::Normal => 2,
+            Lane::Low => 1,
+            Lane::Batch => 0,
+        },
     }
 }
 
@@ -42,6 +49,7 @@ pub(crate) fn completion(text: String, finished: &Finished) -> Option<Completion
     let usage = Usage {
         prompt_tokens: count(finished.prompt_tokens),
         completion_tokens: count(finished.completion_tokens),
+        cached_tokens: count(finished.cached_tokens),
     };
     Some(Completion { text, finish_reason, usage })
 }
@@ -80,6 +88,7 @@ mod tests {
         let finished = |reason| Finished {
             reason,
             prompt_tokens: 3,
+            cached_tokens: 1,
             completion_tokens: 2,
             prefill: Duration::ZERO,
             decode: Duration::ZERO,
@@ -88,7 +97,8 @@ mod tests {
         assert!(completion("x".into(), &finished(StopReason::Deadline)).is_none());
         let done = completion("x".into(), &finished(StopReason::Length)).unwrap();
         assert_eq!(done.finish_reason, FinishReason::Length);
-        assert_eq!(done.usage.completion_tokens, 2);
+        let usage = Usage { prompt_tokens: 3, completion_tokens: 2, cached_tokens: 1 };
+        assert_eq!(done.usage, usage);
     }
 
     #[test]
