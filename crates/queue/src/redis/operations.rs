@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use protocol::{ModelId, TaskId, WorkerId};
 
-<<<<<<< HEAD
 use super::dead::Kept;
 use super::reply::Reply;
 use super::{Inner, RedisBroker};
@@ -11,10 +10,6 @@ use crate::{
     Broker, BrokerError, DeadLetter, DeadLetterPage, Operations, Overview, Purge, QueueOverview,
     SubmitOptions, Submitted, replay,
 };
-=======
-use super::RedisBroker;
-use crate::{BrokerError, DeadLetter, DeadLetterPage, Operations, Overview, Purge, Submitted};
->>>>>>> kernels
 
 #[async_trait]
 impl Operations for RedisBroker {
