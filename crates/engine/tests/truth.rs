@@ -181,8 +181,8 @@ fn batch_is_single() {
     }
 }
 
-/// A prompt whose first pages another computed, in chunks of any size, has the same logits to the
-/// last bit but for the order of sums in products of other heights.
+/// A prompt whose first pages another computed, in chunks of any size: the same to the last bit where
+/// products of the same kind computed both, and else as near as chunks are to the whole.
 #[test]
 fn cached_is_fresh() {
     for name in ["qwen2-f32", "qwen3-f32"] {

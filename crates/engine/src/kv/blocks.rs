@@ -1,5 +1,6 @@
 //! Which pages are free, who holds the others, and which hold what somebody may ask for again.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -74,8 +75,8 @@ impl Pages {
 
     /// Has the page keep what is in it. Of two equal pages the first stays known.
     fn keep(&mut self, page: u32, key: PageKey) {
-        if !self.by_key.contains_key(&key) {
-            self.by_key.insert(key, page);
+        if let Entry::Vacant(entry) = self.by_key.entry(key) {
+            entry.insert(page);
             self.states[page as usize].key = Some(key);
         }
     }
