@@ -102,6 +102,37 @@ mod tests {
     }
 
     #[test]
+    fn the_engine_hears_whose_a_task_is_and_which_gives_way_first() {
+        let mut last = None;
+        for lane in Lane::ALL {
+            let task = Task {
+                id: protocol::TaskId::new(),
+                tenant: protocol::TenantId::new("t1"),
+                model: protocol::ModelId::new("demo"),
+                lane,
+                prompt: Prompt::Raw("x".into()),
+                params: protocol::GenerationParams {
+                    max_tokens: 1,
+                    temperature: 0.0,
+                    top_p: 1.0,
+                    top_k: None,
+                    seed: None,
+                    stop: vec![],
+                },
+                time_limit_s: 1,
+                result_ttl_s: 1,
+                max_attempts: 1,
+                user_id: None,
+                metadata: Default::default(),
+                webhook: None,
+            };
+            let request = request(&task, Instant::now());
+            assert_eq!(request.tenant, "t1");
+            assert!(last.replace(request.priority).is_none_or(|urgent| urgent > request.priority));
+        }
+    }
+
+    #[test]
     fn only_what_may_pass_is_transient() {
         let transient = |error: GenerateError| failure(&error).error_type.is_transient();
         assert!(transient(GenerateError::OutOfMemory("kv".into())));
