@@ -63,6 +63,7 @@ fn the_printed_curl_line_gets_a_right_answer_with_six_metrics() {
         "prompt_tokens",
         "completion_tokens",
         "tokens_per_second",
+        "cached_tokens",
     ] {
         assert!(result["metrics"][metric].as_f64().is_some_and(|n| n >= 0.0), "{metric}: {result}");
     }
@@ -123,7 +124,8 @@ fn the_logs_follow_their_contract_and_cannot_be_forged() {
             "tokens_per_sec",
             "queue_wait",
             "processing_time",
-            "total_time"
+            "total_time",
+            "cached_tokens"
         ]
     );
     let line = log.lines().find(|line| line.contains(&bad)).expect("the bad task's line");

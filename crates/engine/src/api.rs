@@ -15,6 +15,11 @@ pub struct Request {
     pub stop: Vec<String>,
     /// Generation ends here, whatever it has.
     pub deadline: Option<Instant>,
+    /// Whose it is. What one tenant's prompts begin with alike is computed once; nothing is ever
+    /// shared between tenants.
+    pub tenant: String,
+    /// Who gives way when memory for keys and values runs short: the lowest first.
+    pub priority: u8,
 }
 
 /// What the model reads.
@@ -68,6 +73,8 @@ pub struct Finished {
     pub reason: StopReason,
     /// Tokens read.
     pub prompt_tokens: usize,
+    /// Those of them that were found computed already.
+    pub cached_tokens: usize,
     /// Tokens generated, the end-of-turn token not counted.
     pub completion_tokens: usize,
     /// From admission to the first token.

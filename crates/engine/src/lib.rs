@@ -14,6 +14,8 @@
 //!     max_tokens: 16,
 //!     stop: vec![],
 //!     deadline: None,
+//!     tenant: "me".to_owned(),
+//!     priority: 0,
 //! })?;
 //! while let Some(Progress::Text(text)) = generation.next_blocking() {
 //!     print!("{text}");
@@ -43,7 +45,7 @@
 //! Engine::submit ── template, tokenizer, checks (caller's thread)
 //!       │ Job { sequence, stream }
 //!       ▼
-//! compute thread: ┌▶ Scheduler::schedule ── StepPlan: chunks of tokens; pages are reserved
+//! compute thread: ┌▶ Scheduler::schedule ── StepPlan: chunks of tokens; pages are taken or found
 //!                 │        ▼
 //!                 │  ForwardBatch ── tokens, positions, slots, pages, rows that want logits
 //!                 │        ▼
@@ -54,8 +56,9 @@
 //!                 └─ Stream ── detokenizer, stop strings ──▶ Progress::Text to the Generation
 //! ```
 //!
-//! Cancellation and deadlines are looked at before every step. A sequence is admitted only with
-//! pages for all it may ever need, so no load ends in out-of-memory.
+//! Cancellation and deadlines are looked at before every step. The pages are counted at start; when
+//! they run short the latest sequence is put back and computed again later, so no load ends in
+//! out-of-memory. `docs/ENGINE.md` says more.
 
 pub mod api;
 pub mod batch;
@@ -77,4 +80,6 @@ pub mod weights;
 pub use api::*;
 pub use error::LoadError;
 pub use model_file::ModelFile;
-pub use runner::{CancelHandle, DeviceChoice, Engine, EngineLoad, EngineOptions, Generation};
+pub use runner::{
+    CancelHandle, DeviceChoice, Engine, EngineLoad, EngineOptions, EngineTotals, Generation,
+};

@@ -30,6 +30,8 @@ fn ask(engine: &Engine, question: &str) -> Generation {
         max_tokens: 300,
         stop: vec![],
         deadline: None,
+        tenant: "test".to_owned(),
+        priority: 0,
     };
     engine.submit(&request).unwrap()
 }

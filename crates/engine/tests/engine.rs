@@ -26,6 +26,8 @@ fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
         max_tokens,
         stop: vec![],
         deadline: None,
+        tenant: "test".to_owned(),
+        priority: 0,
     }
 }
 

@@ -7,7 +7,7 @@ mod common;
 use common::Fixture;
 use engine::batch::{ForwardBatch, Logits};
 use engine::gguf::GgufFile;
-use engine::kv::{BlockTable, KvPool, KvType, PageAllocator};
+use engine::kv::{BlockTable, KvPool, KvType, PAGE_TOKENS, PageAllocator, PageKey};
 use engine::model::{Decoder, Workspace};
 
 /// A model with pages of its own.
@@ -178,5 +178,37 @@ fn batch_is_single() {
         let off = distance(&bench.logits(&batch), &single);
         println!("{name}: off by {off}");
         assert!(off <= 1e-4, "{name}: off by {off}");
+    }
+}
+
+/// A prompt whose first pages another computed, in chunks of any size: the same to the last bit where
+/// products of the same kind computed both, and else as near as chunks are to the whole.
+#[test]
+fn cached_is_fresh() {
+    for name in ["qwen2-f32", "qwen3-f32"] {
+        let fixture = Fixture::load(name);
+        let mut bench = Bench::new(&fixture, KvType::F32);
+        let tokens = &fixture.longest().tokens;
+        for (tenant, chunk) in [("a", usize::MAX), ("b", 7), ("c", 33)] {
+            let mut table = bench.pages.reserve(tokens.len()).unwrap();
+            let fresh = bench.all_logits(tokens, &table, chunk);
+            let mut keys = vec![PageKey::root(tenant)];
+            for (index, page) in tokens.as_chunks::<PAGE_TOKENS>().0.iter().enumerate() {
+                keys.push(keys[index].next(page));
+                table.keep(index, keys[index + 1]);
+            }
+            drop(table);
+            for cached in 1..=(tokens.len() - 1) / PAGE_TOKENS {
+                let mut table = bench.pages.table();
+                assert!(keys[1..=cached].iter().all(|key| table.take_cached(key)));
+                assert!(table.grow(tokens.len()));
+                let begin = cached * PAGE_TOKENS;
+                let mut batch = ForwardBatch::default();
+                batch.push(&tokens[begin..], begin, &table, Logits::All);
+                let off = distance(&bench.logits(&batch), &fresh[begin..]);
+                println!("{name}, chunks of {chunk}, {cached} pages: off by {off:e}");
+                assert!(off <= 1e-4, "{name}, chunks of {chunk}, {cached} pages: off by {off}");
+            }
+        }
     }
 }

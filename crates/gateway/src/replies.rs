@@ -165,7 +165,7 @@ impl ResultReply {
     }
 }
 
-/// The six figures of a finished task. Times are seconds.
+/// The figures of a finished task. Times are seconds.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MetricsReply {
     /// From acceptance to the start of the attempt that ended it.
@@ -186,6 +186,10 @@ pub(crate) struct MetricsReply {
     /// `completion_tokens / processing_time`.
     #[schema(minimum = 0, example = 34.48)]
     tokens_per_second: f64,
+    /// Tokens of the prompt that were not computed again, as an earlier task of the same key began
+    /// with them.
+    #[schema(minimum = 0, example = 32)]
+    cached_tokens: u32,
 }
 
 impl From<Metrics> for MetricsReply {
@@ -199,6 +203,7 @@ impl From<Metrics> for MetricsReply {
             prompt_tokens: metrics.prompt_tokens,
             completion_tokens: metrics.completion_tokens,
             tokens_per_second: round(metrics.tokens_per_second, 100.0),
+            cached_tokens: metrics.cached_tokens,
         }
     }
 }

@@ -65,6 +65,9 @@ pub struct Usage {
     pub prompt_tokens: u32,
     /// Tokens generated.
     pub completion_tokens: u32,
+    /// Those of the prompt's that the engine had computed before, for the same tenant.
+    #[serde(default)]
+    pub cached_tokens: u32,
 }
 
 /// Why a task failed, for a person (`message`) and for a program (`error_type`).
@@ -170,6 +173,13 @@ mod tests {
         assert_eq!(json["state"], "failed");
         assert_eq!(json["error_type"], "out_of_memory");
         assert_eq!(serde_json::from_value::<Outcome>(json).unwrap(), outcome);
+    }
+
+    #[test]
+    fn an_outcome_recorded_before_there_was_a_cache_is_still_read() {
+        let usage: Usage =
+            serde_json::from_str(r#"{"prompt_tokens":5,"completion_tokens":7}"#).unwrap();
+        assert_eq!(usage, Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 0 });
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl TaskSnapshot {
     }
 }
 
-/// The six figures of a finished task. Times are seconds.
+/// The figures of a finished task: the contract's six, and what came later. Times are seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// From acceptance to the start of the attempt that ended it.
@@ -57,6 +57,9 @@ pub struct Metrics {
     pub completion_tokens: u32,
     /// `completion_tokens / processing_time`; 0 when nothing was generated.
     pub tokens_per_second: f64,
+    /// Tokens of the prompt that were found computed.
+    #[serde(default)]
+    pub cached_tokens: u32,
 }
 
 impl Metrics {
@@ -81,6 +84,7 @@ impl Metrics {
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
             tokens_per_second,
+            cached_tokens: usage.cached_tokens,
         }
     }
 }
@@ -92,12 +96,13 @@ mod tests {
     #[test]
     fn the_figures_of_the_log_contract() {
         let at = Timestamp::from_millis;
-        let usage = Usage { prompt_tokens: 50, completion_tokens: 200 };
+        let usage = Usage { prompt_tokens: 50, completion_tokens: 200, cached_tokens: 32 };
         let metrics = Metrics::new(at(1_000), Some(at(3_300)), at(9_100), usage);
         assert_eq!(metrics.queue_wait_time, 2.3);
         assert_eq!(metrics.processing_time, 5.8);
         assert!((metrics.total_time - 8.1).abs() < 1e-9);
         assert_eq!(format!("{:.2}", metrics.tokens_per_second), "34.48");
+        assert_eq!(metrics.cached_tokens, 32);
     }
 
     #[test]

@@ -44,7 +44,7 @@ async fn main() {
     let outcome = Outcome::Completed(Completion {
         text: "Start another one.".into(),
         finish_reason: FinishReason::Stop,
-        usage: Usage { prompt_tokens: 5, completion_tokens: 7 },
+        usage: Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 0 },
     });
     for at_once in [1, 8, 64] {
         let broker = Arc::new(RedisBroker::connect(RedisOptions::new(server.url())).unwrap());

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use engine::api::{Finished, GenerateError, Input, Message, Request, Sampling, StopReason};
-use protocol::{Completion, ErrorType, FinishReason, Prompt, Task, TaskError, Usage};
+use protocol::{Completion, ErrorType, FinishReason, Lane, Prompt, Task, TaskError, Usage};
 
 /// What the engine shall do for `task` until `deadline`.
 pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
@@ -28,6 +28,13 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
         max_tokens: params.max_tokens as usize,
         stop: params.stop.clone(),
         deadline: Some(deadline),
+        tenant: task.tenant.as_str().to_owned(),
+        priority: match task.lane {
+            Lane::High => 3,
+            Lane::Normal => 2,
+            Lane::Low => 1,
+            Lane::Batch => 0,
+        },
     }
 }
 
@@ -42,6 +49,7 @@ pub(crate) fn completion(text: String, finished: &Finished) -> Option<Completion
     let usage = Usage {
         prompt_tokens: count(finished.prompt_tokens),
         completion_tokens: count(finished.completion_tokens),
+        cached_tokens: count(finished.cached_tokens),
     };
     Some(Completion { text, finish_reason, usage })
 }
@@ -80,6 +88,7 @@ mod tests {
         let finished = |reason| Finished {
             reason,
             prompt_tokens: 3,
+            cached_tokens: 1,
             completion_tokens: 2,
             prefill: Duration::ZERO,
             decode: Duration::ZERO,
@@ -88,7 +97,39 @@ mod tests {
         assert!(completion("x".into(), &finished(StopReason::Deadline)).is_none());
         let done = completion("x".into(), &finished(StopReason::Length)).unwrap();
         assert_eq!(done.finish_reason, FinishReason::Length);
-        assert_eq!(done.usage.completion_tokens, 2);
+        let usage = Usage { prompt_tokens: 3, completion_tokens: 2, cached_tokens: 1 };
+        assert_eq!(done.usage, usage);
+    }
+
+    #[test]
+    fn the_engine_hears_whose_a_task_is_and_which_gives_way_first() {
+        let mut last = None;
+        for lane in Lane::ALL {
+            let task = Task {
+                id: protocol::TaskId::new(),
+                tenant: protocol::TenantId::new("t1"),
+                model: protocol::ModelId::new("demo"),
+                lane,
+                prompt: Prompt::Raw("x".into()),
+                params: protocol::GenerationParams {
+                    max_tokens: 1,
+                    temperature: 0.0,
+                    top_p: 1.0,
+                    top_k: None,
+                    seed: None,
+                    stop: vec![],
+                },
+                time_limit_s: 1,
+                result_ttl_s: 1,
+                max_attempts: 1,
+                user_id: None,
+                metadata: Default::default(),
+                webhook: None,
+            };
+            let request = request(&task, Instant::now());
+            assert_eq!(request.tenant, "t1");
+            assert!(last.replace(request.priority).is_none_or(|urgent| urgent > request.priority));
+        }
     }
 
     #[test]

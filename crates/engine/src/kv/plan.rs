@@ -40,11 +40,6 @@ impl KvPlan {
         let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
         line.split_whitespace().nth(1)?.parse::<usize>().ok().map(|kib| kib * 1024)
     }
-
-    /// What the pool may take unless it is told: a third of the memory that is free now.
-    pub fn default_memory() -> usize {
-        Self::available_memory().map_or(1 << 30, |bytes| bytes / 3)
-    }
 }
 
 #[cfg(test)]

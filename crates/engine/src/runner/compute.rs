@@ -30,6 +30,12 @@ pub(super) struct Gauges {
     pub(super) running: AtomicUsize,
     /// Rounds of the thread's loop so far.
     pub(super) steps: AtomicU64,
+    /// Tokens of prompts that were computed so far, again after a preemption included.
+    pub(super) computed_prompt_tokens: AtomicU64,
+    /// Tokens of prompts that were found in pages so far.
+    pub(super) cached_prompt_tokens: AtomicU64,
+    /// Times that a sequence was put back so far.
+    pub(super) preemptions: AtomicU64,
     /// Set to stop the thread before the next step.
     pub(super) stop: AtomicBool,
     /// Set when the thread takes nothing more.
@@ -123,6 +129,16 @@ impl Compute {
                 stream.admit(now);
             }
         }
+        for (id, tokens) in &plan.cached {
+            if let Some(stream) = self.streams.get_mut(id) {
+                stream.add_cached(*tokens);
+            }
+            self.gauges.cached_prompt_tokens.fetch_add(*tokens as u64, Ordering::Relaxed);
+        }
+        if !plan.preempted.is_empty() {
+            tracing::debug!("pages ran out: {} sequences wait again", plan.preempted.len());
+            self.gauges.preemptions.fetch_add(plan.preempted.len() as u64, Ordering::Relaxed);
+        }
     }
 
     /// Computes the plan's chunks and samples for those that end with their last token.
@@ -133,7 +149,10 @@ impl Compute {
             let Some((sequence, pages)) = sequence.and_then(|one| Some((one, one.pages()?))) else {
                 candle_core::bail!("a chunk was planned for a sequence that does not run")
             };
-            let tokens = &sequence.tokens()[chunk.start..chunk.start + chunk.len];
+            let end = chunk.start + chunk.len;
+            let tokens = &sequence.tokens()[chunk.start..end];
+            let of_prompt = sequence.prompt_len().min(end).saturating_sub(chunk.start);
+            self.gauges.computed_prompt_tokens.fetch_add(of_prompt as u64, Ordering::Relaxed);
             let logits = if chunk.samples { Logits::Last } else { Logits::None };
             batch.push(tokens, chunk.start, pages, logits);
         }
@@ -167,6 +186,7 @@ impl Compute {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let Some(token) = stream.sampler.sample(logits) else {
             let problem = "the model computed no usable logits".to_owned();
+            self.scheduler.discard(id);
             self.fail(id, GenerateError::Compute(problem));
             return;
         };

@@ -9,12 +9,13 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::compute::{Compute, Gauges, Job};
+use super::memory::MemoryPlan;
 use super::prompt::PromptReader;
 use super::stream::Stream;
 use super::{EngineOptions, Generation};
 use crate::api::{GenerateError, ModelInfo, Request};
 use crate::gguf::{GgufFile, tensor_type};
-use crate::kv::{KvPlan, KvPool, KvType, PAGE_TOKENS, PageAllocator};
+use crate::kv::{KvPlan, KvPool, KvType, PageAllocator};
 use crate::model::{Decoder, ModelConfig, Workspace};
 use crate::sample::Sampler;
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId};
@@ -49,6 +50,17 @@ pub struct EngineLoad {
     pub capacity: usize,
 }
 
+/// What an engine did since it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineTotals {
+    /// Tokens of prompts that were computed; those that a preemption cost are counted again.
+    pub computed_prompt_tokens: u64,
+    /// Tokens of prompts that were found computed already.
+    pub cached_prompt_tokens: u64,
+    /// How often a generation had to wait again because the memory for keys and values was used up.
+    pub preemptions: u64,
+}
+
 impl Engine {
     /// Loads a model and starts its compute thread.
     pub fn start(model: &ModelFile, options: &EngineOptions) -> Result<Self, LoadError> {
@@ -67,19 +79,9 @@ impl Engine {
         }
         // After the weights, so that the pages get their share of what is left.
         let shape = config.kv_shape(kv_type(&file));
-        let context = config.context_length.min(options.context_limit.unwrap_or(usize::MAX));
-        let memory = KvPlan::default_memory();
-        let plan = KvPlan::new(shape, context, options.max_batch, options.kv_tokens, memory);
-        if let Some(free) = KvPlan::available_memory()
-            && plan.bytes > free
-        {
-            return Err(LoadError::OutOfMemory(format!(
-                "keys and values of {} tokens need {} MiB, {} MiB are free; set kv_tokens lower",
-                plan.pages * PAGE_TOKENS,
-                plan.bytes >> 20,
-                free >> 20,
-            )));
-        }
+        let available = KvPlan::available_memory();
+        let memory = MemoryPlan::new(&file, &config, shape, options, available)?;
+        let plan = memory.kv;
         let info = describe(&file, &config, &plan, options);
         let pages = PageAllocator::new(plan.pages);
         let limits = Limits { max_batch: options.max_batch, step_tokens: options.step_tokens };
@@ -100,16 +102,13 @@ impl Engine {
             .spawn(move || compute.run())
             .map_err(|error| LoadError::OutOfMemory(format!("no compute thread: {error}")))?;
         tracing::info!(
-            "loaded {} ({} {}, {} million weights): {} sequences at once, {} tokens each, {} pages \
-             of keys and values ({} MiB when full)",
+            "loaded {} ({} {}, {} million weights): {} sequences at once, {} tokens each; {memory}",
             file.label(),
             info.architecture,
             info.quantization,
             info.parameters / 1_000_000,
             info.max_batch,
             info.context_length,
-            plan.pages,
-            plan.bytes >> 20,
         );
         let reader = PromptReader {
             tokenizer,
@@ -144,6 +143,16 @@ impl Engine {
         }
     }
 
+    /// What it did since the start.
+    pub fn totals(&self) -> EngineTotals {
+        let gauges = &self.0.gauges;
+        EngineTotals {
+            computed_prompt_tokens: gauges.computed_prompt_tokens.load(Ordering::Relaxed),
+            cached_prompt_tokens: gauges.cached_prompt_tokens.load(Ordering::Relaxed),
+            preemptions: gauges.preemptions.load(Ordering::Relaxed),
+        }
+    }
+
     /// Steps since the start. While something runs or waits, a count that stands still means a step
     /// that takes long, or hangs.
     pub fn steps(&self) -> u64 {
@@ -172,7 +181,9 @@ impl Engine {
         let cancel = CancelFlag::default();
         let id = SequenceId(handle.next_id.fetch_add(1, Ordering::Relaxed));
         let job = Box::new(Job {
-            sequence: Sequence::new(id, tokens, max_tokens, cancel.clone(), request.deadline),
+            sequence: Sequence::new(id, tokens, max_tokens, cancel.clone(), request.deadline)
+                .of_tenant(&request.tenant)
+                .with_priority(request.priority),
             stream: Stream::new(
                 Sampler::new(&request.sampling),
                 handle.reader.tokenizer.detokenizer(),

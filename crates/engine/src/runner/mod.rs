@@ -6,10 +6,11 @@
 mod compute;
 mod generation;
 mod handle;
+mod memory;
 mod options;
 mod prompt;
 mod stream;
 
 pub use generation::{CancelHandle, Generation};
-pub use handle::{Engine, EngineLoad};
+pub use handle::{Engine, EngineLoad, EngineTotals};
 pub use options::{DeviceChoice, EngineOptions};

@@ -16,8 +16,9 @@ pub(super) struct Stream {
     stops: StopMatcher,
     progress: UnboundedSender<Progress>,
     prompt_tokens: usize,
+    cached_tokens: usize,
     completion_tokens: usize,
-    /// When it was admitted, and when its first and latest tokens came.
+    /// When it was first admitted, and when its first and latest tokens came.
     admitted: Option<Instant>,
     first: Option<Instant>,
     latest: Option<Instant>,
@@ -37,6 +38,7 @@ impl Stream {
             stops,
             progress,
             prompt_tokens,
+            cached_tokens: 0,
             completion_tokens: 0,
             admitted: None,
             first: None,
@@ -45,7 +47,12 @@ impl Stream {
     }
 
     pub(super) fn admit(&mut self, now: Instant) {
-        self.admitted = Some(now);
+        self.admitted.get_or_insert(now);
+    }
+
+    /// So many more of the prompt's tokens were found computed.
+    pub(super) fn add_cached(&mut self, tokens: usize) {
+        self.cached_tokens += tokens;
     }
 
     /// Takes the time of a sampled token, whatever it is.
@@ -88,6 +95,7 @@ impl Stream {
         let _ = progress.send(Progress::Finished(Finished {
             reason,
             prompt_tokens: self.prompt_tokens,
+            cached_tokens: self.cached_tokens,
             completion_tokens: self.completion_tokens,
             prefill: between(self.admitted, self.first),
             decode: between(self.first, self.latest),

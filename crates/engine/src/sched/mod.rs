@@ -9,5 +9,5 @@ mod sequence;
 #[cfg(test)]
 mod tests;
 
-pub use scheduler::{Chunk, Limits, Scheduler, StepPlan};
+pub use scheduler::{ANSWER_HEADROOM, Chunk, Limits, Scheduler, StepPlan};
 pub use sequence::{CancelFlag, Sequence, SequenceId};

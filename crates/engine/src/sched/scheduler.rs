@@ -1,11 +1,16 @@
 //! Decides, step by step, which tokens of which sequences are computed.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
 
 use super::{Sequence, SequenceId};
 use crate::api::StopReason;
 use crate::kv::{PAGE_TOKENS, PageAllocator};
+
+/// Tokens of its answer that a sequence must find room for before it is admitted, and that newer
+/// ones then leave it. Answers are mostly shorter than they may be, so room for all of every answer
+/// would lie idle; whoever grows beyond this may cost another its place.
+pub const ANSWER_HEADROOM: usize = 256;
 
 /// What a step may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +39,12 @@ pub struct Chunk {
 pub struct StepPlan {
     /// What is computed.
     pub chunks: Vec<Chunk>,
-    /// Who was admitted.
+    /// Who was admitted, some not for the first time.
     pub admitted: Vec<SequenceId>,
+    /// Who was put back because pages ran out.
+    pub preempted: Vec<SequenceId>,
+    /// How many prompt tokens nobody computes for whom, as others left them in the pages.
+    pub cached: Vec<(SequenceId, usize)>,
     /// Who ended before the step, and why.
     pub ended: Vec<(SequenceId, StopReason)>,
 }
@@ -45,7 +54,9 @@ pub struct StepPlan {
 pub struct Scheduler {
     limits: Limits,
     pages: PageAllocator,
+    /// In order of arrival.
     waiting: VecDeque<Sequence>,
+    /// In order of arrival.
     running: Vec<Sequence>,
 }
 
@@ -62,43 +73,99 @@ impl Scheduler {
     /// Lets a sequence wait for its turn. It must fit into the pages when it is alone.
     pub fn add(&mut self, sequence: Sequence) {
         debug_assert!(sequence.worst_case() <= self.pages.total_pages() * PAGE_TOKENS);
-        self.waiting.push_back(sequence);
+        let place = self.waiting.partition_point(|other| other.id() < sequence.id());
+        self.waiting.insert(place, sequence);
     }
 
-    /// The next step: running decodes first, then prompts in order of arrival, up to the limits.
+    /// The next step: who decodes first, then prompts, each in order of arrival, up to the limits.
     pub fn schedule(&mut self, now: Instant) -> StepPlan {
         let mut plan = StepPlan { ended: self.end_those_who_must(now), ..StepPlan::default() };
-        self.admit(&mut plan.admitted);
+        self.admit(&mut plan);
         let mut budget = self.limits.step_tokens;
-        for decoding in [true, false] {
-            for sequence in self.running.iter().filter(|one| one.is_decoding() == decoding) {
-                let len = sequence.num_pending().min(budget);
-                if len == 0 {
-                    break;
-                }
-                budget -= len;
-                plan.chunks.push(Chunk {
-                    id: sequence.id(),
-                    start: sequence.num_computed,
-                    len,
-                    samples: len == sequence.num_pending(),
-                });
+        // Pages that this step fills: who needs one of them takes it over after the step.
+        let mut filled = HashSet::new();
+        let (decoding, prompts): (Vec<_>, Vec<_>) =
+            self.running.iter().partition(|sequence| sequence.is_decoding());
+        let ids: Vec<_> = decoding.iter().chain(&prompts).map(|sequence| sequence.id()).collect();
+        for id in ids {
+            let Some(sequence) = self.sequence_mut(id) else { continue }; // put back meanwhile
+            let cached = sequence.take_cached();
+            if cached > 0 {
+                plan.cached.push((id, cached));
+            }
+            let (start, pending) = (sequence.num_computed(), sequence.num_pending());
+            let len = pending.min(budget);
+            if len == 0 || sequence.next_page().is_some_and(|key| filled.contains(&key)) {
+                continue;
+            }
+            if !self.make_room(id, start + len, &mut plan, &mut budget) {
+                continue; // it was put back itself
+            }
+            budget -= len;
+            plan.chunks.push(Chunk { id, start, len, samples: len == pending });
+            if let Some(sequence) = self.sequence_mut(id) {
+                filled.extend(sequence.filled_by(start + len).into_iter().map(|(_, key)| key));
             }
         }
         plan
     }
 
-    /// In order of arrival, as long as there is room for all that a sequence may ever need.
-    fn admit(&mut self, admitted: &mut Vec<SequenceId>) {
+    /// In order of arrival, as long as there is room for what a sequence has and for some of its
+    /// answer, beside the same for all who run.
+    fn admit(&mut self, plan: &mut StepPlan) {
         while self.running.len() < self.limits.max_batch
-            && let Some(first) = self.waiting.front()
-            && let Some(pages) = self.pages.reserve(first.worst_case())
             && let Some(mut sequence) = self.waiting.pop_front()
         {
-            sequence.pages = Some(pages);
-            admitted.push(sequence.id());
-            self.running.push(sequence);
+            let cached = sequence.start(self.pages.table());
+            let due: usize = self.running.iter().chain([&sequence]).map(Self::due_pages).sum();
+            // Alone it fits, whatever is due: so somebody always runs.
+            if !self.running.is_empty() && due > self.pages.free_pages() {
+                sequence.withdraw();
+                self.waiting.push_front(sequence);
+                return;
+            }
+            plan.admitted.push(sequence.id());
+            if cached > 0 {
+                plan.cached.push((sequence.id(), cached));
+            }
+            // Who was put back may be older than some who run.
+            let place = self.running.partition_point(|other| other.id() < sequence.id());
+            self.running.insert(place, sequence);
         }
+    }
+
+    fn due_pages(sequence: &Sequence) -> usize {
+        sequence.missing_pages(ANSWER_HEADROOM)
+    }
+
+    /// Has `tokens` fit into a sequence's pages. While there are not enough, the latest of the
+    /// lowest priority is put back, but never the oldest of all: it always gets on, so everybody
+    /// becomes the oldest at last, and ends. False if it was the sequence itself.
+    fn make_room(
+        &mut self,
+        id: SequenceId,
+        tokens: usize,
+        plan: &mut StepPlan,
+        budget: &mut usize,
+    ) -> bool {
+        while let Some(sequence) = self.sequence_mut(id) {
+            if sequence.grow(tokens) {
+                return true;
+            }
+            let others = self.running.iter().enumerate().skip(1);
+            let last = others.min_by_key(|(index, one)| (one.priority(), usize::MAX - index));
+            let Some((index, _)) = last else { return false };
+            let mut last = self.running.remove(index);
+            last.put_back();
+            plan.preempted.push(last.id());
+            plan.chunks.retain(|chunk| {
+                let stays = chunk.id != last.id();
+                *budget += if stays { 0 } else { chunk.len };
+                stays
+            });
+            self.add(last);
+        }
+        false
     }
 
     fn end_those_who_must(&mut self, now: Instant) -> Vec<(SequenceId, StopReason)> {
@@ -117,27 +184,38 @@ impl Scheduler {
 
     /// A running sequence.
     pub fn sequence(&self, id: SequenceId) -> Option<&Sequence> {
-        self.running.iter().find(|sequence| sequence.id() == id)
+        let place = self.running.binary_search_by_key(&id, Sequence::id).ok()?;
+        self.running.get(place)
     }
 
-    /// The chunk is computed: its keys and values are in the pages.
+    fn sequence_mut(&mut self, id: SequenceId) -> Option<&mut Sequence> {
+        let place = self.running.binary_search_by_key(&id, Sequence::id).ok()?;
+        self.running.get_mut(place)
+    }
+
+    /// The chunk is computed: its keys and values are in the pages, and others may find them there.
     pub fn mark_computed(&mut self, chunk: &Chunk) {
-        if let Some(sequence) = self.running.iter_mut().find(|one| one.id() == chunk.id) {
-            sequence.num_computed = chunk.start + chunk.len;
+        if let Some(sequence) = self.sequence_mut(chunk.id) {
+            sequence.mark_computed(chunk.start + chunk.len);
         }
     }
 
     /// A token was sampled for a sequence; true if it was the last one allowed.
     pub fn append(&mut self, id: SequenceId, token: u32) -> bool {
-        match self.running.iter_mut().find(|sequence| sequence.id() == id) {
-            Some(sequence) => sequence.append(token),
-            None => true,
-        }
+        self.sequence_mut(id).is_none_or(|sequence| sequence.append(token))
     }
 
     /// Ends a running sequence; its pages are free at once.
     pub fn remove(&mut self, id: SequenceId) {
         self.running.retain(|sequence| sequence.id() != id);
+    }
+
+    /// Ends a running sequence whose pages may hold nonsense: nobody shall find them.
+    pub fn discard(&mut self, id: SequenceId) {
+        if let Some(sequence) = self.sequence_mut(id) {
+            sequence.forget();
+        }
+        self.remove(id);
     }
 
     /// How many run.

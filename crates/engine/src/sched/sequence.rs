@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::api::StopReason;
-use crate::kv::BlockTable;
+use crate::kv::{BlockTable, PAGE_TOKENS, PageKey};
 
 /// Names a sequence; ascending in order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,13 +34,19 @@ pub struct Sequence {
     /// The prompt, then what was generated.
     tokens: Vec<u32>,
     prompt_len: usize,
-    /// How many tokens have their keys and values in the pages.
-    pub(super) num_computed: usize,
     max_tokens: usize,
     cancel: CancelFlag,
     deadline: Option<Instant>,
-    /// Pages for all it may ever need, from admission on.
-    pub(super) pages: Option<BlockTable>,
+    priority: u8,
+    /// What stands before the first page.
+    root: PageKey,
+    /// The names of its full pages, as far as somebody asked.
+    keys: Vec<PageKey>,
+    /// How many tokens have their keys and values in the pages.
+    num_computed: usize,
+    preempted: bool,
+    /// Its pages while it runs.
+    pages: Option<BlockTable>,
 }
 
 impl Sequence {
@@ -58,17 +64,36 @@ impl Sequence {
             id,
             tokens: prompt,
             prompt_len,
-            num_computed: 0,
             max_tokens,
             cancel,
             deadline,
+            priority: 0,
+            root: PageKey::root(""),
+            keys: Vec::new(),
+            num_computed: 0,
+            preempted: false,
             pages: None,
         }
+    }
+
+    /// Whose it is: pages are shared among one tenant's sequences.
+    pub fn of_tenant(self, tenant: &str) -> Self {
+        Self { root: PageKey::root(tenant), ..self }
+    }
+
+    /// How late it is put back when pages run out: the lowest go first.
+    pub fn with_priority(self, priority: u8) -> Self {
+        Self { priority, ..self }
     }
 
     /// Its name.
     pub fn id(&self) -> SequenceId {
         self.id
+    }
+
+    /// How late it is put back when pages run out.
+    pub fn priority(&self) -> u8 {
+        self.priority
     }
 
     /// The prompt, then what was generated.
@@ -91,9 +116,14 @@ impl Sequence {
         self.prompt_len + self.max_tokens - 1
     }
 
-    /// Its pages, once admitted.
+    /// Its pages while it runs.
     pub fn pages(&self) -> Option<&BlockTable> {
         self.pages.as_ref()
+    }
+
+    /// Tokens whose keys and values are in its pages.
+    pub fn num_computed(&self) -> usize {
+        self.num_computed
     }
 
     /// Takes the token that was sampled; true if it was the last one allowed.
@@ -107,9 +137,98 @@ impl Sequence {
         self.tokens.len() - self.num_computed
     }
 
-    /// Whether only the last generated token is to be computed.
+    /// Whether only the latest token is to be computed.
     pub(super) fn is_decoding(&self) -> bool {
-        self.num_computed >= self.prompt_len
+        self.num_pending() == 1
+    }
+
+    /// Pages that it lacks for what it has, and for `headroom` tokens of what it may yet generate.
+    pub(super) fn missing_pages(&self, headroom: usize) -> usize {
+        let tokens = (self.tokens.len() + headroom).min(self.worst_case());
+        let held = self.pages.as_ref().map_or(0, |table| table.pages().len());
+        tokens.div_ceil(PAGE_TOKENS).saturating_sub(held)
+    }
+
+    /// It runs, with what others left of its beginning. Returns how many tokens that spares it, as
+    /// [`Self::take_cached`] does.
+    pub(super) fn start(&mut self, table: BlockTable) -> usize {
+        self.pages = Some(table);
+        self.take_cached()
+    }
+
+    /// It waits again; what it computed stays cached as long as there is room.
+    pub(super) fn put_back(&mut self) {
+        self.pages = None;
+        self.num_computed = 0;
+        self.preempted = true;
+    }
+
+    /// Gives its pages back as if it had never run.
+    pub(super) fn withdraw(&mut self) {
+        self.pages = None;
+        self.num_computed = 0;
+    }
+
+    /// Whether `tokens` fit into its pages; takes what is missing, all or none.
+    pub(super) fn grow(&mut self, tokens: usize) -> bool {
+        self.pages.as_mut().is_some_and(|table| table.grow(tokens))
+    }
+
+    /// Takes over the pages that others computed of what comes next. The last token is always
+    /// computed: its logits are wanted. Returns how many prompt tokens are spared; what it computed
+    /// itself before it was put back is none of them.
+    pub(super) fn take_cached(&mut self) -> usize {
+        let before = self.num_computed;
+        while let Some(key) = self.next_page() {
+            if !self.pages.as_mut().is_some_and(|table| table.take_cached(&key)) {
+                break;
+            }
+            self.num_computed += PAGE_TOKENS;
+        }
+        if self.preempted { 0 } else { self.num_computed - before }
+    }
+
+    /// The name of the page that comes next, if it may be somebody else's: it begins where the
+    /// computed tokens end, and it does not hold the last token.
+    pub(super) fn next_page(&mut self) -> Option<PageKey> {
+        let index = self.num_computed / PAGE_TOKENS;
+        let whole = self.num_computed.is_multiple_of(PAGE_TOKENS);
+        (whole && (index + 1) * PAGE_TOKENS < self.tokens.len()).then(|| self.key(index))
+    }
+
+    /// The names of the pages that are full once `computed` tokens are computed, and are not yet.
+    pub(super) fn filled_by(&mut self, computed: usize) -> Vec<(usize, PageKey)> {
+        let pages = self.num_computed / PAGE_TOKENS..computed / PAGE_TOKENS;
+        pages.map(|index| (index, self.key(index))).collect()
+    }
+
+    /// The keys and values up to here are in the pages; full pages may be found by others.
+    pub(super) fn mark_computed(&mut self, computed: usize) {
+        let filled = self.filled_by(computed);
+        if let Some(table) = &mut self.pages {
+            for (index, key) in filled {
+                table.keep(index, key);
+            }
+        }
+        self.num_computed = computed;
+    }
+
+    /// What is in its pages may be wrong: nobody shall find it.
+    pub(super) fn forget(&mut self) {
+        if let Some(table) = &mut self.pages {
+            table.forget();
+        }
+    }
+
+    /// The name of a full page.
+    fn key(&mut self, index: usize) -> PageKey {
+        while self.keys.len() <= index {
+            let begin = self.keys.len() * PAGE_TOKENS;
+            let parent = self.keys.last().unwrap_or(&self.root);
+            let key = parent.next(&self.tokens[begin..begin + PAGE_TOKENS]);
+            self.keys.push(key);
+        }
+        self.keys[index]
     }
 
     /// Why it must end now, if it must.

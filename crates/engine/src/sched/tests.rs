@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -7,8 +6,13 @@ use super::*;
 use crate::api::StopReason;
 use crate::kv::{PAGE_TOKENS, PageAllocator};
 
+/// A prompt that no other begins like.
 fn sequence(id: u64, prompt: usize, max_tokens: usize) -> Sequence {
-    Sequence::new(SequenceId(id), vec![0; prompt], max_tokens, CancelFlag::default(), None)
+    reading(id, vec![id as u32; prompt], max_tokens)
+}
+
+fn reading(id: u64, prompt: Vec<u32>, max_tokens: usize) -> Sequence {
+    Sequence::new(SequenceId(id), prompt, max_tokens, CancelFlag::default(), None)
 }
 
 fn scheduler(max_batch: usize, step_tokens: usize, pages: usize) -> Scheduler {
@@ -119,49 +123,219 @@ fn cancelled_and_overdue_sequences_end_before_the_step_and_free_their_pages() {
     assert_eq!(pages.free_pages(), pages.total_pages());
 }
 
-/// Any load: the budget holds, everybody is computed without gaps, everybody ends, no page leaks.
+/// Runs to the end; returns (computed tokens, cached tokens, preemptions).
+fn run_all(scheduler: &mut Scheduler) -> (usize, usize, usize) {
+    let (mut computed, mut cached, mut preempted) = (0, 0, 0);
+    while !scheduler.is_idle() {
+        let plan = scheduler.schedule(Instant::now());
+        assert!(!plan.chunks.is_empty(), "a step without work");
+        computed += plan.chunks.iter().map(|chunk| chunk.len).sum::<usize>();
+        cached += plan.cached.iter().map(|(_, tokens)| tokens).sum::<usize>();
+        preempted += plan.preempted.len();
+        run(scheduler, &plan);
+    }
+    (computed, cached, preempted)
+}
+
+#[test]
+fn an_equal_beginning_is_computed_once_but_the_last_token_always() {
+    let mut scheduler = scheduler(4, 512, 100);
+    let prompt: Vec<u32> = (0..3 * PAGE_TOKENS as u32).collect();
+    scheduler.add(reading(1, prompt.clone(), 1));
+    assert_eq!(run_all(&mut scheduler), (96, 0, 0));
+    // All three pages are there, but the last is computed for its last token.
+    scheduler.add(reading(2, prompt.clone(), 1));
+    assert_eq!(run_all(&mut scheduler), (32, 64, 0));
+    let longer: Vec<u32> = prompt.iter().copied().chain([7]).collect();
+    scheduler.add(reading(3, longer.clone(), 1));
+    assert_eq!(run_all(&mut scheduler), (1, 96, 0));
+    scheduler.add(reading(4, longer, 1).of_tenant("another"));
+    assert_eq!(run_all(&mut scheduler), (97, 0, 0));
+    let mut other = prompt;
+    other[40] = 0;
+    scheduler.add(reading(5, other, 1));
+    assert_eq!(run_all(&mut scheduler), (64, 32, 0));
+}
+
+#[test]
+fn who_arrives_together_with_the_same_beginning_waits_for_the_first_to_compute_it() {
+    let mut scheduler = scheduler(50, 256, 1_000);
+    let shared: Vec<u32> = (0..1_000).collect();
+    for id in 0..100 {
+        let prompt = shared.iter().copied().chain([id as u32, 1, 2]).collect();
+        scheduler.add(reading(id, prompt, 20));
+    }
+    let (computed, cached, preempted) = run_all(&mut scheduler);
+    // 31 pages are full of shared tokens: everybody else computes the other 8, its own 3, and 19
+    // tokens of its answer.
+    assert_eq!((computed, cached, preempted), (992 + 100 * (8 + 3 + 19), 99 * 992, 0));
+}
+
+#[test]
+fn an_answer_is_found_by_the_prompt_that_goes_on_from_it() {
+    let mut scheduler = scheduler(1, 512, 100);
+    scheduler.add(sequence(0, 20, 80));
+    run_all(&mut scheduler);
+    let prompt = [vec![0; 20], vec![1; 80]].concat();
+    scheduler.add(reading(1, prompt, 1));
+    assert_eq!(run_all(&mut scheduler), (4, 96, 0));
+}
+
+#[test]
+fn when_pages_run_out_the_latest_of_the_lowest_priority_waits_again() {
+    // Each is admitted with 9 pages in view (1 + 256 tokens), and grows to 20.
+    let mut scheduler = scheduler(4, 512, 36);
+    for (id, priority) in [(0, 0), (1, 2), (2, 1), (3, 1)] {
+        scheduler.add(sequence(id, 1, 20 * PAGE_TOKENS).with_priority(priority));
+    }
+    let mut order = Vec::new();
+    while !scheduler.is_idle() {
+        let plan = scheduler.schedule(Instant::now());
+        order.extend(plan.preempted.iter().map(|id| id.0));
+        run(&mut scheduler, &plan);
+    }
+    // 0 has the lowest priority, but it is the oldest.
+    assert_eq!(order[..2], [3, 2]);
+    assert!(!order.contains(&0), "{order:?}");
+}
+
+#[test]
+fn what_may_be_wrong_is_found_by_nobody() {
+    let pages = PageAllocator::new(10);
+    let mut scheduler = Scheduler::new(Limits { max_batch: 2, step_tokens: 512 }, pages.clone());
+    scheduler.add(reading(0, vec![5; 100], 4));
+    let plan = scheduler.schedule(Instant::now());
+    scheduler.mark_computed(&plan.chunks[0]);
+    scheduler.discard(SequenceId(0));
+    assert_eq!((pages.free_pages(), pages.cached_pages()), (10, 0));
+    scheduler.add(reading(1, vec![5; 100], 1));
+    assert_eq!(run_all(&mut scheduler), (100, 0, 0));
+}
+
+#[test]
+fn cancelling_half_of_a_hundred_frees_their_pages_within_one_step() {
+    let pages = PageAllocator::new(1_000);
+    let limits = Limits { max_batch: 100, step_tokens: 8_192 };
+    let mut scheduler = Scheduler::new(limits, pages.clone());
+    let cancel = CancelFlag::default();
+    for id in 0..100 {
+        let flag = if id % 2 == 0 { cancel.clone() } else { CancelFlag::default() };
+        scheduler.add(Sequence::new(SequenceId(id), vec![id as u32; 64], 500, flag, None));
+    }
+    let plan = scheduler.schedule(Instant::now());
+    run(&mut scheduler, &plan);
+    assert_eq!((scheduler.num_running(), pages.free_pages()), (100, 800));
+    cancel.cancel();
+    let plan = scheduler.schedule(Instant::now());
+    assert_eq!((plan.ended.len(), plan.chunks.len()), (50, 50));
+    // Each of those that stay has begun its third page.
+    assert_eq!((scheduler.num_running(), pages.free_pages()), (50, 850));
+}
+
+/// What a sequence of [`every_sequence_ends_and_no_page_leaks`] went through.
+#[derive(Default)]
+struct Life {
+    prompt: usize,
+    answer: usize,
+    generated: usize,
+    cached: usize,
+    cancel: CancelFlag,
+    deadline: Option<Instant>,
+    ended: Option<Option<StopReason>>,
+}
+
+/// Any load of prompts that begin alike or not, of several tenants and priorities, with cancels and
+/// deadlines at any time: the budget holds, everybody is computed without gaps and ends, whoever is
+/// cancelled or overdue ends before the next step, no page leaks.
 #[test]
 fn every_sequence_ends_and_no_page_leaks() {
     let mut random = StdRng::seed_from_u64(11);
-    for _ in 0..200 {
+    let (mut preemptions, mut hits, mut cancels, mut overdue) = (0, 0, 0, 0);
+    for _ in 0..300 {
         let limits = Limits {
             max_batch: random.random_range(1..9),
             step_tokens: random.random_range(1..200),
         };
-        let pages = PageAllocator::new(20);
+        let pages = PageAllocator::new(random.random_range(20..50));
         let mut scheduler = Scheduler::new(limits, pages.clone());
         let budget = limits.step_tokens.max(limits.max_batch + PAGE_TOKENS);
-        let total = random.random_range(1..30);
-        let (mut computed, mut generated) = (HashMap::new(), HashMap::new());
-        let mut wanted = HashMap::new();
+        let total: u64 = random.random_range(1..30);
+        let begin = Instant::now();
+        let mut lives: Vec<Life> = Vec::new();
         for id in 0..total {
-            let (prompt, answer) = (random.random_range(1..500), random.random_range(1..60));
-            wanted.insert(SequenceId(id), (prompt, answer));
-            scheduler.add(sequence(id, prompt, answer));
+            let prompt = random.random_range(1..300);
+            let answer = random.random_range(1..=(20 * PAGE_TOKENS + 1 - prompt));
+            let alike = random.random_range(0..=prompt);
+            let tokens = [vec![0; alike], vec![id as u32 + 2; prompt - alike]].concat();
+            let overdue = random.random_bool(0.1);
+            let deadline =
+                overdue.then(|| begin + Duration::from_millis(random.random_range(1..2_000)));
+            let life = Life { prompt, answer, deadline, ..Life::default() };
+            let sequence =
+                Sequence::new(SequenceId(id), tokens, answer, life.cancel.clone(), deadline)
+                    .of_tenant(["a", "b"][random.random_range(0..2)])
+                    .with_priority(random.random_range(0..3));
+            lives.push(life);
+            scheduler.add(sequence);
         }
-        let mut admitted = Vec::new();
         let mut steps = 0;
         while !scheduler.is_idle() {
-            let plan = scheduler.schedule(Instant::now());
-            assert!(!plan.chunks.is_empty(), "a step without work");
+            if random.random_bool(0.002) {
+                lives[random.random_range(0..total as usize)].cancel.cancel();
+            }
+            let now = begin + Duration::from_millis(steps);
+            let plan = scheduler.schedule(now);
+            for (id, reason) in &plan.ended {
+                let life = &mut lives[id.0 as usize];
+                assert_eq!(life.ended.replace(Some(*reason)), None, "it ends once");
+                cancels += usize::from(*reason == StopReason::Cancelled);
+                overdue += usize::from(*reason == StopReason::Deadline);
+            }
+            for life in lives.iter().filter(|life| life.ended.is_none()) {
+                let late = life.deadline.is_some_and(|deadline| deadline <= now);
+                assert!(!late && !life.cancel.is_cancelled(), "it should have ended");
+            }
+            let oldest = lives.iter().position(|life| life.ended.is_none());
+            assert!(oldest.is_none_or(|id| !plan.preempted.contains(&SequenceId(id as u64))));
+            assert!(oldest.is_none() || !plan.chunks.is_empty(), "a step without work");
             assert!(plan.chunks.len() <= limits.max_batch);
             assert!(plan.chunks.iter().map(|chunk| chunk.len).sum::<usize>() <= budget);
-            admitted.extend(plan.admitted.clone());
+            for (id, cached) in &plan.cached {
+                lives[id.0 as usize].cached += cached;
+                hits += 1;
+            }
+            preemptions += plan.preempted.len();
+            let mut written = Vec::new();
             for chunk in &plan.chunks {
-                let computed = computed.entry(chunk.id).or_insert(0);
-                assert_eq!(chunk.start, *computed, "a gap");
-                *computed += chunk.len;
-                *generated.entry(chunk.id).or_insert(0) += usize::from(chunk.samples);
+                let sequence = scheduler.sequence(chunk.id).unwrap();
+                assert_eq!(chunk.start, sequence.num_computed(), "a gap");
+                let table = sequence.pages().unwrap();
+                assert!(chunk.start + chunk.len <= table.capacity());
+                let (first, end) = (chunk.start, (chunk.start + chunk.len).div_ceil(PAGE_TOKENS));
+                written.extend(&table.pages()[first / PAGE_TOKENS..end]);
+                lives[chunk.id.0 as usize].generated += usize::from(chunk.samples);
+            }
+            // A page that is written is held by nobody else.
+            for page in &written {
+                let running = (0..total).filter_map(|id| scheduler.sequence(SequenceId(id)));
+                let holders = running.filter(|one| one.pages().unwrap().pages().contains(page));
+                assert_eq!(holders.count(), 1, "a shared page is written");
             }
             run(&mut scheduler, &plan);
+            for (id, life) in lives.iter_mut().enumerate() {
+                if life.ended.is_none() && life.generated == life.answer {
+                    assert!(scheduler.sequence(SequenceId(id as u64)).is_none());
+                    life.ended = Some(None);
+                }
+            }
             steps += 1;
             assert!(steps < 100_000, "it does not end");
         }
-        assert!(admitted.is_sorted() && admitted.len() == total as usize);
-        for (id, (prompt, answer)) in wanted {
-            assert_eq!(generated[&id], answer);
-            assert_eq!(computed[&id], prompt + answer - 1);
+        for life in lives {
+            assert!(life.ended.is_some() && life.cached < life.prompt);
         }
         assert_eq!(pages.free_pages(), pages.total_pages());
     }
+    println!("{preemptions} preemptions, {hits} hits, {cancels} cancels, {overdue} overdue");
+    assert!(preemptions > 50 && hits > 50 && cancels > 50 && overdue > 50);
 }

@@ -189,6 +189,6 @@ pub(crate) fn answer(text: &str) -> Outcome {
     Outcome::Completed(Completion {
         text: text.into(),
         finish_reason: FinishReason::Stop,
-        usage: Usage { prompt_tokens: 12, completion_tokens: 34 },
+        usage: Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8 },
     })
 }

@@ -59,10 +59,10 @@ fn a_prompt_goes_in_and_its_answer_comes_out() {
     assert_eq!(body["result"], "Because.");
     assert_eq!(body.as_object().unwrap().len(), 4, "{body}");
     let metrics = body["metrics"].as_object().unwrap();
-    assert_eq!(metrics.len(), 6, "{body}");
+    assert_eq!(metrics.len(), 7, "the contract's six, and cached_tokens: {body}");
     assert_eq!(
-        (&metrics["prompt_tokens"], &metrics["completion_tokens"]),
-        (&json!(12), &json!(34))
+        (&metrics["prompt_tokens"], &metrics["completion_tokens"], &metrics["cached_tokens"]),
+        (&json!(12), &json!(34), &json!(8))
     );
     let seconds = |name: &str| metrics[name].as_f64().unwrap();
     let sum = seconds("queue_wait_time") + seconds("processing_time");

@@ -33,11 +33,15 @@ pub(super) fn request_line(
         Outcome::Cancelled => write!(line, "cancelled"),
     }
     .and_then(|()| {
-        writeln!(
+        write!(
             line,
             " queue_wait={:.2}s processing_time={:.2}s total_time={:.2}s",
             metrics.queue_wait_time, metrics.processing_time, metrics.total_time
         )
+    })
+    .and_then(|()| match outcome {
+        Outcome::Completed(_) => writeln!(line, " cached_tokens={}", metrics.cached_tokens),
+        Outcome::Failed(_) | Outcome::Cancelled => writeln!(line),
     })
     .expect("writing to a String can't fail");
     line
@@ -114,7 +118,7 @@ mod tests {
     #[test]
     fn a_success_line_to_the_letter() {
         let id = TaskId::new();
-        let usage = Usage { prompt_tokens: 50, completion_tokens: 200 };
+        let usage = Usage { prompt_tokens: 50, completion_tokens: 200, cached_tokens: 32 };
         let outcome = Outcome::Completed(Completion {
             text: "…".into(),
             finish_reason: FinishReason::Stop,
@@ -123,7 +127,7 @@ mod tests {
         assert_eq!(
             request_line(AT, id, &outcome, &metrics(2_300, 5_800, usage)),
             format!(
-                "[2025-11-21 15:30:45] task_id={id} status=success prompt_tokens=50 completion_tokens=200 tokens_per_sec=34.48 queue_wait=2.30s processing_time=5.80s total_time=8.10s\n"
+                "[2025-11-21 15:30:45] task_id={id} status=success prompt_tokens=50 completion_tokens=200 tokens_per_sec=34.48 queue_wait=2.30s processing_time=5.80s total_time=8.10s cached_tokens=32\n"
             )
         );
     }

@@ -132,7 +132,7 @@ pub(crate) fn answer(text: &str) -> Outcome {
     Outcome::Completed(Completion {
         text: text.into(),
         finish_reason: FinishReason::Stop,
-        usage: Usage { prompt_tokens: 1, completion_tokens: 2 },
+        usage: Usage { prompt_tokens: 1, completion_tokens: 2, cached_tokens: 0 },
     })
 }
 

@@ -68,6 +68,7 @@ pub(super) async fn metrics_follow_from_the_brokers_clock(on: Fixture) {
     assert!((0.06..5.0).contains(&metrics.queue_wait_time), "{metrics:?}");
     assert!((0.04..5.0).contains(&metrics.processing_time), "{metrics:?}");
     assert_eq!((metrics.prompt_tokens, metrics.completion_tokens), (5, 7));
+    assert_eq!(metrics.cached_tokens, 3);
 }
 
 pub(super) async fn a_repeated_submit_changes_nothing(on: Fixture) {

@@ -163,7 +163,7 @@ pub(crate) fn completed(text: &str) -> Outcome {
     Outcome::Completed(Completion {
         text: text.into(),
         finish_reason: FinishReason::Stop,
-        usage: Usage { prompt_tokens: 5, completion_tokens: 7 },
+        usage: Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 3 },
     })
 }
 

@@ -77,7 +77,7 @@ pub(super) fn answer() -> Outcome {
     Outcome::Completed(Completion {
         text: "ok".into(),
         finish_reason: FinishReason::Stop,
-        usage: Usage { prompt_tokens: 50, completion_tokens: 1 },
+        usage: Usage { prompt_tokens: 50, completion_tokens: 1, cached_tokens: 0 },
     })
 }
 

@@ -1,0 +1,164 @@
+//! What sharing, caching and recomputing keys and values must never change: the answers.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Fixture, Prompt};
+use engine::{
+    Engine, EngineOptions, Finished, Generation, Input, ModelFile, Progress, Request, Sampling,
+    StopReason,
+};
+
+fn fixture() -> Fixture {
+    Fixture::load("qwen3-f32")
+}
+
+fn start(options: &EngineOptions) -> Engine {
+    Engine::start(&ModelFile::Path(fixture().path()), options).unwrap()
+}
+
+fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
+    Request {
+        input: Input::Tokens(tokens.to_vec()),
+        sampling: Sampling { temperature: 0.0, top_p: 1.0, top_k: None, seed: None },
+        max_tokens,
+        stop: vec![],
+        deadline: None,
+        tenant: "a".to_owned(),
+        priority: 0,
+    }
+}
+
+fn seeded(seed: u64, tokens: &[u32], max_tokens: usize) -> Request {
+    let sampling = Sampling { temperature: 0.8, top_p: 0.95, top_k: Some(40), seed: Some(seed) };
+    Request { sampling, ..greedy(tokens, max_tokens) }
+}
+
+fn finished(mut generation: Generation) -> (String, Finished) {
+    let mut text = String::new();
+    loop {
+        match generation.next_blocking().unwrap() {
+            Progress::Text(part) => text.push_str(&part),
+            Progress::Finished(finished) => return (text, finished),
+            Progress::Failed(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn answer(engine: &Engine, request: &Request) -> (String, Finished) {
+    finished(engine.submit(request).unwrap())
+}
+
+/// A prompt whose greedy answer does not end by itself.
+fn endless() -> Prompt {
+    let engine = start(&EngineOptions::default());
+    let goes_on = |prompt: &Prompt| {
+        answer(&engine, &greedy(&prompt.tokens, 850)).1.reason == StopReason::Length
+    };
+    fixture().prompts.into_iter().find(goes_on).expect("a fixture whose answer goes on")
+}
+
+#[test]
+fn a_cached_prompt_is_answered_like_a_fresh_one_and_only_to_its_tenant() {
+    let engine = start(&EngineOptions::default());
+    let fixture = fixture();
+    let prompt = &fixture.longest().tokens;
+    let pages = (prompt.len() - 1) / 32;
+    assert!(pages >= 3);
+    for request in [greedy(prompt, 64), seeded(7, prompt, 64)] {
+        let of_tenant = |tenant: &str| {
+            let tenant = format!("{tenant}, {:?}", request.sampling.seed);
+            let before = engine.totals().computed_prompt_tokens;
+            let (text, end) = answer(&engine, &Request { tenant, ..request.clone() });
+            let computed = engine.totals().computed_prompt_tokens - before;
+            assert_eq!(computed as usize + end.cached_tokens, prompt.len());
+            (text, end.cached_tokens)
+        };
+        let (text, cached) = of_tenant("a");
+        assert_eq!(cached, 0);
+        assert_eq!(of_tenant("a"), (text.clone(), pages * 32));
+        assert_eq!(of_tenant("b"), (text.clone(), 0));
+        assert_eq!(of_tenant("b"), (text, pages * 32));
+    }
+}
+
+#[test]
+fn a_generation_that_had_to_wait_again_answers_as_if_undisturbed() {
+    let endless = endless();
+    let requests: Vec<Request> = (0..12)
+        .map(|n| match n % 2 {
+            // Each another's, so that nothing but what it computed itself can be found.
+            0 => Request { tenant: n.to_string(), ..greedy(&endless.tokens, 600) },
+            _ => Request { tenant: n.to_string(), ..seeded(n, &endless.tokens, 600) },
+        })
+        .collect();
+    let roomy = start(&EngineOptions::default());
+    let alone: Vec<_> = requests.iter().map(|request| answer(&roomy, request)).collect();
+    assert_eq!(roomy.totals().preemptions, 0);
+
+    // All six are admitted, and not even two can grow to their end.
+    let options =
+        EngineOptions { max_batch: 6, kv_tokens: Some(6 * 320), ..EngineOptions::default() };
+    for step_tokens in [512, 64] {
+        let tight = start(&EngineOptions { step_tokens, ..options.clone() });
+        let running: Vec<_> = requests.iter().map(|one| tight.submit(one).unwrap()).collect();
+        for (generation, (text, end)) in running.into_iter().zip(&alone) {
+            let (tight_text, tight_end) = finished(generation);
+            assert_eq!(&tight_text, text);
+            assert_eq!(
+                (tight_end.reason, tight_end.completion_tokens),
+                (end.reason, end.completion_tokens)
+            );
+            assert_eq!(tight_end.cached_tokens, 0, "its own work is no find");
+        }
+        println!("{:?}", tight.totals());
+        assert!(tight.totals().preemptions >= 3, "{:?}", tight.totals());
+    }
+}
+
+#[test]
+fn a_hundred_requests_with_one_long_beginning_cost_one_prefill_of_it() {
+    let engine = start(&EngineOptions { max_batch: 16, ..EngineOptions::default() });
+    let shared: Vec<u32> = (0..1_000).map(|n| (n * 37 + n / 7) % 400).collect();
+    let running: Vec<_> = (0..100)
+        .map(|n| {
+            let prompt: Vec<u32> = shared.iter().copied().chain([n, 5, 6]).collect();
+            engine.submit(&greedy(&prompt, 8)).unwrap()
+        })
+        .collect();
+    let cached: Vec<usize> = running.into_iter().map(|one| finished(one).1.cached_tokens).collect();
+    // 31 pages of 32 are full of shared tokens; 8 shared ones and 3 own are left to each.
+    assert_eq!(engine.totals().computed_prompt_tokens, 992 + 100 * 11);
+    assert_eq!((cached[0], engine.totals().cached_prompt_tokens), (0, 99 * 992));
+    assert!(cached[1..].iter().all(|tokens| *tokens == 992));
+}
+
+#[test]
+fn two_hundred_tasks_at_full_context_complete_with_room_for_eight() {
+    let endless = endless();
+    let options = EngineOptions {
+        max_batch: 32,
+        context_limit: Some(512),
+        kv_tokens: Some(8 * 512),
+        ..EngineOptions::default()
+    };
+    let engine = start(&options);
+    let request = |n: usize| Request {
+        tenant: n.to_string(),
+        priority: (n % 4) as u8,
+        ..greedy(&endless.tokens, 10_000)
+    };
+    let running: Vec<_> = (0..200).map(|n| engine.submit(&request(n)).unwrap()).collect();
+    let mut texts: Vec<String> = Vec::new();
+    for generation in running {
+        let (text, end) = finished(generation);
+        assert_eq!(end.reason, StopReason::Length);
+        assert_eq!(end.prompt_tokens + end.completion_tokens, 512);
+        texts.push(text);
+    }
+    texts.dedup();
+    assert_eq!(texts.len(), 1, "all were asked the same");
+    println!("{:?}", engine.totals());
+    assert!(engine.totals().preemptions > 0, "{:?}", engine.totals());
+    assert_eq!((engine.load().running, engine.load().waiting), (0, 0));
+}
