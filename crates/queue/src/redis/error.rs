@@ -34,6 +34,18 @@ pub(crate) fn pool_error(server: &str, error: PoolError) -> BrokerError {
     }
 }
 
+/// Whether there was no answer to an attempt to connect. Then those who are connected already may be
+/// talking to nobody as well.
+pub(crate) fn is_silence(error: &PoolError) -> bool {
+    match error {
+        PoolError::Timeout(_) => true,
+        PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+            error.is_timeout()
+        }
+        _ => false,
+    }
+}
+
 /// Whether the connection is worth nothing after this error: broken, silent, or to a server that
 /// another has replaced.
 pub(crate) fn is_gone(error: &RedisError) -> bool {

@@ -110,6 +110,9 @@ impl Link {
                 Ok(connection) => connection,
                 // Nothing was sent: another node may know who took the partition over.
                 Err(error) => {
+                    if error::is_silence(&error) {
+                        server.hang_up(Instant::now());
+                    }
                     let error = error::pool_error(server.name(), error);
                     unreachable.push((server, error));
                     match self.untried(&unreachable) {

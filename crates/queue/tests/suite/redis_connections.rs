@@ -89,6 +89,7 @@ async fn silent_connections_cost_one_deadline_and_all_of_them_are_replaced() {
         clients(&server).len() > 1
     })
     .await;
+    submitted(&*broker).await; // this thread's own
     let silent = clients(&server);
 
     proxy.hold_replies();
