@@ -128,6 +128,15 @@ fn top_outlives_its_gateway_and_gives_the_terminal_back_on_a_signal() {
 }
 
 #[test]
+fn top_ends_with_its_terminal() {
+    let home = Home::new();
+    let (_up, _client, cli) = up(&home);
+    let top = Terminal::start(&cli, "top --interval 0.2");
+    top.wait_to_see("demo");
+    top.tear_away();
+}
+
+#[test]
 fn a_drained_worker_ends_well_and_nothing_is_lost() {
     let (mut system, cli) = slow(2, &[]);
     let tasks: Vec<String> = (0..6).map(|_| system.client.submit(&long(60))).collect();

@@ -87,6 +87,21 @@ impl Terminal {
         assert!(sent.success(), "it is gone");
     }
 
+    /// Tears the terminal away, as a closed window does, and waits until the program has noticed.
+    ///
+    /// # Panics
+    /// When it has not within half a minute.
+    pub fn tear_away(mut self) {
+        self.script.kill().expect("it is ours");
+        self.script.wait().expect("it is ours");
+        let process = format!("/proc/{}/stat", self.pid);
+        wait_for("the end of the program without a terminal", SOON, || {
+            // One that nobody asks for the end of stays as a zombie.
+            let stat = std::fs::read_to_string(&process).unwrap_or_default();
+            (stat.is_empty() || stat.contains(") Z ")).then_some(())
+        });
+    }
+
     /// Waits until the terminal was given back and the program has ended.
     ///
     /// # Panics

@@ -11,6 +11,9 @@ use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use ratatui::{DefaultTerminal, Frame};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
+/// How long after a signal the view has to end by itself.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// The terminal, taken over.
 pub(super) struct Screen {
     terminal: DefaultTerminal,
@@ -27,6 +30,8 @@ impl Screen {
             signal_hook::flag::register_usize(number, Arc::clone(&signal), value)
                 .context("signals can't be listened to")?;
         }
+        let watched = Arc::clone(&signal);
+        std::thread::spawn(move || end_after_signal(&watched));
         // Gives the terminal back on a panic, too.
         let terminal = ratatui::try_init().inspect_err(|_| ratatui::restore());
         Ok(Self { terminal: terminal.context("the terminal can't be used: try --once")?, signal })
@@ -64,6 +69,22 @@ impl Screen {
             Ok(0) | Err(_) => Ok(()),
             Ok(signal) => signal_hook::low_level::emulate_default_handler(signal)
                 .context("the signal can't be passed on"),
+        }
+    }
+}
+
+/// Ends the process some time after a signal, should the view not: reading a terminal that is gone never
+/// comes back.
+fn end_after_signal(signal: &AtomicUsize) {
+    loop {
+        std::thread::sleep(FAREWELL);
+        let came = signal.load(Ordering::Relaxed);
+        if let Ok(came @ 1..) = i32::try_from(came) {
+            std::thread::sleep(FAREWELL);
+            ratatui::restore();
+            // Should even that fail, there is nobody left to tell.
+            let _ = signal_hook::low_level::emulate_default_handler(came);
+            return;
         }
     }
 }
