@@ -21,6 +21,7 @@
 //! | `pace`       | how a queue moves, and when a full one has room again |
 //! | `stored`     | the stored forms of outcomes, events, snapshots |
 //! | `handover`   | why dropping a claim loses no task |
+//! | `insist`     | [`insist`]: asks until the queue answers |
 //!
 //! ## Data flow
 //!
@@ -40,6 +41,7 @@
 mod contract;
 mod estimate;
 mod handover;
+mod insist;
 mod lanes;
 mod pace;
 pub mod redis;
@@ -53,4 +55,5 @@ pub mod watch;
 pub use crate::redis::{RedisBroker, RedisOptions};
 pub use crate::sqlite::SqliteBroker;
 pub use contract::*;
+pub use insist::insist;
 pub use submit::*;

@@ -6,14 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::{ErrorType, Outcome, TaskError, TaskId, WorkerId};
-use queue::{Broker, BrokerError, Claimant, Claimed, Reaped};
+use queue::{Broker, BrokerError, Claimant, Claimed, Reaped, insist};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::logs::TaskLog;
 
-/// Between two tries while the queue is away.
-const PAUSE: Duration = Duration::from_millis(500);
 /// Between two looks for ends that have no log lines yet.
 const LOG_BEAT: Duration = Duration::from_millis(500);
 /// How long such ends are this process's to log. A process that dies over them leaves them to the
@@ -115,19 +113,4 @@ async fn give_up(
     let finished_at = insist(until, || broker.finish(&claimed.lease, &outcome)).await?;
     log.finished(claimed, &outcome, finished_at);
     Ok(())
-}
-
-/// Asks until the queue answers, or the time is over.
-async fn insist<T, F>(until: Instant, ask: impl Fn() -> F) -> Result<T, BrokerError>
-where
-    F: Future<Output = Result<T, BrokerError>>,
-{
-    loop {
-        match ask().await {
-            Err(BrokerError::Unavailable { .. }) if Instant::now() < until => {
-                tokio::time::sleep(PAUSE).await;
-            }
-            answer => return answer,
-        }
-    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::{TenantId, Timestamp};
-use queue::{BrokerError, Delivery, Tried, TryResult, Verdict, Webhooks};
+use queue::{Delivery, Tried, TryResult, Verdict, Webhooks, insist};
 use tokio::task::{Id, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -22,8 +22,6 @@ use crate::sign::{Secret, Secrets};
 const LOOK: Duration = Duration::from_millis(500);
 /// How many deliveries to take at once.
 const TAKE: usize = 32;
-/// Between two tries to record while the queue is away.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Delivers webhooks.
 #[derive(Clone)]
@@ -182,21 +180,6 @@ fn log(delivery: &Delivery, tried: &Tried, verdict: Verdict) {
         Verdict::GivenUp => "given up".to_owned(),
     };
     tracing::warn!(target: "webhooks.deliver", %task_id, host, number, took_ms, "webhook failed: {came}; {next}");
-}
-
-/// Asks until the queue answers, or the time is over.
-async fn insist<T, F>(until: Instant, ask: impl Fn() -> F) -> Result<T, BrokerError>
-where
-    F: Future<Output = Result<T, BrokerError>>,
-{
-    loop {
-        match ask().await {
-            Err(BrokerError::Unavailable { .. }) if Instant::now() < until => {
-                tokio::time::sleep(PAUSE).await;
-            }
-            answer => return answer,
-        }
-    }
 }
 
 /// Random, 0 to 1.
