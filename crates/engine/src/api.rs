@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use grammar::Constraint;
+
 /// One generation to run.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -20,6 +22,9 @@ pub struct Request {
     pub tenant: String,
     /// Who gives way when memory for keys and values runs short: the lowest first.
     pub priority: u8,
+    /// What the answer must look like. It then ends where that is whole; an answer that `max_tokens`
+    /// cuts off is only the beginning of one.
+    pub constraint: Option<Constraint>,
 }
 
 /// What the model reads.

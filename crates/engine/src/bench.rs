@@ -173,6 +173,7 @@ fn request(tokens: usize, max_tokens: usize) -> Request {
         deadline: None,
         tenant: NEXT_TENANT.fetch_add(1, Ordering::Relaxed).to_string(),
         priority: 0,
+        constraint: None,
     }
 }
 

@@ -16,6 +16,7 @@
 //!     deadline: None,
 //!     tenant: "me".to_owned(),
 //!     priority: 0,
+//!     constraint: None,
 //! })?;
 //! while let Some(Progress::Text(text)) = generation.next_blocking() {
 //!     print!("{text}");
@@ -34,6 +35,7 @@
 //! - [`kv`]: keys and values of all sequences, in fixed pages.
 //! - [`sched`]: which tokens of which sequences are computed next. Pure.
 //! - [`batch`]: what one step computes, as flat arrays.
+//! - `constrain`: answers that keep a schema, an expression, a choice.
 //! - [`sample`]: from logits to a token.
 //! - `runner`: [`Engine`], the handle, and the one thread that owns all of the above.
 //! - [`synth`], [`mod@bench`]: models of true size and random weights, and what the engine makes of them.
@@ -51,6 +53,8 @@
 //!                 │        ▼
 //!                 │  Decoder::forward ── writes keys and values to the KvPool, returns logits
 //!                 │        ▼
+//!                 │  Constrained ── what must not come becomes impossible (masks: other threads)
+//!                 │        ▼
 //!                 │  Sampler ── a token for every sequence whose chunk was its last
 //!                 │        ▼
 //!                 └─ Stream ── detokenizer, stop strings ──▶ Progress::Text to the Generation
@@ -63,6 +67,7 @@
 pub mod api;
 pub mod batch;
 pub mod bench;
+mod constrain;
 mod error;
 pub mod gguf;
 mod kernels;
@@ -79,6 +84,7 @@ pub mod weights;
 
 pub use api::*;
 pub use error::LoadError;
+pub use grammar::Constraint;
 pub use model_file::ModelFile;
 pub use runner::{
     CancelHandle, DeviceChoice, Engine, EngineLoad, EngineOptions, EngineTotals, Generation,

@@ -32,6 +32,7 @@ fn ask(engine: &Engine, question: &str) -> Generation {
         deadline: None,
         tenant: "test".to_owned(),
         priority: 0,
+        constraint: None,
     };
     engine.submit(&request).unwrap()
 }

@@ -28,6 +28,7 @@ fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
         deadline: None,
         tenant: "test".to_owned(),
         priority: 0,
+        constraint: None,
     }
 }
 

@@ -26,6 +26,7 @@ fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
         deadline: None,
         tenant: "a".to_owned(),
         priority: 0,
+        constraint: None,
     }
 }
 

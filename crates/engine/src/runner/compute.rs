@@ -175,15 +175,19 @@ impl Compute {
         }
         let sampling = plan.chunks.iter().filter(|chunk| chunk.samples);
         let vocab = self.model.config().vocab;
-        for (logits, chunk) in logits.chunks_exact(vocab).zip(sampling) {
+        for (logits, chunk) in logits.chunks_exact_mut(vocab).zip(sampling) {
             self.sample(chunk.id, logits);
         }
         Ok(())
     }
 
     /// Draws the next token of a sequence. `logits` is `[vocab]`.
-    fn sample(&mut self, id: SequenceId, logits: &[f32]) {
+    fn sample(&mut self, id: SequenceId, logits: &mut [f32]) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
+        let allowed = stream.constraint.as_mut().map_or(Ok(()), |one| one.apply(logits));
+        if let Err(error) = allowed {
+            return self.fail(id, GenerateError::InvalidRequest(error.to_string()));
+        }
         let Some(token) = stream.sampler.sample(logits) else {
             let problem = "the model computed no usable logits".to_owned();
             self.scheduler.discard(id);
@@ -192,9 +196,18 @@ impl Compute {
         };
         stream.tick(Instant::now());
         if self.ends.contains(&token) {
-            self.finish(id, StopReason::EndOfTurn);
-        } else if stream.push(token) {
+            return self.finish(id, StopReason::EndOfTurn);
+        }
+        let whole = match stream.constraint.as_mut().map_or(Ok(false), |one| one.accept(token)) {
+            Ok(whole) => whole,
+            Err(error) => {
+                return self.fail(id, GenerateError::InvalidRequest(error.to_string()));
+            }
+        };
+        if stream.push(token) {
             self.finish(id, StopReason::StopString);
+        } else if whole {
+            self.finish(id, StopReason::EndOfTurn);
         } else if self.scheduler.append(id, token) {
             self.finish(id, StopReason::Length);
         }

@@ -13,6 +13,7 @@ use super::memory::MemoryPlan;
 use super::prompt::PromptReader;
 use super::stream::Stream;
 use super::{EngineOptions, Generation};
+use crate::constrain::Constraints;
 use crate::api::{GenerateError, ModelInfo, Request};
 use crate::gguf::{GgufFile, tensor_type};
 use crate::kv::{KvPlan, KvPool, KvType, PageAllocator};
@@ -32,6 +33,7 @@ pub struct Engine(Arc<Handle>);
 struct Handle {
     info: ModelInfo,
     reader: PromptReader,
+    constraints: Constraints,
     gauges: Arc<Gauges>,
     next_id: AtomicU64,
     /// `None` once shut down. The thread sleeps on the other end when it is idle.
@@ -119,6 +121,7 @@ impl Engine {
         Ok(Self(Arc::new(Handle {
             info,
             reader,
+            constraints: Constraints::default(),
             gauges,
             next_id: AtomicU64::new(0),
             jobs: Mutex::new(Some(jobs)),
@@ -176,6 +179,10 @@ impl Engine {
             return Err(GenerateError::Stopped);
         }
         let (tokens, max_tokens) = handle.reader.read(request)?;
+        let begin = |constraint| handle.constraints.begin(constraint, &handle.reader.tokenizer);
+        let constraint = request.constraint.as_ref().map(begin).transpose();
+        let constraint =
+            constraint.map_err(|error| GenerateError::InvalidRequest(error.to_string()))?;
         let prompt_tokens = tokens.len();
         let (progress, receiver) = unbounded_channel();
         let cancel = CancelFlag::default();
@@ -190,7 +197,8 @@ impl Engine {
                 StopMatcher::new(&request.stop),
                 progress,
                 prompt_tokens,
-            ),
+            )
+            .constrained(constraint),
         });
         handle.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
         let jobs = handle.jobs.lock().unwrap_or_else(PoisonError::into_inner);

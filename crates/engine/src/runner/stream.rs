@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::constrain::Constrained;
 use crate::api::{Finished, GenerateError, Progress, StopReason};
 use crate::sample::Sampler;
 use crate::text::{Detokenizer, Emitted, StopMatcher};
@@ -12,6 +13,8 @@ use crate::text::{Detokenizer, Emitted, StopMatcher};
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) sampler: Sampler,
+    /// What the answer must look like.
+    pub(super) constraint: Option<Constrained>,
     detokenizer: Detokenizer,
     stops: StopMatcher,
     progress: UnboundedSender<Progress>,
@@ -34,6 +37,7 @@ impl Stream {
     ) -> Self {
         Self {
             sampler,
+            constraint: None,
             detokenizer,
             stops,
             progress,
@@ -44,6 +48,11 @@ impl Stream {
             first: None,
             latest: None,
         }
+    }
+
+    /// The answer must keep this.
+    pub(super) fn constrained(self, constraint: Option<Constrained>) -> Self {
+        Self { constraint, ..self }
     }
 
     pub(super) fn admit(&mut self, now: Instant) {

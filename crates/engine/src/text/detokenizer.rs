@@ -31,7 +31,7 @@ impl Pieces {
     }
 
     /// The bytes of a token; none for one that does not exist.
-    fn of(&self, token: u32) -> &[u8] {
+    pub(super) fn of(&self, token: u32) -> &[u8] {
         match self.starts.get(token as usize..) {
             Some(&[from, to, ..]) => &self.bytes[from..to],
             _ => &[],

@@ -138,6 +138,14 @@ impl Tokenizer {
         &self.0.vocabulary.ends
     }
 
+    /// What each token adds to an answer, by id: its bytes, and whether it is hidden (control tokens).
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = (&[u8], bool)> {
+        self.0.vocabulary.iter().map(|(id, _, kind)| {
+            let hidden = matches!(kind, TokenKind::Control | TokenKind::Unused);
+            (self.0.pieces.of(id), hidden)
+        })
+    }
+
     /// What the tokenizer was built from.
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.0.vocabulary

@@ -1,0 +1,86 @@
+use std::time::Instant;
+
+use super::*;
+use crate::limits::{MAX_CHOICES, MAX_REGEX_BYTES};
+
+fn schema(schema: Value) -> Constraint {
+    Constraint::JsonSchema(schema)
+}
+
+fn refusal(constraint: &Constraint) -> String {
+    check(constraint).unwrap_err().to_string()
+}
+
+#[test]
+fn what_can_be_kept_passes() {
+    for constraint in [
+        Constraint::JsonObject,
+        schema(json!({})),
+        schema(json!({"type": "object", "properties": {"a": {"type": "integer", "minimum": 3}}})),
+        schema(json!({"$ref": "#/$defs/node", "$defs": {"node": {
+            "type": "object",
+            "properties": {"next": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/node"}]}},
+        }}})),
+        Constraint::Regex(r"^[a-z]+/\d{2,4}$".into()),
+        Constraint::Regex("(yes|no)?".into()),
+        Constraint::Choice(vec!["a".into(), "a.b|c/\n\"\\".into()]),
+    ] {
+        assert_eq!(check(&constraint), Ok(()), "{constraint:?}");
+    }
+}
+
+#[test]
+fn what_can_not_be_kept_is_refused_with_the_reason() {
+    for (constraint, reason) in [
+        (schema(json!(true)), "must be a JSON object"),
+        (schema(json!({"type": "strin"})), "strin"),
+        (schema(json!({"type": "object", "if": {}})), "if"),
+        (schema(json!({"$ref": "https://example.org/x.json"})), "example.org"),
+        (schema(json!({"$ref": "#/$defs/gone"})), "gone"),
+        (schema(json!({"type": "integer", "minimum": 3, "maximum": 2})), "minimum"),
+        (schema(json!({"type": "string", "format": "poem"})), "poem"),
+        (schema(json!({"x": "y".repeat(70_000)})), "70008 bytes, allowed are 65536"),
+        (Constraint::Regex("a(b".into()), "regex"),
+        (Constraint::Regex("(?=a)b".into()), "regex"),
+        (Constraint::Regex(String::new()), "empty"),
+        (Constraint::Regex("a".repeat(MAX_REGEX_BYTES + 1)), "4097 bytes, allowed are 4096"),
+        (Constraint::Choice(vec![]), "1 to 256 texts"),
+        (Constraint::Choice(vec!["a".into(); MAX_CHOICES + 1]), "this one 257"),
+        (Constraint::Choice(vec!["a".into(), String::new()]), "empty text"),
+        (Constraint::Choice(vec!["a".repeat(1025)]), "1025"),
+    ] {
+        let refusal = refusal(&constraint);
+        assert!(refusal.contains(reason), "{refusal:?} does not say {reason:?}");
+        assert!(refusal.len() < 600 && !refusal.contains('\n'), "{refusal}");
+    }
+}
+
+#[test]
+fn what_is_made_to_cost_is_refused_soon_or_cheap() {
+    let mut nested = json!({"type": "string"});
+    for _ in 0..100 {
+        nested = json!({"allOf": [{"anyOf": [nested.clone(), {"type": "integer"}]}, {"minLength": 1}]});
+    }
+    let product: Vec<Value> = (0..12)
+        .map(|n| json!({"anyOf": [{"minimum": n}, {"maximum": 100 + n}, {"multipleOf": n + 1}]}))
+        .collect();
+    let wide: serde_json::Map<String, Value> =
+        (0..1_500).map(|n| (format!("p{n}"), json!({"type": "string"}))).collect();
+    for (name, constraint) in [
+        ("itself", schema(json!({"allOf": [{"$ref": "#"}]}))),
+        ("nested unions", schema(nested)),
+        ("product of unions", schema(json!({"allOf": product}))),
+        ("many optional properties", schema(json!({"type": "object", "properties": wide}))),
+        ("long array", schema(json!({"type": "array", "minItems": 1_000_000, "items": {}}))),
+        ("long string", schema(json!({"type": "string", "minLength": 1_000_000_000}))),
+        ("counting", Constraint::Regex("((a{1,999}b{1,999}){1,999}){1,999}".into())),
+        ("look back", Constraint::Regex("(a|b)*a(a|b){900}".into())),
+        ("pattern", schema(json!({"type": "string", "pattern": "(x+x+)+y".repeat(200)}))),
+    ] {
+        let begin = Instant::now();
+        let outcome = check(&constraint);
+        let took = begin.elapsed();
+        println!("{name}: {took:?} {outcome:?}");
+        assert!(took.as_secs() < 5, "{name} took {took:?}: {outcome:?}");
+    }
+}

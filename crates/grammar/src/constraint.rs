@@ -1,0 +1,64 @@
+//! What may be asked for, and why it may be refused.
+
+use serde_json::Value;
+
+use crate::limits::{MAX_CHOICE_BYTES, MAX_CHOICES, MAX_REGEX_BYTES, MAX_SCHEMA_BYTES};
+
+/// What an answer must look like, from its first character to its last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Constraint {
+    /// Any JSON object.
+    JsonObject,
+    /// JSON that a schema describes. Properties come in the schema's order.
+    JsonSchema(Value),
+    /// Text that the whole of a regular expression matches.
+    Regex(String),
+    /// One of these texts.
+    Choice(Vec<String>),
+}
+
+/// Why a constraint can't be kept: what is wrong with it, in words for who wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConstraintError(String);
+
+impl ConstraintError {
+    /// With what is wrong, in words for who wrote the constraint.
+    pub fn new(problem: impl Into<String>) -> Self {
+        Self(problem.into())
+    }
+}
+
+impl Constraint {
+    /// What can be said without compiling: sizes and kinds.
+    pub(crate) fn check_size(&self) -> Result<(), ConstraintError> {
+        let problem = match self {
+            Self::JsonObject => None,
+            Self::JsonSchema(schema) if !schema.is_object() => {
+                Some("the schema must be a JSON object, such as {\"type\": \"object\"}".to_owned())
+            }
+            Self::JsonSchema(schema) => {
+                let bytes = schema.to_string().len();
+                (bytes > MAX_SCHEMA_BYTES)
+                    .then(|| format!("the schema has {bytes} bytes, allowed are {MAX_SCHEMA_BYTES}"))
+            }
+            Self::Regex(regex) if regex.is_empty() => Some("the regex is empty".to_owned()),
+            Self::Regex(regex) => (regex.len() > MAX_REGEX_BYTES).then(|| {
+                format!("the regex has {} bytes, allowed are {MAX_REGEX_BYTES}", regex.len())
+            }),
+            Self::Choice(choices) => choice_problem(choices),
+        };
+        problem.map_or(Ok(()), |problem| Err(ConstraintError::new(problem)))
+    }
+}
+
+fn choice_problem(choices: &[String]) -> Option<String> {
+    if choices.is_empty() || choices.len() > MAX_CHOICES {
+        return Some(format!("a choice has 1 to {MAX_CHOICES} texts, this one {}", choices.len()));
+    }
+    if choices.iter().any(String::is_empty) {
+        return Some("a choice must not be the empty text".to_owned());
+    }
+    let long = choices.iter().find(|choice| choice.len() > MAX_CHOICE_BYTES)?;
+    Some(format!("a choice has at most {MAX_CHOICE_BYTES} bytes, one has {}", long.len()))
+}
