@@ -10,7 +10,7 @@
 //! let engine = Engine::start(&ModelFile::Path("model.gguf".into()), &EngineOptions::default())?;
 //! let mut generation = engine.submit(&Request {
 //!     input: Input::Text("One, two,".to_owned()),
-//!     sampling: Sampling { temperature: 0.0, top_p: 1.0, top_k: None, seed: None },
+//!     sampling: Sampling::greedy(),
 //!     max_tokens: 16,
 //!     stop: vec![],
 //!     deadline: None,
@@ -18,7 +18,7 @@
 //!     priority: 0,
 //!     constraint: None,
 //! })?;
-//! while let Some(Progress::Text(text)) = generation.next_blocking() {
+//! while let Some(Progress::Text { text, .. }) = generation.next_blocking() {
 //!     print!("{text}");
 //! }
 //! # Ok(()) }
@@ -53,9 +53,9 @@
 //!                 │        ▼
 //!                 │  Decoder::forward ── writes keys and values to the KvPool, returns logits
 //!                 │        ▼
-//!                 │  Constrained ── what must not come becomes impossible (masks: other threads)
+//!                 │  Constrained ── which tokens may come (masks: computed on other threads)
 //!                 │        ▼
-//!                 │  Sampler ── a token for every sequence whose chunk was its last
+//!                 │  Sampler ── penalties, then a token for every sequence whose chunk was its last
 //!                 │        ▼
 //!                 └─ Stream ── detokenizer, stop strings ──▶ Progress::Text to the Generation
 //! ```

@@ -20,7 +20,7 @@ fn start(options: &EngineOptions) -> Engine {
 fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
     Request {
         input: Input::Tokens(tokens.to_vec()),
-        sampling: Sampling { temperature: 0.0, top_p: 1.0, top_k: None, seed: None },
+        sampling: Sampling::greedy(),
         max_tokens,
         stop: vec![],
         deadline: None,
@@ -31,7 +31,13 @@ fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
 }
 
 fn seeded(seed: u64, tokens: &[u32], max_tokens: usize) -> Request {
-    let sampling = Sampling { temperature: 0.8, top_p: 0.95, top_k: Some(40), seed: Some(seed) };
+    let sampling = Sampling {
+        temperature: 0.8,
+        top_p: 0.95,
+        top_k: Some(40),
+        seed: Some(seed),
+        ..Sampling::default()
+    };
     Request { sampling, ..greedy(tokens, max_tokens) }
 }
 
@@ -39,7 +45,7 @@ fn finished(mut generation: Generation) -> (String, Finished) {
     let mut text = String::new();
     loop {
         match generation.next_blocking().unwrap() {
-            Progress::Text(part) => text.push_str(&part),
+            Progress::Text { text: part, .. } => text.push_str(&part),
             Progress::Finished(finished) => return (text, finished),
             Progress::Failed(error) => panic!("{error}"),
         }

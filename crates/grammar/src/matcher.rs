@@ -98,23 +98,9 @@ impl Mask {
         self.0.num_set()
     }
 
-    /// Makes all other tokens impossible: their logits become minus infinity. `logits` is `[vocab]`
-    /// and may be longer than the vocabulary of the mask.
-    pub fn apply(&self, logits: &mut [f32]) {
-        let mut words = self.0.as_slice().iter();
-        for logits in logits.chunks_mut(32) {
-            match words.next().copied().unwrap_or(0) {
-                u32::MAX => {}
-                0 => logits.fill(f32::NEG_INFINITY),
-                word => {
-                    for (bit, logit) in logits.iter_mut().enumerate() {
-                        if word & (1 << bit) == 0 {
-                            *logit = f32::NEG_INFINITY;
-                        }
-                    }
-                }
-            }
-        }
+    /// A bit for each token: token `t` is bit `t % 32` of word `t / 32`.
+    pub fn words(&self) -> &[u32] {
+        self.0.as_slice()
     }
 }
 

@@ -101,7 +101,7 @@ async fn follow(
     let progress = loop {
         tokio::select! {
             progress = generation.next() => match progress {
-                Some(Progress::Text(text)) => answer.push(&text),
+                Some(Progress::Text { text, .. }) => answer.push(&text),
                 Some(end) => break end,
                 None => break Progress::Failed(GenerateError::Stopped),
             },
@@ -136,7 +136,7 @@ async fn follow(
             let text = answer.text().to_owned();
             (finished_verdict(claimed, text, &finished), End::Settled)
         }
-        Progress::Text(_) => unreachable!("text does not end the loop"),
+        Progress::Text { .. } => unreachable!("text does not end the loop"),
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
             top_p: params.top_p,
             top_k: params.top_k.map(|k| k as usize),
             seed: params.seed,
+            ..Sampling::default()
         },
         max_tokens: params.max_tokens as usize,
         stop: params.stop.clone(),
@@ -35,6 +36,7 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
             Lane::Low => 1,
             Lane::Batch => 0,
         },
+        constraint: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Answers that keep a constraint: which tokens may come next is found out while the model computes.
 //!
 //! ```text
-//! compute thread   sample ─ accept(token) ──┬── forward pass of the next step ──┬─ apply(logits) ─ sample
+//! compute thread   sample ─ accept(token) ──┬── forward pass of the next step ──┬─ allowed ─ sample
 //!                                           │ Job { matcher }                   │ Prepared { matcher, mask }
 //! mask threads                              └─▶ Matcher::mask ──────────────────┘
 //! ```
@@ -16,6 +16,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use grammar::{Constraint, ConstraintError, Grammars, Mask, Matcher, Token};
 
+use crate::sample::AllowedTokens;
 use crate::text::Tokenizer;
 use masks::{Job, MaskThreads, Prepared};
 
@@ -67,27 +68,24 @@ impl Constrained {
         Self { jobs, prepared, current: None }
     }
 
-    /// Makes the tokens impossible that must not come next: the one call between logits and sampler.
-    /// Waits for the mask, if it is not there yet. `logits` is `[vocab]`.
+    /// Which tokens may come next. Waits for the mask, if it is not there yet.
     ///
     /// # Errors
     /// The constraint can't be followed any further.
-    pub(crate) fn apply(&mut self, logits: &mut [f32]) -> Result<(), ConstraintError> {
-        if self.current.is_none() {
-            let prepared = self.prepared.recv().unwrap_or_else(|_| Err(masks::gone()));
-            self.current = Some(prepared?);
-        }
-        if let Some((_, mask)) = &self.current {
-            mask.apply(logits);
-        }
-        Ok(())
+    pub(crate) fn allowed(&mut self) -> Result<AllowedTokens<'_>, ConstraintError> {
+        let current = match self.current.take() {
+            Some(current) => current,
+            None => self.prepared.recv().unwrap_or_else(|_| Err(masks::gone()))?,
+        };
+        let (_, mask) = self.current.insert(current);
+        Ok(AllowedTokens::new(mask.words()))
     }
 
     /// Takes the token that was drawn, and has the next mask computed; true if the answer is whole and
     /// nothing may follow.
     ///
     /// # Errors
-    /// As [`Self::apply`].
+    /// As [`Self::allowed`].
     pub(crate) fn accept(&mut self, token: u32) -> Result<bool, ConstraintError> {
         let Some((mut matcher, _)) = self.current.take() else { return Err(masks::gone()) };
         matcher.accept(token)?;

@@ -184,32 +184,24 @@ impl Compute {
     /// Draws the next token of a sequence. `logits` is `[vocab]`.
     fn sample(&mut self, id: SequenceId, logits: &mut [f32]) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        let allowed = stream.constraint.as_mut().map_or(Ok(()), |one| one.apply(logits));
-        if let Err(error) = allowed {
-            return self.fail(id, GenerateError::InvalidRequest(error.to_string()));
-        }
-        let Some(token) = stream.sampler.sample(logits) else {
-            let problem = "the model computed no usable logits".to_owned();
-            self.scheduler.discard(id);
-            self.fail(id, GenerateError::Compute(problem));
-            return;
+        let token = match stream.sample(logits) {
+            Ok(Some(token)) => token,
+            Ok(None) => {
+                let problem = "the model computed no usable logits".to_owned();
+                self.scheduler.discard(id);
+                return self.fail(id, GenerateError::Compute(problem));
+            }
+            Err(error) => return self.fail(id, GenerateError::InvalidRequest(error.to_string())),
         };
         stream.tick(Instant::now());
         if self.ends.contains(&token) {
             return self.finish(id, StopReason::EndOfTurn);
         }
-        let whole = match stream.constraint.as_mut().map_or(Ok(false), |one| one.accept(token)) {
-            Ok(whole) => whole,
-            Err(error) => {
-                return self.fail(id, GenerateError::InvalidRequest(error.to_string()));
-            }
-        };
-        if stream.push(token) {
-            self.finish(id, StopReason::StopString);
-        } else if whole {
-            self.finish(id, StopReason::EndOfTurn);
-        } else if self.scheduler.append(id, token) {
-            self.finish(id, StopReason::Length);
+        match stream.push(token, logits) {
+            Ok(Some(reason)) => self.finish(id, reason),
+            Ok(None) if self.scheduler.append(id, token) => self.finish(id, StopReason::Length),
+            Ok(None) => {}
+            Err(error) => self.fail(id, GenerateError::InvalidRequest(error.to_string())),
         }
     }
 
@@ -248,12 +240,11 @@ mod tests {
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
-    use crate::api::{Progress, Sampling};
+    use crate::api::{Input, Progress, Request, Sampling};
     use crate::gguf::GgufFile;
     use crate::kv::{KvType, PageAllocator};
-    use crate::sample::Sampler;
     use crate::sched::{CancelFlag, Limits};
-    use crate::text::{StopMatcher, Tokenizer};
+    use crate::text::Tokenizer;
 
     #[test]
     fn a_panic_ends_what_runs_and_what_waits() {
@@ -267,12 +258,19 @@ mod tests {
         let gauges = Arc::new(Gauges::default());
         let (jobs, inbox) = std::sync::mpsc::channel();
         let mut receivers = Vec::new();
+        let request = Request {
+            input: Input::Tokens(vec![1]),
+            sampling: Sampling::greedy(),
+            max_tokens: 5,
+            stop: vec![],
+            deadline: None,
+            tenant: String::new(),
+            priority: 0,
+            constraint: None,
+        };
         for id in 0..3 {
             let (progress, receiver) = unbounded_channel();
-            let sampling = Sampling { temperature: 0.0, top_p: 1.0, top_k: None, seed: None };
-            let (sampler, detokenizer) = (Sampler::new(&sampling), tokenizer.detokenizer());
-            let stops = StopMatcher::new::<&str>(&[]);
-            let stream = Stream::new(sampler, detokenizer, stops, progress, 1);
+            let stream = Stream::new(&request, &[1], &tokenizer, progress);
             let cancel = CancelFlag::default();
             let sequence = Sequence::new(SequenceId(id), vec![1], 5, cancel, None);
             gauges.in_flight.fetch_add(1, Ordering::Relaxed);

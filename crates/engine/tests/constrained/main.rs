@@ -20,7 +20,7 @@ fn request(seed: u64, constraint: Option<Constraint>) -> Request {
     Request {
         input: Input::Chat(vec![message]),
         // Hot, so that the model alone would hardly keep anything.
-        sampling: Sampling { temperature: 1.5, top_p: 1.0, top_k: None, seed: Some(seed) },
+        sampling: Sampling { temperature: 1.5, seed: Some(seed), ..Sampling::default() },
         max_tokens: 400,
         stop: vec![],
         deadline: None,
@@ -34,7 +34,7 @@ fn read(mut generation: Generation) -> Result<(String, Finished), GenerateError>
     let mut text = String::new();
     loop {
         match generation.next_blocking().unwrap() {
-            Progress::Text(part) => text.push_str(&part),
+            Progress::Text { text: part, .. } => text.push_str(&part),
             Progress::Finished(finished) => return Ok((text, finished)),
             Progress::Failed(error) => return Err(error),
         }
