@@ -103,7 +103,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for round in 0..=rounds {
         for ((_, prompt, decode), spent) in ROWS.iter().zip(&mut spent) {
             let ours = measure(|| {
-                bench::decode_rate(&engine, 1, *prompt, decode + 1)?;
+                bench::decode_rate(&engine, 1, *prompt, decode + 1, None)?;
                 Ok(())
             })?;
             let theirs = measure(|| candle.run(*prompt, *decode))?;

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use grammar::Constraint;
 
+use crate::text::ChatOptions;
+
 /// One generation to run.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -27,6 +29,9 @@ pub struct Request {
     /// What the answer must look like. It then ends where that is whole; an answer that `max_tokens`
     /// cuts off is only the beginning of one.
     pub constraint: Option<Constraint>,
+    /// What the chat template is given beside the messages. Where an answer is constrained and nothing
+    /// is said of thinking, the model is asked not to: there is no room for it.
+    pub chat: ChatOptions,
 }
 
 /// What the model reads.

@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use serde_json::json;
 
 use crate::api::{GenerateError, Input, Progress, Request, Sampling};
 use crate::kernels::pool;
 use crate::runner::{Engine, EngineOptions, Generation};
-use crate::{Finished, LoadError, ModelFile};
+use crate::{Constraint, Finished, LoadError, ModelFile};
 
 /// What to measure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct BenchOptions {
     pub prompts: Vec<usize>,
     /// Numbers of answers written at once.
     pub streams: Vec<usize>,
+    /// Answers that keep a JSON schema too, in turn with those that need not.
+    pub constrained: bool,
     /// Tokens of each stream's prompt.
     pub stream_prompt: usize,
     /// Tokens of each answer.
@@ -38,6 +41,7 @@ impl BenchOptions {
             engine: EngineOptions { context_limit: Some(4096), ..EngineOptions::default() },
             prompts: vec![128, 512],
             streams: vec![1, 2, 4, 8, 16],
+            constrained: false,
             stream_prompt: 32,
             answer: 64,
             rounds: 3,
@@ -66,6 +70,9 @@ pub struct BenchReport {
     pub prompt: Vec<PromptRate>,
     /// Writing answers.
     pub decode: Vec<DecodeRate>,
+    /// Writing answers that keep a JSON schema, if that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub constrained: Vec<DecodeRate>,
 }
 
 /// How fast a prompt is read.
@@ -111,11 +118,23 @@ pub fn run(options: &BenchOptions) -> Result<BenchReport, BenchError> {
         let rate = median(options.rounds, || prompt_rate(&engine, *tokens))?;
         prompt.push(PromptRate { tokens: *tokens, tokens_per_second: rate });
     }
-    let mut decode = Vec::new();
-    for streams in &options.streams {
-        let measure = || decode_rate(&engine, *streams, options.stream_prompt, options.answer);
-        let rate = median(options.rounds, measure)?;
-        decode.push(DecodeRate { streams: *streams, tokens_per_second: rate });
+    let (mut decode, mut constrained) = (Vec::new(), Vec::new());
+    for &streams in &options.streams {
+        let rate = |constraint| {
+            let (prompt, answer) = (options.stream_prompt, options.answer);
+            decode_rate(&engine, streams, prompt, answer, constraint)
+        };
+        let mut rates = (Vec::new(), Vec::new());
+        // In turn, so that both meet the same machine.
+        for _ in 0..options.rounds.max(1) {
+            rates.0.push(rate(None)?);
+            if options.constrained {
+                rates.1.push(rate(Some(&constraint()))?);
+            }
+        }
+        let told = |rate| DecodeRate { streams, tokens_per_second: rate };
+        decode.extend(middle(rates.0).map(told));
+        constrained.extend(middle(rates.1).map(told));
     }
     let info = engine.info();
     Ok(BenchReport {
@@ -128,6 +147,7 @@ pub fn run(options: &BenchOptions) -> Result<BenchReport, BenchError> {
         peak_memory_bytes: peak_memory(),
         prompt,
         decode,
+        constrained,
     })
 }
 
@@ -143,15 +163,32 @@ pub fn prompt_rate(engine: &Engine, tokens: usize) -> Result<f64, GenerateError>
     Ok(tokens as f64 / end.prefill.as_secs_f64())
 }
 
-/// Tokens per second of `streams` answers, summed.
+/// A list of objects with texts, numbers and choices that no answer comes to the end of.
+fn constraint() -> Constraint {
+    Constraint::JsonSchema(json!({"type": "array", "minItems": 10_000, "items": {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "maxLength": 40},
+            "count": {"type": "integer", "minimum": 0},
+            "state": {"enum": ["queued", "processing", "completed", "failed"]},
+            "size": {"anyOf": [{"type": "number"}, {"type": "null"}]},
+        },
+        "required": ["name", "count", "state", "size"],
+        "additionalProperties": false,
+    }}))
+}
+
+/// Tokens per second of `streams` answers, summed; they keep the constraint, if there is one.
 pub fn decode_rate(
     engine: &Engine,
     streams: usize,
     prompt: usize,
     answer: usize,
+    constraint: Option<&Constraint>,
 ) -> Result<f64, GenerateError> {
+    let request = || Request { constraint: constraint.cloned(), ..request(prompt, answer) };
     let running: Vec<Generation> =
-        (0..streams).map(|_| engine.submit(&request(prompt, answer))).collect::<Result<_, _>>()?;
+        (0..streams).map(|_| engine.submit(&request())).collect::<Result<_, _>>()?;
     let ends: Vec<Finished> = running.into_iter().map(finish).collect::<Result<_, _>>()?;
     // The first token comes with the prompt; all run side by side from then on.
     let rate = |end: &Finished| {
@@ -174,6 +211,7 @@ fn request(tokens: usize, max_tokens: usize) -> Request {
         tenant: NEXT_TENANT.fetch_add(1, Ordering::Relaxed).to_string(),
         priority: 0,
         constraint: None,
+        chat: Default::default(),
     }
 }
 
@@ -189,9 +227,14 @@ fn finish(mut generation: Generation) -> Result<Finished, GenerateError> {
 }
 
 fn median<E>(rounds: usize, mut measure: impl FnMut() -> Result<f64, E>) -> Result<f64, E> {
-    let mut rates = (0..rounds.max(1)).map(|_| measure()).collect::<Result<Vec<_>, _>>()?;
+    let rates = (0..rounds.max(1)).map(|_| measure()).collect::<Result<Vec<_>, _>>()?;
+    Ok(middle(rates).unwrap_or_default())
+}
+
+/// The median, if there is anything.
+fn middle(mut rates: Vec<f64>) -> Option<f64> {
     rates.sort_by(f64::total_cmp);
-    Ok(rates[rates.len() / 2])
+    rates.get(rates.len() / 2).copied()
 }
 
 fn peak_memory() -> Option<u64> {

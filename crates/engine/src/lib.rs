@@ -4,6 +4,7 @@
 //! queues or HTTP: a program that wants text from a model needs this crate alone.
 //!
 //! ```no_run
+//! use engine::text::ChatOptions;
 //! use engine::{Engine, EngineOptions, Input, ModelFile, Progress, Request, Sampling};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,6 +18,7 @@
 //!     tenant: "me".to_owned(),
 //!     priority: 0,
 //!     constraint: None,
+//!     chat: ChatOptions::default(),
 //! })?;
 //! while let Some(Progress::Text { text, .. }) = generation.next_blocking() {
 //!     print!("{text}");
@@ -84,7 +86,7 @@ pub mod weights;
 
 pub use api::*;
 pub use error::LoadError;
-pub use grammar::Constraint;
+pub use grammar::{Constraint, Function};
 pub use model_file::ModelFile;
 pub use runner::{
     CancelHandle, DeviceChoice, Engine, EngineLoad, EngineOptions, EngineTotals, Generation,

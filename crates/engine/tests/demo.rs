@@ -33,6 +33,7 @@ fn ask(engine: &Engine, question: &str) -> Generation {
         tenant: "test".to_owned(),
         priority: 0,
         constraint: None,
+        chat: Default::default(),
     };
     engine.submit(&request).unwrap()
 }

@@ -29,6 +29,7 @@ fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
         tenant: "test".to_owned(),
         priority: 0,
         constraint: None,
+        chat: Default::default(),
     }
 }
 

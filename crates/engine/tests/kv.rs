@@ -27,6 +27,7 @@ fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
         tenant: "a".to_owned(),
         priority: 0,
         constraint: None,
+        chat: Default::default(),
     }
 }
 

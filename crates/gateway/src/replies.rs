@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{Completion, Estimate, Metrics, Outcome, TaskId, TaskSnapshot, TaskState};
+use protocol::{
+    Completion, Estimate, FinishReason, Metrics, Outcome, TaskId, TaskSnapshot, TaskState, ToolCall,
+};
 use queue::{Delivery, Submitted};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -109,6 +111,19 @@ pub(crate) enum ResultReply {
         task_id: TaskId,
         /// The generated text.
         result: String,
+        /// What the model thought before it answered; told apart if `enable_thinking` or `tools` was
+        /// given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
+        reasoning: Option<String>,
+        /// The functions that the model calls. A call has `name` and `arguments`; what stood in place of
+        /// one and is none has `raw` and `error`.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[schema(value_type = Vec<Object>, required = false)]
+        tool_calls: Vec<ToolCall>,
+        /// `stop`: the answer is whole. `length`: `max_tokens` or the context cut it off.
+        #[schema(value_type = String, example = "stop")]
+        finish_reason: FinishReason,
         /// How long it waited and computed, and how much.
         metrics: MetricsReply,
     },
@@ -150,9 +165,16 @@ impl ResultReply {
 
     fn new(task_id: TaskId, outcome: &Outcome, metrics: Metrics) -> Self {
         match outcome {
-            Outcome::Completed(Completion { text, .. }) => {
-                Self::Completed { task_id, result: text.clone(), metrics: metrics.into() }
-            }
+            Outcome::Completed(Completion {
+                text, reasoning, tool_calls, finish_reason, ..
+            }) => Self::Completed {
+                task_id,
+                result: text.clone(),
+                reasoning: reasoning.clone(),
+                tool_calls: tool_calls.clone(),
+                finish_reason: *finish_reason,
+                metrics: metrics.into(),
+            },
             Outcome::Failed(error) => Self::Error {
                 task_id,
                 error_message: error.message.clone(),

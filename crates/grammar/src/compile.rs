@@ -7,7 +7,7 @@ use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv};
 use llguidance::{JsonCompileOptions, ParserFactory, TokenParser};
 use serde_json::{Value, json};
 
-use crate::{Constraint, ConstraintError, limits};
+use crate::{Constraint, ConstraintError, Function, limits};
 
 /// Between the parts of JSON: nothing, one space, or a new line and its indentation. More would be
 /// valid JSON too, but a weak model fills an answer with it.
@@ -53,6 +53,7 @@ pub(crate) fn parser(
             Constraint::JsonSchema(_) => format!("the schema can't be kept: {reason}"),
             Constraint::Regex(_) => format!("the regex can't be kept: {reason}"),
             Constraint::Choice(_) => format!("the choice can't be kept: {reason}"),
+            Constraint::ToolCall(_) => format!("the functions can't be called: {reason}"),
         })
     })
 }
@@ -63,19 +64,55 @@ fn grammar(constraint: &Constraint) -> TopLevelGrammar {
         Constraint::JsonSchema(schema) => json_schema(schema.clone()),
         Constraint::Regex(regex) => GrammarWithLexer::from_regex(regex),
         Constraint::Choice(choices) => {
-            let texts: Vec<String> = choices.iter().map(|text| regex_syntax::escape(text)).collect();
+            let texts: Vec<String> =
+                choices.iter().map(|text| regex_syntax::escape(text)).collect();
             GrammarWithLexer::from_regex(&texts.join("|"))
+        }
+        // The schemas are JSON in the midst of a grammar, which knows where JSON ends.
+        Constraint::ToolCall(functions) => {
+            let calls: Vec<String> =
+                functions.iter().map(|one| format!("%json {}", call(one))).collect();
+            GrammarWithLexer::from_lark(format!(
+                "start: \"<tool_call>\\n\" call \"\\n</tool_call>\"\ncall: {}\n",
+                calls.join(" | ")
+            ))
         }
     })
 }
 
-/// `schema` is an object; options that it may bring for the compiler itself are not heard.
-fn json_schema(mut schema: Value) -> GrammarWithLexer {
-    let options = JsonCompileOptions {
+/// The schema of a call.
+fn call(function: &Function) -> Value {
+    let mut schema = json!({
+        "type": "object",
+        "properties": {
+            "name": {"const": function.name},
+            "arguments": function.parameters.clone().unwrap_or_else(|| json!({"type": "object"})),
+        },
+        "required": ["name", "arguments"],
+        "additionalProperties": false,
+    });
+    // References within the parameters are meant from their own root.
+    if let Some(parameters) = &function.parameters {
+        for name in ["$defs", "definitions"] {
+            if let Some(definitions) = parameters.get(name) {
+                schema[name] = definitions.clone();
+            }
+        }
+    }
+    options().apply_to(&mut schema);
+    schema
+}
+
+fn options() -> JsonCompileOptions {
+    JsonCompileOptions {
         whitespace_pattern: Some(WHITESPACE.to_owned()),
         ..JsonCompileOptions::default()
-    };
-    options.apply_to(&mut schema);
+    }
+}
+
+/// `schema` is an object; options that it may bring for the compiler itself are not heard.
+fn json_schema(mut schema: Value) -> GrammarWithLexer {
+    options().apply_to(&mut schema);
     GrammarWithLexer::from_json_schema(schema)
 }
 

@@ -7,6 +7,14 @@ fn schema(schema: Value) -> Constraint {
     Constraint::JsonSchema(schema)
 }
 
+fn calls(functions: &[(&str, Option<Value>)]) -> Constraint {
+    let function = |(name, parameters): &(&str, Option<Value>)| Function {
+        name: (*name).to_owned(),
+        parameters: parameters.clone(),
+    };
+    Constraint::ToolCall(functions.iter().map(function).collect())
+}
+
 fn refusal(constraint: &Constraint) -> String {
     check(constraint).unwrap_err().to_string()
 }
@@ -24,6 +32,16 @@ fn what_can_be_kept_passes() {
         Constraint::Regex(r"^[a-z]+/\d{2,4}$".into()),
         Constraint::Regex("(yes|no)?".into()),
         Constraint::Choice(vec!["a".into(), "a.b|c/\n\"\\".into()]),
+        calls(&[
+            ("now", None),
+            (
+                "weather",
+                Some(json!({
+                    "type": "object", "properties": {"city": {"$ref": "#/$defs/city"}},
+                    "$defs": {"city": {"type": "string"}},
+                })),
+            ),
+        ]),
     ] {
         assert_eq!(check(&constraint), Ok(()), "{constraint:?}");
     }
@@ -48,6 +66,9 @@ fn what_can_not_be_kept_is_refused_with_the_reason() {
         (Constraint::Choice(vec!["a".into(); MAX_CHOICES + 1]), "this one 257"),
         (Constraint::Choice(vec!["a".into(), String::new()]), "empty text"),
         (Constraint::Choice(vec!["a".repeat(1025)]), "1025"),
+        (calls(&[]), "no function"),
+        (calls(&[("f", Some(json!([])))]), "object"),
+        (calls(&[("f", Some(json!({"type": "poem"})))]), "poem"),
     ] {
         let refusal = refusal(&constraint);
         assert!(refusal.contains(reason), "{refusal:?} does not say {reason:?}");
@@ -59,7 +80,8 @@ fn what_can_not_be_kept_is_refused_with_the_reason() {
 fn what_is_made_to_cost_is_refused_soon_or_cheap() {
     let mut nested = json!({"type": "string"});
     for _ in 0..100 {
-        nested = json!({"allOf": [{"anyOf": [nested.clone(), {"type": "integer"}]}, {"minLength": 1}]});
+        nested =
+            json!({"allOf": [{"anyOf": [nested.clone(), {"type": "integer"}]}, {"minLength": 1}]});
     }
     let product: Vec<Value> = (0..12)
         .map(|n| json!({"anyOf": [{"minimum": n}, {"maximum": 100 + n}, {"multipleOf": n + 1}]}))

@@ -15,6 +15,18 @@ pub enum Constraint {
     Regex(String),
     /// One of these texts.
     Choice(Vec<String>),
+    /// A call of one of these functions, as the Qwen families write it: `<tool_call>`, JSON with `name`
+    /// and `arguments`, `</tool_call>`.
+    ToolCall(Vec<Function>),
+}
+
+/// A function that may be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Function {
+    /// Its name.
+    pub name: String,
+    /// The JSON schema of its arguments; any object if there is none.
+    pub parameters: Option<Value>,
 }
 
 /// Why a constraint can't be kept: what is wrong with it, in words for who wrote it.
@@ -39,17 +51,33 @@ impl Constraint {
             }
             Self::JsonSchema(schema) => {
                 let bytes = schema.to_string().len();
-                (bytes > MAX_SCHEMA_BYTES)
-                    .then(|| format!("the schema has {bytes} bytes, allowed are {MAX_SCHEMA_BYTES}"))
+                (bytes > MAX_SCHEMA_BYTES).then(|| {
+                    format!("the schema has {bytes} bytes, allowed are {MAX_SCHEMA_BYTES}")
+                })
             }
             Self::Regex(regex) if regex.is_empty() => Some("the regex is empty".to_owned()),
             Self::Regex(regex) => (regex.len() > MAX_REGEX_BYTES).then(|| {
                 format!("the regex has {} bytes, allowed are {MAX_REGEX_BYTES}", regex.len())
             }),
             Self::Choice(choices) => choice_problem(choices),
+            Self::ToolCall(functions) => functions_problem(functions),
         };
         problem.map_or(Ok(()), |problem| Err(ConstraintError::new(problem)))
     }
+}
+
+fn functions_problem(functions: &[Function]) -> Option<String> {
+    if functions.is_empty() {
+        return Some("there is no function to call".to_owned());
+    }
+    let parameters = || functions.iter().filter_map(|function| function.parameters.as_ref());
+    if parameters().any(|schema| !schema.is_object()) {
+        return Some("the parameters of a function must be a JSON object".to_owned());
+    }
+    let bytes: usize = parameters().map(|schema| schema.to_string().len()).sum();
+    (bytes > MAX_SCHEMA_BYTES).then(|| {
+        format!("the functions' parameters have {bytes} bytes, allowed are {MAX_SCHEMA_BYTES}")
+    })
 }
 
 fn choice_problem(choices: &[String]) -> Option<String> {

@@ -10,6 +10,8 @@
 //! | [`ids`]     | newtypes: [`TaskId`], [`TenantId`], [`WorkerId`], [`ModelId`], [`Attempt`], [`EventSeq`] |
 //! | [`time`]    | [`Timestamp`], milliseconds since the Unix epoch on the **broker's** clock |
 //! | [`task`]    | [`Task`], what a client asked for: prompt, [`GenerationParams`], lane, limits |
+//! | [`constraint`] | [`Constraint`], what an answer must look like |
+//! | [`tools`]   | [`Tool`], a function that the model may call; [`ToolCall`], a call that it made |
 //! | [`state`]   | [`TaskState`] and which moves are legal |
 //! | [`outcome`] | [`Outcome`], the one recorded end of a task; [`TaskError`] and its [`ErrorType`]s |
 //! | [`estimate`]| [`Estimate`], how long a queued task is likely to wait |
@@ -28,6 +30,7 @@
 //! A state only moves forward: `queued → processing → completed | failed | cancelled`; a retry goes
 //! `processing → queued` with the next [`Attempt`].
 
+pub mod constraint;
 pub mod estimate;
 pub mod event;
 pub mod ids;
@@ -37,8 +40,10 @@ pub mod snapshot;
 pub mod state;
 pub mod task;
 pub mod time;
+pub mod tools;
 pub mod worker;
 
+pub use constraint::Constraint;
 pub use estimate::{Estimate, Eta};
 pub use event::{Event, EventBody};
 pub use ids::{Attempt, EventSeq, InvalidId, ModelId, TaskId, TenantId, WorkerId};
@@ -46,6 +51,7 @@ pub use outcome::{Completion, ErrorType, FinishReason, Outcome, TaskError, Usage
 pub use record::RecordError;
 pub use snapshot::{Metrics, TaskSnapshot};
 pub use state::TaskState;
-pub use task::{ChatMessage, GenerationParams, Lane, Prompt, Role, Task, Webhook};
+pub use task::{AnswerForm, ChatMessage, GenerationParams, Lane, Prompt, Role, Task, Webhook};
 pub use time::Timestamp;
+pub use tools::{Tool, ToolCall, ToolChoice};
 pub use worker::{WorkerReport, WorkerStatus};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::TaskState;
+use crate::{TaskState, ToolCall};
 
 /// How a task ended. Exactly one is ever recorded per task; the broker refuses a second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,12 @@ impl Outcome {
 pub struct Completion {
     /// The generated text.
     pub text: String,
+    /// What the model thought before, if that was to be told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+    /// The functions that it calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
     /// Why it ends where it ends.
     pub finish_reason: FinishReason,
     /// Tokens read and written.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ModelId, TaskId, TenantId};
+use crate::{Constraint, ModelId, TaskId, TenantId, Tool, ToolChoice};
 
 /// The unit of work. Immutable once submitted: what changes lives in the broker's own fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct Task {
     pub prompt: Prompt,
     /// How to answer.
     pub params: GenerationParams,
+    /// What the answer consists of.
+    #[serde(default, skip_serializing_if = "AnswerForm::is_plain")]
+    pub form: AnswerForm,
     /// How long one attempt may compute, in seconds (`TASK_TIME_LIMIT`).
     pub time_limit_s: u32,
     /// How long the outcome is kept once recorded, in seconds (`RESULT_TTL`).
@@ -37,6 +40,35 @@ pub struct Task {
     /// Whom to tell of the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
+}
+
+/// What an answer consists of: text, if nothing else is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerForm {
+    /// What it must look like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constraint: Option<Constraint>,
+    /// Functions that the model may call.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<Tool>,
+    /// Whether it calls one.
+    #[serde(default, skip_serializing_if = "ToolChoice::is_auto")]
+    pub tool_choice: ToolChoice,
+    /// Asks a model that can think to do so or not; none leaves it to the model's template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enable_thinking: Option<bool>,
+}
+
+impl AnswerForm {
+    /// Whether nothing is said.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether reasoning and calls are told apart from the text: only for those who asked for either.
+    pub fn has_parts(&self) -> bool {
+        self.enable_thinking.is_some() || !self.tools.is_empty()
+    }
 }
 
 /// Where a task's end is to be told, by a signed POST.

@@ -29,6 +29,7 @@ fn task() -> Task {
             seed: Some(7),
             stop: Vec::new(),
         },
+        form: Default::default(),
         time_limit_s: 120,
         result_ttl_s: 3600,
         max_attempts: 3,
@@ -43,6 +44,8 @@ async fn main() {
     let server = RedisServer::start();
     let outcome = Outcome::Completed(Completion {
         text: "Start another one.".into(),
+        reasoning: None,
+        tool_calls: vec![],
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 0 },
     });

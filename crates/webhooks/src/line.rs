@@ -127,6 +127,8 @@ mod tests {
             number: 1,
             outcome: Outcome::Completed(Completion {
                 text: text.into(),
+                reasoning: None,
+                tool_calls: vec![],
                 finish_reason: FinishReason::Stop,
                 usage: Usage::default(),
             }),

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use engine::api::{Finished, GenerateError, Progress, StopReason};
+use engine::text::AnswerFormat;
 use engine::{CancelHandle, Generation};
 use protocol::{Outcome, TaskError};
 use queue::{BrokerError, Claimed, Release};
@@ -92,6 +93,7 @@ async fn follow(
     signals: Signals<'_>,
 ) -> (Verdict, End) {
     let stop: CancelHandle = generation.cancel_handle();
+    let parts = translate::parts(&claimed.task.form, generation.begins_in_reasoning());
     let mut publish = tokio::time::interval(PUBLISH_EVERY);
     publish.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let stalled = tokio::time::sleep_until((deadline + STALL_GRACE).into());
@@ -134,7 +136,7 @@ async fn follow(
         Progress::Failed(error) => failed(claimed, &error),
         Progress::Finished(finished) => {
             let text = answer.text().to_owned();
-            (finished_verdict(claimed, text, &finished), End::Settled)
+            (finished_verdict(claimed, text, parts, &finished), End::Settled)
         }
         Progress::Text { .. } => unreachable!("text does not end the loop"),
     }
@@ -168,8 +170,13 @@ async fn flush(worker: &Worker, claimed: &Claimed, answer: &mut Answer) {
     }
 }
 
-fn finished_verdict(claimed: &Claimed, text: String, finished: &Finished) -> Verdict {
-    let outcome = match translate::completion(text, finished) {
+fn finished_verdict(
+    claimed: &Claimed,
+    text: String,
+    parts: Option<AnswerFormat>,
+    finished: &Finished,
+) -> Verdict {
+    let outcome = match translate::completion(text, parts, finished) {
         Some(completion) => Outcome::Completed(completion),
         None if finished.reason == StopReason::Cancelled => Outcome::Cancelled,
         None => Outcome::Failed(translate::out_of_time(&claimed.task, finished.completion_tokens)),

@@ -3,7 +3,13 @@
 use std::time::Instant;
 
 use engine::api::{Finished, GenerateError, Input, Message, Request, Sampling, StopReason};
-use protocol::{Completion, ErrorType, FinishReason, Lane, Prompt, Task, TaskError, Usage};
+use engine::text::{AnswerEvent, AnswerFormat, AnswerParser, ChatOptions, TemplateValue, ToolCall};
+use engine::{Constraint, Function};
+use protocol::{
+    AnswerForm, Completion, ErrorType, FinishReason, Lane, Prompt, Task, TaskError, Tool,
+    ToolChoice, Usage,
+};
+use serde_json::{Value, json};
 
 /// What the engine shall do for `task` until `deadline`.
 pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
@@ -36,12 +42,62 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
             Lane::Low => 1,
             Lane::Batch => 0,
         },
-        constraint: None,
+        constraint: constraint(&task.form),
+        chat: ChatOptions {
+            tools: tools(&task.form.tools),
+            enable_thinking: task.form.enable_thinking,
+            ..ChatOptions::default()
+        },
     }
 }
 
+/// What the answer must look like.
+fn constraint(form: &AnswerForm) -> Option<Constraint> {
+    let function =
+        |tool: &Tool| Function { name: tool.name.clone(), parameters: tool.parameters.clone() };
+    let asked = form.constraint.as_ref().map(|constraint| match constraint {
+        protocol::Constraint::JsonObject => Constraint::JsonObject,
+        protocol::Constraint::JsonSchema(schema) => Constraint::JsonSchema(schema.clone()),
+        protocol::Constraint::Regex(regex) => Constraint::Regex(regex.clone()),
+        protocol::Constraint::Choice(choices) => Constraint::Choice(choices.clone()),
+    });
+    asked.or_else(|| match &form.tool_choice {
+        ToolChoice::Auto => None,
+        ToolChoice::Required => {
+            Some(Constraint::ToolCall(form.tools.iter().map(function).collect()))
+        }
+        ToolChoice::Function(name) => {
+            let named = form.tools.iter().filter(|tool| tool.name == *name);
+            Some(Constraint::ToolCall(named.map(function).collect()))
+        }
+    })
+}
+
+/// The functions as chat templates know them: in OpenAI's shape. None if there is none, which
+/// templates ask for.
+fn tools(tools: &[Tool]) -> Option<TemplateValue> {
+    let shape = |tool: &Tool| {
+        let mut function = json!({"name": tool.name});
+        if let Some(description) = &tool.description {
+            function["description"] = json!(description);
+        }
+        if let Some(parameters) = &tool.parameters {
+            function["parameters"] = parameters.clone();
+        }
+        json!({"type": "function", "function": function})
+    };
+    let shapes: Vec<Value> = tools.iter().map(shape).collect();
+    (!shapes.is_empty()).then(|| TemplateValue::from_serialize(shapes))
+}
+
 /// How a generation that ran to an end answers its task; none when it was stopped from outside.
-pub(crate) fn completion(text: String, finished: &Finished) -> Option<Completion> {
+///
+/// `parts` says what the answer's text is told apart into; none leaves it as it is.
+pub(crate) fn completion(
+    text: String,
+    parts: Option<AnswerFormat>,
+    finished: &Finished,
+) -> Option<Completion> {
     let finish_reason = match finished.reason {
         StopReason::EndOfTurn | StopReason::StopString => FinishReason::Stop,
         StopReason::Length => FinishReason::Length,
@@ -53,7 +109,38 @@ pub(crate) fn completion(text: String, finished: &Finished) -> Option<Completion
         completion_tokens: count(finished.completion_tokens),
         cached_tokens: count(finished.cached_tokens),
     };
-    Some(Completion { text, finish_reason, usage })
+    let whole = Completion { text, reasoning: None, tool_calls: vec![], finish_reason, usage };
+    Some(match parts {
+        None => whole,
+        Some(format) => told_apart(whole, format),
+    })
+}
+
+/// What a task's answer is told apart into, if it is.
+pub(crate) fn parts(form: &AnswerForm, begins_in_reasoning: bool) -> Option<AnswerFormat> {
+    let tools = !form.tools.is_empty();
+    form.has_parts().then_some(AnswerFormat { reasoning: true, begins_in_reasoning, tools })
+}
+
+/// Reasoning and calls out of the text.
+fn told_apart(whole: Completion, format: AnswerFormat) -> Completion {
+    let mut parser = AnswerParser::new(format);
+    let mut events = parser.push(&whole.text);
+    events.extend(parser.finish());
+    let mut told = Completion { text: String::new(), ..whole };
+    for event in events {
+        match event {
+            AnswerEvent::Content(text) => told.text.push_str(&text),
+            AnswerEvent::Reasoning(text) => told.reasoning.get_or_insert_default().push_str(&text),
+            AnswerEvent::ToolCall(call) => told.tool_calls.push(match call {
+                ToolCall::Function { name, arguments } => {
+                    protocol::ToolCall::Function { name, arguments }
+                }
+                ToolCall::Malformed { raw, error } => protocol::ToolCall::Malformed { raw, error },
+            }),
+        }
+    }
+    told
 }
 
 /// What a task's owner is told of the engine's refusal or failure.
@@ -95,9 +182,9 @@ mod tests {
             prefill: Duration::ZERO,
             decode: Duration::ZERO,
         };
-        assert!(completion("x".into(), &finished(StopReason::Cancelled)).is_none());
-        assert!(completion("x".into(), &finished(StopReason::Deadline)).is_none());
-        let done = completion("x".into(), &finished(StopReason::Length)).unwrap();
+        assert!(completion("x".into(), None, &finished(StopReason::Cancelled)).is_none());
+        assert!(completion("x".into(), None, &finished(StopReason::Deadline)).is_none());
+        let done = completion("x".into(), None, &finished(StopReason::Length)).unwrap();
         assert_eq!(done.finish_reason, FinishReason::Length);
         let usage = Usage { prompt_tokens: 3, completion_tokens: 2, cached_tokens: 1 };
         assert_eq!(done.usage, usage);
@@ -121,6 +208,7 @@ mod tests {
                     seed: None,
                     stop: vec![],
                 },
+                form: Default::default(),
                 time_limit_s: 1,
                 result_ttl_s: 1,
                 max_attempts: 1,

@@ -1,6 +1,7 @@
 //! The client's verbs: submit, status, result, watch, cancel.
 
 use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -39,6 +40,15 @@ pub(crate) struct Submit {
     /// End before this text; may be given several times.
     #[arg(long)]
     stop: Vec<String>,
+    /// The answer must be JSON that the JSON schema in this file describes.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["regex", "choice"])]
+    json_schema: Option<PathBuf>,
+    /// The answer must match the whole of this regular expression.
+    #[arg(long, conflicts_with = "choice")]
+    regex: Option<String>,
+    /// The answer must be one of the texts that this is given with, several times.
+    #[arg(long)]
+    choice: Vec<String>,
     /// Send the prompt untouched, without the chat template.
     #[arg(long)]
     raw: bool,
@@ -88,7 +98,10 @@ pub(crate) struct ResultArgs {
 
 impl Submit {
     /// The body of `POST /generate`: what was not given is left to the gateway's defaults.
-    fn body(&self, prompt: String) -> Value {
+    ///
+    /// # Errors
+    /// The file of `--json-schema` can't be read, or holds no JSON.
+    fn body(&self, prompt: String) -> Result<Value> {
         let mut body = Map::from_iter([("prompt".to_owned(), Value::String(prompt))]);
         let mut set = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -101,6 +114,9 @@ impl Submit {
         set("top_k", self.top_k.map(Value::from));
         set("seed", self.seed.map(Value::from));
         set("stop", (!self.stop.is_empty()).then(|| json!(self.stop)));
+        set("response_format", self.json_schema.as_deref().map(response_format).transpose()?);
+        set("regex", self.regex.clone().map(Value::from));
+        set("choice", (!self.choice.is_empty()).then(|| json!(self.choice)));
         set("raw", self.raw.then_some(Value::Bool(true)));
         set("model", self.model.clone().map(Value::from));
         set("user_id", self.user_id.clone().map(Value::from));
@@ -109,8 +125,17 @@ impl Submit {
         set("run_at", self.run_at.clone().map(Value::from));
         set("expires_in_s", self.expires_in.map(Value::from));
         set("webhook_url", self.webhook_url.clone().map(Value::from));
-        Value::Object(body)
+        Ok(Value::Object(body))
     }
+}
+
+/// What asks for JSON of the schema in a file.
+fn response_format(file: &Path) -> Result<Value> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| format!("{name} can't be read"))?;
+    let schema: Value =
+        serde_json::from_str(&text).with_context(|| format!("{name} holds no JSON schema"))?;
+    Ok(json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}))
 }
 
 /// 0.7 as 0.7, not as the double nearest to the float nearest to it.
@@ -128,7 +153,7 @@ pub(crate) fn submit(args: Submit) -> Result<()> {
     } else {
         args.prompt.clone()
     };
-    let accepted = client.post("/generate", &args.body(prompt))?;
+    let accepted = client.post("/generate", &args.body(prompt)?)?;
     let task_id = accepted["task_id"].as_str().context("the gateway's answer has no task_id")?;
     if args.stream {
         eprintln!("task {task_id}");

@@ -267,6 +267,7 @@ mod tests {
             tenant: String::new(),
             priority: 0,
             constraint: None,
+            chat: Default::default(),
         };
         for id in 0..3 {
             let (progress, receiver) = unbounded_channel();

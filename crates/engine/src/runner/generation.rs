@@ -12,6 +12,7 @@ pub struct Generation {
     progress: UnboundedReceiver<Progress>,
     cancel: CancelFlag,
     prompt_tokens: usize,
+    begins_in_reasoning: bool,
     ended: bool,
 }
 
@@ -20,8 +21,9 @@ impl Generation {
         progress: UnboundedReceiver<Progress>,
         cancel: CancelFlag,
         prompt_tokens: usize,
+        begins_in_reasoning: bool,
     ) -> Self {
-        Self { progress, cancel, prompt_tokens, ended: false }
+        Self { progress, cancel, prompt_tokens, begins_in_reasoning, ended: false }
     }
 
     /// The next step; `None` after the end. Works under any async runtime.
@@ -46,6 +48,11 @@ impl Generation {
     /// Tokens of the prompt, as the model reads it.
     pub fn prompt_tokens(&self) -> usize {
         self.prompt_tokens
+    }
+
+    /// Whether the prompt ends with `<think>`, so that the answer begins within reasoning.
+    pub fn begins_in_reasoning(&self) -> bool {
+        self.begins_in_reasoning
     }
 
     /// Asks it to end; it does before the next step, with what it has.

@@ -13,8 +13,8 @@ use super::memory::MemoryPlan;
 use super::prompt::PromptReader;
 use super::stream::Stream;
 use super::{EngineOptions, Generation};
-use crate::constrain::Constraints;
 use crate::api::{GenerateError, ModelInfo, Request};
+use crate::constrain::Constraints;
 use crate::gguf::{GgufFile, tensor_type};
 use crate::kv::{KvPlan, KvPool, KvType, PageAllocator};
 use crate::model::{Decoder, ModelConfig, Workspace};
@@ -183,6 +183,7 @@ impl Engine {
         let constraint =
             constraint.map_err(|error| GenerateError::InvalidRequest(error.to_string()))?;
         let prompt_tokens = tokens.len();
+        let in_reasoning = handle.reader.opens_reasoning(&tokens);
         let (progress, receiver) = unbounded_channel();
         let cancel = CancelFlag::default();
         let id = SequenceId(handle.next_id.fetch_add(1, Ordering::Relaxed));
@@ -196,7 +197,7 @@ impl Engine {
         handle.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
         let jobs = handle.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         match jobs.as_ref().map(|jobs| jobs.send(job)) {
-            Some(Ok(())) => Ok(Generation::new(receiver, cancel, prompt_tokens)),
+            Some(Ok(())) => Ok(Generation::new(receiver, cancel, prompt_tokens, in_reasoning)),
             _ => {
                 handle.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
                 Err(GenerateError::Stopped)

@@ -1,7 +1,10 @@
 //! From a request's input to tokens, on the caller's thread.
 
 use crate::api::{GenerateError, Input, Request, Sampling};
-use crate::text::{ChatOptions, ChatTemplate, Tokenizer};
+use crate::text::{ChatTemplate, Tokenizer};
+
+/// How many tokens `<think>` and what follows it may be cut into.
+const OPENING_TOKENS: usize = 8;
 
 /// Turns requests into tokens and refuses what makes no sense to the model.
 #[derive(Debug)]
@@ -19,7 +22,7 @@ impl PromptReader {
         if request.max_tokens == 0 {
             return Err(invalid("max_tokens is 0; set it to at least 1"));
         }
-        let tokens = self.tokens(&request.input)?;
+        let tokens = self.tokens(request)?;
         if tokens.is_empty() {
             return Err(invalid("the input is empty"));
         }
@@ -35,12 +38,21 @@ impl PromptReader {
         Ok((tokens, max_tokens))
     }
 
-    fn tokens(&self, input: &Input) -> Result<Vec<u32>, GenerateError> {
-        match input {
+    /// Whether a prompt leaves the model in the midst of reasoning: some templates open it themselves.
+    pub(super) fn opens_reasoning(&self, prompt: &[u32]) -> bool {
+        let end = &prompt[prompt.len().saturating_sub(OPENING_TOKENS)..];
+        self.tokenizer.decode(end).trim_end().ends_with("<think>")
+    }
+
+    fn tokens(&self, request: &Request) -> Result<Vec<u32>, GenerateError> {
+        match &request.input {
             Input::Tokens(tokens) => Ok(tokens.clone()),
             Input::Text(text) => self.tokenizer.encode(text).map_err(invalid),
             Input::Chat(messages) => {
-                let options = ChatOptions::default();
+                let mut options = request.chat.clone();
+                if request.constraint.is_some() {
+                    options.enable_thinking.get_or_insert(false);
+                }
                 let prompt = self.template.render(messages, &options).map_err(invalid)?;
                 self.tokenizer.encode_prompt(&prompt).map_err(invalid)
             }

@@ -22,6 +22,7 @@ pub mod stop;
 pub mod tokenizer;
 pub mod vocabulary;
 
+pub use chat::answer::{AnswerEvent, AnswerFormat, AnswerParser, ToolCall};
 pub use chat::{ChatError, ChatOptions, ChatTemplate, Prompt, TemplateValue};
 pub use detokenizer::Detokenizer;
 pub use stop::{Emitted, StopMatcher};

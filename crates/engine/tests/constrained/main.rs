@@ -4,6 +4,7 @@
 mod schemas;
 
 use engine::source::{SourceOptions, resolve};
+use engine::text::ChatOptions;
 use engine::{
     Constraint, Engine, EngineOptions, Finished, GenerateError, Generation, Input, Message,
     Progress, Request, Sampling, StopReason,
@@ -15,8 +16,7 @@ fn start(options: EngineOptions) -> Engine {
 }
 
 fn request(seed: u64, constraint: Option<Constraint>) -> Request {
-    let message =
-        Message { role: "user".to_owned(), content: "How do I add a worker?".to_owned() };
+    let message = Message { role: "user".to_owned(), content: "How do I add a worker?".to_owned() };
     Request {
         input: Input::Chat(vec![message]),
         // Hot, so that the model alone would hardly keep anything.
@@ -27,6 +27,7 @@ fn request(seed: u64, constraint: Option<Constraint>) -> Request {
         tenant: "test".to_owned(),
         priority: 0,
         constraint,
+        chat: ChatOptions::default(),
     }
 }
 
@@ -53,9 +54,9 @@ fn answers_to_200_random_schemas_parse_and_validate() {
         .zip(&schemas)
         .map(|(seed, schema)| {
             let constraint = Constraint::JsonSchema(schema.clone());
-            engine.submit(&request(seed, Some(constraint))).unwrap_or_else(|error| {
-                panic!("{schema} is refused: {error}")
-            })
+            engine
+                .submit(&request(seed, Some(constraint)))
+                .unwrap_or_else(|error| panic!("{schema} is refused: {error}"))
         })
         .collect();
     let mut texts = Vec::new();

@@ -18,7 +18,7 @@ use crate::options::Options;
 use crate::routes;
 use crate::validate::{
     DEFAULT_MAX_TOKENS, MAX_AHEAD_S, MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE,
-    MAX_STOP_BYTES, MAX_STOPS,
+    MAX_STOP_BYTES, MAX_STOPS, MAX_TOOLS,
 };
 
 /// The document for a server with these options, as JSON.
@@ -81,6 +81,7 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
             field.remove("format");
         }
     }
+    fill_in_forms(fields);
     let text = json!({"type": "string", "minLength": 1, "maxLength": MAX_STOP_BYTES});
     fields["stop"] = json!({
         "description": fields["stop"]["description"],
@@ -90,6 +91,70 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
             {"type": "null"},
         ],
         "example": ["\n\n"],
+    });
+}
+
+/// What an answer may consist of.
+fn fill_in_forms(fields: &mut Value) {
+    fields["regex"]["maxLength"] = json!(grammar::limits::MAX_REGEX_BYTES);
+    fields["choice"]["minItems"] = json!(1);
+    fields["choice"]["maxItems"] = json!(grammar::limits::MAX_CHOICES);
+    fields["choice"]["items"] = json!({
+        "type": "string", "minLength": 1, "maxLength": grammar::limits::MAX_CHOICE_BYTES,
+    });
+    let of_type = |kind: &str, more: Value| {
+        let mut schema = json!({
+            "type": "object", "properties": more, "required": ["type"],
+            "additionalProperties": false,
+        });
+        schema["properties"]["type"] = json!({"const": kind});
+        schema
+    };
+    let named = json!({
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "description": {"type": "string"},
+            "schema": {"type": "object"},
+            "strict": {"type": ["boolean", "null"]},
+        },
+        "required": ["schema"],
+        "additionalProperties": false,
+    });
+    fields["response_format"] = json!({
+        "description": fields["response_format"]["description"],
+        "anyOf": [
+            of_type("text", json!({})),
+            of_type("json_object", json!({})),
+            of_type("json_schema", json!({"json_schema": named})),
+            {"type": "null"},
+        ],
+        "example": {"type": "json_object"},
+    });
+    let name = json!({"type": "string", "pattern": "^[a-zA-Z0-9_.-]{1,64}$"});
+    let function = of_type(
+        "function",
+        json!({"function": {
+            "type": "object",
+            "properties": {
+                "name": name,
+                "description": {"type": "string"},
+                "parameters": {"type": "object"},
+            },
+            "required": ["name"],
+        }}),
+    );
+    fields["tools"] = json!({
+        "description": fields["tools"]["description"],
+        "type": ["array", "null"],
+        "maxItems": MAX_TOOLS,
+        "items": function,
+        "example": [{"type": "function", "function": {"name": "now"}}],
+    });
+    fields["tool_choice"] = json!({
+        "description": fields["tool_choice"]["description"],
+        "anyOf": [{"enum": ["auto", "none", "required", null]}, {"type": "object"}],
+        "default": "auto",
     });
 }
 
@@ -213,6 +278,25 @@ pub(crate) struct GenerateBody {
     #[schema(value_type = Object, required = false)]
     // its alternatives are spelled out in `document`
     stop: Option<Value>,
+    /// What the answer must look like: text, any JSON object, or JSON of a schema.
+    #[schema(value_type = Object, required = false)]
+    // its alternatives are spelled out in `document`
+    response_format: Option<Value>,
+    /// The answer must match the whole of this regular expression (no look-around, no back-references).
+    #[schema(min_length = 1, example = "[0-9]{3}-[a-z]+")]
+    regex: Option<String>,
+    /// The answer must be one of these texts.
+    choice: Option<Vec<String>>,
+    /// Functions that the model may call, as OpenAI has them.
+    #[schema(value_type = Object, required = false)]
+    // spelled out in `document`
+    tools: Option<Value>,
+    /// Whether it calls one: `auto`, `none`, `required`, or a function by name.
+    #[schema(value_type = Object, required = false)]
+    // spelled out in `document`
+    tool_choice: Option<Value>,
+    /// Asks a model that can think to do so or not; what it thinks is then told apart, as `reasoning`.
+    enable_thinking: Option<bool>,
     /// Which model answers: the default, or another that a live worker serves.
     model: Option<String>,
     /// Send the prompt to the model untouched, without its chat template.

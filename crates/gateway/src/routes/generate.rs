@@ -2,7 +2,7 @@
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
-use protocol::{Task, TaskId, Timestamp};
+use protocol::{AnswerForm, Task, TaskId, Timestamp};
 use queue::{Bounds, SubmitOptions, Submitted};
 
 use crate::auth::Caller;
@@ -13,7 +13,7 @@ use crate::middleware::Notes;
 use crate::openapi::{GenerateBody, SubmitErrors};
 use crate::replies::{ResultReply, StatusReply};
 use crate::state::State;
-use crate::validate::{self, GenerateRequest, Limits};
+use crate::validate::{self, FieldError, GenerateRequest, Limits};
 use crate::wait;
 
 const PREFER: &str = "prefer";
@@ -115,6 +115,7 @@ async fn submit(
         now: Timestamp::now(),
     };
     let asked = validate::generate(&body, &limits).map_err(ApiError::Invalid)?;
+    refuse_unkeepable(&asked.form).await?;
 
     let submit = SubmitOptions {
         bounds: Bounds {
@@ -132,6 +133,23 @@ async fn submit(
     Ok(submitted)
 }
 
+/// Compiling what an answer must look like takes a while: not on the threads that serve.
+async fn refuse_unkeepable(form: &AnswerForm) -> Result<(), ApiError> {
+    if form.constraint.is_none() && form.tool_choice.is_auto() {
+        return Ok(());
+    }
+    let form = form.clone();
+    match web::block(move || validate::unkeepable(&form)).await {
+        Ok(None) => Ok(()),
+        Ok(Some((field, problem))) => {
+            let loc = ["body".into(), field.into()];
+            Err(ApiError::Invalid(vec![FieldError::new(loc, "value_error", problem)]))
+        }
+        // It stops; the worker judges again.
+        Err(_) => Ok(()),
+    }
+}
+
 fn task(asked: GenerateRequest, caller: Caller, state: &State) -> Task {
     Task {
         id: TaskId::new(),
@@ -140,6 +158,7 @@ fn task(asked: GenerateRequest, caller: Caller, state: &State) -> Task {
         lane: asked.queueing.lane,
         prompt: asked.prompt,
         params: asked.params,
+        form: asked.form,
         time_limit_s: asked.queueing.time_limit_s,
         result_ttl_s: asked.queueing.result_ttl_s,
         max_attempts: state.options.max_attempts,

@@ -46,7 +46,8 @@ impl<'a> Fields<'a> {
         self.errors.push(FieldError::new(["body".into(), name.into()], kind, message));
     }
 
-    fn problem_at(
+    /// Notes a problem with an entry of an array.
+    pub(super) fn problem_at(
         &mut self,
         name: &str,
         index: usize,

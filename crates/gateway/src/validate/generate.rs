@@ -1,12 +1,12 @@
 //! `POST /generate`: which bodies are tasks.
 
-use protocol::{GenerationParams, ModelId, Prompt, Timestamp, Webhook};
+use protocol::{AnswerForm, GenerationParams, ModelId, Prompt, Timestamp, Webhook};
 use serde_json::Value;
 use webhooks::Guard;
 
 use super::fields::Fields;
 use super::queueing::{self, Queueing};
-use super::{FieldError, echo, webhook};
+use super::{FieldError, chat, constraint, echo, webhook};
 
 /// `max_tokens` when none is given, unless the operator's cap lies below.
 pub(crate) const DEFAULT_MAX_TOKENS: u32 = 512;
@@ -64,6 +64,8 @@ pub struct GenerateRequest {
     pub prompt: Prompt,
     /// How to answer.
     pub params: GenerationParams,
+    /// What the answer consists of. Whether its constraint can be kept is not judged yet.
+    pub form: AnswerForm,
     /// Who shall answer.
     pub model: ModelId,
     /// The client's label for its end user.
@@ -79,7 +81,12 @@ pub struct GenerateRequest {
 /// # Errors
 /// All its problems at once.
 pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Vec<FieldError>> {
-    let known: Vec<&str> = KNOWN.into_iter().chain(queueing::KNOWN).collect();
+    let known: Vec<&str> = KNOWN
+        .into_iter()
+        .chain(constraint::KNOWN)
+        .chain(chat::KNOWN)
+        .chain(queueing::KNOWN)
+        .collect();
     let mut fields = Fields::new(body, &known)?;
 
     let prompt = prompt(&mut fields, limits.max_prompt_bytes);
@@ -98,6 +105,8 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Ve
     let top_k = fields.integer("top_k", 1..=u64::from(u32::MAX));
     let seed = fields.integer("seed", 0..=u64::MAX);
     let stop = fields.texts("stop", MAX_STOPS, MAX_STOP_BYTES);
+    let constraint = constraint::read(&mut fields);
+    let chat = chat::read(&mut fields, raw, constraint.is_some());
     let model = model(&mut fields, limits);
     let user_id = fields.short_text("user_id", MAX_USER_ID_CHARS);
     let webhook = webhook::read(&mut fields, limits.webhooks);
@@ -115,6 +124,12 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Ve
             top_k: top_k.and_then(|n| u32::try_from(n).ok()),
             seed,
             stop,
+        },
+        form: AnswerForm {
+            constraint,
+            tools: chat.tools,
+            tool_choice: chat.choice,
+            enable_thinking: chat.thinking,
         },
         model,
         user_id,

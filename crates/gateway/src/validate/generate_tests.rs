@@ -240,7 +240,8 @@ fn all_problems_at_once() {
     let body = json!({
         "promt": "x", "max_tokens": 0, "temperature": 3, "top_p": 0, "top_k": "many",
         "seed": -1, "stop": 1, "model": "none", "raw": "yes", "user_id": 1,
-        "webhook_url": 1,
+        "webhook_url": 1, "response_format": 1, "regex": 1, "choice": 1, "tools": 1,
+        "tool_choice": 1, "enable_thinking": 1,
     });
     let mut names: Vec<String> = generate(&body, &limits())
         .unwrap_err()
@@ -248,7 +249,8 @@ fn all_problems_at_once() {
         .map(|error| serde_json::to_value(&error.loc[1]).unwrap().as_str().unwrap().to_owned())
         .collect();
     names.sort();
-    let mut expected: Vec<&str> = KNOWN.to_vec();
+    let mut expected: Vec<&str> =
+        KNOWN.into_iter().chain(constraint::KNOWN).chain(chat::KNOWN).collect();
     expected.push("promt");
     expected.sort_unstable();
     assert_eq!(names, expected);

@@ -2,7 +2,11 @@
 //! decide how problems look on the wire, so the same checks serve FastAPI's shape and OpenAI's.
 
 pub(crate) mod admin;
+mod chat;
+mod constraint;
 mod fields;
+#[cfg(test)]
+mod form_tests;
 mod generate;
 mod json;
 mod queueing;
@@ -10,6 +14,8 @@ mod suggest;
 mod wait;
 mod webhook;
 
+pub(crate) use chat::MAX_TOOLS;
+pub(crate) use constraint::unkeepable;
 pub(crate) use generate::{DEFAULT_MAX_TOKENS, MAX_STOP_BYTES, MAX_STOPS, named_model};
 pub use generate::{GenerateRequest, Limits, generate};
 pub use json::{JsonError, parse};

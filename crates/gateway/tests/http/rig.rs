@@ -188,6 +188,8 @@ pub(crate) fn task_id(reply: &Value) -> TaskId {
 pub(crate) fn answer(text: &str) -> Outcome {
     Outcome::Completed(Completion {
         text: text.into(),
+        reasoning: None,
+        tool_calls: vec![],
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8 },
     })

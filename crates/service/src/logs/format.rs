@@ -121,6 +121,8 @@ mod tests {
         let usage = Usage { prompt_tokens: 50, completion_tokens: 200, cached_tokens: 32 };
         let outcome = Outcome::Completed(Completion {
             text: "…".into(),
+            reasoning: None,
+            tool_calls: vec![],
             finish_reason: FinishReason::Stop,
             usage,
         });

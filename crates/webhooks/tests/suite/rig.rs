@@ -131,6 +131,8 @@ impl Drop for Running {
 pub(crate) fn answer(text: &str) -> Outcome {
     Outcome::Completed(Completion {
         text: text.into(),
+        reasoning: None,
+        tool_calls: vec![],
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 1, completion_tokens: 2, cached_tokens: 0 },
     })
@@ -151,6 +153,7 @@ fn task(tenant: TenantId, url: &str) -> Task {
             seed: None,
             stop: Vec::new(),
         },
+        form: Default::default(),
         time_limit_s: 60,
         result_ttl_s: 60,
         max_attempts: 3,

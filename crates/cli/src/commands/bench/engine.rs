@@ -30,6 +30,9 @@ pub(crate) struct EngineBench {
     /// Each figure is the median of so many rounds.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Write answers that keep a JSON schema too, in turn with those that need not.
+    #[arg(long)]
+    constrained: bool,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -44,6 +47,7 @@ pub(super) fn run(args: EngineBench) -> Result<()> {
         prompts: args.prompts,
         streams: args.streams,
         answer: args.answer,
+        constrained: args.constrained,
         rounds: args.rounds,
         ..defaults
     })?;
@@ -78,6 +82,9 @@ fn table(report: &BenchReport) -> String {
     for rate in &report.decode {
         let plural = if rate.streams == 1 { "answer" } else { "answers together" };
         row(format!("{} {plural}", rate.streams), rate.tokens_per_second);
+    }
+    for rate in &report.constrained {
+        row(format!("{} that keep a schema", rate.streams), rate.tokens_per_second);
     }
     table
 }

@@ -2,8 +2,10 @@
 //!
 //! - `guard`: marks where a message's own text must not become a special token
 //! - `python`: values printed and dumped to JSON as Python does it
+//! - [`answer`]: what comes back told apart: reasoning, text, calls of functions
 //! - `functions`: what templates may call beside Jinja's own
 
+pub mod answer;
 mod functions;
 mod guard;
 mod python;

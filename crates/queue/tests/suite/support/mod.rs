@@ -123,6 +123,7 @@ pub(crate) fn task() -> Task {
             seed: Some(7),
             stop: vec!["\n\n".into()],
         },
+        form: Default::default(),
         time_limit_s: 120,
         result_ttl_s: 3600,
         max_attempts: 3,
@@ -162,6 +163,8 @@ pub(crate) fn claimant(lease: Duration) -> Claimant {
 pub(crate) fn completed(text: &str) -> Outcome {
     Outcome::Completed(Completion {
         text: text.into(),
+        reasoning: None,
+        tool_calls: vec![],
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 3 },
     })

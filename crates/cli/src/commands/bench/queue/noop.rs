@@ -76,6 +76,8 @@ impl Workers {
 pub(super) fn answer() -> Outcome {
     Outcome::Completed(Completion {
         text: "ok".into(),
+        reasoning: None,
+        tool_calls: vec![],
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 50, completion_tokens: 1, cached_tokens: 0 },
     })

@@ -41,6 +41,7 @@ pub(super) fn task() -> Task {
             seed: None,
             stop: Vec::new(),
         },
+        form: Default::default(),
         time_limit_s: 120,
         result_ttl_s: 3600,
         max_attempts: 3,

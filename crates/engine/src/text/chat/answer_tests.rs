@@ -1,0 +1,152 @@
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::json;
+
+use super::*;
+
+const ALL: AnswerFormat = AnswerFormat { reasoning: true, begins_in_reasoning: false, tools: true };
+
+/// The events of an answer that comes in these pieces, neighbours of a kind joined.
+fn events<'a>(format: AnswerFormat, pieces: impl IntoIterator<Item = &'a str>) -> Vec<AnswerEvent> {
+    let mut parser = AnswerParser::new(format);
+    let mut told: Vec<AnswerEvent> =
+        pieces.into_iter().flat_map(|piece| parser.push(piece)).collect();
+    told.extend(parser.finish());
+    let mut joined: Vec<AnswerEvent> = Vec::new();
+    for event in told {
+        match (joined.last_mut(), event) {
+            (Some(AnswerEvent::Content(text)), AnswerEvent::Content(more))
+            | (Some(AnswerEvent::Reasoning(text)), AnswerEvent::Reasoning(more)) => {
+                text.push_str(&more);
+            }
+            (_, event) => joined.push(event),
+        }
+    }
+    joined
+}
+
+fn whole(format: AnswerFormat, text: &str) -> Vec<AnswerEvent> {
+    events(format, [text])
+}
+
+fn content(text: &str) -> AnswerEvent {
+    AnswerEvent::Content(text.to_owned())
+}
+
+fn reasoning(text: &str) -> AnswerEvent {
+    AnswerEvent::Reasoning(text.to_owned())
+}
+
+fn call(name: &str, arguments: Value) -> AnswerEvent {
+    AnswerEvent::ToolCall(ToolCall::Function { name: name.to_owned(), arguments })
+}
+
+#[test]
+fn reasoning_text_and_calls_are_told_apart() {
+    let text = "<think>\nHm, 1 < 2.\n</think>\n\nI look.\n<tool_call>\n{\"name\": \"f\", \
+                \"arguments\": {\"a\": [1]}}\n</tool_call>\n<tool_call>{\"name\":\"g\"}</tool_call>";
+    let expected = [
+        reasoning("Hm, 1 < 2."),
+        content("I look."),
+        call("f", json!({"a": [1]})),
+        call("g", json!({})),
+    ];
+    assert_eq!(whole(ALL, text), expected);
+}
+
+#[test]
+fn an_answer_without_tags_is_told_as_it_came() {
+    for text in ["", " ", "a", "  a <b> \n\n c\n", "<", "<tool", "x</think>y", "1<2<<3"] {
+        let expected = if text.is_empty() { vec![] } else { vec![content(text)] };
+        assert_eq!(whole(ALL, text), expected, "{text:?}");
+    }
+    let tagged = "<think>a</think><tool_call>{}</tool_call>";
+    assert_eq!(whole(AnswerFormat::default(), tagged), [content(tagged)]);
+    // Reasoning comes first or not at all.
+    let text = "In HTML: <think>a</think>";
+    assert_eq!(whole(ALL, text), [content(text)]);
+}
+
+#[test]
+fn an_answer_may_begin_within_reasoning_and_end_there() {
+    let format = AnswerFormat { begins_in_reasoning: true, ..ALL };
+    assert_eq!(whole(format, "\nhm\n</think>\n\nyes"), [reasoning("hm"), content("yes")]);
+    assert_eq!(whole(format, "hm <tool_call> no"), [reasoning("hm <tool_call> no")]);
+    assert_eq!(whole(ALL, "<think>\n\n</think>\n\nyes"), [content("yes")]);
+}
+
+#[test]
+fn malformed_calls_are_told_with_what_is_wrong() {
+    for (raw, problem) in [
+        ("{\"name\": \"f\", \"arguments\": {\"a\": 1}", "JSON"),
+        ("[1]", "object"),
+        ("{\"arguments\": {}}", "name"),
+        ("{\"name\": 1}", "name"),
+        ("{\"name\": \"f\", \"arguments\": \"x\"}", "arguments"),
+        ("", "JSON"),
+    ] {
+        for text in [format!("<tool_call>\n{raw}\n</tool_call>"), format!("<tool_call>{raw}")] {
+            match whole(ALL, &text).as_slice() {
+                [AnswerEvent::ToolCall(ToolCall::Malformed { raw: told, error })] => {
+                    assert_eq!(told, raw);
+                    assert!(error.contains(problem), "{error}");
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+    // Whole but not closed is whole.
+    assert_eq!(whole(ALL, "<tool_call>{\"name\":\"f\"}"), [call("f", json!({}))]);
+}
+
+#[test]
+fn how_an_answer_is_cut_makes_no_difference() {
+    let mut random = StdRng::seed_from_u64(11);
+    let parts = [
+        THINK,
+        THINK_END,
+        CALL,
+        CALL_END,
+        "<",
+        "</",
+        "think>",
+        " ",
+        "\n\n",
+        "é🦙",
+        "text",
+        "{\"name\":\"f\",\"arguments\":{}}",
+        "{\"name\":",
+        "<tool_",
+        "call>",
+    ];
+    let mut kinds = [0_usize; 4];
+    for _ in 0..20_000 {
+        let text: String = (0..random.random_range(0..10))
+            .map(|_| parts[random.random_range(0..parts.len())])
+            .collect();
+        let format = AnswerFormat {
+            reasoning: random.random(),
+            begins_in_reasoning: random.random(),
+            tools: random.random(),
+        };
+        let expected = whole(format, &text);
+        let mut pieces = Vec::new();
+        let mut rest = text.as_str();
+        while !rest.is_empty() {
+            let cut = rest.char_indices().map(|(at, _)| at).nth(random.random_range(0..6));
+            let (piece, more) = rest.split_at(cut.unwrap_or(rest.len()));
+            pieces.push(piece);
+            rest = more;
+        }
+        assert_eq!(events(format, pieces.iter().copied()), expected, "{text:?} as {pieces:?}");
+        for event in &expected {
+            kinds[match event {
+                AnswerEvent::Content(_) => 0,
+                AnswerEvent::Reasoning(_) => 1,
+                AnswerEvent::ToolCall(ToolCall::Function { .. }) => 2,
+                AnswerEvent::ToolCall(ToolCall::Malformed { .. }) => 3,
+            }] += 1;
+        }
+    }
+    assert!(kinds.iter().all(|count| *count > 500), "{kinds:?}");
+}

@@ -1,0 +1,104 @@
+//! What an answer must look like: `response_format` as OpenAI has it, `regex` and `choice` as vLLM.
+
+use protocol::{AnswerForm, Constraint, Tool, ToolChoice};
+use serde_json::{Map, Value};
+
+use super::fields::Fields;
+use super::{echo, type_name};
+
+/// The fields that say it.
+pub(super) const KNOWN: [&str; 3] = ["response_format", "regex", "choice"];
+/// What `response_format` may be.
+const FORMATS: &str = "{\"type\": \"text\"}, {\"type\": \"json_object\"} or {\"type\": \"json_schema\", \
+                       \"json_schema\": {\"name\": …, \"schema\": {…}}}";
+/// What a `json_schema` may hold.
+const SCHEMA_FIELDS: [&str; 4] = ["name", "description", "schema", "strict"];
+
+/// Reads them; whether they can be kept, [`unkeepable`] tells.
+pub(super) fn read(fields: &mut Fields<'_>) -> Option<Constraint> {
+    let format = fields.get("response_format").and_then(|value| format(fields, value));
+    let regex = fields.get("regex").and_then(|value| fields.text("regex", value));
+    let regex = regex.map(|regex| ("regex", Constraint::Regex(regex.to_owned())));
+    let choice = fields.get("choice").is_some().then(|| {
+        let most = (grammar::limits::MAX_CHOICES, grammar::limits::MAX_CHOICE_BYTES);
+        ("choice", Constraint::Choice(fields.texts("choice", most.0, most.1)))
+    });
+    let format = format.map(|format| ("response_format", format));
+    let mut given = [format, regex, choice].into_iter().flatten();
+    let first = given.next();
+    if let Some((second, _)) = given.next() {
+        let message = "give only one of response_format, regex and choice";
+        fields.problem(second, "value_error", message);
+    }
+    first.map(|(_, constraint)| constraint)
+}
+
+fn format(fields: &mut Fields<'_>, value: &Value) -> Option<Constraint> {
+    let name = "response_format";
+    let Some(map) = value.as_object() else {
+        fields.problem(name, "dict_type", format!("expected {FORMATS}, got {}", type_name(value)));
+        return None;
+    };
+    match map.get("type").and_then(Value::as_str) {
+        Some(kind @ ("text" | "json_object")) if map.len() > 1 => {
+            let message = format!("{{\"type\": \"{kind}\"}} takes nothing beside its type");
+            fields.problem(name, "extra_forbidden", message);
+            None
+        }
+        Some("text") => None,
+        Some("json_object") => Some(Constraint::JsonObject),
+        Some("json_schema") => match schema(map) {
+            Ok(schema) => Some(Constraint::JsonSchema(schema.clone())),
+            Err(message) => {
+                fields.problem(name, "value_error", message);
+                None
+            }
+        },
+        _ => {
+            fields.problem(name, "literal_error", format!("expected {FORMATS}"));
+            None
+        }
+    }
+}
+
+/// The schema in a `response_format` of the type `json_schema`, or what is wrong with it. `strict`
+/// changes nothing: every schema is kept strictly.
+fn schema(format: &Map<String, Value>) -> Result<&Value, String> {
+    let Some(Value::Object(named)) = format.get("json_schema").filter(|_| format.len() == 2) else {
+        return Err(format!("expected {FORMATS}"));
+    };
+    if let Some(unknown) = named.keys().find(|key| !SCHEMA_FIELDS.contains(&key.as_str())) {
+        let allowed = SCHEMA_FIELDS.join(", ");
+        return Err(format!("json_schema has no '{}'. Allowed: {allowed}", echo(unknown)));
+    }
+    match named.get("schema") {
+        Some(schema @ Value::Object(_)) => Ok(schema),
+        Some(other) => {
+            Err(format!("json_schema.schema must be an object, is {}", type_name(other)))
+        }
+        None => Err("json_schema.schema is missing: the JSON schema of the answer".to_owned()),
+    }
+}
+
+/// Why an answer of this form can't be had, if it can't, and the field that asks for it. Takes up to
+/// some tens of milliseconds of computing, and in rare cases a second.
+pub(crate) fn unkeepable(form: &AnswerForm) -> Option<(&'static str, String)> {
+    let function = |tool: &Tool| grammar::Function {
+        name: tool.name.clone(),
+        parameters: tool.parameters.clone(),
+    };
+    let (name, constraint) = match (&form.constraint, &form.tool_choice) {
+        (None, ToolChoice::Auto) | (Some(Constraint::JsonObject), _) => return None,
+        (None, _) => {
+            ("tools", grammar::Constraint::ToolCall(form.tools.iter().map(function).collect()))
+        }
+        (Some(Constraint::JsonSchema(schema)), _) => {
+            ("response_format", grammar::Constraint::JsonSchema(schema.clone()))
+        }
+        (Some(Constraint::Regex(regex)), _) => ("regex", grammar::Constraint::Regex(regex.clone())),
+        (Some(Constraint::Choice(choices)), _) => {
+            ("choice", grammar::Constraint::Choice(choices.clone()))
+        }
+    };
+    Some((name, grammar::check(&constraint).err()?.to_string()))
+}

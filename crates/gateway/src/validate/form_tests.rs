@@ -1,0 +1,113 @@
+use protocol::{AnswerForm, Constraint, ModelId, Timestamp, ToolChoice};
+use serde_json::{Value, json};
+use webhooks::Guard;
+
+use super::{Limits, generate, unkeepable};
+
+/// The form that a body with these fields asks for, or the field and the message of its problem.
+fn form(mut fields: Value) -> Result<AnswerForm, (String, String)> {
+    let model = ModelId::new("demo");
+    let limits = Limits {
+        max_prompt_bytes: 1 << 10,
+        max_new_tokens: 100,
+        default_model: &model,
+        other_models: &[],
+        max_time_limit_s: 120,
+        max_result_ttl_s: 3600,
+        webhooks: Guard { allow_private: false },
+        now: Timestamp::from_millis(0),
+    };
+    fields["prompt"] = json!("x");
+    generate(&fields, &limits).map(|request| request.form).map_err(|errors| {
+        let field = serde_json::to_value(&errors[0].loc[1]).unwrap();
+        (field.as_str().unwrap().to_owned(), errors[0].message.clone())
+    })
+}
+
+fn tool(name: &str) -> Value {
+    json!({"type": "function", "function": {"name": name, "parameters": {"type": "object"}}})
+}
+
+#[test]
+fn each_form_arrives() {
+    let schema = json!({"type": "object"});
+    let named = json!({"name": "a", "strict": true, "schema": schema});
+    for (fields, expected) in [
+        (json!({}), None),
+        (json!({"response_format": {"type": "text"}, "tools": null}), None),
+        (json!({"response_format": {"type": "json_object"}}), Some(Constraint::JsonObject)),
+        (
+            json!({"response_format": {"type": "json_schema", "json_schema": named}}),
+            Some(Constraint::JsonSchema(schema)),
+        ),
+        (json!({"regex": "a+"}), Some(Constraint::Regex("a+".into()))),
+        (json!({"choice": ["a", "b"]}), Some(Constraint::Choice(vec!["a".into(), "b".into()]))),
+    ] {
+        let form = form(fields).unwrap();
+        assert_eq!(form.is_plain(), expected.is_none());
+        assert_eq!(form.constraint, expected);
+        assert_eq!(unkeepable(&form), None);
+    }
+    let tools = json!([tool("f"), tool("g")]);
+    for (choice, expected, offered) in [
+        (json!(null), ToolChoice::Auto, 2),
+        (json!("auto"), ToolChoice::Auto, 2),
+        (json!("none"), ToolChoice::Auto, 0),
+        (json!("required"), ToolChoice::Required, 2),
+        (tool("g"), ToolChoice::Function("g".into()), 2),
+    ] {
+        let form = form(json!({"tools": tools, "tool_choice": choice})).unwrap();
+        assert_eq!((form.tool_choice.clone(), form.tools.len()), (expected, offered));
+        assert_eq!(unkeepable(&form), None);
+    }
+    assert_eq!(form(json!({"enable_thinking": false})).unwrap().enable_thinking, Some(false));
+}
+
+#[test]
+fn what_is_no_form_is_refused_by_its_field() {
+    let format = |value: Value| json!({ "response_format": value });
+    let schema = |value: Value| format(json!({"type": "json_schema", "json_schema": value}));
+    for (fields, field, reason) in [
+        (format(json!("json")), "response_format", "json_schema"),
+        (format(json!({"type": "xml"})), "response_format", "json_object"),
+        (format(json!({"type": "json_object", "schema": {}})), "response_format", "nothing beside"),
+        (schema(json!({"name": "a"})), "response_format", "schema is missing"),
+        (schema(json!({"schema": [], "name": "a"})), "response_format", "an array"),
+        (schema(json!({"shema": {}})), "response_format", "no 'shema'"),
+        (json!({"regex": 1}), "regex", "a string"),
+        (json!({"choice": vec!["a"; 257]}), "choice", "at most 256"),
+        (json!({"regex": "a", "choice": ["b"]}), "choice", "only one"),
+        (json!({"tools": {}}), "tools", "an array"),
+        (json!({"tools": [{"name": "f"}]}), "tools", "\"function\""),
+        (json!({"tools": [tool("a b")]}), "tools", "a-z"),
+        (json!({"tools": [tool("a"), tool("a")]}), "tools", "two functions"),
+        (json!({"tools": vec![tool("a"); 65]}), "tools", "at most 64"),
+        (json!({"tool_choice": "required"}), "tool_choice", "no such function"),
+        (json!({"tool_choice": "some", "tools": [tool("a")]}), "tool_choice", "required"),
+        (json!({"tool_choice": tool("b"), "tools": [tool("a")]}), "tool_choice", "no such"),
+        (json!({"tools": [tool("a")], "raw": true}), "tools", "template"),
+        (json!({"tools": [tool("a")], "regex": "a"}), "tools", "not together"),
+        (json!({"enable_thinking": true, "regex": "a"}), "enable_thinking", "no room"),
+        (json!({"enable_thinking": 1}), "enable_thinking", "true or false"),
+    ] {
+        let (at, message) = form(fields.clone()).unwrap_err();
+        assert_eq!(at, field, "{fields}: {message}");
+        assert!(message.contains(reason), "{fields}: {message}");
+    }
+}
+
+#[test]
+fn what_can_not_be_kept_is_named_with_its_field() {
+    let bad = json!({"type": "poem"});
+    let format = json!({"type": "json_schema", "json_schema": {"schema": bad}});
+    let function = json!({"type": "function", "function": {"name": "f", "parameters": bad}});
+    for (fields, field) in [
+        (json!({"response_format": format}), "response_format"),
+        (json!({"regex": "("}), "regex"),
+        (json!({"choice": []}), "choice"),
+        (json!({"tools": [function], "tool_choice": "required"}), "tools"),
+    ] {
+        let (at, problem) = unkeepable(&form(fields).unwrap()).unwrap();
+        assert_eq!(at, field, "{problem}");
+    }
+}

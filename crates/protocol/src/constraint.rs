@@ -1,0 +1,37 @@
+//! What an answer must look like.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What an answer must look like, from its first character to its last. Checked by the gateway, kept by
+/// the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Constraint {
+    /// Any JSON object.
+    JsonObject,
+    /// JSON that a schema describes; its properties come in the schema's order.
+    JsonSchema(Value),
+    /// Text that the whole of a regular expression matches.
+    Regex(String),
+    /// One of these texts.
+    Choice(Vec<String>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_travels() {
+        for constraint in [
+            Constraint::JsonObject,
+            Constraint::JsonSchema(serde_json::json!({"type": "object"})),
+            Constraint::Regex("a|b".into()),
+            Constraint::Choice(vec!["a".into(), "b".into()]),
+        ] {
+            let text = serde_json::to_string(&constraint).unwrap();
+            assert_eq!(serde_json::from_str::<Constraint>(&text).unwrap(), constraint, "{text}");
+        }
+    }
+}
