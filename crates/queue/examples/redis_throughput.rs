@@ -22,12 +22,10 @@ fn task() -> Task {
         lane: Lane::Normal,
         prompt: Prompt::user("How do I add a worker?"),
         params: GenerationParams {
-            max_tokens: 64,
             temperature: 0.7,
             top_p: 0.9,
-            top_k: None,
             seed: Some(7),
-            stop: Vec::new(),
+            ..GenerationParams::greedy(64)
         },
         form: Default::default(),
         time_limit_s: 120,
@@ -48,6 +46,7 @@ async fn main() {
         tool_calls: vec![],
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 0 },
+        logprobs: None,
     });
     for at_once in [1, 8, 64] {
         let broker = Arc::new(RedisBroker::connect(RedisOptions::new(server.url())).unwrap());

@@ -131,6 +131,7 @@ mod tests {
                 tool_calls: vec![],
                 finish_reason: FinishReason::Stop,
                 usage: Usage::default(),
+                logprobs: None,
             }),
             metadata: BTreeMap::new(),
             submitted_at: Timestamp::from_millis(0),

@@ -103,7 +103,9 @@ async fn follow(
     let progress = loop {
         tokio::select! {
             progress = generation.next() => match progress {
-                Some(Progress::Text { text, .. }) => answer.push(&text),
+                Some(Progress::Text { text, logprobs }) => {
+                    answer.push(&text, logprobs.into_iter().map(translate::logprobs));
+                }
                 Some(end) => break end,
                 None => break Progress::Failed(GenerateError::Stopped),
             },
@@ -135,8 +137,7 @@ async fn follow(
     match progress {
         Progress::Failed(error) => failed(claimed, &error),
         Progress::Finished(finished) => {
-            let text = answer.text().to_owned();
-            (finished_verdict(claimed, text, parts, &finished), End::Settled)
+            (finished_verdict(claimed, answer, parts, &finished), End::Settled)
         }
         Progress::Text { .. } => unreachable!("text does not end the loop"),
     }
@@ -172,11 +173,13 @@ async fn flush(worker: &Worker, claimed: &Claimed, answer: &mut Answer) {
 
 fn finished_verdict(
     claimed: &Claimed,
-    text: String,
+    answer: &mut Answer,
     parts: Option<AnswerFormat>,
     finished: &Finished,
 ) -> Verdict {
-    let outcome = match translate::completion(text, parts, finished) {
+    let text = answer.text().to_owned();
+    let logprobs = claimed.task.params.logprobs.map(|_| answer.take_logprobs());
+    let outcome = match translate::completion(text, logprobs, parts, finished) {
         Some(completion) => Outcome::Completed(completion),
         None if finished.reason == StopReason::Cancelled => Outcome::Cancelled,
         None => Outcome::Failed(translate::out_of_time(&claimed.task, finished.completion_tokens)),

@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use engine::api::{Finished, GenerateError, Input, Message, Request, Sampling, StopReason};
+use engine::api::{self, Finished, GenerateError, Input, Message, Request, Sampling, StopReason};
 use engine::text::{AnswerEvent, AnswerFormat, AnswerParser, ChatOptions, TemplateValue, ToolCall};
 use engine::{Constraint, Function};
 use protocol::{
-    AnswerForm, Completion, ErrorType, FinishReason, Lane, Prompt, Task, TaskError, Tool,
-    ToolChoice, Usage,
+    AnswerForm, Completion, ErrorType, FinishReason, Lane, Logprobs, Prompt, Task, TaskError,
+    TokenLogprob, TokenLogprobs, Tool, ToolChoice, Usage,
 };
 use serde_json::{Value, json};
 
@@ -29,8 +29,13 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
             temperature: params.temperature,
             top_p: params.top_p,
             top_k: params.top_k.map(|k| k as usize),
+            min_p: params.min_p,
+            repetition_penalty: params.repetition_penalty,
+            presence_penalty: params.presence_penalty,
+            frequency_penalty: params.frequency_penalty,
+            logit_bias: params.logit_bias.clone(),
             seed: params.seed,
-            ..Sampling::default()
+            logprobs: params.logprobs.map(|top| top as usize),
         },
         max_tokens: params.max_tokens as usize,
         stop: params.stop.clone(),
@@ -95,6 +100,7 @@ fn tools(tools: &[Tool]) -> Option<TemplateValue> {
 /// `parts` says what the answer's text is told apart into; none leaves it as it is.
 pub(crate) fn completion(
     text: String,
+    logprobs: Option<Logprobs>,
     parts: Option<AnswerFormat>,
     finished: &Finished,
 ) -> Option<Completion> {
@@ -109,7 +115,8 @@ pub(crate) fn completion(
         completion_tokens: count(finished.completion_tokens),
         cached_tokens: count(finished.cached_tokens),
     };
-    let whole = Completion { text, reasoning: None, tool_calls: vec![], finish_reason, usage };
+    let whole =
+        Completion { text, reasoning: None, tool_calls: vec![], finish_reason, usage, logprobs };
     Some(match parts {
         None => whole,
         Some(format) => told_apart(whole, format),
@@ -141,6 +148,15 @@ fn told_apart(whole: Completion, format: AnswerFormat) -> Completion {
         }
     }
     told
+}
+
+/// How likely a token of an answer was.
+pub(crate) fn logprobs(token: api::TokenLogprobs) -> TokenLogprobs {
+    let named = |one: api::TokenLogprob| TokenLogprob::new(one.bytes, one.logprob);
+    TokenLogprobs {
+        drawn: named(token.drawn),
+        top_logprobs: token.top.into_iter().map(named).collect(),
+    }
 }
 
 /// What a task's owner is told of the engine's refusal or failure.
@@ -182,9 +198,9 @@ mod tests {
             prefill: Duration::ZERO,
             decode: Duration::ZERO,
         };
-        assert!(completion("x".into(), None, &finished(StopReason::Cancelled)).is_none());
-        assert!(completion("x".into(), None, &finished(StopReason::Deadline)).is_none());
-        let done = completion("x".into(), None, &finished(StopReason::Length)).unwrap();
+        assert!(completion("x".into(), None, None, &finished(StopReason::Cancelled)).is_none());
+        assert!(completion("x".into(), None, None, &finished(StopReason::Deadline)).is_none());
+        let done = completion("x".into(), None, None, &finished(StopReason::Length)).unwrap();
         assert_eq!(done.finish_reason, FinishReason::Length);
         let usage = Usage { prompt_tokens: 3, completion_tokens: 2, cached_tokens: 1 };
         assert_eq!(done.usage, usage);
@@ -200,14 +216,7 @@ mod tests {
                 model: protocol::ModelId::new("demo"),
                 lane,
                 prompt: Prompt::Raw("x".into()),
-                params: protocol::GenerationParams {
-                    max_tokens: 1,
-                    temperature: 0.0,
-                    top_p: 1.0,
-                    top_k: None,
-                    seed: None,
-                    stop: vec![],
-                },
+                params: protocol::GenerationParams::greedy(1),
                 form: Default::default(),
                 time_limit_s: 1,
                 result_ttl_s: 1,

@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::follow;
+use super::sampling::SamplingArgs;
 use crate::client::{Client, Target};
 use crate::output;
 
@@ -22,24 +23,14 @@ pub(crate) struct Submit {
     /// Print the answer as it is generated.
     #[arg(long)]
     stream: bool,
+    /// With --wait: print the whole result as JSON, logprobs included.
+    #[arg(long, requires = "wait")]
+    json: bool,
     /// At most this many tokens are generated.
     #[arg(long)]
     max_tokens: Option<u32>,
-    /// 0 is greedy, up to 2.
-    #[arg(long)]
-    temperature: Option<f32>,
-    /// Draw from the likeliest tokens that together reach this probability.
-    #[arg(long)]
-    top_p: Option<f32>,
-    /// Draw from this many likeliest tokens.
-    #[arg(long)]
-    top_k: Option<u32>,
-    /// Same seed, same answer.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// End before this text; may be given several times.
-    #[arg(long)]
-    stop: Vec<String>,
+    #[command(flatten)]
+    sampling: SamplingArgs,
     /// The answer must be JSON that the JSON schema in this file describes.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["regex", "choice"])]
     json_schema: Option<PathBuf>,
@@ -92,6 +83,9 @@ pub(crate) struct ResultArgs {
     /// Wait until there is one.
     #[arg(long)]
     wait: bool,
+    /// Print it as JSON, whole: metrics and logprobs included.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     task: TaskArgs,
 }
@@ -109,11 +103,6 @@ impl Submit {
             }
         };
         set("max_tokens", self.max_tokens.map(Value::from));
-        set("temperature", self.temperature.map(short));
-        set("top_p", self.top_p.map(short));
-        set("top_k", self.top_k.map(Value::from));
-        set("seed", self.seed.map(Value::from));
-        set("stop", (!self.stop.is_empty()).then(|| json!(self.stop)));
         set("response_format", self.json_schema.as_deref().map(response_format).transpose()?);
         set("regex", self.regex.clone().map(Value::from));
         set("choice", (!self.choice.is_empty()).then(|| json!(self.choice)));
@@ -125,6 +114,7 @@ impl Submit {
         set("run_at", self.run_at.clone().map(Value::from));
         set("expires_in_s", self.expires_in.map(Value::from));
         set("webhook_url", self.webhook_url.clone().map(Value::from));
+        body.extend(self.sampling.fields());
         Ok(Value::Object(body))
     }
 }
@@ -136,11 +126,6 @@ fn response_format(file: &Path) -> Result<Value> {
     let schema: Value =
         serde_json::from_str(&text).with_context(|| format!("{name} holds no JSON schema"))?;
     Ok(json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}))
-}
-
-/// 0.7 as 0.7, not as the double nearest to the float nearest to it.
-fn short(number: f32) -> Value {
-    number.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }
 
 /// Submits a prompt.
@@ -160,7 +145,7 @@ pub(crate) fn submit(args: Submit) -> Result<()> {
         follow_and_tell(&client, task_id, true)
     } else if args.wait {
         eprintln!("task {task_id}");
-        print_result(&client.wait_for_result(task_id)?)
+        print_result(&client.wait_for_result(task_id)?, args.json)
     } else {
         println!("{task_id}");
         Ok(())
@@ -198,7 +183,7 @@ pub(crate) fn result(args: &ResultArgs) -> Result<()> {
     } else {
         client.get(&format!("/result/{}", args.task.task_id))?
     };
-    print_result(&result)
+    print_result(&result, args.json)
 }
 
 /// Prints a task's text as it comes.
@@ -215,9 +200,14 @@ pub(crate) fn cancel(args: &TaskArgs) -> Result<()> {
     Ok(())
 }
 
-/// The answer goes to standard output, everything about it to standard error.
-fn print_result(result: &Value) -> Result<()> {
+/// The answer goes to standard output, everything about it to standard error; as JSON all of it to
+/// standard output.
+fn print_result(result: &Value, as_json: bool) -> Result<()> {
+    if as_json {
+        output::answer().write_all(format!("{result}\n").as_bytes())?;
+    }
     match result["status"].as_str() {
+        Some("completed") if as_json => Ok(()),
         Some("completed") => {
             let text = result["result"].as_str().unwrap_or_default();
             output::answer().write_all(format!("{text}\n").as_bytes())?;
@@ -237,10 +227,11 @@ fn print_result(result: &Value) -> Result<()> {
 fn figures(metrics: &Value) -> String {
     let figure = |name: &str| metrics[name].as_f64().unwrap_or_default();
     format!(
-        "waited {:.2} s, computed {:.2} s, {} prompt + {} completion tokens, {:.1} tokens/s",
+        "waited {:.2} s, computed {:.2} s, {} prompt ({} cached) + {} completion tokens, {:.1} tokens/s",
         figure("queue_wait_time"),
         figure("processing_time"),
         figure("prompt_tokens"),
+        figure("cached_tokens"),
         figure("completion_tokens"),
         figure("tokens_per_second")
     )
@@ -252,7 +243,7 @@ fn follow_and_tell(client: &Client, task_id: &str, accepted: bool) -> Result<()>
     let result = follow::follow(client, task_id, accepted, &mut text, &mut notes)?;
     match result["status"].as_str() {
         Some("completed") => eprintln!("{}", figures(&result["metrics"])),
-        _ => print_result(&result)?,
+        _ => print_result(&result, false)?,
     }
     Ok(())
 }
@@ -260,6 +251,16 @@ fn follow_and_tell(client: &Client, task_id: &str, accepted: bool) -> Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_figures_tell_what_was_found_computed() {
+        let metrics = json!({
+            "queue_wait_time": 2.3, "processing_time": 5.8, "prompt_tokens": 50,
+            "cached_tokens": 32, "completion_tokens": 200, "tokens_per_second": 34.48,
+        });
+        let told = "waited 2.30 s, computed 5.80 s, 50 prompt (32 cached) + 200 completion tokens, 34.5 tokens/s";
+        assert_eq!(figures(&metrics), told);
+    }
 
     #[test]
     fn a_place_is_told_as_far_as_it_is_known() {

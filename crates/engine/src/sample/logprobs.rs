@@ -42,3 +42,49 @@ fn largest(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
     }
     best
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    #[test]
+    fn they_are_the_log_softmax() {
+        let mut random = StdRng::seed_from_u64(5);
+        for vocab in [1, 2, 50, 5_000] {
+            // Rounded, so that some are equal.
+            let logits: Vec<f32> = (0..vocab)
+                .map(|_| (random.random_range(-9.0..9.0) as f32 * 8.0).round() / 8.0)
+                .collect();
+            let total: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
+            let exact = |token: usize| f64::from(logits[token]) - total.ln();
+            let mut ranked: Vec<usize> = (0..vocab).collect();
+            ranked.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
+            for top in [0, 1, 20] {
+                let token = random.random_range(0..vocab);
+                let told = logprobs(&logits, token as u32, top);
+                assert!((f64::from(told.drawn) - exact(token)).abs() < 1e-5);
+                let tokens: Vec<usize> =
+                    told.top.iter().map(|(token, _)| *token as usize).collect();
+                assert_eq!(tokens, ranked[..top.min(vocab)]);
+                for (token, logprob) in told.top {
+                    assert!((f64::from(logprob) - exact(token as usize)).abs() < 1e-5);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_impossible() {
+        let logits = [f32::NAN, 0.0, f32::NEG_INFINITY, 0.0];
+        let told = logprobs(&logits, 1, 3);
+        assert!((told.drawn + 2.0_f32.ln()).abs() < 1e-6);
+        let top: Vec<u32> = told.top.iter().map(|(token, _)| *token).collect();
+        assert_eq!(top, [1, 3, 2]);
+        assert_eq!(told.top[2].1, f32::NEG_INFINITY);
+        assert_eq!(logprobs(&logits, 0, 0).drawn, f32::NEG_INFINITY);
+        assert_eq!(logprobs(&logits, 9, 0).drawn, f32::NEG_INFINITY);
+        assert_eq!(logprobs(&[1.0, f32::INFINITY], 1, 0).drawn, 0.0);
+    }
+}

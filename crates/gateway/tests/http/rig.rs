@@ -192,5 +192,6 @@ pub(crate) fn answer(text: &str) -> Outcome {
         tool_calls: vec![],
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8 },
+        logprobs: None,
     })
 }

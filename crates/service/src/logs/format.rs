@@ -125,6 +125,7 @@ mod tests {
             tool_calls: vec![],
             finish_reason: FinishReason::Stop,
             usage,
+            logprobs: None,
         });
         assert_eq!(
             request_line(AT, id, &outcome, &metrics(2_300, 5_800, usage)),

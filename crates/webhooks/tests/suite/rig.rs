@@ -135,6 +135,7 @@ pub(crate) fn answer(text: &str) -> Outcome {
         tool_calls: vec![],
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 1, completion_tokens: 2, cached_tokens: 0 },
+        logprobs: None,
     })
 }
 
@@ -145,14 +146,7 @@ fn task(tenant: TenantId, url: &str) -> Task {
         model: ModelId::new("demo"),
         lane: Lane::Normal,
         prompt: Prompt::user("Hello"),
-        params: GenerationParams {
-            max_tokens: 8,
-            temperature: 0.0,
-            top_p: 1.0,
-            top_k: None,
-            seed: None,
-            stop: Vec::new(),
-        },
+        params: GenerationParams::greedy(8),
         form: Default::default(),
         time_limit_s: 60,
         result_ttl_s: 60,

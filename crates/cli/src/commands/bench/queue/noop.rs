@@ -80,6 +80,7 @@ pub(super) fn answer() -> Outcome {
         tool_calls: vec![],
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 50, completion_tokens: 1, cached_tokens: 0 },
+        logprobs: None,
     })
 }
 
