@@ -119,6 +119,7 @@ pub fn run(options: &BenchOptions) -> Result<BenchReport, BenchError> {
         prompt.push(PromptRate { tokens: *tokens, tokens_per_second: rate });
     }
     let (mut decode, mut constrained) = (Vec::new(), Vec::new());
+    let bound = constraint();
     for &streams in &options.streams {
         let rate = |constraint| {
             let (prompt, answer) = (options.stream_prompt, options.answer);
@@ -129,7 +130,7 @@ pub fn run(options: &BenchOptions) -> Result<BenchReport, BenchError> {
         for _ in 0..options.rounds.max(1) {
             rates.0.push(rate(None)?);
             if options.constrained {
-                rates.1.push(rate(Some(&constraint()))?);
+                rates.1.push(rate(Some(&bound))?);
             }
         }
         let told = |rate| DecodeRate { streams, tokens_per_second: rate };
