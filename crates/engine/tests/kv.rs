@@ -3,33 +3,10 @@
 
 mod common;
 
-use common::{Fixture, Prompt};
+use common::{Prompt, fixture, greedy, start};
 use engine::{
-    Engine, EngineOptions, Finished, Generation, Input, ModelFile, Progress, Request, Sampling,
-    StopReason,
+    Engine, EngineOptions, Finished, Generation, Progress, Request, Sampling, StopReason,
 };
-
-fn fixture() -> Fixture {
-    Fixture::load("qwen3-f32")
-}
-
-fn start(options: &EngineOptions) -> Engine {
-    Engine::start(&ModelFile::Path(fixture().path()), options).unwrap()
-}
-
-fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
-    Request {
-        input: Input::Tokens(tokens.to_vec()),
-        sampling: Sampling::greedy(),
-        max_tokens,
-        stop: vec![],
-        deadline: None,
-        tenant: "a".to_owned(),
-        priority: 0,
-        constraint: None,
-        chat: Default::default(),
-    }
-}
 
 fn seeded(seed: u64, tokens: &[u32], max_tokens: usize) -> Request {
     let sampling = Sampling {

@@ -149,7 +149,9 @@ fn tokens_of_a_stop_string_are_not_told() {
     let whole = answer(&engine, &request(prompt, sampling.clone(), 64));
     let chars: Vec<char> = whole.text.chars().collect();
     let stop: String = chars[3..5].iter().collect();
-    let stopped = Request { stop: vec![stop], ..request(prompt, sampling, 64) };
+    // Another's, so that it computes the prompt as the first did, and not what is left of it.
+    let stopped =
+        Request { stop: vec![stop], tenant: "other".to_owned(), ..request(prompt, sampling, 64) };
     let stopped = answer(&engine, &stopped);
     assert_eq!(stopped.finished.reason, StopReason::StopString);
     let told = stopped.logprobs.len();

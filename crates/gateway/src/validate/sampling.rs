@@ -25,7 +25,7 @@ const MAX_BIAS_PROBLEMS: usize = 16;
 /// How many alternatives may be asked for at each place.
 pub(crate) const MAX_TOP_LOGPROBS: u32 = 20;
 /// How many logprobs an answer may have at most, alternatives included: each takes some 70 bytes of
-/// the queue's memory, twice, for as long as the result is kept.
+/// the queue's memory for as long as the result is kept.
 pub(crate) const MAX_LOGPROBS: u64 = 16_384;
 
 /// The fields.
