@@ -5,31 +5,11 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Fixture, Prompt};
+use common::{Prompt, fixture, greedy, start};
 use engine::{
     Engine, EngineLoad, EngineOptions, Finished, GenerateError, Generation, Input, Message,
     ModelFile, Progress, Request, Sampling, StopReason,
 };
-
-fn fixture() -> Fixture {
-    Fixture::load("qwen3-f32")
-}
-
-fn start(options: &EngineOptions) -> Engine {
-    Engine::start(&ModelFile::Path(fixture().path()), options).unwrap()
-}
-
-fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
-    Request {
-        input: Input::Tokens(tokens.to_vec()),
-        sampling: Sampling { temperature: 0.0, top_p: 1.0, top_k: None, seed: None },
-        max_tokens,
-        stop: vec![],
-        deadline: None,
-        tenant: "test".to_owned(),
-        priority: 0,
-    }
-}
 
 /// All text and the end.
 fn read(mut generation: Generation) -> (String, Progress) {

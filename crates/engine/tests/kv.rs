@@ -3,33 +3,16 @@
 
 mod common;
 
-use common::{Fixture, Prompt};
+use common::{Fixture, Prompt, greedy, start};
 use engine::{
-    Engine, EngineOptions, Finished, Generation, Input, ModelFile, Progress, Request, Sampling,
-    StopReason,
+    Engine, EngineOptions, Finished, Generation, ModelFile, Progress, Request, Sampling, StopReason,
 };
 
 /// One for each kind of product: candle's of full precision, and ours of packed weights.
 const MODELS: [&str; 3] = ["qwen3-f32", "qwen3-q8_0", "qwen3-q4_0"];
 
-fn start(options: &EngineOptions) -> Engine {
-    start_of(MODELS[0], options)
-}
-
 fn start_of(model: &str, options: &EngineOptions) -> Engine {
     Engine::start(&ModelFile::Path(Fixture::load(model).path()), options).unwrap()
-}
-
-fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
-    Request {
-        input: Input::Tokens(tokens.to_vec()),
-        sampling: Sampling { temperature: 0.0, top_p: 1.0, top_k: None, seed: None },
-        max_tokens,
-        stop: vec![],
-        deadline: None,
-        tenant: "a".to_owned(),
-        priority: 0,
-    }
 }
 
 fn seeded(seed: u64, tokens: &[u32], max_tokens: usize) -> Request {
