@@ -74,3 +74,21 @@ impl Machine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_passes_for_each_machine_and_for_itself_after() {
+        let own = (packed::Level::best(), simd::Level::best_for(&[16]));
+        for machine in Machine::all() {
+            let (packed, simd) =
+                machine.run(|| (packed::Level::best(), simd::Level::best_for(&[16])));
+            assert_eq!(packed, machine.packed_level());
+            assert_eq!(simd, machine.simd_levels()[0]);
+        }
+        assert_eq!((packed::Level::best(), simd::Level::best_for(&[16])), own);
+        println!("{:?}", Machine::all());
+    }
+}

@@ -33,7 +33,7 @@ impl Level {
     }
 
     /// The best of this machine.
-    pub(super) fn best() -> Self {
+    pub(in crate::kernels) fn best() -> Self {
         #[cfg(test)]
         if let Some(machine) = crate::kernels::machine::pretended() {
             return machine.packed_level();
