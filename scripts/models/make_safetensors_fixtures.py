@@ -5,15 +5,15 @@
 `config.json`, `model.safetensors`, the tokenizer's files and the generation config.
 
 `wide/` is a Qwen3 with rows of 256 and 512, in bfloat16: what transformers says of it in float32, and
-the GGUF files that llama.cpp's quantizer makes of it. Give its path by `--llama-quantize`.
+GGUF files with the weights that llama.cpp's quantizer makes of them. Its library is called for that, as
+llama-quantize does: give its path (`libggml-base.so` of a build of llama.cpp) by `--ggml`.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import subprocess
-import tempfile
+import ctypes
 from pathlib import Path
 
 import gguf
@@ -23,7 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config
 
 import fixture_tokenizer
 from fixture_tokenizer import VOCAB_SIZE
-from gguf_export import export
+from gguf_export import Quantizer, WeightType, export
 from make_fixtures import (
     CHAT_TEMPLATE,
     FAMILIES,
@@ -81,11 +81,38 @@ def same_as_gguf(model: PreTrainedModel, path: Path) -> None:
         raise SystemExit(f"{path}: another model than the one built here; pin torch's version")
 
 
-def write_wide(folder: Path, quantizer: Path) -> None:
-    model = build(WIDE, WIDE_SEED).to(torch.bfloat16)
+def llama_quantizer(library: Path) -> Quantizer:
+    """ggml's own quantizer, without an importance matrix."""
+    chunk = ctypes.CDLL(str(library)).ggml_quantize_chunk
+    chunk.restype = ctypes.c_size_t
+    floats = ctypes.POINTER(ctypes.c_float)
+    wide = ctypes.c_int64
+    chunk.argtypes = [ctypes.c_int, floats, ctypes.c_void_p, wide, wide, wide, floats]
+
+    def quantize(values: np.ndarray, kind: WeightType) -> np.ndarray:
+        if kind == WeightType.F32:
+            return values
+        rows, width = values.shape
+        block, size = gguf.GGML_QUANT_SIZES[kind]
+        out = np.zeros((rows, width // block * size), dtype=np.uint8)
+        values = np.ascontiguousarray(values, dtype=np.float32)
+        source = values.ctypes.data_as(floats)
+        written = chunk(kind.value, source, out.ctypes.data, 0, rows, width, None)
+        if written != out.nbytes:
+            raise SystemExit(f"ggml wrote {written} bytes for {out.nbytes}")
+        return out
+
+    return quantize
+
+
+def write_wide(folder: Path, quantize: Quantizer) -> None:
+    exact = build(WIDE, WIDE_SEED)
+    with torch.no_grad():
+        # Weights alone: casting the model would round the rotary frequencies too.
+        for parameter in exact.parameters():
+            parameter.copy_(parameter.to(torch.bfloat16))
     folder.mkdir(parents=True, exist_ok=True)
-    save(model, folder / "hf")
-    exact = copy.deepcopy(model).float()
+    save(copy.deepcopy(exact).to(torch.bfloat16), folder / "hf")
     entries, rows, stored = [], [], 0
     for name, tokens in prompts().items():
         result = reference(exact, tokens)
@@ -111,22 +138,17 @@ def write_wide(folder: Path, quantizer: Path) -> None:
         "prompts": entries,
     }
     (folder / "wide-bf16.json").write_text(compact_json(description), encoding="utf-8")
-    with tempfile.TemporaryDirectory() as scratch:
-        whole = Path(scratch) / "wide-f32.gguf"
-        template = CHAT_TEMPLATE.read_text(encoding="utf-8")
+    for kind, head in (("Q8_0", "Q8_0"), ("Q4_K", "Q6_K")):
         export(
             exact,
             fixture_tokenizer.tokenizer(),
-            whole,
-            weight_type="F32",
-            chat_template=template,
+            folder / f"wide-{kind.lower()}.gguf",
+            weight_type=kind,
+            embedding_type=head,
+            chat_template=CHAT_TEMPLATE.read_text(encoding="utf-8"),
             name="tiny random wide qwen3",
+            quantize=quantize,
         )
-        for kind, head in (("Q8_0", "q8_0"), ("Q4_K", "q6_K")):
-            out = folder / f"wide-{kind.lower()}.gguf"
-            # `--pure`: every matrix in this format; the head, which is the embedding here, apart.
-            arguments = ["--pure", "--token-embedding-type", head, whole, out, kind]
-            subprocess.run([quantizer, *arguments], check=True, capture_output=True)
     gaps = ", ".join(f"{e['name']} {e['smallest_gap']:.3f}" for e in entries)
     print(f"wide: smallest gaps {gaps}")
 
@@ -136,15 +158,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, default=FIXTURES, help="where the fixtures go")
-    parser.add_argument("--llama-quantize", type=Path, help="llama.cpp's quantizer, for `wide`")
+    parser.add_argument("--ggml", type=Path, help="libggml-base.so, for `wide`")
     args = parser.parse_args()
     torch.set_num_threads(1)
     for name, family in FAMILIES.items():
         model = build(family, SEEDS[name])
         same_as_gguf(model, FIXTURES / name / f"{name}-f32.gguf")
         save(model, args.output / name / "hf")
-    if args.llama_quantize:
-        write_wide(args.output / "wide", args.llama_quantize)
+    if args.ggml:
+        write_wide(args.output / "wide", llama_quantizer(args.ggml))
 
 
 if __name__ == "__main__":

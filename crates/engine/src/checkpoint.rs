@@ -2,11 +2,11 @@
 
 use candle_core::quantized::GgmlDType;
 
+use crate::LoadError;
 use crate::gguf::{GgufFile, Metadata};
 use crate::model::ModelConfig;
 use crate::safetensors::SafetensorsModel;
 use crate::text::{ChatTemplate, Tokenizer};
-use crate::LoadError;
 
 /// A model's weights and what belongs to them, open for reading. Cheap to clone.
 ///

@@ -6,11 +6,11 @@ use super::attention::Attention;
 use super::mlp::Mlp;
 use super::rope::Rope;
 use super::{ModelConfig, Workspace};
-use crate::{Checkpoint, LoadError};
 use crate::batch::ForwardBatch;
 use crate::kernels::rows;
 use crate::kv::KvPool;
 use crate::weights::{Embedding, Linear, Weights};
+use crate::{Checkpoint, LoadError};
 
 /// A Qwen model. It keeps no state: everything a sequence needs is in the batch and in the pages.
 #[derive(Debug)]

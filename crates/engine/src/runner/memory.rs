@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::EngineOptions;
-use crate::{Checkpoint, LoadError};
 use crate::kv::{KvPlan, KvShape, PAGE_TOKENS};
 use crate::model::ModelConfig;
+use crate::{Checkpoint, LoadError};
 
 /// What an engine will take of the machine's memory, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -112,24 +112,20 @@ fn refuse_what_is_not_computed(config: &Object, metadata: &Metadata) -> Result<(
     }
     let layers = config.get("layer_types").and_then(Json::as_array);
     match layers.into_iter().flatten().find(|kind| **kind != "full_attention") {
-        Some(kind) => refuse(format!(
-            "layer_types of {FILE} names {kind}; supported is \"full_attention\""
-        )),
+        Some(kind) => {
+            refuse(format!("layer_types of {FILE} names {kind}; supported is \"full_attention\""))
+        }
         None => Ok(()),
     }
 }
 
 /// The base of the frequencies, and how they are stretched: `rope_theta` and `rope_scaling`, or both in
 /// `rope_parameters` as transformers 5 writes them.
-fn rope(
-    config: &Object,
-) -> Result<Vec<(&'static str, Value, &'static str)>, SafetensorsError> {
+fn rope(config: &Object) -> Result<Vec<(&'static str, Value, &'static str)>, SafetensorsError> {
     let mut values = Vec::new();
     let object = |key: &str| match config.get(key) {
         None => Ok(None),
-        Some(Json::Object(values)) => {
-            Ok(Some(Object { name: FILE, values: values.clone() }))
-        }
+        Some(Json::Object(values)) => Ok(Some(Object { name: FILE, values: values.clone() })),
         Some(other) => Err(config.wrong(key, "an object", other)),
     };
     let parameters = object("rope_parameters")?;

@@ -52,7 +52,10 @@ pub(super) struct Object {
 
 impl Object {
     /// The object in a file; `None` if the file is not there.
-    pub(super) fn read(folder: &Path, name: &'static str) -> Result<Option<Self>, SafetensorsError> {
+    pub(super) fn read(
+        folder: &Path,
+        name: &'static str,
+    ) -> Result<Option<Self>, SafetensorsError> {
         Ok(read(folder, name)?.map(|values| Self { name, values }))
     }
 

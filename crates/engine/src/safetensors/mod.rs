@@ -88,21 +88,17 @@ impl SafetensorsModel {
         let config = Object::read(folder, CONFIG).map_err(damaged)?.ok_or_else(|| {
             damaged(SafetensorsError::MissingFile {
                 name: CONFIG.to_owned(),
-                needed: "which says what kind of model it is; get it from where the weights come from"
-                    .to_owned(),
+                needed:
+                    "which says what kind of model it is; get it from where the weights come from"
+                        .to_owned(),
             })
         })?;
         let facts = config::read(&config, &mut metadata)?;
         let shards = Shards::open(folder).map_err(damaged)?;
         tokenizer::read(folder, &config, facts.vocab, &mut metadata)?;
         let tied = facts.tied.unwrap_or_else(|| !shards.tensors.contains_key(names::HEAD));
-        let model = Self(Arc::new(Inner {
-            metadata,
-            shards,
-            quantization,
-            vocab: facts.vocab,
-            tied,
-        }));
+        let model =
+            Self(Arc::new(Inner { metadata, shards, quantization, vocab: facts.vocab, tied }));
         model.say_what_falls_back();
         Ok(model)
     }
@@ -212,8 +208,10 @@ impl SafetensorsModel {
         let Some((tensor, entry)) = self.find(name) else {
             let tensor = names::in_files(name).unwrap_or_else(|| name.to_owned());
             let hint = match tensor == names::HEAD {
-                true => ", though config.json says that the embedding is not the head \
-                         (tie_word_embeddings is false)",
+                true => {
+                    ", though config.json says that the embedding is not the head \
+                         (tie_word_embeddings is false)"
+                }
                 false => "",
             };
             return Err(self.error(SafetensorsError::MissingTensor { tensor, hint }));
@@ -250,17 +248,18 @@ impl SafetensorsModel {
         let bytes = self.0.shards.data(entry);
         let is_head = tensor == names::HEAD || tensor == names::EMBEDDING;
         let target = Target::new(self.0.quantization, is_head, inputs);
-        let (matrix, finite) = if target.dtype == GgmlDType::F32 {
-            let (numbers, finite) = quantize::widen_all(float, bytes);
-            (Matrix::Exact(numbers), finite)
-        } else {
-            let (bytes, finite) = quantize::quantize(float, bytes, inputs, target.dtype)
-                .map_err(|error| LoadError::Compute {
-                    file: self.label().to_owned(),
-                    problem: format!("tensor {tensor:?}: {error}"),
-                })?;
-            (Matrix::Quantized(target.dtype, bytes), finite)
-        };
+        let (matrix, finite) =
+            if target.dtype == GgmlDType::F32 {
+                let (numbers, finite) = quantize::widen_all(float, bytes);
+                (Matrix::Exact(numbers), finite)
+            } else {
+                let (bytes, finite) = quantize::quantize(float, bytes, inputs, target.dtype)
+                    .map_err(|error| LoadError::Compute {
+                        file: self.label().to_owned(),
+                        problem: format!("tensor {tensor:?}: {error}"),
+                    })?;
+                (Matrix::Quantized(target.dtype, bytes), finite)
+            };
         self.0.shards.release(entry);
         if finite { Ok(matrix) } else { Err(self.error(SafetensorsError::NotFinite { tensor })) }
     }

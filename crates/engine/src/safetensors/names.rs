@@ -1,11 +1,8 @@
 //! What the decoder's tensors are called in a checkpoint of transformers.
 
 /// Tensors of the whole model.
-const MODEL: [(&str, &str); 3] = [
-    ("token_embd", "model.embed_tokens"),
-    ("output_norm", "model.norm"),
-    ("output", "lm_head"),
-];
+const MODEL: [(&str, &str); 3] =
+    [("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("output", "lm_head")];
 
 /// Tensors of a layer: behind `blk.N.`, and behind `model.layers.N.`.
 const LAYER: [(&str, &str); 11] = [

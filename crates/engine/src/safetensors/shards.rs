@@ -82,9 +82,8 @@ fn parse_index(text: &str) -> Result<Index, SafetensorsError> {
         name: INDEX.to_owned(),
         problem: error.to_string(),
     })?;
-    let strange = |name: &&String| {
-        !name.ends_with(".safetensors") || name.contains(['/', '\\', ':', '\0'])
-    };
+    let strange =
+        |name: &&String| !name.ends_with(".safetensors") || name.contains(['/', '\\', ':', '\0']);
     match index.weight_map.values().find(strange) {
         Some(name) => Err(SafetensorsError::StrangeShard { name: name.clone() }),
         None => Ok(index),
@@ -128,10 +127,7 @@ impl Shards {
                 name: name.to_owned(),
                 needed: format!("which {INDEX} names"),
             },
-            _ => SafetensorsError::Unreadable {
-                name: name.to_owned(),
-                problem: error.to_string(),
-            },
+            _ => SafetensorsError::Unreadable { name: name.to_owned(), problem: error.to_string() },
         })?;
         let bad = |error: SafeTensorError| SafetensorsError::BadHeader {
             name: name.to_owned(),

@@ -79,16 +79,14 @@ pub(super) fn read(
 ) -> Result<(), LoadError> {
     let label = metadata.label().to_owned();
     let damaged = |problem| super::damaged(&label, problem);
-    let tokenizer: Tokenizer =
-        json::read(folder, FILE).map_err(damaged)?.ok_or_else(|| {
-            damaged(SafetensorsError::MissingFile {
-                name: FILE.to_owned(),
-                needed: "beside the weights; get it from where they come from".to_owned(),
-            })
-        })?;
-    let family = check(&tokenizer).map_err(|problem| {
-        metadata.unsupported(format!("its tokenizer ({FILE}): {problem}"))
+    let tokenizer: Tokenizer = json::read(folder, FILE).map_err(damaged)?.ok_or_else(|| {
+        damaged(SafetensorsError::MissingFile {
+            name: FILE.to_owned(),
+            needed: "beside the weights; get it from where they come from".to_owned(),
+        })
     })?;
+    let family = check(&tokenizer)
+        .map_err(|problem| metadata.unsupported(format!("its tokenizer ({FILE}): {problem}")))?;
     let (tokens, kinds) = tokens(&tokenizer, vocab).map_err(damaged)?;
     let ids: HashMap<&str, u32> =
         (0..).zip(&tokens).map(|(id, text)| (text.as_str(), id)).collect();
@@ -122,7 +120,11 @@ pub(super) fn read(
         }
     }
     drop(ids);
-    values.push(("tokens", Value::Array(Array::String(tokens)), "the vocabulary of tokenizer.json"));
+    values.push((
+        "tokens",
+        Value::Array(Array::String(tokens)),
+        "the vocabulary of tokenizer.json",
+    ));
     values.push(("token_type", Value::Array(Array::Int(kinds)), FILE));
     for (key, value, origin) in values {
         metadata.insert(&format!("tokenizer.ggml.{key}"), value, origin);
@@ -155,10 +157,8 @@ fn check(tokenizer: &Tokenizer) -> Result<Family, String> {
         Json::Object(one) if one.contains_key("pretokenizers") => one["pretokenizers"].as_array(),
         _ => None,
     };
-    let pattern = steps
-        .into_iter()
-        .flatten()
-        .find_map(|step| step.get("pattern")?.get("Regex")?.as_str());
+    let pattern =
+        steps.into_iter().flatten().find_map(|step| step.get("pattern")?.get("Regex")?.as_str());
     pattern.and_then(Family::from_pattern).ok_or_else(|| {
         format!(
             "it splits words by the pattern {:?}; supported are those of {}",
@@ -235,10 +235,7 @@ fn token_text(settings: &Object, key: &str) -> Result<Option<String>, Safetensor
 
 /// The chat template: a file of its own goes before the one in `tokenizer_config.json`, and of several
 /// the one that is called `default` is taken.
-fn template(
-    folder: &Path,
-    settings: Option<&Object>,
-) -> Result<Option<String>, SafetensorsError> {
+fn template(folder: &Path, settings: Option<&Object>) -> Result<Option<String>, SafetensorsError> {
     if let Some(template) = json::text(folder, TEMPLATE)? {
         return Ok(Some(template));
     }

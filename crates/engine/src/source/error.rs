@@ -170,13 +170,13 @@ pub enum SourceError {
 
 impl SourceError {
     /// Why a choice among a repository's files is none.
-    pub(super) fn from_choice(name: &HubName, choice: Choice) -> Self {
+    pub(super) fn from_choice(name: &HubName, wanted: Option<&str>, choice: Choice) -> Self {
         let repo = name.repo.clone();
         match choice {
             Choice::Split { file, parts } => Self::Split { repo, file, parts },
             Choice::Unknown { available } => Self::UnknownQuant {
                 repo,
-                quant: name.quant.clone().unwrap_or_default(),
+                quant: name.quant.as_deref().or(wanted).unwrap_or_default().to_owned(),
                 available,
             },
             Choice::Several { choices } => Self::Ambiguous { repo, choices },

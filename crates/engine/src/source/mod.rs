@@ -165,9 +165,9 @@ fn from_hub(name: &HubName, options: &SourceOptions) -> Result<ModelFile, Source
             }
             snapshot::download_safetensors(&hub, &cache, &name.repo, &listing, options)?
                 .and_then(safetensors)
-                .ok_or_else(|| SourceError::from_choice(name, Choice::Nothing))
+                .ok_or_else(|| SourceError::from_choice(name, gguf, Choice::Nothing))
         }
-        other => Err(SourceError::from_choice(name, other)),
+        other => Err(SourceError::from_choice(name, gguf, other)),
     }
 }
 

@@ -230,7 +230,11 @@ fn ends(file: &Metadata, tokens: &[String], kinds: &[TokenKind]) -> Result<Vec<u
     for id in file.get::<&[i64]>(END_IDS)?.unwrap_or_default() {
         let known = u32::try_from(*id).ok().filter(|id| (*id as usize) < tokens.len());
         ends.push(known.ok_or_else(|| {
-            file.error(wrong(END_IDS, format!("one of the {} tokens", tokens.len()), id.to_string()))
+            file.error(wrong(
+                END_IDS,
+                format!("one of the {} tokens", tokens.len()),
+                id.to_string(),
+            ))
         })?);
     }
     ends.extend((0..).zip(tokens).zip(kinds).filter_map(|((id, text), kind)| {
