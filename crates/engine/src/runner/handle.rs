@@ -15,13 +15,13 @@ use super::stream::Stream;
 use super::{EngineOptions, Generation};
 use crate::api::{GenerateError, ModelInfo, Request};
 use crate::batch::ForwardBatch;
-use crate::gguf::{GgufFile, tensor_type};
+use crate::gguf::tensor_type;
 use crate::kv::{KvPlan, KvPool, KvType, PageAllocator};
 use crate::model::{Decoder, ModelConfig, Workspace};
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId, StepPlan};
-use crate::text::{ChatTemplate, Tokenizer};
+use crate::text::Tokenizer;
 use crate::weights::is_full_precision;
-use crate::{LoadError, ModelFile};
+use crate::{Checkpoint, LoadError, ModelFile};
 
 /// A loaded model that takes requests. Cheap to clone; when the last handle goes, so does the
 /// engine.
@@ -67,9 +67,9 @@ impl Engine {
         options.check()?;
         options.device.check()?;
         let file = model.open()?;
-        let config = ModelConfig::from_gguf(&file)?;
-        let tokenizer = Tokenizer::from_gguf(&file)?;
-        let template = ChatTemplate::from_gguf(&file, &tokenizer)?;
+        let config = file.config()?;
+        let tokenizer = file.tokenizer()?;
+        let template = file.chat_template(&tokenizer)?;
         let model = Decoder::load(&file)?;
         if options.warm_up {
             model.warm_up().map_err(|error| LoadError::Compute {
@@ -226,28 +226,26 @@ impl Drop for Handle {
 }
 
 /// Exact keys and values only where the weights are exact too.
-fn kv_type(file: &GgufFile) -> KvType {
-    let mut matrices = file.tensors().filter(|(_, info)| info.shape.len() > 1);
-    if matrices.all(|(_, info)| is_full_precision(info.dtype)) { KvType::F32 } else { KvType::F16 }
+fn kv_type(file: &Checkpoint) -> KvType {
+    if file.matrix_formats().all(is_full_precision) { KvType::F32 } else { KvType::F16 }
 }
 
 fn describe(
-    file: &GgufFile,
+    file: &Checkpoint,
     config: &ModelConfig,
     plan: &KvPlan,
     options: &EngineOptions,
 ) -> ModelInfo {
     let mut bytes_by_type: HashMap<String, usize> = HashMap::new();
-    for (_, info) in file.tensors() {
-        *bytes_by_type.entry(tensor_type::name_of(info.dtype)).or_default() += info.byte_len;
+    for tensor in file.stored() {
+        *bytes_by_type.entry(tensor_type::name_of(tensor.dtype)).or_default() += tensor.bytes;
     }
     let commonest = bytes_by_type.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)));
-    let parameters = file.tensors().map(|(_, info)| info.shape.iter().product::<usize>() as u64);
     ModelInfo {
         architecture: config.architecture.name().to_owned(),
-        name: file.get::<&str>("general.name").ok().flatten().map(str::to_owned),
+        name: file.metadata().get::<&str>("general.name").ok().flatten().map(str::to_owned),
         quantization: commonest.map_or_else(String::new, |(name, _)| name),
-        parameters: parameters.sum(),
+        parameters: file.parameters(),
         context_length: plan.context_length,
         device: "cpu".to_owned(),
         max_batch: options.max_batch,

@@ -3,10 +3,9 @@
 use std::fmt;
 
 use super::EngineOptions;
-use crate::LoadError;
-use crate::gguf::GgufFile;
 use crate::kv::{KvPlan, KvShape, PAGE_TOKENS};
 use crate::model::ModelConfig;
+use crate::{Checkpoint, LoadError};
 
 /// What an engine will take of the machine's memory, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +25,7 @@ impl MemoryPlan {
     /// # Errors
     /// When more is set than is free.
     pub(super) fn new(
-        file: &GgufFile,
+        checkpoint: &Checkpoint,
         config: &ModelConfig,
         shape: KvShape,
         options: &EngineOptions,
@@ -48,7 +47,7 @@ impl MemoryPlan {
                 free >> 20,
             )));
         }
-        let weights = file.tensors().map(|(_, info)| info.byte_len).sum();
+        let weights = checkpoint.weight_bytes();
         Ok(Self { weights, kv, workspace })
     }
 
@@ -93,8 +92,8 @@ mod tests {
     #[test]
     fn the_plan_counts_everything_and_refuses_what_does_not_fit() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3");
-        let file = GgufFile::open(folder.join("qwen3-f32.gguf")).unwrap();
-        let config = ModelConfig::from_gguf(&file).unwrap();
+        let file = crate::ModelFile::Path(folder.join("qwen3-f32.gguf")).open().unwrap();
+        let config = file.config().unwrap();
         let shape = config.kv_shape(KvType::F32);
         let plan = |options: &EngineOptions, available| {
             MemoryPlan::new(&file, &config, shape, options, available)

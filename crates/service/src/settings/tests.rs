@@ -134,8 +134,14 @@ fn a_cluster_is_named_by_several_urls_and_tls_by_its_scheme() {
 fn a_quantization_without_effect_is_told() {
     let quiet = load("", "", &[("MODEL_NAME", "Qwen/Qwen3-4B-GGUF"), ("QUANTIZATION", "4bit")]);
     assert!(quiet.unwrap().warnings().is_empty());
-    let told = load("", "", &[("MODEL_NAME", "demo"), ("QUANTIZATION", "4bit")]);
-    assert_eq!(told.unwrap().warnings().len(), 1);
+    for folder in ["/models/Qwen3-4B", "./Qwen3-4B", "models/Qwen3-4B"] {
+        let quiet = load("", "", &[("MODEL_NAME", folder), ("QUANTIZATION", "8bit")]);
+        assert!(quiet.unwrap().warnings().is_empty(), "{folder}");
+    }
+    for name in ["demo", "./m.gguf", "Qwen/Qwen3-4B-GGUF:Q8_0", "Qwen/Qwen3-4B:8bit"] {
+        let told = load("", "", &[("MODEL_NAME", name), ("QUANTIZATION", "4bit")]);
+        assert_eq!(told.unwrap().warnings().len(), 1, "{name}");
+    }
 }
 
 #[test]

@@ -6,15 +6,18 @@ use anyhow::Result;
 use clap::Args;
 use engine::bench::{self, BenchOptions, BenchReport};
 use engine::source::{self, SourceOptions};
-use engine::{DeviceChoice, EngineOptions};
+use engine::{DeviceChoice, EngineOptions, Quantization};
 
 /// A model and what to do with it.
 #[derive(Debug, Args)]
 pub(crate) struct EngineBench {
-    /// Hub repository with optional :quant, path to a .gguf file, or demo. `qwen-queue model synth`
+    /// Hub repository with optional :quant, path to a .gguf file or a folder with safetensors, or demo. `qwen-queue model synth`
     /// writes true-to-size ones.
     #[arg(long, default_value = "demo")]
     model: String,
+    /// none, 8bit or 4bit: what is made of safetensors, or which GGUF file of a repository is taken.
+    #[arg(long)]
+    quantization: Option<Quantization>,
     /// auto, cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -37,7 +40,8 @@ pub(crate) struct EngineBench {
 
 /// Measures and prints.
 pub(super) fn run(args: EngineBench) -> Result<()> {
-    let model = source::resolve(&args.model, &SourceOptions::from_env())?;
+    let options = SourceOptions { quantization: args.quantization, ..SourceOptions::from_env() };
+    let model = source::resolve(&args.model, &options)?;
     let defaults = BenchOptions::new(model);
     let report = bench::run(&BenchOptions {
         engine: EngineOptions { device: args.device, ..defaults.engine.clone() },
