@@ -7,9 +7,9 @@ use engine::bench::greedy;
 use engine::synth::{SynthOptions, synthesize};
 use engine::{Engine, EngineOptions, Finished, Input, ModelFile, Progress, Request, system};
 
-/// Room for eight sequences of 2,048 tokens; a step of so many.
-const CONTEXT: usize = 2048;
-const BATCH: usize = 8;
+/// Room for sixteen sequences of 512 tokens.
+const CONTEXT: usize = 512;
+const BATCH: usize = 16;
 
 fn model() -> (tempfile::TempDir, ModelFile) {
     let folder = tempfile::tempdir().unwrap();
@@ -45,18 +45,18 @@ fn the_process_never_holds_more_than_the_plan() {
     let options = EngineOptions {
         max_batch: BATCH,
         kv_tokens: Some(BATCH * CONTEXT),
-        step_tokens: CONTEXT,
+        step_tokens: 2 * CONTEXT,
         ..EngineOptions::default()
     };
     let engine = Engine::start(&model, &options).unwrap();
     let plan = engine.memory();
     let loaded = system::resident_memory().unwrap();
     // Every token of the vocabulary, so that the whole embedding is read; more requests than run at
-    // once, of different tenants, so that every page is written, and most are written again.
+    // once, of different tenants, so that every page is written, and some are written again.
     let prompt = |number: usize| -> Vec<u32> {
-        (0..CONTEXT - 8).map(|n| ((n * 2 + number) % 4000) as u32).collect()
+        (0..CONTEXT - 8).map(|n| ((n * 8 + number) % 4000) as u32).collect()
     };
-    let ends = run(&engine, (0..2 * BATCH).map(|number| request(prompt(number), 8)));
+    let ends = run(&engine, (0..BATCH + 4).map(|number| request(prompt(number), 8)));
     assert!(ends.iter().all(|end| end.prompt_tokens == CONTEXT - 8 && end.cached_tokens == 0));
     let peak = system::peak_memory().unwrap();
     assert!(peak <= plan.total, "{} MiB were held; planned were {plan}", peak >> 20);
@@ -64,5 +64,5 @@ fn the_process_never_holds_more_than_the_plan() {
     let grown = peak.saturating_sub(loaded);
     let planned = plan.keys_and_values + plan.workspace;
     assert!(grown >= planned / 2, "{} MiB more than when loaded; planned were {plan}", grown >> 20);
-    assert!(plan.keys_and_values >= 150 << 20, "too little to tell anything: {plan}");
+    assert!(plan.keys_and_values >= 90 << 20, "too little to tell anything: {plan}");
 }
