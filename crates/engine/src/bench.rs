@@ -56,7 +56,7 @@ pub fn greedy(input: Input, max_tokens: usize) -> Request {
     static NEXT_TENANT: AtomicU64 = AtomicU64::new(0);
     Request {
         input,
-        sampling: Sampling { temperature: 0.0, top_p: 1.0, top_k: None, seed: None },
+        sampling: Sampling::greedy(),
         max_tokens,
         stop: vec![],
         deadline: None,
@@ -68,7 +68,7 @@ pub fn greedy(input: Input, max_tokens: usize) -> Request {
 fn finish(mut generation: Generation) -> Result<Finished, GenerateError> {
     loop {
         match generation.next_blocking() {
-            Some(Progress::Text(_)) => {}
+            Some(Progress::Text { .. }) => {}
             Some(Progress::Finished(finished)) => return Ok(finished),
             Some(Progress::Failed(error)) => return Err(error),
             None => return Err(GenerateError::Stopped),

@@ -30,7 +30,7 @@ fn run(engine: &Engine, requests: impl Iterator<Item = Request>) -> Vec<Finished
     let running: Vec<_> = requests.map(|request| engine.submit(&request).unwrap()).collect();
     let end = |mut generation: engine::Generation| loop {
         match generation.next_blocking() {
-            Some(Progress::Text(_)) => {}
+            Some(Progress::Text { .. }) => {}
             Some(Progress::Finished(end)) => return end,
             other => panic!("{other:?}"),
         }

@@ -17,7 +17,7 @@ impl Contender for Bare<'_> {
         let mut generation = self.0.submit(&greedy(Input::Text(prompt.to_owned()), tokens))?;
         loop {
             match generation.next_blocking() {
-                Some(Progress::Text(_)) => ear.hear(),
+                Some(Progress::Text { .. }) => ear.hear(),
                 Some(Progress::Finished(end)) => {
                     return Ok(Usage {
                         prompt_tokens: end.prompt_tokens,
