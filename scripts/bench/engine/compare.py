@@ -276,7 +276,7 @@ def main():
             both["ratios"] = ratios
             both["ratio"] = statistics.median(ratios)
         everything[model] = rates
-    print(f"tokens per second, {args.threads} threads, medians of {args.rounds} rounds\n")
+    print(f"tokens per second, {args.threads} threads, medians of {args.rounds} round(s)\n")
     print("| model | load | ours | llama.cpp | ratio |")
     print("|---|---|---|---|---|")
     for model, rates in everything.items():
