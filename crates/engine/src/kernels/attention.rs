@@ -5,7 +5,7 @@
 //! query head), the largest score so far, the sum of weights and the weighted values (online
 //! softmax), so no score matrix is ever stored and every page is read once for all rows.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use half::f16;
 
@@ -43,7 +43,8 @@ pub(crate) fn paged_attention(
     out: &mut [f32],
 ) {
     let KvShape { kv_heads, head_dim, .. } = shape;
-    let units = units(batch, heads / kv_heads, kv_heads);
+    let mut units = UNITS.take();
+    cut(batch, heads / kv_heads, kv_heads, &mut units);
     let level = Level::best_for(&[head_dim, PAGE_TOKENS]);
     let shared = SharedOut::new(out);
     let seen = batch.q_lens.iter().zip(&batch.kv_lens).map(|(q_len, kv_len)| q_len * kv_len);
@@ -51,17 +52,18 @@ pub(crate) fn paged_attention(
     for_pieces(units.len(), cost, |range| {
         for unit in &units[range] {
             SCRATCH.with_borrow_mut(|scratch| {
-                let table = &batch.block_tables[unit.sequence];
+                let table = batch.block_table(unit.sequence);
                 run_unit(level, *unit, q, heads, keys, values, shape, table, scratch, shared);
             });
         }
     });
+    UNITS.set(units);
 }
 
 /// Cuts the batch into units; the longest walks come first, so that no thread ends late.
-fn units(batch: &ForwardBatch, group: usize, kv_heads: usize) -> Vec<Unit> {
+fn cut(batch: &ForwardBatch, group: usize, kv_heads: usize, units: &mut Vec<Unit>) {
     let block = (BLOCK_ROWS / group).max(1);
-    let mut units = Vec::new();
+    units.clear();
     let mut row = 0;
     for (sequence, (q_len, kv_len)) in batch.q_lens.iter().zip(&batch.kv_lens).enumerate() {
         for first in (0..*q_len).step_by(block) {
@@ -73,8 +75,8 @@ fn units(batch: &ForwardBatch, group: usize, kv_heads: usize) -> Vec<Unit> {
         }
         row += q_len;
     }
-    units.sort_by_key(|unit| std::cmp::Reverse(unit.position + unit.tokens));
-    units
+    // In place: a sort that keeps the order of equals would ask for memory.
+    units.sort_unstable_by_key(|unit| std::cmp::Reverse(unit.position + unit.tokens));
 }
 
 /// What a thread keeps between units, so that steps allocate nothing.
@@ -97,6 +99,8 @@ struct Scratch {
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
+    /// Of the thread that asks for attention.
+    static UNITS: Cell<Vec<Unit>> = const { Cell::new(Vec::new()) };
 }
 
 /// One page of one head as f32: as it lies, or converted.

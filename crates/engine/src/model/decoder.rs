@@ -69,13 +69,13 @@ impl Decoder {
     ) -> candle::Result<&'a mut [f32]> {
         let ModelConfig { hidden, vocab, rms_eps, .. } = self.config;
         let tokens = batch.tokens.len();
-        let angles = self.rope.at(&batch.positions);
+        self.rope.turn_to(&batch.positions, &mut workspace.angles);
         let len = tokens * hidden;
         let x = workspace.x.of(len);
         self.embedding.rows(&batch.tokens, x)?;
         rows::rms_norm(x, &self.layers[0].attention_norm, rms_eps, workspace.h.of(len));
         for (index, layer) in self.layers.iter().enumerate() {
-            layer.attention.forward(&angles, batch, kv, index, workspace)?;
+            layer.attention.forward(batch, kv, index, workspace)?;
             workspace.add_and_norm(len, &layer.mlp_norm, rms_eps);
             layer.mlp.forward(tokens, workspace)?;
             let next = self.layers.get(index + 1).map_or(&self.norm, |next| &next.attention_norm);

@@ -14,10 +14,11 @@ use super::prompt::PromptReader;
 use super::stream::Stream;
 use super::{EngineOptions, Generation};
 use crate::api::{GenerateError, ModelInfo, Request};
+use crate::batch::ForwardBatch;
 use crate::gguf::{GgufFile, tensor_type};
 use crate::kv::{KvPlan, KvPool, KvType, PAGE_TOKENS, PageAllocator};
 use crate::model::{Decoder, ModelConfig, Workspace};
-use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId};
+use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId, StepPlan};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::weights::is_full_precision;
 use crate::{LoadError, ModelFile};
@@ -89,6 +90,8 @@ impl Engine {
             model,
             pool: KvPool::new(shape, plan.pages),
             workspace: Workspace::default(),
+            plan: StepPlan::default(),
+            batch: ForwardBatch::default(),
             scheduler: Scheduler::new(limits, pages),
             streams: HashMap::new(),
             ends: tokenizer.ends().to_vec(),

@@ -1,10 +1,9 @@
 //! From tokens to their rows of the embedding.
 
-use candle_core::quantized::ggml_file;
-use candle_core::{Device, Result};
+use candle_core::Result;
 
 use crate::gguf::{GgufFile, TensorInfo};
-use crate::kernels::as_numbers;
+use crate::kernels::dequantize;
 
 /// The embedding, read row by row from the file where it lies: a step wants few of its rows, and
 /// where it is the head too, that holds it a second time in the form that multiplies.
@@ -29,9 +28,7 @@ impl Embedding {
             let Some(row) = bytes.chunks_exact(row_bytes).nth(*token as usize) else {
                 candle_core::bail!("token {token} is unknown: the model has {vocab}")
             };
-            let (dtype, shape) = (self.info.dtype, vec![hidden]);
-            let row = ggml_file::qtensor_from_ggml(dtype, row, shape, &Device::Cpu)?;
-            out.copy_from_slice(&as_numbers(&row.dequantize(&Device::Cpu)?)?);
+            dequantize(self.info.dtype, row, out)?;
         }
         Ok(())
     }

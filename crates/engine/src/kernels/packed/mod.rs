@@ -38,7 +38,7 @@ use super::parallel::{SharedOut, for_pieces};
 
 pub(crate) use activations::Activations;
 use format::Format;
-use level::Level;
+pub(super) use level::Level;
 pub(crate) use multiply::multiply;
 
 /// Rows of a panel: f32 numbers of the widest register.

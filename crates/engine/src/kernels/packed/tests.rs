@@ -199,6 +199,32 @@ fn what_is_no_number_stays_none() {
     }
 }
 
+/// A damaged file's scales: what comes out shows it, on every level, in the same places.
+#[test]
+fn a_weight_that_is_no_number_makes_none() {
+    let random = &mut StdRng::seed_from_u64(8);
+    for (dtype, halves, block, bytes) in FORMATS {
+        for bad in [f16::NAN, f16::INFINITY, f16::NEG_INFINITY] {
+            let mut data = weights(dtype, 16 * 512, random, |_| f16::ONE);
+            // In the fourth row, the last block.
+            let at = (4 * 512 / block - 1) * bytes + halves[0];
+            data[at..at + 2].copy_from_slice(&bad.to_le_bytes());
+            let weight = pack(dtype, 16, 512, &data);
+            let x = numbers(3 * 512, random);
+            let twin = product(Level::Portable, &weight, &x);
+            for level in Level::available() {
+                let out = product(level, &weight, &x);
+                for (place, (out, twin)) in out.iter().zip(&twin).enumerate() {
+                    let of_the_row = place % 16 == 3;
+                    assert_eq!(out.is_finite(), !of_the_row, "{dtype:?} {level:?} {bad} {place}");
+                    let same = out.to_bits() == twin.to_bits() || out.is_nan() && twin.is_nan();
+                    assert!(same, "{dtype:?} {level:?} {bad} {place}: {out} is not {twin}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn weights_of_the_wrong_size_are_refused() {
     let error = Packed::pack_any(Kind::Q4K, 16, 256, &[0; 144 * 15]).unwrap_err().to_string();
