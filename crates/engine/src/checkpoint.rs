@@ -79,9 +79,23 @@ impl Checkpoint {
         self.stored().iter().map(|tensor| tensor.weights as u64).sum()
     }
 
-    /// Bytes that its weights take in memory; of a GGUF file, that they take in the file.
+    /// Bytes that its weights take in memory. Of the embedding only what is packed as the head.
     pub fn weight_bytes(&self) -> usize {
-        self.stored().iter().map(|tensor| tensor.bytes).sum()
+        let all: usize = self.stored().iter().map(|tensor| tensor.bytes).sum();
+        match self {
+            Self::Gguf(file) if file.tensor("output.weight").is_some() => {
+                all.saturating_sub(self.embedding_bytes())
+            }
+            _ => all,
+        }
+    }
+
+    /// Bytes of the embedding in its file, where its rows are read.
+    pub fn embedding_bytes(&self) -> usize {
+        match self {
+            Self::Gguf(file) => file.tensor("token_embd.weight").map_or(0, |info| info.byte_len),
+            Self::Safetensors(model) => model.embedding_bytes(),
+        }
     }
 
     /// The formats of its matrices, as they are held in memory.

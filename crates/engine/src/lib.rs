@@ -39,6 +39,7 @@
 //! - [`sample`]: from logits to a token.
 //! - `runner`: [`Engine`], the handle, and the one thread that owns all of the above.
 //! - [`synth`], [`mod@bench`]: models of true size and random weights, and what the engine makes of them.
+//! - [`system`]: what the system says of memory.
 //! - `kernels`: the only place with `unsafe`; products of packed weights, attention, norms, activations.
 //!
 //! ## How a token comes to be
@@ -79,6 +80,7 @@ pub mod sample;
 pub mod sched;
 pub mod source;
 pub mod synth;
+pub mod system;
 pub mod text;
 pub mod weights;
 
@@ -88,4 +90,5 @@ pub use error::{Damage, LoadError};
 pub use model_file::{ModelFile, Quantization};
 pub use runner::{
     CancelHandle, DeviceChoice, Engine, EngineLoad, EngineOptions, EngineTotals, Generation,
+    MemoryPlan,
 };

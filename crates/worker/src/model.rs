@@ -70,6 +70,7 @@ fn engine_options(settings: &Settings) -> EngineOptions {
             Device::Cuda(ordinal) => DeviceChoice::Cuda(ordinal),
         },
         max_batch: settings.max_batch_size,
+        kv_tokens: settings.kv_tokens,
         ..EngineOptions::default()
     }
 }

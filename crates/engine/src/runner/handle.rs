@@ -9,14 +9,14 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::compute::{Compute, Gauges, Job};
-use super::memory::MemoryPlan;
+use super::memory::{Held, MemoryPlan};
 use super::prompt::PromptReader;
 use super::stream::Stream;
 use super::{EngineOptions, Generation};
 use crate::api::{GenerateError, ModelInfo, Request};
 use crate::batch::ForwardBatch;
 use crate::gguf::tensor_type;
-use crate::kv::{KvPlan, KvPool, KvType, PageAllocator};
+use crate::kv::{KvPlan, KvPool, KvType, PAGE_TOKENS, PageAllocator};
 use crate::model::{Decoder, ModelConfig, Workspace};
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId, StepPlan};
 use crate::text::Tokenizer;
@@ -31,6 +31,7 @@ pub struct Engine(Arc<Handle>);
 #[derive(Debug)]
 struct Handle {
     info: ModelInfo,
+    memory: MemoryPlan,
     reader: PromptReader,
     gauges: Arc<Gauges>,
     next_id: AtomicU64,
@@ -79,9 +80,7 @@ impl Engine {
         }
         // After the weights, so that the pages get their share of what is left.
         let shape = config.kv_shape(kv_type(&file));
-        let available = KvPlan::available_memory();
-        let memory = MemoryPlan::new(&file, &config, shape, options, available)?;
-        let plan = memory.kv;
+        let (memory, plan) = MemoryPlan::new(&file, &config, shape, options, Held::now())?;
         let info = describe(&file, &config, &plan, options);
         let pages = PageAllocator::new(plan.pages);
         let limits = Limits { max_batch: options.max_batch, step_tokens: options.step_tokens };
@@ -104,13 +103,15 @@ impl Engine {
             .spawn(move || compute.run())
             .map_err(|error| LoadError::OutOfMemory(format!("no compute thread: {error}")))?;
         tracing::info!(
-            "loaded {} ({} {}, {} million weights): {} sequences at once, {} tokens each; {memory}",
+            "loaded {} ({} {}, {} million weights): {} sequences at once, {} tokens each, {} \
+             pages of {PAGE_TOKENS} tokens; {memory}",
             file.label(),
             info.architecture,
             info.quantization,
             info.parameters / 1_000_000,
             info.max_batch,
             info.context_length,
+            plan.pages,
         );
         let reader = PromptReader {
             tokenizer,
@@ -120,6 +121,7 @@ impl Engine {
         };
         Ok(Self(Arc::new(Handle {
             info,
+            memory,
             reader,
             gauges,
             next_id: AtomicU64::new(0),
@@ -131,6 +133,11 @@ impl Engine {
     /// What was loaded.
     pub fn info(&self) -> &ModelInfo {
         &self.0.info
+    }
+
+    /// What its process will take of the machine's memory at most.
+    pub fn memory(&self) -> MemoryPlan {
+        self.0.memory
     }
 
     /// How busy it is.

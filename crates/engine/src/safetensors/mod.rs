@@ -123,6 +123,11 @@ impl SafetensorsModel {
         !self.0.tied
     }
 
+    /// Bytes of the embedding in its file.
+    pub(crate) fn embedding_bytes(&self) -> usize {
+        self.0.shards.tensors.get(names::EMBEDDING).map_or(0, |entry| entry.len)
+    }
+
     /// All tensors that the decoder has, in no order. An embedding that is not the head takes no memory.
     pub(crate) fn stored(&self) -> impl Iterator<Item = Stored> {
         let tensors = self.0.shards.tensors.iter();

@@ -88,6 +88,11 @@ pub const KEYS: &[Key] = &[
     ),
     key("MAX_BATCH_SIZE", Some("4"), "sequences that a worker runs at once, 1 to 256"),
     key(
+        "KV_TOKENS",
+        None,
+        "tokens that all sequences of a worker may have together, 256 to 1073741824; unset: full contexts, as far as a third of the free memory holds them",
+    ),
+    key(
         "LEASE_SECONDS",
         Some("30"),
         "seconds that a worker may be silent before its tasks go to another, 2 to 3600",

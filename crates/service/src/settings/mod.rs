@@ -61,6 +61,9 @@ pub struct Settings {
     pub webhook_allow_private: bool,
     /// `MAX_BATCH_SIZE`: how many sequences a worker runs at once.
     pub max_batch_size: usize,
+    /// `KV_TOKENS`: how many tokens all sequences of a worker may have together; none is what memory
+    /// allows.
+    pub kv_tokens: Option<usize>,
     /// `LEASE_SECONDS`: how long a worker may be silent before its tasks go to another.
     pub lease: Duration,
     /// `MAX_ATTEMPTS`: after how many failed attempts a task fails.

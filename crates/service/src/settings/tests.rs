@@ -158,3 +158,17 @@ fn the_example_and_the_docs_name_every_key() {
         assert!(row.contains(key.help), "{}: the documented meaning differs: {row}", key.name);
     }
 }
+
+#[test]
+fn memory_for_keys_and_values_may_be_set_and_need_not_be() {
+    assert_eq!(load("", "", &[]).unwrap().kv_tokens, None);
+    assert_eq!(load("kv_tokens: 8192", "", &[]).unwrap().kv_tokens, Some(8192));
+    for wrong in ["255", "1073741825", "8k", "-1"] {
+        let problems = problems(load("", "", &[("KV_TOKENS", wrong)]));
+        assert_eq!(problems.len(), 1);
+        assert!(
+            problems[0].contains("KV_TOKENS") && problems[0].contains("256 to"),
+            "{problems:?}"
+        );
+    }
+}
