@@ -30,8 +30,15 @@ pub(super) trait Member: Sized + Send + 'static {
     /// Whether somebody still waits for its answer.
     fn is_wanted(&self) -> bool;
 
-    /// Sends some in one call, and answers each; what is dropped unanswered was not done, or perhaps.
-    async fn send(batch: Vec<Self>, partition: &Arc<Partition>, limit: Duration);
+    /// Answers it with an error that others have met.
+    fn refuse(self, error: BrokerError);
+
+    /// Sends some in one call, and answers each; fails with what took them all.
+    async fn send(
+        batch: Vec<Self>,
+        partition: &Arc<Partition>,
+        limit: Duration,
+    ) -> Result<(), BrokerError>;
 }
 
 /// Members that wait for the next call.
@@ -85,11 +92,11 @@ pub(super) fn join<T: Member>(group: &Arc<Group<T>>, partition: &Arc<Partition>,
     }
 }
 
-/// Gives each its answer, or all the error that took them.
+/// Gives each its answer, or all the error that took them, which is answered as well.
 pub(super) fn answer_all(
     senders: impl ExactSizeIterator<Item = oneshot::Sender<Result<String, BrokerError>>>,
     answers: Result<Vec<String>, BrokerError>,
-) {
+) -> Result<(), BrokerError> {
     let answers = answers.and_then(|answers| {
         let (given, asked) = (answers.len(), senders.len());
         let wrong = || BrokerError::Corrupt(format!("a script answered {given} of {asked}"));
@@ -100,11 +107,13 @@ pub(super) fn answer_all(
             for (sender, answer) in senders.zip(answers) {
                 let _ = sender.send(Ok(answer)); // an error means that the caller is gone
             }
+            Ok(())
         }
         Err(error) => {
             for sender in senders {
                 let _ = sender.send(Err(error::shared(&error)));
             }
+            Err(error)
         }
     }
 }
@@ -130,7 +139,12 @@ impl<T: Member> Sending<T> {
             // Who waited behind a Redis that is silent is not to wait as long once more.
             let whole = self.partition.link.limit();
             let limit = whole.saturating_sub(since.elapsed()).max(whole / 8);
-            T::send(batch, &self.partition, limit).await;
+            let sent = T::send(batch, &self.partition, limit).await;
+            if let Err(error @ BrokerError::Unavailable { .. }) = sent {
+                // It would be the same for those who came meanwhile, only later.
+                let came = std::mem::take(&mut self.group.waiting().members);
+                came.into_iter().for_each(|(_, member)| member.refuse(error::shared(&error)));
+            }
         }
         self.done = true;
     }

@@ -33,14 +33,22 @@ impl Member for Submit {
         !self.answer.is_closed()
     }
 
-    async fn send(batch: Vec<Self>, partition: &Arc<Partition>, limit: Duration) {
+    fn refuse(self, error: BrokerError) {
+        let _ = self.answer.send(Err(error)); // an error means that the caller is gone
+    }
+
+    async fn send(
+        batch: Vec<Self>,
+        partition: &Arc<Partition>,
+        limit: Duration,
+    ) -> Result<(), BrokerError> {
         let mut call = partition.scripts.submit.prepare_invoke();
         call.key(partition.keys.base());
         for submit in &batch {
             call.arg(&submit.args);
         }
         let answers = partition.link.run_within(&call, limit).await;
-        group::answer_all(batch.into_iter().map(|submit| submit.answer), answers);
+        group::answer_all(batch.into_iter().map(|submit| submit.answer), answers)
     }
 }
 

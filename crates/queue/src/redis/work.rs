@@ -64,7 +64,19 @@ impl Member for Work {
         }
     }
 
-    async fn send(batch: Vec<Self>, partition: &Arc<Partition>, limit: Duration) {
+    fn refuse(self, error: BrokerError) {
+        // An error means that the caller is gone.
+        let _ = match self {
+            Self::Finish(finish) => finish.answer.send(Err(error)).is_ok(),
+            Self::Claim(claim) => claim.answer.send(Err(error)).is_ok(),
+        };
+    }
+
+    async fn send(
+        batch: Vec<Self>,
+        partition: &Arc<Partition>,
+        limit: Duration,
+    ) -> Result<(), BrokerError> {
         let (mut finishes, mut claims) = (Vec::new(), Vec::new());
         for work in batch {
             match work {
@@ -87,30 +99,23 @@ impl Member for Work {
             }
             turn += most as u64;
         }
-        let answered = partition.link.run_within(&call, limit).await;
-        let (ends, rest) = match answered {
-            Ok(mut texts) => {
-                let rest = texts.split_off(finishes.len().min(texts.len()));
-                (Ok(texts), Ok(rest))
-            }
-            Err(error) => (Err(error::shared(&error)), Err(error)),
-        };
-        group::answer_all(finishes.into_iter().map(|finish| finish.answer), ends);
-        match rest {
-            Ok(texts) => {
-                let mut reply = Reply::new("work", texts);
-                for claim in claims {
-                    let tried = claim.read(&mut reply, partition);
-                    // Nobody waits any more: what was taken goes back as the parcel is dropped.
-                    let _ = claim.answer.send(tried);
-                }
-            }
+        let mut answers = match partition.link.run_within(&call, limit).await {
+            Ok(answers) => answers,
             Err(error) => {
-                for claim in claims {
-                    let _ = claim.answer.send(Err(error::shared(&error)));
+                let works = finishes.into_iter().map(Self::Finish);
+                for work in works.chain(claims.into_iter().map(Self::Claim)) {
+                    work.refuse(error::shared(&error));
                 }
+                return Err(error);
             }
+        };
+        let mut rest = Reply::new("work", answers.split_off(finishes.len().min(answers.len())));
+        for claim in claims {
+            let tried = claim.read(&mut rest, partition);
+            // When nobody waits any more, what was taken goes back as the parcel is dropped.
+            let _ = claim.answer.send(tried);
         }
+        group::answer_all(finishes.into_iter().map(|finish| finish.answer), Ok(answers))
     }
 }
 
