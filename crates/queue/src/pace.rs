@@ -70,7 +70,11 @@ mod tests {
         assert_eq!(part(8, 1, 16, 0), 1);
         assert_eq!(part(8, 16, 16, 0), 8);
         assert_eq!(part(8, 1_000, 16, 8), 8);
-        assert_eq!(part(8, 5, 0, 3), 5, "of workers that did not report there is nobody else to think of");
+        assert_eq!(
+            part(8, 5, 0, 3),
+            5,
+            "of workers that did not report there is nobody else to think of"
+        );
         assert_eq!(part(1, 0, 4, 0), 1);
     }
 

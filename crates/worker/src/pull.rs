@@ -59,9 +59,8 @@ pub(crate) async fn run(
                     // A broker gives no more than it is asked for.
                     let Some(slot) = free.pop() else { break };
                     let (worker, abandon) = (worker.clone(), abandon.clone());
-                    attempts.spawn(
-                        async move { attempt::run(&worker, claimed, slot, abandon).await },
-                    );
+                    attempts
+                        .spawn(async move { attempt::run(&worker, claimed, slot, abandon).await });
                 }
             }
             Err(error) => {

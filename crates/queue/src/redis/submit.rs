@@ -95,7 +95,11 @@ impl Partition {
         }
     }
 
-    fn submit_args(&self, task: &Task, options: &SubmitOptions) -> Result<[String; 6], RecordError> {
+    fn submit_args(
+        &self,
+        task: &Task,
+        options: &SubmitOptions,
+    ) -> Result<[String; 6], RecordError> {
         let SubmitOptions { bounds, idempotency, start, expires_in } = options;
         let share = |bound| self.share(bound);
         let repetition = idempotency.as_ref().map(|by| Repetition {
@@ -125,7 +129,12 @@ impl More<'_> {
     /// Empty when there is nothing to say.
     fn encoded(&self) -> Result<String, RecordError> {
         let Self { at, after, expires, hook, repetition } = self;
-        if at.is_none() && after.is_none() && expires.is_none() && hook.is_none() && repetition.is_none() {
+        if at.is_none()
+            && after.is_none()
+            && expires.is_none()
+            && hook.is_none()
+            && repetition.is_none()
+        {
             return Ok(String::new());
         }
         stored::json(self)

@@ -245,7 +245,9 @@ impl Inner {
             };
             let (holdings, due) = inner.store.run(work).await?;
             if holdings.is_empty() {
-                return Ok(Err(due.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)))));
+                return Ok(
+                    Err(due.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)))),
+                );
             }
             inner.turn.fetch_add(holdings.len() as u64, Ordering::Relaxed);
             let mut parcel = Parcel::empty(&inner);
