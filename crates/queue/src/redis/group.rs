@@ -136,6 +136,9 @@ impl<T: Member> Sending<T> {
         // Whoever is about to join at this very moment comes along; this takes no time when nobody is.
         tokio::task::yield_now().await;
         while let Some((since, batch)) = self.group.next() {
+            if batch.is_empty() {
+                continue; // nobody waits for those any more
+            }
             // Who waited behind a Redis that is silent is not to wait as long once more.
             let whole = self.partition.link.limit();
             let limit = whole.saturating_sub(since.elapsed()).max(whole / 8);
