@@ -33,8 +33,8 @@ mod tests;
 
 use std::io;
 
-use candle_core::quantized::GgmlDType;
 use super::parallel::{SharedOut, for_pieces};
+use candle_core::quantized::GgmlDType;
 
 pub(crate) use activations::Activations;
 use arena::Part;
