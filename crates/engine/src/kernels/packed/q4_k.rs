@@ -42,10 +42,8 @@ impl Format for Q4K {
                 let quants = block.add(256 + SUB / 2 * 8 * 64);
                 let mut dots = [S::splat(0); C];
                 for (group, x) in x.bytes.iter().enumerate() {
-                    let w = quants.add(group * 64);
-                    let w = S::load(w);
-                    let w = S::shift_right(w, (SUB % 2 * 4) as u32);
-                    let w = S::and(w, nibble);
+                    let w = S::load(quants.add(group * 64));
+                    let w = S::and(S::shift_right(w, (SUB % 2 * 4) as u32), nibble);
                     for (dot, x) in dots.iter_mut().zip(x) {
                         *dot = S::dot(*dot, w, S::splat(*x));
                     }

@@ -41,9 +41,8 @@ impl Format for Q5K {
                 let shift = (SUB % 2 * 4) as u32;
                 let mut dots = [S::splat(0); C];
                 for (group, x) in x.bytes.iter().enumerate() {
-                    let low = quants.add(group * 64);
-                    let low = S::load(low);
-                    let low = S::and(S::shift_right(low, shift), nibble);
+                    let low =
+                        S::and(S::shift_right(S::load(quants.add(group * 64)), shift), nibble);
                     let bits = S::load(block.add(256 + group * 64));
                     let w = S::or(low, S::and(S::move_bits(bits, SUB, 4), fifth));
                     for (dot, x) in dots.iter_mut().zip(x) {
