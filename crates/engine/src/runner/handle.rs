@@ -17,9 +17,8 @@ use crate::api::{GenerateError, ModelInfo, Request};
 use crate::gguf::{GgufFile, tensor_type};
 use crate::kv::{KvPlan, KvPool, KvType, PageAllocator};
 use crate::model::{Decoder, ModelConfig, Workspace};
-use crate::sample::Sampler;
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId};
-use crate::text::{ChatTemplate, StopMatcher, Tokenizer};
+use crate::text::{ChatTemplate, Tokenizer};
 use crate::weights::is_full_precision;
 use crate::{LoadError, ModelFile};
 
@@ -181,16 +180,10 @@ impl Engine {
         let cancel = CancelFlag::default();
         let id = SequenceId(handle.next_id.fetch_add(1, Ordering::Relaxed));
         let job = Box::new(Job {
+            stream: Stream::new(request, &tokens, &handle.reader.tokenizer, progress),
             sequence: Sequence::new(id, tokens, max_tokens, cancel.clone(), request.deadline)
                 .of_tenant(&request.tenant)
                 .with_priority(request.priority),
-            stream: Stream::new(
-                Sampler::new(&request.sampling),
-                handle.reader.tokenizer.detokenizer(),
-                StopMatcher::new(&request.stop),
-                progress,
-                prompt_tokens,
-            ),
         });
         handle.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
         let jobs = handle.jobs.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,6 +8,7 @@ mod generation;
 mod handle;
 mod memory;
 mod options;
+mod outlet;
 mod prompt;
 mod stream;
 
