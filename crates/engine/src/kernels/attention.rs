@@ -6,6 +6,7 @@
 //! softmax), so no score matrix is ever stored and every page is read once for all rows.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 
 use half::f16;
 
@@ -103,22 +104,45 @@ thread_local! {
     static UNITS: Cell<Vec<Unit>> = const { Cell::new(Vec::new()) };
 }
 
-/// One page of one head as f32: as it lies, or converted.
+/// One page of one head: as it lies, or as f32.
 fn page_of<'a>(
     level: Level,
     pages: LayerPages<'a>,
-    index: usize,
-    len: usize,
+    range: Range<usize>,
+    as_it_lies: bool,
     scratch: &'a mut Vec<f32>,
-) -> &'a [f32] {
-    let range = index * len..(index + 1) * len;
+) -> LayerPages<'a> {
     match pages {
-        LayerPages::F32(numbers) => &numbers[range],
+        LayerPages::F32(numbers) => LayerPages::F32(&numbers[range]),
+        LayerPages::F16(numbers) if as_it_lies => LayerPages::F16(&numbers[range]),
         LayerPages::F16(numbers) => {
-            scratch.resize(len, 0.0);
+            scratch.resize(range.len(), 0.0);
             widen(level, &numbers[range], scratch);
-            scratch
+            LayerPages::F32(scratch)
         }
+    }
+}
+
+/// A number of a page.
+trait Stored: Copy {
+    /// # Safety
+    /// The machine has the instructions of `L`; `N` numbers stand behind the pointer.
+    unsafe fn load<L: Lanes>(from: *const Self) -> L;
+}
+
+impl Stored for f32 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(from: *const Self) -> L {
+        // SAFETY: see the trait.
+        unsafe { L::load(from) }
+    }
+}
+
+impl Stored for f16 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(from: *const Self) -> L {
+        // SAFETY: see the trait.
+        unsafe { L::load_halves(from) }
     }
 }
 
@@ -170,9 +194,13 @@ fn run_unit(
     let seen = unit.position + unit.tokens;
     let piece = PAGE_TOKENS * head_dim;
     for (index, page) in table.iter().enumerate().take(seen.div_ceil(PAGE_TOKENS)) {
-        let index_of_piece = *page as usize * kv_heads + unit.kv_head;
-        let keys = page_of(level, keys, index_of_piece, piece, &mut scratch.keys);
-        let values = page_of(level, values, index_of_piece, piece, &mut scratch.values);
+        let Scratch { q, scores, sums, largest, weights, keys: wide_keys, values: wide_values } =
+            &mut *scratch;
+        let start = (*page as usize * kv_heads + unit.kv_head) * piece;
+        let as_it_lies = rows <= SIDE_BY_SIDE;
+        let range = start..start + piece;
+        let keys = page_of(level, keys, range.clone(), as_it_lies, wide_keys);
+        let values = page_of(level, values, range, as_it_lies, wide_values);
         let first = index * PAGE_TOKENS;
         let state = PageState {
             head_dim,
@@ -183,17 +211,15 @@ fn run_unit(
             group,
             rows,
         };
-        mix_page(
-            level,
-            &state,
-            keys,
-            values,
-            &scratch.q,
-            &mut scratch.scores,
-            &mut scratch.sums,
-            &mut scratch.largest,
-            &mut scratch.weights,
-        );
+        match (keys, values) {
+            (LayerPages::F32(keys), LayerPages::F32(values)) => {
+                mix_page(level, &state, keys, values, q, scores, sums, largest, weights);
+            }
+            (LayerPages::F16(keys), LayerPages::F16(values)) => {
+                mix_half_page(level, &state, keys, values, q, scores, sums, largest, weights);
+            }
+            _ => unreachable!("keys and values are stored alike"),
+        }
     }
     for token in 0..unit.tokens {
         // SAFETY: the heads of a group of a token belong to one unit.
@@ -233,13 +259,26 @@ dispatch!(
         weights: &mut [f32],
     )
 );
+dispatch!(
+    /// The same of a page in f16, widened as it is read: for few rows.
+    fn mix_half_page = mix_page_kernel(
+        state: &PageState,
+        keys: &[f16],
+        values: &[f16],
+        q: &[f32],
+        scores: &mut [f32],
+        sums: &mut [f32],
+        largest: &mut [f32],
+        weights: &mut [f32],
+    )
+);
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn mix_page_kernel<L: Lanes>(
     state: &PageState,
-    keys: &[f32],
-    values: &[f32],
+    keys: &[impl Stored],
+    values: &[impl Stored],
     q: &[f32],
     scores: &mut [f32],
     sums: &mut [f32],
@@ -276,7 +315,12 @@ unsafe fn mix_page_kernel<L: Lanes>(
 
 /// Scores of four rows with all tokens of a page.
 #[inline(always)]
-unsafe fn score_rows<L: Lanes>(dim: usize, keys: &[f32], q: *const f32, scores: &mut [f32]) {
+unsafe fn score_rows<L: Lanes>(
+    dim: usize,
+    keys: &[impl Stored],
+    q: *const f32,
+    scores: &mut [f32],
+) {
     // SAFETY: see the caller.
     unsafe {
         // Two vectors of tokens at a time: with four rows that fills eight accumulators.
@@ -286,7 +330,7 @@ unsafe fn score_rows<L: Lanes>(dim: usize, keys: &[f32], q: *const f32, scores: 
             let mut sums = [[L::splat(0.0); 2]; SIDE_BY_SIDE];
             for d in 0..dim {
                 let key = keys.as_ptr().add(d * PAGE_TOKENS + at);
-                let key = [L::load(key), L::load(key.add(second))];
+                let key = [Stored::load::<L>(key), Stored::load::<L>(key.add(second))];
                 for (row, sums) in sums.iter_mut().enumerate() {
                     let q = L::splat(*q.add(row * dim + d));
                     sums[0] = q.mul_add(key[0], sums[0]);
@@ -312,10 +356,12 @@ unsafe fn weigh_row<L: Lanes>(
     largest: &mut f32,
     weights: &mut f32,
 ) {
-    scores[seen..].fill(f32::NEG_INFINITY);
     if seen == 0 {
         scores.fill(0.0);
         return;
+    }
+    if seen < PAGE_TOKENS {
+        scores[seen..].fill(f32::NEG_INFINITY);
     }
     // SAFETY: see the caller.
     unsafe {
@@ -333,7 +379,9 @@ unsafe fn weigh_row<L: Lanes>(
         }
         // exp never quite reaches zero: in a sum of at least 1 that is lost, but what is not seen
         // must weigh nothing.
-        scores[seen..].fill(0.0);
+        if seen < PAGE_TOKENS {
+            scores[seen..].fill(0.0);
+        }
         if most > *largest {
             let shrink = if *largest == f32::NEG_INFINITY { 0.0 } else { (*largest - most).exp() };
             *weights *= shrink;
@@ -352,7 +400,7 @@ unsafe fn weigh_row<L: Lanes>(
 unsafe fn add_values<L: Lanes>(
     dim: usize,
     filled: usize,
-    values: &[f32],
+    values: &[impl Stored],
     weights: &[f32],
     sums: *mut f32,
 ) {
@@ -365,7 +413,7 @@ unsafe fn add_values<L: Lanes>(
             let mut totals = [[L::splat(0.0); 2]; SIDE_BY_SIDE];
             for token in 0..filled {
                 let value = values.as_ptr().add(token * dim + at);
-                let value = [L::load(value), L::load(value.add(second))];
+                let value = [Stored::load::<L>(value), Stored::load::<L>(value.add(second))];
                 for (row, totals) in totals.iter_mut().enumerate() {
                     let weight = L::splat(*weights.as_ptr().add(row * PAGE_TOKENS + token));
                     totals[0] = weight.mul_add(value[0], totals[0]);

@@ -266,3 +266,32 @@ fn rates() {
         }
     }
 }
+
+/// As `rates`, with all threads, of weights that come from memory.
+#[test]
+#[ignore = "measures"]
+fn rates_from_memory() {
+    let random = &mut StdRng::seed_from_u64(7);
+    let (outputs, inputs) = (98_304, 1024);
+    for (dtype, ..) in FORMATS {
+        let data = weights(dtype, outputs * inputs, random, small_scale);
+        let weight = pack(dtype, outputs, inputs, &data);
+        for rows in [1, 2, 4, 8, 16] {
+            let mut activations = Activations::default();
+            activations.quantize(&numbers(rows * inputs, random), inputs);
+            let mut out = vec![0.0; rows * outputs];
+            let mut least = f64::INFINITY;
+            for _ in 0..6 {
+                let begin = std::time::Instant::now();
+                multiply([&weight], &activations, [&mut out]);
+                least = least.min(begin.elapsed().as_secs_f64());
+            }
+            println!(
+                "{dtype:?} {rows:2} rows: {:6.2} ms, {:6.1} G multiply-adds/s, {:5.1} GB/s",
+                least * 1e3,
+                (rows * outputs * inputs) as f64 / least / 1e9,
+                data.len() as f64 / least / 1e9,
+            );
+        }
+    }
+}
