@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 ARCHITECTURES = ("qwen2", "qwen3")
 
-# What `gguf` can quantize in Python. K-quants are not among them.
+# From values and a type to the bytes of a file.
+Quantizer = Callable[[np.ndarray, WeightType], np.ndarray]
+
+# What `gguf` can quantize in Python; for K-quants another quantizer has to be given.
 FILE_TYPES: dict[str, LlamaFileType] = {
     "F32": LlamaFileType.ALL_F32,
     "F16": LlamaFileType.MOSTLY_F16,
@@ -39,6 +42,7 @@ FILE_TYPES: dict[str, LlamaFileType] = {
     "Q5_0": LlamaFileType.MOSTLY_Q5_0,
     "Q4_1": LlamaFileType.MOSTLY_Q4_1,
     "Q4_0": LlamaFileType.MOSTLY_Q4_0,
+    "Q4_K": LlamaFileType.MOSTLY_Q4_K_S,
 }
 
 MODEL_TENSORS = {
@@ -74,6 +78,7 @@ def export(
     eos: str = "<|im_end|>",
     bos: str = "<|endoftext|>",
     pad: str = "<|endoftext|>",
+    quantize: Quantizer = gguf.quantize,
 ) -> None:
     """Write `model` and `tokenizer` to `path`.
 
@@ -97,7 +102,7 @@ def export(
     _add_vocabulary(writer, Vocabulary.of(tokenizer, model.config.vocab_size), eos, bos, pad)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
-    for tensor in stored_tensors(model, weight_type, embedding_type):
+    for tensor in stored_tensors(model, weight_type, embedding_type, quantize):
         writer.add_tensor(tensor.gguf_name, tensor.data, raw_dtype=tensor.type)
 
     writer.write_header_to_file()
@@ -136,7 +141,10 @@ class StoredTensor:
 
 
 def stored_tensors(
-    model: PreTrainedModel, weight_type: str, embedding_type: str | None = None
+    model: PreTrainedModel,
+    weight_type: str,
+    embedding_type: str | None = None,
+    quantize: Quantizer = gguf.quantize,
 ) -> Iterator[StoredTensor]:
     """The tensors of `model` in file order, in the types they are stored in."""
     matrix_type = WeightType[weight_type]
@@ -158,7 +166,7 @@ def stored_tensors(
                 f"{hf_name}: rows of {values.shape[-1]} are not a multiple of the "
                 f"{block} values in a block of {stored.name}"
             )
-        yield StoredTensor(hf_name, gguf_name(hf_name), stored, gguf.quantize(values, stored))
+        yield StoredTensor(hf_name, gguf_name(hf_name), stored, quantize(values, stored))
 
 
 def gguf_name(hf_name: str) -> str:

@@ -3,6 +3,9 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod attention;
+mod dequantize;
+#[cfg(test)]
+pub(crate) mod machine;
 pub(crate) mod mapped_file;
 mod numbers;
 pub(crate) mod packed;
@@ -12,4 +15,5 @@ pub(crate) mod rows;
 pub(crate) mod simd;
 pub(crate) mod small_matmul;
 
+pub(crate) use dequantize::dequantize;
 pub(crate) use numbers::as_numbers;

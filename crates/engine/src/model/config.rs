@@ -1,7 +1,7 @@
 //! What kind of Qwen a file holds.
 
 use crate::LoadError;
-use crate::gguf::{GgufError, GgufFile};
+use crate::gguf::{GgufError, GgufFile, Metadata};
 use crate::kv::{KvShape, KvType};
 
 /// The architectures this engine computes, by their name in the file.
@@ -57,6 +57,13 @@ pub struct ModelConfig {
 impl ModelConfig {
     /// Reads and checks the metadata.
     pub fn from_gguf(file: &GgufFile) -> Result<Self, LoadError> {
+        let embedding = file.tensor("token_embd.weight");
+        Self::from_metadata(file.all_metadata(), embedding.map(|embedding| embedding.shape[0]))
+    }
+
+    /// Reads and checks the metadata of a model whose embedding, if there is one, has rows for `vocab`
+    /// tokens.
+    pub(crate) fn from_metadata(file: &Metadata, vocab: Option<usize>) -> Result<Self, LoadError> {
         let name: &str = file.require("general.architecture")?;
         let Some((_, architecture)) = SUPPORTED.iter().find(|(known, _)| *known == name) else {
             let known = SUPPORTED.map(|(known, _)| known).join(", ");
@@ -102,7 +109,7 @@ impl ModelConfig {
                  choose the file without it"
             )));
         }
-        let Some(embedding) = file.tensor("token_embd.weight") else {
+        let Some(vocab) = vocab else {
             return Err(file.error(GgufError::MissingTensor { name: "token_embd.weight".into() }));
         };
         let config = Self {
@@ -113,7 +120,7 @@ impl ModelConfig {
             kv_heads,
             head_dim,
             ffn: number("feed_forward_length", 1 << 20)?,
-            vocab: embedding.shape[0],
+            vocab,
             context_length: number("context_length", 1 << 24)?,
             rms_eps: file.require(&key("attention.layer_norm_rms_epsilon"))?,
             rope_theta: file.get(&key("rope.freq_base"))?.unwrap_or(10_000.0),
@@ -136,7 +143,7 @@ impl ModelConfig {
     }
 }
 
-fn in_range(file: &GgufFile, key: &str, value: usize, most: usize) -> Result<usize, LoadError> {
+fn in_range(file: &Metadata, key: &str, value: usize, most: usize) -> Result<usize, LoadError> {
     if (1..=most).contains(&value) {
         return Ok(value);
     }

@@ -10,3 +10,6 @@ mod workspace;
 pub use config::{Architecture, ModelConfig};
 pub use decoder::Decoder;
 pub use workspace::Workspace;
+
+#[cfg(test)]
+mod tests;

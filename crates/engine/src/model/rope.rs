@@ -8,7 +8,7 @@ pub(super) struct Rope {
 }
 
 /// Cosines and sines of some tokens' angles. `[tokens, head_dim / 2]` each
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Angles {
     pub(super) cos: Vec<f32>,
     pub(super) sin: Vec<f32>,
@@ -23,9 +23,9 @@ impl Rope {
 
     /// Computed for the tokens at hand: cheap beside the step, and no table bounds the context.
     /// Always in f32: in a narrower type far positions would be wrong.
-    pub(super) fn at(&self, positions: &[u32]) -> Angles {
-        let len = positions.len() * self.frequencies.len();
-        let (mut cos, mut sin) = (Vec::with_capacity(len), Vec::with_capacity(len));
+    pub(super) fn turn_to(&self, positions: &[u32], Angles { cos, sin }: &mut Angles) {
+        cos.clear();
+        sin.clear();
         for position in positions {
             for frequency in &self.frequencies {
                 let angle = *position as f32 * frequency;
@@ -33,6 +33,5 @@ impl Rope {
                 sin.push(angle.sin());
             }
         }
-        Angles { cos, sin }
     }
 }

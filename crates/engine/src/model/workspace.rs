@@ -1,5 +1,6 @@
 //! The numbers between the layers of a step.
 
+use super::rope::Angles;
 use crate::kernels::rows;
 use crate::weights::Scratch;
 
@@ -7,6 +8,8 @@ use crate::weights::Scratch;
 /// steps allocate nothing.
 #[derive(Debug, Default)]
 pub struct Workspace {
+    /// By which queries and keys are turned.
+    pub(super) angles: Angles,
     /// The residual stream. `[tokens, hidden]`
     pub(super) x: Buffer,
     /// Its normalised form. `[tokens, hidden]`

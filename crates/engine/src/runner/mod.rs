@@ -14,4 +14,5 @@ mod stream;
 
 pub use generation::{CancelHandle, Generation};
 pub use handle::{Engine, EngineLoad, EngineTotals};
+pub use memory::MemoryPlan;
 pub use options::{DeviceChoice, EngineOptions};

@@ -123,6 +123,12 @@ impl SynthShape {
     pub(super) fn small() -> Self {
         Self { name: "small", layers: 2, hidden: 256, heads: 4, kv_heads: 2, ffn: 512, ..QWEN3 }
     }
+
+    /// The same with a vocabulary and a context that make it small enough to be run many times.
+    pub(crate) fn smallest() -> Self {
+        let (head_dim, ffn, vocab, context_length) = (64, 256, 600, 2048);
+        Self { name: "smallest", head_dim, ffn, vocab, context_length, ..Self::small() }
+    }
 }
 
 impl FromStr for SynthShape {

@@ -1,0 +1,201 @@
+//! How a sequence is cut, what stands beside it and what is found of it makes no difference: on
+//! every machine that there are kernels for, in every kind of weights.
+//!
+//! Products of packed weights, attention and everything by rows do the same in the same order for
+//! a row, whatever is computed beside it: models of packed weights give the same to the bit. candle's
+//! products, which multiply full precision, sum in another order when there are more rows: within
+//! 1e-4.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::batch::{ForwardBatch, Logits};
+use crate::gguf::GgufFile;
+use crate::kernels::machine::Machine;
+use crate::kv::{BlockTable, KvPool, KvType, PAGE_TOKENS, PageAllocator, PageKey};
+use crate::synth::{SynthOptions, SynthQuant, SynthShape, synthesize};
+
+/// A model with pages of its own.
+struct Rig {
+    name: String,
+    model: Decoder,
+    pool: KvPool,
+    pages: PageAllocator,
+    workspace: Workspace,
+    /// Whether rows are the same to the bit.
+    exact: bool,
+}
+
+impl Rig {
+    fn new(name: &str, path: &Path, exact: bool) -> Self {
+        let model = Decoder::load(&GgufFile::open(path).unwrap()).unwrap();
+        let kv_type = if exact { KvType::F16 } else { KvType::F32 };
+        let pool = KvPool::new(model.config().kv_shape(kv_type), 200);
+        let (pages, workspace) = (PageAllocator::new(200), Workspace::default());
+        Self { name: name.to_owned(), model, pool, pages, workspace, exact }
+    }
+
+    fn table(&self, tokens: usize) -> BlockTable {
+        self.pages.reserve(tokens).unwrap()
+    }
+
+    /// `[logit_rows][vocab]`
+    fn logits(&mut self, batch: &ForwardBatch) -> Vec<Vec<f32>> {
+        let logits = self.model.forward(batch, &mut self.pool, &mut self.workspace).unwrap();
+        logits.chunks(self.model.config().vocab).map(<[f32]>::to_vec).collect()
+    }
+
+    /// The logits of `tokens` from the one at `start` on, in chunks of `chunk`; what is before `start` is
+    /// in the pages.
+    fn rest(
+        &mut self,
+        tokens: &[u32],
+        start: usize,
+        table: &BlockTable,
+        chunk: usize,
+    ) -> Vec<Vec<f32>> {
+        let mut rows = Vec::new();
+        for (index, part) in tokens[start..].chunks(chunk).enumerate() {
+            let mut batch = ForwardBatch::default();
+            batch.push(part, start + index * chunk, table, Logits::All);
+            rows.extend(self.logits(&batch));
+        }
+        rows
+    }
+
+    fn same(&self, a: &[Vec<f32>], b: &[Vec<f32>], what: &str) {
+        assert_eq!(a.len(), b.len());
+        let (a, b) = (a.concat(), b.concat());
+        assert!(a.iter().all(|logit| logit.is_finite()));
+        let off = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let bits = |numbers: &[f32]| numbers.iter().map(|n| n.to_bits()).collect::<Vec<_>>();
+        let same = if self.exact { bits(&a) == bits(&b) } else { off <= 1e-4 };
+        assert!(same, "{}, {what}: off by {off:e}", self.name);
+    }
+}
+
+fn fixture(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3");
+    folder.join(name).with_extension("gguf")
+}
+
+/// Models of each kind of product, and what to do with them on every machine.
+fn on_every_machine(check: impl Fn(&mut Rig)) {
+    let folder = tempfile::tempdir().unwrap();
+    let synthetic = |quant: SynthQuant| {
+        let output = folder.path().join(quant.name()).with_extension("gguf");
+        let shape = SynthShape::smallest();
+        synthesize(&SynthOptions { shape, quant, seed: 7, output: output.clone() }, |_, _| ())
+            .unwrap();
+        output
+    };
+    let packs = Machine::all().len() > 1;
+    for (name, path, packed) in [
+        ("f32", fixture("qwen3-f32"), false),
+        ("f16", fixture("qwen3-f16"), false),
+        ("q8_0", fixture("qwen3-q8_0"), packs),
+        ("q4_0", fixture("qwen3-q4_0"), packs),
+        ("q8_0 of 256", synthetic(SynthQuant::Q8_0), packs),
+        ("q4_k_m", synthetic(SynthQuant::Q4KM), packs),
+    ] {
+        let mut rig = Rig::new(name, &path, packed);
+        for machine in Machine::all() {
+            rig.name = format!("{name} on {machine:?}");
+            machine.run(|| check(&mut rig));
+        }
+    }
+}
+
+/// A prompt of four pages and a bit.
+fn prompt() -> Vec<u32> {
+    (0..135u32).map(|n| (n * 7_919 + n * n) % 500).collect()
+}
+
+#[test]
+fn chunked_is_whole() {
+    on_every_machine(|rig| {
+        let tokens = prompt();
+        let table = rig.table(tokens.len());
+        let whole = rig.rest(&tokens, 0, &table, usize::MAX);
+        let (first, last) = (&whole[0], &whole[tokens.len() - 1]);
+        let moved = first.iter().zip(last).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(moved > 0.1, "{}: it says the same of everything", rig.name);
+        for chunk in [1, 7, 33, 100] {
+            let table = rig.table(tokens.len());
+            let chunked = rig.rest(&tokens, 0, &table, chunk);
+            rig.same(&chunked, &whole, &format!("chunks of {chunk}"));
+        }
+    });
+}
+
+#[test]
+fn batch_is_single() {
+    on_every_machine(|rig| {
+        let tokens = prompt();
+        // (from where, to where, how many of these are in the pages already)
+        let parts =
+            [(0, 1, 0), (0, 135, 134), (60, 67, 0), (0, 100, 33), (5, 70, 32), (20, 90, 69)];
+        let (mut batch, mut single, mut tables) = (ForwardBatch::default(), Vec::new(), Vec::new());
+        for (from, to, old) in parts {
+            let tokens = &tokens[from..to];
+            let table = rig.table(tokens.len());
+            single.extend(rig.rest(tokens, 0, &table, usize::MAX).split_off(old));
+            let table = rig.table(tokens.len());
+            if old > 0 {
+                rig.rest(&tokens[..old], 0, &table, usize::MAX);
+            }
+            batch.push(&tokens[old..], old, &table, Logits::All);
+            tables.push(table);
+        }
+        let together = rig.logits(&batch);
+        rig.same(&together, &single, "a batch");
+    });
+}
+
+#[test]
+fn cached_is_fresh() {
+    on_every_machine(|rig| {
+        let tokens = prompt();
+        for (tenant, chunk) in [("a", usize::MAX), ("b", 33)] {
+            let tenant = format!("{tenant} of {}", rig.name);
+            let mut table = rig.table(tokens.len());
+            let fresh = rig.rest(&tokens, 0, &table, chunk);
+            let mut keys = vec![PageKey::root(&tenant)];
+            for (index, page) in tokens.as_chunks::<PAGE_TOKENS>().0.iter().enumerate() {
+                keys.push(keys[index].next(page));
+                table.keep(index, keys[index + 1]);
+            }
+            drop(table);
+            for cached in 1..keys.len() {
+                let mut table = rig.pages.table();
+                assert!(keys[1..=cached].iter().all(|key| table.take_cached(key)));
+                assert!(table.grow(tokens.len()));
+                let begin = cached * PAGE_TOKENS;
+                let rest = rig.rest(&tokens, begin, &table, usize::MAX);
+                rig.same(&rest, &fresh[begin..], &format!("{cached} pages of chunks of {chunk}"));
+            }
+        }
+    });
+}
+
+/// What a sequence generated token by token is computed again as if it were prompt, at once or behind
+/// pages that were left of it.
+#[test]
+fn preempted_is_undisturbed() {
+    on_every_machine(|rig| {
+        let mut tokens = prompt()[..50].to_vec();
+        let table = rig.table(90);
+        let mut undisturbed = rig.rest(&tokens, 0, &table, usize::MAX);
+        while tokens.len() < 90 {
+            let last = &undisturbed[tokens.len() - 1];
+            let best = (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap();
+            tokens.push(best as u32);
+            undisturbed.extend(rig.rest(&tokens, tokens.len() - 1, &table, 1));
+        }
+        let again = rig.table(90);
+        let recomputed = rig.rest(&tokens, 0, &again, usize::MAX);
+        rig.same(&recomputed, &undisturbed, "computed again");
+        let behind = rig.rest(&tokens, 64, &table, usize::MAX);
+        rig.same(&behind, &undisturbed[64..], "computed again behind two pages");
+    });
+}
