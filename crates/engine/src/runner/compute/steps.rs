@@ -12,7 +12,7 @@ use crate::gguf::GgufFile;
 use crate::kv::{KvType, PAGE_TOKENS, PageAllocator};
 use crate::sched::{CancelFlag, Limits};
 use crate::synth::{SynthOptions, SynthQuant, SynthShape, synthesize};
-use crate::text::Tokenizer;
+use crate::text::{StopMatcher, Tokenizer};
 
 /// A compute thread's state without the thread.
 struct Rig {
