@@ -80,8 +80,11 @@ fn tools(tools: &[Tool]) -> Option<TemplateValue> {
         }
         json!({"type": "function", "function": function})
     };
-    let shapes: Vec<Value> = tools.iter().map(shape).collect();
-    (!shapes.is_empty()).then(|| TemplateValue::from_serialize(shapes))
+    if tools.is_empty() {
+        return None;
+    }
+    // Any JSON is a template's value.
+    serde_json::from_value(tools.iter().map(shape).collect()).ok()
 }
 
 fn sampling(params: &GenerationParams) -> Sampling {

@@ -58,6 +58,8 @@ impl Rig {
             deadline: None,
             tenant: String::new(),
             priority: 0,
+            constraint: None,
+            chat: Default::default(),
         };
         let stream = Stream::new(&request, &tokens, &self.tokenizer, progress);
         let sequence = Sequence::new(SequenceId(id), tokens, 500, cancel.clone(), None);
