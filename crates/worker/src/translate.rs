@@ -9,7 +9,7 @@ use protocol::{
     AnswerForm, Completion, ErrorType, FinishReason, GenerationParams, Lane, Logprobs, Prompt,
     Task, TaskError, TokenLogprob, TokenLogprobs, Tool, ToolChoice, Usage,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// What the engine shall do for `task` until `deadline`.
 pub(crate) fn request(task: &Task, deadline: Instant) -> Request {

@@ -141,7 +141,7 @@ fn what_can_not_be_kept_is_refused_at_once() {
 #[test]
 fn sequences_that_wait_again_go_on_where_their_constraint_was() {
     let schema = json!({
-        "type": "array", "minItems": 40, "maxItems": 40,
+        "type": "array", "minItems": 80, "maxItems": 80,
         "items": {"type": "string", "minLength": 3, "maxLength": 8},
     });
     let ask = |engine: &Engine, count: u64| -> Vec<String> {
@@ -165,7 +165,7 @@ fn sequences_that_wait_again_go_on_where_their_constraint_was() {
     assert!(narrow.totals().preemptions > 0, "nobody had to wait again");
     for text in &answers {
         let value: Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{text}: {e}"));
-        assert_eq!(value.as_array().unwrap().len(), 40, "{text}");
+        assert_eq!(value.as_array().unwrap().len(), 80, "{text}");
     }
     let roomy = start(EngineOptions { max_batch: 8, ..EngineOptions::default() });
     assert_eq!(answers, ask(&roomy, 8));
