@@ -138,7 +138,9 @@ fn fields_that_are_wrong() {
         "max_token",
         "unknown field 'max_token'; did you mean 'max_tokens'? Allowed: prompt, model, raw, \
          user_id, webhook_url, max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, \
-         presence_penalty, frequency_penalty, logit_bias, logprobs, top_logprobs, seed, stop, priority, delay_s, run_at, expires_in_s, metadata, result_ttl_s, time_limit_s",
+         presence_penalty, frequency_penalty, logit_bias, logprobs, top_logprobs, seed, stop, \
+         response_format, regex, choice, tools, tool_choice, enable_thinking, priority, delay_s, \
+         run_at, expires_in_s, metadata, result_ttl_s, time_limit_s",
         "extra_forbidden",
     );
 }

@@ -57,7 +57,8 @@ fn a_prompt_goes_in_and_its_answer_comes_out() {
     assert_eq!(body["status"], "completed");
     assert_eq!(body["task_id"], json!(id));
     assert_eq!(body["result"], "Because.");
-    assert_eq!(body.as_object().unwrap().len(), 4, "{body}");
+    assert_eq!(body["finish_reason"], "stop");
+    assert_eq!(body.as_object().unwrap().len(), 5, "{body}");
     let metrics = body["metrics"].as_object().unwrap();
     assert_eq!(metrics.len(), 7, "the contract's six, and cached_tokens: {body}");
     assert_eq!(
