@@ -11,8 +11,8 @@ pub const MAX_CHOICES: usize = 256;
 /// How long, in bytes, each of them may be.
 pub const MAX_CHOICE_BYTES: usize = 1 << 10;
 
-/// What the compiler may spend, and each step: about 20 ms to compile, about 15 ms for the worst
-/// token, some 20 MB for the states of one answer.
+/// What the compiler may spend, and each step, in llguidance's own units: they bound the work and the
+/// states kept, whatever the machine; how long that takes on one was not measured.
 pub(crate) fn parser() -> ParserLimits {
     ParserLimits {
         max_items_in_row: 1_000,

@@ -107,6 +107,7 @@ fn how_an_answer_is_cut_makes_no_difference() {
         THINK_END,
         CALL,
         CALL_END,
+        "<tool_call>{\"name\":\"f\"}</tool_call>",
         "<",
         "</",
         "think>",
