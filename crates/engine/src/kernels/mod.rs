@@ -3,12 +3,14 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod attention;
+pub(crate) mod few_outputs;
 pub(crate) mod mapped_file;
 mod numbers;
 pub(crate) mod packed;
 pub(crate) mod parallel;
 pub(crate) mod pool;
 pub(crate) mod rows;
+pub(crate) mod scattered;
 pub(crate) mod simd;
 pub(crate) mod small_matmul;
 

@@ -3,10 +3,17 @@
 mod attention;
 mod config;
 mod decoder;
+mod experts;
+mod metadata;
 mod mlp;
 mod rope;
+mod routing;
 mod workspace;
 
-pub use config::{Architecture, ModelConfig};
+#[cfg(test)]
+mod tests;
+
+pub use config::{Architecture, Experts, FeedForward, ModelConfig, Pooling};
 pub use decoder::Decoder;
+pub use rope::Yarn;
 pub use workspace::Workspace;

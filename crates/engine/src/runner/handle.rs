@@ -9,11 +9,13 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::compute::{Compute, Gauges, Job};
+use super::embed::{EmbeddingSink, PendingEmbedding};
 use super::memory::MemoryPlan;
 use super::prompt::PromptReader;
+use super::sink::Sink;
 use super::stream::Stream;
 use super::{EngineOptions, Generation};
-use crate::api::{GenerateError, ModelInfo, Request};
+use crate::api::{EmbedRequest, GenerateError, ModelInfo, Request};
 use crate::gguf::{GgufFile, tensor_type};
 use crate::kv::{KvPlan, KvPool, KvType, PageAllocator};
 use crate::model::{Decoder, ModelConfig, Workspace};
@@ -92,7 +94,7 @@ impl Engine {
             pool: KvPool::new(shape, plan.pages),
             workspace: Workspace::default(),
             scheduler: Scheduler::new(limits, pages),
-            streams: HashMap::new(),
+            sinks: HashMap::new(),
             ends: tokenizer.ends().to_vec(),
             gauges: gauges.clone(),
             jobs: inbox,
@@ -114,6 +116,7 @@ impl Engine {
             tokenizer,
             template,
             vocab: config.vocab,
+            embedding_length: info.embedding_length,
             context_length: plan.context_length,
         };
         Ok(Self(Arc::new(Handle {
@@ -179,28 +182,39 @@ impl Engine {
         let prompt_tokens = tokens.len();
         let (progress, receiver) = unbounded_channel();
         let cancel = CancelFlag::default();
-        let id = SequenceId(handle.next_id.fetch_add(1, Ordering::Relaxed));
-        let job = Box::new(Job {
-            sequence: Sequence::new(id, tokens, max_tokens, cancel.clone(), request.deadline)
+        let sequence =
+            Sequence::new(handle.new_id(), tokens, max_tokens, cancel.clone(), request.deadline)
                 .of_tenant(&request.tenant)
-                .with_priority(request.priority),
-            stream: Stream::new(
-                Sampler::new(&request.sampling),
-                handle.reader.tokenizer.detokenizer(),
-                StopMatcher::new(&request.stop),
-                progress,
-                prompt_tokens,
-            ),
-        });
-        handle.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
-        let jobs = handle.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        match jobs.as_ref().map(|jobs| jobs.send(job)) {
-            Some(Ok(())) => Ok(Generation::new(receiver, cancel, prompt_tokens)),
-            _ => {
-                handle.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
-                Err(GenerateError::Stopped)
-            }
+                .with_priority(request.priority);
+        let stream = Stream::new(
+            Sampler::new(&request.sampling),
+            handle.reader.tokenizer.detokenizer(),
+            StopMatcher::new(&request.stop),
+            progress,
+            prompt_tokens,
+        );
+        handle.send(Job { sequence, sink: Sink::Answer(Box::new(stream)) })?;
+        Ok(Generation::new(receiver, cancel, prompt_tokens))
+    }
+
+    /// Reads a text on this thread and hands it to the compute thread, to be embedded.
+    ///
+    /// # Errors
+    /// When the model is none that embeds, or the text makes no sense to it or is too long.
+    pub fn embed(&self, request: &EmbedRequest) -> Result<PendingEmbedding, GenerateError> {
+        let handle = &*self.0;
+        if !self.is_running() {
+            return Err(GenerateError::Stopped);
         }
+        let (tokens, dimensions) = handle.reader.read_whole(request)?;
+        let cancel = CancelFlag::default();
+        let (sink, pending) = EmbeddingSink::new(tokens.len(), dimensions, cancel.clone());
+        // It ends with its prompt, so it needs room for nothing else.
+        let sequence = Sequence::new(handle.new_id(), tokens, 1, cancel, request.deadline)
+            .of_tenant(&request.tenant)
+            .with_priority(request.priority);
+        handle.send(Job { sequence, sink: Sink::Embedding(sink) })?;
+        Ok(pending)
     }
 
     /// Stops before the next step and waits for it; running generations fail with
@@ -211,6 +225,22 @@ impl Engine {
 }
 
 impl Handle {
+    fn new_id(&self) -> SequenceId {
+        SequenceId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn send(&self, job: Job) -> Result<(), GenerateError> {
+        self.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        match jobs.as_ref().map(|jobs| jobs.send(Box::new(job))) {
+            Some(Ok(())) => Ok(()),
+            _ => {
+                self.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
+                Err(GenerateError::Stopped)
+            }
+        }
+    }
+
     fn shutdown(&self) {
         self.gauges.stop.store(true, Ordering::Release);
         // Wakes the thread if it sleeps.
@@ -255,5 +285,6 @@ fn describe(
         context_length: plan.context_length,
         device: "cpu".to_owned(),
         max_batch: options.max_batch,
+        embedding_length: config.pooling.map(|_| config.hidden),
     }
 }

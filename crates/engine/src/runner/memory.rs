@@ -6,7 +6,7 @@ use super::EngineOptions;
 use crate::LoadError;
 use crate::gguf::GgufFile;
 use crate::kv::{KvPlan, KvShape, PAGE_TOKENS};
-use crate::model::ModelConfig;
+use crate::model::{ModelConfig, Workspace};
 
 /// What an engine will take of the machine's memory, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,8 @@ impl MemoryPlan {
         options: &EngineOptions,
         available: Option<usize>,
     ) -> Result<Self, LoadError> {
-        let workspace = workspace(config, options);
+        let step_tokens = options.step_tokens.max(options.max_batch + PAGE_TOKENS);
+        let workspace = Workspace::bytes(config, step_tokens, options.max_batch);
         let share = available.map_or(1 << 30, |bytes| bytes.saturating_sub(workspace) / 3);
         let context = config.context_length.min(options.context_limit.unwrap_or(usize::MAX));
         let kv = KvPlan::new(shape, context, options.max_batch, options.kv_tokens, share);
@@ -71,18 +72,6 @@ impl fmt::Display for MemoryPlan {
             mib(self.total()),
         )
     }
-}
-
-/// Bytes of [`Workspace`](crate::model::Workspace) after the largest step.
-fn workspace(config: &ModelConfig, options: &EngineOptions) -> usize {
-    let ModelConfig { hidden, heads, kv_heads, head_dim, ffn, vocab, .. } = *config;
-    let tokens = options.step_tokens.max(options.max_batch + PAGE_TOKENS);
-    // The stream, its norm, what is added; queries and what is mixed; keys and values; gate and up;
-    // the widest input once more, as products read it.
-    let widths = 3 * hidden + 2 * heads * head_dim + 2 * kv_heads * head_dim + 2 * ffn;
-    let widest = hidden.max(ffn).max(heads * head_dim);
-    let numbers = tokens.saturating_mul(widths + widest) + options.max_batch * vocab;
-    numbers.saturating_mul(size_of::<f32>())
 }
 
 #[cfg(test)]

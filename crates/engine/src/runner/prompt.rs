@@ -1,6 +1,6 @@
 //! From a request's input to tokens, on the caller's thread.
 
-use crate::api::{GenerateError, Input, Request, Sampling};
+use crate::api::{EmbedRequest, GenerateError, Input, Request, Sampling};
 use crate::text::{ChatOptions, ChatTemplate, Tokenizer};
 
 /// Turns requests into tokens and refuses what makes no sense to the model.
@@ -9,17 +9,59 @@ pub(super) struct PromptReader {
     pub(super) tokenizer: Tokenizer,
     pub(super) template: ChatTemplate,
     pub(super) vocab: usize,
+    /// Numbers of an embedding, if the model makes such.
+    pub(super) embedding_length: Option<usize>,
     pub(super) context_length: usize,
 }
 
 impl PromptReader {
     /// The prompt's tokens, and how many may follow.
     pub(super) fn read(&self, request: &Request) -> Result<(Vec<u32>, usize), GenerateError> {
+        if self.embedding_length.is_some() {
+            return Err(invalid("this is an embedding model: it writes no text; choose another"));
+        }
         check_sampling(&request.sampling)?;
         if request.max_tokens == 0 {
             return Err(invalid("max_tokens is 0; set it to at least 1"));
         }
         let tokens = self.tokens(&request.input)?;
+        self.check(&tokens)?;
+        let (prompt_tokens, context_length) = (tokens.len(), self.context_length);
+        if prompt_tokens >= context_length {
+            return Err(GenerateError::ContextLengthExceeded { prompt_tokens, context_length });
+        }
+        let max_tokens = request.max_tokens.min(context_length - prompt_tokens);
+        Ok((tokens, max_tokens))
+    }
+
+    /// The tokens of a text to embed, and how many numbers its embedding shall have.
+    pub(super) fn read_whole(
+        &self,
+        request: &EmbedRequest,
+    ) -> Result<(Vec<u32>, usize), GenerateError> {
+        let Some(length) = self.embedding_length else {
+            return Err(invalid(
+                "this model makes no embeddings; choose an embedding model, such as \
+                 Qwen3-Embedding, as a file that tells its pooling type",
+            ));
+        };
+        let dimensions = request.dimensions.unwrap_or(length);
+        if !(1..=length).contains(&dimensions) {
+            return Err(invalid(format!("dimensions is {dimensions}; set it from 1 to {length}")));
+        }
+        let tokens = match &request.input {
+            Input::Text(text) => self.tokenizer.encode_whole(text).map_err(invalid)?,
+            input => self.tokens(input)?,
+        };
+        self.check(&tokens)?;
+        let (prompt_tokens, context_length) = (tokens.len(), self.context_length);
+        if prompt_tokens > context_length {
+            return Err(GenerateError::ContextLengthExceeded { prompt_tokens, context_length });
+        }
+        Ok((tokens, dimensions))
+    }
+
+    fn check(&self, tokens: &[u32]) -> Result<(), GenerateError> {
         if tokens.is_empty() {
             return Err(invalid("the input is empty"));
         }
@@ -27,12 +69,7 @@ impl PromptReader {
             let most = self.vocab - 1;
             return Err(invalid(format!("token {token} is unknown; the model's go to {most}")));
         }
-        let (prompt_tokens, context_length) = (tokens.len(), self.context_length);
-        if prompt_tokens >= context_length {
-            return Err(GenerateError::ContextLengthExceeded { prompt_tokens, context_length });
-        }
-        let max_tokens = request.max_tokens.min(context_length - prompt_tokens);
-        Ok((tokens, max_tokens))
+        Ok(())
     }
 
     fn tokens(&self, input: &Input) -> Result<Vec<u32>, GenerateError> {

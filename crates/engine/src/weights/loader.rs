@@ -40,7 +40,7 @@ impl<'a> Weights<'a> {
         self.matrix(name, outputs, inputs, Some(bias))
     }
 
-    /// Packed where there are kernels; the bytes of the file are let go of then.
+    /// The bytes of the file are let go of.
     fn matrix(
         &self,
         name: &str,
@@ -50,14 +50,26 @@ impl<'a> Weights<'a> {
     ) -> Result<Linear, LoadError> {
         let name = format!("{name}.weight");
         let info = self.info(&name, &[outputs, inputs])?;
-        let packed = Packed::new(info.dtype, outputs, inputs, self.file.data(info));
-        let linear = match packed {
-            Ok(Some(weight)) => Ok(Linear::packed(weight, bias)),
-            Ok(None) => Linear::unpacked(self.qtensor(&name, info)?, bias),
-            Err(error) => Err(candle_core::Error::wrap(error)),
-        };
+        let linear = linear(info.dtype, self.file.data(info), outputs, inputs, bias);
         self.file.release(info);
         linear.map_err(|error| self.compute_error(&name, &error))
+    }
+
+    /// The matrices `[outputs, inputs]` of so many experts, which are one tensor.
+    pub fn linears(
+        &self,
+        name: &str,
+        count: usize,
+        outputs: usize,
+        inputs: usize,
+    ) -> Result<Vec<Linear>, LoadError> {
+        let name = format!("{name}.weight");
+        let info = self.info(&name, &[count, outputs, inputs])?;
+        let experts = self.file.data(info).chunks_exact(info.byte_len / count);
+        let linears = experts.map(|bytes| linear(info.dtype, bytes, outputs, inputs, None));
+        let linears: candle_core::Result<_> = linears.collect();
+        self.file.release(info);
+        linears.map_err(|error| self.compute_error(&name, &error))
     }
 
     /// The rows of tokens, `[vocab, hidden]`.
@@ -73,9 +85,19 @@ impl<'a> Weights<'a> {
 
     /// A vector as f32.
     pub fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
-        let info = self.info(name, &[len])?;
+        self.numbers(name, &[len])
+    }
+
+    /// Rows `[rows, len]` as f32, one behind the other. A single row may be a vector too.
+    pub fn rows(&self, name: &str, rows: usize, len: usize) -> Result<Vec<f32>, LoadError> {
+        let vector = self.file.tensor(name).is_some_and(|info| info.shape.len() == 1);
+        if rows == 1 && vector { self.vector(name, len) } else { self.numbers(name, &[rows, len]) }
+    }
+
+    fn numbers(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
+        let info = self.info(name, shape)?;
         let tensor = self.qtensor(name, info)?.dequantize(&Device::Cpu);
-        let numbers = tensor.and_then(|tensor| tensor.to_vec1());
+        let numbers = tensor.and_then(|tensor| tensor.flatten_all()?.to_vec1());
         numbers.map_err(|error| self.compute_error(name, &error))
     }
 
@@ -104,6 +126,25 @@ impl<'a> Weights<'a> {
         LoadError::Compute {
             file: self.file.label().to_owned(),
             problem: format!("tensor {name:?}: {error}"),
+        }
+    }
+}
+
+/// A matrix `[outputs, inputs]` that computes, from its bytes in the file: packed where there are
+/// kernels.
+fn linear(
+    dtype: GgmlDType,
+    bytes: &[u8],
+    outputs: usize,
+    inputs: usize,
+    bias: Option<Vec<f32>>,
+) -> candle_core::Result<Linear> {
+    match Packed::new(dtype, outputs, inputs, bytes).map_err(candle_core::Error::wrap)? {
+        Some(weight) => Ok(Linear::packed(weight, bias)),
+        None => {
+            let shape = vec![outputs, inputs];
+            let weight = ggml_file::qtensor_from_ggml(dtype, bytes, shape, &Device::Cpu)?;
+            Linear::unpacked(weight, bias)
         }
     }
 }
