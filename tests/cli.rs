@@ -53,6 +53,20 @@ fn waiting_and_streaming_give_the_same_answer() {
 }
 
 #[test]
+fn the_whole_result_is_printed_as_json() {
+    let system = System::start("demo");
+    let task =
+        system.stdout(&["submit", "What is a lease?", "--top-logprobs", "2", "--max-tokens", "4"]);
+    system.stdout(&["result", &task, "--wait"]);
+    let result: Value =
+        serde_json::from_str(&system.stdout(&["result", &task, "--json"])).expect("JSON");
+    assert_eq!(result["logprobs"]["content"][3]["top_logprobs"].as_array().map(Vec::len), Some(2));
+    assert!(result["metrics"]["cached_tokens"].is_u64(), "{result}");
+    let figures = system.cli.run(&["result", &task]).stderr;
+    assert!(String::from_utf8_lossy(&figures).contains("cached) + 4 completion tokens"));
+}
+
+#[test]
 fn cancel_and_watch() {
     let model = models::slow();
     let system = System::start(model.to_str().expect("UTF-8"));

@@ -261,3 +261,90 @@ fn submit_until(port: u16, over: &AtomicBool) -> Vec<String> {
     }
     accepted
 }
+
+/// The fields that change how tokens are drawn, through gateway, queue, worker and engine.
+#[test]
+fn how_tokens_are_drawn_is_the_clients_to_say() {
+    let home = Home::new();
+    let (_process, client) = up(&home, free_port(), &[]);
+    let ask = |more: Value| {
+        let mut body =
+            json!({"prompt": "How do I add a worker?", "temperature": 0, "max_tokens": 24});
+        let map = body.as_object_mut().expect("an object");
+        map.extend(more.as_object().expect("an object").clone());
+        let result = client.wait_for_result(&client.submit(&body), SOON).body;
+        assert_eq!(result["status"], "completed", "{result}");
+        result
+    };
+    let plain = ask(json!({}));
+    assert!(plain.get("logprobs").is_none(), "{plain}");
+
+    let told = ask(json!({"logprobs": true, "top_logprobs": 4}));
+    assert_eq!(told["result"], plain["result"], "asking changes nothing");
+    let content = told["logprobs"]["content"].as_array().expect("logprobs");
+    assert_eq!(Some(content.len() as u64), told["metrics"]["completion_tokens"].as_u64(), "{told}");
+    let mut bytes = Vec::new();
+    for token in content {
+        let own = token["bytes"].as_array().expect("bytes").iter();
+        bytes.extend(own.map(|byte| byte.as_u64().expect("a byte") as u8));
+        let top = token["top_logprobs"].as_array().expect("alternatives");
+        assert_eq!(top.len(), 4, "{token}");
+        // Greedy: the drawn token is the likeliest.
+        assert_eq!((&top[0]["token"], &top[0]["logprob"]), (&token["token"], &token["logprob"]));
+        let logprobs: Vec<f64> =
+            top.iter().map(|one| one["logprob"].as_f64().expect("a number")).collect();
+        assert!(logprobs.is_sorted_by(|a, b| a >= b) && logprobs[0] <= 0.0, "{token}");
+        assert!(logprobs.iter().map(|logprob| logprob.exp()).sum::<f64>() < 1.0 + 1e-4, "{token}");
+    }
+    assert_eq!(String::from_utf8(bytes).expect("UTF-8"), plain["result"].as_str().expect("a text"));
+
+    // Penalties change a greedy answer; min_p of 1 makes a hot one greedy; a seed repeats itself.
+    let penalties =
+        json!({"repetition_penalty": 2.0, "presence_penalty": 2, "frequency_penalty": 2});
+    assert_ne!(ask(penalties)["result"], plain["result"]);
+    let hot = json!({"temperature": 2, "top_p": 1, "min_p": 1});
+    assert_eq!(ask(hot)["result"], plain["result"]);
+    let seeded = json!({
+        "temperature": 1.5, "top_p": 1, "min_p": 0.01, "seed": 7, "repetition_penalty": 1.2,
+        "frequency_penalty": 0.5, "presence_penalty": 0.5,
+    });
+    assert_eq!(ask(seeded.clone())["result"], ask(seeded)["result"]);
+
+    // A bias of 100 forces a token, again and again.
+    let forced = ask(json!({"logit_bias": {"300": 100}, "max_tokens": 5, "logprobs": true}));
+    let content = forced["logprobs"]["content"].as_array().expect("logprobs");
+    assert_eq!(content.len(), 5, "{forced}");
+    assert!(content.iter().all(|token| token["token"] == content[0]["token"]), "{forced}");
+    assert!(content[0]["logprob"].as_f64().is_some_and(|logprob| logprob < 0.0), "{forced}");
+
+    let refusals = client.post(
+        "/generate",
+        &json!({
+            "prompt": "x", "min_p": 1.5, "repetition_penalty": 0, "presence_penalty": 3,
+            "frequency_penalty": "much", "logit_bias": {"the": 1}, "top_logprobs": 5,
+        }),
+    );
+    assert_eq!(refusals.status, 422, "{refusals:?}");
+    let problems = refusals.body["detail"].as_array().expect("a list");
+    let found: Vec<_> = problems.iter().map(|one| (&one["loc"][1], &one["type"])).collect();
+    for (field, kind) in [
+        ("min_p", "less_than_equal"),
+        ("repetition_penalty", "greater_than"),
+        ("presence_penalty", "less_than_equal"),
+        ("frequency_penalty", "float_type"),
+        ("logit_bias", "int_parsing"),
+        ("top_logprobs", "value_error"),
+    ] {
+        assert!(found.contains(&(&json!(field), &json!(kind))), "{field}: {found:?}");
+    }
+    assert_eq!(found.len(), 6, "{found:?}");
+
+    // Only the model knows its tokens.
+    let unknown = client.submit(&json!({"prompt": "x", "logit_bias": {"4000000000": 1}}));
+    let failed = client.wait_for_result(&unknown, SOON).body;
+    assert_eq!(failed["error_type"], "invalid_request", "{failed}");
+    assert!(
+        failed["error_message"].as_str().is_some_and(|text| text.contains("4000000000")),
+        "{failed}"
+    );
+}

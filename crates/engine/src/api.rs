@@ -1,5 +1,7 @@
 //! What callers say to the engine and hear from it. No tensor appears here.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// One generation to run.
@@ -81,28 +83,105 @@ pub struct Message {
     pub content: String,
 }
 
-/// How tokens are drawn: temperature, then top_k, then top_p.
+/// How tokens are drawn. In this order: `logit_bias` is added to the model's logits, penalties change
+/// them, what the caller's grammar forbids is left out, then temperature, top_k, top_p and min_p.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
-    /// 0 is greedy.
+    /// 0 is greedy: the likeliest token, after bias and penalties.
     pub temperature: f32,
     /// Keep the likeliest tokens that together reach this probability; 1 keeps all.
     pub top_p: f32,
     /// Keep this many likeliest tokens.
     pub top_k: Option<usize>,
+    /// Keep the tokens that have at least this share of the likeliest one's probability; 0 keeps all.
+    pub min_p: f32,
+    /// The logits of tokens that the prompt or the answer has are divided by it where they are
+    /// positive, and multiplied where not. 1 changes nothing; above 0.
+    pub repetition_penalty: f32,
+    /// Taken from the logits of tokens that the answer has, once. 0 changes nothing.
+    pub presence_penalty: f32,
+    /// Taken from the logits of tokens that the answer has, once for each time. 0 changes nothing.
+    pub frequency_penalty: f32,
+    /// Added to the logits of these tokens.
+    pub logit_bias: BTreeMap<u32, f32>,
     /// Same seed and prompt, same answer.
     pub seed: Option<u64>,
+    /// Tell how likely each token was, and this many of the likeliest at its place, at most
+    /// [`Sampling::MAX_TOP_LOGPROBS`].
+    pub logprobs: Option<usize>,
+}
+
+impl Sampling {
+    /// The most alternatives that may be asked for.
+    pub const MAX_TOP_LOGPROBS: usize = 20;
+
+    /// Always the likeliest token.
+    pub fn greedy() -> Self {
+        Self { temperature: 0.0, ..Self::default() }
+    }
+}
+
+/// Tokens as likely as the model has them, from a fresh seed.
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            top_p: 1.0,
+            top_k: None,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: BTreeMap::new(),
+            seed: None,
+            logprobs: None,
+        }
+    }
 }
 
 /// A step of a running generation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Progress {
-    /// Text of one or more tokens; never splits a character. May be empty only in tests.
-    Text(String),
+    /// More of the answer.
+    Text {
+        /// Of one or more tokens; never splits a character.
+        text: String,
+        /// Of the tokens whose text begins in `text`, if they were asked for.
+        logprobs: Vec<TokenLogprobs>,
+    },
     /// The end; nothing follows.
     Finished(Finished),
     /// The end; nothing follows.
     Failed(GenerateError),
+}
+
+/// How likely a token of the answer was, and what else was likely at its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprobs {
+    /// The token of the answer.
+    pub drawn: TokenLogprob,
+    /// The likeliest tokens, the likeliest first; as many as were asked for.
+    pub top: Vec<TokenLogprob>,
+}
+
+/// How likely a token was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprob {
+    /// Its number.
+    pub token: u32,
+    /// What it spells: maybe part of a character. A control token has its name here, though it adds
+    /// nothing to the text.
+    pub bytes: Vec<u8>,
+    /// The natural logarithm of its probability in the model's own distribution, the softmax of the
+    /// logits before bias, penalties, temperature and all else.
+    pub logprob: f32,
+}
+
+impl TokenLogprob {
+    /// What it spells, with U+FFFD for what is no whole character.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.bytes)
+    }
 }
 
 /// How a generation ended.

@@ -167,7 +167,7 @@ fn request(tokens: usize, max_tokens: usize) -> Request {
     let mut random = StdRng::seed_from_u64(tokens as u64);
     Request {
         input: Input::Tokens((0..tokens).map(|_| random.random_range(0..500)).collect()),
-        sampling: Sampling { temperature: 0.0, top_p: 1.0, top_k: None, seed: None },
+        sampling: Sampling::greedy(),
         max_tokens,
         stop: vec![],
         deadline: None,
@@ -179,7 +179,7 @@ fn request(tokens: usize, max_tokens: usize) -> Request {
 fn finish(mut generation: Generation) -> Result<Finished, GenerateError> {
     loop {
         match generation.next_blocking() {
-            Some(Progress::Text(_)) => {}
+            Some(Progress::Text { .. }) => {}
             Some(Progress::Finished(finished)) => return Ok(finished),
             Some(Progress::Failed(error)) => return Err(error),
             None => return Err(GenerateError::Stopped),

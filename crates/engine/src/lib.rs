@@ -10,14 +10,14 @@
 //! let engine = Engine::start(&ModelFile::Path("model.gguf".into()), &EngineOptions::default())?;
 //! let mut generation = engine.submit(&Request {
 //!     input: Input::Text("One, two,".to_owned()),
-//!     sampling: Sampling { temperature: 0.0, top_p: 1.0, top_k: None, seed: None },
+//!     sampling: Sampling::greedy(),
 //!     max_tokens: 16,
 //!     stop: vec![],
 //!     deadline: None,
 //!     tenant: "me".to_owned(),
 //!     priority: 0,
 //! })?;
-//! while let Some(Progress::Text(text)) = generation.next_blocking() {
+//! while let Some(Progress::Text { text, .. }) = generation.next_blocking() {
 //!     print!("{text}");
 //! }
 //! # Ok(()) }
@@ -51,7 +51,7 @@
 //!                 │        ▼
 //!                 │  Decoder::forward ── writes keys and values to the KvPool, returns logits
 //!                 │        ▼
-//!                 │  Sampler ── a token for every sequence whose chunk was its last
+//!                 │  Sampler ── penalties, then a token for every sequence whose chunk was its last
 //!                 │        ▼
 //!                 └─ Stream ── detokenizer, stop strings ──▶ Progress::Text to the Generation
 //! ```

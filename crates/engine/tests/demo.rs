@@ -26,7 +26,7 @@ fn ask(engine: &Engine, question: &str) -> Generation {
     let message = Message { role: "user".to_owned(), content: question.to_owned() };
     let request = Request {
         input: Input::Chat(vec![message]),
-        sampling: Sampling { temperature: 0.0, top_p: 1.0, top_k: None, seed: None },
+        sampling: Sampling::greedy(),
         max_tokens: 300,
         stop: vec![],
         deadline: None,
@@ -40,7 +40,7 @@ fn answer(mut generation: Generation) -> String {
     let mut text = String::new();
     while let Some(progress) = generation.next_blocking() {
         match progress {
-            Progress::Text(part) => text.push_str(&part),
+            Progress::Text { text: part, .. } => text.push_str(&part),
             Progress::Finished(_) => {}
             Progress::Failed(error) => panic!("{error}"),
         }

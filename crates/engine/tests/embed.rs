@@ -125,10 +125,9 @@ async fn who_gives_up_hears_so_and_others_go_on() {
 #[test]
 fn models_are_asked_for_what_they_make() {
     let engine = start(&EngineOptions::default());
-    let sampling = Sampling { temperature: 0.0, top_p: 1.0, top_k: None, seed: None };
     let answer = Request {
         input: Input::Text("x".into()),
-        sampling,
+        sampling: Sampling::greedy(),
         max_tokens: 4,
         stop: vec![],
         deadline: None,

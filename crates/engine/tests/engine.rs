@@ -5,38 +5,18 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Fixture, Prompt};
+use common::{Prompt, fixture, greedy, start};
 use engine::{
     Engine, EngineLoad, EngineOptions, Finished, GenerateError, Generation, Input, Message,
     ModelFile, Progress, Request, Sampling, StopReason,
 };
-
-fn fixture() -> Fixture {
-    Fixture::load("qwen3-f32")
-}
-
-fn start(options: &EngineOptions) -> Engine {
-    Engine::start(&ModelFile::Path(fixture().path()), options).unwrap()
-}
-
-fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
-    Request {
-        input: Input::Tokens(tokens.to_vec()),
-        sampling: Sampling { temperature: 0.0, top_p: 1.0, top_k: None, seed: None },
-        max_tokens,
-        stop: vec![],
-        deadline: None,
-        tenant: "test".to_owned(),
-        priority: 0,
-    }
-}
 
 /// All text and the end.
 fn read(mut generation: Generation) -> (String, Progress) {
     let mut text = String::new();
     loop {
         match generation.next_blocking().expect("an end comes before None") {
-            Progress::Text(part) => {
+            Progress::Text { text: part, .. } => {
                 assert!(!part.is_empty());
                 text.push_str(&part);
             }
@@ -104,7 +84,13 @@ fn answers_do_not_change_with_the_load() {
 fn a_seed_draws_the_same_answer_alone_and_in_company() {
     let engine = start(&EngineOptions::default());
     let request = |seed| Request {
-        sampling: Sampling { temperature: 1.5, top_p: 0.9, top_k: Some(50), seed },
+        sampling: Sampling {
+            temperature: 1.5,
+            top_p: 0.9,
+            top_k: Some(50),
+            seed,
+            ..Sampling::default()
+        },
         ..greedy(&fixture().prompts[1].tokens, 40)
     };
     let alone = finished(engine.submit(&request(Some(7))).unwrap()).0;
@@ -156,7 +142,7 @@ fn cancelled_dropped_and_overdue_generations_end_at_once() {
     let long = |deadline| Request { deadline, ..greedy(&endless.tokens, 800) };
 
     let mut generation = engine.submit(&long(None)).unwrap();
-    assert!(matches!(generation.next_blocking(), Some(Progress::Text(_))));
+    assert!(matches!(generation.next_blocking(), Some(Progress::Text { .. })));
     generation.cancel_handle().cancel();
     let (_, end) = finished(generation);
     assert_eq!(end.reason, StopReason::Cancelled);
@@ -234,7 +220,7 @@ async fn generations_are_read_from_async_code() {
     let mut generation = engine.submit(&greedy(&prompt.tokens, 64)).unwrap();
     let mut text = String::new();
     while let Some(progress) = generation.next().await {
-        if let Progress::Text(part) = progress {
+        if let Progress::Text { text: part, .. } = progress {
             text.push_str(&part);
         }
     }

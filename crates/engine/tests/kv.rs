@@ -3,34 +3,19 @@
 
 mod common;
 
-use common::{Fixture, Prompt};
+use common::{Prompt, fixture, greedy, start};
 use engine::{
-    Engine, EngineOptions, Finished, Generation, Input, ModelFile, Progress, Request, Sampling,
-    StopReason,
+    Engine, EngineOptions, Finished, Generation, Progress, Request, Sampling, StopReason,
 };
 
-fn fixture() -> Fixture {
-    Fixture::load("qwen3-f32")
-}
-
-fn start(options: &EngineOptions) -> Engine {
-    Engine::start(&ModelFile::Path(fixture().path()), options).unwrap()
-}
-
-fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
-    Request {
-        input: Input::Tokens(tokens.to_vec()),
-        sampling: Sampling { temperature: 0.0, top_p: 1.0, top_k: None, seed: None },
-        max_tokens,
-        stop: vec![],
-        deadline: None,
-        tenant: "a".to_owned(),
-        priority: 0,
-    }
-}
-
 fn seeded(seed: u64, tokens: &[u32], max_tokens: usize) -> Request {
-    let sampling = Sampling { temperature: 0.8, top_p: 0.95, top_k: Some(40), seed: Some(seed) };
+    let sampling = Sampling {
+        temperature: 0.8,
+        top_p: 0.95,
+        top_k: Some(40),
+        seed: Some(seed),
+        ..Sampling::default()
+    };
     Request { sampling, ..greedy(tokens, max_tokens) }
 }
 
@@ -38,7 +23,7 @@ fn finished(mut generation: Generation) -> (String, Finished) {
     let mut text = String::new();
     loop {
         match generation.next_blocking().unwrap() {
-            Progress::Text(part) => text.push_str(&part),
+            Progress::Text { text: part, .. } => text.push_str(&part),
             Progress::Finished(finished) => return (text, finished),
             Progress::Failed(error) => panic!("{error}"),
         }

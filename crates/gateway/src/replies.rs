@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{Completion, Estimate, Metrics, Outcome, TaskId, TaskSnapshot, TaskState};
+use protocol::{Completion, Estimate, Logprobs, Metrics, Outcome, TaskId, TaskSnapshot, TaskState};
 use queue::{Delivery, Submitted};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -111,6 +111,10 @@ pub(crate) enum ResultReply {
         result: String,
         /// How long it waited and computed, and how much.
         metrics: MetricsReply,
+        /// How likely its tokens were, if that was asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<LogprobsReply>, nullable = false)]
+        logprobs: Option<Logprobs>,
     },
     /// The task failed.
     Error {
@@ -150,9 +154,12 @@ impl ResultReply {
 
     fn new(task_id: TaskId, outcome: &Outcome, metrics: Metrics) -> Self {
         match outcome {
-            Outcome::Completed(Completion { text, .. }) => {
-                Self::Completed { task_id, result: text.clone(), metrics: metrics.into() }
-            }
+            Outcome::Completed(Completion { text, logprobs, .. }) => Self::Completed {
+                task_id,
+                result: text.clone(),
+                metrics: metrics.into(),
+                logprobs: logprobs.clone(),
+            },
             Outcome::Failed(error) => Self::Error {
                 task_id,
                 error_message: error.message.clone(),
@@ -163,6 +170,44 @@ impl ResultReply {
             }
         }
     }
+}
+
+/// How likely the tokens of an answer were, in the shape of OpenAI's chat completions.
+#[derive(ToSchema)]
+#[allow(dead_code)] // documents `protocol::Logprobs`
+pub(crate) struct LogprobsReply {
+    /// The tokens of the answer, in order. Those of a stop string are not among them.
+    content: Vec<TokenLogprobsReply>,
+}
+
+/// A token of the answer, and what else was likely at its place.
+#[derive(ToSchema)]
+#[allow(dead_code)] // documents `protocol::TokenLogprobs`
+pub(crate) struct TokenLogprobsReply {
+    /// What it spells, with U+FFFD for what is no whole character.
+    #[schema(example = " worker")]
+    token: String,
+    /// The natural logarithm of its probability in the model's own distribution, before penalties, bias,
+    /// temperature and all else; -9999 for a token that is next to impossible.
+    #[schema(maximum = 0, example = -0.31)]
+    logprob: f32,
+    /// What it spells, byte by byte.
+    bytes: Vec<u8>,
+    /// The likeliest tokens, the likeliest first; as many as `top_logprobs` asked for.
+    top_logprobs: Vec<TokenLogprobReply>,
+}
+
+/// How likely a token was.
+#[derive(ToSchema)]
+#[allow(dead_code)] // documents `protocol::TokenLogprob`
+pub(crate) struct TokenLogprobReply {
+    /// As above.
+    token: String,
+    /// As above.
+    #[schema(maximum = 0)]
+    logprob: f32,
+    /// As above.
+    bytes: Vec<u8>,
 }
 
 /// The figures of a finished task. Times are seconds.

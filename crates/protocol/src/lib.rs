@@ -12,6 +12,7 @@
 //! | [`task`]    | [`Task`], what a client asked for: prompt, [`GenerationParams`], lane, limits |
 //! | [`state`]   | [`TaskState`] and which moves are legal |
 //! | [`outcome`] | [`Outcome`], the one recorded end of a task; [`TaskError`] and its [`ErrorType`]s |
+//! | [`logprobs`]| [`Logprobs`], how likely the tokens of an answer were |
 //! | [`estimate`]| [`Estimate`], how long a queued task is likely to wait |
 //! | [`snapshot`]| [`TaskSnapshot`], what the broker knows of a task now; [`Metrics`] derive from it |
 //! | [`event`]   | [`Event`], a numbered step in a task's life |
@@ -31,6 +32,7 @@
 pub mod estimate;
 pub mod event;
 pub mod ids;
+pub mod logprobs;
 pub mod outcome;
 pub mod record;
 pub mod snapshot;
@@ -42,6 +44,7 @@ pub mod worker;
 pub use estimate::{Estimate, Eta};
 pub use event::{Event, EventBody};
 pub use ids::{Attempt, EventSeq, InvalidId, ModelId, TaskId, TenantId, WorkerId};
+pub use logprobs::{Logprobs, TokenLogprob, TokenLogprobs};
 pub use outcome::{Completion, ErrorType, FinishReason, Outcome, TaskError, Usage};
 pub use record::RecordError;
 pub use snapshot::{Metrics, TaskSnapshot};

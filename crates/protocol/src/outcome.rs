@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::TaskState;
+use crate::{Logprobs, TaskState};
 
 /// How a task ended. Exactly one is ever recorded per task; the broker refuses a second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ impl Outcome {
 }
 
 /// A model's answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Completion {
     /// The generated text.
     pub text: String,
@@ -46,6 +46,9 @@ pub struct Completion {
     pub finish_reason: FinishReason,
     /// Tokens read and written.
     pub usage: Usage,
+    /// How likely its tokens were, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<Logprobs>,
 }
 
 /// Why generation ended.
@@ -180,6 +183,23 @@ mod tests {
         let usage: Usage =
             serde_json::from_str(r#"{"prompt_tokens":5,"completion_tokens":7}"#).unwrap();
         assert_eq!(usage, Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 0 });
+    }
+
+    #[test]
+    fn an_answer_has_logprobs_only_if_they_were_asked_for() {
+        let json = serde_json::json!({
+            "state": "completed", "text": "a", "finish_reason": "stop",
+            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "cached_tokens": 0}
+        });
+        let mut outcome: Outcome = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&outcome).unwrap(), json);
+        if let Outcome::Completed(completion) = &mut outcome {
+            let drawn = crate::TokenLogprob::new(b"a".into(), -0.1);
+            let token = crate::TokenLogprobs { drawn, top_logprobs: vec![] };
+            completion.logprobs = Some(Logprobs { content: vec![token] });
+        }
+        let text = serde_json::to_string(&outcome).unwrap();
+        assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome, "{text}");
     }
 
     #[test]

@@ -110,12 +110,64 @@ pub struct GenerationParams {
     /// Only this many likeliest tokens are drawn from; none means all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k: Option<u32>,
+    /// Only tokens with at least this share of the likeliest one's probability are drawn from. 0 to 1;
+    /// 0 means all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_p: f32,
+    /// The logits of tokens that the prompt or the answer has are divided by it where positive, and
+    /// multiplied where not. Above 0, to 2; 1 changes nothing.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub repetition_penalty: f32,
+    /// Taken from the logits of tokens that the answer has. -2 to 2.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub presence_penalty: f32,
+    /// Taken from the logits of tokens that the answer has, once for each time. -2 to 2.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub frequency_penalty: f32,
+    /// Added to the logits of these tokens, named by their numbers. -100 to 100.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub logit_bias: BTreeMap<u32, f32>,
+    /// Tell how likely each token of the answer was, and this many of the likeliest at its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<u32>,
     /// Same seed, same prompt, same answer; none draws a fresh one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// Generation ends before the first of these texts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stop: Vec<String>,
+}
+
+impl GenerationParams {
+    /// Always the likeliest token, at most so many, and nothing else.
+    pub fn greedy(max_tokens: u32) -> Self {
+        Self {
+            max_tokens,
+            temperature: 0.0,
+            top_p: 1.0,
+            top_k: None,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: BTreeMap::new(),
+            logprobs: None,
+            seed: None,
+            stop: Vec::new(),
+        }
+    }
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+fn is_one(x: &f32) -> bool {
+    *x == 1.0
+}
+
+fn is_zero(x: &f32) -> bool {
+    *x == 0.0
 }
 
 /// How urgent a task is. Lanes are served by weight, so none starves.
@@ -145,5 +197,46 @@ impl Lane {
             Self::Low => "low",
             Self::Batch => "batch",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn params_that_an_older_version_queued_are_still_read() {
+        let old =
+            r#"{"max_tokens":5,"temperature":0.5,"top_p":0.5,"top_k":3,"seed":1,"stop":["x"]}"#;
+        let params: GenerationParams = serde_json::from_str(old).unwrap();
+        let expected = GenerationParams {
+            temperature: 0.5,
+            top_p: 0.5,
+            top_k: Some(3),
+            seed: Some(1),
+            stop: vec!["x".into()],
+            ..GenerationParams::greedy(5)
+        };
+        assert_eq!(params, expected);
+        // and what says nothing new can be read by an older one
+        let (new, old): (serde_json::Value, serde_json::Value) =
+            (serde_json::to_value(&params).unwrap(), serde_json::from_str(old).unwrap());
+        assert_eq!(new, old);
+    }
+
+    #[test]
+    fn all_params_travel() {
+        let params = GenerationParams {
+            min_p: 0.05,
+            repetition_penalty: 1.1,
+            presence_penalty: -0.5,
+            frequency_penalty: 0.25,
+            logit_bias: BTreeMap::from([(7, -100.0), (151_643, 2.5)]),
+            logprobs: Some(0),
+            ..GenerationParams::greedy(5)
+        };
+        let text = serde_json::to_string(&params).unwrap();
+        assert!(text.contains(r#""logit_bias":{"7":-100.0,"151643":2.5}"#), "{text}");
+        assert_eq!(serde_json::from_str::<GenerationParams>(&text).unwrap(), params);
     }
 }

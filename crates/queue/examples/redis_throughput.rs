@@ -22,12 +22,10 @@ fn task() -> Task {
         lane: Lane::Normal,
         prompt: Prompt::user("How do I add a worker?"),
         params: GenerationParams {
-            max_tokens: 64,
             temperature: 0.7,
             top_p: 0.9,
-            top_k: None,
             seed: Some(7),
-            stop: Vec::new(),
+            ..GenerationParams::greedy(64)
         },
         time_limit_s: 120,
         result_ttl_s: 3600,
@@ -45,6 +43,7 @@ async fn main() {
         text: "Start another one.".into(),
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 0 },
+        logprobs: None,
     });
     for at_once in [1, 8, 64] {
         let broker = Arc::new(RedisBroker::connect(RedisOptions::new(server.url())).unwrap());

@@ -129,6 +129,7 @@ mod tests {
                 text: text.into(),
                 finish_reason: FinishReason::Stop,
                 usage: Usage::default(),
+                logprobs: None,
             }),
             metadata: BTreeMap::new(),
             submitted_at: Timestamp::from_millis(0),

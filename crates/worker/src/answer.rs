@@ -1,11 +1,15 @@
 //! The text of one attempt, and which of it the queue has.
 
+use protocol::{Logprobs, TokenLogprobs};
+
 /// Text that grows, and goes to the queue in numbered chunks. Only one chunk at a time is on its way:
 /// one whose reply got lost goes out again, unchanged and under the same number, so that the queue can
 /// tell it from a new one.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     text: String,
+    /// How likely its tokens were, if that was asked for.
+    logprobs: Logprobs,
     /// Chunks that the queue has, and where they end in the text.
     published: u64,
     published_to: usize,
@@ -14,9 +18,15 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Adds generated text.
-    pub(crate) fn push(&mut self, text: &str) {
+    /// Adds generated text, and how likely its tokens were.
+    pub(crate) fn push(&mut self, text: &str, logprobs: impl Iterator<Item = TokenLogprobs>) {
         self.text.push_str(text);
+        self.logprobs.content.extend(logprobs);
+    }
+
+    /// How likely the tokens were, if that was asked for. None are left here.
+    pub(crate) fn take_logprobs(&mut self) -> Logprobs {
+        std::mem::take(&mut self.logprobs)
     }
 
     /// The whole text so far.
@@ -47,6 +57,8 @@ impl Answer {
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use super::*;
 
     /// Takes chunks as a queue does: those it has are not taken twice.
@@ -64,7 +76,7 @@ mod tests {
             let mut answer = Answer::default();
             let mut taken = Vec::new();
             for send in 0..6 {
-                answer.push(&format!("<{send}>"));
+                answer.push(&format!("<{send}>"), iter::empty());
                 let sent = answer.unpublished();
                 match pattern / 3_u32.pow(send) % 3 {
                     0 => {
@@ -88,7 +100,7 @@ mod tests {
     fn nothing_new_is_nothing_to_publish() {
         let mut answer = Answer::default();
         assert_eq!(answer.left(), 0);
-        answer.push("a");
+        answer.push("a", iter::empty());
         assert_eq!(answer.unpublished(), (0, "a".to_owned()));
         assert_eq!(answer.left(), 1, "not acknowledged yet");
         answer.acknowledged();

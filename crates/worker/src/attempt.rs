@@ -101,7 +101,9 @@ async fn follow(
     let progress = loop {
         tokio::select! {
             progress = generation.next() => match progress {
-                Some(Progress::Text(text)) => answer.push(&text),
+                Some(Progress::Text { text, logprobs }) => {
+                    answer.push(&text, logprobs.into_iter().map(translate::logprobs));
+                }
                 Some(end) => break end,
                 None => break Progress::Failed(GenerateError::Stopped),
             },
@@ -133,10 +135,9 @@ async fn follow(
     match progress {
         Progress::Failed(error) => failed(claimed, &error),
         Progress::Finished(finished) => {
-            let text = answer.text().to_owned();
-            (finished_verdict(claimed, text, &finished), End::Settled)
+            (finished_verdict(claimed, answer, &finished), End::Settled)
         }
-        Progress::Text(_) => unreachable!("text does not end the loop"),
+        Progress::Text { .. } => unreachable!("text does not end the loop"),
     }
 }
 
@@ -168,8 +169,10 @@ async fn flush(worker: &Worker, claimed: &Claimed, answer: &mut Answer) {
     }
 }
 
-fn finished_verdict(claimed: &Claimed, text: String, finished: &Finished) -> Verdict {
-    let outcome = match translate::completion(text, finished) {
+fn finished_verdict(claimed: &Claimed, answer: &mut Answer, finished: &Finished) -> Verdict {
+    let text = answer.text().to_owned();
+    let logprobs = claimed.task.params.logprobs.map(|_| answer.take_logprobs());
+    let outcome = match translate::completion(text, logprobs, finished) {
         Some(completion) => Outcome::Completed(completion),
         None if finished.reason == StopReason::Cancelled => Outcome::Cancelled,
         None => Outcome::Failed(translate::out_of_time(&claimed.task, finished.completion_tokens)),

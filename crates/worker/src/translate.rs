@@ -2,8 +2,11 @@
 
 use std::time::Instant;
 
-use engine::api::{Finished, GenerateError, Input, Message, Request, Sampling, StopReason};
-use protocol::{Completion, ErrorType, FinishReason, Lane, Prompt, Task, TaskError, Usage};
+use engine::api::{self, Finished, GenerateError, Input, Message, Request, Sampling, StopReason};
+use protocol::{
+    Completion, ErrorType, FinishReason, Lane, Logprobs, Prompt, Task, TaskError, TokenLogprob,
+    TokenLogprobs, Usage,
+};
 
 /// What the engine shall do for `task` until `deadline`.
 pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
@@ -23,7 +26,13 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
             temperature: params.temperature,
             top_p: params.top_p,
             top_k: params.top_k.map(|k| k as usize),
+            min_p: params.min_p,
+            repetition_penalty: params.repetition_penalty,
+            presence_penalty: params.presence_penalty,
+            frequency_penalty: params.frequency_penalty,
+            logit_bias: params.logit_bias.clone(),
             seed: params.seed,
+            logprobs: params.logprobs.map(|top| top as usize),
         },
         max_tokens: params.max_tokens as usize,
         stop: params.stop.clone(),
@@ -39,7 +48,11 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
 }
 
 /// How a generation that ran to an end answers its task; none when it was stopped from outside.
-pub(crate) fn completion(text: String, finished: &Finished) -> Option<Completion> {
+pub(crate) fn completion(
+    text: String,
+    logprobs: Option<Logprobs>,
+    finished: &Finished,
+) -> Option<Completion> {
     let finish_reason = match finished.reason {
         StopReason::EndOfTurn | StopReason::StopString => FinishReason::Stop,
         StopReason::Length => FinishReason::Length,
@@ -51,7 +64,16 @@ pub(crate) fn completion(text: String, finished: &Finished) -> Option<Completion
         completion_tokens: count(finished.completion_tokens),
         cached_tokens: count(finished.cached_tokens),
     };
-    Some(Completion { text, finish_reason, usage })
+    Some(Completion { text, finish_reason, usage, logprobs })
+}
+
+/// How likely a token of an answer was.
+pub(crate) fn logprobs(token: api::TokenLogprobs) -> TokenLogprobs {
+    let named = |one: api::TokenLogprob| TokenLogprob::new(one.bytes, one.logprob);
+    TokenLogprobs {
+        drawn: named(token.drawn),
+        top_logprobs: token.top.into_iter().map(named).collect(),
+    }
 }
 
 /// What a task's owner is told of the engine's refusal or failure.
@@ -93,9 +115,9 @@ mod tests {
             prefill: Duration::ZERO,
             decode: Duration::ZERO,
         };
-        assert!(completion("x".into(), &finished(StopReason::Cancelled)).is_none());
-        assert!(completion("x".into(), &finished(StopReason::Deadline)).is_none());
-        let done = completion("x".into(), &finished(StopReason::Length)).unwrap();
+        assert!(completion("x".into(), None, &finished(StopReason::Cancelled)).is_none());
+        assert!(completion("x".into(), None, &finished(StopReason::Deadline)).is_none());
+        let done = completion("x".into(), None, &finished(StopReason::Length)).unwrap();
         assert_eq!(done.finish_reason, FinishReason::Length);
         let usage = Usage { prompt_tokens: 3, completion_tokens: 2, cached_tokens: 1 };
         assert_eq!(done.usage, usage);
@@ -111,14 +133,7 @@ mod tests {
                 model: protocol::ModelId::new("demo"),
                 lane,
                 prompt: Prompt::Raw("x".into()),
-                params: protocol::GenerationParams {
-                    max_tokens: 1,
-                    temperature: 0.0,
-                    top_p: 1.0,
-                    top_k: None,
-                    seed: None,
-                    stop: vec![],
-                },
+                params: protocol::GenerationParams::greedy(1),
                 time_limit_s: 1,
                 result_ttl_s: 1,
                 max_attempts: 1,

@@ -4,5 +4,6 @@ pub(crate) mod bench;
 mod follow;
 pub(crate) mod model;
 pub(crate) mod operate;
+mod sampling;
 pub(crate) mod task;
 pub(crate) mod up;

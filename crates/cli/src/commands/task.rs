@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::follow;
+use super::sampling::SamplingArgs;
 use crate::client::{Client, Target};
 use crate::output;
 
@@ -21,24 +22,14 @@ pub(crate) struct Submit {
     /// Print the answer as it is generated.
     #[arg(long)]
     stream: bool,
+    /// With --wait: print the whole result as JSON, logprobs included.
+    #[arg(long, requires = "wait")]
+    json: bool,
     /// At most this many tokens are generated.
     #[arg(long)]
     max_tokens: Option<u32>,
-    /// 0 is greedy, up to 2.
-    #[arg(long)]
-    temperature: Option<f32>,
-    /// Draw from the likeliest tokens that together reach this probability.
-    #[arg(long)]
-    top_p: Option<f32>,
-    /// Draw from this many likeliest tokens.
-    #[arg(long)]
-    top_k: Option<u32>,
-    /// Same seed, same answer.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// End before this text; may be given several times.
-    #[arg(long)]
-    stop: Vec<String>,
+    #[command(flatten)]
+    sampling: SamplingArgs,
     /// Send the prompt untouched, without the chat template.
     #[arg(long)]
     raw: bool,
@@ -82,6 +73,9 @@ pub(crate) struct ResultArgs {
     /// Wait until there is one.
     #[arg(long)]
     wait: bool,
+    /// Print it as JSON, whole: metrics and logprobs included.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     task: TaskArgs,
 }
@@ -96,11 +90,6 @@ impl Submit {
             }
         };
         set("max_tokens", self.max_tokens.map(Value::from));
-        set("temperature", self.temperature.map(short));
-        set("top_p", self.top_p.map(short));
-        set("top_k", self.top_k.map(Value::from));
-        set("seed", self.seed.map(Value::from));
-        set("stop", (!self.stop.is_empty()).then(|| json!(self.stop)));
         set("raw", self.raw.then_some(Value::Bool(true)));
         set("model", self.model.clone().map(Value::from));
         set("user_id", self.user_id.clone().map(Value::from));
@@ -109,13 +98,9 @@ impl Submit {
         set("run_at", self.run_at.clone().map(Value::from));
         set("expires_in_s", self.expires_in.map(Value::from));
         set("webhook_url", self.webhook_url.clone().map(Value::from));
+        body.extend(self.sampling.fields());
         Value::Object(body)
     }
-}
-
-/// 0.7 as 0.7, not as the double nearest to the float nearest to it.
-fn short(number: f32) -> Value {
-    number.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }
 
 /// Submits a prompt.
@@ -135,7 +120,7 @@ pub(crate) fn submit(args: Submit) -> Result<()> {
         follow_and_tell(&client, task_id, true)
     } else if args.wait {
         eprintln!("task {task_id}");
-        print_result(&client.wait_for_result(task_id)?)
+        print_result(&client.wait_for_result(task_id)?, args.json)
     } else {
         println!("{task_id}");
         Ok(())
@@ -173,7 +158,7 @@ pub(crate) fn result(args: &ResultArgs) -> Result<()> {
     } else {
         client.get(&format!("/result/{}", args.task.task_id))?
     };
-    print_result(&result)
+    print_result(&result, args.json)
 }
 
 /// Prints a task's text as it comes.
@@ -190,9 +175,14 @@ pub(crate) fn cancel(args: &TaskArgs) -> Result<()> {
     Ok(())
 }
 
-/// The answer goes to standard output, everything about it to standard error.
-fn print_result(result: &Value) -> Result<()> {
+/// The answer goes to standard output, everything about it to standard error; as JSON all of it to
+/// standard output.
+fn print_result(result: &Value, as_json: bool) -> Result<()> {
+    if as_json {
+        output::answer().write_all(format!("{result}\n").as_bytes())?;
+    }
     match result["status"].as_str() {
+        Some("completed") if as_json => Ok(()),
         Some("completed") => {
             let text = result["result"].as_str().unwrap_or_default();
             output::answer().write_all(format!("{text}\n").as_bytes())?;
@@ -212,10 +202,11 @@ fn print_result(result: &Value) -> Result<()> {
 fn figures(metrics: &Value) -> String {
     let figure = |name: &str| metrics[name].as_f64().unwrap_or_default();
     format!(
-        "waited {:.2} s, computed {:.2} s, {} prompt + {} completion tokens, {:.1} tokens/s",
+        "waited {:.2} s, computed {:.2} s, {} prompt ({} cached) + {} completion tokens, {:.1} tokens/s",
         figure("queue_wait_time"),
         figure("processing_time"),
         figure("prompt_tokens"),
+        figure("cached_tokens"),
         figure("completion_tokens"),
         figure("tokens_per_second")
     )
@@ -227,7 +218,7 @@ fn follow_and_tell(client: &Client, task_id: &str, accepted: bool) -> Result<()>
     let result = follow::follow(client, task_id, accepted, &mut text, &mut notes)?;
     match result["status"].as_str() {
         Some("completed") => eprintln!("{}", figures(&result["metrics"])),
-        _ => print_result(&result)?,
+        _ => print_result(&result, false)?,
     }
     Ok(())
 }
@@ -235,6 +226,16 @@ fn follow_and_tell(client: &Client, task_id: &str, accepted: bool) -> Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_figures_tell_what_was_found_computed() {
+        let metrics = json!({
+            "queue_wait_time": 2.3, "processing_time": 5.8, "prompt_tokens": 50,
+            "cached_tokens": 32, "completion_tokens": 200, "tokens_per_second": 34.48,
+        });
+        let told = "waited 2.30 s, computed 5.80 s, 50 prompt (32 cached) + 200 completion tokens, 34.5 tokens/s";
+        assert_eq!(figures(&metrics), told);
+    }
 
     #[test]
     fn a_place_is_told_as_far_as_it_is_known() {

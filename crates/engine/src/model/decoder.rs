@@ -70,7 +70,7 @@ impl Decoder {
         batch: &ForwardBatch,
         kv: &mut KvPool,
         workspace: &'a mut Workspace,
-    ) -> candle::Result<&'a [f32]> {
+    ) -> candle::Result<&'a mut [f32]> {
         let ModelConfig { hidden, rms_eps, .. } = self.config;
         let tokens = batch.tokens.len();
         let angles = self.rope.at(&batch.positions);

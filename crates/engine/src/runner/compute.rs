@@ -175,7 +175,7 @@ impl Compute {
         }
         let sampling = plan.chunks.iter().filter(|chunk| chunk.samples);
         let outputs = self.model.config().outputs();
-        for (row, chunk) in rows.chunks_exact(outputs).zip(sampling) {
+        for (row, chunk) in rows.chunks_exact_mut(outputs).zip(sampling) {
             match self.sinks.get(&chunk.id) {
                 Some(Sink::Embedding(_)) => self.embed(chunk.id, row),
                 _ => self.sample(chunk.id, row),
@@ -185,9 +185,9 @@ impl Compute {
     }
 
     /// Draws the next token of a sequence. `logits` is `[vocab]`.
-    fn sample(&mut self, id: SequenceId, logits: &[f32]) {
+    fn sample(&mut self, id: SequenceId, logits: &mut [f32]) {
         let Some(Sink::Answer(stream)) = self.sinks.get_mut(&id) else { return };
-        let Some(token) = stream.sampler.sample(logits) else {
+        let Some(token) = stream.sample(logits) else {
             let problem = "the model computed no usable logits".to_owned();
             self.scheduler.discard(id);
             self.fail(id, GenerateError::Compute(problem));
@@ -196,7 +196,7 @@ impl Compute {
         stream.tick(Instant::now());
         if self.ends.contains(&token) {
             self.finish(id, StopReason::EndOfTurn);
-        } else if stream.push(token) {
+        } else if stream.push(token, logits) {
             self.finish(id, StopReason::StopString);
         } else if self.scheduler.append(id, token) {
             self.finish(id, StopReason::Length);
@@ -256,12 +256,11 @@ mod tests {
 
     use super::super::stream::Stream;
     use super::*;
-    use crate::api::{Progress, Sampling};
+    use crate::api::{Input, Progress, Request, Sampling};
     use crate::gguf::GgufFile;
     use crate::kv::{KvType, PageAllocator};
-    use crate::sample::Sampler;
     use crate::sched::{CancelFlag, Limits};
-    use crate::text::{StopMatcher, Tokenizer};
+    use crate::text::Tokenizer;
 
     #[test]
     fn a_panic_ends_what_runs_and_what_waits() {
@@ -275,12 +274,18 @@ mod tests {
         let gauges = Arc::new(Gauges::default());
         let (jobs, inbox) = std::sync::mpsc::channel();
         let mut receivers = Vec::new();
+        let request = Request {
+            input: Input::Tokens(vec![1]),
+            sampling: Sampling::greedy(),
+            max_tokens: 5,
+            stop: vec![],
+            deadline: None,
+            tenant: String::new(),
+            priority: 0,
+        };
         for id in 0..3 {
             let (progress, receiver) = unbounded_channel();
-            let sampling = Sampling { temperature: 0.0, top_p: 1.0, top_k: None, seed: None };
-            let (sampler, detokenizer) = (Sampler::new(&sampling), tokenizer.detokenizer());
-            let stops = StopMatcher::new::<&str>(&[]);
-            let stream = Stream::new(sampler, detokenizer, stops, progress, 1);
+            let stream = Stream::new(&request, &[1], &tokenizer, progress);
             let sink = Sink::Answer(Box::new(stream));
             let cancel = CancelFlag::default();
             let sequence = Sequence::new(SequenceId(id), vec![1], 5, cancel, None);

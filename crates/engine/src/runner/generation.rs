@@ -39,7 +39,7 @@ impl Generation {
     fn take(&mut self, next: Option<Progress>) -> Option<Progress> {
         // The sender goes without an end only when the engine does.
         let next = next.unwrap_or(Progress::Failed(GenerateError::Stopped));
-        self.ended = !matches!(next, Progress::Text(_));
+        self.ended = !matches!(next, Progress::Text { .. });
         Some(next)
     }
 

@@ -19,9 +19,8 @@ use crate::api::{EmbedRequest, GenerateError, ModelInfo, Request};
 use crate::gguf::{GgufFile, tensor_type};
 use crate::kv::{KvPlan, KvPool, KvType, PageAllocator};
 use crate::model::{Decoder, ModelConfig, Workspace};
-use crate::sample::Sampler;
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId};
-use crate::text::{ChatTemplate, StopMatcher, Tokenizer};
+use crate::text::{ChatTemplate, Tokenizer};
 use crate::weights::is_full_precision;
 use crate::{LoadError, ModelFile};
 
@@ -182,17 +181,11 @@ impl Engine {
         let prompt_tokens = tokens.len();
         let (progress, receiver) = unbounded_channel();
         let cancel = CancelFlag::default();
+        let stream = Stream::new(request, &tokens, &handle.reader.tokenizer, progress);
         let sequence =
             Sequence::new(handle.new_id(), tokens, max_tokens, cancel.clone(), request.deadline)
                 .of_tenant(&request.tenant)
                 .with_priority(request.priority);
-        let stream = Stream::new(
-            Sampler::new(&request.sampling),
-            handle.reader.tokenizer.detokenizer(),
-            StopMatcher::new(&request.stop),
-            progress,
-            prompt_tokens,
-        );
         handle.send(Job { sequence, sink: Sink::Answer(Box::new(stream)) })?;
         Ok(Generation::new(receiver, cancel, prompt_tokens))
     }

@@ -9,6 +9,7 @@ mod generation;
 mod handle;
 mod memory;
 mod options;
+mod outlet;
 mod prompt;
 mod sink;
 mod stream;

@@ -20,7 +20,7 @@ impl PromptReader {
         if self.embedding_length.is_some() {
             return Err(invalid("this is an embedding model: it writes no text; choose another"));
         }
-        check_sampling(&request.sampling)?;
+        check_sampling(&request.sampling, self.vocab)?;
         if request.max_tokens == 0 {
             return Err(invalid("max_tokens is 0; set it to at least 1"));
         }
@@ -85,8 +85,8 @@ impl PromptReader {
     }
 }
 
-fn check_sampling(sampling: &Sampling) -> Result<(), GenerateError> {
-    let Sampling { temperature, top_p, top_k, .. } = *sampling;
+fn check_sampling(sampling: &Sampling, vocab: usize) -> Result<(), GenerateError> {
+    let Sampling { temperature, top_p, top_k, min_p, repetition_penalty, .. } = *sampling;
     if !(temperature.is_finite() && temperature >= 0.0) {
         return Err(invalid(format!("temperature is {temperature}; set it to at least 0")));
     }
@@ -95,6 +95,35 @@ fn check_sampling(sampling: &Sampling) -> Result<(), GenerateError> {
     }
     if top_k == Some(0) {
         return Err(invalid("top_k is 0; set it to at least 1, or leave it out"));
+    }
+    if !(0.0..=1.0).contains(&min_p) {
+        return Err(invalid(format!("min_p is {min_p}; set it from 0 to 1")));
+    }
+    if !(repetition_penalty.is_finite() && repetition_penalty > 0.0) {
+        let problem = format!("repetition_penalty is {repetition_penalty}; set it above 0");
+        return Err(invalid(problem));
+    }
+    let penalties = [
+        ("presence_penalty", sampling.presence_penalty),
+        ("frequency_penalty", sampling.frequency_penalty),
+    ];
+    if let Some((name, penalty)) = penalties.iter().find(|(_, penalty)| !penalty.is_finite()) {
+        return Err(invalid(format!("{name} is {penalty}; set it to a finite number")));
+    }
+    for (token, bias) in &sampling.logit_bias {
+        if *token as usize >= vocab {
+            let most = vocab - 1;
+            let problem = format!("logit_bias has token {token}; the model's go to {most}");
+            return Err(invalid(problem));
+        }
+        if !bias.is_finite() {
+            let problem = format!("logit_bias of token {token} is {bias}; set a finite number");
+            return Err(invalid(problem));
+        }
+    }
+    if let Some(top) = sampling.logprobs.filter(|top| *top > Sampling::MAX_TOP_LOGPROBS) {
+        let most = Sampling::MAX_TOP_LOGPROBS;
+        return Err(invalid(format!("logprobs of {top} tokens at each place; at most {most}")));
     }
     Ok(())
 }

@@ -4,17 +4,18 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::api::{Finished, GenerateError, Progress, StopReason};
+use super::outlet::Outlet;
+use crate::api::{Finished, GenerateError, Progress, Request, StopReason};
 use crate::sample::Sampler;
-use crate::text::{Detokenizer, Emitted, StopMatcher};
+use crate::text::{Detokenizer, Emitted, StopMatcher, Tokenizer};
 
 /// One sequence's way out: sampler, detokenizer, stop strings, clock, channel.
 #[derive(Debug)]
 pub(super) struct Stream {
-    pub(super) sampler: Sampler,
+    sampler: Sampler,
     detokenizer: Detokenizer,
     stops: StopMatcher,
-    progress: UnboundedSender<Progress>,
+    outlet: Outlet,
     prompt_tokens: usize,
     cached_tokens: usize,
     completion_tokens: usize,
@@ -25,19 +26,19 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// The way out of `request`, whose tokens are `prompt`.
     pub(super) fn new(
-        sampler: Sampler,
-        detokenizer: Detokenizer,
-        stops: StopMatcher,
+        request: &Request,
+        prompt: &[u32],
+        tokenizer: &Tokenizer,
         progress: UnboundedSender<Progress>,
-        prompt_tokens: usize,
     ) -> Self {
         Self {
-            sampler,
-            detokenizer,
-            stops,
-            progress,
-            prompt_tokens,
+            sampler: Sampler::new(&request.sampling, prompt),
+            detokenizer: tokenizer.detokenizer(),
+            stops: StopMatcher::new(&request.stop),
+            outlet: Outlet::new(progress, tokenizer, request.sampling.logprobs),
+            prompt_tokens: prompt.len(),
             cached_tokens: 0,
             completion_tokens: 0,
             admitted: None,
@@ -61,10 +62,17 @@ impl Stream {
         self.latest = Some(now);
     }
 
-    /// Takes a token of the answer; true if it completed a stop string.
-    pub(super) fn push(&mut self, token: u32) -> bool {
+    /// Draws the next token; none if there is nothing to choose from. `logits` is `[vocab]`, and
+    /// afterwards as it was.
+    pub(super) fn sample(&mut self, logits: &mut [f32]) -> Option<u32> {
+        self.sampler.sample(logits, None)
+    }
+
+    /// Takes a token of the answer, drawn from these logits; true if it completed a stop string.
+    pub(super) fn push(&mut self, token: u32, logits: &[f32]) -> bool {
         self.completion_tokens += 1;
         let text = self.detokenizer.push(token);
+        self.outlet.note(token, logits, text.len());
         if text.is_empty() {
             return false; // within a character
         }
@@ -72,27 +80,23 @@ impl Stream {
             Emitted::Text(text) => (text, false),
             Emitted::Stopped(text) => (text, true),
         };
-        if !text.is_empty() {
-            let _ = self.progress.send(Progress::Text(text));
-        }
+        self.outlet.text(text);
         stopped
     }
 
     /// Ends the stream, with what was held back.
     pub(super) fn finish(self, mut reason: StopReason) {
-        let Self { detokenizer, mut stops, progress, .. } = self;
-        let text = match stops.push(&detokenizer.finish()) {
-            Emitted::Text(text) => text + &stops.finish(),
-            Emitted::Stopped(text) => {
-                reason = StopReason::StopString;
-                text
+        let Self { detokenizer, mut stops, mut outlet, .. } = self;
+        if reason != StopReason::StopString {
+            match stops.push(&detokenizer.finish()) {
+                Emitted::Text(text) => outlet.last_text(text + &stops.finish()),
+                Emitted::Stopped(text) => {
+                    reason = StopReason::StopString;
+                    outlet.text(text);
+                }
             }
-        };
-        // A caller who is gone does not mind.
-        if !text.is_empty() {
-            let _ = progress.send(Progress::Text(text));
         }
-        let _ = progress.send(Progress::Finished(Finished {
+        outlet.end(Progress::Finished(Finished {
             reason,
             prompt_tokens: self.prompt_tokens,
             cached_tokens: self.cached_tokens,
@@ -104,7 +108,7 @@ impl Stream {
 
     /// Ends the stream with an error.
     pub(super) fn fail(self, error: GenerateError) {
-        let _ = self.progress.send(Progress::Failed(error));
+        self.outlet.end(Progress::Failed(error));
     }
 }
 

@@ -1,6 +1,19 @@
 //! From logits to a token.
+//!
+//! ```text
+//! logits ─▶ penalties ─▶ allowed ─▶ candidates: top_k, top_p, min_p ─▶ a draw
+//!    │    bias, repetition,  what a grammar
+//!    │    presence, frequency  leaves
+//!    └─▶ logprobs: of the model's own distribution
+//! ```
 
+mod allowed;
+mod candidates;
+mod logprobs;
+mod penalties;
 mod random;
 mod sampler;
 
+pub use allowed::AllowedTokens;
+pub use logprobs::{Logprobs, logprobs};
 pub use sampler::Sampler;

@@ -136,6 +136,19 @@ impl Tokenizer {
         text
     }
 
+    /// What a token spells, maybe part of a character. A control token has its name, though it adds
+    /// nothing to a text; one that does not exist has nothing.
+    pub fn token_bytes(&self, token: u32) -> Vec<u8> {
+        let vocabulary = &self.0.vocabulary;
+        match vocabulary.text(token) {
+            Some(text) if vocabulary.kinds[token as usize] == TokenKind::Normal => {
+                byte_level::bytes_of(text)
+            }
+            Some(text) => text.as_bytes().to_vec(),
+            None => Vec::new(),
+        }
+    }
+
     /// Whether this token ends a generation.
     pub fn is_end(&self, token: u32) -> bool {
         self.0.vocabulary.ends.binary_search(&token).is_ok()

@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use engine::{Engine, EngineOptions, Input, ModelFile, Request, Sampling};
+
 /// A tiny model with what transformers says about it.
 pub(crate) struct Fixture {
     folder: PathBuf,
@@ -70,5 +72,28 @@ impl Fixture {
 
     pub(crate) fn longest(&self) -> &Prompt {
         self.prompts.iter().max_by_key(|prompt| prompt.tokens.len()).unwrap()
+    }
+}
+
+/// The model that tests of the engine as a whole run.
+pub(crate) fn fixture() -> Fixture {
+    Fixture::load("qwen3-f32")
+}
+
+/// An engine with it.
+pub(crate) fn start(options: &EngineOptions) -> Engine {
+    Engine::start(&ModelFile::Path(fixture().path()), options).unwrap()
+}
+
+/// The likeliest tokens after these.
+pub(crate) fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
+    Request {
+        input: Input::Tokens(tokens.to_vec()),
+        sampling: Sampling::greedy(),
+        max_tokens,
+        stop: vec![],
+        deadline: None,
+        tenant: "test".to_owned(),
+        priority: 0,
     }
 }

@@ -17,8 +17,8 @@ use crate::auth::KEY_HEADER;
 use crate::options::Options;
 use crate::routes;
 use crate::validate::{
-    DEFAULT_MAX_TOKENS, MAX_AHEAD_S, MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE,
-    MAX_STOP_BYTES, MAX_STOPS,
+    DEFAULT_MAX_TOKENS, MAX_AHEAD_S, MAX_BIASES, MAX_METADATA, MAX_METADATA_NAME,
+    MAX_METADATA_VALUE, MAX_STOP_BYTES, MAX_STOPS, MAX_TOP_LOGPROBS,
 };
 
 /// The document for a server with these options, as JSON.
@@ -75,8 +75,25 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
         "additionalProperties": {"type": "string", "maxLength": MAX_METADATA_VALUE},
         "example": {"order": "17"},
     });
+    fields["logit_bias"] = json!({
+        "description": fields["logit_bias"]["description"],
+        "type": ["object", "null"],
+        "maxProperties": MAX_BIASES,
+        "propertyNames": {"pattern": "^(0|[1-9][0-9]{0,9})$"},
+        "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100},
+        "example": {"1234": -100},
+    });
+    fields["top_logprobs"]["maximum"] = json!(MAX_TOP_LOGPROBS);
     // Their ranges say more than `int32` would, which they are not.
-    for name in ["max_tokens", "top_k", "seed", "time_limit_s", "result_ttl_s", "expires_in_s"] {
+    for name in [
+        "max_tokens",
+        "top_k",
+        "top_logprobs",
+        "seed",
+        "time_limit_s",
+        "result_ttl_s",
+        "expires_in_s",
+    ] {
         if let Some(field) = fields[name].as_object_mut() {
             field.remove("format");
         }
@@ -206,6 +223,29 @@ pub(crate) struct GenerateBody {
     /// Only this many likeliest tokens are drawn from; all when not given.
     #[schema(minimum = 1, maximum = 4_294_967_295_u32, example = 20)]
     top_k: Option<u32>,
+    /// Only tokens with at least this share of the likeliest one's probability are drawn from.
+    #[schema(minimum = 0, maximum = 1, default = 0, example = 0.05)]
+    min_p: Option<f32>,
+    /// Makes tokens of the prompt and of the answer less likely: their logits are divided by it where
+    /// positive, and multiplied where not. 1 changes nothing.
+    #[schema(exclusive_minimum = 0, maximum = 2, default = 1, example = 1.1)]
+    repetition_penalty: Option<f32>,
+    /// Taken from the logits of tokens that the answer has already.
+    #[schema(minimum = -2, maximum = 2, default = 0)]
+    presence_penalty: Option<f32>,
+    /// Taken from the logits of tokens that the answer has already, once for each time.
+    #[schema(minimum = -2, maximum = 2, default = 0)]
+    frequency_penalty: Option<f32>,
+    /// From token numbers to what is added to their logits, -100 to 100: the ends forbid and force.
+    #[schema(value_type = Object, required = false)]
+    logit_bias: Option<Value>,
+    /// Tell how likely each token of the answer was.
+    #[schema(default = false)]
+    logprobs: Option<bool>,
+    /// Tell so many of the likeliest tokens at each place too; needs `logprobs`. An answer may have
+    /// 16384 logprobs: `max_tokens * (1 + top_logprobs)` must not be more.
+    #[schema(minimum = 0, default = 0, example = 5)]
+    top_logprobs: Option<u32>,
     /// Same seed, same prompt, same answer. Random when not given. At most 18446744073709551615.
     #[schema(minimum = 0, example = 42)]
     seed: Option<u64>,

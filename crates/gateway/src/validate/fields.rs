@@ -46,6 +46,18 @@ impl<'a> Fields<'a> {
         self.errors.push(FieldError::new(["body".into(), name.into()], kind, message));
     }
 
+    /// Notes a problem with an entry of an object.
+    pub(super) fn problem_in(
+        &mut self,
+        name: &str,
+        entry: &str,
+        kind: &'static str,
+        message: impl Into<String>,
+    ) {
+        let loc = ["body".into(), name.into(), Loc::Name(echo(entry))];
+        self.errors.push(FieldError::new(loc, kind, message));
+    }
+
     fn problem_at(
         &mut self,
         name: &str,

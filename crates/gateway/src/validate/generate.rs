@@ -6,35 +6,13 @@ use webhooks::Guard;
 
 use super::fields::Fields;
 use super::queueing::{self, Queueing};
-use super::{FieldError, echo, webhook};
+use super::{FieldError, echo, sampling, webhook};
 
-/// `max_tokens` when none is given, unless the operator's cap lies below.
-pub(crate) const DEFAULT_MAX_TOKENS: u32 = 512;
-/// `temperature` when none is given.
-pub(crate) const DEFAULT_TEMPERATURE: f32 = 0.7;
-/// `top_p` when none is given.
-pub(crate) const DEFAULT_TOP_P: f32 = 0.9;
-/// How many stop strings a request may have.
-pub(crate) const MAX_STOPS: usize = 16;
-/// How long, in bytes, a stop string may be.
-pub(crate) const MAX_STOP_BYTES: usize = 256;
 /// How long, in characters, a `user_id` may be.
 pub(crate) const MAX_USER_ID_CHARS: usize = 256;
 
-/// The fields, but for those of [`queueing`].
-const KNOWN: [&str; 11] = [
-    "prompt",
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "seed",
-    "stop",
-    "model",
-    "raw",
-    "user_id",
-    "webhook_url",
-];
+/// The fields, but for those of [`sampling`] and [`queueing`].
+const KNOWN: [&str; 5] = ["prompt", "model", "raw", "user_id", "webhook_url"];
 
 /// What the operator allows.
 #[derive(Debug, Clone, Copy)]
@@ -79,25 +57,13 @@ pub struct GenerateRequest {
 /// # Errors
 /// All its problems at once.
 pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Vec<FieldError>> {
-    let known: Vec<&str> = KNOWN.into_iter().chain(queueing::KNOWN).collect();
+    let known: Vec<&str> =
+        KNOWN.into_iter().chain(sampling::KNOWN).chain(queueing::KNOWN).collect();
     let mut fields = Fields::new(body, &known)?;
 
     let prompt = prompt(&mut fields, limits.max_prompt_bytes);
     let raw = fields.boolean("raw").unwrap_or(false);
-    let max_tokens = fields.integer("max_tokens", 1..=u64::from(limits.max_new_tokens));
-    let temperature = fields.number("temperature", "from 0 to 2", |x| match x {
-        x if x < 0.0 => Err("greater_than_equal"),
-        x if x > 2.0 => Err("less_than_equal"),
-        _ => Ok(()),
-    });
-    let top_p = fields.number("top_p", "above 0 and at most 1", |x| match x {
-        x if x <= 0.0 => Err("greater_than"),
-        x if x > 1.0 => Err("less_than_equal"),
-        _ => Ok(()),
-    });
-    let top_k = fields.integer("top_k", 1..=u64::from(u32::MAX));
-    let seed = fields.integer("seed", 0..=u64::MAX);
-    let stop = fields.texts("stop", MAX_STOPS, MAX_STOP_BYTES);
+    let params = sampling::read(&mut fields, limits.max_new_tokens);
     let model = model(&mut fields, limits);
     let user_id = fields.short_text("user_id", MAX_USER_ID_CHARS);
     let webhook = webhook::read(&mut fields, limits.webhooks);
@@ -105,17 +71,7 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Ve
 
     let request = prompt.zip(model).map(|(text, model)| GenerateRequest {
         prompt: if raw { Prompt::Raw(text.to_owned()) } else { Prompt::user(text) },
-        params: GenerationParams {
-            max_tokens: max_tokens
-                .and_then(|n| u32::try_from(n).ok())
-                .unwrap_or(DEFAULT_MAX_TOKENS.min(limits.max_new_tokens)),
-            temperature: temperature.map_or(DEFAULT_TEMPERATURE, |x| x as f32),
-            // What is above 0 as a double must not become 0 as a float.
-            top_p: top_p.map_or(DEFAULT_TOP_P, |x| (x as f32).max(f32::MIN_POSITIVE)),
-            top_k: top_k.and_then(|n| u32::try_from(n).ok()),
-            seed,
-            stop,
-        },
+        params,
         model,
         user_id,
         webhook,

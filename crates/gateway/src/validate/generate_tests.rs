@@ -34,6 +34,11 @@ fn refused(body: Value) -> FieldError {
     errors.remove(0)
 }
 
+/// The fields but for those of queueing.
+fn known() -> impl Iterator<Item = &'static str> {
+    KNOWN.into_iter().chain(sampling::KNOWN)
+}
+
 /// A good prompt with one more field.
 fn with(name: &str, value: Value) -> Value {
     json!({"prompt": "Hello", name: value})
@@ -45,14 +50,7 @@ fn a_prompt_is_enough() {
     assert_eq!(request.prompt, Prompt::user("Hello"));
     assert_eq!(
         request.params,
-        GenerationParams {
-            max_tokens: 512,
-            temperature: 0.7,
-            top_p: 0.9,
-            top_k: None,
-            seed: None,
-            stop: vec![],
-        }
+        GenerationParams { temperature: 0.7, top_p: 0.9, ..GenerationParams::greedy(512) }
     );
     assert_eq!((request.model.as_str(), request.user_id), ("demo", None));
 }
@@ -67,12 +65,10 @@ fn every_field_arrives() {
     assert_eq!(
         request.params,
         GenerationParams {
-            max_tokens: 2048,
-            temperature: 0.0,
-            top_p: 1.0,
             top_k: Some(1),
             seed: Some(u64::MAX),
             stop: vec!["a".into(), "b".into()],
+            ..GenerationParams::greedy(2048)
         }
     );
     assert_eq!((request.model.as_str(), request.user_id.as_deref()), ("other", Some("u")));
@@ -80,8 +76,7 @@ fn every_field_arrives() {
 
 #[test]
 fn null_is_not_given() {
-    let nulls: serde_json::Map<_, _> =
-        KNOWN.iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
+    let nulls: serde_json::Map<_, _> = known().map(|name| (name.to_owned(), Value::Null)).collect();
     let mut body = Value::Object(nulls);
     assert_eq!(refused(body.clone()).kind, "missing");
     body["prompt"] = json!("Hello");
@@ -240,7 +235,8 @@ fn all_problems_at_once() {
     let body = json!({
         "promt": "x", "max_tokens": 0, "temperature": 3, "top_p": 0, "top_k": "many",
         "seed": -1, "stop": 1, "model": "none", "raw": "yes", "user_id": 1,
-        "webhook_url": 1,
+        "webhook_url": 1, "min_p": 2, "repetition_penalty": 0, "presence_penalty": -3,
+        "frequency_penalty": "0", "logit_bias": [], "logprobs": 1, "top_logprobs": 21,
     });
     let mut names: Vec<String> = generate(&body, &limits())
         .unwrap_err()
@@ -248,7 +244,7 @@ fn all_problems_at_once() {
         .map(|error| serde_json::to_value(&error.loc[1]).unwrap().as_str().unwrap().to_owned())
         .collect();
     names.sort();
-    let mut expected: Vec<&str> = KNOWN.to_vec();
+    let mut expected: Vec<&str> = known().collect();
     expected.push("promt");
     expected.sort_unstable();
     assert_eq!(names, expected);

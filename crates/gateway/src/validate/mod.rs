@@ -6,15 +6,19 @@ mod fields;
 mod generate;
 mod json;
 mod queueing;
+mod sampling;
 mod suggest;
 mod wait;
 mod webhook;
 
-pub(crate) use generate::{DEFAULT_MAX_TOKENS, MAX_STOP_BYTES, MAX_STOPS, named_model};
+pub(crate) use generate::named_model;
 pub use generate::{GenerateRequest, Limits, generate};
 pub use json::{JsonError, parse};
 pub use queueing::Queueing;
 pub(crate) use queueing::{MAX_AHEAD_S, MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE};
+pub(crate) use sampling::{
+    DEFAULT_MAX_TOKENS, MAX_BIASES, MAX_STOP_BYTES, MAX_STOPS, MAX_TOP_LOGPROBS,
+};
 pub use wait::{preferred_wait, wait};
 
 /// One step on the way to the offending value.

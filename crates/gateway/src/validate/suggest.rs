@@ -1,7 +1,7 @@
 //! "Did you mean": the known name that a mistyped one is closest to.
 
 /// Names that other systems use for the same thing.
-const ALIASES: [(&str, &str); 12] = [
+const ALIASES: [(&str, &str); 13] = [
     ("max_new_tokens", "max_tokens"),
     ("max_completion_tokens", "max_tokens"),
     ("max_length", "max_tokens"),
@@ -11,6 +11,7 @@ const ALIASES: [(&str, &str); 12] = [
     ("user", "user_id"),
     ("stop_sequences", "stop"),
     ("model_name", "model"),
+    ("repeat_penalty", "repetition_penalty"),
     ("webhook", "webhook_url"),
     ("callback", "webhook_url"),
     ("callback_url", "webhook_url"),

@@ -182,7 +182,7 @@ fn the_description_is_whole_and_true() {
     assert_eq!(fields["additionalProperties"], false);
     assert_eq!(fields["required"], json!(["prompt"]));
     let fields = fields["properties"].as_object().unwrap();
-    assert_eq!(fields.len(), 18);
+    assert_eq!(fields.len(), 25);
     assert_eq!(
         (&fields["prompt"]["maxLength"], &fields["prompt"]["minLength"]),
         (&json!(1234), &json!(1))

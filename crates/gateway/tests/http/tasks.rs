@@ -87,12 +87,12 @@ fn what_was_asked_is_what_the_worker_gets() {
     assert_eq!(
         task.params,
         GenerationParams {
-            max_tokens: 7,
             temperature: 0.5,
             top_p: 0.25,
             top_k: Some(3),
             seed: Some(u64::MAX),
             stop: vec!["\n\n".into()],
+            ..GenerationParams::greedy(7)
         }
     );
     assert_eq!(task.user_id.as_deref(), Some("u-1"));

@@ -123,6 +123,7 @@ mod tests {
             text: "…".into(),
             finish_reason: FinishReason::Stop,
             usage,
+            logprobs: None,
         });
         assert_eq!(
             request_line(AT, id, &outcome, &metrics(2_300, 5_800, usage)),

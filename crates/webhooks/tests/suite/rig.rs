@@ -133,6 +133,7 @@ pub(crate) fn answer(text: &str) -> Outcome {
         text: text.into(),
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 1, completion_tokens: 2, cached_tokens: 0 },
+        logprobs: None,
     })
 }
 
@@ -143,14 +144,7 @@ fn task(tenant: TenantId, url: &str) -> Task {
         model: ModelId::new("demo"),
         lane: Lane::Normal,
         prompt: Prompt::user("Hello"),
-        params: GenerationParams {
-            max_tokens: 8,
-            temperature: 0.0,
-            top_p: 1.0,
-            top_k: None,
-            seed: None,
-            stop: Vec::new(),
-        },
+        params: GenerationParams::greedy(8),
         time_limit_s: 60,
         result_ttl_s: 60,
         max_attempts: 3,

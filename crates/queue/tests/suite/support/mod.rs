@@ -116,12 +116,11 @@ pub(crate) fn task() -> Task {
         lane: Lane::Normal,
         prompt: Prompt::user("How do I add a worker? \"quoted\" \\ ünïcode 🦀"),
         params: GenerationParams {
-            max_tokens: 64,
             temperature: 0.7,
             top_p: 0.9,
-            top_k: None,
             seed: Some(7),
             stop: vec!["\n\n".into()],
+            ..GenerationParams::greedy(64)
         },
         time_limit_s: 120,
         result_ttl_s: 3600,
@@ -164,6 +163,7 @@ pub(crate) fn completed(text: &str) -> Outcome {
         text: text.into(),
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 3 },
+        logprobs: None,
     })
 }
 

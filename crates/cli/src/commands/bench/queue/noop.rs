@@ -78,6 +78,7 @@ pub(super) fn answer() -> Outcome {
         text: "ok".into(),
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 50, completion_tokens: 1, cached_tokens: 0 },
+        logprobs: None,
     })
 }
 

@@ -1,0 +1,46 @@
+//! Which tokens may come next.
+
+/// The tokens that may come next, as a bit for each: token `t` is bit `t % 32` of word `t / 32`.
+/// Tokens beyond the last word are not allowed.
+#[derive(Debug, Clone, Copy)]
+pub struct AllowedTokens<'a>(&'a [u32]);
+
+impl<'a> AllowedTokens<'a> {
+    /// Those whose bits are set.
+    pub fn new(words: &'a [u32]) -> Self {
+        Self(words)
+    }
+
+    /// Whether a token may come next.
+    pub fn contains(self, token: u32) -> bool {
+        let word = self.0.get(token as usize / 32);
+        word.is_some_and(|word| word >> (token % 32) & 1 == 1)
+    }
+
+    /// All of them, in ascending order.
+    pub fn iter(self) -> impl Iterator<Item = u32> + 'a {
+        (0_u32..).step_by(32).zip(self.0).flat_map(|(first, word)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros())?;
+                left &= left - 1;
+                Some(first + bit)
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bit_stands_for_a_token() {
+        let words = [1 | 1 << 31, 0, 1 << 5];
+        let allowed = AllowedTokens::new(&words);
+        assert_eq!(allowed.iter().collect::<Vec<_>>(), [0, 31, 69]);
+        let contained: Vec<u32> = (0..200).filter(|token| allowed.contains(*token)).collect();
+        assert_eq!(contained, [0, 31, 69]);
+        assert_eq!(AllowedTokens::new(&[]).iter().count(), 0);
+    }
+}

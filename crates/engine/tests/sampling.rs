@@ -1,0 +1,252 @@
+//! How tokens are drawn, through the whole engine: the logprobs are the truth's, and an answer with
+//! penalties does not depend on the company it is computed in.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{Fixture, Prompt};
+use engine::{
+    Engine, EngineOptions, Finished, Generation, Input, ModelFile, Progress, Request, Sampling,
+    StopReason, TokenLogprobs,
+};
+
+fn start(fixture: &Fixture, options: &EngineOptions) -> Engine {
+    Engine::start(&ModelFile::Path(fixture.path()), options).unwrap()
+}
+
+fn request(prompt: &Prompt, sampling: Sampling, max_tokens: usize) -> Request {
+    Request {
+        input: Input::Tokens(prompt.tokens.clone()),
+        sampling,
+        max_tokens,
+        stop: vec![],
+        deadline: None,
+        tenant: "test".to_owned(),
+        priority: 0,
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Answer {
+    text: String,
+    logprobs: Vec<TokenLogprobs>,
+    finished: Finished,
+}
+
+fn read(mut generation: Generation) -> Answer {
+    let (mut all, mut known) = (String::new(), Vec::new());
+    loop {
+        match generation.next_blocking().unwrap() {
+            Progress::Text { text, logprobs } => {
+                // What a chunk tells of begins in it, or ends the answer without text.
+                assert!(!text.is_empty() || !logprobs.is_empty());
+                all.push_str(&text);
+                known.extend(logprobs);
+            }
+            Progress::Finished(finished) => return Answer { text: all, logprobs: known, finished },
+            Progress::Failed(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn answer(engine: &Engine, request: &Request) -> Answer {
+    read(engine.submit(request).unwrap())
+}
+
+/// The log-softmax of a row. `[vocab]`
+fn log_softmax(logits: &[f32]) -> Vec<f64> {
+    let total: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
+    logits.iter().map(|logit| f64::from(*logit) - total.ln()).collect()
+}
+
+#[test]
+fn logprobs_are_the_log_softmax_of_the_truths_logits() {
+    for name in ["qwen2-f32", "qwen2.5-f32", "qwen3-f32"] {
+        let fixture = Fixture::load(name);
+        let engine = start(&fixture, &EngineOptions::default());
+        for prompt in &fixture.prompts {
+            // The last row of the prompt is what the first token is drawn from.
+            let truth = log_softmax(fixture.logits(prompt).last().unwrap());
+            let mut ranked: Vec<usize> = (0..truth.len()).collect();
+            ranked.sort_by(|a, b| truth[*b].total_cmp(&truth[*a]));
+            let forced = ranked[100] as u32;
+            for sampling in [
+                Sampling { logprobs: Some(20), ..Sampling::greedy() },
+                // Neither bias nor penalties nor temperature change what the model thinks.
+                Sampling {
+                    logprobs: Some(20),
+                    logit_bias: BTreeMap::from([(forced, 100.0), (ranked[0] as u32, -100.0)]),
+                    repetition_penalty: 1.5,
+                    temperature: 0.3,
+                    ..Sampling::default()
+                },
+            ] {
+                let is_forced = sampling.temperature > 0.0;
+                let told = answer(&engine, &request(prompt, sampling, 1));
+                // The end of a turn is no token of the answer.
+                let Some(first) = told.logprobs.first() else {
+                    assert_eq!(told.finished.completion_tokens, 0);
+                    continue;
+                };
+                let expected = if is_forced { forced } else { ranked[0] as u32 };
+                assert_eq!(first.drawn.token, expected, "{name} {}", prompt.name);
+                let off =
+                    |token: u32, logprob: f32| (truth[token as usize] - f64::from(logprob)).abs();
+                assert!(off(first.drawn.token, first.drawn.logprob) < 1e-4);
+                assert_eq!(first.top.len(), 20);
+                for (rank, one) in first.top.iter().enumerate() {
+                    assert!(off(one.token, one.logprob) < 1e-4, "{name} {}", prompt.name);
+                    // Those that are nearly equal may have changed places.
+                    assert!((truth[ranked[rank]] - f64::from(one.logprob)).abs() < 1e-4);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn each_token_of_the_text_is_told_once_with_its_bytes() {
+    let fixture = Fixture::load("qwen3-f32");
+    let engine = start(&fixture, &EngineOptions::default());
+    let mut partial = 0;
+    for (seed, prompt) in (0..).zip(&fixture.prompts) {
+        let sampling = Sampling {
+            temperature: 1.5,
+            seed: Some(seed),
+            logprobs: Some(2),
+            // Tokens of a whole alphabet of bytes: characters that span tokens.
+            ..Sampling::default()
+        };
+        let plain = Sampling { logprobs: None, ..sampling.clone() };
+        let told = answer(&engine, &request(prompt, sampling, 60));
+        assert_eq!(told.logprobs.len(), told.finished.completion_tokens);
+        let tokens: Vec<u32> = told.logprobs.iter().map(|one| one.drawn.token).collect();
+        assert_eq!(engine.tokenizer().decode(&tokens), told.text);
+        for one in &told.logprobs {
+            assert_eq!(one.top.len(), 2);
+            assert!(one.top[0].logprob >= one.top[1].logprob);
+            assert!(one.drawn.logprob <= one.top[0].logprob && one.drawn.logprob < 0.0);
+            assert_eq!(one.drawn.bytes, engine.tokenizer().token_bytes(one.drawn.token));
+            partial += usize::from(std::str::from_utf8(&one.drawn.bytes).is_err());
+        }
+        // Asking changes nothing.
+        let plain = answer(&engine, &request(prompt, plain, 60));
+        assert_eq!((plain.text, plain.logprobs), (told.text, vec![]));
+    }
+    assert!(partial > 0, "some token is part of a character");
+}
+
+#[test]
+fn tokens_of_a_stop_string_are_not_told() {
+    let fixture = Fixture::load("qwen3-f32");
+    let engine = start(&fixture, &EngineOptions::default());
+    let prompt = &fixture.prompts[3];
+    let sampling = Sampling { logprobs: Some(0), ..Sampling::greedy() };
+    let whole = answer(&engine, &request(prompt, sampling.clone(), 64));
+    let chars: Vec<char> = whole.text.chars().collect();
+    let stop: String = chars[3..5].iter().collect();
+    // Another's, so that it computes the prompt as the first did, and not what is left of it.
+    let stopped =
+        Request { stop: vec![stop], tenant: "other".to_owned(), ..request(prompt, sampling, 64) };
+    let stopped = answer(&engine, &stopped);
+    assert_eq!(stopped.finished.reason, StopReason::StopString);
+    let told = stopped.logprobs.len();
+    assert!(told > 0 && told < stopped.finished.completion_tokens);
+    assert_eq!(stopped.logprobs, whole.logprobs[..told]);
+    // What is told reaches to the end of the text, and no token begins beyond it.
+    let spelled = |count: usize| {
+        let tokens: Vec<u32> =
+            stopped.logprobs[..count].iter().map(|one| one.drawn.token).collect();
+        engine.tokenizer().decode(&tokens)
+    };
+    assert!(spelled(told).starts_with(&stopped.text));
+    assert!(spelled(told - 1).len() < stopped.text.len());
+}
+
+/// Draws with a seed and every penalty, so that a count that is lost shows.
+fn penalized(seed: u64) -> Sampling {
+    Sampling {
+        temperature: 0.9,
+        top_p: 0.95,
+        top_k: Some(60),
+        min_p: 0.02,
+        repetition_penalty: 1.1,
+        presence_penalty: 0.3,
+        frequency_penalty: 0.2,
+        logit_bias: BTreeMap::from([(30, 1.0), (31, -2.0)]),
+        seed: Some(seed),
+        logprobs: None,
+    }
+}
+
+/// Forbids the ends of a turn, so that answers are as long as they may be.
+fn endless(engine: &Engine, sampling: Sampling) -> Sampling {
+    let mut logit_bias = sampling.logit_bias;
+    logit_bias.extend(engine.tokenizer().ends().iter().map(|end| (*end, -100.0)));
+    Sampling { logit_bias, ..sampling }
+}
+
+/// The same bits where the same kernels compute, so the same draws: alone, among seven others, and put
+/// back for want of pages.
+#[test]
+fn a_seeded_answer_with_penalties_is_the_same_alone_in_company_and_put_back() {
+    let fixture = Fixture::load("qwen3-f32");
+    let roomy = start(&fixture, &EngineOptions { max_batch: 8, ..EngineOptions::default() });
+    let prompt = fixture.longest();
+    let requests: Vec<Request> = (0..8)
+        .map(|seed| Request {
+            tenant: seed.to_string(),
+            ..request(prompt, endless(&roomy, penalized(seed)), 500)
+        })
+        .collect();
+    let alone: Vec<Answer> = requests.iter().map(|one| answer(&roomy, one)).collect();
+    let plain = Sampling { repetition_penalty: 1.0, ..requests[0].sampling.clone() };
+    let plain = answer(&roomy, &Request { sampling: plain, ..requests[0].clone() });
+    assert_ne!(plain.text, alone[0].text, "the penalty changes something");
+    assert_eq!(roomy.totals().preemptions, 0);
+
+    let tight =
+        EngineOptions { max_batch: 8, kv_tokens: Some(8 * 320), ..EngineOptions::default() };
+    let tight = start(&fixture, &tight);
+    for engine in [&roomy, &tight] {
+        let running: Vec<_> = requests.iter().map(|one| engine.submit(one).unwrap()).collect();
+        for (generation, alone) in running.into_iter().zip(&alone) {
+            let told = read(generation);
+            assert_eq!(told.text, alone.text);
+            assert_eq!(told.finished.completion_tokens, 500);
+        }
+    }
+    println!("{:?}", tight.totals());
+    assert!(tight.totals().preemptions >= 2, "{:?}", tight.totals());
+}
+
+#[test]
+fn what_can_not_be_is_refused() {
+    let fixture = Fixture::load("qwen3-f32");
+    let engine = start(&fixture, &EngineOptions::default());
+    let base = Sampling::greedy();
+    for (sampling, expected) in [
+        (Sampling { min_p: 1.5, ..base.clone() }, "min_p is 1.5"),
+        (Sampling { min_p: f32::NAN, ..base.clone() }, "min_p is NaN"),
+        (Sampling { repetition_penalty: 0.0, ..base.clone() }, "repetition_penalty is 0"),
+        (Sampling { presence_penalty: f32::NAN, ..base.clone() }, "presence_penalty is NaN"),
+        (Sampling { frequency_penalty: f32::INFINITY, ..base.clone() }, "frequency_penalty is inf"),
+        (
+            Sampling { logit_bias: BTreeMap::from([(1 << 20, 1.0)]), ..base.clone() },
+            "logit_bias has token 1048576; the model's go to",
+        ),
+        (
+            Sampling { logit_bias: BTreeMap::from([(1, f32::NAN)]), ..base.clone() },
+            "logit_bias of token 1 is NaN",
+        ),
+        (
+            Sampling { logprobs: Some(21), ..base },
+            "logprobs of 21 tokens at each place; at most 20",
+        ),
+    ] {
+        let error = engine.submit(&request(&fixture.prompts[0], sampling, 1)).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}

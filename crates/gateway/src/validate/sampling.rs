@@ -1,0 +1,178 @@
+//! How an answer's tokens are to be drawn, and what is to be told of them.
+
+use std::collections::BTreeMap;
+
+use protocol::GenerationParams;
+use serde_json::Value;
+
+use super::fields::Fields;
+use super::{echo, type_name};
+
+/// `max_tokens` when none is given, unless the operator's cap lies below.
+pub(crate) const DEFAULT_MAX_TOKENS: u32 = 512;
+/// `temperature` when none is given.
+pub(crate) const DEFAULT_TEMPERATURE: f32 = 0.7;
+/// `top_p` when none is given.
+pub(crate) const DEFAULT_TOP_P: f32 = 0.9;
+/// How many stop strings a request may have.
+pub(crate) const MAX_STOPS: usize = 16;
+/// How long, in bytes, a stop string may be.
+pub(crate) const MAX_STOP_BYTES: usize = 256;
+/// How many tokens a `logit_bias` may name.
+pub(crate) const MAX_BIASES: usize = 1_024;
+/// At most this many of its problems are named.
+const MAX_BIAS_PROBLEMS: usize = 16;
+/// How many alternatives may be asked for at each place.
+pub(crate) const MAX_TOP_LOGPROBS: u32 = 20;
+/// How many logprobs an answer may have at most, alternatives included: each takes some 70 bytes of
+/// the queue's memory for as long as the result is kept.
+pub(crate) const MAX_LOGPROBS: u64 = 16_384;
+
+/// The fields.
+pub(super) const KNOWN: [&str; 13] = [
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "seed",
+    "stop",
+];
+
+/// Reads them; an answer may have `max_new_tokens` at most.
+pub(super) fn read(fields: &mut Fields<'_>, max_new_tokens: u32) -> GenerationParams {
+    let max_tokens = fields
+        .integer("max_tokens", 1..=u64::from(max_new_tokens))
+        .and_then(|n| u32::try_from(n).ok())
+        .unwrap_or(DEFAULT_MAX_TOKENS.min(max_new_tokens));
+    let temperature = fields.number("temperature", "from 0 to 2", within(0.0, 2.0));
+    let top_p = fields.number("top_p", "above 0 and at most 1", above_zero(1.0));
+    let top_k = fields.integer("top_k", 1..=u64::from(u32::MAX));
+    let min_p = fields.number("min_p", "from 0 to 1", within(0.0, 1.0));
+    let repetition = fields.number("repetition_penalty", "above 0 and at most 2", above_zero(2.0));
+    let presence = fields.number("presence_penalty", "from -2 to 2", within(-2.0, 2.0));
+    let frequency = fields.number("frequency_penalty", "from -2 to 2", within(-2.0, 2.0));
+    GenerationParams {
+        max_tokens,
+        temperature: temperature.map_or(DEFAULT_TEMPERATURE, |x| x as f32),
+        top_p: top_p.map_or(DEFAULT_TOP_P, positive),
+        top_k: top_k.and_then(|n| u32::try_from(n).ok()),
+        min_p: min_p.map_or(0.0, |x| x as f32),
+        repetition_penalty: repetition.map_or(1.0, positive),
+        presence_penalty: presence.map_or(0.0, |x| x as f32),
+        frequency_penalty: frequency.map_or(0.0, |x| x as f32),
+        logit_bias: logit_bias(fields),
+        logprobs: logprobs(fields, max_tokens),
+        seed: fields.integer("seed", 0..=u64::MAX),
+        stop: fields.texts("stop", MAX_STOPS, MAX_STOP_BYTES),
+    }
+}
+
+fn within(least: f64, most: f64) -> impl Fn(f64) -> Result<(), &'static str> {
+    move |x| match x {
+        x if x < least => Err("greater_than_equal"),
+        x if x > most => Err("less_than_equal"),
+        _ => Ok(()),
+    }
+}
+
+fn above_zero(most: f64) -> impl Fn(f64) -> Result<(), &'static str> {
+    move |x| match x {
+        x if x <= 0.0 => Err("greater_than"),
+        x if x > most => Err("less_than_equal"),
+        _ => Ok(()),
+    }
+}
+
+/// What is above 0 as a double must not become 0 as a float.
+fn positive(x: f64) -> f32 {
+    (x as f32).max(f32::MIN_POSITIVE)
+}
+
+/// The number of alternatives at each place; none if nothing is to be told.
+fn logprobs(fields: &mut Fields<'_>, max_tokens: u32) -> Option<u32> {
+    let wanted = fields.boolean("logprobs").unwrap_or(false);
+    let top = fields.integer("top_logprobs", 0..=u64::from(MAX_TOP_LOGPROBS)).unwrap_or(0);
+    if top > 0 && !wanted {
+        let message = "needs \"logprobs\": true beside it";
+        fields.problem("top_logprobs", "value_error", message);
+    }
+    let each = 1 + top;
+    if wanted && u64::from(max_tokens) * each > MAX_LOGPROBS {
+        let message = format!(
+            "an answer may have {MAX_LOGPROBS} logprobs, alternatives included: {max_tokens} tokens with \
+             {top} alternatives each are {}; set max_tokens to at most {}, or fewer top_logprobs",
+            u64::from(max_tokens) * each,
+            MAX_LOGPROBS / each
+        );
+        fields.problem("logprobs", "value_error", message);
+    }
+    wanted.then(|| u32::try_from(top).ok()).flatten()
+}
+
+/// An object from token numbers to what is added to their logits.
+fn logit_bias(fields: &mut Fields<'_>) -> BTreeMap<u32, f32> {
+    let mut biases = BTreeMap::new();
+    let Some(value) = fields.get("logit_bias") else { return biases };
+    let Value::Object(map) = value else {
+        let message = format!(
+            "expected an object such as {{\"1234\": -100}}, from token numbers to numbers from -100 to 100, \
+             got {}",
+            type_name(value)
+        );
+        fields.problem("logit_bias", "dict_type", message);
+        return biases;
+    };
+    if map.len() > MAX_BIASES {
+        let message = format!("must have at most {MAX_BIASES} tokens, has {}", map.len());
+        fields.problem("logit_bias", "too_long", message);
+        return biases;
+    }
+    let judged = map.iter().map(|(name, value)| (name, bias(name, value)));
+    let (mut problems, mut more) = (Vec::new(), 0);
+    for (name, judged) in judged {
+        match judged {
+            Ok((token, bias)) => {
+                biases.insert(token, bias);
+            }
+            Err(problem) if problems.len() < MAX_BIAS_PROBLEMS => problems.push((name, problem)),
+            Err(_) => more += 1,
+        }
+    }
+    for (name, (kind, message)) in problems {
+        fields.problem_in("logit_bias", name, kind, message);
+    }
+    if more > 0 {
+        let message = format!("{more} more entries are wrong in such ways");
+        fields.problem("logit_bias", "value_error", message);
+    }
+    biases
+}
+
+/// Judges one entry of `logit_bias`.
+fn bias(name: &str, value: &Value) -> Result<(u32, f32), (&'static str, String)> {
+    // Written in one way only, so that no token has two biases.
+    let token = name.parse::<u32>().ok().filter(|token| token.to_string() == name);
+    let Some(token) = token else {
+        let message = format!("expected a token's number such as \"1234\", got '{}'", echo(name));
+        return Err(("int_parsing", message));
+    };
+    let Some(bias) = value.as_f64() else {
+        let message = format!("expected a number from -100 to 100, got {}", type_name(value));
+        return Err(("float_type", message));
+    };
+    match within(-100.0, 100.0)(bias) {
+        Ok(()) => Ok((token, bias as f32)),
+        Err(kind) => Err((kind, format!("must be from -100 to 100, got {value}"))),
+    }
+}
+
+#[cfg(test)]
+#[path = "sampling_tests.rs"]
+mod tests;

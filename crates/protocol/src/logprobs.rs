@@ -1,0 +1,76 @@
+//! How likely the tokens of an answer were, in the shape of OpenAI's chat completions.
+
+use serde::{Deserialize, Serialize};
+
+/// What stands for a probability that has no logarithm, or a smaller one.
+const LEAST: f32 = -9999.0;
+
+/// How likely the tokens of an answer were.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Logprobs {
+    /// The tokens, in order.
+    pub content: Vec<TokenLogprobs>,
+}
+
+/// How likely a token of the answer was, and what else was likely at its place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogprobs {
+    /// The token of the answer.
+    #[serde(flatten)]
+    pub drawn: TokenLogprob,
+    /// The likeliest tokens at its place, the likeliest first; as many as were asked for.
+    pub top_logprobs: Vec<TokenLogprob>,
+}
+
+/// How likely a token was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogprob {
+    /// What it spells, with U+FFFD for what is no whole character.
+    pub token: String,
+    /// The natural logarithm of its probability; -9999 for one that is next to impossible.
+    pub logprob: f32,
+    /// What it spells, byte by byte.
+    pub bytes: Vec<u8>,
+}
+
+impl TokenLogprob {
+    /// A token that spells `bytes`.
+    pub fn new(bytes: Vec<u8>, logprob: f32) -> Self {
+        let token = String::from_utf8_lossy(&bytes).into_owned();
+        // NaN, which JSON does not know either, is less than nothing here.
+        Self { token, logprob: logprob.max(LEAST), bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_look_as_openai_writes_them() {
+        let logprobs = Logprobs {
+            content: vec![TokenLogprobs {
+                drawn: TokenLogprob::new("é".into(), -0.25),
+                top_logprobs: vec![TokenLogprob::new(vec![0xf0, 0x9f], f32::NEG_INFINITY)],
+            }],
+        };
+        let json = serde_json::to_value(&logprobs).unwrap();
+        let expected = serde_json::json!({"content": [{
+            "token": "é", "logprob": -0.25, "bytes": [195, 169],
+            "top_logprobs": [{"token": "\u{fffd}", "logprob": -9999.0, "bytes": [240, 159]}]
+        }]});
+        assert_eq!(json, expected);
+        assert_eq!(serde_json::from_value::<Logprobs>(json).unwrap(), logprobs);
+        assert_eq!(TokenLogprob::new(vec![], f32::NAN).logprob, LEAST);
+    }
+
+    #[test]
+    fn a_logprob_travels_to_the_bit() {
+        for logprob in [-0.1, -1.0e-7, -12.345_678, f32::MIN_POSITIVE] {
+            let token =
+                TokenLogprobs { drawn: TokenLogprob::new(vec![65], logprob), top_logprobs: vec![] };
+            let text = serde_json::to_string(&token).unwrap();
+            assert_eq!(serde_json::from_str::<TokenLogprobs>(&text).unwrap(), token, "{text}");
+        }
+    }
+}
