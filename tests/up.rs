@@ -298,10 +298,24 @@ fn how_tokens_are_drawn_is_the_clients_to_say() {
     }
     assert_eq!(String::from_utf8(bytes).expect("UTF-8"), plain["result"].as_str().expect("a text"));
 
-    // Penalties change a greedy answer; min_p of 1 makes a hot one greedy; a seed repeats itself.
-    let penalties =
-        json!({"repetition_penalty": 2.0, "presence_penalty": 2, "frequency_penalty": 2});
-    assert_ne!(ask(penalties)["result"], plain["result"]);
+    // Two tokens that a bias puts beyond all others: without a penalty one of them is all there is, and
+    // with one the other has its turn.
+    let tokens = |more: Value| {
+        let mut body =
+            json!({"logit_bias": {"300": 100, "301": 100}, "max_tokens": 40, "logprobs": true});
+        body.as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
+        let content = ask(body)["logprobs"]["content"].take();
+        let tokens =
+            content.as_array().expect("logprobs").iter().map(|one| one["token"].to_string());
+        tokens.collect::<std::collections::HashSet<_>>().len()
+    };
+    assert_eq!(tokens(json!({})), 1);
+    assert_eq!(tokens(json!({"repetition_penalty": 2})), 2);
+    assert_eq!(tokens(json!({"frequency_penalty": 2})), 2);
+
+    // min_p of 1 makes a hot answer greedy; a seed repeats itself.
     let hot = json!({"temperature": 2, "top_p": 1, "min_p": 1});
     assert_eq!(ask(hot)["result"], plain["result"]);
     let seeded = json!({

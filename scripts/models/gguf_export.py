@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,10 @@ ARCHITECTURES = {
 # GGUF has no key for it that readers heed: the architecture says it.
 NORMALIZES_EXPERT_WEIGHTS = {"qwen2_moe": False, "qwen3_moe": True}
 
-# What `gguf` can quantize in Python. K-quants are not among them.
+# From values and a type to the bytes of a file.
+Quantizer = Callable[[np.ndarray, WeightType], np.ndarray]
+
+# What `gguf` can quantize in Python; for K-quants another quantizer has to be given.
 FILE_TYPES: dict[str, LlamaFileType] = {
     "F32": LlamaFileType.ALL_F32,
     "F16": LlamaFileType.MOSTLY_F16,
@@ -48,6 +51,7 @@ FILE_TYPES: dict[str, LlamaFileType] = {
     "Q5_0": LlamaFileType.MOSTLY_Q5_0,
     "Q4_1": LlamaFileType.MOSTLY_Q4_1,
     "Q4_0": LlamaFileType.MOSTLY_Q4_0,
+    "Q4_K": LlamaFileType.MOSTLY_Q4_K_S,
 }
 
 MODEL_TENSORS = {
@@ -104,6 +108,7 @@ def export(
     bos: str = "<|endoftext|>",
     pad: str = "<|endoftext|>",
     pooling: str | None = None,
+    quantize: Quantizer = gguf.quantize,
 ) -> None:
     """Write `model` and `tokenizer` to `path`.
 
@@ -132,7 +137,7 @@ def export(
     if pooling is not None:
         writer.add_pooling_type(gguf.PoolingType[pooling.upper()])
         writer.add_add_eos_token(True)
-    for tensor in stored_tensors(model, weight_type, embedding_type):
+    for tensor in stored_tensors(model, weight_type, embedding_type, quantize):
         writer.add_tensor(tensor.gguf_name, tensor.data, raw_dtype=tensor.type)
 
     writer.write_header_to_file()
@@ -176,7 +181,10 @@ class StoredTensor:
 
 
 def stored_tensors(
-    model: PreTrainedModel, weight_type: str, embedding_type: str | None = None
+    model: PreTrainedModel,
+    weight_type: str,
+    embedding_type: str | None = None,
+    quantize: Quantizer = gguf.quantize,
 ) -> Iterator[StoredTensor]:
     """The tensors of `model` in file order, in the types they are stored in."""
     matrix_type = WeightType[weight_type]
@@ -205,7 +213,7 @@ def stored_tensors(
             )
         for part, outputs in _parts(name, values):
             part_values = values if outputs is None else np.ascontiguousarray(values[:, outputs])
-            data = gguf.quantize(part_values, stored)
+            data = quantize(part_values, stored)
             yield StoredTensor(hf_name, gguf_name(part), stored, data, outputs)
 
 

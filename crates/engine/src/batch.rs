@@ -18,8 +18,10 @@ pub struct ForwardBatch {
     pub q_lens: Vec<usize>,
     /// How many tokens each sequence has after this step. `[sequences]`
     pub kv_lens: Vec<usize>,
-    /// The pages of each sequence, in order. `[sequences][pages]`
-    pub block_tables: Vec<Vec<u32>>,
+    /// The pages of each sequence, in order, sequence after sequence.
+    pages: Vec<u32>,
+    /// Where each sequence's pages end. `[sequences]`
+    page_ends: Vec<usize>,
     /// The rows of `tokens` whose logits are wanted, ascending.
     pub logit_rows: Vec<usize>,
 }
@@ -49,12 +51,33 @@ impl ForwardBatch {
         }
         self.q_lens.push(tokens.len());
         self.kv_lens.push(start + tokens.len());
-        self.block_tables.push(table.pages().to_vec());
+        self.pages.extend_from_slice(table.pages());
+        self.page_ends.push(self.pages.len());
         match logits {
             Logits::None => {}
             Logits::Last => self.logit_rows.push(end_row - 1),
             Logits::All => self.logit_rows.extend(first_row..end_row),
         }
+    }
+
+    /// The pages of a sequence, in the order of its tokens.
+    pub fn block_table(&self, sequence: usize) -> &[u32] {
+        let start = sequence.checked_sub(1).map_or(0, |before| self.page_ends[before]);
+        &self.pages[start..self.page_ends[sequence]]
+    }
+
+    /// Empties it for the next step. The memory stays.
+    pub fn clear(&mut self) {
+        let Self { tokens, positions, slot_mapping, q_lens, kv_lens, pages, page_ends, logit_rows } =
+            self;
+        tokens.clear();
+        positions.clear();
+        slot_mapping.clear();
+        q_lens.clear();
+        kv_lens.clear();
+        pages.clear();
+        page_ends.clear();
+        logit_rows.clear();
     }
 
     /// Whether there is nothing to compute.

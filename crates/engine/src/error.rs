@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::gguf::GgufError;
+use crate::safetensors::SafetensorsError;
 
 /// Why a model could not be loaded. The variants are what a caller can do about it.
 #[derive(Debug, thiserror::Error)]
@@ -15,13 +16,13 @@ pub enum LoadError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The file is damaged or no GGUF file at all: get it again.
+    /// The file is damaged, or none of its format at all: get it again.
     #[error("the model file {file} is damaged: {problem}; download or convert it again")]
     Damaged {
         /// The file.
         file: String,
         /// What is wrong with it.
-        problem: GgufError,
+        problem: Damage,
     },
     /// The file is sound, but this engine cannot run it: choose another.
     #[error("the model file {file} cannot be used: {problem}")]
@@ -48,4 +49,15 @@ pub enum LoadError {
         /// What the library said.
         problem: String,
     },
+}
+
+/// What is wrong with a model's files.
+#[derive(Debug, thiserror::Error)]
+pub enum Damage {
+    /// With a GGUF file, or with what takes the place of its metadata.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// With a folder of safetensors.
+    #[error(transparent)]
+    Safetensors(#[from] SafetensorsError),
 }

@@ -28,6 +28,8 @@
 //! - [`api`]: what callers say and hear. No tensor appears there.
 //! - [`source`]: from a model's name to its bytes; [`ModelFile`] says where they are.
 //! - [`gguf`]: reads (and writes) the file format, believing nothing it has not checked.
+//! - [`safetensors`]: reads the other one, with the JSON beside it, and quantizes at load.
+//! - [`checkpoint`]: either of them, as the rest sees it.
 //! - [`text`]: chat template, tokenizer, detokenizer, stop strings.
 //! - [`weights`]: from tensors of a file to matrices that multiply.
 //! - [`model`]: one stateless decoder for the Qwen family.
@@ -37,6 +39,7 @@
 //! - [`sample`]: from logits to a token.
 //! - `runner`: [`Engine`], the handle, and the one thread that owns all of the above.
 //! - [`synth`], [`mod@bench`]: models of true size and random weights, and what the engine makes of them.
+//! - [`system`]: what the system says of memory.
 //! - `kernels`: the only place with `unsafe`; products of packed weights, attention, norms, activations.
 //!
 //! ## How a token comes to be
@@ -65,24 +68,29 @@
 pub mod api;
 pub mod batch;
 pub mod bench;
+pub mod checkpoint;
 mod error;
 pub mod gguf;
 mod kernels;
 pub mod kv;
 pub mod model;
 mod model_file;
+mod progress;
 mod runner;
+pub mod safetensors;
 pub mod sample;
 pub mod sched;
 pub mod source;
 pub mod synth;
+pub mod system;
 pub mod text;
 pub mod weights;
 
 pub use api::*;
-pub use error::LoadError;
-pub use model_file::ModelFile;
+pub use checkpoint::Checkpoint;
+pub use error::{Damage, LoadError};
+pub use model_file::{ModelFile, Quantization};
 pub use runner::{
     CancelHandle, DeviceChoice, Engine, EngineLoad, EngineOptions, EngineTotals, Generation,
-    PendingEmbedding,
+    MemoryPlan, PendingEmbedding,
 };

@@ -3,10 +3,17 @@
 
 mod common;
 
-use common::{Prompt, fixture, greedy, start};
+use common::{Fixture, Prompt, greedy, start};
 use engine::{
-    Engine, EngineOptions, Finished, Generation, Progress, Request, Sampling, StopReason,
+    Engine, EngineOptions, Finished, Generation, ModelFile, Progress, Request, Sampling, StopReason,
 };
+
+/// One for each kind of product: candle's of full precision, and ours of packed weights.
+const MODELS: [&str; 3] = ["qwen3-f32", "qwen3-q8_0", "qwen3-q4_0"];
+
+fn start_of(model: &str, options: &EngineOptions) -> Engine {
+    Engine::start(&ModelFile::Path(Fixture::load(model).path()), options).unwrap()
+}
 
 fn seeded(seed: u64, tokens: &[u32], max_tokens: usize) -> Request {
     let sampling = Sampling {
@@ -35,18 +42,22 @@ fn answer(engine: &Engine, request: &Request) -> (String, Finished) {
 }
 
 /// A prompt whose greedy answer does not end by itself.
-fn endless() -> Prompt {
-    let engine = start(&EngineOptions::default());
+fn endless(model: &str) -> Prompt {
+    let engine = start_of(model, &EngineOptions::default());
     let goes_on = |prompt: &Prompt| {
         answer(&engine, &greedy(&prompt.tokens, 850)).1.reason == StopReason::Length
     };
-    fixture().prompts.into_iter().find(goes_on).expect("a fixture whose answer goes on")
+    Fixture::load(model).prompts.into_iter().find(goes_on).expect("a fixture whose answer goes on")
 }
 
 #[test]
 fn a_cached_prompt_is_answered_like_a_fresh_one_and_only_to_its_tenant() {
-    let engine = start(&EngineOptions::default());
-    let fixture = fixture();
+    MODELS.into_iter().for_each(cached_like_fresh);
+}
+
+fn cached_like_fresh(model: &str) {
+    let engine = start_of(model, &EngineOptions::default());
+    let fixture = Fixture::load(model);
     let prompt = &fixture.longest().tokens;
     let pages = (prompt.len() - 1) / 32;
     assert!(pages >= 3);
@@ -69,7 +80,11 @@ fn a_cached_prompt_is_answered_like_a_fresh_one_and_only_to_its_tenant() {
 
 #[test]
 fn a_generation_that_had_to_wait_again_answers_as_if_undisturbed() {
-    let endless = endless();
+    MODELS.into_iter().for_each(preempted_like_undisturbed);
+}
+
+fn preempted_like_undisturbed(model: &str) {
+    let endless = endless(model);
     let requests: Vec<Request> = (0..12)
         .map(|n| match n % 2 {
             // Each another's, so that nothing but what it computed itself can be found.
@@ -77,7 +92,7 @@ fn a_generation_that_had_to_wait_again_answers_as_if_undisturbed() {
             _ => Request { tenant: n.to_string(), ..seeded(n, &endless.tokens, 600) },
         })
         .collect();
-    let roomy = start(&EngineOptions::default());
+    let roomy = start_of(model, &EngineOptions::default());
     let alone: Vec<_> = requests.iter().map(|request| answer(&roomy, request)).collect();
     assert_eq!(roomy.totals().preemptions, 0);
 
@@ -85,11 +100,11 @@ fn a_generation_that_had_to_wait_again_answers_as_if_undisturbed() {
     let options =
         EngineOptions { max_batch: 6, kv_tokens: Some(6 * 320), ..EngineOptions::default() };
     for step_tokens in [512, 64] {
-        let tight = start(&EngineOptions { step_tokens, ..options.clone() });
+        let tight = start_of(model, &EngineOptions { step_tokens, ..options.clone() });
         let running: Vec<_> = requests.iter().map(|one| tight.submit(one).unwrap()).collect();
         for (generation, (text, end)) in running.into_iter().zip(&alone) {
             let (tight_text, tight_end) = finished(generation);
-            assert_eq!(&tight_text, text);
+            assert_eq!(&tight_text, text, "{model}");
             assert_eq!(
                 (tight_end.reason, tight_end.completion_tokens),
                 (end.reason, end.completion_tokens)
@@ -120,7 +135,7 @@ fn a_hundred_requests_with_one_long_beginning_cost_one_prefill_of_it() {
 
 #[test]
 fn two_hundred_tasks_at_full_context_complete_with_room_for_eight() {
-    let endless = endless();
+    let endless = endless(MODELS[0]);
     let options = EngineOptions {
         max_batch: 32,
         context_limit: Some(512),

@@ -113,7 +113,8 @@ impl ModelId {
         if !is_path {
             return Self::new(source);
         }
-        let file = source.rsplit(['/', '\\']).next().unwrap_or(source);
+        let path = source.trim_end_matches(['/', '\\']);
+        let file = path.rsplit(['/', '\\']).next().unwrap_or(path);
         Self::new(file.strip_suffix(".gguf").unwrap_or(file))
     }
 

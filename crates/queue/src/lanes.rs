@@ -11,10 +11,15 @@ const TURNS: [Lane; 16] = [
     High, High, High, Normal, High, High, Normal, Batch,
 ];
 
+/// The lane that the `turn`-th claim looks into first. A turn passes when a task was claimed.
+pub(crate) fn first(turn: u64) -> Lane {
+    TURNS[(turn % TURNS.len() as u64) as usize]
+}
+
 /// The lanes in the order in which the `turn`-th claim looks into them: the lane whose turn it is,
-/// then the rest, most urgent first. A turn passes when a task was claimed.
+/// then the rest, most urgent first.
 pub(crate) fn order(turn: u64) -> [Lane; 4] {
-    let first = TURNS[(turn % TURNS.len() as u64) as usize];
+    let first = first(turn);
     let mut order = Lane::ALL;
     // Stable, so the others keep their order of urgency.
     order.sort_by_key(|lane| *lane != first);

@@ -3,7 +3,7 @@
 /// Assumed until the first task of a model has finished, in milliseconds.
 const UNMEASURED_MS: f64 = 5_000.0;
 
-/// The weight of the latest processing time in the moving average (`finish.lua` has the same).
+/// The weight of the latest processing time in the moving average (`work.lua` has the same).
 pub(crate) const LATEST_WEIGHT: f64 = 0.2;
 
 /// How a model's queue moves.
@@ -25,6 +25,14 @@ impl Pace {
         let seconds = service_ms * ahead / (self.processing.max(1) as f64) / 1_000.0;
         seconds.ceil().clamp(1.0, 120.0) as u32
     }
+}
+
+/// How many of the tasks that wait a claimant gets that would take `most`: while the ready workers have
+/// more room than tasks wait, its part of them, so that the others don't stand idle. (`work.lua` has the
+/// same.)
+pub(crate) fn part(most: u64, queued: u64, capacity: u64, processing: u64) -> u64 {
+    let room = capacity.saturating_sub(processing).max(most).max(1);
+    queued.saturating_mul(most).div_ceil(room).clamp(1, most.max(1))
 }
 
 /// The moving average after one more processing time.
@@ -54,6 +62,20 @@ mod tests {
         assert_eq!(wait(100, 2, 4_000.0), 20);
         assert_eq!(wait(1, 8, 10.0), 1);
         assert_eq!(wait(1_000_000, 1, 60_000.0), 120);
+    }
+
+    #[test]
+    fn a_claimant_gets_its_part_of_what_is_little_and_all_it_wants_of_much() {
+        assert_eq!(part(8, 4, 16, 0), 2);
+        assert_eq!(part(8, 1, 16, 0), 1);
+        assert_eq!(part(8, 16, 16, 0), 8);
+        assert_eq!(part(8, 1_000, 16, 8), 8);
+        assert_eq!(
+            part(8, 5, 0, 3),
+            5,
+            "of workers that did not report there is nobody else to think of"
+        );
+        assert_eq!(part(1, 0, 4, 0), 1);
     }
 
     #[test]

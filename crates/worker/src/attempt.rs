@@ -7,6 +7,7 @@ use engine::{CancelHandle, Generation};
 use protocol::{Outcome, TaskError};
 use queue::{BrokerError, Claimed, Release};
 use service::shutdown::CancellationToken;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::answer::Answer;
 use crate::lease::KeptLease;
@@ -41,8 +42,15 @@ enum Verdict {
     Nothing,
 }
 
-/// Runs `claimed` until it ends, its owner cancels it, its lease is lost, or `abandon` gives it back.
-pub(crate) async fn run(worker: &Worker, claimed: Claimed, abandon: CancellationToken) -> End {
+/// Runs `claimed` until it ends, its owner cancels it, its lease is lost, or `abandon` gives it back. Its
+/// `slot` is free as soon as the engine is done with it, so that the claim of the next task can go to the
+/// queue together with the outcome.
+pub(crate) async fn run(
+    worker: &Worker,
+    claimed: Claimed,
+    slot: OwnedSemaphorePermit,
+    abandon: CancellationToken,
+) -> End {
     log_claimed(&claimed);
     let began = Instant::now();
     let entered = worker.running.enter(claimed.task.id);
@@ -67,7 +75,10 @@ pub(crate) async fn run(worker: &Worker, claimed: Claimed, abandon: Cancellation
         Ok(Err(error)) => failed(&claimed, &error),
         Err(panic) => failed(&claimed, &GenerateError::Compute(panic.to_string())),
     };
-    settle(worker, &claimed, verdict, answer, &kept.lost, &abandon).await;
+    // An engine that does not react may still be at it: then the slot stays taken.
+    let (mut done_with, _kept) =
+        if end == End::Settled { (Some(slot), None) } else { (None, Some(slot)) };
+    settle(worker, &claimed, verdict, answer, &mut done_with, &kept.lost, &abandon).await;
     end
 }
 
@@ -195,12 +206,14 @@ fn failed(claimed: &Claimed, error: &GenerateError) -> (Verdict, End) {
     (verdict, End::Settled)
 }
 
-/// Carries the verdict out, however long the queue is away, unless the worker has to go.
+/// Carries the verdict out, however long the queue is away, unless the worker has to go. A `slot` becomes
+/// free just before the outcome goes out.
 async fn settle(
     worker: &Worker,
     claimed: &Claimed,
     verdict: Verdict,
     mut answer: Answer,
+    slot: &mut Option<OwnedSemaphorePermit>,
     lost: &CancellationToken,
     abandon: &CancellationToken,
 ) {
@@ -214,6 +227,7 @@ async fn settle(
                 // Readers get all of the text before its end. A queue that takes no more text (its
                 // memory is full) may take the outcome, which has it too.
                 flush(worker, claimed, &mut answer).await;
+                drop(slot.take());
                 match worker.broker.finish(&claimed.lease, outcome).await {
                     Ok(at) => {
                         let metrics = worker.log.finished(claimed, outcome, at);

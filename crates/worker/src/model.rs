@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use engine::source::{self, SourceError, SourceOptions, Token};
-use engine::{DeviceChoice, Engine, EngineOptions, LoadError};
+use engine::{DeviceChoice, Engine, EngineOptions, LoadError, Quantization};
 use service::Settings;
-use service::settings::{Device, Secret};
+use service::settings::{self, Device, Secret};
 
 /// The model can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -23,10 +23,10 @@ pub enum ModelError {
 /// # Errors
 /// When it can't be found, downloaded, read or held in memory; the message says what to do.
 pub fn load(settings: &Settings) -> Result<Engine, ModelError> {
-    let name = settings.model_source();
+    let name = &settings.model_name;
     tracing::info!(target: "worker.model", "loading {name}");
     let began = Instant::now();
-    let file = source::resolve(&name, &source_options(settings))?;
+    let file = source::resolve(name, &source_options(settings))?;
     let engine = Engine::start(&file, &engine_options(settings))?;
     let info = engine.info();
     tracing::info!(
@@ -46,6 +46,11 @@ fn source_options(settings: &Settings) -> SourceOptions {
     let defaults = SourceOptions::from_env();
     SourceOptions {
         cache_dir: settings.hf_home.as_ref().map(|home| home.join("hub")).or(defaults.cache_dir),
+        quantization: settings.quantization.map(|quantization| match quantization {
+            settings::Quantization::None => Quantization::None,
+            settings::Quantization::EightBit => Quantization::EightBit,
+            settings::Quantization::FourBit => Quantization::FourBit,
+        }),
         endpoint: settings.hf_endpoint.trim_end_matches('/').to_owned(),
         token: settings
             .hf_token
@@ -65,6 +70,7 @@ fn engine_options(settings: &Settings) -> EngineOptions {
             Device::Cuda(ordinal) => DeviceChoice::Cuda(ordinal),
         },
         max_batch: settings.max_batch_size,
+        kv_tokens: settings.kv_tokens,
         ..EngineOptions::default()
     }
 }

@@ -40,7 +40,7 @@ pub(crate) async fn run(
     let mut result = Ok(());
 
     while result.is_ok() {
-        let slot = tokio::select! {
+        let first = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             () = draining.cancelled() => break,
@@ -50,16 +50,19 @@ pub(crate) async fn run(
             }
             slot = slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
         };
-        match worker.broker.claim(&claimant, CLAIM_WAIT).await {
-            Ok(Some(claimed)) => {
+        let mut free = vec![first];
+        free.extend(std::iter::from_fn(|| slots.clone().try_acquire_owned().ok()));
+        match worker.broker.claim_batch(&claimant, free.len(), CLAIM_WAIT).await {
+            Ok(batch) => {
                 recovered(&mut backoff);
-                let (worker, abandon) = (worker.clone(), abandon.clone());
-                attempts.spawn(async move {
-                    let _slot = slot;
-                    attempt::run(&worker, claimed, abandon).await
-                });
+                for claimed in batch {
+                    // A broker gives no more than it is asked for.
+                    let Some(slot) = free.pop() else { break };
+                    let (worker, abandon) = (worker.clone(), abandon.clone());
+                    attempts
+                        .spawn(async move { attempt::run(&worker, claimed, slot, abandon).await });
+                }
             }
-            Ok(None) => recovered(&mut backoff),
             Err(error) => {
                 if backoff == BACKOFF.0 {
                     tracing::warn!(target: "worker.pull", "can't claim, will keep trying: {error}");

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use engine::api::{self, Finished, GenerateError, Input, Message, Request, Sampling, StopReason};
 use protocol::{
-    Completion, ErrorType, FinishReason, Lane, Logprobs, Prompt, Task, TaskError, TokenLogprob,
-    TokenLogprobs, Usage,
+    Completion, ErrorType, FinishReason, GenerationParams, Lane, Logprobs, Prompt, Task, TaskError,
+    TokenLogprob, TokenLogprobs, Usage,
 };
 
 /// What the engine shall do for `task` until `deadline`.
@@ -22,18 +22,7 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
     let params = &task.params;
     Request {
         input,
-        sampling: Sampling {
-            temperature: params.temperature,
-            top_p: params.top_p,
-            top_k: params.top_k.map(|k| k as usize),
-            min_p: params.min_p,
-            repetition_penalty: params.repetition_penalty,
-            presence_penalty: params.presence_penalty,
-            frequency_penalty: params.frequency_penalty,
-            logit_bias: params.logit_bias.clone(),
-            seed: params.seed,
-            logprobs: params.logprobs.map(|top| top as usize),
-        },
+        sampling: sampling(params),
         max_tokens: params.max_tokens as usize,
         stop: params.stop.clone(),
         deadline: Some(deadline),
@@ -44,6 +33,21 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
             Lane::Low => 1,
             Lane::Batch => 0,
         },
+    }
+}
+
+fn sampling(params: &GenerationParams) -> Sampling {
+    Sampling {
+        temperature: params.temperature,
+        top_p: params.top_p,
+        top_k: params.top_k.map(|k| k as usize),
+        min_p: params.min_p,
+        repetition_penalty: params.repetition_penalty,
+        presence_penalty: params.presence_penalty,
+        frequency_penalty: params.frequency_penalty,
+        logit_bias: params.logit_bias.clone(),
+        seed: params.seed,
+        logprobs: params.logprobs.map(|top| top as usize),
     }
 }
 
@@ -145,6 +149,36 @@ mod tests {
             assert_eq!(request.tenant, "t1");
             assert!(last.replace(request.priority).is_none_or(|urgent| urgent > request.priority));
         }
+    }
+
+    #[test]
+    fn the_engine_hears_how_tokens_are_to_be_drawn() {
+        let params = GenerationParams {
+            temperature: 0.1,
+            top_p: 0.2,
+            top_k: Some(3),
+            min_p: 0.4,
+            repetition_penalty: 1.5,
+            presence_penalty: 0.6,
+            frequency_penalty: 0.7,
+            logit_bias: [(8, 0.8)].into(),
+            logprobs: Some(9),
+            seed: Some(10),
+            ..GenerationParams::greedy(11)
+        };
+        let expected = Sampling {
+            temperature: 0.1,
+            top_p: 0.2,
+            top_k: Some(3),
+            min_p: 0.4,
+            repetition_penalty: 1.5,
+            presence_penalty: 0.6,
+            frequency_penalty: 0.7,
+            logit_bias: [(8, 0.8)].into(),
+            logprobs: Some(9),
+            seed: Some(10),
+        };
+        assert_eq!(sampling(&params), expected);
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    pub(super) fn new(body: impl Read + 'static) -> Self {
+    /// Reads a body.
+    pub(crate) fn new(body: impl Read + 'static) -> Self {
         let body: Box<dyn Read> = Box::new(body);
         Self { lines: BufReader::new(body).lines() }
     }

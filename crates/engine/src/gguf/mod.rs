@@ -6,6 +6,7 @@
 mod cursor;
 mod error;
 mod header;
+mod metadata;
 pub mod tensor_type;
 mod value;
 mod writer;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use candle_core::quantized::GgmlDType;
 
 pub use error::GgufError;
+pub use metadata::Metadata;
 pub use value::{Array, FromValue, Value};
 pub use writer::{TensorSpec, Writer};
 
@@ -63,16 +65,14 @@ pub struct GgufFile(Arc<Inner>);
 
 struct Inner {
     bytes: Bytes,
-    /// How messages call it: its path, or what the caller named it.
-    label: String,
-    metadata: HashMap<String, Value>,
+    metadata: Metadata,
     tensors: HashMap<String, TensorInfo>,
 }
 
 impl std::fmt::Debug for GgufFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("GgufFile")
-            .field("label", &self.0.label)
+            .field("label", &self.label())
             .field("metadata", &self.0.metadata.len())
             .field("tensors", &self.0.tensors.len())
             .finish()
@@ -115,22 +115,26 @@ impl GgufFile {
         match header::Header::parse(bytes.as_slice()) {
             Ok(header) => Ok(Self(Arc::new(Inner {
                 bytes,
-                label,
-                metadata: header.metadata,
+                metadata: Metadata::of_gguf(label, header.metadata),
                 tensors: header.tensors,
             }))),
-            Err(problem) => Err(load_error(label, problem)),
+            Err(problem) => Err(Metadata::new(label).error(problem)),
         }
     }
 
     /// How messages call the file: its path, or what the caller named it.
     pub fn label(&self) -> &str {
-        &self.0.label
+        self.0.metadata.label()
+    }
+
+    /// Everything the file says beside its tensors.
+    pub fn all_metadata(&self) -> &Metadata {
+        &self.0.metadata
     }
 
     /// A metadata value, if it is there.
     pub fn metadata(&self, key: &str) -> Option<&Value> {
-        self.0.metadata.get(key)
+        self.0.metadata.value(key)
     }
 
     /// A metadata value as a type; `None` if the key is missing, an error if it is something else.
@@ -143,19 +147,12 @@ impl GgufFile {
     /// # Ok(()) }
     /// ```
     pub fn get<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<Option<T>, LoadError> {
-        let Some(value) = self.metadata(key) else { return Ok(None) };
-        T::from_value(value).map(Some).ok_or_else(|| {
-            self.error(GgufError::WrongValue {
-                key: key.to_owned(),
-                expected: T::EXPECTED.to_owned(),
-                found: value.describe(),
-            })
-        })
+        self.0.metadata.get(key)
     }
 
     /// A metadata value as a type; an error if the key is missing or it is something else.
     pub fn require<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T, LoadError> {
-        self.get(key)?.ok_or_else(|| self.error(GgufError::MissingKey { key: key.to_owned() }))
+        self.0.metadata.require(key)
     }
 
     /// All tensors, in no order.
@@ -183,19 +180,11 @@ impl GgufFile {
 
     /// A problem of this file as an error that names it.
     pub fn error(&self, problem: GgufError) -> LoadError {
-        load_error(self.0.label.clone(), problem)
+        self.0.metadata.error(problem)
     }
 
     /// Something this engine cannot do with a sound file, as an error that names the file.
     pub fn unsupported(&self, problem: impl Into<String>) -> LoadError {
-        LoadError::Unsupported { file: self.0.label.clone(), problem: problem.into() }
-    }
-}
-
-fn load_error(file: String, problem: GgufError) -> LoadError {
-    if problem.is_unsupported() {
-        LoadError::Unsupported { file, problem: problem.to_string() }
-    } else {
-        LoadError::Damaged { file, problem }
+        self.0.metadata.unsupported(problem)
     }
 }

@@ -5,7 +5,8 @@
 //! query head), the largest score so far, the sum of weights and the weighted values (online
 //! softmax), so no score matrix is ever stored and every page is read once for all rows.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
 
 use half::f16;
 
@@ -43,7 +44,8 @@ pub(crate) fn paged_attention(
     out: &mut [f32],
 ) {
     let KvShape { kv_heads, head_dim, .. } = shape;
-    let units = units(batch, heads / kv_heads, kv_heads);
+    let mut units = UNITS.take();
+    cut(batch, heads / kv_heads, kv_heads, &mut units);
     let level = Level::best_for(&[head_dim, PAGE_TOKENS]);
     let shared = SharedOut::new(out);
     let seen = batch.q_lens.iter().zip(&batch.kv_lens).map(|(q_len, kv_len)| q_len * kv_len);
@@ -51,17 +53,18 @@ pub(crate) fn paged_attention(
     for_pieces(units.len(), cost, |range| {
         for unit in &units[range] {
             SCRATCH.with_borrow_mut(|scratch| {
-                let table = &batch.block_tables[unit.sequence];
+                let table = batch.block_table(unit.sequence);
                 run_unit(level, *unit, q, heads, keys, values, shape, table, scratch, shared);
             });
         }
     });
+    UNITS.set(units);
 }
 
 /// Cuts the batch into units; the longest walks come first, so that no thread ends late.
-fn units(batch: &ForwardBatch, group: usize, kv_heads: usize) -> Vec<Unit> {
+fn cut(batch: &ForwardBatch, group: usize, kv_heads: usize, units: &mut Vec<Unit>) {
     let block = (BLOCK_ROWS / group).max(1);
-    let mut units = Vec::new();
+    units.clear();
     let mut row = 0;
     for (sequence, (q_len, kv_len)) in batch.q_lens.iter().zip(&batch.kv_lens).enumerate() {
         for first in (0..*q_len).step_by(block) {
@@ -73,8 +76,8 @@ fn units(batch: &ForwardBatch, group: usize, kv_heads: usize) -> Vec<Unit> {
         }
         row += q_len;
     }
-    units.sort_by_key(|unit| std::cmp::Reverse(unit.position + unit.tokens));
-    units
+    // In place: a sort that keeps the order of equals would ask for memory.
+    units.sort_unstable_by_key(|unit| std::cmp::Reverse(unit.position + unit.tokens));
 }
 
 /// What a thread keeps between units, so that steps allocate nothing.
@@ -97,24 +100,49 @@ struct Scratch {
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
+    /// Of the thread that asks for attention.
+    static UNITS: Cell<Vec<Unit>> = const { Cell::new(Vec::new()) };
 }
 
-/// One page of one head as f32: as it lies, or converted.
+/// One page of one head: as it lies, or as f32.
 fn page_of<'a>(
     level: Level,
     pages: LayerPages<'a>,
-    index: usize,
-    len: usize,
+    range: Range<usize>,
+    as_it_lies: bool,
     scratch: &'a mut Vec<f32>,
-) -> &'a [f32] {
-    let range = index * len..(index + 1) * len;
+) -> LayerPages<'a> {
     match pages {
-        LayerPages::F32(numbers) => &numbers[range],
+        LayerPages::F32(numbers) => LayerPages::F32(&numbers[range]),
+        LayerPages::F16(numbers) if as_it_lies => LayerPages::F16(&numbers[range]),
         LayerPages::F16(numbers) => {
-            scratch.resize(len, 0.0);
+            scratch.resize(range.len(), 0.0);
             widen(level, &numbers[range], scratch);
-            scratch
+            LayerPages::F32(scratch)
         }
+    }
+}
+
+/// A number of a page.
+trait Stored: Copy {
+    /// # Safety
+    /// The machine has the instructions of `L`; `N` numbers stand behind the pointer.
+    unsafe fn load<L: Lanes>(from: *const Self) -> L;
+}
+
+impl Stored for f32 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(from: *const Self) -> L {
+        // SAFETY: see the trait.
+        unsafe { L::load(from) }
+    }
+}
+
+impl Stored for f16 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(from: *const Self) -> L {
+        // SAFETY: see the trait.
+        unsafe { L::load_halves(from) }
     }
 }
 
@@ -166,9 +194,13 @@ fn run_unit(
     let seen = unit.position + unit.tokens;
     let piece = PAGE_TOKENS * head_dim;
     for (index, page) in table.iter().enumerate().take(seen.div_ceil(PAGE_TOKENS)) {
-        let index_of_piece = *page as usize * kv_heads + unit.kv_head;
-        let keys = page_of(level, keys, index_of_piece, piece, &mut scratch.keys);
-        let values = page_of(level, values, index_of_piece, piece, &mut scratch.values);
+        let Scratch { q, scores, sums, largest, weights, keys: wide_keys, values: wide_values } =
+            &mut *scratch;
+        let start = (*page as usize * kv_heads + unit.kv_head) * piece;
+        let as_it_lies = rows <= SIDE_BY_SIDE;
+        let range = start..start + piece;
+        let keys = page_of(level, keys, range.clone(), as_it_lies, wide_keys);
+        let values = page_of(level, values, range, as_it_lies, wide_values);
         let first = index * PAGE_TOKENS;
         let state = PageState {
             head_dim,
@@ -179,17 +211,15 @@ fn run_unit(
             group,
             rows,
         };
-        mix_page(
-            level,
-            &state,
-            keys,
-            values,
-            &scratch.q,
-            &mut scratch.scores,
-            &mut scratch.sums,
-            &mut scratch.largest,
-            &mut scratch.weights,
-        );
+        match (keys, values) {
+            (LayerPages::F32(keys), LayerPages::F32(values)) => {
+                mix_page(level, &state, keys, values, q, scores, sums, largest, weights);
+            }
+            (LayerPages::F16(keys), LayerPages::F16(values)) => {
+                mix_half_page(level, &state, keys, values, q, scores, sums, largest, weights);
+            }
+            _ => unreachable!("keys and values are stored alike"),
+        }
     }
     for token in 0..unit.tokens {
         // SAFETY: the heads of a group of a token belong to one unit.
@@ -229,13 +259,26 @@ dispatch!(
         weights: &mut [f32],
     )
 );
+dispatch!(
+    /// The same of a page in f16, widened as it is read: for few rows.
+    fn mix_half_page = mix_page_kernel(
+        state: &PageState,
+        keys: &[f16],
+        values: &[f16],
+        q: &[f32],
+        scores: &mut [f32],
+        sums: &mut [f32],
+        largest: &mut [f32],
+        weights: &mut [f32],
+    )
+);
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn mix_page_kernel<L: Lanes>(
     state: &PageState,
-    keys: &[f32],
-    values: &[f32],
+    keys: &[impl Stored],
+    values: &[impl Stored],
     q: &[f32],
     scores: &mut [f32],
     sums: &mut [f32],
@@ -272,7 +315,12 @@ unsafe fn mix_page_kernel<L: Lanes>(
 
 /// Scores of four rows with all tokens of a page.
 #[inline(always)]
-unsafe fn score_rows<L: Lanes>(dim: usize, keys: &[f32], q: *const f32, scores: &mut [f32]) {
+unsafe fn score_rows<L: Lanes>(
+    dim: usize,
+    keys: &[impl Stored],
+    q: *const f32,
+    scores: &mut [f32],
+) {
     // SAFETY: see the caller.
     unsafe {
         // Two vectors of tokens at a time: with four rows that fills eight accumulators.
@@ -282,7 +330,7 @@ unsafe fn score_rows<L: Lanes>(dim: usize, keys: &[f32], q: *const f32, scores: 
             let mut sums = [[L::splat(0.0); 2]; SIDE_BY_SIDE];
             for d in 0..dim {
                 let key = keys.as_ptr().add(d * PAGE_TOKENS + at);
-                let key = [L::load(key), L::load(key.add(second))];
+                let key = [Stored::load::<L>(key), Stored::load::<L>(key.add(second))];
                 for (row, sums) in sums.iter_mut().enumerate() {
                     let q = L::splat(*q.add(row * dim + d));
                     sums[0] = q.mul_add(key[0], sums[0]);
@@ -308,10 +356,12 @@ unsafe fn weigh_row<L: Lanes>(
     largest: &mut f32,
     weights: &mut f32,
 ) {
-    scores[seen..].fill(f32::NEG_INFINITY);
     if seen == 0 {
         scores.fill(0.0);
         return;
+    }
+    if seen < PAGE_TOKENS {
+        scores[seen..].fill(f32::NEG_INFINITY);
     }
     // SAFETY: see the caller.
     unsafe {
@@ -329,7 +379,9 @@ unsafe fn weigh_row<L: Lanes>(
         }
         // exp never quite reaches zero: in a sum of at least 1 that is lost, but what is not seen
         // must weigh nothing.
-        scores[seen..].fill(0.0);
+        if seen < PAGE_TOKENS {
+            scores[seen..].fill(0.0);
+        }
         if most > *largest {
             let shrink = if *largest == f32::NEG_INFINITY { 0.0 } else { (*largest - most).exp() };
             *weights *= shrink;
@@ -348,7 +400,7 @@ unsafe fn weigh_row<L: Lanes>(
 unsafe fn add_values<L: Lanes>(
     dim: usize,
     filled: usize,
-    values: &[f32],
+    values: &[impl Stored],
     weights: &[f32],
     sums: *mut f32,
 ) {
@@ -361,7 +413,7 @@ unsafe fn add_values<L: Lanes>(
             let mut totals = [[L::splat(0.0); 2]; SIDE_BY_SIDE];
             for token in 0..filled {
                 let value = values.as_ptr().add(token * dim + at);
-                let value = [L::load(value), L::load(value.add(second))];
+                let value = [Stored::load::<L>(value), Stored::load::<L>(value.add(second))];
                 for (row, totals) in totals.iter_mut().enumerate() {
                     let weight = L::splat(*weights.as_ptr().add(row * PAGE_TOKENS + token));
                     totals[0] = weight.mul_add(value[0], totals[0]);

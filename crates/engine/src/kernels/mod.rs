@@ -3,7 +3,10 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod attention;
+mod dequantize;
 pub(crate) mod few_outputs;
+#[cfg(test)]
+pub(crate) mod machine;
 pub(crate) mod mapped_file;
 mod numbers;
 pub(crate) mod packed;
@@ -14,4 +17,5 @@ pub(crate) mod scattered;
 pub(crate) mod simd;
 pub(crate) mod small_matmul;
 
+pub(crate) use dequantize::dequantize;
 pub(crate) use numbers::as_numbers;

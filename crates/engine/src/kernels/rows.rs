@@ -39,13 +39,13 @@ pub(crate) fn add_rms_norm(x: &mut [f32], y: &[f32], weight: &[f32], eps: f32, n
 pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
     const PIECE: usize = 4096;
     let len = gate.len();
+    let level = Level::best_for(&[PIECE, len % PIECE]);
     let shared = SharedOut::new(gate);
     for_pieces(len.div_ceil(PIECE), len * 2, |pieces| {
         for piece in pieces {
             let range = piece * PIECE..((piece + 1) * PIECE).min(len);
             // SAFETY: every piece is written by one thread.
             let gate = unsafe { shared.part(range.clone()) };
-            let level = Level::best_for(&[range.len()]);
             swiglu_piece(level, gate, &up[range]);
         }
     });
@@ -258,6 +258,73 @@ mod tests {
             let mut out = x;
             norm_and_turn(&mut out, heads, None, &cos, &sin, half);
             close(&out, &expected, "turn");
+        }
+    }
+
+    /// What a kernel may meet at worst, sixteen at a time: zeros, subnormals, the largest, infinities,
+    /// what is no number.
+    fn extremes(len: usize) -> Vec<Vec<f32>> {
+        let subnormal = f32::from_bits(1);
+        let fills: [fn(usize) -> f32; 3] =
+            [|_| 0.0, |at| if at % 2 == 0 { 0.0 } else { -0.0 }, |at| at as f32 * 1e-3 - 1.0];
+        let mut all: Vec<Vec<f32>> =
+            fills.into_iter().map(|fill| (0..len).map(fill).collect()).collect();
+        for extreme in [
+            subnormal,
+            -subnormal,
+            f32::MIN_POSITIVE,
+            1e18,
+            f32::MAX,
+            f32::MIN,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NAN,
+        ] {
+            all.push(vec![extreme; len]);
+            let mut one = numbers(len, 9);
+            one[len / 2] = extreme;
+            all.push(one);
+        }
+        all
+    }
+
+    /// Alike: both not finite, or as near as rounding. Which kind of not finite may differ: the twin
+    /// rounds between product and sum, and may overflow there to what the sum makes no number.
+    fn alike(a: &[f32], twin: &[f32], what: &str) {
+        assert_eq!(a.len(), twin.len());
+        for (a, twin) in a.iter().zip(twin) {
+            let same = a == twin
+                || !a.is_finite() && !twin.is_finite()
+                || (a - twin).abs() <= 2e-6 * twin.abs().max(1.0);
+            assert!(same, "{what}: {a:e} is not {twin:e}");
+        }
+    }
+
+    #[test]
+    fn every_level_makes_of_extremes_what_the_twin_makes() {
+        const LEN: usize = 64;
+        let weight = numbers(LEN, 3);
+        for (index, x) in extremes(LEN).iter().enumerate() {
+            // Whatever comes of it is the same; here is no level that hides what the twin shows.
+            for y in [&weight, x] {
+                let run = |level: Level| {
+                    let (mut normed, mut in_place) = (vec![7.0; LEN], x.clone());
+                    let (mut sum, mut gated, mut turned) = (x.clone(), x.clone(), x.clone());
+                    norm_row(level, x, &weight, 1e-6, &mut normed);
+                    norm_in_place(level, &mut in_place, &weight, 1e-6);
+                    add_row(level, &mut sum, y);
+                    swiglu_piece(level, &mut gated, y);
+                    let (cos, sin) = weight.split_at(LEN / 2);
+                    turn_head(level, &mut turned, cos, sin);
+                    [normed, in_place, sum, gated, turned]
+                };
+                let twin = run(Level::Scalar);
+                for level in Level::all_for(LEN / 2) {
+                    for (kernel, (out, twin)) in run(level).iter().zip(&twin).enumerate() {
+                        alike(out, twin, &format!("{level:?}, kernel {kernel}, case {index}"));
+                    }
+                }
+            }
         }
     }
 }

@@ -284,6 +284,11 @@ impl Level {
     /// The widest level of this machine whose width divides every one of `lens`.
     pub(crate) fn best_for(lens: &[usize]) -> Self {
         let fits = |n: usize| lens.iter().all(|len| len.is_multiple_of(n));
+        #[cfg(test)]
+        if let Some(machine) = crate::kernels::machine::pretended() {
+            let fits = |level: &Self| fits(level.width());
+            return machine.simd_levels().into_iter().find(fits).unwrap_or(Self::Scalar);
+        }
         #[cfg(target_arch = "x86_64")]
         {
             if fits(16) && is_x86_feature_detected!("avx512f") {
@@ -294,6 +299,18 @@ impl Level {
             }
         }
         if fits(8) { Self::Portable } else { Self::Scalar }
+    }
+
+    #[cfg(test)]
+    fn width(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => 16,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => 8,
+            Self::Portable => 8,
+            Self::Scalar => 1,
+        }
     }
 
     /// All levels of this machine whose width divides `len`: for tests.

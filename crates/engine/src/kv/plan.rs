@@ -33,13 +33,6 @@ impl KvPlan {
             bytes: (pages * PAGE_TOKENS).saturating_mul(shape.bytes_per_token()),
         }
     }
-
-    /// Memory that is free now, in bytes; `None` where the system does not tell.
-    pub fn available_memory() -> Option<usize> {
-        let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-        let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
-        line.split_whitespace().nth(1)?.parse::<usize>().ok().map(|kib| kib * 1024)
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use candle_core as candle;
 
-use super::rope::Angles;
 use super::{ModelConfig, Workspace};
 use crate::LoadError;
 use crate::batch::ForwardBatch;
@@ -63,14 +62,13 @@ impl Attention {
     /// From `h` to `added`, both `[tokens, hidden]`; the tokens' keys and values go to the pages.
     pub(super) fn forward(
         &self,
-        angles: &Angles,
         batch: &ForwardBatch,
         kv: &mut KvPool,
         layer: usize,
         workspace: &mut Workspace,
     ) -> candle::Result<()> {
         let tokens = batch.tokens.len();
-        let Workspace { h, q, k, v, mixed, added, scratch, .. } = workspace;
+        let Workspace { angles, h, q, k, v, mixed, added, scratch, .. } = workspace;
         let h = h.of(tokens * self.output.outputs());
         let q = q.of(tokens * self.q.outputs());
         let (k, v) = (k.of(tokens * self.k.outputs()), v.of(tokens * self.v.outputs()));

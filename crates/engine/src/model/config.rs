@@ -1,9 +1,9 @@
 //! What kind of Qwen a file holds.
 
-use super::metadata::Metadata;
+use super::metadata::ModelMetadata;
 use super::rope::{MOST_CONTEXT, Yarn};
 use crate::LoadError;
-use crate::gguf::{GgufError, GgufFile};
+use crate::gguf::{GgufError, GgufFile, Metadata};
 use crate::kv::{KvShape, KvType};
 
 /// A family of models.
@@ -117,6 +117,13 @@ pub struct ModelConfig {
 impl ModelConfig {
     /// Reads and checks the metadata.
     pub fn from_gguf(file: &GgufFile) -> Result<Self, LoadError> {
+        let embedding = file.tensor("token_embd.weight");
+        Self::from_metadata(file.all_metadata(), embedding.map(|embedding| embedding.shape[0]))
+    }
+
+    /// Reads and checks the metadata of a model whose embedding, if there is one, has rows for `vocab`
+    /// tokens.
+    pub(crate) fn from_metadata(file: &Metadata, vocab: Option<usize>) -> Result<Self, LoadError> {
         let name: &str = file.require("general.architecture")?;
         let Some(architecture) = Architecture::ALL.into_iter().find(|one| one.name() == name)
         else {
@@ -125,7 +132,7 @@ impl ModelConfig {
                 file.unsupported(format!("its architecture is {name:?}; supported are {known}"))
             );
         };
-        let metadata = Metadata { file, architecture: name };
+        let metadata = ModelMetadata { all: file, architecture: name };
         let hidden = metadata.required_count("embedding_length", 1 << 16)?;
         let heads = metadata.required_count("attention.head_count", 1 << 10)?;
         let kv_heads = metadata.count("attention.head_count_kv", heads)?.unwrap_or(heads);
@@ -143,7 +150,7 @@ impl ModelConfig {
             let expected = format!("the key length, {head_dim}");
             return Err(metadata.wrong("attention.value_length", expected, values));
         }
-        let Some(embedding) = file.tensor("token_embd.weight") else {
+        let Some(vocab) = vocab else {
             return Err(file.error(GgufError::MissingTensor { name: "token_embd.weight".into() }));
         };
         let trained = metadata.required_count("context_length", MOST_CONTEXT)?;
@@ -160,7 +167,7 @@ impl ModelConfig {
             kv_heads,
             head_dim,
             feed_forward: FeedForward::read(metadata, architecture)?,
-            vocab: embedding.shape[0],
+            vocab,
             // Some files give the stretched context, others that of training.
             context_length: yarn.map_or(trained, |yarn| yarn.context_length().max(trained)),
             rms_eps: metadata.required_positive("attention.layer_norm_rms_epsilon")?,
@@ -183,7 +190,7 @@ impl ModelConfig {
 }
 
 impl FeedForward {
-    fn read(metadata: Metadata<'_>, architecture: Architecture) -> Result<Self, LoadError> {
+    fn read(metadata: ModelMetadata<'_>, architecture: Architecture) -> Result<Self, LoadError> {
         const FFN: &str = "feed_forward_length";
         const MOST: usize = 1 << 20;
         if !architecture.has_experts() {
@@ -218,7 +225,7 @@ impl FeedForward {
 
 impl Pooling {
     /// Numbers as in `enum llama_pooling_type` of llama.h.
-    fn read(metadata: Metadata<'_>) -> Result<Option<Self>, LoadError> {
+    fn read(metadata: ModelMetadata<'_>) -> Result<Option<Self>, LoadError> {
         let kind = match metadata.get::<u32>("pooling_type")? {
             None | Some(0) => return Ok(None),
             Some(3) => return Ok(Some(Self::Last)),
@@ -227,7 +234,7 @@ impl Pooling {
             Some(4) => "rank",
             Some(other) => return Err(metadata.wrong("pooling_type", "from 0 to 4", other)),
         };
-        Err(metadata.file.unsupported(format!(
+        Err(metadata.all.unsupported(format!(
             "it makes embeddings by the pooling type {kind:?}; supported is \"last\""
         )))
     }

@@ -6,12 +6,11 @@ use super::attention::Attention;
 use super::mlp::Mlp;
 use super::rope::Rope;
 use super::{ModelConfig, Workspace};
-use crate::LoadError;
 use crate::batch::ForwardBatch;
-use crate::gguf::GgufFile;
 use crate::kernels::rows;
 use crate::kv::KvPool;
 use crate::weights::{Embedding, Linear, Weights};
+use crate::{Checkpoint, LoadError};
 
 /// A Qwen model. It keeps no state: everything a sequence needs is in the batch and in the pages.
 #[derive(Debug)]
@@ -34,14 +33,19 @@ struct Layer {
 }
 
 impl Decoder {
-    /// Loads a file's weights.
-    pub fn load(file: &GgufFile) -> Result<Self, LoadError> {
-        let config = ModelConfig::from_gguf(file)?;
-        let weights = Weights::new(file);
+    /// Loads a checkpoint's weights.
+    ///
+    /// # Errors
+    /// When a tensor is missing, damaged or not what the checkpoint's own numbers ask for, or the kind of
+    /// model is not supported.
+    pub fn load(checkpoint: impl Into<Checkpoint>) -> Result<Self, LoadError> {
+        let checkpoint = checkpoint.into();
+        let config = checkpoint.config()?;
+        let weights = Weights::new(&checkpoint);
         let ModelConfig { hidden, vocab, .. } = config;
         let embedding = weights.embedding("token_embd", vocab, hidden)?;
         let head = config.pooling.is_none().then(|| {
-            let head = if weights.has("output.weight") { "output" } else { "token_embd" };
+            let head = if weights.has_own_head() { "output" } else { "token_embd" };
             weights.linear(head, vocab, hidden)
         });
         let layers = (0..config.layers)
@@ -73,13 +77,13 @@ impl Decoder {
     ) -> candle::Result<&'a mut [f32]> {
         let ModelConfig { hidden, rms_eps, .. } = self.config;
         let tokens = batch.tokens.len();
-        let angles = self.rope.at(&batch.positions);
+        self.rope.turn_to(&batch.positions, &mut workspace.angles);
         let len = tokens * hidden;
         let x = workspace.x.of(len);
         self.embedding.rows(&batch.tokens, x)?;
         rows::rms_norm(x, &self.layers[0].attention_norm, rms_eps, workspace.h.of(len));
         for (index, layer) in self.layers.iter().enumerate() {
-            layer.attention.forward(&angles, batch, kv, index, workspace)?;
+            layer.attention.forward(batch, kv, index, workspace)?;
             workspace.add_and_norm(len, &layer.mlp_norm, rms_eps);
             layer.mlp.forward(tokens, workspace)?;
             let next = self.layers.get(index + 1).map_or(&self.norm, |next| &next.attention_norm);

@@ -1,23 +1,23 @@
-//! Reading a model's numbers from a file's metadata, each checked.
+//! Reading a model's numbers from its metadata, each checked.
 
 use crate::LoadError;
-use crate::gguf::{FromValue, GgufError, GgufFile};
+use crate::gguf::{FromValue, GgufError, Metadata};
 
 /// The metadata of one architecture: its keys begin with the architecture's name.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Metadata<'a> {
-    pub(super) file: &'a GgufFile,
+pub(super) struct ModelMetadata<'a> {
+    pub(super) all: &'a Metadata,
     pub(super) architecture: &'a str,
 }
 
-impl<'a> Metadata<'a> {
+impl<'a> ModelMetadata<'a> {
     fn key(&self, rest: &str) -> String {
         format!("{}.{rest}", self.architecture)
     }
 
     /// A value, if it is there.
     pub(super) fn get<T: FromValue<'a>>(&self, rest: &str) -> Result<Option<T>, LoadError> {
-        self.file.get(&self.key(rest))
+        self.all.get(&self.key(rest))
     }
 
     /// A count from 1 to `most`, if it is there.
@@ -51,7 +51,7 @@ impl<'a> Metadata<'a> {
     }
 
     fn missing(&self, rest: &str) -> LoadError {
-        self.file.error(GgufError::MissingKey { key: self.key(rest) })
+        self.all.error(GgufError::MissingKey { key: self.key(rest) })
     }
 
     /// The error for a value that is not what it must be.
@@ -61,7 +61,7 @@ impl<'a> Metadata<'a> {
         expected: impl Into<String>,
         found: impl ToString,
     ) -> LoadError {
-        self.file.error(GgufError::WrongValue {
+        self.all.error(GgufError::WrongValue {
             key: self.key(rest),
             expected: expected.into(),
             found: found.to_string(),

@@ -10,10 +10,12 @@ mod rope;
 mod routing;
 mod workspace;
 
-#[cfg(test)]
-mod tests;
-
 pub use config::{Architecture, Experts, FeedForward, ModelConfig, Pooling};
 pub use decoder::Decoder;
 pub use rope::Yarn;
 pub use workspace::Workspace;
+
+#[cfg(test)]
+mod config_tests;
+#[cfg(test)]
+mod tests;

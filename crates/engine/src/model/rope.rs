@@ -1,6 +1,6 @@
 //! Rotary embedding: the angles by which queries and keys are turned.
 
-use super::metadata::Metadata;
+use super::metadata::ModelMetadata;
 use crate::LoadError;
 
 /// The longest context that a file may tell, in tokens.
@@ -25,7 +25,10 @@ pub struct Yarn {
 
 impl Yarn {
     /// Reads `rope.scaling.*`; `context` is the file's context length.
-    pub(super) fn read(metadata: Metadata<'_>, context: usize) -> Result<Option<Self>, LoadError> {
+    pub(super) fn read(
+        metadata: ModelMetadata<'_>,
+        context: usize,
+    ) -> Result<Option<Self>, LoadError> {
         let factor = metadata.positive("rope.scaling.factor")?;
         match metadata.get::<&str>("rope.scaling.type")? {
             Some("yarn") => {}
@@ -33,7 +36,7 @@ impl Yarn {
             // A factor without a type is a linear one; without a factor nothing is stretched.
             None | Some("linear") if factor.is_none_or(|factor| factor == 1.0) => return Ok(None),
             other => {
-                return Err(metadata.file.unsupported(format!(
+                return Err(metadata.all.unsupported(format!(
                     "it stretches its context by {:?} rope scaling; supported are \"yarn\" and \
                      \"none\"",
                     other.unwrap_or("linear")
@@ -99,7 +102,7 @@ pub(super) struct Rope {
 }
 
 /// Cosines and sines of some tokens' angles. `[tokens, head_dim / 2]` each
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Angles {
     pub(super) cos: Vec<f32>,
     pub(super) sin: Vec<f32>,
@@ -129,9 +132,9 @@ impl Rope {
 
     /// Computed for the tokens at hand: cheap beside the step, and no table bounds the context.
     /// Always in f32: in a narrower type far positions would be wrong.
-    pub(super) fn at(&self, positions: &[u32]) -> Angles {
-        let len = positions.len() * self.frequencies.len();
-        let (mut cos, mut sin) = (Vec::with_capacity(len), Vec::with_capacity(len));
+    pub(super) fn turn_to(&self, positions: &[u32], Angles { cos, sin }: &mut Angles) {
+        cos.clear();
+        sin.clear();
         for position in positions {
             for frequency in &self.frequencies {
                 let angle = *position as f32 * frequency;
@@ -139,6 +142,5 @@ impl Rope {
                 sin.push(angle.sin() * self.scale);
             }
         }
-        Angles { cos, sin }
     }
 }

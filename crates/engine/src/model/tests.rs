@@ -1,187 +1,203 @@
-//! What metadata says, and what is said of metadata that makes no sense.
+//! How a sequence is cut, what stands beside it and what is found of it makes no difference: on
+//! every machine that there are kernels for, in every kind of weights.
+//!
+//! Products of packed weights, attention and everything by rows do the same in the same order for
+//! a row, whatever is computed beside it: models of packed weights give the same to the bit. candle's
+//! products, which multiply full precision, sum in another order when there are more rows: within
+//! 1e-4.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::gguf::{GgufFile, TensorSpec, Value, Writer};
+use crate::batch::{ForwardBatch, Logits};
+use crate::gguf::GgufFile;
+use crate::kernels::machine::Machine;
+use crate::kv::{BlockTable, KvPool, KvType, PAGE_TOKENS, PageAllocator, PageKey};
+use crate::synth::{SynthOptions, SynthQuant, SynthShape, synthesize};
 
-/// A file of this architecture: metadata of a small model, changed, and no tensor but the embedding.
-fn config(architecture: &str, changes: &[(&str, Option<Value>)]) -> Result<ModelConfig, String> {
-    let mut values = vec![
-        ("block_count", Value::Int(2)),
-        ("context_length", Value::Int(512)),
-        ("embedding_length", Value::Int(64)),
-        ("feed_forward_length", Value::Int(96)),
-        ("attention.head_count", Value::Int(4)),
-        ("attention.layer_norm_rms_epsilon", Value::Float(1e-6)),
-        ("expert_count", Value::Int(8)),
-        ("expert_used_count", Value::Int(3)),
-    ];
-    for (key, change) in changes {
-        values.retain(|(known, _)| known != key);
-        values.extend(change.clone().map(|value| (*key, value)));
-    }
-    let mut metadata =
-        vec![("general.architecture".to_owned(), Value::String(architecture.to_owned()))];
-    metadata
-        .extend(values.into_iter().map(|(key, value)| (format!("{architecture}.{key}"), value)));
-    let embedding = TensorSpec {
-        name: "token_embd.weight".to_owned(),
-        shape: vec![8, 64],
-        dtype: candle_core::quantized::GgmlDType::F32,
-    };
-    let bytes = vec![0; embedding.byte_len()];
-    let mut writer = Writer::begin(Vec::new(), &metadata, &[embedding]).unwrap();
-    writer.put(&bytes).unwrap();
-    writer.align().unwrap();
-    let file = GgufFile::from_bytes(&writer.finish().unwrap(), "test.gguf").unwrap();
-    ModelConfig::from_gguf(&file).map_err(|error| error.to_string())
+/// A model with pages of its own.
+struct Rig {
+    name: String,
+    model: Decoder,
+    pool: KvPool,
+    pages: PageAllocator,
+    workspace: Workspace,
+    /// Whether rows are the same to the bit.
+    exact: bool,
 }
 
-fn experts(changes: &[(&str, Option<Value>)]) -> Result<Experts, String> {
-    match config("qwen2moe", changes)?.feed_forward {
-        FeedForward::Experts(experts) => Ok(experts),
-        FeedForward::Dense { .. } => panic!("no experts"),
+impl Rig {
+    fn new(name: &str, path: &Path, exact: bool) -> Self {
+        let model = Decoder::load(&GgufFile::open(path).unwrap()).unwrap();
+        let kv_type = if exact { KvType::F16 } else { KvType::F32 };
+        let pool = KvPool::new(model.config().kv_shape(kv_type), 200);
+        let (pages, workspace) = (PageAllocator::new(200), Workspace::default());
+        Self { name: name.to_owned(), model, pool, pages, workspace, exact }
     }
-}
 
-#[test]
-fn experts_are_read_and_out_of_range_refused() {
-    let expected = Experts { count: 8, used: 3, ffn: 32, shared_ffn: Some(96), normalized: false };
-    assert_eq!(experts(&[]), Ok(expected));
-    let widths = [
-        ("expert_feed_forward_length", Some(Value::Int(40))),
-        ("expert_shared_feed_forward_length", Some(Value::Int(48))),
-        ("feed_forward_length", None),
-    ];
-    let expected = Experts { ffn: 40, shared_ffn: Some(48), ..expected };
-    assert_eq!(experts(&widths), Ok(expected));
-    let FeedForward::Experts(qwen3) = config("qwen3moe", &widths).unwrap().feed_forward else {
-        panic!("no experts");
-    };
-    assert_eq!(qwen3, Experts { shared_ffn: None, normalized: true, ..expected });
-    for (key, value, problem) in [
-        ("expert_used_count", Some(9), "should be from 1 to 8, but is 9"),
-        ("expert_used_count", Some(0), "should be from 1 to 8, but is 0"),
-        ("expert_used_count", None, "\"qwen2moe.expert_used_count\" is missing"),
-        ("expert_count", Some(5000), "should be from 1 to 1024"),
-        ("feed_forward_length", None, "\"qwen2moe.feed_forward_length\" is missing"),
-    ] {
-        let error = experts(&[(key, value.map(Value::Int))]).unwrap_err();
-        assert!(error.contains("test.gguf") && error.contains(problem), "{error}");
+    fn table(&self, tokens: usize) -> BlockTable {
+        self.pages.reserve(tokens).unwrap()
     }
-}
 
-#[test]
-fn poolings_are_read_and_others_refused() {
-    let pooling = |kind: i128| {
-        config("qwen3", &[("pooling_type", Some(Value::Int(kind)))]).map(|config| config.pooling)
-    };
-    assert_eq!(pooling(0), Ok(None));
-    assert_eq!(pooling(3), Ok(Some(Pooling::Last)));
-    for (kind, problem) in [(1, "\"mean\""), (2, "\"cls\""), (4, "\"rank\""), (9, "but is 9")] {
-        let error = pooling(kind).unwrap_err();
-        assert!(error.contains(problem), "{error}");
+    /// `[logit_rows][vocab]`
+    fn logits(&mut self, batch: &ForwardBatch) -> Vec<Vec<f32>> {
+        let logits = self.model.forward(batch, &mut self.pool, &mut self.workspace).unwrap();
+        logits.chunks(self.model.config().vocab).map(<[f32]>::to_vec).collect()
     }
-}
 
-fn yarn(changes: &[(&str, f64)]) -> Result<ModelConfig, String> {
-    let mut values = vec![
-        ("rope.scaling.type", Some(Value::String("yarn".to_owned()))),
-        ("rope.scaling.factor", Some(Value::Float(4.0))),
-        ("rope.scaling.original_context_length", Some(Value::Int(256))),
-    ];
-    values.extend(changes.iter().map(|(key, value)| (*key, Some(Value::Float(*value)))));
-    config("qwen3", &values)
-}
-
-#[test]
-fn yarn_is_read_and_what_makes_no_sense_refused() {
-    let config = yarn(&[]).unwrap();
-    // The stretched context, whichever of the two the file tells.
-    assert_eq!(config.context_length, 1024);
-    let found = config.yarn.unwrap();
-    assert_eq!((found.factor, found.original_context), (4.0, 256));
-    assert_eq!((found.beta_fast, found.beta_slow), (32.0, 1.0));
-    assert!((found.attention_factor - (1.0 + 4f32.ln() / 10.0)).abs() < 1e-6);
-    let given = yarn(&[
-        ("rope.scaling.yarn_attn_factor", 1.5),
-        ("rope.scaling.attn_factor", 0.5),
-        ("rope.scaling.yarn_beta_fast", 16.0),
-        ("rope.scaling.yarn_beta_slow", 2.0),
-    ]);
-    let given = given.unwrap().yarn.unwrap();
-    assert_eq!((given.beta_fast, given.beta_slow, given.attention_factor), (16.0, 2.0, 0.75));
-    for (key, value, problem) in [
-        ("rope.scaling.factor", 0.5, "from 1 to 1024"),
-        ("rope.scaling.factor", -1.0, "above 0"),
-        ("rope.scaling.factor", 1000.0, "at most 16777216 tokens"),
-        ("rope.scaling.yarn_beta_slow", 64.0, "at most yarn_beta_fast"),
-        ("rope.scaling.yarn_attn_factor", 0.0, "above 0"),
-        ("rope.freq_base", 1.0, "above 1"),
-    ] {
-        let more = ("rope.scaling.original_context_length", Some(Value::Int(1 << 20)));
-        let mut values = vec![
-            ("rope.scaling.type", Some(Value::String("yarn".to_owned()))),
-            ("rope.scaling.factor", Some(Value::Float(4.0))),
-            more,
-        ];
-        values.retain(|(known, _)| *known != key);
-        values.push((key, Some(Value::Float(value))));
-        let error = self::config("qwen3", &values).unwrap_err();
-        assert!(error.contains(problem), "{key} {value}: {error}");
-    }
-}
-
-#[test]
-fn other_scalings_are_refused_and_none_is_none() {
-    let scaling = |kind: Option<&str>, factor: Option<f64>| {
-        let kind = kind.map(|kind| Value::String(kind.to_owned()));
-        let changes =
-            [("rope.scaling.type", kind), ("rope.scaling.factor", factor.map(Value::Float))];
-        config("qwen3", &changes).map(|config| config.yarn)
-    };
-    for (kind, factor) in [
-        (None, None),
-        (None, Some(1.0)),
-        (Some("none"), Some(4.0)),
-        (Some("linear"), None),
-        (Some("linear"), Some(1.0)),
-    ] {
-        assert_eq!(scaling(kind, factor), Ok(None), "{kind:?} {factor:?}");
-    }
-    for (kind, factor) in [(None, Some(2.0)), (Some("linear"), Some(2.0)), (Some("longrope"), None)]
-    {
-        let error = scaling(kind, factor).unwrap_err();
-        assert!(error.contains("supported are \"yarn\""), "{error}");
-    }
-}
-
-#[test]
-fn missing_and_misshapen_experts_are_named() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen2moe");
-    let whole = std::fs::read(folder.join("qwen2moe-f32.gguf")).unwrap();
-    let replaced = |from: &[u8], to: &[u8]| {
-        assert_eq!(from.len(), to.len());
-        let mut bytes = whole.clone();
-        let places: Vec<usize> =
-            (0..bytes.len() - from.len()).filter(|at| whole[*at..].starts_with(from)).collect();
-        assert!(!places.is_empty());
-        for at in places {
-            bytes[at..at + from.len()].copy_from_slice(to);
+    /// The logits of `tokens` from the one at `start` on, in chunks of `chunk`; what is before `start` is
+    /// in the pages.
+    fn rest(
+        &mut self,
+        tokens: &[u32],
+        start: usize,
+        table: &BlockTable,
+        chunk: usize,
+    ) -> Vec<Vec<f32>> {
+        let mut rows = Vec::new();
+        for (index, part) in tokens[start..].chunks(chunk).enumerate() {
+            let mut batch = ForwardBatch::default();
+            batch.push(part, start + index * chunk, table, Logits::All);
+            rows.extend(self.logits(&batch));
         }
-        let file = GgufFile::from_bytes(&bytes, "test.gguf").unwrap();
-        Decoder::load(&file).unwrap_err().to_string()
-    };
-    for name in ["ffn_gate_inp", "ffn_up_exps", "ffn_down_shexp", "ffn_gate_inp_shexp"] {
-        let from = format!("blk.1.{name}.weight");
-        let error = replaced(from.as_bytes(), from.replace("ffn", "xxx").as_bytes());
-        assert!(error.contains(&format!("{from:?} is missing")), "{error}");
+        rows
     }
-    // The count of experts follows its key and the number of its type: 6 of them become 5.
-    let key = |count: u32| {
-        [b"qwen2moe.expert_count".as_slice(), &4u32.to_le_bytes(), &count.to_le_bytes()].concat()
+
+    fn same(&self, a: &[Vec<f32>], b: &[Vec<f32>], what: &str) {
+        assert_eq!(a.len(), b.len());
+        let (a, b) = (a.concat(), b.concat());
+        assert!(a.iter().all(|logit| logit.is_finite()));
+        let off = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let bits = |numbers: &[f32]| numbers.iter().map(|n| n.to_bits()).collect::<Vec<_>>();
+        let same = if self.exact { bits(&a) == bits(&b) } else { off <= 1e-4 };
+        assert!(same, "{}, {what}: off by {off:e}", self.name);
+    }
+}
+
+fn fixture(name: &str) -> PathBuf {
+    let (family, _) = name.split_once('-').unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(family);
+    folder.join(name).with_extension("gguf")
+}
+
+/// Models of each kind of product, and what to do with them on every machine.
+fn on_every_machine(check: impl Fn(&mut Rig)) {
+    let folder = tempfile::tempdir().unwrap();
+    let synthetic = |quant: SynthQuant| {
+        let output = folder.path().join(quant.name()).with_extension("gguf");
+        let shape = SynthShape::smallest();
+        synthesize(&SynthOptions { shape, quant, seed: 7, output: output.clone() }, |_, _| ())
+            .unwrap();
+        output
     };
-    let error = replaced(&key(6), &key(5));
-    assert!(error.contains("asks for [5, "), "{error}");
+    let packs = Machine::all().len() > 1;
+    for (name, path, packed) in [
+        ("f32", fixture("qwen3-f32"), false),
+        ("f16", fixture("qwen3-f16"), false),
+        ("q8_0", fixture("qwen3-q8_0"), packs),
+        ("q4_0", fixture("qwen3-q4_0"), packs),
+        ("q8_0 of experts", fixture("qwen3moe-q8_0"), packs),
+        ("q8_0 of 256", synthetic(SynthQuant::Q8_0), packs),
+        ("q4_k_m", synthetic(SynthQuant::Q4KM), packs),
+    ] {
+        let mut rig = Rig::new(name, &path, packed);
+        for machine in Machine::all() {
+            rig.name = format!("{name} on {machine:?}");
+            machine.run(|| check(&mut rig));
+        }
+    }
+}
+
+/// A prompt of four pages and a bit.
+fn prompt() -> Vec<u32> {
+    (0..135u32).map(|n| (n * 7_919 + n * n) % 500).collect()
+}
+
+#[test]
+fn chunked_is_whole() {
+    on_every_machine(|rig| {
+        let tokens = prompt();
+        let table = rig.table(tokens.len());
+        let whole = rig.rest(&tokens, 0, &table, usize::MAX);
+        let (first, last) = (&whole[0], &whole[tokens.len() - 1]);
+        let moved = first.iter().zip(last).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(moved > 0.1, "{}: it says the same of everything", rig.name);
+        for chunk in [1, 7, 33, 100] {
+            let table = rig.table(tokens.len());
+            let chunked = rig.rest(&tokens, 0, &table, chunk);
+            rig.same(&chunked, &whole, &format!("chunks of {chunk}"));
+        }
+    });
+}
+
+#[test]
+fn batch_is_single() {
+    on_every_machine(|rig| {
+        let tokens = prompt();
+        // (from where, to where, how many of these are in the pages already)
+        let parts =
+            [(0, 1, 0), (0, 135, 134), (60, 67, 0), (0, 100, 33), (5, 70, 32), (20, 90, 69)];
+        let (mut batch, mut single, mut tables) = (ForwardBatch::default(), Vec::new(), Vec::new());
+        for (from, to, old) in parts {
+            let tokens = &tokens[from..to];
+            let table = rig.table(tokens.len());
+            single.extend(rig.rest(tokens, 0, &table, usize::MAX).split_off(old));
+            let table = rig.table(tokens.len());
+            if old > 0 {
+                rig.rest(&tokens[..old], 0, &table, usize::MAX);
+            }
+            batch.push(&tokens[old..], old, &table, Logits::All);
+            tables.push(table);
+        }
+        let together = rig.logits(&batch);
+        rig.same(&together, &single, "a batch");
+    });
+}
+
+#[test]
+fn cached_is_fresh() {
+    on_every_machine(|rig| {
+        let tokens = prompt();
+        for (tenant, chunk) in [("a", usize::MAX), ("b", 33)] {
+            let tenant = format!("{tenant} of {}", rig.name);
+            let mut table = rig.table(tokens.len());
+            let fresh = rig.rest(&tokens, 0, &table, chunk);
+            let mut keys = vec![PageKey::root(&tenant)];
+            for (index, page) in tokens.as_chunks::<PAGE_TOKENS>().0.iter().enumerate() {
+                keys.push(keys[index].next(page));
+                table.keep(index, keys[index + 1]);
+            }
+            drop(table);
+            for cached in 1..keys.len() {
+                let mut table = rig.pages.table();
+                assert!(keys[1..=cached].iter().all(|key| table.take_cached(key)));
+                assert!(table.grow(tokens.len()));
+                let begin = cached * PAGE_TOKENS;
+                let rest = rig.rest(&tokens, begin, &table, usize::MAX);
+                rig.same(&rest, &fresh[begin..], &format!("{cached} pages of chunks of {chunk}"));
+            }
+        }
+    });
+}
+
+/// What a sequence generated token by token is computed again as if it were prompt, at once or behind
+/// pages that were left of it.
+#[test]
+fn preempted_is_undisturbed() {
+    on_every_machine(|rig| {
+        let mut tokens = prompt()[..50].to_vec();
+        let table = rig.table(90);
+        let mut undisturbed = rig.rest(&tokens, 0, &table, usize::MAX);
+        while tokens.len() < 90 {
+            let last = &undisturbed[tokens.len() - 1];
+            let best = (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap();
+            tokens.push(best as u32);
+            undisturbed.extend(rig.rest(&tokens, tokens.len() - 1, &table, 1));
+        }
+        let again = rig.table(90);
+        let recomputed = rig.rest(&tokens, 0, &again, usize::MAX);
+        rig.same(&recomputed, &undisturbed, "computed again");
+        let behind = rig.rest(&tokens, 64, &table, usize::MAX);
+        rig.same(&behind, &undisturbed[64..], "computed again behind two pages");
+    });
 }

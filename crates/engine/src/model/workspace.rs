@@ -1,5 +1,6 @@
 //! The numbers between the layers of a step.
 
+use super::rope::Angles;
 use super::routing::Routing;
 use super::{FeedForward, ModelConfig};
 use crate::kernels::rows;
@@ -9,6 +10,8 @@ use crate::weights::Scratch;
 /// steps allocate nothing.
 #[derive(Debug, Default)]
 pub struct Workspace {
+    /// By which queries and keys are turned.
+    pub(super) angles: Angles,
     /// The residual stream. `[tokens, hidden]`
     pub(super) x: Buffer,
     /// Its normalised form. `[tokens, hidden]`
@@ -40,20 +43,23 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Bytes of all this after a step of so many tokens, of which so many rows are wanted.
+    /// Bytes of all this, and of what tokens are drawn from, after a step of so many tokens, of which
+    /// so many rows are wanted.
     pub(crate) fn bytes(config: &ModelConfig, tokens: usize, logit_rows: usize) -> usize {
         let ModelConfig { hidden, heads, kv_heads, head_dim, feed_forward, .. } = *config;
         let ffn = feed_forward.widest();
         // The stream, its norm, what is added; queries and what is mixed; keys and values; gate and
-        // up; the widest input once more, as products read it.
+        // up; the widest input twice more, as products read it, and write it where candle makes them;
+        // the angles of positions.
         let mut widths = 3 * hidden + 2 * heads * head_dim + 2 * kv_heads * head_dim + 2 * ffn;
-        widths += hidden.max(ffn).max(heads * head_dim);
+        widths += 2 * hidden.max(ffn).max(heads * head_dim) + head_dim;
         let mut beside = 0;
         if let FeedForward::Experts(experts) = feed_forward {
             widths += experts.count + hidden;
             beside = Routing::bytes(tokens, &experts);
         }
-        let numbers = tokens.saturating_mul(widths) + logit_rows * config.outputs();
+        // A row has its logits, once more from candle, and two numbers a token to draw from.
+        let numbers = tokens.saturating_mul(widths) + 4 * logit_rows * config.outputs();
         numbers.saturating_mul(size_of::<f32>()).saturating_add(beside)
     }
 

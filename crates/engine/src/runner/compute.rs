@@ -47,6 +47,9 @@ pub(super) struct Compute {
     pub(super) model: Decoder,
     pub(super) pool: KvPool,
     pub(super) workspace: Workspace,
+    /// What the step at hand does, and in arrays.
+    pub(super) plan: StepPlan,
+    pub(super) batch: ForwardBatch,
     pub(super) scheduler: Scheduler,
     pub(super) sinks: HashMap<SequenceId, Sink>,
     /// Tokens that end a turn.
@@ -79,19 +82,27 @@ impl Compute {
 
     fn work(&mut self) {
         while self.take_jobs() {
-            let plan = self.scheduler.schedule(Instant::now());
-            self.follow(&plan);
-            if !plan.chunks.is_empty()
-                && let Err(error) = self.step(&plan)
-            {
-                tracing::error!("a step failed: {error}");
-                for chunk in &plan.chunks {
-                    self.fail(chunk.id, GenerateError::Compute(error.to_string()));
-                }
-            }
-            self.gauges.running.store(self.scheduler.num_running(), Ordering::Relaxed);
-            self.gauges.steps.fetch_add(1, Ordering::Relaxed);
+            self.round();
         }
+    }
+
+    /// One step, from who computes to what their streams hear.
+    fn round(&mut self) {
+        // Lent out for the round, and kept for the next: a step asks for no memory.
+        let mut plan = std::mem::take(&mut self.plan);
+        self.scheduler.schedule_into(Instant::now(), &mut plan);
+        self.follow(&plan);
+        if !plan.chunks.is_empty()
+            && let Err(error) = self.step(&plan)
+        {
+            tracing::error!("a step failed: {error}");
+            for chunk in &plan.chunks {
+                self.fail(chunk.id, GenerateError::Compute(error.to_string()));
+            }
+        }
+        self.plan = plan;
+        self.gauges.running.store(self.scheduler.num_running(), Ordering::Relaxed);
+        self.gauges.steps.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes what was submitted, asleep when there is nothing else to do; false to stop.
@@ -143,7 +154,7 @@ impl Compute {
 
     /// Computes the plan's chunks and samples for those that end with their last token.
     fn step(&mut self, plan: &StepPlan) -> candle_core::Result<()> {
-        let mut batch = ForwardBatch::default();
+        self.batch.clear();
         for chunk in &plan.chunks {
             let sequence = self.scheduler.sequence(chunk.id);
             let Some((sequence, pages)) = sequence.and_then(|one| Some((one, one.pages()?))) else {
@@ -154,22 +165,17 @@ impl Compute {
             let of_prompt = sequence.prompt_len().min(end).saturating_sub(chunk.start);
             self.gauges.computed_prompt_tokens.fetch_add(of_prompt as u64, Ordering::Relaxed);
             let logits = if chunk.samples { Logits::Last } else { Logits::None };
-            batch.push(tokens, chunk.start, pages, logits);
+            self.batch.push(tokens, chunk.start, pages, logits);
         }
         // Lent out while tokens are drawn from the logits in it.
         let mut workspace = std::mem::take(&mut self.workspace);
-        let drawn = self.forward(&batch, plan, &mut workspace);
+        let drawn = self.forward(plan, &mut workspace);
         self.workspace = workspace;
         drawn
     }
 
-    fn forward(
-        &mut self,
-        batch: &ForwardBatch,
-        plan: &StepPlan,
-        workspace: &mut Workspace,
-    ) -> candle_core::Result<()> {
-        let rows = self.model.forward(batch, &mut self.pool, workspace)?;
+    fn forward(&mut self, plan: &StepPlan, workspace: &mut Workspace) -> candle_core::Result<()> {
+        let rows = self.model.forward(&self.batch, &mut self.pool, workspace)?;
         for chunk in &plan.chunks {
             self.scheduler.mark_computed(chunk);
         }
@@ -249,6 +255,9 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
 }
 
 #[cfg(test)]
+mod steps;
+
+#[cfg(test)]
 mod tests {
     use std::path::Path;
 
@@ -297,6 +306,8 @@ mod tests {
             pool: KvPool::new(shape, 4),
             scheduler: Scheduler::new(limits, PageAllocator::new(4)),
             workspace: Workspace::default(),
+            plan: StepPlan::default(),
+            batch: ForwardBatch::default(),
             model,
             sinks: HashMap::new(),
             ends: tokenizer.ends().to_vec(),

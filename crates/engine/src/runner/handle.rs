@@ -10,19 +10,20 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::compute::{Compute, Gauges, Job};
 use super::embed::{EmbeddingSink, PendingEmbedding};
-use super::memory::MemoryPlan;
+use super::memory::{Held, MemoryPlan};
 use super::prompt::PromptReader;
 use super::sink::Sink;
 use super::stream::Stream;
 use super::{EngineOptions, Generation};
 use crate::api::{EmbedRequest, GenerateError, ModelInfo, Request};
-use crate::gguf::{GgufFile, tensor_type};
-use crate::kv::{KvPlan, KvPool, KvType, PageAllocator};
+use crate::batch::ForwardBatch;
+use crate::gguf::tensor_type;
+use crate::kv::{KvPlan, KvPool, KvType, PAGE_TOKENS, PageAllocator};
 use crate::model::{Decoder, ModelConfig, Workspace};
-use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId};
-use crate::text::{ChatTemplate, Tokenizer};
+use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId, StepPlan};
+use crate::text::Tokenizer;
 use crate::weights::is_full_precision;
-use crate::{LoadError, ModelFile};
+use crate::{Checkpoint, LoadError, ModelFile};
 
 /// A loaded model that takes requests. Cheap to clone; when the last handle goes, so does the
 /// engine.
@@ -32,6 +33,7 @@ pub struct Engine(Arc<Handle>);
 #[derive(Debug)]
 struct Handle {
     info: ModelInfo,
+    memory: MemoryPlan,
     reader: PromptReader,
     gauges: Arc<Gauges>,
     next_id: AtomicU64,
@@ -68,9 +70,9 @@ impl Engine {
         options.check()?;
         options.device.check()?;
         let file = model.open()?;
-        let config = ModelConfig::from_gguf(&file)?;
-        let tokenizer = Tokenizer::from_gguf(&file)?;
-        let template = ChatTemplate::from_gguf(&file, &tokenizer)?;
+        let config = file.config()?;
+        let tokenizer = file.tokenizer()?;
+        let template = file.chat_template(&tokenizer)?;
         let model = Decoder::load(&file)?;
         if options.warm_up {
             model.warm_up().map_err(|error| LoadError::Compute {
@@ -80,9 +82,7 @@ impl Engine {
         }
         // After the weights, so that the pages get their share of what is left.
         let shape = config.kv_shape(kv_type(&file));
-        let available = KvPlan::available_memory();
-        let memory = MemoryPlan::new(&file, &config, shape, options, available)?;
-        let plan = memory.kv;
+        let (memory, plan) = MemoryPlan::new(&file, &config, shape, options, Held::now())?;
         let info = describe(&file, &config, &plan, options);
         let pages = PageAllocator::new(plan.pages);
         let limits = Limits { max_batch: options.max_batch, step_tokens: options.step_tokens };
@@ -92,6 +92,8 @@ impl Engine {
             model,
             pool: KvPool::new(shape, plan.pages),
             workspace: Workspace::default(),
+            plan: StepPlan::default(),
+            batch: ForwardBatch::default(),
             scheduler: Scheduler::new(limits, pages),
             sinks: HashMap::new(),
             ends: tokenizer.ends().to_vec(),
@@ -103,13 +105,15 @@ impl Engine {
             .spawn(move || compute.run())
             .map_err(|error| LoadError::OutOfMemory(format!("no compute thread: {error}")))?;
         tracing::info!(
-            "loaded {} ({} {}, {} million weights): {} sequences at once, {} tokens each; {memory}",
+            "loaded {} ({} {}, {} million weights): {} sequences at once, {} tokens each, {} \
+             pages of {PAGE_TOKENS} tokens; {memory}",
             file.label(),
             info.architecture,
             info.quantization,
             info.parameters / 1_000_000,
             info.max_batch,
             info.context_length,
+            plan.pages,
         );
         let reader = PromptReader {
             tokenizer,
@@ -120,6 +124,7 @@ impl Engine {
         };
         Ok(Self(Arc::new(Handle {
             info,
+            memory,
             reader,
             gauges,
             next_id: AtomicU64::new(0),
@@ -131,6 +136,11 @@ impl Engine {
     /// What was loaded.
     pub fn info(&self) -> &ModelInfo {
         &self.0.info
+    }
+
+    /// What its process will take of the machine's memory at most.
+    pub fn memory(&self) -> MemoryPlan {
+        self.0.memory
     }
 
     /// How busy it is.
@@ -253,28 +263,26 @@ impl Drop for Handle {
 }
 
 /// Exact keys and values only where the weights are exact too.
-fn kv_type(file: &GgufFile) -> KvType {
-    let mut matrices = file.tensors().filter(|(_, info)| info.shape.len() > 1);
-    if matrices.all(|(_, info)| is_full_precision(info.dtype)) { KvType::F32 } else { KvType::F16 }
+fn kv_type(file: &Checkpoint) -> KvType {
+    if file.matrix_formats().all(is_full_precision) { KvType::F32 } else { KvType::F16 }
 }
 
 fn describe(
-    file: &GgufFile,
+    file: &Checkpoint,
     config: &ModelConfig,
     plan: &KvPlan,
     options: &EngineOptions,
 ) -> ModelInfo {
     let mut bytes_by_type: HashMap<String, usize> = HashMap::new();
-    for (_, info) in file.tensors() {
-        *bytes_by_type.entry(tensor_type::name_of(info.dtype)).or_default() += info.byte_len;
+    for tensor in file.stored() {
+        *bytes_by_type.entry(tensor_type::name_of(tensor.dtype)).or_default() += tensor.bytes;
     }
     let commonest = bytes_by_type.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)));
-    let parameters = file.tensors().map(|(_, info)| info.shape.iter().product::<usize>() as u64);
     ModelInfo {
         architecture: config.architecture.name().to_owned(),
-        name: file.get::<&str>("general.name").ok().flatten().map(str::to_owned),
+        name: file.metadata().get::<&str>("general.name").ok().flatten().map(str::to_owned),
         quantization: commonest.map_or_else(String::new, |(name, _)| name),
-        parameters: parameters.sum(),
+        parameters: file.parameters(),
         context_length: plan.context_length,
         device: "cpu".to_owned(),
         max_batch: options.max_batch,

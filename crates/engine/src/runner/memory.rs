@@ -3,41 +3,73 @@
 use std::fmt;
 
 use super::EngineOptions;
-use crate::LoadError;
-use crate::gguf::GgufFile;
 use crate::kv::{KvPlan, KvShape, PAGE_TOKENS};
 use crate::model::{ModelConfig, Workspace};
+use crate::{Checkpoint, LoadError, system};
 
-/// What an engine will take of the machine's memory, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct MemoryPlan {
-    /// The model's tensors, as the file holds them.
-    pub(super) weights: usize,
-    /// Keys and values.
-    pub(super) kv: KvPlan,
-    /// The numbers between the layers of the largest step.
-    pub(super) workspace: usize,
+/// Room for what requests bring along (prompts, tables of pages, texts), for parts of the program that
+/// have not run yet, and for what the allocator loses between it all.
+const ROOM: usize = 64 << 20;
+
+/// What a process with one engine will take of the machine's memory at most, in bytes: counted once the
+/// weights are loaded, and kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct MemoryPlan {
+    /// The model's tensors. The embedding is read from its file where it lies, and counts again where
+    /// it is the head too.
+    pub weights: usize,
+    /// Keys and values, when every page is in use.
+    pub keys_and_values: usize,
+    /// The numbers between the layers of the largest step, and what tokens are drawn from.
+    pub workspace: usize,
+    /// All else: the program, the tokenizer, requests, weights that are kept in another form than the
+    /// file's.
+    pub rest: usize,
+    /// All together; more if loading took more.
+    pub total: usize,
+}
+
+/// What the process holds when the weights are loaded, in bytes, if the system tells.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Held {
+    /// Free beside it.
+    pub(super) available: Option<usize>,
+    /// Held now.
+    pub(super) resident: Option<usize>,
+    /// The most that was held so far.
+    pub(super) peak: Option<usize>,
+}
+
+impl Held {
+    /// What the system says now.
+    pub(super) fn now() -> Self {
+        Self {
+            available: system::available_memory(),
+            resident: system::resident_memory(),
+            peak: system::peak_memory(),
+        }
+    }
 }
 
 impl MemoryPlan {
-    /// Counts, after the weights are loaded: `available` bytes are free beside them, if the system
-    /// tells. Unless `kv_tokens` is set, the pages may have a third of what the workspace leaves.
+    /// Counts, after the weights are loaded. Unless `kv_tokens` is set, the pages may have a third of
+    /// what the workspace leaves of the free memory.
     ///
     /// # Errors
     /// When more is set than is free.
     pub(super) fn new(
-        file: &GgufFile,
+        checkpoint: &Checkpoint,
         config: &ModelConfig,
         shape: KvShape,
         options: &EngineOptions,
-        available: Option<usize>,
-    ) -> Result<Self, LoadError> {
+        held: Held,
+    ) -> Result<(Self, KvPlan), LoadError> {
         let step_tokens = options.step_tokens.max(options.max_batch + PAGE_TOKENS);
         let workspace = Workspace::bytes(config, step_tokens, options.max_batch);
-        let share = available.map_or(1 << 30, |bytes| bytes.saturating_sub(workspace) / 3);
+        let share = held.available.map_or(1 << 30, |bytes| bytes.saturating_sub(workspace) / 3);
         let context = config.context_length.min(options.context_limit.unwrap_or(usize::MAX));
         let kv = KvPlan::new(shape, context, options.max_batch, options.kv_tokens, share);
-        if let Some(free) = available
+        if let Some(free) = held.available
             && kv.bytes.saturating_add(workspace) > free
         {
             return Err(LoadError::OutOfMemory(format!(
@@ -49,12 +81,12 @@ impl MemoryPlan {
                 free >> 20,
             )));
         }
-        let weights = file.tensors().map(|(_, info)| info.byte_len).sum();
-        Ok(Self { weights, kv, workspace })
-    }
-
-    fn total(&self) -> usize {
-        self.weights.saturating_add(self.kv.bytes).saturating_add(self.workspace)
+        let (loaded, embedding) = (checkpoint.weight_bytes(), checkpoint.embedding_bytes());
+        let rest = held.resident.map_or(0, |bytes| bytes.saturating_sub(loaded)) + ROOM;
+        let weights = loaded.saturating_add(embedding);
+        let sum = [weights, kv.bytes, workspace, rest].into_iter().fold(0, usize::saturating_add);
+        let total = sum.max(held.peak.unwrap_or(0));
+        Ok((Self { weights, keys_and_values: kv.bytes, workspace, rest, total }, kv))
     }
 }
 
@@ -63,13 +95,13 @@ impl fmt::Display for MemoryPlan {
         let mib = |bytes: usize| bytes.div_ceil(1 << 20);
         write!(
             f,
-            "{} MiB of weights, {} MiB of keys and values ({} pages of {PAGE_TOKENS} tokens), {} MiB \
-             of workspace: {} MiB in all",
+            "{} MiB of weights, {} MiB of keys and values, {} MiB of workspace, {} MiB for the rest: at \
+             most {} MiB in all",
             mib(self.weights),
-            mib(self.kv.bytes),
-            self.kv.pages,
+            mib(self.keys_and_values),
             mib(self.workspace),
-            mib(self.total()),
+            mib(self.rest),
+            mib(self.total),
         )
     }
 }
@@ -82,22 +114,41 @@ mod tests {
     #[test]
     fn the_plan_counts_everything_and_refuses_what_does_not_fit() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3");
-        let file = GgufFile::open(folder.join("qwen3-f32.gguf")).unwrap();
-        let config = ModelConfig::from_gguf(&file).unwrap();
+        let file = crate::ModelFile::Path(folder.join("qwen3-f32.gguf")).open().unwrap();
+        let config = file.config().unwrap();
         let shape = config.kv_shape(KvType::F32);
-        let plan = |options: &EngineOptions, available| {
-            MemoryPlan::new(&file, &config, shape, options, available)
-        };
-        let roomy = plan(&EngineOptions::default(), Some(1 << 40)).unwrap();
+        let plan =
+            |options: &EngineOptions, held| MemoryPlan::new(&file, &config, shape, options, held);
+        let free = |bytes| Held { available: Some(bytes), ..Held::default() };
+        let (roomy, kv) = plan(&EngineOptions::default(), free(1 << 40)).unwrap();
         let pages = (8 * config.context_length).div_ceil(PAGE_TOKENS);
-        assert_eq!(roomy.kv.pages, pages);
-        assert_eq!(roomy.kv.bytes, pages * PAGE_TOKENS * shape.bytes_per_token());
-        assert!(roomy.weights > 400_000 && roomy.weights < 494_176, "{roomy:?}");
+        assert_eq!(kv.pages, pages);
+        assert_eq!(roomy.keys_and_values, pages * PAGE_TOKENS * shape.bytes_per_token());
+        assert!(roomy.weights > 400_000 && roomy.weights < 2 * 494_176, "{roomy:?}");
+        assert_eq!(
+            roomy.total,
+            roomy.weights + roomy.keys_and_values + roomy.workspace + roomy.rest
+        );
         assert!(roomy.to_string().ends_with("MiB in all"), "{roomy}");
         let available = roomy.workspace + 3 * 100 * PAGE_TOKENS * shape.bytes_per_token();
-        assert_eq!(plan(&EngineOptions::default(), Some(available)).unwrap().kv.pages, 100);
+        assert_eq!(plan(&EngineOptions::default(), free(available)).unwrap().1.pages, 100);
         let set = EngineOptions { kv_tokens: Some(400 * PAGE_TOKENS), ..EngineOptions::default() };
-        let error = plan(&set, Some(available)).unwrap_err().to_string();
+        let error = plan(&set, free(available)).unwrap_err().to_string();
         assert!(error.contains("set kv_tokens lower"), "{error}");
+    }
+
+    #[test]
+    fn what_the_process_holds_already_is_in_the_plan() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3");
+        let file = crate::ModelFile::Path(folder.join("qwen3-f32.gguf")).open().unwrap();
+        let config = file.config().unwrap();
+        let total = |resident, peak| {
+            let held = Held { available: None, resident: Some(resident), peak: Some(peak) };
+            let shape = config.kv_shape(KvType::F32);
+            MemoryPlan::new(&file, &config, shape, &EngineOptions::default(), held).unwrap().0.total
+        };
+        let (little, more) = (total(100 << 20, 0), total(150 << 20, 0));
+        assert_eq!(more - little, 50 << 20);
+        assert_eq!(total(100 << 20, 1 << 40), 1 << 40, "loading took more than computing will");
     }
 }

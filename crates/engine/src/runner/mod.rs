@@ -17,4 +17,5 @@ mod stream;
 pub use embed::PendingEmbedding;
 pub use generation::{CancelHandle, Generation};
 pub use handle::{Engine, EngineLoad, EngineTotals};
+pub use memory::MemoryPlan;
 pub use options::{DeviceChoice, EngineOptions};

@@ -58,6 +58,20 @@ pub struct Scheduler {
     waiting: VecDeque<Sequence>,
     /// In order of arrival.
     running: Vec<Sequence>,
+    /// Who runs, in the order of this step; kept for the next.
+    order: Vec<SequenceId>,
+}
+
+impl StepPlan {
+    /// Empties it for the next step. The memory stays.
+    fn clear(&mut self) {
+        let Self { chunks, admitted, preempted, cached, ended } = self;
+        chunks.clear();
+        admitted.clear();
+        preempted.clear();
+        cached.clear();
+        ended.clear();
+    }
 }
 
 impl Scheduler {
@@ -67,7 +81,8 @@ impl Scheduler {
         // Even when all sequences decode, a prompt must get on.
         let step_tokens = limits.step_tokens.max(max_batch + PAGE_TOKENS);
         let limits = Limits { max_batch, step_tokens };
-        Self { limits, pages, waiting: VecDeque::new(), running: Vec::new() }
+        let (waiting, running, order) = (VecDeque::new(), Vec::new(), Vec::new());
+        Self { limits, pages, waiting, running, order }
     }
 
     /// Lets a sequence wait for its turn. It must fit into the pages when it is alone.
@@ -79,15 +94,26 @@ impl Scheduler {
 
     /// The next step: who decodes first, then prompts, each in order of arrival, up to the limits.
     pub fn schedule(&mut self, now: Instant) -> StepPlan {
-        let mut plan = StepPlan { ended: self.end_those_who_must(now), ..StepPlan::default() };
-        self.admit(&mut plan);
+        let mut plan = StepPlan::default();
+        self.schedule_into(now, &mut plan);
+        plan
+    }
+
+    /// As [`schedule`](Self::schedule), into the plan of an earlier step.
+    pub fn schedule_into(&mut self, now: Instant, plan: &mut StepPlan) {
+        plan.clear();
+        self.end_those_who_must(now, &mut plan.ended);
+        self.admit(plan);
         let mut budget = self.limits.step_tokens;
         // Pages that this step fills: who needs one of them takes it over after the step.
         let mut filled = HashSet::new();
-        let (decoding, prompts): (Vec<_>, Vec<_>) =
-            self.running.iter().partition(|sequence| sequence.is_decoding());
-        let ids: Vec<_> = decoding.iter().chain(&prompts).map(|sequence| sequence.id()).collect();
-        for id in ids {
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        for decoding in [true, false] {
+            let turn = self.running.iter().filter(|one| one.is_decoding() == decoding);
+            order.extend(turn.map(Sequence::id));
+        }
+        for id in order.iter().copied() {
             let Some(sequence) = self.sequence_mut(id) else { continue }; // put back meanwhile
             let cached = sequence.take_cached();
             if cached > 0 {
@@ -98,7 +124,7 @@ impl Scheduler {
             if len == 0 || sequence.next_page().is_some_and(|key| filled.contains(&key)) {
                 continue;
             }
-            if !self.make_room(id, start + len, &mut plan, &mut budget) {
+            if !self.make_room(id, start + len, plan, &mut budget) {
                 continue; // it was put back itself
             }
             budget -= len;
@@ -107,7 +133,7 @@ impl Scheduler {
                 filled.extend(sequence.filled_by(start + len).into_iter().map(|(_, key)| key));
             }
         }
-        plan
+        self.order = order;
     }
 
     /// In order of arrival, as long as there is room for what a sequence has and for some of its
@@ -168,8 +194,7 @@ impl Scheduler {
         false
     }
 
-    fn end_those_who_must(&mut self, now: Instant) -> Vec<(SequenceId, StopReason)> {
-        let mut ended = Vec::new();
+    fn end_those_who_must(&mut self, now: Instant, ended: &mut Vec<(SequenceId, StopReason)>) {
         let mut stays = |sequence: &Sequence| match sequence.must_end(now) {
             Some(reason) => {
                 ended.push((sequence.id(), reason));
@@ -179,7 +204,6 @@ impl Scheduler {
         };
         self.running.retain(&mut stays);
         self.waiting.retain(&mut stays);
-        ended
     }
 
     /// A running sequence.

@@ -38,12 +38,8 @@ impl RepoCache {
     /// All files there are: names within the repository and paths. Those of the newest commit come
     /// first; a name is there once.
     pub(super) fn files(&self) -> Vec<(String, PathBuf)> {
-        let newest = fs::read_to_string(self.folder.join("refs/main")).unwrap_or_default();
-        let mut snapshots: Vec<PathBuf> = entries(&self.snapshots());
-        snapshots
-            .sort_by_key(|path| (path.file_name() != Some(newest.trim().as_ref()), path.clone()));
         let mut files: Vec<(String, PathBuf)> = Vec::new();
-        for snapshot in snapshots {
+        for snapshot in self.newest_first() {
             for path in walk(&snapshot, 3) {
                 if let Some(name) = path.strip_prefix(&snapshot).ok().and_then(Path::to_str)
                     && !files.iter().any(|(other, _)| other == name)
@@ -53,6 +49,19 @@ impl RepoCache {
             }
         }
         files
+    }
+
+    /// The folder of the newest commit, or else of any, for which this holds.
+    pub(super) fn snapshot(&self, holds: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+        self.newest_first().into_iter().find(|folder| holds(folder))
+    }
+
+    fn newest_first(&self) -> Vec<PathBuf> {
+        let newest = fs::read_to_string(self.folder.join("refs/main")).unwrap_or_default();
+        let mut snapshots: Vec<PathBuf> = entries(&self.snapshots());
+        snapshots
+            .sort_by_key(|path| (path.file_name() != Some(newest.trim().as_ref()), path.clone()));
+        snapshots
     }
 
     /// The blob of an etag.

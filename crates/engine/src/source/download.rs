@@ -12,18 +12,19 @@ use super::SourceError;
 use super::cache::RepoCache;
 use super::hub::{Failure, Hub, RemoteFile, Stream};
 use super::options::SourceOptions;
-use super::progress::Progress;
+use crate::progress::Progress;
 
 const BUFFER: usize = 256 << 10;
 
-/// The path of a repository's file, downloaded if the cache does not have its bytes.
+/// The path of a repository's file at a commit or branch, downloaded if the cache does not have its bytes.
 pub(super) fn download(
     hub: &Hub<'_>,
     cache: &RepoCache,
+    revision: &str,
     file: &str,
     options: &SourceOptions,
 ) -> Result<PathBuf, SourceError> {
-    let file = hub.metadata(file)?;
+    let file = hub.metadata(revision, file)?;
     let _lock = cache.lock(&file.etag)?;
     let blob = cache.blob(&file.etag);
     if !blob.exists() {
@@ -76,7 +77,7 @@ impl Partial {
         file: &RemoteFile,
         options: &SourceOptions,
     ) -> Result<(), SourceError> {
-        let mut progress = Progress::new(&file.name, file.size, options.progress);
+        let mut progress = Progress::new("downloading", &file.name, file.size, options.progress);
         if file.size.is_some_and(|size| self.len > size) {
             self.restart()?;
         }

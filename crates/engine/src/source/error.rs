@@ -60,12 +60,31 @@ pub enum SourceError {
         /// 401 or 403.
         status: u16,
     },
-    /// The repository has no GGUF file.
-    #[error("{repo} has no GGUF file{hint}; choose a repository with GGUF files")]
+    /// The repository has no model that can be loaded.
+    #[error("{repo} has neither a GGUF file nor safetensors; choose a repository with one of them")]
+    NoModel {
+        /// The repository.
+        repo: String,
+    },
+    /// A quantization of GGUF was asked for, and the repository has safetensors alone.
+    #[error(
+        "{repo} has no GGUF file, so there is no {quant} to choose; its safetensors can be quantized at \
+         load: write {repo}:4bit, {repo}:8bit or {repo}:none"
+    )]
     NoGguf {
         /// The repository.
         repo: String,
-        /// What it has instead.
+        /// What was asked for.
+        quant: String,
+    },
+    /// The repository has safetensors, but not all that belongs to them.
+    #[error("{repo} has safetensors, but no {file}, without which they cannot be loaded{hint}")]
+    Incomplete {
+        /// The repository.
+        repo: String,
+        /// What is missing.
+        file: String,
+        /// What may help.
         hint: &'static str,
     },
     /// The repository has no file of the quantization that was asked for.
@@ -151,24 +170,17 @@ pub enum SourceError {
 
 impl SourceError {
     /// Why a choice among a repository's files is none.
-    pub(super) fn from_choice(name: &HubName, choice: Choice, files: &[String]) -> Self {
+    pub(super) fn from_choice(name: &HubName, wanted: Option<&str>, choice: Choice) -> Self {
         let repo = name.repo.clone();
         match choice {
             Choice::Split { file, parts } => Self::Split { repo, file, parts },
             Choice::Unknown { available } => Self::UnknownQuant {
                 repo,
-                quant: name.quant.clone().unwrap_or_default(),
+                quant: name.quant.as_deref().or(wanted).unwrap_or_default().to_owned(),
                 available,
             },
             Choice::Several { choices } => Self::Ambiguous { repo, choices },
-            Choice::File(_) | Choice::Nothing => {
-                let safetensors = files.iter().any(|file| file.ends_with(".safetensors"));
-                let hint = match safetensors {
-                    true => " (its safetensors cannot be loaded yet)",
-                    false => "",
-                };
-                Self::NoGguf { repo, hint }
-            }
+            Choice::File(_) | Choice::Nothing => Self::NoModel { repo },
         }
     }
 }

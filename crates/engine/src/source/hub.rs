@@ -11,7 +11,8 @@ use super::cache::{self, RepoCache};
 use super::options::SourceOptions;
 use super::{HubName, SourceError};
 
-const REVISION: &str = "main";
+/// The revision of a repository that is taken.
+pub(super) const REVISION: &str = "main";
 /// A list of files is some kilobytes.
 const MAX_LIST_BYTES: u64 = 16 << 20;
 const MAX_REDIRECTS: usize = 5;
@@ -23,6 +24,14 @@ pub(super) struct Hub<'a> {
     options: &'a SourceOptions,
     name: &'a HubName,
     cache: &'a RepoCache,
+}
+
+/// What a repository holds.
+pub(super) struct Listing {
+    /// The commit, or the branch if the hub does not say.
+    pub(super) commit: String,
+    /// The paths of its files.
+    pub(super) files: Vec<String>,
 }
 
 /// What the hub says about a file before it is downloaded.
@@ -64,6 +73,7 @@ pub(super) enum Failure {
 
 #[derive(Deserialize)]
 struct RepoInfo {
+    sha: Option<String>,
     siblings: Vec<Sibling>,
 }
 
@@ -97,12 +107,12 @@ impl<'a> Hub<'a> {
     }
 
     /// The paths of the repository's files.
-    pub(super) fn files(&self) -> Result<Vec<String>, SourceError> {
+    pub(super) fn files(&self) -> Result<Listing, SourceError> {
         let url =
             format!("{}/api/models/{}/revision/{REVISION}", self.options.endpoint, self.name.repo);
         let wanted = match &self.name.quant {
             Some(quant) => format!("the {quant} file of {}", self.name.repo),
-            None => format!("a GGUF file of {}", self.name.repo),
+            None => format!("a model file of {}", self.name.repo),
         };
         let info: RepoInfo = self.with_retries(&wanted, || {
             let mut answer = self.send(&url, false, None, true)?;
@@ -112,12 +122,15 @@ impl<'a> Hub<'a> {
             serde_json::from_slice(&text)
                 .map_err(|error| self.protocol(format!("its list of files: {error}")))
         })?;
-        Ok(info.siblings.into_iter().map(|file| file.rfilename).collect())
+        let files = info.siblings.into_iter().map(|file| file.rfilename).collect();
+        let is_commit = |sha: &String| sha.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let commit = info.sha.filter(is_commit).unwrap_or_else(|| REVISION.to_owned());
+        Ok(Listing { commit, files })
     }
 
-    /// What the hub says about a file.
-    pub(super) fn metadata(&self, file: &str) -> Result<RemoteFile, SourceError> {
-        let url = self.url(REVISION, file);
+    /// What the hub says about a file of a commit or branch.
+    pub(super) fn metadata(&self, revision: &str, file: &str) -> Result<RemoteFile, SourceError> {
+        let url = self.url(revision, file);
         self.with_retries(file, || {
             let answer = self.send(&url, true, None, false)?;
             // A redirect to where the bytes are is as good an answer as any.
@@ -287,8 +300,13 @@ impl<'a> Hub<'a> {
     }
 
     fn protocol(&self, problem: String) -> Failure {
+        Failure::Final(self.nonsense(problem))
+    }
+
+    /// That an answer cannot be used.
+    pub(super) fn nonsense(&self, problem: String) -> SourceError {
         let (repo, endpoint) = (self.name.repo.clone(), self.options.endpoint.clone());
-        Failure::Final(SourceError::Protocol { repo, endpoint, problem })
+        SourceError::Protocol { repo, endpoint, problem }
     }
 }
 

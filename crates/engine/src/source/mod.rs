@@ -3,7 +3,8 @@
 //! ```text
 //! name ─ resolve ─┬─ "demo"            the model bundled here
 //!                 ├─ a path            local: checked
-//!                 └─ owner/name:quant  cache, or else hub ─▶ choose ─▶ download ─▶ cache
+//!                 └─ owner/name:quant  cache, or else hub ─▶ choose ─┬─▶ download ─▶ cache
+//!                                                                    └─▶ snapshot: several files
 //! ```
 //!
 //! - [`options`]: cache folder, endpoint, token, from the variables that Hugging Face's tools know
@@ -11,8 +12,8 @@
 //! - [`mod@choose`]: which of a repository's files a name means; pure
 //! - `hub`: what the hub is asked, and which answers are whose fault
 //! - `download`: resumes, retries, verifies
+//! - `snapshot`: safetensors and what belongs to them, of one commit
 //! - `cache`: hf-hub's folders, so that other tools find the files and ours finds theirs
-//! - `progress`: a bar on a terminal, log lines elsewhere
 
 mod cache;
 pub mod choose;
@@ -21,11 +22,11 @@ mod error;
 mod hub;
 mod local;
 pub mod options;
-mod progress;
+mod snapshot;
 
 use std::path::{Path, PathBuf};
 
-use crate::ModelFile;
+use crate::{ModelFile, Quantization};
 
 pub use error::SourceError;
 pub use options::{SourceOptions, Token};
@@ -33,6 +34,9 @@ pub use options::{SourceOptions, Token};
 use cache::RepoCache;
 use choose::{Choice, choose};
 use hub::Hub;
+
+/// What is made of safetensors when nothing is said.
+pub const DEFAULT_QUANTIZATION: Quantization = Quantization::FourBit;
 
 /// A repository on the hub, and which of its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,9 +55,11 @@ static DEMO: &Aligned<[u8]> = &Aligned(*include_bytes!("../../assets/demo.gguf")
 
 /// Finds the model that a name means, and downloads it if need be.
 ///
-/// A name is `demo`, the path of a `.gguf` file, or a repository on the hub: `owner/name`, with
-/// `:quant` behind it to choose a file (`Qwen/Qwen3-4B-GGUF:Q4_K_M`). A file that is in the cache
-/// is used without asking the hub.
+/// A name is `demo`, the path of a `.gguf` file or of a folder with safetensors, or a repository on the
+/// hub: `owner/name`, with `:quant` behind it to choose a GGUF file (`Qwen/Qwen3-4B-GGUF:Q4_K_M`). Behind
+/// the colon may also stand `4bit`, `8bit` or `none`, which goes before the options' quantization and
+/// means the nearest GGUF file, or the safetensors of a repository without GGUF files, quantized at load.
+/// What is in the cache is used without asking the hub.
 ///
 /// Blocks until the file is there.
 pub fn resolve(name: &str, options: &SourceOptions) -> Result<ModelFile, SourceError> {
@@ -63,8 +69,8 @@ pub fn resolve(name: &str, options: &SourceOptions) -> Result<ModelFile, SourceE
     }
     let path = Path::new(name);
     match HubName::parse(name) {
-        Some(hub_name) if !path.exists() => from_hub(&hub_name, options).map(ModelFile::Path),
-        _ => local::check(path).map(ModelFile::Path),
+        Some(hub_name) if !path.exists() => from_hub(&hub_name, options),
+        _ => local::check(path, options.quantization.unwrap_or(DEFAULT_QUANTIZATION)),
     }
 }
 
@@ -86,37 +92,82 @@ impl HubName {
     }
 }
 
-fn from_hub(name: &HubName, options: &SourceOptions) -> Result<PathBuf, SourceError> {
+/// What is taken of a repository.
+struct Wanted<'a> {
+    /// A quantization of GGUF, or a file's name.
+    gguf: Option<&'a str>,
+    /// What is made of safetensors; `None` if they were not asked for.
+    quantization: Option<Quantization>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(name: &'a HubName, options: &SourceOptions) -> Self {
+        match name.quant.as_deref().map(|quant| (quant, quant.parse::<Quantization>().ok())) {
+            Some((file, None)) => Self { gguf: Some(file), quantization: None },
+            named => {
+                let named = named.and_then(|(_, quantization)| quantization);
+                let wanted = named.or(options.quantization);
+                Self {
+                    gguf: wanted.map(Quantization::gguf_quant),
+                    quantization: Some(wanted.unwrap_or(DEFAULT_QUANTIZATION)),
+                }
+            }
+        }
+    }
+}
+
+fn from_hub(name: &HubName, options: &SourceOptions) -> Result<ModelFile, SourceError> {
+    let Wanted { gguf, quantization } = Wanted::new(name, options);
+    let safetensors = |folder: PathBuf| {
+        quantization.map(|quantization| ModelFile::Safetensors { folder, quantization })
+    };
     let cache = RepoCache::new(options.cache_dir()?, &name.repo);
     let cached = cache.files();
     // Without a quantization the hub's list decides, unless the preferred file is already here.
-    let wanted = name.quant.as_deref().unwrap_or(choose::PREFERRED);
     let cached_names = || cached.iter().map(|(file, _)| file.as_str());
     let path_of = |file: &str| cached.iter().find(|(name, _)| name == file).map(|(_, path)| path);
-    if let Choice::File(file) = choose(cached_names(), Some(wanted))
+    if let Choice::File(file) = choose(cached_names(), Some(gguf.unwrap_or(choose::PREFERRED)))
         && let Some(path) = path_of(&file)
     {
-        return Ok(path.clone());
+        return Ok(ModelFile::Path(path.clone()));
+    }
+    if quantization.is_some()
+        && let Some(model) = cache.snapshot(local::is_complete).and_then(safetensors)
+    {
+        return Ok(model);
     }
 
     let hub = Hub::new(options, name, &cache)?;
-    let files = match hub.files() {
+    let listing = match hub.files() {
         // Better the one file that is here than none.
         Err(error @ SourceError::Unreachable { .. }) => {
-            return match choose(cached_names(), name.quant.as_deref()) {
+            return match choose(cached_names(), gguf) {
                 Choice::File(file) => {
                     tracing::warn!("{error}");
                     tracing::warn!("using {file}, which is in the cache");
-                    path_of(&file).cloned().ok_or(error)
+                    path_of(&file).cloned().map(ModelFile::Path).ok_or(error)
                 }
                 _ => Err(error),
             };
         }
-        files => files?,
+        listing => listing?,
     };
-    match choose(files.iter().map(String::as_str), name.quant.as_deref()) {
-        Choice::File(file) => download::download(&hub, &cache, &file, options),
-        other => Err(SourceError::from_choice(name, other, &files)),
+    match choose(listing.files.iter().map(String::as_str), gguf) {
+        Choice::File(file) => {
+            download::download(&hub, &cache, hub::REVISION, &file, options).map(ModelFile::Path)
+        }
+        Choice::Nothing => {
+            if let (Some(quant), None) = (gguf, quantization)
+                && listing.files.iter().any(|file| file.ends_with(".safetensors"))
+            {
+                let (repo, quant) = (name.repo.clone(), quant.to_owned());
+                return Err(SourceError::NoGguf { repo, quant });
+            }
+            snapshot::download_safetensors(&hub, &cache, &name.repo, &listing, options)?
+                .and_then(safetensors)
+                .ok_or_else(|| SourceError::from_choice(name, gguf, Choice::Nothing))
+        }
+        other => Err(SourceError::from_choice(name, gguf, other)),
     }
 }
 
@@ -157,7 +208,7 @@ mod tests {
         let ModelFile::Embedded { bytes, .. } = &demo else { panic!("{demo:?}") };
         assert_eq!(bytes.as_ptr().align_offset(32), 0); // mapped without a copy
         let file = demo.open().unwrap();
-        let tokenizer = crate::text::Tokenizer::from_gguf(&file).unwrap();
-        crate::text::ChatTemplate::from_gguf(&file, &tokenizer).unwrap();
+        let tokenizer = file.tokenizer().unwrap();
+        file.chat_template(&tokenizer).unwrap();
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::SourceError;
+use crate::Quantization;
 
 /// An access token. Never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,6 +38,9 @@ pub struct SourceOptions {
     pub cache_dir: Option<PathBuf>,
     /// The hub, without a slash at the end.
     pub endpoint: String,
+    /// Which GGUF file to take where the name says none, and what is made of safetensors. If `None`: the
+    /// preferred file, and [`Quantization::FourBit`].
+    pub quantization: Option<Quantization>,
     /// Opens gated and private repositories.
     pub token: Option<Token>,
     /// Asks nothing of the hub: the cache has it or it is an error.
@@ -55,6 +59,7 @@ impl Default for SourceOptions {
         Self {
             cache_dir: None,
             endpoint: "https://huggingface.co".to_owned(),
+            quantization: None,
             token: None,
             offline: false,
             progress: true,

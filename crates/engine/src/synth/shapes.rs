@@ -203,6 +203,13 @@ impl SynthShape {
         let architecture = Architecture::Qwen2Moe;
         Self { architecture, feed_forward: experts(4, 2, 256, Some(256)), ..Self::small() }
     }
+
+    /// The same with a vocabulary and a context that make it small enough to be run many times.
+    pub(crate) fn smallest() -> Self {
+        let (head_dim, vocab, context_length) = (64, 600, 2048);
+        let feed_forward = dense(256);
+        Self { name: "smallest", head_dim, feed_forward, vocab, context_length, ..Self::small() }
+    }
 }
 
 impl FromStr for SynthShape {

@@ -40,6 +40,26 @@ impl Family {
     /// The names of all families, as they stand in `tokenizer.ggml.pre`.
     pub const NAMES: [&str; 2] = ["qwen2", "qwen35"];
 
+    /// Its name in `tokenizer.ggml.pre`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Qwen2 => "qwen2",
+            Self::Qwen35 => "qwen35",
+        }
+    }
+
+    /// The family whose published pattern this is: what [`Words`] does in two steps in one.
+    pub fn from_pattern(pattern: &str) -> Option<Self> {
+        let published = |family: Self| {
+            let marks = if family == Self::Qwen35 { r"\p{M}" } else { "" };
+            let letters = if family == Self::Qwen35 { r"[\p{L}\p{M}]" } else { r"\p{L}" };
+            format!(
+                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?{letters}+|\p{{N}}| ?[^\s\p{{L}}{marks}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+            )
+        };
+        [Self::Qwen2, Self::Qwen35].into_iter().find(|family| pattern == published(*family))
+    }
+
     /// The family that `tokenizer.ggml.pre` names.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {

@@ -16,7 +16,7 @@ use super::detokenizer::{Detokenizer, Pieces};
 use super::special::{Piece, SpecialTokens};
 use super::vocabulary::{TokenKind, Vocabulary};
 use crate::LoadError;
-use crate::gguf::GgufFile;
+use crate::gguf::{GgufFile, Metadata};
 
 /// A text could not be tokenized.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,8 +38,12 @@ struct Inner {
 impl Tokenizer {
     /// Builds the tokenizer that a file's metadata describes.
     pub fn from_gguf(file: &GgufFile) -> Result<Self, LoadError> {
+        Self::from_metadata(file.all_metadata())
+    }
+
+    pub(crate) fn from_metadata(file: &Metadata) -> Result<Self, LoadError> {
         let refused = |problem: String| file.unsupported(format!("its tokenizer: {problem}"));
-        let vocabulary = Vocabulary::from_gguf(file)?;
+        let vocabulary = Vocabulary::from_metadata(file)?;
         let normal: Vocab = vocabulary
             .iter()
             .filter(|&(_, _, kind)| kind == TokenKind::Normal)

@@ -1,11 +1,11 @@
-//! The vocabulary of a GGUF file, checked: what follows may rely on it.
+//! The vocabulary of a model, checked: what follows may rely on it.
 
 use std::collections::{HashMap, HashSet};
 
 use super::byte_level;
 use super::pre_tokenizer::Family;
 use crate::LoadError;
-use crate::gguf::{GgufError, GgufFile};
+use crate::gguf::{GgufError, GgufFile, Metadata};
 
 const MODEL: &str = "tokenizer.ggml.model";
 const PRE: &str = "tokenizer.ggml.pre";
@@ -18,6 +18,8 @@ const EOS: &str = "tokenizer.ggml.eos_token_id";
 const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
 /// Every key whose token ends a generation.
 const END_KEYS: [&str; 3] = [EOS, "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
+/// All of them, where a model that is no GGUF file lists them.
+pub(crate) const END_IDS: &str = "qwen_queue.end_token_ids";
 /// Every text that ends a generation of a Qwen model, whatever the file's keys say.
 const END_TEXTS: [&str; 2] = ["<|im_end|>", "<|endoftext|>"];
 
@@ -60,6 +62,10 @@ pub struct Vocabulary {
 impl Vocabulary {
     /// Reads and checks the tokenizer metadata of a file.
     pub fn from_gguf(file: &GgufFile) -> Result<Self, LoadError> {
+        Self::from_metadata(file.all_metadata())
+    }
+
+    pub(super) fn from_metadata(file: &Metadata) -> Result<Self, LoadError> {
         let model: &str = file.require(MODEL)?;
         if model != "gpt2" {
             return Err(file.unsupported(format!(
@@ -124,7 +130,7 @@ impl Vocabulary {
 }
 
 /// The kinds of all tokens.
-fn kinds(file: &GgufFile, tokens: usize) -> Result<Vec<TokenKind>, LoadError> {
+fn kinds(file: &Metadata, tokens: usize) -> Result<Vec<TokenKind>, LoadError> {
     let types: &[i64] = file.require(KINDS)?;
     if types.len() != tokens {
         let expected = format!("one type for each of the {tokens} tokens");
@@ -150,7 +156,7 @@ fn kinds(file: &GgufFile, tokens: usize) -> Result<Vec<TokenKind>, LoadError> {
 /// The normal tokens by text: no text twice, and every byte has a token, so that any text can be
 /// written.
 fn ids_of_text<'a>(
-    file: &GgufFile,
+    file: &Metadata,
     tokens: &'a [String],
     kinds: &[TokenKind],
 ) -> Result<HashSet<&'a str>, LoadError> {
@@ -187,7 +193,7 @@ fn ids_of_text<'a>(
 }
 
 /// The merges; both sides and the result are normal tokens.
-fn merges(file: &GgufFile, normal: &HashSet<&str>) -> Result<Vec<(String, String)>, LoadError> {
+fn merges(file: &Metadata, normal: &HashSet<&str>) -> Result<Vec<(String, String)>, LoadError> {
     let lines: &[String] = file.require(MERGES)?;
     lines
         .iter()
@@ -211,7 +217,7 @@ fn merges(file: &GgufFile, normal: &HashSet<&str>) -> Result<Vec<(String, String
 }
 
 /// A key that names a token.
-fn token_id(file: &GgufFile, key: &str, tokens: usize) -> Result<Option<u32>, LoadError> {
+fn token_id(file: &Metadata, key: &str, tokens: usize) -> Result<Option<u32>, LoadError> {
     match file.get::<u32>(key)? {
         Some(id) if id as usize >= tokens => {
             Err(file.error(wrong(key, format!("one of the {tokens} tokens"), id.to_string())))
@@ -221,10 +227,20 @@ fn token_id(file: &GgufFile, key: &str, tokens: usize) -> Result<Option<u32>, Lo
 }
 
 /// All tokens that end a generation; at least one.
-fn ends(file: &GgufFile, tokens: &[String], kinds: &[TokenKind]) -> Result<Vec<u32>, LoadError> {
+fn ends(file: &Metadata, tokens: &[String], kinds: &[TokenKind]) -> Result<Vec<u32>, LoadError> {
     let mut ends = Vec::new();
     for key in END_KEYS {
         ends.extend(token_id(file, key, tokens.len())?);
+    }
+    for id in file.get::<&[i64]>(END_IDS)?.unwrap_or_default() {
+        let known = u32::try_from(*id).ok().filter(|id| (*id as usize) < tokens.len());
+        ends.push(known.ok_or_else(|| {
+            file.error(wrong(
+                END_IDS,
+                format!("one of the {} tokens", tokens.len()),
+                id.to_string(),
+            ))
+        })?);
     }
     ends.extend((0..).zip(tokens).zip(kinds).filter_map(|((id, text), kind)| {
         (*kind != TokenKind::Normal && END_TEXTS.contains(&text.as_str())).then_some(id)

@@ -1,37 +1,52 @@
 //! From tokens to their rows of the embedding.
 
-use candle_core::quantized::ggml_file;
-use candle_core::{Device, Result};
+use candle_core::Result;
 
 use crate::gguf::{GgufFile, TensorInfo};
-use crate::kernels::as_numbers;
+use crate::kernels::dequantize;
+use crate::safetensors;
 
 /// The embedding, read row by row from the file where it lies: a step wants few of its rows, and
 /// where it is the head too, that holds it a second time in the form that multiplies.
 #[derive(Debug)]
-pub struct Embedding {
-    file: GgufFile,
-    /// `[vocab, hidden]`
-    info: TensorInfo,
+pub struct Embedding(Source);
+
+/// `[vocab, hidden]`
+#[derive(Debug)]
+enum Source {
+    Gguf { file: GgufFile, info: TensorInfo },
+    Safetensors(safetensors::Rows),
 }
 
 impl Embedding {
-    pub(super) fn new(file: GgufFile, info: TensorInfo) -> Self {
-        Self { file, info }
+    pub(super) fn of_gguf(file: GgufFile, info: TensorInfo) -> Self {
+        Self(Source::Gguf { file, info })
+    }
+
+    pub(super) fn of_safetensors(rows: safetensors::Rows) -> Self {
+        Self(Source::Safetensors(rows))
     }
 
     /// The rows of some tokens, `[tokens, hidden]`.
     pub fn rows(&self, tokens: &[u32], out: &mut [f32]) -> Result<()> {
-        let (vocab, hidden) = (self.info.shape[0], self.info.shape[1]);
-        let bytes = self.file.data(&self.info);
-        let row_bytes = bytes.len() / vocab;
+        let (vocab, hidden) = match &self.0 {
+            Source::Gguf { info, .. } => (info.shape[0], info.shape[1]),
+            Source::Safetensors(rows) => rows.shape(),
+        };
         for (token, out) in tokens.iter().zip(out.chunks_exact_mut(hidden)) {
-            let Some(row) = bytes.chunks_exact(row_bytes).nth(*token as usize) else {
+            let index = *token as usize;
+            if index >= vocab {
                 candle_core::bail!("token {token} is unknown: the model has {vocab}")
-            };
-            let (dtype, shape) = (self.info.dtype, vec![hidden]);
-            let row = ggml_file::qtensor_from_ggml(dtype, row, shape, &Device::Cpu)?;
-            out.copy_from_slice(&as_numbers(&row.dequantize(&Device::Cpu)?)?);
+            }
+            match &self.0 {
+                Source::Gguf { file, info } => {
+                    let bytes = file.data(info);
+                    let row_bytes = bytes.len() / vocab;
+                    let row = &bytes[index * row_bytes..(index + 1) * row_bytes];
+                    dequantize(info.dtype, row, out)?;
+                }
+                Source::Safetensors(rows) => rows.read(index, out),
+            }
         }
         Ok(())
     }

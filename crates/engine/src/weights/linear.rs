@@ -51,6 +51,13 @@ impl Linear {
         Ok(Self { weight: Weight::Candle { matmul, quantized }, bias, outputs, inputs })
     }
 
+    /// Of a weight `[outputs, inputs]` of f32, and a bias `[outputs]`.
+    pub(super) fn exact(weight: Tensor, bias: Option<Vec<f32>>) -> Result<Self> {
+        let (outputs, inputs) = weight.dims2()?;
+        let weight = Weight::Candle { matmul: QMatMul::Tensor(weight), quantized: None };
+        Ok(Self { weight, bias, outputs, inputs })
+    }
+
     /// Numbers of a product.
     pub fn outputs(&self) -> usize {
         self.outputs

@@ -1,27 +1,48 @@
 //! Taking tensors out of a file by name and shape.
 
-use candle_core::Device;
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::quantized::{GgmlDType, QTensor, ggml_file};
+use candle_core::{Device, Tensor};
 
 use super::{Embedding, Linear};
-use crate::LoadError;
 use crate::gguf::{GgufError, GgufFile, TensorInfo};
 use crate::kernels::packed::Packed;
+use crate::progress::Progress;
+use crate::safetensors::{Matrix, SafetensorsModel};
+use crate::{Checkpoint, LoadError};
 
-/// Takes tensors out of a file by name and checks their shape.
+/// Takes tensors out of a checkpoint by name and checks their shape.
 pub struct Weights<'a> {
-    file: &'a GgufFile,
+    checkpoint: &'a Checkpoint,
+    /// Of what is quantized at load: packing alone is quick.
+    progress: Option<Mutex<Loaded>>,
+}
+
+/// How much is loaded.
+struct Loaded {
+    /// In memory.
+    bytes: u64,
+    progress: Progress,
 }
 
 impl<'a> Weights<'a> {
-    /// Tensors of `file`.
-    pub fn new(file: &'a GgufFile) -> Self {
-        Self { file }
+    /// Tensors of `checkpoint`.
+    pub fn new(checkpoint: &'a Checkpoint) -> Self {
+        let progress = matches!(checkpoint, Checkpoint::Safetensors(_)).then(|| {
+            let all = checkpoint.weight_bytes() as u64;
+            let progress = Progress::new("loading", checkpoint.label(), Some(all), true);
+            Mutex::new(Loaded { bytes: 0, progress })
+        });
+        Self { checkpoint, progress }
     }
 
-    /// Whether the file has this tensor.
-    pub fn has(&self, name: &str) -> bool {
-        self.file.tensor(name).is_some()
+    /// Whether there is a head with weights of its own.
+    pub fn has_own_head(&self) -> bool {
+        match self.checkpoint {
+            Checkpoint::Gguf(file) => file.tensor("output.weight").is_some(),
+            Checkpoint::Safetensors(model) => model.has_own_head(),
+        }
     }
 
     /// A matrix `[outputs, inputs]` that computes, without a bias.
@@ -49,9 +70,16 @@ impl<'a> Weights<'a> {
         bias: Option<Vec<f32>>,
     ) -> Result<Linear, LoadError> {
         let name = format!("{name}.weight");
-        let info = self.info(&name, &[outputs, inputs])?;
-        let linear = linear(info.dtype, self.file.data(info), outputs, inputs, bias);
-        self.file.release(info);
+        let shape = [outputs, inputs];
+        let linear = match self.checkpoint {
+            Checkpoint::Gguf(file) => {
+                let info = info(file, &name, &shape)?;
+                let linear = linear(info.dtype, shape, file.data(info), bias);
+                file.release(info);
+                linear
+            }
+            Checkpoint::Safetensors(model) => self.quantized(model, &name, shape, bias)?,
+        };
         linear.map_err(|error| self.compute_error(&name, &error))
     }
 
@@ -64,12 +92,49 @@ impl<'a> Weights<'a> {
         inputs: usize,
     ) -> Result<Vec<Linear>, LoadError> {
         let name = format!("{name}.weight");
-        let info = self.info(&name, &[count, outputs, inputs])?;
-        let experts = self.file.data(info).chunks_exact(info.byte_len / count);
-        let linears = experts.map(|bytes| linear(info.dtype, bytes, outputs, inputs, None));
+        let file = self.file_of_experts()?;
+        let info = info(file, &name, &[count, outputs, inputs])?;
+        let experts = file.data(info).chunks_exact(info.byte_len / count);
+        let linears = experts.map(|bytes| linear(info.dtype, [outputs, inputs], bytes, None));
         let linears: candle_core::Result<_> = linears.collect();
-        self.file.release(info);
+        file.release(info);
         linears.map_err(|error| self.compute_error(&name, &error))
+    }
+
+    /// What experts are read from.
+    fn file_of_experts(&self) -> Result<&'a GgufFile, LoadError> {
+        match self.checkpoint {
+            Checkpoint::Gguf(file) => Ok(file),
+            Checkpoint::Safetensors(model) => Err(model.metadata().unsupported(
+                "it is a model of experts as safetensors; those are read from GGUF files",
+            )),
+        }
+    }
+
+    fn quantized(
+        &self,
+        model: &SafetensorsModel,
+        name: &str,
+        [outputs, inputs]: [usize; 2],
+        bias: Option<Vec<f32>>,
+    ) -> Result<candle_core::Result<Linear>, LoadError> {
+        let (linear, bytes) = match model.matrix(name, outputs, inputs)? {
+            Matrix::Quantized(dtype, bytes) => {
+                (linear(dtype, [outputs, inputs], &bytes, bias), bytes.len())
+            }
+            Matrix::Exact(numbers) => {
+                let bytes = size_of_val(numbers.as_slice());
+                let weight = Tensor::from_vec(numbers, (outputs, inputs), &Device::Cpu);
+                (weight.and_then(|weight| Linear::exact(weight, bias)), bytes)
+            }
+        };
+        if let Some(loaded) = &self.progress {
+            let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
+            loaded.bytes += bytes as u64;
+            let bytes = loaded.bytes;
+            loaded.progress.at(bytes);
+        }
+        Ok(linear)
     }
 
     /// The rows of tokens, `[vocab, hidden]`.
@@ -79,74 +144,86 @@ impl<'a> Weights<'a> {
         vocab: usize,
         hidden: usize,
     ) -> Result<Embedding, LoadError> {
-        let info = self.info(&format!("{name}.weight"), &[vocab, hidden])?;
-        Ok(Embedding::new(self.file.clone(), info.clone()))
+        let name = format!("{name}.weight");
+        match self.checkpoint {
+            Checkpoint::Gguf(file) => {
+                let info = info(file, &name, &[vocab, hidden])?;
+                Ok(Embedding::of_gguf(file.clone(), info.clone()))
+            }
+            Checkpoint::Safetensors(model) => {
+                model.rows(&name, vocab, hidden).map(Embedding::of_safetensors)
+            }
+        }
     }
 
     /// A vector as f32.
     pub fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
-        self.numbers(name, &[len])
-    }
-
-    /// Rows `[rows, len]` as f32, one behind the other. A single row may be a vector too.
-    pub fn rows(&self, name: &str, rows: usize, len: usize) -> Result<Vec<f32>, LoadError> {
-        let vector = self.file.tensor(name).is_some_and(|info| info.shape.len() == 1);
-        if rows == 1 && vector { self.vector(name, len) } else { self.numbers(name, &[rows, len]) }
-    }
-
-    fn numbers(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
-        let info = self.info(name, shape)?;
-        let tensor = self.qtensor(name, info)?.dequantize(&Device::Cpu);
-        let numbers = tensor.and_then(|tensor| tensor.flatten_all()?.to_vec1());
-        numbers.map_err(|error| self.compute_error(name, &error))
-    }
-
-    fn info(&self, name: &str, shape: &[usize]) -> Result<&'a TensorInfo, LoadError> {
-        let Some(info) = self.file.tensor(name) else {
-            return Err(self.file.error(GgufError::MissingTensor { name: name.to_owned() }));
-        };
-        if info.shape != shape {
-            return Err(self.file.error(GgufError::WrongShape {
-                name: name.to_owned(),
-                found: info.shape.clone(),
-                expected: shape.to_vec(),
-            }));
+        match self.checkpoint {
+            Checkpoint::Gguf(file) => self.numbers(file, name, &[len]),
+            Checkpoint::Safetensors(model) => model.vector(name, len),
         }
-        Ok(info)
     }
 
-    fn qtensor(&self, name: &str, info: &TensorInfo) -> Result<QTensor, LoadError> {
-        let (data, shape) = (self.file.data(info), info.shape.clone());
-        ggml_file::qtensor_from_ggml(info.dtype, data, shape, &Device::Cpu)
-            .map_err(|error| self.compute_error(name, &error))
+    /// Rows `[rows, len]` of a model of experts, as f32, one behind the other. A single row may be a
+    /// vector too.
+    pub fn rows(&self, name: &str, rows: usize, len: usize) -> Result<Vec<f32>, LoadError> {
+        let file = self.file_of_experts()?;
+        let vector = rows == 1 && file.tensor(name).is_some_and(|info| info.shape.len() == 1);
+        if vector {
+            self.numbers(file, name, &[len])
+        } else {
+            self.numbers(file, name, &[rows, len])
+        }
+    }
+
+    fn numbers(&self, file: &GgufFile, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
+        let info = info(file, name, shape)?;
+        let tensor = qtensor(info.dtype, shape, file.data(info));
+        let numbers =
+            tensor.and_then(|tensor| tensor.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1());
+        numbers.map_err(|error| self.compute_error(name, &error))
     }
 
     /// An error of the computing library over one tensor.
     fn compute_error(&self, name: &str, error: &candle_core::Error) -> LoadError {
         LoadError::Compute {
-            file: self.file.label().to_owned(),
+            file: self.checkpoint.label().to_owned(),
             problem: format!("tensor {name:?}: {error}"),
         }
     }
 }
 
-/// A matrix `[outputs, inputs]` that computes, from its bytes in the file: packed where there are
-/// kernels.
+/// A tensor of a GGUF file that has a shape.
+fn info<'a>(file: &'a GgufFile, name: &str, shape: &[usize]) -> Result<&'a TensorInfo, LoadError> {
+    let Some(info) = file.tensor(name) else {
+        return Err(file.error(GgufError::MissingTensor { name: name.to_owned() }));
+    };
+    if info.shape != shape {
+        return Err(file.error(GgufError::WrongShape {
+            name: name.to_owned(),
+            found: info.shape.clone(),
+            expected: shape.to_vec(),
+        }));
+    }
+    Ok(info)
+}
+
+/// A matrix `[outputs, inputs]` from bytes in a format of GGUF.
 fn linear(
     dtype: GgmlDType,
+    [outputs, inputs]: [usize; 2],
     bytes: &[u8],
-    outputs: usize,
-    inputs: usize,
     bias: Option<Vec<f32>>,
 ) -> candle_core::Result<Linear> {
-    match Packed::new(dtype, outputs, inputs, bytes).map_err(candle_core::Error::wrap)? {
-        Some(weight) => Ok(Linear::packed(weight, bias)),
-        None => {
-            let shape = vec![outputs, inputs];
-            let weight = ggml_file::qtensor_from_ggml(dtype, bytes, shape, &Device::Cpu)?;
-            Linear::unpacked(weight, bias)
-        }
+    match Packed::new(dtype, outputs, inputs, bytes) {
+        Ok(Some(weight)) => Ok(Linear::packed(weight, bias)),
+        Ok(None) => Linear::unpacked(qtensor(dtype, &[outputs, inputs], bytes)?, bias),
+        Err(error) => Err(candle_core::Error::wrap(error)),
     }
+}
+
+fn qtensor(dtype: GgmlDType, shape: &[usize], bytes: &[u8]) -> candle_core::Result<QTensor> {
+    ggml_file::qtensor_from_ggml(dtype, bytes, shape.to_vec(), &Device::Cpu)
 }
 
 /// Whether a format keeps weights as they were computed with in training, or nearly so.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // the helpers of tests are tests too
 
+mod safetensors;
 mod server;
 
 use std::fs;
@@ -227,7 +228,13 @@ fn says_what_to_choose_from() {
         hub.files.insert("model.safetensors".into(), vec![]);
     });
     let error = setup.error(REPO);
-    assert!(error.contains("no GGUF file") && error.contains("safetensors"), "{error}");
+    assert!(error.contains("no tokenizer.json") && error.contains("GGUF files"), "{error}");
+    setup.server.change(|hub| {
+        hub.files.clear();
+        hub.files.insert("pytorch_model.bin".into(), vec![]);
+    });
+    let error = setup.error(REPO);
+    assert!(error.contains("neither a GGUF file nor safetensors"), "{error}");
 }
 
 #[test]

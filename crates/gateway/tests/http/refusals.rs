@@ -136,8 +136,9 @@ fn fields_that_are_wrong() {
     says(
         with("max_token", json!(5)),
         "max_token",
-        "unknown field 'max_token'; did you mean 'max_tokens'? Allowed: prompt, max_tokens, \
-         temperature, top_p, top_k, seed, stop, model, raw, user_id, webhook_url, priority, delay_s, run_at, expires_in_s, metadata, result_ttl_s, time_limit_s",
+        "unknown field 'max_token'; did you mean 'max_tokens'? Allowed: prompt, model, raw, \
+         user_id, webhook_url, max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, \
+         presence_penalty, frequency_penalty, logit_bias, logprobs, top_logprobs, seed, stop, priority, delay_s, run_at, expires_in_s, metadata, result_ttl_s, time_limit_s",
         "extra_forbidden",
     );
 }

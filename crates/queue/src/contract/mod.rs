@@ -60,17 +60,29 @@ pub trait Broker: Operations + Webhooks + Send + Sync + 'static {
     /// the outcome was kept, and at least [`crate::TOMBSTONE`].
     async fn expired(&self, id: TaskId) -> Result<Option<TenantId>, BrokerError>;
 
-    /// Takes the next task for one of the claimant's models, waiting up to `wait` for one to come.
-    /// Usually the most urgent lane is served first, but every lane has its turn now and then, so
-    /// none starves. The task is `processing` under a lease when this returns.
-    ///
-    /// Dropping the future loses no task: one that was taken at that very moment goes back, unused.
-    /// While the store is away this keeps trying, with pauses, until `wait` is over.
+    /// Takes the next task for one of the claimant's models: [`Self::claim_batch`] of one.
     async fn claim(
         &self,
         claimant: &Claimant,
         wait: Duration,
-    ) -> Result<Option<Claimed>, BrokerError>;
+    ) -> Result<Option<Claimed>, BrokerError> {
+        Ok(self.claim_batch(claimant, 1, wait).await?.pop())
+    }
+
+    /// Takes the next tasks for the claimant's models, up to `most` at once, waiting up to `wait` for the
+    /// first to come; none when none came. Usually the most urgent lane is served first, but every lane
+    /// has its turn now and then, task by task, so none starves. The tasks are `processing` when this
+    /// returns, each under a lease of its own. Where the ready workers have more room than tasks wait,
+    /// a claimant gets no more than its part of them, so that the others don't stand idle.
+    ///
+    /// Dropping the future loses no task: those that were taken at that very moment go back, unused.
+    /// While the store is away this keeps trying, with pauses, until `wait` is over.
+    async fn claim_batch(
+        &self,
+        claimant: &Claimant,
+        most: usize,
+        wait: Duration,
+    ) -> Result<Vec<Claimed>, BrokerError>;
 
     /// Extends a lease to `span` from now, and tells whether the owner wants the task cancelled.
     ///

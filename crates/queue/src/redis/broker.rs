@@ -45,12 +45,13 @@ impl Broker for RedisBroker {
         self.partitions.of(id).await?.expired(id).await
     }
 
-    async fn claim(
+    async fn claim_batch(
         &self,
         claimant: &Claimant,
+        most: usize,
         wait: Duration,
-    ) -> Result<Option<Claimed>, BrokerError> {
-        self.claim_within(claimant, wait).await
+    ) -> Result<Vec<Claimed>, BrokerError> {
+        self.claim_within(claimant, most, wait).await
     }
 
     async fn renew(&self, lease: &Lease, span: Duration) -> Result<LeaseState, BrokerError> {

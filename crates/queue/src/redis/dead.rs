@@ -1,4 +1,4 @@
-//! Dead letters: listing, replaying, purging. `finish.lua` writes them.
+//! Dead letters: listing, replaying, purging. `work.lua` writes them.
 
 use protocol::{TaskId, Timestamp};
 use redis::cmd;

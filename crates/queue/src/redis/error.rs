@@ -22,6 +22,25 @@ pub(crate) fn broker_error(server: &str, error: &RedisError) -> BrokerError {
     if foreign { BrokerError::Corrupt(text) } else { unavailable(server, &reason(error, text)) }
 }
 
+/// What a script says of one of several tasks: as if it had been alone.
+pub(crate) fn of_one(server: &str, said: &str) -> BrokerError {
+    let (code, detail) = said.split_once(' ').unwrap_or((said, ""));
+    let code = code.trim_start_matches('-').to_owned();
+    match broker_error(server, &redis::make_extension_error(code, Some(detail.to_owned()))) {
+        // The connection was good, and so was the script's beginning: waiting does not help.
+        BrokerError::Unavailable { .. } => BrokerError::Corrupt(said.to_owned()),
+        error => error,
+    }
+}
+
+/// The same error for another that was in the same call.
+pub(crate) fn shared(error: &BrokerError) -> BrokerError {
+    match error {
+        BrokerError::Unavailable { reason } => BrokerError::Unavailable { reason: reason.clone() },
+        other => BrokerError::Corrupt(other.to_string()),
+    }
+}
+
 /// The pool had no connection to give.
 pub(crate) fn pool_error(server: &str, error: PoolError) -> BrokerError {
     match error {

@@ -1,8 +1,6 @@
-//! What the holder of a lease does with its task: renew, publish, finish, release.
+//! What the holder of a lease does with its task: renew, publish, release; finish is in `work.rs`.
 
 use std::time::Duration;
-
-use protocol::{Outcome, Timestamp};
 
 use super::claim::millis;
 use super::partition::Partition;
@@ -34,29 +32,6 @@ impl Partition {
         call.arg(lease.task_id.to_string()).arg(lease.fence()).arg(from);
         call.arg(stored::token_events(lease.attempt, chunks)?);
         lease_state("publish", lease, self.link.run(&call).await?)
-    }
-
-    pub(super) async fn finish(
-        &self,
-        lease: &Lease,
-        outcome: &Outcome,
-    ) -> Result<Timestamp, BrokerError> {
-        let ending = Ending::of(outcome)?;
-        let mut call = self.scripts.finish.prepare_invoke();
-        call.key(self.keys.base()).arg(lease.task_id.to_string()).arg(lease.fence());
-        call.arg(ending.state).arg(ending.outcome);
-        match outcome {
-            Outcome::Failed(error) if error.error_type.is_dead_letter() => {
-                call.arg(stored::json(error)?)
-            }
-            _ => call.arg(""),
-        };
-        let mut reply = Reply::new("finish", self.link.run(&call).await?);
-        match reply.text()?.as_str() {
-            "recorded" => reply.instant(),
-            "lost" => Err(lease.lost()),
-            other => Err(reply.unexpected(other)),
-        }
     }
 
     pub(super) async fn release(

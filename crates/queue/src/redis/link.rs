@@ -58,7 +58,7 @@ impl Link {
 
     /// Runs one command.
     pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, BrokerError> {
-        self.ask(Request::Command(command)).await
+        self.ask(Request::Command(command), self.limit).await
     }
 
     /// Runs one script; loads it first where Redis does not know it (a restart, `SCRIPT FLUSH`).
@@ -66,7 +66,21 @@ impl Link {
         &self,
         call: &ScriptInvocation<'_>,
     ) -> Result<Vec<String>, BrokerError> {
-        self.ask(Request::Script(call)).await
+        self.run_within(call, self.limit).await
+    }
+
+    /// The same under another deadline.
+    pub(crate) async fn run_within(
+        &self,
+        call: &ScriptInvocation<'_>,
+        limit: Duration,
+    ) -> Result<Vec<String>, BrokerError> {
+        self.ask(Request::Script(call), limit).await
+    }
+
+    /// How long an operation may take.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
     }
 
     /// Who has the partition, as far as is known.
@@ -79,9 +93,18 @@ impl Link {
         error::broker_error(self.home().name(), error)
     }
 
-    async fn ask<T: FromRedisValue>(&self, request: Request<'_>) -> Result<T, BrokerError> {
+    /// What a script's `error` says of one of several tasks.
+    pub(crate) fn error_of_one(&self, text: &str) -> BrokerError {
+        error::of_one(self.home().name(), text.strip_prefix("error ").unwrap_or(text))
+    }
+
+    async fn ask<T: FromRedisValue>(
+        &self,
+        request: Request<'_>,
+        limit: Duration,
+    ) -> Result<T, BrokerError> {
         let asked = Mutex::new(Asked { server: self.home(), at: Instant::now(), moving: false });
-        let answer = tokio::time::timeout(self.limit, self.follow(&request, &asked)).await;
+        let answer = tokio::time::timeout(limit, self.follow(&request, &asked)).await;
         let value = answer.unwrap_or_else(|_| {
             let Asked { server, at, moving } =
                 asked.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -89,7 +112,7 @@ impl Link {
                 return Err(error::moving(server.name()));
             }
             self.leave(&server, at);
-            Err(error::timed_out(server.name(), self.limit))
+            Err(error::timed_out(server.name(), limit))
         })?;
         T::from_redis_value(value).map_err(|error| self.error(&error.into()))
     }

@@ -112,12 +112,16 @@ async fn listen_once(
     }
 }
 
+/// A message names one task or several, with spaces between.
 fn pass_on(message: &Msg, cancel: &[String], hub: &Hub) {
-    let id = message.get_payload::<String>().ok().and_then(|id| id.parse::<TaskId>().ok());
-    match id {
-        Some(id) if cancel.iter().any(|name| name == message.get_channel_name()) => hub.cancel(id),
-        Some(id) => hub.wake(id),
-        None => tracing::debug!("a foreign message on the line for wake-ups"),
+    let cancels = cancel.iter().any(|name| name == message.get_channel_name());
+    let payload = message.get_payload::<String>().unwrap_or_default();
+    for id in payload.split(' ') {
+        match id.parse::<TaskId>() {
+            Ok(id) if cancels => hub.cancel(id),
+            Ok(id) => hub.wake(id),
+            Err(_) => tracing::debug!("a foreign message on the line for wake-ups"),
+        }
     }
 }
 

@@ -1,12 +1,14 @@
-//! The broker on Redis (7.0 or newer, also Valkey): Streams, and one Lua script per operation.
+//! The broker on Redis (7.0 or newer, also Valkey): Streams, and Lua scripts, one call an operation or a batch of them.
 //!
 //! | file        | what it holds |
 //! |-------------|---------------|
 //! | `mod.rs`    | [`RedisBroker`], its options, how it is opened |
 //! | `broker.rs` | the [`Broker`](crate::Broker) contract, each operation one script or one command |
 //! | `submit.rs` | submit, and reading where a task stands |
-//! | `claim.rs`  | claim: one script, and what happens between two tries |
-//! | `lease.rs`  | renew, publish, finish, release |
+//! | `claim.rs`  | claim: what happens between two tries |
+//! | `work.rs`   | finish and claim, in one script |
+//! | `lease.rs`  | renew, publish, release |
+//! | `group.rs`  | what comes at once goes to Redis in one call |
 //! | `reap.rs`   | cancel and reap |
 //! | `read.rs`   | snapshot, expired, events, depth |
 //! | `journal.rs`| ended tasks that nobody has logged |
@@ -28,6 +30,7 @@ mod broker;
 mod claim;
 mod dead;
 mod error;
+mod group;
 mod journal;
 mod keys;
 mod lease;
@@ -46,6 +49,7 @@ mod submit;
 mod tls;
 mod waiting;
 mod webhooks;
+mod work;
 mod workers;
 
 use std::path::PathBuf;

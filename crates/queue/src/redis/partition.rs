@@ -6,10 +6,15 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::RedisOptions;
+use super::group::Group;
 use super::keys::Keys;
 use super::link::Link;
 use super::scripts::Scripts;
+use super::server;
 use super::servers::Servers;
+use super::submit::Submit;
+use super::work::Work;
 
 /// A partition rests from claims this many times as long as its failure took: so a server that
 /// hangs costs the claims on the others a fifth of their time at most.
@@ -24,27 +29,39 @@ pub(super) struct Partition {
     pub(super) partitions: u32,
     /// Tasks claimed through this broker: whose lane's turn it is.
     pub(super) turn: AtomicU64,
+    /// Submits that wait for their call. One for each connection, so that it is driven by the thread whose
+    /// requests wait for it.
+    submits: Vec<Arc<Group<Submit>>>,
+    /// Outcomes and claims that wait for theirs. One, so that they come together.
+    pub(super) works: Arc<Group<Work>>,
     /// Since a failure, claims leave it alone until then when others answer.
     rests_until: Mutex<Option<Instant>>,
 }
 
 impl Partition {
-    /// The `number`-th of `partitions`. Opens no connection yet.
+    /// The `number`-th of them. Opens no connection yet.
     pub(super) fn new(
         number: u32,
-        partitions: u32,
         servers: &Arc<Servers>,
         scripts: &Arc<Scripts>,
-        limit: Duration,
+        options: &RedisOptions,
     ) -> Self {
+        let (lines, limit) = (options.connections, options.command_timeout);
         Self {
             keys: Keys::new(number),
             link: Link::new(Arc::clone(servers), number, limit),
             scripts: Arc::clone(scripts),
-            partitions,
+            partitions: options.partitions,
             turn: AtomicU64::new(0),
+            submits: (0..lines.max(1)).map(|_| Arc::default()).collect(),
+            works: Arc::default(),
             rests_until: Mutex::default(),
         }
+    }
+
+    /// Where this thread's submits wait.
+    pub(super) fn submits(&self) -> &Arc<Group<Submit>> {
+        &self.submits[server::thread() % self.submits.len()]
     }
 
     /// Whether claims should leave it alone for now.

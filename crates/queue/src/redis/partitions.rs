@@ -28,8 +28,7 @@ impl Partitions {
     pub(super) fn new(options: &RedisOptions, servers: &Arc<Servers>) -> Self {
         let count = options.partitions;
         let scripts = Arc::new(Scripts::new(count));
-        let partition =
-            |number| Partition::new(number, count, servers, &scripts, options.command_timeout);
+        let partition = |number| Partition::new(number, servers, &scripts, options);
         Self {
             list: (0..count).map(partition).map(Arc::new).collect(),
             agreed: AtomicBool::new(false),
@@ -46,7 +45,7 @@ impl Partitions {
     }
 
     /// The one that has a task.
-    pub(super) async fn of(&self, id: TaskId) -> Result<&Partition, BrokerError> {
+    pub(super) async fn of(&self, id: TaskId) -> Result<&Arc<Partition>, BrokerError> {
         Ok(&self.all().await?[self.place(id.as_uuid().as_bytes())])
     }
 
@@ -57,7 +56,7 @@ impl Partitions {
         &self,
         task: &'a Task,
         idempotency: Option<&Idempotency>,
-    ) -> Result<(&Partition, Cow<'a, Task>), BrokerError> {
+    ) -> Result<(&Arc<Partition>, Cow<'a, Task>), BrokerError> {
         let list = self.all().await?;
         let own = self.place(task.id.as_uuid().as_bytes());
         let place = idempotency

@@ -24,7 +24,8 @@ impl Partition {
             "task" => {
                 let mut snapshot = reply.snapshot()?.read()?;
                 if snapshot.state == TaskState::Queued {
-                    snapshot.estimate = Some(standing(&mut reply, self)?.estimate());
+                    let mut told = Reply::words("snapshot", &reply.text()?);
+                    snapshot.estimate = Some(standing(&mut told, self)?.estimate());
                 }
                 Ok(Some(snapshot))
             }

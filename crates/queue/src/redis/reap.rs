@@ -1,5 +1,7 @@
 //! Ends and second chances that no lease's holder decides: cancel and reap.
 
+use std::sync::Arc;
+
 use protocol::{ErrorType, TaskError, TaskId};
 
 use super::claim::millis;
@@ -30,7 +32,7 @@ impl Partition {
         }
     }
 
-    pub(super) async fn reap(&self, reaper: &Claimant) -> Result<Reaped, BrokerError> {
+    pub(super) async fn reap(self: &Arc<Self>, reaper: &Claimant) -> Result<Reaped, BrokerError> {
         let (cancelled, expired) = (Ending::cancelled()?, Ending::expired()?);
         let silence = stored::json(&TaskError::new(ErrorType::WorkerLost, LEASE_RAN_OUT))?;
         let mut reaped = Reaped::default();

@@ -18,6 +18,11 @@ impl Reply {
         Self { fields: fields.into_iter(), script }
     }
 
+    /// Of one text with spaces between its fields.
+    pub(crate) fn words(script: &'static str, text: &str) -> Self {
+        Self::new(script, text.split(' ').map(str::to_owned).collect())
+    }
+
     /// The next field as text.
     pub(crate) fn text(&mut self) -> Result<String, BrokerError> {
         self.fields.next().ok_or_else(|| self.corrupt("the reply is too short"))
@@ -66,6 +71,20 @@ impl Reply {
     /// What is left.
     pub(crate) fn rest(self) -> Vec<String> {
         self.fields.collect()
+    }
+
+    /// The next two fields: a task that `worker` now holds, as `work.lua` tells it.
+    pub(crate) fn taken(&mut self, worker: WorkerId) -> Result<Holding, BrokerError> {
+        let mut told = Self::words(self.script, &self.text()?);
+        let task_id = told.parse()?;
+        let lease = Lease { task_id, worker, attempt: Attempt::new(told.parse()?) };
+        Ok(Holding {
+            record: self.text()?,
+            lease,
+            submitted_at: told.instant()?,
+            started_at: told.instant()?,
+            failed_attempts: told.parse()?,
+        })
     }
 
     /// The next six fields: a task that `worker` now holds. The record may be unreadable by itself.

@@ -1,4 +1,4 @@
-//! The Lua scripts, one per operation; each file's header says what it takes and returns. What several
+//! The Lua scripts, one per operation or batch of operations; each file's header says what it takes and returns. What several
 //! share is in `scripts/lib/`; each gets `base.lua` and the parts it names, in that order, since a script
 //! makes all functions before it anew with every call.
 
@@ -40,17 +40,16 @@ macro_rules! scripts {
 // Redis refuses the others before their first write, so nothing is left half done.
 scripts! {
     agree: "allow-oom" [],
-    submit: "" [task counters line standing],
-    snapshot: "no-writes" [task counters line standing snapshot],
+    submit: "" [task counters line standing save alone],
+    work: "allow-oom" [task counters line promote ending failures letters save alone],
+    snapshot: "no-writes" [task counters standing snapshot],
     expired: "no-writes" [],
     events: "no-writes" [events],
-    claim: "allow-oom" [task counters line promote],
     renew: "allow-oom" [],
     publish: "" [task events],
-    finish: "allow-oom" [task counters line ending failures letters],
-    release: "allow-oom" [task counters line events ending early failures requeue],
-    cancel: "allow-oom" [task counters line ending early],
-    reap: "allow-oom" [task counters line events promote ending early failures requeue workers],
+    release: "allow-oom" [task counters line events ending early failures requeue save],
+    cancel: "allow-oom" [task counters line ending early save],
+    reap: "allow-oom" [task counters line events promote ending early failures requeue save workers],
     unlogged: "allow-oom" [snapshot],
     report_worker: "allow-oom" [task counters workers],
     workers: "no-writes" [],

@@ -24,6 +24,11 @@ thread_local! {
     static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
 }
 
+/// A number of this thread's own, to choose by among things that threads share.
+pub(crate) fn thread() -> usize {
+    THREAD.with(|number| *number)
+}
+
 /// One server, and the connections to it.
 pub(crate) struct Server {
     /// `host:port`, without the password: for messages, and to know it again.
@@ -96,7 +101,7 @@ impl Server {
 
     /// A connection for short commands, shared with others.
     pub(crate) async fn connection(&self) -> Result<MultiplexedConnection, PoolError> {
-        let line = &self.lines[THREAD.with(|number| *number) % self.lines.len()];
+        let line = &self.lines[thread() % self.lines.len()];
         if let Some(connection) = line.connection() {
             return Ok(connection);
         }

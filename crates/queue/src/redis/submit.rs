@@ -1,54 +1,143 @@
-//! Submitting: one script; and reading what it says of where the task stands.
+//! Submitting, several in one script; and reading what it says of where the task stands.
 
-use protocol::{Lane, Task, TaskState, record};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use protocol::{Lane, RecordError, Task, TaskState, record};
+use serde::Serialize;
+use tokio::sync::oneshot;
 
 use super::claim::millis;
+use super::group::{self, Member};
 use super::partition::Partition;
 use super::reply::Reply;
 use super::webhooks::hook;
 use crate::estimate::Standing;
 use crate::pace::Pace;
-use crate::{Bound, BrokerError, Matches, Start, SubmitOptions, Submitted};
+use crate::{Bound, BrokerError, Matches, Start, SubmitOptions, Submitted, stored};
+
+/// A submit that waits for its call, as `submit.lua` takes it.
+pub(super) struct Submit {
+    args: [String; 6],
+    answer: oneshot::Sender<Result<String, BrokerError>>,
+}
+
+#[async_trait]
+impl Member for Submit {
+    fn bytes(&self) -> usize {
+        self.args.iter().map(String::len).sum()
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.answer.is_closed()
+    }
+
+    fn refuse(self, error: BrokerError) {
+        let _ = self.answer.send(Err(error)); // an error means that the caller is gone
+    }
+
+    async fn send(
+        batch: Vec<Self>,
+        partition: &Arc<Partition>,
+        limit: Duration,
+    ) -> Result<(), BrokerError> {
+        let mut call = partition.scripts.submit.prepare_invoke();
+        call.key(partition.keys.base());
+        for submit in &batch {
+            call.arg(&submit.args);
+        }
+        let answers = partition.link.run_within(&call, limit).await;
+        group::answer_all(batch.into_iter().map(|submit| submit.answer), answers)
+    }
+}
+
+/// What few submits say.
+#[derive(Serialize)]
+struct More<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hook: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", flatten)]
+    repetition: Option<Repetition<'a>>,
+}
+
+/// How a repetition is known.
+#[derive(Serialize)]
+struct Repetition<'a> {
+    key: String,
+    hash: &'a str,
+    window: i64,
+}
 
 impl Partition {
     pub(super) async fn submit(
-        &self,
+        self: &Arc<Self>,
         task: &Task,
         options: &SubmitOptions,
     ) -> Result<Submitted, BrokerError> {
-        let SubmitOptions { bounds, idempotency, start, expires_in } = options;
-        let (keys, task_key) = (&self.keys, self.keys.task(task.id));
-        let key = idempotency.as_ref().map(|by| keys.idempotency(&task.tenant, &by.key));
-        let mut call = self.scripts.submit.prepare_invoke();
-        call.key(keys.base()).key(&task_key).key(keys.totals()).key(key.unwrap_or(task_key));
-        call.arg(task.id.to_string()).arg(record::encode(task)?).arg(task.model.as_str());
-        call.arg(task.lane.as_str()).arg(task.tenant.as_str());
-        call.arg(task.result_ttl_s).arg(task.max_attempts);
-        for bound in [bounds.model, bounds.tenant, bounds.bytes] {
-            call.arg(self.share(bound));
-        }
-        let (at, after) = match start {
-            Start::Now => (0, 0),
-            Start::After(span) => (0, millis(*span)),
-            Start::At(instant) => (instant.as_millis(), 0),
-        };
-        call.arg(at).arg(after);
-        match expires_in {
-            Some(span) => call.arg(millis(*span)),
-            None => call.arg(-1),
-        };
-        match idempotency {
-            Some(by) => call.arg(&by.body_hash).arg(window_ms(by.matches)),
-            None => call.arg("").arg(0),
-        };
-        call.arg(hook(task)?);
-        let mut reply = Reply::new("submit", self.link.run(&call).await?);
+        let (answer, answered) = oneshot::channel();
+        let submit = Submit { args: self.submit_args(task, options)?, answer };
+        group::join(self.submits(), self, submit);
+        let text = answered.await.unwrap_or_else(|cut| Err(group::cut_off(cut)))?;
+        let mut reply = Reply::words("submit", &text);
         match reply.text()?.as_str() {
             "accepted" => accepted(reply, self),
             "reused" => Err(BrokerError::KeyReused { task_id: reply.parse()? }),
             "full" => Err(full(reply, self, task, options)?),
+            "error" => Err(self.link.error_of_one(&text)),
             other => Err(reply.unexpected(other)),
         }
+    }
+
+    fn submit_args(
+        &self,
+        task: &Task,
+        options: &SubmitOptions,
+    ) -> Result<[String; 6], RecordError> {
+        let SubmitOptions { bounds, idempotency, start, expires_in } = options;
+        let share = |bound| self.share(bound);
+        let repetition = idempotency.as_ref().map(|by| Repetition {
+            key: self.keys.idempotency(&task.tenant, &by.key),
+            hash: &by.body_hash,
+            window: window_ms(by.matches),
+        });
+        let (at, after) = match start {
+            Start::Now => (None, None),
+            Start::After(span) => (None, Some(millis(*span))),
+            Start::At(instant) => (Some(instant.as_millis()), None),
+        };
+        let expires = expires_in.map(millis);
+        let more = More { at, after, expires, hook: hook(task)?, repetition };
+        Ok([
+            task.id.to_string(),
+            record::encode(task)?,
+            format!("{}:{}", task.result_ttl_s, task.max_attempts),
+            format!("{}:{}:{}", task.lane.as_str(), task.tenant, task.model),
+            format!("{} {} {}", share(bounds.model), share(bounds.tenant), share(bounds.bytes)),
+            more.encoded()?,
+        ])
+    }
+}
+
+impl More<'_> {
+    /// Empty when there is nothing to say.
+    fn encoded(&self) -> Result<String, RecordError> {
+        let Self { at, after, expires, hook, repetition } = self;
+        if at.is_none()
+            && after.is_none()
+            && expires.is_none()
+            && hook.is_none()
+            && repetition.is_none()
+        {
+            return Ok(String::new());
+        }
+        stored::json(self)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use protocol::{Task, TaskId, TenantId, Timestamp, record};
+use protocol::{RecordError, Task, TaskId, TenantId, Timestamp, record};
 use serde::{Deserialize, Serialize};
 
 use super::RedisBroker;
@@ -27,11 +27,11 @@ struct Hook {
     metadata: BTreeMap<String, String>,
 }
 
-/// A task's webhook as it is stored; empty for none.
-pub(super) fn hook(task: &Task) -> Result<String, BrokerError> {
-    let Some(webhook) = &task.webhook else { return Ok(String::new()) };
+/// A task's webhook as it is stored.
+pub(super) fn hook(task: &Task) -> Result<Option<String>, RecordError> {
+    let Some(webhook) = &task.webhook else { return Ok(None) };
     let hook = Hook { url: webhook.url.clone(), metadata: task.metadata.clone() };
-    Ok(record::encode(&hook)?)
+    record::encode(&hook).map(Some)
 }
 
 #[async_trait]

@@ -12,12 +12,12 @@ use protocol::{
 
 use super::task::{By, find, millis};
 use super::{Inner, SqliteBroker, claim, ended, lease, line, read, reap, submit, task, workers};
-use crate::handover::{ClaimOnce, Try, try_claim};
+use crate::handover::{GiveBack, Parcel};
 use crate::stored::Ending;
 use crate::watch::{CancelFeed, Watch};
 use crate::{
     Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Lease, LeaseState, Reaped, Release,
-    SubmitOptions, Submitted, WorkerOrders, lanes,
+    SubmitOptions, Submitted, WorkerOrders,
 };
 
 /// The shortest pause before another look for a delayed task that is due.
@@ -55,23 +55,33 @@ impl Broker for SqliteBroker {
         self.inner.store.run(move |tx| ended::expired(tx, id, Timestamp::now())).await
     }
 
-    async fn claim(
+    async fn claim_batch(
         &self,
         claimant: &Claimant,
+        most: usize,
         wait: Duration,
-    ) -> Result<Option<Claimed>, BrokerError> {
+    ) -> Result<Vec<Claimed>, BrokerError> {
         let deadline = Instant::now() + wait;
         // Subscribed before the first try, so that nothing queued after it goes unnoticed.
         let mut queued = self.inner.queued.subscribe();
         loop {
-            let next_due = match try_claim(&self.inner, claimant).await? {
-                Try::Took(claimed) => return Ok(Some(*claimed)),
-                Try::Nothing(next_due) => next_due,
+            let next_due = match self.inner.try_claim(claimant, most).await? {
+                Ok(mut parcel) => {
+                    while let Some((lease, outcome)) = parcel.next_unreadable() {
+                        self.inner.finish(&lease, &outcome).await?;
+                    }
+                    let claimed = parcel.take();
+                    if !claimed.is_empty() {
+                        return Ok(claimed);
+                    }
+                    continue;
+                }
+                Err(next_due) => next_due,
             };
             let left = deadline.saturating_duration_since(Instant::now());
             let pause = next_due.map_or(left, |due| left.min(due.max(TICK)));
             if tokio::time::timeout(pause, queued.changed()).await.is_err() && pause == left {
-                return Ok(None);
+                return Ok(Vec::new());
             }
         }
     }
@@ -218,6 +228,38 @@ impl Inner {
         self.store.run(move |tx| lease::finish(tx, &lease, &outcome, Timestamp::now())).await
     }
 
+    /// Tries to claim once, or tells how long until the next delayed task is due; safe to drop.
+    async fn try_claim(
+        self: &Arc<Self>,
+        claimant: &Claimant,
+        most: usize,
+    ) -> Result<Result<Parcel<Self>, Option<Duration>>, BrokerError> {
+        let (inner, claimant) = (Arc::clone(self), claimant.clone());
+        let tried = tokio::spawn(async move {
+            let turn = inner.turn.load(Ordering::Relaxed);
+            let work = move |tx: &mut super::Tx<'_>| {
+                let now = Timestamp::now();
+                let holdings = claim::claim(tx, &claimant, most, turn, now)?;
+                let due = line::next_due(tx)?.map(|due| due - millis(now));
+                Ok((holdings, due))
+            };
+            let (holdings, due) = inner.store.run(work).await?;
+            if holdings.is_empty() {
+                return Ok(
+                    Err(due.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)))),
+                );
+            }
+            inner.turn.fetch_add(holdings.len() as u64, Ordering::Relaxed);
+            let mut parcel = Parcel::empty(&inner);
+            holdings.into_iter().for_each(|holding| parcel.put(holding));
+            Ok(Ok(parcel))
+        });
+        // The join handle drops an unread output, and with it the parcel.
+        tried.await.unwrap_or_else(|stopped| {
+            Err(BrokerError::Unavailable { reason: format!("the claim was stopped: {stopped}") })
+        })
+    }
+
     async fn release(&self, lease: &Lease, release: &Release) -> Result<(), BrokerError> {
         let (lease, release) = (*lease, release.clone());
         self.store.run(move |tx| lease::release(tx, &lease, &release, Timestamp::now())).await
@@ -225,40 +267,8 @@ impl Inner {
 }
 
 #[async_trait]
-impl ClaimOnce for Inner {
-    /// How long until the next delayed task is due. The wake-up was subscribed to beforehand.
-    type Hint = Option<Duration>;
-
-    async fn claim_once(&self, claimant: &Claimant) -> Result<Try<Self::Hint>, BrokerError> {
-        loop {
-            let order = lanes::order(self.turn.load(Ordering::Relaxed));
-            let owned = claimant.clone();
-            let work = move |tx: &mut super::Tx<'_>| {
-                let now = Timestamp::now();
-                match claim::claim(tx, &owned, order, now)? {
-                    Some(holding) => Ok(Ok(holding)),
-                    None => Ok(Err(line::next_due(tx)?.map(|due| due - millis(now)))),
-                }
-            };
-            let holding = match self.store.run(work).await? {
-                Ok(holding) => holding,
-                Err(due) => {
-                    let due = due.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
-                    return Ok(Try::Nothing(due));
-                }
-            };
-            self.turn.fetch_add(1, Ordering::Relaxed);
-            match holding.open() {
-                Ok(claimed) => return Ok(Try::Took(Box::new(claimed))),
-                Err((lease, outcome)) => {
-                    tracing::warn!(task_id = %lease.task_id, ?outcome, "unreadable task");
-                    self.finish(&lease, &outcome).await?;
-                }
-            }
-        }
-    }
-
-    async fn give_back(&self, lease: &Lease) -> Result<(), BrokerError> {
-        self.release(lease, &Release::Unused).await
+impl GiveBack for Inner {
+    async fn give_back(self: Arc<Self>, lease: Lease) -> Result<(), BrokerError> {
+        self.release(&lease, &Release::Unused).await
     }
 }

@@ -1,23 +1,27 @@
-//! claim: takes the first task of the first queue that has one, and puts it under a lease.
+//! claim: takes the first tasks of the first queues that have some, and puts them under leases.
 
-use protocol::{Lane, Timestamp};
+use protocol::{Lane, ModelId, Timestamp};
 use rusqlite::{OptionalExtension, named_params, params};
 
 use super::store::Tx;
 use super::task::{count, emit, find, holding, millis, next_attempt, task_id};
-use super::{line, operations};
+use super::{line, operations, submit};
 use crate::stored::{Holding, started_event};
-use crate::{BrokerError, Claimant, Lease};
+use crate::{BrokerError, Claimant, Lease, lanes, pace};
 
 /// Most delayed tasks that one claim lets into the queue.
 const PROMOTED: u32 = 16;
+/// Most tasks that one claim takes at once, so that others wait for no long transaction.
+const MOST_TAKEN: usize = 32;
 
+/// Takes up to `most` tasks; the first's lane is that of the `turn`-th claim.
 pub(super) fn claim(
     tx: &mut Tx<'_>,
     claimant: &Claimant,
-    order: [Lane; 4],
+    most: usize,
+    turn: u64,
     now: Timestamp,
-) -> Result<Option<Holding>, BrokerError> {
+) -> Result<Vec<Holding>, BrokerError> {
     line::promote(tx, now, PROMOTED)?;
     let mut models = Vec::with_capacity(claimant.models.len());
     for model in &claimant.models {
@@ -25,8 +29,40 @@ pub(super) fn claim(
             models.push(model);
         }
     }
+    let mut taken = Vec::new();
+    let wanted = part(tx, &models, most.clamp(1, MOST_TAKEN) as u64, now)?;
+    while (taken.len() as u64) < wanted {
+        let order = lanes::order(turn + taken.len() as u64);
+        let Some(id) = first(tx, &models, order, now)? else { break };
+        taken.push(take(tx, claimant, &id, now)?);
+    }
+    Ok(taken)
+}
+
+/// How many of `most` tasks the claimant gets.
+fn part(tx: &Tx<'_>, models: &[&ModelId], most: u64, now: Timestamp) -> Result<u64, BrokerError> {
+    if most == 1 {
+        return Ok(1);
+    }
+    let (mut queued, mut capacity, mut processing) = (0, 0, 0);
+    for model in models {
+        let pace = submit::pace(tx, model.as_str())?;
+        queued += pace.queued;
+        processing += pace.processing;
+        capacity += line::capacity(tx, model.as_str(), now)?;
+    }
+    Ok(pace::part(most, queued, capacity, processing))
+}
+
+/// The task that is next.
+fn first(
+    tx: &Tx<'_>,
+    models: &[&ModelId],
+    order: [Lane; 4],
+    now: Timestamp,
+) -> Result<Option<String>, BrokerError> {
     for lane in order {
-        for model in &models {
+        for model in models {
             let first: Option<String> = tx
                 .sql
                 .prepare_cached(
@@ -36,8 +72,8 @@ pub(super) fn claim(
                 )?
                 .query_row(params![model.as_str(), lane.as_str(), millis(now)], |row| row.get(0))
                 .optional()?;
-            if let Some(id) = first {
-                return take(tx, claimant, &id, now).map(Some);
+            if first.is_some() {
+                return Ok(first);
             }
         }
     }

@@ -483,3 +483,56 @@ async fn a_dropped_wait_gives_its_connection_back() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_value_spoils_no_other_task_of_a_call() {
+    let server = RedisServer::start();
+    let broker = redis_broker(&server);
+    let mut plain = plain_connection(&server).await;
+    for _ in 0..4 {
+        submitted(&*broker).await;
+    }
+    let mut held = broker.claim_batch(&claimant(LONG), 4, NO_WAIT).await.unwrap();
+    let key = format!("qq:{{0}}:task:{}", held[1].task.id);
+    cmd("SET").arg(&key).arg("x").exec_async(&mut plain).await.unwrap();
+    let outcome = completed("x");
+    let finishes = held.iter().map(|held| broker.finish(&held.lease, &outcome));
+    let answers = futures::future::join_all(finishes).await;
+    assert!(matches!(answers[1], Err(BrokerError::Corrupt(_))), "{:?}", answers[1]);
+    held.remove(1);
+    for held in held {
+        let end = broker.snapshot(held.task.id).await.unwrap().unwrap();
+        assert_eq!(end.state, TaskState::Completed);
+    }
+    // One that was replaced while it waited does not keep the others from being claimed.
+    let spoilt = submitted(&*broker).await;
+    let good = submitted(&*broker).await;
+    let key = format!("qq:{{0}}:task:{}", spoilt.id);
+    cmd("SET").arg(&key).arg("x").exec_async(&mut plain).await.unwrap();
+    let batch = broker.claim_batch(&claimant(LONG), 4, NO_WAIT).await.unwrap();
+    assert_eq!(batch.iter().map(|held| held.task.id).collect::<Vec<_>>(), [good.id]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_that_wait_behind_a_silent_redis_learn_it_soon() {
+    let server = RedisServer::start();
+    let broker = redis_broker(&server);
+    broker.ping().await.unwrap();
+    submitted(&*broker).await; // the line is up
+    server.signal("STOP");
+    let begun = Instant::now();
+    let first = {
+        let broker = Arc::clone(&broker);
+        tokio::spawn(async move { broker.submit(&task(), NO_LIMIT).await.map(drop) })
+    };
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let tasks: Vec<_> = (0..100).map(|_| task()).collect();
+    let others = tasks.iter().map(|task| broker.submit(task, NO_LIMIT));
+    let answers = futures::future::join_all(others).await;
+    let took = begun.elapsed();
+    server.signal("CONT");
+    assert!(is_unavailable(&first.await.unwrap()));
+    assert!(answers.iter().all(is_unavailable));
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    eventually("back", async || broker.submit(&task(), NO_LIMIT).await.is_ok()).await;
+}

@@ -31,13 +31,13 @@ pub const KEYS: &[Key] = &[
     key(
         "MODEL_NAME",
         Some("demo"),
-        "hub repository with optional :quant (Qwen/Qwen3-4B-GGUF:Q4_K_M), path to a .gguf file, or demo",
+        "hub repository with optional :quant (Qwen/Qwen3-4B-GGUF:Q4_K_M), path to a .gguf file or to a folder of safetensors, or demo",
     ),
     key("MODEL_DEVICE", Some("auto"), "auto, cpu or cuda:N"),
     key(
         "QUANTIZATION",
         None,
-        "none, 8bit or 4bit: which file of a hub repository to take when MODEL_NAME names none",
+        "none, 8bit or 4bit: what safetensors become (unset: 4bit), and which GGUF file of a hub repository to take when MODEL_NAME names none",
     ),
     key(
         "REDIS_URL",
@@ -87,6 +87,11 @@ pub const KEYS: &[Key] = &[
         "whether webhooks may go to private and loopback addresses: true or false",
     ),
     key("MAX_BATCH_SIZE", Some("4"), "sequences that a worker runs at once, 1 to 256"),
+    key(
+        "KV_TOKENS",
+        None,
+        "tokens that all sequences of a worker may have together, 256 to 1073741824; unset: full contexts, as far as a third of the free memory holds them",
+    ),
     key(
         "LEASE_SECONDS",
         Some("30"),

@@ -26,11 +26,12 @@ pub struct Settings {
     pub api_keys: Vec<Secret>,
     /// `ADMIN_API_KEY`: who may operate; none closes the admin routes.
     pub admin_api_key: Option<Secret>,
-    /// `MODEL_NAME`: a hub repository with optional `:quant`, a path, or `demo`.
+    /// `MODEL_NAME`: a hub repository with optional `:quant`, a path to a file or folder, or `demo`.
     pub model_name: String,
     /// `MODEL_DEVICE`.
     pub model_device: Device,
-    /// `QUANTIZATION`: which file of a hub repository to take when `MODEL_NAME` names none.
+    /// `QUANTIZATION`: which GGUF file of a hub repository to take when `MODEL_NAME` names none, and what is
+    /// made of safetensors.
     pub quantization: Option<Quantization>,
     /// `REDIS_URL`, or `REDIS_HOST` and `REDIS_PORT`; else the embedded queue in `DATA_DIR`.
     pub queue: QueueLocation,
@@ -60,6 +61,9 @@ pub struct Settings {
     pub webhook_allow_private: bool,
     /// `MAX_BATCH_SIZE`: how many sequences a worker runs at once.
     pub max_batch_size: usize,
+    /// `KV_TOKENS`: how many tokens all sequences of a worker may have together; none is what memory
+    /// allows.
+    pub kv_tokens: Option<usize>,
     /// `LEASE_SECONDS`: how long a worker may be silent before its tasks go to another.
     pub lease: Duration,
     /// `MAX_ATTEMPTS`: after how many failed attempts a task fails.
@@ -139,21 +143,11 @@ impl Settings {
         ModelId::from_source(&self.model_name)
     }
 
-    /// What `MODEL_NAME` and `QUANTIZATION` together point at.
-    pub fn model_source(&self) -> String {
-        match self.quantization {
-            Some(quantization) if values::is_hub_repository_without_quant(&self.model_name) => {
-                format!("{}:{}", self.model_name, quantization.gguf_quant())
-            }
-            _ => self.model_name.clone(),
-        }
-    }
-
     /// What is set but has no effect, one line each, to be logged as warnings.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if let Some(quantization) = self.quantization
-            && !values::is_hub_repository_without_quant(&self.model_name)
+            && values::says_its_quantization(&self.model_name)
         {
             warnings.push(format!(
                 "QUANTIZATION={quantization} has no effect: MODEL_NAME={} already says which weights to load",

@@ -40,6 +40,7 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         max_queue_bytes: p.number("MAX_QUEUE_BYTES", 1024, 1 << 40),
         webhook_allow_private: p.choice("WEBHOOK_ALLOW_PRIVATE").unwrap_or(false),
         max_batch_size: p.number("MAX_BATCH_SIZE", 1, 256),
+        kv_tokens: p.optional_number("KV_TOKENS", 256, 1 << 30),
         lease: p.seconds("LEASE_SECONDS", 2, 3_600),
         max_attempts: p.number("MAX_ATTEMPTS", 1, 100),
         drain: p.seconds("DRAIN_SECONDS", 0, 3_600),
@@ -95,6 +96,14 @@ impl<'a> Parser<'a> {
                 min
             }
         }
+    }
+
+    /// None where nothing is set.
+    fn optional_number<T>(&mut self, name: &str, min: T, max: T) -> Option<T>
+    where
+        T: FromStr + PartialOrd + Copy + Display,
+    {
+        self.get(name).is_some().then(|| self.number(name, min, max))
     }
 
     fn seconds(&mut self, name: &str, min: u64, max: u64) -> Duration {

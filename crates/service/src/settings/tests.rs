@@ -134,8 +134,14 @@ fn a_cluster_is_named_by_several_urls_and_tls_by_its_scheme() {
 fn a_quantization_without_effect_is_told() {
     let quiet = load("", "", &[("MODEL_NAME", "Qwen/Qwen3-4B-GGUF"), ("QUANTIZATION", "4bit")]);
     assert!(quiet.unwrap().warnings().is_empty());
-    let told = load("", "", &[("MODEL_NAME", "demo"), ("QUANTIZATION", "4bit")]);
-    assert_eq!(told.unwrap().warnings().len(), 1);
+    for folder in ["/models/Qwen3-4B", "./Qwen3-4B", "models/Qwen3-4B"] {
+        let quiet = load("", "", &[("MODEL_NAME", folder), ("QUANTIZATION", "8bit")]);
+        assert!(quiet.unwrap().warnings().is_empty(), "{folder}");
+    }
+    for name in ["demo", "./m.gguf", "Qwen/Qwen3-4B-GGUF:Q8_0", "Qwen/Qwen3-4B:8bit"] {
+        let told = load("", "", &[("MODEL_NAME", name), ("QUANTIZATION", "4bit")]);
+        assert_eq!(told.unwrap().warnings().len(), 1, "{name}");
+    }
 }
 
 #[test]
@@ -150,5 +156,19 @@ fn the_example_and_the_docs_name_every_key() {
         let default = key.default.map_or("unset".into(), |text| format!("`{text}`"));
         assert!(row.contains(&default), "{}: the documented default differs: {row}", key.name);
         assert!(row.contains(key.help), "{}: the documented meaning differs: {row}", key.name);
+    }
+}
+
+#[test]
+fn memory_for_keys_and_values_may_be_set_and_need_not_be() {
+    assert_eq!(load("", "", &[]).unwrap().kv_tokens, None);
+    assert_eq!(load("kv_tokens: 8192", "", &[]).unwrap().kv_tokens, Some(8192));
+    for wrong in ["255", "1073741825", "8k", "-1"] {
+        let problems = problems(load("", "", &[("KV_TOKENS", wrong)]));
+        assert_eq!(problems.len(), 1);
+        assert!(
+            problems[0].contains("KV_TOKENS") && problems[0].contains("256 to"),
+            "{problems:?}"
+        );
     }
 }

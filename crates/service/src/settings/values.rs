@@ -56,23 +56,12 @@ impl FromStr for Device {
 /// How finely weights are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantization {
-    /// 16-bit floats.
+    /// Not quantized.
     None,
     /// Q8_0.
     EightBit,
-    /// Q4_K_M.
+    /// Q4_K, or a GGUF file of the kind Q4_K_M.
     FourBit,
-}
-
-impl Quantization {
-    /// The GGUF file type that a hub repository names it by.
-    pub const fn gguf_quant(self) -> &'static str {
-        match self {
-            Self::None => "F16",
-            Self::EightBit => "Q8_0",
-            Self::FourBit => "Q4_K_M",
-        }
-    }
 }
 
 impl FromStr for Quantization {
@@ -128,10 +117,13 @@ pub enum QueueLocation {
     Embedded(PathBuf),
 }
 
-/// Whether `model_name` is `owner/name` without `:quant`.
-pub(super) fn is_hub_repository_without_quant(model_name: &str) -> bool {
-    let is_path = model_name.ends_with(".gguf") || model_name.starts_with(['/', '.', '~']);
-    model_name.contains('/') && !is_path && !model_name.contains(':')
+/// Whether `model_name` is one file, or `owner/name:quant`: neither a repository to choose from nor a folder
+/// of safetensors.
+pub(super) fn says_its_quantization(model_name: &str) -> bool {
+    let is_path = model_name.starts_with(['/', '.', '~']);
+    let is_file = model_name.to_ascii_lowercase().ends_with(".gguf");
+    let is_demo = model_name.eq_ignore_ascii_case("demo");
+    is_demo || is_file || !is_path && model_name.contains(':')
 }
 
 /// An API key for one run, of 122 random bits.

@@ -103,8 +103,10 @@ fn pages_give_what_the_formula_gives() {
                 let shared = SharedOut::new(&mut out);
                 let mut scratch = Scratch::default();
                 let (keys, values) = pool.layer(0);
-                for unit in units(&batch, heads / kv_heads, kv_heads) {
-                    let table = &batch.block_tables[unit.sequence];
+                let mut units = Vec::new();
+                cut(&batch, heads / kv_heads, kv_heads, &mut units);
+                for unit in units {
+                    let table = batch.block_table(unit.sequence);
                     run_unit(
                         level,
                         unit,
@@ -119,6 +121,69 @@ fn pages_give_what_the_formula_gives() {
                     );
                 }
                 check(&out, &format!("{level:?}"));
+            }
+        }
+    }
+}
+
+/// One query head of one sequence of three pages on one level. `keys` and `values` are
+/// `[tokens, 16]`, `q` is `[new tokens, 16]`.
+fn on_level(level: Level, kv_type: KvType, q: &[f32], keys: &[f32], values: &[f32]) -> Vec<f32> {
+    let shape = KvShape { layers: 1, kv_heads: 1, head_dim: 16, kv_type };
+    let (tokens, new) = (keys.len() / 16, q.len() / 16);
+    let allocator = PageAllocator::new(4);
+    let table = allocator.reserve(tokens).unwrap();
+    let mut pool = KvPool::new(shape, 4);
+    let slots: Vec<usize> = (0..tokens).collect();
+    pool.write(0, &slots, keys, values);
+    let mut batch = ForwardBatch::default();
+    batch.push(&vec![0; new], tokens - new, &table, Logits::None);
+    let mut out = vec![7.0; q.len()];
+    let (mut units, mut scratch) = (Vec::new(), Scratch::default());
+    cut(&batch, 1, 1, &mut units);
+    let (keys, values) = pool.layer(0);
+    for unit in units {
+        let (table, shared) = (batch.block_table(0), SharedOut::new(&mut out));
+        run_unit(level, unit, q, 1, keys, values, shape, table, &mut scratch, shared);
+    }
+    out
+}
+
+#[test]
+fn every_level_makes_of_extremes_what_the_twin_makes() {
+    let (subnormal, large) = (f32::from_bits(1), 2f32.powi(100));
+    let cases = [0.0, -0.0, subnormal, f32::MIN_POSITIVE, 1e4, -1e4, 6e4, large, f32::MAX];
+    let broken = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
+    // Of few bits, so that scores are exact: of large ones rounding alone would decide who is chosen.
+    let wave = |len: usize, by: f32| -> Vec<f32> {
+        (0..len).map(|n| ((n as f32 * by).sin() * 64.0).round() / 32.0).collect()
+    };
+    for kv_type in [KvType::F32, KvType::F16] {
+        for extreme in cases.into_iter().chain(broken) {
+            for place in 0..3 {
+                let mut parts = [wave(5 * 16, 0.3), wave(70 * 16, 0.7), wave(70 * 16, 1.1)];
+                // One number of the queries, the keys or the values; then all of them.
+                for whole in [false, true] {
+                    let from = if whole { 0 } else { 20 };
+                    let to = if whole { parts[place].len() } else { 21 };
+                    parts[place][from..to].fill(extreme);
+                    let [q, keys, values] = &parts;
+                    let twin = on_level(Level::Scalar, kv_type, q, keys, values);
+                    for level in Level::all_for(16) {
+                        let out = on_level(level, kv_type, q, keys, values);
+                        for (out, twin) in out.iter().zip(&twin) {
+                            let near = (out - twin).abs() <= 1e-5 * twin.abs().max(1.0);
+                            let broken = !out.is_finite() && !twin.is_finite();
+                            let same = out == twin || near || broken;
+                            let what = ["q", "keys", "values"][place];
+                            assert!(
+                                same,
+                                "{level:?} {kv_type:?} {extreme:e} in {what} ({whole}): {out:e} is \
+                                 not {twin:e}"
+                            );
+                        }
+                    }
+                }
             }
         }
     }

@@ -51,6 +51,23 @@ pub(super) unsafe fn panel_times_tile<F: Format, S: Sixteen, const C: usize>(
     }
 }
 
+/// Repeats a block for every number in the list, which is a constant in it.
+///
+/// Left to itself the compiler keeps such loops, and computes shifts and places anew in every round;
+/// or it mixes the rounds of an unrolled one until sums no longer fit into the registers. So it may
+/// not move reads from one round to another: at eight columns that is worth two fifths. The
+/// processor itself is free to.
+macro_rules! unrolled {
+    ($index:ident in [$($value:literal)*] $body:block) => {
+        $({
+            const $index: usize = $value;
+            $body
+            std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
+        })*
+    };
+}
+pub(super) use unrolled;
+
 /// Lays two bytes at `at` of every row side by side.
 pub(super) fn halves(rows: [&[u8]; PANEL_ROWS], at: usize, out: &mut [u8]) {
     for (row, out) in rows.iter().zip(out.as_chunks_mut::<2>().0) {

@@ -5,7 +5,7 @@
 /// AMX is not among them: it would be one more level, with tiles of 16 × 64 bytes in the place of
 /// registers, and needs a machine that has it to be tested on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Level {
+pub(in crate::kernels) enum Level {
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
     #[cfg(target_arch = "x86_64")]
@@ -18,7 +18,7 @@ pub(super) enum Level {
 
 impl Level {
     /// All that this machine has, the best first.
-    pub(super) fn available() -> impl Iterator<Item = Self> {
+    pub(in crate::kernels) fn available() -> impl Iterator<Item = Self> {
         [
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni,
@@ -33,7 +33,11 @@ impl Level {
     }
 
     /// The best of this machine.
-    pub(super) fn best() -> Self {
+    pub(in crate::kernels) fn best() -> Self {
+        #[cfg(test)]
+        if let Some(machine) = crate::kernels::machine::pretended() {
+            return machine.packed_level();
+        }
         Self::available().next().unwrap_or(Self::Portable)
     }
 

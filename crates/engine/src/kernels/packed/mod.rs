@@ -12,10 +12,12 @@
 //!
 //! - [`format`]: what a weight format must know. One file each: `q4_k`, `q5_k`, `q6_k`, `q8_0`, `q4_0`.
 //! - [`activations`]: the other factor, quantized in blocks of 32 and laid out in tiles of columns.
+//! - [`arena`]: where packed weights lie.
 //! - [`lanes`]: the instructions, for each [`level`] of them.
 //! - [`multiply`](fn@multiply): panels times tiles, shared among the threads.
 
 mod activations;
+mod arena;
 mod format;
 mod lanes;
 mod level;
@@ -31,14 +33,13 @@ mod tests;
 
 use std::io;
 
-use candle_core::quantized::GgmlDType;
-use memmap2::{Mmap, MmapMut};
-
 use super::parallel::{SharedOut, for_pieces};
+use candle_core::quantized::GgmlDType;
 
 pub(crate) use activations::Activations;
+use arena::Part;
 use format::Format;
-use level::Level;
+pub(super) use level::Level;
 pub(crate) use multiply::multiply;
 
 /// Rows of a panel: f32 numbers of the widest register.
@@ -46,10 +47,6 @@ const PANEL_ROWS: usize = 16;
 
 /// Bytes of the longest block of a row, Q6_K's.
 const LONGEST_BLOCK: usize = 210;
-
-/// From this size on memory may come in pages of 2 MiB: fewer walks through page tables.
-#[cfg(target_os = "linux")]
-const LARGE_PAGE: usize = 2 << 20;
 
 /// The formats that there are kernels for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,8 +108,8 @@ pub(crate) struct Packed {
     outputs: usize,
     inputs: usize,
     panel_bytes: usize,
-    /// All panels, in pages of their own: large ones where the system has them.
-    panels: Mmap,
+    /// All panels.
+    panels: Part,
 }
 
 impl Packed {
@@ -147,13 +144,8 @@ impl Packed {
         }
         let panel_bytes = PANEL_ROWS * row_bytes;
         let panels = outputs.div_ceil(PANEL_ROWS);
-        let mut map = MmapMut::map_anon((panels * panel_bytes).max(1))?;
-        #[cfg(target_os = "linux")]
-        if map.len() >= LARGE_PAGE {
-            // Refused where the system has none: then pages are small.
-            let _ = map.advise(memmap2::Advice::HugePage);
-        }
-        let shared = SharedOut::new(&mut map[..panels * panel_bytes]);
+        let mut memory = Part::zeroed(panels * panel_bytes)?;
+        let shared = SharedOut::new(&mut memory);
         for_pieces(panels, bytes.len(), |range| {
             for panel in range {
                 // SAFETY: every panel is written by one thread.
@@ -170,7 +162,7 @@ impl Packed {
                 }
             }
         });
-        Ok(Self { kind, outputs, inputs, panel_bytes, panels: map.make_read_only()? })
+        Ok(Self { kind, outputs, inputs, panel_bytes, panels: memory })
     }
 
     /// Numbers of a product.

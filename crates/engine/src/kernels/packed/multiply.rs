@@ -93,7 +93,12 @@ unsafe fn multiply_wide<const C: usize>(
     for (row, products) in products.iter().take(x.rows_of(tile)).enumerate() {
         let start = (tile * WIDEST + row) * weight.outputs() + column;
         // SAFETY: nobody else has these, see above.
-        unsafe { out.part(start..start + columns) }.copy_from_slice(&products[..columns]);
+        let out = unsafe { out.part(start..start + columns) };
+        // Nearly all panels are whole; of a known length it is one store.
+        match out.as_mut_array::<PANEL_ROWS>() {
+            Some(out) => *out = *products,
+            None => out.copy_from_slice(&products[..columns]),
+        }
     }
 }
 

@@ -12,7 +12,7 @@
 //! ```
 
 use super::activations::TileBlock;
-use super::format::{Format, halves, words};
+use super::format::{Format, halves, unrolled, words};
 use super::lanes::Sixteen;
 
 pub(super) struct Q4K;
@@ -37,18 +37,19 @@ impl Format for Q4K {
         unsafe {
             let scales = Scales::<S>::load(block);
             let nibble = S::splat(0x0f0f_0f0f);
-            for (sub, x) in x.iter().enumerate() {
-                let quants = block.add(256 + sub / 2 * 8 * 64);
-                let shift = (sub % 2 * 4) as u32;
+            unrolled!(SUB in [0 1 2 3 4 5 6 7] {
+                let x = &x[SUB];
+                let quants = block.add(256 + SUB / 2 * 8 * 64);
                 let mut dots = [S::splat(0); C];
                 for (group, x) in x.bytes.iter().enumerate() {
-                    let w = S::and(S::shift_right(S::load(quants.add(group * 64)), shift), nibble);
+                    let w = S::load(quants.add(group * 64));
+                    let w = S::and(S::shift_right(w, (SUB % 2 * 4) as u32), nibble);
                     for (dot, x) in dots.iter_mut().zip(x) {
                         *dot = S::dot(*dot, w, S::splat(*x));
                     }
                 }
-                scales.add(sub, dots, x, sums);
-            }
+                scales.add(SUB, dots, x, sums);
+            });
         }
     }
 }

@@ -9,7 +9,7 @@
 //! ```
 
 use super::activations::TileBlock;
-use super::format::{Format, halves, words};
+use super::format::{Format, halves, unrolled, words};
 use super::lanes::Sixteen;
 use super::q4_k::Scales;
 
@@ -35,21 +35,22 @@ impl Format for Q5K {
         unsafe {
             let scales = Scales::<S>::load(block);
             let (nibble, fifth) = (S::splat(0x0f0f_0f0f), S::splat(0x1010_1010));
-            for (sub, x) in x.iter().enumerate() {
-                let quants = block.add(768 + sub / 2 * 8 * 64);
-                let shift = (sub % 2 * 4) as u32;
+            unrolled!(SUB in [0 1 2 3 4 5 6 7] {
+                let x = &x[SUB];
+                let quants = block.add(768 + SUB / 2 * 8 * 64);
+                let shift = (SUB % 2 * 4) as u32;
                 let mut dots = [S::splat(0); C];
                 for (group, x) in x.bytes.iter().enumerate() {
                     let low =
                         S::and(S::shift_right(S::load(quants.add(group * 64)), shift), nibble);
                     let bits = S::load(block.add(256 + group * 64));
-                    let w = S::or(low, S::and(S::move_bits(bits, sub, 4), fifth));
+                    let w = S::or(low, S::and(S::move_bits(bits, SUB, 4), fifth));
                     for (dot, x) in dots.iter_mut().zip(x) {
                         *dot = S::dot(*dot, w, S::splat(*x));
                     }
                 }
-                scales.add(sub, dots, x, sums);
-            }
+                scales.add(SUB, dots, x, sums);
+            });
         }
     }
 }

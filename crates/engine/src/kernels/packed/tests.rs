@@ -199,6 +199,32 @@ fn what_is_no_number_stays_none() {
     }
 }
 
+/// A damaged file's scales: what comes out shows it, on every level, in the same places.
+#[test]
+fn a_weight_that_is_no_number_makes_none() {
+    let random = &mut StdRng::seed_from_u64(8);
+    for (dtype, halves, block, bytes) in FORMATS {
+        for bad in [f16::NAN, f16::INFINITY, f16::NEG_INFINITY] {
+            let mut data = weights(dtype, 16 * 512, random, |_| f16::ONE);
+            // In the fourth row, the last block.
+            let at = (4 * 512 / block - 1) * bytes + halves[0];
+            data[at..at + 2].copy_from_slice(&bad.to_le_bytes());
+            let weight = pack(dtype, 16, 512, &data);
+            let x = numbers(3 * 512, random);
+            let twin = product(Level::Portable, &weight, &x);
+            for level in Level::available() {
+                let out = product(level, &weight, &x);
+                for (place, (out, twin)) in out.iter().zip(&twin).enumerate() {
+                    let of_the_row = place % 16 == 3;
+                    assert_eq!(out.is_finite(), !of_the_row, "{dtype:?} {level:?} {bad} {place}");
+                    let same = out.to_bits() == twin.to_bits() || out.is_nan() && twin.is_nan();
+                    assert!(same, "{dtype:?} {level:?} {bad} {place}: {out} is not {twin}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn weights_of_the_wrong_size_are_refused() {
     let error = Packed::pack_any(Kind::Q4K, 16, 256, &[0; 144 * 15]).unwrap_err().to_string();
@@ -236,6 +262,35 @@ fn rates() {
                 (rows * outputs * inputs) as f64 / least[1] / 1e9,
                 data.len() as f64 / least[1] / 1e9,
                 least[0] * 1e6,
+            );
+        }
+    }
+}
+
+/// As `rates`, with all threads, of weights that come from memory.
+#[test]
+#[ignore = "measures"]
+fn rates_from_memory() {
+    let random = &mut StdRng::seed_from_u64(7);
+    let (outputs, inputs) = (98_304, 1024);
+    for (dtype, ..) in FORMATS {
+        let data = weights(dtype, outputs * inputs, random, small_scale);
+        let weight = pack(dtype, outputs, inputs, &data);
+        for rows in [1, 2, 4, 8, 16] {
+            let mut activations = Activations::default();
+            activations.quantize(&numbers(rows * inputs, random), inputs);
+            let mut out = vec![0.0; rows * outputs];
+            let mut least = f64::INFINITY;
+            for _ in 0..6 {
+                let begin = std::time::Instant::now();
+                multiply([&weight], &activations, [&mut out]);
+                least = least.min(begin.elapsed().as_secs_f64());
+            }
+            println!(
+                "{dtype:?} {rows:2} rows: {:6.2} ms, {:6.1} G multiply-adds/s, {:5.1} GB/s",
+                least * 1e3,
+                (rows * outputs * inputs) as f64 / least / 1e9,
+                data.len() as f64 / least / 1e9,
             );
         }
     }

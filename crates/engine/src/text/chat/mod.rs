@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::tokenizer::Tokenizer;
 use crate::LoadError;
-use crate::gguf::{GgufError, GgufFile};
+use crate::gguf::{GgufError, GgufFile, Metadata};
 use guard::Guard;
 
 const KEY: &str = "tokenizer.chat_template";
@@ -110,6 +110,10 @@ pub struct ChatTemplate {
 impl ChatTemplate {
     /// The template of a file; ChatML, with a warning in the log, if it has none.
     pub fn from_gguf(file: &GgufFile, tokenizer: &Tokenizer) -> Result<Self, LoadError> {
+        Self::from_metadata(file.all_metadata(), tokenizer)
+    }
+
+    pub(crate) fn from_metadata(file: &Metadata, tokenizer: &Tokenizer) -> Result<Self, LoadError> {
         let source = match file.get::<&str>(KEY)? {
             Some(source) => source,
             None => {

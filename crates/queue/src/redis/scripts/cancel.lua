@@ -11,11 +11,13 @@ if not task.state then
   return { 'missing' }
 elseif task.state == 'queued' then
   end_unattended(base, id, task, now_ms(), 'cancelled', ARGV[2])
+  save(base)
   return { 'cancelled' }
 elseif task.state == 'processing' then
   put(base, id, 'cancel', '1')
   redis.call('PUBLISH', base .. 'cancel', id)
-  wake(base, id)
+  wake(id)
+  save(base)
   return { 'requested' }
 end
 return { 'ended', task.state }

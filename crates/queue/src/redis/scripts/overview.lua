@@ -13,10 +13,9 @@ local reply = { int(at), redis.call('HGET', KEYS[3], 'bytes') or '0',
 for _, model in ipairs(redis.call('SMEMBERS', KEYS[2])) do
   reply[#reply + 1] = model
   local counted = counters(base, model)
-  append(reply, { counted.paused, int(queued(counted, 'high')), int(queued(counted, 'normal')),
-    int(queued(counted, 'low')), int(queued(counted, 'batch')), counted.delayed, counted.processing,
-    counted.capacity, counted.service_ms })
-  local ended = redis.call('HMGET', stats_key(base, model), 'completed', 'failed', 'cancelled')
-  for i = 1, 3 do reply[#reply + 1] = ended[i] or '0' end
+  append(reply, { counted.paused and '1' or '0', int(counted.high.queued),
+    int(counted.normal.queued), int(counted.low.queued), int(counted.batch.queued),
+    int(counted.delayed), int(counted.processing), int(counted.capacity), counted.service_ms,
+    int(counted.completed), int(counted.failed), int(counted.cancelled) })
 end
 return reply

@@ -20,6 +20,6 @@ if first <= #ARGV then
   for i = first, #ARGV do events[#events + 1] = at .. ARGV[i] end
   emit(base, id, events)
   redis.call('HSET', KEYS[3], 'told', int(from + #ARGV - 3))
-  wake(base, id)
+  redis.call('PUBLISH', base .. 'changed', id)
 end
 return { 'held', values[3] or '0' }

@@ -67,12 +67,13 @@ for _, id in ipairs(ids) do
         rest, fields)
       requeued[#requeued + 1] = id
     else
-      drop_entry(base, task)
+      drop_entry(task)
       -- What the hash tells of the start is the last attempt's: the reaper's has no such event.
       local started = started_event(task)
       if started then emit(base, id, { started }) end
       local attempt = int(task.attempt + 1)
-      redis.call('ZADD', KEYS[2], int(at + lease), id)
+      leased[#leased + 1] = int(at + lease)
+      leased[#leased + 1] = id
       append(fields, { 'attempt', attempt, 'worker', ARGV[1], 'fence', ARGV[1] .. ':' .. attempt,
         'place', 'none', 'told', '', 'spent', '1' })
       put(base, id, unpack(fields))
@@ -81,6 +82,8 @@ for _, id in ipairs(ids) do
     end
   end
 end
+
+save(base) -- before workers are dropped, which looks for what is pending
 
 if at >= hold then
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', base .. 'seen', '-inf', int(at), 'LIMIT', 0, 10)) do

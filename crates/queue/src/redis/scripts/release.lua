@@ -21,6 +21,7 @@ local fields = { 'returned', ARGV[2] }
 if task.cancel == '1' then
   end_early(base, id, task, at, 'cancelled', ARGV[6])
   put(base, id, 'returned', ARGV[2], 'fence', '')
+  save(base)
   return { 'released' }
 end
 if ARGV[3] ~= '' then
@@ -28,4 +29,5 @@ if ARGV[3] ~= '' then
     with_failure(task, at, ARGV[3]) })
 end
 requeue(base, id, task, at, ARGV[5], tonumber(ARGV[4]), fields)
+save(base)
 return { 'released' }

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 base
 -- ARGV  1 id
--- Returns  {task, the fields of SNAPSHOT in lib/snapshot.lua…, standing… while queued}   {none}
+-- Returns  {task, the fields of SNAPSHOT in lib/snapshot.lua…, standing while queued}   {none}
 
 local base, id = KEYS[1], ARGV[1]
 
@@ -14,6 +14,6 @@ local reply = { 'task' }
 for i = 1, #SNAPSHOT do reply[#reply + 1] = values[i] or '' end
 if values[2] == 'queued' then
   local task = read_placed(base, id, 'run_at')
-  append(reply, standing(base, id, task, now_ms(), counters(base, task.model)))
+  reply[#reply + 1] = standing(id, task, now_ms(), counters(base, task.queue.model))
 end
 return reply

@@ -15,8 +15,6 @@ if kept[1] then
 end
 local task = redis.call('HMGET', KEYS[4], 'state', 'about', 'hook')
 if task[3] and (task[1] == 'queued' or task[1] == 'processing') then
-  local about = {}
-  read_about(about, task[2])
-  return { 'waiting', about.tenant, task[3], '' }
+  return { 'waiting', read_placed(KEYS[1], ARGV[1]).queue.tenant, task[3], '' }
 end
 return { 'none' }

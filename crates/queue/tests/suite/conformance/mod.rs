@@ -1,6 +1,7 @@
 //! What every broker must do, written once, run on each. A test is an async function that takes a
 //! [`Fixture`](crate::support::Fixture), and one name in the list below.
 
+mod batches;
 mod bounds;
 mod cancelling;
 mod claiming;
@@ -84,6 +85,10 @@ const IN_ONE_PARTITION: &[&str] = &[
     "an_unreadable_task_is_failed_and_the_next_is_claimed",
     "an_estimate_counts_the_rest",
     "what_comes_back_into_a_full_window_is_not_lost",
+    "a_batch_is_what_waits_in_order",
+    "lanes_take_turns_within_a_batch",
+    "a_batch_leaves_others_their_part",
+    "submits_at_once_get_each_its_own_answer",
     "the_feed_names_running_tasks",
     "a_repeated_submit_changes_nothing",
     "what_runs_goes_on_in_a_pause",
@@ -145,6 +150,15 @@ run_on_every_broker! {
         a_worker_of_several_models_waits_for_all,
         claimers_never_share_a_task,
         a_lane_is_served_in_order;
+    batches:
+        a_batch_is_what_waits_in_order,
+        lanes_take_turns_within_a_batch,
+        a_batch_leaves_others_their_part,
+        a_waiting_batch_is_woken_by_the_first_task,
+        a_batch_dropped_as_tasks_arrive_loses_nothing,
+        outcomes_at_once_are_fenced_one_by_one,
+        outcomes_repeated_at_once_get_the_same_answers,
+        submits_at_once_get_each_its_own_answer;
     reaping:
         a_lease_that_ran_out_is_queued_again,
         a_renewed_lease_is_left_alone,

@@ -6,28 +6,23 @@
 //! | `submits.rs` | submitting at the broker itself |
 //! | `noop.rs`    | workers without an engine |
 //! | `rig.rs`     | a fresh broker and a gateway on a socket |
-//! | `redis.rs`   | a Redis of the bench's own, and its statistics |
 //! | `bare.rs`    | Redis without us, for comparison |
 //! | `depth.rs`   | the same operations when little and when much is queued |
-//! | `cpu.rs`     | processor time of processes |
 //! | `report.rs`  | the figures, as a table and as JSON |
 
 mod bare;
-mod cpu;
 mod depth;
 mod noop;
-mod redis;
 mod report;
 mod rig;
 mod stages;
 mod submits;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use serde::Serialize;
 
 use self::report::Figures;
 use self::rig::{BrokerKind, Rig};
@@ -75,7 +70,7 @@ pub(super) fn run(args: &QueueBench) -> Result<()> {
             rows.extend(depth::measure(kind, &rig, usize::try_from(depth)?)?);
         }
         print!("{}", depth::table(&rows));
-        return write(args.json.as_deref(), &rows);
+        return super::write_json(args.json.as_deref(), &rows);
     }
     let plan = Plan {
         span: Duration::from_secs(args.seconds.max(1)),
@@ -97,7 +92,7 @@ pub(super) fn run(args: &QueueBench) -> Result<()> {
         all.push(measure(kind, redis_url, &plan)?);
     }
     print!("{}", report::table(&all));
-    write(args.json.as_deref(), &all)
+    super::write_json(args.json.as_deref(), &all)
 }
 
 /// All stages on one broker, each on a store of its own.
@@ -139,10 +134,4 @@ fn measure(kind: BrokerKind, redis_url: Option<&str>, plan: &Plan) -> Result<Fig
         cpu,
         redis_cost,
     })
-}
-
-fn write(file: Option<&Path>, figures: &impl Serialize) -> Result<()> {
-    let Some(file) = file else { return Ok(()) };
-    let text = serde_json::to_string_pretty(figures)?;
-    std::fs::write(file, text).with_context(|| format!("can't write {}", file.display()))
 }

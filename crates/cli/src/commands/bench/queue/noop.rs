@@ -1,5 +1,5 @@
-//! Workers whose engine computes nothing. Each claims one task after the other, as a real worker does,
-//! and finishes them beside that, as many at once as it has slots.
+//! Workers whose engine computes nothing. Each claims as many tasks as it has free slots, as a real worker
+//! does, and finishes them beside that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -101,23 +101,25 @@ async fn work(
     let mut endings = JoinSet::new();
     let mut taken = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+        let Ok(first) = Arc::clone(&slots).acquire_owned().await else { break };
         while let Some(ended) = endings.try_join_next() {
             ended.unwrap_or(Ok(()))?;
         }
-        let Some(claimed) = broker.claim(&claimant, Duration::from_millis(200)).await? else {
-            continue;
-        };
-        taken.push(Pickup { task_id: claimed.task.id, at: Instant::now() });
-        let (broker, finished) = (Arc::clone(&broker), Arc::clone(&finished));
-        endings.spawn(async move {
-            let recorded = broker.finish(&claimed.lease, &answer()).await.map(drop);
-            if recorded.is_ok() {
-                finished.fetch_add(1, Ordering::Relaxed);
-            }
-            drop(slot);
-            recorded
-        });
+        let mut free = vec![first];
+        free.extend(std::iter::from_fn(|| Arc::clone(&slots).try_acquire_owned().ok()));
+        let wait = Duration::from_millis(200);
+        for claimed in broker.claim_batch(&claimant, free.len(), wait).await? {
+            taken.push(Pickup { task_id: claimed.task.id, at: Instant::now() });
+            let (broker, finished, slot) = (Arc::clone(&broker), Arc::clone(&finished), free.pop());
+            endings.spawn(async move {
+                drop(slot); // what it would compute is done: the next claim may go with the outcome
+                let recorded = broker.finish(&claimed.lease, &answer()).await.map(drop);
+                if recorded.is_ok() {
+                    finished.fetch_add(1, Ordering::Relaxed);
+                }
+                recorded
+            });
+        }
     }
     while let Some(ended) = endings.join_next().await {
         ended.unwrap_or(Ok(()))?;

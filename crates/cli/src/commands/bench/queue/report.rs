@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::super::load::{self, Shot};
+use super::super::redis::Counts;
 use super::super::spread::Spread;
-use super::redis::Counts;
 use super::rig::{BrokerKind, Cpu};
 
 /// Something that was done again and again.

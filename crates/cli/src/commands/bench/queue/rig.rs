@@ -1,12 +1,10 @@
 //! What is measured: a fresh broker, and a gateway on a socket.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::ValueEnum;
 use protocol::ModelId;
 use queue::{Broker, RedisBroker, RedisOptions, SqliteBroker};
@@ -14,9 +12,10 @@ use serde::Serialize;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use super::super::cpu;
 use super::super::load::Target;
-use super::cpu;
-use super::redis::{Redis, free_port};
+use super::super::processes::Process;
+use super::super::redis::Redis;
 
 /// The model that all tasks ask for: no worker of the bench loads it.
 pub(super) const MODEL: &str = "demo";
@@ -54,7 +53,7 @@ pub(super) struct Cpu {
 
 /// On Redis a process of its own, as it is deployed; the embedded queue allows one process only.
 enum Gateway {
-    Process(Child),
+    Process(Process),
     Here { stop: Option<tokio::sync::oneshot::Sender<()>> },
 }
 
@@ -76,7 +75,13 @@ impl Rig {
                     None => Redis::start()?,
                 };
                 let broker = RedisBroker::connect(RedisOptions::new(&redis.url))?;
-                let (process, address) = gateway_process(&redis.url, &key, &folder)?;
+                let bound = NO_BOUND.to_string();
+                let bounds = [
+                    ("MAX_QUEUE_SIZE", &*bound),
+                    ("MAX_TENANT_TASKS", &*bound),
+                    ("MAX_QUEUE_BYTES", "1099511627776"),
+                ];
+                let (process, address) = Process::gateway(&redis.url, &key, MODEL, &bounds)?;
                 Ok(Self {
                     broker: Arc::new(broker),
                     target: Target { address, headers },
@@ -136,46 +141,8 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        match &mut self.gateway {
-            Gateway::Process(process) => {
-                let _ = process.kill();
-                let _ = process.wait();
-            }
-            Gateway::Here { stop } => drop(stop.take().map(|stop| stop.send(()))),
+        if let Gateway::Here { stop } = &mut self.gateway {
+            let _ = stop.take().map(|stop| stop.send(()));
         }
     }
-}
-
-/// `qwen-queue gateway`, as anybody would run it, its logs in the rig's folder.
-fn gateway_process(redis_url: &str, key: &str, folder: &TempDir) -> Result<(Child, SocketAddr)> {
-    let port = free_port()?;
-    let program: PathBuf = std::env::current_exe()?;
-    let mut process = Command::new(program)
-        .arg("gateway")
-        .current_dir(folder.path()) // no .env and no settings file there
-        .env_remove("QWEN_QUEUE_CONFIG")
-        .envs([("REDIS_URL", redis_url), ("API_KEYS", key), ("HOST", "127.0.0.1")])
-        .envs([("MODEL_NAME", MODEL), ("LOG_DIR", "logs"), ("LOG_LEVEL", "info")])
-        .env("PORT", port.to_string())
-        .env("MAX_QUEUE_SIZE", NO_BOUND.to_string())
-        .env("MAX_TENANT_TASKS", NO_BOUND.to_string())
-        .env("MAX_QUEUE_BYTES", (1_u64 << 40).to_string())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("can't start the gateway")?;
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let until = Instant::now() + Duration::from_secs(20);
-    while TcpStream::connect(address).is_err() {
-        if let Some(status) = process.try_wait()? {
-            bail!("the gateway ended at once: {status}");
-        }
-        if Instant::now() > until {
-            let _ = process.kill();
-            bail!("the gateway does not answer on {address}");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok((process, address))
 }

@@ -1,38 +1,43 @@
--- What is counted: of a model in its stats, of tenants and in all in the totals.
+-- What is counted: of a model in its stats, of tenants and in all in the totals. Each is read once in a
+-- script's run, changed in memory, and written once, by `save`.
 --
--- `lane:<lane>` in the stats is five numbers with spaces between: tasks queued in the lane, tenants with
--- tasks in its stream, tasks that entered the stream, that left it, that joined a backlog.
+-- `lane:<lane>` in the stats is five numbers and an entry's id with spaces between: tasks queued in the
+-- lane, tenants with tasks in its stream, tasks that entered the stream, that left it, that joined a
+-- backlog, and the latest entry (`$` when that is not known).
 
 local LANES = { 'high', 'normal', 'low', 'batch' }
 
--- Of a model, as texts by name. `save_counters` writes what was changed by `count` and in `line`.
-local function counters(base, model)
-  local values = redis.call('HMGET', stats_key(base, model), 'lane:high', 'lane:normal', 'lane:low',
-    'lane:batch', 'delayed', 'processing', 'capacity', 'service_ms', 'service_dev', 'paused')
-  return { model = model, changes = {}, lines = {},
-    high = values[1] or '', normal = values[2] or '', low = values[3] or '', batch = values[4] or '',
-    delayed = values[5] or '0', processing = values[6] or '0', capacity = values[7] or '0',
-    service_ms = values[8] or '0', service_dev = values[9] or '0', paused = values[10] or '0' }
-end
+-- Models by name; all bytes; tenants by name.
+local counted_models, totals = {}, { tenants = {} }
 
--- Tasks queued in a lane.
-local function queued(counted, lane)
-  local line = counted.lines[lane]
-  if line then return line.queued end
-  return string.match(counted[lane], '^%S+') or '0'
-end
-
--- What is counted in a lane; to be changed in place, by numbers.
-local function line(counted, lane)
-  local line = counted.lines[lane]
-  if not line then
-    local queued, tenants, entered, left, joined =
-      string.match(counted[lane], '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
-    line = { queued = queued or 0, tenants = tenants or 0, entered = entered or 0, left = left or 0,
-      joined = joined or 0 }
-    counted.lines[lane] = line
+-- One lane's, from its text.
+local function lane_of(text)
+  if not text then
+    return { queued = 0, tenants = 0, entered = 0, left = 0, joined = 0, last = '0-0' }
   end
-  return line
+  local queued, tenants, entered, left, joined, last =
+    string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) ?(%S*)$')
+  return { queued = tonumber(queued), tenants = tonumber(tenants), entered = tonumber(entered),
+    left = tonumber(left), joined = tonumber(joined), last = last ~= '' and last or '$' }
+end
+
+-- Of a model: a table for each lane, numbers, and texts for the averages.
+local function counters(base, model)
+  local counted = counted_models[model]
+  if counted then return counted end
+  local values = redis.call('HMGET', stats_key(base, model), 'lane:high', 'lane:normal', 'lane:low',
+    'lane:batch', 'delayed', 'processing', 'capacity', 'service_ms', 'service_dev', 'paused',
+    'completed', 'failed', 'cancelled')
+  counted = { high = lane_of(values[1]), normal = lane_of(values[2]), low = lane_of(values[3]),
+    batch = lane_of(values[4]), delayed = tonumber(values[5] or 0),
+    processing = tonumber(values[6] or 0), capacity = tonumber(values[7] or 0),
+    service_ms = values[8] or '0', service_dev = values[9] or '0', paused = values[10] == '1',
+    completed = tonumber(values[11] or 0), failed = tonumber(values[12] or 0),
+    cancelled = tonumber(values[13] or 0), changes = {},
+    -- Nothing was ever submitted to it.
+    new = not (values[1] or values[2] or values[3] or values[4] or values[5]) }
+  counted_models[model] = counted
+  return counted
 end
 
 local function count(counted, name, by)
@@ -40,51 +45,30 @@ local function count(counted, name, by)
   counted[name], counted.changes[name] = value, value
 end
 
--- Writes what was counted, all at once.
-local function save_counters(base, counted)
-  local fields = {}
-  for name, value in pairs(counted.changes) do
-    fields[#fields + 1] = name
-    fields[#fields + 1] = int(value)
-  end
-  for lane, line in pairs(counted.lines) do
-    fields[#fields + 1] = 'lane:' .. lane
-    fields[#fields + 1] = string.format('%d %d %d %d %d', line.queued, line.tenants, line.entered,
-      line.left, line.joined)
-  end
-  if #fields > 0 then redis.call('HSET', stats_key(base, counted.model), unpack(fields)) end
+-- Tasks of the model that wait in a lane.
+local function in_lanes(counted)
+  return counted.high.queued + counted.normal.queued + counted.low.queued + counted.batch.queued
 end
 
--- The totals that a task counts in: `bytes` of all queued records, queued tasks of its `tenant`, and
--- those of them in the task's stream, its `share`. Tenants have no colon in their names, so no two
--- shares have one name.
-local function totals_of(base, task)
-  local tenant = 'tenant:' .. task.tenant
-  local share = 'share:' .. task.lane .. ':' .. task.tenant .. ':' .. task.model
-  local values = redis.call('HMGET', base .. 'totals', 'bytes', tenant, share)
-  return { bytes = values[1] or 0, tenant = tonumber(values[2] or 0), share = tonumber(values[3] or 0),
-    tenant_name = tenant, share_name = share, held = values[3] and true, known = values[2] and true }
-end
-
-local function save_totals(base, totals)
-  local key, bytes = base .. 'totals', int(totals.bytes)
-  if totals.tenant > 0 and totals.share > 0 then
-    redis.call('HSET', key, 'bytes', bytes, totals.tenant_name, int(totals.tenant),
-      totals.share_name, int(totals.share))
-    return
+-- Reads what is counted of a queue: `share`, its tasks in the stream, and with `held` its tenant's queued
+-- tasks; and `bytes` of all queued records.
+local function read_totals(base, queue)
+  if queue.share then return end
+  local values = redis.call('HMGET', base .. 'totals', 'bytes', 'tenant:' .. queue.tenant,
+    'share:' .. queue.name)
+  totals.bytes = totals.bytes or tonumber(values[1] or 0)
+  local held = totals.tenants[queue.tenant]
+  if not held then
+    held = { count = tonumber(values[2] or 0), was = tonumber(values[2] or 0) }
+    totals.tenants[queue.tenant] = held
   end
-  -- What is nothing is not kept, or tenants that come and go would fill the memory.
-  local fields, gone = { 'bytes', bytes }, {}
-  if totals.tenant > 0 then append(fields, { totals.tenant_name, int(totals.tenant) })
-  elseif totals.known then gone[1] = totals.tenant_name end
-  if totals.share > 0 then append(fields, { totals.share_name, int(totals.share) })
-  elseif totals.held then gone[#gone + 1] = totals.share_name end
-  redis.call('HSET', key, unpack(fields))
-  if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
+  queue.held, queue.share, queue.share_was = held, tonumber(values[3] or 0), tonumber(values[3] or 0)
 end
 
 -- Counts a task in (1) or out (-1) of what is queued: of all bytes, and of its tenant's tasks.
-local function count_queued(totals, task, by)
-  totals.bytes, totals.tenant = totals.bytes + by * task.size, totals.tenant + by
+local function count_queued(task, by)
+  local held = task.queue.held
+  totals.bytes, held.count = totals.bytes + by * task.size, held.count + by
+  totals.changed = true
 end
 

@@ -1,9 +1,9 @@
--- Ends a task other than by `finish`, which counts in its own way.
+-- Ends a task other than by `work`, which counts in its own way.
 local function end_early(base, id, task, at, state, outcome)
   end_task(base, id, task, at, state, outcome)
-  local stats = stats_key(base, task.model)
-  if task.state == 'processing' then redis.call('HINCRBY', stats, 'processing', -1) end
-  redis.call('HINCRBY', stats, state, 1)
+  local counted = counters(base, task.queue.model)
+  if task.state == 'processing' then count(counted, 'processing', -1) end
+  count(counted, state, 1)
 end
 
 -- The same where no worker is there to log it: it enters the journal.

@@ -7,16 +7,15 @@ end
 -- kept: whose it was, and its webhook. Counting the end in the model's stats is the caller's. `task`
 -- is from read_ending.
 local function end_task(base, id, task, at, state, outcome)
-  drop_entry(base, task)
+  drop_entry(task)
   if task.state == 'queued' then
-    local counted, totals = counters(base, task.model), totals_of(base, task)
-    leave(base, id, task, counted, totals)
-    count_queued(totals, task, -1)
-    save_counters(base, counted)
-    save_totals(base, totals)
+    local counted = counters(base, task.queue.model)
+    read_totals(base, task.queue)
+    leave(base, id, task, counted)
+    count_queued(task, -1)
     redis.call('ZREM', base .. 'expiring', id)
   else
-    redis.call('ZREM', base .. 'leases', id)
+    freed[#freed + 1] = id
   end
   local key = task_key(base, id)
   redis.call('HSET', key, 'state', state, 'outcome', outcome, 'finished', int(at))
@@ -29,13 +28,13 @@ local function end_task(base, id, task, at, state, outcome)
     redis.call('EXPIRE', task.idem, task.ttl)
   end
   if task.hook then -- it is told beyond the task's TTL, from now on
-    redis.call('HSET', base .. 'hook:' .. id, 'hook', task.hook, 'tenant', task.tenant,
+    redis.call('HSET', base .. 'hook:' .. id, 'hook', task.hook, 'tenant', task.queue.tenant,
       'state', 'pending', 'number', 0, 'outcome', outcome, 'submitted', task.submitted,
       'started', task.started or '', 'finished', int(at))
     redis.call('ZADD', base .. 'hooks', int(at), id)
   end
-  redis.call('SET', base .. 'gone:' .. id, task.tenant,
+  redis.call('SET', base .. 'gone:' .. id, task.queue.tenant,
     'EX', int(task.ttl + math.max(task.ttl, TOMBSTONE_S)))
-  wake(base, id)
+  wake(id)
 end
 

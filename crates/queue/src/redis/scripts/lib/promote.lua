@@ -5,11 +5,10 @@ local function promote(base, at, most)
   for _, id in ipairs(due) do
     local task = read_placed(base, id)
     if task.state == 'queued' and task.spot == 'delayed' then
-      local counted, totals = counters(base, task.model), totals_of(base, task)
-      leave(base, id, task, counted, totals)
-      put(base, id, 'place', join(base, id, task, task.attempt ~= '0', counted, totals))
-      save_counters(base, counted)
-      save_totals(base, totals)
+      local counted = counters(base, task.queue.model)
+      read_totals(base, task.queue)
+      leave(base, id, task, counted)
+      put(base, id, 'place', join(id, task, task.attempt ~= '0', counted))
     else
       redis.call('ZREM', base .. 'delayed', id)
     end

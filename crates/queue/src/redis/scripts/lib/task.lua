@@ -1,30 +1,49 @@
--- Reading and writing a task.
+-- Reading and writing a task, and what a script collects of it until `save` (lib/save.lua) writes it, for
+-- all of the script's tasks at once.
 
 local GROUP = 'workers'
 
+-- Tasks that watchers are to hear of, entries to drop by stream, leases that end, and leases that begin:
+-- instant, id, one after the other.
+local woken, dropped, freed, leased = {}, {}, {}, {}
+
 local function events_key(base, id) return base .. 'events:' .. id end
-local function queue_key(base, lane, model) return base .. 'queue:' .. lane .. ':' .. model end
+local function stream_key(base, lane, model) return base .. 'queue:' .. lane .. ':' .. model end
 
 -- Tells watchers that something happened to the task.
-local function wake(base, id)
-  redis.call('PUBLISH', base .. 'changed', id)
+local function wake(id)
+  woken[#woken + 1] = id
 end
 
--- Reads its `about` into a task.
-local function read_about(task, about)
-  task.ttl, task.max, task.size, task.depth, task.lane, task.tenant, task.model =
-    string.match(about, '^(%d+):(%d+):(%d+):(%d+):([^:]*):([^:]*):(.*)$')
+-- Queues by name: the tasks of one tenant in one lane of a model.
+local queues = {}
+
+-- The queue of that name, `lane:tenant:model`. Lanes and tenants have no colon in their names.
+local function queue_of(base, name)
+  local queue = queues[name]
+  if not queue then
+    local lane, tenant, model = string.match(name, '^([^:]*):([^:]*):(.*)$')
+    queue = { name = name, lane = lane, tenant = tenant, model = model,
+      stream = stream_key(base, lane, model), backlog = base .. 'backlog:' .. name }
+    queues[name] = queue
+  end
+  return queue
 end
 
 -- All that the steps below need to know of a task, and the named fields, by name.
 local function read_placed(base, id, ...)
   local values = redis.call('HMGET', task_key(base, id), 'state', 'about', 'place', 'attempt', ...)
   local task = { state = values[1] or nil, attempt = values[4] or '0', spot = values[3] or 'none' }
-  if values[2] then read_about(task, values[2]) end
+  if values[2] then
+    local name
+    task.ttl, task.max, task.size, task.depth, name =
+      string.match(values[2], '^(%d+):(%d+):(%d+):(%d+):(.*)$')
+    task.queue = queue_of(base, name)
+  end
   if string.sub(task.spot, 1, 7) == 'stream ' then
     task.spot, task.entry, task.ticket = string.match(task.spot, '^(%S+) (%S+) (%S+)$')
   end
-  for i, name in ipairs({ ... }) do task[name] = values[4 + i] or nil end
+  for i = 1, select('#', ...) do task[select(i, ...)] = values[4 + i] or nil end
   return task
 end
 
@@ -33,13 +52,18 @@ local function put(base, id, ...)
   redis.call('HSET', task_key(base, id), ...)
 end
 
--- Takes the task's entry out of its queue, acknowledged or not, and frees its memory.
-local function drop_entry(base, task)
-  if task.entry then
-    local stream = queue_key(base, task.lane, task.model)
-    -- The group is missing when nothing was ever claimed from this stream.
-    redis.pcall('XACK', stream, GROUP, task.entry)
-    redis.call('XDEL', stream, task.entry)
+-- Takes an entry out of a stream.
+local function drop(stream, entry)
+  local entries = dropped[stream]
+  if not entries then
+    entries = {}
+    dropped[stream] = entries
   end
+  entries[#entries + 1] = entry
+end
+
+-- Takes the task's entry out of its stream.
+local function drop_entry(task)
+  if task.entry then drop(task.queue.stream, task.entry) end
 end
 

@@ -16,7 +16,7 @@ local function drop_worker(base, id)
   if known and type(parsed) == 'table' and type(parsed.model) == 'string' then
     local streams = {}
     for _, lane in ipairs(LANES) do
-      local stream = queue_key(base, lane, parsed.model)
+      local stream = stream_key(base, lane, parsed.model)
       local pending = redis.pcall('XPENDING', stream, GROUP, '-', '+', 1, id)
       if not pending.err then
         if #pending > 0 then

@@ -1,4 +1,4 @@
-//! Shows how far a download is: a bar on a terminal, a log line now and then elsewhere.
+//! Shows how far something long is: a bar on a terminal, a log line now and then elsewhere.
 
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
@@ -7,18 +7,22 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 const LOG_EVERY: Duration = Duration::from_secs(15);
 
-/// How far one download is.
-pub(super) struct Progress {
+/// How far one download, or loading one model, is.
+#[derive(Debug)]
+pub(crate) struct Progress {
     bar: Option<ProgressBar>,
+    /// `downloading` or so.
+    doing: &'static str,
     file: String,
     total: Option<u64>,
     last_line: Instant,
 }
 
 impl Progress {
-    pub(super) fn new(file: &str, total: Option<u64>, wanted: bool) -> Self {
+    /// Begins; `doing` is a verb, as `downloading`.
+    pub(crate) fn new(doing: &'static str, file: &str, total: Option<u64>, wanted: bool) -> Self {
         let size = total.map_or_else(String::new, |total| format!(" ({})", HumanBytes(total)));
-        tracing::info!("downloading {file}{size}");
+        tracing::info!("{doing} {file}{size}");
         let bar = (wanted && stderr().is_terminal()).then(|| {
             let bar = ProgressBar::new(total.unwrap_or(0)).with_message(file.to_owned());
             let style = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
@@ -27,18 +31,18 @@ impl Progress {
                 Err(_) => bar,
             }
         });
-        Self { bar, file: file.to_owned(), total, last_line: Instant::now() }
+        Self { bar, doing, file: file.to_owned(), total, last_line: Instant::now() }
     }
 
     /// So many bytes are here now.
-    pub(super) fn at(&mut self, position: u64) {
+    pub(crate) fn at(&mut self, position: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(position);
         } else if self.last_line.elapsed() >= LOG_EVERY {
             self.last_line = Instant::now();
             let of =
                 self.total.map_or_else(String::new, |total| format!(" of {}", HumanBytes(total)));
-            tracing::info!("downloading {}: {}{of}", self.file, HumanBytes(position));
+            tracing::info!("{} {}: {}{of}", self.doing, self.file, HumanBytes(position));
         }
     }
 }

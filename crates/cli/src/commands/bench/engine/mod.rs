@@ -1,0 +1,176 @@
+//! How fast a model reads prompts and writes answers on this machine, and in how much memory.
+//!
+//! | file        | what it holds |
+//! |-------------|---------------|
+//! | `report.rs` | the figures, as a table and as JSON |
+//! | `plot.rs`   | the figures, as a picture |
+
+mod plot;
+mod report;
+
+pub(super) use self::report::{MIXED_COLUMNS, mixed_row};
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use engine::bench;
+use engine::source::{self, SourceOptions};
+use engine::{DeviceChoice, Engine, EngineOptions, ModelFile, Quantization, system};
+
+use self::report::{Rate, Report, Setup};
+use super::contenders::Bare;
+use super::mixed::{self, Load, at_least_one};
+
+/// Tokens of a page of keys and values.
+const PAGE: usize = engine::kv::PAGE_TOKENS;
+
+/// A model and what to do with it.
+///
+/// Measures, each as the median of some rounds: how fast one prompt of each length is read; how fast
+/// answers are written, summed over so many at once; and a mixed load, in which each of so many clients
+/// has one request in flight: prompts of different lengths, answers of one. All of it is done once for
+/// each chunk size, with a fresh engine. Prompts are random, and none is found computed.
+#[derive(Debug, Args)]
+pub(crate) struct EngineBench {
+    /// Hub repository with optional :quant, path to a .gguf file or a folder with safetensors, or demo.
+    /// `qwen-queue model synth` writes true-to-size ones.
+    #[arg(long, default_value = "demo")]
+    model: String,
+    /// none, 8bit or 4bit: what is made of safetensors, or which GGUF file of a repository is taken.
+    #[arg(long)]
+    quantization: Option<Quantization>,
+    /// auto, cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Prompt lengths, in tokens; 0 for none.
+    #[arg(long, value_delimiter = ',', default_values_t = [128, 512])]
+    prompts: Vec<usize>,
+    /// Answers written at once, 1 to 256; 0 for none.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16])]
+    streams: Vec<usize>,
+    /// Tokens of the prompt that each of those answers.
+    #[arg(long, default_value_t = 32, value_name = "TOKENS", value_parser = at_least_one)]
+    stream_prompt: usize,
+    /// Clients of the mixed load, 1 to 256; 0 for none.
+    #[arg(long, value_delimiter = ',', default_values_t = [16])]
+    clients: Vec<usize>,
+    #[command(flatten)]
+    load: Load,
+    /// Chunk sizes: tokens computed in one step at most. More makes prompts faster, less makes running
+    /// answers smoother.
+    #[arg(long, value_delimiter = ',', default_values_t = [512], value_parser = at_least_one)]
+    step_tokens: Vec<usize>,
+    /// Tokens that all sequences may have together [default: what the largest load needs].
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
+    kv_tokens: Option<usize>,
+    /// Each figure is the median of so many rounds.
+    #[arg(long, default_value_t = 3, value_parser = at_least_one)]
+    rounds: usize,
+    /// Also write the figures to this file, as JSON; - prints them instead of the table.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Also draw the figures into this file, as SVG.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+}
+
+/// Measures and prints.
+pub(super) fn run(mut args: EngineBench) -> Result<()> {
+    args.load.check()?;
+    for list in [&mut args.prompts, &mut args.streams, &mut args.clients] {
+        list.retain(|number| *number > 0);
+    }
+    let most = args.streams.iter().chain(&args.clients).copied().max().unwrap_or(1);
+    anyhow::ensure!(most <= 256, "{most} answers at once are too many: allowed is 1 to 256");
+    let options = SourceOptions { quantization: args.quantization, ..SourceOptions::from_env() };
+    let model = source::resolve(&args.model, &options)?;
+    let mut report = Report::new(args.rounds);
+    for step_tokens in args.step_tokens.clone() {
+        let setup = measure(&args, &model, step_tokens, most, &mut report)?;
+        report.setups.push(setup);
+    }
+    if let Some(file) = &args.plot {
+        plot::draw(&report, file)
+            .with_context(|| format!("can't write the plot to {}", file.display()))?;
+    }
+    let to_stdout = args.json.as_deref().is_some_and(|file| file.as_os_str() == "-");
+    if to_stdout {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+        return Ok(());
+    }
+    print!("{}", report.table());
+    super::write_json(args.json.as_deref(), &report)
+}
+
+/// All loads on one engine.
+fn measure(
+    args: &EngineBench,
+    model: &ModelFile,
+    step_tokens: usize,
+    max_batch: usize,
+    report: &mut Report,
+) -> Result<Setup> {
+    say(&format!("loading the model, {step_tokens} tokens a step"));
+    system::forget_peak_memory();
+    let begin = Instant::now();
+    let options = EngineOptions {
+        device: args.device,
+        max_batch,
+        kv_tokens: Some(args.kv_tokens.unwrap_or_else(|| args.tokens_at_once())),
+        step_tokens,
+        ..EngineOptions::default()
+    };
+    let engine = Engine::start(model, &options)?;
+    let load_seconds = begin.elapsed().as_secs_f64();
+    report.describe(engine.info());
+    bench::prompt_rate(&engine, 16)?; // the first pass touches everything for the first time
+    let rounds = |measure: &dyn Fn() -> Result<f64, engine::GenerateError>| {
+        (0..args.rounds).map(|_| measure()).collect::<Result<Vec<f64>, _>>()
+    };
+    let (mut prompts, mut streams, mut clients) = (vec![], vec![], vec![]);
+    for tokens in args.prompts.iter().copied() {
+        say(&format!("a prompt of {tokens} tokens"));
+        prompts.push(Rate::of(tokens, rounds(&|| bench::prompt_rate(&engine, tokens))?));
+    }
+    for count in args.streams.iter().copied() {
+        let answers = if count == 1 { "answer" } else { "answers at once" };
+        say(&format!("{count} {answers}"));
+        let rate = || bench::decode_rate(&engine, count, args.stream_prompt, args.load.answer);
+        streams.push(Rate::of(count, rounds(&rate)?));
+    }
+    for count in args.clients.iter().copied() {
+        say(&format!("{count} clients with a mixed load"));
+        let bare = Bare(&engine);
+        let figures = (0..args.rounds).map(|round| args.load.run(&bare, count, round));
+        clients.extend(mixed::median(figures.collect::<Result<_>>()?));
+    }
+    let totals = engine.totals();
+    Ok(Setup {
+        step_tokens,
+        load_seconds,
+        plan: engine.memory(),
+        peak_memory_bytes: system::peak_memory(),
+        preemptions: totals.preemptions,
+        prompts,
+        streams,
+        clients,
+    })
+}
+
+impl EngineBench {
+    /// Tokens that the largest load holds at once, in whole pages.
+    fn tokens_at_once(&self) -> usize {
+        let pages = |tokens: usize| tokens.next_multiple_of(PAGE);
+        let most = |list: &[usize]| list.iter().copied().max().unwrap_or(0);
+        let of_streams = most(&self.streams) * pages(self.stream_prompt + self.load.answer);
+        let of_clients = most(&self.clients) * pages(self.load.most_tokens());
+        of_streams.max(of_clients).max(pages(most(&self.prompts) + 1)).max(PAGE)
+    }
+}
+
+/// What is being done, for whoever waits.
+fn say(what: &str) {
+    eprintln!("{what} …");
+}

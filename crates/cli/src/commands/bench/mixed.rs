@@ -1,0 +1,304 @@
+//! The mixed load: clients in a closed loop, each with one request in flight, prompts of different
+//! lengths, answers of one length. Who answers is a [`Contender`]; the same seed asks all of them the
+//! same.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde::Serialize;
+
+use super::spread::Spread;
+
+/// How many requests a client has, unless it is said.
+const REQUESTS_PER_CLIENT: usize = 4;
+
+/// What clients ask for.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Load {
+    /// Requests of all clients together [default: four per client].
+    #[arg(long, value_name = "N")]
+    requests: Option<usize>,
+    /// Tokens of the shortest prompt; lengths are drawn evenly.
+    #[arg(long, default_value_t = 64, value_name = "TOKENS", value_parser = at_least_one)]
+    shortest: usize,
+    /// Tokens of the longest prompt.
+    #[arg(long, default_value_t = 512, value_name = "TOKENS", value_parser = at_least_one)]
+    longest: usize,
+    /// Tokens of each answer.
+    #[arg(long, default_value_t = 64, value_name = "TOKENS", value_parser = at_least_one)]
+    pub(super) answer: usize,
+    /// Same seed, same prompts.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+/// A count of tokens, clients and the like, none of which may be zero.
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=1_000_000) => Ok(number),
+        _ => Err("allowed is 1 to 1000000".to_owned()),
+    }
+}
+
+impl Load {
+    /// # Errors
+    /// When the shortest prompt is longer than the longest.
+    pub(super) fn check(&self) -> Result<()> {
+        ensure!(
+            self.shortest <= self.longest,
+            "--shortest {} is more than --longest {}",
+            self.shortest,
+            self.longest
+        );
+        Ok(())
+    }
+
+    /// The same with so many requests.
+    pub(super) fn with_requests(self, requests: usize) -> Self {
+        Self { requests: Some(requests), ..self }
+    }
+
+    /// Tokens that one request may have, its answer included.
+    pub(super) fn most_tokens(&self) -> usize {
+        self.longest + self.answer
+    }
+
+    /// The prompts of one round: texts of random digits, as every digit is a token of its own to
+    /// Qwen's tokenizers. No two rounds have a beginning in common that could be found computed.
+    fn prompts(&self, clients: usize, round: usize) -> Vec<String> {
+        let mut random = StdRng::seed_from_u64(self.seed.wrapping_add((round as u64) << 32));
+        let count = self.requests.unwrap_or(REQUESTS_PER_CLIENT * clients);
+        let mut prompt = || {
+            let tokens = random.random_range(self.shortest..=self.longest);
+            (0..tokens).map(|_| char::from(random.random_range(b'0'..=b'9'))).collect()
+        };
+        (0..count).map(|_| prompt()).collect()
+    }
+
+    /// Has `contender` answer one round of so many clients.
+    ///
+    /// # Errors
+    /// When an answer fails, or has not the tokens that were asked for.
+    pub(super) fn run(
+        &self,
+        contender: &dyn Contender,
+        clients: usize,
+        round: usize,
+    ) -> Result<Figures> {
+        let prompts = self.prompts(clients, round);
+        let next = AtomicUsize::new(0);
+        let heard = Mutex::new(Heard::default());
+        let began = Instant::now();
+        let client = || -> Result<()> {
+            while let Some(prompt) = prompts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let mut ear = Ear::new();
+                let answered = contender.answer(prompt, self.answer, &mut ear);
+                let usage =
+                    answered.inspect_err(|_| next.store(prompts.len(), Ordering::Relaxed))?;
+                ensure!(
+                    usage.prompt_tokens == prompt.len(),
+                    "a prompt of {} digits was read as {} tokens: the mixed load needs a model to whom \
+                     every digit is a token, as Qwen's are",
+                    prompt.len(),
+                    usage.prompt_tokens
+                );
+                if let Ok(mut heard) = heard.lock() {
+                    heard.add(ear, usage);
+                }
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
+            clients.into_iter().try_for_each(|client| {
+                client.join().map_err(|_| anyhow::anyhow!("a client of the load panicked"))?
+            })
+        })?;
+        let took = began.elapsed();
+        let heard = heard.into_inner().context("a client of the load panicked")?;
+        heard.figures(clients, took)
+    }
+}
+
+/// Who answers.
+pub(super) trait Contender: Sync {
+    /// Answers one prompt with exactly so many tokens if it can, telling `ear` of every piece of text.
+    ///
+    /// # Errors
+    /// When there is no whole answer.
+    fn answer(&self, prompt: &str, tokens: usize, ear: &mut Ear) -> Result<Usage>;
+}
+
+/// What an answer took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Usage {
+    /// Tokens read.
+    pub(super) prompt_tokens: usize,
+    /// Tokens written.
+    pub(super) completion_tokens: usize,
+}
+
+/// Takes the times of one answer.
+#[derive(Debug)]
+pub(super) struct Ear {
+    asked: Instant,
+    first: Option<Duration>,
+    latest: Instant,
+    gaps: Vec<Duration>,
+}
+
+impl Ear {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { asked: now, first: None, latest: now, gaps: Vec::new() }
+    }
+
+    /// A piece of the answer is there.
+    pub(super) fn hear(&mut self) {
+        let now = Instant::now();
+        match self.first {
+            None => self.first = Some(now - self.asked),
+            Some(_) => self.gaps.push(now - self.latest),
+        }
+        self.latest = now;
+    }
+}
+
+/// What all clients heard.
+#[derive(Debug, Default)]
+struct Heard {
+    first: Vec<Duration>,
+    gaps: Vec<Duration>,
+    whole: Vec<Duration>,
+    prompt_tokens: usize,
+    completion_tokens: usize,
+}
+
+impl Heard {
+    fn add(&mut self, ear: Ear, usage: Usage) {
+        self.first.extend(ear.first);
+        self.gaps.extend(ear.gaps);
+        self.whole.push(ear.asked.elapsed());
+        self.prompt_tokens += usage.prompt_tokens;
+        self.completion_tokens += usage.completion_tokens;
+    }
+
+    fn figures(self, clients: usize, took: Duration) -> Result<Figures> {
+        let rate = |tokens: usize| tokens as f64 / took.as_secs_f64();
+        Ok(Figures {
+            clients,
+            requests: self.whole.len(),
+            seconds: took.as_secs_f64(),
+            prompt_tokens: self.prompt_tokens,
+            completion_tokens: self.completion_tokens,
+            output_per_second: rate(self.completion_tokens),
+            total_per_second: rate(self.prompt_tokens + self.completion_tokens),
+            first: Spread::of(self.first),
+            gap: Spread::of(self.gaps),
+            whole: Spread::of(self.whole).context("there was no request")?,
+        })
+    }
+}
+
+/// What one round came to.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Figures {
+    /// Requests in flight.
+    pub(super) clients: usize,
+    /// Requests answered.
+    pub(super) requests: usize,
+    /// From the first request to the last answer.
+    pub(super) seconds: f64,
+    /// Tokens read.
+    pub(super) prompt_tokens: usize,
+    /// Tokens written.
+    pub(super) completion_tokens: usize,
+    /// Tokens written per second.
+    pub(super) output_per_second: f64,
+    /// Tokens read and written per second.
+    pub(super) total_per_second: f64,
+    /// From request to first text (TTFT); none when no answer had text.
+    pub(super) first: Option<Spread>,
+    /// Between one piece of text and the next of an answer: of a token mostly, of more where tokens
+    /// end within a character or a server sends several together.
+    pub(super) gap: Option<Spread>,
+    /// From request to the whole answer.
+    pub(super) whole: Spread,
+}
+
+/// The round with the median rate.
+pub(super) fn median(mut rounds: Vec<Figures>) -> Option<Figures> {
+    rounds.sort_by(|a, b| a.output_per_second.total_cmp(&b.output_per_second));
+    (!rounds.is_empty()).then(|| rounds.swap_remove(rounds.len() / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Echo {
+        in_flight: AtomicUsize,
+        most: AtomicUsize,
+    }
+
+    impl Contender for Echo {
+        fn answer(&self, prompt: &str, tokens: usize, ear: &mut Ear) -> Result<Usage> {
+            let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(now, Ordering::SeqCst);
+            for _ in 0..tokens {
+                std::thread::sleep(Duration::from_millis(2));
+                ear.hear();
+            }
+            self.in_flight.fetch_sub(1, Ordering::SeqCst);
+            ensure!(!prompt.starts_with("no"), "no");
+            Ok(Usage { prompt_tokens: prompt.len(), completion_tokens: tokens })
+        }
+    }
+
+    fn load() -> Load {
+        Load { requests: Some(20), shortest: 5, longest: 9, answer: 3, seed: 7 }
+    }
+
+    #[test]
+    fn prompts_are_digits_of_the_lengths_asked_for_and_differ_by_round() {
+        let prompts = load().prompts(4, 0);
+        assert_eq!(prompts, load().prompts(4, 0));
+        assert_ne!(prompts, load().prompts(4, 1));
+        assert_eq!(prompts.len(), 20);
+        assert!(prompts.iter().all(|p| (5..=9).contains(&p.len())));
+        assert!(prompts.iter().all(|p| p.bytes().all(|b| b.is_ascii_digit())));
+        for length in 5..=9 {
+            assert!(prompts.iter().any(|prompt| prompt.len() == length), "none of {length}");
+        }
+    }
+
+    #[test]
+    fn every_request_is_answered_once_by_so_many_clients_and_the_rates_add_up() {
+        let echo = Echo { in_flight: AtomicUsize::new(0), most: AtomicUsize::new(0) };
+        let figures = load().run(&echo, 4, 0).unwrap();
+        assert_eq!(echo.most.load(Ordering::SeqCst), 4);
+        assert_eq!((figures.requests, figures.completion_tokens), (20, 60));
+        assert_eq!(figures.prompt_tokens, load().prompts(4, 0).concat().len());
+        assert!((figures.output_per_second * figures.seconds - 60.0).abs() < 1e-6);
+        let (first, gap) = (figures.first.unwrap(), figures.gap.unwrap());
+        assert_eq!((first.count, gap.count, figures.whole.count), (20, 40, 20));
+        assert!(first.p50_ms >= 2.0 && gap.p50_ms >= 2.0 && figures.whole.p50_ms >= 6.0);
+    }
+
+    #[test]
+    fn a_tokenizer_that_reads_digits_otherwise_is_found_out() {
+        struct Pairs;
+        impl Contender for Pairs {
+            fn answer(&self, prompt: &str, tokens: usize, _: &mut Ear) -> Result<Usage> {
+                Ok(Usage { prompt_tokens: prompt.len() / 2, completion_tokens: tokens })
+            }
+        }
+        let error = load().run(&Pairs, 2, 0).unwrap_err().to_string();
+        assert!(error.contains("every digit"), "{error}");
+    }
+}

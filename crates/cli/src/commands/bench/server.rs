@@ -1,0 +1,52 @@
+//! `bench server`: the mixed load on a server that runs already, so that others are measured by the same
+//! hand and with the same prompts.
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use super::contenders::{Gateway, LlamaServer};
+use super::mixed::{Contender, Load, at_least_one};
+
+/// A server and a mixed load.
+#[derive(Debug, Args)]
+pub(crate) struct ServerBench {
+    /// What it speaks.
+    #[arg(long)]
+    api: Api,
+    /// Where it is.
+    #[arg(long)]
+    url: String,
+    /// The API key of a gateway.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    key: String,
+    /// Clients, each with one request in flight.
+    #[arg(long, default_value_t = 16, value_parser = at_least_one)]
+    clients: usize,
+    /// Which round's prompts.
+    #[arg(long, default_value_t = 0)]
+    round: usize,
+    #[command(flatten)]
+    load: Load,
+}
+
+/// What a server speaks.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Api {
+    /// Ours.
+    QwenQueue,
+    /// llama.cpp's.
+    LlamaServer,
+}
+
+/// Measures and prints one line of JSON.
+pub(super) fn run(args: &ServerBench) -> Result<()> {
+    args.load.check()?;
+    let url = args.url.trim_end_matches('/').to_owned();
+    let contender: Box<dyn Contender> = match args.api {
+        Api::QwenQueue => Box::new(Gateway::new(url, args.key.clone(), args.clients)),
+        Api::LlamaServer => Box::new(LlamaServer::new(url, args.clients)),
+    };
+    let figures = args.load.run(&*contender, args.clients, args.round)?;
+    println!("{}", serde_json::to_string(&figures)?);
+    Ok(())
+}

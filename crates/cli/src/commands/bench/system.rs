@@ -1,0 +1,223 @@
+//! What the way through gateway, Redis and worker costs: the same mixed load for the whole system, in
+//! processes of its own, and for the bare engine in the bench's, in turn.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use engine::source::{self, SourceOptions};
+use engine::{Engine, EngineOptions};
+use serde::Serialize;
+
+use super::contenders::{Bare, Gateway};
+use super::cpu;
+use super::engine::{MIXED_COLUMNS, mixed_row};
+use super::mixed::{self, Figures, Load, at_least_one};
+use super::processes::Process;
+use super::redis::Redis;
+use crate::table::table;
+
+/// How long a worker may take to load its model.
+const LOADING: Duration = Duration::from_secs(300);
+
+/// A model and a mixed load.
+///
+/// Starts a redis-server, a gateway and a worker as processes of their own, and an engine set up like
+/// the worker's in this one. Rounds of the same mixed load go to both in turn; clients of the system
+/// submit and follow the events. Prints both rates and the system's share of the engine's.
+#[derive(Debug, Args)]
+pub(crate) struct SystemBench {
+    /// Hub repository with optional :quant, path to a .gguf file, or demo. `qwen-queue model synth`
+    /// writes true-to-size ones.
+    #[arg(long, default_value = "demo")]
+    model: String,
+    /// Clients, each with one request in flight.
+    #[arg(long, default_value_t = 16, value_parser = at_least_one)]
+    clients: usize,
+    #[command(flatten)]
+    load: Load,
+    /// Rounds; the share is the median of theirs.
+    #[arg(long, default_value_t = 3, value_parser = at_least_one)]
+    rounds: usize,
+    /// Also write the figures to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// The median round of the bare engine.
+    engine: Figures,
+    /// The median round of the whole system.
+    system: Figures,
+    /// Each round's rate of the system over that of the engine, the lowest first.
+    shares: Vec<f64>,
+    /// Their median.
+    share: f64,
+    /// Processor seconds of all rounds: of the process with the engine, and of all the system's; clients
+    /// are in both. What else the machine does changes them less than the rates.
+    engine_cpu_seconds: Option<f64>,
+    system_cpu_seconds: Option<f64>,
+    /// What the worker said at start that it would take of memory, in MiB.
+    worker_planned_mib: Option<usize>,
+    /// The most that its process held.
+    worker_peak_mib: Option<usize>,
+}
+
+/// Measures and prints.
+pub(super) fn run(args: &SystemBench) -> Result<()> {
+    args.load.check()?;
+    let kv_tokens = (args.clients * args.load.most_tokens().next_multiple_of(64)).max(256);
+    let system = System::start(&args.model, args.clients, kv_tokens)?;
+    eprintln!("loading the model here …");
+    let model = source::resolve(&args.model, &SourceOptions::from_env())?;
+    let options = EngineOptions {
+        max_batch: args.clients,
+        kv_tokens: Some(kv_tokens),
+        ..EngineOptions::default()
+    };
+    let engine = Engine::start(&model, &options)?;
+    let (bare, gateway) = (Bare(&engine), system.contender(args.clients));
+    eprintln!("warming up …");
+    // A number of its own: no round finds its prompts.
+    let warm_up = usize::try_from(u32::MAX)?;
+    for contender in [&bare as &dyn mixed::Contender, &gateway] {
+        args.load.clone().with_requests(2).run(contender, 2, warm_up)?;
+    }
+    let (mut of_engine, mut of_system, mut shares) = (vec![], vec![], vec![]);
+    let here = || cpu::of(std::process::id());
+    let (mut engine_cpu, mut system_cpu) = (Some(Duration::ZERO), Some(Duration::ZERO));
+    for round in 0..args.rounds {
+        eprintln!("round {} of {}: the engine …", round + 1, args.rounds);
+        let before = here();
+        let engine = args.load.run(&bare, args.clients, round)?;
+        engine_cpu = plus(engine_cpu, before, here());
+        eprintln!("round {} of {}: the system …", round + 1, args.rounds);
+        let before = (here(), system.cpu());
+        let through = args.load.run(&gateway, args.clients, round)?;
+        system_cpu = plus(plus(system_cpu, before.0, here()), before.1, system.cpu());
+        shares.push(through.output_per_second / engine.output_per_second);
+        of_engine.push(engine);
+        of_system.push(through);
+    }
+    shares.sort_by(f64::total_cmp);
+    let report = Report {
+        share: shares.get(shares.len() / 2).copied().context("no round")?,
+        shares,
+        engine: mixed::median(of_engine).context("no round")?,
+        system: mixed::median(of_system).context("no round")?,
+        engine_cpu_seconds: engine_cpu.map(|time| time.as_secs_f64()),
+        system_cpu_seconds: system_cpu.map(|time| time.as_secs_f64()),
+        worker_planned_mib: system.planned_mib(),
+        worker_peak_mib: system.peak_mib(),
+    };
+    print!("{}", report.table());
+    super::write_json(args.json.as_deref(), &report)
+}
+
+impl Report {
+    fn table(&self) -> String {
+        let row = |name: &str, figures: &Figures| {
+            let mut row = mixed_row(figures);
+            row[0] = format!("{name}: {}", row[0]);
+            row
+        };
+        let rows = [row("engine", &self.engine), row("system", &self.system)];
+        let shares: Vec<String> = self.shares.iter().map(|share| format!("{share:.3}")).collect();
+        let mut text = table(&MIXED_COLUMNS, &rows);
+        text += &format!(
+            "\nthe system keeps {:.1} % of the engine's rate (rounds: {})\n",
+            100.0 * self.share,
+            shares.join(", ")
+        );
+        if let Some((engine, system)) = self.engine_cpu_seconds.zip(self.system_cpu_seconds) {
+            text +=
+                &format!("processor time: {engine:.1} s the engine, {system:.1} s the system\n");
+        }
+        if let Some((peak, plan)) = self.worker_peak_mib.zip(self.worker_planned_mib) {
+            text += &format!("the worker held {peak} MiB at most, of {plan} MiB planned\n");
+        }
+        text
+    }
+}
+
+/// A Redis, a gateway and a worker.
+struct System {
+    url: String,
+    key: String,
+    worker: Process,
+    gateway: Process,
+    /// Ends last.
+    redis: Redis,
+}
+
+impl System {
+    /// Starts them, and waits until the model is loaded.
+    fn start(model: &str, max_batch: usize, kv_tokens: usize) -> Result<Self> {
+        // The processes run in folders of their own.
+        let file = std::path::absolute(model)?;
+        let model = if file.is_file() { file.to_string_lossy().into_owned() } else { model.into() };
+        eprintln!("starting Redis, gateway and worker …");
+        let redis = Redis::start()?;
+        let key = service::settings::fresh_key();
+        let (gateway, address) = Process::gateway(&redis.url, &key, &model, &[])?;
+        let (batch, kv) = (max_batch.to_string(), kv_tokens.to_string());
+        let settings =
+            [("REDIS_URL", &*redis.url), ("MODEL_NAME", &model), ("MAX_BATCH_SIZE", &batch)];
+        let more = [("KV_TOKENS", &*kv), ("API_KEYS", &key), ("MODEL_DEVICE", "auto")];
+        let mut worker = Process::start("worker", &[settings, more].concat())?;
+        let url = format!("http://{address}");
+        let until = Instant::now() + LOADING;
+        while !is_ready(&url) {
+            worker.check("worker")?;
+            if Instant::now() > until {
+                bail!("the worker has not loaded its model in {} s", LOADING.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(Self { url, key, worker, gateway, redis })
+    }
+
+    /// Processor time of all processes so far.
+    fn cpu(&self) -> Option<Duration> {
+        let redis = cpu::of(self.redis.own_pid()?)?;
+        Some(cpu::of(self.worker.id())? + cpu::of(self.gateway.id())? + redis)
+    }
+
+    fn contender(&self, clients: usize) -> Gateway {
+        Gateway::new(self.url.clone(), self.key.clone(), clients)
+    }
+
+    /// What the worker logged of its plan.
+    fn planned_mib(&self) -> Option<usize> {
+        let log = self.worker.log();
+        let (_, total) = log.lines().find_map(|line| line.rsplit_once("at most "))?;
+        total.split_whitespace().next()?.parse().ok()
+    }
+
+    /// What the worker's process held at most.
+    fn peak_mib(&self) -> Option<usize> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.worker.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: usize = line.split_whitespace().next()?.parse().ok()?;
+        Some(kib.div_ceil(1024))
+    }
+}
+
+/// `sum`, and what came between `before` and `after`.
+fn plus(
+    sum: Option<Duration>,
+    before: Option<Duration>,
+    after: Option<Duration>,
+) -> Option<Duration> {
+    Some(sum? + after?.saturating_sub(before?))
+}
+
+/// Whether a worker has loaded its model.
+fn is_ready(url: &str) -> bool {
+    let Ok(mut health) = ureq::get(format!("{url}/health")).call() else { return false };
+    let body: serde_json::Value = health.body_mut().read_json().unwrap_or_default();
+    body["model_loaded"] == true
+}

@@ -1,0 +1,95 @@
+//! Rows of a weight file as numbers.
+
+use candle_core::quantized::k_quants::{
+    BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K, BlockQ6K,
+    BlockQ8_0, GgmlType,
+};
+use candle_core::quantized::{GgmlDType, ggml_file};
+use candle_core::{Device, Result, bail};
+use half::{bf16, f16};
+
+use super::as_numbers;
+
+/// The numbers of a row in its file format, into `out`, without asking for memory.
+pub(crate) fn dequantize(dtype: GgmlDType, row: &[u8], out: &mut [f32]) -> Result<()> {
+    // candle would read beyond a row that is too short.
+    if row.len() != out.len() / dtype.block_size() * dtype.type_size() {
+        bail!("{} bytes are no {} numbers of {dtype:?}", row.len(), out.len())
+    }
+    let done = match dtype {
+        GgmlDType::F32 => typed::<f32>(row, out),
+        GgmlDType::F16 => typed::<f16>(row, out),
+        GgmlDType::BF16 => typed::<bf16>(row, out),
+        GgmlDType::Q4_0 => typed::<BlockQ4_0>(row, out),
+        GgmlDType::Q4_1 => typed::<BlockQ4_1>(row, out),
+        GgmlDType::Q5_0 => typed::<BlockQ5_0>(row, out),
+        GgmlDType::Q5_1 => typed::<BlockQ5_1>(row, out),
+        GgmlDType::Q8_0 => typed::<BlockQ8_0>(row, out),
+        GgmlDType::Q2K => typed::<BlockQ2K>(row, out),
+        GgmlDType::Q3K => typed::<BlockQ3K>(row, out),
+        GgmlDType::Q4K => typed::<BlockQ4K>(row, out),
+        GgmlDType::Q5K => typed::<BlockQ5K>(row, out),
+        GgmlDType::Q6K => typed::<BlockQ6K>(row, out),
+        _ => false,
+    };
+    if !done {
+        by_copy(dtype, row, out)?;
+    }
+    Ok(())
+}
+
+/// False if the row does not lie as its blocks must.
+fn typed<T: GgmlType>(row: &[u8], out: &mut [f32]) -> bool {
+    // SAFETY: a block is plain numbers without padding, of which any bits are valid; `align_to` gives
+    // those that are aligned and whole.
+    let (before, blocks, after) = unsafe { row.align_to::<T>() };
+    let fits = before.is_empty() && after.is_empty() && blocks.len() * T::BLCK_SIZE == out.len();
+    if fits {
+        T::to_float(blocks, out);
+    }
+    fits
+}
+
+/// The twin: candle copies the row to where it is aligned, and makes a tensor of it.
+fn by_copy(dtype: GgmlDType, row: &[u8], out: &mut [f32]) -> Result<()> {
+    let row = ggml_file::qtensor_from_ggml(dtype, row, vec![out.len()], &Device::Cpu)?;
+    out.copy_from_slice(&as_numbers(&row.dequantize(&Device::Cpu)?)?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Tensor;
+    use candle_core::quantized::QTensor;
+
+    use super::*;
+
+    #[test]
+    fn rows_are_what_candle_makes_of_them() {
+        let numbers: Vec<f32> = (0..512).map(|n| (n as f32 * 0.37).sin()).collect();
+        let tensor = Tensor::from_vec(numbers, 512, &Device::Cpu).unwrap();
+        for dtype in [
+            GgmlDType::F32,
+            GgmlDType::F16,
+            GgmlDType::BF16,
+            GgmlDType::Q4_0,
+            GgmlDType::Q4_1,
+            GgmlDType::Q5_0,
+            GgmlDType::Q5_1,
+            GgmlDType::Q8_0,
+            GgmlDType::Q2K,
+            GgmlDType::Q3K,
+            GgmlDType::Q4K,
+            GgmlDType::Q5K,
+            GgmlDType::Q6K,
+        ] {
+            let row = QTensor::quantize(&tensor, dtype).unwrap();
+            let row = row.data().unwrap();
+            let (mut ours, mut twin) = (vec![0.0; 512], vec![1.0; 512]);
+            dequantize(dtype, &row, &mut ours).unwrap();
+            by_copy(dtype, &row, &mut twin).unwrap();
+            assert_eq!(ours, twin, "{dtype:?}");
+            assert!(dequantize(dtype, &row[..row.len() - 2], &mut ours).is_err(), "{dtype:?}");
+        }
+    }
+}

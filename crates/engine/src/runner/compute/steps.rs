@@ -1,0 +1,162 @@
+//! Steps one by one, on the test's own thread: what each frees, and what it asks memory for.
+
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+
+use allocation_counter::measure;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::super::stream::Stream;
+use super::*;
+use crate::api::{Input, Progress, Request, Sampling};
+use crate::gguf::GgufFile;
+use crate::kv::{KvType, PAGE_TOKENS, PageAllocator};
+use crate::sched::{CancelFlag, Limits};
+use crate::synth::{SynthOptions, SynthQuant, SynthShape, synthesize};
+use crate::text::{StopMatcher, Tokenizer};
+
+/// A compute thread's state without the thread.
+struct Rig {
+    compute: Compute,
+    tokenizer: Tokenizer,
+    pages: PageAllocator,
+    jobs: Sender<Box<Job>>,
+    readers: Vec<UnboundedReceiver<Progress>>,
+}
+
+impl Rig {
+    fn new(path: PathBuf, max_batch: usize, pages: usize) -> Self {
+        let file = GgufFile::open(path).unwrap();
+        let model = Decoder::load(&file).unwrap();
+        let tokenizer = Tokenizer::from_gguf(&file).unwrap();
+        let shape = model.config().kv_shape(KvType::F16);
+        let allocator = PageAllocator::new(pages);
+        let (jobs, inbox) = std::sync::mpsc::channel();
+        let compute = Compute {
+            pool: KvPool::new(shape, pages),
+            scheduler: Scheduler::new(Limits { max_batch, step_tokens: 4_096 }, allocator.clone()),
+            workspace: Workspace::default(),
+            plan: StepPlan::default(),
+            batch: ForwardBatch::default(),
+            model,
+            sinks: HashMap::new(),
+            ends: vec![], // no answer ends by itself
+            gauges: Arc::default(),
+            jobs: inbox,
+        };
+        Self { compute, tokenizer, pages: allocator, jobs, readers: Vec::new() }
+    }
+
+    /// A prompt of `prompt` tokens that no other begins like.
+    fn submit(&mut self, id: u64, prompt: usize, cancel: &CancelFlag) {
+        let (progress, reader) = unbounded_channel();
+        let tokens = vec![id as u32; prompt];
+        let request = Request {
+            input: Input::Tokens(tokens.clone()),
+            sampling: Sampling::greedy(),
+            max_tokens: 500,
+            stop: vec![],
+            deadline: None,
+            tenant: String::new(),
+            priority: 0,
+        };
+        let stream = Stream::new(&request, &tokens, &self.tokenizer, progress);
+        let sequence = Sequence::new(SequenceId(id), tokens, 500, cancel.clone(), None);
+        self.compute.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
+        let sink = Sink::Answer(Box::new(stream));
+        assert!(self.jobs.send(Box::new(Job { sequence, sink })).is_ok());
+        self.readers.push(reader);
+    }
+
+    /// The tokens of a sequence that runs.
+    fn tokens(&self, id: u64) -> &[u32] {
+        self.compute.scheduler.sequence(SequenceId(id)).unwrap().tokens()
+    }
+
+    fn rounds(&mut self, count: usize) {
+        for _ in 0..count {
+            assert!(self.compute.take_jobs());
+            self.compute.round();
+        }
+    }
+}
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3").join(name)
+}
+
+#[test]
+fn cancelling_fifty_of_a_hundred_frees_their_pages_within_one_step() {
+    let mut rig = Rig::new(fixture("qwen3-q8_0.gguf"), 100, 1_000);
+    let (all, half) = (CancelFlag::default(), CancelFlag::default());
+    for id in 0..100 {
+        rig.submit(id, PAGE_TOKENS + 1, if id % 2 == 0 { &half } else { &all });
+    }
+    rig.rounds(10);
+    let gauges = rig.compute.gauges.clone();
+    assert_eq!(gauges.running.load(Ordering::Relaxed), 100);
+    assert_eq!(rig.pages.free_pages(), 1_000 - 200);
+    let steps = gauges.steps.load(Ordering::Relaxed);
+    half.cancel();
+    rig.rounds(1);
+    assert_eq!(gauges.steps.load(Ordering::Relaxed), steps + 1);
+    assert_eq!(gauges.running.load(Ordering::Relaxed), 50);
+    assert_eq!(gauges.in_flight.load(Ordering::Relaxed), 50);
+    assert_eq!(rig.pages.free_pages(), 1_000 - 100);
+    // They heard of it in that step, and the others got their tokens in it.
+    for (id, reader) in rig.readers.iter_mut().enumerate() {
+        let mut heard = std::iter::from_fn(|| reader.try_recv().ok());
+        let ended = heard.any(|progress| matches!(progress, Progress::Finished(_)));
+        assert_eq!(ended, id % 2 == 0);
+    }
+    assert_eq!(rig.tokens(1).len(), PAGE_TOKENS + 1 + 11);
+    all.cancel();
+    rig.rounds(1);
+    assert_eq!(rig.pages.free_pages(), 1_000);
+}
+
+/// Only what is told costs memory: the text of a token, which its reader gets, and a block of the
+/// channel for every 32 of them; beyond that a few lists that double as answers grow, and names for
+/// pages that are full.
+#[test]
+fn a_step_of_a_running_batch_allocates_nothing_but_the_text() {
+    const SEQUENCES: u64 = 16;
+    const ROUNDS: usize = 2 * PAGE_TOKENS;
+    let folder = tempfile::tempdir().unwrap();
+    let q4_k_m = folder.path().join("q4_k_m.gguf");
+    let (shape, quant) = (SynthShape::smallest(), SynthQuant::Q4KM);
+    synthesize(&SynthOptions { shape, quant, seed: 3, output: q4_k_m.clone() }, |_, _| ()).unwrap();
+    for path in [fixture("qwen3-q8_0.gguf"), fixture("qwen3-q4_0.gguf"), q4_k_m] {
+        let name = path.display().to_string();
+        let mut rig = Rig::new(path, SEQUENCES as usize, 400);
+        for id in 0..SEQUENCES {
+            rig.submit(id, 40, &CancelFlag::default());
+        }
+        rig.rounds(40); // everybody decodes, and what grows to the size of a step has grown
+        let before = rig.tokens(0).len();
+        let all = measure(|| rig.rounds(ROUNDS)).count_total;
+
+        // What the same text costs alone.
+        let mut text = 0;
+        for id in 0..SEQUENCES {
+            let (mut detokenizer, tokens) = (rig.tokenizer.detokenizer(), rig.tokens(id));
+            assert_eq!(tokens.len(), before + ROUNDS);
+            let mut stops = StopMatcher::new::<&str>(&[]);
+            for (place, token) in tokens.iter().enumerate().skip(40) {
+                let mut push = || {
+                    let text = detokenizer.push(*token);
+                    if !text.is_empty() {
+                        stops.push(&text);
+                    }
+                };
+                let cost = measure(&mut push).count_total;
+                text += if place < before { 0 } else { cost };
+            }
+        }
+        let rest = all - text;
+        println!("{name}: {ROUNDS} steps of {SEQUENCES}: {text} for text, {rest} beside it");
+        // Per sequence: two blocks of the channel begun, and a third in the middle; two pages named,
+        // in a list; the lists of its tokens, pages and names once doubled each.
+        assert!(rest <= SEQUENCES * (3 + 2 * 2 + 3), "{name}: {rest} allocations beside the text");
+    }
+}

@@ -1,0 +1,200 @@
+//! `config.json`: what kind of model it is, as GGUF's metadata say it.
+//!
+//! The numbers are checked where those of a GGUF file are, in [`ModelConfig`](crate::model::ModelConfig);
+//! here is what only transformers' configs can say.
+
+use serde_json::Value as Json;
+
+use super::SafetensorsError;
+use super::json::Object;
+use crate::LoadError;
+use crate::gguf::{Metadata, Value};
+
+pub(super) const FILE: &str = "config.json";
+
+/// `model_type` and what GGUF calls that architecture.
+const ARCHITECTURES: [(&str, &str); 2] = [("qwen2", "qwen2"), ("qwen3", "qwen3")];
+
+/// Integers that must be there: GGUF's key behind the architecture, and the config's.
+const INTEGERS: [(&str, &str); 6] = [
+    ("block_count", "num_hidden_layers"),
+    ("embedding_length", "hidden_size"),
+    ("attention.head_count", "num_attention_heads"),
+    ("attention.head_count_kv", "num_key_value_heads"),
+    ("feed_forward_length", "intermediate_size"),
+    ("context_length", "max_position_embeddings"),
+];
+
+/// Numbers of a scaling that need not be there: GGUF's key behind the architecture, and the config's.
+const SCALING: [(&str, &str); 4] = [
+    ("rope.scaling.factor", "factor"),
+    ("rope.scaling.yarn_attn_factor", "attention_factor"),
+    ("rope.scaling.yarn_beta_fast", "beta_fast"),
+    ("rope.scaling.yarn_beta_slow", "beta_slow"),
+];
+
+/// All that may be said of YaRN.
+const YARN: [&str; 8] = [
+    "rope_type",
+    "type",
+    "rope_theta",
+    "factor",
+    "original_max_position_embeddings",
+    "attention_factor",
+    "beta_fast",
+    "beta_slow",
+];
+
+/// What the rest of this module wants to know.
+pub(super) struct Facts {
+    /// Tokens that the embedding has rows for.
+    pub(super) vocab: usize,
+    /// Whether the embedding is the head too; not every config says.
+    pub(super) tied: Option<bool>,
+}
+
+/// Translates the config.
+pub(super) fn read(config: &Object, metadata: &mut Metadata) -> Result<Facts, LoadError> {
+    let damaged = |problem| super::damaged(metadata.label(), problem);
+    let architecture = architecture(config, metadata)?;
+    refuse_what_is_not_computed(config, metadata)?;
+
+    let mut values: Vec<(String, Value, String)> = Vec::new();
+    let mut set = |key: &str, value: Value, origin: &str| {
+        values.push((format!("{architecture}.{key}"), value, format!("{origin} of {FILE}")));
+    };
+    for (key, name) in INTEGERS {
+        let value = config.integer(name).map_err(damaged)?;
+        let value = value.ok_or_else(|| damaged(config.missing(name, "an integer from 1")))?;
+        set(key, Value::Int(value.into()), name);
+    }
+    match config.integer("head_dim").map_err(damaged)? {
+        Some(value) => set("attention.key_length", Value::Int(value.into()), "head_dim"),
+        // Qwen3's heads are wider than its layers; Qwen2's are not, and its configs do not say.
+        None if architecture == "qwen2" => {}
+        None => return Err(damaged(config.missing("head_dim", "an even integer"))),
+    }
+    let epsilon = config.number("rms_norm_eps").map_err(damaged)?;
+    let epsilon = epsilon.ok_or_else(|| damaged(config.missing("rms_norm_eps", "above 0")))?;
+    set("attention.layer_norm_rms_epsilon", Value::Float(epsilon), "rms_norm_eps");
+    for (key, value, origin) in rope(config).map_err(damaged)? {
+        set(key, value, origin);
+    }
+    let vocab = config.integer("vocab_size").map_err(damaged)?;
+    let vocab = vocab.ok_or_else(|| damaged(config.missing("vocab_size", "an integer from 1")))?;
+    let tied = config.flag("tie_word_embeddings").map_err(damaged)?;
+
+    metadata.insert("general.architecture", Value::String(architecture.to_owned()), FILE);
+    for (key, value, origin) in values {
+        metadata.insert(&key, value, origin);
+    }
+    Ok(Facts { vocab: usize::try_from(vocab).unwrap_or(usize::MAX), tied })
+}
+
+fn architecture(config: &Object, metadata: &Metadata) -> Result<&'static str, LoadError> {
+    let known = || ARCHITECTURES.map(|(name, _)| name).join(", ");
+    let damaged = |problem| super::damaged(metadata.label(), problem);
+    let name = config.text("model_type").map_err(damaged)?;
+    let name = name.ok_or_else(|| damaged(config.missing("model_type", "a text, like qwen3")))?;
+    match ARCHITECTURES.iter().find(|(theirs, _)| *theirs == name) {
+        Some((_, ours)) => Ok(ours),
+        None => Err(metadata.unsupported(format!(
+            "its architecture is {name:?} (model_type of {FILE}); supported are {}",
+            known()
+        ))),
+    }
+}
+
+/// Where transformers would compute something else than the decoder does.
+fn refuse_what_is_not_computed(config: &Object, metadata: &Metadata) -> Result<(), LoadError> {
+    let refuse = |what: String| Err(metadata.unsupported(what));
+    if let Some(quantized) = config.get("quantization_config") {
+        let method = quantized.get("quant_method").and_then(Json::as_str).unwrap_or("unknown");
+        return refuse(format!(
+            "its weights are quantized already (quantization_config of {FILE}: {method}); take the \
+             unquantized model, QUANTIZATION quantizes it at load, or a GGUF file"
+        ));
+    }
+    let other = |key: &str, allowed: &Json| {
+        config.get(key).filter(|value| *value != allowed).map(|value| {
+            let value: String = value.to_string().chars().take(60).collect();
+            format!("{key} of {FILE} is {value}; supported is {allowed}")
+        })
+    };
+    for key in ["rope_scaling", "rope_parameters"] {
+        let scaling = config.get(key).and_then(Json::as_object);
+        let mut unknown = scaling
+            .filter(|scaling| {
+                scaling.get("rope_type").or(scaling.get("type")) == Some(&Json::from("yarn"))
+            })
+            .into_iter()
+            .flatten()
+            .filter(|(name, value)| !YARN.contains(&name.as_str()) && !value.is_null());
+        if let Some((name, _)) = unknown.next() {
+            let known = YARN.join(", ");
+            return refuse(format!("{key} of {FILE} has {name:?}; supported of yarn are {known}"));
+        }
+    }
+    for (key, allowed) in [
+        ("hidden_act", Json::from("silu")),
+        ("attention_bias", Json::from(false)),
+        ("use_sliding_window", Json::from(false)),
+    ] {
+        if let Some(problem) = other(key, &allowed) {
+            return refuse(problem);
+        }
+    }
+    let layers = config.get("layer_types").and_then(Json::as_array);
+    match layers.into_iter().flatten().find(|kind| **kind != "full_attention") {
+        Some(kind) => {
+            refuse(format!("layer_types of {FILE} names {kind}; supported is \"full_attention\""))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The base of the frequencies, and how they are stretched: `rope_theta` and `rope_scaling`, or both in
+/// `rope_parameters` as transformers 5 writes them.
+fn rope(config: &Object) -> Result<Vec<(&'static str, Value, &'static str)>, SafetensorsError> {
+    let mut values = Vec::new();
+    let object = |key: &str| match config.get(key) {
+        None => Ok(None),
+        Some(Json::Object(values)) => Ok(Some(Object { name: FILE, values: values.clone() })),
+        Some(other) => Err(config.wrong(key, "an object", other)),
+    };
+    let parameters = object("rope_parameters")?;
+    let within = |key: &str| match &parameters {
+        Some(parameters) => parameters.number(key),
+        None => Ok(None),
+    };
+    match (config.number("rope_theta")?, within("rope_theta")?) {
+        (Some(base), _) => values.push(("rope.freq_base", Value::Float(base), "rope_theta")),
+        (None, Some(base)) => {
+            values.push(("rope.freq_base", Value::Float(base), "rope_parameters.rope_theta"));
+        }
+        (None, None) => {
+            return Err(config.missing("rope_theta", "a number, here or in rope_parameters"));
+        }
+    }
+    for (key, object) in
+        [("rope_scaling", object("rope_scaling")?), ("rope_parameters", parameters)]
+    {
+        let Some(scaling) = object else { continue };
+        let kind = match scaling.text("rope_type")? {
+            Some(kind) => Some(kind),
+            None => scaling.text("type")?,
+        };
+        let Some(kind) = kind.filter(|kind| *kind != "default") else { continue };
+        values.push(("rope.scaling.type", Value::String(kind.to_owned()), key));
+        for (ours, theirs) in SCALING {
+            if let Some(number) = scaling.number(theirs)? {
+                values.push((ours, Value::Float(number), key));
+            }
+        }
+        if let Some(length) = scaling.integer("original_max_position_embeddings")? {
+            let length = Value::Int(length.into());
+            values.push(("rope.scaling.original_context_length", length, key));
+        }
+    }
+    Ok(values)
+}

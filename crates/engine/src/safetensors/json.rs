@@ -1,0 +1,113 @@
+//! The JSON files beside the weights.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::SafetensorsError;
+
+/// More than any of these files has: Qwen's tokenizer.json takes 11 MB.
+pub(super) const MOST_BYTES: u64 = 128 << 20;
+
+/// Reads a file of the folder; `None` if it is not there.
+pub(super) fn read<T: DeserializeOwned>(
+    folder: &Path,
+    name: &str,
+) -> Result<Option<T>, SafetensorsError> {
+    let Some(text) = text(folder, name)? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(|error| SafetensorsError::BadJson {
+        name: name.to_owned(),
+        problem: error.to_string(),
+    })
+}
+
+/// The text of a file of the folder; `None` if it is not there.
+pub(super) fn text(folder: &Path, name: &str) -> Result<Option<String>, SafetensorsError> {
+    let unreadable = |error: std::io::Error| SafetensorsError::Unreadable {
+        name: name.to_owned(),
+        problem: error.to_string(),
+    };
+    let file = match File::open(folder.join(name)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let len = file.metadata().map_err(unreadable)?.len();
+    if len > MOST_BYTES {
+        return Err(SafetensorsError::TooLarge { name: name.to_owned(), len, most: MOST_BYTES });
+    }
+    let mut text = String::new();
+    file.take(MOST_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+    Ok(Some(text))
+}
+
+/// A JSON object of the folder, read by key.
+pub(super) struct Object {
+    pub(super) name: &'static str,
+    pub(super) values: Map<String, Value>,
+}
+
+impl Object {
+    /// The object in a file; `None` if the file is not there.
+    pub(super) fn read(
+        folder: &Path,
+        name: &'static str,
+    ) -> Result<Option<Self>, SafetensorsError> {
+        Ok(read(folder, name)?.map(|values| Self { name, values }))
+    }
+
+    /// A value, if it is there and not null.
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+        self.values.get(key).filter(|value| !value.is_null())
+    }
+
+    /// An integer from 0.
+    pub(super) fn integer(&self, key: &str) -> Result<Option<u64>, SafetensorsError> {
+        self.typed(key, "an integer from 0", Value::as_u64)
+    }
+
+    /// A number.
+    pub(super) fn number(&self, key: &str) -> Result<Option<f64>, SafetensorsError> {
+        self.typed(key, "a number", Value::as_f64)
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>, SafetensorsError> {
+        self.typed(key, "true or false", Value::as_bool)
+    }
+
+    /// A text.
+    pub(super) fn text(&self, key: &str) -> Result<Option<&str>, SafetensorsError> {
+        self.typed(key, "a text", Value::as_str)
+    }
+
+    fn typed<'a, T>(
+        &'a self,
+        key: &str,
+        expected: &str,
+        read: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, SafetensorsError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        read(value).map(Some).ok_or_else(|| self.wrong(key, expected, value))
+    }
+
+    /// That a key must be there.
+    pub(super) fn missing(&self, key: &str, expected: &'static str) -> SafetensorsError {
+        SafetensorsError::MissingKey { name: self.name, key: key.to_owned(), expected }
+    }
+
+    /// That a value is not what it should be.
+    pub(super) fn wrong(
+        &self,
+        key: &str,
+        expected: impl Into<String>,
+        found: &Value,
+    ) -> SafetensorsError {
+        let found: String = found.to_string().chars().take(60).collect();
+        let (name, key) = (self.name, key.to_owned());
+        SafetensorsError::WrongValue { name, key, expected: expected.into(), found }
+    }
+}

@@ -1,0 +1,106 @@
+//! From the numbers of a file to the formats that multiply.
+
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Tensor};
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use super::shards::Float;
+use crate::Quantization;
+
+/// Numbers that a thread widens at once, about: they stay in its cache.
+const PIECE: usize = 1 << 15;
+
+/// What becomes of a matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Target {
+    /// The format it is held in.
+    pub(super) dtype: GgmlDType,
+    /// Whether its rows do not fit the format that was asked for.
+    pub(super) fell_back: bool,
+}
+
+impl Target {
+    /// For a matrix with rows of `inputs` numbers. The head, which decides between tokens, gets two bits
+    /// more than the rest, as llama.cpp gives it.
+    ///
+    /// A format that rows do not fit is replaced by the next more precise one.
+    pub(super) fn new(quantization: Quantization, is_head: bool, inputs: usize) -> Self {
+        let wanted: &[GgmlDType] = match (quantization, is_head) {
+            (Quantization::None, _) => &[],
+            (Quantization::EightBit, _) => &[GgmlDType::Q8_0],
+            (Quantization::FourBit, false) => &[GgmlDType::Q4K, GgmlDType::Q8_0],
+            (Quantization::FourBit, true) => &[GgmlDType::Q6K, GgmlDType::Q8_0],
+        };
+        let fitting = wanted.iter().position(|dtype| inputs.is_multiple_of(dtype.block_size()));
+        Self {
+            dtype: fitting.map_or(GgmlDType::F32, |at| wanted[at]),
+            fell_back: !wanted.is_empty() && fitting != Some(0),
+        }
+    }
+
+    /// Bytes of `weights` numbers.
+    pub(super) fn bytes(self, weights: usize) -> usize {
+        weights / self.dtype.block_size() * self.dtype.type_size()
+    }
+}
+
+/// The numbers in some bytes of a file. Whether all are finite.
+pub(super) fn widen(float: Float, bytes: &[u8], out: &mut [f32]) -> bool {
+    match float {
+        Float::F32 => {
+            for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                *out = f32::from_le_bytes(*bytes);
+            }
+        }
+        Float::F16 => {
+            for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                *out = f16::from_le_bytes(*bytes).to_f32();
+            }
+        }
+        Float::BF16 => {
+            for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                *out = bf16::from_le_bytes(*bytes).to_f32();
+            }
+        }
+    }
+    out.iter().all(|number| number.is_finite())
+}
+
+/// The same with all threads.
+pub(super) fn widen_all(float: Float, bytes: &[u8]) -> (Vec<f32>, bool) {
+    let mut numbers = vec![0.0; bytes.len() / float.size()];
+    let finite = numbers
+        .par_chunks_mut(PIECE)
+        .zip(bytes.par_chunks(PIECE * float.size()))
+        .map(|(out, bytes)| widen(float, bytes, out))
+        .reduce(|| true, |a, b| a && b);
+    (numbers, finite)
+}
+
+/// A matrix `[outputs, inputs]` in another format, and whether all its numbers are finite. Threads share
+/// its rows, so beside the result there is a piece of numbers per thread and no more.
+pub(super) fn quantize(
+    float: Float,
+    bytes: &[u8],
+    inputs: usize,
+    dtype: GgmlDType,
+) -> candle_core::Result<(Vec<u8>, bool)> {
+    let row_bytes = inputs * float.size();
+    let out_row_bytes = inputs / dtype.block_size() * dtype.type_size();
+    let rows = (PIECE / inputs).max(1);
+    let mut out = vec![0; bytes.len() / row_bytes * out_row_bytes];
+    let finite = out
+        .par_chunks_mut(rows * out_row_bytes)
+        .zip(bytes.par_chunks(rows * row_bytes))
+        .map(|(out, bytes)| {
+            let mut numbers = vec![0.0; bytes.len() / float.size()];
+            let finite = widen(float, bytes, &mut numbers);
+            let shape = (numbers.len() / inputs, inputs);
+            let numbers = Tensor::from_vec(numbers, shape, &Device::Cpu)?;
+            out.copy_from_slice(&QTensor::quantize(&numbers, dtype)?.data()?);
+            Ok(finite)
+        })
+        .try_reduce(|| true, |a, b| candle_core::Result::Ok(a && b))?;
+    Ok((out, finite))
+}

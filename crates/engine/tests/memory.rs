@@ -1,0 +1,68 @@
+//! The memory plan is kept: a process of its own loads a model, computes all that the plan has room for,
+//! and has not held more. One test, as all of a process count.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+use engine::bench::greedy;
+use engine::synth::{SynthOptions, synthesize};
+use engine::{Engine, EngineOptions, Finished, Input, ModelFile, Progress, Request, system};
+
+/// Room for sixteen sequences of 512 tokens.
+const CONTEXT: usize = 512;
+const BATCH: usize = 16;
+
+fn model() -> (tempfile::TempDir, ModelFile) {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("model.gguf");
+    let (shape, quant) = ("tiny".parse().unwrap(), "q4_k_m".parse().unwrap());
+    synthesize(&SynthOptions { shape, quant, seed: 1, output: output.clone() }, |_, _| {}).unwrap();
+    (folder, ModelFile::Path(output))
+}
+
+/// Sampled with everything that needs memory: a temperature, no cut.
+fn request(tokens: Vec<u32>, max_tokens: usize) -> Request {
+    let mut request = greedy(Input::Tokens(tokens), max_tokens);
+    request.sampling.temperature = 1.0;
+    request
+}
+
+fn run(engine: &Engine, requests: impl Iterator<Item = Request>) -> Vec<Finished> {
+    let running: Vec<_> = requests.map(|request| engine.submit(&request).unwrap()).collect();
+    let end = |mut generation: engine::Generation| loop {
+        match generation.next_blocking() {
+            Some(Progress::Text { .. }) => {}
+            Some(Progress::Finished(end)) => return end,
+            other => panic!("{other:?}"),
+        }
+    };
+    running.into_iter().map(end).collect()
+}
+
+#[test]
+fn the_process_never_holds_more_than_the_plan() {
+    let (_folder, model) = model();
+    system::forget_peak_memory();
+    let options = EngineOptions {
+        max_batch: BATCH,
+        kv_tokens: Some(BATCH * CONTEXT),
+        step_tokens: 2 * CONTEXT,
+        ..EngineOptions::default()
+    };
+    let engine = Engine::start(&model, &options).unwrap();
+    let plan = engine.memory();
+    let loaded = system::resident_memory().unwrap();
+    // Every token of the vocabulary, so that the whole embedding is read; more requests than run at
+    // once, of different tenants, so that every page is written, and some are written again.
+    let prompt = |number: usize| -> Vec<u32> {
+        (0..CONTEXT - 8).map(|n| ((n * 8 + number) % 4000) as u32).collect()
+    };
+    let ends = run(&engine, (0..BATCH + 4).map(|number| request(prompt(number), 8)));
+    assert!(ends.iter().all(|end| end.prompt_tokens == CONTEXT - 8 && end.cached_tokens == 0));
+    let peak = system::peak_memory().unwrap();
+    assert!(peak <= plan.total, "{} MiB were held; planned were {plan}", peak >> 20);
+    // The bound is none if nothing comes near it: the keys and values alone are most of what was planned.
+    let grown = peak.saturating_sub(loaded);
+    let planned = plan.keys_and_values + plan.workspace;
+    assert!(grown >= planned / 2, "{} MiB more than when loaded; planned were {plan}", grown >> 20);
+    assert!(plan.keys_and_values >= 90 << 20, "too little to tell anything: {plan}");
+}

@@ -1,0 +1,165 @@
+//! Group commit: what comes while a call is under way waits, and goes to Redis together in the next one.
+//! A call costs Redis, the network and both ends about as much as a task's part of it, so under load that
+//! halves the costs; and who comes while no call is under way does not wait.
+//!
+//! One task of the runtime sends a group's calls, one after the other, as long as there are any. It is
+//! nobody's future: a caller that goes away takes no other's answer with it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+use super::error;
+use super::partition::Partition;
+use crate::BrokerError;
+
+/// Most members of one call, so that nobody else waits for Redis much longer than a millisecond.
+const MOST: usize = 64;
+/// Bytes after which a call takes no more members: scripts copy what they are given.
+const MOST_BYTES: usize = 256 << 10;
+
+/// What can go to Redis with others of its kind.
+#[async_trait]
+pub(super) trait Member: Sized + Send + 'static {
+    /// About how many bytes it sends.
+    fn bytes(&self) -> usize;
+
+    /// Whether somebody still waits for its answer.
+    fn is_wanted(&self) -> bool;
+
+    /// Answers it with an error that others have met.
+    fn refuse(self, error: BrokerError);
+
+    /// Sends some in one call, and answers each; fails with what took them all.
+    async fn send(
+        batch: Vec<Self>,
+        partition: &Arc<Partition>,
+        limit: Duration,
+    ) -> Result<(), BrokerError>;
+}
+
+/// Members that wait for the next call.
+pub(super) struct Group<T> {
+    waiting: Mutex<Waiting<T>>,
+}
+
+struct Waiting<T> {
+    members: VecDeque<(Instant, T)>,
+    /// Somebody sends calls, and will send the next.
+    sending: bool,
+}
+
+impl<T> Default for Group<T> {
+    fn default() -> Self {
+        Self { waiting: Mutex::new(Waiting { members: VecDeque::new(), sending: false }) }
+    }
+}
+
+impl<T: Member> Group<T> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting<T>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The members of the next call, and since when the first of them waits; none ends the sending.
+    fn next(&self) -> Option<(Instant, Vec<T>)> {
+        let mut waiting = self.waiting();
+        let Some(since) = waiting.members.front().map(|(since, _)| *since) else {
+            waiting.sending = false;
+            return None;
+        };
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while batch.len() < MOST && bytes < MOST_BYTES {
+            let Some((_, member)) = waiting.members.pop_front() else { break };
+            if member.is_wanted() {
+                bytes += member.bytes();
+                batch.push(member);
+            }
+        }
+        Some((since, batch))
+    }
+}
+
+/// Sends a member with the group's next call; its answer comes by the sender that it has.
+pub(super) fn join<T: Member>(group: &Arc<Group<T>>, partition: &Arc<Partition>, member: T) {
+    let mut waiting = group.waiting();
+    waiting.members.push_back((Instant::now(), member));
+    if !std::mem::replace(&mut waiting.sending, true) {
+        let (group, partition) = (Arc::clone(group), Arc::clone(partition));
+        tokio::spawn(Sending { group, partition, done: false }.run());
+    }
+}
+
+/// Gives each its answer, or all the error that took them, which is answered as well.
+pub(super) fn answer_all(
+    senders: impl ExactSizeIterator<Item = oneshot::Sender<Result<String, BrokerError>>>,
+    answers: Result<Vec<String>, BrokerError>,
+) -> Result<(), BrokerError> {
+    let answers = answers.and_then(|answers| {
+        let (given, asked) = (answers.len(), senders.len());
+        let wrong = || BrokerError::Corrupt(format!("a script answered {given} of {asked}"));
+        (given == asked).then_some(answers).ok_or_else(wrong)
+    });
+    match answers {
+        Ok(answers) => {
+            for (sender, answer) in senders.zip(answers) {
+                let _ = sender.send(Ok(answer)); // an error means that the caller is gone
+            }
+            Ok(())
+        }
+        Err(error) => {
+            for sender in senders {
+                let _ = sender.send(Err(error::shared(&error)));
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What a member gets when its call was cut off.
+pub(super) fn cut_off(_: oneshot::error::RecvError) -> BrokerError {
+    BrokerError::Unavailable { reason: "the program stopped before Redis answered".into() }
+}
+
+/// Sends a group's calls.
+struct Sending<T: Member> {
+    group: Arc<Group<T>>,
+    partition: Arc<Partition>,
+    /// Nobody waits any more.
+    done: bool,
+}
+
+impl<T: Member> Sending<T> {
+    async fn run(mut self) {
+        // Whoever is about to join at this very moment comes along; this takes no time when nobody is.
+        tokio::task::yield_now().await;
+        while let Some((since, batch)) = self.group.next() {
+            if batch.is_empty() {
+                continue; // nobody waits for those any more
+            }
+            // Who waited behind a Redis that is silent is not to wait as long once more.
+            let whole = self.partition.link.limit();
+            let limit = whole.saturating_sub(since.elapsed()).max(whole / 8);
+            let sent = T::send(batch, &self.partition, limit).await;
+            if let Err(error @ BrokerError::Unavailable { .. }) = sent {
+                // It would be the same for those who came meanwhile, only later.
+                let came = std::mem::take(&mut self.group.waiting().members);
+                came.into_iter().for_each(|(_, member)| member.refuse(error::shared(&error)));
+            }
+        }
+        self.done = true;
+    }
+}
+
+impl<T: Member> Drop for Sending<T> {
+    fn drop(&mut self) {
+        // Cut off, since a runtime stops: those that wait learn it, and the next one begins anew.
+        if !self.done {
+            let mut waiting = self.group.waiting();
+            waiting.sending = false;
+            waiting.members.clear();
+        }
+    }
+}

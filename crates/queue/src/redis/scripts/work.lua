@@ -1,0 +1,221 @@
+-- work: records outcomes, each once, and then hands out tasks under a lease.
+--
+-- The lease that recorded an outcome may repeat itself. A failure that an operator should see becomes a
+-- dead letter as well.
+-- A claim takes the first tasks of the queues that have some, and never blocks; entries of tasks that are
+-- gone or not queued any more are cleared on the way, and so are those past their deadline, which the next
+-- reap ends. Queues of paused models are passed by. Where workers have more room than there are tasks, each
+-- gets its share of them only.
+--
+-- KEYS  1 base
+-- ARGV  1 how many outcomes, then of each:
+--         id, fence, terminal state, outcome, the error of a dead letter as JSON or empty
+--       then of each claim:
+--         worker, lease in ms, for each task that it would take the digit of the lane whose turn it is
+--         (1 is the most urgent), how many models, models…
+-- Returns  for each outcome a text:
+--            recorded, finished ms
+--            lost
+--            error, what Redis said
+--          then for each claim a text, and what it says:
+--            took, how many
+--              of each two texts: id, attempt, submitted ms, started ms, failed attempts; and its record
+--            none, ms to the next delayed task or -1, latest entry of each lane's streams, one per model…
+--              wait for that long or anything newer, then claim again
+--            again   much was cleared: claim again, without waiting
+--            error, what Redis said
+
+local base, at = KEYS[1], now_ms()
+
+-- Keeps the task as a dead letter; beyond MAX_DEAD_LETTERS the oldest go.
+local function bury(id, task, outcome, error)
+  local more = read_placed(base, id, 'record', 'worker', 'failures', 'spent')
+  -- Of a task whose attempts are used up, the last one's failure is known.
+  local failures = more.spent == '1' and more.failures or with_failure(more, at, error)
+  local letters, letter = base .. 'dead', base .. 'dead:' .. id
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', letters, '-inf', int(letters_since(at)))) do
+    drop_letter(base, old)
+  end
+  local surplus = redis.call('ZCARD', letters) + 1 - MAX_DEAD_LETTERS
+  if surplus > 0 then
+    for _, old in ipairs(redis.call('ZRANGE', letters, 0, surplus - 1)) do
+      drop_letter(base, old)
+    end
+  end
+  -- No two die at the same instant, so that a page can begin where another ended.
+  local latest = redis.call('ZRANGE', letters, -1, -1, 'WITHSCORES')
+  local died = int(math.max(at, (tonumber(latest[2]) or 0) + 1))
+  redis.call('ZADD', letters, died, id)
+  redis.call('HSET', letter, 'model', task.queue.model, 'record', more.record, 'outcome', outcome,
+    'failures', failures, 'submitted', task.submitted, 'died', died)
+  redis.call('EXPIRE', letter, DEAD_LETTER_TTL_S)
+end
+
+-- Counts how long a task has run.
+local function measure(counted, latest)
+  local average, deviation = tonumber(counted.service_ms), tonumber(counted.service_dev)
+  if average > 0 then
+    deviation = deviation + LATEST_WEIGHT * (math.abs(latest - average) - deviation)
+    average = average + LATEST_WEIGHT * (latest - average)
+  else
+    average, deviation = latest, latest / 2
+  end
+  counted.service_ms, counted.service_dev =
+    string.format('%.3f', average), string.format('%.3f', deviation)
+  counted.changes.service_ms, counted.changes.service_dev = counted.service_ms, counted.service_dev
+end
+
+local function finish(id, fence, state, outcome, error)
+  local task = read_ending(base, id, 'fence', 'finished')
+  if task.fence ~= fence then
+    return 'lost'
+  end
+  if task.state ~= 'processing' then
+    return 'recorded ' .. task.finished -- only a finish leaves a fence on a task that has ended
+  end
+  end_task(base, id, task, at, state, outcome)
+  if error ~= '' then bury(id, task, outcome, error) end
+  local counted = counters(base, task.queue.model)
+  measure(counted, at - task.started)
+  count(counted, 'processing', -1)
+  count(counted, state, 1)
+  return 'recorded ' .. int(at)
+end
+
+-- Up to so many undelivered entries of a stream, and what went wrong.
+local function next_entries(stream, worker, most)
+  local read = function()
+    return redis.pcall('XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', most, 'STREAMS', stream, '>')
+  end
+  local reply = read()
+  if reply and reply.err and string.find(reply.err, 'NOGROUP', 1, true) then
+    if redis.call('EXISTS', stream) == 0 then return {} end
+    redis.call('XGROUP', 'CREATE', stream, GROUP, '0') -- nothing was ever claimed from here
+    reply = read()
+  end
+  if not reply then return {} end
+  if reply.err then return {}, reply end
+  return reply[1][2]
+end
+
+-- Takes the task of an entry, if it is to be had.
+local function take(worker, lease, stream, entry, taken)
+  local id = entry[2][2] or ''
+  local task = read_placed(base, id, 'record', 'failed', 'submitted', 'expires')
+  if task.state ~= 'queued' or task.entry ~= entry[1] then
+    drop(stream, entry[1])
+    return false
+  end
+  local counted = counters(base, task.queue.model)
+  read_totals(base, task.queue)
+  if at >= (tonumber(task.expires) or math.huge) then
+    leave(base, id, task, counted)
+    put(base, id, 'place', 'none')
+    drop(stream, entry[1])
+    return false
+  end
+  local attempt = int(task.attempt + 1)
+  put(base, id, 'state', 'processing', 'attempt', attempt, 'worker', worker,
+    'fence', worker .. ':' .. attempt, 'started', int(at))
+  if task.expires and task.expires ~= '' then
+    redis.call('ZREM', base .. 'expiring', id)
+    put(base, id, 'expires', '') -- it is about the first start
+  end
+  leased[#leased + 1] = int(at + lease)
+  leased[#leased + 1] = id
+  leave(base, id, task, counted)
+  count_queued(task, -1)
+  count(counted, 'processing', 1)
+  wake(id)
+  taken[#taken + 1] = table.concat({ id, attempt, task.submitted, int(at), task.failed or '0' }, ' ')
+  taken[#taken + 1] = task.record
+  return true
+end
+
+-- How many tasks a worker gets that would take `most`: while the ready workers have more room than tasks
+-- wait, its part of them.
+local function share_of(models, most)
+  local queued, room = 0, 0
+  for _, counted in ipairs(models) do
+    if not counted.paused then queued = queued + in_lanes(counted) end
+    room = room + counted.capacity - counted.processing
+  end
+  return math.max(1, math.min(most, math.ceil(queued * most / math.max(room, most))))
+end
+
+local promoted = false
+
+local function claim(worker, lease, turns, names)
+  local models, wanted = {}, 1
+  for i, name in ipairs(names) do
+    models[i] = counters(base, name)
+    if models[i].delayed ~= 0 and not promoted then
+      promoted = true
+      promote(base, at, 16)
+    end
+  end
+  if #turns > 1 then wanted = share_of(models, #turns) end
+
+  local dry = {} -- streams that had no more
+  -- The stream that the next task is to come from: of the lane whose turn it is, else of the most urgent.
+  local function next_stream(turn, planned)
+    for nth = 0, #LANES do
+      local lane = nth == 0 and LANES[tonumber(string.sub(turns, turn, turn))] or LANES[nth]
+      for i, name in ipairs(names) do
+        if not models[i].paused and models[i][lane].queued > 0 then
+          local stream = stream_key(base, lane, name)
+          if not dry[stream] and models[i][lane].queued > (planned[stream] or 0) then return stream end
+        end
+      end
+    end
+  end
+
+  local taken, got, cleared, problem = {}, 0, 0, nil
+  repeat
+    local planned, order = {}, {}
+    for turn = got + 1, wanted do
+      local stream = next_stream(turn, planned)
+      if not stream then break end
+      if not planned[stream] then order[#order + 1] = stream end
+      planned[stream] = (planned[stream] or 0) + 1
+    end
+    for _, stream in ipairs(order) do
+      local entries, wrong = next_entries(stream, worker, planned[stream])
+      problem = problem or wrong
+      if #entries < planned[stream] then dry[stream] = #entries == 0 end
+      for _, entry in ipairs(entries) do
+        local done, took = pcall(take, worker, lease, stream, entry, taken)
+        if not done then problem = took
+        elseif took then got = got + 1
+        else cleared = cleared + 1 end
+      end
+    end
+  until #order == 0 or got == wanted or cleared >= 100 -- others want to be served too
+
+  if got > 0 then return 'took ' .. got, taken end
+  if problem then error(problem) end
+  if cleared >= 100 then return 'again' end
+  local next_due = redis.call('ZRANGE', base .. 'delayed', 0, 0, 'WITHSCORES')
+  local none = { 'none', next_due[2] and int(math.max(0, next_due[2] - at)) or '-1' }
+  for _, lane in ipairs(LANES) do
+    for i = 1, #models do none[#none + 1] = models[i][lane].last end
+  end
+  return table.concat(none, ' ')
+end
+
+local replies, from = {}, 2
+for _ = 1, tonumber(ARGV[1]) do
+  replies[#replies + 1] = alone(finish, ARGV[from], ARGV[from + 1], ARGV[from + 2], ARGV[from + 3],
+    ARGV[from + 4])
+  from = from + 5
+end
+while from <= #ARGV do
+  local names = {}
+  for i = 1, tonumber(ARGV[from + 3]) do names[i] = ARGV[from + 3 + i] end
+  local said, taken = alone(claim, ARGV[from], tonumber(ARGV[from + 1]), ARGV[from + 2], names)
+  replies[#replies + 1] = said
+  append(replies, taken or {})
+  from = from + 4 + #names
+end
+save(base)
+return replies

@@ -1,0 +1,206 @@
+//! Recording outcomes and claiming, both by one script: a worker that finishes a task and takes the next
+//! asks once for both, and one with many slots asks once for many.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use protocol::{Lane, Outcome, Timestamp};
+use tokio::sync::oneshot;
+
+use super::claim::{Vacant, millis};
+use super::error;
+use super::group::{self, Member};
+use super::partition::Partition;
+use super::reply::Reply;
+use crate::handover::Parcel;
+use crate::stored::{self, Ending};
+use crate::{BrokerError, Claimant, Lease, lanes};
+
+/// Most tasks that one claim takes at once, so that no call is much longer than others.
+const MOST_TAKEN: usize = 32;
+
+/// What a claim came to.
+pub(super) enum Try {
+    Took(Parcel<Partition>),
+    Nothing(Vacant),
+    /// Much was cleared: once more.
+    Again,
+}
+
+/// An outcome or a claim that waits for its call.
+pub(super) enum Work {
+    Finish(Finish),
+    Claim(Claim),
+}
+
+/// As `work.lua` takes it.
+pub(super) struct Finish {
+    args: [String; 5],
+    answer: oneshot::Sender<Result<String, BrokerError>>,
+}
+
+pub(super) struct Claim {
+    claimant: Claimant,
+    most: usize,
+    answer: oneshot::Sender<Result<Try, BrokerError>>,
+}
+
+#[async_trait]
+impl Member for Work {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Finish(finish) => finish.args.iter().map(String::len).sum(),
+            // What comes back is not known; records are short mostly.
+            Self::Claim(claim) => claim.most << 10,
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        match self {
+            Self::Finish(finish) => !finish.answer.is_closed(),
+            Self::Claim(claim) => !claim.answer.is_closed(),
+        }
+    }
+
+    fn refuse(self, error: BrokerError) {
+        // An error means that the caller is gone.
+        let _ = match self {
+            Self::Finish(finish) => finish.answer.send(Err(error)).is_ok(),
+            Self::Claim(claim) => claim.answer.send(Err(error)).is_ok(),
+        };
+    }
+
+    async fn send(
+        batch: Vec<Self>,
+        partition: &Arc<Partition>,
+        limit: Duration,
+    ) -> Result<(), BrokerError> {
+        let (mut finishes, mut claims) = (Vec::new(), Vec::new());
+        for work in batch {
+            match work {
+                Self::Finish(finish) => finishes.push(finish),
+                Self::Claim(claim) => claims.push(claim),
+            }
+        }
+        let mut call = partition.scripts.work.prepare_invoke();
+        call.key(partition.keys.base()).arg(finishes.len());
+        for finish in &finishes {
+            call.arg(&finish.args);
+        }
+        let mut turn = partition.turn.load(Ordering::Relaxed);
+        for Claim { claimant, most, .. } in &claims {
+            let most = (*most).clamp(1, MOST_TAKEN);
+            call.arg(claimant.worker.to_string()).arg(millis(claimant.lease));
+            call.arg(turns(turn, most)).arg(claimant.models.len());
+            for model in &claimant.models {
+                call.arg(model.as_str());
+            }
+            turn += most as u64;
+        }
+        let mut answers = match partition.link.run_within(&call, limit).await {
+            Ok(answers) => answers,
+            Err(error) => {
+                let works = finishes.into_iter().map(Self::Finish);
+                for work in works.chain(claims.into_iter().map(Self::Claim)) {
+                    work.refuse(error::shared(&error));
+                }
+                return Err(error);
+            }
+        };
+        let mut rest = Reply::new("work", answers.split_off(finishes.len().min(answers.len())));
+        for claim in claims {
+            let tried = claim.read(&mut rest, partition);
+            // When nobody waits any more, what was taken goes back as the parcel is dropped.
+            let _ = claim.answer.send(tried);
+        }
+        group::answer_all(finishes.into_iter().map(|finish| finish.answer), Ok(answers))
+    }
+}
+
+impl Claim {
+    /// Reads what the script says to it.
+    fn read(&self, reply: &mut Reply, of: &Arc<Partition>) -> Result<Try, BrokerError> {
+        let text = reply.text()?;
+        let mut told = Reply::words("work", &text);
+        match told.text()?.as_str() {
+            "none" => {
+                let next_due: i64 = told.parse()?;
+                let next_due = u64::try_from(next_due).ok().map(Duration::from_millis);
+                let stream = |lane| {
+                    let models = self.claimant.models.iter();
+                    models.map(move |model| of.keys.queue(lane, model))
+                };
+                let queues = Lane::ALL.into_iter().flat_map(stream).collect();
+                Ok(Try::Nothing(Vacant { queues, next_due, last_ids: told.rest() }))
+            }
+            "again" => Ok(Try::Again),
+            "took" => {
+                let mut parcel = Parcel::empty(of);
+                let count: u64 = told.parse()?;
+                of.turn.fetch_add(count, Ordering::Relaxed);
+                for _ in 0..count {
+                    parcel.put(reply.taken(self.claimant.worker)?);
+                }
+                Ok(Try::Took(parcel))
+            }
+            "error" => Err(of.link.error_of_one(&text)),
+            other => Err(told.unexpected(other)),
+        }
+    }
+}
+
+/// The lanes that the next claims look into first, a digit each.
+fn turns(turn: u64, most: usize) -> String {
+    let digit = |turn| match lanes::first(turn) {
+        Lane::High => '1',
+        Lane::Normal => '2',
+        Lane::Low => '3',
+        Lane::Batch => '4',
+    };
+    (turn..turn + most as u64).map(digit).collect()
+}
+
+impl Partition {
+    /// One try at a claim.
+    pub(super) async fn claim_once(
+        self: &Arc<Self>,
+        claimant: &Claimant,
+        most: usize,
+    ) -> Result<Try, BrokerError> {
+        let (answer, answered) = oneshot::channel();
+        let claim = Claim { claimant: claimant.clone(), most, answer };
+        group::join(&self.works, self, Work::Claim(claim));
+        answered.await.unwrap_or_else(|cut| Err(group::cut_off(cut)))
+    }
+
+    pub(super) async fn finish(
+        self: &Arc<Self>,
+        lease: &Lease,
+        outcome: &Outcome,
+    ) -> Result<Timestamp, BrokerError> {
+        let ending = Ending::of(outcome)?;
+        let letter = match outcome {
+            Outcome::Failed(error) if error.error_type.is_dead_letter() => stored::json(error)?,
+            _ => String::new(),
+        };
+        let args = [
+            lease.task_id.to_string(),
+            lease.fence(),
+            ending.state.to_owned(),
+            ending.outcome,
+            letter,
+        ];
+        let (answer, answered) = oneshot::channel();
+        group::join(&self.works, self, Work::Finish(Finish { args, answer }));
+        let text = answered.await.unwrap_or_else(|cut| Err(group::cut_off(cut)))?;
+        let mut reply = Reply::words("work", &text);
+        match reply.text()?.as_str() {
+            "recorded" => reply.instant(),
+            "lost" => Err(lease.lost()),
+            "error" => Err(self.link.error_of_one(&text)),
+            other => Err(reply.unexpected(other)),
+        }
+    }
+}
