@@ -152,7 +152,7 @@ mod tests {
             // Its head is not loaded.
             ("embedding/embedding", false),
         ] {
-            let file = GgufFile::open(folder.join(name).with_extension("gguf")).unwrap();
+            let file = GgufFile::open(folder.join(format!("{name}.gguf"))).unwrap();
             let all: usize = file.tensors().map(|(_, info)| info.byte_len).sum();
             let checkpoint = Checkpoint::from(&file);
             let embedding = file.tensor("token_embd.weight").unwrap().byte_len;
