@@ -114,8 +114,13 @@ impl Broker for Moody {
         self.inner.expired(id).await
     }
 
-    async fn claim(&self, claimant: &Claimant, wait: Duration) -> Answer<Option<Claimed>> {
-        self.inner.claim(claimant, wait).await
+    async fn claim_batch(
+        &self,
+        claimant: &Claimant,
+        most: usize,
+        wait: Duration,
+    ) -> Answer<Vec<Claimed>> {
+        self.inner.claim_batch(claimant, most, wait).await
     }
 
     async fn renew(&self, lease: &Lease, span: Duration) -> Answer<LeaseState> {
