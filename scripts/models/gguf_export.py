@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write a Hugging Face Qwen2, Qwen2.5 or Qwen3 causal language model as GGUF.
+"""Write a Hugging Face Qwen2, Qwen2.5 or Qwen3 model, dense or of experts, as GGUF.
 
 The `gguf` package does the container and the quantization; this file knows the names: which
 metadata keys and tensor names a GGUF reader (llama.cpp, candle, qwen-queue) expects.
@@ -8,6 +8,7 @@ metadata keys and tensor names a GGUF reader (llama.cpp, candle, qwen-queue) exp
     export(model, tokenizer, "model.gguf", weight_type="Q8_0", chat_template=template)
 
 Qwen rotates halves (NEOX rope), so the query and key weights are stored as they are, unpermuted.
+The matrices of all experts of a layer are one tensor `[experts, outputs, inputs]`. The router stays F32.
 """
 
 from __future__ import annotations
@@ -25,9 +26,17 @@ import torch
 from gguf import GGMLQuantizationType as WeightType
 from gguf import LlamaFileType, TokenType
 from tokenizers import Tokenizer
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-ARCHITECTURES = ("qwen2", "qwen3")
+# Model types of transformers, and what GGUF calls them.
+ARCHITECTURES = {
+    "qwen2": "qwen2",
+    "qwen3": "qwen3",
+    "qwen2_moe": "qwen2moe",
+    "qwen3_moe": "qwen3moe",
+}
+# GGUF has no key for it that readers heed: the architecture says it.
+NORMALIZES_EXPERT_WEIGHTS = {"qwen2_moe": False, "qwen3_moe": True}
 
 # From values and a type to the bytes of a file.
 Quantizer = Callable[[np.ndarray, WeightType], np.ndarray]
@@ -62,6 +71,26 @@ LAYER_TENSORS = {
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
+    "mlp.gate": "ffn_gate_inp",
+    "mlp.experts.gate_proj": "ffn_gate_exps",
+    "mlp.experts.up_proj": "ffn_up_exps",
+    "mlp.experts.down_proj": "ffn_down_exps",
+    "mlp.shared_expert.gate_proj": "ffn_gate_shexp",
+    "mlp.shared_expert.up_proj": "ffn_up_shexp",
+    "mlp.shared_expert.down_proj": "ffn_down_shexp",
+    "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
+}
+# Small, and what they choose between changes by leaps.
+ALWAYS_F32 = ("mlp.gate.weight", "mlp.shared_expert_gate.weight")
+
+YARN_KEYS = {
+    "rope_type",
+    "rope_theta",
+    "factor",
+    "original_max_position_embeddings",
+    "attention_factor",
+    "beta_fast",
+    "beta_slow",
 }
 
 
@@ -78,17 +107,20 @@ def export(
     eos: str = "<|im_end|>",
     bos: str = "<|endoftext|>",
     pad: str = "<|endoftext|>",
+    pooling: str | None = None,
     quantize: Quantizer = gguf.quantize,
 ) -> None:
     """Write `model` and `tokenizer` to `path`.
 
     `weight_type` (a key of `FILE_TYPES`) applies to matrices; norms and biases stay F32.
     `embedding_type` overrides it for the token embedding and the output head, which suffer most
-    from few bits. `chat_template` defaults to the tokenizer's own, if it has one.
+    from few bits. `chat_template` defaults to the tokenizer's own, if it has one. `pooling` (`last`)
+    marks an embedding model, whose texts all end with `eos`.
     """
-    arch = model.config.model_type
-    if arch not in ARCHITECTURES:
-        raise ValueError(f"model type {arch!r} is not one of {', '.join(ARCHITECTURES)}")
+    arch = ARCHITECTURES.get(model.config.model_type)
+    if arch is None:
+        known = ", ".join(ARCHITECTURES)
+        raise ValueError(f"model type {model.config.model_type!r} is not one of {known}")
     if chat_template is None:
         chat_template = getattr(tokenizer, "chat_template", None)
 
@@ -102,6 +134,9 @@ def export(
     _add_vocabulary(writer, Vocabulary.of(tokenizer, model.config.vocab_size), eos, bos, pad)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
+    if pooling is not None:
+        writer.add_pooling_type(gguf.PoolingType[pooling.upper()])
+        writer.add_add_eos_token(True)
     for tensor in stored_tensors(model, weight_type, embedding_type, quantize):
         writer.add_tensor(tensor.gguf_name, tensor.data, raw_dtype=tensor.type)
 
@@ -122,7 +157,10 @@ def with_stored_weights(
     parameters = dict(reference.named_parameters())
     with torch.no_grad():
         for tensor in stored_tensors(model, weight_type, embedding_type):
-            parameters[tensor.hf_name].copy_(torch.from_numpy(tensor.dequantized()))
+            parameter = parameters[tensor.hf_name]
+            if tensor.outputs is not None:
+                parameter = parameter[:, tensor.outputs]
+            parameter.copy_(torch.from_numpy(tensor.dequantized()).view_as(parameter))
     return reference
 
 
@@ -134,6 +172,8 @@ class StoredTensor:
     gguf_name: str
     type: WeightType
     data: np.ndarray
+    # Which of the parameter's outputs it holds, if not all: `[experts, outputs, inputs]`.
+    outputs: slice | None = None
 
     def dequantized(self) -> np.ndarray:
         """The float32 values that a reader of the file gets."""
@@ -150,13 +190,18 @@ def stored_tensors(
     matrix_type = WeightType[weight_type]
     table_type = WeightType[embedding_type or weight_type]
     tied = model.config.tie_word_embeddings
+    # A model without a head has shorter names.
+    prefix = "" if hasattr(model, "lm_head") else "model."
     for hf_name, parameter in model.state_dict().items():
-        if tied and hf_name == "lm_head.weight":
+        name = prefix + hf_name
+        if tied and name == "lm_head.weight":
             continue
         values = parameter.detach().float().cpu().contiguous().numpy()
-        if values.ndim == 1:
+        if name.endswith("shared_expert_gate.weight"):
+            values = values.squeeze(0)
+        if values.ndim == 1 or name.endswith(ALWAYS_F32):
             stored = WeightType.F32
-        elif hf_name in ("model.embed_tokens.weight", "lm_head.weight"):
+        elif name in ("model.embed_tokens.weight", "lm_head.weight"):
             stored = table_type
         else:
             stored = matrix_type
@@ -166,7 +211,24 @@ def stored_tensors(
                 f"{hf_name}: rows of {values.shape[-1]} are not a multiple of the "
                 f"{block} values in a block of {stored.name}"
             )
-        yield StoredTensor(hf_name, gguf_name(hf_name), stored, quantize(values, stored))
+        for part, outputs in _parts(name, values):
+            part_values = values if outputs is None else np.ascontiguousarray(values[:, outputs])
+            data = quantize(part_values, stored)
+            yield StoredTensor(hf_name, gguf_name(part), stored, data, outputs)
+
+
+def _parts(name: str, values: np.ndarray) -> list[tuple[str, slice | None]]:
+    """The names that a parameter's parts have: transformers keeps gate and up of experts in one."""
+    if name.endswith("mlp.experts.gate_up_proj"):
+        ffn = values.shape[1] // 2
+        experts = name.removesuffix("gate_up_proj")
+        return [
+            (f"{experts}gate_proj.weight", slice(0, ffn)),
+            (f"{experts}up_proj.weight", slice(ffn, None)),
+        ]
+    if name.endswith("mlp.experts.down_proj"):
+        return [(f"{name}.weight", None)]
+    return [(name, None)]
 
 
 def gguf_name(hf_name: str) -> str:
@@ -182,9 +244,6 @@ def gguf_name(hf_name: str) -> str:
 
 def _add_hyperparameters(writer: gguf.GGUFWriter, model: PreTrainedModel) -> None:
     config = model.config
-    rope = config.rope_parameters
-    if rope.get("rope_type", "default") != "default":
-        raise ValueError(f"rope type {rope['rope_type']!r} is not supported")
     if getattr(config, "use_sliding_window", False):
         raise ValueError("sliding-window attention is not supported")
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -198,7 +257,41 @@ def _add_hyperparameters(writer: gguf.GGUFWriter, model: PreTrainedModel) -> Non
     writer.add_key_length(head_dim)
     writer.add_value_length(head_dim)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    _add_rope(writer, config.rope_parameters)
+    if config.model_type in NORMALIZES_EXPERT_WEIGHTS:
+        _add_experts(writer, config)
+
+
+def _add_rope(writer: gguf.GGUFWriter, rope: dict) -> None:
     writer.add_rope_freq_base(rope["rope_theta"])
+    kind = rope.get("rope_type", "default")
+    if kind == "default":
+        return
+    unknown = rope.keys() - YARN_KEYS
+    if kind != "yarn" or unknown:
+        raise ValueError(f"rope {kind!r} {', '.join(sorted(unknown))} is not supported")
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(rope["factor"])
+    writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    for key, add in (
+        ("attention_factor", writer.add_rope_scaling_yarn_attn_factor),
+        ("beta_fast", writer.add_rope_scaling_yarn_beta_fast),
+        ("beta_slow", writer.add_rope_scaling_yarn_beta_slow),
+    ):
+        if rope.get(key) is not None:
+            add(rope[key])
+
+
+def _add_experts(writer: gguf.GGUFWriter, config: PreTrainedConfig) -> None:
+    if config.norm_topk_prob != NORMALIZES_EXPERT_WEIGHTS[config.model_type]:
+        raise ValueError(f"norm_topk_prob is {config.norm_topk_prob}, which GGUF cannot say")
+    if config.mlp_only_layers or config.decoder_sparse_step != 1:
+        raise ValueError("layers without experts are not supported")
+    writer.add_expert_count(config.num_experts)
+    writer.add_expert_used_count(config.num_experts_per_tok)
+    writer.add_expert_feed_forward_length(config.moe_intermediate_size)
+    if config.model_type == "qwen2_moe":
+        writer.add_expert_shared_feed_forward_length(config.shared_expert_intermediate_size)
 
 
 @dataclass(frozen=True)
@@ -271,6 +364,7 @@ def main() -> None:
         choices=FILE_TYPES,
         help="type of the token embedding and the output head (default: as --type)",
     )
+    parser.add_argument("--pooling", choices=["last"], help="how an embedding model's tokens are pooled")
     parser.add_argument("--name", default="qwen", help="general.name in the file")
     args = parser.parse_args()
 
@@ -286,6 +380,9 @@ def main() -> None:
         weight_type=args.type,
         embedding_type=args.embedding_type,
         name=args.name,
+        # What Qwen3-Embedding's tokenizer ends every text with.
+        eos="<|endoftext|>" if args.pooling else "<|im_end|>",
+        pooling=args.pooling,
     )
 
 

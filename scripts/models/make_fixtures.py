@@ -12,6 +12,7 @@ every greedy step of every prompt, is the widest found. The chosen seeds stand i
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,14 +24,19 @@ import numpy as np
 import torch
 from torch import nn
 from transformers import (
+    AutoModel,
     AutoModelForCausalLM,
     PreTrainedConfig,
     PreTrainedModel,
     Qwen2Config,
+    Qwen2MoeConfig,
     Qwen3Config,
+    Qwen3MoeConfig,
 )
 from transformers.models.qwen2 import modeling_qwen2
+from transformers.models.qwen2_moe import modeling_qwen2_moe
 from transformers.models.qwen3 import modeling_qwen3
+from transformers.models.qwen3_moe import modeling_qwen3_moe
 
 import fixture_tokenizer
 from fixture_tokenizer import VOCAB_SIZE
@@ -82,15 +88,91 @@ FAMILIES = {
         Qwen3Config(**SHAPE, head_dim=32, tie_word_embeddings=True, rope_parameters=rope(1e6)),
         types=("F32", "F16", "Q8_0", "Q4_0"),
     ),
+    # Chosen experts' weights as they are; a shared expert behind a gate.
+    "qwen2moe": Family(
+        Qwen2MoeConfig(
+            **SHAPE,
+            num_experts=6,
+            num_experts_per_tok=2,
+            moe_intermediate_size=32,
+            shared_expert_intermediate_size=64,
+            norm_topk_prob=False,
+            tie_word_embeddings=False,
+            rope_parameters=rope(1e6),
+        ),
+        types=("F32",),
+    ),
+    # Chosen experts' weights sum to 1.
+    "qwen3moe": Family(
+        Qwen3MoeConfig(
+            **SHAPE,
+            head_dim=32,
+            num_experts=8,
+            num_experts_per_tok=3,
+            moe_intermediate_size=32,
+            norm_topk_prob=True,
+            tie_word_embeddings=True,
+            rope_parameters=rope(1e6),
+        ),
+        types=("F32", "Q8_0"),
+    ),
+    # A context of 128, stretched: the long prompt goes beyond it. The ramp between frequencies that
+    # stay and those that are stretched begins behind the first.
+    "yarn": Family(
+        Qwen3Config(
+            **SHAPE | {"max_position_embeddings": 512},
+            head_dim=32,
+            tie_word_embeddings=True,
+            rope_parameters={
+                "rope_type": "yarn",
+                "rope_theta": 1e4,
+                "factor": 4.0,
+                "original_max_position_embeddings": 128,
+                "beta_fast": 4.0,
+            },
+        ),
+        types=("F32",),
+    ),
 }
 
-SEEDS = {"qwen2": 1662, "qwen2.5": 1460, "qwen3": 1606}
+SEEDS = {
+    "qwen2": 1662,
+    "qwen2.5": 1460,
+    "qwen3": 1606,
+    "qwen2moe": 492,
+    "qwen3moe": 396,
+    "yarn": 89,
+}
+
+# An embedding model: no head, and its texts end with `<|endoftext|>`.
+EMBEDDING = Qwen3Config(
+    **SHAPE, head_dim=32, tie_word_embeddings=True, rope_parameters=rope(1e6)
+)
+EMBEDDING_SEED = 1
+EMBEDDED_TEXTS = [
+    "A task waits in the queue.",
+    "The queue never loses a task",
+    "你好，世界！",
+    "x",
+    "",
+    "The worker renews its lease while the model is running; " * 5,
+]
+
+# Routing is a choice: where two experts are nearly as likely, rounding turns it over. Seeds with a
+# nearer choice than this (in logits of the router; rounding moves them by 1e-5) are passed over.
+ROUTING_GAP = 5e-4
 
 
 def build(family: Family, seed: int) -> PreTrainedModel:
     """A random model whose every part matters: biases and norm weights are far from 0 and 1."""
-    generator = torch.Generator().manual_seed(seed)
     model = AutoModelForCausalLM.from_config(family.config, dtype=torch.float32).eval()
+    randomize(model, seed)
+    return model
+
+
+def randomize(model: PreTrainedModel, seed: int) -> None:
+    """Draws its parameters from a seed."""
+    generator = torch.Generator().manual_seed(seed)
 
     def normal(parameter: nn.Parameter, std: float) -> None:
         parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
@@ -106,6 +188,9 @@ def build(family: Family, seed: int) -> PreTrainedModel:
                 normal(parameter, 0.5)
             elif name.endswith(("embed_tokens.weight", "lm_head.weight")):
                 normal(parameter, 0.4)
+            elif name.endswith(("mlp.gate.weight", "shared_expert_gate.weight")):
+                # Clear preferences, yet several experts that count.
+                normal(parameter, fan_in**-0.5)
             elif name.endswith(("q_proj.weight", "k_proj.weight")):
                 # Attention that chooses, but not so sharply that rounding errors grow.
                 normal(parameter, fan_in**-0.5)
@@ -113,7 +198,6 @@ def build(family: Family, seed: int) -> PreTrainedModel:
                 # Attention and MLP add more to the stream than the embedding put there, so that
                 # a tied head does not just repeat the last token.
                 normal(parameter, 2 * fan_in**-0.5)
-    return model
 
 
 def prompts() -> dict[str, list[int]]:
@@ -133,6 +217,25 @@ class Reference:
     logits: np.ndarray  # [prompt tokens, vocabulary]
     greedy: list[int] = field(default_factory=list)
     smallest_gap: float = float("inf")
+
+
+@contextmanager
+def routing_gap(model: PreTrainedModel) -> Iterator[Callable[[], float]]:
+    """How near the nearest choice of experts was, in logits of the router."""
+    nearest = float("inf")
+
+    def seen(router: nn.Module, _inputs: object, outputs: tuple[torch.Tensor, ...]) -> None:
+        nonlocal nearest
+        chosen = outputs[0].topk(router.top_k + 1).values
+        nearest = min(nearest, float((chosen[..., -2] - chosen[..., -1]).min()))
+
+    routers = [m for m in model.modules() if type(m).__name__.endswith("TopKRouter")]
+    hooks = [router.register_forward_hook(seen) for router in routers]
+    try:
+        yield lambda: nearest
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @torch.no_grad()
@@ -168,10 +271,11 @@ def search(family: Family, seeds: int) -> tuple[int, float]:
         model = build(family, seed)
         gap, distinct = float("inf"), GREEDY_TOKENS
         # F16 reads almost the same text; its gaps count as well.
-        for weights in (model, with_stored_weights(model, "F16")):
+        for weights in (model, *(with_stored_weights(model, t) for t in family.types if t == "F16")):
             for tokens in prompts().values():
-                result = reference(weights, tokens, give_up_below=best_gap)
-                gap = min(gap, result.smallest_gap)
+                with routing_gap(weights) as nearest:
+                    result = reference(weights, tokens, give_up_below=best_gap)
+                gap = min(gap, result.smallest_gap) if nearest() > ROUTING_GAP else 0.0
                 distinct = min(distinct, len(set(result.greedy)))
                 if gap < best_gap or distinct < GREEDY_TOKENS // 3:
                     break
@@ -230,6 +334,37 @@ def write(name: str, weight_type: str, folder: Path) -> None:
     print(f"{stem}: smallest gaps {gaps}")
 
 
+@torch.no_grad()
+def write_embeddings(folder: Path) -> None:
+    """`embedding.gguf` and `embedding.json`: texts, their tokens and their embeddings."""
+    folder = folder / "embedding"
+    folder.mkdir(parents=True, exist_ok=True)
+    model = AutoModel.from_config(EMBEDDING, dtype=torch.float32).eval()
+    randomize(model, EMBEDDING_SEED)
+    tokenizer = fixture_tokenizer.tokenizer()
+    export(
+        model,
+        tokenizer,
+        folder / "embedding.gguf",
+        weight_type="F16",
+        name="tiny random embedding",
+        eos="<|endoftext|>",
+        pooling="last",
+    )
+    exact = with_stored_weights(model, "F16")
+    end = tokenizer.token_to_id("<|endoftext|>")
+    lines = []
+    for text in EMBEDDED_TEXTS:
+        tokens = tokenizer.encode(text, add_special_tokens=False).ids + [end]
+        last = exact(torch.tensor([tokens]), use_cache=False).last_hidden_state[0, -1]
+        embedding = nn.functional.normalize(last, dim=0)
+        numbers = [round(x, 8) for x in embedding.tolist()]
+        lines.append({"text": text, "tokens": tokens, "embedding": numbers})
+    description = {"model": "embedding.gguf", "prompts": lines}
+    (folder / "embedding.json").write_text(compact_json(description), encoding="utf-8")
+    print(f"embedding: {len(lines)} texts")
+
+
 def compact_json(description: dict) -> str:
     """JSON with one prompt a line."""
     lines = ",\n".join("    " + json.dumps(entry) for entry in description.pop("prompts"))
@@ -276,10 +411,18 @@ def modulo_heads(states, repeats):
     return states.repeat(1, repeats, 1, 1)
 
 
+MODELING = {
+    "qwen2": modeling_qwen2,
+    "qwen3": modeling_qwen3,
+    "qwen2_moe": modeling_qwen2_moe,
+    "qwen3_moe": modeling_qwen3_moe,
+}
+
+
 def sensitivity(name: str) -> dict[str, float]:
     """The largest logit change on the long prompt, for each mistake that fits the family."""
     family, seed = FAMILIES[name], SEEDS[name]
-    modeling = modeling_qwen3 if family.config.model_type == "qwen3" else modeling_qwen2
+    modeling = MODELING[family.config.model_type]
     tokens = prompts()["long"]
     right = prompt_logits(build(family, seed), tokens)
 
@@ -318,7 +461,61 @@ def sensitivity(name: str) -> dict[str, float]:
     found["layer norm weights ignored"] = broken(
         each_layer(lambda layer: layer.input_layernorm.weight.fill_(1))
     )
-    if modeling is modeling_qwen3:
+    if name == "yarn":
+        yarn = family.config.rope_parameters
+        rotary = lambda model: model.model.rotary_emb  # noqa: E731
+        plain = 1e4 ** -torch.arange(0, 1, 1 / (family.config.head_dim // 2))
+        found["not stretched at all"] = broken(
+            lambda model: (
+                rotary(model).inv_freq.copy_(plain),
+                setattr(rotary(model), "attention_scaling", 1.0),
+            )
+        )
+        found["all pairs stretched"] = broken(
+            lambda model: rotary(model).inv_freq.copy_(plain / yarn["factor"])
+        )
+        found["cosines and sines not scaled"] = broken(
+            lambda model: setattr(rotary(model), "attention_scaling", 1.0)
+        )
+        for key, wrong in (("beta_fast", 32.0), ("beta_slow", 0.5)):
+            config = copy.deepcopy(family.config)
+            config.rope_parameters[key] = wrong
+            found[f"{key} taken as {wrong}"] = moved(build(Family(config), seed))
+    if hasattr(family.config, "num_experts"):
+
+        def without_shared(layer: nn.Module) -> None:
+            for parameter in layer.mlp.shared_expert.parameters():
+                parameter.zero_()
+
+        def routed(change: Callable[[nn.Module], None]) -> float:
+            return broken(each_layer(lambda layer: change(layer.mlp.gate)))
+
+        other = not family.config.norm_topk_prob
+        found["weights of the chosen sum to 1" if other else "they do not sum to 1"] = routed(
+            lambda router: setattr(router, "norm_topk_prob", other)
+        )
+        found["one expert fewer"] = routed(
+            lambda router: setattr(router, "top_k", router.top_k - 1)
+        )
+        found["gate and up swapped"] = broken(
+            each_layer(
+                lambda layer: layer.mlp.experts.gate_up_proj.copy_(
+                    layer.mlp.experts.gate_up_proj.roll(family.config.moe_intermediate_size, 1)
+                )
+            )
+        )
+        found["experts one further"] = broken(
+            each_layer(
+                lambda layer: layer.mlp.experts.down_proj.copy_(
+                    layer.mlp.experts.down_proj.roll(1, 0)
+                )
+            )
+        )
+        if family.config.model_type == "qwen2_moe":
+            found["no shared expert"] = broken(each_layer(without_shared))
+            with swapped(modeling.F, "sigmoid", torch.ones_like):
+                found["shared expert not gated"] = moved(build(family, seed))
+    if modeling in (modeling_qwen3, modeling_qwen3_moe):
         found["no q/k norm"] = broken(each_layer(without_qk_norm))
         found["q/k norm weights ignored"] = broken(
             each_layer(
@@ -343,17 +540,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("families", nargs="*", help=f"some of: {', '.join(FAMILIES)} (default all)")
+    known = [*FAMILIES, "embedding"]
+    parser.add_argument("families", nargs="*", help=f"some of: {', '.join(known)} (default all)")
     parser.add_argument("--output", type=Path, default=FIXTURES, help="where the fixtures go")
     parser.add_argument("--search", type=int, metavar="N", help="try N seeds and print the best")
     parser.add_argument("--sensitivity", action="store_true", help="print what mistakes would do")
     args = parser.parse_args()
-    if unknown := set(args.families) - FAMILIES.keys():
+    if unknown := set(args.families) - set(known):
         parser.error(f"unknown family: {', '.join(sorted(unknown))}")
 
     torch.set_num_threads(1)
-    for name in args.families or FAMILIES:
-        if args.search:
+    for name in args.families or known:
+        if name == "embedding":
+            if not (args.search or args.sensitivity):
+                write_embeddings(args.output)
+        elif args.search:
             print(name)
             seed, gap = search(FAMILIES[name], args.search)
             print(f"{name}: seed {seed} (smallest gap {gap:.4f})", flush=True)

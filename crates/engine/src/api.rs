@@ -34,6 +34,45 @@ pub struct Request {
     pub chat: ChatOptions,
 }
 
+/// One text to embed, by an embedding model.
+#[derive(Debug, Clone)]
+pub struct EmbedRequest {
+    /// What the model reads. [`Input::Text`] is taken as a whole text: the model's end-of-text token
+    /// follows it where the file asks for that.
+    pub input: Input,
+    /// Keep this many numbers of the embedding, the first; all if `None`. Models trained for it lose
+    /// little (Matryoshka representations).
+    pub dimensions: Option<usize>,
+    /// The embedding is given up here.
+    pub deadline: Option<Instant>,
+    /// Whose it is, as in [`Request::tenant`].
+    pub tenant: String,
+    /// Who gives way when memory runs short, as in [`Request::priority`].
+    pub priority: u8,
+}
+
+/// The embedding of a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedding {
+    /// Of length 1. `[dimensions]`
+    pub vector: Vec<f32>,
+    /// Tokens read.
+    pub prompt_tokens: usize,
+    /// Those of them that were found computed already.
+    pub cached_tokens: usize,
+}
+
+/// Why there is no embedding.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EmbedError {
+    /// It was cancelled, or its deadline passed.
+    #[error("the embedding was given up before it was computed")]
+    GivenUp(StopReason),
+    /// It could not be computed.
+    #[error(transparent)]
+    Failed(#[from] GenerateError),
+}
+
 /// What the model reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
@@ -218,7 +257,7 @@ pub enum GenerateError {
 /// What was loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelInfo {
-    /// `general.architecture`: `qwen2` or `qwen3`.
+    /// `general.architecture`: `qwen2`, `qwen2moe`, `qwen3` or `qwen3moe`.
     pub architecture: String,
     /// `general.name`, if the file has one.
     pub name: Option<String>,
@@ -232,4 +271,6 @@ pub struct ModelInfo {
     pub device: String,
     /// How many sequences run at once.
     pub max_batch: usize,
+    /// How many numbers its embeddings have, if it is an embedding model. It writes no text then.
+    pub embedding_length: Option<usize>,
 }

@@ -79,14 +79,17 @@ impl Checkpoint {
         self.stored().iter().map(|tensor| tensor.weights as u64).sum()
     }
 
-    /// Bytes that its weights take in memory. Of the embedding only what is packed as the head.
+    /// Bytes that its weights take in memory. Of the embedding only what is packed as the head; a model
+    /// that embeds has none.
     pub fn weight_bytes(&self) -> usize {
         let all: usize = self.stored().iter().map(|tensor| tensor.bytes).sum();
-        match self {
-            Self::Gguf(file) if file.tensor("output.weight").is_some() => {
-                all.saturating_sub(self.embedding_bytes())
-            }
-            _ => all,
+        let Self::Gguf(file) = self else { return all };
+        let head = file.tensor("output.weight").map_or(0, |info| info.byte_len);
+        let embeds = self.config().is_ok_and(|config| config.pooling.is_some());
+        match (embeds, head) {
+            (true, head) => all.saturating_sub(self.embedding_bytes() + head),
+            (false, 0) => all,
+            (false, _) => all.saturating_sub(self.embedding_bytes()),
         }
     }
 
@@ -131,4 +134,31 @@ pub(crate) struct Stored {
     pub(crate) weights: usize,
     /// Bytes that it takes.
     pub(crate) bytes: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_counted_where_they_are_held() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        // (the file, whether the embedding is the head too)
+        for (name, tied) in [
+            ("qwen3/qwen3-f32", true),
+            ("qwen2.5/qwen2.5-f32", false),
+            ("qwen2moe/qwen2moe-f32", false),
+            ("qwen3moe/qwen3moe-q8_0", true),
+            // Its head is not loaded.
+            ("embedding/embedding", false),
+        ] {
+            let file = GgufFile::open(folder.join(format!("{name}.gguf"))).unwrap();
+            let all: usize = file.tensors().map(|(_, info)| info.byte_len).sum();
+            let checkpoint = Checkpoint::from(&file);
+            let embedding = file.tensor("token_embd.weight").unwrap().byte_len;
+            assert_eq!(checkpoint.embedding_bytes(), embedding);
+            let expected = if tied { all } else { all - embedding };
+            assert_eq!(checkpoint.weight_bytes(), expected, "{name}");
+        }
+    }
 }

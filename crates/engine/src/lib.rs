@@ -65,6 +65,8 @@
 //!                 └─ Stream ── detokenizer, stop strings ──▶ Progress::Text to the Generation
 //! ```
 //!
+//! [`Engine::embed`] goes the same way, as far as the row of the last token.
+//!
 //! Cancellation and deadlines are looked at before every step. The pages are counted at start; when
 //! they run short the latest sequence is put back and computed again later, so no load ends in
 //! out-of-memory. `docs/ENGINE.md` says more.
@@ -98,5 +100,5 @@ pub use grammar::{Constraint, Function};
 pub use model_file::{ModelFile, Quantization};
 pub use runner::{
     CancelHandle, DeviceChoice, Engine, EngineLoad, EngineOptions, EngineTotals, Generation,
-    MemoryPlan,
+    MemoryPlan, PendingEmbedding,
 };

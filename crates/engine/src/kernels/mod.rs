@@ -4,6 +4,7 @@
 
 pub(crate) mod attention;
 mod dequantize;
+pub(crate) mod few_outputs;
 #[cfg(test)]
 pub(crate) mod machine;
 pub(crate) mod mapped_file;
@@ -12,6 +13,7 @@ pub(crate) mod packed;
 pub(crate) mod parallel;
 pub(crate) mod pool;
 pub(crate) mod rows;
+pub(crate) mod scattered;
 pub(crate) mod simd;
 pub(crate) mod small_matmul;
 

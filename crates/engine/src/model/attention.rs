@@ -2,7 +2,7 @@
 
 use candle_core as candle;
 
-use super::{Architecture, ModelConfig, Workspace};
+use super::{ModelConfig, Workspace};
 use crate::LoadError;
 use crate::batch::ForwardBatch;
 use crate::kernels::attention::paged_attention;
@@ -34,18 +34,15 @@ impl Attention {
     ) -> Result<Self, LoadError> {
         let ModelConfig { hidden, heads, kv_heads, head_dim, .. } = *config;
         let norm = |name: &str| -> Result<Option<Vec<f32>>, LoadError> {
-            match config.architecture {
-                Architecture::Qwen2 => Ok(None),
-                Architecture::Qwen3 => {
-                    weights.vector(&format!("{prefix}.{name}.weight"), head_dim).map(Some)
-                }
-            }
+            let weight = || weights.vector(&format!("{prefix}.{name}.weight"), head_dim);
+            config.architecture.has_query_norm().then(weight).transpose()
         };
         let project = |name: &str, heads: usize| {
             let name = format!("{prefix}.{name}");
-            match config.architecture {
-                Architecture::Qwen2 => weights.biased_linear(&name, heads * head_dim, hidden),
-                Architecture::Qwen3 => weights.linear(&name, heads * head_dim, hidden),
+            if config.architecture.has_attention_bias() {
+                weights.biased_linear(&name, heads * head_dim, hidden)
+            } else {
+                weights.linear(&name, heads * head_dim, hidden)
             }
         };
         Ok(Self {

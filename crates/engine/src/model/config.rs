@@ -1,30 +1,86 @@
 //! What kind of Qwen a file holds.
 
+use super::metadata::ModelMetadata;
+use super::rope::{MOST_CONTEXT, Yarn};
 use crate::LoadError;
 use crate::gguf::{GgufError, GgufFile, Metadata};
 use crate::kv::{KvShape, KvType};
-
-/// The architectures this engine computes, by their name in the file.
-const SUPPORTED: [(&str, Architecture); 2] =
-    [("qwen2", Architecture::Qwen2), ("qwen3", Architecture::Qwen3)];
 
 /// A family of models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
     /// Qwen2 and Qwen2.5: queries, keys and values have a bias.
     Qwen2,
-    /// Qwen3: queries and keys are normalised per head.
+    /// Qwen1.5-MoE and Qwen2-MoE: Qwen2 with experts, one of them shared by all tokens.
+    Qwen2Moe,
+    /// Qwen3 and Qwen3-Embedding: queries and keys are normalised per head.
     Qwen3,
+    /// Qwen3-MoE: Qwen3 with experts.
+    Qwen3Moe,
 }
 
 impl Architecture {
+    /// The architectures this engine computes.
+    const ALL: [Self; 4] = [Self::Qwen2, Self::Qwen2Moe, Self::Qwen3, Self::Qwen3Moe];
+
     /// Its name in the file.
     pub fn name(self) -> &'static str {
         match self {
             Self::Qwen2 => "qwen2",
+            Self::Qwen2Moe => "qwen2moe",
             Self::Qwen3 => "qwen3",
+            Self::Qwen3Moe => "qwen3moe",
         }
     }
+
+    /// Whether queries, keys and values have a bias.
+    pub(crate) fn has_attention_bias(self) -> bool {
+        matches!(self, Self::Qwen2 | Self::Qwen2Moe)
+    }
+
+    /// Whether queries and keys are normalised per head.
+    pub(crate) fn has_query_norm(self) -> bool {
+        matches!(self, Self::Qwen3 | Self::Qwen3Moe)
+    }
+
+    /// Whether its feed-forward blocks are experts.
+    pub(crate) fn has_experts(self) -> bool {
+        matches!(self, Self::Qwen2Moe | Self::Qwen3Moe)
+    }
+}
+
+/// The feed-forward block of every layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeedForward {
+    /// One for all tokens.
+    Dense {
+        /// Numbers per token inside it.
+        ffn: usize,
+    },
+    /// Many, of which each token goes through a few.
+    Experts(Experts),
+}
+
+/// How many experts a layer has, and how a token's are chosen and mixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Experts {
+    /// How many there are.
+    pub count: usize,
+    /// How many each token goes through; at most `count`.
+    pub used: usize,
+    /// Numbers per token inside an expert.
+    pub ffn: usize,
+    /// Numbers per token inside the expert that every token goes through, if there is one.
+    pub shared_ffn: Option<usize>,
+    /// Whether the weights of the chosen sum to 1. Else they are their probabilities among all.
+    pub normalized: bool,
+}
+
+/// How an embedding model makes one vector of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// It is the last token's.
+    Last,
 }
 
 /// The numbers that make a model, read from the file's metadata and checked.
@@ -42,16 +98,20 @@ pub struct ModelConfig {
     pub kv_heads: usize,
     /// Numbers per head.
     pub head_dim: usize,
-    /// Numbers per token inside the feed-forward block.
-    pub ffn: usize,
+    /// The feed-forward block.
+    pub feed_forward: FeedForward,
     /// Tokens the model knows.
     pub vocab: usize,
-    /// Tokens the model was trained for.
+    /// Tokens the model was trained for, or that its context is stretched to.
     pub context_length: usize,
     /// Added to the mean square in every norm.
     pub rms_eps: f32,
     /// The base of the rotary embedding's frequencies.
     pub rope_theta: f32,
+    /// How the rotary embedding is stretched beyond the context of training, if it is.
+    pub yarn: Option<Yarn>,
+    /// How texts are embedded, if that is what the model is for. Others write text.
+    pub pooling: Option<Pooling>,
 }
 
 impl ModelConfig {
@@ -65,91 +125,117 @@ impl ModelConfig {
     /// tokens.
     pub(crate) fn from_metadata(file: &Metadata, vocab: Option<usize>) -> Result<Self, LoadError> {
         let name: &str = file.require("general.architecture")?;
-        let Some((_, architecture)) = SUPPORTED.iter().find(|(known, _)| *known == name) else {
-            let known = SUPPORTED.map(|(known, _)| known).join(", ");
+        let Some(architecture) = Architecture::ALL.into_iter().find(|one| one.name() == name)
+        else {
+            let known = Architecture::ALL.map(Architecture::name).join(", ");
             return Err(
                 file.unsupported(format!("its architecture is {name:?}; supported are {known}"))
             );
         };
-        let key = |rest: &str| format!("{name}.{rest}");
-        let number = |rest: &str, most: usize| -> Result<usize, LoadError> {
-            in_range(file, &key(rest), file.require(&key(rest))?, most)
-        };
-        let hidden = number("embedding_length", 1 << 16)?;
-        let heads = number("attention.head_count", 1 << 10)?;
-        let kv_heads = match file.get(&key("attention.head_count_kv"))? {
-            Some(value) => in_range(file, &key("attention.head_count_kv"), value, heads)?,
-            None => heads,
-        };
-        let head_dim = match file.get(&key("attention.key_length"))? {
-            Some(value) => in_range(file, &key("attention.key_length"), value, 1 << 10)?,
-            None => hidden / heads,
-        };
-        let wrong = |rest: &str, expected: String, found: String| {
-            file.error(GgufError::WrongValue { key: key(rest), expected, found })
-        };
+        let metadata = ModelMetadata { all: file, architecture: name };
+        let hidden = metadata.required_count("embedding_length", 1 << 16)?;
+        let heads = metadata.required_count("attention.head_count", 1 << 10)?;
+        let kv_heads = metadata.count("attention.head_count_kv", heads)?.unwrap_or(heads);
+        let head_dim = metadata.count("attention.key_length", 1 << 10)?.unwrap_or(hidden / heads);
         if heads % kv_heads != 0 {
             let expected = format!("a divisor of the {heads} query heads");
-            return Err(wrong("attention.head_count_kv", expected, kv_heads.to_string()));
+            return Err(metadata.wrong("attention.head_count_kv", expected, kv_heads));
         }
         if head_dim == 0 || head_dim % 2 != 0 {
-            return Err(wrong("attention.key_length", "even".to_owned(), head_dim.to_string()));
+            return Err(metadata.wrong("attention.key_length", "even", head_dim));
         }
-        if let Some(values) = file.get::<usize>(&key("attention.value_length"))?
+        if let Some(values) = metadata.get::<usize>("attention.value_length")?
             && values != head_dim
         {
             let expected = format!("the key length, {head_dim}");
-            return Err(wrong("attention.value_length", expected, values.to_string()));
-        }
-        if let Some(scaling) = file.get::<&str>(&key("rope.scaling.type"))?
-            && scaling != "none"
-        {
-            return Err(file.unsupported(format!(
-                "it stretches its context by {scaling:?} rope scaling, which is not supported; \
-                 choose the file without it"
-            )));
+            return Err(metadata.wrong("attention.value_length", expected, values));
         }
         let Some(vocab) = vocab else {
             return Err(file.error(GgufError::MissingTensor { name: "token_embd.weight".into() }));
         };
-        let config = Self {
-            architecture: *architecture,
-            layers: number("block_count", 1 << 10)?,
+        let trained = metadata.required_count("context_length", MOST_CONTEXT)?;
+        let yarn = Yarn::read(metadata, trained)?;
+        let rope_theta = metadata.positive("rope.freq_base")?.unwrap_or(10_000.0);
+        if rope_theta <= 1.0 {
+            return Err(metadata.wrong("rope.freq_base", "above 1", rope_theta));
+        }
+        Ok(Self {
+            architecture,
+            layers: metadata.required_count("block_count", 1 << 10)?,
             hidden,
             heads,
             kv_heads,
             head_dim,
-            ffn: number("feed_forward_length", 1 << 20)?,
+            feed_forward: FeedForward::read(metadata, architecture)?,
             vocab,
-            context_length: number("context_length", 1 << 24)?,
-            rms_eps: file.require(&key("attention.layer_norm_rms_epsilon"))?,
-            rope_theta: file.get(&key("rope.freq_base"))?.unwrap_or(10_000.0),
-        };
-        let sane = |value: f32| value.is_finite() && value > 0.0;
-        if !sane(config.rms_eps) {
-            let found = config.rms_eps.to_string();
-            return Err(wrong("attention.layer_norm_rms_epsilon", "above 0".to_owned(), found));
-        }
-        if !sane(config.rope_theta) {
-            let found = config.rope_theta.to_string();
-            return Err(wrong("rope.freq_base", "above 0".to_owned(), found));
-        }
-        Ok(config)
+            // Some files give the stretched context, others that of training.
+            context_length: yarn.map_or(trained, |yarn| yarn.context_length().max(trained)),
+            rms_eps: metadata.required_positive("attention.layer_norm_rms_epsilon")?,
+            rope_theta,
+            yarn,
+            pooling: Pooling::read(metadata)?,
+        })
     }
 
     /// The shape of the model's keys and values.
     pub fn kv_shape(&self, kv_type: KvType) -> KvShape {
         KvShape { layers: self.layers, kv_heads: self.kv_heads, head_dim: self.head_dim, kv_type }
     }
+
+    /// Numbers of a row that the model computes: one for every token of its vocabulary, or an
+    /// embedding.
+    pub fn outputs(&self) -> usize {
+        if self.pooling.is_some() { self.hidden } else { self.vocab }
+    }
 }
 
-fn in_range(file: &Metadata, key: &str, value: usize, most: usize) -> Result<usize, LoadError> {
-    if (1..=most).contains(&value) {
-        return Ok(value);
+impl FeedForward {
+    fn read(metadata: ModelMetadata<'_>, architecture: Architecture) -> Result<Self, LoadError> {
+        const FFN: &str = "feed_forward_length";
+        const MOST: usize = 1 << 20;
+        if !architecture.has_experts() {
+            return Ok(Self::Dense { ffn: metadata.required_count(FFN, MOST)? });
+        }
+        let count = metadata.required_count("expert_count", 1 << 10)?;
+        let used = metadata.required_count("expert_used_count", count)?;
+        // Where a file does not tell an expert's width, it is what llama.cpp takes it for.
+        let ffn = match metadata.count("expert_feed_forward_length", MOST)? {
+            Some(ffn) => ffn,
+            None => (metadata.required_count(FFN, MOST)? / used).max(1),
+        };
+        let shared_ffn = match architecture {
+            Architecture::Qwen2Moe => {
+                let width = metadata.count("expert_shared_feed_forward_length", MOST)?;
+                Some(width.map_or_else(|| metadata.required_count(FFN, MOST), Ok)?)
+            }
+            _ => None,
+        };
+        let normalized = architecture == Architecture::Qwen3Moe;
+        Ok(Self::Experts(Experts { count, used, ffn, shared_ffn, normalized }))
     }
-    Err(file.error(GgufError::WrongValue {
-        key: key.to_owned(),
-        expected: format!("from 1 to {most}"),
-        found: value.to_string(),
-    }))
+
+    /// Numbers per token inside the widest block.
+    pub(crate) fn widest(&self) -> usize {
+        match *self {
+            Self::Dense { ffn } => ffn,
+            Self::Experts(Experts { ffn, shared_ffn, .. }) => ffn.max(shared_ffn.unwrap_or(0)),
+        }
+    }
+}
+
+impl Pooling {
+    /// Numbers as in `enum llama_pooling_type` of llama.h.
+    fn read(metadata: ModelMetadata<'_>) -> Result<Option<Self>, LoadError> {
+        let kind = match metadata.get::<u32>("pooling_type")? {
+            None | Some(0) => return Ok(None),
+            Some(3) => return Ok(Some(Self::Last)),
+            Some(1) => "mean",
+            Some(2) => "cls",
+            Some(4) => "rank",
+            Some(other) => return Err(metadata.wrong("pooling_type", "from 0 to 4", other)),
+        };
+        Err(metadata.all.unsupported(format!(
+            "it makes embeddings by the pooling type {kind:?}; supported is \"last\""
+        )))
+    }
 }

@@ -19,7 +19,8 @@ pub struct Decoder {
     embedding: Embedding,
     layers: Vec<Layer>,
     norm: Vec<f32>,
-    head: Linear,
+    /// What makes logits of a row; an embedding model has none.
+    head: Option<Linear>,
     rope: Rope,
 }
 
@@ -43,8 +44,10 @@ impl Decoder {
         let weights = Weights::new(&checkpoint);
         let ModelConfig { hidden, vocab, .. } = config;
         let embedding = weights.embedding("token_embd", vocab, hidden)?;
-        let head = if weights.has_own_head() { "output" } else { "token_embd" };
-        let head = weights.linear(head, vocab, hidden)?;
+        let head = config.pooling.is_none().then(|| {
+            let head = if weights.has_own_head() { "output" } else { "token_embd" };
+            weights.linear(head, vocab, hidden)
+        });
         let layers = (0..config.layers)
             .map(|layer| Layer::load(&weights, &config, layer))
             .collect::<Result<_, _>>()?;
@@ -52,8 +55,8 @@ impl Decoder {
             embedding,
             layers,
             norm: weights.vector("output_norm.weight", hidden)?,
-            head,
-            rope: Rope::new(config.head_dim, config.rope_theta),
+            head: head.transpose()?,
+            rope: Rope::new(config.head_dim, config.rope_theta, config.yarn.as_ref()),
             config,
         })
     }
@@ -63,15 +66,16 @@ impl Decoder {
         &self.config
     }
 
-    /// One step: the logits of `batch.logit_rows`, `[logit_rows, vocab]`. The keys and values of
-    /// all tokens are in the pages afterwards.
+    /// One step: the logits of `batch.logit_rows`, `[logit_rows, vocab]`; of an embedding model what
+    /// becomes their embeddings, `[logit_rows, hidden]`. The keys and values of all tokens are in
+    /// the pages afterwards.
     pub fn forward<'a>(
         &self,
         batch: &ForwardBatch,
         kv: &mut KvPool,
         workspace: &'a mut Workspace,
     ) -> candle::Result<&'a mut [f32]> {
-        let ModelConfig { hidden, vocab, rms_eps, .. } = self.config;
+        let ModelConfig { hidden, rms_eps, .. } = self.config;
         let tokens = batch.tokens.len();
         self.rope.turn_to(&batch.positions, &mut workspace.angles);
         let len = tokens * hidden;
@@ -91,9 +95,10 @@ impl Decoder {
         for (row, wanted) in batch.logit_rows.iter().zip(wanted.chunks_exact_mut(hidden)) {
             wanted.copy_from_slice(&h.of(len)[row * hidden..(row + 1) * hidden]);
         }
-        let logits = logits.of(batch.logit_rows.len() * vocab);
+        let Some(head) = &self.head else { return Ok(wanted) };
+        let logits = logits.of(batch.logit_rows.len() * head.outputs());
         if !logits.is_empty() {
-            self.head.forward(wanted, logits, scratch)?;
+            head.forward(wanted, logits, scratch)?;
         }
         Ok(logits)
     }
@@ -101,7 +106,7 @@ impl Decoder {
     /// Lets candle lay out the weights that it multiplies now, not in the first request.
     pub fn warm_up(&self) -> candle::Result<()> {
         use rayon::prelude::*;
-        let mut linears = vec![&self.head];
+        let mut linears: Vec<&Linear> = self.head.iter().collect();
         for layer in &self.layers {
             linears.extend(layer.attention.linears());
             linears.extend(layer.mlp.linears());

@@ -2,17 +2,19 @@
 
 use candle_core as candle;
 
-use super::{ModelConfig, Workspace};
+use super::experts::MixtureOfExperts;
+use super::{FeedForward, ModelConfig, Workspace};
 use crate::LoadError;
 use crate::kernels::rows;
 use crate::weights::{Linear, Weights};
 
-/// `down(silu(gate(x)) * up(x))`.
+/// The feed-forward block of a layer.
 #[derive(Debug)]
-pub(super) struct Mlp {
-    gate: Linear,
-    up: Linear,
-    down: Linear,
+pub(super) enum Mlp {
+    /// One for all tokens.
+    Dense(GatedMlp),
+    /// Many, of which each token goes through a few.
+    Experts(MixtureOfExperts),
 }
 
 impl Mlp {
@@ -21,11 +23,54 @@ impl Mlp {
         config: &ModelConfig,
         prefix: &str,
     ) -> Result<Self, LoadError> {
-        let ModelConfig { hidden, ffn, .. } = *config;
+        let hidden = config.hidden;
+        match config.feed_forward {
+            FeedForward::Dense { ffn } => {
+                GatedMlp::load(weights, prefix, "", hidden, ffn).map(Self::Dense)
+            }
+            FeedForward::Experts(experts) => {
+                MixtureOfExperts::load(weights, prefix, hidden, experts).map(Self::Experts)
+            }
+        }
+    }
+
+    /// From `h` to `added`, both `[tokens, hidden]`.
+    pub(super) fn forward(&self, tokens: usize, workspace: &mut Workspace) -> candle::Result<()> {
+        match self {
+            Self::Dense(mlp) => mlp.forward(tokens, workspace),
+            Self::Experts(experts) => experts.forward(tokens, workspace),
+        }
+    }
+
+    pub(super) fn linears(&self) -> Vec<&Linear> {
+        match self {
+            Self::Dense(mlp) => mlp.linears().to_vec(),
+            Self::Experts(experts) => experts.linears().collect(),
+        }
+    }
+}
+
+/// `down(silu(gate(x)) * up(x))`.
+#[derive(Debug)]
+pub(super) struct GatedMlp {
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+}
+
+impl GatedMlp {
+    /// Of the tensors `ffn_gate`, `ffn_up` and `ffn_down`, with `suffix` behind.
+    pub(super) fn load(
+        weights: &Weights<'_>,
+        prefix: &str,
+        suffix: &str,
+        hidden: usize,
+        ffn: usize,
+    ) -> Result<Self, LoadError> {
         Ok(Self {
-            gate: weights.linear(&format!("{prefix}.ffn_gate"), ffn, hidden)?,
-            up: weights.linear(&format!("{prefix}.ffn_up"), ffn, hidden)?,
-            down: weights.linear(&format!("{prefix}.ffn_down"), hidden, ffn)?,
+            gate: weights.linear(&format!("{prefix}.ffn_gate{suffix}"), ffn, hidden)?,
+            up: weights.linear(&format!("{prefix}.ffn_up{suffix}"), ffn, hidden)?,
+            down: weights.linear(&format!("{prefix}.ffn_down{suffix}"), hidden, ffn)?,
         })
     }
 

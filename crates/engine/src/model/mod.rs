@@ -3,13 +3,19 @@
 mod attention;
 mod config;
 mod decoder;
+mod experts;
+mod metadata;
 mod mlp;
 mod rope;
+mod routing;
 mod workspace;
 
-pub use config::{Architecture, ModelConfig};
+pub use config::{Architecture, Experts, FeedForward, ModelConfig, Pooling};
 pub use decoder::Decoder;
+pub use rope::Yarn;
 pub use workspace::Workspace;
 
+#[cfg(test)]
+mod config_tests;
 #[cfg(test)]
 mod tests;

@@ -75,7 +75,8 @@ impl Rig {
 }
 
 fn fixture(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3");
+    let (family, _) = name.split_once('-').unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(family);
     folder.join(name).with_extension("gguf")
 }
 
@@ -95,6 +96,7 @@ fn on_every_machine(check: impl Fn(&mut Rig)) {
         ("f16", fixture("qwen3-f16"), false),
         ("q8_0", fixture("qwen3-q8_0"), packs),
         ("q4_0", fixture("qwen3-q4_0"), packs),
+        ("q8_0 of experts", fixture("qwen3moe-q8_0"), packs),
         ("q8_0 of 256", synthetic(SynthQuant::Q8_0), packs),
         ("q4_k_m", synthetic(SynthQuant::Q4KM), packs),
     ] {

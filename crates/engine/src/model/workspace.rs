@@ -1,6 +1,8 @@
 //! The numbers between the layers of a step.
 
 use super::rope::Angles;
+use super::routing::Routing;
+use super::{FeedForward, ModelConfig};
 use crate::kernels::rows;
 use crate::weights::Scratch;
 
@@ -28,6 +30,12 @@ pub struct Workspace {
     pub(super) gate: Buffer,
     /// `[tokens, ffn]`
     pub(super) up: Buffer,
+    /// What the router says. `[tokens, experts]`
+    pub(super) router: Buffer,
+    /// Who goes through which expert.
+    pub(super) routing: Routing,
+    /// The rows that go through one expert, and what becomes of them. At most `[tokens, hidden]`
+    pub(super) expert_rows: Buffer,
     /// `[logit_rows, vocab]`
     pub(super) logits: Buffer,
     /// Of products.
@@ -35,6 +43,26 @@ pub struct Workspace {
 }
 
 impl Workspace {
+    /// Bytes of all this, and of what tokens are drawn from, after a step of so many tokens, of which
+    /// so many rows are wanted.
+    pub(crate) fn bytes(config: &ModelConfig, tokens: usize, logit_rows: usize) -> usize {
+        let ModelConfig { hidden, heads, kv_heads, head_dim, feed_forward, .. } = *config;
+        let ffn = feed_forward.widest();
+        // The stream, its norm, what is added; queries and what is mixed; keys and values; gate and
+        // up; the widest input twice more, as products read it, and write it where candle makes them;
+        // the angles of positions.
+        let mut widths = 3 * hidden + 2 * heads * head_dim + 2 * kv_heads * head_dim + 2 * ffn;
+        widths += 2 * hidden.max(ffn).max(heads * head_dim) + head_dim;
+        let mut beside = 0;
+        if let FeedForward::Experts(experts) = feed_forward {
+            widths += experts.count + hidden;
+            beside = Routing::bytes(tokens, &experts);
+        }
+        // A row has its logits, once more from candle, and two numbers a token to draw from.
+        let numbers = tokens.saturating_mul(widths) + 4 * logit_rows * config.outputs();
+        numbers.saturating_mul(size_of::<f32>()).saturating_add(beside)
+    }
+
     /// `x += added`, `h = norm(x)`.
     pub(super) fn add_and_norm(&mut self, len: usize, weight: &[f32], eps: f32) {
         let (x, added, h) = (self.x.of(len), self.added.of(len), self.h.of(len));

@@ -1,4 +1,4 @@
-//! The compute thread: it owns the model, the pages, the scheduler and the streams.
+//! The compute thread: it owns the model, the pages, the scheduler and the sinks.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Instant;
 
-use super::stream::Stream;
+use super::sink::Sink;
 use crate::api::{GenerateError, StopReason};
 use crate::batch::{ForwardBatch, Logits};
 use crate::kv::KvPool;
@@ -18,7 +18,7 @@ use crate::sched::{Scheduler, Sequence, SequenceId, StepPlan};
 /// A validated request on its way to the compute thread.
 pub(super) struct Job {
     pub(super) sequence: Sequence,
-    pub(super) stream: Stream,
+    pub(super) sink: Sink,
 }
 
 /// What handles may read at any time.
@@ -51,7 +51,7 @@ pub(super) struct Compute {
     pub(super) plan: StepPlan,
     pub(super) batch: ForwardBatch,
     pub(super) scheduler: Scheduler,
-    pub(super) streams: HashMap<SequenceId, Stream>,
+    pub(super) sinks: HashMap<SequenceId, Sink>,
     /// Tokens that end a turn.
     pub(super) ends: Vec<u32>,
     pub(super) gauges: Arc<Gauges>,
@@ -72,11 +72,11 @@ impl Compute {
             }
         };
         self.gauges.running.store(0, Ordering::Relaxed);
-        let running = self.streams.drain().map(|(_, stream)| (stream, error.clone()));
-        let waiting = self.jobs.try_iter().map(|job| (job.stream, GenerateError::Stopped));
-        for (stream, error) in running.chain(waiting) {
+        let running = self.sinks.drain().map(|(_, sink)| (sink, error.clone()));
+        let waiting = self.jobs.try_iter().map(|job| (job.sink, GenerateError::Stopped));
+        for (sink, error) in running.chain(waiting) {
             self.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
-            stream.fail(error);
+            sink.fail(error);
         }
     }
 
@@ -118,8 +118,8 @@ impl Compute {
             };
             match job {
                 Ok(job) => {
-                    let Job { sequence, stream } = *job;
-                    self.streams.insert(sequence.id(), stream);
+                    let Job { sequence, sink } = *job;
+                    self.sinks.insert(sequence.id(), sink);
                     self.scheduler.add(sequence);
                 }
                 Err(TryRecvError::Empty) => return true,
@@ -136,13 +136,13 @@ impl Compute {
             self.finish(*id, *reason);
         }
         for id in &plan.admitted {
-            if let Some(stream) = self.streams.get_mut(id) {
-                stream.admit(now);
+            if let Some(sink) = self.sinks.get_mut(id) {
+                sink.admit(now);
             }
         }
         for (id, tokens) in &plan.cached {
-            if let Some(stream) = self.streams.get_mut(id) {
-                stream.add_cached(*tokens);
+            if let Some(sink) = self.sinks.get_mut(id) {
+                sink.add_cached(*tokens);
             }
             self.gauges.cached_prompt_tokens.fetch_add(*tokens as u64, Ordering::Relaxed);
         }
@@ -175,21 +175,24 @@ impl Compute {
     }
 
     fn forward(&mut self, plan: &StepPlan, workspace: &mut Workspace) -> candle_core::Result<()> {
-        let logits = self.model.forward(&self.batch, &mut self.pool, workspace)?;
+        let rows = self.model.forward(&self.batch, &mut self.pool, workspace)?;
         for chunk in &plan.chunks {
             self.scheduler.mark_computed(chunk);
         }
         let sampling = plan.chunks.iter().filter(|chunk| chunk.samples);
-        let vocab = self.model.config().vocab;
-        for (logits, chunk) in logits.chunks_exact_mut(vocab).zip(sampling) {
-            self.sample(chunk.id, logits);
+        let outputs = self.model.config().outputs();
+        for (row, chunk) in rows.chunks_exact_mut(outputs).zip(sampling) {
+            match self.sinks.get(&chunk.id) {
+                Some(Sink::Embedding(_)) => self.embed(chunk.id, row),
+                _ => self.sample(chunk.id, row),
+            }
         }
         Ok(())
     }
 
     /// Draws the next token of a sequence. `logits` is `[vocab]`.
     fn sample(&mut self, id: SequenceId, logits: &mut [f32]) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(Sink::Answer(stream)) = self.sinks.get_mut(&id) else { return };
         let token = match stream.sample(logits) {
             Ok(Some(token)) => token,
             Ok(None) => {
@@ -211,25 +214,42 @@ impl Compute {
         }
     }
 
+    /// Ends a sequence with its embedding. `row` is `[hidden]`.
+    fn embed(&mut self, id: SequenceId, row: &[f32]) {
+        let Some(Sink::Embedding(sink)) = self.sinks.get(&id) else { return };
+        match sink.normalized(row) {
+            Some(vector) => {
+                if let Some(Sink::Embedding(sink)) = self.end(id) {
+                    sink.finish(vector);
+                }
+            }
+            None => {
+                self.scheduler.discard(id);
+                let problem = "the model computed no usable embedding".to_owned();
+                self.fail(id, GenerateError::Compute(problem));
+            }
+        }
+    }
+
     fn finish(&mut self, id: SequenceId, reason: StopReason) {
-        if let Some(stream) = self.end(id) {
-            stream.finish(reason);
+        if let Some(sink) = self.end(id) {
+            sink.finish(reason);
         }
     }
 
     fn fail(&mut self, id: SequenceId, error: GenerateError) {
-        if let Some(stream) = self.end(id) {
-            stream.fail(error);
+        if let Some(sink) = self.end(id) {
+            sink.fail(error);
         }
     }
 
     /// Frees the pages first: whoever hears of the end may submit the next at once.
-    fn end(&mut self, id: SequenceId) -> Option<Stream> {
+    fn end(&mut self, id: SequenceId) -> Option<Sink> {
         self.scheduler.remove(id);
-        let stream = self.streams.remove(&id)?;
+        let sink = self.sinks.remove(&id)?;
         self.gauges.running.store(self.scheduler.num_running(), Ordering::Relaxed);
         self.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
-        Some(stream)
+        Some(sink)
     }
 }
 
@@ -248,6 +268,7 @@ mod tests {
 
     use tokio::sync::mpsc::unbounded_channel;
 
+    use super::super::stream::Stream;
     use super::*;
     use crate::api::{Input, Progress, Request, Sampling};
     use crate::gguf::GgufFile;
@@ -281,10 +302,11 @@ mod tests {
         for id in 0..3 {
             let (progress, receiver) = unbounded_channel();
             let stream = Stream::new(&request, &[1], &tokenizer, progress);
+            let sink = Sink::Answer(Box::new(stream));
             let cancel = CancelFlag::default();
             let sequence = Sequence::new(SequenceId(id), vec![1], 5, cancel, None);
             gauges.in_flight.fetch_add(1, Ordering::Relaxed);
-            assert!(jobs.send(Box::new(Job { sequence, stream })).is_ok());
+            assert!(jobs.send(Box::new(Job { sequence, sink })).is_ok());
             receivers.push(receiver);
         }
         let compute = Compute {
@@ -294,7 +316,7 @@ mod tests {
             plan: StepPlan::default(),
             batch: ForwardBatch::default(),
             model,
-            streams: HashMap::new(),
+            sinks: HashMap::new(),
             ends: tokenizer.ends().to_vec(),
             gauges: gauges.clone(),
             jobs: inbox,

@@ -74,7 +74,7 @@ impl Drop for Generation {
 
 /// Cancels a generation from anywhere. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct CancelHandle(CancelFlag);
+pub struct CancelHandle(pub(super) CancelFlag);
 
 impl CancelHandle {
     /// Asks the generation to end; it does before the next step, with what it has.

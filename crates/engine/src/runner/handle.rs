@@ -9,11 +9,13 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::compute::{Compute, Gauges, Job};
+use super::embed::{EmbeddingSink, PendingEmbedding};
 use super::memory::{Held, MemoryPlan};
 use super::prompt::PromptReader;
+use super::sink::Sink;
 use super::stream::Stream;
 use super::{EngineOptions, Generation};
-use crate::api::{GenerateError, ModelInfo, Request};
+use crate::api::{EmbedRequest, GenerateError, ModelInfo, Request};
 use crate::batch::ForwardBatch;
 use crate::constrain::Constraints;
 use crate::gguf::tensor_type;
@@ -95,7 +97,7 @@ impl Engine {
             plan: StepPlan::default(),
             batch: ForwardBatch::default(),
             scheduler: Scheduler::new(limits, pages),
-            streams: HashMap::new(),
+            sinks: HashMap::new(),
             ends: tokenizer.ends().to_vec(),
             gauges: gauges.clone(),
             jobs: inbox,
@@ -119,6 +121,7 @@ impl Engine {
             tokenizer,
             template,
             vocab: config.vocab,
+            embedding_length: info.embedding_length,
             context_length: plan.context_length,
         };
         Ok(Self(Arc::new(Handle {
@@ -196,23 +199,34 @@ impl Engine {
         let in_reasoning = handle.reader.opens_reasoning(&tokens);
         let (progress, receiver) = unbounded_channel();
         let cancel = CancelFlag::default();
-        let id = SequenceId(handle.next_id.fetch_add(1, Ordering::Relaxed));
-        let job = Box::new(Job {
-            stream: Stream::new(request, &tokens, &handle.reader.tokenizer, progress)
-                .constrained(constraint),
-            sequence: Sequence::new(id, tokens, max_tokens, cancel.clone(), request.deadline)
+        let stream = Stream::new(request, &tokens, &handle.reader.tokenizer, progress)
+            .constrained(constraint);
+        let sequence =
+            Sequence::new(handle.new_id(), tokens, max_tokens, cancel.clone(), request.deadline)
                 .of_tenant(&request.tenant)
-                .with_priority(request.priority),
-        });
-        handle.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
-        let jobs = handle.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        match jobs.as_ref().map(|jobs| jobs.send(job)) {
-            Some(Ok(())) => Ok(Generation::new(receiver, cancel, prompt_tokens, in_reasoning)),
-            _ => {
-                handle.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
-                Err(GenerateError::Stopped)
-            }
+                .with_priority(request.priority);
+        handle.send(Job { sequence, sink: Sink::Answer(Box::new(stream)) })?;
+        Ok(Generation::new(receiver, cancel, prompt_tokens, in_reasoning))
+    }
+
+    /// Reads a text on this thread and hands it to the compute thread, to be embedded.
+    ///
+    /// # Errors
+    /// When the model is none that embeds, or the text makes no sense to it or is too long.
+    pub fn embed(&self, request: &EmbedRequest) -> Result<PendingEmbedding, GenerateError> {
+        let handle = &*self.0;
+        if !self.is_running() {
+            return Err(GenerateError::Stopped);
         }
+        let (tokens, dimensions) = handle.reader.read_whole(request)?;
+        let cancel = CancelFlag::default();
+        let (sink, pending) = EmbeddingSink::new(tokens.len(), dimensions, cancel.clone());
+        // It ends with its prompt, so it needs room for nothing else.
+        let sequence = Sequence::new(handle.new_id(), tokens, 1, cancel, request.deadline)
+            .of_tenant(&request.tenant)
+            .with_priority(request.priority);
+        handle.send(Job { sequence, sink: Sink::Embedding(sink) })?;
+        Ok(pending)
     }
 
     /// Stops before the next step and waits for it; running generations fail with
@@ -223,6 +237,22 @@ impl Engine {
 }
 
 impl Handle {
+    fn new_id(&self) -> SequenceId {
+        SequenceId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn send(&self, job: Job) -> Result<(), GenerateError> {
+        self.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        match jobs.as_ref().map(|jobs| jobs.send(Box::new(job))) {
+            Some(Ok(())) => Ok(()),
+            _ => {
+                self.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
+                Err(GenerateError::Stopped)
+            }
+        }
+    }
+
     fn shutdown(&self) {
         self.gauges.stop.store(true, Ordering::Release);
         // Wakes the thread if it sleeps.
@@ -265,5 +295,6 @@ fn describe(
         context_length: plan.context_length,
         device: "cpu".to_owned(),
         max_batch: options.max_batch,
+        embedding_length: config.pooling.map(|_| config.hidden),
     }
 }

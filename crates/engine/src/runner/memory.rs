@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::EngineOptions;
 use crate::kv::{KvPlan, KvShape, PAGE_TOKENS};
-use crate::model::ModelConfig;
+use crate::model::{ModelConfig, Workspace};
 use crate::{Checkpoint, LoadError, system};
 
 /// Room for what requests bring along (prompts, tables of pages, texts), for parts of the program that
@@ -64,7 +64,8 @@ impl MemoryPlan {
         options: &EngineOptions,
         held: Held,
     ) -> Result<(Self, KvPlan), LoadError> {
-        let workspace = workspace(config, options);
+        let step_tokens = options.step_tokens.max(options.max_batch + PAGE_TOKENS);
+        let workspace = Workspace::bytes(config, step_tokens, options.max_batch);
         let share = held.available.map_or(1 << 30, |bytes| bytes.saturating_sub(workspace) / 3);
         let context = config.context_length.min(options.context_limit.unwrap_or(usize::MAX));
         let kv = KvPlan::new(shape, context, options.max_batch, options.kv_tokens, share);
@@ -103,20 +104,6 @@ impl fmt::Display for MemoryPlan {
             mib(self.total),
         )
     }
-}
-
-/// Bytes of [`Workspace`](crate::model::Workspace) after the largest step, and of the samplers.
-fn workspace(config: &ModelConfig, options: &EngineOptions) -> usize {
-    let ModelConfig { hidden, heads, kv_heads, head_dim, ffn, vocab, .. } = *config;
-    let tokens = options.step_tokens.max(options.max_batch + PAGE_TOKENS);
-    // The stream, its norm, what is added; queries and what is mixed; keys and values; gate and up;
-    // the widest input twice more, as products read it, and write it where candle makes them; the
-    // angles of positions.
-    let widths = 3 * hidden + 2 * heads * head_dim + 2 * kv_heads * head_dim + 2 * ffn + head_dim;
-    let widest = hidden.max(ffn).max(heads * head_dim);
-    // A sequence has its logits, once more from candle, and two numbers a token to draw from.
-    let numbers = tokens.saturating_mul(widths + 2 * widest) + 4 * options.max_batch * vocab;
-    numbers.saturating_mul(size_of::<f32>())
 }
 
 #[cfg(test)]

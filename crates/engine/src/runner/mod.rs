@@ -4,14 +4,17 @@
 //! ([`compute`]), which is reached by messages; so there are no locks on the way of a token.
 
 mod compute;
+mod embed;
 mod generation;
 mod handle;
 mod memory;
 mod options;
 mod outlet;
 mod prompt;
+mod sink;
 mod stream;
 
+pub use embed::PendingEmbedding;
 pub use generation::{CancelHandle, Generation};
 pub use handle::{Engine, EngineLoad, EngineTotals};
 pub use memory::MemoryPlan;

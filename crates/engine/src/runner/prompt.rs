@@ -1,7 +1,7 @@
 //! From a request's input to tokens, on the caller's thread.
 
-use crate::api::{GenerateError, Input, Request, Sampling};
-use crate::text::{ChatTemplate, Tokenizer};
+use crate::api::{EmbedRequest, GenerateError, Input, Request, Sampling};
+use crate::text::{ChatOptions, ChatTemplate, Tokenizer};
 
 /// How many tokens `<think>` and what follows it may be cut into.
 const OPENING_TOKENS: usize = 8;
@@ -12,24 +12,27 @@ pub(super) struct PromptReader {
     pub(super) tokenizer: Tokenizer,
     pub(super) template: ChatTemplate,
     pub(super) vocab: usize,
+    /// Numbers of an embedding, if the model makes such.
+    pub(super) embedding_length: Option<usize>,
     pub(super) context_length: usize,
 }
 
 impl PromptReader {
     /// The prompt's tokens, and how many may follow.
     pub(super) fn read(&self, request: &Request) -> Result<(Vec<u32>, usize), GenerateError> {
+        if self.embedding_length.is_some() {
+            return Err(invalid("this is an embedding model: it writes no text; choose another"));
+        }
         check_sampling(&request.sampling, self.vocab)?;
         if request.max_tokens == 0 {
             return Err(invalid("max_tokens is 0; set it to at least 1"));
         }
-        let tokens = self.tokens(request)?;
-        if tokens.is_empty() {
-            return Err(invalid("the input is empty"));
+        let mut chat = request.chat.clone();
+        if request.constraint.is_some() {
+            chat.enable_thinking.get_or_insert(false);
         }
-        if let Some(token) = tokens.iter().find(|token| **token as usize >= self.vocab) {
-            let most = self.vocab - 1;
-            return Err(invalid(format!("token {token} is unknown; the model's go to {most}")));
-        }
+        let tokens = self.tokens(&request.input, &chat)?;
+        self.check(&tokens)?;
         let (prompt_tokens, context_length) = (tokens.len(), self.context_length);
         if prompt_tokens >= context_length {
             return Err(GenerateError::ContextLengthExceeded { prompt_tokens, context_length });
@@ -38,22 +41,56 @@ impl PromptReader {
         Ok((tokens, max_tokens))
     }
 
+    /// The tokens of a text to embed, and how many numbers its embedding shall have.
+    pub(super) fn read_whole(
+        &self,
+        request: &EmbedRequest,
+    ) -> Result<(Vec<u32>, usize), GenerateError> {
+        let Some(length) = self.embedding_length else {
+            return Err(invalid(
+                "this model makes no embeddings; choose an embedding model, such as \
+                 Qwen3-Embedding, as a file that tells its pooling type",
+            ));
+        };
+        let dimensions = request.dimensions.unwrap_or(length);
+        if !(1..=length).contains(&dimensions) {
+            return Err(invalid(format!("dimensions is {dimensions}; set it from 1 to {length}")));
+        }
+        let tokens = match &request.input {
+            Input::Text(text) => self.tokenizer.encode_whole(text).map_err(invalid)?,
+            input => self.tokens(input, &ChatOptions::default())?,
+        };
+        self.check(&tokens)?;
+        let (prompt_tokens, context_length) = (tokens.len(), self.context_length);
+        if prompt_tokens > context_length {
+            return Err(GenerateError::ContextLengthExceeded { prompt_tokens, context_length });
+        }
+        Ok((tokens, dimensions))
+    }
+
+    fn check(&self, tokens: &[u32]) -> Result<(), GenerateError> {
+        if tokens.is_empty() {
+            return Err(invalid("the input is empty"));
+        }
+        if let Some(token) = tokens.iter().find(|token| **token as usize >= self.vocab) {
+            let most = self.vocab - 1;
+            return Err(invalid(format!("token {token} is unknown; the model's go to {most}")));
+        }
+        Ok(())
+    }
+
     /// Whether a prompt leaves the model in the midst of reasoning: some templates open it themselves.
     pub(super) fn opens_reasoning(&self, prompt: &[u32]) -> bool {
         let end = &prompt[prompt.len().saturating_sub(OPENING_TOKENS)..];
         self.tokenizer.decode(end).trim_end().ends_with("<think>")
     }
 
-    fn tokens(&self, request: &Request) -> Result<Vec<u32>, GenerateError> {
-        match &request.input {
+    fn tokens(&self, input: &Input, chat: &ChatOptions) -> Result<Vec<u32>, GenerateError> {
+        match input {
             Input::Tokens(tokens) => Ok(tokens.clone()),
             Input::Text(text) => self.tokenizer.encode(text).map_err(invalid),
             Input::Chat(messages) => {
-                let mut options = request.chat.clone();
-                if request.constraint.is_some() {
-                    options.enable_thinking.get_or_insert(false);
-                }
-                let prompt = self.template.render(messages, &options).map_err(invalid)?;
+                let prompt = self.template.render(messages, chat).map_err(invalid)?;
                 self.tokenizer.encode_prompt(&prompt).map_err(invalid)
             }
         }

@@ -25,6 +25,26 @@ const INTEGERS: [(&str, &str); 6] = [
     ("context_length", "max_position_embeddings"),
 ];
 
+/// Numbers of a scaling that need not be there: GGUF's key behind the architecture, and the config's.
+const SCALING: [(&str, &str); 4] = [
+    ("rope.scaling.factor", "factor"),
+    ("rope.scaling.yarn_attn_factor", "attention_factor"),
+    ("rope.scaling.yarn_beta_fast", "beta_fast"),
+    ("rope.scaling.yarn_beta_slow", "beta_slow"),
+];
+
+/// All that may be said of YaRN.
+const YARN: [&str; 8] = [
+    "rope_type",
+    "type",
+    "rope_theta",
+    "factor",
+    "original_max_position_embeddings",
+    "attention_factor",
+    "beta_fast",
+    "beta_slow",
+];
+
 /// What the rest of this module wants to know.
 pub(super) struct Facts {
     /// Tokens that the embedding has rows for.
@@ -101,6 +121,20 @@ fn refuse_what_is_not_computed(config: &Object, metadata: &Metadata) -> Result<(
             format!("{key} of {FILE} is {value}; supported is {allowed}")
         })
     };
+    for key in ["rope_scaling", "rope_parameters"] {
+        let scaling = config.get(key).and_then(Json::as_object);
+        let mut unknown = scaling
+            .filter(|scaling| {
+                scaling.get("rope_type").or(scaling.get("type")) == Some(&Json::from("yarn"))
+            })
+            .into_iter()
+            .flatten()
+            .filter(|(name, value)| !YARN.contains(&name.as_str()) && !value.is_null());
+        if let Some((name, _)) = unknown.next() {
+            let known = YARN.join(", ");
+            return refuse(format!("{key} of {FILE} has {name:?}; supported of yarn are {known}"));
+        }
+    }
     for (key, allowed) in [
         ("hidden_act", Json::from("silu")),
         ("attention_bias", Json::from(false)),
@@ -152,8 +186,10 @@ fn rope(config: &Object) -> Result<Vec<(&'static str, Value, &'static str)>, Saf
         };
         let Some(kind) = kind.filter(|kind| *kind != "default") else { continue };
         values.push(("rope.scaling.type", Value::String(kind.to_owned()), key));
-        if let Some(factor) = scaling.number("factor")? {
-            values.push(("rope.scaling.factor", Value::Float(factor), key));
+        for (ours, theirs) in SCALING {
+            if let Some(number) = scaling.number(theirs)? {
+                values.push((ours, Value::Float(number), key));
+            }
         }
         if let Some(length) = scaling.integer("original_max_position_embeddings")? {
             let length = Value::Int(length.into());

@@ -2,6 +2,7 @@
 
 use super::{SynthQuant, SynthShape};
 use crate::gguf::{Array, Value};
+use crate::model::FeedForward;
 use crate::text::byte_level::char_of;
 use crate::text::chat::CHATML;
 
@@ -52,7 +53,6 @@ pub(super) fn metadata(shape: &SynthShape, quant: SynthQuant) -> Vec<(String, Va
         ("block_count", number(shape.layers)),
         ("context_length", number(shape.context_length)),
         ("embedding_length", number(shape.hidden)),
-        ("feed_forward_length", number(shape.ffn)),
         ("attention.head_count", number(shape.heads)),
         ("attention.head_count_kv", number(shape.kv_heads)),
         ("attention.key_length", number(shape.head_dim)),
@@ -61,6 +61,18 @@ pub(super) fn metadata(shape: &SynthShape, quant: SynthQuant) -> Vec<(String, Va
         ("rope.freq_base", Value::Float(1e6)),
     ] {
         metadata.push((format!("{architecture}.{key}"), value));
+    }
+    let widths = match shape.feed_forward {
+        FeedForward::Dense { ffn } => vec![("feed_forward_length", Some(ffn))],
+        FeedForward::Experts(experts) => vec![
+            ("expert_count", Some(experts.count)),
+            ("expert_used_count", Some(experts.used)),
+            ("expert_feed_forward_length", Some(experts.ffn)),
+            ("expert_shared_feed_forward_length", experts.shared_ffn),
+        ],
+    };
+    for (key, width) in widths {
+        metadata.extend(width.map(|width| (format!("{architecture}.{key}"), number(width))));
     }
     let (tokens, kinds, merges) = vocabulary(shape.vocab);
     let first_special = first_special(shape.vocab);

@@ -26,6 +26,8 @@ pub(super) enum Role {
     Head,
     /// `attn_v` and `ffn_down` of this layer of so many.
     Sensitive(usize, usize),
+    /// Chooses experts: kept exact, as llama.cpp does.
+    Router,
     /// All others.
     Plain,
 }
@@ -52,13 +54,14 @@ impl SynthQuant {
     /// The format of a matrix whose rows have `columns` numbers; as llama.cpp's quantizer chooses.
     pub(super) fn dtype(self, role: Role, columns: usize) -> GgmlDType {
         let wanted = match self {
+            _ if role == Role::Router => GgmlDType::F32,
             Self::F32 => GgmlDType::F32,
             Self::F16 => GgmlDType::F16,
             Self::Q8_0 => GgmlDType::Q8_0,
             Self::Q4KM => match role {
                 Role::Head => GgmlDType::Q6K,
                 Role::Sensitive(layer, layers) if deserves_more(layer, layers) => GgmlDType::Q6K,
-                Role::Sensitive(..) | Role::Plain => GgmlDType::Q4K,
+                Role::Sensitive(..) | Role::Router | Role::Plain => GgmlDType::Q4K,
             },
         };
         if columns.is_multiple_of(wanted.block_size()) {

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::UnknownName;
-use crate::model::Architecture;
+use crate::model::{Architecture, Experts, FeedForward};
 
 /// The shape of a published model.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,7 +16,7 @@ pub struct SynthShape {
     pub(super) heads: usize,
     pub(super) kv_heads: usize,
     pub(super) head_dim: usize,
-    pub(super) ffn: usize,
+    pub(super) feed_forward: FeedForward,
     pub(super) vocab: usize,
     pub(super) context_length: usize,
     /// Whether the head is the embedding.
@@ -31,7 +31,7 @@ const QWEN3: SynthShape = SynthShape {
     heads: 16,
     kv_heads: 8,
     head_dim: 128,
-    ffn: 3072,
+    feed_forward: dense(3072),
     vocab: 151_936,
     context_length: 40_960,
     tied: true,
@@ -40,8 +40,29 @@ const QWEN3: SynthShape = SynthShape {
 const QWEN2: SynthShape =
     SynthShape { architecture: Architecture::Qwen2, kv_heads: 2, context_length: 32_768, ..QWEN3 };
 
-/// From the `config.json` of each model on the Hugging Face hub, but for the first.
-const SHAPES: [SynthShape; 11] = [
+/// Qwen3-30B-A3B's.
+const QWEN3_MOE: SynthShape = SynthShape {
+    architecture: Architecture::Qwen3Moe,
+    layers: 48,
+    hidden: 2048,
+    heads: 32,
+    kv_heads: 4,
+    feed_forward: experts(128, 8, 768, None),
+    tied: false,
+    ..QWEN3
+};
+
+const fn dense(ffn: usize) -> FeedForward {
+    FeedForward::Dense { ffn }
+}
+
+/// Weights of the chosen sum to 1 where there is no shared expert, as in Qwen's.
+const fn experts(count: usize, used: usize, ffn: usize, shared_ffn: Option<usize>) -> FeedForward {
+    FeedForward::Experts(Experts { count, used, ffn, shared_ffn, normalized: shared_ffn.is_none() })
+}
+
+/// From the `config.json` of each model on the Hugging Face hub, but for the first, and those that say otherwise.
+const SHAPES: [SynthShape; 15] = [
     // Not a published one: quick to write, yet slow enough to be caught in the middle of an answer.
     SynthShape {
         name: "tiny",
@@ -50,20 +71,27 @@ const SHAPES: [SynthShape; 11] = [
         heads: 8,
         kv_heads: 4,
         head_dim: 64,
-        ffn: 1536,
+        feed_forward: dense(1536),
         vocab: 4096,
         context_length: 4096,
         ..QWEN3
     },
     SynthShape { name: "qwen3-0.6b", ..QWEN3 },
-    SynthShape { name: "qwen3-1.7b", hidden: 2048, ffn: 6144, ..QWEN3 },
-    SynthShape { name: "qwen3-4b", layers: 36, hidden: 2560, heads: 32, ffn: 9728, ..QWEN3 },
+    SynthShape { name: "qwen3-1.7b", hidden: 2048, feed_forward: dense(6144), ..QWEN3 },
+    SynthShape {
+        name: "qwen3-4b",
+        layers: 36,
+        hidden: 2560,
+        heads: 32,
+        feed_forward: dense(9728),
+        ..QWEN3
+    },
     SynthShape {
         name: "qwen3-8b",
         layers: 36,
         hidden: 4096,
         heads: 32,
-        ffn: 12_288,
+        feed_forward: dense(12_288),
         tied: false,
         ..QWEN3
     },
@@ -72,7 +100,7 @@ const SHAPES: [SynthShape; 11] = [
         layers: 40,
         hidden: 5120,
         heads: 40,
-        ffn: 17_408,
+        feed_forward: dense(17_408),
         tied: false,
         ..QWEN3
     },
@@ -82,17 +110,29 @@ const SHAPES: [SynthShape; 11] = [
         hidden: 896,
         heads: 14,
         head_dim: 64,
-        ffn: 4864,
+        feed_forward: dense(4864),
         ..QWEN2
     },
-    SynthShape { name: "qwen2.5-1.5b", hidden: 1536, heads: 12, ffn: 8960, ..QWEN2 },
-    SynthShape { name: "qwen2.5-3b", layers: 36, hidden: 2048, ffn: 11_008, ..QWEN2 },
+    SynthShape {
+        name: "qwen2.5-1.5b",
+        hidden: 1536,
+        heads: 12,
+        feed_forward: dense(8960),
+        ..QWEN2
+    },
+    SynthShape {
+        name: "qwen2.5-3b",
+        layers: 36,
+        hidden: 2048,
+        feed_forward: dense(11_008),
+        ..QWEN2
+    },
     SynthShape {
         name: "qwen2.5-7b",
         hidden: 3584,
         heads: 28,
         kv_heads: 4,
-        ffn: 18_944,
+        feed_forward: dense(18_944),
         vocab: 152_064,
         tied: false,
         ..QWEN2
@@ -103,8 +143,34 @@ const SHAPES: [SynthShape; 11] = [
         hidden: 5120,
         heads: 40,
         kv_heads: 8,
-        ffn: 13_824,
+        feed_forward: dense(13_824),
         vocab: 152_064,
+        tied: false,
+        ..QWEN2
+    },
+    // Not a published one: experts, quick to write.
+    SynthShape {
+        name: "tiny-moe",
+        layers: 6,
+        hidden: 512,
+        heads: 8,
+        head_dim: 64,
+        feed_forward: experts(16, 4, 256, None),
+        vocab: 4096,
+        context_length: 4096,
+        ..QWEN3_MOE
+    },
+    SynthShape { name: "qwen3-30b-a3b", ..QWEN3_MOE },
+    // The same with a quarter of its layers, for machines that the whole is too large for.
+    SynthShape { name: "qwen3-30b-a3b-12l", layers: 12, ..QWEN3_MOE },
+    SynthShape {
+        name: "qwen1.5-moe-a2.7b",
+        architecture: Architecture::Qwen2Moe,
+        layers: 24,
+        hidden: 2048,
+        kv_heads: 16,
+        feed_forward: experts(60, 4, 1408, Some(5632)),
+        context_length: 8192,
         tied: false,
         ..QWEN2
     },
@@ -121,13 +187,28 @@ impl SynthShape {
 impl SynthShape {
     /// Small enough for a test.
     pub(super) fn small() -> Self {
-        Self { name: "small", layers: 2, hidden: 256, heads: 4, kv_heads: 2, ffn: 512, ..QWEN3 }
+        Self {
+            name: "small",
+            layers: 2,
+            hidden: 256,
+            heads: 4,
+            kv_heads: 2,
+            feed_forward: dense(512),
+            ..QWEN3
+        }
+    }
+
+    /// The same with experts, one of them shared.
+    pub(super) fn small_experts() -> Self {
+        let architecture = Architecture::Qwen2Moe;
+        Self { architecture, feed_forward: experts(4, 2, 256, Some(256)), ..Self::small() }
     }
 
     /// The same with a vocabulary and a context that make it small enough to be run many times.
     pub(crate) fn smallest() -> Self {
-        let (head_dim, ffn, vocab, context_length) = (64, 256, 600, 2048);
-        Self { name: "smallest", head_dim, ffn, vocab, context_length, ..Self::small() }
+        let (head_dim, vocab, context_length) = (64, 600, 2048);
+        let feed_forward = dense(256);
+        Self { name: "smallest", head_dim, feed_forward, vocab, context_length, ..Self::small() }
     }
 }
 

@@ -14,7 +14,7 @@ use super::metadata::metadata;
 use super::quant::Role;
 use super::{SynthQuant, SynthShape};
 use crate::gguf::{TensorSpec, Writer};
-use crate::model::Architecture;
+use crate::model::{Experts, FeedForward};
 
 /// Numbers that are drawn and quantized once for each format; the file repeats pieces of them.
 const TILE: usize = 1 << 18;
@@ -68,31 +68,45 @@ pub fn synthesize(options: &SynthOptions, mut progress: impl FnMut(u64, u64)) ->
 
 /// Every tensor of a model, with its format.
 fn tensors(shape: &SynthShape, quant: SynthQuant) -> Vec<TensorSpec> {
-    let SynthShape { layers, hidden, heads, kv_heads, head_dim, ffn, vocab, .. } = *shape;
+    let SynthShape { layers, hidden, heads, kv_heads, head_dim, vocab, .. } = *shape;
     let mut tensors = Vec::new();
-    let mut matrix = |name: String, rows: usize, columns: usize, role: Role| {
-        let dtype = quant.dtype(role, columns);
-        tensors.push(TensorSpec {
-            name: format!("{name}.weight"),
-            shape: vec![rows, columns],
-            dtype,
-        });
-    };
+    let mut matrices =
+        |name: String, experts: Option<usize>, rows: usize, columns: usize, role: Role| {
+            let dtype = quant.dtype(role, columns);
+            let shape = experts.into_iter().chain([rows, columns]).collect();
+            tensors.push(TensorSpec { name: format!("{name}.weight"), shape, dtype });
+        };
     let embedding = if shape.tied { Role::Head } else { Role::Plain };
-    matrix("token_embd".to_owned(), vocab, hidden, embedding);
+    matrices("token_embd".to_owned(), None, vocab, hidden, embedding);
     if !shape.tied {
-        matrix("output".to_owned(), vocab, hidden, Role::Head);
+        matrices("output".to_owned(), None, vocab, hidden, Role::Head);
     }
     for layer in 0..layers {
         let name = |name: &str| format!("blk.{layer}.{name}");
         let sensitive = Role::Sensitive(layer, layers);
-        matrix(name("attn_q"), heads * head_dim, hidden, Role::Plain);
-        matrix(name("attn_k"), kv_heads * head_dim, hidden, Role::Plain);
-        matrix(name("attn_v"), kv_heads * head_dim, hidden, sensitive);
-        matrix(name("attn_output"), hidden, heads * head_dim, Role::Plain);
-        matrix(name("ffn_gate"), ffn, hidden, Role::Plain);
-        matrix(name("ffn_up"), ffn, hidden, Role::Plain);
-        matrix(name("ffn_down"), hidden, ffn, sensitive);
+        matrices(name("attn_q"), None, heads * head_dim, hidden, Role::Plain);
+        matrices(name("attn_k"), None, kv_heads * head_dim, hidden, Role::Plain);
+        matrices(name("attn_v"), None, kv_heads * head_dim, hidden, sensitive);
+        matrices(name("attn_output"), None, hidden, heads * head_dim, Role::Plain);
+        let mut mlp = |experts: Option<usize>, suffix: &str, ffn: usize| {
+            for (part, rows, columns, role) in [
+                ("gate", ffn, hidden, Role::Plain),
+                ("up", ffn, hidden, Role::Plain),
+                ("down", hidden, ffn, sensitive),
+            ] {
+                matrices(name(&format!("ffn_{part}{suffix}")), experts, rows, columns, role);
+            }
+        };
+        match shape.feed_forward {
+            FeedForward::Dense { ffn } => mlp(None, "", ffn),
+            FeedForward::Experts(Experts { count, ffn, shared_ffn, .. }) => {
+                mlp(Some(count), "_exps", ffn);
+                if let Some(ffn) = shared_ffn {
+                    mlp(None, "_shexp", ffn);
+                }
+                matrices(name("ffn_gate_inp"), None, count, hidden, Role::Router);
+            }
+        }
     }
     let mut vector = |name: String, len: usize| {
         tensors.push(TensorSpec { name, shape: vec![len], dtype: GgmlDType::F32 });
@@ -102,16 +116,17 @@ fn tensors(shape: &SynthShape, quant: SynthQuant) -> Vec<TensorSpec> {
         let name = |name: &str| format!("blk.{layer}.{name}");
         vector(name("attn_norm.weight"), hidden);
         vector(name("ffn_norm.weight"), hidden);
-        match shape.architecture {
-            Architecture::Qwen3 => {
-                vector(name("attn_q_norm.weight"), head_dim);
-                vector(name("attn_k_norm.weight"), head_dim);
-            }
-            Architecture::Qwen2 => {
-                vector(name("attn_q.bias"), heads * head_dim);
-                vector(name("attn_k.bias"), kv_heads * head_dim);
-                vector(name("attn_v.bias"), kv_heads * head_dim);
-            }
+        if shape.architecture.has_query_norm() {
+            vector(name("attn_q_norm.weight"), head_dim);
+            vector(name("attn_k_norm.weight"), head_dim);
+        }
+        if shape.architecture.has_attention_bias() {
+            vector(name("attn_q.bias"), heads * head_dim);
+            vector(name("attn_k.bias"), kv_heads * head_dim);
+            vector(name("attn_v.bias"), kv_heads * head_dim);
+        }
+        if let FeedForward::Experts(Experts { shared_ffn: Some(_), .. }) = shape.feed_forward {
+            vector(name("ffn_gate_inp_shexp.weight"), hidden);
         }
     }
     tensors
@@ -149,9 +164,10 @@ impl Source {
         Ok(QTensor::quantize(&tile, dtype)?.data()?.into_owned())
     }
 
-    /// A norm's weight, around 1; a bias, around 0.
+    /// A norm's weight, around 1; a bias and a gate, around 0.
     fn vector(&mut self, tensor: &TensorSpec) -> Vec<u8> {
-        let middle = if tensor.name.ends_with("bias") { 0.0 } else { 1.0 };
+        let norm = tensor.name.ends_with("norm.weight");
+        let middle = if norm { 1.0 } else { 0.0 };
         (0..tensor.shape[0])
             .flat_map(|_| (middle + self.random.random_range(-0.1f32..0.1)).to_le_bytes())
             .collect()
@@ -177,6 +193,8 @@ mod tests {
             ("qwen2.5-3b", 3.09),
             ("qwen2.5-7b", 7.62),
             ("qwen2.5-14b", 14.77),
+            ("qwen3-30b-a3b", 30.53),
+            ("qwen1.5-moe-a2.7b", 14.32),
         ] {
             let tensors = tensors(&name.parse().unwrap(), SynthQuant::Q4KM);
             let count: usize = tensors.iter().map(|one| one.shape.iter().product::<usize>()).sum();
@@ -191,8 +209,12 @@ mod tests {
     #[test]
     fn the_real_loader_reads_it_and_a_seed_repeats_it() {
         let folder = tempfile::tempdir().unwrap();
-        let small = SynthShape::small();
-        for quant in [SynthQuant::Q4KM, SynthQuant::Q8_0] {
+        let kinds = [
+            (SynthShape::small(), SynthQuant::Q4KM),
+            (SynthShape::small(), SynthQuant::Q8_0),
+            (SynthShape::small_experts(), SynthQuant::Q4KM),
+        ];
+        for (small, quant) in kinds {
             let path = |name: &str| folder.path().join(name);
             let options = |name| SynthOptions { shape: small, quant, seed: 1, output: path(name) };
             let size = synthesize(&options("a.gguf"), |_, _| ()).unwrap();
@@ -201,7 +223,7 @@ mod tests {
             assert!(a == b && a.len() as u64 == size);
             let engine =
                 Engine::start(&ModelFile::Path(path("a.gguf")), &EngineOptions::default()).unwrap();
-            assert_eq!(engine.info().context_length, 40_960);
+            assert_eq!(engine.info().context_length, small.context_length);
             let tokens = engine.tokenizer().encode("<|im_start|>Grüße<|im_end|>").unwrap();
             assert_eq!(tokens[0], 151_644);
             assert_eq!(engine.tokenizer().decode(&tokens), "Grüße");

@@ -67,6 +67,14 @@ impl Tokenizer {
         Ok(tokens)
     }
 
+    /// Tokens of a text that nothing will follow: as [`encode`](Self::encode), and the model's
+    /// end-of-text token if the file asks for it.
+    pub fn encode_whole(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let mut tokens = self.encode(text)?;
+        tokens.extend(self.0.vocabulary.suffix);
+        Ok(tokens)
+    }
+
     /// Tokens of a rendered conversation: the template's special tokens count as such, those
     /// that a message's text spells out stay text. Nothing is put in front, as in Hugging Face's
     /// `apply_chat_template`.

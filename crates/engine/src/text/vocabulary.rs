@@ -15,6 +15,7 @@ const MERGES: &str = "tokenizer.ggml.merges";
 const BOS: &str = "tokenizer.ggml.bos_token_id";
 const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
 const EOS: &str = "tokenizer.ggml.eos_token_id";
+const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
 /// Every key whose token ends a generation.
 const END_KEYS: [&str; 3] = [EOS, "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
 /// All of them, where a model that is no GGUF file lists them.
@@ -48,6 +49,8 @@ pub struct Vocabulary {
     pub(super) family: Family,
     /// Begins every raw text, if the model wants that.
     pub(super) prefix: Option<u32>,
+    /// Ends every text that is whole, if the model wants that: what is embedded, not what is continued.
+    pub(super) suffix: Option<u32>,
     /// The beginning-of-text token, if the file names one.
     pub(super) bos: Option<u32>,
     /// The end-of-text token, if the file names one.
@@ -84,18 +87,20 @@ impl Vocabulary {
         let merges = merges(file, &ids)?;
 
         let bos = token_id(file, BOS, tokens.len())?;
-        let prefix = match file.get::<bool>(ADD_BOS)?.unwrap_or(false) {
-            false => None,
-            true => Some(bos.ok_or_else(|| file.error(missing(BOS)))?),
+        let eos = token_id(file, EOS, tokens.len())?;
+        let added = |flag: &str, key: &str, token: Option<u32>| match file.get::<bool>(flag)? {
+            Some(true) => Ok(Some(token.ok_or_else(|| file.error(missing(key)))?)),
+            _ => Ok::<_, LoadError>(None),
         };
         Ok(Self {
             ends: ends(file, tokens, &kinds)?,
-            eos: token_id(file, EOS, tokens.len())?,
+            prefix: added(ADD_BOS, BOS, bos)?,
+            suffix: added(ADD_EOS, EOS, eos)?,
+            eos,
             tokens: tokens.to_vec(),
             kinds,
             merges,
             family,
-            prefix,
             bos,
         })
     }

@@ -61,7 +61,7 @@ impl<'a> Weights<'a> {
         self.matrix(name, outputs, inputs, Some(bias))
     }
 
-    /// Packed where there are kernels; the bytes of the file are let go of then.
+    /// The bytes of the file are let go of.
     fn matrix(
         &self,
         name: &str,
@@ -81,6 +81,34 @@ impl<'a> Weights<'a> {
             Checkpoint::Safetensors(model) => self.quantized(model, &name, shape, bias)?,
         };
         linear.map_err(|error| self.compute_error(&name, &error))
+    }
+
+    /// The matrices `[outputs, inputs]` of so many experts, which are one tensor.
+    pub fn linears(
+        &self,
+        name: &str,
+        count: usize,
+        outputs: usize,
+        inputs: usize,
+    ) -> Result<Vec<Linear>, LoadError> {
+        let name = format!("{name}.weight");
+        let file = self.file_of_experts()?;
+        let info = info(file, &name, &[count, outputs, inputs])?;
+        let experts = file.data(info).chunks_exact(info.byte_len / count);
+        let linears = experts.map(|bytes| linear(info.dtype, [outputs, inputs], bytes, None));
+        let linears: candle_core::Result<_> = linears.collect();
+        file.release(info);
+        linears.map_err(|error| self.compute_error(&name, &error))
+    }
+
+    /// What experts are read from.
+    fn file_of_experts(&self) -> Result<&'a GgufFile, LoadError> {
+        match self.checkpoint {
+            Checkpoint::Gguf(file) => Ok(file),
+            Checkpoint::Safetensors(model) => Err(model.metadata().unsupported(
+                "it is a model of experts as safetensors; those are read from GGUF files",
+            )),
+        }
     }
 
     fn quantized(
@@ -130,13 +158,29 @@ impl<'a> Weights<'a> {
 
     /// A vector as f32.
     pub fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
-        let file = match self.checkpoint {
-            Checkpoint::Gguf(file) => file,
-            Checkpoint::Safetensors(model) => return model.vector(name, len),
-        };
-        let info = info(file, name, &[len])?;
-        let tensor = qtensor(info.dtype, &[len], file.data(info));
-        let numbers = tensor.and_then(|tensor| tensor.dequantize(&Device::Cpu)?.to_vec1());
+        match self.checkpoint {
+            Checkpoint::Gguf(file) => self.numbers(file, name, &[len]),
+            Checkpoint::Safetensors(model) => model.vector(name, len),
+        }
+    }
+
+    /// Rows `[rows, len]` of a model of experts, as f32, one behind the other. A single row may be a
+    /// vector too.
+    pub fn rows(&self, name: &str, rows: usize, len: usize) -> Result<Vec<f32>, LoadError> {
+        let file = self.file_of_experts()?;
+        let vector = rows == 1 && file.tensor(name).is_some_and(|info| info.shape.len() == 1);
+        if vector {
+            self.numbers(file, name, &[len])
+        } else {
+            self.numbers(file, name, &[rows, len])
+        }
+    }
+
+    fn numbers(&self, file: &GgufFile, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
+        let info = info(file, name, shape)?;
+        let tensor = qtensor(info.dtype, shape, file.data(info));
+        let numbers =
+            tensor.and_then(|tensor| tensor.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1());
         numbers.map_err(|error| self.compute_error(name, &error))
     }
 

@@ -206,6 +206,32 @@ fn older_files_say_the_same() {
     assert_eq!(text(&old, &a), text(&new, &b));
 }
 
+/// The same shape as the GGUF file has, and nothing of YaRN is lost on the way.
+#[test]
+fn yarn_is_that_of_the_gguf_file() {
+    let folder = Folder::copy(&hf("qwen3"));
+    let yarn = serde_json::json!({
+        "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128, "beta_fast": 4.0,
+    });
+    folder.edit("config.json", |config| {
+        config.remove("rope_parameters");
+        config.insert("rope_theta".into(), 10_000.into());
+        config.insert("max_position_embeddings".into(), 512.into());
+        config.insert("rope_scaling".into(), yarn.clone());
+    });
+    let config = || open(folder.path(), Quantization::None).config().unwrap();
+    assert_eq!(config(), gguf("yarn/yarn-f32.gguf").config().unwrap());
+    folder.edit("config.json", |config| {
+        config["rope_scaling"]["attention_factor"] = 1.5.into();
+        config["rope_scaling"]["beta_slow"] = 2.into();
+    });
+    let yarn = config().yarn.unwrap();
+    assert_eq!((yarn.attention_factor, yarn.beta_fast, yarn.beta_slow), (1.5, 4.0, 2.0));
+    folder.edit("config.json", |config| config["rope_scaling"]["mscale"] = 1.into());
+    let error = SafetensorsModel::open(folder.path(), Quantization::None).unwrap_err().to_string();
+    assert!(error.contains("has \"mscale\"; supported of yarn are"), "{error}");
+}
+
 /// A tied model's head in the files is not read, as transformers does not read it.
 #[test]
 fn a_tied_head_is_the_embedding() {

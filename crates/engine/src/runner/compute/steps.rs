@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use allocation_counter::measure;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use super::super::stream::Stream;
 use super::*;
 use crate::api::{Input, Progress, Request, Sampling};
 use crate::gguf::GgufFile;
@@ -38,7 +39,7 @@ impl Rig {
             plan: StepPlan::default(),
             batch: ForwardBatch::default(),
             model,
-            streams: HashMap::new(),
+            sinks: HashMap::new(),
             ends: vec![], // no answer ends by itself
             gauges: Arc::default(),
             jobs: inbox,
@@ -64,7 +65,8 @@ impl Rig {
         let stream = Stream::new(&request, &tokens, &self.tokenizer, progress);
         let sequence = Sequence::new(SequenceId(id), tokens, 500, cancel.clone(), None);
         self.compute.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
-        assert!(self.jobs.send(Box::new(Job { sequence, stream })).is_ok());
+        let sink = Sink::Answer(Box::new(stream));
+        assert!(self.jobs.send(Box::new(Job { sequence, sink })).is_ok());
         self.readers.push(reader);
     }
 

@@ -1,0 +1,111 @@
+//! A feed-forward block of many experts, of which each token goes through a few.
+
+use candle_core as candle;
+
+use super::mlp::GatedMlp;
+use super::{Experts, Workspace};
+use crate::LoadError;
+use crate::kernels::{few_outputs, rows, scattered};
+use crate::weights::{Linear, Weights};
+
+/// A router, its experts, and one that every token goes through where the model has such.
+///
+/// The tokens of a step are sorted by expert, so each expert that somebody chose reads its weights
+/// once, and those of the others are not touched.
+#[derive(Debug)]
+pub(super) struct MixtureOfExperts {
+    config: Experts,
+    hidden: usize,
+    /// `[experts, hidden]`
+    router: Vec<f32>,
+    /// Of every expert: `[ffn, hidden]`, `[ffn, hidden]` and `[hidden, ffn]`.
+    gate: Vec<Linear>,
+    up: Vec<Linear>,
+    down: Vec<Linear>,
+    shared: Option<SharedExpert>,
+}
+
+/// The expert that every token goes through, by as much as its gate lets it.
+#[derive(Debug)]
+struct SharedExpert {
+    mlp: GatedMlp,
+    /// `[hidden]`
+    gate: Vec<f32>,
+}
+
+impl MixtureOfExperts {
+    pub(super) fn load(
+        weights: &Weights<'_>,
+        prefix: &str,
+        hidden: usize,
+        config: Experts,
+    ) -> Result<Self, LoadError> {
+        let Experts { count, ffn, shared_ffn, .. } = config;
+        let name = |name: &str| format!("{prefix}.{name}");
+        let shared = shared_ffn.map(|ffn| {
+            Ok::<_, LoadError>(SharedExpert {
+                mlp: GatedMlp::load(weights, prefix, "_shexp", hidden, ffn)?,
+                gate: weights.rows(&name("ffn_gate_inp_shexp.weight"), 1, hidden)?,
+            })
+        });
+        Ok(Self {
+            config,
+            hidden,
+            router: weights.rows(&name("ffn_gate_inp.weight"), count, hidden)?,
+            gate: weights.linears(&name("ffn_gate_exps"), count, ffn, hidden)?,
+            up: weights.linears(&name("ffn_up_exps"), count, ffn, hidden)?,
+            down: weights.linears(&name("ffn_down_exps"), count, hidden, ffn)?,
+            shared: shared.transpose()?,
+        })
+    }
+
+    /// From `h` to `added`, both `[tokens, hidden]`. What a token gets does not depend on the others
+    /// of the step: its experts are added in ascending order.
+    pub(super) fn forward(&self, tokens: usize, workspace: &mut Workspace) -> candle::Result<()> {
+        let len = tokens * self.hidden;
+        match &self.shared {
+            Some(shared) => shared.forward(tokens, workspace)?,
+            None => workspace.added.of(len).fill(0.0),
+        }
+        let Workspace { h, gate, up, added, router, routing, expert_rows, scratch, .. } = workspace;
+        let (h, added) = (h.of(len), added.of(len));
+        let logits = router.of(tokens * self.config.count);
+        few_outputs::multiply(h, &self.router, self.hidden, logits);
+        routing.choose(logits, &self.config);
+        for (expert, (tokens, weights)) in routing.by_expert() {
+            let rows_len = tokens.len() * self.hidden;
+            let inside = tokens.len() * self.config.ffn;
+            let (gate, up) = (gate.of(inside), up.of(inside));
+            let mine = expert_rows.of(rows_len);
+            scattered::gather(h, tokens, self.hidden, mine);
+            let products = [&self.gate[expert], &self.up[expert]];
+            Linear::forward_shared(products, mine, [gate, up], scratch)?;
+            rows::swiglu(gate, up);
+            self.down[expert].forward(gate, mine, scratch)?;
+            scattered::scatter_add(mine, tokens, weights, self.hidden, added);
+        }
+        Ok(())
+    }
+
+    pub(super) fn linears(&self) -> impl Iterator<Item = &Linear> {
+        let shared = self.shared.iter().flat_map(|shared| shared.mlp.linears());
+        self.gate.iter().chain(&self.up).chain(&self.down).chain(shared)
+    }
+}
+
+impl SharedExpert {
+    /// From `h` to `added`, both `[tokens, hidden]`.
+    fn forward(&self, tokens: usize, workspace: &mut Workspace) -> candle::Result<()> {
+        self.mlp.forward(tokens, workspace)?;
+        let Workspace { h, added, router, .. } = workspace;
+        let hidden = self.gate.len();
+        let (h, added) = (h.of(tokens * hidden), added.of(tokens * hidden));
+        let open = router.of(tokens);
+        few_outputs::multiply(h, &self.gate, hidden, open);
+        for open in open.iter_mut() {
+            *open = 1.0 / (1.0 + (-*open).exp());
+        }
+        scattered::scale(added, open, hidden);
+        Ok(())
+    }
+}
