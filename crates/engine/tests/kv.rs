@@ -111,7 +111,6 @@ fn preempted_like_undisturbed(model: &str) {
             );
             assert_eq!(tight_end.cached_tokens, 0, "its own work is no find");
         }
-        println!("{:?}", tight.totals());
         assert!(tight.totals().preemptions >= 3, "{:?}", tight.totals());
     }
 }

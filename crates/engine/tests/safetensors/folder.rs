@@ -25,7 +25,7 @@ pub(crate) struct Tensor {
 
 impl Tensor {
     /// From f32.
-    pub(crate) fn to_f16(&mut self) {
+    pub(crate) fn halve(&mut self) {
         assert_eq!(self.dtype, Dtype::F32);
         let numbers = self.data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
         self.data = numbers.flat_map(|number| f16::from_f32(number).to_le_bytes()).collect();

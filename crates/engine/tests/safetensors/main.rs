@@ -103,7 +103,7 @@ fn f16_is_the_gguf_file_with_f16() {
     let folder = Folder::copy(&hf("qwen3"));
     folder.rewrite(|_, tensor| {
         if tensor.shape.len() > 1 {
-            tensor.to_f16();
+            tensor.halve();
         }
     });
     let model = open(folder.path(), Quantization::None);

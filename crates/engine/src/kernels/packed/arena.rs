@@ -124,7 +124,8 @@ mod tests {
     #[test]
     fn short_parts_share_a_chunk_and_give_it_back_together() {
         let chunk = Chunk::new(10).unwrap();
-        assert!((chunk.map.as_ptr() as usize + *chunk.used.lock().unwrap()) % LARGE_PAGE == 0);
+        let end = chunk.map.as_ptr() as usize + *chunk.used.lock().unwrap();
+        assert!(end.is_multiple_of(LARGE_PAGE));
         let (first, second) = (chunk.take(10).unwrap(), chunk.take(CHUNK / 2).unwrap());
         assert_eq!(second, first + ALIGN);
         assert_eq!(chunk.take(CHUNK), None);
