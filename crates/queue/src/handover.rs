@@ -36,7 +36,7 @@ impl<B: GiveBack> Parcel<B> {
     pub(crate) fn put(&mut self, holding: Holding) {
         match holding.open() {
             Ok(claimed) => self.claimed.push(claimed),
-            Err(unreadable) => self.unreadable.push(unreadable),
+            Err(unreadable) => self.unreadable.push(*unreadable),
         }
     }
 

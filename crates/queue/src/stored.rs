@@ -78,10 +78,10 @@ pub(crate) struct Holding {
 
 impl Holding {
     /// Reads the record; when that fails, tells the outcome that the task must be given.
-    pub(crate) fn open(self) -> Result<Claimed, (Lease, Outcome)> {
+    pub(crate) fn open(self) -> Result<Claimed, Box<(Lease, Outcome)>> {
         let task = record::decode::<Task>(&self.record).map_err(|error| {
             let outcome = TaskError::new(ErrorType::UnreadableRecord, error.to_string());
-            (self.lease, Outcome::Failed(outcome))
+            Box::new((self.lease, Outcome::Failed(outcome)))
         })?;
         Ok(Claimed {
             task,

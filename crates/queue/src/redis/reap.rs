@@ -60,7 +60,8 @@ impl Partition {
             for _ in 0..reply.parse::<usize>()? {
                 match reply.holding(reaper.worker)?.open() {
                     Ok(claimed) => reaped.exhausted.push(claimed),
-                    Err((lease, outcome)) => {
+                    Err(task) => {
+                        let (lease, outcome) = *task;
                         unreadable += 1;
                         self.finish(&lease, &outcome).await?;
                     }

@@ -158,7 +158,10 @@ impl Broker for SqliteBroker {
         for holding in swept.exhausted {
             match holding.open() {
                 Ok(claimed) => reaped.exhausted.push(claimed),
-                Err((lease, outcome)) => drop(self.inner.finish(&lease, &outcome).await?),
+                Err(task) => {
+                    let (lease, outcome) = *task;
+                    self.inner.finish(&lease, &outcome).await?;
+                }
             }
         }
         Ok(reaped)
