@@ -80,9 +80,9 @@ fn answers_to_200_random_schemas_parse_and_validate() {
 #[test]
 fn expressions_choices_and_objects_are_kept() {
     let engine = start(EngineOptions::default());
+    let expected = regex::Regex::new(r"^[A-Z]{3}-\d{2,4}(/x)?$").unwrap();
     for seed in 0..10 {
         let (text, end) = answer(&engine, seed, Constraint::Regex(r"[A-Z]{3}-\d{2,4}(/x)?".into()));
-        let expected = regex::Regex::new(r"^[A-Z]{3}-\d{2,4}(/x)?$").unwrap();
         assert!(expected.is_match(&text), "{text:?}");
         assert_eq!(end.reason, StopReason::EndOfTurn);
 
