@@ -34,6 +34,24 @@ pub struct Request {
     pub chat: ChatOptions,
 }
 
+impl Request {
+    /// The likeliest answer, of at most so many tokens, and nothing else asked for. Its tenant is the one
+    /// without a name.
+    pub fn greedy(input: Input, max_tokens: usize) -> Self {
+        Self {
+            input,
+            sampling: Sampling::greedy(),
+            max_tokens,
+            stop: Vec::new(),
+            deadline: None,
+            tenant: String::new(),
+            priority: 0,
+            constraint: None,
+            chat: ChatOptions::default(),
+        }
+    }
+}
+
 /// One text to embed, by an embedding model.
 #[derive(Debug, Clone)]
 pub struct EmbedRequest {

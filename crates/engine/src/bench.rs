@@ -6,10 +6,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 
-use crate::api::{GenerateError, Input, Progress, Request, Sampling};
+use crate::api::{GenerateError, Input, Progress, Request};
 use crate::kernels::pool;
 use crate::runner::{Engine, Generation};
-use crate::text::ChatOptions;
 use crate::{Constraint, Finished};
 
 /// How many threads an engine computes with: `RAYON_NUM_THREADS`, or the physical cores that this
@@ -73,17 +72,7 @@ fn random_request(tokens: usize, max_tokens: usize) -> Request {
 
 /// A request for the likeliest answer. Each is another tenant's, so that no prompt is found computed.
 pub fn greedy(input: Input, max_tokens: usize) -> Request {
-    Request {
-        input,
-        sampling: Sampling::greedy(),
-        max_tokens,
-        stop: vec![],
-        deadline: None,
-        tenant: tenant(),
-        priority: 0,
-        constraint: None,
-        chat: ChatOptions::default(),
-    }
+    Request { tenant: tenant(), ..Request::greedy(input, max_tokens) }
 }
 
 /// Nobody else.

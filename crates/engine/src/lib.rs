@@ -4,22 +4,12 @@
 //! queues or HTTP: a program that wants text from a model needs this crate alone.
 //!
 //! ```no_run
-//! use engine::text::ChatOptions;
-//! use engine::{Engine, EngineOptions, Input, ModelFile, Progress, Request, Sampling};
+//! use engine::{Engine, EngineOptions, Input, ModelFile, Progress, Request};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let engine = Engine::start(&ModelFile::Path("model.gguf".into()), &EngineOptions::default())?;
-//! let mut generation = engine.submit(&Request {
-//!     input: Input::Text("One, two,".to_owned()),
-//!     sampling: Sampling::greedy(),
-//!     max_tokens: 16,
-//!     stop: vec![],
-//!     deadline: None,
-//!     tenant: "me".to_owned(),
-//!     priority: 0,
-//!     constraint: None,
-//!     chat: ChatOptions::default(),
-//! })?;
+//! let input = Input::Text("One, two,".to_owned());
+//! let mut generation = engine.submit(&Request::greedy(input, 16))?;
 //! while let Some(Progress::Text { text, .. }) = generation.next_blocking() {
 //!     print!("{text}");
 //! }

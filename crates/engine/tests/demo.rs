@@ -4,7 +4,7 @@
 mod common;
 
 use engine::source::{SourceOptions, resolve};
-use engine::{Engine, EngineOptions, Generation, Input, Message, Progress, Request, Sampling};
+use engine::{Engine, EngineOptions, Generation, Input, Message, Progress, Request};
 
 /// Questions of a kind (`held_out`, or `blind`: never looked at while the model was made) with the
 /// answer each must get.
@@ -24,18 +24,7 @@ fn questions(kind: &str) -> Vec<(String, String)> {
 
 fn ask(engine: &Engine, question: &str) -> Generation {
     let message = Message { role: "user".to_owned(), content: question.to_owned() };
-    let request = Request {
-        input: Input::Chat(vec![message]),
-        sampling: Sampling::greedy(),
-        max_tokens: 300,
-        stop: vec![],
-        deadline: None,
-        tenant: "test".to_owned(),
-        priority: 0,
-        constraint: None,
-        chat: Default::default(),
-    };
-    engine.submit(&request).unwrap()
+    engine.submit(&Request::greedy(Input::Chat(vec![message]), 300)).unwrap()
 }
 
 fn answer(mut generation: Generation) -> String {

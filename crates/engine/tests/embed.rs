@@ -8,7 +8,7 @@ use std::time::Instant;
 use common::{Fixture, fixtures};
 use engine::{
     EmbedError, EmbedRequest, Embedding, Engine, EngineOptions, GenerateError, Input, ModelFile,
-    Request, Sampling, StopReason,
+    Request, StopReason,
 };
 
 /// A text, its tokens, and what transformers makes of them.
@@ -125,17 +125,7 @@ async fn who_gives_up_hears_so_and_others_go_on() {
 #[test]
 fn models_are_asked_for_what_they_make() {
     let engine = start(&EngineOptions::default());
-    let answer = Request {
-        input: Input::Text("x".into()),
-        sampling: Sampling::greedy(),
-        max_tokens: 4,
-        stop: vec![],
-        deadline: None,
-        tenant: "test".into(),
-        priority: 0,
-        constraint: None,
-        chat: Default::default(),
-    };
+    let answer = Request::greedy(Input::Text("x".into()), 4);
     let error = engine.submit(&answer).unwrap_err().to_string();
     assert!(error.contains("embedding model"), "{error}");
     let error = engine.embed(&request(Input::Tokens(vec![]))).unwrap_err().to_string();

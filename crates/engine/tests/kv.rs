@@ -5,15 +5,11 @@ mod common;
 
 use common::{Fixture, Prompt, greedy, start};
 use engine::{
-    Engine, EngineOptions, Finished, Generation, ModelFile, Progress, Request, Sampling, StopReason,
+    Engine, EngineOptions, Finished, Generation, Progress, Request, Sampling, StopReason,
 };
 
 /// One for each kind of product: candle's of full precision, and ours of packed weights.
 const MODELS: [&str; 3] = ["qwen3-f32", "qwen3-q8_0", "qwen3-q4_0"];
-
-fn start_of(model: &str, options: &EngineOptions) -> Engine {
-    Engine::start(&ModelFile::Path(Fixture::load(model).path()), options).unwrap()
-}
 
 fn seeded(seed: u64, tokens: &[u32], max_tokens: usize) -> Request {
     let sampling = Sampling {
@@ -43,7 +39,7 @@ fn answer(engine: &Engine, request: &Request) -> (String, Finished) {
 
 /// A prompt whose greedy answer does not end by itself.
 fn endless(model: &str) -> Prompt {
-    let engine = start_of(model, &EngineOptions::default());
+    let engine = Fixture::load(model).start(&EngineOptions::default());
     let goes_on = |prompt: &Prompt| {
         answer(&engine, &greedy(&prompt.tokens, 850)).1.reason == StopReason::Length
     };
@@ -56,7 +52,7 @@ fn a_cached_prompt_is_answered_like_a_fresh_one_and_only_to_its_tenant() {
 }
 
 fn cached_like_fresh(model: &str) {
-    let engine = start_of(model, &EngineOptions::default());
+    let engine = Fixture::load(model).start(&EngineOptions::default());
     let fixture = Fixture::load(model);
     let prompt = &fixture.longest().tokens;
     let pages = (prompt.len() - 1) / 32;
@@ -92,7 +88,7 @@ fn preempted_like_undisturbed(model: &str) {
             _ => Request { tenant: n.to_string(), ..seeded(n, &endless.tokens, 600) },
         })
         .collect();
-    let roomy = start_of(model, &EngineOptions::default());
+    let roomy = Fixture::load(model).start(&EngineOptions::default());
     let alone: Vec<_> = requests.iter().map(|request| answer(&roomy, request)).collect();
     assert_eq!(roomy.totals().preemptions, 0);
 
@@ -100,7 +96,7 @@ fn preempted_like_undisturbed(model: &str) {
     let options =
         EngineOptions { max_batch: 6, kv_tokens: Some(6 * 320), ..EngineOptions::default() };
     for step_tokens in [512, 64] {
-        let tight = start_of(model, &EngineOptions { step_tokens, ..options.clone() });
+        let tight = Fixture::load(model).start(&EngineOptions { step_tokens, ..options.clone() });
         let running: Vec<_> = requests.iter().map(|one| tight.submit(one).unwrap()).collect();
         for (generation, (text, end)) in running.into_iter().zip(&alone) {
             let (tight_text, tight_end) = finished(generation);

@@ -6,28 +6,14 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Fixture, Prompt};
+use common::{Fixture, Prompt, greedy};
 use engine::{
-    Engine, EngineOptions, Finished, Generation, Input, ModelFile, Progress, Request, Sampling,
-    StopReason, TokenLogprobs,
+    Engine, EngineOptions, Finished, Generation, Progress, Request, Sampling, StopReason,
+    TokenLogprobs,
 };
 
-fn start(fixture: &Fixture, options: &EngineOptions) -> Engine {
-    Engine::start(&ModelFile::Path(fixture.path()), options).unwrap()
-}
-
 fn request(prompt: &Prompt, sampling: Sampling, max_tokens: usize) -> Request {
-    Request {
-        input: Input::Tokens(prompt.tokens.clone()),
-        sampling,
-        max_tokens,
-        stop: vec![],
-        deadline: None,
-        tenant: "test".to_owned(),
-        priority: 0,
-        constraint: None,
-        chat: Default::default(),
-    }
+    Request { sampling, ..greedy(&prompt.tokens, max_tokens) }
 }
 
 #[derive(Debug, PartialEq)]
@@ -67,7 +53,7 @@ fn log_softmax(logits: &[f32]) -> Vec<f64> {
 fn logprobs_are_the_log_softmax_of_the_truths_logits() {
     for name in ["qwen2-f32", "qwen2.5-f32", "qwen3-f32"] {
         let fixture = Fixture::load(name);
-        let engine = start(&fixture, &EngineOptions::default());
+        let engine = fixture.start(&EngineOptions::default());
         for prompt in &fixture.prompts {
             // The last row of the prompt is what the first token is drawn from.
             let truth = log_softmax(fixture.logits(prompt).last().unwrap());
@@ -111,7 +97,7 @@ fn logprobs_are_the_log_softmax_of_the_truths_logits() {
 #[test]
 fn each_token_of_the_text_is_told_once_with_its_bytes() {
     let fixture = Fixture::load("qwen3-f32");
-    let engine = start(&fixture, &EngineOptions::default());
+    let engine = fixture.start(&EngineOptions::default());
     let mut partial = 0;
     for (seed, prompt) in (0..).zip(&fixture.prompts) {
         let sampling = Sampling {
@@ -143,7 +129,7 @@ fn each_token_of_the_text_is_told_once_with_its_bytes() {
 #[test]
 fn tokens_of_a_stop_string_are_not_told() {
     let fixture = Fixture::load("qwen3-f32");
-    let engine = start(&fixture, &EngineOptions::default());
+    let engine = fixture.start(&EngineOptions::default());
     let prompt = &fixture.prompts[3];
     let sampling = Sampling { logprobs: Some(0), ..Sampling::greedy() };
     let whole = answer(&engine, &request(prompt, sampling.clone(), 64));
@@ -195,7 +181,7 @@ fn endless(engine: &Engine, sampling: Sampling) -> Sampling {
 #[test]
 fn a_seeded_answer_with_penalties_is_the_same_alone_in_company_and_put_back() {
     let fixture = Fixture::load("qwen3-f32");
-    let roomy = start(&fixture, &EngineOptions { max_batch: 8, ..EngineOptions::default() });
+    let roomy = fixture.start(&EngineOptions { max_batch: 8, ..EngineOptions::default() });
     let prompt = fixture.longest();
     let requests: Vec<Request> = (0..8)
         .map(|seed| Request {
@@ -211,7 +197,7 @@ fn a_seeded_answer_with_penalties_is_the_same_alone_in_company_and_put_back() {
 
     let tight =
         EngineOptions { max_batch: 8, kv_tokens: Some(8 * 320), ..EngineOptions::default() };
-    let tight = start(&fixture, &tight);
+    let tight = fixture.start(&tight);
     for engine in [&roomy, &tight] {
         let running: Vec<_> = requests.iter().map(|one| engine.submit(one).unwrap()).collect();
         for (generation, alone) in running.into_iter().zip(&alone) {
@@ -227,7 +213,7 @@ fn a_seeded_answer_with_penalties_is_the_same_alone_in_company_and_put_back() {
 #[test]
 fn what_can_not_be_is_refused() {
     let fixture = Fixture::load("qwen3-f32");
-    let engine = start(&fixture, &EngineOptions::default());
+    let engine = fixture.start(&EngineOptions::default());
     let base = Sampling::greedy();
     for (sampling, expected) in [
         (Sampling { min_p: 1.5, ..base.clone() }, "min_p is 1.5"),

@@ -4,18 +4,10 @@ use std::cell::Cell;
 
 use super::{packed, simd};
 
-/// A machine by the instructions of its kernels.
+/// A machine by the instructions of its packed kernels. On [`packed::Level::Portable`] whoever loads a
+/// weight gets none of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Machine {
-    #[cfg(target_arch = "x86_64")]
-    Avx512Vnni,
-    #[cfg(target_arch = "x86_64")]
-    AvxVnni,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// Plain arrays; whoever loads a weight there gets none of ours.
-    Portable,
-}
+pub(crate) struct Machine(packed::Level);
 
 thread_local! {
     static PRETENDED: Cell<Option<Machine>> = const { Cell::new(None) };
@@ -29,17 +21,7 @@ pub(super) fn pretended() -> Option<Machine> {
 impl Machine {
     /// Those that this one can pass for, the best first.
     pub(crate) fn all() -> Vec<Self> {
-        let all = [
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni,
-            #[cfg(target_arch = "x86_64")]
-            Self::AvxVnni,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2,
-            Self::Portable,
-        ];
-        let available: Vec<_> = packed::Level::available().collect();
-        all.into_iter().filter(|machine| available.contains(&machine.packed_level())).collect()
+        packed::Level::available().map(Self).collect()
     }
 
     /// Runs `work` as on this machine. The kernels choose their level on the thread that asks for a
@@ -52,25 +34,17 @@ impl Machine {
     }
 
     pub(super) fn packed_level(self) -> packed::Level {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => packed::Level::Avx512Vnni,
-            #[cfg(target_arch = "x86_64")]
-            Self::AvxVnni => packed::Level::AvxVnni,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => packed::Level::Avx2,
-            Self::Portable => packed::Level::Portable,
-        }
+        self.0
     }
 
     /// What its other kernels may choose from, the widest first.
     pub(super) fn simd_levels(self) -> Vec<simd::Level> {
-        match self {
+        match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => vec![simd::Level::Avx512, simd::Level::Avx2],
+            packed::Level::Avx512Vnni => vec![simd::Level::Avx512, simd::Level::Avx2],
             #[cfg(target_arch = "x86_64")]
-            Self::AvxVnni | Self::Avx2 => vec![simd::Level::Avx2],
-            Self::Portable => vec![simd::Level::Portable],
+            packed::Level::AvxVnni | packed::Level::Avx2 => vec![simd::Level::Avx2],
+            packed::Level::Portable => vec![simd::Level::Portable],
         }
     }
 }

@@ -270,7 +270,7 @@ mod tests {
 
     use super::super::stream::Stream;
     use super::*;
-    use crate::api::{Input, Progress, Request, Sampling};
+    use crate::api::{Input, Progress, Request};
     use crate::gguf::GgufFile;
     use crate::kv::{KvType, PageAllocator};
     use crate::sched::{CancelFlag, Limits};
@@ -288,17 +288,7 @@ mod tests {
         let gauges = Arc::new(Gauges::default());
         let (jobs, inbox) = std::sync::mpsc::channel();
         let mut receivers = Vec::new();
-        let request = Request {
-            input: Input::Tokens(vec![1]),
-            sampling: Sampling::greedy(),
-            max_tokens: 5,
-            stop: vec![],
-            deadline: None,
-            tenant: String::new(),
-            priority: 0,
-            constraint: None,
-            chat: Default::default(),
-        };
+        let request = Request::greedy(Input::Tokens(vec![1]), 5);
         for id in 0..3 {
             let (progress, receiver) = unbounded_channel();
             let stream = Stream::new(&request, &[1], &tokenizer, progress);

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use engine::{Engine, EngineOptions, Input, ModelFile, Request, Sampling};
+use engine::{Engine, EngineOptions, Input, ModelFile, Request};
 
 /// A tiny model with what transformers says about it.
 pub(crate) struct Fixture {
@@ -64,6 +64,11 @@ impl Fixture {
         self.folder.join(&self.model)
     }
 
+    /// An engine with it.
+    pub(crate) fn start(&self, options: &EngineOptions) -> Engine {
+        Engine::start(&ModelFile::Path(self.path()), options).unwrap()
+    }
+
     /// The logits stored for a prompt, from `first_position` to its end.
     pub(crate) fn logits(&self, prompt: &Prompt) -> Vec<Vec<f32>> {
         let len = prompt.tokens.len() - prompt.first_position;
@@ -80,22 +85,12 @@ pub(crate) fn fixture() -> Fixture {
     Fixture::load("qwen3-f32")
 }
 
-/// An engine with it.
+/// An engine with that model.
 pub(crate) fn start(options: &EngineOptions) -> Engine {
-    Engine::start(&ModelFile::Path(fixture().path()), options).unwrap()
+    fixture().start(options)
 }
 
 /// The likeliest tokens after these.
 pub(crate) fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
-    Request {
-        input: Input::Tokens(tokens.to_vec()),
-        sampling: Sampling::greedy(),
-        max_tokens,
-        stop: vec![],
-        deadline: None,
-        tenant: "test".to_owned(),
-        priority: 0,
-        constraint: None,
-        chat: Default::default(),
-    }
+    Request::greedy(Input::Tokens(tokens.to_vec()), max_tokens)
 }

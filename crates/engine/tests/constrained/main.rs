@@ -4,7 +4,6 @@
 mod schemas;
 
 use engine::source::{SourceOptions, resolve};
-use engine::text::ChatOptions;
 use engine::{
     Constraint, Engine, EngineOptions, Finished, GenerateError, Generation, Input, Message,
     Progress, Request, Sampling, StopReason,
@@ -18,16 +17,10 @@ fn start(options: EngineOptions) -> Engine {
 fn request(seed: u64, constraint: Option<Constraint>) -> Request {
     let message = Message { role: "user".to_owned(), content: "How do I add a worker?".to_owned() };
     Request {
-        input: Input::Chat(vec![message]),
         // Hot, so that the model alone would hardly keep anything.
         sampling: Sampling { temperature: 1.5, seed: Some(seed), ..Sampling::default() },
-        max_tokens: 400,
-        stop: vec![],
-        deadline: None,
-        tenant: "test".to_owned(),
-        priority: 0,
         constraint,
-        chat: ChatOptions::default(),
+        ..Request::greedy(Input::Chat(vec![message]), 400)
     }
 }
 

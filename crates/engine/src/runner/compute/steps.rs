@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::super::stream::Stream;
 use super::*;
-use crate::api::{Input, Progress, Request, Sampling};
+use crate::api::{Input, Progress, Request};
 use crate::gguf::GgufFile;
 use crate::kv::{KvType, PAGE_TOKENS, PageAllocator};
 use crate::sched::{CancelFlag, Limits};
@@ -51,17 +51,7 @@ impl Rig {
     fn submit(&mut self, id: u64, prompt: usize, cancel: &CancelFlag) {
         let (progress, reader) = unbounded_channel();
         let tokens = vec![id as u32; prompt];
-        let request = Request {
-            input: Input::Tokens(tokens.clone()),
-            sampling: Sampling::greedy(),
-            max_tokens: 500,
-            stop: vec![],
-            deadline: None,
-            tenant: String::new(),
-            priority: 0,
-            constraint: None,
-            chat: Default::default(),
-        };
+        let request = Request::greedy(Input::Tokens(tokens.clone()), 500);
         let stream = Stream::new(&request, &tokens, &self.tokenizer, progress);
         let sequence = Sequence::new(SequenceId(id), tokens, 500, cancel.clone(), None);
         self.compute.gauges.in_flight.fetch_add(1, Ordering::Relaxed);

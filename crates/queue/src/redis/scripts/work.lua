@@ -144,6 +144,7 @@ local function share_of(models, most)
 end
 
 local promoted = false
+local cleared = 0 -- entries, by all claims of the call: others want to be served too
 
 local function claim(worker, lease, turns, names)
   local models, wanted = {}, 1
@@ -170,7 +171,7 @@ local function claim(worker, lease, turns, names)
     end
   end
 
-  local taken, got, cleared, problem = {}, 0, 0, nil
+  local taken, got, problem = {}, 0, nil
   repeat
     local planned, order = {}, {}
     for turn = got + 1, wanted do
@@ -190,7 +191,7 @@ local function claim(worker, lease, turns, names)
         else cleared = cleared + 1 end
       end
     end
-  until #order == 0 or got == wanted or cleared >= 100 -- others want to be served too
+  until #order == 0 or got == wanted or cleared >= 100
 
   if got > 0 then return 'took ' .. got, taken end
   if problem then error(problem) end
