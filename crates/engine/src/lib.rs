@@ -90,5 +90,5 @@ pub use grammar::{Constraint, Function};
 pub use model_file::{ModelFile, Quantization};
 pub use runner::{
     CancelHandle, DeviceChoice, Engine, EngineLoad, EngineOptions, EngineTotals, Generation,
-    MemoryPlan, PendingEmbedding,
+    MemoryPlan, PendingEmbedding, Survey,
 };
