@@ -16,10 +16,18 @@ const NODE_TIMEOUT: &str = "1000";
 pub struct RedisCluster {
     /// The nodes, in the order of their slots, then the replicas.
     pub nodes: Vec<RedisServer>,
+    /// Where the nodes are found.
+    addresses: Vec<Address>,
     /// What each is started with.
     settings: Vec<String>,
-    /// Where the first one hears the others.
-    bus: String,
+}
+
+/// The ports of a node: for clients, and for the other nodes.
+struct Address {
+    /// The scheme of its URL.
+    scheme: &'static str,
+    port: u16,
+    bus: u16,
 }
 
 impl RedisCluster {
@@ -40,19 +48,20 @@ impl RedisCluster {
         Self::with(&["--appendonly", "yes", "--appendfsync", "everysec"])
     }
 
-    fn with(settings: &[&str]) -> Self {
-        let (nodes, buses): (Vec<_>, Vec<_>) =
-            SLOTS.map(|_| start_node(settings)).into_iter().unzip();
+    /// Starts one with further settings. With a certificate among them the nodes and their clients speak TLS.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn with(settings: &[&str]) -> Self {
+        let nodes = SLOTS.map(|_| start_node(settings));
+        let (nodes, addresses): (Vec<_>, Vec<_>) = nodes.into_iter().unzip();
         for (nth, (node, (first, last))) in nodes.iter().zip(SLOTS).enumerate() {
             node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(nth + 1).to_string()]);
             node.command(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
-            for (other, bus) in nodes.iter().zip(&buses).take(nth) {
-                meet(node, other, bus);
-            }
+            addresses.iter().take(nth).for_each(|other| other.meet(node));
         }
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let bus = buses.into_iter().next().unwrap_or_default();
-        let cluster = Self { nodes, settings, bus };
+        let cluster = Self { nodes, addresses, settings };
         cluster.wait_until_whole();
         cluster
     }
@@ -64,7 +73,7 @@ impl RedisCluster {
     pub fn add_replica_of(&mut self, place: usize) {
         let settings: Vec<&str> = self.settings.iter().map(String::as_str).collect();
         let (replica, _) = start_node(&settings);
-        meet(&replica, &self.nodes[0], &self.bus);
+        self.addresses[0].meet(&replica);
         let master = self.nodes[place].command(&["CLUSTER", "MYID"]);
         wait_for("the replica to know its master", Duration::from_secs(20), || {
             replica.command(&["CLUSTER", "NODES"]).contains(&master).then_some(())
@@ -108,9 +117,11 @@ impl RedisCluster {
         }
     }
 
-    /// All nodes' URLs.
+    /// The first nodes' URLs.
     pub fn url(&self) -> String {
-        self.nodes.iter().map(RedisServer::url).collect::<Vec<_>>().join(",")
+        let urls = self.addresses.iter();
+        let urls = urls.map(|Address { scheme, port, .. }| format!("{scheme}://127.0.0.1:{port}"));
+        urls.collect::<Vec<_>>().join(",")
     }
 
     /// Forgets all data.
@@ -133,17 +144,28 @@ impl RedisCluster {
     }
 }
 
-/// A node that knows no other yet, and the port of its bus.
-fn start_node(settings: &[&str]) -> (RedisServer, String) {
-    let bus = free_port().to_string();
+/// A node that knows no other yet.
+fn start_node(settings: &[&str]) -> (RedisServer, Address) {
+    let (bus, tls_port) = (free_port(), free_port());
+    let (bus_text, tls_text) = (bus.to_string(), tls_port.to_string());
     let mut all = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", NODE_TIMEOUT];
     // What a lost node has not must go on.
-    all.extend(["--cluster-require-full-coverage", "no", "--cluster-port", &bus]);
+    all.extend(["--cluster-require-full-coverage", "no", "--cluster-port", &bus_text]);
+    let tls = settings.contains(&"--tls-cert-file");
+    if tls {
+        // A Cluster names the port that its bus is secured like.
+        all.extend(["--tls-port", &tls_text, "--tls-cluster", "yes", "--tls-replication", "yes"]);
+    }
     all.extend(settings);
-    (RedisServer::with(&all), bus)
+    let server = RedisServer::with(&all);
+    let (scheme, port) = if tls { ("rediss", tls_port) } else { ("redis", server.port()) };
+    (server, Address { scheme, port, bus })
 }
 
-/// Introduces a node to another, whose bus is at this port.
-fn meet(node: &RedisServer, other: &RedisServer, bus: &str) {
-    node.command(&["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string(), bus]);
+impl Address {
+    /// Introduces a node to the one here.
+    fn meet(&self, node: &RedisServer) {
+        let (port, bus) = (self.port.to_string(), self.bus.to_string());
+        node.command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+    }
 }
