@@ -25,6 +25,7 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
     let params = &task.params;
     Request {
         input,
+        adapter: None,
         sampling: sampling(params),
         max_tokens: params.max_tokens as usize,
         stop: params.stop.clone(),

@@ -145,6 +145,19 @@ fn a_quantization_without_effect_is_told() {
 }
 
 #[test]
+fn adapters_are_named_and_told_apart() {
+    assert!(load("", "", &[]).unwrap().lora_adapters.is_empty());
+    let settings = load("lora_adapters: [sql=./sql, acme/tone = acme/tone-lora]", "", &[]).unwrap();
+    let adapters: Vec<(&str, &str)> =
+        settings.lora_adapters.iter().map(|one| (one.name.as_str(), one.source.as_str())).collect();
+    assert_eq!(adapters, [("sql", "./sql"), ("acme/tone", "acme/tone-lora")]);
+    for wrong in ["sql", "=./sql", "sql=", "a b=./sql", "a=x,a=y", "demo=./sql"] {
+        let found = problems(load("", "", &[("LORA_ADAPTERS", wrong)]));
+        assert!(found.len() == 1 && found[0].contains("LORA_ADAPTERS"), "{wrong}: {found:?}");
+    }
+}
+
+#[test]
 fn the_example_and_the_docs_name_every_key() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let example = std::fs::read_to_string(root.join(".env.example")).unwrap();
