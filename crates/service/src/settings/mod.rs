@@ -18,9 +18,7 @@ use std::time::Duration;
 use protocol::ModelId;
 
 pub use keys::{KEYS, Key};
-pub use values::{
-    Device, LogFormat, LoraAdapter, Quantization, QueueLocation, Secret, fresh_key,
-};
+pub use values::{Device, LogFormat, LoraAdapter, Quantization, QueueLocation, Secret, fresh_key};
 
 /// Everything an operator can set. See `docs/CONFIGURATION.md`.
 #[derive(Debug, Clone)]
