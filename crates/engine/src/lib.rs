@@ -93,5 +93,5 @@ pub use lora::{AdapterError, AdapterSource};
 pub use model_file::{ModelFile, Quantization};
 pub use runner::{
     CancelHandle, DeviceChoice, Engine, EngineLoad, EngineOptions, EngineTotals, Generation,
-    MemoryPlan, PendingEmbedding,
+    MemoryPlan, PendingEmbedding, Survey,
 };

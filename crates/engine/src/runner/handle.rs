@@ -312,8 +312,18 @@ fn beside(adapters: &[String]) -> String {
 }
 
 /// Exact keys and values only where the weights are exact too.
-fn kv_type(file: &Checkpoint) -> KvType {
+pub(super) fn kv_type(file: &Checkpoint) -> KvType {
     if file.matrix_formats().all(is_full_precision) { KvType::F32 } else { KvType::F16 }
+}
+
+/// The commonest format of its weights, by bytes.
+pub(super) fn commonest_format(file: &Checkpoint) -> String {
+    let mut bytes_by_type: HashMap<String, usize> = HashMap::new();
+    for tensor in file.stored() {
+        *bytes_by_type.entry(tensor_type::name_of(tensor.dtype)).or_default() += tensor.bytes;
+    }
+    let commonest = bytes_by_type.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)));
+    commonest.map_or_else(String::new, |(name, _)| name)
 }
 
 fn describe(
@@ -322,15 +332,10 @@ fn describe(
     plan: &KvPlan,
     options: &EngineOptions,
 ) -> ModelInfo {
-    let mut bytes_by_type: HashMap<String, usize> = HashMap::new();
-    for tensor in file.stored() {
-        *bytes_by_type.entry(tensor_type::name_of(tensor.dtype)).or_default() += tensor.bytes;
-    }
-    let commonest = bytes_by_type.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)));
     ModelInfo {
         architecture: config.architecture.name().to_owned(),
         name: file.metadata().get::<&str>("general.name").ok().flatten().map(str::to_owned),
-        quantization: commonest.map_or_else(String::new, |(name, _)| name),
+        quantization: commonest_format(file),
         parameters: file.parameters(),
         context_length: plan.context_length,
         device: "cpu".to_owned(),

@@ -9,7 +9,7 @@ use crate::{Checkpoint, LoadError, system};
 
 /// Room for what requests bring along (prompts, tables of pages, texts), for parts of the program that
 /// have not run yet, and for what the allocator loses between it all.
-const ROOM: usize = 64 << 20;
+pub(super) const ROOM: usize = 64 << 20;
 
 /// What a process with one engine will take of the machine's memory at most, in bytes: counted once the
 /// weights are loaded, and kept.
@@ -67,8 +67,7 @@ impl MemoryPlan {
         adapters: usize,
         held: Held,
     ) -> Result<(Self, KvPlan), LoadError> {
-        let step_tokens = options.step_tokens.max(options.max_batch + PAGE_TOKENS);
-        let workspace = Workspace::bytes(config, step_tokens, options.max_batch);
+        let workspace = workspace_bytes(config, options);
         let share = held.available.map_or(1 << 30, |bytes| bytes.saturating_sub(workspace) / 3);
         let context = config.context_length.min(options.context_limit.unwrap_or(usize::MAX));
         let kv = KvPlan::new(shape, context, options.max_batch, options.kv_tokens, share);
@@ -93,6 +92,12 @@ impl MemoryPlan {
         let keys_and_values = kv.bytes;
         Ok((Self { weights, adapters, keys_and_values, workspace, rest, total }, kv))
     }
+}
+
+/// Bytes of the numbers between the layers of the largest step.
+pub(super) fn workspace_bytes(config: &ModelConfig, options: &EngineOptions) -> usize {
+    let step_tokens = options.step_tokens.max(options.max_batch + PAGE_TOKENS);
+    Workspace::bytes(config, step_tokens, options.max_batch)
 }
 
 impl fmt::Display for MemoryPlan {

@@ -27,8 +27,13 @@ pub struct Settings {
     pub api_keys: Vec<Secret>,
     /// `ADMIN_API_KEY`: who may operate; none closes the admin routes.
     pub admin_api_key: Option<Secret>,
-    /// `MODEL_NAME`: a hub repository with optional `:quant`, a path to a file or folder, or `demo`.
-    pub model_name: String,
+    /// `MODEL_NAME`: hub repositories with optional `:quant`, paths to files or folders, or `demo`; at
+    /// least one, the default first, no two of one public name.
+    pub model_names: Vec<String>,
+    /// `MAX_MODEL_BYTES`: what the loaded models of a worker may take together; none is what is free.
+    pub max_model_bytes: Option<usize>,
+    /// `MODEL_TURN_SECONDS`: how long a loaded model keeps its place while others want it.
+    pub model_turn: Duration,
     /// `MODEL_DEVICE`.
     pub model_device: Device,
     /// `QUANTIZATION`: which GGUF file of a hub repository to take when `MODEL_NAME` names none, and what is
@@ -152,22 +157,25 @@ impl Settings {
         })
     }
 
-    /// The public name of the model that this process serves or submits to by default.
+    /// The public name of the model that this process submits to by default: the first.
     pub fn model_id(&self) -> ModelId {
-        ModelId::from_source(&self.model_name)
+        self.model_ids().next().unwrap_or_else(|| ModelId::new(""))
+    }
+
+    /// The public names of all models that this process serves or knows, the default first.
+    pub fn model_ids(&self) -> impl Iterator<Item = ModelId> {
+        self.model_names.iter().map(|name| ModelId::from_source(name))
     }
 
     /// What is set but has no effect, one line each, to be logged as warnings.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if let Some(quantization) = self.quantization
-            && values::says_its_quantization(&self.model_name)
-        {
-            warnings.push(format!(
-                "QUANTIZATION={quantization} has no effect: MODEL_NAME={} already says which weights to load",
-                self.model_name
-            ));
-        }
-        warnings
+        let Some(quantization) = self.quantization else { return Vec::new() };
+        let told = self.model_names.iter().filter(|name| values::says_its_quantization(name));
+        told.map(|name| {
+            format!(
+                "QUANTIZATION={quantization} has no effect: MODEL_NAME={name} already says which weights to load"
+            )
+        })
+        .collect()
     }
 }

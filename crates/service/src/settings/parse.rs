@@ -24,7 +24,9 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
     let settings = Settings {
         admin_api_key: p.admin_api_key(&api_keys),
         api_keys,
-        model_name: p.text("MODEL_NAME"),
+        model_names: p.model_names(),
+        max_model_bytes: p.optional_number("MAX_MODEL_BYTES", 1 << 20, 1 << 50),
+        model_turn: p.seconds("MODEL_TURN_SECONDS", 0, 3_600),
         model_device: p.choice("MODEL_DEVICE").unwrap_or(super::Device::Auto),
         quantization: p.choice("QUANTIZATION"),
         lora_adapters: p.lora_adapters(),
@@ -126,6 +128,26 @@ impl<'a> Parser<'a> {
             }
         }
         keys
+    }
+
+    /// The models. What is named twice counts once; two that clients could not tell apart are refused.
+    fn model_names(&mut self) -> Vec<String> {
+        let given = self.get("MODEL_NAME").unwrap_or_default();
+        let mut names: Vec<String> = Vec::new();
+        for name in given.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            let id = ModelId::from_source(name);
+            match names.iter().find(|known| ModelId::from_source(known) == id) {
+                None => names.push(name.to_owned()),
+                Some(known) if known == name => {}
+                Some(known) => self.problems.push(format!(
+                    "MODEL_NAME: clients would know both {known} and {name} as {id}: rename a file"
+                )),
+            }
+        }
+        if names.is_empty() {
+            self.refuse("MODEL_NAME", given);
+        }
+        names
     }
 
     /// The operators' key. It must not be one that clients have.
