@@ -30,7 +30,8 @@ fn submit(client: &Client, model: Option<&str>) -> String {
 fn answer(client: &Client, task: &str) -> (String, Value) {
     let result = client.wait_for_result(task, SOON).body;
     assert_eq!(result["status"], "completed", "{result}");
-    (result["result"].as_str().expect("a text").to_owned(), result["model"].clone())
+    let model = client.get(&format!("/status/{task}")).body["model"].clone();
+    (result["result"].as_str().expect("a text").to_owned(), model)
 }
 
 /// Asks for all three at once, several times: each answers as it does alone, under its own name.

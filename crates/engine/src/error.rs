@@ -41,7 +41,7 @@ pub enum LoadError {
         /// Its folder.
         folder: PathBuf,
         /// What is wrong with it.
-        problem: AdapterError,
+        problem: Box<AdapterError>,
     },
     /// An option is out of range.
     #[error("{0}")]

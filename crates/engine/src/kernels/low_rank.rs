@@ -120,6 +120,7 @@ unsafe fn dots<L: Lanes, const R: usize>(
 /// # Safety
 /// As of [`dots`]; `a` has `J * inputs` numbers.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // several arrays are walked side by side
 unsafe fn some_dots<L: Lanes, const R: usize, const J: usize>(
     a: &[f32],
     inputs: usize,
@@ -216,6 +217,7 @@ unsafe fn sums<L: Lanes, const R: usize>(
 /// # Safety
 /// As of [`sums`]; `at + V * N` is at most `outputs`.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // several arrays are walked side by side
 unsafe fn some_sums<L: Lanes, const R: usize, const V: usize>(
     b: &[f32],
     outputs: usize,

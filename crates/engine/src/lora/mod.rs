@@ -151,7 +151,7 @@ impl Adapters {
             let layers = read(source, config).map_err(|problem| LoadError::Adapter {
                 name: source.name.clone(),
                 folder: source.folder.clone(),
-                problem,
+                problem: Box::new(problem),
             })?;
             Ok(Adapter { name: source.name.clone(), layers })
         };

@@ -167,6 +167,11 @@ impl Settings {
         self.model_names.iter().map(|name| ModelId::from_source(name))
     }
 
+    /// The same, and those of the adapters behind them.
+    pub fn served_ids(&self) -> impl Iterator<Item = ModelId> {
+        self.model_ids().chain(self.lora_adapters.iter().map(|adapter| adapter.name.clone()))
+    }
+
     /// What is set but has no effect, one line each, to be logged as warnings.
     pub fn warnings(&self) -> Vec<String> {
         let Some(quantization) = self.quantization else { return Vec::new() };
