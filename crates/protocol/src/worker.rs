@@ -70,6 +70,10 @@ impl WorkerReport {
 pub struct ModelReport {
     /// The model.
     pub model: ModelId,
+    /// The base that it adapts, if it is an adapter. The two share engine and room: what is said of the one's
+    /// tasks and memory is said of both together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ModelId>,
     /// Its weights' format, e.g. `Q4_K_M`.
     pub quantization: String,
     /// Whether it is in memory.

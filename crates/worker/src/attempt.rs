@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use engine::api::{Finished, GenerateError, Progress, StopReason};
+use engine::api::{Finished, GenerateError, Progress, Request, StopReason};
 use engine::{CancelHandle, Engine, Generation};
-use protocol::{Outcome, TaskError};
+use protocol::{ModelId, Outcome, TaskError};
 use queue::{BrokerError, Claimed, Release};
 use service::shutdown::CancellationToken;
 use tokio::sync::OwnedSemaphorePermit;
@@ -62,7 +62,9 @@ pub(crate) async fn run(
         entered.cancel.clone(),
     );
     let deadline = began + Duration::from_secs(claimed.task.time_limit_s.into());
-    let request = translate::request(&claimed.task, deadline);
+    let adapter = named_adapter(engine, &claimed.task.model);
+    let request =
+        translate::request(&claimed.task, deadline).map(|request| Request { adapter, ..request });
     // Rendering and tokenizing a long prompt takes a while: not on the threads that renew leases.
     let submitting = engine.clone();
     let submitted = tokio::task::spawn_blocking(move || submitting.submit(&request?)).await;
@@ -81,6 +83,12 @@ pub(crate) async fn run(
         if end == End::Settled { (Some(slot), None) } else { (None, Some(slot)) };
     settle(worker, &claimed, verdict, answer, &mut done_with, &kept.lost, &abandon).await;
     end
+}
+
+/// The adapter that a task's model is. A name that is none of the engine's adapters' is the base's own: no
+/// other tasks are claimed.
+fn named_adapter(engine: &Engine, model: &ModelId) -> Option<String> {
+    engine.adapters().iter().find(|name| name.as_str() == model.as_str()).cloned()
 }
 
 /// Ends an attempt that nobody can make, for this reason.

@@ -11,8 +11,8 @@ use crate::{Models, Options, Worker};
 ///
 /// # Errors
 /// When the settings, the logs or the model can't be used, or the engine stops by itself.
-pub fn run(config: Option<&Path>) -> Result<()> {
-    let settings = Settings::load(config)?;
+pub fn run(config: Option<&Path>, adapters: &[String]) -> Result<()> {
+    let settings = Settings::load_with(config, adapters)?;
     settings.require_redis()?;
     service::process::run(settings, serve)
 }

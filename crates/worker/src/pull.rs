@@ -55,11 +55,8 @@ pub(crate) async fn run(
     // Beyond its slots the engine would only let a task wait, and a task that waits here is one that
     // no other worker can take.
     let slots = &served.slots;
-    let claimant = Claimant {
-        worker: worker.id,
-        models: vec![served.id.clone()],
-        lease: worker.options.lease,
-    };
+    let claimant =
+        Claimant { worker: worker.id, models: served.names(), lease: worker.options.lease };
     let mut attempts = JoinSet::new();
     let mut backoff = BACKOFF.0;
     let mut result = Ok(());

@@ -15,18 +15,17 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How many are ended at once.
 const AT_ONCE: usize = 8;
 
-/// Claims a model's tasks, and ends each attempt for this reason, for so long, or until claiming is over.
+/// Claims the tasks of a model and its adapters, and ends each attempt for this reason, for so long, or until claiming is over.
 pub(crate) async fn run(
     worker: &Worker,
-    model: &ModelId,
+    models: Vec<ModelId>,
     reason: &TaskError,
     span: Duration,
     until: Until,
 ) {
     let enough = tokio::time::sleep(span);
     tokio::pin!(enough);
-    let claimant =
-        Claimant { worker: worker.id, models: vec![model.clone()], lease: worker.options.lease };
+    let claimant = Claimant { worker: worker.id, models, lease: worker.options.lease };
     loop {
         let claimed = tokio::select! {
             biased;

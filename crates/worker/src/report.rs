@@ -48,9 +48,11 @@ pub(crate) async fn say_goodbye(worker: &Worker) {
 fn report(worker: &Worker, started_at: Timestamp) -> WorkerReport {
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let models: Vec<ModelReport> =
-        worker.models.all().iter().map(|served| served.report()).collect();
+        worker.models.all().iter().flat_map(|served| served.reports()).collect();
     let first = models.first();
-    let loaded = models.iter().filter(|served| served.state.is_loaded());
+    // An adapter's room is its base's.
+    let bases = models.iter().filter(|served| served.parent.is_none());
+    let loaded = bases.filter(|served| served.state.is_loaded());
     WorkerReport {
         id: worker.id,
         host: hostname(),

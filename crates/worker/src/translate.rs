@@ -28,6 +28,7 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Result<Request, Generat
     let params = &task.params;
     Ok(Request {
         input,
+        adapter: None,
         sampling: sampling(params),
         max_tokens: params.max_tokens as usize,
         stop: params.stop.clone(),

@@ -21,6 +21,7 @@ use crate::batch::ForwardBatch;
 use crate::constrain::{Constraints, Reasoning};
 use crate::gguf::tensor_type;
 use crate::kv::{KvPlan, KvPool, KvType, PAGE_TOKENS, PageAllocator};
+use crate::lora::{AdapterId, Adapters};
 use crate::model::{Decoder, ModelConfig, Workspace};
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId, StepPlan};
 use crate::text::Tokenizer;
@@ -35,6 +36,8 @@ pub struct Engine(Arc<Handle>);
 #[derive(Debug)]
 struct Handle {
     info: ModelInfo,
+    /// What requests call the adapters, in their order.
+    adapters: Vec<String>,
     memory: MemoryPlan,
     reader: PromptReader,
     constraints: Constraints,
@@ -76,7 +79,11 @@ impl Engine {
         let config = file.config()?;
         let tokenizer = file.tokenizer()?;
         let template = file.chat_template(&tokenizer)?;
-        let model = Decoder::load(&file)?;
+        // First, as they are small: what is wrong with them is told before the weights are loaded.
+        let adapters = Adapters::load(&options.adapters, &config)?;
+        let adapter_names: Vec<String> = adapters.names().map(str::to_owned).collect();
+        let adapter_bytes = adapters.bytes();
+        let model = Decoder::load(&file)?.with_adapters(adapters);
         if options.warm_up {
             model.warm_up().map_err(|error| LoadError::Compute {
                 file: file.label().to_owned(),
@@ -85,7 +92,8 @@ impl Engine {
         }
         // After the weights, so that the pages get their share of what is left.
         let shape = config.kv_shape(kv_type(&file));
-        let (memory, plan) = MemoryPlan::new(&file, &config, shape, options, Held::now())?;
+        let (memory, plan) =
+            MemoryPlan::new(&file, &config, shape, options, adapter_bytes, Held::now())?;
         let info = describe(&file, &config, &plan, options);
         let pages = PageAllocator::new(plan.pages);
         let limits = Limits { max_batch: options.max_batch, step_tokens: options.step_tokens };
@@ -108,12 +116,13 @@ impl Engine {
             .spawn(move || compute.run())
             .map_err(|error| LoadError::OutOfMemory(format!("no compute thread: {error}")))?;
         tracing::info!(
-            "loaded {} ({} {}, {} million weights): {} sequences at once, {} tokens each, {} \
+            "loaded {} ({} {}, {} million weights){}: {} sequences at once, {} tokens each, {} \
              pages of {PAGE_TOKENS} tokens; {memory}",
             file.label(),
             info.architecture,
             info.quantization,
             info.parameters / 1_000_000,
+            beside(&adapter_names),
             info.max_batch,
             info.context_length,
             plan.pages,
@@ -127,6 +136,7 @@ impl Engine {
         };
         Ok(Self(Arc::new(Handle {
             info,
+            adapters: adapter_names,
             memory,
             reader,
             constraints: Constraints::default(),
@@ -140,6 +150,11 @@ impl Engine {
     /// What was loaded.
     pub fn info(&self) -> &ModelInfo {
         &self.0.info
+    }
+
+    /// What requests may call its adapters.
+    pub fn adapters(&self) -> &[String] {
+        &self.0.adapters
     }
 
     /// What its process will take of the machine's memory at most.
@@ -191,6 +206,7 @@ impl Engine {
         if !self.is_running() {
             return Err(GenerateError::Stopped);
         }
+        let adapter = handle.adapter(request.adapter.as_deref())?;
         let (tokens, max_tokens) = handle.reader.read(request)?;
         let begin = |constraint| handle.constraints.begin(constraint, &handle.reader.tokenizer);
         let constraint = request.constraint.as_ref().map(begin).transpose();
@@ -209,6 +225,7 @@ impl Engine {
         let sequence =
             Sequence::new(handle.new_id(), tokens, max_tokens, cancel.clone(), request.deadline)
                 .of_tenant(&request.tenant)
+                .with_adapter(adapter)
                 .with_priority(request.priority);
         handle.send(Job { sequence, sink: Sink::Answer(Box::new(stream)) })?;
         Ok(Generation::new(receiver, cancel, prompt_tokens, in_reasoning))
@@ -242,6 +259,21 @@ impl Engine {
 }
 
 impl Handle {
+    /// The adapter of a name.
+    fn adapter(&self, name: Option<&str>) -> Result<Option<AdapterId>, GenerateError> {
+        let Some(name) = name else { return Ok(None) };
+        match self.adapters.iter().position(|adapter| adapter == name) {
+            Some(place) => Ok(Some(AdapterId::new(place))),
+            None => Err(GenerateError::InvalidRequest(format!(
+                "there is no adapter {name:?}; {}",
+                match self.adapters.as_slice() {
+                    [] => "none is loaded".to_owned(),
+                    names => format!("there are {}", names.join(", ")),
+                }
+            ))),
+        }
+    }
+
     fn new_id(&self) -> SequenceId {
         SequenceId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
@@ -273,6 +305,14 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.shutdown();
+    }
+}
+
+/// What is loaded beside the model, for the log.
+fn beside(adapters: &[String]) -> String {
+    match adapters {
+        [] => String::new(),
+        names => format!(" with the adapters {}", names.join(", ")),
     }
 }
 

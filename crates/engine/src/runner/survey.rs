@@ -4,6 +4,7 @@ use super::EngineOptions;
 use super::handle::{commonest_format, kv_type};
 use super::memory::{ROOM, workspace_bytes};
 use crate::kv::PAGE_TOKENS;
+use crate::lora::Adapters;
 use crate::{LoadError, ModelFile};
 
 /// What stands in a model's files before the weights, and what an engine with it will therefore take of
@@ -14,7 +15,7 @@ pub struct Survey {
     pub quantization: String,
     /// The longest prompt and answer together, in tokens, if memory holds it.
     pub context_length: usize,
-    /// Weights, workspace, and room for its tokenizer and its requests: all but keys and values.
+    /// Weights, adapters, workspace, and room for its tokenizer and its requests: all but keys and values.
     pub fixed: usize,
     /// Keys and values of one token.
     pub per_token: usize,
@@ -37,8 +38,11 @@ impl Survey {
         let config = file.config()?;
         file.chat_template(&file.tokenizer()?)?;
         let context_length = config.context_length.min(options.context_limit.unwrap_or(usize::MAX));
+        // They are small, and what is wrong with one is to be told now.
+        let adapters = Adapters::load(&options.adapters, &config)?.bytes();
         let weights = file.weight_bytes().saturating_add(file.embedding_bytes());
-        let fixed = weights.saturating_add(workspace_bytes(&config, options)).saturating_add(ROOM);
+        let fixed = weights.saturating_add(adapters);
+        let fixed = fixed.saturating_add(workspace_bytes(&config, options)).saturating_add(ROOM);
         let full = context_length.saturating_mul(options.max_batch);
         Ok(Self {
             quantization: commonest_format(&file),

@@ -61,6 +61,7 @@ fn a_worker_of_several_models_is_ready_for_all_and_says_which_it_has_loaded() {
     let get = |path: &str| rig.client().get(path);
     let served = |model: &str, state| ModelReport {
         model: ModelId::new(model),
+        parent: None,
         quantization: format!("Q of {model}"),
         state,
         running: 0,

@@ -50,6 +50,11 @@ pub const KEYS: &[Key] = &[
         "none, 8bit or 4bit: what safetensors become (unset: 4bit), and which GGUF file of a hub repository to take when MODEL_NAME names none",
     ),
     key(
+        "LORA_ADAPTERS",
+        None,
+        "LoRA adapters served beside the first model, each under a name of its own: name=path-or-repository, separated by commas",
+    ),
+    key(
         "REDIS_URL",
         None,
         "redis[s]://[user:password@]host[:port][/db], or several nodes of a Redis Cluster so, separated by commas; unset: `up` uses its embedded queue",

@@ -10,6 +10,7 @@ mod parse;
 mod tests;
 mod values;
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use protocol::ModelId;
 
 pub use keys::{KEYS, Key};
-pub use values::{Device, LogFormat, Quantization, QueueLocation, Secret, fresh_key};
+pub use values::{Device, LogFormat, LoraAdapter, Quantization, QueueLocation, Secret, fresh_key};
 
 /// Everything an operator can set. See `docs/CONFIGURATION.md`.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct Settings {
     /// `QUANTIZATION`: which GGUF file of a hub repository to take when `MODEL_NAME` names none, and what is
     /// made of safetensors.
     pub quantization: Option<Quantization>,
+    /// `LORA_ADAPTERS`: adapters served beside the first model.
+    pub lora_adapters: Vec<LoraAdapter>,
     /// `REDIS_URL`, or `REDIS_HOST` and `REDIS_PORT`; else the embedded queue in `DATA_DIR`.
     pub queue: QueueLocation,
     /// `REDIS_CA_FILE`: certificates to trust in TLS to Redis.
@@ -106,7 +109,18 @@ impl Settings {
     /// # Errors
     /// With every problem found: an unreadable file, an unknown key, a value out of range.
     pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
-        layers::gather(file, Path::new(".env"), std::env::vars_os())
+        Self::load_with(file, &[])
+    }
+
+    /// The same, with options of the command line, which win: the adapters, if any are given there.
+    ///
+    /// # Errors
+    /// As of [`Self::load`].
+    pub fn load_with(file: Option<&Path>, adapters: &[String]) -> Result<Self, SettingsError> {
+        let given = (!adapters.is_empty())
+            .then(|| (OsString::from("LORA_ADAPTERS"), OsString::from(adapters.join(","))));
+        let environment = std::env::vars_os().chain(given);
+        layers::gather(file, Path::new(".env"), environment)
             .and_then(|layers| parse::settings(&layers))
     }
 
@@ -151,6 +165,11 @@ impl Settings {
     /// The public names of all models that this process serves or knows, the default first.
     pub fn model_ids(&self) -> impl Iterator<Item = ModelId> {
         self.model_names.iter().map(|name| ModelId::from_source(name))
+    }
+
+    /// The same, and those of the adapters behind them.
+    pub fn served_ids(&self) -> impl Iterator<Item = ModelId> {
+        self.model_ids().chain(self.lora_adapters.iter().map(|adapter| adapter.name.clone()))
     }
 
     /// What is set but has no effect, one line each, to be logged as warnings.

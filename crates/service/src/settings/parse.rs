@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::keys::KEYS;
 use super::layers::Layers;
-use super::values::{QueueLocation, Secret};
+use super::values::{LoraAdapter, QueueLocation, Secret};
 use super::{Settings, SettingsError};
 
 /// Shorter keys are guessed too easily.
@@ -29,6 +29,7 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         model_turn: p.seconds("MODEL_TURN_SECONDS", 0, 3_600),
         model_device: p.choice("MODEL_DEVICE").unwrap_or(super::Device::Auto),
         quantization: p.choice("QUANTIZATION"),
+        lora_adapters: p.lora_adapters(),
         queue: p.queue(),
         redis_ca_file: p.get("REDIS_CA_FILE").map(PathBuf::from),
         redis_partitions: p.number("REDIS_PARTITIONS", 1, queue::redis::MAX_PARTITIONS),
@@ -161,6 +162,30 @@ impl<'a> Parser<'a> {
             );
         }
         Some(Secret::new(key))
+    }
+
+    /// The adapters. Names that clients could not tell apart are refused.
+    fn lora_adapters(&mut self) -> Vec<LoraAdapter> {
+        let given = self.get("LORA_ADAPTERS").unwrap_or_default();
+        let models = self.get("MODEL_NAME").unwrap_or_default().split(',');
+        let mut names: Vec<ModelId> =
+            models.map(|model| ModelId::from_source(model.trim())).collect();
+        let mut adapters = Vec::new();
+        for part in given.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let Ok(adapter) = part.parse::<LoraAdapter>() else {
+                self.refuse("LORA_ADAPTERS", part);
+                continue;
+            };
+            if names.contains(&adapter.name) {
+                self.problems.push(format!(
+                    "LORA_ADAPTERS: {} is the name of a model or of another adapter: choose another",
+                    adapter.name
+                ));
+            }
+            names.push(adapter.name.clone());
+            adapters.push(adapter);
+        }
+        adapters
     }
 
     fn url(&mut self, name: &str, schemes: &[&str]) -> String {

@@ -107,9 +107,10 @@ impl Keeper<'_> {
         };
         let now = Instant::now();
         for (place, served) in models.all().iter().enumerate() {
-            let queue = overview.queues.iter().find(|queue| queue.model == served.id);
-            let waits =
-                queue.is_some_and(|queue| !queue.paused && queue.queued.iter().any(|n| *n > 0));
+            let names = served.names();
+            let waits = overview.queues.iter().any(|queue| {
+                names.contains(&queue.model) && !queue.paused && queue.queued.iter().any(|n| *n > 0)
+            });
             let mut at = served.place();
             let is_in = at.state == ModelState::Loaded;
             if is_in && (waits || served.running() > 0) {
@@ -177,7 +178,7 @@ impl Keeper<'_> {
         let until = self.until(place);
         let (worker, served) = (self.worker.clone(), self.served(place).clone());
         self.pulls.spawn(async move {
-            refuse::run(&worker, &served.id, &problem, RETRY, until).await;
+            refuse::run(&worker, served.names(), &problem, RETRY, until).await;
             (place, Ok(()))
         });
     }

@@ -3,16 +3,28 @@
 use std::time::Instant;
 
 use engine::source::{self, SourceOptions, Token};
-use engine::{DeviceChoice, Engine, EngineOptions, LoadError, ModelFile, Quantization};
+use engine::{
+    AdapterSource, DeviceChoice, Engine, EngineOptions, LoadError, ModelFile, Quantization,
+};
 use protocol::ModelId;
 use service::Settings;
-use service::settings::{self, Device, Secret};
+use service::settings::{self, Device, LoraAdapter, Secret};
 
 use super::ModelError;
 
 /// Finds a model, and downloads it if need be. Takes as long as that takes.
 pub(super) fn find(name: &str, settings: &Settings) -> Result<ModelFile, ModelError> {
     Ok(source::resolve(name, &source_options(settings))?)
+}
+
+/// Finds the adapters, and downloads them if need be.
+pub(super) fn adapters(settings: &Settings) -> Result<Vec<AdapterSource>, ModelError> {
+    let options = source_options(settings);
+    let find = |adapter: &LoraAdapter| {
+        let folder = source::resolve_adapter(&adapter.source, &options)?;
+        Ok(AdapterSource { name: adapter.name.to_string(), folder })
+    };
+    settings.lora_adapters.iter().map(find).collect()
 }
 
 /// Starts an engine. Takes as long as that takes.

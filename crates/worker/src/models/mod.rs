@@ -104,8 +104,11 @@ impl Models {
         let mut found = Vec::new();
         for (name, id) in settings.model_names.iter().zip(settings.model_ids()) {
             let file = load::find(name, settings)?;
+            // Adapters are the first one's.
+            let adapters = if found.is_empty() { load::adapters(settings)? } else { Vec::new() };
+            let options = EngineOptions { adapters, ..options.clone() };
             let survey = Survey::of(&file, &options)?;
-            found.push((id, file, survey));
+            found.push((id, file, options, survey));
         }
         // What a GPU has is the engine's to count.
         let measured = match settings.model_device {
@@ -127,10 +130,10 @@ impl Models {
         // A worker's only model is counted once more when its weights are there, by what is free then.
         let counts_itself =
             budget == usize::MAX || found.len() == 1 && settings.max_model_bytes.is_none();
-        let served = found.into_iter().zip(shares).map(|((id, file, survey), share)| {
+        let served = found.into_iter().zip(shares).map(|((id, file, options, survey), share)| {
             let kv_tokens =
                 if counts_itself { options.kv_tokens } else { Some(share.tokens.max(2)) };
-            let options = EngineOptions { kv_tokens, ..options.clone() };
+            let options = EngineOptions { kv_tokens, ..options };
             Arc::new(Served::new(id, file, options, survey.quantization, share.bytes))
         });
         let mut models = Self {
@@ -200,18 +203,36 @@ impl Served {
         self.place().engine.clone()
     }
 
-    /// Its tasks that run.
+    /// The models whose tasks it runs: itself, and its adapters.
+    pub(crate) fn names(&self) -> Vec<ModelId> {
+        let adapters = self.options.adapters.iter().map(|adapter| ModelId::new(&adapter.name));
+        std::iter::once(self.id.clone()).chain(adapters).collect()
+    }
+
+    /// Its tasks that run, and its adapters'.
     fn running(&self) -> usize {
         self.options.max_batch - self.slots.available_permits()
     }
 
-    /// What the registry hears of it.
-    pub(crate) fn report(&self) -> ModelReport {
+    /// What the registry hears of it, and of its adapters.
+    pub(crate) fn reports(&self) -> Vec<ModelReport> {
+        let base = self.report();
+        let adapter = |name: ModelId| ModelReport {
+            model: name,
+            parent: Some(self.id.clone()),
+            ..base.clone()
+        };
+        let adapters: Vec<ModelReport> = self.names().into_iter().skip(1).map(adapter).collect();
+        std::iter::once(base).chain(adapters).collect()
+    }
+
+    fn report(&self) -> ModelReport {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let place = self.place();
         let failed = place.state == ModelState::Failed;
         ModelReport {
             model: self.id.clone(),
+            parent: None,
             quantization: self.quantization.clone(),
             state: place.state,
             running: count(self.running()),

@@ -69,6 +69,10 @@ pub(crate) struct ServedReply {
     /// The model.
     #[schema(value_type = String, example = "demo")]
     model: ModelId,
+    /// The base that it adapts, if it is a LoRA adapter; the numbers are then those of both together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    parent: Option<ModelId>,
     /// Its weights' format.
     #[schema(example = "Q4_K_M")]
     quantization: String,
@@ -127,6 +131,7 @@ impl From<ModelReport> for ServedReply {
     fn from(served: ModelReport) -> Self {
         Self {
             model: served.model,
+            parent: served.parent,
             quantization: served.quantization,
             state: served.state.as_str(),
             running: served.running,
