@@ -130,10 +130,10 @@ impl Claim {
                 let next_due = u64::try_from(next_due).ok().map(Duration::from_millis);
                 let stream = |lane| {
                     let models = self.claimant.models.iter();
-                    models.map(move |model| of.keys.queue(lane, model))
+                    models.map(move |model| of.keys.wake(lane, model))
                 };
-                let queues = Lane::ALL.into_iter().flat_map(stream).collect();
-                Ok(Try::Nothing(Vacant { queues, next_due, last_ids: told.rest() }))
+                let wakes = Lane::ALL.into_iter().flat_map(stream).collect();
+                Ok(Try::Nothing(Vacant { wakes, next_due, last_ids: told.rest() }))
             }
             "again" => Ok(Try::Again),
             "took" => {

@@ -27,12 +27,31 @@ end
 
 -- The same about one that was there before.
 local function there_already(known)
+  arrive()
   return there(known, '0', read_placed(base, known, 'submitted', 'run_at'))
 end
 
+-- The three limits of a text: most calls have the same for all.
+local texts = {}
+local function limits_of(text)
+  local limits = texts[text]
+  if not limits then
+    limits = { string.match(text, '^(%d+) (%d+) (%d+)$') }
+    for i = 1, 3 do limits[i] = tonumber(limits[i]) end
+    texts[text] = limits
+  end
+  return limits
+end
+
+-- Whether some of the call's tasks are there already: mostly none, which one question tells.
+local keys = {}
+for i = 1, #ARGV, 6 do keys[#keys + 1] = task_key(base, ARGV[i]) end
+local some_known = redis.call('EXISTS', unpack(keys)) > 0
+local made = {}
+
 local function submit(id, record, bounds, name, limits, more)
   local key = task_key(base, id)
-  if redis.call('EXISTS', key) == 1 then
+  if made[id] or some_known and redis.call('EXISTS', key) == 1 then
     return there_already(id)
   end
   local options = more == '' and PLAIN or cjson.decode(more)
@@ -54,14 +73,14 @@ local function submit(id, record, bounds, name, limits, more)
 
   -- Refuses the task if it is beyond a bound.
   local function full(bound, held, more, limit)
-    if held + more <= tonumber(limit) then return nil end
+    if held + more <= limit then return nil end
     return table.concat({ 'full', bound, int(held), int(depth), int(counted.processing),
       counted.service_ms }, ' ')
   end
 
-  local of_model, of_tenant, of_bytes = string.match(limits, '^(%d+) (%d+) (%d+)$')
-  local refused = full('model', depth, 1, of_model) or full('tenant', queue.held.count, 1, of_tenant)
-    or full('bytes', totals.bytes, task.size, of_bytes)
+  limits = limits_of(limits)
+  local refused = full('model', depth, 1, limits[1]) or full('tenant', queue.held.count, 1, limits[2])
+    or full('bytes', totals.bytes, task.size, limits[3])
   if refused then return refused end
 
   if counted.new then
@@ -70,21 +89,22 @@ local function submit(id, record, bounds, name, limits, more)
   end
   task.depth = int(depth + 1)
   count_queued(task, 1)
-  local run_at, place = math.max(options.at or 0, at + (options.after or 0)), nil
+  made[id] = true
+  local run_at = math.max(options.at or 0, at + (options.after or 0))
   if run_at > at then
-    place = delay(base, id, task, run_at, counted)
+    delay(base, id, task, run_at, counted)
     task.run_at = int(run_at)
   else
-    place = join(id, task, false, counted)
+    join(base, id, task, false, counted)
   end
   local about = string.format('%s:%d:%s:%s', bounds, task.size, task.depth, name)
   if options == PLAIN then
     redis.call('HSET', key, 'record', record, 'about', about, 'state', 'queued',
-      'submitted', task.submitted, 'place', place)
+      'submitted', task.submitted)
     return there(id, '1', task)
   end
-  local fields = { 'record', record, 'about', about, 'state', 'queued', 'submitted', task.submitted,
-    'place', place }
+  local fields = { 'record', record, 'about', about, 'state', 'queued', 'submitted',
+    task.submitted }
   if task.run_at then append(fields, { 'run_at', task.run_at }) end
   if options.key then
     redis.call('SET', options.key, id .. ':' .. options.hash)

@@ -2,8 +2,8 @@
 --
 -- The lease that recorded an outcome may repeat itself. A failure that an operator should see becomes a
 -- dead letter as well.
--- A claim takes the first tasks of the queues that have some, and never blocks; entries of tasks that are
--- gone or not queued any more are cleared on the way, and so are those past their deadline, which the next
+-- A claim takes the first tasks of the lines that have some, and never blocks; tasks that are gone or not
+-- queued any more are cleared on the way, and so are those past their deadline, which the next
 -- reap ends. Queues of paused models are passed by. Where workers have more room than there are tasks, each
 -- gets its share of them only.
 --
@@ -20,7 +20,7 @@
 --          then for each claim a text, and what it says:
 --            took, how many
 --              of each two texts: id, attempt, submitted ms, started ms, failed attempts; and its record
---            none, ms to the next delayed task or -1, latest entry of each lane's streams, one per model…
+--            none, ms to the next delayed task or -1, latest entry of each lane's wake-ups, one per model…
 --              wait for that long or anything newer, then claim again
 --            again   much was cleared: claim again, without waiting
 --            error, what Redis said
@@ -82,38 +82,12 @@ local function finish(id, fence, state, outcome, error)
   return 'recorded ' .. int(at)
 end
 
--- Up to so many undelivered entries of a stream, and what went wrong.
-local function next_entries(stream, worker, most)
-  local read = function()
-    return redis.pcall('XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', most, 'STREAMS', stream, '>')
-  end
-  local reply = read()
-  if reply and reply.err and string.find(reply.err, 'NOGROUP', 1, true) then
-    if redis.call('EXISTS', stream) == 0 then return {} end
-    redis.call('XGROUP', 'CREATE', stream, GROUP, '0') -- nothing was ever claimed from here
-    reply = read()
-  end
-  if not reply then return {} end
-  if reply.err then return {}, reply end
-  return reply[1][2]
-end
-
--- Takes the task of an entry, if it is to be had.
-local function take(worker, lease, stream, entry, taken)
-  local id = entry[2][2] or ''
+-- Takes a task that was the next in line, if it is to be had.
+local function take(worker, lease, lane, id, taken)
   local task = read_placed(base, id, 'record', 'failed', 'submitted', 'expires')
-  if task.state ~= 'queued' or task.entry ~= entry[1] then
-    drop(stream, entry[1])
-    return false
-  end
-  local counted = counters(base, task.queue.model)
-  read_totals(base, task.queue)
-  if at >= (tonumber(task.expires) or math.huge) then
-    leave(base, id, task, counted)
-    put(base, id, 'place', 'none')
-    drop(stream, entry[1])
-    return false
-  end
+  if task.queue then read_totals(base, task.queue) end
+  count_out(task.queue, lane)
+  if task.state ~= 'queued' or at >= (tonumber(task.expires) or math.huge) then return false end
   local attempt = int(task.attempt + 1)
   put(base, id, 'state', 'processing', 'attempt', attempt, 'worker', worker,
     'fence', worker .. ':' .. attempt, 'started', int(at))
@@ -121,11 +95,10 @@ local function take(worker, lease, stream, entry, taken)
     redis.call('ZREM', base .. 'expiring', id)
     put(base, id, 'expires', '') -- it is about the first start
   end
-  leased[#leased + 1] = int(at + lease)
+  leased[#leased + 1] = at + lease
   leased[#leased + 1] = id
-  leave(base, id, task, counted)
   count_queued(task, -1)
-  count(counted, 'processing', 1)
+  count(counters(base, task.queue.model), 'processing', 1)
   wake(id)
   taken[#taken + 1] = table.concat({ id, attempt, task.submitted, int(at), task.failed or '0' }, ' ')
   taken[#taken + 1] = task.record
@@ -157,15 +130,15 @@ local function claim(worker, lease, turns, names)
   end
   if #turns > 1 then wanted = share_of(models, #turns) end
 
-  local dry = {} -- streams that had no more
-  -- The stream that the next task is to come from: of the lane whose turn it is, else of the most urgent.
-  local function next_stream(turn, planned)
+  local dry = {} -- lines that had no more
+  -- Where the next task is to come from: the lane whose turn it is, else the most urgent.
+  local function next_line(turn, planned)
     for nth = 0, #LANES do
-      local lane = nth == 0 and LANES[tonumber(string.sub(turns, turn, turn))] or LANES[nth]
-      for i, name in ipairs(names) do
-        if not models[i].paused and models[i][lane].queued > 0 then
-          local stream = stream_key(base, lane, name)
-          if not dry[stream] and models[i][lane].queued > (planned[stream] or 0) then return stream end
+      local name = nth == 0 and LANES[tonumber(string.sub(turns, turn, turn))] or LANES[nth]
+      for i, model in ipairs(names) do
+        local lane = models[i][name]
+        if lane.queued > (planned[lane] or 0) and not models[i].paused and not dry[lane] then
+          return lane, line_key(base, name, model)
         end
       end
     end
@@ -175,18 +148,23 @@ local function claim(worker, lease, turns, names)
   repeat
     local planned, order = {}, {}
     for turn = got + 1, wanted do
-      local stream = next_stream(turn, planned)
-      if not stream then break end
-      if not planned[stream] then order[#order + 1] = stream end
-      planned[stream] = (planned[stream] or 0) + 1
+      local lane, line = next_line(turn, planned)
+      if not lane then break end
+      if not planned[lane] then order[#order + 1] = { lane, line } end
+      planned[lane] = (planned[lane] or 0) + 1
     end
-    for _, stream in ipairs(order) do
-      local entries, wrong = next_entries(stream, worker, planned[stream])
-      problem = problem or wrong
-      if #entries < planned[stream] then dry[stream] = #entries == 0 end
-      for _, entry in ipairs(entries) do
-        local done, took = pcall(take, worker, lease, stream, entry, taken)
-        if not done then problem = took
+    refill(base)
+    arrive()
+    for _, from in ipairs(order) do
+      local lane = from[1]
+      local next = redis.pcall('ZPOPMIN', from[2], planned[lane])
+      if next.err then problem, next = next, {} end
+      dry[lane] = #next == 0
+      for i = 1, #next, 2 do
+        local done, took = pcall(take, worker, lease, lane, next[i], taken)
+        if not done then -- a foreign value; whose place it was is not known
+          problem = took
+          count_out(nil, lane)
         elseif took then got = got + 1
         else cleared = cleared + 1 end
       end

@@ -2,8 +2,8 @@
 -- script's run, changed in memory, and written once, by `save`.
 --
 -- `lane:<lane>` in the stats is five numbers and an entry's id with spaces between: tasks queued in the
--- lane, tenants with tasks in its stream, tasks that entered the stream, that left it, that joined a
--- backlog, and the latest entry (`$` when that is not known).
+-- lane, tenants with tasks in its line, tasks that entered the line, that left it, that joined a
+-- backlog, and the latest entry of its wake-ups.
 
 local LANES = { 'high', 'normal', 'low', 'batch' }
 
@@ -16,9 +16,9 @@ local function lane_of(text)
     return { queued = 0, tenants = 0, entered = 0, left = 0, joined = 0, last = '0-0' }
   end
   local queued, tenants, entered, left, joined, last =
-    string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) ?(%S*)$')
+    string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
   return { queued = tonumber(queued), tenants = tonumber(tenants), entered = tonumber(entered),
-    left = tonumber(left), joined = tonumber(joined), last = last ~= '' and last or '$' }
+    left = tonumber(left), joined = tonumber(joined), last = last }
 end
 
 -- Of a model: a table for each lane, numbers, and texts for the averages.
@@ -50,7 +50,7 @@ local function in_lanes(counted)
   return counted.high.queued + counted.normal.queued + counted.low.queued + counted.batch.queued
 end
 
--- Reads what is counted of a queue: `share`, its tasks in the stream, and with `held` its tenant's queued
+-- Reads what is counted of a queue: `share`, its tasks in the line, and with `held` its tenant's queued
 -- tasks; and `bytes` of all queued records.
 local function read_totals(base, queue)
   if queue.share then return end

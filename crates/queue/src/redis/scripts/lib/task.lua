@@ -1,14 +1,15 @@
 -- Reading and writing a task, and what a script collects of it until `save` (lib/save.lua) writes it, for
 -- all of the script's tasks at once.
 
-local GROUP = 'workers'
+-- Tasks that watchers are to hear of, leases that end, and leases that begin: instant, id, one after the
+-- other.
+local woken, freed, leased = {}, {}, {}
 
--- Tasks that watchers are to hear of, entries to drop by stream, leases that end, and leases that begin:
--- instant, id, one after the other.
-local woken, dropped, freed, leased = {}, {}, {}, {}
+-- Tenants of tasks that end, by the key where that is kept: id, tenant, one after the other, and `ttl` in s.
+local forgotten = {}
 
 local function events_key(base, id) return base .. 'events:' .. id end
-local function stream_key(base, lane, model) return base .. 'queue:' .. lane .. ':' .. model end
+local function line_key(base, lane, model) return base .. 'line:' .. lane .. ':' .. model end
 
 -- Tells watchers that something happened to the task.
 local function wake(id)
@@ -24,7 +25,7 @@ local function queue_of(base, name)
   if not queue then
     local lane, tenant, model = string.match(name, '^([^:]*):([^:]*):(.*)$')
     queue = { name = name, lane = lane, tenant = tenant, model = model,
-      stream = stream_key(base, lane, model), backlog = base .. 'backlog:' .. name }
+      line = line_key(base, lane, model), backlog = base .. 'backlog:' .. name }
     queues[name] = queue
   end
   return queue
@@ -32,18 +33,15 @@ end
 
 -- All that the steps below need to know of a task, and the named fields, by name.
 local function read_placed(base, id, ...)
-  local values = redis.call('HMGET', task_key(base, id), 'state', 'about', 'place', 'attempt', ...)
-  local task = { state = values[1] or nil, attempt = values[4] or '0', spot = values[3] or 'none' }
+  local values = redis.call('HMGET', task_key(base, id), 'state', 'about', 'attempt', ...)
+  local task = { state = values[1] or nil, attempt = values[3] or '0' }
   if values[2] then
     local name
     task.ttl, task.max, task.size, task.depth, name =
       string.match(values[2], '^(%d+):(%d+):(%d+):(%d+):(.*)$')
     task.queue = queue_of(base, name)
   end
-  if string.sub(task.spot, 1, 7) == 'stream ' then
-    task.spot, task.entry, task.ticket = string.match(task.spot, '^(%S+) (%S+) (%S+)$')
-  end
-  for i = 1, select('#', ...) do task[select(i, ...)] = values[4 + i] or nil end
+  for i = 1, select('#', ...) do task[select(i, ...)] = values[3 + i] or nil end
   return task
 end
 
@@ -51,19 +49,3 @@ end
 local function put(base, id, ...)
   redis.call('HSET', task_key(base, id), ...)
 end
-
--- Takes an entry out of a stream.
-local function drop(stream, entry)
-  local entries = dropped[stream]
-  if not entries then
-    entries = {}
-    dropped[stream] = entries
-  end
-  entries[#entries + 1] = entry
-end
-
--- Takes the task's entry out of its stream.
-local function drop_entry(task)
-  if task.entry then drop(task.queue.stream, task.entry) end
-end
-
