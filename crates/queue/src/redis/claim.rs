@@ -16,10 +16,10 @@ use crate::{BrokerError, Claimant, Claimed, Lease, Release};
 
 /// Where to wait for a task that was not there.
 pub(super) struct Vacant {
-    pub(super) wakes: Vec<String>,
+    pub(super) queues: Vec<String>,
     /// When the next delayed task is due.
     pub(super) next_due: Option<Duration>,
-    /// The id of each one's latest entry, gone or not.
+    /// The id of each queue's latest entry, gone or not.
     pub(super) last_ids: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ impl RedisBroker {
                 Ok(Round::Nothing(vacant, failure)) => match vacant.first() {
                     None => failure,
                     Some(_) if left.is_zero() => return Ok(Vec::new()),
-                    Some((_, first)) if first.wakes.is_empty() => {
+                    Some((_, first)) if first.queues.is_empty() => {
                         // A claimant of no model has nothing to wait for but the end of its time.
                         tokio::time::sleep(left).await;
                         return Ok(Vec::new());
@@ -108,11 +108,11 @@ impl RedisBroker {
     ) -> Result<(), BrokerError> {
         let all = self.partitions.all().await?;
         let waits = vacant.iter().map(|(place, vacant)| {
-            let Vacant { wakes, last_ids, next_due } = vacant;
+            let Vacant { queues, last_ids, next_due } = vacant;
             let left = next_due.map_or(left, |due| left.min(due));
             let link = &all[*place].link;
             Box::pin(async move {
-                let came = waiting::for_entry(link, wakes, last_ids, left).await;
+                let came = waiting::for_entry(link, queues, last_ids, left).await;
                 (*place, came.map_err(|error| link.error(&error)))
             })
         });

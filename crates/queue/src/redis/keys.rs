@@ -38,9 +38,9 @@ impl Keys {
         format!("{}events:{id}", self.base)
     }
 
-    /// Stream of one entry, newer with each call that brought tasks to a lane of a model.
-    pub(crate) fn wake(&self, lane: Lane, model: &ModelId) -> String {
-        format!("{}wake:{}:{model}", self.base, lane.as_str())
+    /// Stream: the queued tasks of a lane and model, but for those in backlogs.
+    pub(crate) fn queue(&self, lane: Lane, model: &ModelId) -> String {
+        format!("{}queue:{}:{model}", self.base, lane.as_str())
     }
 
     /// Hash: a model's counters and averages; `docs/QUEUE.md` lists them.
@@ -132,7 +132,7 @@ mod tests {
     fn all_keys_carry_the_partitions_tag() {
         let keys = Keys::new(3);
         let (id, model) = (TaskId::new(), ModelId::new("Qwen/Qwen3-4B-GGUF:Q4_K_M"));
-        assert_eq!(keys.wake(Lane::Low, &model), "qq:{3}:wake:low:Qwen/Qwen3-4B-GGUF:Q4_K_M");
+        assert_eq!(keys.queue(Lane::Low, &model), "qq:{3}:queue:low:Qwen/Qwen3-4B-GGUF:Q4_K_M");
         for key in [keys.task(id), keys.events(id), keys.stats(&model), keys.leases()] {
             assert!(key.starts_with("qq:{3}:"), "{key}");
         }

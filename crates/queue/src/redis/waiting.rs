@@ -1,10 +1,9 @@
 //! Waiting for a task to come, without polling and without risk to a task.
 //!
-//! `work.lua` never blocks. What brings tasks to a lane adds an entry to its wake-ups, a stream that keeps
-//! one. When a claim finds nothing it answers each stream's latest entry id; `XREAD BLOCK` from those ids
-//! returns as soon as anything newer is added, also when that happened before it began. It takes nothing:
-//! it is a wake-up, after which the claimant claims again. So a reader that is dropped, or cut off while a task arrives,
-//! loses nothing.
+//! `work.lua` never blocks. When a claim finds nothing it answers each stream's latest entry id;
+//! a plain `XREAD BLOCK` from those ids returns as soon as anything newer is added, also when that
+//! happened before it began. It takes nothing: it is a wake-up, after which the claimant claims again.
+//! So a reader that is dropped, or cut off while a task arrives, loses nothing.
 
 use std::time::Duration;
 
@@ -20,12 +19,12 @@ const LONGEST_BLOCK: Duration = Duration::from_secs(1);
 /// What Redis may be late beyond the time to block.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// Waits until one of a partition's wake-ups has an entry newer than the id beside it (then true),
+/// Waits until one of a partition's queues has an entry newer than the id beside it (then true),
 /// `longest` passes, or the connection fails. It has a connection of its own: on a shared one it
 /// would keep the others waiting. Dropping the future closes that, which ends the read.
 pub(super) async fn for_entry(
     link: &Link,
-    wakes: &[String],
+    queues: &[String],
     ids: &[String],
     longest: Duration,
 ) -> Result<bool, RedisError> {
@@ -33,7 +32,7 @@ pub(super) async fn for_entry(
     let mut read = cmd("XREAD");
     // BLOCK 0 would mean for ever.
     read.arg("COUNT").arg(1).arg("BLOCK").arg(block.as_millis().max(1) as u64);
-    read.arg("STREAMS").arg(wakes).arg(ids);
+    read.arg("STREAMS").arg(queues).arg(ids);
 
     let server = link.home();
     let mut connection = server.waiting().await?;

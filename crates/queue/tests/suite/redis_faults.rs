@@ -353,7 +353,10 @@ async fn nothing_is_left_behind() {
     broker.cancel(back.id).await.unwrap();
     let list = ttl(&mut plain, &format!("qq:{{0}}:events:{}", back.id)).await;
     assert!((3_500..=3_600).contains(&list), "{list}");
-    for kind in ["leases", "line", "share", "backlog", "delayed", "expiring", "draining", "dead", "hook"] {
+    let length: i64 =
+        cmd("XLEN").arg("qq:{0}:queue:normal:demo").query_async(&mut plain).await.unwrap();
+    assert_eq!(length, 0);
+    for kind in ["leases", "share", "backlog", "delayed", "expiring", "draining", "dead", "hook"] {
         let pattern = format!("qq:{{0}}:{kind}*");
         let keys: Vec<String> = cmd("KEYS").arg(pattern).query_async(&mut plain).await.unwrap();
         assert!(keys.is_empty(), "{keys:?}");

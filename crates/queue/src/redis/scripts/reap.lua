@@ -74,7 +74,7 @@ for _, id in ipairs(ids) do
       leased[#leased + 1] = int(at + lease)
       leased[#leased + 1] = id
       append(fields, { 'attempt', attempt, 'worker', ARGV[1], 'fence', ARGV[1] .. ':' .. attempt,
-        'told', '', 'spent', '1' })
+        'place', 'none', 'told', '', 'spent', '1' })
       put(base, id, unpack(fields))
       exhausted_count = exhausted_count + 1
       append(exhausted, { id, task.record, attempt, task.submitted, task.started, int(failed) })

@@ -15,6 +15,7 @@
 --          error, what Redis said
 
 local base, at = KEYS[1], now_ms()
+local now = int(at)
 local PLAIN = {}
 
 -- The answer about a task.
@@ -66,7 +67,7 @@ local function submit(id, record, bounds, name, limits, more)
   end
 
   local queue = queue_of(base, name)
-  local task = { state = 'queued', queue = queue, size = #record, submitted = int(at) }
+  local task = { state = 'queued', queue = queue, size = #record, submitted = now }
   local counted = counters(base, queue.model)
   read_totals(base, queue)
   local depth = math.max(0, counted.delayed + in_lanes(counted))
@@ -90,21 +91,21 @@ local function submit(id, record, bounds, name, limits, more)
   task.depth = int(depth + 1)
   count_queued(task, 1)
   made[id] = true
-  local run_at = math.max(options.at or 0, at + (options.after or 0))
+  local run_at, place = math.max(options.at or 0, at + (options.after or 0)), nil
   if run_at > at then
-    delay(base, id, task, run_at, counted)
+    place = delay(base, id, task, run_at, counted)
     task.run_at = int(run_at)
   else
-    join(base, id, task, false, counted)
+    place = join(base, id, task, false, counted)
   end
   local about = string.format('%s:%d:%s:%s', bounds, task.size, task.depth, name)
   if options == PLAIN then
     redis.call('HSET', key, 'record', record, 'about', about, 'state', 'queued',
-      'submitted', task.submitted)
+      'submitted', task.submitted, 'place', place)
     return there(id, '1', task)
   end
   local fields = { 'record', record, 'about', about, 'state', 'queued', 'submitted',
-    task.submitted }
+    task.submitted, 'place', place }
   if task.run_at then append(fields, { 'run_at', task.run_at }) end
   if options.key then
     redis.call('SET', options.key, id .. ':' .. options.hash)

@@ -2,8 +2,8 @@
 --
 -- The lease that recorded an outcome may repeat itself. A failure that an operator should see becomes a
 -- dead letter as well.
--- A claim takes the first tasks of the lines that have some, and never blocks; tasks that are gone or not
--- queued any more are cleared on the way, and so are those past their deadline, which the next
+-- A claim takes the first tasks of the streams that have some, and never blocks; entries of tasks that are
+-- gone or not queued any more are cleared on the way, and so are those past their deadline, which the next
 -- reap ends. Queues of paused models are passed by. Where workers have more room than there are tasks, each
 -- gets its share of them only.
 --
@@ -20,12 +20,13 @@
 --          then for each claim a text, and what it says:
 --            took, how many
 --              of each two texts: id, attempt, submitted ms, started ms, failed attempts; and its record
---            none, ms to the next delayed task or -1, latest entry of each lane's wake-ups, one per model…
+--            none, ms to the next delayed task or -1, latest entry of each lane's streams, one per model…
 --              wait for that long or anything newer, then claim again
 --            again   much was cleared: claim again, without waiting
 --            error, what Redis said
 
 local base, at = KEYS[1], now_ms()
+local now = int(at)
 
 -- Keeps the task as a dead letter; beyond MAX_DEAD_LETTERS the oldest go.
 local function bury(id, task, outcome, error)
@@ -51,18 +52,17 @@ local function bury(id, task, outcome, error)
   redis.call('EXPIRE', letter, DEAD_LETTER_TTL_S)
 end
 
--- Counts how long a task has run.
+-- Counts how long a task has run; `save` writes it down.
 local function measure(counted, latest)
-  local average, deviation = tonumber(counted.service_ms), tonumber(counted.service_dev)
+  local average = counted.average or tonumber(counted.service_ms)
+  local deviation = counted.deviation or tonumber(counted.service_dev)
   if average > 0 then
     deviation = deviation + LATEST_WEIGHT * (math.abs(latest - average) - deviation)
     average = average + LATEST_WEIGHT * (latest - average)
   else
     average, deviation = latest, latest / 2
   end
-  counted.service_ms, counted.service_dev =
-    string.format('%.3f', average), string.format('%.3f', deviation)
-  counted.changes.service_ms, counted.changes.service_dev = counted.service_ms, counted.service_dev
+  counted.average, counted.deviation = average, deviation
 end
 
 local function finish(id, fence, state, outcome, error)
@@ -79,18 +79,35 @@ local function finish(id, fence, state, outcome, error)
   measure(counted, at - task.started)
   count(counted, 'processing', -1)
   count(counted, state, 1)
-  return 'recorded ' .. int(at)
+  return 'recorded ' .. now
 end
 
--- Takes a task that was the next in line, if it is to be had.
-local function take(worker, lease, lane, id, taken)
+-- Up to so many entries of a stream, which are no longer there. There is no consumer group: who has a task
+-- is told by leases, which are fenced; what is taken goes in the same step, and nothing is pending.
+local function pop(stream, most)
+  local entries = redis.call('XRANGE', stream, '-', '+', 'COUNT', most)
+  if #entries > 0 then
+    -- Exactly those: they are the first. (An XDEL would look for each.)
+    local ms, nth = string.match(entries[#entries][1], '^(%d+)-(%d+)$')
+    redis.call('XTRIM', stream, 'MINID', '=', ms .. '-' .. int(nth + 1))
+  end
+  return entries
+end
+
+-- Takes the task of an entry, if it is to be had.
+local function take(worker, lease, lane, entry, taken)
+  local id = entry[2][2] or ''
   local task = read_placed(base, id, 'record', 'failed', 'submitted', 'expires')
-  if task.queue then read_totals(base, task.queue) end
+  if task.state ~= 'queued' or task.entry ~= entry[1] then return false end
+  read_totals(base, task.queue)
   count_out(task.queue, lane)
-  if task.state ~= 'queued' or at >= (tonumber(task.expires) or math.huge) then return false end
+  if at >= (tonumber(task.expires) or math.huge) then
+    put(base, id, 'place', 'none')
+    return false
+  end
   local attempt = int(task.attempt + 1)
   put(base, id, 'state', 'processing', 'attempt', attempt, 'worker', worker,
-    'fence', worker .. ':' .. attempt, 'started', int(at))
+    'fence', worker .. ':' .. attempt, 'started', now)
   if task.expires and task.expires ~= '' then
     redis.call('ZREM', base .. 'expiring', id)
     put(base, id, 'expires', '') -- it is about the first start
@@ -100,7 +117,7 @@ local function take(worker, lease, lane, id, taken)
   count_queued(task, -1)
   count(counters(base, task.queue.model), 'processing', 1)
   wake(id)
-  taken[#taken + 1] = table.concat({ id, attempt, task.submitted, int(at), task.failed or '0' }, ' ')
+  taken[#taken + 1] = table.concat({ id, attempt, task.submitted, now, task.failed or '0' }, ' ')
   taken[#taken + 1] = task.record
   return true
 end
@@ -130,15 +147,15 @@ local function claim(worker, lease, turns, names)
   end
   if #turns > 1 then wanted = share_of(models, #turns) end
 
-  local dry = {} -- lines that had no more
+  local dry = {} -- lanes whose stream had no more
   -- Where the next task is to come from: the lane whose turn it is, else the most urgent.
-  local function next_line(turn, planned)
+  local function next_lane(turn, planned)
     for nth = 0, #LANES do
       local name = nth == 0 and LANES[tonumber(string.sub(turns, turn, turn))] or LANES[nth]
       for i, model in ipairs(names) do
         local lane = models[i][name]
         if lane.queued > (planned[lane] or 0) and not models[i].paused and not dry[lane] then
-          return lane, line_key(base, name, model)
+          return lane, stream_key(base, name, model)
         end
       end
     end
@@ -148,23 +165,20 @@ local function claim(worker, lease, turns, names)
   repeat
     local planned, order = {}, {}
     for turn = got + 1, wanted do
-      local lane, line = next_line(turn, planned)
+      local lane, stream = next_lane(turn, planned)
       if not lane then break end
-      if not planned[lane] then order[#order + 1] = { lane, line } end
+      if not planned[lane] then order[#order + 1] = { lane, stream } end
       planned[lane] = (planned[lane] or 0) + 1
     end
     refill(base)
-    arrive()
     for _, from in ipairs(order) do
       local lane = from[1]
-      local next = redis.pcall('ZPOPMIN', from[2], planned[lane])
-      if next.err then problem, next = next, {} end
-      dry[lane] = #next == 0
-      for i = 1, #next, 2 do
-        local done, took = pcall(take, worker, lease, lane, next[i], taken)
-        if not done then -- a foreign value; whose place it was is not known
-          problem = took
-          count_out(nil, lane)
+      local read, entries = pcall(pop, from[2], planned[lane])
+      if not read then problem, entries = entries, {} end
+      dry[lane] = #entries == 0
+      for _, entry in ipairs(entries) do
+        local done, took = pcall(take, worker, lease, lane, entry, taken)
+        if not done then problem = took
         elseif took then got = got + 1
         else cleared = cleared + 1 end
       end

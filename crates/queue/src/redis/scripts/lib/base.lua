@@ -2,7 +2,7 @@
 -- of the other files in lib/ those that a script names: each function costs some 40 ns a call.
 --
 -- KEYS[1] is always the partition's base, `qq:{0}:`. Keys that a script can only know after reading
--- (the hash of the task that stands in line, the line that a task came from) are derived
+-- (the hash of the task that a stream entry names, the stream that a task came from) are derived
 -- from it here, so they carry the same hash tag and lie in the same slot. keys.rs builds the same
 -- names for the Rust side.
 --
@@ -20,6 +20,9 @@
 --   spent                          1 when its attempts are used up and a reaper holds it
 --   told                           chunks of text that the current attempt has published; see events.lua
 --   submitted started finished     instants in ms
+--   place                          where it waits: `backlog`, `delayed`, or `stream`, then its entry there
+--                                  and how many had entered with it, spaces between. `none` when nowhere.
+--                                  While it is processing: where it was when it was claimed
 --   run_at expires idem            not to be started before, to be started by, the key of its repetitions
 --   hook                           its webhook, as versioned JSON
 --   dropped                        how many events of its list are gone

@@ -2,8 +2,8 @@
 -- script's run, changed in memory, and written once, by `save`.
 --
 -- `lane:<lane>` in the stats is five numbers and an entry's id with spaces between: tasks queued in the
--- lane, tenants with tasks in its line, tasks that entered the line, that left it, that joined a
--- backlog, and the latest entry of its wake-ups.
+-- lane, tenants with tasks in its stream, tasks that entered the stream, that left it, that joined a
+-- backlog, and the latest entry.
 
 local LANES = { 'high', 'normal', 'low', 'batch' }
 
@@ -50,7 +50,7 @@ local function in_lanes(counted)
   return counted.high.queued + counted.normal.queued + counted.low.queued + counted.batch.queued
 end
 
--- Reads what is counted of a queue: `share`, its tasks in the line, and with `held` its tenant's queued
+-- Reads what is counted of a queue: `share`, its tasks in the stream, and with `held` its tenant's queued
 -- tasks; and `bytes` of all queued records.
 local function read_totals(base, queue)
   if queue.share then return end

@@ -7,12 +7,11 @@ local function requeue(base, id, task, at, event, rest, fields)
   read_totals(base, task.queue)
   count_queued(task, 1)
   count(counted, 'processing', -1)
-  append(fields, { 'state', 'queued', 'fence', '', 'started', '', 'spent', '', 'told', '0' })
+  append(fields, { 'state', 'queued', 'fence', '', 'started', '', 'spent', '', 'told', '0', 'place' })
   if rest > 0 then
-    delay(base, id, task, at + rest, counted)
-    append(fields, { 'run_at', int(at + rest) })
+    append(fields, { delay(base, id, task, at + rest, counted), 'run_at', int(at + rest) })
   else
-    join(base, id, task, true, counted)
+    append(fields, { join(base, id, task, true, counted) })
   end
   put(base, id, unpack(fields))
   wake(id)

@@ -7,11 +7,12 @@ local function save_counters(base)
       fields[#fields + 1] = name
       fields[#fields + 1] = type(value) == 'number' and int(value) or value
     end
+    if counted.average then
+      append(fields, { 'service_ms', string.format('%.3f', counted.average),
+        'service_dev', string.format('%.3f', counted.deviation) })
+    end
     for _, name in ipairs(LANES) do
       local lane = counted[name]
-      if lane.came then -- one wakes all that wait
-        lane.last = redis.call('XADD', base .. 'wake:' .. name .. ':' .. model, 'MAXLEN', 1, '*', 'came', '1')
-      end
       if lane.changed then
         fields[#fields + 1] = 'lane:' .. name
         fields[#fields + 1] = string.format('%d %d %d %d %d %s', lane.queued, lane.tenants,

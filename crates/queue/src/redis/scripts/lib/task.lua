@@ -9,7 +9,7 @@ local woken, freed, leased = {}, {}, {}
 local forgotten = {}
 
 local function events_key(base, id) return base .. 'events:' .. id end
-local function line_key(base, lane, model) return base .. 'line:' .. lane .. ':' .. model end
+local function stream_key(base, lane, model) return base .. 'queue:' .. lane .. ':' .. model end
 
 -- Tells watchers that something happened to the task.
 local function wake(id)
@@ -25,7 +25,7 @@ local function queue_of(base, name)
   if not queue then
     local lane, tenant, model = string.match(name, '^([^:]*):([^:]*):(.*)$')
     queue = { name = name, lane = lane, tenant = tenant, model = model,
-      line = line_key(base, lane, model), backlog = base .. 'backlog:' .. name }
+      stream = stream_key(base, lane, model), backlog = base .. 'backlog:' .. name }
     queues[name] = queue
   end
   return queue
@@ -33,15 +33,18 @@ end
 
 -- All that the steps below need to know of a task, and the named fields, by name.
 local function read_placed(base, id, ...)
-  local values = redis.call('HMGET', task_key(base, id), 'state', 'about', 'attempt', ...)
-  local task = { state = values[1] or nil, attempt = values[3] or '0' }
+  local values = redis.call('HMGET', task_key(base, id), 'state', 'about', 'place', 'attempt', ...)
+  local task = { state = values[1] or nil, attempt = values[4] or '0', spot = values[3] or 'none' }
   if values[2] then
     local name
     task.ttl, task.max, task.size, task.depth, name =
       string.match(values[2], '^(%d+):(%d+):(%d+):(%d+):(.*)$')
     task.queue = queue_of(base, name)
   end
-  for i = 1, select('#', ...) do task[select(i, ...)] = values[3 + i] or nil end
+  if string.sub(task.spot, 1, 7) == 'stream ' then
+    task.spot, task.entry, task.ticket = string.match(task.spot, '^(%S+) (%S+) (%S+)$')
+  end
+  for i = 1, select('#', ...) do task[select(i, ...)] = values[4 + i] or nil end
   return task
 end
 
