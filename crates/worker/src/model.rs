@@ -7,6 +7,10 @@ use engine::{DeviceChoice, Engine, EngineOptions, LoadError, Quantization};
 use service::Settings;
 use service::settings::{self, Device, Secret};
 
+/// Steps after which the device seems lost. No setting: it is for rehearsing what happens then, in tests and
+/// by operators (docs/OPERATING.md).
+const LOSE_DEVICE_AFTER: &str = "QWEN_QUEUE_LOSE_DEVICE_AFTER";
+
 /// The model can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -71,6 +75,9 @@ fn engine_options(settings: &Settings) -> EngineOptions {
         },
         max_batch: settings.max_batch_size,
         kv_tokens: settings.kv_tokens,
+        lose_device_after: std::env::var(LOSE_DEVICE_AFTER)
+            .ok()
+            .and_then(|steps| steps.parse().ok()),
         ..EngineOptions::default()
     }
 }

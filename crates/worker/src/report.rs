@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Timestamp, WorkerReport, WorkerStatus};
+use protocol::{GpuReport, Timestamp, WorkerReport, WorkerStatus};
 
 use crate::Worker;
 
@@ -66,6 +66,12 @@ fn report(worker: &Worker, started_at: Timestamp) -> WorkerReport {
         finished: worker.running.finished(),
         started_at,
         reported_at: Some(Timestamp::now()),
+        gpu: worker.engine.gpu().map(|gpu| GpuReport {
+            id: gpu.id,
+            memory_used_bytes: gpu.memory_used_bytes,
+            memory_total_bytes: gpu.memory_total_bytes,
+            utilization_percent: gpu.utilization_percent,
+        }),
     }
 }
 

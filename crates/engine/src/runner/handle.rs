@@ -8,9 +8,11 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::backend::Backend;
 use super::compute::{Compute, Gauges, Job};
 use super::embed::{EmbeddingSink, PendingEmbedding};
 use super::memory::{Held, MemoryPlan};
+use super::options::Place;
 use super::prompt::PromptReader;
 use super::sink::Sink;
 use super::stream::Stream;
@@ -22,6 +24,7 @@ use crate::gguf::tensor_type;
 use crate::kv::{KvPlan, KvPool, KvType, PAGE_TOKENS, PageAllocator};
 use crate::model::{Decoder, ModelConfig, Workspace};
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId, StepPlan};
+use crate::system::GpuUse;
 use crate::text::Tokenizer;
 use crate::weights::is_full_precision;
 use crate::{Checkpoint, LoadError, ModelFile};
@@ -33,6 +36,9 @@ pub struct Engine(Arc<Handle>);
 
 #[derive(Debug)]
 struct Handle {
+    /// Of the GPU that it computes on, if it does and the driver tells.
+    #[cfg(feature = "cuda")]
+    gpu: Option<crate::cuda::Watch>,
     info: ModelInfo,
     memory: MemoryPlan,
     reader: PromptReader,
@@ -70,29 +76,20 @@ impl Engine {
     /// Loads a model and starts its compute thread.
     pub fn start(model: &ModelFile, options: &EngineOptions) -> Result<Self, LoadError> {
         options.check()?;
-        options.device.check()?;
+        let place = options.device.open()?;
         let file = model.open()?;
         let config = file.config()?;
         let tokenizer = file.tokenizer()?;
         let template = file.chat_template(&tokenizer)?;
-        let model = Decoder::load(&file)?;
-        if options.warm_up {
-            model.warm_up().map_err(|error| LoadError::Compute {
-                file: file.label().to_owned(),
-                problem: error.to_string(),
-            })?;
-        }
-        // After the weights, so that the pages get their share of what is left.
-        let shape = config.kv_shape(kv_type(&file));
-        let (memory, plan) = MemoryPlan::new(&file, &config, shape, options, Held::now())?;
-        let info = describe(&file, &config, &plan, options);
+        let (backend, memory, plan) = load(&file, &config, &place, options)?;
+        let backend = backend.lost_after(options.lose_device_after);
+        let info = describe(&file, &config, &plan, &place, options);
         let pages = PageAllocator::new(plan.pages);
         let limits = Limits { max_batch: options.max_batch, step_tokens: options.step_tokens };
         let gauges = Arc::new(Gauges::default());
         let (jobs, inbox) = mpsc::channel();
         let compute = Compute {
-            model,
-            pool: KvPool::new(shape, plan.pages),
+            backend,
             workspace: Workspace::default(),
             plan: StepPlan::default(),
             batch: ForwardBatch::default(),
@@ -125,6 +122,11 @@ impl Engine {
             context_length: plan.context_length,
         };
         Ok(Self(Arc::new(Handle {
+            #[cfg(feature = "cuda")]
+            gpu: match &place {
+                Place::Cpu => None,
+                Place::Cuda(_, device) => crate::cuda::Watch::new(device),
+            },
             info,
             memory,
             reader,
@@ -144,6 +146,14 @@ impl Engine {
     /// What its process will take of the machine's memory at most.
     pub fn memory(&self) -> MemoryPlan {
         self.0.memory
+    }
+
+    /// What the driver says now of the GPU that it computes on, if it does and the driver tells.
+    pub fn gpu(&self) -> Option<GpuUse> {
+        #[cfg(feature = "cuda")]
+        return self.0.gpu.as_ref().and_then(crate::cuda::Watch::read);
+        #[cfg(not(feature = "cuda"))]
+        None
     }
 
     /// How busy it is.
@@ -177,6 +187,12 @@ impl Engine {
     /// Whether it takes requests.
     pub fn is_running(&self) -> bool {
         !self.0.gauges.stopped.load(Ordering::Acquire)
+    }
+
+    /// What the device was lost by, if it was: then the engine has stopped, and the process is best ended
+    /// too.
+    pub fn lost_device(&self) -> Option<&str> {
+        self.0.gauges.lost_device.get().map(String::as_str)
     }
 
     /// The model's tokenizer.
@@ -271,6 +287,41 @@ impl Drop for Handle {
     }
 }
 
+/// Loads the weights to where they compute, and counts the pages after that, so that they get their share
+/// of what is left.
+fn load(
+    file: &Checkpoint,
+    config: &ModelConfig,
+    place: &Place,
+    options: &EngineOptions,
+) -> Result<(Backend, MemoryPlan, KvPlan), LoadError> {
+    let shape = config.kv_shape(kv_type(file));
+    match place {
+        Place::Cpu => {
+            let model = Decoder::load(file)?;
+            if options.warm_up {
+                model.warm_up().map_err(|error| LoadError::Compute {
+                    file: file.label().to_owned(),
+                    problem: error.to_string(),
+                })?;
+            }
+            let (memory, plan) = MemoryPlan::new(file, config, shape, options, Held::now())?;
+            Ok((Backend::cpu(model, KvPool::new(shape, plan.pages)), memory, plan))
+        }
+        #[cfg(feature = "cuda")]
+        Place::Cuda(_, device) => {
+            let mut model = crate::cuda::Decoder::load(file, device)?;
+            let held = Held::on_device(crate::cuda::free_memory(device));
+            let (memory, plan) = MemoryPlan::new(file, config, shape, options, held)?;
+            let pages = model.pages(shape, plan.pages)?;
+            if options.warm_up {
+                model.warm_up(&pages)?;
+            }
+            Ok((Backend::cuda(model, pages), memory, plan))
+        }
+    }
+}
+
 /// Exact keys and values only where the weights are exact too.
 fn kv_type(file: &Checkpoint) -> KvType {
     if file.matrix_formats().all(is_full_precision) { KvType::F32 } else { KvType::F16 }
@@ -280,6 +331,7 @@ fn describe(
     file: &Checkpoint,
     config: &ModelConfig,
     plan: &KvPlan,
+    place: &Place,
     options: &EngineOptions,
 ) -> ModelInfo {
     let mut bytes_by_type: HashMap<String, usize> = HashMap::new();
@@ -293,7 +345,7 @@ fn describe(
         quantization: commonest.map_or_else(String::new, |(name, _)| name),
         parameters: file.parameters(),
         context_length: plan.context_length,
-        device: "cpu".to_owned(),
+        device: place.to_string(),
         max_batch: options.max_batch,
         embedding_length: config.pooling.map(|_| config.hidden),
     }

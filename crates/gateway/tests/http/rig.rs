@@ -153,6 +153,7 @@ impl Rig {
             finished: 0,
             started_at: Timestamp::now(),
             reported_at: Some(Timestamp::now()),
+            gpu: None,
         };
         self.wait(self.broker.report_worker(&report, Duration::from_secs(60))).unwrap();
         report.id

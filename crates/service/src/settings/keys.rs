@@ -33,7 +33,11 @@ pub const KEYS: &[Key] = &[
         Some("demo"),
         "hub repository with optional :quant (Qwen/Qwen3-4B-GGUF:Q4_K_M), path to a .gguf file or to a folder of safetensors, or demo",
     ),
-    key("MODEL_DEVICE", Some("auto"), "auto, cpu or cuda:N"),
+    key(
+        "MODEL_DEVICE",
+        Some("auto"),
+        "auto (the first GPU if the build can use one and one is there, else the CPU), cpu or cuda:N",
+    ),
     key(
         "QUANTIZATION",
         None,

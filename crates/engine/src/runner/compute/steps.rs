@@ -10,7 +10,8 @@ use super::super::stream::Stream;
 use super::*;
 use crate::api::{Input, Progress, Request};
 use crate::gguf::GgufFile;
-use crate::kv::{KvType, PAGE_TOKENS, PageAllocator};
+use crate::kv::{KvPool, KvType, PAGE_TOKENS, PageAllocator};
+use crate::model::Decoder;
 use crate::sched::{CancelFlag, Limits};
 use crate::synth::{SynthOptions, SynthQuant, SynthShape, synthesize};
 use crate::text::{StopMatcher, Tokenizer};
@@ -33,12 +34,11 @@ impl Rig {
         let allocator = PageAllocator::new(pages);
         let (jobs, inbox) = std::sync::mpsc::channel();
         let compute = Compute {
-            pool: KvPool::new(shape, pages),
+            backend: Backend::cpu(model, KvPool::new(shape, pages)),
             scheduler: Scheduler::new(Limits { max_batch, step_tokens: 4_096 }, allocator.clone()),
             workspace: Workspace::default(),
             plan: StepPlan::default(),
             batch: ForwardBatch::default(),
-            model,
             sinks: HashMap::new(),
             ends: vec![], // no answer ends by itself
             gauges: Arc::default(),
@@ -68,7 +68,7 @@ impl Rig {
     fn rounds(&mut self, count: usize) {
         for _ in 0..count {
             assert!(self.compute.take_jobs());
-            self.compute.round();
+            self.compute.round().unwrap();
         }
     }
 }
