@@ -96,7 +96,15 @@ fn compile() -> Result<PathBuf, String> {
     // Under a name of its own first: other tests may do the same at this moment.
     let unfinished = runner.with_extension(std::process::id().to_string());
     let output = Command::new(&compiler)
-        .args(["-std=c++17", "-O1", "-Wall", "-Wno-unknown-pragmas", "-Werror", "-o"])
+        .args([
+            "-std=c++17",
+            "-O2",
+            "-U_FORTIFY_SOURCE",
+            "-Wall",
+            "-Wno-unknown-pragmas",
+            "-Werror",
+            "-o",
+        ])
         .arg(&unfinished)
         .arg(folder.join("host/runner.cpp"))
         .output()

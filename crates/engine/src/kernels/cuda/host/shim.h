@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cmath>
+#include <csetjmp>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -62,10 +63,13 @@ inline __half __float2half_rn(float x) {
     if (size >= 65520.0f) {
         return {(uint16_t)(sign | 0x7c00)};
     }
+    if (size == 0.0f) {
+        return {sign};
+    }
     int exponent = 0;
     std::frexp(size, &exponent);
     // Steps between neighbours: 2^-24 for what is subnormal.
-    const int step = std::fmax(exponent - 11, -24);
+    const int step = exponent < -13 ? -24 : exponent - 11;
     const unsigned steps = (unsigned)std::nearbyint(std::ldexp(size, -step));
     return {(uint16_t)(sign | (((step + 24) << 10) + steps))};
 }
@@ -79,14 +83,19 @@ constexpr int WARP = 32;
 enum class Waits { no, for_warp, for_block, ended };
 
 struct Fiber {
+    /// Where it begins; after that a jump goes on where it waits, as a switch of contexts costs system calls.
     ucontext_t context;
-    std::vector<char> stack = std::vector<char>(256 << 10);
+    jmp_buf place;
+    bool began = false;
+    std::vector<char> stack = std::vector<char>(64 << 10);
     Waits waits = Waits::no;
-    uint32_t slot = 0;
+    /// What it gave to its warp last, and before: while some read the one, others may give the next.
+    uint32_t given[2] = {};
+    unsigned gifts = 0;
 };
 
 inline std::vector<Fiber> fibers;
-inline ucontext_t scheduler;
+inline jmp_buf scheduler;
 inline unsigned current;
 inline std::vector<unsigned char> shared_memory;
 inline std::function<void()> body;
@@ -100,13 +109,26 @@ inline unsigned char* shared() { return shared_memory.data(); }
 
 inline void wait(Waits what) {
     fibers[current].waits = what;
-    swapcontext(&fibers[current].context, &scheduler);
+    if (_setjmp(fibers[current].place) == 0) {
+        _longjmp(scheduler, 1);
+    }
 }
 
 inline void enter() {
     body();
     fibers[current].waits = Waits::ended;
-    swapcontext(&fibers[current].context, &scheduler);
+    _longjmp(scheduler, 1);
+}
+
+/// Lets the current fiber run until it waits. Apart, as a jump keeps no variable of who set its target.
+[[gnu::noinline]] inline void go_on() {
+    if (_setjmp(scheduler) == 0) {
+        if (!fibers[current].began) {
+            fibers[current].began = true;
+            setcontext(&fibers[current].context);
+        }
+        _longjmp(fibers[current].place, 1);
+    }
 }
 
 /// Lets those of `[from, to)` go on that wait for one another, if all that have not ended do.
@@ -136,6 +158,7 @@ inline void run_block(bool backwards) {
         fiber.context.uc_stack.ss_size = fiber.stack.size();
         fiber.context.uc_link = nullptr;
         fiber.waits = Waits::no;
+        fiber.began = false;
         makecontext(&fiber.context, enter, 0);
     }
     for (;;) {
@@ -143,7 +166,7 @@ inline void run_block(bool backwards) {
             current = backwards ? threads - 1 - i : i;
             if (fibers[current].waits == Waits::no) {
                 threadIdx = {current, 0, 0};
-                swapcontext(&scheduler, &fibers[current].context);
+                go_on();
             }
         }
         bool goes_on = release(0, threads, Waits::for_block);
@@ -186,12 +209,11 @@ inline void launch(dim3 grid, dim3 block, unsigned shared_bytes, bool backwards,
 
 /// The word that the lane `far` away has, once all lanes of the warp gave theirs.
 inline uint32_t exchange(uint32_t mine, unsigned far) {
-    fibers[current].slot = mine;
     const unsigned me = current;
+    const unsigned gift = fibers[me].gifts++ % 2;
+    fibers[me].given[gift] = mine;
     wait(Waits::for_warp);
-    const uint32_t other = fibers[me ^ far].slot;
-    wait(Waits::for_warp); // before anybody gives the next
-    return other;
+    return fibers[me ^ far].given[gift];
 }
 
 } // namespace shim
