@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
+    CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, result, sys,
 };
 use candle_core::cuda_backend::{CudaStorage, CudaStorageSlice, WrapErr};
 use candle_core::op::BackpropOp;
@@ -91,6 +91,7 @@ impl Kernels {
         // allocation, from its making to its end, is done in order without events.
         unsafe { device.disable_event_tracking() };
         let stream = device.cuda_stream();
+        keep_freed_memory(&stream);
         let module = stream.context().load_module(PTX.into()).w()?;
         let functions = all_names()
             .into_iter()
@@ -424,6 +425,22 @@ impl Kernels {
         // SAFETY: see above. Memory that is freed after this is freed in the stream's order.
         unsafe { builder.launch(config) }.w()?;
         Ok(())
+    }
+}
+
+/// Has the driver leave to the process what a step frees, for the next one. Else it goes back, and is asked for
+/// anew, each time the stream is waited for. Where there are no pools of memory nothing is gained, nor lost.
+fn keep_freed_memory(stream: &CudaStream) {
+    let mut most = u64::MAX;
+    // SAFETY: the device is that of a live context, the pool its own, and the attribute a number of 64 bits.
+    let kept = unsafe {
+        result::device::get_default_mem_pool(stream.context().cu_device()).and_then(|pool| {
+            let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+            result::mem_pool::set_attribute(pool, attribute, (&raw mut most).cast())
+        })
+    };
+    if let Err(error) = kept {
+        tracing::debug!("the driver keeps no freed memory: {error}");
     }
 }
 
