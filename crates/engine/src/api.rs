@@ -13,6 +13,8 @@ use crate::text::ChatOptions;
 pub struct Request {
     /// What the model reads.
     pub input: Input,
+    /// The name of the adapter that answers beside the base; the base alone if `None`.
+    pub adapter: Option<String>,
     /// How tokens are drawn.
     pub sampling: Sampling,
     /// At most this many tokens are generated; at least 1.
@@ -40,6 +42,7 @@ impl Request {
     pub fn greedy(input: Input, max_tokens: usize) -> Self {
         Self {
             input,
+            adapter: None,
             sampling: Sampling::greedy(),
             max_tokens,
             stop: Vec::new(),

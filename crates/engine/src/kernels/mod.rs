@@ -7,6 +7,7 @@ pub(crate) mod attention;
 pub(crate) mod cuda;
 mod dequantize;
 pub(crate) mod few_outputs;
+pub(crate) mod low_rank;
 #[cfg(test)]
 pub(crate) mod machine;
 pub(crate) mod mapped_file;

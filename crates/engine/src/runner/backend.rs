@@ -51,6 +51,17 @@ impl Backend {
         Self { steps_left: steps, ..self }
     }
 
+    /// The same with adapters beside the model.
+    #[cfg(test)]
+    pub(super) fn with_adapters(self, adapters: crate::lora::Adapters) -> Self {
+        let model = match self.model {
+            Model::Cpu(model, pool) => Model::Cpu(Box::new(model.with_adapters(adapters)), pool),
+            #[cfg(feature = "cuda")]
+            other @ Model::Cuda(..) => other,
+        };
+        Self { model, ..self }
+    }
+
     /// What kind of model it is.
     pub(super) fn config(&self) -> &ModelConfig {
         match &self.model {

@@ -182,7 +182,7 @@ impl Compute {
             let of_prompt = sequence.prompt_len().min(end).saturating_sub(chunk.start);
             self.gauges.computed_prompt_tokens.fetch_add(of_prompt as u64, Ordering::Relaxed);
             let logits = if chunk.samples { Logits::Last } else { Logits::None };
-            self.batch.push(tokens, chunk.start, pages, logits);
+            self.batch.push_adapted(tokens, chunk.start, pages, logits, sequence.adapter());
         }
         // Lent out while tokens are drawn from the logits in it.
         let mut workspace = std::mem::take(&mut self.workspace);

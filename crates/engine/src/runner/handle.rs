@@ -22,6 +22,7 @@ use crate::batch::ForwardBatch;
 use crate::constrain::Constraints;
 use crate::gguf::tensor_type;
 use crate::kv::{KvPlan, KvPool, KvType, PAGE_TOKENS, PageAllocator};
+use crate::lora::{AdapterId, Adapters};
 use crate::model::{Decoder, ModelConfig, Workspace};
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId, StepPlan};
 use crate::system::GpuUse;
@@ -40,6 +41,8 @@ struct Handle {
     #[cfg(feature = "cuda")]
     gpu: Option<crate::cuda::Watch>,
     info: ModelInfo,
+    /// What requests call the adapters, in their order.
+    adapters: Vec<String>,
     memory: MemoryPlan,
     reader: PromptReader,
     constraints: Constraints,
@@ -81,7 +84,10 @@ impl Engine {
         let config = file.config()?;
         let tokenizer = file.tokenizer()?;
         let template = file.chat_template(&tokenizer)?;
-        let (backend, memory, plan) = load(&file, &config, &place, options)?;
+        // First, as they are small: what is wrong with them is told before the weights are loaded.
+        let adapters = Adapters::load(&options.adapters, &config)?;
+        let adapter_names: Vec<String> = adapters.names().map(str::to_owned).collect();
+        let (backend, memory, plan) = load(&file, &config, adapters, &place, options)?;
         let backend = backend.lost_after(options.lose_device_after);
         let info = describe(&file, &config, &plan, &place, options);
         let pages = PageAllocator::new(plan.pages);
@@ -104,12 +110,13 @@ impl Engine {
             .spawn(move || compute.run())
             .map_err(|error| LoadError::OutOfMemory(format!("no compute thread: {error}")))?;
         tracing::info!(
-            "loaded {} ({} {}, {} million weights): {} sequences at once, {} tokens each, {} \
+            "loaded {} ({} {}, {} million weights){}: {} sequences at once, {} tokens each, {} \
              pages of {PAGE_TOKENS} tokens; {memory}",
             file.label(),
             info.architecture,
             info.quantization,
             info.parameters / 1_000_000,
+            beside(&adapter_names),
             info.max_batch,
             info.context_length,
             plan.pages,
@@ -128,6 +135,7 @@ impl Engine {
                 Place::Cuda(_, device) => crate::cuda::Watch::new(device),
             },
             info,
+            adapters: adapter_names,
             memory,
             reader,
             constraints: Constraints::default(),
@@ -141,6 +149,11 @@ impl Engine {
     /// What was loaded.
     pub fn info(&self) -> &ModelInfo {
         &self.0.info
+    }
+
+    /// What requests may call its adapters.
+    pub fn adapters(&self) -> &[String] {
+        &self.0.adapters
     }
 
     /// What its process will take of the machine's memory at most.
@@ -206,6 +219,7 @@ impl Engine {
         if !self.is_running() {
             return Err(GenerateError::Stopped);
         }
+        let adapter = handle.adapter(request.adapter.as_deref())?;
         let (tokens, max_tokens) = handle.reader.read(request)?;
         let begin = |constraint| handle.constraints.begin(constraint, &handle.reader.tokenizer);
         let constraint = request.constraint.as_ref().map(begin).transpose();
@@ -220,6 +234,7 @@ impl Engine {
         let sequence =
             Sequence::new(handle.new_id(), tokens, max_tokens, cancel.clone(), request.deadline)
                 .of_tenant(&request.tenant)
+                .with_adapter(adapter)
                 .with_priority(request.priority);
         handle.send(Job { sequence, sink: Sink::Answer(Box::new(stream)) })?;
         Ok(Generation::new(receiver, cancel, prompt_tokens, in_reasoning))
@@ -253,6 +268,21 @@ impl Engine {
 }
 
 impl Handle {
+    /// The adapter of a name.
+    fn adapter(&self, name: Option<&str>) -> Result<Option<AdapterId>, GenerateError> {
+        let Some(name) = name else { return Ok(None) };
+        match self.adapters.iter().position(|adapter| adapter == name) {
+            Some(place) => Ok(Some(AdapterId::new(place))),
+            None => Err(GenerateError::InvalidRequest(format!(
+                "there is no adapter {name:?}; {}",
+                match self.adapters.as_slice() {
+                    [] => "none is loaded".to_owned(),
+                    names => format!("there are {}", names.join(", ")),
+                }
+            ))),
+        }
+    }
+
     fn new_id(&self) -> SequenceId {
         SequenceId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
@@ -292,27 +322,36 @@ impl Drop for Handle {
 fn load(
     file: &Checkpoint,
     config: &ModelConfig,
+    adapters: Adapters,
     place: &Place,
     options: &EngineOptions,
 ) -> Result<(Backend, MemoryPlan, KvPlan), LoadError> {
     let shape = config.kv_shape(kv_type(file));
     match place {
         Place::Cpu => {
-            let model = Decoder::load(file)?;
+            let adapter_bytes = adapters.bytes();
+            let model = Decoder::load(file)?.with_adapters(adapters);
             if options.warm_up {
                 model.warm_up().map_err(|error| LoadError::Compute {
                     file: file.label().to_owned(),
                     problem: error.to_string(),
                 })?;
             }
-            let (memory, plan) = MemoryPlan::new(file, config, shape, options, Held::now())?;
+            let (memory, plan) =
+                MemoryPlan::new(file, config, shape, options, adapter_bytes, Held::now())?;
             Ok((Backend::cpu(model, KvPool::new(shape, plan.pages)), memory, plan))
         }
         #[cfg(feature = "cuda")]
         Place::Cuda(_, device) => {
+            if !options.adapters.is_empty() {
+                return Err(LoadError::Device(
+                    "LoRA adapters are not computed on a GPU yet; set the device to cpu, or serve none"
+                        .to_owned(),
+                ));
+            }
             let mut model = crate::cuda::Decoder::load(file, device)?;
             let held = Held::on_device(crate::cuda::free_memory(device));
-            let (memory, plan) = MemoryPlan::new(file, config, shape, options, held)?;
+            let (memory, plan) = MemoryPlan::new(file, config, shape, options, 0, held)?;
             let pages = model.pages(shape, plan.pages)?;
             if options.warm_up {
                 model.warm_up(&pages)?;
@@ -322,9 +361,27 @@ fn load(
     }
 }
 
+/// What is loaded beside the model, for the log.
+fn beside(adapters: &[String]) -> String {
+    match adapters {
+        [] => String::new(),
+        names => format!(" with the adapters {}", names.join(", ")),
+    }
+}
+
 /// Exact keys and values only where the weights are exact too.
-fn kv_type(file: &Checkpoint) -> KvType {
+pub(super) fn kv_type(file: &Checkpoint) -> KvType {
     if file.matrix_formats().all(is_full_precision) { KvType::F32 } else { KvType::F16 }
+}
+
+/// The commonest format of its weights, by bytes.
+pub(super) fn commonest_format(file: &Checkpoint) -> String {
+    let mut bytes_by_type: HashMap<String, usize> = HashMap::new();
+    for tensor in file.stored() {
+        *bytes_by_type.entry(tensor_type::name_of(tensor.dtype)).or_default() += tensor.bytes;
+    }
+    let commonest = bytes_by_type.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)));
+    commonest.map_or_else(String::new, |(name, _)| name)
 }
 
 fn describe(
@@ -334,15 +391,10 @@ fn describe(
     place: &Place,
     options: &EngineOptions,
 ) -> ModelInfo {
-    let mut bytes_by_type: HashMap<String, usize> = HashMap::new();
-    for tensor in file.stored() {
-        *bytes_by_type.entry(tensor_type::name_of(tensor.dtype)).or_default() += tensor.bytes;
-    }
-    let commonest = bytes_by_type.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)));
     ModelInfo {
         architecture: config.architecture.name().to_owned(),
         name: file.metadata().get::<&str>("general.name").ok().flatten().map(str::to_owned),
-        quantization: commonest.map_or_else(String::new, |(name, _)| name),
+        quantization: commonest_format(file),
         parameters: file.parameters(),
         context_length: plan.context_length,
         device: place.to_string(),

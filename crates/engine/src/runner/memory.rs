@@ -9,7 +9,7 @@ use crate::{Checkpoint, LoadError, system};
 
 /// Room for what requests bring along (prompts, tables of pages, texts), for parts of the program that
 /// have not run yet, and for what the allocator loses between it all.
-const ROOM: usize = 64 << 20;
+pub(super) const ROOM: usize = 64 << 20;
 
 /// What a process with one engine will take at most of the memory where it computes (the machine's, or the
 /// GPU's), in bytes: counted once the weights are loaded, and kept.
@@ -18,6 +18,8 @@ pub struct MemoryPlan {
     /// The model's tensors. The embedding is read from its file where it lies, and counts again where
     /// it is the head too.
     pub weights: usize,
+    /// Adapters beside them.
+    pub adapters: usize,
     /// Keys and values, when every page is in use.
     pub keys_and_values: usize,
     /// The numbers between the layers of the largest step, and what tokens are drawn from.
@@ -82,10 +84,10 @@ impl MemoryPlan {
         config: &ModelConfig,
         shape: KvShape,
         options: &EngineOptions,
+        adapters: usize,
         held: Held,
     ) -> Result<(Self, KvPlan), LoadError> {
-        let step_tokens = options.step_tokens.max(options.max_batch + PAGE_TOKENS);
-        let workspace = Workspace::bytes(config, step_tokens, options.max_batch);
+        let workspace = workspace_bytes(config, options);
         let (part, whole) = held.share;
         let left = held.available.map(|bytes| bytes.saturating_sub(workspace));
         let share = left.map_or(1 << 30, |bytes| bytes / whole * part);
@@ -104,22 +106,33 @@ impl MemoryPlan {
             )));
         }
         let (loaded, embedding) = (checkpoint.weight_bytes(), checkpoint.embedding_bytes());
-        let rest = held.resident.map_or(0, |bytes| bytes.saturating_sub(loaded)) + ROOM;
+        let rest = held.resident.map_or(0, |bytes| bytes.saturating_sub(loaded + adapters)) + ROOM;
         let weights = loaded.saturating_add(embedding);
-        let sum = [weights, kv.bytes, workspace, rest].into_iter().fold(0, usize::saturating_add);
+        let parts = [weights, adapters, kv.bytes, workspace, rest];
+        let sum = parts.into_iter().fold(0, usize::saturating_add);
         let total = sum.max(held.peak.unwrap_or(0));
-        Ok((Self { weights, keys_and_values: kv.bytes, workspace, rest, total }, kv))
+        let keys_and_values = kv.bytes;
+        Ok((Self { weights, adapters, keys_and_values, workspace, rest, total }, kv))
     }
+}
+
+/// Bytes of the numbers between the layers of the largest step.
+pub(super) fn workspace_bytes(config: &ModelConfig, options: &EngineOptions) -> usize {
+    let step_tokens = options.step_tokens.max(options.max_batch + PAGE_TOKENS);
+    Workspace::bytes(config, step_tokens, options.max_batch)
 }
 
 impl fmt::Display for MemoryPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+        write!(f, "{} MiB of weights, ", mib(self.weights))?;
+        if self.adapters > 0 {
+            write!(f, "{} MiB of adapters, ", mib(self.adapters))?;
+        }
         write!(
             f,
-            "{} MiB of weights, {} MiB of keys and values, {} MiB of workspace, {} MiB for the rest: at \
+            "{} MiB of keys and values, {} MiB of workspace, {} MiB for the rest: at \
              most {} MiB in all",
-            mib(self.weights),
             mib(self.keys_and_values),
             mib(self.workspace),
             mib(self.rest),
@@ -139,8 +152,9 @@ mod tests {
         let file = crate::ModelFile::Path(folder.join("qwen3-f32.gguf")).open().unwrap();
         let config = file.config().unwrap();
         let shape = config.kv_shape(KvType::F32);
-        let plan =
-            |options: &EngineOptions, held| MemoryPlan::new(&file, &config, shape, options, held);
+        let plan = |options: &EngineOptions, held| {
+            MemoryPlan::new(&file, &config, shape, options, 0, held)
+        };
         let free = |bytes| Held { available: Some(bytes), ..Held::default() };
         let (roomy, kv) = plan(&EngineOptions::default(), free(1 << 40)).unwrap();
         let pages = (8 * config.context_length).div_ceil(PAGE_TOKENS);
@@ -167,7 +181,8 @@ mod tests {
         let total = |resident, peak| {
             let held = Held { resident: Some(resident), peak: Some(peak), ..Held::default() };
             let shape = config.kv_shape(KvType::F32);
-            MemoryPlan::new(&file, &config, shape, &EngineOptions::default(), held).unwrap().0.total
+            let options = EngineOptions::default();
+            MemoryPlan::new(&file, &config, shape, &options, 0, held).unwrap().0.total
         };
         let (little, more) = (total(100 << 20, 0), total(150 << 20, 0));
         assert_eq!(more - little, 50 << 20);

@@ -14,9 +14,11 @@ mod outlet;
 mod prompt;
 mod sink;
 mod stream;
+mod survey;
 
 pub use embed::PendingEmbedding;
 pub use generation::{CancelHandle, Generation};
 pub use handle::{Engine, EngineLoad, EngineTotals};
 pub use memory::MemoryPlan;
 pub use options::{DeviceChoice, EngineOptions};
+pub use survey::Survey;

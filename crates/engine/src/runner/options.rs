@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::LoadError;
+use crate::lora::{self, AdapterSource};
 
 /// How an engine is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct EngineOptions {
     pub kv_tokens: Option<usize>,
     /// Tokens computed in one step: more makes prompts faster, less makes running answers smoother.
     pub step_tokens: usize,
+    /// Adapters that are loaded beside the model, for requests that name them.
+    pub adapters: Vec<AdapterSource>,
     /// Lets candle lay out the weights that it multiplies at start, not in the first request.
     pub warm_up: bool,
     /// Steps after which the device seems lost: to rehearse what happens then. `None`: never.
@@ -34,6 +37,7 @@ impl Default for EngineOptions {
             context_limit: None,
             kv_tokens: None,
             step_tokens: 512,
+            adapters: Vec::new(),
             warm_up: true,
             lose_device_after: None,
         }
@@ -60,7 +64,7 @@ impl EngineOptions {
                 return Err(LoadError::InvalidOption(format!("{name} is {value}; set it {range}")));
             }
         }
-        Ok(())
+        lora::check(self)
     }
 }
 
@@ -109,6 +113,19 @@ impl DeviceChoice {
                     Place::Cpu
                 }
             }),
+        }
+    }
+
+    /// Bytes of memory that models may take there, if that is known: the machine's, or what is free on the GPU
+    /// beyond what kernels need.
+    pub fn available_memory(self) -> Option<usize> {
+        match self.open() {
+            Ok(Place::Cpu) => crate::system::available_memory(),
+            #[cfg(feature = "cuda")]
+            Ok(Place::Cuda(_, device)) => {
+                super::memory::Held::on_device(crate::cuda::free_memory(&device)).available
+            }
+            Err(_) => None,
         }
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use gateway::{Options, ServeError};
 use protocol::{
-    Completion, ErrorType, FinishReason, ModelId, Outcome, TaskError, TaskId, Timestamp, Usage,
-    WorkerId, WorkerReport, WorkerStatus,
+    Chunk, Completion, ErrorType, FinishReason, ModelId, Outcome, TaskError, TaskId, Timestamp,
+    Usage, WorkerId, WorkerReport, WorkerStatus,
 };
 use queue::{Broker, Claimant, Claimed, Lease, Release, SqliteBroker};
 use serde_json::{Value, json};
@@ -123,7 +123,7 @@ impl Rig {
 
     /// Writes tokens of a task that [`Self::claim`] took.
     pub(crate) fn publish(&self, claimed: &Claimed, chunks: &[&str]) {
-        let chunks: Vec<String> = chunks.iter().map(|chunk| (*chunk).to_owned()).collect();
+        let chunks: Vec<Chunk> = chunks.iter().map(|chunk| (*chunk).into()).collect();
         let mut published = self.published.lock().unwrap();
         let from = published.entry(claimed.lease).or_default();
         self.wait(self.broker.publish(&claimed.lease, *from, &chunks)).unwrap();
@@ -154,6 +154,7 @@ impl Rig {
             started_at: Timestamp::now(),
             reported_at: Some(Timestamp::now()),
             gpu: None,
+            models: Vec::new(),
         };
         self.wait(self.broker.report_worker(&report, Duration::from_secs(60))).unwrap();
         report.id

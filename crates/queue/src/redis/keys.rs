@@ -23,7 +23,7 @@ impl Keys {
         &self.base
     }
 
-    /// Text: how many partitions the queue has. Used of the first partition.
+    /// Text: how many partitions the queue has, and its layout. Used of the first partition.
     pub(crate) fn partitions(&self) -> String {
         format!("{}partitions", self.base)
     }

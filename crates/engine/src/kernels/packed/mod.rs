@@ -38,6 +38,7 @@ use candle_core::quantized::GgmlDType;
 
 pub(crate) use activations::Activations;
 use arena::Part;
+pub(crate) use arena::begin_anew;
 use format::Format;
 pub(super) use level::Level;
 pub(crate) use multiply::multiply;

@@ -158,6 +158,7 @@ pub(crate) fn report(capacity: u32) -> WorkerReport {
             memory_total_bytes: 140 << 30,
             utilization_percent: 97,
         }),
+        models: Vec::new(),
     }
 }
 

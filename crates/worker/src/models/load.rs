@@ -2,40 +2,48 @@
 
 use std::time::Instant;
 
-use engine::source::{self, SourceError, SourceOptions, Token};
-use engine::{DeviceChoice, Engine, EngineOptions, LoadError, Quantization};
+use engine::source::{self, SourceOptions, Token};
+use engine::{
+    AdapterSource, DeviceChoice, Engine, EngineOptions, LoadError, ModelFile, Quantization,
+};
+use protocol::ModelId;
 use service::Settings;
-use service::settings::{self, Device, Secret};
+use service::settings::{self, Device, LoraAdapter, Secret};
+
+use super::ModelError;
 
 /// Steps after which the device seems lost. No setting: it is for rehearsing what happens then, in tests and
 /// by operators (docs/OPERATING.md).
 const LOSE_DEVICE_AFTER: &str = "QWEN_QUEUE_LOSE_DEVICE_AFTER";
 
-/// The model can't be had.
-#[derive(Debug, thiserror::Error)]
-pub enum ModelError {
-    /// It can't be found or downloaded.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// It can't be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
+/// Finds a model, and downloads it if need be. Takes as long as that takes.
+pub(super) fn find(name: &str, settings: &Settings) -> Result<ModelFile, ModelError> {
+    Ok(source::resolve(name, &source_options(settings))?)
 }
 
-/// Finds the model, downloads it if need be, and starts an engine with it. Takes as long as that takes.
-///
-/// # Errors
-/// When it can't be found, downloaded, read or held in memory; the message says what to do.
-pub fn load(settings: &Settings) -> Result<Engine, ModelError> {
-    let name = &settings.model_name;
-    tracing::info!(target: "worker.model", "loading {name}");
+/// Finds the adapters, and downloads them if need be.
+pub(super) fn adapters(settings: &Settings) -> Result<Vec<AdapterSource>, ModelError> {
+    let options = source_options(settings);
+    let find = |adapter: &LoraAdapter| {
+        let folder = source::resolve_adapter(&adapter.source, &options)?;
+        Ok(AdapterSource { name: adapter.name.to_string(), folder })
+    };
+    settings.lora_adapters.iter().map(find).collect()
+}
+
+/// Starts an engine. Takes as long as that takes.
+pub(super) fn start(
+    id: &ModelId,
+    file: &ModelFile,
+    options: &EngineOptions,
+) -> Result<Engine, LoadError> {
+    tracing::info!(target: "worker.model", "loading {id}");
     let began = Instant::now();
-    let file = source::resolve(name, &source_options(settings))?;
-    let engine = Engine::start(&file, &engine_options(settings))?;
+    let engine = Engine::start(file, options)?;
     let info = engine.info();
     tracing::info!(
         target: "worker.model",
-        "ready after {:.1} s: {name}, {} with {:.1} M parameters in {}, {} tokens of context, on {}",
+        "ready after {:.1} s: {id}, {} with {:.1} M parameters in {}, {} tokens of context, on {}",
         began.elapsed().as_secs_f64(),
         info.architecture,
         info.parameters as f64 / 1e6,
@@ -66,7 +74,8 @@ fn source_options(settings: &Settings) -> SourceOptions {
     }
 }
 
-fn engine_options(settings: &Settings) -> EngineOptions {
+/// How engines are set up, but for the tokens that each has room for.
+pub(super) fn engine_options(settings: &Settings) -> EngineOptions {
     EngineOptions {
         device: match settings.model_device {
             Device::Auto => DeviceChoice::Auto,
