@@ -137,3 +137,28 @@ fn a_port_that_is_taken() {
     let said = refused(&home, &["up"], &[("PORT", &port)]);
     assert!(said.contains(&port), "{said}");
 }
+
+#[test]
+fn one_of_several_models_that_is_missing_or_too_large() {
+    let home = Home::new();
+    let good = fixture("qwen3/qwen3-f16.gguf");
+    let good = good.to_str().expect("UTF-8");
+    let missing = home.path().join("none.gguf");
+    let both = format!("{good},{}", missing.display());
+    assert!(refused(&home, &["up"], &[("MODEL_NAME", &both)]).contains("none.gguf"));
+
+    let slow = harness::models::slow();
+    let both = format!("{good},{}", slow.display());
+    // Room for the small one, not for the other, even alone.
+    let settings = [("MODEL_NAME", both.as_str()), ("MAX_MODEL_BYTES", "94371840")];
+    let said = refused(&home, &["up"], &settings);
+    for word in
+        ["slow-model", "needs at least", "90 MiB are allowed", "MAX_MODEL_BYTES", "KV_TOKENS"]
+    {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+
+    let same = changed(&home, "qwen3-f16.gguf", |bytes| bytes);
+    let both = format!("{good},{}", same.display());
+    assert!(refused(&home, &["up"], &[("MODEL_NAME", &both)]).contains("rename a file"));
+}

@@ -12,10 +12,22 @@ const SLOTS: [(u16, u16); 3] = [(0, 7_000), (7_001, 12_000), (12_001, 16_383)];
 /// How long a node may be silent before the others take it for dead, in ms.
 const NODE_TIMEOUT: &str = "1000";
 
-/// Three nodes, without replicas.
+/// Three nodes; replicas only as a test adds them.
 pub struct RedisCluster {
-    /// The nodes, in the order of their slots.
+    /// The nodes, in the order of their slots, then the replicas.
     pub nodes: Vec<RedisServer>,
+    /// Where the nodes are found.
+    addresses: Vec<Address>,
+    /// What each is started with.
+    settings: Vec<String>,
+}
+
+/// The ports of a node: for clients, and for the other nodes.
+struct Address {
+    /// The scheme of its URL.
+    scheme: &'static str,
+    port: u16,
+    bus: u16,
 }
 
 impl RedisCluster {
@@ -36,27 +48,59 @@ impl RedisCluster {
         Self::with(&["--appendonly", "yes", "--appendfsync", "everysec"])
     }
 
-    fn with(settings: &[&str]) -> Self {
-        let starting = SLOTS.map(|_| {
-            let bus = free_port().to_string();
-            let mut all = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", NODE_TIMEOUT];
-            // What a lost node has not must go on.
-            all.extend(["--cluster-require-full-coverage", "no", "--cluster-port", &bus]);
-            all.extend(settings);
-            (RedisServer::with(&all), bus)
-        });
-        let (nodes, buses): (Vec<_>, Vec<_>) = starting.into_iter().unzip();
+    /// Starts one with further settings. With a certificate among them the nodes and their clients speak TLS.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn with(settings: &[&str]) -> Self {
+        let nodes = SLOTS.map(|_| start_node(settings));
+        let (nodes, addresses): (Vec<_>, Vec<_>) = nodes.into_iter().unzip();
         for (nth, (node, (first, last))) in nodes.iter().zip(SLOTS).enumerate() {
             node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(nth + 1).to_string()]);
             node.command(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
-            for (other, bus) in nodes.iter().zip(&buses).take(nth) {
-                let port = other.port().to_string();
-                node.command(&["CLUSTER", "MEET", "127.0.0.1", &port, bus]);
-            }
+            addresses.iter().take(nth).for_each(|other| other.meet(node));
         }
-        let cluster = Self { nodes };
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let cluster = Self { nodes, addresses, settings };
         cluster.wait_until_whole();
         cluster
+    }
+
+    /// Adds a node that repeats the one at `place`, and waits until it has all that is there.
+    ///
+    /// # Panics
+    /// When that takes more than 20 seconds.
+    pub fn add_replica_of(&mut self, place: usize) {
+        let settings: Vec<&str> = self.settings.iter().map(String::as_str).collect();
+        let (replica, _) = start_node(&settings);
+        self.addresses[0].meet(&replica);
+        let master = self.nodes[place].command(&["CLUSTER", "MYID"]);
+        wait_for("the replica to know its master", Duration::from_secs(20), || {
+            replica.command(&["CLUSTER", "NODES"]).contains(&master).then_some(())
+        });
+        replica.command(&["CLUSTER", "REPLICATE", &master]);
+        self.nodes.push(replica);
+        self.wait_until_repeated(place);
+        self.wait_until_whole();
+    }
+
+    /// Waits until the replica that was added last has all that the node at `place` has.
+    ///
+    /// # Panics
+    /// When that takes more than 20 seconds.
+    pub fn wait_until_repeated(&self, place: usize) {
+        let replication = |node: &RedisServer| node.command(&["INFO", "replication"]);
+        let offset = |info: &str, name: &str| {
+            info.lines().find_map(|line| line.trim().strip_prefix(name).map(str::to_owned))
+        };
+        let replica = self.nodes.last().expect("there are nodes");
+        wait_for("the replica", Duration::from_secs(20), || {
+            let (here, there) = (replication(replica), replication(&self.nodes[place]));
+            let has = offset(&here, "slave_repl_offset:")?;
+            (here.contains("master_link_status:up")
+                && Some(has) == offset(&there, "master_repl_offset:"))
+            .then_some(())
+        });
     }
 
     /// Waits until every node serves and knows who has all the slots.
@@ -73,9 +117,11 @@ impl RedisCluster {
         }
     }
 
-    /// All nodes' URLs.
+    /// The first nodes' URLs.
     pub fn url(&self) -> String {
-        self.nodes.iter().map(RedisServer::url).collect::<Vec<_>>().join(",")
+        let urls = self.addresses.iter();
+        let urls = urls.map(|Address { scheme, port, .. }| format!("{scheme}://127.0.0.1:{port}"));
+        urls.collect::<Vec<_>>().join(",")
     }
 
     /// Forgets all data.
@@ -95,5 +141,31 @@ impl RedisCluster {
     pub fn command(&self, words: &[&str]) -> String {
         let redirected = [&["-c"], words].concat();
         self.nodes[0].command(&redirected)
+    }
+}
+
+/// A node that knows no other yet.
+fn start_node(settings: &[&str]) -> (RedisServer, Address) {
+    let (bus, tls_port) = (free_port(), free_port());
+    let (bus_text, tls_text) = (bus.to_string(), tls_port.to_string());
+    let mut all = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", NODE_TIMEOUT];
+    // What a lost node has not must go on.
+    all.extend(["--cluster-require-full-coverage", "no", "--cluster-port", &bus_text]);
+    let tls = settings.contains(&"--tls-cert-file");
+    if tls {
+        // A Cluster names the port that its bus is secured like.
+        all.extend(["--tls-port", &tls_text, "--tls-cluster", "yes", "--tls-replication", "yes"]);
+    }
+    all.extend(settings);
+    let server = RedisServer::with(&all);
+    let (scheme, port) = if tls { ("rediss", tls_port) } else { ("redis", server.port()) };
+    (server, Address { scheme, port, bus })
+}
+
+impl Address {
+    /// Introduces a node to the one here.
+    fn meet(&self, node: &RedisServer) {
+        let (port, bus) = (self.port.to_string(), self.bus.to_string());
+        node.command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
     }
 }

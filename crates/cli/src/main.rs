@@ -52,11 +52,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run everything in one process: gateway, worker and queue. Needs nothing else.
-    Up,
+    Up(Adapters),
     /// Run the HTTP gateway alone. Needs REDIS_URL.
     Gateway,
     /// Run one worker alone. Needs REDIS_URL.
-    Worker,
+    Worker(Adapters),
     /// Submit a prompt; prints the task id, or with --wait or --stream the answer.
     Submit(commands::task::Submit),
     /// Print a task's status.
@@ -92,13 +92,22 @@ enum Command {
     Model(commands::model::Model),
 }
 
+/// Adapters to serve.
+#[derive(Debug, clap::Args)]
+struct Adapters {
+    /// Serve a LoRA adapter under this name beside the model; may be given several times. Goes before
+    /// LORA_ADAPTERS.
+    #[arg(long, value_name = "NAME=PATH")]
+    lora: Vec<String>,
+}
+
 fn main() -> ExitCode {
     let Cli { config, command } = Cli::parse();
     let config = config.as_deref();
     let result = match command {
-        Command::Up => commands::up::run(config),
+        Command::Up(adapters) => commands::up::run(config, &adapters.lora),
         Command::Gateway => gateway::process::run(config),
-        Command::Worker => worker::process::run(config),
+        Command::Worker(adapters) => worker::process::run(config, &adapters.lora),
         Command::Submit(submit) => commands::task::submit(submit),
         Command::Status(args) => commands::task::status(&args),
         Command::Result(args) => commands::task::result(&args),
@@ -121,7 +130,7 @@ fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("qwen-queue: {error:#}");
-            ExitCode::FAILURE
+            worker::process::exit_code(&error)
         }
     }
 }

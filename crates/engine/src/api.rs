@@ -13,6 +13,8 @@ use crate::text::ChatOptions;
 pub struct Request {
     /// What the model reads.
     pub input: Input,
+    /// The name of the adapter that answers beside the base; the base alone if `None`.
+    pub adapter: Option<String>,
     /// How tokens are drawn.
     pub sampling: Sampling,
     /// At most this many tokens are generated; at least 1.
@@ -27,10 +29,11 @@ pub struct Request {
     /// Who gives way when memory for keys and values runs short: the lowest first.
     pub priority: u8,
     /// What the answer must look like. It then ends where that is whole; an answer that `max_tokens`
-    /// cuts off is only the beginning of one.
+    /// cuts off is only the beginning of one. Where thinking is asked for, the model
+    /// thinks first, and what follows `</think>` is what must look so.
     pub constraint: Option<Constraint>,
     /// What the chat template is given beside the messages. Where an answer is constrained and nothing
-    /// is said of thinking, the model is asked not to: there is no room for it.
+    /// is said of thinking, the model is asked not to.
     pub chat: ChatOptions,
 }
 
@@ -40,6 +43,7 @@ impl Request {
     pub fn greedy(input: Input, max_tokens: usize) -> Self {
         Self {
             input,
+            adapter: None,
             sampling: Sampling::greedy(),
             max_tokens,
             stop: Vec::new(),
@@ -267,6 +271,9 @@ pub enum GenerateError {
     /// The computation failed.
     #[error("the engine failed: {0}")]
     Compute(String),
+    /// The device that computed is gone, or its memory ran out; the engine has stopped with it.
+    #[error("the device is lost: {0}")]
+    DeviceLost(String),
     /// The engine has stopped and takes nothing more.
     #[error("the engine has stopped")]
     Stopped,

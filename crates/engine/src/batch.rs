@@ -1,6 +1,7 @@
 //! What one step computes, as flat and ragged arrays.
 
 use crate::kv::{BlockTable, PAGE_TOKENS};
+use crate::lora::AdapterId;
 
 /// What one step computes: some tokens of some sequences, one sequence after the other.
 ///
@@ -18,6 +19,8 @@ pub struct ForwardBatch {
     pub q_lens: Vec<usize>,
     /// How many tokens each sequence has after this step. `[sequences]`
     pub kv_lens: Vec<usize>,
+    /// Which adapter each sequence asks for; none is the base alone. `[sequences]`
+    pub adapters: Vec<Option<AdapterId>>,
     /// The pages of each sequence, in order, sequence after sequence.
     pages: Vec<u32>,
     /// Where each sequence's pages end. `[sequences]`
@@ -40,6 +43,18 @@ pub enum Logits {
 impl ForwardBatch {
     /// Adds the tokens of one sequence, of which `start` are in the pages already.
     pub fn push(&mut self, tokens: &[u32], start: usize, table: &BlockTable, logits: Logits) {
+        self.push_adapted(tokens, start, table, logits, None);
+    }
+
+    /// The same, for a sequence that may ask for an adapter.
+    pub fn push_adapted(
+        &mut self,
+        tokens: &[u32],
+        start: usize,
+        table: &BlockTable,
+        logits: Logits,
+        adapter: Option<AdapterId>,
+    ) {
         debug_assert!(start + tokens.len() <= table.capacity(), "tokens beyond their pages");
         let first_row = self.tokens.len();
         let end_row = first_row + tokens.len();
@@ -51,6 +66,7 @@ impl ForwardBatch {
         }
         self.q_lens.push(tokens.len());
         self.kv_lens.push(start + tokens.len());
+        self.adapters.push(adapter);
         self.pages.extend_from_slice(table.pages());
         self.page_ends.push(self.pages.len());
         match logits {
@@ -68,13 +84,23 @@ impl ForwardBatch {
 
     /// Empties it for the next step. The memory stays.
     pub fn clear(&mut self) {
-        let Self { tokens, positions, slot_mapping, q_lens, kv_lens, pages, page_ends, logit_rows } =
-            self;
+        let Self {
+            tokens,
+            positions,
+            slot_mapping,
+            q_lens,
+            kv_lens,
+            adapters,
+            pages,
+            page_ends,
+            logit_rows,
+        } = self;
         tokens.clear();
         positions.clear();
         slot_mapping.clear();
         q_lens.clear();
         kv_lens.clear();
+        adapters.clear();
         pages.clear();
         page_ends.clear();
         logit_rows.clear();

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::gguf::GgufError;
+use crate::lora::AdapterError;
 use crate::safetensors::SafetensorsError;
 
 /// Why a model could not be loaded. The variants are what a caller can do about it.
@@ -31,6 +32,16 @@ pub enum LoadError {
         file: String,
         /// What is not supported, and what is.
         problem: String,
+    },
+    /// An adapter cannot be loaded beside the model: name another, or none.
+    #[error("the adapter {name} in {} cannot be used: {problem}", folder.display())]
+    Adapter {
+        /// How requests would call it.
+        name: String,
+        /// Its folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        problem: Box<AdapterError>,
     },
     /// An option is out of range.
     #[error("{0}")]

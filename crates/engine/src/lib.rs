@@ -25,6 +25,7 @@
 //! - [`checkpoint`]: either of them, as the rest sees it.
 //! - [`text`]: chat template, tokenizer, detokenizer, stop strings.
 //! - [`weights`]: from tensors of a file to matrices that multiply.
+//! - [`lora`]: adapters beside the model, chosen per request.
 //! - [`model`]: one stateless decoder for the Qwen family.
 //! - [`kv`]: keys and values of all sequences, in fixed pages.
 //! - [`sched`]: which tokens of which sequences are computed next. Pure.
@@ -34,6 +35,7 @@
 //! - `runner`: [`Engine`], the handle, and the one thread that owns all of the above.
 //! - [`synth`], [`mod@bench`]: models of true size and random weights, and what the engine makes of them.
 //! - [`system`]: what the system says of memory.
+//! - `cuda`: the same model on NVIDIA's GPUs, in a build with the feature `cuda`.
 //! - `kernels`: the only place with `unsafe`; products of packed weights, attention, norms, activations.
 //!
 //! ## How a token comes to be
@@ -66,10 +68,13 @@ pub mod batch;
 pub mod bench;
 pub mod checkpoint;
 mod constrain;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod error;
 pub mod gguf;
 mod kernels;
 pub mod kv;
+pub mod lora;
 pub mod model;
 mod model_file;
 mod progress;
@@ -87,8 +92,9 @@ pub use api::*;
 pub use checkpoint::Checkpoint;
 pub use error::{Damage, LoadError};
 pub use grammar::{Constraint, Function};
+pub use lora::{AdapterError, AdapterSource};
 pub use model_file::{ModelFile, Quantization};
 pub use runner::{
     CancelHandle, DeviceChoice, Engine, EngineLoad, EngineOptions, EngineTotals, Generation,
-    MemoryPlan, PendingEmbedding,
+    MemoryPlan, PendingEmbedding, Survey,
 };

@@ -186,7 +186,13 @@ fn data(event: &Event) -> Value {
         EventBody::Started { attempt, worker } => {
             json!({ "at": at, "attempt": attempt, "worker": worker })
         }
-        EventBody::Token { attempt, text } => json!({ "at": at, "attempt": attempt, "text": text }),
+        EventBody::Token { attempt, chunk } => {
+            let mut data = json!({ "at": at, "attempt": attempt, "text": chunk.text });
+            if let Some(parts) = &chunk.parts {
+                data["parts"] = json!(parts);
+            }
+            data
+        }
         EventBody::Requeued { attempt, reason } => {
             json!({ "at": at, "attempt": attempt, "reason": reason })
         }

@@ -15,6 +15,8 @@ pub struct Options {
     pub admin_key: Option<String>,
     /// The model that answers when a request names none (`MODEL_NAME`).
     pub default_model: ModelId,
+    /// Further models that requests may name although no worker is there (`MODEL_NAME`).
+    pub known_models: Vec<ModelId>,
     /// How long a prompt may be, in bytes of UTF-8 (`MAX_PROMPT_BYTES`). Its tokens are counted by the worker.
     pub max_prompt_bytes: usize,
     /// The most tokens a task may ask for (`MAX_NEW_TOKENS`).
@@ -52,6 +54,7 @@ impl Options {
             api_keys,
             admin_key: None,
             default_model,
+            known_models: Vec::new(),
             max_prompt_bytes: 1024 * 1024,
             max_new_tokens: 2048,
             task_time_limit_s: 120,

@@ -70,6 +70,7 @@ fn options(settings: &Settings) -> Options {
         max_queue_bytes: settings.max_queue_bytes,
         webhook_allow_private: settings.webhook_allow_private,
         admin_key: settings.admin_api_key.as_ref().map(|key| key.reveal().to_owned()),
+        known_models: settings.served_ids().skip(1).collect(),
         ..Options::new(keys, settings.model_id())
     }
 }

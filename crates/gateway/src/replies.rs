@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::{
-    Completion, Estimate, FinishReason, Logprobs, Metrics, Outcome, TaskId, TaskSnapshot,
+    Completion, Estimate, FinishReason, Logprobs, Metrics, ModelId, Outcome, TaskId, TaskSnapshot,
     TaskState, ToolCall,
 };
 use queue::{Delivery, Submitted};
@@ -22,6 +22,10 @@ pub(crate) struct StatusReply {
     /// What that means, for a person.
     #[schema(example = "The task waits for a worker")]
     pub(crate) message: String,
+    /// Who answers it, or did: the model, or the adapter. Not told by the submit itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false, example = "demo")]
+    model: Option<ModelId>,
     /// While it is queued: how many tasks of its model are likely to start up to and including it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, example = 3)]
@@ -53,6 +57,7 @@ impl StatusReply {
             status,
             task_id,
             message: message.into(),
+            model: None,
             queue_position: None,
             eta_seconds: None,
             metadata: BTreeMap::new(),
@@ -62,6 +67,7 @@ impl StatusReply {
     /// Describes a task as it stands.
     pub(crate) fn of(snapshot: &TaskSnapshot) -> Self {
         let mut reply = Self::new(snapshot.state, snapshot.task.id, describe(snapshot));
+        reply.model = Some(snapshot.task.model.clone());
         reply.metadata = snapshot.task.metadata.clone();
         reply
     }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use actix_web::web::Bytes;
-use protocol::{ModelId, TaskId, TaskSnapshot, WorkerReport, WorkerStatus};
+use protocol::{ModelId, TaskId, TaskSnapshot, WorkerReport};
 use queue::{Broker, BrokerError};
 use tokio::sync::watch;
 use webhooks::{Guard, Secrets};
@@ -84,10 +84,11 @@ impl State {
         }
     }
 
-    /// The models, besides the default, that live workers serve or are about to.
+    /// The models, besides the default, that are known, or that live workers serve or are about to.
     pub(crate) async fn other_models(&self) -> Result<Vec<ModelId>, ApiError> {
         let workers = self.ask(self.broker.workers()).await?;
-        let mut models: Vec<ModelId> = workers.into_iter().map(|worker| worker.model).collect();
+        let served = workers.iter().flat_map(WorkerReport::serves);
+        let mut models: Vec<ModelId> = served.chain(&self.options.known_models).cloned().collect();
         models.retain(|model| *model != self.options.default_model);
         models.sort();
         models.dedup();
@@ -96,8 +97,6 @@ impl State {
 
     /// Whether one of these workers has the default model loaded.
     pub(crate) fn model_loaded(&self, workers: &[WorkerReport]) -> bool {
-        workers.iter().any(|worker| {
-            worker.model == self.options.default_model && worker.status != WorkerStatus::Loading
-        })
+        workers.iter().any(|worker| worker.has_loaded(&self.options.default_model))
     }
 }

@@ -47,7 +47,7 @@ pub mod worker;
 
 pub use constraint::Constraint;
 pub use estimate::{Estimate, Eta};
-pub use event::{Event, EventBody};
+pub use event::{AnswerPart, Chunk, Event, EventBody};
 pub use ids::{Attempt, EventSeq, InvalidId, ModelId, TaskId, TenantId, WorkerId};
 pub use logprobs::{Logprobs, TokenLogprob, TokenLogprobs};
 pub use outcome::{Completion, ErrorType, FinishReason, Outcome, TaskError, Usage};
@@ -57,4 +57,4 @@ pub use state::TaskState;
 pub use task::{AnswerForm, ChatMessage, GenerationParams, Lane, Prompt, Role, Task, Webhook};
 pub use time::Timestamp;
 pub use tools::{Tool, ToolCall, ToolChoice};
-pub use worker::{WorkerReport, WorkerStatus};
+pub use worker::{GpuReport, ModelReport, ModelState, WorkerReport, WorkerStatus};

@@ -1,8 +1,8 @@
 //! What both brokers write: the stored forms of outcomes and events.
 
 use protocol::{
-    Attempt, ErrorType, EventBody, Outcome, RecordError, Task, TaskError, TaskSnapshot, TaskState,
-    Timestamp, WorkerId, WorkerReport, record,
+    Attempt, Chunk, ErrorType, EventBody, Outcome, RecordError, Task, TaskError, TaskSnapshot,
+    TaskState, Timestamp, WorkerId, WorkerReport, record,
 };
 use serde::{Deserialize, Serialize};
 
@@ -58,11 +58,9 @@ pub(crate) fn requeued_event(attempt: Attempt, reason: &str) -> Result<String, R
     record::encode(&EventBody::Requeued { attempt, reason: reason.to_owned() })
 }
 
-pub(crate) fn token_events(
-    attempt: Attempt,
-    chunks: &[String],
-) -> Result<Vec<String>, RecordError> {
-    let encode = |text: &String| record::encode(&EventBody::Token { attempt, text: text.clone() });
+pub(crate) fn token_events(attempt: Attempt, chunks: &[Chunk]) -> Result<Vec<String>, RecordError> {
+    let encode =
+        |chunk: &Chunk| record::encode(&EventBody::Token { attempt, chunk: chunk.clone() });
     chunks.iter().map(encode).collect()
 }
 

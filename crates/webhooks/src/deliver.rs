@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::line::Line;
 use crate::payload::{self, Render};
 use crate::schedule::{self, Schedule};
-use crate::send::{Message, Sender};
-use crate::sign::{Secret, Secrets};
+use crate::send::{Answer, Message, SendError, Sender};
+use crate::sign::Secrets;
 
 /// How often to look for what is due.
 const LOOK: Duration = Duration::from_millis(500);
@@ -114,13 +114,7 @@ impl Deliverer {
 
     async fn try_once(self, delivery: Delivery) {
         let until = Instant::now() + self.sender.limit() * 2;
-        let (tried, verdict) = match self.secrets.of(&delivery.tenant) {
-            Some(secret) => self.send(&delivery, secret, until).await,
-            None => {
-                let why = "the API key that submitted the task is not configured any more";
-                (tried(&delivery, Instant::now(), TryResult::Error(why.into())), Verdict::GivenUp)
-            }
-        };
+        let (tried, verdict) = self.tell(&delivery, until).await;
         log(&delivery, &tried, verdict);
         let record = || self.queue.webhook_tried(delivery.task_id, &tried, verdict);
         if let Err(error) = insist(until, record).await {
@@ -130,19 +124,25 @@ impl Deliverer {
         }
     }
 
-    async fn send(&self, delivery: &Delivery, secret: &Secret, until: Instant) -> (Tried, Verdict) {
+    /// One try, and what follows from it.
+    async fn tell(&self, delivery: &Delivery, until: Instant) -> (Tried, Verdict) {
         let began = Instant::now();
-        let id = delivery.task_id.to_string();
-        let body = payload::body(delivery, &*self.render);
-        let timestamp_s = Timestamp::now().as_millis() / 1_000;
-        let signature = secret.sign(&id, timestamp_s, &body);
-        let message = Message { id, timestamp_s, signature, body };
-        let came = self.sender.send(&delivery.url, message).await;
+        let came = self.send(delivery).await;
         let tried = tried(delivery, began, schedule::result(&came));
         let made = self.made_before(delivery, until).await + 1;
         let age = Timestamp::now().seconds_since(delivery.finished_at);
         let age = Duration::from_secs_f64(age);
         (tried, self.schedule.verdict(made, age, &came, fraction()))
+    }
+
+    async fn send(&self, delivery: &Delivery) -> Result<Answer, SendError> {
+        let secret = self.secrets.of(&delivery.tenant).ok_or(SendError::UnknownKey)?;
+        let id = delivery.task_id.to_string();
+        let body = payload::body(delivery, &*self.render);
+        let timestamp_s = Timestamp::now().as_millis() / 1_000;
+        let signature = secret.sign(&id, timestamp_s, &body);
+        let message = Message { id, timestamp_s, signature, body };
+        self.sender.send(&delivery.url, message).await
     }
 
     /// How many tries were really made before this one. Its number counts also those that were taken

@@ -67,6 +67,9 @@ pub struct Answer {
 /// Why there is no answer. In words that a client may read: they give no address away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
+    /// Nothing to sign with. While keys are changed on one gateway after the other, another may know it.
+    #[error("the API key that submitted the task is not configured here")]
+    UnknownKey,
     /// The URL is not allowed (any more).
     #[error("the URL {0}")]
     Url(#[from] UrlRefused),

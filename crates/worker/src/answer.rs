@@ -1,8 +1,11 @@
-//! The text of one attempt, and which of it the queue has.
+//! The answer of one attempt, and which of it the queue has.
 
-use protocol::{Logprobs, TokenLogprobs};
+use engine::text::{AnswerEvent, AnswerFormat, AnswerParser};
+use protocol::{AnswerPart, Chunk, Logprobs, TokenLogprobs};
 
-/// Text that grows, and goes to the queue in numbered chunks. Only one chunk at a time is on its way:
+use crate::translate;
+
+/// An answer that grows, and goes to the queue in numbered chunks. Only one chunk at a time is on its way:
 /// one whose reply got lost goes out again, unchanged and under the same number, so that the queue can
 /// tell it from a new one.
 #[derive(Debug, Default)]
@@ -10,18 +13,53 @@ pub(crate) struct Answer {
     text: String,
     /// How likely its tokens were, if that was asked for.
     logprobs: Logprobs,
+    /// What it consists of, if it is told apart.
+    apart: Option<Apart>,
     /// Chunks that the queue has, and where they end in the text.
     published: u64,
     published_to: usize,
-    /// Where the chunk ends that was sent and not acknowledged: the queue may have it, or not.
-    sent_to: Option<usize>,
+    /// Where the chunk ends that was sent and not acknowledged, in the text and in the parts: the queue may
+    /// have it, or not.
+    sent_to: Option<(usize, usize)>,
+}
+
+/// What an answer consists of. Readers hear of the same parts that the outcome is made of.
+#[derive(Debug)]
+struct Apart {
+    /// None after the end.
+    parser: Option<AnswerParser>,
+    /// All parts so far; neighbours differ in kind, but where a chunk ended between them.
+    parts: Vec<AnswerPart>,
+    /// How many of them the queue has acknowledged.
+    published: usize,
 }
 
 impl Answer {
+    /// The answer is told apart from here on, which is its beginning.
+    pub(crate) fn tell_apart(&mut self, format: AnswerFormat) {
+        let parser = Some(AnswerParser::new(format));
+        self.apart = Some(Apart { parser, parts: Vec::new(), published: 0 });
+    }
+
     /// Adds generated text, and how likely its tokens were.
     pub(crate) fn push(&mut self, text: &str, logprobs: impl Iterator<Item = TokenLogprobs>) {
         self.text.push_str(text);
         self.logprobs.content.extend(logprobs);
+        if let Some(apart) = &mut self.apart
+            && let Some(parser) = &mut apart.parser
+        {
+            let events = parser.push(text);
+            apart.add(events, self.sent_to);
+        }
+    }
+
+    /// The text has ended: what was held back is certain now.
+    pub(crate) fn end(&mut self) {
+        if let Some(apart) = &mut self.apart
+            && let Some(parser) = apart.parser.take()
+        {
+            apart.add(parser.finish(), self.sent_to);
+        }
     }
 
     /// How likely the tokens were, if that was asked for. None are left here.
@@ -29,28 +67,57 @@ impl Answer {
         std::mem::take(&mut self.logprobs)
     }
 
-    /// The whole text so far.
+    /// The whole text so far, tags included.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// How many bytes of it the queue has yet to acknowledge.
+    /// The parts so far, if it is told apart.
+    pub(crate) fn parts(&self) -> Option<&[AnswerPart]> {
+        self.apart.as_ref().map(|apart| apart.parts.as_slice())
+    }
+
+    /// How many bytes of text and how many parts the queue has yet to acknowledge.
     pub(crate) fn left(&self) -> usize {
-        self.text.len() - self.published_to
+        let parts = self.apart.as_ref().map_or(0, |apart| apart.parts.len() - apart.published);
+        self.text.len() - self.published_to + parts
     }
 
     /// What to publish: how many chunks came before, and the next. A chunk that was not acknowledged
     /// comes again, without what was generated since.
-    pub(crate) fn unpublished(&mut self) -> (u64, String) {
-        let cut = *self.sent_to.get_or_insert(self.text.len());
-        (self.published, self.text[self.published_to..cut].to_owned())
+    pub(crate) fn unpublished(&mut self) -> (u64, Chunk) {
+        let ends = (self.text.len(), self.parts().map_or(0, <[_]>::len));
+        let (cut, parts_cut) = *self.sent_to.get_or_insert(ends);
+        let parts =
+            self.apart.as_ref().map(|apart| apart.parts[apart.published..parts_cut].to_vec());
+        (self.published, Chunk { text: self.text[self.published_to..cut].to_owned(), parts })
     }
 
     /// The queue has what [`Self::unpublished`] last told.
     pub(crate) fn acknowledged(&mut self) {
-        if let Some(cut) = self.sent_to.take() {
+        if let Some((cut, parts_cut)) = self.sent_to.take() {
             self.published_to = cut;
             self.published += 1;
+            if let Some(apart) = &mut self.apart {
+                apart.published = parts_cut;
+            }
+        }
+    }
+}
+
+impl Apart {
+    /// Adds what became certain. A part that was sent stays as it is.
+    fn add(&mut self, events: Vec<AnswerEvent>, sent_to: Option<(usize, usize)>) {
+        let fixed = sent_to.map_or(self.published, |(_, parts)| parts);
+        for event in events {
+            let open = if self.parts.len() > fixed { self.parts.last_mut() } else { None };
+            match (open, translate::part(event)) {
+                (Some(AnswerPart::Text { text }), AnswerPart::Text { text: more })
+                | (Some(AnswerPart::Reasoning { text }), AnswerPart::Reasoning { text: more }) => {
+                    text.push_str(&more);
+                }
+                (_, part) => self.parts.push(part),
+            }
         }
     }
 }
@@ -59,13 +126,20 @@ impl Answer {
 mod tests {
     use std::iter;
 
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
     use super::*;
 
     /// Takes chunks as a queue does: those it has are not taken twice.
-    fn take(taken: &mut Vec<String>, (from, chunk): (u64, String)) {
+    fn take(taken: &mut Vec<Chunk>, (from, chunk): (u64, Chunk)) {
         if taken.len() as u64 == from {
             taken.push(chunk);
         }
+    }
+
+    fn text_of(taken: &[Chunk]) -> String {
+        taken.iter().map(|chunk| chunk.text.as_str()).collect()
     }
 
     #[test]
@@ -91,8 +165,9 @@ mod tests {
                 take(&mut taken, answer.unpublished());
                 answer.acknowledged();
             }
-            assert_eq!(taken.concat(), "<0><1><2><3><4><5>", "pattern {pattern}");
+            assert_eq!(text_of(&taken), "<0><1><2><3><4><5>", "pattern {pattern}");
             assert_eq!(answer.text(), "<0><1><2><3><4><5>");
+            assert!(taken.iter().all(|chunk| chunk.parts.is_none()));
         }
     }
 
@@ -101,9 +176,102 @@ mod tests {
         let mut answer = Answer::default();
         assert_eq!(answer.left(), 0);
         answer.push("a", iter::empty());
-        assert_eq!(answer.unpublished(), (0, "a".to_owned()));
+        assert_eq!(answer.unpublished(), (0, "a".into()));
         assert_eq!(answer.left(), 1, "not acknowledged yet");
         answer.acknowledged();
         assert_eq!(answer.left(), 0);
+    }
+
+    #[test]
+    fn a_tag_is_held_back_until_it_is_one() {
+        let mut answer = Answer::default();
+        answer.tell_apart(AnswerFormat {
+            reasoning: true,
+            begins_in_reasoning: false,
+            tools: true,
+        });
+        let mut told = |text: &str| {
+            answer.push(text, iter::empty());
+            let (_, chunk) = answer.unpublished();
+            answer.acknowledged();
+            chunk.parts.unwrap()
+        };
+        let text = |text: &str| AnswerPart::Text { text: text.to_owned() };
+        assert_eq!(told("<thi"), []);
+        assert_eq!(told("nk>why"), [AnswerPart::Reasoning { text: "why".to_owned() }]);
+        assert_eq!(told("</think>so"), [text("so")]);
+        assert_eq!(told(" <too"), []);
+        assert_eq!(told("th>"), [text(" <tooth>")]);
+        assert_eq!(told("<tool_call>{\"name\": "), []);
+        let calls = told("\"f\"}</tool_call><tool_call>{");
+        assert!(matches!(&calls[..], [AnswerPart::ToolCall { .. }]), "{calls:?}");
+        // Whatever was held is told at the end, though no text comes with it.
+        assert_eq!(answer.left(), 0);
+        answer.end();
+        assert_eq!(answer.left(), 1);
+        let (_, last) = answer.unpublished();
+        assert_eq!(last.text, "");
+        let parts = last.parts.unwrap();
+        let is_malformed = |part: &AnswerPart| matches!(part, AnswerPart::ToolCall { call: protocol::ToolCall::Malformed { raw, .. } } if raw == "{");
+        assert!(parts.len() == 1 && is_malformed(&parts[0]), "{parts:?}");
+    }
+
+    #[test]
+    fn readers_hear_of_what_the_outcome_is_made_of_however_it_is_cut_and_lost() {
+        let text = "<think>\nHm, 1 < 2.\n</think>\n\nI look.\n<tool_call>\n{\"name\": \"f\", \
+                    \"arguments\": {\"a\": [1]}}\n</tool_call>\n<tool_call>no JSON</tool_call> and é <tool";
+        let format = AnswerFormat { reasoning: true, begins_in_reasoning: false, tools: true };
+        let whole = {
+            let mut answer = Answer::default();
+            answer.tell_apart(format);
+            answer.push(text, iter::empty());
+            answer.end();
+            answer.parts().unwrap().to_vec()
+        };
+        assert_eq!(whole.len(), 5, "{whole:?}");
+        let mut random = StdRng::seed_from_u64(5);
+        for _ in 0..2_000 {
+            let mut answer = Answer::default();
+            answer.tell_apart(format);
+            let mut taken = Vec::new();
+            let mut chars = text.chars().peekable();
+            while chars.peek().is_some() {
+                let piece: String = chars.by_ref().take(random.random_range(1..12)).collect();
+                answer.push(&piece, iter::empty());
+                match random.random_range(0..4) {
+                    0 => {
+                        take(&mut taken, answer.unpublished());
+                        answer.acknowledged();
+                    }
+                    1 => take(&mut taken, answer.unpublished()),
+                    2 => drop(answer.unpublished()),
+                    _ => {}
+                }
+            }
+            answer.end();
+            while answer.left() > 0 {
+                take(&mut taken, answer.unpublished());
+                answer.acknowledged();
+            }
+            assert_eq!(text_of(&taken), text);
+            let told = joined(taken.into_iter().flat_map(|chunk| chunk.parts.unwrap()));
+            assert_eq!(told, whole);
+            assert_eq!(joined(answer.parts().unwrap().iter().cloned()), whole);
+        }
+    }
+
+    /// Neighbours of a kind as one, but for calls.
+    fn joined(parts: impl Iterator<Item = AnswerPart>) -> Vec<AnswerPart> {
+        let mut all: Vec<AnswerPart> = Vec::new();
+        for part in parts {
+            match (all.last_mut(), part) {
+                (Some(AnswerPart::Text { text }), AnswerPart::Text { text: more })
+                | (Some(AnswerPart::Reasoning { text }), AnswerPart::Reasoning { text: more }) => {
+                    text.push_str(&more);
+                }
+                (_, part) => all.push(part),
+            }
+        }
+        all
     }
 }

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use engine::api::{Finished, GenerateError, Progress, StopReason};
-use engine::text::AnswerFormat;
-use engine::{CancelHandle, Generation};
-use protocol::{Outcome, TaskError};
+use engine::api::{Finished, GenerateError, Progress, Request, StopReason};
+use engine::{CancelHandle, Engine, Generation};
+use protocol::{ModelId, Outcome, TaskError};
 use queue::{BrokerError, Claimed, Release};
 use service::shutdown::CancellationToken;
 use tokio::sync::OwnedSemaphorePermit;
@@ -29,6 +28,8 @@ pub(crate) enum End {
     Settled,
     /// The engine is gone.
     EngineStopped,
+    /// The engine is gone, and its device before it.
+    DeviceLost,
     /// The task was ended without the engine, which did not react; this many steps it had made then.
     EngineSilent(u64),
 }
@@ -39,6 +40,9 @@ enum Verdict {
     Finish(Outcome),
     /// It goes back to the queue.
     Release(Release),
+    /// It comes back by its lease, as from a worker that died: that counts as an attempt, as the task may be
+    /// what took the device down.
+    LeftToLease,
     /// It belongs to somebody else by now.
     Nothing,
 }
@@ -48,6 +52,7 @@ enum Verdict {
 /// queue together with the outcome.
 pub(crate) async fn run(
     worker: &Worker,
+    engine: &Engine,
     claimed: Claimed,
     slot: OwnedSemaphorePermit,
     abandon: CancellationToken,
@@ -62,16 +67,18 @@ pub(crate) async fn run(
         entered.cancel.clone(),
     );
     let deadline = began + Duration::from_secs(claimed.task.time_limit_s.into());
-    let request = translate::request(&claimed.task, deadline);
+    let adapter = named_adapter(engine, &claimed.task.model);
+    let request =
+        translate::request(&claimed.task, deadline).map(|request| Request { adapter, ..request });
     // Rendering and tokenizing a long prompt takes a while: not on the threads that renew leases.
-    let engine = worker.engine.clone();
-    let submitted = tokio::task::spawn_blocking(move || engine.submit(&request)).await;
+    let submitting = engine.clone();
+    let submitted = tokio::task::spawn_blocking(move || submitting.submit(&request?)).await;
 
     let mut answer = Answer::default();
     let (verdict, end) = match submitted {
         Ok(Ok(generation)) => {
             let signals = Signals { cancel: &entered.cancel, lost: &kept.lost, abandon: &abandon };
-            follow(worker, &claimed, generation, &mut answer, deadline, signals).await
+            follow(worker, engine, &claimed, generation, &mut answer, deadline, signals).await
         }
         Ok(Err(error)) => failed(&claimed, &error),
         Err(panic) => failed(&claimed, &GenerateError::Compute(panic.to_string())),
@@ -81,6 +88,31 @@ pub(crate) async fn run(
         if end == End::Settled { (Some(slot), None) } else { (None, Some(slot)) };
     settle(worker, &claimed, verdict, answer, &mut done_with, &kept.lost, &abandon).await;
     end
+}
+
+/// The adapter that a task's model is. A name that is none of the engine's adapters' is the base's own: no
+/// other tasks are claimed.
+fn named_adapter(engine: &Engine, model: &ModelId) -> Option<String> {
+    engine.adapters().iter().find(|name| name.as_str() == model.as_str()).cloned()
+}
+
+/// Ends an attempt that nobody can make, for this reason.
+pub(crate) async fn refuse(
+    worker: &Worker,
+    claimed: Claimed,
+    reason: TaskError,
+    abandon: CancellationToken,
+) {
+    log_claimed(&claimed);
+    let entered = worker.running.enter(claimed.task.id);
+    let kept = KeptLease::keep(
+        worker.broker.clone(),
+        claimed.lease,
+        worker.options.lease,
+        entered.cancel.clone(),
+    );
+    let verdict = verdict_on(&claimed, reason);
+    settle(worker, &claimed, verdict, Answer::default(), &mut None, &kept.lost, &abandon).await;
 }
 
 /// What may stop a generation from outside.
@@ -97,6 +129,7 @@ struct Signals<'a> {
 /// Follows a generation to its end, handing its text on.
 async fn follow(
     worker: &Worker,
+    engine: &Engine,
     claimed: &Claimed,
     mut generation: Generation,
     answer: &mut Answer,
@@ -104,7 +137,9 @@ async fn follow(
     signals: Signals<'_>,
 ) -> (Verdict, End) {
     let stop: CancelHandle = generation.cancel_handle();
-    let parts = translate::parts(&claimed.task.form, generation.begins_in_reasoning());
+    if let Some(format) = translate::parts(&claimed.task.form, generation.begins_in_reasoning()) {
+        answer.tell_apart(format);
+    }
     let mut publish = tokio::time::interval(PUBLISH_EVERY);
     publish.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let stalled = tokio::time::sleep_until((deadline + STALL_GRACE).into());
@@ -131,6 +166,9 @@ async fn follow(
                 stop.cancel();
             }
             () = signals.lost.cancelled() => return (Verdict::Nothing, End::Settled),
+            () = signals.abandon.cancelled(), if engine.lost_device().is_some() => {
+                return (Verdict::LeftToLease, End::DeviceLost);
+            }
             () = signals.abandon.cancelled() => {
                 return (Verdict::Release(Release::Unused), End::Settled);
             }
@@ -141,14 +179,15 @@ async fn follow(
                 );
                 // Not the task's fault, as far as one can see from here: another worker may do it.
                 let hung = GenerateError::Compute("the engine did not react".to_owned());
-                return (failed(claimed, &hung).0, End::EngineSilent(worker.engine.steps()));
+                return (failed(claimed, &hung).0, End::EngineSilent(engine.steps()));
             }
         }
     };
     match progress {
         Progress::Failed(error) => failed(claimed, &error),
         Progress::Finished(finished) => {
-            (finished_verdict(claimed, answer, parts, &finished), End::Settled)
+            answer.end();
+            (finished_verdict(claimed, answer, &finished), End::Settled)
         }
         Progress::Text { .. } => unreachable!("text does not end the loop"),
     }
@@ -182,15 +221,9 @@ async fn flush(worker: &Worker, claimed: &Claimed, answer: &mut Answer) {
     }
 }
 
-fn finished_verdict(
-    claimed: &Claimed,
-    answer: &mut Answer,
-    parts: Option<AnswerFormat>,
-    finished: &Finished,
-) -> Verdict {
-    let text = answer.text().to_owned();
+fn finished_verdict(claimed: &Claimed, answer: &mut Answer, finished: &Finished) -> Verdict {
     let logprobs = claimed.task.params.logprobs.map(|_| answer.take_logprobs());
-    let outcome = match translate::completion(text, logprobs, parts, finished) {
+    let outcome = match translate::completion(answer.text(), logprobs, answer.parts(), finished) {
         Some(completion) => Outcome::Completed(completion),
         None if finished.reason == StopReason::Cancelled => Outcome::Cancelled,
         None => Outcome::Failed(translate::out_of_time(&claimed.task, finished.completion_tokens)),
@@ -200,17 +233,22 @@ fn finished_verdict(
 
 /// A failure goes back to the queue if another attempt may end better.
 fn failed(claimed: &Claimed, error: &GenerateError) -> (Verdict, End) {
+    if matches!(error, GenerateError::DeviceLost(_)) {
+        return (Verdict::LeftToLease, End::DeviceLost);
+    }
     if *error == GenerateError::Stopped {
         return (Verdict::Release(Release::Unused), End::EngineStopped);
     }
-    let failure: TaskError = translate::failure(error);
-    let verdict = if failure.error_type.is_transient() && claimed.may_retry() {
+    (verdict_on(claimed, translate::failure(error)), End::Settled)
+}
+
+fn verdict_on(claimed: &Claimed, failure: TaskError) -> Verdict {
+    if failure.error_type.is_transient() && claimed.may_retry() {
         let retry_in = queue::retry::pause(claimed.failed_attempts + 1);
         Verdict::Release(Release::Failed { error: failure, retry_in })
     } else {
         Verdict::Finish(Outcome::Failed(failure))
-    };
-    (verdict, End::Settled)
+    }
 }
 
 /// Carries the verdict out, however long the queue is away, unless the worker has to go. A `slot` becomes
@@ -229,6 +267,13 @@ async fn settle(
     loop {
         let result = match &verdict {
             Verdict::Nothing => return log_lost(claimed),
+            Verdict::LeftToLease => {
+                tracing::warn!(
+                    target: "worker.attempt", %task_id,
+                    "the device is lost: the task comes back by its lease"
+                );
+                return;
+            }
             Verdict::Release(release) => worker.broker.release(&claimed.lease, release).await,
             Verdict::Finish(outcome) => {
                 // Readers get all of the text before its end. A queue that takes no more text (its

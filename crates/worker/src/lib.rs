@@ -1,6 +1,6 @@
 //! # worker: the loop between queue and engine
 //!
-//! Claims tasks as the engine has room, keeps their leases, hands text on as it is generated, and
+//! Claims tasks as its models' engines have room, keeps their leases, hands text on as it is generated, and
 //! records one outcome each. Knows the queue only as [`queue::Broker`] and the model only as
 //! [`engine::Engine`].
 //!
@@ -9,9 +9,10 @@
 //! | module      | what it does |
 //! |-------------|--------------|
 //! | [`options`] | what a worker must be told |
-//! | [`model`]   | finds, downloads and loads the model |
+//! | [`models`]  | the models that it serves: loads them, and lets them go, as their tasks come |
 //! | [`process`] | the worker as a process: settings, logs, signals |
-//! | `pull`      | claims while there is room; drains on shutdown, or on an operator's order |
+//! | `pull`      | claims a model's tasks while there is room; drains on shutdown, or on an operator's order |
+//! | `refuse`    | ends the tasks of a model that can't be loaded |
 //! | `attempt`   | one claimed task from start to outcome |
 //! | `answer`    | its text, and which of it the queue has |
 //! | `pulse`     | whether the engine still computes; ends it |
@@ -35,11 +36,12 @@
 mod answer;
 mod attempt;
 mod lease;
-pub mod model;
+pub mod models;
 pub mod options;
 pub mod process;
 mod pull;
 mod pulse;
+mod refuse;
 mod report;
 mod running;
 mod translate;
@@ -47,12 +49,12 @@ mod translate;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::Engine;
 use protocol::WorkerId;
 use queue::Broker;
 use service::TaskLog;
 use service::shutdown::CancellationToken;
 
+pub use models::Models;
 pub use options::Options;
 
 /// Why a worker ended although nobody asked it to.
@@ -61,17 +63,23 @@ pub enum WorkerError {
     /// The engine's thread is gone. Its tasks were given back, or come back by their leases.
     #[error("the engine has stopped; start the worker again (logs/app.log says why it stopped)")]
     EngineStopped,
+    /// The device that computes is gone, or its memory ran out. Its tasks come back by their leases.
+    #[error(
+        "the device is lost or out of memory: {0}; tasks come back by their leases; start the worker again, \
+         and look at the GPU (nvidia-smi, dmesg) if it happens again"
+    )]
+    DeviceLost(String),
     /// The engine's thread is there, but a step of it does not end. Its tasks were given back, or come
     /// back by their leases.
     #[error("the engine hangs: no step ended in {} s; start the worker again", .0.as_secs())]
     EngineHangs(Duration),
 }
 
-/// One worker with its engine, ready to run.
+/// One worker with its models, ready to run.
 pub struct Worker {
     id: WorkerId,
     broker: Arc<dyn Broker>,
-    engine: Engine,
+    models: Models,
     options: Options,
     log: TaskLog,
     running: running::Running,
@@ -79,9 +87,9 @@ pub struct Worker {
 
 impl Worker {
     /// Puts the parts together; nothing happens before [`Worker::run`].
-    pub fn new(broker: Arc<dyn Broker>, engine: Engine, options: Options, log: TaskLog) -> Self {
+    pub fn new(broker: Arc<dyn Broker>, models: Models, options: Options, log: TaskLog) -> Self {
         let running = running::Running::default();
-        Self { id: WorkerId::new(), broker, engine, options, log, running }
+        Self { id: WorkerId::new(), broker, models, options, log, running }
     }
 
     /// Claims and runs tasks until `shutdown`, then drains: goes on with what it has for
@@ -89,16 +97,16 @@ impl Worker {
     /// drain ends it too, once all that it has is done.
     ///
     /// # Errors
-    /// When the engine stops by itself, or hangs.
+    /// When an engine stops by itself, or hangs.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
         let worker = Arc::new(self);
         let reporter = tokio::spawn(report::run(worker.clone()));
         let canceller = tokio::spawn(running::follow_cancellations(worker.clone()));
-        let result = pull::run(&worker, &shutdown).await;
+        let result = models::keeper::run(&worker, &shutdown).await;
         canceller.abort();
         reporter.abort();
         report::say_goodbye(&worker).await;
-        pulse::stop(&worker.engine).await;
+        models::keeper::stop(&worker.models).await;
         result
     }
 }

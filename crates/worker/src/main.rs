@@ -12,15 +12,20 @@ struct Cli {
     /// YAML file with settings (else QWEN_QUEUE_CONFIG, else qwen-queue.yaml if it exists).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Serve a LoRA adapter under this name beside the model; may be given several times. Goes before
+    /// LORA_ADAPTERS.
+    #[arg(long, value_name = "NAME=PATH")]
+    lora: Vec<String>,
 }
 
 #[allow(clippy::print_stderr)] // the last word of a process that could not start
 fn main() -> ExitCode {
-    match worker::process::run(Cli::parse().config.as_deref()) {
+    let Cli { config, lora } = Cli::parse();
+    match worker::process::run(config.as_deref(), &lora) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("qwen-queue-worker: {error:#}");
-            ExitCode::FAILURE
+            worker::process::exit_code(&error)
         }
     }
 }

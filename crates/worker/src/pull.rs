@@ -1,14 +1,16 @@
-//! Claims while the engine has room; drains when told to stop, by a signal or by an operator.
+//! Claims one model's tasks while its engine has room; drains when told to stop: by a signal, by an operator,
+//! or to make room for another model.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::Engine;
 use queue::Claimant;
 use service::shutdown::CancellationToken;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::attempt::{self, End};
+use crate::models::Served;
 use crate::pulse::{self, HANG_GRACE};
 use crate::{Worker, WorkerError};
 
@@ -20,21 +22,41 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// How long the rest may take to be given back.
 const GIVE_BACK: Duration = Duration::from_secs(5);
 
-/// Runs until `shutdown` or an operator's order, then drains.
+/// What ends the claiming of a model's tasks.
+pub(crate) struct Until {
+    /// The process is to end: what runs has the drain time.
+    pub(crate) shutdown: CancellationToken,
+    /// Nothing more is claimed by this worker.
+    pub(crate) draining: CancellationToken,
+    /// Nothing more is claimed for this model, which makes room for another.
+    pub(crate) leave: CancellationToken,
+    /// What runs is to be given back.
+    pub(crate) abandon: CancellationToken,
+}
+
+impl Until {
+    /// Waits for any of the first three.
+    pub(crate) async fn over(&self) {
+        tokio::select! {
+            () = self.shutdown.cancelled() => {}
+            () = self.draining.cancelled() => {}
+            () = self.leave.cancelled() => {}
+        }
+    }
+}
+
+/// Claims the tasks of a model that is in memory until that is over, then drains.
 pub(crate) async fn run(
     worker: &Arc<Worker>,
-    shutdown: &CancellationToken,
+    served: &Served,
+    engine: Engine,
+    until: Until,
 ) -> Result<(), WorkerError> {
     // Beyond its slots the engine would only let a task wait, and a task that waits here is one that
     // no other worker can take.
-    let slots = Arc::new(Semaphore::new(worker.engine.info().max_batch));
-    let claimant = Claimant {
-        worker: worker.id,
-        models: vec![worker.options.model.clone()],
-        lease: worker.options.lease,
-    };
-    let draining = worker.running.draining();
-    let abandon = CancellationToken::new();
+    let slots = &served.slots;
+    let claimant =
+        Claimant { worker: worker.id, models: served.names(), lease: worker.options.lease };
     let mut attempts = JoinSet::new();
     let mut backoff = BACKOFF.0;
     let mut result = Ok(());
@@ -42,10 +64,9 @@ pub(crate) async fn run(
     while result.is_ok() {
         let first = tokio::select! {
             biased;
-            () = shutdown.cancelled() => break,
-            () = draining.cancelled() => break,
+            () = until.over() => break,
             Some(ended) = attempts.join_next() => {
-                result = check_engine(worker, ended, shutdown).await;
+                result = check_engine(&engine, ended, &until.shutdown).await;
                 continue;
             }
             slot = slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
@@ -58,9 +79,11 @@ pub(crate) async fn run(
                 for claimed in batch {
                     // A broker gives no more than it is asked for.
                     let Some(slot) = free.pop() else { break };
-                    let (worker, abandon) = (worker.clone(), abandon.clone());
-                    attempts
-                        .spawn(async move { attempt::run(&worker, claimed, slot, abandon).await });
+                    let (worker, engine) = (worker.clone(), engine.clone());
+                    let abandon = until.abandon.clone();
+                    attempts.spawn(async move {
+                        attempt::run(&worker, &engine, claimed, slot, abandon).await
+                    });
                 }
             }
             Err(error) => {
@@ -68,20 +91,16 @@ pub(crate) async fn run(
                     tracing::warn!(target: "worker.pull", "can't claim, will keep trying: {error}");
                 }
                 tokio::select! {
-                    () = shutdown.cancelled() => break,
-                    () = draining.cancelled() => break,
+                    () = until.over() => break,
                     () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(BACKOFF.1),
                 }
             }
         }
     }
-    draining.cancel();
-    if result.is_err() {
-        abandon.cancel();
-    } else {
-        drain(worker, &mut attempts, shutdown).await;
-        abandon.cancel();
+    if result.is_ok() {
+        drain(worker, &mut attempts, &until).await;
     }
+    until.abandon.cancel();
     give_back(attempts).await;
     result
 }
@@ -96,16 +115,20 @@ fn recovered(backoff: &mut Duration) {
 
 /// Whether the engine is still good for more, after an attempt has ended.
 async fn check_engine(
-    worker: &Worker,
+    engine: &Engine,
     ended: Result<End, tokio::task::JoinError>,
     shutdown: &CancellationToken,
 ) -> Result<(), WorkerError> {
     match ended {
         Ok(End::Settled) => Ok(()),
         Ok(End::EngineStopped) => Err(WorkerError::EngineStopped),
+        Ok(End::DeviceLost) => {
+            let problem = engine.lost_device().unwrap_or("it did not say why");
+            Err(WorkerError::DeviceLost(problem.to_owned()))
+        }
         // Nothing is claimed meanwhile: it would only wait.
         Ok(End::EngineSilent(before)) => tokio::select! {
-            lives = pulse::beats(&worker.engine, before) => {
+            lives = pulse::beats(engine, before) => {
                 if lives { Ok(()) } else { Err(WorkerError::EngineHangs(HANG_GRACE)) }
             }
             () = shutdown.cancelled() => Ok(()),
@@ -118,15 +141,15 @@ async fn check_engine(
     }
 }
 
-/// Lets what runs go on: on an operator's order for as long as it takes, which the tasks' own time
-/// limits bound; after a signal for the drain time.
-async fn drain(worker: &Worker, attempts: &mut JoinSet<End>, shutdown: &CancellationToken) {
+/// Lets what runs go on: on an operator's order, and to make room, for as long as it takes, which the tasks'
+/// own time limits bound; after a signal for the drain time; not when all is to be given back.
+async fn drain(worker: &Worker, attempts: &mut JoinSet<End>, until: &Until) {
     let running = attempts.len();
     if running > 0 {
         tracing::info!(target: "worker.pull", "draining: {running} tasks run");
     }
     let out_of_time = async {
-        shutdown.cancelled().await;
+        until.shutdown.cancelled().await;
         tracing::info!(
             target: "worker.pull",
             "what runs has {} s to end, the rest goes back to the queue", worker.options.drain.as_secs()
@@ -136,6 +159,7 @@ async fn drain(worker: &Worker, attempts: &mut JoinSet<End>, shutdown: &Cancella
     tokio::select! {
         () = async { while attempts.join_next().await.is_some() {} } => {}
         () = out_of_time => {}
+        () = until.abandon.cancelled() => {}
     }
 }
 

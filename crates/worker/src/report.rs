@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Timestamp, WorkerReport, WorkerStatus};
+use protocol::{GpuReport, ModelId, ModelReport, Timestamp, WorkerReport, WorkerStatus};
 
 use crate::Worker;
 
@@ -46,26 +46,45 @@ pub(crate) async fn say_goodbye(worker: &Worker) {
 }
 
 fn report(worker: &Worker, started_at: Timestamp) -> WorkerReport {
-    let info = worker.engine.info();
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let models: Vec<ModelReport> =
+        worker.models.all().iter().flat_map(|served| served.reports()).collect();
+    let first = models.first();
+    // An adapter's room is its base's.
+    let bases = models.iter().filter(|served| served.parent.is_none());
+    let loaded = bases.filter(|served| served.state.is_loaded());
+    // All engines of a worker compute on one device.
+    let gpu = worker
+        .models
+        .all()
+        .iter()
+        .filter_map(|served| served.engine())
+        .find_map(|engine| engine.gpu());
     WorkerReport {
         id: worker.id,
         host: hostname(),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").into(),
-        model: worker.options.model.clone(),
-        quantization: info.quantization.clone(),
-        device: info.device.clone(),
+        model: first.map_or_else(|| ModelId::new(""), |first| first.model.clone()),
+        quantization: first.map_or_else(String::new, |first| first.quantization.clone()),
+        device: worker.models.device().to_owned(),
         status: if worker.running.draining().is_cancelled() {
             WorkerStatus::Draining
         } else {
             WorkerStatus::Ready
         },
         running: count(worker.running.count()),
-        capacity: count(info.max_batch),
+        capacity: loaded.map(|served| served.capacity).sum(),
         finished: worker.running.finished(),
         started_at,
         reported_at: Some(Timestamp::now()),
+        gpu: gpu.map(|gpu| GpuReport {
+            id: gpu.id,
+            memory_used_bytes: gpu.memory_used_bytes,
+            memory_total_bytes: gpu.memory_total_bytes,
+            utilization_percent: gpu.utilization_percent,
+        }),
+        models,
     }
 }
 

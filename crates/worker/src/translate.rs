@@ -3,16 +3,19 @@
 use std::time::Instant;
 
 use engine::api::{self, Finished, GenerateError, Input, Message, Request, Sampling, StopReason};
-use engine::text::{AnswerEvent, AnswerFormat, AnswerParser, ChatOptions, TemplateValue, ToolCall};
+use engine::text::{AnswerEvent, AnswerFormat, ChatOptions, TemplateValue, ToolCall};
 use engine::{Constraint, Function};
 use protocol::{
-    AnswerForm, Completion, ErrorType, FinishReason, GenerationParams, Lane, Logprobs, Prompt,
-    Task, TaskError, TokenLogprob, TokenLogprobs, Tool, ToolChoice, Usage,
+    AnswerForm, AnswerPart, Completion, ErrorType, FinishReason, GenerationParams, Lane, Logprobs,
+    Prompt, Task, TaskError, TokenLogprob, TokenLogprobs, Tool, ToolChoice, Usage,
 };
 use serde_json::json;
 
 /// What the engine shall do for `task` until `deadline`.
-pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
+///
+/// # Errors
+/// When a function that was offered is none that chat templates can be given.
+pub(crate) fn request(task: &Task, deadline: Instant) -> Result<Request, GenerateError> {
     let input = match &task.prompt {
         Prompt::Raw(text) => Input::Text(text.clone()),
         Prompt::Chat(messages) => Input::Chat(
@@ -23,8 +26,9 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
         ),
     };
     let params = &task.params;
-    Request {
+    Ok(Request {
         input,
+        adapter: None,
         sampling: sampling(params),
         max_tokens: params.max_tokens as usize,
         stop: params.stop.clone(),
@@ -38,11 +42,11 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
         },
         constraint: constraint(&task.form),
         chat: ChatOptions {
-            tools: tools(&task.form.tools),
+            tools: tools(&task.form.tools)?,
             enable_thinking: task.form.enable_thinking,
             ..ChatOptions::default()
         },
-    }
+    })
 }
 
 /// What the answer must look like.
@@ -69,7 +73,7 @@ fn constraint(form: &AnswerForm) -> Option<Constraint> {
 
 /// The functions as chat templates know them: in OpenAI's shape. None if there is none, which
 /// templates ask for.
-fn tools(tools: &[Tool]) -> Option<TemplateValue> {
+fn tools(tools: &[Tool]) -> Result<Option<TemplateValue>, GenerateError> {
     let shape = |tool: &Tool| {
         let mut function = json!({"name": tool.name});
         if let Some(description) = &tool.description {
@@ -81,10 +85,13 @@ fn tools(tools: &[Tool]) -> Option<TemplateValue> {
         json!({"type": "function", "function": function})
     };
     if tools.is_empty() {
-        return None;
+        return Ok(None);
     }
-    // Any JSON is a template's value.
-    serde_json::from_value(tools.iter().map(shape).collect()).ok()
+    let value = serde_json::from_value(tools.iter().map(shape).collect());
+    value.map(Some).map_err(|error| {
+        let problem = format!("the chat template can't be given the tools: {error}");
+        GenerateError::InvalidRequest(problem)
+    })
 }
 
 fn sampling(params: &GenerationParams) -> Sampling {
@@ -104,11 +111,11 @@ fn sampling(params: &GenerationParams) -> Sampling {
 
 /// How a generation that ran to an end answers its task; none when it was stopped from outside.
 ///
-/// `parts` says what the answer's text is told apart into; none leaves it as it is.
+/// `parts` is what the answer's text was told apart into; none leaves it as it is.
 pub(crate) fn completion(
-    text: String,
+    text: &str,
     logprobs: Option<Logprobs>,
-    parts: Option<AnswerFormat>,
+    parts: Option<&[AnswerPart]>,
     finished: &Finished,
 ) -> Option<Completion> {
     let finish_reason = match finished.reason {
@@ -122,12 +129,23 @@ pub(crate) fn completion(
         completion_tokens: count(finished.completion_tokens),
         cached_tokens: count(finished.cached_tokens),
     };
-    let whole =
-        Completion { text, reasoning: None, tool_calls: vec![], finish_reason, usage, logprobs };
-    Some(match parts {
-        None => whole,
-        Some(format) => told_apart(whole, format),
-    })
+    let mut told = Completion {
+        text: String::new(),
+        reasoning: None,
+        tool_calls: vec![],
+        finish_reason,
+        usage,
+        logprobs,
+    };
+    let Some(parts) = parts else { return Some(Completion { text: text.to_owned(), ..told }) };
+    for part in parts {
+        match part {
+            AnswerPart::Text { text } => told.text.push_str(text),
+            AnswerPart::Reasoning { text } => told.reasoning.get_or_insert_default().push_str(text),
+            AnswerPart::ToolCall { call } => told.tool_calls.push(call.clone()),
+        }
+    }
+    Some(told)
 }
 
 /// What a task's answer is told apart into, if it is.
@@ -136,25 +154,20 @@ pub(crate) fn parts(form: &AnswerForm, begins_in_reasoning: bool) -> Option<Answ
     form.has_parts().then_some(AnswerFormat { reasoning: true, begins_in_reasoning, tools })
 }
 
-/// Reasoning and calls out of the text.
-fn told_apart(whole: Completion, format: AnswerFormat) -> Completion {
-    let mut parser = AnswerParser::new(format);
-    let mut events = parser.push(&whole.text);
-    events.extend(parser.finish());
-    let mut told = Completion { text: String::new(), ..whole };
-    for event in events {
-        match event {
-            AnswerEvent::Content(text) => told.text.push_str(&text),
-            AnswerEvent::Reasoning(text) => told.reasoning.get_or_insert_default().push_str(&text),
-            AnswerEvent::ToolCall(call) => told.tool_calls.push(match call {
+/// A piece of an answer.
+pub(crate) fn part(event: AnswerEvent) -> AnswerPart {
+    match event {
+        AnswerEvent::Content(text) => AnswerPart::Text { text },
+        AnswerEvent::Reasoning(text) => AnswerPart::Reasoning { text },
+        AnswerEvent::ToolCall(call) => AnswerPart::ToolCall {
+            call: match call {
                 ToolCall::Function { name, arguments } => {
                     protocol::ToolCall::Function { name, arguments }
                 }
                 ToolCall::Malformed { raw, error } => protocol::ToolCall::Malformed { raw, error },
-            }),
-        }
+            },
+        },
     }
-    told
 }
 
 /// How likely a token of an answer was.
@@ -172,7 +185,9 @@ pub(crate) fn failure(error: &GenerateError) -> TaskError {
         GenerateError::ContextLengthExceeded { .. } => ErrorType::ContextLengthExceeded,
         GenerateError::InvalidRequest(_) => ErrorType::InvalidRequest,
         GenerateError::OutOfMemory(_) => ErrorType::OutOfMemory,
-        GenerateError::Compute(_) | GenerateError::Stopped => ErrorType::EngineError,
+        GenerateError::Compute(_) | GenerateError::DeviceLost(_) | GenerateError::Stopped => {
+            ErrorType::EngineError
+        }
     };
     TaskError::new(error_type, error.to_string()).caused_by(error)
 }
@@ -205,9 +220,9 @@ mod tests {
             prefill: Duration::ZERO,
             decode: Duration::ZERO,
         };
-        assert!(completion("x".into(), None, None, &finished(StopReason::Cancelled)).is_none());
-        assert!(completion("x".into(), None, None, &finished(StopReason::Deadline)).is_none());
-        let done = completion("x".into(), None, None, &finished(StopReason::Length)).unwrap();
+        assert!(completion("x", None, None, &finished(StopReason::Cancelled)).is_none());
+        assert!(completion("x", None, None, &finished(StopReason::Deadline)).is_none());
+        let done = completion("x", None, None, &finished(StopReason::Length)).unwrap();
         assert_eq!(done.finish_reason, FinishReason::Length);
         let usage = Usage { prompt_tokens: 3, completion_tokens: 2, cached_tokens: 1 };
         assert_eq!(done.usage, usage);
@@ -232,7 +247,7 @@ mod tests {
                 metadata: Default::default(),
                 webhook: None,
             };
-            let request = request(&task, Instant::now());
+            let request = request(&task, Instant::now()).unwrap();
             assert_eq!(request.tenant, "t1");
             assert!(last.replace(request.priority).is_none_or(|urgent| urgent > request.priority));
         }

@@ -81,6 +81,16 @@ pub(crate) struct Worker {
     pub(crate) finished: u64,
     pub(crate) started_at: Option<u64>,
     pub(crate) last_seen: Option<u64>,
+    /// All that it serves; none from an older gateway.
+    pub(crate) models: Vec<Served>,
+}
+
+/// A model that a worker serves.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Served {
+    pub(crate) model: String,
+    pub(crate) state: String,
 }
 
 impl Queue {

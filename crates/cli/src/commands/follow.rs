@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::client::sse::SseEvent;
-use crate::text::printable;
+use crate::text::{harmless, printable};
 
 /// How often in a row a broken event stream is resumed without hearing of anything new.
 const RESUMES: u32 = 10;
@@ -86,6 +86,10 @@ fn show(parts: &[Part], text: &mut impl Write, notes: &mut impl Write) -> io::Re
                 text.write_all(part.as_bytes())?;
                 text.flush()?;
             }
+            Part::Aside(part) => {
+                notes.write_all(part.as_bytes())?;
+                notes.flush()?;
+            }
             Part::Note(note) => writeln!(notes, "[{note}]")?,
         }
     }
@@ -97,6 +101,8 @@ fn show(parts: &[Part], text: &mut impl Write, notes: &mut impl Write) -> io::Re
 enum Part {
     /// Of the answer.
     Text(String),
+    /// What the model thinks, as it comes.
+    Aside(String),
     /// About it.
     Note(String),
 }
@@ -108,6 +114,8 @@ struct Transcript {
     printed: String,
     /// The text printed last did not end its line.
     line_is_open: bool,
+    /// So it is with what the model thinks.
+    aside_is_open: bool,
 }
 
 impl Transcript {
@@ -120,12 +128,10 @@ impl Transcript {
             "started" => self.begin(attempt),
             "token" => {
                 let mut parts = self.begin(attempt);
-                let text = event.data["text"].as_str().unwrap_or_default();
-                self.printed.push_str(text);
-                if !text.is_empty() {
-                    self.line_is_open = !text.ends_with('\n');
+                match event.data["parts"].as_array() {
+                    Some(told) => told.iter().for_each(|part| self.part(part, &mut parts)),
+                    None => self.text(event.data["text"].as_str().unwrap_or_default(), &mut parts),
                 }
-                parts.push(Part::Text(text.to_owned()));
                 parts
             }
             "requeued" => {
@@ -136,6 +142,39 @@ impl Transcript {
                 ]
             }
             _ => vec![],
+        }
+    }
+
+    /// Takes in a piece of an answer that is told apart.
+    fn part(&mut self, part: &Value, parts: &mut Vec<Part>) {
+        let text = part["text"].as_str().unwrap_or_default();
+        match part["kind"].as_str() {
+            Some("text") => self.text(text, parts),
+            Some("reasoning") if !text.is_empty() => {
+                self.aside_is_open = !text.ends_with('\n');
+                parts.push(Part::Aside(harmless(text)));
+            }
+            Some("tool_call") => {
+                self.close_aside(parts);
+                parts.push(Part::Note(call(&part["call"])));
+            }
+            _ => {} // of a later version
+        }
+    }
+
+    fn text(&mut self, text: &str, parts: &mut Vec<Part>) {
+        if text.is_empty() {
+            return;
+        }
+        self.close_aside(parts);
+        self.printed.push_str(text);
+        self.line_is_open = !text.ends_with('\n');
+        parts.push(Part::Text(text.to_owned()));
+    }
+
+    fn close_aside(&mut self, parts: &mut Vec<Part>) {
+        if std::mem::take(&mut self.aside_is_open) {
+            parts.push(Part::Aside("\n".to_owned()));
         }
     }
 
@@ -161,6 +200,7 @@ impl Transcript {
     fn end(&mut self, result: Option<&str>) -> Vec<Part> {
         let Some(result) = result else { return vec![self.break_line()] };
         let mut parts = Vec::new();
+        self.close_aside(&mut parts);
         match result.strip_prefix(&*self.printed) {
             Some(rest) => parts.push(Part::Text(rest.to_owned())),
             None => {
@@ -180,6 +220,18 @@ impl Transcript {
     fn break_line(&mut self) -> Part {
         let was_open = std::mem::take(&mut self.line_is_open);
         Part::Text(if was_open { "\n".to_owned() } else { String::new() })
+    }
+}
+
+/// A call of a function in words; what is none, likewise.
+pub(super) fn call(call: &Value) -> String {
+    match (call["name"].as_str(), call["raw"].as_str()) {
+        (Some(name), _) => printable(&format!("calls {name} with {}", call["arguments"])),
+        (None, raw) => printable(&format!(
+            "calls a function, but not as one does ({}): {}",
+            call["error"].as_str().unwrap_or("no reason given"),
+            raw.unwrap_or_default()
+        )),
     }
 }
 

@@ -40,6 +40,15 @@ pub(crate) struct Submit {
     /// The answer must be one of the texts that this is given with, several times.
     #[arg(long)]
     choice: Vec<String>,
+    /// The model may call the functions in this file: a JSON array, as in the API's tools.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json_schema", "regex", "choice", "raw"])]
+    tools: Option<PathBuf>,
+    /// Ask the model to think first; what it thinks is told apart from its answer.
+    #[arg(long, conflicts_with = "raw")]
+    think: bool,
+    /// Ask the model not to think.
+    #[arg(long, conflicts_with_all = ["raw", "think"])]
+    no_think: bool,
     /// Send the prompt untouched, without the chat template.
     #[arg(long)]
     raw: bool,
@@ -94,7 +103,7 @@ impl Submit {
     /// The body of `POST /generate`: what was not given is left to the gateway's defaults.
     ///
     /// # Errors
-    /// The file of `--json-schema` can't be read, or holds no JSON.
+    /// The file of `--json-schema` or `--tools` can't be read, or holds no JSON.
     fn body(&self, prompt: String) -> Result<Value> {
         let mut body = Map::from_iter([("prompt".to_owned(), Value::String(prompt))]);
         let mut set = |name: &str, value: Option<Value>| {
@@ -106,6 +115,8 @@ impl Submit {
         set("response_format", self.json_schema.as_deref().map(response_format).transpose()?);
         set("regex", self.regex.clone().map(Value::from));
         set("choice", (!self.choice.is_empty()).then(|| json!(self.choice)));
+        set("tools", self.tools.as_deref().map(|file| json_in(file, "functions")).transpose()?);
+        set("enable_thinking", (self.think || self.no_think).then_some(Value::Bool(self.think)));
         set("raw", self.raw.then_some(Value::Bool(true)));
         set("model", self.model.clone().map(Value::from));
         set("user_id", self.user_id.clone().map(Value::from));
@@ -121,11 +132,15 @@ impl Submit {
 
 /// What asks for JSON of the schema in a file.
 fn response_format(file: &Path) -> Result<Value> {
+    let schema = json_in(file, "JSON schema")?;
+    Ok(json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}))
+}
+
+/// The JSON in a file that should hold `what`.
+fn json_in(file: &Path, what: &str) -> Result<Value> {
     let name = file.display();
     let text = std::fs::read_to_string(file).with_context(|| format!("{name} can't be read"))?;
-    let schema: Value =
-        serde_json::from_str(&text).with_context(|| format!("{name} holds no JSON schema"))?;
-    Ok(json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}))
+    serde_json::from_str(&text).with_context(|| format!("{name} holds no {what}"))
 }
 
 /// Submits a prompt.
@@ -211,6 +226,9 @@ fn print_result(result: &Value, as_json: bool) -> Result<()> {
         Some("completed") => {
             let text = result["result"].as_str().unwrap_or_default();
             output::answer().write_all(format!("{text}\n").as_bytes())?;
+            for call in result["tool_calls"].as_array().into_iter().flatten() {
+                eprintln!("[{}]", follow::call(call));
+            }
             eprintln!("{}", figures(&result["metrics"]));
             Ok(())
         }

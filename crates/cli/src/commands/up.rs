@@ -8,8 +8,8 @@ use service::shutdown::CancellationToken;
 use service::{Process, Settings};
 
 /// Runs everything until a signal: the worker drains first, and the gateway answers until it has.
-pub(crate) fn run(config: Option<&Path>) -> Result<()> {
-    let mut settings = Settings::load(config)?;
+pub(crate) fn run(config: Option<&Path>, adapters: &[String]) -> Result<()> {
+    let mut settings = Settings::load_with(config, adapters)?;
     let fresh_key = settings.api_keys.is_empty();
     if fresh_key {
         settings.api_keys.push(Secret::new(service::settings::fresh_key()));

@@ -30,6 +30,12 @@ struct Chunk {
 /// The chunk that has room.
 static CURRENT: Mutex<Weak<Chunk>> = Mutex::new(Weak::new());
 
+/// Lets the next part begin a chunk of its own: what is loaded from here on lies apart from what was
+/// loaded before, so that each is given back whole when it goes.
+pub(crate) fn begin_anew() {
+    *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Weak::new();
+}
+
 /// A part of a chunk, which nobody else has.
 #[derive(Debug)]
 pub(crate) struct Part {

@@ -4,9 +4,12 @@
 
 pub(crate) mod arena;
 pub(crate) mod attention;
+#[cfg(any(feature = "cuda", test))]
+pub(crate) mod cuda;
 mod dequantize;
 pub(crate) mod few_outputs;
 pub(crate) mod likeliest;
+pub(crate) mod low_rank;
 #[cfg(test)]
 pub(crate) mod machine;
 pub(crate) mod mapped_file;

@@ -2,7 +2,10 @@
 
 use sha2::{Digest, Sha256};
 
-/// The name of a full page: a hash over the tenant, everything before the page, and its tokens.
+use crate::lora::AdapterId;
+
+/// The name of a full page: a hash over the tenant, the adapter, everything before the page, and its
+/// tokens.
 ///
 /// Equal keys mean equal keys and values, and a page of one tenant is never found by another. That
 /// rests on SHA-256 alone: whoever finds a collision could read another's prompt, so nothing
@@ -14,6 +17,16 @@ impl PageKey {
     /// What stands before the first page of a tenant's prompts; names no page.
     pub fn root(tenant: &str) -> Self {
         Self(Sha256::digest(tenant.as_bytes()).into())
+    }
+
+    /// What stands before the first page of those of them that an adapter computes: its keys and values
+    /// are others.
+    pub fn adapted(&self, adapter: AdapterId) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(self.0);
+        // Shorter than the tokens of any page, so it is the name of none.
+        hash.update(adapter.salt());
+        Self(hash.finalize().into())
     }
 
     /// The name of the page that holds `tokens` and follows the page of this name.
@@ -38,11 +51,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_depends_on_the_tenant_the_past_and_the_tokens() {
+    fn a_key_depends_on_the_tenant_the_adapter_the_past_and_the_tokens() {
         let root = PageKey::root("a");
         let page = root.next(&[1, 2]);
         assert_eq!(page, PageKey::root("a").next(&[1, 2]));
         assert_ne!(page, PageKey::root("b").next(&[1, 2]));
+        let [one, other] = [0, 1].map(|place| root.adapted(AdapterId::new(place)));
+        assert!(one != root && one != other && one.next(&[1, 2]) != page);
+        assert_ne!(one.next(&[1, 2]), other.next(&[1, 2]));
         assert_ne!(page, root.next(&[2, 1]));
         assert_ne!(page.next(&[3]), root.next(&[1]).next(&[3]));
     }

@@ -8,6 +8,7 @@ use crate::batch::ForwardBatch;
 use crate::kernels::attention::paged_attention;
 use crate::kernels::rows;
 use crate::kv::KvPool;
+use crate::lora::{Adapters, Projection};
 use crate::weights::{Linear, Weights};
 
 /// Projections, norms and the way through the pages.
@@ -65,14 +66,18 @@ impl Attention {
         batch: &ForwardBatch,
         kv: &mut KvPool,
         layer: usize,
+        adapters: &Adapters,
         workspace: &mut Workspace,
     ) -> candle::Result<()> {
         let tokens = batch.tokens.len();
-        let Workspace { angles, h, q, k, v, mixed, added, scratch, .. } = workspace;
+        let Workspace { angles, adapted, h, q, k, v, mixed, added, scratch, .. } = workspace;
         let h = h.of(tokens * self.output.outputs());
         let q = q.of(tokens * self.q.outputs());
         let (k, v) = (k.of(tokens * self.k.outputs()), v.of(tokens * self.v.outputs()));
         Linear::forward_shared([&self.q, &self.k, &self.v], h, [q, k, v], scratch)?;
+        adapted.add(adapters, layer, Projection::Q, h, q);
+        adapted.add(adapters, layer, Projection::K, h, k);
+        adapted.add(adapters, layer, Projection::V, h, v);
         let turn = |x: &mut [f32], heads: usize, norm: &Option<Vec<f32>>| {
             let norm = norm.as_deref().map(|weight| (weight, self.rms_eps));
             rows::norm_and_turn(x, heads, norm, &angles.cos, &angles.sin, self.head_dim / 2);
@@ -82,7 +87,10 @@ impl Attention {
         kv.write(layer, &batch.slot_mapping, k, v);
         let mixed = mixed.of(q.len());
         paged_attention(q, self.heads, kv.layer(layer), kv.shape(), batch, mixed);
-        self.output.forward(mixed, added.of(tokens * self.output.outputs()), scratch)
+        let added = added.of(tokens * self.output.outputs());
+        self.output.forward(mixed, added, scratch)?;
+        adapted.add(adapters, layer, Projection::Output, mixed, added);
+        Ok(())
     }
 
     pub(super) fn linears(&self) -> [&Linear; 4] {

@@ -9,6 +9,7 @@ use super::{ModelConfig, Workspace};
 use crate::batch::ForwardBatch;
 use crate::kernels::rows;
 use crate::kv::KvPool;
+use crate::lora::Adapters;
 use crate::weights::{Embedding, Linear, Weights};
 use crate::{Checkpoint, LoadError};
 
@@ -22,6 +23,7 @@ pub struct Decoder {
     /// What makes logits of a row; an embedding model has none.
     head: Option<Linear>,
     rope: Rope,
+    adapters: Adapters,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,7 @@ impl Decoder {
     pub fn load(checkpoint: impl Into<Checkpoint>) -> Result<Self, LoadError> {
         let checkpoint = checkpoint.into();
         let config = checkpoint.config()?;
+        crate::kernels::arena::begin_anew();
         let weights = Weights::new(&checkpoint);
         let ModelConfig { hidden, vocab, .. } = config;
         let embedding = weights.embedding("token_embd", vocab, hidden)?;
@@ -56,9 +59,15 @@ impl Decoder {
             layers,
             norm: weights.vector("output_norm.weight", hidden)?,
             head: head.transpose()?,
+            adapters: Adapters::default(),
             rope: Rope::new(config.head_dim, config.rope_theta, config.yarn.as_ref()),
             config,
         })
+    }
+
+    /// The same model with adapters beside it, which were loaded for its config; a batch names them.
+    pub fn with_adapters(self, adapters: Adapters) -> Self {
+        Self { adapters, ..self }
     }
 
     /// What kind of model it is.
@@ -77,15 +86,16 @@ impl Decoder {
     ) -> candle::Result<&'a mut [f32]> {
         let ModelConfig { hidden, rms_eps, .. } = self.config;
         let tokens = batch.tokens.len();
+        workspace.adapted.sort(batch, &self.adapters)?;
         self.rope.turn_to(&batch.positions, &mut workspace.angles);
         let len = tokens * hidden;
         let x = workspace.x.of(len);
         self.embedding.rows(&batch.tokens, x)?;
         rows::rms_norm(x, &self.layers[0].attention_norm, rms_eps, workspace.h.of(len));
         for (index, layer) in self.layers.iter().enumerate() {
-            layer.attention.forward(batch, kv, index, workspace)?;
+            layer.attention.forward(batch, kv, index, &self.adapters, workspace)?;
             workspace.add_and_norm(len, &layer.mlp_norm, rms_eps);
-            layer.mlp.forward(tokens, workspace)?;
+            layer.mlp.forward(tokens, index, &self.adapters, workspace)?;
             let next = self.layers.get(index + 1).map_or(&self.norm, |next| &next.attention_norm);
             workspace.add_and_norm(len, next, rms_eps);
         }

@@ -96,7 +96,7 @@ impl MixtureOfExperts {
 impl SharedExpert {
     /// From `h` to `added`, both `[tokens, hidden]`.
     fn forward(&self, tokens: usize, workspace: &mut Workspace) -> candle::Result<()> {
-        self.mlp.forward(tokens, workspace)?;
+        self.mlp.forward(tokens, None, workspace)?;
         let Workspace { h, added, router, .. } = workspace;
         let hidden = self.gate.len();
         let (h, added) = (h.of(tokens * hidden), added.of(tokens * hidden));

@@ -6,6 +6,7 @@ use super::experts::MixtureOfExperts;
 use super::{FeedForward, ModelConfig, Workspace};
 use crate::LoadError;
 use crate::kernels::rows;
+use crate::lora::{Adapters, Projection};
 use crate::weights::{Linear, Weights};
 
 /// The feed-forward block of a layer.
@@ -34,10 +35,16 @@ impl Mlp {
         }
     }
 
-    /// From `h` to `added`, both `[tokens, hidden]`.
-    pub(super) fn forward(&self, tokens: usize, workspace: &mut Workspace) -> candle::Result<()> {
+    /// From `h` to `added`, both `[tokens, hidden]`, in this layer. Experts have no adapters.
+    pub(super) fn forward(
+        &self,
+        tokens: usize,
+        layer: usize,
+        adapters: &Adapters,
+        workspace: &mut Workspace,
+    ) -> candle::Result<()> {
         match self {
-            Self::Dense(mlp) => mlp.forward(tokens, workspace),
+            Self::Dense(mlp) => mlp.forward(tokens, Some((layer, adapters)), workspace),
             Self::Experts(experts) => experts.forward(tokens, workspace),
         }
     }
@@ -74,15 +81,30 @@ impl GatedMlp {
         })
     }
 
-    /// From `h` to `added`, both `[tokens, hidden]`.
-    pub(super) fn forward(&self, tokens: usize, workspace: &mut Workspace) -> candle::Result<()> {
-        let Workspace { h, gate, up, added, scratch, .. } = workspace;
+    /// From `h` to `added`, both `[tokens, hidden]`, with what adapters add in a layer.
+    pub(super) fn forward(
+        &self,
+        tokens: usize,
+        adapters: Option<(usize, &Adapters)>,
+        workspace: &mut Workspace,
+    ) -> candle::Result<()> {
+        let Workspace { adapted, h, gate, up, added, scratch, .. } = workspace;
         let gate = gate.of(tokens * self.gate.outputs());
         let up = up.of(tokens * self.up.outputs());
         let h = h.of(tokens * self.down.outputs());
         Linear::forward_shared([&self.gate, &self.up], h, [gate, up], scratch)?;
+        let adapt = |projection: Projection, x: &[f32], y: &mut [f32]| {
+            if let Some((layer, adapters)) = adapters {
+                adapted.add(adapters, layer, projection, x, y);
+            }
+        };
+        adapt(Projection::Gate, h, gate);
+        adapt(Projection::Up, h, up);
         rows::swiglu(gate, up);
-        self.down.forward(gate, added.of(tokens * self.down.outputs()), scratch)
+        let added = added.of(tokens * self.down.outputs());
+        self.down.forward(gate, added, scratch)?;
+        adapt(Projection::Down, gate, added);
+        Ok(())
     }
 
     pub(super) fn linears(&self) -> [&Linear; 3] {

@@ -4,6 +4,7 @@ use super::rope::Angles;
 use super::routing::Routing;
 use super::{FeedForward, ModelConfig};
 use crate::kernels::rows;
+use crate::lora::AdaptedRows;
 use crate::weights::Scratch;
 
 /// Memory for what a step computes on its way. It grows to the largest step and stays, so that
@@ -12,6 +13,8 @@ use crate::weights::Scratch;
 pub struct Workspace {
     /// By which queries and keys are turned.
     pub(super) angles: Angles,
+    /// Whose rows an adapter adds to.
+    pub(super) adapted: AdaptedRows,
     /// The residual stream. `[tokens, hidden]`
     pub(super) x: Buffer,
     /// Its normalised form. `[tokens, hidden]`
@@ -50,9 +53,9 @@ impl Workspace {
         let ffn = feed_forward.widest();
         // The stream, its norm, what is added; queries and what is mixed; keys and values; gate and
         // up; the widest input twice more, as products read it, and write it where candle makes them;
-        // the angles of positions.
+        // the angles of positions; the number of a row that is adapted.
         let mut widths = 3 * hidden + 2 * heads * head_dim + 2 * kv_heads * head_dim + 2 * ffn;
-        widths += 2 * hidden.max(ffn).max(heads * head_dim) + head_dim;
+        widths += 2 * hidden.max(ffn).max(heads * head_dim) + head_dim + 1;
         let mut beside = 0;
         if let FeedForward::Experts(experts) = feed_forward {
             widths += experts.count + hidden;
@@ -61,6 +64,18 @@ impl Workspace {
         // A row has its logits, once more from candle, and two numbers a token to draw from.
         let numbers = tokens.saturating_mul(widths) + 4 * logit_rows * config.outputs();
         numbers.saturating_mul(size_of::<f32>()).saturating_add(beside)
+    }
+
+    /// Room for `len` logits that were computed elsewhere.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn logits(&mut self, len: usize) -> &mut [f32] {
+        self.logits.of(len)
+    }
+
+    /// Room for `len` numbers on their way elsewhere.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn rows(&mut self, len: usize) -> &mut [f32] {
+        self.x.of(len)
     }
 
     /// `x += added`, `h = norm(x)`.

@@ -6,22 +6,27 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
+use grammar::ConstraintError;
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::backend::Backend;
 use super::compute::{Compute, Gauges, Job};
 use super::embed::{EmbeddingSink, PendingEmbedding};
 use super::memory::{Held, MemoryPlan};
+use super::options::Place;
 use super::prompt::PromptReader;
 use super::sink::Sink;
 use super::stream::Stream;
 use super::{EngineOptions, Generation};
 use crate::api::{EmbedRequest, GenerateError, ModelInfo, Request};
 use crate::batch::ForwardBatch;
-use crate::constrain::Constraints;
+use crate::constrain::{Constraints, Reasoning};
 use crate::gguf::tensor_type;
 use crate::kv::{KvPlan, KvPool, KvType, PAGE_TOKENS, PageAllocator};
+use crate::lora::{AdapterId, Adapters};
 use crate::model::{Decoder, ModelConfig, Workspace};
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId, StepPlan};
+use crate::system::GpuUse;
 use crate::text::Tokenizer;
 use crate::weights::is_full_precision;
 use crate::{Checkpoint, LoadError, ModelFile};
@@ -33,7 +38,12 @@ pub struct Engine(Arc<Handle>);
 
 #[derive(Debug)]
 struct Handle {
+    /// Of the GPU that it computes on, if it does and the driver tells.
+    #[cfg(feature = "cuda")]
+    gpu: Option<crate::cuda::Watch>,
     info: ModelInfo,
+    /// What requests call the adapters, in their order.
+    adapters: Vec<String>,
     memory: MemoryPlan,
     reader: PromptReader,
     constraints: Constraints,
@@ -70,29 +80,23 @@ impl Engine {
     /// Loads a model and starts its compute thread.
     pub fn start(model: &ModelFile, options: &EngineOptions) -> Result<Self, LoadError> {
         options.check()?;
-        options.device.check()?;
+        let place = options.device.open()?;
         let file = model.open()?;
         let config = file.config()?;
         let tokenizer = file.tokenizer()?;
         let template = file.chat_template(&tokenizer)?;
-        let model = Decoder::load(&file)?;
-        if options.warm_up {
-            model.warm_up().map_err(|error| LoadError::Compute {
-                file: file.label().to_owned(),
-                problem: error.to_string(),
-            })?;
-        }
-        // After the weights, so that the pages get their share of what is left.
-        let shape = config.kv_shape(kv_type(&file));
-        let (memory, plan) = MemoryPlan::new(&file, &config, shape, options, Held::now())?;
-        let info = describe(&file, &config, &plan, options);
+        // First, as they are small: what is wrong with them is told before the weights are loaded.
+        let adapters = Adapters::load(&options.adapters, &config)?;
+        let adapter_names: Vec<String> = adapters.names().map(str::to_owned).collect();
+        let (backend, memory, plan) = load(&file, &config, adapters, &place, options)?;
+        let backend = backend.lost_after(options.lose_device_after);
+        let info = describe(&file, &config, &plan, &place, options);
         let pages = PageAllocator::new(plan.pages);
         let limits = Limits { max_batch: options.max_batch, step_tokens: options.step_tokens };
         let gauges = Arc::new(Gauges::default());
         let (jobs, inbox) = mpsc::channel();
         let compute = Compute {
-            model,
-            pool: KvPool::new(shape, plan.pages),
+            backend,
             workspace: Workspace::default(),
             plan: StepPlan::default(),
             batch: ForwardBatch::default(),
@@ -108,12 +112,13 @@ impl Engine {
             .spawn(move || compute.run())
             .map_err(|error| LoadError::OutOfMemory(format!("no compute thread: {error}")))?;
         tracing::info!(
-            "loaded {} ({} {}, {} million weights): {} sequences at once, {} tokens each, {} \
+            "loaded {} ({} {}, {} million weights){}: {} sequences at once, {} tokens each, {} \
              pages of {PAGE_TOKENS} tokens; {memory}",
             file.label(),
             info.architecture,
             info.quantization,
             info.parameters / 1_000_000,
+            beside(&adapter_names),
             info.max_batch,
             info.context_length,
             plan.pages,
@@ -126,7 +131,13 @@ impl Engine {
             context_length: plan.context_length,
         };
         Ok(Self(Arc::new(Handle {
+            #[cfg(feature = "cuda")]
+            gpu: match &place {
+                Place::Cpu => None,
+                Place::Cuda(_, device) => crate::cuda::Watch::new(device),
+            },
             info,
+            adapters: adapter_names,
             memory,
             reader,
             constraints: Constraints::default(),
@@ -142,9 +153,22 @@ impl Engine {
         &self.0.info
     }
 
+    /// What requests may call its adapters.
+    pub fn adapters(&self) -> &[String] {
+        &self.0.adapters
+    }
+
     /// What its process will take of the machine's memory at most.
     pub fn memory(&self) -> MemoryPlan {
         self.0.memory
+    }
+
+    /// What the driver says now of the GPU that it computes on, if it does and the driver tells.
+    pub fn gpu(&self) -> Option<GpuUse> {
+        #[cfg(feature = "cuda")]
+        return self.0.gpu.as_ref().and_then(crate::cuda::Watch::read);
+        #[cfg(not(feature = "cuda"))]
+        None
     }
 
     /// How busy it is.
@@ -180,6 +204,12 @@ impl Engine {
         !self.0.gauges.stopped.load(Ordering::Acquire)
     }
 
+    /// What the device was lost by, if it was: then the engine has stopped, and the process is best ended
+    /// too.
+    pub fn lost_device(&self) -> Option<&str> {
+        self.0.gauges.lost_device.get().map(String::as_str)
+    }
+
     /// The model's tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.0.reader.tokenizer
@@ -191,20 +221,26 @@ impl Engine {
         if !self.is_running() {
             return Err(GenerateError::Stopped);
         }
+        let adapter = handle.adapter(request.adapter.as_deref())?;
         let (tokens, max_tokens) = handle.reader.read(request)?;
         let begin = |constraint| handle.constraints.begin(constraint, &handle.reader.tokenizer);
         let constraint = request.constraint.as_ref().map(begin).transpose();
-        let constraint =
-            constraint.map_err(|error| GenerateError::InvalidRequest(error.to_string()))?;
+        let refused = |error: ConstraintError| GenerateError::InvalidRequest(error.to_string());
+        let constraint = constraint.map_err(refused)?;
         let prompt_tokens = tokens.len();
         let in_reasoning = handle.reader.opens_reasoning(&tokens);
+        let thinks = constraint.is_some() && request.chat.enable_thinking == Some(true);
+        let reasoning = thinks
+            .then(|| Reasoning::begin(in_reasoning, &handle.constraints, &handle.reader.tokenizer));
+        let reasoning = reasoning.transpose().map_err(refused)?;
         let (progress, receiver) = unbounded_channel();
         let cancel = CancelFlag::default();
         let stream = Stream::new(request, &tokens, &handle.reader.tokenizer, progress)
-            .constrained(constraint);
+            .constrained(constraint, reasoning);
         let sequence =
             Sequence::new(handle.new_id(), tokens, max_tokens, cancel.clone(), request.deadline)
                 .of_tenant(&request.tenant)
+                .with_adapter(adapter)
                 .with_priority(request.priority);
         handle.send(Job { sequence, sink: Sink::Answer(Box::new(stream)) })?;
         Ok(Generation::new(receiver, cancel, prompt_tokens, in_reasoning))
@@ -238,6 +274,21 @@ impl Engine {
 }
 
 impl Handle {
+    /// The adapter of a name.
+    fn adapter(&self, name: Option<&str>) -> Result<Option<AdapterId>, GenerateError> {
+        let Some(name) = name else { return Ok(None) };
+        match self.adapters.iter().position(|adapter| adapter == name) {
+            Some(place) => Ok(Some(AdapterId::new(place))),
+            None => Err(GenerateError::InvalidRequest(format!(
+                "there is no adapter {name:?}; {}",
+                match self.adapters.as_slice() {
+                    [] => "none is loaded".to_owned(),
+                    names => format!("there are {}", names.join(", ")),
+                }
+            ))),
+        }
+    }
+
     fn new_id(&self) -> SequenceId {
         SequenceId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
@@ -272,29 +323,87 @@ impl Drop for Handle {
     }
 }
 
+/// Loads the weights to where they compute, and counts the pages after that, so that they get their share
+/// of what is left.
+fn load(
+    file: &Checkpoint,
+    config: &ModelConfig,
+    adapters: Adapters,
+    place: &Place,
+    options: &EngineOptions,
+) -> Result<(Backend, MemoryPlan, KvPlan), LoadError> {
+    let shape = config.kv_shape(kv_type(file));
+    match place {
+        Place::Cpu => {
+            let adapter_bytes = adapters.bytes();
+            let model = Decoder::load(file)?.with_adapters(adapters);
+            if options.warm_up {
+                model.warm_up().map_err(|error| LoadError::Compute {
+                    file: file.label().to_owned(),
+                    problem: error.to_string(),
+                })?;
+            }
+            let (memory, plan) =
+                MemoryPlan::new(file, config, shape, options, adapter_bytes, Held::now())?;
+            Ok((Backend::cpu(model, KvPool::new(shape, plan.pages)), memory, plan))
+        }
+        #[cfg(feature = "cuda")]
+        Place::Cuda(_, device) => {
+            if !options.adapters.is_empty() {
+                return Err(LoadError::Device(
+                    "LoRA adapters are not computed on a GPU yet; set the device to cpu, or serve none"
+                        .to_owned(),
+                ));
+            }
+            let mut model = crate::cuda::Decoder::load(file, device)?;
+            let held = Held::on_device(crate::cuda::free_memory(device));
+            let (memory, plan) = MemoryPlan::new(file, config, shape, options, 0, held)?;
+            let pages = model.pages(shape, plan.pages)?;
+            if options.warm_up {
+                model.warm_up(&pages)?;
+            }
+            Ok((Backend::cuda(model, pages), memory, plan))
+        }
+    }
+}
+
+/// What is loaded beside the model, for the log.
+fn beside(adapters: &[String]) -> String {
+    match adapters {
+        [] => String::new(),
+        names => format!(" with the adapters {}", names.join(", ")),
+    }
+}
+
 /// Exact keys and values only where the weights are exact too.
-fn kv_type(file: &Checkpoint) -> KvType {
+pub(super) fn kv_type(file: &Checkpoint) -> KvType {
     if file.matrix_formats().all(is_full_precision) { KvType::F32 } else { KvType::F16 }
+}
+
+/// The commonest format of its weights, by bytes.
+pub(super) fn commonest_format(file: &Checkpoint) -> String {
+    let mut bytes_by_type: HashMap<String, usize> = HashMap::new();
+    for tensor in file.stored() {
+        *bytes_by_type.entry(tensor_type::name_of(tensor.dtype)).or_default() += tensor.bytes;
+    }
+    let commonest = bytes_by_type.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)));
+    commonest.map_or_else(String::new, |(name, _)| name)
 }
 
 fn describe(
     file: &Checkpoint,
     config: &ModelConfig,
     plan: &KvPlan,
+    place: &Place,
     options: &EngineOptions,
 ) -> ModelInfo {
-    let mut bytes_by_type: HashMap<String, usize> = HashMap::new();
-    for tensor in file.stored() {
-        *bytes_by_type.entry(tensor_type::name_of(tensor.dtype)).or_default() += tensor.bytes;
-    }
-    let commonest = bytes_by_type.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)));
     ModelInfo {
         architecture: config.architecture.name().to_owned(),
         name: file.metadata().get::<&str>("general.name").ok().flatten().map(str::to_owned),
-        quantization: commonest.map_or_else(String::new, |(name, _)| name),
+        quantization: commonest_format(file),
         parameters: file.parameters(),
         context_length: plan.context_length,
-        device: "cpu".to_owned(),
+        device: place.to_string(),
         max_batch: options.max_batch,
         embedding_length: config.pooling.map(|_| config.hidden),
     }

@@ -9,15 +9,17 @@ use crate::{Checkpoint, LoadError, system};
 
 /// Room for what requests bring along (prompts, tables of pages, texts), for parts of the program that
 /// have not run yet, and for what the allocator loses between it all.
-const ROOM: usize = 64 << 20;
+pub(super) const ROOM: usize = 64 << 20;
 
-/// What a process with one engine will take of the machine's memory at most, in bytes: counted once the
-/// weights are loaded, and kept.
+/// What a process with one engine will take at most of the memory where it computes (the machine's, or the
+/// GPU's), in bytes: counted once the weights are loaded, and kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct MemoryPlan {
     /// The model's tensors. The embedding is read from its file where it lies, and counts again where
     /// it is the head too.
     pub weights: usize,
+    /// Adapters beside them.
+    pub adapters: usize,
     /// Keys and values, when every page is in use.
     pub keys_and_values: usize,
     /// The numbers between the layers of the largest step, and what tokens are drawn from.
@@ -29,8 +31,9 @@ pub struct MemoryPlan {
     pub total: usize,
 }
 
-/// What the process holds when the weights are loaded, in bytes, if the system tells.
-#[derive(Debug, Clone, Copy, Default)]
+/// What is held, of the memory where the engine computes, when the weights are loaded; in bytes, if the
+/// system tells.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Held {
     /// Free beside it.
     pub(super) available: Option<usize>,
@@ -38,6 +41,15 @@ pub(super) struct Held {
     pub(super) resident: Option<usize>,
     /// The most that was held so far.
     pub(super) peak: Option<usize>,
+    /// How much of what the workspace leaves of the free memory keys and values may have, unless it is set.
+    pub(super) share: (usize, usize),
+}
+
+impl Default for Held {
+    /// Nothing is known. Others need the machine's memory too.
+    fn default() -> Self {
+        Self { available: None, resident: None, peak: None, share: (1, 3) }
+    }
 }
 
 impl Held {
@@ -47,13 +59,23 @@ impl Held {
             available: system::available_memory(),
             resident: system::resident_memory(),
             peak: system::peak_memory(),
+            ..Self::default()
         }
+    }
+
+    /// What a device says now, of which so many bytes are free. A GPU is the worker's own; what it keeps
+    /// back is for the kernels' code and for what products need between their steps.
+    #[cfg(feature = "cuda")]
+    pub(super) fn on_device(free: Option<usize>) -> Self {
+        const KEPT_BACK: usize = 512 << 20;
+        let available = free.map(|free| free.saturating_sub(KEPT_BACK));
+        Self { available, share: (9, 10), ..Self::default() }
     }
 }
 
 impl MemoryPlan {
-    /// Counts, after the weights are loaded. Unless `kv_tokens` is set, the pages may have a third of
-    /// what the workspace leaves of the free memory.
+    /// Counts, after the weights are loaded. Unless `kv_tokens` is set, the pages may have a share (a third
+    /// on the CPU, nine tenths on a GPU) of what the workspace leaves of the free memory.
     ///
     /// # Errors
     /// When more is set than is free.
@@ -62,11 +84,13 @@ impl MemoryPlan {
         config: &ModelConfig,
         shape: KvShape,
         options: &EngineOptions,
+        adapters: usize,
         held: Held,
     ) -> Result<(Self, KvPlan), LoadError> {
-        let step_tokens = options.step_tokens.max(options.max_batch + PAGE_TOKENS);
-        let workspace = Workspace::bytes(config, step_tokens, options.max_batch);
-        let share = held.available.map_or(1 << 30, |bytes| bytes.saturating_sub(workspace) / 3);
+        let workspace = workspace_bytes(config, options);
+        let (part, whole) = held.share;
+        let left = held.available.map(|bytes| bytes.saturating_sub(workspace));
+        let share = left.map_or(1 << 30, |bytes| bytes / whole * part);
         let context = config.context_length.min(options.context_limit.unwrap_or(usize::MAX));
         let kv = KvPlan::new(shape, context, options.max_batch, options.kv_tokens, share);
         if let Some(free) = held.available
@@ -82,22 +106,33 @@ impl MemoryPlan {
             )));
         }
         let (loaded, embedding) = (checkpoint.weight_bytes(), checkpoint.embedding_bytes());
-        let rest = held.resident.map_or(0, |bytes| bytes.saturating_sub(loaded)) + ROOM;
+        let rest = held.resident.map_or(0, |bytes| bytes.saturating_sub(loaded + adapters)) + ROOM;
         let weights = loaded.saturating_add(embedding);
-        let sum = [weights, kv.bytes, workspace, rest].into_iter().fold(0, usize::saturating_add);
+        let parts = [weights, adapters, kv.bytes, workspace, rest];
+        let sum = parts.into_iter().fold(0, usize::saturating_add);
         let total = sum.max(held.peak.unwrap_or(0));
-        Ok((Self { weights, keys_and_values: kv.bytes, workspace, rest, total }, kv))
+        let keys_and_values = kv.bytes;
+        Ok((Self { weights, adapters, keys_and_values, workspace, rest, total }, kv))
     }
+}
+
+/// Bytes of the numbers between the layers of the largest step.
+pub(super) fn workspace_bytes(config: &ModelConfig, options: &EngineOptions) -> usize {
+    let step_tokens = options.step_tokens.max(options.max_batch + PAGE_TOKENS);
+    Workspace::bytes(config, step_tokens, options.max_batch)
 }
 
 impl fmt::Display for MemoryPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+        write!(f, "{} MiB of weights, ", mib(self.weights))?;
+        if self.adapters > 0 {
+            write!(f, "{} MiB of adapters, ", mib(self.adapters))?;
+        }
         write!(
             f,
-            "{} MiB of weights, {} MiB of keys and values, {} MiB of workspace, {} MiB for the rest: at \
+            "{} MiB of keys and values, {} MiB of workspace, {} MiB for the rest: at \
              most {} MiB in all",
-            mib(self.weights),
             mib(self.keys_and_values),
             mib(self.workspace),
             mib(self.rest),
@@ -117,8 +152,9 @@ mod tests {
         let file = crate::ModelFile::Path(folder.join("qwen3-f32.gguf")).open().unwrap();
         let config = file.config().unwrap();
         let shape = config.kv_shape(KvType::F32);
-        let plan =
-            |options: &EngineOptions, held| MemoryPlan::new(&file, &config, shape, options, held);
+        let plan = |options: &EngineOptions, held| {
+            MemoryPlan::new(&file, &config, shape, options, 0, held)
+        };
         let free = |bytes| Held { available: Some(bytes), ..Held::default() };
         let (roomy, kv) = plan(&EngineOptions::default(), free(1 << 40)).unwrap();
         let pages = (8 * config.context_length).div_ceil(PAGE_TOKENS);
@@ -143,9 +179,10 @@ mod tests {
         let file = crate::ModelFile::Path(folder.join("qwen3-f32.gguf")).open().unwrap();
         let config = file.config().unwrap();
         let total = |resident, peak| {
-            let held = Held { available: None, resident: Some(resident), peak: Some(peak) };
+            let held = Held { resident: Some(resident), peak: Some(peak), ..Held::default() };
             let shape = config.kv_shape(KvType::F32);
-            MemoryPlan::new(&file, &config, shape, &EngineOptions::default(), held).unwrap().0.total
+            let options = EngineOptions::default();
+            MemoryPlan::new(&file, &config, shape, &options, 0, held).unwrap().0.total
         };
         let (little, more) = (total(100 << 20, 0), total(150 << 20, 0));
         assert_eq!(more - little, 50 << 20);

@@ -93,6 +93,16 @@ pub enum SafetensorsError {
         /// The shape it should have.
         expected: Vec<usize>,
     },
+    /// A tensor is in a format that is not read.
+    #[error(
+        "tensor {tensor:?} has the type {found}, which is not supported; supported are F32, F16 and BF16"
+    )]
+    UnknownType {
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        found: String,
+    },
     /// A weight is infinite or no number.
     #[error("tensor {tensor:?} holds a weight that is infinite or no number")]
     NotFinite {

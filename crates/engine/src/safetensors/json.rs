@@ -45,14 +45,14 @@ pub(super) fn text(folder: &Path, name: &str) -> Result<Option<String>, Safetens
 }
 
 /// A JSON object of the folder, read by key.
-pub(super) struct Object {
-    pub(super) name: &'static str,
-    pub(super) values: Map<String, Value>,
+pub(crate) struct Object {
+    pub(crate) name: &'static str,
+    pub(crate) values: Map<String, Value>,
 }
 
 impl Object {
     /// The object in a file; `None` if the file is not there.
-    pub(super) fn read(
+    pub(crate) fn read(
         folder: &Path,
         name: &'static str,
     ) -> Result<Option<Self>, SafetensorsError> {
@@ -60,27 +60,27 @@ impl Object {
     }
 
     /// A value, if it is there and not null.
-    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
         self.values.get(key).filter(|value| !value.is_null())
     }
 
     /// An integer from 0.
-    pub(super) fn integer(&self, key: &str) -> Result<Option<u64>, SafetensorsError> {
+    pub(crate) fn integer(&self, key: &str) -> Result<Option<u64>, SafetensorsError> {
         self.typed(key, "an integer from 0", Value::as_u64)
     }
 
     /// A number.
-    pub(super) fn number(&self, key: &str) -> Result<Option<f64>, SafetensorsError> {
+    pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, SafetensorsError> {
         self.typed(key, "a number", Value::as_f64)
     }
 
     /// `true` or `false`.
-    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>, SafetensorsError> {
+    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, SafetensorsError> {
         self.typed(key, "true or false", Value::as_bool)
     }
 
     /// A text.
-    pub(super) fn text(&self, key: &str) -> Result<Option<&str>, SafetensorsError> {
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&str>, SafetensorsError> {
         self.typed(key, "a text", Value::as_str)
     }
 
@@ -95,12 +95,12 @@ impl Object {
     }
 
     /// That a key must be there.
-    pub(super) fn missing(&self, key: &str, expected: &'static str) -> SafetensorsError {
+    pub(crate) fn missing(&self, key: &str, expected: &'static str) -> SafetensorsError {
         SafetensorsError::MissingKey { name: self.name, key: key.to_owned(), expected }
     }
 
     /// That a value is not what it should be.
-    pub(super) fn wrong(
+    pub(crate) fn wrong(
         &self,
         key: &str,
         expected: impl Into<String>,

@@ -6,6 +6,7 @@
 //! - `config`, `tokenizer`: the JSON files, translated to GGUF's metadata and checked like those
 //! - `quantize`: from f32, f16 and bf16 to the formats that multiply
 //! - `json`: reads a file of bounded size, key by key
+//! - `file`: one file of tensors by itself, such as an adapter
 //!
 //! Of a matrix that is loaded, its bytes in the file, its bytes in the new format and a few rows of f32 per
 //! thread are in memory beside what is loaded already. Then the file's pages are let go of. The
@@ -13,6 +14,7 @@
 
 mod config;
 mod error;
+mod file;
 mod json;
 mod names;
 mod quantize;
@@ -28,13 +30,14 @@ use std::sync::Arc;
 use candle_core::quantized::GgmlDType;
 
 pub use error::SafetensorsError;
+pub(crate) use file::TensorFile;
+pub(crate) use json::Object;
 pub(crate) use shards::{INDEX, SINGLE, files_of_index};
 pub(crate) use tokenizer::FILES as TOKENIZER_FILES;
 
 use crate::checkpoint::Stored;
 use crate::gguf::Metadata;
 use crate::{LoadError, Quantization};
-use json::Object;
 use quantize::Target;
 use shards::{Entry, Float, Shards};
 

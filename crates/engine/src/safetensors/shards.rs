@@ -100,16 +100,15 @@ fn files(index: &Index) -> Vec<String> {
 impl Shards {
     /// Maps the files of a folder and checks their headers. A single file goes before an index.
     pub(super) fn open(folder: &Path) -> Result<Self, SafetensorsError> {
-        let mut shards = Self { maps: Vec::new(), tensors: HashMap::new() };
         if folder.join(SINGLE).exists() {
-            shards.add(folder, SINGLE, &[])?;
-            return Ok(shards);
+            return Self::of_file(folder, SINGLE);
         }
         let Some(text) = json::text(folder, INDEX)? else {
             return Err(SafetensorsError::NoWeights);
         };
         let index = parse_index(&text)?;
         let files = files(&index);
+        let mut shards = Self { maps: Vec::new(), tensors: HashMap::new() };
         for file in &files {
             shards.add(folder, file, &files)?;
         }
@@ -118,6 +117,13 @@ impl Shards {
                 return Err(SafetensorsError::NotInShard { tensor, shard: file });
             }
         }
+        Ok(shards)
+    }
+
+    /// Maps one file of a folder, whatever its name, and checks its header.
+    pub(super) fn of_file(folder: &Path, name: &str) -> Result<Self, SafetensorsError> {
+        let mut shards = Self { maps: Vec::new(), tensors: HashMap::new() };
+        shards.add(folder, name, &[])?;
         Ok(shards)
     }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::api::StopReason;
 use crate::kv::{BlockTable, PAGE_TOKENS, PageKey};
+use crate::lora::AdapterId;
 
 /// Names a sequence; ascending in order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,8 +39,9 @@ pub struct Sequence {
     cancel: CancelFlag,
     deadline: Option<Instant>,
     priority: u8,
-    /// What stands before the first page.
-    root: PageKey,
+    adapter: Option<AdapterId>,
+    /// Whose it is.
+    tenant: PageKey,
     /// The names of its full pages, as far as somebody asked.
     keys: Vec<PageKey>,
     /// How many tokens have their keys and values in the pages.
@@ -68,7 +70,8 @@ impl Sequence {
             cancel,
             deadline,
             priority: 0,
-            root: PageKey::root(""),
+            adapter: None,
+            tenant: PageKey::root(""),
             keys: Vec::new(),
             num_computed: 0,
             preempted: false,
@@ -78,7 +81,12 @@ impl Sequence {
 
     /// Whose it is: pages are shared among one tenant's sequences.
     pub fn of_tenant(self, tenant: &str) -> Self {
-        Self { root: PageKey::root(tenant), ..self }
+        Self { tenant: PageKey::root(tenant), ..self }
+    }
+
+    /// What computes it beside the base: pages are shared among those of one adapter.
+    pub fn with_adapter(self, adapter: Option<AdapterId>) -> Self {
+        Self { adapter, ..self }
     }
 
     /// How late it is put back when pages run out: the lowest go first.
@@ -89,6 +97,11 @@ impl Sequence {
     /// Its name.
     pub fn id(&self) -> SequenceId {
         self.id
+    }
+
+    /// What computes it beside the base.
+    pub fn adapter(&self) -> Option<AdapterId> {
+        self.adapter
     }
 
     /// How late it is put back when pages run out.
@@ -224,7 +237,8 @@ impl Sequence {
     fn key(&mut self, index: usize) -> PageKey {
         while self.keys.len() <= index {
             let begin = self.keys.len() * PAGE_TOKENS;
-            let parent = self.keys.last().unwrap_or(&self.root);
+            let root = || self.adapter.map_or(self.tenant, |adapter| self.tenant.adapted(adapter));
+            let parent = self.keys.last().copied().unwrap_or_else(root);
             let key = parent.next(&self.tokens[begin..begin + PAGE_TOKENS]);
             self.keys.push(key);
         }

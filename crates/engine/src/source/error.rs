@@ -18,6 +18,26 @@ pub enum SourceError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The path leads to no adapter, and the name is no repository either.
+    #[error(
+        "there is no adapter at {}: an adapter is named by the path of a folder with \
+         adapter_config.json and adapter_model.safetensors, or by a repository, owner/name", path.display()
+    )]
+    NoAdapter {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The repository is none of an adapter.
+    #[error(
+        "{repo} has no {file}, so it is no adapter that can be loaded; choose a repository that PEFT wrote, \
+         with adapter_config.json and adapter_model.safetensors"
+    )]
+    IncompleteAdapter {
+        /// The repository.
+        repo: String,
+        /// What is missing.
+        file: &'static str,
+    },
     /// There is nowhere to keep files from the hub.
     #[error("there is no home folder to keep models in: set HF_HOME to a folder")]
     NoCacheDir,

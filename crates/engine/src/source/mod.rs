@@ -12,9 +12,11 @@
 //! - [`mod@choose`]: which of a repository's files a name means; pure
 //! - `hub`: what the hub is asked, and which answers are whose fault
 //! - `download`: resumes, retries, verifies
+//! - `adapter`: a folder or a repository with a LoRA adapter
 //! - `snapshot`: safetensors and what belongs to them, of one commit
 //! - `cache`: hf-hub's folders, so that other tools find the files and ours finds theirs
 
+mod adapter;
 mod cache;
 pub mod choose;
 mod download;
@@ -28,6 +30,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{ModelFile, Quantization};
 
+pub use adapter::resolve_adapter;
 pub use error::SourceError;
 pub use options::{SourceOptions, Token};
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 
-use engine::source::{SourceError, resolve};
+use engine::source::{SourceError, resolve, resolve_adapter};
 use engine::{ModelFile, Quantization};
 
 use super::server::{COMMIT, Hub};
@@ -141,4 +141,30 @@ fn an_index_cannot_lead_out_of_the_folder() {
     repo.files.insert(INDEX.to_owned(), index.to_vec());
     let error = setup(repo).error(REPO);
     assert!(error.contains("the index names the file"), "{error}");
+}
+
+#[test]
+fn an_adapter_is_its_two_files_of_one_commit() {
+    let files = ["adapter_config.json", "adapter_model.safetensors", "README.md", "optimizer.pt"];
+    let setup = setup(hub(&files));
+    let folder = resolve_adapter(REPO, &setup.options).unwrap();
+    assert_eq!(folder, setup.repo_folder().join("snapshots").join(COMMIT));
+    let names = fs::read_dir(&folder).unwrap().count();
+    assert_eq!(names, 2, "what an adapter needs, and nothing else");
+    // The second time nobody is asked, and its path is as good as its name.
+    let seen = setup.server.seen().len();
+    assert_eq!(resolve_adapter(REPO, &setup.options).unwrap(), folder);
+    assert_eq!(resolve_adapter(folder.to_str().unwrap(), &setup.options).unwrap(), folder);
+    assert_eq!(setup.server.seen().len(), seen);
+}
+
+#[test]
+fn what_is_no_adapter_is_refused() {
+    let whole = setup(whole());
+    let error = resolve_adapter(REPO, &whole.options).unwrap_err();
+    assert!(matches!(error, SourceError::IncompleteAdapter { .. }), "{error}");
+    for path in ["./nowhere", "acme/tiny:Q8_0", whole.repo_folder().to_str().unwrap()] {
+        let error = resolve_adapter(path, &whole.options).unwrap_err();
+        assert!(matches!(error, SourceError::NoAdapter { .. }), "{path}: {error}");
+    }
 }

@@ -20,7 +20,9 @@ const AFTER: &str = "after";
 ///
 /// Server-sent events. Each has its number (`id:`), its name (`event:`) and JSON (`data:`):
 /// `queued`, `started` (a new `attempt` voids the text of the one before), `token` (texts
-/// concatenate to the answer), `requeued`, and at the end `completed`, `failed` or `cancelled`,
+/// concatenate to the answer; if `enable_thinking` or `tools` was given, `parts` tells what became
+/// certain of it with this text, in order: `{"kind": "reasoning" | "text", "text": …}` or
+/// `{"kind": "tool_call", "call": …}`), `requeued`, and at the end `completed`, `failed` or `cancelled`,
 /// whose data is what `GET /result` answers. The stream ends after it. Silence is broken by a
 /// comment every few seconds. After a lost connection go on with `Last-Event-ID`, as browsers do
 /// by themselves.

@@ -72,9 +72,11 @@ async fn examine(state: &State) -> Finding {
             reply.model_loaded = state.model_loaded(&workers);
             reply.workers = workers.len();
             (reply.queued, reply.processing) = (depth.queued, depth.processing);
-            let ready = workers
-                .iter()
-                .any(|worker| worker.model == *model && worker.status == WorkerStatus::Ready);
+            // One that has another model in memory takes the task too, and makes room for it.
+            let ready = workers.iter().any(|worker| {
+                worker.status == WorkerStatus::Ready
+                    && worker.serves().any(|served| served == model)
+            });
             Finding { reply, ready }
         }
         Err(error) => {

@@ -53,13 +53,13 @@ pub(crate) async fn info(state: web::Data<State>) -> HttpResponse {
     let model = &state.options.default_model;
     // A queue that is down is /health's business.
     let mut workers = state.ask(state.broker.workers()).await.unwrap_or_default();
-    workers.retain(|worker| worker.model == *model);
+    workers.retain(|worker| worker.serves().any(|served| served == model));
     HttpResponse::Ok().json(InfoReply {
         name: "qwen-queue",
         version: env!("CARGO_PKG_VERSION"),
         model: model.to_string(),
         device: listed(workers.iter().map(|worker| worker.device.as_str())),
-        quantization: listed(workers.iter().map(|worker| worker.quantization.as_str())),
+        quantization: listed(workers.iter().filter_map(|worker| worker.quantization_of(model))),
         links: Links {
             docs: "/docs",
             openapi: "/openapi.json",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use protocol::{
-    Estimate, Event, EventSeq, ModelId, Outcome, RecordError, Task, TaskId, TaskSnapshot,
+    Chunk, Estimate, Event, EventSeq, ModelId, Outcome, RecordError, Task, TaskId, TaskSnapshot,
     TaskState, TenantId, Timestamp, WorkerId, WorkerReport,
 };
 use queue::watch::{CancelFeed, Watch};
@@ -127,7 +127,7 @@ impl Broker for Moody {
         self.inner.renew(lease, span).await
     }
 
-    async fn publish(&self, lease: &Lease, from: u64, chunks: &[String]) -> Answer<LeaseState> {
+    async fn publish(&self, lease: &Lease, from: u64, chunks: &[Chunk]) -> Answer<LeaseState> {
         self.inner.publish(lease, from, chunks).await
     }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use protocol::{
-    Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, TenantId, Timestamp, WorkerId,
-    WorkerReport,
+    Chunk, Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, TenantId, Timestamp,
+    WorkerId, WorkerReport,
 };
 
 use crate::watch::{CancelFeed, Watch};
@@ -102,7 +102,7 @@ pub trait Broker: Operations + Webhooks + Send + Sync + 'static {
         &self,
         lease: &Lease,
         from: u64,
-        chunks: &[String],
+        chunks: &[Chunk],
     ) -> Result<LeaseState, BrokerError>;
 
     /// Records the outcome: the task ends, its queue entry goes, its TTL starts, readers wake, and its

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::join_all;
 use protocol::{
-    Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, TenantId, Timestamp, WorkerId,
-    WorkerReport,
+    Chunk, Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, TenantId, Timestamp,
+    WorkerId, WorkerReport,
 };
 use redis::cmd;
 
@@ -62,7 +62,7 @@ impl Broker for RedisBroker {
         &self,
         lease: &Lease,
         from: u64,
-        chunks: &[String],
+        chunks: &[Chunk],
     ) -> Result<LeaseState, BrokerError> {
         self.partitions.of(lease.task_id).await?.publish(lease, from, chunks).await
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use protocol::Chunk;
+
 use super::claim::millis;
 use super::partition::Partition;
 use super::reply::Reply;
@@ -24,7 +26,7 @@ impl Partition {
         &self,
         lease: &Lease,
         from: u64,
-        chunks: &[String],
+        chunks: &[Chunk],
     ) -> Result<LeaseState, BrokerError> {
         let mut call = self.scripts.publish.prepare_invoke();
         call.key(self.keys.base()).key(self.keys.events(lease.task_id));

@@ -14,10 +14,14 @@ use super::scripts::Scripts;
 use super::servers::Servers;
 use crate::{BrokerError, Idempotency};
 
+/// Which keys there are and what they hold. A change that a build of before could not read, or that
+/// could not read what such a build wrote, has the next number.
+const LAYOUT: u32 = 2;
+
 /// All partitions of a queue.
 pub(super) struct Partitions {
     list: Vec<Arc<Partition>>,
-    /// Whether Redis was found to have as many.
+    /// Whether Redis was found to have as many, laid out as this build does.
     agreed: AtomicBool,
     /// Tasks claimed through this broker: whose turn it is.
     turn: AtomicUsize,
@@ -36,7 +40,7 @@ impl Partitions {
         }
     }
 
-    /// All of them, once it is known that Redis has as many.
+    /// All of them, once it is known that Redis has as many, laid out alike.
     pub(super) async fn all(&self) -> Result<&[Arc<Partition>], BrokerError> {
         if !self.agreed.load(Ordering::Relaxed) {
             self.agree().await?;
@@ -102,27 +106,35 @@ impl Partitions {
         self.turn.store(place, Ordering::Relaxed);
     }
 
-    /// Makes sure that all processes divide the queue alike: the first one's number is remembered.
+    /// Makes sure that all processes divide and lay out the queue alike: as the first one did.
     /// The first partition is the same one whatever their number.
     pub(super) async fn agree(&self) -> Result<(), BrokerError> {
         let Partition { keys, link, scripts, .. } = &*self.list[0];
         let own = self.list.len();
         let mut call = scripts.agree.prepare_invoke();
-        call.key(keys.base()).key(keys.partitions()).key(keys.totals()).arg(own);
-        let remembered = Reply::new("agree", link.run(&call).await?).parse::<usize>()?;
-        self.agreed.store(remembered == own, Ordering::Relaxed);
-        if remembered == own {
-            return Ok(());
-        }
-        Err(BrokerError::Unavailable {
-            reason: format!(
+        call.key(keys.base()).key(keys.partitions()).key(keys.totals()).arg(own).arg(LAYOUT);
+        let mut reply = Reply::new("agree", link.run(&call).await?);
+        let (remembered, layout) = (reply.parse::<usize>()?, reply.parse::<u32>()?);
+        self.agreed.store((remembered, layout) == (own, LAYOUT), Ordering::Relaxed);
+        let reason = if layout != LAYOUT {
+            format!(
+                "the queue in Redis was laid out by another build (layout {layout}, this build's is \
+                 {LAYOUT}): let that build run it empty and collect its results, stop all gateways and \
+                 workers, and delete the keys that begin with qq: (FLUSHDB, if nothing else is there); \
+                 or give this build a database of its own, as in redis://host:6379/1"
+            )
+        } else if remembered != own {
+            format!(
                 "the queue in Redis is divided into {remembered} partitions and REDIS_PARTITIONS \
                  is {own}: set REDIS_PARTITIONS={remembered}; or, to divide it anew, let it run \
                  empty, stop all gateways and workers, delete the key {}, and start them with \
                  REDIS_PARTITIONS={own}",
                 keys.partitions()
-            ),
-        })
+            )
+        } else {
+            return Ok(());
+        };
+        Err(BrokerError::Unavailable { reason })
     }
 
     fn place(&self, name: &[u8]) -> usize {

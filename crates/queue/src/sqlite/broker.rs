@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use protocol::{
-    Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, TenantId, Timestamp, WorkerId,
-    WorkerReport, record,
+    Chunk, Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, TenantId, Timestamp,
+    WorkerId, WorkerReport, record,
 };
 
 use super::task::{By, find, millis};
@@ -95,7 +95,7 @@ impl Broker for SqliteBroker {
         &self,
         lease: &Lease,
         from: u64,
-        chunks: &[String],
+        chunks: &[Chunk],
     ) -> Result<LeaseState, BrokerError> {
         let (lease, chunks) = (*lease, chunks.to_vec());
         let work = move |tx: &mut super::Tx<'_>| {

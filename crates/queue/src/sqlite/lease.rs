@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use protocol::{Outcome, TaskError, Timestamp};
+use protocol::{Chunk, Outcome, TaskError, Timestamp};
 use rusqlite::params;
 
 use super::letters;
@@ -36,7 +36,7 @@ pub(super) fn publish(
     tx: &mut Tx<'_>,
     lease: &Lease,
     from: u64,
-    chunks: &[String],
+    chunks: &[Chunk],
     now: Timestamp,
 ) -> Result<LeaseState, BrokerError> {
     let course = held(tx, lease, now)?;

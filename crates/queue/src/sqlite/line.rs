@@ -175,8 +175,10 @@ pub(super) fn capacity(tx: &Tx<'_>, model: &str, now: Timestamp) -> Result<u64, 
     let capacity: i64 = tx
         .sql
         .prepare_cached(
-            "SELECT coalesce(sum(json_extract(report, '$.capacity')), 0) FROM workers
-             WHERE expires > ?2 AND json_extract(report, '$.model') = ?1
+            "SELECT coalesce(sum(json_extract(served.value, '$.capacity')), 0)
+             FROM workers, json_each(CASE WHEN json_array_length(report, '$.models') > 0
+                 THEN json_extract(report, '$.models') ELSE json_array(json(report)) END) AS served
+             WHERE expires > ?2 AND json_extract(served.value, '$.model') = ?1
                AND json_extract(report, '$.status') = 'ready'",
         )?
         .query_row(params![model, millis(now)], |row| row.get(0))?;

@@ -86,6 +86,58 @@ async fn the_loss_of_a_node_stops_its_partition_alone_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_takes_over_with_tasks_leases_and_fences() {
+    let mut cluster = RedisCluster::start();
+    cluster.add_replica_of(OWNER);
+    let broker = cluster_broker(&cluster, 3);
+    let mut accepted = HashSet::new();
+    for _ in 0..60 {
+        accepted.insert(submitted(&*broker).await.id);
+    }
+    let worker = claimant(LONG);
+    let mut held = Vec::new();
+    for _ in 0..12 {
+        held.push(claimed(&*broker, &worker).await);
+    }
+    cluster.wait_until_repeated(OWNER);
+    cluster.nodes[OWNER].kill();
+    let begun = Instant::now();
+    eventually("the replica serves", async || broker.ping().await.is_ok()).await;
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(500), "nobody was missed: {took:?}");
+
+    // What was held is held still, by its fence, and ends once.
+    for held in &held {
+        broker.renew(&held.lease, LONG).await.expect("a lease outlives its node");
+        broker.finish(&held.lease, &completed("x")).await.unwrap();
+    }
+    let mut ended: HashSet<_> = held.iter().map(|held| held.task.id).collect();
+    for _ in 0..30 {
+        accepted.insert(submitted(&*broker).await.id);
+    }
+    for id in end_all(&*broker).await {
+        assert!(ended.insert(id), "{id} was handed out twice");
+    }
+    assert_eq!(ended, accepted);
+    for id in &accepted {
+        let state = broker.snapshot(*id).await.unwrap().expect("its outcome").state;
+        assert_eq!(state, TaskState::Completed);
+    }
+    assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
+
+    // The one that was away comes back as a replica, and that is told on.
+    cluster.nodes[OWNER].restart();
+    eventually("it repeats its successor", async || {
+        cluster.nodes[OWNER].command(&["ROLE"]).starts_with("slave")
+    })
+    .await;
+    for _ in 0..30 {
+        submitted(&*broker).await;
+    }
+    assert_eq!(end_all(&*broker).await.len(), 30);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_hangs_holds_up_no_other_partition() {
     let cluster = RedisCluster::start();
     let broker = cluster_broker(&cluster, 3);

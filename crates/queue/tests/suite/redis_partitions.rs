@@ -42,12 +42,32 @@ async fn all_processes_must_divide_the_queue_alike() {
 }
 
 #[tokio::test]
-async fn a_queue_from_before_partitions_has_one() {
+async fn a_queue_of_another_build_is_left_alone() {
     let server = RedisServer::start();
-    let old = submitted(&divided(&server, 1)).await;
-    server.command(&["DEL", "qq:{0}:partitions"]);
-    assert!(divided(&server, 2).snapshot(old.id).await.is_err());
-    assert!(divided(&server, 1).snapshot(old.id).await.unwrap().is_some());
+    let broker = divided(&server, 1);
+    let task = submitted(&broker).await;
+    // Another number; none, as builds wrote it once; and no key at all beside tasks, as before that.
+    for other in [
+        vec!["SET", "qq:{0}:partitions", "1 999"],
+        vec!["SET", "qq:{0}:partitions", "1"],
+        vec!["DEL", "qq:{0}:partitions"],
+    ] {
+        server.command(&other);
+        let newcomer = divided(&server, 1);
+        for refused in [
+            newcomer.ping().await,
+            newcomer.submit(&task, NO_LIMIT).await.map(drop),
+            newcomer.claim(&claimant(LONG), NO_WAIT).await.map(drop),
+        ] {
+            let Err(error @ BrokerError::Unavailable { .. }) = refused else {
+                panic!("{refused:?}")
+            };
+            let words = error.to_string();
+            assert!(words.contains("another build") && words.contains("is 2)"), "{words}");
+        }
+    }
+    server.command(&["FLUSHALL"]);
+    divided(&server, 1).ping().await.unwrap();
 }
 
 #[tokio::test]

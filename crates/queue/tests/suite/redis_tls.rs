@@ -7,6 +7,7 @@ use queue::{Broker, BrokerError, OpenError, RedisBroker, RedisOptions};
 use tempfile::TempDir;
 
 use crate::support::*;
+use harness::cluster::RedisCluster;
 use harness::free_port;
 use harness::redis::RedisServer;
 
@@ -15,41 +16,57 @@ fn openssl(folder: &Path, words: &str) {
     assert!(done.status.success(), "{words}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// A server that speaks TLS on the port, and the certificate of who signed its own.
-fn server() -> (RedisServer, u16, TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let at = folder.path();
-    openssl(
-        at,
-        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem",
-    );
-    openssl(at, "req -newkey rsa:2048 -nodes -subj /CN=redis -keyout redis.key -out redis.csr");
-    std::fs::write(at.join("names"), "subjectAltName=IP:127.0.0.1").unwrap();
-    openssl(
-        at,
-        "x509 -req -in redis.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out redis.pem",
-    );
-    let path = |name: &str| at.join(name).display().to_string();
-    let (port, certificate, key) = (free_port(), path("redis.pem"), path("redis.key"));
-    let server = RedisServer::with(&[
-        "--tls-port",
-        &port.to_string(),
-        "--tls-cert-file",
-        &certificate,
-        "--tls-key-file",
-        &key,
-        "--tls-auth-clients",
-        "no",
-    ]);
-    let ca_file = at.join("ca.pem");
-    (server, port, folder, ca_file)
+/// A certificate for this machine, and that of who signed it; gone with the value.
+struct Certificates {
+    folder: TempDir,
+}
+
+impl Certificates {
+    fn make() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        openssl(
+            at,
+            "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem",
+        );
+        openssl(at, "req -newkey rsa:2048 -nodes -subj /CN=redis -keyout redis.key -out redis.csr");
+        std::fs::write(at.join("names"), "subjectAltName=IP:127.0.0.1").unwrap();
+        openssl(
+            at,
+            "x509 -req -in redis.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out redis.pem",
+        );
+        Self { folder }
+    }
+
+    fn ca_file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// A server's settings.
+    fn settings(&self) -> Vec<String> {
+        let path = |name: &str| self.folder.path().join(name).display().to_string();
+        [
+            ("--tls-cert-file", path("redis.pem")),
+            ("--tls-key-file", path("redis.key")),
+            ("--tls-ca-cert-file", path("ca.pem")),
+            ("--tls-auth-clients", "no".to_owned()),
+        ]
+        .into_iter()
+        .flat_map(|(name, value)| [name.to_owned(), value])
+        .collect()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tasks_go_through_tls_and_a_server_that_nobody_vouches_for_is_refused() {
-    let (_server, port, _folder, ca_file) = server();
+    let (certificates, port) = (Certificates::make(), free_port().to_string());
+    let settings = certificates.settings();
+    let mut settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    settings.extend(["--tls-port", &port]);
+    let _server = RedisServer::with(&settings);
     let url = format!("rediss://127.0.0.1:{port}");
-    let trusting = RedisOptions { ca_file: Some(ca_file), ..RedisOptions::new(url.clone()) };
+    let ca_file = Some(certificates.ca_file());
+    let trusting = RedisOptions { ca_file, ..RedisOptions::new(url.clone()) };
     let broker = RedisBroker::connect(trusting).unwrap();
     let mut feed = broker.cancellations();
     let task = submitted(&broker).await;
@@ -66,6 +83,37 @@ async fn tasks_go_through_tls_and_a_server_that_nobody_vouches_for_is_refused() 
 
     let suspicious = RedisBroker::connect(RedisOptions::new(url)).unwrap();
     let answer = suspicious.ping().await;
+    let Err(BrokerError::Unavailable { reason }) = answer else { panic!("{answer:?}") };
+    assert!(reason.to_lowercase().contains("certificate"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_is_spoken_to_over_tls_at_every_node_that_it_names() {
+    let certificates = Certificates::make();
+    let settings = certificates.settings();
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let cluster = RedisCluster::with(&settings);
+    // One node is known at first; the others are found through it.
+    let url = cluster.url().split(',').next().unwrap().to_owned();
+    assert!(url.starts_with("rediss://"), "{url}");
+    let ca_file = Some(certificates.ca_file());
+    let trusting = RedisOptions { ca_file, partitions: 3, ..RedisOptions::new(url.clone()) };
+    let broker = RedisBroker::connect(trusting).unwrap();
+    for _ in 0..30 {
+        submitted(&broker).await;
+    }
+    let worker = claimant(LONG);
+    for _ in 0..30 {
+        let held = claimed(&broker, &worker).await;
+        broker.finish(&held.lease, &completed("x")).await.unwrap();
+    }
+    for (node, slots) in cluster.nodes.iter().zip(["5649", "9842", "13907"]) {
+        let keys = node.command(&["CLUSTER", "COUNTKEYSINSLOT", slots]);
+        assert!(keys.parse::<u32>().unwrap() > 0, "slot {slots} has tasks");
+    }
+
+    let suspicious = RedisOptions { partitions: 3, ..RedisOptions::new(url) };
+    let answer = RedisBroker::connect(suspicious).unwrap().ping().await;
     let Err(BrokerError::Unavailable { reason }) = answer else { panic!("{answer:?}") };
     assert!(reason.to_lowercase().contains("certificate"), "{reason}");
 }

@@ -31,13 +31,32 @@ pub const KEYS: &[Key] = &[
     key(
         "MODEL_NAME",
         Some("demo"),
-        "hub repository with optional :quant (Qwen/Qwen3-4B-GGUF:Q4_K_M), path to a .gguf file or to a folder of safetensors, or demo",
+        "hub repository with optional :quant (Qwen/Qwen3-4B-GGUF:Q4_K_M), path to a .gguf file or to a folder of safetensors, or demo; several separated by commas, the default first",
     ),
-    key("MODEL_DEVICE", Some("auto"), "auto, cpu or cuda:N"),
+    key(
+        "MAX_MODEL_BYTES",
+        None,
+        "bytes that the loaded models of a worker may take together, 1048576 to 1125899906842624; unset: what is free at start",
+    ),
+    key(
+        "MODEL_TURN_SECONDS",
+        Some("10"),
+        "seconds that a loaded model keeps its place while tasks wait for one that needs it, 0 to 3600",
+    ),
+    key(
+        "MODEL_DEVICE",
+        Some("auto"),
+        "auto (the first GPU if the build can use one and one is there, else the CPU), cpu or cuda:N",
+    ),
     key(
         "QUANTIZATION",
         None,
         "none, 8bit or 4bit: what safetensors become (unset: 4bit), and which GGUF file of a hub repository to take when MODEL_NAME names none",
+    ),
+    key(
+        "LORA_ADAPTERS",
+        None,
+        "LoRA adapters served beside the first model, each under a name of its own: name=path-or-repository, separated by commas",
     ),
     key(
         "REDIS_URL",

@@ -10,6 +10,7 @@ mod parse;
 mod tests;
 mod values;
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use protocol::ModelId;
 
 pub use keys::{KEYS, Key};
-pub use values::{Device, LogFormat, Quantization, QueueLocation, Secret, fresh_key};
+pub use values::{Device, LogFormat, LoraAdapter, Quantization, QueueLocation, Secret, fresh_key};
 
 /// Everything an operator can set. See `docs/CONFIGURATION.md`.
 #[derive(Debug, Clone)]
@@ -26,13 +27,20 @@ pub struct Settings {
     pub api_keys: Vec<Secret>,
     /// `ADMIN_API_KEY`: who may operate; none closes the admin routes.
     pub admin_api_key: Option<Secret>,
-    /// `MODEL_NAME`: a hub repository with optional `:quant`, a path to a file or folder, or `demo`.
-    pub model_name: String,
+    /// `MODEL_NAME`: hub repositories with optional `:quant`, paths to files or folders, or `demo`; at
+    /// least one, the default first, no two of one public name.
+    pub model_names: Vec<String>,
+    /// `MAX_MODEL_BYTES`: what the loaded models of a worker may take together; none is what is free.
+    pub max_model_bytes: Option<usize>,
+    /// `MODEL_TURN_SECONDS`: how long a loaded model keeps its place while others want it.
+    pub model_turn: Duration,
     /// `MODEL_DEVICE`.
     pub model_device: Device,
     /// `QUANTIZATION`: which GGUF file of a hub repository to take when `MODEL_NAME` names none, and what is
     /// made of safetensors.
     pub quantization: Option<Quantization>,
+    /// `LORA_ADAPTERS`: adapters served beside the first model.
+    pub lora_adapters: Vec<LoraAdapter>,
     /// `REDIS_URL`, or `REDIS_HOST` and `REDIS_PORT`; else the embedded queue in `DATA_DIR`.
     pub queue: QueueLocation,
     /// `REDIS_CA_FILE`: certificates to trust in TLS to Redis.
@@ -101,7 +109,18 @@ impl Settings {
     /// # Errors
     /// With every problem found: an unreadable file, an unknown key, a value out of range.
     pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
-        layers::gather(file, Path::new(".env"), std::env::vars_os())
+        Self::load_with(file, &[])
+    }
+
+    /// The same, with options of the command line, which win: the adapters, if any are given there.
+    ///
+    /// # Errors
+    /// As of [`Self::load`].
+    pub fn load_with(file: Option<&Path>, adapters: &[String]) -> Result<Self, SettingsError> {
+        let given = (!adapters.is_empty())
+            .then(|| (OsString::from("LORA_ADAPTERS"), OsString::from(adapters.join(","))));
+        let environment = std::env::vars_os().chain(given);
+        layers::gather(file, Path::new(".env"), environment)
             .and_then(|layers| parse::settings(&layers))
     }
 
@@ -138,22 +157,30 @@ impl Settings {
         })
     }
 
-    /// The public name of the model that this process serves or submits to by default.
+    /// The public name of the model that this process submits to by default: the first.
     pub fn model_id(&self) -> ModelId {
-        ModelId::from_source(&self.model_name)
+        self.model_ids().next().unwrap_or_else(|| ModelId::new(""))
+    }
+
+    /// The public names of all models that this process serves or knows, the default first.
+    pub fn model_ids(&self) -> impl Iterator<Item = ModelId> {
+        self.model_names.iter().map(|name| ModelId::from_source(name))
+    }
+
+    /// The same, and those of the adapters behind them.
+    pub fn served_ids(&self) -> impl Iterator<Item = ModelId> {
+        self.model_ids().chain(self.lora_adapters.iter().map(|adapter| adapter.name.clone()))
     }
 
     /// What is set but has no effect, one line each, to be logged as warnings.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if let Some(quantization) = self.quantization
-            && values::says_its_quantization(&self.model_name)
-        {
-            warnings.push(format!(
-                "QUANTIZATION={quantization} has no effect: MODEL_NAME={} already says which weights to load",
-                self.model_name
-            ));
-        }
-        warnings
+        let Some(quantization) = self.quantization else { return Vec::new() };
+        let told = self.model_names.iter().filter(|name| values::says_its_quantization(name));
+        told.map(|name| {
+            format!(
+                "QUANTIZATION={quantization} has no effect: MODEL_NAME={name} already says which weights to load"
+            )
+        })
+        .collect()
     }
 }

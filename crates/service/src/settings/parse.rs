@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use protocol::ModelId;
 use tracing_subscriber::EnvFilter;
 
 use super::keys::KEYS;
 use super::layers::Layers;
-use super::values::{QueueLocation, Secret};
+use super::values::{LoraAdapter, QueueLocation, Secret};
 use super::{Settings, SettingsError};
 
 /// Shorter keys are guessed too easily.
@@ -23,9 +24,12 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
     let settings = Settings {
         admin_api_key: p.admin_api_key(&api_keys),
         api_keys,
-        model_name: p.text("MODEL_NAME"),
+        model_names: p.model_names(),
+        max_model_bytes: p.optional_number("MAX_MODEL_BYTES", 1 << 20, 1 << 50),
+        model_turn: p.seconds("MODEL_TURN_SECONDS", 0, 3_600),
         model_device: p.choice("MODEL_DEVICE").unwrap_or(super::Device::Auto),
         quantization: p.choice("QUANTIZATION"),
+        lora_adapters: p.lora_adapters(),
         queue: p.queue(),
         redis_ca_file: p.get("REDIS_CA_FILE").map(PathBuf::from),
         redis_partitions: p.number("REDIS_PARTITIONS", 1, queue::redis::MAX_PARTITIONS),
@@ -126,6 +130,26 @@ impl<'a> Parser<'a> {
         keys
     }
 
+    /// The models. What is named twice counts once; two that clients could not tell apart are refused.
+    fn model_names(&mut self) -> Vec<String> {
+        let given = self.get("MODEL_NAME").unwrap_or_default();
+        let mut names: Vec<String> = Vec::new();
+        for name in given.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            let id = ModelId::from_source(name);
+            match names.iter().find(|known| ModelId::from_source(known) == id) {
+                None => names.push(name.to_owned()),
+                Some(known) if known == name => {}
+                Some(known) => self.problems.push(format!(
+                    "MODEL_NAME: clients would know both {known} and {name} as {id}: rename a file"
+                )),
+            }
+        }
+        if names.is_empty() {
+            self.refuse("MODEL_NAME", given);
+        }
+        names
+    }
+
     /// The operators' key. It must not be one that clients have.
     fn admin_api_key(&mut self, api_keys: &[Secret]) -> Option<Secret> {
         let key = self.get("ADMIN_API_KEY").map(str::trim).filter(|key| !key.is_empty())?;
@@ -138,6 +162,30 @@ impl<'a> Parser<'a> {
             );
         }
         Some(Secret::new(key))
+    }
+
+    /// The adapters. Names that clients could not tell apart are refused.
+    fn lora_adapters(&mut self) -> Vec<LoraAdapter> {
+        let given = self.get("LORA_ADAPTERS").unwrap_or_default();
+        let models = self.get("MODEL_NAME").unwrap_or_default().split(',');
+        let mut names: Vec<ModelId> =
+            models.map(|model| ModelId::from_source(model.trim())).collect();
+        let mut adapters = Vec::new();
+        for part in given.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let Ok(adapter) = part.parse::<LoraAdapter>() else {
+                self.refuse("LORA_ADAPTERS", part);
+                continue;
+            };
+            if names.contains(&adapter.name) {
+                self.problems.push(format!(
+                    "LORA_ADAPTERS: {} is the name of a model or of another adapter: choose another",
+                    adapter.name
+                ));
+            }
+            names.push(adapter.name.clone());
+            adapters.push(adapter);
+        }
+        adapters
     }
 
     fn url(&mut self, name: &str, schemes: &[&str]) -> String {

@@ -145,6 +145,32 @@ fn a_quantization_without_effect_is_told() {
 }
 
 #[test]
+fn adapters_are_named_and_told_apart() {
+    assert!(load("", "", &[]).unwrap().lora_adapters.is_empty());
+    let settings = load("lora_adapters: [sql=./sql, acme/tone = acme/tone-lora]", "", &[]).unwrap();
+    let adapters: Vec<(&str, &str)> =
+        settings.lora_adapters.iter().map(|one| (one.name.as_str(), one.source.as_str())).collect();
+    assert_eq!(adapters, [("sql", "./sql"), ("acme/tone", "acme/tone-lora")]);
+    for wrong in ["sql", "=./sql", "sql=", "a b=./sql", "a=x,a=y", "demo=./sql"] {
+        let found = problems(load("", "", &[("LORA_ADAPTERS", wrong)]));
+        assert!(found.len() == 1 && found[0].contains("LORA_ADAPTERS"), "{wrong}: {found:?}");
+    }
+}
+
+#[test]
+fn models_are_named_by_commas_or_as_a_list_and_can_be_told_apart() {
+    let settings = load("model_name: [demo, ./a.gguf]", "", &[]).unwrap();
+    assert_eq!(settings.model_names, ["demo", "./a.gguf"]);
+    assert_eq!(settings.model_id().as_str(), "demo");
+    let settings = load("", "", &[("MODEL_NAME", "x/y:Q8_0, demo,,x/y:Q8_0")]).unwrap();
+    let ids: Vec<_> = settings.model_ids().map(|id| id.to_string()).collect();
+    assert_eq!(ids, ["x/y:Q8_0", "demo"], "named twice is named once");
+    let found = problems(load("", "", &[("MODEL_NAME", "/a/tiny.gguf,/b/tiny.gguf")]));
+    assert!(found.len() == 1 && found[0].contains("/a/tiny.gguf and /b/tiny.gguf"), "{found:?}");
+    assert!(problems(load("", "", &[("MODEL_NAME", " , ")]))[0].contains("MODEL_NAME"));
+}
+
+#[test]
 fn the_example_and_the_docs_name_every_key() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let example = std::fs::read_to_string(root.join(".env.example")).unwrap();

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use protocol::ModelId;
+
 /// Text that must not be seen: its `Debug` and `Display` show nothing of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -86,6 +88,31 @@ impl fmt::Display for Quantization {
         })
     }
 }
+
+/// A LoRA adapter, and the model's name under which it is served. Written `name=source`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoraAdapter {
+    /// What requests call it.
+    pub name: ModelId,
+    /// A folder, or a repository on the hub.
+    pub source: String,
+}
+
+impl FromStr for LoraAdapter {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (name, source) = text.split_once('=').ok_or(())?;
+        let (name, source) = (name.trim(), source.trim());
+        let fits = (1..=MOST_NAME).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_graphic())
+            && !source.is_empty();
+        fits.then(|| Self { name: ModelId::new(name), source: source.to_owned() }).ok_or(())
+    }
+}
+
+/// How long an adapter's name may be, in bytes.
+const MOST_NAME: usize = 128;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

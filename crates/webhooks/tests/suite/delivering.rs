@@ -1,5 +1,6 @@
 //! The loop: what is tried again, what is not, and what is told of it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use harness::receiver::{Manner, Receiver};
@@ -91,14 +92,24 @@ async fn what_was_taken_and_never_tried_costs_no_try() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_without_a_key_is_given_up_with_the_reason() {
+async fn a_tenant_without_a_key_is_tried_again_with_the_reason() {
     let (rig, receiver) = (Rig::embedded(), Receiver::kind());
-    let _deliverer = rig.deliver();
-    let id = rig.ended_of(TenantId::new("key-of-yesterday"), &receiver.url("/")).await;
-    let report = rig.report_when(id, |report| report.state == WebhookState::GivenUp).await;
+    let deliverer = rig.deliver();
+    let id = rig.ended_of(TenantId::new("key-of-tomorrow"), &receiver.url("/")).await;
+    let report = rig.report_when(id, |report| report.tries.len() >= 2).await;
+    assert_eq!(report.state, WebhookState::Pending);
     let TryResult::Error(words) = &report.tries[0].result else { panic!("{report:?}") };
-    assert!(words.contains("not configured any more"), "{words}");
+    assert!(words.contains("not configured here"), "{words}");
     assert!(receiver.heard().is_empty());
+
+    // Keys are changed on one gateway after the other: the next one knows it.
+    deliverer.stop().await;
+    let secret = Secret::of_key("tomorrow's key");
+    let secrets = [(TenantId::new("key-of-tomorrow"), secret)].into_iter().collect();
+    let _deliverer =
+        Running::start(webhooks::Deliverer { secrets: Arc::new(secrets), ..rig.deliverer() });
+    rig.report_when(id, |report| report.state == WebhookState::Delivered).await;
+    assert_eq!(receiver.heard().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

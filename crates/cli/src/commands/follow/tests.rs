@@ -121,3 +121,31 @@ fn a_refusal_ends_it_at_once() {
     let error = follow(&nobody, "t", false, &mut vec![], &mut vec![]).unwrap_err();
     assert!(error.to_string().contains("no gateway answers"), "{error}");
 }
+
+#[test]
+fn of_an_answer_that_is_told_apart_only_its_text_is_the_answer() {
+    let told = |seq: u64, text: &str, parts: Value| {
+        event(seq, "token", &json!({"attempt": 1, "text": text, "parts": parts}))
+    };
+    let end = json!({"status": "completed", "result": "I look.", "reasoning": "Hm.\nYes."});
+    let events = [
+        told(2, "<think>Hm.", json!([{"kind": "reasoning", "text": "Hm."}])),
+        told(3, "\nYes.</think>\n", json!([{"kind": "reasoning", "text": "\nYes.\u{1b}"}])),
+        told(4, "I look.<tool", json!([{"kind": "text", "text": "I look."}])),
+        told(
+            5,
+            "_call>{}</tool_call>",
+            json!([
+                {"kind": "tool_call", "call": {"name": "f", "arguments": {"a": 1}}},
+                {"kind": "tool_call", "call": {"raw": "{}", "error": "no name"}},
+                {"kind": "dance", "text": "a later version's"},
+            ]),
+        ),
+        event(6, "completed", &end),
+    ];
+    let (text, notes, _) = followed(vec![cut(&events.concat())]);
+    assert_eq!(text, "I look.\n");
+    assert!(notes.starts_with("Hm.\nYes.\\u001b\n"), "{notes:?}");
+    assert!(notes.contains("[calls f with {\"a\":1}]"), "{notes:?}");
+    assert!(notes.contains("(no name): {}]"), "{notes:?}");
+}

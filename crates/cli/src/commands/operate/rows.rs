@@ -90,7 +90,7 @@ pub(crate) fn worker(worker: &Worker, now_ms: u64, id: Id) -> [String; WORKER.le
         format!("{}/{}", worker.running, worker.capacity),
         format!("{}:{}", printable(&worker.host), worker.pid),
         printable(&worker.device),
-        printable(&worker.model),
+        printable(&models(worker)),
         printable(&worker.quantization),
         worker.finished.to_string(),
         between(worker.last_seen, now_ms),
@@ -99,9 +99,24 @@ pub(crate) fn worker(worker: &Worker, now_ms: u64, id: Id) -> [String; WORKER.le
     ]
 }
 
+/// What a worker serves. Of several, what is not in memory says so.
+fn models(worker: &Worker) -> String {
+    match worker.models.as_slice() {
+        [] | [_] => worker.model.clone(),
+        several => {
+            let told = several.iter().map(|served| match &*served.state {
+                "loaded" => served.model.clone(),
+                state => format!("{} ({state})", served.model),
+            });
+            told.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::admin::Served;
 
     #[test]
     fn a_queue_is_in_one_state() {
@@ -112,6 +127,17 @@ mod tests {
         shown.paused = true;
         assert_eq!(state(&shown), "paused");
         assert_eq!(state(&Queue::default()), "no worker");
+    }
+
+    #[test]
+    fn of_several_models_those_that_are_not_in_memory_say_so() {
+        let served = |model: &str, state: &str| Served { model: model.into(), state: state.into() };
+        let mut shown = Worker { model: "a".into(), ..Worker::default() };
+        assert_eq!(models(&shown), "a");
+        shown.models = vec![served("a", "unloaded")];
+        assert_eq!(models(&shown), "a", "a worker's only model needs no word of its own");
+        shown.models = vec![served("a", "loaded"), served("b", "unloaded")];
+        assert_eq!(models(&shown), "a, b (unloaded)");
     }
 
     #[test]

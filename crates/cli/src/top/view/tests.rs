@@ -38,6 +38,7 @@ fn overview(at: u64, completed: u64) -> Overview {
         finished: 90,
         started_at: Some(at - 65_000),
         last_seen: Some(at - 1_200),
+        models: Vec::new(),
     };
     Overview {
         at,

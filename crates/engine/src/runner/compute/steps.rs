@@ -10,7 +10,9 @@ use super::super::stream::Stream;
 use super::*;
 use crate::api::{Input, Progress, Request};
 use crate::gguf::GgufFile;
-use crate::kv::{KvType, PAGE_TOKENS, PageAllocator};
+use crate::kv::{KvPool, KvType, PAGE_TOKENS, PageAllocator};
+use crate::lora::{AdapterId, AdapterSource, Adapters};
+use crate::model::Decoder;
 use crate::sched::{CancelFlag, Limits};
 use crate::synth::{SynthOptions, SynthQuant, SynthShape, synthesize};
 use crate::text::{StopMatcher, Tokenizer};
@@ -22,6 +24,8 @@ struct Rig {
     pages: PageAllocator,
     jobs: Sender<Box<Job>>,
     readers: Vec<UnboundedReceiver<Progress>>,
+    /// How many adapters there are; sequences take turns among them and the base.
+    adapters: usize,
 }
 
 impl Rig {
@@ -33,19 +37,28 @@ impl Rig {
         let allocator = PageAllocator::new(pages);
         let (jobs, inbox) = std::sync::mpsc::channel();
         let compute = Compute {
-            pool: KvPool::new(shape, pages),
+            backend: Backend::cpu(model, KvPool::new(shape, pages)),
             scheduler: Scheduler::new(Limits { max_batch, step_tokens: 4_096 }, allocator.clone()),
             workspace: Workspace::default(),
             plan: StepPlan::default(),
             batch: ForwardBatch::default(),
-            model,
             sinks: HashMap::new(),
             draws: Vec::new(),
             ends: vec![], // no answer ends by itself
             gauges: Arc::default(),
             jobs: inbox,
         };
-        Self { compute, tokenizer, pages: allocator, jobs, readers: Vec::new() }
+        Self { compute, tokenizer, pages: allocator, jobs, readers: Vec::new(), adapters: 0 }
+    }
+
+    /// The same with the adapters of the qwen3 fixtures.
+    fn adapted(mut self) -> Self {
+        let source = |kind: &str| AdapterSource { name: kind.to_owned(), folder: fixture(kind) };
+        let sources = [source("broad"), source("narrow")];
+        let adapters = Adapters::load(&sources, self.compute.backend.config()).unwrap();
+        self.adapters = adapters.len();
+        self.compute.backend = self.compute.backend.with_adapters(adapters);
+        self
     }
 
     /// A prompt of `prompt` tokens that no other begins like.
@@ -54,7 +67,9 @@ impl Rig {
         let tokens = vec![id as u32; prompt];
         let request = Request::greedy(Input::Tokens(tokens.clone()), 500);
         let stream = Stream::new(&request, &tokens, &self.tokenizer, progress);
-        let sequence = Sequence::new(SequenceId(id), tokens, 500, cancel.clone(), None);
+        let adapter = (id as usize % (self.adapters + 1)).checked_sub(1).map(AdapterId::new);
+        let sequence =
+            Sequence::new(SequenceId(id), tokens, 500, cancel.clone(), None).with_adapter(adapter);
         self.compute.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
         let sink = Sink::Answer(Box::new(stream));
         assert!(self.jobs.send(Box::new(Job { sequence, sink })).is_ok());
@@ -69,7 +84,7 @@ impl Rig {
     fn rounds(&mut self, count: usize) {
         for _ in 0..count {
             assert!(self.compute.take_jobs());
-            self.compute.round();
+            self.compute.round().unwrap();
         }
     }
 }
@@ -119,9 +134,13 @@ fn a_step_of_a_running_batch_allocates_nothing_but_the_text() {
     let q4_k_m = folder.path().join("q4_k_m.gguf");
     let (shape, quant) = (SynthShape::smallest(), SynthQuant::Q4KM);
     synthesize(&SynthOptions { shape, quant, seed: 3, output: q4_k_m.clone() }, |_, _| ()).unwrap();
-    for path in [fixture("qwen3-q8_0.gguf"), fixture("qwen3-q4_0.gguf"), q4_k_m] {
-        let name = path.display().to_string();
+    let (q8_0, q4_0) = (fixture("qwen3-q8_0.gguf"), fixture("qwen3-q4_0.gguf"));
+    for (path, adapted) in [(q8_0.clone(), false), (q8_0, true), (q4_0, false), (q4_k_m, false)] {
+        let name = format!("{}, adapted: {adapted}", path.display());
         let mut rig = Rig::new(path, SEQUENCES as usize, 400);
+        if adapted {
+            rig = rig.adapted();
+        }
         for id in 0..SEQUENCES {
             rig.submit(id, 40, &CancelFlag::default());
         }

@@ -1,7 +1,7 @@
 //! `GET /admin/workers` and `POST /admin/workers/{worker_id}/drain`.
 
 use actix_web::{HttpResponse, web};
-use protocol::{ModelId, Timestamp, WorkerId, WorkerReport, WorkerStatus};
+use protocol::{ModelId, ModelReport, Timestamp, WorkerId, WorkerReport, WorkerStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -32,7 +32,7 @@ pub(crate) struct WorkerReply {
     /// The software's version.
     #[schema(example = "0.1.0")]
     version: String,
-    /// The model it serves.
+    /// The model it serves; the first, where it serves several.
     #[schema(value_type = String, example = "demo")]
     model: ModelId,
     /// Its weights' format.
@@ -59,6 +59,62 @@ pub(crate) struct WorkerReply {
     /// When it last reported, likewise; null if its version does not say.
     #[schema(value_type = Option<u64>, example = 1_763_739_045_000_u64)]
     last_seen: Option<Timestamp>,
+    /// The GPU that it computes on; not there for a worker on the CPU, or where the driver tells nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gpu: Option<GpuReply>,
+    /// All the models it serves; empty if its version serves one.
+    models: Vec<ServedReply>,
+}
+
+/// What the driver says of a GPU, whoever uses it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct GpuReply {
+    /// Its number on its machine, as `nvidia-smi` counts.
+    #[schema(example = 0)]
+    id: u32,
+    /// Bytes of its memory in use.
+    #[schema(example = 21_474_836_480_u64)]
+    memory_used_bytes: u64,
+    /// Bytes of its memory.
+    #[schema(example = 150_754_820_096_u64)]
+    memory_total_bytes: u64,
+    /// How much of the last moment it computed, in percent.
+    #[schema(example = 97)]
+    utilization_percent: u32,
+}
+
+/// A model that a worker serves.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ServedReply {
+    /// The model.
+    #[schema(value_type = String, example = "demo")]
+    model: ModelId,
+    /// The base that it adapts, if it is a LoRA adapter; the numbers are then those of both together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    parent: Option<ModelId>,
+    /// Its weights' format.
+    #[schema(example = "Q4_K_M")]
+    quantization: String,
+    /// `unloaded`, `loading`, `loaded`, `unloading` (what runs goes on to its end) or `failed` (it could
+    /// not be loaded; that is tried again a minute later).
+    #[schema(example = "loaded")]
+    state: &'static str,
+    /// Its tasks that run now.
+    #[schema(example = 1)]
+    running: u32,
+    /// How many of its tasks can run at once.
+    #[schema(example = 4)]
+    capacity: u32,
+    /// What it takes of memory while it is loaded, in bytes, by the worker's plan.
+    #[schema(example = 1_234_567_890_u64)]
+    memory_bytes: u64,
+    /// How long its latest load took, in seconds; null if it was not loaded yet.
+    #[schema(example = 2.3)]
+    load_seconds: Option<f64>,
+    /// Why it could not be loaded, while it can't.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
 }
 
 impl WorkerReply {
@@ -86,6 +142,29 @@ impl From<WorkerReport> for WorkerReply {
             finished: report.finished,
             started_at: report.started_at,
             last_seen: report.reported_at,
+            gpu: report.gpu.map(|gpu| GpuReply {
+                id: gpu.id,
+                memory_used_bytes: gpu.memory_used_bytes,
+                memory_total_bytes: gpu.memory_total_bytes,
+                utilization_percent: gpu.utilization_percent,
+            }),
+            models: report.models.into_iter().map(ServedReply::from).collect(),
+        }
+    }
+}
+
+impl From<ModelReport> for ServedReply {
+    fn from(served: ModelReport) -> Self {
+        Self {
+            model: served.model,
+            parent: served.parent,
+            quantization: served.quantization,
+            state: served.state.as_str(),
+            running: served.running,
+            capacity: served.capacity,
+            memory_bytes: served.memory_bytes,
+            load_seconds: served.load_ms.map(|ms| ms as f64 / 1000.0),
+            problem: served.problem,
         }
     }
 }

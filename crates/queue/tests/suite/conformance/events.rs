@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Attempt, EventBody, EventSeq};
+use protocol::{AnswerPart, Attempt, Chunk, EventBody, EventSeq};
 use queue::Release;
 use tokio::time::timeout;
 
@@ -13,14 +13,20 @@ pub(super) async fn a_life_is_told_in_order(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
-    let chunks = ["Add \"".to_owned(), "wörk\n".to_owned(), "er 🦀".to_owned()];
+    let part = AnswerPart::Text { text: "er 🦀".into() };
+    let chunks: [Chunk; 3] = [
+        "Add \"".into(),
+        "wörk\n".into(),
+        Chunk { parts: Some(vec![part]), ..Chunk::from("er 🦀") },
+    ];
+    let text: String = chunks.iter().map(|chunk| chunk.text.as_str()).collect();
     broker.publish(&held.lease, 0, &chunks[..2]).await.unwrap();
     broker.publish(&held.lease, 2, &chunks[2..]).await.unwrap();
-    broker.finish(&held.lease, &completed(&chunks.concat())).await.unwrap();
+    broker.finish(&held.lease, &completed(&text)).await.unwrap();
 
     let events = broker.events(task.id, EventSeq::START, 100).await.unwrap();
     let attempt = Attempt::FIRST;
-    let token = |text: &String| EventBody::Token { attempt, text: text.clone() };
+    let token = |chunk: &Chunk| EventBody::Token { attempt, chunk: chunk.clone() };
     let told: Vec<_> = events.iter().map(|event| event.body.clone()).collect();
     let expected = [
         EventBody::Queued,
@@ -28,7 +34,7 @@ pub(super) async fn a_life_is_told_in_order(on: Fixture) {
         token(&chunks[0]),
         token(&chunks[1]),
         token(&chunks[2]),
-        EventBody::Ended { outcome: completed(&chunks.concat()) },
+        EventBody::Ended { outcome: completed(&text) },
     ];
     assert_eq!(told, expected);
     let numbers: Vec<_> = events.iter().map(|event| event.seq.get()).collect();
@@ -41,7 +47,7 @@ pub(super) async fn reading_resumes_after_a_number(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
-    let chunks: Vec<_> = (0..20).map(|n| n.to_string()).collect();
+    let chunks: Vec<_> = (0..20).map(|n| Chunk::from(n.to_string())).collect();
     broker.publish(&held.lease, 0, &chunks).await.unwrap();
     let mut seen = Vec::new();
     let mut last = EventSeq::START;
@@ -109,7 +115,7 @@ pub(super) async fn old_events_go_when_there_are_too_many(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
-    let chunks: Vec<_> = (0..1_000).map(|n| n.to_string()).collect();
+    let chunks: Vec<_> = (0..1_000).map(|n| Chunk::from(n.to_string())).collect();
     for round in 0..6 {
         broker.publish(&held.lease, round * 1_000, &chunks).await.unwrap();
     }

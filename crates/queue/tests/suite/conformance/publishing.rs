@@ -1,12 +1,12 @@
 //! Text that is published again, since a reply was lost.
 
-use protocol::{EventBody, EventSeq, TaskId};
+use protocol::{Chunk, EventBody, EventSeq, TaskId};
 use queue::{Broker, BrokerError, Release};
 
 use crate::support::*;
 
-fn chunks(texts: &[&str]) -> Vec<String> {
-    texts.iter().map(|text| (*text).to_owned()).collect()
+fn chunks(texts: &[&str]) -> Vec<Chunk> {
+    texts.iter().map(|text| (*text).into()).collect()
 }
 
 /// The text that readers see, attempt by attempt.
@@ -16,7 +16,7 @@ async fn told(broker: &dyn Broker, id: TaskId) -> Vec<String> {
     for event in events {
         match event.body {
             EventBody::Started { .. } => attempts.push(String::new()),
-            EventBody::Token { text, .. } => attempts.last_mut().unwrap().push_str(&text),
+            EventBody::Token { chunk, .. } => attempts.last_mut().unwrap().push_str(&chunk.text),
             _ => {}
         }
     }

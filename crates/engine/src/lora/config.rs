@@ -1,0 +1,188 @@
+//! `adapter_config.json`: what kind of adapter it is, and whether that is one we compute.
+
+use serde_json::Value;
+
+use super::AdapterError;
+use super::pattern::Patterns;
+use crate::kernels::low_rank::MOST_RANK;
+use crate::safetensors::Object;
+
+/// What is said of an adapter beside its weights.
+pub(super) struct AdapterConfig {
+    rank: f64,
+    alpha: f64,
+    ranks: Patterns,
+    alphas: Patterns,
+    /// Whether scales fall with the root of the rank.
+    rank_stabilized: bool,
+    /// The modules that it adds to, if they are listed.
+    targets: Option<Vec<String>>,
+    /// The layers that it adds to, if they are listed.
+    layers: Option<Vec<usize>>,
+    /// Whether some are left out.
+    excludes: bool,
+}
+
+/// Keys whose value changes what is computed, and has to be this: absent, null or empty goes always.
+const MUST_BE_UNSET: [(&str, &str, &str); 14] = [
+    ("use_dora", "it is a DoRA adapter", "train with use_dora=False, or merge it into its base"),
+    (
+        "modules_to_save",
+        "it has whole modules beside LoRA (modules_to_save)",
+        "train without them, or merge it into its base",
+    ),
+    (
+        "trainable_token_indices",
+        "it trains rows of the embedding (trainable_token_indices)",
+        MERGE_OR_WITHOUT,
+    ),
+    ("target_parameters", "it adds to parameters of experts (target_parameters)", MERGE_OR_WITHOUT),
+    ("layer_replication", "it replicates layers (layer_replication)", MERGE_OR_WITHOUT),
+    ("lora_bias", "it has biases (lora_bias)", "train with lora_bias=False"),
+    ("fan_in_fan_out", "its weights are transposed (fan_in_fan_out)", "Qwen's layers are not"),
+    ("alora_invocation_tokens", "it is an activated LoRA", MERGE_OR_WITHOUT),
+    ("use_qalora", "it is a QA-LoRA adapter", MERGE_OR_WITHOUT),
+    ("use_bdlora", "it is a block-diagonal LoRA adapter", MERGE_OR_WITHOUT),
+    ("arrow_config", "it is a router of adapters (arrow_config)", "load the adapters themselves"),
+    ("kasa_config", "it is a KaSA adapter", MERGE_OR_WITHOUT),
+    ("velora_config", "it is a VeLoRA adapter", MERGE_OR_WITHOUT),
+    ("monteclora_config", "it is a MonteCLoRA adapter", MERGE_OR_WITHOUT),
+];
+
+const MERGE_OR_WITHOUT: &str = "train without it, or merge it into its base";
+
+/// Initial values that leave the base's weights as they are. Others (PiSSA, OLoRA, LoftQ, CorDA) change
+/// them, and the adapter is none for the base that everybody has.
+const KEEPING_THE_BASE: [&str; 4] = ["gaussian", "eva", "orthogonal", "mica"];
+
+impl AdapterConfig {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When a value is not what it must be, or asks for what is not supported.
+    pub(super) fn read(config: &Object) -> Result<Self, AdapterError> {
+        let kind = config.text("peft_type")?;
+        let kind = kind.ok_or_else(|| config.missing("peft_type", "\"LORA\""))?;
+        if kind != "LORA" {
+            let what = format!("it is an adapter of the type {:?}", short(kind));
+            return Err(AdapterError::NotSupported { what, allowed: "supported is LORA" });
+        }
+        for (key, what, allowed) in MUST_BE_UNSET {
+            if config.get(key).is_some_and(|value| !is_unset(value)) {
+                return Err(AdapterError::NotSupported { what: what.to_owned(), allowed });
+            }
+        }
+        if let Some(bias) = config.text("bias")?.filter(|bias| *bias != "none") {
+            let what = format!("it trains biases (bias is {:?})", short(bias));
+            return Err(AdapterError::NotSupported { what, allowed: "supported is \"none\"" });
+        }
+        if let Some(Value::String(init)) = config.get("init_lora_weights")
+            && !KEEPING_THE_BASE.contains(&init.to_ascii_lowercase().as_str())
+        {
+            let what =
+                format!("it is for a base that {:?} changed (init_lora_weights)", short(init));
+            let allowed = "save it once more with path_initial_model_for_weight_conversion, as PEFT \
+                           describes, which makes an adapter for the base as it was";
+            return Err(AdapterError::NotSupported { what, allowed });
+        }
+        let rank = config.number("r")?;
+        let alpha = config.number("lora_alpha")?;
+        let excludes = config.get("exclude_modules").is_some_and(|value| !is_unset(value));
+        Ok(Self {
+            rank: rank.ok_or_else(|| config.missing("r", "the rank"))?,
+            alpha: alpha.ok_or_else(|| config.missing("lora_alpha", "a number"))?,
+            ranks: Patterns::read(config, "rank_pattern")?,
+            alphas: Patterns::read(config, "alpha_pattern")?,
+            rank_stabilized: config.flag("use_rslora")?.unwrap_or(false),
+            targets: targets(config)?,
+            layers: layers(config)?,
+            excludes,
+        })
+    }
+
+    /// The rank of a module's matrices.
+    pub(super) fn rank(&self, module: &str) -> Result<usize, AdapterError> {
+        let rank = self.ranks.of(module)?.unwrap_or(self.rank);
+        if rank.fract() == 0.0 && (1.0..=MOST_RANK as f64).contains(&rank) {
+            return Ok(rank as usize);
+        }
+        let what = format!("the rank of {module} is {rank}");
+        Err(AdapterError::NotSupported { what, allowed: "supported are ranks from 1 to 512" })
+    }
+
+    /// What the product of a module's matrices is multiplied with.
+    pub(super) fn scale(&self, module: &str) -> Result<f32, AdapterError> {
+        let alpha = self.alphas.of(module)?.unwrap_or(self.alpha);
+        let rank = self.rank(module)? as f64;
+        let scale = alpha / if self.rank_stabilized { rank.sqrt() } else { rank };
+        if (scale as f32).is_finite() {
+            return Ok(scale as f32);
+        }
+        let what = format!("lora_alpha of {module} is {alpha}");
+        Err(AdapterError::NotSupported { what, allowed: "supported are numbers that f32 holds" })
+    }
+
+    /// Whether the config names this module of this layer; `None` if it does not list what it names.
+    pub(super) fn targets(&self, module: &str, layer: usize) -> Option<bool> {
+        let targets = self.targets.as_ref().filter(|_| !self.excludes)?;
+        let layers = self.layers.as_ref();
+        let in_layer = layers.is_none_or(|layers| layers.contains(&layer));
+        Some(in_layer && targets.iter().any(|target| ends_with(module, target)))
+    }
+
+    /// A listed target that is none of these modules.
+    pub(super) fn unknown_target(&self, modules: &[String]) -> Option<&str> {
+        let mut targets = self.targets.iter().flatten();
+        let unknown = |target: &&String| !modules.iter().any(|module| ends_with(module, target));
+        targets.find(unknown).map(String::as_str)
+    }
+}
+
+/// Whether a module is the target, or one of those that the target names by their last parts.
+fn ends_with(module: &str, target: &str) -> bool {
+    let before = module.strip_suffix(target);
+    before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
+}
+
+/// The modules, where they are listed. A text is an expression: then the tensors say which they are.
+fn targets(config: &Object) -> Result<Option<Vec<String>>, AdapterError> {
+    let expected = "a list of names of modules, or a text";
+    match config.get("target_modules") {
+        None | Some(Value::String(_)) => Ok(None),
+        Some(Value::Array(names)) => {
+            let name = |value: &Value| match value {
+                Value::String(name) if !name.is_empty() => Ok(name.clone()),
+                other => Err(config.wrong("target_modules", expected, other).into()),
+            };
+            names.iter().map(name).collect::<Result<_, _>>().map(Some)
+        }
+        Some(other) => Err(config.wrong("target_modules", expected, other).into()),
+    }
+}
+
+/// The layers, where some are named: one, or a list.
+fn layers(config: &Object) -> Result<Option<Vec<usize>>, AdapterError> {
+    let Some(value) = config.get("layers_to_transform") else { return Ok(None) };
+    let wrong = || config.wrong("layers_to_transform", "the number of a layer, or a list", value);
+    let number = |value: &Value| value.as_u64().and_then(|number| usize::try_from(number).ok());
+    let layers = match value {
+        Value::Array(numbers) => numbers.iter().map(number).collect::<Option<Vec<_>>>(),
+        one => number(one).map(|number| vec![number]),
+    };
+    Ok(Some(layers.ok_or_else(wrong)?))
+}
+
+/// Whether a value asks for nothing.
+fn is_unset(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(items) => items.is_empty(),
+        Value::String(text) => text.is_empty(),
+        _ => false,
+    }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(60).collect()
+}

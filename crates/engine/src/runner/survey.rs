@@ -1,0 +1,111 @@
+//! What a model will be and take, told before its weights are read.
+
+use super::EngineOptions;
+use super::handle::{commonest_format, kv_type};
+use super::memory::{ROOM, workspace_bytes};
+use crate::kv::PAGE_TOKENS;
+use crate::lora::Adapters;
+use crate::{LoadError, ModelFile};
+
+/// What stands in a model's files before the weights, and what an engine with it will therefore take of
+/// the machine's memory. Sizes are bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// The commonest weight format by bytes, e.g. `Q4_K`.
+    pub quantization: String,
+    /// The longest prompt and answer together, in tokens, if memory holds it.
+    pub context_length: usize,
+    /// Weights, adapters, workspace, and room for its tokenizer and its requests: all but keys and values.
+    pub fixed: usize,
+    /// Keys and values of one token.
+    pub per_token: usize,
+    /// How many tokens it should have room for: those that the options set, or full contexts.
+    pub wanted_tokens: usize,
+}
+
+impl Survey {
+    /// Opens the files and checks all that stands before the weights, as [`Engine::start`] would.
+    ///
+    /// # Errors
+    /// When a file is missing, unreadable or damaged, holds what this engine cannot compute, or an option
+    /// is out of range.
+    ///
+    /// [`Engine::start`]: super::Engine::start
+    pub fn of(model: &ModelFile, options: &EngineOptions) -> Result<Self, LoadError> {
+        options.check()?;
+        options.device.open()?;
+        let file = model.open()?;
+        let config = file.config()?;
+        file.chat_template(&file.tokenizer()?)?;
+        let context_length = config.context_length.min(options.context_limit.unwrap_or(usize::MAX));
+        // They are small, and what is wrong with one is to be told now.
+        let adapters = Adapters::load(&options.adapters, &config)?.bytes();
+        let weights = file.weight_bytes().saturating_add(file.embedding_bytes());
+        let fixed = weights.saturating_add(adapters);
+        let fixed = fixed.saturating_add(workspace_bytes(&config, options)).saturating_add(ROOM);
+        let full = context_length.saturating_mul(options.max_batch);
+        Ok(Self {
+            quantization: commonest_format(&file),
+            context_length,
+            fixed,
+            per_token: config.kv_shape(kv_type(&file)).bytes_per_token(),
+            wanted_tokens: options.kv_tokens.unwrap_or(full),
+        })
+    }
+
+    /// How many tokens of keys and values so many bytes hold: whole pages, no more than are wanted, and
+    /// one page at least.
+    pub fn tokens_within(&self, bytes: usize) -> usize {
+        let pages = bytes / self.per_token.max(1) / PAGE_TOKENS;
+        self.wanted_tokens.min(pages.max(1) * PAGE_TOKENS)
+    }
+
+    /// All that it takes with room for so many tokens.
+    pub fn bytes(&self, tokens: usize) -> usize {
+        let paged = tokens.div_ceil(PAGE_TOKENS).saturating_mul(PAGE_TOKENS);
+        self.fixed.saturating_add(paged.saturating_mul(self.per_token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Engine;
+
+    #[test]
+    fn what_is_told_before_the_weights_is_what_an_engine_then_counts() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        for name in ["qwen3/qwen3-q8_0", "qwen2.5/qwen2.5-f16", "qwen3moe/qwen3moe-q8_0"] {
+            let file = ModelFile::Path(folder.join(format!("{name}.gguf")));
+            let options = EngineOptions { kv_tokens: Some(1000), ..EngineOptions::default() };
+            let survey = Survey::of(&file, &options).unwrap();
+            let engine = Engine::start(&file, &options).unwrap();
+            let (info, plan) = (engine.info(), engine.memory());
+            assert_eq!(survey.quantization, info.quantization, "{name}");
+            assert_eq!(survey.wanted_tokens, 1000);
+            assert_eq!(
+                survey.bytes(1000),
+                plan.weights + plan.workspace + plan.keys_and_values + ROOM,
+                "{name}"
+            );
+            assert_eq!(survey.tokens_within(usize::MAX), 1000);
+            assert_eq!(survey.tokens_within(survey.per_token * 100), 96);
+            assert_eq!(survey.tokens_within(0), PAGE_TOKENS);
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_before_the_weights_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        let survey = |path: &std::path::Path| {
+            Survey::of(&ModelFile::Path(path.into()), &EngineOptions::default())
+        };
+        assert!(matches!(survey(&path), Err(LoadError::Unreadable { .. })));
+        let good = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/qwen3/qwen3-q8_0.gguf");
+        let bytes = std::fs::read(good).unwrap();
+        // Its header is whole, its weights are not.
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        assert!(matches!(survey(&path), Err(LoadError::Damaged { .. })));
+    }
+}

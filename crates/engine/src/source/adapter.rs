@@ -1,0 +1,51 @@
+//! Where adapters come from: a folder, or a repository on the hub.
+
+use std::path::{Path, PathBuf};
+
+use super::cache::RepoCache;
+use super::download::download;
+use super::hub::Hub;
+use super::{HubName, SourceError, SourceOptions};
+use crate::lora::{CONFIG, WEIGHTS};
+
+/// Finds the adapter that a name means, and downloads it if need be: the folder with its two files.
+///
+/// A name is the path of such a folder, or a repository on the hub, `owner/name`. What is in the cache is
+/// used without asking the hub. What the files hold is looked at when the adapter is loaded.
+///
+/// Blocks until the files are there.
+///
+/// # Errors
+/// When there is no such folder or repository, or it lacks one of the files.
+pub fn resolve_adapter(name: &str, options: &SourceOptions) -> Result<PathBuf, SourceError> {
+    let name = name.trim();
+    let path = Path::new(name);
+    match HubName::parse(name) {
+        Some(hub_name) if !path.exists() && hub_name.quant.is_none() => {
+            from_hub(&hub_name, options)
+        }
+        _ if path.join(CONFIG).is_file() => Ok(path.to_owned()),
+        _ => Err(SourceError::NoAdapter { path: path.to_owned() }),
+    }
+}
+
+fn from_hub(name: &HubName, options: &SourceOptions) -> Result<PathBuf, SourceError> {
+    let cache = RepoCache::new(options.cache_dir()?, &name.repo);
+    let is_whole = |folder: &Path| [CONFIG, WEIGHTS].iter().all(|file| folder.join(file).is_file());
+    if let Some(folder) = cache.snapshot(is_whole) {
+        return Ok(folder);
+    }
+    let hub = Hub::new(options, name, &cache)?;
+    let listing = hub.files()?;
+    for file in [CONFIG, WEIGHTS] {
+        if !listing.files.iter().any(|listed| listed == file) {
+            return Err(SourceError::IncompleteAdapter { repo: name.repo.clone(), file });
+        }
+    }
+    let config = download(&hub, &cache, &listing.commit, CONFIG, options)?;
+    download(&hub, &cache, &listing.commit, WEIGHTS, options)?;
+    match config.parent().filter(|folder| is_whole(folder)) {
+        Some(folder) => Ok(folder.to_owned()),
+        None => Err(hub.nonsense(format!("its files are not all of commit {}", listing.commit))),
+    }
+}

@@ -1,0 +1,221 @@
+//! Adapters against PEFT and transformers in float32: the same tiny bases, the same adapters, the same
+//! tokens. And however they stand in a batch, each answers as if it were alone.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // the helpers of tests are tests too
+
+#[path = "../common/mod.rs"]
+mod common;
+mod engine;
+mod malformed;
+
+use std::path::PathBuf;
+
+use ::engine::batch::{ForwardBatch, Logits};
+use ::engine::gguf::GgufFile;
+use ::engine::kv::{BlockTable, KvPool, KvType, PageAllocator};
+use ::engine::lora::{AdapterId, AdapterSource, Adapters};
+use ::engine::model::{Decoder, Workspace};
+use common::{Fixture, fixtures};
+
+/// The adapters of each family.
+const KINDS: [&str; 2] = ["broad", "narrow"];
+/// The bases that they were made on; the first with a bias, the second without.
+const FAMILIES: [&str; 2] = ["qwen2", "qwen3"];
+
+/// Where a family's adapter is.
+pub(crate) fn adapter(family: &str, kind: &str) -> AdapterSource {
+    let folder: PathBuf = fixtures().join(family).join(kind);
+    AdapterSource { name: kind.to_owned(), folder }
+}
+
+/// A model with both of its family's adapters, and pages of its own.
+struct Bench {
+    model: Decoder,
+    ids: [AdapterId; 2],
+    pool: KvPool,
+    pages: PageAllocator,
+    workspace: Workspace,
+}
+
+impl Bench {
+    /// By the base's name, e.g. `qwen3-q8_0`.
+    fn new(base: &str) -> Self {
+        let family = base.split_once('-').unwrap().0;
+        let file = GgufFile::open(fixtures().join(family).join(format!("{base}.gguf"))).unwrap();
+        let model = Decoder::load(&file).unwrap();
+        let sources = KINDS.map(|kind| adapter(family, kind));
+        let adapters = Adapters::load(&sources, model.config()).unwrap();
+        assert!(adapters.bytes() > 0 && adapters.len() == 2);
+        let ids = KINDS.map(|kind| adapters.find(kind).unwrap());
+        let model = model.with_adapters(adapters);
+        let pool = KvPool::new(model.config().kv_shape(KvType::F32), 200);
+        Self { model, ids, pool, pages: PageAllocator::new(200), workspace: Workspace::default() }
+    }
+
+    fn table(&self, tokens: usize) -> BlockTable {
+        self.pages.reserve(tokens).unwrap()
+    }
+
+    fn logits(&mut self, batch: &ForwardBatch) -> Vec<Vec<f32>> {
+        let vocab = self.model.config().vocab;
+        let logits = self.model.forward(batch, &mut self.pool, &mut self.workspace).unwrap();
+        logits.chunks(vocab).map(<[f32]>::to_vec).collect()
+    }
+
+    /// The logits of all of `tokens`, computed in chunks of `chunk`.
+    fn all_logits(
+        &mut self,
+        tokens: &[u32],
+        adapter: Option<AdapterId>,
+        chunk: usize,
+    ) -> Vec<Vec<f32>> {
+        let table = self.table(tokens.len());
+        let mut rows = Vec::new();
+        for (index, part) in tokens.chunks(chunk).enumerate() {
+            let mut batch = ForwardBatch::default();
+            batch.push_adapted(part, index * chunk, &table, Logits::All, adapter);
+            rows.extend(self.logits(&batch));
+        }
+        rows
+    }
+
+    fn greedy(&mut self, prompt: &[u32], adapter: Option<AdapterId>, count: usize) -> Vec<u32> {
+        let table = self.table(prompt.len() + count);
+        let mut tokens = prompt.to_vec();
+        let mut done = 0;
+        while tokens.len() < prompt.len() + count {
+            let mut batch = ForwardBatch::default();
+            batch.push_adapted(&tokens[done..], done, &table, Logits::Last, adapter);
+            done = tokens.len();
+            let row = self.logits(&batch).remove(0);
+            let best = (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap();
+            tokens.push(best as u32);
+        }
+        tokens.split_off(prompt.len())
+    }
+}
+
+fn distance(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let pairs = a.iter().flatten().zip(b.iter().flatten());
+    pairs
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, |most, x| if x > most || x.is_nan() { x } else { most })
+}
+
+#[test]
+fn logits_and_greedy_tokens_are_those_of_peft() {
+    for family in FAMILIES {
+        let mut bench = Bench::new(&format!("{family}-f32"));
+        for (kind, id) in KINDS.into_iter().zip(bench.ids) {
+            let fixture = Fixture::load(&format!("{family}-{kind}"));
+            for prompt in &fixture.prompts {
+                let rows = bench.all_logits(&prompt.tokens, Some(id), usize::MAX);
+                let off = distance(&rows[prompt.first_position..], &fixture.logits(prompt));
+                println!("{family} {kind} {}: off by {off}", prompt.name);
+                assert!(off <= 1e-3, "{family} {kind} {}: off by {off}", prompt.name);
+                let tokens = bench.greedy(&prompt.tokens, Some(id), 64);
+                assert_eq!(tokens, prompt.greedy, "{family} {kind} {}", prompt.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_base_beside_adapters_is_the_base() {
+    for family in FAMILIES {
+        let fixture = Fixture::load(&format!("{family}-f32"));
+        let mut bench = Bench::new(&format!("{family}-f32"));
+        for prompt in &fixture.prompts {
+            let rows = bench.all_logits(&prompt.tokens, None, usize::MAX);
+            assert!(distance(&rows[prompt.first_position..], &fixture.logits(prompt)) <= 1e-3);
+            assert_eq!(bench.greedy(&prompt.tokens, None, 64), prompt.greedy);
+        }
+    }
+}
+
+/// Prompts, chunks and single tokens of the base and of two adapters in one pass. With packed weights they
+/// are the same to the bit, as rows then are; candle's products of full precision depend on the number
+/// of rows in the last place.
+#[test]
+fn a_batch_of_adapters_is_each_of_them_alone() {
+    for (base, exact) in
+        [("qwen3-q8_0", true), ("qwen3-q4_0", true), ("qwen2-f32", false), ("qwen3-f32", false)]
+    {
+        let mut bench = Bench::new(base);
+        let long = Fixture::load("qwen3-f32").longest().tokens.clone();
+        let [broad, narrow] = bench.ids.map(Some);
+        // (tokens, how many of them are in the pages already, whose)
+        let parts = [
+            (&long[..60], 0, narrow),
+            (&long[..60], 0, broad),
+            (&long[..60], 0, None),
+            (&long[..], 129, broad),
+            (&long[..], 129, None),
+            (&long[..100], 33, narrow),
+            (&long[20..53], 32, broad),
+            (&long[..1], 0, narrow),
+        ];
+        let (mut batch, mut single, mut tables) = (ForwardBatch::default(), Vec::new(), Vec::new());
+        for (tokens, old, adapter) in parts {
+            let alone = bench.all_logits(tokens, adapter, usize::MAX).split_off(old);
+            single.extend(alone);
+            let table = bench.table(tokens.len());
+            if old > 0 {
+                let mut before = ForwardBatch::default();
+                before.push_adapted(&tokens[..old], 0, &table, Logits::None, adapter);
+                bench.logits(&before);
+            }
+            batch.push_adapted(&tokens[old..], old, &table, Logits::All, adapter);
+            tables.push(table);
+        }
+        let together = bench.logits(&batch);
+        let off = distance(&together, &single);
+        println!("{base}: off by {off}");
+        assert!(off <= if exact { 0.0 } else { 1e-4 }, "{base}: off by {off}");
+        // The three that read the same say different things.
+        let apart = |one: usize, other: usize| {
+            distance(&together[one * 60..][..60], &together[other * 60..][..60])
+        };
+        assert!(apart(0, 1) > 1.0 && apart(0, 2) > 1.0 && apart(1, 2) > 1.0, "{base}");
+    }
+}
+
+/// What the base computes is the same to the bit whether or not there are adapters, beside it or at all.
+#[test]
+fn rows_of_the_base_are_untouched() {
+    let tokens = Fixture::load("qwen3-f32").longest().tokens.clone();
+    for base in ["qwen3-q8_0", "qwen3-f32"] {
+        let mut bench = Bench::new(base);
+        let with = bench.all_logits(&tokens, None, usize::MAX);
+        let file = GgufFile::open(fixtures().join("qwen3").join(format!("{base}.gguf"))).unwrap();
+        bench.model = Decoder::load(&file).unwrap();
+        assert_eq!(bench.all_logits(&tokens, None, usize::MAX), with, "{base}");
+    }
+}
+
+#[test]
+fn chunked_is_whole() {
+    for (base, allowed) in [("qwen2-f32", 1e-4), ("qwen3-f32", 1e-4), ("qwen3-q8_0", 0.0)] {
+        let mut bench = Bench::new(base);
+        let tokens = Fixture::load("qwen3-f32").longest().tokens.clone();
+        for id in bench.ids {
+            let whole = bench.all_logits(&tokens, Some(id), usize::MAX);
+            for chunk in [1, 7, 32, 33, 100] {
+                let off = distance(&bench.all_logits(&tokens, Some(id), chunk), &whole);
+                assert!(off <= allowed, "{base}, chunks of {chunk}: off by {off}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_adapter_that_is_not_there_is_no_step() {
+    let mut bench = Bench::new("qwen3-f32");
+    let file = GgufFile::open(fixtures().join("qwen3/qwen3-f32.gguf")).unwrap();
+    bench.model = Decoder::load(&file).unwrap();
+    let table = bench.table(1);
+    let mut batch = ForwardBatch::default();
+    batch.push_adapted(&[1], 0, &table, Logits::Last, Some(bench.ids[1]));
+    let error = bench.model.forward(&batch, &mut bench.pool, &mut bench.workspace).unwrap_err();
+    assert!(error.to_string().contains("adapter 1 of 0"), "{error}");
+}

@@ -1,0 +1,92 @@
+//! From what the settings say to an engine that runs.
+
+use std::time::Instant;
+
+use engine::source::{self, SourceOptions, Token};
+use engine::{
+    AdapterSource, DeviceChoice, Engine, EngineOptions, LoadError, ModelFile, Quantization,
+};
+use protocol::ModelId;
+use service::Settings;
+use service::settings::{self, Device, LoraAdapter, Secret};
+
+use super::ModelError;
+
+/// Steps after which the device seems lost. No setting: it is for rehearsing what happens then, in tests and
+/// by operators (docs/OPERATING.md).
+const LOSE_DEVICE_AFTER: &str = "QWEN_QUEUE_LOSE_DEVICE_AFTER";
+
+/// Finds a model, and downloads it if need be. Takes as long as that takes.
+pub(super) fn find(name: &str, settings: &Settings) -> Result<ModelFile, ModelError> {
+    Ok(source::resolve(name, &source_options(settings))?)
+}
+
+/// Finds the adapters, and downloads them if need be.
+pub(super) fn adapters(settings: &Settings) -> Result<Vec<AdapterSource>, ModelError> {
+    let options = source_options(settings);
+    let find = |adapter: &LoraAdapter| {
+        let folder = source::resolve_adapter(&adapter.source, &options)?;
+        Ok(AdapterSource { name: adapter.name.to_string(), folder })
+    };
+    settings.lora_adapters.iter().map(find).collect()
+}
+
+/// Starts an engine. Takes as long as that takes.
+pub(super) fn start(
+    id: &ModelId,
+    file: &ModelFile,
+    options: &EngineOptions,
+) -> Result<Engine, LoadError> {
+    tracing::info!(target: "worker.model", "loading {id}");
+    let began = Instant::now();
+    let engine = Engine::start(file, options)?;
+    let info = engine.info();
+    tracing::info!(
+        target: "worker.model",
+        "ready after {:.1} s: {id}, {} with {:.1} M parameters in {}, {} tokens of context, on {}",
+        began.elapsed().as_secs_f64(),
+        info.architecture,
+        info.parameters as f64 / 1e6,
+        info.quantization,
+        info.context_length,
+        info.device
+    );
+    Ok(engine)
+}
+
+fn source_options(settings: &Settings) -> SourceOptions {
+    let defaults = SourceOptions::from_env();
+    SourceOptions {
+        cache_dir: settings.hf_home.as_ref().map(|home| home.join("hub")).or(defaults.cache_dir),
+        quantization: settings.quantization.map(|quantization| match quantization {
+            settings::Quantization::None => Quantization::None,
+            settings::Quantization::EightBit => Quantization::EightBit,
+            settings::Quantization::FourBit => Quantization::FourBit,
+        }),
+        endpoint: settings.hf_endpoint.trim_end_matches('/').to_owned(),
+        token: settings
+            .hf_token
+            .as_ref()
+            .map(Secret::reveal)
+            .and_then(Token::new)
+            .or(defaults.token),
+        ..defaults
+    }
+}
+
+/// How engines are set up, but for the tokens that each has room for.
+pub(super) fn engine_options(settings: &Settings) -> EngineOptions {
+    EngineOptions {
+        device: match settings.model_device {
+            Device::Auto => DeviceChoice::Auto,
+            Device::Cpu => DeviceChoice::Cpu,
+            Device::Cuda(ordinal) => DeviceChoice::Cuda(ordinal),
+        },
+        max_batch: settings.max_batch_size,
+        kv_tokens: settings.kv_tokens,
+        lose_device_after: std::env::var(LOSE_DEVICE_AFTER)
+            .ok()
+            .and_then(|steps| steps.parse().ok()),
+        ..EngineOptions::default()
+    }
+}

@@ -1,0 +1,107 @@
+//! How the memory is divided among the models of a worker: counted once, before any is loaded, so that a model
+//! has the same context whichever others are there. Pure.
+
+use engine::Survey;
+
+/// A model that has room for so many tokens of its context is not cramped.
+const COMFORT: usize = 4096;
+
+/// Bytes of keys and values where nobody knows how much memory there is.
+const MODEST: usize = 1 << 30;
+
+/// What a model gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    /// Tokens of keys and values.
+    pub(super) tokens: usize,
+    /// All that it takes, in bytes.
+    pub(super) bytes: usize,
+}
+
+/// A model that needs more than there is, were it alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooLarge {
+    /// Which.
+    pub(super) place: usize,
+    /// The bytes that it needs at least.
+    pub(super) needs: usize,
+}
+
+/// Divides so many bytes; `usize::MAX` says that nobody knows how many there are. Where the models fit together, each gets an equal part (a third at most) of what
+/// their weights leave for its keys and values; where they don't, each gets a third of what its own leave, as if
+/// it were alone, and they take turns. `set` says that the number of tokens is the operator's.
+///
+/// # Errors
+/// When one does not fit even alone.
+pub(super) fn divide(budget: usize, surveys: &[Survey], set: bool) -> Result<Vec<Share>, TooLarge> {
+    let share = |survey: &Survey, bytes: usize| {
+        let bytes = if budget == usize::MAX { MODEST } else { bytes };
+        let tokens = if set { survey.wanted_tokens } else { survey.tokens_within(bytes) };
+        Share { tokens, bytes: survey.bytes(tokens) }
+    };
+    let alone: Vec<Share> = surveys
+        .iter()
+        .map(|survey| share(survey, budget.saturating_sub(survey.fixed) / 3))
+        .collect();
+    if let Some(place) = alone.iter().position(|share| share.bytes > budget) {
+        return Err(TooLarge { place, needs: alone[place].bytes });
+    }
+    let fixed = surveys.iter().map(|survey| survey.fixed).fold(0, usize::saturating_add);
+    let Some(left) = budget.checked_sub(fixed) else { return Ok(alone) };
+    let part = left / surveys.len().max(3);
+    let together: Vec<Share> = surveys.iter().map(|survey| share(survey, part)).collect();
+    let roomy = together.iter().zip(surveys).all(|(share, survey)| {
+        share.tokens >= survey.wanted_tokens.min(survey.context_length).min(COMFORT)
+    });
+    Ok(if roomy { together } else { alone })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn survey(fixed_mib: usize) -> Survey {
+        Survey {
+            quantization: "Q4_K".into(),
+            context_length: 40_960,
+            fixed: fixed_mib * MIB,
+            per_token: 4096,
+            wanted_tokens: 4 * 40_960, // 640 MiB
+        }
+    }
+
+    #[test]
+    fn those_that_fit_together_stay_together() {
+        let shares = divide(1000 * MIB, &[survey(100), survey(300)], false).unwrap();
+        let sum: usize = shares.iter().map(|share| share.bytes).sum();
+        assert!(sum <= 1000 * MIB && sum > 790 * MIB, "{shares:?}");
+        let four = vec![survey(100); 4];
+        let sum: usize =
+            divide(1000 * MIB, &four, false).unwrap().iter().map(|share| share.bytes).sum();
+        assert!(sum <= 1000 * MIB && sum > 990 * MIB);
+    }
+
+    #[test]
+    fn those_that_do_not_fit_together_get_what_each_gets_alone() {
+        for two in [[survey(400), survey(700)], [survey(480), survey(500)]] {
+            let shares = divide(1000 * MIB, &two, false).unwrap();
+            for (share, survey) in shares.iter().zip(&two) {
+                let alone = divide(1000 * MIB, std::slice::from_ref(survey), false).unwrap();
+                assert_eq!([*share], alone.as_slice());
+            }
+        }
+    }
+
+    #[test]
+    fn one_that_does_not_fit_alone_is_named() {
+        let error = divide(500 * MIB, &[survey(100), survey(600)], false).unwrap_err();
+        assert_eq!(error.place, 1);
+        assert!(error.needs > 600 * MIB);
+        // What the operator set is not made less.
+        let set = Survey { wanted_tokens: 200_000, ..survey(100) };
+        assert_eq!(divide(500 * MIB, std::slice::from_ref(&set), true).unwrap_err().place, 0);
+        assert_eq!(divide(1000 * MIB, &[set], true).unwrap()[0].tokens, 200_000);
+    }
+}

@@ -1,0 +1,287 @@
+//! The models that a worker serves, and which of them are in memory.
+//!
+//! | module   | what it does |
+//! |----------|--------------|
+//! | `load`   | finds, downloads and loads a model |
+//! | `memory` | divides the memory among them, once. Pure |
+//! | `swap`   | decides who comes in and who goes out. Pure |
+//! | `keeper` | does it: loads, unloads, and lets each model's tasks be claimed while it is in |
+
+pub(crate) mod keeper;
+mod load;
+mod memory;
+mod swap;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use engine::source::SourceError;
+use engine::{Engine, EngineOptions, LoadError, ModelFile, Survey};
+use protocol::{ErrorType, ModelId, ModelReport, ModelState, TaskError};
+use service::Settings;
+use tokio::sync::Semaphore;
+
+/// The models can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// One can't be found or downloaded.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// One can't be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// One does not fit, even alone.
+    #[error(
+        "the model {model} needs at least {} MiB of memory, {} MiB are {which}: set MAX_BATCH_SIZE or \
+         KV_TOKENS lower, choose a smaller model or a smaller quantization{more}",
+        needs.div_ceil(1 << 20), budget >> 20
+    )]
+    TooLarge {
+        /// Which.
+        model: ModelId,
+        /// Bytes that it needs.
+        needs: usize,
+        /// Bytes that there are.
+        budget: usize,
+        /// Where they come from, in words.
+        which: &'static str,
+        /// What else would help.
+        more: &'static str,
+    },
+}
+
+/// The models that a worker serves.
+#[derive(Debug)]
+pub struct Models {
+    /// At least one; the first is the default.
+    served: Vec<Arc<Served>>,
+    /// Bytes that those in memory may take together.
+    budget: usize,
+    /// How long one keeps its place at least while it has work.
+    turn: Duration,
+    /// Where they compute.
+    device: String,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) id: ModelId,
+    file: ModelFile,
+    options: EngineOptions,
+    quantization: String,
+    /// Bytes that it takes while it is in memory.
+    need: usize,
+    /// One for each task that it can run at once.
+    pub(crate) slots: Arc<Semaphore>,
+    place: Mutex<Place>,
+}
+
+/// Where it is.
+#[derive(Debug)]
+struct Place {
+    state: ModelState,
+    /// While it is in memory.
+    engine: Option<Engine>,
+    /// How long its latest load took.
+    took: Option<Duration>,
+    /// When it came in; when it last had work.
+    since: Instant,
+    used: Instant,
+    /// Why it can't be loaded, while it can't.
+    problem: Option<TaskError>,
+}
+
+impl Models {
+    /// Finds all models, downloads what has to be, checks what stands before their weights, divides the
+    /// memory among them, and loads the first. Takes as long as that takes.
+    ///
+    /// # Errors
+    /// When one can't be found, downloaded, read or held in memory; the message says what to do.
+    pub fn open(settings: &Settings) -> Result<Self, ModelError> {
+        let options = load::engine_options(settings);
+        let mut found = Vec::new();
+        for (name, id) in settings.model_names.iter().zip(settings.model_ids()) {
+            let file = load::find(name, settings)?;
+            // Adapters are the first one's.
+            let adapters = if found.is_empty() { load::adapters(settings)? } else { Vec::new() };
+            let options = EngineOptions { adapters, ..options.clone() };
+            let survey = Survey::of(&file, &options)?;
+            found.push((id, file, options, survey));
+        }
+        let known = settings.max_model_bytes.or_else(|| options.device.available_memory());
+        let surveys: Vec<Survey> = found.iter().map(|(.., survey)| survey.clone()).collect();
+        let set = options.kv_tokens.is_some();
+        let budget = known.unwrap_or(usize::MAX);
+        let shares = memory::divide(budget, &surveys, set).map_err(|error| {
+            let (which, more) = match settings.max_model_bytes {
+                Some(_) => ("allowed by MAX_MODEL_BYTES", ", or set MAX_MODEL_BYTES higher"),
+                None => ("free", ", or free some"),
+            };
+            let model = found[error.place].0.clone();
+            ModelError::TooLarge { model, needs: error.needs, budget, which, more }
+        })?;
+        // A worker's only model is counted once more when its weights are there, by what is free then.
+        let counts_itself =
+            budget == usize::MAX || found.len() == 1 && settings.max_model_bytes.is_none();
+        let served = found.into_iter().zip(shares).map(|((id, file, options, survey), share)| {
+            let kv_tokens =
+                if counts_itself { options.kv_tokens } else { Some(share.tokens.max(2)) };
+            let options = EngineOptions { kv_tokens, ..options };
+            Arc::new(Served::new(id, file, options, survey.quantization, share.bytes))
+        });
+        let mut models = Self {
+            served: served.collect(),
+            budget,
+            turn: settings.model_turn,
+            device: String::new(),
+        };
+        models.tell_plan();
+        if let Some(first) = models.served.first() {
+            let engine = first.load()?;
+            models.device = engine.0.info().device.clone();
+            first.loaded(engine);
+        }
+        Ok(models)
+    }
+
+    /// All of them, the default first.
+    pub(crate) fn all(&self) -> &[Arc<Served>] {
+        &self.served
+    }
+
+    /// Where they compute.
+    pub(crate) fn device(&self) -> &str {
+        &self.device
+    }
+
+    fn tell_plan(&self) {
+        if self.served.len() < 2 {
+            return;
+        }
+        let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+        let needs: Vec<String> =
+            self.served.iter().map(|one| format!("{} {} MiB", one.id, mib(one.need))).collect();
+        let sum = self.served.iter().map(|one| one.need).fold(0, usize::saturating_add);
+        let fit = if sum <= self.budget { "all fit" } else { "they take turns" };
+        tracing::info!(
+            target: "worker.model",
+            "{} models in {} MiB: {}; {fit}", self.served.len(), mib(self.budget), needs.join(", ")
+        );
+    }
+}
+
+impl Served {
+    fn new(
+        id: ModelId,
+        file: ModelFile,
+        options: EngineOptions,
+        quantization: String,
+        need: usize,
+    ) -> Self {
+        let slots = Arc::new(Semaphore::new(options.max_batch));
+        let now = Instant::now();
+        let place = Place {
+            state: ModelState::Unloaded,
+            engine: None,
+            took: None,
+            since: now,
+            used: now,
+            problem: None,
+        };
+        Self { id, file, options, quantization, need, slots, place: Mutex::new(place) }
+    }
+
+    /// The engine, while it is in memory.
+    pub(crate) fn engine(&self) -> Option<Engine> {
+        self.place().engine.clone()
+    }
+
+    /// The models whose tasks it runs: itself, and its adapters.
+    pub(crate) fn names(&self) -> Vec<ModelId> {
+        let adapters = self.options.adapters.iter().map(|adapter| ModelId::new(&adapter.name));
+        std::iter::once(self.id.clone()).chain(adapters).collect()
+    }
+
+    /// Its tasks that run, and its adapters'.
+    fn running(&self) -> usize {
+        self.options.max_batch - self.slots.available_permits()
+    }
+
+    /// What the registry hears of it, and of its adapters.
+    pub(crate) fn reports(&self) -> Vec<ModelReport> {
+        let base = self.report();
+        let adapter = |name: ModelId| ModelReport {
+            model: name,
+            parent: Some(self.id.clone()),
+            ..base.clone()
+        };
+        let adapters: Vec<ModelReport> = self.names().into_iter().skip(1).map(adapter).collect();
+        std::iter::once(base).chain(adapters).collect()
+    }
+
+    fn report(&self) -> ModelReport {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let place = self.place();
+        let failed = place.state == ModelState::Failed;
+        ModelReport {
+            model: self.id.clone(),
+            parent: None,
+            quantization: self.quantization.clone(),
+            state: place.state,
+            running: count(self.running()),
+            capacity: if failed { 0 } else { count(self.options.max_batch) },
+            memory_bytes: self.need as u64,
+            load_ms: place.took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+            problem: place.problem.as_ref().map(|problem| problem.message.clone()),
+        }
+    }
+
+    /// Loads it, on this thread; how long that took.
+    fn load(&self) -> Result<(Engine, Duration), LoadError> {
+        let began = Instant::now();
+        Ok((load::start(&self.id, &self.file, &self.options)?, began.elapsed()))
+    }
+
+    /// It is in memory now.
+    fn loaded(&self, (engine, took): (Engine, Duration)) {
+        let now = Instant::now();
+        *self.place() = Place {
+            state: ModelState::Loaded,
+            engine: Some(engine),
+            took: Some(took),
+            since: now,
+            used: now,
+            problem: None,
+        };
+    }
+
+    fn set_state(&self, state: ModelState) {
+        let mut place = self.place();
+        place.state = state;
+        if state != ModelState::Failed {
+            place.problem = None;
+        }
+    }
+
+    /// It could not be loaded; what its tasks are told.
+    fn failed(&self, error: &LoadError) -> TaskError {
+        let error_type = match error {
+            LoadError::OutOfMemory(_) => ErrorType::OutOfMemory,
+            _ => ErrorType::EngineError,
+        };
+        let problem = TaskError::new(
+            error_type,
+            format!("the model {} could not be loaded: {error}", self.id),
+        );
+        let mut place = self.place();
+        place.state = ModelState::Failed;
+        place.problem = Some(problem.clone());
+        problem
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        // The value is whole even if a thread panicked while it held the lock.
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,135 @@
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+
+const TURN: Duration = Duration::from_secs(10);
+
+fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn out(need: usize) -> View {
+    View { need, stage: Stage::Out, waiting: None }
+}
+
+fn wanted(need: usize, waiting: u64) -> View {
+    View { waiting: Some(s(waiting)), ..out(need) }
+}
+
+fn idle(need: usize, unused: u64) -> View {
+    View { need, stage: Stage::In { age: s(1000), unused: s(unused), turn: TURN }, waiting: None }
+}
+
+fn at_work(need: usize, age: u64) -> View {
+    View { need, stage: Stage::In { age: s(age), unused: s(0), turn: TURN }, waiting: None }
+}
+
+#[test]
+fn a_model_is_loaded_when_its_tasks_wait_and_there_is_room() {
+    assert_eq!(next(&[out(1), out(1)], 10, TURN), Step::Wait, "nobody wants them");
+    assert_eq!(next(&[at_work(4, 1), wanted(6, 0)], 10, TURN), Step::Load(1));
+    assert_eq!(next(&[wanted(6, 1), wanted(6, 2)], 10, TURN), Step::Load(1), "the longest wait");
+    let moving = View { stage: Stage::Moving, ..out(1) };
+    assert_eq!(next(&[moving, wanted(1, 99)], 10, TURN), Step::Wait, "one move at a time");
+}
+
+#[test]
+fn the_least_recently_used_makes_room() {
+    let models = [idle(4, 5), idle(4, 50), idle(2, 20), wanted(4, 0)];
+    assert_eq!(next(&models, 10, TURN), Step::Unload(vec![1]));
+    // Two of the small ones would do, but one large does alone, and then the others stay.
+    let models = [idle(1, 90), idle(8, 50), wanted(8, 0)];
+    assert_eq!(next(&models, 9, TURN), Step::Unload(vec![1]));
+    // Used a moment ago is at work.
+    assert_eq!(next(&[idle(10, 0), wanted(10, 5)], 10, TURN), Step::Wait);
+}
+
+#[test]
+fn a_model_at_work_goes_when_both_had_their_time() {
+    for (age, waiting, expected) in
+        [(99, 9, Step::Wait), (9, 99, Step::Wait), (10, 10, Step::Unload(vec![0]))]
+    {
+        let models = [at_work(10, age), wanted(10, waiting)];
+        assert_eq!(next(&models, 10, TURN), expected, "{age} {waiting}");
+    }
+    // Idle ones go before those at work.
+    let models = [at_work(5, 99), idle(5, 2), wanted(5, 99)];
+    assert_eq!(next(&models, 10, TURN), Step::Unload(vec![1]));
+}
+
+#[test]
+fn others_are_loaded_past_one_that_waits_only_as_long_as_it_has_its_turn_to_wait_for() {
+    let models = [at_work(8, 1), wanted(9, 5), wanted(2, 1)];
+    assert_eq!(next(&models, 10, TURN), Step::Load(2), "room that the first can't use");
+    let models = [at_work(8, 1), wanted(9, 10), wanted(2, 1)];
+    assert_eq!(next(&models, 10, TURN), Step::Wait);
+}
+
+/// Plays through random loads of models that always have tasks, with load times and tasks that take long: each
+/// has its turn again and again, and memory is never overdrawn.
+#[test]
+fn under_any_load_every_model_has_its_turn_and_memory_is_kept() {
+    for seed in 0..200 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let budget = 100;
+        let count = random.random_range(2..6);
+        let needs: Vec<usize> = (0..count).map(|_| random.random_range(1..=budget)).collect();
+        let loads: Vec<u64> = (0..count).map(|_| random.random_range(0..20)).collect();
+        let longest_task = random.random_range(0..30);
+        // (when it came in; when the move under way ends, and whether in)
+        let mut inside: Vec<Option<u64>> = vec![None; count];
+        let mut moving: Vec<Option<(u64, bool)>> = vec![None; count];
+        let mut waiting_since = vec![0_u64; count];
+        let mut longest_wait = vec![0_u64; count];
+        for now in 0..4000_u64 {
+            for place in 0..count {
+                if let Some((_, comes)) = moving[place].take_if(|(at, _)| *at <= now) {
+                    inside[place] = comes.then_some(now);
+                    waiting_since[place] = now;
+                }
+                if inside[place].is_none() {
+                    longest_wait[place] = longest_wait[place].max(now - waiting_since[place]);
+                }
+            }
+            let held: usize = (0..count)
+                .filter(|place| inside[*place].is_some() || moving[*place].is_some())
+                .map(|place| needs[place])
+                .sum();
+            assert!(held <= budget, "seed {seed} at {now}: {held}");
+            let views: Vec<View> = (0..count)
+                .map(|place| View {
+                    need: needs[place],
+                    stage: match (inside[place], moving[place]) {
+                        (_, Some(_)) => Stage::Moving,
+                        (Some(since), None) => Stage::In {
+                            age: s(now - since),
+                            unused: s(0),
+                            turn: TURN.max(s(loads[place])),
+                        },
+                        (None, None) => Stage::Out,
+                    },
+                    waiting: inside[place].is_none().then(|| s(now - waiting_since[place])),
+                })
+                .collect();
+            match next(&views, budget, TURN) {
+                Step::Wait => {}
+                Step::Load(place) => moving[place] = Some((now + loads[place].max(1), true)),
+                Step::Unload(places) => {
+                    for place in places {
+                        let drained = now + 1 + random.random_range(0..=longest_task);
+                        (inside[place], moving[place]) = (None, Some((drained, false)));
+                    }
+                }
+            }
+        }
+        // Those that wait for longer come first: each waits for the longest turn, for the longest task of those
+        // that go, and for its own load. One more may just have been let past.
+        let slowest = loads.iter().copied().max().unwrap_or(0);
+        let each = slowest.max(10) + longest_task + slowest + 4;
+        let bound = (count as u64 + 1) * each;
+        for (place, wait) in longest_wait.iter().enumerate() {
+            assert!(*wait <= bound, "seed {seed}: {place} waited {wait} of {bound}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Ends the tasks of a model that can't be loaded: they would wait for ever.
+
+use std::time::Duration;
+
+use protocol::{ModelId, TaskError};
+use queue::Claimant;
+
+use crate::pull::Until;
+use crate::{Worker, attempt};
+
+/// How long one claim waits for a task.
+const CLAIM_WAIT: Duration = Duration::from_secs(1);
+/// How long the queue is left alone when it does not answer.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How many are ended at once.
+const AT_ONCE: usize = 8;
+
+/// Claims the tasks of a model and its adapters, and ends each attempt for this reason, for so long, or until claiming is over.
+pub(crate) async fn run(
+    worker: &Worker,
+    models: Vec<ModelId>,
+    reason: &TaskError,
+    span: Duration,
+    until: Until,
+) {
+    let enough = tokio::time::sleep(span);
+    tokio::pin!(enough);
+    let claimant = Claimant { worker: worker.id, models, lease: worker.options.lease };
+    loop {
+        let claimed = tokio::select! {
+            biased;
+            () = until.over() => return,
+            () = &mut enough => return,
+            claimed = worker.broker.claim_batch(&claimant, AT_ONCE, CLAIM_WAIT) => claimed,
+        };
+        match claimed {
+            Ok(batch) => {
+                for claimed in batch {
+                    let abandon = until.abandon.clone();
+                    attempt::refuse(worker, claimed, reason.clone(), abandon).await;
+                }
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
