@@ -5,6 +5,7 @@
 pub(crate) mod attention;
 mod dequantize;
 pub(crate) mod few_outputs;
+pub(crate) mod likeliest;
 #[cfg(test)]
 pub(crate) mod machine;
 pub(crate) mod mapped_file;

@@ -26,6 +26,29 @@ pub(crate) fn for_pieces(items: usize, cost: usize, work: impl Fn(Range<usize>) 
     });
 }
 
+/// Runs `work` on every item and its row of `rows`, which are `width` long; `cost` is as in
+/// [`for_pieces`].
+pub(crate) fn for_rows<T: Send>(
+    items: &mut [T],
+    rows: &mut [f32],
+    width: usize,
+    cost: usize,
+    work: impl Fn(&mut T, &mut [f32]) + Sync,
+) {
+    assert!(rows.len() == items.len() * width, "as many rows as items");
+    let len = items.len();
+    let (items, rows) = (SharedOut::new(items), SharedOut::new(rows));
+    for_pieces(len, cost, |places| {
+        for place in places {
+            // SAFETY: every item and its row are one thread's.
+            let (item, row) = unsafe {
+                (items.part(place..place + 1), rows.part(place * width..(place + 1) * width))
+            };
+            work(&mut item[0], row);
+        }
+    });
+}
+
 /// A slice whose parts are written by several threads, none by two.
 pub(crate) struct SharedOut<'a, T> {
     start: *mut T,
@@ -60,5 +83,25 @@ impl<'a, T> SharedOut<'a, T> {
         assert!(range.start <= range.end && range.end <= self.len, "a part beyond the slice");
         // SAFETY: inside the slice, which is borrowed for 'a; alone by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_meets_its_row_once() {
+        for (items, cost) in [(0, 0), (1, usize::MAX), (7, 0), (500, usize::MAX)] {
+            let mut sums: Vec<f32> = (0..items).map(|item| item as f32).collect();
+            let mut rows: Vec<f32> = (0..items * 3).map(|place| (place / 3) as f32).collect();
+            for_rows(&mut sums, &mut rows, 3, cost, |sum, row| {
+                *sum += row.iter().sum::<f32>();
+                row.fill(*sum);
+            });
+            for (item, row) in rows.chunks(3).enumerate() {
+                assert_eq!((sums[item], row), (4.0 * item as f32, &[sums[item]; 3][..]));
+            }
+        }
     }
 }

@@ -40,6 +40,7 @@ impl Rig {
             batch: ForwardBatch::default(),
             model,
             sinks: HashMap::new(),
+            draws: Vec::new(),
             ends: vec![], // no answer ends by itself
             gauges: Arc::default(),
             jobs: inbox,
