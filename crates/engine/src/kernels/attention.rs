@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use half::f16;
 
-use super::parallel::{SharedOut, for_pieces};
+use super::parallel::{SharedOut, for_uneven_pieces};
 use super::simd::{Lanes, Level, dispatch};
 use crate::batch::ForwardBatch;
 use crate::kv::{KvShape, LayerPages, PAGE_TOKENS};
@@ -56,7 +56,7 @@ pub(crate) fn paged_attention(
     let seen = batch.q_lens.iter().zip(&batch.kv_lens).map(|(q_len, kv_len)| q_len * kv_len);
     // Of few rows it is reading the pages that takes its time.
     let cost = seen.sum::<usize>() * heads * head_dim;
-    for_pieces(units.len(), cost, |range| {
+    for_uneven_pieces(units.len(), cost, |range| {
         for unit in &units[range] {
             SCRATCH.with_borrow_mut(|scratch| {
                 let table = batch.block_table(unit.sequence);

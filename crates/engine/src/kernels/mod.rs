@@ -2,6 +2,7 @@
 //! twin that it is tested against.
 #![allow(unsafe_code)]
 
+pub(crate) mod arena;
 pub(crate) mod attention;
 mod dequantize;
 pub(crate) mod few_outputs;
@@ -17,6 +18,7 @@ pub(crate) mod rows;
 pub(crate) mod scattered;
 pub(crate) mod simd;
 pub(crate) mod small_matmul;
+pub(crate) mod store_pages;
 
 pub(crate) use dequantize::dequantize;
 pub(crate) use numbers::as_numbers;

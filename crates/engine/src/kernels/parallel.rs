@@ -9,9 +9,39 @@ use super::pool;
 /// for a whole time slice of somebody else.
 const WORTH_SHARING: usize = 1 << 16;
 
-/// Pieces per thread: so many that no thread waits long for the last, so few that taking one costs
-/// nothing beside it.
-const PIECES: usize = 8;
+/// How often what is left is halved: so often that no thread waits long for the last piece.
+const HALVINGS: usize = 5;
+
+/// Where piece `piece` begins, of `items` cut for so many threads.
+///
+/// In a round every thread gets a piece, and together they get half of what is left; in the last round
+/// all of it. So most of the work is done in few long walks, which the processor's prefetcher
+/// follows, and the last pieces are short.
+fn start_of(piece: usize, threads: usize, items: usize) -> usize {
+    let (round, thread) = (piece / threads, piece % threads);
+    if round > HALVINGS {
+        return items;
+    }
+    let left = items >> round;
+    let of_round = if round == HALVINGS { left } else { left - (left >> 1) };
+    items - left + thread * of_round / threads
+}
+
+/// Pieces per thread, where items take differently long: so many that no thread waits long for the
+/// last, so few that taking one costs nothing beside it.
+const UNEVEN_PIECES: usize = 8;
+
+/// As [`for_pieces`], for items that take differently long, the longest first.
+pub(crate) fn for_uneven_pieces(items: usize, cost: usize, work: impl Fn(Range<usize>) + Sync) {
+    if items <= 1 || cost < WORTH_SHARING {
+        work(0..items);
+        return;
+    }
+    let pieces = items.min(UNEVEN_PIECES * pool::threads());
+    pool::run(pieces, &|piece| {
+        work(piece * items / pieces..(piece + 1) * items / pieces);
+    });
+}
 
 /// Runs `work` on all of `0..items`, in pieces, each run by one thread; `cost` is about how many
 /// simple operations that is in all.
@@ -20,9 +50,12 @@ pub(crate) fn for_pieces(items: usize, cost: usize, work: impl Fn(Range<usize>) 
         work(0..items);
         return;
     }
-    let pieces = items.min(PIECES * pool::threads());
-    pool::run(pieces, &|piece| {
-        work(piece * items / pieces..(piece + 1) * items / pieces);
+    let threads = pool::threads();
+    pool::run(threads * (HALVINGS + 1), &|piece| {
+        let (start, end) = (start_of(piece, threads, items), start_of(piece + 1, threads, items));
+        if start < end {
+            work(start..end);
+        }
     });
 }
 
@@ -89,6 +122,23 @@ impl<'a, T> SharedOut<'a, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_are_all_items_once_the_longest_first() {
+        for threads in 1..9 {
+            for items in (0..70).chain([1_000, 4_097]) {
+                let starts: Vec<usize> = (0..=threads * (HALVINGS + 1))
+                    .map(|piece| start_of(piece, threads, items))
+                    .collect();
+                assert_eq!((starts[0], starts.last()), (0, Some(&items)));
+                assert!(starts.is_sorted(), "{starts:?}");
+                let len = |piece: usize| starts[piece + 1] - starts[piece];
+                let last = starts.len() - 2;
+                assert!(len(last) <= items.div_ceil(threads << HALVINGS), "{starts:?}");
+                assert!(items < 100 || len(0).abs_diff(items / (2 * threads)) <= 1, "{starts:?}");
+            }
+        }
+    }
 
     #[test]
     fn every_item_meets_its_row_once() {

@@ -196,8 +196,10 @@ impl Compute {
         // Threads share the rows, so who draws is taken out of the map meanwhile.
         let sampling = plan.chunks.iter().filter(|chunk| chunk.samples);
         let sinks = &mut self.sinks;
-        self.draws.extend(sampling.map(|chunk| {
-            Draw { id: chunk.id, sink: sinks.remove(&chunk.id), token: Ok(None) }
+        self.draws.extend(sampling.map(|chunk| Draw {
+            id: chunk.id,
+            sink: sinks.remove(&chunk.id),
+            token: Ok(None),
         }));
         let (cost, outputs) = (rows.len(), self.model.config().outputs());
         for_rows(&mut self.draws, rows, outputs, cost, |draw, row| {

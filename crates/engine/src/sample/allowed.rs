@@ -51,7 +51,10 @@ mod tests {
         assert_eq!(contained, [0, 31, 69]);
         assert_eq!(AllowedTokens::new(&[]).iter().count(), 0);
         let within = |start, len| allowed.within(start, len).collect::<Vec<_>>();
-        assert_eq!((within(0, 32), within(32, 64), within(64, 512)), (vec![0, 31], vec![69], vec![69]));
+        assert_eq!(
+            (within(0, 32), within(32, 64), within(64, 512)),
+            (vec![0, 31], vec![69], vec![69])
+        );
         assert!(within(96, 32).is_empty() && within(512, 512).is_empty());
     }
 }
