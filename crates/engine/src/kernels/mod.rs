@@ -3,6 +3,8 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod attention;
+#[cfg(any(feature = "cuda", test))]
+pub(crate) mod cuda;
 mod dequantize;
 pub(crate) mod few_outputs;
 pub(crate) mod low_rank;

@@ -139,7 +139,11 @@ fn other_experts_are_refused() {
         ("qwen3moe", json!({"decoder_sparse_step": 2}), "decoder_sparse_step of config.json is 2"),
         ("qwen3moe", json!({"mlp_only_layers": [0]}), "mlp_only_layers of config.json is [0]"),
         ("qwen3moe", json!({"num_local_experts": null}), "\"num_experts\" is missing"),
-        ("qwen3moe", json!({"num_experts_per_tok": 9}), "num_experts_per_tok of config.json\" should be from 1 to 8"),
+        (
+            "qwen3moe",
+            json!({"num_experts_per_tok": 9}),
+            "num_experts_per_tok of config.json\" should be from 1 to 8",
+        ),
     ] {
         let folder = folder(family);
         folder.edit("config.json", |config| config.extend(values.as_object().unwrap().clone()));
