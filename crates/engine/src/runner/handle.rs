@@ -102,6 +102,7 @@ impl Engine {
             batch: ForwardBatch::default(),
             scheduler: Scheduler::new(limits, pages),
             sinks: HashMap::new(),
+            draws: Vec::new(),
             ends: tokenizer.ends().to_vec(),
             gauges: gauges.clone(),
             jobs: inbox,
