@@ -6,6 +6,7 @@
 
 mod cancelling;
 mod chaos;
+mod device;
 mod gateway;
 mod load;
 mod network;

@@ -130,7 +130,7 @@ fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("qwen-queue: {error:#}");
-            ExitCode::FAILURE
+            worker::process::exit_code(&error)
         }
     }
 }

@@ -271,6 +271,9 @@ pub enum GenerateError {
     /// The computation failed.
     #[error("the engine failed: {0}")]
     Compute(String),
+    /// The device that computed is gone, or its memory ran out; the engine has stopped with it.
+    #[error("the device is lost: {0}")]
+    DeviceLost(String),
     /// The engine has stopped and takes nothing more.
     #[error("the engine has stopped")]
     Stopped,

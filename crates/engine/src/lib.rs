@@ -35,6 +35,7 @@
 //! - `runner`: [`Engine`], the handle, and the one thread that owns all of the above.
 //! - [`synth`], [`mod@bench`]: models of true size and random weights, and what the engine makes of them.
 //! - [`system`]: what the system says of memory.
+//! - `cuda`: the same model on NVIDIA's GPUs, in a build with the feature `cuda`.
 //! - `kernels`: the only place with `unsafe`; products of packed weights, attention, norms, activations.
 //!
 //! ## How a token comes to be
@@ -67,6 +68,8 @@ pub mod batch;
 pub mod bench;
 pub mod checkpoint;
 mod constrain;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod error;
 pub mod gguf;
 mod kernels;

@@ -1,7 +1,20 @@
-//! What the system says of memory. `None` wherever it does not tell.
+//! What the system says of memory, and the driver of GPUs. `None` wherever they do not tell.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// What the driver says of a GPU, whoever uses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GpuUse {
+    /// Its number, as `nvidia-smi` counts.
+    pub id: u32,
+    /// Bytes of its memory in use, by all processes.
+    pub memory_used_bytes: u64,
+    /// Bytes of its memory.
+    pub memory_total_bytes: u64,
+    /// How much of the last moment some kernel ran, in percent.
+    pub utilization_percent: u32,
+}
 
 /// Bytes that this process may still take: what is free on the machine, or in the control group
 /// (container) that it runs in, whichever is less. What the system holds only as a cache counts as free.

@@ -57,4 +57,4 @@ pub use state::TaskState;
 pub use task::{AnswerForm, ChatMessage, GenerationParams, Lane, Prompt, Role, Task, Webhook};
 pub use time::Timestamp;
 pub use tools::{Tool, ToolCall, ToolChoice};
-pub use worker::{ModelReport, ModelState, WorkerReport, WorkerStatus};
+pub use worker::{GpuReport, ModelReport, ModelState, WorkerReport, WorkerStatus};

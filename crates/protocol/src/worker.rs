@@ -34,9 +34,25 @@ pub struct WorkerReport {
     /// When it reported this, on its own clock; none from a version that did not say.
     #[serde(default)]
     pub reported_at: Option<Timestamp>,
+    /// The GPU that it computes on, if it does and the driver tells of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuReport>,
     /// All the models it serves, the first one included; none from a version that serves one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<ModelReport>,
+}
+
+/// What the driver says of a GPU, whoever uses it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuReport {
+    /// Its number on its machine, as `nvidia-smi` counts.
+    pub id: u32,
+    /// Bytes of its memory in use.
+    pub memory_used_bytes: u64,
+    /// Bytes of its memory.
+    pub memory_total_bytes: u64,
+    /// How much of the last moment it computed, in percent.
+    pub utilization_percent: u32,
 }
 
 impl WorkerReport {

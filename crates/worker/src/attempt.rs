@@ -28,6 +28,8 @@ pub(crate) enum End {
     Settled,
     /// The engine is gone.
     EngineStopped,
+    /// The engine is gone, and its device before it.
+    DeviceLost,
     /// The task was ended without the engine, which did not react; this many steps it had made then.
     EngineSilent(u64),
 }
@@ -38,6 +40,9 @@ enum Verdict {
     Finish(Outcome),
     /// It goes back to the queue.
     Release(Release),
+    /// It comes back by its lease, as from a worker that died: that counts as an attempt, as the task may be
+    /// what took the device down.
+    LeftToLease,
     /// It belongs to somebody else by now.
     Nothing,
 }
@@ -161,6 +166,9 @@ async fn follow(
                 stop.cancel();
             }
             () = signals.lost.cancelled() => return (Verdict::Nothing, End::Settled),
+            () = signals.abandon.cancelled(), if engine.lost_device().is_some() => {
+                return (Verdict::LeftToLease, End::DeviceLost);
+            }
             () = signals.abandon.cancelled() => {
                 return (Verdict::Release(Release::Unused), End::Settled);
             }
@@ -225,6 +233,9 @@ fn finished_verdict(claimed: &Claimed, answer: &mut Answer, finished: &Finished)
 
 /// A failure goes back to the queue if another attempt may end better.
 fn failed(claimed: &Claimed, error: &GenerateError) -> (Verdict, End) {
+    if matches!(error, GenerateError::DeviceLost(_)) {
+        return (Verdict::LeftToLease, End::DeviceLost);
+    }
     if *error == GenerateError::Stopped {
         return (Verdict::Release(Release::Unused), End::EngineStopped);
     }
@@ -256,6 +267,13 @@ async fn settle(
     loop {
         let result = match &verdict {
             Verdict::Nothing => return log_lost(claimed),
+            Verdict::LeftToLease => {
+                tracing::warn!(
+                    target: "worker.attempt", %task_id,
+                    "the device is lost: the task comes back by its lease"
+                );
+                return;
+            }
             Verdict::Release(release) => worker.broker.release(&claimed.lease, release).await,
             Verdict::Finish(outcome) => {
                 // Readers get all of the text before its end. A queue that takes no more text (its

@@ -63,6 +63,12 @@ pub enum WorkerError {
     /// The engine's thread is gone. Its tasks were given back, or come back by their leases.
     #[error("the engine has stopped; start the worker again (logs/app.log says why it stopped)")]
     EngineStopped,
+    /// The device that computes is gone, or its memory ran out. Its tasks come back by their leases.
+    #[error(
+        "the device is lost or out of memory: {0}; tasks come back by their leases; start the worker again, \
+         and look at the GPU (nvidia-smi, dmesg) if it happens again"
+    )]
+    DeviceLost(String),
     /// The engine's thread is there, but a step of it does not end. Its tasks were given back, or come
     /// back by their leases.
     #[error("the engine hangs: no step ended in {} s; start the worker again", .0.as_secs())]

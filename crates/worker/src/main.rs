@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("qwen-queue-worker: {error:#}");
-            ExitCode::FAILURE
+            worker::process::exit_code(&error)
         }
     }
 }

@@ -1,11 +1,23 @@
 //! The worker as a process: `qwen-queue-worker`, and what `qwen-queue up` shares with it.
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use service::{Process, Settings};
 
-use crate::{Models, Options, Worker};
+use crate::{Models, Options, Worker, WorkerError};
+
+/// The exit code of a process whose device was lost or out of memory.
+const DEVICE_LOST: u8 = 3;
+
+/// The exit code of a process that ends by this error, for its supervisor to tell what happened.
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    match error.downcast_ref() {
+        Some(WorkerError::DeviceLost(_)) => ExitCode::from(DEVICE_LOST),
+        _ => ExitCode::FAILURE,
+    }
+}
 
 /// Runs a worker until a signal, or until an operator has it drained.
 ///

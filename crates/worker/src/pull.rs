@@ -122,6 +122,10 @@ async fn check_engine(
     match ended {
         Ok(End::Settled) => Ok(()),
         Ok(End::EngineStopped) => Err(WorkerError::EngineStopped),
+        Ok(End::DeviceLost) => {
+            let problem = engine.lost_device().unwrap_or("it did not say why");
+            Err(WorkerError::DeviceLost(problem.to_owned()))
+        }
         // Nothing is claimed meanwhile: it would only wait.
         Ok(End::EngineSilent(before)) => tokio::select! {
             lives = pulse::beats(engine, before) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ModelId, ModelReport, Timestamp, WorkerReport, WorkerStatus};
+use protocol::{GpuReport, ModelId, ModelReport, Timestamp, WorkerReport, WorkerStatus};
 
 use crate::Worker;
 
@@ -53,6 +53,13 @@ fn report(worker: &Worker, started_at: Timestamp) -> WorkerReport {
     // An adapter's room is its base's.
     let bases = models.iter().filter(|served| served.parent.is_none());
     let loaded = bases.filter(|served| served.state.is_loaded());
+    // All engines of a worker compute on one device.
+    let gpu = worker
+        .models
+        .all()
+        .iter()
+        .filter_map(|served| served.engine())
+        .find_map(|engine| engine.gpu());
     WorkerReport {
         id: worker.id,
         host: hostname(),
@@ -71,6 +78,12 @@ fn report(worker: &Worker, started_at: Timestamp) -> WorkerReport {
         finished: worker.running.finished(),
         started_at,
         reported_at: Some(Timestamp::now()),
+        gpu: gpu.map(|gpu| GpuReport {
+            id: gpu.id,
+            memory_used_bytes: gpu.memory_used_bytes,
+            memory_total_bytes: gpu.memory_total_bytes,
+            utilization_percent: gpu.utilization_percent,
+        }),
         models,
     }
 }

@@ -185,7 +185,9 @@ pub(crate) fn failure(error: &GenerateError) -> TaskError {
         GenerateError::ContextLengthExceeded { .. } => ErrorType::ContextLengthExceeded,
         GenerateError::InvalidRequest(_) => ErrorType::InvalidRequest,
         GenerateError::OutOfMemory(_) => ErrorType::OutOfMemory,
-        GenerateError::Compute(_) | GenerateError::Stopped => ErrorType::EngineError,
+        GenerateError::Compute(_) | GenerateError::DeviceLost(_) | GenerateError::Stopped => {
+            ErrorType::EngineError
+        }
     };
     TaskError::new(error_type, error.to_string()).caused_by(error)
 }

@@ -7,12 +7,14 @@ mod experts;
 mod metadata;
 mod mlp;
 mod rope;
-mod routing;
+pub(crate) mod routing;
 mod workspace;
 
 pub use config::{Architecture, Experts, FeedForward, ModelConfig, Pooling};
 pub use decoder::Decoder;
 pub use rope::Yarn;
+#[cfg(feature = "cuda")]
+pub(crate) use rope::{Angles, Rope};
 pub use workspace::Workspace;
 
 #[cfg(test)]

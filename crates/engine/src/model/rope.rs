@@ -94,7 +94,7 @@ impl Yarn {
 
 /// The frequencies, one for every pair of numbers of a head.
 #[derive(Debug, Clone)]
-pub(super) struct Rope {
+pub(crate) struct Rope {
     /// `theta^(-2i / head_dim)`, stretched. `[head_dim / 2]`
     frequencies: Vec<f32>,
     /// What cosines and sines are multiplied with.
@@ -103,13 +103,13 @@ pub(super) struct Rope {
 
 /// Cosines and sines of some tokens' angles. `[tokens, head_dim / 2]` each
 #[derive(Debug, Default)]
-pub(super) struct Angles {
-    pub(super) cos: Vec<f32>,
-    pub(super) sin: Vec<f32>,
+pub(crate) struct Angles {
+    pub(crate) cos: Vec<f32>,
+    pub(crate) sin: Vec<f32>,
 }
 
 impl Rope {
-    pub(super) fn new(head_dim: usize, theta: f32, yarn: Option<&Yarn>) -> Self {
+    pub(crate) fn new(head_dim: usize, theta: f32, yarn: Option<&Yarn>) -> Self {
         let frequency = |pair: usize| f64::from(theta).powf(-((2 * pair) as f64) / head_dim as f64);
         let pairs = 0..head_dim / 2;
         match yarn {
@@ -132,7 +132,7 @@ impl Rope {
 
     /// Computed for the tokens at hand: cheap beside the step, and no table bounds the context.
     /// Always in f32: in a narrower type far positions would be wrong.
-    pub(super) fn turn_to(&self, positions: &[u32], Angles { cos, sin }: &mut Angles) {
+    pub(crate) fn turn_to(&self, positions: &[u32], Angles { cos, sin }: &mut Angles) {
         cos.clear();
         sin.clear();
         for position in positions {

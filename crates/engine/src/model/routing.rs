@@ -4,7 +4,7 @@ use super::Experts;
 
 /// The tokens of a step, sorted by expert. The memory stays for the next step.
 #[derive(Debug, Default)]
-pub(super) struct Routing {
+pub(crate) struct Routing {
     /// Per token, its experts and their weights, the likeliest first. `[tokens, used]`
     chosen: Vec<(usize, f32)>,
     /// Where each expert's tokens begin in the following two. `[experts + 1]`
@@ -18,7 +18,7 @@ pub(super) struct Routing {
 impl Routing {
     /// Chooses for every token the experts of the largest `logits`, `[tokens, experts]`; of equal ones
     /// the first.
-    pub(super) fn choose(&mut self, logits: &[f32], config: &Experts) {
+    pub(crate) fn choose(&mut self, logits: &[f32], config: &Experts) {
         let Experts { count, used, normalized, .. } = *config;
         self.chosen.clear();
         self.starts.clear();
@@ -50,7 +50,7 @@ impl Routing {
     }
 
     /// Every expert that somebody chose, ascending, with its tokens and their weights.
-    pub(super) fn by_expert(&self) -> impl Iterator<Item = (usize, (&[u32], &[f32]))> {
+    pub(crate) fn by_expert(&self) -> impl Iterator<Item = (usize, (&[u32], &[f32]))> {
         self.starts.windows(2).enumerate().filter(|(_, range)| range[0] < range[1]).map(
             move |(expert, range)| {
                 let range = range[0]..range[1];

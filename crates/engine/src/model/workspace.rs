@@ -66,6 +66,18 @@ impl Workspace {
         numbers.saturating_mul(size_of::<f32>()).saturating_add(beside)
     }
 
+    /// Room for `len` logits that were computed elsewhere.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn logits(&mut self, len: usize) -> &mut [f32] {
+        self.logits.of(len)
+    }
+
+    /// Room for `len` numbers on their way elsewhere.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn rows(&mut self, len: usize) -> &mut [f32] {
+        self.x.of(len)
+    }
+
     /// `x += added`, `h = norm(x)`.
     pub(super) fn add_and_norm(&mut self, len: usize, weight: &[f32], eps: f32) {
         let (x, added, h) = (self.x.of(len), self.added.of(len), self.h.of(len));

@@ -3,16 +3,19 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use grammar::ConstraintError;
+
+use super::backend::{Backend, StepError};
 use super::sink::Sink;
 use crate::api::{GenerateError, StopReason};
 use crate::batch::{ForwardBatch, Logits};
-use crate::kv::KvPool;
-use crate::model::{Decoder, Workspace};
+use crate::kernels::parallel::for_rows;
+use crate::model::Workspace;
 use crate::sched::{Scheduler, Sequence, SequenceId, StepPlan};
 
 /// A validated request on its way to the compute thread.
@@ -40,18 +43,28 @@ pub(super) struct Gauges {
     pub(super) stop: AtomicBool,
     /// Set when the thread takes nothing more.
     pub(super) stopped: AtomicBool,
+    /// What the device was lost by, if it was.
+    pub(super) lost_device: OnceLock<String>,
+}
+
+/// A sink that gets a row of the step's, and the token that was drawn from it.
+pub(super) struct Draw {
+    id: SequenceId,
+    sink: Option<Sink>,
+    token: Result<Option<u32>, ConstraintError>,
 }
 
 /// The state of the compute thread.
 pub(super) struct Compute {
-    pub(super) model: Decoder,
-    pub(super) pool: KvPool,
+    pub(super) backend: Backend,
     pub(super) workspace: Workspace,
     /// What the step at hand does, and in arrays.
     pub(super) plan: StepPlan,
     pub(super) batch: ForwardBatch,
     pub(super) scheduler: Scheduler,
     pub(super) sinks: HashMap<SequenceId, Sink>,
+    /// The sinks for which tokens are being drawn.
+    pub(super) draws: Vec<Draw>,
     /// Tokens that end a turn.
     pub(super) ends: Vec<u32>,
     pub(super) gauges: Arc<Gauges>,
@@ -59,12 +72,20 @@ pub(super) struct Compute {
 }
 
 impl Compute {
-    /// Runs until told to stop, until every handle is gone, or until something panics.
+    /// Runs until told to stop, until every handle is gone, until the device is lost, or until something
+    /// panics.
     pub(super) fn run(mut self) {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.work()));
+        if let Ok(Err(problem)) = &outcome {
+            let _ = self.gauges.lost_device.set(problem.clone());
+        }
         self.gauges.stopped.store(true, Ordering::Release);
         let error = match outcome {
-            Ok(()) => GenerateError::Stopped,
+            Ok(Ok(())) => GenerateError::Stopped,
+            Ok(Err(problem)) => {
+                tracing::error!("the device is lost: {problem}");
+                GenerateError::DeviceLost(problem)
+            }
             Err(panic) => {
                 let problem = panic_message(&*panic);
                 tracing::error!("the engine's compute thread panicked: {problem}");
@@ -72,7 +93,9 @@ impl Compute {
             }
         };
         self.gauges.running.store(0, Ordering::Relaxed);
-        let running = self.sinks.drain().map(|(_, sink)| (sink, error.clone()));
+        let drawing = self.draws.drain(..).filter_map(|draw| draw.sink);
+        let running = self.sinks.drain().map(|(_, sink)| sink).chain(drawing);
+        let running = running.map(|sink| (sink, error.clone()));
         let waiting = self.jobs.try_iter().map(|job| (job.sink, GenerateError::Stopped));
         for (sink, error) in running.chain(waiting) {
             self.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -80,29 +103,36 @@ impl Compute {
         }
     }
 
-    fn work(&mut self) {
+    /// The error is what the device was lost by.
+    fn work(&mut self) -> Result<(), String> {
         while self.take_jobs() {
-            self.round();
+            self.round()?;
         }
+        Ok(())
     }
 
     /// One step, from who computes to what their streams hear.
-    fn round(&mut self) {
+    fn round(&mut self) -> Result<(), String> {
         // Lent out for the round, and kept for the next: a step asks for no memory.
         let mut plan = std::mem::take(&mut self.plan);
         self.scheduler.schedule_into(Instant::now(), &mut plan);
         self.follow(&plan);
-        if !plan.chunks.is_empty()
-            && let Err(error) = self.step(&plan)
-        {
-            tracing::error!("a step failed: {error}");
-            for chunk in &plan.chunks {
-                self.fail(chunk.id, GenerateError::Compute(error.to_string()));
+        if !plan.chunks.is_empty() {
+            match self.step(&plan) {
+                Ok(()) => {}
+                Err(StepError::DeviceLost(problem)) => return Err(problem),
+                Err(StepError::Compute(error)) => {
+                    tracing::error!("a step failed: {error}");
+                    for chunk in &plan.chunks {
+                        self.fail(chunk.id, GenerateError::Compute(error.to_string()));
+                    }
+                }
             }
         }
         self.plan = plan;
         self.gauges.running.store(self.scheduler.num_running(), Ordering::Relaxed);
         self.gauges.steps.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Takes what was submitted, asleep when there is nothing else to do; false to stop.
@@ -153,12 +183,13 @@ impl Compute {
     }
 
     /// Computes the plan's chunks and samples for those that end with their last token.
-    fn step(&mut self, plan: &StepPlan) -> candle_core::Result<()> {
+    fn step(&mut self, plan: &StepPlan) -> Result<(), StepError> {
         self.batch.clear();
         for chunk in &plan.chunks {
             let sequence = self.scheduler.sequence(chunk.id);
             let Some((sequence, pages)) = sequence.and_then(|one| Some((one, one.pages()?))) else {
-                candle_core::bail!("a chunk was planned for a sequence that does not run")
+                let problem = "a chunk was planned for a sequence that does not run";
+                return Err(candle_core::Error::msg(problem).into());
             };
             let end = chunk.start + chunk.len;
             let tokens = &sequence.tokens()[chunk.start..end];
@@ -174,26 +205,44 @@ impl Compute {
         drawn
     }
 
-    fn forward(&mut self, plan: &StepPlan, workspace: &mut Workspace) -> candle_core::Result<()> {
-        let rows = self.model.forward(&self.batch, &mut self.pool, workspace)?;
+    fn forward(&mut self, plan: &StepPlan, workspace: &mut Workspace) -> Result<(), StepError> {
+        let rows = self.backend.forward(&self.batch, workspace)?;
         for chunk in &plan.chunks {
             self.scheduler.mark_computed(chunk);
         }
+        // Threads share the rows, so who draws is taken out of the map meanwhile.
         let sampling = plan.chunks.iter().filter(|chunk| chunk.samples);
-        let outputs = self.model.config().outputs();
-        for (row, chunk) in rows.chunks_exact_mut(outputs).zip(sampling) {
-            match self.sinks.get(&chunk.id) {
-                Some(Sink::Embedding(_)) => self.embed(chunk.id, row),
-                _ => self.sample(chunk.id, row),
+        let sinks = &mut self.sinks;
+        self.draws.extend(sampling.map(|chunk| Draw {
+            id: chunk.id,
+            sink: sinks.remove(&chunk.id),
+            token: Ok(None),
+        }));
+        let (cost, outputs) = (rows.len(), self.backend.config().outputs());
+        for_rows(&mut self.draws, rows, outputs, cost, |draw, row| {
+            if let Some(Sink::Answer(stream)) = &mut draw.sink {
+                draw.token = stream.sample(row);
             }
+        });
+        let mut draws = std::mem::take(&mut self.draws);
+        for (draw, row) in draws.drain(..).zip(rows.chunks_exact(outputs)) {
+            let Draw { id, sink: Some(sink), token } = draw else { continue };
+            let embeds = matches!(sink, Sink::Embedding(_));
+            self.sinks.insert(id, sink);
+            if embeds { self.embed(id, row) } else { self.take_token(id, token, row) }
         }
+        self.draws = draws;
         Ok(())
     }
 
-    /// Draws the next token of a sequence. `logits` is `[vocab]`.
-    fn sample(&mut self, id: SequenceId, logits: &mut [f32]) {
-        let Some(Sink::Answer(stream)) = self.sinks.get_mut(&id) else { return };
-        let token = match stream.sample(logits) {
+    /// Tells the next token of a sequence, drawn from `logits` `[vocab]`.
+    fn take_token(
+        &mut self,
+        id: SequenceId,
+        drawn: Result<Option<u32>, ConstraintError>,
+        logits: &[f32],
+    ) {
+        let token = match drawn {
             Ok(Some(token)) => token,
             Ok(None) => {
                 let problem = "the model computed no usable logits".to_owned();
@@ -202,6 +251,7 @@ impl Compute {
             }
             Err(error) => return self.fail(id, GenerateError::InvalidRequest(error.to_string())),
         };
+        let Some(Sink::Answer(stream)) = self.sinks.get_mut(&id) else { return };
         stream.tick(Instant::now());
         if self.ends.contains(&token) {
             return self.finish(id, StopReason::EndOfTurn);
@@ -272,7 +322,8 @@ mod tests {
     use super::*;
     use crate::api::{Input, Progress, Request};
     use crate::gguf::GgufFile;
-    use crate::kv::{KvType, PageAllocator};
+    use crate::kv::{KvPool, KvType, PageAllocator};
+    use crate::model::Decoder;
     use crate::sched::{CancelFlag, Limits};
     use crate::text::Tokenizer;
 
@@ -300,13 +351,13 @@ mod tests {
             receivers.push(receiver);
         }
         let compute = Compute {
-            pool: KvPool::new(shape, 4),
+            backend: Backend::cpu(model, KvPool::new(shape, 4)),
             scheduler: Scheduler::new(limits, PageAllocator::new(4)),
             workspace: Workspace::default(),
             plan: StepPlan::default(),
             batch: ForwardBatch::default(),
-            model,
             sinks: HashMap::new(),
+            draws: Vec::new(),
             ends: tokenizer.ends().to_vec(),
             gauges: gauges.clone(),
             jobs: inbox,

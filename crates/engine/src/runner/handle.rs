@@ -9,9 +9,11 @@ use std::thread::JoinHandle;
 use grammar::ConstraintError;
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::backend::Backend;
 use super::compute::{Compute, Gauges, Job};
 use super::embed::{EmbeddingSink, PendingEmbedding};
 use super::memory::{Held, MemoryPlan};
+use super::options::Place;
 use super::prompt::PromptReader;
 use super::sink::Sink;
 use super::stream::Stream;
@@ -24,6 +26,7 @@ use crate::kv::{KvPlan, KvPool, KvType, PAGE_TOKENS, PageAllocator};
 use crate::lora::{AdapterId, Adapters};
 use crate::model::{Decoder, ModelConfig, Workspace};
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId, StepPlan};
+use crate::system::GpuUse;
 use crate::text::Tokenizer;
 use crate::weights::is_full_precision;
 use crate::{Checkpoint, LoadError, ModelFile};
@@ -35,6 +38,9 @@ pub struct Engine(Arc<Handle>);
 
 #[derive(Debug)]
 struct Handle {
+    /// Of the GPU that it computes on, if it does and the driver tells.
+    #[cfg(feature = "cuda")]
+    gpu: Option<crate::cuda::Watch>,
     info: ModelInfo,
     /// What requests call the adapters, in their order.
     adapters: Vec<String>,
@@ -74,7 +80,7 @@ impl Engine {
     /// Loads a model and starts its compute thread.
     pub fn start(model: &ModelFile, options: &EngineOptions) -> Result<Self, LoadError> {
         options.check()?;
-        options.device.check()?;
+        let place = options.device.open()?;
         let file = model.open()?;
         let config = file.config()?;
         let tokenizer = file.tokenizer()?;
@@ -82,31 +88,21 @@ impl Engine {
         // First, as they are small: what is wrong with them is told before the weights are loaded.
         let adapters = Adapters::load(&options.adapters, &config)?;
         let adapter_names: Vec<String> = adapters.names().map(str::to_owned).collect();
-        let adapter_bytes = adapters.bytes();
-        let model = Decoder::load(&file)?.with_adapters(adapters);
-        if options.warm_up {
-            model.warm_up().map_err(|error| LoadError::Compute {
-                file: file.label().to_owned(),
-                problem: error.to_string(),
-            })?;
-        }
-        // After the weights, so that the pages get their share of what is left.
-        let shape = config.kv_shape(kv_type(&file));
-        let (memory, plan) =
-            MemoryPlan::new(&file, &config, shape, options, adapter_bytes, Held::now())?;
-        let info = describe(&file, &config, &plan, options);
+        let (backend, memory, plan) = load(&file, &config, adapters, &place, options)?;
+        let backend = backend.lost_after(options.lose_device_after);
+        let info = describe(&file, &config, &plan, &place, options);
         let pages = PageAllocator::new(plan.pages);
         let limits = Limits { max_batch: options.max_batch, step_tokens: options.step_tokens };
         let gauges = Arc::new(Gauges::default());
         let (jobs, inbox) = mpsc::channel();
         let compute = Compute {
-            model,
-            pool: KvPool::new(shape, plan.pages),
+            backend,
             workspace: Workspace::default(),
             plan: StepPlan::default(),
             batch: ForwardBatch::default(),
             scheduler: Scheduler::new(limits, pages),
             sinks: HashMap::new(),
+            draws: Vec::new(),
             ends: tokenizer.ends().to_vec(),
             gauges: gauges.clone(),
             jobs: inbox,
@@ -135,6 +131,11 @@ impl Engine {
             context_length: plan.context_length,
         };
         Ok(Self(Arc::new(Handle {
+            #[cfg(feature = "cuda")]
+            gpu: match &place {
+                Place::Cpu => None,
+                Place::Cuda(_, device) => crate::cuda::Watch::new(device),
+            },
             info,
             adapters: adapter_names,
             memory,
@@ -160,6 +161,14 @@ impl Engine {
     /// What its process will take of the machine's memory at most.
     pub fn memory(&self) -> MemoryPlan {
         self.0.memory
+    }
+
+    /// What the driver says now of the GPU that it computes on, if it does and the driver tells.
+    pub fn gpu(&self) -> Option<GpuUse> {
+        #[cfg(feature = "cuda")]
+        return self.0.gpu.as_ref().and_then(crate::cuda::Watch::read);
+        #[cfg(not(feature = "cuda"))]
+        None
     }
 
     /// How busy it is.
@@ -193,6 +202,12 @@ impl Engine {
     /// Whether it takes requests.
     pub fn is_running(&self) -> bool {
         !self.0.gauges.stopped.load(Ordering::Acquire)
+    }
+
+    /// What the device was lost by, if it was: then the engine has stopped, and the process is best ended
+    /// too.
+    pub fn lost_device(&self) -> Option<&str> {
+        self.0.gauges.lost_device.get().map(String::as_str)
     }
 
     /// The model's tokenizer.
@@ -308,6 +323,50 @@ impl Drop for Handle {
     }
 }
 
+/// Loads the weights to where they compute, and counts the pages after that, so that they get their share
+/// of what is left.
+fn load(
+    file: &Checkpoint,
+    config: &ModelConfig,
+    adapters: Adapters,
+    place: &Place,
+    options: &EngineOptions,
+) -> Result<(Backend, MemoryPlan, KvPlan), LoadError> {
+    let shape = config.kv_shape(kv_type(file));
+    match place {
+        Place::Cpu => {
+            let adapter_bytes = adapters.bytes();
+            let model = Decoder::load(file)?.with_adapters(adapters);
+            if options.warm_up {
+                model.warm_up().map_err(|error| LoadError::Compute {
+                    file: file.label().to_owned(),
+                    problem: error.to_string(),
+                })?;
+            }
+            let (memory, plan) =
+                MemoryPlan::new(file, config, shape, options, adapter_bytes, Held::now())?;
+            Ok((Backend::cpu(model, KvPool::new(shape, plan.pages)), memory, plan))
+        }
+        #[cfg(feature = "cuda")]
+        Place::Cuda(_, device) => {
+            if !options.adapters.is_empty() {
+                return Err(LoadError::Device(
+                    "LoRA adapters are not computed on a GPU yet; set the device to cpu, or serve none"
+                        .to_owned(),
+                ));
+            }
+            let mut model = crate::cuda::Decoder::load(file, device)?;
+            let held = Held::on_device(crate::cuda::free_memory(device));
+            let (memory, plan) = MemoryPlan::new(file, config, shape, options, 0, held)?;
+            let pages = model.pages(shape, plan.pages)?;
+            if options.warm_up {
+                model.warm_up(&pages)?;
+            }
+            Ok((Backend::cuda(model, pages), memory, plan))
+        }
+    }
+}
+
 /// What is loaded beside the model, for the log.
 fn beside(adapters: &[String]) -> String {
     match adapters {
@@ -335,6 +394,7 @@ fn describe(
     file: &Checkpoint,
     config: &ModelConfig,
     plan: &KvPlan,
+    place: &Place,
     options: &EngineOptions,
 ) -> ModelInfo {
     ModelInfo {
@@ -343,7 +403,7 @@ fn describe(
         quantization: commonest_format(file),
         parameters: file.parameters(),
         context_length: plan.context_length,
-        device: "cpu".to_owned(),
+        device: place.to_string(),
         max_batch: options.max_batch,
         embedding_length: config.pooling.map(|_| config.hidden),
     }

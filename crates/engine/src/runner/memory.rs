@@ -11,8 +11,8 @@ use crate::{Checkpoint, LoadError, system};
 /// have not run yet, and for what the allocator loses between it all.
 pub(super) const ROOM: usize = 64 << 20;
 
-/// What a process with one engine will take of the machine's memory at most, in bytes: counted once the
-/// weights are loaded, and kept.
+/// What a process with one engine will take at most of the memory where it computes (the machine's, or the
+/// GPU's), in bytes: counted once the weights are loaded, and kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct MemoryPlan {
     /// The model's tensors. The embedding is read from its file where it lies, and counts again where
@@ -31,8 +31,9 @@ pub struct MemoryPlan {
     pub total: usize,
 }
 
-/// What the process holds when the weights are loaded, in bytes, if the system tells.
-#[derive(Debug, Clone, Copy, Default)]
+/// What is held, of the memory where the engine computes, when the weights are loaded; in bytes, if the
+/// system tells.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Held {
     /// Free beside it.
     pub(super) available: Option<usize>,
@@ -40,6 +41,15 @@ pub(super) struct Held {
     pub(super) resident: Option<usize>,
     /// The most that was held so far.
     pub(super) peak: Option<usize>,
+    /// How much of what the workspace leaves of the free memory keys and values may have, unless it is set.
+    pub(super) share: (usize, usize),
+}
+
+impl Default for Held {
+    /// Nothing is known. Others need the machine's memory too.
+    fn default() -> Self {
+        Self { available: None, resident: None, peak: None, share: (1, 3) }
+    }
 }
 
 impl Held {
@@ -49,13 +59,23 @@ impl Held {
             available: system::available_memory(),
             resident: system::resident_memory(),
             peak: system::peak_memory(),
+            ..Self::default()
         }
+    }
+
+    /// What a device says now, of which so many bytes are free. A GPU is the worker's own; what it keeps
+    /// back is for the kernels' code and for what products need between their steps.
+    #[cfg(feature = "cuda")]
+    pub(super) fn on_device(free: Option<usize>) -> Self {
+        const KEPT_BACK: usize = 512 << 20;
+        let available = free.map(|free| free.saturating_sub(KEPT_BACK));
+        Self { available, share: (9, 10), ..Self::default() }
     }
 }
 
 impl MemoryPlan {
-    /// Counts, after the weights are loaded. Unless `kv_tokens` is set, the pages may have a third of
-    /// what the workspace leaves of the free memory.
+    /// Counts, after the weights are loaded. Unless `kv_tokens` is set, the pages may have a share (a third
+    /// on the CPU, nine tenths on a GPU) of what the workspace leaves of the free memory.
     ///
     /// # Errors
     /// When more is set than is free.
@@ -68,7 +88,9 @@ impl MemoryPlan {
         held: Held,
     ) -> Result<(Self, KvPlan), LoadError> {
         let workspace = workspace_bytes(config, options);
-        let share = held.available.map_or(1 << 30, |bytes| bytes.saturating_sub(workspace) / 3);
+        let (part, whole) = held.share;
+        let left = held.available.map(|bytes| bytes.saturating_sub(workspace));
+        let share = left.map_or(1 << 30, |bytes| bytes / whole * part);
         let context = config.context_length.min(options.context_limit.unwrap_or(usize::MAX));
         let kv = KvPlan::new(shape, context, options.max_batch, options.kv_tokens, share);
         if let Some(free) = held.available
@@ -157,7 +179,7 @@ mod tests {
         let file = crate::ModelFile::Path(folder.join("qwen3-f32.gguf")).open().unwrap();
         let config = file.config().unwrap();
         let total = |resident, peak| {
-            let held = Held { available: None, resident: Some(resident), peak: Some(peak) };
+            let held = Held { resident: Some(resident), peak: Some(peak), ..Held::default() };
             let shape = config.kv_shape(KvType::F32);
             let options = EngineOptions::default();
             MemoryPlan::new(&file, &config, shape, &options, 0, held).unwrap().0.total

@@ -3,6 +3,7 @@
 //! [`Engine`] is a handle. Model, pages, scheduler and streams have one owner, the compute thread
 //! ([`compute`]), which is reached by messages; so there are no locks on the way of a token.
 
+mod backend;
 mod compute;
 mod embed;
 mod generation;

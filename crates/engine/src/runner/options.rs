@@ -25,6 +25,8 @@ pub struct EngineOptions {
     pub adapters: Vec<AdapterSource>,
     /// Lets candle lay out the weights that it multiplies at start, not in the first request.
     pub warm_up: bool,
+    /// Steps after which the device seems lost: to rehearse what happens then. `None`: never.
+    pub lose_device_after: Option<u64>,
 }
 
 impl Default for EngineOptions {
@@ -37,6 +39,7 @@ impl Default for EngineOptions {
             step_tokens: 512,
             adapters: Vec::new(),
             warm_up: true,
+            lose_device_after: None,
         }
     }
 }
@@ -76,14 +79,64 @@ pub enum DeviceChoice {
     Cuda(usize),
 }
 
-impl DeviceChoice {
-    /// Whether this build computes there.
-    pub(super) fn check(self) -> Result<(), LoadError> {
+/// Where an engine computes, once it was looked for.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    /// The processor.
+    Cpu,
+    /// A GPU and its number.
+    #[cfg(feature = "cuda")]
+    Cuda(usize, candle_core::Device),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Auto | Self::Cpu => Ok(()),
+            Self::Cpu => f.write_str("cpu"),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(number, _) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// Opens the device. `auto` takes the first GPU where the build can use one and one is there.
+    #[cfg(feature = "cuda")]
+    pub(super) fn open(self) -> Result<Place, LoadError> {
+        match self {
+            Self::Cpu => Ok(Place::Cpu),
+            Self::Cuda(number) => Ok(Place::Cuda(number, crate::cuda::open(number)?)),
+            Self::Auto => Ok(match crate::cuda::open(0) {
+                Ok(device) => Place::Cuda(0, device),
+                Err(reason) => {
+                    tracing::warn!("computing on the CPU: {reason}");
+                    Place::Cpu
+                }
+            }),
+        }
+    }
+
+    /// Bytes of memory that models may take there, if that is known: the machine's, or what is free on the GPU
+    /// beyond what kernels need.
+    pub fn available_memory(self) -> Option<usize> {
+        match self.open() {
+            Ok(Place::Cpu) => crate::system::available_memory(),
+            #[cfg(feature = "cuda")]
+            Ok(Place::Cuda(_, device)) => {
+                super::memory::Held::on_device(crate::cuda::free_memory(&device)).available
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Opens the device.
+    #[cfg(not(feature = "cuda"))]
+    pub(super) fn open(self) -> Result<Place, LoadError> {
+        match self {
+            Self::Auto | Self::Cpu => Ok(Place::Cpu),
             Self::Cuda(_) => Err(LoadError::Device(format!(
-                "the device {self} cannot be used: this build computes on the CPU only; set the \
-                 device to auto or cpu"
+                "the device {self} cannot be used: this build computes on the CPU only. The CUDA build does \
+                 (scripts/cuda-build makes it, docs/ENGINE.md tells how); or set the device to auto or cpu"
             ))),
         }
     }
@@ -130,7 +183,15 @@ mod tests {
             let error = text.parse::<DeviceChoice>().unwrap_err().to_string();
             assert!(error.contains("auto, cpu or cuda:N"), "{error}");
         }
-        assert!(DeviceChoice::Cuda(0).check().unwrap_err().to_string().contains("cuda:0"));
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_says_what_is_needed() {
+        let error = DeviceChoice::Cuda(97).open().unwrap_err().to_string();
+        assert!(error.contains("cuda:97"), "{error}");
+        let expected = if cfg!(feature = "cuda") { "the driver" } else { "scripts/cuda-build" };
+        assert!(error.contains(expected), "{error}");
+        assert!(matches!(DeviceChoice::Cpu.open().unwrap(), Place::Cpu));
     }
 
     #[test]

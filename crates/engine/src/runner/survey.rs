@@ -33,7 +33,7 @@ impl Survey {
     /// [`Engine::start`]: super::Engine::start
     pub fn of(model: &ModelFile, options: &EngineOptions) -> Result<Self, LoadError> {
         options.check()?;
-        options.device.check()?;
+        options.device.open()?;
         let file = model.open()?;
         let config = file.config()?;
         file.chat_template(&file.tokenizer()?)?;

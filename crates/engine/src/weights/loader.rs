@@ -19,6 +19,15 @@ pub struct Weights<'a> {
     progress: Option<Mutex<Loaded>>,
 }
 
+/// A tensor as it is stored.
+#[cfg(feature = "cuda")]
+pub(crate) enum Stored<'a> {
+    /// In a format of GGUF.
+    Bytes(GgmlDType, &'a [u8]),
+    /// f32.
+    Exact(Vec<f32>),
+}
+
 /// How much is loaded.
 struct Loaded {
     /// In memory.
@@ -128,13 +137,18 @@ impl<'a> Weights<'a> {
                 (weight.and_then(|weight| Linear::exact(weight, bias)), bytes)
             }
         };
+        self.loaded(bytes);
+        Ok(linear)
+    }
+
+    /// So many more bytes are in memory.
+    fn loaded(&self, bytes: usize) {
         if let Some(loaded) = &self.progress {
             let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
             loaded.bytes += bytes as u64;
             let bytes = loaded.bytes;
             loaded.progress.at(bytes);
         }
-        Ok(linear)
     }
 
     /// The rows of tokens, `[vocab, hidden]`.
@@ -154,6 +168,49 @@ impl<'a> Weights<'a> {
                 model.rows(&name, vocab, hidden).map(Embedding::of_safetensors)
             }
         }
+    }
+
+    /// Hands a tensor of this shape over as it is stored, to be held elsewhere. The bytes of the file are
+    /// let go of.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn with_stored<T>(
+        &self,
+        name: &str,
+        shape: &[usize],
+        hold: impl FnOnce(Stored<'_>) -> candle_core::Result<T>,
+    ) -> Result<T, LoadError> {
+        let held = match (self.checkpoint, shape) {
+            (Checkpoint::Safetensors(model), &[outputs, inputs]) => {
+                let (matrix, bytes) = match model.matrix(name, outputs, inputs)? {
+                    Matrix::Quantized(dtype, bytes) => {
+                        (hold(Stored::Bytes(dtype, &bytes)), bytes.len())
+                    }
+                    Matrix::Exact(numbers) => {
+                        let bytes = size_of_val(numbers.as_slice());
+                        (hold(Stored::Exact(numbers)), bytes)
+                    }
+                };
+                self.loaded(bytes);
+                matrix
+            }
+            _ => {
+                let file = self.file_of_experts()?;
+                let info = info(file, name, shape)?;
+                let held = hold(Stored::Bytes(info.dtype, file.data(info)));
+                file.release(info);
+                held
+            }
+        };
+        held.map_err(|error| match self.device_error(&error) {
+            LoadError::Compute { .. } => self.compute_error(name, &error),
+            other => other,
+        })
+    }
+
+    /// An error of a device.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn device_error(&self, error: &candle_core::Error) -> LoadError {
+        crate::cuda::load_error(self.checkpoint.label(), error)
     }
 
     /// A vector as f32.

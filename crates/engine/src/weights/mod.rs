@@ -6,5 +6,7 @@ mod loader;
 
 pub use embedding::Embedding;
 pub use linear::{Linear, Scratch};
+#[cfg(feature = "cuda")]
+pub(crate) use loader::Stored;
 pub use loader::Weights;
 pub(crate) use loader::is_full_precision;

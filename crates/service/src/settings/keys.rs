@@ -43,7 +43,11 @@ pub const KEYS: &[Key] = &[
         Some("10"),
         "seconds that a loaded model keeps its place while tasks wait for one that needs it, 0 to 3600",
     ),
-    key("MODEL_DEVICE", Some("auto"), "auto, cpu or cuda:N"),
+    key(
+        "MODEL_DEVICE",
+        Some("auto"),
+        "auto (the first GPU if the build can use one and one is there, else the CPU), cpu or cuda:N",
+    ),
     key(
         "QUANTIZATION",
         None,

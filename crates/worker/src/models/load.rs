@@ -12,6 +12,10 @@ use service::settings::{self, Device, LoraAdapter, Secret};
 
 use super::ModelError;
 
+/// Steps after which the device seems lost. No setting: it is for rehearsing what happens then, in tests and
+/// by operators (docs/OPERATING.md).
+const LOSE_DEVICE_AFTER: &str = "QWEN_QUEUE_LOSE_DEVICE_AFTER";
+
 /// Finds a model, and downloads it if need be. Takes as long as that takes.
 pub(super) fn find(name: &str, settings: &Settings) -> Result<ModelFile, ModelError> {
     Ok(source::resolve(name, &source_options(settings))?)
@@ -80,6 +84,9 @@ pub(super) fn engine_options(settings: &Settings) -> EngineOptions {
         },
         max_batch: settings.max_batch_size,
         kv_tokens: settings.kv_tokens,
+        lose_device_after: std::env::var(LOSE_DEVICE_AFTER)
+            .ok()
+            .and_then(|steps| steps.parse().ok()),
         ..EngineOptions::default()
     }
 }

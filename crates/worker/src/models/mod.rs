@@ -16,10 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::source::SourceError;
-use engine::{Engine, EngineOptions, LoadError, ModelFile, Survey, system};
+use engine::{Engine, EngineOptions, LoadError, ModelFile, Survey};
 use protocol::{ErrorType, ModelId, ModelReport, ModelState, TaskError};
 use service::Settings;
-use service::settings::Device;
 use tokio::sync::Semaphore;
 
 /// The models can't be had.
@@ -110,12 +109,7 @@ impl Models {
             let survey = Survey::of(&file, &options)?;
             found.push((id, file, options, survey));
         }
-        // What a GPU has is the engine's to count.
-        let measured = match settings.model_device {
-            Device::Cuda(_) => None,
-            Device::Auto | Device::Cpu => system::available_memory(),
-        };
-        let known = settings.max_model_bytes.or(measured);
+        let known = settings.max_model_bytes.or_else(|| options.device.available_memory());
         let surveys: Vec<Survey> = found.iter().map(|(.., survey)| survey.clone()).collect();
         let set = options.kv_tokens.is_some();
         let budget = known.unwrap_or(usize::MAX);

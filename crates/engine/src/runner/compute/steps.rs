@@ -10,8 +10,9 @@ use super::super::stream::Stream;
 use super::*;
 use crate::api::{Input, Progress, Request};
 use crate::gguf::GgufFile;
-use crate::kv::{KvType, PAGE_TOKENS, PageAllocator};
+use crate::kv::{KvPool, KvType, PAGE_TOKENS, PageAllocator};
 use crate::lora::{AdapterId, AdapterSource, Adapters};
+use crate::model::Decoder;
 use crate::sched::{CancelFlag, Limits};
 use crate::synth::{SynthOptions, SynthQuant, SynthShape, synthesize};
 use crate::text::{StopMatcher, Tokenizer};
@@ -36,13 +37,13 @@ impl Rig {
         let allocator = PageAllocator::new(pages);
         let (jobs, inbox) = std::sync::mpsc::channel();
         let compute = Compute {
-            pool: KvPool::new(shape, pages),
+            backend: Backend::cpu(model, KvPool::new(shape, pages)),
             scheduler: Scheduler::new(Limits { max_batch, step_tokens: 4_096 }, allocator.clone()),
             workspace: Workspace::default(),
             plan: StepPlan::default(),
             batch: ForwardBatch::default(),
-            model,
             sinks: HashMap::new(),
+            draws: Vec::new(),
             ends: vec![], // no answer ends by itself
             gauges: Arc::default(),
             jobs: inbox,
@@ -54,9 +55,9 @@ impl Rig {
     fn adapted(mut self) -> Self {
         let source = |kind: &str| AdapterSource { name: kind.to_owned(), folder: fixture(kind) };
         let sources = [source("broad"), source("narrow")];
-        let adapters = Adapters::load(&sources, self.compute.model.config()).unwrap();
+        let adapters = Adapters::load(&sources, self.compute.backend.config()).unwrap();
         self.adapters = adapters.len();
-        self.compute.model = self.compute.model.with_adapters(adapters);
+        self.compute.backend = self.compute.backend.with_adapters(adapters);
         self
     }
 
@@ -83,7 +84,7 @@ impl Rig {
     fn rounds(&mut self, count: usize) {
         for _ in 0..count {
             assert!(self.compute.take_jobs());
-            self.compute.round();
+            self.compute.round().unwrap();
         }
     }
 }

@@ -59,8 +59,28 @@ pub(crate) struct WorkerReply {
     /// When it last reported, likewise; null if its version does not say.
     #[schema(value_type = Option<u64>, example = 1_763_739_045_000_u64)]
     last_seen: Option<Timestamp>,
+    /// The GPU that it computes on; not there for a worker on the CPU, or where the driver tells nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gpu: Option<GpuReply>,
     /// All the models it serves; empty if its version serves one.
     models: Vec<ServedReply>,
+}
+
+/// What the driver says of a GPU, whoever uses it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct GpuReply {
+    /// Its number on its machine, as `nvidia-smi` counts.
+    #[schema(example = 0)]
+    id: u32,
+    /// Bytes of its memory in use.
+    #[schema(example = 21_474_836_480_u64)]
+    memory_used_bytes: u64,
+    /// Bytes of its memory.
+    #[schema(example = 150_754_820_096_u64)]
+    memory_total_bytes: u64,
+    /// How much of the last moment it computed, in percent.
+    #[schema(example = 97)]
+    utilization_percent: u32,
 }
 
 /// A model that a worker serves.
@@ -122,6 +142,12 @@ impl From<WorkerReport> for WorkerReply {
             finished: report.finished,
             started_at: report.started_at,
             last_seen: report.reported_at,
+            gpu: report.gpu.map(|gpu| GpuReply {
+                id: gpu.id,
+                memory_used_bytes: gpu.memory_used_bytes,
+                memory_total_bytes: gpu.memory_total_bytes,
+                utilization_percent: gpu.utilization_percent,
+            }),
             models: report.models.into_iter().map(ServedReply::from).collect(),
         }
     }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use harness::cluster::RedisCluster;
 use harness::redis::RedisServer;
 use protocol::{
-    Completion, ErrorType, Estimate, FinishReason, GenerationParams, Lane, ModelId, Outcome,
-    Prompt, Task, TaskError, TaskId, TenantId, Timestamp, Usage, Webhook, WorkerId, WorkerReport,
-    WorkerStatus,
+    Completion, ErrorType, Estimate, FinishReason, GenerationParams, GpuReport, Lane, ModelId,
+    Outcome, Prompt, Task, TaskError, TaskId, TenantId, Timestamp, Usage, Webhook, WorkerId,
+    WorkerReport, WorkerStatus,
 };
 use queue::{
     Bounds, Broker, Claimant, Claimed, Reaped, RedisBroker, RedisOptions, Release, SqliteBroker,
@@ -152,6 +152,12 @@ pub(crate) fn report(capacity: u32) -> WorkerReport {
         finished: 0,
         started_at: Timestamp::from_millis(1),
         reported_at: Some(Timestamp::from_millis(2)),
+        gpu: Some(GpuReport {
+            id: 1,
+            memory_used_bytes: 5 << 30,
+            memory_total_bytes: 140 << 30,
+            utilization_percent: 97,
+        }),
         models: Vec::new(),
     }
 }

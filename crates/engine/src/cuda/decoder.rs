@@ -1,0 +1,248 @@
+//! The whole model on a device: tokens in, logits out.
+
+use candle_core::{Device, Result, Tensor};
+
+use super::linear::{Linear, on_device};
+use super::mlp::Mlp;
+use super::{load_error, multiprocessors};
+use crate::batch::ForwardBatch;
+use crate::kernels::cuda::{HEAD_DIMS, Kernels, Pages, Step};
+use crate::kv::KvShape;
+use crate::model::{Angles, ModelConfig, Rope, Workspace};
+use crate::weights::{Embedding, Weights};
+use crate::{Checkpoint, LoadError};
+
+/// Query heads that share a key and value head, at most: as many rows as a tile of f32 pages has.
+const MOST_IN_GROUP: usize = 16;
+
+/// A Qwen model on a device. It does the steps of [`crate::model::Decoder`], and keeps no state either.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    config: ModelConfig,
+    file: String,
+    device: Device,
+    kernels: Kernels,
+    embedding: Rows,
+    layers: Vec<Layer>,
+    norm: Tensor,
+    /// What makes logits of a row; an embedding model has none.
+    head: Option<Linear>,
+    rope: Rope,
+    angles: Angles,
+}
+
+/// Where the rows of tokens come from.
+#[derive(Debug)]
+enum Rows {
+    /// From the head, which is the embedding too.
+    Head,
+    /// From the file: the device's memory is for what multiplies.
+    File(Embedding),
+}
+
+#[derive(Debug)]
+struct Layer {
+    attention_norm: Tensor,
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    output: Linear,
+    /// Per head, `[head_dim]`: Qwen3 only.
+    q_norm: Option<Tensor>,
+    k_norm: Option<Tensor>,
+    mlp_norm: Tensor,
+    mlp: Mlp,
+}
+
+impl Decoder {
+    /// Loads a checkpoint's weights to a device.
+    ///
+    /// # Errors
+    /// When a tensor is missing or damaged, the kernels are not made for the model's shape, or the device's
+    /// memory is too small.
+    pub(crate) fn load(
+        checkpoint: &Checkpoint,
+        device: &Device,
+    ) -> std::result::Result<Self, LoadError> {
+        let config = checkpoint.config()?;
+        let file = checkpoint.label().to_owned();
+        let ModelConfig { hidden, vocab, heads, kv_heads, head_dim, .. } = config;
+        let unsupported = |problem| LoadError::Unsupported { file: file.clone(), problem };
+        if !HEAD_DIMS.contains(&head_dim) {
+            return Err(unsupported(format!(
+                "its heads have {head_dim} numbers; on CUDA they may have {HEAD_DIMS:?}"
+            )));
+        }
+        if heads / kv_heads > MOST_IN_GROUP {
+            return Err(unsupported(format!(
+                "{} query heads share a key head; on CUDA {MOST_IN_GROUP} may",
+                heads / kv_heads
+            )));
+        }
+        let failed = |error: candle_core::Error| load_error(&file, &error);
+        let kernels = Kernels::new(device, multiprocessors(device)).map_err(failed)?;
+        let weights = Weights::new(checkpoint);
+        let own_head = weights.has_own_head();
+        let head = config.pooling.is_none().then(|| {
+            let name = if own_head { "output" } else { "token_embd" };
+            Linear::load(&weights, device, name, [vocab, hidden], false)
+        });
+        let embedding = if config.pooling.is_none() && !own_head {
+            Rows::Head
+        } else {
+            Rows::File(weights.embedding("token_embd", vocab, hidden)?)
+        };
+        let layers = (0..config.layers)
+            .map(|layer| Layer::load(&weights, device, &config, layer))
+            .collect::<std::result::Result<_, _>>()?;
+        let norm = weights.vector("output_norm.weight", hidden)?;
+        let decoder = Self {
+            embedding,
+            layers,
+            norm: on_device(&weights, device, norm, &[hidden])?,
+            head: head.transpose()?,
+            rope: Rope::new(head_dim, config.rope_theta, config.yarn.as_ref()),
+            angles: Angles::default(),
+            device: device.clone(),
+            kernels,
+            file: file.clone(),
+            config,
+        };
+        // What the copies had to complain of.
+        decoder.kernels.synchronize().map_err(failed)?;
+        Ok(decoder)
+    }
+
+    /// What kind of model it is.
+    pub(crate) fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Room for keys and values on the device.
+    pub(crate) fn pages(
+        &self,
+        shape: KvShape,
+        pages: usize,
+    ) -> std::result::Result<Pages, LoadError> {
+        self.kernels.pages(shape, pages).map_err(|error| load_error(&self.file, &error))
+    }
+
+    /// Computes a step of one token, so that the driver has made what the first request would wait for. `pages`
+    /// has one page at least.
+    pub(crate) fn warm_up(&mut self, pages: &Pages) -> std::result::Result<(), LoadError> {
+        let allocator = crate::kv::PageAllocator::new(1);
+        let mut batch = ForwardBatch::default();
+        if let Some(table) = allocator.reserve(1) {
+            batch.push(&[0], 0, &table, crate::batch::Logits::Last);
+        }
+        let outcome = self.forward(&batch, pages, &mut Workspace::default()).map(|_| ());
+        outcome.map_err(|error| load_error(&self.file, &error))
+    }
+
+    /// One step, as [`crate::model::Decoder::forward`]; what it computes comes to `workspace`.
+    pub(crate) fn forward<'a>(
+        &mut self,
+        batch: &ForwardBatch,
+        pages: &Pages,
+        workspace: &'a mut Workspace,
+    ) -> Result<&'a mut [f32]> {
+        let ModelConfig { heads, rms_eps, .. } = self.config;
+        let kernels = &self.kernels;
+        self.rope.turn_to(&batch.positions, &mut self.angles);
+        let Angles { cos, sin } = &self.angles;
+        let step = kernels.step(batch, heads, pages, cos, sin)?;
+        let x = self.embed(&batch.tokens, workspace)?;
+        let mut h = kernels.rms_norm(&x, &self.layers[0].attention_norm, rms_eps)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let added = layer.attend(kernels, &self.config, pages, index, &step, &h)?;
+            h = kernels.add_rms_norm(&x, &added, &layer.mlp_norm, rms_eps)?;
+            let added = layer.mlp.forward(kernels, &h)?;
+            let next = self.layers.get(index + 1).map_or(&self.norm, |next| &next.attention_norm);
+            h = kernels.add_rms_norm(&x, &added, next, rms_eps)?;
+        }
+        let rows = batch.logit_rows.len();
+        let out = workspace.logits(rows * self.config.outputs());
+        if rows == 0 {
+            kernels.synchronize()?;
+            return Ok(out);
+        }
+        let wanted: Vec<u32> = batch.logit_rows.iter().map(|row| *row as u32).collect();
+        let wanted = h.index_select(&Tensor::from_vec(wanted, rows, &self.device)?, 0)?;
+        let made = match &self.head {
+            Some(head) => head.forward(kernels, &wanted)?,
+            None => wanted,
+        };
+        kernels.download(&made, out)?;
+        Ok(out)
+    }
+
+    /// The rows of tokens, `[tokens, hidden]`.
+    fn embed(&self, tokens: &[u32], workspace: &mut Workspace) -> Result<Tensor> {
+        match (&self.embedding, &self.head) {
+            (Rows::Head, Some(head)) => {
+                head.rows(&Tensor::from_slice(tokens, tokens.len(), &self.device)?)
+            }
+            (Rows::File(embedding), _) => {
+                let rows = workspace.rows(tokens.len() * self.config.hidden);
+                embedding.rows(tokens, rows)?;
+                Tensor::from_slice(rows, (tokens.len(), self.config.hidden), &self.device)
+            }
+            (Rows::Head, None) => candle_core::bail!("a model without a head has no rows in it"),
+        }
+    }
+}
+
+impl Layer {
+    fn load(
+        weights: &Weights<'_>,
+        device: &Device,
+        config: &ModelConfig,
+        index: usize,
+    ) -> std::result::Result<Self, LoadError> {
+        let ModelConfig { hidden, heads, kv_heads, head_dim, architecture, .. } = *config;
+        let prefix = format!("blk.{index}");
+        let norm = |name: &str, len: usize| {
+            let weight = weights.vector(&format!("{prefix}.{name}.weight"), len)?;
+            on_device(weights, device, weight, &[len])
+        };
+        let head_norm =
+            |name: &str| architecture.has_query_norm().then(|| norm(name, head_dim)).transpose();
+        let matrix = |name: &str, shape: [usize; 2], bias: bool| {
+            Linear::load(weights, device, &format!("{prefix}.{name}"), shape, bias)
+        };
+        let (width, kv_width) = (heads * head_dim, kv_heads * head_dim);
+        let bias = architecture.has_attention_bias();
+        Ok(Self {
+            attention_norm: norm("attn_norm", hidden)?,
+            q: matrix("attn_q", [width, hidden], bias)?,
+            k: matrix("attn_k", [kv_width, hidden], bias)?,
+            v: matrix("attn_v", [kv_width, hidden], bias)?,
+            output: matrix("attn_output", [hidden, width], false)?,
+            q_norm: head_norm("attn_q_norm")?,
+            k_norm: head_norm("attn_k_norm")?,
+            mlp_norm: norm("ffn_norm", hidden)?,
+            mlp: Mlp::load(weights, device, config, &prefix)?,
+        })
+    }
+
+    /// What attention adds to the stream for `h`, both `[tokens, hidden]`.
+    fn attend(
+        &self,
+        kernels: &Kernels,
+        config: &ModelConfig,
+        pages: &Pages,
+        index: usize,
+        step: &Step,
+        h: &Tensor,
+    ) -> Result<Tensor> {
+        let ModelConfig { heads, kv_heads, rms_eps, .. } = *config;
+        let q = self.q.forward(kernels, h)?;
+        let k = self.k.forward(kernels, h)?;
+        let v = self.v.forward(kernels, h)?;
+        kernels.norm_and_turn(&q, heads, self.q_norm.as_ref(), rms_eps, step)?;
+        kernels.norm_and_turn(&k, kv_heads, self.k_norm.as_ref(), rms_eps, step)?;
+        kernels.write_pages(pages, index, step, &k, &v)?;
+        let mixed = kernels.attend(pages, index, step, &q, heads)?;
+        self.output.forward(kernels, &mixed)
+    }
+}

@@ -1,0 +1,102 @@
+//! Opens a GPU, and says clearly why not.
+
+use candle_core::Device;
+use candle_core::cuda_backend::cudarc::driver::{CudaContext, DriverError, sys};
+
+use crate::LoadError;
+
+/// The compute capability that this build's kernels are for, e.g. `90`.
+const BUILT_FOR: &str = env!("QWEN_QUEUE_COMPUTE_CAP");
+
+/// Opens the GPU of this number, as `CUDA_VISIBLE_DEVICES` counts them.
+///
+/// # Errors
+/// When there is no driver, no such GPU, or none that this build's kernels run on.
+pub(crate) fn open(ordinal: usize) -> Result<Device, LoadError> {
+    let cannot = |problem: String| {
+        LoadError::Device(format!("the device cuda:{ordinal} cannot be used: {problem}"))
+    };
+    let visible = std::env::var("CUDA_VISIBLE_DEVICES").map_or_else(
+        |_| "CUDA_VISIBLE_DEVICES is not set".to_owned(),
+        |value| format!("CUDA_VISIBLE_DEVICES is {value:?}"),
+    );
+    let count = CudaContext::device_count().map_err(|error| {
+        cannot(format!(
+            "the driver (libcuda.so.1) found no GPU: {}; {visible}. nvidia-smi shows what the driver sees; in \
+             a container the GPU must be passed on; or set the device to cpu",
+            describe(error)
+        ))
+    })?;
+    let count = usize::try_from(count).unwrap_or(0);
+    if ordinal >= count {
+        return Err(cannot(format!(
+            "the driver shows {count} GPUs, counted from 0; {visible}. Set the device to one of them, or to cpu"
+        )));
+    }
+    let context = CudaContext::new(ordinal).map_err(|error| cannot(describe(error)))?;
+    let capability = context.compute_capability().map_err(|error| cannot(describe(error)))?;
+    let (has, needs) = (capability.0 * 10 + capability.1, digits(BUILT_FOR));
+    if has < needs {
+        return Err(cannot(format!(
+            "its compute capability is {has}, this build's kernels are for {BUILT_FOR} and later; build with \
+             CUDA_COMPUTE_CAP={has}"
+        )));
+    }
+    // A stream of its own: the one that candle takes by default is another in every thread, and weights are
+    // loaded by other threads than compute.
+    Device::new_cuda_with_stream(ordinal).map_err(|error| cannot(error.to_string()))
+}
+
+/// Of `90` and `90a` the number.
+fn digits(capability: &str) -> i32 {
+    capability.trim_end_matches(|letter: char| !letter.is_ascii_digit()).parse().unwrap_or(0)
+}
+
+/// How many multiprocessors a device has; 1 if it does not tell.
+pub(crate) fn multiprocessors(device: &Device) -> usize {
+    let attribute = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+    let count = device
+        .as_cuda_device()
+        .ok()
+        .and_then(|device| device.cuda_stream().context().attribute(attribute).ok());
+    count.and_then(|count| usize::try_from(count).ok()).unwrap_or(1)
+}
+
+/// Bytes of a device's memory that are free now, if it tells.
+pub(crate) fn free_memory(device: &Device) -> Option<usize> {
+    let device = device.as_cuda_device().ok()?;
+    device.cuda_stream().context().mem_get_info().ok().map(|(free, _)| free)
+}
+
+/// Whether an error of a step is the device's own: after one nothing computed there can be believed, and most
+/// leave it unusable for the process.
+pub(crate) fn is_lost(error: &candle_core::Error) -> bool {
+    match error {
+        candle_core::Error::Cuda(_) => true,
+        candle_core::Error::WithBacktrace { inner, .. } => is_lost(inner),
+        candle_core::Error::Context { inner, .. } => is_lost(inner),
+        _ => false,
+    }
+}
+
+/// What an error at load means.
+pub(crate) fn load_error(file: &str, error: &candle_core::Error) -> LoadError {
+    let problem = error.to_string();
+    if problem.contains("OUT_OF_MEMORY") {
+        return LoadError::OutOfMemory(format!(
+            "{file} does not fit into the GPU's memory; choose a smaller model or quantization, or a GPU that \
+             nothing else uses ({problem})"
+        ));
+    }
+    LoadError::Compute { file: file.to_owned(), problem }
+}
+
+fn describe(error: DriverError) -> String {
+    let name = error.error_name().ok().and_then(|name| name.to_str().ok());
+    match (name, error.0 as u32) {
+        (Some(name), number) => format!("{name} ({number})"),
+        // A stub of the driver knows no names.
+        (None, 34) => "libcuda.so.1 is the toolkit's stub, not a driver's (34)".to_owned(),
+        (None, number) => format!("error {number}"),
+    }
+}

@@ -1,0 +1,112 @@
+//! A matrix on the device that multiplies.
+
+use std::sync::Arc;
+
+use candle_core::quantized::{GgmlDType, QMatMul, QTensor, ggml_file};
+use candle_core::{DType, Device, Module, Result, Tensor};
+
+use crate::LoadError;
+use crate::kernels::cuda::Kernels;
+use crate::weights::{Stored, Weights};
+
+/// `x · weightᵀ + bias`.
+#[derive(Debug)]
+pub(super) struct Linear {
+    weight: Weight,
+    /// `[outputs]`
+    bias: Option<Tensor>,
+}
+
+/// `[outputs, inputs]`
+#[derive(Debug)]
+enum Weight {
+    /// As the file has it: candle multiplies up to eight rows by its mmvq kernels, more by its mmq ones.
+    Quantized(Arc<QTensor>),
+    /// f32, f16 or bf16.
+    Full(Tensor),
+}
+
+impl Linear {
+    /// Takes the matrix `name`, and its bias if it has one.
+    pub(super) fn load(
+        weights: &Weights<'_>,
+        device: &Device,
+        name: &str,
+        [outputs, inputs]: [usize; 2],
+        with_bias: bool,
+    ) -> std::result::Result<Self, LoadError> {
+        let bias = with_bias.then(|| {
+            let bias = weights.vector(&format!("{name}.bias"), outputs)?;
+            on_device(weights, device, bias, &[outputs])
+        });
+        let weight =
+            weights.with_stored(&format!("{name}.weight"), &[outputs, inputs], |stored| {
+                match stored {
+                    Stored::Exact(numbers) => {
+                        Tensor::from_vec(numbers, (outputs, inputs), device).map(Weight::Full)
+                    }
+                    Stored::Bytes(dtype, bytes) => match full_type(dtype) {
+                        Some(dtype) => {
+                            Tensor::from_raw_buffer(bytes, dtype, &[outputs, inputs], &Device::Cpu)
+                                .and_then(|weight| weight.to_device(device))
+                                .map(Weight::Full)
+                        }
+                        None => quantized(dtype, bytes, &[outputs, inputs], device)
+                            .map(|weight| Weight::Quantized(Arc::new(weight))),
+                    },
+                }
+            })?;
+        Ok(Self { weight, bias: bias.transpose()? })
+    }
+
+    /// The product of `x`, `[rows, inputs]`: `[rows, outputs]`. All f32.
+    pub(super) fn forward(&self, kernels: &Kernels, x: &Tensor) -> Result<Tensor> {
+        let out = match &self.weight {
+            Weight::Quantized(weight) => QMatMul::QTensor(weight.clone()).forward(x)?,
+            Weight::Full(weight) => {
+                x.to_dtype(weight.dtype())?.matmul(&weight.t()?)?.to_dtype(DType::F32)?
+            }
+        };
+        if let Some(bias) = &self.bias {
+            kernels.add_bias(&out, bias)?;
+        }
+        Ok(out)
+    }
+
+    /// The rows of its weight of these numbers, `[ids, inputs]` of f32.
+    pub(super) fn rows(&self, ids: &Tensor) -> Result<Tensor> {
+        match &self.weight {
+            Weight::Quantized(weight) => weight.embedding(ids),
+            Weight::Full(weight) => weight.index_select(ids, 0)?.to_dtype(DType::F32),
+        }
+    }
+}
+
+/// A vector or matrix of f32.
+pub(super) fn on_device(
+    weights: &Weights<'_>,
+    device: &Device,
+    numbers: Vec<f32>,
+    shape: &[usize],
+) -> std::result::Result<Tensor, LoadError> {
+    Tensor::from_vec(numbers, shape, device).map_err(|error| weights.device_error(&error))
+}
+
+/// A quantized tensor, as its bytes are.
+pub(super) fn quantized(
+    dtype: GgmlDType,
+    bytes: &[u8],
+    shape: &[usize],
+    device: &Device,
+) -> Result<QTensor> {
+    ggml_file::qtensor_from_ggml(dtype, bytes, shape.to_vec(), device)
+}
+
+fn full_type(dtype: GgmlDType) -> Option<DType> {
+    match dtype {
+        GgmlDType::F32 => Some(DType::F32),
+        GgmlDType::F16 => Some(DType::F16),
+        GgmlDType::BF16 => Some(DType::BF16),
+        _ => None,
+    }
+}

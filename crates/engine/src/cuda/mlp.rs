@@ -1,0 +1,162 @@
+//! The feed-forward blocks on the device.
+
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Result, Tensor};
+
+use super::linear::{Linear, on_device, quantized};
+use crate::LoadError;
+use crate::kernels::cuda::Kernels;
+use crate::model::{Experts, FeedForward, ModelConfig};
+use crate::weights::{Stored, Weights};
+
+/// The feed-forward block of a layer.
+#[derive(Debug)]
+pub(super) enum Mlp {
+    Dense(GatedMlp),
+    Experts(Box<MixtureOfExperts>),
+}
+
+/// `down(silu(gate(x)) * up(x))`.
+#[derive(Debug)]
+pub(super) struct GatedMlp {
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+}
+
+/// A router, its experts, and one that every token goes through where the model has such.
+#[derive(Debug)]
+pub(super) struct MixtureOfExperts {
+    config: Experts,
+    /// `[experts, hidden]`
+    router: Tensor,
+    /// `[experts, ffn, hidden]`, twice, and `[experts, hidden, ffn]`.
+    gate: QTensor,
+    up: QTensor,
+    down: QTensor,
+    /// With its gate, `[1, hidden]`.
+    shared: Option<(GatedMlp, Tensor)>,
+}
+
+impl Mlp {
+    pub(super) fn load(
+        weights: &Weights<'_>,
+        device: &Device,
+        config: &ModelConfig,
+        prefix: &str,
+    ) -> std::result::Result<Self, LoadError> {
+        let hidden = config.hidden;
+        match config.feed_forward {
+            FeedForward::Dense { ffn } => {
+                GatedMlp::load(weights, device, prefix, "", hidden, ffn).map(Self::Dense)
+            }
+            FeedForward::Experts(experts) => {
+                let experts = MixtureOfExperts::load(weights, device, prefix, hidden, experts)?;
+                Ok(Self::Experts(Box::new(experts)))
+            }
+        }
+    }
+
+    /// What is added to the stream for `h`, both `[tokens, hidden]`.
+    pub(super) fn forward(&self, kernels: &Kernels, h: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Dense(mlp) => mlp.forward(kernels, h),
+            Self::Experts(experts) => experts.forward(kernels, h),
+        }
+    }
+}
+
+impl GatedMlp {
+    fn load(
+        weights: &Weights<'_>,
+        device: &Device,
+        prefix: &str,
+        suffix: &str,
+        hidden: usize,
+        ffn: usize,
+    ) -> std::result::Result<Self, LoadError> {
+        let matrix = |name: &str, shape| {
+            Linear::load(weights, device, &format!("{prefix}.{name}{suffix}"), shape, false)
+        };
+        Ok(Self {
+            gate: matrix("ffn_gate", [ffn, hidden])?,
+            up: matrix("ffn_up", [ffn, hidden])?,
+            down: matrix("ffn_down", [hidden, ffn])?,
+        })
+    }
+
+    fn forward(&self, kernels: &Kernels, h: &Tensor) -> Result<Tensor> {
+        let gate = self.gate.forward(kernels, h)?;
+        kernels.swiglu(&gate, &self.up.forward(kernels, h)?)?;
+        self.down.forward(kernels, &gate)
+    }
+}
+
+impl MixtureOfExperts {
+    fn load(
+        weights: &Weights<'_>,
+        device: &Device,
+        prefix: &str,
+        hidden: usize,
+        config: Experts,
+    ) -> std::result::Result<Self, LoadError> {
+        let Experts { count, ffn, shared_ffn, .. } = config;
+        let rows = |name: &str, rows: usize| {
+            let numbers = weights.rows(&format!("{prefix}.{name}.weight"), rows, hidden)?;
+            on_device(weights, device, numbers, &[rows, hidden])
+        };
+        let experts = |name: &str, outputs: usize, inputs: usize| {
+            let shape = [count, outputs, inputs];
+            weights.with_stored(&format!("{prefix}.{name}.weight"), &shape, |stored| match stored {
+                Stored::Bytes(dtype, bytes) if has_kernel(dtype) => {
+                    quantized(dtype, bytes, &shape, device)
+                }
+                Stored::Bytes(dtype, _) => candle_core::bail!(
+                    "experts in {dtype:?} are not multiplied on CUDA; Q8_0, Q2_K to Q6_K are"
+                ),
+                Stored::Exact(_) => candle_core::bail!("experts are read from GGUF files"),
+            })
+        };
+        let shared = shared_ffn.map(|ffn| {
+            let mlp = GatedMlp::load(weights, device, prefix, "_shexp", hidden, ffn)?;
+            Ok::<_, LoadError>((mlp, rows("ffn_gate_inp_shexp", 1)?))
+        });
+        Ok(Self {
+            config,
+            router: rows("ffn_gate_inp", count)?,
+            gate: experts("ffn_gate_exps", ffn, hidden)?,
+            up: experts("ffn_up_exps", ffn, hidden)?,
+            down: experts("ffn_down_exps", hidden, ffn)?,
+            shared: shared.transpose()?,
+        })
+    }
+
+    /// Each token's experts multiply it by candle's indexed products: weights are read once a token, which is
+    /// well for few tokens and not for many.
+    fn forward(&self, kernels: &Kernels, h: &Tensor) -> Result<Tensor> {
+        let (tokens, hidden) = h.dims2()?;
+        let added = match &self.shared {
+            Some((mlp, gate)) => {
+                let added = mlp.forward(kernels, h)?;
+                kernels.open_gate(&added, &h.matmul(&gate.t()?)?)?;
+                added
+            }
+            None => h.zeros_like()?,
+        };
+        let logits = h.matmul(&self.router.t()?)?;
+        let Experts { used, normalized, .. } = self.config;
+        let (chosen, weights) = kernels.choose_experts(&logits, used, normalized)?;
+        let h = h.reshape((tokens, 1, hidden))?;
+        let gate = self.gate.indexed_moe_forward(&h, &chosen)?;
+        kernels.swiglu(&gate, &self.up.indexed_moe_forward(&h, &chosen)?)?;
+        let made = self.down.indexed_moe_forward(&gate, &chosen)?;
+        kernels.mix_experts(&made, &weights, &added)?;
+        Ok(added)
+    }
+}
+
+/// Whether candle multiplies experts of this format on CUDA.
+fn has_kernel(dtype: GgmlDType) -> bool {
+    use GgmlDType::{Q2K, Q3K, Q4K, Q5K, Q6K, Q8_0};
+    matches!(dtype, Q8_0 | Q2K | Q3K | Q4K | Q5K | Q6K)
+}

@@ -1,0 +1,24 @@
+//! Kernels for NVIDIA's GPUs, in CUDA C++ beside this file.
+//!
+//! What they compute is what their twins in this crate compute on the CPU. [`Launch`] and
+//! [`AttentionPlan`] say how they are launched; with the feature `cuda`, [`Kernels`] does it. Without a GPU
+//! the tests compile the same sources with the C++ compiler of the machine, by a small shim of CUDA
+//! (`host/shim.h`), and run the same launches.
+
+mod attention_plan;
+#[cfg(feature = "cuda")]
+mod device;
+#[cfg(test)]
+mod host;
+mod launch;
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+use attention_plan::AttentionPlan;
+#[cfg(feature = "cuda")]
+pub(crate) use device::{Kernels, Pages, Step};
+#[cfg(feature = "cuda")]
+pub(crate) use launch::HEAD_DIMS;
+#[cfg(test)]
+use launch::Launch;

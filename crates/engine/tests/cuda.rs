@@ -1,0 +1,88 @@
+//! The engine on a GPU against transformers and against the engine on the CPU. Runs in a build with the feature
+//! `cuda` where there is a GPU; elsewhere it says why not.
+#![cfg(feature = "cuda")]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Fixture, greedy};
+use engine::{
+    DeviceChoice, Engine, EngineOptions, Generation, LoadError, ModelFile, Progress, Request,
+};
+
+fn options(device: DeviceChoice) -> EngineOptions {
+    EngineOptions { device, ..EngineOptions::default() }
+}
+
+/// An engine on the first GPU, or the reason why there is none.
+fn on_gpu(fixture: &Fixture) -> Option<Engine> {
+    match Engine::start(&ModelFile::Path(fixture.path()), &options(DeviceChoice::Cuda(0))) {
+        Ok(engine) => {
+            assert_eq!(engine.info().device, "cuda:0");
+            Some(engine)
+        }
+        Err(LoadError::Device(reason)) => {
+            println!("skipped: {reason}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn read(mut generation: Generation) -> (String, Vec<f32>) {
+    let (mut text, mut drawn) = (String::new(), Vec::new());
+    loop {
+        match generation.next_blocking().unwrap() {
+            Progress::Text { text: part, logprobs } => {
+                text.push_str(&part);
+                drawn.extend(logprobs.iter().map(|token| token.drawn.logprob));
+            }
+            Progress::Finished(_) => return (text, drawn),
+            Progress::Failed(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// In full precision the likeliest tokens are transformers', alone and all at once.
+#[test]
+fn answers_in_full_precision_are_the_truth() {
+    for name in ["qwen2-f32", "qwen2.5-f32", "qwen3-f32", "yarn-f32"] {
+        let fixture = Fixture::load(name);
+        let Some(engine) = on_gpu(&fixture) else { return };
+        let ends = engine.tokenizer().ends();
+        let truth = |greedy: &[u32]| {
+            let tokens: Vec<u32> =
+                greedy.iter().copied().take_while(|token| !ends.contains(token)).collect();
+            engine.tokenizer().decode(&tokens)
+        };
+        let submit = |tokens: &[u32], len| engine.submit(&greedy(tokens, len)).unwrap();
+        for prompt in &fixture.prompts {
+            let (text, _) = read(submit(&prompt.tokens, prompt.greedy.len()));
+            assert_eq!(text, truth(&prompt.greedy), "{name}: {}", prompt.name);
+        }
+        let together: Vec<Generation> = fixture
+            .prompts
+            .iter()
+            .map(|prompt| submit(&prompt.tokens, prompt.greedy.len()))
+            .collect();
+        for (prompt, generation) in fixture.prompts.iter().zip(together) {
+            assert_eq!(read(generation).0, truth(&prompt.greedy), "{name}: {}", prompt.name);
+        }
+    }
+}
+
+/// Quantized, the first token is as likely as on the CPU: products round elsewhere, so later tokens may be others.
+#[test]
+fn quantized_models_expect_what_the_cpu_expects() {
+    for name in ["qwen3-q8_0", "qwen3-q4_0", "qwen3moe-q8_0"] {
+        let fixture = Fixture::load(name);
+        let Some(engine) = on_gpu(&fixture) else { return };
+        let cpu = fixture.start(&options(DeviceChoice::Cpu));
+        for prompt in &fixture.prompts {
+            let mut request: Request = greedy(&prompt.tokens, 1);
+            request.sampling.logprobs = Some(5);
+            let [gpu, cpu] = [&engine, &cpu].map(|engine| read(engine.submit(&request).unwrap()).1);
+            assert!((gpu[0] - cpu[0]).abs() < 0.05, "{name} {}: {gpu:?}, {cpu:?}", prompt.name);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! A worker whose device is lost. What the engine makes of it is the same for a GPU that fell off its bus and
+//! for one that only seems to, as here.
+
+use std::time::Duration;
+
+use harness::models;
+use harness::system::{Plan, System};
+
+use crate::watching::{LONG, Witness, attempts, long};
+
+const LEASE: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_lost_device_ends_its_worker_and_its_tasks_come_back_by_their_leases() {
+    let model = models::slow();
+    let model = model.to_str().expect("UTF-8");
+    let settings = &[("MAX_BATCH_SIZE", "3")];
+    let mut system = System::start(&Plan { model, workers: 0, lease: LEASE, settings });
+    let doomed = system.add_worker(&[("QWEN_QUEUE_LOSE_DEVICE_AFTER", "40")]);
+    system.wait_for_workers(1);
+    let mut witness = Witness::new();
+    // Three run and one waits in the queue when it happens.
+    let tasks: Vec<String> = (0..4).map(|_| witness.submit(&system.client, &long(60))).collect();
+
+    let process = system.workers[doomed].process();
+    let status = process.wait(LONG);
+    assert_eq!(status.code(), Some(3), "{}", process.output());
+    let output = process.output();
+    assert!(output.contains("the device is lost or out of memory"), "{output}");
+    assert!(output.contains("start the worker again"), "{output}");
+
+    system.add_worker(&[]);
+    let history = witness.judge(&system, 0);
+    let began: Vec<usize> = tasks.iter().map(|task| attempts(&history.events[task])).collect();
+    for task in &tasks {
+        let events = &history.events[task];
+        assert_eq!(events.last().expect("an end").name, "completed", "{events:?}");
+    }
+    // An attempt was spent by each that ran, and by no other.
+    assert_eq!(began.iter().filter(|attempts| **attempts == 2).count(), 3, "{began:?}");
+    assert_eq!(began.iter().filter(|attempts| **attempts == 1).count(), 1, "{began:?}");
+}
