@@ -221,9 +221,9 @@ CONTENDERS = {
 }
 
 
-def measure(args, model):
-    """Rates of each load, round by round: {load: {"ours": [...], "llama": [...]}}."""
-    rates = {}
+def measure(args, model, rates, keep):
+    """Rates of each load, round by round, into rates: {load: {"ours": [...], "llama": [...]}}. Calls keep
+    after each stage, so that a run that is cut short leaves what it has."""
     for round_number in range(args.rounds):
         for stage in args.stages:
             pair = list(zip(("ours", "llama"), CONTENDERS[stage]))
@@ -242,7 +242,7 @@ def measure(args, model):
                     both = rates.setdefault(load, {"ours": [], "llama": []})
                     both["ours"].append(results["ours"][load])
                     both["llama"].append(results["llama"][load])
-    return rates
+            keep()
 
 
 def say(text):
@@ -268,14 +268,18 @@ def file_of(args, model):
 def main():
     args = arguments()
     everything = {}
+
+    def keep():
+        for both in (both for rates in everything.values() for both in rates.values()):
+            both["ratios"] = [mine / theirs for mine, theirs in zip(both["ours"], both["llama"])]
+            both["ratio"] = statistics.median(both["ratios"])
+        if args.json:
+            args.json.write_text(json.dumps(everything, indent=2) + "\n")
+
     for model in args.models.split(","):
         say(f"== {model}")
-        rates = measure(args, file_of(args, model))
-        for both in rates.values():
-            ratios = [mine / theirs for mine, theirs in zip(both["ours"], both["llama"])]
-            both["ratios"] = ratios
-            both["ratio"] = statistics.median(ratios)
-        everything[model] = rates
+        everything[model] = {}
+        measure(args, file_of(args, model), everything[model], keep)
     print(f"tokens per second, {args.threads} threads, medians of {args.rounds} round(s)\n")
     print("| model | load | ours | llama.cpp | ratio |")
     print("|---|---|---|---|---|")
@@ -283,8 +287,6 @@ def main():
         for load, both in rates.items():
             mine, theirs = statistics.median(both["ours"]), statistics.median(both["llama"])
             print(f"| {model} | {load} | {mine:.1f} | {theirs:.1f} | {both['ratio']:.2f} |")
-    if args.json:
-        args.json.write_text(json.dumps(everything, indent=2) + "\n")
     if not all(everything.values()):
         sys.exit("some figures are missing: see above")
 
