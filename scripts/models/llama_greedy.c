@@ -37,6 +37,16 @@ static llama_token best(const float *logits, int vocab, float *gap) {
     return first;
 }
 
+// What the file says of its YaRN under a key; -1, which is unset, if it does not. llama.cpp reads these keys
+// for a few architectures alone, of which Qwen is none, and takes what it is told instead.
+static float yarn(const struct llama_model *model, const char *key) {
+    char architecture[64], name[128], value[64];
+    if (llama_model_meta_val_str(model, "general.architecture", architecture, sizeof architecture) < 0)
+        return -1;
+    snprintf(name, sizeof name, "%s.rope.scaling.%s", architecture, key);
+    return llama_model_meta_val_str(model, name, value, sizeof value) < 0 ? -1 : atof(value);
+}
+
 int main(int argc, char **argv) {
     if (argc != 4) die("usage: llama_greedy MODEL f32|f16 COUNT < PROMPTS");
     int count = atoi(argv[3]);
@@ -51,6 +61,8 @@ int main(int argc, char **argv) {
     params.n_ctx = params.n_batch = params.n_ubatch = MOST_TOKENS;
     params.n_threads = params.n_threads_batch = 1;
     params.type_k = params.type_v = strcmp(argv[2], "f32") ? GGML_TYPE_F16 : GGML_TYPE_F32;
+    params.yarn_beta_fast = yarn(model, "yarn_beta_fast");
+    params.yarn_beta_slow = yarn(model, "yarn_beta_slow");
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
     struct llama_context *context = llama_init_from_model(model, params);
     if (!context) die("no context");

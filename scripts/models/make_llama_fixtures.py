@@ -79,7 +79,7 @@ def compare(name: str, theirs: dict, truth: dict) -> str:
 
 def runs(program: Path) -> Iterator[dict]:
     """One for each model and type of keys and values."""
-    for path in sorted(FIXTURES.glob("qwen*/*.json")):
+    for path in sorted([*FIXTURES.glob("qwen*/*.json"), *FIXTURES.glob("yarn/*.json")]):
         if not path.stem.endswith(tuple(f"-{kind}" for kind in WEIGHT_TYPES)):
             continue
         fixture = json.loads(path.read_text(encoding="utf-8"))

@@ -29,10 +29,11 @@ pub struct Request {
     /// Who gives way when memory for keys and values runs short: the lowest first.
     pub priority: u8,
     /// What the answer must look like. It then ends where that is whole; an answer that `max_tokens`
-    /// cuts off is only the beginning of one.
+    /// cuts off is only the beginning of one. Where thinking is asked for, the model
+    /// thinks first, and what follows `</think>` is what must look so.
     pub constraint: Option<Constraint>,
     /// What the chat template is given beside the messages. Where an answer is constrained and nothing
-    /// is said of thinking, the model is asked not to: there is no room for it.
+    /// is said of thinking, the model is asked not to.
     pub chat: ChatOptions,
 }
 

@@ -40,6 +40,11 @@ impl<B: GiveBack> Parcel<B> {
         }
     }
 
+    /// How many are in it.
+    pub(crate) fn count(&self) -> u64 {
+        (self.claimed.len() + self.unreadable.len()) as u64
+    }
+
     /// A task that can't be read, and the outcome that it must be given. Dropping it loses that only: its
     /// lease runs out.
     pub(crate) fn next_unreadable(&mut self) -> Option<(Lease, Outcome)> {

@@ -10,6 +10,7 @@
 //! to the pages: a sequence that is put back and computed again goes on where its constraint was.
 
 mod masks;
+mod reasoning;
 
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender};
@@ -19,6 +20,7 @@ use grammar::{Constraint, ConstraintError, Grammars, Mask, Matcher, Token};
 use crate::sample::AllowedTokens;
 use crate::text::Tokenizer;
 use masks::{Job, MaskThreads, Prepared};
+pub(crate) use reasoning::Reasoning;
 
 /// Keeps constraints for one model. What that takes is set up when the first is asked for.
 #[derive(Debug, Default)]

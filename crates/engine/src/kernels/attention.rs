@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use half::f16;
 
-use super::parallel::{SharedOut, for_pieces};
+use super::parallel::{SharedOut, for_uneven_pieces};
 use super::simd::{Lanes, Level, dispatch};
 use crate::batch::ForwardBatch;
 use crate::kv::{KvShape, LayerPages, PAGE_TOKENS};
@@ -18,8 +18,13 @@ use crate::kv::{KvShape, LayerPages, PAGE_TOKENS};
 /// Rows a unit of work aims at: enough to pay for reading a page, few enough to stay in the cache.
 const BLOCK_ROWS: usize = 64;
 
-/// Rows whose scores are computed side by side; they share each key and value that is loaded.
+/// Rows whose scores are computed side by side, at most; they share each key and value that is loaded.
 const SIDE_BY_SIDE: usize = 4;
+
+/// How many of `rows` are computed side by side.
+fn side_by_side(rows: usize) -> usize {
+    rows.next_power_of_two().min(SIDE_BY_SIDE)
+}
 
 /// A block of tokens of one sequence and one key head.
 #[derive(Clone, Copy)]
@@ -49,8 +54,9 @@ pub(crate) fn paged_attention(
     let level = Level::best_for(&[head_dim, PAGE_TOKENS]);
     let shared = SharedOut::new(out);
     let seen = batch.q_lens.iter().zip(&batch.kv_lens).map(|(q_len, kv_len)| q_len * kv_len);
-    let cost = seen.sum::<usize>() * heads * head_dim / 4;
-    for_pieces(units.len(), cost, |range| {
+    // Of few rows it is reading the pages that takes its time.
+    let cost = seen.sum::<usize>() * heads * head_dim;
+    for_uneven_pieces(units.len(), cost, |range| {
         for unit in &units[range] {
             SCRATCH.with_borrow_mut(|scratch| {
                 let table = batch.block_table(unit.sequence);
@@ -180,8 +186,8 @@ fn run_unit(
         let from = &q[place(token)..place(token) + group * head_dim];
         scratch.q.extend(from.iter().map(|q| q * scale));
     }
-    // Rows are computed four by four; those that fill up the last four are nobody's.
-    let padded = rows.next_multiple_of(SIDE_BY_SIDE);
+    // Rows are computed side by side; those that fill up the last few are nobody's.
+    let padded = rows.next_multiple_of(side_by_side(rows));
     scratch.q.resize(padded * head_dim, 0.0);
     scratch.scores.resize(padded * PAGE_TOKENS, 0.0);
     scratch.sums.clear();
@@ -285,8 +291,33 @@ unsafe fn mix_page_kernel<L: Lanes>(
     largest: &mut [f32],
     weights: &mut [f32],
 ) {
+    // SAFETY: the instructions are there; the rest is checked there.
+    unsafe {
+        match side_by_side(state.rows) {
+            1 => mix_page_rows::<L, 1>(state, keys, values, q, scores, sums, largest, weights),
+            2 => mix_page_rows::<L, 2>(state, keys, values, q, scores, sums, largest, weights),
+            _ => mix_page_rows::<L, SIDE_BY_SIDE>(
+                state, keys, values, q, scores, sums, largest, weights,
+            ),
+        }
+    }
+}
+
+/// `R` rows at a time. What a row comes to does not depend on how many.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn mix_page_rows<L: Lanes, const R: usize>(
+    state: &PageState,
+    keys: &[impl Stored],
+    values: &[impl Stored],
+    q: &[f32],
+    scores: &mut [f32],
+    sums: &mut [f32],
+    largest: &mut [f32],
+    weights: &mut [f32],
+) {
     let dim = state.head_dim;
-    let padded = state.rows.next_multiple_of(SIDE_BY_SIDE);
+    let padded = state.rows.next_multiple_of(R);
     assert!(
         dim.is_multiple_of(L::N) && PAGE_TOKENS.is_multiple_of(L::N) && state.filled <= PAGE_TOKENS
     );
@@ -294,12 +325,13 @@ unsafe fn mix_page_kernel<L: Lanes>(
     assert!(q.len() == padded * dim && sums.len() == padded * dim);
     assert!(scores.len() >= padded * PAGE_TOKENS);
     assert!(largest.len() == padded && weights.len() == padded);
-    for row in (0..padded).step_by(SIDE_BY_SIDE) {
-        // SAFETY: the lengths are as asserted, `row + 4 <= padded`, and every load and store is of
+    for row in (0..padded).step_by(R) {
+        // SAFETY: the lengths are as asserted, `row + R <= padded`, and every load and store is of
         // `N` numbers at a multiple of `N` inside a row.
         unsafe {
-            score_rows::<L>(dim, keys, q.as_ptr().add(row * dim), &mut scores[row * PAGE_TOKENS..]);
-            for row in row..row + SIDE_BY_SIDE {
+            let q = q.as_ptr().add(row * dim);
+            score_rows::<L, R>(dim, keys, q, &mut scores[row * PAGE_TOKENS..]);
+            for row in row..row + R {
                 // Rows that only fill up see what the last real row sees.
                 let token = (row.min(state.rows - 1) / state.group) as isize;
                 let seen = (state.position + token).clamp(0, state.filled as isize) as usize;
@@ -308,14 +340,23 @@ unsafe fn mix_page_kernel<L: Lanes>(
                 weigh_row::<L>(seen, scores, sums, &mut largest[row], &mut weights[row]);
             }
             let sums = sums.as_mut_ptr().add(row * dim);
-            add_values::<L>(dim, state.filled, values, &scores[row * PAGE_TOKENS..], sums);
+            let scores = &scores[row * PAGE_TOKENS..];
+            // As many sums at once as the registers hold: the fewer rows, the longer the pieces of
+            // a value that are read one after the other.
+            match (L::N, R) {
+                (16, 1 | 2) => add_values::<L, R, 8>(dim, state.filled, values, scores, sums),
+                (16, _) | (_, 1 | 2) => {
+                    add_values::<L, R, 4>(dim, state.filled, values, scores, sums);
+                }
+                _ => add_values::<L, R, 2>(dim, state.filled, values, scores, sums),
+            }
         }
     }
 }
 
-/// Scores of four rows with all tokens of a page.
+/// Scores of `R` rows with all tokens of a page.
 #[inline(always)]
-unsafe fn score_rows<L: Lanes>(
+unsafe fn score_rows<L: Lanes, const R: usize>(
     dim: usize,
     keys: &[impl Stored],
     q: *const f32,
@@ -327,7 +368,7 @@ unsafe fn score_rows<L: Lanes>(
         let width = if PAGE_TOKENS.is_multiple_of(2 * L::N) { 2 * L::N } else { L::N };
         for at in (0..PAGE_TOKENS).step_by(width) {
             let second = if width == 2 * L::N { L::N } else { 0 };
-            let mut sums = [[L::splat(0.0); 2]; SIDE_BY_SIDE];
+            let mut sums = [[L::splat(0.0); 2]; R];
             for d in 0..dim {
                 let key = keys.as_ptr().add(d * PAGE_TOKENS + at);
                 let key = [Stored::load::<L>(key), Stored::load::<L>(key.add(second))];
@@ -395,9 +436,9 @@ unsafe fn weigh_row<L: Lanes>(
     }
 }
 
-/// Adds the weighted values of a page to the sums of four rows.
+/// Adds the weighted values of a page to the sums of `R` rows, `V` vectors of each at a time.
 #[inline(always)]
-unsafe fn add_values<L: Lanes>(
+unsafe fn add_values<L: Lanes, const R: usize, const V: usize>(
     dim: usize,
     filled: usize,
     values: &[impl Stored],
@@ -407,28 +448,48 @@ unsafe fn add_values<L: Lanes>(
     // SAFETY: see the caller.
     unsafe {
         let mut at = 0;
+        while at + V * L::N <= dim {
+            add_piece::<L, R, V>(dim, filled, at, values, weights, sums);
+            at += V * L::N;
+        }
         while at < dim {
-            // Two vectors where they fit, for eight accumulators; else the one twice.
-            let second = if at + 2 * L::N <= dim { L::N } else { 0 };
-            let mut totals = [[L::splat(0.0); 2]; SIDE_BY_SIDE];
-            for token in 0..filled {
-                let value = values.as_ptr().add(token * dim + at);
-                let value = [Stored::load::<L>(value), Stored::load::<L>(value.add(second))];
-                for (row, totals) in totals.iter_mut().enumerate() {
-                    let weight = L::splat(*weights.as_ptr().add(row * PAGE_TOKENS + token));
-                    totals[0] = weight.mul_add(value[0], totals[0]);
-                    totals[1] = weight.mul_add(value[1], totals[1]);
+            add_piece::<L, R, 1>(dim, filled, at, values, weights, sums);
+            at += L::N;
+        }
+    }
+}
+
+/// The same of `V` vectors from `at` on.
+#[inline(always)]
+unsafe fn add_piece<L: Lanes, const R: usize, const V: usize>(
+    dim: usize,
+    filled: usize,
+    at: usize,
+    values: &[impl Stored],
+    weights: &[f32],
+    sums: *mut f32,
+) {
+    // SAFETY: see the caller.
+    unsafe {
+        let mut totals = [[L::splat(0.0); V]; R];
+        for token in 0..filled {
+            let value = values.as_ptr().add(token * dim + at);
+            let mut weight = [L::splat(0.0); R];
+            for (row, weight) in weight.iter_mut().enumerate() {
+                *weight = L::splat(*weights.as_ptr().add(row * PAGE_TOKENS + token));
+            }
+            for vector in 0..V {
+                let value = Stored::load::<L>(value.add(vector * L::N));
+                for (totals, weight) in totals.iter_mut().zip(weight) {
+                    totals[vector] = weight.mul_add(value, totals[vector]);
                 }
             }
-            for (row, totals) in totals.iter().enumerate() {
-                let to = sums.add(row * dim + at);
-                L::load(to).add(totals[0]).store(to);
-                if second != 0 {
-                    let to = to.add(second);
-                    L::load(to).add(totals[1]).store(to);
-                }
+        }
+        for (row, totals) in totals.iter().enumerate() {
+            for (vector, total) in totals.iter().enumerate() {
+                let to = sums.add(row * dim + at + vector * L::N);
+                L::load(to).add(*total).store(to);
             }
-            at += L::N + second;
         }
     }
 }

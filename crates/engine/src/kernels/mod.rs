@@ -2,11 +2,13 @@
 //! twin that it is tested against.
 #![allow(unsafe_code)]
 
+pub(crate) mod arena;
 pub(crate) mod attention;
 #[cfg(any(feature = "cuda", test))]
 pub(crate) mod cuda;
 mod dequantize;
 pub(crate) mod few_outputs;
+pub(crate) mod likeliest;
 pub(crate) mod low_rank;
 #[cfg(test)]
 pub(crate) mod machine;
@@ -19,6 +21,7 @@ pub(crate) mod rows;
 pub(crate) mod scattered;
 pub(crate) mod simd;
 pub(crate) mod small_matmul;
+pub(crate) mod store_pages;
 
 pub(crate) use dequantize::dequantize;
 pub(crate) use numbers::as_numbers;

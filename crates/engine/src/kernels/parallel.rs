@@ -9,9 +9,39 @@ use super::pool;
 /// for a whole time slice of somebody else.
 const WORTH_SHARING: usize = 1 << 16;
 
-/// Pieces per thread: so many that no thread waits long for the last, so few that taking one costs
-/// nothing beside it.
-const PIECES: usize = 8;
+/// How often what is left is halved: so often that no thread waits long for the last piece.
+const HALVINGS: usize = 5;
+
+/// Where piece `piece` begins, of `items` cut for so many threads.
+///
+/// In a round every thread gets a piece, and together they get half of what is left; in the last round
+/// all of it. So most of the work is done in few long walks, which the processor's prefetcher
+/// follows, and the last pieces are short.
+fn start_of(piece: usize, threads: usize, items: usize) -> usize {
+    let (round, thread) = (piece / threads, piece % threads);
+    if round > HALVINGS {
+        return items;
+    }
+    let left = items >> round;
+    let of_round = if round == HALVINGS { left } else { left - (left >> 1) };
+    items - left + thread * of_round / threads
+}
+
+/// Pieces per thread, where items take differently long: so many that no thread waits long for the
+/// last, so few that taking one costs nothing beside it.
+const UNEVEN_PIECES: usize = 8;
+
+/// As [`for_pieces`], for items that take differently long, the longest first.
+pub(crate) fn for_uneven_pieces(items: usize, cost: usize, work: impl Fn(Range<usize>) + Sync) {
+    if items <= 1 || cost < WORTH_SHARING {
+        work(0..items);
+        return;
+    }
+    let pieces = items.min(UNEVEN_PIECES * pool::threads());
+    pool::run(pieces, &|piece| {
+        work(piece * items / pieces..(piece + 1) * items / pieces);
+    });
+}
 
 /// Runs `work` on all of `0..items`, in pieces, each run by one thread; `cost` is about how many
 /// simple operations that is in all.
@@ -20,9 +50,35 @@ pub(crate) fn for_pieces(items: usize, cost: usize, work: impl Fn(Range<usize>) 
         work(0..items);
         return;
     }
-    let pieces = items.min(PIECES * pool::threads());
-    pool::run(pieces, &|piece| {
-        work(piece * items / pieces..(piece + 1) * items / pieces);
+    let threads = pool::threads();
+    pool::run(threads * (HALVINGS + 1), &|piece| {
+        let (start, end) = (start_of(piece, threads, items), start_of(piece + 1, threads, items));
+        if start < end {
+            work(start..end);
+        }
+    });
+}
+
+/// Runs `work` on every item and its row of `rows`, which are `width` long; `cost` is as in
+/// [`for_pieces`].
+pub(crate) fn for_rows<T: Send>(
+    items: &mut [T],
+    rows: &mut [f32],
+    width: usize,
+    cost: usize,
+    work: impl Fn(&mut T, &mut [f32]) + Sync,
+) {
+    assert!(rows.len() == items.len() * width, "as many rows as items");
+    let len = items.len();
+    let (items, rows) = (SharedOut::new(items), SharedOut::new(rows));
+    for_pieces(len, cost, |places| {
+        for place in places {
+            // SAFETY: every item and its row are one thread's.
+            let (item, row) = unsafe {
+                (items.part(place..place + 1), rows.part(place * width..(place + 1) * width))
+            };
+            work(&mut item[0], row);
+        }
     });
 }
 
@@ -60,5 +116,42 @@ impl<'a, T> SharedOut<'a, T> {
         assert!(range.start <= range.end && range.end <= self.len, "a part beyond the slice");
         // SAFETY: inside the slice, which is borrowed for 'a; alone by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_all_items_once_the_longest_first() {
+        for threads in 1..9 {
+            for items in (0..70).chain([1_000, 4_097]) {
+                let starts: Vec<usize> = (0..=threads * (HALVINGS + 1))
+                    .map(|piece| start_of(piece, threads, items))
+                    .collect();
+                assert_eq!((starts[0], starts.last()), (0, Some(&items)));
+                assert!(starts.is_sorted(), "{starts:?}");
+                let len = |piece: usize| starts[piece + 1] - starts[piece];
+                let last = starts.len() - 2;
+                assert!(len(last) <= items.div_ceil(threads << HALVINGS), "{starts:?}");
+                assert!(items < 100 || len(0).abs_diff(items / (2 * threads)) <= 1, "{starts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_item_meets_its_row_once() {
+        for (items, cost) in [(0, 0), (1, usize::MAX), (7, 0), (500, usize::MAX)] {
+            let mut sums: Vec<f32> = (0..items).map(|item| item as f32).collect();
+            let mut rows: Vec<f32> = (0..items * 3).map(|place| (place / 3) as f32).collect();
+            for_rows(&mut sums, &mut rows, 3, cost, |sum, row| {
+                *sum += row.iter().sum::<f32>();
+                row.fill(*sum);
+            });
+            for (item, row) in rows.chunks(3).enumerate() {
+                assert_eq!((sums[item], row), (4.0 * item as f32, &[sums[item]; 3][..]));
+            }
+        }
     }
 }

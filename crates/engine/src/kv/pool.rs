@@ -1,9 +1,10 @@
 //! The pages themselves.
 
 use half::f16;
-use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 
 use super::PAGE_TOKENS;
+use crate::kernels::arena::Region;
+use crate::kernels::store_pages::{PageLayout, store};
 
 /// How keys and values are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,57 +49,20 @@ impl KvShape {
 /// `[pages, kv_heads, head_dim, PAGE_TOKENS]`, so that scores of neighbouring tokens are computed
 /// side by side; values as `[pages, kv_heads, PAGE_TOKENS, head_dim]`, so that they add up to
 /// neighbouring outputs.
+///
+/// They lie in large pages of memory: a step reads all that its sequences have.
 #[derive(Debug)]
-enum Numbers {
-    F32(Vec<f32>),
-    /// The bits of f16: the system hands out zeroed integers without touching them.
-    F16(Vec<u16>),
+enum Layer {
+    /// (keys, values)
+    F32(Region<f32>, Region<f32>),
+    F16(Region<f16>, Region<f16>),
 }
 
-impl Numbers {
+impl Layer {
     fn zeroed(kv_type: KvType, len: usize) -> Self {
         match kv_type {
-            KvType::F32 => Self::F32(vec![0.0; len]),
-            KvType::F16 => Self::F16(vec![0; len]),
-        }
-    }
-
-    fn as_pages(&self) -> LayerPages<'_> {
-        match self {
-            Self::F32(numbers) => LayerPages::F32(numbers),
-            Self::F16(bits) => LayerPages::F16(bits.reinterpret_cast()),
-        }
-    }
-
-    fn write(&mut self, at: usize, from: &[f32]) {
-        match self {
-            Self::F32(numbers) => numbers[at..at + from.len()].copy_from_slice(from),
-            Self::F16(bits) => {
-                let to: &mut [f16] = bits[at..at + from.len()].reinterpret_cast_mut();
-                to.convert_from_f32_slice(from);
-            }
-        }
-    }
-
-    fn write_strided(&mut self, at: usize, stride: usize, from: &[f32]) {
-        match self {
-            Self::F32(numbers) => {
-                for (to, from) in numbers[at..].iter_mut().step_by(stride).zip(from) {
-                    *to = *from;
-                }
-            }
-            Self::F16(bits) => {
-                // Rounded several at a time: one by one each asks anew what the machine can do.
-                let mut rounded = [f16::ZERO; 64];
-                for (index, from) in from.chunks(rounded.len()).enumerate() {
-                    let at = at + index * rounded.len() * stride;
-                    let rounded = &mut rounded[..from.len()];
-                    rounded.convert_from_f32_slice(from);
-                    for (to, from) in bits[at..].iter_mut().step_by(stride).zip(rounded) {
-                        *to = from.to_bits();
-                    }
-                }
-            }
+            KvType::F32 => Self::F32(Region::zeroed(len), Region::zeroed(len)),
+            KvType::F16 => Self::F16(Region::zeroed(len), Region::zeroed(len)),
         }
     }
 }
@@ -118,16 +82,16 @@ pub enum LayerPages<'a> {
 pub struct KvPool {
     shape: KvShape,
     pages: usize,
-    /// `[layers]` of (keys, values)
-    layers: Vec<(Numbers, Numbers)>,
+    /// `[layers]`
+    layers: Vec<Layer>,
 }
 
 impl KvPool {
     /// Room for `pages` pages. Memory is asked for now, and touched when it is used.
     pub fn new(shape: KvShape, pages: usize) -> Self {
         let len = pages * shape.kv_heads * PAGE_TOKENS * shape.head_dim;
-        let layer = || (Numbers::zeroed(shape.kv_type, len), Numbers::zeroed(shape.kv_type, len));
-        Self { shape, pages, layers: (0..shape.layers).map(|_| layer()).collect() }
+        let layers = (0..shape.layers).map(|_| Layer::zeroed(shape.kv_type, len)).collect();
+        Self { shape, pages, layers }
     }
 
     /// The shape of the keys and values.
@@ -143,23 +107,23 @@ impl KvPool {
     /// Stores the keys and values of some tokens, each `[tokens, kv_heads, head_dim]`.
     pub fn write(&mut self, layer: usize, slots: &[usize], keys: &[f32], values: &[f32]) {
         let KvShape { kv_heads, head_dim, .. } = self.shape;
-        let (key_pages, value_pages) = &mut self.layers[layer];
-        for (token, slot) in slots.iter().enumerate() {
-            let (page, place) = (slot / PAGE_TOKENS, slot % PAGE_TOKENS);
-            for head in 0..kv_heads {
-                let piece = (page * kv_heads + head) * PAGE_TOKENS * head_dim;
-                let from = (token * kv_heads + head) * head_dim;
-                let (key, value) = (&keys[from..from + head_dim], &values[from..from + head_dim]);
-                key_pages.write_strided(piece + place, PAGE_TOKENS, key);
-                value_pages.write(piece + place * head_dim, value);
+        let layout = PageLayout { page_tokens: PAGE_TOKENS, kv_heads, head_dim };
+        match &mut self.layers[layer] {
+            Layer::F32(to_keys, to_values) => {
+                store(layout, slots, (keys, values), (to_keys, to_values));
+            }
+            Layer::F16(to_keys, to_values) => {
+                store(layout, slots, (keys, values), (to_keys, to_values));
             }
         }
     }
 
     /// One layer's keys and values.
     pub fn layer(&self, layer: usize) -> (LayerPages<'_>, LayerPages<'_>) {
-        let (keys, values) = &self.layers[layer];
-        (keys.as_pages(), values.as_pages())
+        match &self.layers[layer] {
+            Layer::F32(keys, values) => (LayerPages::F32(keys), LayerPages::F32(values)),
+            Layer::F16(keys, values) => (LayerPages::F16(keys), LayerPages::F16(values)),
+        }
     }
 }
 

@@ -43,7 +43,7 @@ impl Decoder {
     pub fn load(checkpoint: impl Into<Checkpoint>) -> Result<Self, LoadError> {
         let checkpoint = checkpoint.into();
         let config = checkpoint.config()?;
-        crate::kernels::packed::begin_anew();
+        crate::kernels::arena::begin_anew();
         let weights = Weights::new(&checkpoint);
         let ModelConfig { hidden, vocab, .. } = config;
         let embedding = weights.embedding("token_embd", vocab, hidden)?;

@@ -8,10 +8,13 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use grammar::ConstraintError;
+
 use super::backend::{Backend, StepError};
 use super::sink::Sink;
 use crate::api::{GenerateError, StopReason};
 use crate::batch::{ForwardBatch, Logits};
+use crate::kernels::parallel::for_rows;
 use crate::model::Workspace;
 use crate::sched::{Scheduler, Sequence, SequenceId, StepPlan};
 
@@ -44,6 +47,13 @@ pub(super) struct Gauges {
     pub(super) lost_device: OnceLock<String>,
 }
 
+/// A sink that gets a row of the step's, and the token that was drawn from it.
+pub(super) struct Draw {
+    id: SequenceId,
+    sink: Option<Sink>,
+    token: Result<Option<u32>, ConstraintError>,
+}
+
 /// The state of the compute thread.
 pub(super) struct Compute {
     pub(super) backend: Backend,
@@ -53,6 +63,8 @@ pub(super) struct Compute {
     pub(super) batch: ForwardBatch,
     pub(super) scheduler: Scheduler,
     pub(super) sinks: HashMap<SequenceId, Sink>,
+    /// The sinks for which tokens are being drawn.
+    pub(super) draws: Vec<Draw>,
     /// Tokens that end a turn.
     pub(super) ends: Vec<u32>,
     pub(super) gauges: Arc<Gauges>,
@@ -81,7 +93,9 @@ impl Compute {
             }
         };
         self.gauges.running.store(0, Ordering::Relaxed);
-        let running = self.sinks.drain().map(|(_, sink)| (sink, error.clone()));
+        let drawing = self.draws.drain(..).filter_map(|draw| draw.sink);
+        let running = self.sinks.drain().map(|(_, sink)| sink).chain(drawing);
+        let running = running.map(|sink| (sink, error.clone()));
         let waiting = self.jobs.try_iter().map(|job| (job.sink, GenerateError::Stopped));
         for (sink, error) in running.chain(waiting) {
             self.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -196,21 +210,39 @@ impl Compute {
         for chunk in &plan.chunks {
             self.scheduler.mark_computed(chunk);
         }
+        // Threads share the rows, so who draws is taken out of the map meanwhile.
         let sampling = plan.chunks.iter().filter(|chunk| chunk.samples);
-        let outputs = self.backend.config().outputs();
-        for (row, chunk) in rows.chunks_exact_mut(outputs).zip(sampling) {
-            match self.sinks.get(&chunk.id) {
-                Some(Sink::Embedding(_)) => self.embed(chunk.id, row),
-                _ => self.sample(chunk.id, row),
+        let sinks = &mut self.sinks;
+        self.draws.extend(sampling.map(|chunk| Draw {
+            id: chunk.id,
+            sink: sinks.remove(&chunk.id),
+            token: Ok(None),
+        }));
+        let (cost, outputs) = (rows.len(), self.backend.config().outputs());
+        for_rows(&mut self.draws, rows, outputs, cost, |draw, row| {
+            if let Some(Sink::Answer(stream)) = &mut draw.sink {
+                draw.token = stream.sample(row);
             }
+        });
+        let mut draws = std::mem::take(&mut self.draws);
+        for (draw, row) in draws.drain(..).zip(rows.chunks_exact(outputs)) {
+            let Draw { id, sink: Some(sink), token } = draw else { continue };
+            let embeds = matches!(sink, Sink::Embedding(_));
+            self.sinks.insert(id, sink);
+            if embeds { self.embed(id, row) } else { self.take_token(id, token, row) }
         }
+        self.draws = draws;
         Ok(())
     }
 
-    /// Draws the next token of a sequence. `logits` is `[vocab]`.
-    fn sample(&mut self, id: SequenceId, logits: &mut [f32]) {
-        let Some(Sink::Answer(stream)) = self.sinks.get_mut(&id) else { return };
-        let token = match stream.sample(logits) {
+    /// Tells the next token of a sequence, drawn from `logits` `[vocab]`.
+    fn take_token(
+        &mut self,
+        id: SequenceId,
+        drawn: Result<Option<u32>, ConstraintError>,
+        logits: &[f32],
+    ) {
+        let token = match drawn {
             Ok(Some(token)) => token,
             Ok(None) => {
                 let problem = "the model computed no usable logits".to_owned();
@@ -219,6 +251,7 @@ impl Compute {
             }
             Err(error) => return self.fail(id, GenerateError::InvalidRequest(error.to_string())),
         };
+        let Some(Sink::Answer(stream)) = self.sinks.get_mut(&id) else { return };
         stream.tick(Instant::now());
         if self.ends.contains(&token) {
             return self.finish(id, StopReason::EndOfTurn);
@@ -324,6 +357,7 @@ mod tests {
             plan: StepPlan::default(),
             batch: ForwardBatch::default(),
             sinks: HashMap::new(),
+            draws: Vec::new(),
             ends: tokenizer.ends().to_vec(),
             gauges: gauges.clone(),
             jobs: inbox,

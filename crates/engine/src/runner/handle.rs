@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
+use grammar::ConstraintError;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::backend::Backend;
@@ -19,7 +20,7 @@ use super::stream::Stream;
 use super::{EngineOptions, Generation};
 use crate::api::{EmbedRequest, GenerateError, ModelInfo, Request};
 use crate::batch::ForwardBatch;
-use crate::constrain::Constraints;
+use crate::constrain::{Constraints, Reasoning};
 use crate::gguf::tensor_type;
 use crate::kv::{KvPlan, KvPool, KvType, PAGE_TOKENS, PageAllocator};
 use crate::lora::{AdapterId, Adapters};
@@ -101,6 +102,7 @@ impl Engine {
             batch: ForwardBatch::default(),
             scheduler: Scheduler::new(limits, pages),
             sinks: HashMap::new(),
+            draws: Vec::new(),
             ends: tokenizer.ends().to_vec(),
             gauges: gauges.clone(),
             jobs: inbox,
@@ -223,14 +225,18 @@ impl Engine {
         let (tokens, max_tokens) = handle.reader.read(request)?;
         let begin = |constraint| handle.constraints.begin(constraint, &handle.reader.tokenizer);
         let constraint = request.constraint.as_ref().map(begin).transpose();
-        let constraint =
-            constraint.map_err(|error| GenerateError::InvalidRequest(error.to_string()))?;
+        let refused = |error: ConstraintError| GenerateError::InvalidRequest(error.to_string());
+        let constraint = constraint.map_err(refused)?;
         let prompt_tokens = tokens.len();
         let in_reasoning = handle.reader.opens_reasoning(&tokens);
+        let thinks = constraint.is_some() && request.chat.enable_thinking == Some(true);
+        let reasoning = thinks
+            .then(|| Reasoning::begin(in_reasoning, &handle.constraints, &handle.reader.tokenizer));
+        let reasoning = reasoning.transpose().map_err(refused)?;
         let (progress, receiver) = unbounded_channel();
         let cancel = CancelFlag::default();
         let stream = Stream::new(request, &tokens, &handle.reader.tokenizer, progress)
-            .constrained(constraint);
+            .constrained(constraint, reasoning);
         let sequence =
             Sequence::new(handle.new_id(), tokens, max_tokens, cancel.clone(), request.deadline)
                 .of_tenant(&request.tenant)

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::outlet::Outlet;
 use crate::api::{Finished, GenerateError, Progress, Request, StopReason};
-use crate::constrain::Constrained;
+use crate::constrain::{Constrained, Reasoning};
 use crate::sample::Sampler;
 use crate::text::{Detokenizer, Emitted, StopMatcher, Tokenizer};
 
@@ -17,6 +17,8 @@ pub(super) struct Stream {
     sampler: Sampler,
     /// What the answer must look like.
     constraint: Option<Constrained>,
+    /// What comes before that, while it does.
+    reasoning: Option<Reasoning>,
     detokenizer: Detokenizer,
     stops: StopMatcher,
     outlet: Outlet,
@@ -40,6 +42,7 @@ impl Stream {
         Self {
             sampler: Sampler::new(&request.sampling, prompt),
             constraint: None,
+            reasoning: None,
             detokenizer: tokenizer.detokenizer(),
             stops: StopMatcher::new(&request.stop),
             outlet: Outlet::new(progress, tokenizer, request.sampling.logprobs),
@@ -52,9 +55,13 @@ impl Stream {
         }
     }
 
-    /// The answer must keep this.
-    pub(super) fn constrained(self, constraint: Option<Constrained>) -> Self {
-        Self { constraint, ..self }
+    /// The answer must keep this, after its reasoning if there is to be any.
+    pub(super) fn constrained(
+        self,
+        constraint: Option<Constrained>,
+        reasoning: Option<Reasoning>,
+    ) -> Self {
+        Self { constraint, reasoning, ..self }
     }
 
     pub(super) fn admit(&mut self, now: Instant) {
@@ -78,7 +85,11 @@ impl Stream {
     /// # Errors
     /// The constraint can't be followed any further.
     pub(super) fn sample(&mut self, logits: &mut [f32]) -> Result<Option<u32>, ConstraintError> {
-        let allowed = self.constraint.as_mut().map(Constrained::allowed).transpose()?;
+        let allowed = match (&mut self.reasoning, &mut self.constraint) {
+            (Some(reasoning), _) => Some(reasoning.allowed()?),
+            (None, Some(constraint)) => Some(constraint.allowed()?),
+            (None, None) => None,
+        };
         Ok(self.sampler.sample(logits, allowed))
     }
 
@@ -91,9 +102,16 @@ impl Stream {
         token: u32,
         logits: &[f32],
     ) -> Result<Option<StopReason>, ConstraintError> {
-        // First, so that the next mask is computed meanwhile.
-        let whole = self.constraint.as_mut().map_or(Ok(false), |one| one.accept(token))?;
-        let stopped = self.push_text(token, logits);
+        // First, so that the next mask is computed meanwhile. What is thought is outside of the constraint.
+        let constraint = self.constraint.as_mut().filter(|_| self.reasoning.is_none());
+        let whole = constraint.map_or(Ok(false), |one| one.accept(token))?;
+        let text = self.detokenizer.push(token);
+        if let Some(reasoning) = &mut self.reasoning
+            && reasoning.accept(token, &text)?
+        {
+            self.reasoning = None;
+        }
+        let stopped = self.push_text(token, text, logits);
         Ok(match (stopped, whole) {
             (true, _) => Some(StopReason::StopString),
             (false, true) => Some(StopReason::EndOfTurn),
@@ -102,9 +120,8 @@ impl Stream {
     }
 
     /// True if the token completed a stop string.
-    fn push_text(&mut self, token: u32, logits: &[f32]) -> bool {
+    fn push_text(&mut self, token: u32, text: String, logits: &[f32]) -> bool {
         self.completion_tokens += 1;
-        let text = self.detokenizer.push(token);
         self.outlet.note(token, logits, text.len());
         if text.is_empty() {
             return false; // within a character

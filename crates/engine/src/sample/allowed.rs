@@ -19,7 +19,15 @@ impl<'a> AllowedTokens<'a> {
 
     /// All of them, in ascending order.
     pub fn iter(self) -> impl Iterator<Item = u32> + 'a {
-        (0_u32..).step_by(32).zip(self.0).flat_map(|(first, word)| {
+        self.within(0, usize::MAX)
+    }
+
+    /// Those among the `len` tokens from `start` on, both multiples of 32 (or `len` reaches beyond the
+    /// last), in ascending order.
+    pub(super) fn within(self, start: usize, len: usize) -> impl Iterator<Item = u32> + 'a {
+        let first = (start / 32).min(self.0.len());
+        let words = &self.0[first..first + (len / 32).min(self.0.len() - first)];
+        (start as u32..).step_by(32).zip(words).flat_map(|(first, word)| {
             let mut left = *word;
             std::iter::from_fn(move || {
                 let bit = (left != 0).then(|| left.trailing_zeros())?;
@@ -42,5 +50,11 @@ mod tests {
         let contained: Vec<u32> = (0..200).filter(|token| allowed.contains(*token)).collect();
         assert_eq!(contained, [0, 31, 69]);
         assert_eq!(AllowedTokens::new(&[]).iter().count(), 0);
+        let within = |start, len| allowed.within(start, len).collect::<Vec<_>>();
+        assert_eq!(
+            (within(0, 32), within(32, 64), within(64, 512)),
+            (vec![0, 31], vec![69], vec![69])
+        );
+        assert!(within(96, 32).is_empty() && within(512, 512).is_empty());
     }
 }

@@ -2,6 +2,9 @@
 
 use std::cmp::Ordering;
 
+use super::allowed::AllowedTokens;
+use super::sampler::for_promising;
+
 /// What is left of the vocabulary. Kept between tokens, so that none allocates.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Candidates {
@@ -25,24 +28,37 @@ impl Candidate {
 }
 
 impl Candidates {
-    /// Begins with these tokens and their logits, but for those that can't be drawn (not a number,
-    /// minus infinity).
-    pub(super) fn fill(&mut self, logits: impl Iterator<Item = (u32, f32)>, temperature: f32) {
-        self.list.clear();
-        self.list.extend(logits.filter_map(|(token, logit)| {
-            let usable = logit > f32::NEG_INFINITY; // false for NaN
-            usable.then(|| Candidate { token, logit: logit.min(f32::MAX) })
-        }));
-        let largest = self.list.iter().map(|candidate| candidate.logit).fold(f32::MIN, f32::max);
-        (self.temperature, self.largest) = (f64::from(temperature), f64::from(largest));
-    }
-
-    /// Keeps the `k` likeliest, at least one.
-    pub(super) fn keep_top_k(&mut self, k: usize) {
-        if k < self.list.len() {
-            self.list.select_nth_unstable_by(k, Candidate::order);
-            self.list.truncate(k.max(1));
+    /// Begins with the allowed tokens that can be drawn (their logits are numbers above minus infinity):
+    /// with the `top_k` likeliest of them, at least one, or with all.
+    pub(super) fn fill(
+        &mut self,
+        logits: &[f32],
+        allowed: Option<AllowedTokens<'_>>,
+        top_k: Option<usize>,
+        temperature: f32,
+    ) {
+        let list = &mut self.list;
+        list.clear();
+        let k = top_k.map_or(usize::MAX, |k| k.max(1));
+        // So many more than wanted are gathered before those that are too many go.
+        let limit = k.saturating_mul(2).saturating_add(64);
+        let mut least = f32::NEG_INFINITY;
+        for_promising(logits, allowed, |token, logit| {
+            list.push(Candidate { token, logit: logit.min(f32::MAX) });
+            if list.len() >= limit {
+                // Who comes later must be likelier than the last that stays: of equals the first stay.
+                let (_, last, _) = list.select_nth_unstable_by(k - 1, Candidate::order);
+                least = last.logit;
+                list.truncate(k);
+            }
+            least
+        });
+        if k < list.len() {
+            list.select_nth_unstable_by(k, Candidate::order);
+            list.truncate(k);
         }
+        let largest = list.iter().map(|candidate| candidate.logit).fold(f32::MIN, f32::max);
+        (self.temperature, self.largest) = (f64::from(temperature), f64::from(largest));
     }
 
     /// Keeps the likeliest that together reach the share `p`, the one that crosses it included, and

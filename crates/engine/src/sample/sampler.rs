@@ -5,6 +5,7 @@ use super::candidates::Candidates;
 use super::penalties::Penalties;
 use super::random::Random;
 use crate::api::Sampling;
+use crate::kernels::likeliest::{BLOCK, largest_of, likeliest};
 
 /// Draws the tokens of one sequence; what it draws depends on its seed, its prompt and the logits alone.
 #[derive(Debug, Clone)]
@@ -42,13 +43,7 @@ impl Sampler {
         allowed: Option<AllowedTokens<'_>>,
     ) -> Option<u32> {
         self.penalties.apply(logits);
-        let all = (0..).zip(logits.iter().copied());
-        let token = match allowed {
-            None => self.choose(all),
-            Some(allowed) => self.choose(
-                allowed.iter().map_while(|token| Some((token, *logits.get(token as usize)?))),
-            ),
-        };
+        let token = self.choose(logits, allowed);
         self.penalties.undo(logits);
         if let Some(token) = token {
             self.penalties.note(token);
@@ -56,16 +51,13 @@ impl Sampler {
         token
     }
 
-    /// Draws out of these tokens and their logits.
-    fn choose(&mut self, logits: impl Iterator<Item = (u32, f32)>) -> Option<u32> {
+    /// Draws out of the allowed tokens.
+    fn choose(&mut self, logits: &[f32], allowed: Option<AllowedTokens<'_>>) -> Option<u32> {
         if self.temperature <= 0.0 || self.top_k == Some(1) {
-            return greedy(logits);
+            return greedy(logits, allowed);
         }
         let candidates = &mut self.candidates;
-        candidates.fill(logits, self.temperature);
-        if let Some(k) = self.top_k {
-            candidates.keep_top_k(k);
-        }
+        candidates.fill(logits, allowed, self.top_k, self.temperature);
         let mut total = (self.top_p < 1.0).then(|| candidates.keep_top_p(self.top_p));
         if self.min_p > 0.0 {
             candidates.keep_min_p(self.min_p);
@@ -77,15 +69,48 @@ impl Sampler {
 }
 
 /// The likeliest; of equals the first.
-fn greedy(logits: impl Iterator<Item = (u32, f32)>) -> Option<u32> {
+fn greedy(logits: &[f32], allowed: Option<AllowedTokens<'_>>) -> Option<u32> {
+    let Some(allowed) = allowed else {
+        return likeliest(logits).map(|token| token as u32);
+    };
     let mut best: Option<(u32, f32)> = None;
-    for (token, logit) in logits {
-        // NaN is never above anything.
-        if logit > best.map_or(f32::NEG_INFINITY, |(_, logit)| logit) {
-            best = Some((token, logit));
+    for_promising(logits, Some(allowed), |token, logit| {
+        best = Some((token, logit));
+        logit
+    });
+    best.map(|(token, _)| token)
+}
+
+/// Calls `take` for allowed tokens whose logits are above what it returned last, in ascending order.
+/// Most of a large vocabulary is passed over in blocks none of whose logits is.
+pub(super) fn for_promising(
+    logits: &[f32],
+    allowed: Option<AllowedTokens<'_>>,
+    mut take: impl FnMut(u32, f32) -> f32,
+) {
+    let mut least = f32::NEG_INFINITY;
+    for (block, logits) in logits.chunks(BLOCK).enumerate() {
+        if largest_of(logits) <= least {
+            continue;
+        }
+        let start = block * BLOCK;
+        let mut offer = |token: u32, logit: f32| {
+            // NaN is never above anything.
+            if logit > least {
+                least = take(token, logit);
+            }
+        };
+        match allowed {
+            None => (start as u32..).zip(logits).for_each(|(token, logit)| offer(token, *logit)),
+            Some(allowed) => {
+                for token in allowed.within(start, BLOCK) {
+                    if let Some(logit) = logits.get(token as usize - start) {
+                        offer(token, *logit);
+                    }
+                }
+            }
         }
     }
-    best.map(|(token, _)| token)
 }
 
 #[cfg(test)]

@@ -175,3 +175,31 @@ fn neighbours_in_a_batch_do_not_feel_a_constraint() {
     assert_eq!(read(beside).unwrap().0, alone);
     assert_eq!(read(bound).unwrap().0, "x".repeat(200));
 }
+
+#[test]
+fn reasoning_comes_first_and_what_follows_keeps_the_constraint() {
+    let engine = start(EngineOptions::default());
+    let close = engine.tokenizer().encode("</think>").unwrap();
+    let [close] = close[..] else { panic!("{close:?}") };
+    let choices = ["yes", "no, not at all"].map(str::to_owned);
+    let ask = |seed, thinking| {
+        let mut request = request(seed, Some(Constraint::Choice(choices.to_vec())));
+        request.chat.enable_thinking = thinking;
+        // The demo model does not think: without this it would not come to an end.
+        request.sampling.logit_bias = [(close, 8.0)].into();
+        read(engine.submit(&request).unwrap()).unwrap()
+    };
+    let mut thought = 0;
+    for seed in 0..10 {
+        let (text, end) = ask(seed, Some(true));
+        let (reasoning, answer) = text.split_once("</think>").unwrap_or_else(|| panic!("{text:?}"));
+        thought += reasoning.strip_prefix("<think>").unwrap_or_else(|| panic!("{text:?}")).len();
+        assert!(choices.iter().any(|choice| choice == answer), "{text:?}");
+        assert_eq!(end.reason, StopReason::EndOfTurn, "{text:?}");
+    }
+    assert!(thought > 40, "free to think: {thought} bytes");
+    for thinking in [None, Some(false)] {
+        let (text, _) = ask(3, thinking);
+        assert!(choices.contains(&text), "{text:?}");
+    }
+}

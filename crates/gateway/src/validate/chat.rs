@@ -48,19 +48,10 @@ pub(super) fn read(fields: &mut Fields<'_>, raw: bool, constrained: bool) -> Cha
             );
         }
     }
-    if constrained && thinking == Some(true) {
-        let message = "a constrained answer has no room for reasoning: leave enable_thinking out";
-        fields.problem("enable_thinking", "value_error", message);
-    }
     if constrained && !tools.is_empty() {
         let message = "not together with response_format, regex or choice: an answer that keeps them \
                        calls nothing";
         fields.problem("tools", "value_error", message);
-    }
-    if thinking == Some(true) && !choice.is_auto() {
-        let message =
-            "a call that is required has no room for reasoning: leave enable_thinking out";
-        fields.problem("enable_thinking", "value_error", message);
     }
     Chat { tools, choice, thinking }
 }

@@ -60,6 +60,11 @@ fn each_form_arrives() {
         assert_eq!((form.tool_choice.clone(), form.tools.len()), (expected, offered));
         assert_eq!(unkeepable(&form), None);
     }
+    let both = form(json!({"enable_thinking": true, "regex": "a"})).unwrap();
+    assert!(
+        both.constraint.is_some() && both.enable_thinking == Some(true),
+        "first one, then the other"
+    );
     assert_eq!(form(json!({"enable_thinking": false})).unwrap().enable_thinking, Some(false));
 }
 
@@ -87,7 +92,6 @@ fn what_is_no_form_is_refused_by_its_field() {
         (json!({"tool_choice": tool("b"), "tools": [tool("a")]}), "tool_choice", "no such"),
         (json!({"tools": [tool("a")], "raw": true}), "tools", "template"),
         (json!({"tools": [tool("a")], "regex": "a"}), "tools", "not together"),
-        (json!({"enable_thinking": true, "regex": "a"}), "enable_thinking", "no room"),
         (json!({"enable_thinking": 1}), "enable_thinking", "true or false"),
     ] {
         let (at, message) = form(fields.clone()).unwrap_err();

@@ -1,6 +1,6 @@
 //! What the service says of itself.
 
-use protocol::WorkerStatus;
+use protocol::{ModelId, ModelReport, ModelState, WorkerStatus};
 use serde_json::{Value, json};
 
 use crate::rig::Rig;
@@ -53,6 +53,36 @@ fn health_tells_of_queue_and_model() {
     expected["processing"] = json!(1);
     assert_eq!(get("/health"), (200, expected.clone()));
     assert_eq!(get("/ready"), (200, expected));
+}
+
+#[test]
+fn a_worker_of_several_models_is_ready_for_all_and_says_which_it_has_loaded() {
+    let rig = Rig::with(|options| options.known_models = vec![ModelId::new("known")]);
+    let get = |path: &str| rig.client().get(path);
+    let served = |model: &str, state| ModelReport {
+        model: ModelId::new(model),
+        parent: None,
+        quantization: format!("Q of {model}"),
+        state,
+        running: 0,
+        capacity: 1,
+        memory_bytes: 1,
+        load_ms: Some(1500),
+        problem: None,
+    };
+    for (state, loaded) in [(ModelState::Unloaded, false), (ModelState::Loaded, true)] {
+        let models = vec![served("other", ModelState::Loaded), served("demo", state)];
+        rig.report_of("other", WorkerStatus::Ready, models);
+        let health = get("/health").json();
+        assert_eq!(health["model_loaded"], loaded, "{health}");
+        assert_eq!(get("/ready").status, 200, "it makes room for a task of the default model");
+        assert_eq!(get("/").json()["quantization"], "Q of demo");
+    }
+    // What the operator named is known without a worker; what nobody named is not.
+    for (model, status) in [("known", 202), ("other", 202), ("unheard-of", 422)] {
+        let reply = rig.client().post("/generate", &json!({"prompt": "x", "model": model}));
+        assert_eq!(reply.status, status, "{reply:?}");
+    }
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
-use protocol::{Outcome, TaskId};
+use protocol::{AnswerPart, Chunk, Outcome, TaskId, ToolCall};
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::rig::{Rig, answer};
+use crate::rig::{Rig, answer, task_id};
 
 /// One event as a browser would see it.
 #[derive(Debug, PartialEq)]
@@ -92,6 +92,43 @@ fn a_task_is_followed_as_it_happens() {
     assert_eq!((end.id, &*end.name), (5, "completed"));
     assert_eq!(end.data, rig.client().get(&format!("/result/{id}")).json());
     assert_eq!(stream.next(), None, "the stream ends with the task");
+}
+
+#[test]
+fn an_answer_that_is_told_apart_says_what_its_tokens_are() {
+    let rig = Rig::start();
+    let body = json!({"prompt": "Tell me", "enable_thinking": true});
+    let id = task_id(&rig.client().post("/generate", &body).json());
+    let claimed = rig.claim();
+    let parts = vec![
+        AnswerPart::Reasoning { text: "Hm.".into() },
+        AnswerPart::Text { text: "I ".into() },
+        AnswerPart::ToolCall { call: ToolCall::Malformed { raw: "x".into(), error: "y".into() } },
+    ];
+    let chunks = [
+        Chunk { text: "<think>Hm.</think>I ".into(), parts: Some(parts) },
+        Chunk { text: "<too".into(), parts: Some(vec![]) },
+        Chunk::from("plain"),
+    ];
+    rig.wait(rig.broker.publish(&claimed.lease, 0, &chunks)).unwrap();
+    rig.finish(&claimed, &answer("I "));
+    let all = Stream::open(&rig.client(), id, "").rest();
+    let parts = json!([
+        {"kind": "reasoning", "text": "Hm."},
+        {"kind": "text", "text": "I "},
+        {"kind": "tool_call", "call": {"raw": "x", "error": "y"}},
+    ]);
+    let told: Vec<_> =
+        all[2..5].iter().map(|event| (&event.data["text"], &event.data["parts"])).collect();
+    assert_eq!(
+        told,
+        [
+            (&json!("<think>Hm.</think>I "), &parts),
+            (&json!("<too"), &json!([])),
+            (&json!("plain"), &json!(null)),
+        ]
+    );
+    assert!(all[4].data.get("parts").is_none(), "readers that know no parts see what they saw");
 }
 
 #[test]

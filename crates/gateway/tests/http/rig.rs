@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use gateway::{Options, ServeError};
 use protocol::{
-    Chunk, Completion, ErrorType, FinishReason, ModelId, Outcome, TaskError, TaskId, Timestamp,
-    Usage, WorkerId, WorkerReport, WorkerStatus,
+    Chunk, Completion, ErrorType, FinishReason, ModelId, ModelReport, Outcome, TaskError, TaskId,
+    Timestamp, Usage, WorkerId, WorkerReport, WorkerStatus,
 };
 use queue::{Broker, Claimant, Claimed, Lease, Release, SqliteBroker};
 use serde_json::{Value, json};
@@ -139,6 +139,16 @@ impl Rig {
 
     /// Says that a worker serves a model.
     pub(crate) fn report(&self, model: &str, status: WorkerStatus) -> WorkerId {
+        self.report_of(model, status, Vec::new())
+    }
+
+    /// Says that a worker serves several.
+    pub(crate) fn report_of(
+        &self,
+        model: &str,
+        status: WorkerStatus,
+        models: Vec<ModelReport>,
+    ) -> WorkerId {
         let report = WorkerReport {
             id: WorkerId::new(),
             host: "test".into(),
@@ -153,8 +163,8 @@ impl Rig {
             finished: 0,
             started_at: Timestamp::now(),
             reported_at: Some(Timestamp::now()),
+            models,
             gpu: None,
-            models: Vec::new(),
         };
         self.wait(self.broker.report_worker(&report, Duration::from_secs(60))).unwrap();
         report.id

@@ -34,8 +34,9 @@ fn a_prompt_goes_in_and_its_answer_comes_out() {
     assert_eq!(reply.header("location"), Some(&*format!("/result/{id}")));
 
     let status = client.get(&format!("/status/{id}"));
-    let waiting =
-        json!({"status": "queued", "task_id": id, "message": "The task waits for a worker"});
+    let waiting = json!({
+        "status": "queued", "task_id": id, "message": "The task waits for a worker", "model": "demo",
+    });
     assert_eq!((status.status, without_place(status.json())), (200, waiting.clone()));
     let result = client.get(&format!("/result/{id}"));
     assert_eq!((result.status, without_place(result.json())), (202, waiting));
@@ -45,6 +46,7 @@ fn a_prompt_goes_in_and_its_answer_comes_out() {
     assert_eq!(claimed.task.id, id);
     let running = json!({
         "status": "processing", "task_id": id, "message": "A worker runs the task (attempt 1)",
+        "model": "demo",
     });
     assert_eq!(client.get(&format!("/status/{id}")).json(), running);
     let result = client.get(&format!("/result/{id}"));
@@ -156,7 +158,9 @@ fn a_queued_task_is_cancelled_at_once_and_logged_once() {
     let again = cancel();
     assert_eq!((again.status, &again.json()["status"]), (200, &json!("cancelled")));
     assert_eq!(client.get(&format!("/result/{id}")).json(), gone);
-    assert_eq!(client.get(&format!("/status/{id}")).json(), gone);
+    let mut described = gone;
+    described["model"] = json!("demo");
+    assert_eq!(client.get(&format!("/status/{id}")).json(), described);
 
     // Its log line is written by whoever asks the queue for such ends.
     let unlogged = rig.wait(rig.broker.unlogged(Duration::from_secs(9), 9)).unwrap();

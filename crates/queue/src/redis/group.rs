@@ -2,8 +2,9 @@
 //! A call costs Redis, the network and both ends about as much as a task's part of it, so under load that
 //! halves the costs; and who comes while no call is under way does not wait.
 //!
-//! One task of the runtime sends a group's calls, one after the other, as long as there are any. It is
-//! nobody's future: a caller that goes away takes no other's answer with it.
+//! A task of the runtime sends a group's calls, one after the other, as long as there are any; where
+//! [`Member::CALLS`] says so, a second one does while enough wait, so that Redis has the next call already when
+//! it ends the one before. It is nobody's future: a caller that goes away takes no other's answer with it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,10 +21,15 @@ use crate::BrokerError;
 const MOST: usize = 64;
 /// Bytes after which a call takes no more members: scripts copy what they are given.
 const MOST_BYTES: usize = 256 << 10;
+/// So many that wait are worth a call of their own beside the one that is under way.
+const ENOUGH: usize = 8;
 
 /// What can go to Redis with others of its kind.
 #[async_trait]
 pub(super) trait Member: Sized + Send + 'static {
+    /// How many calls of a group may be under way at once.
+    const CALLS: usize;
+
     /// About how many bytes it sends.
     fn bytes(&self) -> usize;
 
@@ -48,13 +54,13 @@ pub(super) struct Group<T> {
 
 struct Waiting<T> {
     members: VecDeque<(Instant, T)>,
-    /// Somebody sends calls, and will send the next.
-    sending: bool,
+    /// How many send calls, and will send the next.
+    sending: usize,
 }
 
 impl<T> Default for Group<T> {
     fn default() -> Self {
-        Self { waiting: Mutex::new(Waiting { members: VecDeque::new(), sending: false }) }
+        Self { waiting: Mutex::new(Waiting { members: VecDeque::new(), sending: 0 }) }
     }
 }
 
@@ -67,7 +73,7 @@ impl<T: Member> Group<T> {
     fn next(&self) -> Option<(Instant, Vec<T>)> {
         let mut waiting = self.waiting();
         let Some(since) = waiting.members.front().map(|(since, _)| *since) else {
-            waiting.sending = false;
+            waiting.sending -= 1;
             return None;
         };
         let (mut batch, mut bytes) = (Vec::new(), 0);
@@ -86,7 +92,9 @@ impl<T: Member> Group<T> {
 pub(super) fn join<T: Member>(group: &Arc<Group<T>>, partition: &Arc<Partition>, member: T) {
     let mut waiting = group.waiting();
     waiting.members.push_back((Instant::now(), member));
-    if !std::mem::replace(&mut waiting.sending, true) {
+    let is_worth_a_call = waiting.sending == 0 || waiting.members.len() >= ENOUGH;
+    if waiting.sending < T::CALLS && is_worth_a_call {
+        waiting.sending += 1;
         let (group, partition) = (Arc::clone(group), Arc::clone(partition));
         tokio::spawn(Sending { group, partition, done: false }.run());
     }
@@ -158,8 +166,10 @@ impl<T: Member> Drop for Sending<T> {
         // Cut off, since a runtime stops: those that wait learn it, and the next one begins anew.
         if !self.done {
             let mut waiting = self.group.waiting();
-            waiting.sending = false;
-            waiting.members.clear();
+            waiting.sending -= 1;
+            if waiting.sending == 0 {
+                waiting.members.clear();
+            }
         }
     }
 }

@@ -38,7 +38,7 @@ impl Keys {
         format!("{}events:{id}", self.base)
     }
 
-    /// Stream with the consumer group `workers`: the queued tasks of a lane and model.
+    /// Stream: the queued tasks of a lane and model, but for those in backlogs.
     pub(crate) fn queue(&self, lane: Lane, model: &ModelId) -> String {
         format!("{}queue:{}:{model}", self.base, lane.as_str())
     }

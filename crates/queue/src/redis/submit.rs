@@ -25,6 +25,9 @@ pub(super) struct Submit {
 
 #[async_trait]
 impl Member for Submit {
+    /// Each connection has a group of its own.
+    const CALLS: usize = 1;
+
     fn bytes(&self) -> usize {
         self.args.iter().map(String::len).sum()
     }

@@ -1,10 +1,9 @@
 //! Waiting for a task to come, without polling and without risk to a task.
 //!
 //! `work.lua` never blocks. When a claim finds nothing it answers each stream's latest entry id;
-//! a plain `XREAD BLOCK` from those ids, outside of the consumer group, returns as soon as anything
-//! newer is added, also when that happened before it began. It takes nothing: it is a wake-up, after
-//! which the claimant claims again. So a reader that is dropped, or cut off while a task arrives,
-//! loses nothing.
+//! a plain `XREAD BLOCK` from those ids returns as soon as anything newer is added, also when that
+//! happened before it began. It takes nothing: it is a wake-up, after which the claimant claims again.
+//! So a reader that is dropped, or cut off while a task arrives, loses nothing.
 
 use std::time::Duration;
 

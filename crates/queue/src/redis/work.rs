@@ -49,6 +49,8 @@ pub(super) struct Claim {
 
 #[async_trait]
 impl Member for Work {
+    const CALLS: usize = 2;
+
     fn bytes(&self) -> usize {
         match self {
             Self::Finish(finish) => finish.args.iter().map(String::len).sum(),
@@ -89,19 +91,23 @@ impl Member for Work {
         for finish in &finishes {
             call.arg(&finish.args);
         }
-        let mut turn = partition.turn.load(Ordering::Relaxed);
-        for Claim { claimant, most, .. } in &claims {
-            let most = (*most).clamp(1, MOST_TAKEN);
+        // Turns that nobody takes are given back: another call may be under way.
+        let most = |claim: &Claim| claim.most.clamp(1, MOST_TAKEN) as u64;
+        let wanted: u64 = claims.iter().map(most).sum();
+        let mut turn = partition.turn.fetch_add(wanted, Ordering::Relaxed);
+        for claim in &claims {
+            let (claimant, most) = (&claim.claimant, most(claim));
             call.arg(claimant.worker.to_string()).arg(millis(claimant.lease));
             call.arg(turns(turn, most)).arg(claimant.models.len());
             for model in &claimant.models {
                 call.arg(model.as_str());
             }
-            turn += most as u64;
+            turn += most;
         }
         let mut answers = match partition.link.run_within(&call, limit).await {
             Ok(answers) => answers,
             Err(error) => {
+                partition.turn.fetch_sub(wanted, Ordering::Relaxed);
                 let works = finishes.into_iter().map(Self::Finish);
                 for work in works.chain(claims.into_iter().map(Self::Claim)) {
                     work.refuse(error::shared(&error));
@@ -110,11 +116,16 @@ impl Member for Work {
             }
         };
         let mut rest = Reply::new("work", answers.split_off(finishes.len().min(answers.len())));
+        let mut taken = 0;
         for claim in claims {
             let tried = claim.read(&mut rest, partition);
+            if let Ok(Try::Took(parcel)) = &tried {
+                taken += parcel.count();
+            }
             // When nobody waits any more, what was taken goes back as the parcel is dropped.
             let _ = claim.answer.send(tried);
         }
+        partition.turn.fetch_sub(wanted.saturating_sub(taken), Ordering::Relaxed);
         group::answer_all(finishes.into_iter().map(|finish| finish.answer), Ok(answers))
     }
 }
@@ -139,7 +150,6 @@ impl Claim {
             "took" => {
                 let mut parcel = Parcel::empty(of);
                 let count: u64 = told.parse()?;
-                of.turn.fetch_add(count, Ordering::Relaxed);
                 for _ in 0..count {
                     parcel.put(reply.taken(self.claimant.worker)?);
                 }
@@ -152,14 +162,14 @@ impl Claim {
 }
 
 /// The lanes that the next claims look into first, a digit each.
-fn turns(turn: u64, most: usize) -> String {
+fn turns(turn: u64, most: u64) -> String {
     let digit = |turn| match lanes::first(turn) {
         Lane::High => '1',
         Lane::Normal => '2',
         Lane::Low => '3',
         Lane::Batch => '4',
     };
-    (turn..turn + most as u64).map(digit).collect()
+    (turn..turn + most).map(digit).collect()
 }
 
 impl Partition {

@@ -63,7 +63,7 @@ async fn a_queue_of_another_build_is_left_alone() {
                 panic!("{refused:?}")
             };
             let words = error.to_string();
-            assert!(words.contains("another build") && words.contains("is 1)"), "{words}");
+            assert!(words.contains("another build") && words.contains("is 2)"), "{words}");
         }
     }
     server.command(&["FLUSHALL"]);

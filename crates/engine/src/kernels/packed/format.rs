@@ -26,7 +26,7 @@ pub(super) trait Format {
     );
 }
 
-/// One panel times one tile: `out[column][row]`.
+/// One panel times one tile: of each column its sixteen rows.
 ///
 /// # Safety
 /// The machine has the instructions of `S`.
@@ -34,8 +34,7 @@ pub(super) trait Format {
 pub(super) unsafe fn panel_times_tile<F: Format, S: Sixteen, const C: usize>(
     panel: &[u8],
     x: &[TileBlock<C>],
-    out: &mut [[f32; PANEL_ROWS]; C],
-) {
+) -> [S::Floats; C] {
     let (bytes, blocks) = (PANEL_ROWS * F::BYTES, F::BLOCK / BLOCK);
     assert!(panel.len() / bytes == x.len() / blocks, "a panel and a tile of different lengths");
     // SAFETY: the instructions are there by the caller's promise; both slices are cut into whole
@@ -45,9 +44,7 @@ pub(super) unsafe fn panel_times_tile<F: Format, S: Sixteen, const C: usize>(
         for (block, x) in panel.chunks_exact(bytes).zip(x.chunks_exact(blocks)) {
             F::add_block::<S, C>(block.as_ptr(), x, &mut sums);
         }
-        for (sums, out) in sums.into_iter().zip(out) {
-            S::store(sums, out);
-        }
+        sums
     }
 }
 

@@ -12,12 +12,10 @@
 //!
 //! - [`format`]: what a weight format must know. One file each: `q4_k`, `q5_k`, `q6_k`, `q8_0`, `q4_0`.
 //! - [`activations`]: the other factor, quantized in blocks of 32 and laid out in tiles of columns.
-//! - [`arena`]: where packed weights lie.
 //! - [`lanes`]: the instructions, for each [`level`] of them.
 //! - [`multiply`](fn@multiply): panels times tiles, shared among the threads.
 
 mod activations;
-mod arena;
 mod format;
 mod lanes;
 mod level;
@@ -33,12 +31,11 @@ mod tests;
 
 use std::io;
 
+use super::arena::Part;
 use super::parallel::{SharedOut, for_pieces};
 use candle_core::quantized::GgmlDType;
 
 pub(crate) use activations::Activations;
-use arena::Part;
-pub(crate) use arena::begin_anew;
 use format::Format;
 pub(super) use level::Level;
 pub(crate) use multiply::multiply;

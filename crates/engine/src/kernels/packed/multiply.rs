@@ -1,9 +1,12 @@
 //! Panels times tiles.
 
-use super::activations::{Activations, TileBlock, WIDEST, width_of};
-use super::format::panel_times_tile;
+use std::ops::Range;
+
+use super::activations::{Activations, WIDEST, width_of};
+use super::format::{Format, panel_times_tile};
+use super::lanes::{self, Sixteen};
 use super::level::Level;
-use super::{Kind, PANEL_ROWS, Packed, with_format};
+use super::{PANEL_ROWS, Packed, with_format};
 use crate::kernels::parallel::{SharedOut, for_pieces};
 
 /// Bytes of activations that a thread multiplies with one panel after the other: they stay in its
@@ -43,10 +46,9 @@ pub(super) fn multiply_on<const N: usize>(
             let (first, mut panel) = (item / panels * strip, item % panels);
             for (weight, out) in weights.iter().zip(outs) {
                 if panel < weight.num_panels() {
-                    for tile in first..(first + strip).min(x.tiles()) {
-                        // SAFETY: every panel meets every tile once.
-                        unsafe { multiply_tile(level, weight, panel, x, tile, out) };
-                    }
+                    let tiles = first..(first + strip).min(x.tiles());
+                    // SAFETY: every panel meets every tile once.
+                    unsafe { run(level, weight, panel, x, tiles, out) };
                     break;
                 }
                 panel -= weight.num_panels();
@@ -55,92 +57,110 @@ pub(super) fn multiply_on<const N: usize>(
     });
 }
 
+/// One panel times some tiles.
+///
 /// # Safety
-/// No other thread has this panel's columns of this tile's rows of `out`.
-unsafe fn multiply_tile(
-    level: Level,
+/// The instructions are those of `S`; no other thread has this panel's columns of these tiles' rows of
+/// `out`.
+#[inline(always)]
+unsafe fn multiply_tiles<F: Format, S: Sixteen>(
     weight: &Packed,
     panel: usize,
     x: &Activations,
-    tile: usize,
+    tiles: Range<usize>,
     out: SharedOut<'_, f32>,
 ) {
-    // SAFETY: see above.
-    unsafe {
-        match width_of(x.rows_of(tile)) {
-            1 => multiply_wide::<1>(level, weight, panel, x, tile, out),
-            2 => multiply_wide::<2>(level, weight, panel, x, tile, out),
-            4 => multiply_wide::<4>(level, weight, panel, x, tile, out),
-            _ => multiply_wide::<WIDEST>(level, weight, panel, x, tile, out),
+    for tile in tiles {
+        // SAFETY: see above.
+        unsafe {
+            match width_of(x.rows_of(tile)) {
+                1 => multiply_tile::<F, S, 1>(weight, panel, x, tile, out),
+                2 => multiply_tile::<F, S, 2>(weight, panel, x, tile, out),
+                4 => multiply_tile::<F, S, 4>(weight, panel, x, tile, out),
+                _ => multiply_tile::<F, S, WIDEST>(weight, panel, x, tile, out),
+            }
         }
     }
 }
 
 /// # Safety
-/// As [`multiply_tile`].
-unsafe fn multiply_wide<const C: usize>(
-    level: Level,
+/// As [`multiply_tiles`].
+#[inline(always)]
+unsafe fn multiply_tile<F: Format, S: Sixteen, const C: usize>(
     weight: &Packed,
     panel: usize,
     x: &Activations,
     tile: usize,
     out: SharedOut<'_, f32>,
 ) {
-    let mut products = [[0.0; PANEL_ROWS]; C];
-    run(level, weight.kind, weight.panel(panel), x.tile::<C>(tile), &mut products);
+    // SAFETY: the instructions are there.
+    let products = unsafe { panel_times_tile::<F, S, C>(weight.panel(panel), x.tile::<C>(tile)) };
     let column = panel * PANEL_ROWS;
     let columns = PANEL_ROWS.min(weight.outputs() - column);
-    for (row, products) in products.iter().take(x.rows_of(tile)).enumerate() {
+    for (row, products) in products.into_iter().take(x.rows_of(tile)).enumerate() {
         let start = (tile * WIDEST + row) * weight.outputs() + column;
-        // SAFETY: nobody else has these, see above.
-        let out = unsafe { out.part(start..start + columns) };
-        // Nearly all panels are whole; of a known length it is one store.
-        match out.as_mut_array::<PANEL_ROWS>() {
-            Some(out) => *out = *products,
-            None => out.copy_from_slice(&products[..columns]),
+        // SAFETY: nobody else has these, see above; the instructions are there.
+        unsafe {
+            let out = out.part(start..start + columns);
+            // Nearly all panels are whole: of a known length it is one store.
+            match out.as_mut_array::<PANEL_ROWS>() {
+                Some(out) => S::store(products, out),
+                None => {
+                    let mut whole = [0.0; PANEL_ROWS];
+                    S::store(products, &mut whole);
+                    out.copy_from_slice(&whole[..columns]);
+                }
+            }
         }
     }
 }
 
-/// The kernel of a format, compiled for the instructions of a level.
-fn run<const C: usize>(
+/// The kernel of the weight's format, compiled for the instructions of a level.
+///
+/// # Safety
+/// As [`multiply_tiles`], but that a level is only made where its instructions are.
+unsafe fn run(
     level: Level,
-    kind: Kind,
-    panel: &[u8],
-    x: &[TileBlock<C>],
-    out: &mut [[f32; PANEL_ROWS]; C],
+    weight: &Packed,
+    panel: usize,
+    x: &Activations,
+    tiles: Range<usize>,
+    out: SharedOut<'_, f32>,
 ) {
     /// Defines `$name::<Format>`, compiled with `$features`.
     macro_rules! compiled {
         ($name:ident, $lanes:ident, $features:literal) => {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = $features)]
-            fn $name<F: super::format::Format, const C: usize>(
-                panel: &[u8],
-                x: &[TileBlock<C>],
-                out: &mut [[f32; PANEL_ROWS]; C],
+            unsafe fn $name<F: Format>(
+                weight: &Packed,
+                panel: usize,
+                x: &Activations,
+                tiles: Range<usize>,
+                out: SharedOut<'_, f32>,
             ) {
-                // SAFETY: the instructions are those of this function.
-                unsafe { panel_times_tile::<F, super::lanes::$lanes, C>(panel, x, out) }
+                // SAFETY: the instructions are those of this function; the rest is the caller's.
+                unsafe { multiply_tiles::<F, lanes::$lanes>(weight, panel, x, tiles, out) }
             }
         };
     }
     compiled!(avx512, Avx512Vnni, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c");
     compiled!(avx_vnni, AvxVnni, "avxvnni,avx2,fma,f16c");
     compiled!(avx2, Avx2, "avx2,fma,f16c");
-    // SAFETY: a level is only made where its instructions are.
-    match level {
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512Vnni => with_format!(kind, F => unsafe { avx512::<F, C>(panel, x, out) }),
-        #[cfg(target_arch = "x86_64")]
-        Level::AvxVnni => with_format!(kind, F => unsafe { avx_vnni::<F, C>(panel, x, out) }),
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => with_format!(kind, F => unsafe { avx2::<F, C>(panel, x, out) }),
-        Level::Portable => {
-            // SAFETY: plain arrays need no instructions.
-            with_format!(kind, F => unsafe {
-                panel_times_tile::<F, super::lanes::Portable, C>(panel, x, out)
-            });
+    with_format!(weight.kind, F => {
+        // SAFETY: see above.
+        unsafe {
+            match level {
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512Vnni => avx512::<F>(weight, panel, x, tiles, out),
+                #[cfg(target_arch = "x86_64")]
+                Level::AvxVnni => avx_vnni::<F>(weight, panel, x, tiles, out),
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2 => avx2::<F>(weight, panel, x, tiles, out),
+                Level::Portable => {
+                    multiply_tiles::<F, lanes::Portable>(weight, panel, x, tiles, out);
+                }
+            }
         }
-    }
+    });
 }

@@ -43,6 +43,7 @@ impl Rig {
             plan: StepPlan::default(),
             batch: ForwardBatch::default(),
             sinks: HashMap::new(),
+            draws: Vec::new(),
             ends: vec![], // no answer ends by itself
             gauges: Arc::default(),
             jobs: inbox,

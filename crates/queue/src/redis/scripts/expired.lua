@@ -6,7 +6,7 @@
 
 local base, id = KEYS[1], ARGV[1]
 
-local tenant = redis.call('GET', base .. 'gone:' .. id)
+local tenant = redis.call('HGET', gone_key(base, id), id)
 if not tenant or redis.call('EXISTS', task_key(base, id)) == 1 then
   return {}
 end

@@ -67,7 +67,6 @@ for _, id in ipairs(ids) do
         rest, fields)
       requeued[#requeued + 1] = id
     else
-      drop_entry(task)
       -- What the hash tells of the start is the last attempt's: the reaper's has no such event.
       local started = started_event(task)
       if started then emit(base, id, { started }) end
@@ -83,7 +82,7 @@ for _, id in ipairs(ids) do
   end
 end
 
-save(base) -- before workers are dropped, which looks for what is pending
+save(base)
 
 if at >= hold then
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', base .. 'seen', '-inf', int(at), 'LIMIT', 0, 10)) do

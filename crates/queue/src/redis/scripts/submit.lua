@@ -15,6 +15,7 @@
 --          error, what Redis said
 
 local base, at = KEYS[1], now_ms()
+local now = int(at)
 local PLAIN = {}
 
 -- The answer about a task.
@@ -27,12 +28,31 @@ end
 
 -- The same about one that was there before.
 local function there_already(known)
+  arrive()
   return there(known, '0', read_placed(base, known, 'submitted', 'run_at'))
 end
 
+-- The three limits of a text: most calls have the same for all.
+local texts = {}
+local function limits_of(text)
+  local limits = texts[text]
+  if not limits then
+    limits = { string.match(text, '^(%d+) (%d+) (%d+)$') }
+    for i = 1, 3 do limits[i] = tonumber(limits[i]) end
+    texts[text] = limits
+  end
+  return limits
+end
+
+-- Whether some of the call's tasks are there already: mostly none, which one question tells.
+local keys = {}
+for i = 1, #ARGV, 6 do keys[#keys + 1] = task_key(base, ARGV[i]) end
+local some_known = redis.call('EXISTS', unpack(keys)) > 0
+local made = {}
+
 local function submit(id, record, bounds, name, limits, more)
   local key = task_key(base, id)
-  if redis.call('EXISTS', key) == 1 then
+  if made[id] or some_known and redis.call('EXISTS', key) == 1 then
     return there_already(id)
   end
   local options = more == '' and PLAIN or cjson.decode(more)
@@ -47,21 +67,21 @@ local function submit(id, record, bounds, name, limits, more)
   end
 
   local queue = queue_of(base, name)
-  local task = { state = 'queued', queue = queue, size = #record, submitted = int(at) }
+  local task = { state = 'queued', queue = queue, size = #record, submitted = now }
   local counted = counters(base, queue.model)
   read_totals(base, queue)
   local depth = math.max(0, counted.delayed + in_lanes(counted))
 
   -- Refuses the task if it is beyond a bound.
   local function full(bound, held, more, limit)
-    if held + more <= tonumber(limit) then return nil end
+    if held + more <= limit then return nil end
     return table.concat({ 'full', bound, int(held), int(depth), int(counted.processing),
       counted.service_ms }, ' ')
   end
 
-  local of_model, of_tenant, of_bytes = string.match(limits, '^(%d+) (%d+) (%d+)$')
-  local refused = full('model', depth, 1, of_model) or full('tenant', queue.held.count, 1, of_tenant)
-    or full('bytes', totals.bytes, task.size, of_bytes)
+  limits = limits_of(limits)
+  local refused = full('model', depth, 1, limits[1]) or full('tenant', queue.held.count, 1, limits[2])
+    or full('bytes', totals.bytes, task.size, limits[3])
   if refused then return refused end
 
   if counted.new then
@@ -70,12 +90,13 @@ local function submit(id, record, bounds, name, limits, more)
   end
   task.depth = int(depth + 1)
   count_queued(task, 1)
+  made[id] = true
   local run_at, place = math.max(options.at or 0, at + (options.after or 0)), nil
   if run_at > at then
     place = delay(base, id, task, run_at, counted)
     task.run_at = int(run_at)
   else
-    place = join(id, task, false, counted)
+    place = join(base, id, task, false, counted)
   end
   local about = string.format('%s:%d:%s:%s', bounds, task.size, task.depth, name)
   if options == PLAIN then
@@ -83,8 +104,8 @@ local function submit(id, record, bounds, name, limits, more)
       'submitted', task.submitted, 'place', place)
     return there(id, '1', task)
   end
-  local fields = { 'record', record, 'about', about, 'state', 'queued', 'submitted', task.submitted,
-    'place', place }
+  local fields = { 'record', record, 'about', about, 'state', 'queued', 'submitted',
+    task.submitted, 'place', place }
   if task.run_at then append(fields, { 'run_at', task.run_at }) end
   if options.key then
     redis.call('SET', options.key, id .. ':' .. options.hash)

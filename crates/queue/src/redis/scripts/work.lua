@@ -2,7 +2,7 @@
 --
 -- The lease that recorded an outcome may repeat itself. A failure that an operator should see becomes a
 -- dead letter as well.
--- A claim takes the first tasks of the queues that have some, and never blocks; entries of tasks that are
+-- A claim takes the first tasks of the streams that have some, and never blocks; entries of tasks that are
 -- gone or not queued any more are cleared on the way, and so are those past their deadline, which the next
 -- reap ends. Queues of paused models are passed by. Where workers have more room than there are tasks, each
 -- gets its share of them only.
@@ -26,6 +26,7 @@
 --            error, what Redis said
 
 local base, at = KEYS[1], now_ms()
+local now = int(at)
 
 -- Keeps the task as a dead letter; beyond MAX_DEAD_LETTERS the oldest go.
 local function bury(id, task, outcome, error)
@@ -51,18 +52,17 @@ local function bury(id, task, outcome, error)
   redis.call('EXPIRE', letter, DEAD_LETTER_TTL_S)
 end
 
--- Counts how long a task has run.
+-- Counts how long a task has run; `save` writes it down.
 local function measure(counted, latest)
-  local average, deviation = tonumber(counted.service_ms), tonumber(counted.service_dev)
+  local average = counted.average or tonumber(counted.service_ms)
+  local deviation = counted.deviation or tonumber(counted.service_dev)
   if average > 0 then
     deviation = deviation + LATEST_WEIGHT * (math.abs(latest - average) - deviation)
     average = average + LATEST_WEIGHT * (latest - average)
   else
     average, deviation = latest, latest / 2
   end
-  counted.service_ms, counted.service_dev =
-    string.format('%.3f', average), string.format('%.3f', deviation)
-  counted.changes.service_ms, counted.changes.service_dev = counted.service_ms, counted.service_dev
+  counted.average, counted.deviation = average, deviation
 end
 
 local function finish(id, fence, state, outcome, error)
@@ -79,55 +79,45 @@ local function finish(id, fence, state, outcome, error)
   measure(counted, at - task.started)
   count(counted, 'processing', -1)
   count(counted, state, 1)
-  return 'recorded ' .. int(at)
+  return 'recorded ' .. now
 end
 
--- Up to so many undelivered entries of a stream, and what went wrong.
-local function next_entries(stream, worker, most)
-  local read = function()
-    return redis.pcall('XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', most, 'STREAMS', stream, '>')
+-- Up to so many entries of a stream, which are no longer there. There is no consumer group: who has a task
+-- is told by leases, which are fenced; what is taken goes in the same step, and nothing is pending.
+local function pop(stream, most)
+  local entries = redis.call('XRANGE', stream, '-', '+', 'COUNT', most)
+  if #entries > 0 then
+    -- Exactly those: they are the first. (An XDEL would look for each.)
+    local ms, nth = string.match(entries[#entries][1], '^(%d+)-(%d+)$')
+    redis.call('XTRIM', stream, 'MINID', '=', ms .. '-' .. int(nth + 1))
   end
-  local reply = read()
-  if reply and reply.err and string.find(reply.err, 'NOGROUP', 1, true) then
-    if redis.call('EXISTS', stream) == 0 then return {} end
-    redis.call('XGROUP', 'CREATE', stream, GROUP, '0') -- nothing was ever claimed from here
-    reply = read()
-  end
-  if not reply then return {} end
-  if reply.err then return {}, reply end
-  return reply[1][2]
+  return entries
 end
 
 -- Takes the task of an entry, if it is to be had.
-local function take(worker, lease, stream, entry, taken)
+local function take(worker, lease, lane, entry, taken)
   local id = entry[2][2] or ''
   local task = read_placed(base, id, 'record', 'failed', 'submitted', 'expires')
-  if task.state ~= 'queued' or task.entry ~= entry[1] then
-    drop(stream, entry[1])
-    return false
-  end
-  local counted = counters(base, task.queue.model)
+  if task.state ~= 'queued' or task.entry ~= entry[1] then return false end
   read_totals(base, task.queue)
+  count_out(task.queue, lane)
   if at >= (tonumber(task.expires) or math.huge) then
-    leave(base, id, task, counted)
     put(base, id, 'place', 'none')
-    drop(stream, entry[1])
     return false
   end
   local attempt = int(task.attempt + 1)
   put(base, id, 'state', 'processing', 'attempt', attempt, 'worker', worker,
-    'fence', worker .. ':' .. attempt, 'started', int(at))
+    'fence', worker .. ':' .. attempt, 'started', now)
   if task.expires and task.expires ~= '' then
     redis.call('ZREM', base .. 'expiring', id)
     put(base, id, 'expires', '') -- it is about the first start
   end
-  leased[#leased + 1] = int(at + lease)
+  leased[#leased + 1] = at + lease
   leased[#leased + 1] = id
-  leave(base, id, task, counted)
   count_queued(task, -1)
-  count(counted, 'processing', 1)
+  count(counters(base, task.queue.model), 'processing', 1)
   wake(id)
-  taken[#taken + 1] = table.concat({ id, attempt, task.submitted, int(at), task.failed or '0' }, ' ')
+  taken[#taken + 1] = table.concat({ id, attempt, task.submitted, now, task.failed or '0' }, ' ')
   taken[#taken + 1] = task.record
   return true
 end
@@ -157,15 +147,15 @@ local function claim(worker, lease, turns, names)
   end
   if #turns > 1 then wanted = share_of(models, #turns) end
 
-  local dry = {} -- streams that had no more
-  -- The stream that the next task is to come from: of the lane whose turn it is, else of the most urgent.
-  local function next_stream(turn, planned)
+  local dry = {} -- lanes whose stream had no more
+  -- Where the next task is to come from: the lane whose turn it is, else the most urgent.
+  local function next_lane(turn, planned)
     for nth = 0, #LANES do
-      local lane = nth == 0 and LANES[tonumber(string.sub(turns, turn, turn))] or LANES[nth]
-      for i, name in ipairs(names) do
-        if not models[i].paused and models[i][lane].queued > 0 then
-          local stream = stream_key(base, lane, name)
-          if not dry[stream] and models[i][lane].queued > (planned[stream] or 0) then return stream end
+      local name = nth == 0 and LANES[tonumber(string.sub(turns, turn, turn))] or LANES[nth]
+      for i, model in ipairs(names) do
+        local lane = models[i][name]
+        if lane.queued > (planned[lane] or 0) and not models[i].paused and not dry[lane] then
+          return lane, stream_key(base, name, model)
         end
       end
     end
@@ -175,17 +165,19 @@ local function claim(worker, lease, turns, names)
   repeat
     local planned, order = {}, {}
     for turn = got + 1, wanted do
-      local stream = next_stream(turn, planned)
-      if not stream then break end
-      if not planned[stream] then order[#order + 1] = stream end
-      planned[stream] = (planned[stream] or 0) + 1
+      local lane, stream = next_lane(turn, planned)
+      if not lane then break end
+      if not planned[lane] then order[#order + 1] = { lane, stream } end
+      planned[lane] = (planned[lane] or 0) + 1
     end
-    for _, stream in ipairs(order) do
-      local entries, wrong = next_entries(stream, worker, planned[stream])
-      problem = problem or wrong
-      if #entries < planned[stream] then dry[stream] = #entries == 0 end
+    refill(base)
+    for _, from in ipairs(order) do
+      local lane = from[1]
+      local read, entries = pcall(pop, from[2], planned[lane])
+      if not read then problem, entries = entries, {} end
+      dry[lane] = #entries == 0
       for _, entry in ipairs(entries) do
-        local done, took = pcall(take, worker, lease, stream, entry, taken)
+        local done, took = pcall(take, worker, lease, lane, entry, taken)
         if not done then problem = took
         elseif took then got = got + 1
         else cleared = cleared + 1 end

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use protocol::{Lane, ModelId, Task, TaskState, Timestamp, WorkerReport, WorkerStatus};
+use protocol::{
+    Lane, ModelId, ModelReport, ModelState, Task, TaskState, Timestamp, WorkerReport, WorkerStatus,
+};
 use queue::{Broker, QueueOverview, Start, SubmitOptions, Verdict};
 
 use super::endings::End;
@@ -125,6 +127,27 @@ pub(super) async fn capacity_and_pace_are_those_of_the_workers(on: Fixture) {
     broker.report_worker(&two, LONG).await.unwrap();
     let elsewhere = WorkerReport { model: ModelId::new("elsewhere"), ..report(5) };
     broker.report_worker(&elsewhere, LONG).await.unwrap();
+    assert_eq!(queue(broker).await.capacity, 7);
+    let served = |model: &str, capacity| ModelReport {
+        model: ModelId::new(model),
+        quantization: "Q8_0".into(),
+        state: ModelState::Unloaded,
+        running: 0,
+        capacity,
+        memory_bytes: 1,
+        load_ms: None,
+        problem: None,
+    };
+    // Of several models each counts for itself, be it in memory or not.
+    let models = vec![served("elsewhere", 6), served("demo", 2)];
+    let several = WorkerReport { model: ModelId::new("elsewhere"), models, ..report(99) };
+    broker.report_worker(&several, LONG).await.unwrap();
+    assert_eq!(queue(broker).await.capacity, 9);
+    let failed = WorkerReport { models: vec![served("demo", 0)], ..several.clone() };
+    broker.report_worker(&failed, LONG).await.unwrap();
+    assert_eq!(queue(broker).await.capacity, 7, "it can't be loaded");
+    broker.report_worker(&several, LONG).await.unwrap();
+    broker.forget_worker(several.id).await.unwrap();
     assert_eq!(queue(broker).await.capacity, 7);
     let draining = WorkerReport { status: WorkerStatus::Draining, ..one };
     broker.report_worker(&draining, LONG).await.unwrap();

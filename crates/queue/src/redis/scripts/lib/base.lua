@@ -42,6 +42,11 @@ local function int(number)
 end
 
 local function task_key(base, id) return base .. 'task:' .. id end
+-- Where the tenants of ended tasks are kept: an id begins with the ms in which it was made, of which these
+-- nine digits tell 4,096 apart.
+local function gone_key(base, id)
+  return base .. 'gone:' .. string.sub(id, 1, 8) .. string.sub(id, 10, 10)
+end
 local function stats_key(base, model) return base .. 'stats:' .. model end
 
 -- Appends the fields of `more` to a list.

@@ -3,7 +3,7 @@
 --
 -- `lane:<lane>` in the stats is five numbers and an entry's id with spaces between: tasks queued in the
 -- lane, tenants with tasks in its stream, tasks that entered the stream, that left it, that joined a
--- backlog, and the latest entry (`$` when that is not known).
+-- backlog, and the latest entry.
 
 local LANES = { 'high', 'normal', 'low', 'batch' }
 
@@ -16,9 +16,9 @@ local function lane_of(text)
     return { queued = 0, tenants = 0, entered = 0, left = 0, joined = 0, last = '0-0' }
   end
   local queued, tenants, entered, left, joined, last =
-    string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) ?(%S*)$')
+    string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
   return { queued = tonumber(queued), tenants = tonumber(tenants), entered = tonumber(entered),
-    left = tonumber(left), joined = tonumber(joined), last = last ~= '' and last or '$' }
+    left = tonumber(left), joined = tonumber(joined), last = last }
 end
 
 -- Of a model: a table for each lane, numbers, and texts for the averages.

@@ -3,11 +3,24 @@ local function read_ending(base, id, ...)
   return read_placed(base, id, 'told', 'idem', 'hook', 'submitted', 'started', ...)
 end
 
--- Ends a task: entry and lease go, the outcome is written, the TTL starts, and what outlives it is
+-- Notes for `save` whose task it was. Those of tasks that were made in the same four seconds share a hash
+-- (lib/base.lua), which lives as long as the latest of them is to be known.
+local function remember(base, id, task)
+  local key, ttl = gone_key(base, id), task.ttl + math.max(task.ttl, TOMBSTONE_S)
+  local gone = forgotten[key]
+  if not gone then
+    gone = { ttl = 0 }
+    forgotten[key] = gone
+  end
+  gone.ttl = math.max(gone.ttl, ttl)
+  gone[#gone + 1] = id
+  gone[#gone + 1] = task.queue.tenant
+end
+
+-- Ends a task: its place and lease go, the outcome is written, the TTL starts, and what outlives it is
 -- kept: whose it was, and its webhook. Counting the end in the model's stats is the caller's. `task`
 -- is from read_ending.
 local function end_task(base, id, task, at, state, outcome)
-  drop_entry(task)
   if task.state == 'queued' then
     local counted = counters(base, task.queue.model)
     read_totals(base, task.queue)
@@ -33,8 +46,7 @@ local function end_task(base, id, task, at, state, outcome)
       'started', task.started or '', 'finished', int(at))
     redis.call('ZADD', base .. 'hooks', int(at), id)
   end
-  redis.call('SET', base .. 'gone:' .. id, task.queue.tenant,
-    'EX', int(task.ttl + math.max(task.ttl, TOMBSTONE_S)))
+  remember(base, id, task)
   wake(id)
 end
 

@@ -5,66 +5,111 @@
 -- rest wait in its backlog. (line.rs says the same to the embedded queue.)
 local WINDOW = 16
 
+-- What is to be added to backlogs, by key: how many had joined with it, id, one after the other.
+local arriving = {}
+-- Queues whose window was full and has room now.
+local short = {}
+
+-- Adds what arrives, each backlog in one go.
+local function arrive()
+  for key, tasks in pairs(arriving) do
+    arriving[key] = nil
+    redis.call('ZADD', key, unpack(tasks))
+  end
+end
+
+-- Counts so many tasks of a queue into its stream, or out of it.
+local function count_in_stream(queue, lane, by)
+  local was = queue.share
+  queue.share = math.max(0, was + by)
+  if was == 0 and queue.share > 0 then
+    lane.tenants = lane.tenants + 1
+  elseif was > 0 and queue.share == 0 then
+    lane.tenants = lane.tenants - 1
+  end
+  -- Nobody waits in a backlog while its window has room.
+  if was >= WINDOW and queue.share < WINDOW and not queue.short then
+    queue.short = true
+    short[#short + 1] = queue
+  end
+end
+
 -- The steps that put a task somewhere answer its `place`, for its hash.
 
 -- At the end of its lane's stream.
-local function enter_stream(id, task, lane)
-  local entry = redis.call('XADD', task.queue.stream, '*', 'id', id)
+local function enter_stream(queue, lane, id)
+  local entry = redis.call('XADD', queue.stream, '*', 'id', id)
   lane.entered, lane.last, lane.changed = lane.entered + 1, entry, true
-  task.spot, task.entry, task.ticket = 'stream', entry, lane.entered
+  count_in_stream(queue, lane, 1)
   return string.format('stream %s %d', entry, lane.entered)
+end
+
+-- Lets the next ones of backlogs into the places that others left.
+local function refill(base)
+  if #short == 0 then return end
+  arrive()
+  for i, queue in ipairs(short) do
+    short[i], queue.short, queue.behind = nil, nil, nil
+    if queue.share < WINDOW then
+      local lane = counters(base, queue.model)[queue.lane]
+      local next = redis.call('ZPOPMIN', queue.backlog, WINDOW - queue.share)
+      for nth = 1, #next, 2 do
+        put(base, next[nth], 'place', enter_stream(queue, lane, next[nth]))
+      end
+    end
+  end
 end
 
 -- At the end of its lane: in the stream, or in its tenant's backlog when the tenant has its window
 -- full. A task that comes `back` goes into the stream in any case.
-local function join(id, task, back, counted)
+local function join(base, id, task, back, counted)
   local queue = task.queue
   local lane = counted[queue.lane]
-  lane.queued, lane.changed = lane.queued + 1, true
+  if queue.short then refill(base) end
+  local place = 'backlog'
   if back or queue.share < WINDOW then
-    if queue.share == 0 then lane.tenants = lane.tenants + 1 end
-    queue.share = queue.share + 1
-    return enter_stream(id, task, lane)
+    place = enter_stream(queue, lane, id)
+    task.spot, task.ticket = 'stream', lane.entered
+  else
+    queue.behind = (queue.behind or redis.call('ZCARD', queue.backlog)) + 1
+    lane.joined = lane.joined + 1
+    local tasks = arriving[queue.backlog] or {}
+    tasks[#tasks + 1] = lane.joined
+    tasks[#tasks + 1] = id
+    arriving[queue.backlog] = tasks
+    task.spot, task.rank = 'backlog', queue.behind - 1
   end
-  lane.joined = lane.joined + 1
-  redis.call('ZADD', queue.backlog, int(lane.joined), id)
-  task.spot, task.entry = 'backlog', nil
-  return 'backlog'
+  lane.queued, lane.changed = lane.queued + 1, true
+  return place
 end
 
 -- Aside, until its time has come.
 local function delay(base, id, task, run_at, counted)
   redis.call('ZADD', base .. 'delayed', int(run_at), id)
   count(counted, 'delayed', 1)
-  task.spot, task.entry = 'delayed', nil
+  task.spot = 'delayed'
   return 'delayed'
 end
 
--- Takes a task from where it waits, and lets the next of its tenant's backlog into the stream. Its
--- entry, if any, stays, and its `place` is the caller's to change.
+-- Counts a task out of its lane's stream, and of its queue where that is known.
+local function count_out(queue, lane)
+  lane.queued, lane.left, lane.changed = lane.queued - 1, lane.left + 1, true
+  if queue then count_in_stream(queue, lane, -1) end
+end
+
+-- Takes a task from where it waits. Its `place` is the caller's to change.
 local function leave(base, id, task, counted)
+  local queue = task.queue
+  local lane = counted[queue.lane]
   if task.spot == 'delayed' then
     redis.call('ZREM', base .. 'delayed', id)
     count(counted, 'delayed', -1)
-    return
-  elseif task.spot ~= 'stream' and task.spot ~= 'backlog' then
-    return
-  end
-  local queue = task.queue
-  local lane = counted[queue.lane]
-  lane.queued, lane.changed = lane.queued - 1, true
-  if task.spot == 'backlog' then
+  elseif task.spot == 'backlog' then
+    arrive()
     redis.call('ZREM', queue.backlog, id)
-    return
+    lane.queued, lane.changed = lane.queued - 1, true
+  elseif task.spot == 'stream' then
+    redis.call('XDEL', queue.stream, task.entry)
+    count_out(queue, lane)
   end
-  lane.left = lane.left + 1
-  -- Nobody waits in a backlog while its window has room.
-  local next = queue.share == WINDOW and redis.call('ZPOPMIN', queue.backlog)
-  if next and next[1] then -- it takes the place of the one that leaves
-    put(base, next[1], 'place', enter_stream(next[1], { queue = queue }, lane))
-    return
-  end
-  queue.share = math.max(0, queue.share - 1)
-  if queue.share == 0 then lane.tenants = lane.tenants - 1 end
 end
-

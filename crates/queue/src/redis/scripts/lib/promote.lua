@@ -8,10 +8,9 @@ local function promote(base, at, most)
       local counted = counters(base, task.queue.model)
       read_totals(base, task.queue)
       leave(base, id, task, counted)
-      put(base, id, 'place', join(id, task, task.attempt ~= '0', counted))
+      put(base, id, 'place', join(base, id, task, task.attempt ~= '0', counted))
     else
       redis.call('ZREM', base .. 'delayed', id)
     end
   end
 end
-

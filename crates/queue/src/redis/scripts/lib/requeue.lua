@@ -1,7 +1,6 @@
 -- Puts a processing task back in its queue, at the end, or aside to `rest` for that many ms; sets the
 -- other `fields` as well. `task` is from read_placed, with told, started and worker.
 local function requeue(base, id, task, at, event, rest, fields)
-  drop_entry(task)
   freed[#freed + 1] = id
   emit(base, id, append({ started_event(task) }, { int(at) .. ' ' .. event }))
   local counted = counters(base, task.queue.model)
@@ -12,7 +11,7 @@ local function requeue(base, id, task, at, event, rest, fields)
   if rest > 0 then
     append(fields, { delay(base, id, task, at + rest, counted), 'run_at', int(at + rest) })
   else
-    append(fields, { join(id, task, true, counted) })
+    append(fields, { join(base, id, task, true, counted) })
   end
   put(base, id, unpack(fields))
   wake(id)

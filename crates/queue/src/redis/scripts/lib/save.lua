@@ -7,6 +7,10 @@ local function save_counters(base)
       fields[#fields + 1] = name
       fields[#fields + 1] = type(value) == 'number' and int(value) or value
     end
+    if counted.average then
+      append(fields, { 'service_ms', string.format('%.3f', counted.average),
+        'service_dev', string.format('%.3f', counted.deviation) })
+    end
     for _, name in ipairs(LANES) do
       local lane = counted[name]
       if lane.changed then
@@ -41,10 +45,13 @@ end
 
 -- Every script that changes tasks ends with this.
 local function save(base)
-  for stream, entries in pairs(dropped) do
-    -- The group is missing when nothing was ever claimed from this stream.
-    redis.pcall('XACK', stream, GROUP, unpack(entries))
-    redis.call('XDEL', stream, unpack(entries))
+  refill(base)
+  arrive()
+  for key, gone in pairs(forgotten) do
+    redis.call('HSET', key, unpack(gone))
+    if redis.call('EXPIRE', key, int(gone.ttl), 'GT') == 0 and redis.call('TTL', key) == -1 then
+      redis.call('EXPIRE', key, int(gone.ttl)) -- it is new: for Redis it would have lived for ever
+    end
   end
   if #freed > 0 then redis.call('ZREM', base .. 'leases', unpack(freed)) end
   if #leased > 0 then redis.call('ZADD', base .. 'leases', unpack(leased)) end

@@ -1,24 +1,23 @@
 -- How a queued task stands, for `Standing` in estimate.rs, as one text with spaces between. `task` is from
--- read_placed, with run_at; `counted` from `counters`.
+-- read_placed, with run_at; one that just joined a backlog knows its `rank`. `counted` is from `counters`.
 local function standing(id, task, at, counted)
   local queue = task.queue
   local lane = counted[queue.lane]
   local inside = lane.entered - lane.left
-  local in_stream, rank, wait = 0, 0, 0
+  local in_stream, rank, wait = 0, task.rank, 0
   if task.spot == 'stream' then
-    in_stream = 1
+    in_stream, rank = 1, 0
     inside = math.min(inside - 1, task.ticket - lane.left - 1)
   elseif task.spot == 'backlog' then
-    rank = redis.call('ZRANK', queue.backlog, id) or 0
+    rank = rank or redis.call('ZRANK', queue.backlog, id) or 0
   else
     rank = redis.call('ZCARD', queue.backlog)
   end
   if task.run_at then wait = math.max(0, task.run_at - at) end
   -- Of a model that is paused nobody can tell when: as if nobody worked for it.
   local capacity = counted.paused and 0 or counted.capacity
-  return string.format('%s %d %d %d %s %d %d %d %d %d %d %d %s %s', queue.lane, in_stream,
-    math.max(0, inside), rank, int(wait), lane.tenants, counted.high.queued, counted.normal.queued,
+  return string.format('%s %d %d %d %d %d %d %d %d %d %d %d %s %s', queue.lane, in_stream,
+    math.max(0, inside), rank, wait, lane.tenants, counted.high.queued, counted.normal.queued,
     counted.low.queued, counted.batch.queued, counted.processing, capacity, counted.service_ms,
     counted.service_dev)
 end
-

@@ -1,11 +1,12 @@
 -- Reading and writing a task, and what a script collects of it until `save` (lib/save.lua) writes it, for
 -- all of the script's tasks at once.
 
-local GROUP = 'workers'
+-- Tasks that watchers are to hear of, leases that end, and leases that begin: instant, id, one after the
+-- other.
+local woken, freed, leased = {}, {}, {}
 
--- Tasks that watchers are to hear of, entries to drop by stream, leases that end, and leases that begin:
--- instant, id, one after the other.
-local woken, dropped, freed, leased = {}, {}, {}, {}
+-- Tenants of tasks that end, by the key where that is kept: id, tenant, one after the other, and `ttl` in s.
+local forgotten = {}
 
 local function events_key(base, id) return base .. 'events:' .. id end
 local function stream_key(base, lane, model) return base .. 'queue:' .. lane .. ':' .. model end
@@ -51,19 +52,3 @@ end
 local function put(base, id, ...)
   redis.call('HSET', task_key(base, id), ...)
 end
-
--- Takes an entry out of a stream.
-local function drop(stream, entry)
-  local entries = dropped[stream]
-  if not entries then
-    entries = {}
-    dropped[stream] = entries
-  end
-  entries[#entries + 1] = entry
-end
-
--- Takes the task's entry out of its stream.
-local function drop_entry(task)
-  if task.entry then drop(task.queue.stream, task.entry) end
-end
-

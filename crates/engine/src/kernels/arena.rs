@@ -1,4 +1,4 @@
-//! Where packed weights lie: one after the other in large pieces of memory.
+//! Where packed weights, keys and values lie: one after the other in large pieces of memory.
 //!
 //! The system backs memory with pages of 2 MiB only where a whole one fits, and most weights of a
 //! small model are shorter than that. Walking the tables of small pages costs a step of one token
@@ -7,6 +7,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use half::f16;
 use memmap2::{MmapOptions, MmapRaw};
 
 /// Bytes of a large page.
@@ -37,7 +38,7 @@ pub(crate) fn begin_anew() {
 
 /// A part of a chunk, which nobody else has.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(crate) struct Part {
     chunk: Arc<Chunk>,
     start: usize,
     len: usize,
@@ -45,7 +46,7 @@ pub(super) struct Part {
 
 impl Part {
     /// `len` bytes, zero.
-    pub(super) fn zeroed(len: usize) -> io::Result<Self> {
+    pub(crate) fn zeroed(len: usize) -> io::Result<Self> {
         let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(chunk) = current.upgrade()
             && let Some(start) = chunk.take(len)
@@ -106,6 +107,69 @@ impl std::ops::DerefMut for Part {
     }
 }
 
+/// Numbers for which all bits zero are zero, and any bits are a number.
+///
+/// # Safety
+/// That holds, and they need no more than [`ALIGN`] bytes of alignment.
+pub(crate) unsafe trait Number: Copy {
+    const ZERO: Self;
+}
+
+// SAFETY: any 32 bits are an f32.
+unsafe impl Number for f32 {
+    const ZERO: Self = 0.0;
+}
+// SAFETY: any 16 bits are an f16.
+unsafe impl Number for f16 {
+    const ZERO: Self = Self::ZERO;
+}
+
+/// Numbers in such memory. What is never touched costs nothing.
+#[derive(Debug)]
+pub(crate) struct Region<T>(Memory<T>);
+
+#[derive(Debug)]
+enum Memory<T> {
+    Large(Part),
+    /// Where the system gives no large pieces.
+    Small(Vec<T>),
+}
+
+impl<T: Number> Region<T> {
+    /// `len` numbers, zero.
+    pub(crate) fn zeroed(len: usize) -> Self {
+        let small = || Memory::Small(vec![T::ZERO; len]);
+        Self(Part::zeroed(len * size_of::<T>()).map_or_else(|_| small(), Memory::Large))
+    }
+}
+
+impl<T: Number> std::ops::Deref for Region<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match &self.0 {
+            // SAFETY: a part begins at a multiple of `ALIGN`, and any bytes are numbers.
+            Memory::Large(part) => unsafe {
+                std::slice::from_raw_parts(part.as_ptr().cast(), part.len / size_of::<T>())
+            },
+            Memory::Small(numbers) => numbers,
+        }
+    }
+}
+
+impl<T: Number> std::ops::DerefMut for Region<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        match &mut self.0 {
+            Memory::Large(part) => {
+                let len = part.len / size_of::<T>();
+                // SAFETY: as above, borrowed from the one that has the part.
+                unsafe { std::slice::from_raw_parts_mut(part.as_mut_ptr().cast(), len) }
+            }
+            Memory::Small(numbers) => numbers,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +189,16 @@ mod tests {
         for (index, part) in parts.iter().enumerate() {
             assert!(part.iter().all(|byte| *byte == index as u8 + 1));
         }
+    }
+
+    #[test]
+    fn regions_are_numbers() {
+        let mut halves = Region::<f16>::zeroed(33);
+        let mut floats = Region::<f32>::zeroed(5);
+        assert!(halves.iter().all(|half| *half == f16::ZERO) && *floats == [0.0; 5]);
+        (halves[32], floats[4]) = (f16::ONE, 7.0);
+        assert_eq!((halves.len(), halves[32], floats[3], floats[4]), (33, f16::ONE, 0.0, 7.0));
+        assert!(Region::<f32>::zeroed(0).is_empty());
     }
 
     #[test]
