@@ -13,7 +13,15 @@ use crate::gguf::{Metadata, Value};
 pub(super) const FILE: &str = "config.json";
 
 /// `model_type` and what GGUF calls that architecture.
-const ARCHITECTURES: [(&str, &str); 2] = [("qwen2", "qwen2"), ("qwen3", "qwen3")];
+const ARCHITECTURES: [(&str, &str); 4] =
+    [("qwen2", "qwen2"), ("qwen2_moe", "qwen2moe"), ("qwen3", "qwen3"), ("qwen3_moe", "qwen3moe")];
+
+/// Integers of models of experts: GGUF's key behind the architecture, and the config's names for it.
+const EXPERTS: [(&str, &[&str]); 3] = [
+    ("expert_count", &["num_experts", "num_local_experts"]),
+    ("expert_used_count", &["num_experts_per_tok"]),
+    ("expert_feed_forward_length", &["moe_intermediate_size"]),
+];
 
 /// Integers that must be there: GGUF's key behind the architecture, and the config's.
 const INTEGERS: [(&str, &str); 6] = [
@@ -58,6 +66,7 @@ pub(super) fn read(config: &Object, metadata: &mut Metadata) -> Result<Facts, Lo
     let damaged = |problem| super::damaged(metadata.label(), problem);
     let architecture = architecture(config, metadata)?;
     refuse_what_is_not_computed(config, metadata)?;
+    refuse_other_experts(architecture, config, metadata)?;
 
     let mut values: Vec<(String, Value, String)> = Vec::new();
     let mut set = |key: &str, value: Value, origin: &str| {
@@ -68,10 +77,25 @@ pub(super) fn read(config: &Object, metadata: &mut Metadata) -> Result<Facts, Lo
         let value = value.ok_or_else(|| damaged(config.missing(name, "an integer from 1")))?;
         set(key, Value::Int(value.into()), name);
     }
+    if architecture.ends_with("moe") {
+        for (key, names) in EXPERTS {
+            let found = names.iter().map(|name| Ok((*name, config.integer(name)?)));
+            let found = found.collect::<Result<Vec<_>, _>>().map_err(damaged)?;
+            let mut said = found.into_iter().filter_map(|(name, value)| Some((name, value?)));
+            let value = said.next();
+            let (name, value) =
+                value.ok_or_else(|| damaged(config.missing(names[0], "an integer from 1")))?;
+            set(key, Value::Int(value.into()), name);
+        }
+        let shared = "shared_expert_intermediate_size";
+        if let Some(width) = config.integer(shared).map_err(damaged)? {
+            set("expert_shared_feed_forward_length", Value::Int(width.into()), shared);
+        }
+    }
     match config.integer("head_dim").map_err(damaged)? {
         Some(value) => set("attention.key_length", Value::Int(value.into()), "head_dim"),
         // Qwen3's heads are wider than its layers; Qwen2's are not, and its configs do not say.
-        None if architecture == "qwen2" => {}
+        None if architecture.starts_with("qwen2") => {}
         None => return Err(damaged(config.missing("head_dim", "an even integer"))),
     }
     let epsilon = config.number("rms_norm_eps").map_err(damaged)?;
@@ -151,6 +175,38 @@ fn refuse_what_is_not_computed(config: &Object, metadata: &Metadata) -> Result<(
         }
         None => Ok(()),
     }
+}
+
+/// Where experts would be chosen or placed otherwise than the decoder does.
+fn refuse_other_experts(
+    architecture: &str,
+    config: &Object,
+    metadata: &Metadata,
+) -> Result<(), LoadError> {
+    // (the key, what is computed, what transformers takes where it is missing)
+    let rules: &[(&str, bool, bool)] = match architecture {
+        "qwen2moe" => &[("norm_topk_prob", false, false), ("qkv_bias", true, true)],
+        "qwen3moe" => &[("norm_topk_prob", true, false)],
+        _ => return Ok(()),
+    };
+    let rules = rules
+        .iter()
+        .map(|(key, computed, missing)| (*key, Json::from(*computed), Json::from(*missing)));
+    let none = Json::Array(Vec::new());
+    let everywhere = [
+        ("decoder_sparse_step", Json::from(1), Json::from(1)),
+        ("mlp_only_layers", none.clone(), none),
+    ];
+    for (key, computed, missing) in rules.chain(everywhere) {
+        let value = config.get(key).unwrap_or(&missing);
+        if *value != computed {
+            let value: String = value.to_string().chars().take(60).collect();
+            return Err(metadata.unsupported(format!(
+                "{key} of {FILE} is {value}; supported of this kind of experts is {computed}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The base of the frequencies, and how they are stretched: `rope_theta` and `rope_scaling`, or both in

@@ -157,6 +157,9 @@ impl SafetensorsModel {
     fn target(&self, name: &str, entry: &Entry) -> Option<Target> {
         match entry.shape.as_slice() {
             [_] => Some(Target { dtype: GgmlDType::F32, fell_back: false }),
+            [_, _] if names::is_exact(name) => {
+                Some(Target { dtype: GgmlDType::F32, fell_back: false })
+            }
             [.., inputs] => {
                 let is_head = name == names::HEAD || name == names::EMBEDDING;
                 Some(Target::new(self.0.quantization, is_head, *inputs))
@@ -277,8 +280,16 @@ impl SafetensorsModel {
     /// # Errors
     /// As of [`matrix`](Self::matrix).
     pub(crate) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
-        let (tensor, entry, float) = self.require(name, &[len])?;
-        let mut numbers = vec![0.0; len];
+        self.exact(name, &[len])
+    }
+
+    /// All numbers of a tensor as f32, row after row.
+    ///
+    /// # Errors
+    /// As of [`matrix`](Self::matrix).
+    pub(crate) fn exact(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
+        let (tensor, entry, float) = self.require(name, shape)?;
+        let mut numbers = vec![0.0; shape.iter().product()];
         match quantize::widen(float, self.0.shards.data(entry), &mut numbers) {
             true => Ok(numbers),
             false => Err(self.error(SafetensorsError::NotFinite { tensor })),

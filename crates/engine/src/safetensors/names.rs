@@ -5,7 +5,7 @@ const MODEL: [(&str, &str); 3] =
     [("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("output", "lm_head")];
 
 /// Tensors of a layer: behind `blk.N.`, and behind `model.layers.N.`.
-const LAYER: [(&str, &str); 11] = [
+const LAYER: [(&str, &str); 16] = [
     ("attn_norm", "input_layernorm"),
     ("attn_q", "self_attn.q_proj"),
     ("attn_k", "self_attn.k_proj"),
@@ -17,7 +17,20 @@ const LAYER: [(&str, &str); 11] = [
     ("ffn_gate", "mlp.gate_proj"),
     ("ffn_up", "mlp.up_proj"),
     ("ffn_down", "mlp.down_proj"),
+    ("ffn_gate_inp", ROUTER),
+    ("ffn_gate_inp_shexp", SHARED_GATE),
+    ("ffn_gate_shexp", "mlp.shared_expert.gate_proj"),
+    ("ffn_up_shexp", "mlp.shared_expert.up_proj"),
+    ("ffn_down_shexp", "mlp.shared_expert.down_proj"),
 ];
+
+/// Tensors of an expert: behind `blk.N.` and before `.E`, and behind `model.layers.N.mlp.experts.E.`.
+const EXPERT: [(&str, &str); 3] =
+    [("ffn_gate_exps", "gate_proj"), ("ffn_up_exps", "up_proj"), ("ffn_down_exps", "down_proj")];
+
+/// What chooses experts, and what lets the shared one through: never quantized.
+const ROUTER: &str = "mlp.gate";
+const SHARED_GATE: &str = "mlp.shared_expert_gate";
 
 /// The embedding, by its name in the files.
 pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
@@ -32,7 +45,13 @@ pub(super) fn in_files(name: &str) -> Option<String> {
     };
     match module.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
         Some((layer, module)) => {
-            Some(format!("model.layers.{layer}.{}.{kind}", of(&LAYER, module)?))
+            let theirs = match module.split_once('.') {
+                None => of(&LAYER, module)?.to_owned(),
+                Some((module, expert)) => {
+                    format!("mlp.experts.{expert}.{}", of(&EXPERT, module)?)
+                }
+            };
+            Some(format!("model.layers.{layer}.{theirs}.{kind}"))
         }
         None => Some(format!("{}.{kind}", of(&MODEL, module)?)),
     }
@@ -44,11 +63,31 @@ pub(super) fn is_known(theirs: &str) -> bool {
     let layer = module.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.'));
     match layer {
         Some((number, module)) => {
-            number.bytes().all(|byte| byte.is_ascii_digit())
-                && LAYER.iter().any(|(_, theirs)| *theirs == module)
+            is_number(number)
+                && (LAYER.iter().any(|(_, theirs)| *theirs == module) || is_expert(module))
         }
         None => MODEL.iter().any(|(_, theirs)| *theirs == module),
     }
+}
+
+/// Whether a tensor decides by leaps, and is held as it is.
+pub(super) fn is_exact(theirs: &str) -> bool {
+    let module = theirs.rsplit_once('.').map_or("", |(module, _)| module);
+    [ROUTER, SHARED_GATE].iter().any(|exact| {
+        module.strip_suffix(exact).is_some_and(|before| before.starts_with("model.layers."))
+    })
+}
+
+/// `mlp.experts.3.gate_proj`
+fn is_expert(module: &str) -> bool {
+    let expert = module.strip_prefix("mlp.experts.").and_then(|rest| rest.split_once('.'));
+    expert.is_some_and(|(number, module)| {
+        is_number(number) && EXPERT.iter().any(|(_, theirs)| *theirs == module)
+    })
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -62,12 +101,21 @@ mod tests {
             ("output.weight", HEAD),
             ("blk.31.attn_q.bias", "model.layers.31.self_attn.q_proj.bias"),
             ("blk.0.ffn_norm.weight", "model.layers.0.post_attention_layernorm.weight"),
+            ("blk.7.ffn_down_exps.12.weight", "model.layers.7.mlp.experts.12.down_proj.weight"),
+            ("blk.7.ffn_gate_inp.weight", "model.layers.7.mlp.gate.weight"),
         ] {
             assert_eq!(in_files(ours).as_deref(), Some(theirs));
             assert!(is_known(theirs), "{theirs}");
         }
         assert_eq!(in_files("blk.0.ssm_in.weight"), None);
-        for other in ["model.layers.0.self_attn.rotary_emb.inv_freq", "visual.norm.weight", ""] {
+        assert!(is_exact("model.layers.7.mlp.gate.weight"));
+        assert!(!is_exact("model.layers.7.mlp.experts.0.gate_proj.weight"));
+        for other in [
+            "model.layers.0.mlp.experts.x.up_proj.weight",
+            "model.layers.0.self_attn.rotary_emb.inv_freq",
+            "visual.norm.weight",
+            "",
+        ] {
             assert!(!is_known(other), "{other}");
         }
     }

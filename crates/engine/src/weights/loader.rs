@@ -92,7 +92,7 @@ impl<'a> Weights<'a> {
         linear.map_err(|error| self.compute_error(&name, &error))
     }
 
-    /// The matrices `[outputs, inputs]` of so many experts, which are one tensor.
+    /// The matrices `[outputs, inputs]` of so many experts: one tensor of a GGUF file, one each elsewhere.
     pub fn linears(
         &self,
         name: &str,
@@ -100,8 +100,14 @@ impl<'a> Weights<'a> {
         outputs: usize,
         inputs: usize,
     ) -> Result<Vec<Linear>, LoadError> {
+        let file = match self.checkpoint {
+            Checkpoint::Gguf(file) => file,
+            Checkpoint::Safetensors(_) => {
+                let one = |expert| self.matrix(&format!("{name}.{expert}"), outputs, inputs, None);
+                return (0..count).map(one).collect();
+            }
+        };
         let name = format!("{name}.weight");
-        let file = self.file_of_experts()?;
         let info = info(file, &name, &[count, outputs, inputs])?;
         let experts = file.data(info).chunks_exact(info.byte_len / count);
         let linears = experts.map(|bytes| linear(info.dtype, [outputs, inputs], bytes, None));
@@ -110,12 +116,13 @@ impl<'a> Weights<'a> {
         linears.map_err(|error| self.compute_error(&name, &error))
     }
 
-    /// What experts are read from.
+    /// What experts are read from for a device.
+    #[cfg(feature = "cuda")]
     fn file_of_experts(&self) -> Result<&'a GgufFile, LoadError> {
         match self.checkpoint {
             Checkpoint::Gguf(file) => Ok(file),
             Checkpoint::Safetensors(model) => Err(model.metadata().unsupported(
-                "it is a model of experts as safetensors; those are read from GGUF files",
+                "it is a model of experts as safetensors; for a GPU those are read from GGUF files",
             )),
         }
     }
@@ -224,7 +231,10 @@ impl<'a> Weights<'a> {
     /// Rows `[rows, len]` of a model of experts, as f32, one behind the other. A single row may be a
     /// vector too.
     pub fn rows(&self, name: &str, rows: usize, len: usize) -> Result<Vec<f32>, LoadError> {
-        let file = self.file_of_experts()?;
+        let file = match self.checkpoint {
+            Checkpoint::Gguf(file) => file,
+            Checkpoint::Safetensors(model) => return model.exact(name, &[rows, len]),
+        };
         let vector = rows == 1 && file.tensor(name).is_some_and(|info| info.shape.len() == 1);
         if vector {
             self.numbers(file, name, &[len])

@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod experts;
 mod folder;
 mod malformed;
 mod memory;

@@ -179,7 +179,11 @@ fn configs_that_cannot_be_computed() {
         folder
     };
     for (key, value, parts) in [
-        ("model_type", json!("llama"), ["\"llama\"", "supported are qwen2, qwen3"]),
+        (
+            "model_type",
+            json!("llama"),
+            ["\"llama\"", "supported are qwen2, qwen2_moe, qwen3, qwen3_moe"],
+        ),
         ("model_type", json!(7), ["model_type", "a text"]),
         ("hidden_act", json!("gelu"), ["hidden_act", "\"silu\""]),
         ("use_sliding_window", json!(true), ["use_sliding_window", "false"]),

@@ -86,7 +86,6 @@ fn under_any_load_every_model_has_its_turn_and_memory_is_kept() {
             for place in 0..count {
                 if let Some((_, comes)) = moving[place].take_if(|(at, _)| *at <= now) {
                     inside[place] = comes.then_some(now);
-                    waiting_since[place] = now;
                 }
                 if inside[place].is_none() {
                     longest_wait[place] = longest_wait[place].max(now - waiting_since[place]);
@@ -119,6 +118,7 @@ fn under_any_load_every_model_has_its_turn_and_memory_is_kept() {
                     for place in places {
                         let drained = now + 1 + random.random_range(0..=longest_task);
                         (inside[place], moving[place]) = (None, Some((drained, false)));
+                        waiting_since[place] = now;
                     }
                 }
             }

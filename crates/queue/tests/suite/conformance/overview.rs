@@ -130,6 +130,7 @@ pub(super) async fn capacity_and_pace_are_those_of_the_workers(on: Fixture) {
     assert_eq!(queue(broker).await.capacity, 7);
     let served = |model: &str, capacity| ModelReport {
         model: ModelId::new(model),
+        parent: None,
         quantization: "Q8_0".into(),
         state: ModelState::Unloaded,
         running: 0,
