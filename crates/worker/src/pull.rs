@@ -71,6 +71,13 @@ pub(crate) async fn run(
             }
             slot = slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
         };
+        // An engine that has stopped takes nothing; the attempts that it ended are about to say why.
+        if !engine.is_running()
+            && let Some(ended) = attempts.join_next().await
+        {
+            result = check_engine(&engine, ended, &until.shutdown).await;
+            continue;
+        }
         let mut free = vec![first];
         free.extend(std::iter::from_fn(|| slots.clone().try_acquire_owned().ok()));
         match worker.broker.claim_batch(&claimant, free.len(), CLAIM_WAIT).await {

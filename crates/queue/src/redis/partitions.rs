@@ -112,7 +112,7 @@ impl Partitions {
         let Partition { keys, link, scripts, .. } = &*self.list[0];
         let own = self.list.len();
         let mut call = scripts.agree.prepare_invoke();
-        call.key(keys.base()).key(keys.partitions()).key(keys.totals()).arg(own).arg(LAYOUT);
+        call.key(keys.base()).key(keys.partitions()).arg(own).arg(LAYOUT);
         let mut reply = Reply::new("agree", link.run(&call).await?);
         let (remembered, layout) = (reply.parse::<usize>()?, reply.parse::<u32>()?);
         self.agreed.store((remembered, layout) == (own, LAYOUT), Ordering::Relaxed);
