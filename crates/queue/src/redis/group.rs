@@ -69,6 +69,14 @@ impl<T: Member> Group<T> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes out those that have waited for so long at least.
+    fn waiting_for(&self, long: Duration) -> Vec<T> {
+        let mut waiting = self.waiting();
+        let members = &mut waiting.members;
+        let patient = members.partition_point(|(since, _)| since.elapsed() >= long);
+        members.drain(..patient).map(|(_, member)| member).collect()
+    }
+
     /// The members of the next call, and since when the first of them waits; none ends the sending.
     fn next(&self) -> Option<(Instant, Vec<T>)> {
         let mut waiting = self.waiting();
@@ -152,9 +160,11 @@ impl<T: Member> Sending<T> {
             let limit = whole.saturating_sub(since.elapsed()).max(whole / 8);
             let sent = T::send(batch, &self.partition, limit).await;
             if let Err(error @ BrokerError::Unavailable { .. }) = sent {
-                // It would be the same for those who came meanwhile, only later.
-                let came = std::mem::take(&mut self.group.waiting().members);
-                came.into_iter().for_each(|(_, member)| member.refuse(error::shared(&error)));
+                // It would be the same for those who waited meanwhile, only later. Who came just now may have
+                // heard of it already, and tries again.
+                for member in self.group.waiting_for(whole / 8) {
+                    member.refuse(error::shared(&error));
+                }
             }
         }
         self.done = true;
