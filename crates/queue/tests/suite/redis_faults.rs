@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::{Lane, Task, TaskState, Timestamp, Webhook};
+use protocol::{Task, TaskState, Timestamp, Webhook};
 use queue::{
-    BrokerError, Claimant, DeadLetterPage, Depth, OpenError, Purge, Reaped, RedisBroker,
-    RedisOptions, Release, SubmitOptions, Tried, TryResult, Verdict,
+    BrokerError, DeadLetterPage, Depth, OpenError, Purge, Reaped, RedisBroker, RedisOptions,
+    Release, Tried, TryResult, Verdict,
 };
 use redis::cmd;
 
@@ -302,162 +302,6 @@ async fn an_outage_longer_than_a_lease_runs_nothing_twice() {
     for lease in &leases {
         broker.finish(lease, &completed("x")).await.unwrap();
     }
-}
-
-#[tokio::test]
-async fn nothing_is_left_behind() {
-    let server = RedisServer::start();
-    let broker = redis_broker(&server);
-    let report = report(1);
-    broker.report_worker(&report, LONG).await.unwrap();
-    let worker = Claimant { worker: report.id, ..claimant(LONG) };
-    for lane in Lane::ALL {
-        broker.submit(&task_in(lane), NO_LIMIT).await.unwrap();
-        let apart = SubmitOptions {
-            start: queue::Start::After(LONG),
-            expires_in: Some(LONG),
-            ..SubmitOptions::PLAIN
-        };
-        let cancelled = task_in(lane);
-        broker.submit(&cancelled, &apart).await.unwrap();
-        broker.cancel(cancelled.id).await.unwrap();
-    }
-    let mut plain = plain_connection(&server).await;
-    for _ in Lane::ALL {
-        let held = claimed(&*broker, &worker).await;
-        let forgotten_early = broker.forget_worker(report.id).await;
-        forgotten_early.unwrap();
-        broker.publish(&held.lease, 0, &["x".into()]).await.unwrap();
-        broker.finish(&held.lease, &completed("it was still running")).await.unwrap();
-        let keys = [
-            format!("qq:{{0}}:task:{}", held.task.id),
-            format!("qq:{{0}}:events:{}", held.task.id),
-        ];
-        for key in keys {
-            let ttl = ttl(&mut plain, &key).await;
-            assert!((3_500..=3_600).contains(&ttl), "{key}: {ttl}");
-        }
-        let id = held.task.id.to_string();
-        let gone = format!("qq:{{0}}:gone:{}{}", &id[..8], &id[9..10]);
-        let tombstone = ttl(&mut plain, &gone).await;
-        assert!((7_100..=7_200).contains(&tombstone), "an hour, and another: {tombstone}");
-    }
-    // Of one that told nothing there is no list; one that came back has told that, and is cancelled.
-    let silent = submitted(&*broker).await;
-    let held = claimed(&*broker, &worker).await;
-    broker.finish(&held.lease, &completed("at once")).await.unwrap();
-    assert_eq!(ttl(&mut plain, &format!("qq:{{0}}:events:{}", silent.id)).await, -2);
-    let back = submitted(&*broker).await;
-    let held = claimed(&*broker, &worker).await;
-    broker.release(&held.lease, &Release::Unused).await.unwrap();
-    broker.cancel(back.id).await.unwrap();
-    let list = ttl(&mut plain, &format!("qq:{{0}}:events:{}", back.id)).await;
-    assert!((3_500..=3_600).contains(&list), "{list}");
-    let length: i64 =
-        cmd("XLEN").arg("qq:{0}:queue:normal:demo").query_async(&mut plain).await.unwrap();
-    assert_eq!(length, 0);
-    for kind in ["leases", "share", "backlog", "delayed", "expiring", "draining", "dead", "hook"] {
-        let pattern = format!("qq:{{0}}:{kind}*");
-        let keys: Vec<String> = cmd("KEYS").arg(pattern).query_async(&mut plain).await.unwrap();
-        assert!(keys.is_empty(), "{keys:?}");
-    }
-    let stats: std::collections::HashMap<String, String> =
-        cmd("HGETALL").arg("qq:{0}:stats:demo").query_async(&mut plain).await.unwrap();
-    for (name, value) in &stats {
-        let counts = ["delayed", "processing", "capacity"];
-        let is_count = counts.contains(&name.as_str());
-        assert!(!is_count || value == "0", "{name}: {value}");
-        let lane = name.starts_with("lane:");
-        assert!(!lane || value.starts_with("0 0 "), "none queued, no tenant: {name}: {value}");
-    }
-    let totals: std::collections::HashMap<String, i64> =
-        cmd("HGETALL").arg("qq:{0}:totals").query_async(&mut plain).await.unwrap();
-    assert_eq!(totals, [("bytes".to_owned(), 0)].into(), "and no tenant");
-}
-
-async fn ttl(plain: &mut redis::aio::MultiplexedConnection, key: &str) -> i64 {
-    cmd("TTL").arg(key).query_async(plain).await.unwrap()
-}
-
-#[tokio::test]
-async fn dead_letters_go_after_a_week() {
-    const WEEK: i64 = 7 * 24 * 60 * 60;
-    let server = RedisServer::start();
-    let broker = redis_broker(&server);
-    let mut plain = plain_connection(&server).await;
-    let die = async || {
-        let task = submitted(&*broker).await;
-        let held = claimed(&*broker, &claimant(LONG)).await;
-        broker.finish(&held.lease, &failed("no more")).await.unwrap();
-        task.id
-    };
-    let (old, young) = (die().await, die().await);
-    for id in [old, young] {
-        let ttl = ttl(&mut plain, &format!("qq:{{0}}:dead:{id}")).await;
-        assert!((WEEK - 60..=WEEK).contains(&ttl), "{ttl}");
-    }
-    let last_week = Timestamp::now().as_millis() - WEEK as u64 * 1_000;
-    let age = cmd("ZADD").arg("qq:{0}:dead").arg(last_week).arg(old.to_string()).to_owned();
-    age.exec_async(&mut plain).await.unwrap();
-    let all = DeadLetterPage { model: None, before: None, limit: 10 };
-    let listed = broker.dead_letters(&all).await.unwrap();
-    assert_eq!(listed.iter().map(|letter| letter.task.id).collect::<Vec<_>>(), [young]);
-    assert_eq!(broker.overview().await.unwrap().dead_letters, 1);
-    die().await;
-    let kept: i64 = cmd("ZCARD").arg("qq:{0}:dead").query_async(&mut plain).await.unwrap();
-    assert_eq!(kept, 2, "the next clears it away");
-
-    let replayed = broker.replay(young).await.unwrap().expect("a letter");
-    let ttl = ttl(&mut plain, &format!("qq:{{0}}:dead:{young}")).await;
-    assert!((WEEK - 60..=WEEK).contains(&ttl), "what remembers the replay goes as well: {ttl}");
-    assert_eq!(broker.replay(young).await.unwrap().unwrap().task_id, replayed.task_id);
-}
-
-#[tokio::test]
-async fn letters_of_one_millisecond_are_all_paged() {
-    let server = RedisServer::start();
-    let broker = redis_broker(&server);
-    let worker = claimant(LONG);
-    let tasks: Vec<_> = (0..30).map(|_| task()).collect();
-    for task in &tasks {
-        broker.submit(task, NO_LIMIT).await.unwrap();
-    }
-    let mut held = Vec::new();
-    for _ in &tasks {
-        held.push(claimed(&*broker, &worker).await.lease);
-    }
-    let no_more = failed("no more");
-    let ends = held.iter().map(|lease| broker.finish(lease, &no_more));
-    futures::future::try_join_all(ends).await.unwrap();
-    let (mut paged, mut before) = (std::collections::HashSet::new(), None);
-    loop {
-        let page = DeadLetterPage { model: None, before, limit: 7 };
-        let letters = broker.dead_letters(&page).await.unwrap();
-        let Some(last) = letters.last() else { break };
-        before = Some(last.died_at);
-        paged.extend(letters.iter().map(|letter| letter.task.id));
-    }
-    assert_eq!(paged.len(), tasks.len());
-}
-
-#[tokio::test]
-async fn a_told_webhook_goes_after_a_day() {
-    let server = RedisServer::start();
-    let broker = redis_broker(&server);
-    let mut plain = plain_connection(&server).await;
-    let task = Task { webhook: Some(Webhook { url: "https://x.test/".into() }), ..task() };
-    broker.submit(&task, NO_LIMIT).await.unwrap();
-    broker.cancel(task.id).await.unwrap();
-    let key = format!("qq:{{0}}:hook:{}", task.id);
-    assert_eq!(ttl(&mut plain, &key).await, -1, "kept until it is told");
-    let due = broker.due_webhooks(LONG, 10).await.unwrap();
-    let result = TryResult::Status(200);
-    let tried = Tried { number: due[0].number, at: Timestamp::now(), took_ms: 1, result };
-    broker.webhook_tried(task.id, &tried, Verdict::Delivered).await.unwrap();
-    let left = ttl(&mut plain, &key).await;
-    assert!((86_300..=86_400).contains(&left), "{left}");
-    let kept: bool = cmd("HEXISTS").arg(&key).arg("outcome").query_async(&mut plain).await.unwrap();
-    assert!(!kept, "the text is no longer needed");
 }
 
 #[tokio::test]
