@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::Fixture;
+use common::{Fixture, distance};
 use engine::batch::{ForwardBatch, Logits};
 use engine::gguf::GgufFile;
 use engine::kv::{BlockTable, KvPool, KvType, PAGE_TOKENS, PageAllocator, PageKey};
@@ -65,15 +65,6 @@ impl Bench {
 fn best(logits: &[f32]) -> u32 {
     let largest = logits.iter().copied().fold(f32::MIN, f32::max);
     logits.iter().position(|logit| *logit == largest).unwrap() as u32
-}
-
-fn distance(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    let rows = a.iter().zip(b).flat_map(|(a, b)| {
-        assert_eq!(a.len(), b.len());
-        a.iter().zip(b).map(|(a, b)| (a - b).abs())
-    });
-    rows.fold(0.0, |most, x| if x > most || x.is_nan() { x } else { most })
 }
 
 fn root_mean_square(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {

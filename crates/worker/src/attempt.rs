@@ -60,12 +60,7 @@ pub(crate) async fn run(
     log_claimed(&claimed);
     let began = Instant::now();
     let entered = worker.running.enter(claimed.task.id);
-    let kept = KeptLease::keep(
-        worker.broker.clone(),
-        claimed.lease,
-        worker.options.lease,
-        entered.cancel.clone(),
-    );
+    let kept = KeptLease::keep(worker, claimed.lease, entered.cancel.clone());
     let deadline = began + Duration::from_secs(claimed.task.time_limit_s.into());
     let adapter = named_adapter(engine, &claimed.task.model);
     let request =
@@ -105,12 +100,7 @@ pub(crate) async fn refuse(
 ) {
     log_claimed(&claimed);
     let entered = worker.running.enter(claimed.task.id);
-    let kept = KeptLease::keep(
-        worker.broker.clone(),
-        claimed.lease,
-        worker.options.lease,
-        entered.cancel.clone(),
-    );
+    let kept = KeptLease::keep(worker, claimed.lease, entered.cancel.clone());
     let verdict = verdict_on(&claimed, reason);
     settle(worker, &claimed, verdict, Answer::default(), &mut None, &kept.lost, &abandon).await;
 }

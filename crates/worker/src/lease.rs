@@ -1,11 +1,10 @@
 //! Keeps one lease beside the computation.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use queue::{Broker, BrokerError, Lease};
+use queue::{BrokerError, Lease};
 use service::shutdown::CancellationToken;
 use tokio::task::JoinHandle;
+
+use crate::Worker;
 
 /// Renewals per lease: two may fail before the lease runs out.
 const RENEWALS_PER_LEASE: u32 = 3;
@@ -18,14 +17,10 @@ pub(crate) struct KeptLease {
 }
 
 impl KeptLease {
-    /// Renews `lease` to `span` from now, again and again, on the I/O threads. `cancel` is cancelled
-    /// when a renewal says that the owner wants the task stopped.
-    pub(crate) fn keep(
-        broker: Arc<dyn Broker>,
-        lease: Lease,
-        span: Duration,
-        cancel: CancellationToken,
-    ) -> Self {
+    /// Renews a worker's `lease`, again and again, on the I/O threads. `cancel` is cancelled when a renewal
+    /// says that the owner wants the task stopped.
+    pub(crate) fn keep(worker: &Worker, lease: Lease, cancel: CancellationToken) -> Self {
+        let (broker, span) = (worker.broker.clone(), worker.options.lease);
         let lost = CancellationToken::new();
         let told = lost.clone();
         let renewals = tokio::spawn(async move {

@@ -94,3 +94,13 @@ pub(crate) fn start(options: &EngineOptions) -> Engine {
 pub(crate) fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
     Request::greedy(Input::Tokens(tokens.to_vec()), max_tokens)
 }
+
+/// The largest difference of two tables of one shape; NaN if there is one.
+pub(crate) fn distance(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let rows = a.iter().zip(b).flat_map(|(a, b)| {
+        assert_eq!(a.len(), b.len());
+        a.iter().zip(b).map(|(a, b)| (a - b).abs())
+    });
+    rows.fold(0.0, |most, x| if x > most || x.is_nan() { x } else { most })
+}

@@ -14,7 +14,7 @@ use ::engine::gguf::GgufFile;
 use ::engine::kv::{BlockTable, KvPool, KvType, PageAllocator};
 use ::engine::lora::{AdapterId, AdapterSource, Adapters};
 use ::engine::model::{Decoder, Workspace};
-use common::{Fixture, fixtures};
+use common::{Fixture, distance, fixtures};
 
 /// The adapters of each family.
 const KINDS: [&str; 2] = ["broad", "narrow"];
@@ -92,14 +92,6 @@ impl Bench {
         }
         tokens.split_off(prompt.len())
     }
-}
-
-fn distance(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    let pairs = a.iter().flatten().zip(b.iter().flatten());
-    pairs
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, |most, x| if x > most || x.is_nan() { x } else { most })
 }
 
 #[test]

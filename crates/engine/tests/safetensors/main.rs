@@ -11,7 +11,7 @@ mod memory;
 
 use std::path::Path;
 
-use common::{Fixture, fixtures};
+use common::{Fixture, distance, fixtures};
 use engine::batch::{ForwardBatch, Logits};
 use engine::kv::{KvPool, KvType, PageAllocator};
 use engine::model::{Decoder, Workspace};
@@ -61,14 +61,6 @@ fn greedy(checkpoint: &Checkpoint, prompt: &[u32], count: usize) -> Vec<u32> {
         tokens.push(best as u32);
     }
     tokens.split_off(prompt.len())
-}
-
-fn distance(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    let pairs = a.iter().flatten().zip(b.iter().flatten());
-    pairs
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, |most, x| if x > most || x.is_nan() { x } else { most })
 }
 
 fn root_mean_square(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
