@@ -4,10 +4,7 @@ use grammar::{Constraint, ConstraintError};
 
 use super::{Constrained, Constraints};
 use crate::sample::AllowedTokens;
-use crate::text::Tokenizer;
-
-const OPEN: &str = "<think>";
-const CLOSE: &str = "</think>";
+use crate::text::{THINK, THINK_END, Tokenizer};
 
 /// What a model thinks before it answers.
 #[derive(Debug)]
@@ -30,7 +27,7 @@ impl Reasoning {
         constraints: &Constraints,
         tokenizer: &Tokenizer,
     ) -> Result<Self, ConstraintError> {
-        let tag = Constraint::Choice(vec![OPEN.to_owned()]);
+        let tag = Constraint::Choice(vec![THINK.to_owned()]);
         let opening = if is_open { None } else { Some(constraints.begin(&tag, tokenizer)?) };
         let mut going_on = vec![u32::MAX; tokenizer.vocabulary().len().div_ceil(32)];
         for end in tokenizer.ends() {
@@ -64,8 +61,8 @@ impl Reasoning {
             return Ok(false);
         }
         self.tail.push_str(text);
-        let is_closed = self.tail.contains(CLOSE);
-        let mut cut = self.tail.len().saturating_sub(CLOSE.len());
+        let is_closed = self.tail.contains(THINK_END);
+        let mut cut = self.tail.len().saturating_sub(THINK_END.len());
         while !self.tail.is_char_boundary(cut) {
             cut -= 1;
         }

@@ -1,7 +1,7 @@
 //! From a request's input to tokens, on the caller's thread.
 
 use crate::api::{EmbedRequest, GenerateError, Input, Request, Sampling};
-use crate::text::{ChatOptions, ChatTemplate, Tokenizer};
+use crate::text::{ChatOptions, ChatTemplate, THINK, Tokenizer};
 
 /// How many tokens `<think>` and what follows it may be cut into.
 const OPENING_TOKENS: usize = 8;
@@ -82,7 +82,7 @@ impl PromptReader {
     /// Whether a prompt leaves the model in the midst of reasoning: some templates open it themselves.
     pub(super) fn opens_reasoning(&self, prompt: &[u32]) -> bool {
         let end = &prompt[prompt.len().saturating_sub(OPENING_TOKENS)..];
-        self.tokenizer.decode(end).trim_end().ends_with("<think>")
+        self.tokenizer.decode(end).trim_end().ends_with(THINK)
     }
 
     fn tokens(&self, input: &Input, chat: &ChatOptions) -> Result<Vec<u32>, GenerateError> {

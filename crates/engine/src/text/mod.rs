@@ -23,6 +23,7 @@ pub mod tokenizer;
 pub mod vocabulary;
 
 pub use chat::answer::{AnswerEvent, AnswerFormat, AnswerParser, ToolCall};
+pub(crate) use chat::answer::{THINK, THINK_END};
 pub use chat::{ChatError, ChatOptions, ChatTemplate, Prompt, TemplateValue};
 pub use detokenizer::Detokenizer;
 pub use stop::{Emitted, StopMatcher};

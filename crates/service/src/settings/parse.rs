@@ -21,15 +21,16 @@ const MIN_KEY_LENGTH: usize = 8;
 pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
     let mut p = Parser { layers, problems: Vec::new() };
     let api_keys = p.api_keys();
+    let model_names = p.model_names();
     let settings = Settings {
         admin_api_key: p.admin_api_key(&api_keys),
         api_keys,
-        model_names: p.model_names(),
         max_model_bytes: p.optional_number("MAX_MODEL_BYTES", 1 << 20, 1 << 50),
         model_turn: p.seconds("MODEL_TURN_SECONDS", 0, 3_600),
         model_device: p.choice("MODEL_DEVICE").unwrap_or(super::Device::Auto),
         quantization: p.choice("QUANTIZATION"),
-        lora_adapters: p.lora_adapters(),
+        lora_adapters: p.lora_adapters(&model_names),
+        model_names,
         queue: p.queue(),
         redis_ca_file: p.get("REDIS_CA_FILE").map(PathBuf::from),
         redis_partitions: p.number("REDIS_PARTITIONS", 1, queue::redis::MAX_PARTITIONS),
@@ -164,12 +165,11 @@ impl<'a> Parser<'a> {
         Some(Secret::new(key))
     }
 
-    /// The adapters. Names that clients could not tell apart are refused.
-    fn lora_adapters(&mut self) -> Vec<LoraAdapter> {
+    /// The adapters beside `models`. Names that clients could not tell apart are refused.
+    fn lora_adapters(&mut self, models: &[String]) -> Vec<LoraAdapter> {
         let given = self.get("LORA_ADAPTERS").unwrap_or_default();
-        let models = self.get("MODEL_NAME").unwrap_or_default().split(',');
         let mut names: Vec<ModelId> =
-            models.map(|model| ModelId::from_source(model.trim())).collect();
+            models.iter().map(|model| ModelId::from_source(model)).collect();
         let mut adapters = Vec::new();
         for part in given.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let Ok(adapter) = part.parse::<LoraAdapter>() else {

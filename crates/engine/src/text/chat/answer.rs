@@ -4,8 +4,10 @@
 
 use serde_json::Value;
 
-const THINK: &str = "<think>";
-const THINK_END: &str = "</think>";
+/// What opens reasoning.
+pub(crate) const THINK: &str = "<think>";
+/// What ends it.
+pub(crate) const THINK_END: &str = "</think>";
 const CALL: &str = "<tool_call>";
 const CALL_END: &str = "</tool_call>";
 

@@ -91,10 +91,10 @@ local function delay(base, id, task, run_at, counted)
   return 'delayed'
 end
 
--- Counts a task out of its lane's stream, and of its queue where that is known.
+-- Counts a task of a queue out of its lane's stream.
 local function count_out(queue, lane)
   lane.queued, lane.left, lane.changed = lane.queued - 1, lane.left + 1, true
-  if queue then count_in_stream(queue, lane, -1) end
+  count_in_stream(queue, lane, -1)
 end
 
 -- Takes a task from where it waits. Its `place` is the caller's to change.
