@@ -16,7 +16,7 @@ use crate::{BrokerError, Idempotency};
 
 /// Which keys there are and what they hold. A change that a build of before could not read, or that
 /// could not read what such a build wrote, has the next number.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 /// All partitions of a queue.
 pub(super) struct Partitions {

@@ -19,7 +19,7 @@ use crate::{Bound, BrokerError, Matches, Start, SubmitOptions, Submitted, stored
 
 /// A submit that waits for its call, as `submit.lua` takes it.
 pub(super) struct Submit {
-    args: [String; 6],
+    args: [String; 5],
     answer: oneshot::Sender<Result<String, BrokerError>>,
 }
 
@@ -102,7 +102,7 @@ impl Partition {
         &self,
         task: &Task,
         options: &SubmitOptions,
-    ) -> Result<[String; 6], RecordError> {
+    ) -> Result<[String; 5], RecordError> {
         let SubmitOptions { bounds, idempotency, start, expires_in } = options;
         let share = |bound| self.share(bound);
         let repetition = idempotency.as_ref().map(|by| Repetition {
@@ -120,8 +120,14 @@ impl Partition {
         Ok([
             task.id.to_string(),
             record::encode(task)?,
-            format!("{}:{}", task.result_ttl_s, task.max_attempts),
-            format!("{}:{}:{}", task.lane.as_str(), task.tenant, task.model),
+            format!(
+                "{}:{}:{}:{}:{}",
+                task.result_ttl_s,
+                task.max_attempts,
+                task.lane.as_str(),
+                task.tenant,
+                task.model
+            ),
             format!("{} {} {}", share(bounds.model), share(bounds.tenant), share(bounds.bytes)),
             more.encoded()?,
         ])

@@ -16,6 +16,7 @@
 //! | `spread.rs`     | medians and 99th percentiles |
 
 mod contenders;
+mod cores;
 mod cpu;
 mod engine;
 mod http;

@@ -30,16 +30,18 @@ struct Server {
 }
 
 impl Redis {
-    /// Starts a server with an append-only file, synced every second.
+    /// Starts a server with an append-only file, synced every second, and these arguments.
     ///
     /// # Errors
     /// When there is no `redis-server`, or it does not start.
-    pub(super) fn start() -> Result<Self> {
+    pub(super) fn start(arguments: &[String]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = free_port()?;
         let process = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--appendonly", "yes", "--appendfsync", "everysec"])
+            .args(["--auto-aof-rewrite-min-size", "256mb"])
+            .args(arguments)
             .args(["--maxmemory-policy", "noeviction", "--dir"])
             .arg(folder.path())
             .stdout(Stdio::null())

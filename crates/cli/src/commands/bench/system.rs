@@ -160,7 +160,7 @@ impl System {
         let file = std::path::absolute(model)?;
         let model = if file.is_file() { file.to_string_lossy().into_owned() } else { model.into() };
         eprintln!("starting Redis, gateway and worker …");
-        let redis = Redis::start()?;
+        let redis = Redis::start(&[])?;
         let key = service::settings::fresh_key();
         let (gateway, address) = Process::gateway(&redis.url, &key, &model, &[])?;
         let (batch, kv) = (max_batch.to_string(), kv_tokens.to_string());

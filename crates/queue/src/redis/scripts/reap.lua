@@ -46,7 +46,7 @@ if at >= hold then
 end
 for _, id in ipairs(ids) do
   local task = read_ending(base, id, 'cancel', 'failed', 'failures', 'lost', 'spent', 'worker',
-    'record')
+    'record', 'submitted')
   if task.state ~= 'processing' then
     redis.call('ZREM', KEYS[2], id)
   elseif task.cancel == '1' then

@@ -2,9 +2,9 @@
 --
 -- KEYS  1 base
 -- ARGV  of each task:
---       1 id   2 record   3 result TTL in s and max attempts, a colon between   4 `lane:tenant:model`
---       5 limit of its model, of its tenant, and of bytes, spaces between
---       6 what few have, as JSON, or empty: `at` not before, in ms; `after` nor sooner than this many ms
+--       1 id   2 record   3 `about`, see lib/base.lua
+--       4 limit of its model, of its tenant, and of bytes, spaces between
+--       5 what few have, as JSON, or empty: `at` not before, in ms; `after` nor sooner than this many ms
 --         from now; `expires` ms to its deadline; `hook` its webhook; `key` where its repetitions look for
 --         it, `hash` of its body, `window` how old in ms an earlier submit may be to count as the same,
 --         -1 for any age, 0 for none
@@ -20,8 +20,8 @@ local PLAIN = {}
 
 -- The answer about a task.
 local function there(known, created, task)
-  local reply = table.concat(
-    { 'accepted', known, created, task.state, task.submitted, task.depth }, ' ')
+  local reply = 'accepted ' .. known .. ' ' .. created .. ' ' .. task.state .. ' ' .. task.submitted .. ' '
+    .. task.depth
   if task.state ~= 'queued' then return reply end
   return reply .. ' ' .. standing(known, task, at, counters(base, task.queue.model))
 end
@@ -29,7 +29,7 @@ end
 -- The same about one that was there before.
 local function there_already(known)
   arrive()
-  return there(known, '0', read_placed(base, known, 'submitted', 'run_at'))
+  return there(known, '0', read_placed(base, known, 'submitted', 'depth', 'run_at'))
 end
 
 -- The three limits of a text: most calls have the same for all.
@@ -46,11 +46,11 @@ end
 
 -- Whether some of the call's tasks are there already: mostly none, which one question tells.
 local keys = {}
-for i = 1, #ARGV, 6 do keys[#keys + 1] = task_key(base, ARGV[i]) end
+for i = 1, #ARGV, 5 do keys[#keys + 1] = task_key(base, ARGV[i]) end
 local some_known = redis.call('EXISTS', unpack(keys)) > 0
 local made = {}
 
-local function submit(id, record, bounds, name, limits, more)
+local function submit(id, record, about, limits, more)
   local key = task_key(base, id)
   if made[id] or some_known and redis.call('EXISTS', key) == 1 then
     return there_already(id)
@@ -66,8 +66,8 @@ local function submit(id, record, bounds, name, limits, more)
     end
   end
 
-  local queue = queue_of(base, name)
-  local task = { state = 'queued', queue = queue, size = #record, submitted = now }
+  local queue = about_of(base, about).queue
+  local task = { state = 'queued', queue = queue, submitted = now }
   local counted = counters(base, queue.model)
   read_totals(base, queue)
   local depth = math.max(0, counted.delayed + in_lanes(counted))
@@ -81,7 +81,7 @@ local function submit(id, record, bounds, name, limits, more)
 
   limits = limits_of(limits)
   local refused = full('model', depth, 1, limits[1]) or full('tenant', queue.held.count, 1, limits[2])
-    or full('bytes', totals.bytes, task.size, limits[3])
+    or full('bytes', totals.bytes, #record, limits[3])
   if refused then return refused end
 
   if counted.new then
@@ -89,7 +89,7 @@ local function submit(id, record, bounds, name, limits, more)
     counted.new = false
   end
   task.depth = int(depth + 1)
-  count_queued(task, 1)
+  count_queued(queue, #record, 1)
   made[id] = true
   local run_at, place = math.max(options.at or 0, at + (options.after or 0)), nil
   if run_at > at then
@@ -98,14 +98,13 @@ local function submit(id, record, bounds, name, limits, more)
   else
     place = join(base, id, task, false, counted)
   end
-  local about = string.format('%s:%d:%s:%s', bounds, task.size, task.depth, name)
   if options == PLAIN then
     redis.call('HSET', key, 'record', record, 'about', about, 'state', 'queued',
-      'submitted', task.submitted, 'place', place)
+      'submitted', now, 'place', place, 'depth', task.depth)
     return there(id, '1', task)
   end
-  local fields = { 'record', record, 'about', about, 'state', 'queued', 'submitted',
-    task.submitted, 'place', place }
+  local fields = { 'record', record, 'about', about, 'state', 'queued', 'submitted', now,
+    'place', place, 'depth', task.depth }
   if task.run_at then append(fields, { 'run_at', task.run_at }) end
   if options.key then
     redis.call('SET', options.key, id .. ':' .. options.hash)
@@ -122,9 +121,8 @@ local function submit(id, record, bounds, name, limits, more)
 end
 
 local replies = {}
-for i = 1, #ARGV, 6 do
-  replies[#replies + 1] = alone(submit, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4],
-    ARGV[i + 5])
+for i = 1, #ARGV, 5 do
+  replies[#replies + 1] = alone(submit, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
 end
 save(base)
 return replies

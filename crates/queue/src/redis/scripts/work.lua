@@ -30,7 +30,7 @@ local now = int(at)
 
 -- Keeps the task as a dead letter; beyond MAX_DEAD_LETTERS the oldest go.
 local function bury(id, task, outcome, error)
-  local more = read_placed(base, id, 'record', 'worker', 'failures', 'spent')
+  local more = read_placed(base, id, 'record', 'worker', 'failures', 'spent', 'submitted')
   -- Of a task whose attempts are used up, the last one's failure is known.
   local failures = more.spent == '1' and more.failures or with_failure(more, at, error)
   local letters, letter = base .. 'dead', base .. 'dead:' .. id
@@ -48,7 +48,7 @@ local function bury(id, task, outcome, error)
   local died = int(math.max(at, (tonumber(latest[2]) or 0) + 1))
   redis.call('ZADD', letters, died, id)
   redis.call('HSET', letter, 'model', task.queue.model, 'record', more.record, 'outcome', outcome,
-    'failures', failures, 'submitted', task.submitted, 'died', died)
+    'failures', failures, 'submitted', more.submitted, 'died', died)
   redis.call('EXPIRE', letter, DEAD_LETTER_TTL_S)
 end
 
@@ -66,13 +66,19 @@ local function measure(counted, latest)
 end
 
 local function finish(id, fence, state, outcome, error)
-  local task = read_ending(base, id, 'fence', 'finished')
-  if task.fence ~= fence then
+  -- As read_ending, but that where the task waited does not matter: this and `take` are most of the work.
+  local key = task_key(base, id)
+  local values = redis.call('HMGET', key, 'state', 'fence', 'about', 'started', 'told', 'idem', 'hook')
+  if values[2] ~= fence then
     return 'lost'
   end
-  if task.state ~= 'processing' then
-    return 'recorded ' .. task.finished -- only a finish leaves a fence on a task that has ended
+  if values[1] ~= 'processing' then
+    -- Only a finish leaves a fence on a task that has ended.
+    return 'recorded ' .. redis.call('HGET', key, 'finished')
   end
+  local about = about_of(base, values[3])
+  local task = { state = values[1], attempt = string.match(fence, '%d+$'), ttl = about.ttl,
+    queue = about.queue, started = values[4], told = values[5], idem = values[6], hook = values[7] }
   end_task(base, id, task, at, state, outcome)
   if error ~= '' then bury(id, task, outcome, error) end
   local counted = counters(base, task.queue.model)
@@ -95,30 +101,36 @@ local function pop(stream, most)
 end
 
 -- Takes the task of an entry, if it is to be had.
-local function take(worker, lease, lane, entry, taken)
-  local id = entry[2][2] or ''
-  local task = read_placed(base, id, 'record', 'failed', 'submitted', 'expires')
-  if task.state ~= 'queued' or task.entry ~= entry[1] then return false end
-  read_totals(base, task.queue)
-  count_out(task.queue, lane)
-  if at >= (tonumber(task.expires) or math.huge) then
-    put(base, id, 'place', 'none')
+local function take(worker, until_ms, lane, entry, taken)
+  local id, waited = entry[2][2] or '', 'stream ' .. entry[1] .. ' '
+  local key = task_key(base, id)
+  local values = redis.call('HMGET', key, 'state', 'place', 'about', 'record', 'submitted', 'expires',
+    'attempt', 'failed')
+  local place, record, expires = values[2] or '', values[4], values[6] or ''
+  if values[1] ~= 'queued' or string.sub(place, 1, #waited) ~= waited then
     return false
   end
-  local attempt = int(task.attempt + 1)
-  put(base, id, 'state', 'processing', 'attempt', attempt, 'worker', worker,
-    'fence', worker .. ':' .. attempt, 'started', now)
-  if task.expires and task.expires ~= '' then
+  local queue = about_of(base, values[3]).queue
+  read_totals(base, queue)
+  count_out(queue, lane)
+  if expires ~= '' then
+    if at >= tonumber(expires) then
+      put(base, id, 'place', 'none')
+      return false
+    end
     redis.call('ZREM', base .. 'expiring', id)
     put(base, id, 'expires', '') -- it is about the first start
   end
-  leased[#leased + 1] = at + lease
+  local attempt = values[7] and int(values[7] + 1) or '1'
+  redis.call('HSET', key, 'state', 'processing', 'attempt', attempt, 'worker', worker,
+    'fence', worker .. ':' .. attempt, 'started', now)
+  leased[#leased + 1] = until_ms
   leased[#leased + 1] = id
-  count_queued(task, -1)
-  count(counters(base, task.queue.model), 'processing', 1)
+  count_queued(queue, #record, -1)
+  count(counters(base, queue.model), 'processing', 1)
   wake(id)
-  taken[#taken + 1] = table.concat({ id, attempt, task.submitted, now, task.failed or '0' }, ' ')
-  taken[#taken + 1] = task.record
+  taken[#taken + 1] = id .. ' ' .. attempt .. ' ' .. values[5] .. ' ' .. now .. ' ' .. (values[8] or '0')
+  taken[#taken + 1] = record
   return true
 end
 
@@ -137,7 +149,7 @@ local promoted = false
 local cleared = 0 -- entries, by all claims of the call: others want to be served too
 
 local function claim(worker, lease, turns, names)
-  local models, wanted = {}, 1
+  local models, wanted, until_ms = {}, 1, int(at + lease)
   for i, name in ipairs(names) do
     models[i] = counters(base, name)
     if models[i].delayed ~= 0 and not promoted then
@@ -177,7 +189,7 @@ local function claim(worker, lease, turns, names)
       if not read then problem, entries = entries, {} end
       dry[lane] = #entries == 0
       for _, entry in ipairs(entries) do
-        local done, took = pcall(take, worker, lease, lane, entry, taken)
+        local done, took = pcall(take, worker, until_ms, lane, entry, taken)
         if not done then problem = took
         elseif took then got = got + 1
         else cleared = cleared + 1 end

@@ -80,7 +80,8 @@ pub(super) fn run(args: &QueueBench) -> Result<()> {
     println!(
         "{} connections, {} no-op workers of {} slots in the bench's process, prompts of {} bytes, {} s a \
          stage; times are p50 / p99\ngateway: on Redis a process of its own, with its log lines; embedded \
-         in the bench's process, without them\n",
+         in the bench's process, without them\na Redis of the bench's own has a core of its own where there \
+         are two\n",
         plan.connections,
         plan.workers,
         noop::SLOTS,

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use super::super::cores::Reserved;
 use super::super::cpu;
 use super::super::load::Target;
 use super::super::processes::Process;
@@ -42,6 +43,8 @@ pub(super) struct Rig {
     pub(super) runtime: Runtime,
     gateway: Gateway,
     folder: TempDir,
+    /// What Redis has for itself.
+    _core: Option<Reserved>,
 }
 
 /// Processor time of each process; none for one that there is not.
@@ -64,15 +67,21 @@ impl Rig {
     /// When Redis or the gateway can't be started.
     pub(super) fn start(kind: BrokerKind, redis_url: Option<&str>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
+        // Before anything else is started that should keep off it.
+        let core = match kind {
+            BrokerKind::Redis if redis_url.is_none() => Reserved::one(),
+            _ => None,
+        };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let key = service::settings::fresh_key();
         let headers = vec![format!("X-API-Key: {key}")];
         match kind {
             BrokerKind::Redis => {
-                let redis = match redis_url {
-                    Some(url) => Redis::borrow(url)?,
-                    None => Redis::start()?,
+                let redis = match (redis_url, &core) {
+                    (Some(url), _) => Redis::borrow(url)?,
+                    (None, Some(core)) => Redis::start(&core.redis_arguments())?,
+                    (None, None) => Redis::start(&[])?,
                 };
                 let broker = RedisBroker::connect(RedisOptions::new(&redis.url))?;
                 let bound = NO_BOUND.to_string();
@@ -89,6 +98,7 @@ impl Rig {
                     runtime,
                     gateway: Gateway::Process(process),
                     folder,
+                    _core: core,
                 })
             }
             BrokerKind::Sqlite => {
@@ -111,6 +121,7 @@ impl Rig {
                     runtime,
                     gateway: Gateway::Here { stop: Some(stop) },
                     folder,
+                    _core: core,
                 })
             }
         }

@@ -8,8 +8,9 @@
 --
 -- A task is a hash; a field that says nothing is missing or empty:
 --   record                         the immutable Task, as versioned JSON
---   about                          what scripts need of it: TTL in s, max_attempts, bytes of the record,
---                                  depth that the submit answered, lane, tenant and model; colons between
+--   about                          what scripts need of it: TTL in s, max_attempts, lane, tenant and
+--                                  model; colons between
+--   depth                          the depth that its submit answered
 --   state attempt worker           where it is; worker = holder of the latest delivery
 --   fence                          `worker:attempt` of the current lease; empty while queued. It stays
 --                                  after a finish, to know the finisher that repeats itself.

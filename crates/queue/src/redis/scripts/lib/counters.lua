@@ -65,10 +65,15 @@ local function read_totals(base, queue)
   queue.held, queue.share, queue.share_was = held, tonumber(values[3] or 0), tonumber(values[3] or 0)
 end
 
--- Counts a task in (1) or out (-1) of what is queued: of all bytes, and of its tenant's tasks.
-local function count_queued(task, by)
-  local held = task.queue.held
-  totals.bytes, held.count = totals.bytes + by * task.size, held.count + by
+-- Counts a task whose record has so many bytes in (1) or out (-1) of what is queued: of all bytes, and of
+-- its tenant's tasks.
+local function count_queued(queue, bytes, by)
+  totals.bytes, queue.held.count = totals.bytes + by * bytes, queue.held.count + by
   totals.changed = true
+end
+
+-- Bytes of a task's record.
+local function record_bytes(base, id)
+  return redis.call('HSTRLEN', task_key(base, id), 'record')
 end
 

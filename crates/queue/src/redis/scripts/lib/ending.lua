@@ -1,6 +1,6 @@
 -- All that `end_task` needs to know of a task, and the named fields.
 local function read_ending(base, id, ...)
-  return read_placed(base, id, 'told', 'idem', 'hook', 'submitted', 'started', ...)
+  return read_placed(base, id, 'told', 'idem', 'hook', 'started', ...)
 end
 
 -- Notes for `save` whose task it was. Those of tasks that were made in the same four seconds share a hash
@@ -25,7 +25,7 @@ local function end_task(base, id, task, at, state, outcome)
     local counted = counters(base, task.queue.model)
     read_totals(base, task.queue)
     leave(base, id, task, counted)
-    count_queued(task, -1)
+    count_queued(task.queue, record_bytes(base, id), -1)
     redis.call('ZREM', base .. 'expiring', id)
   else
     freed[#freed + 1] = id
@@ -42,8 +42,8 @@ local function end_task(base, id, task, at, state, outcome)
   end
   if task.hook then -- it is told beyond the task's TTL, from now on
     redis.call('HSET', base .. 'hook:' .. id, 'hook', task.hook, 'tenant', task.queue.tenant,
-      'state', 'pending', 'number', 0, 'outcome', outcome, 'submitted', task.submitted,
-      'started', task.started or '', 'finished', int(at))
+      'state', 'pending', 'number', 0, 'outcome', outcome,
+      'submitted', redis.call('HGET', key, 'submitted'), 'started', task.started or '', 'finished', int(at))
     redis.call('ZADD', base .. 'hooks', int(at), id)
   end
   remember(base, id, task)

@@ -5,7 +5,7 @@ local function requeue(base, id, task, at, event, rest, fields)
   emit(base, id, append({ started_event(task) }, { int(at) .. ' ' .. event }))
   local counted = counters(base, task.queue.model)
   read_totals(base, task.queue)
-  count_queued(task, 1)
+  count_queued(task.queue, record_bytes(base, id), 1)
   count(counted, 'processing', -1)
   append(fields, { 'state', 'queued', 'fence', '', 'started', '', 'spent', '', 'told', '0', 'place' })
   if rest > 0 then

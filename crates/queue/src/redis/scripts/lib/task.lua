@@ -31,20 +31,31 @@ local function queue_of(base, name)
   return queue
 end
 
+-- What an `about` says: mostly all tasks of a call have the same.
+local abouts = {}
+local function about_of(base, text)
+  local about = abouts[text]
+  if not about then
+    local ttl, max, name = string.match(text, '^(%d+):(%d+):(.*)$')
+    about = { ttl = ttl, max = max, queue = queue_of(base, name) }
+    abouts[text] = about
+  end
+  return about
+end
+
 -- All that the steps below need to know of a task, and the named fields, by name.
 local function read_placed(base, id, ...)
+  local names = { ... }
   local values = redis.call('HMGET', task_key(base, id), 'state', 'about', 'place', 'attempt', ...)
   local task = { state = values[1] or nil, attempt = values[4] or '0', spot = values[3] or 'none' }
   if values[2] then
-    local name
-    task.ttl, task.max, task.size, task.depth, name =
-      string.match(values[2], '^(%d+):(%d+):(%d+):(%d+):(.*)$')
-    task.queue = queue_of(base, name)
+    local about = about_of(base, values[2])
+    task.ttl, task.max, task.queue = about.ttl, about.max, about.queue
   end
   if string.sub(task.spot, 1, 7) == 'stream ' then
     task.spot, task.entry, task.ticket = string.match(task.spot, '^(%S+) (%S+) (%S+)$')
   end
-  for i = 1, select('#', ...) do task[select(i, ...)] = values[4 + i] or nil end
+  for i = 1, #names do task[names[i]] = values[4 + i] or nil end
   return task
 end
 

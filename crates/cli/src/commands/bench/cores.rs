@@ -1,0 +1,71 @@
+//! A core of its own for Redis. Redis answers one call at a time, so what keeps it from a core holds up
+//! everybody; on a small machine those are the threads that it wakes with its answers, which the kernel
+//! likes to run where it runs.
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// Keeps this thread, and the threads and processes that it starts meanwhile, off one core; until it is
+/// dropped.
+pub(super) struct Reserved {
+    core: usize,
+    before: CpuSet,
+    rest: CpuSet,
+}
+
+impl Reserved {
+    /// Reserves the first of the cores that this thread may use. None where there is but one, or where the
+    /// system has no such thing.
+    pub(super) fn one() -> Option<Self> {
+        let before = sched_getaffinity(None).ok()?;
+        let core = cores(&before).next()?;
+        let mut rest = before;
+        rest.unset(core);
+        if rest.count() == 0 {
+            return None;
+        }
+        sched_setaffinity(None, &rest).ok()?;
+        Some(Self { core, before, rest })
+    }
+
+    /// What `redis-server` is to be told: it keeps to the core, and what it does beside keeps off it.
+    pub(super) fn redis_arguments(&self) -> Vec<String> {
+        let rest: Vec<String> = cores(&self.rest).map(|core| core.to_string()).collect();
+        let rest = rest.join(",");
+        let lists = [
+            ("--server_cpulist", self.core.to_string()),
+            ("--bio_cpulist", rest.clone()),
+            ("--aof_rewrite_cpulist", rest),
+        ];
+        lists.into_iter().flat_map(|(name, list)| [name.to_owned(), list]).collect()
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        // What fails here leaves the rest of the bench with a core less.
+        let _ = sched_setaffinity(None, &self.before);
+    }
+}
+
+fn cores(set: &CpuSet) -> impl Iterator<Item = usize> + '_ {
+    (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserved_core_is_nobody_elses_until_it_is_given_back() {
+        let all = sched_getaffinity(None).unwrap();
+        let Some(reserved) = Reserved::one() else {
+            assert_eq!(all.count(), 1);
+            return;
+        };
+        let started = std::thread::spawn(|| sched_getaffinity(None).unwrap()).join().unwrap();
+        assert!(!started.is_set(reserved.core) && started.count() == all.count() - 1);
+        assert_eq!(reserved.redis_arguments()[1], reserved.core.to_string());
+        drop(reserved);
+        assert_eq!(sched_getaffinity(None).unwrap(), all);
+    }
+}
