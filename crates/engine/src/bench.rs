@@ -56,6 +56,11 @@ pub fn submit_time(engine: &Engine, constraint: &Constraint) -> Result<Duration,
     Ok(took)
 }
 
+/// Tokens at most of what an engine reads while answers are submitted.
+const GATE: usize = 512;
+/// After so long it reads it.
+const TAKEN: Duration = Duration::from_millis(5);
+
 /// Tokens per second of `streams` answers to different prompts, summed; they keep the constraint, if there
 /// is one.
 ///
@@ -73,8 +78,15 @@ pub fn decode_rate(
         ..random_request(prompt, answer, stream as u64)
     };
     let requests: Vec<Request> = (0..streams).map(request).collect();
+    // Answers that begin while other prompts are still read would have that in their time, and how many do
+    // is chance. So all are submitted while the engine reads something else, and begin together.
+    let context = engine.info().context_length;
+    let gate = random_request((streams * prompt).min(GATE).min(context - 1).max(1), 1, 0);
+    let gate = engine.submit(&gate)?;
+    std::thread::sleep(TAKEN);
     let requests = requests.iter().map(|request| engine.submit(request));
     let running: Vec<Generation> = requests.collect::<Result<_, _>>()?;
+    finish(gate)?;
     let ends: Vec<Finished> = running.into_iter().map(finish).collect::<Result<_, _>>()?;
     // The first token comes with the prompt; all run side by side from then on.
     let rate = |end: &Finished| {
