@@ -1,6 +1,7 @@
 //! How fast an engine reads prompts and writes answers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -22,7 +23,7 @@ pub fn threads() -> usize {
 /// # Errors
 /// When the engine refuses the prompt, or fails.
 pub fn prompt_rate(engine: &Engine, tokens: usize) -> Result<f64, GenerateError> {
-    let end = finish(engine.submit(&random_request(tokens, 1))?)?;
+    let end = finish(engine.submit(&random_request(tokens, 1, 0))?)?;
     Ok(tokens as f64 / end.prefill.as_secs_f64())
 }
 
@@ -41,7 +42,27 @@ pub fn endless_list() -> Constraint {
     }}))
 }
 
-/// Tokens per second of `streams` answers, summed; they keep the constraint, if there is one.
+/// How long a request that keeps a constraint takes to be submitted: the constraint is compiled, and before
+/// an engine's first the vocabulary is sorted.
+///
+/// # Errors
+/// When the engine refuses it, or fails.
+pub fn submit_time(engine: &Engine, constraint: &Constraint) -> Result<Duration, GenerateError> {
+    let request = Request { constraint: Some(constraint.clone()), ..random_request(1, 1, 0) };
+    let begin = Instant::now();
+    let running = engine.submit(&request)?;
+    let took = begin.elapsed();
+    finish(running)?;
+    Ok(took)
+}
+
+/// Tokens at most of what an engine reads while answers are submitted.
+const GATE: usize = 512;
+/// After so long it reads it.
+const TAKEN: Duration = Duration::from_millis(5);
+
+/// Tokens per second of `streams` answers to different prompts, summed; they keep the constraint, if there
+/// is one.
 ///
 /// # Errors
 /// When the engine refuses the prompt, or fails.
@@ -52,10 +73,20 @@ pub fn decode_rate(
     answer: usize,
     constraint: Option<&Constraint>,
 ) -> Result<f64, GenerateError> {
-    let request = Request { constraint: constraint.cloned(), ..random_request(prompt, answer) };
-    let requests =
-        (0..streams).map(|_| engine.submit(&Request { tenant: tenant(), ..request.clone() }));
+    let request = |stream| Request {
+        constraint: constraint.cloned(),
+        ..random_request(prompt, answer, stream as u64)
+    };
+    let requests: Vec<Request> = (0..streams).map(request).collect();
+    // Answers that begin while other prompts are still read would have that in their time, and how many do
+    // is chance. So all are submitted while the engine reads something else, and begin together.
+    let context = engine.info().context_length;
+    let gate = random_request((streams * prompt).min(GATE).min(context - 1).max(1), 1, 0);
+    let gate = engine.submit(&gate)?;
+    std::thread::sleep(TAKEN);
+    let requests = requests.iter().map(|request| engine.submit(request));
     let running: Vec<Generation> = requests.collect::<Result<_, _>>()?;
+    finish(gate)?;
     let ends: Vec<Finished> = running.into_iter().map(finish).collect::<Result<_, _>>()?;
     // The first token comes with the prompt; all run side by side from then on.
     let rate = |end: &Finished| {
@@ -65,8 +96,8 @@ pub fn decode_rate(
 }
 
 /// Random tokens: as good as any to a model of random weights, and to the clock.
-fn random_request(tokens: usize, max_tokens: usize) -> Request {
-    let mut random = StdRng::seed_from_u64(tokens as u64);
+fn random_request(tokens: usize, max_tokens: usize, seed: u64) -> Request {
+    let mut random = StdRng::seed_from_u64(tokens as u64 ^ (seed << 32));
     greedy(Input::Tokens((0..tokens).map(|_| random.random_range(0..500)).collect()), max_tokens)
 }
 

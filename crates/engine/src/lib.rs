@@ -50,7 +50,7 @@
 //!                 │        ▼
 //!                 │  Decoder::forward ── writes keys and values to the KvPool, returns logits
 //!                 │        ▼
-//!                 │  Constrained ── which tokens may come (masks: computed on other threads)
+//!                 │  Constrained ── which tokens may come (masks: computed here, or on other threads)
 //!                 │        ▼
 //!                 │  Sampler ── penalties, then a token for every sequence whose chunk was its last
 //!                 │        ▼

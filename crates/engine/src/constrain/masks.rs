@@ -1,24 +1,47 @@
-//! The threads that compute masks.
+//! Masks, and the threads that compute them beside the model.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use grammar::{ConstraintError, Mask, Matcher};
 
 /// A matcher with the mask of what may come next.
-pub(super) type Prepared = Result<(Matcher, Mask), ConstraintError>;
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) matcher: Matcher,
+    pub(super) mask: Mask,
+    /// How long that took, by the clock.
+    pub(super) took: Duration,
+}
+
+impl Prepared {
+    /// Computes the mask.
+    ///
+    /// # Errors
+    /// The constraint can't be followed any further.
+    pub(super) fn of(mut matcher: Matcher) -> Result<Self, ConstraintError> {
+        let begin = Instant::now();
+        // A panic of the matcher comes back as an error.
+        let mask = matcher.mask()?;
+        Ok(Self { matcher, mask, took: begin.elapsed() })
+    }
+}
 
 /// A matcher whose mask is wanted.
 #[derive(Debug)]
 pub(super) struct Job {
     matcher: Matcher,
     /// Room for the one reply, so that nobody waits to give it.
-    reply: SyncSender<Prepared>,
+    reply: SyncSender<Result<Prepared, ConstraintError>>,
 }
 
 impl Job {
     /// Asks for a mask; where it will come.
-    pub(super) fn send(matcher: Matcher, jobs: &Sender<Job>) -> Receiver<Prepared> {
+    pub(super) fn send(
+        matcher: Matcher,
+        jobs: &Sender<Job>,
+    ) -> Receiver<Result<Prepared, ConstraintError>> {
         let (reply, prepared) = sync_channel(1);
         // Without threads the reply's sender goes, which is what the receiver hears.
         let _ = jobs.send(Job { matcher, reply });
@@ -62,8 +85,8 @@ pub(super) fn gone() -> ConstraintError {
 fn work(inbox: &Mutex<Receiver<Job>>) {
     loop {
         let job = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { mut matcher, reply }) = job else { return };
-        // A panic of the matcher comes back as an error. Who is gone needs no mask.
-        let _ = reply.send(matcher.mask().map(|mask| (matcher, mask)));
+        let Ok(Job { matcher, reply }) = job else { return };
+        // Who is gone needs no mask.
+        let _ = reply.send(Prepared::of(matcher));
     }
 }

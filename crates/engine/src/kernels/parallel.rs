@@ -59,8 +59,8 @@ pub(crate) fn for_pieces(items: usize, cost: usize, work: impl Fn(Range<usize>) 
     });
 }
 
-/// Runs `work` on every item and its row of `rows`, which are `width` long; `cost` is as in
-/// [`for_pieces`].
+/// Runs `work` on every item and its row of `rows`, which are `width` long and may take differently
+/// long; `cost` is as in [`for_pieces`].
 pub(crate) fn for_rows<T: Send>(
     items: &mut [T],
     rows: &mut [f32],
@@ -71,7 +71,7 @@ pub(crate) fn for_rows<T: Send>(
     assert!(rows.len() == items.len() * width, "as many rows as items");
     let len = items.len();
     let (items, rows) = (SharedOut::new(items), SharedOut::new(rows));
-    for_pieces(len, cost, |places| {
+    for_uneven_pieces(len, cost, |places| {
         for place in places {
             // SAFETY: every item and its row are one thread's.
             let (item, row) = unsafe {

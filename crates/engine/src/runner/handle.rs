@@ -20,7 +20,7 @@ use super::stream::Stream;
 use super::{EngineOptions, Generation};
 use crate::api::{EmbedRequest, GenerateError, ModelInfo, Request};
 use crate::batch::ForwardBatch;
-use crate::constrain::{Constraints, Reasoning};
+use crate::constrain::{Constraints, Cores, Reasoning};
 use crate::gguf::tensor_type;
 use crate::kv::{KvPlan, KvPool, KvType, PAGE_TOKENS, PageAllocator};
 use crate::lora::{AdapterId, Adapters};
@@ -140,7 +140,11 @@ impl Engine {
             adapters: adapter_names,
             memory,
             reader,
-            constraints: Constraints::default(),
+            constraints: Constraints::new(match &place {
+                Place::Cpu => Cores::beside_processor(),
+                #[cfg(feature = "cuda")]
+                Place::Cuda(..) => Cores::Spare,
+            }),
             gauges,
             next_id: AtomicU64::new(0),
             jobs: Mutex::new(Some(jobs)),

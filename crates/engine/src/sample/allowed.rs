@@ -25,8 +25,7 @@ impl<'a> AllowedTokens<'a> {
     /// Those among the `len` tokens from `start` on, both multiples of 32 (or `len` reaches beyond the
     /// last), in ascending order.
     pub(super) fn within(self, start: usize, len: usize) -> impl Iterator<Item = u32> + 'a {
-        let first = (start / 32).min(self.0.len());
-        let words = &self.0[first..first + (len / 32).min(self.0.len() - first)];
+        let words = self.words_within(start, len);
         (start as u32..).step_by(32).zip(words).flat_map(|(first, word)| {
             let mut left = *word;
             std::iter::from_fn(move || {
@@ -35,6 +34,16 @@ impl<'a> AllowedTokens<'a> {
                 Some(first + bit)
             })
         })
+    }
+
+    /// Whether there is one among those, which is cheaper to tell.
+    pub(super) fn has_any_within(self, start: usize, len: usize) -> bool {
+        self.words_within(start, len).iter().any(|word| *word != 0)
+    }
+
+    fn words_within(self, start: usize, len: usize) -> &'a [u32] {
+        let first = (start / 32).min(self.0.len());
+        &self.0[first..first + (len / 32).min(self.0.len() - first)]
     }
 }
 
@@ -55,6 +64,9 @@ mod tests {
             (within(0, 32), within(32, 64), within(64, 512)),
             (vec![0, 31], vec![69], vec![69])
         );
+        let has_any = |start, len| allowed.has_any_within(start, len);
+        assert!(has_any(0, 32) && has_any(32, 64) && has_any(64, 512));
+        assert!(!has_any(32, 32) && !has_any(96, 32) && !has_any(512, 512));
         assert!(within(96, 32).is_empty() && within(512, 512).is_empty());
     }
 }

@@ -90,10 +90,12 @@ pub(super) fn for_promising(
 ) {
     let mut least = f32::NEG_INFINITY;
     for (block, logits) in logits.chunks(BLOCK).enumerate() {
-        if largest_of(logits) <= least {
+        let start = block * BLOCK;
+        // A grammar often leaves a few tokens: their words are fewer than the logits.
+        let is_out = allowed.is_some_and(|allowed| !allowed.has_any_within(start, BLOCK));
+        if is_out || largest_of(logits) <= least {
             continue;
         }
-        let start = block * BLOCK;
         let mut offer = |token: u32, logit: f32| {
             // NaN is never above anything.
             if logit > least {

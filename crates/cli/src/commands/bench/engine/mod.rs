@@ -19,7 +19,7 @@ use engine::bench;
 use engine::source::{self, SourceOptions};
 use engine::{DeviceChoice, Engine, EngineOptions, ModelFile, Quantization, system};
 
-use self::report::{Rate, Report, Setup};
+use self::report::{Constrained, Rate, Report, Setup, Submits};
 use super::contenders::Bare;
 use super::mixed::{self, Load, at_least_one};
 
@@ -53,7 +53,7 @@ pub(crate) struct EngineBench {
     /// Tokens of the prompt that each of those answers.
     #[arg(long, default_value_t = 32, value_name = "TOKENS", value_parser = at_least_one)]
     stream_prompt: usize,
-    /// Write answers that keep a JSON schema too, in turn with those that need not.
+    /// Write answers that keep a JSON schema too, in turn with those that need not, and tell what that costs.
     #[arg(long)]
     constrained: bool,
     /// Clients of the mixed load, 1 to 256; 0 for none.
@@ -139,6 +139,12 @@ fn measure(
         prompts.push(Rate::of(tokens, rounds(&|| bench::prompt_rate(&engine, tokens))?));
     }
     let schema = bench::endless_list();
+    let submits = args.constrained.then(|| -> Result<_, engine::GenerateError> {
+        say("the first answers that keep a schema");
+        let submit = || bench::submit_time(&engine, &schema);
+        Ok(Submits::of(submit()?, submit()?))
+    });
+    let submits = submits.transpose()?;
     for count in args.streams.iter().copied() {
         let answers = if count == 1 { "answer" } else { "answers at once" };
         say(&format!("{count} {answers}"));
@@ -146,17 +152,21 @@ fn measure(
             bench::decode_rate(&engine, count, args.stream_prompt, args.load.answer, constraint)
         };
         let (mut free, mut bound) = (vec![], vec![]);
-        // In turn, so that both meet the same machine.
-        for _ in 0..args.rounds {
-            free.push(rate(None)?);
-            if args.constrained {
-                bound.push(rate(Some(&schema))?);
+        for round in 0..args.rounds {
+            if !args.constrained {
+                free.push(rate(None)?);
+                continue;
+            }
+            // In turn, and first by turns, so that both meet the same machine.
+            for constrains in [round % 2 == 1, round % 2 == 0] {
+                let rates = if constrains { &mut bound } else { &mut free };
+                rates.push(rate(constrains.then_some(&schema))?);
             }
         }
-        streams.push(Rate::of(count, free));
         if args.constrained {
-            constrained.push(Rate::of(count, bound));
+            constrained.push(Constrained::of(count, &free, bound));
         }
+        streams.push(Rate::of(count, free));
     }
     for count in args.clients.iter().copied() {
         say(&format!("{count} clients with a mixed load"));
@@ -173,6 +183,7 @@ fn measure(
         preemptions: totals.preemptions,
         prompts,
         streams,
+        submits,
         constrained,
         clients,
     })

@@ -1,6 +1,7 @@
 //! The figures, as a table and as JSON.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use engine::{MemoryPlan, ModelInfo, bench};
 use serde::Serialize;
@@ -45,9 +46,12 @@ pub(super) struct Setup {
     pub(super) prompts: Vec<Rate>,
     /// Writing answers, by how many at once; the sum of all.
     pub(super) streams: Vec<Rate>,
-    /// The same of answers that keep a JSON schema, if that was asked for.
+    /// How long requests that keep a JSON schema took to be submitted, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) submits: Option<Submits>,
+    /// The same as `streams` of answers that keep a JSON schema, if that was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) constrained: Vec<Rate>,
+    pub(super) constrained: Vec<Constrained>,
     /// The mixed load, by its clients.
     pub(super) clients: Vec<Figures>,
 }
@@ -61,6 +65,56 @@ pub(super) struct Rate {
     pub(super) tokens_per_second: f64,
     /// Each round, the slowest first.
     rounds: Vec<f64>,
+}
+
+/// How long a request that keeps a schema took to be submitted.
+#[derive(Debug, Serialize)]
+pub(super) struct Submits {
+    /// An engine's first, for which the vocabulary is sorted.
+    first_ms: f64,
+    /// The next: the schema is compiled.
+    next_ms: f64,
+}
+
+impl Submits {
+    pub(super) fn of(first: Duration, next: Duration) -> Self {
+        Self { first_ms: 1e3 * first.as_secs_f64(), next_ms: 1e3 * next.as_secs_f64() }
+    }
+}
+
+/// How fast answers that keep a schema were written, beside those that need not.
+#[derive(Debug, Serialize)]
+pub(super) struct Constrained {
+    #[serde(flatten)]
+    pub(super) rate: Rate,
+    /// The median of `round_costs`.
+    cost: f64,
+    /// Which part of the rate each round lost, in their order: 0.03 is 3 %.
+    round_costs: Vec<f64>,
+}
+
+impl Constrained {
+    /// Both by round, of which there is one at least.
+    pub(super) fn of(of: usize, free: &[f64], bound: Vec<f64>) -> Self {
+        let costs = free.iter().zip(&bound).map(|(free, bound)| 1.0 - bound / free);
+        let round_costs: Vec<f64> = costs.collect();
+        Self { cost: median(round_costs.clone()), rate: Rate::of(of, bound), round_costs }
+    }
+
+    /// In words.
+    fn cost(&self) -> String {
+        let percent = |part: f64| format!("{:.1}", 100.0 * part);
+        let rounds: Vec<String> = self.round_costs.iter().copied().map(percent).collect();
+        let (cost, rounds) = (percent(self.cost), rounds.join(", "));
+        format!("a schema costs {} together {cost} % (by round: {rounds})\n", self.rate.of)
+    }
+}
+
+/// The middle one, of an even number the mean of the two; NaN of none.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = |place| values.get(place).copied().unwrap_or(f64::NAN);
+    (at(values.len() / 2) + at(values.len().saturating_sub(1) / 2)) / 2.0
 }
 
 impl Rate {
@@ -141,14 +195,22 @@ impl Setup {
             let answers = if one.of == 1 { "answer" } else { "answers together" };
             rate(format!("{} {answers}", one.of), one)
         });
+        let constrained = self.constrained.iter().map(|one| &one.rate);
         let constrained =
-            self.constrained.iter().map(|one| rate(format!("{} that keep a schema", one.of), one));
+            constrained.map(|one| rate(format!("{} that keep a schema", one.of), one));
         let rates: Vec<_> = prompts.chain(streams).chain(constrained).collect();
         let mixed: Vec<_> = self.clients.iter().map(mixed_row).collect();
         let mut text = String::new();
         if !rates.is_empty() {
             text += "\n";
             text += &table(&[("load", Left), ("tokens/s", Right)], &rates);
+        }
+        if let Some(submits) = &self.submits {
+            let (first, next) = (submits.first_ms, submits.next_ms);
+            let costs: String = self.constrained.iter().map(Constrained::cost).collect();
+            text += &format!(
+                "\na schema is ready after {first:.0} ms, the next after {next:.1} ms\n{costs}"
+            );
         }
         if !mixed.is_empty() {
             text += "\n";
@@ -181,4 +243,21 @@ pub(in super::super) fn mixed_row(figures: &Figures) -> [String; 6] {
         times(figures.gap),
         times(Some(figures.whole)),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cost_is_the_median_of_what_each_round_lost() {
+        let told = Constrained::of(16, &[100.0, 200.0, 50.0], vec![97.0, 180.0, 50.5]);
+        assert!((told.cost - 0.03).abs() < 1e-9, "{told:?}");
+        assert!((told.rate.tokens_per_second - 97.0).abs() < 1e-9, "{told:?}");
+        let expected = "a schema costs 16 together 3.0 % (by round: 3.0, 10.0, -1.0)\n";
+        assert_eq!(told.cost(), expected);
+        // Of two rounds, what is between.
+        let told = Constrained::of(4, &[100.0, 100.0], vec![90.0, 94.0]);
+        assert!((told.cost - 0.08).abs() < 1e-9, "{told:?}");
+    }
 }
