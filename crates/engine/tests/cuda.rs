@@ -1,13 +1,14 @@
 //! The engine on a GPU against transformers and against the engine on the CPU. Runs in a build with the feature
 //! `cuda` where there is a GPU; elsewhere it says why not.
 #![cfg(feature = "cuda")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // the helpers of tests are tests too
 
 mod common;
 
-use common::{Fixture, greedy};
+use common::{Fixture, fixtures, greedy};
 use engine::{
-    DeviceChoice, Engine, EngineOptions, Generation, LoadError, ModelFile, Progress, Request,
+    AdapterSource, DeviceChoice, Engine, EngineOptions, Generation, LoadError, ModelFile, Progress,
+    Request,
 };
 
 fn options(device: DeviceChoice) -> EngineOptions {
@@ -16,7 +17,11 @@ fn options(device: DeviceChoice) -> EngineOptions {
 
 /// An engine on the first GPU, or the reason why there is none.
 fn on_gpu(fixture: &Fixture) -> Option<Engine> {
-    match Engine::start(&ModelFile::Path(fixture.path()), &options(DeviceChoice::Cuda(0))) {
+    start_on_gpu(fixture, &options(DeviceChoice::Cuda(0)))
+}
+
+fn start_on_gpu(fixture: &Fixture, options: &EngineOptions) -> Option<Engine> {
+    match Engine::start(&ModelFile::Path(fixture.path()), options) {
         Ok(engine) => {
             assert_eq!(engine.info().device, "cuda:0");
             Some(engine)
@@ -43,18 +48,21 @@ fn read(mut generation: Generation) -> (String, Vec<f32>) {
     }
 }
 
+/// What these tokens spell, up to the one that ends an answer.
+fn truth(engine: &Engine, greedy: &[u32]) -> String {
+    let ends = engine.tokenizer().ends();
+    let tokens: Vec<u32> =
+        greedy.iter().copied().take_while(|token| !ends.contains(token)).collect();
+    engine.tokenizer().decode(&tokens)
+}
+
 /// In full precision the likeliest tokens are transformers', alone and all at once.
 #[test]
 fn answers_in_full_precision_are_the_truth() {
     for name in ["qwen2-f32", "qwen2.5-f32", "qwen3-f32", "yarn-f32"] {
         let fixture = Fixture::load(name);
         let Some(engine) = on_gpu(&fixture) else { return };
-        let ends = engine.tokenizer().ends();
-        let truth = |greedy: &[u32]| {
-            let tokens: Vec<u32> =
-                greedy.iter().copied().take_while(|token| !ends.contains(token)).collect();
-            engine.tokenizer().decode(&tokens)
-        };
+        let truth = |greedy: &[u32]| truth(&engine, greedy);
         let submit = |tokens: &[u32], len| engine.submit(&greedy(tokens, len)).unwrap();
         for prompt in &fixture.prompts {
             let (text, _) = read(submit(&prompt.tokens, prompt.greedy.len()));
@@ -84,5 +92,34 @@ fn quantized_models_expect_what_the_cpu_expects() {
             let [gpu, cpu] = [&engine, &cpu].map(|engine| read(engine.submit(&request).unwrap()).1);
             assert!((gpu[0] - cpu[0]).abs() < 0.05, "{name} {}: {gpu:?}, {cpu:?}", prompt.name);
         }
+    }
+}
+
+/// Adapters beside the base and beside one another, each row by its own: PEFT's tokens in full precision.
+#[test]
+fn adapted_answers_are_the_truth_side_by_side() {
+    let adapters = ["broad", "narrow"].map(|kind| AdapterSource {
+        name: kind.to_owned(),
+        folder: fixtures().join("qwen3").join(kind),
+    });
+    let bytes = |engine: &Engine| engine.memory().adapters;
+    let base = Fixture::load("qwen3-f32");
+    let with_adapters = |device| EngineOptions { adapters: adapters.to_vec(), ..options(device) };
+    let Some(engine) = start_on_gpu(&base, &with_adapters(DeviceChoice::Cuda(0))) else { return };
+    assert_eq!(bytes(&engine), bytes(&base.start(&with_adapters(DeviceChoice::Cpu))));
+    let mut running = Vec::new();
+    for (name, fixture) in
+        [(None, "qwen3-f32"), (Some("broad"), "qwen3-broad"), (Some("narrow"), "qwen3-narrow")]
+    {
+        for prompt in Fixture::load(fixture).prompts {
+            let adapter = name.map(str::to_owned);
+            let request = Request { adapter, ..greedy(&prompt.tokens, prompt.greedy.len()) };
+            let expected = truth(&engine, &prompt.greedy);
+            let what = format!("{name:?}: {}", prompt.name);
+            running.push((engine.submit(&request).unwrap(), expected, what));
+        }
+    }
+    for (generation, expected, what) in running {
+        assert_eq!(read(generation).0, expected, "{what}");
     }
 }

@@ -6,8 +6,9 @@ use super::linear::{Linear, on_device};
 use super::mlp::Mlp;
 use super::{load_error, multiprocessors};
 use crate::batch::ForwardBatch;
-use crate::kernels::cuda::{HEAD_DIMS, Kernels, Pages, Step};
+use crate::kernels::cuda::{Deltas, HEAD_DIMS, Kernels, Pages, Step};
 use crate::kv::KvShape;
+use crate::lora::{AdaptedRows, Adapters, Projection};
 use crate::model::{Angles, ModelConfig, Rope, Workspace};
 use crate::weights::{Embedding, Weights};
 use crate::{Checkpoint, LoadError};
@@ -29,6 +30,10 @@ pub(crate) struct Decoder {
     head: Option<Linear>,
     rope: Rope,
     angles: Angles,
+    /// How many adapters there are, and their largest rank.
+    adapters: usize,
+    most_rank: usize,
+    adapted: AdaptedRows,
 }
 
 /// Where the rows of tokens come from.
@@ -103,6 +108,9 @@ impl Decoder {
             head: head.transpose()?,
             rope: Rope::new(head_dim, config.rope_theta, config.yarn.as_ref()),
             angles: Angles::default(),
+            adapters: 0,
+            most_rank: 0,
+            adapted: AdaptedRows::default(),
             device: device.clone(),
             kernels,
             file: file.clone(),
@@ -111,6 +119,25 @@ impl Decoder {
         // What the copies had to complain of.
         decoder.kernels.synchronize().map_err(failed)?;
         Ok(decoder)
+    }
+
+    /// The same model with adapters beside it, which were loaded for its config; a batch names them.
+    ///
+    /// # Errors
+    /// When the device's memory is too small.
+    pub(crate) fn with_adapters(
+        mut self,
+        adapters: &Adapters,
+    ) -> std::result::Result<Self, LoadError> {
+        let failed = |error: candle_core::Error| load_error(&self.file, &error);
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            let deltas = |projection| self.kernels.deltas(adapters.deltas(index, projection));
+            layer.adapt(deltas).map_err(failed)?;
+        }
+        (self.adapters, self.most_rank) = (adapters.len(), adapters.most_rank());
+        // What the copies had to complain of.
+        self.kernels.synchronize().map_err(failed)?;
+        Ok(self)
     }
 
     /// What kind of model it is.
@@ -150,13 +177,20 @@ impl Decoder {
         let kernels = &self.kernels;
         self.rope.turn_to(&batch.positions, &mut self.angles);
         let Angles { cos, sin } = &self.angles;
-        let step = kernels.step(batch, heads, pages, cos, sin)?;
+        let mut step = kernels.step(batch, heads, pages, cos, sin)?;
+        self.adapted.sort(batch, self.adapters)?;
+        step.adapted = kernels.adapted_step(
+            &self.adapted.plan(),
+            batch.tokens.len(),
+            self.adapters,
+            self.most_rank,
+        )?;
         let x = self.embed(&batch.tokens, workspace)?;
         let mut h = kernels.rms_norm(&x, &self.layers[0].attention_norm, rms_eps)?;
         for (index, layer) in self.layers.iter().enumerate() {
             let added = layer.attend(kernels, &self.config, pages, index, &step, &h)?;
             h = kernels.add_rms_norm(&x, &added, &layer.mlp_norm, rms_eps)?;
-            let added = layer.mlp.forward(kernels, &h)?;
+            let added = layer.mlp.forward(kernels, &h, step.adapted.as_ref())?;
             let next = self.layers.get(index + 1).map_or(&self.norm, |next| &next.attention_norm);
             h = kernels.add_rms_norm(&x, &added, next, rms_eps)?;
         }
@@ -169,7 +203,7 @@ impl Decoder {
         let wanted: Vec<u32> = batch.logit_rows.iter().map(|row| *row as u32).collect();
         let wanted = h.index_select(&Tensor::from_vec(wanted, rows, &self.device)?, 0)?;
         let made = match &self.head {
-            Some(head) => head.forward(kernels, &wanted)?,
+            Some(head) => head.forward(kernels, &wanted, None)?,
             None => wanted,
         };
         kernels.download(&made, out)?;
@@ -225,6 +259,15 @@ impl Layer {
         })
     }
 
+    /// From now on adapters add what `deltas` makes of a projection.
+    fn adapt(&mut self, deltas: impl Fn(Projection) -> Result<Option<Deltas>>) -> Result<()> {
+        self.q.adapt(deltas(Projection::Q)?);
+        self.k.adapt(deltas(Projection::K)?);
+        self.v.adapt(deltas(Projection::V)?);
+        self.output.adapt(deltas(Projection::Output)?);
+        self.mlp.adapt(deltas)
+    }
+
     /// What attention adds to the stream for `h`, both `[tokens, hidden]`.
     fn attend(
         &self,
@@ -236,13 +279,14 @@ impl Layer {
         h: &Tensor,
     ) -> Result<Tensor> {
         let ModelConfig { heads, kv_heads, rms_eps, .. } = *config;
-        let q = self.q.forward(kernels, h)?;
-        let k = self.k.forward(kernels, h)?;
-        let v = self.v.forward(kernels, h)?;
+        let adapted = step.adapted.as_ref();
+        let q = self.q.forward(kernels, h, adapted)?;
+        let k = self.k.forward(kernels, h, adapted)?;
+        let v = self.v.forward(kernels, h, adapted)?;
         kernels.norm_and_turn(&q, heads, self.q_norm.as_ref(), rms_eps, step)?;
         kernels.norm_and_turn(&k, kv_heads, self.k_norm.as_ref(), rms_eps, step)?;
         kernels.write_pages(pages, index, step, &k, &v)?;
         let mixed = kernels.attend(pages, index, step, &q, heads)?;
-        self.output.forward(kernels, &mixed)
+        self.output.forward(kernels, &mixed, adapted)
     }
 }

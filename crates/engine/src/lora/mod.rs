@@ -184,6 +184,24 @@ impl Adapters {
         deltas.map(|delta| size_of::<f32>() * (delta.a.len() + delta.b.len())).sum()
     }
 
+    /// What each of them adds to a projection of a layer, if anything.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn deltas(
+        &self,
+        layer: usize,
+        projection: Projection,
+    ) -> impl Iterator<Item = Option<LowRank<'_>>> {
+        let ids = (0..self.len()).map(AdapterId::new);
+        ids.map(move |id| self.delta(id, layer, projection).map(Delta::as_kernel))
+    }
+
+    /// The largest rank of any of them; 0 if there are none.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn most_rank(&self) -> usize {
+        let deltas = self.0.iter().flat_map(|one| one.layers.iter().flatten().flatten());
+        deltas.map(|delta| delta.rank).max().unwrap_or(0)
+    }
+
     /// What one of them adds to a projection of a layer, if anything.
     fn delta(&self, id: AdapterId, layer: usize, projection: Projection) -> Option<&Delta> {
         self.0.get(id.index())?.layers.get(layer)?[projection as usize].as_ref()

@@ -86,7 +86,7 @@ impl Decoder {
     ) -> candle::Result<&'a mut [f32]> {
         let ModelConfig { hidden, rms_eps, .. } = self.config;
         let tokens = batch.tokens.len();
-        workspace.adapted.sort(batch, &self.adapters)?;
+        workspace.adapted.sort(batch, self.adapters.len())?;
         self.rope.turn_to(&batch.positions, &mut workspace.angles);
         let len = tokens * hidden;
         let x = workspace.x.of(len);

@@ -349,15 +349,10 @@ fn load(
         }
         #[cfg(feature = "cuda")]
         Place::Cuda(_, device) => {
-            if !options.adapters.is_empty() {
-                return Err(LoadError::Device(
-                    "LoRA adapters are not computed on a GPU yet; set the device to cpu, or serve none"
-                        .to_owned(),
-                ));
-            }
-            let mut model = crate::cuda::Decoder::load(file, device)?;
+            let mut model = crate::cuda::Decoder::load(file, device)?.with_adapters(&adapters)?;
             let held = Held::on_device(crate::cuda::free_memory(device));
-            let (memory, plan) = MemoryPlan::new(file, config, shape, options, 0, held)?;
+            let (memory, plan) =
+                MemoryPlan::new(file, config, shape, options, adapters.bytes(), held)?;
             let pages = model.pages(shape, plan.pages)?;
             if options.warm_up {
                 model.warm_up(&pages)?;

@@ -218,4 +218,24 @@ kernels! {
         rows: i32,
         dim: i32,
     }
+    LowRankShrink as low_rank_shrink {
+        x: Pointer<'a, f32>,
+        weights: Pointer<'a, f32>,
+        deltas: Pointer<'a, u32>,
+        tiles: Pointer<'a, u32>,
+        rows: Pointer<'a, u32>,
+        between: Pointer<'a, f32>,
+        inputs: i32,
+        stride: i32,
+    }
+    LowRankExpand as low_rank_expand {
+        between: Pointer<'a, f32>,
+        weights: Pointer<'a, f32>,
+        deltas: Pointer<'a, u32>,
+        tiles: Pointer<'a, u32>,
+        rows: Pointer<'a, u32>,
+        y: Pointer<'a, f32>,
+        outputs: i32,
+        stride: i32,
+    }
 }

@@ -2,9 +2,10 @@
 //! which run the same launches on the CPU.
 
 use super::arguments::{
-    AddBias, AddRmsNorm, Argument, Attend, ChooseExperts, JoinParts, Kernel, MixExperts,
-    NormAndTurn, OpenGate, RmsNorm, Swiglu, WritePages,
+    AddBias, AddRmsNorm, Argument, Attend, ChooseExperts, JoinParts, Kernel, LowRankExpand,
+    LowRankShrink, MixExperts, NormAndTurn, OpenGate, RmsNorm, Swiglu, WritePages,
 };
+use super::low_rank_plan::TILE;
 use crate::kv::{KvType, PAGE_TOKENS};
 
 /// A kernel, what it is given, and on how many threads it runs.
@@ -147,6 +148,22 @@ impl JoinParts<'_> {
     /// A block for each query head of so many joins.
     pub(crate) fn launch(&self, joins: usize) -> Launch {
         Launch::new(self, (joins, self.heads as usize), ATTENTION_THREADS, 0)
+    }
+}
+
+impl LowRankShrink<'_> {
+    /// A warp for each number between of so many tiles.
+    pub(crate) fn launch(&self, tiles: usize) -> Launch {
+        const WARPS: usize = 4;
+        Launch::new(self, (tiles, (self.stride as usize).div_ceil(WARPS)), WARPS * WARP, 0)
+    }
+}
+
+impl LowRankExpand<'_> {
+    /// A thread for each output of so many tiles.
+    pub(crate) fn launch(&self, tiles: usize) -> Launch {
+        let parts = (self.outputs as usize).div_ceil(THREADS);
+        Launch::new(self, (tiles, parts), THREADS, TILE * self.stride as usize)
     }
 }
 

@@ -12,12 +12,15 @@ mod device;
 #[cfg(test)]
 mod host;
 mod launch;
+mod low_rank_plan;
 #[cfg(test)]
 mod tests;
 
 #[cfg(test)]
 use attention_plan::AttentionPlan;
 #[cfg(feature = "cuda")]
-pub(crate) use device::{Kernels, Pages, Step};
+pub(crate) use device::{AdaptedStep, Deltas, Kernels, Pages, Step};
 #[cfg(feature = "cuda")]
 pub(crate) use launch::HEAD_DIMS;
+#[cfg(feature = "cuda")]
+pub(crate) use low_rank_plan::LowRankPlan;

@@ -5,7 +5,7 @@ use candle_core::{Device, Result, Tensor, bail};
 
 use super::super::arguments::{Attend, JoinParts};
 use super::super::attention_plan::{AttentionPlan, Pass};
-use super::{Kernels, Pages, int, same};
+use super::{AdaptedStep, Kernels, Pages, int, same};
 use crate::batch::ForwardBatch;
 use crate::kv::{KvShape, PAGE_TOKENS};
 
@@ -22,6 +22,8 @@ pub(crate) struct Step {
     /// `[tokens, head_dim / 2]`
     pub(super) cos: Tensor,
     pub(super) sin: Tensor,
+    /// The rows that adapters add to, if there are any.
+    pub(crate) adapted: Option<AdaptedStep>,
 }
 
 /// [`Pass`], where the blocks find it.
@@ -35,7 +37,7 @@ struct DevicePass {
 }
 
 impl Kernels {
-    /// Brings over what all layers of a step need. `cos` and `sin` are `[tokens, head_dim / 2]`.
+    /// Brings over what all layers of a step need, but for adapters. `cos` and `sin` are `[tokens, head_dim / 2]`.
     pub(crate) fn step(
         &self,
         batch: &ForwardBatch,
@@ -75,6 +77,7 @@ impl Kernels {
             parts: unsafe { self.device.alloc::<f32>(numbers.unwrap_or(0).max(1))? },
             cos: angles(cos)?,
             sin: angles(sin)?,
+            adapted: None,
         })
     }
 

@@ -5,6 +5,7 @@
 //! - `experts`: which, and what they make together
 //! - `pages`: keys and values
 //! - `attention`: what a step needs on the device, and attention
+//! - `low_rank`: what adapters add to products
 //!
 //! Rows of numbers are candle's tensors, f32 and contiguous, as candle's quantized products take and give
 //! them. Everything goes through one stream, in order: what is launched first is done first.
@@ -12,6 +13,7 @@
 mod attention;
 mod buffers;
 mod experts;
+mod low_rank;
 mod pages;
 mod rows;
 
@@ -25,6 +27,7 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::{CudaDevice, Device, Result, bail};
 
 pub(crate) use attention::Step;
+pub(crate) use low_rank::{AdaptedStep, Deltas};
 pub(crate) use pages::Pages;
 
 use super::arguments::{Argument, NAMES};

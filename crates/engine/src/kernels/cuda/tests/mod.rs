@@ -2,6 +2,7 @@
 
 mod attention;
 mod experts;
+mod low_rank;
 mod pages;
 mod rows;
 mod shim;
