@@ -162,16 +162,19 @@ impl Decoder {
         if let Some(table) = allocator.reserve(1) {
             batch.push(&[0], 0, &table, crate::batch::Logits::Last);
         }
-        let outcome = self.forward(&batch, pages, &mut Workspace::default()).map(|_| ());
+        let mut workspace = Workspace::default();
+        let outcome = self.forward(&batch, pages, &mut workspace, &mut Vec::new()).map(|_| ());
         outcome.map_err(|error| load_error(&self.file, &error))
     }
 
-    /// One step, as [`crate::model::Decoder::forward`]; what it computes comes to `workspace`.
+    /// One step: the logits of `batch.logit_rows`, as [`crate::model::Decoder::forward`], come to `workspace`, and
+    /// what is likeliest of `batch.likeliest_rows` to `likeliest`; none where nothing is above minus infinity.
     pub(crate) fn forward<'a>(
         &mut self,
         batch: &ForwardBatch,
         pages: &Pages,
         workspace: &'a mut Workspace,
+        likeliest: &mut Vec<Option<u32>>,
     ) -> Result<&'a mut [f32]> {
         let ModelConfig { heads, rms_eps, .. } = self.config;
         let kernels = &self.kernels;
@@ -194,19 +197,27 @@ impl Decoder {
             let next = self.layers.get(index + 1).map_or(&self.norm, |next| &next.attention_norm);
             h = kernels.add_rms_norm(&x, &added, next, rms_eps)?;
         }
-        let rows = batch.logit_rows.len();
-        let out = workspace.logits(rows * self.config.outputs());
-        if rows == 0 {
+        let (whole, drawn) = (batch.logit_rows.len(), batch.likeliest_rows.len());
+        let out = workspace.logits(whole * self.config.outputs());
+        likeliest.clear();
+        if whole + drawn == 0 {
             kernels.synchronize()?;
             return Ok(out);
         }
-        let wanted: Vec<u32> = batch.logit_rows.iter().map(|row| *row as u32).collect();
-        let wanted = h.index_select(&Tensor::from_vec(wanted, rows, &self.device)?, 0)?;
+        let wanted: Vec<u32> = batch.wanted_rows().map(|row| row as u32).collect();
+        let wanted = h.index_select(&Tensor::from_vec(wanted, whole + drawn, &self.device)?, 0)?;
         let made = match &self.head {
             Some(head) => head.forward(kernels, &wanted, None)?,
             None => wanted,
         };
-        kernels.download(&made, out)?;
+        if drawn > 0 {
+            let mut places = vec![0; drawn];
+            kernels.download(&kernels.likeliest(&made.narrow(0, whole, drawn)?)?, &mut places)?;
+            likeliest.extend(places.iter().map(|place| (*place != u32::MAX).then_some(*place)));
+        }
+        if whole > 0 {
+            kernels.download(&made.narrow(0, 0, whole)?, out)?;
+        }
         Ok(out)
     }
 

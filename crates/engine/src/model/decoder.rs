@@ -75,8 +75,8 @@ impl Decoder {
         &self.config
     }
 
-    /// One step: the logits of `batch.logit_rows`, `[logit_rows, vocab]`; of an embedding model what
-    /// becomes their embeddings, `[logit_rows, hidden]`. The keys and values of all tokens are in
+    /// One step: the logits of `batch.logit_rows`, then of `batch.likeliest_rows`, `[rows, vocab]`; of an
+    /// embedding model what becomes their embeddings, `[rows, hidden]`. The keys and values of all tokens are in
     /// the pages afterwards.
     pub fn forward<'a>(
         &self,
@@ -101,12 +101,14 @@ impl Decoder {
         }
         let Workspace { h, added, logits, scratch, .. } = workspace;
         // The rows that are wanted, one after the other.
-        let wanted = added.of(batch.logit_rows.len() * hidden);
-        for (row, wanted) in batch.logit_rows.iter().zip(wanted.chunks_exact_mut(hidden)) {
+        let rows = batch.wanted_rows();
+        let num_rows = rows.len();
+        let wanted = added.of(num_rows * hidden);
+        for (row, wanted) in rows.zip(wanted.chunks_exact_mut(hidden)) {
             wanted.copy_from_slice(&h.of(len)[row * hidden..(row + 1) * hidden]);
         }
         let Some(head) = &self.head else { return Ok(wanted) };
-        let logits = logits.of(batch.logit_rows.len() * head.outputs());
+        let logits = logits.of(num_rows * head.outputs());
         if !logits.is_empty() {
             head.forward(wanted, logits, scratch)?;
         }

@@ -5,6 +5,8 @@ use crate::batch::ForwardBatch;
 use crate::cuda;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::Pages;
+use crate::kernels::likeliest::likeliest;
+use crate::kernels::parallel::for_rows;
 use crate::kv::KvPool;
 use crate::model::{Decoder, ModelConfig, Workspace};
 
@@ -14,6 +16,8 @@ pub(super) struct Backend {
     model: Model,
     /// Steps until the device is taken for lost: see [`Backend::lost_after`].
     steps_left: Option<u64>,
+    /// Of the step before: the memory stays.
+    likeliest: Vec<Option<u32>>,
 }
 
 #[derive(Debug)]
@@ -35,15 +39,19 @@ pub(super) enum StepError {
 }
 
 impl Backend {
+    fn new(model: Model) -> Self {
+        Self { model, steps_left: None, likeliest: Vec::new() }
+    }
+
     /// Computes on the processor.
     pub(super) fn cpu(model: Decoder, pool: KvPool) -> Self {
-        Self { model: Model::Cpu(Box::new(model), pool), steps_left: None }
+        Self::new(Model::Cpu(Box::new(model), pool))
     }
 
     /// Computes on a GPU.
     #[cfg(feature = "cuda")]
     pub(super) fn cuda(model: cuda::Decoder, pages: Pages) -> Self {
-        Self { model: Model::Cuda(Box::new(model), pages), steps_left: None }
+        Self::new(Model::Cuda(Box::new(model), pages))
     }
 
     /// The same, but that its device seems lost after so many steps.
@@ -71,7 +79,13 @@ impl Backend {
         }
     }
 
-    /// One step: what [`Decoder::forward`] says, wherever it is computed.
+    /// What is likeliest of the last step's `likeliest_rows`; none where nothing is above minus infinity.
+    pub(super) fn likeliest(&self) -> &[Option<u32>] {
+        &self.likeliest
+    }
+
+    /// One step: what [`Decoder::forward`] makes of `batch.logit_rows`, wherever it is computed. What is wanted of
+    /// `batch.likeliest_rows`, [`Self::likeliest`] tells.
     pub(super) fn forward<'a>(
         &mut self,
         batch: &ForwardBatch,
@@ -83,15 +97,26 @@ impl Backend {
             })?;
         }
         match &mut self.model {
-            Model::Cpu(model, pool) => Ok(model.forward(batch, pool, workspace)?),
+            Model::Cpu(model, pool) => {
+                let all = model.forward(batch, pool, workspace)?;
+                let outputs = model.config().outputs();
+                let (rows, drawn) = all.split_at_mut(batch.logit_rows.len() * outputs);
+                self.likeliest.clear();
+                self.likeliest.resize(batch.likeliest_rows.len(), None);
+                let cost = drawn.len();
+                for_rows(&mut self.likeliest, drawn, outputs, cost, |token, row| {
+                    *token = likeliest(row).map(|place| place as u32);
+                });
+                Ok(rows)
+            }
             #[cfg(feature = "cuda")]
-            Model::Cuda(model, pages) => model.forward(batch, pages, workspace).map_err(|error| {
-                if cuda::is_lost(&error) {
-                    StepError::DeviceLost(error.to_string())
-                } else {
-                    StepError::Compute(error)
-                }
-            }),
+            Model::Cuda(model, pages) => {
+                let rows = model.forward(batch, pages, workspace, &mut self.likeliest);
+                rows.map_err(|error| match cuda::is_lost(&error) {
+                    true => StepError::DeviceLost(error.to_string()),
+                    false => StepError::Compute(error),
+                })
+            }
         }
     }
 }

@@ -10,10 +10,11 @@ use super::arguments::{Argument, Pointer};
 use super::launch::Launch;
 
 /// All that the runner is made of.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "attention.cu",
     "experts.cu",
     "kernels.cu",
+    "likeliest.cu",
     "low_rank.cu",
     "pages.cu",
     "platform.cuh",

@@ -2,8 +2,8 @@
 //! which run the same launches on the CPU.
 
 use super::arguments::{
-    AddBias, AddRmsNorm, Argument, Attend, ChooseExperts, JoinParts, Kernel, LowRankExpand,
-    LowRankShrink, MixExperts, NormAndTurn, OpenGate, RmsNorm, Swiglu, WritePages,
+    AddBias, AddRmsNorm, Argument, Attend, ChooseExperts, JoinParts, Kernel, Likeliest,
+    LowRankExpand, LowRankShrink, MixExperts, NormAndTurn, OpenGate, RmsNorm, Swiglu, WritePages,
 };
 use super::low_rank_plan::TILE;
 use crate::kv::{KvType, PAGE_TOKENS};
@@ -164,6 +164,14 @@ impl LowRankExpand<'_> {
     pub(crate) fn launch(&self, tiles: usize) -> Launch {
         let parts = (self.outputs as usize).div_ceil(THREADS);
         Launch::new(self, (tiles, parts), THREADS, TILE * self.stride as usize)
+    }
+}
+
+impl Likeliest<'_> {
+    /// A block for each of so many rows.
+    pub(crate) fn launch(&self, rows: usize) -> Launch {
+        const WARPS: usize = 32;
+        Launch::new(self, (rows, 1), WARPS * WARP, 2 * WARPS)
     }
 }
 

@@ -1,26 +1,14 @@
-//! Numbers on the device, there and back.
+//! Numbers on the device.
 
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr};
-use candle_core::cuda_backend::{CudaDType, CudaStorage, WrapErr};
+use candle_core::cuda_backend::{CudaDType, CudaStorage};
 use candle_core::op::BackpropOp;
 use candle_core::{Result, Shape, Storage, Tensor, bail};
 
 use super::super::arguments::Pointer;
-use super::{Kernels, same};
+use super::Kernels;
 
 impl Kernels {
-    /// Copies rows to the CPU, once they are computed.
-    pub(crate) fn download(&self, rows: &Tensor, to: &mut [f32]) -> Result<()> {
-        same(rows.elem_count(), to.len())?;
-        let rows = rows.contiguous()?;
-        let (storage, layout) = rows.storage_and_layout();
-        let Storage::Cuda(storage) = &*storage else { bail!("these rows are not on the device") };
-        let Some((start, end)) = layout.contiguous_offsets() else { bail!("scattered rows") };
-        let from = storage.as_cuda_slice::<f32>()?.slice(start..end);
-        self.stream.memcpy_dtoh(&from, to).w()?;
-        self.synchronize()
-    }
-
     pub(super) fn upload(&self, numbers: &[u32]) -> Result<CudaSlice<u32>> {
         // There are no allocations of nothing.
         self.device.clone_htod(if numbers.is_empty() { &[0][..] } else { numbers })

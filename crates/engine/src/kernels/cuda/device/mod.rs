@@ -1,10 +1,11 @@
 //! The kernels on a device: each method launches one and says what it takes and gives.
 //!
-//! - `buffers`: numbers on the device, there and back
+//! - `buffers`: numbers on the device
 //! - `rows`: norms, activation, rotary turn, biases
 //! - `experts`: which, and what they make together
 //! - `pages`: keys and values
 //! - `attention`: what a step needs on the device, and attention
+//! - `logits`: to the CPU, whole rows or the likeliest of each
 //! - `low_rank`: what adapters add to products
 //!
 //! Rows of numbers are candle's tensors, f32 and contiguous, as candle's quantized products take and give
@@ -13,6 +14,7 @@
 mod attention;
 mod buffers;
 mod experts;
+mod logits;
 mod low_rank;
 mod pages;
 mod rows;

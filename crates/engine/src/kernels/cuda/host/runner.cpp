@@ -65,7 +65,7 @@ template <typename... A> Kernel of(void (*kernel)(A...)) {
 const std::map<std::string, Kernel> KERNELS = {
     KERNEL(rms_norm), KERNEL(add_rms_norm), KERNEL(norm_and_turn), KERNEL(swiglu), KERNEL(add_bias),
     KERNEL(write_pages_f32), KERNEL(write_pages_f16), KERNEL(join_parts), KERNEL(choose_experts),
-    KERNEL(mix_experts), KERNEL(open_gate), KERNEL(low_rank_shrink), KERNEL(low_rank_expand),
+    KERNEL(mix_experts), KERNEL(open_gate), KERNEL(likeliest), KERNEL(low_rank_shrink), KERNEL(low_rank_expand),
     ATTENTION(f32, 16), ATTENTION(f32, 32), ATTENTION(f32, 64), ATTENTION(f32, 128),
     ATTENTION(f16, 16), ATTENTION(f16, 32), ATTENTION(f16, 64), ATTENTION(f16, 128),
     KERNEL(attend_f16_16_32), KERNEL(attend_f16_32_32), KERNEL(attend_f16_64_32), KERNEL(attend_f16_128_32),

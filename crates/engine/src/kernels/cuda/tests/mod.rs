@@ -2,6 +2,7 @@
 
 mod attention;
 mod experts;
+mod likeliest;
 mod low_rank;
 mod pages;
 mod rows;
