@@ -16,11 +16,15 @@ fn options(device: DeviceChoice) -> EngineOptions {
 
 /// An engine on the first GPU, or the reason why there is none.
 fn on_gpu(fixture: &Fixture) -> Option<Engine> {
-    match Engine::start(&ModelFile::Path(fixture.path()), &options(DeviceChoice::Cuda(0))) {
-        Ok(engine) => {
-            assert_eq!(engine.info().device, "cuda:0");
-            Some(engine)
-        }
+    let engine = on_devices(fixture, &options(DeviceChoice::Cuda(0)))?;
+    assert_eq!(engine.info().device, "cuda:0");
+    Some(engine)
+}
+
+/// An engine on the devices of its options, or the reason why they are not there.
+fn on_devices(fixture: &Fixture, options: &EngineOptions) -> Option<Engine> {
+    match Engine::start(&ModelFile::Path(fixture.path()), options) {
+        Ok(engine) => Some(engine),
         Err(LoadError::Device(reason)) => {
             println!("skipped: {reason}");
             None
@@ -85,4 +89,47 @@ fn quantized_models_expect_what_the_cpu_expects() {
             assert!((gpu[0] - cpu[0]).abs() < 0.05, "{name} {}: {gpu:?}, {cpu:?}", prompt.name);
         }
     }
+}
+
+/// What fits on the GPU stays there. (Models in parts, as memory would divide larger ones, are tested in
+/// `src/runner/split_tests.rs`.)
+#[test]
+fn a_model_that_fits_on_the_gpu_leaves_nothing_to_the_cpu() {
+    let fixture = Fixture::load("qwen3-f32");
+    let options = options("cuda:0,cpu".parse().unwrap());
+    let Some(engine) = on_devices(&fixture, &options) else { return };
+    assert_eq!(engine.info().device, "cuda:0");
+    assert_eq!(engine.devices().iter().map(|device| device.layers).collect::<Vec<_>>(), [2]);
+    let prompt = &fixture.prompts[1];
+    let (text, _) = read(engine.submit(&greedy(&prompt.tokens, 8)).unwrap());
+    let (alone, _) = read(on_gpu(&fixture).unwrap().submit(&greedy(&prompt.tokens, 8)).unwrap());
+    assert_eq!(text, alone);
+}
+
+/// With room for more keys and values than the GPU has free, the CPU takes some of the layers.
+#[test]
+fn what_the_gpu_has_no_room_for_is_the_cpus() {
+    let Some(free) = DeviceChoice::Cuda(0).available_memory() else {
+        return println!("skipped: there is no GPU, or none that tells its memory");
+    };
+    let fixture = Fixture::load("qwen3-f32");
+    // Two layers of 2 heads of 32 numbers, keys and values in f32.
+    let (per_token, truth) = (2 * 2 * 32 * 2 * 4, &fixture.prompts[3]);
+    let kv_tokens = Some(free / per_token + free / per_token / 8);
+    let options = EngineOptions { kv_tokens, ..options("cuda:0,cpu".parse().unwrap()) };
+    let engine = match Engine::start(&ModelFile::Path(fixture.path()), &options) {
+        Ok(engine) => engine,
+        Err(LoadError::OutOfMemory(reason)) => {
+            return println!("skipped: the machine has less room than the GPU: {reason}");
+        }
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(engine.info().device, "cuda:0,cpu");
+    assert_eq!(engine.devices().iter().map(|device| device.layers).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!(engine.gpus().len(), 1);
+    let (text, _) = read(engine.submit(&greedy(&truth.tokens, truth.greedy.len())).unwrap());
+    let ends = engine.tokenizer().ends();
+    let tokens: Vec<u32> =
+        truth.greedy.iter().copied().take_while(|token| !ends.contains(token)).collect();
+    assert_eq!(text, engine.tokenizer().decode(&tokens));
 }
