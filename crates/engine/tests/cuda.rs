@@ -1,7 +1,7 @@
 //! The engine on a GPU against transformers and against the engine on the CPU. Runs in a build with the feature
 //! `cuda` where there is a GPU; elsewhere it says why not.
 #![cfg(feature = "cuda")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // the helpers of tests are tests too
 
 mod common;
 

@@ -37,11 +37,11 @@ pub(super) struct Loaded {
 
 /// A part of a model whose weights are where they compute, before its pages are.
 enum Weights {
-    Cpu(Decoder),
+    Cpu(Box<Decoder>),
     #[cfg(feature = "cuda")]
     Cuda {
         name: String,
-        model: crate::cuda::Decoder,
+        model: Box<crate::cuda::Decoder>,
         device: candle_core::Device,
     },
 }
@@ -63,11 +63,14 @@ pub(super) fn load(
         other => other,
     };
     let layers: Vec<Part> = parts.iter().map(|(_, part)| part.clone()).collect();
+    // The embedding's rows are read from the file by the machine, whoever begins with them.
+    let machine = parts.iter().position(|(place, _)| matches!(place, Place::Cpu)).unwrap_or(0);
     let mut loaded = Vec::new();
-    for ((place, part), adapters) in parts.iter().zip(adapters.divide(&layers)) {
+    for (index, ((place, part), adapters)) in parts.iter().zip(adapters.divide(&layers)).enumerate()
+    {
         let weighed = Weighed {
             weights: file.part_bytes(part),
-            embedding: if part.is_first() { file.embedding_bytes() } else { 0 },
+            embedding: if index == machine { file.embedding_bytes() } else { 0 },
             adapters: adapters.bytes(),
         };
         let weights = Weights::load(file, place, part, adapters, options);
@@ -123,7 +126,7 @@ impl Weights {
                         problem: error.to_string(),
                     })?;
                 }
-                Ok(Self::Cpu(model))
+                Ok(Self::Cpu(Box::new(model)))
             }
             #[cfg(feature = "cuda")]
             Place::Cuda(_, device) => {
@@ -133,7 +136,7 @@ impl Weights {
                             .to_owned(),
                     ));
                 }
-                let model = crate::cuda::Decoder::load(file, device, part)?;
+                let model = Box::new(crate::cuda::Decoder::load(file, device, part)?);
                 Ok(Self::Cuda { name: place.to_string(), model, device: device.clone() })
             }
         }
@@ -151,11 +154,11 @@ impl Weights {
     /// Room for keys and values beside them.
     fn with_pages(self, shape: KvShape, pages: usize) -> Result<Stage, LoadError> {
         match self {
-            Self::Cpu(model) => Ok(Stage::Cpu(Box::new(model), KvPool::new(shape, pages))),
+            Self::Cpu(model) => Ok(Stage::Cpu(model, KvPool::new(shape, pages))),
             #[cfg(feature = "cuda")]
             Self::Cuda { name, model, .. } => {
                 let pages = model.pages(shape, pages)?;
-                Ok(Stage::Cuda { name, model: Box::new(model), pages })
+                Ok(Stage::Cuda { name, model, pages })
             }
         }
     }

@@ -4,6 +4,8 @@
 //! they don't is the processor's, if it was named, and then they are filled one after the other. Pages are the
 //! same in number everywhere: a page of tokens has its keys and values of each layer where that layer is.
 
+use std::ops::RangeInclusive;
+
 /// What a device has.
 #[derive(Debug, Clone)]
 pub(super) struct Room {
@@ -52,20 +54,20 @@ pub(super) fn divide(needs: &Needs, rooms: &[Room]) -> Option<Vec<usize>> {
     };
     let Wish { least, enough, most } = needs.pages;
     let alone = |pages: usize, thousandths: usize| {
-        let sizes = needs.fill(gpus, pages, thousandths)?;
-        (sizes.iter().sum::<usize>() == needs.layers.len()).then_some(sizes)
+        let all = needs.layers.len();
+        needs.fill(gpus, pages, thousandths, all..=all)
     };
     let from = if cpu.is_some() { enough } else { least };
     if let Some(pages) = largest(from, most, |pages| alone(pages, 1000).is_some()) {
-        let mut sizes = (1..=1000).find_map(|thousandths| alone(pages, thousandths))?;
+        let spared = largest(0, 999, |spared| alone(pages, 1000 - spared).is_some())?;
+        let mut sizes = alone(pages, 1000 - spared)?;
         sizes.extend(cpu.map(|_| 0));
         return Some(sizes);
     }
     let cpu = cpu?;
     let together = |pages: usize| {
-        let mut sizes = needs.fill(gpus, pages, 1000)?;
-        let first = sizes.iter().sum();
-        let rest = first..needs.layers.len();
+        let mut sizes = needs.fill(gpus, pages, 1000, 1..=needs.layers.len())?;
+        let rest = sizes.iter().sum()..needs.layers.len();
         sizes.push(rest.len());
         let workspace = if rest.is_empty() { 0 } else { needs.workspace };
         let costs = rest.map(|layer| needs.cost(layer, pages, cpu));
@@ -84,23 +86,42 @@ impl Needs {
         self.layers[layer].saturating_add(end).saturating_add(pages)
     }
 
-    /// How many layers each GPU takes, one GPU after the other as many as fit into so many thousandths of its
-    /// room, if each has room for one.
-    fn fill(&self, gpus: &[Room], pages: usize, thousandths: usize) -> Option<Vec<usize>> {
-        let mut layer = 0;
-        let mut take = |(place, gpu): (usize, &Room)| {
+    /// How many layers each GPU takes, one at least, if they have so many thousandths of their rooms: together as
+    /// many as they can of those numbers of layers, the first GPUs more than the last.
+    fn fill(
+        &self,
+        gpus: &[Room],
+        pages: usize,
+        thousandths: usize,
+        numbers: RangeInclusive<usize>,
+    ) -> Option<Vec<usize>> {
+        let count = self.layers.len();
+        // By GPU and layer: how many layers fit on that GPU from that layer on.
+        let mut fit = vec![vec![0; count]; gpus.len()];
+        // By GPUs and layers: whether the first so many GPUs can take just the first so many layers.
+        let mut can = vec![vec![false; count + 1]; gpus.len() + 1];
+        can[0][0] = true;
+        for (index, gpu) in gpus.iter().enumerate() {
             let room = (gpu.free as u128 * thousandths as u128 / 1000) as usize;
-            let mut left = room.checked_sub(self.workspace)?;
-            let first = layer;
-            // One is left for each that follows.
-            let end = self.layers.len().checked_sub(gpus.len() - 1 - place)?;
-            while layer < end {
-                let Some(rest) = left.checked_sub(self.cost(layer, pages, gpu)) else { break };
-                (left, layer) = (rest, layer + 1);
+            let room = room.checked_sub(self.workspace)?;
+            for start in (0..count).filter(|start| can[index][*start]).collect::<Vec<_>>() {
+                let mut left = Some(room);
+                let fits = (start..count).take_while(|layer| {
+                    left = left.and_then(|left| left.checked_sub(self.cost(*layer, pages, gpu)));
+                    left.is_some()
+                });
+                fit[index][start] = fits.count();
+                can[index + 1][start + 1..=start + fit[index][start]].fill(true);
             }
-            (layer > first).then_some(layer - first)
-        };
-        gpus.iter().enumerate().map(&mut take).collect()
+        }
+        let mut end = numbers.rev().find(|number| can[gpus.len()][*number])?;
+        let mut sizes = vec![0; gpus.len()];
+        for (index, size) in sizes.iter_mut().enumerate().rev() {
+            let begins = |start: &usize| can[index][*start] && start + fit[index][*start] >= end;
+            let start = (0..end).rev().find(begins)?;
+            (*size, end) = (end - start, start);
+        }
+        Some(sizes)
     }
 }
 
@@ -142,7 +163,10 @@ mod tests {
         // The head is worth more than a layer, so the second has one less at the least.
         assert_eq!(divide(&needs(1, 1, 1), &[gpu(2000), gpu(2000)]), Some(vec![6, 4]));
         assert_eq!(divide(&needs(1, 1, 1), &[gpu(400), gpu(4000)]), Some(vec![1, 9]));
-        assert_eq!(divide(&needs(1, 1, 1), &[gpu(4000), gpu(1000), gpu(1000)]).unwrap()[0], 7);
+        assert_eq!(
+            divide(&needs(1, 1, 1), &[gpu(4000), gpu(1000), gpu(1000)]),
+            Some(vec![8, 1, 1])
+        );
     }
 
     #[test]
