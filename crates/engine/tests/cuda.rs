@@ -17,15 +17,15 @@ fn options(device: DeviceChoice) -> EngineOptions {
 
 /// An engine on the first GPU, or the reason why there is none.
 fn on_gpu(fixture: &Fixture) -> Option<Engine> {
-    start_on_gpu(fixture, &options(DeviceChoice::Cuda(0)))
+    let engine = on_devices(fixture, &options(DeviceChoice::Cuda(0)))?;
+    assert_eq!(engine.info().device, "cuda:0");
+    Some(engine)
 }
 
-fn start_on_gpu(fixture: &Fixture, options: &EngineOptions) -> Option<Engine> {
+/// An engine on the devices of its options, or the reason why they are not there.
+fn on_devices(fixture: &Fixture, options: &EngineOptions) -> Option<Engine> {
     match Engine::start(&ModelFile::Path(fixture.path()), options) {
-        Ok(engine) => {
-            assert_eq!(engine.info().device, "cuda:0");
-            Some(engine)
-        }
+        Ok(engine) => Some(engine),
         Err(LoadError::Device(reason)) => {
             println!("skipped: {reason}");
             None
@@ -105,7 +105,7 @@ fn adapted_answers_are_the_truth_side_by_side() {
     let bytes = |engine: &Engine| engine.memory().adapters;
     let base = Fixture::load("qwen3-f32");
     let with_adapters = |device| EngineOptions { adapters: adapters.to_vec(), ..options(device) };
-    let Some(engine) = start_on_gpu(&base, &with_adapters(DeviceChoice::Cuda(0))) else { return };
+    let Some(engine) = on_devices(&base, &with_adapters(DeviceChoice::Cuda(0))) else { return };
     assert_eq!(bytes(&engine), bytes(&base.start(&with_adapters(DeviceChoice::Cpu))));
     let mut running = Vec::new();
     for (name, fixture) in
@@ -122,4 +122,44 @@ fn adapted_answers_are_the_truth_side_by_side() {
     for (generation, expected, what) in running {
         assert_eq!(read(generation).0, expected, "{what}");
     }
+}
+
+/// What fits on the GPU stays there. (Models in parts, as memory would divide larger ones, are tested in
+/// `src/runner/split_tests.rs`.)
+#[test]
+fn a_model_that_fits_on_the_gpu_leaves_nothing_to_the_cpu() {
+    let fixture = Fixture::load("qwen3-f32");
+    let options = options("cuda:0,cpu".parse().unwrap());
+    let Some(engine) = on_devices(&fixture, &options) else { return };
+    assert_eq!(engine.info().device, "cuda:0");
+    assert_eq!(engine.devices().iter().map(|device| device.layers).collect::<Vec<_>>(), [2]);
+    let prompt = &fixture.prompts[1];
+    let (text, _) = read(engine.submit(&greedy(&prompt.tokens, 8)).unwrap());
+    let (alone, _) = read(on_gpu(&fixture).unwrap().submit(&greedy(&prompt.tokens, 8)).unwrap());
+    assert_eq!(text, alone);
+}
+
+/// With room for more keys and values than the GPU has free, the CPU takes some of the layers.
+#[test]
+fn what_the_gpu_has_no_room_for_is_the_cpus() {
+    let Some(free) = DeviceChoice::Cuda(0).available_memory() else {
+        return println!("skipped: there is no GPU, or none that tells its memory");
+    };
+    let fixture = Fixture::load("qwen3-f32");
+    // Two layers of 2 heads of 32 numbers, keys and values in f32.
+    let (per_token, prompt) = (2 * 2 * 32 * 2 * 4, &fixture.prompts[3]);
+    let kv_tokens = Some(free / per_token + free / per_token / 8);
+    let options = EngineOptions { kv_tokens, ..options("cuda:0,cpu".parse().unwrap()) };
+    let engine = match Engine::start(&ModelFile::Path(fixture.path()), &options) {
+        Ok(engine) => engine,
+        Err(LoadError::OutOfMemory(reason)) => {
+            return println!("skipped: the machine has less room than the GPU: {reason}");
+        }
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(engine.info().device, "cuda:0,cpu");
+    assert_eq!(engine.devices().iter().map(|device| device.layers).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!(engine.gpus().len(), 1);
+    let (text, _) = read(engine.submit(&greedy(&prompt.tokens, prompt.greedy.len())).unwrap());
+    assert_eq!(text, truth(&engine, &prompt.greedy));
 }

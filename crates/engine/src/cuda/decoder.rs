@@ -9,14 +9,15 @@ use crate::batch::ForwardBatch;
 use crate::kernels::cuda::{Deltas, HEAD_DIMS, Kernels, Pages, Step};
 use crate::kv::KvShape;
 use crate::lora::{AdaptedRows, Adapters, Projection};
-use crate::model::{Angles, ModelConfig, Rope, Workspace};
+use crate::model::{Angles, ModelConfig, Part, Rope, Workspace};
 use crate::weights::{Embedding, Weights};
 use crate::{Checkpoint, LoadError};
 
 /// Query heads that share a key and value head, at most: as many rows as a tile of f32 pages has.
 const MOST_IN_GROUP: usize = 16;
 
-/// A Qwen model on a device. It does the steps of [`crate::model::Decoder`], and keeps no state either.
+/// A Qwen model, or a part of its layers, on a device. It does the steps of [`crate::model::Decoder`], and keeps
+/// no state either.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     config: ModelConfig,
@@ -25,8 +26,9 @@ pub(crate) struct Decoder {
     kernels: Kernels,
     embedding: Rows,
     layers: Vec<Layer>,
-    norm: Tensor,
-    /// What makes logits of a row; an embedding model has none.
+    /// Of the last part.
+    norm: Option<Tensor>,
+    /// What makes logits of a row, in the last part; an embedding model has none.
     head: Option<Linear>,
     rope: Rope,
     angles: Angles,
@@ -43,6 +45,8 @@ enum Rows {
     Head,
     /// From the file: the device's memory is for what multiplies.
     File(Embedding),
+    /// From the part before, by the workspace.
+    Handed,
 }
 
 #[derive(Debug)]
@@ -60,7 +64,7 @@ struct Layer {
 }
 
 impl Decoder {
-    /// Loads a checkpoint's weights to a device.
+    /// Loads the weights of a part of a checkpoint's layers to a device.
     ///
     /// # Errors
     /// When a tensor is missing or damaged, the kernels are not made for the model's shape, or the device's
@@ -68,6 +72,7 @@ impl Decoder {
     pub(crate) fn load(
         checkpoint: &Checkpoint,
         device: &Device,
+        part: &Part,
     ) -> std::result::Result<Self, LoadError> {
         let config = checkpoint.config()?;
         let file = checkpoint.label().to_owned();
@@ -86,25 +91,31 @@ impl Decoder {
         }
         let failed = |error: candle_core::Error| load_error(&file, &error);
         let kernels = Kernels::new(device, multiprocessors(device)).map_err(failed)?;
-        let weights = Weights::new(checkpoint);
+        let weights = Weights::of_part(checkpoint, part);
         let own_head = weights.has_own_head();
-        let head = config.pooling.is_none().then(|| {
+        let head = (part.is_last() && config.pooling.is_none()).then(|| {
             let name = if own_head { "output" } else { "token_embd" };
             Linear::load(&weights, device, name, [vocab, hidden], false)
         });
-        let embedding = if config.pooling.is_none() && !own_head {
+        let embedding = if !part.is_first() {
+            Rows::Handed
+        } else if part.is_last() && config.pooling.is_none() && !own_head {
             Rows::Head
         } else {
             Rows::File(weights.embedding("token_embd", vocab, hidden)?)
         };
-        let layers = (0..config.layers)
+        let layers = part
+            .layers()
             .map(|layer| Layer::load(&weights, device, &config, layer))
             .collect::<std::result::Result<_, _>>()?;
-        let norm = weights.vector("output_norm.weight", hidden)?;
+        let norm = part.is_last().then(|| {
+            let norm = weights.vector("output_norm.weight", hidden)?;
+            on_device(&weights, device, norm, &[hidden])
+        });
         let decoder = Self {
             embedding,
             layers,
-            norm: on_device(&weights, device, norm, &[hidden])?,
+            norm: norm.transpose()?,
             head: head.transpose()?,
             rope: Rope::new(head_dim, config.rope_theta, config.yarn.as_ref()),
             angles: Angles::default(),
@@ -121,7 +132,8 @@ impl Decoder {
         Ok(decoder)
     }
 
-    /// The same model with adapters beside it, which were loaded for its config; a batch names them.
+    /// The same model with adapters beside it, which were loaded for its config and have its layers; a
+    /// batch names them.
     ///
     /// # Errors
     /// When the device's memory is too small.
@@ -140,7 +152,7 @@ impl Decoder {
         Ok(self)
     }
 
-    /// What kind of model it is.
+    /// What kind of model the whole is.
     pub(crate) fn config(&self) -> &ModelConfig {
         &self.config
     }
@@ -168,7 +180,7 @@ impl Decoder {
     }
 
     /// One step: the logits of `batch.logit_rows`, as [`crate::model::Decoder::forward`], come to `workspace`, and
-    /// what is likeliest of `batch.likeliest_rows` to `likeliest`; none where nothing is above minus infinity.
+    /// what is likeliest of `batch.likeliest_rows` behind what `likeliest` has; none where nothing is above minus infinity.
     pub(crate) fn forward<'a>(
         &mut self,
         batch: &ForwardBatch,
@@ -178,6 +190,8 @@ impl Decoder {
     ) -> Result<&'a mut [f32]> {
         let ModelConfig { heads, rms_eps, .. } = self.config;
         let kernels = &self.kernels;
+        // Another part's device may have been used last, and cuBLAS takes the thread's.
+        kernels.bind()?;
         self.rope.turn_to(&batch.positions, &mut self.angles);
         let Angles { cos, sin } = &self.angles;
         let mut step = kernels.step(batch, heads, pages, cos, sin)?;
@@ -194,12 +208,16 @@ impl Decoder {
             let added = layer.attend(kernels, &self.config, pages, index, &step, &h)?;
             h = kernels.add_rms_norm(&x, &added, &layer.mlp_norm, rms_eps)?;
             let added = layer.mlp.forward(kernels, &h, step.adapted.as_ref())?;
-            let next = self.layers.get(index + 1).map_or(&self.norm, |next| &next.attention_norm);
+            let next = self.layers.get(index + 1).map(|next| &next.attention_norm);
+            let Some(next) = next.or(self.norm.as_ref()) else {
+                let stream = workspace.stream(x.elem_count());
+                kernels.download(&(&x + &added)?, stream)?;
+                return Ok(stream);
+            };
             h = kernels.add_rms_norm(&x, &added, next, rms_eps)?;
         }
         let (whole, drawn) = (batch.logit_rows.len(), batch.likeliest_rows.len());
         let out = workspace.logits(whole * self.config.outputs());
-        likeliest.clear();
         if whole + drawn == 0 {
             kernels.synchronize()?;
             return Ok(out);
@@ -228,8 +246,12 @@ impl Decoder {
                 head.rows(&Tensor::from_slice(tokens, tokens.len(), &self.device)?)
             }
             (Rows::File(embedding), _) => {
-                let rows = workspace.rows(tokens.len() * self.config.hidden);
+                let rows = workspace.stream(tokens.len() * self.config.hidden);
                 embedding.rows(tokens, rows)?;
+                Tensor::from_slice(rows, (tokens.len(), self.config.hidden), &self.device)
+            }
+            (Rows::Handed, _) => {
+                let rows = workspace.stream(tokens.len() * self.config.hidden);
                 Tensor::from_slice(rows, (tokens.len(), self.config.hidden), &self.device)
             }
             (Rows::Head, None) => candle_core::bail!("a model without a head has no rows in it"),

@@ -26,7 +26,7 @@ pub(crate) use load::{CONFIG, WEIGHTS};
 pub(crate) use rows::AdaptedRows;
 
 use crate::kernels::low_rank::LowRank;
-use crate::model::{FeedForward, ModelConfig};
+use crate::model::{FeedForward, ModelConfig, Part};
 use crate::{EngineOptions, LoadError};
 
 /// Where an adapter is, and how requests call it.
@@ -156,6 +156,18 @@ impl Adapters {
             Ok(Adapter { name: source.name.clone(), layers })
         };
         sources.iter().map(load).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// What each part of the model needs of them. `parts` are all there are, in their order.
+    pub(crate) fn divide(mut self, parts: &[Part]) -> Vec<Self> {
+        let mut of = |part: &Part| {
+            let adapters = self.0.iter_mut().map(|adapter| Adapter {
+                name: adapter.name.clone(),
+                layers: adapter.layers.drain(..part.len().min(adapter.layers.len())).collect(),
+            });
+            Self(adapters.collect())
+        };
+        parts.iter().map(&mut of).collect()
     }
 
     /// Whether there are none.

@@ -1,5 +1,6 @@
-//! What computes steps: the processor, or a device.
+//! What computes steps: the processor, a device, or several that share the layers.
 
+use crate::LoadError;
 use crate::batch::ForwardBatch;
 #[cfg(feature = "cuda")]
 use crate::cuda;
@@ -11,20 +12,35 @@ use crate::kv::KvPool;
 use crate::model::{Decoder, ModelConfig, Workspace};
 
 /// A model and its pages, where they compute.
+///
+/// Where several devices share the layers, a step goes through their stages one after the other, and the
+/// residual stream from each to the next by the workspace. All have the same pages, each those of its layers.
 #[derive(Debug)]
 pub(super) struct Backend {
-    model: Model,
+    /// Those before the last; none where one place computes the whole model.
+    before: Vec<Stage>,
+    last: Stage,
     /// Steps until the device is taken for lost: see [`Backend::lost_after`].
     steps_left: Option<u64>,
     /// Of the step before: the memory stays.
     likeliest: Vec<Option<u32>>,
 }
 
+/// A model, or a part of its layers, and its pages.
 #[derive(Debug)]
-enum Model {
+pub(super) enum Stage {
+    /// On the processor.
     Cpu(Box<Decoder>, KvPool),
+    /// On a GPU.
     #[cfg(feature = "cuda")]
-    Cuda(Box<cuda::Decoder>, Pages),
+    Cuda {
+        /// How it is named.
+        name: String,
+        /// What computes.
+        model: Box<cuda::Decoder>,
+        /// Its keys and values.
+        pages: Pages,
+    },
 }
 
 /// Why a step failed.
@@ -39,19 +55,15 @@ pub(super) enum StepError {
 }
 
 impl Backend {
-    fn new(model: Model) -> Self {
-        Self { model, steps_left: None, likeliest: Vec::new() }
+    /// Computes in the last stage, after those before it.
+    pub(super) fn new(before: Vec<Stage>, last: Stage) -> Self {
+        Self { before, last, steps_left: None, likeliest: Vec::new() }
     }
 
-    /// Computes on the processor.
+    /// Computes all of it on the processor.
+    #[cfg(test)]
     pub(super) fn cpu(model: Decoder, pool: KvPool) -> Self {
-        Self::new(Model::Cpu(Box::new(model), pool))
-    }
-
-    /// Computes on a GPU.
-    #[cfg(feature = "cuda")]
-    pub(super) fn cuda(model: cuda::Decoder, pages: Pages) -> Self {
-        Self::new(Model::Cuda(Box::new(model), pages))
+        Self::new(Vec::new(), Stage::Cpu(Box::new(model), pool))
     }
 
     /// The same, but that its device seems lost after so many steps.
@@ -59,23 +71,23 @@ impl Backend {
         Self { steps_left: steps, ..self }
     }
 
-    /// The same with adapters beside the model.
+    /// The same with adapters beside the model, which is all on the processor.
     #[cfg(test)]
     pub(super) fn with_adapters(self, adapters: crate::lora::Adapters) -> Self {
-        let model = match self.model {
-            Model::Cpu(model, pool) => Model::Cpu(Box::new(model.with_adapters(adapters)), pool),
+        let last = match self.last {
+            Stage::Cpu(model, pool) => Stage::Cpu(Box::new(model.with_adapters(adapters)), pool),
             #[cfg(feature = "cuda")]
-            other @ Model::Cuda(..) => other,
+            other @ Stage::Cuda { .. } => other,
         };
-        Self { model, ..self }
+        Self { last, ..self }
     }
 
     /// What kind of model it is.
     pub(super) fn config(&self) -> &ModelConfig {
-        match &self.model {
-            Model::Cpu(model, _) => model.config(),
+        match &self.last {
+            Stage::Cpu(model, _) => model.config(),
             #[cfg(feature = "cuda")]
-            Model::Cuda(model, _) => model.config(),
+            Stage::Cuda { model, .. } => model.config(),
         }
     }
 
@@ -84,8 +96,8 @@ impl Backend {
         &self.likeliest
     }
 
-    /// One step: what [`Decoder::forward`] makes of `batch.logit_rows`, wherever it is computed. What is wanted of
-    /// `batch.likeliest_rows`, [`Self::likeliest`] tells.
+    /// One step: what [`Decoder::forward`] says of the whole model and `batch.logit_rows`, wherever it is computed.
+    /// What is wanted of `batch.likeliest_rows`, [`Self::likeliest`] tells.
     pub(super) fn forward<'a>(
         &mut self,
         batch: &ForwardBatch,
@@ -96,25 +108,55 @@ impl Backend {
                 StepError::DeviceLost("it was made to seem lost, as a setting asks".to_owned())
             })?;
         }
-        match &mut self.model {
-            Model::Cpu(model, pool) => {
-                let all = model.forward(batch, pool, workspace)?;
-                let outputs = model.config().outputs();
-                let (rows, drawn) = all.split_at_mut(batch.logit_rows.len() * outputs);
-                self.likeliest.clear();
-                self.likeliest.resize(batch.likeliest_rows.len(), None);
-                let cost = drawn.len();
-                for_rows(&mut self.likeliest, drawn, outputs, cost, |token, row| {
-                    *token = likeliest(row).map(|place| place as u32);
-                });
-                Ok(rows)
-            }
+        self.likeliest.clear();
+        for stage in &mut self.before {
+            stage.forward(batch, workspace, &mut self.likeliest)?;
+        }
+        let all = self.last.forward(batch, workspace, &mut self.likeliest)?;
+        let outputs = self.config().outputs();
+        let (rows, drawn) = all.split_at_mut(batch.logit_rows.len() * outputs);
+        // A device keeps them, and has told.
+        if !drawn.is_empty() {
+            self.likeliest.resize(batch.likeliest_rows.len(), None);
+            let cost = drawn.len();
+            for_rows(&mut self.likeliest, drawn, outputs, cost, |token, row| {
+                *token = likeliest(row).map(|place| place as u32);
+            });
+        }
+        Ok(rows)
+    }
+}
+
+impl Stage {
+    /// Has a device make now what the first request would wait for. (What that is on the processor counts as
+    /// weights, so it was done with them.)
+    pub(super) fn warm_up(&mut self) -> Result<(), LoadError> {
+        match self {
+            Self::Cpu(..) => Ok(()),
             #[cfg(feature = "cuda")]
-            Model::Cuda(model, pages) => {
-                let rows = model.forward(batch, pages, workspace, &mut self.likeliest);
-                rows.map_err(|error| match cuda::is_lost(&error) {
-                    true => StepError::DeviceLost(error.to_string()),
-                    false => StepError::Compute(error),
+            Self::Cuda { model, pages, .. } => model.warm_up(pages),
+        }
+    }
+
+    /// Its part of a step. The last stage gives rows: on the processor all that are wanted, on a device the
+    /// `logit_rows` alone, and `likeliest` gets the rest's tokens.
+    #[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "devices alone use it"))]
+    fn forward<'a>(
+        &mut self,
+        batch: &ForwardBatch,
+        workspace: &'a mut Workspace,
+        likeliest: &mut Vec<Option<u32>>,
+    ) -> Result<&'a mut [f32], StepError> {
+        match self {
+            Self::Cpu(model, pool) => Ok(model.forward(batch, pool, workspace)?),
+            #[cfg(feature = "cuda")]
+            Self::Cuda { name, model, pages } => {
+                model.forward(batch, pages, workspace, likeliest).map_err(|error| {
+                    if cuda::is_lost(&error) {
+                        StepError::DeviceLost(format!("{name}: {error}"))
+                    } else {
+                        StepError::Compute(error)
+                    }
                 })
             }
         }

@@ -77,6 +77,11 @@ impl Kernels {
         Ok(Self { device, stream, functions, blocks: multiprocessors * BLOCKS_PER_MULTIPROCESSOR })
     }
 
+    /// Makes the device that of the calling thread, for libraries that do not name theirs.
+    pub(crate) fn bind(&self) -> Result<()> {
+        self.stream.context().bind_to_thread().w()
+    }
+
     /// Waits until all that was launched is done. What went wrong meanwhile is told here.
     pub(crate) fn synchronize(&self) -> Result<()> {
         self.stream.synchronize().w()
