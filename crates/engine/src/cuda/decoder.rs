@@ -2,13 +2,13 @@
 
 use candle_core::{Device, Result, Tensor};
 
+use super::layer::Layer;
 use super::linear::{Linear, on_device};
-use super::mlp::Mlp;
 use super::{load_error, multiprocessors};
 use crate::batch::ForwardBatch;
-use crate::kernels::cuda::{Deltas, HEAD_DIMS, Kernels, Pages, Step};
+use crate::kernels::cuda::{HEAD_DIMS, Kernels, Pages};
 use crate::kv::KvShape;
-use crate::lora::{AdaptedRows, Adapters, Projection};
+use crate::lora::{AdaptedRows, Adapters};
 use crate::model::{Angles, ModelConfig, Part, Rope, Workspace};
 use crate::weights::{Embedding, Weights};
 use crate::{Checkpoint, LoadError};
@@ -47,20 +47,6 @@ enum Rows {
     File(Embedding),
     /// From the part before, by the workspace.
     Handed,
-}
-
-#[derive(Debug)]
-struct Layer {
-    attention_norm: Tensor,
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    output: Linear,
-    /// Per head, `[head_dim]`: Qwen3 only.
-    q_norm: Option<Tensor>,
-    k_norm: Option<Tensor>,
-    mlp_norm: Tensor,
-    mlp: Mlp,
 }
 
 impl Decoder {
@@ -256,70 +242,5 @@ impl Decoder {
             }
             (Rows::Head, None) => candle_core::bail!("a model without a head has no rows in it"),
         }
-    }
-}
-
-impl Layer {
-    fn load(
-        weights: &Weights<'_>,
-        device: &Device,
-        config: &ModelConfig,
-        index: usize,
-    ) -> std::result::Result<Self, LoadError> {
-        let ModelConfig { hidden, heads, kv_heads, head_dim, architecture, .. } = *config;
-        let prefix = format!("blk.{index}");
-        let norm = |name: &str, len: usize| {
-            let weight = weights.vector(&format!("{prefix}.{name}.weight"), len)?;
-            on_device(weights, device, weight, &[len])
-        };
-        let head_norm =
-            |name: &str| architecture.has_query_norm().then(|| norm(name, head_dim)).transpose();
-        let matrix = |name: &str, shape: [usize; 2], bias: bool| {
-            Linear::load(weights, device, &format!("{prefix}.{name}"), shape, bias)
-        };
-        let (width, kv_width) = (heads * head_dim, kv_heads * head_dim);
-        let bias = architecture.has_attention_bias();
-        Ok(Self {
-            attention_norm: norm("attn_norm", hidden)?,
-            q: matrix("attn_q", [width, hidden], bias)?,
-            k: matrix("attn_k", [kv_width, hidden], bias)?,
-            v: matrix("attn_v", [kv_width, hidden], bias)?,
-            output: matrix("attn_output", [hidden, width], false)?,
-            q_norm: head_norm("attn_q_norm")?,
-            k_norm: head_norm("attn_k_norm")?,
-            mlp_norm: norm("ffn_norm", hidden)?,
-            mlp: Mlp::load(weights, device, config, &prefix)?,
-        })
-    }
-
-    /// From now on adapters add what `deltas` makes of a projection.
-    fn adapt(&mut self, deltas: impl Fn(Projection) -> Result<Option<Deltas>>) -> Result<()> {
-        self.q.adapt(deltas(Projection::Q)?);
-        self.k.adapt(deltas(Projection::K)?);
-        self.v.adapt(deltas(Projection::V)?);
-        self.output.adapt(deltas(Projection::Output)?);
-        self.mlp.adapt(deltas)
-    }
-
-    /// What attention adds to the stream for `h`, both `[tokens, hidden]`.
-    fn attend(
-        &self,
-        kernels: &Kernels,
-        config: &ModelConfig,
-        pages: &Pages,
-        index: usize,
-        step: &Step,
-        h: &Tensor,
-    ) -> Result<Tensor> {
-        let ModelConfig { heads, kv_heads, rms_eps, .. } = *config;
-        let adapted = step.adapted.as_ref();
-        let q = self.q.forward(kernels, h, adapted)?;
-        let k = self.k.forward(kernels, h, adapted)?;
-        let v = self.v.forward(kernels, h, adapted)?;
-        kernels.norm_and_turn(&q, heads, self.q_norm.as_ref(), rms_eps, step)?;
-        kernels.norm_and_turn(&k, kv_heads, self.k_norm.as_ref(), rms_eps, step)?;
-        kernels.write_pages(pages, index, step, &k, &v)?;
-        let mixed = kernels.attend(pages, index, step, &q, heads)?;
-        self.output.forward(kernels, &mixed, adapted)
     }
 }
