@@ -27,6 +27,9 @@ pub struct ForwardBatch {
     page_ends: Vec<usize>,
     /// The rows of `tokens` whose logits are wanted, ascending.
     pub logit_rows: Vec<usize>,
+    /// The rows of `tokens` of which it is enough to know the likeliest next token, ascending; none is among
+    /// `logit_rows`.
+    pub likeliest_rows: Vec<usize>,
 }
 
 /// Whose logits are wanted.
@@ -36,6 +39,8 @@ pub enum Logits {
     None,
     /// The last token's: it is followed by a sampled one.
     Last,
+    /// Of the last token's only which is the largest, so that they need not leave the device.
+    Likeliest,
     /// Every token's: tests and scoring.
     All,
 }
@@ -72,6 +77,7 @@ impl ForwardBatch {
         match logits {
             Logits::None => {}
             Logits::Last => self.logit_rows.push(end_row - 1),
+            Logits::Likeliest => self.likeliest_rows.push(end_row - 1),
             Logits::All => self.logit_rows.extend(first_row..end_row),
         }
     }
@@ -80,6 +86,15 @@ impl ForwardBatch {
     pub fn block_table(&self, sequence: usize) -> &[u32] {
         let start = sequence.checked_sub(1).map_or(0, |before| self.page_ends[before]);
         &self.pages[start..self.page_ends[sequence]]
+    }
+
+    /// The rows from which logits are made: `logit_rows`, then `likeliest_rows`.
+    pub(crate) fn wanted_rows(&self) -> impl ExactSizeIterator<Item = usize> {
+        let (whole, likeliest) = (self.logit_rows.len(), self.likeliest_rows.len());
+        (0..whole + likeliest).map(move |place| match place.checked_sub(whole) {
+            None => self.logit_rows[place],
+            Some(place) => self.likeliest_rows[place],
+        })
     }
 
     /// Empties it for the next step. The memory stays.
@@ -94,6 +109,7 @@ impl ForwardBatch {
             pages,
             page_ends,
             logit_rows,
+            likeliest_rows,
         } = self;
         tokens.clear();
         positions.clear();
@@ -104,6 +120,7 @@ impl ForwardBatch {
         pages.clear();
         page_ends.clear();
         logit_rows.clear();
+        likeliest_rows.clear();
     }
 
     /// Whether there is nothing to compute.

@@ -4,7 +4,7 @@ use candle_core::quantized::GgmlDType;
 
 use crate::LoadError;
 use crate::gguf::{GgufFile, Metadata};
-use crate::model::ModelConfig;
+use crate::model::{ModelConfig, Part};
 use crate::safetensors::SafetensorsModel;
 use crate::text::{ChatTemplate, Tokenizer};
 
@@ -93,6 +93,25 @@ impl Checkpoint {
         }
     }
 
+    /// The same of each of so many layers, and of what stands behind them: the last norm and the head.
+    pub(crate) fn layer_bytes(&self, layers: usize) -> (Vec<usize>, usize) {
+        let mut of_layers = vec![0; layers];
+        for tensor in self.stored() {
+            if let Some(bytes) = tensor.layer.and_then(|layer| of_layers.get_mut(layer)) {
+                *bytes += tensor.bytes;
+            }
+        }
+        let end = self.weight_bytes().saturating_sub(of_layers.iter().sum());
+        (of_layers, end)
+    }
+
+    /// The same of a part of the layers, and of what stands behind them if it is the last.
+    pub(crate) fn part_bytes(&self, part: &Part) -> usize {
+        let (layers, end) = self.layer_bytes(part.of());
+        let own: usize = layers[part.layers()].iter().sum();
+        own + if part.is_last() { end } else { 0 }
+    }
+
     /// Bytes of the embedding in its file, where its rows are read.
     pub fn embedding_bytes(&self) -> usize {
         match self {
@@ -110,7 +129,8 @@ impl Checkpoint {
     pub(crate) fn stored(&self) -> Vec<Stored> {
         match self {
             Self::Gguf(file) => {
-                let tensors = file.tensors().map(|(_, info)| Stored {
+                let tensors = file.tensors().map(|(name, info)| Stored {
+                    layer: layer_of(name, "blk."),
                     dtype: info.dtype,
                     is_matrix: info.shape.len() > 1,
                     weights: info.shape.iter().product(),
@@ -126,6 +146,8 @@ impl Checkpoint {
 /// What is known of a tensor before it is loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
+    /// The layer that it belongs to, if it is one's.
+    pub(crate) layer: Option<usize>,
     /// The format it is held in.
     pub(crate) dtype: GgmlDType,
     /// Whether it has rows.
@@ -134,6 +156,11 @@ pub(crate) struct Stored {
     pub(crate) weights: usize,
     /// Bytes that it takes.
     pub(crate) bytes: usize,
+}
+
+/// The number that stands behind `prefix` in a tensor's name.
+pub(crate) fn layer_of(name: &str, prefix: &str) -> Option<usize> {
+    name.strip_prefix(prefix)?.split_once('.')?.0.parse().ok()
 }
 
 #[cfg(test)]
@@ -159,6 +186,17 @@ mod tests {
             assert_eq!(checkpoint.embedding_bytes(), embedding);
             let expected = if tied { all } else { all - embedding };
             assert_eq!(checkpoint.weight_bytes(), expected, "{name}");
+            // Every byte is in one of its parts.
+            let layers = checkpoint.config().unwrap().layers;
+            for cut in 1..layers {
+                let parts = Part::of_sizes(&[cut, layers - cut]);
+                let bytes: Vec<usize> =
+                    parts.iter().map(|part| checkpoint.part_bytes(part)).collect();
+                assert!(bytes.iter().all(|part| *part > 0), "{name}");
+                assert_eq!(bytes.iter().sum::<usize>(), expected, "{name}");
+            }
+            let whole = Part::whole(&checkpoint.config().unwrap());
+            assert_eq!(checkpoint.part_bytes(&whole), expected, "{name}");
         }
     }
 }

@@ -95,6 +95,6 @@ pub use grammar::{Constraint, Function};
 pub use lora::{AdapterError, AdapterSource};
 pub use model_file::{ModelFile, Quantization};
 pub use runner::{
-    CancelHandle, DeviceChoice, Engine, EngineLoad, EngineOptions, EngineTotals, Generation,
-    MemoryPlan, PendingEmbedding, Survey,
+    CancelHandle, DeviceChoice, DevicePlan, Devices, Engine, EngineLoad, EngineOptions,
+    EngineTotals, Generation, MemoryPlan, PendingEmbedding, Survey,
 };

@@ -238,3 +238,39 @@ fn what_can_not_be_is_refused() {
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
+
+/// Of a row whose likeliest token is all that is asked for nothing else is told (on a GPU its logits stay there).
+/// Others beside it are drawn from, or told of.
+#[test]
+fn greedy_answers_are_the_same_whether_their_logits_are_looked_at_or_not() {
+    // Packed, so that company changes no bit.
+    let fixture = Fixture::load("qwen3-q8_0");
+    let engine = fixture.start(&EngineOptions { max_batch: 32, ..EngineOptions::default() });
+    let drawn = Sampling { temperature: 0.9, seed: Some(7), ..Sampling::default() };
+    let kinds = [
+        drawn.clone(),
+        Sampling::greedy(),
+        Sampling { top_k: Some(1), ..drawn.clone() },
+        Sampling { logprobs: Some(0), ..Sampling::greedy() },
+        Sampling { logit_bias: BTreeMap::from([(5, 0.0)]), ..Sampling::greedy() },
+        Sampling { repetition_penalty: 1.2, ..Sampling::greedy() },
+    ];
+    let requests = fixture
+        .prompts
+        .iter()
+        .flat_map(|prompt| kinds.iter().map(|sampling| request(prompt, sampling.clone(), 40)));
+    let running: Vec<(Request, Generation)> =
+        requests.map(|one| (one.clone(), engine.submit(&one).unwrap())).collect();
+    let together: Vec<(Request, Answer)> =
+        running.into_iter().map(|(request, one)| (request, read(one))).collect();
+    for answers in together.chunks(kinds.len()) {
+        let [_, greedy, first, told, biased, _] = answers else { panic!("one of each") };
+        for (_, other) in [first, told, biased] {
+            assert_eq!(other.text, greedy.1.text);
+        }
+        assert!(greedy.1.logprobs.is_empty() && !told.1.logprobs.is_empty());
+        for (request, beside) in answers {
+            assert_eq!(answer(&engine, request).text, beside.text, "{:?}", request.sampling);
+        }
+    }
+}

@@ -19,7 +19,7 @@ pub struct WorkerReport {
     pub model: ModelId,
     /// That one's weights' format, e.g. `Q4_K_M`.
     pub quantization: String,
-    /// Where it computes, e.g. `cpu` or `cuda:0`.
+    /// Where it computes, e.g. `cpu`, `cuda:0` or `cuda:0,cpu`.
     pub device: String,
     /// What it is doing.
     pub status: WorkerStatus,
@@ -34,9 +34,9 @@ pub struct WorkerReport {
     /// When it reported this, on its own clock; none from a version that did not say.
     #[serde(default)]
     pub reported_at: Option<Timestamp>,
-    /// The GPU that it computes on, if it does and the driver tells of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gpu: Option<GpuReport>,
+    /// The GPUs that it computes on, of those that the driver tells of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<GpuReport>,
     /// All the models it serves, the first one included; none from a version that serves one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<ModelReport>,

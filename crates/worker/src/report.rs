@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::system::GpuUse;
 use protocol::{GpuReport, ModelId, ModelReport, Timestamp, WorkerReport, WorkerStatus};
 
 use crate::Worker;
@@ -53,13 +54,11 @@ fn report(worker: &Worker, started_at: Timestamp) -> WorkerReport {
     // An adapter's room is its base's.
     let bases = models.iter().filter(|served| served.parent.is_none());
     let loaded = bases.filter(|served| served.state.is_loaded());
-    // All engines of a worker compute on one device.
-    let gpu = worker
-        .models
-        .all()
-        .iter()
-        .filter_map(|served| served.engine())
-        .find_map(|engine| engine.gpu());
+    // Its engines may compute on the same GPUs, or one on more of them than another.
+    let engines = worker.models.all().iter().filter_map(|served| served.engine());
+    let mut gpus: Vec<GpuUse> = engines.flat_map(|engine| engine.gpus()).collect();
+    gpus.sort_by_key(|gpu| gpu.id);
+    gpus.dedup_by_key(|gpu| gpu.id);
     WorkerReport {
         id: worker.id,
         host: hostname(),
@@ -78,14 +77,14 @@ fn report(worker: &Worker, started_at: Timestamp) -> WorkerReport {
         finished: worker.running.finished(),
         started_at,
         reported_at: Some(Timestamp::now()),
-        gpu: gpu.map(|gpu| GpuReport {
-            id: gpu.id,
-            memory_used_bytes: gpu.memory_used_bytes,
-            memory_total_bytes: gpu.memory_total_bytes,
-            utilization_percent: gpu.utilization_percent,
-        }),
+        gpus: gpus.into_iter().map(gpu_report).collect(),
         models,
     }
+}
+
+fn gpu_report(gpu: GpuUse) -> GpuReport {
+    let GpuUse { id, memory_used_bytes, memory_total_bytes, utilization_percent } = gpu;
+    GpuReport { id, memory_used_bytes, memory_total_bytes, utilization_percent }
 }
 
 /// This machine's name, as the kernel tells it.

@@ -6,15 +6,17 @@ use candle_core::quantized::{GgmlDType, QMatMul, QTensor, ggml_file};
 use candle_core::{DType, Device, Module, Result, Tensor};
 
 use crate::LoadError;
-use crate::kernels::cuda::Kernels;
+use crate::kernels::cuda::{AdaptedStep, Deltas, Kernels};
 use crate::weights::{Stored, Weights};
 
-/// `x · weightᵀ + bias`.
+/// `x · weightᵀ + bias`, and what adapters add to it.
 #[derive(Debug)]
 pub(super) struct Linear {
     weight: Weight,
     /// `[outputs]`
     bias: Option<Tensor>,
+    /// What adapters add, if any does.
+    deltas: Option<Deltas>,
 }
 
 /// `[outputs, inputs]`
@@ -56,11 +58,22 @@ impl Linear {
                     },
                 }
             })?;
-        Ok(Self { weight, bias: bias.transpose()? })
+        Ok(Self { weight, bias: bias.transpose()?, deltas: None })
     }
 
-    /// The product of `x`, `[rows, inputs]`: `[rows, outputs]`. All f32.
-    pub(super) fn forward(&self, kernels: &Kernels, x: &Tensor) -> Result<Tensor> {
+    /// From now on adapters add this.
+    pub(super) fn adapt(&mut self, deltas: Option<Deltas>) {
+        self.deltas = deltas;
+    }
+
+    /// The product of `x`, `[rows, inputs]`: `[rows, outputs]`, with what adapters add to its rows if `x` has the
+    /// rows of the step. All f32.
+    pub(super) fn forward(
+        &self,
+        kernels: &Kernels,
+        x: &Tensor,
+        adapted: Option<&AdaptedStep>,
+    ) -> Result<Tensor> {
         let out = match &self.weight {
             Weight::Quantized(weight) => QMatMul::QTensor(weight.clone()).forward(x)?,
             Weight::Full(weight) => {
@@ -69,6 +82,9 @@ impl Linear {
         };
         if let Some(bias) = &self.bias {
             kernels.add_bias(&out, bias)?;
+        }
+        if let (Some(deltas), Some(step)) = (&self.deltas, adapted) {
+            kernels.add_low_rank(deltas, step, x, &out)?;
         }
         Ok(out)
     }

@@ -5,14 +5,15 @@ use candle_core::{Device, Result, Tensor};
 
 use super::linear::{Linear, on_device, quantized};
 use crate::LoadError;
-use crate::kernels::cuda::Kernels;
+use crate::kernels::cuda::{AdaptedStep, Deltas, Kernels};
+use crate::lora::Projection;
 use crate::model::{Experts, FeedForward, ModelConfig};
 use crate::weights::{Stored, Weights};
 
 /// The feed-forward block of a layer.
 #[derive(Debug)]
 pub(super) enum Mlp {
-    Dense(GatedMlp),
+    Dense(Box<GatedMlp>),
     Experts(Box<MixtureOfExperts>),
 }
 
@@ -48,7 +49,8 @@ impl Mlp {
         let hidden = config.hidden;
         match config.feed_forward {
             FeedForward::Dense { ffn } => {
-                GatedMlp::load(weights, device, prefix, "", hidden, ffn).map(Self::Dense)
+                let mlp = GatedMlp::load(weights, device, prefix, "", hidden, ffn)?;
+                Ok(Self::Dense(Box::new(mlp)))
             }
             FeedForward::Experts(experts) => {
                 let experts = MixtureOfExperts::load(weights, device, prefix, hidden, experts)?;
@@ -57,10 +59,28 @@ impl Mlp {
         }
     }
 
+    /// From now on adapters add what `deltas` makes of a projection. Experts have no adapters.
+    pub(super) fn adapt(
+        &mut self,
+        deltas: impl Fn(Projection) -> Result<Option<Deltas>>,
+    ) -> Result<()> {
+        if let Self::Dense(mlp) = self {
+            mlp.gate.adapt(deltas(Projection::Gate)?);
+            mlp.up.adapt(deltas(Projection::Up)?);
+            mlp.down.adapt(deltas(Projection::Down)?);
+        }
+        Ok(())
+    }
+
     /// What is added to the stream for `h`, both `[tokens, hidden]`.
-    pub(super) fn forward(&self, kernels: &Kernels, h: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward(
+        &self,
+        kernels: &Kernels,
+        h: &Tensor,
+        adapted: Option<&AdaptedStep>,
+    ) -> Result<Tensor> {
         match self {
-            Self::Dense(mlp) => mlp.forward(kernels, h),
+            Self::Dense(mlp) => mlp.forward(kernels, h, adapted),
             Self::Experts(experts) => experts.forward(kernels, h),
         }
     }
@@ -85,10 +105,15 @@ impl GatedMlp {
         })
     }
 
-    fn forward(&self, kernels: &Kernels, h: &Tensor) -> Result<Tensor> {
-        let gate = self.gate.forward(kernels, h)?;
-        kernels.swiglu(&gate, &self.up.forward(kernels, h)?)?;
-        self.down.forward(kernels, &gate)
+    fn forward(
+        &self,
+        kernels: &Kernels,
+        h: &Tensor,
+        adapted: Option<&AdaptedStep>,
+    ) -> Result<Tensor> {
+        let gate = self.gate.forward(kernels, h, adapted)?;
+        kernels.swiglu(&gate, &self.up.forward(kernels, h, adapted)?)?;
+        self.down.forward(kernels, &gate, adapted)
     }
 }
 
@@ -137,7 +162,7 @@ impl MixtureOfExperts {
         let (tokens, hidden) = h.dims2()?;
         let added = match &self.shared {
             Some((mlp, gate)) => {
-                let added = mlp.forward(kernels, h)?;
+                let added = mlp.forward(kernels, h, None)?;
                 kernels.open_gate(&added, &h.matmul(&gate.t()?)?)?;
                 added
             }

@@ -6,6 +6,7 @@
 //! | `device`    | opens a GPU, and says clearly why not |
 //! | `linear`    | products of weights that stay as their file has them, by candle's kernels |
 //! | `mlp`       | feed-forward blocks, of experts too |
+//! | `layer`     | attention and feed-forward block |
 //! | `decoder`   | the model: the same steps as [`crate::model::Decoder`], on the device |
 //! | `nvml`      | what the driver says of the GPU's memory and use |
 //!
@@ -14,6 +15,7 @@
 
 mod decoder;
 mod device;
+mod layer;
 mod linear;
 mod mlp;
 mod nvml;

@@ -35,6 +35,11 @@ pub(crate) fn add_rms_norm(x: &mut [f32], y: &[f32], weight: &[f32], eps: f32, n
     });
 }
 
+/// `x += y`, which are as long.
+pub(crate) fn add(x: &mut [f32], y: &[f32]) {
+    add_row(Level::best_for(&[x.len()]), x, y);
+}
+
 /// `gate = silu(gate) * up`, `silu(x) = x / (1 + exp(-x))`.
 pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
     const PIECE: usize = 4096;

@@ -26,7 +26,7 @@ pub(crate) use load::{CONFIG, WEIGHTS};
 pub(crate) use rows::AdaptedRows;
 
 use crate::kernels::low_rank::LowRank;
-use crate::model::{FeedForward, ModelConfig};
+use crate::model::{FeedForward, ModelConfig, Part};
 use crate::{EngineOptions, LoadError};
 
 /// Where an adapter is, and how requests call it.
@@ -158,6 +158,18 @@ impl Adapters {
         sources.iter().map(load).collect::<Result<_, _>>().map(Self)
     }
 
+    /// What each part of the model needs of them. `parts` are all there are, in their order.
+    pub(crate) fn divide(mut self, parts: &[Part]) -> Vec<Self> {
+        let mut of = |part: &Part| {
+            let adapters = self.0.iter_mut().map(|adapter| Adapter {
+                name: adapter.name.clone(),
+                layers: adapter.layers.drain(..part.len().min(adapter.layers.len())).collect(),
+            });
+            Self(adapters.collect())
+        };
+        parts.iter().map(&mut of).collect()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -182,6 +194,24 @@ impl Adapters {
     pub fn bytes(&self) -> usize {
         let deltas = self.0.iter().flat_map(|one| one.layers.iter().flatten().flatten());
         deltas.map(|delta| size_of::<f32>() * (delta.a.len() + delta.b.len())).sum()
+    }
+
+    /// What each of them adds to a projection of a layer, if anything.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn deltas(
+        &self,
+        layer: usize,
+        projection: Projection,
+    ) -> impl Iterator<Item = Option<LowRank<'_>>> {
+        let ids = (0..self.len()).map(AdapterId::new);
+        ids.map(move |id| self.delta(id, layer, projection).map(Delta::as_kernel))
+    }
+
+    /// The largest rank of any of them; 0 if there are none.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn most_rank(&self) -> usize {
+        let deltas = self.0.iter().flat_map(|one| one.layers.iter().flatten().flatten());
+        deltas.map(|delta| delta.rank).max().unwrap_or(0)
     }
 
     /// What one of them adds to a projection of a layer, if anything.

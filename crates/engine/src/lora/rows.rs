@@ -2,6 +2,8 @@
 
 use super::{AdapterId, Adapters, Projection};
 use crate::batch::ForwardBatch;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::LowRankPlan;
 use crate::kernels::low_rank;
 
 /// The rows of a step that an adapter adds to, adapter by adapter. The memory stays for the next step.
@@ -14,20 +16,20 @@ pub(crate) struct AdaptedRows {
 }
 
 impl AdaptedRows {
-    /// Sorts the rows of `batch` by adapter.
+    /// Sorts the rows of `batch` by adapter, of which there are so many.
     ///
     /// # Errors
     /// When one is asked for that is not there.
     pub(crate) fn sort(
         &mut self,
         batch: &ForwardBatch,
-        adapters: &Adapters,
+        adapters: usize,
     ) -> candle_core::Result<()> {
         self.rows.clear();
         self.groups.clear();
         for id in batch.adapters.iter().copied().flatten() {
-            if id.index() >= adapters.len() {
-                candle_core::bail!("adapter {} of {} was asked for", id.index(), adapters.len())
+            if id.index() >= adapters {
+                candle_core::bail!("adapter {} of {adapters} was asked for", id.index())
             }
             if !self.groups.iter().any(|(other, _)| *other == id) {
                 self.groups.push((id, 0));
@@ -55,12 +57,26 @@ impl AdaptedRows {
         x: &[f32],
         y: &mut [f32],
     ) {
-        let mut start = 0;
-        for (id, end) in &self.groups {
-            if let Some(delta) = adapters.delta(*id, layer, projection) {
-                low_rank::add(delta.as_kernel(), &self.rows[start..*end], x, y);
+        for (id, rows) in self.groups() {
+            if let Some(delta) = adapters.delta(id, layer, projection) {
+                low_rank::add(delta.as_kernel(), rows, x, y);
             }
-            start = *end;
         }
+    }
+
+    /// The same rows as a device takes them.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn plan(&self) -> LowRankPlan {
+        LowRankPlan::new(self.groups().map(|(id, rows)| (id.index(), rows)))
+    }
+
+    /// Each adapter's rows.
+    fn groups(&self) -> impl Iterator<Item = (AdapterId, &[u32])> {
+        let mut start = 0;
+        self.groups.iter().map(move |(id, end)| {
+            let rows = &self.rows[start..*end];
+            start = *end;
+            (*id, rows)
+        })
     }
 }

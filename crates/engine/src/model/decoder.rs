@@ -5,7 +5,7 @@ use candle_core as candle;
 use super::attention::Attention;
 use super::mlp::Mlp;
 use super::rope::Rope;
-use super::{ModelConfig, Workspace};
+use super::{ModelConfig, Part, Workspace};
 use crate::batch::ForwardBatch;
 use crate::kernels::rows;
 use crate::kv::KvPool;
@@ -13,17 +13,26 @@ use crate::lora::Adapters;
 use crate::weights::{Embedding, Linear, Weights};
 use crate::{Checkpoint, LoadError};
 
-/// A Qwen model. It keeps no state: everything a sequence needs is in the batch and in the pages.
+/// A Qwen model, or a part of its layers. It keeps no state: everything a sequence needs is in the batch and
+/// in the pages.
 #[derive(Debug)]
 pub struct Decoder {
     config: ModelConfig,
-    embedding: Embedding,
+    /// Of the first part.
+    embedding: Option<Embedding>,
     layers: Vec<Layer>,
+    /// Of the last part.
+    end: Option<End>,
+    rope: Rope,
+    adapters: Adapters,
+}
+
+/// What follows the layers.
+#[derive(Debug)]
+struct End {
     norm: Vec<f32>,
     /// What makes logits of a row; an embedding model has none.
     head: Option<Linear>,
-    rope: Rope,
-    adapters: Adapters,
 }
 
 #[derive(Debug)]
@@ -42,42 +51,49 @@ impl Decoder {
     /// model is not supported.
     pub fn load(checkpoint: impl Into<Checkpoint>) -> Result<Self, LoadError> {
         let checkpoint = checkpoint.into();
+        let whole = Part::whole(&checkpoint.config()?);
+        Self::load_part(&checkpoint, &whole)
+    }
+
+    /// Loads the weights of some of a checkpoint's layers, and of what stands before or behind them.
+    ///
+    /// # Errors
+    /// As of [`load`](Self::load); what other parts have is not looked at.
+    pub(crate) fn load_part(checkpoint: &Checkpoint, part: &Part) -> Result<Self, LoadError> {
         let config = checkpoint.config()?;
         crate::kernels::arena::begin_anew();
-        let weights = Weights::new(&checkpoint);
+        let weights = Weights::of_part(checkpoint, part);
         let ModelConfig { hidden, vocab, .. } = config;
-        let embedding = weights.embedding("token_embd", vocab, hidden)?;
-        let head = config.pooling.is_none().then(|| {
-            let head = if weights.has_own_head() { "output" } else { "token_embd" };
-            weights.linear(head, vocab, hidden)
-        });
-        let layers = (0..config.layers)
-            .map(|layer| Layer::load(&weights, &config, layer))
-            .collect::<Result<_, _>>()?;
+        let embedding = part.is_first().then(|| weights.embedding("token_embd", vocab, hidden));
+        let end = part.is_last().then(|| End::load(&weights, &config));
+        let layers = part.layers().map(|layer| Layer::load(&weights, &config, layer));
         Ok(Self {
-            embedding,
-            layers,
-            norm: weights.vector("output_norm.weight", hidden)?,
-            head: head.transpose()?,
+            embedding: embedding.transpose()?,
+            end: end.transpose()?,
+            layers: layers.collect::<Result<_, _>>()?,
             adapters: Adapters::default(),
             rope: Rope::new(config.head_dim, config.rope_theta, config.yarn.as_ref()),
             config,
         })
     }
 
-    /// The same model with adapters beside it, which were loaded for its config; a batch names them.
+    /// The same model with adapters beside it, which were loaded for its config and have its layers; a batch
+    /// names them.
     pub fn with_adapters(self, adapters: Adapters) -> Self {
         Self { adapters, ..self }
     }
 
-    /// What kind of model it is.
+    /// What kind of model the whole is.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
-    /// One step: the logits of `batch.logit_rows`, `[logit_rows, vocab]`; of an embedding model what
-    /// becomes their embeddings, `[logit_rows, hidden]`. The keys and values of all tokens are in
+    /// One step: the logits of `batch.logit_rows`, then of `batch.likeliest_rows`, `[rows, vocab]`; of an
+    /// embedding model what becomes their embeddings, `[rows, hidden]`. The keys and values of all tokens are in
     /// the pages afterwards.
+    ///
+    /// A part that is not the last gives the residual stream, `[tokens, hidden]`, and leaves it in the
+    /// workspace; one that is not the first takes it from there.
     pub fn forward<'a>(
         &self,
         batch: &ForwardBatch,
@@ -86,27 +102,35 @@ impl Decoder {
     ) -> candle::Result<&'a mut [f32]> {
         let ModelConfig { hidden, rms_eps, .. } = self.config;
         let tokens = batch.tokens.len();
-        workspace.adapted.sort(batch, &self.adapters)?;
+        workspace.adapted.sort(batch, self.adapters.len())?;
         self.rope.turn_to(&batch.positions, &mut workspace.angles);
         let len = tokens * hidden;
         let x = workspace.x.of(len);
-        self.embedding.rows(&batch.tokens, x)?;
+        if let Some(embedding) = &self.embedding {
+            embedding.rows(&batch.tokens, x)?;
+        }
         rows::rms_norm(x, &self.layers[0].attention_norm, rms_eps, workspace.h.of(len));
         for (index, layer) in self.layers.iter().enumerate() {
             layer.attention.forward(batch, kv, index, &self.adapters, workspace)?;
             workspace.add_and_norm(len, &layer.mlp_norm, rms_eps);
             layer.mlp.forward(tokens, index, &self.adapters, workspace)?;
-            let next = self.layers.get(index + 1).map_or(&self.norm, |next| &next.attention_norm);
-            workspace.add_and_norm(len, next, rms_eps);
+            let next = self.layers.get(index + 1).map(|next| &next.attention_norm);
+            match next.or(self.end.as_ref().map(|end| &end.norm)) {
+                Some(norm) => workspace.add_and_norm(len, norm, rms_eps),
+                None => workspace.add(len),
+            }
         }
+        let Some(end) = &self.end else { return Ok(workspace.x.of(len)) };
         let Workspace { h, added, logits, scratch, .. } = workspace;
         // The rows that are wanted, one after the other.
-        let wanted = added.of(batch.logit_rows.len() * hidden);
-        for (row, wanted) in batch.logit_rows.iter().zip(wanted.chunks_exact_mut(hidden)) {
+        let rows = batch.wanted_rows();
+        let num_rows = rows.len();
+        let wanted = added.of(num_rows * hidden);
+        for (row, wanted) in rows.zip(wanted.chunks_exact_mut(hidden)) {
             wanted.copy_from_slice(&h.of(len)[row * hidden..(row + 1) * hidden]);
         }
-        let Some(head) = &self.head else { return Ok(wanted) };
-        let logits = logits.of(batch.logit_rows.len() * head.outputs());
+        let Some(head) = &end.head else { return Ok(wanted) };
+        let logits = logits.of(num_rows * head.outputs());
         if !logits.is_empty() {
             head.forward(wanted, logits, scratch)?;
         }
@@ -116,12 +140,23 @@ impl Decoder {
     /// Lets candle lay out the weights that it multiplies now, not in the first request.
     pub fn warm_up(&self) -> candle::Result<()> {
         use rayon::prelude::*;
-        let mut linears: Vec<&Linear> = self.head.iter().collect();
+        let mut linears: Vec<&Linear> = self.end.iter().flat_map(|end| &end.head).collect();
         for layer in &self.layers {
             linears.extend(layer.attention.linears());
             linears.extend(layer.mlp.linears());
         }
         linears.par_iter().try_for_each(|linear| linear.warm_up())
+    }
+}
+
+impl End {
+    fn load(weights: &Weights<'_>, config: &ModelConfig) -> Result<Self, LoadError> {
+        let ModelConfig { hidden, vocab, .. } = *config;
+        let head = config.pooling.is_none().then(|| {
+            let head = if weights.has_own_head() { "output" } else { "token_embd" };
+            weights.linear(head, vocab, hidden)
+        });
+        Ok(Self { head: head.transpose()?, norm: weights.vector("output_norm.weight", hidden)? })
     }
 }
 

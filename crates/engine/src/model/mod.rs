@@ -6,12 +6,14 @@ mod decoder;
 mod experts;
 mod metadata;
 mod mlp;
+mod part;
 mod rope;
 pub(crate) mod routing;
 mod workspace;
 
 pub use config::{Architecture, Experts, FeedForward, ModelConfig, Pooling};
 pub use decoder::Decoder;
+pub(crate) use part::Part;
 pub use rope::Yarn;
 #[cfg(feature = "cuda")]
 pub(crate) use rope::{Angles, Rope};

@@ -72,10 +72,15 @@ impl Workspace {
         self.logits.of(len)
     }
 
-    /// Room for `len` numbers on their way elsewhere.
+    /// The residual stream, `len` numbers, as it comes from another part of the model or goes to one.
     #[cfg(feature = "cuda")]
-    pub(crate) fn rows(&mut self, len: usize) -> &mut [f32] {
+    pub(crate) fn stream(&mut self, len: usize) -> &mut [f32] {
         self.x.of(len)
+    }
+
+    /// `x += added`.
+    pub(super) fn add(&mut self, len: usize) {
+        rows::add(self.x.of(len), self.added.of(len));
     }
 
     /// `x += added`, `h = norm(x)`.

@@ -1,26 +1,46 @@
-//! What computes steps: the processor, or a device.
+//! What computes steps: the processor, a device, or several that share the layers.
 
+use crate::LoadError;
 use crate::batch::ForwardBatch;
 #[cfg(feature = "cuda")]
 use crate::cuda;
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::Pages;
+use crate::kernels::likeliest::likeliest;
+use crate::kernels::parallel::for_rows;
 use crate::kv::KvPool;
 use crate::model::{Decoder, ModelConfig, Workspace};
 
 /// A model and its pages, where they compute.
+///
+/// Where several devices share the layers, a step goes through their stages one after the other, and the
+/// residual stream from each to the next by the workspace. All have the same pages, each those of its layers.
 #[derive(Debug)]
 pub(super) struct Backend {
-    model: Model,
+    /// Those before the last; none where one place computes the whole model.
+    before: Vec<Stage>,
+    last: Stage,
     /// Steps until the device is taken for lost: see [`Backend::lost_after`].
     steps_left: Option<u64>,
+    /// Of the step before: the memory stays.
+    likeliest: Vec<Option<u32>>,
 }
 
+/// A model, or a part of its layers, and its pages.
 #[derive(Debug)]
-enum Model {
+pub(super) enum Stage {
+    /// On the processor.
     Cpu(Box<Decoder>, KvPool),
+    /// On a GPU.
     #[cfg(feature = "cuda")]
-    Cuda(Box<cuda::Decoder>, Pages),
+    Cuda {
+        /// How it is named.
+        name: String,
+        /// What computes.
+        model: Box<cuda::Decoder>,
+        /// Its keys and values.
+        pages: Pages,
+    },
 }
 
 /// Why a step failed.
@@ -35,15 +55,15 @@ pub(super) enum StepError {
 }
 
 impl Backend {
-    /// Computes on the processor.
-    pub(super) fn cpu(model: Decoder, pool: KvPool) -> Self {
-        Self { model: Model::Cpu(Box::new(model), pool), steps_left: None }
+    /// Computes in the last stage, after those before it.
+    pub(super) fn new(before: Vec<Stage>, last: Stage) -> Self {
+        Self { before, last, steps_left: None, likeliest: Vec::new() }
     }
 
-    /// Computes on a GPU.
-    #[cfg(feature = "cuda")]
-    pub(super) fn cuda(model: cuda::Decoder, pages: Pages) -> Self {
-        Self { model: Model::Cuda(Box::new(model), pages), steps_left: None }
+    /// Computes all of it on the processor.
+    #[cfg(test)]
+    pub(super) fn cpu(model: Decoder, pool: KvPool) -> Self {
+        Self::new(Vec::new(), Stage::Cpu(Box::new(model), pool))
     }
 
     /// The same, but that its device seems lost after so many steps.
@@ -51,27 +71,33 @@ impl Backend {
         Self { steps_left: steps, ..self }
     }
 
-    /// The same with adapters beside the model.
+    /// The same with adapters beside the model, which is all on the processor.
     #[cfg(test)]
     pub(super) fn with_adapters(self, adapters: crate::lora::Adapters) -> Self {
-        let model = match self.model {
-            Model::Cpu(model, pool) => Model::Cpu(Box::new(model.with_adapters(adapters)), pool),
+        let last = match self.last {
+            Stage::Cpu(model, pool) => Stage::Cpu(Box::new(model.with_adapters(adapters)), pool),
             #[cfg(feature = "cuda")]
-            other @ Model::Cuda(..) => other,
+            other @ Stage::Cuda { .. } => other,
         };
-        Self { model, ..self }
+        Self { last, ..self }
     }
 
     /// What kind of model it is.
     pub(super) fn config(&self) -> &ModelConfig {
-        match &self.model {
-            Model::Cpu(model, _) => model.config(),
+        match &self.last {
+            Stage::Cpu(model, _) => model.config(),
             #[cfg(feature = "cuda")]
-            Model::Cuda(model, _) => model.config(),
+            Stage::Cuda { model, .. } => model.config(),
         }
     }
 
-    /// One step: what [`Decoder::forward`] says, wherever it is computed.
+    /// What is likeliest of the last step's `likeliest_rows`; none where nothing is above minus infinity.
+    pub(super) fn likeliest(&self) -> &[Option<u32>] {
+        &self.likeliest
+    }
+
+    /// One step: what [`Decoder::forward`] of the whole model makes of `batch.logit_rows`, wherever it is
+    /// computed. What is wanted of `batch.likeliest_rows`, [`Self::likeliest`] tells.
     pub(super) fn forward<'a>(
         &mut self,
         batch: &ForwardBatch,
@@ -82,16 +108,78 @@ impl Backend {
                 StepError::DeviceLost("it was made to seem lost, as a setting asks".to_owned())
             })?;
         }
-        match &mut self.model {
-            Model::Cpu(model, pool) => Ok(model.forward(batch, pool, workspace)?),
+        for stage in &mut self.before {
+            stage.hand_over(batch, workspace)?;
+        }
+        self.last.finish(batch, workspace, &mut self.likeliest)
+    }
+}
+
+impl Stage {
+    /// Has a device make now what the first request would wait for. (What that is on the processor counts as
+    /// weights, so it was done with them.)
+    pub(super) fn warm_up(&mut self) -> Result<(), LoadError> {
+        match self {
+            Self::Cpu(..) => Ok(()),
             #[cfg(feature = "cuda")]
-            Model::Cuda(model, pages) => model.forward(batch, pages, workspace).map_err(|error| {
-                if cuda::is_lost(&error) {
-                    StepError::DeviceLost(error.to_string())
-                } else {
-                    StepError::Compute(error)
-                }
-            }),
+            Self::Cuda { model, pages, .. } => model.warm_up(pages),
+        }
+    }
+
+    /// Computes its layers, and leaves the residual stream to the stage behind it.
+    fn hand_over(
+        &mut self,
+        batch: &ForwardBatch,
+        workspace: &mut Workspace,
+    ) -> Result<(), StepError> {
+        match self {
+            Self::Cpu(model, pool) => model.forward(batch, pool, workspace).map(drop)?,
+            #[cfg(feature = "cuda")]
+            Self::Cuda { name, model, pages } => {
+                let stream = model.forward(batch, pages, workspace, &mut Vec::new());
+                stream.map(drop).map_err(|error| StepError::of_device(name, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes the last layers and what is wanted of them.
+    fn finish<'a>(
+        &mut self,
+        batch: &ForwardBatch,
+        workspace: &'a mut Workspace,
+        tokens: &mut Vec<Option<u32>>,
+    ) -> Result<&'a mut [f32], StepError> {
+        match self {
+            Self::Cpu(model, pool) => {
+                let all = model.forward(batch, pool, workspace)?;
+                let outputs = model.config().outputs();
+                let (rows, drawn) = all.split_at_mut(batch.logit_rows.len() * outputs);
+                tokens.clear();
+                tokens.resize(batch.likeliest_rows.len(), None);
+                let cost = drawn.len();
+                for_rows(tokens, drawn, outputs, cost, |token, row| {
+                    *token = likeliest(row).map(|place| place as u32);
+                });
+                Ok(rows)
+            }
+            #[cfg(feature = "cuda")]
+            Self::Cuda { name, model, pages } => {
+                let rows = model.forward(batch, pages, workspace, tokens);
+                rows.map_err(|error| StepError::of_device(name, error))
+            }
+        }
+    }
+}
+
+impl StepError {
+    /// An error of the device of this name.
+    #[cfg(feature = "cuda")]
+    fn of_device(name: &str, error: candle_core::Error) -> Self {
+        if cuda::is_lost(&error) {
+            Self::DeviceLost(format!("{name}: {error}"))
+        } else {
+            Self::Compute(error)
         }
     }
 }

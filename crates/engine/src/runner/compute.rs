@@ -195,7 +195,7 @@ impl Compute {
             let tokens = &sequence.tokens()[chunk.start..end];
             let of_prompt = sequence.prompt_len().min(end).saturating_sub(chunk.start);
             self.gauges.computed_prompt_tokens.fetch_add(of_prompt as u64, Ordering::Relaxed);
-            let logits = if chunk.samples { Logits::Last } else { Logits::None };
+            let logits = if chunk.samples { self.wants(chunk.id) } else { Logits::None };
             self.batch.push_adapted(tokens, chunk.start, pages, logits, sequence.adapter());
         }
         // Lent out while tokens are drawn from the logits in it.
@@ -205,27 +205,40 @@ impl Compute {
         drawn
     }
 
+    /// What a sequence asks of the row of its last token.
+    fn wants(&self, id: SequenceId) -> Logits {
+        self.sinks.get(&id).map_or(Logits::Last, Sink::wants)
+    }
+
     fn forward(&mut self, plan: &StepPlan, workspace: &mut Workspace) -> Result<(), StepError> {
         let rows = self.backend.forward(&self.batch, workspace)?;
         for chunk in &plan.chunks {
             self.scheduler.mark_computed(chunk);
         }
-        // Threads share the rows, so who draws is taken out of the map meanwhile.
-        let sampling = plan.chunks.iter().filter(|chunk| chunk.samples);
-        let sinks = &mut self.sinks;
-        self.draws.extend(sampling.map(|chunk| Draw {
-            id: chunk.id,
-            sink: sinks.remove(&chunk.id),
-            token: Ok(None),
-        }));
+        // Threads share the rows, so who draws is taken out of the map meanwhile: first whose whole rows came, then
+        // whose likeliest tokens did, as the batch has them.
+        for wanted in [Logits::Last, Logits::Likeliest] {
+            for chunk in plan.chunks.iter().filter(|chunk| chunk.samples) {
+                if self.wants(chunk.id) == wanted {
+                    let sink = self.sinks.remove(&chunk.id);
+                    self.draws.push(Draw { id: chunk.id, sink, token: Ok(None) });
+                }
+            }
+        }
         let (cost, outputs) = (rows.len(), self.backend.config().outputs());
-        for_rows(&mut self.draws, rows, outputs, cost, |draw, row| {
+        let (whole, likeliest) = self.draws.split_at_mut(self.batch.logit_rows.len());
+        for_rows(whole, rows, outputs, cost, |draw, row| {
             if let Some(Sink::Answer(stream)) = &mut draw.sink {
                 draw.token = stream.sample(row);
             }
         });
+        for (draw, token) in likeliest.iter_mut().zip(self.backend.likeliest()) {
+            draw.token = Ok(*token);
+        }
+        let mut rows = rows.chunks_exact(outputs);
         let mut draws = std::mem::take(&mut self.draws);
-        for (draw, row) in draws.drain(..).zip(rows.chunks_exact(outputs)) {
+        for draw in draws.drain(..) {
+            let row = rows.next().unwrap_or_default();
             let Draw { id, sink: Some(sink), token } = draw else { continue };
             let embeds = matches!(sink, Sink::Embedding(_));
             self.sinks.insert(id, sink);
@@ -235,7 +248,8 @@ impl Compute {
         Ok(())
     }
 
-    /// Tells the next token of a sequence, drawn from `logits` `[vocab]`.
+    /// Tells the next token of a sequence, drawn from `logits` `[vocab]`; they are empty where nothing but their
+    /// likeliest was wanted.
     fn take_token(
         &mut self,
         id: SequenceId,

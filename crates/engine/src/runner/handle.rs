@@ -9,26 +9,24 @@ use std::thread::JoinHandle;
 use grammar::ConstraintError;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::backend::Backend;
 use super::compute::{Compute, Gauges, Job};
+use super::device::Place;
 use super::embed::{EmbeddingSink, PendingEmbedding};
-use super::memory::{Held, MemoryPlan};
-use super::options::Place;
+use super::load::{DevicePlan, Loaded, commonest_format, load};
+use super::memory::MemoryPlan;
 use super::prompt::PromptReader;
 use super::sink::Sink;
 use super::stream::Stream;
-use super::{EngineOptions, Generation};
+use super::{EngineOptions, Generation, parts};
 use crate::api::{EmbedRequest, GenerateError, ModelInfo, Request};
 use crate::batch::ForwardBatch;
 use crate::constrain::{Constraints, Cores, Reasoning};
-use crate::gguf::tensor_type;
-use crate::kv::{KvPlan, KvPool, KvType, PAGE_TOKENS, PageAllocator};
+use crate::kv::{PAGE_TOKENS, PageAllocator};
 use crate::lora::{AdapterId, Adapters};
-use crate::model::{Decoder, ModelConfig, Workspace};
+use crate::model::{ModelConfig, Part, Workspace};
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId, StepPlan};
 use crate::system::GpuUse;
 use crate::text::Tokenizer;
-use crate::weights::is_full_precision;
 use crate::{Checkpoint, LoadError, ModelFile};
 
 /// A loaded model that takes requests. Cheap to clone; when the last handle goes, so does the
@@ -38,13 +36,13 @@ pub struct Engine(Arc<Handle>);
 
 #[derive(Debug)]
 struct Handle {
-    /// Of the GPU that it computes on, if it does and the driver tells.
+    /// Of the GPUs that it computes on, as far as the driver tells.
     #[cfg(feature = "cuda")]
-    gpu: Option<crate::cuda::Watch>,
+    gpus: Vec<crate::cuda::Watch>,
     info: ModelInfo,
     /// What requests call the adapters, in their order.
     adapters: Vec<String>,
-    memory: MemoryPlan,
+    devices: Vec<DevicePlan>,
     reader: PromptReader,
     constraints: Constraints,
     gauges: Arc<Gauges>,
@@ -80,7 +78,22 @@ impl Engine {
     /// Loads a model and starts its compute thread.
     pub fn start(model: &ModelFile, options: &EngineOptions) -> Result<Self, LoadError> {
         options.check()?;
-        let place = options.device.open()?;
+        let places = options.device.open()?;
+        Self::start_in(model, options, |file, config, adapters| {
+            parts::parts(file, config, adapters, &places, options)
+        })
+    }
+
+    /// The same with layers divided among devices by `divide`.
+    fn start_in(
+        model: &ModelFile,
+        options: &EngineOptions,
+        divide: impl FnOnce(
+            &Checkpoint,
+            &ModelConfig,
+            &Adapters,
+        ) -> Result<Vec<(Place, Part)>, LoadError>,
+    ) -> Result<Self, LoadError> {
         let file = model.open()?;
         let config = file.config()?;
         let tokenizer = file.tokenizer()?;
@@ -88,10 +101,11 @@ impl Engine {
         // First, as they are small: what is wrong with them is told before the weights are loaded.
         let adapters = Adapters::load(&options.adapters, &config)?;
         let adapter_names: Vec<String> = adapters.names().map(str::to_owned).collect();
-        let (backend, memory, plan) = load(&file, &config, adapters, &place, options)?;
+        let parts = divide(&file, &config, &adapters)?;
+        let loaded = load(&file, &config, adapters, &parts, options)?;
+        let info = describe(&file, &config, &loaded, options);
+        let Loaded { backend, devices, pages, context_length } = loaded;
         let backend = backend.lost_after(options.lose_device_after);
-        let info = describe(&file, &config, &plan, &place, options);
-        let pages = PageAllocator::new(plan.pages);
         let limits = Limits { max_batch: options.max_batch, step_tokens: options.step_tokens };
         let gauges = Arc::new(Gauges::default());
         let (jobs, inbox) = mpsc::channel();
@@ -100,7 +114,7 @@ impl Engine {
             workspace: Workspace::default(),
             plan: StepPlan::default(),
             batch: ForwardBatch::default(),
-            scheduler: Scheduler::new(limits, pages),
+            scheduler: Scheduler::new(limits, PageAllocator::new(pages)),
             sinks: HashMap::new(),
             draws: Vec::new(),
             ends: tokenizer.ends().to_vec(),
@@ -113,7 +127,7 @@ impl Engine {
             .map_err(|error| LoadError::OutOfMemory(format!("no compute thread: {error}")))?;
         tracing::info!(
             "loaded {} ({} {}, {} million weights){}: {} sequences at once, {} tokens each, {} \
-             pages of {PAGE_TOKENS} tokens; {memory}",
+             pages of {PAGE_TOKENS} tokens; {}",
             file.label(),
             info.architecture,
             info.quantization,
@@ -121,35 +135,44 @@ impl Engine {
             beside(&adapter_names),
             info.max_batch,
             info.context_length,
-            plan.pages,
+            pages,
+            plan_of(&devices, config.layers),
         );
+        let is_on_cpu = parts.iter().any(|(place, _)| matches!(place, Place::Cpu));
+        let cores = if is_on_cpu { Cores::beside_processor() } else { Cores::Spare };
         let reader = PromptReader {
             tokenizer,
             template,
             vocab: config.vocab,
             embedding_length: info.embedding_length,
-            context_length: plan.context_length,
+            context_length,
         };
         Ok(Self(Arc::new(Handle {
             #[cfg(feature = "cuda")]
-            gpu: match &place {
-                Place::Cpu => None,
-                Place::Cuda(_, device) => crate::cuda::Watch::new(device),
-            },
+            gpus: parts.iter().filter_map(|(place, _)| place.watch()).collect(),
             info,
             adapters: adapter_names,
-            memory,
+            devices,
             reader,
-            constraints: Constraints::new(match &place {
-                Place::Cpu => Cores::beside_processor(),
-                #[cfg(feature = "cuda")]
-                Place::Cuda(..) => Cores::Spare,
-            }),
+            constraints: Constraints::new(cores),
             gauges,
             next_id: AtomicU64::new(0),
             jobs: Mutex::new(Some(jobs)),
             thread: Mutex::new(Some(thread)),
         })))
+    }
+
+    /// The same with so many layers in each place, for tests: a part that is none of a device by its memory.
+    #[cfg(test)]
+    pub(super) fn start_split(
+        model: &ModelFile,
+        options: &EngineOptions,
+        places: &[Place],
+        sizes: &[usize],
+    ) -> Result<Self, LoadError> {
+        Self::start_in(model, options, |_, _, _| {
+            Ok(places.iter().cloned().zip(Part::of_sizes(sizes)).collect())
+        })
     }
 
     /// What was loaded.
@@ -162,17 +185,23 @@ impl Engine {
         &self.0.adapters
     }
 
-    /// What its process will take of the machine's memory at most.
+    /// What it will take at most of the memory where it computes, of all its devices together.
     pub fn memory(&self) -> MemoryPlan {
-        self.0.memory
+        let plans = self.devices().iter().map(|device| device.memory);
+        plans.reduce(|all, more| all.and(&more)).unwrap_or_default()
     }
 
-    /// What the driver says now of the GPU that it computes on, if it does and the driver tells.
-    pub fn gpu(&self) -> Option<GpuUse> {
+    /// What it takes of each device that it computes on, in the order in which they compute.
+    pub fn devices(&self) -> &[DevicePlan] {
+        &self.0.devices
+    }
+
+    /// What the driver says now of the GPUs that it computes on, of those that it tells of.
+    pub fn gpus(&self) -> Vec<GpuUse> {
         #[cfg(feature = "cuda")]
-        return self.0.gpu.as_ref().and_then(crate::cuda::Watch::read);
+        return self.0.gpus.iter().filter_map(crate::cuda::Watch::read).collect();
         #[cfg(not(feature = "cuda"))]
-        None
+        Vec::new()
     }
 
     /// How busy it is.
@@ -327,50 +356,6 @@ impl Drop for Handle {
     }
 }
 
-/// Loads the weights to where they compute, and counts the pages after that, so that they get their share
-/// of what is left.
-fn load(
-    file: &Checkpoint,
-    config: &ModelConfig,
-    adapters: Adapters,
-    place: &Place,
-    options: &EngineOptions,
-) -> Result<(Backend, MemoryPlan, KvPlan), LoadError> {
-    let shape = config.kv_shape(kv_type(file));
-    match place {
-        Place::Cpu => {
-            let adapter_bytes = adapters.bytes();
-            let model = Decoder::load(file)?.with_adapters(adapters);
-            if options.warm_up {
-                model.warm_up().map_err(|error| LoadError::Compute {
-                    file: file.label().to_owned(),
-                    problem: error.to_string(),
-                })?;
-            }
-            let (memory, plan) =
-                MemoryPlan::new(file, config, shape, options, adapter_bytes, Held::now())?;
-            Ok((Backend::cpu(model, KvPool::new(shape, plan.pages)), memory, plan))
-        }
-        #[cfg(feature = "cuda")]
-        Place::Cuda(_, device) => {
-            if !options.adapters.is_empty() {
-                return Err(LoadError::Device(
-                    "LoRA adapters are not computed on a GPU yet; set the device to cpu, or serve none"
-                        .to_owned(),
-                ));
-            }
-            let mut model = crate::cuda::Decoder::load(file, device)?;
-            let held = Held::on_device(crate::cuda::free_memory(device));
-            let (memory, plan) = MemoryPlan::new(file, config, shape, options, 0, held)?;
-            let pages = model.pages(shape, plan.pages)?;
-            if options.warm_up {
-                model.warm_up(&pages)?;
-            }
-            Ok((Backend::cuda(model, pages), memory, plan))
-        }
-    }
-}
-
 /// What is loaded beside the model, for the log.
 fn beside(adapters: &[String]) -> String {
     match adapters {
@@ -379,35 +364,31 @@ fn beside(adapters: &[String]) -> String {
     }
 }
 
-/// Exact keys and values only where the weights are exact too.
-pub(super) fn kv_type(file: &Checkpoint) -> KvType {
-    if file.matrix_formats().all(is_full_precision) { KvType::F32 } else { KvType::F16 }
-}
-
-/// The commonest format of its weights, by bytes.
-pub(super) fn commonest_format(file: &Checkpoint) -> String {
-    let mut bytes_by_type: HashMap<String, usize> = HashMap::new();
-    for tensor in file.stored() {
-        *bytes_by_type.entry(tensor_type::name_of(tensor.dtype)).or_default() += tensor.bytes;
+/// What is planned, for the log: of one device without its name, which stands elsewhere.
+pub(super) fn plan_of(devices: &[DevicePlan], layers: usize) -> String {
+    if let [DevicePlan { memory, .. }] = devices {
+        return memory.to_string();
     }
-    let commonest = bytes_by_type.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)));
-    commonest.map_or_else(String::new, |(name, _)| name)
+    let plans = devices.iter().map(|DevicePlan { device, layers: own, memory }| {
+        format!("on {device} {own} of {layers} layers: {memory}")
+    });
+    plans.collect::<Vec<_>>().join("; ")
 }
 
 fn describe(
     file: &Checkpoint,
     config: &ModelConfig,
-    plan: &KvPlan,
-    place: &Place,
+    loaded: &Loaded,
     options: &EngineOptions,
 ) -> ModelInfo {
+    let devices: Vec<&str> = loaded.devices.iter().map(|plan| plan.device.as_str()).collect();
     ModelInfo {
         architecture: config.architecture.name().to_owned(),
         name: file.metadata().get::<&str>("general.name").ok().flatten().map(str::to_owned),
         quantization: commonest_format(file),
         parameters: file.parameters(),
-        context_length: plan.context_length,
-        device: place.to_string(),
+        context_length: loaded.context_length,
+        device: devices.join(","),
         max_batch: options.max_batch,
         embedding_length: config.pooling.map(|_| config.hidden),
     }

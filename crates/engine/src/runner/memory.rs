@@ -5,15 +5,21 @@ use std::fmt;
 use super::EngineOptions;
 use crate::kv::{KvPlan, KvShape, PAGE_TOKENS};
 use crate::model::{ModelConfig, Workspace};
-use crate::{Checkpoint, LoadError, system};
+use crate::{LoadError, system};
 
 /// Room for what requests bring along (prompts, tables of pages, texts), for parts of the program that
 /// have not run yet, and for what the allocator loses between it all.
 pub(super) const ROOM: usize = 64 << 20;
 
+/// How much of what weights and workspace leave of the machine's memory keys and values may have, unless it is
+/// set: others need it too.
+pub(super) const CPU_SHARE: (usize, usize) = (1, 3);
+/// The same of a GPU's, which is the worker's own.
+pub(super) const GPU_SHARE: (usize, usize) = (9, 10);
+
 /// What a process with one engine will take at most of the memory where it computes (the machine's, or the
 /// GPU's), in bytes: counted once the weights are loaded, and kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct MemoryPlan {
     /// The model's tensors. The embedding is read from its file where it lies, and counts again where
     /// it is the head too.
@@ -46,9 +52,9 @@ pub(super) struct Held {
 }
 
 impl Default for Held {
-    /// Nothing is known. Others need the machine's memory too.
+    /// Nothing is known.
     fn default() -> Self {
-        Self { available: None, resident: None, peak: None, share: (1, 3) }
+        Self { available: None, resident: None, peak: None, share: CPU_SHARE }
     }
 }
 
@@ -63,57 +69,90 @@ impl Held {
         }
     }
 
-    /// What a device says now, of which so many bytes are free. A GPU is the worker's own; what it keeps
-    /// back is for the kernels' code and for what products need between their steps.
+    /// What a device says now, of which so many bytes are free. What it keeps back is for the kernels' code and for what products need between their steps.
     #[cfg(feature = "cuda")]
     pub(super) fn on_device(free: Option<usize>) -> Self {
         const KEPT_BACK: usize = 512 << 20;
         let available = free.map(|free| free.saturating_sub(KEPT_BACK));
-        Self { available, share: (9, 10), ..Self::default() }
+        Self { available, share: GPU_SHARE, ..Self::default() }
     }
 }
 
+/// What a device holds of a model when its weights are loaded, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Weighed {
+    /// Weights.
+    pub(super) weights: usize,
+    /// The embedding, in its file.
+    pub(super) embedding: usize,
+    /// Adapters.
+    pub(super) adapters: usize,
+}
+
 impl MemoryPlan {
-    /// Counts, after the weights are loaded. Unless `kv_tokens` is set, the pages may have a share (a third
-    /// on the CPU, nine tenths on a GPU) of what the workspace leaves of the free memory.
-    ///
-    /// # Errors
-    /// When more is set than is free.
+    /// Counts, after the weights are loaded and the pages counted.
     pub(super) fn new(
-        checkpoint: &Checkpoint,
-        config: &ModelConfig,
-        shape: KvShape,
-        options: &EngineOptions,
-        adapters: usize,
+        Weighed { weights: loaded, embedding, adapters }: Weighed,
+        workspace: usize,
+        keys_and_values: usize,
         held: Held,
-    ) -> Result<(Self, KvPlan), LoadError> {
-        let workspace = workspace_bytes(config, options);
-        let (part, whole) = held.share;
-        let left = held.available.map(|bytes| bytes.saturating_sub(workspace));
-        let share = left.map_or(1 << 30, |bytes| bytes / whole * part);
-        let context = config.context_length.min(options.context_limit.unwrap_or(usize::MAX));
-        let kv = KvPlan::new(shape, context, options.max_batch, options.kv_tokens, share);
-        if let Some(free) = held.available
-            && kv.bytes.saturating_add(workspace) > free
-        {
-            return Err(LoadError::OutOfMemory(format!(
-                "keys and values of {} tokens need {} MiB and the workspace {} MiB, {} MiB are free; \
-                 set kv_tokens lower",
-                kv.pages * PAGE_TOKENS,
-                kv.bytes >> 20,
-                workspace >> 20,
-                free >> 20,
-            )));
-        }
-        let (loaded, embedding) = (checkpoint.weight_bytes(), checkpoint.embedding_bytes());
+    ) -> Self {
         let rest = held.resident.map_or(0, |bytes| bytes.saturating_sub(loaded + adapters)) + ROOM;
         let weights = loaded.saturating_add(embedding);
-        let parts = [weights, adapters, kv.bytes, workspace, rest];
+        let parts = [weights, adapters, keys_and_values, workspace, rest];
         let sum = parts.into_iter().fold(0, usize::saturating_add);
         let total = sum.max(held.peak.unwrap_or(0));
-        let keys_and_values = kv.bytes;
-        Ok((Self { weights, adapters, keys_and_values, workspace, rest, total }, kv))
+        Self { weights, adapters, keys_and_values, workspace, rest, total }
     }
+
+    /// Both together.
+    pub(super) fn and(self, other: &Self) -> Self {
+        Self {
+            weights: self.weights.saturating_add(other.weights),
+            adapters: self.adapters.saturating_add(other.adapters),
+            keys_and_values: self.keys_and_values.saturating_add(other.keys_and_values),
+            workspace: self.workspace.saturating_add(other.workspace),
+            rest: self.rest.saturating_add(other.rest),
+            total: self.total.saturating_add(other.total),
+        }
+    }
+}
+
+/// The pages that there is memory for, of what is free after the weights are loaded. Unless `kv_tokens` is set,
+/// they may have a share (a third on the CPU, nine tenths on a GPU) of what the workspace leaves.
+///
+/// # Errors
+/// When more is set than is free.
+pub(super) fn pages(
+    config: &ModelConfig,
+    shape: KvShape,
+    options: &EngineOptions,
+    held: Held,
+) -> Result<KvPlan, LoadError> {
+    let workspace = workspace_bytes(config, options);
+    let (part, whole) = held.share;
+    let left = held.available.map(|bytes| bytes.saturating_sub(workspace));
+    let share = left.map_or(1 << 30, |bytes| bytes / whole * part);
+    let context = context_length(config, options);
+    let kv = KvPlan::new(shape, context, options.max_batch, options.kv_tokens, share);
+    if let Some(free) = held.available
+        && kv.bytes.saturating_add(workspace) > free
+    {
+        return Err(LoadError::OutOfMemory(format!(
+            "keys and values of {} tokens need {} MiB and the workspace {} MiB, {} MiB are free; \
+             set kv_tokens lower",
+            kv.pages * PAGE_TOKENS,
+            kv.bytes >> 20,
+            workspace >> 20,
+            free >> 20,
+        )));
+    }
+    Ok(kv)
+}
+
+/// Tokens that one sequence may have, if memory holds them.
+pub(super) fn context_length(config: &ModelConfig, options: &EngineOptions) -> usize {
+    config.context_length.min(options.context_limit.unwrap_or(usize::MAX))
 }
 
 /// Bytes of the numbers between the layers of the largest step.
@@ -146,27 +185,35 @@ mod tests {
     use super::*;
     use crate::kv::KvType;
 
+    fn file() -> crate::Checkpoint {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3");
+        crate::ModelFile::Path(folder.join("qwen3-f32.gguf")).open().unwrap()
+    }
+
+    /// What is planned for that file once it is loaded, and its pages.
+    fn plan(options: &EngineOptions, held: Held) -> Result<(MemoryPlan, KvPlan), LoadError> {
+        let file = file();
+        let config = file.config().unwrap();
+        let kv = pages(&config, config.kv_shape(KvType::F32), options, held)?;
+        let (weights, embedding) = (file.weight_bytes(), file.embedding_bytes());
+        let weighed = Weighed { weights, embedding, adapters: 0 };
+        Ok((MemoryPlan::new(weighed, workspace_bytes(&config, options), kv.bytes, held), kv))
+    }
+
     #[test]
     fn the_plan_counts_everything_and_refuses_what_does_not_fit() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3");
-        let file = crate::ModelFile::Path(folder.join("qwen3-f32.gguf")).open().unwrap();
-        let config = file.config().unwrap();
-        let shape = config.kv_shape(KvType::F32);
-        let plan = |options: &EngineOptions, held| {
-            MemoryPlan::new(&file, &config, shape, options, 0, held)
-        };
+        let config = file().config().unwrap();
+        let per_page = PAGE_TOKENS * config.kv_shape(KvType::F32).bytes_per_token();
         let free = |bytes| Held { available: Some(bytes), ..Held::default() };
         let (roomy, kv) = plan(&EngineOptions::default(), free(1 << 40)).unwrap();
-        let pages = (8 * config.context_length).div_ceil(PAGE_TOKENS);
-        assert_eq!(kv.pages, pages);
-        assert_eq!(roomy.keys_and_values, pages * PAGE_TOKENS * shape.bytes_per_token());
+        assert_eq!(kv.pages, (8 * config.context_length).div_ceil(PAGE_TOKENS));
+        assert_eq!(roomy.keys_and_values, kv.pages * per_page);
         assert!(roomy.weights > 400_000 && roomy.weights < 2 * 494_176, "{roomy:?}");
-        assert_eq!(
-            roomy.total,
-            roomy.weights + roomy.keys_and_values + roomy.workspace + roomy.rest
-        );
+        let sum = roomy.weights + roomy.keys_and_values + roomy.workspace + roomy.rest;
+        assert_eq!(roomy.total, sum);
         assert!(roomy.to_string().ends_with("MiB in all"), "{roomy}");
-        let available = roomy.workspace + 3 * 100 * PAGE_TOKENS * shape.bytes_per_token();
+        assert_eq!(roomy.and(&roomy).total, 2 * sum);
+        let available = roomy.workspace + 3 * 100 * per_page;
         assert_eq!(plan(&EngineOptions::default(), free(available)).unwrap().1.pages, 100);
         let set = EngineOptions { kv_tokens: Some(400 * PAGE_TOKENS), ..EngineOptions::default() };
         let error = plan(&set, free(available)).unwrap_err().to_string();
@@ -175,14 +222,9 @@ mod tests {
 
     #[test]
     fn what_the_process_holds_already_is_in_the_plan() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3");
-        let file = crate::ModelFile::Path(folder.join("qwen3-f32.gguf")).open().unwrap();
-        let config = file.config().unwrap();
         let total = |resident, peak| {
             let held = Held { resident: Some(resident), peak: Some(peak), ..Held::default() };
-            let shape = config.kv_shape(KvType::F32);
-            let options = EngineOptions::default();
-            MemoryPlan::new(&file, &config, shape, &options, 0, held).unwrap().0.total
+            plan(&EngineOptions::default(), held).unwrap().0.total
         };
         let (little, more) = (total(100 << 20, 0), total(150 << 20, 0));
         assert_eq!(more - little, 50 << 20);

@@ -5,20 +5,28 @@
 
 mod backend;
 mod compute;
+mod device;
 mod embed;
 mod generation;
 mod handle;
+mod load;
 mod memory;
 mod options;
 mod outlet;
+mod parts;
 mod prompt;
 mod sink;
+#[cfg(test)]
+mod split_tests;
+mod spread;
 mod stream;
 mod survey;
 
+pub use device::{DeviceChoice, Devices};
 pub use embed::PendingEmbedding;
 pub use generation::{CancelHandle, Generation};
 pub use handle::{Engine, EngineLoad, EngineTotals};
+pub use load::DevicePlan;
 pub use memory::MemoryPlan;
-pub use options::{DeviceChoice, EngineOptions};
+pub use options::EngineOptions;
 pub use survey::Survey;

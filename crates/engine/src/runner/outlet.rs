@@ -33,6 +33,11 @@ impl Outlet {
         Self { progress, logprobs: top.map(logprobs) }
     }
 
+    /// Whether it asks for the logits that tokens were drawn from.
+    pub(super) fn wants_logits(&self) -> bool {
+        self.logprobs.is_some()
+    }
+
     /// A token was drawn from `logits` (`[vocab]`, as the model computed them), which made so many
     /// bytes of text certain.
     pub(super) fn note(&mut self, token: u32, logits: &[f32], text_bytes: usize) {

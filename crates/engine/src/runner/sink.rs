@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::embed::EmbeddingSink;
 use super::stream::Stream;
 use crate::api::{GenerateError, StopReason};
+use crate::batch::Logits;
 
 /// Where what is computed for a sequence goes.
 #[derive(Debug)]
@@ -19,6 +20,14 @@ impl Sink {
     pub(super) fn admit(&mut self, now: Instant) {
         if let Self::Answer(stream) = self {
             stream.admit(now);
+        }
+    }
+
+    /// What it asks of the row of its last token.
+    pub(super) fn wants(&self) -> Logits {
+        match self {
+            Self::Answer(stream) if stream.wants_likeliest_alone() => Logits::Likeliest,
+            _ => Logits::Last,
         }
     }
 

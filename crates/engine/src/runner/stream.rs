@@ -79,6 +79,13 @@ impl Stream {
         self.latest = Some(now);
     }
 
+    /// Whether all that it asks of the next logits is which token is the likeliest: that one is drawn, and
+    /// [`Self::push`] looks at no logits.
+    pub(super) fn wants_likeliest_alone(&self) -> bool {
+        let free = self.constraint.is_none() && self.reasoning.is_none();
+        free && self.sampler.draws_likeliest() && !self.outlet.wants_logits()
+    }
+
     /// Draws the next token; none if there is nothing to choose from. `logits` is `[vocab]`, and
     /// afterwards as it was.
     ///
@@ -93,7 +100,8 @@ impl Stream {
         Ok(self.sampler.sample(logits, allowed))
     }
 
-    /// Takes a token of the answer, drawn from these logits; why the answer ends with it, if it does.
+    /// Takes a token of the answer, drawn from these logits (none are needed by who
+    /// [wants the likeliest alone](Self::wants_likeliest_alone)); why the answer ends with it, if it does.
     ///
     /// # Errors
     /// As [`Self::sample`].

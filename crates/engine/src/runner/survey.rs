@@ -1,14 +1,14 @@
 //! What a model will be and take, told before its weights are read.
 
 use super::EngineOptions;
-use super::handle::{commonest_format, kv_type};
-use super::memory::{ROOM, workspace_bytes};
+use super::load::{commonest_format, kv_type};
+use super::memory::{ROOM, context_length, workspace_bytes};
 use crate::kv::PAGE_TOKENS;
 use crate::lora::Adapters;
 use crate::{LoadError, ModelFile};
 
 /// What stands in a model's files before the weights, and what an engine with it will therefore take of
-/// the machine's memory. Sizes are bytes.
+/// the memory, on all its devices together. Sizes are bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
     /// The commonest weight format by bytes, e.g. `Q4_K`.
@@ -37,12 +37,13 @@ impl Survey {
         let file = model.open()?;
         let config = file.config()?;
         file.chat_template(&file.tokenizer()?)?;
-        let context_length = config.context_length.min(options.context_limit.unwrap_or(usize::MAX));
+        let context_length = context_length(&config, options);
         // They are small, and what is wrong with one is to be told now.
         let adapters = Adapters::load(&options.adapters, &config)?.bytes();
         let weights = file.weight_bytes().saturating_add(file.embedding_bytes());
         let fixed = weights.saturating_add(adapters);
-        let fixed = fixed.saturating_add(workspace_bytes(&config, options)).saturating_add(ROOM);
+        let workspace = workspace_bytes(&config, options).saturating_mul(options.device.count());
+        let fixed = fixed.saturating_add(workspace).saturating_add(ROOM);
         let full = context_length.saturating_mul(options.max_batch);
         Ok(Self {
             quantization: commonest_format(&file),

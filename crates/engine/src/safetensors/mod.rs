@@ -35,7 +35,7 @@ pub(crate) use json::Object;
 pub(crate) use shards::{INDEX, SINGLE, files_of_index};
 pub(crate) use tokenizer::FILES as TOKENIZER_FILES;
 
-use crate::checkpoint::Stored;
+use crate::checkpoint::{Stored, layer_of};
 use crate::gguf::Metadata;
 use crate::{LoadError, Quantization};
 use quantize::Target;
@@ -145,6 +145,7 @@ impl SafetensorsModel {
             let in_file = name == names::EMBEDDING && !self.0.tied;
             let bytes = if in_file { 0 } else { target.bytes(weights) };
             (name != names::HEAD || !self.0.tied).then_some(Stored {
+                layer: layer_of(name, names::LAYERS),
                 dtype: target.dtype,
                 is_matrix,
                 weights,

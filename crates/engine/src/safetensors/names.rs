@@ -32,6 +32,8 @@ const EXPERT: [(&str, &str); 3] =
 const ROUTER: &str = "mlp.gate";
 const SHARED_GATE: &str = "mlp.shared_expert_gate";
 
+/// What stands before a layer's number.
+pub(super) const LAYERS: &str = "model.layers.";
 /// The embedding, by its name in the files.
 pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
 /// The head, by its name in the files.
@@ -51,7 +53,7 @@ pub(super) fn in_files(name: &str) -> Option<String> {
                     format!("mlp.experts.{expert}.{}", of(&EXPERT, module)?)
                 }
             };
-            Some(format!("model.layers.{layer}.{theirs}.{kind}"))
+            Some(format!("{LAYERS}{layer}.{theirs}.{kind}"))
         }
         None => Some(format!("{}.{kind}", of(&MODEL, module)?)),
     }
@@ -60,7 +62,7 @@ pub(super) fn in_files(name: &str) -> Option<String> {
 /// Whether the decoder has a tensor by this name of the files.
 pub(super) fn is_known(theirs: &str) -> bool {
     let Some((module, "weight" | "bias")) = theirs.rsplit_once('.') else { return false };
-    let layer = module.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.'));
+    let layer = module.strip_prefix(LAYERS).and_then(|rest| rest.split_once('.'));
     match layer {
         Some((number, module)) => {
             is_number(number)
@@ -73,9 +75,9 @@ pub(super) fn is_known(theirs: &str) -> bool {
 /// Whether a tensor decides by leaps, and is held as it is.
 pub(super) fn is_exact(theirs: &str) -> bool {
     let module = theirs.rsplit_once('.').map_or("", |(module, _)| module);
-    [ROUTER, SHARED_GATE].iter().any(|exact| {
-        module.strip_suffix(exact).is_some_and(|before| before.starts_with("model.layers."))
-    })
+    [ROUTER, SHARED_GATE]
+        .iter()
+        .any(|exact| module.strip_suffix(exact).is_some_and(|before| before.starts_with(LAYERS)))
 }
 
 /// `mlp.experts.3.gate_proj`

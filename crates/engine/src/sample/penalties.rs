@@ -49,6 +49,11 @@ impl Penalties {
         self.repetition != 1.0 || self.presence != 0.0 || self.frequency != 0.0
     }
 
+    /// Whether it changes no logits, now and later.
+    pub(super) fn is_none(&self) -> bool {
+        self.bias.is_empty() && !self.penalizes()
+    }
+
     /// The answer has one more token.
     pub(super) fn note(&mut self, token: u32) {
         if !self.penalizes() {

@@ -33,6 +33,16 @@ impl Sampler {
         }
     }
 
+    /// Whether it draws the likeliest token of the logits as the model computes them, where all are allowed. Then
+    /// [`Self::sample`] need not be asked.
+    pub fn draws_likeliest(&self) -> bool {
+        self.is_greedy() && self.penalties.is_none()
+    }
+
+    fn is_greedy(&self) -> bool {
+        self.temperature <= 0.0 || self.top_k == Some(1)
+    }
+
     /// The next token of the answer, out of those that are `allowed` (none: all are); `None` if there is
     /// nothing to choose from (NaN or minus infinity throughout: the computation failed; or nothing
     /// is allowed). `logits` is `[vocab]`: changed while the token is drawn, and afterwards as the
@@ -53,7 +63,7 @@ impl Sampler {
 
     /// Draws out of the allowed tokens.
     fn choose(&mut self, logits: &[f32], allowed: Option<AllowedTokens<'_>>) -> Option<u32> {
-        if self.temperature <= 0.0 || self.top_k == Some(1) {
+        if self.is_greedy() {
             return greedy(logits, allowed);
         }
         let candidates = &mut self.candidates;

@@ -210,6 +210,17 @@ impl SynthShape {
         let feed_forward = dense(256);
         Self { name: "smallest", head_dim, feed_forward, vocab, context_length, ..Self::small() }
     }
+
+    /// As small, with experts, one of them shared.
+    pub(crate) fn smallest_experts() -> Self {
+        let Self { architecture, feed_forward, .. } = Self::small_experts();
+        Self { name: "smallest-experts", architecture, feed_forward, ..Self::smallest() }
+    }
+
+    /// The same with so many layers.
+    pub(crate) fn with_layers(self, layers: usize) -> Self {
+        Self { layers, ..self }
+    }
 }
 
 impl FromStr for SynthShape {

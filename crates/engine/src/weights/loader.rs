@@ -8,6 +8,7 @@ use candle_core::{Device, Tensor};
 use super::{Embedding, Linear};
 use crate::gguf::{GgufError, GgufFile, TensorInfo};
 use crate::kernels::packed::Packed;
+use crate::model::Part;
 use crate::progress::Progress;
 use crate::safetensors::{Matrix, SafetensorsModel};
 use crate::{Checkpoint, LoadError};
@@ -36,10 +37,10 @@ struct Loaded {
 }
 
 impl<'a> Weights<'a> {
-    /// Tensors of `checkpoint`.
-    pub fn new(checkpoint: &'a Checkpoint) -> Self {
+    /// Tensors of a part of `checkpoint`, which is how far progress is told.
+    pub(crate) fn of_part(checkpoint: &'a Checkpoint, part: &Part) -> Self {
         let progress = matches!(checkpoint, Checkpoint::Safetensors(_)).then(|| {
-            let all = checkpoint.weight_bytes() as u64;
+            let all = checkpoint.part_bytes(part) as u64;
             let progress = Progress::new("loading", checkpoint.label(), Some(all), true);
             Mutex::new(Loaded { bytes: 0, progress })
         });

@@ -164,7 +164,7 @@ impl Rig {
             started_at: Timestamp::now(),
             reported_at: Some(Timestamp::now()),
             models,
-            gpu: None,
+            gpus: vec![],
         };
         self.wait(self.broker.report_worker(&report, Duration::from_secs(60))).unwrap();
         report.id

@@ -46,7 +46,7 @@ pub const KEYS: &[Key] = &[
     key(
         "MODEL_DEVICE",
         Some("auto"),
-        "auto (the first GPU if the build can use one and one is there, else the CPU), cpu or cuda:N",
+        "auto (the first GPU if the build can use one and one is there, else the CPU), cpu, cuda:N, or several that share the layers of each model: cuda:0,1 or cuda:0,cpu, each once, the CPU last",
     ),
     key(
         "QUANTIZATION",

@@ -93,6 +93,30 @@ fn every_problem_is_listed_at_once() {
 }
 
 #[test]
+fn a_model_may_be_spread_over_devices() {
+    let device = |text: &str| load("", "", &[("MODEL_DEVICE", text)]).map(|s| s.model_device);
+    let named = |gpus: &[usize], cpu| Device::Named { gpus: gpus.to_vec(), cpu };
+    assert_eq!(device("Auto").unwrap(), Device::Auto);
+    for (text, gpus, cpu) in [
+        ("cpu", vec![], true),
+        ("cuda", vec![0], false),
+        ("cuda:3", vec![3], false),
+        ("cuda:0,1", vec![0, 1], false),
+        ("cuda:2, cuda:0", vec![2, 0], false),
+        ("CUDA:1,0,cpu", vec![1, 0], true),
+    ] {
+        assert_eq!(device(text).unwrap(), named(&gpus, cpu), "{text}");
+    }
+    for text in
+        ["cuda:", "cuda1", "0,1", "cpu,cpu", "cpu,cuda:0", "cuda:0,0", "cuda:0,", "cuda:0,auto"]
+    {
+        let found = problems(load("", "", &[("MODEL_DEVICE", text)]));
+        assert!(found.len() == 1 && found[0].contains("cuda:0,cpu, each once"), "{found:?}");
+        assert!(found[0].starts_with("MODEL_DEVICE"), "{found:?}");
+    }
+}
+
+#[test]
 fn an_unknown_key_in_the_file_is_refused_by_name() {
     let found = problems(load("port: 1\nprot: 2\n", "", &[]));
     assert_eq!(found.len(), 1);

@@ -29,29 +29,49 @@ impl fmt::Debug for Secret {
 }
 
 /// Where the model computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Device {
     /// CUDA if this build and machine have it, else CPU.
     Auto,
-    /// The processor.
-    Cpu,
-    /// The N-th CUDA device.
-    Cuda(usize),
+    /// One device, or several that share the model's layers.
+    Named {
+        /// CUDA devices by their numbers, in their order; none twice.
+        gpus: Vec<usize>,
+        /// The processor, behind them or alone.
+        cpu: bool,
+    },
 }
 
 impl FromStr for Device {
     type Err = ();
 
+    /// `auto`, `cpu`, `cuda:N`, `cuda:0,1`, `cuda:0,cuda:1` or `cuda:0,cpu`.
     fn from_str(text: &str) -> Result<Self, ()> {
-        match text.to_ascii_lowercase().as_str() {
-            "auto" => Ok(Self::Auto),
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda(0)),
-            other => {
-                let ordinal = other.strip_prefix("cuda:").ok_or(())?;
-                ordinal.parse().map(Self::Cuda).map_err(drop)
+        let text = text.to_ascii_lowercase();
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let (mut gpus, mut cpu) = (Vec::new(), false);
+        for name in text.split(',').map(str::trim) {
+            match name {
+                _ if cpu => return Err(()), // nothing stands behind the processor
+                "cpu" => cpu = true,
+                _ => {
+                    let number = match name.strip_prefix("cuda") {
+                        Some("") => "0",
+                        Some(rest) => rest.strip_prefix(':').ok_or(())?,
+                        None if gpus.is_empty() => return Err(()),
+                        None => name,
+                    };
+                    let gpu = number.parse().map_err(drop)?;
+                    if gpus.contains(&gpu) {
+                        return Err(());
+                    }
+                    gpus.push(gpu);
+                }
             }
         }
+        Ok(Self::Named { gpus, cpu })
     }
 }
 

@@ -75,18 +75,21 @@ fn source_options(settings: &Settings) -> SourceOptions {
 }
 
 /// How engines are set up, but for the tokens that each has room for.
-pub(super) fn engine_options(settings: &Settings) -> EngineOptions {
-    EngineOptions {
-        device: match settings.model_device {
-            Device::Auto => DeviceChoice::Auto,
-            Device::Cpu => DeviceChoice::Cpu,
-            Device::Cuda(ordinal) => DeviceChoice::Cuda(ordinal),
-        },
+///
+/// # Errors
+/// When a device is named twice, which settings are never.
+pub(super) fn engine_options(settings: &Settings) -> Result<EngineOptions, LoadError> {
+    let device = match &settings.model_device {
+        Device::Auto => DeviceChoice::Auto,
+        Device::Named { gpus, cpu } => DeviceChoice::of(gpus.clone(), *cpu)?,
+    };
+    Ok(EngineOptions {
+        device,
         max_batch: settings.max_batch_size,
         kv_tokens: settings.kv_tokens,
         lose_device_after: std::env::var(LOSE_DEVICE_AFTER)
             .ok()
             .and_then(|steps| steps.parse().ok()),
         ..EngineOptions::default()
-    }
+    })
 }

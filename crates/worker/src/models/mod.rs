@@ -99,7 +99,7 @@ impl Models {
     /// # Errors
     /// When one can't be found, downloaded, read or held in memory; the message says what to do.
     pub fn open(settings: &Settings) -> Result<Self, ModelError> {
-        let options = load::engine_options(settings);
+        let options = load::engine_options(settings)?;
         let mut found = Vec::new();
         for (name, id) in settings.model_names.iter().zip(settings.model_ids()) {
             let file = load::find(name, settings)?;

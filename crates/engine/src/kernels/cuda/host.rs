@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use super::Launch;
+use super::arguments::{Argument, Pointer};
+use super::launch::Launch;
 
 /// All that the runner is made of.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 10] = [
     "attention.cu",
     "experts.cu",
     "kernels.cu",
+    "likeliest.cu",
+    "low_rank.cu",
     "pages.cu",
     "platform.cuh",
     "rows.cu",
@@ -20,13 +23,51 @@ const SOURCES: [&str; 8] = [
     "host/shim.h",
 ];
 
-/// What a kernel is called with: pointers first, whole numbers, then broken ones. An empty buffer is a null
-/// pointer.
+/// The buffers of a test, as bytes. What points to one says which it is, from 1.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Arguments {
-    pub(super) buffers: Vec<Vec<u8>>,
-    pub(super) numbers: Vec<i32>,
-    pub(super) fractions: Vec<f32>,
+pub(super) struct Memory(Vec<Vec<u8>>);
+
+impl Memory {
+    /// A buffer of these bytes.
+    pub(super) fn bytes<T>(&mut self, bytes: Vec<u8>) -> Pointer<'static, T> {
+        self.0.push(bytes);
+        Pointer::new(self.0.len() as u64)
+    }
+
+    /// A buffer of these numbers.
+    pub(super) fn floats(&mut self, numbers: &[f32]) -> Pointer<'static, f32> {
+        self.bytes(numbers.iter().flat_map(|x| x.to_le_bytes()).collect())
+    }
+
+    /// A buffer of these numbers.
+    pub(super) fn words(
+        &mut self,
+        numbers: impl IntoIterator<Item = u32>,
+    ) -> Pointer<'static, u32> {
+        self.bytes(numbers.into_iter().flat_map(u32::to_le_bytes).collect())
+    }
+
+    /// A buffer for so many numbers of 32 bits, which are not a number before they are written.
+    pub(super) fn blank<T>(&mut self, len: usize) -> Pointer<'static, T> {
+        self.bytes(vec![0xff; 4 * len])
+    }
+
+    /// What is in a buffer now.
+    pub(super) fn bytes_at<T>(&self, pointer: Pointer<'_, T>) -> &[u8] {
+        &self.0[pointer.address() as usize - 1]
+    }
+
+    /// What is in a buffer now.
+    pub(super) fn floats_at(&self, pointer: Pointer<'_, f32>) -> Vec<f32> {
+        let words = self.bytes_at(pointer).chunks_exact(4);
+        words.map(|x| f32::from_le_bytes(x.try_into().unwrap())).collect()
+    }
+
+    /// What is in a buffer now.
+    pub(super) fn words_at(&self, pointer: Pointer<'_, u32>) -> Vec<u32> {
+        let words = self.bytes_at(pointer).chunks_exact(4);
+        words.map(|x| u32::from_le_bytes(x.try_into().unwrap())).collect()
+    }
 }
 
 /// Where launches run in a test.
@@ -60,22 +101,15 @@ impl Machine {
         machines
     }
 
-    /// Runs a kernel; what became of its buffers.
-    pub(super) fn run(
-        &self,
-        launch: &Launch,
-        arguments: &Arguments,
-    ) -> Result<Vec<Vec<u8>>, String> {
-        match self {
-            Self::Host { runner, backwards } => run_on_host(runner, *backwards, launch, arguments),
+    /// Runs a kernel on buffers.
+    pub(super) fn run(&self, launch: &Launch, memory: &mut Memory) -> Result<(), String> {
+        let buffers = match self {
+            Self::Host { runner, backwards } => run_on_host(runner, *backwards, launch, &memory.0),
             #[cfg(feature = "cuda")]
-            Self::Gpu(kernels) => kernels.run_raw(
-                launch,
-                &arguments.buffers,
-                &arguments.numbers,
-                &arguments.fractions,
-            ),
-        }
+            Self::Gpu(kernels) => kernels.run_on_copies(launch, &memory.0),
+        };
+        memory.0 = buffers?;
+        Ok(())
     }
 }
 
@@ -119,7 +153,7 @@ fn run_on_host(
     runner: &Path,
     backwards: bool,
     launch: &Launch,
-    arguments: &Arguments,
+    buffers: &[Vec<u8>],
 ) -> Result<Vec<Vec<u8>>, String> {
     let mut call = Vec::new();
     let count = |call: &mut Vec<u8>, n: usize| call.extend((n as u32).to_le_bytes());
@@ -128,15 +162,21 @@ fn run_on_host(
     for n in [launch.grid.0, launch.grid.1, launch.threads, launch.shared_bytes, backwards.into()] {
         count(&mut call, n as usize);
     }
-    count(&mut call, arguments.buffers.len());
-    for buffer in &arguments.buffers {
+    count(&mut call, buffers.len());
+    for buffer in buffers {
         call.extend((buffer.len() as u64).to_le_bytes());
         call.extend(buffer);
     }
-    count(&mut call, arguments.numbers.len());
-    call.extend(arguments.numbers.iter().flat_map(|n| n.to_le_bytes()));
-    count(&mut call, arguments.fractions.len());
-    call.extend(arguments.fractions.iter().flat_map(|x| x.to_le_bytes()));
+    count(&mut call, launch.arguments.len());
+    for argument in &launch.arguments {
+        let (kind, bits) = match argument {
+            Argument::Pointer(buffer) => (b'p', *buffer),
+            Argument::Int(number) => (b'i', u64::from(number.cast_unsigned())),
+            Argument::Float(number) => (b'f', u64::from(number.to_bits())),
+        };
+        call.push(kind);
+        call.extend(bits.to_le_bytes());
+    }
 
     let mut process = Command::new(runner)
         .stdin(Stdio::piped())
@@ -154,13 +194,10 @@ fn run_on_host(
         return Err(format!("{}: {problem} ({})", launch.name, output.status));
     }
     let mut rest = &results[..];
-    Ok(arguments
-        .buffers
-        .iter()
-        .map(|buffer| {
-            let (own, behind) = rest.split_at(buffer.len());
-            rest = behind;
-            own.to_vec()
-        })
-        .collect())
+    let own = |buffer: &Vec<u8>| {
+        let (own, behind) = rest.split_at(buffer.len());
+        rest = behind;
+        own.to_vec()
+    };
+    Ok(buffers.iter().map(own).collect())
 }

@@ -1,5 +1,7 @@
 // All kernels of the engine, as one module.
 #include "attention.cu"
 #include "experts.cu"
+#include "likeliest.cu"
+#include "low_rank.cu"
 #include "pages.cu"
 #include "rows.cu"

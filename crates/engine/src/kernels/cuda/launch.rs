@@ -1,19 +1,26 @@
-//! How each kernel is launched: its name, its blocks, and what they share. One place for the engine and
-//! for the tests, which run the same launches on the CPU.
+//! How each kernel is launched: its blocks, and what they share. One place for the engine and for the tests,
+//! which run the same launches on the CPU.
 
+use super::arguments::{
+    AddBias, AddRmsNorm, Argument, Attend, ChooseExperts, JoinParts, Kernel, Likeliest,
+    LowRankExpand, LowRankShrink, MixExperts, NormAndTurn, OpenGate, RmsNorm, Swiglu, WritePages,
+};
+use super::low_rank_plan::TILE;
 use crate::kv::{KvType, PAGE_TOKENS};
 
-/// How a kernel is launched.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A kernel, what it is given, and on how many threads it runs.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Launch {
     /// The kernel's name in its module.
-    pub(crate) name: String,
+    pub(super) name: String,
     /// Blocks.
-    pub(crate) grid: (u32, u32),
+    pub(super) grid: (u32, u32),
     /// Threads of a block.
-    pub(crate) threads: u32,
+    pub(super) threads: u32,
     /// Bytes of shared memory of a block.
-    pub(crate) shared_bytes: u32,
+    pub(super) shared_bytes: u32,
+    /// As the kernel takes them. What the pointers lead to must be there until it has run.
+    pub(super) arguments: Vec<Argument>,
 }
 
 /// Threads of a block where nothing asks for another number.
@@ -28,61 +35,143 @@ pub(crate) const HEAD_DIMS: [usize; 4] = [16, 32, 64, 128];
 pub(super) const TILE_ROWS: [usize; 4] = [4, 8, 16, 32];
 
 impl Launch {
-    fn new(name: impl Into<String>, grid: (usize, usize), threads: usize, shared: usize) -> Self {
-        // Steps are bounded (options.rs), and no count here comes near 2^31.
-        let grid = (grid.0 as u32, grid.1 as u32);
-        Self { name: name.into(), grid, threads: threads as u32, shared_bytes: shared as u32 }
+    /// In so many blocks of `threads`, which share so many f32.
+    fn new<K: Kernel>(kernel: &K, grid: (usize, usize), threads: usize, shared: usize) -> Self {
+        Self {
+            name: K::NAME.to_owned(),
+            // Steps are bounded (options.rs), and no count here comes near 2^31.
+            grid: (grid.0 as u32, grid.1 as u32),
+            threads: threads as u32,
+            shared_bytes: (shared * size_of::<f32>()) as u32,
+            arguments: kernel.arguments(),
+        }
     }
 
-    /// `rms_norm` or `add_rms_norm` of so many rows.
-    pub(crate) fn norm(name: &str, rows: usize) -> Self {
-        Self::new(name, (rows, 1), THREADS, THREADS / WARP * size_of::<f32>())
+    /// Of the kernel for a type or size.
+    fn variant(self, variant: &str) -> Self {
+        Self { name: format!("{}_{variant}", self.name), ..self }
     }
 
-    /// `norm_and_turn` of so many heads of each token.
-    pub(crate) fn norm_and_turn(tokens: usize, heads: usize) -> Self {
+    /// A thread for each of so many numbers.
+    fn each<K: Kernel>(kernel: &K, len: usize) -> Self {
+        Self::new(kernel, (len.div_ceil(THREADS), 1), THREADS, 0)
+    }
+
+    /// The same of rows, where a thread must know its row.
+    fn each_of_rows<K: Kernel>(kernel: &K, rows: usize, width: i32) -> Self {
+        Self::new(kernel, (rows, (width as usize).div_ceil(THREADS)), THREADS, 0)
+    }
+}
+
+impl RmsNorm<'_> {
+    /// A block for each of so many rows.
+    pub(crate) fn launch(&self, rows: usize) -> Launch {
+        Launch::new(self, (rows, 1), THREADS, THREADS / WARP)
+    }
+}
+
+impl AddRmsNorm<'_> {
+    /// A block for each of so many rows.
+    pub(crate) fn launch(&self, rows: usize) -> Launch {
+        Launch::new(self, (rows, 1), THREADS, THREADS / WARP)
+    }
+}
+
+impl NormAndTurn<'_> {
+    /// A warp for each head of so many tokens.
+    pub(crate) fn launch(&self, tokens: usize) -> Launch {
         const HEADS: usize = 4;
-        Self::new("norm_and_turn", (tokens, heads.div_ceil(HEADS)), HEADS * WARP, 0)
+        Launch::new(self, (tokens, (self.heads as usize).div_ceil(HEADS)), HEADS * WARP, 0)
     }
+}
 
-    /// `swiglu` or `add_bias` of so many numbers.
-    pub(crate) fn each(name: &str, len: usize) -> Self {
-        Self::new(name, (len.div_ceil(THREADS), 1), THREADS, 0)
+impl Swiglu<'_> {
+    /// A thread a number.
+    pub(crate) fn launch(&self) -> Launch {
+        Launch::each(self, self.len as usize)
     }
+}
 
-    /// `mix_experts` or `open_gate`: every number of rows, where a thread must know its row.
-    pub(crate) fn each_of_rows(name: &str, rows: usize, width: usize) -> Self {
-        Self::new(name, (rows, width.div_ceil(THREADS)), THREADS, 0)
+impl AddBias<'_> {
+    /// A thread a number.
+    pub(crate) fn launch(&self) -> Launch {
+        Launch::each(self, self.len as usize)
     }
+}
 
-    /// Keys and values of so many tokens to their pages.
-    pub(crate) fn write_pages(kv_type: KvType, tokens: usize) -> Self {
-        Self::new(format!("write_pages_{}", kind(kv_type)), (tokens, 1), THREADS, 0)
+impl ChooseExperts<'_> {
+    /// A block for each of so many tokens.
+    pub(crate) fn launch(&self, tokens: usize) -> Launch {
+        Launch::new(self, (tokens, 1), WARP, self.experts as usize)
     }
+}
 
-    /// The experts of so many tokens.
-    pub(crate) fn choose_experts(tokens: usize, experts: usize) -> Self {
-        Self::new("choose_experts", (tokens, 1), WARP, experts * size_of::<f32>())
+impl MixExperts<'_> {
+    /// A thread for each number of so many tokens.
+    pub(crate) fn launch(&self, tokens: usize) -> Launch {
+        Launch::each_of_rows(self, tokens, self.width)
     }
+}
 
-    /// Attention of so many items, in tiles of `rows`.
-    pub(crate) fn attend(
+impl OpenGate<'_> {
+    /// A thread for each number of so many rows.
+    pub(crate) fn launch(&self, rows: usize) -> Launch {
+        Launch::each_of_rows(self, rows, self.width)
+    }
+}
+
+impl WritePages<'_> {
+    /// A block for each of so many tokens.
+    pub(crate) fn launch(&self, kv_type: KvType, tokens: usize) -> Launch {
+        Launch::new(self, (tokens, 1), THREADS, 0).variant(kind(kv_type))
+    }
+}
+
+impl Attend<'_> {
+    /// A block for each key and value head of so many items, in tiles of `rows`.
+    pub(crate) fn launch(
+        &self,
         kv_type: KvType,
         head_dim: usize,
         rows: usize,
         items: usize,
-        kv_heads: usize,
-    ) -> Self {
+    ) -> Launch {
         // As attention.cu lays it out: queries, weights, shrinks; values; keys, a word more each.
         let words = head_dim * kv_type.size() / 4;
-        let floats = rows * (head_dim + PAGE_TOKENS + 1) + PAGE_TOKENS * (2 * words + 1);
-        let name = format!("attend_{}_{head_dim}_{rows}", kind(kv_type));
-        Self::new(name, (items, kv_heads), ATTENTION_THREADS, floats * size_of::<f32>())
+        let shared = rows * (head_dim + PAGE_TOKENS + 1) + PAGE_TOKENS * (2 * words + 1);
+        Launch::new(self, (items, self.kv_heads as usize), ATTENTION_THREADS, shared)
+            .variant(&attention_variant(kv_type, head_dim, rows))
     }
+}
 
-    /// What the blocks of split tiles kept, put together for so many tokens.
-    pub(crate) fn join_parts(joins: usize, heads: usize) -> Self {
-        Self::new("join_parts", (joins, heads), ATTENTION_THREADS, 0)
+impl JoinParts<'_> {
+    /// A block for each query head of so many joins.
+    pub(crate) fn launch(&self, joins: usize) -> Launch {
+        Launch::new(self, (joins, self.heads as usize), ATTENTION_THREADS, 0)
+    }
+}
+
+impl LowRankShrink<'_> {
+    /// A warp for each number between of so many tiles.
+    pub(crate) fn launch(&self, tiles: usize) -> Launch {
+        const WARPS: usize = 4;
+        Launch::new(self, (tiles, (self.stride as usize).div_ceil(WARPS)), WARPS * WARP, 0)
+    }
+}
+
+impl LowRankExpand<'_> {
+    /// A thread for each output of so many tiles.
+    pub(crate) fn launch(&self, tiles: usize) -> Launch {
+        let parts = (self.outputs as usize).div_ceil(THREADS);
+        Launch::new(self, (tiles, parts), THREADS, TILE * self.stride as usize)
+    }
+}
+
+impl Likeliest<'_> {
+    /// A block for each of so many rows.
+    pub(crate) fn launch(&self, rows: usize) -> Launch {
+        const WARPS: usize = 32;
+        Launch::new(self, (rows, 1), WARPS * WARP, 2 * WARPS)
     }
 }
 
@@ -93,13 +182,41 @@ fn kind(kv_type: KvType) -> &'static str {
     }
 }
 
-/// The fewest rows of a tile that hold `rows`, or the most there are.
-pub(crate) fn tile_rows(kv_type: KvType, rows: usize) -> usize {
-    let sizes = match kv_type {
+fn attention_variant(kv_type: KvType, head_dim: usize, rows: usize) -> String {
+    format!("{}_{head_dim}_{rows}", kind(kv_type))
+}
+
+/// The rows that tiles of attention may have.
+fn sizes_of_tiles(kv_type: KvType) -> &'static [usize] {
+    match kv_type {
         // 48 KiB of shared memory hold no more.
         KvType::F32 => &TILE_ROWS[..3],
         KvType::F16 => &TILE_ROWS[..],
-    };
+    }
+}
+
+/// The fewest rows of a tile that hold `rows`, or the most there are.
+pub(super) fn tile_rows(kv_type: KvType, rows: usize) -> usize {
+    let sizes = sizes_of_tiles(kv_type);
     let fitting = sizes.iter().find(|size| **size >= rows);
     *fitting.unwrap_or(&sizes[sizes.len() - 1])
+}
+
+/// The names of a kernel in the module.
+#[cfg(feature = "cuda")]
+pub(super) fn variants(name: &str) -> Vec<String> {
+    const KINDS: [KvType; 2] = [KvType::F32, KvType::F16];
+    let variants: Vec<String> = if name == WritePages::NAME {
+        KINDS.map(|kv_type| kind(kv_type).to_owned()).to_vec()
+    } else if name == Attend::NAME {
+        let of = |kv_type, dim| {
+            let rows = sizes_of_tiles(kv_type).iter();
+            rows.map(move |rows| attention_variant(kv_type, dim, *rows))
+        };
+        let all = KINDS.into_iter().flat_map(|kv_type| HEAD_DIMS.map(|dim| (kv_type, dim)));
+        all.flat_map(|(kv_type, dim)| of(kv_type, dim)).collect()
+    } else {
+        return vec![name.to_owned()];
+    };
+    variants.iter().map(|variant| format!("{name}_{variant}")).collect()
 }

@@ -147,6 +147,9 @@ fn a_step_of_a_running_batch_allocates_nothing_but_the_text() {
         rig.rounds(40); // everybody decodes, and what grows to the size of a step has grown
         let before = rig.tokens(0).len();
         let all = measure(|| rig.rounds(ROUNDS)).count_total;
+        // Greedy, and nothing else is asked: no row of logits was told.
+        let batch = &rig.compute.batch;
+        assert_eq!((batch.logit_rows.len(), batch.likeliest_rows.len()), (0, SEQUENCES as usize));
 
         // What the same text costs alone.
         let mut text = 0;

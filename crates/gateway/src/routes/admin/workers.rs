@@ -1,7 +1,7 @@
 //! `GET /admin/workers` and `POST /admin/workers/{worker_id}/drain`.
 
 use actix_web::{HttpResponse, web};
-use protocol::{ModelId, ModelReport, Timestamp, WorkerId, WorkerReport, WorkerStatus};
+use protocol::{GpuReport, ModelId, ModelReport, Timestamp, WorkerId, WorkerReport, WorkerStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -59,9 +59,9 @@ pub(crate) struct WorkerReply {
     /// When it last reported, likewise; null if its version does not say.
     #[schema(value_type = Option<u64>, example = 1_763_739_045_000_u64)]
     last_seen: Option<Timestamp>,
-    /// The GPU that it computes on; not there for a worker on the CPU, or where the driver tells nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gpu: Option<GpuReply>,
+    /// The GPUs that it computes on; not there for a worker on the CPU, or where the driver tells nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gpus: Vec<GpuReply>,
     /// All the models it serves; empty if its version serves one.
     models: Vec<ServedReply>,
 }
@@ -142,14 +142,16 @@ impl From<WorkerReport> for WorkerReply {
             finished: report.finished,
             started_at: report.started_at,
             last_seen: report.reported_at,
-            gpu: report.gpu.map(|gpu| GpuReply {
-                id: gpu.id,
-                memory_used_bytes: gpu.memory_used_bytes,
-                memory_total_bytes: gpu.memory_total_bytes,
-                utilization_percent: gpu.utilization_percent,
-            }),
+            gpus: report.gpus.into_iter().map(GpuReply::from).collect(),
             models: report.models.into_iter().map(ServedReply::from).collect(),
         }
+    }
+}
+
+impl From<GpuReport> for GpuReply {
+    fn from(gpu: GpuReport) -> Self {
+        let GpuReport { id, memory_used_bytes, memory_total_bytes, utilization_percent } = gpu;
+        Self { id, memory_used_bytes, memory_total_bytes, utilization_percent }
     }
 }
 

@@ -152,12 +152,12 @@ pub(crate) fn report(capacity: u32) -> WorkerReport {
         finished: 0,
         started_at: Timestamp::from_millis(1),
         reported_at: Some(Timestamp::from_millis(2)),
-        gpu: Some(GpuReport {
+        gpus: vec![GpuReport {
             id: 1,
             memory_used_bytes: 5 << 30,
             memory_total_bytes: 140 << 30,
             utilization_percent: 97,
-        }),
+        }],
         models: Vec::new(),
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct EngineBench {
     /// none, 8bit or 4bit: what is made of safetensors, or which GGUF file of a repository is taken.
     #[arg(long)]
     quantization: Option<Quantization>,
-    /// auto, cpu or cuda:N.
+    /// auto, cpu, cuda:N, or several that share the layers: cuda:0,1 or cuda:0,cpu.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// Prompt lengths, in tokens; 0 for none.
@@ -119,7 +119,7 @@ fn measure(
     system::forget_peak_memory();
     let begin = Instant::now();
     let options = EngineOptions {
-        device: args.device,
+        device: args.device.clone(),
         max_batch,
         kv_tokens: Some(args.kv_tokens.unwrap_or_else(|| args.tokens_at_once())),
         step_tokens,

@@ -7,26 +7,42 @@
 
 namespace {
 
+/// As host.rs sends it: 'p' is the number of a buffer from 1, 0 for none; 'i' an int, 'f' a float.
+struct Argument {
+    char kind;
+    uint64_t bits;
+};
+
 struct Call {
     std::vector<std::vector<unsigned char>> buffers;
-    std::vector<int> numbers;
-    std::vector<float> fractions;
-    size_t buffer = 0, number = 0, fraction = 0;
+    std::vector<Argument> arguments;
+    size_t next = 0;
+
+    uint64_t take(char kind) {
+        if (next == arguments.size()) {
+            shim::fail("is called with less than it takes");
+        }
+        const Argument argument = arguments[next++];
+        if (argument.kind != kind) {
+            shim::fail("is called with another kind of argument than it takes");
+        }
+        return argument.bits;
+    }
 };
 
 /// The next argument of each kind.
 template <typename T> struct Next;
 template <typename T> struct Next<T*> {
     static T* of(Call& call) {
-        auto& bytes = call.buffers.at(call.buffer++);
-        return bytes.size() <= 16 ? nullptr : (T*)bytes.data();
+        const uint64_t buffer = call.take('p');
+        return buffer == 0 ? nullptr : (T*)call.buffers.at(buffer - 1).data();
     }
 };
 template <> struct Next<int> {
-    static int of(Call& call) { return call.numbers.at(call.number++); }
+    static int of(Call& call) { return (int)(uint32_t)call.take('i'); }
 };
 template <> struct Next<float> {
-    static float of(Call& call) { return call.fractions.at(call.fraction++); }
+    static float of(Call& call) { return __uint_as_float((uint32_t)call.take('f')); }
 };
 
 using Kernel = std::function<std::function<void()>(Call&)>;
@@ -35,8 +51,7 @@ template <typename... A> Kernel of(void (*kernel)(A...)) {
     return [kernel](Call& call) -> std::function<void()> {
         // In braces, as only there arguments are made from left to right.
         std::tuple<A...> arguments{Next<A>::of(call)...};
-        if (call.buffer != call.buffers.size() || call.number != call.numbers.size()
-            || call.fraction != call.fractions.size()) {
+        if (call.next != call.arguments.size()) {
             shim::fail("is called with more than it takes");
         }
         return [kernel, arguments] { std::apply(kernel, arguments); };
@@ -50,7 +65,7 @@ template <typename... A> Kernel of(void (*kernel)(A...)) {
 const std::map<std::string, Kernel> KERNELS = {
     KERNEL(rms_norm), KERNEL(add_rms_norm), KERNEL(norm_and_turn), KERNEL(swiglu), KERNEL(add_bias),
     KERNEL(write_pages_f32), KERNEL(write_pages_f16), KERNEL(join_parts), KERNEL(choose_experts),
-    KERNEL(mix_experts), KERNEL(open_gate),
+    KERNEL(mix_experts), KERNEL(open_gate), KERNEL(likeliest), KERNEL(low_rank_shrink), KERNEL(low_rank_expand),
     ATTENTION(f32, 16), ATTENTION(f32, 32), ATTENTION(f32, 64), ATTENTION(f32, 128),
     ATTENTION(f16, 16), ATTENTION(f16, 32), ATTENTION(f16, 64), ATTENTION(f16, 128),
     KERNEL(attend_f16_16_32), KERNEL(attend_f16_32_32), KERNEL(attend_f16_64_32), KERNEL(attend_f16_128_32),
@@ -84,13 +99,10 @@ int main() {
             shim::fail("the call ends early");
         }
     }
-    call.numbers.resize(read<uint32_t>());
-    for (int& number : call.numbers) {
-        number = read<int32_t>();
-    }
-    call.fractions.resize(read<uint32_t>());
-    for (float& fraction : call.fractions) {
-        fraction = read<float>();
+    call.arguments.resize(read<uint32_t>());
+    for (Argument& argument : call.arguments) {
+        argument.kind = read<char>();
+        argument.bits = read<uint64_t>();
     }
     const auto kernel = KERNELS.find(name);
     if (kernel == KERNELS.end()) {

@@ -1,0 +1,95 @@
+//! A layer on a device.
+
+use candle_core::{Device, Result, Tensor};
+
+use super::linear::{Linear, on_device};
+use super::mlp::Mlp;
+use crate::LoadError;
+use crate::kernels::cuda::{Deltas, Kernels, Pages, Step};
+use crate::lora::Projection;
+use crate::model::ModelConfig;
+use crate::weights::Weights;
+
+/// Attention and feed-forward block, with the norms before them.
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub(super) attention_norm: Tensor,
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    output: Linear,
+    /// Per head, `[head_dim]`: Qwen3 only.
+    q_norm: Option<Tensor>,
+    k_norm: Option<Tensor>,
+    pub(super) mlp_norm: Tensor,
+    pub(super) mlp: Mlp,
+}
+
+impl Layer {
+    /// Takes the weights of a layer of the model.
+    pub(super) fn load(
+        weights: &Weights<'_>,
+        device: &Device,
+        config: &ModelConfig,
+        index: usize,
+    ) -> std::result::Result<Self, LoadError> {
+        let ModelConfig { hidden, heads, kv_heads, head_dim, architecture, .. } = *config;
+        let prefix = format!("blk.{index}");
+        let norm = |name: &str, len: usize| {
+            let weight = weights.vector(&format!("{prefix}.{name}.weight"), len)?;
+            on_device(weights, device, weight, &[len])
+        };
+        let head_norm =
+            |name: &str| architecture.has_query_norm().then(|| norm(name, head_dim)).transpose();
+        let matrix = |name: &str, shape: [usize; 2], bias: bool| {
+            Linear::load(weights, device, &format!("{prefix}.{name}"), shape, bias)
+        };
+        let (width, kv_width) = (heads * head_dim, kv_heads * head_dim);
+        let bias = architecture.has_attention_bias();
+        Ok(Self {
+            attention_norm: norm("attn_norm", hidden)?,
+            q: matrix("attn_q", [width, hidden], bias)?,
+            k: matrix("attn_k", [kv_width, hidden], bias)?,
+            v: matrix("attn_v", [kv_width, hidden], bias)?,
+            output: matrix("attn_output", [hidden, width], false)?,
+            q_norm: head_norm("attn_q_norm")?,
+            k_norm: head_norm("attn_k_norm")?,
+            mlp_norm: norm("ffn_norm", hidden)?,
+            mlp: Mlp::load(weights, device, config, &prefix)?,
+        })
+    }
+
+    /// From now on adapters add what `deltas` makes of a projection.
+    pub(super) fn adapt(
+        &mut self,
+        deltas: impl Fn(Projection) -> Result<Option<Deltas>>,
+    ) -> Result<()> {
+        self.q.adapt(deltas(Projection::Q)?);
+        self.k.adapt(deltas(Projection::K)?);
+        self.v.adapt(deltas(Projection::V)?);
+        self.output.adapt(deltas(Projection::Output)?);
+        self.mlp.adapt(deltas)
+    }
+
+    /// What attention adds to the stream for `h`, both `[tokens, hidden]`; `index` is the layer's place in the pages.
+    pub(super) fn attend(
+        &self,
+        kernels: &Kernels,
+        config: &ModelConfig,
+        pages: &Pages,
+        index: usize,
+        step: &Step,
+        h: &Tensor,
+    ) -> Result<Tensor> {
+        let ModelConfig { heads, kv_heads, rms_eps, .. } = *config;
+        let adapted = step.adapted.as_ref();
+        let q = self.q.forward(kernels, h, adapted)?;
+        let k = self.k.forward(kernels, h, adapted)?;
+        let v = self.v.forward(kernels, h, adapted)?;
+        kernels.norm_and_turn(&q, heads, self.q_norm.as_ref(), rms_eps, step)?;
+        kernels.norm_and_turn(&k, kv_heads, self.k_norm.as_ref(), rms_eps, step)?;
+        kernels.write_pages(pages, index, step, &k, &v)?;
+        let mixed = kernels.attend(pages, index, step, &q, heads)?;
+        self.output.forward(kernels, &mixed, adapted)
+    }
+}

@@ -1,0 +1,38 @@
+//! What was computed comes to the CPU: whole rows, or the likeliest of each.
+
+use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
+use candle_core::cuda_backend::{CudaDType, WrapErr};
+use candle_core::{Result, Storage, Tensor, bail};
+
+use super::super::arguments::Likeliest;
+use super::{Kernels, int, same};
+
+impl Kernels {
+    /// Copies rows to the CPU, once they are computed.
+    pub(crate) fn download<T: CudaDType + DeviceRepr>(
+        &self,
+        rows: &Tensor,
+        to: &mut [T],
+    ) -> Result<()> {
+        same(rows.elem_count(), to.len())?;
+        let rows = rows.contiguous()?;
+        let (storage, layout) = rows.storage_and_layout();
+        let Storage::Cuda(storage) = &*storage else { bail!("these rows are not on the device") };
+        let Some((start, end)) = layout.contiguous_offsets() else { bail!("scattered rows") };
+        let from = storage.as_cuda_slice::<T>()?.slice(start..end);
+        self.stream.memcpy_dtoh(&from, to).w()?;
+        self.synchronize()
+    }
+
+    /// The place of the largest of each row of `logits`, `[rows, width]`, of equals the first; `u32::MAX` where nothing
+    /// is above minus infinity. `[rows]` of u32
+    pub(crate) fn likeliest(&self, logits: &Tensor) -> Result<Tensor> {
+        let (rows, width) = logits.dims2()?;
+        let places = self.blank_words((rows, 1))?;
+        let kernel =
+            Likeliest { logits: self.at(logits)?, places: self.at(&places)?, width: int(width)? };
+        // SAFETY: a block for every row, a place for each.
+        unsafe { self.run(&kernel.launch(rows))? };
+        Ok(places)
+    }
+}

@@ -1,0 +1,127 @@
+//! What adapters add to products.
+
+use candle_core::cuda_backend::cudarc::driver::CudaSlice;
+use candle_core::{Result, Tensor};
+
+use super::super::arguments::{LowRankExpand, LowRankShrink};
+use super::super::low_rank_plan::{LowRankPlan, PackedDeltas};
+use super::{Kernels, int, same};
+use crate::kernels::low_rank::LowRank;
+
+/// What all adapters add to one projection, on the device.
+#[derive(Debug)]
+pub(crate) struct Deltas {
+    weights: CudaSlice<f32>,
+    /// `Delta` of low_rank.cu for each adapter.
+    table: CudaSlice<u32>,
+    adapters: usize,
+    most_rank: usize,
+    inputs: usize,
+    outputs: usize,
+}
+
+/// The rows of a step that adapters add to, on the device.
+#[derive(Debug)]
+pub(crate) struct AdaptedStep {
+    tokens: usize,
+    adapters: usize,
+    num_tiles: usize,
+    tiles: CudaSlice<u32>,
+    /// `[adapted]`
+    rows: CudaSlice<u32>,
+    /// What is between the two products; each projection uses it anew. `[adapted, most_rank]`
+    between: CudaSlice<f32>,
+    most_rank: usize,
+}
+
+impl Kernels {
+    /// Brings what each of the adapters adds to a projection to the device, if any adds something.
+    pub(crate) fn deltas<'a>(
+        &self,
+        deltas: impl Iterator<Item = Option<LowRank<'a>>>,
+    ) -> Result<Option<Deltas>> {
+        let packed = PackedDeltas::new(deltas);
+        let Some(packed) = packed.map_err(candle_core::Error::msg)? else { return Ok(None) };
+        Ok(Some(Deltas {
+            weights: self.device.clone_htod(&packed.weights)?,
+            table: self.upload(packed.table.as_flattened())?,
+            adapters: packed.table.len(),
+            most_rank: packed.most_rank,
+            inputs: packed.inputs,
+            outputs: packed.outputs,
+        }))
+    }
+
+    /// Brings over whose rows are whose in a step of so many tokens, for so many adapters of ranks up to
+    /// `most_rank`; none if no row is anybody's.
+    pub(crate) fn adapted_step(
+        &self,
+        plan: &LowRankPlan,
+        tokens: usize,
+        adapters: usize,
+        most_rank: usize,
+    ) -> Result<Option<AdaptedStep>> {
+        if plan.rows.is_empty() {
+            return Ok(None);
+        }
+        // The kernels believe these.
+        let foreign = plan.rows.iter().any(|row| *row as usize >= tokens);
+        if foreign || plan.tiles.iter().any(|[adapter, ..]| *adapter as usize >= adapters) {
+            candle_core::bail!(
+                "a step adapts rows beyond its {tokens}, or by others than {adapters}"
+            )
+        }
+        Ok(Some(AdaptedStep {
+            tokens,
+            adapters,
+            num_tiles: plan.tiles.len(),
+            tiles: self.upload(plan.tiles.as_flattened())?,
+            rows: self.upload(&plan.rows)?,
+            // SAFETY: the first kernel writes what the second reads.
+            between: unsafe { self.device.alloc::<f32>(plan.rows.len() * most_rank.max(1))? },
+            most_rank,
+        }))
+    }
+
+    /// Adds to `y`, `[tokens, outputs]`, what a projection made of `x`, `[tokens, inputs]`, what each adapter adds
+    /// to its rows.
+    pub(crate) fn add_low_rank(
+        &self,
+        deltas: &Deltas,
+        step: &AdaptedStep,
+        x: &Tensor,
+        y: &Tensor,
+    ) -> Result<()> {
+        same(x.elem_count(), step.tokens * deltas.inputs)?;
+        same(y.elem_count(), step.tokens * deltas.outputs)?;
+        same(deltas.adapters, step.adapters)?;
+        if deltas.most_rank > step.most_rank {
+            candle_core::bail!("rank {} in a step of ranks to {}", deltas.most_rank, step.most_rank)
+        }
+        let kernel = LowRankShrink {
+            x: self.at(x)?,
+            weights: self.slice(&deltas.weights),
+            deltas: self.slice(&deltas.table),
+            tiles: self.slice(&step.tiles),
+            rows: self.slice(&step.rows),
+            between: self.slice(&step.between),
+            inputs: int(deltas.inputs)?,
+            stride: int(deltas.most_rank)?,
+        };
+        // SAFETY: tiles name rows of the step and adapters of the table, which was laid out for these weights; there
+        // is room for `most_rank` numbers of every adapted row.
+        unsafe { self.run(&kernel.launch(step.num_tiles))? };
+        let kernel = LowRankExpand {
+            between: self.slice(&step.between),
+            weights: self.slice(&deltas.weights),
+            deltas: self.slice(&deltas.table),
+            tiles: self.slice(&step.tiles),
+            rows: self.slice(&step.rows),
+            y: self.at(y)?,
+            outputs: int(deltas.outputs)?,
+            stride: int(deltas.most_rank)?,
+        };
+        // SAFETY: as above, and no two tiles have a row in common.
+        unsafe { self.run(&kernel.launch(step.num_tiles)) }
+    }
+}

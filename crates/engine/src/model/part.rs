@@ -1,0 +1,87 @@
+//! Which of a model's layers are computed in one place.
+
+use std::ops::Range;
+
+use super::ModelConfig;
+use crate::kv::{KvShape, KvType};
+
+/// Some of a model's layers, one after the other: all of them, or those that one of several devices
+/// computes. The first part begins with the rows of tokens, the last one ends with the logits; between two
+/// parts the residual stream is handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// At least one.
+    layers: Range<usize>,
+    /// Layers of the whole model.
+    of: usize,
+}
+
+impl Part {
+    /// All layers.
+    pub(crate) fn whole(config: &ModelConfig) -> Self {
+        Self { layers: 0..config.layers, of: config.layers }
+    }
+
+    /// The parts of a model of which one after the other has so many layers. Those of none are left out.
+    pub(crate) fn of_sizes(sizes: &[usize]) -> Vec<Self> {
+        let of = sizes.iter().sum();
+        let mut start = 0;
+        let mut part = |size: &usize| {
+            let layers = start..start + size;
+            start = layers.end;
+            (!layers.is_empty()).then_some(Self { layers, of })
+        };
+        sizes.iter().filter_map(&mut part).collect()
+    }
+
+    /// Its layers, counted from the model's first.
+    pub(crate) fn layers(&self) -> Range<usize> {
+        self.layers.clone()
+    }
+
+    /// How many they are.
+    pub(crate) fn len(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// How many the whole model has.
+    pub(crate) fn of(&self) -> usize {
+        self.of
+    }
+
+    /// Whether it begins with tokens.
+    pub(crate) fn is_first(&self) -> bool {
+        self.layers.start == 0
+    }
+
+    /// Whether it ends with logits.
+    pub(crate) fn is_last(&self) -> bool {
+        self.layers.end == self.of
+    }
+
+    /// The shape of its layers' keys and values.
+    pub(crate) fn kv_shape(&self, config: &ModelConfig, kv_type: KvType) -> KvShape {
+        KvShape { layers: self.len(), ..config.kv_shape(kv_type) }
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {} layers", self.len(), self.of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_follow_one_another() {
+        let parts = Part::of_sizes(&[3, 0, 1, 2]);
+        let layers: Vec<_> = parts.iter().map(Part::layers).collect();
+        assert_eq!(layers, [0..3, 3..4, 4..6]);
+        assert_eq!(parts.iter().map(Part::is_first).collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!(parts.iter().map(Part::is_last).collect::<Vec<_>>(), [false, false, true]);
+        assert_eq!(parts[0].to_string(), "3 of 6 layers");
+    }
+}

@@ -1,0 +1,175 @@
+//! From a model's files to what computes: which layers go where, their weights, and the pages.
+
+use std::collections::HashMap;
+
+use super::EngineOptions;
+use super::backend::{Backend, Stage};
+use super::device::Place;
+use super::memory::{self, Held, MemoryPlan, Weighed, workspace_bytes};
+use crate::gguf::tensor_type;
+use crate::kv::{KvPlan, KvPool, KvShape, KvType, PAGE_TOKENS};
+use crate::lora::Adapters;
+use crate::model::{Decoder, ModelConfig, Part};
+use crate::weights::is_full_precision;
+use crate::{Checkpoint, LoadError};
+
+/// What a device takes of a model.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct DevicePlan {
+    /// Which, e.g. `cuda:0`.
+    pub device: String,
+    /// How many of the model's layers it computes.
+    pub layers: usize,
+    /// Its memory.
+    pub memory: MemoryPlan,
+}
+
+/// A model that is ready to compute.
+pub(super) struct Loaded {
+    pub(super) backend: Backend,
+    /// What each device takes.
+    pub(super) devices: Vec<DevicePlan>,
+    /// Pages, of which each device has those of its layers.
+    pub(super) pages: usize,
+    /// Tokens of one sequence, prompt and answer together.
+    pub(super) context_length: usize,
+}
+
+/// A part of a model whose weights are where they compute, before its pages are.
+enum Weights {
+    Cpu(Box<Decoder>),
+    #[cfg(feature = "cuda")]
+    Cuda {
+        name: String,
+        model: Box<crate::cuda::Decoder>,
+        device: candle_core::Device,
+    },
+}
+
+/// Loads the weights of each part to where it computes, and then counts the pages, so that they get their share
+/// of what is left. `parts` are all of the model's, in their order.
+pub(super) fn load(
+    file: &Checkpoint,
+    config: &ModelConfig,
+    adapters: Adapters,
+    parts: &[(Place, Part)],
+    options: &EngineOptions,
+) -> Result<Loaded, LoadError> {
+    // Which device it is about goes without saying where there is one.
+    let on = |place: &Place, error: LoadError| match error {
+        LoadError::OutOfMemory(problem) if parts.len() > 1 => {
+            LoadError::OutOfMemory(format!("on {place}: {problem}"))
+        }
+        other => other,
+    };
+    let layers: Vec<Part> = parts.iter().map(|(_, part)| part.clone()).collect();
+    // The embedding's rows are read from the file by the machine, whoever begins with them.
+    let machine = parts.iter().position(|(place, _)| matches!(place, Place::Cpu)).unwrap_or(0);
+    let mut loaded = Vec::new();
+    for (index, ((place, part), adapters)) in parts.iter().zip(adapters.divide(&layers)).enumerate()
+    {
+        let weighed = Weighed {
+            weights: file.part_bytes(part),
+            embedding: if index == machine { file.embedding_bytes() } else { 0 },
+            adapters: adapters.bytes(),
+        };
+        let weights = Weights::load(file, place, part, adapters, options);
+        loaded.push((weights.map_err(|error| on(place, error))?, weighed));
+    }
+    let kv_type = kv_type(file);
+    let mut counted = Vec::new();
+    for ((place, part), (weights, weighed)) in parts.iter().zip(loaded) {
+        let (held, shape) = (weights.held(), part.kv_shape(config, kv_type));
+        let plan = memory::pages(config, shape, options, held);
+        counted.push((weights, weighed, held, shape, plan.map_err(|error| on(place, error))?));
+    }
+    // As many everywhere: a sequence's pages are the same in all parts.
+    let fewest = counted.iter().map(|(.., plan)| *plan).min_by_key(|plan| plan.pages);
+    let Some(KvPlan { pages, context_length, .. }) = fewest else {
+        return Err(LoadError::InvalidOption("no device computes the model".to_owned()));
+    };
+    let workspace = workspace_bytes(config, options);
+    let (mut stages, mut devices) = (Vec::new(), Vec::new());
+    for ((place, part), (weights, weighed, held, shape, _)) in parts.iter().zip(counted) {
+        let kv_bytes = pages * PAGE_TOKENS * shape.bytes_per_token();
+        devices.push(DevicePlan {
+            device: place.to_string(),
+            layers: part.len(),
+            memory: MemoryPlan::new(weighed, workspace, kv_bytes, held),
+        });
+        let mut stage = weights.with_pages(shape, pages).map_err(|error| on(place, error))?;
+        if options.warm_up {
+            stage.warm_up().map_err(|error| on(place, error))?;
+        }
+        stages.push(stage);
+    }
+    let Some(last) = stages.pop() else {
+        return Err(LoadError::InvalidOption("no device computes the model".to_owned()));
+    };
+    Ok(Loaded { backend: Backend::new(stages, last), devices, pages, context_length })
+}
+
+impl Weights {
+    fn load(
+        file: &Checkpoint,
+        place: &Place,
+        part: &Part,
+        adapters: Adapters,
+        options: &EngineOptions,
+    ) -> Result<Self, LoadError> {
+        match place {
+            Place::Cpu => {
+                let model = Decoder::load_part(file, part)?.with_adapters(adapters);
+                if options.warm_up {
+                    model.warm_up().map_err(|error| LoadError::Compute {
+                        file: file.label().to_owned(),
+                        problem: error.to_string(),
+                    })?;
+                }
+                Ok(Self::Cpu(Box::new(model)))
+            }
+            #[cfg(feature = "cuda")]
+            Place::Cuda(_, device) => {
+                let model = crate::cuda::Decoder::load(file, device, part)?;
+                let model = Box::new(model.with_adapters(&adapters)?);
+                Ok(Self::Cuda { name: place.to_string(), model, device: device.clone() })
+            }
+        }
+    }
+
+    /// What is held where they are.
+    fn held(&self) -> Held {
+        match self {
+            Self::Cpu(_) => Held::now(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda { device, .. } => Held::on_device(crate::cuda::free_memory(device)),
+        }
+    }
+
+    /// Room for keys and values beside them.
+    fn with_pages(self, shape: KvShape, pages: usize) -> Result<Stage, LoadError> {
+        match self {
+            Self::Cpu(model) => Ok(Stage::Cpu(model, KvPool::new(shape, pages))),
+            #[cfg(feature = "cuda")]
+            Self::Cuda { name, model, .. } => {
+                let pages = model.pages(shape, pages)?;
+                Ok(Stage::Cuda { name, model, pages })
+            }
+        }
+    }
+}
+
+/// Exact keys and values only where the weights are exact too.
+pub(super) fn kv_type(file: &Checkpoint) -> KvType {
+    if file.matrix_formats().all(is_full_precision) { KvType::F32 } else { KvType::F16 }
+}
+
+/// The commonest format of its weights, by bytes.
+pub(super) fn commonest_format(file: &Checkpoint) -> String {
+    let mut bytes_by_type: HashMap<String, usize> = HashMap::new();
+    for tensor in file.stored() {
+        *bytes_by_type.entry(tensor_type::name_of(tensor.dtype)).or_default() += tensor.bytes;
+    }
+    let commonest = bytes_by_type.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)));
+    commonest.map_or_else(String::new, |(name, _)| name)
+}

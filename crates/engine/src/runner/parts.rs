@@ -1,0 +1,133 @@
+//! Which layers of a model are computed where, by the memory that each device has.
+
+use super::EngineOptions;
+use super::device::Place;
+use super::load::kv_type;
+use super::memory::{CPU_SHARE, GPU_SHARE, context_length, workspace_bytes};
+use super::spread::{self, Needs, Room, Wish};
+use crate::kv::{KvShape, PAGE_TOKENS};
+use crate::lora::Adapters;
+use crate::model::{ModelConfig, Part};
+use crate::{Checkpoint, LoadError};
+
+/// Tokens of a sequence for which nobody is cramped: for the sake of longer ones no layer leaves the GPUs.
+const COMFORT: usize = 4096;
+
+/// Which layers are computed where: all in the one place, or shared by the memory that each place has.
+///
+/// # Errors
+/// When there are more places than layers, or they have no room for the model.
+pub(super) fn parts(
+    file: &Checkpoint,
+    config: &ModelConfig,
+    adapters: &Adapters,
+    places: &[Place],
+    options: &EngineOptions,
+) -> Result<Vec<(Place, Part)>, LoadError> {
+    if let [place] = places {
+        return Ok(vec![(place.clone(), Part::whole(config))]);
+    }
+    let named: Vec<String> = places.iter().map(Place::to_string).collect();
+    if places.len() > config.layers {
+        return Err(LoadError::InvalidOption(format!(
+            "{} devices ({}) are more than the {} layers of {}; name fewer",
+            places.len(),
+            named.join(", "),
+            config.layers,
+            file.label()
+        )));
+    }
+    let set = options.kv_tokens.is_some();
+    let rooms = places.iter().map(|place| Room::of(place, set));
+    let rooms = rooms.collect::<Result<Vec<Room>, _>>()?;
+    let needs = Needs::of(file, config, adapters, options);
+    let Some(sizes) = spread::divide(&needs, &rooms) else {
+        return Err(LoadError::OutOfMemory(too_large(file, &needs, &rooms)));
+    };
+    let (used, idle): (Vec<_>, Vec<_>) =
+        places.iter().zip(&sizes).partition(|(_, size)| **size > 0);
+    for (place, _) in idle {
+        tracing::info!(
+            "{} has room on the devices before {place}, which computes nothing",
+            file.label()
+        );
+    }
+    Ok(used.into_iter().map(|(place, _)| place.clone()).zip(Part::of_sizes(&sizes)).collect())
+}
+
+impl Room {
+    /// What is free on a device. Where the number of pages is set, they may have all of it.
+    fn of(place: &Place, set: bool) -> Result<Self, LoadError> {
+        /// What the kernels' code and the driver's rounding take of a GPU, and requests of the machine.
+        const MARGIN: usize = 256 << 20;
+        let is_gpu = !matches!(place, Place::Cpu);
+        let free = match place.available_memory() {
+            Some(free) => free.saturating_sub(MARGIN),
+            None if is_gpu => {
+                return Err(LoadError::Device(format!(
+                    "the driver does not tell how much memory is free on {place}, by which layers are divided; \
+                     name one device alone"
+                )));
+            }
+            // Nobody knows: it takes what is left.
+            None => usize::MAX,
+        };
+        let share = match (set, is_gpu) {
+            (true, _) => (1, 1),
+            (false, true) => GPU_SHARE,
+            (false, false) => CPU_SHARE,
+        };
+        Ok(Self { name: place.to_string(), is_gpu, free, share })
+    }
+}
+
+impl Needs {
+    fn of(
+        file: &Checkpoint,
+        config: &ModelConfig,
+        adapters: &Adapters,
+        options: &EngineOptions,
+    ) -> Self {
+        let (mut layers, end) = file.layer_bytes(config.layers);
+        for layer in &mut layers {
+            *layer += adapters.bytes().div_ceil(config.layers);
+        }
+        let shape = KvShape { layers: 1, ..config.kv_shape(kv_type(file)) };
+        let context = context_length(config, options);
+        let pages = |tokens: usize| tokens.div_ceil(PAGE_TOKENS).max(1);
+        let full = |context: usize| pages(context.saturating_mul(options.max_batch));
+        let wish = match options.kv_tokens {
+            Some(tokens) => {
+                Wish { least: pages(tokens), enough: pages(tokens), most: pages(tokens) }
+            }
+            None => Wish { least: 1, enough: full(context.min(COMFORT)), most: full(context) },
+        };
+        Self {
+            layers,
+            end,
+            workspace: workspace_bytes(config, options),
+            page: PAGE_TOKENS * shape.bytes_per_token(),
+            pages: wish,
+        }
+    }
+}
+
+/// Why a model does not fit on devices.
+fn too_large(file: &Checkpoint, needs: &Needs, rooms: &[Room]) -> String {
+    let mib = |bytes: usize| bytes >> 20;
+    let devices: Vec<String> =
+        rooms.iter().map(|room| format!("{} has {} MiB", room.name, mib(room.free))).collect();
+    let layers: usize = needs.layers.iter().sum();
+    let tokens = needs.pages.least * PAGE_TOKENS;
+    format!(
+        "{} does not fit on these devices together: {} MiB of weights ({} MiB the largest layer, of which each GPU \
+         must hold one), {} MiB of keys and values for {tokens} tokens, and {} MiB of workspace on each; {}. Choose a \
+         smaller model or quantization, set kv_tokens lower, or name more devices",
+        file.label(),
+        mib(layers + needs.end),
+        mib(needs.layers.iter().copied().max().unwrap_or(0)),
+        mib(needs.pages.least.saturating_mul(needs.page).saturating_mul(needs.layers.len())),
+        mib(needs.workspace),
+        devices.join(", "),
+    )
+}
