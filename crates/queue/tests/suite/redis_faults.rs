@@ -348,6 +348,7 @@ async fn a_foreign_value_spoils_no_other_task_of_a_call() {
     cmd("SET").arg(&key).arg("x").exec_async(&mut plain).await.unwrap();
     let batch = broker.claim_batch(&claimant(LONG), 4, NO_WAIT).await.unwrap();
     assert_eq!(batch.iter().map(|held| held.task.id).collect::<Vec<_>>(), [good.id]);
+    assert_eq!(broker.depth(&model()).await.unwrap().queued, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -189,8 +189,14 @@ local function claim(worker, lease, turns, names)
       if not read then problem, entries = entries, {} end
       dry[lane] = #entries == 0
       for _, entry in ipairs(entries) do
+        local left = lane.left
         local done, took = pcall(take, worker, until_ms, lane, entry, taken)
-        if not done then problem = took
+        if not done then
+          problem = took
+          -- Whose it was is not known, but nobody waits behind it any more.
+          if lane.left == left then
+            lane.queued, lane.left, lane.changed = lane.queued - 1, left + 1, true
+          end
         elseif took then got = got + 1
         else cleared = cleared + 1 end
       end
