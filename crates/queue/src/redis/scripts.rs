@@ -1,6 +1,6 @@
 //! The Lua scripts, one per operation or batch of operations; each file's header says what it takes and
-//! returns. What several share is in `scripts/lib/`; each gets `base.lua` and the parts it names, in that order, since a script
-//! makes all functions before it anew with every call.
+//! returns. What several share is in `scripts/lib/`; each gets `base.lua` and the parts it names, in that
+//! order, since a script makes all functions before it anew with every call.
 
 use protocol::record;
 use redis::Script;

@@ -2,19 +2,37 @@
 //! everybody; on a small machine those are the threads that it wakes with its answers, which the kernel
 //! likes to run where it runs.
 
+#[cfg(target_os = "linux")]
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// There is none: elsewhere threads can't be kept off a core.
+#[cfg(not(target_os = "linux"))]
+pub(super) enum Reserved {}
+
+#[cfg(not(target_os = "linux"))]
+impl Reserved {
+    pub(super) fn one() -> Option<Self> {
+        None
+    }
+
+    pub(super) fn redis_arguments(&self) -> Vec<String> {
+        match *self {}
+    }
+}
 
 /// Keeps this thread, and the threads and processes that it starts meanwhile, off one core; until it is
 /// dropped.
+#[cfg(target_os = "linux")]
 pub(super) struct Reserved {
     core: usize,
     before: CpuSet,
     rest: CpuSet,
 }
 
+#[cfg(target_os = "linux")]
 impl Reserved {
     /// Reserves the first of the cores that this thread may use. None where there is but one, or where the
-    /// system has no such thing.
+    /// system refuses.
     pub(super) fn one() -> Option<Self> {
         let before = sched_getaffinity(None).ok()?;
         let core = cores(&before).next()?;
@@ -40,6 +58,7 @@ impl Reserved {
     }
 }
 
+#[cfg(target_os = "linux")]
 impl Drop for Reserved {
     fn drop(&mut self) {
         // What fails here leaves the rest of the bench with a core less.
@@ -47,11 +66,12 @@ impl Drop for Reserved {
     }
 }
 
+#[cfg(target_os = "linux")]
 fn cores(set: &CpuSet) -> impl Iterator<Item = usize> + '_ {
     (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core))
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
