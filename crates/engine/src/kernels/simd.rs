@@ -285,7 +285,7 @@ impl Level {
     pub(crate) fn best_for(lens: &[usize]) -> Self {
         let fits = |n: usize| lens.iter().all(|len| len.is_multiple_of(n));
         #[cfg(test)]
-        if let Some(machine) = crate::kernels::machine::pretended() {
+        if let Some(machine) = crate::kernels::machine::emulated() {
             let fits = |level: &Self| fits(level.width());
             return machine.simd_levels().into_iter().find(fits).unwrap_or(Self::Scalar);
         }

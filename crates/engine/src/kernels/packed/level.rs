@@ -35,7 +35,7 @@ impl Level {
     /// The best of this machine.
     pub(in crate::kernels) fn best() -> Self {
         #[cfg(test)]
-        if let Some(machine) = crate::kernels::machine::pretended() {
+        if let Some(machine) = crate::kernels::machine::emulated() {
             return machine.packed_level();
         }
         Self::available().next().unwrap_or(Self::Portable)

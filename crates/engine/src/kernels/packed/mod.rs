@@ -31,7 +31,7 @@ mod tests;
 
 use std::io;
 
-use super::arena::Part;
+use super::arena::Allocation;
 use super::parallel::{SharedOut, for_pieces};
 use candle_core::quantized::GgmlDType;
 
@@ -107,7 +107,7 @@ pub(crate) struct Packed {
     inputs: usize,
     panel_bytes: usize,
     /// All panels.
-    panels: Part,
+    panels: Allocation,
 }
 
 impl Packed {
@@ -142,7 +142,7 @@ impl Packed {
         }
         let panel_bytes = PANEL_ROWS * row_bytes;
         let panels = outputs.div_ceil(PANEL_ROWS);
-        let mut memory = Part::zeroed(panels * panel_bytes)?;
+        let mut memory = Allocation::zeroed(panels * panel_bytes)?;
         let shared = SharedOut::new(&mut memory);
         for_pieces(panels, bytes.len(), |range| {
             for panel in range {
