@@ -1,4 +1,4 @@
-//! The pages themselves.
+//! Storage of the pages.
 
 use half::f16;
 
@@ -6,17 +6,17 @@ use super::PAGE_TOKENS;
 use crate::kernels::arena::Region;
 use crate::kernels::store_pages::{PageLayout, store};
 
-/// How keys and values are kept.
+/// The number type of keys and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KvType {
-    /// Exact: for full-precision weights, where rounding to f16 would be the largest error.
+    /// For full-precision weights, where rounding to f16 would be the largest error.
     F32,
-    /// Half the memory; lost in the noise of quantized weights.
+    /// Half the memory. With quantized weights its rounding error is negligible.
     F16,
 }
 
 impl KvType {
-    /// How many bytes a number takes.
+    /// Bytes per number.
     pub fn size(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -28,13 +28,13 @@ impl KvType {
 /// The shape of a model's keys and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KvShape {
-    /// Layers of the model.
+    /// The number of layers.
     pub layers: usize,
-    /// Heads of keys and values.
+    /// The number of KV heads.
     pub kv_heads: usize,
     /// Numbers per head.
     pub head_dim: usize,
-    /// How they are kept.
+    /// The number type.
     pub kv_type: KvType,
 }
 
@@ -45,12 +45,12 @@ impl KvShape {
     }
 }
 
-/// Numbers of one kind of one layer. What one head reads of one page is one piece: keys stand as
+/// The keys and values of one layer. What one head reads of one page is contiguous: keys are
 /// `[pages, kv_heads, head_dim, PAGE_TOKENS]`, so that scores of neighbouring tokens are computed
-/// side by side; values as `[pages, kv_heads, PAGE_TOKENS, head_dim]`, so that they add up to
+/// side by side; values are `[pages, kv_heads, PAGE_TOKENS, head_dim]`, so that they add up to
 /// neighbouring outputs.
 ///
-/// They lie in large pages of memory: a step reads all that its sequences have.
+/// They are in large memory pages, since a step reads the keys and values of all its sequences.
 #[derive(Debug)]
 enum Layer {
     /// (keys, values)
@@ -71,9 +71,9 @@ impl Layer {
 /// `[pages, kv_heads, PAGE_TOKENS, head_dim]`, of one layer.
 #[derive(Debug, Clone, Copy)]
 pub enum LayerPages<'a> {
-    /// Exact.
+    /// f32.
     F32(&'a [f32]),
-    /// Rounded.
+    /// f16.
     F16(&'a [f16]),
 }
 
@@ -87,7 +87,7 @@ pub struct KvPool {
 }
 
 impl KvPool {
-    /// Room for `pages` pages. Memory is asked for now, and touched when it is used.
+    /// Allocates `pages` pages. Memory is reserved now and touched only when pages are used.
     pub fn new(shape: KvShape, pages: usize) -> Self {
         let len = pages * shape.kv_heads * PAGE_TOKENS * shape.head_dim;
         let layers = (0..shape.layers).map(|_| Layer::zeroed(shape.kv_type, len)).collect();
@@ -99,12 +99,13 @@ impl KvPool {
         self.shape
     }
 
-    /// How many pages there are.
+    /// The number of pages.
     pub fn pages(&self) -> usize {
         self.pages
     }
 
-    /// Stores the keys and values of some tokens, each `[tokens, kv_heads, head_dim]`.
+    /// Stores the keys and values of some tokens, each `[tokens, kv_heads, head_dim]`, in the slots
+    /// `slots`.
     pub fn write(&mut self, layer: usize, slots: &[usize], keys: &[f32], values: &[f32]) {
         let KvShape { kv_heads, head_dim, .. } = self.shape;
         let layout = PageLayout { page_tokens: PAGE_TOKENS, kv_heads, head_dim };
@@ -118,7 +119,7 @@ impl KvPool {
         }
     }
 
-    /// One layer's keys and values.
+    /// Returns one layer's keys and values.
     pub fn layer(&self, layer: usize) -> (LayerPages<'_>, LayerPages<'_>) {
         match &self.layers[layer] {
             Layer::F32(keys, values) => (LayerPages::F32(keys), LayerPages::F32(values)),
@@ -132,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_lies_where_the_layout_says() {
+    fn numbers_are_stored_where_the_layout_says() {
         for kv_type in [KvType::F32, KvType::F16] {
             let shape = KvShape { layers: 2, kv_heads: 2, head_dim: 4, kv_type };
             let mut pool = KvPool::new(shape, 3);

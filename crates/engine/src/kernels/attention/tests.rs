@@ -4,7 +4,7 @@ use super::*;
 use crate::batch::Logits;
 use crate::kv::{KvPool, KvType, PageAllocator};
 
-/// Attention as its formula says, in f64, one score after the other.
+/// Computes attention by its formula in f64, one score after the other.
 fn by_formula(
     q: &[f32],
     heads: usize,
@@ -50,9 +50,9 @@ fn by_formula(
     out
 }
 
-/// Several sequences, chunks and single tokens, in pages full of somebody's NaN.
+/// Several sequences, chunks and single tokens, in pages whose other slots are NaN.
 #[test]
-fn pages_give_what_the_formula_gives() {
+fn attention_over_pages_matches_the_formula() {
     let mut random = StdRng::seed_from_u64(5);
     for (heads, kv_heads, head_dim) in
         [(4, 2, 16), (2, 2, 32), (14, 2, 64), (16, 8, 128), (3, 1, 8), (2, 1, 6), (5, 1, 48)]
@@ -70,7 +70,7 @@ fn pages_give_what_the_formula_gives() {
             let mut batch = ForwardBatch::default();
             let (mut keys, mut values, mut tables) = (Vec::new(), Vec::new(), Vec::new());
             let width = kv_heads * head_dim;
-            // Numbers that f16 holds exactly, so that both kinds of pages have one truth.
+            // Numbers that f16 holds exactly, so that both page types have the same exact result.
             let mut draw = |len: usize| -> Vec<f32> {
                 (0..len).map(|_| random.random_range(-64..64) as f32 / 32.0).collect()
             };
@@ -126,7 +126,7 @@ fn pages_give_what_the_formula_gives() {
     }
 }
 
-/// One query head of one sequence of three pages on one level. `keys` and `values` are
+/// Runs one query head of one sequence of three pages on one level. `keys` and `values` are
 /// `[tokens, 16]`, `q` is `[new tokens, 16]`.
 fn on_level(level: Level, kv_type: KvType, q: &[f32], keys: &[f32], values: &[f32]) -> Vec<f32> {
     let shape = KvShape { layers: 1, kv_heads: 1, head_dim: 16, kv_type };
@@ -150,11 +150,11 @@ fn on_level(level: Level, kv_type: KvType, q: &[f32], keys: &[f32], values: &[f3
 }
 
 #[test]
-fn every_level_makes_of_extremes_what_the_twin_makes() {
+fn every_level_agrees_with_the_twin_on_extremes() {
     let (subnormal, large) = (f32::from_bits(1), 2f32.powi(100));
     let cases = [0.0, -0.0, subnormal, f32::MIN_POSITIVE, 1e4, -1e4, 6e4, large, f32::MAX];
     let broken = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
-    // Of few bits, so that scores are exact: of large ones rounding alone would decide who is chosen.
+    // Few bits, so that scores are exact: rounding of large scores alone would decide the result.
     let wave = |len: usize, by: f32| -> Vec<f32> {
         (0..len).map(|n| ((n as f32 * by).sin() * 64.0).round() / 32.0).collect()
     };

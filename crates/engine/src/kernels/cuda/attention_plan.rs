@@ -1,37 +1,38 @@
-//! Who computes what of a step's attention: once per step, on the CPU, for all layers.
+//! Assigns the attention of a step to blocks: once per step, on the CPU, for all layers.
 
 use super::launch::tile_rows;
 use crate::batch::ForwardBatch;
 use crate::kv::{KvShape, PAGE_TOKENS};
 
-/// Pages that a block walks at least before its tile is split among several: joining costs as much.
+/// The fewest pages per block when a tile is split. With fewer, combining would cost as much as it
+/// saves.
 const FEWEST_PAGES: usize = 4;
-/// An item that writes its result itself: `NO_PART` in attention.cu.
+/// The part of an item that writes its result directly: `NO_PART` in attention.cu.
 const NO_PART: u32 = u32::MAX;
 
-/// What the blocks of one launch do.
+/// The blocks of one launch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Pass {
     /// Rows of a tile.
     pub(crate) rows: usize,
-    /// `Item` of attention.cu, one after the other.
+    /// `Item`s of attention.cu.
     pub(crate) items: Vec<[u32; 7]>,
-    /// `Join` of attention.cu: the tokens of tiles that are split.
+    /// `Join`s of attention.cu: the tokens of split tiles.
     pub(crate) joins: Vec<[u32; 4]>,
-    /// Blocks that leave what they kept, per key and value head.
+    /// The number of items with partial results.
     pub(crate) parts: usize,
 }
 
 /// The attention of a step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AttentionPlan {
-    /// The pages of all sequences, one after the other.
+    /// The page tables of all sequences, concatenated.
     pub(crate) tables: Vec<u32>,
-    /// Single tokens and chunks have tiles of different sizes.
+    /// One launch for single tokens and one for chunks, whose tiles differ in size.
     pub(crate) passes: Vec<Pass>,
 }
 
-/// Tokens of one sequence that are computed together.
+/// Tokens of one sequence that one item computes.
 struct Tile {
     first_token: usize,
     tokens: usize,
@@ -40,8 +41,8 @@ struct Tile {
 }
 
 impl AttentionPlan {
-    /// For a model of so many query heads. Tiles are split until there are about `blocks` blocks, as many
-    /// as keep the device busy.
+    /// Plans the attention of a batch for a model of `heads` query heads. Tiles are split until
+    /// there are about `blocks` blocks, the number that keeps the device busy.
     pub(crate) fn new(batch: &ForwardBatch, heads: usize, shape: KvShape, blocks: usize) -> Self {
         let group = heads / shape.kv_heads;
         let mut tables = Vec::new();
@@ -108,7 +109,7 @@ impl Pass {
         pass
     }
 
-    /// Numbers that its blocks leave for one another.
+    /// The number of f32 that the partial results take.
     pub(crate) fn part_numbers(&self, shape: KvShape) -> usize {
         self.parts * shape.kv_heads * self.rows * (shape.head_dim + 2)
     }

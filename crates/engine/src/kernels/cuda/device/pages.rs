@@ -1,4 +1,4 @@
-//! Keys and values on the device.
+//! KV pages on the device.
 
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use candle_core::{Result, Tensor};
@@ -7,18 +7,18 @@ use super::super::arguments::{Kept, Pointer, WritePages};
 use super::{Kernels, Step, int, same};
 use crate::kv::{KvShape, PAGE_TOKENS};
 
-/// Keys and values of all sequences on the device. Per layer `[pages, kv_heads, PAGE_TOKENS, head_dim]`
-/// each: what a block of attention reads of a page is one piece.
+/// The keys and values of all sequences on the device, each `[pages, kv_heads, PAGE_TOKENS,
+/// head_dim]` per layer. So what a block of attention reads of a page is contiguous.
 #[derive(Debug)]
 pub(crate) struct Pages {
     pub(super) shape: KvShape,
     pub(super) pages: usize,
-    /// `[layers]` of (keys, values)
+    /// The keys and values of each layer, as bytes.
     layers: Vec<(CudaSlice<u8>, CudaSlice<u8>)>,
 }
 
 impl Kernels {
-    /// Room for `pages` pages.
+    /// Allocates `pages` pages for each layer, zeroed.
     pub(crate) fn pages(&self, shape: KvShape, pages: usize) -> Result<Pages> {
         let bytes = pages * shape.kv_heads * PAGE_TOKENS * shape.head_dim * shape.kv_type.size();
         let layer =
@@ -48,11 +48,11 @@ impl Kernels {
             kv_heads: int(kv_heads)?,
             dim: int(head_dim)?,
         };
-        // SAFETY: a slot for every token, which was checked to lie in these pages.
+        // SAFETY: one slot per token; `step` has checked that they lie in these pages.
         unsafe { self.run(&kernel.launch(kv_type, step.tokens)) }
     }
 
-    /// A layer's keys and values.
+    /// Returns pointers to a layer's keys and values.
     pub(super) fn of_layer<'a>(
         &self,
         pages: &'a Pages,
