@@ -1,7 +1,7 @@
 //! What one step computes, as flat and ragged arrays.
 
-use crate::kv::{BlockTable, PAGE_TOKENS};
-use crate::lora::AdapterId;
+use crate::kv::BlockTable;
+use crate::layout::{AdapterId, PAGE_TOKENS, Spans};
 
 /// What one step computes: some tokens of some sequences, one sequence after the other.
 ///
@@ -82,10 +82,10 @@ impl ForwardBatch {
         }
     }
 
-    /// The pages of a sequence, in the order of its tokens.
-    pub fn block_table(&self, sequence: usize) -> &[u32] {
-        let start = sequence.checked_sub(1).map_or(0, |before| self.page_ends[before]);
-        &self.pages[start..self.page_ends[sequence]]
+    /// Which pages the rows attend to.
+    pub(crate) fn spans(&self) -> Spans<'_> {
+        let Self { q_lens, kv_lens, pages, page_ends, .. } = self;
+        Spans { q_lens, kv_lens, pages, page_ends }
     }
 
     /// The rows from which logits are made: `logit_rows`, then `likeliest_rows`.

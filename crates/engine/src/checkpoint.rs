@@ -3,9 +3,10 @@
 use candle_core::quantized::GgmlDType;
 
 use crate::LoadError;
+use crate::architecture::{ModelConfig, Part};
 use crate::gguf::{GgufFile, Metadata};
-use crate::model::{ModelConfig, Part};
 use crate::safetensors::SafetensorsModel;
+use crate::stored_tensor::{StoredTensor, layer_of};
 use crate::text::{ChatTemplate, Tokenizer};
 
 /// A model's weights and what belongs to them, open for reading. Cheap to clone.
@@ -126,10 +127,10 @@ impl Checkpoint {
     }
 
     /// All tensors.
-    pub(crate) fn stored(&self) -> Vec<Stored> {
+    pub(crate) fn stored(&self) -> Vec<StoredTensor> {
         match self {
             Self::Gguf(file) => {
-                let tensors = file.tensors().map(|(name, info)| Stored {
+                let tensors = file.tensors().map(|(name, info)| StoredTensor {
                     layer: layer_of(name, "blk."),
                     dtype: info.dtype,
                     is_matrix: info.shape.len() > 1,
@@ -141,26 +142,6 @@ impl Checkpoint {
             Self::Safetensors(model) => model.stored().collect(),
         }
     }
-}
-
-/// What is known of a tensor before it is loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stored {
-    /// The layer that it belongs to, if it is one's.
-    pub(crate) layer: Option<usize>,
-    /// The format it is held in.
-    pub(crate) dtype: GgmlDType,
-    /// Whether it has rows.
-    pub(crate) is_matrix: bool,
-    /// How many numbers it has.
-    pub(crate) weights: usize,
-    /// Bytes that it takes.
-    pub(crate) bytes: usize,
-}
-
-/// The number that stands behind `prefix` in a tensor's name.
-pub(crate) fn layer_of(name: &str, prefix: &str) -> Option<usize> {
-    name.strip_prefix(prefix)?.split_once('.')?.0.parse().ok()
 }
 
 #[cfg(test)]

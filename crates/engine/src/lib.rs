@@ -18,25 +18,30 @@
 //!
 //! ## Layout
 //!
-//! - [`api`]: what callers say and hear. No tensor appears there.
-//! - [`source`]: from a model's name to its bytes; [`ModelFile`] says where they are.
-//! - [`gguf`]: reads (and writes) the file format, believing nothing it has not checked.
-//! - [`safetensors`]: reads the other one, with the JSON beside it, and quantizes at load.
-//! - [`checkpoint`]: either of them, as the rest sees it.
+//! Modules use those above them, never those below; a test holds them to it (`tests/architecture`).
+//!
+//! - `error`: [`LoadError`] and the errors of file formats and devices.
+//! - `layout`: the ground of kernels and pages: page size, shape of keys and values, rows of a step.
+//! - `kernels`: the only place with `unsafe`: products of packed weights, attention, norms, activations.
+//! - [`gguf`]: reads and writes GGUF files; checks everything it reads.
+//! - [`architecture`]: describes a model: sizes, rotary embedding, parts that devices compute.
 //! - [`text`]: chat template, tokenizer, detokenizer, stop strings.
+//! - [`safetensors`]: reads folders of safetensors and the JSON beside them; quantizes at load.
+//! - [`checkpoint`]: a model's files in either format, behind one type.
+//! - [`source`]: from a model's name to its files; [`ModelFile`] says where they are.
 //! - [`weights`]: from tensors of a file to matrices that multiply.
+//! - [`kv`]: keys and values of all sequences, in pages of fixed size.
+//! - [`batch`]: the rows that one step computes, as flat arrays.
 //! - [`lora`]: adapters beside the model, chosen per request.
-//! - [`model`]: one stateless decoder for the Qwen family.
-//! - [`kv`]: keys and values of all sequences, in fixed pages.
-//! - [`sched`]: which tokens of which sequences are computed next. Pure.
-//! - [`batch`]: what one step computes, as flat arrays.
-//! - `constrain`: answers that keep a schema, an expression, a choice.
+//! - [`model`]: one stateless decoder for the Qwen family, on the CPU.
+//! - `cuda`: the same decoder on NVIDIA GPUs, in a build with the feature `cuda`.
+//! - [`api`]: requests, answers and their errors; no tensor appears there.
 //! - [`sample`]: from logits to a token.
+//! - `constrain`: limits tokens to those that keep a schema, an expression or a choice.
+//! - [`sched`]: chooses the tokens of the next step. Pure.
 //! - `runner`: [`Engine`], the handle, and the one thread that owns all of the above.
-//! - [`synth`], [`mod@bench`]: models of true size and random weights, and what the engine makes of them.
-//! - [`system`]: what the system says of memory.
-//! - `cuda`: the same model on NVIDIA's GPUs, in a build with the feature `cuda`.
-//! - `kernels`: the only place with `unsafe`; products of packed weights, attention, norms, activations.
+//! - [`synth`], [`mod@bench`]: models of true size with random weights, and their measurement.
+//! - [`system`]: memory figures of the operating system.
 //!
 //! ## How a token comes to be
 //!
@@ -64,6 +69,7 @@
 //! out-of-memory. `docs/ENGINE.md` says more.
 
 pub mod api;
+pub mod architecture;
 pub mod batch;
 pub mod bench;
 pub mod checkpoint;
@@ -74,15 +80,18 @@ mod error;
 pub mod gguf;
 mod kernels;
 pub mod kv;
+mod layout;
 pub mod lora;
 pub mod model;
 mod model_file;
 mod progress;
+mod quantization;
 mod runner;
 pub mod safetensors;
 pub mod sample;
 pub mod sched;
 pub mod source;
+mod stored_tensor;
 pub mod synth;
 pub mod system;
 pub mod text;
@@ -90,10 +99,11 @@ pub mod weights;
 
 pub use api::*;
 pub use checkpoint::Checkpoint;
-pub use error::{Damage, LoadError};
+pub use error::{AdapterError, Damage, LoadError};
 pub use grammar::{Constraint, Function};
-pub use lora::{AdapterError, AdapterSource};
-pub use model_file::{ModelFile, Quantization};
+pub use lora::AdapterSource;
+pub use model_file::ModelFile;
+pub use quantization::Quantization;
 pub use runner::{
     CancelHandle, DeviceChoice, DevicePlan, Devices, Engine, EngineLoad, EngineOptions,
     EngineTotals, Generation, MemoryPlan, PendingEmbedding, Survey,

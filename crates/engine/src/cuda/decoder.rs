@@ -5,11 +5,12 @@ use candle_core::{Device, Result, Tensor};
 use super::layer::Layer;
 use super::linear::{Linear, on_device};
 use super::{load_error, multiprocessors};
+use crate::architecture::{Angles, ModelConfig, Part, Rope};
 use crate::batch::ForwardBatch;
 use crate::kernels::cuda::{HEAD_DIMS, Kernels, Pages};
 use crate::kv::KvShape;
 use crate::lora::{AdaptedRows, Adapters};
-use crate::model::{Angles, ModelConfig, Part, Rope, Workspace};
+use crate::model::Workspace;
 use crate::weights::{Embedding, Weights};
 use crate::{Checkpoint, LoadError};
 
@@ -182,7 +183,7 @@ impl Decoder {
         kernels.bind()?;
         self.rope.turn_to(&batch.positions, &mut self.angles);
         let Angles { cos, sin } = &self.angles;
-        let mut step = kernels.step(batch, heads, pages, cos, sin)?;
+        let mut step = kernels.step(batch.spans(), &batch.slot_mapping, heads, pages, cos, sin)?;
         self.adapted.sort(batch, self.adapters)?;
         step.adapted = kernels.adapted_step(
             &self.adapted.plan(),

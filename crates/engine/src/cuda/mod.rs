@@ -21,5 +21,7 @@ mod mlp;
 mod nvml;
 
 pub(crate) use decoder::Decoder;
-pub(crate) use device::{free_memory, is_lost, load_error, multiprocessors, open};
+pub(crate) use device::{free_memory, multiprocessors, open};
+
+pub(crate) use crate::error::{is_lost, load_error};
 pub(crate) use nvml::Watch;

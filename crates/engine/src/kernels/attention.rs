@@ -13,8 +13,7 @@ use half::f16;
 
 use super::parallel::{SharedOut, for_uneven_pieces};
 use super::simd::{Lanes, Level, dispatch};
-use crate::batch::ForwardBatch;
-use crate::kv::{KvShape, LayerPages, PAGE_TOKENS};
+use crate::layout::{KvShape, LayerPages, PAGE_TOKENS, Spans};
 
 /// Rows per unit of work: enough to pay for reading a page, few enough to stay in the cache.
 const BLOCK_ROWS: usize = 64;
@@ -49,21 +48,21 @@ pub(crate) fn paged_attention(
     heads: usize,
     (keys, values): (LayerPages<'_>, LayerPages<'_>),
     shape: KvShape,
-    batch: &ForwardBatch,
+    spans: Spans<'_>,
     out: &mut [f32],
 ) {
     let KvShape { kv_heads, head_dim, .. } = shape;
     let mut units = UNITS.take();
-    cut(batch, heads / kv_heads, kv_heads, &mut units);
+    cut(spans, heads / kv_heads, kv_heads, &mut units);
     let level = Level::best_for(&[head_dim, PAGE_TOKENS]);
     let shared = SharedOut::new(out);
-    let seen = batch.q_lens.iter().zip(&batch.kv_lens).map(|(q_len, kv_len)| q_len * kv_len);
+    let seen = spans.q_lens.iter().zip(spans.kv_lens).map(|(q_len, kv_len)| q_len * kv_len);
     // Proportional to the products. With few rows, reading the pages takes most of the time.
     let cost = seen.sum::<usize>() * heads * head_dim;
     for_uneven_pieces(units.len(), cost, |range| {
         for unit in &units[range] {
             SCRATCH.with_borrow_mut(|scratch| {
-                let table = batch.block_table(unit.sequence);
+                let table = spans.block_table(unit.sequence);
                 run_unit(level, *unit, q, heads, keys, values, shape, table, scratch, shared);
             });
         }
@@ -73,11 +72,11 @@ pub(crate) fn paged_attention(
 
 /// Cuts the batch into units and sorts them by the tokens they attend to, most first, so that no
 /// thread is left with a long unit at the end.
-fn cut(batch: &ForwardBatch, group: usize, kv_heads: usize, units: &mut Vec<Unit>) {
+fn cut(spans: Spans<'_>, group: usize, kv_heads: usize, units: &mut Vec<Unit>) {
     let block = (BLOCK_ROWS / group).max(1);
     units.clear();
     let mut row = 0;
-    for (sequence, (q_len, kv_len)) in batch.q_lens.iter().zip(&batch.kv_lens).enumerate() {
+    for (sequence, (q_len, kv_len)) in spans.q_lens.iter().zip(spans.kv_lens).enumerate() {
         for first in (0..*q_len).step_by(block) {
             let tokens = block.min(q_len - first);
             let position = kv_len - q_len + first;

@@ -4,7 +4,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{PAGE_TOKENS, PageKey};
+use super::PageKey;
+use crate::layout::PAGE_TOKENS;
 
 /// Tracks each page's holders and its cached content. Clones share the pages.
 ///

@@ -12,8 +12,7 @@ mod prefix;
 
 pub use blocks::{BlockTable, PageAllocator};
 pub use plan::KvPlan;
-pub use pool::{KvPool, KvShape, KvType, LayerPages};
+pub use pool::KvPool;
 pub use prefix::PageKey;
 
-/// Tokens per page. A multiple of 32, which paged attention on CUDA requires.
-pub const PAGE_TOKENS: usize = 32;
+pub use crate::layout::{KvShape, KvType, LayerPages, PAGE_TOKENS};

@@ -1,6 +1,6 @@
 //! Computes how many pages a worker can afford.
 
-use super::{KvShape, PAGE_TOKENS};
+use crate::layout::{KvShape, PAGE_TOKENS};
 
 /// The number of pages, and the resulting bound on the length of a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +38,8 @@ impl KvPlan {
 
 #[cfg(test)]
 mod tests {
-    use super::super::KvType;
     use super::*;
+    use crate::layout::KvType;
 
     const SHAPE: KvShape = KvShape { layers: 2, kv_heads: 2, head_dim: 4, kv_type: KvType::F16 };
 

@@ -2,48 +2,9 @@
 
 use half::f16;
 
-use super::PAGE_TOKENS;
 use crate::kernels::arena::Region;
 use crate::kernels::store_pages::{PageLayout, store};
-
-/// The number type of keys and values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KvType {
-    /// For full-precision weights, where rounding to f16 would be the largest error.
-    F32,
-    /// Half the memory. With quantized weights its rounding error is negligible.
-    F16,
-}
-
-impl KvType {
-    /// Bytes per number.
-    pub fn size(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
-        }
-    }
-}
-
-/// The shape of a model's keys and values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KvShape {
-    /// The number of layers.
-    pub layers: usize,
-    /// The number of KV heads.
-    pub kv_heads: usize,
-    /// Numbers per head.
-    pub head_dim: usize,
-    /// The number type.
-    pub kv_type: KvType,
-}
-
-impl KvShape {
-    /// Bytes of keys and values per token, over all layers.
-    pub fn bytes_per_token(self) -> usize {
-        self.layers * self.kv_heads * self.head_dim * 2 * self.kv_type.size()
-    }
-}
+use crate::layout::{KvShape, KvType, LayerPages, PAGE_TOKENS};
 
 /// The keys and values of one layer. What one head reads of one page is contiguous: keys are
 /// `[pages, kv_heads, head_dim, PAGE_TOKENS]`, so that scores of neighbouring tokens are computed
@@ -65,16 +26,6 @@ impl Layer {
             KvType::F16 => Self::F16(Region::zeroed(len), Region::zeroed(len)),
         }
     }
-}
-
-/// All keys `[pages, kv_heads, head_dim, PAGE_TOKENS]`, or all values
-/// `[pages, kv_heads, PAGE_TOKENS, head_dim]`, of one layer.
-#[derive(Debug, Clone, Copy)]
-pub enum LayerPages<'a> {
-    /// f32.
-    F32(&'a [f32]),
-    /// f16.
-    F16(&'a [f16]),
 }
 
 /// The keys and values of all sequences.

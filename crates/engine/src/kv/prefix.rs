@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::lora::AdapterId;
+use crate::layout::AdapterId;
 
 /// The key of a full page: a hash of the tenant, the adapter, all tokens before the page, and its
 /// tokens.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::config::AdapterConfig;
 use super::{AdapterError, Delta, Layers, Projection};
-use crate::model::ModelConfig;
+use crate::architecture::ModelConfig;
 use crate::safetensors::{Object, SafetensorsError, TensorFile};
 
 /// The file with the adapter's settings.

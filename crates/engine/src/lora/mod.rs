@@ -15,20 +15,20 @@
 //! files.
 
 mod config;
-mod error;
 mod load;
 mod pattern;
 mod rows;
 
 use std::path::PathBuf;
 
-pub use error::AdapterError;
+pub use crate::error::AdapterError;
+pub use crate::layout::AdapterId;
 pub(crate) use load::{CONFIG, WEIGHTS};
 pub(crate) use rows::AdaptedRows;
 
+use crate::architecture::{FeedForward, ModelConfig, Part};
+use crate::error::LoadError;
 use crate::kernels::low_rank::LowRank;
-use crate::model::{FeedForward, ModelConfig, Part};
-use crate::{EngineOptions, LoadError};
 
 /// An adapter's folder and the name that requests use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,27 +37,6 @@ pub struct AdapterSource {
     pub name: String,
     /// The folder with `adapter_config.json` and `adapter_model.safetensors`.
     pub folder: PathBuf,
-}
-
-/// The index of an adapter in its engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AdapterId(u32);
-
-impl AdapterId {
-    /// The id of the adapter at index `place`.
-    pub(crate) fn new(place: usize) -> Self {
-        Self(u32::try_from(place).unwrap_or(u32::MAX))
-    }
-
-    /// Returns its index.
-    pub(crate) fn index(self) -> usize {
-        self.0 as usize
-    }
-
-    /// Returns the bytes that distinguish its page keys from those of other adapters.
-    pub(crate) fn salt(self) -> [u8; 4] {
-        self.0.to_le_bytes()
-    }
 }
 
 /// A matrix of a layer that an adapter may change.
@@ -241,8 +220,7 @@ fn read(source: &AdapterSource, config: &ModelConfig) -> Result<Layers, AdapterE
 pub(crate) const MOST: usize = 256;
 
 /// Checks that there are not too many adapters and that their names are unique and not empty.
-pub(crate) fn check(options: &EngineOptions) -> Result<(), LoadError> {
-    let sources = &options.adapters;
+pub(crate) fn check(sources: &[AdapterSource]) -> Result<(), LoadError> {
     if sources.len() > MOST {
         let count = sources.len();
         return Err(LoadError::InvalidOption(format!(

@@ -86,7 +86,7 @@ impl Attention {
         turn(k, self.kv_heads, &self.k_norm);
         kv.write(layer, &batch.slot_mapping, k, v);
         let mixed = mixed.of(q.len());
-        paged_attention(q, self.heads, kv.layer(layer), kv.shape(), batch, mixed);
+        paged_attention(q, self.heads, kv.layer(layer), kv.shape(), batch.spans(), mixed);
         let added = added.of(tokens * self.output.outputs());
         self.output.forward(mixed, added, scratch)?;
         adapted.add(adapters, layer, Projection::Output, mixed, added);

@@ -4,8 +4,8 @@ use candle_core as candle;
 
 use super::attention::Attention;
 use super::mlp::Mlp;
-use super::rope::Rope;
-use super::{ModelConfig, Part, Workspace};
+use super::{ModelConfig, Workspace};
+use crate::architecture::{Part, Rope};
 use crate::batch::ForwardBatch;
 use crate::kernels::rows;
 use crate::kv::KvPool;

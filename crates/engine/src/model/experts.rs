@@ -2,7 +2,7 @@
 
 use candle_core as candle;
 
-use super::mlp::GatedMlp;
+use super::gated_mlp::GatedMlp;
 use super::{Experts, Workspace};
 use crate::LoadError;
 use crate::kernels::{few_outputs, rows, scattered};

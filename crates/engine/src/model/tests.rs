@@ -201,3 +201,32 @@ fn preempted_is_undisturbed() {
         rig.same(&behind, &undisturbed[64..], "computed again behind two pages");
     });
 }
+
+#[test]
+fn missing_and_misshapen_experts_are_named() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen2moe");
+    let whole = std::fs::read(folder.join("qwen2moe-f32.gguf")).unwrap();
+    let replaced = |from: &[u8], to: &[u8]| {
+        assert_eq!(from.len(), to.len());
+        let mut bytes = whole.clone();
+        let places: Vec<usize> =
+            (0..bytes.len() - from.len()).filter(|at| whole[*at..].starts_with(from)).collect();
+        assert!(!places.is_empty());
+        for at in places {
+            bytes[at..at + from.len()].copy_from_slice(to);
+        }
+        let file = GgufFile::from_bytes(&bytes, "test.gguf").unwrap();
+        Decoder::load(&file).unwrap_err().to_string()
+    };
+    for name in ["ffn_gate_inp", "ffn_up_exps", "ffn_down_shexp", "ffn_gate_inp_shexp"] {
+        let from = format!("blk.1.{name}.weight");
+        let error = replaced(from.as_bytes(), from.replace("ffn", "xxx").as_bytes());
+        assert!(error.contains(&format!("{from:?} is missing")), "{error}");
+    }
+    // The count of experts follows its key and the number of its type: 6 of them become 5.
+    let key = |count: u32| {
+        [b"qwen2moe.expert_count".as_slice(), &4u32.to_le_bytes(), &count.to_le_bytes()].concat()
+    };
+    let error = replaced(&key(6), &key(5));
+    assert!(error.contains("asks for [5, "), "{error}");
+}

@@ -1,8 +1,8 @@
 //! The numbers between the layers of a step.
 
-use super::rope::Angles;
 use super::routing::Routing;
 use super::{FeedForward, ModelConfig};
+use crate::architecture::Angles;
 use crate::kernels::rows;
 use crate::lora::AdaptedRows;
 use crate::weights::Scratch;

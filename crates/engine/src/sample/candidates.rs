@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::allowed::AllowedTokens;
-use super::sampler::for_promising;
+use super::promising::for_promising;
 
 /// What is left of the vocabulary. Kept between tokens, so that none allocates.
 #[derive(Debug, Clone, Default)]

@@ -11,6 +11,7 @@ mod allowed;
 mod candidates;
 mod logprobs;
 mod penalties;
+mod promising;
 mod random;
 mod sampler;
 

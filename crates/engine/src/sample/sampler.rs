@@ -3,9 +3,10 @@
 use super::allowed::AllowedTokens;
 use super::candidates::Candidates;
 use super::penalties::Penalties;
+use super::promising::for_promising;
 use super::random::Random;
 use crate::api::Sampling;
-use crate::kernels::likeliest::{BLOCK, largest_of, likeliest};
+use crate::kernels::likeliest::likeliest;
 
 /// Draws the tokens of one sequence; what it draws depends on its seed, its prompt and the logits alone.
 #[derive(Debug, Clone)]
@@ -89,40 +90,6 @@ fn greedy(logits: &[f32], allowed: Option<AllowedTokens<'_>>) -> Option<u32> {
         logit
     });
     best.map(|(token, _)| token)
-}
-
-/// Calls `take` for allowed tokens whose logits are above what it returned last, in ascending order.
-/// Most of a large vocabulary is passed over in blocks none of whose logits is.
-pub(super) fn for_promising(
-    logits: &[f32],
-    allowed: Option<AllowedTokens<'_>>,
-    mut take: impl FnMut(u32, f32) -> f32,
-) {
-    let mut least = f32::NEG_INFINITY;
-    for (block, logits) in logits.chunks(BLOCK).enumerate() {
-        let start = block * BLOCK;
-        // A grammar often leaves a few tokens: their words are fewer than the logits.
-        let is_out = allowed.is_some_and(|allowed| !allowed.has_any_within(start, BLOCK));
-        if is_out || largest_of(logits) <= least {
-            continue;
-        }
-        let mut offer = |token: u32, logit: f32| {
-            // NaN is never above anything.
-            if logit > least {
-                least = take(token, logit);
-            }
-        };
-        match allowed {
-            None => (start as u32..).zip(logits).for_each(|(token, logit)| offer(token, *logit)),
-            Some(allowed) => {
-                for token in allowed.within(start, BLOCK) {
-                    if let Some(logit) = logits.get(token as usize - start) {
-                        offer(token, *logit);
-                    }
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

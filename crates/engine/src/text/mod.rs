@@ -17,6 +17,7 @@ pub(crate) mod byte_level;
 pub mod chat;
 pub mod detokenizer;
 pub mod pre_tokenizer;
+mod prompt;
 mod special;
 pub mod stop;
 pub mod tokenizer;
@@ -24,8 +25,9 @@ pub mod vocabulary;
 
 pub use chat::answer::{AnswerEvent, AnswerFormat, AnswerParser, ToolCall};
 pub(crate) use chat::answer::{THINK, THINK_END};
-pub use chat::{ChatError, ChatOptions, ChatTemplate, Prompt, TemplateValue};
+pub use chat::{ChatError, ChatOptions, ChatTemplate, TemplateValue};
 pub use detokenizer::Detokenizer;
+pub use prompt::Prompt;
 pub use stop::{Emitted, StopMatcher};
 pub use tokenizer::{Tokenizer, TokenizerError};
 pub use vocabulary::{TokenKind, Vocabulary};

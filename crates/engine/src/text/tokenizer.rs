@@ -11,8 +11,8 @@ use tokenizers::models::bpe::{BPE, Vocab};
 use unicode_normalization_alignments::UnicodeNormalization;
 
 use super::byte_level;
-use super::chat::Prompt;
 use super::detokenizer::{Detokenizer, Pieces};
+use super::prompt::Prompt;
 use super::special::{Piece, SpecialTokens};
 use super::vocabulary::{TokenKind, Vocabulary};
 use crate::LoadError;

@@ -6,9 +6,9 @@ use candle_core::quantized::{GgmlDType, QTensor, ggml_file};
 use candle_core::{Device, Tensor};
 
 use super::{Embedding, Linear};
+use crate::architecture::Part;
 use crate::gguf::{GgufError, GgufFile, TensorInfo};
 use crate::kernels::packed::Packed;
-use crate::model::Part;
 use crate::progress::Progress;
 use crate::safetensors::{Matrix, SafetensorsModel};
 use crate::{Checkpoint, LoadError};
@@ -219,7 +219,7 @@ impl<'a> Weights<'a> {
     /// Converts an error of a device.
     #[cfg(feature = "cuda")]
     pub(crate) fn device_error(&self, error: &candle_core::Error) -> LoadError {
-        crate::cuda::load_error(self.checkpoint.label(), error)
+        crate::error::load_error(self.checkpoint.label(), error)
     }
 
     /// Loads a vector `[len]` as f32.

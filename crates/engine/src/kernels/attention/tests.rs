@@ -1,7 +1,7 @@
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
-use crate::batch::Logits;
+use crate::batch::{ForwardBatch, Logits};
 use crate::kv::{KvPool, KvType, PageAllocator};
 
 /// Computes attention by its formula in f64, one score after the other.
@@ -96,7 +96,7 @@ fn attention_over_pages_matches_the_formula() {
                 }
             };
             let mut out = vec![0.0; q.len()];
-            paged_attention(&q, heads, pool.layer(0), shape, &batch, &mut out);
+            paged_attention(&q, heads, pool.layer(0), shape, batch.spans(), &mut out);
             check(&out, "dispatched");
             for level in Level::all_for(if head_dim % 16 == 0 { 16 } else { head_dim }) {
                 let mut out = vec![0.0; q.len()];
@@ -104,9 +104,9 @@ fn attention_over_pages_matches_the_formula() {
                 let mut scratch = Scratch::default();
                 let (keys, values) = pool.layer(0);
                 let mut units = Vec::new();
-                cut(&batch, heads / kv_heads, kv_heads, &mut units);
+                cut(batch.spans(), heads / kv_heads, kv_heads, &mut units);
                 for unit in units {
-                    let table = batch.block_table(unit.sequence);
+                    let table = batch.spans().block_table(unit.sequence);
                     run_unit(
                         level,
                         unit,
@@ -140,10 +140,10 @@ fn on_level(level: Level, kv_type: KvType, q: &[f32], keys: &[f32], values: &[f3
     batch.push(&vec![0; new], tokens - new, &table, Logits::None);
     let mut out = vec![7.0; q.len()];
     let (mut units, mut scratch) = (Vec::new(), Scratch::default());
-    cut(&batch, 1, 1, &mut units);
+    cut(batch.spans(), 1, 1, &mut units);
     let (keys, values) = pool.layer(0);
     for unit in units {
-        let (table, shared) = (batch.block_table(0), SharedOut::new(&mut out));
+        let (table, shared) = (batch.spans().block_table(0), SharedOut::new(&mut out));
         run_unit(level, unit, q, 1, keys, values, shape, table, &mut scratch, shared);
     }
     out
@@ -204,7 +204,7 @@ fn extreme_scores_stay_finite() {
     for q in [1e4, -1e4, 0.0] {
         let q = vec![q; 48];
         let mut out = vec![0.0; 48];
-        paged_attention(&q, 1, pool.layer(0), shape, &batch, &mut out);
+        paged_attention(&q, 1, pool.layer(0), shape, batch.spans(), &mut out);
         assert!(out.iter().all(|x| (x - 1.0).abs() < 1e-5), "{out:?}");
     }
 }

@@ -1,8 +1,7 @@
 //! Assigns the attention of a step to blocks: once per step, on the CPU, for all layers.
 
 use super::launch::tile_rows;
-use crate::batch::ForwardBatch;
-use crate::kv::{KvShape, PAGE_TOKENS};
+use crate::layout::{KvShape, PAGE_TOKENS, Spans};
 
 /// The fewest pages per block when a tile is split. With fewer, combining would cost as much as it
 /// saves.
@@ -43,18 +42,18 @@ struct Tile {
 impl AttentionPlan {
     /// Plans the attention of a batch for a model of `heads` query heads. Tiles are split until
     /// there are about `blocks` blocks, the number that keeps the device busy.
-    pub(crate) fn new(batch: &ForwardBatch, heads: usize, shape: KvShape, blocks: usize) -> Self {
+    pub(crate) fn new(spans: Spans<'_>, heads: usize, shape: KvShape, blocks: usize) -> Self {
         let group = heads / shape.kv_heads;
         let mut tables = Vec::new();
         let (mut single, mut chunks) = (Vec::new(), Vec::new());
         let mut first_token = 0;
-        let longest = batch.q_lens.iter().copied().max().unwrap_or(0);
+        let longest = spans.q_lens.iter().copied().max().unwrap_or(0);
         let chunk_rows = tile_rows(shape.kv_type, longest * group);
-        for (sequence, q_len) in batch.q_lens.iter().enumerate() {
-            let start = batch.kv_lens[sequence] - q_len;
+        for (sequence, q_len) in spans.q_lens.iter().enumerate() {
+            let start = spans.kv_lens[sequence] - q_len;
             let table = tables.len();
-            let pages = batch.kv_lens[sequence].div_ceil(PAGE_TOKENS);
-            tables.extend_from_slice(&batch.block_table(sequence)[..pages]);
+            let pages = spans.kv_lens[sequence].div_ceil(PAGE_TOKENS);
+            tables.extend_from_slice(&spans.block_table(sequence)[..pages]);
             let (tiles, most) = match q_len {
                 1 => (&mut single, 1),
                 _ => (&mut chunks, chunk_rows / group),

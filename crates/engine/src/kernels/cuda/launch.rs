@@ -6,7 +6,7 @@ use super::arguments::{
     LowRankExpand, LowRankShrink, MixExperts, NormAndTurn, OpenGate, RmsNorm, Swiglu, WritePages,
 };
 use super::low_rank_plan::TILE;
-use crate::kv::{KvType, PAGE_TOKENS};
+use crate::layout::{KvType, PAGE_TOKENS};
 
 /// A kernel with its arguments and launch configuration.
 #[derive(Debug, Clone, PartialEq)]

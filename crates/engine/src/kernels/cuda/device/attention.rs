@@ -1,13 +1,12 @@
-//! Uploading what a step needs, and launching attention.
+//! Uploading what a step needs, storing its keys and values, and attention.
 
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use candle_core::{Device, Result, Tensor, bail};
 
-use super::super::arguments::{Attend, JoinParts};
+use super::super::arguments::{Attend, JoinParts, WritePages};
 use super::super::attention_plan::{AttentionPlan, Pass};
 use super::{AdaptedStep, Kernels, Pages, int, same};
-use crate::batch::ForwardBatch;
-use crate::kv::{KvShape, PAGE_TOKENS};
+use crate::layout::{KvShape, PAGE_TOKENS, Spans};
 
 /// The data on the device that all layers of a step use.
 #[derive(Debug)]
@@ -37,29 +36,31 @@ struct DevicePass {
 }
 
 impl Kernels {
-    /// Uploads what all layers of a step need, except for adapters. `cos` and `sin` are `[tokens,
+    /// Uploads what all layers of a step need, except for adapters. `slots` is where the keys and
+    /// values of each row go: page × [`PAGE_TOKENS`] + place in the page. `[tokens]` `cos` and `sin` are `[tokens,
     /// head_dim / 2]`.
     ///
     /// # Errors
-    /// When the batch names pages or slots beyond the pool, or the driver fails.
+    /// When `spans` or `slots` name pages beyond the pool, or the driver fails.
     pub(crate) fn step(
         &self,
-        batch: &ForwardBatch,
+        spans: Spans<'_>,
+        slots: &[usize],
         heads: usize,
         pages: &Pages,
         cos: &[f32],
         sin: &[f32],
     ) -> Result<Step> {
         let shape = pages.shape;
-        let tokens = batch.tokens.len();
-        let plan = AttentionPlan::new(batch, heads, shape, self.blocks);
+        let tokens = spans.rows();
+        let plan = AttentionPlan::new(spans, heads, shape, self.blocks);
         // The kernels do not check these.
         let slots_end = pages.pages * PAGE_TOKENS;
         let foreign = plan.tables.iter().any(|page| *page as usize >= pages.pages);
-        if foreign || batch.slot_mapping.iter().any(|slot| *slot >= slots_end) {
+        if foreign || slots.iter().any(|slot| *slot >= slots_end) {
             bail!("a step names pages beyond the pool's {}", pages.pages)
         }
-        let slots: Vec<u32> = batch.slot_mapping.iter().map(|slot| *slot as u32).collect();
+        let slots: Vec<u32> = slots.iter().map(|slot| *slot as u32).collect();
         let numbers = plan.passes.iter().map(|pass| pass.part_numbers(shape)).max();
         let device = Device::Cuda(self.device.clone());
         let angles = |of: &[f32]| Tensor::from_slice(of, (tokens, shape.head_dim / 2), &device);
@@ -83,6 +84,32 @@ impl Kernels {
             sin: angles(sin)?,
             adapted: None,
         })
+    }
+
+    /// Stores the keys and values of the step's tokens, both `[tokens, kv_heads * head_dim]`.
+    pub(crate) fn write_pages(
+        &self,
+        pages: &Pages,
+        layer: usize,
+        step: &Step,
+        keys: &Tensor,
+        values: &Tensor,
+    ) -> Result<()> {
+        let KvShape { kv_heads, head_dim, kv_type, .. } = pages.shape;
+        same(keys.elem_count(), step.tokens * kv_heads * head_dim)?;
+        same(values.elem_count(), step.tokens * kv_heads * head_dim)?;
+        let (key_pages, value_pages) = self.of_layer(pages, layer);
+        let kernel = WritePages {
+            keys: self.at(keys)?,
+            values: self.at(values)?,
+            slots: self.slice(&step.slots),
+            key_pages,
+            value_pages,
+            kv_heads: int(kv_heads)?,
+            dim: int(head_dim)?,
+        };
+        // SAFETY: one slot per token; `step` has checked that they lie in these pages.
+        unsafe { self.run(&kernel.launch(kv_type, step.tokens)) }
     }
 
     /// Computes attention of the step's queries, `[tokens, heads * head_dim]`, over their

@@ -3,8 +3,8 @@
 //! - `buffers`: buffers on the device
 //! - `rows`: norms, activation, rotary embedding, biases
 //! - `experts`: choosing experts and mixing their results
-//! - `pages`: storing keys and values
-//! - `attention`: uploading a step, and attention
+//! - `pages`: memory for keys and values
+//! - `attention`: uploading a step, storing its keys and values, and attention
 //! - `logits`: copying results to the CPU, whole rows or the argmax of each
 //! - `low_rank`: LoRA products
 //!

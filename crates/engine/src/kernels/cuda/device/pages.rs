@@ -1,11 +1,11 @@
 //! KV pages on the device.
 
+use candle_core::Result;
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
-use candle_core::{Result, Tensor};
 
-use super::super::arguments::{Kept, Pointer, WritePages};
-use super::{Kernels, Step, int, same};
-use crate::kv::{KvShape, PAGE_TOKENS};
+use super::super::arguments::{Kept, Pointer};
+use super::Kernels;
+use crate::layout::{KvShape, PAGE_TOKENS};
 
 /// The keys and values of all sequences on the device, each `[pages, kv_heads, PAGE_TOKENS,
 /// head_dim]` per layer. So what a block of attention reads of a page is contiguous.
@@ -24,32 +24,6 @@ impl Kernels {
         let layer =
             |_| Ok((self.device.alloc_zeros::<u8>(bytes)?, self.device.alloc_zeros::<u8>(bytes)?));
         Ok(Pages { shape, pages, layers: (0..shape.layers).map(layer).collect::<Result<_>>()? })
-    }
-
-    /// Stores the keys and values of the step's tokens, both `[tokens, kv_heads * head_dim]`.
-    pub(crate) fn write_pages(
-        &self,
-        pages: &Pages,
-        layer: usize,
-        step: &Step,
-        keys: &Tensor,
-        values: &Tensor,
-    ) -> Result<()> {
-        let KvShape { kv_heads, head_dim, kv_type, .. } = pages.shape;
-        same(keys.elem_count(), step.tokens * kv_heads * head_dim)?;
-        same(values.elem_count(), step.tokens * kv_heads * head_dim)?;
-        let (key_pages, value_pages) = self.of_layer(pages, layer);
-        let kernel = WritePages {
-            keys: self.at(keys)?,
-            values: self.at(values)?,
-            slots: self.slice(&step.slots),
-            key_pages,
-            value_pages,
-            kv_heads: int(kv_heads)?,
-            dim: int(head_dim)?,
-        };
-        // SAFETY: one slot per token; `step` has checked that they lie in these pages.
-        unsafe { self.run(&kernel.launch(kv_type, step.tokens)) }
     }
 
     /// Returns pointers to a layer's keys and values.

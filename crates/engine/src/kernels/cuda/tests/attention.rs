@@ -79,7 +79,7 @@ impl Sequences {
     /// Launches attention as the engine does.
     fn attend(&self, machine: &Machine, q: &[f32], heads: usize, blocks: usize) -> Vec<f32> {
         let KvShape { kv_heads, head_dim, kv_type, .. } = self.shape;
-        let plan = AttentionPlan::new(&self.batch, heads, self.shape, blocks);
+        let plan = AttentionPlan::new(self.batch.spans(), heads, self.shape, blocks);
         let mut memory = Memory::default();
         let out = memory.blank(q.len());
         for pass in &plan.passes {
@@ -130,7 +130,7 @@ fn attention_matches_its_twin() {
                 let q = draw_short(&mut random, sequences.batch.tokens.len() * heads * head_dim);
                 let mut expected = vec![0.0; q.len()];
                 let pages = sequences.pool.layer(0);
-                paged_attention(&q, heads, pages, shape, &sequences.batch, &mut expected);
+                paged_attention(&q, heads, pages, shape, sequences.batch.spans(), &mut expected);
                 for blocks in [1, 10_000] {
                     let out = sequences.attend(&machine, &q, heads, blocks);
                     let what = format!("{machine:?} {heads} {shape:?} {blocks}");
@@ -150,7 +150,14 @@ fn extreme_scores_stay_finite() {
         for size in [3e4, -3e4, 0.0] {
             let q = vec![size; 48];
             let mut expected = vec![0.0; 48];
-            paged_attention(&q, 1, sequences.pool.layer(0), shape, &sequences.batch, &mut expected);
+            paged_attention(
+                &q,
+                1,
+                sequences.pool.layer(0),
+                shape,
+                sequences.batch.spans(),
+                &mut expected,
+            );
             for blocks in [1, 10_000] {
                 let out = sequences.attend(&machine, &q, 1, blocks);
                 assert!(out.iter().all(|x| x.is_finite()), "{machine:?} {size}: {out:?}");

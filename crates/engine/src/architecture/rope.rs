@@ -1,7 +1,7 @@
 //! Rotary embedding: the angles by which queries and keys are turned.
 
 use super::metadata::ModelMetadata;
-use crate::LoadError;
+use crate::error::LoadError;
 
 /// The longest context that a file may tell, in tokens.
 pub(super) const MOST_CONTEXT: usize = 1 << 24;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::ModelConfig;
-use crate::kv::{KvShape, KvType};
+use crate::layout::{KvShape, KvType};
 
 /// Some of a model's layers, one after the other: all of them, or those that one of several devices
 /// computes. The first part begins with the rows of tokens, the last one ends with the logits; between two

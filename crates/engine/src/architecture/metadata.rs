@@ -1,6 +1,6 @@
 //! Reading a model's numbers from its metadata, each checked.
 
-use crate::LoadError;
+use crate::error::LoadError;
 use crate::gguf::{FromValue, GgufError, Metadata};
 
 /// The metadata of one architecture: its keys begin with the architecture's name.

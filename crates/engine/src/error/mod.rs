@@ -1,10 +1,18 @@
 //! Why a model could not be loaded.
 
+mod adapter;
+#[cfg(feature = "cuda")]
+mod device;
+mod gguf;
+mod safetensors;
+
 use std::path::PathBuf;
 
-use crate::gguf::GgufError;
-use crate::lora::AdapterError;
-use crate::safetensors::SafetensorsError;
+pub use adapter::AdapterError;
+#[cfg(feature = "cuda")]
+pub(crate) use device::{is_lost, load_error};
+pub use gguf::GgufError;
+pub use safetensors::SafetensorsError;
 
 /// Why a model could not be loaded. The variants are what a caller can do about it.
 #[derive(Debug, thiserror::Error)]

@@ -2,9 +2,9 @@
 
 use super::metadata::ModelMetadata;
 use super::rope::{MOST_CONTEXT, Yarn};
-use crate::LoadError;
+use crate::error::LoadError;
 use crate::gguf::{GgufError, GgufFile, Metadata};
-use crate::kv::{KvShape, KvType};
+use crate::layout::{KvShape, KvType};
 
 /// A family of models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

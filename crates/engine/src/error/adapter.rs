@@ -1,6 +1,6 @@
 //! Errors of adapters.
 
-use crate::safetensors::SafetensorsError;
+use super::SafetensorsError;
 
 /// Why an adapter cannot be used. Every message says where the problem is and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,0 +1,38 @@
+//! Scans the logits of a large vocabulary for the few that matter.
+
+use super::allowed::AllowedTokens;
+use crate::kernels::likeliest::{BLOCK, largest_of};
+
+/// Calls `take` for allowed tokens whose logits are above what it returned last, in ascending order.
+/// Most of a large vocabulary is passed over in blocks none of whose logits is.
+pub(super) fn for_promising(
+    logits: &[f32],
+    allowed: Option<AllowedTokens<'_>>,
+    mut take: impl FnMut(u32, f32) -> f32,
+) {
+    let mut least = f32::NEG_INFINITY;
+    for (block, logits) in logits.chunks(BLOCK).enumerate() {
+        let start = block * BLOCK;
+        // A grammar often leaves a few tokens: their words are fewer than the logits.
+        let is_out = allowed.is_some_and(|allowed| !allowed.has_any_within(start, BLOCK));
+        if is_out || largest_of(logits) <= least {
+            continue;
+        }
+        let mut offer = |token: u32, logit: f32| {
+            // NaN is never above anything.
+            if logit > least {
+                least = take(token, logit);
+            }
+        };
+        match allowed {
+            None => (start as u32..).zip(logits).for_each(|(token, logit)| offer(token, *logit)),
+            Some(allowed) => {
+                for token in allowed.within(start, BLOCK) {
+                    if let Some(logit) = logits.get(token as usize - start) {
+                        offer(token, *logit);
+                    }
+                }
+            }
+        }
+    }
+}
