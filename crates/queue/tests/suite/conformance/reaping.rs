@@ -136,7 +136,7 @@ pub(super) async fn reapers_hold_back_after_silence(on: Fixture) {
     let held = claimed(&*broker, &claimant(SHORT)).await;
     tokio::time::sleep(SHORT * 3).await; // as if the store was unreachable
     assert_eq!(broker.reap(&reaper).await.unwrap(), Reaped::default(), "held back");
-    broker.renew(&held.lease, LONG).await.unwrap(); // the worker is alive and reaches the store again
+    broker.renew(&held.lease, LONG).await.unwrap(); // the worker reaches the store again
     let until = Instant::now() + SHORT * 2;
     while Instant::now() < until {
         assert_eq!(broker.reap(&reaper).await.unwrap(), Reaped::default(), "no double run");
