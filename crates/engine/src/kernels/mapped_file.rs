@@ -23,8 +23,8 @@ pub(crate) fn map(path: &Path) -> io::Result<memmap2::Mmap> {
 /// Releases the memory behind a part of a file's map. It is read again on the next access.
 pub(crate) fn release(map: &memmap2::Mmap, start: usize, len: usize) {
     #[cfg(unix)]
-        // SAFETY: `map` is a private, read-only map of a file (see `map`), so reading it again
-        // gives the same bytes. A failure only keeps the memory.
+    // SAFETY: `map` is a private, read-only map of a file (see `map`), so reading it again
+    // gives the same bytes. A failure only keeps the memory.
     let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
     #[cfg(not(unix))]
     let _ = (map, start, len);

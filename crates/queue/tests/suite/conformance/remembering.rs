@@ -25,7 +25,7 @@ pub(super) async fn an_expired_outcome_is_known_as_its_tenants(on: Fixture) {
     }
 
     tokio::time::sleep(PAST_TTL).await;
-    broker.reap(&claimant(SHORT)).await.unwrap(); // deletes expired outcomes where the store does not
+    broker.reap(&claimant(SHORT)).await.unwrap(); // deletes expired outcomes if needed
     for task in [&finished, &cancelled] {
         assert!(broker.snapshot(task.id).await.unwrap().is_none());
         assert_eq!(broker.expired(task.id).await.unwrap().as_ref(), Some(&task.tenant));
