@@ -178,7 +178,7 @@ fn log(delivery: &Delivery, tried: &Tried, verdict: Verdict) {
             tracing::info!(target: "webhooks.deliver", %task_id, host, number, took_ms, "webhook delivered: {came}");
             return;
         }
-        Verdict::Again(pause) => format!("retrying in {:.0} s", pause.as_secs_f64()),
+        Verdict::Again(pause) => format!("trying again in {:.0} s", pause.as_secs_f64()),
         Verdict::GivenUp => "given up".to_owned(),
     };
     tracing::warn!(target: "webhooks.deliver", %task_id, host, number, took_ms, "webhook failed: {came}; {next}");
