@@ -1,5 +1,5 @@
-//! The ground that kernels and everything above them share: how keys and values lie in pages, which
-//! pages the rows of a step attend to, and the index of an adapter.
+//! Types shared by kernels and the layers above: the layout of keys and values in pages, the pages that the
+//! rows of a step attend to, and the index of an adapter.
 
 use half::f16;
 

@@ -1,4 +1,4 @@
-//! Where a model's bytes are.
+//! The location of a model's bytes.
 
 use std::path::PathBuf;
 
@@ -7,32 +7,33 @@ use crate::quantization::Quantization;
 use crate::safetensors::SafetensorsModel;
 use crate::{Checkpoint, LoadError};
 
-/// Where a model's bytes are.
+/// The location of a model's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelFile {
-    /// A GGUF file on disk; it is mapped.
+    /// A GGUF file on disk, which is memory-mapped.
     Path(PathBuf),
     /// A GGUF file that is part of the binary.
     Embedded {
-        /// What messages call it.
+        /// Its name for messages.
         name: &'static str,
-        /// The file.
+        /// The file's contents.
         bytes: &'static [u8],
     },
-    /// A folder with `config.json`, `tokenizer.json` and the weights as safetensors; they are mapped.
+    /// A folder with `config.json`, `tokenizer.json` and the weights as safetensors files, which are
+    /// memory-mapped.
     Safetensors {
         /// The folder.
         folder: PathBuf,
-        /// What is made of the weights.
+        /// The format that the weights are loaded into.
         quantization: Quantization,
     },
 }
 
 impl ModelFile {
-    /// Opens the files and checks what stands before the weights.
+    /// Opens the files and checks their headers. The weights are not read.
     ///
     /// # Errors
-    /// When a file is missing, unreadable or damaged, or holds what this engine cannot compute.
+    /// If a file is missing, unreadable or damaged, or has something that this engine does not support.
     pub fn open(&self) -> Result<Checkpoint, LoadError> {
         match self {
             Self::Path(path) => GgufFile::open(path).map(Checkpoint::Gguf),

@@ -1,23 +1,23 @@
-//! How many bits a weight takes once it is loaded.
+//! The quantization of weights when they are loaded.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::LoadError;
 
-/// How finely weights are kept. Written `none`, `8bit` or `4bit`.
+/// The precision that weights are loaded in. Written `none`, `8bit` or `4bit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantization {
-    /// Not at all: f32.
+    /// Not quantized: f32.
     None,
     /// Q8_0.
     EightBit,
-    /// Q4_K, the head Q6_K.
+    /// Q4_K; the head Q6_K.
     FourBit,
 }
 
 impl Quantization {
-    /// The GGUF file of a hub repository that comes nearest.
+    /// Returns the quantization of the closest GGUF file in a hub repository, as in its file name.
     pub const fn gguf_quant(self) -> &'static str {
         match self {
             Self::None => "F16",

@@ -1,9 +1,10 @@
-//! Reading a model's metadata, and the errors for metadata that makes no sense.
+//! Tests of reading a model's metadata, and of the errors for invalid metadata.
 
 use super::*;
 use crate::gguf::{GgufFile, TensorSpec, Value, Writer};
 
-/// A file of this architecture: metadata of a small model, changed, and no tensor but the embedding.
+/// Reads a file with the metadata of a small model after `changes`, and with the embedding as its only
+/// tensor. A change to `None` removes the key.
 fn config(architecture: &str, changes: &[(&str, Option<Value>)]) -> Result<ModelConfig, String> {
     let mut values = vec![
         ("block_count", Value::Int(2)),
@@ -44,7 +45,7 @@ fn experts(changes: &[(&str, Option<Value>)]) -> Result<Experts, String> {
 }
 
 #[test]
-fn experts_are_read_and_out_of_range_refused() {
+fn experts_are_read_and_counts_out_of_range_refused() {
     let expected = Experts { count: 8, used: 3, ffn: 32, shared_ffn: Some(96), normalized: false };
     assert_eq!(experts(&[]), Ok(expected));
     let widths = [
@@ -71,7 +72,7 @@ fn experts_are_read_and_out_of_range_refused() {
 }
 
 #[test]
-fn poolings_are_read_and_others_refused() {
+fn last_pooling_is_read_and_others_refused() {
     let pooling = |kind: i128| {
         config("qwen3", &[("pooling_type", Some(Value::Int(kind)))]).map(|config| config.pooling)
     };
@@ -94,9 +95,9 @@ fn yarn(changes: &[(&str, f64)]) -> Result<ModelConfig, String> {
 }
 
 #[test]
-fn yarn_is_read_and_what_makes_no_sense_refused() {
+fn yarn_is_read_and_invalid_values_refused() {
     let config = yarn(&[]).unwrap();
-    // The stretched context, whichever of the two the file tells.
+    // The extended context, whether the file has that or the original one.
     assert_eq!(config.context_length, 1024);
     let found = config.yarn.unwrap();
     assert_eq!((found.factor, found.original_context), (4.0, 256));
@@ -132,7 +133,7 @@ fn yarn_is_read_and_what_makes_no_sense_refused() {
 }
 
 #[test]
-fn other_scalings_are_refused_and_none_is_none() {
+fn other_rope_scalings_are_refused_and_no_scaling_is_none() {
     let scaling = |kind: Option<&str>, factor: Option<f64>| {
         let kind = kind.map(|kind| Value::String(kind.to_owned()));
         let changes =

@@ -1,6 +1,6 @@
-//! Describes a model before its weights are read: architecture, sizes, rotary embedding, and the part
-//! of its layers that one device computes. Devices and file formats use these descriptions; nothing
-//! here computes on tensors.
+//! Describes a model before its weights are read: the architecture, sizes, rotary embedding, and the part
+//! of the layers that one device computes. Devices and file formats use these descriptions; nothing here
+//! computes on tensors.
 
 mod config;
 mod metadata;

@@ -1,4 +1,4 @@
-//! A gated feed-forward network: a dense layer's, or the expert that all tokens share.
+//! A gated feed-forward network: that of a dense layer, or a shared expert.
 
 use candle_core as candle;
 
@@ -8,7 +8,7 @@ use crate::kernels::rows;
 use crate::lora::{Adapters, Projection};
 use crate::weights::{Linear, Weights};
 
-/// `down(silu(gate(x)) * up(x))`.
+/// Computes `down(silu(gate(x)) * up(x))` (SwiGLU, <https://arxiv.org/abs/2002.05202>).
 #[derive(Debug)]
 pub(super) struct GatedMlp {
     gate: Linear,
@@ -17,7 +17,7 @@ pub(super) struct GatedMlp {
 }
 
 impl GatedMlp {
-    /// Of the tensors `ffn_gate`, `ffn_up` and `ffn_down`, with `suffix` behind.
+    /// Loads the tensors `ffn_gate`, `ffn_up` and `ffn_down`, each with `suffix` appended to its name.
     pub(super) fn load(
         weights: &Weights<'_>,
         prefix: &str,
@@ -32,7 +32,8 @@ impl GatedMlp {
         })
     }
 
-    /// From `h` to `added`, both `[tokens, hidden]`, with what adapters add in a layer.
+    /// Computes `added` from `h`, both `[tokens, hidden]` in f32. `adapters` are the index of the layer and the
+    /// adapters to apply, if any.
     pub(super) fn forward(
         &self,
         tokens: usize,

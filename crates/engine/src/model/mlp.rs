@@ -1,4 +1,4 @@
-//! The feed-forward block of a layer, dense or of experts.
+//! The feed-forward block of a layer: dense or a mixture of experts.
 
 use candle_core as candle;
 
@@ -12,9 +12,9 @@ use crate::weights::{Linear, Weights};
 /// The feed-forward block of a layer.
 #[derive(Debug)]
 pub(super) enum Mlp {
-    /// One for all tokens.
+    /// One network for all tokens.
     Dense(GatedMlp),
-    /// Many, of which each token goes through a few.
+    /// Many networks, of which each token uses a few.
     Experts(MixtureOfExperts),
 }
 
@@ -35,7 +35,8 @@ impl Mlp {
         }
     }
 
-    /// From `h` to `added`, both `[tokens, hidden]`, in this layer. Experts have no adapters.
+    /// Computes `added` from `h`, both `[tokens, hidden]` in f32. `layer` selects the adapters' weights; experts
+    /// have no adapters.
     pub(super) fn forward(
         &self,
         tokens: usize,

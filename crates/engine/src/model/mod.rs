@@ -1,4 +1,4 @@
-//! The model: one decoder for the Qwen family, without state of its own.
+//! The model: a stateless decoder for the Qwen family.
 
 mod attention;
 mod decoder;
