@@ -1,10 +1,11 @@
-//! Scans the logits of a large vocabulary for the few that matter.
+//! Scans the logits of a large vocabulary for those above a rising bound.
 
 use super::allowed::AllowedTokens;
 use crate::kernels::likeliest::{BLOCK, largest_of};
 
-/// Calls `take` for allowed tokens whose logits are above what it returned last, in ascending order.
-/// Most of a large vocabulary is passed over in blocks none of whose logits is.
+/// Calls `take` with each allowed token whose logit is above the value that `take` returned last, in
+/// ascending order of the tokens. Blocks without such a logit are skipped, which are most of a large
+/// vocabulary. `logits` is `[vocab]`.
 pub(super) fn for_promising(
     logits: &[f32],
     allowed: Option<AllowedTokens<'_>>,
@@ -13,13 +14,13 @@ pub(super) fn for_promising(
     let mut least = f32::NEG_INFINITY;
     for (block, logits) in logits.chunks(BLOCK).enumerate() {
         let start = block * BLOCK;
-        // A grammar often leaves a few tokens: their words are fewer than the logits.
+        // A grammar often allows only a few tokens, and a block has 32 times fewer mask words than logits.
         let is_out = allowed.is_some_and(|allowed| !allowed.has_any_within(start, BLOCK));
         if is_out || largest_of(logits) <= least {
             continue;
         }
         let mut offer = |token: u32, logit: f32| {
-            // NaN is never above anything.
+            // False for NaN.
             if logit > least {
                 least = take(token, logit);
             }

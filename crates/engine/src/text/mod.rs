@@ -1,4 +1,4 @@
-//! Text: from what a person writes to tokens, and from tokens back to what a person reads.
+//! Converts conversations to tokens, and tokens back to text.
 //!
 //! ```text
 //! messages ─ ChatTemplate ─▶ Prompt ─ Tokenizer ─▶ tokens ─▶ (model) ─▶ token
@@ -8,9 +8,9 @@
 //!
 //! - [`vocabulary`]: the tokens, merges and token kinds of a GGUF file, checked
 //! - [`tokenizer`]: byte-level BPE, with special tokens found first
-//! - [`pre_tokenizer`]: the split into words that comes before BPE
+//! - [`pre_tokenizer`]: the split into words before BPE
 //! - [`detokenizer`]: tokens to text, one at a time, never splitting a character
-//! - [`stop`]: ends a stream of text before the first stop string
+//! - [`stop`]: cuts a stream of text before the first stop string
 //! - [`chat`]: the model's own Jinja template; marks where a message's text must stay text
 
 pub(crate) mod byte_level;

@@ -1,6 +1,6 @@
-//! A conversation as the model reads it.
+//! The prompt of a conversation.
 
-/// A rendered conversation.
+/// A conversation rendered by the chat template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
     pub(super) text: String,
@@ -8,12 +8,12 @@ pub struct Prompt {
 }
 
 impl Prompt {
-    /// What the model reads, special tokens spelled out.
+    /// Returns the rendered text, with special tokens spelled out.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Byte positions, ascending, that no special token may span: there the text came from a
+    /// Returns ascending byte positions that no special token may span, since the text around them comes from a
     /// message, not from the template.
     pub(super) fn marks(&self) -> &[usize] {
         &self.marks
