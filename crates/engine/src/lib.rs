@@ -1,7 +1,7 @@
-//! # engine: what computes
+//! # engine: runs models
 //!
-//! Loads a quantized Qwen model and answers prompts with it, several at once. It knows nothing of
-//! queues or HTTP: a program that wants text from a model needs this crate alone.
+//! Loads a quantized Qwen model and answers several prompts at once. It is independent of queues and HTTP: a program
+//! that only needs text from a model can use this crate alone.
 //!
 //! ```no_run
 //! use engine::{Engine, EngineOptions, Input, ModelFile, Progress, Request};
@@ -18,55 +18,55 @@
 //!
 //! ## Layout
 //!
-//! Modules use those above them, never those below; a test holds them to it (`tests/architecture`).
+//! A module uses only those above it in this list; `tests/architecture` checks that.
 //!
 //! - `error`: [`LoadError`] and the errors of file formats and devices.
-//! - `layout`: the ground of kernels and pages: page size, shape of keys and values, rows of a step.
+//! - `layout`: types that kernels and higher layers share: page size, shape of keys and values, rows of a step.
 //! - `kernels`: the only place with `unsafe`: products of packed weights, attention, norms, activations.
-//! - [`gguf`]: reads and writes GGUF files; checks everything it reads.
+//! - [`gguf`]: reads, checks and writes GGUF files.
 //! - [`architecture`]: describes a model: sizes, rotary embedding, parts that devices compute.
 //! - [`text`]: chat template, tokenizer, detokenizer, stop strings.
 //! - [`safetensors`]: reads folders of safetensors and the JSON beside them; quantizes at load.
 //! - [`checkpoint`]: a model's files in either format, behind one type.
-//! - [`source`]: from a model's name to its files; [`ModelFile`] says where they are.
-//! - [`weights`]: from tensors of a file to matrices that multiply.
+//! - [`source`]: finds or downloads a model's files by its name; [`ModelFile`] is their location.
+//! - [`weights`]: loads a file's tensors as matrices for products.
 //! - [`kv`]: keys and values of all sequences, in pages of fixed size.
 //! - [`batch`]: the rows that one step computes, as flat arrays.
 //! - [`lora`]: adapters beside the model, chosen per request.
 //! - [`model`]: one stateless decoder for the Qwen family, on the CPU.
 //! - `cuda`: the same decoder on NVIDIA GPUs, in a build with the feature `cuda`.
-//! - [`api`]: requests, answers and their errors; no tensor appears there.
-//! - [`sample`]: from logits to a token.
-//! - `constrain`: limits tokens to those that keep a schema, an expression or a choice.
+//! - [`api`]: requests, results and errors, without tensors.
+//! - [`sample`]: samples a token from logits.
+//! - `constrain`: limits tokens to those that satisfy a schema, a regular expression or a choice.
 //! - [`sched`]: chooses the tokens of the next step. Pure.
-//! - `runner`: [`Engine`], the handle, and the one thread that owns all of the above.
+//! - `runner`: the handle [`Engine`], and the single thread that owns all of the above.
 //! - [`synth`], [`mod@bench`]: models of true size with random weights, and their measurement.
 //! - [`system`]: memory figures of the operating system.
 //!
-//! ## How a token comes to be
+//! ## How a token is generated
 //!
 //! ```text
 //! Engine::submit ── template, tokenizer, checks (caller's thread)
 //!       │ Job { sequence, stream }
 //!       ▼
-//! compute thread: ┌▶ Scheduler::schedule ── StepPlan: chunks of tokens; pages are taken or found
+//! compute thread: ┌▶ Scheduler::schedule ── StepPlan: chunks of tokens; takes new or cached pages
 //!                 │        ▼
-//!                 │  ForwardBatch ── tokens, positions, slots, pages, rows that want logits
+//!                 │  ForwardBatch ── tokens, positions, slots, pages, rows that need logits
 //!                 │        ▼
-//!                 │  Decoder::forward ── writes keys and values to the KvPool, returns logits
+//!                 │  Decoder::forward ── stores keys and values in the KvPool, returns logits
 //!                 │        ▼
-//!                 │  Constrained ── which tokens may come (masks: computed here, or on other threads)
+//!                 │  Constrained ── masks of allowed tokens, computed here or on other threads
 //!                 │        ▼
-//!                 │  Sampler ── penalties, then a token for every sequence whose chunk was its last
+//!                 │  Sampler ── penalties, then a token for each sequence whose prefill is complete
 //!                 │        ▼
 //!                 └─ Stream ── detokenizer, stop strings ──▶ Progress::Text to the Generation
 //! ```
 //!
-//! [`Engine::embed`] goes the same way, as far as the row of the last token.
+//! [`Engine::embed`] takes the same path up to the row of the last token.
 //!
-//! Cancellation and deadlines are looked at before every step. The pages are counted at start; when
-//! they run short the latest sequence is put back and computed again later, so no load ends in
-//! out-of-memory. `docs/ENGINE.md` says more.
+//! Cancellation and deadlines are checked before every step. The number of pages is fixed at start. When they run
+//! short, the latest sequence of the lowest priority is preempted and recomputed later, so load cannot exhaust
+//! memory. See `docs/ENGINE.md`.
 
 pub mod api;
 pub mod architecture;

@@ -2,7 +2,7 @@
 
 use super::SafetensorsError;
 
-/// Why an adapter cannot be used. Every message says where the problem is and what is allowed.
+/// The reason why an adapter cannot be used. Every message says where the problem is and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdapterError {
     /// A file is missing or damaged.
