@@ -18,7 +18,7 @@
 //!
 //! ## Layout
 //!
-//! A module uses only those above it in this list; `tests/architecture` checks that.
+//! A module uses only those above it in this list. `tests/architecture` checks that there are no import cycles.
 //!
 //! - `error`: [`LoadError`] and the errors of file formats and devices.
 //! - `layout`: types that kernels and higher layers share: page size, shape of keys and values, rows of a step.

@@ -79,7 +79,7 @@ impl MaskThreads {
 
 /// The error for a mask that is not computed because the threads have ended.
 pub(super) fn gone() -> ConstraintError {
-    ConstraintError::new("the threads that follow constraints have ended")
+    ConstraintError::new("the threads that compute the masks of constraints have ended")
 }
 
 fn work(inbox: &Mutex<Receiver<Job>>) {
