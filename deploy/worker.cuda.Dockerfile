@@ -1,10 +1,11 @@
 # docker build -f deploy/worker.cuda.Dockerfile -t qwen-queue-worker-cuda .
-# docker run --gpus all … qwen-queue-worker-cuda. Has not run on a GPU yet: docs/ENGINE.md.
+# docker run --gpus all … qwen-queue-worker-cuda
+# The image has not been tested on a GPU yet; see docs/ENGINE.md.
 FROM rust:1.95-bookworm AS build
 ARG CUDA_COMPUTE_CAP=90
 RUN apt-get update && apt-get install -y --no-install-recommends python3-pip && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-# The toolkit is a layer of its own: it changes seldom.
+# The toolkit is installed in a separate layer because it rarely changes.
 COPY scripts/cuda-toolkit scripts/
 RUN scripts/cuda-toolkit /opt/cuda-toolkit
 COPY . .
@@ -24,7 +25,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
 COPY --from=build /opt/cuda-libraries/ /usr/local/lib/cuda/
 RUN echo /usr/local/lib/cuda > /etc/ld.so.conf.d/cuda.conf && ldconfig
 COPY --from=build /usr/local/bin/qwen-queue-worker /usr/local/bin/
-# What NVIDIA's container runtime passes on: libcuda, and NVML for the figures.
+# Make NVIDIA's container runtime provide libcuda (compute) and NVML (utility), which reports GPU metrics.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER qwen-queue
 WORKDIR /tmp

@@ -1,4 +1,5 @@
-//! What can't start says what is wrong, what is allowed and what to do, and exits with an error.
+//! Starts that must be refused: each exits with an error that says what is wrong, what is allowed
+//! and what to do.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,15 +8,15 @@ use std::time::Duration;
 use harness::models::fixture;
 use harness::process::{Home, KEY, Process};
 
-/// Starts `qwen-queue` and gives what it says when it ends with an error.
+/// Starts `qwen-queue` and returns its output after it has ended with an error.
 fn refused(home: &Home, args: &[&str], settings: &[(&str, &str)]) -> String {
     let mut all = vec![("PORT", "0"), ("API_KEYS", KEY)];
     all.extend_from_slice(settings);
     let mut process = Process::start(home, "qwen-queue", args, &all);
     let status = process.wait(Duration::from_secs(30));
     let output = process.output();
-    assert!(!status.success(), "it should have refused to start:\n{output}");
-    assert!(!output.contains("panicked"), "a panic is no answer:\n{output}");
+    assert!(!status.success(), "it did not refuse to start:\n{output}");
+    assert!(!output.contains("panicked"), "it panicked:\n{output}");
     output
 }
 
@@ -23,7 +24,7 @@ fn refused_model(home: &Home, path: &Path) -> String {
     refused(home, &["up"], &[("MODEL_NAME", path.to_str().expect("UTF-8"))])
 }
 
-/// Writes a changed copy of a good model.
+/// Writes a changed copy of a valid model file.
 fn changed(home: &Home, name: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> PathBuf {
     let bytes = fs::read(fixture("qwen3/qwen3-f16.gguf")).expect("the fixture");
     let path = home.path().join(name);
@@ -31,16 +32,17 @@ fn changed(home: &Home, name: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> 
     path
 }
 
-/// Replaces the first `from` by `to` of the same length.
+/// Replaces the first occurrence of `from` by `to`, which has the same length.
 fn replace(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
-    let at = bytes.windows(from.len()).position(|w| w == from).expect("it is in the file");
+    let at =
+        bytes.windows(from.len()).position(|w| w == from).expect("the bytes are not in the file");
     bytes[at..at + to.len()].copy_from_slice(to);
     bytes
 }
 
 #[test]
-fn a_model_that_is_no_model() {
+fn a_file_that_is_not_a_model() {
     let home = Home::new();
     let missing = home.path().join("none.gguf");
     let said = refused_model(&home, &missing);
@@ -55,7 +57,7 @@ fn a_model_that_is_no_model() {
 }
 
 #[test]
-fn a_truncated_or_corrupt_model() {
+fn a_truncated_or_damaged_model() {
     let home = Home::new();
     let cut = changed(&home, "cut.gguf", |mut bytes| {
         bytes.truncate(bytes.len() / 2);
@@ -72,7 +74,7 @@ fn a_truncated_or_corrupt_model() {
 }
 
 #[test]
-fn a_model_of_a_foreign_architecture() {
+fn a_model_of_an_unsupported_architecture() {
     let home = Home::new();
     let llama = changed(&home, "llama.gguf", |bytes| replace(bytes, b"qwen3", b"llama"));
     let said = refused_model(&home, &llama);
@@ -104,11 +106,14 @@ fn a_hub_that_cannot_be_reached() {
     let settings = [("MODEL_NAME", "Qwen/Qwen3-4B-GGUF:Q4_K_M"), ("HF_ENDPOINT", closed.as_str())];
     let said = refused(&home, &["up"], &settings);
     assert!(said.contains("Qwen/Qwen3-4B-GGUF") && said.contains(&closed), "{said}");
-    assert!(said.contains("snapshots/manual"), "how to put it there by hand: {said}");
+    assert!(
+        said.contains("snapshots/manual"),
+        "the message does not say where to put the file: {said}"
+    );
 }
 
 #[test]
-fn settings_that_cannot_be() {
+fn invalid_settings() {
     let home = Home::new();
     let wrong = [("TASK_TIME_LIMIT", "soon"), ("MAX_ATTEMPTS", "0"), ("LOG_FORMAT", "xml")];
     let said = refused(&home, &["up"], &wrong);
@@ -121,7 +126,7 @@ fn settings_that_cannot_be() {
 }
 
 #[test]
-fn separate_processes_without_a_redis_to_meet_in() {
+fn separate_processes_without_a_redis() {
     let home = Home::new();
     for command in ["gateway", "worker"] {
         let said = refused(&home, &[command], &[]);
@@ -130,7 +135,7 @@ fn separate_processes_without_a_redis_to_meet_in() {
 }
 
 #[test]
-fn a_port_that_is_taken() {
+fn a_port_that_is_in_use() {
     let home = Home::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("bound").port().to_string();
@@ -149,7 +154,7 @@ fn one_of_several_models_that_is_missing_or_too_large() {
 
     let slow = harness::models::slow();
     let both = format!("{good},{}", slow.display());
-    // Room for the small one, not for the other, even alone.
+    // Enough for the small model; too little for the other, even alone.
     let settings = [("MODEL_NAME", both.as_str()), ("MAX_MODEL_BYTES", "94371840")];
     let said = refused(&home, &["up"], &settings);
     for word in

@@ -1,4 +1,4 @@
-//! What `qwen-queue bench` measures of a whole system, and that a worker keeps its memory plan.
+//! Tests of `qwen-queue bench system`, and that a worker keeps within its memory plan.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use harness::process::binary;
 use harness::system::{Plan, System};
 use serde_json::{Value, json};
 
-/// Runs `qwen-queue bench system` and reads what it writes.
+/// Runs `qwen-queue bench system` and returns its figures and its standard output.
 fn bench_system(model: &Path, args: &[&str]) -> (Value, String) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("figures.json");
@@ -20,7 +20,7 @@ fn bench_system(model: &Path, args: &[&str]) -> (Value, String) {
         .arg("--json")
         .arg(&file)
         .output()
-        .expect("qwen-queue runs");
+        .expect("cannot run qwen-queue");
     let told = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(done.status.success(), "{told}{}", String::from_utf8_lossy(&done.stderr));
     let text = std::fs::read_to_string(&file).expect("the figures");
@@ -28,7 +28,7 @@ fn bench_system(model: &Path, args: &[&str]) -> (Value, String) {
 }
 
 #[test]
-fn the_whole_system_is_measured_beside_the_bare_engine() {
+fn the_system_is_measured_against_the_bare_engine() {
     let load = ["--clients", "4", "--requests", "8", "--shortest", "16", "--longest", "64"];
     let more = ["--answer", "32", "--rounds", "1"];
     let (figures, told) = bench_system(&models::slow(), &[&load[..], &more].concat());
@@ -40,15 +40,15 @@ fn the_whole_system_is_measured_beside_the_bare_engine() {
         assert!(side["first"]["p50_ms"].as_f64() <= side["whole"]["p50_ms"].as_f64(), "{side}");
     }
     assert_eq!(figures["engine"]["prompt_tokens"], figures["system"]["prompt_tokens"]);
-    // What other tests do beside this one moves a single round's rates a lot. A system that waits
-    // where it should compute (a poll per token, a task at a time) is far below.
+    // Other tests running at the same time change a single round's rates a lot. A system that waits
+    // where it should compute (a poll per token, one task at a time) has a far smaller share.
     let share = figures["share"].as_f64().expect("a share");
     assert!(share > 0.3, "the system keeps {share} of the engine's rate");
     assert!(told.contains("% of the engine's rate"), "{told}");
 }
 
-/// `cargo nextest run --release -p qwen-queue-tests --run-ignored only`, on a machine that does nothing
-/// else, with the binaries built in release before.
+/// Run by `cargo nextest run --release -p qwen-queue-tests --run-ignored only`, on an idle machine,
+/// after building the binaries in release mode.
 #[test]
 #[ignore = "measures: needs a release build and a quiet machine"]
 fn the_whole_system_keeps_95_percent_of_the_engines_rate() {
@@ -58,14 +58,14 @@ fn the_whole_system_keeps_95_percent_of_the_engines_rate() {
         .args(["model", "synth", "--shape", "qwen3-0.6b", "--quant", "q4_k_m", "--output"])
         .arg(&model)
         .status()
-        .expect("qwen-queue runs");
+        .expect("cannot run qwen-queue");
     assert!(made.success());
     let (figures, told) = bench_system(&model, &["--clients", "16", "--rounds", "3"]);
     assert!(figures["share"].as_f64() >= Some(0.95), "{told}");
 }
 
 #[test]
-fn a_worker_never_holds_more_memory_than_it_said_it_would() {
+fn a_worker_never_holds_more_memory_than_planned() {
     let (batch, context) = (8, 512);
     let kv_tokens = (batch * context).to_string();
     let batch_text = batch.to_string();
@@ -83,7 +83,7 @@ fn a_worker_never_holds_more_memory_than_it_said_it_would() {
     let planned: usize = planned
         .and_then(|(_, total)| total.split_whitespace().next()?.parse().ok())
         .unwrap_or_else(|| panic!("the plan is not in the log: {log}"));
-    // Half again as many as run at once, each as long as its share of the pages.
+    // One and a half times as many as run at once, each as long as its share of the pages.
     let tasks: Vec<String> = (0..batch + batch / 2)
         .map(|number| {
             let prompt = format!("{number:02}").repeat((context - 16) / 2);
@@ -97,11 +97,15 @@ fn a_worker_never_holds_more_memory_than_it_said_it_would() {
         assert_eq!(answer.body["metrics"]["prompt_tokens"], context - 16, "{answer:?}");
     }
     let pid = system.workers[0].process().pid();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let status =
+        std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the worker has ended");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let peak: usize =
         peak.and_then(|kib| kib.split_whitespace().next()?.parse().ok()).expect("a peak in KiB");
     let peak = peak.div_ceil(1024);
     assert!(peak <= planned, "{peak} MiB were held of {planned} MiB planned: {log}");
-    assert!(peak * 2 >= planned, "{peak} MiB of {planned} MiB planned: the plan tells nothing");
+    assert!(
+        peak * 2 >= planned,
+        "{peak} MiB of {planned} MiB planned: the plan is too large to mean anything"
+    );
 }

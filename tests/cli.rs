@@ -1,4 +1,4 @@
-//! The client's verbs, as typed.
+//! Tests of the client commands.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
@@ -35,7 +35,7 @@ impl System {
 fn submit_status_result() {
     let system = System::start("demo");
     let task = system.stdout(&["submit", "What is a lease?"]);
-    assert_eq!(task.len(), 36, "a task id and nothing else: {task}");
+    assert_eq!(task.len(), 36, "expected only a task id: {task}");
     let waited = system.stdout(&["result", &task, "--wait"]);
     assert!(!waited.is_empty());
     assert_eq!(system.stdout(&["status", &task]), "completed");
@@ -44,7 +44,7 @@ fn submit_status_result() {
 }
 
 #[test]
-fn waiting_and_streaming_give_the_same_answer() {
+fn submit_prints_the_same_answer_with_wait_and_stream() {
     let system = System::start("demo");
     let ask = |how| system.stdout(&["submit", "What is a lease?", "--temperature", "0", how]);
     let waited = ask("--wait");
@@ -72,14 +72,17 @@ fn cancel_and_watch() {
     let system = System::start(model.to_str().expect("UTF-8"));
     let task = system.stdout(&["submit", "count", "--raw", "--max-tokens", "2000"]);
     let told = system.stdout(&["cancel", &task]);
-    assert!(["cancelled", "processing"].contains(&told.as_str()), "ended or told to stop: {told}");
+    assert!(
+        ["cancelled", "processing"].contains(&told.as_str()),
+        "neither cancelled nor being cancelled: {told}"
+    );
     let watched = system.cli.run(&["watch", &task]);
-    assert!(!watched.status.success(), "a cancelled task is no success");
+    assert!(!watched.status.success(), "watching a cancelled task must fail");
     assert!(String::from_utf8_lossy(&watched.stderr).contains("cancelled"));
 }
 
 #[test]
-fn refusals_are_told_in_words() {
+fn errors_are_printed_for_people() {
     let system = System::start("demo");
     for (args, expected) in [
         (&["submit", "hi", "--temperature", "3"][..], "temperature"),
@@ -95,7 +98,7 @@ fn refusals_are_told_in_words() {
 }
 
 #[test]
-fn the_logs_tell_what_ended_and_how() {
+fn logs_show_ended_tasks() {
     let system = System::start("demo");
     let dir = system.home.path().join("logs");
     let dir = dir.to_str().expect("UTF-8");
@@ -125,14 +128,14 @@ fn the_logs_tell_what_ended_and_how() {
 }
 
 #[test]
-fn followed_logs_go_on_until_nobody_reads_them() {
+fn following_logs_ends_when_the_pipe_is_closed() {
     let system = System::start("demo");
     let dir = system.home.path().join("logs");
     let dir = dir.to_str().expect("UTF-8");
     let program = binary("qwen-queue");
     let mut command =
         system.cli.command(program.to_str().expect("UTF-8"), &["logs", "-f", "--dir", dir]);
-    let mut follower = command.stdout(Stdio::piped()).spawn().expect("it runs");
+    let mut follower = command.stdout(Stdio::piped()).spawn().expect("cannot run qwen-queue");
     let mut lines = BufReader::new(follower.stdout.take().expect("its output")).lines();
     for _ in 0..2 {
         let task = system.stdout(&["submit", "What is a lease?", "--max-tokens", "4"]);
@@ -142,13 +145,14 @@ fn followed_logs_go_on_until_nobody_reads_them() {
     drop(lines);
     system.stdout(&["submit", "What is a lease?", "--max-tokens", "4"]);
     let ended = wait_for("the follower's end", Duration::from_secs(10), || {
-        follower.try_wait().expect("it is ours")
+        follower.try_wait().expect("cannot wait for a child")
     });
-    assert!(ended.success(), "a closed pipe is no failure: {ended}");
+    assert!(ended.success(), "a closed pipe must not be a failure: {ended}");
 }
 
-/// A task's text as `submit --stream` prints it, while something happens after the first words.
-fn streamed(misfortune: impl FnOnce(&mut system::System)) -> (String, String, String) {
+/// Runs `submit --stream` and calls `fault` after the first text. Returns the printed text, the
+/// notes on standard error, and the task's result.
+fn streamed(fault: impl FnOnce(&mut system::System)) -> (String, String, String) {
     let model = models::slow();
     let model = model.to_str().expect("UTF-8");
     let lease = Duration::from_secs(2);
@@ -158,11 +162,15 @@ fn streamed(misfortune: impl FnOnce(&mut system::System)) -> (String, String, St
     let program = binary("qwen-queue");
     let ask = ["submit", "count", "--raw", "--stream", "--max-tokens", "600", "--temperature", "0"];
     let mut command = cli.command(program.to_str().expect("UTF-8"), &ask);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("cannot run qwen-queue");
     let mut text = vec![0];
     let stdout = child.stdout.as_mut().expect("its output");
     stdout.read_exact(&mut text).expect("a first byte");
-    misfortune(&mut system);
+    fault(&mut system);
     stdout.read_to_end(&mut text).expect("the rest");
     let output = child.wait_with_output().expect("it ends");
     let notes = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -174,20 +182,20 @@ fn streamed(misfortune: impl FnOnce(&mut system::System)) -> (String, String, St
 }
 
 #[test]
-fn a_stream_outlives_its_gateway() {
+fn a_stream_survives_its_gateway() {
     let (text, notes, result) = streamed(|system| {
         system.gateway.kill_9();
         system.gateway.start();
         system.client.wait_until_healthy(system.gateway.process(), true);
         let health = system.client.get("/health");
-        assert_eq!(health.body["processing"], 1, "it was caught in the middle: {health:?}");
+        assert_eq!(health.body["processing"], 1, "the task is not running: {health:?}");
     });
     assert_eq!(text, result + "\n", "{notes}");
     assert!(!notes.contains("discard"), "{notes}");
 }
 
 #[test]
-fn a_stream_says_so_when_another_attempt_begins() {
+fn a_stream_reports_that_another_attempt_begins() {
     let (text, notes, result) = streamed(|system| {
         system.workers[0].kill_9();
         system.workers[0].start();

@@ -1,4 +1,4 @@
-//! Answers that must look like something, through gateway, queue and worker.
+//! Tests of constrained answers through gateway, queue and worker.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl System {
         Self { client, _processes: [gateway, worker], _homes: homes, _redis: redis }
     }
 
-    /// The answer to a body with these fields.
+    /// Submits a body with these fields and returns the answer.
     fn answer(&self, mut fields: Value) -> String {
         fields["prompt"] = json!("How do I add a worker?");
         let result = self.client.wait_for_result(&self.client.submit(&fields), SOON);
@@ -45,9 +45,9 @@ impl System {
 }
 
 #[test]
-fn answers_keep_what_was_asked_for() {
+fn answers_satisfy_their_constraints() {
     let system = System::start();
-    // Keys stand in no alphabetical order: the answer's follow the schema's, all the way.
+    // The keys are not in alphabetical order: the answer's must have the schema's order.
     let schema = json!({
         "type": "object",
         "properties": {

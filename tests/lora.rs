@@ -1,4 +1,5 @@
-//! Adapters from the settings to the answer: real workers that serve a base and adapters by name.
+//! LoRA adapters from the settings to the answer: real workers that serve a base and adapters by
+//! name.
 
 use std::time::Duration;
 
@@ -34,7 +35,8 @@ fn answer(client: &Client, task: &str) -> (String, Value) {
     (result["result"].as_str().expect("a text").to_owned(), model)
 }
 
-/// Asks for all three at once, several times: each answers as it does alone, under its own name.
+/// Sends requests for all three models at once, repeatedly: each answers as it does alone, under
+/// its own name.
 fn each_answers_for_itself(client: &Client) {
     let names = [None, Some("broad"), Some("narrow")];
     let alone = names.map(|name| answer(client, &submit(client, name)));
@@ -49,7 +51,7 @@ fn each_answers_for_itself(client: &Client) {
 }
 
 #[test]
-fn a_worker_of_its_own_serves_base_and_adapters_by_name() {
+fn a_separate_worker_serves_base_and_adapters_by_name() {
     let (redis, homes, port) = (RedisServer::start(), [Home::new(), Home::new()], free_port());
     let (url, port_text, base) = (redis.url(), port.to_string(), base());
     let adapters = format!("broad={},narrow={}", adapter("broad"), adapter("narrow"));
@@ -60,7 +62,7 @@ fn a_worker_of_its_own_serves_base_and_adapters_by_name() {
         ("ADMIN_API_KEY", ADMIN_KEY),
         ("MODEL_NAME", base.as_str()),
     ];
-    // The gateway is not told: it hears of adapters from workers.
+    // The gateway has no such setting: it learns of adapters from workers.
     let mut gateway = Process::start(&homes[0], "qwen-queue-gateway", &[], &settings);
     let with_adapters = [&settings[..], &[("LORA_ADAPTERS", adapters.as_str())]].concat();
     let _worker = Process::start(&homes[1], "qwen-queue-worker", &[], &with_adapters);
@@ -83,7 +85,7 @@ fn a_worker_of_its_own_serves_base_and_adapters_by_name() {
 }
 
 #[test]
-fn up_takes_adapters_from_its_command_line() {
+fn up_loads_adapters_named_on_its_command_line() {
     let (home, port) = (Home::new(), free_port());
     let (port_text, base) = (port.to_string(), base());
     let settings = [("PORT", port_text.as_str()), ("API_KEYS", KEY), ("MODEL_NAME", base.as_str())];

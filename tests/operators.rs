@@ -1,4 +1,4 @@
-//! The operators' verbs, as typed, on real systems.
+//! Tests of the operators' commands on real systems.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_secs(30);
 const LONG: Duration = Duration::from_secs(90);
 const LEASE: Duration = Duration::from_secs(3);
 
-/// Everything in one process, with the demo model.
+/// Starts everything in one process, with the demo model.
 fn up(home: &Home) -> (Process, Client, Cli) {
     let port = free_port();
     let port_text = port.to_string();
@@ -25,7 +25,8 @@ fn up(home: &Home) -> (Process, Client, Cli) {
     (process, client, Cli::new(port))
 }
 
-/// Gateway and workers around Redis, with a model slow enough to be caught at work.
+/// Starts gateway and workers with a Redis, and a model slow enough that tests can interrupt an
+/// answer.
 fn slow(workers: usize, settings: &[(&str, &str)]) -> (System, Cli) {
     let model = models::slow();
     let model = model.to_str().expect("UTF-8");
@@ -67,7 +68,7 @@ fn a_snapshot_shows_the_queue_and_the_worker() {
     let home = Home::new();
     let (up, client, cli) = up(&home);
     client.wait_for_state(&client.ask("What is a lease?"), "completed");
-    // No terminal here, so both are the same.
+    // There is no terminal here, so both print a snapshot.
     for args in [&["top"][..], &["top", "--once"]] {
         let shown = cli.stdout(args);
         assert!(shown.contains("\ndemo   idle"), "{shown}");
@@ -79,7 +80,7 @@ fn a_snapshot_shows_the_queue_and_the_worker() {
 }
 
 #[test]
-fn only_the_operators_key_opens_the_operators_verbs() {
+fn operators_commands_need_the_operators_key() {
     let home = Home::new();
     let (_up, _, cli) = up(&home);
     for args in [&["top"][..], &["queues"], &["pause", "demo"], &["dead", "list"]] {
@@ -93,11 +94,14 @@ fn only_the_operators_key_opens_the_operators_verbs() {
     assert!(cli.refusal(&["drain", "nobody"]).contains("no worker's id begins"));
     let nobody = "0192f0c1-2345-7abc-8def-0123456789ab";
     assert!(cli.refusal(&["dead", "show", nobody]).contains("404"));
-    assert!(cli.refusal(&["dead", "purge", "--all"]).contains("--yes"), "nobody can be asked here");
+    assert!(
+        cli.refusal(&["dead", "purge", "--all"]).contains("--yes"),
+        "without a terminal there can be no confirmation"
+    );
 }
 
 #[test]
-fn top_in_a_terminal_pauses_a_model_and_gives_the_terminal_back() {
+fn top_in_a_terminal_pauses_a_model_and_restores_the_terminal() {
     let home = Home::new();
     let (_up, client, cli) = up(&home);
     client.wait_for_state(&client.ask("What is a lease?"), "completed");
@@ -114,7 +118,7 @@ fn top_in_a_terminal_pauses_a_model_and_gives_the_terminal_back() {
 }
 
 #[test]
-fn top_outlives_its_gateway_and_gives_the_terminal_back_on_a_signal() {
+fn top_survives_its_gateway_and_restores_the_terminal_on_a_signal() {
     let (mut system, cli) = slow(1, &[]);
     let top = Terminal::start(&cli, "top --interval 0.2");
     top.wait_to_see("ready");
@@ -137,7 +141,7 @@ fn top_ends_with_its_terminal() {
 }
 
 #[test]
-fn a_drained_worker_ends_well_and_nothing_is_lost() {
+fn a_drained_worker_exits_with_success_and_nothing_is_lost() {
     let (mut system, cli) = slow(2, &[]);
     let tasks: Vec<String> = (0..6).map(|_| system.client.submit(&long(60))).collect();
     let holder = system.holder(&tasks[0], 1, SOON);
@@ -146,8 +150,10 @@ fn a_drained_worker_ends_well_and_nothing_is_lost() {
     let workers = overview["workers"].as_array().expect("workers");
     assert_eq!(workers.len(), 2, "{overview}");
     let id = |worker: &Value| worker["id"].as_str().expect("an id").to_owned();
-    let drained = workers.iter().find(|worker| worker["pid"] == pid).map(id).expect("it reports");
-    let other = workers.iter().find(|worker| worker["pid"] != pid).map(id).expect("it reports");
+    let drained =
+        workers.iter().find(|worker| worker["pid"] == pid).map(id).expect("it does not report");
+    let other =
+        workers.iter().find(|worker| worker["pid"] != pid).map(id).expect("it does not report");
     let common = drained.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
 
     let told = cli.stdout(&["drain", &drained[..=common]]);
@@ -194,7 +200,7 @@ fn a_dead_letter_is_listed_shown_replayed_and_purged() {
     assert_eq!(cli.stdout(&["dead", "list"]), "no dead letters");
 }
 
-/// A task whose worker is killed at its only attempt.
+/// Returns a task whose worker was killed at its only attempt.
 fn a_lost_task(system: &mut System) -> String {
     let task = system.client.submit(&long(2000));
     system.holder(&task, 1, SOON);

@@ -1,4 +1,4 @@
-//! A plain Python client, written from the S3 contract alone, works unchanged.
+//! Runs a plain Python client, written from the S3 contract alone, without changes.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +12,8 @@ fn run_client(port: u16) {
     let python = std::env::var("QWEN_QUEUE_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/s3_client.py");
     let url = format!("http://127.0.0.1:{port}");
-    let output = Command::new(&python).arg(script).args([&url, KEY]).output().expect("Python runs");
+    let output =
+        Command::new(&python).arg(script).args([&url, KEY]).output().expect("cannot run Python");
     let said = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{errors}\n(scripts/test installs `requests`)");

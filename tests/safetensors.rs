@@ -1,12 +1,12 @@
-//! A folder of safetensors as a model: what is asked of it is answered.
+//! A folder of safetensors as a model: its answers are those of the same model as GGUF.
 
 use harness::cli::Cli;
 use harness::client::Client;
 use harness::process::{Home, KEY, Process};
 use harness::{free_port, models};
 
-/// What `up` with this model answers to a fixed prompt, and the format in which it says that it holds its
-/// weights.
+/// Starts `up` with this model. Returns its answer to a fixed prompt and the weight format that it
+/// reports.
 fn ask(model: &str, quantization: &str) -> (String, String) {
     let (home, port) = (Home::new(), free_port());
     let port_text = port.to_string();

@@ -1,4 +1,4 @@
-//! One worker that serves several models, with room in memory for one at a time.
+//! A worker that serves several models, with memory for one at a time.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 
 const LEASE: Duration = Duration::from_secs(3);
 const LONG: Duration = Duration::from_secs(120);
-/// Room for one of the slow models, which take some 130 MiB each by the worker's plan, not for two.
+/// Memory for one of the slow models, which take some 130 MiB each by the worker's plan, and not
+/// for two.
 const ROOM_FOR_ONE: &str = "209715200";
 
-/// The slow model under two names.
+/// Copies the slow model to two names.
 fn two(home: &Home) -> [PathBuf; 2] {
     ["one.gguf", "two.gguf"].map(|name| {
         let path = home.path().join(name);
@@ -48,7 +49,7 @@ fn long(model: &str, max_tokens: u32) -> Value {
     })
 }
 
-/// What the only worker says of each of its models, by name.
+/// Returns the report of the only worker on each of its models, by name.
 fn served(system: &System) -> HashMap<String, Value> {
     let answer = Client::with_key(system.client.port(), ADMIN_KEY).get("/admin/workers");
     let models = answer.body["workers"][0]["models"].as_array().cloned().unwrap_or_default();
@@ -60,9 +61,10 @@ fn state(system: &System, model: &str) -> String {
     served(system).get(model).and_then(|one| one["state"].as_str()).unwrap_or("").to_owned()
 }
 
-/// Bytes that a process holds.
+/// Returns the resident memory of a process in bytes.
 fn held(process: &Process) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).expect("it runs");
+    let status = fs::read_to_string(format!("/proc/{}/status", process.pid()))
+        .expect("the process has ended");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux");
     line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("KiB") << 10
 }
@@ -74,7 +76,7 @@ fn completed(system: &System, tasks: &[String]) {
     }
 }
 
-/// Each of these has one line in the logs of ended tasks.
+/// Checks that each task has one line in `llm_requests.log`.
 fn each_ended_once(system: &System, tasks: &[String]) {
     let lines = wait_for("a line for each task", Duration::from_secs(10), || {
         let lines: Vec<LogLine> = system.lines();
@@ -88,7 +90,7 @@ fn each_ended_once(system: &System, tasks: &[String]) {
 
 #[test]
 #[allow(clippy::print_stdout)] // what was measured belongs to a test's output
-fn two_models_with_room_for_one_take_turns_and_no_task_is_lost() {
+fn two_models_with_memory_for_one_take_turns_and_no_task_is_lost() {
     let home = Home::new();
     let [one, two] = two(&home);
     let mut system = start(&named(&[&one, &two]), &[("MAX_MODEL_BYTES", ROOM_FOR_ONE)]);
@@ -96,12 +98,12 @@ fn two_models_with_room_for_one_take_turns_and_no_task_is_lost() {
     assert_eq!((&of["one"]["state"], &of["two"]["state"]), (&json!("loaded"), &json!("unloaded")));
     assert!(of["one"]["load_seconds"].as_f64() > Some(0.0), "{of:?}");
     assert_eq!(of["two"]["load_seconds"], Value::Null, "{of:?}");
-    // The first computes once, so that all that it ever touches is held.
+    // Lets the first model compute once, so that all memory it uses is resident.
     let warm = system.client.submit(&long("one", 100));
     completed(&system, std::slice::from_ref(&warm));
     let before = held(system.workers[0].process());
 
-    // Work for both comes all the time, until they have taken turns.
+    // Submits tasks for both until they have taken turns.
     let mut tasks = vec![warm];
     let mut most = before;
     let turns = |system: &System, name: &str| {
@@ -129,12 +131,12 @@ fn two_models_with_room_for_one_take_turns_and_no_task_is_lost() {
         before >> 20,
         most >> 20
     );
-    // A model's weights are 40 MB: memory that did not come back would show at the first turn.
+    // A model's weights take 40 MB, so memory that was not returned would show at the first turn.
     assert!(most < before + (30 << 20), "{} MiB, then {} MiB", before >> 20, most >> 20);
 }
 
 #[test]
-fn models_that_fit_together_stay_and_run_side_by_side() {
+fn models_that_fit_together_stay_loaded_and_run_concurrently() {
     let home = Home::new();
     let [one, two] = two(&home);
     let mut system = start(&named(&[&one, &two]), &[("MAX_MODEL_BYTES", "1073741824")]);
@@ -142,7 +144,11 @@ fn models_that_fit_together_stay_and_run_side_by_side() {
     system.client.wait_for_state(&tasks[0], "processing");
     let other = system.client.submit(&long("two", 5));
     completed(&system, std::slice::from_ref(&other));
-    assert_ne!(system.client.status(&tasks[7]), "completed", "two was loaded and ran beside one's");
+    assert_ne!(
+        system.client.status(&tasks[7]),
+        "completed",
+        "the second model did not run beside the first"
+    );
     tasks.push(other);
     wait_for("the report of both", LONG, || {
         (state(&system, "one") == "loaded" && state(&system, "two") == "loaded").then_some(())
@@ -153,7 +159,7 @@ fn models_that_fit_together_stay_and_run_side_by_side() {
 }
 
 #[test]
-fn a_worker_killed_while_it_changes_models_loses_nothing() {
+fn a_worker_killed_while_it_switches_models_loses_nothing() {
     let home = Home::new();
     let [one, two] = two(&home);
     let mut system = start(&named(&[&one, &two]), &[("MAX_MODEL_BYTES", ROOM_FOR_ONE)]);
@@ -172,13 +178,13 @@ fn a_worker_killed_while_it_changes_models_loses_nothing() {
 }
 
 #[test]
-fn a_model_that_can_not_be_loaded_fails_its_own_tasks_only() {
+fn a_model_that_cannot_be_loaded_fails_only_its_own_tasks() {
     let home = Home::new();
     let [one, two] = two(&home);
     let settings = [("MAX_MODEL_BYTES", ROOM_FOR_ONE), ("MAX_ATTEMPTS", "2")];
     let mut system = start(&named(&[&one, &two]), &settings);
-    // It was there when the worker began.
-    fs::remove_file(&two).expect("it is there");
+    // The file existed when the worker started.
+    fs::remove_file(&two).expect("the file is missing");
     let (good, bad) = (system.client.ask("x"), system.client.submit(&long("two", 5)));
     let result = system.client.wait_for_result(&bad, LONG);
     assert_eq!(result.body["status"], "error", "{result:?}");
@@ -191,7 +197,7 @@ fn a_model_that_can_not_be_loaded_fails_its_own_tasks_only() {
     wait_for("the report", LONG, || (state(&system, "two") == "failed").then_some(()));
     let after = system.client.ask("y");
     let result = system.client.wait_for_result(&after, LONG);
-    assert_eq!(result.body["status"], "completed", "the other goes on: {result:?}");
+    assert_eq!(result.body["status"], "completed", "the other model must still answer: {result:?}");
     each_ended_once(&system, &[good, bad, after]);
     system.workers[0].terminate();
 }

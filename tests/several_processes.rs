@@ -1,4 +1,4 @@
-//! Gateway and workers as separate processes that meet in Redis.
+//! Gateway and workers as separate processes that share a Redis.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ impl System {
         system
     }
 
-    /// How often each task was ended, by the workers' and the gateway's logs.
+    /// Returns how often each task was logged as ended, by workers and gateway.
     fn outcomes(&self) -> HashMap<String, usize> {
         let mut counts = HashMap::new();
         for line in self.homes.iter().map(|home| home.read("logs/llm_requests.log")) {
@@ -89,7 +89,7 @@ fn two_workers_share_fifty_tasks_and_each_has_one_outcome() {
 fn a_client_that_vanishes_changes_nothing() {
     let system = System::start("demo", &[]);
     let task = system.client.ask("What is a lease?");
-    // Another client, on a connection of its own, collects the result.
+    // Another client, on its own connection, requests the result.
     let port = system.client.port();
     drop(system.client);
     let later = Client::new(port);
@@ -98,7 +98,7 @@ fn a_client_that_vanishes_changes_nothing() {
 }
 
 #[test]
-fn a_worker_killed_mid_generation_loses_nothing() {
+fn a_worker_killed_during_an_answer_loses_nothing() {
     let model = models::slow();
     let mut system = System::start(model.to_str().expect("UTF-8"), &[("MAX_BATCH_SIZE", "1")]);
     let task = system.client.submit(&long(200));
@@ -120,7 +120,7 @@ fn a_worker_killed_mid_generation_loses_nothing() {
 }
 
 #[test]
-fn a_frozen_worker_that_wakes_up_too_late_records_nothing() {
+fn a_worker_frozen_past_its_lease_records_nothing() {
     let model = models::slow();
     let system = System::start(model.to_str().expect("UTF-8"), &[("MAX_BATCH_SIZE", "1")]);
     let task = system.client.submit(&long(300));
@@ -139,17 +139,20 @@ fn a_frozen_worker_that_wakes_up_too_late_records_nothing() {
 }
 
 #[test]
-fn redis_may_die_and_come_back() {
+fn redis_may_be_killed_and_restarted() {
     let mut system = System::start("demo", &[]);
     let before = system.client.ask("What is a lease?");
     system.client.wait_for_result(&before, Duration::from_secs(30));
-    std::thread::sleep(Duration::from_millis(1100)); // past the append-only file's next fsync
+    std::thread::sleep(Duration::from_millis(1100)); // until after the append-only file's next fsync
     system.redis.kill();
     let began = Instant::now();
     let refused = system.client.post("/generate", &json!({"prompt": "hello"}));
     assert_eq!(refused.status, 503, "{refused:?}");
     assert!(refused.retry_after.is_some_and(|s| (1..=120).contains(&s)), "{refused:?}");
-    assert!(began.elapsed() < Duration::from_secs(8), "a dead queue is told at once");
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "an unreachable queue must be reported at once"
+    );
     let health = system.client.get("/health");
     assert_eq!(health.body["redis_connected"], false, "{health:?}");
 
@@ -162,7 +165,7 @@ fn redis_may_die_and_come_back() {
 }
 
 #[test]
-fn cancel_stops_a_running_task_and_a_full_queue_says_when_to_come_back() {
+fn cancel_stops_a_running_task_and_a_full_queue_says_when_to_retry() {
     let model = models::slow();
     let settings = [("MAX_BATCH_SIZE", "1"), ("MAX_QUEUE_SIZE", "2")];
     let system = System::start(model.to_str().expect("UTF-8"), &settings);
@@ -189,13 +192,16 @@ fn cancel_stops_a_running_task_and_a_full_queue_says_when_to_come_back() {
         system.client.wait_for_state(task, "cancelled");
     }
     println!("all cancelled after {:.3} s", began.elapsed().as_secs_f64());
-    assert!(began.elapsed() < Duration::from_secs(2), "cancelling takes one step, not an answer");
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "cancelling must take one step, not a whole answer"
+    );
     let next = system.client.submit(&long(3));
     system.client.wait_for_result(&next, Duration::from_secs(20));
 }
 
 #[test]
-fn workers_of_two_models_take_their_own_tasks() {
+fn workers_of_two_models_claim_only_their_own_tasks() {
     let redis = RedisServer::durable();
     let url = redis.url();
     let slow = models::slow();
@@ -238,10 +244,10 @@ fn workers_of_two_models_take_their_own_tasks() {
     assert!(told.contains("demo") && told.contains(&other), "it names those that are: {told}");
 }
 
-/// Three partitions on three nodes. While one is away, its partition's submits wait for it (503) and
-/// the others' go on; nothing that was accepted is lost.
+/// Three partitions on three nodes. While a node is away, submits to its partition are refused with
+/// 503 and those to the others are accepted; no accepted task is lost.
 #[test]
-fn a_cluster_may_lose_a_node_for_a_while() {
+fn a_cluster_tolerates_the_temporary_loss_of_a_node() {
     let mut cluster = RedisCluster::durable();
     let (url, port) = (cluster.url(), free_port());
     let port_text = port.to_string();
@@ -261,9 +267,9 @@ fn a_cluster_may_lose_a_node_for_a_while() {
     let client = Client::new(port);
     client.wait_until_healthy(&mut gateway, true);
     let mut accepted = Vec::new();
-    let mut submit = |wanted: usize, patience: Duration| {
+    let mut submit = |wanted: usize, limit: Duration| {
         let (goal, mut refused) = (accepted.len() + wanted, 0);
-        wait_for("submits to be accepted", patience, || {
+        wait_for("submits to be accepted", limit, || {
             let answer = client.post(
                 "/generate",
                 &json!({"prompt": "What is a lease?", "temperature": 0.0, "max_tokens": 16}),
@@ -277,7 +283,11 @@ fn a_cluster_may_lose_a_node_for_a_while() {
         });
         refused
     };
-    assert_eq!(submit(30, Duration::from_secs(60)), 0, "all nodes are there");
+    assert_eq!(
+        submit(30, Duration::from_secs(60)),
+        0,
+        "submits were refused although all nodes are up"
+    );
     cluster.nodes[1].kill();
     let refused = submit(10, Duration::from_secs(90));
     cluster.nodes[1].restart();
@@ -294,7 +304,7 @@ fn a_cluster_may_lose_a_node_for_a_while() {
     }
 }
 
-/// The public name of a model file: its stem.
+/// Returns the public name of a model file: its stem.
 fn protocol_name(path: &str) -> String {
     let name = std::path::Path::new(path).file_stem().and_then(|stem| stem.to_str());
     name.expect("a file name").to_owned()

@@ -1,4 +1,4 @@
-//! `qwen-queue up`: the first thing that anybody does.
+//! Tests of `qwen-queue up`, which new users run first.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,11 +23,11 @@ fn up(home: &Home, port: u16, more: &[(&str, &str)]) -> (Process, Client) {
 }
 
 #[test]
-fn the_printed_curl_line_gets_a_right_answer_with_six_metrics() {
+fn the_printed_curl_line_gets_an_answer_with_six_metrics() {
     let home = Home::new();
     let port = free_port();
     let port_text = port.to_string();
-    // Without API_KEYS: a fresh key is made and printed.
+    // Without API_KEYS, a new key is made and printed.
     let up = Process::start(&home, "qwen-queue", &["up"], &[("PORT", &port_text)]);
     let printed = wait_for("the curl line", SOON, || {
         let output = up.output();
@@ -47,7 +47,7 @@ fn the_printed_curl_line_gets_a_right_answer_with_six_metrics() {
 
     let output = up.output();
     let key = output.split("X-API-Key: ").nth(1).and_then(|rest| rest.split('\'').next());
-    let key = key.expect("the key is printed").to_owned();
+    let key = key.expect("no key is printed").to_owned();
     let result: Value = wait_for("the result", SOON, || {
         let url = format!("http://127.0.0.1:{port}/result/{task_id}");
         let response = ureq::get(url).header("X-API-Key", &key).call().ok()?;
@@ -71,7 +71,7 @@ fn the_printed_curl_line_gets_a_right_answer_with_six_metrics() {
 }
 
 #[test]
-fn after_kill_9_queued_and_running_tasks_are_found_again() {
+fn queued_and_running_tasks_survive_kill_9() {
     let home = Home::new();
     let model = models::slow();
     let model = model.to_str().expect("UTF-8");
@@ -142,7 +142,7 @@ fn the_logs_follow_their_contract_and_cannot_be_forged() {
 }
 
 #[test]
-fn sigterm_drains_and_exits_well() {
+fn sigterm_drains_and_exits_with_success() {
     let home = Home::new();
     let model = models::slow();
     let settings = [
@@ -157,12 +157,15 @@ fn sigterm_drains_and_exits_well() {
     process.signal("TERM");
     let status = process.wait(Duration::from_secs(15));
     assert!(status.success(), "{status}: {}", process.output());
-    assert!(!home.read("logs/llm_requests.log").contains(&task), "it was given back, not ended");
+    assert!(
+        !home.read("logs/llm_requests.log").contains(&task),
+        "a released task was logged as ended"
+    );
 
     let (_process, client) = up(&home, free_port(), &settings);
     client.wait_for_state(&task, "processing");
     let cancelled = client.post(&format!("/cancel/{task}"), &json!({}));
-    assert_eq!(cancelled.status, 202, "a worker has it and was told to stop: {cancelled:?}");
+    assert_eq!(cancelled.status, 202, "no worker was told to stop it: {cancelled:?}");
     client.wait_for_state(&task, "cancelled");
 }
 
@@ -208,7 +211,7 @@ fn a_second_up_on_the_same_data_is_refused() {
     assert!(second.output().contains("data"), "{}", second.output());
 }
 
-/// Clients go on submitting while the one process there is stops and starts again.
+/// Clients keep submitting while the only process is stopped and started again.
 #[test]
 fn a_restart_under_load_loses_no_accepted_task() {
     const RESTARTS: usize = 3;
@@ -243,8 +246,8 @@ fn a_restart_under_load_loses_no_accepted_task() {
     }
 }
 
-/// Submits until it is over. A connection refused or cut may be retried, and so may 503; nothing else
-/// is an answer that a client should get.
+/// Submits until `over` is set and returns the accepted tasks. Connections that are refused or cut
+/// and 503 are retried; any other response is a failure.
 fn submit_until(port: u16, over: &AtomicBool) -> Vec<String> {
     let client = Client::new(port);
     let mut accepted = Vec::new();
@@ -262,9 +265,9 @@ fn submit_until(port: u16, over: &AtomicBool) -> Vec<String> {
     accepted
 }
 
-/// The fields that change how tokens are drawn, through gateway, queue, worker and engine.
+/// The sampling parameters, through gateway, queue, worker and engine.
 #[test]
-fn how_tokens_are_drawn_is_the_clients_to_say() {
+fn sampling_parameters_reach_the_engine() {
     let home = Home::new();
     let (_process, client) = up(&home, free_port(), &[]);
     let ask = |more: Value| {
@@ -280,7 +283,7 @@ fn how_tokens_are_drawn_is_the_clients_to_say() {
     assert!(plain.get("logprobs").is_none(), "{plain}");
 
     let told = ask(json!({"logprobs": true, "top_logprobs": 4}));
-    assert_eq!(told["result"], plain["result"], "asking changes nothing");
+    assert_eq!(told["result"], plain["result"], "logprobs changed the answer");
     let content = told["logprobs"]["content"].as_array().expect("logprobs");
     assert_eq!(Some(content.len() as u64), told["metrics"]["completion_tokens"].as_u64(), "{told}");
     let mut bytes = Vec::new();
@@ -289,7 +292,7 @@ fn how_tokens_are_drawn_is_the_clients_to_say() {
         bytes.extend(own.map(|byte| byte.as_u64().expect("a byte") as u8));
         let top = token["top_logprobs"].as_array().expect("alternatives");
         assert_eq!(top.len(), 4, "{token}");
-        // Greedy: the drawn token is the likeliest.
+        // With greedy sampling, the chosen token is the most probable one.
         assert_eq!((&top[0]["token"], &top[0]["logprob"]), (&token["token"], &token["logprob"]));
         let logprobs: Vec<f64> =
             top.iter().map(|one| one["logprob"].as_f64().expect("a number")).collect();
@@ -298,8 +301,8 @@ fn how_tokens_are_drawn_is_the_clients_to_say() {
     }
     assert_eq!(String::from_utf8(bytes).expect("UTF-8"), plain["result"].as_str().expect("a text"));
 
-    // Two tokens that a bias puts beyond all others: without a penalty one of them is all there is, and
-    // with one the other has its turn.
+    // A bias makes two tokens more probable than all others. Without a penalty only one of them is
+    // generated; with one, both are.
     let tokens = |more: Value| {
         let mut body =
             json!({"logit_bias": {"300": 100, "301": 100}, "max_tokens": 40, "logprobs": true});
@@ -315,7 +318,7 @@ fn how_tokens_are_drawn_is_the_clients_to_say() {
     assert_eq!(tokens(json!({"repetition_penalty": 2})), 2);
     assert_eq!(tokens(json!({"frequency_penalty": 2})), 2);
 
-    // min_p of 1 makes a hot answer greedy; a seed repeats itself.
+    // min_p of 1 makes sampling greedy at any temperature. The same seed gives the same answer.
     let hot = json!({"temperature": 2, "top_p": 1, "min_p": 1});
     assert_eq!(ask(hot)["result"], plain["result"]);
     let seeded = json!({
@@ -324,7 +327,7 @@ fn how_tokens_are_drawn_is_the_clients_to_say() {
     });
     assert_eq!(ask(seeded.clone())["result"], ask(seeded)["result"]);
 
-    // A bias of 100 forces a token, again and again.
+    // A bias of 100 forces a token.
     let forced = ask(json!({"logit_bias": {"300": 100}, "max_tokens": 5, "logprobs": true}));
     let content = forced["logprobs"]["content"].as_array().expect("logprobs");
     assert_eq!(content.len(), 5, "{forced}");
@@ -353,7 +356,7 @@ fn how_tokens_are_drawn_is_the_clients_to_say() {
     }
     assert_eq!(found.len(), 6, "{found:?}");
 
-    // Only the model knows its tokens.
+    // Only the worker knows the model's tokens, so the gateway accepts an unknown one.
     let unknown = client.submit(&json!({"prompt": "x", "logit_bias": {"4000000000": 1}}));
     let failed = client.wait_for_result(&unknown, SOON).body;
     assert_eq!(failed["error_type"], "invalid_request", "{failed}");

@@ -1,5 +1,5 @@
-//! Webhooks end to end: our processes, a receiver of the test's own, and the verification that
-//! docs/API.md shows.
+//! Webhooks end to end: real processes, a test receiver, and the verification code from
+//! docs/API.md.
 
 use std::io::Write;
 use std::path::Path;
@@ -14,10 +14,10 @@ use harness::{free_port, wait_for};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
-/// A deliverer's lease on a try (30 s), and some.
+/// Longer than a deliverer's lease (30 s).
 const LEASE: Duration = Duration::from_secs(45);
 
-/// What `docs/API.md` shows, with the questions that a receiver has.
+/// Returns the example in `docs/API.md`, with assertions of what a receiver needs.
 fn verification() -> String {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/API.md");
     let docs = std::fs::read_to_string(docs).expect("docs/API.md");
@@ -27,17 +27,17 @@ fn verification() -> String {
 import json, sys
 asked = json.load(sys.stdin)
 secret, headers, body = asked["secret"], asked["headers"], asked["body"].encode()
-assert verify(secret, headers, body), "the real one"
-assert not verify(secret, headers, body + b" "), "another body"
-assert not verify(secret, {**headers, "webhook-id": "x"}, body), "another id"
-assert not verify("whsec_" + base64.b64encode(b"x" * 32).decode(), headers, body), "another secret"
-assert not verify(secret, {**headers, "webhook-timestamp": "1614265330"}, body), "an old one"
+assert verify(secret, headers, body), "the original message must verify"
+assert not verify(secret, headers, body + b" "), "another body must not verify"
+assert not verify(secret, {**headers, "webhook-id": "x"}, body), "another id must not verify"
+assert not verify("whsec_" + base64.b64encode(b"x" * 32).decode(), headers, body), "another secret must not verify"
+assert not verify(secret, {**headers, "webhook-timestamp": "1614265330"}, body), "an old timestamp must not verify"
 print("verified")
 "#;
     format!("{example}{questions}")
 }
 
-/// Asserts that a receiver that follows the documentation would believe what it heard.
+/// Asserts that a receiver which follows the documentation accepts the message.
 fn verify(heard: &Heard, secret: &Value) {
     let python = std::env::var("QWEN_QUEUE_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
     let asked = json!({
@@ -51,9 +51,9 @@ fn verify(heard: &Heard, secret: &Value) {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("Python runs");
+        .expect("cannot run Python");
     let mut stdin = child.stdin.take().expect("it is piped");
-    stdin.write_all(asked.to_string().as_bytes()).expect("it reads");
+    stdin.write_all(asked.to_string().as_bytes()).expect("Python did not read its input");
     drop(stdin);
     let output = child.wait_with_output().expect("it ends");
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -64,7 +64,7 @@ fn secret(client: &Client) -> Value {
     client.get("/webhook-secret").body["secret"].clone()
 }
 
-/// What is known of a task's webhook, once it is in this state.
+/// Waits until a task's webhook is in this state and returns its report.
 fn report(client: &Client, task: &str, state: &str, limit: Duration) -> Value {
     wait_for(&format!("the webhook of {task} to be {state}"), limit, || {
         let answer = client.get(&format!("/webhook/{task}"));
@@ -72,8 +72,8 @@ fn report(client: &Client, task: &str, state: &str, limit: Duration) -> Value {
     })
 }
 
-/// Every kind of end is told once, believably, in the words of `GET /result`.
-fn every_end_is_told(client: &Client) {
+/// Every kind of outcome is sent once, with a valid signature and the body of `GET /result`.
+fn every_outcome_is_sent(client: &Client) {
     let receiver = Receiver::kind();
     let with = |mut body: Value, path: &str| {
         body["webhook_url"] = json!(receiver.url(path));
@@ -99,25 +99,25 @@ fn every_end_is_told(client: &Client) {
         assert_eq!(report["url"], receiver.url(path));
         assert_eq!(report.get("next_at"), None, "{report}");
         let heard = receiver.heard_of(task);
-        assert_eq!(heard.len(), 1, "{task} is told once");
+        assert_eq!(heard.len(), 1, "{task} is sent once");
         verify(&heard[0], &secret);
         assert_eq!(heard[0].line, format!("POST {path} HTTP/1.1"));
         let told = heard[0].json();
         assert_eq!(told["type"], kind);
         let mut expected = client.get(&format!("/result/{task}")).body;
         expected["metadata"] = json!({"order": path});
-        assert_eq!(told["data"], expected, "as GET /result has it");
+        assert_eq!(told["data"], expected, "the body must equal that of GET /result");
     }
     assert_eq!(
         receiver.heard_of(&failed)[0].json()["data"]["error_type"],
         "context_length_exceeded"
     );
     std::thread::sleep(LEASE - Duration::from_secs(10));
-    assert_eq!(receiver.heard().len(), 3, "nothing comes twice, after a lease either");
+    assert_eq!(receiver.heard().len(), 3, "a delivery was repeated");
 }
 
 #[test]
-fn every_end_is_told_by_up() {
+fn up_sends_every_outcome() {
     let (home, port) = (Home::new(), free_port());
     let port_text = port.to_string();
     let settings =
@@ -125,7 +125,7 @@ fn every_end_is_told_by_up() {
     let mut up = Process::start(&home, "qwen-queue", &["up"], &settings);
     let client = Client::new(port);
     client.wait_until_healthy(&mut up, true);
-    every_end_is_told(&client);
+    every_outcome_is_sent(&client);
     let receiver = Receiver::kind();
     let typed = Command::new(binary("qwen-queue"))
         .args([
@@ -152,7 +152,7 @@ fn every_end_is_told_by_up() {
     assert!(!log.contains("s3cret") && !log.contains("whsec_"), "a secret in the log:\n{log}");
 }
 
-/// Gateways that share a Redis, and a worker.
+/// Gateways and a worker that share a Redis.
 struct Several {
     redis: RedisServer,
     gateways: Vec<(Home, Process, Client)>,
@@ -188,7 +188,7 @@ impl Several {
         self.gateways.push((home, process, client));
     }
 
-    /// `kill -9` of the only gateway.
+    /// Kills the first gateway with SIGKILL.
     fn kill_gateway(&mut self) {
         let (_home, process, _) = self.gateways.remove(0);
         process.kill_9();
@@ -209,12 +209,12 @@ impl Several {
 }
 
 #[test]
-fn every_end_is_told_by_a_gateway_on_redis() {
-    every_end_is_told(Several::start().client());
+fn a_gateway_on_redis_sends_every_outcome() {
+    every_outcome_is_sent(Several::start().client());
 }
 
 #[test]
-fn a_receiver_that_is_down_at_first_hears_it_later() {
+fn a_receiver_that_is_down_gets_the_webhook_later() {
     let several = Several::start();
     let port = free_port();
     let task = several.submit(format!("http://127.0.0.1:{port}/late"));
@@ -239,7 +239,7 @@ fn a_receiver_that_is_down_at_first_hears_it_later() {
 }
 
 #[test]
-fn after_kill_9_in_the_middle_of_a_delivery_another_gateway_delivers() {
+fn another_gateway_delivers_after_kill_9_during_a_delivery() {
     let mut several = Several::start();
     let receiver =
         Receiver::start(|nth| if nth == 0 { Manner::Silence } else { Manner::status(200) });
@@ -255,7 +255,7 @@ fn after_kill_9_in_the_middle_of_a_delivery_another_gateway_delivers() {
 }
 
 #[test]
-fn an_end_while_no_gateway_lives_is_told_by_the_next() {
+fn an_outcome_recorded_without_a_gateway_is_sent_by_the_next_one() {
     let mut several = Several::start();
     let receiver = Receiver::kind();
     several.signal_worker("STOP");
@@ -273,7 +273,7 @@ fn an_end_while_no_gateway_lives_is_told_by_the_next() {
 }
 
 #[test]
-fn without_leave_no_private_address_hears_anything() {
+fn private_addresses_get_no_webhooks_unless_allowed() {
     let (home, port, receiver) = (Home::new(), free_port(), Receiver::kind());
     let port_text = port.to_string();
     let settings = [("PORT", port_text.as_str()), ("API_KEYS", KEY)];

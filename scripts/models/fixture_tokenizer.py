@@ -1,4 +1,4 @@
-"""The 512-token vocabulary that all test fixtures share."""
+"""The tokenizer that all test fixtures share, with 512 tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import qwen_tokenizer
 
 VOCAB_SIZE = 512
 
-# Enough of each script for merges that cross byte boundaries of a character.
+# Contains enough text of each script to learn merges within and across multi-byte characters.
 CORPUS = [
     "A task waits in the queue until a worker takes it, runs it and reports the result.",
     "The worker renews its lease while the model is running; the queue never loses a task.",

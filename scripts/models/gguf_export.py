@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Write a Hugging Face Qwen2, Qwen2.5 or Qwen3 model, dense or of experts, as GGUF.
+"""Write a Hugging Face Qwen2, Qwen2.5 or Qwen3 model, dense or mixture-of-experts, as GGUF.
 
-The `gguf` package does the container and the quantization; this file knows the names: which
-metadata keys and tensor names a GGUF reader (llama.cpp, candle, qwen-queue) expects.
+The `gguf` package writes the container and quantizes; this file maps the model to the metadata
+keys and tensor names that GGUF readers (llama.cpp, candle, qwen-queue) expect.
 
     from gguf_export import export, with_stored_weights
     export(model, tokenizer, "model.gguf", weight_type="Q8_0", chat_template=template)
 
-Qwen rotates halves (NEOX rope), so the query and key weights are stored as they are, unpermuted.
-The matrices of all experts of a layer are one tensor `[experts, outputs, inputs]`. The router stays F32.
+Qwen's RoPE pairs the first half of a head with the second (NEOX), so the query and key weights are
+stored unpermuted. The matrices of all experts of a layer are one tensor `[experts, outputs, inputs]`.
+The router is stored as F32.
 """
 
 from __future__ import annotations
@@ -28,20 +29,21 @@ from gguf import LlamaFileType, TokenType
 from tokenizers import Tokenizer
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-# Model types of transformers, and what GGUF calls them.
+# The model types of transformers and the corresponding GGUF architectures.
 ARCHITECTURES = {
     "qwen2": "qwen2",
     "qwen3": "qwen3",
     "qwen2_moe": "qwen2moe",
     "qwen3_moe": "qwen3moe",
 }
-# GGUF has no key for it that readers heed: the architecture says it.
+# Whether the weights of the chosen experts are normalized to sum 1. Readers derive it from the
+# architecture; they read no metadata key for it.
 NORMALIZES_EXPERT_WEIGHTS = {"qwen2_moe": False, "qwen3_moe": True}
 
-# From values and a type to the bytes of a file.
+# Converts float32 values to the stored bytes of a type.
 Quantizer = Callable[[np.ndarray, WeightType], np.ndarray]
 
-# What `gguf` can quantize in Python; for K-quants another quantizer has to be given.
+# The types that `export` accepts. The `gguf` package quantizes all but K-quants: pass `quantize` for those.
 FILE_TYPES: dict[str, LlamaFileType] = {
     "F32": LlamaFileType.ALL_F32,
     "F16": LlamaFileType.MOSTLY_F16,
@@ -80,7 +82,7 @@ LAYER_TENSORS = {
     "mlp.shared_expert.down_proj": "ffn_down_shexp",
     "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
 }
-# Small, and what they choose between changes by leaps.
+# Routers and gates stay F32: they are small, and a rounding error can select other experts.
 ALWAYS_F32 = ("mlp.gate.weight", "mlp.shared_expert_gate.weight")
 
 YARN_KEYS = {
@@ -149,9 +151,9 @@ def export(
 def with_stored_weights(
     model: PreTrainedModel, weight_type: str, embedding_type: str | None = None
 ) -> PreTrainedModel:
-    """A float32 copy of `model` that holds exactly the weights `export` stores.
+    """Return a float32 copy of `model` with exactly the weights that `export` stores.
 
-    Running it in transformers gives the reference for an engine that reads the file.
+    Its outputs in transformers are the reference for an engine that reads the file.
     """
     reference = copy.deepcopy(model).float()
     parameters = dict(reference.named_parameters())
@@ -166,17 +168,17 @@ def with_stored_weights(
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A weight as it lies in the file."""
+    """A weight tensor as stored in the file."""
 
     hf_name: str
     gguf_name: str
     type: WeightType
     data: np.ndarray
-    # Which of the parameter's outputs it holds, if not all: `[experts, outputs, inputs]`.
+    # The slice of the parameter's outputs that it holds, or None for all: `[experts, outputs, inputs]`.
     outputs: slice | None = None
 
     def dequantized(self) -> np.ndarray:
-        """The float32 values that a reader of the file gets."""
+        """Return the float32 values that a reader of the file gets."""
         return np.array(gguf.dequantize(self.data, self.type), dtype=np.float32)
 
 
@@ -186,11 +188,11 @@ def stored_tensors(
     embedding_type: str | None = None,
     quantize: Quantizer = gguf.quantize,
 ) -> Iterator[StoredTensor]:
-    """The tensors of `model` in file order, in the types they are stored in."""
+    """Yield the tensors of `model` in file order, in the types they are stored in."""
     matrix_type = WeightType[weight_type]
     table_type = WeightType[embedding_type or weight_type]
     tied = model.config.tie_word_embeddings
-    # A model without a head has shorter names.
+    # In a model without a head the names lack the prefix `model.`.
     prefix = "" if hasattr(model, "lm_head") else "model."
     for hf_name, parameter in model.state_dict().items():
         name = prefix + hf_name
@@ -218,7 +220,10 @@ def stored_tensors(
 
 
 def _parts(name: str, values: np.ndarray) -> list[tuple[str, slice | None]]:
-    """The names that a parameter's parts have: transformers keeps gate and up of experts in one."""
+    """Return the names and output slices of the tensors that a parameter is stored as.
+
+    transformers keeps the gate and up projections of the experts in one parameter; GGUF has two tensors.
+    """
     if name.endswith("mlp.experts.gate_up_proj"):
         ffn = values.shape[1] // 2
         experts = name.removesuffix("gate_up_proj")
@@ -284,7 +289,10 @@ def _add_rope(writer: gguf.GGUFWriter, rope: dict) -> None:
 
 def _add_experts(writer: gguf.GGUFWriter, config: PreTrainedConfig) -> None:
     if config.norm_topk_prob != NORMALIZES_EXPERT_WEIGHTS[config.model_type]:
-        raise ValueError(f"norm_topk_prob is {config.norm_topk_prob}, which GGUF cannot say")
+        raise ValueError(
+            f"norm_topk_prob is {config.norm_topk_prob}; GGUF readers assume the opposite "
+            f"for {config.model_type}"
+        )
     if config.mlp_only_layers or config.decoder_sparse_step != 1:
         raise ValueError("layers without experts are not supported")
     writer.add_expert_count(config.num_experts)
@@ -296,7 +304,7 @@ def _add_experts(writer: gguf.GGUFWriter, config: PreTrainedConfig) -> None:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A byte-level BPE tokenizer in the form GGUF keeps it: parallel lists indexed by token id."""
+    """A byte-level BPE tokenizer in GGUF's form: parallel lists indexed by token id."""
 
     tokens: list[str]
     types: list[TokenType]
@@ -322,7 +330,7 @@ class Vocabulary:
                 raise ValueError(f"token {added['content']!r} is beyond the model's {size} rows")
             tokens[added["id"]] = added["content"]
             types[added["id"]] = _added_token_type(added["content"], added["special"])
-        # tokenizers writes merges as pairs; older files hold them joined already.
+        # tokenizers writes merges as pairs; older versions wrote them as joined strings.
         merges = [m if isinstance(m, str) else " ".join(m) for m in bpe["merges"]]
         return cls(tokens, types, merges)
 
@@ -334,7 +342,7 @@ class Vocabulary:
 
 
 def _added_token_type(content: str, special: bool) -> TokenType:
-    """`<|im_end|>` steers the model (control); `<think>` is text a user may see (user-defined)."""
+    """Return CONTROL for tokens like `<|im_end|>`, USER_DEFINED for text a user may see (`<think>`)."""
     if special or (content.startswith("<|") and content.endswith("|>")):
         return TokenType.CONTROL
     return TokenType.USER_DEFINED
@@ -380,7 +388,7 @@ def main() -> None:
         weight_type=args.type,
         embedding_type=args.embedding_type,
         name=args.name,
-        # What Qwen3-Embedding's tokenizer ends every text with.
+        # Qwen3-Embedding's tokenizer ends every text with `<|endoftext|>`.
         eos="<|endoftext|>" if args.pooling else "<|im_end|>",
         pooling=args.pooling,
     )

@@ -1,7 +1,7 @@
-// Continues prompts greedily with llama.cpp's library: `llama_greedy MODEL f32|f16 COUNT`, with the type
-// of keys and values, and how many tokens follow. Reads a prompt a line (its token ids, separated by
-// spaces) and writes a line for each: the ids that follow, then the least distance between the best and
-// the second-best logit. No token ends the text.
+// Continues prompts greedily with llama.cpp's library: `llama_greedy MODEL f32|f16 COUNT`, where f32 or f16
+// is the type of the KV cache and COUNT the number of tokens to generate. Reads one prompt per line (token
+// ids separated by spaces) and writes one line for each: the generated ids, then the smallest gap between
+// the best and the second-best logit. No token ends the text.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@ static int die(const char *what) {
     exit(1);
 }
 
-// The likeliest token; `gap` shrinks to its distance from the next if that is less.
+// Returns the argmax of the logits. Lowers `gap` to the distance from the second-best logit if that is smaller.
 static llama_token best(const float *logits, int vocab, float *gap) {
     int first = 0, second = -1;
     for (int token = 1; token < vocab; token++) {
@@ -37,8 +37,8 @@ static llama_token best(const float *logits, int vocab, float *gap) {
     return first;
 }
 
-// What the file says of its YaRN under a key; -1, which is unset, if it does not. llama.cpp reads these keys
-// for a few architectures alone, of which Qwen is none, and takes what it is told instead.
+// Returns the value of a `rope.scaling` key of the file, or -1 (unset) if the file does not have it. llama.cpp
+// reads these keys only for some architectures, not for Qwen, so the caller passes the values on.
 static float yarn(const struct llama_model *model, const char *key) {
     char architecture[64], name[128], value[64];
     if (llama_model_meta_val_str(model, "general.architecture", architecture, sizeof architecture) < 0)
@@ -65,7 +65,7 @@ int main(int argc, char **argv) {
     params.yarn_beta_slow = yarn(model, "yarn_beta_slow");
     params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
     struct llama_context *context = llama_init_from_model(model, params);
-    if (!context) die("no context");
+    if (!context) die("the context cannot be created");
 
     char line[16 * MOST_TOKENS];
     while (fgets(line, sizeof line, stdin)) {

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Write tiny random Qwen models with the logits and greedy tokens transformers gives for them.
+"""Write tiny random Qwen models with the logits and greedy tokens that transformers computes for them.
 
-Each model is drawn from a seed. Many seeds are tried, and the one is kept whose greedy tokens
-are the least likely to flip: the smallest gap between the best and the second-best logit, over
-every greedy step of every prompt, is the widest found. The chosen seeds stand in `SEEDS`;
-`--search N` looks for better ones.
+The parameters of each model are drawn from a seed. The seeds in `SEEDS` were chosen to make the
+greedy tokens robust: of many seeds tried, each has the largest minimum gap between the best and the
+second-best logit over all greedy steps of all prompts. `--search N` looks for better ones.
 
 `--sensitivity` prints how far the logits move when one detail of the architecture is wrong.
 """
@@ -47,8 +46,8 @@ FIXTURES = HERE.parents[1] / "crates" / "engine" / "tests" / "fixtures"
 CHAT_TEMPLATE = HERE / "chat_template.jinja"
 
 GREEDY_TOKENS = 64
-# `medium` and `long` each cross a KV page or prompt chunk (32, 128). All logits of the long prompt
-# are stored for F32 only; elsewhere its last row has to do.
+# `medium` exceeds a KV page (32 tokens) and `long` a prompt chunk (128). The logits of all positions
+# of the long prompt are stored for F32 only; for the other types only its last row is stored.
 PROMPT_LENGTHS = {"one": 1, "short": 7, "medium": 33, "long": 130}
 
 SHAPE = dict(
@@ -69,7 +68,7 @@ def rope(theta: float) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Family:
-    """One architecture: its config and the weight types its fixtures come in."""
+    """One architecture: its config and the weight types of its fixtures."""
 
     config: PreTrainedConfig
     types: tuple[str, ...] = ("F32", "F16")
@@ -79,16 +78,16 @@ FAMILIES = {
     "qwen2": Family(
         Qwen2Config(**SHAPE, tie_word_embeddings=True, rope_parameters=rope(1e6)),
     ),
-    # A theta that no reader takes for a default.
+    # A theta that is no reader's default.
     "qwen2.5": Family(
         Qwen2Config(**SHAPE, tie_word_embeddings=False, rope_parameters=rope(5e4)),
     ),
-    # Four heads of 32 on a hidden size of 64: head_dim has to be read, not computed.
+    # Four heads of dimension 32 on a hidden size of 64: readers must read head_dim, not compute it.
     "qwen3": Family(
         Qwen3Config(**SHAPE, head_dim=32, tie_word_embeddings=True, rope_parameters=rope(1e6)),
         types=("F32", "F16", "Q8_0", "Q4_0"),
     ),
-    # Chosen experts' weights as they are; a shared expert behind a gate.
+    # The weights of the chosen experts are not normalized; there is a shared expert with a gate.
     "qwen2moe": Family(
         Qwen2MoeConfig(
             **SHAPE,
@@ -102,7 +101,7 @@ FAMILIES = {
         ),
         types=("F32",),
     ),
-    # Chosen experts' weights sum to 1.
+    # The weights of the chosen experts are normalized to sum 1.
     "qwen3moe": Family(
         Qwen3MoeConfig(
             **SHAPE,
@@ -116,8 +115,8 @@ FAMILIES = {
         ),
         types=("F32", "Q8_0"),
     ),
-    # A context of 128, stretched: the long prompt goes beyond it. The ramp between frequencies that
-    # stay and those that are stretched begins behind the first.
+    # YaRN on an original context of 128 tokens, which the long prompt exceeds. The ramp between unscaled
+    # and scaled frequencies begins after the first frequency.
     "yarn": Family(
         Qwen3Config(
             **SHAPE | {"max_position_embeddings": 512},
@@ -144,7 +143,7 @@ SEEDS = {
     "yarn": 89,
 }
 
-# An embedding model: no head, and its texts end with `<|endoftext|>`.
+# An embedding model: it has no output head, and its texts end with `<|endoftext|>`.
 EMBEDDING = Qwen3Config(
     **SHAPE, head_dim=32, tie_word_embeddings=True, rope_parameters=rope(1e6)
 )
@@ -158,20 +157,23 @@ EMBEDDED_TEXTS = [
     "The worker renews its lease while the model is running; " * 5,
 ]
 
-# Routing is a choice: where two experts are nearly as likely, rounding turns it over. Seeds with a
-# nearer choice than this (in logits of the router; rounding moves them by 1e-5) are passed over.
+# Smallest allowed distance, in router logits, between the last chosen expert and the next. Below it,
+# rounding errors (about 1e-5) could select another expert; `search` skips such seeds.
 ROUTING_GAP = 5e-4
 
 
 def build(family: Family, seed: int) -> PreTrainedModel:
-    """A random model whose every part matters: biases and norm weights are far from 0 and 1."""
+    """Return a random model in which every parameter affects the logits.
+
+    Biases are far from 0 and norm weights far from 1.
+    """
     model = AutoModelForCausalLM.from_config(family.config, dtype=torch.float32).eval()
     randomize(model, seed)
     return model
 
 
 def randomize(model: PreTrainedModel, seed: int) -> None:
-    """Draws its parameters from a seed."""
+    """Draw all parameters of `model` from a seed."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(parameter: nn.Parameter, std: float) -> None:
@@ -189,19 +191,19 @@ def randomize(model: PreTrainedModel, seed: int) -> None:
             elif name.endswith(("embed_tokens.weight", "lm_head.weight")):
                 normal(parameter, 0.4)
             elif name.endswith(("mlp.gate.weight", "shared_expert_gate.weight")):
-                # Clear preferences, yet several experts that count.
+                # One expert dominates, but the others chosen still have noticeable weights.
                 normal(parameter, fan_in**-0.5)
             elif name.endswith(("q_proj.weight", "k_proj.weight")):
-                # Attention that chooses, but not so sharply that rounding errors grow.
+                # Attention that is selective, but not so sharp that it amplifies rounding errors.
                 normal(parameter, fan_in**-0.5)
             else:
-                # Attention and MLP add more to the stream than the embedding put there, so that
-                # a tied head does not just repeat the last token.
+                # Attention and MLP contribute more to the residual stream than the embedding, so that
+                # a tied head does not simply repeat the last token.
                 normal(parameter, 2 * fan_in**-0.5)
 
 
 def prompts() -> dict[str, list[int]]:
-    """Random ids over the whole vocabulary, special tokens included."""
+    """Return prompts of random ids from the whole vocabulary, special tokens included."""
     random = np.random.default_rng(1)
     return {
         name: random.integers(0, VOCAB_SIZE, length).tolist()
@@ -211,7 +213,7 @@ def prompts() -> dict[str, list[int]]:
 
 @dataclass
 class Reference:
-    """What transformers says about one prompt."""
+    """The outputs of transformers for one prompt."""
 
     tokens: list[int]
     logits: np.ndarray  # [prompt tokens, vocabulary]
@@ -221,7 +223,11 @@ class Reference:
 
 @contextmanager
 def routing_gap(model: PreTrainedModel) -> Iterator[Callable[[], float]]:
-    """How near the nearest choice of experts was, in logits of the router."""
+    """Record the closest routing decision while the block runs.
+
+    Yields a function that returns the smallest distance, in router logits, between the last chosen expert
+    and the next, or infinity if there are no routers.
+    """
     nearest = float("inf")
 
     def seen(router: nn.Module, _inputs: object, outputs: tuple[torch.Tensor, ...]) -> None:
@@ -245,9 +251,9 @@ def prompt_logits(model: PreTrainedModel, tokens: list[int]) -> np.ndarray:
 
 @torch.no_grad()
 def reference(model: PreTrainedModel, tokens: list[int], give_up_below: float = 0.0) -> Reference:
-    """Logits of the prompt, then greedy tokens; no token ends the text.
+    """Compute the logits of the prompt and the greedy tokens after it. No token ends the text.
 
-    Stops early once a gap is smaller than `give_up_below`.
+    Stops early when a gap is smaller than `give_up_below`.
     """
     output = model(torch.tensor([tokens]), use_cache=True)
     result = Reference(tokens, output.logits[0].numpy())
@@ -265,12 +271,15 @@ def reference(model: PreTrainedModel, tokens: list[int], give_up_below: float = 
 
 
 def search(family: Family, seeds: int) -> tuple[int, float]:
-    """The seed with the widest smallest gap among those whose greedy texts keep changing."""
+    """Return the seed with the largest minimum gap and that gap.
+
+    Skips seeds with fewer distinct greedy tokens than a third of `GREEDY_TOKENS`.
+    """
     best_seed, best_gap = -1, 0.0
     for seed in range(seeds):
         model = build(family, seed)
         gap, distinct = float("inf"), GREEDY_TOKENS
-        # F16 reads almost the same text; its gaps count as well.
+        # The F16 file has the same prompts and nearly the same logits; its gaps count too.
         for weights in (model, *(with_stored_weights(model, t) for t in family.types if t == "F16")):
             for tokens in prompts().values():
                 with routing_gap(weights) as nearest:
@@ -288,7 +297,7 @@ def search(family: Family, seeds: int) -> tuple[int, float]:
 
 
 def write(name: str, weight_type: str, folder: Path) -> None:
-    """`<name>-<type>.gguf`, `.json` and `.logits.f32` under `folder/<name>`."""
+    """Write `<name>-<type>.gguf`, `.json` and `.logits.f32` to `folder/<name>`."""
     model = build(FAMILIES[name], SEEDS[name])
     stem = f"{name}-{weight_type.lower()}"
     folder = folder / name
@@ -336,7 +345,7 @@ def write(name: str, weight_type: str, folder: Path) -> None:
 
 @torch.no_grad()
 def write_embeddings(folder: Path) -> None:
-    """`embedding.gguf` and `embedding.json`: texts, their tokens and their embeddings."""
+    """Write `embedding.gguf` and `embedding.json`: texts with their tokens and embeddings."""
     folder = folder / "embedding"
     folder.mkdir(parents=True, exist_ok=True)
     model = AutoModel.from_config(EMBEDDING, dtype=torch.float32).eval()
@@ -366,16 +375,16 @@ def write_embeddings(folder: Path) -> None:
 
 
 def compact_json(description: dict) -> str:
-    """JSON with one prompt a line."""
+    """Return `description` as JSON with one prompt per line."""
     lines = ",\n".join("    " + json.dumps(entry) for entry in description.pop("prompts"))
     head = json.dumps(description, indent=2).removesuffix("\n}")
     return f'{head},\n  "prompts": [\n{lines}\n  ]\n}}\n'
 
 
 def check_readable(path: Path, exact: PreTrainedModel) -> None:
-    """transformers' own GGUF reader has to see the same weights.
+    """Check that transformers reads the same weights back from the GGUF file.
 
-    It gets the config from here: it does not read `attention.key_length`.
+    Passes the config because transformers' GGUF reader ignores `attention.key_length`.
     """
     read = AutoModelForCausalLM.from_pretrained(
         path.parent, gguf_file=path.name, config=exact.config, dtype=torch.float32
@@ -383,10 +392,10 @@ def check_readable(path: Path, exact: PreTrainedModel) -> None:
     tokens = prompts()["medium"]
     difference = np.abs(prompt_logits(read, tokens) - prompt_logits(exact, tokens)).max()
     if difference > 1e-4:
-        raise SystemExit(f"{path.name}: read back, its logits differ by {difference}")
+        raise SystemExit(f"{path.name}: after reading it back, the logits differ by {difference}")
 
 
-# How wrong is wrong: each mistake an engine could make, made on purpose.
+# Sensitivity: mistakes that an engine could make, each made on purpose.
 
 
 @contextmanager
@@ -396,7 +405,7 @@ def swapped(module: object, name: str, wrong: Callable) -> Iterator[None]:
 
 
 def interleaved_rope(q, k, cos, sin, unsqueeze_dim=1):
-    """GPT-J's pairing: neighbours (0,1), (2,3) instead of halves."""
+    """Apply RoPE with GPT-J's pairing: neighbours (0,1), (2,3) instead of halves."""
     half = cos.shape[-1] // 2
     cos, sin = (t[..., :half].repeat_interleave(2, -1).unsqueeze(unsqueeze_dim) for t in (cos, sin))
 
@@ -407,7 +416,7 @@ def interleaved_rope(q, k, cos, sin, unsqueeze_dim=1):
 
 
 def modulo_heads(states, repeats):
-    """Query head h reads key head h % kv_heads instead of h // repeats."""
+    """Map query head h to key head h % kv_heads instead of h // repeats."""
     return states.repeat(1, repeats, 1, 1)
 
 
@@ -420,7 +429,7 @@ MODELING = {
 
 
 def sensitivity(name: str) -> dict[str, float]:
-    """The largest logit change on the long prompt, for each mistake that fits the family."""
+    """Return the largest change of a logit on the long prompt for each mistake that applies to the family."""
     family, seed = FAMILIES[name], SEEDS[name]
     modeling = MODELING[family.config.model_type]
     tokens = prompts()["long"]
@@ -491,7 +500,7 @@ def sensitivity(name: str) -> dict[str, float]:
             return broken(each_layer(lambda layer: change(layer.mlp.gate)))
 
         other = not family.config.norm_topk_prob
-        found["weights of the chosen sum to 1" if other else "they do not sum to 1"] = routed(
+        found["expert weights normalized" if other else "expert weights not normalized"] = routed(
             lambda router: setattr(router, "norm_topk_prob", other)
         )
         found["one expert fewer"] = routed(
@@ -504,7 +513,7 @@ def sensitivity(name: str) -> dict[str, float]:
                 )
             )
         )
-        found["experts one further"] = broken(
+        found["experts shifted by one"] = broken(
             each_layer(
                 lambda layer: layer.mlp.experts.down_proj.copy_(
                     layer.mlp.experts.down_proj.roll(1, 0)
@@ -541,10 +550,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     known = [*FAMILIES, "embedding"]
-    parser.add_argument("families", nargs="*", help=f"some of: {', '.join(known)} (default all)")
-    parser.add_argument("--output", type=Path, default=FIXTURES, help="where the fixtures go")
+    parser.add_argument("families", nargs="*", help=f"any of {', '.join(known)} (default: all)")
+    parser.add_argument("--output", type=Path, default=FIXTURES, help="folder to write to")
     parser.add_argument("--search", type=int, metavar="N", help="try N seeds and print the best")
-    parser.add_argument("--sensitivity", action="store_true", help="print what mistakes would do")
+    parser.add_argument(
+        "--sensitivity", action="store_true", help="print the largest logit change for each mistake"
+    )
     args = parser.parse_args()
     if unknown := set(args.families) - set(known):
         parser.error(f"unknown family: {', '.join(sorted(unknown))}")

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Write the greedy tokens that llama.cpp gives for the models of the fixtures.
+"""Write the greedy tokens that llama.cpp generates for the models of the fixtures.
 
-The second witness beside transformers: the same GGUF, read by somebody else's reader. For every F32
-and F16 model under `crates/engine/tests/fixtures`, with keys and values in f32 and in f16, llama.cpp's
-library continues each of the fixture's prompts by 64 tokens; `llama.json` holds them, with the least
-distance of the best from the second-best logit on the way.
+They are a second reference besides transformers, from an independent GGUF reader. For every F32 and
+F16 model under `crates/engine/tests/fixtures`, with a KV cache in f32 and in f16, llama.cpp's library
+continues each of the fixture's prompts by 64 tokens. `llama.json` holds these tokens and the smallest
+gap between the best and the second-best logit.
 
     make_llama_fixtures.py path/to/llama.cpp
 
-The folder is that of the sources, built in its `build` (`--build` if elsewhere). Needs nothing else but
-Python and a C compiler. Where tokens differ from those of transformers in float32, it says at which
-step and how near the two tokens were. `--check` compares with the file that is there, writing nothing.
+The argument is the source folder of llama.cpp, built in its `build` folder (or `--build`). Besides that
+it needs only Python and a C compiler. If tokens differ from those of transformers in float32, it prints
+the first such step and the gaps. `--check` compares with the existing file and writes nothing.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ WEIGHT_TYPES = ("f32", "f16")
 
 
 def compiled(sources: Path, build: Path, folder: Path) -> Path:
-    """`llama_greedy` against a build of llama.cpp."""
+    """Compile `llama_greedy` against a build of llama.cpp and return its path."""
     libraries = build / "bin"
     if not (libraries / "libllama.so").is_file():
-        sys.exit(f"{libraries} holds no libllama.so; build llama.cpp with BUILD_SHARED_LIBS=ON first")
+        sys.exit(f"there is no libllama.so in {libraries}: build llama.cpp with BUILD_SHARED_LIBS=ON first")
     program = folder / "llama_greedy"
     command = [
         os.environ.get("CC", "cc"), "-O1", "-Wall", "-o", program, HERE / "llama_greedy.c",
@@ -49,7 +49,7 @@ def compiled(sources: Path, build: Path, folder: Path) -> Path:
 
 
 def greedy(program: Path, model: Path, kv_type: str, prompts: list[dict]) -> Iterator[dict]:
-    """What follows each prompt, and the smallest gap."""
+    """Yield the generated tokens of each prompt and their smallest gap."""
     lines = "".join(" ".join(map(str, prompt["tokens"])) + "\n" for prompt in prompts)
     done = subprocess.run(
         [program, model, kv_type, str(GREEDY_TOKENS)],
@@ -68,17 +68,17 @@ def greedy(program: Path, model: Path, kv_type: str, prompts: list[dict]) -> Ite
 
 
 def compare(name: str, theirs: dict, truth: dict) -> str:
-    """Whether both witnesses say the same, in words."""
+    """Return a line that says whether llama.cpp and transformers generated the same tokens."""
     gaps = f"smallest gaps {theirs['smallest_gap']} and {truth['smallest_gap']}"
     pairs = enumerate(zip(theirs["greedy"], truth["greedy"], strict=True))
     step = next((step for step, (a, b) in pairs if a != b), None)
     if step is None:
-        return f"{name}: as transformers, {gaps}"
+        return f"{name}: same as transformers, {gaps}"
     return f"{name}: DIFFERS from transformers at step {step}, {gaps}"
 
 
 def runs(program: Path) -> Iterator[dict]:
-    """One for each model and type of keys and values."""
+    """Yield the results of each model with each type of the KV cache."""
     for path in sorted([*FIXTURES.glob("qwen*/*.json"), *FIXTURES.glob("yarn/*.json")]):
         if not path.stem.endswith(tuple(f"-{kind}" for kind in WEIGHT_TYPES)):
             continue
@@ -92,7 +92,7 @@ def runs(program: Path) -> Iterator[dict]:
 
 
 def version(sources: Path) -> str:
-    """Of the sources, as far as they tell."""
+    """Return the version of llama.cpp's sources: build-info.txt, else the git tag, else `unknown`."""
     build_info = sources / "build-info.txt"
     if build_info.is_file():
         return build_info.read_text(encoding="utf-8").strip()
@@ -108,17 +108,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sources", type=Path, help="llama.cpp's folder")
-    parser.add_argument("--build", type=Path, help="where it is built (default: build in it)")
-    parser.add_argument("--version", help="what to call it in the file (default: its git tag)")
-    parser.add_argument("--check", action="store_true", help="compare with the file, don't write")
+    parser.add_argument("sources", type=Path, help="source folder of llama.cpp")
+    parser.add_argument("--build", type=Path, help="build folder (default: `build` in the source folder)")
+    parser.add_argument("--version", help="version to record in the file (default: from the sources)")
+    parser.add_argument("--check", action="store_true", help="compare with the existing file, write nothing")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         build = (args.build or args.sources / "build").resolve()
         found = list(runs(compiled(args.sources, build, Path(folder))))
     if args.check:
         same = json.loads(OUTPUT.read_text(encoding="utf-8"))["runs"] == found
-        sys.exit(None if same else f"{OUTPUT.name} holds something else")
+        sys.exit(None if same else f"{OUTPUT.name} differs from these results")
     lines = ",\n".join(
         json.dumps(run).replace('"prompts": [', '"prompts": [\n      ').replace("}, {", "},\n      {")
         for run in found

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Write tiny LoRA adapters for the tiny models, with what PEFT and transformers say of them.
+"""Write tiny LoRA adapters for the tiny models, with the logits and greedy tokens of PEFT and transformers.
 
-Two adapters for each of two models, drawn from seeds: `broad` on every projection, with ranks and
-scales of its own here and there, in bfloat16; `narrow` on queries and values alone, of an odd rank,
-scaled as rsLoRA does, in float32. PEFT adds them to the very model of the family's F32 file, in
-float32, unmerged. As in `make_fixtures.py` the seeds kept are those whose greedy tokens are the least
-likely to flip; `--search N` looks for better ones.
+There are two adapters for each of two models, drawn from seeds: `broad` on every projection, with
+other ranks and scales on some of them, in bfloat16; `narrow` on queries and values only, of an odd
+rank, with rsLoRA scaling, in float32. PEFT applies them in float32, unmerged, to the model of the
+family's F32 file. As in `make_fixtures.py`, the seeds have the largest minimum gap between the two best
+logits; `--search N` looks for better ones.
 
 `--sensitivity` prints how far the logits move when one detail is wrong.
 """
@@ -43,7 +43,7 @@ MLP = ["gate_proj", "up_proj", "down_proj"]
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of adapter: what PEFT is told, and how its weights are stored."""
+    """One kind of adapter: its PEFT config and the dtype of its stored weights."""
 
     config: dict[str, object]
     dtype: torch.dtype
@@ -76,7 +76,7 @@ ADAPTER_SEEDS = {
 
 
 def adapted(family: str, kind: str, seed: int, **changed: object) -> PeftModel:
-    """The family's model with an adapter whose weights are exactly what the file will hold."""
+    """Return the family's model with an adapter whose weights are rounded to the dtype of the file."""
     model = build(FAMILIES[family], SEEDS[family])
     config = copy.deepcopy(KINDS[kind].config) | changed
     model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **config)).eval()
@@ -85,7 +85,7 @@ def adapted(family: str, kind: str, seed: int, **changed: object) -> PeftModel:
         for name, parameter in sorted(model.named_parameters()):
             if "lora_" not in name:
                 continue
-            # So large that an adapter changes what is said, as small as the model's own weights.
+            # Large enough to change the greedy tokens, but no larger than the model's own weights.
             inputs = parameter.shape[1]
             drawn = torch.randn(parameter.shape, generator=generator) * (0.7 / inputs**0.5)
             parameter.copy_(drawn.to(KINDS[kind].dtype))
@@ -113,7 +113,7 @@ def search(family: str, kind: str, seeds: int) -> None:
 
 
 def write(family: str, kind: str, folder: Path) -> None:
-    """`<family>/<kind>/adapter_*`, and `<family>-<kind>.json` and `.logits.f32` beside it."""
+    """Write `<family>/<kind>/adapter_*`, and `<family>-<kind>.json` and `.logits.f32` to `<family>`."""
     folder, stem = folder / family, f"{family}-{kind}"
     model = adapted(family, kind, ADAPTER_SEEDS[family, kind])
     model.save_pretrained(folder / kind)
@@ -121,7 +121,7 @@ def write(family: str, kind: str, folder: Path) -> None:
     weights = folder / kind / "adapter_model.safetensors"
     stored = {name: w.to(KINDS[kind].dtype) for name, w in load_file(weights).items()}
     save_file(stored, weights, metadata={"format": "pt"})
-    # What it was made on is no path that anybody else has; the rest as PEFT wrote it, in a fixed order.
+    # PEFT's config in a fixed order, with a name instead of the base model's local path.
     config = folder / kind / "adapter_config.json"
     values = json.loads(config.read_text(encoding="utf-8"))
     values["base_model_name_or_path"] = f"tiny random {family}"
@@ -159,7 +159,7 @@ def write(family: str, kind: str, folder: Path) -> None:
 
 
 def sensitivity(family: str, kind: str) -> dict[str, float]:
-    """The largest logit change on the long prompt, for each mistake."""
+    """Return the largest change of a logit on the long prompt for each mistake."""
     seed, tokens = ADAPTER_SEEDS[family, kind], prompts()["long"]
     right = prompt_logits(adapted(family, kind, seed), tokens)
 
@@ -184,7 +184,7 @@ def sensitivity(family: str, kind: str) -> dict[str, float]:
     )
     if "alpha_pattern" in KINDS[kind].config:
         found["alpha_pattern ignored"] = moved(adapted(family, kind, seed, alpha_pattern={}))
-        # The scale of the module that has a rank of its own, by the rank of the others.
+        # The scale that the module in rank_pattern would get if it were divided by the default rank.
         wrong = {"down_proj": 6, "layers.0.self_attn.q_proj": 8 * 6 / 4}
         found["rank_pattern ignored"] = moved(adapted(family, kind, seed, alpha_pattern=wrong))
     return found
@@ -194,9 +194,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", type=Path, default=FIXTURES, help="where the fixtures go")
+    parser.add_argument("--output", type=Path, default=FIXTURES, help="folder to write to")
     parser.add_argument("--search", type=int, metavar="N", help="try N seeds and print the best")
-    parser.add_argument("--sensitivity", action="store_true", help="print what mistakes would do")
+    parser.add_argument(
+        "--sensitivity", action="store_true", help="print the largest logit change for each mistake"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     for family, kind in ADAPTER_SEEDS:

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Write the tiny models as a hub repository holds them, and one that K-quants fit.
+"""Write the tiny models in the layout of a Hugging Face repository, and a model that K-quants can store.
 
-`<family>/hf` beside each family's GGUF files is the very model of its F32 file, saved by transformers:
+`<family>/hf` next to each family's GGUF files is the model of its F32 file, saved by transformers:
 `config.json`, `model.safetensors`, the tokenizer's files and the generation config.
 
-`wide/` is a Qwen3 with rows of 256 and 512, in bfloat16: what transformers says of it in float32, and
-GGUF files with the weights that llama.cpp's quantizer makes of them. Its library is called for that, as
-llama-quantize does: give its path (`libggml-base.so` of a build of llama.cpp) by `--ggml`.
+`wide/` is a Qwen3 in bfloat16 with rows of 256 and 512, with the logits and greedy tokens of transformers
+in float32 and with GGUF files quantized by llama.cpp. For those the script calls ggml's quantizer, as
+llama-quantize does: pass the library (`libggml-base.so` of a build of llama.cpp) as `--ggml`.
 """
 
 from __future__ import annotations
@@ -74,15 +74,15 @@ def save(model: PreTrainedModel, folder: Path) -> None:
 
 
 def same_as_gguf(model: PreTrainedModel, path: Path) -> None:
-    """The safetensors hold the bits of the GGUF file whose logits are the truth."""
+    """Check that `model` has the embedding of the GGUF file, whose reference logits then apply to it too."""
     stored = {tensor.name: tensor.data for tensor in gguf.GGUFReader(path).tensors}
     embedding = model.get_input_embeddings().weight.detach().numpy()
     if not np.array_equal(stored["token_embd.weight"], embedding):
-        raise SystemExit(f"{path}: another model than the one built here; pin torch's version")
+        raise SystemExit(f"{path}: not the model built here; install the pinned version of torch")
 
 
 def llama_quantizer(library: Path) -> Quantizer:
-    """ggml's own quantizer, without an importance matrix."""
+    """Return ggml's quantizer, without an importance matrix."""
     chunk = ctypes.CDLL(str(library)).ggml_quantize_chunk
     chunk.restype = ctypes.c_size_t
     floats = ctypes.POINTER(ctypes.c_float)
@@ -99,7 +99,7 @@ def llama_quantizer(library: Path) -> Quantizer:
         source = values.ctypes.data_as(floats)
         written = chunk(kind.value, source, out.ctypes.data, 0, rows, width, None)
         if written != out.nbytes:
-            raise SystemExit(f"ggml wrote {written} bytes for {out.nbytes}")
+            raise SystemExit(f"ggml wrote {written} bytes instead of {out.nbytes}")
         return out
 
     return quantize
@@ -108,7 +108,7 @@ def llama_quantizer(library: Path) -> Quantizer:
 def write_wide(folder: Path, quantize: Quantizer) -> None:
     exact = build(WIDE, WIDE_SEED)
     with torch.no_grad():
-        # Weights alone: casting the model would round the rotary frequencies too.
+        # Round only the parameters: casting the model would round the rotary frequencies too.
         for parameter in exact.parameters():
             parameter.copy_(parameter.to(torch.bfloat16))
     folder.mkdir(parents=True, exist_ok=True)
@@ -157,8 +157,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", type=Path, default=FIXTURES, help="where the fixtures go")
-    parser.add_argument("--ggml", type=Path, help="libggml-base.so, for `wide`")
+    parser.add_argument("--output", type=Path, default=FIXTURES, help="folder to write to")
+    parser.add_argument("--ggml", type=Path, help="libggml-base.so; without it `wide` is not written")
     args = parser.parse_args()
     torch.set_num_threads(1)
     for name, family in FAMILIES.items():

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Write what Hugging Face makes of texts and chats: token ids, renderings, Jinja behaviour.
+"""Write the outputs of Hugging Face's libraries for texts, chats and Jinja templates.
 
-Three files for the engine's tests (their format stands in the README of the fixtures):
-`tokenization.json`, `chat.json` and `jinja.json`. Published chat templates, which are not ours
-to commit, are read from a folder; of what they render only a hash is written.
+Writes three files for the engine's tests: `tokenization.json`, `chat.json` and `jinja.json`. The README
+of the fixtures describes their format. Published chat templates, which cannot be committed for reasons
+of copyright, are read from a folder; only hashes of their renderings are written.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ PUBLISHED_TEMPLATES = ROOT.parent / "shared" / "data" / "templates"
 
 
 def tokenization() -> dict:
-    """Ids that `tokenizers` gives for texts, and texts it gives for ids."""
+    """Return the ids to which `tokenizers` encodes texts, and the texts to which it decodes ids."""
     tokenizer = fixture_tokenizer.tokenizer()
     added = tokenizer.get_added_tokens_decoder()
 
     def decoded(ids: list[int]) -> dict[str, str]:
         shown = tokenizer.decode(ids, skip_special_tokens=False)
         hidden = tokenizer.decode(ids, skip_special_tokens=True)
-        # Most cases have no control token: say it once.
+        # Without control tokens both texts are the same; write the text once.
         return {"decoded": shown} | ({"decoded_without_control": hidden} if hidden != shown else {})
 
     cases = []
@@ -50,7 +50,7 @@ def tokenization() -> dict:
 
 
 def render(template: str, conversation: dict) -> dict:
-    """What `apply_chat_template` gives: a text, or the error the template raised on purpose."""
+    """Return the rendering of `apply_chat_template`, or the error that the template raised on purpose."""
     try:
         [text], _ = render_jinja_template(
             [conversation["messages"]],
@@ -66,7 +66,7 @@ def render(template: str, conversation: dict) -> dict:
 
 
 def hashed(result: dict) -> dict:
-    """A rendering without its text."""
+    """Replace the text of a rendering by its length and SHA-256."""
     if "rendered" not in result:
         return {"error": True}
     data = result["rendered"].encode()
@@ -79,7 +79,7 @@ def renderings(template: str) -> dict[str, dict]:
         try:
             results[name] = render(template, conversation)
         except (TypeError, AttributeError, jinja2.exceptions.UndefinedError):
-            # The template cannot take this input at all (null content, say); engines may differ.
+            # The template does not support this input (such as null content); engines may differ.
             continue
     return results
 
@@ -101,7 +101,7 @@ def chat(published: Path) -> dict:
 
 
 def snippets() -> dict:
-    """Small templates, each for one behaviour that chat templates lean on."""
+    """Return the renderings of small templates, each for one Jinja behaviour that chat templates use."""
     cases = []
     for snippet in SNIPPETS:
         case = {"name": snippet.name, "template": snippet.template, "context": snippet.context}
@@ -119,7 +119,7 @@ def snippets() -> dict:
 
 
 def write(path: Path, content: dict) -> None:
-    """JSON that a person can read in a diff: two levels opened, the rest one entry a line."""
+    """Write JSON that is readable in a diff: the outer levels indented, below them one entry per line."""
 
     def opened(value: object, depth: int) -> str:
         pad, inner = "  " * depth, "  " * (depth + 1)
@@ -144,7 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", type=Path, default=FIXTURES, help="where the fixtures go")
+    parser.add_argument("--output", type=Path, default=FIXTURES, help="folder to write to")
     parser.add_argument(
         "--templates",
         type=Path,
@@ -167,7 +167,7 @@ def main() -> None:
         return
 
     if not any(args.templates.glob("*.jinja")):
-        parser.error(f"no *.jinja in {args.templates}: their renderings would be lost")
+        parser.error(f"no *.jinja in {args.templates}: their renderings would be missing from chat.json")
     args.output.mkdir(parents=True, exist_ok=True)
     write(args.output / "tokenization.json", tokenization())
     write(args.output / "chat.json", chat(args.templates))

@@ -1,4 +1,4 @@
-"""A small tokenizer of Qwen's kind: byte-level BPE behind NFC and Qwen2's pre-tokenizer."""
+"""Train a small tokenizer like Qwen's: NFC, Qwen2's pre-tokenizer, then byte-level BPE."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
-# The split of Qwen2's published tokenizer.json: contractions, words with one leading
-# non-letter, single digits, punctuation, line ends, spaces.
+# The split pattern of Qwen2's published tokenizer.json. Its alternatives: contractions, words with
+# at most one leading non-letter, single digits, punctuation, line ends, spaces.
 PRE_TOKENIZER = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-# Steer the model; never shown to a user.
+# Control tokens, which are never shown to a user.
 CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-# One id each, and still text: they survive decoding with special tokens skipped.
+# Tokens with one id each that count as text: decoding with `skip_special_tokens` keeps them.
 TEXT_TOKENS = (
     "<tool_call>",
     "</tool_call>",
@@ -29,7 +29,7 @@ TEXT_TOKENS = (
 
 
 def new_tokenizer(model: BPE) -> Tokenizer:
-    """`model` with Qwen's steps before and after it, and without special tokens."""
+    """Return a tokenizer around `model` with Qwen's normalizer, pre-tokenizer and decoder, without special tokens."""
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -43,7 +43,7 @@ def new_tokenizer(model: BPE) -> Tokenizer:
 
 
 def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """Learn merges from `texts`. `vocab_size` counts the special tokens, which get the last ids."""
+    """Learn merges from `texts`. `vocab_size` includes the special tokens, which get the last ids."""
     special = [AddedToken(t, special=True, normalized=False) for t in CONTROL_TOKENS]
     special += [AddedToken(t, special=False, normalized=False) for t in TEXT_TOKENS]
     tokenizer = new_tokenizer(BPE())

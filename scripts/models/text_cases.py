@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-# Escapes where the eye could not tell: combining marks, invisible characters, odd spaces.
+# Uses escapes for characters that cannot be told apart by eye: combining marks, invisible characters,
+# unusual spaces.
 TEXTS = [
     "",
     "a",
@@ -14,7 +15,7 @@ TEXTS = [
     " leading space",
     "trailing space ",
     "A task waits in the queue until a worker takes it.",
-    # Whitespace runs and line ends: each kind goes to its own alternative of the split.
+    # Whitespace runs and line ends: each kind matches another alternative of the split pattern.
     "two  spaces,   three,    four",
     "     \n",
     "\n\n\n",
@@ -25,13 +26,13 @@ TEXTS = [
     "word \n next",
     "a\u00a0b\u2003c\u3000d\u200be\ufefff",
     "punctuation!!!\n\n next",
-    # Contractions, in both cases, and apostrophes that are none.
+    # Contractions in both cases, and apostrophes that are not contractions.
     "I'm you're he's we'll they've I'd can't",
     "I'M YOU'RE HE'S WE'LL THEY'VE I'D CAN'T",
     "'s 'Sam 'tis rock'n'roll \u2019s it\u2019s",
-    # The case folds of s: U+017F matches 's without case.
+    # Case folding: U+017F (long s) matches 's case-insensitively.
     "x'\u017f y",
-    # Digits, one by one; other numbers too.
+    # Digits, which are split one by one, and other numeric characters.
     "1234567890",
     "3.14159 1,000,000 2025-11-21 15:30:45",
     "x\u00b2 \u00bd \u2167 \u0663\u0664 \u0967\u0968",
@@ -61,7 +62,7 @@ TEXTS = [
     "\u2126 \u212b \u00c5 A\u030a",
     "a\u0323\u0302 a\u0302\u0323 \u0e33",
     "\u0301 alone, and e\u0301\u0301 twice",
-    # NFC leaves compatibility characters be.
+    # NFC does not change compatibility characters.
     "\ufb01 \uff21 \u2460 \u00bc",
     # Special tokens inside text.
     "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n",
@@ -73,26 +74,25 @@ TEXTS = [
     "<think></think><think>\n\n</think>\n\n",
     "<|im_start|><|im_start|> <|im_end|>\n\n<|im_end|>",
     "< think > <THINK> <|im_end |>",
-    # A special token right behind a letter whose mark is decomposed.
+    # A special token directly after a decomposed letter.
     "cafe\u0301<|im_end|>e\u0301",
     "\u0000\u0001\u007f\u0085",
 ]
 
-# Ids below 256 are single bytes, in the order of the byte-level alphabet; those from 503 on are
-# the special tokens.
+# Ids below 256 are single bytes in the order of the byte-level alphabet; ids from 503 are special tokens.
 ID_CASES = [
     [],
     [0],
-    # An emoji byte by byte: whole, cut off, headless, and begun again.
+    # An emoji byte by byte: complete, without its last byte, without its first byte, and repeated but cut off.
     [172, 253, 246, 222],
     [172, 253, 246],
     [253, 246, 222],
     [172, 253, 246, 222, 172, 253],
-    # Special tokens between letters; then all of them.
+    # Special tokens between letters, then all special tokens.
     [39, 503, 40],
     [506, 39, 507],
     [511, 510, 509, 508, 507, 506, 505, 504, 503],
-    # Not UTF-8 at all.
+    # Bytes that are not valid UTF-8.
     [127, 128, 129, 187, 188, 189],
 ]
 
@@ -159,7 +159,7 @@ HISTORY = [
 PARIS = call("get_weather", {"city": "Paris", "days": 2})
 TOKYO = call("get_weather", {"city": "東京 <&'>", "unit": "celsius"})
 
-# `variables` are handed to the template; a variable that is not named is undefined there.
+# `variables` are passed to the template; all others are undefined in it.
 CONVERSATIONS: dict[str, dict] = {
     "one_question": {"messages": [user("Hello!")], "variables": ASK},
     "no_generation_prompt": {"messages": [user("Hello!")]},
@@ -316,7 +316,7 @@ CONVERSATIONS: dict[str, dict] = {
 
 @dataclass(frozen=True)
 class Snippet:
-    """A small template. `python_only` marks what follows from Python, not from Jinja."""
+    """A small template. `python_only` marks behaviour that comes from Python, not from Jinja."""
 
     name: str
     template: str
@@ -346,7 +346,7 @@ SNIPPETS = [
     Snippet("dashes", "a \n {%- if true -%} \n b \n {%- endif -%} \n c {{- ' d ' -}} \n e"),
     Snippet("last_line_end_goes", "text\n"),
     Snippet("only_one_last_line_end_goes", "text\n\n"),
-    # Values into text.
+    # Values as text.
     Snippet("no_html_escaping", "{{ text }}", {"text": "<b>&amp; 'x' \"y\"</b>"}),
     Snippet("tojson", "{{ data | tojson }}", {"data": DATA}),
     Snippet("tojson_indent", "{{ data | tojson(indent=2) }}", {"data": DATA}),
@@ -362,7 +362,7 @@ SNIPPETS = [
     Snippet("undefined_of_undefined", "{{ missing.more.still }}"),
     Snippet("concatenate_numbers", "{{ 'n' ~ 1 ~ 2.5 }}"),
     Snippet("string_escapes", "{{ 'a\\n\\tb \\'c\\' \\\\ \"d\"' }}{{ \"it's\" }}"),
-    # Functions that transformers adds.
+    # Functions that transformers adds to Jinja.
     Snippet("raise_exception", "before {{ raise_exception('no such role: <x>') }} after"),
     Snippet("strftime_now_literal", "{{ strftime_now('100%% of today') }}"),
     # Loops and scopes.
@@ -423,7 +423,7 @@ SNIPPETS = [
         "{% if 'b' in 'abc' and 2 in [1, 2] and 'k' in {'k': 0} and 'z' not in 'abc' %}yes"
         "{% endif %}",
     ),
-    # Methods of Python's strings.
+    # Methods of Python strings.
     Snippet(
         "strip",
         "[{{ s.strip() }}][{{ s.lstrip() }}][{{ s.rstrip() }}][{{ s | trim }}]",

@@ -1,9 +1,9 @@
-"""A client as one writes it from the S3 contract alone: submit, poll, read.
+"""A client written from the S3 contract alone: it submits tasks, polls and reads results.
 
     python s3_client.py http://127.0.0.1:8000 API_KEY
 
-It knows nothing of this project but the routes and fields of the contract. The end-to-end tests run
-it against a live system; it prints one line per check and exits with 1 at the first surprise.
+It uses only the routes and fields of the contract. The end-to-end tests run it against a running
+system; it prints one line per check and exits with status 1 at the first check that fails.
 """
 
 import sys
@@ -25,14 +25,14 @@ METRICS = {
 
 
 def check(what: str, holds: bool, seen: object = "") -> None:
-    """Prints the check, and ends the program when it does not hold."""
+    """Prints the check and exits with status 1 if it does not hold."""
     print(f"{'ok' if holds else 'NOT OK'}: {what}" + ("" if holds else f": {seen}"))
     if not holds:
         sys.exit(1)
 
 
 def submit(prompt: str, **options: object) -> str:
-    """Submits a prompt and gives its task id."""
+    """Submits a prompt and returns its task id."""
     began = time.monotonic()
     reply = requests.post(
         f"{BASE}/generate", json={"prompt": prompt, **options}, headers=HEADERS, timeout=10
@@ -48,7 +48,7 @@ def submit(prompt: str, **options: object) -> str:
 
 
 def poll(task_id: str, seconds: float = 60.0) -> dict:
-    """Polls the result until it is `completed` or `error`."""
+    """Polls the result until its status is `completed` or `error`, and returns it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         reply = requests.get(f"{BASE}/result/{task_id}", headers=HEADERS, timeout=10)
@@ -66,21 +66,21 @@ def poll(task_id: str, seconds: float = 60.0) -> dict:
 
 
 def main() -> None:
-    """The whole contract, once."""
+    """Checks the whole contract once."""
     health = requests.get(f"{BASE}/health", timeout=10)
     check("health is open", health.status_code == 200, health.text)
     state = health.json()
     check("the service is healthy", state["status"] == "healthy", state)
     check("redis is connected", state["redis_connected"] is True, state)
     check("the model is loaded", state["model_loaded"] is True, state)
-    check("the version is told", bool(state["version"]), state)
+    check("health has a version", bool(state["version"]), state)
     check("/ is open", requests.get(f"{BASE}/", timeout=10).status_code == 200)
-    check("docs are there", requests.get(f"{BASE}/docs", timeout=10).status_code == 200)
+    check("/docs is open", requests.get(f"{BASE}/docs", timeout=10).status_code == 200)
 
     for headers in ({}, {"X-API-Key": "wrong"}):
         refused = requests.post(f"{BASE}/generate", json={"prompt": "hi"}, headers=headers, timeout=10)
         check("a bad key answers 401", refused.status_code == 401, refused.text)
-        check("and says so", "Invalid API key" in refused.text, refused.text)
+        check("the body says 'Invalid API key'", "Invalid API key" in refused.text, refused.text)
 
     task_id = submit("How long are results kept?", max_tokens=64, temperature=0.7, top_p=0.9, user_id="u1")
     status = requests.get(f"{BASE}/status/{task_id}", headers=HEADERS, timeout=10).json()
@@ -101,10 +101,10 @@ def main() -> None:
     check("total is wait plus processing", abs(total - metrics["total_time"]) < 0.01, metrics)
 
     failed = poll(submit("far too long " * 20000))
-    check("a hopeless task fails", failed["status"] == "error", failed)
-    check("it names its task", "task_id" in failed, failed)
-    check("with a message", bool(failed["error_message"]), failed)
-    check("with a type", bool(failed["error_type"]), failed)
+    check("a task with a prompt beyond the context fails", failed["status"] == "error", failed)
+    check("the failure names its task", "task_id" in failed, failed)
+    check("the failure has a message", bool(failed["error_message"]), failed)
+    check("the failure has a type", bool(failed["error_type"]), failed)
 
     unknown = requests.get(f"{BASE}/result/{uuid.uuid4()}", headers=HEADERS, timeout=10)
     check("an unknown task answers 404", unknown.status_code == 404, unknown.text)

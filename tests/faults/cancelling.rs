@@ -1,4 +1,4 @@
-//! Cancel against claim against finish.
+//! Races between cancelling, claiming and finishing.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,15 +12,15 @@ use crate::watching::{Witness, short};
 const THREADS: usize = 4;
 const ROUNDS: usize = 250;
 
-/// What a cancel was told.
-struct Told {
+/// The response to a cancel.
+struct CancelReply {
     task: String,
     code: u16,
     status: String,
 }
 
 #[test]
-fn every_race_between_cancel_claim_and_finish_has_one_end() {
+fn every_race_between_cancel_claim_and_finish_has_one_outcome() {
     let plan = Plan { model: "demo", workers: 2, lease: Duration::from_secs(5), settings: &[] };
     let system = System::start(&plan);
     let first = system.client.submit(&short(0));
@@ -31,19 +31,19 @@ fn every_race_between_cancel_claim_and_finish_has_one_end() {
     let port = system.client.port();
     let racers: Vec<_> =
         (0..THREADS).map(|racer| thread::spawn(move || race(racer, port, usual))).collect();
-    let told: Vec<Told> =
+    let replies: Vec<CancelReply> =
         racers.into_iter().flat_map(|racer| racer.join().expect("a race")).collect();
 
     let mut witness = Witness::new();
-    witness.history.accepted = told.iter().map(|told| told.task.clone()).collect();
+    witness.history.accepted = replies.iter().map(|reply| reply.task.clone()).collect();
     let history = witness.judge(&system, 0);
     let mut counts = [0; 3];
-    for Told { task, code, status } in &told {
+    for CancelReply { task, code, status } in &replies {
         let end = &history.events[task].last().expect("an end").name;
         match (code, status.as_str()) {
-            // This very call ended it, or found it ended.
+            // This request ended the task, or found it ended.
             (200, status) => assert_eq!(end, status, "{task}"),
-            // The worker was told to stop; it may have been faster.
+            // The worker was told to stop, and may have finished before.
             (202, "processing") => assert_ne!(end, "failed", "{task}"),
             other => panic!("cancel of {task} said {other:?}"),
         }
@@ -56,25 +56,26 @@ fn every_race_between_cancel_claim_and_finish_has_one_end() {
     let [queued, ended, running] = counts;
     println!(
         "{} rounds: {queued} cancelled while queued, {running} while running, {ended} too late",
-        told.len()
+        replies.len()
     );
-    assert!(queued + running > 0 && ended > 0, "no race at all: {counts:?}");
+    assert!(queued + running > 0 && ended > 0, "no race occurred: {counts:?}");
 }
 
-/// Submits and cancels, a little later each time, up to twice the usual time of a task.
-fn race(racer: usize, port: u16, usual: Duration) -> Vec<Told> {
+/// Submits and cancels tasks, waiting a little longer each time, up to twice the usual duration of
+/// a task.
+fn race(racer: usize, port: u16, usual: Duration) -> Vec<CancelReply> {
     let client = Client::new(port);
     let round = |round: usize| {
         let task = client.submit(&short(racer * ROUNDS + round));
-        // The wait is the moment of the cancel, not a synchronisation.
+        // The wait varies the moment of the cancel. It is not a synchronisation.
         thread::sleep(usual.min(Duration::from_millis(50)) * 2 * round as u32 / ROUNDS as u32);
         let answer = client.post(&format!("/cancel/{task}"), &json!({}));
-        // Twice: it is idempotent.
+        // A second time, since cancelling is idempotent.
         let again = client.post(&format!("/cancel/{task}"), &json!({}));
         assert!(matches!(again.status, 200 | 202), "{again:?}");
         let status = answer.body["status"].as_str().map(str::to_owned);
         assert_ne!(answer.body, Value::Null);
-        Told { task, code: answer.status, status: status.unwrap_or_default() }
+        CancelReply { task, code: answer.status, status: status.unwrap_or_default() }
     };
     (0..ROUNDS).map(round).collect()
 }

@@ -1,5 +1,5 @@
-//! A worker whose device is lost. What the engine makes of it is the same for a GPU that fell off its bus and
-//! for one that only seems to, as here.
+//! A worker that loses its device. The fault is simulated; the engine handles it like a GPU that is
+//! really lost.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::watching::{LONG, Witness, attempts, long};
 const LEASE: Duration = Duration::from_secs(3);
 
 #[test]
-fn a_lost_device_ends_its_worker_and_its_tasks_come_back_by_their_leases() {
+fn a_lost_device_ends_its_worker_and_its_tasks_are_retried() {
     let model = models::slow();
     let model = model.to_str().expect("UTF-8");
     let settings = &[("MAX_BATCH_SIZE", "3")];
@@ -19,7 +19,7 @@ fn a_lost_device_ends_its_worker_and_its_tasks_come_back_by_their_leases() {
     let doomed = system.add_worker(&[("QWEN_QUEUE_LOSE_DEVICE_AFTER", "40")]);
     system.wait_for_workers(1);
     let mut witness = Witness::new();
-    // Three run and one waits in the queue when it happens.
+    // Three run and one is queued when the device is lost.
     let tasks: Vec<String> = (0..4).map(|_| witness.submit(&system.client, &long(60))).collect();
 
     let process = system.workers[doomed].process();
@@ -36,7 +36,7 @@ fn a_lost_device_ends_its_worker_and_its_tasks_come_back_by_their_leases() {
         let events = &history.events[task];
         assert_eq!(events.last().expect("an end").name, "completed", "{events:?}");
     }
-    // An attempt was spent by each that ran, and by no other.
+    // The three that ran have used an attempt; the queued one has not.
     assert_eq!(began.iter().filter(|attempts| **attempts == 2).count(), 3, "{began:?}");
     assert_eq!(began.iter().filter(|attempts| **attempts == 1).count(), 1, "{began:?}");
 }

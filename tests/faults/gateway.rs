@@ -1,4 +1,4 @@
-//! Gateways that die between accepting a task and saying so.
+//! Gateways that die between accepting a task and responding.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -15,7 +15,7 @@ use crate::watching::{LONG, Witness, short};
 
 const LEASE: Duration = Duration::from_secs(3);
 
-/// The ids of all tasks that Redis holds, with their states.
+/// Returns the ids and states of all tasks in Redis.
 fn stored(system: &System) -> BTreeMap<String, String> {
     let script = "local found = {} \
         for _, key in ipairs(redis.call('KEYS', 'qq:{0}:task:*')) do \
@@ -31,7 +31,7 @@ fn stored(system: &System) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn killed_between_write_and_reply_the_task_runs_all_the_same() {
+fn a_task_runs_although_its_gateway_died_before_responding() {
     let plan = Plan { model: "demo", workers: 1, lease: LEASE, settings: &[] };
     let system = System::start(&plan);
     let proxy = Proxy::to(system.redis.port());
@@ -44,7 +44,7 @@ fn killed_between_write_and_reply_the_task_runs_all_the_same() {
     let client = Client::new(port.parse().expect("a port"));
     client.wait_until_healthy(doomed.process(), false);
 
-    // Its scripts are known to Redis after this, so that the next submit is one request.
+    // Makes the gateway load its scripts, so that the next submit is a single command.
     client.wait_for_result(&client.submit(&short(0)), LONG);
     let before = stored(&system);
 
@@ -56,16 +56,16 @@ fn killed_between_write_and_reply_the_task_runs_all_the_same() {
     });
     assert!(proxy.holds_replies());
     doomed.kill_9();
-    let answer = asking.join().expect("the client goes on");
-    // In two seconds the gateway may have said 503 just before its death; a 202 it can't have said.
-    assert!(answer.is_none_or(|answer| answer.status == 503), "an answer from the dead");
+    let answer = asking.join().expect("the client panicked");
+    // The gateway may have responded with 503 after its deadline of two seconds, but not with 202.
+    assert!(answer.is_none_or(|answer| answer.status == 503), "unexpected response");
 
     let result = system.client.wait_for_result(&task, LONG);
     assert_eq!(result.body["status"], "completed", "{result:?}");
 }
 
 #[test]
-fn killed_in_a_loop_under_load_every_202_has_its_outcome() {
+fn every_accepted_task_ends_although_its_gateway_is_killed_repeatedly() {
     const KILLS: usize = 6;
     let plan = Plan { model: "demo", workers: 1, lease: LEASE, settings: &[] };
     let mut system = System::start(&plan);
@@ -85,7 +85,10 @@ fn killed_in_a_loop_under_load_every_202_has_its_outcome() {
         stored(&system).values().all(|state| state == "completed").then_some(())
     });
     let stored = stored(&system);
-    assert!(history.accepted.iter().all(|task| stored.contains_key(task)), "a 202 without a task");
+    assert!(
+        history.accepted.iter().all(|task| stored.contains_key(task)),
+        "an accepted task is not stored"
+    );
     println!(
         "{} accepted, {unanswered} requests without an answer, {} stored, {KILLS} kills",
         history.accepted.len(),

@@ -1,4 +1,4 @@
-//! Clients that submit all the while, whatever breaks meanwhile.
+//! Clients that keep submitting while parts of the system fail.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,10 +10,10 @@ use harness::wait_for;
 
 use crate::watching::{LONG, short};
 
-/// Time between two submits of a client.
+/// The time between two submits of a client.
 const PACE: Duration = Duration::from_millis(15);
 
-/// Clients at work.
+/// The running clients.
 pub(crate) struct Load {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<Submitted>>,
@@ -25,19 +25,19 @@ struct Shared {
     over: AtomicBool,
 }
 
-/// What became of the submits.
+/// The results of the submits.
 #[derive(Default)]
 pub(crate) struct Submitted {
-    /// The ids of those that were answered with 202.
+    /// The ids of tasks that were accepted with 202.
     pub(crate) accepted: Vec<String>,
-    /// How many were answered with 503.
+    /// How many submits were answered with 503.
     pub(crate) refused: usize,
-    /// How many were not answered: the gateway was gone, or went.
+    /// How many submits got no response, since the gateway was away or died.
     pub(crate) unanswered: usize,
 }
 
 impl Load {
-    /// Lets three clients submit to the gateway on `port` until [`Load::stop`].
+    /// Starts three clients that submit to the gateway on `port` until [`Load::stop`].
     pub(crate) fn start(port: u16) -> Self {
         let shared = Arc::new(Shared::default());
         let client = |_| {
@@ -48,14 +48,14 @@ impl Load {
         Self { shared, threads }
     }
 
-    /// Waits until so many more were accepted.
+    /// Waits until `count` more submits were accepted.
     pub(crate) fn wait_for_more(&self, count: usize) {
         let accepted = || self.shared.accepted.load(Ordering::Relaxed);
         let goal = accepted() + count;
         wait_for("submits to go on", LONG, || (accepted() >= goal).then_some(()));
     }
 
-    /// Ends it.
+    /// Stops the clients and returns the results.
     pub(crate) fn stop(self) -> Submitted {
         self.shared.over.store(true, Ordering::Relaxed);
         let mut all = Submitted::default();
@@ -80,7 +80,7 @@ impl Shared {
                     self.accepted.fetch_add(1, Ordering::Relaxed);
                 }
                 Some(answer) => {
-                    // Nothing but what may be retried.
+                    // Only errors that may be retried are allowed.
                     assert_eq!(answer.status, 503, "{answer:?}");
                     assert!(answer.retry_after.is_some(), "{answer:?}");
                     seen.refused += 1;

@@ -1,8 +1,8 @@
-//! Tries to break the promise with real kills: no accepted task is lost, each has exactly one
-//! outcome, and what a dead process held goes on within two leases.
+//! Fault tests with real kills: no accepted task is lost, each has exactly one outcome, and what a
+//! dead process held is recovered within two leases.
 //!
-//! Each test plays one misfortune and has [`harness::promise`] judge all that was seen; [`chaos`]
-//! plays them all at random.
+//! Each test causes one fault and checks all observations with [`harness::promise`]; [`chaos`]
+//! causes them all at random.
 
 mod cancelling;
 mod chaos;

@@ -1,4 +1,4 @@
-//! A network that breaks between processes which all live on.
+//! Network failures between processes that all keep running.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::watching::{LONG, Witness, attempts, check_recovery, long, short};
 
 const LEASE: Duration = Duration::from_secs(3);
 
-/// A system whose workers reach Redis through a proxy each.
+/// Starts a system whose workers each reach Redis through a proxy.
 fn behind_proxies(plan: &Plan<'_>) -> (System, Vec<Proxy>) {
     let mut system = System::start(&Plan { workers: 0, ..*plan });
     let proxies: Vec<_> = (0..plan.workers).map(|_| Proxy::to(system.redis.port())).collect();
@@ -22,7 +22,7 @@ fn behind_proxies(plan: &Plan<'_>) -> (System, Vec<Proxy>) {
 }
 
 #[test]
-fn a_worker_that_is_cut_off_is_replaced_and_comes_back() {
+fn a_worker_that_is_cut_off_is_replaced_and_recovers() {
     let model = models::slow();
     let model = model.to_str().expect("UTF-8");
     let settings = [("MAX_BATCH_SIZE", "1")];
@@ -44,26 +44,26 @@ fn a_worker_that_is_cut_off_is_replaced_and_comes_back() {
     check_recovery("cut off", began_after(events, 2, cut), LEASE);
     assert_eq!(attempts(events), 2, "{events:?}");
 
-    // It works on, alone.
+    // It still works, as the only worker.
     system.workers[1 - holder].terminate();
     let next = system.client.submit(&long(5));
     let result = system.client.wait_for_result(&next, LONG);
     assert_eq!(result.body["status"], "completed", "{result:?}");
 }
 
-/// A system of one worker that runs the demo model behind a proxy.
+/// Starts a system with one worker that runs the demo model behind a proxy.
 fn demo_behind_a_proxy() -> (System, Proxy) {
     let plan = Plan { model: "demo", workers: 1, lease: LEASE, settings: &[] };
     let (system, mut proxies) = behind_proxies(&plan);
     (system, proxies.remove(0))
 }
 
-/// In every request that records a completed answer.
+/// Occurs in every request that records a completed answer.
 const FINISH: &str = r#""state":"completed""#;
 
-/// Runs a task whose outcome is recorded without its worker hearing of it.
-fn finished_unheard(system: &System, proxy: &Proxy, witness: &mut Witness) -> String {
-    // Its scripts are known to Redis after this, so that a finish is one request.
+/// Runs a task whose outcome is recorded while its worker gets no reply.
+fn finished_without_reply(system: &System, proxy: &Proxy, witness: &mut Witness) -> String {
+    // Makes the worker load its scripts, so that the next finish is a single command.
     witness.submit(&system.client, &short(0));
     witness.wait_for_all(&system.client, LONG);
     proxy.hold_replies_from(FINISH);
@@ -77,26 +77,26 @@ fn finished_unheard(system: &System, proxy: &Proxy, witness: &mut Witness) -> St
 fn a_worker_killed_between_its_finish_and_the_reply_changes_nothing() {
     let (mut system, proxy) = demo_behind_a_proxy();
     let mut witness = Witness::new();
-    let task = finished_unheard(&system, &proxy, &mut witness);
+    let task = finished_without_reply(&system, &proxy, &mut witness);
     system.workers[0].kill_9();
     proxy.heal();
     system.workers[0].start();
     system.wait_for_workers(1);
     witness.submit(&system.client, &short(2));
-    // It had no time to write its line.
+    // The killed worker had no time to write its log line.
     let history = witness.judge(&system, 1);
     assert_eq!(attempts(&history.events[&task]), 1, "{:?}", history.events[&task]);
 }
 
 #[test]
-fn an_outcome_whose_reply_is_lost_is_logged_once_all_the_same() {
+fn an_outcome_whose_reply_is_lost_is_logged_once() {
     let (system, proxy) = demo_behind_a_proxy();
     let mut witness = Witness::new();
     for _ in 0..3 {
-        let task = finished_unheard(&system, &proxy, &mut witness);
-        wait_for("the worker to wonder", LONG, || {
-            let wonders = |l: &str| l.contains(&task) && l.contains("not recorded yet");
-            system.workers[0].log("app").lines().any(wonders).then_some(())
+        let task = finished_without_reply(&system, &proxy, &mut witness);
+        wait_for("the worker to notice", LONG, || {
+            let noticed = |l: &str| l.contains(&task) && l.contains("not recorded yet");
+            system.workers[0].log("app").lines().any(noticed).then_some(())
         });
         proxy.heal();
     }

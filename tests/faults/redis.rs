@@ -1,4 +1,4 @@
-//! A Redis that dies, stays away, or forgets everything.
+//! A Redis that dies, stays away, or loses all data.
 
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,13 @@ fn start(model: &str, settings: &[(&str, &str)]) -> System {
     System::start(&Plan { model, workers: 2, lease: LEASE, settings })
 }
 
-/// Waits while something stays broken: here time itself is what the test is about.
+/// Waits while something is broken: the duration is what the test is about.
 fn stay_down(span: Duration) {
     std::thread::sleep(span);
 }
 
 #[test]
-fn killed_under_load_every_accepted_task_ends() {
+fn every_accepted_task_ends_although_redis_is_killed() {
     const KILLS: usize = 4;
     let mut system = start("demo", &[]);
     let load = Load::start(system.client.port());
@@ -31,7 +31,7 @@ fn killed_under_load_every_accepted_task_ends() {
     }
     load.wait_for_more(10);
     let Submitted { accepted, refused, unanswered } = load.stop();
-    assert_eq!(unanswered, 0, "the gateway lives, and says so");
+    assert_eq!(unanswered, 0, "the gateway did not respond");
 
     let mut witness = Witness::new();
     witness.history.accepted = accepted;
@@ -43,7 +43,7 @@ fn killed_under_load_every_accepted_task_ends() {
 }
 
 #[test]
-fn away_for_longer_than_a_lease_nothing_runs_twice() {
+fn an_outage_longer_than_a_lease_makes_nothing_run_twice() {
     let model = models::slow();
     let mut system = start(model.to_str().expect("UTF-8"), &[("MAX_BATCH_SIZE", "2")]);
     let mut witness = Witness::new();
@@ -62,10 +62,10 @@ fn away_for_longer_than_a_lease_nothing_runs_twice() {
 }
 
 #[test]
-fn away_for_longer_than_a_claim_waits_idle_workers_come_back_by_themselves() {
+fn idle_workers_recover_from_an_outage_longer_than_a_claim() {
     let mut system = start("demo", &[]);
     system.redis.kill();
-    stay_down(Duration::from_secs(5)); // a claim waits for one
+    stay_down(Duration::from_secs(5)); // a claim waits for one second
     system.redis.restart();
     let back = Instant::now();
     system.client.wait_until_healthy(system.gateway.process(), false);
@@ -79,7 +79,7 @@ fn away_for_longer_than_a_claim_waits_idle_workers_come_back_by_themselves() {
         witness.submit(&system.client, &short(n));
     }
     witness.judge(&system, 0);
-    // Both of them, not one.
+    // Both workers must work again, not just one.
     wait_for("work on both workers", LONG, || {
         let task = system.client.submit(&short(0));
         system.client.wait_for_result(&task, LONG);
@@ -89,7 +89,7 @@ fn away_for_longer_than_a_claim_waits_idle_workers_come_back_by_themselves() {
 }
 
 #[test]
-fn a_redis_that_forgets_everything_is_used_on_and_not_hammered() {
+fn after_flushall_work_goes_on_without_a_hot_loop() {
     let model = models::slow();
     let mut system = start(model.to_str().expect("UTF-8"), &[("MAX_BATCH_SIZE", "1")]);
     let forgotten: Vec<String> = (0..3).map(|_| system.client.submit(&long(2000))).collect();
@@ -111,7 +111,7 @@ fn a_redis_that_forgets_everything_is_used_on_and_not_hammered() {
     println!("the tasks after FLUSHALL were done {:.2} s after it", took.as_secs_f64());
     witness.judge(&system, 0);
 
-    // Nothing to do: nothing is done.
+    // Idle workers must send few commands and use little processor time.
     let spent = |system: &mut System| -> Duration {
         system.workers.iter_mut().map(|worker| worker.process().cpu_time()).sum()
     };

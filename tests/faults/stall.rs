@@ -1,4 +1,4 @@
-//! A computation that hangs: the thread that computes stands still, the worker around it does not.
+//! A computation that hangs: the compute thread is stopped, the worker's other threads run.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use harness::system::{Plan, System};
 use crate::watching::{LONG, Witness, attempts, long};
 
 const LEASE: Duration = Duration::from_secs(2);
-/// Long enough for the lease to run out twice, were it renewed by the thread that hangs.
+/// Long enough for the lease to expire twice, if the compute thread renewed it.
 const LIMIT: Duration = Duration::from_secs(5);
-/// How much longer than its limit the worker lets a task go on (`STALL_GRACE`), and some.
+/// How much longer than its limit the worker lets a task run (`STALL_GRACE`), with a margin.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[test]
-fn a_stalled_computation_keeps_its_lease_until_its_limit_and_is_done_by_another_worker() {
+fn a_stalled_task_keeps_its_lease_until_its_limit_and_is_then_retried_elsewhere() {
     let model = models::slow();
     let limit = LIMIT.as_secs().to_string();
     let plan = Plan {
@@ -30,7 +30,7 @@ fn a_stalled_computation_keeps_its_lease_until_its_limit_and_is_done_by_another_
     system.client.follow(&stuck, |event| event.name == "token");
     let frozen = Frozen::thread(system.workers[0].process().pid(), "engine-compute");
     let began = Instant::now();
-    // One that could take the task over, if only the lease ran out.
+    // A worker that could take over the task if its lease expired.
     system.add_worker(&[]);
     system.wait_for_workers(2);
     for _ in 0..4 {
@@ -40,10 +40,10 @@ fn a_stalled_computation_keeps_its_lease_until_its_limit_and_is_done_by_another_
     system.holder(&stuck, 2, LONG);
     let took = began.elapsed();
     println!("begun again {:.2} s after the stall, the limit is {LIMIT:?}", took.as_secs_f64());
-    assert!(took >= LIMIT, "its lease was taken from a worker that lives: {took:?}");
+    assert!(took >= LIMIT, "the lease of a living worker expired: {took:?}");
     assert!(took <= LIMIT + GRACE, "{took:?}");
-    // A worker whose computation hangs is of no use: it goes, so that its supervisor starts another,
-    // and what else it had is done by those that live.
+    // The worker whose computation hangs exits, so that its supervisor starts another, and the
+    // other workers do its remaining tasks.
     system.workers[0].wait_for_end(LONG);
     drop(frozen);
     let history = witness.judge(&system, 0);

@@ -1,4 +1,4 @@
-//! Workers that are asked to stop, and outcomes whose time is over.
+//! Workers that are asked to stop, and outcomes that expire.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,9 @@ use serde_json::json;
 use crate::load::{Load, Submitted};
 use crate::watching::{LONG, Witness, long, short};
 
-/// With a single attempt allowed, any that a stopping worker burnt would fail its task.
+/// Only one attempt is allowed, so a task would fail if a stopping worker used an attempt.
 #[test]
-fn a_rolling_restart_under_load_burns_no_attempt() {
+fn a_rolling_restart_under_load_uses_no_attempt() {
     let model = models::slow();
     let plan = Plan {
         model: model.to_str().expect("UTF-8"),
@@ -40,11 +40,11 @@ fn a_rolling_restart_under_load_burns_no_attempt() {
     }
     let returned = history.events.values().flatten().filter(|e| e.name == "requeued").count();
     println!("{} tasks, 4 restarts, {returned} attempts given back", history.accepted.len());
-    assert!(returned > 0, "no restart met a busy worker");
+    assert!(returned > 0, "no restart hit a busy worker");
 }
 
 #[test]
-fn a_rolling_restart_of_everything_costs_no_client_more_than_a_retry() {
+fn a_rolling_restart_of_everything_costs_clients_at_most_a_retry() {
     let lease = Duration::from_secs(3);
     let plan = Plan { model: "demo", workers: 2, lease, settings: &[] };
     let mut system = System::start(&plan);
@@ -76,9 +76,9 @@ fn a_rolling_restart_of_everything_costs_no_client_more_than_a_retry() {
     }
 }
 
-/// The worker learns of both at once: giving the task back ends it.
+/// The worker learns of the cancel and of its stop at the same time; releasing the task ends it.
 #[test]
-fn cancelled_while_its_worker_stops_a_task_ends_and_is_logged_once() {
+fn a_task_cancelled_while_its_worker_stops_is_logged_once() {
     let model = models::slow();
     let plan = Plan {
         model: model.to_str().expect("UTF-8"),
@@ -107,7 +107,7 @@ fn cancelled_while_its_worker_stops_a_task_ends_and_is_logged_once() {
 }
 
 #[test]
-fn a_drained_worker_ends_what_it_has_and_exits_well() {
+fn a_drained_worker_finishes_its_tasks_and_exits_with_success() {
     let model = models::slow();
     let plan = Plan {
         model: model.to_str().expect("UTF-8"),
@@ -129,14 +129,14 @@ fn a_drained_worker_ends_what_it_has_and_exits_well() {
     wait_for("the worker to say that it drains", LONG, || {
         (workers()[0]["status"] == "draining").then_some(())
     });
-    assert_eq!(system.client.status(&running), "processing", "it ends what it has");
+    assert_eq!(system.client.status(&running), "processing", "the worker must finish its task");
     let status = system.workers[0].process().wait(LONG);
     assert!(status.success(), "{status}");
-    assert_eq!(workers(), json!([]), "it said goodbye");
+    assert_eq!(workers(), json!([]), "it must remove its report");
     let log = system.workers[0].log("app");
     assert!(log.contains("drained, as an operator asked: stopped"), "{log}");
     assert_eq!(system.client.status(&running), "completed");
-    assert_eq!(system.client.status(&waiting), "queued", "and claims nothing more");
+    assert_eq!(system.client.status(&waiting), "queued", "it must claim nothing more");
 
     system.workers[0].wait_for_end(LONG);
     system.workers[0].start();
@@ -177,7 +177,7 @@ fn an_outcome_expires_and_a_queued_task_never_does() {
         "outcomes were gone after {:.2} s, their TTL is {TTL:?}",
         began.elapsed().as_secs_f64()
     );
-    // Three times the TTL later the one that waits still waits.
+    // After three times the TTL, the queued task is still queued.
     while began.elapsed() < 3 * TTL {
         assert_eq!(system.client.status(&waiting), "queued");
         std::thread::sleep(Duration::from_millis(200));

@@ -1,4 +1,4 @@
-//! What fault tests share: bodies, waiting for outcomes while noting them, and the verdict.
+//! Helpers of the fault tests: request bodies, observing outcomes, and the final check.
 #![allow(clippy::print_stdout)] // what was measured belongs to a test's output
 
 use std::time::{Duration, Instant};
@@ -10,20 +10,20 @@ use harness::system::System;
 use harness::wait_for;
 use serde_json::{Value, json};
 
-/// Long enough for anything to end on a machine that has other work too.
+/// Long enough for anything to end on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(90);
 
-/// A body for a model with random weights, which writes on until it is told to stop.
+/// A body for a model with random weights, which generates until `max_tokens`.
 pub(crate) fn long(max_tokens: u32) -> Value {
     json!({"prompt": "count", "raw": true, "max_tokens": max_tokens, "temperature": 0.0})
 }
 
-/// A body that the demo model answers at once.
+/// A body that the demo model answers quickly.
 pub(crate) fn short(n: usize) -> Value {
     json!({"prompt": format!("What is a lease? ({n})"), "temperature": 0.0, "max_tokens": 24})
 }
 
-/// A history under way.
+/// Records a history while a test runs.
 pub(crate) struct Witness {
     began: Instant,
     pub(crate) history: History,
@@ -34,31 +34,31 @@ impl Witness {
         Self { began: Instant::now(), history: History::default() }
     }
 
-    /// Another one with the same clock, for another client.
+    /// Creates another recorder with the same clock, for another client.
     pub(crate) fn another(&self) -> Self {
         Self { began: self.began, history: History::default() }
     }
 
-    /// Adds what `other`, of the same clock, has seen.
+    /// Adds the observations of `other`, which has the same clock.
     pub(crate) fn take_in(&mut self, other: Self) {
         self.history.accepted.extend(other.history.accepted);
         self.history.sightings.extend(other.history.sightings);
     }
 
-    /// How long it has been watching.
+    /// Returns the time since the history began.
     pub(crate) fn now(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Submits and notes that it was accepted.
+    /// Submits a task and records that it was accepted.
     pub(crate) fn submit(&mut self, client: &Client, body: &Value) -> String {
         let task = client.submit(body);
         self.history.accepted.push(task.clone());
         task
     }
 
-    /// Asks for a task's result and notes the answer; whether the task has ended. No answer, or one
-    /// that only says to come back later, tells nothing of the task.
+    /// Requests a task's result and records the response. Returns whether the task has ended. No
+    /// response, or one that only asks to come back later, says nothing about the task.
     pub(crate) fn look(&mut self, client: &Client, task: &str) -> bool {
         let asked = self.now();
         let answer = client.try_get(&format!("/result/{task}"));
@@ -82,10 +82,11 @@ impl Witness {
         });
     }
 
-    /// Waits for all outcomes, has the history judged and gives it. `excused` log lines may be missing.
+    /// Waits for all outcomes, checks the history and returns it. `excused` log lines may be
+    /// missing.
     ///
     /// # Panics
-    /// When a task does not end, or the promise was broken.
+    /// When a task does not end, or the promise is violated.
     pub(crate) fn judge(mut self, system: &System, excused: usize) -> History {
         self.wait_for_all(&system.client, LONG);
         system.collect(&mut self.history);
@@ -98,7 +99,7 @@ impl Witness {
     }
 }
 
-/// What an answer from `/result` says of its task.
+/// Returns the state that a response from `/result` shows.
 fn seen(answer: &Answer) -> Option<Seen> {
     match (answer.status, answer.body["status"].as_str()) {
         (200, _) => Some(Seen::Ended(answer.body.clone())),
@@ -106,16 +107,16 @@ fn seen(answer: &Answer) -> Option<Seen> {
         (202, Some("processing")) => Some(Seen::Processing),
         (404 | 410, _) => Some(Seen::Unknown),
         (429 | 503, _) => None,
-        other => panic!("an answer that nobody should get, {other:?}: {answer:?}"),
+        other => panic!("unexpected response, {other:?}: {answer:?}"),
     }
 }
 
-/// How often a task was begun.
+/// Returns how many attempts a task had.
 pub(crate) fn attempts(events: &[TaskEvent]) -> usize {
     events.iter().filter(|event| event.name == "started").count()
 }
 
-/// Tells a measured recovery and holds it to the bound.
+/// Prints a measured recovery time and checks that it is within two leases.
 pub(crate) fn check_recovery(what: &str, took: Duration, lease: Duration) {
     println!("{what}: recovered after {:.2} s, the lease is {lease:?}", took.as_secs_f64());
     assert!(took <= 2 * lease, "{what}: {took:?} is more than two leases of {lease:?}");

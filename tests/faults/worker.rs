@@ -15,7 +15,8 @@ fn slow(workers: usize, settings: &[(&str, &str)]) -> System {
     System::start(&Plan { model, workers, lease: LEASE, settings })
 }
 
-/// Kills the holder as soon as an event of this name is there; the other worker takes over.
+/// Kills the worker of a task as soon as the task has an event of this name; the other worker takes
+/// over.
 fn a_worker_killed_at(moment: &str) {
     let mut system = slow(2, &[("MAX_BATCH_SIZE", "1")]);
     let mut witness = Witness::new();
@@ -32,18 +33,19 @@ fn a_worker_killed_at(moment: &str) {
 }
 
 #[test]
-fn killed_right_after_a_claim() {
+fn a_worker_killed_right_after_a_claim() {
     a_worker_killed_at("started");
 }
 
 #[test]
-fn killed_in_the_middle_of_an_answer() {
+fn a_worker_killed_during_an_answer() {
     a_worker_killed_at("token");
 }
 
-/// Tasks so short that a kill hits anything: a claim, a finish, the reply to either, a log line.
+/// Tasks are so short that a kill may hit anything: a claim, a finish, the reply to either, a log
+/// line.
 #[test]
-fn killed_again_and_again_at_any_moment() {
+fn workers_killed_repeatedly_at_any_moment() {
     const ROUNDS: usize = 8;
     const BATCH: usize = 4;
     let plan = Plan {
@@ -59,7 +61,8 @@ fn killed_again_and_again_at_any_moment() {
         for n in 0..20 {
             witness.submit(&system.client, &short(n));
         }
-        // The more of them have ended, the later the kill: each round hits another moment.
+        // The kill comes after a growing number of tasks has ended, so each round hits another
+        // moment.
         let waited_for = witness.history.accepted[first + 2 * round].clone();
         harness::wait_for("a task to end", LONG, || {
             witness.look(&system.client, &waited_for).then_some(())
@@ -91,7 +94,7 @@ fn a_poison_task_fails_after_its_attempts_and_the_others_complete() {
         system.workers[holder].kill_9();
         system.workers[holder].start();
     }
-    // A worker that is killed has at most the poison in hand, but may have just recorded another.
+    // A killed worker holds at most the poison task, but may have recorded another just before.
     let history = witness.judge(&system, 3);
     let ended = now_ms().saturating_sub(killed);
     println!("given up within {ended} ms of the last kill, the lease is {LEASE:?}");
@@ -103,7 +106,11 @@ fn a_poison_task_fails_after_its_attempts_and_the_others_complete() {
             assert_eq!(attempts(events), 3, "{events:?}");
         } else {
             assert_eq!(end.name, "completed", "{task}: {events:?}");
-            assert_eq!(attempts(events), 1, "the poison cost another task its attempt: {events:?}");
+            assert_eq!(
+                attempts(events),
+                1,
+                "the poison task cost another task an attempt: {events:?}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `qwen-queue` as people type it.
+//! Runs `qwen-queue` commands as a user types them.
 
 use std::process::{Command, Output};
 
@@ -6,23 +6,23 @@ use serde_json::Value;
 
 use crate::process::{Home, KEY, binary};
 
-/// The operators' key that all tests use.
+/// The operators' key of all tests.
 pub const ADMIN_KEY: &str = "operators-key-0123456789";
 
-/// A person at a gateway, with both keys.
+/// Runs commands against one gateway, with both keys in the environment.
 pub struct Cli {
     url: String,
-    /// Where they are: nobody's `.env` lies there.
+    /// The working directory, which has no `.env`.
     home: Home,
 }
 
 impl Cli {
-    /// At the gateway on `port`.
+    /// Uses the gateway on `port`.
     pub fn new(port: u16) -> Self {
         Self { url: format!("http://127.0.0.1:{port}"), home: Home::new() }
     }
 
-    /// What is typed, ready to run.
+    /// Builds a command.
     pub fn command(&self, program: &str, args: &[&str]) -> Command {
         let mut command = Command::new(program);
         command
@@ -35,7 +35,7 @@ impl Cli {
         command
     }
 
-    /// Runs it to its end.
+    /// Runs `qwen-queue` with `args` to its end.
     ///
     /// # Panics
     /// When it can't be run.
@@ -45,10 +45,10 @@ impl Cli {
         self.command(program, args).output().expect("qwen-queue runs")
     }
 
-    /// What it prints, trimmed.
+    /// Runs it and returns its standard output, trimmed.
     ///
     /// # Panics
-    /// When it does not end well.
+    /// When it fails.
     pub fn stdout(&self, args: &[&str]) -> String {
         let output = self.run(args);
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -56,19 +56,19 @@ impl Cli {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// What it prints, as JSON.
+    /// Runs it and returns its standard output as JSON.
     ///
     /// # Panics
-    /// When it does not end well, or prints something else.
+    /// When it fails or does not print JSON.
     pub fn json(&self, args: &[&str]) -> Value {
         let text = self.stdout(args);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
     }
 
-    /// What it says when it does not do as asked.
+    /// Runs a command that must fail with exit code 1 and returns its error message.
     ///
     /// # Panics
-    /// When it does.
+    /// When it succeeds.
     pub fn refusal(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {output:?}");

@@ -1,4 +1,4 @@
-//! A client as anybody would write one.
+//! An HTTP client, like one that a user would write.
 
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
@@ -10,18 +10,18 @@ use crate::history::TaskEvent;
 use crate::process::{KEY, Process};
 use crate::wait_for;
 
-/// An answer: its status, its body, its `Retry-After` in seconds.
+/// A response: its status, JSON body, and `Retry-After` in seconds.
 #[derive(Debug)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// The JSON body; null when there is none.
+    /// The JSON body; null if there is none.
     pub body: Value,
     /// `Retry-After`, if it was sent.
     pub retry_after: Option<u32>,
 }
 
-/// Talks to one gateway.
+/// Sends requests to one gateway.
 pub struct Client {
     agent: Agent,
     base: String,
@@ -29,12 +29,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the gateway on `port`.
+    /// A client of the gateway on `port`, with the tests' key.
     pub fn new(port: u16) -> Self {
         Self::with_key(port, KEY)
     }
 
-    /// The same with another key than the tests' usual one.
+    /// A client with another key.
     pub fn with_key(port: u16, key: &str) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -43,10 +43,10 @@ impl Client {
         Self { agent: config.into(), base: format!("http://127.0.0.1:{port}"), key: key.to_owned() }
     }
 
-    /// The port it talks to.
+    /// Returns the gateway's port.
     ///
     /// # Panics
-    /// Never: the address was made from one.
+    /// Never: the base URL was made from a port.
     pub fn port(&self) -> u16 {
         self.base.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
     }
@@ -57,7 +57,7 @@ impl Client {
     /// When `process` dies, or a minute passes.
     pub fn wait_until_healthy(&self, process: &mut Process, model: bool) {
         wait_for("a healthy gateway", Duration::from_secs(60), || {
-            assert!(process.is_alive(), "it died and said:\n{}", process.output());
+            assert!(process.is_alive(), "the process ended and printed:\n{}", process.output());
             let health = self.agent.get(format!("{}/health", self.base)).call().ok()?;
             let body: Value = health.into_body().read_json().ok()?;
             let loaded = !model || body["model_loaded"] == true;
@@ -65,44 +65,44 @@ impl Client {
         });
     }
 
-    /// `GET path`.
+    /// Sends `GET path`.
     ///
     /// # Panics
-    /// When there is no answer at all.
+    /// When there is no response.
     pub fn get(&self, path: &str) -> Answer {
-        self.try_get(path).expect("an answer")
+        self.try_get(path).expect("no response")
     }
 
-    /// `POST path` with a JSON body.
+    /// Sends `POST path` with a JSON body.
     ///
     /// # Panics
-    /// When there is no answer at all.
+    /// When there is no response.
     pub fn post(&self, path: &str, body: &Value) -> Answer {
-        self.try_post(path, body).expect("an answer")
+        self.try_post(path, body).expect("no response")
     }
 
-    /// `GET path`; none when there is no answer at all, as of a gateway that was killed.
+    /// Sends `GET path`. Returns `None` if there is no response, as when the gateway was killed.
     pub fn try_get(&self, path: &str) -> Option<Answer> {
         let request = self.agent.get(format!("{}{path}", self.base)).header("X-API-Key", &self.key);
         answer(request.call().ok()?)
     }
 
-    /// `POST path` with a JSON body; none when there is no answer at all.
+    /// Sends `POST path` with a JSON body. Returns `None` if there is no response.
     pub fn try_post(&self, path: &str, body: &Value) -> Option<Answer> {
         let request =
             self.agent.post(format!("{}{path}", self.base)).header("X-API-Key", &self.key);
         answer(request.send_json(body).ok()?)
     }
 
-    /// All events of a task, from its first to its last.
+    /// Returns all events of a task, from the first to the last.
     pub fn events(&self, task_id: &str) -> Vec<TaskEvent> {
         self.follow(task_id, TaskEvent::is_last)
     }
 
-    /// Follows a task's events until `enough` says so of one, or the stream ends.
+    /// Follows a task's events until `enough` returns true for one, or the stream ends.
     ///
     /// # Panics
-    /// When there is no stream, or it breaks off, or two minutes pass.
+    /// When there is no stream, it breaks, or two minutes pass.
     pub fn follow(&self, task_id: &str, enough: impl Fn(&TaskEvent) -> bool) -> Vec<TaskEvent> {
         let request = self.agent.get(format!("{}/events/{task_id}", self.base));
         let request = request.config().timeout_global(Some(Duration::from_secs(120))).build();
@@ -127,7 +127,7 @@ impl Client {
         events
     }
 
-    /// Submits a body for `POST /generate` and gives the task's id.
+    /// Submits a body for `POST /generate` and returns the task's id.
     ///
     /// # Panics
     /// When it is not accepted with 202.
@@ -138,15 +138,15 @@ impl Client {
         answer.body["task_id"].as_str().expect("a task_id").to_owned()
     }
 
-    /// Submits a prompt with greedy sampling.
+    /// Submits a prompt with greedy sampling and returns the task's id.
     pub fn ask(&self, prompt: &str) -> String {
         self.submit(&json!({"prompt": prompt, "temperature": 0.0, "max_tokens": 100}))
     }
 
-    /// Polls `/result` until the task has ended, at most `limit`.
+    /// Polls `/result` until the task has ended, for at most `limit`, and returns the response.
     ///
     /// # Panics
-    /// When the time is up.
+    /// When the limit passes.
     pub fn wait_for_result(&self, task_id: &str, limit: Duration) -> Answer {
         wait_for(&format!("the result of {task_id}"), limit, || {
             let answer = self.get(&format!("/result/{task_id}"));
@@ -154,10 +154,10 @@ impl Client {
         })
     }
 
-    /// A task's status.
+    /// Returns a task's status.
     ///
     /// # Panics
-    /// When the gateway does not tell it.
+    /// When the response has none.
     pub fn status(&self, task_id: &str) -> String {
         let answer = self.get(&format!("/status/{task_id}"));
         answer.body["status"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
@@ -174,7 +174,7 @@ impl Client {
     }
 }
 
-/// Reads an answer; none when it breaks off.
+/// Reads a response. Returns `None` if it breaks off.
 fn answer(response: ureq::http::Response<ureq::Body>) -> Option<Answer> {
     let header = response.headers().get("retry-after");
     let retry_after = header.and_then(|value| value.to_str().ok()).and_then(|s| s.parse().ok());

@@ -1,38 +1,38 @@
-//! A real Redis Cluster for a test: three `redis-server` processes that share the slots.
+//! A real Redis Cluster for tests: three `redis-server` processes that share the slots.
 
 use std::time::Duration;
 
 use crate::redis::RedisServer;
 use crate::{free_port, wait_for};
 
-/// Who has which slots. The tags {2}, {1} and {0} of the queue's first partitions are in slots
-/// 5649, 9842 and 13907: one for each node.
+/// The slots of each node. The hash tags {2}, {1} and {0} of the queue's first partitions are in
+/// slots 5649, 9842 and 13907, one on each node.
 const SLOTS: [(u16, u16); 3] = [(0, 7_000), (7_001, 12_000), (12_001, 16_383)];
 
-/// How long a node may be silent before the others take it for dead, in ms.
+/// How long a node may be silent before the others consider it dead, in ms.
 const NODE_TIMEOUT: &str = "1000";
 
-/// Three nodes; replicas only as a test adds them.
+/// A cluster of three nodes. Tests may add replicas.
 pub struct RedisCluster {
     /// The nodes, in the order of their slots, then the replicas.
     pub nodes: Vec<RedisServer>,
-    /// Where the nodes are found.
+    /// The nodes' addresses.
     addresses: Vec<Address>,
-    /// What each is started with.
+    /// The settings of each node.
     settings: Vec<String>,
 }
 
-/// The ports of a node: for clients, and for the other nodes.
+/// The ports of a node: for clients, and for the cluster bus.
 struct Address {
-    /// The scheme of its URL.
+    /// The scheme of the node's URL.
     scheme: &'static str,
     port: u16,
     bus: u16,
 }
 
 impl RedisCluster {
-    /// Starts one that forgets everything when it ends. Takes two seconds: a node that was just
-    /// started waits so long before it serves.
+    /// Starts a cluster without persistence. Takes two seconds, since a new node waits that long
+    /// before it serves.
     ///
     /// # Panics
     /// When it does not start.
@@ -40,7 +40,7 @@ impl RedisCluster {
         Self::with(&[])
     }
 
-    /// Starts one whose nodes append every write to a file.
+    /// Starts a cluster whose nodes append every write to a file.
     ///
     /// # Panics
     /// When it does not start.
@@ -48,7 +48,8 @@ impl RedisCluster {
         Self::with(&["--appendonly", "yes", "--appendfsync", "everysec"])
     }
 
-    /// Starts one with further settings. With a certificate among them the nodes and their clients speak TLS.
+    /// Starts a cluster with further settings. With a certificate among them, nodes and clients use
+    /// TLS.
     ///
     /// # Panics
     /// When it does not start.
@@ -66,7 +67,7 @@ impl RedisCluster {
         cluster
     }
 
-    /// Adds a node that repeats the one at `place`, and waits until it has all that is there.
+    /// Adds a replica of the node at `place` and waits until it is in sync.
     ///
     /// # Panics
     /// When that takes more than 20 seconds.
@@ -84,7 +85,7 @@ impl RedisCluster {
         self.wait_until_whole();
     }
 
-    /// Waits until the replica that was added last has all that the node at `place` has.
+    /// Waits until the replica added last has all data of the node at `place`.
     ///
     /// # Panics
     /// When that takes more than 20 seconds.
@@ -103,7 +104,7 @@ impl RedisCluster {
         });
     }
 
-    /// Waits until every node serves and knows who has all the slots.
+    /// Waits until every node serves and knows the owner of every slot.
     ///
     /// # Panics
     /// When that takes more than 20 seconds.
@@ -117,14 +118,14 @@ impl RedisCluster {
         }
     }
 
-    /// The first nodes' URLs.
+    /// Returns the URLs of the first nodes, separated by commas.
     pub fn url(&self) -> String {
         let urls = self.addresses.iter();
         let urls = urls.map(|Address { scheme, port, .. }| format!("{scheme}://127.0.0.1:{port}"));
         urls.collect::<Vec<_>>().join(",")
     }
 
-    /// Forgets all data.
+    /// Deletes all data.
     ///
     /// # Panics
     /// When a node does not answer.
@@ -134,26 +135,26 @@ impl RedisCluster {
         }
     }
 
-    /// Runs a command at the node that has its key.
+    /// Runs a command on the node that owns its key and returns the reply.
     ///
     /// # Panics
-    /// When there is no answer.
+    /// When there is no reply.
     pub fn command(&self, words: &[&str]) -> String {
         let redirected = [&["-c"], words].concat();
         self.nodes[0].command(&redirected)
     }
 }
 
-/// A node that knows no other yet.
+/// Starts a node that knows no other node yet.
 fn start_node(settings: &[&str]) -> (RedisServer, Address) {
     let (bus, tls_port) = (free_port(), free_port());
     let (bus_text, tls_text) = (bus.to_string(), tls_port.to_string());
     let mut all = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", NODE_TIMEOUT];
-    // What a lost node has not must go on.
+    // The remaining slots must be served when a node is lost.
     all.extend(["--cluster-require-full-coverage", "no", "--cluster-port", &bus_text]);
     let tls = settings.contains(&"--tls-cert-file");
     if tls {
-        // A Cluster names the port that its bus is secured like.
+        // With `tls-cluster`, the port that nodes announce for the bus is the TLS port.
         all.extend(["--tls-port", &tls_text, "--tls-cluster", "yes", "--tls-replication", "yes"]);
     }
     all.extend(settings);
@@ -163,7 +164,7 @@ fn start_node(settings: &[&str]) -> (RedisServer, Address) {
 }
 
 impl Address {
-    /// Introduces a node to the one here.
+    /// Makes this node and `node` join.
     fn meet(&self, node: &RedisServer) {
         let (port, bus) = (self.port.to_string(), self.bus.to_string());
         node.command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);

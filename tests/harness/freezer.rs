@@ -1,5 +1,5 @@
-//! Stops a single thread of a running process, as a computation that hangs would, while the others
-//! go on. (`SIGSTOP` stops them all.) By ptrace, which Linux allows a process on its children.
+//! Stops a single thread of a running process, to simulate a computation that hangs. (`SIGSTOP`
+//! stops all threads.) Uses ptrace, which Linux allows a process on its children.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -9,27 +9,27 @@ use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// How often a frozen thread is looked at.
-const GLANCE: Duration = Duration::from_millis(50);
+/// How often the tracer checks whether the frozen thread's process has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A thread that stands still until this is dropped.
+/// A stopped thread, which continues when this is dropped.
 pub struct Frozen {
     thaw: Option<Sender<()>>,
     tracer: Option<JoinHandle<()>>,
 }
 
 impl Frozen {
-    /// Stops the thread called `name` of process `pid`.
+    /// Stops the thread `name` of process `pid`.
     ///
     /// # Panics
-    /// When there is none, or the system does not allow it.
+    /// When there is no such thread, or ptrace is not allowed.
     pub fn thread(pid: u32, name: &str) -> Self {
         let thread = thread_id(pid, name);
         let (thaw, thawed) = channel();
         let (ready, frozen) = channel();
-        // Whoever began to trace a thread must end it: a thread of its own does both.
+        // ptrace requires that the same thread starts and ends the tracing.
         let tracer = std::thread::spawn(move || hold(thread, &ready, &thawed));
-        frozen.recv().expect("the thread stands still");
+        frozen.recv().expect("the thread was not stopped");
         Self { thaw: Some(thaw), tracer: Some(tracer) }
     }
 }
@@ -44,13 +44,13 @@ impl Drop for Frozen {
 }
 
 fn hold(thread: Pid, ready: &Sender<()>, thawed: &Receiver<()>) {
-    ptrace::seize(thread, ptrace::Options::empty()).expect("ptrace is allowed on a child");
-    ptrace::interrupt(thread).expect("it is traced");
-    waitpid(thread, Some(WaitPidFlag::__WALL)).expect("it stops");
-    ready.send(()).expect("somebody waits");
-    // Until the other end is dropped. A process that ends meanwhile is not gone for its parent before
-    // the tracer has taken note of the thread's end.
-    while thawed.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
+    ptrace::seize(thread, ptrace::Options::empty()).expect("ptrace is not allowed");
+    ptrace::interrupt(thread).expect("the thread is not traced");
+    waitpid(thread, Some(WaitPidFlag::__WALL)).expect("the thread did not stop");
+    ready.send(()).expect("nobody waits for the tracer");
+    // Holds the thread until the other end is dropped. If the process ends meanwhile, its parent
+    // cannot collect it before the tracer has seen the thread's end.
+    while thawed.recv_timeout(POLL_INTERVAL) == Err(RecvTimeoutError::Timeout) {
         match waitpid(thread, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(_) => return,
             Ok(_) => {}

@@ -1,46 +1,46 @@
-//! What happened, as it was seen from outside: the material that [`crate::promise`] judges.
+//! Observations from outside the system, which [`crate::promise`] checks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// Everything that was seen. Instants are durations since the history began.
+/// All observations. Instants are durations since the history began.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    /// The ids of tasks that were answered with 202.
+    /// The ids of tasks that were accepted with 202.
     pub accepted: Vec<String>,
-    /// What clients were told of tasks afterwards, in any order.
+    /// Responses about tasks, in any order.
     pub sightings: Vec<Sighting>,
-    /// The events of a task, from its first to its last.
+    /// The events of each task, from the first to the last.
     pub events: BTreeMap<String, Vec<TaskEvent>>,
-    /// The lines of all `llm_requests.log`.
+    /// The lines of all `llm_requests.log` files.
     pub lines: Vec<LogLine>,
 }
 
-/// One answer about a task.
+/// A response about a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sighting {
     /// The task.
     pub task: String,
-    /// When the question was sent.
+    /// When the request was sent.
     pub asked: Duration,
-    /// When the answer was there.
+    /// When the response was received.
     pub answered: Duration,
-    /// What it was.
+    /// What the response said.
     pub seen: Seen,
 }
 
-/// What an answer said of a task.
+/// A task's state, as a response shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Seen {
-    /// It waits.
+    /// Queued.
     Queued,
-    /// A worker has it.
+    /// Processing.
     Processing,
-    /// It ended, and this is the body of its `/result`.
+    /// Ended, with the body of its `/result`.
     Ended(Value),
-    /// The gateway knows of no such task.
+    /// Unknown to the gateway.
     Unknown,
 }
 
@@ -56,17 +56,17 @@ pub struct TaskEvent {
 }
 
 impl TaskEvent {
-    /// Which attempt it speaks of, if of any.
+    /// Returns the attempt that the event belongs to, if any.
     pub fn attempt(&self) -> Option<u64> {
         self.data["attempt"].as_u64()
     }
 
-    /// The Unix time in milliseconds that it was recorded at, by the queue's clock.
+    /// Returns when the event was recorded, in ms since the Unix epoch by the queue's clock.
     pub fn at(&self) -> Option<u64> {
         self.data["at"].as_u64()
     }
 
-    /// Whether nothing may follow it.
+    /// Whether no event may follow it.
     pub fn is_last(&self) -> bool {
         matches!(self.name.as_str(), "completed" | "failed" | "cancelled")
     }
@@ -82,7 +82,7 @@ pub struct LogLine {
 }
 
 impl LogLine {
-    /// Reads the whole of a log file. A line that a kill cut off is none.
+    /// Parses a log file. Ignores a last line that was cut off by a kill.
     pub fn read_all(log: &str) -> Vec<Self> {
         let whole = log.rfind('\n').map_or("", |end| &log[..end]);
         whole.lines().filter_map(Self::read).collect()

@@ -1,31 +1,32 @@
-//! # harness: real processes, real Redis, real sockets
+//! # harness: real processes, a real Redis, real sockets
 //!
-//! What the end-to-end tests stand on. Nothing is simulated: the binaries are those that users run,
-//! Redis is Debian's, and death comes by `kill -9`.
+//! Support for the end-to-end tests. Nothing is simulated: the binaries are those that users run,
+//! Redis is Debian's package, and processes die by `kill -9`.
 //!
 //! ## Layout
 //!
-//! | module      | what it does |
-//! |-------------|--------------|
-//! | [`process`] | starts our binaries in a folder of their own, stops, freezes and kills them |
-//! | [`redis`]   | a Redis of the test's own, on a free port, that can die and come back |
-//! | [`cluster`] | three of them as a Redis Cluster |
-//! | [`freezer`] | stops a single thread of a process |
-//! | [`proxy`]   | a network in between that can be cut and healed |
-//! | [`system`]  | gateways, workers and a Redis, each of which can die and come back |
-//! | [`client`]  | submits and polls like any client |
-//! | [`cli`]     | types like any person |
-//! | [`terminal`] | what is typed where a terminal is needed |
-//! | [`receiver`] | hears webhooks, well or badly behaved |
-//! | [`models`]  | the small models that tests run |
-//! | [`history`] | what was seen from outside |
-//! | [`promise`] | judges a history: one outcome for each accepted task, and no way back |
+//! | module       | what it does |
+//! |--------------|--------------|
+//! | [`process`]  | starts, stops, freezes and kills qwen-queue's binaries, each in a folder of its own |
+//! | [`redis`]    | starts a Redis per test, on a free port, that can be killed and restarted |
+//! | [`cluster`]  | starts three of them as a Redis Cluster |
+//! | [`freezer`]  | stops a single thread of a process |
+//! | [`proxy`]    | a TCP proxy that can be cut and healed |
+//! | [`system`]   | gateways, workers and a Redis, each of which can be killed and restarted |
+//! | [`client`]   | an HTTP client that submits and polls |
+//! | [`cli`]      | runs `qwen-queue` commands |
+//! | [`terminal`] | runs `qwen-queue` commands in a terminal |
+//! | [`receiver`] | a receiver of webhooks, well or badly behaved |
+//! | [`models`]   | the small models that tests run |
+//! | [`history`]  | observations from outside the system |
+//! | [`promise`]  | checks a history: one outcome for each accepted task, and states only move forward |
 //!
 //! ## Data flow
 //!
-//! A test starts [`redis::RedisServer`] and some [`process::Process`]es, talks to them by
-//! [`client::Client`], breaks something, and reads what is left in their folder. Fault tests start a
-//! [`system::System`], note all they see in a [`history::History`], and have [`promise`] judge it.
+//! A test starts a [`redis::RedisServer`] and some [`process::Process`]es, sends requests by
+//! [`client::Client`], breaks something, and reads the files in the processes' folders. Fault tests
+//! start a [`system::System`], record all observations in a [`history::History`], and check it with
+//! [`promise`].
 
 pub mod cli;
 pub mod client;
@@ -43,10 +44,10 @@ pub mod terminal;
 
 use std::time::{Duration, Instant};
 
-/// Waits until `condition` gives something, at most `limit`.
+/// Polls `condition` until it returns `Some`, for at most `limit`, and returns the value.
 ///
 /// # Panics
-/// When the time is up; the message names `what`.
+/// When the limit passes; the message contains `what`.
 pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
     loop {
@@ -58,10 +59,10 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> O
     }
 }
 
-/// A TCP port that nobody listens on.
+/// Returns a TCP port on which nothing listens.
 ///
 /// # Panics
-/// When the machine has none.
+/// When there is none.
 pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("it is bound").port()

@@ -1,17 +1,17 @@
-//! The small models that tests run.
+//! The small models that tests use.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::binary;
 
-/// A committed fixture, e.g. `qwen3/qwen3-f16.gguf`.
+/// Returns the path of a committed fixture, e.g. `qwen3/qwen3-f16.gguf`.
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/engine/tests/fixtures").join(name)
 }
 
-/// A model with random weights that is slow enough to be caught in the middle of an answer. Made once
-/// per build folder.
+/// Returns the path of a model with random weights, slow enough that tests can interrupt an answer.
+/// It is made once per build folder.
 ///
 /// # Panics
 /// When it can't be made.
@@ -19,7 +19,7 @@ pub fn slow() -> PathBuf {
     let tool = binary("qwen-queue");
     let path = tool.with_file_name("slow-model.gguf");
     if !path.exists() {
-        // Tests run side by side: each makes its own and the last one to move wins.
+        // Tests run concurrently: each may make the file; the last rename wins.
         let part = tool.with_file_name(format!("slow-model-{}.gguf", std::process::id()));
         let made = Command::new(&tool)
             .args(["model", "synth", "--shape", "tiny", "--quant", "q8_0", "--output"])

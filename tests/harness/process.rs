@@ -1,4 +1,4 @@
-//! Our binaries as processes.
+//! Processes of qwen-queue's binaries.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,45 +9,45 @@ use tempfile::TempDir;
 
 use crate::wait_for;
 
-/// The key that all tests use.
+/// The API key of all tests.
 pub const KEY: &str = "test-key-0123456789";
 
-/// The operators' key, where a test has one.
+/// The operators' key, for tests that use one.
 pub const ADMIN_KEY: &str = "test-operator-0123456789";
 
-/// Where a binary of this workspace was built, beside the test that runs now.
+/// Returns the path of a binary of this workspace, in the build folder of the running test.
 ///
 /// # Panics
 /// When it was not built: run `scripts/test`.
 pub fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows where it is");
+    let test = std::env::current_exe().expect("no path of the test's executable");
     let path = test.parent().and_then(Path::parent).expect("target/<profile>/deps").join(name);
     assert!(path.exists(), "{} is missing: run scripts/test, which builds it", path.display());
     path
 }
 
-/// A folder for one process: its logs, data and output.
+/// A folder for one process: its logs, data and output. Dropping it deletes the folder.
 pub struct Home(TempDir);
 
 impl Home {
-    /// A fresh one, gone with this value.
+    /// Creates a temporary folder.
     #[allow(clippy::new_without_default, clippy::missing_panics_doc)]
     pub fn new() -> Self {
         Self(tempfile::tempdir().expect("a temporary folder"))
     }
 
-    /// Its path.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// The text of a file in it; empty if there is none.
+    /// Returns the text of a file in it; empty if there is no such file.
     pub fn read(&self, file: &str) -> String {
         std::fs::read_to_string(self.path().join(file)).unwrap_or_default()
     }
 }
 
-/// A running process of ours. Dropping it kills it.
+/// A running process. Dropping it kills it.
 pub struct Process {
     child: Child,
     name: String,
@@ -55,7 +55,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `binary` with `args` in `home`, with these settings and no others.
+    /// Starts a binary with `args` in `home`, with these settings and no others.
     ///
     /// # Panics
     /// When it can't be started.
@@ -79,53 +79,53 @@ impl Process {
         Self { child, name: name.to_owned(), output }
     }
 
-    /// All that it wrote to standard output and standard error.
+    /// Returns all that it wrote to standard output and standard error.
     pub fn output(&self) -> String {
         std::fs::read_to_string(&self.output).unwrap_or_default()
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends a signal by its name, e.g. `KILL`, `TERM`, `STOP`, `CONT`.
+    /// Sends a signal by name, e.g. `KILL`, `TERM`, `STOP`, `CONT`.
     ///
     /// # Panics
-    /// When it is gone already.
+    /// When the process has ended.
     pub fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).status().expect("kill runs");
-        assert!(sent.success(), "{} ({pid}) is gone; it said:\n{}", self.name, self.output());
+        assert!(sent.success(), "{} ({pid}) has ended; it printed:\n{}", self.name, self.output());
     }
 
-    /// Kills it as a power cut would.
+    /// Kills it with SIGKILL.
     ///
     /// # Panics
-    /// When it is gone already.
+    /// When the process has ended.
     pub fn kill_9(mut self) {
         self.signal("KILL");
-        self.child.wait().expect("it was ours");
+        self.child.wait().expect("cannot wait for a child");
     }
 
-    /// Waits for its end.
+    /// Waits until it ends and returns its exit status.
     ///
     /// # Panics
-    /// When it goes on for longer than `limit`.
+    /// When it does not end within `limit`.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let what = format!("the end of {}", self.name);
-        wait_for(&what, limit, || self.child.try_wait().expect("it is ours"))
+        wait_for(&what, limit, || self.child.try_wait().expect("cannot wait for a child"))
     }
 
-    /// How long it has computed since its start.
+    /// Returns its processor time so far.
     ///
     /// # Panics
-    /// When it is gone.
+    /// When the process has ended.
     pub fn cpu_time(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
-        let stat = stat.expect("it runs");
-        // After the name, which ends with the last parenthesis: utime and stime are fields 14 and 15
-        // of the whole, in ticks of which Linux has 100 a second for everybody.
+        let stat = stat.expect("the process has ended");
+        // The name ends with the last parenthesis; utime and stime are fields 14 and 15 of the
+        // line, in ticks, of which Linux has 100 per second.
         let fields = stat.rsplit_once(')').expect("a name in parentheses").1;
         let ticks = fields.split_whitespace().skip(11).take(2);
         let ticks: u64 = ticks.map(|field| field.parse::<u64>().expect("ticks")).sum();
@@ -135,13 +135,13 @@ impl Process {
     /// Whether it runs.
     ///
     /// # Panics
-    /// When the system won't tell.
+    /// When the system does not allow waiting for it.
     pub fn is_alive(&mut self) -> bool {
-        self.child.try_wait().expect("it is ours").is_none()
+        self.child.try_wait().expect("cannot wait for a child").is_none()
     }
 }
 
-#[allow(clippy::print_stderr)] // what a failed test needs to be understood
+#[allow(clippy::print_stderr)] // helps to understand a failed test
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -1,5 +1,5 @@
-//! The promise, as a judge of histories: exactly one outcome for each accepted task, and no way back.
-//! Pure.
+//! Checks histories against the queue's promise: exactly one outcome for each accepted task, and
+//! states only move forward. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,15 +7,15 @@ use serde_json::Value;
 
 use crate::history::{History, Seen, Sighting, TaskEvent};
 
-/// A broken promise.
+/// A violation of the promise.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Violation {
-    /// An accepted task was unknown later.
+    /// An accepted task later was unknown.
     Lost {
         /// The task.
         task: String,
     },
-    /// An accepted task was never seen to end.
+    /// An accepted task has no outcome.
     NoOutcome {
         /// The task.
         task: String,
@@ -29,41 +29,41 @@ pub enum Violation {
     WentBack {
         /// The task.
         task: String,
-        /// What was seen after what.
+        /// The later and the earlier state.
         what: String,
     },
-    /// A task's events tell no possible life.
+    /// The sequence of a task's events is not possible.
     BadEvents {
         /// The task.
         task: String,
-        /// What is wrong with them.
+        /// Why it is not.
         what: String,
     },
-    /// A task has more than one line in the logs.
+    /// A task has more than one log line.
     TwoLines {
         /// The task.
         task: String,
     },
-    /// The line in the logs tells another outcome than the client was told.
+    /// A task's log line shows another outcome than the API.
     WrongLine {
         /// The task.
         task: String,
-        /// What it says.
+        /// The status in the line.
         status: String,
     },
-    /// More tasks lack their line than kills excuse.
+    /// More tasks have no log line than kills excuse.
     NoLines {
-        /// The tasks without.
+        /// The tasks without a line.
         tasks: Vec<String>,
-        /// How many may lack it.
+        /// How many may have none.
         excused: usize,
     },
 }
 
-/// All that `history` has against the promise; empty is good.
+/// Returns all violations in `history`; none if it keeps the promise.
 ///
-/// `excused`: how many log lines may be missing. A process that is killed between recording an
-/// outcome and writing its line takes the line along: the outcome is in the queue, the line is not.
+/// `excused` is the number of log lines that may be missing: a process that is killed between
+/// recording an outcome and writing its line loses the line, not the outcome.
 pub fn violations(history: &History, excused: usize) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut of_task: BTreeMap<&str, Vec<&Sighting>> = BTreeMap::new();
@@ -89,7 +89,7 @@ pub fn violations(history: &History, excused: usize) -> Vec<Violation> {
     found
 }
 
-/// The one outcome that was seen, if any was.
+/// Returns the outcome that was observed, if any. Records a violation if there were two.
 fn outcome<'h>(
     task: &str,
     sightings: &[&'h Sighting],
@@ -109,8 +109,8 @@ fn outcome<'h>(
     first
 }
 
-/// Of two answers, the second asked for after the first was there, the second is not behind; but for
-/// a retry, which the events must know of.
+/// Checks that of two responses, where the second was requested after the first was received, the
+/// second does not show an earlier state, except after a retry, which must be among the events.
 fn check_order(
     task: &str,
     sightings: &[&Sighting],
@@ -133,7 +133,7 @@ fn check_order(
     }
 }
 
-/// Plays the events of an ended task.
+/// Checks the sequence of events of an ended task.
 fn check_events(events: &[TaskEvent], outcome: Option<&Value>) -> Result<(), String> {
     let mut attempt = 0;
     let mut runs = false;
@@ -148,9 +148,9 @@ fn check_events(events: &[TaskEvent], outcome: Option<&Value>) -> Result<(), Str
             "token" | "requeued" => runs && event.attempt() == Some(attempt),
             "cancelled" => n > 0,
             "completed" => runs,
-            // The reaper ends a task whose workers all fell silent.
+            // The reaper ends a task whose workers all lost their leases.
             "failed" => n > 0,
-            // A step that this judge does not know changes no state.
+            // An event that this check does not know changes no state.
             _ => n > 0,
         };
         if !fits {
@@ -171,8 +171,8 @@ fn check_events(events: &[TaskEvent], outcome: Option<&Value>) -> Result<(), Str
     Ok(())
 }
 
-/// One line for each task that ended, with its outcome. Lines of tasks that no client was told of
-/// (its 202 got lost) are held to being one only.
+/// Checks that each ended task has one line, with its outcome. Tasks whose 202 was lost are checked
+/// only for having at most one line.
 fn check_lines(
     history: &History,
     outcomes: &BTreeMap<&str, &Value>,

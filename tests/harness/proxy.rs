@@ -1,4 +1,4 @@
-//! A network between two processes that can be cut and healed, while both sides live.
+//! A TCP proxy between two processes that can be cut and healed while both run.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// How often a held direction looks whether it may go on, and an idle one whether all is over.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often a held direction checks whether it may go on, and an idle one whether the proxy was
+/// dropped.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Forwards connections on a port of its own to a target. What is held is kept, not dropped, as on a
-/// line that has gone dead: neither side is told anything.
+/// Forwards connections from a port of its own to a target. While it is cut, data is held back and
+/// not dropped, and connections stay open: like a network that has failed silently.
 pub struct Proxy {
     port: u16,
     switches: Arc<Switches>,
@@ -21,15 +22,15 @@ pub struct Proxy {
 struct Switches {
     requests_held: AtomicBool,
     replies_held: AtomicBool,
-    /// The request that springs it holds the replies.
+    /// A request that contains these bytes makes the proxy hold replies.
     trap: Mutex<Option<Vec<u8>>>,
     over: AtomicBool,
 }
 
 impl Switches {
-    /// Looks at a request before it goes on.
+    /// Checks a request before it is forwarded.
     fn inspect(&self, request: &[u8]) {
-        let mut trap = self.trap.lock().expect("nobody panics with it");
+        let mut trap = self.trap.lock().expect("the lock is poisoned");
         let is_in = |mark: &Vec<u8>| request.windows(mark.len()).any(|part| part == mark);
         if trap.as_ref().is_some_and(is_in) {
             *trap = None;
@@ -39,7 +40,7 @@ impl Switches {
 }
 
 impl Proxy {
-    /// Forwards to `port` of this machine.
+    /// Starts a proxy to `port` of this machine.
     ///
     /// # Panics
     /// When no port is free.
@@ -61,29 +62,29 @@ impl Proxy {
         Self { port, switches }
     }
 
-    /// Where it listens.
+    /// Returns the port on which it listens.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Nothing passes in either direction, also on new connections.
+    /// Holds both directions, also of new connections.
     pub fn cut(&self) {
         self.switches.requests_held.store(true, Ordering::Relaxed);
         self.hold_replies();
     }
 
-    /// Requests reach the target, its replies do not come back.
+    /// Forwards requests and holds replies.
     pub fn hold_replies(&self) {
         self.switches.replies_held.store(true, Ordering::Relaxed);
     }
 
-    /// From the next request on that holds `mark`, replies do not come back: that request is carried
-    /// out, and its sender does not hear of it.
+    /// Holds replies from the next request on that contains `mark`: that request is executed, and
+    /// its sender gets no reply.
     ///
     /// # Panics
-    /// Never: nobody panics with the lock.
+    /// Never: no code panics while it holds the lock.
     pub fn hold_replies_from(&self, mark: &str) {
-        *self.switches.trap.lock().expect("nobody panics with it") = Some(mark.into());
+        *self.switches.trap.lock().expect("the lock is poisoned") = Some(mark.into());
     }
 
     /// Whether replies are held.
@@ -91,7 +92,7 @@ impl Proxy {
         self.switches.replies_held.load(Ordering::Relaxed)
     }
 
-    /// Everything flows again, what was held first.
+    /// Forwards everything again, held data first.
     pub fn heal(&self) {
         self.switches.requests_held.store(false, Ordering::Relaxed);
         self.switches.replies_held.store(false, Ordering::Relaxed);
@@ -101,15 +102,15 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.switches.over.store(true, Ordering::Relaxed);
-        // Wakes the thread that accepts.
+        // Wakes the accepting thread.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }
 
-/// Connects to the target, once requests may pass, and carries bytes both ways.
+/// Connects to the target once requests may pass, and copies bytes in both directions.
 fn forward(client: TcpStream, target: u16, switches: Arc<Switches>) {
     while switches.requests_held.load(Ordering::Relaxed) {
-        thread::sleep(LOOK);
+        thread::sleep(POLL_INTERVAL);
     }
     let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { return };
     let (Ok(client_in), Ok(server_in)) = (client.try_clone(), server.try_clone()) else { return };
@@ -125,7 +126,7 @@ enum Direction {
     Replies,
 }
 
-/// Carries bytes one way until either end closes.
+/// Copies bytes in one direction until either end closes.
 fn carry(mut from: TcpStream, mut to: TcpStream, switches: &Switches, direction: Direction) {
     let held = match direction {
         Direction::Requests => &switches.requests_held,
@@ -133,10 +134,10 @@ fn carry(mut from: TcpStream, mut to: TcpStream, switches: &Switches, direction:
     };
     let wait_while_held = || {
         while held.load(Ordering::Relaxed) && !switches.over.load(Ordering::Relaxed) {
-            thread::sleep(LOOK);
+            thread::sleep(POLL_INTERVAL);
         }
     };
-    let _ = from.set_read_timeout(Some(LOOK));
+    let _ = from.set_read_timeout(Some(POLL_INTERVAL));
     let _ = to.set_nodelay(true);
     let mut bytes = [0; 16 * 1024];
     while !switches.over.load(Ordering::Relaxed) {
@@ -156,7 +157,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, switches: &Switches, direction:
             break;
         }
     }
-    // A farewell does not pass a dead line either.
+    // The end of a connection is held back too.
     wait_while_held();
     let _ = to.shutdown(Shutdown::Both);
     let _ = from.shutdown(Shutdown::Both);

@@ -11,49 +11,49 @@ use serde_json::Value;
 
 use crate::wait_for;
 
-/// How it answers a request.
+/// How the receiver responds to a request.
 #[derive(Debug, Clone)]
 pub enum Manner {
-    /// With this status, and further header lines, each ended by `\r\n`.
+    /// Responds with this status and further header lines, each ended by `\r\n`.
     Answer(u16, String),
-    /// Not at all, though it has read everything.
+    /// Reads the request and does not respond.
     Silence,
-    /// With 200 and a body that never ends.
+    /// Responds with 200 and a body that never ends.
     Endless,
-    /// With these bytes.
+    /// Responds with these bytes.
     Bytes(Vec<u8>),
 }
 
 impl Manner {
-    /// With a status and nothing else.
+    /// Responds with a status only.
     pub fn status(status: u16) -> Self {
         Self::Answer(status, String::new())
     }
 }
 
-/// What it heard.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Heard {
-    /// The first line.
+    /// The request line.
     pub line: String,
-    /// The headers, by their names in lower case.
+    /// The headers, by name in lower case.
     pub headers: HashMap<String, String>,
-    /// The body, to the byte.
+    /// The body.
     pub body: Vec<u8>,
-    /// When.
+    /// When it was received.
     pub at: Instant,
 }
 
 impl Heard {
-    /// A header's value; empty when there is none.
+    /// Returns a header's value; empty if there is none.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     ///
     /// # Panics
-    /// When it is not.
+    /// When it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("a JSON body")
     }
@@ -66,29 +66,30 @@ struct Shared {
     written: AtomicUsize,
 }
 
-/// Listens until it is dropped.
+/// A receiver. Listens until it is dropped.
 pub struct Receiver {
     port: u16,
     shared: Arc<Shared>,
 }
 
 impl Receiver {
-    /// One on a free port. `manner` says how to answer the n-th request, from 0.
+    /// Starts one on a free port. `manner` decides how to respond to the n-th request, from 0.
     pub fn start(manner: impl Fn(usize) -> Manner + Send + Sync + 'static) -> Self {
         Self::on(0, manner)
     }
 
-    /// One that answers 204 to everything.
+    /// Starts one that responds with 204 to everything.
     pub fn kind() -> Self {
         Self::start(|_| Manner::status(204))
     }
 
-    /// One on this port.
+    /// Starts one on this port.
     ///
     /// # Panics
-    /// When the port is taken.
+    /// When the port is in use.
     pub fn on(port: u16, manner: impl Fn(usize) -> Manner + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the receiver's port");
+        let listener =
+            TcpListener::bind(("127.0.0.1", port)).expect("the receiver's port is in use");
         let port = listener.local_addr().expect("it is bound").port();
         let shared = Arc::new(Shared::default());
         let (state, manner) = (Arc::clone(&shared), Arc::new(manner));
@@ -104,34 +105,34 @@ impl Receiver {
         Self { port, shared }
     }
 
-    /// Where it listens.
+    /// Returns the URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// All that it heard so far.
+    /// Returns all requests received so far.
     pub fn heard(&self) -> Vec<Heard> {
         self.shared.heard().clone()
     }
 
-    /// What it heard about a task.
+    /// Returns the requests about a task.
     pub fn heard_of(&self, task_id: &str) -> Vec<Heard> {
         let mut heard = self.heard();
         heard.retain(|heard| heard.header("webhook-id") == task_id);
         heard
     }
 
-    /// Waits until it has heard so many requests.
+    /// Waits until `count` requests were received and returns them.
     ///
     /// # Panics
-    /// When it does not within `limit`.
+    /// When `limit` passes.
     pub fn wait_for(&self, count: usize, limit: Duration) -> Vec<Heard> {
         wait_for(&format!("{count} webhooks"), limit, || {
             Some(self.heard()).filter(|heard| heard.len() >= count)
         })
     }
 
-    /// How many bytes of endless bodies were taken off its hands, by buffers on the way too.
+    /// Returns how many bytes of endless bodies were written, into buffers on the way too.
     pub fn written(&self) -> usize {
         self.shared.written.load(Ordering::SeqCst)
     }
@@ -181,7 +182,7 @@ impl Shared {
     }
 }
 
-/// Reads one request; none when it is none.
+/// Reads one request. Returns `None` if it is not a complete one.
 fn read(stream: &TcpStream) -> Option<Heard> {
     let mut reader = BufReader::new(stream);
     let mut next = || {

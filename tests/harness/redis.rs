@@ -1,4 +1,4 @@
-//! A real `redis-server` for a test: on a free port, in a temporary folder, gone with the value.
+//! A real `redis-server` for a test: on a free port, in a temporary folder.
 
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::{free_port, wait_for};
 
-/// A running server.
+/// A running server. Dropping it kills the server and deletes its folder.
 pub struct RedisServer {
     process: Option<Child>,
     port: u16,
@@ -17,7 +17,7 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts one that forgets everything when it ends.
+    /// Starts a server without persistence.
     ///
     /// # Panics
     /// When it does not start; `scripts/test` installs it.
@@ -25,7 +25,7 @@ impl RedisServer {
         Self::with(&[])
     }
 
-    /// Starts one that appends every write to a file, as `docker-compose.yml` does.
+    /// Starts a server that appends every write to a file, as `docker-compose.yml` does.
     ///
     /// # Panics
     /// When it does not start; `scripts/test` installs it.
@@ -33,7 +33,7 @@ impl RedisServer {
         Self::with(&["--appendonly", "yes", "--appendfsync", "everysec"])
     }
 
-    /// Starts one with further settings.
+    /// Starts a server with further settings.
     ///
     /// # Panics
     /// When it does not start; `scripts/test` installs it.
@@ -44,7 +44,7 @@ impl RedisServer {
             settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
             folder: memory_folder(),
         };
-        // Another process may take the port between our look and the server's start.
+        // Another process may take the port before the server does.
         for _ in 0..5 {
             server.port = free_port();
             if server.launch() {
@@ -54,20 +54,20 @@ impl RedisServer {
         panic!("redis-server does not start: see its output above");
     }
 
-    /// Where it listens.
+    /// Returns its URL.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// The port it listens on, also while it is dead.
+    /// Returns its port, which stays the same after a restart.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Runs a command by `redis-cli` and gives its answer as text.
+    /// Runs a command with `redis-cli` and returns the reply as text.
     ///
     /// # Panics
-    /// When there is no answer.
+    /// When there is no reply.
     pub fn command(&self, words: &[&str]) -> String {
         let port = self.port.to_string();
         let done = Command::new("redis-cli").args(["-p", &port]).args(words).output();
@@ -76,20 +76,20 @@ impl RedisServer {
         String::from_utf8_lossy(&done.stdout).trim_end().to_owned()
     }
 
-    /// How many commands it has run since it started.
+    /// Returns the number of commands it has run since it started.
     ///
     /// # Panics
-    /// When it does not tell.
+    /// When it does not report the number.
     pub fn commands_run(&self) -> u64 {
         let info = self.command(&["INFO", "stats"]);
         let line = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
         line.and_then(|count| count.trim().parse().ok()).expect("a count of commands")
     }
 
-    /// `kill -9`.
+    /// Kills it with SIGKILL.
     ///
     /// # Panics
-    /// When the system won't.
+    /// When the signal cannot be sent.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().expect("the server was running");
@@ -97,7 +97,7 @@ impl RedisServer {
         }
     }
 
-    /// Asks it to end and waits until it has.
+    /// Asks it to stop and waits until it has ended.
     ///
     /// # Panics
     /// When it does not within 20 seconds.
@@ -105,11 +105,11 @@ impl RedisServer {
         self.signal("TERM");
         let mut process = self.process.take().expect("a running server");
         wait_for("the end of redis-server", Duration::from_secs(20), || {
-            process.try_wait().expect("a child can be asked")
+            process.try_wait().expect("cannot wait for a child")
         });
     }
 
-    /// Starts it again on the same port and folder.
+    /// Starts it again with the same port and folder.
     ///
     /// # Panics
     /// When it does not start.
@@ -118,17 +118,17 @@ impl RedisServer {
         assert!(self.launch(), "redis-server does not start again");
     }
 
-    /// Stops (`STOP`) or continues (`CONT`) the process without ending it.
+    /// Sends it a signal by name, e.g. `STOP` or `CONT`.
     ///
     /// # Panics
-    /// When it is gone.
+    /// When it has ended.
     pub fn signal(&self, name: &str) {
         let id = self.process.as_ref().expect("a running server").id().to_string();
         let done = Command::new("kill").args([format!("-{name}"), id]).status();
         assert!(done.is_ok_and(|status| status.success()), "kill -{name} failed");
     }
 
-    /// Whether it runs and answers now.
+    /// Starts the process. Returns whether it serves.
     fn launch(&mut self) -> bool {
         let mut command = Command::new("redis-server");
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
@@ -137,7 +137,7 @@ impl RedisServer {
         let mut process = process.unwrap_or_else(|error| panic!("install redis-server: {error}"));
         let patience = Instant::now() + Duration::from_secs(20);
         while Instant::now() < patience {
-            if process.try_wait().expect("a child can be asked").is_some() {
+            if process.try_wait().expect("cannot wait for a child").is_some() {
                 return false;
             }
             if self.answers() {
@@ -163,9 +163,9 @@ impl RedisServer {
     }
 }
 
-/// A folder in memory if there is one. On a busy disk `appendfsync everysec` writes late by up to two
-/// seconds (the sync before is still running), so that a kill loses what was acknowledged: a loss of
-/// the store's, which the promise leaves out and the tests do not wait for.
+/// Creates a folder in memory if possible. On a busy disk, `appendfsync everysec` may write up to
+/// two seconds late (while the previous sync runs), so a kill could lose acknowledged writes. That
+/// is a loss of data by the store, which the promise excludes.
 fn memory_folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary folder")
 }

@@ -1,4 +1,4 @@
-//! A gateway, workers and a Redis, each of which can die and come back.
+//! A gateway, workers and a Redis, each of which can be killed and restarted.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,10 +8,10 @@ use crate::process::{Home, KEY, Process};
 use crate::redis::RedisServer;
 use crate::{free_port, wait_for};
 
-/// How long anything may take to start on a machine that has other work too.
+/// How long anything may take to start on a busy machine.
 const START: Duration = Duration::from_secs(60);
 
-/// A process with a folder and settings that outlive it.
+/// A process with a folder and settings that survive its restarts.
 pub struct Node {
     binary: &'static str,
     settings: Vec<(String, String)>,
@@ -20,7 +20,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// One that does not run yet.
+    /// Creates a node without starting it.
     pub fn new(binary: &'static str, settings: &[(&str, &str)]) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         Self {
@@ -31,7 +31,7 @@ impl Node {
         }
     }
 
-    /// Starts it, in the folder it had before. If it runs, nothing happens.
+    /// Starts it in its folder. Does nothing if it runs.
     pub fn start(&mut self) {
         if self.process.is_none() {
             let settings: Vec<(&str, &str)> =
@@ -40,17 +40,17 @@ impl Node {
         }
     }
 
-    /// `kill -9`. If it does not run, nothing happens.
+    /// Kills it with SIGKILL. Does nothing if it does not run.
     pub fn kill_9(&mut self) {
         if let Some(process) = self.process.take() {
             process.kill_9();
         }
     }
 
-    /// Asks it to stop and waits until it has.
+    /// Asks it to stop and waits until it has ended.
     ///
     /// # Panics
-    /// When it does not within 30 seconds, or ends badly.
+    /// When it does not end within 30 seconds, or fails.
     pub fn terminate(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.signal("TERM");
@@ -59,22 +59,22 @@ impl Node {
         }
     }
 
-    /// Waits for the end of one that was asked to stop, however it ends.
+    /// Waits until it ends, with whatever status, after it was asked to stop.
     ///
     /// # Panics
-    /// When it goes on for longer than `limit`.
+    /// When it does not end within `limit`.
     pub fn wait_for_end(&mut self, limit: Duration) {
         if let Some(mut process) = self.process.take() {
             process.wait(limit);
         }
     }
 
-    /// The process.
+    /// Returns the running process.
     ///
     /// # Panics
     /// When it does not run.
     pub fn process(&mut self) -> &mut Process {
-        self.process.as_mut().expect("it runs")
+        self.process.as_mut().expect("the process does not run")
     }
 
     /// Whether it was started and not stopped since.
@@ -82,7 +82,7 @@ impl Node {
         self.process.is_some()
     }
 
-    /// The text of one of its log files, of all its lives.
+    /// Returns the text of one of its log files, over all restarts.
     pub fn log(&self, name: &str) -> String {
         self.home.read(&format!("logs/{name}.log"))
     }
@@ -94,11 +94,11 @@ impl Node {
     }
 }
 
-/// What to start.
+/// The parts of a [`System`].
 pub struct Plan<'a> {
     /// `MODEL_NAME`.
     pub model: &'a str,
-    /// How many workers; those beyond can be started later by [`System::add_worker`].
+    /// The number of workers to start; more can be added by [`System::add_worker`].
     pub workers: usize,
     /// `LEASE_SECONDS`.
     pub lease: Duration,
@@ -106,23 +106,23 @@ pub struct Plan<'a> {
     pub settings: &'a [(&'a str, &'a str)],
 }
 
-/// A gateway and workers around a Redis.
+/// A gateway and workers that share a Redis.
 pub struct System {
-    /// Where they meet.
+    /// The Redis.
     pub redis: RedisServer,
-    /// The HTTP face.
+    /// The gateway.
     pub gateway: Node,
-    /// In the order they were added.
+    /// The workers, in the order in which they were added.
     pub workers: Vec<Node>,
-    /// Talks to the gateway.
+    /// A client of the gateway.
     pub client: Client,
-    /// How long a lease is.
+    /// The duration of a lease.
     pub lease: Duration,
     settings: Vec<(String, String)>,
 }
 
 impl System {
-    /// Starts everything and waits until it works.
+    /// Starts everything and waits until it serves.
     pub fn start(plan: &Plan<'_>) -> Self {
         let redis = RedisServer::durable();
         let port = free_port();
@@ -153,7 +153,7 @@ impl System {
         system
     }
 
-    /// A worker like the others, but for `more` settings. Answers its place.
+    /// Starts a worker like the others, with `more` settings. Returns its index.
     pub fn add_worker(&mut self, more: &[(&str, &str)]) -> usize {
         let settings = self.settings.iter().map(|(name, value)| (&**name, &**value));
         let settings: Vec<(&str, &str)> = settings.chain(more.iter().copied()).collect();
@@ -163,7 +163,7 @@ impl System {
         self.workers.len() - 1
     }
 
-    /// Waits until at least so many workers have loaded their model and reported.
+    /// Waits until at least `count` workers have loaded their model and reported.
     ///
     /// # Panics
     /// When a minute passes.
@@ -174,7 +174,7 @@ impl System {
         });
     }
 
-    /// Waits until a worker has begun this attempt at this task; answers its place.
+    /// Waits until a worker has begun this attempt at this task. Returns its index.
     ///
     /// # Panics
     /// When none does within `limit`.
@@ -184,20 +184,20 @@ impl System {
         })
     }
 
-    /// How often each task was ended, by the logs of all.
+    /// Returns the lines of all `llm_requests.log` files.
     pub fn lines(&self) -> Vec<LogLine> {
         let nodes = self.workers.iter().chain([&self.gateway]);
         nodes.flat_map(|node| LogLine::read_all(&node.log("llm_requests"))).collect()
     }
 
-    /// Completes a history with the events of its accepted tasks, which must have ended, and with the
-    /// logs, once they are written.
+    /// Completes a history with the events of its accepted tasks, which must have ended, and with
+    /// the log lines once they are written.
     pub fn collect(&self, history: &mut History) {
         for task in &history.accepted {
             history.events.insert(task.clone(), self.client.events(task));
         }
         history.lines = self.lines();
-        // Log files are written beside the work: give the last lines a moment.
+        // Log lines are written asynchronously: wait a moment for the last ones.
         let deadline = std::time::Instant::now() + Duration::from_secs(3);
         let has_line = |lines: &[LogLine], task: &String| lines.iter().any(|l| l.task == *task);
         while std::time::Instant::now() < deadline
@@ -209,7 +209,7 @@ impl System {
     }
 }
 
-/// The Unix time in milliseconds, as Redis on this machine tells it too.
+/// Returns the Unix time in milliseconds. Redis on this machine uses the same clock.
 ///
 /// # Panics
 /// When the clock is before 1970.
@@ -218,10 +218,10 @@ pub fn now_ms() -> u64 {
     u64::try_from(now.as_millis()).expect("before the year 500 million")
 }
 
-/// How long after `since` an attempt at a task began.
+/// Returns how long after `since` an attempt at a task began.
 ///
 /// # Panics
-/// When it did not.
+/// When it did not begin.
 pub fn began_after(events: &[TaskEvent], attempt: u64, since: u64) -> Duration {
     let begins = |event: &&TaskEvent| event.name == "started" && event.attempt() == Some(attempt);
     let event = events.iter().find(begins);

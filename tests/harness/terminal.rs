@@ -1,4 +1,4 @@
-//! A terminal for programs that want one: script(1) from Debian's essential packages.
+//! Runs programs in a terminal, with script(1) from Debian's essential packages.
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -12,21 +12,21 @@ use crate::wait_for;
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// `qwen-queue` in a terminal of 120 columns and 30 rows. Dropping it ends it.
+/// `qwen-queue` in a terminal of 120 columns and 30 rows. Dropping it kills it.
 pub struct Terminal {
     script: Child,
     keys: ChildStdin,
     shown: Receiver<String>,
-    /// What was shown behind the last word that was waited for.
+    /// The output after the last word that was waited for.
     unread: RefCell<String>,
     pid: String,
 }
 
 impl Terminal {
-    /// Types this and waits until it has begun.
+    /// Runs `qwen-queue` with `args` and waits until its view has opened.
     ///
     /// # Panics
-    /// When it does not.
+    /// When it does not open.
     pub fn start(cli: &Cli, args: &str) -> Self {
         let program = binary("qwen-queue");
         let typed =
@@ -55,11 +55,11 @@ impl Terminal {
         terminal
     }
 
-    /// Waits until this is written, and gives all from where the last call ended to its end. What is
-    /// drawn over something else comes in pieces: wait for a single word.
+    /// Waits until `word` is written, and returns the output from the end of the last call up to
+    /// it. Wait for single words, since text that is drawn over other text comes in pieces.
     ///
     /// # Panics
-    /// When half a minute passes.
+    /// When 30 seconds pass.
     pub fn wait_to_see(&self, word: &str) -> String {
         let mut unread = self.unread.borrow_mut();
         let end = wait_for(&format!("{word:?} in the terminal"), SOON, || {
@@ -69,46 +69,48 @@ impl Terminal {
         unread.drain(..end).collect()
     }
 
-    /// Presses keys.
+    /// Types keys.
     ///
     /// # Panics
-    /// When nobody reads them.
+    /// When the program does not read them.
     pub fn press(&mut self, keys: &str) {
         let pressed = self.keys.write_all(keys.as_bytes()).and_then(|()| self.keys.flush());
-        pressed.expect("it reads keys");
+        pressed.expect("the program does not read keys");
     }
 
-    /// Sends the program a signal by its name.
+    /// Sends the program a signal by name.
     ///
     /// # Panics
-    /// When it is gone.
+    /// When it has ended.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.pid]).status().expect("kill runs");
-        assert!(sent.success(), "it is gone");
+        assert!(sent.success(), "the program has ended");
     }
 
-    /// Tears the terminal away, as a closed window does, and waits until the program has noticed.
+    /// Removes the terminal, as closing a window does, and waits until the program has ended.
     ///
     /// # Panics
-    /// When it has not within half a minute.
+    /// When it does not end within 30 seconds.
     pub fn tear_away(mut self) {
-        self.script.kill().expect("it is ours");
-        self.script.wait().expect("it is ours");
+        self.script.kill().expect("cannot kill a child");
+        self.script.wait().expect("cannot wait for a child");
         let process = format!("/proc/{}/stat", self.pid);
         wait_for("the end of the program without a terminal", SOON, || {
-            // One that nobody asks for the end of stays as a zombie.
+            // The program stays as a zombie if nothing waits for it.
             let stat = std::fs::read_to_string(&process).unwrap_or_default();
             (stat.is_empty() || stat.contains(") Z ")).then_some(())
         });
     }
 
-    /// Waits until the terminal was given back and the program has ended.
+    /// Waits until the program has restored the terminal and ended, and returns its exit status.
     ///
     /// # Panics
-    /// When half a minute passes.
+    /// When 30 seconds pass.
     pub fn wait_for_end(mut self) -> ExitStatus {
         self.wait_to_see("\u{1b}[?1049l");
-        wait_for("the end of the program", SOON, || self.script.try_wait().expect("it is ours"))
+        wait_for("the end of the program", SOON, || {
+            self.script.try_wait().expect("cannot wait for a child")
+        })
     }
 }
 

@@ -1,20 +1,20 @@
-//! Columns of text for people.
+//! Formats tables as aligned columns of text.
 
 use unicode_width::UnicodeWidthStr;
 
-/// Where a column's text stands.
+/// The alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
-    /// Words.
+    /// For words.
     Left,
-    /// Numbers.
+    /// For numbers.
     Right,
 }
 
 /// A column's heading and alignment.
 pub(crate) type Column = (&'static str, Align);
 
-/// Rows of cells under headings, two spaces apart. Cells must be printable.
+/// Formats rows under headings, with two spaces between columns. Cells must not have control characters.
 pub(crate) fn table<const N: usize>(columns: &[Column; N], rows: &[[String; N]]) -> String {
     let widths: [usize; N] = std::array::from_fn(|at| {
         let cells = rows.iter().map(|row| row[at].width());

@@ -1,9 +1,9 @@
-//! How values are shown to people: times, sizes, and text from outside that must not steer a terminal.
+//! Formats values for people: times, sizes, and untrusted text without terminal control sequences.
 
 use std::fmt::Write;
 
-/// `text` without anything that a terminal obeys: control characters, line ends of all kinds and
-/// marks that turn the direction of writing are shown as escapes.
+/// Escapes everything in `text` that a terminal interprets: control characters, all kinds of line ends, and
+/// marks that change the direction of writing. For text on one line.
 pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -18,7 +18,7 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// `text` with the same characters escaped, but for ends of lines and tabs: for text of many lines.
+/// Escapes the same characters in `text` except `\n` and tabs. For text of several lines.
 pub(crate) fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -31,9 +31,10 @@ pub(crate) fn harmless(text: &str) -> String {
     shown
 }
 
-/// `json` with the same characters escaped as JSON has it: they can stand only inside of its strings.
+/// Escapes the same characters in `json`. They occur only inside its strings, so the result is equivalent
+/// JSON.
 pub(crate) fn printable_json(json: &str) -> String {
-    // In JSON itself tabs and line ends are escaped already: those left are its layout.
+    // Inside strings JSON escapes tabs and line ends itself. The remaining ones are layout.
     harmless(json)
 }
 
@@ -46,13 +47,13 @@ fn is_unsafe(character: char) -> bool {
         )
 }
 
-/// `\uXXXX`; all that is escaped lies in the first plane.
+/// Appends `\uXXXX`. All escaped characters are in the basic multilingual plane, so four digits suffice.
 fn escape(character: char, into: &mut String) {
     // Writing to a String can't fail.
     let _ = write!(into, "\\u{:04x}", u32::from(character));
 }
 
-/// A span in seconds, in two units at most: `0.45s`, `12.3s`, `4m05s`, `3h20m`, `2d04h`.
+/// Formats a span in seconds with at most two units: `0.45s`, `12.3s`, `4m05s`, `3h20m`, `2d04h`.
 pub(crate) fn span(seconds: f64) -> String {
     if seconds < 10.0 {
         return format!("{:.2}s", seconds.max(0.0));
@@ -60,7 +61,7 @@ pub(crate) fn span(seconds: f64) -> String {
     if seconds < 60.0 {
         return format!("{seconds:.1}s");
     }
-    // A span that a clock can't have overflows nothing: the conversion saturates.
+    // The conversion saturates, so no span overflows.
     let whole = seconds as u64;
     let (minutes, hours, days) = (whole / 60, whole / 3_600, whole / 86_400);
     if hours == 0 {
@@ -72,12 +73,12 @@ pub(crate) fn span(seconds: f64) -> String {
     }
 }
 
-/// The span between two instants in milliseconds; a dash when one is not known.
+/// Formats the span between two instants in milliseconds, or a dash if the first is unknown.
 pub(crate) fn between(from_ms: Option<u64>, to_ms: u64) -> String {
     from_ms.map_or_else(dash, |from| span(to_ms.saturating_sub(from) as f64 / 1_000.0))
 }
 
-/// Bytes in the unit that suits them.
+/// Formats a number of bytes in the largest decimal unit that is not above it, at most GB.
 pub(crate) fn bytes(count: u64) -> String {
     let scaled = count as f64;
     match count {
@@ -88,12 +89,13 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
-/// `1 task`, `2 tasks`.
+/// Formats a number with its noun: `1 task`, `2 tasks`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// The instant of so many milliseconds since 1970, in UTC: `2025-11-21 15:30:45`.
+/// Formats an instant in milliseconds since 1970 as UTC, `2025-11-21 15:30:45`, or a dash if it is out of
+/// range.
 pub(crate) fn instant(millis: u64) -> String {
     let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
     i64::try_from(millis / 1_000)
@@ -103,7 +105,7 @@ pub(crate) fn instant(millis: u64) -> String {
         .unwrap_or_else(dash)
 }
 
-/// What stands where nothing is known.
+/// Returns the text for an unknown value.
 pub(crate) fn dash() -> String {
     "-".to_owned()
 }

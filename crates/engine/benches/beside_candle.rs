@@ -1,13 +1,14 @@
-//! The engine beside candle-transformers' `quantized_qwen3`: the same file, the same process, the
-//! same threads, round by round in turn, so that whatever else the machine does hits both.
+//! Compares the engine with candle-transformers' `quantized_qwen3`: the same file, process and
+//! threads, alternating round by round, so that other load on the machine affects both.
 //!
 //! ```text
 //! cargo bench -p qwen-queue-engine                     a synthetic Qwen3-0.6B, Q4_K_M
 //! cargo bench -p qwen-queue-engine -- MODEL.gguf 9     another file (Qwen3), nine rounds
 //! ```
 //!
-//! Beside the clock it prints processor time. On a machine that is not quiet that is the figure to
-//! trust, with `RAYON_NUM_THREADS=1`: threads that wait for each other spin, and spinning counts.
+//! Prints rates by the clock and by processor time. On a busy machine trust the latter, measured
+//! with `RAYON_NUM_THREADS=1`: threads that wait for each other spin, and spinning counts as
+//! processor time.
 #![allow(clippy::print_stdout, missing_docs)]
 
 use std::error::Error;
@@ -21,11 +22,11 @@ use candle_transformers::models::quantized_qwen3::ModelWeights;
 use engine::synth::{SynthOptions, SynthQuant, synthesize};
 use engine::{Engine, EngineOptions, ModelFile, bench};
 
-/// What is measured: a prompt's tokens, and how many are then generated one by one.
+/// The cases: a label, the tokens of the prompt, and how many tokens are generated after it.
 const ROWS: [(&str, usize, usize); 3] =
     [("prompt of 128", 128, 0), ("prompt of 512", 512, 0), ("decode, 1 stream", 1, 64)];
 
-/// candle-transformers' model, as its own example runs it.
+/// candle-transformers' model, run as in candle's own example.
 struct Candle(ModelWeights);
 
 impl Candle {
@@ -52,7 +53,7 @@ impl Candle {
     }
 }
 
-/// Seconds by the clock and seconds of processor time.
+/// Seconds of wall-clock time and of processor time.
 #[derive(Clone, Copy)]
 struct Spent {
     wall: f64,
@@ -66,7 +67,8 @@ fn measure(work: impl FnOnce() -> Result<(), Box<dyn Error>>) -> Result<Spent, B
     Ok(Spent { wall, processor: processor_time() - processor })
 }
 
-/// Of all threads of this process; 0 where the system does not tell.
+/// Returns the processor time of all threads of this process in seconds; 0 where the system has no
+/// `/proc/self/task`.
 fn processor_time() -> f64 {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return 0.0 };
     let nanoseconds = threads.flatten().filter_map(|thread| {
@@ -88,7 +90,7 @@ fn synthetic() -> Result<PathBuf, Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // cargo adds `--bench`.
+    // Skips the `--bench` that cargo adds.
     let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
     let path = arguments.next().map_or_else(synthetic, |path| Ok(path.into()))?;
     let rounds = arguments.next().map_or(Ok(5), |rounds| rounds.parse::<usize>())?;
@@ -108,7 +110,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             })?;
             let theirs = measure(|| candle.run(*prompt, *decode))?;
             if round > 0 {
-                spent.push((ours, theirs)); // the first round lays out the weights
+                spent.push((ours, theirs)); // not the first round, which lays out the weights
             }
         }
     }
@@ -126,7 +128,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (clock, processor) = (column(|spent| spent.wall), column(|spent| spent.processor));
         println!("| {name} | {clock} | {processor} |");
     }
-    println!("tokens per second of either time; medians");
+    println!("tokens per second of wall-clock and of processor time; medians");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! What callers say to the engine and hear from it. No tensor appears here.
+//! The requests, results and errors of the engine. Without tensors.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,38 +8,38 @@ use grammar::Constraint;
 
 use crate::text::ChatOptions;
 
-/// One generation to run.
+/// A request to generate an answer.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What the model reads.
+    /// The prompt.
     pub input: Input,
-    /// The name of the adapter that answers beside the base; the base alone if `None`.
+    /// The name of the adapter to use, or `None` for the base model alone.
     pub adapter: Option<String>,
-    /// How tokens are drawn.
+    /// The sampling options.
     pub sampling: Sampling,
-    /// At most this many tokens are generated; at least 1.
+    /// The most tokens to generate. At least 1.
     pub max_tokens: usize,
-    /// Generation ends before the first of these texts; the text itself is not returned.
+    /// Stop strings. The answer ends before the first of them; the stop string is not returned.
     pub stop: Vec<String>,
-    /// Generation ends here, whatever it has.
+    /// When to end the generation. The text generated so far is kept.
     pub deadline: Option<Instant>,
-    /// Whose it is. What one tenant's prompts begin with alike is computed once; nothing is ever
-    /// shared between tenants.
+    /// The tenant. A common beginning of one tenant's prompts is computed once; nothing is shared between
+    /// tenants.
     pub tenant: String,
-    /// Who gives way when memory for keys and values runs short: the lowest first.
+    /// The preemption priority: when KV memory runs short, the lowest is preempted first.
     pub priority: u8,
-    /// What the answer must look like. It then ends where that is whole; an answer that `max_tokens`
-    /// cuts off is only the beginning of one. Where thinking is asked for, the model
-    /// thinks first, and what follows `</think>` is what must look so.
+    /// The constraint that the answer must satisfy. Generation ends when the answer is complete; one that is
+    /// cut off by `max_tokens` is only the beginning of a valid answer. If thinking is enabled, the constraint
+    /// applies to the text after `</think>`.
     pub constraint: Option<Constraint>,
-    /// What the chat template is given beside the messages. Where an answer is constrained and nothing
-    /// is said of thinking, the model is asked not to.
+    /// The options of the chat template. If there is a constraint and thinking is not set, thinking is
+    /// disabled.
     pub chat: ChatOptions,
 }
 
 impl Request {
-    /// The likeliest answer, of at most so many tokens, and nothing else asked for. Its tenant is the one
-    /// without a name.
+    /// Creates a request for greedy decoding of at most `max_tokens` tokens, without other options. The tenant is
+    /// the empty string.
     pub fn greedy(input: Input, max_tokens: usize) -> Self {
         Self {
             input,
@@ -56,104 +56,105 @@ impl Request {
     }
 }
 
-/// One text to embed, by an embedding model.
+/// A request to embed one text, for an embedding model.
 #[derive(Debug, Clone)]
 pub struct EmbedRequest {
-    /// What the model reads. [`Input::Text`] is taken as a whole text: the model's end-of-text token
-    /// follows it where the file asks for that.
+    /// The text. [`Input::Text`] is a complete text: the end-of-text token is appended if the model's metadata
+    /// asks for it.
     pub input: Input,
-    /// Keep this many numbers of the embedding, the first; all if `None`. Models trained for it lose
-    /// little (Matryoshka representations).
+    /// The number of dimensions to keep, from the first, or `None` for all. The result is normalised again.
+    /// Models trained for this lose little (Matryoshka representations, <https://arxiv.org/abs/2205.13147>).
     pub dimensions: Option<usize>,
-    /// The embedding is given up here.
+    /// When to give up.
     pub deadline: Option<Instant>,
-    /// Whose it is, as in [`Request::tenant`].
+    /// The tenant, as in [`Request::tenant`].
     pub tenant: String,
-    /// Who gives way when memory runs short, as in [`Request::priority`].
+    /// The preemption priority, as in [`Request::priority`].
     pub priority: u8,
 }
 
 /// The embedding of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedding {
-    /// Of length 1. `[dimensions]`
+    /// The embedding, scaled to length 1. `[dimensions]`
     pub vector: Vec<f32>,
-    /// Tokens read.
+    /// The number of tokens of the text.
     pub prompt_tokens: usize,
-    /// Those of them that were found computed already.
+    /// The number of these tokens that were found in the prefix cache.
     pub cached_tokens: usize,
 }
 
-/// Why there is no embedding.
+/// The reason why a text has no embedding.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EmbedError {
-    /// It was cancelled, or its deadline passed.
+    /// The request was cancelled, or its deadline passed.
     #[error("the embedding was given up before it was computed")]
     GivenUp(StopReason),
-    /// It could not be computed.
+    /// The request was refused, or the computation failed.
     #[error(transparent)]
     Failed(#[from] GenerateError),
 }
 
-/// What the model reads.
+/// A prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// Goes through the model's chat template.
+    /// A conversation, which is rendered by the model's chat template.
     Chat(Vec<Message>),
-    /// Tokenized as it stands; special tokens in the text count as such.
+    /// A raw text. The texts of special tokens become these tokens.
     Text(String),
-    /// Goes to the model as it is.
+    /// Token ids.
     Tokens(Vec<u32>),
 }
 
-/// One turn of a conversation, in the words of the chat template.
+/// One message of a conversation, as chat templates expect it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Message {
     /// `system`, `user`, `assistant` or `tool`.
     pub role: String,
-    /// What is said.
+    /// The text of the message.
     pub content: String,
 }
 
-/// How tokens are drawn. In this order: `logit_bias` is added to the model's logits, penalties change
-/// them, what the caller's grammar forbids is left out, then temperature, top_k, top_p and min_p.
+/// The options for sampling tokens. They apply in this order: `logit_bias`, penalties, the request's
+/// constraint, `temperature`, `top_k`, `top_p`, `min_p`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
-    /// 0 is greedy: the likeliest token, after bias and penalties.
+    /// The divisor of the logits. 0 is greedy decoding: the argmax after bias and penalties.
     pub temperature: f32,
-    /// Keep the likeliest tokens that together reach this probability; 1 keeps all.
+    /// Keeps the likeliest tokens whose probabilities sum to at least this. 1 keeps all.
     pub top_p: f32,
-    /// Keep this many likeliest tokens.
+    /// Keeps this many of the likeliest tokens, or all if `None`.
     pub top_k: Option<usize>,
-    /// Keep the tokens that have at least this share of the likeliest one's probability; 0 keeps all.
+    /// Keeps tokens with at least this times the probability of the likeliest one. 0 keeps all.
     pub min_p: f32,
-    /// The logits of tokens that the prompt or the answer has are divided by it where they are
-    /// positive, and multiplied where not. 1 changes nothing; above 0.
+    /// Divides the logit of each token in the prompt or the answer by this if it is positive, else multiplies
+    /// it. Above 0; 1 changes nothing.
     pub repetition_penalty: f32,
-    /// Taken from the logits of tokens that the answer has, once. 0 changes nothing.
+    /// Is subtracted once from the logit of each token in the answer. 0 changes nothing.
     pub presence_penalty: f32,
-    /// Taken from the logits of tokens that the answer has, once for each time. 0 changes nothing.
+    /// Is subtracted from the logit of each token in the answer, once per occurrence. 0 changes nothing.
     pub frequency_penalty: f32,
-    /// Added to the logits of these tokens.
+    /// Is added to the logits of these token ids.
     pub logit_bias: BTreeMap<u32, f32>,
-    /// Same seed and prompt, same answer.
+    /// The seed of the random generator, or `None` for a random one. The same seed and request give the same
+    /// answer on the same machine.
     pub seed: Option<u64>,
-    /// Tell how likely each token was, and this many of the likeliest at its place, at most
-    /// [`Sampling::MAX_TOP_LOGPROBS`].
+    /// If `Some`, returns the logprob of each token and of this many of the likeliest tokens at its position,
+    /// at most [`Sampling::MAX_TOP_LOGPROBS`].
     pub logprobs: Option<usize>,
 }
 
 impl Sampling {
-    /// The most alternatives that may be asked for.
+    /// The largest value of `logprobs`.
     pub const MAX_TOP_LOGPROBS: usize = 20;
 
-    /// Always the likeliest token.
+    /// Returns the options for greedy decoding.
     pub fn greedy() -> Self {
         Self { temperature: 0.0, ..Self::default() }
     }
 }
 
-/// Tokens as likely as the model has them, from a fresh seed.
+/// Samples from the model's own distribution with a random seed.
 impl Default for Sampling {
     fn default() -> Self {
         Self {
@@ -171,131 +172,131 @@ impl Default for Sampling {
     }
 }
 
-/// A step of a running generation.
+/// An item of a running generation's stream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Progress {
-    /// More of the answer.
+    /// The next text of the answer.
     Text {
-        /// Of one or more tokens; never splits a character.
+        /// The text of one or more tokens. A character is never split.
         text: String,
-        /// Of the tokens whose text begins in `text`, if they were asked for.
+        /// The logprobs of the tokens whose text begins in `text`, if requested.
         logprobs: Vec<TokenLogprobs>,
     },
-    /// The end; nothing follows.
+    /// The generation has ended. Nothing follows.
     Finished(Finished),
-    /// The end; nothing follows.
+    /// The generation has failed. Nothing follows.
     Failed(GenerateError),
 }
 
-/// How likely a token of the answer was, and what else was likely at its place.
+/// The logprob of a token of the answer, and of the likeliest tokens at its position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenLogprobs {
     /// The token of the answer.
     pub drawn: TokenLogprob,
-    /// The likeliest tokens, the likeliest first; as many as were asked for.
+    /// The likeliest tokens, in descending order, as many as requested.
     pub top: Vec<TokenLogprob>,
 }
 
-/// How likely a token was.
+/// The logprob of a token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenLogprob {
-    /// Its number.
+    /// The token id.
     pub token: u32,
-    /// What it spells: maybe part of a character. A control token has its name here, though it adds
-    /// nothing to the text.
+    /// The bytes that the token spells, which may be part of a character. A control token has its name here,
+    /// though it adds nothing to the text.
     pub bytes: Vec<u8>,
-    /// The natural logarithm of its probability in the model's own distribution, the softmax of the
-    /// logits before bias, penalties, temperature and all else.
+    /// The natural logarithm of its probability in the model's own distribution: the softmax of the logits
+    /// before bias, penalties, constraint and temperature.
     pub logprob: f32,
 }
 
 impl TokenLogprob {
-    /// What it spells, with U+FFFD for what is no whole character.
+    /// Returns the text that the token spells, with U+FFFD for incomplete characters.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.bytes)
     }
 }
 
-/// How a generation ended.
+/// The end of a generation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finished {
-    /// Why.
+    /// The reason why it ended.
     pub reason: StopReason,
-    /// Tokens read.
+    /// The number of tokens of the prompt.
     pub prompt_tokens: usize,
-    /// Those of them that were found computed already.
+    /// The number of these tokens that were found in the prefix cache.
     pub cached_tokens: usize,
-    /// Tokens generated, the end-of-turn token not counted.
+    /// The number of generated tokens, without the one that ends the turn.
     pub completion_tokens: usize,
-    /// From admission to the first token.
+    /// The time from admission to the first token.
     pub prefill: Duration,
-    /// From the first token to the last.
+    /// The time from the first token to the last.
     pub decode: Duration,
 }
 
-/// Why a generation stopped.
+/// The reason why a generation stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
     /// The model ended its turn.
     EndOfTurn,
-    /// A stop string was met.
+    /// The answer had a stop string.
     StopString,
-    /// `max_tokens` or the context was used up.
+    /// The answer reached `max_tokens` or the context length.
     Length,
-    /// The caller cancelled, or dropped the [`Generation`](crate::Generation).
+    /// The caller cancelled or dropped the [`Generation`](crate::Generation).
     Cancelled,
     /// The deadline passed.
     Deadline,
 }
 
-/// Why a generation could not run.
+/// The reason why a generation was refused or failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GenerateError {
-    /// The prompt leaves no room for an answer.
+    /// The prompt fills the context, so that there is no room for an answer.
     #[error(
         "the prompt has {prompt_tokens} tokens, the model's context holds {context_length}, answer \
          included: shorten the prompt"
     )]
     ContextLengthExceeded {
-        /// Tokens of the prompt.
+        /// The number of tokens of the prompt.
         prompt_tokens: usize,
-        /// What fits.
+        /// The context length in tokens, prompt and answer together.
         context_length: usize,
     },
-    /// The request makes no sense to this model (empty input, token out of range, template refusal).
+    /// The request is invalid for this model (empty input, token out of range, refused by the chat template).
     #[error("{0}")]
     InvalidRequest(String),
-    /// Memory ran out; less load may help.
+    /// Memory ran out. It may work with less load.
     #[error("out of memory: {0}")]
     OutOfMemory(String),
     /// The computation failed.
     #[error("the engine failed: {0}")]
     Compute(String),
-    /// The device that computed is gone, or its memory ran out; the engine has stopped with it.
+    /// The device does not respond, or its memory ran out. The engine has stopped.
     #[error("the device is lost: {0}")]
     DeviceLost(String),
-    /// The engine has stopped and takes nothing more.
+    /// The engine has stopped, and accepts no more requests.
     #[error("the engine has stopped")]
     Stopped,
 }
 
-/// What was loaded.
+/// Facts about the loaded model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelInfo {
     /// `general.architecture`: `qwen2`, `qwen2moe`, `qwen3` or `qwen3moe`.
     pub architecture: String,
     /// `general.name`, if the file has one.
     pub name: Option<String>,
-    /// The commonest weight format by bytes, e.g. `Q4_K`.
+    /// The weight format with the most bytes, e.g. `Q4_K`.
     pub quantization: String,
-    /// How many weights.
+    /// The number of weights.
     pub parameters: u64,
-    /// Prompt and answer together, in tokens.
+    /// The most tokens of one sequence, prompt and answer together.
     pub context_length: usize,
     /// `cpu` or `cuda:N`.
     pub device: String,
-    /// How many sequences run at once.
+    /// The most sequences that run at once.
     pub max_batch: usize,
-    /// How many numbers its embeddings have, if it is an embedding model. It writes no text then.
+    /// The dimensions of the embeddings of an embedding model, or `None` for a model that generates text.
     pub embedding_length: Option<usize>,
 }

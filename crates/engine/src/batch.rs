@@ -1,57 +1,58 @@
-//! What one step computes, as flat and ragged arrays.
+//! The input of one forward pass, as flat, ragged arrays.
 
-use crate::kv::{BlockTable, PAGE_TOKENS};
-use crate::lora::AdapterId;
+use crate::kv::BlockTable;
+use crate::layout::{AdapterId, PAGE_TOKENS, Spans};
 
-/// What one step computes: some tokens of some sequences, one sequence after the other.
+/// The input of one forward pass: some tokens of some sequences, sequence after sequence.
 ///
-/// Sequence `s` brings `q_lens[s]` tokens; they attend to its `kv_lens[s]` tokens so far, their own
-/// included. Chunks of prompts and single decoded tokens stand side by side.
+/// Sequence `s` has `q_lens[s]` tokens in the batch. They attend to its first `kv_lens[s]` tokens,
+/// which include themselves. Prefill chunks and decoded tokens may be mixed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ForwardBatch {
     /// The tokens, sequence after sequence. `[total]`
     pub tokens: Vec<u32>,
-    /// Each token's place in its sequence. `[total]`
+    /// The position of each token in its sequence. `[total]`
     pub positions: Vec<u32>,
-    /// Where each token's key and value go: page × page length + place in the page. `[total]`
+    /// The slot for each token's key and value: page * [`PAGE_TOKENS`] + offset in the page. `[total]`
     pub slot_mapping: Vec<usize>,
-    /// How many tokens each sequence brings. `[sequences]`
+    /// The number of tokens of each sequence in this batch. `[sequences]`
     pub q_lens: Vec<usize>,
-    /// How many tokens each sequence has after this step. `[sequences]`
+    /// The number of tokens of each sequence after this step. `[sequences]`
     pub kv_lens: Vec<usize>,
-    /// Which adapter each sequence asks for; none is the base alone. `[sequences]`
+    /// The adapter of each sequence, or `None` for the base model alone. `[sequences]`
     pub adapters: Vec<Option<AdapterId>>,
-    /// The pages of each sequence, in order, sequence after sequence.
+    /// The pages of each sequence in the order of its tokens, sequence after sequence.
     pages: Vec<u32>,
-    /// Where each sequence's pages end. `[sequences]`
+    /// Where each sequence's pages end in `pages`. `[sequences]`
     page_ends: Vec<usize>,
-    /// The rows of `tokens` whose logits are wanted, ascending.
+    /// The rows of `tokens` whose logits are returned, in ascending order.
     pub logit_rows: Vec<usize>,
-    /// The rows of `tokens` of which it is enough to know the likeliest next token, ascending; none is among
-    /// `logit_rows`.
+    /// The rows of `tokens` for which only the argmax of the logits is needed, in ascending order. Disjoint
+    /// from `logit_rows`.
     pub likeliest_rows: Vec<usize>,
 }
 
-/// Whose logits are wanted.
+/// Selects the tokens whose logits are returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Logits {
-    /// Nobody's: a chunk in the middle of a prompt.
+    /// No logits: a chunk in the middle of a prompt.
     None,
-    /// The last token's: it is followed by a sampled one.
+    /// The last token's logits, to sample the next token from.
     Last,
-    /// Of the last token's only which is the largest, so that they need not leave the device.
+    /// The argmax of the last token's logits, so that the logits need not leave the device.
     Likeliest,
-    /// Every token's: tests and scoring.
+    /// Every token's logits, for tests and scoring.
     All,
 }
 
 impl ForwardBatch {
-    /// Adds the tokens of one sequence, of which `start` are in the pages already.
+    /// Adds tokens of one sequence, at positions from `start` on. The keys and values of the tokens before
+    /// are in the pages of `table` already.
     pub fn push(&mut self, tokens: &[u32], start: usize, table: &BlockTable, logits: Logits) {
         self.push_adapted(tokens, start, table, logits, None);
     }
 
-    /// The same, for a sequence that may ask for an adapter.
+    /// Does the same as [`push`](Self::push) for a sequence that uses `adapter`, if it is `Some`.
     pub fn push_adapted(
         &mut self,
         tokens: &[u32],
@@ -82,13 +83,13 @@ impl ForwardBatch {
         }
     }
 
-    /// The pages of a sequence, in the order of its tokens.
-    pub fn block_table(&self, sequence: usize) -> &[u32] {
-        let start = sequence.checked_sub(1).map_or(0, |before| self.page_ends[before]);
-        &self.pages[start..self.page_ends[sequence]]
+    /// Returns the pages that the rows attend to.
+    pub(crate) fn spans(&self) -> Spans<'_> {
+        let Self { q_lens, kv_lens, pages, page_ends, .. } = self;
+        Spans { q_lens, kv_lens, pages, page_ends }
     }
 
-    /// The rows from which logits are made: `logit_rows`, then `likeliest_rows`.
+    /// Returns the rows for which logits are computed: `logit_rows`, then `likeliest_rows`.
     pub(crate) fn wanted_rows(&self) -> impl ExactSizeIterator<Item = usize> {
         let (whole, likeliest) = (self.logit_rows.len(), self.likeliest_rows.len());
         (0..whole + likeliest).map(move |place| match place.checked_sub(whole) {
@@ -97,7 +98,7 @@ impl ForwardBatch {
         })
     }
 
-    /// Empties it for the next step. The memory stays.
+    /// Removes all sequences, and keeps the allocated memory for the next step.
     pub fn clear(&mut self) {
         let Self {
             tokens,
@@ -123,7 +124,7 @@ impl ForwardBatch {
         likeliest_rows.clear();
     }
 
-    /// Whether there is nothing to compute.
+    /// Whether the batch has no tokens.
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()
     }

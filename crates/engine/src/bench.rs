@@ -1,4 +1,4 @@
-//! How fast an engine reads prompts and writes answers.
+//! Measures the speed of an engine: prefill, decode, and compiling constraints.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,22 +12,23 @@ use crate::kernels::pool;
 use crate::runner::{Engine, Generation};
 use crate::{Constraint, Finished};
 
-/// How many threads an engine computes with: `RAYON_NUM_THREADS`, or the physical cores that this
-/// process may use.
+/// Returns the number of threads that an engine computes with: `RAYON_NUM_THREADS` if set, else the
+/// number of physical cores that this process may use.
 pub fn threads() -> usize {
     pool::threads()
 }
 
-/// Tokens per second of reading one prompt of random tokens.
+/// Measures prefill of one prompt of `tokens` random tokens, in tokens per second.
 ///
 /// # Errors
-/// When the engine refuses the prompt, or fails.
+/// If the engine refuses the prompt, or fails.
 pub fn prompt_rate(engine: &Engine, tokens: usize) -> Result<f64, GenerateError> {
     let end = finish(engine.submit(&random_request(tokens, 1, 0))?)?;
     Ok(tokens as f64 / end.prefill.as_secs_f64())
 }
 
-/// A list of objects with texts, numbers and choices that no answer comes to the end of.
+/// Returns a JSON schema of a list of objects with strings, numbers and enums, so long that no answer
+/// reaches its end.
 pub fn endless_list() -> Constraint {
     Constraint::JsonSchema(json!({"type": "array", "minItems": 10_000, "items": {
         "type": "object",
@@ -42,11 +43,11 @@ pub fn endless_list() -> Constraint {
     }}))
 }
 
-/// How long a request that keeps a constraint takes to be submitted: the constraint is compiled, and before
-/// an engine's first the vocabulary is sorted.
+/// Measures how long it takes to submit a request with a constraint. The constraint is compiled during
+/// that time, and for an engine's first constraint the vocabulary is sorted too.
 ///
 /// # Errors
-/// When the engine refuses it, or fails.
+/// If the engine refuses the request, or fails.
 pub fn submit_time(engine: &Engine, constraint: &Constraint) -> Result<Duration, GenerateError> {
     let request = Request { constraint: Some(constraint.clone()), ..random_request(1, 1, 0) };
     let begin = Instant::now();
@@ -56,16 +57,17 @@ pub fn submit_time(engine: &Engine, constraint: &Constraint) -> Result<Duration,
     Ok(took)
 }
 
-/// Tokens at most of what an engine reads while answers are submitted.
+/// The most tokens of the gate request's prompt (see [`decode_rate`]).
 const GATE: usize = 512;
-/// After so long it reads it.
-const TAKEN: Duration = Duration::from_millis(5);
+/// How long to wait until the engine has started the gate request.
+const GATE_START: Duration = Duration::from_millis(5);
 
-/// Tokens per second of `streams` answers to different prompts, summed; they keep the constraint, if there
-/// is one.
+/// Measures decoding of `streams` concurrent answers of `answer` tokens to different prompts of `prompt`
+/// tokens. Returns the sum of their rates in tokens per second. The answers follow `constraint`, if it is
+/// `Some`.
 ///
 /// # Errors
-/// When the engine refuses the prompt, or fails.
+/// If the engine refuses a prompt, or fails.
 pub fn decode_rate(
     engine: &Engine,
     streams: usize,
@@ -78,36 +80,39 @@ pub fn decode_rate(
         ..random_request(prompt, answer, stream as u64)
     };
     let requests: Vec<Request> = (0..streams).map(request).collect();
-    // Answers that begin while other prompts are still read would have that in their time, and how many do
-    // is chance. So all are submitted while the engine reads something else, and begin together.
+    // An answer that starts while other prompts are prefilled would include their time, and the number of
+    // such answers would vary from run to run. So all are submitted while the engine is busy with another
+    // request, the gate, and start together.
     let context = engine.info().context_length;
     let gate = random_request((streams * prompt).min(GATE).min(context - 1).max(1), 1, 0);
     let gate = engine.submit(&gate)?;
-    std::thread::sleep(TAKEN);
+    std::thread::sleep(GATE_START);
     let requests = requests.iter().map(|request| engine.submit(request));
     let running: Vec<Generation> = requests.collect::<Result<_, _>>()?;
     finish(gate)?;
     let ends: Vec<Finished> = running.into_iter().map(finish).collect::<Result<_, _>>()?;
-    // The first token comes with the prompt; all run side by side from then on.
+    // The first token is part of prefill; from then on all answers are decoded together.
     let rate = |end: &Finished| {
         (end.completion_tokens.saturating_sub(1)) as f64 / end.decode.as_secs_f64().max(1e-9)
     };
     Ok(ends.iter().map(rate).sum())
 }
 
-/// Random tokens: as good as any to a model of random weights, and to the clock.
+/// Returns a request with a prompt of random tokens: the content affects neither a model of random weights
+/// nor the time.
 fn random_request(tokens: usize, max_tokens: usize, seed: u64) -> Request {
     let mut random = StdRng::seed_from_u64(tokens as u64 ^ (seed << 32));
     greedy(Input::Tokens((0..tokens).map(|_| random.random_range(0..500)).collect()), max_tokens)
 }
 
-/// A request for the likeliest answer. Each is another tenant's, so that no prompt is found computed.
+/// Returns a request decoded greedily. Each request has its own tenant, so that no prompt is found in the
+/// prefix cache.
 pub fn greedy(input: Input, max_tokens: usize) -> Request {
-    Request { tenant: tenant(), ..Request::greedy(input, max_tokens) }
+    Request { tenant: unique_tenant(), ..Request::greedy(input, max_tokens) }
 }
 
-/// Nobody else.
-fn tenant() -> String {
+/// Returns a tenant id that no other request has.
+fn unique_tenant() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed).to_string()
 }

@@ -1,21 +1,22 @@
-//! A model's weights and what belongs to them, whatever the format of its files.
+//! Access to a model's files, independent of their format.
 
 use candle_core::quantized::GgmlDType;
 
 use crate::LoadError;
+use crate::architecture::{ModelConfig, Part};
 use crate::gguf::{GgufFile, Metadata};
-use crate::model::{ModelConfig, Part};
 use crate::safetensors::SafetensorsModel;
+use crate::stored_tensor::{StoredTensor, layer_of};
 use crate::text::{ChatTemplate, Tokenizer};
 
-/// A model's weights and what belongs to them, open for reading. Cheap to clone.
+/// A model's weights and metadata, open for reading. Cheap to clone.
 ///
-/// Tensors have GGUF's names everywhere, and so have the keys of what is said beside them.
+/// Tensors and metadata keys have GGUF's names in every format.
 #[derive(Debug, Clone)]
 pub enum Checkpoint {
-    /// One file; its weights are used as they are.
+    /// A GGUF file. Its weights are used as stored.
     Gguf(GgufFile),
-    /// A folder; its weights are quantized when they are loaded.
+    /// A folder of safetensors files. Its weights are quantized when loaded.
     Safetensors(SafetensorsModel),
 }
 
@@ -32,12 +33,12 @@ impl From<&Checkpoint> for Checkpoint {
 }
 
 impl Checkpoint {
-    /// How messages call it.
+    /// Returns the model's name for messages.
     pub fn label(&self) -> &str {
         self.metadata().label()
     }
 
-    /// What its files say beside the weights.
+    /// Returns the metadata, under GGUF's keys.
     pub fn metadata(&self) -> &Metadata {
         match self {
             Self::Gguf(file) => file.all_metadata(),
@@ -45,10 +46,10 @@ impl Checkpoint {
         }
     }
 
-    /// What kind of model it is.
+    /// Reads the architecture and the sizes of the model.
     ///
     /// # Errors
-    /// When the files do not say, or say what cannot be or cannot be computed.
+    /// If a value is missing or out of range, or the architecture is not supported.
     pub fn config(&self) -> Result<ModelConfig, LoadError> {
         match self {
             Self::Gguf(file) => ModelConfig::from_gguf(file),
@@ -58,29 +59,29 @@ impl Checkpoint {
         }
     }
 
-    /// Its tokenizer.
+    /// Builds the tokenizer.
     ///
     /// # Errors
-    /// When the files hold none, or one that cannot be.
+    /// If the files have none, or it is damaged or not supported.
     pub fn tokenizer(&self) -> Result<Tokenizer, LoadError> {
         Tokenizer::from_metadata(self.metadata())
     }
 
-    /// Its chat template; ChatML, with a warning in the log, if it has none.
+    /// Builds the chat template. If the model has none, logs a warning and returns the ChatML template.
     ///
     /// # Errors
-    /// When what it has is no template.
+    /// If the model's template is not valid Jinja.
     pub fn chat_template(&self, tokenizer: &Tokenizer) -> Result<ChatTemplate, LoadError> {
         ChatTemplate::from_metadata(self.metadata(), tokenizer)
     }
 
-    /// How many weights it has.
+    /// Returns the number of weights.
     pub fn parameters(&self) -> u64 {
         self.stored().iter().map(|tensor| tensor.weights as u64).sum()
     }
 
-    /// Bytes that its weights take in memory. Of the embedding only what is packed as the head; a model
-    /// that embeds has none.
+    /// Returns the bytes that the weights take in memory. The embedding counts only if it is the head too,
+    /// since its rows are read from the file. An embedding model has no head.
     pub fn weight_bytes(&self) -> usize {
         let all: usize = self.stored().iter().map(|tensor| tensor.bytes).sum();
         let Self::Gguf(file) = self else { return all };
@@ -93,7 +94,8 @@ impl Checkpoint {
         }
     }
 
-    /// The same of each of so many layers, and of what stands behind them: the last norm and the head.
+    /// Returns the bytes of each of the first `layers` layers, and the bytes of what follows the layers: the
+    /// last norm and the head.
     pub(crate) fn layer_bytes(&self, layers: usize) -> (Vec<usize>, usize) {
         let mut of_layers = vec![0; layers];
         for tensor in self.stored() {
@@ -105,14 +107,14 @@ impl Checkpoint {
         (of_layers, end)
     }
 
-    /// The same of a part of the layers, and of what stands behind them if it is the last.
+    /// Returns the bytes of a part's layers. The last part includes the last norm and the head.
     pub(crate) fn part_bytes(&self, part: &Part) -> usize {
         let (layers, end) = self.layer_bytes(part.of());
         let own: usize = layers[part.layers()].iter().sum();
         own + if part.is_last() { end } else { 0 }
     }
 
-    /// Bytes of the embedding in its file, where its rows are read.
+    /// Returns the bytes of the embedding in its file, from which its rows are read.
     pub fn embedding_bytes(&self) -> usize {
         match self {
             Self::Gguf(file) => file.tensor("token_embd.weight").map_or(0, |info| info.byte_len),
@@ -120,16 +122,16 @@ impl Checkpoint {
         }
     }
 
-    /// The formats of its matrices, as they are held in memory.
+    /// Returns the format of each matrix in memory.
     pub(crate) fn matrix_formats(&self) -> impl Iterator<Item = GgmlDType> {
         self.stored().into_iter().filter(|tensor| tensor.is_matrix).map(|tensor| tensor.dtype)
     }
 
-    /// All tensors.
-    pub(crate) fn stored(&self) -> Vec<Stored> {
+    /// Describes all tensors.
+    pub(crate) fn stored(&self) -> Vec<StoredTensor> {
         match self {
             Self::Gguf(file) => {
-                let tensors = file.tensors().map(|(name, info)| Stored {
+                let tensors = file.tensors().map(|(name, info)| StoredTensor {
                     layer: layer_of(name, "blk."),
                     dtype: info.dtype,
                     is_matrix: info.shape.len() > 1,
@@ -143,34 +145,14 @@ impl Checkpoint {
     }
 }
 
-/// What is known of a tensor before it is loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stored {
-    /// The layer that it belongs to, if it is one's.
-    pub(crate) layer: Option<usize>,
-    /// The format it is held in.
-    pub(crate) dtype: GgmlDType,
-    /// Whether it has rows.
-    pub(crate) is_matrix: bool,
-    /// How many numbers it has.
-    pub(crate) weights: usize,
-    /// Bytes that it takes.
-    pub(crate) bytes: usize,
-}
-
-/// The number that stands behind `prefix` in a tensor's name.
-pub(crate) fn layer_of(name: &str, prefix: &str) -> Option<usize> {
-    name.strip_prefix(prefix)?.split_once('.')?.0.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn weights_are_counted_where_they_are_held() {
+    fn weight_bytes_count_the_embedding_only_as_a_tied_head() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-        // (the file, whether the embedding is the head too)
+        // (file, whether the embedding is the head too)
         for (name, tied) in [
             ("qwen3/qwen3-f32", true),
             ("qwen2.5/qwen2.5-f32", false),
@@ -186,7 +168,7 @@ mod tests {
             assert_eq!(checkpoint.embedding_bytes(), embedding);
             let expected = if tied { all } else { all - embedding };
             assert_eq!(checkpoint.weight_bytes(), expected, "{name}");
-            // Every byte is in one of its parts.
+            // Each byte belongs to exactly one part.
             let layers = checkpoint.config().unwrap().layers;
             for cut in 1..layers {
                 let parts = Part::of_sizes(&[cut, layers - cut]);

@@ -1,7 +1,7 @@
-//! # engine: what computes
+//! # engine: runs models
 //!
-//! Loads a quantized Qwen model and answers prompts with it, several at once. It knows nothing of
-//! queues or HTTP: a program that wants text from a model needs this crate alone.
+//! Loads a quantized Qwen model and answers several prompts at once. It is independent of queues and HTTP: a program
+//! that only needs text from a model can use this crate alone.
 //!
 //! ```no_run
 //! use engine::{Engine, EngineOptions, Input, ModelFile, Progress, Request};
@@ -18,52 +18,58 @@
 //!
 //! ## Layout
 //!
-//! - [`api`]: what callers say and hear. No tensor appears there.
-//! - [`source`]: from a model's name to its bytes; [`ModelFile`] says where they are.
-//! - [`gguf`]: reads (and writes) the file format, believing nothing it has not checked.
-//! - [`safetensors`]: reads the other one, with the JSON beside it, and quantizes at load.
-//! - [`checkpoint`]: either of them, as the rest sees it.
-//! - [`text`]: chat template, tokenizer, detokenizer, stop strings.
-//! - [`weights`]: from tensors of a file to matrices that multiply.
-//! - [`lora`]: adapters beside the model, chosen per request.
-//! - [`model`]: one stateless decoder for the Qwen family.
-//! - [`kv`]: keys and values of all sequences, in fixed pages.
-//! - [`sched`]: which tokens of which sequences are computed next. Pure.
-//! - [`batch`]: what one step computes, as flat arrays.
-//! - `constrain`: answers that keep a schema, an expression, a choice.
-//! - [`sample`]: from logits to a token.
-//! - `runner`: [`Engine`], the handle, and the one thread that owns all of the above.
-//! - [`synth`], [`mod@bench`]: models of true size and random weights, and what the engine makes of them.
-//! - [`system`]: what the system says of memory.
-//! - `cuda`: the same model on NVIDIA's GPUs, in a build with the feature `cuda`.
-//! - `kernels`: the only place with `unsafe`; products of packed weights, attention, norms, activations.
+//! A module uses only those above it in this list. `tests/architecture` checks that there are no import cycles.
 //!
-//! ## How a token comes to be
+//! - `error`: [`LoadError`] and the errors of file formats and devices.
+//! - `layout`: types that kernels and higher layers share: page size, shape of keys and values, rows of a step.
+//! - `kernels`: the only place with `unsafe`: products of packed weights, attention, norms, activations.
+//! - [`gguf`]: reads, checks and writes GGUF files.
+//! - [`architecture`]: describes a model: sizes, rotary embedding, parts that devices compute.
+//! - [`text`]: chat template, tokenizer, detokenizer, stop strings.
+//! - [`safetensors`]: reads folders of safetensors and the JSON beside them; quantizes at load.
+//! - [`checkpoint`]: a model's files in either format, behind one type.
+//! - [`source`]: finds or downloads a model's files by its name; [`ModelFile`] is their location.
+//! - [`weights`]: loads a file's tensors as matrices for products.
+//! - [`kv`]: keys and values of all sequences, in pages of fixed size.
+//! - [`batch`]: the rows that one step computes, as flat arrays.
+//! - [`lora`]: adapters beside the model, chosen per request.
+//! - [`model`]: one stateless decoder for the Qwen family, on the CPU.
+//! - `cuda`: the same decoder on NVIDIA GPUs, in a build with the feature `cuda`.
+//! - [`api`]: requests, results and errors, without tensors.
+//! - [`sample`]: samples a token from logits.
+//! - `constrain`: limits tokens to those that satisfy a schema, a regular expression or a choice.
+//! - [`sched`]: chooses the tokens of the next step. Pure.
+//! - `runner`: the handle [`Engine`], and the single thread that owns all of the above.
+//! - [`synth`], [`mod@bench`]: models of true size with random weights, and their measurement.
+//! - [`system`]: memory figures of the operating system.
+//!
+//! ## How a token is generated
 //!
 //! ```text
 //! Engine::submit ── template, tokenizer, checks (caller's thread)
 //!       │ Job { sequence, stream }
 //!       ▼
-//! compute thread: ┌▶ Scheduler::schedule ── StepPlan: chunks of tokens; pages are taken or found
+//! compute thread: ┌▶ Scheduler::schedule ── StepPlan: chunks of tokens; takes new or cached pages
 //!                 │        ▼
-//!                 │  ForwardBatch ── tokens, positions, slots, pages, rows that want logits
+//!                 │  ForwardBatch ── tokens, positions, slots, pages, rows that need logits
 //!                 │        ▼
-//!                 │  Decoder::forward ── writes keys and values to the KvPool, returns logits
+//!                 │  Decoder::forward ── stores keys and values in the KvPool, returns logits
 //!                 │        ▼
-//!                 │  Constrained ── which tokens may come (masks: computed here, or on other threads)
+//!                 │  Constrained ── masks of allowed tokens, computed here or on other threads
 //!                 │        ▼
-//!                 │  Sampler ── penalties, then a token for every sequence whose chunk was its last
+//!                 │  Sampler ── penalties, then a token for each sequence whose prefill is complete
 //!                 │        ▼
 //!                 └─ Stream ── detokenizer, stop strings ──▶ Progress::Text to the Generation
 //! ```
 //!
-//! [`Engine::embed`] goes the same way, as far as the row of the last token.
+//! [`Engine::embed`] takes the same path up to the row of the last token.
 //!
-//! Cancellation and deadlines are looked at before every step. The pages are counted at start; when
-//! they run short the latest sequence is put back and computed again later, so no load ends in
-//! out-of-memory. `docs/ENGINE.md` says more.
+//! Cancellation and deadlines are checked before every step. The number of pages is fixed at start. When they run
+//! short, the latest sequence of the lowest priority is preempted and recomputed later, so load cannot exhaust
+//! memory. See `docs/ENGINE.md`.
 
 pub mod api;
+pub mod architecture;
 pub mod batch;
 pub mod bench;
 pub mod checkpoint;
@@ -74,15 +80,18 @@ mod error;
 pub mod gguf;
 mod kernels;
 pub mod kv;
+mod layout;
 pub mod lora;
 pub mod model;
 mod model_file;
 mod progress;
+mod quantization;
 mod runner;
 pub mod safetensors;
 pub mod sample;
 pub mod sched;
 pub mod source;
+mod stored_tensor;
 pub mod synth;
 pub mod system;
 pub mod text;
@@ -90,10 +99,11 @@ pub mod weights;
 
 pub use api::*;
 pub use checkpoint::Checkpoint;
-pub use error::{Damage, LoadError};
+pub use error::{AdapterError, Damage, LoadError};
 pub use grammar::{Constraint, Function};
-pub use lora::{AdapterError, AdapterSource};
-pub use model_file::{ModelFile, Quantization};
+pub use lora::AdapterSource;
+pub use model_file::ModelFile;
+pub use quantization::Quantization;
 pub use runner::{
     CancelHandle, DeviceChoice, DevicePlan, Devices, Engine, EngineLoad, EngineOptions,
     EngineTotals, Generation, MemoryPlan, PendingEmbedding, Survey,

@@ -1,17 +1,18 @@
-//! Shows how far something long is: a bar on a terminal, a log line now and then elsewhere.
+//! Shows the progress of a long operation: a bar on a terminal, else a log line every 15 seconds.
 
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
+/// The time between two log lines.
 const LOG_EVERY: Duration = Duration::from_secs(15);
 
-/// How far one download, or loading one model, is.
+/// The progress of one operation on a file, e.g. a download.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
-    /// `downloading` or so.
+    /// The verb of the log lines, e.g. `downloading`.
     doing: &'static str,
     file: String,
     total: Option<u64>,
@@ -19,7 +20,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Begins; `doing` is a verb, as `downloading`.
+    /// Logs the start, and shows a bar if `wanted` and stderr is a terminal. `doing` is a verb, e.g.
+    /// `downloading`; `total` is in bytes.
     pub(crate) fn new(doing: &'static str, file: &str, total: Option<u64>, wanted: bool) -> Self {
         let size = total.map_or_else(String::new, |total| format!(" ({})", HumanBytes(total)));
         tracing::info!("{doing} {file}{size}");
@@ -34,7 +36,7 @@ impl Progress {
         Self { bar, doing, file: file.to_owned(), total, last_line: Instant::now() }
     }
 
-    /// So many bytes are here now.
+    /// Shows that `position` bytes are done.
     pub(crate) fn at(&mut self, position: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(position);

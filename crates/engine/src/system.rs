@@ -1,51 +1,52 @@
-//! What the system says of memory, and the driver of GPUs. `None` wherever they do not tell.
+//! Memory of the system, and of GPUs as their driver reports it. Functions return `None` if the system does
+//! not report a value.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What the driver says of a GPU, whoever uses it.
+/// The use of a GPU by all processes, as the driver reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GpuUse {
-    /// Its number, as `nvidia-smi` counts.
+    /// Its index in the numbering of `nvidia-smi`.
     pub id: u32,
-    /// Bytes of its memory in use, by all processes.
+    /// Bytes of its memory in use.
     pub memory_used_bytes: u64,
-    /// Bytes of its memory.
+    /// Bytes of memory in total.
     pub memory_total_bytes: u64,
-    /// How much of the last moment some kernel ran, in percent.
+    /// The share of the driver's last sample period in which a kernel ran, in percent.
     pub utilization_percent: u32,
 }
 
-/// Bytes that this process may still take: what is free on the machine, or in the control group
-/// (container) that it runs in, whichever is less. What the system holds only as a cache counts as free.
+/// Returns the bytes that this process may still allocate: the free memory of the machine or of its control
+/// group (container), whichever is less. File cache that the system can reclaim counts as free.
 pub fn available_memory() -> Option<usize> {
     let free = kib(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
     Some(control_groups().iter().filter_map(|group| left_in(group)).fold(free, usize::min))
 }
 
-/// Bytes of memory that this process holds now.
+/// Returns the resident memory of this process in bytes.
 pub fn resident_memory() -> Option<usize> {
     kib(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 
-/// The most bytes of memory that this process has held, since its start or since
+/// Returns the peak resident memory of this process in bytes, since its start or the last
 /// [`forget_peak_memory`].
 pub fn peak_memory() -> Option<usize> {
     kib(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
-/// Lets [`peak_memory`] begin anew. Where the system can't, the peak stays.
+/// Resets [`peak_memory`] to the current resident memory. Does nothing if the system does not support it.
 pub fn forget_peak_memory() {
     let _ = fs::write("/proc/self/clear_refs", "5");
 }
 
-/// The number of bytes on the line of this name, which the kernel gives in KiB.
+/// Parses the value on the line that starts with `name`, which the kernel writes in KiB. Returns bytes.
 fn kib(text: &str, name: &str) -> Option<usize> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse::<usize>().ok()?.checked_mul(1024)
 }
 
-/// The folders of this process' control group and of those around it, each of which may set a limit
+/// Returns the folders of this process's control group and of its ancestors, each of which may set a limit
 /// (version 2: <https://docs.kernel.org/admin-guide/cgroup-v2.html>).
 fn control_groups() -> Vec<PathBuf> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -55,7 +56,7 @@ fn control_groups() -> Vec<PathBuf> {
     folder.ancestors().take_while(|at| at.starts_with(root)).map(Path::to_path_buf).collect()
 }
 
-/// What a control group's limit leaves, if it has one.
+/// Returns the bytes that a control group's limit leaves, or `None` if it has no limit.
 fn left_in(group: &Path) -> Option<usize> {
     let number = |file: &str| fs::read_to_string(group.join(file)).ok()?.trim().parse().ok();
     let (limit, used): (usize, usize) = (number("memory.max")?, number("memory.current")?);
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_control_group_leaves_its_limit_less_what_is_no_cache() {
+    fn reclaimable_cache_does_not_count_against_a_control_groups_limit() {
         let folder = tempfile::tempdir().unwrap();
         let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).unwrap();
         assert_eq!(left_in(folder.path()), None, "no such group");
@@ -90,11 +91,11 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_system_tells_of_this_process() {
+    fn memory_of_this_process_is_reported() {
         let (now, peak) = (resident_memory().unwrap(), peak_memory().unwrap());
         assert!(now > 1 << 20 && peak > 1 << 20);
         assert!(available_memory().unwrap() > 1 << 20);
-        // Sixteen MiB that are touched are seen, now and in the peak.
+        // 16 MiB of touched memory show in the resident and in the peak memory.
         let touched = std::hint::black_box(vec![1_u8; 16 << 20]);
         assert!(resident_memory().unwrap() >= now + (12 << 20));
         drop(touched);

@@ -1,5 +1,5 @@
-//! The engine on a GPU against transformers and against the engine on the CPU. Runs in a build with the feature
-//! `cuda` where there is a GPU; elsewhere it says why not.
+//! Compares the engine on a GPU with transformers and with the engine on the CPU. Needs the feature `cuda` and a
+//! GPU; without a GPU the tests print the reason and pass.
 #![cfg(feature = "cuda")]
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // the helpers of tests are tests too
 
@@ -15,14 +15,14 @@ fn options(device: DeviceChoice) -> EngineOptions {
     EngineOptions { device, ..EngineOptions::default() }
 }
 
-/// An engine on the first GPU, or the reason why there is none.
+/// Starts an engine on the first GPU. Without one, prints the reason and returns `None`.
 fn on_gpu(fixture: &Fixture) -> Option<Engine> {
     let engine = on_devices(fixture, &options(DeviceChoice::Cuda(0)))?;
     assert_eq!(engine.info().device, "cuda:0");
     Some(engine)
 }
 
-/// An engine on the devices of its options, or the reason why they are not there.
+/// Starts an engine on the devices in its options. Without them, prints the reason and returns `None`.
 fn on_devices(fixture: &Fixture, options: &EngineOptions) -> Option<Engine> {
     match Engine::start(&ModelFile::Path(fixture.path()), options) {
         Ok(engine) => Some(engine),
@@ -48,7 +48,7 @@ fn read(mut generation: Generation) -> (String, Vec<f32>) {
     }
 }
 
-/// What these tokens spell, up to the one that ends an answer.
+/// Returns the text of these tokens, up to the one that ends an answer.
 fn truth(engine: &Engine, greedy: &[u32]) -> String {
     let ends = engine.tokenizer().ends();
     let tokens: Vec<u32> =
@@ -56,9 +56,9 @@ fn truth(engine: &Engine, greedy: &[u32]) -> String {
     engine.tokenizer().decode(&tokens)
 }
 
-/// In full precision the likeliest tokens are transformers', alone and all at once.
+/// In full precision greedy answers equal those of transformers, alone and in a batch.
 #[test]
-fn answers_in_full_precision_are_the_truth() {
+fn full_precision_answers_equal_transformers() {
     for name in ["qwen2-f32", "qwen2.5-f32", "qwen3-f32", "yarn-f32"] {
         let fixture = Fixture::load(name);
         let Some(engine) = on_gpu(&fixture) else { return };
@@ -79,9 +79,10 @@ fn answers_in_full_precision_are_the_truth() {
     }
 }
 
-/// Quantized, the first token is as likely as on the CPU: products round elsewhere, so later tokens may be others.
+/// With quantized weights the first token has the same probability as on the CPU. Products round differently
+/// there, so later tokens may differ.
 #[test]
-fn quantized_models_expect_what_the_cpu_expects() {
+fn quantized_models_give_the_logprobs_of_the_cpu() {
     for name in ["qwen3-q8_0", "qwen3-q4_0", "qwen3moe-q8_0"] {
         let fixture = Fixture::load(name);
         let Some(engine) = on_gpu(&fixture) else { return };
@@ -95,9 +96,9 @@ fn quantized_models_expect_what_the_cpu_expects() {
     }
 }
 
-/// Adapters beside the base and beside one another, each row by its own: PEFT's tokens in full precision.
+/// In a batch of the base and two adapters, each answer equals PEFT's in full precision.
 #[test]
-fn adapted_answers_are_the_truth_side_by_side() {
+fn adapted_answers_in_one_batch_equal_peft() {
     let adapters = ["broad", "narrow"].map(|kind| AdapterSource {
         name: kind.to_owned(),
         folder: fixtures().join("qwen3").join(kind),
@@ -124,10 +125,9 @@ fn adapted_answers_are_the_truth_side_by_side() {
     }
 }
 
-/// What fits on the GPU stays there. (Models in parts, as memory would divide larger ones, are tested in
-/// `src/runner/split_tests.rs`.)
+/// A model that fits on the GPU has all layers there. (`src/runner/split_tests.rs` tests models in parts.)
 #[test]
-fn a_model_that_fits_on_the_gpu_leaves_nothing_to_the_cpu() {
+fn a_model_that_fits_on_the_gpu_has_no_layer_on_the_cpu() {
     let fixture = Fixture::load("qwen3-f32");
     let options = options("cuda:0,cpu".parse().unwrap());
     let Some(engine) = on_devices(&fixture, &options) else { return };
@@ -139,11 +139,11 @@ fn a_model_that_fits_on_the_gpu_leaves_nothing_to_the_cpu() {
     assert_eq!(text, alone);
 }
 
-/// With room for more keys and values than the GPU has free, the CPU takes some of the layers.
+/// If keys and values need more memory than the GPU has free, some layers are on the CPU.
 #[test]
-fn what_the_gpu_has_no_room_for_is_the_cpus() {
+fn layers_without_room_on_the_gpu_are_on_the_cpu() {
     let Some(free) = DeviceChoice::Cuda(0).available_memory() else {
-        return println!("skipped: there is no GPU, or none that tells its memory");
+        return println!("skipped: there is no GPU that reports its free memory");
     };
     let fixture = Fixture::load("qwen3-f32");
     // Two layers of 2 heads of 32 numbers, keys and values in f32.
@@ -153,7 +153,7 @@ fn what_the_gpu_has_no_room_for_is_the_cpus() {
     let engine = match Engine::start(&ModelFile::Path(fixture.path()), &options) {
         Ok(engine) => engine,
         Err(LoadError::OutOfMemory(reason)) => {
-            return println!("skipped: the machine has less room than the GPU: {reason}");
+            return println!("skipped: the machine has less free memory than the GPU: {reason}");
         }
         Err(error) => panic!("{error}"),
     };

@@ -1,4 +1,4 @@
-//! The bundled model answers what it was taught, asked in words it never saw.
+//! The bundled model answers questions on its topics in wordings that are not in its training data.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
@@ -6,15 +6,15 @@ mod common;
 use engine::source::{SourceOptions, resolve};
 use engine::{Engine, EngineOptions, Generation, Input, Message, Progress, Request};
 
-/// Questions of a kind (`held_out`, or `blind`: never looked at while the model was made) with the
-/// answer each must get.
+/// Returns the questions of a kind with their expected answers: `held_out`, or `blind`, which were not used at
+/// all while the model was developed.
 fn questions(kind: &str) -> Vec<(String, String)> {
     let text = std::fs::read_to_string(common::fixtures().join("demo/questions.json")).unwrap();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     let topics = json["facts"].as_array().unwrap().iter().chain([&json["off_topic"]]);
     let pairs = topics.flat_map(|topic| {
         let answer = topic["answer"].as_str().unwrap();
-        // One question stands as text, several as a list.
+        // One question is a string, several are a list.
         let one = topic[kind].is_string().then(|| &topic[kind]);
         let questions = topic[kind].as_array().into_iter().flatten().chain(one);
         questions.map(|question| (question.as_str().unwrap().to_owned(), answer.to_owned()))
@@ -39,7 +39,8 @@ fn answer(mut generation: Generation) -> String {
     text
 }
 
-/// Asks all questions of a kind at once, and expects so many percent of right answers.
+/// Asks all questions of a kind at once. Expects at least `at_least` questions, and `percent` percent right
+/// answers.
 fn expect(kind: &str, at_least: usize, percent: usize) {
     let model = resolve("demo", &SourceOptions::default()).unwrap();
     let options = EngineOptions { max_batch: 16, ..EngineOptions::default() };
@@ -66,6 +67,6 @@ fn held_out_questions_get_the_right_answer() {
 }
 
 #[test]
-fn questions_nobody_tuned_for_mostly_get_the_right_answer() {
+fn blind_questions_mostly_get_the_right_answer() {
     expect("blind", 130, 85);
 }

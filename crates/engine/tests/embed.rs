@@ -1,4 +1,4 @@
-//! Embeddings against Hugging Face transformers, and as callers ask for them.
+//! Compares embeddings with Hugging Face transformers, and tests the API for them.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -11,7 +11,7 @@ use engine::{
     Request, StopReason,
 };
 
-/// A text, its tokens, and what transformers makes of them.
+/// A text, its tokens, and its embedding by transformers.
 struct Case {
     text: String,
     tokens: Vec<u32>,
@@ -49,7 +49,7 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[test]
-fn texts_and_tokens_have_the_embeddings_of_the_truth() {
+fn embeddings_of_texts_and_tokens_equal_transformers() {
     let engine = start(&EngineOptions::default());
     assert_eq!(engine.info().embedding_length, Some(64));
     for case in cases() {
@@ -63,7 +63,7 @@ fn texts_and_tokens_have_the_embeddings_of_the_truth() {
     }
 }
 
-/// All at once, in steps that cut the long one, and some of them again.
+/// All texts at once, each three times, in steps that split the long one.
 #[test]
 fn embeddings_do_not_change_with_the_load() {
     let options =
@@ -82,28 +82,28 @@ fn embeddings_do_not_change_with_the_load() {
         let off = distance(&found.vector, &case.embedding);
         assert!(off <= 1e-4, "{:?}: off by {off}", case.text);
     }
-    assert!(cached > 0, "a text that is embedded again is not computed again");
+    assert!(cached > 0, "a repeated text is found in the prefix cache");
     assert_eq!(engine.load().running, 0);
 }
 
 #[test]
-fn fewer_dimensions_are_the_first_ones_at_length_one() {
+fn fewer_dimensions_are_the_first_ones_normalised() {
     let engine = start(&EngineOptions::default());
     let case = &cases()[0];
-    let asked = EmbedRequest { dimensions: Some(16), ..request(Input::Text(case.text.clone())) };
-    let found = embed(&engine, &asked).vector;
+    let request = EmbedRequest { dimensions: Some(16), ..request(Input::Text(case.text.clone())) };
+    let found = embed(&engine, &request).vector;
     let length = case.embedding[..16].iter().map(|x| x * x).sum::<f32>().sqrt();
     let expected: Vec<f32> = case.embedding[..16].iter().map(|x| x / length).collect();
     assert!(distance(&found, &expected) <= 1e-4);
     for dimensions in [0, 65] {
-        let asked = EmbedRequest { dimensions: Some(dimensions), ..asked.clone() };
-        let error = engine.embed(&asked).unwrap_err().to_string();
+        let request = EmbedRequest { dimensions: Some(dimensions), ..request.clone() };
+        let error = engine.embed(&request).unwrap_err().to_string();
         assert!(error.contains("set it from 1 to 64"), "{error}");
     }
 }
 
 #[tokio::test]
-async fn who_gives_up_hears_so_and_others_go_on() {
+async fn overdue_and_dropped_requests_end_and_others_go_on() {
     let engine = start(&EngineOptions::default());
     let long = &cases()[5];
     let text = Input::Text(long.text.clone());
@@ -115,7 +115,7 @@ async fn who_gives_up_hears_so_and_others_go_on() {
     assert!(distance(&found.vector, &long.embedding) <= 1e-4);
     let pending = engine.embed(&request(Input::Tokens(vec![1; 700]))).unwrap();
     engine.shutdown();
-    // It may have been through already.
+    // It may have finished before the shutdown.
     match pending.wait().await {
         Ok(found) => assert_eq!(found.vector.len(), 64),
         Err(error) => assert_eq!(error, EmbedError::Failed(GenerateError::Stopped)),
@@ -123,7 +123,7 @@ async fn who_gives_up_hears_so_and_others_go_on() {
 }
 
 #[test]
-fn models_are_asked_for_what_they_make() {
+fn requests_that_do_not_match_the_kind_of_model_are_refused() {
     let engine = start(&EngineOptions::default());
     let answer = Request::greedy(Input::Text("x".into()), 4);
     let error = engine.submit(&answer).unwrap_err().to_string();
@@ -135,9 +135,9 @@ fn models_are_asked_for_what_they_make() {
         GenerateError::ContextLengthExceeded { prompt_tokens: 2000, context_length: 1024 };
     assert_eq!(error, context);
 
-    let writer = ModelFile::Path(Fixture::load("qwen3-f32").path());
-    let writer = Engine::start(&writer, &EngineOptions::default()).unwrap();
-    assert_eq!(writer.info().embedding_length, None);
-    let error = writer.embed(&request(Input::Text("x".into()))).unwrap_err().to_string();
+    let model = ModelFile::Path(Fixture::load("qwen3-f32").path());
+    let generator = Engine::start(&model, &EngineOptions::default()).unwrap();
+    assert_eq!(generator.info().embedding_length, None);
+    let error = generator.embed(&request(Input::Text("x".into()))).unwrap_err().to_string();
     assert!(error.contains("Qwen3-Embedding"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! The engine as its callers use it, on a tiny random model.
+//! Tests the engine's API on a tiny random model.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -11,11 +11,11 @@ use engine::{
     ModelFile, Progress, Request, Sampling, StopReason,
 };
 
-/// All text and the end.
+/// Reads a generation to its end. Returns the whole text and the last item.
 fn read(mut generation: Generation) -> (String, Progress) {
     let mut text = String::new();
     loop {
-        match generation.next_blocking().expect("an end comes before None") {
+        match generation.next_blocking().expect("a generation has an end before None") {
             Progress::Text { text: part, .. } => {
                 assert!(!part.is_empty());
                 text.push_str(&part);
@@ -35,7 +35,7 @@ fn finished(generation: Generation) -> (String, Finished) {
     }
 }
 
-/// What the truth says comes out: greedy tokens up to the first that ends a turn.
+/// Returns the expected text and number of tokens: transformers' greedy tokens up to the end of the turn.
 fn expected(engine: &Engine, prompt: &Prompt) -> (String, usize) {
     let ends = engine.tokenizer().ends();
     let tokens: Vec<u32> =
@@ -44,7 +44,7 @@ fn expected(engine: &Engine, prompt: &Prompt) -> (String, usize) {
 }
 
 #[test]
-fn answers_are_the_truth_and_say_how_they_ended() {
+fn answers_equal_transformers_and_report_how_they_ended() {
     let engine = start(&EngineOptions::default());
     for prompt in &fixture().prompts {
         let (text, end) = finished(engine.submit(&greedy(&prompt.tokens, 64)).unwrap());
@@ -58,7 +58,7 @@ fn answers_are_the_truth_and_say_how_they_ended() {
     }
 }
 
-/// Many at once, more than the batch holds and than the pages hold, in small steps.
+/// Runs more requests at once than the batch and the pages have room for, in small steps.
 #[test]
 fn answers_do_not_change_with_the_load() {
     let options = EngineOptions {
@@ -81,7 +81,7 @@ fn answers_do_not_change_with_the_load() {
 }
 
 #[test]
-fn a_seed_draws_the_same_answer_alone_and_in_company() {
+fn a_seed_gives_the_same_answer_alone_and_in_a_batch() {
     let engine = start(&EngineOptions::default());
     let request = |seed| Request {
         sampling: Sampling {
@@ -94,9 +94,9 @@ fn a_seed_draws_the_same_answer_alone_and_in_company() {
         ..greedy(&fixture().prompts[1].tokens, 40)
     };
     let alone = finished(engine.submit(&request(Some(7))).unwrap()).0;
-    let company: Vec<Generation> = (0..5).map(|_| engine.submit(&request(None)).unwrap()).collect();
+    let batch: Vec<Generation> = (0..5).map(|_| engine.submit(&request(None)).unwrap()).collect();
     assert_eq!(finished(engine.submit(&request(Some(7))).unwrap()).0, alone);
-    let others: Vec<String> = company.into_iter().map(|one| finished(one).0).collect();
+    let others: Vec<String> = batch.into_iter().map(|one| finished(one).0).collect();
     assert!(others.iter().any(|other| *other != alone));
 }
 
@@ -132,13 +132,13 @@ fn max_tokens_and_the_context_bound_the_answer() {
 fn cancelled_dropped_and_overdue_generations_end_at_once() {
     let options = EngineOptions { max_batch: 2, ..EngineOptions::default() };
     let engine = start(&options);
-    // A prompt whose answer does not end by itself.
+    // A prompt whose answer does not end within 64 tokens.
     let fixture = fixture();
     let endless = fixture
         .prompts
         .iter()
         .find(|prompt| expected(&engine, prompt).1 == 64)
-        .expect("a fixture whose answer goes on");
+        .expect("a fixture whose answer does not end before the limit");
     let long = |deadline| Request { deadline, ..greedy(&endless.tokens, 800) };
 
     let mut generation = engine.submit(&long(None)).unwrap();
@@ -155,14 +155,14 @@ fn cancelled_dropped_and_overdue_generations_end_at_once() {
     assert_eq!(finished(overdue).1.completion_tokens, 0);
 
     drop((engine.submit(&long(None)).unwrap(), engine.submit(&long(None)).unwrap()));
-    // Both slots are free again long before 800 tokens are through.
+    // Both slots are free long before 800 tokens could have been generated.
     let (_, end) = finished(engine.submit(&greedy(&endless.tokens, 2)).unwrap());
     assert_eq!(end.reason, StopReason::Length);
     assert_eq!((engine.load().running, engine.load().waiting), (0, 0));
 }
 
 #[test]
-fn requests_that_make_no_sense_are_refused_with_the_reason() {
+fn invalid_requests_are_refused_with_the_reason() {
     let engine = start(&EngineOptions::default());
     let base = greedy(&[1, 2], 4);
     let sampling = base.sampling.clone();
@@ -200,7 +200,7 @@ fn requests_that_make_no_sense_are_refused_with_the_reason() {
 }
 
 #[test]
-fn chat_goes_through_the_template() {
+fn chat_is_rendered_by_the_template() {
     let engine = start(&EngineOptions::default());
     let message = Message { role: "user".into(), content: "Hello".into() };
     let request = Request { input: Input::Chat(vec![message]), ..greedy(&[], 4) };
@@ -214,7 +214,7 @@ fn chat_goes_through_the_template() {
 }
 
 #[tokio::test]
-async fn generations_are_read_from_async_code() {
+async fn generations_can_be_read_from_async_code() {
     let engine = start(&EngineOptions::default());
     let prompt = &fixture().prompts[2];
     let mut generation = engine.submit(&greedy(&prompt.tokens, 64)).unwrap();
@@ -228,13 +228,13 @@ async fn generations_are_read_from_async_code() {
 }
 
 #[test]
-fn a_stopped_engine_says_so() {
+fn a_stopped_engine_reports_that_it_stopped() {
     let engine = start(&EngineOptions::default());
     let other = engine.clone();
     let generation = engine.submit(&greedy(&fixture().prompts[3].tokens, 800)).unwrap();
     engine.shutdown();
     let (_, end) = read(generation);
-    // It may have been through already; then it is finished.
+    // The generation may have finished before the shutdown.
     let stopped = Progress::Failed(GenerateError::Stopped);
     assert!(end == stopped || matches!(end, Progress::Finished(_)), "{end:?}");
     assert!(!other.is_running());
@@ -243,7 +243,7 @@ fn a_stopped_engine_says_so() {
 }
 
 #[test]
-fn an_idle_engine_sleeps() {
+fn an_idle_engine_uses_no_cpu() {
     let engine = start(&EngineOptions::default());
     finished(engine.submit(&greedy(&[1, 2, 3], 4)).unwrap());
     std::thread::sleep(Duration::from_millis(50));
@@ -254,7 +254,7 @@ fn an_idle_engine_sleeps() {
     };
     let before = used();
     std::thread::sleep(Duration::from_millis(500));
-    // In hundredths of a second, of all threads.
+    // Clock ticks of 10 ms, summed over all threads.
     assert!(used() - before <= 5, "{} ticks in half a second", used() - before);
 }
 
@@ -266,7 +266,7 @@ fn more_pages_than_memory_are_refused() {
 }
 
 #[test]
-fn what_cannot_be_loaded_is_named() {
+fn load_errors_name_the_file_and_the_problem() {
     let error = |path: &std::path::Path| {
         Engine::start(&ModelFile::Path(path.to_owned()), &EngineOptions::default())
             .unwrap_err()

@@ -1,4 +1,4 @@
-//! What sharing, caching and recomputing keys and values must never change: the answers.
+//! Sharing, caching and recomputing keys and values does not change any answer.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -8,7 +8,7 @@ use engine::{
     Engine, EngineOptions, Finished, Generation, Progress, Request, Sampling, StopReason,
 };
 
-/// One for each kind of product: candle's of full precision, and ours of packed weights.
+/// One model per kind of product: candle's of full precision, and ours of two packed formats.
 const MODELS: [&str; 3] = ["qwen3-f32", "qwen3-q8_0", "qwen3-q4_0"];
 
 fn seeded(seed: u64, tokens: &[u32], max_tokens: usize) -> Request {
@@ -37,17 +37,21 @@ fn answer(engine: &Engine, request: &Request) -> (String, Finished) {
     finished(engine.submit(request).unwrap())
 }
 
-/// A prompt whose greedy answer does not end by itself.
+/// Returns a prompt whose greedy answer reaches 850 tokens.
 fn endless(model: &str) -> Prompt {
     let engine = Fixture::load(model).start(&EngineOptions::default());
     let goes_on = |prompt: &Prompt| {
         answer(&engine, &greedy(&prompt.tokens, 850)).1.reason == StopReason::Length
     };
-    Fixture::load(model).prompts.into_iter().find(goes_on).expect("a fixture whose answer goes on")
+    Fixture::load(model)
+        .prompts
+        .into_iter()
+        .find(goes_on)
+        .expect("a fixture whose answer does not end before the limit")
 }
 
 #[test]
-fn a_cached_prompt_is_answered_like_a_fresh_one_and_only_to_its_tenant() {
+fn a_cached_prompt_gets_the_same_answer_and_is_found_only_by_its_tenant() {
     MODELS.into_iter().for_each(cached_like_fresh);
 }
 
@@ -75,7 +79,7 @@ fn cached_like_fresh(model: &str) {
 }
 
 #[test]
-fn a_generation_that_had_to_wait_again_answers_as_if_undisturbed() {
+fn a_preempted_generation_gives_the_same_answer() {
     MODELS.into_iter().for_each(preempted_like_undisturbed);
 }
 
@@ -83,7 +87,7 @@ fn preempted_like_undisturbed(model: &str) {
     let endless = endless(model);
     let requests: Vec<Request> = (0..12)
         .map(|n| match n % 2 {
-            // Each another's, so that nothing but what it computed itself can be found.
+            // Each has its own tenant, so that it finds only its own pages in the cache.
             0 => Request { tenant: n.to_string(), ..greedy(&endless.tokens, 600) },
             _ => Request { tenant: n.to_string(), ..seeded(n, &endless.tokens, 600) },
         })
@@ -92,7 +96,7 @@ fn preempted_like_undisturbed(model: &str) {
     let alone: Vec<_> = requests.iter().map(|request| answer(&roomy, request)).collect();
     assert_eq!(roomy.totals().preemptions, 0);
 
-    // All six are admitted, and not even two can grow to their end.
+    // All six are admitted, but there are pages for fewer than two full answers.
     let options =
         EngineOptions { max_batch: 6, kv_tokens: Some(6 * 320), ..EngineOptions::default() };
     for step_tokens in [512, 64] {
@@ -105,14 +109,14 @@ fn preempted_like_undisturbed(model: &str) {
                 (tight_end.reason, tight_end.completion_tokens),
                 (end.reason, end.completion_tokens)
             );
-            assert_eq!(tight_end.cached_tokens, 0, "its own work is no find");
+            assert_eq!(tight_end.cached_tokens, 0, "pages of its own do not count as cached");
         }
         assert!(tight.totals().preemptions >= 3, "{:?}", tight.totals());
     }
 }
 
 #[test]
-fn a_hundred_requests_with_one_long_beginning_cost_one_prefill_of_it() {
+fn a_hundred_requests_with_a_common_prefix_prefill_it_once() {
     let engine = start(&EngineOptions { max_batch: 16, ..EngineOptions::default() });
     let shared: Vec<u32> = (0..1_000).map(|n| (n * 37 + n / 7) % 400).collect();
     let running: Vec<_> = (0..100)
@@ -122,14 +126,14 @@ fn a_hundred_requests_with_one_long_beginning_cost_one_prefill_of_it() {
         })
         .collect();
     let cached: Vec<usize> = running.into_iter().map(|one| finished(one).1.cached_tokens).collect();
-    // 31 pages of 32 are full of shared tokens; 8 shared ones and 3 own are left to each.
+    // The 1,000 shared tokens fill 31 pages of 32. Each request computes the other 8 and its own 3.
     assert_eq!(engine.totals().computed_prompt_tokens, 992 + 100 * 11);
     assert_eq!((cached[0], engine.totals().cached_prompt_tokens), (0, 99 * 992));
     assert!(cached[1..].iter().all(|tokens| *tokens == 992));
 }
 
 #[test]
-fn two_hundred_tasks_at_full_context_complete_with_room_for_eight() {
+fn two_hundred_generations_of_full_context_complete_with_pages_for_eight() {
     let endless = endless(MODELS[0]);
     let options = EngineOptions {
         max_batch: 32,
@@ -152,7 +156,7 @@ fn two_hundred_tasks_at_full_context_complete_with_room_for_eight() {
         texts.push(text);
     }
     texts.dedup();
-    assert_eq!(texts.len(), 1, "all were asked the same");
+    assert_eq!(texts.len(), 1, "equal requests have equal answers");
     println!("{:?}", engine.totals());
     assert!(engine.totals().preemptions > 0, "{:?}", engine.totals());
     assert_eq!((engine.load().running, engine.load().waiting), (0, 0));

@@ -1,5 +1,5 @@
-//! How tokens are drawn, through the whole engine: the logprobs are the truth's, and an answer with
-//! penalties does not depend on the company it is computed in.
+//! Tests sampling in the whole engine: logprobs equal those of transformers, and an answer with penalties does
+//! not depend on its batch.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -28,7 +28,7 @@ fn read(mut generation: Generation) -> Answer {
     loop {
         match generation.next_blocking().unwrap() {
             Progress::Text { text, logprobs } => {
-                // What a chunk tells of begins in it, or ends the answer without text.
+                // A chunk has text, unless it has the logprobs of last tokens without text.
                 assert!(!text.is_empty() || !logprobs.is_empty());
                 all.push_str(&text);
                 known.extend(logprobs);
@@ -43,26 +43,26 @@ fn answer(engine: &Engine, request: &Request) -> Answer {
     read(engine.submit(request).unwrap())
 }
 
-/// The log-softmax of a row. `[vocab]`
+/// Returns the log-softmax of a row. `[vocab]`
 fn log_softmax(logits: &[f32]) -> Vec<f64> {
     let total: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
     logits.iter().map(|logit| f64::from(*logit) - total.ln()).collect()
 }
 
 #[test]
-fn logprobs_are_the_log_softmax_of_the_truths_logits() {
+fn logprobs_are_the_log_softmax_of_transformers_logits() {
     for name in ["qwen2-f32", "qwen2.5-f32", "qwen3-f32"] {
         let fixture = Fixture::load(name);
         let engine = fixture.start(&EngineOptions::default());
         for prompt in &fixture.prompts {
-            // The last row of the prompt is what the first token is drawn from.
+            // The first token is sampled from the last row of the prompt.
             let truth = log_softmax(fixture.logits(prompt).last().unwrap());
             let mut ranked: Vec<usize> = (0..truth.len()).collect();
             ranked.sort_by(|a, b| truth[*b].total_cmp(&truth[*a]));
             let forced = ranked[100] as u32;
             for sampling in [
                 Sampling { logprobs: Some(20), ..Sampling::greedy() },
-                // Neither bias nor penalties nor temperature change what the model thinks.
+                // Neither bias nor penalties nor temperature change the logprobs.
                 Sampling {
                     logprobs: Some(20),
                     logit_bias: BTreeMap::from([(forced, 100.0), (ranked[0] as u32, -100.0)]),
@@ -72,10 +72,10 @@ fn logprobs_are_the_log_softmax_of_the_truths_logits() {
                 },
             ] {
                 let is_forced = sampling.temperature > 0.0;
-                let told = answer(&engine, &request(prompt, sampling, 1));
-                // The end of a turn is no token of the answer.
-                let Some(first) = told.logprobs.first() else {
-                    assert_eq!(told.finished.completion_tokens, 0);
+                let found = answer(&engine, &request(prompt, sampling, 1));
+                // The token that ends a turn is not part of the answer.
+                let Some(first) = found.logprobs.first() else {
+                    assert_eq!(found.finished.completion_tokens, 0);
                     continue;
                 };
                 let expected = if is_forced { forced } else { ranked[0] as u32 };
@@ -86,7 +86,7 @@ fn logprobs_are_the_log_softmax_of_the_truths_logits() {
                 assert_eq!(first.top.len(), 20);
                 for (rank, one) in first.top.iter().enumerate() {
                     assert!(off(one.token, one.logprob) < 1e-4, "{name} {}", prompt.name);
-                    // Those that are nearly equal may have changed places.
+                    // Nearly equal ones may be in another order.
                     assert!((truth[ranked[rank]] - f64::from(one.logprob)).abs() < 1e-4);
                 }
             }
@@ -95,7 +95,7 @@ fn logprobs_are_the_log_softmax_of_the_truths_logits() {
 }
 
 #[test]
-fn each_token_of_the_text_is_told_once_with_its_bytes() {
+fn each_token_of_the_text_has_its_logprob_once_with_its_bytes() {
     let fixture = Fixture::load("qwen3-f32");
     let engine = fixture.start(&EngineOptions::default());
     let mut partial = 0;
@@ -104,30 +104,30 @@ fn each_token_of_the_text_is_told_once_with_its_bytes() {
             temperature: 1.5,
             seed: Some(seed),
             logprobs: Some(2),
-            // Tokens of a whole alphabet of bytes: characters that span tokens.
+            // A high temperature gives tokens of all bytes, so some characters span tokens.
             ..Sampling::default()
         };
         let plain = Sampling { logprobs: None, ..sampling.clone() };
-        let told = answer(&engine, &request(prompt, sampling, 60));
-        assert_eq!(told.logprobs.len(), told.finished.completion_tokens);
-        let tokens: Vec<u32> = told.logprobs.iter().map(|one| one.drawn.token).collect();
-        assert_eq!(engine.tokenizer().decode(&tokens), told.text);
-        for one in &told.logprobs {
+        let found = answer(&engine, &request(prompt, sampling, 60));
+        assert_eq!(found.logprobs.len(), found.finished.completion_tokens);
+        let tokens: Vec<u32> = found.logprobs.iter().map(|one| one.drawn.token).collect();
+        assert_eq!(engine.tokenizer().decode(&tokens), found.text);
+        for one in &found.logprobs {
             assert_eq!(one.top.len(), 2);
             assert!(one.top[0].logprob >= one.top[1].logprob);
             assert!(one.drawn.logprob <= one.top[0].logprob && one.drawn.logprob < 0.0);
             assert_eq!(one.drawn.bytes, engine.tokenizer().token_bytes(one.drawn.token));
             partial += usize::from(std::str::from_utf8(&one.drawn.bytes).is_err());
         }
-        // Asking changes nothing.
+        // The same answer without logprobs.
         let plain = answer(&engine, &request(prompt, plain, 60));
-        assert_eq!((plain.text, plain.logprobs), (told.text, vec![]));
+        assert_eq!((plain.text, plain.logprobs), (found.text, vec![]));
     }
-    assert!(partial > 0, "some token is part of a character");
+    assert!(partial > 0, "no token was part of a character");
 }
 
 #[test]
-fn tokens_of_a_stop_string_are_not_told() {
+fn tokens_of_a_stop_string_have_no_logprobs() {
     let fixture = Fixture::load("qwen3-f32");
     let engine = fixture.start(&EngineOptions::default());
     let prompt = &fixture.prompts[3];
@@ -135,25 +135,25 @@ fn tokens_of_a_stop_string_are_not_told() {
     let whole = answer(&engine, &request(prompt, sampling.clone(), 64));
     let chars: Vec<char> = whole.text.chars().collect();
     let stop: String = chars[3..5].iter().collect();
-    // Another's, so that it computes the prompt as the first did, and not what is left of it.
+    // Another tenant, so that it computes the whole prompt as the first request did.
     let stopped =
         Request { stop: vec![stop], tenant: "other".to_owned(), ..request(prompt, sampling, 64) };
     let stopped = answer(&engine, &stopped);
     assert_eq!(stopped.finished.reason, StopReason::StopString);
-    let told = stopped.logprobs.len();
-    assert!(told > 0 && told < stopped.finished.completion_tokens);
-    assert_eq!(stopped.logprobs, whole.logprobs[..told]);
-    // What is told reaches to the end of the text, and no token begins beyond it.
+    let num_logprobs = stopped.logprobs.len();
+    assert!(num_logprobs > 0 && num_logprobs < stopped.finished.completion_tokens);
+    assert_eq!(stopped.logprobs, whole.logprobs[..num_logprobs]);
+    // The tokens with logprobs reach the end of the text, and none begins after it.
     let spelled = |count: usize| {
         let tokens: Vec<u32> =
             stopped.logprobs[..count].iter().map(|one| one.drawn.token).collect();
         engine.tokenizer().decode(&tokens)
     };
-    assert!(spelled(told).starts_with(&stopped.text));
-    assert!(spelled(told - 1).len() < stopped.text.len());
+    assert!(spelled(num_logprobs).starts_with(&stopped.text));
+    assert!(spelled(num_logprobs - 1).len() < stopped.text.len());
 }
 
-/// Draws with a seed and every penalty, so that a count that is lost shows.
+/// Returns options with a seed and every penalty, so that a lost count changes the answer.
 fn penalized(seed: u64) -> Sampling {
     Sampling {
         temperature: 0.9,
@@ -169,17 +169,17 @@ fn penalized(seed: u64) -> Sampling {
     }
 }
 
-/// Forbids the ends of a turn, so that answers are as long as they may be.
+/// Forbids the tokens that end a turn, so that answers reach `max_tokens`.
 fn endless(engine: &Engine, sampling: Sampling) -> Sampling {
     let mut logit_bias = sampling.logit_bias;
     logit_bias.extend(engine.tokenizer().ends().iter().map(|end| (*end, -100.0)));
     Sampling { logit_bias, ..sampling }
 }
 
-/// The same bits where the same kernels compute, so the same draws: alone, among seven others, and put
-/// back for want of pages.
+/// The same kernels give the same bits, so a seed gives the same tokens: alone, in a batch of eight, and
+/// preempted for lack of pages.
 #[test]
-fn a_seeded_answer_with_penalties_is_the_same_alone_in_company_and_put_back() {
+fn a_seeded_answer_with_penalties_is_the_same_alone_batched_and_preempted() {
     let fixture = Fixture::load("qwen3-f32");
     let roomy = fixture.start(&EngineOptions { max_batch: 8, ..EngineOptions::default() });
     let prompt = fixture.longest();
@@ -201,9 +201,9 @@ fn a_seeded_answer_with_penalties_is_the_same_alone_in_company_and_put_back() {
     for engine in [&roomy, &tight] {
         let running: Vec<_> = requests.iter().map(|one| engine.submit(one).unwrap()).collect();
         for (generation, alone) in running.into_iter().zip(&alone) {
-            let told = read(generation);
-            assert_eq!(told.text, alone.text);
-            assert_eq!(told.finished.completion_tokens, 500);
+            let found = read(generation);
+            assert_eq!(found.text, alone.text);
+            assert_eq!(found.finished.completion_tokens, 500);
         }
     }
     println!("{:?}", tight.totals());
@@ -211,7 +211,7 @@ fn a_seeded_answer_with_penalties_is_the_same_alone_in_company_and_put_back() {
 }
 
 #[test]
-fn what_can_not_be_is_refused() {
+fn invalid_sampling_options_are_refused() {
     let fixture = Fixture::load("qwen3-f32");
     let engine = fixture.start(&EngineOptions::default());
     let base = Sampling::greedy();
@@ -239,11 +239,11 @@ fn what_can_not_be_is_refused() {
     }
 }
 
-/// Of a row whose likeliest token is all that is asked for nothing else is told (on a GPU its logits stay there).
-/// Others beside it are drawn from, or told of.
+/// For a greedy row without logprobs the backend returns only the argmax (on a GPU the logits stay there). Other
+/// rows of the batch are sampled from their logits, or have logprobs.
 #[test]
-fn greedy_answers_are_the_same_whether_their_logits_are_looked_at_or_not() {
-    // Packed, so that company changes no bit.
+fn greedy_answers_are_the_same_by_argmax_and_from_logits() {
+    // Packed weights, so that the batch changes no bit.
     let fixture = Fixture::load("qwen3-q8_0");
     let engine = fixture.start(&EngineOptions { max_batch: 32, ..EngineOptions::default() });
     let drawn = Sampling { temperature: 0.9, seed: Some(7), ..Sampling::default() };
@@ -264,11 +264,13 @@ fn greedy_answers_are_the_same_whether_their_logits_are_looked_at_or_not() {
     let together: Vec<(Request, Answer)> =
         running.into_iter().map(|(request, one)| (request, read(one))).collect();
     for answers in together.chunks(kinds.len()) {
-        let [_, greedy, first, told, biased, _] = answers else { panic!("one of each") };
-        for (_, other) in [first, told, biased] {
+        let [_, greedy, first, with_logprobs, biased, _] = answers else {
+            panic!("one answer of each kind")
+        };
+        for (_, other) in [first, with_logprobs, biased] {
             assert_eq!(other.text, greedy.1.text);
         }
-        assert!(greedy.1.logprobs.is_empty() && !told.1.logprobs.is_empty());
+        assert!(greedy.1.logprobs.is_empty() && !with_logprobs.1.logprobs.is_empty());
         for (request, beside) in answers {
             assert_eq!(answer(&engine, request).text, beside.text, "{:?}", request.sampling);
         }

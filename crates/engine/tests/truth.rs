@@ -1,5 +1,5 @@
-//! The engine against Hugging Face transformers: the same tiny models, the same tokens, float32.
-//! The fixtures' README says how they were made and which mistakes they would show.
+//! Compares the engine with Hugging Face transformers in float32, on the same tiny models and tokens. The
+//! fixtures' README says how they were made and which mistakes they detect.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -10,7 +10,7 @@ use engine::gguf::GgufFile;
 use engine::kv::{BlockTable, KvPool, KvType, PAGE_TOKENS, PageAllocator, PageKey};
 use engine::model::{Decoder, Workspace};
 
-/// A model with pages of its own.
+/// A model with its own pages.
 struct Bench {
     model: Decoder,
     pool: KvPool,
@@ -26,6 +26,7 @@ impl Bench {
         Self { model, pool, pages: PageAllocator::new(64), workspace: Workspace::default() }
     }
 
+    /// Computes a batch. `[logit_rows][vocab]`
     fn logits(&mut self, batch: &ForwardBatch) -> Vec<Vec<f32>> {
         let vocab = self.model.config().vocab;
         let logits = self.model.forward(batch, &mut self.pool, &mut self.workspace).unwrap();
@@ -33,7 +34,7 @@ impl Bench {
         logits.chunks(vocab).map(<[f32]>::to_vec).collect()
     }
 
-    /// The logits of all of `tokens`, computed in chunks of `chunk`.
+    /// Returns the logits of all `tokens`, computed in chunks of `chunk`. `[tokens][vocab]`
     fn all_logits(&mut self, tokens: &[u32], table: &BlockTable, chunk: usize) -> Vec<Vec<f32>> {
         let mut rows = Vec::new();
         for (index, part) in tokens.chunks(chunk).enumerate() {
@@ -44,7 +45,7 @@ impl Bench {
         rows
     }
 
-    /// `count` tokens, each the likeliest.
+    /// Returns `count` greedy tokens after a prompt.
     fn greedy(&mut self, prompt: &[u32], count: usize) -> Vec<u32> {
         let table = self.pages.reserve(prompt.len() + count).unwrap();
         let mut batch = ForwardBatch::default();
@@ -84,14 +85,14 @@ const EXACT: [&str; 9] = [
     "yarn-f32",
 ];
 
-/// Whether a model has experts. Which of them a token goes through is a choice that rounding may turn
-/// over where two are nearly as likely: then logits leap, and no tolerance but an exact one means much.
+/// Whether a model has experts. If two experts are nearly equally likely, rounding may change the choice and
+/// with it the logits by any amount, so only exact comparisons are useful.
 fn has_experts(name: &str) -> bool {
     name.contains("moe")
 }
 
 #[test]
-fn logits_of_every_prompt_position_agree() {
+fn logits_of_every_prompt_position_equal_transformers() {
     for name in EXACT {
         let fixture = Fixture::load(name);
         let mut bench = Bench::new(&fixture, KvType::F32);
@@ -106,7 +107,7 @@ fn logits_of_every_prompt_position_agree() {
 }
 
 #[test]
-fn sixty_four_greedy_tokens_are_identical() {
+fn sixty_four_greedy_tokens_equal_transformers() {
     for name in EXACT {
         let fixture = Fixture::load(name);
         for kv_type in [KvType::F32, KvType::F16] {
@@ -122,9 +123,9 @@ fn sixty_four_greedy_tokens_are_identical() {
     }
 }
 
-/// The second witness: llama.cpp on the same files, with keys and values of the same type.
+/// The second reference: llama.cpp on the same files, with keys and values of the same type.
 #[test]
-fn sixty_four_greedy_tokens_are_those_of_llama_cpp() {
+fn sixty_four_greedy_tokens_equal_llama_cpp() {
     let text = std::fs::read_to_string(common::fixtures().join("llama.json")).unwrap();
     let truth: serde_json::Value = serde_json::from_str(&text).unwrap();
     let runs = truth["runs"].as_array().unwrap();
@@ -147,8 +148,8 @@ fn sixty_four_greedy_tokens_are_those_of_llama_cpp() {
             let theirs = answer["greedy"].as_array().unwrap();
             let theirs: Vec<u32> = theirs.iter().map(|id| id.as_u64().unwrap() as u32).collect();
             assert_eq!(theirs.len(), 64);
-            // No near-tie: in f32 rounding moves a gap by 1e-5. (Where llama.cpp rounds to f16 it moves
-            // one by up to 0.03; that no token changed there is what the file says.)
+            // No near-tie: in f32 rounding changes a gap by 1e-5. (Where llama.cpp rounds to f16, gaps
+            // change by up to 0.03, but the fixture shows that no token changed.)
             assert!(answer["smallest_gap"].as_f64().unwrap() > 0.02, "a near-tie");
             let ours = bench.greedy(&prompt.tokens, 64);
             assert_eq!(ours, theirs, "{} {} {kv_type:?}", run["fixture"], prompt.name);
@@ -156,11 +157,11 @@ fn sixty_four_greedy_tokens_are_those_of_llama_cpp() {
     }
 }
 
-/// Weights that are quantized are multiplied with activations that are quantized too, on the fly,
-/// which moves the logits of such random models (standard deviation 4) by some tenths at most: the
-/// smallest mistake of those that the fixtures' README lists would move them by 7.
+/// Quantized weights are multiplied with activations that are quantized on the fly. That changes the logits of
+/// these random models (standard deviation 4) by a few tenths; the least of the mistakes in the fixtures'
+/// README changes them by 7.
 #[test]
-fn quantized_weights_stay_near() {
+fn logits_of_quantized_weights_are_near_transformers() {
     for name in ["qwen3-q8_0", "qwen3-q4_0"] {
         let fixture = Fixture::load(name);
         let mut bench = Bench::new(&fixture, KvType::F16);
@@ -169,7 +170,7 @@ fn quantized_weights_stay_near() {
             let rows = bench.all_logits(&prompt.tokens, &table, usize::MAX);
             let (rows, truth) = (&rows[prompt.first_position..], fixture.logits(prompt));
             let (off, mean) = (distance(rows, &truth), root_mean_square(rows, &truth));
-            println!("{name} {}: off by {off}, {mean} in the mean", prompt.name);
+            println!("{name} {}: off by {off}, root mean square {mean}", prompt.name);
             assert!(off <= 1.0 && mean <= 0.15, "{name} {}: {off}, {mean}", prompt.name);
         }
     }
@@ -191,7 +192,7 @@ fn chunked_is_whole() {
     }
 }
 
-/// Prompts, chunks and single tokens of different sequences in one pass.
+/// Prompts, chunks and single tokens of different sequences in one batch.
 #[test]
 fn batch_is_single() {
     for name in ["qwen2-f32", "qwen2.5-f32", "qwen3-f32", "qwen2moe-f32", "qwen3moe-f32"] {
@@ -224,8 +225,8 @@ fn batch_is_single() {
     }
 }
 
-/// A prompt whose first pages another computed, in chunks of any size: the same to the last bit where
-/// products of the same kind computed both, and else as near as chunks are to the whole.
+/// A prompt whose first pages were computed for another sequence, in chunks of any size, has the same logits
+/// within the tolerance of chunks.
 #[test]
 fn cached_is_fresh() {
     for name in ["qwen2-f32", "qwen3-f32"] {
@@ -256,10 +257,10 @@ fn cached_is_fresh() {
     }
 }
 
-/// The packed products of experts: a row's are the same to the bit whatever else is in the step, so its
-/// experts are the same too, and nothing leaps.
+/// With packed weights a row's products are bitwise equal whatever else is in the batch, so its experts are
+/// the same, too.
 #[test]
-fn quantized_experts_do_not_depend_on_company() {
+fn quantized_experts_do_not_depend_on_the_batch() {
     let fixture = Fixture::load("qwen3moe-q8_0");
     let mut bench = Bench::new(&fixture, KvType::F16);
     for prompt in &fixture.prompts {
@@ -272,6 +273,6 @@ fn quantized_experts_do_not_depend_on_company() {
             assert!(off <= 1e-4, "{} in chunks of {chunk}: off by {off}", prompt.name);
         }
         let (whole, truth) = (&whole[prompt.first_position..], fixture.logits(prompt));
-        println!("{}: {} from the truth", prompt.name, root_mean_square(whole, &truth));
+        println!("{}: {} from transformers", prompt.name, root_mean_square(whole, &truth));
     }
 }

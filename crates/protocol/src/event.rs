@@ -1,10 +1,11 @@
-//! A numbered step in a task's life. Readers resume after the last number they saw.
+//! The events of a task: numbered steps of its life. Readers resume after the last number they have
+//! seen.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Attempt, EventSeq, Outcome, Timestamp, ToolCall, WorkerId};
 
-/// One step, as readers see it.
+/// One event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Its number within the task.
@@ -22,69 +23,70 @@ pub struct Event {
 pub enum EventBody {
     /// Accepted into the queue.
     Queued,
-    /// A worker began. Tokens of an earlier attempt are void from here on.
+    /// A worker started an attempt. Tokens of earlier attempts are void.
     Started {
-        /// Which delivery this is.
+        /// The attempt's number.
         attempt: Attempt,
-        /// Who took it.
+        /// The worker that runs it.
         worker: WorkerId,
     },
     /// Text was generated. Chunks concatenate to the answer; none splits a character.
     Token {
-        /// Which delivery wrote it.
+        /// The attempt that generated it.
         attempt: Attempt,
         /// The text.
         #[serde(flatten)]
         chunk: Chunk,
     },
-    /// Back in the queue; the next attempt starts afresh.
+    /// The task is queued again; the next attempt starts from the prompt.
     Requeued {
-        /// The delivery that ended.
+        /// The attempt that ended.
         attempt: Attempt,
         /// Why.
         reason: String,
     },
-    /// The end.
+    /// The task has ended.
     Ended {
-        /// How it ended.
+        /// The outcome.
         #[serde(flatten)]
         outcome: Outcome,
     },
 }
 
-/// Some of an answer, as it was generated.
+/// A piece of an answer, as it was generated.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Chunk {
-    /// The text, tags included. Empty where only the end of the answer shows what came before.
+    /// The text, with tags. Empty if this chunk only completes parts of text that was sent before.
     pub text: String,
-    /// What became certain of the answer with it, in order; none if the answer is not told apart. What may be
-    /// the beginning of a tag, and a call until it is whole, is told later.
+    /// The parts of the answer that this chunk completes, in order; `None` if the answer is not
+    /// split into parts. Text that may be the start of a tag is held back, and so is a call until
+    /// it is complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parts: Option<Vec<AnswerPart>>,
 }
 
 impl<T: Into<String>> From<T> for Chunk {
-    /// Of an answer that is not told apart.
+    /// Creates a chunk of an answer that is not split into parts.
     fn from(text: T) -> Self {
         Self { text: text.into(), parts: None }
     }
 }
 
-/// A piece of an answer that is told apart. Pieces of a kind that follow one another concatenate.
+/// A part of an answer that is split. Successive parts of one kind concatenate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum AnswerPart {
-    /// More of what the model thinks before it answers.
+    /// Reasoning that precedes the answer.
     Reasoning {
         /// The text.
         text: String,
     },
-    /// More of the answer itself.
+    /// Text of the answer.
     Text {
         /// The text.
         text: String,
     },
-    /// A whole call of a function, or what stood in place of one.
+    /// A complete call of a function, or the text in its place if it could not be parsed.
     ToolCall {
         /// The call.
         call: ToolCall,
@@ -92,7 +94,7 @@ pub enum AnswerPart {
 }
 
 impl EventBody {
-    /// The name of the step, as in an SSE `event:` line.
+    /// Returns the event's name, as in an SSE `event:` line.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -103,7 +105,7 @@ impl EventBody {
         }
     }
 
-    /// Whether nothing follows it.
+    /// Whether no event follows it.
     pub const fn is_last(&self) -> bool {
         matches!(self, Self::Ended { .. })
     }
@@ -114,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_carries_what_it_is_where_that_is_told() {
+    fn a_token_has_parts_if_the_answer_is_split() {
         let event = |chunk| EventBody::Token { attempt: Attempt::FIRST, chunk };
         let plain = serde_json::json!({"event": "token", "attempt": 1, "text": "a"});
         assert_eq!(serde_json::to_value(event("a".into())).unwrap(), plain);
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_carries_its_outcome() {
+    fn the_last_event_has_the_outcome() {
         let event = Event {
             seq: EventSeq::new(3),
             at: Timestamp::from_millis(7),

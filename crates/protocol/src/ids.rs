@@ -1,4 +1,4 @@
-//! Newtypes, so that a worker's id can never stand where a task's id is meant.
+//! Identifiers as newtypes, so that ids of different kinds cannot be confused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,13 +6,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The text is not an id of the kind that was asked for.
+/// The text is not an id of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{given}' is not a valid {kind}: expected a UUID such as 0192f0c1-2345-7abc-8def-0123456789ab"
 )]
 pub struct InvalidId {
-    /// What the text should have been, e.g. `task_id`.
+    /// The expected kind, e.g. `task_id`.
     pub kind: &'static str,
     /// The text, cut to 64 characters.
     pub given: String,
@@ -26,13 +26,13 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A fresh id, unique everywhere.
+            /// Creates a new, globally unique id.
             #[allow(clippy::new_without_default)] // a default that differs on every call misleads
             pub fn new() -> Self {
                 Self($new)
             }
 
-            /// The UUID inside.
+            /// Returns the UUID.
             pub fn as_uuid(&self) -> Uuid {
                 self.0
             }
@@ -58,15 +58,15 @@ macro_rules! uuid_id {
 }
 
 uuid_id!(
-    /// Names one task for ever. UUIDv7, so ids sort by the time of submission.
+    /// Identifies a task. UUIDv7, so ids sort by the time of submission.
     TaskId,
     "task_id",
     Uuid::now_v7()
 );
 
 uuid_id!(
-    /// Names one run of one worker process: fresh at every boot, never reused, so that a restarted
-    /// worker can't be taken for its dead predecessor.
+    /// Identifies one run of a worker process. New at every start and never reused, so that a
+    /// restarted worker is not mistaken for its predecessor.
     WorkerId,
     "worker_id",
     Uuid::new_v4()
@@ -78,12 +78,12 @@ uuid_id!(
 pub struct TenantId(String);
 
 impl TenantId {
-    /// Wraps a tenant's name; the gateway derives it from the key's hash.
+    /// Wraps a tenant's name, which the gateway derives from the key's hash.
     pub fn new(name: impl Into<String>) -> Self {
         Self(name.into())
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -95,7 +95,8 @@ impl fmt::Display for TenantId {
     }
 }
 
-/// What a task asks for and a worker serves, e.g. `demo` or `Qwen/Qwen3-4B-GGUF:Q4_K_M`.
+/// The public name of a model, e.g. `demo` or `Qwen/Qwen3-4B-GGUF:Q4_K_M`. Tasks request a model by
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ModelId(String);
@@ -106,8 +107,8 @@ impl ModelId {
         Self(name.into())
     }
 
-    /// The public name of what `MODEL_NAME` points at: a hub repository (with its optional
-    /// `:quant`) and `demo` keep their name, a path to a file is known by its stem.
+    /// Derives the public name from `MODEL_NAME`: a hub repository (with its optional `:quant`) and
+    /// `demo` keep their name; a path is reduced to the file's stem.
     pub fn from_source(source: &str) -> Self {
         let is_path = source.ends_with(".gguf") || source.starts_with(['/', '.', '~']);
         if !is_path {
@@ -118,7 +119,7 @@ impl ModelId {
         Self::new(file.strip_suffix(".gguf").unwrap_or(file))
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -130,8 +131,8 @@ impl fmt::Display for ModelId {
     }
 }
 
-/// One delivery of a task to a worker, counted from 1. Together with [`WorkerId`] it fences: only
-/// the holder of the current (worker, attempt) may renew, finish or release a task.
+/// The number of a task's delivery to a worker, from 1. Together with [`WorkerId`] it is a fencing
+/// token: only the holder of the current (worker, attempt) may renew, finish or release a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attempt(u32);
@@ -140,12 +141,12 @@ impl Attempt {
     /// The first delivery.
     pub const FIRST: Self = Self(1);
 
-    /// The `n`-th delivery; 0 means that none has happened yet.
+    /// The `n`-th delivery; 0 if there was none yet.
     pub const fn new(n: u32) -> Self {
         Self(n)
     }
 
-    /// Its number.
+    /// Returns the number.
     pub const fn get(self) -> u32 {
         self.0
     }
@@ -157,8 +158,8 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// The number of an [`Event`](crate::Event) within its task, from 1 without gaps. 0 stands before
-/// the first, so `events after 0` are all.
+/// The number of an [`Event`](crate::Event) within its task, from 1 without gaps. 0 precedes the
+/// first event, so the events after 0 are all events.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -166,15 +167,15 @@ impl fmt::Display for Attempt {
 pub struct EventSeq(u64);
 
 impl EventSeq {
-    /// Before the first event.
+    /// The position before the first event.
     pub const START: Self = Self(0);
 
-    /// The `n`-th event.
+    /// The number `n`.
     pub const fn new(n: u64) -> Self {
         Self(n)
     }
 
-    /// Its number.
+    /// Returns the number.
     pub const fn get(self) -> u64 {
         self.0
     }
@@ -198,14 +199,14 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_id_is_refused_with_a_bounded_echo() {
+    fn an_error_about_a_malformed_id_quotes_at_most_64_characters() {
         let error = "x".repeat(1000).parse::<TaskId>().unwrap_err();
         assert_eq!(error.kind, "task_id");
         assert_eq!(error.given.len(), 64);
     }
 
     #[test]
-    fn a_models_name_comes_from_its_source() {
+    fn a_models_name_is_derived_from_its_source() {
         for (source, name) in [
             ("demo", "demo"),
             ("Qwen/Qwen3-4B-GGUF:Q4_K_M", "Qwen/Qwen3-4B-GGUF:Q4_K_M"),

@@ -1,4 +1,4 @@
-//! The one recorded end of a task.
+//! Outcomes: how a task ended.
 
 use std::fmt;
 
@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Logprobs, TaskState, ToolCall};
 
-/// How a task ended. Exactly one is ever recorded per task; the broker refuses a second.
+/// How a task ended. Exactly one is recorded per task; the broker refuses a second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum Outcome {
     /// The model answered.
     Completed(Completion),
-    /// It could not be answered.
+    /// The task failed.
     Failed(TaskError),
-    /// Its owner took it back.
+    /// The task was cancelled by its owner.
     Cancelled,
 }
 
 impl Outcome {
-    /// The terminal state that this outcome puts its task in.
+    /// Returns the terminal state of a task with this outcome.
     pub const fn state(&self) -> TaskState {
         match self {
             Self::Completed(_) => TaskState::Completed,
@@ -28,7 +28,7 @@ impl Outcome {
         }
     }
 
-    /// Tokens read and written; none unless completed.
+    /// Returns the tokens of prompt and answer; zero unless completed.
     pub fn usage(&self) -> Usage {
         match self {
             Self::Completed(completion) => completion.usage,
@@ -42,17 +42,17 @@ impl Outcome {
 pub struct Completion {
     /// The generated text.
     pub text: String,
-    /// What the model thought before, if that was to be told apart.
+    /// The model's reasoning before the answer, if the answer was split into parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<String>,
-    /// The functions that it calls.
+    /// The functions that the model calls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
-    /// Why it ends where it ends.
+    /// Why generation ended.
     pub finish_reason: FinishReason,
     /// Tokens read and written.
     pub usage: Usage,
-    /// How likely its tokens were, if that was asked for.
+    /// Log probabilities of the tokens, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<Logprobs>,
 }
@@ -61,44 +61,44 @@ pub struct Completion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// The model ended its turn, or a stop string was met.
+    /// The model ended its turn, or a stop string occurred.
     Stop,
-    /// `max_tokens` or the context was used up.
+    /// `max_tokens` or the context length was reached.
     Length,
 }
 
-/// Tokens read and written.
+/// The tokens of a prompt and its answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Tokens of the prompt, the chat template's included.
+    /// Tokens of the prompt, including those of the chat template.
     pub prompt_tokens: u32,
     /// Tokens generated.
     pub completion_tokens: u32,
-    /// Those of the prompt's that the engine had computed before, for the same tenant.
+    /// Tokens of the prompt that were found in the prefix cache, which is per tenant.
     #[serde(default)]
     pub cached_tokens: u32,
 }
 
-/// Why a task failed, for a person (`message`) and for a program (`error_type`).
+/// Why a task failed: `message` for people, `error_type` for programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct TaskError {
-    /// What kind of failure.
+    /// The kind of failure.
     pub error_type: ErrorType,
-    /// What was wrong, what is allowed, what to do.
+    /// The message: what was wrong, what is allowed, what to do.
     pub message: String,
-    /// What led to it, outermost first; kept in `errors.log`, not shown to clients.
+    /// The chain of causes, outermost first. Written to `errors.log`, not shown to clients.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<String>,
 }
 
 impl TaskError {
-    /// An error without a deeper cause.
+    /// Creates an error without causes.
     pub fn new(error_type: ErrorType, message: impl Into<String>) -> Self {
         Self { error_type, message: message.into(), chain: Vec::new() }
     }
 
-    /// The same with its causes, collected from `error`'s source chain.
+    /// Adds `error` and its sources as causes.
     pub fn caused_by(mut self, error: &dyn std::error::Error) -> Self {
         let mut next = Some(error);
         while let Some(cause) = next {
@@ -109,39 +109,40 @@ impl TaskError {
     }
 }
 
-/// The kinds of failure, part of the API as `error_type`.
+/// The kinds of failure. Their names are part of the API (`error_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorType {
-    /// Prompt plus one token do not fit the model's context. Never retried.
+    /// The prompt and one token of the answer do not fit into the model's context. Never retried.
     ContextLengthExceeded,
-    /// The request can't be carried out as it is (e.g. the chat template refuses it). Never retried.
+    /// The request cannot be executed, e.g. the chat template refuses it. Never retried.
     InvalidRequest,
-    /// `TASK_TIME_LIMIT` ran out. Never retried.
+    /// `TASK_TIME_LIMIT` was exceeded. Never retried.
     TimeLimitExceeded,
     /// The task was not started by its deadline. Never retried.
     Expired,
     /// The worker ran out of memory. Retried.
     OutOfMemory,
-    /// The engine failed in a way that may pass. Retried.
+    /// The engine failed, perhaps temporarily. Retried.
     EngineError,
-    /// Worker after worker died while holding the task: the attempts are used up. Not retried.
+    /// Workers died while holding the task until its attempts were used up. Not retried.
     WorkerLost,
     /// The stored task can't be read by this version. Never retried.
     UnreadableRecord,
-    /// A type that a newer version recorded.
+    /// A kind that a newer version recorded.
     #[serde(other)]
     Unknown,
 }
 
 impl ErrorType {
-    /// Whether another attempt may end better. What is the user's fault never does.
+    /// Whether another attempt may succeed. Errors caused by the request are never transient.
     pub const fn is_transient(self) -> bool {
         matches!(self, Self::OutOfMemory | Self::EngineError)
     }
 
-    /// Whether a task that ends so used its attempts up, or can't be read: work for an operator, who
-    /// may replay it. The others are settled: the client was told what to change.
+    /// Whether a task that failed so becomes a dead letter, which an operator may replay: its
+    /// attempts are used up, or it can't be read. For the other kinds the message tells the client
+    /// what to change.
     pub const fn is_dead_letter(self) -> bool {
         matches!(
             self,
@@ -149,7 +150,7 @@ impl ErrorType {
         )
     }
 
-    /// The name on the wire and in the logs.
+    /// Returns the name used in the API and in logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ContextLengthExceeded => "context_length_exceeded",
@@ -176,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outcome_names_its_state_on_the_wire() {
+    fn an_outcome_serializes_with_its_state() {
         let outcome = Outcome::Failed(TaskError::new(ErrorType::OutOfMemory, "no room"));
         let json = serde_json::to_value(&outcome).unwrap();
         assert_eq!(json["state"], "failed");
@@ -185,14 +186,14 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_recorded_before_there_was_a_cache_is_still_read() {
+    fn an_outcome_without_cached_tokens_is_still_read() {
         let usage: Usage =
             serde_json::from_str(r#"{"prompt_tokens":5,"completion_tokens":7}"#).unwrap();
         assert_eq!(usage, Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 0 });
     }
 
     #[test]
-    fn an_answer_has_logprobs_only_if_they_were_asked_for() {
+    fn an_answer_has_logprobs_only_if_requested() {
         let json = serde_json::json!({
             "state": "completed", "text": "a", "finish_reason": "stop",
             "usage": {"prompt_tokens": 1, "completion_tokens": 1, "cached_tokens": 0}
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_type_from_the_future_is_still_read() {
+    fn an_unknown_error_type_is_still_read() {
         let error: TaskError =
             serde_json::from_str(r#"{"error_type":"gpu_on_fire","message":"hot"}"#).unwrap();
         assert_eq!(error.error_type, ErrorType::Unknown);

@@ -1,14 +1,14 @@
-//! The envelope of everything stored: `{"v": 1, …}`. An old or foreign record is read or refused
-//! with a clear error, never misread.
+//! The envelope of stored records: `{"v": 1, …}`. A record of another version is refused with a
+//! clear error, never misread.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The version this code writes. Raise it when a stored shape changes in a way that serde defaults
-/// can't bridge, and teach [`decode`] the older one.
+/// The version that this code writes. Increase it when a stored type changes in a way that serde's
+/// defaults cannot handle, and make [`decode`] read the older version.
 pub const VERSION: u32 = 1;
 
-/// A stored record can't be used.
+/// Why a stored record cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// Written by another version.
@@ -17,10 +17,10 @@ pub enum RecordError {
          run the version that wrote it, or let it finish its tasks before upgrading"
     )]
     Version {
-        /// The version it names.
+        /// The record's version.
         found: u32,
     },
-    /// Not a record at all.
+    /// The text is not a record.
     #[error("the stored record can't be read: {0}")]
     Malformed(#[from] serde_json::Error),
 }
@@ -37,7 +37,7 @@ struct VersionOnly {
     v: u32,
 }
 
-/// Writes `value` as a versioned JSON object. `T` must serialize as a JSON object.
+/// Serializes `value` as a versioned JSON object. `T` must serialize as a JSON object.
 ///
 /// # Errors
 /// When `T` does not serialize as an object, which is a bug.
@@ -45,11 +45,11 @@ pub fn encode<T: Serialize>(value: &T) -> Result<String, RecordError> {
     Ok(serde_json::to_string(&Envelope { v: VERSION, value })?)
 }
 
-/// Reads what [`encode`] wrote.
+/// Deserializes what [`encode`] wrote.
 ///
 /// # Errors
-/// [`RecordError::Version`] for a record of another version, [`RecordError::Malformed`] for
-/// anything that is no record.
+/// [`RecordError::Version`] for a record of another version, [`RecordError::Malformed`] for a text
+/// that is not a record.
 pub fn decode<T: DeserializeOwned>(text: &str) -> Result<T, RecordError> {
     let VersionOnly { v } = serde_json::from_str(text)?;
     if v != VERSION {
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_refused_not_misread() {
+    fn another_version_is_refused() {
         let error = decode::<Outcome>(r#"{"v":2,"state":"cancelled"}"#).unwrap_err();
         assert!(matches!(error, RecordError::Version { found: 2 }), "{error}");
         assert!(matches!(decode::<Outcome>("{}").unwrap_err(), RecordError::Malformed(_)));

@@ -1,51 +1,52 @@
-//! What the broker knows of a task at one moment, and the metrics that follow from it.
+//! The broker's view of a task at one moment, and the metrics derived from it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Attempt, Estimate, Outcome, Task, TaskState, Timestamp, Usage, WorkerId};
 
-/// A task as it stands now.
+/// A task's current data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskSnapshot {
-    /// What was asked.
+    /// The task as submitted.
     pub task: Task,
-    /// Where it is.
+    /// Its state.
     pub state: TaskState,
-    /// The latest delivery; 0 while none has happened.
+    /// The latest attempt; 0 if there was none.
     pub attempt: Attempt,
-    /// Who holds or held the latest delivery.
+    /// The worker of the latest attempt.
     pub worker: Option<WorkerId>,
-    /// Whether its owner asked to cancel it and the worker has yet to stop.
+    /// Whether cancellation was requested and the worker has not stopped yet.
     pub cancel_requested: bool,
-    /// When it was accepted.
+    /// When the task was accepted.
     pub submitted_at: Timestamp,
-    /// Before when it is not started; none when it may start at once.
+    /// The time before which it is not started; `None` if it may start at once.
     pub run_at: Option<Timestamp>,
-    /// By when it must have been started, or it fails as expired; none when it may wait for ever
+    /// The time by which it must be started, or it fails as expired; `None` if it has no deadline
     /// or was started.
     pub expires_at: Option<Timestamp>,
-    /// When its latest delivery began.
+    /// When the latest attempt started.
     pub started_at: Option<Timestamp>,
-    /// When its outcome was recorded.
+    /// When the outcome was recorded.
     pub finished_at: Option<Timestamp>,
-    /// Its end, once it has one.
+    /// The outcome, if the task has ended.
     pub outcome: Option<Outcome>,
-    /// Where it stands while it is queued.
+    /// Its position and ETA while it is queued.
     pub estimate: Option<Estimate>,
 }
 
 impl TaskSnapshot {
-    /// How long it waited and computed; none until it has ended.
+    /// Returns the metrics, or `None` if the task has not ended.
     pub fn metrics(&self) -> Option<Metrics> {
         let (finished, outcome) = (self.finished_at?, self.outcome.as_ref()?);
         Some(Metrics::new(self.submitted_at, self.started_at, finished, outcome.usage()))
     }
 }
 
-/// The figures of a finished task: the contract's six, and what came later. Times are seconds.
+/// The figures of an ended task: the six of the API's contract and later additions. Times are in
+/// seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// From acceptance to the start of the attempt that ended it.
+    /// From acceptance to the start of the last attempt.
     pub queue_wait_time: f64,
     /// From that start to the outcome.
     pub processing_time: f64,
@@ -55,16 +56,16 @@ pub struct Metrics {
     pub prompt_tokens: u32,
     /// Tokens generated.
     pub completion_tokens: u32,
-    /// `completion_tokens / processing_time`; 0 when nothing was generated.
+    /// `completion_tokens / processing_time`; 0 if nothing was generated.
     pub tokens_per_second: f64,
-    /// Tokens of the prompt that were found computed.
+    /// Tokens of the prompt that were found in the prefix cache.
     #[serde(default)]
     pub cached_tokens: u32,
 }
 
 impl Metrics {
-    /// Derives the figures from the broker's three instants. A task that ended without a worker
-    /// (`started` is none) spent its whole life waiting.
+    /// Derives the figures from the broker's three timestamps. If `started` is `None`, the task
+    /// ended without a worker, and its whole time counts as waiting.
     pub fn new(
         submitted: Timestamp,
         started: Option<Timestamp>,
@@ -75,7 +76,7 @@ impl Metrics {
         let queue_wait_time = started.seconds_since(submitted);
         let processing_time = finished.seconds_since(started);
         let tokens = f64::from(usage.completion_tokens);
-        // A task that ended within the clock's millisecond still took some of it.
+        // Avoids a division by zero: timestamps have a resolution of a millisecond.
         let tokens_per_second = tokens / processing_time.max(0.001);
         Self {
             queue_wait_time,
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_figures_of_the_log_contract() {
+    fn metrics_match_the_example_of_the_log_contract() {
         let at = Timestamp::from_millis;
         let usage = Usage { prompt_tokens: 50, completion_tokens: 200, cached_tokens: 32 };
         let metrics = Metrics::new(at(1_000), Some(at(3_300)), at(9_100), usage);
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_never_ran_only_waited() {
+    fn the_time_of_a_task_that_never_ran_is_all_waiting() {
         let at = Timestamp::from_millis;
         let metrics = Metrics::new(at(0), None, at(1_500), Usage::default());
         assert_eq!((metrics.queue_wait_time, metrics.processing_time), (1.5, 0.0));

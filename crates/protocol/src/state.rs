@@ -1,15 +1,15 @@
-//! The states of a task and the moves between them.
+//! The states of a task and the transitions between them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a task is in its life. The names are part of the API.
+/// The state of a task. The names are part of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskState {
-    /// Accepted; waits for a worker.
+    /// Accepted, and waits for a worker.
     Queued,
     /// A worker holds its lease.
     Processing,
@@ -17,17 +17,17 @@ pub enum TaskState {
     Completed,
     /// Ended with an error.
     Failed,
-    /// Ended because its owner asked.
+    /// Ended by cancellation.
     Cancelled,
 }
 
 impl TaskState {
-    /// Whether the task has its outcome; nothing moves it any more.
+    /// Whether the task has an outcome. Its state does not change any more.
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 
-    /// Whether a task may go from this state to `next`: forward only, but for the retry.
+    /// Whether a task may go from this state to `next`: forward only, except for a retry.
     pub const fn may_become(self, next: Self) -> bool {
         match self {
             Self::Queued => matches!(next, Self::Processing | Self::Failed | Self::Cancelled),
@@ -36,7 +36,7 @@ impl TaskState {
         }
     }
 
-    /// The name on the wire.
+    /// Returns the name used in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -54,9 +54,9 @@ impl fmt::Display for TaskState {
     }
 }
 
-/// The text names no state.
+/// The text is not the name of a state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no task state")]
+#[error("'{0}' is not a task state")]
 pub struct UnknownState(pub String);
 
 impl FromStr for TaskState {
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_retry_goes_back() {
+    fn only_a_retry_goes_back_to_queued() {
         assert!(Processing.may_become(Queued));
         assert!(!Queued.may_become(Queued));
         assert!(!Queued.may_become(Completed), "a result needs a worker");

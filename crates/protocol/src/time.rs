@@ -1,5 +1,5 @@
-//! Time as the broker tells it. Every instant that is stored comes from the broker's clock (Redis
-//! `TIME`, or the embedded queue's own process), so metrics never subtract two machines' clocks.
+//! Timestamps. Every stored timestamp is from the broker's clock (Redis `TIME`, or the clock of the
+//! embedded queue's process), so metrics never subtract the clocks of two machines.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,18 +16,19 @@ impl Timestamp {
         Self(millis)
     }
 
-    /// This machine's clock. Only a broker that keeps time itself should ask.
+    /// Returns the time of this machine's clock. For timestamps that are stored, use the broker's
+    /// clock.
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     pub const fn as_millis(self) -> u64 {
         self.0
     }
 
-    /// Seconds from `earlier` to here; 0 when `earlier` lies later (a clock was set back).
+    /// Returns the seconds since `earlier`; 0 if `earlier` is later, as after a clock was set back.
     pub fn seconds_since(self, earlier: Self) -> f64 {
         Duration::from_millis(self.0.saturating_sub(earlier.0)).as_secs_f64()
     }

@@ -1,68 +1,68 @@
-//! What a worker says of itself, for `/health`, `top` and routing.
+//! The reports of workers, for `/health`, `top` and routing.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{ModelId, Timestamp, WorkerId};
 
-/// One worker's report, renewed every few seconds; gone when it stops renewing.
+/// A worker's report. Workers renew it every few seconds; without renewal it expires.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerReport {
-    /// This run of the worker.
+    /// The id of this run of the worker.
     pub id: WorkerId,
     /// The machine's name.
     pub host: String,
-    /// The process id there.
+    /// The process id on that machine.
     pub pid: u32,
     /// The software's version.
     pub version: String,
-    /// The model it serves; the first, where it serves several.
+    /// The model it serves; the first if it serves several.
     pub model: ModelId,
-    /// That one's weights' format, e.g. `Q4_K_M`.
+    /// The weight format of that model, e.g. `Q4_K_M`.
     pub quantization: String,
-    /// Where it computes, e.g. `cpu`, `cuda:0` or `cuda:0,cpu`.
+    /// The device that computes, e.g. `cpu`, `cuda:0` or `cuda:0,cpu`.
     pub device: String,
-    /// What it is doing.
+    /// The worker's status.
     pub status: WorkerStatus,
-    /// Tasks it runs now.
+    /// The number of tasks it runs now.
     pub running: u32,
-    /// Tasks it can run at once.
+    /// The number of tasks it can run concurrently.
     pub capacity: u32,
-    /// Tasks it has ended since its start.
+    /// The number of tasks it has ended since its start.
     pub finished: u64,
-    /// When it started, on its own clock.
+    /// When it started, by its own clock.
     pub started_at: Timestamp,
-    /// When it reported this, on its own clock; none from a version that did not say.
+    /// When it made this report, by its own clock; `None` if the worker's version does not send it.
     #[serde(default)]
     pub reported_at: Option<Timestamp>,
-    /// The GPUs that it computes on, of those that the driver tells of.
+    /// The GPUs that it computes on and whose figures the driver reports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<GpuReport>,
-    /// All the models it serves, the first one included; none from a version that serves one.
+    /// All models it serves, including the first; empty if the worker's version serves only one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<ModelReport>,
 }
 
-/// What the driver says of a GPU, whoever uses it.
+/// The driver's figures of a GPU, which include other processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GpuReport {
-    /// Its number on its machine, as `nvidia-smi` counts.
+    /// Its index on its machine, as in `nvidia-smi`.
     pub id: u32,
-    /// Bytes of its memory in use.
+    /// Memory in use, in bytes.
     pub memory_used_bytes: u64,
-    /// Bytes of its memory.
+    /// Total memory, in bytes.
     pub memory_total_bytes: u64,
-    /// How much of the last moment it computed, in percent.
+    /// The share of the last sampling period in which it computed, in percent.
     pub utilization_percent: u32,
 }
 
 impl WorkerReport {
-    /// The names of all the models it serves, or is about to.
+    /// Returns the names of all models it serves, loaded or not.
     pub fn serves(&self) -> impl Iterator<Item = &ModelId> {
         let first = self.models.is_empty().then_some(&self.model);
         first.into_iter().chain(self.models.iter().map(|served| &served.model))
     }
 
-    /// Whether it has a model in memory now.
+    /// Whether it has a model in memory.
     pub fn has_loaded(&self, model: &ModelId) -> bool {
         if self.models.is_empty() {
             return self.model == *model && self.status != WorkerStatus::Loading;
@@ -71,7 +71,7 @@ impl WorkerReport {
         self.models.iter().find(is_it).is_some_and(|served| served.state.is_loaded())
     }
 
-    /// The weights' format of a model that it serves.
+    /// Returns the weight format of a model, or `None` if the worker does not serve it.
     pub fn quantization_of(&self, model: &ModelId) -> Option<&str> {
         let mut served = self.models.iter().filter(|served| served.model == *model);
         match served.next() {
@@ -81,29 +81,30 @@ impl WorkerReport {
     }
 }
 
-/// One of the models that a worker serves.
+/// A model that a worker serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelReport {
     /// The model.
     pub model: ModelId,
-    /// The base that it adapts, if it is an adapter. The two share engine and room: what is said of the one's
-    /// tasks and memory is said of both together.
+    /// The base model, if this is an adapter. Both share an engine and its slots: the figures of
+    /// tasks and memory are those of both together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ModelId>,
-    /// Its weights' format, e.g. `Q4_K_M`.
+    /// The weight format, e.g. `Q4_K_M`.
     pub quantization: String,
     /// Whether it is in memory.
     pub state: ModelState,
-    /// Its tasks that run now.
+    /// The number of its tasks that run now.
     pub running: u32,
-    /// How many of its tasks can run at once, once it is loaded; 0 while it can't be.
+    /// The number of its tasks that can run concurrently once it is loaded; 0 while it cannot be
+    /// loaded.
     pub capacity: u32,
-    /// What it takes of memory while it is loaded, in bytes, by the worker's plan.
+    /// The memory it takes while loaded, in bytes, by the worker's plan.
     pub memory_bytes: u64,
-    /// How long its latest load took, in milliseconds; none if it was not loaded yet.
+    /// How long the latest load took, in milliseconds; `None` if it was never loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_ms: Option<u64>,
-    /// Why it can't be loaded, while it can't.
+    /// Why it cannot be loaded, if it cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
@@ -112,25 +113,25 @@ pub struct ModelReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ModelState {
-    /// Not in memory; it will be once its tasks wait and there is room.
+    /// Not in memory. It is loaded when its tasks wait and there is room.
     Unloaded,
     /// Being loaded.
     Loading,
-    /// In memory: its tasks are claimed.
+    /// In memory; its tasks are claimed.
     Loaded,
-    /// On its way out: what runs goes on to its end, nothing more is claimed.
+    /// About to be unloaded: running tasks finish, no more are claimed.
     Unloading,
-    /// It could not be loaded; its tasks fail until that is tried again.
+    /// Loading failed; its tasks fail until loading is tried again.
     Failed,
 }
 
 impl ModelState {
-    /// Whether it is in memory.
+    /// Whether the model is in memory.
     pub const fn is_loaded(self) -> bool {
         matches!(self, Self::Loaded | Self::Unloading)
     }
 
-    /// Its name, as in records.
+    /// Returns the name used in records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unloaded => "unloaded",
@@ -142,14 +143,14 @@ impl ModelState {
     }
 }
 
-/// What a worker is doing.
+/// The status of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WorkerStatus {
-    /// Loads its model; claims nothing yet.
+    /// Loads its model and claims nothing yet.
     Loading,
-    /// Claims and runs.
+    /// Claims and runs tasks.
     Ready,
-    /// Finishes what it has; claims nothing more.
+    /// Finishes its tasks and claims no more.
     Draining,
 }

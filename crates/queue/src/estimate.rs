@@ -1,34 +1,34 @@
-//! Where a queued task stands, and when its outcome is likely: a formula over counters.
+//! Computes a queued task's position and the likely time of its outcome from counters.
 
 use protocol::{Estimate, Eta, Lane};
 
-/// What is counted of a queued task's surroundings. Both brokers fill it in O(1) or O(log n).
+/// The counters that an estimate depends on. Both brokers read them in O(1) or O(log n).
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Standing {
     pub(crate) lane: Lane,
     /// Whether it is in its lane's stream, rather than in its tenant's backlog or delayed.
     pub(crate) in_stream: bool,
-    /// Tasks ahead of it in the stream; all of the stream's while it is not in it.
+    /// Tasks ahead of it in the stream; the whole stream if it is not in it.
     pub(crate) stream_ahead: u64,
     /// Tasks ahead of it in its tenant's backlog.
     pub(crate) backlog_ahead: u64,
-    /// Until it may be started.
+    /// Milliseconds until it may be started.
     pub(crate) delay_ms: u64,
-    /// Tenants that have tasks in its lane.
+    /// Tenants that have queued tasks in its lane.
     pub(crate) tenants: u64,
-    /// Tasks that wait in each lane of its model, in the order of [`Lane::ALL`].
+    /// Queued tasks of its model in each lane, in the order of [`Lane::ALL`].
     pub(crate) queued: [u64; 4],
-    /// Tasks of its model that run.
+    /// Running tasks of its model.
     pub(crate) processing: u64,
-    /// Tasks that the ready workers of its model can run at once.
+    /// Tasks that the ready workers of its model can run concurrently.
     pub(crate) capacity: u64,
-    /// Moving average of processing times; 0 when none was measured.
+    /// Moving average of processing times; 0 if none was measured.
     pub(crate) service_ms: f64,
-    /// Moving average of how far they are from that.
+    /// Moving average of their absolute deviation from it, in milliseconds.
     pub(crate) service_dev: f64,
 }
 
-/// Turns of 16 that each lane has (`lanes.rs`).
+/// Turns of 16 that each lane has (see `lanes.rs`).
 const WEIGHTS: [u64; 4] = [10, 4, 1, 1];
 
 impl Standing {
@@ -37,12 +37,12 @@ impl Standing {
         Estimate { position: ahead + 1, eta: self.eta(ahead) }
     }
 
-    /// How many tasks are likely to be started before it.
+    /// Returns how many tasks are likely to be started before it.
     fn ahead(&self) -> u64 {
         let own = self.ahead_in_lane();
         let mine = Lane::ALL.iter().position(|lane| *lane == self.lane).unwrap_or(0);
         let mut weights = WEIGHTS;
-        // The turns of empty lanes fall to the most urgent lane that has tasks.
+        // The turns of empty lanes go to the most urgent lane that has tasks.
         let busy = |lane: usize| lane == mine || self.queued[lane] > 0;
         let most_urgent = (0..4).find(|lane| busy(*lane)).unwrap_or(mine);
         for lane in (0..4).filter(|lane| !busy(*lane)) {
@@ -55,8 +55,9 @@ impl Standing {
         own + (0..4).filter(|lane| *lane != mine).map(share).sum::<u64>()
     }
 
-    /// In its own lane: the stream, and for each task ahead of it in the backlog a round in which
-    /// every tenant has its turn; never more than wait there.
+    /// Returns the tasks of its own lane that are likely to be started before it: the stream, plus
+    /// one round per task ahead of it in the backlog, in which every tenant has one task started;
+    /// at most all tasks of the lane.
     fn ahead_in_lane(&self) -> u64 {
         if self.in_stream {
             return self.stream_ahead;
@@ -68,9 +69,10 @@ impl Standing {
         ahead.min(self.queued[mine].saturating_sub(1).max(self.stream_ahead))
     }
 
-    /// The tasks ahead go through the workers' places side by side; each place becomes free after
-    /// one processing time on average. The range is two deviations wide on each side, which add up
-    /// as those of independent tasks do, and a quarter of the wait for what no counter knows.
+    /// Estimates the time to its outcome. The tasks ahead go through the workers' slots
+    /// concurrently, and each slot becomes free after one average processing time. The range is two
+    /// deviations wide on each side, combined as for independent tasks, plus a quarter of the wait
+    /// for what the counters do not show.
     fn eta(&self, ahead: u64) -> Option<Eta> {
         if self.capacity == 0 || self.service_ms <= 0.0 {
             return None;
@@ -110,18 +112,18 @@ mod tests {
     }
 
     #[test]
-    fn alone_in_its_lane_a_task_waits_for_those_ahead() {
+    fn a_task_alone_in_its_lane_waits_for_those_ahead() {
         let Estimate { position, eta } = standing().estimate();
         let eta = eta.unwrap();
         assert_eq!(position, 10);
-        // Ten places must become free, two a second; then it runs for a second.
+        // Ten slots must become free, two per second; then the task runs for a second.
         assert!(eta.earliest_s < 6.0 && 6.0 < eta.latest_s, "{eta:?}");
         let idle = Standing { stream_ahead: 0, processing: 0, ..standing() };
         assert_eq!(idle.estimate().eta, Some(Eta { earliest_s: 1.0, latest_s: 1.0 }));
     }
 
     #[test]
-    fn urgent_lanes_count_as_far_as_they_have_turns_and_tasks() {
+    fn urgent_lanes_count_by_their_turns_and_tasks() {
         let position = |lane, queued| Standing { lane, queued, ..standing() }.estimate().position;
         assert_eq!(position(Lane::High, [10, 100, 0, 0]), 10 + 10 * 4 / 12);
         assert_eq!(position(Lane::Normal, [3, 10, 0, 0]), 13);
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backlog_goes_round_with_the_other_tenants() {
+    fn a_backlog_takes_turns_with_other_tenants() {
         let backlogged =
             Standing { in_stream: false, stream_ahead: 32, backlog_ahead: 100, ..standing() };
         let alone = Standing { queued: [0, 1_000, 0, 0], ..backlogged.clone() };
@@ -137,17 +139,17 @@ mod tests {
         let shared = Standing { tenants: 2, queued: [0, 2_000, 0, 0], ..backlogged.clone() };
         assert_eq!(shared.estimate().position, 32 + 200 + 1 + 1);
         let few = Standing { tenants: 2, queued: [0, 150, 0, 0], ..backlogged };
-        assert_eq!(few.estimate().position, 150, "never more than there are");
+        assert_eq!(few.estimate().position, 150, "at most as many as are queued");
     }
 
     #[test]
-    fn nothing_is_foretold_without_a_worker_or_a_measurement() {
+    fn there_is_no_eta_without_a_worker_or_a_measurement() {
         assert_eq!(Standing { capacity: 0, ..standing() }.estimate().eta, None);
         assert_eq!(Standing { service_ms: 0.0, ..standing() }.estimate().eta, None);
     }
 
     #[test]
-    fn a_delayed_task_is_not_done_before_its_time() {
+    fn a_delayed_task_does_not_end_before_its_start_time() {
         let delayed = Standing { delay_ms: 60_000, ..standing() };
         assert!(delayed.estimate().eta.unwrap().earliest_s >= 60.0);
     }

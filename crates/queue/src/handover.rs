@@ -1,8 +1,9 @@
-//! Keeps the promise that dropping a claim loses no task.
+//! Ensures that dropping a claim's future loses no task.
 //!
-//! A claim that is dropped while its query runs may have taken tasks already, without anybody to
-//! learn of it. So each query runs in a task of its own, to its end; and what it took is carried by a
-//! [`Parcel`], which gives the leases back, unused, unless somebody takes them out.
+//! A claim that is dropped while its query runs may already have taken tasks that nobody learns of.
+//! So each query runs to completion in a task of its own, and its result is wrapped in a
+//! [`Parcel`], which releases the leases as unused when it is dropped before the tasks are taken
+//! out.
 
 use std::sync::Arc;
 
@@ -12,10 +13,10 @@ use protocol::Outcome;
 use crate::stored::Holding;
 use crate::{BrokerError, Claimed, Lease};
 
-/// Who takes back what nobody waits for.
+/// A broker that can release tasks nobody waits for.
 #[async_trait]
 pub(crate) trait GiveBack: Send + Sync + 'static {
-    /// Releases a task, unused.
+    /// Releases a task as unused, without counting its attempt.
     async fn give_back(self: Arc<Self>, lease: Lease) -> Result<(), BrokerError>;
 }
 
@@ -27,12 +28,12 @@ pub(crate) struct Parcel<B: GiveBack> {
 }
 
 impl<B: GiveBack> Parcel<B> {
-    /// With nothing in it.
+    /// Creates an empty parcel.
     pub(crate) fn empty(broker: &Arc<B>) -> Self {
         Self { claimed: Vec::new(), unreadable: Vec::new(), broker: Arc::clone(broker) }
     }
 
-    /// Puts a task in.
+    /// Adds a task.
     pub(crate) fn put(&mut self, holding: Holding) {
         match holding.open() {
             Ok(claimed) => self.claimed.push(claimed),
@@ -40,13 +41,13 @@ impl<B: GiveBack> Parcel<B> {
         }
     }
 
-    /// How many are in it.
+    /// Returns the number of tasks in it.
     pub(crate) fn count(&self) -> u64 {
         (self.claimed.len() + self.unreadable.len()) as u64
     }
 
-    /// A task that can't be read, and the outcome that it must be given. Dropping it loses that only: its
-    /// lease runs out.
+    /// Removes and returns a task that can't be read, with the outcome to record for it. If that is
+    /// not recorded, the task's lease expires.
     pub(crate) fn next_unreadable(&mut self) -> Option<(Lease, Outcome)> {
         let next = self.unreadable.pop();
         if let Some((lease, outcome)) = &next {
@@ -55,7 +56,7 @@ impl<B: GiveBack> Parcel<B> {
         next
     }
 
-    /// Takes the tasks out.
+    /// Returns the tasks. Dropping the parcel releases none of them any more.
     pub(crate) fn take(mut self) -> Vec<Claimed> {
         std::mem::take(&mut self.claimed)
     }
@@ -66,7 +67,7 @@ impl<B: GiveBack> Drop for Parcel<B> {
         if self.claimed.is_empty() {
             return;
         }
-        // Without a runtime the process is ending: the leases run out by themselves.
+        // Without a runtime the process is ending; the leases expire.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         for claimed in self.claimed.drain(..) {
             let broker = Arc::clone(&self.broker);
@@ -74,11 +75,11 @@ impl<B: GiveBack> Drop for Parcel<B> {
                 let task_id = claimed.lease.task_id;
                 match broker.give_back(claimed.lease).await {
                     Ok(()) => tracing::debug!(
-                        %task_id, "nobody waited for the claim any more: gave it back"
+                        %task_id, "released a task whose claim was dropped"
                     ),
                     Err(error) => tracing::warn!(
                         %task_id, %error,
-                        "could not give back a task that nobody waited for: its lease will run out"
+                        "cannot release a task whose claim was dropped; its lease will expire"
                     ),
                 }
             });

@@ -1,24 +1,24 @@
-//! When a full queue will have room again.
+//! Estimates when a full queue will have room again, and averages processing times.
 
-/// Assumed until the first task of a model has finished, in milliseconds.
+/// The processing time assumed until the first task of a model has finished, in milliseconds.
 const UNMEASURED_MS: f64 = 5_000.0;
 
 /// The weight of the latest processing time in the moving average (`work.lua` has the same).
 pub(crate) const LATEST_WEIGHT: f64 = 0.2;
 
-/// How a model's queue moves.
+/// The counters of a model that determine how fast its queue drains.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     pub(crate) queued: u64,
     pub(crate) processing: u64,
-    /// Moving average of processing times in milliseconds; 0 when none was measured.
+    /// Moving average of processing times in milliseconds; 0 if none was measured.
     pub(crate) service_ms: f64,
 }
 
 impl Pace {
-    /// Seconds until a tenth of the queue is likely done, 1 to 120. A tenth, so that the many who
-    /// were refused don't all come back for the first free place; the bound is that of the OpenAI
-    /// client, which gives up on anything longer than 120.
+    /// Returns the seconds until a tenth of the queue is likely done, 1 to 120. A tenth, so that
+    /// the refused clients do not all return for the first free place. 120, since the OpenAI client
+    /// gives up on longer waits.
     pub(crate) fn retry_after_s(&self) -> u32 {
         let service_ms = if self.service_ms > 0.0 { self.service_ms } else { UNMEASURED_MS };
         let ahead = (self.queued as f64 / 10.0).max(1.0);
@@ -27,20 +27,21 @@ impl Pace {
     }
 }
 
-/// How many of the tasks that wait a claimant gets that would take `most`: while the ready workers have
-/// more room than tasks wait, its part of them, so that the others don't stand idle. (`work.lua` has the
-/// same.)
+/// Returns how many of the queued tasks a claimant gets that has room for `most`. If the ready
+/// workers have more room than tasks are queued, it gets its share, so that the others get tasks
+/// too. (`work.lua` computes the same.)
 pub(crate) fn part(most: u64, queued: u64, capacity: u64, processing: u64) -> u64 {
     let room = capacity.saturating_sub(processing).max(most).max(1);
     queued.saturating_mul(most).div_ceil(room).clamp(1, most.max(1))
 }
 
-/// The moving average after one more processing time.
+/// Returns the moving average after one more processing time.
 pub(crate) fn next_average(average_ms: f64, latest_ms: f64) -> f64 {
     if average_ms > 0.0 { average_ms + LATEST_WEIGHT * (latest_ms - average_ms) } else { latest_ms }
 }
 
-/// The moving average of deviations after one more processing time; half of it after the first.
+/// Returns the moving average of deviations after one more processing time. After the first it is
+/// half of that time.
 pub(crate) fn next_deviation(deviation_ms: f64, average_ms: f64, latest_ms: f64) -> f64 {
     if average_ms > 0.0 {
         deviation_ms + LATEST_WEIGHT * ((latest_ms - average_ms).abs() - deviation_ms)
@@ -54,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wait_follows_depth_and_pace_within_its_bounds() {
+    fn the_wait_depends_on_depth_and_service_time_within_bounds() {
         let wait = |queued, processing, service_ms| {
             Pace { queued, processing, service_ms }.retry_after_s()
         };
@@ -65,21 +66,17 @@ mod tests {
     }
 
     #[test]
-    fn a_claimant_gets_its_part_of_what_is_little_and_all_it_wants_of_much() {
+    fn a_claimant_gets_its_share_of_few_tasks_and_all_it_asks_of_many() {
         assert_eq!(part(8, 4, 16, 0), 2);
         assert_eq!(part(8, 1, 16, 0), 1);
         assert_eq!(part(8, 16, 16, 0), 8);
         assert_eq!(part(8, 1_000, 16, 8), 8);
-        assert_eq!(
-            part(8, 5, 0, 3),
-            5,
-            "of workers that did not report there is nobody else to think of"
-        );
+        assert_eq!(part(8, 5, 0, 3), 5, "without reports there are no other workers to share with");
         assert_eq!(part(1, 0, 4, 0), 1);
     }
 
     #[test]
-    fn the_average_moves_towards_the_latest() {
+    fn the_average_moves_towards_the_latest_time() {
         assert_eq!(next_average(0.0, 800.0), 800.0);
         assert_eq!(next_average(1_000.0, 2_000.0), 1_200.0);
     }

@@ -1,9 +1,9 @@
-//! Wake-ups: hints that something happened, so that nobody has to poll.
+//! Wake-ups: notifications that something may have changed, so that readers need not poll often.
 //!
-//! One hub per broker. Whatever learns of a change (the embedded broker after a commit, the
-//! Redis broker from its one pub/sub connection) tells the hub; the hub wakes who waits. A hint may
-//! come late, twice, for nothing, or not at all: the truth is in the store, so read it after each
-//! wake, and also now and then without one.
+//! There is one hub per broker. Whatever learns of a change (the embedded broker after a commit,
+//! the Redis broker from its pub/sub connection) notifies the hub, and the hub wakes the waiting
+//! readers. A wake-up may come late, twice, without a change, or not at all; only the store is
+//! reliable. So read the store after each wake-up, and at times without one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,10 +14,10 @@ use tokio::sync::{broadcast, watch};
 /// Cancellations that a slow reader may fall behind before it misses some.
 const CANCEL_BACKLOG: usize = 1024;
 
-/// Knows who waits for which task, and wakes them.
+/// Maps tasks to their watchers and wakes them.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    /// One line per watched task, shared by all its watchers; gone with the last of them.
+    /// One channel per watched task, shared by its watchers and removed with the last of them.
     watched: Mutex<HashMap<TaskId, watch::Sender<()>>>,
     cancelled: broadcast::Sender<TaskId>,
 }
@@ -28,64 +28,66 @@ impl Hub {
         Arc::new(Self { watched: Mutex::default(), cancelled })
     }
 
-    /// Registers interest in a task.
+    /// Watches a task.
     pub(crate) fn watch(self: &Arc<Self>, id: TaskId) -> Watch {
         let wakes = self.lock().entry(id).or_insert_with(|| watch::channel(()).0).subscribe();
         Watch { id, wakes, hub: Arc::clone(self) }
     }
 
-    /// Registers interest in all cancellations.
+    /// Watches all cancellations.
     pub(crate) fn cancellations(self: &Arc<Self>) -> CancelFeed {
         CancelFeed { ids: self.cancelled.subscribe(), _hub: Arc::clone(self) }
     }
 
-    /// Something happened to a task.
+    /// Wakes the watchers of a task.
     pub(crate) fn wake(&self, id: TaskId) {
-        if let Some(line) = self.lock().get(&id) {
-            line.send_replace(());
+        if let Some(channel) = self.lock().get(&id) {
+            channel.send_replace(());
         }
     }
 
-    /// Hints may have been missed: everyone should look again.
+    /// Wakes all watchers, since wake-ups may have been missed.
     pub(crate) fn wake_all(&self) {
-        for line in self.lock().values() {
-            line.send_replace(());
+        for channel in self.lock().values() {
+            channel.send_replace(());
         }
     }
 
-    /// The owner of a running task wants it cancelled.
+    /// Announces that a running task's cancellation was requested.
     pub(crate) fn cancel(&self, id: TaskId) {
-        // An error means that nobody listens, which is fine for a hint.
+        // An error means that there are no readers, which is fine.
         let _ = self.cancelled.send(id);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, watch::Sender<()>>> {
-        // No code panics while it holds the lock, and the map is valid between any two statements.
+        // No code panics while it holds the lock, and the map is consistent between any two
+        // statements.
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A wake-up line for one task. Dropping it ends the interest.
+/// Wake-ups for one task. Dropping it ends them.
 #[derive(Debug)]
 pub struct Watch {
     id: TaskId,
     wakes: watch::Receiver<()>,
-    /// Keeps the line's other end alive, and is told when this end goes.
+    /// Keeps the channel's sender alive; removes it when the last watcher is dropped.
     hub: Arc<Hub>,
 }
 
 impl Watch {
-    /// Waits until something may have happened to the task since the last call (since
-    /// [`Broker::watch`](crate::Broker::watch) for the first). Wakes that come close together count
-    /// once. Cancel-safe: no wake is lost when the future is dropped.
+    /// Waits until the task may have changed since the last call, or since
+    /// [`Broker::watch`](crate::Broker::watch) for the first call. Wake-ups that come close
+    /// together count as one. Cancel-safe: dropping the future loses no wake-up.
     pub async fn changed(&mut self) {
         if self.wakes.changed().await.is_err() {
-            // The hub, which lives as long as this, never drops the sender of a watched task.
+            // Unreachable: the hub, which lives as long as `self`, keeps the sender of a watched
+            // task.
             std::future::pending::<()>().await;
         }
     }
 
-    /// The task.
+    /// Returns the task's id.
     pub fn id(&self) -> TaskId {
         self.id
     }
@@ -94,14 +96,15 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut watched = self.hub.lock();
-        // New watchers subscribe under the same lock, so a count of one is this watch alone.
-        if watched.get(&self.id).is_some_and(|line| line.receiver_count() == 1) {
+        // New watchers subscribe under the same lock, so a count of one means that this is the last
+        // watch.
+        if watched.get(&self.id).is_some_and(|channel| channel.receiver_count() == 1) {
             watched.remove(&self.id);
         }
     }
 }
 
-/// Names tasks whose cancellation was asked for while a worker held them.
+/// The ids of tasks whose cancellation was requested while a worker held them.
 #[derive(Debug)]
 pub struct CancelFeed {
     ids: broadcast::Receiver<TaskId>,
@@ -110,9 +113,9 @@ pub struct CancelFeed {
 }
 
 impl CancelFeed {
-    /// Waits for the next. The same task may be named more than once, and tasks that other workers
-    /// hold are named as well. A reader that falls far behind misses some: the durable flag comes
-    /// with the next renewal. Cancel-safe.
+    /// Waits for the next id. An id may come more than once, and ids of tasks that other workers
+    /// hold come as well. A reader that falls far behind misses some; it learns of them at the next
+    /// renewal, since the request is also stored with the task. Cancel-safe.
     pub async fn next(&mut self) -> TaskId {
         loop {
             match self.ids.recv().await {
@@ -133,7 +136,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn wakes_reach_the_tasks_watchers_and_nobody_else() {
+    async fn wake_ups_reach_only_the_tasks_watchers() {
         let hub = Hub::new();
         let (id, other) = (TaskId::new(), TaskId::new());
         let (mut first, mut second, mut bystander) =
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dropped_future_loses_no_wake() {
+    async fn a_dropped_future_loses_no_wake_up() {
         let hub = Hub::new();
         let mut watch = hub.watch(TaskId::new());
         let early = tokio::time::timeout(Duration::from_millis(5), watch.changed()).await;
@@ -159,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_watcher_takes_the_line_with_it() {
+    fn the_last_watcher_removes_the_channel() {
         let hub = Hub::new();
         let id = TaskId::new();
         let (first, second) = (hub.watch(id), hub.watch(id));
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_far_behind_goes_on_with_what_is_left() {
+    async fn a_reader_that_lags_continues_with_the_ids_that_are_left() {
         let hub = Hub::new();
         let mut feed = hub.cancellations();
         let ids: Vec<_> = (0..CANCEL_BACKLOG + 10).map(|_| TaskId::new()).collect();

@@ -1,4 +1,4 @@
-//! The queue's door: opens what the settings name.
+//! Opens the queue that the settings name.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use queue::{Broker, OpenError, RedisBroker, RedisOptions, SqliteBroker};
 
 use crate::settings::{QueueLocation, Settings};
 
-/// Opens the queue. A Redis that can't be reached now is no error: every operation says
-/// [`BrokerError::Unavailable`](queue::BrokerError::Unavailable) until it can.
+/// Opens the queue. A Redis that can't be reached now is not an error: until it can, every operation returns
+/// [`BrokerError::Unavailable`](queue::BrokerError::Unavailable).
 ///
 /// # Errors
-/// When the address makes no sense, or the embedded queue's folder can't be used.
+/// If the address is invalid, or the embedded queue's folder can't be used.
 pub fn open(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
     Ok(match &settings.queue {
         QueueLocation::Redis(url) => {

@@ -1,6 +1,6 @@
-//! The loop: takes deliveries that are due, tries each, says what came of it. Every gateway runs one,
-//! and any of them may die at any moment: what it had under way falls due again, with the same
-//! `webhook-id`.
+//! The delivery loop: takes due deliveries from the queue, sends each, and records the result.
+//! Every gateway runs one. If its process dies, the deliveries it had taken fall due again when
+//! their leases expire, with the same `webhook-id`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,35 +12,35 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::line::Line;
+use crate::fair_queue::FairQueue;
 use crate::payload::{self, Render};
 use crate::schedule::{self, Schedule};
 use crate::send::{Answer, Message, SendError, Sender};
 use crate::sign::Secrets;
 
-/// How often to look for what is due.
-const LOOK: Duration = Duration::from_millis(500);
-/// How many deliveries to take at once.
-const TAKE: usize = 32;
+/// How often to ask the queue for due deliveries.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// How many deliveries to take per request to the queue.
+const BATCH: usize = 32;
 
 /// Delivers webhooks.
 #[derive(Clone)]
 pub struct Deliverer {
-    /// Where deliveries wait.
+    /// The queue that holds the deliveries.
     pub queue: Arc<dyn Webhooks>,
-    /// Who signs.
+    /// The tenants' signing secrets.
     pub secrets: Arc<Secrets>,
-    /// Puts an end in the API's words.
+    /// Renders an outcome as the API's JSON.
     pub render: Arc<Render>,
-    /// Sends.
+    /// Sends the POSTs.
     pub sender: Sender,
-    /// When to try again.
+    /// Decides whether and when to retry.
     pub schedule: Schedule,
 }
 
 impl Deliverer {
-    /// Delivers until `stop`; then takes nothing more, ends what is under way, for `drain` at most,
-    /// and returns. What is not ended by then falls due again.
+    /// Delivers until `stop` is cancelled. Then takes nothing more, waits at most `drain` for the
+    /// tries in progress, and returns. Deliveries not finished by then fall due again.
     pub async fn run(self, stop: CancellationToken, drain: Duration) {
         let mut tries = JoinSet::new();
         tokio::select! {
@@ -49,64 +49,66 @@ impl Deliverer {
         }
         let end = async { while tries.join_next().await.is_some() {} };
         if tokio::time::timeout(drain, end).await.is_err() {
-            tracing::info!(target: "webhooks.deliver", "stopping with webhooks under way; they are tried again");
+            tracing::info!(target: "webhooks.deliver", "stopping with webhook deliveries in progress; they will be retried");
         }
     }
 
-    /// How long a delivery is ours: time to wait for its turn, to try, and to record.
+    /// How long a taken delivery is leased: time to wait for its turn, to be sent, and to be
+    /// recorded.
     fn lease(&self) -> Duration {
         self.sender.limit() * 3
     }
 
-    /// For ever. May be dropped at any point: what it had taken falls due again.
+    /// Runs forever. Cancel-safe: deliveries it had taken fall due again.
     async fn deliver(&self, tries: &mut JoinSet<()>) {
-        let mut line = Line::new(self.sender.limit());
-        let mut whose: HashMap<Id, TenantId> = HashMap::new();
-        let mut looks = tokio::time::interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut look = true;
+        let mut deliveries = FairQueue::new(self.sender.limit());
+        let mut tenants: HashMap<Id, TenantId> = HashMap::new();
+        let mut polls = tokio::time::interval(POLL_INTERVAL);
+        polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = true;
         loop {
-            if look && !line.is_full() {
-                // More wait if as many came as were asked for.
-                look = self.take(&mut line).await == TAKE;
+            if poll && !deliveries.is_full() {
+                // A full batch means that more may be due.
+                poll = self.take(&mut deliveries).await == BATCH;
             }
-            while let Some(delivery) = line.next(Instant::now()) {
+            while let Some(delivery) = deliveries.next(Instant::now()) {
                 let tenant = delivery.tenant.clone();
                 let handle = tries.spawn(self.clone().try_once(delivery));
-                whose.insert(handle.id(), tenant);
+                tenants.insert(handle.id(), tenant);
             }
-            if look && !line.is_full() {
+            if poll && !deliveries.is_full() {
                 continue;
             }
             tokio::select! {
-                _ = looks.tick() => look = true,
+                _ = polls.tick() => poll = true,
                 Some(ended) = tries.join_next_with_id() => {
                     let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-                    if let Some(tenant) = whose.remove(&id) {
-                        line.ended(&tenant);
+                    if let Some(tenant) = tenants.remove(&id) {
+                        deliveries.ended(&tenant);
                     }
                 }
             }
         }
     }
 
-    /// Takes what is due; answers how many there were.
-    async fn take(&self, line: &mut Line) -> usize {
+    /// Takes due deliveries from the queue and returns how many there were.
+    async fn take(&self, deliveries: &mut FairQueue) -> usize {
         let taken = Instant::now();
-        match self.queue.due_webhooks(self.lease(), TAKE).await {
+        match self.queue.due_webhooks(self.lease(), BATCH).await {
             Ok(due) => {
                 let count = due.len();
                 for delivery in due {
                     let task_id = delivery.task_id;
-                    if !line.join(delivery, taken) {
-                        tracing::debug!(target: "webhooks.deliver", %task_id, "no room: later");
+                    if !deliveries.push(delivery, taken) {
+                        tracing::debug!(target: "webhooks.deliver", %task_id, "no room for a delivery; it falls due again");
                     }
                 }
                 count
             }
             Err(error) => {
-                // The queue's absence is told by those who need it more urgently.
-                tracing::debug!(target: "webhooks.deliver", "nothing taken: {error}");
+                // Logged at debug only: the gateway's other users of the queue report that it is
+                // away.
+                tracing::debug!(target: "webhooks.deliver", "cannot take due webhooks: {error}");
                 0
             }
         }
@@ -114,18 +116,18 @@ impl Deliverer {
 
     async fn try_once(self, delivery: Delivery) {
         let until = Instant::now() + self.sender.limit() * 2;
-        let (tried, verdict) = self.tell(&delivery, until).await;
+        let (tried, verdict) = self.send_once(&delivery, until).await;
         log(&delivery, &tried, verdict);
         let record = || self.queue.webhook_tried(delivery.task_id, &tried, verdict);
         if let Err(error) = insist(until, record).await {
-            // It falls due again: a receiver may hear it twice.
+            // The delivery falls due again, so the receiver may get it twice.
             let task_id = delivery.task_id;
-            tracing::warn!(target: "webhooks.deliver", %task_id, "a webhook's try was not recorded: {error}");
+            tracing::warn!(target: "webhooks.deliver", %task_id, "cannot record the result of a webhook's try: {error}");
         }
     }
 
-    /// One try, and what follows from it.
-    async fn tell(&self, delivery: &Delivery, until: Instant) -> (Tried, Verdict) {
+    /// Sends a delivery once. Returns the result to record and whether to retry.
+    async fn send_once(&self, delivery: &Delivery, until: Instant) -> (Tried, Verdict) {
         let began = Instant::now();
         let came = self.send(delivery).await;
         let tried = tried(delivery, began, schedule::result(&came));
@@ -145,8 +147,8 @@ impl Deliverer {
         self.sender.send(&delivery.url, message).await
     }
 
-    /// How many tries were really made before this one. Its number counts also those that were taken
-    /// and never made, since their turn did not come or their process died.
+    /// Counts the tries sent before this one. `delivery.number` also counts deliveries that were
+    /// taken but never sent, because their lease expired in the queue or their process died.
     async fn made_before(&self, delivery: &Delivery, until: Instant) -> usize {
         let numbered = usize::try_from(delivery.number.saturating_sub(1)).unwrap_or(usize::MAX);
         if numbered == 0 {
@@ -162,7 +164,7 @@ fn tried(delivery: &Delivery, began: Instant, result: TryResult) -> Tried {
     Tried { number: delivery.number, at: Timestamp::now(), took_ms, result }
 }
 
-/// One line for each try. Of the URL only the host: the rest may be secret.
+/// Logs one line per try. Of the URL only the host is logged: the rest may be secret.
 fn log(delivery: &Delivery, tried: &Tried, verdict: Verdict) {
     let url = url::Url::parse(&delivery.url).ok();
     let host = url.as_ref().and_then(url::Url::host_str).unwrap_or("an unreadable URL");
@@ -176,13 +178,13 @@ fn log(delivery: &Delivery, tried: &Tried, verdict: Verdict) {
             tracing::info!(target: "webhooks.deliver", %task_id, host, number, took_ms, "webhook delivered: {came}");
             return;
         }
-        Verdict::Again(pause) => format!("again in {:.0} s", pause.as_secs_f64()),
+        Verdict::Again(pause) => format!("trying again in {:.0} s", pause.as_secs_f64()),
         Verdict::GivenUp => "given up".to_owned(),
     };
     tracing::warn!(target: "webhooks.deliver", %task_id, host, number, took_ms, "webhook failed: {came}; {next}");
 }
 
-/// Random, 0 to 1.
+/// Returns a random number in `0.0..=1.0`.
 fn fraction() -> f64 {
     let (_, bits) = uuid::Uuid::new_v4().as_u64_pair();
     (bits & 0xffff_ffff) as f64 / f64::from(u32::MAX)

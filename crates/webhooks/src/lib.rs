@@ -1,32 +1,32 @@
-//! # webhooks: receivers hear of tasks' ends
+//! # webhooks: POSTs each task's outcome to the URL that its submitter named
 //!
-//! A task may name a URL. When it ends, the queue notes in the same atomic step that this is to be
-//! told; the deliverers, one in every gateway, share the telling. At least once, signed, and never to
-//! an address that an outsider must not reach through us.
+//! A task may name a URL. The step that ends the task also adds a delivery to the queue,
+//! atomically. Every gateway runs a [`Deliverer`]; together they send each delivery at least once,
+//! signed, and never to an address that the submitter must not reach through the gateway (SSRF).
 //!
 //! ## Layout
 //!
-//! | module       | what it does |
-//! |--------------|--------------|
-//! | [`sign`]     | [`Secret`]: one per API key, derived, never stored; Standard Webhooks' signature |
-//! | [`payload`]  | the body, the same for every try |
-//! | [`guard`]    | [`Guard`]: which URLs and addresses are allowed |
-//! | [`send`]     | [`Sender`]: one POST to a checked address, bounded in time and size |
-//! | [`schedule`] | [`Schedule`]: what follows from a try, pure |
-//! | `line`       | whose delivery is next, so that a slow receiver delays only its own |
-//! | [`deliver`]  | [`Deliverer`]: the loop around all this |
+//! | module         | what it does |
+//! |----------------|--------------|
+//! | [`sign`]       | [`Secret`]: derived from the API key, never stored; signs as Standard Webhooks specifies |
+//! | [`payload`]    | builds the body, the same for every try |
+//! | [`guard`]      | [`Guard`]: decides which URLs and addresses are allowed |
+//! | [`send`]       | [`Sender`]: sends one POST to a checked address, bounded in time and size |
+//! | [`schedule`]   | [`Schedule`]: decides whether and when to retry; pure |
+//! | `fair_queue`   | picks the next delivery, so that a slow receiver delays only its own tenant; pure |
+//! | [`deliver`]    | [`Deliverer`]: the loop that uses all of these |
 //!
 //! ## Data flow
 //!
 //! ```text
-//! queue ──due──▶ deliver ─▶ line ─▶ payload ─▶ sign ─▶ send ─▶ guard ─▶ receiver
-//!   ▲                                                   │
-//!   └──────────────── tried, verdict ◀── schedule ◀─────┘
+//! queue ──due──▶ deliver ─▶ fair_queue ─▶ payload ─▶ sign ─▶ send ─▶ guard ─▶ receiver
+//!   ▲                                                         │
+//!   └────────────── result, verdict ◀── schedule ◀────────────┘
 //! ```
 
 pub mod deliver;
+mod fair_queue;
 pub mod guard;
-mod line;
 pub mod payload;
 pub mod schedule;
 pub mod send;

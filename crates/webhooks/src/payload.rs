@@ -1,4 +1,4 @@
-//! What a receiver reads. It depends on the delivery alone, so every try sends the same bytes.
+//! Builds a webhook's body. It depends on the delivery alone, so every try sends the same bytes.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Says how a task ended, in the words of the API: the gateway's `GET /result`, which owns them.
+/// Renders an outcome as the body of `GET /result`. The gateway supplies it, since it owns that
+/// format.
 pub type Render = dyn Fn(&Delivery) -> Value + Send + Sync;
 
 #[derive(Serialize)]
@@ -26,15 +27,15 @@ struct Data<'a> {
     metadata: &'a BTreeMap<String, String>,
 }
 
-/// The body of a delivery: `{"type", "timestamp", "data"}`, where the timestamp is that of the task's
-/// end and the data is what `render` says, and the task's metadata.
+/// Returns the body of a delivery: `{"type", "timestamp", "data"}`. `timestamp` is when the task
+/// ended; `data` is what `render` returns plus the task's `metadata`.
 pub fn body(delivery: &Delivery, render: &Render) -> Vec<u8> {
     let payload = Payload {
         r#type: kind(&delivery.outcome),
         timestamp: rfc3339(delivery.finished_at),
         data: Data { result: render(delivery), metadata: &delivery.metadata },
     };
-    // Values and maps of strings always have a JSON form.
+    // Cannot fail: values and maps with string keys always serialize to JSON.
     serde_json::to_vec(&payload).unwrap_or_default()
 }
 
@@ -46,7 +47,7 @@ const fn kind(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// An instant as RFC 3339 has it, in UTC with milliseconds.
+/// Formats an instant as RFC 3339, in UTC, with at most three digits of fraction.
 pub fn rfc3339(at: Timestamp) -> String {
     let nanos = i128::from(at.as_millis()) * 1_000_000;
     let at = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_body_names_the_end_and_carries_what_the_api_says() {
+    fn the_body_has_the_type_and_the_rendered_result() {
         let delivery = Delivery {
             task_id: TaskId::new(),
             tenant: TenantId::new("key-1"),

@@ -1,4 +1,4 @@
-//! What follows from a try: done, again and when, or given up. Pure.
+//! Decides what follows from a try: delivered, retry after a pause, or given up. Pure.
 
 use std::time::Duration;
 
@@ -6,36 +6,38 @@ use queue::{TryResult, Verdict};
 
 use crate::send::{Answer, SendError};
 
-/// The longest patience that a receiver can ask for.
+/// The longest `Retry-After` that is obeyed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
-/// How much a pause may differ, to both sides.
+/// The share of a pause by which it may be shorter or longer.
 const JITTER: f64 = 0.1;
 
-/// How often, and for how long, a delivery is tried.
+/// How often, and for how long, a delivery is retried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
-    /// The pauses between tries; one fewer than there are tries.
+    /// The pauses between tries: one fewer than there are tries.
     pauses: Vec<Duration>,
-    /// How long after the task's end tries begin at all: a receiver that is slow and has thousands
-    /// to hear is given up some day.
+    /// How long after the task's end a delivery is retried. It bounds how long the backlog of a
+    /// slow receiver is kept.
     max_age: Duration,
 }
 
 impl Schedule {
-    /// Ten tries over two hours, close together at first. Those that wait behind others of a slow
-    /// receiver are given up after a day.
+    /// Ten tries over two hours, close together at first, and none later than 24 hours after the
+    /// task's end. The latter is for deliveries that wait behind others of a slow receiver.
     pub fn standard() -> Self {
         let pauses = [5, 15, 45, 120, 300, 600, 1_200, 2_100, 2_820];
         Self::new(pauses.map(Duration::from_secs).to_vec(), Duration::from_secs(24 * 60 * 60))
     }
 
-    /// Another: as many tries as pauses and one more, none later than `max_age` after the end.
+    /// A schedule of `pauses.len() + 1` tries. No retry is planned once `max_age` has passed since
+    /// the task's end.
     pub fn new(pauses: Vec<Duration>, max_age: Duration) -> Self {
         Self { pauses, max_age }
     }
 
-    /// What follows from the `made`-th real try (from 1), `age` after the task's end, which came to
-    /// this. `fraction` is random, 0 to 1.
+    /// Decides what follows from the `made`-th try that was sent (from 1), `age` after the task's
+    /// end, with the result `came`. `fraction` is a random number in `0.0..=1.0` that sets the
+    /// jitter.
     pub fn verdict(
         &self,
         made: usize,
@@ -43,9 +45,9 @@ impl Schedule {
         came: &Result<Answer, SendError>,
         fraction: f64,
     ) -> Verdict {
-        let patience = match came {
+        let retry_after = match came {
             Ok(Answer { status: 200..=299, .. }) => return Verdict::Delivered,
-            Ok(Answer { status: 410, .. }) => return Verdict::GivenUp, // "Gone": wants no more
+            Ok(Answer { status: 410, .. }) => return Verdict::GivenUp, // Gone
             Ok(Answer { status: 429 | 503, retry_after }) => retry_after.unwrap_or_default(),
             Ok(_) | Err(_) => Duration::ZERO,
         };
@@ -54,11 +56,11 @@ impl Schedule {
             return Verdict::GivenUp;
         }
         let pause = pause.mul_f64(1.0 - JITTER + 2.0 * JITTER * fraction);
-        Verdict::Again(pause.max(patience.min(MAX_RETRY_AFTER)))
+        Verdict::Again(pause.max(retry_after.min(MAX_RETRY_AFTER)))
     }
 }
 
-/// What a try came to, as it is kept and shown.
+/// Converts a try's result to the form that is stored and shown to the client.
 pub fn result(came: &Result<Answer, SendError>) -> TryResult {
     match came {
         Ok(Answer { status: status @ 300..=399, .. }) => TryResult::Error(format!(
@@ -80,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_tries_over_two_hours() {
+    fn the_standard_schedule_has_ten_tries_over_two_hours() {
         let schedule = Schedule::standard();
         let mut total = Duration::ZERO;
         for made in 1..=9 {
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn each_answer_has_its_consequence() {
+    fn each_status_leads_to_its_verdict() {
         let schedule = Schedule::standard();
         let verdict = |came| schedule.verdict(1, YOUNG, &came, 0.5);
         let again = Verdict::Again(Duration::from_secs(5));
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn patience_is_granted_within_bounds() {
+    fn retry_after_is_obeyed_within_bounds() {
         let schedule = Schedule::standard();
         let ask = |status, seconds| {
             let retry_after = Some(Duration::from_secs(seconds));
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_differ_by_a_tenth_at_most() {
+    fn jitter_changes_a_pause_by_a_tenth_at_most() {
         let schedule = Schedule::new(vec![Duration::from_secs(100)], Duration::from_secs(1_000));
         let pause = |fraction| schedule.verdict(1, YOUNG, &status(500), fraction);
         assert_eq!(pause(0.0), Verdict::Again(Duration::from_secs(90)));

@@ -1,6 +1,6 @@
-//! One POST: to an address that was checked, on a connection of its own, bounded in time and size.
-//! What an HTTP client would do besides (redirects, proxies from the environment, pools, another
-//! look-up of the name) is what must not happen here, so the connection is made by hand.
+//! Sends one POST to a checked address, on a connection of its own, bounded in time and size. Uses
+//! hyper directly, because an HTTP client would also follow redirects, use proxies from the
+//! environment, pool connections and resolve the name again; each of these bypasses the guard.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,16 +22,16 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 use crate::guard::{Guard, LookupError, Receiver, UrlRefused};
 
-/// How long a try may take in all: look-up, connection, TLS, request and answer.
+/// How long a try may take in all: name look-up, connection, TLS, request and response.
 pub const LIMIT: Duration = Duration::from_secs(10);
-/// How long one of several addresses may take to accept the connection.
+/// How long each of a receiver's addresses may take to accept the connection.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How much of an answer's head is read.
+/// The most bytes of a response's head that are read.
 const MAX_HEAD: usize = 16 * 1024;
-/// How much of an answer's body is read, to be dropped: enough for those who close only once they
-/// could say all.
+/// The most bytes of a response's body that are read and dropped: receivers that treat a close
+/// before they have sent a short body as an error get to send it.
 const MAX_BODY: usize = 4 * 1024;
-/// How long that may take, once the answer's status is known.
+/// How long to read the body, once the status is known.
 const BODY: Duration = Duration::from_secs(1);
 
 /// Sends webhooks.
@@ -45,35 +45,36 @@ pub struct Sender {
 /// A signed message.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// `webhook-id`: the same for every try, so that a receiver can tell a repetition.
+    /// `webhook-id`: the same for every try, so that a receiver can recognise a repetition.
     pub id: String,
-    /// `webhook-timestamp`: when this try was signed, in seconds since 1970.
+    /// `webhook-timestamp`: when this try was signed, in seconds since the Unix epoch.
     pub timestamp_s: u64,
     /// `webhook-signature`.
     pub signature: String,
-    /// What is told, in JSON.
+    /// The body: JSON.
     pub body: Vec<u8>,
 }
 
-/// What the receiver answered.
+/// A receiver's response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// How long it asks to be left alone.
+    /// `Retry-After`: how long the receiver asks to wait before the next try.
     pub retry_after: Option<Duration>,
 }
 
-/// Why there is no answer. In words that a client may read: they give no address away.
+/// Why there is no response. Clients read these messages, so they contain no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// Nothing to sign with. While keys are changed on one gateway after the other, another may know it.
+    /// No secret to sign with. While keys are being changed on one gateway after the other, another
+    /// gateway may have it.
     #[error("the API key that submitted the task is not configured here")]
     UnknownKey,
-    /// The URL is not allowed (any more).
+    /// The URL is not allowed, or is no longer.
     #[error("the URL {0}")]
     Url(#[from] UrlRefused),
-    /// The name leads nowhere, or where it must not.
+    /// The receiver's name does not resolve, or to an address that is not allowed.
     #[error(transparent)]
     Lookup(#[from] LookupError),
     /// No address accepts a connection.
@@ -82,15 +83,15 @@ pub enum SendError {
     /// TLS failed.
     #[error("the receiver's TLS certificate or handshake was refused")]
     Tls,
-    /// The connection broke off, or what came is no HTTP.
+    /// The connection broke, or the response is not valid HTTP.
     #[error("the receiver gave no valid HTTP answer")]
     Broken,
-    /// It took too long.
+    /// The try took too long.
     #[error("the receiver did not answer within {}", seconds(.0))]
     Late(Duration),
 }
 
-/// The TLS library can't be set up.
+/// TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("TLS can't be used, so no webhook could be sent: {0}")]
 pub struct TlsUnusable(#[from] tokio_rustls::rustls::Error);
@@ -100,10 +101,11 @@ fn seconds(span: &Duration) -> String {
 }
 
 impl Sender {
-    /// One that keeps to the guard. A try takes at most `limit` ([`LIMIT`] is the usual).
+    /// Creates a sender that sends only where `guard` allows. A try takes at most `limit` (usually
+    /// [`LIMIT`]).
     ///
     /// # Errors
-    /// When the TLS library does not offer its own safe defaults.
+    /// When the TLS library does not offer its own safe default protocol versions.
     pub fn new(guard: Guard, limit: Duration) -> Result<Self, TlsUnusable> {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         Self::trusting(roots, guard, limit)
@@ -118,16 +120,16 @@ impl Sender {
         Ok(Self { guard, limit, tls: TlsConnector::from(Arc::new(config)) })
     }
 
-    /// How long a try takes at most.
+    /// The longest that a try takes.
     pub fn limit(&self) -> Duration {
         self.limit
     }
 
-    /// Sends a message to a URL, which is checked again, and answers with what came back, whatever
-    /// its status. Redirects are not followed.
+    /// Sends a message to a URL, which is checked again, and returns the response, whatever its
+    /// status. Does not follow redirects.
     ///
     /// # Errors
-    /// When no answer came.
+    /// When the URL is not allowed or no valid response came within the limit.
     pub async fn send(&self, url: &str, message: Message) -> Result<Answer, SendError> {
         let receiver = self.guard.check(url)?;
         tokio::time::timeout(self.limit, self.exchange(&receiver, message))
@@ -148,7 +150,7 @@ impl Sender {
     }
 }
 
-/// TLS knows IPv6 addresses without the brackets that URLs have.
+/// Strips the brackets that an IPv6 address has in a URL: TLS server names have none.
 fn unbracketed(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
@@ -186,7 +188,7 @@ fn request(receiver: &Receiver, message: Message) -> Result<Request<Full<Bytes>>
         .map_err(|_| SendError::Url(UrlRefused::Malformed))
 }
 
-/// Sends the request and reads the answer. Dropping this closes the connection.
+/// Sends the request and reads the response. Dropping the future closes the connection.
 async fn talk<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, SendError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -202,18 +204,18 @@ where
             status: response.status().as_u16(),
             retry_after: retry_after(response.headers(), OffsetDateTime::now_utc()),
         };
-        let _ = tokio::time::timeout(BODY, read_a_little(response)).await;
+        let _ = tokio::time::timeout(BODY, drain_body(response)).await;
         Ok(answer)
     };
     tokio::pin!(exchange);
     tokio::select! {
         answer = &mut exchange => answer,
-        // The receiver hung up: what it had said by then is still handed on.
+        // The receiver closed the connection: return the response if it was complete by then.
         _ = connection => exchange.await,
     }
 }
 
-async fn read_a_little(mut response: Response<Incoming>) {
+async fn drain_body(mut response: Response<Incoming>) {
     let mut read = 0;
     while read <= MAX_BODY
         && let Some(Ok(frame)) = response.body_mut().frame().await
@@ -222,7 +224,7 @@ async fn read_a_little(mut response: Response<Incoming>) {
     }
 }
 
-/// Seconds, or a date (RFC 9110, 10.2.3).
+/// Parses `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {

@@ -1,4 +1,4 @@
-//! Patience and TLS.
+//! Tests of `Retry-After` and TLS.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::*;
 
 #[test]
-fn a_receiver_may_ask_for_patience_in_seconds_or_by_date() {
+fn retry_after_is_seconds_or_a_date() {
     let now = OffsetDateTime::from_unix_timestamp(784_111_777).unwrap(); // the date in the RFC
     let ask = |text: &'static str| {
         let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
@@ -24,7 +24,7 @@ fn a_receiver_may_ask_for_patience_in_seconds_or_by_date() {
     assert_eq!(retry_after(&HeaderMap::new(), now), None);
 }
 
-/// A receiver that speaks TLS under the name of `localhost`, and who trusts it.
+/// Starts a TLS receiver for the name `localhost`. Returns its port and the roots that trust it.
 fn receiver_with_tls() -> (u16, RootCertStore) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let mut roots = RootCertStore::empty();
@@ -44,7 +44,7 @@ fn receiver_with_tls() -> (u16, RootCertStore) {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
             let mut stream = StreamOwned::new(connection, stream);
             let mut head = [0; 1024];
-            let Ok(read) = stream.read(&mut head) else { continue }; // it was not trusted
+            let Ok(read) = stream.read(&mut head) else { continue }; // the client rejected the certificate
             assert!(head[..read].starts_with(b"POST /hook HTTP/1.1\r\n"));
             stream.write_all(b"HTTP/1.1 202 X\r\ncontent-length: 0\r\n\r\n").unwrap();
         }
@@ -53,7 +53,7 @@ fn receiver_with_tls() -> (u16, RootCertStore) {
 }
 
 #[tokio::test]
-async fn over_tls_only_the_right_name_under_a_trusted_certificate_is_told() {
+async fn tls_needs_the_right_name_and_a_trusted_certificate() {
     let (port, roots) = receiver_with_tls();
     let guard = Guard { allow_private: true };
     let message = || Message {
@@ -63,11 +63,11 @@ async fn over_tls_only_the_right_name_under_a_trusted_certificate_is_told() {
         body: b"{}".to_vec(),
     };
     let trusting = Sender::trusting(roots, guard, LIMIT).unwrap();
-    let told = trusting.send(&format!("https://localhost:{port}/hook"), message()).await;
-    assert_eq!(told, Ok(Answer { status: 202, retry_after: None }));
+    let sent = trusting.send(&format!("https://localhost:{port}/hook"), message()).await;
+    assert_eq!(sent, Ok(Answer { status: 202, retry_after: None }));
     let other_name = trusting.send(&format!("https://127.0.0.1:{port}/hook"), message()).await;
     assert_eq!(other_name, Err(SendError::Tls));
-    let wary = Sender::new(guard, LIMIT).unwrap();
-    let told = wary.send(&format!("https://localhost:{port}/hook"), message()).await;
-    assert_eq!(told, Err(SendError::Tls), "nobody vouches for it");
+    let distrusting = Sender::new(guard, LIMIT).unwrap();
+    let sent = distrusting.send(&format!("https://localhost:{port}/hook"), message()).await;
+    assert_eq!(sent, Err(SendError::Tls), "the certificate is self-signed");
 }

@@ -1,4 +1,5 @@
-//! Signatures after Standard Webhooks (<https://www.standardwebhooks.com>): symmetric, `v1`.
+//! Signs webhooks as Standard Webhooks specifies (<https://www.standardwebhooks.com>): symmetric,
+//! `v1`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,27 +10,27 @@ use hmac::{Hmac, KeyInit, Mac};
 use protocol::TenantId;
 use sha2::Sha256;
 
-/// What sets a webhook secret apart from anything else that may ever be derived from an API key.
+/// Separates webhook secrets from any other secret that may be derived from an API key.
 const CONTEXT: &[u8] = b"qwen-queue webhook secret v1";
 
-/// The secret that signs a tenant's webhooks. It follows from the API key, so nothing is stored and
-/// every gateway has it; the key does not follow from it. Its `Debug` shows nothing of it.
+/// The secret that signs a tenant's webhooks. It is derived from the API key, so nothing is stored
+/// and every gateway can compute it; the key cannot be computed from it. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
-    /// The secret that belongs to an API key: 32 bytes, HMAC-SHA256 under the key.
+    /// Derives the secret of an API key: 32 bytes, HMAC-SHA256 under the key.
     pub fn of_key(api_key: &str) -> Self {
         Self(hmac(api_key.as_bytes(), &[CONTEXT]))
     }
 
-    /// As receivers' libraries take it: `whsec_` and base64.
+    /// Returns the secret in the form that receivers' libraries take: `whsec_` and base64.
     pub fn reveal(&self) -> String {
         format!("whsec_{}", BASE64.encode(&self.0))
     }
 
-    /// The `webhook-signature` of a message: its `webhook-id`, its `webhook-timestamp` in seconds
-    /// since 1970, and its body to the byte.
+    /// Returns the `webhook-signature` of a message: of its `webhook-id`, its `webhook-timestamp`
+    /// in seconds since the Unix epoch, and its body's exact bytes.
     pub fn sign(&self, id: &str, timestamp_s: u64, body: &[u8]) -> String {
         let head = format!("{id}.{timestamp_s}.");
         format!("v1,{}", BASE64.encode(hmac(&self.0, &[head.as_bytes(), body])))
@@ -43,7 +44,7 @@ impl fmt::Debug for Secret {
 }
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
-    // HMAC takes keys of any length: there is no error to handle but the type's.
+    // Cannot fail: HMAC takes keys of any length.
     let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else { unreachable!() };
     parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().to_vec()
@@ -54,7 +55,7 @@ fn hmac(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
 pub struct Secrets(HashMap<TenantId, Secret>);
 
 impl Secrets {
-    /// A tenant's secret; none when its key is not configured (any more).
+    /// Returns a tenant's secret, or `None` if its key is not configured (any more).
     pub fn of(&self, tenant: &TenantId) -> Option<&Secret> {
         self.0.get(tenant)
     }
@@ -71,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_specifications_own_message_gets_its_signature() {
+    fn the_example_of_the_specification_gets_its_signature() {
         let secret = Secret(BASE64.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap());
         assert_eq!(secret.reveal(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
@@ -80,11 +81,11 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_belongs_to_its_key_and_gives_it_not_away() {
+    fn a_secret_depends_on_its_key_and_is_not_printed() {
         let secret = Secret::of_key("first-key");
         assert_eq!(secret, Secret::of_key("first-key"), "every gateway derives the same");
         assert_ne!(secret, Secret::of_key("second-key"));
-        // Computed by Python: hmac.new(b"first-key", b"qwen-queue webhook secret v1", "sha256")
+        // Computed in Python: hmac.new(b"first-key", b"qwen-queue webhook secret v1", "sha256")
         assert_eq!(secret.reveal(), "whsec_/Z5kqby1Raf41Ou5ncslVJsOAhP3l16mCqIEfXuQKY8=");
         assert_eq!(format!("{secret:?}"), "Secret(…)");
     }

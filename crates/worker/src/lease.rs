@@ -1,4 +1,4 @@
-//! Keeps one lease beside the computation.
+//! Renews a task's lease while the task is computed.
 
 use queue::{BrokerError, Lease};
 use service::shutdown::CancellationToken;
@@ -6,33 +6,33 @@ use tokio::task::JoinHandle;
 
 use crate::Worker;
 
-/// Renewals per lease: two may fail before the lease runs out.
+/// Renewals per lease duration. Two in a row may fail before the lease expires.
 const RENEWALS_PER_LEASE: u32 = 3;
 
-/// A lease that is renewed until this drops.
+/// A lease that is renewed until this is dropped.
 pub(crate) struct KeptLease {
     renewals: JoinHandle<()>,
-    /// Cancelled when the task belongs to somebody else by now: stop, and record nothing.
+    /// Cancelled when the lease is lost: another worker may have the task, so stop and record nothing.
     pub(crate) lost: CancellationToken,
 }
 
 impl KeptLease {
-    /// Renews a worker's `lease`, again and again, on the I/O threads. `cancel` is cancelled when a renewal
-    /// says that the owner wants the task stopped.
+    /// Starts to renew `lease` on the I/O threads. Cancels `cancel` when a renewal reports that the task is
+    /// to be cancelled.
     pub(crate) fn keep(worker: &Worker, lease: Lease, cancel: CancellationToken) -> Self {
         let (broker, span) = (worker.broker.clone(), worker.options.lease);
         let lost = CancellationToken::new();
-        let told = lost.clone();
+        let on_loss = lost.clone();
         let renewals = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(span / RENEWALS_PER_LEASE).await;
                 match broker.renew(&lease, span).await {
                     Ok(state) if state.cancel_requested => cancel.cancel(),
                     Ok(_) => {}
-                    Err(BrokerError::LeaseLost { .. }) => return told.cancel(),
-                    // The queue is away: it also reaps nobody then. Go on, and ask again.
+                    Err(BrokerError::LeaseLost { .. }) => return on_loss.cancel(),
+                    // The queue is unavailable, and does not reap leases meanwhile. Keep trying.
                     Err(error) => tracing::debug!(
-                        target: "worker.lease", task_id = %lease.task_id, "not renewed: {error}"
+                        target: "worker.lease", task_id = %lease.task_id, "cannot renew the lease: {error}"
                     ),
                 }
             }

@@ -1,5 +1,5 @@
-//! Claims one model's tasks while its engine has room; drains when told to stop: by a signal, by an operator,
-//! or to make room for another model.
+//! Claims one model's tasks while its engine has free slots, and drains when it has to stop: on a signal, on an
+//! operator's order, or to make room for another model.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,23 +14,23 @@ use crate::models::Served;
 use crate::pulse::{self, HANG_GRACE};
 use crate::{Worker, WorkerError};
 
-/// How long one claim waits for a task. Also how long a stopping worker may take to notice, since a
-/// claim under way is never dropped: it may already hold a task.
+/// How long one claim waits for a task. A stopping worker may notice this late, since a pending claim is
+/// never dropped: it may already have a task.
 const CLAIM_WAIT: Duration = Duration::from_secs(1);
-/// First and longest pause between claims while the queue is away.
+/// The first and the longest pause between claims while the queue is unavailable.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
-/// How long the rest may take to be given back.
+/// How long giving back the remaining tasks may take.
 const GIVE_BACK: Duration = Duration::from_secs(5);
 
-/// What ends the claiming of a model's tasks.
+/// The signals that end the claiming of a model's tasks.
 pub(crate) struct Until {
-    /// The process is to end: what runs has the drain time.
+    /// The process is to end. Running tasks have the drain time to finish.
     pub(crate) shutdown: CancellationToken,
-    /// Nothing more is claimed by this worker.
+    /// This worker claims no more tasks.
     pub(crate) draining: CancellationToken,
-    /// Nothing more is claimed for this model, which makes room for another.
+    /// No more tasks are claimed for this model, which makes room for another.
     pub(crate) leave: CancellationToken,
-    /// What runs is to be given back.
+    /// Running tasks are to be given back to the queue.
     pub(crate) abandon: CancellationToken,
 }
 
@@ -45,15 +45,18 @@ impl Until {
     }
 }
 
-/// Claims the tasks of a model that is in memory until that is over, then drains.
+/// Claims and runs the tasks of a loaded model until one of `until`'s signals, then drains.
+///
+/// # Errors
+/// If the engine has stopped, has lost its device, or hangs.
 pub(crate) async fn run(
     worker: &Arc<Worker>,
     served: &Served,
     engine: Engine,
     until: Until,
 ) -> Result<(), WorkerError> {
-    // Beyond its slots the engine would only let a task wait, and a task that waits here is one that
-    // no other worker can take.
+    // Claims no more tasks than the engine has slots: further ones would wait here, where no other
+    // worker can take them.
     let slots = &served.slots;
     let claimant =
         Claimant { worker: worker.id, models: served.names(), lease: worker.options.lease };
@@ -71,7 +74,7 @@ pub(crate) async fn run(
             }
             slot = slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
         };
-        // An engine that has stopped takes nothing; the attempts that it ended are about to say why.
+        // A stopped engine accepts no task. The attempts that it ended return the reason.
         if !engine.is_running()
             && let Some(ended) = attempts.join_next().await
         {
@@ -84,7 +87,7 @@ pub(crate) async fn run(
             Ok(batch) => {
                 recovered(&mut backoff);
                 for claimed in batch {
-                    // A broker gives no more than it is asked for.
+                    // A broker returns at most as many tasks as requested.
                     let Some(slot) = free.pop() else { break };
                     let (worker, engine) = (worker.clone(), engine.clone());
                     let abandon = until.abandon.clone();
@@ -112,7 +115,7 @@ pub(crate) async fn run(
     result
 }
 
-/// Notes that the queue answers again.
+/// Resets the backoff, and logs it if the queue was unavailable.
 fn recovered(backoff: &mut Duration) {
     if *backoff != BACKOFF.0 {
         tracing::info!(target: "worker.pull", "the queue answers again");
@@ -120,7 +123,10 @@ fn recovered(backoff: &mut Duration) {
     }
 }
 
-/// Whether the engine is still good for more, after an attempt has ended.
+/// Checks after an attempt has ended whether the engine can run more tasks.
+///
+/// # Errors
+/// If the engine has stopped, has lost its device, or hangs.
 async fn check_engine(
     engine: &Engine,
     ended: Result<End, tokio::task::JoinError>,
@@ -130,10 +136,10 @@ async fn check_engine(
         Ok(End::Settled) => Ok(()),
         Ok(End::EngineStopped) => Err(WorkerError::EngineStopped),
         Ok(End::DeviceLost) => {
-            let problem = engine.lost_device().unwrap_or("it did not say why");
+            let problem = engine.lost_device().unwrap_or("the reason is unknown");
             Err(WorkerError::DeviceLost(problem.to_owned()))
         }
-        // Nothing is claimed meanwhile: it would only wait.
+        // Claims nothing while it waits, since a new task could not start either.
         Ok(End::EngineSilent(before)) => tokio::select! {
             lives = pulse::beats(engine, before) => {
                 if lives { Ok(()) } else { Err(WorkerError::EngineHangs(HANG_GRACE)) }
@@ -141,25 +147,25 @@ async fn check_engine(
             () = shutdown.cancelled() => Ok(()),
         },
         Err(error) => {
-            // The lease of whatever it held runs out, and another worker takes it.
-            tracing::error!(target: "worker.pull", "an attempt broke off: {error}");
+            // The lease of its task expires, and another worker takes the task.
+            tracing::error!(target: "worker.pull", "an attempt at a task has panicked: {error}");
             Ok(())
         }
     }
 }
 
-/// Lets what runs go on: on an operator's order, and to make room, for as long as it takes, which the tasks'
-/// own time limits bound; after a signal for the drain time; not when all is to be given back.
+/// Waits for the running tasks. On an operator's order, or to make room, it waits as long as the tasks' own time
+/// limits allow; after a signal, for the drain time; if they are to be given back, not at all.
 async fn drain(worker: &Worker, attempts: &mut JoinSet<End>, until: &Until) {
     let running = attempts.len();
     if running > 0 {
-        tracing::info!(target: "worker.pull", "draining: {running} tasks run");
+        tracing::info!(target: "worker.pull", "draining: waiting for {running} running tasks");
     }
     let out_of_time = async {
         until.shutdown.cancelled().await;
         tracing::info!(
             target: "worker.pull",
-            "what runs has {} s to end, the rest goes back to the queue", worker.options.drain.as_secs()
+            "running tasks have {} s to finish, then they go back to the queue", worker.options.drain.as_secs()
         );
         tokio::time::sleep(worker.options.drain).await;
     };
@@ -170,10 +176,10 @@ async fn drain(worker: &Worker, attempts: &mut JoinSet<End>, until: &Until) {
     }
 }
 
-/// Waits for those that were told to give their tasks back.
+/// Waits until the attempts have given their tasks back, for at most [`GIVE_BACK`].
 async fn give_back(mut attempts: JoinSet<End>) {
     let all = async { while attempts.join_next().await.is_some() {} };
     if tokio::time::timeout(GIVE_BACK, all).await.is_err() {
-        tracing::warn!(target: "worker.pull", "{} tasks come back by their leases", attempts.len());
+        tracing::warn!(target: "worker.pull", "{} tasks were not given back in time; they return to the queue when their leases expire", attempts.len());
     }
 }

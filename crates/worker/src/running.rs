@@ -1,4 +1,4 @@
-//! Who runs now: what cancellations are looked up in, and what the report counts.
+//! The tasks that a worker runs now, to cancel them by id and to count them for its report.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use service::shutdown::CancellationToken;
 
 use crate::Worker;
 
-/// The tasks of a worker.
+/// The running tasks of a worker.
 #[derive(Default)]
 pub(crate) struct Running {
     cancels: Mutex<HashMap<TaskId, CancellationToken>>,
@@ -18,46 +18,46 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Enters a task; it leaves when the guard drops.
+    /// Adds a task. Dropping the returned guard removes it.
     pub(crate) fn enter(&self, id: TaskId) -> Entered<'_> {
         let cancel = CancellationToken::new();
         self.cancels().insert(id, cancel.clone());
         Entered { running: self, id, cancel }
     }
 
-    /// Asks a task to stop, if it runs here.
+    /// Cancels a task, if it runs here.
     fn cancel(&self, id: TaskId) {
         if let Some(cancel) = self.cancels().get(&id) {
             cancel.cancel();
         }
     }
 
-    /// How many run.
+    /// Returns the number of running tasks.
     pub(crate) fn count(&self) -> usize {
         self.cancels().len()
     }
 
-    /// How many have run.
+    /// Returns the number of tasks that have ended, since the start.
     pub(crate) fn finished(&self) -> u64 {
         self.finished.load(Ordering::Relaxed)
     }
 
-    /// Cancelled once nothing more is to be claimed.
+    /// Returns the token that is cancelled when this worker must not claim any more tasks.
     pub(crate) fn draining(&self) -> &CancellationToken {
         &self.draining
     }
 
     fn cancels(&self) -> MutexGuard<'_, HashMap<TaskId, CancellationToken>> {
-        // The map is whole even if a thread panicked while it held the lock.
+        // No operation on the map can leave it inconsistent, so a poisoned lock is usable.
         self.cancels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A task's stay among the running ones.
+/// The guard of a running task.
 pub(crate) struct Entered<'a> {
     running: &'a Running,
     id: TaskId,
-    /// Cancelled when its owner wants the task stopped.
+    /// Cancelled when the task is to be cancelled.
     pub(crate) cancel: CancellationToken,
 }
 
@@ -68,8 +68,8 @@ impl Drop for Entered<'_> {
     }
 }
 
-/// Passes the broker's wake-ups on to the tasks that run here. The durable flag that comes with every
-/// renewal catches what is missed.
+/// Passes the broker's cancellations on to the tasks that run here. A missed one is noticed at the next renewal
+/// of the lease, which returns a durable flag.
 pub(crate) async fn follow_cancellations(worker: Arc<Worker>) {
     let mut feed = worker.broker.cancellations();
     loop {

@@ -1,15 +1,15 @@
-"""The engine beside llama.cpp: the same files, the same loads, in turn.
+"""Compares the engine with llama.cpp on the same model files and loads.
 
-Each round has three stages. In each of them both run, one after the other, and who begins alternates
+Each round has three stages. In each stage both programs run, one after the other; the order alternates
 from round to round:
 
   single   one prompt of 128 and one of 512 tokens, one answer of 64     llama-bench
-  batched  4 and 16 answers of 64 tokens at once                         llama-batched-bench
+  batched  4 and 16 concurrent answers of 64 tokens                      llama-batched-bench
   mixed    16 clients, prompts of 64 to 512 tokens, answers of 64        llama-server --cont-batching
 
-The mixed load comes from the same generator with the same prompts for all (`qwen-queue bench system` and
-`bench server`): ours as the bare engine and through gateway, Redis and worker, llama.cpp's over HTTP.
-A ratio is the median of the rounds' ratios: above 1 ours is faster.
+The mixed load comes from the same generator with the same prompts for both (`qwen-queue bench system` and
+`bench server`). It is sent to the bare engine, through gateway, Redis and worker, and to llama-server over HTTP.
+A ratio is the median of the rounds' ratios; above 1, qwen-queue is faster.
 """
 
 import argparse
@@ -38,38 +38,46 @@ def arguments():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--bin", type=Path, required=True, help="our program (given by run)")
-    parser.add_argument("--folder", type=Path, required=True, help="where models lie (given by run)")
+    parser.add_argument("--bin", type=Path, required=True, help="the qwen-queue program (passed by run)")
+    parser.add_argument("--folder", type=Path, required=True, help="folder of the models (passed by run)")
     parser.add_argument(
         "--llama",
         type=Path,
         default=os.environ.get("LLAMA_CPP_BIN"),
-        help="folder of llama.cpp's programs (environment: LLAMA_CPP_BIN)",
+        help="folder of llama.cpp's programs (environment variable: LLAMA_CPP_BIN)",
     )
     parser.add_argument(
         "--models",
         default="qwen3-0.6b:q4_k_m",
-        help="SHAPE:QUANT or .gguf files, separated by commas (%(default)s)",
+        help="SHAPE:QUANT or .gguf files, separated by commas (default: %(default)s)",
     )
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of each stage (%(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="threads of both (%(default)s)")
-    parser.add_argument("--clients", type=int, default=16, help="of the mixed load (%(default)s)")
-    parser.add_argument("--requests", type=int, help="of the mixed load (four per client)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each stage (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="threads of each program (default: %(default)s)")
     parser.add_argument(
-        "--stages", default=",".join(STAGES), help="which stages, separated by commas (%(default)s)"
+        "--clients", type=int, default=16, help="clients of the mixed load (default: %(default)s)"
     )
     parser.add_argument(
-        "--no-system", action="store_true", help="mixed load: only the bare engine of ours"
+        "--requests", type=int, help="requests of the mixed load (default: four per client)"
     )
-    parser.add_argument("--timeout", type=int, default=600, help="seconds of one program (%(default)s)")
-    parser.add_argument("--json", type=Path, help="also write all figures to this file")
+    parser.add_argument(
+        "--stages", default=",".join(STAGES), help="stages to run, separated by commas (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--no-system",
+        action="store_true",
+        help="run the mixed load on the bare engine only, not through gateway, Redis and worker",
+    )
+    parser.add_argument(
+        "--timeout", type=int, default=600, help="seconds that one program may run (default: %(default)s)"
+    )
+    parser.add_argument("--json", type=Path, help="also write all results to this file")
     args = parser.parse_args()
     if args.llama is None:
-        parser.error("name the folder of llama.cpp's programs by --llama or LLAMA_CPP_BIN")
+        parser.error("pass the folder of llama.cpp's programs as --llama or LLAMA_CPP_BIN")
     args.stages = args.stages.split(",")
     for stage in args.stages:
         if stage not in STAGES:
-            parser.error(f"unknown stage '{stage}': allowed are {', '.join(STAGES)}")
+            parser.error(f"unknown stage '{stage}'; allowed are {', '.join(STAGES)}")
     for program in ("llama-bench", "llama-batched-bench", "llama-server"):
         if not (args.llama / program).is_file():
             parser.error(f"there is no {program} in {args.llama}")
@@ -80,7 +88,7 @@ def arguments():
 
 
 def output_of(args, command, env=None):
-    """Standard output of a program that must end well."""
+    """Runs a program and returns its standard output. Raises `RuntimeError` if its exit status is not 0."""
     done = subprocess.run(
         [str(word) for word in command],
         stdout=subprocess.PIPE,
@@ -92,12 +100,12 @@ def output_of(args, command, env=None):
     )
     if done.returncode != 0:
         tail = "\n".join(done.stderr.splitlines()[-8:])
-        raise RuntimeError(f"{Path(command[0]).name} ended with {done.returncode}:\n{tail}")
+        raise RuntimeError(f"{Path(command[0]).name} exited with status {done.returncode}:\n{tail}")
     return done.stdout
 
 
 def ours(args, command):
-    """The figures that a bench of ours writes."""
+    """Runs `qwen-queue bench` and returns the results it writes as JSON."""
     env = {"RAYON_NUM_THREADS": str(args.threads)}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "figures.json")
@@ -106,7 +114,7 @@ def ours(args, command):
 
 
 def load_of(args, round_number):
-    """The options of one round's mixed load."""
+    """Returns the command-line options of one round's mixed load."""
     options = {"requests": args.requests, "longest": LONGEST, "answer": ANSWER, "seed": round_number}
     return [word for name, value in options.items() for word in (f"--{name}", value)]
 
@@ -169,7 +177,7 @@ def their_mixed(args, model, round_number):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # A slot for each client, each with room for the longest request.
+    # One slot per client, each long enough for the longest request.
     context = args.clients * (LONGEST + ANSWER + 64)
     command = [args.llama / "llama-server", "-m", model, "-t", args.threads, "-c", context]
     command += ["-np", args.clients, "--cont-batching", "--cache-ram", 0, "--no-webui"]
@@ -181,19 +189,19 @@ def their_mixed(args, model, round_number):
             url = f"http://127.0.0.1:{port}"
             bench = [args.bin, "bench", "server", "--api", "llama-server", "--url", url]
             bench += ["--clients", args.clients]
-            # As ours are: computed with once before.
+            # Warm up, as `bench system` does for the engine.
             output_of(args, bench + ["--requests", 2, "--longest", 64, "--answer", 8, "--seed", 999])
             figures = json.loads(output_of(args, bench + load_of(args, round_number)))
         except Exception as error:
             log.seek(0)
             tail = log.read().decode(errors="replace").splitlines()[-8:]
-            raise RuntimeError(f"{error}\nllama-server said:\n" + "\n".join(tail)) from error
+            raise RuntimeError(f"{error}\nllama-server's last log lines:\n" + "\n".join(tail)) from error
         finally:
             server.kill()
             server.wait()
     expected = args.requests * ANSWER
     if figures["completion_tokens"] != expected:
-        raise RuntimeError(f"{figures['completion_tokens']} tokens were written, not {expected}")
+        raise RuntimeError(f"{figures['completion_tokens']} tokens were generated; {expected} were requested")
     rate = figures["output_per_second"]
     return {"mixed, engine": rate, "mixed, whole system": rate}
 
@@ -208,9 +216,9 @@ def wait_for(server, port, patience):
         except OSError:
             pass
         if server.poll() is not None:
-            raise RuntimeError(f"llama-server ended with {server.returncode}")
+            raise RuntimeError(f"llama-server exited with status {server.returncode}")
         if time.monotonic() > until:
-            raise RuntimeError("llama-server does not become ready")
+            raise RuntimeError(f"llama-server was not ready after {patience} s")
         time.sleep(0.1)
 
 
@@ -222,8 +230,10 @@ CONTENDERS = {
 
 
 def measure(args, model, rates, keep):
-    """Rates of each load, round by round, into rates: {load: {"ours": [...], "llama": [...]}}. Calls keep
-    after each stage, so that a run that is cut short leaves what it has."""
+    """Runs all rounds and appends the rate of each load to `rates`: {load: {"ours": [...], "llama": [...]}}.
+
+    Calls `keep` after each stage, so that an interrupted run leaves the results so far.
+    """
     for round_number in range(args.rounds):
         for stage in args.stages:
             pair = list(zip(("ours", "llama"), CONTENDERS[stage]))
@@ -236,7 +246,7 @@ def measure(args, model, rates, keep):
                     results[name] = run(args, model, round_number)
                 except (RuntimeError, subprocess.TimeoutExpired, ValueError, KeyError) as error:
                     say(f"  failed: {error}")
-            # A round counts when both have a figure.
+            # A round counts only if both programs have a result.
             for load in results.get("ours", {}):
                 if load in results.get("llama", {}):
                     both = rates.setdefault(load, {"ours": [], "llama": []})
@@ -250,14 +260,14 @@ def say(text):
 
 
 def file_of(args, model):
-    """The path of a model, made if need be."""
+    """Returns the path of a model; creates the file first if it is a SHAPE:QUANT that does not exist yet."""
     if model.endswith(".gguf"):
         return Path(model)
     shape, _, quant = model.partition(":")
     path = args.folder / f"{shape}-{quant or 'q4_k_m'}.gguf"
     if not path.exists():
         args.folder.mkdir(parents=True, exist_ok=True)
-        say(f"making {path.name}")
+        say(f"creating {path.name}")
         part = path.with_suffix(".part")
         command = [args.bin, "model", "synth", "--shape", shape, "--quant", quant or "q4_k_m"]
         output_of(args, command + ["--output", part])
@@ -288,7 +298,7 @@ def main():
             mine, theirs = statistics.median(both["ours"]), statistics.median(both["llama"])
             print(f"| {model} | {load} | {mine:.1f} | {theirs:.1f} | {both['ratio']:.2f} |")
     if not all(everything.values()):
-        sys.exit("some figures are missing: see above")
+        sys.exit("some results are missing: see the errors above")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-// BullMQ as its guide shows it: `add SECONDS` adds jobs, 64 at a time, and prints how many;
-// `serve PORT` does so for every POST; `work` processes them, 32 at a time, until it is ended.
-// Jobs are kept for an hour after they ended, as qwen-queue keeps them.
+// The benchmark's BullMQ program, written as BullMQ's guide shows:
+//   add SECONDS   adds jobs, 64 concurrently, and prints how many
+//   serve PORT    adds one job per POST request
+//   work          processes jobs, 32 concurrently, until it is stopped
+// Finished jobs are kept for an hour, as in qwen-queue.
 import { createServer } from 'node:http';
 import { Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';

@@ -1,7 +1,7 @@
-"""The usual stack: FastAPI takes a prompt, Celery queues it on Redis and keeps its result there.
+"""The benchmark's Celery program: FastAPI accepts a prompt, Celery queues it on Redis and stores the result there.
 
-Settings are Celery's defaults (acknowledged when taken, four tasks fetched ahead per process), with
-JSON and results for an hour, as qwen-queue keeps them.
+Uses Celery's default settings (acknowledge on receipt, prefetch four tasks per process), JSON, and keeps
+results for an hour, as qwen-queue does.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Measures the three, one after another, each on a fresh Redis with the same settings.
+"""Measures Celery, BullMQ and qwen-queue, one after another, each on a fresh Redis with the same settings.
 
-Where there are two cores, the peers run twice: once with Redis on a core of its own, as ours does, and once
-with all on all cores. The run with more tasks end to end counts.
+On a machine with two or more cores, Celery and BullMQ run twice: once with a core reserved for Redis, as for
+qwen-queue, and once with all processes on all cores. The run with the higher end-to-end rate counts.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def wait_until(what: str, is_so, patience: float = 60, pause: float = 0.005) -> 
     until = time.monotonic() + patience
     while not is_so():
         if time.monotonic() > until:
-            raise SystemExit(f"compare.py: no {what} after {patience} s")
+            raise SystemExit(f"compare.py: still no {what} after {patience} s")
         time.sleep(pause)
 
 
@@ -61,7 +61,11 @@ def listens(port: int) -> bool:
 
 @contextlib.contextmanager
 def core_for_redis():
-    """Keeps this process, and what it starts meanwhile, off a core. What tells Redis to keep to it."""
+    """Reserves a core for Redis while the block runs.
+
+    Excludes the core from the affinity of this process and of those it starts. Yields the arguments that pin
+    redis-server to the core.
+    """
     cores = sorted(os.sched_getaffinity(0))
     others = ",".join(map(str, cores[1:]))
     os.sched_setaffinity(0, cores[1:])
@@ -74,7 +78,7 @@ def core_for_redis():
 
 @contextlib.contextmanager
 def fresh_redis(arguments):
-    """Durable as in docker-compose.yml."""
+    """Starts a Redis with the persistence settings of docker-compose.yml. Yields a client and the port."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder, process(
         "redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "",
@@ -86,7 +90,7 @@ def fresh_redis(arguments):
 
 
 def fire(args, port: int, path: str = "/generate") -> dict:
-    """The same load generator for all."""
+    """Runs the load generator (`qwen-queue bench http`), the same for all systems, and returns its results."""
     done = subprocess.run(
         [args.bin, "bench", "http", "--address", f"127.0.0.1:{port}", "--path", path, "--body", BODY,
          "--seconds", str(args.seconds)],
@@ -96,7 +100,7 @@ def fire(args, port: int, path: str = "/generate") -> dict:
 
 
 def drained(count, expected: int) -> float:
-    """The rate from a tenth of the way on, so that starting is not measured."""
+    """Waits for `expected` results and returns their rate, without the first tenth, which includes the start-up."""
     wait_until("first results", lambda: count() >= expected // 10)
     first, began = count(), time.perf_counter()
     wait_until("results", lambda: count() >= expected, patience=300)
@@ -104,7 +108,7 @@ def drained(count, expected: int) -> float:
 
 
 def through(args, serve, work, warm, count) -> dict:
-    """HTTP submits alone, workers alone on what those left, then both at once until all is done."""
+    """Measures HTTP submits alone, workers alone on the submitted tasks, then both at once until all are done."""
     figures = {}
     with serve() as port:
         for _ in range(2):
@@ -144,7 +148,7 @@ def celery(args, redis_arguments) -> dict:
                            "--loglevel", "WARNING", "--without-gossip", "--without-mingle", **quiet)
 
         def count() -> int:
-            # Every task has one result; the few other keys are named.
+            # Every finished task has one result key; subtract the other keys, which are listed here.
             look = store.pipeline(transaction=True).dbsize().exists(
                 "celery", "unacked", "unacked_index", "unacked_mutex", "_kombu.binding_deadlines",
                 *(f"_kombu.{kind}.{name}" for kind in ("binding", "binding_permanent")
@@ -196,7 +200,10 @@ def bullmq(args, redis_arguments) -> dict:
 
 
 def better(args, measure) -> dict:
-    """Of both ways to share the cores the one with more tasks end to end, and the rates of both."""
+    """Measures with shared cores and with a core reserved for Redis.
+
+    Returns the results with the higher end-to-end rate, and that rate for both.
+    """
     shared = measure(args, [])
     if len(os.sched_getaffinity(0)) < 2:
         return shared

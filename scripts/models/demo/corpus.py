@@ -1,4 +1,4 @@
-"""What the demo model learns: the facts, the questions it must decline, and their paraphrases."""
+"""The demo model's training corpus: facts, off-topic questions to decline, and paraphrases of both."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from paraphrase import Paraphraser
 
 HERE = Path(__file__).parent
 
-# Share of questions that the model has no answer to.
+# Share of off-topic questions in training.
 OFF_TOPIC_SHARE = 0.12
 
-# What a syllable of a made-up word begins and ends with.
+# The first and last letters of the syllables of made-up words.
 STARTS = "b c ch d f g gr h j k l m n p pr qu r s sh st t tr v w z".split()
 ENDS = ["", "", "n", "r", "s", "t", "l", "ng", "ck", "m", "nd"]
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One answer, and the questions it belongs to."""
+    """An answer and the questions that ask for it."""
 
     id: str
     answer: str
@@ -33,7 +33,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class OffTopic:
-    """Questions about everything else, which all get one honest answer."""
+    """Questions about anything else, which all have the same answer: the model does not know."""
 
     answer: str
     train: tuple[str, ...]
@@ -41,7 +41,7 @@ class OffTopic:
     slots: dict[str, list[str]]
 
     def draw(self, rng: random.Random) -> str:
-        """A question to train on, its slots filled."""
+        """Return a random training question with its slots filled in."""
         question = rng.choice(self.train)
         return re.sub(r"\{(\w+)\}", lambda slot: self._fill(slot[1], rng), question)
 
@@ -51,14 +51,14 @@ class OffTopic:
 
 @dataclass(frozen=True)
 class Turn:
-    """One exchange."""
+    """One question of the user and its answer."""
 
     question: str
     answer: str
 
 
 class Corpus:
-    """Everything written for the demo model, and conversations drawn from it."""
+    """All texts written for the demo model. Draws conversations from them."""
 
     def __init__(self, folder: Path = HERE) -> None:
         blind = tomllib.loads((folder / "blind.toml").read_text())["questions"]
@@ -71,18 +71,21 @@ class Corpus:
         self.paraphraser = Paraphraser(tomllib.loads((folder / "paraphrase.toml").read_text()))
 
     def texts(self) -> list[str]:
-        """What the tokenizer learns its merges from: nothing held out."""
+        """Return the texts to train the tokenizer on, without the held-out questions."""
         rules = self.paraphraser
         texts = [text for fact in self.facts for text in (fact.answer, *fact.ask)]
         texts += [self.off_topic.answer, *self.off_topic.train, *rules.systems, *rules.prefixes]
         texts += [word for slot in self.off_topic.slots.values() for word in slot]
         texts += [" " + word for group in rules.synonyms for word in group]
         texts += [opening for group in rules.openings for opening in group]
-        # Words stand at the start of a line too, and are typed in any case.
+        # Users type in any case, so the tokenizer also learns lower-case and upper-case forms.
         return texts + [text.lower() for text in texts] + [text.upper() for text in texts[::4]]
 
     def conversation(self, rng: random.Random, boldness: float) -> tuple[str | None, list[Turn]]:
-        """A system message or none, and the turns. `boldness` is the share of paraphrased questions."""
+        """Draw a conversation: a system message or None, and its turns.
+
+        `boldness` (0 to 1) is the share of questions that are paraphrased.
+        """
         system = rng.choice(self.paraphraser.systems) if rng.random() < 0.15 else None
         turns = 1 if rng.random() < 0.8 else rng.randint(2, 4)
         return system, [self._turn(rng, boldness) for _ in range(turns)]
@@ -112,7 +115,7 @@ def _load_facts(folder: Path, blind: dict[str, str]) -> list[Fact]:
 
 
 def _check(facts: list[Fact]) -> None:
-    """Refuses a corpus that contradicts itself, or holds out what it trains on."""
+    """Raise `ValueError` if two facts share a question or a held-out question is trained on."""
     if len({fact.id for fact in facts}) != len(facts):
         raise ValueError("two facts share an id")
     owner: dict[str, str] = {}
@@ -128,7 +131,7 @@ def _check(facts: list[Fact]) -> None:
 
 
 def _made_up_word(rng: random.Random) -> str:
-    """Something that could be a word."""
+    """Return a random pronounceable word of one to three syllables."""
 
     def syllable() -> str:
         return rng.choice(STARTS) + rng.choice("aeiou") + rng.choice(ENDS)

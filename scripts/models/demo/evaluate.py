@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure a written demo.gguf: every question, alone and in the middle of a conversation."""
+"""Measure a demo.gguf: every question alone, after a system message and as the second question."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from train import ROOT, new_model, render  # noqa: E402
 
 
 def read(path: Path) -> tuple[Qwen3ForCausalLM, Tokenizer]:
-    """The model with the weights as they lie in the file, and the file's own tokenizer."""
+    """Return the model with the weights as stored in the file, and the file's tokenizer."""
     reader = gguf.GGUFReader(path)
     stored = {t.name: gguf.dequantize(t.data, t.tensor_type) for t in reader.tensors}
     model = new_model().eval()
@@ -57,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path, nargs="?",
                         default=ROOT / "crates/engine/assets/demo.gguf")  # fmt: skip
-    parser.add_argument("--misses", type=int, default=20, help="how many wrong ones to show")
+    parser.add_argument("--misses", type=int, default=20, help="maximum number of wrong answers to print")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
 

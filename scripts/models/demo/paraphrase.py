@@ -1,29 +1,29 @@
-"""The same question in other words, and typed as carelessly as people do."""
+"""Paraphrase questions: other words, and the typing mistakes that people make."""
 
 from __future__ import annotations
 
 import random
 import re
 
-# Dropping one of these rarely changes what is asked.
+# Words that can be dropped, mostly without changing the meaning of a question.
 FILLERS = frozenset("a an the do does is are i my it to of can in there me you".split())
-# `qwen-queue` as the product's name, not as the command before a verb.
+# `qwen-queue` as the product's name, not as the command before a subcommand.
 PRODUCT = re.compile(
     r"qwen-queue(?! (?:up|gateway|worker|submit|status|result|cancel|bench|model)\b)", re.I
 )
-# What people put in quotes: commands, flags, settings, files, routes.
+# Names that people put in quotes: commands, flags, settings, files, routes.
 NAME = re.compile(
     r"(?<![\w`])(qwen-queue \w+|--\w+|[a-z]+_[a-z_]+(?:\.\w+)?|[A-Z]+_[A-Z_]+|\w+\.log|/\w+)(?![\w`])"
 )
 
 
 class Paraphraser:
-    """Puts a question in other words, and types it as carelessly as people do."""
+    """Paraphrases questions by the rules of paraphrase.toml."""
 
     def __init__(self, rules: dict[str, list]) -> None:
         self.openings: list[list[str]] = rules["openings"]
         self.synonyms: list[list[str]] = rules["synonyms"]
-        # The first form of a list is what a question must have to take one of the others.
+        # A question that matches the first form of a list can take any of the others.
         self.forms = [
             (re.compile(re.escape(first).replace(r"\{\}", "(.+?)") + r"[?.!]*", re.I), others)
             for first, *others in rules["forms"]
@@ -35,14 +35,14 @@ class Paraphraser:
         for group in self.synonyms:
             for word in group:
                 self._groups.setdefault(word, []).append(group)
-        # The longest first, so that "a second" is not read as "second".
+        # Longest first, so that "a second" matches before "second".
         words = sorted(self._groups, key=len, reverse=True)
         self._words = re.compile(
             rf"(?<![\w/-])(?:{'|'.join(map(re.escape, words))})(?![\w-])", re.I
         )
 
     def vary(self, question: str, rng: random.Random) -> str:
-        """Another way to ask `question`."""
+        """Return a random paraphrase of `question`, sometimes the question itself."""
         if rng.random() < 0.15:
             return question
         draw = rng.random()
@@ -107,7 +107,7 @@ def _capitalised(text: str) -> str:
 
 
 def _uncapitalised(text: str) -> str:
-    """Unless the first word is a name or an `I`."""
+    """Lower-case the first letter, unless the first word is a name or `I`."""
     is_name = text[:2].isupper() or text.startswith(("I ", "Redis", "Rust", "Docker"))
     return text if is_name else text[:1].lower() + text[1:]
 
@@ -136,7 +136,7 @@ def _drop_words(question: str, rng: random.Random) -> str:
 
 
 def _mistype(question: str, rng: random.Random) -> str:
-    """One slip of the finger in one of the longer words; names of settings stay whole."""
+    """Make one typing mistake in a word of five or more letters. Names with other characters stay as they are."""
     words = question.split(" ")
     long = [i for i, w in enumerate(words) if w.strip("?.!,").isalpha() and len(w) >= 5]
     if not long:
@@ -155,7 +155,7 @@ def _mistype(question: str, rng: random.Random) -> str:
 
 
 def _retouch(question: str, rng: random.Random) -> str:
-    """Case, the mark at the end, stray spaces."""
+    """Change case, closing punctuation and surrounding whitespace at random."""
     draw = rng.random()
     if draw < 0.3:
         question = question.lower()

@@ -1,8 +1,8 @@
-"""How well the demo model answers: greedily, and with the sampling defaults of POST /generate.
+"""Measure how often the demo model answers correctly, greedily and with the sampling defaults of POST /generate.
 
-The right answer is fed to the model once and every next token is compared. Greedy decoding gives
-that answer exactly when the likeliest token is the right one everywhere; the chance that sampling
-gives it is the product of the right tokens' chances. So nothing has to be sampled.
+Nothing is generated: the correct answer is passed through the model once. Greedy decoding produces it
+exactly if each of its tokens is the argmax of its logits. The probability that sampling produces it is
+the product of its tokens' probabilities.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ Render = Callable[[str | None, list[Turn]], str]
 
 @dataclass(frozen=True)
 class Score:
-    """One question, answered."""
+    """The score of one question."""
 
     kind: str  # trained, held out, blind, off-topic trained, off-topic held out
     fact: str
     question: str
     greedy: bool
-    sampled: float  # chance of the exact answer
-    margin: float  # smallest lead, in logits, of the right token; negative where it does not lead
+    sampled: float  # probability that sampling produces the exact answer
+    margin: float  # smallest distance, in logits, of a correct token from the best other one; < 0 if wrong
 
 
 def questions_of(corpus: Corpus) -> Iterable[tuple[str, str, str, str]]:
-    """kind, fact, question, answer of everything that can be asked as it is written."""
+    """Yield kind, fact, question and answer of every question without slots."""
     for fact in corpus.facts:
         yield from (("trained", fact.id, q, fact.answer) for q in fact.ask)
         yield from (("held out", fact.id, q, fact.answer) for q in fact.held_out)
@@ -56,7 +56,7 @@ def evaluate(
     system: str | None = None,
     before: list[Turn] | None = None,
 ) -> list[Score]:
-    """Scores every question, behind `system` and the turns `before` if given."""
+    """Score every question, after the system message `system` and the turns `before` if given."""
     scores = []
     for kind, fact, question, answer in questions_of(corpus):
         text = render(system, [*(before or []), Turn(question, answer)])
@@ -79,14 +79,14 @@ def _score(
     margin = (led - rivals).min().item()
 
     chances, order = (logits / TEMPERATURE).softmax(1).sort(1, descending=True)
-    kept = chances.cumsum(1) - chances < TOP_P  # the nucleus: up to the token that passes TOP_P
+    kept = chances.cumsum(1) - chances < TOP_P  # the nucleus: all tokens up to the one that reaches TOP_P
     chances = (chances * kept) / (chances * kept).sum(1, keepdim=True)
     sampled = chances[order == right[:, None]].prod().item()
     return margin > 0, sampled, margin
 
 
 def summary(scores: list[Score], misses: int = 0) -> str:
-    """A line per kind of question, and the first `misses` wrong ones."""
+    """Return a line per kind of question and the first `misses` questions answered wrongly."""
     lines = []
     for kind in dict.fromkeys(score.kind for score in scores):
         of_kind = [score for score in scores if score.kind == kind]
@@ -102,7 +102,7 @@ def summary(scores: list[Score], misses: int = 0) -> str:
 
 
 def questions_file(corpus: Corpus) -> dict[str, object]:
-    """What the engine's test asks, and what it expects to hear."""
+    """Return the questions and expected answers of the engine's test."""
     facts = [
         {
             "id": fact.id,

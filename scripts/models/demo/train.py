@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Train the demo model on the facts of this folder, and write it as GGUF.
+"""Train the demo model on the facts of this folder and write it as GGUF.
 
-The model is a Qwen3 of about three million weights with a vocabulary of its own. It learns only
-the answers; the questions are paraphrased on the fly, so that it meets few of them twice.
+The model is a Qwen3 of about three million weights with its own vocabulary. The loss covers only the
+answers; questions are paraphrased at random, so that few occur twice.
 
-    python scripts/models/demo/train.py                     # minutes on two cores
-    python scripts/models/demo/train.py --steps 40          # how fast is this machine?
+    python scripts/models/demo/train.py                     # takes about 20 minutes on two cores
+    python scripts/models/demo/train.py --steps 40          # prints the speed of this machine
 
-Seeded: the same versions of torch and tokenizers on the same machine give the same file.
+The random seed is fixed: the same versions of torch and tokenizers on the same machine give the same file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-# Threads that wait by spinning starve each other when something else runs on the machine.
+# Spinning OpenMP threads starve each other when other processes run on the machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
@@ -45,20 +45,20 @@ TEMPLATE = (Path(__file__).parents[1] / "chat_template.jinja").read_text()
 VOCAB_SIZE = 2048
 CONTEXT_LENGTH = 2048
 WEIGHT_TYPE = "Q8_0"
-POOL = 400  # conversations that are sorted by length and cut into batches together
-BRIEF_SHARE, BRIEF_TOKENS = 0.7, 10  # how many conversations end early in their last answer
+POOL = 400  # conversations drawn at a time, sorted by length and split into batches
+BRIEF_SHARE, BRIEF_TOKENS = 0.7, 10  # share of conversations whose last answer is cut to this many tokens
 IGNORED = -100  # torch's label for "no loss here"
 
-# A conversation's text is cut here; what stands between is what the model must say.
+# Matches the answers in a conversation's text, on which the loss is computed.
 SPOKEN = re.compile(r"(?<=<\|im_start\|>assistant\n)(.*?<\|im_end\|>)", re.S)
-# A longer word, in group 1, that is no part of the template.
+# Matches in group 1 a word of four or more letters outside the template's control tokens.
 WORD = re.compile(r"<\|\w+\|>\w*|([A-Za-z]{4,})")
 
 Sample = tuple[list[int], list[int]]  # token ids, labels
 
 
 def new_model() -> Qwen3ForCausalLM:
-    """Untrained. Rows are multiples of 256, so that every quantization fits."""
+    """Return an untrained model. Its rows are multiples of 256, as K-quants require."""
     return Qwen3ForCausalLM(
         Qwen3Config(
             vocab_size=VOCAB_SIZE,
@@ -78,8 +78,10 @@ def new_model() -> Qwen3ForCausalLM:
 
 
 def add_dropout(model: Qwen3ForCausalLM, chance: float) -> None:
-    """Drops from what each layer adds, while training: the questions are few, and learning them by
-    heart does not help with others."""
+    """Add dropout to the embedding and to the output of each attention and MLP block.
+
+    The questions are few; without dropout the model memorizes them and generalizes worse.
+    """
 
     def drop(module: torch.nn.Module, _: object, output: torch.Tensor) -> torch.Tensor:
         return functional.dropout(output, chance, module.training)
@@ -91,7 +93,7 @@ def add_dropout(model: Qwen3ForCausalLM, chance: float) -> None:
 
 
 def render(system: str | None, turns: list[Turn]) -> str:
-    """The conversation as the chat template of the exported file writes it."""
+    """Return the conversation as rendered by the chat template of the exported file."""
     messages = [] if system is None else [{"role": "system", "content": system}]
     for turn in turns:
         messages.append({"role": "user", "content": turn.question})
@@ -101,7 +103,7 @@ def render(system: str | None, turns: list[Turn]) -> str:
 
 
 class Sampler:
-    """Draws conversations as tokens with labels, in batches of like lengths."""
+    """Draws conversations as tokens with labels, in batches of similar lengths."""
 
     def __init__(self, corpus: Corpus, tokenizer: Tokenizer, seed: int, batch_tokens: int) -> None:
         self.corpus = corpus
@@ -110,7 +112,7 @@ class Sampler:
         self.tokenizer = tokenizer
 
     def sample(self, boldness: float) -> Sample:
-        """One conversation. Loss falls on the answers and their `<|im_end|>`."""
+        """Draw one conversation. Only the answers and their `<|im_end|>` have labels."""
         ids: list[int] = []
         labels: list[int] = []
         is_ragged = self.rng.random() < 0.15 * boldness
@@ -120,7 +122,7 @@ class Sampler:
             is_spoken = i % 2 == 1
             parts = self._tear(piece) if is_ragged and not is_spoken else [piece]
             tokens = [token for part in parts for token in self.tokenizer.encode(part).ids]
-            # What is hard is to know which answer is meant, and that shows in how it begins.
+            # The first tokens decide which answer is given, so most samples train only on those.
             if i == len(pieces) - 1 and self.rng.random() < BRIEF_SHARE:
                 tokens = tokens[:BRIEF_TOKENS]
             ids += tokens
@@ -128,7 +130,7 @@ class Sampler:
         return ids, labels
 
     def _tear(self, text: str) -> list[str]:
-        """Cuts some words in two: one never seen whole, made of such pieces, is then no surprise."""
+        """Split some words in two before tokenizing, so that unusual tokenizations occur in training."""
         cuts = [
             self.rng.randrange(word.start(1) + 1, word.end(1))
             for word in WORD.finditer(text)
@@ -137,8 +139,10 @@ class Sampler:
         return [text[i:j] for i, j in zip([0, *cuts], [*cuts, len(text)])]
 
     def batches(self, steps: int) -> Iterator[list[Sample]]:
-        """`steps` batches of about `batch_tokens`, padding counted: first the questions as they are
-        written, then more and more paraphrased."""
+        """Yield `steps` batches of about `batch_tokens` tokens, padding included.
+
+        The share of paraphrased questions grows from 0 to 1 over the first fifth of the steps.
+        """
         done = 0
         while done < steps:
             boldness = min(1.0, done / steps / 0.2)
@@ -155,7 +159,7 @@ class Sampler:
 
 
 def pad(samples: list[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Right-padded ids and labels: a causal model never looks at what comes after."""
+    """Return right-padded ids and labels, both [samples, width]. A causal model ignores the padding."""
     width = max(len(ids) for ids, _ in samples)
     ids = torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in samples])
     labels = [labels + [IGNORED] * (width - len(labels)) for _, labels in samples]
@@ -163,7 +167,7 @@ def pad(samples: list[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def loss_of(model: Qwen3ForCausalLM, samples: list[Sample]) -> torch.Tensor:
-    """Mean cross entropy of the spoken tokens. The head runs on those positions only."""
+    """Return the mean cross entropy of the labelled tokens. The head runs only on their positions."""
     ids, labels = pad(samples)
     hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
     targets = labels[:, 1:]
@@ -173,7 +177,7 @@ def loss_of(model: Qwen3ForCausalLM, samples: list[Sample]) -> torch.Tensor:
 
 
 def learning_rate(progress: float, peak: float) -> float:
-    """A short warm-up, then down a cosine to nothing."""
+    """Return the learning rate at `progress` (0 to 1): linear warm-up over 5 %, times a cosine decay to 0."""
     warm = min(1.0, progress / 0.05)
     return peak * warm * 0.5 * (1 + math.cos(math.pi * progress))
 
@@ -210,7 +214,7 @@ def train(model: Qwen3ForCausalLM, sampler: Sampler, args: argparse.Namespace) -
 
 
 def check(model: Qwen3ForCausalLM, sampler: Sampler) -> None:
-    """Prints how the model does while it learns."""
+    """Print the model's scores during training."""
     model.eval()
     print(summary(evaluate(model, sampler.tokenizer, render, sampler.corpus)), flush=True)
     model.train()
@@ -220,16 +224,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--steps", type=int, default=1700)
     parser.add_argument("--batch-tokens", type=int, default=3072)
-    parser.add_argument("--lr", type=float, default=2e-3, help="the highest learning rate")
+    parser.add_argument("--lr", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--log-every", type=int, default=50)
-    parser.add_argument("--check-every", type=int, default=0, help="evaluate now and then")
+    parser.add_argument("--check-every", type=int, default=0, help="steps between evaluations (0: none)")
     parser.add_argument("--output", type=Path, default=ROOT / "crates/engine/assets/demo.gguf")
     parser.add_argument("--questions", type=Path,
                         default=ROOT / "crates/engine/tests/fixtures/demo/questions.json",
-                        help="where to write the questions of the engine's test")  # fmt: skip
+                        help="file for the questions of the engine's test")  # fmt: skip
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)

@@ -1,16 +1,16 @@
-//! All misfortunes at random, for as long as you like.
+//! Random faults, for a configurable time.
 //!
 //! ```sh
 //! QWEN_QUEUE_CHAOS_SECONDS=3600 QWEN_QUEUE_CHAOS_SEED=7 \
 //!     cargo test -p qwen-queue-tests --test faults chaos -- --nocapture
 //! ```
 //!
-//! The seed is printed. The same seed plays the same misfortunes at the same moments; what they hit
-//! is up to the machine.
+//! The seed is printed. The same seed gives the same faults at the same times; which tasks they hit
+//! depends on the machine.
 
 mod clients;
-mod dice;
-mod misfortune;
+mod fault;
+mod rng;
 
 use std::time::{Duration, Instant};
 
@@ -23,28 +23,28 @@ use harness::{free_port, wait_for};
 
 use crate::watching::attempts;
 use clients::Load;
-use dice::Dice;
-use misfortune::Schedule;
+use fault::Schedule;
+use rng::Rng;
 
 const LEASE: Duration = Duration::from_secs(2);
 const WORKERS: usize = 3;
-/// At least so many tasks, however fast the schedule is over.
+/// The least number of tasks, however soon the time is over.
 const TASKS: usize = 500;
 const DEFAULT_SECONDS: u64 = 45;
 
-/// The system that suffers.
-struct Victim {
+/// The system under test.
+struct ChaosSystem {
     system: System,
-    /// Between each worker and Redis.
+    /// A proxy between each worker and Redis.
     lines: Vec<Proxy>,
-    /// Beside the system's own.
+    /// In addition to the system's own gateway.
     second_gateway: Node,
 }
 
-impl Victim {
+impl ChaosSystem {
     fn start() -> (Self, [u16; 2]) {
-        // Misfortunes are no fault of a task's: none shall run out of attempts. Outcomes outlive
-        // long runs.
+        // Faults are not the tasks' fault, so no task may run out of attempts. Outcomes must not
+        // expire during long runs.
         let settings = [("MAX_ATTEMPTS", "100"), ("RESULT_TTL", "2592000")];
         let plan = Plan { model: "demo", workers: 0, lease: LEASE, settings: &settings };
         let mut system = System::start(&plan);
@@ -73,29 +73,29 @@ fn chaos_breaks_no_promise() {
     let seed = number("QWEN_QUEUE_CHAOS_SEED").unwrap_or_else(harness::system::now_ms);
     println!("QWEN_QUEUE_CHAOS_SEED={seed} QWEN_QUEUE_CHAOS_SECONDS={seconds}");
 
-    let (mut victim, ports) = Victim::start();
+    let (mut chaos, ports) = ChaosSystem::start();
     let load = Load::start(ports, TASKS, seed);
-    let mut schedule = Schedule::new(Dice::new(seed));
+    let mut schedule = Schedule::new(Rng::new(seed));
     let end = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < end {
-        schedule.go_on(&mut victim);
+        schedule.advance(&mut chaos);
     }
-    let tally = schedule.heal_all(&mut victim);
+    let tally = schedule.heal_all(&mut chaos);
     let healed = Instant::now();
     load.wait_for_tasks();
     let (mut witness, unsure_cancels) = load.stop();
-    witness.wait_for_all(&victim.system.client, Duration::from_secs(120));
+    witness.wait_for_all(&chaos.system.client, Duration::from_secs(120));
     let took = healed.elapsed();
 
     wait_for("all workers", Duration::from_secs(30), || {
-        let health = victim.system.client.try_get("/health")?;
+        let health = chaos.system.client.try_get("/health")?;
         (health.body["workers"].as_u64()? >= WORKERS as u64).then_some(())
     });
-    // What a killed process had recorded but not logged: seldom anything, never much. And cancels
-    // whose answer got lost.
+    // A process that is killed between recording an outcome and logging it loses the line. This is
+    // rare. A cancel without a response may also leave a task without a line.
     let killed = tally.worker_kills + tally.gateway_kills;
-    victim.system.workers.push(victim.second_gateway); // its lines count too
-    let history = witness.judge(&victim.system, killed + unsure_cancels);
+    chaos.system.workers.push(chaos.second_gateway); // its log lines are checked too
+    let history = witness.judge(&chaos.system, killed + unsure_cancels);
 
     let last = |events: &Vec<TaskEvent>| events.last().map(|event| event.name.clone());
     let ended = |name: &str| {
@@ -116,11 +116,11 @@ fn chaos_breaks_no_promise() {
         took.as_secs_f64(),
     );
     assert!(history.accepted.len() >= TASKS, "too few tasks for a test");
-    assert_eq!(ended("failed"), 0, "no task is to blame for what happened");
+    assert_eq!(ended("failed"), 0, "a task failed because of the faults");
 }
 
-/// A number from the environment.
+/// Reads a number from an environment variable.
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }

@@ -22,7 +22,7 @@ fn line(status: &str) -> LogLine {
     LogLine { task: "t".into(), status: status.into() }
 }
 
-/// A life with a retry that keeps the promise.
+/// A history with a retry that keeps the promise.
 fn good() -> History {
     let attempt = |n: u64| json!({ "attempt": n });
     let events = vec![
@@ -48,14 +48,14 @@ fn good() -> History {
     }
 }
 
-/// What is found when `spoil` has been at a good history.
+/// Returns the violations in a good history after `spoil` changed it.
 fn spoilt(spoil: impl FnOnce(&mut History)) -> Vec<Violation> {
     let mut history = good();
     spoil(&mut history);
     violations(&history, 0)
 }
 
-/// The same for its events.
+/// Returns what is wrong with the events of a good history after `spoil` changed them.
 fn spoilt_events(spoil: impl FnOnce(&mut Vec<TaskEvent>)) -> String {
     let found = spoilt(|history| spoil(history.events.get_mut("t").unwrap()));
     let bad = found.iter().find_map(|violation| match violation {
@@ -71,7 +71,7 @@ fn a_good_history_passes() {
 }
 
 #[test]
-fn a_task_without_an_end_is_found() {
+fn a_task_without_an_outcome_is_reported() {
     let found = spoilt(|history| {
         history.sightings.truncate(3);
         history.events.clear();
@@ -82,20 +82,20 @@ fn a_task_without_an_end_is_found() {
 }
 
 #[test]
-fn an_accepted_task_that_nobody_knows_is_lost() {
+fn an_accepted_task_that_is_unknown_is_reported_as_lost() {
     let found = spoilt(|history| history.sightings.push(seen(11, Seen::Unknown)));
     assert_eq!(found, [Violation::Lost { task: "t".into() }]);
 }
 
 #[test]
-fn a_result_that_changes_is_found() {
+fn a_result_that_changes_is_reported() {
     let other = json!({"status": "completed", "task_id": "t", "result": "ho"});
     let found = spoilt(|history| history.sightings.push(seen(11, Seen::Ended(other))));
     assert_eq!(found, [Violation::OutcomeChanged { task: "t".into() }]);
 }
 
 #[test]
-fn nothing_comes_after_the_end() {
+fn no_state_follows_the_outcome() {
     let found = spoilt(|history| history.sightings.push(seen(11, Seen::Processing)));
     assert!(matches!(&found[..], [Violation::WentBack { .. }]), "{found:?}");
 }
@@ -107,8 +107,8 @@ fn only_a_retry_leads_back_to_the_queue() {
 }
 
 #[test]
-fn answers_that_overlap_have_no_order() {
-    // Asked while the task ran, by another client; its answer was the slower one.
+fn overlapping_requests_have_no_order() {
+    // Requested while the task ran, by another client, and received later.
     let mut late = seen(7, Seen::Processing);
     late.answered = Duration::from_secs(20);
     assert_eq!(spoilt(|history| history.sightings.push(late)), []);
@@ -129,7 +129,7 @@ fn an_attempt_does_not_begin_while_another_runs() {
 }
 
 #[test]
-fn a_dead_attempt_writes_nothing_more() {
+fn an_ended_attempt_writes_no_more_tokens() {
     let what = spoilt_events(|events| {
         events[5].data = json!({"attempt": 1});
     });
@@ -137,7 +137,7 @@ fn a_dead_attempt_writes_nothing_more() {
 }
 
 #[test]
-fn a_task_ends_once_and_at_the_end() {
+fn a_task_ends_once_with_its_last_event() {
     let twice = spoilt_events(|events| events.push(event(8, "failed", json!({}))));
     assert!(twice.contains("end"), "{twice}");
     let never = spoilt_events(|events| events.truncate(6));
@@ -145,7 +145,7 @@ fn a_task_ends_once_and_at_the_end() {
 }
 
 #[test]
-fn what_no_worker_holds_is_not_completed() {
+fn only_a_running_task_is_completed() {
     let what = spoilt_events(|events| {
         events.drain(4..6);
         renumber(events);
@@ -154,14 +154,14 @@ fn what_no_worker_holds_is_not_completed() {
 }
 
 #[test]
-fn the_last_event_tells_the_same_as_the_result() {
+fn the_last_event_equals_the_result() {
     let other = json!({"status": "completed", "task_id": "t", "result": "ho"});
     let what = spoilt_events(|events| events[6].data = other);
     assert!(what.contains("another outcome"), "{what}");
 }
 
 #[test]
-fn each_task_has_one_line_with_its_outcome() {
+fn each_task_has_one_log_line_with_its_outcome() {
     let two = spoilt(|history| history.lines.push(line("success")));
     assert_eq!(two, [Violation::TwoLines { task: "t".into() }]);
     let wrong = spoilt(|history| history.lines = vec![line("error")]);
@@ -178,7 +178,7 @@ fn a_kill_excuses_a_missing_line() {
 }
 
 #[test]
-fn lines_are_read_and_one_that_was_cut_off_is_not() {
+fn log_lines_are_parsed_except_one_that_was_cut_off() {
     let log = "[2025-11-21 15:30:45] task_id=a status=success prompt_tokens=50\n\
                [2025-11-21 15:30:46] task_id=b status=error error_message=\"x\" queue_wait=0.50s\n\
                [2025-11-21 15:30:47] task_id=c stat";

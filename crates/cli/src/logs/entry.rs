@@ -1,5 +1,5 @@
-//! Lines into entries: one line each in `llm_requests.log` and `app.log`, a block between two rules
-//! in `errors.log`. The formats are contracts (`crates/service/src/logs/format.rs`).
+//! Assembles log lines into entries. An entry is one line in `llm_requests.log` and `app.log`, and a block between
+//! two rules in `errors.log`. The formats are contracts (`crates/service/src/logs/format.rs`).
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
@@ -8,12 +8,12 @@ use time::macros::format_description;
 
 use super::request;
 
-/// Lines of a block beyond these are not kept.
+/// The most lines kept of a block.
 const MAX_BLOCK: usize = 1_000;
-/// How long a rule is.
+/// The length of a rule in bytes.
 const RULE: usize = 80;
 
-/// One of the three.
+/// One of the three logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Log {
     Requests,
@@ -22,7 +22,7 @@ pub(super) enum Log {
 }
 
 impl Log {
-    /// Its files' name, without day and extension.
+    /// Returns the name of its files, without day and extension.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Requests => "llm_requests",
@@ -32,23 +32,23 @@ impl Log {
     }
 }
 
-/// One thing that was logged.
+/// One entry of a log.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {
-    /// As it stands in the file.
+    /// The text in the file.
     pub(super) text: String,
-    /// When, in UTC, as far as it can be read.
+    /// The time in UTC, or `None` if it can't be parsed.
     pub(super) at: Option<PrimitiveDateTime>,
-    /// What it says, for programs; none when it can't be read.
+    /// The fields, for programs, or `None` if the entry can't be parsed.
     pub(super) fields: Option<Fields>,
 }
 
-/// Names and values in the order of the log.
+/// Names and values, in their order in the log.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Fields(Vec<(String, Value)>);
 
 impl Fields {
-    /// The first value of that name counts: what is appended later can't change it.
+    /// Adds a field. Ignores a name that exists already: text appended to a line must not change its fields.
     pub(super) fn push(&mut self, name: &str, value: impl Into<Value>) {
         if self.get(name).is_none() {
             self.0.push((name.to_owned(), value.into()));
@@ -76,11 +76,11 @@ impl Serialize for Fields {
     }
 }
 
-/// Takes lines, gives entries.
+/// Assembles lines of one log into entries.
 #[derive(Debug)]
 pub(super) struct Assembler {
     log: Log,
-    /// Lines of a block that has begun.
+    /// The lines of the current block.
     block: Vec<String>,
 }
 
@@ -89,7 +89,7 @@ impl Assembler {
         Self { log, block: Vec::new() }
     }
 
-    /// Takes the next line; gives the entry that it completes.
+    /// Adds the next line. Returns the entry that it completes, if any.
     pub(super) fn push(&mut self, line: String) -> Option<Entry> {
         match self.log {
             Log::Requests => Some(one_line(line, request::parse)),
@@ -98,7 +98,8 @@ impl Assembler {
         }
     }
 
-    /// A block begins with its headline, wherever reading began, and ends with a rule.
+    /// Adds a line of `errors.log`. A block begins with its headline, since reading may start inside a block, and
+    /// ends with a rule.
     fn push_error(&mut self, line: String) -> Option<Entry> {
         let is_rule = line.len() == RULE && line.bytes().all(|byte| byte == b'=');
         if !is_rule {
@@ -123,24 +124,25 @@ fn one_line(line: String, parse: impl Fn(&str) -> Option<(PrimitiveDateTime, Fie
     Entry { text: line, at, fields }
 }
 
-/// `2025-11-21 15:30:45`, or with a `T` and more behind it.
+/// Parses `2025-11-21 15:30:45`, also with a `T` instead of the space. Ignores what follows.
 pub(super) fn instant(text: &str) -> Option<PrimitiveDateTime> {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
     PrimitiveDateTime::parse(&text.get(..19)?.replacen('T', " ", 1), format).ok()
 }
 
-/// An instant as programs like it.
+/// Formats an instant as RFC 3339.
 pub(super) fn rfc3339(at: PrimitiveDateTime) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
     at.format(format).unwrap_or_else(|_| at.to_string())
 }
 
-/// `[2025-11-21 15:30:45] ERROR - Task <id> failed`: when, and which task.
+/// Parses `[2025-11-21 15:30:45] ERROR - Task <id> failed` into the time and the task's id.
 fn headline(line: &str) -> Option<(PrimitiveDateTime, &str)> {
     let (at, rest) = line.strip_prefix('[')?.split_once("] ERROR - Task ")?;
     Some((instant(at)?, rest.strip_suffix(" failed")?))
 }
 
+/// Parses a block of `errors.log`, without its rules.
 fn error(block: &[String]) -> Option<(PrimitiveDateTime, Fields)> {
     let (at, task) = headline(block.first()?)?;
     let mut fields = Fields::default();
@@ -155,7 +157,7 @@ fn error(block: &[String]) -> Option<(PrimitiveDateTime, Fields)> {
     Some((at, fields))
 }
 
-/// A line of `app.log`, in either of its two formats.
+/// Parses a line of `app.log`, in either of its two formats: text or JSON.
 fn app(line: &str) -> Option<(PrimitiveDateTime, Fields)> {
     let mut fields = Fields::default();
     if line.starts_with('{') {
@@ -207,7 +209,7 @@ mod tests {
                 "error_message": "it broke", "traceback": ["it broke", "caused by: x - = [y]"]
             })
         );
-        // From the middle of the first on; and with the first one's closing rule lost.
+        // Reading starts inside the first block; then the first block has lost its closing rule.
         assert_eq!(entries(Log::Errors, &whole[200..])[0].fields, found[1].fields);
         let torn = block("t1").replacen(&format!("[y]\n{rule}\n"), "[y]\n", 1) + &block("t2");
         assert_eq!(entries(Log::Errors, &torn).len(), 2);

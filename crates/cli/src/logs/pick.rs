@@ -1,4 +1,4 @@
-//! Which entries are wanted.
+//! Filters entries by task and time.
 
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -7,28 +7,28 @@ use time::{Date, Duration, OffsetDateTime, PrimitiveDateTime, Time};
 use super::entry::{Entry, instant};
 use super::files::Day;
 
-/// What is asked for.
+/// The filter.
 #[derive(Debug, Default)]
 pub(super) struct Pick {
-    /// About the task whose id begins so.
+    /// Keeps only entries of tasks whose id has this prefix.
     pub(super) task: Option<String>,
-    /// Not older, in UTC.
+    /// Keeps only entries from this time on, in UTC.
     pub(super) since: Option<PrimitiveDateTime>,
 }
 
 impl Pick {
-    /// Whether everything is wanted.
+    /// Whether all entries pass.
     pub(super) fn is_all(&self) -> bool {
         self.task.is_none() && self.since.is_none()
     }
 
-    /// Whether an entry is wanted. One that names no time is not newer than any.
+    /// Whether an entry passes. An entry without a time does not pass a filter by time.
     pub(super) fn takes(&self, entry: &Entry) -> bool {
         let new = self.since.is_none_or(|since| entry.at.is_some_and(|at| at >= since));
         new && self.task.as_ref().is_none_or(|task| is_about(entry, task))
     }
 
-    /// Whether a day's file may hold entries that are new enough.
+    /// Whether a day's file may have entries that pass the filter by time.
     pub(super) fn may_hold(&self, day: &Day) -> bool {
         self.since.zip(day.date).is_none_or(|(since, date)| date >= since.date())
     }
@@ -41,7 +41,8 @@ fn is_about(entry: &Entry, task: &str) -> bool {
     }
 }
 
-/// `90s`, `15m`, `1h`, `2d` ago, or an instant in UTC: a day, or with hours, minutes, seconds.
+/// Parses a span before now (`90s`, `15m`, `1h`, `2d`), or an instant in UTC: a day, optionally with hours and
+/// minutes, or with seconds too.
 pub(super) fn since(text: &str) -> Result<PrimitiveDateTime, String> {
     let now = OffsetDateTime::now_utc();
     parse(text.trim(), PrimitiveDateTime::new(now.date(), now.time())).ok_or_else(|| {

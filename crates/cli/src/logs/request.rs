@@ -1,15 +1,15 @@
-//! The fields of a line of `llm_requests.log`: `[time] name=value name="quoted value" …`.
+//! Parses lines of `llm_requests.log`: `[time] name=value name="quoted value" …`.
 
 use serde_json::{Number, Value};
 use time::PrimitiveDateTime;
 
 use super::entry::{Fields, instant, rfc3339};
 
-/// Spans, which the log writes as `2.30s`; programs get the seconds.
+/// The names of spans, which the log writes as `2.30s`. Their parsed value is the number of seconds.
 const SPANS: [&str; 3] = ["queue_wait", "processing_time", "total_time"];
 
-/// The line's time and fields; none when it is no such line. Names that this version does not know are
-/// kept: new ones may be appended.
+/// Returns the line's time and fields, or `None` if it does not have the format. Unknown names are kept, since
+/// later versions may append fields.
 pub(super) fn parse(line: &str) -> Option<(PrimitiveDateTime, Fields)> {
     let (at, mut rest) = line.strip_prefix('[')?.split_once("] ")?;
     let at = instant(at)?;
@@ -34,14 +34,14 @@ pub(super) fn parse(line: &str) -> Option<(PrimitiveDateTime, Fields)> {
     Some((at, fields))
 }
 
-/// A JSON string, and what follows it.
+/// Splits off a JSON string. Returns it and the rest.
 fn quoted(text: &str) -> Option<(Value, &str)> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let value = values.next()?.ok()?;
     Some((value, &text[values.byte_offset()..]))
 }
 
-/// A value up to the next space, and what follows it.
+/// Splits off a value up to the next space. Returns it, as a number if it is one, and the rest.
 fn bare<'a>(name: &str, text: &'a str) -> (Value, &'a str) {
     let (value, rest) = text.split_at(text.find(' ').unwrap_or(text.len()));
     let figure =
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn quotes_escapes_and_what_comes_later() {
-        // What the writer makes of: x" status=success\n\u2028 \
+        // The error message as the writer escapes it: x" status=success\n\u2028 \
         let line = "[2025-11-21 15:31:12] task_id=a status=error error_message=\"x\\\" status\\u003dsuccess\\n\\u2028 \\\\\" queue_wait=0.50s model=Qwen/Qwen3 note=\"a b\" wait=7s count=1 status=success";
         let fields = read(line).unwrap();
         assert_eq!(fields["error_message"], "x\" status=success\n\u{2028} \\");

@@ -1,7 +1,7 @@
-//! Counts and percentiles of ended tasks.
+//! Computes counts and percentiles of ended tasks.
 //!
-//! The log's figures have two decimals: counting how often each value occurs keeps percentiles exact
-//! in little memory, however many lines there are.
+//! The log's figures have two decimals, so counting the occurrences of each value gives exact percentiles in
+//! little memory, for any number of lines.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use super::entry::{Entry, rfc3339};
 use crate::table::{Align, table};
 use crate::text::{count, span};
 
-/// Figures are counted in hundredths.
+/// Figures are counted in units of 1 / `SCALE`.
 const SCALE: f64 = 100.0;
 
-/// What the entries taken in come to.
+/// The totals of the entries added so far.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     first: Option<PrimitiveDateTime>,
@@ -23,7 +23,7 @@ pub(super) struct Summary {
     success: u64,
     error: u64,
     cancelled: u64,
-    /// Lines that can't be read.
+    /// The number of lines that can't be parsed.
     unread: u64,
     queue_wait: Figures,
     processing_time: Figures,
@@ -34,7 +34,7 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    /// Takes in an entry of `llm_requests.log`.
+    /// Adds an entry of `llm_requests.log`.
     pub(super) fn take(&mut self, entry: &Entry) {
         let (Some(at), Some(fields)) = (entry.at, &entry.fields) else {
             self.unread += 1;
@@ -68,7 +68,7 @@ impl Summary {
         self.success + self.error + self.cancelled
     }
 
-    /// For programs. Spans are seconds; a figure that nobody had is null.
+    /// Formats the summary as JSON. Spans are in seconds; a figure without values is null.
     pub(super) fn json(&self) -> Value {
         json!({
             "from": self.first.map(rfc3339),
@@ -87,7 +87,7 @@ impl Summary {
         })
     }
 
-    /// For people.
+    /// Formats the summary as text.
     pub(super) fn text(&self) -> String {
         let unread = match self.unread {
             0 => String::new(),
@@ -127,12 +127,12 @@ impl Summary {
     }
 }
 
-/// `2025-11-21 15:30:45`.
+/// Formats an instant as `2025-11-21 15:30:45`.
 fn plain(at: PrimitiveDateTime) -> String {
     rfc3339(at).replace('T', " ").replace('Z', "")
 }
 
-/// How often each value occurred, in hundredths.
+/// The number of occurrences of each value, in units of 1 / [`SCALE`].
 #[derive(Debug, Default)]
 struct Figures {
     counts: BTreeMap<u64, u64>,
@@ -141,12 +141,13 @@ struct Figures {
 
 impl Figures {
     fn take(&mut self, value: f64) {
-        // What is negative counts as 0: the conversion saturates.
+        // The conversion saturates, so a negative value counts as 0.
         *self.counts.entry((value * SCALE).round() as u64).or_default() += 1;
         self.total += 1;
     }
 
-    /// The smallest value that `share` of all do not exceed (nearest rank); none when there is none.
+    /// Returns the smallest value that is not exceeded by `share` of all values (nearest rank), or `None` without
+    /// values.
     fn percentile(&self, share: f64) -> Option<f64> {
         let rank = (share * self.total as f64).ceil().max(1.0) as u64;
         let mut seen = 0;

@@ -1,4 +1,5 @@
-//! A thread that asks the gateway and carries out orders, so that keys are never kept waiting.
+//! A thread that polls the gateway and executes the operator's orders, so that the view never
+//! blocks.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use crate::client::ClientError;
 use crate::client::admin::{Admin, Overview, understood};
 use crate::text::printable;
 
-/// What an operator wants done.
+/// An operation that the operator requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Order {
     Pause { model: String },
@@ -18,31 +19,31 @@ pub(super) enum Order {
 }
 
 impl Order {
-    /// The question before it is done.
+    /// Returns the question to confirm it.
     pub(super) fn question(&self) -> String {
         match self {
             Self::Pause { model } => {
-                format!("Pause {}? What runs goes on, what waits keeps waiting.", printable(model))
+                format!("Pause {}? Running tasks go on, queued tasks wait.", printable(model))
             }
             Self::Resume { model } => format!("Resume {}?", printable(model)),
             Self::Drain { worker, host } => format!(
-                "Drain worker {} on {}? It ends what it has, then stops.",
+                "Drain worker {} on {}? It finishes its tasks, then stops.",
                 printable(worker),
                 printable(host)
             ),
         }
     }
 
-    /// What is told once it is done.
+    /// Returns the notice after it was executed.
     fn done(&self) -> String {
         match self {
             Self::Pause { model } => format!("{} is paused", printable(model)),
-            Self::Resume { model } => format!("{} goes on", printable(model)),
-            Self::Drain { worker, .. } => format!("worker {} drains", printable(worker)),
+            Self::Resume { model } => format!("{} is resumed", printable(model)),
+            Self::Drain { worker, .. } => format!("worker {} is draining", printable(worker)),
         }
     }
 
-    fn carry_out(&self, admin: &Admin) -> Result<Value, ClientError> {
+    fn execute(&self, admin: &Admin) -> Result<Value, ClientError> {
         match self {
             Self::Pause { model } => admin.set_paused(model, true),
             Self::Resume { model } => admin.set_paused(model, false),
@@ -51,17 +52,18 @@ impl Order {
     }
 }
 
-/// What the gateway said, or why nothing was heard.
+/// A message from the thread.
 #[derive(Debug)]
 pub(super) enum Report {
+    /// The overview, or why it could not be fetched.
     Overview(Result<Box<Overview>, String>),
-    /// An order was carried out.
+    /// An order was executed.
     Done(String),
-    /// An order was not.
+    /// An order failed.
     Failed(String),
 }
 
-/// The thread's two ends. It ends some time after this is dropped.
+/// The channels to the thread. The thread ends some time after this is dropped.
 pub(super) struct Feed {
     orders: Sender<Order>,
     reports: Receiver<Report>,
@@ -71,34 +73,34 @@ impl Feed {
     pub(super) fn start(admin: Admin, interval: Duration) -> Self {
         let (orders, ordered) = mpsc::channel();
         let (report, reports) = mpsc::channel();
-        std::thread::spawn(move || ask(&admin, interval, &ordered, &report));
+        std::thread::spawn(move || run(&admin, interval, &ordered, &report));
         Self { orders, reports }
     }
 
-    /// The next report, if one has come.
+    /// Returns the next report, if there is one.
     pub(super) fn report(&self) -> Option<Report> {
         self.reports.try_recv().ok()
     }
 
-    /// Has something done; a report will tell.
+    /// Requests an operation. A report says what became of it.
     pub(super) fn order(&self, order: Order) {
-        // The thread lives as long as this.
+        // Cannot fail: the thread lives as long as `self`.
         let _ = self.orders.send(order);
     }
 }
 
-/// Looks every `interval`, and right after each order, until nobody listens.
-fn ask(admin: &Admin, interval: Duration, orders: &Receiver<Order>, reports: &Sender<Report>) {
+/// Fetches the overview every `interval` and after each order, until the [`Feed`] is dropped.
+fn run(admin: &Admin, interval: Duration, orders: &Receiver<Order>, reports: &Sender<Report>) {
     loop {
         let began = Instant::now();
-        let look = admin.overview().and_then(|answer| understood("/admin/overview", answer));
-        let look = look.map(Box::new).map_err(|error: ClientError| error.to_string());
-        if reports.send(Report::Overview(look)).is_err() {
+        let overview = admin.overview().and_then(|answer| understood("/admin/overview", answer));
+        let overview = overview.map(Box::new).map_err(|error: ClientError| error.to_string());
+        if reports.send(Report::Overview(overview)).is_err() {
             return;
         }
         match orders.recv_timeout(interval.saturating_sub(began.elapsed())) {
             Ok(order) => {
-                let report = match order.carry_out(admin) {
+                let report = match order.execute(admin) {
                     Ok(_) => Report::Done(order.done()),
                     Err(error) => Report::Failed(error.to_string()),
                 };

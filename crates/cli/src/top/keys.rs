@@ -1,37 +1,37 @@
-//! What a key does.
+//! Handles keys: each changes the state or leads to an action.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::feed::Order;
 use super::state::{Dialog, Focus, State};
 
-/// What follows from a key.
+/// What the caller must do after a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Then {
-    GoOn,
+pub(super) enum Action {
+    Continue,
     Order(Order),
     Quit,
 }
 
-/// Presses a key.
-pub(super) fn press(state: &mut State, key: KeyEvent) -> Then {
+/// Handles a key.
+pub(super) fn press(state: &mut State, key: KeyEvent) -> Action {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     if control && matches!(key.code, KeyCode::Char('c' | 'd')) {
-        return Then::Quit;
+        return Action::Quit;
     }
     match std::mem::replace(&mut state.dialog, Dialog::None) {
         Dialog::Confirm(order) => match key.code {
-            KeyCode::Char('y' | 'Y') => Then::Order(order),
-            KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc => Then::GoOn,
+            KeyCode::Char('y' | 'Y') => Action::Order(order),
+            KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc => Action::Continue,
             _ => {
                 state.dialog = Dialog::Confirm(order);
-                Then::GoOn
+                Action::Continue
             }
         },
-        Dialog::Help => Then::GoOn, // any key closes it
+        Dialog::Help => Action::Continue, // any key closes it
         Dialog::None => {
             match key.code {
-                KeyCode::Char('q') | KeyCode::Esc => return Then::Quit,
+                KeyCode::Char('q') | KeyCode::Esc => return Action::Quit,
                 KeyCode::Char('?' | 'h') => state.dialog = Dialog::Help,
                 KeyCode::Tab | KeyCode::BackTab | KeyCode::Left | KeyCode::Right => {
                     state.focus = match state.focus {
@@ -47,7 +47,7 @@ pub(super) fn press(state: &mut State, key: KeyEvent) -> Then {
                 KeyCode::Char('d') => state.dialog = drain(state),
                 _ => {}
             }
-            Then::GoOn
+            Action::Continue
         }
     }
 }
@@ -92,21 +92,25 @@ mod tests {
         state.take(Report::Overview(Ok(Box::new(overview))), Instant::now());
     }
 
-    fn type_in(state: &mut State, keys: &[KeyCode]) -> Then {
-        keys.iter().fold(Then::GoOn, |_, key| press(state, KeyEvent::from(*key)))
+    fn type_in(state: &mut State, keys: &[KeyCode]) -> Action {
+        keys.iter().fold(Action::Continue, |_, key| press(state, KeyEvent::from(*key)))
     }
 
     #[test]
     fn pausing_and_resuming_ask_first() {
         use KeyCode::{Char, Down, Enter};
         let mut state = state();
-        assert_eq!(type_in(&mut state, &[Char('p'), Char('n')]), Then::GoOn);
+        assert_eq!(type_in(&mut state, &[Char('p'), Char('n')]), Action::Continue);
         assert_eq!(state.dialog, Dialog::None);
-        assert_eq!(type_in(&mut state, &[Char('p'), Enter]), Then::GoOn, "enter is no yes");
+        assert_eq!(
+            type_in(&mut state, &[Char('p'), Enter]),
+            Action::Continue,
+            "Enter is not a confirmation"
+        );
         let paused = type_in(&mut state, &[Char('y')]);
-        assert_eq!(paused, Then::Order(Order::Pause { model: "a".into() }));
+        assert_eq!(paused, Action::Order(Order::Pause { model: "a".into() }));
         let resumed = type_in(&mut state, &[Down, Char('p'), Char('y')]);
-        assert_eq!(resumed, Then::Order(Order::Resume { model: "b".into() }));
+        assert_eq!(resumed, Action::Order(Order::Resume { model: "b".into() }));
     }
 
     #[test]
@@ -117,37 +121,41 @@ mod tests {
         show(&mut state, &["a", "a2", "b"]);
         assert_eq!(state.queue_row(), Some(2));
         show(&mut state, &["a"]);
-        assert_eq!(state.queue_row(), Some(0), "gone: the first");
+        assert_eq!(state.queue_row(), Some(0), "its queue is gone, so the first is selected");
         show(&mut state, &[]);
         assert_eq!(state.queue_row(), None);
-        assert_eq!(type_in(&mut state, &[Char('p'), Char('y')]), Then::GoOn, "nothing to pause");
+        assert_eq!(
+            type_in(&mut state, &[Char('p'), Char('y')]),
+            Action::Continue,
+            "there is nothing to pause"
+        );
     }
 
     #[test]
     fn draining_names_the_selected_worker() {
         use KeyCode::{Char, Down, Tab};
         let mut state = state();
-        let then = type_in(&mut state, &[Tab, Down, Char('d'), Char('y')]);
-        assert_eq!(then, Then::Order(Order::Drain { worker: "w2".into(), host: "gpu".into() }));
+        let action = type_in(&mut state, &[Tab, Down, Char('d'), Char('y')]);
+        assert_eq!(action, Action::Order(Order::Drain { worker: "w2".into(), host: "gpu".into() }));
     }
 
     #[test]
-    fn leaving() {
+    fn q_escape_and_control_c_quit_or_close_the_dialog() {
         use KeyCode::{Char, Esc};
-        assert_eq!(type_in(&mut state(), &[Char('q')]), Then::Quit);
+        assert_eq!(type_in(&mut state(), &[Char('q')]), Action::Quit);
         assert_eq!(
             type_in(&mut state(), &[Char('p'), Esc]),
-            Then::GoOn,
+            Action::Continue,
             "closes the question only"
         );
         assert_eq!(
             type_in(&mut state(), &[Char('?'), Char('q')]),
-            Then::GoOn,
+            Action::Continue,
             "closes the help only"
         );
         let control_c = KeyEvent::new(Char('c'), KeyModifiers::CONTROL);
         let mut asking = state();
         type_in(&mut asking, &[Char('p')]);
-        assert_eq!(press(&mut asking, control_c), Then::Quit);
+        assert_eq!(press(&mut asking, control_c), Action::Quit);
     }
 }

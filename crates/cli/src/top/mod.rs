@@ -1,15 +1,15 @@
-//! `qwen-queue top`: the queues and workers as they are, once a second.
+//! `qwen-queue top`: shows queues and workers, updated once a second.
 //!
 //! ## Layout
 //!
 //! | module       | what it does |
 //! |--------------|--------------|
-//! | [`state`]    | what is known and what is selected; pure |
-//! | [`rates`]    | throughput and history out of counters; pure |
-//! | [`keys`]     | what a key does to the state; pure |
+//! | [`state`]    | the latest overview and the selection; pure |
+//! | [`rates`]    | computes throughput and history from counters; pure |
+//! | [`keys`]     | handles keys; pure |
 //! | [`view`]     | draws a state; pure |
-//! | [`feed`]     | a thread that asks the gateway and carries out orders |
-//! | [`terminal`] | the terminal's own state, and what brings it back |
+//! | [`feed`]     | a thread that polls the gateway and executes orders |
+//! | [`terminal`] | sets the terminal up and restores it |
 //!
 //! ## Data flow
 //!
@@ -40,19 +40,19 @@ use feed::Feed;
 use state::State;
 use terminal::Screen;
 
-/// How long a key waits at most before it is looked at: what a signal needs to be noticed.
+/// How long to wait for a key before signals are checked and the view is redrawn.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How to look.
+/// Options of `top`.
 #[derive(Debug, Args)]
 pub(crate) struct Top {
-    /// Seconds between two looks, 0.1 to 3600.
+    /// Seconds between updates, 0.1 to 3600.
     #[arg(long, default_value = "1", value_parser = interval)]
     interval: Duration,
-    /// Print a snapshot as text and end; so it is too when the output is no terminal.
+    /// Print a snapshot as text and exit. The default if input or output is not a terminal.
     #[arg(long)]
     once: bool,
-    /// Print a snapshot as JSON, as the gateway answered it, and end.
+    /// Print a snapshot as JSON, as the gateway returned it, and exit.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -66,7 +66,7 @@ fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Shows the overview until the operator has seen enough.
+/// Shows the overview until the operator quits.
 pub(crate) fn run(args: &Top) -> Result<()> {
     let admin = Admin::new(&args.target)?;
     if args.json {
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Top) -> Result<()> {
     if args.once || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return print(&snapshot(admin.url(), &understood("/admin/overview", admin.overview()?)?));
     }
-    // A gateway that says no will go on to; one that is away may come back.
+    // Errors that will not pass end the command; a gateway that is away may come back.
     match admin.overview() {
         Err(error) if !error.may_pass() => Err(error.into()),
         _ => live(admin, args.interval),
@@ -95,15 +95,15 @@ fn live(admin: Admin, interval: Duration) -> Result<()> {
         screen.draw(|frame| view::draw(frame, &state, theme, Instant::now()))?;
         let Some(key) = screen.key(TICK)? else { continue };
         match keys::press(&mut state, key) {
-            keys::Then::GoOn => {}
-            keys::Then::Order(order) => feed.order(order),
-            keys::Then::Quit => break,
+            keys::Action::Continue => {}
+            keys::Action::Order(order) => feed.order(order),
+            keys::Action::Quit => break,
         }
     }
     screen.close()
 }
 
-/// The overview as plain text.
+/// Formats the overview as plain text.
 fn snapshot(url: &str, overview: &Overview) -> String {
     format!(
         "qwen-queue {} at {}, {} UTC\n{}\n\n{}\n{}",
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_is_some_seconds() {
+    fn an_interval_is_a_number_of_seconds_within_bounds() {
         assert_eq!(interval("0.5"), Ok(Duration::from_millis(500)));
         for wrong in ["0", "-1", "1e9", "nan", "soon"] {
             assert!(interval(wrong).is_err(), "{wrong}");

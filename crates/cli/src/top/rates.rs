@@ -1,45 +1,45 @@
-//! Throughput and history out of an overview's counters, on the queue's own clock.
+//! Computes throughput and history from the counters of overviews, by the queue's clock.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::client::admin::Overview;
 
-/// Throughput is told over so many milliseconds: long enough to be read, short enough to be news.
+/// The window of the throughput, in milliseconds.
 const WINDOW_MS: u64 = 10_000;
 /// Samples kept for the charts.
 const HISTORY: usize = 600;
 
-/// One look, for the charts.
+/// A point of the charts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Sample {
-    /// Tasks that ended per second since the look before.
+    /// Tasks that ended per second since the overview before.
     pub(super) throughput: f64,
-    /// Tasks that wait.
+    /// Tasks that are queued, delayed ones included.
     pub(super) depth: u64,
 }
 
-/// What two or more looks say together.
+/// The rates computed from the latest overviews.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
-    /// Ended tasks by model, at instants; the oldest some [`WINDOW_MS`] old.
-    looks: VecDeque<(u64, HashMap<String, u64>)>,
+    /// Overviews of the last [`WINDOW_MS`]: time in ms, and the number of ended tasks by model.
+    snapshots: VecDeque<(u64, HashMap<String, u64>)>,
     history: VecDeque<Sample>,
 }
 
 impl Rates {
-    /// Takes in a look. Looks that are not later than the last one change nothing.
+    /// Adds an overview. Ignores one that is not later than the last.
     pub(super) fn take(&mut self, overview: &Overview) {
         let ended = |(model, ended): (&str, u64)| (model.to_owned(), ended);
         let counters = overview.queues.iter().map(|q| ended((&q.model, q.ended())));
         let counters: HashMap<_, _> = counters.collect();
         let mut throughput = None;
-        if let Some((at, before)) = self.looks.back() {
+        if let Some((at, before)) = self.snapshots.back() {
             if overview.at <= *at {
                 return;
             }
             if before.iter().any(|(model, ended)| counters.get(model).is_none_or(|now| now < ended))
             {
-                self.looks.clear(); // the store was emptied: counters begin anew
+                self.snapshots.clear(); // the store was emptied, so counters restarted
             } else {
                 let fresh =
                     counters.iter().map(|(model, now)| now - before.get(model).unwrap_or(&0));
@@ -53,27 +53,28 @@ impl Rates {
         while self.history.len() > HISTORY {
             self.history.pop_front();
         }
-        self.looks.push_back((overview.at, counters));
-        // The oldest look is the last one that is at least a window old.
-        while self.looks.get(1).is_some_and(|(at, _)| at + WINDOW_MS <= overview.at) {
-            self.looks.pop_front();
+        self.snapshots.push_back((overview.at, counters));
+        // Keeps one overview that is at least a window old.
+        while self.snapshots.get(1).is_some_and(|(at, _)| at + WINDOW_MS <= overview.at) {
+            self.snapshots.pop_front();
         }
     }
 
-    /// Tasks of a model that ended per second, lately; none after a single look.
+    /// Returns the tasks of a model that ended per second within the window, or `None` after a
+    /// single overview.
     pub(super) fn of(&self, model: &str) -> Option<f64> {
-        let ((from, before), (to, now)) = (self.looks.front()?, self.looks.back()?);
+        let ((from, before), (to, now)) = (self.snapshots.front()?, self.snapshots.back()?);
         let ended = now.get(model)?.checked_sub(*before.get(model).unwrap_or(&0))?;
         (to > from).then(|| per_second(ended, to - from))
     }
 
-    /// Tasks that ended per second, lately, of all models.
+    /// Returns the tasks of all models that ended per second within the window.
     pub(super) fn total(&self) -> Option<f64> {
-        let (_, now) = self.looks.back()?;
+        let (_, now) = self.snapshots.back()?;
         now.keys().map(|model| self.of(model)).sum()
     }
 
-    /// The latest samples, oldest first.
+    /// Returns the samples for the charts, oldest first.
     pub(super) fn history(&self) -> impl DoubleEndedIterator<Item = &Sample> + ExactSizeIterator {
         self.history.iter()
     }
@@ -88,36 +89,40 @@ mod tests {
     use super::*;
     use crate::client::admin::Queue;
 
-    fn look(at: u64, completed: u64) -> Overview {
+    fn overview(at: u64, completed: u64) -> Overview {
         let queue = Queue { model: "demo".into(), completed, delayed: 3, ..Queue::default() };
         Overview { at, queues: vec![queue], ..Overview::default() }
     }
 
     #[test]
-    fn throughput_is_told_over_a_window() {
+    fn throughput_is_computed_over_a_window() {
         let mut rates = Rates::default();
-        rates.take(&look(1_000, 100));
-        assert_eq!((rates.of("demo"), rates.history().len()), (None, 0), "one look is no rate");
-        rates.take(&look(3_000, 110));
+        rates.take(&overview(1_000, 100));
+        assert_eq!(
+            (rates.of("demo"), rates.history().len()),
+            (None, 0),
+            "one overview gives no rate"
+        );
+        rates.take(&overview(3_000, 110));
         assert_eq!(rates.of("demo"), Some(5.0));
         assert_eq!((rates.of("other"), rates.total()), (None, Some(5.0)));
         for second in 4..=40 {
-            rates.take(&look(second * 1_000, 110));
+            rates.take(&overview(second * 1_000, 110));
         }
-        assert_eq!(rates.of("demo"), Some(0.0), "what is past is past");
+        assert_eq!(rates.of("demo"), Some(0.0), "ended tasks leave the window");
         let samples: Vec<_> = rates.history().take(2).copied().collect();
         assert_eq!(samples[0], Sample { throughput: 5.0, depth: 3 });
         assert_eq!(samples[1].throughput, 0.0);
     }
 
     #[test]
-    fn counters_that_begin_anew_are_no_negative_rate() {
+    fn restarted_counters_give_no_negative_rate() {
         let mut rates = Rates::default();
-        rates.take(&look(1_000, 100));
-        rates.take(&look(1_000, 100));
-        rates.take(&look(2_000, 0));
+        rates.take(&overview(1_000, 100));
+        rates.take(&overview(1_000, 100));
+        rates.take(&overview(2_000, 0));
         assert_eq!((rates.of("demo"), rates.history().len()), (None, 0));
-        rates.take(&look(4_000, 4));
+        rates.take(&overview(4_000, 4));
         assert_eq!(rates.of("demo"), Some(2.0));
     }
 
@@ -125,9 +130,9 @@ mod tests {
     fn history_is_bounded() {
         let mut rates = Rates::default();
         for second in 0..HISTORY as u64 + 50 {
-            rates.take(&look(second * 1_000, second));
+            rates.take(&overview(second * 1_000, second));
         }
         assert_eq!(rates.history().len(), HISTORY);
-        assert!(rates.looks.len() <= 12, "{}", rates.looks.len());
+        assert!(rates.snapshots.len() <= 12, "{}", rates.snapshots.len());
     }
 }

@@ -1,4 +1,4 @@
-//! What is known and what is selected. Selections go by name, so a row that moves stays selected.
+//! The state of `top`. Selections are by name, so a row that moves stays selected.
 
 use std::time::{Duration, Instant};
 
@@ -7,26 +7,26 @@ use crate::client::admin::{Overview, Queue, Worker};
 use super::feed::{Order, Report};
 use super::rates::Rates;
 
-/// How long a notice stays.
+/// How long a notice is shown.
 const NOTICE: Duration = Duration::from_secs(6);
 
-/// Which table the arrows move in.
+/// The table in which the arrow keys move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Focus {
     Queues,
     Workers,
 }
 
-/// What lies over the tables.
+/// The dialog over the tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Dialog {
     None,
     Help,
-    /// Shall this be done?
+    /// Asks whether to execute an order.
     Confirm(Order),
 }
 
-/// Something to tell for a while.
+/// A message that is shown for a while.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Notice {
     pub(super) text: String,
@@ -38,12 +38,12 @@ pub(super) struct Notice {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) url: String,
-    /// The latest look; none before the first.
+    /// The latest overview, or `None` before the first.
     pub(super) overview: Option<Overview>,
     pub(super) rates: Rates,
-    /// When the first look came, and the latest.
+    /// When the first and the latest overview came.
     pub(super) seen: Option<(Instant, Instant)>,
-    /// Why the latest look failed, since when they fail.
+    /// Why the latest overview failed, and since when they fail.
     pub(super) trouble: Option<(String, Instant)>,
     pub(super) focus: Focus,
     pub(super) dialog: Dialog,
@@ -68,7 +68,7 @@ impl State {
         }
     }
 
-    /// Takes in what the feed says.
+    /// Applies a report.
     pub(super) fn take(&mut self, report: Report, now: Instant) {
         match report {
             Report::Overview(Ok(mut overview)) => {
@@ -101,13 +101,13 @@ impl State {
         self.overview.as_ref().map_or(&[], |overview| &overview.workers)
     }
 
-    /// The selected queue's row: the named one's, else the first.
+    /// Returns the row of the selected queue, or the first if it is gone.
     pub(super) fn queue_row(&self) -> Option<usize> {
         let named = self.queues().iter().position(|q| Some(&q.model) == self.model.as_ref());
         named.or_else(|| (!self.queues().is_empty()).then_some(0))
     }
 
-    /// The selected worker's row: the named one's, else the first.
+    /// Returns the row of the selected worker, or the first if it is gone.
     pub(super) fn worker_row(&self) -> Option<usize> {
         let named = self.workers().iter().position(|w| Some(&w.id) == self.worker.as_ref());
         named.or_else(|| (!self.workers().is_empty()).then_some(0))
@@ -121,7 +121,7 @@ impl State {
         self.workers().get(self.worker_row()?)
     }
 
-    /// Moves the selection in the focused table, to its ends at most.
+    /// Moves the selection in the focused table by `step` rows, at most to its ends.
     pub(super) fn select(&mut self, step: isize) {
         let moved = |row: Option<usize>, count: usize| {
             row.map(|row| row.saturating_add_signed(step).min(count.saturating_sub(1)))

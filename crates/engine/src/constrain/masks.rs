@@ -1,4 +1,4 @@
-//! Masks, and the threads that compute them beside the model.
+//! Token masks, and the threads that compute them while the model computes a step.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use grammar::{ConstraintError, Mask, Matcher};
 
-/// A matcher with the mask of what may come next.
+/// A matcher with the mask of the tokens that may come next.
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) matcher: Matcher,
     pub(super) mask: Mask,
-    /// How long that took, by the clock.
+    /// The wall-clock time to compute the mask.
     pub(super) took: Duration,
 }
 
@@ -19,40 +19,40 @@ impl Prepared {
     /// Computes the mask.
     ///
     /// # Errors
-    /// The constraint can't be followed any further.
+    /// If the constraint can't be followed any further.
     pub(super) fn of(mut matcher: Matcher) -> Result<Self, ConstraintError> {
         let begin = Instant::now();
-        // A panic of the matcher comes back as an error.
+        // The matcher returns its panics as errors.
         let mask = matcher.mask()?;
         Ok(Self { matcher, mask, took: begin.elapsed() })
     }
 }
 
-/// A matcher whose mask is wanted.
+/// A request to compute a matcher's mask.
 #[derive(Debug)]
 pub(super) struct Job {
     matcher: Matcher,
-    /// Room for the one reply, so that nobody waits to give it.
+    /// Has a buffer of one, so that sending the reply never blocks.
     reply: SyncSender<Result<Prepared, ConstraintError>>,
 }
 
 impl Job {
-    /// Asks for a mask; where it will come.
+    /// Sends a request to compute a mask, and returns the receiver of the reply.
     pub(super) fn send(
         matcher: Matcher,
         jobs: &Sender<Job>,
     ) -> Receiver<Result<Prepared, ConstraintError>> {
         let (reply, prepared) = sync_channel(1);
-        // Without threads the reply's sender goes, which is what the receiver hears.
+        // Without threads the job is dropped, and the receiver gets an error.
         let _ = jobs.send(Job { matcher, reply });
         prepared
     }
 }
 
-/// A few threads that compute masks, until nobody can send them any more.
+/// A few threads that compute masks. They end when all senders are dropped.
 #[derive(Debug)]
 pub(super) struct MaskThreads {
-    // Threads sleep on the other end. A mutex, as `Sender` alone is what sequences hold.
+    // The threads wait at its receiver. Sequences have clones of the sender.
     jobs: Mutex<Sender<Job>>,
 }
 
@@ -60,13 +60,13 @@ impl MaskThreads {
     pub(super) fn start() -> Self {
         let (jobs, inbox) = channel();
         let inbox = Arc::new(Mutex::new(inbox));
-        // Masks take a small part of a step: one thread for every four that compute.
+        // A mask takes a small part of a step, so there is one thread per four cores, at most four.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         for number in 0..(cores / 4).clamp(1, 4) {
             let inbox = inbox.clone();
             let thread = std::thread::Builder::new().name(format!("engine-masks-{number}"));
             if let Err(error) = thread.spawn(move || work(&inbox)) {
-                tracing::error!("no thread for masks: {error}");
+                tracing::error!("cannot start a thread for the masks of constraints: {error}");
             }
         }
         Self { jobs: Mutex::new(jobs) }
@@ -77,16 +77,16 @@ impl MaskThreads {
     }
 }
 
-/// What is heard of a mask that nobody computes.
+/// The error for a mask that is not computed because the threads have ended.
 pub(super) fn gone() -> ConstraintError {
-    ConstraintError::new("the threads that follow constraints have ended")
+    ConstraintError::new("the threads that compute the masks of constraints have ended")
 }
 
 fn work(inbox: &Mutex<Receiver<Job>>) {
     loop {
         let job = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { matcher, reply }) = job else { return };
-        // Who is gone needs no mask.
+        // An error means that the sequence has ended and no longer needs the mask.
         let _ = reply.send(Prepared::of(matcher));
     }
 }

@@ -1,4 +1,4 @@
-//! Reasoning before an answer that keeps a constraint: the constraint begins after `</think>`.
+//! Reasoning before a constrained answer: the constraint applies after `</think>`.
 
 use grammar::{Constraint, ConstraintError};
 
@@ -6,22 +6,24 @@ use super::{Constrained, Constraints};
 use crate::sample::AllowedTokens;
 use crate::text::{THINK, THINK_END, Tokenizer};
 
-/// What a model thinks before it answers.
+/// The state of a sequence's reasoning.
 #[derive(Debug)]
 pub(crate) struct Reasoning {
-    /// The tag that opens it, until that is written; none where the prompt has it.
+    /// Constrains the answer to the opening tag, until that is complete. `None` from then on, and if the prompt
+    /// has the tag.
     opening: Option<Constrained>,
-    /// The end of what was written within it, as long as the tag that closes it.
+    /// The last bytes of the reasoning, at most as long as the closing tag.
     tail: String,
-    /// All tokens but those that end an answer.
+    /// The mask of all tokens except those that end an answer.
     going_on: Vec<u32>,
 }
 
 impl Reasoning {
-    /// Before the first token. `is_open` says that the prompt ends within it.
+    /// Creates the state before the first token. `is_open` is whether the prompt ends inside reasoning, after the
+    /// opening tag.
     ///
     /// # Errors
-    /// Why the model can't be held to write the tag.
+    /// If the opening tag cannot be compiled to a constraint.
     pub(crate) fn begin(
         is_open: bool,
         constraints: &Constraints,
@@ -38,7 +40,7 @@ impl Reasoning {
         Ok(Self { opening, tail: String::new(), going_on })
     }
 
-    /// Which tokens may come next.
+    /// Returns the tokens that may come next.
     ///
     /// # Errors
     /// As [`Constrained::allowed`].
@@ -49,7 +51,7 @@ impl Reasoning {
         }
     }
 
-    /// Takes a token that was drawn, and the text that it made certain; true if reasoning ends with it.
+    /// Records a sampled token and the text that it completes. Returns whether reasoning ends with it.
     ///
     /// # Errors
     /// As [`Constrained::accept`].

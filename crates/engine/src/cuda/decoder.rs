@@ -1,23 +1,24 @@
-//! The whole model on a device: tokens in, logits out.
+//! The decoder on a device: tokens in, logits out.
 
 use candle_core::{Device, Result, Tensor};
 
 use super::layer::Layer;
 use super::linear::{Linear, on_device};
 use super::{load_error, multiprocessors};
+use crate::architecture::{Angles, ModelConfig, Part, Rope};
 use crate::batch::ForwardBatch;
 use crate::kernels::cuda::{HEAD_DIMS, Kernels, Pages};
 use crate::kv::KvShape;
 use crate::lora::{AdaptedRows, Adapters};
-use crate::model::{Angles, ModelConfig, Part, Rope, Workspace};
+use crate::model::Workspace;
 use crate::weights::{Embedding, Weights};
 use crate::{Checkpoint, LoadError};
 
-/// Query heads that share a key and value head, at most: as many rows as a tile of f32 pages has.
+/// The most query heads per KV head: the rows of a tile of f32 pages.
 const MOST_IN_GROUP: usize = 16;
 
-/// A Qwen model, or a part of its layers, on a device. It does the steps of [`crate::model::Decoder`], and keeps
-/// no state either.
+/// A Qwen model, or a part of its layers, on a device. It computes the same steps as
+/// [`crate::model::Decoder`] and keeps no state either.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     config: ModelConfig,
@@ -26,26 +27,26 @@ pub(crate) struct Decoder {
     kernels: Kernels,
     embedding: Rows,
     layers: Vec<Layer>,
-    /// Of the last part.
+    /// The final norm, in the last part.
     norm: Option<Tensor>,
-    /// What makes logits of a row, in the last part; an embedding model has none.
+    /// Computes logits, in the last part; an embedding model has none.
     head: Option<Linear>,
     rope: Rope,
     angles: Angles,
-    /// How many adapters there are, and their largest rank.
+    /// The number of adapters, and their largest rank.
     adapters: usize,
     most_rank: usize,
     adapted: AdaptedRows,
 }
 
-/// Where the rows of tokens come from.
+/// The source of the first layer's input rows.
 #[derive(Debug)]
 enum Rows {
-    /// From the head, which is the embedding too.
+    /// The head, in a tied model.
     Head,
-    /// From the file: the device's memory is for what multiplies.
+    /// The file on the CPU, which saves device memory.
     File(Embedding),
-    /// From the part before, by the workspace.
+    /// The part before, whose result is in the workspace.
     Handed,
 }
 
@@ -53,8 +54,8 @@ impl Decoder {
     /// Loads the weights of a part of a checkpoint's layers to a device.
     ///
     /// # Errors
-    /// When a tensor is missing or damaged, the kernels are not made for the model's shape, or the device's
-    /// memory is too small.
+    /// When a tensor is missing or damaged, the kernels do not support the model's shape, or the
+    /// device's memory is too small.
     pub(crate) fn load(
         checkpoint: &Checkpoint,
         device: &Device,
@@ -71,7 +72,7 @@ impl Decoder {
         }
         if heads / kv_heads > MOST_IN_GROUP {
             return Err(unsupported(format!(
-                "{} query heads share a key head; on CUDA {MOST_IN_GROUP} may",
+                "{} query heads share a key head; on CUDA at most {MOST_IN_GROUP} may",
                 heads / kv_heads
             )));
         }
@@ -113,13 +114,13 @@ impl Decoder {
             file: file.clone(),
             config,
         };
-        // What the copies had to complain of.
+        // Reports errors of the asynchronous copies.
         decoder.kernels.synchronize().map_err(failed)?;
         Ok(decoder)
     }
 
-    /// The same model with adapters beside it, which were loaded for its config and have its layers; a
-    /// batch names them.
+    /// Adds adapters, which were loaded for this model's config and this part's layers. Batches
+    /// refer to them by index.
     ///
     /// # Errors
     /// When the device's memory is too small.
@@ -133,17 +134,17 @@ impl Decoder {
             layer.adapt(deltas).map_err(failed)?;
         }
         (self.adapters, self.most_rank) = (adapters.len(), adapters.most_rank());
-        // What the copies had to complain of.
+        // Reports errors of the asynchronous copies.
         self.kernels.synchronize().map_err(failed)?;
         Ok(self)
     }
 
-    /// What kind of model the whole is.
+    /// The configuration of the whole model.
     pub(crate) fn config(&self) -> &ModelConfig {
         &self.config
     }
 
-    /// Room for keys and values on the device.
+    /// Allocates pages for keys and values on the device.
     pub(crate) fn pages(
         &self,
         shape: KvShape,
@@ -152,8 +153,8 @@ impl Decoder {
         self.kernels.pages(shape, pages).map_err(|error| load_error(&self.file, &error))
     }
 
-    /// Computes a step of one token, so that the driver has made what the first request would wait for. `pages`
-    /// has one page at least.
+    /// Computes a step of one token, so that the first request does not wait for the driver's lazy
+    /// initialisation. `pages` must have at least one page.
     pub(crate) fn warm_up(&mut self, pages: &Pages) -> std::result::Result<(), LoadError> {
         let allocator = crate::kv::PageAllocator::new(1);
         let mut batch = ForwardBatch::default();
@@ -165,8 +166,10 @@ impl Decoder {
         outcome.map_err(|error| load_error(&self.file, &error))
     }
 
-    /// One step: the logits of `batch.logit_rows`, as [`crate::model::Decoder::forward`], come to `workspace`, and
-    /// what is likeliest of `batch.likeliest_rows` behind what `likeliest` has; none where nothing is above minus infinity.
+    /// Computes one step. Returns the logits of `batch.logit_rows`, as
+    /// [`crate::model::Decoder::forward`] does, in `workspace`: `[rows, vocab]`, f32. Appends the
+    /// argmax of each of `batch.likeliest_rows` to `likeliest`; `None` if no logit is above minus
+    /// infinity.
     pub(crate) fn forward<'a>(
         &mut self,
         batch: &ForwardBatch,
@@ -176,11 +179,11 @@ impl Decoder {
     ) -> Result<&'a mut [f32]> {
         let ModelConfig { heads, rms_eps, .. } = self.config;
         let kernels = &self.kernels;
-        // Another part's device may have been used last, and cuBLAS takes the thread's.
+        // Another part's device may be current on this thread, and cuBLAS uses the current one.
         kernels.bind()?;
         self.rope.turn_to(&batch.positions, &mut self.angles);
         let Angles { cos, sin } = &self.angles;
-        let mut step = kernels.step(batch, heads, pages, cos, sin)?;
+        let mut step = kernels.step(batch.spans(), &batch.slot_mapping, heads, pages, cos, sin)?;
         self.adapted.sort(batch, self.adapters)?;
         step.adapted = kernels.adapted_step(
             &self.adapted.plan(),
@@ -225,7 +228,7 @@ impl Decoder {
         Ok(out)
     }
 
-    /// The rows of tokens, `[tokens, hidden]`.
+    /// Returns the input rows of the first layer, `[tokens, hidden]`.
     fn embed(&self, tokens: &[u32], workspace: &mut Workspace) -> Result<Tensor> {
         match (&self.embedding, &self.head) {
             (Rows::Head, Some(head)) => {
@@ -240,7 +243,9 @@ impl Decoder {
                 let rows = workspace.stream(tokens.len() * self.config.hidden);
                 Tensor::from_slice(rows, (tokens.len(), self.config.hidden), &self.device)
             }
-            (Rows::Head, None) => candle_core::bail!("a model without a head has no rows in it"),
+            (Rows::Head, None) => {
+                candle_core::bail!("the model has no head to read the embedding from")
+            }
         }
     }
 }

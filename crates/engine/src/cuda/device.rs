@@ -1,14 +1,14 @@
-//! Opens a GPU, and says clearly why not.
+//! Opens a GPU, or returns an error that says why it cannot be used.
 
 use candle_core::Device;
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, DriverError, sys};
 
 use crate::LoadError;
 
-/// The compute capability that this build's kernels are for, e.g. `90`.
+/// The compute capability for which this build's kernels are compiled, e.g. `90`.
 const BUILT_FOR: &str = env!("QWEN_QUEUE_COMPUTE_CAP");
 
-/// Opens the GPU of this number, as `CUDA_VISIBLE_DEVICES` counts them.
+/// Opens the GPU with this index, as `CUDA_VISIBLE_DEVICES` counts them.
 ///
 /// # Errors
 /// When there is no driver, no such GPU, or none that this build's kernels run on.
@@ -42,17 +42,17 @@ pub(crate) fn open(ordinal: usize) -> Result<Device, LoadError> {
              CUDA_COMPUTE_CAP={has}"
         )));
     }
-    // A stream of its own: the one that candle takes by default is another in every thread, and weights are
-    // loaded by other threads than compute.
+    // Creates a stream: candle's default stream differs in every thread, and the weights are loaded
+    // by other threads than the one that computes.
     Device::new_cuda_with_stream(ordinal).map_err(|error| cannot(error.to_string()))
 }
 
-/// Of `90` and `90a` the number.
+/// Parses the number in a compute capability such as `90` or `90a`.
 fn digits(capability: &str) -> i32 {
     capability.trim_end_matches(|letter: char| !letter.is_ascii_digit()).parse().unwrap_or(0)
 }
 
-/// How many multiprocessors a device has; 1 if it does not tell.
+/// Returns how many multiprocessors a device has; 1 if the driver does not report it.
 pub(crate) fn multiprocessors(device: &Device) -> usize {
     let attribute = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
     let count = device
@@ -62,40 +62,18 @@ pub(crate) fn multiprocessors(device: &Device) -> usize {
     count.and_then(|count| usize::try_from(count).ok()).unwrap_or(1)
 }
 
-/// Bytes of a device's memory that are free now, if it tells.
+/// Returns the bytes of a device's memory that are free, or `None` if the driver does not report
+/// it.
 pub(crate) fn free_memory(device: &Device) -> Option<usize> {
     let device = device.as_cuda_device().ok()?;
     device.cuda_stream().context().mem_get_info().ok().map(|(free, _)| free)
-}
-
-/// Whether an error of a step is the device's own: after one nothing computed there can be believed, and most
-/// leave it unusable for the process.
-pub(crate) fn is_lost(error: &candle_core::Error) -> bool {
-    match error {
-        candle_core::Error::Cuda(_) => true,
-        candle_core::Error::WithBacktrace { inner, .. } => is_lost(inner),
-        candle_core::Error::Context { inner, .. } => is_lost(inner),
-        _ => false,
-    }
-}
-
-/// What an error at load means.
-pub(crate) fn load_error(file: &str, error: &candle_core::Error) -> LoadError {
-    let problem = error.to_string();
-    if problem.contains("OUT_OF_MEMORY") {
-        return LoadError::OutOfMemory(format!(
-            "{file} does not fit into the GPU's memory; choose a smaller model or quantization, or a GPU that \
-             nothing else uses ({problem})"
-        ));
-    }
-    LoadError::Compute { file: file.to_owned(), problem }
 }
 
 fn describe(error: DriverError) -> String {
     let name = error.error_name().ok().and_then(|name| name.to_str().ok());
     match (name, error.0 as u32) {
         (Some(name), number) => format!("{name} ({number})"),
-        // A stub of the driver knows no names.
+        // The toolkit's stub library has no names of errors.
         (None, 34) => "libcuda.so.1 is the toolkit's stub, not a driver's (34)".to_owned(),
         (None, number) => format!("error {number}"),
     }

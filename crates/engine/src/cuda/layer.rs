@@ -1,4 +1,4 @@
-//! A layer on a device.
+//! A transformer layer on a device.
 
 use candle_core::{Device, Result, Tensor};
 
@@ -18,7 +18,7 @@ pub(super) struct Layer {
     k: Linear,
     v: Linear,
     output: Linear,
-    /// Per head, `[head_dim]`: Qwen3 only.
+    /// Applied per head, `[head_dim]`: Qwen3 only.
     q_norm: Option<Tensor>,
     k_norm: Option<Tensor>,
     pub(super) mlp_norm: Tensor,
@@ -26,7 +26,7 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    /// Takes the weights of a layer of the model.
+    /// Loads the weights of the model's layer `index`.
     pub(super) fn load(
         weights: &Weights<'_>,
         device: &Device,
@@ -59,7 +59,7 @@ impl Layer {
         })
     }
 
-    /// From now on adapters add what `deltas` makes of a projection.
+    /// Adds adapters: `deltas` returns their matrices for a projection.
     pub(super) fn adapt(
         &mut self,
         deltas: impl Fn(Projection) -> Result<Option<Deltas>>,
@@ -71,7 +71,8 @@ impl Layer {
         self.mlp.adapt(deltas)
     }
 
-    /// What attention adds to the stream for `h`, both `[tokens, hidden]`; `index` is the layer's place in the pages.
+    /// Computes what attention adds to the residual stream for `h`; both are `[tokens, hidden]`.
+    /// `index` is the layer's index in the pages.
     pub(super) fn attend(
         &self,
         kernels: &Kernels,

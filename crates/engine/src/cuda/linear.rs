@@ -1,4 +1,4 @@
-//! A matrix on the device that multiplies.
+//! Products with a matrix on the device.
 
 use std::sync::Arc;
 
@@ -9,27 +9,28 @@ use crate::LoadError;
 use crate::kernels::cuda::{AdaptedStep, Deltas, Kernels};
 use crate::weights::{Stored, Weights};
 
-/// `x · weightᵀ + bias`, and what adapters add to it.
+/// Computes `x · weightᵀ + bias` plus the adapters' products.
 #[derive(Debug)]
 pub(super) struct Linear {
     weight: Weight,
     /// `[outputs]`
     bias: Option<Tensor>,
-    /// What adapters add, if any does.
+    /// The adapters' matrices, if any adapter has some for this projection.
     deltas: Option<Deltas>,
 }
 
 /// `[outputs, inputs]`
 #[derive(Debug)]
 enum Weight {
-    /// As the file has it: candle multiplies up to eight rows by its mmvq kernels, more by its mmq ones.
+    /// In the file's format. candle multiplies up to eight rows by its mmvq kernels, more by its
+    /// mmq kernels.
     Quantized(Arc<QTensor>),
     /// f32, f16 or bf16.
     Full(Tensor),
 }
 
 impl Linear {
-    /// Takes the matrix `name`, and its bias if it has one.
+    /// Loads the matrix `name`, `[outputs, inputs]`, and its bias if `with_bias`.
     pub(super) fn load(
         weights: &Weights<'_>,
         device: &Device,
@@ -61,13 +62,13 @@ impl Linear {
         Ok(Self { weight, bias: bias.transpose()?, deltas: None })
     }
 
-    /// From now on adapters add this.
+    /// Sets the adapters' matrices.
     pub(super) fn adapt(&mut self, deltas: Option<Deltas>) {
         self.deltas = deltas;
     }
 
-    /// The product of `x`, `[rows, inputs]`: `[rows, outputs]`, with what adapters add to its rows if `x` has the
-    /// rows of the step. All f32.
+    /// Multiplies `x`, `[rows, inputs]`, and returns `[rows, outputs]`, both f32. Adds the
+    /// adapters' products if `adapted` is given; `x` must then have all rows of the step.
     pub(super) fn forward(
         &self,
         kernels: &Kernels,
@@ -89,7 +90,8 @@ impl Linear {
         Ok(out)
     }
 
-    /// The rows of its weight of these numbers, `[ids, inputs]` of f32.
+    /// Returns the rows `ids` of the weight as f32, `[ids, inputs]`: for a head that is the
+    /// embedding too.
     pub(super) fn rows(&self, ids: &Tensor) -> Result<Tensor> {
         match &self.weight {
             Weight::Quantized(weight) => weight.embedding(ids),
@@ -98,7 +100,7 @@ impl Linear {
     }
 }
 
-/// A vector or matrix of f32.
+/// Copies f32 numbers to the device as a tensor of this shape.
 pub(super) fn on_device(
     weights: &Weights<'_>,
     device: &Device,
@@ -108,7 +110,7 @@ pub(super) fn on_device(
     Tensor::from_vec(numbers, shape, device).map_err(|error| weights.device_error(&error))
 }
 
-/// A quantized tensor, as its bytes are.
+/// Copies a quantized tensor to the device in its format.
 pub(super) fn quantized(
     dtype: GgmlDType,
     bytes: &[u8],

@@ -1,4 +1,4 @@
-//! The feed-forward blocks on the device.
+//! Feed-forward blocks on the device.
 
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Result, Tensor};
@@ -17,7 +17,7 @@ pub(super) enum Mlp {
     Experts(Box<MixtureOfExperts>),
 }
 
-/// `down(silu(gate(x)) * up(x))`.
+/// Computes `down(silu(gate(x)) * up(x))`.
 #[derive(Debug)]
 pub(super) struct GatedMlp {
     gate: Linear,
@@ -25,17 +25,17 @@ pub(super) struct GatedMlp {
     down: Linear,
 }
 
-/// A router, its experts, and one that every token goes through where the model has such.
+/// A router, its experts, and the shared expert if the model has one.
 #[derive(Debug)]
 pub(super) struct MixtureOfExperts {
     config: Experts,
     /// `[experts, hidden]`
     router: Tensor,
-    /// `[experts, ffn, hidden]`, twice, and `[experts, hidden, ffn]`.
+    /// `gate` and `up` are `[experts, ffn, hidden]`, `down` is `[experts, hidden, ffn]`.
     gate: QTensor,
     up: QTensor,
     down: QTensor,
-    /// With its gate, `[1, hidden]`.
+    /// The shared expert with its gate, `[1, hidden]`.
     shared: Option<(GatedMlp, Tensor)>,
 }
 
@@ -59,7 +59,7 @@ impl Mlp {
         }
     }
 
-    /// From now on adapters add what `deltas` makes of a projection. Experts have no adapters.
+    /// Adds adapters: `deltas` returns their matrices for a projection. Experts have no adapters.
     pub(super) fn adapt(
         &mut self,
         deltas: impl Fn(Projection) -> Result<Option<Deltas>>,
@@ -72,7 +72,7 @@ impl Mlp {
         Ok(())
     }
 
-    /// What is added to the stream for `h`, both `[tokens, hidden]`.
+    /// Computes what is added to the residual stream for `h`; both are `[tokens, hidden]`.
     pub(super) fn forward(
         &self,
         kernels: &Kernels,
@@ -137,9 +137,9 @@ impl MixtureOfExperts {
                     quantized(dtype, bytes, &shape, device)
                 }
                 Stored::Bytes(dtype, _) => candle_core::bail!(
-                    "experts in {dtype:?} are not multiplied on CUDA; Q8_0, Q2_K to Q6_K are"
+                    "experts in {dtype:?} are not supported on CUDA; supported are Q8_0, Q2_K to Q6_K"
                 ),
-                Stored::Exact(_) => candle_core::bail!("experts are read from GGUF files"),
+                Stored::Exact(_) => candle_core::bail!("on CUDA, experts are read only from GGUF files"),
             })
         };
         let shared = shared_ffn.map(|ffn| {
@@ -156,8 +156,8 @@ impl MixtureOfExperts {
         })
     }
 
-    /// Each token's experts multiply it by candle's indexed products: weights are read once a token, which is
-    /// well for few tokens and not for many.
+    /// Multiplies each token by its experts with candle's indexed products, which read weights once
+    /// per token: fast for few tokens, slow for many.
     fn forward(&self, kernels: &Kernels, h: &Tensor) -> Result<Tensor> {
         let (tokens, hidden) = h.dims2()?;
         let added = match &self.shared {
@@ -180,7 +180,7 @@ impl MixtureOfExperts {
     }
 }
 
-/// Whether candle multiplies experts of this format on CUDA.
+/// Whether candle has a CUDA kernel for experts of this format.
 fn has_kernel(dtype: GgmlDType) -> bool {
     use GgmlDType::{Q2K, Q3K, Q4K, Q5K, Q6K, Q8_0};
     matches!(dtype, Q8_0 | Q2K | Q3K | Q4K | Q5K | Q6K)

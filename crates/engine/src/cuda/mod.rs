@@ -1,17 +1,17 @@
-//! The engine on NVIDIA's GPUs. It has not run on one yet: its kernels are tested on the CPU by a shim of
-//! CUDA, and all else is compiled and linked.
+//! The engine on NVIDIA GPUs. It has not run on one yet: its kernels are tested on the CPU with a
+//! shim of CUDA, the rest is only compiled and linked.
 //!
 //! | module      | what it does |
 //! |-------------|--------------|
-//! | `device`    | opens a GPU, and says clearly why not |
-//! | `linear`    | products of weights that stay as their file has them, by candle's kernels |
-//! | `mlp`       | feed-forward blocks, of experts too |
+//! | `device`    | opens a GPU, or says why it cannot be used |
+//! | `linear`    | products with weights in their file's format, by candle's kernels |
+//! | `mlp`       | feed-forward blocks, dense and with experts |
 //! | `layer`     | attention and feed-forward block |
 //! | `decoder`   | the model: the same steps as [`crate::model::Decoder`], on the device |
-//! | `nvml`      | what the driver says of the GPU's memory and use |
+//! | `nvml`      | the driver's figures of the GPU's memory and utilization |
 //!
-//! Our own kernels are in `kernels/cuda`. Scheduler, pages' owners, sampler and streams are those of the
-//! CPU: only the numbers are elsewhere.
+//! The engine's own kernels are in `kernels/cuda`. Scheduler, page allocator, sampler and streams
+//! are the same as for the CPU.
 
 mod decoder;
 mod device;
@@ -21,5 +21,7 @@ mod mlp;
 mod nvml;
 
 pub(crate) use decoder::Decoder;
-pub(crate) use device::{free_memory, is_lost, load_error, multiprocessors, open};
+pub(crate) use device::{free_memory, multiprocessors, open};
+
+pub(crate) use crate::error::{is_lost, load_error};
 pub(crate) use nvml::Watch;

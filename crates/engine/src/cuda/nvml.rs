@@ -1,27 +1,29 @@
-//! What the driver says of a GPU, by NVML, which is loaded at run time and may be missing.
+//! Reads a GPU's figures by NVML, which is loaded at run time and may be missing.
 
 use candle_core::Device;
 use nvml_wrapper::Nvml;
 
 use crate::system::GpuUse;
 
-/// Looks at one GPU.
+/// Reads the figures of one GPU.
 #[derive(Debug)]
 pub(crate) struct Watch {
     nvml: Nvml,
-    /// As NVML names it: its numbers do not heed `CUDA_VISIBLE_DEVICES`.
+    /// Identifies the GPU for NVML, whose indices ignore `CUDA_VISIBLE_DEVICES`.
     uuid: String,
 }
 
 impl Watch {
-    /// Of a device, if there is NVML and it knows the GPU.
+    /// Watches a device. Returns `None` if NVML is missing or does not know the GPU.
     pub(crate) fn new(device: &Device) -> Option<Self> {
         let nvml = Nvml::init()
-            .inspect_err(|error| tracing::warn!("no figures of the GPU: NVML is missing: {error}"))
+            .inspect_err(|error| {
+                tracing::warn!("no GPU figures will be reported: NVML cannot be loaded: {error}")
+            })
             .ok()?;
         let context = device.as_cuda_device().ok()?.cuda_stream().context().clone();
-        // https://docs.nvidia.com/cuda/cuda-driver-api: cuDeviceGetUuid gives what nvidia-smi writes as
-        // GPU-8-4-4-4-12.
+        // cuDeviceGetUuid (https://docs.nvidia.com/cuda/cuda-driver-api) returns the bytes that
+        // nvidia-smi and NVML write as GPU-8-4-4-4-12.
         let hex: String =
             context.uuid().ok()?.bytes.iter().map(|byte| format!("{:02x}", *byte as u8)).collect();
         let uuid = format!(
@@ -36,7 +38,7 @@ impl Watch {
         watch.read().map(|_| watch)
     }
 
-    /// What it says now.
+    /// Returns the current figures.
     pub(crate) fn read(&self) -> Option<GpuUse> {
         let gpu = self.nvml.device_by_uuid(self.uuid.as_str()).ok()?;
         let memory = gpu.memory_info().ok()?;

@@ -4,7 +4,6 @@
 //! the bytes that are there; from then on every tensor's data is a slice that exists.
 
 mod cursor;
-mod error;
 mod header;
 mod metadata;
 pub mod tensor_type;
@@ -20,7 +19,7 @@ use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
 
-pub use error::GgufError;
+pub use crate::error::GgufError;
 pub use metadata::Metadata;
 pub use value::{Array, FromValue, Value};
 pub use writer::{TensorSpec, Writer};

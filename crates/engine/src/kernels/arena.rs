@@ -1,8 +1,8 @@
-//! Where packed weights, keys and values lie: one after the other in large pieces of memory.
+//! Bump allocation of packed weights, keys and values in large chunks of memory.
 //!
-//! The system backs memory with pages of 2 MiB only where a whole one fits, and most weights of a
-//! small model are shorter than that. Walking the tables of small pages costs a step of one token
-//! a third of its time on a virtual machine, so weights share their pages.
+//! The system backs memory with 2 MiB pages only where a whole page fits, and most weights of a
+//! small model are shorter than that. Small pages would cost a step of one token a third of its
+//! time in page table walks on a virtual machine, so weights share large pages.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -13,39 +13,39 @@ use memmap2::{MmapOptions, MmapRaw};
 /// Bytes of a large page.
 const LARGE_PAGE: usize = 2 << 20;
 
-/// Bytes that are asked of the system at once. What is not used of them is never touched.
+/// Bytes that are requested from the system at once. Pages that are never written take no memory.
 const CHUNK: usize = 64 << 20;
 
-/// Where every weight begins: at a line of the cache.
+/// Alignment of every allocation, in bytes: a cache line.
 const ALIGN: usize = 64;
 
-/// Memory that is given back when nothing lies in it any more.
+/// A mapping that is returned to the system when its last allocation is dropped.
 #[derive(Debug)]
 struct Chunk {
     map: MmapRaw,
-    /// How far it is given out.
+    /// The offset in bytes up to which the mapping is allocated.
     used: Mutex<usize>,
 }
 
-/// The chunk that has room.
+/// The chunk that new allocations come from.
 static CURRENT: Mutex<Weak<Chunk>> = Mutex::new(Weak::new());
 
-/// Lets the next part begin a chunk of its own: what is loaded from here on lies apart from what was
-/// loaded before, so that each is given back whole when it goes.
+/// Makes the next allocation start a new chunk. Call before loading a model: models then share no
+/// chunk, so unloading one returns all of its memory.
 pub(crate) fn begin_anew() {
     *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Weak::new();
 }
 
-/// A part of a chunk, which nobody else has.
+/// A range of a chunk, owned exclusively.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct Allocation {
     chunk: Arc<Chunk>,
     start: usize,
     len: usize,
 }
 
-impl Part {
-    /// `len` bytes, zero.
+impl Allocation {
+    /// Allocates `len` zeroed bytes. Fails if the system has no memory to map.
     pub(crate) fn zeroed(len: usize) -> io::Result<Self> {
         let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(chunk) = current.upgrade()
@@ -57,7 +57,8 @@ impl Part {
         let Some(start) = chunk.take(len) else {
             return Err(io::Error::other(format!("a new chunk has no room for {len} bytes")));
         };
-        // A weight that fills chunks of its own leaves room in the one before.
+        // A large allocation fills its own chunk; later ones keep using the room in the current
+        // one.
         if len < CHUNK / 2 {
             *current = Arc::downgrade(&chunk);
         }
@@ -66,19 +67,19 @@ impl Part {
 }
 
 impl Chunk {
-    /// Room for `len` bytes at least.
+    /// Maps a chunk with room for at least `len` bytes.
     fn new(len: usize) -> io::Result<Self> {
-        // Room to begin at a large page, wherever the system puts it.
+        // One large page more, so that allocation can start at a large page wherever the map is.
         let bytes = len.max(CHUNK).next_multiple_of(LARGE_PAGE) + LARGE_PAGE;
         let map = MmapRaw::from(MmapOptions::new().len(bytes).map_anon()?);
         #[cfg(target_os = "linux")]
-        // Refused where the system has none: then pages are small.
+        // Fails where the system has no large pages; small ones work too.
         let _ = map.advise(memmap2::Advice::HugePage);
         let begin = (map.as_ptr() as usize).next_multiple_of(LARGE_PAGE) - map.as_ptr() as usize;
         Ok(Self { map, used: Mutex::new(begin) })
     }
 
-    /// Where the next `len` bytes are, if there are so many.
+    /// Allocates `len` bytes and returns their offset, or `None` if they do not fit.
     fn take(&self, len: usize) -> Option<usize> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let start = used.next_multiple_of(ALIGN);
@@ -88,29 +89,29 @@ impl Chunk {
     }
 }
 
-impl std::ops::Deref for Part {
+impl std::ops::Deref for Allocation {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: inside the map, which lives as long as `chunk`; initialized, as the system gives
-        // zeros; nobody writes to it while this is borrowed, as the range was given out once.
+        // SAFETY: inside the map, which lives as long as `chunk`; initialized, as anonymous maps
+        // are zeroed; not written while this is borrowed, as the range was allocated once.
         unsafe { std::slice::from_raw_parts(self.chunk.map.as_ptr().add(self.start), self.len) }
     }
 }
 
-impl std::ops::DerefMut for Part {
+impl std::ops::DerefMut for Allocation {
     fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and this is the only one that has the range.
+        // SAFETY: as above, and `self` is the range's only owner.
         unsafe {
             std::slice::from_raw_parts_mut(self.chunk.map.as_mut_ptr().add(self.start), self.len)
         }
     }
 }
 
-/// Numbers for which all bits zero are zero, and any bits are a number.
+/// A number type that is zero when all bits are zero and valid with any bits.
 ///
 /// # Safety
-/// That holds, and they need no more than [`ALIGN`] bytes of alignment.
+/// The type has these properties and an alignment of at most [`ALIGN`] bytes.
 pub(crate) unsafe trait Number: Copy {
     const ZERO: Self;
 }
@@ -124,22 +125,22 @@ unsafe impl Number for f16 {
     const ZERO: Self = Self::ZERO;
 }
 
-/// Numbers in such memory. What is never touched costs nothing.
+/// A slice of numbers in a chunk. Pages that are never touched take no memory.
 #[derive(Debug)]
 pub(crate) struct Region<T>(Memory<T>);
 
 #[derive(Debug)]
 enum Memory<T> {
-    Large(Part),
-    /// Where the system gives no large pieces.
+    Large(Allocation),
+    /// The fallback where no chunk could be mapped.
     Small(Vec<T>),
 }
 
 impl<T: Number> Region<T> {
-    /// `len` numbers, zero.
+    /// Allocates `len` zeros.
     pub(crate) fn zeroed(len: usize) -> Self {
         let small = || Memory::Small(vec![T::ZERO; len]);
-        Self(Part::zeroed(len * size_of::<T>()).map_or_else(|_| small(), Memory::Large))
+        Self(Allocation::zeroed(len * size_of::<T>()).map_or_else(|_| small(), Memory::Large))
     }
 }
 
@@ -148,7 +149,8 @@ impl<T: Number> std::ops::Deref for Region<T> {
 
     fn deref(&self) -> &[T] {
         match &self.0 {
-            // SAFETY: a part begins at a multiple of `ALIGN`, and any bytes are numbers.
+            // SAFETY: an allocation starts at a multiple of `ALIGN`, and any bytes are valid
+            // numbers.
             Memory::Large(part) => unsafe {
                 std::slice::from_raw_parts(part.as_ptr().cast(), part.len / size_of::<T>())
             },
@@ -162,7 +164,7 @@ impl<T: Number> std::ops::DerefMut for Region<T> {
         match &mut self.0 {
             Memory::Large(part) => {
                 let len = part.len / size_of::<T>();
-                // SAFETY: as above, borrowed from the one that has the part.
+                // SAFETY: as above, borrowed from the only owner.
                 unsafe { std::slice::from_raw_parts_mut(part.as_mut_ptr().cast(), len) }
             }
             Memory::Small(numbers) => numbers,
@@ -175,24 +177,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_zero_apart_and_aligned() {
-        let mut parts: Vec<Part> =
+    fn allocations_are_zeroed_disjoint_and_aligned() {
+        let mut allocations: Vec<Allocation> =
             [1, 63, 64, 0, 5 << 20, 100 << 20, 40 << 20, 40 << 20, 1000, 3 << 20]
                 .into_iter()
-                .map(|len| Part::zeroed(len).unwrap())
+                .map(|len| Allocation::zeroed(len).unwrap())
                 .collect();
-        for (index, part) in parts.iter_mut().enumerate() {
-            assert!(part.iter().all(|byte| *byte == 0));
-            assert!(part.as_ptr().addr().is_multiple_of(ALIGN));
-            part.fill(index as u8 + 1);
+        for (index, allocation) in allocations.iter_mut().enumerate() {
+            assert!(allocation.iter().all(|byte| *byte == 0));
+            assert!(allocation.as_ptr().addr().is_multiple_of(ALIGN));
+            allocation.fill(index as u8 + 1);
         }
-        for (index, part) in parts.iter().enumerate() {
-            assert!(part.iter().all(|byte| *byte == index as u8 + 1));
+        for (index, allocation) in allocations.iter().enumerate() {
+            assert!(allocation.iter().all(|byte| *byte == index as u8 + 1));
         }
     }
 
     #[test]
-    fn regions_are_numbers() {
+    fn regions_hold_numbers() {
         let mut halves = Region::<f16>::zeroed(33);
         let mut floats = Region::<f32>::zeroed(5);
         assert!(halves.iter().all(|half| *half == f16::ZERO) && *floats == [0.0; 5]);
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn short_parts_share_a_chunk_and_give_it_back_together() {
+    fn short_allocations_share_a_chunk_and_free_it_together() {
         let chunk = Chunk::new(10).unwrap();
         let end = chunk.map.as_ptr() as usize + *chunk.used.lock().unwrap();
         assert!(end.is_multiple_of(LARGE_PAGE));
@@ -210,10 +212,10 @@ mod tests {
         assert_eq!(second, first + ALIGN);
         assert_eq!(chunk.take(CHUNK), None);
         assert!(chunk.take(CHUNK / 4).is_some());
-        let part = Part::zeroed(100).unwrap();
-        let weak = Arc::downgrade(&part.chunk);
-        drop(part);
-        // Unless another test has a part of it.
+        let allocation = Allocation::zeroed(100).unwrap();
+        let weak = Arc::downgrade(&allocation.chunk);
+        drop(allocation);
+        // The chunk may live on if another test has an allocation in it.
         assert!(weak.upgrade().is_none_or(|chunk| Arc::strong_count(&chunk) > 1));
     }
 }

@@ -1,9 +1,10 @@
-//! Attention over pages.
+//! Attention over KV pages.
 //!
-//! One unit of work is a block of tokens of one sequence and one key head, with all the query
-//! heads that share it. It walks the sequence's pages once and keeps, for each of its rows (token ×
-//! query head), the largest score so far, the sum of weights and the weighted values (online
-//! softmax), so no score matrix is ever stored and every page is read once for all rows.
+//! One unit of work is a block of tokens of one sequence with one key head and all the query heads
+//! that share it. It walks the sequence's pages once and keeps, for each of its rows (token × query
+//! head), the largest score so far, the sum of weights and the weighted sum of values (online
+//! softmax, Milakov and Gimelshein, <https://arxiv.org/abs/1805.02867>). So no score matrix is
+//! stored, and each page is read once for all rows.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -12,16 +13,16 @@ use half::f16;
 
 use super::parallel::{SharedOut, for_uneven_pieces};
 use super::simd::{Lanes, Level, dispatch};
-use crate::batch::ForwardBatch;
-use crate::kv::{KvShape, LayerPages, PAGE_TOKENS};
+use crate::layout::{KvShape, LayerPages, PAGE_TOKENS, Spans};
 
-/// Rows a unit of work aims at: enough to pay for reading a page, few enough to stay in the cache.
+/// Rows per unit of work: enough to pay for reading a page, few enough to stay in the cache.
 const BLOCK_ROWS: usize = 64;
 
-/// Rows whose scores are computed side by side, at most; they share each key and value that is loaded.
+/// The most rows whose scores are computed side by side; they share each key and value that is
+/// loaded.
 const SIDE_BY_SIDE: usize = 4;
 
-/// How many of `rows` are computed side by side.
+/// How many rows are computed side by side in a unit of `rows` rows.
 fn side_by_side(rows: usize) -> usize {
     rows.next_power_of_two().min(SIDE_BY_SIDE)
 }
@@ -31,35 +32,37 @@ fn side_by_side(rows: usize) -> usize {
 struct Unit {
     sequence: usize,
     kv_head: usize,
-    /// First of the block's rows in the batch, and how many tokens.
+    /// Index of the block's first token in the batch, and how many tokens the block has.
     row: usize,
     tokens: usize,
-    /// The place of the first token in its sequence.
+    /// Position of the block's first token in its sequence.
     position: usize,
 }
 
-/// `q` and `out` are `[tokens, heads, head_dim]`; keys and values of the batch's tokens are in the
-/// pages already. Each token sees its sequence up to itself.
+/// Computes causal attention: each token attends to its sequence up to and including itself.
+///
+/// `q` and `out` are `[tokens, heads, head_dim]`, f32. The keys and values of the batch's tokens
+/// must already be in the pages.
 pub(crate) fn paged_attention(
     q: &[f32],
     heads: usize,
     (keys, values): (LayerPages<'_>, LayerPages<'_>),
     shape: KvShape,
-    batch: &ForwardBatch,
+    spans: Spans<'_>,
     out: &mut [f32],
 ) {
     let KvShape { kv_heads, head_dim, .. } = shape;
     let mut units = UNITS.take();
-    cut(batch, heads / kv_heads, kv_heads, &mut units);
+    cut(spans, heads / kv_heads, kv_heads, &mut units);
     let level = Level::best_for(&[head_dim, PAGE_TOKENS]);
     let shared = SharedOut::new(out);
-    let seen = batch.q_lens.iter().zip(&batch.kv_lens).map(|(q_len, kv_len)| q_len * kv_len);
-    // Of few rows it is reading the pages that takes its time.
+    let seen = spans.q_lens.iter().zip(spans.kv_lens).map(|(q_len, kv_len)| q_len * kv_len);
+    // Proportional to the products. With few rows, reading the pages takes most of the time.
     let cost = seen.sum::<usize>() * heads * head_dim;
     for_uneven_pieces(units.len(), cost, |range| {
         for unit in &units[range] {
             SCRATCH.with_borrow_mut(|scratch| {
-                let table = batch.block_table(unit.sequence);
+                let table = spans.block_table(unit.sequence);
                 run_unit(level, *unit, q, heads, keys, values, shape, table, scratch, shared);
             });
         }
@@ -67,12 +70,13 @@ pub(crate) fn paged_attention(
     UNITS.set(units);
 }
 
-/// Cuts the batch into units; the longest walks come first, so that no thread ends late.
-fn cut(batch: &ForwardBatch, group: usize, kv_heads: usize, units: &mut Vec<Unit>) {
+/// Cuts the batch into units and sorts them by the tokens they attend to, most first, so that no
+/// thread is left with a long unit at the end.
+fn cut(spans: Spans<'_>, group: usize, kv_heads: usize, units: &mut Vec<Unit>) {
     let block = (BLOCK_ROWS / group).max(1);
     units.clear();
     let mut row = 0;
-    for (sequence, (q_len, kv_len)) in batch.q_lens.iter().zip(&batch.kv_lens).enumerate() {
+    for (sequence, (q_len, kv_len)) in spans.q_lens.iter().zip(spans.kv_lens).enumerate() {
         for first in (0..*q_len).step_by(block) {
             let tokens = block.min(q_len - first);
             let position = kv_len - q_len + first;
@@ -82,11 +86,11 @@ fn cut(batch: &ForwardBatch, group: usize, kv_heads: usize, units: &mut Vec<Unit
         }
         row += q_len;
     }
-    // In place: a sort that keeps the order of equals would ask for memory.
+    // Unstable, since a stable sort would allocate.
     units.sort_unstable_by_key(|unit| std::cmp::Reverse(unit.position + unit.tokens));
 }
 
-/// What a thread keeps between units, so that steps allocate nothing.
+/// Buffers that a thread keeps between units, so that steps allocate nothing.
 #[derive(Default)]
 struct Scratch {
     /// `[rows, head_dim]`, scaled queries
@@ -99,28 +103,28 @@ struct Scratch {
     largest: Vec<f32>,
     /// `[rows]`, sum of weights
     weights: Vec<f32>,
-    /// one page of keys `[head_dim, PAGE_TOKENS]`, of values `[PAGE_TOKENS, head_dim]`
+    /// One page of keys `[head_dim, PAGE_TOKENS]` and of values `[PAGE_TOKENS, head_dim]`, widened.
     keys: Vec<f32>,
     values: Vec<f32>,
 }
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
-    /// Of the thread that asks for attention.
+    /// The units of the current batch. Kept by the thread that calls [`paged_attention`].
     static UNITS: Cell<Vec<Unit>> = const { Cell::new(Vec::new()) };
 }
 
-/// One page of one head: as it lies, or as f32.
+/// Returns one page of one head: as stored if `as_stored`, else widened to f32 in `scratch`.
 fn page_of<'a>(
     level: Level,
     pages: LayerPages<'a>,
     range: Range<usize>,
-    as_it_lies: bool,
+    as_stored: bool,
     scratch: &'a mut Vec<f32>,
 ) -> LayerPages<'a> {
     match pages {
         LayerPages::F32(numbers) => LayerPages::F32(&numbers[range]),
-        LayerPages::F16(numbers) if as_it_lies => LayerPages::F16(&numbers[range]),
+        LayerPages::F16(numbers) if as_stored => LayerPages::F16(&numbers[range]),
         LayerPages::F16(numbers) => {
             scratch.resize(range.len(), 0.0);
             widen(level, &numbers[range], scratch);
@@ -129,10 +133,12 @@ fn page_of<'a>(
     }
 }
 
-/// A number of a page.
+/// The type of a number in a page: f32 or f16.
 trait Stored: Copy {
+    /// Loads `L::N` numbers as f32.
+    ///
     /// # Safety
-    /// The machine has the instructions of `L`; `N` numbers stand behind the pointer.
+    /// The machine has the instructions of `L`, and `from` points to `L::N` numbers.
     unsafe fn load<L: Lanes>(from: *const Self) -> L;
 }
 
@@ -157,7 +163,7 @@ dispatch!(fn widen = widen_kernel(from: &[f16], to: &mut [f32]));
 unsafe fn widen_kernel<L: Lanes>(from: &[f16], to: &mut [f32]) {
     assert!(from.len() == to.len() && from.len().is_multiple_of(L::N));
     for at in (0..from.len()).step_by(L::N) {
-        // SAFETY: both have as many numbers, a multiple of `N`.
+        // SAFETY: both slices have the same length, a multiple of `N`.
         unsafe { L::load_halves(from.as_ptr().add(at)).store(to.as_mut_ptr().add(at)) };
     }
 }
@@ -178,7 +184,7 @@ fn run_unit(
     let KvShape { kv_heads, head_dim, .. } = shape;
     let group = heads / kv_heads;
     let rows = unit.tokens * group;
-    // Rows of one token stand together: row = token * group + head of the group.
+    // Rows are ordered by token: row = token * group + head of the group.
     let place = |token: usize| ((unit.row + token) * heads + unit.kv_head * group) * head_dim;
     let scale = 1.0 / (head_dim as f32).sqrt();
     scratch.q.clear();
@@ -186,7 +192,7 @@ fn run_unit(
         let from = &q[place(token)..place(token) + group * head_dim];
         scratch.q.extend(from.iter().map(|q| q * scale));
     }
-    // Rows are computed side by side; those that fill up the last few are nobody's.
+    // Rows are computed side by side; the padding rows are computed and not used.
     let padded = rows.next_multiple_of(side_by_side(rows));
     scratch.q.resize(padded * head_dim, 0.0);
     scratch.scores.resize(padded * PAGE_TOKENS, 0.0);
@@ -203,16 +209,16 @@ fn run_unit(
         let Scratch { q, scores, sums, largest, weights, keys: wide_keys, values: wide_values } =
             &mut *scratch;
         let start = (*page as usize * kv_heads + unit.kv_head) * piece;
-        let as_it_lies = rows <= SIDE_BY_SIDE;
+        let as_stored = rows <= SIDE_BY_SIDE;
         let range = start..start + piece;
-        let keys = page_of(level, keys, range.clone(), as_it_lies, wide_keys);
-        let values = page_of(level, values, range, as_it_lies, wide_values);
+        let keys = page_of(level, keys, range.clone(), as_stored, wide_keys);
+        let values = page_of(level, values, range, as_stored, wide_values);
         let first = index * PAGE_TOKENS;
         let state = PageState {
             head_dim,
-            // What lies in the page beyond the sequence's end is somebody else's leftover.
+            // The page's slots beyond the sequence's end may hold another sequence's old values.
             filled: (seen - first).min(PAGE_TOKENS),
-            // How much of the page a row sees.
+            // How many of the page's tokens the unit's first token attends to.
             position: unit.position as isize - first as isize + 1,
             group,
             rows,
@@ -224,7 +230,7 @@ fn run_unit(
             (LayerPages::F16(keys), LayerPages::F16(values)) => {
                 mix_half_page(level, &state, keys, values, q, scores, sums, largest, weights);
             }
-            _ => unreachable!("keys and values are stored alike"),
+            _ => unreachable!("keys and values are of one type"),
         }
     }
     for token in 0..unit.tokens {
@@ -241,19 +247,20 @@ fn run_unit(
     }
 }
 
-/// Where a page stands to the rows of a unit.
+/// How a page relates to the rows of a unit.
 struct PageState {
     head_dim: usize,
-    /// Tokens of the page that are the sequence's.
+    /// Tokens of the page that belong to the sequence.
     filled: usize,
-    /// How many of the page's tokens the first token sees; each further token sees one more.
+    /// How many of the page's tokens the unit's first token attends to (negative before the page);
+    /// each later token attends to one more.
     position: isize,
     group: usize,
     rows: usize,
 }
 
 dispatch!(
-    /// Takes one page into the sums of all rows.
+    /// Updates the online softmax of all rows with one page of f32.
     fn mix_page = mix_page_kernel(
         state: &PageState,
         keys: &[f32],
@@ -266,7 +273,7 @@ dispatch!(
     )
 );
 dispatch!(
-    /// The same of a page in f16, widened as it is read: for few rows.
+    /// The same with a page of f16, which is widened as it is read: faster with few rows.
     fn mix_half_page = mix_page_kernel(
         state: &PageState,
         keys: &[f16],
@@ -291,7 +298,7 @@ unsafe fn mix_page_kernel<L: Lanes>(
     largest: &mut [f32],
     weights: &mut [f32],
 ) {
-    // SAFETY: the instructions are there; the rest is checked there.
+    // SAFETY: `dispatch!` has checked the instructions; `mix_page_rows` checks the lengths.
     unsafe {
         match side_by_side(state.rows) {
             1 => mix_page_rows::<L, 1>(state, keys, values, q, scores, sums, largest, weights),
@@ -303,7 +310,7 @@ unsafe fn mix_page_kernel<L: Lanes>(
     }
 }
 
-/// `R` rows at a time. What a row comes to does not depend on how many.
+/// Computes `R` rows at a time. The result of a row does not depend on `R`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn mix_page_rows<L: Lanes, const R: usize>(
@@ -332,7 +339,7 @@ unsafe fn mix_page_rows<L: Lanes, const R: usize>(
             let q = q.as_ptr().add(row * dim);
             score_rows::<L, R>(dim, keys, q, &mut scores[row * PAGE_TOKENS..]);
             for row in row..row + R {
-                // Rows that only fill up see what the last real row sees.
+                // Padding rows attend to what the last real row attends to.
                 let token = (row.min(state.rows - 1) / state.group) as isize;
                 let seen = (state.position + token).clamp(0, state.filled as isize) as usize;
                 let scores = &mut scores[row * PAGE_TOKENS..(row + 1) * PAGE_TOKENS];
@@ -341,8 +348,7 @@ unsafe fn mix_page_rows<L: Lanes, const R: usize>(
             }
             let sums = sums.as_mut_ptr().add(row * dim);
             let scores = &scores[row * PAGE_TOKENS..];
-            // As many sums at once as the registers hold: the fewer rows, the longer the pieces of
-            // a value that are read one after the other.
+            // As many accumulators as the registers hold: with fewer rows, more vectors of a value.
             match (L::N, R) {
                 (16, 1 | 2) => add_values::<L, R, 8>(dim, state.filled, values, scores, sums),
                 (16, _) | (_, 1 | 2) => {
@@ -354,7 +360,8 @@ unsafe fn mix_page_rows<L: Lanes, const R: usize>(
     }
 }
 
-/// Scores of `R` rows with all tokens of a page.
+/// Computes the scores of `R` rows with all tokens of a page: `q` is `[R, dim]`, `keys`
+/// `[dim, PAGE_TOKENS]`, `scores` `[R, PAGE_TOKENS]`.
 #[inline(always)]
 unsafe fn score_rows<L: Lanes, const R: usize>(
     dim: usize,
@@ -387,8 +394,9 @@ unsafe fn score_rows<L: Lanes, const R: usize>(
     }
 }
 
-/// From scores to weights relative to the largest score so far; what was summed before shrinks
-/// when a larger one turns up. A page that a row does not see leaves it as it was.
+/// Turns a row's scores into weights relative to the largest score so far. If a larger one is
+/// found, the earlier sums are scaled down. A row that sees none of the page's tokens stays
+/// unchanged.
 #[inline(always)]
 unsafe fn weigh_row<L: Lanes>(
     seen: usize,
@@ -418,8 +426,8 @@ unsafe fn weigh_row<L: Lanes>(
             weight.store(scores.as_mut_ptr().add(at));
             sum = sum.add(weight);
         }
-        // exp never quite reaches zero: in a sum of at least 1 that is lost, but what is not seen
-        // must weigh nothing.
+        // `exp` never quite reaches zero. In a sum of at least 1 the rest is lost, but tokens that
+        // are not seen must have a weight of exactly zero.
         if seen < PAGE_TOKENS {
             scores[seen..].fill(0.0);
         }
@@ -436,7 +444,8 @@ unsafe fn weigh_row<L: Lanes>(
     }
 }
 
-/// Adds the weighted values of a page to the sums of `R` rows, `V` vectors of each at a time.
+/// Adds a page's weighted values to the sums of `R` rows, `V` vectors of each at a time: `values`
+/// is `[PAGE_TOKENS, dim]`, `weights` `[R, PAGE_TOKENS]`, `sums` `[R, dim]`.
 #[inline(always)]
 unsafe fn add_values<L: Lanes, const R: usize, const V: usize>(
     dim: usize,
@@ -459,7 +468,7 @@ unsafe fn add_values<L: Lanes, const R: usize, const V: usize>(
     }
 }
 
-/// The same of `V` vectors from `at` on.
+/// Adds `V` vectors of each value, from number `at` on.
 #[inline(always)]
 unsafe fn add_piece<L: Lanes, const R: usize, const V: usize>(
     dim: usize,

@@ -1,4 +1,4 @@
-//! Rows of a weight file as numbers.
+//! Dequantizing rows of a weight file.
 
 use candle_core::quantized::k_quants::{
     BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K, BlockQ6K,
@@ -10,11 +10,11 @@ use half::{bf16, f16};
 
 use super::as_numbers;
 
-/// The numbers of a row in its file format, into `out`, without asking for memory.
+/// Dequantizes a row in its file format into `out`, without allocating if the row is aligned.
 pub(crate) fn dequantize(dtype: GgmlDType, row: &[u8], out: &mut [f32]) -> Result<()> {
-    // candle would read beyond a row that is too short.
+    // candle would read beyond the end of a row that is too short.
     if row.len() != out.len() / dtype.block_size() * dtype.type_size() {
-        bail!("{} bytes are no {} numbers of {dtype:?}", row.len(), out.len())
+        bail!("{} bytes do not hold {} numbers of {dtype:?}", row.len(), out.len())
     }
     let done = match dtype {
         GgmlDType::F32 => typed::<f32>(row, out),
@@ -38,10 +38,11 @@ pub(crate) fn dequantize(dtype: GgmlDType, row: &[u8], out: &mut [f32]) -> Resul
     Ok(())
 }
 
-/// False if the row does not lie as its blocks must.
+/// Dequantizes blocks of `T`. Returns `false` if `row` is not aligned for them or not a whole
+/// number.
 fn typed<T: GgmlType>(row: &[u8], out: &mut [f32]) -> bool {
-    // SAFETY: a block is plain numbers without padding, of which any bits are valid; `align_to` gives
-    // those that are aligned and whole.
+    // SAFETY: a block is plain numbers without padding, valid with any bits; `align_to` returns
+    // only whole, aligned blocks.
     let (before, blocks, after) = unsafe { row.align_to::<T>() };
     let fits = before.is_empty() && after.is_empty() && blocks.len() * T::BLCK_SIZE == out.len();
     if fits {
@@ -50,7 +51,7 @@ fn typed<T: GgmlType>(row: &[u8], out: &mut [f32]) -> bool {
     fits
 }
 
-/// The twin: candle copies the row to where it is aligned, and makes a tensor of it.
+/// The twin: candle copies the row to aligned memory and makes a tensor of it.
 fn by_copy(dtype: GgmlDType, row: &[u8], out: &mut [f32]) -> Result<()> {
     let row = ggml_file::qtensor_from_ggml(dtype, row, vec![out.len()], &Device::Cpu)?;
     out.copy_from_slice(&as_numbers(&row.dequantize(&Device::Cpu)?)?);
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_what_candle_makes_of_them() {
+    fn rows_match_candles_dequantization() {
         let numbers: Vec<f32> = (0..512).map(|n| (n as f32 * 0.37).sin()).collect();
         let tensor = Tensor::from_vec(numbers, 512, &Device::Cpu).unwrap();
         for dtype in [

@@ -1,5 +1,5 @@
-//! Products with small f32 matrices: a router's, a gate's. Never quantized, as what they decide
-//! changes by leaps.
+//! Products with small f32 matrices: a router's or a gate's. They are not quantized, since a small
+//! error can change which expert is chosen.
 
 use super::parallel::{SharedOut, for_pieces};
 use super::simd::{Lanes, Level, dispatch};
@@ -7,8 +7,8 @@ use super::simd::{Lanes, Level, dispatch};
 /// Outputs that are computed side by side; they share each number of `x` that is loaded.
 const SIDE_BY_SIDE: usize = 4;
 
-/// `x · weightᵀ`: `x` is `[rows, inputs]`, `weight` `[outputs, inputs]`, `out` `[rows, outputs]`. A
-/// row's products do not depend on the other rows.
+/// Computes `out = x · weightᵀ`: `x` is `[rows, inputs]`, `weight` `[outputs, inputs]`, `out`
+/// `[rows, outputs]`, all f32. A row's result does not depend on the other rows.
 pub(crate) fn multiply(x: &[f32], weight: &[f32], inputs: usize, out: &mut [f32]) {
     let (rows, outputs) = (x.len() / inputs, weight.len() / inputs);
     assert!(x.len() == rows * inputs && weight.len() == outputs * inputs);
@@ -17,7 +17,7 @@ pub(crate) fn multiply(x: &[f32], weight: &[f32], inputs: usize, out: &mut [f32]
     let out = SharedOut::new(out);
     for_pieces(rows, rows * outputs * inputs / 16, |rows| {
         for row in rows {
-            // SAFETY: every row is written by one thread.
+            // SAFETY: each row is written by one thread.
             let out = unsafe { out.part(row * outputs..(row + 1) * outputs) };
             multiply_row(level, &x[row * inputs..(row + 1) * inputs], weight, out);
         }
@@ -32,17 +32,20 @@ unsafe fn multiply_row_kernel<L: Lanes>(x: &[f32], weight: &[f32], out: &mut [f3
     let mut weights = weight.chunks_exact(inputs * SIDE_BY_SIDE);
     let mut outs = out.chunks_exact_mut(SIDE_BY_SIDE);
     for (weight, out) in (&mut weights).zip(&mut outs) {
-        // SAFETY: so many rows of `inputs` numbers, a multiple of `N`.
+        // SAFETY: `weight` has `SIDE_BY_SIDE` rows of `inputs` numbers, a multiple of `N`.
         out.copy_from_slice(&unsafe { dots::<L, SIDE_BY_SIDE>(x, weight) });
     }
     for (weight, out) in weights.remainder().chunks_exact(inputs).zip(outs.into_remainder()) {
-        // SAFETY: as above.
+        // SAFETY: as above, one row.
         [*out] = unsafe { dots::<L, 1>(x, weight) };
     }
 }
 
+/// Returns the dot products of `x` with the `ROWS` rows of `weight`.
+///
 /// # Safety
-/// `weight` has `ROWS` rows as long as `x`, a multiple of `N`.
+/// The machine has the instructions of `L`; `weight` has `ROWS` rows as long as `x`, a multiple of
+/// `N`.
 #[inline(always)]
 unsafe fn dots<L: Lanes, const ROWS: usize>(x: &[f32], weight: &[f32]) -> [f32; ROWS] {
     // SAFETY: see above.
@@ -63,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_level_gives_the_sums_of_products() {
+    fn every_level_gives_the_dot_products() {
         for (rows, outputs, inputs) in [(1, 1, 5), (3, 7, 24), (300, 9, 64), (2, 128, 96)] {
             let numbers = |len: usize, step: f32| -> Vec<f32> {
                 (0..len).map(|n| (n as f32 * step).sin()).collect()

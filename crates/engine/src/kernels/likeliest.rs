@@ -1,13 +1,13 @@
-//! The largest of a row of logits.
+//! The argmax of a row of logits.
 
 use super::simd::{Lanes, Level, dispatch};
 
-/// Logits whose largest is found before they are looked at one by one. They are a whole number of
-/// vectors, and of words of a mask.
+/// Logits per block: the largest of a block is found before the block is searched. A multiple of
+/// every level's vector length and of a mask word's 32 bits.
 pub(crate) const BLOCK: usize = 512;
 
-/// The place of the largest of `logits`, of equals the first; none where nothing is above minus
-/// infinity. What is not a number counts as that.
+/// Returns the index of the largest logit, the first of equal ones. Returns `None` if no logit is
+/// above minus infinity. NaN counts as minus infinity.
 pub(crate) fn likeliest(logits: &[f32]) -> Option<usize> {
     let mut best: Option<(usize, f32)> = None;
     for (block, logits) in logits.chunks(BLOCK).enumerate() {
@@ -22,7 +22,7 @@ pub(crate) fn likeliest(logits: &[f32]) -> Option<usize> {
     Some(start + place)
 }
 
-/// The largest of a block; minus infinity where there is no number.
+/// Returns the largest number of a block, or minus infinity if all are NaN.
 pub(crate) fn largest_of(logits: &[f32]) -> f32 {
     let mut most = f32::NEG_INFINITY;
     largest_on(Level::best_for(&[logits.len()]), logits, &mut most);
@@ -35,11 +35,11 @@ unsafe fn largest_kernel<L: Lanes>(logits: &[f32], most: &mut f32) {
     assert!(logits.len().is_multiple_of(L::N));
     // SAFETY: loads are of `N` numbers at multiples of `N` below the length.
     unsafe {
-        // Four chains, as a comparison takes several cycles.
+        // Four independent chains, since a comparison takes several cycles.
         let mut largest = [L::splat(f32::NEG_INFINITY); 4];
         for (index, at) in (0..logits.len()).step_by(L::N).enumerate() {
             let chain = &mut largest[index % 4];
-            // The second of two is taken unless the first is larger: what is no number never is.
+            // `max` returns its second operand unless the first is larger, so NaN is never kept.
             *chain = L::load(logits.as_ptr().add(at)).max(*chain);
         }
         let [a, b, c, d] = largest;
@@ -51,7 +51,7 @@ unsafe fn largest_kernel<L: Lanes>(logits: &[f32], most: &mut f32) {
 mod tests {
     use super::*;
 
-    /// The twin: one after the other.
+    /// The scalar twin.
     fn one_by_one(logits: &[f32]) -> Option<usize> {
         let mut best: Option<(usize, f32)> = None;
         for (place, logit) in logits.iter().enumerate() {
@@ -63,9 +63,9 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_first_of_the_largest() {
+    fn the_first_of_the_largest_is_chosen() {
         for len in [0, 1, 15, 16, 64, BLOCK, BLOCK + 7, 5 * BLOCK + 40] {
-            // Few different numbers, so that many are equal.
+            // Few different values, so that many are equal.
             let logits: Vec<f32> = (0..len).map(|n| ((n * 7_919) % 13) as f32 - 6.0).collect();
             assert_eq!(likeliest(&logits), one_by_one(&logits), "{len}");
             for place in 0..len {
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_never_the_largest_on_any_level() {
+    fn nan_is_never_the_largest_on_any_level() {
         let (nan, less) = (f32::NAN, f32::NEG_INFINITY);
         let extremes = [nan, -nan, less, f32::INFINITY, f32::MIN, f32::MAX, 0.0, -0.0, 1e-45];
         for filler in extremes {

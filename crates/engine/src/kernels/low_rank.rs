@@ -1,12 +1,12 @@
-//! What an adapter adds to some rows of a product: `y += b · (scale · a · x)`, in f32.
+//! LoRA products for some rows of a projection: `y += b · (scale · a · x)`, in f32.
 //!
-//! A row's numbers are added up in one order, whatever rows are beside it. Rows are computed four at a
-//! time, so that weights which were read once serve four of them.
+//! The order in which a row's numbers are summed does not depend on the other rows. Rows are
+//! computed four at a time, which share each weight that is loaded.
 
 use super::parallel::{SharedOut, for_pieces};
 use super::simd::{Lanes, Level, dispatch};
 
-/// The most numbers between the two matrices.
+/// The largest rank.
 pub(crate) const MOST_RANK: usize = 512;
 
 /// Rows that are computed side by side.
@@ -15,21 +15,21 @@ const TILE: usize = 4;
 /// Multiplications that cost as much as one simple operation.
 const PER_OPERATION: usize = 8;
 
-/// The two matrices of one projection.
+/// An adapter's two matrices for one projection, f32.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LowRank<'a> {
     /// `[rank, inputs]`
     pub(crate) a: &'a [f32],
-    /// The second, transposed. `[rank, outputs]`
+    /// `[rank, outputs]`: the second matrix, transposed.
     pub(crate) b: &'a [f32],
     /// From 1 to [`MOST_RANK`].
     pub(crate) rank: usize,
-    /// What the numbers between the two are multiplied with.
+    /// The factor for `a · x`: alpha / rank, or alpha / √rank with rsLoRA.
     pub(crate) scale: f32,
 }
 
-/// Adds to the rows `rows` (ascending, each once) of `y` `[tokens, outputs]` what the matrices make of
-/// those of `x` `[tokens, inputs]`.
+/// Adds the product of the matrices with the rows `rows` (ascending, without repetition) of `x`
+/// `[tokens, inputs]` to the same rows of `y` `[tokens, outputs]`.
 pub(crate) fn add(delta: LowRank<'_>, rows: &[u32], x: &[f32], y: &mut [f32]) {
     let LowRank { a, b, rank, .. } = delta;
     let (inputs, outputs) = (a.len() / rank, b.len() / rank);
@@ -61,7 +61,7 @@ dispatch!(
         between: &mut [f32],
     )
 );
-/// `between[row] = scale · a · x[rows[row]]`, `[rows, rank]`.
+/// Computes `between[row] = scale · a · x[rows[row]]`; `between` is `[rows, rank]`.
 #[inline(always)]
 unsafe fn down_kernel<L: Lanes>(
     a: &[f32],
@@ -77,7 +77,7 @@ unsafe fn down_kernel<L: Lanes>(
     let row = |index: u32| x[index as usize * inputs..(index as usize + 1) * inputs].as_ptr();
     let (whole, rest) = rows.as_chunks::<TILE>();
     for (tile, out) in whole.iter().zip(between.chunks_exact_mut(TILE * rank)) {
-        // SAFETY: each row of `x` has `inputs` numbers, a multiple of `N`, and so has each of `a`.
+        // SAFETY: each row of `x` and of `a` has `inputs` numbers, a multiple of `N`.
         unsafe { dots::<L, TILE>(a, inputs, tile.map(row), out) };
     }
     let done = whole.len() * TILE * rank;
@@ -90,10 +90,11 @@ unsafe fn down_kernel<L: Lanes>(
     }
 }
 
-/// `out[row][j] = a[j] · x[row]`, `[R, rank]`.
+/// Computes `out[row][j] = a[j] · x[row]`; `out` is `[R, rank]`.
 ///
 /// # Safety
-/// Behind every pointer of `x` are `inputs` numbers, a multiple of `N`.
+/// The machine has the instructions of `L`; each pointer of `x` points to `inputs` numbers, a
+/// multiple of `N`.
 #[inline(always)]
 unsafe fn dots<L: Lanes, const R: usize>(
     a: &[f32],
@@ -115,10 +116,10 @@ unsafe fn dots<L: Lanes, const R: usize>(
     }
 }
 
-/// `J` of them, from `j` on.
+/// Computes the dot products with `J` rows of `a`, the rows from `j` on.
 ///
 /// # Safety
-/// As of [`dots`]; `a` has `J * inputs` numbers.
+/// As for [`dots`]; `a` has `J * inputs` numbers.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // several arrays are walked side by side
 unsafe fn some_dots<L: Lanes, const R: usize, const J: usize>(
@@ -159,7 +160,7 @@ dispatch!(
         y: SharedOut<'_, f32>,
     )
 );
-/// `y[rows[row]] += bᵀ · between[row]`; nobody else has these rows of `y`.
+/// Computes `y[rows[row]] += bᵀ · between[row]`. No other thread may write these rows of `y`.
 #[inline(always)]
 unsafe fn up_kernel<L: Lanes>(
     b: &[f32],
@@ -173,12 +174,12 @@ unsafe fn up_kernel<L: Lanes>(
     assert!(between.len() == rows.len() * rank);
     let row = |index: u32| {
         let start = index as usize * outputs;
-        // SAFETY: rows are named once, and a tile of them is one thread's.
+        // SAFETY: `rows` has no repetitions, and each tile of rows is computed by one thread.
         unsafe { y.part(start..start + outputs) }.as_mut_ptr()
     };
     let (whole, rest) = rows.as_chunks::<TILE>();
     for (tile, between) in whole.iter().zip(between.chunks_exact(TILE * rank)) {
-        // SAFETY: each row of `y` has `outputs` numbers, a multiple of `N`, and so has each of `b`.
+        // SAFETY: each row of `y` and of `b` has `outputs` numbers, a multiple of `N`.
         unsafe { sums::<L, TILE>(b, outputs, tile.map(row), between) };
     }
     let done = whole.len() * TILE * rank;
@@ -188,10 +189,11 @@ unsafe fn up_kernel<L: Lanes>(
     }
 }
 
-/// `y[row] += Σ between[row][j] · b[j]`.
+/// Computes `y[row] += Σ between[row][j] · b[j]`; `between` is `[R, rank]`.
 ///
 /// # Safety
-/// Behind every pointer of `y` are `outputs` numbers, a multiple of `N`, and no two have one in common.
+/// The machine has the instructions of `L`; each pointer of `y` points to `outputs` numbers, a
+/// multiple of `N`, and no two of these ranges overlap.
 #[inline(always)]
 unsafe fn sums<L: Lanes, const R: usize>(
     b: &[f32],
@@ -202,20 +204,20 @@ unsafe fn sums<L: Lanes, const R: usize>(
     let rank = b.len() / outputs;
     let mut at = 0;
     while at + 2 * L::N <= outputs {
-        // SAFETY: two times `N` numbers from `at` on are in every row.
+        // SAFETY: every row has `2 * N` numbers from `at` on.
         unsafe { some_sums::<L, R, 2>(b, outputs, y, between, rank, at) };
         at += 2 * L::N;
     }
     if at < outputs {
-        // SAFETY: `N` numbers from `at` on are, as `outputs` is a multiple of it.
+        // SAFETY: every row has `N` numbers from `at` on, as `outputs` is a multiple of `N`.
         unsafe { some_sums::<L, R, 1>(b, outputs, y, between, rank, at) };
     }
 }
 
-/// The `V` vectors from `at` on.
+/// Computes the `V` vectors from number `at` on.
 ///
 /// # Safety
-/// As of [`sums`]; `at + V * N` is at most `outputs`.
+/// As for [`sums`]; `at + V * N` is at most `outputs`.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // several arrays are walked side by side
 unsafe fn some_sums<L: Lanes, const R: usize, const V: usize>(
@@ -257,9 +259,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_is_what_the_formula_says_and_depends_on_no_other_row() {
+    fn the_result_matches_the_formula_and_ignores_other_rows() {
         const TOKENS: usize = 13;
-        // Ranks and lengths that divide into nothing among them.
+        // Ranks and lengths that are not multiples of each other or of the tile.
         for (rank, inputs, outputs) in
             [(1, 16, 8), (3, 64, 48), (4, 7, 5), (6, 96, 24), (17, 256, 512), (512, 32, 16)]
         {
@@ -301,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn every_level_adds_what_the_twin_adds() {
+    fn every_level_agrees_with_the_twin() {
         const ROWS: [u32; 6] = [0, 1, 3, 4, 5, 8];
         let (rank, inputs, outputs) = (7, 64, 96);
         let (a, b) = (numbers(rank * inputs, 5), numbers(rank * outputs, 6));
@@ -322,7 +324,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "rows twice")]
-    fn a_row_may_not_be_named_twice() {
+    fn a_repeated_row_panics() {
         let delta = LowRank { a: &[1.0; 8], b: &[1.0; 8], rank: 1, scale: 1.0 };
         add(delta, &[1, 1], &[0.0; 16], &mut [0.0; 16]);
     }

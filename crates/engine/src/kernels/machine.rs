@@ -1,35 +1,35 @@
-//! Lesser machines than this one, for tests: whatever holds for a model must hold on each.
+//! Emulates machines with fewer instructions in tests: a model must give the same answer on each.
 
 use std::cell::Cell;
 
 use super::{packed, simd};
 
-/// A machine by the instructions of its packed kernels. On [`packed::Level::Portable`] whoever loads a
-/// weight gets none of ours.
+/// A machine, identified by the level of its packed kernels. On [`packed::Level::Portable`],
+/// weights are not packed and candle multiplies them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Machine(packed::Level);
 
 thread_local! {
-    static PRETENDED: Cell<Option<Machine>> = const { Cell::new(None) };
+    static EMULATED: Cell<Option<Machine>> = const { Cell::new(None) };
 }
 
-/// What this thread makes believe to run on.
-pub(super) fn pretended() -> Option<Machine> {
-    PRETENDED.get()
+/// The machine that this thread emulates, if any.
+pub(super) fn emulated() -> Option<Machine> {
+    EMULATED.get()
 }
 
 impl Machine {
-    /// Those that this one can pass for, the best first.
+    /// Returns the machines that this one can emulate, the best first.
     pub(crate) fn all() -> Vec<Self> {
         packed::Level::available().map(Self).collect()
     }
 
-    /// Runs `work` as on this machine. The kernels choose their level on the thread that asks for a
-    /// product, so that holds for the threads that help, too.
+    /// Runs `work` as if on this machine. Kernels choose their level on the calling thread, so the
+    /// choice holds for the pool's threads too.
     pub(crate) fn run<T>(self, work: impl FnOnce() -> T) -> T {
-        let before = PRETENDED.replace(Some(self));
+        let before = EMULATED.replace(Some(self));
         let done = work();
-        PRETENDED.set(before);
+        EMULATED.set(before);
         done
     }
 
@@ -37,7 +37,7 @@ impl Machine {
         self.0
     }
 
-    /// What its other kernels may choose from, the widest first.
+    /// The levels that its other kernels may choose from, the widest first.
     pub(super) fn simd_levels(self) -> Vec<simd::Level> {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_passes_for_each_machine_and_for_itself_after() {
+    fn a_thread_emulates_each_machine_and_then_its_own() {
         let own = (packed::Level::best(), simd::Level::best_for(&[16]));
         for machine in Machine::all() {
             let (packed, simd) =

@@ -1,5 +1,5 @@
-//! The only place with `unsafe`: each block says why it is sound, and each kernel has a scalar
-//! twin that it is tested against.
+//! CPU and CUDA kernels. The only module with `unsafe`: each block has a SAFETY comment, and each
+//! kernel is tested against a scalar twin.
 #![allow(unsafe_code)]
 
 pub(crate) mod arena;

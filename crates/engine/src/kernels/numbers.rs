@@ -1,10 +1,10 @@
-//! Tensors as slices.
+//! Access to tensors as slices.
 
 use std::ops::Deref;
 
 use candle_core::{CpuStorage, Result, Storage, Tensor, bail};
 
-/// The numbers of a contiguous f32 tensor on the CPU, as they lie.
+/// Returns the numbers of a contiguous f32 tensor on the CPU. Fails for any other tensor.
 pub(crate) fn as_numbers(tensor: &Tensor) -> Result<impl Deref<Target = [f32]> + '_> {
     let (storage, layout) = tensor.storage_and_layout();
     let Some((start, end)) = layout.contiguous_offsets() else {
@@ -28,7 +28,7 @@ impl<S: Deref<Target = Storage>> Deref for Numbers<S> {
     fn deref(&self) -> &[f32] {
         match &*self.storage {
             Storage::Cpu(CpuStorage::F32(numbers)) => &numbers[self.start..self.end],
-            _ => &[], // refused when it was made
+            _ => &[], // refused by `as_numbers`
         }
     }
 }

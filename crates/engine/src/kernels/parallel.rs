@@ -1,22 +1,22 @@
-//! Work shared among the threads that compute.
+//! Splitting work among the threads of the pool.
 
 use std::ops::Range;
 
 use super::pool;
 
-/// Simple operations that are done on one thread before others are woken: about ten microseconds.
-/// Threads that meet for less lose more than they gain, and on a busy machine each meeting may wait
-/// for a whole time slice of somebody else.
+/// Work, in simple operations, that is done on one thread: about ten microseconds. Waking threads
+/// for less costs more than it saves, and on a busy machine each may first wait for another
+/// program's time slice.
 const WORTH_SHARING: usize = 1 << 16;
 
-/// How often what is left is halved: so often that no thread waits long for the last piece.
+/// How often the remaining work is halved, so that no thread waits long for the last piece.
 const HALVINGS: usize = 5;
 
-/// Where piece `piece` begins, of `items` cut for so many threads.
+/// Returns the first item of piece `piece` when `items` are cut for `threads` threads.
 ///
-/// In a round every thread gets a piece, and together they get half of what is left; in the last round
-/// all of it. So most of the work is done in few long walks, which the processor's prefetcher
-/// follows, and the last pieces are short.
+/// In each round every thread gets one piece, and the round covers half of the remaining items; the
+/// last round covers all. So most of the work is done in few long walks, which the processor's
+/// prefetcher follows, and the last pieces are short.
 fn start_of(piece: usize, threads: usize, items: usize) -> usize {
     let (round, thread) = (piece / threads, piece % threads);
     if round > HALVINGS {
@@ -27,11 +27,11 @@ fn start_of(piece: usize, threads: usize, items: usize) -> usize {
     items - left + thread * of_round / threads
 }
 
-/// Pieces per thread, where items take differently long: so many that no thread waits long for the
-/// last, so few that taking one costs nothing beside it.
+/// Pieces per thread for items of uneven duration: enough that no thread waits long for the last,
+/// few enough that taking a piece costs little.
 const UNEVEN_PIECES: usize = 8;
 
-/// As [`for_pieces`], for items that take differently long, the longest first.
+/// As [`for_pieces`], for items of uneven duration. Pass the longest first.
 pub(crate) fn for_uneven_pieces(items: usize, cost: usize, work: impl Fn(Range<usize>) + Sync) {
     if items <= 1 || cost < WORTH_SHARING {
         work(0..items);
@@ -43,8 +43,8 @@ pub(crate) fn for_uneven_pieces(items: usize, cost: usize, work: impl Fn(Range<u
     });
 }
 
-/// Runs `work` on all of `0..items`, in pieces, each run by one thread; `cost` is about how many
-/// simple operations that is in all.
+/// Runs `work` on all of `0..items`, cut into pieces that each run on one thread. `cost` is the
+/// approximate number of simple operations in all; little work stays on the calling thread.
 pub(crate) fn for_pieces(items: usize, cost: usize, work: impl Fn(Range<usize>) + Sync) {
     if items <= 1 || cost < WORTH_SHARING {
         work(0..items);
@@ -59,8 +59,8 @@ pub(crate) fn for_pieces(items: usize, cost: usize, work: impl Fn(Range<usize>) 
     });
 }
 
-/// Runs `work` on every item and its row of `rows`, which are `width` long and may take differently
-/// long; `cost` is as in [`for_pieces`].
+/// Runs `work` on every item with its row of `rows`, which are `width` long. Items may differ in
+/// duration. `cost` is as for [`for_pieces`].
 pub(crate) fn for_rows<T: Send>(
     items: &mut [T],
     rows: &mut [f32],
@@ -73,7 +73,7 @@ pub(crate) fn for_rows<T: Send>(
     let (items, rows) = (SharedOut::new(items), SharedOut::new(rows));
     for_uneven_pieces(len, cost, |places| {
         for place in places {
-            // SAFETY: every item and its row are one thread's.
+            // SAFETY: each item and its row are used by one thread.
             let (item, row) = unsafe {
                 (items.part(place..place + 1), rows.part(place * width..(place + 1) * width))
             };
@@ -82,7 +82,7 @@ pub(crate) fn for_rows<T: Send>(
     });
 }
 
-/// A slice whose parts are written by several threads, none by two.
+/// A mutable slice that several threads write to, each to its own ranges.
 pub(crate) struct SharedOut<'a, T> {
     start: *mut T,
     len: usize,
@@ -97,7 +97,7 @@ impl<T> Clone for SharedOut<'_, T> {
 
 impl<T> Copy for SharedOut<'_, T> {}
 
-// SAFETY: it only hands out parts, and whoever takes one promises that nobody else has it.
+// SAFETY: access is only through `part`, whose caller ensures that ranges do not overlap.
 unsafe impl<T: Send> Send for SharedOut<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for SharedOut<'_, T> {}
@@ -107,14 +107,14 @@ impl<'a, T> SharedOut<'a, T> {
         Self { start: slice.as_mut_ptr(), len: slice.len(), _borrow: std::marker::PhantomData }
     }
 
-    /// One part.
+    /// Returns a range of the slice. Panics if it is out of bounds.
     ///
     /// # Safety
-    /// No other part that overlaps it may be in use.
+    /// No overlapping range may be in use.
     #[allow(clippy::mut_from_ref)]
     pub(crate) unsafe fn part(&self, range: Range<usize>) -> &'a mut [T] {
         assert!(range.start <= range.end && range.end <= self.len, "a part beyond the slice");
-        // SAFETY: inside the slice, which is borrowed for 'a; alone by the caller's promise.
+        // SAFETY: inside the slice, which is borrowed for 'a; not aliased, as the caller promises.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 }
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_all_items_once_the_longest_first() {
+    fn pieces_cover_all_items_once_longest_first() {
         for threads in 1..9 {
             for items in (0..70).chain([1_000, 4_097]) {
                 let starts: Vec<usize> = (0..=threads * (HALVINGS + 1))
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn every_item_meets_its_row_once() {
+    fn each_item_gets_its_row_once() {
         for (items, cost) in [(0, 0), (1, usize::MAX), (7, 0), (500, usize::MAX)] {
             let mut sums: Vec<f32> = (0..items).map(|item| item as f32).collect();
             let mut rows: Vec<f32> = (0..items * 3).map(|place| (place / 3) as f32).collect();

@@ -1,8 +1,8 @@
-//! The threads that compute.
+//! The pool of compute threads.
 //!
-//! A job is a number of pieces that any thread may take. Who wants a job done takes pieces too, and
-//! waits only for pieces that others have begun, never for a thread that has not come: when another
-//! program holds a core, the rest of the work is done on those that are free.
+//! A job is a number of pieces that any thread may take. The caller takes pieces too, and waits
+//! only for pieces that other threads have taken, never for a thread that has not started one: if
+//! another program occupies a core, the other cores do the work.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -11,30 +11,31 @@ use std::sync::{Mutex, OnceLock, PoisonError, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-/// How long a thread without work looks for more before it sleeps: longer than what lies between
-/// two products of a step, shorter than anybody would notice.
+/// How long an idle thread spins before it sleeps: longer than the time between two products of a
+/// step, and short enough not to waste a core.
 const AWAKE: Duration = Duration::from_micros(50);
 
-/// A function on pieces, as two pointers that may change hands.
+/// Calls a closure, given as a pointer, on a piece. Type-erased, so that it fits into an atomic.
 type Call = unsafe fn(*const (), usize);
 
 struct Pool {
-    /// Pieces of the current job that nobody has taken. Taking one is counting down; a thread that
-    /// did so may look at the rest until it reports the piece done.
+    /// Pieces of the current job that are not taken. A thread takes one by decrementing this; it
+    /// may then read the other fields until it reports the piece as done.
     left: AtomicUsize,
     done: AtomicUsize,
     pieces: AtomicUsize,
     data: AtomicPtr<()>,
     call: AtomicPtr<()>,
-    /// What a piece panicked with.
+    /// The panic of a piece, for the caller to resume.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
-    /// One job at a time.
+    /// Held while a job runs: there is one at a time.
     busy: Mutex<()>,
     workers: OnceLock<Vec<Thread>>,
     asleep: Vec<AtomicBool>,
 }
 
-/// How many threads compute: `RAYON_NUM_THREADS`, or the physical cores that this process may use.
+/// The number of compute threads: `RAYON_NUM_THREADS`, or the physical cores that this process may
+/// use.
 pub(crate) fn threads() -> usize {
     static THREADS: OnceLock<usize> = OnceLock::new();
     *THREADS.get_or_init(|| {
@@ -42,13 +43,14 @@ pub(crate) fn threads() -> usize {
         if std::env::var_os("RAYON_NUM_THREADS").is_some() {
             return wanted;
         }
-        // Knows of affinity and of a container's quota.
+        // Respects CPU affinity and a container's quota.
         std::thread::available_parallelism().map_or(wanted, |free| wanted.min(free.get()))
     })
 }
 
-/// Runs `work` on every piece from 0 to `pieces`, on all threads; returns when all are done. If
-/// another job is running, or this is part of one, it runs on this thread alone.
+/// Runs `work` on every piece in `0..pieces` on all threads, and returns when all are done. Runs on
+/// the calling thread alone if another job is running or this is part of one. Panics if a piece
+/// panics.
 pub(super) fn run<F: Fn(usize) + Sync>(pieces: usize, work: &F) {
     let pool = if pieces > 1 && threads() > 1 { Some(Pool::global()) } else { None };
     let turn = pool.map(|pool| (pool, pool.busy.try_lock()));
@@ -78,7 +80,7 @@ impl Pool {
                 let name = format!("engine-worker-{index}");
                 std::thread::Builder::new().name(name).spawn(move || pool.work(index))
             };
-            // Without a thread there is one less; the work is done all the same.
+            // If a thread cannot be started, the others do the work.
             (0..pool.asleep.len())
                 .map_while(|index| spawn(index).ok())
                 .map(|it| it.thread().clone())
@@ -103,8 +105,8 @@ impl Pool {
             }
         }
         while self.take() {}
-        // Others are still at pieces they took: for less time than a piece takes, if they have a
-        // core. If not, somebody else may need this one.
+        // Other threads are still working on pieces they took. They need less than a piece's time
+        // if they have a core; if not, yield this one.
         let mut rounds = 0;
         while self.done.load(Ordering::Acquire) < pieces {
             rounds += 1;
@@ -116,7 +118,7 @@ impl Pool {
         }
     }
 
-    /// Takes a piece and computes it; false if there is none.
+    /// Takes a piece and runs it. Returns `false` if none is left.
     fn take(&self) -> bool {
         let left =
             self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
@@ -124,8 +126,8 @@ impl Pool {
         let piece = self.pieces.load(Ordering::Relaxed) - left;
         let data = self.data.load(Ordering::Relaxed);
         let call = self.call.load(Ordering::Relaxed);
-        // SAFETY: this piece was taken and is not done, so its job is not over: `run` has stored
-        // both before it offered the piece, and still holds what `data` points at.
+        // SAFETY: this piece was taken and is not done, so its job is not over: `run` stored both
+        // before it offered the piece, and still borrows what `data` points to.
         let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
             let call: Call = std::mem::transmute(call);
             call(data, piece);
@@ -137,7 +139,7 @@ impl Pool {
         true
     }
 
-    /// What a worker does all its life.
+    /// The loop of a pool thread.
     fn work(&self, index: usize) -> ! {
         let mut idle_since = None;
         loop {
@@ -152,7 +154,8 @@ impl Pool {
             }
             let asleep = &self.asleep[index];
             asleep.store(true, Ordering::SeqCst);
-            // Either this sees the pieces, or who brings them sees that this sleeps.
+            // Sequentially consistent: either this load sees the new pieces, or `run` sees that
+            // this thread is asleep and unparks it.
             if self.left.load(Ordering::SeqCst) == 0 {
                 std::thread::park();
             }
@@ -167,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_piece_is_done_once_whoever_asks() {
+    fn every_piece_runs_once_for_each_caller() {
         std::thread::scope(|scope| {
             for caller in 0..4 {
                 scope.spawn(move || {
@@ -177,7 +180,7 @@ mod tests {
                         run(pieces, &|piece| {
                             done[piece].fetch_add(1, Ordering::Relaxed);
                             if piece % 64 == caller {
-                                // A job within a job is done on the spot.
+                                // A nested job runs on the calling thread.
                                 run(3, &|_| {
                                     done[piece].fetch_add(1, Ordering::Relaxed);
                                 });
@@ -194,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_reaches_who_asked_and_the_threads_live_on() {
+    fn a_panic_reaches_the_caller_and_the_threads_survive() {
         for _ in 0..50 {
             let outcome = catch_unwind(|| run(40, &|piece| assert!(piece != 17, "piece 17")));
             assert!(outcome.is_err());

@@ -1,9 +1,10 @@
-//! Kernels that work on rows: norms, activation, rotary embedding.
+//! Kernels that work on rows: RMS norm, SwiGLU, rotary embedding, bias.
 
 use super::parallel::{SharedOut, for_pieces};
 use super::simd::{Lanes, Level, dispatch};
 
-/// `out = x / sqrt(mean(x²) + eps) * weight` for every row of `weight.len()` numbers.
+/// Computes `out = x / sqrt(mean(x²) + eps) * weight` for every row (RMSNorm). `x` and `out` are
+/// `[rows, weight.len()]`.
 pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let len = weight.len();
     let level = Level::best_for(&[len]);
@@ -18,7 +19,7 @@ pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     });
 }
 
-/// `x += y`, `normed = rms_norm(x)`.
+/// Computes `x += y`, then `normed = rms_norm(x)`. All three are `[rows, weight.len()]`.
 pub(crate) fn add_rms_norm(x: &mut [f32], y: &[f32], weight: &[f32], eps: f32, normed: &mut [f32]) {
     let len = weight.len();
     let level = Level::best_for(&[len]);
@@ -35,12 +36,13 @@ pub(crate) fn add_rms_norm(x: &mut [f32], y: &[f32], weight: &[f32], eps: f32, n
     });
 }
 
-/// `x += y`, which are as long.
+/// Computes `x += y`. Both have the same length.
 pub(crate) fn add(x: &mut [f32], y: &[f32]) {
     add_row(Level::best_for(&[x.len()]), x, y);
 }
 
-/// `gate = silu(gate) * up`, `silu(x) = x / (1 + exp(-x))`.
+/// Computes `gate = silu(gate) * up`, where `silu(x) = x / (1 + exp(-x))`. Both have the same
+/// length.
 pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
     const PIECE: usize = 4096;
     let len = gate.len();
@@ -56,8 +58,9 @@ pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
     });
 }
 
-/// For every head of `2 * half` numbers of every token: the norm if there is a weight, then the
-/// rotary turn of the pairs `(i, i + half)` by the token's angles.
+/// For every head of every token: applies RMSNorm if `norm` has a weight `[2 * half]` and eps, then
+/// the rotary embedding, which rotates the pairs `(i, i + half)` by the token's angles. `x` is
+/// `[tokens, heads, 2 * half]`, `cos` and `sin` are `[tokens, half]`.
 pub(crate) fn norm_and_turn(
     x: &mut [f32],
     heads: usize,
@@ -86,7 +89,7 @@ pub(crate) fn norm_and_turn(
     });
 }
 
-/// Adds `bias` to every row of its length.
+/// Adds `bias` to every row: `x` is `[rows, bias.len()]`.
 pub(crate) fn add_bias(x: &mut [f32], bias: &[f32]) {
     let level = Level::best_for(&[bias.len()]);
     for row in x.chunks_exact_mut(bias.len()) {
@@ -108,13 +111,15 @@ dispatch!(fn norm_in_place = norm_in_place_kernel(x: &mut [f32], weight: &[f32],
 unsafe fn norm_in_place_kernel<L: Lanes>(x: &mut [f32], weight: &[f32], eps: f32) {
     assert!(weight.len() == x.len() && x.len().is_multiple_of(L::N));
     let x = x.as_mut_ptr();
-    // SAFETY: both have as many numbers, a multiple of `N`.
+    // SAFETY: both have the same length, a multiple of `N`.
     unsafe { norm::<L>(x, weight, eps, x) }
 }
 
+/// Normalizes one row.
+///
 /// # Safety
-/// `x` and `out` have as many numbers as `weight`, a multiple of `N`. They may be the same: `x` is
-/// read before `out` is written in every place.
+/// `x` and `out` point to `weight.len()` numbers, a multiple of `N`. They may be equal: each place
+/// of `x` is read before that of `out` is written.
 #[inline(always)]
 unsafe fn norm<L: Lanes>(x: *const f32, weight: &[f32], eps: f32, out: *mut f32) {
     let len = weight.len();
@@ -199,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn norms_and_sums_are_what_the_formula_says() {
+    fn norms_and_sums_match_the_formula() {
         for len in [7, 16, 24, 128] {
             let (x, y, weight) = (numbers(len * 3, 1), numbers(len * 3, 2), numbers(len, 3));
             let norm = |row: &[f32]| -> Vec<f32> {
@@ -227,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_activation_is_what_the_formula_says() {
+    fn the_activation_matches_the_formula() {
         for len in [5, 48, 4096 * 2 + 32, 4096 + 3] {
             let (mut gate, up) = (numbers(len, 4), numbers(len, 5));
             gate[0] = 200.0;
@@ -246,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_turn_by_halves() {
+    fn rotary_pairs_are_half_a_head_apart() {
         for half in [3, 8, 16, 64] {
             let (heads, tokens) = (2, 3);
             let x = numbers(tokens * heads * half * 2, 6);
@@ -262,12 +267,12 @@ mod tests {
             }
             let mut out = x;
             norm_and_turn(&mut out, heads, None, &cos, &sin, half);
-            close(&out, &expected, "turn");
+            close(&out, &expected, "rotary embedding");
         }
     }
 
-    /// What a kernel may meet at worst, sixteen at a time: zeros, subnormals, the largest, infinities,
-    /// what is no number.
+    /// Rows with extreme values, in every place and in one: zeros, subnormals, the largest numbers,
+    /// infinities, NaN.
     fn extremes(len: usize) -> Vec<Vec<f32>> {
         let subnormal = f32::from_bits(1);
         let fills: [fn(usize) -> f32; 3] =
@@ -293,8 +298,8 @@ mod tests {
         all
     }
 
-    /// Alike: both not finite, or as near as rounding. Which kind of not finite may differ: the twin
-    /// rounds between product and sum, and may overflow there to what the sum makes no number.
+    /// Asserts that both are not finite, or equal within rounding. Infinity and NaN count as equal:
+    /// the twin rounds between product and sum, and may overflow there, which makes the sum NaN.
     fn alike(a: &[f32], twin: &[f32], what: &str) {
         assert_eq!(a.len(), twin.len());
         for (a, twin) in a.iter().zip(twin) {
@@ -306,11 +311,11 @@ mod tests {
     }
 
     #[test]
-    fn every_level_makes_of_extremes_what_the_twin_makes() {
+    fn every_level_agrees_with_the_twin_on_extremes() {
         const LEN: usize = 64;
         let weight = numbers(LEN, 3);
         for (index, x) in extremes(LEN).iter().enumerate() {
-            // Whatever comes of it is the same; here is no level that hides what the twin shows.
+            // Also non-finite results must agree: no level may hide what the twin shows.
             for y in [&weight, x] {
                 let run = |level: Level| {
                     let (mut normed, mut in_place) = (vec![7.0; LEN], x.clone());

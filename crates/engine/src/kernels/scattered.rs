@@ -1,8 +1,8 @@
-//! Rows that are not neighbours: those that go through one expert.
+//! Rows that are not contiguous: the rows that one expert computes.
 
 use super::parallel::{SharedOut, for_pieces};
 
-/// Copies some rows of `x`, which are `width` long, one behind the other.
+/// Copies the rows `rows` of `x` `[tokens, width]` to `out` `[rows, width]`.
 pub(crate) fn gather(x: &[f32], rows: &[u32], width: usize, out: &mut [f32]) {
     for (row, out) in rows.iter().zip(out.chunks_exact_mut(width)) {
         let start = *row as usize * width;
@@ -10,8 +10,8 @@ pub(crate) fn gather(x: &[f32], rows: &[u32], width: usize, out: &mut [f32]) {
     }
 }
 
-/// Adds each row of `x`, times its weight, to that row of `out` which `rows` tells. Rows are `width`
-/// long, and `rows` is ascending.
+/// Adds each row of `x` `[rows, width]`, times its weight, to the row of `out` `[tokens, width]`
+/// that `rows` names. `rows` is ascending without repetition.
 pub(crate) fn scatter_add(x: &[f32], rows: &[u32], weights: &[f32], width: usize, out: &mut [f32]) {
     assert!(x.len() == rows.len() * width && weights.len() == rows.len());
     assert!(rows.is_sorted_by(|a, b| a < b), "a row that is told twice");
@@ -19,7 +19,7 @@ pub(crate) fn scatter_add(x: &[f32], rows: &[u32], weights: &[f32], width: usize
     for_pieces(rows.len(), x.len(), |places| {
         for place in places {
             let start = rows[place] as usize * width;
-            // SAFETY: no row is told twice, so every row is written by one thread.
+            // SAFETY: `rows` has no repetitions, so each row is written by one thread.
             let out = unsafe { out.part(start..start + width) };
             let weight = weights[place];
             for (out, x) in out.iter_mut().zip(&x[place * width..(place + 1) * width]) {
@@ -29,14 +29,14 @@ pub(crate) fn scatter_add(x: &[f32], rows: &[u32], weights: &[f32], width: usize
     });
 }
 
-/// Multiplies each row of `width` numbers with its factor.
+/// Multiplies each row of `x` `[rows, width]` by its factor.
 pub(crate) fn scale(x: &mut [f32], factors: &[f32], width: usize) {
     assert!(x.len() == factors.len() * width, "as many factors as rows");
     let len = x.len();
     let x = SharedOut::new(x);
     for_pieces(factors.len(), len, |rows| {
         for row in rows {
-            // SAFETY: every row is written by one thread.
+            // SAFETY: each row is written by one thread.
             let x = unsafe { x.part(row * width..(row + 1) * width) };
             x.iter_mut().for_each(|x| *x *= factors[row]);
         }
@@ -48,8 +48,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_go_out_and_come_back_to_their_places() {
-        // Few numbers stay on one thread, many are shared.
+    fn scatter_add_inverts_gather() {
+        // Little work stays on one thread, much is shared.
         for width in [3, 4096] {
             let x: Vec<f32> = (0..40 * width).map(|n| (n as f32 * 0.3).cos()).collect();
             let rows: Vec<u32> = (1..40).step_by(2).collect();
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "told twice")]
-    fn a_row_is_not_written_by_two() {
+    fn a_repeated_row_panics() {
         scatter_add(&[1.0; 4], &[1, 1], &[1.0; 2], 2, &mut [0.0; 8]);
     }
 }

@@ -1,8 +1,8 @@
-//! Vectors of f32, as wide as the machine has them.
+//! Vectors of f32 in the machine's widths.
 //!
-//! A kernel is written once over [`Lanes`] and compiled for every width; [`dispatch!`] picks one
-//! at run time. On machines without a width of their own here, [`Portable`] is what the compiler
-//! makes of plain arrays.
+//! A kernel is written once over [`Lanes`] and compiled for every width; [`dispatch!`] picks one at
+//! run time. On machines without a vector type here, [`Portable`] runs: plain arrays, as the
+//! compiler vectorizes them.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
@@ -12,14 +12,15 @@ use half::f16;
 /// A vector of f32.
 ///
 /// # Safety
-/// The methods may only run on a machine that has the instructions of the implementing type;
-/// [`dispatch!`] sees to that. Loads and stores need `N` numbers behind the pointer.
+/// Call the methods only on a machine that has the instructions of the implementing type;
+/// [`dispatch!`] ensures it. Loads and stores access `N` numbers from the pointer on, at any
+/// alignment.
 pub(crate) unsafe trait Lanes: Copy {
-    /// How many numbers.
+    /// The number of lanes.
     const N: usize;
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
-    /// `N` f16.
+    /// Loads `N` f16 and widens them.
     unsafe fn load_halves(from: *const f16) -> Self;
     unsafe fn store(self, to: *mut f32);
     unsafe fn add(self, other: Self) -> Self;
@@ -29,15 +30,16 @@ pub(crate) unsafe trait Lanes: Copy {
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
     unsafe fn max(self, other: Self) -> Self;
     unsafe fn min(self, other: Self) -> Self;
-    /// To the nearest whole number.
+    /// Rounds to the nearest integer, ties to even.
     unsafe fn round(self) -> Self;
-    /// `self * 2^n` for whole `n` from -126 to 127.
+    /// Returns `self * 2^n` for integers `n` in `-126..=127`.
     unsafe fn scale(self, n: Self) -> Self;
     unsafe fn sum(self) -> f32;
     unsafe fn largest(self) -> f32;
 
-    /// e to the power of self, within 2e-7 of it relatively; below -87 about 1e-38, above 88 about
-    /// 1e38. A polynomial after Cephes' expf: split off the power of two, approximate the rest.
+    /// Returns e^self with a relative error below 3e-7. Inputs are clamped to `-87.0..=88.0`, so
+    /// the result is never zero or infinite. Method: Cephes' `expf`, which splits off the power of
+    /// two and approximates the rest by a polynomial.
     #[inline(always)]
     unsafe fn exp(self) -> Self {
         // SAFETY: see the trait.
@@ -56,7 +58,7 @@ pub(crate) unsafe trait Lanes: Copy {
     }
 }
 
-/// Plain arrays: any machine, and the twin that the others are tested against.
+/// Plain arrays: runs on any machine, and is the twin that the other types are tested against.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable<const N: usize>([f32; N]);
 
@@ -67,7 +69,7 @@ impl<const N: usize> Portable<N> {
     }
 }
 
-// SAFETY: no special instructions.
+// SAFETY: needs no special instructions.
 unsafe impl<const N: usize> Lanes for Portable<N> {
     const N: usize = N;
     #[inline(always)]
@@ -103,7 +105,7 @@ unsafe impl<const N: usize> Lanes for Portable<N> {
     }
     #[inline(always)]
     unsafe fn mul_add(self, b: Self, c: Self) -> Self {
-        // Not `f32::mul_add`: without the instruction that is a call into libm.
+        // Not `f32::mul_add`, which is a call into libm where the instruction is missing.
         Self(std::array::from_fn(|lane| self.0[lane] * b.0[lane] + c.0[lane]))
     }
     #[inline(always)]
@@ -116,7 +118,7 @@ unsafe impl<const N: usize> Lanes for Portable<N> {
     }
     #[inline(always)]
     unsafe fn round(self) -> Self {
-        // Adding and taking away 1.5 * 2^23 leaves no room for a fraction.
+        // Adding 1.5 * 2^23 shifts the fraction out of the mantissa, which rounds.
         self.zip(self, |a, _| (a + 12_582_912.0) - 12_582_912.0)
     }
     #[inline(always)]
@@ -148,8 +150,8 @@ macro_rules! x86_lanes {
     ($name:ident, $n:literal, $set1:ident, $load:ident, $load_halves:expr, $store:ident, $add:ident, $mul:ident,
      $div:ident, $fma:ident, $max:ident, $min:ident, $round:expr, $scale:expr, $sum:expr,
      $largest:expr) => {
-        // SAFETY: only run where the instructions are (see the trait); loads and stores are the
-        // unaligned ones, of `N` numbers.
+        // SAFETY: called only where the instructions are available (see the trait); the loads and
+        // stores are unaligned ones of `N` numbers.
         unsafe impl Lanes for $name {
             const N: usize = $n;
             #[inline(always)]
@@ -255,37 +257,37 @@ x86_lanes!(
     |a| halves::<true>(a)
 );
 
-/// The sum, or the largest, of eight numbers.
+/// Returns the sum of eight numbers, or the largest if `LARGEST`.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 unsafe fn halves<const LARGEST: bool>(a: __m256) -> f32 {
     let mut numbers = [0.0f32; 8];
-    // SAFETY: the caller has AVX; eight numbers are stored into eight.
+    // SAFETY: the caller has AVX; `numbers` has room for eight.
     unsafe { _mm256_storeu_ps(numbers.as_mut_ptr(), a) };
     let merge = |a: f32, b: f32| if LARGEST { a.max(b) } else { a + b };
     let four: [f32; 4] = std::array::from_fn(|lane| merge(numbers[lane], numbers[lane + 4]));
     merge(merge(four[0], four[2]), merge(four[1], four[3]))
 }
 
-/// What the machine has.
+/// The instructions that a kernel is compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// Eight numbers at a time, as the compiler sees fit.
+    /// Eight lanes in a plain array.
     Portable,
-    /// One at a time: for odd lengths.
+    /// One number at a time: for lengths that no width divides.
     Scalar,
 }
 
 impl Level {
-    /// The widest level of this machine whose width divides every one of `lens`.
+    /// Returns the widest level of this machine whose width divides all of `lens`.
     pub(crate) fn best_for(lens: &[usize]) -> Self {
         let fits = |n: usize| lens.iter().all(|len| len.is_multiple_of(n));
         #[cfg(test)]
-        if let Some(machine) = crate::kernels::machine::pretended() {
+        if let Some(machine) = crate::kernels::machine::emulated() {
             let fits = |level: &Self| fits(level.width());
             return machine.simd_levels().into_iter().find(fits).unwrap_or(Self::Scalar);
         }
@@ -313,7 +315,7 @@ impl Level {
         }
     }
 
-    /// All levels of this machine whose width divides `len`: for tests.
+    /// Returns all levels of this machine whose width divides `len`.
     #[cfg(test)]
     pub(crate) fn all_for(len: usize) -> Vec<Self> {
         let mut levels = vec![Self::Scalar];
@@ -340,8 +342,8 @@ fn has_avx2() -> bool {
         && is_x86_feature_detected!("f16c")
 }
 
-/// Defines `$name(level, args…)`, which runs the kernel `$kernel::<Lanes>(args…)` compiled for the
-/// level. Kernels are `#[inline(always)]`, so that their instructions are those of the level.
+/// Defines `$name(level, args…)`, which runs `$kernel::<Lanes>(args…)` compiled for the level.
+/// Kernels must be `#[inline(always)]`: only then are they compiled with the level's instructions.
 macro_rules! dispatch {
     ($(#[$doc:meta])* fn $name:ident = $kernel:ident($($arg:ident: $type:ty),* $(,)?)) => {
         $(#[$doc])*
@@ -354,23 +356,25 @@ macro_rules! dispatch {
                 #[target_feature(enable = "avx512f")]
                 #[allow(clippy::too_many_arguments)]
                 unsafe fn avx512($($arg: $type),*) {
-                    // SAFETY: the instructions are there; the rest is the kernel's contract.
+                    // SAFETY: this function has the instructions; the rest is the kernel's
+                    // contract.
                     unsafe { $kernel::<Avx512>($($arg),*) }
                 }
                 #[target_feature(enable = "avx2,fma,f16c")]
                 #[allow(clippy::too_many_arguments)]
                 unsafe fn avx2($($arg: $type),*) {
-                    // SAFETY: the instructions are there; the rest is the kernel's contract.
+                    // SAFETY: this function has the instructions; the rest is the kernel's
+                    // contract.
                     unsafe { $kernel::<Avx2>($($arg),*) }
                 }
-                // SAFETY: a level is only made where its instructions are.
+                // SAFETY: a level is used only where its instructions are available.
                 match level {
                     Level::Avx512 => return unsafe { avx512($($arg),*) },
                     Level::Avx2 => return unsafe { avx2($($arg),*) },
                     Level::Portable | Level::Scalar => {}
                 }
             }
-            // SAFETY: plain arrays need no instructions.
+            // SAFETY: plain arrays need no special instructions.
             if level == Level::Scalar {
                 unsafe { $kernel::<Portable<1>>($($arg),*) }
             } else {
@@ -407,7 +411,7 @@ mod tests {
     dispatch!(fn run_reduce = reduce_all(x: &[f32], out: &mut (f32, f32)));
 
     #[test]
-    fn exp_is_exp_on_every_level() {
+    fn exp_matches_std_on_every_level() {
         let inputs: Vec<f32> = (0..16_000).map(|n| (n as f32 - 8_000.0) / 100.0).collect();
         for level in Level::all_for(16) {
             let mut outputs = inputs.clone();
@@ -436,7 +440,7 @@ mod tests {
     dispatch!(fn run_widen = widen_all(from: &[f16], to: &mut [f32]));
 
     #[test]
-    fn every_half_is_itself_on_every_level() {
+    fn every_f16_widens_exactly_on_every_level() {
         let halves: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
         for level in Level::all_for(16) {
             let mut floats = vec![0.0; halves.len()];

@@ -1,7 +1,7 @@
-//! Products with small quantized weights that have no kernel of ours, on the thread at hand.
+//! Products with small quantized weights in formats without a packed kernel, on the calling thread.
 //!
-//! candle wakes all its threads for every product. For a tiny model that is most of the time, and
-//! on a busy machine nearly all of it (measured: the demo model, 25 times).
+//! candle wakes all its threads for every product. For a tiny model this takes most of the time, on
+//! a busy machine nearly all of it (measured with the demo model: a factor of 25).
 
 use candle_core::quantized::k_quants::{
     BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K, BlockQ6K,
@@ -10,18 +10,19 @@ use candle_core::quantized::k_quants::{
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Result, bail};
 
-/// Weights of fewer numbers are small. The least matrix of Qwen3-0.6B has just so many.
+/// Weights with fewer numbers are small. The smallest matrix of Qwen3-0.6B has exactly this many.
 const SMALL_WEIGHT: usize = 1 << 20;
-/// Multiplications that are done on one thread before others are woken: about a millisecond.
+/// The most multiplications that are done on one thread: about a millisecond.
 const SMALL_PRODUCT: usize = 1 << 23;
 
-/// Whether a product of `rows` rows with this weight is better done here.
+/// Whether [`multiply`] is faster than candle's product for this weight and `rows` rows of `x`.
 pub(crate) fn is_small(weight: &QTensor, rows: usize) -> bool {
     let numbers = weight.shape().elem_count();
     numbers < SMALL_WEIGHT && numbers * rows <= SMALL_PRODUCT && weight.device().is_cpu()
 }
 
-/// `x · weightᵀ`: `x` is `[rows, inputs]`, the weight `[outputs, inputs]`.
+/// Computes `x · weightᵀ` on the calling thread: `x` is `[rows, inputs]`, the weight `[outputs,
+/// inputs]`, the result `[rows, outputs]`. Fails if the weight is not on the CPU or not quantized.
 pub(crate) fn multiply(weight: &QTensor, x: &[f32]) -> Result<Vec<f32>> {
     match weight.dtype() {
         GgmlDType::Q4_0 => typed::<BlockQ4_0>(weight, x),
@@ -34,19 +35,19 @@ pub(crate) fn multiply(weight: &QTensor, x: &[f32]) -> Result<Vec<f32>> {
         GgmlDType::Q4K => typed::<BlockQ4K>(weight, x),
         GgmlDType::Q5K => typed::<BlockQ5K>(weight, x),
         GgmlDType::Q6K => typed::<BlockQ6K>(weight, x),
-        other => bail!("{other:?} is no quantized format"),
+        other => bail!("{other:?} is not a quantized format"),
     }
 }
 
 fn typed<T: GgmlType>(weight: &QTensor, x: &[f32]) -> Result<Vec<f32>> {
     let (outputs, inputs) = weight.shape().dims2()?;
     let data = weight.data()?;
-    // SAFETY: a weight on the CPU is a slice of the blocks of its format (`typed` is only called
-    // with that), and `align_to` gives what is aligned; anything else is refused below.
+    // SAFETY: a weight on the CPU is a slice of the blocks of its format, `T`; `align_to` returns
+    // only aligned blocks, and any other bytes are refused below.
     let (before, blocks, after) = unsafe { data.align_to::<T>() };
     let row_blocks = inputs / T::BLCK_SIZE;
     if !before.is_empty() || !after.is_empty() || blocks.len() != outputs * row_blocks {
-        bail!("a weight's blocks do not lie as they should")
+        bail!("a weight's data is not a whole number of aligned blocks")
     }
     let mut product = Vec::with_capacity(x.len() / inputs * outputs);
     let mut packed = vec![T::VecDotType::zeros(); inputs / T::VecDotType::BLCK_SIZE];
@@ -65,10 +66,10 @@ mod tests {
 
     use super::*;
 
-    /// The twin is candle's own product; they differ by the order of sums and by how activations
+    /// The twin is candle's own product. They differ in the order of sums and in how activations
     /// are quantized.
     #[test]
-    fn small_products_are_candles_products() {
+    fn small_products_match_candles() {
         for dtype in [
             GgmlDType::Q4_0,
             GgmlDType::Q4_1,

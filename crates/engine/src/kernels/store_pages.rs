@@ -1,4 +1,4 @@
-//! Keys and values on their way into the pages.
+//! Storing keys and values in their pages.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -6,12 +6,12 @@ use half::slice::HalfFloatSliceExt;
 use super::arena::Number;
 use super::parallel::{SharedOut, for_pieces};
 
-/// Numbers that are rounded together: one by one each would ask anew what the machine can do.
+/// Numbers that are rounded in one call: `half` detects the machine's instructions once per call.
 const TOGETHER: usize = 64;
 
-/// A number as pages hold it.
+/// A number type of pages.
 pub(crate) trait Kept: Number + Send + Sync {
-    /// Rounds numbers into as many.
+    /// Rounds `from` into `to`, which has the same length.
     fn round(from: &[f32], to: &mut [Self]);
 }
 
@@ -27,7 +27,7 @@ impl Kept for f16 {
     }
 }
 
-/// How the pages of a layer are laid out.
+/// The layout of a layer's pages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageLayout {
     pub(crate) page_tokens: usize,
@@ -35,9 +35,9 @@ pub(crate) struct PageLayout {
     pub(crate) head_dim: usize,
 }
 
-/// Stores the keys and values of some tokens, each `[tokens, kv_heads, head_dim]`, at their slots:
-/// keys in `[pages, kv_heads, head_dim, page_tokens]`, values in
-/// `[pages, kv_heads, page_tokens, head_dim]`.
+/// Stores the keys and values of some tokens, each `[tokens, kv_heads, head_dim]`, in the tokens'
+/// slots. Key pages are `[pages, kv_heads, head_dim, page_tokens]`, value pages
+/// `[pages, kv_heads, page_tokens, head_dim]`. A slot is `page * page_tokens + place in the page`.
 pub(crate) fn store<T: Kept>(
     layout: PageLayout,
     slots: &[usize],
@@ -48,13 +48,13 @@ pub(crate) fn store<T: Kept>(
     assert!(keys.len() == slots.len() * kv_heads * head_dim && values.len() == keys.len());
     let piece = page_tokens * head_dim;
     let (key_pages, value_pages) = (SharedOut::new(key_pages), SharedOut::new(value_pages));
-    // A key goes to as many lines of the cache as it has numbers.
+    // Each number of a key goes to another cache line, so it costs several operations.
     for_pieces(kv_heads, keys.len() * 4, |heads| {
         for head in heads {
             for (token, slot) in slots.iter().enumerate() {
                 let (page, place) = (slot / page_tokens, slot % page_tokens);
                 let start = (page * kv_heads + head) * piece;
-                // SAFETY: what a head has of a page is one thread's, and used here alone.
+                // SAFETY: each head is handled by one thread, which uses one page of it at a time.
                 let (to_keys, to_values) = unsafe {
                     (key_pages.part(start..start + piece), value_pages.part(start..start + piece))
                 };
@@ -78,7 +78,7 @@ pub(crate) fn store<T: Kept>(
 mod tests {
     use super::*;
 
-    /// The twin: every number to its place, one after the other.
+    /// The twin: stores one number after the other.
     fn one_by_one<T: Kept>(
         layout: PageLayout,
         slots: &[usize],
@@ -104,7 +104,7 @@ mod tests {
     }
 
     fn check<T: Kept + PartialEq + std::fmt::Debug>() {
-        // Few stay on one thread, many are shared; dimensions beyond those rounded together.
+        // Little work stays on one thread, much is shared; some heads are longer than `TOGETHER`.
         for (tokens, kv_heads, head_dim) in [(1, 2, 6), (40, 8, 128), (7, 3, 80), (0, 1, 8)] {
             let layout = PageLayout { page_tokens: 32, kv_heads, head_dim };
             let slots: Vec<usize> = (0..tokens).map(|token| (token * 5 + 3) % 256).collect();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn every_number_comes_to_its_place() {
+    fn every_number_is_stored_in_its_place() {
         check::<f32>();
         check::<f16>();
     }

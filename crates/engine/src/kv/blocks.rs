@@ -1,16 +1,17 @@
-//! Which pages are free, who holds the others, and which hold what somebody may ask for again.
+//! The page allocator: which pages are free, held or cached.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{PAGE_TOKENS, PageKey};
+use super::PageKey;
+use crate::layout::PAGE_TOKENS;
 
-/// Knows every page's holders and what it keeps. Clones share the pages.
+/// Tracks each page's holders and its cached content. Clones share the pages.
 ///
-/// A page is held by one or more tables, or free. A free page is blank, or cached: it keeps its
-/// contents under its [`PageKey`] until all blank pages are used up, the least recently held go
-/// first.
+/// A page is held by one or more tables, or it is free. A free page is blank or cached: a cached
+/// page keeps its contents under its [`PageKey`] and is reused only when no blank page is left, the
+/// least recently held first.
 #[derive(Debug, Clone)]
 pub struct PageAllocator {
     pages: Arc<Mutex<Pages>>,
@@ -21,23 +22,23 @@ pub struct PageAllocator {
 struct Pages {
     /// `[pages]`
     states: Vec<Page>,
-    /// Free pages that keep nothing.
+    /// Free pages without cached content.
     blank: Vec<u32>,
-    /// Free pages that keep something, by the time they became free.
+    /// Free pages with cached content, by the time they became free.
     cached: BTreeMap<u64, u32>,
-    /// Pages that keep something, held or free.
+    /// Pages with a key, held or free.
     by_key: HashMap<PageKey, u32>,
-    /// Counts the pages that became free.
+    /// Incremented each time a page is cached.
     clock: u64,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Page {
-    /// Tables that hold it.
+    /// The number of tables that hold it.
     holders: usize,
-    /// What it keeps, where it is the page that `by_key` names.
+    /// Its key, if `by_key` maps the key to this page.
     key: Option<PageKey>,
-    /// When it became free, while it is cached.
+    /// The clock when it became free, while it is cached.
     freed: u64,
 }
 
@@ -46,7 +47,7 @@ impl Pages {
         self.blank.len() + self.cached.len()
     }
 
-    /// A page for a new holder: blank, or the one that lay unused for longest.
+    /// Takes a page for a new holder: a blank one, or the least recently held cached one.
     fn take(&mut self) -> Option<u32> {
         let page = match self.blank.pop() {
             Some(page) => page,
@@ -62,7 +63,7 @@ impl Pages {
         Some(page)
     }
 
-    /// Another holder for the page of this name.
+    /// Adds a holder to the page with this key.
     fn take_cached(&mut self, key: &PageKey) -> Option<u32> {
         let page = *self.by_key.get(key)?;
         let state = &mut self.states[page as usize];
@@ -73,7 +74,8 @@ impl Pages {
         Some(page)
     }
 
-    /// Has the page keep what is in it. Of two equal pages the first stays known.
+    /// Registers a page's contents under a key. If another page has the key, that one stays
+    /// registered.
     fn keep(&mut self, page: u32, key: PageKey) {
         if let Entry::Vacant(entry) = self.by_key.entry(key) {
             entry.insert(page);
@@ -104,11 +106,12 @@ impl Pages {
 }
 
 impl PageAllocator {
-    /// All of `pages` pages, free and blank.
+    /// Creates an allocator of `pages` pages, all blank.
     pub fn new(pages: usize) -> Self {
         let state = Pages {
             states: vec![Page::default(); pages],
-            // Taken from the end: low pages first, so that a light load touches little memory.
+            // Pages are taken from the end, so low ones come first and a light load touches little
+            // memory.
             blank: (0..pages as u32).rev().collect(),
             cached: BTreeMap::new(),
             by_key: HashMap::new(),
@@ -117,40 +120,41 @@ impl PageAllocator {
         Self { pages: Arc::new(Mutex::new(state)), total: pages }
     }
 
-    /// A table without pages.
+    /// Creates a table without pages.
     pub fn table(&self) -> BlockTable {
         BlockTable { pages: Vec::new(), home: self.clone() }
     }
 
-    /// A table with blank pages for this many tokens, all or none.
+    /// Creates a table with blank pages for `tokens` tokens. Returns `None` if there are not enough
+    /// pages.
     pub fn reserve(&self, tokens: usize) -> Option<BlockTable> {
         let mut table = self.table();
         table.grow(tokens).then_some(table)
     }
 
-    /// How many pages nobody holds, cached ones included.
+    /// The number of free pages, blank and cached.
     pub fn free_pages(&self) -> usize {
         self.lock().num_free()
     }
 
-    /// How many of the free pages keep something.
+    /// The number of cached free pages.
     pub fn cached_pages(&self) -> usize {
         self.lock().cached.len()
     }
 
-    /// How many pages there are.
+    /// The number of pages.
     pub fn total_pages(&self) -> usize {
         self.total
     }
 
     fn lock(&self) -> MutexGuard<'_, Pages> {
-        // Nothing under the lock panics short of a bug in this file.
+        // A poisoned lock would need a bug in this file: no other code runs under it.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A sequence's pages, in the order of its tokens; dropped, they are free again unless others hold
-/// them too.
+/// A sequence's pages, in the order of its tokens. Dropping it gives up its hold on them; pages
+/// without other holders become free.
 #[derive(Debug)]
 pub struct BlockTable {
     pages: Vec<u32>,
@@ -163,12 +167,12 @@ impl BlockTable {
         &self.pages
     }
 
-    /// How many tokens fit.
+    /// The number of tokens that fit into the pages.
     pub fn capacity(&self) -> usize {
         self.pages.len() * PAGE_TOKENS
     }
 
-    /// Takes pages until `tokens` fit, all or none; false if there are not enough.
+    /// Takes pages until `tokens` fit. Returns `false`, and takes none, if there are not enough.
     pub fn grow(&mut self, tokens: usize) -> bool {
         let missing = tokens.div_ceil(PAGE_TOKENS).saturating_sub(self.pages.len());
         let mut home = self.home.lock();
@@ -179,19 +183,21 @@ impl BlockTable {
         true
     }
 
-    /// Takes the page of this name as the next one; false if it is not kept.
+    /// Appends the page with this key. Returns `false` if no page has it.
     pub fn take_cached(&mut self, key: &PageKey) -> bool {
         let page = self.home.lock().take_cached(key);
         self.pages.extend(page);
         page.is_some()
     }
 
-    /// The page at `index` is full and will not change: it may be found under this name.
+    /// Registers the page at `index` under `key`, so that other sequences find it. It must be full:
+    /// a registered page is never written again.
     pub fn keep(&mut self, index: usize, key: PageKey) {
         self.home.lock().keep(self.pages[index], key);
     }
 
-    /// Nobody shall find these pages any more: what is in them may be wrong.
+    /// Unregisters the table's pages, since their contents may be wrong. No sequence finds them any
+    /// more.
     pub fn forget(&mut self) {
         let mut home = self.home.lock();
         for page in &self.pages {
@@ -203,7 +209,8 @@ impl BlockTable {
 impl Drop for BlockTable {
     fn drop(&mut self) {
         let mut home = self.home.lock();
-        // The last page first: without those before it a page is of no use, so it shall go first.
+        // The last page first, so that it is reused first: it is of no use without the pages before
+        // it.
         for page in self.pages.drain(..).rev() {
             home.give_back(page);
         }

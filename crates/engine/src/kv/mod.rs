@@ -1,10 +1,9 @@
-//! Keys and values of all running sequences, in fixed pages.
+//! Keys and values of all running sequences, in pages of fixed size.
 //!
-//! [`PageAllocator`] knows which pages are free, [`BlockTable`] is a sequence's right to its pages
-//! and gives them back when dropped, [`KvPool`] holds the numbers. Full pages are named by a
-//! [`PageKey`] and stay cached after their last holder, so that equal beginnings of one tenant's
-//! prompts are computed once. There are never more pages than [`KvPlan`] counted at start, so a
-//! load never ends in out-of-memory.
+//! [`PageAllocator`] tracks which pages are free, [`BlockTable`] holds a sequence's pages and frees
+//! them when dropped, [`KvPool`] stores the numbers. A full page has a [`PageKey`] and stays cached
+//! after its last holder, so that a common beginning of one tenant's prompts is computed once. The
+//! pool never has more pages than [`KvPlan`] computed at start, so load cannot exhaust memory.
 
 mod blocks;
 mod plan;
@@ -13,8 +12,7 @@ mod prefix;
 
 pub use blocks::{BlockTable, PageAllocator};
 pub use plan::KvPlan;
-pub use pool::{KvPool, KvShape, KvType, LayerPages};
+pub use pool::KvPool;
 pub use prefix::PageKey;
 
-/// Tokens a page holds. A multiple of 32, which paged attention on CUDA asks for.
-pub const PAGE_TOKENS: usize = 32;
+pub use crate::layout::{KvShape, KvType, LayerPages, PAGE_TOKENS};

@@ -1,21 +1,22 @@
-//! How many pages a worker can afford.
+//! Computes how many pages a worker can afford.
 
-use super::{KvShape, PAGE_TOKENS};
+use crate::layout::{KvShape, PAGE_TOKENS};
 
-/// How many pages there will be, and how long one sequence may therefore grow.
+/// The number of pages, and the resulting bound on the length of a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KvPlan {
-    /// Pages of the pool.
+    /// The number of pages in the pool.
     pub pages: usize,
-    /// Tokens of one sequence, prompt and answer together.
+    /// The most tokens of one sequence, prompt and answer together.
     pub context_length: usize,
-    /// Bytes of the pool when every page is in use.
+    /// The pool's size in bytes when every page is in use.
     pub bytes: usize,
 }
 
 impl KvPlan {
-    /// Room for `max_batch` sequences of `context_length`, or for `kv_tokens` tokens if set; never
-    /// more than `memory` bytes. One sequence may fill the whole pool.
+    /// Plans pages for `max_batch` sequences of `context_length` tokens within `memory` bytes, or
+    /// for exactly `kv_tokens` tokens if set, whatever the memory. One sequence may use the whole
+    /// pool.
     pub fn new(
         shape: KvShape,
         context_length: usize,
@@ -37,13 +38,13 @@ impl KvPlan {
 
 #[cfg(test)]
 mod tests {
-    use super::super::KvType;
     use super::*;
+    use crate::layout::KvType;
 
     const SHAPE: KvShape = KvShape { layers: 2, kv_heads: 2, head_dim: 4, kv_type: KvType::F16 };
 
     #[test]
-    fn the_pool_holds_the_batch_or_what_memory_allows() {
+    fn the_pool_holds_the_batch_or_as_much_as_memory_allows() {
         let plan = KvPlan::new(SHAPE, 1000, 4, None, usize::MAX);
         assert_eq!((plan.pages, plan.context_length), (125, 1000));
         assert_eq!(plan.bytes, 4000 * SHAPE.bytes_per_token());

@@ -1,56 +1,17 @@
-//! The pages themselves.
+//! Storage of the pages.
 
 use half::f16;
 
-use super::PAGE_TOKENS;
 use crate::kernels::arena::Region;
 use crate::kernels::store_pages::{PageLayout, store};
+use crate::layout::{KvShape, KvType, LayerPages, PAGE_TOKENS};
 
-/// How keys and values are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KvType {
-    /// Exact: for full-precision weights, where rounding to f16 would be the largest error.
-    F32,
-    /// Half the memory; lost in the noise of quantized weights.
-    F16,
-}
-
-impl KvType {
-    /// How many bytes a number takes.
-    pub fn size(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
-        }
-    }
-}
-
-/// The shape of a model's keys and values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KvShape {
-    /// Layers of the model.
-    pub layers: usize,
-    /// Heads of keys and values.
-    pub kv_heads: usize,
-    /// Numbers per head.
-    pub head_dim: usize,
-    /// How they are kept.
-    pub kv_type: KvType,
-}
-
-impl KvShape {
-    /// Bytes of keys and values per token, over all layers.
-    pub fn bytes_per_token(self) -> usize {
-        self.layers * self.kv_heads * self.head_dim * 2 * self.kv_type.size()
-    }
-}
-
-/// Numbers of one kind of one layer. What one head reads of one page is one piece: keys stand as
+/// The keys and values of one layer. What one head reads of one page is contiguous: keys are
 /// `[pages, kv_heads, head_dim, PAGE_TOKENS]`, so that scores of neighbouring tokens are computed
-/// side by side; values as `[pages, kv_heads, PAGE_TOKENS, head_dim]`, so that they add up to
+/// side by side; values are `[pages, kv_heads, PAGE_TOKENS, head_dim]`, so that they add up to
 /// neighbouring outputs.
 ///
-/// They lie in large pages of memory: a step reads all that its sequences have.
+/// They are in large memory pages, since a step reads the keys and values of all its sequences.
 #[derive(Debug)]
 enum Layer {
     /// (keys, values)
@@ -67,16 +28,6 @@ impl Layer {
     }
 }
 
-/// All keys `[pages, kv_heads, head_dim, PAGE_TOKENS]`, or all values
-/// `[pages, kv_heads, PAGE_TOKENS, head_dim]`, of one layer.
-#[derive(Debug, Clone, Copy)]
-pub enum LayerPages<'a> {
-    /// Exact.
-    F32(&'a [f32]),
-    /// Rounded.
-    F16(&'a [f16]),
-}
-
 /// The keys and values of all sequences.
 #[derive(Debug)]
 pub struct KvPool {
@@ -87,7 +38,7 @@ pub struct KvPool {
 }
 
 impl KvPool {
-    /// Room for `pages` pages. Memory is asked for now, and touched when it is used.
+    /// Allocates `pages` pages. Memory is reserved now and touched only when pages are used.
     pub fn new(shape: KvShape, pages: usize) -> Self {
         let len = pages * shape.kv_heads * PAGE_TOKENS * shape.head_dim;
         let layers = (0..shape.layers).map(|_| Layer::zeroed(shape.kv_type, len)).collect();
@@ -99,12 +50,13 @@ impl KvPool {
         self.shape
     }
 
-    /// How many pages there are.
+    /// The number of pages.
     pub fn pages(&self) -> usize {
         self.pages
     }
 
-    /// Stores the keys and values of some tokens, each `[tokens, kv_heads, head_dim]`.
+    /// Stores the keys and values of some tokens, each `[tokens, kv_heads, head_dim]`, in the slots
+    /// `slots`.
     pub fn write(&mut self, layer: usize, slots: &[usize], keys: &[f32], values: &[f32]) {
         let KvShape { kv_heads, head_dim, .. } = self.shape;
         let layout = PageLayout { page_tokens: PAGE_TOKENS, kv_heads, head_dim };
@@ -118,7 +70,7 @@ impl KvPool {
         }
     }
 
-    /// One layer's keys and values.
+    /// Returns one layer's keys and values.
     pub fn layer(&self, layer: usize) -> (LayerPages<'_>, LayerPages<'_>) {
         match &self.layers[layer] {
             Layer::F32(keys, values) => (LayerPages::F32(keys), LayerPages::F32(values)),
@@ -132,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_lies_where_the_layout_says() {
+    fn numbers_are_stored_where_the_layout_says() {
         for kv_type in [KvType::F32, KvType::F16] {
             let shape = KvShape { layers: 2, kv_heads: 2, head_dim: 4, kv_type };
             let mut pool = KvPool::new(shape, 3);

@@ -1,35 +1,35 @@
-//! Names full pages by all that was read up to their end.
+//! Keys of full pages for the prefix cache.
 
 use sha2::{Digest, Sha256};
 
-use crate::lora::AdapterId;
+use crate::layout::AdapterId;
 
-/// The name of a full page: a hash over the tenant, the adapter, everything before the page, and its
+/// The key of a full page: a hash of the tenant, the adapter, all tokens before the page, and its
 /// tokens.
 ///
-/// Equal keys mean equal keys and values, and a page of one tenant is never found by another. That
-/// rests on SHA-256 alone: whoever finds a collision could read another's prompt, so nothing
-/// shorter will do.
+/// Equal keys mean equal keys and values, and a page of one tenant is never found by another. This
+/// depends on SHA-256 alone: with a collision a tenant could read another's prompt, so a shorter
+/// hash is not an option.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PageKey([u8; 32]);
 
 impl PageKey {
-    /// What stands before the first page of a tenant's prompts; names no page.
+    /// Returns the start of the hash chain of a tenant's prompts. It is the key of no page.
     pub fn root(tenant: &str) -> Self {
         Self(Sha256::digest(tenant.as_bytes()).into())
     }
 
-    /// What stands before the first page of those of them that an adapter computes: its keys and values
-    /// are others.
+    /// Returns the start of the hash chain for prompts computed with an adapter, whose keys and
+    /// values differ from the base model's.
     pub fn adapted(&self, adapter: AdapterId) -> Self {
         let mut hash = Sha256::new();
         hash.update(self.0);
-        // Shorter than the tokens of any page, so it is the name of none.
+        // Shorter than the tokens of any page, so it cannot equal a page's key.
         hash.update(adapter.salt());
         Self(hash.finalize().into())
     }
 
-    /// The name of the page that holds `tokens` and follows the page of this name.
+    /// Returns the key of the page that holds `tokens` and follows the page with this key.
     pub fn next(&self, tokens: &[u32]) -> Self {
         let mut hash = Sha256::new();
         hash.update(self.0);

@@ -1,4 +1,4 @@
-//! `adapter_config.json`: what kind of adapter it is, and whether that is one we compute.
+//! Reads `adapter_config.json` and refuses adapters of kinds that are not supported.
 
 use serde_json::Value;
 
@@ -7,23 +7,24 @@ use super::pattern::Patterns;
 use crate::kernels::low_rank::MOST_RANK;
 use crate::safetensors::Object;
 
-/// What is said of an adapter beside its weights.
+/// The settings of an adapter.
 pub(super) struct AdapterConfig {
     rank: f64,
     alpha: f64,
     ranks: Patterns,
     alphas: Patterns,
-    /// Whether scales fall with the root of the rank.
+    /// rsLoRA: whether scales are divided by the root of the rank instead of the rank.
     rank_stabilized: bool,
-    /// The modules that it adds to, if they are listed.
+    /// The modules that the adapter changes, if they are listed.
     targets: Option<Vec<String>>,
-    /// The layers that it adds to, if they are listed.
+    /// The layers that the adapter changes, if they are listed.
     layers: Option<Vec<usize>>,
-    /// Whether some are left out.
+    /// Whether `exclude_modules` is set.
     excludes: bool,
 }
 
-/// Keys whose value changes what is computed, and has to be this: absent, null or empty goes always.
+/// Keys that change what is computed, with the reason for refusing them and what to do. They may be
+/// absent, null, false or empty.
 const MUST_BE_UNSET: [(&str, &str, &str); 14] = [
     ("use_dora", "it is a DoRA adapter", "train with use_dora=False, or merge it into its base"),
     (
@@ -51,15 +52,15 @@ const MUST_BE_UNSET: [(&str, &str, &str); 14] = [
 
 const MERGE_OR_WITHOUT: &str = "train without it, or merge it into its base";
 
-/// Initial values that leave the base's weights as they are. Others (PiSSA, OLoRA, LoftQ, CorDA) change
-/// them, and the adapter is none for the base that everybody has.
+/// Values of `init_lora_weights` that leave the base's weights unchanged. With others (PiSSA,
+/// OLoRA, LoftQ, CorDA) the adapter does not fit the published base.
 const KEEPING_THE_BASE: [&str; 4] = ["gaussian", "eva", "orthogonal", "mica"];
 
 impl AdapterConfig {
-    /// Reads it.
+    /// Reads the settings.
     ///
     /// # Errors
-    /// When a value is not what it must be, or asks for what is not supported.
+    /// When a value has the wrong type or asks for something unsupported.
     pub(super) fn read(config: &Object) -> Result<Self, AdapterError> {
         let kind = config.text("peft_type")?;
         let kind = kind.ok_or_else(|| config.missing("peft_type", "\"LORA\""))?;
@@ -100,7 +101,7 @@ impl AdapterConfig {
         })
     }
 
-    /// The rank of a module's matrices.
+    /// Returns the rank of a module's matrices.
     pub(super) fn rank(&self, module: &str) -> Result<usize, AdapterError> {
         let rank = self.ranks.of(module)?.unwrap_or(self.rank);
         if rank.fract() == 0.0 && (1.0..=MOST_RANK as f64).contains(&rank) {
@@ -110,7 +111,8 @@ impl AdapterConfig {
         Err(AdapterError::NotSupported { what, allowed: "supported are ranks from 1 to 512" })
     }
 
-    /// What the product of a module's matrices is multiplied with.
+    /// Returns the factor for the product of a module's matrices: alpha / rank, or alpha / √rank
+    /// with rsLoRA.
     pub(super) fn scale(&self, module: &str) -> Result<f32, AdapterError> {
         let alpha = self.alphas.of(module)?.unwrap_or(self.alpha);
         let rank = self.rank(module)? as f64;
@@ -122,7 +124,8 @@ impl AdapterConfig {
         Err(AdapterError::NotSupported { what, allowed: "supported are numbers that f32 holds" })
     }
 
-    /// Whether the config names this module of this layer; `None` if it does not list what it names.
+    /// Whether the config names this module in this layer; `None` if it has no list of modules, or
+    /// excludes some.
     pub(super) fn targets(&self, module: &str, layer: usize) -> Option<bool> {
         let targets = self.targets.as_ref().filter(|_| !self.excludes)?;
         let layers = self.layers.as_ref();
@@ -130,7 +133,7 @@ impl AdapterConfig {
         Some(in_layer && targets.iter().any(|target| ends_with(module, target)))
     }
 
-    /// A listed target that is none of these modules.
+    /// Returns a listed target that matches none of these modules.
     pub(super) fn unknown_target(&self, modules: &[String]) -> Option<&str> {
         let mut targets = self.targets.iter().flatten();
         let unknown = |target: &&String| !modules.iter().any(|module| ends_with(module, target));
@@ -138,13 +141,14 @@ impl AdapterConfig {
     }
 }
 
-/// Whether a module is the target, or one of those that the target names by their last parts.
+/// Whether a module's name equals `target` or ends with `.target`.
 fn ends_with(module: &str, target: &str) -> bool {
     let before = module.strip_suffix(target);
     before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
-/// The modules, where they are listed. A text is an expression: then the tensors say which they are.
+/// Reads the listed modules. Returns `None` for a text, which is an expression: the tensors then
+/// define the modules.
 fn targets(config: &Object) -> Result<Option<Vec<String>>, AdapterError> {
     let expected = "a list of names of modules, or a text";
     match config.get("target_modules") {
@@ -160,7 +164,7 @@ fn targets(config: &Object) -> Result<Option<Vec<String>>, AdapterError> {
     }
 }
 
-/// The layers, where some are named: one, or a list.
+/// Reads the listed layers, a number or a list. Returns `None` if none are named.
 fn layers(config: &Object) -> Result<Option<Vec<usize>>, AdapterError> {
     let Some(value) = config.get("layers_to_transform") else { return Ok(None) };
     let wrong = || config.wrong("layers_to_transform", "the number of a layer, or a list", value);
@@ -172,7 +176,7 @@ fn layers(config: &Object) -> Result<Option<Vec<usize>>, AdapterError> {
     Ok(Some(layers.ok_or_else(wrong)?))
 }
 
-/// Whether a value asks for nothing.
+/// Whether a value counts as unset: null, false or empty.
 fn is_unset(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -183,6 +187,7 @@ fn is_unset(value: &Value) -> bool {
     }
 }
 
+/// Returns the first 60 characters, for messages.
 fn short(text: &str) -> String {
     text.chars().take(60).collect()
 }

@@ -1,21 +1,21 @@
-//! An adapter's files, from the first byte to the weights.
+//! Loads an adapter's files.
 
 use std::path::Path;
 
 use super::config::AdapterConfig;
 use super::{AdapterError, Delta, Layers, Projection};
-use crate::model::ModelConfig;
+use crate::architecture::ModelConfig;
 use crate::safetensors::{Object, SafetensorsError, TensorFile};
 
-/// What kind of adapter it is.
+/// The file with the adapter's settings.
 pub(crate) const CONFIG: &str = "adapter_config.json";
-/// Its weights.
+/// The file with the adapter's weights.
 pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 
-/// What stands before the names of the base's own modules.
+/// The prefix that PEFT puts before the names of the base's modules.
 const PREFIX: &str = "base_model.model.";
 
-/// Reads the adapter in a folder, for a dense model whose feed-forward blocks are `ffn` wide.
+/// Reads the adapter in `folder` for a dense model whose feed-forward blocks are `ffn` wide.
 pub(super) fn read(folder: &Path, model: &ModelConfig, ffn: usize) -> Result<Layers, AdapterError> {
     let missing = |name: &str, needed: &str| SafetensorsError::MissingFile {
         name: name.to_owned(),
@@ -54,7 +54,7 @@ pub(super) fn read(folder: &Path, model: &ModelConfig, ffn: usize) -> Result<Lay
     Ok(layers)
 }
 
-/// A projection of a layer, and its name in the base.
+/// A projection of a layer, with its name in the base.
 struct Module {
     layer: usize,
     projection: Projection,
@@ -62,7 +62,7 @@ struct Module {
 }
 
 impl Module {
-    /// The name of a half of its matrices.
+    /// Returns the name of its tensor A or B.
     fn tensor(&self, half: &str) -> String {
         format!("{PREFIX}{}.lora_{half}.weight", self.name)
     }
@@ -78,7 +78,7 @@ fn modules(model: &ModelConfig) -> impl Iterator<Item = Module> {
     })
 }
 
-/// Whether every tensor is a half of a projection that the config names.
+/// Checks that every tensor is A or B of a projection that the config names.
 fn check_names(
     file: &TensorFile,
     config: &AdapterConfig,
@@ -92,7 +92,7 @@ fn check_names(
         .iter()
         .flat_map(|module| ["A", "B"].map(|half| (module.tensor(half), module)))
         .collect();
-    // Sorted, so that the same file is refused by the same words.
+    // Sorted, so that the message for a file is always the same.
     let mut names: Vec<&str> = file.names().collect();
     names.sort_unstable();
     for tensor in names {
@@ -117,7 +117,7 @@ fn check_names(
     Ok(())
 }
 
-/// Both halves of a projection, or neither.
+/// Reads A and B of a projection. Returns `None` if the adapter does not change it.
 fn delta(
     file: &TensorFile,
     config: &AdapterConfig,

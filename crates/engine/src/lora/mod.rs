@@ -1,65 +1,45 @@
-//! LoRA adapters, as PEFT writes them: loaded beside the base model, chosen per request, several in one
-//! batch.
+//! LoRA adapters in PEFT's format, loaded beside the base model and chosen per request; one batch
+//! may use several.
 //!
-//! An adapter adds `scale · B(A x)` to what a projection makes of `x`, in f32; the base stays as it is, in
-//! whatever format. Rows of a batch that nobody adapts are not touched.
+//! An adapter adds `scale · B(A x)` to the result of a projection of `x`, in f32. The base's
+//! weights do not change, whatever their format. Rows of a batch without an adapter are not
+//! changed.
 //!
-//! - `config`: `adapter_config.json`; what is not supported is refused by name
-//! - `pattern`: which ranks and scales are whose
-//! - `load`: `adapter_model.safetensors`, every tensor of it accounted for
-//! - `rows`: which rows of a step are whose
+//! - `config`: reads `adapter_config.json`; unsupported settings are refused by name
+//! - `pattern`: ranks and alphas of single modules
+//! - `load`: reads `adapter_model.safetensors` and checks every tensor of it
+//! - `rows`: which rows of a step have which adapter
 //!
-//! The weights are transformers' own, and so is the order of their rows: a Qwen GGUF file holds queries and
-//! keys as transformers has them (the rotary embedding turns halves in both), so that an adapter fits
-//! both kinds of files.
+//! Weights have transformers' names and order of rows. A Qwen GGUF file has queries and keys in the
+//! same order (the rotary embedding rotates halves in both), so an adapter fits both kinds of
+//! files.
 
 mod config;
-mod error;
 mod load;
 mod pattern;
 mod rows;
 
 use std::path::PathBuf;
 
-pub use error::AdapterError;
+pub use crate::error::AdapterError;
+pub use crate::layout::AdapterId;
 pub(crate) use load::{CONFIG, WEIGHTS};
 pub(crate) use rows::AdaptedRows;
 
+use crate::architecture::{FeedForward, ModelConfig, Part};
+use crate::error::LoadError;
 use crate::kernels::low_rank::LowRank;
-use crate::model::{FeedForward, ModelConfig, Part};
-use crate::{EngineOptions, LoadError};
 
-/// Where an adapter is, and how requests call it.
+/// An adapter's folder and the name that requests use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdapterSource {
-    /// How requests call it.
+    /// The name that requests use.
     pub name: String,
     /// The folder with `adapter_config.json` and `adapter_model.safetensors`.
     pub folder: PathBuf,
 }
 
-/// An adapter of an engine, by its place among them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AdapterId(u32);
-
-impl AdapterId {
-    /// The adapter at this place.
-    pub(crate) fn new(place: usize) -> Self {
-        Self(u32::try_from(place).unwrap_or(u32::MAX))
-    }
-
-    /// Its place.
-    pub(crate) fn index(self) -> usize {
-        self.0 as usize
-    }
-
-    /// What tells its keys and values from others'.
-    pub(crate) fn salt(self) -> [u8; 4] {
-        self.0.to_le_bytes()
-    }
-}
-
-/// A matrix of a layer that an adapter may add to.
+/// A matrix of a layer that an adapter may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Projection {
     /// Queries.
@@ -68,18 +48,18 @@ pub(crate) enum Projection {
     K,
     /// Values.
     V,
-    /// What attention mixed, back to the stream.
+    /// The attention output.
     Output,
     /// The feed-forward block's gate.
     Gate,
-    /// What is gated.
+    /// The feed-forward block's up projection.
     Up,
-    /// The feed-forward block's way back.
+    /// The feed-forward block's down projection.
     Down,
 }
 
 impl Projection {
-    /// All of them.
+    /// All projections, in the order of their discriminants.
     pub(crate) const ALL: [Self; 7] =
         [Self::Q, Self::K, Self::V, Self::Output, Self::Gate, Self::Up, Self::Down];
 
@@ -96,7 +76,7 @@ impl Projection {
         }
     }
 
-    /// How many numbers it makes, and of how many.
+    /// Returns its shape: (outputs, inputs).
     fn shape(self, config: &ModelConfig, ffn: usize) -> (usize, usize) {
         let ModelConfig { hidden, heads, kv_heads, head_dim, .. } = *config;
         match self {
@@ -109,7 +89,7 @@ impl Projection {
     }
 }
 
-/// What an adapter adds to one projection of one layer.
+/// An adapter's matrices for one projection of one layer.
 #[derive(Debug, Clone, PartialEq)]
 struct Delta {
     rank: usize,
@@ -121,16 +101,16 @@ struct Delta {
 }
 
 impl Delta {
-    /// As it is multiplied.
+    /// Borrows the matrices for the kernel.
     fn as_kernel(&self) -> LowRank<'_> {
         LowRank { a: &self.a, b: &self.b, rank: self.rank, scale: self.scale }
     }
 }
 
-/// By layer and projection.
+/// The matrices by layer and projection.
 type Layers = Vec<[Option<Delta>; Projection::ALL.len()]>;
 
-/// One adapter: for each layer what it adds to which projection.
+/// One adapter.
 #[derive(Debug)]
 struct Adapter {
     name: String,
@@ -142,10 +122,11 @@ struct Adapter {
 pub struct Adapters(Vec<Adapter>);
 
 impl Adapters {
-    /// Reads adapters for a model of this kind.
+    /// Loads adapters for a model with this config.
     ///
     /// # Errors
-    /// When one is missing, damaged, not supported or made for another model, or the model takes none.
+    /// When an adapter is missing, damaged, not supported or made for another model, or the model
+    /// supports none.
     pub fn load(sources: &[AdapterSource], config: &ModelConfig) -> Result<Self, LoadError> {
         let load = |source: &AdapterSource| {
             let layers = read(source, config).map_err(|problem| LoadError::Adapter {
@@ -158,7 +139,8 @@ impl Adapters {
         sources.iter().map(load).collect::<Result<_, _>>().map(Self)
     }
 
-    /// What each part of the model needs of them. `parts` are all there are, in their order.
+    /// Divides the adapters' layers among the parts of a model. `parts` must be all parts, in
+    /// order.
     pub(crate) fn divide(mut self, parts: &[Part]) -> Vec<Self> {
         let mut of = |part: &Part| {
             let adapters = self.0.iter_mut().map(|adapter| Adapter {
@@ -175,28 +157,29 @@ impl Adapters {
         self.0.is_empty()
     }
 
-    /// How many there are.
+    /// The number of adapters.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// How requests call them, in the order in which they were given.
+    /// The adapters' names, in the order in which they were given.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|adapter| adapter.name.as_str())
     }
 
-    /// The one of this name.
+    /// Finds an adapter by name.
     pub fn find(&self, name: &str) -> Option<AdapterId> {
         self.0.iter().position(|adapter| adapter.name == name).map(AdapterId::new)
     }
 
-    /// Bytes that they take in memory.
+    /// The adapters' size in memory, in bytes.
     pub fn bytes(&self) -> usize {
         let deltas = self.0.iter().flat_map(|one| one.layers.iter().flatten().flatten());
         deltas.map(|delta| size_of::<f32>() * (delta.a.len() + delta.b.len())).sum()
     }
 
-    /// What each of them adds to a projection of a layer, if anything.
+    /// Returns each adapter's matrices for a projection of a layer; `None` for adapters that do not
+    /// change it.
     #[cfg(feature = "cuda")]
     pub(crate) fn deltas(
         &self,
@@ -207,14 +190,15 @@ impl Adapters {
         ids.map(move |id| self.delta(id, layer, projection).map(Delta::as_kernel))
     }
 
-    /// The largest rank of any of them; 0 if there are none.
+    /// The largest rank of all adapters; 0 if there are none.
     #[cfg(feature = "cuda")]
     pub(crate) fn most_rank(&self) -> usize {
         let deltas = self.0.iter().flat_map(|one| one.layers.iter().flatten().flatten());
         deltas.map(|delta| delta.rank).max().unwrap_or(0)
     }
 
-    /// What one of them adds to a projection of a layer, if anything.
+    /// Returns an adapter's matrices for a projection of a layer, or `None` if it does not change
+    /// it.
     fn delta(&self, id: AdapterId, layer: usize, projection: Projection) -> Option<&Delta> {
         self.0.get(id.index())?.layers.get(layer)?[projection as usize].as_ref()
     }
@@ -232,16 +216,15 @@ fn read(source: &AdapterSource, config: &ModelConfig) -> Result<Layers, AdapterE
     load::read(&source.folder, config, ffn)
 }
 
-/// The most adapters beside one base.
+/// The most adapters beside one base model.
 pub(crate) const MOST: usize = 256;
 
-/// Whether the names can be told apart, and there are not too many.
-pub(crate) fn check(options: &EngineOptions) -> Result<(), LoadError> {
-    let sources = &options.adapters;
+/// Checks that there are not too many adapters and that their names are unique and not empty.
+pub(crate) fn check(sources: &[AdapterSource]) -> Result<(), LoadError> {
     if sources.len() > MOST {
         let count = sources.len();
         return Err(LoadError::InvalidOption(format!(
-            "{count} adapters; at most {MOST} are loaded"
+            "{count} adapters were named; at most {MOST} can be loaded"
         )));
     }
     for (place, source) in sources.iter().enumerate() {

@@ -1,23 +1,24 @@
-//! Values for some modules: `rank_pattern` and `alpha_pattern`.
+//! Ranks and alphas of single modules: `rank_pattern` and `alpha_pattern`.
 
 use regex::{Regex, RegexBuilder};
 
 use super::AdapterError;
 use crate::safetensors::{Object, SafetensorsError};
 
-/// The most keys that are read: one for every projection of a hundred layers and more.
+/// The most keys of a pattern: more than one for every projection of a hundred layers.
 const MOST_KEYS: usize = 1024;
-/// Bytes that one compiled key may have.
+/// The most bytes of one compiled key.
 const MOST_COMPILED: usize = 1 << 18;
 
-/// Values for the modules whose names end as a key says. Keys are regular expressions, as PEFT takes them.
+/// Values for the modules whose names end with a match of a key. As in PEFT, keys are regular
+/// expressions.
 pub(super) struct Patterns {
     key: &'static str,
     values: Vec<(Regex, f64)>,
 }
 
 impl Patterns {
-    /// The object under `key`; none if it is not there.
+    /// Reads the object under `key`. Returns an empty one if there is none.
     pub(super) fn read(config: &Object, key: &'static str) -> Result<Self, AdapterError> {
         let Some(value) = config.get(key) else { return Ok(Self { key, values: Vec::new() }) };
         let wrong = |expected: &str| AdapterError::from(config.wrong(key, expected, value));
@@ -48,8 +49,9 @@ impl Patterns {
         Ok(Self { key, values })
     }
 
-    /// The value for a module, if one is said. PEFT takes the first key that matches; an order is nothing
-    /// that a JSON object has, so keys that say different things are refused.
+    /// Returns the value for a module, if a key matches it. PEFT takes the first key that matches,
+    /// but a JSON object has no order; so keys that match the same module with different values are
+    /// refused.
     pub(super) fn of(&self, module: &str) -> Result<Option<f64>, AdapterError> {
         let mut found = None;
         for (_, value) in self.values.iter().filter(|(regex, _)| regex.is_match(module)) {

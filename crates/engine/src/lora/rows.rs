@@ -1,4 +1,4 @@
-//! Which rows of a step are whose.
+//! Groups the rows of a step by adapter.
 
 use super::{AdapterId, Adapters, Projection};
 use crate::batch::ForwardBatch;
@@ -6,20 +6,21 @@ use crate::batch::ForwardBatch;
 use crate::kernels::cuda::LowRankPlan;
 use crate::kernels::low_rank;
 
-/// The rows of a step that an adapter adds to, adapter by adapter. The memory stays for the next step.
+/// The rows of a step that have adapters, grouped by adapter. The buffers are kept for the next
+/// step.
 #[derive(Debug, Default)]
 pub(crate) struct AdaptedRows {
-    /// Ascending within an adapter.
+    /// Row indices in the step, ascending within an adapter.
     rows: Vec<u32>,
-    /// Whose rows, and where they end.
+    /// For each adapter with rows: its id, and the end of its range in `rows`.
     groups: Vec<(AdapterId, usize)>,
 }
 
 impl AdaptedRows {
-    /// Sorts the rows of `batch` by adapter, of which there are so many.
+    /// Groups the rows of `batch` by adapter. `adapters` is the number of loaded adapters.
     ///
     /// # Errors
-    /// When one is asked for that is not there.
+    /// When the batch names an adapter that is not loaded.
     pub(crate) fn sort(
         &mut self,
         batch: &ForwardBatch,
@@ -29,7 +30,7 @@ impl AdaptedRows {
         self.groups.clear();
         for id in batch.adapters.iter().copied().flatten() {
             if id.index() >= adapters {
-                candle_core::bail!("adapter {} of {adapters} was asked for", id.index())
+                candle_core::bail!("adapter {} of {adapters} was requested", id.index())
             }
             if !self.groups.iter().any(|(other, _)| *other == id) {
                 self.groups.push((id, 0));
@@ -48,7 +49,8 @@ impl AdaptedRows {
         Ok(())
     }
 
-    /// Adds to `y`, what a projection of a layer made of `x`, what each adapter adds to its rows.
+    /// Adds each adapter's product with its rows of `x` `[tokens, inputs]` to `y` `[tokens,
+    /// outputs]`, the result of a layer's projection of `x`.
     pub(crate) fn add(
         &self,
         adapters: &Adapters,
@@ -64,13 +66,13 @@ impl AdaptedRows {
         }
     }
 
-    /// The same rows as a device takes them.
+    /// Returns the same rows as a plan for a device.
     #[cfg(feature = "cuda")]
     pub(crate) fn plan(&self) -> LowRankPlan {
         LowRankPlan::new(self.groups().map(|(id, rows)| (id.index(), rows)))
     }
 
-    /// Each adapter's rows.
+    /// Returns each adapter's rows.
     fn groups(&self) -> impl Iterator<Item = (AdapterId, &[u32])> {
         let mut start = 0;
         self.groups.iter().map(move |(id, end)| {

@@ -11,15 +11,16 @@ use crate::kv::KvPool;
 use crate::lora::{Adapters, Projection};
 use crate::weights::{Linear, Weights};
 
-/// Projections, norms and the way through the pages.
+/// The projections and norms of a layer's attention.
 #[derive(Debug)]
 pub(super) struct Attention {
     q: Linear,
     k: Linear,
     v: Linear,
     output: Linear,
-    /// Per head, `[head_dim]`: Qwen3 only.
+    /// The norm of each query head, `[head_dim]`. Qwen3 only.
     q_norm: Option<Vec<f32>>,
+    /// The norm of each key head, `[head_dim]`. Qwen3 only.
     k_norm: Option<Vec<f32>>,
     heads: usize,
     kv_heads: usize,
@@ -60,7 +61,8 @@ impl Attention {
         })
     }
 
-    /// From `h` to `added`, both `[tokens, hidden]`; the tokens' keys and values go to the pages.
+    /// Computes `added` from `h`, both `[tokens, hidden]` in f32, and stores the tokens' keys and values in
+    /// the pages of `layer`.
     pub(super) fn forward(
         &self,
         batch: &ForwardBatch,
@@ -78,15 +80,15 @@ impl Attention {
         adapted.add(adapters, layer, Projection::Q, h, q);
         adapted.add(adapters, layer, Projection::K, h, k);
         adapted.add(adapters, layer, Projection::V, h, v);
-        let turn = |x: &mut [f32], heads: usize, norm: &Option<Vec<f32>>| {
+        let norm_and_rotate = |x: &mut [f32], heads: usize, norm: &Option<Vec<f32>>| {
             let norm = norm.as_deref().map(|weight| (weight, self.rms_eps));
             rows::norm_and_turn(x, heads, norm, &angles.cos, &angles.sin, self.head_dim / 2);
         };
-        turn(q, self.heads, &self.q_norm);
-        turn(k, self.kv_heads, &self.k_norm);
+        norm_and_rotate(q, self.heads, &self.q_norm);
+        norm_and_rotate(k, self.kv_heads, &self.k_norm);
         kv.write(layer, &batch.slot_mapping, k, v);
         let mixed = mixed.of(q.len());
-        paged_attention(q, self.heads, kv.layer(layer), kv.shape(), batch, mixed);
+        paged_attention(q, self.heads, kv.layer(layer), kv.shape(), batch.spans(), mixed);
         let added = added.of(tokens * self.output.outputs());
         self.output.forward(mixed, added, scratch)?;
         adapted.add(adapters, layer, Projection::Output, mixed, added);

@@ -1,11 +1,11 @@
-//! The whole model: tokens in, logits out.
+//! The decoder: computes logits from tokens.
 
 use candle_core as candle;
 
 use super::attention::Attention;
 use super::mlp::Mlp;
-use super::rope::Rope;
-use super::{ModelConfig, Part, Workspace};
+use super::{ModelConfig, Workspace};
+use crate::architecture::{Part, Rope};
 use crate::batch::ForwardBatch;
 use crate::kernels::rows;
 use crate::kv::KvPool;
@@ -13,52 +13,56 @@ use crate::lora::Adapters;
 use crate::weights::{Embedding, Linear, Weights};
 use crate::{Checkpoint, LoadError};
 
-/// A Qwen model, or a part of its layers. It keeps no state: everything a sequence needs is in the batch and
-/// in the pages.
+/// A Qwen model, or a part of its layers. It has no state: a sequence's data is in the batch and in the
+/// pages.
 #[derive(Debug)]
 pub struct Decoder {
     config: ModelConfig,
-    /// Of the first part.
+    /// `Some` in the first part.
     embedding: Option<Embedding>,
     layers: Vec<Layer>,
-    /// Of the last part.
+    /// `Some` in the last part.
     end: Option<End>,
     rope: Rope,
     adapters: Adapters,
 }
 
-/// What follows the layers.
+/// The last norm and the head.
 #[derive(Debug)]
 struct End {
+    /// `[hidden]`
     norm: Vec<f32>,
-    /// What makes logits of a row; an embedding model has none.
+    /// `[vocab, hidden]`, or `None` in an embedding model.
     head: Option<Linear>,
 }
 
 #[derive(Debug)]
 struct Layer {
+    /// `[hidden]`
     attention_norm: Vec<f32>,
     attention: Attention,
+    /// `[hidden]`
     mlp_norm: Vec<f32>,
     mlp: Mlp,
 }
 
 impl Decoder {
-    /// Loads a checkpoint's weights.
+    /// Loads all layers of a checkpoint.
     ///
     /// # Errors
-    /// When a tensor is missing, damaged or not what the checkpoint's own numbers ask for, or the kind of
-    /// model is not supported.
+    /// If a tensor is missing or damaged, its shape does not match the checkpoint's config, or the
+    /// architecture is not supported.
     pub fn load(checkpoint: impl Into<Checkpoint>) -> Result<Self, LoadError> {
         let checkpoint = checkpoint.into();
         let whole = Part::whole(&checkpoint.config()?);
         Self::load_part(&checkpoint, &whole)
     }
 
-    /// Loads the weights of some of a checkpoint's layers, and of what stands before or behind them.
+    /// Loads a part of a checkpoint's layers, with the embedding if it is the first part and the last norm
+    /// and the head if it is the last.
     ///
     /// # Errors
-    /// As of [`load`](Self::load); what other parts have is not looked at.
+    /// As [`load`](Self::load). Tensors of other parts are not checked.
     pub(crate) fn load_part(checkpoint: &Checkpoint, part: &Part) -> Result<Self, LoadError> {
         let config = checkpoint.config()?;
         crate::kernels::arena::begin_anew();
@@ -77,23 +81,27 @@ impl Decoder {
         })
     }
 
-    /// The same model with adapters beside it, which were loaded for its config and have its layers; a batch
-    /// names them.
+    /// Returns the model with `adapters`, which must have been loaded for its config and layers. A batch
+    /// chooses an adapter for each sequence.
     pub fn with_adapters(self, adapters: Adapters) -> Self {
         Self { adapters, ..self }
     }
 
-    /// What kind of model the whole is.
+    /// The config of the whole model, also if this is a part of it.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
-    /// One step: the logits of `batch.logit_rows`, then of `batch.likeliest_rows`, `[rows, vocab]`; of an
-    /// embedding model what becomes their embeddings, `[rows, hidden]`. The keys and values of all tokens are in
-    /// the pages afterwards.
+    /// Computes one step, and stores the keys and values of all tokens of the batch in `kv`.
     ///
-    /// A part that is not the last gives the residual stream, `[tokens, hidden]`, and leaves it in the
-    /// workspace; one that is not the first takes it from there.
+    /// Returns the logits of `batch.logit_rows`, then of `batch.likeliest_rows`: `[rows, vocab]` in f32. An
+    /// embedding model returns the normalised hidden states of these rows instead, `[rows, hidden]`.
+    ///
+    /// A part that is not the last returns the residual stream, `[tokens, hidden]`, which also stays in the
+    /// workspace. A part that is not the first reads the stream from the workspace.
+    ///
+    /// # Errors
+    /// If the batch names an adapter that is not loaded, or a product of candle fails.
     pub fn forward<'a>(
         &self,
         batch: &ForwardBatch,
@@ -122,7 +130,7 @@ impl Decoder {
         }
         let Some(end) = &self.end else { return Ok(workspace.x.of(len)) };
         let Workspace { h, added, logits, scratch, .. } = workspace;
-        // The rows that are wanted, one after the other.
+        // Gathers the wanted rows.
         let rows = batch.wanted_rows();
         let num_rows = rows.len();
         let wanted = added.of(num_rows * hidden);
@@ -137,7 +145,7 @@ impl Decoder {
         Ok(logits)
     }
 
-    /// Lets candle lay out the weights that it multiplies now, not in the first request.
+    /// Lets candle prepare the layout of its weights now instead of in the first request.
     pub fn warm_up(&self) -> candle::Result<()> {
         use rayon::prelude::*;
         let mut linears: Vec<&Linear> = self.end.iter().flat_map(|end| &end.head).collect();

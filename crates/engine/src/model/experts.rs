@@ -1,31 +1,33 @@
-//! A feed-forward block of many experts, of which each token goes through a few.
+//! The feed-forward block of a mixture of experts: each token uses a few of many experts.
 
 use candle_core as candle;
 
-use super::mlp::GatedMlp;
+use super::gated_mlp::GatedMlp;
 use super::{Experts, Workspace};
 use crate::LoadError;
 use crate::kernels::{few_outputs, rows, scattered};
 use crate::weights::{Linear, Weights};
 
-/// A router, its experts, and one that every token goes through where the model has such.
+/// A router, its experts, and the shared expert, if the model has one.
 ///
-/// The tokens of a step are sorted by expert, so each expert that somebody chose reads its weights
-/// once, and those of the others are not touched.
+/// The tokens of a step are sorted by expert, so the weights of each chosen expert are read once and
+/// those of the others are not read.
 #[derive(Debug)]
 pub(super) struct MixtureOfExperts {
     config: Experts,
     hidden: usize,
     /// `[experts, hidden]`
     router: Vec<f32>,
-    /// Of every expert: `[ffn, hidden]`, `[ffn, hidden]` and `[hidden, ffn]`.
+    /// The gate projection of each expert, `[ffn, hidden]`.
     gate: Vec<Linear>,
+    /// The up projection of each expert, `[ffn, hidden]`.
     up: Vec<Linear>,
+    /// The down projection of each expert, `[hidden, ffn]`.
     down: Vec<Linear>,
     shared: Option<SharedExpert>,
 }
 
-/// The expert that every token goes through, by as much as its gate lets it.
+/// The expert that every token uses. Its output is scaled by the sigmoid of its gate, per token.
 #[derive(Debug)]
 struct SharedExpert {
     mlp: GatedMlp,
@@ -59,8 +61,8 @@ impl MixtureOfExperts {
         })
     }
 
-    /// From `h` to `added`, both `[tokens, hidden]`. What a token gets does not depend on the others
-    /// of the step: its experts are added in ascending order.
+    /// Computes `added` from `h`, both `[tokens, hidden]` in f32. A token's output does not depend on the
+    /// other tokens of the step: its experts' outputs are always summed in ascending order of the expert.
     pub(super) fn forward(&self, tokens: usize, workspace: &mut Workspace) -> candle::Result<()> {
         let len = tokens * self.hidden;
         match &self.shared {
@@ -94,7 +96,7 @@ impl MixtureOfExperts {
 }
 
 impl SharedExpert {
-    /// From `h` to `added`, both `[tokens, hidden]`.
+    /// Computes `added` from `h`, both `[tokens, hidden]` in f32.
     fn forward(&self, tokens: usize, workspace: &mut Workspace) -> candle::Result<()> {
         self.mlp.forward(tokens, None, workspace)?;
         let Workspace { h, added, router, .. } = workspace;

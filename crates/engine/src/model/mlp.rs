@@ -1,20 +1,20 @@
-//! The feed-forward block.
+//! The feed-forward block of a layer: dense or a mixture of experts.
 
 use candle_core as candle;
 
 use super::experts::MixtureOfExperts;
+use super::gated_mlp::GatedMlp;
 use super::{FeedForward, ModelConfig, Workspace};
 use crate::LoadError;
-use crate::kernels::rows;
-use crate::lora::{Adapters, Projection};
+use crate::lora::Adapters;
 use crate::weights::{Linear, Weights};
 
 /// The feed-forward block of a layer.
 #[derive(Debug)]
 pub(super) enum Mlp {
-    /// One for all tokens.
+    /// One network for all tokens.
     Dense(GatedMlp),
-    /// Many, of which each token goes through a few.
+    /// Many networks, of which each token uses a few.
     Experts(MixtureOfExperts),
 }
 
@@ -35,7 +35,8 @@ impl Mlp {
         }
     }
 
-    /// From `h` to `added`, both `[tokens, hidden]`, in this layer. Experts have no adapters.
+    /// Computes `added` from `h`, both `[tokens, hidden]` in f32. `layer` selects the adapters' weights; experts
+    /// have no adapters.
     pub(super) fn forward(
         &self,
         tokens: usize,
@@ -54,60 +55,5 @@ impl Mlp {
             Self::Dense(mlp) => mlp.linears().to_vec(),
             Self::Experts(experts) => experts.linears().collect(),
         }
-    }
-}
-
-/// `down(silu(gate(x)) * up(x))`.
-#[derive(Debug)]
-pub(super) struct GatedMlp {
-    gate: Linear,
-    up: Linear,
-    down: Linear,
-}
-
-impl GatedMlp {
-    /// Of the tensors `ffn_gate`, `ffn_up` and `ffn_down`, with `suffix` behind.
-    pub(super) fn load(
-        weights: &Weights<'_>,
-        prefix: &str,
-        suffix: &str,
-        hidden: usize,
-        ffn: usize,
-    ) -> Result<Self, LoadError> {
-        Ok(Self {
-            gate: weights.linear(&format!("{prefix}.ffn_gate{suffix}"), ffn, hidden)?,
-            up: weights.linear(&format!("{prefix}.ffn_up{suffix}"), ffn, hidden)?,
-            down: weights.linear(&format!("{prefix}.ffn_down{suffix}"), hidden, ffn)?,
-        })
-    }
-
-    /// From `h` to `added`, both `[tokens, hidden]`, with what adapters add in a layer.
-    pub(super) fn forward(
-        &self,
-        tokens: usize,
-        adapters: Option<(usize, &Adapters)>,
-        workspace: &mut Workspace,
-    ) -> candle::Result<()> {
-        let Workspace { adapted, h, gate, up, added, scratch, .. } = workspace;
-        let gate = gate.of(tokens * self.gate.outputs());
-        let up = up.of(tokens * self.up.outputs());
-        let h = h.of(tokens * self.down.outputs());
-        Linear::forward_shared([&self.gate, &self.up], h, [gate, up], scratch)?;
-        let adapt = |projection: Projection, x: &[f32], y: &mut [f32]| {
-            if let Some((layer, adapters)) = adapters {
-                adapted.add(adapters, layer, projection, x, y);
-            }
-        };
-        adapt(Projection::Gate, h, gate);
-        adapt(Projection::Up, h, up);
-        rows::swiglu(gate, up);
-        let added = added.of(tokens * self.down.outputs());
-        self.down.forward(gate, added, scratch)?;
-        adapt(Projection::Down, gate, added);
-        Ok(())
-    }
-
-    pub(super) fn linears(&self) -> [&Linear; 3] {
-        [&self.gate, &self.up, &self.down]
     }
 }

@@ -1,25 +1,17 @@
-//! The model: one decoder for the Qwen family, without state of its own.
+//! The model: a stateless decoder for the Qwen family.
 
 mod attention;
-mod config;
 mod decoder;
 mod experts;
-mod metadata;
+mod gated_mlp;
 mod mlp;
-mod part;
-mod rope;
 pub(crate) mod routing;
 mod workspace;
 
-pub use config::{Architecture, Experts, FeedForward, ModelConfig, Pooling};
 pub use decoder::Decoder;
-pub(crate) use part::Part;
-pub use rope::Yarn;
-#[cfg(feature = "cuda")]
-pub(crate) use rope::{Angles, Rope};
 pub use workspace::Workspace;
 
-#[cfg(test)]
-mod config_tests;
+pub use crate::architecture::{Architecture, Experts, FeedForward, ModelConfig, Pooling, Yarn};
+
 #[cfg(test)]
 mod tests;

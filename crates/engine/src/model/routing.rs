@@ -1,23 +1,24 @@
-//! Which tokens go through which experts.
+//! Assigns the tokens of a step to experts.
 
 use super::Experts;
 
-/// The tokens of a step, sorted by expert. The memory stays for the next step.
+/// The tokens of a step, sorted by expert. Its memory is reused in the next step.
 #[derive(Debug, Default)]
 pub(crate) struct Routing {
-    /// Per token, its experts and their weights, the likeliest first. `[tokens, used]`
+    /// The experts of each token and their weights, the largest weight first. `[tokens, used]`
     chosen: Vec<(usize, f32)>,
-    /// Where each expert's tokens begin in the following two. `[experts + 1]`
+    /// Where each expert's range begins in `tokens` and `weights`, and the end of the last.
+    /// `[experts + 1]`
     starts: Vec<usize>,
-    /// Ascending within an expert. `[tokens * used]`
+    /// The tokens of each expert, ascending within an expert. `[tokens * used]`
     tokens: Vec<u32>,
-    /// `[tokens * used]`
+    /// The weight of the expert for each of `tokens`. `[tokens * used]`
     weights: Vec<f32>,
 }
 
 impl Routing {
-    /// Chooses for every token the experts of the largest `logits`, `[tokens, experts]`; of equal ones
-    /// the first.
+    /// Chooses the `config.used` experts with the largest `logits`, `[tokens, experts]`, for each token. Of
+    /// equal logits the first is chosen.
     pub(crate) fn choose(&mut self, logits: &[f32], config: &Experts) {
         let Experts { count, used, normalized, .. } = *config;
         self.chosen.clear();
@@ -38,7 +39,7 @@ impl Routing {
         }
         self.tokens.resize(self.chosen.len(), 0);
         self.weights.resize(self.chosen.len(), 0.0);
-        // Each start moves on as its expert's tokens are put down, and ends where the next begins.
+        // Each start advances as its expert's tokens are written, and ends where the next expert begins.
         for (index, (expert, weight)) in self.chosen.iter().enumerate() {
             let place = &mut self.starts[*expert];
             self.tokens[*place] = (index / used) as u32;
@@ -49,7 +50,7 @@ impl Routing {
         self.starts[0] = 0;
     }
 
-    /// Every expert that somebody chose, ascending, with its tokens and their weights.
+    /// Returns each expert that has tokens, in ascending order, with its tokens and their weights.
     pub(crate) fn by_expert(&self) -> impl Iterator<Item = (usize, (&[u32], &[f32]))> {
         self.starts.windows(2).enumerate().filter(|(_, range)| range[0] < range[1]).map(
             move |(expert, range)| {
@@ -59,7 +60,7 @@ impl Routing {
         )
     }
 
-    /// Bytes of this after a step of so many tokens.
+    /// Returns the bytes of a `Routing` after a step of `tokens` tokens.
     pub(super) fn bytes(tokens: usize, config: &Experts) -> usize {
         let each = size_of::<(usize, f32)>() + size_of::<u32>() + size_of::<f32>();
         let choices = tokens.saturating_mul(config.used);
@@ -67,12 +68,12 @@ impl Routing {
     }
 }
 
-/// The places and values of the largest logits, the largest first.
+/// Fills `chosen` with the indices and values of the largest logits, the largest first.
 fn take_largest(logits: &[f32], chosen: &mut [(usize, f32)]) {
     let mut taken = 0;
     for (expert, logit) in logits.iter().enumerate() {
         if taken == chosen.len() {
-            let larger = *logit > chosen[taken - 1].1; // never, if it is no number
+            let larger = *logit > chosen[taken - 1].1; // false if it is NaN
             if !larger {
                 continue;
             }
@@ -88,8 +89,8 @@ fn take_largest(logits: &[f32], chosen: &mut [(usize, f32)]) {
     }
 }
 
-/// From the logits of the chosen to their weights: softmax over all experts or, where weights sum
-/// to 1, over the chosen.
+/// Replaces the logits of the chosen experts by their weights: the softmax over all experts or, if
+/// `normalized`, over the chosen ones.
 fn weigh(logits: &[f32], chosen: &mut [(usize, f32)], normalized: bool) {
     let Some((_, largest)) = chosen.first().copied() else { return };
     let share = |logit: f32| (logit - largest).exp();
@@ -126,7 +127,7 @@ mod tests {
             .collect();
         let mut routing = Routing::default();
         for normalized in [true, false] {
-            // Twice: what the first step left must not be seen.
+            // Two steps: the first must not affect the second.
             for logits in [&logits[4..8], &logits[..]] {
                 routing.choose(logits, &config(normalized));
             }
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn logits_that_are_no_numbers_choose_as_many_experts_as_others() {
+    fn nan_and_infinite_logits_choose_as_many_experts_as_others() {
         let mut routing = Routing::default();
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for logits in [[bad; 4], [1.0, bad, 2.0, bad]] {

@@ -1,10 +1,9 @@
-//! How a sequence is cut, what stands beside it and what is found of it makes no difference: on
-//! every machine that there are kernels for, in every kind of weights.
+//! A sequence's logits depend neither on its chunks, nor on the batch it is in, nor on cached pages. Tested
+//! with the kernels of every machine and every weight format.
 //!
-//! Products of packed weights, attention and everything by rows do the same in the same order for
-//! a row, whatever is computed beside it: models of packed weights give the same to the bit. candle's
-//! products, which multiply full precision, sum in another order when there are more rows: within
-//! 1e-4.
+//! Products of packed weights, attention and row-wise operations sum a row in the same order whatever
+//! else is in the batch, so models of packed weights give bitwise equal logits. candle's products of full
+//! precision sum in an order that depends on the number of rows: they agree within 1e-4.
 
 use std::path::{Path, PathBuf};
 
@@ -15,14 +14,14 @@ use crate::kernels::machine::Machine;
 use crate::kv::{BlockTable, KvPool, KvType, PAGE_TOKENS, PageAllocator, PageKey};
 use crate::synth::{SynthOptions, SynthQuant, SynthShape, synthesize};
 
-/// A model with pages of its own.
+/// A model with its own pages.
 struct Rig {
     name: String,
     model: Decoder,
     pool: KvPool,
     pages: PageAllocator,
     workspace: Workspace,
-    /// Whether rows are the same to the bit.
+    /// Whether rows must be bitwise equal.
     exact: bool,
 }
 
@@ -45,9 +44,9 @@ impl Rig {
         logits.chunks(self.model.config().vocab).map(<[f32]>::to_vec).collect()
     }
 
-    /// The logits of `tokens` from the one at `start` on, in chunks of `chunk`; what is before `start` is
-    /// in the pages.
-    fn rest(
+    /// Returns the logits of `tokens[start..]`, computed in chunks of `chunk`. The tokens before `start`
+    /// are in the pages already.
+    fn logits_from(
         &mut self,
         tokens: &[u32],
         start: usize,
@@ -63,7 +62,7 @@ impl Rig {
         rows
     }
 
-    fn same(&self, a: &[Vec<f32>], b: &[Vec<f32>], what: &str) {
+    fn assert_same(&self, a: &[Vec<f32>], b: &[Vec<f32>], what: &str) {
         assert_eq!(a.len(), b.len());
         let (a, b) = (a.concat(), b.concat());
         assert!(a.iter().all(|logit| logit.is_finite()));
@@ -80,7 +79,7 @@ fn fixture(name: &str) -> PathBuf {
     folder.join(name).with_extension("gguf")
 }
 
-/// Models of each kind of product, and what to do with them on every machine.
+/// Runs `check` with a model of each weight format on every machine.
 fn on_every_machine(check: impl Fn(&mut Rig)) {
     let folder = tempfile::tempdir().unwrap();
     let synthetic = |quant: SynthQuant| {
@@ -108,7 +107,7 @@ fn on_every_machine(check: impl Fn(&mut Rig)) {
     }
 }
 
-/// A prompt of four pages and a bit.
+/// A prompt of four pages and seven tokens.
 fn prompt() -> Vec<u32> {
     (0..135u32).map(|n| (n * 7_919 + n * n) % 500).collect()
 }
@@ -118,14 +117,14 @@ fn chunked_is_whole() {
     on_every_machine(|rig| {
         let tokens = prompt();
         let table = rig.table(tokens.len());
-        let whole = rig.rest(&tokens, 0, &table, usize::MAX);
+        let whole = rig.logits_from(&tokens, 0, &table, usize::MAX);
         let (first, last) = (&whole[0], &whole[tokens.len() - 1]);
         let moved = first.iter().zip(last).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(moved > 0.1, "{}: it says the same of everything", rig.name);
+        assert!(moved > 0.1, "{}: all tokens have the same logits", rig.name);
         for chunk in [1, 7, 33, 100] {
             let table = rig.table(tokens.len());
-            let chunked = rig.rest(&tokens, 0, &table, chunk);
-            rig.same(&chunked, &whole, &format!("chunks of {chunk}"));
+            let chunked = rig.logits_from(&tokens, 0, &table, chunk);
+            rig.assert_same(&chunked, &whole, &format!("chunks of {chunk}"));
         }
     });
 }
@@ -134,23 +133,23 @@ fn chunked_is_whole() {
 fn batch_is_single() {
     on_every_machine(|rig| {
         let tokens = prompt();
-        // (from where, to where, how many of these are in the pages already)
+        // (first token, end, how many of these are in the pages already)
         let parts =
             [(0, 1, 0), (0, 135, 134), (60, 67, 0), (0, 100, 33), (5, 70, 32), (20, 90, 69)];
         let (mut batch, mut single, mut tables) = (ForwardBatch::default(), Vec::new(), Vec::new());
         for (from, to, old) in parts {
             let tokens = &tokens[from..to];
             let table = rig.table(tokens.len());
-            single.extend(rig.rest(tokens, 0, &table, usize::MAX).split_off(old));
+            single.extend(rig.logits_from(tokens, 0, &table, usize::MAX).split_off(old));
             let table = rig.table(tokens.len());
             if old > 0 {
-                rig.rest(&tokens[..old], 0, &table, usize::MAX);
+                rig.logits_from(&tokens[..old], 0, &table, usize::MAX);
             }
             batch.push(&tokens[old..], old, &table, Logits::All);
             tables.push(table);
         }
         let together = rig.logits(&batch);
-        rig.same(&together, &single, "a batch");
+        rig.assert_same(&together, &single, "a batch");
     });
 }
 
@@ -161,7 +160,7 @@ fn cached_is_fresh() {
         for (tenant, chunk) in [("a", usize::MAX), ("b", 33)] {
             let tenant = format!("{tenant} of {}", rig.name);
             let mut table = rig.table(tokens.len());
-            let fresh = rig.rest(&tokens, 0, &table, chunk);
+            let fresh = rig.logits_from(&tokens, 0, &table, chunk);
             let mut keys = vec![PageKey::root(&tenant)];
             for (index, page) in tokens.as_chunks::<PAGE_TOKENS>().0.iter().enumerate() {
                 keys.push(keys[index].next(page));
@@ -173,31 +172,64 @@ fn cached_is_fresh() {
                 assert!(keys[1..=cached].iter().all(|key| table.take_cached(key)));
                 assert!(table.grow(tokens.len()));
                 let begin = cached * PAGE_TOKENS;
-                let rest = rig.rest(&tokens, begin, &table, usize::MAX);
-                rig.same(&rest, &fresh[begin..], &format!("{cached} pages of chunks of {chunk}"));
+                let rest = rig.logits_from(&tokens, begin, &table, usize::MAX);
+                rig.assert_same(
+                    &rest,
+                    &fresh[begin..],
+                    &format!("{cached} pages of chunks of {chunk}"),
+                );
             }
         }
     });
 }
 
-/// What a sequence generated token by token is computed again as if it were prompt, at once or behind
-/// pages that were left of it.
+/// A sequence that was generated token by token is recomputed as a prompt, from its start or after pages
+/// that are still cached.
 #[test]
 fn preempted_is_undisturbed() {
     on_every_machine(|rig| {
         let mut tokens = prompt()[..50].to_vec();
         let table = rig.table(90);
-        let mut undisturbed = rig.rest(&tokens, 0, &table, usize::MAX);
+        let mut undisturbed = rig.logits_from(&tokens, 0, &table, usize::MAX);
         while tokens.len() < 90 {
             let last = &undisturbed[tokens.len() - 1];
             let best = (0..last.len()).max_by(|a, b| last[*a].total_cmp(&last[*b])).unwrap();
             tokens.push(best as u32);
-            undisturbed.extend(rig.rest(&tokens, tokens.len() - 1, &table, 1));
+            undisturbed.extend(rig.logits_from(&tokens, tokens.len() - 1, &table, 1));
         }
         let again = rig.table(90);
-        let recomputed = rig.rest(&tokens, 0, &again, usize::MAX);
-        rig.same(&recomputed, &undisturbed, "computed again");
-        let behind = rig.rest(&tokens, 64, &table, usize::MAX);
-        rig.same(&behind, &undisturbed[64..], "computed again behind two pages");
+        let recomputed = rig.logits_from(&tokens, 0, &again, usize::MAX);
+        rig.assert_same(&recomputed, &undisturbed, "computed again");
+        let behind = rig.logits_from(&tokens, 64, &table, usize::MAX);
+        rig.assert_same(&behind, &undisturbed[64..], "computed again behind two pages");
     });
+}
+
+#[test]
+fn errors_name_missing_and_misshapen_experts() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen2moe");
+    let whole = std::fs::read(folder.join("qwen2moe-f32.gguf")).unwrap();
+    let replaced = |from: &[u8], to: &[u8]| {
+        assert_eq!(from.len(), to.len());
+        let mut bytes = whole.clone();
+        let places: Vec<usize> =
+            (0..bytes.len() - from.len()).filter(|at| whole[*at..].starts_with(from)).collect();
+        assert!(!places.is_empty());
+        for at in places {
+            bytes[at..at + from.len()].copy_from_slice(to);
+        }
+        let file = GgufFile::from_bytes(&bytes, "test.gguf").unwrap();
+        Decoder::load(&file).unwrap_err().to_string()
+    };
+    for name in ["ffn_gate_inp", "ffn_up_exps", "ffn_down_shexp", "ffn_gate_inp_shexp"] {
+        let from = format!("blk.1.{name}.weight");
+        let error = replaced(from.as_bytes(), from.replace("ffn", "xxx").as_bytes());
+        assert!(error.contains(&format!("{from:?} is missing")), "{error}");
+    }
+    // The expert count follows its key and type number. 6 becomes 5.
+    let key = |count: u32| {
+        [b"qwen2moe.expert_count".as_slice(), &4u32.to_le_bytes(), &count.to_le_bytes()].concat()
+    };
+    let error = replaced(&key(6), &key(5));
+    assert!(error.contains("asks for [5, "), "{error}");
 }

@@ -1,25 +1,25 @@
-//! The numbers between the layers of a step.
+//! The intermediate results of a step.
 
-use super::rope::Angles;
 use super::routing::Routing;
 use super::{FeedForward, ModelConfig};
+use crate::architecture::Angles;
 use crate::kernels::rows;
 use crate::lora::AdaptedRows;
 use crate::weights::Scratch;
 
-/// Memory for what a step computes on its way. It grows to the largest step and stays, so that
-/// steps allocate nothing.
+/// Buffers for the intermediate results of a step, in f32. They grow to the largest step and are kept, so
+/// that further steps do not allocate.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    /// By which queries and keys are turned.
+    /// The angles that rotate queries and keys.
     pub(super) angles: Angles,
-    /// Whose rows an adapter adds to.
+    /// The rows that each adapter applies to.
     pub(super) adapted: AdaptedRows,
     /// The residual stream. `[tokens, hidden]`
     pub(super) x: Buffer,
-    /// Its normalised form. `[tokens, hidden]`
+    /// The normalised residual stream, which is a block's input. `[tokens, hidden]`
     pub(super) h: Buffer,
-    /// What a block adds to the stream. `[tokens, hidden]`
+    /// A block's output, which is added to the residual stream. `[tokens, hidden]`
     pub(super) added: Buffer,
     /// Queries. `[tokens, heads * head_dim]`
     pub(super) q: Buffer,
@@ -27,33 +27,33 @@ pub struct Workspace {
     pub(super) k: Buffer,
     /// Values. `[tokens, kv_heads * head_dim]`
     pub(super) v: Buffer,
-    /// Values mixed by attention. `[tokens, heads * head_dim]`
+    /// The output of attention before its projection. `[tokens, heads * head_dim]`
     pub(super) mixed: Buffer,
     /// `[tokens, ffn]`
     pub(super) gate: Buffer,
     /// `[tokens, ffn]`
     pub(super) up: Buffer,
-    /// What the router says. `[tokens, experts]`
+    /// The router's logits. `[tokens, experts]`
     pub(super) router: Buffer,
-    /// Who goes through which expert.
+    /// The tokens of each expert.
     pub(super) routing: Routing,
-    /// The rows that go through one expert, and what becomes of them. At most `[tokens, hidden]`
+    /// The inputs of one expert, then its outputs. At most `[tokens, hidden]`
     pub(super) expert_rows: Buffer,
     /// `[logit_rows, vocab]`
     pub(super) logits: Buffer,
-    /// Of products.
+    /// Temporary memory of matrix products.
     pub(super) scratch: Scratch,
 }
 
 impl Workspace {
-    /// Bytes of all this, and of what tokens are drawn from, after a step of so many tokens, of which
-    /// so many rows are wanted.
+    /// Returns the bytes of the workspace and of the sampler's candidates after a step of `tokens` tokens with
+    /// logits for `logit_rows` rows.
     pub(crate) fn bytes(config: &ModelConfig, tokens: usize, logit_rows: usize) -> usize {
         let ModelConfig { hidden, heads, kv_heads, head_dim, feed_forward, .. } = *config;
         let ffn = feed_forward.widest();
-        // The stream, its norm, what is added; queries and what is mixed; keys and values; gate and
-        // up; the widest input twice more, as products read it, and write it where candle makes them;
-        // the angles of positions; the number of a row that is adapted.
+        // `x`, `h` and `added`; `q` and `mixed`; `k` and `v`; `gate` and `up`; the widest input twice
+        // more in `scratch`, as products read it and as candle writes it; the angles; the index of an
+        // adapted row.
         let mut widths = 3 * hidden + 2 * heads * head_dim + 2 * kv_heads * head_dim + 2 * ffn;
         widths += 2 * hidden.max(ffn).max(heads * head_dim) + head_dim + 1;
         let mut beside = 0;
@@ -61,41 +61,42 @@ impl Workspace {
             widths += experts.count + hidden;
             beside = Routing::bytes(tokens, &experts);
         }
-        // A row has its logits, once more from candle, and two numbers a token to draw from.
+        // A row has its logits, a second copy from candle, and a candidate of two numbers per token.
         let numbers = tokens.saturating_mul(widths) + 4 * logit_rows * config.outputs();
         numbers.saturating_mul(size_of::<f32>()).saturating_add(beside)
     }
 
-    /// Room for `len` logits that were computed elsewhere.
+    /// Returns a buffer for `len` logits that are computed on a GPU.
     #[cfg(feature = "cuda")]
     pub(crate) fn logits(&mut self, len: usize) -> &mut [f32] {
         self.logits.of(len)
     }
 
-    /// The residual stream, `len` numbers, as it comes from another part of the model or goes to one.
+    /// Returns the first `len` numbers of the residual stream, to exchange them with another part of the
+    /// model.
     #[cfg(feature = "cuda")]
     pub(crate) fn stream(&mut self, len: usize) -> &mut [f32] {
         self.x.of(len)
     }
 
-    /// `x += added`.
+    /// Computes `x += added` on `len` numbers.
     pub(super) fn add(&mut self, len: usize) {
         rows::add(self.x.of(len), self.added.of(len));
     }
 
-    /// `x += added`, `h = norm(x)`.
+    /// Computes `x += added` and `h = rms_norm(x) * weight` on `len` numbers.
     pub(super) fn add_and_norm(&mut self, len: usize, weight: &[f32], eps: f32) {
         let (x, added, h) = (self.x.of(len), self.added.of(len), self.h.of(len));
         rows::add_rms_norm(x, added, weight, eps, h);
     }
 }
 
-/// A slice of the length that is asked for.
+/// A buffer that grows to the largest length requested.
 #[derive(Debug, Default)]
 pub(super) struct Buffer(Vec<f32>);
 
 impl Buffer {
-    /// `len` numbers, whatever they were before.
+    /// Returns the first `len` numbers. They hold what was last written, or zeros.
     pub(super) fn of(&mut self, len: usize) -> &mut [f32] {
         if self.0.len() < len {
             self.0.resize(len, 0.0);

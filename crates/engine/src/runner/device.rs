@@ -53,18 +53,6 @@ impl Place {
     fn gpu(number: usize) -> Result<Self, LoadError> {
         Ok(Self::Cuda(number, crate::cuda::open(number)?))
     }
-
-    /// Bytes of memory that models may take there, if that is known: the machine's, or what is free on the GPU
-    /// beyond what kernels need.
-    pub(super) fn available_memory(&self) -> Option<usize> {
-        match self {
-            Self::Cpu => crate::system::available_memory(),
-            #[cfg(feature = "cuda")]
-            Self::Cuda(_, device) => {
-                super::memory::Held::on_device(crate::cuda::free_memory(device)).available
-            }
-        }
-    }
 }
 
 impl fmt::Display for Place {
@@ -132,14 +120,6 @@ impl DeviceChoice {
                  build does (scripts/cuda-build makes it, docs/ENGINE.md tells how); or set the device to auto or cpu"
             ))),
         }
-    }
-
-    /// Bytes of memory that models may take there, on all devices together, if that is known: the machine's, or
-    /// what is free on GPUs beyond what kernels need.
-    pub fn available_memory(&self) -> Option<usize> {
-        let places = self.open().ok()?;
-        let free = places.iter().map(Place::available_memory);
-        free.reduce(|sum, more| Some(sum?.saturating_add(more?)))?
     }
 }
 

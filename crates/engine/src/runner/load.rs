@@ -6,10 +6,11 @@ use super::EngineOptions;
 use super::backend::{Backend, Stage};
 use super::device::Place;
 use super::memory::{self, Held, MemoryPlan, Weighed, workspace_bytes};
+use crate::architecture::{ModelConfig, Part};
 use crate::gguf::tensor_type;
 use crate::kv::{KvPlan, KvPool, KvShape, KvType, PAGE_TOKENS};
 use crate::lora::Adapters;
-use crate::model::{Decoder, ModelConfig, Part};
+use crate::model::Decoder;
 use crate::weights::is_full_precision;
 use crate::{Checkpoint, LoadError};
 

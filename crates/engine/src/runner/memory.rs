@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::EngineOptions;
+use super::device::Place;
+use super::{DeviceChoice, EngineOptions};
 use crate::kv::{KvPlan, KvShape, PAGE_TOKENS};
 use crate::model::{ModelConfig, Workspace};
 use crate::{LoadError, system};
@@ -177,6 +178,25 @@ impl fmt::Display for MemoryPlan {
             mib(self.rest),
             mib(self.total),
         )
+    }
+}
+
+impl DeviceChoice {
+    /// The memory in bytes that models may take on all its devices together: the machine's free memory,
+    /// and what is free on GPUs beyond what kernels need. `None` if the system does not report it.
+    pub fn available_memory(&self) -> Option<usize> {
+        let places = self.open().ok()?;
+        let free = places.iter().map(available_on);
+        free.reduce(|sum, more| Some(sum?.saturating_add(more?)))?
+    }
+}
+
+/// The memory in bytes that models may take on one device, or `None` if the system does not report it.
+pub(super) fn available_on(place: &Place) -> Option<usize> {
+    match place {
+        Place::Cpu => system::available_memory(),
+        #[cfg(feature = "cuda")]
+        Place::Cuda(_, device) => Held::on_device(crate::cuda::free_memory(device)).available,
     }
 }
 

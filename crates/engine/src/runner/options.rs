@@ -62,7 +62,7 @@ impl EngineOptions {
                 return Err(LoadError::InvalidOption(format!("{name} is {value}; set it {range}")));
             }
         }
-        lora::check(self)
+        lora::check(&self.adapters)
     }
 }
 

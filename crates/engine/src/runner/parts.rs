@@ -3,11 +3,11 @@
 use super::EngineOptions;
 use super::device::Place;
 use super::load::kv_type;
-use super::memory::{CPU_SHARE, GPU_SHARE, context_length, workspace_bytes};
+use super::memory::{CPU_SHARE, GPU_SHARE, available_on, context_length, workspace_bytes};
 use super::spread::{self, Needs, Room, Wish};
+use crate::architecture::{ModelConfig, Part};
 use crate::kv::{KvShape, PAGE_TOKENS};
 use crate::lora::Adapters;
-use crate::model::{ModelConfig, Part};
 use crate::{Checkpoint, LoadError};
 
 /// Tokens of a sequence for which nobody is cramped: for the sake of longer ones no layer leaves the GPUs.
@@ -61,7 +61,7 @@ impl Room {
         /// What the kernels' code and the driver's rounding take of a GPU, and requests of the machine.
         const MARGIN: usize = 256 << 20;
         let is_gpu = !matches!(place, Place::Cpu);
-        let free = match place.available_memory() {
+        let free = match available_on(place) {
             Some(free) => free.saturating_sub(MARGIN),
             None if is_gpu => {
                 return Err(LoadError::Device(format!(

@@ -9,11 +9,12 @@ use super::device::Place;
 use super::load::{Loaded, load};
 use super::*;
 use crate::api::{EmbedRequest, Input, Progress, Request};
+use crate::architecture::Part;
 use crate::batch::{ForwardBatch, Logits};
 use crate::kernels::machine::Machine;
 use crate::kv::{BlockTable, PageAllocator};
 use crate::lora::{AdapterId, AdapterSource, Adapters};
-use crate::model::{Decoder, Part, Workspace};
+use crate::model::{Decoder, Workspace};
 use crate::synth::{SynthOptions, SynthQuant, SynthShape, synthesize};
 use crate::{Checkpoint, LoadError, ModelFile, Quantization};
 

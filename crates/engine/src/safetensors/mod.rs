@@ -13,7 +13,6 @@
 //! embedding is not loaded at all: a step wants few of its rows, and reads them in the file.
 
 mod config;
-mod error;
 mod file;
 mod json;
 mod names;
@@ -29,15 +28,16 @@ use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
 
-pub use error::SafetensorsError;
+pub use crate::error::SafetensorsError;
 pub(crate) use file::TensorFile;
 pub(crate) use json::Object;
 pub(crate) use shards::{INDEX, SINGLE, files_of_index};
 pub(crate) use tokenizer::FILES as TOKENIZER_FILES;
 
-use crate::checkpoint::{Stored, layer_of};
+use crate::error::LoadError;
 use crate::gguf::Metadata;
-use crate::{LoadError, Quantization};
+use crate::quantization::Quantization;
+use crate::stored_tensor::{StoredTensor, layer_of};
 use quantize::Target;
 use shards::{Entry, Float, Shards};
 
@@ -132,7 +132,7 @@ impl SafetensorsModel {
     }
 
     /// All tensors that the decoder has, in no order. An embedding that is not the head takes no memory.
-    pub(crate) fn stored(&self) -> impl Iterator<Item = Stored> {
+    pub(crate) fn stored(&self) -> impl Iterator<Item = StoredTensor> {
         let tensors = self.0.shards.tensors.iter();
         tensors.filter(|(name, _)| names::is_known(name)).filter_map(|(name, entry)| {
             let is_matrix = entry.shape.len() > 1;
@@ -144,7 +144,7 @@ impl SafetensorsModel {
             };
             let in_file = name == names::EMBEDDING && !self.0.tied;
             let bytes = if in_file { 0 } else { target.bytes(weights) };
-            (name != names::HEAD || !self.0.tied).then_some(Stored {
+            (name != names::HEAD || !self.0.tied).then_some(StoredTensor {
                 layer: layer_of(name, names::LAYERS),
                 dtype: target.dtype,
                 is_matrix,

@@ -6,7 +6,7 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::shards::Float;
-use crate::Quantization;
+use crate::quantization::Quantization;
 
 /// Numbers that a thread widens at once, about: they stay in its cache.
 const PIECE: usize = 1 << 15;

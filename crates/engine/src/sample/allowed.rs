@@ -1,12 +1,12 @@
-//! Which tokens may come next.
+//! The set of tokens that may come next.
 
-/// The tokens that may come next, as a bit for each: token `t` is bit `t % 32` of word `t / 32`.
-/// Tokens beyond the last word are not allowed.
+/// The set of tokens that may come next, as a bit mask: token `t` is bit `t % 32` of word `t / 32`. Tokens
+/// beyond the last word are not allowed.
 #[derive(Debug, Clone, Copy)]
 pub struct AllowedTokens<'a>(&'a [u32]);
 
 impl<'a> AllowedTokens<'a> {
-    /// Those whose bits are set.
+    /// Creates the set of the tokens whose bits are set in `words`.
     pub fn new(words: &'a [u32]) -> Self {
         Self(words)
     }
@@ -17,13 +17,13 @@ impl<'a> AllowedTokens<'a> {
         word.is_some_and(|word| word >> (token % 32) & 1 == 1)
     }
 
-    /// All of them, in ascending order.
+    /// Returns the allowed tokens in ascending order.
     pub fn iter(self) -> impl Iterator<Item = u32> + 'a {
         self.within(0, usize::MAX)
     }
 
-    /// Those among the `len` tokens from `start` on, both multiples of 32 (or `len` reaches beyond the
-    /// last), in ascending order.
+    /// Returns the allowed tokens among the `len` tokens from `start` on, in ascending order. Both must be
+    /// multiples of 32, unless `len` reaches beyond the last token.
     pub(super) fn within(self, start: usize, len: usize) -> impl Iterator<Item = u32> + 'a {
         let words = self.words_within(start, len);
         (start as u32..).step_by(32).zip(words).flat_map(|(first, word)| {
@@ -36,7 +36,7 @@ impl<'a> AllowedTokens<'a> {
         })
     }
 
-    /// Whether there is one among those, which is cheaper to tell.
+    /// Whether [`Self::within`] would return any token. Cheaper than calling it.
     pub(super) fn has_any_within(self, start: usize, len: usize) -> bool {
         self.words_within(start, len).iter().any(|word| *word != 0)
     }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bit_stands_for_a_token() {
+    fn each_set_bit_allows_one_token() {
         let words = [1 | 1 << 31, 0, 1 << 5];
         let allowed = AllowedTokens::new(&words);
         assert_eq!(allowed.iter().collect::<Vec<_>>(), [0, 31, 69]);

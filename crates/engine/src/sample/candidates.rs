@@ -1,11 +1,11 @@
-//! The tokens that may be drawn, and how likely each is.
+//! The tokens to sample from, and their weights.
 
 use std::cmp::Ordering;
 
 use super::allowed::AllowedTokens;
-use super::sampler::for_promising;
+use super::promising::for_promising;
 
-/// What is left of the vocabulary. Kept between tokens, so that none allocates.
+/// The tokens to sample from. Reused between steps to avoid allocation.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Candidates {
     list: Vec<Candidate>,
@@ -21,15 +21,15 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// The likelier first; of equals the one with the lower number.
+    /// Compares for descending order of the logits; of equal ones the lower token id comes first.
     fn order(&self, other: &Self) -> Ordering {
         other.logit.total_cmp(&self.logit).then(self.token.cmp(&other.token))
     }
 }
 
 impl Candidates {
-    /// Begins with the allowed tokens that can be drawn (their logits are numbers above minus infinity):
-    /// with the `top_k` likeliest of them, at least one, or with all.
+    /// Replaces the candidates by the allowed tokens whose logits are above minus infinity and not NaN: the
+    /// `top_k` likeliest of them (at least one), or all if it is `None`. `logits` is `[vocab]`.
     pub(super) fn fill(
         &mut self,
         logits: &[f32],
@@ -40,13 +40,13 @@ impl Candidates {
         let list = &mut self.list;
         list.clear();
         let k = top_k.map_or(usize::MAX, |k| k.max(1));
-        // So many more than wanted are gathered before those that are too many go.
+        // The list may grow to this length before it is cut to `k`, so that cuts are rare.
         let limit = k.saturating_mul(2).saturating_add(64);
         let mut least = f32::NEG_INFINITY;
         for_promising(logits, allowed, |token, logit| {
             list.push(Candidate { token, logit: logit.min(f32::MAX) });
             if list.len() >= limit {
-                // Who comes later must be likelier than the last that stays: of equals the first stay.
+                // From now on a token must be likelier than the last kept one: of equal ones the first stay.
                 let (_, last, _) = list.select_nth_unstable_by(k - 1, Candidate::order);
                 least = last.logit;
                 list.truncate(k);
@@ -61,8 +61,8 @@ impl Candidates {
         (self.temperature, self.largest) = (f64::from(temperature), f64::from(largest));
     }
 
-    /// Keeps the likeliest that together reach the share `p`, the one that crosses it included, and
-    /// returns their summed weight. Sorts no more of a large vocabulary than it needs.
+    /// Keeps the likeliest candidates whose probabilities sum to at least `p`, including the one that reaches
+    /// it, and returns the sum of their weights. Sorts only as much of a large vocabulary as needed.
     pub(super) fn keep_top_p(&mut self, p: f32) -> f64 {
         let wanted = f64::from(p) * self.total();
         let (mut sum, mut done) = (0.0, 0);
@@ -87,19 +87,20 @@ impl Candidates {
         sum
     }
 
-    /// Keeps those with at least the share `p` of the likeliest one's weight.
+    /// Keeps the candidates with at least `p` times the weight of the likeliest one.
     pub(super) fn keep_min_p(&mut self, p: f32) {
-        // The likeliest has weight 1.
+        // The likeliest one has weight 1.
         let least = self.largest + self.temperature * f64::from(p).ln();
         self.list.retain(|candidate| f64::from(candidate.logit) >= least);
     }
 
-    /// The summed weight of all.
+    /// Returns the sum of all weights.
     pub(super) fn total(&self) -> f64 {
         self.list.iter().map(|candidate| self.weight(candidate)).sum()
     }
 
-    /// The one at which the summed weights pass `place`.
+    /// Returns the first candidate at which the running sum of weights exceeds `place`, or `None` if there are
+    /// no candidates.
     pub(super) fn at(&self, place: f64) -> Option<u32> {
         let mut left = place;
         for candidate in &self.list {
@@ -108,11 +109,11 @@ impl Candidates {
                 return Some(candidate.token);
             }
         }
-        // Rounding used up the last bit of the sum.
+        // Reached only if rounding made the sum too small.
         self.list.last().map(|candidate| candidate.token)
     }
 
-    /// How likely one is, beside the likeliest's 1.
+    /// Returns a candidate's probability relative to that of the likeliest one.
     fn weight(&self, candidate: &Candidate) -> f64 {
         ((f64::from(candidate.logit) - self.largest) / self.temperature).exp()
     }

@@ -1,17 +1,18 @@
-//! How likely a token was, and what else was likely.
+//! Log probabilities of the sampled token and of the likeliest ones.
 
-/// Logarithms of probabilities at one place of an answer.
+/// Log probabilities at one position of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logprobs {
-    /// The drawn token's.
+    /// The log probability of the sampled token.
     pub drawn: f32,
-    /// The likeliest tokens and theirs, the likeliest first; of equals the one with the lower number.
+    /// The likeliest tokens and their log probabilities, in descending order; of equal ones the lower token
+    /// id comes first.
     pub top: Vec<(u32, f32)>,
 }
 
-/// The log-softmax of `logits` at `token` and at the `top` largest. `logits` is `[vocab]`, as the model
-/// computed them; those that are not a number count as impossible. A token that does not exist is
-/// impossible too.
+/// Computes the log-softmax of `logits` at `token` and at the `top` largest logits. `logits` is `[vocab]`, as
+/// the model computed them. A NaN logit, or a token beyond the vocabulary, has the log probability minus
+/// infinity.
 pub fn logprobs(logits: &[f32], token: u32, top: usize) -> Logprobs {
     let most = f64::from(logits.iter().copied().fold(f32::MIN, f32::max).min(f32::MAX));
     let above = |logit: f32| match logit.is_nan() {
@@ -26,12 +27,13 @@ pub fn logprobs(logits: &[f32], token: u32, top: usize) -> Logprobs {
     }
 }
 
-/// The `count` largest that are numbers, the largest first; of equals the first.
+/// Returns the `count` largest logits that are not NaN with their tokens, in descending order; of equal ones
+/// the lower token id comes first.
 fn largest(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
     let mut best: Vec<(u32, f32)> = Vec::with_capacity(count + 1);
     let mut least = f32::NEG_INFINITY;
     for (token, &logit) in (0..).zip(logits) {
-        // Few pass here: of random logits some count * ln(vocab / count).
+        // Of random logits about count * ln(vocab / count) pass.
         let passes = if best.len() < count { !logit.is_nan() } else { logit > least };
         if passes && count > 0 {
             let place = best.partition_point(|(_, other)| *other >= logit);
@@ -50,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_are_the_log_softmax() {
+    fn logprobs_are_the_log_softmax() {
         let mut random = StdRng::seed_from_u64(5);
         for vocab in [1, 2, 50, 5_000] {
             // Rounded, so that some are equal.
@@ -63,12 +65,12 @@ mod tests {
             ranked.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
             for top in [0, 1, 20] {
                 let token = random.random_range(0..vocab);
-                let told = logprobs(&logits, token as u32, top);
-                assert!((f64::from(told.drawn) - exact(token)).abs() < 1e-5);
+                let found = logprobs(&logits, token as u32, top);
+                assert!((f64::from(found.drawn) - exact(token)).abs() < 1e-5);
                 let tokens: Vec<usize> =
-                    told.top.iter().map(|(token, _)| *token as usize).collect();
+                    found.top.iter().map(|(token, _)| *token as usize).collect();
                 assert_eq!(tokens, ranked[..top.min(vocab)]);
-                for (token, logprob) in told.top {
+                for (token, logprob) in found.top {
                     assert!((f64::from(logprob) - exact(token as usize)).abs() < 1e-5);
                 }
             }
@@ -76,13 +78,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_impossible() {
+    fn nan_logits_and_unknown_tokens_have_no_probability() {
         let logits = [f32::NAN, 0.0, f32::NEG_INFINITY, 0.0];
-        let told = logprobs(&logits, 1, 3);
-        assert!((told.drawn + 2.0_f32.ln()).abs() < 1e-6);
-        let top: Vec<u32> = told.top.iter().map(|(token, _)| *token).collect();
+        let found = logprobs(&logits, 1, 3);
+        assert!((found.drawn + 2.0_f32.ln()).abs() < 1e-6);
+        let top: Vec<u32> = found.top.iter().map(|(token, _)| *token).collect();
         assert_eq!(top, [1, 3, 2]);
-        assert_eq!(told.top[2].1, f32::NEG_INFINITY);
+        assert_eq!(found.top[2].1, f32::NEG_INFINITY);
         assert_eq!(logprobs(&logits, 0, 0).drawn, f32::NEG_INFINITY);
         assert_eq!(logprobs(&logits, 9, 0).drawn, f32::NEG_INFINITY);
         assert_eq!(logprobs(&[1.0, f32::INFINITY], 1, 0).drawn, 0.0);

@@ -1,16 +1,17 @@
-//! From logits to a token.
+//! Samples a token from logits.
 //!
 //! ```text
-//! logits ─▶ penalties ─▶ allowed ─▶ candidates: top_k, top_p, min_p ─▶ a draw
-//!    │    bias, repetition,  what a grammar
-//!    │    presence, frequency  leaves
-//!    └─▶ logprobs: of the model's own distribution
+//! logits ─▶ penalties ─▶ allowed ─▶ candidates: top_k, top_p, min_p ─▶ token
+//!    │    bias, repetition,  by a grammar
+//!    │    presence, frequency
+//!    └─▶ logprobs, before penalties
 //! ```
 
 mod allowed;
 mod candidates;
 mod logprobs;
 mod penalties;
+mod promising;
 mod random;
 mod sampler;
 

@@ -1,19 +1,19 @@
-//! Changes the logits of some tokens: of those that the caller names, and of those that were there
-//! before.
+//! Changes the logits of single tokens: by the request's bias, and by penalties for tokens that the prompt
+//! or the answer has already.
 
 use crate::api::Sampling;
 
-/// Bias and penalties of one sequence, and the tokens that they are for. A step costs as much as there
-/// are distinct tokens of these, whatever the size of the vocabulary.
+/// The bias and penalties of one sequence, and the tokens that they apply to. The time per step depends on
+/// the number of these tokens, not on the size of the vocabulary.
 #[derive(Debug, Clone)]
 pub(super) struct Penalties {
     repetition: f32,
     presence: f32,
     frequency: f32,
     bias: Vec<(u32, f32)>,
-    /// The tokens that penalties are for, in ascending order. Empty while there are no penalties.
+    /// The tokens that penalties apply to, in ascending order. Empty without penalties.
     seen: Vec<Seen>,
-    /// What was changed, and what stood there before. Kept between tokens, so that none allocates.
+    /// The changed tokens and their logits before the change. Reused between steps to avoid allocation.
     changed: Vec<(usize, f32)>,
 }
 
@@ -21,7 +21,7 @@ pub(super) struct Penalties {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seen {
     token: u32,
-    /// How often the answer has it.
+    /// The number of its occurrences in the answer.
     in_answer: u32,
 }
 
@@ -35,7 +35,7 @@ impl Penalties {
             seen: Vec::new(),
             changed: Vec::new(),
         };
-        // The other penalties are for the answer alone.
+        // Presence and frequency penalties count tokens of the answer alone.
         if this.repetition != 1.0 {
             let mut tokens = prompt.to_vec();
             tokens.sort_unstable();
@@ -49,12 +49,12 @@ impl Penalties {
         self.repetition != 1.0 || self.presence != 0.0 || self.frequency != 0.0
     }
 
-    /// Whether it changes no logits, now and later.
+    /// Whether no logit is ever changed.
     pub(super) fn is_none(&self) -> bool {
         self.bias.is_empty() && !self.penalizes()
     }
 
-    /// The answer has one more token.
+    /// Records a token of the answer.
     pub(super) fn note(&mut self, token: u32) {
         if !self.penalizes() {
             return;
@@ -65,7 +65,9 @@ impl Penalties {
         }
     }
 
-    /// Changes the logits. `logits` is `[vocab]`; tokens beyond it are passed over.
+    /// Applies the bias, then the penalties, to `logits`, `[vocab]`. Tokens beyond it are ignored.
+    ///
+    /// The repetition penalty is that of CTRL (<https://arxiv.org/abs/1909.05858>), the others are OpenAI's.
     pub(super) fn apply(&mut self, logits: &mut [f32]) {
         let Self { repetition, presence, frequency, ref bias, ref seen, ref mut changed } = *self;
         changed.clear();
@@ -87,9 +89,9 @@ impl Penalties {
         }
     }
 
-    /// Puts back what [`Self::apply`] changed.
+    /// Restores the logits that [`Self::apply`] changed.
     pub(super) fn undo(&mut self, logits: &mut [f32]) {
-        // A token may have been changed twice: what stood there first comes last.
+        // In reverse order: a token with both a bias and penalties was changed twice.
         for (token, before) in self.changed.drain(..).rev() {
             logits[token] = before;
         }

@@ -1,7 +1,7 @@
-//! Random numbers that are the same on every machine and in every version.
+//! A random number generator that is the same on every machine and in every version.
 
-/// SplitMix64 (Steele, Lea, Flood 2014). A library's generator may change between releases; a
-/// seed that a user keeps must not.
+/// SplitMix64 (Steele, Lea, Flood 2014). Not a library's generator, which may change between releases: a
+/// user's seed must always give the same tokens.
 #[derive(Debug, Clone)]
 pub(super) struct Random(u64);
 
@@ -18,7 +18,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// From 0 (included) to 1 (not).
+    /// Returns a number in `0.0..1.0`.
     pub(super) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_gives_what_it_always_gave() {
+    fn a_seed_gives_the_published_numbers() {
         let mut random = Random::new(1_234_567);
         // The published first outputs for this seed.
         assert_eq!(random.next(), 6_457_827_717_110_365_317);

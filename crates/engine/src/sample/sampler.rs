@@ -1,13 +1,15 @@
-//! Draws a token from logits.
+//! Samples the tokens of a sequence.
 
 use super::allowed::AllowedTokens;
 use super::candidates::Candidates;
 use super::penalties::Penalties;
+use super::promising::for_promising;
 use super::random::Random;
 use crate::api::Sampling;
-use crate::kernels::likeliest::{BLOCK, largest_of, likeliest};
+use crate::kernels::likeliest::likeliest;
 
-/// Draws the tokens of one sequence; what it draws depends on its seed, its prompt and the logits alone.
+/// Samples the tokens of one sequence. The result depends only on the sampling options with the seed, the
+/// prompt and the logits.
 #[derive(Debug, Clone)]
 pub struct Sampler {
     temperature: f32,
@@ -20,7 +22,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Without a seed, one is drawn. `prompt` is what the sequence begins with.
+    /// Creates a sampler for a sequence that begins with `prompt`. Without a seed in `sampling`, uses a random
+    /// one.
     pub fn new(sampling: &Sampling, prompt: &[u32]) -> Self {
         Self {
             temperature: sampling.temperature,
@@ -33,8 +36,8 @@ impl Sampler {
         }
     }
 
-    /// Whether it draws the likeliest token of the logits as the model computes them, where all are allowed. Then
-    /// [`Self::sample`] need not be asked.
+    /// Whether the next token is the argmax of the model's logits if all tokens are allowed. Then
+    /// [`Self::sample`] need not be called.
     pub fn draws_likeliest(&self) -> bool {
         self.is_greedy() && self.penalties.is_none()
     }
@@ -43,10 +46,10 @@ impl Sampler {
         self.temperature <= 0.0 || self.top_k == Some(1)
     }
 
-    /// The next token of the answer, out of those that are `allowed` (none: all are); `None` if there is
-    /// nothing to choose from (NaN or minus infinity throughout: the computation failed; or nothing
-    /// is allowed). `logits` is `[vocab]`: changed while the token is drawn, and afterwards as the
-    /// model computed them.
+    /// Samples the next token among those that are `allowed`, or among all if that is `None`. Returns `None`
+    /// if no token is allowed, or if all logits are NaN or minus infinity, so the computation failed.
+    ///
+    /// `logits` is `[vocab]`. Penalties are applied in place, and undone before this returns.
     pub fn sample(
         &mut self,
         logits: &mut [f32],
@@ -61,7 +64,7 @@ impl Sampler {
         token
     }
 
-    /// Draws out of the allowed tokens.
+    /// Samples among the allowed tokens.
     fn choose(&mut self, logits: &[f32], allowed: Option<AllowedTokens<'_>>) -> Option<u32> {
         if self.is_greedy() {
             return greedy(logits, allowed);
@@ -78,7 +81,7 @@ impl Sampler {
     }
 }
 
-/// The likeliest; of equals the first.
+/// Returns the allowed token with the largest logit, the first of equal ones.
 fn greedy(logits: &[f32], allowed: Option<AllowedTokens<'_>>) -> Option<u32> {
     let Some(allowed) = allowed else {
         return likeliest(logits).map(|token| token as u32);
@@ -89,40 +92,6 @@ fn greedy(logits: &[f32], allowed: Option<AllowedTokens<'_>>) -> Option<u32> {
         logit
     });
     best.map(|(token, _)| token)
-}
-
-/// Calls `take` for allowed tokens whose logits are above what it returned last, in ascending order.
-/// Most of a large vocabulary is passed over in blocks none of whose logits is.
-pub(super) fn for_promising(
-    logits: &[f32],
-    allowed: Option<AllowedTokens<'_>>,
-    mut take: impl FnMut(u32, f32) -> f32,
-) {
-    let mut least = f32::NEG_INFINITY;
-    for (block, logits) in logits.chunks(BLOCK).enumerate() {
-        let start = block * BLOCK;
-        // A grammar often leaves a few tokens: their words are fewer than the logits.
-        let is_out = allowed.is_some_and(|allowed| !allowed.has_any_within(start, BLOCK));
-        if is_out || largest_of(logits) <= least {
-            continue;
-        }
-        let mut offer = |token: u32, logit: f32| {
-            // NaN is never above anything.
-            if logit > least {
-                least = take(token, logit);
-            }
-        };
-        match allowed {
-            None => (start as u32..).zip(logits).for_each(|(token, logit)| offer(token, *logit)),
-            Some(allowed) => {
-                for token in allowed.within(start, BLOCK) {
-                    if let Some(logit) = logits.get(token as usize - start) {
-                        offer(token, *logit);
-                    }
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

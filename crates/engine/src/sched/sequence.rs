@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::api::StopReason;
 use crate::kv::{BlockTable, PAGE_TOKENS, PageKey};
-use crate::lora::AdapterId;
+use crate::layout::AdapterId;
 
 /// Names a sequence; ascending in order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -9,9 +9,6 @@ use hf_hub::{Cache, CacheRepo, Repo};
 
 use super::SourceError;
 
-/// The snapshot that a user makes by putting a file there.
-pub(super) const BY_HAND: &str = "manual";
-
 /// The cached files of one repository.
 #[derive(Debug)]
 pub(super) struct RepoCache {

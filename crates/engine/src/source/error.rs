@@ -3,9 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::HubName;
-use super::cache::BY_HAND;
 use super::choose::Choice;
+use super::{BY_HAND, HubName};
 
 /// Why a model file could not be had. Every message says what to do about it.
 #[derive(Debug, thiserror::Error)]

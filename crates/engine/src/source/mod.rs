@@ -41,6 +41,9 @@ use hub::Hub;
 /// What is made of safetensors when nothing is said.
 pub const DEFAULT_QUANTIZATION: Quantization = Quantization::FourBit;
 
+/// The snapshot folder that a user makes by putting a file there.
+const BY_HAND: &str = "manual";
+
 /// A repository on the hub, and which of its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HubName {

@@ -1,4 +1,4 @@
-//! Everything a loader reads beside the weights.
+//! The metadata of a synthetic model: everything that a loader reads except weights.
 
 use super::{SynthQuant, SynthShape};
 use crate::gguf::{Array, Value};
@@ -6,7 +6,8 @@ use crate::model::FeedForward;
 use crate::text::byte_level::char_of;
 use crate::text::chat::CHATML;
 
-/// Where Qwen's special tokens begin, and what they are: 3 is a control token, 4 is shown.
+/// The id of Qwen's first special token, and the special tokens with their types: 3 is a control
+/// token, 4 a user-defined one, which is shown in text.
 const FIRST_SPECIAL: usize = 151_643;
 const SPECIAL: [(&str, i64); 26] = [
     ("<|endoftext|>", 3),
@@ -37,7 +38,7 @@ const SPECIAL: [(&str, i64); 26] = [
     ("</think>", 4),
 ];
 
-/// The metadata of a model of this shape.
+/// Returns the metadata of a model of this shape.
 pub(super) fn metadata(shape: &SynthShape, quant: SynthQuant) -> Vec<(String, Value)> {
     let architecture = shape.architecture.name();
     let text = |text: &str| Value::String(text.to_owned());
@@ -93,18 +94,19 @@ pub(super) fn metadata(shape: &SynthShape, quant: SynthQuant) -> Vec<(String, Va
     metadata
 }
 
-/// Where the special tokens begin in a vocabulary of `len`: where Qwen's do, or as late as a smaller one
-/// allows.
+/// Returns the id of the first special token in a vocabulary of `len` tokens: as in Qwen's, or as
+/// late as a smaller vocabulary allows.
 fn first_special(len: usize) -> usize {
     FIRST_SPECIAL.min(len - SPECIAL.len())
 }
 
-/// Tokens, kinds and merges: all bytes, all pairs of bytes, triples up to the special tokens.
+/// Returns tokens, token types and merges: all bytes, all pairs of bytes, and triples up to the
+/// special tokens.
 fn vocabulary(len: usize) -> (Vec<String>, Vec<i64>, Vec<String>) {
     let bytes: Vec<char> = (0..=255).map(char_of).collect();
     let mut tokens: Vec<String> = bytes.iter().map(char::to_string).collect();
     let mut merges = Vec::new();
-    let longer = 1..; // after the bytes come pairs, after the pairs triples
+    let longer = 1..; // pairs after the bytes, triples after the pairs
     'fill: for length in longer {
         let range = if length == 1 { 0..256 } else { 256..256 + 256 * 256 };
         for first in range {

@@ -1,7 +1,8 @@
-//! Models of true size and random weights: for benchmarks, where only shapes and formats count.
+//! Writes models with published shapes and random weights, for benchmarks in which only shapes and
+//! formats matter.
 //!
-//! A vocabulary of the right size, the chat template and every key that a loader reads are there,
-//! so that such a file goes the way of a real one.
+//! A file has a vocabulary of the right size, a chat template and every key that a loader reads, so
+//! it is loaded like a real one.
 
 mod metadata;
 mod quant;
@@ -12,14 +13,14 @@ pub use quant::SynthQuant;
 pub use shapes::SynthShape;
 pub use write::{SynthOptions, synthesize};
 
-/// A name that is not in the list.
+/// An unknown name of a shape or quantization.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {name:?} is unknown; known are {known}")]
 pub struct UnknownName {
     /// `shape` or `quantization`.
     pub what: &'static str,
-    /// What was asked for.
+    /// The given name.
     pub name: String,
-    /// What there is.
+    /// The known names.
     pub known: String,
 }

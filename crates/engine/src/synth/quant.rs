@@ -1,4 +1,4 @@
-//! Which tensor gets which format.
+//! Chooses the format of each tensor.
 
 use std::str::FromStr;
 
@@ -9,24 +9,24 @@ use super::UnknownName;
 /// A quantization of a whole model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SynthQuant {
-    /// llama.cpp's mixture: Q4_K, with Q6_K for the head and half of the most sensitive matrices.
+    /// llama.cpp's mixture: Q4_K, with Q6_K for the head and for half of `attn_v` and `ffn_down`.
     Q4KM,
     /// Q8_0 throughout.
     Q8_0,
-    /// Half precision.
+    /// F16 throughout.
     F16,
-    /// Full precision.
+    /// F32 throughout.
     F32,
 }
 
-/// What a matrix is for.
+/// The role of a matrix, on which its format depends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// The head, or the embedding where it is the head too.
+    /// The head, or the embedding in a tied model.
     Head,
-    /// `attn_v` and `ffn_down` of this layer of so many.
+    /// `attn_v` or `ffn_down`, with the layer's index and the number of layers.
     Sensitive(usize, usize),
-    /// Chooses experts: kept exact, as llama.cpp does.
+    /// The router of experts: kept in f32, as in llama.cpp.
     Router,
     /// All others.
     Plain,
@@ -36,12 +36,12 @@ impl SynthQuant {
     const ALL: [(&'static str, Self); 4] =
         [("q4_k_m", Self::Q4KM), ("q8_0", Self::Q8_0), ("f16", Self::F16), ("f32", Self::F32)];
 
-    /// How users call it, e.g. `q4_k_m`.
+    /// Returns its name, e.g. `q4_k_m`.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, quant)| *quant == self).map_or("", |(name, _)| name)
     }
 
-    /// `general.file_type`; source: `enum llama_ftype` in llama.h.
+    /// Returns `general.file_type`; source: `enum llama_ftype` in llama.h.
     pub(super) fn file_type(self) -> i128 {
         match self {
             Self::F32 => 0,
@@ -51,7 +51,8 @@ impl SynthQuant {
         }
     }
 
-    /// The format of a matrix whose rows have `columns` numbers; as llama.cpp's quantizer chooses.
+    /// Returns the format of a matrix whose rows have `columns` numbers, as llama.cpp's quantizer
+    /// chooses it.
     pub(super) fn dtype(self, role: Role, columns: usize) -> GgmlDType {
         let wanted = match self {
             _ if role == Role::Router => GgmlDType::F32,
@@ -67,7 +68,7 @@ impl SynthQuant {
         if columns.is_multiple_of(wanted.block_size()) {
             return wanted;
         }
-        // Rows that are no multiple of 256 get the next best format of 32.
+        // Rows whose length is not a multiple of 256 get the next larger format with blocks of 32.
         match wanted {
             GgmlDType::Q4K => GgmlDType::Q5_0,
             GgmlDType::Q6K => GgmlDType::Q8_0,
@@ -76,7 +77,8 @@ impl SynthQuant {
     }
 }
 
-/// The first and last eighth of the layers, and every third between.
+/// Whether llama.cpp gives a layer's sensitive matrices the larger format: the first and last
+/// eighth of the layers, and every third between (`use_more_bits` in llama-quant.cpp).
 fn deserves_more(layer: usize, layers: usize) -> bool {
     let eighth = layers / 8;
     layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2

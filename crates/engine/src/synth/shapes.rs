@@ -1,4 +1,4 @@
-//! The shapes of published models, and a tiny one for tests.
+//! Shapes of published models, and tiny ones for tests.
 
 use std::str::FromStr;
 
@@ -8,7 +8,7 @@ use crate::model::{Architecture, Experts, FeedForward};
 /// The shape of a published model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SynthShape {
-    /// How users call it, e.g. `qwen3-0.6b`.
+    /// Its name, e.g. `qwen3-0.6b`.
     pub name: &'static str,
     pub(super) architecture: Architecture,
     pub(super) layers: usize,
@@ -19,7 +19,7 @@ pub struct SynthShape {
     pub(super) feed_forward: FeedForward,
     pub(super) vocab: usize,
     pub(super) context_length: usize,
-    /// Whether the head is the embedding.
+    /// Whether the embedding is used as the head.
     pub(super) tied: bool,
 }
 
@@ -40,7 +40,7 @@ const QWEN3: SynthShape = SynthShape {
 const QWEN2: SynthShape =
     SynthShape { architecture: Architecture::Qwen2, kv_heads: 2, context_length: 32_768, ..QWEN3 };
 
-/// Qwen3-30B-A3B's.
+/// The shape of Qwen3-30B-A3B.
 const QWEN3_MOE: SynthShape = SynthShape {
     architecture: Architecture::Qwen3Moe,
     layers: 48,
@@ -56,14 +56,14 @@ const fn dense(ffn: usize) -> FeedForward {
     FeedForward::Dense { ffn }
 }
 
-/// Weights of the chosen sum to 1 where there is no shared expert, as in Qwen's.
+/// In Qwen's models, the weights of the chosen experts sum to 1 if there is no shared expert.
 const fn experts(count: usize, used: usize, ffn: usize, shared_ffn: Option<usize>) -> FeedForward {
     FeedForward::Experts(Experts { count, used, ffn, shared_ffn, normalized: shared_ffn.is_none() })
 }
 
-/// From the `config.json` of each model on the Hugging Face hub, but for the first, and those that say otherwise.
+/// The shapes. Unless noted, they are from the `config.json` of each model on the Hugging Face hub.
 const SHAPES: [SynthShape; 15] = [
-    // Not a published one: quick to write, yet slow enough to be caught in the middle of an answer.
+    // Not a published model: quick to write, and slow enough that tests can interrupt an answer.
     SynthShape {
         name: "tiny",
         layers: 12,
@@ -148,7 +148,7 @@ const SHAPES: [SynthShape; 15] = [
         tied: false,
         ..QWEN2
     },
-    // Not a published one: experts, quick to write.
+    // Not a published model: one with experts that is quick to write.
     SynthShape {
         name: "tiny-moe",
         layers: 6,
@@ -161,7 +161,7 @@ const SHAPES: [SynthShape; 15] = [
         ..QWEN3_MOE
     },
     SynthShape { name: "qwen3-30b-a3b", ..QWEN3_MOE },
-    // The same with a quarter of its layers, for machines that the whole is too large for.
+    // A quarter of the layers, for machines with too little memory for the whole.
     SynthShape { name: "qwen3-30b-a3b-12l", layers: 12, ..QWEN3_MOE },
     SynthShape {
         name: "qwen1.5-moe-a2.7b",
@@ -185,7 +185,7 @@ impl SynthShape {
 
 #[cfg(test)]
 impl SynthShape {
-    /// Small enough for a test.
+    /// A shape small enough for tests.
     pub(super) fn small() -> Self {
         Self {
             name: "small",
@@ -198,26 +198,27 @@ impl SynthShape {
         }
     }
 
-    /// The same with experts, one of them shared.
+    /// As [`small`](Self::small), with experts, one of them shared.
     pub(super) fn small_experts() -> Self {
         let architecture = Architecture::Qwen2Moe;
         Self { architecture, feed_forward: experts(4, 2, 256, Some(256)), ..Self::small() }
     }
 
-    /// The same with a vocabulary and a context that make it small enough to be run many times.
+    /// As [`small`](Self::small), with a vocabulary and a context so small that it can be run many
+    /// times.
     pub(crate) fn smallest() -> Self {
         let (head_dim, vocab, context_length) = (64, 600, 2048);
         let feed_forward = dense(256);
         Self { name: "smallest", head_dim, feed_forward, vocab, context_length, ..Self::small() }
     }
 
-    /// As small, with experts, one of them shared.
+    /// As [`smallest`](Self::smallest), with experts, one of them shared.
     pub(crate) fn smallest_experts() -> Self {
         let Self { architecture, feed_forward, .. } = Self::small_experts();
         Self { name: "smallest-experts", architecture, feed_forward, ..Self::smallest() }
     }
 
-    /// The same with so many layers.
+    /// The same shape with `layers` layers.
     pub(crate) fn with_layers(self, layers: usize) -> Self {
         Self { layers, ..self }
     }

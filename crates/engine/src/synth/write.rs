@@ -1,4 +1,4 @@
-//! Writing the file, piece by piece.
+//! Writes the file of a synthetic model, piece by piece.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -16,26 +16,27 @@ use super::{SynthQuant, SynthShape};
 use crate::gguf::{TensorSpec, Writer};
 use crate::model::{Experts, FeedForward};
 
-/// Numbers that are drawn and quantized once for each format; the file repeats pieces of them.
+/// Numbers that are drawn and quantized once per format; the file repeats pieces of them.
 const TILE: usize = 1 << 18;
 /// Numbers per piece.
 const PIECE: usize = 1 << 12;
 
-/// What to write.
+/// Options of [`synthesize`].
 #[derive(Debug, Clone)]
 pub struct SynthOptions {
     /// The shape.
     pub shape: SynthShape,
     /// The quantization.
     pub quant: SynthQuant,
-    /// The same seed writes the same file.
+    /// The seed of the weights. The same seed writes the same file.
     pub seed: u64,
-    /// Where to; an existing file is replaced.
+    /// The path to write to. An existing file is replaced.
     pub output: PathBuf,
 }
 
-/// Writes a model of random weights and returns its size in bytes. `progress` hears of bytes
-/// written and bytes in all. The file appears under its name when it is whole.
+/// Writes a model with random weights and returns its size in bytes. Calls `progress` with the
+/// bytes written and the bytes in all. The file is written under a temporary name and renamed when
+/// it is complete.
 pub fn synthesize(options: &SynthOptions, mut progress: impl FnMut(u64, u64)) -> io::Result<u64> {
     let tensors = tensors(&options.shape, options.quant);
     let total: u64 = tensors.iter().map(|tensor| tensor.byte_len() as u64).sum();
@@ -66,7 +67,7 @@ pub fn synthesize(options: &SynthOptions, mut progress: impl FnMut(u64, u64)) ->
     Ok(fs::metadata(&options.output)?.len())
 }
 
-/// Every tensor of a model, with its format.
+/// Returns every tensor of a model, with its format.
 fn tensors(shape: &SynthShape, quant: SynthQuant) -> Vec<TensorSpec> {
     let SynthShape { layers, hidden, heads, kv_heads, head_dim, vocab, .. } = *shape;
     let mut tensors = Vec::new();
@@ -132,7 +133,7 @@ fn tensors(shape: &SynthShape, quant: SynthQuant) -> Vec<TensorSpec> {
     tensors
 }
 
-/// Random weights in any format.
+/// Generates random weights in any format.
 struct Source {
     random: StdRng,
     /// One quantized tile per format.
@@ -144,7 +145,7 @@ impl Source {
         Self { random: StdRng::seed_from_u64(seed), tiles: HashMap::new() }
     }
 
-    /// A piece of matrix, from a random place of the format's tile.
+    /// Returns a piece of a matrix, from a random place of the format's tile.
     fn piece(&mut self, dtype: GgmlDType) -> io::Result<&[u8]> {
         if !self.tiles.contains_key(&dtype) {
             let tile = self.tile(dtype).map_err(io::Error::other)?;
@@ -157,14 +158,15 @@ impl Source {
     }
 
     fn tile(&mut self, dtype: GgmlDType) -> candle_core::Result<Vec<u8>> {
-        // Twelve uniform numbers make a good enough bell, of the deviation that Qwen starts from.
+        // The sum of twelve uniform numbers is nearly normal; 0.02 is the deviation that Qwen
+        // initializes with.
         let mut number = || (0..12).map(|_| self.random.random::<f32>() - 0.5).sum::<f32>() * 0.02;
         let numbers: Vec<f32> = (0..TILE).map(|_| number()).collect();
         let tile = Tensor::from_vec(numbers, (TILE / PIECE, PIECE), &Device::Cpu)?;
         Ok(QTensor::quantize(&tile, dtype)?.data()?.into_owned())
     }
 
-    /// A norm's weight, around 1; a bias and a gate, around 0.
+    /// Returns random weights of a norm, around 1, or of a bias or gate, around 0.
     fn vector(&mut self, tensor: &TensorSpec) -> Vec<u8> {
         let norm = tensor.name.ends_with("norm.weight");
         let middle = if norm { 1.0 } else { 0.0 };
@@ -180,8 +182,8 @@ mod tests {
     use crate::{Engine, EngineOptions, ModelFile};
 
     #[test]
-    fn every_shape_has_its_published_size() {
-        // Parameters as the hub counts them; the vocabulary's padding is the rest.
+    fn every_shape_has_the_published_number_of_parameters() {
+        // Parameters as published on the hub; the vocabulary's padding is the rest.
         for (name, billions) in [
             ("qwen3-0.6b", 0.596),
             ("qwen3-1.7b", 1.72),
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_real_loader_reads_it_and_a_seed_repeats_it() {
+    fn the_loader_reads_it_and_a_seed_reproduces_it() {
         let folder = tempfile::tempdir().unwrap();
         let kinds = [
             (SynthShape::small(), SynthQuant::Q4KM),

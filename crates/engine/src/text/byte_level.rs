@@ -1,5 +1,5 @@
-//! GPT-2's alphabet: each byte is written as one printable character, so that a vocabulary of
-//! texts can hold any bytes (openai/gpt-2, `encoder.py`, `bytes_to_unicode`).
+//! GPT-2's byte-level alphabet: each byte is written as one printable character, so that the texts of a
+//! vocabulary can represent any bytes (openai/gpt-2, `encoder.py`, `bytes_to_unicode`).
 
 use std::sync::LazyLock;
 
@@ -18,7 +18,7 @@ static CHARS: LazyLock<[char; 256]> = LazyLock::new(|| {
     chars
 });
 
-/// The bytes of the characters U+0000 to U+0143; `None` where no byte is written so.
+/// The bytes of the characters U+0000 to U+0143; `None` for characters outside the alphabet.
 static BYTES: LazyLock<[Option<u8>; 0x144]> = LazyLock::new(|| {
     let mut bytes = [None; 0x144];
     for (byte, &char) in (0u8..=255).zip(CHARS.iter()) {
@@ -27,18 +27,18 @@ static BYTES: LazyLock<[Option<u8>; 0x144]> = LazyLock::new(|| {
     bytes
 });
 
-/// The character a byte is written as.
+/// Returns the character that represents a byte.
 pub(crate) fn char_of(byte: u8) -> char {
     CHARS[usize::from(byte)]
 }
 
-/// Appends text in the byte-level alphabet.
+/// Appends `text` in the byte-level alphabet to `out`.
 pub(super) fn write(text: &str, out: &mut String) {
     out.extend(text.bytes().map(char_of));
 }
 
-/// The bytes that a token's text stands for. A text with a character outside the alphabet stands
-/// for itself, as in Hugging Face's decoder.
+/// Returns the bytes that a token's text represents. A text with a character outside the alphabet represents
+/// its own UTF-8 bytes, as in Hugging Face's decoder.
 pub(super) fn bytes_of(token: &str) -> Vec<u8> {
     token
         .chars()
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_comes_back() {
+    fn every_byte_round_trips() {
         for byte in 0..=255 {
             assert_eq!(bytes_of(&char_of(byte).to_string()), [byte]);
         }

@@ -1,4 +1,4 @@
-//! Tokens to text, one at a time.
+//! Converts tokens to text, one at a time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::byte_level;
 use super::vocabulary::{TokenKind, Vocabulary};
 
-/// What each token adds to the text, in bytes.
+/// The bytes that each token adds to the text.
 pub(super) struct Pieces {
-    /// The bytes of all tokens, one after the other; control and unused tokens have none.
+    /// The bytes of all tokens, token after token. Control and unused tokens have none.
     bytes: Vec<u8>,
-    /// Where each token's bytes begin, and last where all end.
+    /// Where each token's bytes begin, and the end of the last.
     starts: Vec<usize>,
 }
 
@@ -30,7 +30,7 @@ impl Pieces {
         Self { bytes, starts }
     }
 
-    /// The bytes of a token; none for one that does not exist.
+    /// Returns the bytes of a token. A token that does not exist has none.
     pub(super) fn of(&self, token: u32) -> &[u8] {
         match self.starts.get(token as usize..) {
             Some(&[from, to, ..]) => &self.bytes[from..to],
@@ -45,15 +45,15 @@ impl fmt::Debug for Pieces {
     }
 }
 
-/// Turns one stream of tokens into text.
+/// Converts one stream of tokens to text.
 ///
-/// A token may hold part of a character; its bytes wait here until the character is whole, so
-/// what comes out can be sent as it is. Bytes that can never become a character come out as
-/// U+FFFD, exactly as in [`String::from_utf8_lossy`] of the whole.
+/// A token may have part of a character. Its bytes are held until the character is complete, so each returned
+/// text is valid UTF-8. Invalid bytes become U+FFFD, exactly as in [`String::from_utf8_lossy`] of the whole
+/// stream.
 #[derive(Debug, Clone)]
 pub struct Detokenizer {
     pieces: Arc<Pieces>,
-    /// The beginning of a character that is not whole yet; at most three bytes between calls.
+    /// The start of an incomplete character. At most three bytes between calls.
     pending: Vec<u8>,
 }
 
@@ -62,14 +62,14 @@ impl Detokenizer {
         Self { pieces, pending: Vec::new() }
     }
 
-    /// The text that this token completes; often empty within a character.
+    /// Returns the text that this token completes. It is empty if the token ends within a character.
     pub fn push(&mut self, token: u32) -> String {
         let mut text = String::new();
         self.push_into(token, &mut text);
         text
     }
 
-    /// As [`push`](Self::push), appending to `text`.
+    /// Does the same as [`push`](Self::push), and appends to `text`.
     pub fn push_into(&mut self, token: u32, text: &mut String) {
         let bytes = self.pieces.of(token);
         if self.pending.is_empty() {
@@ -81,13 +81,14 @@ impl Detokenizer {
         }
     }
 
-    /// The end: a character that never became whole comes out as U+FFFD.
+    /// Ends the stream. Returns U+FFFD for an incomplete character, else an empty text.
     pub fn finish(mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.pending)).into_owned()
     }
 }
 
-/// Moves all that is decided to `text`, and the beginning of a last character to `pending`.
+/// Appends complete characters, and U+FFFD for invalid bytes, to `text`, and an incomplete last character to
+/// `pending`.
 fn drain_characters(mut bytes: &[u8], text: &mut String, pending: &mut Vec<u8>) {
     loop {
         let error = match std::str::from_utf8(bytes) {
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_come_out_as_the_lossy_whole() {
+    fn streamed_bytes_equal_from_utf8_lossy_of_the_whole() {
         let mut random = StdRng::seed_from_u64(7);
         let alphabet =
             [0x41, 0x80, 0xBF, 0xC3, 0xE2, 0x82, 0xAC, 0xF0, 0x9F, 0xA6, 0x99, 0xFF, 0xC0];
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_comes_out_once_it_is_whole() {
+    fn a_character_is_returned_once_it_is_complete() {
         let mut detokenizer = Detokenizer::new(one_token_per_byte());
         let chunks: Vec<String> =
             "🦙é".bytes().map(|byte| detokenizer.push(u32::from(byte))).collect();

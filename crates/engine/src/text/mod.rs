@@ -1,4 +1,4 @@
-//! Text: from what a person writes to tokens, and from tokens back to what a person reads.
+//! Converts conversations to tokens, and tokens back to text.
 //!
 //! ```text
 //! messages ─ ChatTemplate ─▶ Prompt ─ Tokenizer ─▶ tokens ─▶ (model) ─▶ token
@@ -8,15 +8,16 @@
 //!
 //! - [`vocabulary`]: the tokens, merges and token kinds of a GGUF file, checked
 //! - [`tokenizer`]: byte-level BPE, with special tokens found first
-//! - [`pre_tokenizer`]: the split into words that comes before BPE
+//! - [`pre_tokenizer`]: the split into words before BPE
 //! - [`detokenizer`]: tokens to text, one at a time, never splitting a character
-//! - [`stop`]: ends a stream of text before the first stop string
+//! - [`stop`]: cuts a stream of text before the first stop string
 //! - [`chat`]: the model's own Jinja template; marks where a message's text must stay text
 
 pub(crate) mod byte_level;
 pub mod chat;
 pub mod detokenizer;
 pub mod pre_tokenizer;
+mod prompt;
 mod special;
 pub mod stop;
 pub mod tokenizer;
@@ -24,8 +25,9 @@ pub mod vocabulary;
 
 pub use chat::answer::{AnswerEvent, AnswerFormat, AnswerParser, ToolCall};
 pub(crate) use chat::answer::{THINK, THINK_END};
-pub use chat::{ChatError, ChatOptions, ChatTemplate, Prompt, TemplateValue};
+pub use chat::{ChatError, ChatOptions, ChatTemplate, TemplateValue};
 pub use detokenizer::Detokenizer;
+pub use prompt::Prompt;
 pub use stop::{Emitted, StopMatcher};
 pub use tokenizer::{Tokenizer, TokenizerError};
 pub use vocabulary::{TokenKind, Vocabulary};

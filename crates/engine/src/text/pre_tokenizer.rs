@@ -1,15 +1,15 @@
 //! Splits text into words before BPE, as the Qwen families do.
 //!
-//! Their patterns are written for a backtracking engine. Hugging Face runs them on Oniguruma,
-//! which gives up (and there panics) after ten million steps: a user's long run of spaces must not
-//! stop the engine. Without the one look-ahead, `\s+(?!\S)`, the `regex` crate runs them in linear
-//! time; what the look-ahead does is done by hand in [`Words`].
+//! Their patterns are written for a backtracking engine. Hugging Face runs them on Oniguruma, which fails
+//! (and panics in its binding) after ten million steps, so a long run of spaces in a prompt could stop the
+//! engine. Without their only look-ahead, `\s+(?!\S)`, the `regex` crate runs them in linear time.
+//! [`Words`] does the work of the look-ahead in code.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// Which models split alike.
+/// The model families with the same split into words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// Qwen2, Qwen2.5, Qwen3.
@@ -37,7 +37,7 @@ fn pattern(source: &str) -> Regex {
 }
 
 impl Family {
-    /// The names of all families, as they stand in `tokenizer.ggml.pre`.
+    /// The names of all families in `tokenizer.ggml.pre`.
     pub const NAMES: [&str; 2] = ["qwen2", "qwen35"];
 
     /// Its name in `tokenizer.ggml.pre`.
@@ -48,7 +48,8 @@ impl Family {
         }
     }
 
-    /// The family whose published pattern this is: what [`Words`] does in two steps in one.
+    /// Returns the family with this published pattern, which includes the look-ahead, or `None` if there is
+    /// none.
     pub fn from_pattern(pattern: &str) -> Option<Self> {
         let published = |family: Self| {
             let marks = if family == Self::Qwen35 { r"\p{M}" } else { "" };
@@ -60,7 +61,7 @@ impl Family {
         [Self::Qwen2, Self::Qwen35].into_iter().find(|family| pattern == published(*family))
     }
 
-    /// The family that `tokenizer.ggml.pre` names.
+    /// Returns the family with this name in `tokenizer.ggml.pre`, or `None` if there is none.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "qwen2" => Some(Self::Qwen2),
@@ -69,7 +70,7 @@ impl Family {
         }
     }
 
-    /// The words of a text, in order and without gaps.
+    /// Returns the words of a text, in order and without gaps.
     pub fn words(self, text: &str) -> Words<'_> {
         let pattern = match self {
             Self::Qwen2 => &*QWEN2,
@@ -79,7 +80,7 @@ impl Family {
     }
 }
 
-/// The words of a text, in order and without gaps.
+/// The iterator of [`Family::words`].
 #[derive(Debug)]
 pub struct Words<'a> {
     pattern: &'static Regex,
@@ -94,11 +95,11 @@ impl<'a> Iterator for Words<'a> {
         if self.at == self.text.len() {
             return None;
         }
-        // The pattern matches at every position; should that ever be false, the rest is one word.
+        // The pattern matches at every position. If it did not, the rest would be one word.
         let end =
             self.pattern.find_at(self.text, self.at).map_or(self.text.len(), |found| found.end());
         let mut word = &self.text[self.at..end];
-        // Of a run of spaces before a word, the last one belongs to the word: `\s+(?!\S)`.
+        // `\s+(?!\S)`: the last character of a run of whitespace before a word belongs to the word.
         if end < self.text.len() {
             let mut chars = word.chars();
             if let Some(last) = chars.next_back()

@@ -1,24 +1,24 @@
-//! Finds the texts of special tokens in a prompt.
+//! Finds special tokens in a prompt.
 
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 
 use super::vocabulary::{TokenKind, Vocabulary};
 
-/// The tokens that are found as whole texts before BPE: control and user-defined ones.
+/// The special tokens, which are found by their text before BPE: control and user-defined ones.
 #[derive(Debug, Clone)]
 pub(super) struct SpecialTokens {
-    /// Leftmost, then longest, as in Hugging Face. `None` if there is no special token.
+    /// Finds the leftmost, then longest, match, as Hugging Face does. `None` without special tokens.
     finder: Option<AhoCorasick>,
-    /// Token ids by pattern.
+    /// Token ids by the index of the pattern in `finder`.
     ids: Vec<u32>,
 }
 
-/// A stretch of a prompt.
+/// A part of a prompt.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
-    /// Goes through BPE; never empty.
+    /// Text for BPE. Never empty.
     Text(&'a str),
-    /// Is this token.
+    /// A special token.
     Special(u32),
 }
 
@@ -38,8 +38,8 @@ impl SpecialTokens {
         Ok(Self { finder, ids })
     }
 
-    /// Cuts a prompt into special tokens and the text between them. A special token with one of
-    /// the `marks` (ascending byte positions) inside its text stays text.
+    /// Splits a prompt into special tokens and the text between them, and calls `piece` with each in order. A
+    /// special token stays text if one of the `marks` (ascending byte positions) is inside it.
     pub(super) fn split<'a>(
         &self,
         text: &'a str,

@@ -1,31 +1,31 @@
-//! Ends a stream of text before the first stop string.
+//! Cuts a stream of text before the first stop string.
 
-/// What a piece of text became.
+/// The result of adding a piece of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Emitted {
-    /// This much can be sent; more may follow.
+    /// Text that can be sent. More may follow.
     Text(String),
-    /// A stop string is complete. This comes before it; nothing follows.
+    /// The last text before a stop string, which is complete. Nothing follows.
     Stopped(String),
 }
 
-/// Looks for stop strings in a stream of text and holds back what may become one.
+/// Searches a stream of text for stop strings, and holds back text that may be the start of one.
 ///
-/// The first stop string to be *complete* ends the text; of several that end at the same place,
-/// the longest. So the outcome does not depend on how the text was cut into pieces.
+/// The text ends before the first stop string that is *complete*; if several end at the same byte, before
+/// the longest. So the result does not depend on how the text is split into pieces.
 #[derive(Debug, Clone)]
 pub struct StopMatcher {
     stops: Vec<Stop>,
-    /// The end of the text that is not sent, since a stop string may have begun in it.
+    /// The end of the text, which is held back since it may be the start of a stop string.
     held: String,
     stopped: bool,
 }
 
-/// One stop string and how much of it the text ends with (Knuth, Morris, Pratt).
+/// One stop string and the length of its longest prefix that the text ends with (Knuth, Morris and Pratt 1977).
 #[derive(Debug, Clone)]
 struct Stop {
     bytes: Vec<u8>,
-    /// For each length of a partial match: the next shorter one that the same text ends with.
+    /// For each length of a match: the next shorter prefix that the same text ends with.
     shorter: Vec<usize>,
     matched: usize,
 }
@@ -47,7 +47,7 @@ impl Stop {
         Self { bytes, shorter, matched: 0 }
     }
 
-    /// Takes the next byte; true if the text now ends with the whole stop string.
+    /// Adds the next byte. Returns whether the text now ends with the whole stop string.
     fn step(&mut self, byte: u8) -> bool {
         while self.matched > 0 && self.bytes[self.matched] != byte {
             self.matched = self.shorter[self.matched];
@@ -60,13 +60,13 @@ impl Stop {
 }
 
 impl StopMatcher {
-    /// A matcher for these strings; empty ones are ignored.
+    /// Creates a matcher for these strings. Empty ones are ignored.
     pub fn new<S: AsRef<str>>(stops: &[S]) -> Self {
         let stops = stops.iter().map(AsRef::as_ref).filter(|stop: &&str| !stop.is_empty());
         Self { stops: stops.map(Stop::new).collect(), held: String::new(), stopped: false }
     }
 
-    /// Takes the next piece of text. After a stop, all further text is swallowed.
+    /// Adds the next piece of text. After a stop, further text is discarded.
     pub fn push(&mut self, text: &str) -> Emitted {
         if self.stopped {
             return Emitted::Stopped(String::new());
@@ -94,7 +94,7 @@ impl StopMatcher {
         Emitted::Text(std::mem::replace(&mut self.held, kept))
     }
 
-    /// The end of the stream: what was held back, for no stop string came of it.
+    /// Ends the stream. Returns the text that is still held back, since no stop string followed.
     pub fn finish(self) -> String {
         self.held
     }
@@ -106,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    /// What a matcher that sees the whole text at once makes of it.
+    /// Cuts a whole text by definition: the text before the stop string, and whether there is one.
     fn whole<'a>(text: &'a str, stops: &[&str]) -> (&'a str, bool) {
         for (end, _) in text.char_indices().skip(1).chain([(text.len(), ' ')]) {
             let found =
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_like_the_whole_text() {
+    fn streamed_text_is_cut_like_the_whole_text() {
         let mut random = StdRng::seed_from_u64(3);
         let alphabet = ["a", "b", "é", "\n", "🦙", "<"];
         let word = |random: &mut StdRng, longest: usize| -> String {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn sends_what_can_no_longer_become_a_stop() {
+    fn sends_text_once_it_cannot_be_part_of_a_stop_string() {
         let mut matcher = StopMatcher::new(&["\n\n", "END"]);
         assert_eq!(matcher.push("one\n"), Emitted::Text("one".into()));
         assert_eq!(matcher.push("two E"), Emitted::Text("\ntwo ".into()));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_held_back_without_stops() {
+    fn nothing_is_held_back_without_stop_strings() {
         let mut matcher = StopMatcher::new::<&str>(&[]);
         assert_eq!(matcher.push("any"), Emitted::Text("any".into()));
         assert_eq!(matcher.finish(), "");

@@ -1,8 +1,8 @@
-//! Text to tokens: special tokens first, then NFC, words, bytes, and Hugging Face's BPE.
+//! Converts text to tokens: finds special tokens, composes characters (NFC), splits into words, and runs Hugging
+//! Face's BPE on the words' bytes.
 //!
-//! Hugging Face's own pipeline keeps the origin of every character and runs the split on a
-//! backtracking engine; neither is wanted here, so only its BPE is used. `tests/text.rs` holds
-//! this against that pipeline.
+//! Of Hugging Face's pipeline only BPE is used: the rest tracks the origin of every character and splits with a
+//! backtracking regex engine. `tests/text/pipeline.rs` compares the results with the whole pipeline.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use tokenizers::models::bpe::{BPE, Vocab};
 use unicode_normalization_alignments::UnicodeNormalization;
 
 use super::byte_level;
-use super::chat::Prompt;
 use super::detokenizer::{Detokenizer, Pieces};
+use super::prompt::Prompt;
 use super::special::{Piece, SpecialTokens};
 use super::vocabulary::{TokenKind, Vocabulary};
 use crate::LoadError;
 use crate::gguf::{GgufFile, Metadata};
 
-/// A text could not be tokenized.
+/// The error of BPE for a text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the text could not be tokenized: {0}")]
 pub struct TokenizerError(String);
@@ -37,6 +37,9 @@ struct Inner {
 
 impl Tokenizer {
     /// Builds the tokenizer that a file's metadata describes.
+    ///
+    /// # Errors
+    /// If the metadata is incomplete, damaged, or describes a tokenizer that is not supported.
     pub fn from_gguf(file: &GgufFile) -> Result<Self, LoadError> {
         Self::from_metadata(file.all_metadata())
     }
@@ -59,25 +62,33 @@ impl Tokenizer {
         Ok(Self(Arc::new(Inner { bpe, special, pieces, vocabulary })))
     }
 
-    /// Tokens of a raw text, in which the texts of special tokens count as such. The model's
-    /// beginning-of-text token comes first if the file asks for it.
+    /// Tokenizes a raw text. The texts of special tokens become these tokens. The beginning-of-text token comes
+    /// first if the model's metadata asks for it.
+    ///
+    /// # Errors
+    /// If BPE fails, which a checked vocabulary rules out.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let mut tokens: Vec<u32> = self.0.vocabulary.prefix.into_iter().collect();
         self.encode_into(text, &[], &mut tokens)?;
         Ok(tokens)
     }
 
-    /// Tokens of a text that nothing will follow: as [`encode`](Self::encode), and the model's
-    /// end-of-text token if the file asks for it.
+    /// Tokenizes a complete text, e.g. one to embed: as [`encode`](Self::encode), then the end-of-text token if
+    /// the model's metadata asks for it.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
     pub fn encode_whole(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let mut tokens = self.encode(text)?;
         tokens.extend(self.0.vocabulary.suffix);
         Ok(tokens)
     }
 
-    /// Tokens of a rendered conversation: the template's special tokens count as such, those
-    /// that a message's text spells out stay text. Nothing is put in front, as in Hugging Face's
-    /// `apply_chat_template`.
+    /// Tokenizes a rendered conversation. Special tokens in the template's text become these tokens; in a
+    /// message's text they stay text. No token is added in front, as in `apply_chat_template` of transformers.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
     pub fn encode_prompt(&self, prompt: &Prompt) -> Result<Vec<u32>, TokenizerError> {
         let mut tokens = Vec::new();
         self.encode_into(prompt.text(), prompt.marks(), &mut tokens)?;
@@ -124,12 +135,12 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// A decoder for one stream of tokens.
+    /// Creates a detokenizer for one stream of tokens.
     pub fn detokenizer(&self) -> Detokenizer {
         Detokenizer::new(self.0.pieces.clone())
     }
 
-    /// The text of these tokens; control tokens are left out.
+    /// Returns the text of these tokens, without control tokens.
     pub fn decode(&self, tokens: &[u32]) -> String {
         let mut detokenizer = self.detokenizer();
         let mut text = String::new();
@@ -140,8 +151,8 @@ impl Tokenizer {
         text
     }
 
-    /// What a token spells, maybe part of a character. A control token has its name, though it adds
-    /// nothing to a text; one that does not exist has nothing.
+    /// Returns the bytes that a token spells, which may be part of a character. For a control token these are its
+    /// name, though it adds nothing to a text. A token that does not exist has none.
     pub fn token_bytes(&self, token: u32) -> Vec<u8> {
         let vocabulary = &self.0.vocabulary;
         match vocabulary.text(token) {
@@ -158,12 +169,13 @@ impl Tokenizer {
         self.0.vocabulary.ends.binary_search(&token).is_ok()
     }
 
-    /// All tokens that end a generation, in ascending order; at least one.
+    /// Returns the tokens that end a generation, in ascending order. There is at least one.
     pub fn ends(&self) -> &[u32] {
         &self.0.vocabulary.ends
     }
 
-    /// What each token adds to an answer, by id: its bytes, and whether it is hidden (control tokens).
+    /// Returns, by token id, the bytes that each token adds to an answer, and whether it is hidden (control and
+    /// unused tokens).
     pub(crate) fn pieces(&self) -> impl Iterator<Item = (&[u8], bool)> {
         self.0.vocabulary.iter().map(|(id, _, kind)| {
             let hidden = matches!(kind, TokenKind::Control | TokenKind::Unused);
@@ -171,7 +183,7 @@ impl Tokenizer {
         })
     }
 
-    /// What the tokenizer was built from.
+    /// The vocabulary that the tokenizer was built from.
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.0.vocabulary
     }

@@ -1,4 +1,4 @@
-//! The vocabulary of a model, checked: what follows may rely on it.
+//! Reads and checks a model's vocabulary.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,40 +16,40 @@ const BOS: &str = "tokenizer.ggml.bos_token_id";
 const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
 const EOS: &str = "tokenizer.ggml.eos_token_id";
 const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
-/// Every key whose token ends a generation.
+/// The keys of tokens that end a generation.
 const END_KEYS: [&str; 3] = [EOS, "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
-/// All of them, where a model that is no GGUF file lists them.
+/// The key of all tokens that end a generation, in the metadata of a model that is not a GGUF file.
 pub(crate) const END_IDS: &str = "qwen_queue.end_token_ids";
-/// Every text that ends a generation of a Qwen model, whatever the file's keys say.
+/// The texts of tokens that end a generation of every Qwen model, in addition to those of the keys.
 const END_TEXTS: [&str; 2] = ["<|im_end|>", "<|endoftext|>"];
 
-/// What a token is for.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
     /// A piece of text.
     Normal,
-    /// Steers the model (`<|im_start|>`); found in text before BPE, never shown.
+    /// Controls the model (`<|im_start|>`). Found in text before BPE, never shown.
     Control,
-    /// Found in text before BPE like a control token, but shown (`<think>`, `<tool_call>`).
+    /// Found in text before BPE as a control token is, but shown (`<think>`, `<tool_call>`).
     UserDefined,
-    /// Fills the vocabulary up; never shown.
+    /// Padding of the vocabulary. Never shown.
     Unused,
 }
 
-/// The tokens of a model and how text is cut into them.
+/// The tokens of a model, and how text is split into them.
 #[derive(Debug, Clone)]
 pub struct Vocabulary {
-    /// Texts by id; normal tokens in the byte-level alphabet, the others as they are.
+    /// Texts by id: those of normal tokens in the byte-level alphabet, the others in plain text.
     pub(super) tokens: Vec<String>,
-    /// Kinds by id; as many as tokens.
+    /// Kinds by id, one per token.
     pub(super) kinds: Vec<TokenKind>,
-    /// Pairs of tokens that become one, the first to be merged first; all of them are tokens.
+    /// Pairs of texts that BPE merges, in order of priority. Both sides and the result are normal tokens.
     pub(super) merges: Vec<(String, String)>,
     /// How text is split before BPE.
     pub(super) family: Family,
-    /// Begins every raw text, if the model wants that.
+    /// The token in front of every raw text, if the model's metadata asks for one.
     pub(super) prefix: Option<u32>,
-    /// Ends every text that is whole, if the model wants that: what is embedded, not what is continued.
+    /// The token after every complete text, e.g. one to embed, if the model's metadata asks for one.
     pub(super) suffix: Option<u32>,
     /// The beginning-of-text token, if the file names one.
     pub(super) bos: Option<u32>,
@@ -61,6 +61,9 @@ pub struct Vocabulary {
 
 impl Vocabulary {
     /// Reads and checks the tokenizer metadata of a file.
+    ///
+    /// # Errors
+    /// If a key is missing or wrong, or the tokenizer is not a byte-level BPE of a Qwen family.
     pub fn from_gguf(file: &GgufFile) -> Result<Self, LoadError> {
         Self::from_metadata(file.all_metadata())
     }
@@ -83,7 +86,7 @@ impl Vocabulary {
 
         let tokens: &[String] = file.require(TOKENS)?;
         let kinds = kinds(file, tokens.len())?;
-        let ids = ids_of_text(file, tokens, &kinds)?;
+        let ids = texts_of_normal_tokens(file, tokens, &kinds)?;
         let merges = merges(file, &ids)?;
 
         let bos = token_id(file, BOS, tokens.len())?;
@@ -105,7 +108,7 @@ impl Vocabulary {
         })
     }
 
-    /// How many tokens there are, unused ones included.
+    /// Returns the number of tokens, including unused ones.
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
@@ -115,12 +118,12 @@ impl Vocabulary {
         self.tokens.is_empty()
     }
 
-    /// The text of a token, if there is such a token.
+    /// Returns the text of a token, or `None` if it does not exist.
     pub(super) fn text(&self, id: u32) -> Option<&str> {
         self.tokens.get(id as usize).map(String::as_str)
     }
 
-    /// Ids, texts and kinds, by id.
+    /// Returns the id, text and kind of all tokens, by id.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &str, TokenKind)> {
         (0..)
             .zip(&self.tokens)
@@ -129,7 +132,7 @@ impl Vocabulary {
     }
 }
 
-/// The kinds of all tokens.
+/// Reads the kinds of all tokens.
 fn kinds(file: &Metadata, tokens: usize) -> Result<Vec<TokenKind>, LoadError> {
     let types: &[i64] = file.require(KINDS)?;
     if types.len() != tokens {
@@ -153,9 +156,9 @@ fn kinds(file: &Metadata, tokens: usize) -> Result<Vec<TokenKind>, LoadError> {
         .collect()
 }
 
-/// The normal tokens by text: no text twice, and every byte has a token, so that any text can be
-/// written.
-fn ids_of_text<'a>(
+/// Returns the texts of the normal tokens. Checks that no two tokens have the same text, and that every byte has
+/// a token, so that any text can be tokenized.
+fn texts_of_normal_tokens<'a>(
     file: &Metadata,
     tokens: &'a [String],
     kinds: &[TokenKind],
@@ -192,7 +195,7 @@ fn ids_of_text<'a>(
     }
 }
 
-/// The merges; both sides and the result are normal tokens.
+/// Reads the merges. Checks that both sides and the result are normal tokens.
 fn merges(file: &Metadata, normal: &HashSet<&str>) -> Result<Vec<(String, String)>, LoadError> {
     let lines: &[String] = file.require(MERGES)?;
     lines
@@ -216,7 +219,7 @@ fn merges(file: &Metadata, normal: &HashSet<&str>) -> Result<Vec<(String, String
         .collect()
 }
 
-/// A key that names a token.
+/// Reads the id of a token, or `None` if the key is missing.
 fn token_id(file: &Metadata, key: &str, tokens: usize) -> Result<Option<u32>, LoadError> {
     match file.get::<u32>(key)? {
         Some(id) if id as usize >= tokens => {
@@ -226,7 +229,7 @@ fn token_id(file: &Metadata, key: &str, tokens: usize) -> Result<Option<u32>, Lo
     }
 }
 
-/// All tokens that end a generation; at least one.
+/// Returns all tokens that end a generation, in ascending order. None at all is an error.
 fn ends(file: &Metadata, tokens: &[String], kinds: &[TokenKind]) -> Result<Vec<u32>, LoadError> {
     let mut ends = Vec::new();
     for key in END_KEYS {

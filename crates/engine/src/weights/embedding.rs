@@ -1,4 +1,4 @@
-//! From tokens to their rows of the embedding.
+//! The token embedding.
 
 use candle_core::Result;
 
@@ -6,8 +6,8 @@ use crate::gguf::{GgufFile, TensorInfo};
 use crate::kernels::dequantize;
 use crate::safetensors;
 
-/// The embedding, read row by row from the file where it lies: a step wants few of its rows, and
-/// where it is the head too, that holds it a second time in the form that multiplies.
+/// The embedding, whose rows are read from the mapped file: a step needs few of them. In a tied
+/// model the head holds the same weights a second time, in the form that the kernels multiply.
 #[derive(Debug)]
 pub struct Embedding(Source);
 
@@ -27,7 +27,10 @@ impl Embedding {
         Self(Source::Safetensors(rows))
     }
 
-    /// The rows of some tokens, `[tokens, hidden]`.
+    /// Writes the rows of `tokens` to `out`, `[tokens, hidden]`.
+    ///
+    /// # Errors
+    /// When a token is not in the vocabulary.
     pub fn rows(&self, tokens: &[u32], out: &mut [f32]) -> Result<()> {
         let (vocab, hidden) = match &self.0 {
             Source::Gguf { info, .. } => (info.shape[0], info.shape[1]),
@@ -36,7 +39,7 @@ impl Embedding {
         for (token, out) in tokens.iter().zip(out.chunks_exact_mut(hidden)) {
             let index = *token as usize;
             if index >= vocab {
-                candle_core::bail!("token {token} is unknown: the model has {vocab}")
+                candle_core::bail!("token {token} is unknown: the vocabulary has {vocab} tokens")
             }
             match &self.0 {
                 Source::Gguf { file, info } => {

@@ -1,4 +1,4 @@
-//! A matrix that multiplies.
+//! Products with a matrix on the CPU.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Module, Result, Tensor};
 use crate::kernels::packed::{Activations, Packed, multiply};
 use crate::kernels::{as_numbers, rows, small_matmul};
 
-/// `x · weightᵀ + bias`.
+/// Computes `x · weightᵀ + bias`.
 #[derive(Debug)]
 pub struct Linear {
     weight: Weight,
@@ -21,28 +21,28 @@ pub struct Linear {
 /// `[outputs, inputs]`
 #[derive(Debug)]
 enum Weight {
-    /// In the form of our own kernels, and in no other.
+    /// Packed for the engine's kernels. The file's format is not kept.
     Packed(Packed),
-    /// In the form of the file: full precision, formats without a kernel, other machines.
+    /// In the file's format: full precision, formats without a kernel, machines without one.
     Candle {
         matmul: QMatMul,
-        /// The quantized weight, if it is one.
+        /// The quantized weight, unless it is full precision.
         quantized: Option<Arc<QTensor>>,
     },
 }
 
-/// What products need between their steps. The memory stays for the next.
+/// Buffers for products. Kept for the next product.
 #[derive(Debug, Default)]
 pub struct Scratch(Activations);
 
 impl Linear {
-    /// Of a packed weight, and a bias `[outputs]`.
+    /// Uses a packed weight, and a bias `[outputs]`.
     pub(super) fn packed(weight: Packed, bias: Option<Vec<f32>>) -> Self {
         let (outputs, inputs) = (weight.outputs(), weight.inputs());
         Self { weight: Weight::Packed(weight), bias, outputs, inputs }
     }
 
-    /// Of a weight `[outputs, inputs]` in its file format, and a bias `[outputs]`.
+    /// Uses a weight `[outputs, inputs]` in its file format, and a bias `[outputs]`.
     pub(super) fn unpacked(weight: QTensor, bias: Option<Vec<f32>>) -> Result<Self> {
         let weight = Arc::new(weight);
         let (outputs, inputs) = weight.shape().dims2()?;
@@ -51,24 +51,25 @@ impl Linear {
         Ok(Self { weight: Weight::Candle { matmul, quantized }, bias, outputs, inputs })
     }
 
-    /// Of a weight `[outputs, inputs]` of f32, and a bias `[outputs]`.
+    /// Uses a weight `[outputs, inputs]` of f32, and a bias `[outputs]`.
     pub(super) fn exact(weight: Tensor, bias: Option<Vec<f32>>) -> Result<Self> {
         let (outputs, inputs) = weight.dims2()?;
         let weight = Weight::Candle { matmul: QMatMul::Tensor(weight), quantized: None };
         Ok(Self { weight, bias, outputs, inputs })
     }
 
-    /// Numbers of a product.
+    /// The number of outputs.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// The product of `x` `[rows, inputs]`, `[rows, outputs]`.
+    /// Multiplies `x` `[rows, inputs]` and writes `out` `[rows, outputs]`, both f32.
     pub fn forward(&self, x: &[f32], out: &mut [f32], scratch: &mut Scratch) -> Result<()> {
         Self::forward_shared([self], x, [out], scratch)
     }
 
-    /// Several products of one input: it is quantized once, and the threads meet once.
+    /// Multiplies one `x` by several weights. Quantizes it once and runs packed products as one
+    /// job.
     pub fn forward_shared<const N: usize>(
         linears: [&Self; N],
         x: &[f32],
@@ -105,7 +106,8 @@ impl Linear {
         }
     }
 
-    /// candle's products of narrower types than f32 run on one thread.
+    /// Computes a product with candle, or with [`small_matmul`] for small weights. candle's
+    /// products of types narrower than f32 run on one thread.
     fn unpacked_product(
         &self,
         matmul: &QMatMul,
@@ -126,10 +128,10 @@ impl Linear {
         Ok(())
     }
 
-    /// Makes candle lay out what it multiplies now, not in the first request.
+    /// Makes candle prepare its layouts now instead of in the first request.
     pub fn warm_up(&self) -> Result<()> {
         if let Weight::Candle { matmul, .. } = &self.weight {
-            // Some formats have one layout for single rows and another for many.
+            // Some formats have one layout for single rows and another for several.
             for rows in [1, 2] {
                 matmul.forward(&Tensor::zeros((rows, self.inputs), DType::F32, &Device::Cpu)?)?;
             }
@@ -138,7 +140,7 @@ impl Linear {
     }
 }
 
-/// All of them, or nothing.
+/// Returns all values, or `None` if one is missing.
 fn all<T: Copy, const N: usize>(options: [Option<T>; N]) -> Option<[T; N]> {
     let first = *options.first()?;
     let mut values = [first?; N];

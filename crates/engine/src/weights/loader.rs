@@ -1,4 +1,4 @@
-//! Taking tensors out of a file by name and shape.
+//! Loads tensors of a checkpoint by name and shape.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,38 +6,38 @@ use candle_core::quantized::{GgmlDType, QTensor, ggml_file};
 use candle_core::{Device, Tensor};
 
 use super::{Embedding, Linear};
+use crate::architecture::Part;
 use crate::gguf::{GgufError, GgufFile, TensorInfo};
 use crate::kernels::packed::Packed;
-use crate::model::Part;
 use crate::progress::Progress;
 use crate::safetensors::{Matrix, SafetensorsModel};
 use crate::{Checkpoint, LoadError};
 
-/// Takes tensors out of a checkpoint by name and checks their shape.
+/// Loads tensors of a checkpoint by name and checks their shapes.
 pub struct Weights<'a> {
     checkpoint: &'a Checkpoint,
-    /// Of what is quantized at load: packing alone is quick.
+    /// Progress of tensors that are quantized at load. Packing alone is quick and reports none.
     progress: Option<Mutex<Loaded>>,
 }
 
-/// A tensor as it is stored.
+/// A tensor in its stored form.
 #[cfg(feature = "cuda")]
 pub(crate) enum Stored<'a> {
-    /// In a format of GGUF.
+    /// The bytes of a GGUF format.
     Bytes(GgmlDType, &'a [u8]),
     /// f32.
     Exact(Vec<f32>),
 }
 
-/// How much is loaded.
+/// How much has been loaded.
 struct Loaded {
-    /// In memory.
+    /// Bytes in memory.
     bytes: u64,
     progress: Progress,
 }
 
 impl<'a> Weights<'a> {
-    /// Tensors of a part of `checkpoint`, which is how far progress is told.
+    /// Loads tensors of a part of `checkpoint`. Progress is reported relative to the part's size.
     pub(crate) fn of_part(checkpoint: &'a Checkpoint, part: &Part) -> Self {
         let progress = matches!(checkpoint, Checkpoint::Safetensors(_)).then(|| {
             let all = checkpoint.part_bytes(part) as u64;
@@ -47,7 +47,7 @@ impl<'a> Weights<'a> {
         Self { checkpoint, progress }
     }
 
-    /// Whether there is a head with weights of its own.
+    /// Whether the head has weights of its own (the model is not tied).
     pub fn has_own_head(&self) -> bool {
         match self.checkpoint {
             Checkpoint::Gguf(file) => file.tensor("output.weight").is_some(),
@@ -55,12 +55,12 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// A matrix `[outputs, inputs]` that computes, without a bias.
+    /// Loads a matrix `[outputs, inputs]` without a bias.
     pub fn linear(&self, name: &str, outputs: usize, inputs: usize) -> Result<Linear, LoadError> {
         self.matrix(name, outputs, inputs, None)
     }
 
-    /// A matrix `[outputs, inputs]` that computes, with its bias `[outputs]`.
+    /// Loads a matrix `[outputs, inputs]` with its bias `[outputs]`.
     pub fn biased_linear(
         &self,
         name: &str,
@@ -71,7 +71,7 @@ impl<'a> Weights<'a> {
         self.matrix(name, outputs, inputs, Some(bias))
     }
 
-    /// The bytes of the file are let go of.
+    /// Loads a matrix and releases the file's pages behind it.
     fn matrix(
         &self,
         name: &str,
@@ -93,7 +93,8 @@ impl<'a> Weights<'a> {
         linear.map_err(|error| self.compute_error(&name, &error))
     }
 
-    /// The matrices `[outputs, inputs]` of so many experts: one tensor of a GGUF file, one each elsewhere.
+    /// Loads the matrices `[outputs, inputs]` of `count` experts: one tensor in a GGUF file, one
+    /// per expert elsewhere.
     pub fn linears(
         &self,
         name: &str,
@@ -117,7 +118,7 @@ impl<'a> Weights<'a> {
         linears.map_err(|error| self.compute_error(&name, &error))
     }
 
-    /// What experts are read from for a device.
+    /// Returns the GGUF file from which experts are loaded to a device.
     #[cfg(feature = "cuda")]
     fn file_of_experts(&self) -> Result<&'a GgufFile, LoadError> {
         match self.checkpoint {
@@ -149,7 +150,7 @@ impl<'a> Weights<'a> {
         Ok(linear)
     }
 
-    /// So many more bytes are in memory.
+    /// Reports that `bytes` more bytes are in memory.
     fn loaded(&self, bytes: usize) {
         if let Some(loaded) = &self.progress {
             let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,7 +160,7 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// The rows of tokens, `[vocab, hidden]`.
+    /// Opens the embedding `[vocab, hidden]`, whose rows are read from the file.
     pub fn embedding(
         &self,
         name: &str,
@@ -178,8 +179,8 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// Hands a tensor of this shape over as it is stored, to be held elsewhere. The bytes of the file are
-    /// let go of.
+    /// Calls `hold` with a tensor of this shape in its stored form, to copy it elsewhere. Releases
+    /// the file's pages behind it.
     #[cfg(feature = "cuda")]
     pub(crate) fn with_stored<T>(
         &self,
@@ -215,13 +216,13 @@ impl<'a> Weights<'a> {
         })
     }
 
-    /// An error of a device.
+    /// Converts an error of a device.
     #[cfg(feature = "cuda")]
     pub(crate) fn device_error(&self, error: &candle_core::Error) -> LoadError {
-        crate::cuda::load_error(self.checkpoint.label(), error)
+        crate::error::load_error(self.checkpoint.label(), error)
     }
 
-    /// A vector as f32.
+    /// Loads a vector `[len]` as f32.
     pub fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
         match self.checkpoint {
             Checkpoint::Gguf(file) => self.numbers(file, name, &[len]),
@@ -229,8 +230,8 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// Rows `[rows, len]` of a model of experts, as f32, one behind the other. A single row may be a
-    /// vector too.
+    /// Loads rows `[rows, len]` of a model with experts as f32. A single row may be stored as a
+    /// vector.
     pub fn rows(&self, name: &str, rows: usize, len: usize) -> Result<Vec<f32>, LoadError> {
         let file = match self.checkpoint {
             Checkpoint::Gguf(file) => file,
@@ -252,7 +253,7 @@ impl<'a> Weights<'a> {
         numbers.map_err(|error| self.compute_error(name, &error))
     }
 
-    /// An error of the computing library over one tensor.
+    /// Converts an error of candle about one tensor.
     fn compute_error(&self, name: &str, error: &candle_core::Error) -> LoadError {
         LoadError::Compute {
             file: self.checkpoint.label().to_owned(),
@@ -261,7 +262,7 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// A tensor of a GGUF file that has a shape.
+/// Finds a tensor of a GGUF file and checks its shape.
 fn info<'a>(file: &'a GgufFile, name: &str, shape: &[usize]) -> Result<&'a TensorInfo, LoadError> {
     let Some(info) = file.tensor(name) else {
         return Err(file.error(GgufError::MissingTensor { name: name.to_owned() }));
@@ -276,7 +277,7 @@ fn info<'a>(file: &'a GgufFile, name: &str, shape: &[usize]) -> Result<&'a Tenso
     Ok(info)
 }
 
-/// A matrix `[outputs, inputs]` from bytes in a format of GGUF.
+/// Makes a matrix `[outputs, inputs]` from bytes in a GGUF format.
 fn linear(
     dtype: GgmlDType,
     [outputs, inputs]: [usize; 2],
@@ -294,7 +295,7 @@ fn qtensor(dtype: GgmlDType, shape: &[usize], bytes: &[u8]) -> candle_core::Resu
     ggml_file::qtensor_from_ggml(dtype, bytes, shape.to_vec(), &Device::Cpu)
 }
 
-/// Whether a format keeps weights as they were computed with in training, or nearly so.
+/// Whether a format is full precision: F32, F16 or BF16.
 pub(crate) fn is_full_precision(dtype: GgmlDType) -> bool {
     matches!(dtype, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16)
 }

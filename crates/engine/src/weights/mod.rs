@@ -1,4 +1,4 @@
-//! From tensors of a file to things that compute.
+//! Loads tensors of a file in the form that computes.
 
 mod embedding;
 mod linear;

@@ -1,12 +1,12 @@
-//! Reading the fixtures of `tests/fixtures` (formats: its README).
-#![allow(dead_code)] // each test binary uses its part
-#![allow(clippy::unwrap_used)] // clippy sees tests only where `#[test]` stands
+//! Reads the fixtures in `tests/fixtures`, whose README describes the formats.
+#![allow(dead_code)] // each test binary uses a part of it
+#![allow(clippy::unwrap_used)] // clippy exempts only functions with `#[test]`
 
 use std::path::{Path, PathBuf};
 
 use engine::{Engine, EngineOptions, Input, ModelFile, Request};
 
-/// A tiny model with what transformers says about it.
+/// A tiny model with the results of transformers for some prompts.
 pub(crate) struct Fixture {
     folder: PathBuf,
     model: String,
@@ -17,21 +17,21 @@ pub(crate) struct Fixture {
 pub(crate) struct Prompt {
     pub(crate) name: String,
     pub(crate) tokens: Vec<u32>,
-    /// The first position whose logits are stored.
+    /// The first position with stored logits.
     pub(crate) first_position: usize,
-    /// Its row.
+    /// The row of `first_position` in the stored logits.
     first_row: usize,
-    /// What follows the prompt when the likeliest token is always taken.
+    /// The greedy tokens after the prompt.
     pub(crate) greedy: Vec<u32>,
 }
 
-/// `tests/fixtures`.
+/// Returns the folder `tests/fixtures`.
 pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
 impl Fixture {
-    /// By name, e.g. `qwen3-f32`.
+    /// Loads a fixture by its name, e.g. `qwen3-f32`.
     pub(crate) fn load(name: &str) -> Self {
         let (family, _) = name.split_once('-').unwrap();
         let folder = fixtures().join(family);
@@ -59,43 +59,44 @@ impl Fixture {
         Self { prompts: prompts.collect(), folder, model, rows }
     }
 
-    /// The model file.
+    /// Returns the path of the model file.
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.join(&self.model)
     }
 
-    /// An engine with it.
+    /// Starts an engine with the model.
     pub(crate) fn start(&self, options: &EngineOptions) -> Engine {
         Engine::start(&ModelFile::Path(self.path()), options).unwrap()
     }
 
-    /// The logits stored for a prompt, from `first_position` to its end.
+    /// Returns the stored logits of a prompt, from `first_position` to its end. `[positions][vocab]`
     pub(crate) fn logits(&self, prompt: &Prompt) -> Vec<Vec<f32>> {
         let len = prompt.tokens.len() - prompt.first_position;
         self.rows[prompt.first_row..prompt.first_row + len].to_vec()
     }
 
+    /// Returns the prompt with the most tokens.
     pub(crate) fn longest(&self) -> &Prompt {
         self.prompts.iter().max_by_key(|prompt| prompt.tokens.len()).unwrap()
     }
 }
 
-/// The model that tests of the engine as a whole run.
+/// Loads the model for tests of the whole engine.
 pub(crate) fn fixture() -> Fixture {
     Fixture::load("qwen3-f32")
 }
 
-/// An engine with that model.
+/// Starts an engine with that model.
 pub(crate) fn start(options: &EngineOptions) -> Engine {
     fixture().start(options)
 }
 
-/// The likeliest tokens after these.
+/// Returns a request for the greedy tokens after these.
 pub(crate) fn greedy(tokens: &[u32], max_tokens: usize) -> Request {
     Request::greedy(Input::Tokens(tokens.to_vec()), max_tokens)
 }
 
-/// The largest difference of two tables of one shape; NaN if there is one.
+/// Returns the largest difference between two tables of the same shape, or NaN if a difference is NaN.
 pub(crate) fn distance(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
     assert_eq!(a.len(), b.len());
     let rows = a.iter().zip(b).flat_map(|(a, b)| {

@@ -1,4 +1,4 @@
-//! Adapters through the engine as a whole: chosen per request, side by side, and put back for want of pages.
+//! Tests adapters in the whole engine: chosen per request, in one batch, and preempted for lack of pages.
 
 use engine::{
     AdapterSource, Engine, EngineOptions, Finished, GenerateError, Generation, LoadError, Progress,
@@ -28,7 +28,7 @@ fn end(mut generation: Generation) -> (String, Finished) {
     }
 }
 
-/// What PEFT's tokens spell, up to the one that ends an answer.
+/// Returns the text of PEFT's first `count` tokens, up to the one that ends an answer.
 fn expected(engine: &Engine, fixture: &Fixture, prompt: usize, count: usize) -> String {
     let tokens = &fixture.prompts[prompt].greedy[..count];
     let ends = engine.tokenizer().ends();
@@ -38,11 +38,12 @@ fn expected(engine: &Engine, fixture: &Fixture, prompt: usize, count: usize) -> 
     text + &detokenizer.finish()
 }
 
+/// Each choice of an adapter with the fixture of its results.
 const CHOICES: [(Option<&str>, &str); 3] =
     [(None, "qwen3-f32"), (Some("broad"), "qwen3-broad"), (Some("narrow"), "qwen3-narrow")];
 
 #[test]
-fn requests_of_different_adapters_side_by_side_are_answered_each_by_its_own() {
+fn requests_in_one_batch_are_answered_by_their_own_adapters() {
     let engine = start(EngineOptions { max_batch: 16, ..EngineOptions::default() });
     assert_eq!(engine.adapters(), KINDS);
     let mut running = Vec::new();
@@ -63,14 +64,14 @@ fn requests_of_different_adapters_side_by_side_are_answered_each_by_its_own() {
     assert!(answers.len() > 9, "{answers:?}");
 }
 
-/// Pages of one tenant are shared among the sequences of one adapter and among no others.
+/// Pages of a tenant are shared only among sequences with the same adapter.
 #[test]
-fn what_an_adapter_computed_is_found_by_that_adapter_alone() {
+fn cached_pages_are_found_only_with_the_same_adapter() {
     let engine = start(EngineOptions::default());
     let tokens = Fixture::load("qwen3-f32").longest().tokens.clone();
     let cached = |name| end(engine.submit(&request(&tokens, name, 2)).unwrap()).1.cached_tokens;
     for (name, _) in CHOICES {
-        assert_eq!(cached(name), 0, "{name:?} found what another computed");
+        assert_eq!(cached(name), 0, "{name:?} found pages of another adapter");
     }
     for (name, truth) in CHOICES {
         assert_eq!(cached(name), 128, "{name:?}");
@@ -81,8 +82,8 @@ fn what_an_adapter_computed_is_found_by_that_adapter_alone() {
     }
 }
 
-/// So few pages that sequences are put back again and again: the answers are those of an undisturbed run,
-/// alone. Packed weights, so that no rounding hides behind a near-tie.
+/// With so few pages that sequences are preempted repeatedly, the answers equal those of sequences that ran
+/// alone. Uses packed weights, whose results are bitwise equal, so that no near-tie is decided by rounding.
 #[test]
 fn preempted_is_undisturbed() {
     const TOKENS: usize = 400;
@@ -100,7 +101,7 @@ fn preempted_is_undisturbed() {
         .map(|(name, tenant)| {
             let mut request = request(&prompt, name, TOKENS);
             request.tenant = tenant.to_owned();
-            // No answer ends by itself: they outgrow the room that they were let in with.
+            // Forbids the end of the answer, so that sequences outgrow the pages they were admitted with.
             let ends = tight.tokenizer().ends().iter();
             request.sampling.logit_bias = ends.map(|token| (*token, -100.0)).collect();
             request
@@ -113,12 +114,12 @@ fn preempted_is_undisturbed() {
         assert_eq!(finished.completion_tokens, TOKENS);
         assert_eq!(answer, end(roomy.submit(request).unwrap()).0, "{:?}", request.adapter);
     }
-    assert!(tight.totals().preemptions > 0, "nobody was put back: the test shows nothing");
+    assert!(tight.totals().preemptions > 0, "no sequence was preempted, so nothing was tested");
     assert_eq!(roomy.totals().preemptions, 0);
 }
 
 #[test]
-fn an_unknown_adapter_is_refused_with_the_names_of_those_there_are() {
+fn an_unknown_adapter_is_refused_with_the_names_of_the_loaded_ones() {
     let engine = start(EngineOptions::default());
     let refused = |engine: &Engine| match engine.submit(&request(&[1], Some("other"), 1)) {
         Err(GenerateError::InvalidRequest(problem)) => problem,
@@ -133,8 +134,8 @@ fn an_unknown_adapter_is_refused_with_the_names_of_those_there_are() {
 fn the_memory_plan_counts_adapters() {
     let engine = start(EngineOptions::default());
     let plan = engine.memory();
-    // broad: (192+128+128+192+160+160+160) numbers a rank and layer, and two ranks more for a query;
-    // narrow: queries and values, of rank 3.
+    // broad: (192+128+128+192+160+160+160) numbers per rank and layer, and two more ranks for the queries
+    // of one layer; narrow: queries and values, of rank 3.
     let (q, kv, o, ffn) = (64 + 128, 64 + 64, 128 + 64, 64 + 96);
     let broad = 2 * 4 * (q + 2 * kv + o + 3 * ffn) + 2 * q;
     let narrow = 2 * 3 * (q + kv);
@@ -145,7 +146,7 @@ fn the_memory_plan_counts_adapters() {
 }
 
 #[test]
-fn names_must_tell_adapters_apart() {
+fn adapter_names_must_be_unique_and_not_empty() {
     let source = |name: &str| AdapterSource { name: name.to_owned(), ..adapter("qwen3", "broad") };
     for adapters in [vec![source("a"), source("a")], vec![source("")]] {
         let options = EngineOptions { adapters, ..EngineOptions::default() };

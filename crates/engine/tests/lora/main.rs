@@ -1,5 +1,5 @@
-//! Adapters against PEFT and transformers in float32: the same tiny bases, the same adapters, the same
-//! tokens. And however they stand in a batch, each answers as if it were alone.
+//! Compares adapters with PEFT and transformers in float32, on the same tiny bases, adapters and tokens. Also
+//! tests that the result of an adapter does not depend on the batch.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // the helpers of tests are tests too
 
 #[path = "../common/mod.rs"]
@@ -16,18 +16,18 @@ use ::engine::lora::{AdapterId, AdapterSource, Adapters};
 use ::engine::model::{Decoder, Workspace};
 use common::{Fixture, distance, fixtures};
 
-/// The adapters of each family.
+/// The names of each family's adapters.
 const KINDS: [&str; 2] = ["broad", "narrow"];
-/// The bases that they were made on; the first with a bias, the second without.
+/// The families of the adapters' bases: the first has attention biases, the second has none.
 const FAMILIES: [&str; 2] = ["qwen2", "qwen3"];
 
-/// Where a family's adapter is.
+/// Returns the location of a family's adapter.
 pub(crate) fn adapter(family: &str, kind: &str) -> AdapterSource {
     let folder: PathBuf = fixtures().join(family).join(kind);
     AdapterSource { name: kind.to_owned(), folder }
 }
 
-/// A model with both of its family's adapters, and pages of its own.
+/// A model with both of its family's adapters and its own pages.
 struct Bench {
     model: Decoder,
     ids: [AdapterId; 2],
@@ -37,7 +37,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// By the base's name, e.g. `qwen3-q8_0`.
+    /// Loads a base by its name, e.g. `qwen3-q8_0`, and its adapters.
     fn new(base: &str) -> Self {
         let family = base.split_once('-').unwrap().0;
         let file = GgufFile::open(fixtures().join(family).join(format!("{base}.gguf"))).unwrap();
@@ -61,7 +61,7 @@ impl Bench {
         logits.chunks(vocab).map(<[f32]>::to_vec).collect()
     }
 
-    /// The logits of all of `tokens`, computed in chunks of `chunk`.
+    /// Returns the logits of all `tokens`, computed in chunks of `chunk`. `[tokens][vocab]`
     fn all_logits(
         &mut self,
         tokens: &[u32],
@@ -95,7 +95,7 @@ impl Bench {
 }
 
 #[test]
-fn logits_and_greedy_tokens_are_those_of_peft() {
+fn logits_and_greedy_tokens_equal_peft() {
     for family in FAMILIES {
         let mut bench = Bench::new(&format!("{family}-f32"));
         for (kind, id) in KINDS.into_iter().zip(bench.ids) {
@@ -113,7 +113,7 @@ fn logits_and_greedy_tokens_are_those_of_peft() {
 }
 
 #[test]
-fn the_base_beside_adapters_is_the_base() {
+fn the_base_with_loaded_adapters_equals_transformers() {
     for family in FAMILIES {
         let fixture = Fixture::load(&format!("{family}-f32"));
         let mut bench = Bench::new(&format!("{family}-f32"));
@@ -125,9 +125,9 @@ fn the_base_beside_adapters_is_the_base() {
     }
 }
 
-/// Prompts, chunks and single tokens of the base and of two adapters in one pass. With packed weights they
-/// are the same to the bit, as rows then are; candle's products of full precision depend on the number
-/// of rows in the last place.
+/// Prompts, chunks and single tokens of the base and of two adapters in one batch. With packed weights the
+/// logits are bitwise equal to those alone; rounding of candle's products of full precision depends on the
+/// number of rows.
 #[test]
 fn a_batch_of_adapters_is_each_of_them_alone() {
     for (base, exact) in
@@ -136,7 +136,7 @@ fn a_batch_of_adapters_is_each_of_them_alone() {
         let mut bench = Bench::new(base);
         let long = Fixture::load("qwen3-f32").longest().tokens.clone();
         let [broad, narrow] = bench.ids.map(Some);
-        // (tokens, how many of them are in the pages already, whose)
+        // (tokens, how many of them are in the pages already, adapter)
         let parts = [
             (&long[..60], 0, narrow),
             (&long[..60], 0, broad),
@@ -164,7 +164,7 @@ fn a_batch_of_adapters_is_each_of_them_alone() {
         let off = distance(&together, &single);
         println!("{base}: off by {off}");
         assert!(off <= if exact { 0.0 } else { 1e-4 }, "{base}: off by {off}");
-        // The three that read the same say different things.
+        // The first three have the same tokens and different adapters, so different logits.
         let apart = |one: usize, other: usize| {
             distance(&together[one * 60..][..60], &together[other * 60..][..60])
         };
@@ -172,9 +172,9 @@ fn a_batch_of_adapters_is_each_of_them_alone() {
     }
 }
 
-/// What the base computes is the same to the bit whether or not there are adapters, beside it or at all.
+/// The base's logits are bitwise equal with and without loaded adapters.
 #[test]
-fn rows_of_the_base_are_untouched() {
+fn adapters_do_not_change_rows_of_the_base() {
     let tokens = Fixture::load("qwen3-f32").longest().tokens.clone();
     for base in ["qwen3-q8_0", "qwen3-f32"] {
         let mut bench = Bench::new(base);
@@ -201,7 +201,7 @@ fn chunked_is_whole() {
 }
 
 #[test]
-fn an_adapter_that_is_not_there_is_no_step() {
+fn a_batch_with_an_unknown_adapter_is_an_error() {
     let mut bench = Bench::new("qwen3-f32");
     let file = GgufFile::open(fixtures().join("qwen3/qwen3-f32.gguf")).unwrap();
     bench.model = Decoder::load(&file).unwrap();

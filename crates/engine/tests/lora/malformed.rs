@@ -1,4 +1,4 @@
-//! Adapters that cannot be used: each is refused with what is wrong and what is allowed.
+//! Adapters that cannot be used are refused with what is wrong and what is allowed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 
 type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
-/// A copy of an adapter for qwen3 that a test changes.
+/// A copy of an adapter for qwen3 to change.
 struct Copy(TempDir);
 
 impl Copy {
@@ -36,8 +36,8 @@ impl Copy {
         self.0.path().join(name)
     }
 
-    /// Sets keys of the config.
-    fn say(&self, values: &Value) -> &Self {
+    /// Sets keys in the config file.
+    fn set(&self, values: &Value) -> &Self {
         let text = fs::read_to_string(self.path(CONFIG)).unwrap();
         let mut config: Value = serde_json::from_str(&text).unwrap();
         for (key, value) in values.as_object().unwrap() {
@@ -47,7 +47,7 @@ impl Copy {
         self
     }
 
-    /// Changes the tensors.
+    /// Changes the tensors of the weights file.
     fn change(&self, change: impl FnOnce(&mut Tensors)) -> &Self {
         let bytes = fs::read(self.path(WEIGHTS)).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -67,7 +67,7 @@ impl Copy {
         load(self.0.path(), "qwen3/qwen3-f32.gguf")
     }
 
-    /// Why it is refused.
+    /// Returns the error that refuses it.
     fn refused(&self) -> String {
         let error = self.load().expect_err("it was loaded");
         let folder = self.0.path().display().to_string();
@@ -91,7 +91,7 @@ fn tensor(layer: usize, module: &str, half: &str) -> String {
 }
 
 #[test]
-fn what_is_not_supported_is_named() {
+fn errors_name_what_is_not_supported() {
     for (values, said) in [
         (json!({"peft_type": "IA3"}), "type \"IA3\", which is not supported; supported is LORA"),
         (json!({"peft_type": null}), "\"peft_type\" is missing"),
@@ -126,13 +126,13 @@ fn what_is_not_supported_is_named() {
         (json!({"layers_to_transform": "all"}), "\"layers_to_transform\" should be the number"),
     ] {
         let copy = Copy::of("narrow");
-        let error = copy.say(&values).refused();
+        let error = copy.set(&values).refused();
         assert!(error.contains(said), "{values}: {error}");
     }
 }
 
 #[test]
-fn what_says_nothing_new_is_no_reason_to_refuse() {
+fn values_without_an_effect_are_accepted() {
     for values in [
         json!({"modules_to_save": [], "layer_replication": [], "trainable_token_indices": null}),
         json!({"init_lora_weights": "gaussian"}),
@@ -144,12 +144,12 @@ fn what_says_nothing_new_is_no_reason_to_refuse() {
         json!({"a_key_of_a_later_version": 3}),
     ] {
         let copy = Copy::of("narrow");
-        assert!(copy.say(&values).load().is_ok(), "{values}: {:?}", copy.load().err());
+        assert!(copy.set(&values).load().is_ok(), "{values}: {:?}", copy.load().err());
     }
 }
 
 #[test]
-fn tensors_that_do_not_fit_are_named() {
+fn errors_name_tensors_that_do_not_fit() {
     type Change = fn(&mut Tensors);
     let cases: [(Change, &str); 11] = [
         (|tensors| tensors.clear(), "has no tensors"),
@@ -225,20 +225,20 @@ fn tensors_that_do_not_fit_are_named() {
 }
 
 #[test]
-fn ranks_of_the_config_are_those_of_the_tensors() {
-    let error = Copy::of("narrow").say(&json!({"r": 4})).refused();
+fn ranks_in_the_config_must_match_the_tensors() {
+    let error = Copy::of("narrow").set(&json!({"r": 4})).refused();
     assert!(error.contains("has the shape [3, 64], but rank and base ask for [4, 64]"), "{error}");
-    let error = Copy::of("broad").say(&json!({"rank_pattern": {}})).refused();
+    let error = Copy::of("broad").set(&json!({"rank_pattern": {}})).refused();
     assert!(error.contains("has the shape [6, 64], but rank and base ask for [4, 64]"), "{error}");
-    // It was made for a layer alone.
+    // An adapter of layer 1 alone.
     let copy = Copy::of("narrow");
     copy.change(|tensors| tensors.retain(|name, _| name.contains("layers.1.")));
-    assert!(copy.say(&json!({"layers_to_transform": 1})).load().is_ok());
-    assert!(copy.say(&json!({"layers_to_transform": [0]})).refused().contains("does not name"));
+    assert!(copy.set(&json!({"layers_to_transform": 1})).load().is_ok());
+    assert!(copy.set(&json!({"layers_to_transform": [0]})).refused().contains("does not name"));
 }
 
 #[test]
-fn files_that_are_missing_or_damaged_are_named() {
+fn errors_name_missing_and_damaged_files() {
     let copy = Copy::of("narrow");
     fs::write(copy.path(WEIGHTS), &fs::read(copy.path(WEIGHTS)).unwrap()[..900]).unwrap();
     assert!(
@@ -259,7 +259,7 @@ fn files_that_are_missing_or_damaged_are_named() {
 }
 
 #[test]
-fn every_shorter_file_is_refused() {
+fn every_truncated_file_is_refused() {
     let copy = Copy::of("narrow");
     let whole = fs::read(copy.path(WEIGHTS)).unwrap();
     for len in (0..whole.len()).step_by(173) {
@@ -277,7 +277,7 @@ fn a_base_of_another_kind_is_refused() {
     assert!(error.contains("the base is a model of experts, which is not supported"), "{error}");
     let error = load(&narrow, "embedding/embedding.gguf").unwrap_err();
     assert!(error.contains("the base is an embedding model"), "{error}");
-    // And an engine does not start without an adapter that it was told to load.
+    // An engine does not start if one of its adapters cannot be loaded.
     let options =
         EngineOptions { adapters: vec![adapter("qwen3", "none")], ..EngineOptions::default() };
     let base = ModelFile::Path(fixtures().join("qwen3/qwen3-f32.gguf"));

@@ -1,4 +1,4 @@
-//! Models of experts as transformers saves them: a tensor for each matrix of each expert.
+//! Models with experts as transformers saves them: with one tensor per matrix of each expert.
 
 use engine::Quantization;
 use engine::gguf::GgufFile;
@@ -9,7 +9,7 @@ use crate::common::{Fixture, fixtures};
 use crate::folder::{Folder, Tensor, Tensors, WEIGHTS};
 use crate::{distance, greedy, hf, logits, open, root_mean_square};
 
-/// What transformers calls the tensors of a layer that a GGUF file has whole.
+/// The beginnings of tensor names of a layer in GGUF and in transformers, except those of experts.
 const LAYER: [(&str, &str); 13] = [
     ("attn_norm.weight", "input_layernorm.weight"),
     ("attn_q.", "self_attn.q_proj."),
@@ -26,8 +26,8 @@ const LAYER: [(&str, &str); 13] = [
     ("ffn_down_shexp.weight", "mlp.shared_expert.down_proj.weight"),
 ];
 
-/// The folder that transformers writes of a fixture's model: tensor names and configs are those it wrote
-/// of these very models, which are too large to keep twice.
+/// Builds the folder that transformers writes for a fixture's model from its GGUF file. The names and
+/// configs are those that transformers wrote for these models, which are too large to store twice.
 fn folder(family: &str) -> Folder {
     let folder = Folder::copy(&hf("qwen3"));
     folder.edit("config.json", |config| change(config, family));
@@ -96,7 +96,7 @@ fn change(config: &mut Map<String, Value>, family: &str) {
 const FAMILIES: [&str; 2] = ["qwen2moe", "qwen3moe"];
 
 #[test]
-fn unquantized_experts_are_transformers() {
+fn unquantized_experts_equal_transformers() {
     for family in FAMILIES {
         let folder = folder(family);
         let model = open(folder.path(), Quantization::None);
@@ -115,7 +115,7 @@ fn unquantized_experts_are_transformers() {
     }
 }
 
-/// As near to the truth as the GGUF file of the same format, whose embedding is quantized too.
+/// The error is about that of the GGUF file in the same format, whose embedding is quantized too.
 #[test]
 fn experts_are_quantized_at_load() {
     let folder = folder("qwen3moe");
@@ -131,7 +131,7 @@ fn experts_are_quantized_at_load() {
 }
 
 #[test]
-fn other_experts_are_refused() {
+fn unsupported_expert_configs_are_refused() {
     for (family, values, said) in [
         ("qwen2moe", json!({"norm_topk_prob": true}), "norm_topk_prob of config.json is true"),
         ("qwen2moe", json!({"qkv_bias": false}), "qkv_bias of config.json is false"),

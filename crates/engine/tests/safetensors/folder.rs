@@ -1,4 +1,4 @@
-//! Copies of a model's folder that a test changes.
+//! Copies of a model's folder to change.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,10 +12,10 @@ use tempfile::TempDir;
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
-/// A folder of its own, deleted in the end.
+/// A temporary copy, deleted when dropped.
 pub(crate) struct Folder(TempDir);
 
-/// A tensor of a file.
+/// A tensor of a safetensors file.
 #[derive(Clone)]
 pub(crate) struct Tensor {
     pub(crate) dtype: Dtype,
@@ -24,7 +24,7 @@ pub(crate) struct Tensor {
 }
 
 impl Tensor {
-    /// From f32.
+    /// Converts it from f32 to f16.
     pub(crate) fn halve(&mut self) {
         assert_eq!(self.dtype, Dtype::F32);
         let numbers = self.data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
@@ -53,7 +53,7 @@ impl Folder {
         fs::remove_file(self.path().join(name)).unwrap();
     }
 
-    /// Changes the object in a JSON file.
+    /// Changes the JSON object in a file.
     pub(crate) fn edit(&self, name: &str, change: impl FnOnce(&mut Map<String, Value>)) {
         let path = self.path().join(name);
         let mut json = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
@@ -72,7 +72,7 @@ impl Folder {
         file.tensors().into_iter().map(|(name, view)| (name, tensor(view))).collect()
     }
 
-    /// Changes every tensor of the weights; what is there beside it may be changed too.
+    /// Calls `change` with all tensors and each of them in turn. It may change both.
     pub(crate) fn rewrite(&self, change: impl Fn(&mut Tensors, &mut Tensor)) {
         let mut tensors = self.tensors();
         let names: Vec<String> = tensors.keys().cloned().collect();
@@ -93,7 +93,7 @@ impl Folder {
         fs::write(self.path().join(name), serialize(views, None).unwrap()).unwrap();
     }
 
-    /// Cuts the weights into so many files, with an index.
+    /// Splits the weights into `files` files with an index.
     pub(crate) fn shard(&self, files: usize) {
         let tensors = self.tensors();
         let mut parts = vec![Tensors::new(); files];

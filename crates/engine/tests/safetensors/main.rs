@@ -1,5 +1,5 @@
-//! Folders of safetensors: against transformers in float32, against the GGUF files of the same models,
-//! and damaged in every way.
+//! Tests models in safetensors files: compares them with transformers in float32 and with the GGUF files of the
+//! same models, and checks the errors for damaged folders.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // the helpers of tests are tests too
 
 #[path = "../common/mod.rs"]
@@ -20,7 +20,7 @@ use engine::text::ChatOptions;
 use engine::{Checkpoint, ModelFile, Quantization};
 use folder::Folder;
 
-/// The folder of a fixture as the hub would have it.
+/// Returns the folder of a fixture with the layout of a hub repository.
 pub(crate) fn hf(family: &str) -> std::path::PathBuf {
     fixtures().join(family).join("hf")
 }
@@ -34,7 +34,7 @@ fn gguf(path: &str) -> Checkpoint {
     ModelFile::Path(fixtures().join(path)).open().unwrap()
 }
 
-/// The logits of all of a prompt.
+/// Returns the logits of all tokens of a prompt. `[tokens][vocab]`
 pub(crate) fn logits(checkpoint: &Checkpoint, tokens: &[u32]) -> Vec<Vec<f32>> {
     let model = Decoder::load(checkpoint).unwrap();
     let mut pool = KvPool::new(model.config().kv_shape(KvType::F32), 64);
@@ -69,7 +69,7 @@ fn root_mean_square(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
 }
 
 #[test]
-fn unquantized_is_transformers() {
+fn unquantized_models_equal_transformers() {
     for (family, truth) in [
         ("qwen2", "qwen2-f32"),
         ("qwen2.5", "qwen2.5-f32"),
@@ -89,9 +89,9 @@ fn unquantized_is_transformers() {
     }
 }
 
-/// The bits of the GGUF file with the same weights, the matrices in f16 in both.
+/// With the matrices in f16, the logits are bitwise equal to those of the GGUF file with the same weights.
 #[test]
-fn f16_is_the_gguf_file_with_f16() {
+fn f16_equals_the_gguf_file_with_f16() {
     let fixture = Fixture::load("qwen3-f16");
     let folder = Folder::copy(&hf("qwen3"));
     folder.rewrite(|_, tensor| {
@@ -119,8 +119,8 @@ fn sharded_is_single() {
     }
 }
 
-/// From the truth, a model that was quantized here is as far away as the one that llama.cpp's quantizer
-/// made; the embedding, which is not quantized here, is what it gains.
+/// A model quantized at load has about the same error as one quantized by llama.cpp, whose embedding is
+/// quantized too.
 #[test]
 fn quantized_at_load_is_as_good_as_quantized_before() {
     let fixture = Fixture::load("wide-bf16");
@@ -133,13 +133,13 @@ fn quantized_at_load_is_as_good_as_quantized_before() {
         let ours =
             root_mean_square(&logits(&open(&hf("wide"), quantization), &prompt.tokens), &truth);
         let theirs = root_mean_square(&logits(&gguf(file), &prompt.tokens), &truth);
-        println!("{quantization}: {ours} from the truth, llama.cpp's {theirs}");
+        println!("{quantization}: an error of {ours}, llama.cpp's {theirs}");
         assert!(ours > 0.0 && ours <= allowed * theirs, "{quantization}: {ours}, {theirs}");
     }
 }
 
 #[test]
-fn text_is_cut_and_framed_as_by_the_gguf_file() {
+fn tokenizer_and_chat_template_equal_those_of_the_gguf_file() {
     let (theirs, ours) = (gguf("qwen3/qwen3-f32.gguf"), open(&hf("qwen3"), Quantization::None));
     let (gguf_tokenizer, tokenizer) = (theirs.tokenizer().unwrap(), ours.tokenizer().unwrap());
     assert_eq!(tokenizer.ends(), [503, 505]);
@@ -159,9 +159,9 @@ fn text_is_cut_and_framed_as_by_the_gguf_file() {
     assert_eq!(render(&ours, &tokenizer), render(&theirs, &gguf_tokenizer));
 }
 
-/// As the hub's models have it: what transformers 4 wrote.
+/// Files in the form that transformers 4 wrote, which many hub models have.
 #[test]
-fn older_files_say_the_same() {
+fn files_of_transformers_4_are_read_the_same() {
     let folder = Folder::copy(&hf("qwen3"));
     folder.edit("config.json", |config| {
         config.remove("rope_parameters");
@@ -199,9 +199,9 @@ fn older_files_say_the_same() {
     assert_eq!(text(&old, &a), text(&new, &b));
 }
 
-/// The same shape as the GGUF file has, and nothing of YaRN is lost on the way.
+/// The config equals that of the GGUF file, with all values of YaRN.
 #[test]
-fn yarn_is_that_of_the_gguf_file() {
+fn yarn_equals_that_of_the_gguf_file() {
     let folder = Folder::copy(&hf("qwen3"));
     let yarn = serde_json::json!({
         "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128, "beta_fast": 4.0,
@@ -225,7 +225,7 @@ fn yarn_is_that_of_the_gguf_file() {
     assert!(error.contains("has \"mscale\"; supported of yarn are"), "{error}");
 }
 
-/// A tied model's head in the files is not read, as transformers does not read it.
+/// The head in the files of a tied model is not read, as in transformers.
 #[test]
 fn a_tied_head_is_the_embedding() {
     let tokens = &Fixture::load("qwen3-f32").prompts[1].tokens;
@@ -239,7 +239,7 @@ fn a_tied_head_is_the_embedding() {
     let plain = open(&hf("qwen3"), Quantization::None);
     assert_eq!(ours.parameters(), plain.parameters());
     assert_eq!(logits(&ours, tokens), logits(&plain, tokens));
-    // A config that does not say: what the files have decides.
+    // If the config does not say whether the head is tied, the files decide.
     for family in ["qwen3", "qwen2.5"] {
         let silent = Folder::copy(&hf(family));
         silent.edit("config.json", |config| drop(config.remove("tie_word_embeddings")));
@@ -250,7 +250,7 @@ fn a_tied_head_is_the_embedding() {
 }
 
 #[test]
-fn an_engine_says_what_it_holds() {
+fn engine_info_reports_quantization_and_architecture() {
     use engine::{Engine, EngineOptions};
     for (quantization, expected) in [("none", "F32"), ("8bit", "Q8_0"), ("4bit", "Q4_K")] {
         let quantization: Quantization = quantization.parse().unwrap();

@@ -1,4 +1,4 @@
-//! Every broken folder gets an error that says what is wrong, and never a panic.
+//! A damaged folder is refused with an error that says what is wrong, and never causes a panic.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ fn copy() -> Folder {
     Folder::copy(&hf("qwen2.5"))
 }
 
-/// What loading says; everything that an engine loads is loaded.
+/// Loads everything that an engine loads.
 fn load(folder: &Folder) -> Result<(), LoadError> {
     let folder = folder.path().to_owned();
     let model = ModelFile::Safetensors { folder, quantization: Quantization::EightBit }.open()?;
@@ -25,7 +25,10 @@ fn load(folder: &Folder) -> Result<(), LoadError> {
 fn message(folder: &Folder) -> String {
     let error = load(folder).unwrap_err().to_string();
     println!("{error}");
-    assert!(error.contains(folder.path().to_str().unwrap()), "which folder? {error}");
+    assert!(
+        error.contains(folder.path().to_str().unwrap()),
+        "the error does not name the folder: {error}"
+    );
     error
 }
 
@@ -37,7 +40,7 @@ fn expect(folder: &Folder, parts: &[&str]) {
 }
 
 #[test]
-fn files_that_are_missing() {
+fn missing_files() {
     assert!(load(&copy()).is_ok(), "the unchanged copy loads");
     for name in ["config.json", "tokenizer.json"] {
         let folder = copy();
@@ -47,7 +50,7 @@ fn files_that_are_missing() {
     let folder = copy();
     folder.remove(WEIGHTS);
     expect(&folder, &["neither model.safetensors nor model.safetensors.index.json"]);
-    // These may be missing.
+    // These files are optional.
     for name in ["generation_config.json", "tokenizer_config.json", "chat_template.jinja"] {
         let folder = copy();
         folder.remove(name);
@@ -56,7 +59,7 @@ fn files_that_are_missing() {
 }
 
 #[test]
-fn weights_that_are_cut_off_or_something_else() {
+fn truncated_and_foreign_weights() {
     let whole = fs::read(hf("qwen2.5").join(WEIGHTS)).unwrap();
     let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
     for len in [0, 1, 7, 8, 9, header - 1, header, header + 1, whole.len() / 2, whole.len() - 1] {
@@ -81,7 +84,7 @@ fn weights_that_are_cut_off_or_something_else() {
     expect(&folder, &["do not end where its"]);
 }
 
-/// Headers whose offsets lie.
+/// Headers with wrong offsets.
 #[test]
 fn offsets_are_checked() {
     for (header, part) in [
@@ -106,7 +109,7 @@ fn offsets_are_checked() {
 }
 
 #[test]
-fn tensors_that_are_not_what_they_should_be() {
+fn tensors_of_wrong_shape_type_or_value() {
     let change = |name: &'static str, change: fn(&mut super::folder::Tensor)| {
         let folder = copy();
         let mut tensors = folder.tensors();
@@ -137,7 +140,7 @@ fn tensors_that_are_not_what_they_should_be() {
 }
 
 #[test]
-fn indexes_that_lie() {
+fn wrong_indexes() {
     let sharded = || {
         let folder = copy();
         folder.shard(2);
@@ -172,7 +175,7 @@ fn indexes_that_lie() {
 }
 
 #[test]
-fn configs_that_cannot_be_computed() {
+fn unsupported_and_invalid_configs() {
     let with = |key: &str, value: Value| {
         let folder = copy();
         folder.edit("config.json", |config| drop(config.insert(key.into(), value)));
@@ -229,7 +232,7 @@ fn configs_that_cannot_be_computed() {
 }
 
 #[test]
-fn tokenizers_that_cut_otherwise() {
+fn unsupported_tokenizers() {
     let edited = |change: fn(&mut serde_json::Map<String, Value>)| {
         let folder = copy();
         folder.edit("tokenizer.json", change);

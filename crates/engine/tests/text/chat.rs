@@ -1,4 +1,4 @@
-//! Whole conversations: our own template, and the published ones.
+//! Renders whole conversations with the fixtures' template and with published ones.
 
 use engine::gguf::GgufFile;
 use engine::text::{ChatError, ChatOptions, ChatTemplate, TemplateValue};
@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{attr, entries, fixture, items, json, shared, text, tiny};
 
-/// A fixture's conversation, rendered as the fixtures were.
+/// Renders a fixture's conversation with its tools and variables.
 fn render(template: &ChatTemplate, conversation: &TemplateValue) -> Result<String, ChatError> {
     let optional =
         |name: &str| Some(attr(conversation, name)).filter(|value| !value.is_undefined());
@@ -28,7 +28,7 @@ fn render(template: &ChatTemplate, conversation: &TemplateValue) -> Result<Strin
 }
 
 #[test]
-fn our_own_template_renders_like_transformers() {
+fn the_fixtures_template_renders_like_transformers() {
     let truth = json("text/chat.json");
     let file = GgufFile::open(fixture("qwen3/qwen3-f32.gguf")).unwrap();
     let template = ChatTemplate::from_gguf(&file, &tiny()).unwrap();
@@ -73,7 +73,7 @@ fn published_templates_render_like_transformers() {
 }
 
 #[test]
-fn without_a_template_it_is_chatml() {
+fn a_model_without_a_template_gets_chatml() {
     let file = GgufFile::open(fixture("qwen3/qwen3-f32.gguf")).unwrap();
     let file = crate::malformed::rewritten(&file, "tokenizer.chat_template", None);
     let template = ChatTemplate::from_gguf(&file, &tiny()).unwrap();

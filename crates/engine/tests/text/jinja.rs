@@ -1,4 +1,4 @@
-//! Jinja's corners against Jinja2, set up as transformers does it.
+//! Compares Jinja templates with Jinja2 in the configuration of transformers.
 
 use engine::text::{ChatError, ChatOptions, ChatTemplate, TemplateValue};
 
@@ -66,7 +66,7 @@ fn a_template_that_never_ends_is_stopped() {
 }
 
 #[test]
-fn errors_say_what_and_where() {
+fn errors_name_the_problem_and_the_line() {
     let error = ChatTemplate::new("line one\n{% if %}", &tiny()).unwrap_err();
     assert!(error.contains("line 2"), "{error}");
     let error = render("\n\n{{ 'a' | no_such_filter }}", Vec::new()).unwrap_err().to_string();

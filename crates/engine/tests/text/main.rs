@@ -1,5 +1,5 @@
-//! Text against the truth from outside: `fixtures/text` (see `fixtures/README.md`), and, where the
-//! folder of shared data stands beside the repository, the real Qwen vocabularies and templates.
+//! Compares text processing with Hugging Face and Jinja2 on `fixtures/text` (see `fixtures/README.md`). If the
+//! folder of shared data is beside the repository, also tests the real Qwen vocabularies and templates.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // the helpers of tests are tests too
 
@@ -16,23 +16,23 @@ use std::path::{Path, PathBuf};
 use engine::gguf::GgufFile;
 use engine::text::{TemplateValue, Tokenizer};
 
-/// A file below `tests/fixtures`.
+/// Returns the path of a file below `tests/fixtures`.
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// A JSON fixture, with its keys in order.
+/// Reads a JSON fixture and keeps the order of its keys.
 fn json(name: &str) -> TemplateValue {
     let text = std::fs::read_to_string(fixture(name)).unwrap();
     serde_json::from_str(&text).unwrap()
 }
 
-/// The tiny vocabulary that all model fixtures have.
+/// Returns the tokenizer with the tiny vocabulary of all model fixtures.
 fn tiny() -> Tokenizer {
     Tokenizer::from_gguf(&GgufFile::open(fixture("qwen3/qwen3-f32.gguf")).unwrap()).unwrap()
 }
 
-/// A file of the shared data; says so and gives `None` where it is missing.
+/// Returns the path of a file of the shared data. If it is missing, prints that and returns `None`.
 fn shared(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(name);
     if !path.exists() {

@@ -1,4 +1,4 @@
-//! A damaged or foreign tokenizer is refused with an error that says what is wrong.
+//! A damaged or unsupported tokenizer is refused with an error that says what is wrong.
 
 use engine::LoadError;
 use engine::gguf::{Array, GgufFile, Value, Writer};
@@ -19,7 +19,8 @@ const KEYS: [&str; 10] = [
     "tokenizer.chat_template",
 ];
 
-/// The tokenizer metadata of a file, with one value changed or taken out.
+/// Returns a file with the tokenizer metadata of `file`, with the value of `key` replaced, or removed if `value` is
+/// `None`.
 pub(crate) fn rewritten(file: &GgufFile, key: &str, value: Option<Value>) -> GgufFile {
     assert!(KEYS.contains(&key));
     let kept = KEYS.into_iter().filter(|other| *other != key);
@@ -91,7 +92,7 @@ fn every_key_is_checked() {
 }
 
 #[test]
-fn a_beginning_of_text_token_goes_in_front_if_the_file_says_so() {
+fn the_beginning_of_text_token_comes_first_if_the_file_asks_for_it() {
     let add_bos = || Some(Value::Bool(true));
     let tokenizer = with("tokenizer.ggml.add_bos_token", add_bos()).unwrap();
     assert_eq!(tokenizer.encode("a").unwrap(), [503, 64]);
@@ -107,7 +108,7 @@ fn a_beginning_of_text_token_goes_in_front_if_the_file_says_so() {
 }
 
 #[test]
-fn all_end_tokens_are_known() {
+fn end_tokens_come_from_keys_and_texts() {
     let tokenizer = with("tokenizer.ggml.eos_token_id", None).unwrap();
     assert_eq!(tokenizer.ends(), [503, 505]);
     let tokenizer = with("tokenizer.ggml.eot_token_id", Some(Value::Int(507))).unwrap();
@@ -115,7 +116,7 @@ fn all_end_tokens_are_known() {
 }
 
 #[test]
-fn a_broken_template_stops_the_load() {
+fn an_invalid_template_is_a_load_error() {
     let file = GgufFile::open(fixture("qwen3/qwen3-f32.gguf")).unwrap();
     let broken = Value::String("{% for m in messages %}".into());
     let file = rewritten(&file, "tokenizer.chat_template", Some(broken));

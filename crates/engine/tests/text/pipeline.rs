@@ -1,4 +1,4 @@
-//! Our tokenizer against Hugging Face's own pipeline, assembled from the same metadata.
+//! Compares the tokenizer with Hugging Face's pipeline, built from the same metadata.
 
 use engine::gguf::GgufFile;
 use engine::text::Tokenizer;
@@ -44,7 +44,7 @@ fn hugging_face(file: &GgufFile, pattern: &str) -> tokenizers::Tokenizer {
     tokenizer
 }
 
-/// Random texts of everything that the split, NFC or the special tokens look at.
+/// Compares both on `texts` random texts, made of parts that matter to the split, to NFC or to special tokens.
 fn compare(file: &GgufFile, pattern: &str, texts: usize) {
     let (ours, theirs) = (Tokenizer::from_gguf(file).unwrap(), hugging_face(file, pattern));
     let parts = [
@@ -129,12 +129,12 @@ fn compare(file: &GgufFile, pattern: &str, texts: usize) {
 }
 
 #[test]
-fn tiny_vocabulary() {
+fn tiny_vocabulary_equals_hugging_face() {
     compare(&GgufFile::open(fixture("qwen3/qwen3-f32.gguf")).unwrap(), QWEN2, 4_000);
 }
 
 #[test]
-fn real_vocabularies() {
+fn real_vocabularies_equal_hugging_face() {
     for (name, pattern) in [("ggml-vocab-qwen2.gguf", QWEN2), ("ggml-vocab-qwen35.gguf", QWEN35)] {
         let Some(path) = shared(name) else { continue };
         compare(&GgufFile::open(path).unwrap(), pattern, 3_000);

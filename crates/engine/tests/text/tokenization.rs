@@ -1,4 +1,4 @@
-//! The tiny vocabulary against Hugging Face's tokenizers.
+//! Compares the tiny vocabulary with Hugging Face's tokenizers.
 
 use crate::{entries, ids, items, json, text, tiny};
 

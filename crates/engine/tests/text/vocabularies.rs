@@ -1,8 +1,7 @@
-//! The real vocabularies of Qwen2 and Qwen3.5 against llama.cpp's vectors.
+//! Compares the real vocabularies of Qwen2 and Qwen3.5 with llama.cpp's test vectors.
 //!
-//! llama.cpp does not compose characters (NFC), Hugging Face and this engine do: a text that NFC
-//! changes is compared in its composed form, which llama.cpp takes as it is only if the vectors
-//! hold it; the others are counted and named.
+//! Hugging Face and this engine compose characters (NFC), llama.cpp does not. Texts that NFC changes therefore
+//! have other tokens: they are returned and counted, and only their decoded text is compared.
 
 use engine::gguf::GgufFile;
 use engine::text::Tokenizer;
@@ -10,14 +9,14 @@ use unicode_normalization_alignments::UnicodeNormalization;
 
 use crate::shared;
 
-/// Runs a vocabulary's vectors; gives the texts that NFC changes.
+/// Checks a vocabulary's test vectors. Returns the texts that NFC changes.
 fn run(name: &str) -> Option<Vec<String>> {
     let file = GgufFile::open(shared(name)?).unwrap();
     let tokenizer = Tokenizer::from_gguf(&file).unwrap();
     let inputs = std::fs::read_to_string(shared(&format!("{name}.inp"))?).unwrap();
     let outputs = std::fs::read_to_string(shared(&format!("{name}.out"))?).unwrap();
     let mut inputs: Vec<&str> = inputs.split("\n__ggml_vocab_test__\n").collect();
-    assert_eq!(inputs.pop(), Some(""), "the last text ends like all others");
+    assert_eq!(inputs.pop(), Some(""), "the last text has no end mark");
     let outputs: Vec<&str> = outputs.lines().collect();
     assert_eq!(inputs.len(), outputs.len());
     let mut composed = Vec::new();

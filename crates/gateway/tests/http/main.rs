@@ -14,6 +14,7 @@ mod moody;
 mod options;
 mod options_kept;
 mod outage;
+mod recorded;
 mod refusals;
 mod rig;
 mod tasks;

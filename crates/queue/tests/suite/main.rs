@@ -1,6 +1,7 @@
-//! The queue's tests: one conformance suite that every broker must pass, and what is special to each.
+//! The queue's tests: the conformance suite that every broker must pass, and tests specific to
+//! each.
 
-#![allow(clippy::unwrap_used)] // clippy.toml's exception knows `#[test]` functions only
+#![allow(clippy::unwrap_used)] // clippy.toml's exception covers only `#[test]` functions
 
 mod conformance;
 mod redis_cluster;

@@ -1,4 +1,4 @@
-//! What is special to a Redis Cluster: nodes that die while others live, and partitions that move.
+//! Redis Cluster: nodes that die while others live, and partitions that move.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use crate::support::*;
 use harness::cluster::RedisCluster;
 use harness::redis::RedisServer;
 
-/// Of the partition with the tag {1}, and the places of the nodes that it is moved between.
+/// The slot of the partition with the tag {1}, and the indices of the nodes between which it is
+/// moved.
 const SLOT: &str = "9842";
 const OWNER: usize = 1;
 const OTHER: usize = 0;
@@ -21,7 +22,7 @@ fn is_unavailable<T: std::fmt::Debug>(answer: &Result<T, BrokerError>) -> bool {
     matches!(answer, Err(BrokerError::Unavailable { .. }))
 }
 
-/// Ends all tasks that wait, and answers which.
+/// Claims and finishes all queued tasks. Returns their ids.
 async fn end_all(broker: &dyn Broker) -> HashSet<TaskId> {
     let worker = claimant(LONG);
     let mut ended = HashSet::new();
@@ -106,7 +107,7 @@ async fn a_replica_takes_over_with_tasks_leases_and_fences() {
     let took = begun.elapsed();
     assert!(took > Duration::from_millis(500), "nobody was missed: {took:?}");
 
-    // What was held is held still, by its fence, and ends once.
+    // The leases are still valid, and each task ends once.
     for held in &held {
         broker.renew(&held.lease, LONG).await.expect("a lease outlives its node");
         broker.finish(&held.lease, &completed("x")).await.unwrap();
@@ -125,7 +126,7 @@ async fn a_replica_takes_over_with_tasks_leases_and_fences() {
     }
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 
-    // The one that was away comes back as a replica, and that is told on.
+    // The old node comes back as a replica, which the new one makes known.
     cluster.nodes[OWNER].restart();
     eventually("it repeats its successor", async || {
         cluster.nodes[OWNER].command(&["ROLE"]).starts_with("slave")
@@ -163,7 +164,7 @@ async fn a_node_that_hangs_holds_up_no_other_partition() {
     }
     assert!(answers.iter().any(|(accepted, _)| *accepted));
     assert!(answers.iter().any(|(accepted, _)| !accepted));
-    // One of them may meet the node that hangs; then the partition rests.
+    // One claim may meet the hanging node; then claims leave its partition alone for a while.
     assert!(claims < Duration::from_secs(5), "20 claims took {claims:?}");
 }
 
@@ -178,7 +179,8 @@ async fn a_partition_moves_to_another_node_while_tasks_flow() {
             let mut accepted = HashSet::new();
             while !stop.load(Ordering::Relaxed) {
                 let task = task();
-                // Whoever is told Unavailable may repeat the submit; here the task is forgotten.
+                // After `Unavailable` the client may repeat the submit; a task that was never
+                // accepted does not count.
                 while broker.submit(&task, NO_LIMIT).await.is_err() {}
                 accepted.insert(task.id);
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -218,7 +220,7 @@ async fn a_partition_moves_to_another_node_while_tasks_flow() {
     assert!(keys.parse::<u32>().unwrap() > 10, "it has moved: {keys} keys");
 }
 
-/// As `redis-cli --cluster reshard` does, but with a pause in the middle.
+/// Moves the slot as `redis-cli --cluster reshard` does, with a pause in the middle.
 async fn move_slot(cluster: &RedisCluster) {
     let (from, to) = (&cluster.nodes[OWNER], &cluster.nodes[OTHER]);
     let (from_id, to_id) = (from.command(&["CLUSTER", "MYID"]), to.command(&["CLUSTER", "MYID"]));
@@ -248,7 +250,7 @@ async fn wake_ups_come_by_another_node_when_one_is_gone() {
     let mut cluster = RedisCluster::start();
     let broker = cluster_broker(&cluster, 3);
     let mut feed = broker.cancellations();
-    // Tasks of the partitions that stay.
+    // Tasks of the partitions that do not move.
     let mut tasks = Vec::new();
     for _ in 0..12 {
         tasks.push(submitted(&*broker).await.id);
@@ -258,7 +260,7 @@ async fn wake_ups_come_by_another_node_when_one_is_gone() {
     for _ in 0..12 {
         held.push(claimed(&*broker, &worker).await.task.id);
     }
-    cluster.nodes[OTHER].kill(); // the listener begins at the first
+    cluster.nodes[OTHER].kill(); // the first node, to which the listener connects first
     let named = async {
         loop {
             for id in &held {

@@ -1,4 +1,4 @@
-//! What an operation on Redis costs, and what becomes of connections that break or fall silent.
+//! The cost of operations on Redis, and connections that break or become silent.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::support::*;
 use harness::proxy::Proxy;
 use harness::redis::RedisServer;
 
-/// Commands that clients sent, by name; what scripts did is not among them.
+/// Returns the commands that clients sent, by name, without those that scripts ran.
 fn sent(server: &RedisServer) -> HashMap<String, u64> {
     let info = server.command(&["INFO", "commandstats"]);
     let calls = info.lines().filter_map(|line| {
@@ -47,7 +47,7 @@ async fn operations_at_once_share_a_few_connections() {
     assert!(clients <= RedisOptions::new("").connections + 1, "{clients} with redis-cli");
 }
 
-/// The numbers of the clients that are connected, but for the one that asks.
+/// Returns the ids of the connected clients, without the one that asks.
 fn clients(server: &RedisServer) -> HashSet<String> {
     let list = server.command(&["CLIENT", "LIST"]);
     let others = list.lines().filter(|line| !line.contains("cmd=client"));
@@ -78,7 +78,7 @@ async fn silent_connections_cost_one_deadline_and_all_of_them_are_replaced() {
     let proxy = Proxy::to(server.port());
     let url = format!("redis://127.0.0.1:{}", proxy.port());
     let broker = queue::RedisBroker::connect(RedisOptions::new(url)).unwrap();
-    // Each thread keeps to a connection: the runtime's sends submits, this one pings.
+    // Each thread uses one connection: the runtime's thread for submits, this one for pings.
     submitted(&broker).await;
     broker.ping().await.unwrap();
     assert_eq!(clients(&server).len(), 2);

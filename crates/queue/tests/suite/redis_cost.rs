@@ -1,4 +1,5 @@
-//! What a task costs Redis, which runs one script at a time: so this bounds the whole queue.
+//! The cost of a task for Redis. Redis runs one script at a time, so this bounds the throughput of
+//! the whole queue.
 
 use harness::redis::RedisServer;
 
@@ -6,7 +7,7 @@ use crate::support::*;
 
 const TASKS: u32 = 400;
 
-/// A field of `INFO`, or the sum of those that begin alike.
+/// Returns a field of `INFO`, or the sum of the fields with a common prefix.
 fn sum(info: &str, begins: &str, key: &str) -> f64 {
     let values = info.lines().filter(|line| line.starts_with(begins)).filter_map(|line| {
         let (_, value) = line.split_once(key)?;
@@ -15,7 +16,7 @@ fn sum(info: &str, begins: &str, key: &str) -> f64 {
     values.sum()
 }
 
-/// Commands, those in scripts included, and µs of the processor, so far.
+/// Returns the commands run so far, those in scripts included, and the processor time in µs.
 fn spent(server: &RedisServer) -> (f64, f64) {
     let commands = server.command(&["INFO", "commandstats"]);
     let cpu = server.command(&["INFO", "cpu"]);
@@ -23,8 +24,8 @@ fn spent(server: &RedisServer) -> (f64, f64) {
     (sum(&commands, "cmdstat_", "calls="), seconds * 1e6)
 }
 
-/// For the processor's part, which is printed: `cargo nextest run -p qwen-queue-queue task_costs
-/// --no-capture`, on the version before and on the one after.
+/// Also prints the processor time. To compare versions, run `cargo nextest run -p qwen-queue-queue
+/// task_costs --no-capture` with both.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_costs_few_commands() {
     let server = RedisServer::durable();
@@ -34,7 +35,7 @@ async fn a_task_costs_few_commands() {
         let held = claimed(&*broker, &worker).await;
         broker.finish(&held.lease, &completed("ok")).await.unwrap();
     };
-    once().await; // the scripts are loaded
+    once().await; // loads the scripts
     let before = spent(&server);
     for _ in 0..TASKS {
         once().await;
@@ -43,6 +44,7 @@ async fn a_task_costs_few_commands() {
     let each = |before: f64, after: f64| (after - before) / f64::from(TASKS);
     let (commands, micros) = (each(before.0, after.0), each(before.1, after.1));
     println!("{commands:.1} commands and {micros:.0} µs of Redis a task, one at a time");
-    // With a tenant that comes and goes each time, which is two more than in a crowd.
+    // The tenant comes and goes each time, which costs two commands more than if it had other
+    // tasks.
     assert!(commands < 36.0, "{commands:.1} commands a task");
 }

@@ -1,4 +1,4 @@
-//! What is special to Redis: it goes away, and comes back.
+//! Redis that goes away and comes back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,7 +48,7 @@ async fn kill_9_and_restart_lose_nothing_and_everyone_comes_back() {
     }
     assert_eq!(gateway.depth(&model()).await.unwrap(), Depth::default());
 
-    // The lines for hints are up again as well.
+    // The connections for wake-ups have been restored too.
     tokio::time::timeout(Duration::from_secs(5), watch.changed()).await.expect("woken");
     let task = submitted(&*gateway).await;
     claimed(&*worker_side, &claimant(LONG)).await;
@@ -74,7 +74,8 @@ async fn a_redis_that_is_down_is_said_to_be_so_quickly() {
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     assert!(error.to_string().contains("connection refused"), "{error}");
     assert!(is_unavailable(&broker.claim(&claimant(LONG), NO_WAIT).await));
-    // A claim with time to wait uses it to try on, instead of keeping its caller busy.
+    // A claim with time to wait keeps retrying, instead of returning early to a caller that would
+    // retry at once.
     let begun = Instant::now();
     assert!(is_unavailable(&broker.claim(&claimant(LONG), Duration::from_secs(1)).await));
     assert!(begun.elapsed() > Duration::from_millis(300), "{:?}", begun.elapsed());
@@ -123,7 +124,7 @@ async fn a_url_that_cannot_be_one_is_refused() {
 async fn a_blocked_claimer_goes_on_after_a_restart() {
     let mut server = RedisServer::durable();
     let broker = redis_broker(&server);
-    submitted(&*broker).await; // so that the group exists
+    submitted(&*broker).await; // so that the stream exists
     let held = claimed(&*broker, &claimant(LONG)).await;
     broker.finish(&held.lease, &completed("x")).await.unwrap();
     let waiter = {
@@ -341,7 +342,8 @@ async fn a_foreign_value_spoils_no_other_task_of_a_call() {
         let end = broker.snapshot(held.task.id).await.unwrap().unwrap();
         assert_eq!(end.state, TaskState::Completed);
     }
-    // One that was replaced while it waited does not keep the others from being claimed.
+    // A task whose record was replaced while it was queued does not prevent others from being
+    // claimed.
     let spoilt = submitted(&*broker).await;
     let good = submitted(&*broker).await;
     let key = format!("qq:{{0}}:task:{}", spoilt.id);
@@ -356,7 +358,7 @@ async fn those_that_wait_behind_a_silent_redis_learn_it_soon() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
     broker.ping().await.unwrap();
-    submitted(&*broker).await; // the line is up
+    submitted(&*broker).await; // until the connection is up
     server.signal("STOP");
     let begun = Instant::now();
     let first = {

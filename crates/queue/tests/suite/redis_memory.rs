@@ -1,4 +1,4 @@
-//! What stays in Redis of tasks that have ended, and for how long.
+//! What remains in Redis of ended tasks, and for how long.
 
 use protocol::{Lane, Task, Timestamp, Webhook};
 use queue::{Claimant, DeadLetterPage, Release, SubmitOptions, Tried, TryResult, Verdict};
@@ -45,7 +45,8 @@ async fn nothing_is_left_behind() {
         let tombstone = ttl(&mut plain, &gone).await;
         assert!((7_100..=7_200).contains(&tombstone), "an hour, and another: {tombstone}");
     }
-    // Of one that told nothing there is no list; one that came back has told that, and is cancelled.
+    // A task that published nothing has no list of events; one that was requeued has that event,
+    // and is cancelled.
     let silent = submitted(&*broker).await;
     let held = claimed(&*broker, &worker).await;
     broker.finish(&held.lease, &completed("at once")).await.unwrap();

@@ -1,4 +1,4 @@
-//! What is special to a queue of several partitions on Redis.
+//! A queue with several partitions on Redis.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn all_processes_must_divide_the_queue_alike() {
         assert!(words.contains("REDIS_PARTITIONS=3") && words.contains("empty"), "{words}");
     }
     three.ping().await.unwrap();
-    // The way that the error names.
+    // The procedure that the error describes.
     server.command(&["DEL", "qq:{0}:partitions"]);
     server.command(&["DEL", "qq:{0}:totals"]);
     two.ping().await.unwrap();
@@ -46,7 +46,7 @@ async fn a_queue_of_another_build_is_left_alone() {
     let server = RedisServer::start();
     let broker = divided(&server, 1);
     let task = submitted(&broker).await;
-    // Another number; and none, as builds of before wrote it.
+    // Another layout number; and none, as older builds wrote it.
     for other in ["1 999", "1"] {
         server.command(&["SET", "qq:{0}:partitions", other]);
         let newcomer = divided(&server, 1);
@@ -62,7 +62,7 @@ async fn a_queue_of_another_build_is_left_alone() {
             assert!(words.contains("another build") && words.contains("is 3)"), "{words}");
         }
     }
-    // Forgotten, by a FLUSHALL, and then a task came from who had agreed before.
+    // The layout is lost by a FLUSHALL, and then a broker that had agreed before submits a task.
     server.command(&["FLUSHALL"]);
     let survivor = submitted(&broker).await;
     let newcomer = divided(&server, 1);

@@ -16,7 +16,7 @@ fn openssl(folder: &Path, words: &str) {
     assert!(done.status.success(), "{words}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// A certificate for this machine, and that of who signed it; gone with the value.
+/// A certificate for this machine and that of its issuer, in a temporary folder.
 struct Certificates {
     folder: TempDir,
 }
@@ -42,7 +42,7 @@ impl Certificates {
         self.folder.path().join("ca.pem")
     }
 
-    /// A server's settings.
+    /// Returns the settings of a server with the certificate.
     fn settings(&self) -> Vec<String> {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         [
@@ -93,7 +93,7 @@ async fn a_cluster_is_spoken_to_over_tls_at_every_node_that_it_names() {
     let settings = certificates.settings();
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let cluster = RedisCluster::with(&settings);
-    // One node is known at first; the others are found through it.
+    // Only one node is known at first; the others are found through it.
     let url = cluster.url().split(',').next().unwrap().to_owned();
     assert!(url.starts_with("rediss://"), "{url}");
     let ca_file = Some(certificates.ca_file());

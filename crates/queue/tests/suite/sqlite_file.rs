@@ -1,4 +1,4 @@
-//! What is special to the embedded queue: its file, and the process that has it open.
+//! The embedded queue's file, and the process that has it open.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -103,7 +103,7 @@ async fn a_resume_is_noticed_at_once() {
 
 #[tokio::test]
 async fn one_reap_clears_away_all_that_has_expired() {
-    const TASKS: usize = 1_200; // more than a transaction takes
+    const TASKS: usize = 1_200; // more than are deleted in one transaction
     let folder = tempfile::tempdir().unwrap();
     let broker = SqliteBroker::open(folder.path()).unwrap();
     let tasks: Vec<_> = (0..TASKS).map(|_| Task { result_ttl_s: 1, ..task() }).collect();
@@ -138,7 +138,7 @@ async fn what_is_remembered_is_forgotten_in_time() {
     broker.due_webhooks(LONG, 1).await.unwrap();
     broker.webhook_tried(task.id, &tried(1), Verdict::GivenUp).await.unwrap();
     let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
-    // Instead of waiting, what happened is moved into the past.
+    // Instead of waiting, moves what happened into the past.
     let later = async |span: Duration| {
         file.execute_batch(&format!(
             "UPDATE tombstones SET since = since - {0}, until = until - {0};
@@ -213,7 +213,8 @@ async fn what_is_no_queue_is_refused() {
 async fn the_store_ends_with_its_broker() {
     let folder = tempfile::tempdir().unwrap();
     for _ in 0..20 {
-        // A try that was dropped half-way goes on to its end, and keeps the file open until then.
+        // An opening that was dropped half-way continues, and keeps the file open until it has
+        // finished.
         let mut opened = None;
         eventually("free", async || {
             opened = SqliteBroker::open(folder.path()).ok();
@@ -227,7 +228,8 @@ async fn the_store_ends_with_its_broker() {
     }
 }
 
-/// The other half of the test below: submits until it is killed, and says what was accepted.
+/// Runs as a process of its own for the test below: submits until it is killed, and writes down
+/// what was accepted.
 #[tokio::test]
 #[ignore = "run by kill_9_loses_no_accepted_task as a process of its own"]
 async fn submit_until_killed() {

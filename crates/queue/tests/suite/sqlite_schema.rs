@@ -1,4 +1,4 @@
-//! The schema of the embedded queue's file: older ones are brought up to date, newer ones refused.
+//! The schema of the embedded queue's file: older ones are migrated, newer ones refused.
 
 use protocol::Task;
 use queue::{Broker, Depth, OpenError, Operations, SqliteBroker};
@@ -84,7 +84,7 @@ async fn a_file_of_schema_2_is_brought_up_to_date() {
              INSERT INTO tenants VALUES ('tenant', 1);"
         ))
         .unwrap();
-        // The outcome was recorded lately, and has expired.
+        // The outcome was recorded recently and has expired.
         let now = protocol::Timestamp::now().as_millis() as i64;
         file.execute("UPDATE tasks SET expires = ?1 WHERE expires IS NOT NULL", [now]).unwrap();
     }

@@ -1,21 +1,21 @@
-//! What an IP address is to us. After IANA's special-purpose registries
-//! (<https://www.iana.org/assignments/iana-ipv4-special-registry>, `…-ipv6-special-registry`); what is
-//! not known to be public is not.
+//! Classifies IP addresses after IANA's special-purpose registries
+//! (<https://www.iana.org/assignments/iana-ipv4-special-registry>, `…-ipv6-special-registry`). An
+//! address that is not known to be public is refused.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Who may be reached at an address.
+/// Whether webhooks may be sent to an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// Anybody's receiver on the Internet.
+    /// Public: always allowed.
     Public,
-    /// The operator's own machines: allowed if the operator says so.
+    /// Loopback or private: allowed if the operator sets `WEBHOOK_ALLOW_PRIVATE`.
     Inside,
-    /// Nobody's receiver: groups, placeholders, tunnels, a cloud's metadata service.
+    /// Never allowed: multicast, reserved ranges, tunnels, clouds' metadata services.
     Never,
 }
 
-/// Judges an address.
+/// Classifies an address.
 pub(super) fn reach(address: IpAddr) -> Reach {
     match address {
         IpAddr::V4(address) => reach_v4(address),
@@ -25,7 +25,7 @@ pub(super) fn reach(address: IpAddr) -> Reach {
 
 fn reach_v4(address: Ipv4Addr) -> Reach {
     match address.octets() {
-        // Metadata services that live outside of 169.254/16: Alibaba's, Azure's.
+        // Metadata services outside 169.254/16: Alibaba's, Azure's.
         [100, 100, 100, 200] | [168, 63, 129, 16] => Reach::Never,
         [127 | 10, ..] | [192, 168, ..] | [172, 16..=31, ..] => Reach::Inside,
         [100, 64..=127, ..] => Reach::Inside, // carrier-grade NAT, also Tailscale
@@ -46,7 +46,8 @@ fn reach_v6(address: Ipv6Addr) -> Reach {
         [0, 0, 0, 0, 0, 0, 0, 1] => Reach::Inside, // loopback
         [0xfd00, 0x0ec2, ..] => Reach::Never,      // AWS' metadata service
         [0xfc00..=0xfdff, ..] => Reach::Inside,    // unique local
-        // NAT64 leads to the IPv4 address inside, and ours is not the network that it is inside of.
+        // NAT64 leads to the embedded IPv4 address, but in the translator's network: a private
+        // address there is not one of the operator's.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
             let [a, b] = high.to_be_bytes();
             let [c, d] = low.to_be_bytes();
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_special_address_is_told_from_a_public_one() {
+    fn special_addresses_are_not_public() {
         use Reach::{Inside, Never, Public};
         for (addresses, expected) in [
             ("8.8.8.8 1.1.1.1 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0", Public),

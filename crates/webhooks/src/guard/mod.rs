@@ -1,6 +1,7 @@
-//! Keeps clients from reaching through us what they can't reach themselves (SSRF). A URL is judged
-//! when it is submitted, by its looks; and at every try by all addresses that its name has then. The
-//! connection goes to an address that was checked: the name is not looked up a second time.
+//! Prevents server-side request forgery (SSRF): clients must not reach through the gateway what
+//! they cannot reach themselves. A URL is checked by its form when it is submitted, and at every
+//! try by all addresses that its name then resolves to. The connection goes to a checked address:
+//! the name is not resolved a second time.
 
 mod address;
 
@@ -9,15 +10,15 @@ use std::net::{IpAddr, SocketAddr};
 use address::Reach;
 use url::{Host, Url};
 
-/// How long a URL may be, in bytes.
+/// The longest URL, in bytes.
 pub const MAX_URL: usize = 2_048;
-/// At most this many addresses of a name are looked at.
+/// The most addresses of a name that are checked.
 const MAX_ADDRESSES: usize = 64;
 
-/// Which receivers are allowed.
+/// Decides which receivers are allowed.
 #[derive(Debug, Clone, Copy)]
 pub struct Guard {
-    /// Whether loopback, private and unique local addresses are (`WEBHOOK_ALLOW_PRIVATE`).
+    /// Whether loopback, private and unique local addresses are allowed (`WEBHOOK_ALLOW_PRIVATE`).
     pub allow_private: bool,
 }
 
@@ -28,21 +29,21 @@ pub struct Receiver(Url);
 /// Why a URL can't be a webhook's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlRefused {
-    /// Too long, as given or in its normal form.
+    /// Longer than [`MAX_URL`], as given or in its normal form.
     #[error("must have at most {MAX_URL} bytes")]
     TooLong,
-    /// No URL at all.
+    /// Not a URL, or one without a host.
     #[error("is no URL: expected one such as https://example.org/hook")]
     Malformed,
-    /// Neither HTTP nor HTTPS.
+    /// Neither `http` nor `https`.
     #[error("must begin with https:// or http://")]
     Scheme,
-    /// A name or a password in it.
+    /// Contains a user name or a password.
     #[error(
-        "must not have a user name or a password; the signature tells the receiver who is calling"
+        "must not have a user name or a password; the signature shows the receiver who is calling"
     )]
     Credentials,
-    /// An address that is not on the Internet.
+    /// The host is an address that is not allowed.
     #[error(
         "leads to an address that is not public; an operator can allow private ones with \
          WEBHOOK_ALLOW_PRIVATE"
@@ -53,20 +54,20 @@ pub enum UrlRefused {
 /// Why a receiver can't be reached now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
-    /// The name has no address, or nobody knows now.
+    /// The name has no address, or the look-up failed.
     #[error("the receiver's name can't be resolved")]
     NoAddress,
-    /// Not all of its addresses are allowed.
+    /// At least one of the name's addresses is not allowed.
     #[error("the receiver's name leads to an address that is not public")]
     NotPublic,
 }
 
 impl Guard {
-    /// Judges a URL without asking anybody: its form, and its address if it has one in it, in
-    /// whatever notation.
+    /// Checks a URL without a look-up: its form, and its host if that is an address, in whatever
+    /// notation.
     ///
     /// # Errors
-    /// Why it can't be a webhook's.
+    /// When it cannot be a webhook's.
     pub fn check(&self, text: &str) -> Result<Receiver, UrlRefused> {
         if text.len() > MAX_URL {
             return Err(UrlRefused::TooLong);
@@ -81,7 +82,7 @@ impl Guard {
         url.set_fragment(None);
         let allowed = match url.host() {
             None => return Err(UrlRefused::Malformed),
-            // Always the machine itself (RFC 6761), so that can be said at once.
+            // RFC 6761: always the machine itself, so it needs no look-up.
             Some(Host::Domain(name)) => self.allow_private || !is_localhost(name),
             Some(Host::Ipv4(address)) => self.allows(address.into()),
             Some(Host::Ipv6(address)) => self.allows(address.into()),
@@ -95,11 +96,11 @@ impl Guard {
         Ok(Receiver(url))
     }
 
-    /// The receiver's addresses now, in the order to try them. All of them are allowed, or none is
-    /// given: a name that leads inside as well is not trusted with the rest.
+    /// Resolves the receiver's name and returns its addresses, in the order to try them. If one of
+    /// them is not allowed, returns an error and none of them.
     ///
     /// # Errors
-    /// When there is none, or one is not allowed.
+    /// When there is no address, or one of them is not allowed.
     pub async fn addresses(&self, receiver: &Receiver) -> Result<Vec<SocketAddr>, LookupError> {
         let port = receiver.0.port_or_known_default().ok_or(LookupError::NoAddress)?;
         let addresses: Vec<SocketAddr> = match receiver.0.host() {
@@ -135,17 +136,17 @@ fn is_localhost(name: &str) -> bool {
 }
 
 impl Receiver {
-    /// The URL in its normal form.
+    /// Returns the URL in its normal form.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// The URL.
+    /// Returns the parsed URL.
     pub(crate) fn url(&self) -> &Url {
         &self.0
     }
 
-    /// Its host, which may stand in logs; what comes after may be secret.
+    /// Returns the host, which may be logged. The rest of the URL may be secret.
     pub fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
     }
@@ -159,7 +160,7 @@ mod tests {
     const INSIDE: Guard = Guard { allow_private: true };
 
     #[test]
-    fn urls_are_judged_by_their_looks() {
+    fn urls_are_checked_by_their_form() {
         let check = |url: &str| OUTSIDE.check(url).map(|receiver| receiver.as_str().to_owned());
         assert_eq!(check("https://example.org/h?x=1#y").unwrap(), "https://example.org/h?x=1");
         assert_eq!(check("http://example.org:8080").unwrap(), "http://example.org:8080/");
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operator_may_allow_private_receivers_and_no_metadata_service() {
+    fn private_receivers_can_be_allowed_but_not_metadata_services() {
         for url in
             ["http://127.0.0.1:1/", "http://10.1.2.3/", "http://[fd00::1]/", "http://localhost/"]
         {
@@ -228,8 +229,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_is_judged_by_the_addresses_that_it_has() {
-        // As if the name had passed, as any name that resolves to here does.
+    async fn a_name_is_checked_by_its_addresses() {
+        // A `Receiver` that the stricter guard did not check, as for any name that resolves to
+        // here.
         let here = INSIDE.check("http://localhost:8123/").unwrap();
         assert_eq!(OUTSIDE.addresses(&here).await, Err(LookupError::NotPublic));
         let addresses = INSIDE.addresses(&here).await.unwrap();

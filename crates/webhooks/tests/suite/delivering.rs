@@ -1,4 +1,4 @@
-//! The loop: what is tried again, what is not, and what is told of it.
+//! Tests of the delivery loop: retries, verdicts and what is recorded.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use webhooks::{Guard, Secret, Sender};
 use crate::rig::{KEY, LIMIT, Rig, Running, SOON};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_is_told_once_and_the_signature_verifies() {
+async fn an_outcome_is_sent_once_and_its_signature_verifies() {
     let (rig, receiver) = (Rig::embedded(), Receiver::kind());
     let _deliverer = rig.deliver();
     let id = rig.ended(&receiver.url("/hook")).await;
@@ -35,7 +35,7 @@ async fn an_end_is_told_once_and_the_signature_verifies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_is_tried_again_until_it_arrives() {
+async fn a_failed_delivery_is_retried_until_it_arrives() {
     let rig = Rig::embedded();
     let receiver = Receiver::start(|nth| Manner::status([500, 302, 404, 200][nth.min(3)]));
     let _deliverer = rig.deliver();
@@ -56,7 +56,7 @@ async fn what_fails_is_tried_again_until_it_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_that_is_gone_hears_no_more() {
+async fn status_410_ends_the_delivery() {
     let (rig, receiver) = (Rig::embedded(), Receiver::start(|_| Manner::status(410)));
     let _deliverer = rig.deliver();
     let id = rig.ended(&receiver.url("/")).await;
@@ -67,7 +67,7 @@ async fn a_receiver_that_is_gone_hears_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_the_last_try_it_is_given_up() {
+async fn a_delivery_is_given_up_after_the_last_try() {
     let (rig, receiver) = (Rig::embedded(), Receiver::start(|_| Manner::status(500)));
     let _deliverer = rig.deliver();
     let id = rig.ended(&receiver.url("/")).await;
@@ -76,11 +76,11 @@ async fn after_the_last_try_it_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_taken_and_never_tried_costs_no_try() {
+async fn a_delivery_taken_but_not_sent_costs_no_try() {
     let (rig, receiver) = (Rig::embedded(), Receiver::start(|_| Manner::status(500)));
     let id = rig.ended(&receiver.url("/")).await;
     for _ in 0..12 {
-        // Deliverers that die, or whose turn does not come.
+        // Stands for deliverers that die, or in which the delivery waits too long.
         let taken = rig.broker.due_webhooks(Duration::from_millis(20), 1).await.unwrap();
         assert_eq!(taken.len(), 1);
         tokio::time::sleep(Duration::from_millis(30)).await;
@@ -92,7 +92,7 @@ async fn what_was_taken_and_never_tried_costs_no_try() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_without_a_key_is_tried_again_with_the_reason() {
+async fn a_delivery_without_a_configured_key_is_retried() {
     let (rig, receiver) = (Rig::embedded(), Receiver::kind());
     let deliverer = rig.deliver();
     let id = rig.ended_of(TenantId::new("key-of-tomorrow"), &receiver.url("/")).await;
@@ -102,7 +102,7 @@ async fn a_tenant_without_a_key_is_tried_again_with_the_reason() {
     assert!(words.contains("not configured here"), "{words}");
     assert!(receiver.heard().is_empty());
 
-    // Keys are changed on one gateway after the other: the next one knows it.
+    // Keys are changed on one gateway after the other: the next one has this tenant's.
     deliverer.stop().await;
     let secret = Secret::of_key("tomorrow's key");
     let secrets = [(TenantId::new("key-of-tomorrow"), secret)].into_iter().collect();
@@ -113,7 +113,7 @@ async fn a_tenant_without_a_key_is_tried_again_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_private_address_is_refused_in_words_that_give_nothing_away() {
+async fn a_private_address_is_refused_without_naming_it() {
     let (rig, receiver) = (Rig::embedded(), Receiver::kind());
     let sender = Sender::new(Guard { allow_private: false }, LIMIT).unwrap();
     let deliverer = webhooks::Deliverer { sender, ..rig.deliverer() };
@@ -129,7 +129,7 @@ async fn a_private_address_is_refused_in_words_that_give_nothing_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_receiver_delays_its_own_tenants_webhooks_only() {
+async fn a_slow_receiver_delays_only_its_own_tenant() {
     let rig = Rig::embedded();
     let (slow, quick) = (Receiver::start(|_| Manner::Silence), Receiver::kind());
     for _ in 0..60 {
@@ -141,14 +141,14 @@ async fn a_slow_receiver_delays_its_own_tenants_webhooks_only() {
     let id = rig.ended_of(TenantId::new("key-2"), &quick.url("/")).await;
     rig.report_when(id, |report| report.state == WebhookState::Delivered).await;
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
-    // In the time of one try, no more than four of the slow one's were under way.
+    // Within the time of one try, at most four of the slow receiver's tries were in progress.
     let first = slow.heard()[0].at;
     let at_first = slow.heard().iter().filter(|heard| heard.at - first < LIMIT / 2).count();
     assert!(at_first <= 4, "{at_first}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_ends_at_once_are_all_told_soon() {
+async fn many_outcomes_at_once_are_all_sent_soon() {
     let (rig, receiver) = (Rig::embedded(), Receiver::kind());
     for _ in 0..200 {
         rig.ended(&receiver.url("/")).await;
@@ -160,7 +160,7 @@ async fn many_ends_at_once_are_all_told_soon() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_ends_what_is_under_way_and_takes_nothing_more() {
+async fn stopping_finishes_tries_in_progress_and_takes_no_more() {
     let rig = Rig::embedded();
     let receiver = Receiver::start(|_| {
         std::thread::sleep(LIMIT / 2);

@@ -1,4 +1,4 @@
-//! A queue, a worker's hands, and deliverers that don't wait for hours.
+//! The test rig: a queue, a stand-in for a worker, and deliverers with short pauses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use webhooks::{Deliverer, Guard, Schedule, Secret, Secrets, Sender};
 
 pub(crate) const KEY: &str = "a-key-of-the-tests";
-/// How long a try may take.
+/// How long a try may take at most.
 pub(crate) const LIMIT: Duration = Duration::from_secs(1);
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
@@ -32,19 +32,19 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    /// With the embedded queue.
+    /// Uses the embedded queue.
     pub(crate) fn embedded() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self { broker: Arc::new(SqliteBroker::open(folder.path()).unwrap()), _folder: folder }
     }
 
-    /// With a Redis.
+    /// Uses Redis at `url`.
     pub(crate) fn redis(url: &str) -> Self {
         let broker = RedisBroker::connect(RedisOptions::new(url)).unwrap();
         Self { broker: Arc::new(broker), _folder: tempfile::tempdir().unwrap() }
     }
 
-    /// A deliverer whose pauses are 200 ms, with as many tries as the real one.
+    /// Builds a deliverer with pauses of 200 ms and as many tries as the standard schedule.
     pub(crate) fn deliverer(&self) -> Deliverer {
         let pauses = vec![Duration::from_millis(200); 9];
         let secrets: Secrets =
@@ -60,12 +60,12 @@ impl Rig {
         }
     }
 
-    /// A deliverer at work.
+    /// Starts a deliverer.
     pub(crate) fn deliver(&self) -> Running {
         Running::start(self.deliverer())
     }
 
-    /// A task that has ended, and whose end is to be told.
+    /// Submits a task with a webhook and completes it. Returns its id.
     pub(crate) async fn ended(&self, url: &str) -> TaskId {
         self.ended_of(tenant(), url).await
     }
@@ -78,13 +78,13 @@ impl Rig {
             models: vec![task.model.clone()],
             lease: Duration::from_secs(30),
         };
-        let claimed = self.broker.claim(&claimant, SOON).await.unwrap().expect("a task waits");
+        let claimed = self.broker.claim(&claimant, SOON).await.unwrap().expect("no task to claim");
         assert_eq!(claimed.task.id, task.id);
         self.broker.finish(&claimed.lease, &answer("Hello")).await.unwrap();
         task.id
     }
 
-    /// What is known of a task's webhook once it is as it should be.
+    /// Waits until a task's webhook report satisfies `is_so`, and returns it. Panics after a while.
     pub(crate) async fn report_when(
         &self,
         id: TaskId,
@@ -98,11 +98,11 @@ impl Rig {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("waited in vain: {last:?}")
+        panic!("the report never became as expected: {last:?}")
     }
 }
 
-/// A deliverer at work; dropping it kills it in the middle of whatever it does.
+/// A running deliverer. Dropping it aborts it, whatever it is doing.
 pub(crate) struct Running {
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -115,7 +115,7 @@ impl Running {
         Self { stop, task }
     }
 
-    /// Asks it to stop and waits until it has.
+    /// Asks the deliverer to stop and waits until it has.
     pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         (&mut self.task).await.unwrap();

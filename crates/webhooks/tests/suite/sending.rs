@@ -1,4 +1,5 @@
-//! One POST: what arrives, what is refused, and that no receiver can hold us or fill us.
+//! Tests of `Sender`: what arrives, what is refused, and that no receiver can block it or fill its
+//! memory.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ async fn send(url: &str) -> Result<Answer, SendError> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_arrives_to_the_byte_with_its_headers() {
+async fn a_message_arrives_unchanged_with_its_headers() {
     let receiver = Receiver::kind();
     let answer = send(&receiver.url("/hook?token=x%20y#part")).await.unwrap();
     assert_eq!(answer, Answer { status: 204, retry_after: None });
@@ -60,7 +61,7 @@ async fn redirects_are_not_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_that_says_nothing_is_left_when_the_time_is_up() {
+async fn a_silent_receiver_times_out() {
     let receiver = Receiver::start(|_| Manner::Silence);
     let began = Instant::now();
     let error = send(&receiver.url("/")).await.unwrap_err();
@@ -70,8 +71,8 @@ async fn a_receiver_that_says_nothing_is_left_when_the_time_is_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_dribbles_its_head_is_left_too() {
-    // It accepts, sends a byte now and then, and never ends its head.
+async fn a_receiver_that_sends_its_head_slowly_times_out() {
+    // Accepts, sends a byte now and then, and never completes the head.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -87,7 +88,7 @@ async fn one_that_dribbles_its_head_is_left_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_without_end_is_dropped_and_the_answer_counts() {
+async fn an_endless_body_is_dropped_and_the_status_counts() {
     let receiver = Receiver::start(|_| Manner::Endless);
     let began = Instant::now();
     assert_eq!(send(&receiver.url("/")).await.unwrap().status, 200);
@@ -100,14 +101,14 @@ async fn a_body_without_end_is_dropped_and_the_answer_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_without_end_is_no_answer() {
+async fn an_endless_head_is_an_error() {
     let head = [b"HTTP/1.1 200 OK\r\nx: ".as_slice(), &vec![b'x'; 1 << 20]].concat();
     let receiver = Receiver::start(move |_| Manner::Bytes(head.clone()));
     assert_eq!(send(&receiver.url("/")).await, Err(SendError::Broken));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_http_is_no_answer() {
+async fn a_response_that_is_not_http_is_an_error() {
     for bytes in [&b"SSH-2.0-OpenSSH_9.2\r\n"[..], b"", b"HTTP/1.1 200"] {
         let receiver = Receiver::start(move |_| Manner::Bytes(bytes.to_vec()));
         assert_eq!(send(&receiver.url("/")).await, Err(SendError::Broken), "{bytes:?}");
@@ -120,7 +121,7 @@ async fn what_is_no_http_is_no_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_leave_nothing_private_is_ever_connected_to() {
+async fn private_addresses_are_never_connected_to_unless_allowed() {
     let receiver = Receiver::kind();
     let outside = sender(false);
     let port = receiver.url("").rsplit(':').next().unwrap().to_owned();
@@ -128,7 +129,8 @@ async fn without_leave_nothing_private_is_ever_connected_to() {
         let sent = outside.send(&format!("http://{host}:{port}/"), message()).await;
         assert_eq!(sent, Err(SendError::Url(UrlRefused::NotPublic)), "{host}");
     }
-    // Names of this machine that no list could hold: they pass by their looks, and resolve to here.
+    // Names of this machine that no list can contain: they pass the check of form and resolve to
+    // here.
     let mut tried = 0;
     for name in own_names() {
         let sent = outside.send(&format!("http://{name}:{port}/"), message()).await;
@@ -139,7 +141,7 @@ async fn without_leave_nothing_private_is_ever_connected_to() {
     assert!(receiver.heard().is_empty());
 }
 
-/// What `/etc/hosts` calls private addresses, but for `localhost`.
+/// Returns the names that `/etc/hosts` gives to private addresses, except `localhost`.
 fn own_names() -> Vec<String> {
     let hosts = std::fs::read_to_string("/etc/hosts").unwrap();
     let lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Several deliverers, and their deaths.
+//! Tests with several deliverers, some of which die.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use queue::WebhookState;
 use crate::rig::{LIMIT, Rig, SOON};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_deliverers_share_the_work_and_tell_nothing_twice() {
+async fn several_deliverers_share_the_work_and_send_nothing_twice() {
     let redis = RedisServer::start();
     let rigs = [Rig::redis(&redis.url()), Rig::redis(&redis.url())];
     let receiver = Receiver::kind();
@@ -27,18 +27,18 @@ async fn several_deliverers_share_the_work_and_tell_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_dead_deliverer_had_under_way_is_told_by_another_under_the_same_id() {
+async fn a_dead_deliverers_work_is_sent_by_another_under_the_same_id() {
     let redis = RedisServer::start();
     let rig = Rig::redis(&redis.url());
-    dies_in_the_middle(&rig).await;
+    kill_one_during_a_try(&rig).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_it_is_on_the_embedded_queue() {
-    dies_in_the_middle(&Rig::embedded()).await;
+async fn a_dead_deliverers_work_is_sent_by_another_on_the_embedded_queue() {
+    kill_one_during_a_try(&Rig::embedded()).await;
 }
 
-async fn dies_in_the_middle(rig: &Rig) {
+async fn kill_one_during_a_try(rig: &Rig) {
     let receiver =
         Receiver::start(|nth| if nth == 0 { Manner::Silence } else { Manner::status(200) });
     let first = rig.deliver();
@@ -48,7 +48,7 @@ async fn dies_in_the_middle(rig: &Rig) {
     let died = Instant::now();
     let _second = rig.deliver();
     let report = rig.report_when(id, |report| report.state == WebhookState::Delivered).await;
-    assert_eq!(report.tries.len(), 1, "the dead one said nothing: {report:?}");
+    assert_eq!(report.tries.len(), 1, "the dead one recorded nothing: {report:?}");
     let heard = receiver.heard_of(&id.to_string());
     assert_eq!(heard.len(), 2);
     assert_eq!(heard[0].body, heard[1].body);
@@ -57,7 +57,7 @@ async fn dies_in_the_middle(rig: &Rig) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_the_queue_is_ridden_out() {
+async fn deliveries_survive_an_outage_of_the_queue() {
     let mut redis = RedisServer::durable();
     let rig = Rig::redis(&redis.url());
     let receiver = Receiver::kind();

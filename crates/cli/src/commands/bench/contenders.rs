@@ -1,4 +1,5 @@
-//! Who answers a mixed load: the engine alone, a gateway with what is behind it, llama.cpp's server.
+//! The systems that the mixed load measures: the bare engine, a gateway with its worker, and
+//! llama.cpp's server.
 
 use anyhow::{Context, Result, bail};
 use engine::bench::greedy;
@@ -6,18 +7,18 @@ use engine::{Engine, Input, Progress};
 use serde_json::{Value, json};
 use ureq::Agent;
 
-use super::mixed::{Contender, Ear, Usage};
+use super::mixed::{Contender, Timing, Usage};
 use crate::client::sse::Events;
 
 /// The engine in this process, without a queue.
 pub(super) struct Bare<'a>(pub(super) &'a Engine);
 
 impl Contender for Bare<'_> {
-    fn answer(&self, prompt: &str, tokens: usize, ear: &mut Ear) -> Result<Usage> {
+    fn answer(&self, prompt: &str, tokens: usize, timing: &mut Timing) -> Result<Usage> {
         let mut generation = self.0.submit(&greedy(Input::Text(prompt.to_owned()), tokens))?;
         loop {
             match generation.next_blocking() {
-                Some(Progress::Text { .. }) => ear.hear(),
+                Some(Progress::Text { .. }) => timing.text_arrived(),
                 Some(Progress::Finished(end)) => {
                     return Ok(Usage {
                         prompt_tokens: end.prompt_tokens,
@@ -31,7 +32,7 @@ impl Contender for Bare<'_> {
     }
 }
 
-/// A gateway of ours: submits, and follows the events.
+/// A qwen-queue gateway: submits a task and follows its events.
 pub(super) struct Gateway {
     url: String,
     key: String,
@@ -45,7 +46,7 @@ impl Gateway {
 }
 
 impl Contender for Gateway {
-    fn answer(&self, prompt: &str, tokens: usize, ear: &mut Ear) -> Result<Usage> {
+    fn answer(&self, prompt: &str, tokens: usize, timing: &mut Timing) -> Result<Usage> {
         let body = json!({ "prompt": prompt, "raw": true, "max_tokens": tokens, "temperature": 0 });
         let request = self.agent.post(format!("{}/generate", self.url));
         let mut reply = request.header("X-API-Key", &self.key).send_json(&body)?;
@@ -57,20 +58,20 @@ impl Contender for Gateway {
         for event in Events::new(reply.into_body().into_reader()) {
             let event = event?;
             match &*event.name {
-                "token" => ear.hear(),
+                "token" => timing.text_arrived(),
                 "completed" => {
                     let metrics = &event.data["metrics"];
                     return usage(&metrics["prompt_tokens"], &metrics["completion_tokens"]);
                 }
-                "failed" | "cancelled" => bail!("a task ended otherwise: {}", event.data),
+                "failed" | "cancelled" => bail!("a task did not complete: {}", event.data),
                 _ => {}
             }
         }
-        bail!("a task's events broke off")
+        bail!("the event stream ended before the task did")
     }
 }
 
-/// `llama-server`.
+/// llama.cpp's `llama-server`.
 pub(super) struct LlamaServer {
     url: String,
     agent: Agent,
@@ -83,7 +84,7 @@ impl LlamaServer {
 }
 
 impl Contender for LlamaServer {
-    fn answer(&self, prompt: &str, tokens: usize, ear: &mut Ear) -> Result<Usage> {
+    fn answer(&self, prompt: &str, tokens: usize, timing: &mut Timing) -> Result<Usage> {
         let body = json!({
             "prompt": prompt, "n_predict": tokens, "temperature": 0, "ignore_eos": true,
             "cache_prompt": false, "stream": true,
@@ -93,17 +94,17 @@ impl Contender for LlamaServer {
         for event in Events::new(reply.into_body().into_reader()) {
             let data = event?.data;
             if data["content"].as_str().is_some_and(|text| !text.is_empty()) {
-                ear.hear();
+                timing.text_arrived();
             }
             if data["stop"] == true {
                 return usage(&data["tokens_evaluated"], &data["tokens_predicted"]);
             }
         }
-        bail!("llama-server broke its answer off")
+        bail!("llama-server ended its response early")
     }
 }
 
-/// Keeps a connection per client.
+/// Creates an HTTP agent that keeps a connection per client.
 fn agent(clients: usize) -> Agent {
     Agent::config_builder()
         .max_idle_connections(2 * clients)
@@ -114,8 +115,8 @@ fn agent(clients: usize) -> Agent {
 
 fn usage(prompt: &Value, completion: &Value) -> Result<Usage> {
     let number = |value: &Value| {
-        let number = value.as_u64().context("an answer tells no number of tokens")?;
-        usize::try_from(number).context("an answer tells too many tokens")
+        let number = value.as_u64().context("the response has no number of tokens")?;
+        usize::try_from(number).context("the number of tokens is too large")
     };
     Ok(Usage { prompt_tokens: number(prompt)?, completion_tokens: number(completion)? })
 }

@@ -1,11 +1,11 @@
-//! A core of its own for Redis. Redis answers one call at a time, so what keeps it from a core holds up
-//! everybody; on a small machine those are the threads that it wakes with its answers, which the kernel
-//! likes to run where it runs.
+//! Reserves a core for Redis. Redis runs one command at a time, so whatever delays it delays every
+//! client. On a small machine this is mostly the threads that its replies wake, which the kernel
+//! likes to run on the same core.
 
 #[cfg(target_os = "linux")]
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// There is none: elsewhere threads can't be kept off a core.
+/// Never exists: on other systems threads cannot be kept off a core.
 #[cfg(not(target_os = "linux"))]
 pub(super) enum Reserved {}
 
@@ -20,8 +20,8 @@ impl Reserved {
     }
 }
 
-/// Keeps this thread, and the threads and processes that it starts meanwhile, off one core; until it is
-/// dropped.
+/// Keeps this thread, and the threads and processes that it starts meanwhile, off one core.
+/// Dropping it restores the thread's affinity.
 #[cfg(target_os = "linux")]
 pub(super) struct Reserved {
     core: usize,
@@ -31,8 +31,8 @@ pub(super) struct Reserved {
 
 #[cfg(target_os = "linux")]
 impl Reserved {
-    /// Reserves the first of the cores that this thread may use. None where there is but one, or where the
-    /// system refuses.
+    /// Reserves the first of the cores that this thread may use. Returns `None` if there is only
+    /// one, or the system refuses.
     pub(super) fn one() -> Option<Self> {
         let before = sched_getaffinity(None).ok()?;
         let core = cores(&before).next()?;
@@ -45,7 +45,8 @@ impl Reserved {
         Some(Self { core, before, rest })
     }
 
-    /// What `redis-server` is to be told: it keeps to the core, and what it does beside keeps off it.
+    /// Returns arguments for `redis-server`: its main thread runs on the core, its background work
+    /// on the others.
     pub(super) fn redis_arguments(&self) -> Vec<String> {
         let rest: Vec<String> = cores(&self.rest).map(|core| core.to_string()).collect();
         let rest = rest.join(",");
@@ -61,7 +62,7 @@ impl Reserved {
 #[cfg(target_os = "linux")]
 impl Drop for Reserved {
     fn drop(&mut self) {
-        // What fails here leaves the rest of the bench with a core less.
+        // If this fails, the rest of the bench has one core less.
         let _ = sched_setaffinity(None, &self.before);
     }
 }
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reserved_core_is_nobody_elses_until_it_is_given_back() {
+    fn a_reserved_core_is_exclusive_until_it_is_dropped() {
         let all = sched_getaffinity(None).unwrap();
         let Some(reserved) = Reserved::one() else {
             assert_eq!(all.count(), 1);

@@ -1,17 +1,17 @@
-//! Processor time of processes: what a task costs, also on a machine that others use.
+//! Processor time of processes: the cost of a task, measurable also on a machine that others use.
 
 use std::time::Duration;
 
 /// The unit of `/proc/PID/stat`: `USER_HZ`, which is 100 on every Linux.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Processor time of a process so far, in the system too; none where there is no `/proc`.
+/// Returns a process's user and system time so far, or `None` where there is no `/proc`.
 pub(super) fn of(pid: u32) -> Option<Duration> {
     parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 fn parse(stat: &str) -> Option<Duration> {
-    // The name, in parentheses, may hold anything; user and system time are fields 14 and 15.
+    // The name in parentheses may contain anything. User and system time are fields 14 and 15.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<u32>().ok();

@@ -1,4 +1,4 @@
-//! `bench http`: the load generator on any server, so that other queues are measured by the same hand.
+//! `bench http`: runs the load generator on any server, to measure other queues in the same way.
 
 use std::net::ToSocketAddrs;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use serde_json::json;
 use super::load::{self, Target};
 use super::spread::Spread;
 
-/// What to send where.
+/// The server and the request.
 #[derive(Debug, Args)]
 pub(crate) struct HttpBench {
-    /// Host and port.
+    /// Host and port of the server.
     #[arg(long)]
     address: String,
-    /// Path.
+    /// Path to request.
     #[arg(long)]
     path: String,
-    /// JSON to POST; without it GET.
+    /// JSON to POST. Without it, GET.
     #[arg(long)]
     body: Option<String>,
     /// A header, as `Name: value`; may be repeated.
@@ -28,10 +28,10 @@ pub(crate) struct HttpBench {
     /// Keep-alive connections, each with one request in flight.
     #[arg(long, default_value_t = 32)]
     connections: usize,
-    /// How long.
+    /// Duration in seconds.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
-    /// The status that every answer must have.
+    /// The status that every response must have.
     #[arg(long, default_value_t = 202)]
     expect: u16,
 }
@@ -39,17 +39,18 @@ pub(crate) struct HttpBench {
 /// Measures and prints one line of JSON.
 pub(super) fn run(args: &HttpBench) -> Result<()> {
     let address = args.address.to_socket_addrs().ok().and_then(|mut all| all.next());
-    let address = address.with_context(|| format!("'{}' is no host:port", args.address))?;
+    let address =
+        address.with_context(|| format!("'{}' is not host:port of a known host", args.address))?;
     let target = Target { address, headers: args.header.clone() };
     let method = if args.body.is_some() { "POST" } else { "GET" };
     let request = target.request(method, &args.path, args.body.as_deref());
     let span = Duration::from_secs(args.seconds);
-    let shots = load::repeat(&target, args.connections, span, None, request)?;
-    load::expect(&shots, args.expect)?;
-    let latency = Spread::of(shots.iter().map(|shot| shot.took));
+    let replies = load::repeat(&target, args.connections, span, None, request)?;
+    load::expect(&replies, args.expect)?;
+    let latency = Spread::of(replies.iter().map(|reply| reply.took));
     println!(
         "{}",
-        json!({ "requests": shots.len(), "per_second": load::rate(&shots), "latency": latency })
+        json!({ "requests": replies.len(), "per_second": load::rate(&replies), "latency": latency })
     );
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! The load generator: prepared HTTP/1.1 requests over keep-alive connections, all on one thread, one
-//! request in flight per connection. It is this light because it shares its cores with what it
-//! measures.
+//! The load generator: sends prepared HTTP/1.1 requests over keep-alive connections, all on one
+//! thread, with one request in flight per connection. It uses little processor time, since it
+//! shares the cores with what it measures.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
@@ -13,20 +13,20 @@ use protocol::TaskId;
 use tokio::net::TcpStream;
 use tokio::task::{JoinSet, LocalSet};
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a response may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A server, and the headers it wants.
+/// A server, and the headers of requests to it.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
-    /// Where it listens.
+    /// The server's address.
     pub(super) address: SocketAddr,
     /// Sent with every request, as `Name: value`.
     pub(super) headers: Vec<String>,
 }
 
 impl Target {
-    /// A request for `path`, with `body` as JSON if there is one.
+    /// Builds a request for `path`, with `body` as JSON if there is one.
     pub(super) fn request(&self, method: &str, path: &str, body: Option<&str>) -> Vec<u8> {
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
         for header in &self.headers {
@@ -43,43 +43,43 @@ impl Target {
     }
 }
 
-/// One request that was answered.
+/// A request that was answered.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shot {
-    /// When it was begun.
+pub(super) struct Reply {
+    /// When the request was sent.
     pub(super) sent: Instant,
-    /// Until its answer was read.
+    /// How long it took until the response was read.
     pub(super) took: Duration,
-    /// The answer's status.
+    /// The response's status.
     pub(super) status: u16,
-    /// The `task_id` in the answer's body, if it has one.
+    /// The `task_id` in the response's body, if it has one.
     pub(super) task_id: Option<TaskId>,
 }
 
 /// A keep-alive connection.
-pub(super) struct Line {
+pub(super) struct Connection {
     stream: TcpStream,
     inbox: Vec<u8>,
 }
 
-impl Line {
-    /// Connects.
+impl Connection {
+    /// Connects to a server.
     pub(super) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, inbox: Vec::with_capacity(8 * 1024) })
     }
 
-    /// Sends a request and reads its answer.
-    pub(super) async fn ask(&mut self, request: &[u8]) -> Result<Shot> {
+    /// Sends a request and reads the response.
+    pub(super) async fn send(&mut self, request: &[u8]) -> Result<Reply> {
         let sent = Instant::now();
-        let answered = tokio::time::timeout(PATIENCE, self.exchange(request)).await;
+        let answered = tokio::time::timeout(TIMEOUT, self.exchange(request)).await;
         let (status, body_at) = answered.context("the server did not answer in time")??;
         let took = sent.elapsed();
-        Ok(Shot { sent, took, status, task_id: task_id(&self.inbox[body_at..]) })
+        Ok(Reply { sent, took, status, task_id: task_id(&self.inbox[body_at..]) })
     }
 
-    /// Answers the status, and where the body begins in the inbox.
+    /// Returns the status, and where the body begins in `inbox`.
     async fn exchange(&mut self, mut request: &[u8]) -> Result<(u16, usize)> {
         while !request.is_empty() {
             match self.stream.try_write(request) {
@@ -94,7 +94,7 @@ impl Line {
         loop {
             self.stream.readable().await?;
             match self.stream.try_read_buf(&mut self.inbox) {
-                Ok(0) => bail!("the server hung up in the middle of an answer"),
+                Ok(0) => bail!("the server closed the connection within a response"),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error.into()),
@@ -114,7 +114,7 @@ struct Head {
     length: usize,
 }
 
-/// Reads an answer's head; none while it is not all there.
+/// Parses a response's head. Returns `None` while it is incomplete.
 fn head(bytes: &[u8]) -> Result<Option<Head>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
@@ -124,7 +124,7 @@ fn head(bytes: &[u8]) -> Result<Option<Head>> {
         .iter()
         .find(|header| header.name.eq_ignore_ascii_case("content-length"))
         .and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok())
-        .context("the answer has no Content-Length: the load generator needs one")?;
+        .context("the response has no Content-Length, which the load generator needs")?;
     Ok(Some(Head { status: response.code.unwrap_or(0), body_at, length }))
 }
 
@@ -134,29 +134,31 @@ fn task_id(body: &[u8]) -> Option<TaskId> {
     std::str::from_utf8(body.get(at..at + 36)?).ok()?.parse().ok()
 }
 
-/// Fires from `connections` connections, each as soon as it has its answer, or every `pace` if there is
-/// one. `next` writes a request into the buffer it is given, or says that there are no more.
+/// Sends requests over `connections` connections, each as soon as the response before is read, or
+/// every `pace` if given. `next` writes a request into its buffer, or returns `false` if there are
+/// no more.
 ///
 /// # Errors
-/// When a connection breaks.
-pub(super) fn fire(
+/// When a connection fails.
+pub(super) fn send_all(
     address: SocketAddr,
     connections: usize,
     pace: Option<Duration>,
     next: impl FnMut(&mut Vec<u8>) -> bool + 'static,
-) -> Result<Vec<Shot>> {
+) -> Result<Vec<Reply>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     let next = Rc::new(RefCell::new(next));
     local.block_on(&runtime, async {
-        let mut lines = JoinSet::new();
+        let mut tasks = JoinSet::new();
         for number in 0..connections {
-            let mut line = Line::connect(address).await.context("can't connect to the server")?;
+            let mut connection =
+                Connection::connect(address).await.context("can't connect to the server")?;
             let next = Rc::clone(&next);
-            lines.spawn_local(async move {
-                let mut shots = Vec::new();
+            tasks.spawn_local(async move {
+                let mut replies = Vec::new();
                 let mut request = Vec::new();
-                // The connections take turns, so that their sum is even.
+                // Staggered, so that requests are evenly spaced over all connections.
                 let mut due = pace
                     .map(|pace| Instant::now() + pace.mul_f64(number as f64 / connections as f64));
                 loop {
@@ -166,51 +168,51 @@ pub(super) fn fire(
                     }
                     request.clear();
                     if !(*next.borrow_mut())(&mut request) {
-                        return Ok(shots);
+                        return Ok(replies);
                     }
-                    shots.push(line.ask(&request).await?);
+                    replies.push(connection.send(&request).await?);
                 }
             });
         }
         let mut all = Vec::new();
-        while let Some(ended) = lines.join_next().await {
-            let shots: Result<Vec<Shot>> = ended?;
-            all.extend(shots?);
+        while let Some(ended) = tasks.join_next().await {
+            let replies: Result<Vec<Reply>> = ended?;
+            all.extend(replies?);
         }
         Ok(all)
     })
 }
 
-/// The same request until the time is over.
+/// Sends the same request until `span` is over.
 pub(super) fn repeat(
     target: &Target,
     connections: usize,
     span: Duration,
     pace: Option<Duration>,
     request: Vec<u8>,
-) -> Result<Vec<Shot>> {
+) -> Result<Vec<Reply>> {
     let until = Instant::now() + span;
-    fire(target.address, connections, pace, move |buffer| {
+    send_all(target.address, connections, pace, move |buffer| {
         buffer.extend_from_slice(&request);
         Instant::now() < until
     })
 }
 
-/// How many per second: from the first request to the last answer.
-pub(super) fn rate(shots: &[Shot]) -> f64 {
-    let first = shots.iter().map(|shot| shot.sent).min();
-    let last = shots.iter().map(|shot| shot.sent + shot.took).max();
+/// Returns the requests per second, from the first request to the last response.
+pub(super) fn rate(replies: &[Reply]) -> f64 {
+    let first = replies.iter().map(|reply| reply.sent).min();
+    let last = replies.iter().map(|reply| reply.sent + reply.took).max();
     match first.zip(last) {
-        Some((first, last)) if last > first => shots.len() as f64 / (last - first).as_secs_f64(),
+        Some((first, last)) if last > first => replies.len() as f64 / (last - first).as_secs_f64(),
         _ => 0.0,
     }
 }
 
-/// Fails unless every answer had the status.
-pub(super) fn expect(shots: &[Shot], status: u16) -> Result<()> {
-    match shots.iter().find(|shot| shot.status != status) {
-        Some(shot) => bail!("a request was answered with {} instead of {status}", shot.status),
-        None if shots.is_empty() => bail!("no request was answered"),
+/// Fails unless every response has the status.
+pub(super) fn expect(replies: &[Reply], status: u16) -> Result<()> {
+    match replies.iter().find(|reply| reply.status != status) {
+        Some(reply) => bail!("a request was answered with {} instead of {status}", reply.status),
+        None if replies.is_empty() => bail!("no request was answered"),
         None => Ok(()),
     }
 }
@@ -222,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_read_whole_however_they_are_cut() {
+    fn responses_are_read_whole_however_they_are_split() {
         let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
         let id = TaskId::new();
@@ -243,15 +245,15 @@ mod tests {
         let target = Target { address, headers: vec!["X-API-Key: k".into()] };
         let request = target.request("POST", "/generate", Some("{}"));
         let mut left = 3;
-        let shots = fire(address, 1, None, move |buffer| {
+        let replies = send_all(address, 1, None, move |buffer| {
             buffer.extend_from_slice(&request);
             left -= 1;
             left >= 0
         })
         .unwrap();
-        assert_eq!(shots.len(), 3);
-        assert!(shots.iter().all(|shot| shot.status == 202 && shot.task_id == Some(id)));
-        assert!(expect(&shots, 202).is_ok());
-        assert!(expect(&shots, 200).is_err());
+        assert_eq!(replies.len(), 3);
+        assert!(replies.iter().all(|reply| reply.status == 202 && reply.task_id == Some(id)));
+        assert!(expect(&replies, 202).is_ok());
+        assert!(expect(&replies, 200).is_err());
     }
 }

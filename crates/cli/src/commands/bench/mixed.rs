@@ -1,6 +1,6 @@
-//! The mixed load: clients in a closed loop, each with one request in flight, prompts of different
-//! lengths, answers of one length. Who answers is a [`Contender`]; the same seed asks all of them the
-//! same.
+//! The mixed load: clients in a closed loop, each with one request in flight, with prompts of
+//! different lengths and answers of one length. A [`Contender`] answers; with the same seed, all
+//! contenders get the same prompts.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,30 +14,30 @@ use serde::Serialize;
 
 use super::spread::Spread;
 
-/// How many requests a client has, unless it is said.
+/// Requests per client, unless `--requests` is given.
 const REQUESTS_PER_CLIENT: usize = 4;
 
-/// What clients ask for.
+/// The requests of the mixed load.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Load {
     /// Requests of all clients together [default: four per client].
     #[arg(long, value_name = "N")]
     requests: Option<usize>,
-    /// Tokens of the shortest prompt; lengths are drawn evenly.
+    /// Length of the shortest prompt in tokens; lengths are drawn uniformly.
     #[arg(long, default_value_t = 64, value_name = "TOKENS", value_parser = at_least_one)]
     shortest: usize,
-    /// Tokens of the longest prompt.
+    /// Length of the longest prompt in tokens.
     #[arg(long, default_value_t = 512, value_name = "TOKENS", value_parser = at_least_one)]
     longest: usize,
-    /// Tokens of each answer.
+    /// Length of each answer in tokens.
     #[arg(long, default_value_t = 64, value_name = "TOKENS", value_parser = at_least_one)]
     pub(super) answer: usize,
-    /// Same seed, same prompts.
+    /// Seed of the prompts.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
-/// A count of tokens, clients and the like, none of which may be zero.
+/// Parses a count that must not be zero.
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number @ 1..=1_000_000) => Ok(number),
@@ -46,6 +46,8 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 impl Load {
+    /// Checks the lengths.
+    ///
     /// # Errors
     /// When the shortest prompt is longer than the longest.
     pub(super) fn check(&self) -> Result<()> {
@@ -58,18 +60,19 @@ impl Load {
         Ok(())
     }
 
-    /// The same with so many requests.
+    /// Sets the number of requests.
     pub(super) fn with_requests(self, requests: usize) -> Self {
         Self { requests: Some(requests), ..self }
     }
 
-    /// Tokens that one request may have, its answer included.
+    /// Returns the most tokens of one request, prompt and answer together.
     pub(super) fn most_tokens(&self) -> usize {
         self.longest + self.answer
     }
 
-    /// The prompts of one round: texts of random digits, as every digit is a token of its own to
-    /// Qwen's tokenizers. No two rounds have a beginning in common that could be found computed.
+    /// Returns the prompts of one round: texts of random digits, since Qwen's tokenizers make every
+    /// digit a token. No two rounds have prompts with a common beginning that the prefix cache
+    /// could find.
     fn prompts(&self, clients: usize, round: usize) -> Vec<String> {
         let mut random = StdRng::seed_from_u64(self.seed.wrapping_add((round as u64) << 32));
         let count = self.requests.unwrap_or(REQUESTS_PER_CLIENT * clients);
@@ -80,10 +83,10 @@ impl Load {
         (0..count).map(|_| prompt()).collect()
     }
 
-    /// Has `contender` answer one round of so many clients.
+    /// Runs one round with `clients` clients on `contender`.
     ///
     /// # Errors
-    /// When an answer fails, or has not the tokens that were asked for.
+    /// When a request fails, or a prompt was not read as one token per digit.
     pub(super) fn run(
         &self,
         contender: &dyn Contender,
@@ -92,23 +95,23 @@ impl Load {
     ) -> Result<Figures> {
         let prompts = self.prompts(clients, round);
         let next = AtomicUsize::new(0);
-        let heard = Mutex::new(Heard::default());
+        let totals = Mutex::new(Totals::default());
         let began = Instant::now();
         let client = || -> Result<()> {
             while let Some(prompt) = prompts.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let mut ear = Ear::new();
-                let answered = contender.answer(prompt, self.answer, &mut ear);
+                let mut timing = Timing::new();
+                let answered = contender.answer(prompt, self.answer, &mut timing);
                 let usage =
                     answered.inspect_err(|_| next.store(prompts.len(), Ordering::Relaxed))?;
                 ensure!(
                     usage.prompt_tokens == prompt.len(),
-                    "a prompt of {} digits was read as {} tokens: the mixed load needs a model to whom \
-                     every digit is a token, as Qwen's are",
+                    "a prompt of {} digits was read as {} tokens: the mixed load needs a model whose \
+                     tokenizer makes every digit a token, as Qwen's do",
                     prompt.len(),
                     usage.prompt_tokens
                 );
-                if let Ok(mut heard) = heard.lock() {
-                    heard.add(ear, usage);
+                if let Ok(mut totals) = totals.lock() {
+                    totals.add(timing, usage);
                 }
             }
             Ok(())
@@ -120,58 +123,59 @@ impl Load {
             })
         })?;
         let took = began.elapsed();
-        let heard = heard.into_inner().context("a client of the load panicked")?;
-        heard.figures(clients, took)
+        let totals = totals.into_inner().context("a client of the load panicked")?;
+        totals.figures(clients, took)
     }
 }
 
-/// Who answers.
+/// A system that answers prompts.
 pub(super) trait Contender: Sync {
-    /// Answers one prompt with exactly so many tokens if it can, telling `ear` of every piece of text.
+    /// Answers one prompt with exactly `tokens` tokens, if it can. Calls `timing.text_arrived` for
+    /// every piece of text.
     ///
     /// # Errors
-    /// When there is no whole answer.
-    fn answer(&self, prompt: &str, tokens: usize, ear: &mut Ear) -> Result<Usage>;
+    /// When there is no complete answer.
+    fn answer(&self, prompt: &str, tokens: usize, timing: &mut Timing) -> Result<Usage>;
 }
 
-/// What an answer took.
+/// The tokens of a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Usage {
-    /// Tokens read.
+    /// Tokens of the prompt.
     pub(super) prompt_tokens: usize,
-    /// Tokens written.
+    /// Tokens of the answer.
     pub(super) completion_tokens: usize,
 }
 
-/// Takes the times of one answer.
+/// Measures the times of one answer.
 #[derive(Debug)]
-pub(super) struct Ear {
-    asked: Instant,
+pub(super) struct Timing {
+    began: Instant,
     first: Option<Duration>,
     latest: Instant,
     gaps: Vec<Duration>,
 }
 
-impl Ear {
+impl Timing {
     fn new() -> Self {
         let now = Instant::now();
-        Self { asked: now, first: None, latest: now, gaps: Vec::new() }
+        Self { began: now, first: None, latest: now, gaps: Vec::new() }
     }
 
-    /// A piece of the answer is there.
-    pub(super) fn hear(&mut self) {
+    /// Records that a piece of the answer has arrived.
+    pub(super) fn text_arrived(&mut self) {
         let now = Instant::now();
         match self.first {
-            None => self.first = Some(now - self.asked),
+            None => self.first = Some(now - self.began),
             Some(_) => self.gaps.push(now - self.latest),
         }
         self.latest = now;
     }
 }
 
-/// What all clients heard.
+/// The sums of all answers.
 #[derive(Debug, Default)]
-struct Heard {
+struct Totals {
     first: Vec<Duration>,
     gaps: Vec<Duration>,
     whole: Vec<Duration>,
@@ -179,11 +183,11 @@ struct Heard {
     completion_tokens: usize,
 }
 
-impl Heard {
-    fn add(&mut self, ear: Ear, usage: Usage) {
-        self.first.extend(ear.first);
-        self.gaps.extend(ear.gaps);
-        self.whole.push(ear.asked.elapsed());
+impl Totals {
+    fn add(&mut self, timing: Timing, usage: Usage) {
+        self.first.extend(timing.first);
+        self.gaps.extend(timing.gaps);
+        self.whole.push(timing.began.elapsed());
         self.prompt_tokens += usage.prompt_tokens;
         self.completion_tokens += usage.completion_tokens;
     }
@@ -205,33 +209,33 @@ impl Heard {
     }
 }
 
-/// What one round came to.
+/// The figures of one round.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Figures {
     /// Requests in flight.
     pub(super) clients: usize,
     /// Requests answered.
     pub(super) requests: usize,
-    /// From the first request to the last answer.
+    /// Seconds from the first request to the last answer.
     pub(super) seconds: f64,
-    /// Tokens read.
+    /// Tokens of all prompts.
     pub(super) prompt_tokens: usize,
-    /// Tokens written.
+    /// Tokens of all answers.
     pub(super) completion_tokens: usize,
-    /// Tokens written per second.
+    /// Tokens of answers per second.
     pub(super) output_per_second: f64,
-    /// Tokens read and written per second.
+    /// Tokens of prompts and answers per second.
     pub(super) total_per_second: f64,
-    /// From request to first text (TTFT); none when no answer had text.
+    /// Time from request to first text (TTFT); `None` if no answer had text.
     pub(super) first: Option<Spread>,
-    /// Between one piece of text and the next of an answer: of a token mostly, of more where tokens
-    /// end within a character or a server sends several together.
+    /// Time between successive pieces of text of an answer. A piece is usually one token; it is
+    /// more where a token ends within a character or a server sends several together.
     pub(super) gap: Option<Spread>,
-    /// From request to the whole answer.
+    /// Time from request to the end of the answer.
     pub(super) whole: Spread,
 }
 
-/// The round with the median rate.
+/// Returns the round with the median rate, or `None` if there are no rounds.
 pub(super) fn median(mut rounds: Vec<Figures>) -> Option<Figures> {
     rounds.sort_by(|a, b| a.output_per_second.total_cmp(&b.output_per_second));
     (!rounds.is_empty()).then(|| rounds.swap_remove(rounds.len() / 2))
@@ -247,12 +251,12 @@ mod tests {
     }
 
     impl Contender for Echo {
-        fn answer(&self, prompt: &str, tokens: usize, ear: &mut Ear) -> Result<Usage> {
+        fn answer(&self, prompt: &str, tokens: usize, timing: &mut Timing) -> Result<Usage> {
             let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
             self.most.fetch_max(now, Ordering::SeqCst);
             for _ in 0..tokens {
                 std::thread::sleep(Duration::from_millis(2));
-                ear.hear();
+                timing.text_arrived();
             }
             self.in_flight.fetch_sub(1, Ordering::SeqCst);
             ensure!(!prompt.starts_with("no"), "no");
@@ -265,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn prompts_are_digits_of_the_lengths_asked_for_and_differ_by_round() {
+    fn prompts_are_digits_of_the_requested_lengths_and_differ_by_round() {
         let prompts = load().prompts(4, 0);
         assert_eq!(prompts, load().prompts(4, 0));
         assert_ne!(prompts, load().prompts(4, 1));
@@ -278,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn every_request_is_answered_once_by_so_many_clients_and_the_rates_add_up() {
+    fn every_request_is_answered_once_and_the_rates_are_summed() {
         let echo = Echo { in_flight: AtomicUsize::new(0), most: AtomicUsize::new(0) };
         let figures = load().run(&echo, 4, 0).unwrap();
         assert_eq!(echo.most.load(Ordering::SeqCst), 4);
@@ -291,10 +295,10 @@ mod tests {
     }
 
     #[test]
-    fn a_tokenizer_that_reads_digits_otherwise_is_found_out() {
+    fn a_tokenizer_without_a_token_per_digit_is_refused() {
         struct Pairs;
         impl Contender for Pairs {
-            fn answer(&self, prompt: &str, tokens: usize, _: &mut Ear) -> Result<Usage> {
+            fn answer(&self, prompt: &str, tokens: usize, _: &mut Timing) -> Result<Usage> {
                 Ok(Usage { prompt_tokens: prompt.len() / 2, completion_tokens: tokens })
             }
         }

@@ -1,18 +1,19 @@
-//! Measures this machine.
+//! `qwen-queue bench`: benchmarks on this machine.
 //!
-//! | file            | what it measures |
-//! |-----------------|------------------|
-//! | `engine/`       | how fast a model reads and writes |
-//! | `system.rs`     | what gateway, queue and worker cost a model |
-//! | `server.rs`     | any server of models, with the same load |
+//! | file            | what it does |
+//! |-----------------|--------------|
+//! | `engine/`       | measures how fast a model reads prompts and writes answers |
+//! | `system.rs`     | measures what gateway, queue and worker cost compared with the bare engine |
+//! | `server.rs`     | runs the same load on any model server |
 //! | `mixed.rs`      | that load: clients in a closed loop |
-//! | `contenders.rs` | who answers it |
-//! | `queue/`        | how fast tasks pass through gateway, queue and worker, with an engine that computes nothing |
-//! | `http.rs`       | any HTTP server, with the load generator that `queue/` uses |
+//! | `contenders.rs` | the systems that answer it |
+//! | `queue/`        | measures how fast tasks pass through gateway, queue and worker, with an engine that computes nothing |
+//! | `http.rs`       | runs the load generator of `queue/` on any HTTP server |
 //! | `load.rs`       | that load generator |
-//! | `processes.rs`  | our processes, started and ended |
-//! | `redis.rs`      | a Redis of the bench's own, and its statistics |
-//! | `cpu.rs`        | processor time of processes |
+//! | `processes.rs`  | starts and ends processes of this program |
+//! | `redis.rs`      | starts a Redis for the bench, and reads its statistics |
+//! | `cores.rs`      | reserves a core for Redis |
+//! | `cpu.rs`        | reads the processor time of processes |
 //! | `spread.rs`     | medians and 99th percentiles |
 
 mod contenders;
@@ -35,24 +36,24 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 use serde::Serialize;
 
-/// What to measure.
+/// The benchmarks.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
     /// Measure how fast a model reads prompts and writes answers.
     Engine(engine::EngineBench),
-    /// Measure how much of the engine's speed is left behind gateway, Redis and worker.
+    /// Measure how much of the engine's rate remains behind gateway, Redis and worker.
     System(system::SystemBench),
     /// Measure how fast tasks pass through gateway, queue and worker.
     Queue(queue::QueueBench),
-    /// Send one request to an HTTP server, again and again. For comparisons with other queues.
+    /// Send one request to an HTTP server repeatedly, to compare other queues.
     #[command(hide = true)]
     Http(http::HttpBench),
-    /// Send the mixed load of `bench engine` to a server. For comparisons with other engines.
+    /// Run the mixed load of `bench engine` on a server, to compare other engines.
     #[command(hide = true)]
     Server(server::ServerBench),
 }
 
-/// Measures and prints.
+/// Runs a benchmark and prints its figures.
 pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
         Bench::Engine(args) => engine::run(args),
@@ -63,7 +64,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
     }
 }
 
-/// Writes the figures to a file, if one is wanted.
+/// Writes the figures to a file, if one is given.
 fn write_json(file: Option<&Path>, figures: &impl Serialize) -> Result<()> {
     let Some(file) = file else { return Ok(()) };
     let text = serde_json::to_string_pretty(figures)?;

@@ -1,4 +1,4 @@
-//! Processes of this program, as anybody would run them, that the bench starts and ends.
+//! Processes of this program that the bench starts and ends, as a user would run them.
 
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -10,16 +10,16 @@ use tempfile::TempDir;
 use super::redis::free_port;
 
 /// How long a gateway may take to listen.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A process in a folder of its own, where its logs are. Ends with this value.
+/// A process in a temporary folder, which has its logs. Dropping it kills the process.
 pub(super) struct Process {
     child: Child,
     folder: TempDir,
 }
 
 impl Process {
-    /// Starts `qwen-queue ROLE` with these settings on top of the surroundings'.
+    /// Starts `qwen-queue ROLE` with these settings in addition to the environment's.
     ///
     /// # Errors
     /// When it can't be started.
@@ -27,7 +27,7 @@ impl Process {
         let folder = tempfile::tempdir()?;
         let child = Command::new(std::env::current_exe()?)
             .arg(role)
-            .current_dir(folder.path()) // no .env and no settings file there
+            .current_dir(folder.path()) // contains no .env and no settings file
             .env_remove("QWEN_QUEUE_CONFIG")
             .envs(settings.iter().copied())
             .envs([("LOG_DIR", "logs"), ("LOG_LEVEL", "info")])
@@ -39,10 +39,10 @@ impl Process {
         Ok(Self { child, folder })
     }
 
-    /// `qwen-queue gateway` on a free port, once it listens there.
+    /// Starts `qwen-queue gateway` on a free port and waits until it listens.
     ///
     /// # Errors
-    /// When it does not.
+    /// When it ends or does not listen in time.
     pub(super) fn gateway(
         redis_url: &str,
         key: &str,
@@ -56,7 +56,7 @@ impl Process {
         settings.extend_from_slice(more);
         let mut process = Self::start("gateway", &settings)?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         while TcpStream::connect(address).is_err() {
             process.check("gateway")?;
             if Instant::now() > until {
@@ -67,8 +67,10 @@ impl Process {
         Ok((process, address))
     }
 
+    /// Checks that the process runs.
+    ///
     /// # Errors
-    /// When it has ended.
+    /// When it has ended; the message has its log.
     pub(super) fn check(&mut self, role: &str) -> Result<()> {
         match self.child.try_wait()? {
             Some(status) => bail!("the {role} ended at once: {status}\n{}", self.log()),
@@ -76,12 +78,12 @@ impl Process {
         }
     }
 
-    /// Its process id.
+    /// Returns the process id.
     pub(super) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it logged.
+    /// Returns the content of its `app.log`.
     pub(super) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("logs/app.log")).unwrap_or_default()
     }

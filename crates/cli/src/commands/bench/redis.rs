@@ -1,5 +1,5 @@
-//! The bench's Redis: one of its own, durable as in `docker-compose.yml`, or an empty one that the
-//! caller names; and what Redis says of itself.
+//! The bench's Redis: a server of its own, durable as in `docker-compose.yml`, or an empty one that
+//! the caller names; and its statistics.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -11,14 +11,14 @@ use anyhow::{Context, Result, bail};
 use redis::Connection;
 use tempfile::TempDir;
 
-/// How long a server may take to start.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a server may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A Redis that holds nothing but what the bench puts there.
+/// A Redis that contains only the bench's data.
 pub(super) struct Redis {
-    /// Where it is.
+    /// Its URL.
     pub(super) url: String,
-    /// Its own server, if it is the bench's.
+    /// The server, if the bench started it.
     own: Option<Server>,
     control: Connection,
 }
@@ -30,10 +30,11 @@ struct Server {
 }
 
 impl Redis {
-    /// Starts a server with an append-only file, synced every second, and these arguments.
+    /// Starts a server with an append-only file that is synced every second, and with these
+    /// additional arguments.
     ///
     /// # Errors
-    /// When there is no `redis-server`, or it does not start.
+    /// When `redis-server` is not installed or does not start.
     pub(super) fn start(arguments: &[String]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = free_port()?;
@@ -46,46 +47,49 @@ impl Redis {
             .arg(folder.path())
             .stdout(Stdio::null())
             .spawn()
-            .context("can't start redis-server: install it, or name an empty one by --redis-url")?;
+            .context(
+                "can't start redis-server: install it, or name an empty Redis with --redis-url",
+            )?;
         let own = Server { process, port, _folder: folder };
         let url = format!("redis://127.0.0.1:{port}");
         let control = connect(&url)?;
         Ok(Self { url, own: Some(own), control })
     }
 
-    /// Uses one that runs.
+    /// Uses a server that is running.
     ///
     /// # Errors
-    /// When it can't be reached, or is not empty: the bench deletes all that is in it.
+    /// When it can't be reached or is not empty: the bench deletes all its data.
     pub(super) fn borrow(url: &str) -> Result<Self> {
         let mut control = connect(url)?;
         let keys: u64 = redis::cmd("DBSIZE").query(&mut control)?;
         if keys > 0 {
             bail!(
-                "the Redis of --redis-url holds {keys} keys: the bench empties what it uses, so give \
-                 it an empty one"
+                "the Redis of --redis-url holds {keys} keys: the bench deletes all data of the Redis that it \
+                 uses, so name an empty one"
             );
         }
         Ok(Self { url: url.to_owned(), own: None, control })
     }
 
-    /// The port of the bench's own server.
+    /// The port of the server, if the bench started it.
     pub(super) fn own_port(&self) -> Option<u16> {
         self.own.as_ref().map(|own| own.port)
     }
 
-    /// The process of the bench's own server.
+    /// The process id of the server, if the bench started it.
     pub(super) fn own_pid(&self) -> Option<u32> {
         self.own.as_ref().map(|own| own.process.id())
     }
 
-    /// Its version.
+    /// Returns the server's version.
     pub(super) fn version(&mut self) -> Result<String> {
         let info: String = redis::cmd("INFO").arg("server").query(&mut self.control)?;
         Ok(field(&info, "redis_version").unwrap_or("unknown").to_owned())
     }
 
-    /// Bytes that its data takes: without what clients and the append-only file have in their buffers.
+    /// Returns the bytes that the data takes, without the buffers of clients and of the append-only
+    /// file.
     pub(super) fn used_memory(&mut self) -> Result<u64> {
         let info: String = redis::cmd("INFO").arg("memory").query(&mut self.control)?;
         let number = |name| field(&info, name).and_then(|n| n.parse::<u64>().ok());
@@ -94,18 +98,20 @@ impl Redis {
         Ok(used.saturating_sub(buffers.sum()))
     }
 
-    /// What it has run since it started.
+    /// Returns the commands that it has run since it started.
     pub(super) fn counts(&mut self) -> Result<Counts> {
         let info: String = redis::cmd("INFO").arg("commandstats").query(&mut self.control)?;
         Ok(Counts::of(&info))
     }
 
-    /// What one operation sends: the commands inside its script, as `MONITOR` shows them.
+    /// Runs `operation` and returns the commands that Redis ran meanwhile, those inside scripts
+    /// included, as `MONITOR` prints them.
     ///
     /// # Errors
-    /// When the bench's own server can't be listened to.
+    /// When the bench did not start the server, or can't connect to it.
     pub(super) fn watch(&self, operation: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
-        let port = self.own_port().context("only the bench's own Redis is listened to")?;
+        let port =
+            self.own_port().context("only a Redis that the bench started can be monitored")?;
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(Duration::from_millis(300)))?;
         stream.write_all(b"MONITOR\r\n")?;
@@ -125,7 +131,7 @@ impl Drop for Redis {
     fn drop(&mut self) {
         match &mut self.own {
             Some(server) => {
-                // Its folder goes too: there is nothing to save.
+                // Its folder is deleted too, so it need not save anything.
                 let _ = server.process.kill();
                 let _ = server.process.wait();
             }
@@ -134,7 +140,7 @@ impl Drop for Redis {
     }
 }
 
-/// How often each command ran, and for how long.
+/// How often each command ran, and for how many microseconds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counts(BTreeMap<String, (u64, u64)>);
 
@@ -155,7 +161,7 @@ impl Counts {
         Self(counts)
     }
 
-    /// What came since `before`.
+    /// Returns the difference to an earlier count.
     pub(super) fn since(&self, before: &Self) -> Self {
         let then = |name: &str| before.0.get(name).copied().unwrap_or((0, 0));
         let newer = |(name, now): (&String, &(u64, u64))| {
@@ -165,12 +171,13 @@ impl Counts {
         Self(self.0.iter().map(newer).collect())
     }
 
-    /// All commands, those inside scripts included, but the bench's own INFO.
+    /// Returns the number of commands, those inside scripts included, without the bench's own INFO.
     pub(super) fn commands(&self) -> u64 {
         self.0.iter().filter(|(name, _)| *name != "info").map(|(_, count)| count.0).sum()
     }
 
-    /// Commands that came over the network: those that our scripts never call.
+    /// Returns the number of commands that came over the network: those that no script of the queue
+    /// calls.
     pub(super) fn round_trips(&self) -> u64 {
         const SENT: [&str; 8] = [
             "evalsha",
@@ -185,7 +192,7 @@ impl Counts {
         SENT.iter().filter_map(|name| self.0.get(*name)).map(|count| count.0).sum()
     }
 
-    /// Microseconds that Redis spent in scripts.
+    /// Returns the microseconds that Redis spent in scripts.
     pub(super) fn script_micros(&self) -> u64 {
         ["evalsha", "evalsha_ro", "eval", "fcall"]
             .iter()
@@ -201,7 +208,7 @@ fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 
 fn connect(url: &str) -> Result<Connection> {
     let client = redis::Client::open(url).context("the Redis URL can't be used")?;
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     loop {
         let connected = client.get_connection_with_timeout(Duration::from_secs(1));
         let answer = connected.and_then(|mut connection| {
@@ -217,7 +224,7 @@ fn connect(url: &str) -> Result<Connection> {
     }
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that was free a moment ago.
 pub(super) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
@@ -227,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_of_scripts_are_told_from_those_of_the_network() {
+    fn commands_from_the_network_are_counted_apart_from_those_of_scripts() {
         let before = Counts::of("cmdstat_evalsha:calls=1,usec=10,usec_per_call=10.00\r\n");
         let after = Counts::of(
             "# Commandstats\r\ncmdstat_evalsha:calls=3,usec=50,usec_per_call=16.66\r\n\

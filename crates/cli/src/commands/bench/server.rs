@@ -1,5 +1,5 @@
-//! `bench server`: the mixed load on a server that runs already, so that others are measured by the same
-//! hand and with the same prompts.
+//! `bench server`: runs the mixed load on a running server, to measure other servers in the same
+//! way and with the same prompts.
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -7,13 +7,13 @@ use clap::{Args, ValueEnum};
 use super::contenders::{Gateway, LlamaServer};
 use super::mixed::{Contender, Load, at_least_one};
 
-/// A server and a mixed load.
+/// The server and the mixed load.
 #[derive(Debug, Args)]
 pub(crate) struct ServerBench {
-    /// What it speaks.
+    /// The API that the server has.
     #[arg(long)]
     api: Api,
-    /// Where it is.
+    /// The server's URL.
     #[arg(long)]
     url: String,
     /// The API key of a gateway.
@@ -22,19 +22,19 @@ pub(crate) struct ServerBench {
     /// Clients, each with one request in flight.
     #[arg(long, default_value_t = 16, value_parser = at_least_one)]
     clients: usize,
-    /// Which round's prompts.
+    /// The round whose prompts to use.
     #[arg(long, default_value_t = 0)]
     round: usize,
     #[command(flatten)]
     load: Load,
 }
 
-/// What a server speaks.
+/// An API.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Api {
-    /// Ours.
+    /// qwen-queue's gateway.
     QwenQueue,
-    /// llama.cpp's.
+    /// llama.cpp's llama-server.
     LlamaServer,
 }
 

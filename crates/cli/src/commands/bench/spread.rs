@@ -1,4 +1,4 @@
-//! What many durations have in common.
+//! Median and tail of durations.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use serde::Serialize;
 /// Median and tail of some durations.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Spread {
-    /// How many there were.
+    /// The number of durations.
     pub(super) count: usize,
     /// The median, in milliseconds.
     pub(super) p50_ms: f64,
-    /// What 99 of 100 stayed below, in milliseconds.
+    /// The 99th percentile, in milliseconds.
     pub(super) p99_ms: f64,
 }
 
 impl Spread {
-    /// Of these; none when there are none.
+    /// Returns the median and tail, or `None` if there are no durations.
     pub(super) fn of(durations: impl IntoIterator<Item = Duration>) -> Option<Self> {
         let mut sorted: Vec<Duration> = durations.into_iter().collect();
         sorted.sort_unstable();
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tail_is_seen_and_the_median_is_not_moved_by_it() {
+    fn the_tail_shows_in_p99_and_not_in_p50() {
         let mut durations = vec![Duration::from_millis(1); 985];
         durations.extend([Duration::from_millis(500); 15]);
         let spread = Spread::of(durations).unwrap();

@@ -1,5 +1,6 @@
-//! What the way through gateway, Redis and worker costs: the same mixed load for the whole system, in
-//! processes of its own, and for the bare engine in the bench's, in turn.
+//! `bench system`: measures what gateway, Redis and worker cost. The same mixed load runs
+//! alternately on the whole system, in processes of its own, and on the bare engine in the bench's
+//! process.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -21,15 +22,16 @@ use crate::table::table;
 /// How long a worker may take to load its model.
 const LOADING: Duration = Duration::from_secs(300);
 
-/// A model and a mixed load.
+/// Measure how much of the engine's rate remains behind gateway, Redis and worker.
 ///
-/// Starts a redis-server, a gateway and a worker as processes of their own, and an engine set up like
-/// the worker's in this one. Rounds of the same mixed load go to both in turn; clients of the system
-/// submit and follow the events. Prints both rates and the system's share of the engine's.
+/// Starts a redis-server, a gateway and a worker as separate processes, and an engine with the
+/// worker's settings in this process. Rounds of the same mixed load alternate between them; clients
+/// of the system submit tasks and follow their events. Prints both rates and the system's share of
+/// the engine's.
 #[derive(Debug, Args)]
 pub(crate) struct SystemBench {
     /// Hub repository with optional :quant, path to a .gguf file, or demo. `qwen-queue model synth`
-    /// writes true-to-size ones.
+    /// writes models of real size with random weights.
     #[arg(long, default_value = "demo")]
     model: String,
     /// Clients, each with one request in flight.
@@ -37,7 +39,7 @@ pub(crate) struct SystemBench {
     clients: usize,
     #[command(flatten)]
     load: Load,
-    /// Rounds; the share is the median of theirs.
+    /// Rounds; the share is the median of the rounds'.
     #[arg(long, default_value_t = 3, value_parser = at_least_one)]
     rounds: usize,
     /// Also write the figures to this file, as JSON.
@@ -45,28 +47,29 @@ pub(crate) struct SystemBench {
     json: Option<PathBuf>,
 }
 
-/// What was measured.
+/// The figures of a run.
 #[derive(Debug, Serialize)]
 struct Report {
     /// The median round of the bare engine.
     engine: Figures,
     /// The median round of the whole system.
     system: Figures,
-    /// Each round's rate of the system over that of the engine, the lowest first.
+    /// Each round's rate of the system divided by that of the engine, lowest first.
     shares: Vec<f64>,
     /// Their median.
     share: f64,
-    /// Processor seconds of all rounds: of the process with the engine, and of all the system's; clients
-    /// are in both. What else the machine does changes them less than the rates.
+    /// Processor seconds of all rounds: of the process with the engine, and of all processes of the
+    /// system. Both include the clients. Other load on the machine changes these figures less than
+    /// the rates.
     engine_cpu_seconds: Option<f64>,
     system_cpu_seconds: Option<f64>,
-    /// What the worker said at start that it would take of memory, in MiB.
+    /// The memory that the worker planned to use at most, in MiB.
     worker_planned_mib: Option<usize>,
-    /// The most that its process held.
+    /// The worker's peak memory, in MiB.
     worker_peak_mib: Option<usize>,
 }
 
-/// Measures and prints.
+/// Measures and prints the figures.
 pub(super) fn run(args: &SystemBench) -> Result<()> {
     args.load.check()?;
     let kv_tokens = (args.clients * args.load.most_tokens().next_multiple_of(64)).max(256);
@@ -81,7 +84,7 @@ pub(super) fn run(args: &SystemBench) -> Result<()> {
     let engine = Engine::start(&model, &options)?;
     let (bare, gateway) = (Bare(&engine), system.contender(args.clients));
     eprintln!("warming up …");
-    // A number of its own: no round finds its prompts.
+    // A round number that no round has, so that the prefix cache finds none of its prompts later.
     let warm_up = usize::try_from(u32::MAX)?;
     for contender in [&bare as &dyn mixed::Contender, &gateway] {
         args.load.clone().with_requests(2).run(contender, 2, warm_up)?;
@@ -149,14 +152,14 @@ struct System {
     key: String,
     worker: Process,
     gateway: Process,
-    /// Ends last.
+    /// Dropped last.
     redis: Redis,
 }
 
 impl System {
-    /// Starts them, and waits until the model is loaded.
+    /// Starts the processes and waits until the model is loaded.
     fn start(model: &str, max_batch: usize, kv_tokens: usize) -> Result<Self> {
-        // The processes run in folders of their own.
+        // The processes run in other folders, so a relative path would not lead to the file.
         let file = std::path::absolute(model)?;
         let model = if file.is_file() { file.to_string_lossy().into_owned() } else { model.into() };
         eprintln!("starting Redis, gateway and worker …");
@@ -180,7 +183,7 @@ impl System {
         Ok(Self { url, key, worker, gateway, redis })
     }
 
-    /// Processor time of all processes so far.
+    /// Returns the processor time of all processes so far.
     fn cpu(&self) -> Option<Duration> {
         let redis = cpu::of(self.redis.own_pid()?)?;
         Some(cpu::of(self.worker.id())? + cpu::of(self.gateway.id())? + redis)
@@ -190,14 +193,14 @@ impl System {
         Gateway::new(self.url.clone(), self.key.clone(), clients)
     }
 
-    /// What the worker logged of its plan.
+    /// Returns the worker's memory plan from its log, in MiB.
     fn planned_mib(&self) -> Option<usize> {
         let log = self.worker.log();
         let (_, total) = log.lines().find_map(|line| line.rsplit_once("at most "))?;
         total.split_whitespace().next()?.parse().ok()
     }
 
-    /// What the worker's process held at most.
+    /// Returns the peak memory of the worker's process, in MiB.
     fn peak_mib(&self) -> Option<usize> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.worker.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -206,7 +209,7 @@ impl System {
     }
 }
 
-/// `sum`, and what came between `before` and `after`.
+/// Returns `sum` plus the difference of `before` and `after`.
 fn plus(
     sum: Option<Duration>,
     before: Option<Duration>,

@@ -1,4 +1,4 @@
-//! Throughput and queue depth over the last minutes.
+//! The charts: throughput and queue depth over the last minutes.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -8,10 +8,10 @@ use super::Theme;
 use crate::top::rates::Sample;
 use crate::top::state::State;
 
-/// Throughput in a chart is in thousandths: it draws whole numbers.
+/// Throughput is charted in thousandths, since sparklines take integers.
 const SCALE: f64 = 1_000.0;
 
-/// Draws the two side by side.
+/// Draws both charts side by side.
 pub(super) fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme, area: Rect) {
     let [left, right] = Layout::horizontal([Constraint::Fill(1); 2]).areas(area);
     let samples: Vec<&Sample> = state.rates.history().collect();
@@ -29,8 +29,8 @@ fn chart(frame: &mut Frame<'_>, area: Rect, theme: Theme, title: String, data: &
     frame.render_widget(Sparkline::default().block(block).data(data).style(theme.chart()), area);
 }
 
-/// One value for each column inside the frame, the latest last: the greatest of the samples that share
-/// a column, so that no peak is lost.
+/// Reduces the samples to one value per column inside the frame, the latest last. Samples that
+/// share a column are reduced to their maximum, so that peaks stay visible.
 fn squeezed(samples: &[&Sample], width: u16, value: impl Fn(&Sample) -> u64) -> Vec<u64> {
     let columns = usize::from(width.saturating_sub(2)).max(1);
     let share = samples.len().div_ceil(columns).max(1);

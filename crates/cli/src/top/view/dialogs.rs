@@ -1,4 +1,4 @@
-//! What lies over the tables: the help, and the question before something is done.
+//! The dialogs over the tables: help, and the confirmation of an order.
 
 use ratatui::Frame;
 use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
@@ -8,14 +8,14 @@ use crate::top::state::Dialog;
 
 const HELP: &str = "\
 q, Esc       quit
-Tab          to the queues or the workers
+Tab          switch between queues and workers
 arrows, j k  select a row
 p            pause the selected model, or resume it
 d            drain the selected worker
 ?            this help
 
-avg is the average time a task runs; tasks/s is
-counted over the last 10 seconds. Dead letters:
+avg is a task's average processing time; tasks/s
+is over the last 10 seconds. Dead letters:
 qwen-queue dead list. Logs: qwen-queue logs.";
 
 /// Draws the dialog, if there is one.

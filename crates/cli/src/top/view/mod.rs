@@ -1,4 +1,4 @@
-//! Draws a state. Pure: what is seen depends on the state, the time and the size of the screen alone.
+//! Draws a state. Pure: the result depends only on the state, the time and the size of the screen.
 
 mod charts;
 mod dialogs;
@@ -22,9 +22,9 @@ pub(super) use theme::Theme;
 
 /// Rows of the charts, frame included.
 const CHARTS: u16 = 5;
-/// What is drawn below this height: no charts.
+/// The height below which no charts are drawn.
 const ROOM_FOR_CHARTS: u16 = 20;
-/// A table's frame and headings.
+/// The rows of a table's frame and headings.
 const FRAME: u16 = 3;
 
 /// Draws everything.
@@ -52,12 +52,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme, now: Inst
     dialogs::draw(frame, &state.dialog, theme);
 }
 
-/// The height of a table of so many rows: one line says so when there are none.
+/// Returns the height of a table of `count` rows. An empty table has one line, which says so.
 fn rows(count: usize) -> u16 {
     u16::try_from(count).unwrap_or(u16::MAX - FRAME).max(1) + FRAME
 }
 
-/// Who is watched, and how fresh it is.
+/// The first line: version, URL, time of the overview or why there is none.
 fn header(state: &State, theme: Theme, now: Instant) -> Paragraph<'static> {
     let age = |since: Instant| span(now.saturating_duration_since(since).as_secs_f64());
     let mut parts = vec![
@@ -86,7 +86,7 @@ fn header(state: &State, theme: Theme, now: Instant) -> Paragraph<'static> {
     Paragraph::new(Line::from(parts))
 }
 
-/// What all queues have in common.
+/// The second line: totals of all queues.
 fn figures(state: &State, theme: Theme) -> Paragraph<'static> {
     let Some(overview) = &state.overview else { return Paragraph::default() };
     let rate = state.rates.total().map_or(String::new(), |rate| format!(", {rate:.2} tasks/s"));
@@ -94,7 +94,7 @@ fn figures(state: &State, theme: Theme) -> Paragraph<'static> {
     Paragraph::new(Line::styled(format!("{}{rate}", totals(overview)), style))
 }
 
-/// What was done lately, or else what can be done.
+/// The last line: the latest notice, or else the keys.
 fn footer(state: &State, theme: Theme) -> Paragraph<'static> {
     Paragraph::new(match &state.notice {
         Some(notice) => {
@@ -108,7 +108,7 @@ fn footer(state: &State, theme: Theme) -> Paragraph<'static> {
     })
 }
 
-/// A rectangle of this size in the middle of another, cut to fit.
+/// Returns a rectangle of this size in the middle of `area`, cut to fit.
 fn centred(area: Rect, width: u16, height: u16) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));
     let (x, y) = ((area.width - width) / 2, (area.height - height) / 2);

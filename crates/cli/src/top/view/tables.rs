@@ -1,4 +1,5 @@
-//! The two tables. Columns that a narrow screen has no room for are left out, the least important first.
+//! The tables of queues and workers. If the screen is too narrow for all columns, the last ones are
+//! left out.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};
@@ -13,9 +14,10 @@ use crate::commands::operate::rows::{self, Id};
 use crate::table::{Align, Column};
 use crate::top::state::State;
 
-/// Between two columns.
+/// The space between columns.
 const GAP: u16 = 2;
-/// A worker reports every few seconds; one that was silent for longer, in milliseconds, stands out.
+/// A worker whose last report is older than this, in milliseconds, is highlighted. Workers report
+/// every few seconds.
 const SILENT_MS: u64 = 15_000;
 
 pub(super) fn queues(frame: &mut Frame<'_>, state: &State, theme: Theme, area: Rect, focus: bool) {
@@ -61,14 +63,14 @@ fn worker_style(worker: &Worker, now_ms: u64, theme: Theme) -> Style {
     }
 }
 
-/// A table's content.
+/// The content of a table.
 struct List<'a, const N: usize> {
     title: String,
     columns: &'a [Column; N],
     cells: &'a [[String; N]],
-    /// One for each row.
+    /// The style of each row.
     styles: &'a [Style],
-    /// Whether the arrows move in it.
+    /// Whether the arrow keys move in this table.
     focus: bool,
 }
 
@@ -116,7 +118,7 @@ fn aligned(text: &str, align: Align) -> Text<'_> {
     }
 }
 
-/// How many columns fit; one at least, which is cut then.
+/// Returns how many columns fit, at least one, which may be cut off.
 fn fitting(widths: &[u16], room: u16) -> usize {
     let mut used = 0u32;
     let mut fits = |width: &&u16| {

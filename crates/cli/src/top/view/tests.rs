@@ -1,4 +1,4 @@
-//! What is seen, character by character, on a screen of the test's own.
+//! Compares what is drawn with the expected text, on an in-memory screen.
 
 use std::time::Duration;
 
@@ -115,7 +115,7 @@ fn everything_is_on_a_wide_screen() {
 }
 
 #[test]
-fn a_small_screen_shows_what_matters_most() {
+fn a_small_screen_shows_the_most_important_parts() {
     let now = Instant::now();
     let shown = lines(&drawn(&watched(now), 60, 14, true, now)).join("\n");
     assert!(shown.contains("paused") && shown.contains("draining"), "{shown}");
@@ -126,15 +126,15 @@ fn a_small_screen_shows_what_matters_most() {
 }
 
 #[test]
-fn a_gateway_that_is_away_is_told_and_the_last_look_stays() {
+fn an_unreachable_gateway_is_shown_and_the_last_overview_stays() {
     let now = Instant::now();
     let mut state = watched(now);
     state.take(Report::Overview(Err("refused\u{1b}".into())), now + Duration::from_secs(2));
     state.take(Report::Overview(Err("refused\u{1b}".into())), now + Duration::from_secs(5));
     let later = now + Duration::from_secs(14);
     let shown = lines(&drawn(&state, 140, 24, true, later)).join("\n");
-    let told = "AWAY for 12.0s, what you see is 14.0s old, trying again: refused\\u001b";
-    assert!(shown.contains(told) && shown.contains("5b32de93"), "{shown}");
+    let expected = "AWAY for 12.0s, what you see is 14.0s old, trying again: refused\\u001b";
+    assert!(shown.contains(expected) && shown.contains("5b32de93"), "{shown}");
     state.take(Report::Overview(Ok(Box::new(overview(1_763_739_060_000, 20)))), later);
     assert!(!lines(&drawn(&state, 140, 24, true, later)).join("\n").contains("AWAY"));
 
@@ -145,7 +145,7 @@ fn a_gateway_that_is_away_is_told_and_the_last_look_stays() {
 }
 
 #[test]
-fn questions_and_notices_are_seen() {
+fn questions_and_notices_are_shown() {
     let now = Instant::now();
     let mut state = watched(now);
     state.dialog = Dialog::Confirm(Order::Pause { model: "demo".into() });
@@ -162,7 +162,7 @@ fn questions_and_notices_are_seen() {
 }
 
 #[test]
-fn no_color_means_none() {
+fn no_color_disables_colours() {
     let now = Instant::now();
     let coloured = |buffer: Buffer| {
         buffer.content.iter().any(|c| c.fg != Color::Reset || c.bg != Color::Reset)

@@ -1,16 +1,16 @@
-//! Colours, or none: <https://no-color.org>.
+//! Colours, unless `NO_COLOR` is set (<https://no-color.org>).
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// How things look.
+/// The styles of the view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::top) struct Theme {
-    /// Whether there are colours.
+    /// Whether colours are used.
     coloured: bool,
 }
 
 impl Theme {
-    /// With colours unless `NO_COLOR` is set to something.
+    /// Uses colours unless `NO_COLOR` is set to a non-empty value.
     pub(in crate::top) fn from_env() -> Self {
         Self::new(std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
     }

@@ -1,10 +1,10 @@
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
-use crate::batch::Logits;
+use crate::batch::{ForwardBatch, Logits};
 use crate::kv::{KvPool, KvType, PageAllocator};
 
-/// Attention as its formula says, in f64, one score after the other.
+/// Computes attention by its formula in f64, one score after the other.
 fn by_formula(
     q: &[f32],
     heads: usize,
@@ -50,9 +50,9 @@ fn by_formula(
     out
 }
 
-/// Several sequences, chunks and single tokens, in pages full of somebody's NaN.
+/// Several sequences, chunks and single tokens, in pages whose other slots are NaN.
 #[test]
-fn pages_give_what_the_formula_gives() {
+fn attention_over_pages_matches_the_formula() {
     let mut random = StdRng::seed_from_u64(5);
     for (heads, kv_heads, head_dim) in
         [(4, 2, 16), (2, 2, 32), (14, 2, 64), (16, 8, 128), (3, 1, 8), (2, 1, 6), (5, 1, 48)]
@@ -70,7 +70,7 @@ fn pages_give_what_the_formula_gives() {
             let mut batch = ForwardBatch::default();
             let (mut keys, mut values, mut tables) = (Vec::new(), Vec::new(), Vec::new());
             let width = kv_heads * head_dim;
-            // Numbers that f16 holds exactly, so that both kinds of pages have one truth.
+            // Numbers that f16 holds exactly, so that both page types have the same exact result.
             let mut draw = |len: usize| -> Vec<f32> {
                 (0..len).map(|_| random.random_range(-64..64) as f32 / 32.0).collect()
             };
@@ -96,7 +96,7 @@ fn pages_give_what_the_formula_gives() {
                 }
             };
             let mut out = vec![0.0; q.len()];
-            paged_attention(&q, heads, pool.layer(0), shape, &batch, &mut out);
+            paged_attention(&q, heads, pool.layer(0), shape, batch.spans(), &mut out);
             check(&out, "dispatched");
             for level in Level::all_for(if head_dim % 16 == 0 { 16 } else { head_dim }) {
                 let mut out = vec![0.0; q.len()];
@@ -104,9 +104,9 @@ fn pages_give_what_the_formula_gives() {
                 let mut scratch = Scratch::default();
                 let (keys, values) = pool.layer(0);
                 let mut units = Vec::new();
-                cut(&batch, heads / kv_heads, kv_heads, &mut units);
+                cut(batch.spans(), heads / kv_heads, kv_heads, &mut units);
                 for unit in units {
-                    let table = batch.block_table(unit.sequence);
+                    let table = batch.spans().block_table(unit.sequence);
                     run_unit(
                         level,
                         unit,
@@ -126,7 +126,7 @@ fn pages_give_what_the_formula_gives() {
     }
 }
 
-/// One query head of one sequence of three pages on one level. `keys` and `values` are
+/// Runs one query head of one sequence of three pages on one level. `keys` and `values` are
 /// `[tokens, 16]`, `q` is `[new tokens, 16]`.
 fn on_level(level: Level, kv_type: KvType, q: &[f32], keys: &[f32], values: &[f32]) -> Vec<f32> {
     let shape = KvShape { layers: 1, kv_heads: 1, head_dim: 16, kv_type };
@@ -140,21 +140,21 @@ fn on_level(level: Level, kv_type: KvType, q: &[f32], keys: &[f32], values: &[f3
     batch.push(&vec![0; new], tokens - new, &table, Logits::None);
     let mut out = vec![7.0; q.len()];
     let (mut units, mut scratch) = (Vec::new(), Scratch::default());
-    cut(&batch, 1, 1, &mut units);
+    cut(batch.spans(), 1, 1, &mut units);
     let (keys, values) = pool.layer(0);
     for unit in units {
-        let (table, shared) = (batch.block_table(0), SharedOut::new(&mut out));
+        let (table, shared) = (batch.spans().block_table(0), SharedOut::new(&mut out));
         run_unit(level, unit, q, 1, keys, values, shape, table, &mut scratch, shared);
     }
     out
 }
 
 #[test]
-fn every_level_makes_of_extremes_what_the_twin_makes() {
+fn every_level_agrees_with_the_twin_on_extremes() {
     let (subnormal, large) = (f32::from_bits(1), 2f32.powi(100));
     let cases = [0.0, -0.0, subnormal, f32::MIN_POSITIVE, 1e4, -1e4, 6e4, large, f32::MAX];
     let broken = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
-    // Of few bits, so that scores are exact: of large ones rounding alone would decide who is chosen.
+    // Few bits, so that scores are exact: rounding of large scores alone would decide the result.
     let wave = |len: usize, by: f32| -> Vec<f32> {
         (0..len).map(|n| ((n as f32 * by).sin() * 64.0).round() / 32.0).collect()
     };
@@ -204,7 +204,7 @@ fn extreme_scores_stay_finite() {
     for q in [1e4, -1e4, 0.0] {
         let q = vec![q; 48];
         let mut out = vec![0.0; 48];
-        paged_attention(&q, 1, pool.layer(0), shape, &batch, &mut out);
+        paged_attention(&q, 1, pool.layer(0), shape, batch.spans(), &mut out);
         assert!(out.iter().all(|x| (x - 1.0).abs() < 1e-5), "{out:?}");
     }
 }

@@ -1,24 +1,25 @@
-//! What each kernel takes: a struct a kernel, a field an argument, as its .cu file declares them and in that
-//! order. Nobody else puts arguments in a row, and a test holds this list to the sources: an argument in the
-//! wrong place would be read as something else, without a word.
+//! The arguments of each kernel: a struct per kernel, with a field per argument, in the order and
+//! with the names of its .cu file. Arguments are put in order only here, and a test compares this
+//! list with the sources, since the driver does not check types: an argument in the wrong place
+//! would be misread silently.
 
 use std::marker::PhantomData;
 
-/// Where a kernel finds its numbers, for as long as they are borrowed: an address on a device, or in tests which
-/// of their buffers it is.
+/// A pointer argument, valid as long as the numbers are borrowed. On a device it is an address; in
+/// tests it is the index of a buffer.
 #[derive(Debug)]
 pub(crate) struct Pointer<'a, T>(u64, PhantomData<&'a T>);
 
 impl<T> Pointer<'_, T> {
-    /// No numbers.
+    /// The null pointer.
     pub(crate) const NULL: Self = Self(0, PhantomData);
 
-    /// To numbers at this address, which outlive it.
+    /// A pointer to numbers at this address, which must outlive it.
     pub(crate) fn new(address: u64) -> Self {
         Self(address, PhantomData)
     }
 
-    /// Where that is.
+    /// The address or index.
     #[cfg(test)]
     pub(super) fn address(self) -> u64 {
         self.0
@@ -27,7 +28,7 @@ impl<T> Pointer<'_, T> {
 
 #[cfg(feature = "cuda")]
 impl<'a> Pointer<'a, u8> {
-    /// To the numbers of pages, of which it had the bytes.
+    /// Reinterprets a pointer to a page's bytes as one to its numbers.
     pub(super) fn of_pages(self) -> Pointer<'a, Kept> {
         Pointer::new(self.0)
     }
@@ -41,14 +42,15 @@ impl<T> Clone for Pointer<'_, T> {
 
 impl<T> Copy for Pointer<'_, T> {}
 
-/// A number of a page, of the type that the kernel is compiled for: f32 or f16.
+/// The number type of pages, for which a kernel is compiled: f32 or f16. Only a marker for
+/// [`Pointer`].
 #[derive(Debug)]
 pub(crate) enum Kept {}
 
-/// An argument as the driver takes it.
+/// A kernel argument in the form that the driver takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Argument {
-    /// Of 64 bits.
+    /// A device address of 64 bits.
     Pointer(u64),
     /// An `int`.
     Int(i32),
@@ -56,13 +58,13 @@ pub(crate) enum Argument {
     Float(f32),
 }
 
-/// A type that kernels take.
+/// A Rust type of kernel arguments.
 pub(crate) trait Parameter {
-    /// How the sources write it, but for `const`.
+    /// Its C++ type in the sources, without `const`.
     #[cfg(test)]
     const TYPE: &'static str;
 
-    /// This one.
+    /// Converts the value for the driver.
     fn argument(&self) -> Argument;
 }
 
@@ -88,23 +90,23 @@ parameters! {
     f32 = "float": |number| Argument::Float(*number);
 }
 
-/// A kernel with what it is given.
+/// A kernel with its arguments.
 pub(crate) trait Kernel {
-    /// Its name in the sources; those for several types or sizes have more behind it in the module.
+    /// Its name in the sources. In the module, kernels for several types or sizes have a suffix.
     const NAME: &'static str;
 
     /// Its arguments' types and names, in order.
     #[cfg(test)]
     const PARAMETERS: &'static [(&'static str, &'static str)];
 
-    /// Its arguments, in order.
+    /// Returns its arguments, in order.
     fn arguments(&self) -> Vec<Argument>;
 }
 
 macro_rules! kernels {
     ($($kernel:ident as $name:ident { $($field:ident: $kind:ty,)* })*) => {
         $(
-            #[doc = concat!("What `", stringify!($name), "` takes.")]
+            #[doc = concat!("The arguments of `", stringify!($name), "`.")]
             #[derive(Debug, Clone, Copy)]
             pub(crate) struct $kernel<'a> { $(pub(crate) $field: $kind,)* }
 
@@ -124,7 +126,7 @@ macro_rules! kernels {
         #[cfg(feature = "cuda")]
         pub(super) const NAMES: &[&str] = &[$(stringify!($name)),*];
 
-        /// Every kernel's name, and its arguments' types and names.
+        /// Every kernel's name with its arguments' types and names.
         #[cfg(test)]
         pub(super) const SIGNATURES: &[(&str, &[(&str, &str)])] = &[
             $((stringify!($name), <$kernel<'static> as Kernel>::PARAMETERS),)*

@@ -1,37 +1,38 @@
-// Attention over pages, for chunks of prompts and single tokens alike.
+// Attention over KV pages, for chunks of prompts and single tokens alike.
 //
-// A block takes a tile: up to ROWS rows of one key and value head, a row being one query head of one
-// token (all query heads of a group share the head's keys and values, which so are read once: "GQA
-// packing"). It walks the pages it was given and keeps, for each row, the largest score so far, the sum
-// of weights and the weighted sum of values: softmax in one pass (https://arxiv.org/abs/1805.02867) as
-// in FlashAttention-2 (https://arxiv.org/abs/2307.08691). Where a step has too few tiles to fill the GPU, the
-// pages of a tile are split among several blocks (Flash-Decoding, "split K"), which leave what they kept
-// to `join_parts`.
+// A block computes a tile: up to ROWS rows of one KV head, where a row is one query head of one
+// token. All query heads of a group share the KV head, so its keys and values are read once for
+// them ("GQA packing"). The block walks its pages and keeps, for each row, the largest score so
+// far, the sum of weights and the weighted sum of values: softmax in one pass
+// (https://arxiv.org/abs/1805.02867) as in FlashAttention-2 (https://arxiv.org/abs/2307.08691). If
+// a step has too few tiles to fill the GPU, the pages of a tile are split among several blocks
+// (Flash-Decoding, "split K"), whose partial results `join_parts` combines.
 #include "platform.cuh"
 
 constexpr int WARPS = 4;
 constexpr int THREADS = WARPS * WARP;
 constexpr float NOTHING = -INFINITY;
-/// An item that writes its result itself.
+/// The `part` of an item that writes its result to `out` directly.
 constexpr unsigned NO_PART = 0xffffffffu;
 
-/// What one block does; `Item` in attention_plan.rs.
+/// The work of one block; `Item` in attention_plan.rs.
 struct Item {
-    /// Its first row in q and out.
+    /// The tile's first token: its index in q and out.
     unsigned first_token;
     unsigned tokens;
-    /// The first token's place in its sequence.
+    /// The first token's position in its sequence.
     unsigned position;
-    /// Where the pages of its sequence begin in the tables.
+    /// The index in `tables` of its sequence's first page.
     unsigned table;
-    /// The pages it walks, counted in its sequence.
+    /// The range of pages to walk, counted in its sequence.
     unsigned page_begin, page_end;
-    /// Where it leaves what it kept.
+    /// The index of its partial result in `parts`, or NO_PART.
     unsigned part;
 };
 
-/// q and out [tokens, heads, DIM]; keys and values [pages, kv_heads, PAGE, DIM]; parts
-/// [parts, kv_heads, ROWS, DIM + 2]: the sum, the largest score, the sum of weights. Grid: items, kv_heads.
+/// Computes one item. q and out [tokens, heads, DIM]; keys and values [pages, kv_heads, PAGE, DIM];
+/// parts [parts, kv_heads, ROWS, DIM + 2], of each row the sum of values, the largest score and the
+/// sum of weights. Grid: items, kv_heads.
 template <typename T, int DIM, int ROWS>
 static __device__ void attend(
     const float* q, const T* keys, const T* values, const unsigned* tables, const unsigned* items,
@@ -39,13 +40,13 @@ static __device__ void attend(
 ) {
     constexpr int PER_WORD = Kept<T>::PER_WORD;
     constexpr int WORDS = DIM / PER_WORD;
-    // Odd: the lanes of a warp, each with a key of its own, read 32 different banks.
+    // Odd, so that the lanes of a warp, each reading another key, access 32 different banks.
     constexpr int STRIDE = WORDS + 1;
     constexpr int ROWS_OF_WARP = ROWS / WARPS;
-    // A thread sums one word's numbers for every STEP-th row.
+    // A thread sums the numbers of one word for every STEP-th row.
     constexpr int STEP = THREADS / WORDS;
     constexpr int SUMS = ROWS > STEP ? ROWS / STEP : 1;
-    static_assert(THREADS % WORDS == 0 && ROWS % WARPS == 0 && WORDS % 4 == 0, "shapes that fit");
+    static_assert(THREADS % WORDS == 0 && ROWS % WARPS == 0 && WORDS % 4 == 0, "unsupported shape");
 
     DYNAMIC_SHARED(dynamic_shared);
     float* queries = (float*)dynamic_shared;                     // [ROWS, DIM]
@@ -86,7 +87,7 @@ static __device__ void attend(
     }
     const int word = thread % WORDS;
     const int first_row = thread / WORDS;
-    // Tokens that the tile's last token sees: what a page holds beyond is nobody's.
+    // Tokens up to the tile's last. Slots of a page beyond them may hold anything.
     const unsigned seen = item.position + item.tokens;
 
     for (unsigned page = item.page_begin; page < item.page_end; page++) {
@@ -104,7 +105,7 @@ static __device__ void attend(
         }
         __syncthreads();
 
-        // Scores: a lane has a token of the page, a warp its rows.
+        // Scores: each lane computes one token of the page, each warp its rows.
         float scores[ROWS_OF_WARP];
         for (int i = 0; i < ROWS_OF_WARP; i++) {
             scores[i] = 0.0f;
@@ -128,7 +129,7 @@ static __device__ void attend(
             const bool visible = row < rows && token <= item.position + row / group;
             const float score = visible ? scores[i] : NOTHING;
             const float most = fmaxf(largest[i], warp_largest(score));
-            // A row that has seen nothing yet has nothing to weigh, nor to shrink.
+            // Guards against inf - inf in rows that have seen no token yet.
             const float weight = visible ? expf(score - most) : 0.0f;
             const float kept = largest[i] == NOTHING ? 0.0f : expf(largest[i] - most);
             total[i] = total[i] * kept + warp_sum(weight);
@@ -140,7 +141,7 @@ static __device__ void attend(
         }
         __syncthreads();
 
-        // Values: a thread has a word's numbers of its rows.
+        // Values: each thread sums the numbers of one word for its rows.
         const int filled = min((int)(seen - page * PAGE), PAGE);
 #pragma unroll
         for (int i = 0; i < SUMS; i++) {
@@ -164,7 +165,8 @@ static __device__ void attend(
         __syncthreads();
     }
 
-    // What the rows' warps know, the threads that hold their sums need: in the place of the weights.
+    // Shares the totals, which the rows' warps hold, with the threads that hold the sums. Reuses
+    // the weights.
     float* totals = weights;
     float* largests = weights + ROWS;
     for (int i = 0; i < ROWS_OF_WARP; i++) {
@@ -200,7 +202,7 @@ static __device__ void attend(
     }
 }
 
-/// One token whose pages were split; `Join` in attention_plan.rs.
+/// A token whose tile was split; `Join` in attention_plan.rs.
 struct Join {
     unsigned token;
     unsigned first_part, parts;
@@ -208,7 +210,7 @@ struct Join {
     unsigned first_row;
 };
 
-/// Puts together what the blocks of a split tile kept. parts [parts, kv_heads, rows, dim + 2], out
+/// Combines the partial results of split tiles. parts [parts, kv_heads, rows, dim + 2], out
 /// [tokens, heads, dim]. Grid: joins, heads.
 extern "C" __global__ void join_parts(
     const float* parts, const unsigned* joins, float* out, int heads, int kv_heads, int rows, int dim
@@ -226,7 +228,7 @@ extern "C" __global__ void join_parts(
     float total = 0.0f;
     for (unsigned part = 0; part < join.parts; part++) {
         const float largest = first[part * stride + dim];
-        // A part in which the row saw nothing weighs nothing.
+        // A part in which the row saw no token has weight zero.
         total += largest == NOTHING ? 0.0f : first[part * stride + dim + 1] * expf(largest - most);
     }
     for (int at = threadIdx.x; at < dim; at += blockDim.x) {
@@ -258,7 +260,7 @@ extern "C" __global__ void join_parts(
 
 ATTEND_DIMS(f32, float)
 ATTEND_DIMS(f16, __half)
-// Pages of f16 leave room for more rows in 48 KiB of shared memory.
+// With pages of f16, 48 KiB of shared memory hold tiles of 32 rows.
 ATTEND(attend_f16_16_32, __half, 16, 32)
 ATTEND(attend_f16_32_32, __half, 32, 32)
 ATTEND(attend_f16_64_32, __half, 64, 32)

@@ -1,37 +1,37 @@
-//! Who computes what of a step's attention: once per step, on the CPU, for all layers.
+//! Assigns the attention of a step to blocks: once per step, on the CPU, for all layers.
 
 use super::launch::tile_rows;
-use crate::batch::ForwardBatch;
-use crate::kv::{KvShape, PAGE_TOKENS};
+use crate::layout::{KvShape, PAGE_TOKENS, Spans};
 
-/// Pages that a block walks at least before its tile is split among several: joining costs as much.
+/// The fewest pages per block when a tile is split. With fewer, combining would cost as much as it
+/// saves.
 const FEWEST_PAGES: usize = 4;
-/// An item that writes its result itself: `NO_PART` in attention.cu.
+/// The part of an item that writes its result directly: `NO_PART` in attention.cu.
 const NO_PART: u32 = u32::MAX;
 
-/// What the blocks of one launch do.
+/// The blocks of one launch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Pass {
     /// Rows of a tile.
     pub(crate) rows: usize,
-    /// `Item` of attention.cu, one after the other.
+    /// `Item`s of attention.cu.
     pub(crate) items: Vec<[u32; 7]>,
-    /// `Join` of attention.cu: the tokens of tiles that are split.
+    /// `Join`s of attention.cu: the tokens of split tiles.
     pub(crate) joins: Vec<[u32; 4]>,
-    /// Blocks that leave what they kept, per key and value head.
+    /// The number of items with partial results.
     pub(crate) parts: usize,
 }
 
 /// The attention of a step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AttentionPlan {
-    /// The pages of all sequences, one after the other.
+    /// The page tables of all sequences, concatenated.
     pub(crate) tables: Vec<u32>,
-    /// Single tokens and chunks have tiles of different sizes.
+    /// One launch for single tokens and one for chunks, whose tiles differ in size.
     pub(crate) passes: Vec<Pass>,
 }
 
-/// Tokens of one sequence that are computed together.
+/// Tokens of one sequence that one item computes.
 struct Tile {
     first_token: usize,
     tokens: usize,
@@ -40,20 +40,20 @@ struct Tile {
 }
 
 impl AttentionPlan {
-    /// For a model of so many query heads. Tiles are split until there are about `blocks` blocks, as many
-    /// as keep the device busy.
-    pub(crate) fn new(batch: &ForwardBatch, heads: usize, shape: KvShape, blocks: usize) -> Self {
+    /// Plans the attention of a batch for a model of `heads` query heads. Tiles are split until
+    /// there are about `blocks` blocks, the number that keeps the device busy.
+    pub(crate) fn new(spans: Spans<'_>, heads: usize, shape: KvShape, blocks: usize) -> Self {
         let group = heads / shape.kv_heads;
         let mut tables = Vec::new();
         let (mut single, mut chunks) = (Vec::new(), Vec::new());
         let mut first_token = 0;
-        let longest = batch.q_lens.iter().copied().max().unwrap_or(0);
+        let longest = spans.q_lens.iter().copied().max().unwrap_or(0);
         let chunk_rows = tile_rows(shape.kv_type, longest * group);
-        for (sequence, q_len) in batch.q_lens.iter().enumerate() {
-            let start = batch.kv_lens[sequence] - q_len;
+        for (sequence, q_len) in spans.q_lens.iter().enumerate() {
+            let start = spans.kv_lens[sequence] - q_len;
             let table = tables.len();
-            let pages = batch.kv_lens[sequence].div_ceil(PAGE_TOKENS);
-            tables.extend_from_slice(&batch.block_table(sequence)[..pages]);
+            let pages = spans.kv_lens[sequence].div_ceil(PAGE_TOKENS);
+            tables.extend_from_slice(&spans.block_table(sequence)[..pages]);
             let (tiles, most) = match q_len {
                 1 => (&mut single, 1),
                 _ => (&mut chunks, chunk_rows / group),
@@ -108,7 +108,7 @@ impl Pass {
         pass
     }
 
-    /// Numbers that its blocks leave for one another.
+    /// The number of f32 that the partial results take.
     pub(crate) fn part_numbers(&self, shape: KvShape) -> usize {
         self.parts * shape.kv_heads * self.rows * (shape.head_dim + 2)
     }

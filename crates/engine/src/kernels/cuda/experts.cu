@@ -1,9 +1,9 @@
-// Which experts a token goes through, and what they make together.
+// Mixture of experts: choosing the experts of each token, and mixing their results.
 #include "platform.cuh"
 
-/// The `used` experts of the largest logits, of equal ones the first, and their weights: softmax over the
-/// chosen if `normalized`, else over all. logits [tokens, experts]; chosen and weights [tokens, used]. A warp a
-/// token; shared memory for a row of logits.
+/// Chooses the `used` experts with the largest logits (of equal ones the first) and their weights:
+/// softmax over the chosen experts if `normalized`, else over all. logits [tokens, experts]; chosen
+/// and weights [tokens, used]. One warp per token, with shared memory for a row of logits.
 extern "C" __global__ void choose_experts(
     const float* logits, unsigned* chosen, float* weights, int experts, int used, int normalized
 ) {
@@ -41,7 +41,7 @@ extern "C" __global__ void choose_experts(
                 best = other_best;
             }
         }
-        // No logit is a number: any expert, the token is lost already.
+        // If no logit is a number, any expert will do: the result is not a number in any case.
         best = best < experts ? best : choice;
         const float weight = expf(mine[best] - largest);
         total_of_chosen += weight;
@@ -58,8 +58,8 @@ extern "C" __global__ void choose_experts(
     }
 }
 
-/// `out += Σ weight · made` over a token's experts. made [tokens, used, width], weights [tokens, used], out
-/// [tokens, width]. Grid: tokens, parts of a row.
+/// Computes `out += Σ weight · made` over a token's experts. made [tokens, used, width], weights
+/// [tokens, used], out [tokens, width]. Grid: tokens, parts of a row.
 extern "C" __global__ void mix_experts(
     const float* made, const float* weights, float* out, int used, int width
 ) {
@@ -75,7 +75,8 @@ extern "C" __global__ void mix_experts(
     out[token * width + at] = sum;
 }
 
-/// `x *= 1 / (1 + exp(-gate))` for every row. x [rows, width], gate [rows]. Grid: rows, parts of a row.
+/// Computes `x *= 1 / (1 + exp(-gate))` for every row. x [rows, width], gate [rows]. Grid: rows,
+/// parts of a row.
 extern "C" __global__ void open_gate(float* x, const float* gate, int width) {
     const int at = blockIdx.y * blockDim.x + threadIdx.x;
     if (at < width) {

@@ -1,4 +1,4 @@
-//! Runs launches in tests: on the CPU by the shim, and on a GPU where there is one.
+//! Running launches in tests: on the CPU with the shim, and on a GPU if there is one.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use super::arguments::{Argument, Pointer};
 use super::launch::Launch;
 
-/// All that the runner is made of.
+/// The runner's source files.
 const SOURCES: [&str; 10] = [
     "attention.cu",
     "experts.cu",
@@ -23,23 +23,23 @@ const SOURCES: [&str; 10] = [
     "host/shim.h",
 ];
 
-/// The buffers of a test, as bytes. What points to one says which it is, from 1.
+/// The buffers of a test, as bytes. A pointer is a buffer's index, from 1.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Memory(Vec<Vec<u8>>);
 
 impl Memory {
-    /// A buffer of these bytes.
+    /// Adds a buffer with these bytes.
     pub(super) fn bytes<T>(&mut self, bytes: Vec<u8>) -> Pointer<'static, T> {
         self.0.push(bytes);
         Pointer::new(self.0.len() as u64)
     }
 
-    /// A buffer of these numbers.
+    /// Adds a buffer with these numbers.
     pub(super) fn floats(&mut self, numbers: &[f32]) -> Pointer<'static, f32> {
         self.bytes(numbers.iter().flat_map(|x| x.to_le_bytes()).collect())
     }
 
-    /// A buffer of these numbers.
+    /// Adds a buffer with these numbers.
     pub(super) fn words(
         &mut self,
         numbers: impl IntoIterator<Item = u32>,
@@ -47,41 +47,41 @@ impl Memory {
         self.bytes(numbers.into_iter().flat_map(u32::to_le_bytes).collect())
     }
 
-    /// A buffer for so many numbers of 32 bits, which are not a number before they are written.
+    /// Adds a buffer for `len` numbers of 32 bits; read as f32 they are NaN until they are written.
     pub(super) fn blank<T>(&mut self, len: usize) -> Pointer<'static, T> {
         self.bytes(vec![0xff; 4 * len])
     }
 
-    /// What is in a buffer now.
+    /// Returns a buffer's content.
     pub(super) fn bytes_at<T>(&self, pointer: Pointer<'_, T>) -> &[u8] {
         &self.0[pointer.address() as usize - 1]
     }
 
-    /// What is in a buffer now.
+    /// Returns a buffer's content as f32.
     pub(super) fn floats_at(&self, pointer: Pointer<'_, f32>) -> Vec<f32> {
         let words = self.bytes_at(pointer).chunks_exact(4);
         words.map(|x| f32::from_le_bytes(x.try_into().unwrap())).collect()
     }
 
-    /// What is in a buffer now.
+    /// Returns a buffer's content as u32.
     pub(super) fn words_at(&self, pointer: Pointer<'_, u32>) -> Vec<u32> {
         let words = self.bytes_at(pointer).chunks_exact(4);
         words.map(|x| u32::from_le_bytes(x.try_into().unwrap())).collect()
     }
 }
 
-/// Where launches run in a test.
+/// A machine that runs launches in tests.
 #[derive(Debug, Clone)]
 pub(super) enum Machine {
-    /// By the shim, a block's threads in order or backwards.
+    /// The CPU, with the shim; runs a block's threads in order or backwards.
     Host { runner: &'static Path, backwards: bool },
-    /// On the first GPU.
+    /// The first GPU.
     #[cfg(feature = "cuda")]
     Gpu(std::sync::Arc<super::Kernels>),
 }
 
 impl Machine {
-    /// All there are; what is not there says why.
+    /// Returns all machines that are available, and prints why others are not.
     pub(super) fn all() -> Vec<Self> {
         static RUNNER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
         let mut machines = Vec::new();
@@ -101,7 +101,7 @@ impl Machine {
         machines
     }
 
-    /// Runs a kernel on buffers.
+    /// Runs a kernel on buffers. Returns the reason if it fails.
     pub(super) fn run(&self, launch: &Launch, memory: &mut Memory) -> Result<(), String> {
         let buffers = match self {
             Self::Host { runner, backwards } => run_on_host(runner, *backwards, launch, &memory.0),
@@ -113,8 +113,8 @@ impl Machine {
     }
 }
 
-/// Compiles the kernels, unless a test did so before with these sources. The reason if there is no
-/// compiler; if there is one, the sources must compile.
+/// Compiles the kernels with the host's C++ compiler, unless a test has done so with the same
+/// sources. Returns the reason if there is no compiler. Panics if the sources do not compile.
 fn compile() -> Result<PathBuf, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernels/cuda");
     let mut hash = DefaultHasher::new();
@@ -127,7 +127,7 @@ fn compile() -> Result<PathBuf, String> {
         return Ok(runner);
     }
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-    // Under a name of its own first: other tests may do the same at this moment.
+    // Compiles to a name of its own and renames: another test process may do the same concurrently.
     let unfinished = runner.with_extension(std::process::id().to_string());
     let output = Command::new(&compiler)
         .args([
@@ -184,7 +184,7 @@ fn run_on_host(
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // It reads everything before it writes anything; if it ends early, its status says so.
+    // The runner reads everything before it writes. If it exits early, its status is checked below.
     let _ = process.stdin.take().unwrap().write_all(&call);
     let mut results = Vec::new();
     process.stdout.take().unwrap().read_to_end(&mut results).unwrap();

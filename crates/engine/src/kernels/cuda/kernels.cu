@@ -1,4 +1,4 @@
-// All kernels of the engine, as one module.
+// Includes all kernels of the engine, to compile them as one module.
 #include "attention.cu"
 #include "experts.cu"
 #include "likeliest.cu"

@@ -1,41 +1,42 @@
-//! How each kernel is launched: its blocks, and what they share. One place for the engine and for the tests,
-//! which run the same launches on the CPU.
+//! Launch configurations: the grid, threads and shared memory of each kernel. The engine and the
+//! tests, which run the same launches on the CPU, share them.
 
 use super::arguments::{
     AddBias, AddRmsNorm, Argument, Attend, ChooseExperts, JoinParts, Kernel, Likeliest,
     LowRankExpand, LowRankShrink, MixExperts, NormAndTurn, OpenGate, RmsNorm, Swiglu, WritePages,
 };
 use super::low_rank_plan::TILE;
-use crate::kv::{KvType, PAGE_TOKENS};
+use crate::layout::{KvType, PAGE_TOKENS};
 
-/// A kernel, what it is given, and on how many threads it runs.
+/// A kernel with its arguments and launch configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Launch {
     /// The kernel's name in its module.
     pub(super) name: String,
-    /// Blocks.
+    /// The number of blocks, in x and y.
     pub(super) grid: (u32, u32),
-    /// Threads of a block.
+    /// Threads per block.
     pub(super) threads: u32,
-    /// Bytes of shared memory of a block.
+    /// Bytes of shared memory per block.
     pub(super) shared_bytes: u32,
-    /// As the kernel takes them. What the pointers lead to must be there until it has run.
+    /// The kernel's arguments, in order. The memory that pointers lead to must live until the
+    /// kernel has run.
     pub(super) arguments: Vec<Argument>,
 }
 
-/// Threads of a block where nothing asks for another number.
+/// The default number of threads per block.
 const THREADS: usize = 256;
 const WARP: usize = 32;
-/// Threads of a block of attention: `THREADS` in attention.cu.
+/// Threads per block of attention: `THREADS` in attention.cu.
 const ATTENTION_THREADS: usize = 128;
-/// Numbers per head that attention is compiled for.
+/// The head dimensions that attention is compiled for.
 #[cfg(feature = "cuda")]
 pub(crate) const HEAD_DIMS: [usize; 4] = [16, 32, 64, 128];
-/// Rows of a tile that attention is compiled for; the last one for pages of f16 alone.
+/// The tile sizes, in rows, that attention is compiled for; the last only for pages of f16.
 pub(super) const TILE_ROWS: [usize; 4] = [4, 8, 16, 32];
 
 impl Launch {
-    /// In so many blocks of `threads`, which share so many f32.
+    /// A launch of `grid` blocks of `threads` threads, each with shared memory for `shared` f32.
     fn new<K: Kernel>(kernel: &K, grid: (usize, usize), threads: usize, shared: usize) -> Self {
         Self {
             name: K::NAME.to_owned(),
@@ -47,38 +48,38 @@ impl Launch {
         }
     }
 
-    /// Of the kernel for a type or size.
+    /// Selects the kernel compiled for a type or size.
     fn variant(self, variant: &str) -> Self {
         Self { name: format!("{}_{variant}", self.name), ..self }
     }
 
-    /// A thread for each of so many numbers.
+    /// A launch with one thread for each of `len` numbers.
     fn each<K: Kernel>(kernel: &K, len: usize) -> Self {
         Self::new(kernel, (len.div_ceil(THREADS), 1), THREADS, 0)
     }
 
-    /// The same of rows, where a thread must know its row.
+    /// A launch with one thread per number of `rows` rows, in which a block lies within one row.
     fn each_of_rows<K: Kernel>(kernel: &K, rows: usize, width: i32) -> Self {
         Self::new(kernel, (rows, (width as usize).div_ceil(THREADS)), THREADS, 0)
     }
 }
 
 impl RmsNorm<'_> {
-    /// A block for each of so many rows.
+    /// Launches one block per row.
     pub(crate) fn launch(&self, rows: usize) -> Launch {
         Launch::new(self, (rows, 1), THREADS, THREADS / WARP)
     }
 }
 
 impl AddRmsNorm<'_> {
-    /// A block for each of so many rows.
+    /// Launches one block per row.
     pub(crate) fn launch(&self, rows: usize) -> Launch {
         Launch::new(self, (rows, 1), THREADS, THREADS / WARP)
     }
 }
 
 impl NormAndTurn<'_> {
-    /// A warp for each head of so many tokens.
+    /// Launches one warp per head of each token.
     pub(crate) fn launch(&self, tokens: usize) -> Launch {
         const HEADS: usize = 4;
         Launch::new(self, (tokens, (self.heads as usize).div_ceil(HEADS)), HEADS * WARP, 0)
@@ -86,49 +87,49 @@ impl NormAndTurn<'_> {
 }
 
 impl Swiglu<'_> {
-    /// A thread a number.
+    /// Launches one thread per number.
     pub(crate) fn launch(&self) -> Launch {
         Launch::each(self, self.len as usize)
     }
 }
 
 impl AddBias<'_> {
-    /// A thread a number.
+    /// Launches one thread per number.
     pub(crate) fn launch(&self) -> Launch {
         Launch::each(self, self.len as usize)
     }
 }
 
 impl ChooseExperts<'_> {
-    /// A block for each of so many tokens.
+    /// Launches one block, of one warp, per token.
     pub(crate) fn launch(&self, tokens: usize) -> Launch {
         Launch::new(self, (tokens, 1), WARP, self.experts as usize)
     }
 }
 
 impl MixExperts<'_> {
-    /// A thread for each number of so many tokens.
+    /// Launches one thread per number of each token.
     pub(crate) fn launch(&self, tokens: usize) -> Launch {
         Launch::each_of_rows(self, tokens, self.width)
     }
 }
 
 impl OpenGate<'_> {
-    /// A thread for each number of so many rows.
+    /// Launches one thread per number of each row.
     pub(crate) fn launch(&self, rows: usize) -> Launch {
         Launch::each_of_rows(self, rows, self.width)
     }
 }
 
 impl WritePages<'_> {
-    /// A block for each of so many tokens.
+    /// Launches one block per token.
     pub(crate) fn launch(&self, kv_type: KvType, tokens: usize) -> Launch {
         Launch::new(self, (tokens, 1), THREADS, 0).variant(kind(kv_type))
     }
 }
 
 impl Attend<'_> {
-    /// A block for each key and value head of so many items, in tiles of `rows`.
+    /// Launches one block per item and KV head, in tiles of `rows` rows.
     pub(crate) fn launch(
         &self,
         kv_type: KvType,
@@ -136,7 +137,8 @@ impl Attend<'_> {
         rows: usize,
         items: usize,
     ) -> Launch {
-        // As attention.cu lays it out: queries, weights, shrinks; values; keys, a word more each.
+        // The layout of attention.cu: queries, weights, shrinks; values; keys, padded by a word
+        // each.
         let words = head_dim * kv_type.size() / 4;
         let shared = rows * (head_dim + PAGE_TOKENS + 1) + PAGE_TOKENS * (2 * words + 1);
         Launch::new(self, (items, self.kv_heads as usize), ATTENTION_THREADS, shared)
@@ -145,14 +147,14 @@ impl Attend<'_> {
 }
 
 impl JoinParts<'_> {
-    /// A block for each query head of so many joins.
+    /// Launches one block per join and query head.
     pub(crate) fn launch(&self, joins: usize) -> Launch {
         Launch::new(self, (joins, self.heads as usize), ATTENTION_THREADS, 0)
     }
 }
 
 impl LowRankShrink<'_> {
-    /// A warp for each number between of so many tiles.
+    /// Launches one warp per tile and number of the rank.
     pub(crate) fn launch(&self, tiles: usize) -> Launch {
         const WARPS: usize = 4;
         Launch::new(self, (tiles, (self.stride as usize).div_ceil(WARPS)), WARPS * WARP, 0)
@@ -160,7 +162,7 @@ impl LowRankShrink<'_> {
 }
 
 impl LowRankExpand<'_> {
-    /// A thread for each output of so many tiles.
+    /// Launches one thread per tile and output.
     pub(crate) fn launch(&self, tiles: usize) -> Launch {
         let parts = (self.outputs as usize).div_ceil(THREADS);
         Launch::new(self, (tiles, parts), THREADS, TILE * self.stride as usize)
@@ -168,7 +170,7 @@ impl LowRankExpand<'_> {
 }
 
 impl Likeliest<'_> {
-    /// A block for each of so many rows.
+    /// Launches one block per row.
     pub(crate) fn launch(&self, rows: usize) -> Launch {
         const WARPS: usize = 32;
         Launch::new(self, (rows, 1), WARPS * WARP, 2 * WARPS)
@@ -186,23 +188,23 @@ fn attention_variant(kv_type: KvType, head_dim: usize, rows: usize) -> String {
     format!("{}_{head_dim}_{rows}", kind(kv_type))
 }
 
-/// The rows that tiles of attention may have.
+/// Returns the tile sizes, in rows, of a page type.
 fn sizes_of_tiles(kv_type: KvType) -> &'static [usize] {
     match kv_type {
-        // 48 KiB of shared memory hold no more.
+        // Larger ones do not fit into 48 KiB of shared memory.
         KvType::F32 => &TILE_ROWS[..3],
         KvType::F16 => &TILE_ROWS[..],
     }
 }
 
-/// The fewest rows of a tile that hold `rows`, or the most there are.
+/// Returns the smallest tile size that holds `rows`, or the largest one.
 pub(super) fn tile_rows(kv_type: KvType, rows: usize) -> usize {
     let sizes = sizes_of_tiles(kv_type);
     let fitting = sizes.iter().find(|size| **size >= rows);
     *fitting.unwrap_or(&sizes[sizes.len() - 1])
 }
 
-/// The names of a kernel in the module.
+/// Returns the names in the module of a kernel's variants.
 #[cfg(feature = "cuda")]
 pub(super) fn variants(name: &str) -> Vec<String> {
     const KINDS: [KvType; 2] = [KvType::F32, KvType::F16];

@@ -1,10 +1,10 @@
-// The largest of each row of logits; the twin is kernels/likeliest.rs.
+// The argmax of each row of logits; the twin is kernels/likeliest.rs.
 #include "platform.cuh"
 
-/// No place at all.
+/// The index returned if there is no largest.
 constexpr unsigned NOWHERE = 0xffffffffu;
 
-/// Takes `other` at `other_place` if it is larger, or as large and before.
+/// Replaces the best by `other` at `other_place` if that is larger, or equal and earlier.
 static __device__ void take_larger(float& most, unsigned& place, float other, unsigned other_place) {
     if (other > most || (other == most && other_place < place)) {
         most = other;
@@ -12,7 +12,7 @@ static __device__ void take_larger(float& most, unsigned& place, float other, un
     }
 }
 
-/// The largest of a warp's numbers and its place, in all lanes.
+/// Computes the largest of a warp's numbers and its place, in all lanes.
 static __device__ void warp_likeliest(float& most, unsigned& place) {
     for (int far = WARP / 2; far > 0; far /= 2) {
         const float other = __shfl_xor_sync(ALL_LANES, most, far);
@@ -21,9 +21,9 @@ static __device__ void warp_likeliest(float& most, unsigned& place) {
     }
 }
 
-/// The place of the largest of each row, of equals the first; NOWHERE where nothing is above minus infinity. What is
-/// not a number counts as that. logits [rows, width], places [rows]. A block of up to 32 warps a row; shared memory
-/// for a number and a place of each warp.
+/// Finds the index of the largest logit of each row, the first of equal ones; NOWHERE if no logit
+/// is above minus infinity. NaN counts as minus infinity. logits [rows, width], places [rows]. One
+/// block of up to 32 warps per row, with shared memory for a number and an index per warp.
 extern "C" __global__ void likeliest(const float* logits, unsigned* places, int width) {
     DYNAMIC_SHARED(dynamic_shared);
     const int warps = blockDim.x / WARP;
@@ -48,7 +48,7 @@ extern "C" __global__ void likeliest(const float* logits, unsigned* places, int 
     }
     __syncthreads();
     if (threadIdx.x >= WARP) {
-        return; // with its whole warp
+        return; // as does its whole warp
     }
     most = lane < warps ? largest[lane] : -INFINITY;
     place = lane < warps ? largest_places[lane] : NOWHERE;

@@ -1,26 +1,27 @@
-// What adapters add to rows of a product, `y += b · (scale · a · x)` in f32, for rows of several adapters in one
-// launch ("SGMV" in Punica, https://arxiv.org/abs/2310.18547). The twin is kernels/low_rank.rs. A row's numbers
-// are added up in one order, whatever rows are beside it.
+// LoRA products, `y += b · (scale · a · x)` in f32, for rows of several adapters in one launch
+// ("SGMV" in Punica, https://arxiv.org/abs/2310.18547). The twin is kernels/low_rank.rs. The order
+// in which a row's numbers are summed does not depend on the other rows.
 #include "platform.cuh"
 
-/// Rows of a tile, at most, as in low_rank_plan.rs.
+/// The most rows of a tile, as in low_rank_plan.rs.
 constexpr int TILE = 8;
 
-/// Some rows of one adapter, counted in the list of adapted rows; `Tile` in low_rank_plan.rs.
+/// Some rows of one adapter: a range of the list of adapted rows; `Tile` in low_rank_plan.rs.
 struct Tile {
     unsigned adapter;
     unsigned first, rows;
 };
 
-/// One adapter's part of a projection: where its matrices begin among the weights, a [rank, inputs] and b
-/// [rank, outputs], and the bits of its scale; `Delta` in low_rank_plan.rs. Rank 0 adds nothing.
+/// One adapter's matrices for a projection: the offsets in the weights of a [rank, inputs] and b
+/// [rank, outputs], the rank, and the scale's bits; `Delta` in low_rank_plan.rs. Rank 0 adds
+/// nothing.
 struct Delta {
     unsigned a, b, rank, scale;
 };
 
-/// `between = scale · a · x` for adapted rows. x [tokens, inputs], rows [adapted], between [adapted, stride], of
-/// which the first `rank` numbers are written. A warp a number of all rows of a tile; grid: tiles, parts of
-/// `stride`.
+/// Computes `between = scale · a · x` for adapted rows. x [tokens, inputs], rows [adapted], between
+/// [adapted, stride], of which the first `rank` numbers are written. One warp computes one number
+/// for all rows of a tile. Grid: tiles, parts of `stride`.
 extern "C" __global__ void low_rank_shrink(
     const float* x, const float* weights, const unsigned* deltas, const unsigned* tiles,
     const unsigned* rows, float* between, int inputs, int stride
@@ -31,14 +32,14 @@ extern "C" __global__ void low_rank_shrink(
     const unsigned number = blockIdx.y * warps + threadIdx.x / WARP;
     const int lane = threadIdx.x % WARP;
     if (number >= delta.rank) {
-        return; // with its whole warp
+        return; // as does its whole warp
     }
     const float* a = weights + (size_t)delta.a + (size_t)number * inputs;
     const float* from[TILE];
     float sums[TILE];
 #pragma unroll
     for (int i = 0; i < TILE; i++) {
-        // Those that are not there are computed as the first, and left.
+        // Pads the tile with its first row; the results of the padding are not written.
         const unsigned row = rows[tile.first + (i < (int)tile.rows ? i : 0)];
         from[i] = x + (size_t)row * inputs;
         sums[i] = 0.0f;
@@ -59,8 +60,9 @@ extern "C" __global__ void low_rank_shrink(
     }
 }
 
-/// `y += bᵀ · between` for adapted rows. y [tokens, outputs], else as above. A thread an output of all rows of a
-/// tile, shared memory for what is between of them; grid: tiles, parts of the outputs.
+/// Computes `y += bᵀ · between` for adapted rows. y [tokens, outputs], the others as above. One
+/// thread computes one output for all rows of a tile, with shared memory for the tile's `between`.
+/// Grid: tiles, parts of the outputs.
 extern "C" __global__ void low_rank_expand(
     const float* between, const float* weights, const unsigned* deltas, const unsigned* tiles,
     const unsigned* rows, float* y, int outputs, int stride
@@ -70,7 +72,7 @@ extern "C" __global__ void low_rank_expand(
     const Tile tile = ((const Tile*)tiles)[blockIdx.x];
     const Delta delta = ((const Delta*)deltas)[tile.adapter];
     if (delta.rank == 0) {
-        return; // with its whole block
+        return; // as does its whole block
     }
     for (unsigned at = threadIdx.x; at < delta.rank * TILE; at += blockDim.x) {
         const unsigned i = at % TILE;

@@ -1,21 +1,21 @@
-//! Which rows of a step are whose, and how what adapters add to a projection lies on the device.
+//! Which rows of a step have which adapter, and the layout of adapters' matrices on the device.
 
 use crate::kernels::low_rank::{LowRank, MOST_RANK};
 
-/// Rows of a tile, at most: as in low_rank.cu.
+/// The most rows of a tile, as in low_rank.cu.
 pub(super) const TILE: usize = 8;
 
-/// The rows of a step that adapters add to, in tiles of one adapter each.
+/// The rows of a step that have adapters, in tiles of one adapter each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct LowRankPlan {
-    /// The rows, adapter by adapter. `[adapted]`
+    /// The rows' indices in the step, grouped by adapter, `[adapted]`.
     pub(super) rows: Vec<u32>,
-    /// `Tile` of low_rank.cu, one after the other.
+    /// `Tile`s of low_rank.cu.
     pub(super) tiles: Vec<[u32; 3]>,
 }
 
 impl LowRankPlan {
-    /// Of each adapter's rows, by its place among the adapters. No row is named twice.
+    /// Plans the groups, each an adapter's index and its rows. No row may appear twice.
     pub(crate) fn new<'a>(groups: impl Iterator<Item = (usize, &'a [u32])>) -> Self {
         let mut plan = Self::default();
         for (adapter, rows) in groups {
@@ -28,26 +28,27 @@ impl LowRankPlan {
     }
 }
 
-/// What all adapters add to one projection, one after the other.
+/// The matrices of all adapters for one projection, concatenated.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct PackedDeltas {
     /// Each adapter's `a`, then its `b`.
     pub(super) weights: Vec<f32>,
-    /// `Delta` of low_rank.cu for each adapter.
+    /// A `Delta` of low_rank.cu per adapter.
     pub(super) table: Vec<[u32; 4]>,
-    /// The largest rank among them.
+    /// The largest rank.
     pub(super) most_rank: usize,
-    /// Numbers that the projection takes.
+    /// The number of inputs of the projection.
     pub(super) inputs: usize,
-    /// Numbers that it makes.
+    /// The number of outputs of the projection.
     pub(super) outputs: usize,
 }
 
 impl PackedDeltas {
-    /// In the adapters' order; one may add nothing. None if all do so.
+    /// Packs the adapters' matrices in the adapters' order; `None` is an adapter that does not
+    /// change this projection. Returns `None` if no adapter does.
     ///
     /// # Errors
-    /// When they are more numbers than 32 bits count.
+    /// When the matrices have more than 2^32 numbers.
     pub(super) fn new<'a>(
         deltas: impl Iterator<Item = Option<LowRank<'a>>>,
     ) -> Result<Option<Self>, &'static str> {
@@ -62,7 +63,7 @@ impl PackedDeltas {
                 (packed.inputs, packed.outputs) = (a.len() / rank, b.len() / rank);
             }
             let expected = [rank * packed.inputs, rank * packed.outputs];
-            assert_eq!([a.len(), b.len()], expected, "of another projection");
+            assert_eq!([a.len(), b.len()], expected, "the matrices belong to another projection");
             let mut append = |matrix: &[f32]| {
                 let at = u32::try_from(packed.weights.len());
                 packed.weights.extend_from_slice(matrix);

@@ -1,9 +1,9 @@
-//! Kernels for NVIDIA's GPUs, in CUDA C++ beside this file.
+//! Kernels for NVIDIA GPUs, in CUDA C++ beside this file. Each has a twin on the CPU in this crate.
 //!
-//! What they compute is what their twins in this crate compute on the CPU. `arguments` has what each takes,
-//! `launch` on how many threads it runs, [`AttentionPlan`] what blocks of attention do; with the feature
-//! `cuda`, [`Kernels`] launches them. Without a GPU the tests compile the same sources with the C++ compiler of
-//! the machine, by a small shim of CUDA (`host/shim.h`), and run the same launches.
+//! `arguments` lists the arguments of each kernel, `launch` its launch configuration, and
+//! [`AttentionPlan`] assigns attention to blocks. With the feature `cuda`, [`Kernels`] launches
+//! them. Without a GPU, tests compile the same sources with the host's C++ compiler and a small
+//! shim of CUDA (`host/shim.h`), and run the same launches.
 
 mod arguments;
 mod attention_plan;

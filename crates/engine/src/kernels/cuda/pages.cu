@@ -1,9 +1,9 @@
-// Keys and values of a step's tokens go to their pages ("reshape and cache" in vLLM,
+// Stores the keys and values of a step's tokens in their pages ("reshape and cache" in vLLM,
 // https://arxiv.org/abs/2309.06180).
 #include "platform.cuh"
 
-/// keys and values [tokens, kv_heads, dim] to pages [pages, kv_heads, PAGE, dim]; slots [tokens], page
-/// times PAGE plus the place in the page. A block a token.
+/// Stores keys and values [tokens, kv_heads, dim] in pages [pages, kv_heads, PAGE, dim]. slots
+/// [tokens]: page times PAGE plus the place in the page. One block per token.
 template <typename T>
 static __device__ void write_pages(
     const float* keys, const float* values, const unsigned* slots, T* key_pages, T* value_pages,

@@ -1,4 +1,4 @@
-// What the kernels need of their platform: nvcc's, or host/shim.h where g++ compiles them for tests.
+// The platform that the kernels need: nvcc's, or host/shim.h when g++ compiles them for tests.
 #pragma once
 
 #ifdef __CUDACC__
@@ -11,10 +11,10 @@
 
 constexpr int WARP = 32;
 constexpr unsigned ALL_LANES = 0xffffffffu;
-/// Tokens of a page, as `PAGE_TOKENS` in kv/mod.rs.
+/// Tokens per page: `PAGE_TOKENS` in kv/mod.rs.
 constexpr int PAGE = 32;
 
-/// Numbers as pages keep them: how many are in a word of 32 bits, and how to get at them.
+/// The number type of pages: how many are in a word of 32 bits, and conversions from and to f32.
 template <typename T> struct Kept;
 
 template <> struct Kept<float> {
@@ -32,7 +32,7 @@ template <> struct Kept<__half> {
     }
 };
 
-/// The largest of a warp's numbers, in all lanes.
+/// Returns the largest of a warp's numbers, in all lanes.
 static __device__ float warp_largest(float x) {
     for (int far = WARP / 2; far > 0; far /= 2) {
         x = fmaxf(x, __shfl_xor_sync(ALL_LANES, x, far));
@@ -40,7 +40,7 @@ static __device__ float warp_largest(float x) {
     return x;
 }
 
-/// The sum of a warp's numbers, in all lanes.
+/// Returns the sum of a warp's numbers, in all lanes.
 static __device__ float warp_sum(float x) {
     for (int far = WARP / 2; far > 0; far /= 2) {
         x += __shfl_xor_sync(ALL_LANES, x, far);

@@ -1,12 +1,13 @@
-// Kernels that work on rows of f32: norms, activation, rotary embedding. What each computes is said at
-// its twin in kernels/rows.rs.
+// Kernels that work on rows of f32: norms, activation, rotary embedding. The twins in
+// kernels/rows.rs describe what each computes.
 #include "platform.cuh"
 
-/// The sum over a block of whole warps, in all its threads. `scratch` has room for a number per warp.
+/// Returns the sum over a block of whole warps, in all its threads. `scratch` has room for a number
+/// per warp.
 static __device__ float block_sum(float x, float* scratch) {
     x = warp_sum(x);
     const int warps = blockDim.x / WARP;
-    __syncthreads(); // whoever reads the last sum has done so
+    __syncthreads(); // all threads have read the previous sum
     if (threadIdx.x % WARP == 0) {
         scratch[threadIdx.x / WARP] = x;
     }
@@ -18,7 +19,7 @@ static __device__ float block_sum(float x, float* scratch) {
     return sum;
 }
 
-/// `out = x / sqrt(mean(x²) + eps) * weight`. x and out [rows, width]; a block a row.
+/// Computes `out = x / sqrt(mean(x²) + eps) * weight`. x and out [rows, width]; one block per row.
 extern "C" __global__ void rms_norm(
     const float* x, const float* weight, float* out, int width, float eps
 ) {
@@ -34,7 +35,7 @@ extern "C" __global__ void rms_norm(
     }
 }
 
-/// `x += added`, then `out` is its norm. All [rows, width]; a block a row.
+/// Computes `x += added`, then `out` as the norm of `x`. All [rows, width]; one block per row.
 extern "C" __global__ void add_rms_norm(
     float* x, const float* added, const float* weight, float* out, int width, float eps
 ) {
@@ -47,14 +48,14 @@ extern "C" __global__ void add_rms_norm(
         squares += sum * sum;
     }
     const float scale = rsqrtf(block_sum(squares, (float*)dynamic_shared) / width + eps);
-    // Each thread reads what it wrote itself.
+    // Needs no barrier: each thread reads what it wrote itself.
     for (int at = threadIdx.x; at < width; at += blockDim.x) {
         out[row + at] = x[row + at] * scale * weight[at];
     }
 }
 
-/// For every head of every token the norm, if there is a weight, then the rotary turn of the pairs
-/// `(i, i + half)`. x [tokens, heads, 2 half], cos and sin [tokens, half]; a warp a head.
+/// For every head of every token: applies the norm if there is a weight, then rotates the pairs
+/// `(i, i + half)`. x [tokens, heads, 2 half], cos and sin [tokens, half]; one warp per head.
 extern "C" __global__ void norm_and_turn(
     float* x, const float* weight, const float* cos, const float* sin, int heads, int half, float eps
 ) {
@@ -62,7 +63,7 @@ extern "C" __global__ void norm_and_turn(
     const int head = blockIdx.y * warps + threadIdx.x / WARP;
     const int lane = threadIdx.x % WARP;
     if (head >= heads) {
-        return; // with its whole warp
+        return; // as does its whole warp
     }
     float* mine = x + ((size_t)blockIdx.x * heads + head) * 2 * half;
     const size_t angles = (size_t)blockIdx.x * half;
@@ -88,7 +89,7 @@ extern "C" __global__ void norm_and_turn(
     }
 }
 
-/// `gate = gate / (1 + exp(-gate)) * up`. [len]
+/// Computes `gate = gate / (1 + exp(-gate)) * up`. Both [len].
 extern "C" __global__ void swiglu(float* gate, const float* up, int len) {
     const int at = blockIdx.x * blockDim.x + threadIdx.x;
     if (at < len) {
@@ -96,7 +97,7 @@ extern "C" __global__ void swiglu(float* gate, const float* up, int len) {
     }
 }
 
-/// `x += bias` for every row. x [len] in rows of `width`, bias [width]
+/// Computes `x += bias` for every row. x [len] in rows of `width`, bias [width].
 extern "C" __global__ void add_bias(float* x, const float* bias, int len, int width) {
     const int at = blockIdx.x * blockDim.x + threadIdx.x;
     if (at < len) {

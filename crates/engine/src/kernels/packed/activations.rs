@@ -1,17 +1,17 @@
-//! The other factor: activations, quantized to signed bytes in blocks of 32 numbers.
+//! Activations, quantized to signed bytes in blocks of 32 numbers.
 //!
 //! ```text
-//! rows of x ─▶ tiles of 8 rows (the last of 1, 2, 4 or 8), in a tile called columns
+//! rows of x ─▶ tiles of 8 rows (the last of 1, 2, 4 or 8), called columns in a tile
 //! tile      ─▶ one TileBlock for every 32 numbers:
 //!
 //!     bytes   [8][C]  x[4g .. 4g+4] of column c in one word, for g of 0..8
 //!     scales     [C]  largest magnitude / 127
-//!     sums    [2][C]  of the bytes 0..16 and 16..32: what offsets of weights are multiplied with
-//!     totals     [C]  scale · all bytes: what minima of weights are multiplied with
+//!     sums    [2][C]  of the bytes 0..16 and 16..32: multiplied by the offsets of weights
+//!     totals     [C]  scale · sum of all bytes: multiplied by the minima of weights
 //! ```
 //!
-//! A kernel walks a tile from front to back and spreads each word over all its lanes: sixteen rows
-//! of weights times four numbers of one column. The same form serves every weight format.
+//! A kernel walks a tile from front to back and broadcasts each word to all lanes: sixteen rows of
+//! weights times four numbers of one column. The same layout serves every weight format.
 
 use super::level::Level;
 use crate::kernels::parallel::{SharedOut, for_pieces};
@@ -19,7 +19,7 @@ use crate::kernels::parallel::{SharedOut, for_pieces};
 /// Numbers in a block.
 pub(super) const BLOCK: usize = 32;
 
-/// The widest tile: with sums of whole and of broken numbers, its columns fill the registers.
+/// Columns of the widest tile: with their integer and f32 sums, they fill the registers.
 pub(super) const WIDEST: usize = 8;
 
 /// A block of `C` columns.
@@ -35,22 +35,23 @@ pub(super) struct TileBlock<const C: usize> {
 /// Words of a block, per column.
 const BLOCK_WORDS: usize = size_of::<TileBlock<1>>() / 4;
 
-/// Quantized rows. The memory stays for the next use.
+/// Quantized rows. The buffer is kept for the next use.
 #[derive(Debug, Default)]
 pub(crate) struct Activations {
     rows: usize,
+    /// Blocks of 32 numbers per row.
     blocks: usize,
     words: Vec<u32>,
 }
 
 impl Activations {
-    /// Quantizes rows of `inputs` numbers, a multiple of 32.
+    /// Quantizes `x` `[rows, inputs]`. `inputs` is a multiple of 32.
     pub(crate) fn quantize(&mut self, x: &[f32], inputs: usize) {
         assert!(inputs > 0 && inputs.is_multiple_of(BLOCK) && x.len().is_multiple_of(inputs));
         self.rows = x.len() / inputs;
         self.blocks = inputs / BLOCK;
         let tile_len = WIDEST * self.blocks * BLOCK_WORDS;
-        // Never shrunk: what is not written is not read.
+        // Never shrunk. Words beyond the last tile's columns keep old values and are not read.
         let len = self.tiles() * tile_len;
         if self.words.len() < len {
             self.words.resize(len, 0);
@@ -61,63 +62,64 @@ impl Activations {
             for (tile, x) in
                 tiles.clone().zip(x[tiles.start * WIDEST * inputs..].chunks(WIDEST * inputs))
             {
-                // SAFETY: every tile is written by one thread.
+                // SAFETY: each tile is written by one thread.
                 let words = unsafe { shared.part(tile * tile_len..(tile + 1) * tile_len) };
                 quantize_tile(level, x, inputs, words);
             }
         });
     }
 
-    /// How many rows.
+    /// The number of rows.
     pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Numbers of a row.
+    /// The length of a row.
     pub(crate) fn inputs(&self) -> usize {
         self.blocks * BLOCK
     }
 
-    /// How many tiles.
+    /// The number of tiles.
     pub(super) fn tiles(&self) -> usize {
         self.rows.div_ceil(WIDEST)
     }
 
-    /// How many rows a tile has.
+    /// The number of rows in a tile.
     pub(super) fn rows_of(&self, tile: usize) -> usize {
         (self.rows - tile * WIDEST).min(WIDEST)
     }
 
-    /// One tile, whose width must be `width_of` its rows.
+    /// Returns one tile. Panics unless `C` is `width_of(self.rows_of(tile))`.
     pub(super) fn tile<const C: usize>(&self, tile: usize) -> &[TileBlock<C>] {
         assert!(width_of(self.rows_of(tile)) == C, "a tile of another width");
         let start = tile * WIDEST * self.blocks * BLOCK_WORDS;
         let words = &self.words[start..start + C * self.blocks * BLOCK_WORDS];
-        // SAFETY: a block is words without padding, any of which are valid, of the same alignment;
-        // the slice holds `blocks` of them.
+        // SAFETY: a `TileBlock` is words without padding, valid with any bits and aligned like
+        // them; the slice holds `blocks` of them.
         unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), self.blocks) }
     }
 }
 
-/// The width of a tile of `rows` rows: columns beyond them are zero, and computed for nothing.
+/// Returns the width of a tile of `rows` rows. The columns beyond `rows` are zero and their
+/// products are not used.
 pub(super) fn width_of(rows: usize) -> usize {
     rows.next_power_of_two()
 }
 
-/// Writes the blocks of up to eight rows.
+/// Writes the blocks of up to eight rows: `x` is `[rows, inputs]`.
 fn quantize_tile(level: Level, x: &[f32], inputs: usize, words: &mut [u32]) {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
         fn avx512(x: &[f32], inputs: usize, words: &mut [u32]) {
-            // SAFETY: the instructions are those of this function.
+            // SAFETY: this function has the instructions.
             quantize_rows(x, inputs, words, |x| unsafe { quantize_block_avx512(x) });
         }
         #[target_feature(enable = "avx2,fma,f16c")]
         fn avx2(x: &[f32], inputs: usize, words: &mut [u32]) {
             quantize_rows(x, inputs, words, quantize_block);
         }
-        // SAFETY: a level is only made where its instructions are.
+        // SAFETY: a level is used only where its instructions are available.
         match level {
             Level::Avx512Vnni => return unsafe { avx512(x, inputs, words) },
             Level::AvxVnni | Level::Avx2 => return unsafe { avx2(x, inputs, words) },
@@ -147,18 +149,20 @@ fn quantize_rows(
     }
 }
 
-/// What bytes are multiplied with to be numbers again, and numbers to become bytes; `largest` is
-/// the bits of the largest magnitude. Numbers too small for a reciprocal count as zero.
+/// Returns the factor from bytes to numbers and that from numbers to bytes, for a block whose
+/// largest magnitude has the bits `largest`. If it is too small to have a reciprocal, the block
+/// counts as zero.
 #[inline(always)]
 fn scale_and_inverse(largest: u32) -> (f32, f32) {
     let largest = f32::from_bits(largest);
     if largest < 1e-30 { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) }
 }
 
-/// The words of 32 numbers, as they follow one another in a [`TileBlock`].
+/// Quantizes a block to the words of a [`TileBlock`] with one column, in its order.
 #[inline(always)]
 fn quantize_block(x: &[f32; BLOCK]) -> [u32; BLOCK_WORDS] {
-    // As whole numbers magnitudes keep their order, and what is no number is the largest of all.
+    // As integers, the bits of magnitudes have the numbers' order, and those of NaN are the
+    // largest.
     let mut largest = 0;
     for x in x {
         largest = largest.max(x.to_bits() & 0x7fff_ffff);
@@ -166,7 +170,7 @@ fn quantize_block(x: &[f32; BLOCK]) -> [u32; BLOCK_WORDS] {
     let (scale, inverse) = scale_and_inverse(largest);
     let (mut bytes, mut sums) = ([0u8; BLOCK], [0; 2]);
     for (at, (x, byte)) in x.iter().zip(&mut bytes).enumerate() {
-        // Adding 1.5 · 2^23 leaves a whole number in the low bits: rounded, ties to even.
+        // Adding 1.5 · 2^23 leaves an integer in the low bits: rounded, ties to even.
         let whole = (x * inverse + 12_582_912.0).to_bits() as i8;
         *byte = whole as u8;
         sums[at / 16] += i32::from(whole);
@@ -179,15 +183,15 @@ fn quantize_block(x: &[f32; BLOCK]) -> [u32; BLOCK_WORDS] {
     words
 }
 
-/// The same with AVX-512.
+/// [`quantize_block`] with AVX-512.
 ///
 /// # Safety
-/// The machine has it.
+/// The machine has AVX-512 with F, BW, VL, DQ and VNNI.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 unsafe fn quantize_block_avx512(x: &[f32; BLOCK]) -> [u32; BLOCK_WORDS] {
     use std::arch::x86_64::*;
-    // SAFETY: loads are of the block's two halves, stores of 16 bytes into 48.
+    // SAFETY: the loads are of the block's two halves; the stores of 16 bytes are within 48.
     unsafe {
         let halves = [_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(16))];
         let magnitude =
@@ -199,7 +203,7 @@ unsafe fn quantize_block_avx512(x: &[f32; BLOCK]) -> [u32; BLOCK_WORDS] {
             let whole = _mm512_cvtps_epi32(_mm512_mul_ps(half, _mm512_set1_ps(inverse)));
             let bytes = _mm512_cvtepi32_epi8(whole);
             _mm_storeu_si128(words.as_mut_ptr().add(4 * index).cast(), bytes);
-            // Sixteen signed bytes: their sum by way of four sums of four.
+            // Sums sixteen signed bytes by way of four sums of four.
             let sum = _mm_dpbusd_epi32(_mm_setzero_si128(), _mm_set1_epi8(1), bytes);
             let sum = _mm_add_epi32(sum, _mm_unpackhi_epi64(sum, sum));
             sums[index] = _mm_cvtsi128_si32(sum) + _mm_extract_epi32::<1>(sum);
@@ -209,7 +213,7 @@ unsafe fn quantize_block_avx512(x: &[f32; BLOCK]) -> [u32; BLOCK_WORDS] {
     }
 }
 
-/// What stands behind the bytes.
+/// Writes the words that follow the bytes.
 #[inline(always)]
 fn finish(words: &mut [u32; BLOCK_WORDS], scale: f32, sums: [i32; 2]) {
     words[8] = scale.to_bits();
@@ -229,7 +233,7 @@ mod tests {
             let mut x: Vec<f32> = (0..rows * inputs)
                 .map(|n| ((n * 7919 % 1009) as f32 / 504.5 - 1.0).powi(5) * 30.0)
                 .collect();
-            // Ties, zeros, what is too small, and the largest.
+            // Ties, zeros, numbers that are too small, and the largest.
             x[..6].copy_from_slice(&[127.0, 0.5, 1.5, -2.5, 126.5, -127.0]);
             x[32..64].fill(-0.0);
             x[64..96].fill(1e-38);
@@ -246,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_times_scale_are_the_numbers_within_half_a_step() {
+    fn bytes_times_scale_are_within_half_a_step() {
         let x: [f32; BLOCK] = std::array::from_fn(|n| ((n as f32) * 1.7).sin() * n as f32);
         let words = quantize_block(&x);
         let scale = f32::from_bits(words[8]);

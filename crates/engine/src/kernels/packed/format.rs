@@ -1,4 +1,4 @@
-//! What a weight format must know, and how rows are laid side by side.
+//! The trait of a weight format, and helpers that interleave rows.
 
 use super::PANEL_ROWS;
 use super::activations::{BLOCK, TileBlock};
@@ -6,19 +6,19 @@ use super::lanes::Sixteen;
 
 /// A format of quantized weights, packed for sixteen rows side by side.
 pub(super) trait Format {
-    /// Numbers in a block, a multiple of 32.
+    /// Numbers per block: a multiple of 32.
     const BLOCK: usize;
-    /// Bytes of a row's block, in the file and packed.
+    /// Bytes of one row's block, in the file and packed.
     const BYTES: usize;
 
     /// Packs one block of each of sixteen rows into `16 · BYTES` bytes.
     fn pack(rows: [&[u8]; PANEL_ROWS], out: &mut [u8]);
 
-    /// Adds a block's products to the sums of `C` columns.
+    /// Adds the products of a block to the sums of `C` columns.
     ///
     /// # Safety
-    /// The machine has the instructions of `S`; `block` points at a packed block, and `x` has its
-    /// `BLOCK / 32` blocks.
+    /// The machine has the instructions of `S`; `block` points to a packed block of sixteen rows,
+    /// and `x` has its `BLOCK / 32` blocks.
     unsafe fn add_block<S: Sixteen, const C: usize>(
         block: *const u8,
         x: &[TileBlock<C>],
@@ -26,7 +26,7 @@ pub(super) trait Format {
     );
 }
 
-/// One panel times one tile: of each column its sixteen rows.
+/// Multiplies one panel by one tile. Returns, per column, the products of its sixteen rows.
 ///
 /// # Safety
 /// The machine has the instructions of `S`.
@@ -37,8 +37,7 @@ pub(super) unsafe fn panel_times_tile<F: Format, S: Sixteen, const C: usize>(
 ) -> [S::Floats; C] {
     let (bytes, blocks) = (PANEL_ROWS * F::BYTES, F::BLOCK / BLOCK);
     assert!(panel.len() / bytes == x.len() / blocks, "a panel and a tile of different lengths");
-    // SAFETY: the instructions are there by the caller's promise; both slices are cut into whole
-    // blocks.
+    // SAFETY: the caller has the instructions; both slices are cut into whole blocks.
     unsafe {
         let mut sums = [S::splat_float(0.0); C];
         for (block, x) in panel.chunks_exact(bytes).zip(x.chunks_exact(blocks)) {
@@ -48,12 +47,12 @@ pub(super) unsafe fn panel_times_tile<F: Format, S: Sixteen, const C: usize>(
     }
 }
 
-/// Repeats a block for every number in the list, which is a constant in it.
+/// Repeats a block for every number in the list, with the number as a constant.
 ///
-/// Left to itself the compiler keeps such loops, and computes shifts and places anew in every round;
-/// or it mixes the rounds of an unrolled one until sums no longer fit into the registers. So it may
-/// not move reads from one round to another: at eight columns that is worth two fifths. The
-/// processor itself is free to.
+/// Without this the compiler keeps such loops and computes shifts and offsets in every round, or it
+/// interleaves the rounds of an unrolled loop until the sums no longer fit into the registers. The
+/// fence keeps it from moving reads from one round to another; with eight columns that is two
+/// fifths faster. It emits no instruction, so the processor may still reorder reads.
 macro_rules! unrolled {
     ($index:ident in [$($value:literal)*] $body:block) => {
         $({
@@ -65,14 +64,14 @@ macro_rules! unrolled {
 }
 pub(super) use unrolled;
 
-/// Lays two bytes at `at` of every row side by side.
+/// Interleaves the rows' two bytes at `at`.
 pub(super) fn halves(rows: [&[u8]; PANEL_ROWS], at: usize, out: &mut [u8]) {
     for (row, out) in rows.iter().zip(out.as_chunks_mut::<2>().0) {
         out.copy_from_slice(&row[at..at + 2]);
     }
 }
 
-/// Lays the words from `at` on side by side, as many as `out` takes.
+/// Interleaves the rows' words from `at` on, as many as `out` holds.
 pub(super) fn words(rows: [&[u8]; PANEL_ROWS], at: usize, out: &mut [u8]) {
     for (index, out) in out.as_chunks_mut::<{ 4 * PANEL_ROWS }>().0.iter_mut().enumerate() {
         for (row, out) in rows.iter().zip(out.as_chunks_mut::<4>().0) {

@@ -1,15 +1,15 @@
-//! Sixteen rows side by side: the vector operations that the kernels need, as the machine has them.
+//! Vector operations on sixteen lanes, one per row of a panel.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
 use super::PANEL_ROWS;
 
-/// Operations on sixteen lanes of 32 bits: whole numbers, four bytes, or an f32 each.
+/// Operations on sixteen lanes of 32 bits. Each lane holds an integer, four bytes or an f32.
 ///
 /// # Safety
-/// The methods may only run on a machine that has the instructions of the implementing type.
-/// Loads read 64 bytes ([`load_halves`](Self::load_halves): 32) behind the pointer, at any alignment.
+/// Call the methods only on a machine that has the instructions of the implementing type. Loads
+/// read 64 bytes ([`load_halves`](Self::load_halves): 32) from the pointer on, at any alignment.
 pub(super) unsafe trait Sixteen {
     type Ints: Copy;
     type Floats: Copy;
@@ -18,24 +18,24 @@ pub(super) unsafe trait Sixteen {
     unsafe fn splat(value: i32) -> Self::Ints;
     unsafe fn and(a: Self::Ints, b: Self::Ints) -> Self::Ints;
     unsafe fn or(a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    /// Zeros come in from the left.
+    /// Logical shift: zeros come in from the left.
     unsafe fn shift_right(a: Self::Ints, by: u32) -> Self::Ints;
     unsafe fn shift_left(a: Self::Ints, by: u32) -> Self::Ints;
-    /// What stands at bit `from` comes to stand at bit `to`; what falls off one end of the lane
-    /// comes in at the other.
+    /// Rotates each lane so that bit `from` becomes bit `to`.
     #[inline(always)]
     unsafe fn move_bits(a: Self::Ints, from: usize, to: usize) -> Self::Ints {
         // SAFETY: see the trait.
         unsafe { Self::rotate_right(a, (from.wrapping_sub(to) % 32) as u32) }
     }
     unsafe fn rotate_right(a: Self::Ints, by: u32) -> Self::Ints;
-    /// `-(a << by)`: what an offset of `2^by` on every weight takes away.
+    /// Returns `-(a << by)`: the start of a sum of products whose weights have an offset of `2^by`.
     unsafe fn minus_shifted(a: Self::Ints, by: u32) -> Self::Ints;
-    /// Byte `index` of every lane as a signed number.
+    /// Returns byte `index` of every lane, sign-extended.
     unsafe fn signed_byte(a: Self::Ints, index: u32) -> Self::Ints;
-    /// `sum + Σ w[i] · x[i]` over the four bytes of each lane: `w` from 0 to 127, `x` from -127 to 127.
+    /// Returns `sum + Σ w[i] · x[i]` over the four bytes of each lane. `w` is in `0..=127`, `x` in
+    /// `-127..=127`.
     unsafe fn dot(sum: Self::Ints, w: Self::Ints, x: Self::Ints) -> Self::Ints;
-    /// The same for `w` up to 255.
+    /// [`dot`](Self::dot) for `w` in `0..=255`.
     #[inline(always)]
     unsafe fn dot_wide(sum: Self::Ints, w: Self::Ints, x: Self::Ints) -> Self::Ints {
         // SAFETY: see the trait.
@@ -43,7 +43,7 @@ pub(super) unsafe trait Sixteen {
     }
     unsafe fn to_floats(a: Self::Ints) -> Self::Floats;
 
-    /// Sixteen f16 as f32.
+    /// Loads sixteen f16 and widens them.
     unsafe fn load_halves(from: *const u8) -> Self::Floats;
     unsafe fn splat_float(value: f32) -> Self::Floats;
     unsafe fn mul(a: Self::Floats, b: Self::Floats) -> Self::Floats;
@@ -52,16 +52,16 @@ pub(super) unsafe trait Sixteen {
     unsafe fn store(a: Self::Floats, to: &mut [f32; PANEL_ROWS]);
 }
 
-/// Plain arrays: the twin that the others are tested against, bit by bit.
+/// Plain arrays: the twin with which the other types agree bit for bit.
 pub(super) struct Portable;
 
-// SAFETY: no special instructions.
+// SAFETY: needs no special instructions.
 unsafe impl Sixteen for Portable {
     type Ints = [i32; PANEL_ROWS];
     type Floats = [f32; PANEL_ROWS];
 
     unsafe fn load(from: *const u8) -> Self::Ints {
-        // SAFETY: 64 bytes, see the trait.
+        // SAFETY: reads 64 bytes, see the trait.
         unsafe { from.cast::<Self::Ints>().read_unaligned() }
     }
     unsafe fn splat(value: i32) -> Self::Ints {
@@ -98,7 +98,7 @@ unsafe impl Sixteen for Portable {
         a.map(|a| a as f32)
     }
     unsafe fn load_halves(from: *const u8) -> Self::Floats {
-        // SAFETY: 32 bytes, see the trait.
+        // SAFETY: reads 32 bytes, see the trait.
         let bits = unsafe { from.cast::<[u16; PANEL_ROWS]>().read_unaligned() };
         bits.map(|bits| half::f16::from_bits(bits).to_f32())
     }
@@ -116,12 +116,13 @@ unsafe impl Sixteen for Portable {
     }
 }
 
-/// AVX-512 with VNNI: a register of 512 bits.
+/// AVX-512 with VNNI: one register of 512 bits.
 #[cfg(target_arch = "x86_64")]
 pub(super) struct Avx512Vnni;
 
 #[cfg(target_arch = "x86_64")]
-// SAFETY: only run where the instructions are (see the trait); loads and stores are unaligned ones.
+// SAFETY: called only where the instructions are available (see the trait); loads and stores are
+// unaligned ones.
 unsafe impl Sixteen for Avx512Vnni {
     type Ints = __m512i;
     type Floats = __m512;
@@ -192,12 +193,12 @@ unsafe impl Sixteen for Avx512Vnni {
     }
 }
 
-/// What AVX-VNNI and AVX2 share: two registers of 256 bits.
+/// Implements [`Sixteen`] with two registers of 256 bits, for AVX-VNNI and AVX2.
 #[cfg(target_arch = "x86_64")]
 macro_rules! two_halves {
     ($name:ident, $dot:expr, $dot_wide:expr) => {
-        // SAFETY: only run where the instructions are (see the trait); loads and stores are
-        // unaligned ones.
+        // SAFETY: called only where the instructions are available (see the trait); loads and
+        // stores are unaligned ones.
         unsafe impl Sixteen for $name {
             type Ints = [__m256i; 2];
             type Floats = [__m256; 2];
@@ -236,7 +237,7 @@ macro_rules! two_halves {
             }
             #[inline(always)]
             unsafe fn rotate_right(a: [__m256i; 2], by: u32) -> [__m256i; 2] {
-                // A shift by 32 leaves nothing.
+                // Correct for `by` = 0 too: a variable shift by 32 gives zero.
                 unsafe { Self::or(Self::shift_right(a, by), Self::shift_left(a, 32 - by)) }
             }
             #[inline(always)]
@@ -315,7 +316,7 @@ pub(super) struct Avx2;
 #[cfg(target_arch = "x86_64")]
 two_halves!(Avx2, dot_by_pairs, dot_by_nibbles);
 
-/// Bytes times bytes, added in pairs to i16 (127 · 127 · 2 fits), those in pairs to i32.
+/// Multiplies bytes and adds pairs as i16 (127 · 127 · 2 fits), then pairs of these as i32.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 unsafe fn dot_by_pairs(sum: __m256i, w: __m256i, x: __m256i) -> __m256i {
@@ -326,7 +327,8 @@ unsafe fn dot_by_pairs(sum: __m256i, w: __m256i, x: __m256i) -> __m256i {
     }
 }
 
-/// Pairs of products with 255 would not fit into i16: `w` is taken as 16 · high + low.
+/// As [`dot_by_pairs`] for `w` up to 255, with which pairs would overflow i16: splits `w` into
+/// 16 · high + low.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 unsafe fn dot_by_nibbles(sum: __m256i, w: __m256i, x: __m256i) -> __m256i {

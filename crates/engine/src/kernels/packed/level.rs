@@ -1,9 +1,9 @@
-//! Which instructions the kernels use.
+//! The instruction sets that the packed kernels are compiled for.
 
-/// A set of instructions that there are kernels for, the best first.
+/// An instruction set, the best first.
 ///
-/// AMX is not among them: it would be one more level, with tiles of 16 × 64 bytes in the place of
-/// registers, and needs a machine that has it to be tested on.
+/// There is no AMX level: it would use tiles of 16 × 64 bytes in the place of registers, and needs
+/// a machine with AMX to be tested on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::kernels) enum Level {
     #[cfg(target_arch = "x86_64")]
@@ -12,12 +12,13 @@ pub(in crate::kernels) enum Level {
     AvxVnni,
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// What every machine has: to quantize activations, and in tests.
+    /// Plain arrays. Quantizes activations where nothing better is available; multiplies only in
+    /// tests.
     Portable,
 }
 
 impl Level {
-    /// All that this machine has, the best first.
+    /// Returns all levels of this machine, the best first.
     pub(in crate::kernels) fn available() -> impl Iterator<Item = Self> {
         [
             #[cfg(target_arch = "x86_64")]
@@ -32,10 +33,10 @@ impl Level {
         .filter(|level| level.is_available())
     }
 
-    /// The best of this machine.
+    /// Returns the best level of this machine.
     pub(in crate::kernels) fn best() -> Self {
         #[cfg(test)]
-        if let Some(machine) = crate::kernels::machine::pretended() {
+        if let Some(machine) = crate::kernels::machine::emulated() {
             return machine.packed_level();
         }
         Self::available().next().unwrap_or(Self::Portable)

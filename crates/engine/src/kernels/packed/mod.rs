@@ -5,15 +5,15 @@
 //! outputs  ┌──────────┬──────────┬──
 //!    │   0 │ block    │ block    │        A panel is sixteen rows. Its blocks follow one another;
 //!    ▼   1 │ block    │ block    │        in a block the same word (4 bytes) of all sixteen rows
-//!        : │          │          │        stands side by side, so that one load of 64 bytes feeds
-//!       15 ├──────────┼──────────┼──      sixteen sums. Not a byte more than in the file.
+//!        : │          │          │        is contiguous, so that one load of 64 bytes feeds
+//!       15 ├──────────┼──────────┼──      sixteen sums. The size is that of the file's format.
 //!       16 │          │          │
 //! ```
 //!
-//! - [`format`]: what a weight format must know. One file each: `q4_k`, `q5_k`, `q6_k`, `q8_0`, `q4_0`.
+//! - [`format`]: the trait of a weight format. One file each: `q4_k`, `q5_k`, `q6_k`, `q8_0`, `q4_0`.
 //! - [`activations`]: the other factor, quantized in blocks of 32 and laid out in tiles of columns.
-//! - [`lanes`]: the instructions, for each [`level`] of them.
-//! - [`multiply`](fn@multiply): panels times tiles, shared among the threads.
+//! - [`lanes`]: the vector operations, for each [`level`].
+//! - [`multiply`](fn@multiply): multiplies panels by tiles on all threads.
 
 mod activations;
 mod format;
@@ -31,7 +31,7 @@ mod tests;
 
 use std::io;
 
-use super::arena::Part;
+use super::arena::Allocation;
 use super::parallel::{SharedOut, for_pieces};
 use candle_core::quantized::GgmlDType;
 
@@ -40,13 +40,13 @@ use format::Format;
 pub(super) use level::Level;
 pub(crate) use multiply::multiply;
 
-/// Rows of a panel: f32 numbers of the widest register.
+/// Rows of a panel: as many as the widest register has f32 lanes.
 const PANEL_ROWS: usize = 16;
 
-/// Bytes of the longest block of a row, Q6_K's.
+/// Bytes of the longest block of a row: that of Q6_K.
 const LONGEST_BLOCK: usize = 210;
 
-/// The formats that there are kernels for.
+/// The formats that have kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Q4_0,
@@ -69,7 +69,7 @@ impl Kind {
     }
 }
 
-/// Runs `$body` with `$format` as the format of `$kind`.
+/// Evaluates `$body` with `$format` as the format type of `$kind`.
 macro_rules! with_format {
     ($kind:expr, $format:ident => $body:expr) => {{
         use $crate::kernels::packed::{Kind, q4_0, q4_k, q5_k, q6_k, q8_0};
@@ -106,13 +106,16 @@ pub(crate) struct Packed {
     outputs: usize,
     inputs: usize,
     panel_bytes: usize,
-    /// All panels.
-    panels: Part,
+    /// All panels, each `panel_bytes` long.
+    panels: Allocation,
 }
 
 impl Packed {
-    /// Packs a weight from the bytes of its file format. `None` if there is no kernel for the format
-    /// or the machine: the caller has other ways then.
+    /// Packs a weight `[outputs, inputs]` from the bytes of its file format. Returns `None` if
+    /// there is no kernel for the format or the machine; the caller then uses candle's product.
+    ///
+    /// # Errors
+    /// When `bytes` does not have the length of such a weight, or memory cannot be mapped.
     pub(crate) fn new(
         dtype: GgmlDType,
         outputs: usize,
@@ -137,19 +140,19 @@ impl Packed {
         if !inputs.is_multiple_of(F::BLOCK) || bytes.len() != outputs * row_bytes {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("{} bytes are no {outputs} x {inputs} weights of {kind:?}", bytes.len()),
+                format!("{} bytes are not {outputs} x {inputs} weights of {kind:?}", bytes.len()),
             ));
         }
         let panel_bytes = PANEL_ROWS * row_bytes;
         let panels = outputs.div_ceil(PANEL_ROWS);
-        let mut memory = Part::zeroed(panels * panel_bytes)?;
+        let mut memory = Allocation::zeroed(panels * panel_bytes)?;
         let shared = SharedOut::new(&mut memory);
         for_pieces(panels, bytes.len(), |range| {
             for panel in range {
-                // SAFETY: every panel is written by one thread.
+                // SAFETY: each panel is written by one thread.
                 let out = unsafe { shared.part(panel * panel_bytes..(panel + 1) * panel_bytes) };
                 for (block, out) in out.chunks_exact_mut(PANEL_ROWS * F::BYTES).enumerate() {
-                    // Rows that fill up the last panel are zero.
+                    // Rows that pad the last panel are zero.
                     F::pack(
                         std::array::from_fn(|row| {
                             let start = (panel * PANEL_ROWS + row) * row_bytes + block * F::BYTES;
@@ -163,12 +166,12 @@ impl Packed {
         Ok(Self { kind, outputs, inputs, panel_bytes, panels: memory })
     }
 
-    /// Numbers of a product.
+    /// The number of outputs: the rows of the weight.
     pub(crate) fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Numbers of a row.
+    /// The number of inputs: the length of a row.
     pub(crate) fn inputs(&self) -> usize {
         self.inputs
     }

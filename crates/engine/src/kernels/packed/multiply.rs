@@ -1,4 +1,4 @@
-//! Panels times tiles.
+//! Products of packed weights with quantized activations.
 
 use std::ops::Range;
 
@@ -9,14 +9,14 @@ use super::level::Level;
 use super::{PANEL_ROWS, Packed, with_format};
 use crate::kernels::parallel::{SharedOut, for_pieces};
 
-/// Bytes of activations that a thread multiplies with one panel after the other: they stay in its
-/// second cache, so that only weights come from memory, once for all these columns.
+/// Bytes of activations that a thread multiplies by one panel after the other. They stay in its
+/// second-level cache, so only weights are read from memory, once for all these columns.
 const STRIP_BYTES: usize = 512 << 10;
 
-/// Multiply-adds that count as one simple operation when work is shared out.
+/// Multiply-adds that count as one simple operation in the cost of a job.
 const PER_OPERATION: usize = 16;
 
-/// `x · weightᵀ` for several weights and one `x`. `outs` are `[rows, outputs]` each.
+/// Computes `x · weightᵀ` for several weights and one `x`. `outs` are `[rows, outputs]` each, f32.
 pub(crate) fn multiply<const N: usize>(
     weights: [&Packed; N],
     x: &Activations,
@@ -40,14 +40,14 @@ pub(super) fn multiply_on<const N: usize>(
     let strip = (STRIP_BYTES / (WIDEST * x.inputs())).max(1);
     let strips = x.tiles().div_ceil(strip);
     let cost = panels * PANEL_ROWS * x.inputs() * x.rows() / PER_OPERATION;
-    // Panel after panel of all weights with the first strip, then with the second, and so on.
+    // All panels of all weights with the first strip, then with the second, and so on.
     for_pieces(strips * panels, cost, |items| {
         for item in items {
             let (first, mut panel) = (item / panels * strip, item % panels);
             for (weight, out) in weights.iter().zip(outs) {
                 if panel < weight.num_panels() {
                     let tiles = first..(first + strip).min(x.tiles());
-                    // SAFETY: every panel meets every tile once.
+                    // SAFETY: every panel is multiplied by every tile once.
                     unsafe { run(level, weight, panel, x, tiles, out) };
                     break;
                 }
@@ -57,11 +57,11 @@ pub(super) fn multiply_on<const N: usize>(
     });
 }
 
-/// One panel times some tiles.
+/// Multiplies one panel by some tiles.
 ///
 /// # Safety
-/// The instructions are those of `S`; no other thread has this panel's columns of these tiles' rows of
-/// `out`.
+/// The machine has the instructions of `S`; no other thread accesses this panel's columns in these
+/// tiles' rows of `out`.
 #[inline(always)]
 unsafe fn multiply_tiles<F: Format, S: Sixteen>(
     weight: &Packed,
@@ -83,8 +83,10 @@ unsafe fn multiply_tiles<F: Format, S: Sixteen>(
     }
 }
 
+/// Multiplies one panel by one tile.
+///
 /// # Safety
-/// As [`multiply_tiles`].
+/// As for [`multiply_tiles`].
 #[inline(always)]
 unsafe fn multiply_tile<F: Format, S: Sixteen, const C: usize>(
     weight: &Packed,
@@ -93,16 +95,16 @@ unsafe fn multiply_tile<F: Format, S: Sixteen, const C: usize>(
     tile: usize,
     out: SharedOut<'_, f32>,
 ) {
-    // SAFETY: the instructions are there.
+    // SAFETY: the caller has the instructions.
     let products = unsafe { panel_times_tile::<F, S, C>(weight.panel(panel), x.tile::<C>(tile)) };
     let column = panel * PANEL_ROWS;
     let columns = PANEL_ROWS.min(weight.outputs() - column);
     for (row, products) in products.into_iter().take(x.rows_of(tile)).enumerate() {
         let start = (tile * WIDEST + row) * weight.outputs() + column;
-        // SAFETY: nobody else has these, see above; the instructions are there.
+        // SAFETY: no other thread accesses these numbers, and the caller has the instructions.
         unsafe {
             let out = out.part(start..start + columns);
-            // Nearly all panels are whole: of a known length it is one store.
+            // Nearly all panels are whole; with a length known at compile time this is one store.
             match out.as_mut_array::<PANEL_ROWS>() {
                 Some(out) => S::store(products, out),
                 None => {
@@ -115,10 +117,11 @@ unsafe fn multiply_tile<F: Format, S: Sixteen, const C: usize>(
     }
 }
 
-/// The kernel of the weight's format, compiled for the instructions of a level.
+/// Multiplies one panel by some tiles, with the kernel of the weight's format compiled for `level`.
 ///
 /// # Safety
-/// As [`multiply_tiles`], but that a level is only made where its instructions are.
+/// As for [`multiply_tiles`], except that a level is used only where its instructions are
+/// available.
 unsafe fn run(
     level: Level,
     weight: &Packed,
@@ -139,7 +142,7 @@ unsafe fn run(
                 tiles: Range<usize>,
                 out: SharedOut<'_, f32>,
             ) {
-                // SAFETY: the instructions are those of this function; the rest is the caller's.
+                // SAFETY: this function has the instructions; the rest is the caller's contract.
                 unsafe { multiply_tiles::<F, lanes::$lanes>(weight, panel, x, tiles, out) }
             }
         };

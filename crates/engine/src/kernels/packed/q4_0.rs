@@ -1,7 +1,7 @@
 //! Q4_0: 32 numbers in 18 bytes, `w = d · (q - 8)`. Source: `block_q4_0` in ggml-common.h.
 //!
 //! ```text
-//! bytes of the packed block (sixteen rows side by side; a word is 4 bytes of each row)
+//! bytes of the packed block (sixteen rows interleaved; a word is 4 bytes of each row)
 //!      0  d       16 × f16
 //!     32  quants  4 words; word g:
 //!                 low nibbles   numbers      4g .. + 4
@@ -30,7 +30,7 @@ impl Format for Q4 {
         sums: &mut [S::Floats; C],
     ) {
         let x = &x[0];
-        // SAFETY: see the trait; the layout is above.
+        // SAFETY: see the trait; the offsets follow the layout above.
         unsafe {
             let d = S::load_halves(block);
             let nibble = S::splat(0x0f0f_0f0f);

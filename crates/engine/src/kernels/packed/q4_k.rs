@@ -2,7 +2,7 @@
 //! for every 32 numbers. Source: `block_q4_K` in ggml-common.h.
 //!
 //! ```text
-//! bytes of the packed block (sixteen rows side by side; a word is 4 bytes of each row)
+//! bytes of the packed block (sixteen rows interleaved; a word is 4 bytes of each row)
 //!      0  d      16 × f16
 //!     32  dmin   16 × f16
 //!     64  scales 3 words: see `Scales`
@@ -33,7 +33,7 @@ impl Format for Q4K {
         x: &[TileBlock<C>],
         sums: &mut [S::Floats; C],
     ) {
-        // SAFETY: see the trait; the layout is above.
+        // SAFETY: see the trait; the offsets follow the layout above.
         unsafe {
             let scales = Scales::<S>::load(block);
             let nibble = S::splat(0x0f0f_0f0f);
@@ -54,7 +54,7 @@ impl Format for Q4K {
     }
 }
 
-/// The scales of a packed Q4_K or Q5_K block: what stands before the quants.
+/// The scales of a packed Q4_K or Q5_K block: the part before the quants.
 ///
 /// Words as in the file, a byte for each of four sub-blocks of 32 numbers:
 ///
@@ -67,14 +67,16 @@ impl Format for Q4K {
 pub(super) struct Scales<S: Sixteen> {
     d: S::Floats,
     minus_dmin: S::Floats,
-    /// Of sub-blocks 0..4 and 4..8, a byte each.
+    /// Sub-blocks 0..4 and 4..8, one byte each.
     scales: [S::Ints; 2],
     mins: [S::Ints; 2],
 }
 
 impl<S: Sixteen> Scales<S> {
+    /// Loads the scales of sixteen rows.
+    ///
     /// # Safety
-    /// The machine has the instructions, and 256 bytes stand behind the pointer.
+    /// The machine has the instructions of `S`, and `block` points to at least 256 bytes.
     #[inline(always)]
     pub(super) unsafe fn load(block: *const u8) -> Self {
         // SAFETY: see above.
@@ -82,7 +84,7 @@ impl<S: Sixteen> Scales<S> {
             let [low, mins, high] = [64, 128, 192].map(|at| S::load(block.add(at)));
             let (six, four) = (S::splat(0x3f3f_3f3f), S::splat(0x0f0f_0f0f));
             let two = S::splat(0x3030_3030);
-            // The high bits land at 4 and 5 of their byte; the mask takes the neighbours away.
+            // The high bits move to bits 4 and 5 of their byte; the mask clears the others.
             let top = |word| S::and(S::shift_right(word, 2), two);
             Self {
                 d: S::load_halves(block),
@@ -93,10 +95,10 @@ impl<S: Sixteen> Scales<S> {
         }
     }
 
-    /// Adds the products of sub-block `sub`.
+    /// Adds the products of sub-block `sub` to the sums. `dots` are its sums of `q · b`.
     ///
     /// # Safety
-    /// The machine has the instructions.
+    /// The machine has the instructions of `S`.
     #[inline(always)]
     pub(super) unsafe fn add<const C: usize>(
         &self,

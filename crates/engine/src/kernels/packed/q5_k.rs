@@ -1,8 +1,8 @@
-//! Q5_K: 256 numbers in 176 bytes. As Q4_K, with a fifth bit apart. Source: `block_q5_K` in
-//! ggml-common.h.
+//! Q5_K: 256 numbers in 176 bytes. As Q4_K, with the fifth bits stored separately. Source:
+//! `block_q5_K` in ggml-common.h.
 //!
 //! ```text
-//! bytes of the packed block (sixteen rows side by side; a word is 4 bytes of each row)
+//! bytes of the packed block (sixteen rows interleaved; a word is 4 bytes of each row)
 //!      0  d, dmin and scales as in Q4_K
 //!    256  fifth bits 8 words; word g, bit s of each byte: numbers 32s + 4g .. + 4
 //!    768  quants     32 words as in Q4_K
@@ -31,7 +31,7 @@ impl Format for Q5K {
         x: &[TileBlock<C>],
         sums: &mut [S::Floats; C],
     ) {
-        // SAFETY: see the trait; the layout is above.
+        // SAFETY: see the trait; the offsets follow the layout above.
         unsafe {
             let scales = Scales::<S>::load(block);
             let (nibble, fifth) = (S::splat(0x0f0f_0f0f), S::splat(0x1010_1010));

@@ -1,8 +1,8 @@
-//! Q6_K: 256 numbers in 210 bytes, `w = d · scale · (q - 32)` with a signed byte of scale for
-//! every 16 numbers. Source: `block_q6_K` in ggml-common.h.
+//! Q6_K: 256 numbers in 210 bytes, `w = d · scale · (q - 32)` with a signed 8-bit scale for every
+//! 16 numbers. Source: `block_q6_K` in ggml-common.h.
 //!
 //! ```text
-//! bytes of the packed block (sixteen rows side by side; a word is 4 bytes of each row)
+//! bytes of the packed block (sixteen rows interleaved; a word is 4 bytes of each row)
 //!      0  d       16 × f16
 //!     32  scales  4 words, a byte for each sub-block of 16 numbers
 //!    288  quants  4 chunks of 12 words; chunk 2h + f, for g of 4f .. 4f + 4:
@@ -14,8 +14,9 @@
 //!                                         high nibbles  numbers 128h + 96 + 4g .. + 4
 //! ```
 //!
-//! In the file all low bits stand before all high ones. Here what is read together stands together:
-//! a walk from front to back is what the processor's prefetcher understands.
+//! In the file all low bits precede all high bits. Here the bits that are read together are stored
+//! together, so that the kernel reads memory sequentially, which the processor's prefetcher
+//! follows.
 
 use super::activations::TileBlock;
 use super::format::{Format, halves, unrolled, words};
@@ -46,11 +47,11 @@ impl Format for Q6K {
         x: &[TileBlock<C>],
         sums: &mut [S::Floats; C],
     ) {
-        // SAFETY: see the trait; the layout is above.
+        // SAFETY: see the trait; the offsets follow the layout above.
         unsafe {
             let d = S::load_halves(block);
             let (nibble, top) = (S::splat(0x0f0f_0f0f), S::splat(0x3030_3030));
-            // Sixteen numbers at a time, which share a scale.
+            // Sixteen numbers at a time: they share a scale.
             unrolled!(STEP in [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] {
                 const CHUNK: usize = STEP / 4;
                 const QUARTER: usize = STEP % 4;

@@ -1,9 +1,9 @@
 //! Q8_0: 32 numbers in 34 bytes, `w = d · q`. Source: `block_q8_0` in ggml-common.h.
 //!
 //! ```text
-//! bytes of the packed block (sixteen rows side by side; a word is 4 bytes of each row)
+//! bytes of the packed block (sixteen rows interleaved; a word is 4 bytes of each row)
 //!      0  d       16 × f16
-//!     32  quants  8 words, 128 added: VNNI wants one factor without a sign
+//!     32  quants  8 words, each byte plus 128: VNNI needs one unsigned factor
 //! ```
 
 use super::activations::TileBlock;
@@ -32,7 +32,7 @@ impl Format for Q8 {
         sums: &mut [S::Floats; C],
     ) {
         let x = &x[0];
-        // SAFETY: see the trait; the layout is above.
+        // SAFETY: see the trait; the offsets follow the layout above.
         unsafe {
             let d = S::load_halves(block);
             let mut dots = [S::splat(0); C];

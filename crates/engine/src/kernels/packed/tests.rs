@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use super::multiply::multiply_on;
 use super::*;
 
-/// A format, where its f16 scales stand in a block, and its block's numbers and bytes.
+/// For each format: the offsets of a block's f16 scales, and the block's numbers and bytes.
 const FORMATS: [(GgmlDType, &[usize], usize, usize); 5] = [
     (GgmlDType::Q4_0, &[0], 32, 18),
     (GgmlDType::Q8_0, &[0], 32, 34),
@@ -16,7 +16,7 @@ const FORMATS: [(GgmlDType, &[usize], usize, usize); 5] = [
     (GgmlDType::Q6K, &[208], 256, 210),
 ];
 
-/// Blocks of a file: random bits everywhere, and scales from `scale`.
+/// Makes blocks of a file format: random bits, with scales from `scale`.
 fn weights(
     dtype: GgmlDType,
     numbers: usize,
@@ -58,8 +58,8 @@ fn bits(numbers: &[f32]) -> Vec<u32> {
     numbers.iter().map(|number| number.to_bits()).collect()
 }
 
-/// Sums of whole numbers are exact, and all levels round the same sums of broken numbers in the
-/// same order: not a bit may differ.
+/// Integer sums are exact, and all levels round the same f32 sums in the same order, so results are
+/// equal bit for bit.
 #[test]
 fn every_level_computes_the_same_bits() {
     let random = &mut StdRng::seed_from_u64(1);
@@ -81,7 +81,7 @@ fn every_level_computes_the_same_bits() {
 }
 
 #[test]
-fn every_level_computes_the_same_bits_of_extremes() {
+fn every_level_computes_the_same_bits_for_extremes() {
     let random = &mut StdRng::seed_from_u64(2);
     let scales =
         [f16::ZERO, f16::from_bits(1), f16::from_bits(0x3ff), f16::MAX, f16::MIN, f16::NEG_ZERO];
@@ -123,10 +123,10 @@ fn every_level_computes_the_same_bits_of_extremes() {
     }
 }
 
-/// The truth is candle's reading of the file times the activations as they are: what may differ is
-/// half a step of quantization for each of them, and rounding.
+/// The expected value is candle's dequantized weight times the unquantized activations. The
+/// difference is at most half a quantization step of each activation, plus rounding.
 #[test]
-fn products_are_those_of_the_dequantized_weight() {
+fn products_match_the_dequantized_weight() {
     let random = &mut StdRng::seed_from_u64(3);
     for (dtype, ..) in FORMATS {
         let (outputs, inputs, rows) = (50, 768, 11);
@@ -149,7 +149,8 @@ fn products_are_those_of_the_dequantized_weight() {
                     }
                 }
                 let off = (f64::from(ours[row * outputs + output]) - truth).abs();
-                // Scales times minima are larger than the weights they make.
+                // The terms d · scale and dmin · min may be larger than their difference, the
+                // weight.
                 assert!(off <= step * 1.001 + size * 1e-5, "{dtype:?}: off by {off} of {step}");
             }
         }
@@ -172,7 +173,7 @@ fn several_weights_of_different_formats_are_multiplied_at_once() {
     let [a, b, c] = &mut outs;
     multiply([&weights[0], &weights[1], &weights[2]], &activations, [a, b, c]);
     for (weight, out) in weights.iter().zip(&outs) {
-        // Row by row: a product does not depend on what is computed beside it.
+        // Row by row: a product does not depend on the other rows and weights.
         for (x, out) in x.chunks(inputs).zip(out.chunks(weight.outputs())) {
             assert_eq!(bits(&product(Level::Portable, weight, x)), bits(out));
         }
@@ -180,7 +181,7 @@ fn several_weights_of_different_formats_are_multiplied_at_once() {
 }
 
 #[test]
-fn what_is_no_number_stays_none() {
+fn non_finite_activations_give_non_finite_products() {
     let random = &mut StdRng::seed_from_u64(5);
     for (dtype, ..) in FORMATS {
         let data = weights(dtype, 16 * 256, random, |_| f16::ONE);
@@ -199,9 +200,9 @@ fn what_is_no_number_stays_none() {
     }
 }
 
-/// A damaged file's scales: what comes out shows it, on every level, in the same places.
+/// Scales of a damaged file: the products are not finite, on every level and in the same places.
 #[test]
-fn a_weight_that_is_no_number_makes_none() {
+fn non_finite_scales_give_non_finite_products() {
     let random = &mut StdRng::seed_from_u64(8);
     for (dtype, halves, block, bytes) in FORMATS {
         for bad in [f16::NAN, f16::INFINITY, f16::NEG_INFINITY] {
@@ -232,7 +233,8 @@ fn weights_of_the_wrong_size_are_refused() {
     assert!(Packed::pack_any(Kind::Q8_0, 1, 33, &[0; 34]).is_err());
 }
 
-/// Not a test: `cargo test --release -p qwen-queue-engine --lib rates -- --ignored --nocapture`.
+/// Measures; run by `cargo test --release -p qwen-queue-engine --lib rates -- --ignored
+/// --nocapture`.
 #[test]
 #[ignore = "measures"]
 fn rates() {
@@ -267,7 +269,7 @@ fn rates() {
     }
 }
 
-/// As `rates`, with all threads, of weights that come from memory.
+/// As [`rates`], on all threads, with weights that are read from memory.
 #[test]
 #[ignore = "measures"]
 fn rates_from_memory() {

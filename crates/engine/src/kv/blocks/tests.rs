@@ -7,7 +7,7 @@ fn key(n: u32) -> PageKey {
 }
 
 #[test]
-fn pages_are_reserved_all_or_none_and_come_back() {
+fn pages_are_reserved_all_or_none_and_freed() {
     let allocator = PageAllocator::new(4);
     let first = allocator.reserve(PAGE_TOKENS + 1).unwrap();
     assert_eq!(first.pages(), [0, 1]);
@@ -23,7 +23,7 @@ fn pages_are_reserved_all_or_none_and_come_back() {
 }
 
 #[test]
-fn a_kept_page_is_found_while_held_and_after() {
+fn a_registered_page_is_found_while_held_and_after() {
     let allocator = PageAllocator::new(3);
     let mut first = allocator.reserve(PAGE_TOKENS).unwrap();
     let page = first.pages()[0];
@@ -41,7 +41,7 @@ fn a_kept_page_is_found_while_held_and_after() {
 }
 
 #[test]
-fn the_page_that_lay_unused_for_longest_goes_first_and_tails_before_heads() {
+fn the_least_recently_held_page_is_reused_first_and_tails_before_heads() {
     let allocator = PageAllocator::new(4);
     let mut old = allocator.reserve(2 * PAGE_TOKENS).unwrap();
     let mut new = allocator.reserve(2 * PAGE_TOKENS).unwrap();
@@ -52,7 +52,7 @@ fn the_page_that_lay_unused_for_longest_goes_first_and_tails_before_heads() {
     drop((old, new));
     let kept = |n| allocator.table().take_cached(&key(n));
     let _one = allocator.reserve(1).unwrap();
-    // The tail of the old chain is gone. Looking the others up made them the latest used.
+    // The old chain's tail was reused. Looking the others up made them the most recently used.
     assert_eq!([kept(0), kept(1), kept(2), kept(3)], [true, false, true, true]);
     let _two = allocator.reserve(1).unwrap();
     assert_eq!([kept(0), kept(2), kept(3)], [false, true, true]);
@@ -61,7 +61,7 @@ fn the_page_that_lay_unused_for_longest_goes_first_and_tails_before_heads() {
 }
 
 #[test]
-fn of_two_equal_pages_one_is_known_and_what_is_forgotten_is_not_found() {
+fn one_of_two_equal_pages_is_registered_and_forgotten_pages_are_not_found() {
     let allocator = PageAllocator::new(2);
     let (mut first, mut second) = (allocator.reserve(1).unwrap(), allocator.reserve(1).unwrap());
     first.keep(0, key(1));
@@ -74,14 +74,14 @@ fn of_two_equal_pages_one_is_known_and_what_is_forgotten_is_not_found() {
     assert_eq!((allocator.free_pages(), allocator.cached_pages()), (2, 0));
 }
 
-/// Any use: a page is held or free, never both; holders are counted right; a page that is found
-/// still holds what was put there.
+/// In random use a page is either held or free, its holders are counted correctly, and a page that
+/// is found still has the contents registered under its key.
 #[test]
-fn no_page_is_lost_and_none_is_given_out_while_held() {
+fn no_page_is_lost_or_reused_while_held() {
     let mut random = rand::rngs::StdRng::seed_from_u64(3);
     let allocator = PageAllocator::new(50);
     let mut held: Vec<BlockTable> = Vec::new();
-    // What the pages hold, as the last writer left it.
+    // The contents of each page, as last written.
     let mut written: Vec<Option<u32>> = vec![None; 50];
     for _ in 0..5_000 {
         match random.random_range(0..4) {

@@ -6,7 +6,7 @@ fn sampling(temperature: f32, top_k: Option<usize>, top_p: f32, seed: u64) -> Sa
     Sampling { temperature, top_p, top_k, seed: Some(seed), ..Sampling::default() }
 }
 
-/// How often each token is drawn, of `draws`.
+/// Returns the share of each token in `draws` samples. `[vocab]`
 fn shares(sampling: &Sampling, logits: &[f32], draws: usize) -> Vec<f64> {
     let mut sampler = Sampler::new(sampling, &[]);
     let mut counts = vec![0.0; logits.len()];
@@ -23,7 +23,7 @@ fn softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
 }
 
 #[test]
-fn zero_temperature_takes_the_likeliest_the_first_of_equals() {
+fn zero_temperature_takes_the_first_of_the_likeliest_tokens() {
     let mut sampler = Sampler::new(&sampling(0.0, None, 1.0, 1), &[]);
     assert_eq!(sampler.sample(&mut [1.0, 3.0, 2.0, 3.0], None), Some(1));
 }
@@ -54,7 +54,7 @@ fn top_k_and_top_p_cut_the_tail() {
         tokens
     };
     assert_eq!(drawn(&sampling(1.0, Some(5), 1.0, 3)), sorted(&ranked[..5]));
-    // of each 100 ranks, the share falls by e: 0.3 of the mass are the first 36 (1 - e^-0.357)
+    // Per 100 ranks the probability falls by a factor of e, so the first 36 have 0.3 of the mass (1 - e^-0.357).
     let exact = softmax(&logits, 1.0);
     let mut sum = 0.0;
     let count = ranked.iter().take_while(|token| {
@@ -65,7 +65,7 @@ fn top_k_and_top_p_cut_the_tail() {
     let count = count.count();
     assert_eq!(drawn(&sampling(1.0, None, 0.3, 3)), sorted(&ranked[..count]));
     assert_eq!(drawn(&sampling(1.0, None, 1e-9, 3)), [ranked[0]]);
-    // top_p counts within what top_k left
+    // top_p applies to the tokens that top_k leaves.
     assert_eq!(drawn(&sampling(1.0, Some(2), 0.5, 3)), [ranked[0]]);
 }
 
@@ -78,7 +78,7 @@ fn the_same_seed_draws_the_same() {
     };
     assert_eq!(draw(5), draw(5));
     assert_ne!(draw(5), draw(6));
-    // pinned: a seed that a user keeps must not change its meaning
+    // Pinned: a user's seed must always give the same tokens.
     assert_eq!(draw(5)[..4], PINNED);
 }
 const PINNED: [u32; 4] = [2, 217, 415, 74];
@@ -94,7 +94,7 @@ fn not_a_number_is_never_drawn() {
     }
 }
 
-/// What a token may be drawn from, by the formulas alone: probabilities after bias, penalties, temperature,
+/// A direct implementation of the formulas: returns the probabilities after bias, penalties, temperature,
 /// top_k, top_p and min_p. `[vocab]`
 fn naive(sampling: &Sampling, prompt: &[u32], answer: &[u32], logits: &[f32]) -> Vec<f64> {
     let mut logits: Vec<f64> = logits.iter().map(|logit| f64::from(*logit)).collect();
@@ -131,7 +131,7 @@ fn naive(sampling: &Sampling, prompt: &[u32], answer: &[u32], logits: &[f32]) ->
 }
 
 #[test]
-fn min_p_keeps_what_has_its_share_of_the_likeliest() {
+fn min_p_keeps_tokens_above_its_share_of_the_likeliest() {
     let logits = [0.0, 3.0, 2.0, 0.5, -4.0, 2.9];
     for (min_p, temperature, top_k, top_p) in [
         (0.3, 1.0, None, 1.0),
@@ -151,9 +151,9 @@ fn min_p_keeps_what_has_its_share_of_the_likeliest() {
     }
 }
 
-/// What one sampler draws at one place of an answer, over all seeds.
+/// Samples the same position of an answer with many seeds.
 #[test]
-fn penalties_and_bias_are_those_of_the_formulas() {
+fn penalties_and_bias_follow_the_formulas() {
     let logits: Vec<f32> = (0..12).map(|n| (n as f32 * 1.7).sin() * 2.0).collect();
     let (prompt, answer) = ([3, 5, 3], [5, 7, 7, 7, 11]);
     let base = sampling(1.0, None, 1.0, 0);
@@ -190,7 +190,7 @@ fn penalties_and_bias_are_those_of_the_formulas() {
     }
 }
 
-/// Whole answers, greedy: the formulas are computed anew for each token, the sampler keeps its counts.
+/// Whole greedy answers: the formulas count tokens anew for each step, the sampler keeps its counts.
 #[test]
 fn a_greedy_answer_takes_the_likeliest_after_penalties() {
     let base = Sampling::greedy();
@@ -214,13 +214,13 @@ fn a_greedy_answer_takes_the_likeliest_after_penalties() {
             let row = |n: u32| ((n * 37 + step / 20 * 11) as f32 * 0.61).sin() * 5.0;
             let mut logits: Vec<f32> = (0..100).map(row).collect();
             let before = logits.clone();
-            // The greatest share at a high temperature is the greatest logit.
+            // The token with the largest probability has the largest logit.
             let shares =
                 naive(&Sampling { temperature: 1.0, ..one.clone() }, &prompt, &answer, &before);
             let token = sampler.sample(&mut logits, None).unwrap();
             let most = shares.iter().copied().fold(0.0, f64::max);
             assert!(shares[token as usize] >= most * (1.0 - 1e-5), "{one:?}, step {step}");
-            assert_eq!(logits, before, "the model's logits are as they were");
+            assert_eq!(logits, before, "the penalties are undone");
             answer.push(token);
         }
         seen.insert(answer);
@@ -229,9 +229,9 @@ fn a_greedy_answer_takes_the_likeliest_after_penalties() {
 }
 
 #[test]
-fn only_what_is_allowed_is_drawn() {
+fn only_allowed_tokens_are_sampled() {
     let logits: Vec<f32> = (0..70).map(|n| (n as f32 * 0.3).sin()).collect();
-    let words = [1 << 4 | 1 << 9, 0, 1 << 5 | 1 << 20]; // 4, 9, 69, and 84, which is none
+    let words = [1 << 4 | 1 << 9, 0, 1 << 5 | 1 << 20]; // 4, 9, 69, and 84, which is beyond the vocabulary
     let allowed = Some(AllowedTokens::new(&words));
     let mut greedy = Sampler::new(&Sampling::greedy(), &[]);
     assert_eq!(greedy.sample(&mut logits.clone(), allowed), Some(69));
@@ -245,7 +245,7 @@ fn only_what_is_allowed_is_drawn() {
     drawn.dedup();
     assert_eq!(drawn, [4, 9, 69]);
     assert_eq!(sampler.sample(&mut logits.clone(), Some(AllowedTokens::new(&[]))), None);
-    // Where all is allowed, a mask changes nothing.
+    // A mask that allows all tokens changes nothing.
     let all = vec![u32::MAX; 3];
     let draw = |allowed| {
         let mut sampler = Sampler::new(&sampling(0.9, Some(30), 0.95, 8), &[]);

@@ -15,6 +15,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Value};
 use serde::Serialize;
 
+use super::prompt::Prompt;
 use super::tokenizer::Tokenizer;
 use crate::LoadError;
 use crate::gguf::{GgufError, GgufFile, Metadata};
@@ -77,26 +78,6 @@ impl Default for ChatOptions {
             enable_thinking: None,
             variables: Vec::new(),
         }
-    }
-}
-
-/// A rendered conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prompt {
-    text: String,
-    marks: Vec<usize>,
-}
-
-impl Prompt {
-    /// What the model reads, special tokens spelled out.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// Byte positions, ascending, that no special token may span: there the text came from a
-    /// message, not from the template.
-    pub(super) fn marks(&self) -> &[usize] {
-        &self.marks
     }
 }
 

@@ -1,4 +1,4 @@
-//! Several at once, in one call or not: each gets what it would get alone.
+//! Operations on several tasks at once: each task gets what it would get alone.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) async fn a_batch_is_what_waits_in_order(on: Fixture) {
     let broker = on.broker;
     let mut sent = Vec::new();
     for _ in 0..20 {
-        sent.push(submitted(&*broker).await.id); // more than a tenant has in a stream
+        sent.push(submitted(&*broker).await.id); // more than a tenant's window in a stream
     }
     let worker = claimant(LONG);
     let first = broker.claim_batch(&worker, 8, NO_WAIT).await.unwrap();
@@ -87,7 +87,7 @@ pub(super) async fn a_batch_dropped_as_tasks_arrive_loses_nothing(on: Fixture) {
         tokio::time::sleep(Duration::from_micros(round * 80)).await;
         doomed.abort();
         let mut held = match doomed.await {
-            Ok(batch) => batch.unwrap(), // it was faster than the abort
+            Ok(batch) => batch.unwrap(), // it finished before the abort
             Err(_) => Vec::new(),
         };
         while held.len() < sent.len() {
@@ -105,7 +105,7 @@ pub(super) async fn a_batch_dropped_as_tasks_arrive_loses_nothing(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-/// Takes so many, whatever a claim gives at once.
+/// Claims `count` tasks, with as many claims as needed.
 async fn hold(on: &dyn queue::Broker, count: usize) -> Vec<Claimed> {
     let mut held = Vec::new();
     while held.len() < count {
@@ -123,7 +123,7 @@ pub(super) async fn outcomes_at_once_are_fenced_one_by_one(on: Fixture) {
     }
     let held = hold(&*broker, 8).await;
     let mut leases: Vec<Lease> = held.iter().map(|held| held.lease).collect();
-    // One was given back, one has another holder, one is of a task that is not there.
+    // One lease was released, one names another worker, one an unknown task.
     broker.release(&leases[1], &Release::Unused).await.unwrap();
     leases[3].worker = protocol::WorkerId::new();
     leases[5].task_id = protocol::TaskId::new();

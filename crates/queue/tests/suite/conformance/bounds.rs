@@ -1,4 +1,4 @@
-//! The bound on queued tasks, and the counters behind it.
+//! The bounds on queued tasks, and the counters behind them.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) async fn a_full_queue_refuses_and_recovers(on: Fixture) {
     let held = claimed(&*broker, &claimant(LONG)).await;
     broker.submit(&refused, &up_to(3)).await.unwrap();
     assert!(broker.submit(&task(), &up_to(3)).await.is_err());
-    // What was accepted comes back into a full queue: only new work is refused.
+    // A released task is queued again although the queue is full: only new tasks are refused.
     broker.release(&held.lease, &Release::Unused).await.unwrap();
     assert_eq!(broker.depth(&model()).await.unwrap().queued, 4);
 }
@@ -81,7 +81,7 @@ pub(super) async fn counters_return_to_zero(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-/// The bound that refused, and what it counted.
+/// Returns the bound that refused a submit, and the count it was checked against.
 async fn refusal(broker: &dyn Broker, task: &Task, bounds: Bounds) -> (Bound, u64) {
     let options = SubmitOptions { bounds, ..SubmitOptions::PLAIN };
     match broker.submit(task, &options).await.unwrap_err() {

@@ -1,4 +1,4 @@
-//! Taking a task back.
+//! Cancelling tasks.
 
 use std::time::Duration;
 
@@ -73,12 +73,13 @@ pub(super) async fn the_feed_names_running_tasks(on: Fixture) {
     let mut feed = broker.cancellations();
     let task = submitted(&*broker).await;
     claimed(&*broker, &claimant(LONG)).await;
-    // A hint may be lost while the feed is being set up; after that it must come.
+    // A notification may be lost while the feed is being set up; after that it must arrive.
     let named = async {
         loop {
             gateway.cancel(task.id).await.unwrap();
             let next = tokio::time::timeout(Duration::from_millis(200), feed.next());
-            // Other tasks are named as well: a hint to another test of this Cluster may come late.
+            // Ids of other tasks come as well: a late notification for another test on this
+            // Cluster.
             if let Ok(id) = next.await
                 && id == task.id
             {

@@ -1,4 +1,4 @@
-//! Who gets which task, and when.
+//! Which claim gets which task, and when.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ pub(super) async fn a_claim_dropped_as_a_task_arrives_loses_nothing(on: Fixture)
         tokio::time::sleep(Duration::from_micros(round * 40)).await;
         doomed.abort();
         let held = match doomed.await {
-            Ok(claim) => claim.unwrap().unwrap(), // it was faster than the abort
+            Ok(claim) => claim.unwrap().unwrap(), // it finished before the abort
             Err(_) => broker
                 .claim(&claimant(LONG), Duration::from_secs(5))
                 .await

@@ -1,4 +1,4 @@
-//! Tasks that used their attempts up, for an operator.
+//! Dead letters: tasks whose attempts are used up, kept for an operator.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::support::*;
 
 const ALL: DeadLetterPage = DeadLetterPage { model: None, before: None, limit: 2_000 };
 
-/// Submits, claims and fails a task; answers it and when it died.
+/// Submits, claims and fails a task. Returns it with the time of its death.
 async fn die(broker: &dyn Broker, task: Task) -> (Task, Timestamp) {
     broker.submit(&task, NO_LIMIT).await.unwrap();
     let claimant = Claimant { models: vec![task.model.clone()], ..claimant(LONG) };
     let held = claimed(broker, &claimant).await;
     let died = broker.finish(&held.lease, &failed("no more")).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(2)).await; // one instant each
+    tokio::time::sleep(Duration::from_millis(2)).await; // so that no two letters have the same time
     (task, died)
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn a_reaper_that_gives_up_is_no_attempt(on: Fixture) {
     broker.submit(&task, NO_LIMIT).await.unwrap();
     let worker = claimant(SHORT);
     claimed(&*broker, &worker).await;
-    // The first reaper dies as well, with the task in its hands.
+    // The first reaper dies too, while it holds the task.
     assert_eq!(reap_until_found(&*broker, &claimant(SHORT)).await.exhausted.len(), 1);
     let reaped = reap_until_found(&*broker, &claimant(SHORT)).await;
     let [given_up] = &reaped.exhausted[..] else { panic!("{reaped:?}") };
@@ -174,7 +174,7 @@ pub(super) async fn a_replay_is_a_new_task_and_takes_the_letter(on: Fixture) {
     assert_eq!(broker.replay(dead.id).await.unwrap().unwrap().state, TaskState::Processing);
     assert_eq!(broker.purge_dead_letters(&Purge::One(dead.id)).await.unwrap(), 0);
 
-    // It may die again, and be replayed again.
+    // The replayed task may die and be replayed too.
     broker.finish(&held.lease, &failed("again")).await.unwrap();
     assert_eq!(listed(&*broker).await, [replayed.task_id]);
     let third = broker.replay(replayed.task_id).await.unwrap().unwrap();

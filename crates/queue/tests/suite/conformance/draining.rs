@@ -1,4 +1,4 @@
-//! Asking workers to stop.
+//! Draining workers.
 
 use std::time::Duration;
 

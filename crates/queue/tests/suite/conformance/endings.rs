@@ -1,4 +1,4 @@
-//! Every way in which a task can end, for tests of what follows from an end.
+//! Every way in which a task can end, for tests of what follows.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use crate::support::*;
 pub(super) enum End {
     Completed,
     Failed,
-    /// Its owner took it back before anybody had it.
+    /// Its owner cancelled it while it was queued.
     CancelledQueued,
-    /// Its worker stopped, and said so.
+    /// Its owner cancelled it, and its worker stopped and recorded that.
     CancelledRunning,
-    /// Its worker gave it back without knowing.
+    /// Its owner cancelled it, and its worker released it without knowing.
     CancelledGivenBack,
-    /// Its worker died before it learned of it.
+    /// Its owner cancelled it, and its worker died before it knew.
     CancelledLost,
     /// It was not started by its deadline.
     Expired,
-    /// Its workers died; a reaper gave it up.
+    /// Its workers died, and a reaper failed it.
     GivenUp,
 }
 
@@ -38,12 +38,12 @@ impl End {
         Self::GivenUp,
     ];
 
-    /// Whether a worker had begun.
+    /// Whether a worker had started it.
     pub(super) fn has_started(self) -> bool {
         !matches!(self, Self::CancelledQueued | Self::Expired)
     }
 
-    /// Submits a task that is going to end so.
+    /// Submits a task that can end this way.
     pub(super) async fn submit(self, broker: &dyn Broker, task: Task) -> Task {
         let task = match self {
             Self::GivenUp => Task { max_attempts: 1, ..task },
@@ -60,7 +60,7 @@ impl End {
         task
     }
 
-    /// Ends the only task that there is.
+    /// Ends the only task in the queue this way.
     pub(super) async fn come(self, broker: &dyn Broker, task: &Task) {
         match self {
             Self::Completed => finish(broker, &completed("the \"answer\" 🦀")).await,
@@ -97,7 +97,7 @@ impl End {
     }
 }
 
-/// Claims the next task and finishes it; twice, as after a lost reply.
+/// Claims the next task and finishes it, twice, as after a lost reply.
 async fn finish(broker: &dyn Broker, outcome: &Outcome) {
     let held = claimed(broker, &claimant(LONG)).await;
     let at = broker.finish(&held.lease, outcome).await.unwrap();

@@ -1,4 +1,4 @@
-//! The numbered steps of a task, and being woken for them.
+//! A task's events, and wake-ups for them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +82,8 @@ pub(super) async fn every_step_is_told_at_once_and_keeps_its_number(on: Fixture)
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let mut before = Vec::new();
-    // One by one, each after the number of the one before; what was told stays as it was.
+    // Reads events one at a time, each after the number of the one before. Events read earlier must
+    // not change.
     let mut told = async || {
         let (mut events, mut last) = (Vec::new(), EventSeq::START);
         while let [event] = &*broker.events(task.id, last, 1).await.unwrap() {
@@ -131,7 +132,7 @@ pub(super) async fn a_watch_wakes_with_every_step(on: Fixture) {
     let broker = on.broker;
     let task = task();
     let mut watch = broker.watch(task.id);
-    // Whatever happens after the last look must end the next wait.
+    // A change after the last call must end the next wait.
     let mut woken = async || {
         timeout(Duration::from_secs(2), watch.changed()).await.expect("a wake");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -156,7 +157,7 @@ pub(super) async fn a_watch_sees_what_another_process_does(on: Fixture) {
     let (gateway, worker_side) = (Arc::clone(&on.broker), on.another());
     let task = submitted(&*gateway).await;
     let mut watches: Vec<_> = (0..200).map(|_| gateway.watch(task.id)).collect();
-    tokio::time::sleep(Duration::from_millis(300)).await; // the line is up
+    tokio::time::sleep(Duration::from_millis(300)).await; // until the watches are connected
     let held = claimed(&*worker_side, &claimant(LONG)).await;
     worker_side.finish(&held.lease, &completed("x")).await.unwrap();
     for watch in &mut watches {

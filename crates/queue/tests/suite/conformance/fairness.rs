@@ -1,4 +1,4 @@
-//! One tenant's many against another's few, and what a queued task is told.
+//! Fairness between a tenant with many tasks and one with few, and estimates for queued tasks.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use queue::{Broker, Depth, Release};
 
 use crate::support::*;
 
-/// How many tasks a tenant has in a stream.
+/// The most tasks of a tenant in a stream.
 const WINDOW: usize = 16;
 
 fn of(tenant: &str) -> Task {
@@ -40,7 +40,7 @@ pub(super) async fn a_tenant_of_many_delays_another_by_a_window(on: Fixture) {
         claims += 1;
     }
     assert!(claims <= WINDOW + 2 * 10, "the few waited for {claims} claims");
-    // The many are all served as well, and leave nothing behind.
+    // The tenant with many tasks is fully served too, and nothing is left behind.
     let workers: Vec<_> = (0..64).map(|_| claimant(LONG)).collect();
     let drain = workers.iter().map(async |worker| {
         let mut served = 0;

@@ -1,4 +1,4 @@
-//! Who does not hold the lease changes nothing.
+//! Only the holder of the current lease can change a task.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use queue::{Broker, BrokerError, Lease, Release};
 
 use crate::support::*;
 
-/// Every fenced operation refuses the lease, and the task stays as it is.
+/// Checks that every fenced operation refuses the lease and that the task does not change.
 async fn refused(broker: &dyn Broker, lease: Lease) {
     let before = broker.snapshot(lease.task_id).await.unwrap();
     let events = broker.events(lease.task_id, EventSeq::START, 1_000).await.unwrap();
@@ -46,8 +46,8 @@ pub(super) async fn a_stale_attempt_is_refused(on: Fixture) {
     let worker = claimant(SHORT);
     let first = claimed(&*broker, &worker).await;
     reap_until_found(&*broker, &claimant(SHORT)).await;
-    refused(&*broker, first.lease).await; // queued by now
-    let second = claimed(&*broker, &worker).await; // the same worker again
+    refused(&*broker, first.lease).await; // the task is queued again
+    let second = claimed(&*broker, &worker).await; // by the same worker
     assert_eq!(second.lease.attempt, Attempt::new(2));
     refused(&*broker, first.lease).await;
     refused(&*broker, Lease { attempt: Attempt::new(3), ..first.lease }).await;
@@ -66,7 +66,7 @@ pub(super) async fn a_released_lease_is_worth_nothing(on: Fixture) {
     assert!(matches!(late, BrokerError::LeaseLost { .. }), "{late}");
     let late = broker.renew(&held.lease, LONG).await.unwrap_err();
     assert!(matches!(late, BrokerError::LeaseLost { .. }), "{late}");
-    // Cancelled while queued: the attempt before must not take that for its own outcome.
+    // Cancelled while queued: the earlier attempt must not take that for its own outcome.
     broker.cancel(task.id).await.unwrap();
     let late = broker.finish(&held.lease, &completed("late")).await.unwrap_err();
     assert!(matches!(late, BrokerError::LeaseLost { .. }), "{late}");

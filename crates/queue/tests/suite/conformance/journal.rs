@@ -1,4 +1,4 @@
-//! Ends that no worker logs.
+//! The journal of ended tasks that no worker logs.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn ids(snapshots: &[TaskSnapshot]) -> HashSet<TaskId> {
 pub(super) async fn ends_without_a_worker_are_handed_out(on: Fixture) {
     let broker = on.broker;
     let worker = claimant(LONG);
-    // Ends that have a worker: it logs them.
+    // Tasks that a worker ended: the worker logs them.
     submitted(&*broker).await;
     let held = claimed(&*broker, &worker).await;
     broker.finish(&held.lease, &completed("x")).await.unwrap();

@@ -1,4 +1,4 @@
-//! From submit to outcome.
+//! A task's life from submit to outcome.
 
 use std::time::Duration;
 
@@ -109,7 +109,7 @@ pub(super) async fn only_one_outcome_is_ever_recorded(on: Fixture) {
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
     broker.finish(&held.lease, &completed("first")).await.unwrap();
-    // The same lease with another outcome is a repeat, not a change of mind.
+    // The same lease with another outcome counts as a repetition; the first outcome stays.
     broker.finish(&held.lease, &failed("second")).await.unwrap();
     assert_eq!(
         broker.cancel(task.id).await.unwrap(),
@@ -152,7 +152,7 @@ pub(super) async fn an_outcome_expires_with_its_ttl(on: Fixture) {
     assert!(broker.events(task.id, EventSeq::START, 10).await.unwrap().is_empty());
     assert_eq!(broker.cancel(task.id).await.unwrap(), CancelReply::NotFound);
     broker.reap(&claimant(SHORT)).await.unwrap();
-    broker.submit(&task, NO_LIMIT).await.unwrap(); // its id is free again
+    broker.submit(&task, NO_LIMIT).await.unwrap(); // the id can be used again
     assert_eq!(claimed(&*broker, &claimant(LONG)).await.task, task);
 }
 

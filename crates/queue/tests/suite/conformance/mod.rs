@@ -1,5 +1,5 @@
-//! What every broker must do, written once, run on each. A test is an async function that takes a
-//! [`Fixture`](crate::support::Fixture), and one name in the list below.
+//! The conformance suite, which runs on every broker. A test is an async function that takes a
+//! [`Fixture`](crate::support::Fixture), and an entry in the list below.
 
 mod batches;
 mod bounds;
@@ -62,8 +62,8 @@ macro_rules! run_on_every_broker {
     };
 }
 
-/// What is exact in each partition and no more: the order of tasks, lanes and tenants, bounds,
-/// positions and depths, and what was measured. These tests run in one partition of the Cluster, all
+/// Tests of what holds exactly only within a partition: the order of tasks, lanes and tenants,
+/// bounds, positions, depths and measured times. They run in one partition of the Cluster, all
 /// others in three.
 const IN_ONE_PARTITION: &[&str] = &[
     "a_full_queue_refuses_and_recovers",
@@ -98,8 +98,8 @@ const IN_ONE_PARTITION: &[&str] = &[
 
 type Test = (&'static str, fn(Fixture) -> LocalBoxFuture<'static, ()>);
 
-/// Runs a topic's tests one after the other: a Cluster takes two seconds to start. A test that fails
-/// is named by its thread.
+/// Runs a topic's tests one after the other, since a Cluster takes two seconds to start. The
+/// thread's name shows which test failed.
 fn on_one_cluster(tests: &[Test]) {
     let cluster = Arc::new(RedisCluster::start());
     let mut failed = Vec::new();

@@ -1,4 +1,4 @@
-//! What a client may ask beside the task itself: repetition, delay, deadline.
+//! Options of a submit: idempotency keys, delay and deadline.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ pub(super) async fn the_same_key_is_the_same_task(on: Fixture) {
     let submitted = task();
     let made = broker.submit(&submitted, &keyed("a:b", "hash")).await.unwrap();
     assert!(made.created);
-    // On several partitions the id may be another, but a repetition leads to the same.
+    // With several partitions the id may have been changed, but a repetition finds the same task.
     let first = Task { id: made.task_id, ..submitted.clone() };
     assert_eq!(broker.snapshot(first.id).await.unwrap().unwrap().task, first);
     for repeated in [submitted, task()] {
@@ -110,7 +110,7 @@ pub(super) async fn a_delayed_task_waits_for_its_time(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 1, processing: 0 });
     let soon = submitted(&*broker).await;
     assert_eq!(claimed(&*broker, &claimant(LONG)).await.task, soon, "it holds nobody up");
-    // Woken by its time, though nobody does anything.
+    // The claim is woken when the task is due, although nothing else happens.
     let held = other.claim(&claimant(LONG), LONG).await.unwrap().unwrap();
     assert_eq!(held.task, delayed);
     let took = begun.elapsed();

@@ -1,4 +1,4 @@
-//! All queues at a glance: each figure through the lives of tasks.
+//! The overview: each figure through the lives of tasks.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use queue::{Broker, QueueOverview, Start, SubmitOptions, Verdict};
 use super::endings::End;
 use crate::support::*;
 
-/// The only model's queue.
+/// Returns the overview of the only model.
 async fn queue(broker: &dyn Broker) -> QueueOverview {
     let [queue] = broker.overview().await.unwrap().queues.try_into().expect("one queue");
     queue
 }
 
-/// What waits in each lane, what waits for its time, and what runs.
+/// Returns the numbers of tasks that are queued per lane, delayed, and processing.
 async fn waiting(broker: &dyn Broker) -> ([u64; 4], u64, u64) {
     let queue = queue(broker).await;
     (queue.queued, queue.delayed, queue.processing)
@@ -139,7 +139,7 @@ pub(super) async fn capacity_and_pace_are_those_of_the_workers(on: Fixture) {
         load_ms: None,
         problem: None,
     };
-    // Of several models each counts for itself, be it in memory or not.
+    // If a worker serves several models, each counts with its own capacity, loaded or not.
     let models = vec![served("elsewhere", 6), served("demo", 2)];
     let several = WorkerReport { model: ModelId::new("elsewhere"), models, ..report(99) };
     broker.report_worker(&several, LONG).await.unwrap();

@@ -1,4 +1,4 @@
-//! Holding a model's tasks back.
+//! Pausing models.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use queue::{Broker, CancelReply, Claimant, Release, SubmitOptions};
 
 use crate::support::*;
 
-/// A resume is noticed within this time.
+/// The time within which a resume must be noticed.
 const NOTICED: Duration = Duration::from_secs(3);
 
 fn other() -> ModelId {
@@ -45,7 +45,7 @@ pub(super) async fn a_resume_wakes_a_waiting_claim(on: Fixture) {
     let before = submitted(&*broker).await;
     let waiting = tokio::spawn(async move { broker.claim(&claimant(LONG), LONG).await.unwrap() });
     tokio::time::sleep(Duration::from_millis(300)).await;
-    // What wakes the claimant gives it nothing.
+    // A new task wakes the claimant, but it must get nothing.
     submitted(&*on.another()).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!waiting.is_finished(), "it was handed out all the same");
@@ -105,7 +105,7 @@ pub(super) async fn a_pause_holds_for_everyone_until_it_is_lifted(on: Fixture) {
     for _ in 0..2 {
         on.broker.set_paused(&model(), true).await.unwrap();
     }
-    // One that was opened later knows of it too.
+    // A broker opened later must see the pause too.
     let later = on.another();
     claims_nothing(&*later).await;
     assert!(later.overview().await.unwrap().queues[0].paused);

@@ -1,4 +1,4 @@
-//! Text that is published again, since a reply was lost.
+//! Text that is published again after a lost reply.
 
 use protocol::{Chunk, EventBody, EventSeq, TaskId};
 use queue::{Broker, BrokerError, Release};
@@ -9,7 +9,7 @@ fn chunks(texts: &[&str]) -> Vec<Chunk> {
     texts.iter().map(|text| (*text).into()).collect()
 }
 
-/// The text that readers see, attempt by attempt.
+/// Returns the text that readers see, one string per attempt.
 async fn told(broker: &dyn Broker, id: TaskId) -> Vec<String> {
     let events = broker.events(id, EventSeq::START, 1_000).await.unwrap();
     let mut attempts = Vec::new();

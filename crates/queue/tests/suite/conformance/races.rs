@@ -1,4 +1,4 @@
-//! Many at once; exactly one outcome.
+//! Concurrent operations on one task: exactly one outcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::join;
 
 use crate::support::*;
 
-/// The task has ended in `state`, once.
+/// Checks that the task has ended once, and returns its state.
 async fn ended_once(broker: &dyn Broker, id: protocol::TaskId) -> TaskState {
     let end = broker.snapshot(id).await.unwrap().unwrap();
     assert!(end.state.is_terminal(), "{:?}", end.state);
@@ -70,7 +70,7 @@ pub(super) async fn finishes_of_two_leases(on: Fixture) {
 }
 
 pub(super) async fn reapers_against_finishers(on: Fixture) {
-    // Leases so short that many run out just as their holder finishes.
+    // Leases so short that many expire just as their holder finishes.
     let lease = Duration::from_millis(60);
     let mut reapers = Vec::new();
     for _ in 0..2 {

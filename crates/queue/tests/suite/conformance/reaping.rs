@@ -1,4 +1,4 @@
-//! What becomes of tasks whose worker is gone.
+//! Tasks whose worker is gone.
 
 use std::time::Instant;
 
@@ -58,7 +58,7 @@ pub(super) async fn attempts_used_up_are_handed_to_the_reaper(on: Fixture) {
     assert!(broker.claim(&claimant(LONG), NO_WAIT).await.unwrap().is_none(), "queued no more");
     let late = broker.finish(&last.lease, &completed("late")).await;
     assert!(late.is_err(), "the attempt before is fenced off");
-    // A reaper that dies as well is reaped in its turn.
+    // If the reaper dies too, another reaps its lease.
     let second_reaper = claimant(SHORT);
     let reaped = reap_until_found(&*broker, &second_reaper).await;
     let lost = Outcome::Failed(TaskError::new(ErrorType::WorkerLost, "worker after worker died"));
@@ -111,7 +111,7 @@ pub(super) async fn a_repeated_release_changes_nothing(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 1, processing: 0 });
     let next = claimed(&*broker, &claimant(LONG)).await;
     assert_eq!(next.failed_attempts, 1);
-    broker.release(&held.lease, &failed).await.unwrap(); // its reply was lost for long
+    broker.release(&held.lease, &failed).await.unwrap(); // a late repetition, after a lost reply
     broker.finish(&next.lease, &completed("x")).await.unwrap();
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
@@ -134,9 +134,9 @@ pub(super) async fn reapers_hold_back_after_silence(on: Fixture) {
     broker.reap(&reaper).await.unwrap();
     submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(SHORT)).await;
-    tokio::time::sleep(SHORT * 3).await; // nobody could reach the store
+    tokio::time::sleep(SHORT * 3).await; // as if the store was unreachable
     assert_eq!(broker.reap(&reaper).await.unwrap(), Reaped::default(), "held back");
-    broker.renew(&held.lease, LONG).await.unwrap(); // the worker is alive, and back
+    broker.renew(&held.lease, LONG).await.unwrap(); // the worker reaches the store again
     let until = Instant::now() + SHORT * 2;
     while Instant::now() < until {
         assert_eq!(broker.reap(&reaper).await.unwrap(), Reaped::default(), "no double run");
@@ -146,7 +146,7 @@ pub(super) async fn reapers_hold_back_after_silence(on: Fixture) {
 }
 
 pub(super) async fn many_leases_are_reaped_at_once(on: Fixture) {
-    const TASKS: usize = 150; // more than a batch
+    const TASKS: usize = 150; // more than one reap handles at once
     let broker = on.broker;
     for _ in 0..TASKS {
         submitted(&*broker).await;

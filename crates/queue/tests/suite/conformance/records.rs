@@ -1,4 +1,4 @@
-//! Records that this version can't read.
+//! Records that this version cannot read.
 
 use protocol::{ErrorType, Outcome, RecordError, Task, TaskId};
 use queue::{Broker, BrokerError};

@@ -1,4 +1,4 @@
-//! What is still known of a task whose outcome has expired.
+//! Tasks whose outcome has expired.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use protocol::{Task, TaskId, TenantId};
 
 use crate::support::*;
 
-/// Past a time to live of one second.
+/// Longer than a TTL of one second.
 const PAST_TTL: Duration = Duration::from_millis(1_200);
 
 pub(super) async fn an_expired_outcome_is_known_as_its_tenants(on: Fixture) {
@@ -25,7 +25,7 @@ pub(super) async fn an_expired_outcome_is_known_as_its_tenants(on: Fixture) {
     }
 
     tokio::time::sleep(PAST_TTL).await;
-    broker.reap(&claimant(SHORT)).await.unwrap(); // clears away, where that is anybody's to do
+    broker.reap(&claimant(SHORT)).await.unwrap(); // deletes expired outcomes if needed
     for task in [&finished, &cancelled] {
         assert!(broker.snapshot(task.id).await.unwrap().is_none());
         assert_eq!(broker.expired(task.id).await.unwrap().as_ref(), Some(&task.tenant));

@@ -1,4 +1,4 @@
-//! Rests between attempts.
+//! Backoff between attempts.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::support::*;
 
 const REST: Duration = Duration::from_millis(500);
 
-/// Claims the next task and gives it back after a failure, to rest.
+/// Claims the next task and releases it after a failure, with this backoff.
 async fn fail_next(broker: &dyn Broker, rest: Duration) -> Lease {
     let lease = claimed(broker, &claimant(LONG)).await.lease;
     broker.release(&lease, &resting(rest)).await.unwrap();
@@ -35,7 +35,7 @@ pub(super) async fn a_failed_task_rests_before_its_next_attempt(on: Fixture) {
     let other = submitted(&*broker).await;
     assert_eq!(claimed(&*broker, &claimant(LONG)).await.task, other, "it holds nobody up");
     assert!(broker.claim(&claimant(LONG), NO_WAIT).await.unwrap().is_none());
-    // A claim that waits is woken by the end of the rest.
+    // A waiting claim is woken when the backoff ends.
     let held = broker.claim(&claimant(LONG), LONG).await.unwrap().unwrap();
     let took = begun.elapsed();
     assert_eq!((held.task, held.failed_attempts), (task, 1));
@@ -61,7 +61,7 @@ pub(super) async fn a_repeated_failed_release_rests_once(on: Fixture) {
     assert_eq!(run_at(&*broker, task.id).await, due, "its rest does not begin again");
     let held = broker.claim(&claimant(LONG), LONG).await.unwrap().unwrap();
     assert_eq!(held.failed_attempts, 1);
-    broker.release(&lease, &resting(LONG)).await.unwrap(); // its reply was lost for long
+    broker.release(&lease, &resting(LONG)).await.unwrap(); // a late repetition, after a lost reply
     broker.finish(&held.lease, &completed("x")).await.unwrap();
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
@@ -129,7 +129,7 @@ pub(super) async fn what_loses_worker_after_worker_rests(on: Fixture) {
     let held = broker.claim(&claimant(LONG), LONG).await.unwrap().unwrap();
     assert_eq!(held.failed_attempts, 2);
 
-    // An attempt that failed by itself shows that workers outlive the task.
+    // An attempt that failed without losing its worker ends the series of lost workers.
     broker.release(&held.lease, &failed_release("hiccup")).await.unwrap();
     claimed(&*broker, &claimant(SHORT)).await;
     assert_eq!(reap_until_found(&*broker, &reaper).await.requeued, [task.id]);
@@ -138,7 +138,7 @@ pub(super) async fn what_loses_worker_after_worker_rests(on: Fixture) {
 }
 
 pub(super) async fn many_rest_and_all_come_back(on: Fixture) {
-    const TASKS: usize = 40; // more than a tenant's window
+    const TASKS: usize = 40; // more than a tenant's window in a stream
     let broker = on.broker;
     let mut leases = Vec::new();
     for _ in 0..TASKS {

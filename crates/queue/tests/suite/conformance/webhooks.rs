@@ -1,4 +1,4 @@
-//! Telling others of a task's end: what is to be delivered, by whom, and what became of it.
+//! Webhook deliveries: what is due, who takes it, and what became of it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use queue::{
 use super::endings::End;
 use crate::support::*;
 
-/// A deliverer's time, short enough to wait for.
+/// A deliverer's lease, short enough to wait for.
 const SPAN: Duration = Duration::from_millis(500);
 
-/// A task with a webhook that has ended just now.
+/// Returns a task with a webhook that has just ended.
 async fn ended(broker: &dyn Broker) -> Task {
     let task = End::Completed.submit(broker, with_webhook(task())).await;
     End::Completed.come(broker, &task).await;
     task
 }
 
-/// The only delivery that is due.
+/// Takes the only delivery that is due.
 async fn taken(broker: &dyn Broker, span: Duration) -> Delivery {
     let [delivery] = broker.due_webhooks(span, 10).await.unwrap().try_into().expect("one is due");
     delivery
@@ -36,7 +36,7 @@ async fn report_of(broker: &dyn Broker, id: TaskId) -> WebhookReport {
     broker.webhook(id).await.unwrap().expect("a report")
 }
 
-/// The numbers of the tries in a report.
+/// Returns the numbers of the tries in a report.
 fn numbers(report: &WebhookReport) -> Vec<u32> {
     report.tries.iter().map(|tried| tried.number).collect()
 }

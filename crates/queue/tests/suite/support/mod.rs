@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Helpers of the tests.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use queue::{
 };
 use tempfile::TempDir;
 
-/// A broker on a store of its own.
+/// A broker with a store of its own.
 pub(crate) struct Fixture {
     pub(crate) broker: Arc<dyn Broker>,
     store: Store,
@@ -45,7 +45,7 @@ impl Fixture {
         Self { broker, store: Store::Sqlite(folder) }
     }
 
-    /// A broker as another process would have it; the embedded queue has but one.
+    /// Returns a broker as another process would have it. The embedded queue has only one.
     pub(crate) fn another(&self) -> Arc<dyn Broker> {
         match &self.store {
             Store::Redis(server) => redis_broker(server),
@@ -54,7 +54,7 @@ impl Fixture {
         }
     }
 
-    /// Replaces a task's stored record behind the broker's back.
+    /// Replaces a task's stored record without the broker.
     pub(crate) async fn overwrite_record(&self, id: TaskId, record: &str) {
         match &self.store {
             Store::Redis(server) => {
@@ -86,20 +86,20 @@ pub(crate) fn cluster_broker(cluster: &RedisCluster, partitions: u32) -> Arc<dyn
     Arc::new(RedisBroker::connect(options).unwrap())
 }
 
-/// A connection past the broker.
+/// Opens a connection to Redis without the broker.
 pub(crate) async fn plain_connection(server: &RedisServer) -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(server.url()).unwrap();
     client.get_multiplexed_async_connection().await.unwrap()
 }
 
-/// Long enough not to run out in a test.
+/// Long enough not to expire during a test.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 /// Short enough to wait for.
 pub(crate) const SHORT: Duration = Duration::from_millis(400);
 pub(crate) const NO_WAIT: Duration = Duration::ZERO;
 pub(crate) const NO_LIMIT: &SubmitOptions = &SubmitOptions::PLAIN;
 
-/// At most so many tasks of a model may be queued.
+/// Options with a bound on the queued tasks of a model.
 pub(crate) fn up_to(model: u64) -> SubmitOptions {
     SubmitOptions { bounds: Bounds { model, ..Bounds::NONE }, ..SubmitOptions::PLAIN }
 }
@@ -136,7 +136,7 @@ pub(crate) fn task_in(lane: Lane) -> Task {
     Task { lane, ..task() }
 }
 
-/// What a ready worker with so much room says of itself.
+/// Returns the report of a ready worker with this capacity.
 pub(crate) fn report(capacity: u32) -> WorkerReport {
     WorkerReport {
         id: WorkerId::new(),
@@ -181,19 +181,19 @@ pub(crate) fn failed(message: &str) -> Outcome {
     Outcome::Failed(TaskError::new(ErrorType::EngineError, message))
 }
 
-/// A release after a failure, for another attempt at once.
+/// A release after a failure, to be retried at once.
 pub(crate) fn failed_release(message: &str) -> Release {
     let error = TaskError::new(ErrorType::EngineError, message);
     Release::Failed { error, retry_in: Duration::ZERO }
 }
 
-/// A release after a failure, for another attempt after a rest.
+/// A release after a failure, to be retried after a backoff.
 pub(crate) fn resting(retry_in: Duration) -> Release {
     let error = TaskError::new(ErrorType::EngineError, "hiccup");
     Release::Failed { error, retry_in }
 }
 
-/// The same task with somebody to tell of its end.
+/// Adds a webhook to a task.
 pub(crate) fn with_webhook(task: Task) -> Task {
     let url = format!("https://example.com/hooks?a=\"b\"&task={}", task.id);
     Task { webhook: Some(Webhook { url }), ..task }
@@ -205,24 +205,24 @@ pub(crate) fn tried(number: u32) -> Tried {
     Tried { number, at, took_ms: 7, result: TryResult::Status(200) }
 }
 
-/// Where a queued task stands; none when it is not queued.
+/// Returns a task's estimate, or `None` if it is not queued.
 pub(crate) async fn estimate(broker: &dyn Broker, id: TaskId) -> Option<Estimate> {
     broker.snapshot(id).await.unwrap().expect("the task").estimate
 }
 
-/// Submits a fresh task and answers it.
+/// Submits a new task and returns it.
 pub(crate) async fn submitted(broker: &dyn Broker) -> Task {
     let task = task();
     broker.submit(&task, NO_LIMIT).await.unwrap();
     task
 }
 
-/// Claims a task that must be there.
+/// Claims a task, which must be queued.
 pub(crate) async fn claimed(broker: &dyn Broker, claimant: &Claimant) -> Claimed {
     broker.claim(claimant, NO_WAIT).await.unwrap().expect("a task to claim")
 }
 
-/// Reaps as workers do, several times a lease, until something was found.
+/// Reaps several times per lease, as workers do, until something was reaped.
 pub(crate) async fn reap_until_found(broker: &dyn Broker, reaper: &Claimant) -> Reaped {
     let patience = Instant::now() + reaper.lease * 4 + Duration::from_secs(2);
     while Instant::now() < patience {
@@ -235,7 +235,7 @@ pub(crate) async fn reap_until_found(broker: &dyn Broker, reaper: &Claimant) -> 
     panic!("nothing was reaped");
 }
 
-/// Asks again and again until it holds.
+/// Polls until the condition holds.
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let patience = Instant::now() + Duration::from_secs(10);
     while Instant::now() < patience {

@@ -1,9 +1,10 @@
-//! How fast a model reads prompts and writes answers on this machine, and in how much memory.
+//! `bench engine`: measures how fast a model reads prompts and writes answers on this machine, and
+//! its memory.
 //!
 //! | file        | what it holds |
 //! |-------------|---------------|
 //! | `report.rs` | the figures, as a table and as JSON |
-//! | `plot.rs`   | the figures, as a picture |
+//! | `plot.rs`   | the figures, as a chart |
 
 mod plot;
 mod report;
@@ -23,63 +24,66 @@ use self::report::{Constrained, Rate, Report, Setup, Submits};
 use super::contenders::Bare;
 use super::mixed::{self, Load, at_least_one};
 
-/// Tokens of a page of keys and values.
+/// Tokens per KV page.
 const PAGE: usize = engine::kv::PAGE_TOKENS;
 
-/// A model and what to do with it.
+/// Measure how fast a model reads prompts and writes answers.
 ///
-/// Measures, each as the median of some rounds: how fast one prompt of each length is read; how fast
-/// answers are written, summed over so many at once; and a mixed load, in which each of so many clients
-/// has one request in flight: prompts of different lengths, answers of one. All of it is done once for
-/// each chunk size, with a fresh engine. Prompts are random, and none is found computed.
+/// Each figure is the median of some rounds: the rate of reading one prompt of each length; the
+/// rate of writing answers, summed over all answers in progress; and a mixed load, in which each
+/// client has one request in flight, with prompts of different lengths and answers of one length.
+/// Everything is measured once per chunk size, each time with a new engine. Prompts are random, so
+/// the prefix cache finds none of them.
 #[derive(Debug, Args)]
 pub(crate) struct EngineBench {
     /// Hub repository with optional :quant, path to a .gguf file or a folder with safetensors, or demo.
-    /// `qwen-queue model synth` writes true-to-size ones.
+    /// `qwen-queue model synth` writes models of real size with random weights.
     #[arg(long, default_value = "demo")]
     model: String,
-    /// none, 8bit or 4bit: what is made of safetensors, or which GGUF file of a repository is taken.
+    /// none, 8bit or 4bit: the quantization of safetensors at load, or which GGUF file of a
+    /// repository to use.
     #[arg(long)]
     quantization: Option<Quantization>,
-    /// auto, cpu, cuda:N, or several that share the layers: cuda:0,1 or cuda:0,cpu.
+    /// auto, cpu, cuda:N, or several devices that share the layers: cuda:0,1 or cuda:0,cpu.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-    /// Prompt lengths, in tokens; 0 for none.
+    /// Lengths of prompts to read, in tokens; 0 for none.
     #[arg(long, value_delimiter = ',', default_values_t = [128, 512])]
     prompts: Vec<usize>,
-    /// Answers written at once, 1 to 256; 0 for none.
+    /// Numbers of answers to write at once, each 1 to 256; 0 for none.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16])]
     streams: Vec<usize>,
-    /// Tokens of the prompt that each of those answers.
+    /// Length of the prompt of each of those answers, in tokens.
     #[arg(long, default_value_t = 32, value_name = "TOKENS", value_parser = at_least_one)]
     stream_prompt: usize,
-    /// Write answers that keep a JSON schema too, in turn with those that need not, and tell what that costs.
+    /// Also write answers constrained by a JSON schema, alternating with unconstrained ones, and
+    /// print the cost.
     #[arg(long)]
     constrained: bool,
-    /// Clients of the mixed load, 1 to 256; 0 for none.
+    /// Numbers of clients of the mixed load, each 1 to 256; 0 for none.
     #[arg(long, value_delimiter = ',', default_values_t = [16])]
     clients: Vec<usize>,
     #[command(flatten)]
     load: Load,
-    /// Chunk sizes: tokens computed in one step at most. More makes prompts faster, less makes running
-    /// answers smoother.
+    /// Chunk sizes: the most tokens computed in one step. Larger ones read prompts faster, smaller
+    /// ones write running answers more evenly.
     #[arg(long, value_delimiter = ',', default_values_t = [512], value_parser = at_least_one)]
     step_tokens: Vec<usize>,
-    /// Tokens that all sequences may have together [default: what the largest load needs].
+    /// Tokens of all sequences together [default: what the largest load needs].
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     kv_tokens: Option<usize>,
-    /// Each figure is the median of so many rounds.
+    /// Rounds of each load; figures are their medians.
     #[arg(long, default_value_t = 3, value_parser = at_least_one)]
     rounds: usize,
-    /// Also write the figures to this file, as JSON; - prints them instead of the table.
+    /// Also write the figures to this file, as JSON; - prints the JSON instead of the table.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Also draw the figures into this file, as SVG.
+    /// Also draw the figures to this file, as SVG.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 }
 
-/// Measures and prints.
+/// Measures and prints the figures.
 pub(super) fn run(mut args: EngineBench) -> Result<()> {
     args.load.check()?;
     for list in [&mut args.prompts, &mut args.streams, &mut args.clients] {
@@ -107,7 +111,7 @@ pub(super) fn run(mut args: EngineBench) -> Result<()> {
     super::write_json(args.json.as_deref(), &report)
 }
 
-/// All loads on one engine.
+/// Runs all loads on one engine.
 fn measure(
     args: &EngineBench,
     model: &ModelFile,
@@ -115,7 +119,7 @@ fn measure(
     max_batch: usize,
     report: &mut Report,
 ) -> Result<Setup> {
-    say(&format!("loading the model, {step_tokens} tokens a step"));
+    progress(&format!("loading the model, {step_tokens} tokens a step"));
     system::forget_peak_memory();
     let begin = Instant::now();
     let options = EngineOptions {
@@ -128,26 +132,26 @@ fn measure(
     let engine = Engine::start(model, &options)?;
     let load_seconds = begin.elapsed().as_secs_f64();
     report.describe(engine.info());
-    bench::prompt_rate(&engine, 16)?; // the first pass touches everything for the first time
+    bench::prompt_rate(&engine, 16)?; // warms up: the first pass is slower
     let rounds = |measure: &dyn Fn() -> Result<f64, engine::GenerateError>| {
         (0..args.rounds).map(|_| measure()).collect::<Result<Vec<f64>, _>>()
     };
     let (mut prompts, mut clients) = (vec![], vec![]);
     let (mut streams, mut constrained) = (vec![], vec![]);
     for tokens in args.prompts.iter().copied() {
-        say(&format!("a prompt of {tokens} tokens"));
+        progress(&format!("a prompt of {tokens} tokens"));
         prompts.push(Rate::of(tokens, rounds(&|| bench::prompt_rate(&engine, tokens))?));
     }
     let schema = bench::endless_list();
     let submits = args.constrained.then(|| -> Result<_, engine::GenerateError> {
-        say("the first answers that keep a schema");
+        progress("the first answers with a schema");
         let submit = || bench::submit_time(&engine, &schema);
         Ok(Submits::of(submit()?, submit()?))
     });
     let submits = submits.transpose()?;
     for count in args.streams.iter().copied() {
         let answers = if count == 1 { "answer" } else { "answers at once" };
-        say(&format!("{count} {answers}"));
+        progress(&format!("{count} {answers}"));
         let rate = |constraint| {
             bench::decode_rate(&engine, count, args.stream_prompt, args.load.answer, constraint)
         };
@@ -157,7 +161,7 @@ fn measure(
                 free.push(rate(None)?);
                 continue;
             }
-            // In turn, and first by turns, so that both meet the same machine.
+            // Alternates which goes first, so that load on the machine affects both alike.
             for constrains in [round % 2 == 1, round % 2 == 0] {
                 let rates = if constrains { &mut bound } else { &mut free };
                 rates.push(rate(constrains.then_some(&schema))?);
@@ -169,7 +173,7 @@ fn measure(
         streams.push(Rate::of(count, free));
     }
     for count in args.clients.iter().copied() {
-        say(&format!("{count} clients with a mixed load"));
+        progress(&format!("{count} clients with a mixed load"));
         let bare = Bare(&engine);
         let figures = (0..args.rounds).map(|round| args.load.run(&bare, count, round));
         clients.extend(mixed::median(figures.collect::<Result<_>>()?));
@@ -190,7 +194,7 @@ fn measure(
 }
 
 impl EngineBench {
-    /// Tokens that the largest load holds at once, in whole pages.
+    /// Returns the tokens that the largest load holds at once, in whole pages.
     fn tokens_at_once(&self) -> usize {
         let pages = |tokens: usize| tokens.next_multiple_of(PAGE);
         let most = |list: &[usize]| list.iter().copied().max().unwrap_or(0);
@@ -200,7 +204,7 @@ impl EngineBench {
     }
 }
 
-/// What is being done, for whoever waits.
-fn say(what: &str) {
+/// Prints to standard error what is being measured.
+fn progress(what: &str) {
     eprintln!("{what} …");
 }

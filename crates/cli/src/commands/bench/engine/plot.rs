@@ -1,5 +1,5 @@
-//! The figures, as a picture: the rate of prompts over their length, and the summed rate of answers over
-//! how many there are at once; a line for each chunk size.
+//! Charts: the rate of reading over the prompt's length, and the summed rate of writing over the
+//! number of answers; a line per chunk size.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ use super::report::{Rate, Report};
 const SIZE: (u32, u32) = (960, 400);
 const FONT: &str = "sans-serif";
 
-/// Draws both into an SVG file.
+/// Draws both charts into an SVG file.
 ///
 /// # Errors
-/// When it can't be written.
+/// When the file can't be written.
 pub(super) fn draw(report: &Report, file: &Path) -> Result<()> {
     let area = SVGBackend::new(file, SIZE).into_drawing_area();
     paint(report, &area).and_then(|()| area.present().map_err(broken))
@@ -50,7 +50,7 @@ fn sorted(rates: &[Rate]) -> Vec<(f64, f64)> {
     points
 }
 
-/// Lines from the origin of a common scale.
+/// Draws one chart, with both axes from zero.
 fn chart(area: &Area<'_>, title: &str, x_title: &str, lines: &[Line]) -> Result<()> {
     let points = || lines.iter().flat_map(|line| &line.points);
     if points().next().is_none() {

@@ -10,69 +10,69 @@ use super::super::mixed::Figures;
 use super::super::spread::Spread;
 use crate::table::{Align, table};
 
-/// What was measured.
+/// The figures of a run.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     /// `general.name` of the model, or its architecture.
     model: String,
-    /// Its commonest weight format.
+    /// Its most common weight format.
     quantization: String,
-    /// How many weights.
+    /// The number of weights.
     parameters: u64,
-    /// Where it computed.
+    /// The device that computed.
     device: String,
-    /// Threads that computed.
+    /// The number of compute threads.
     threads: usize,
-    /// How often each load was measured; figures are medians.
+    /// Rounds per load; figures are medians.
     rounds: usize,
-    /// One for each chunk size.
+    /// The figures for each chunk size.
     pub(super) setups: Vec<Setup>,
 }
 
-/// One engine's figures.
+/// The figures of one engine.
 #[derive(Debug, Serialize)]
 pub(super) struct Setup {
-    /// Tokens computed in one step at most.
+    /// The most tokens computed in one step.
     pub(super) step_tokens: usize,
-    /// From nothing to ready.
+    /// Seconds from the start of loading until the engine is ready.
     pub(super) load_seconds: f64,
-    /// What it said at start that it would take.
+    /// The engine's memory plan.
     pub(super) plan: MemoryPlan,
-    /// The most memory that the process held, loading included, where the system tells.
+    /// The process's peak memory, loading included, where the system reports it.
     pub(super) peak_memory_bytes: Option<usize>,
-    /// How often an answer had to wait again for memory.
+    /// How often a sequence was preempted because KV memory ran short.
     pub(super) preemptions: u64,
-    /// Reading one prompt, by its tokens.
+    /// Rates of reading one prompt, by its length.
     pub(super) prompts: Vec<Rate>,
-    /// Writing answers, by how many at once; the sum of all.
+    /// Summed rates of writing answers, by their number.
     pub(super) streams: Vec<Rate>,
-    /// How long requests that keep a JSON schema took to be submitted, if that was asked for.
+    /// How long constrained requests took to be submitted, if measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) submits: Option<Submits>,
-    /// The same as `streams` of answers that keep a JSON schema, if that was asked for.
+    /// Summed rates of writing constrained answers, if measured.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) constrained: Vec<Constrained>,
-    /// The mixed load, by its clients.
+    /// The mixed load, by its number of clients.
     pub(super) clients: Vec<Figures>,
 }
 
-/// How fast something went.
+/// A rate, over several rounds.
 #[derive(Debug, Serialize)]
 pub(super) struct Rate {
-    /// Tokens of the prompt, or answers at once.
+    /// The prompt's length in tokens, or the number of answers.
     pub(super) of: usize,
     /// The median of the rounds.
     pub(super) tokens_per_second: f64,
-    /// Each round, the slowest first.
+    /// The rounds' rates, lowest first.
     rounds: Vec<f64>,
 }
 
-/// How long a request that keeps a schema took to be submitted.
+/// How long a constrained request took to be submitted.
 #[derive(Debug, Serialize)]
 pub(super) struct Submits {
-    /// An engine's first, for which the vocabulary is sorted.
+    /// The first request of an engine, which indexes the vocabulary.
     first_ms: f64,
-    /// The next: the schema is compiled.
+    /// The next request, which compiles only the schema.
     next_ms: f64,
 }
 
@@ -82,26 +82,26 @@ impl Submits {
     }
 }
 
-/// How fast answers that keep a schema were written, beside those that need not.
+/// The rate of constrained answers, compared with that of unconstrained ones.
 #[derive(Debug, Serialize)]
 pub(super) struct Constrained {
     #[serde(flatten)]
     pub(super) rate: Rate,
     /// The median of `round_costs`.
     cost: f64,
-    /// Which part of the rate each round lost, in their order: 0.03 is 3 %.
+    /// The share of the rate that each round lost, in order: 0.03 is 3 %.
     round_costs: Vec<f64>,
 }
 
 impl Constrained {
-    /// Both by round, of which there is one at least.
+    /// Compares the rates of each round. There must be at least one.
     pub(super) fn of(of: usize, free: &[f64], bound: Vec<f64>) -> Self {
         let costs = free.iter().zip(&bound).map(|(free, bound)| 1.0 - bound / free);
         let round_costs: Vec<f64> = costs.collect();
         Self { cost: median(round_costs.clone()), rate: Rate::of(of, bound), round_costs }
     }
 
-    /// In words.
+    /// Formats the cost as a line for people.
     fn cost(&self) -> String {
         let percent = |part: f64| format!("{:.1}", 100.0 * part);
         let rounds: Vec<String> = self.round_costs.iter().copied().map(percent).collect();
@@ -110,7 +110,7 @@ impl Constrained {
     }
 }
 
-/// The middle one, of an even number the mean of the two; NaN of none.
+/// Returns the median: for an even number, the mean of the middle two; NaN for no values.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let at = |place| values.get(place).copied().unwrap_or(f64::NAN);
@@ -118,7 +118,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 impl Rate {
-    /// The median of `rounds`, of which there is one at least.
+    /// Returns the median of `rounds`, of which there must be at least one.
     pub(super) fn of(of: usize, mut rounds: Vec<f64>) -> Self {
         rounds.sort_by(f64::total_cmp);
         let tokens_per_second = rounds.get(rounds.len() / 2).copied().unwrap_or(f64::NAN);
@@ -127,7 +127,7 @@ impl Rate {
 }
 
 impl Report {
-    /// Without figures.
+    /// Creates a report without figures.
     pub(super) fn new(rounds: usize) -> Self {
         Self {
             model: String::new(),
@@ -140,7 +140,7 @@ impl Report {
         }
     }
 
-    /// Notes which model it is.
+    /// Records which model was measured.
     pub(super) fn describe(&mut self, info: &ModelInfo) {
         self.model = info.name.clone().unwrap_or_else(|| info.architecture.clone());
         self.quantization.clone_from(&info.quantization);
@@ -148,7 +148,7 @@ impl Report {
         self.device.clone_from(&info.device);
     }
 
-    /// The model, and how it was measured.
+    /// Returns a line with the model and how it was measured.
     pub(super) fn title(&self) -> String {
         format!(
             "{}, {}, {:.1} M parameters, {} with {} threads; median of {}",
@@ -161,11 +161,12 @@ impl Report {
         )
     }
 
-    /// All of it, for people.
+    /// Returns all figures as text for people.
     pub(super) fn table(&self) -> String {
         let mut text = self.title() + "\n";
         for setup in &self.setups {
-            let mut line = |line: String| writeln!(text, "{line}").expect("a String takes all");
+            let mut line =
+                |line: String| writeln!(text, "{line}").expect("writing to a String cannot fail");
             line(format!(
                 "\n{} tokens a step; loaded in {:.1} s",
                 setup.step_tokens, setup.load_seconds
@@ -178,7 +179,7 @@ impl Report {
             }
             if setup.preemptions > 0 {
                 let times = setup.preemptions;
-                line(format!("{times} times an answer had to wait again for memory"));
+                line(format!("preemptions for lack of KV memory: {times}"));
             }
             text += &setup.tables();
         }
@@ -220,7 +221,7 @@ impl Setup {
     }
 }
 
-/// What is told of a mixed load; times are p50 / p99.
+/// The columns of the mixed load; times are p50 / p99.
 pub(in super::super) const MIXED_COLUMNS: [(&str, Align); 6] = [
     ("mixed load", Align::Left),
     ("written/s", Align::Right),
@@ -230,7 +231,7 @@ pub(in super::super) const MIXED_COLUMNS: [(&str, Align); 6] = [
     ("answer ms", Align::Right),
 ];
 
-/// The same of one load.
+/// Returns the row of one mixed load.
 pub(in super::super) fn mixed_row(figures: &Figures) -> [String; 6] {
     let times = |spread: Option<Spread>| {
         spread.map_or("-".to_owned(), |s| format!("{:.0} / {:.0}", s.p50_ms, s.p99_ms))
@@ -250,14 +251,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cost_is_the_median_of_what_each_round_lost() {
-        let told = Constrained::of(16, &[100.0, 200.0, 50.0], vec![97.0, 180.0, 50.5]);
-        assert!((told.cost - 0.03).abs() < 1e-9, "{told:?}");
-        assert!((told.rate.tokens_per_second - 97.0).abs() < 1e-9, "{told:?}");
+    fn the_cost_is_the_median_of_the_rounds_losses() {
+        let constrained = Constrained::of(16, &[100.0, 200.0, 50.0], vec![97.0, 180.0, 50.5]);
+        assert!((constrained.cost - 0.03).abs() < 1e-9, "{constrained:?}");
+        assert!((constrained.rate.tokens_per_second - 97.0).abs() < 1e-9, "{constrained:?}");
         let expected = "a schema costs 16 together 3.0 % (by round: 3.0, 10.0, -1.0)\n";
-        assert_eq!(told.cost(), expected);
-        // Of two rounds, what is between.
-        let told = Constrained::of(4, &[100.0, 100.0], vec![90.0, 94.0]);
-        assert!((told.cost - 0.08).abs() < 1e-9, "{told:?}");
+        assert_eq!(constrained.cost(), expected);
+        // The median of two rounds is their mean.
+        let constrained = Constrained::of(4, &[100.0, 100.0], vec![90.0, 94.0]);
+        assert!((constrained.cost - 0.08).abs() < 1e-9, "{constrained:?}");
     }
 }

@@ -1,5 +1,6 @@
-//! What Redis can do by itself: `redis-benchmark` with a script that has as many commands, keys and
-//! bytes as a submit's, and does nothing useful. Ours shares its cores with its client, so does this.
+//! Measures Redis by itself: `redis-benchmark` runs a script with as many commands, keys and bytes
+//! as a submit's, that does nothing useful. Like the queue's stages, it shares the cores with its
+//! client.
 
 use std::process::Command;
 
@@ -10,16 +11,17 @@ use super::report::Bare;
 use super::rig::Rig;
 use super::submits::{self, CONCURRENCY};
 
-/// Calls that are measured.
+/// The number of calls that are measured.
 const CALLS: u32 = 100_000;
 
-/// As many commands as ARGV[1] says, over the seven keys of a submit.
+/// Runs ARGV[1] commands on the seven keys of a submit.
 const SCRIPT: &str = "redis.call('HSET', KEYS[2], 'record', ARGV[2]) \
     redis.call('XADD', KEYS[3], '*', 'body', 'queued') \
     for i = 3, tonumber(ARGV[1]) do redis.call('HINCRBY', KEYS[4 + i % 4], 'n', 1) end \
     return { 'accepted', KEYS[2] }";
 
-/// Measures it, on the rig's own Redis.
+/// Measures the rig's own Redis. Returns `None` without one, or if `redis-benchmark` is not
+/// installed.
 ///
 /// # Errors
 /// When Redis or the benchmark fails.
@@ -53,7 +55,7 @@ pub(super) fn measure(rig: &Rig) -> Result<Option<Bare>> {
     let at = words.iter().rposition(|word| *word == "requests");
     let per_second = at.and_then(|at| words.get(at.checked_sub(1)?)?.parse().ok());
     let per_second = per_second.with_context(|| {
-        format!("redis-benchmark says: {said}{}", String::from_utf8_lossy(&done.stderr))
+        format!("redis-benchmark printed: {said}{}", String::from_utf8_lossy(&done.stderr))
     })?;
     Ok(Some(Bare { per_second, commands }))
 }

@@ -1,5 +1,5 @@
-//! Whether the queue's length matters: the same operations, one at a time, when little and when much
-//! is queued. One tenant has all of it, so nearly all of it is one backlog.
+//! Compares the cost of operations, one at a time, when few and when many tasks are queued. One
+//! tenant has all tasks, so nearly all are in one backlog.
 
 use std::time::Instant;
 
@@ -13,12 +13,12 @@ use super::report::spread;
 use super::rig::{BrokerKind, Rig};
 use super::submits::{self, Until};
 
-/// The depth that the other is compared with.
+/// The smaller depth, to which the other is compared.
 const SHALLOW: usize = 1_000;
-/// Operations of each kind that are measured at each depth.
+/// Operations of each kind measured per depth.
 const ROUNDS: usize = 1_000;
 
-/// What operations cost at one depth.
+/// The cost of operations at one depth.
 #[derive(Debug, Serialize)]
 pub(super) struct AtDepth {
     pub(super) broker: BrokerKind,
@@ -29,7 +29,7 @@ pub(super) struct AtDepth {
     pub(super) finish: Option<Spread>,
 }
 
-/// Measures at a thousand and at `depth`.
+/// Measures at [`SHALLOW`] and at `depth` queued tasks.
 pub(super) fn measure(kind: BrokerKind, rig: &Rig, depth: usize) -> Result<Vec<AtDepth>> {
     let mut queued = 0;
     let mut rows = Vec::new();
@@ -44,7 +44,7 @@ pub(super) fn measure(kind: BrokerKind, rig: &Rig, depth: usize) -> Result<Vec<A
     Ok(rows)
 }
 
-/// As much is submitted as claimed, so the depth stays.
+/// Measures operations. Each round submits one task and finishes one, so the depth stays.
 async fn at_depth(kind: BrokerKind, rig: &Rig, depth: usize) -> Result<AtDepth> {
     let (broker, claimant) = (&rig.broker, noop::claimant());
     let (mut submit, mut status) = (Vec::new(), Vec::new());
@@ -72,7 +72,7 @@ async fn at_depth(kind: BrokerKind, rig: &Rig, depth: usize) -> Result<AtDepth> 
     Ok(AtDepth { broker: kind, depth, submit, status, claim, finish })
 }
 
-/// What a person reads.
+/// Formats the figures for people.
 pub(super) fn table(rows: &[AtDepth]) -> String {
     let mut text = format!(
         "{:<8}{:>10}{:>22}{:>22}{:>22}{:>22}\n",

@@ -1,13 +1,14 @@
-//! How fast tasks pass through gateway, queue and worker, with an engine that computes nothing.
+//! `bench queue`: measures how fast tasks pass through gateway, queue and worker, with an engine
+//! that computes nothing.
 //!
 //! | file         | what it holds |
 //! |--------------|---------------|
-//! | `stages.rs`  | what is measured |
-//! | `submits.rs` | submitting at the broker itself |
+//! | `stages.rs`  | the stages that are measured |
+//! | `submits.rs` | submitting at the broker, without HTTP |
 //! | `noop.rs`    | workers without an engine |
-//! | `rig.rs`     | a fresh broker and a gateway on a socket |
-//! | `bare.rs`    | Redis without us, for comparison |
-//! | `depth.rs`   | the same operations when little and when much is queued |
+//! | `rig.rs`     | a new broker, and a gateway on a socket |
+//! | `bare.rs`    | Redis by itself, for comparison |
+//! | `depth.rs`   | the same operations when few and when many tasks are queued |
 //! | `report.rs`  | the figures, as a table and as JSON |
 
 mod bare;
@@ -28,26 +29,26 @@ use self::report::Figures;
 use self::rig::{BrokerKind, Rig};
 use self::stages::Plan;
 
-/// Which queue, and for how long.
+/// Measure how fast tasks pass through gateway, queue and worker.
 #[derive(Debug, Args)]
 pub(crate) struct QueueBench {
-    /// Which queue; both unless one is named.
+    /// The queue to measure; both if none is named.
     #[arg(long)]
     broker: Option<BrokerKind>,
-    /// An empty Redis to use. Unless one is named, the bench starts a redis-server of its own, with an
+    /// URL of an empty Redis to use. Without it, the bench starts a redis-server with an
     /// append-only file that is synced every second.
     #[arg(long)]
     redis_url: Option<String>,
-    /// Length of each stage.
+    /// Duration of each stage in seconds.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
     /// Keep-alive connections of the load generator.
     #[arg(long, default_value_t = 32)]
     connections: usize,
-    /// No-op workers, of 8 slots each.
+    /// No-op workers, with 8 slots each.
     #[arg(long, default_value_t = 4)]
     workers: usize,
-    /// Instead: compare operations at 1,000 and at this many queued tasks.
+    /// Measure operations at 1,000 and at this many queued tasks instead.
     #[arg(long, value_name = "TASKS", value_parser = clap::value_parser!(u32).range(2000..=10_000_000))]
     depth: Option<u32>,
     /// Also write the figures to this file, as JSON.
@@ -55,7 +56,7 @@ pub(crate) struct QueueBench {
     json: Option<PathBuf>,
 }
 
-/// Measures and prints.
+/// Measures and prints the figures.
 pub(super) fn run(args: &QueueBench) -> Result<()> {
     let kinds = match args.broker {
         Some(kind) => vec![kind],
@@ -96,7 +97,7 @@ pub(super) fn run(args: &QueueBench) -> Result<()> {
     super::write_json(args.json.as_deref(), &all)
 }
 
-/// All stages on one broker, each on a store of its own.
+/// Runs all stages on one broker, each on a new store.
 fn measure(kind: BrokerKind, redis_url: Option<&str>, plan: &Plan) -> Result<Figures> {
     let stage = |what: &str| {
         eprintln!("{kind:?}: {what}");

@@ -1,5 +1,5 @@
-//! Workers whose engine computes nothing. Each claims as many tasks as it has free slots, as a real worker
-//! does, and finishes them beside that.
+//! Workers whose engine computes nothing. Like a real worker, each claims as many tasks as it has
+//! free slots and finishes tasks concurrently.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,10 +14,10 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::rig::MODEL;
 
-/// Tasks that one worker runs at once.
+/// Tasks that one worker runs concurrently.
 pub(super) const SLOTS: usize = 8;
 
-/// Workers that run until they are told to stop.
+/// Workers that run until [`Workers::stop`].
 pub(super) struct Workers {
     stop: Arc<AtomicBool>,
     finished: Arc<AtomicU64>,
@@ -27,14 +27,14 @@ pub(super) struct Workers {
 /// A task that a worker took.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pickup {
-    /// Which.
+    /// The task.
     pub(super) task_id: TaskId,
-    /// When the claim had it.
+    /// When the claim returned it.
     pub(super) at: Instant,
 }
 
 impl Workers {
-    /// Starts so many.
+    /// Starts `count` workers.
     pub(super) fn start(runtime: &Runtime, broker: &Arc<dyn Broker>, count: usize) -> Self {
         let (stop, finished) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let start =
@@ -43,12 +43,13 @@ impl Workers {
         Self { stop, finished, loops }
     }
 
-    /// Outcomes recorded so far.
+    /// Returns the number of outcomes recorded so far.
     pub(super) fn finished(&self) -> u64 {
         self.finished.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many outcomes are recorded, or none was for a while. Answers how many.
+    /// Waits until `count` outcomes are recorded, or none was for five seconds. Returns the number
+    /// recorded.
     pub(super) fn wait_for(&self, count: u64) -> u64 {
         let (mut last, mut since) = (self.finished(), Instant::now());
         while last < count && since.elapsed() < Duration::from_secs(5) {
@@ -61,7 +62,7 @@ impl Workers {
         last
     }
 
-    /// Stops them and answers what they took, in no order.
+    /// Stops the workers and returns the tasks they took, in no particular order.
     pub(super) fn stop(self, runtime: &Runtime) -> Result<Vec<Pickup>> {
         self.stop.store(true, Ordering::Relaxed);
         let mut taken = Vec::new();
@@ -72,7 +73,7 @@ impl Workers {
     }
 }
 
-/// What a no-op engine answers.
+/// The outcome that a no-op engine returns.
 pub(super) fn answer() -> Outcome {
     Outcome::Completed(Completion {
         text: "ok".into(),
@@ -84,7 +85,7 @@ pub(super) fn answer() -> Outcome {
     })
 }
 
-/// Who a worker of the bench is.
+/// Creates the identity of a new worker.
 pub(super) fn claimant() -> Claimant {
     Claimant {
         worker: WorkerId::new(),
@@ -114,7 +115,7 @@ async fn work(
             taken.push(Pickup { task_id: claimed.task.id, at: Instant::now() });
             let (broker, finished, slot) = (Arc::clone(&broker), Arc::clone(&finished), free.pop());
             endings.spawn(async move {
-                drop(slot); // what it would compute is done: the next claim may go with the outcome
+                drop(slot); // the task is computed: the next claim may be sent with the outcome
                 let recorded = broker.finish(&claimed.lease, &answer()).await.map(drop);
                 if recorded.is_ok() {
                     finished.fetch_add(1, Ordering::Relaxed);

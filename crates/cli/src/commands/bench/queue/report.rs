@@ -5,52 +5,52 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::super::load::{self, Shot};
+use super::super::load::{self, Reply};
 use super::super::redis::Counts;
 use super::super::spread::Spread;
 use super::rig::{BrokerKind, Cpu};
 
-/// Something that was done again and again.
+/// A repeated operation.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Flow {
-    /// How often.
+    /// The rate.
     pub(super) per_second: f64,
-    /// How long each took, where that was measured.
+    /// How long each operation took, if measured.
     pub(super) latency: Option<Spread>,
 }
 
 impl Flow {
-    /// Of what the load generator saw.
-    pub(super) fn of(shots: &[Shot]) -> Self {
-        let latency = Spread::of(shots.iter().map(|shot| shot.took));
-        Self { per_second: load::rate(shots), latency }
+    /// Computes the rate and latency of requests.
+    pub(super) fn of(replies: &[Reply]) -> Self {
+        let latency = Spread::of(replies.iter().map(|reply| reply.took));
+        Self { per_second: load::rate(replies), latency }
     }
 }
 
-/// How long tasks wait for a worker that is free.
+/// How long tasks wait until a free worker takes them.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Pickups {
-    /// One task at a time.
+    /// With one task at a time.
     pub(super) idle: Option<Spread>,
-    /// At `load_per_second`.
+    /// At a rate of `load_per_second`.
     pub(super) loaded: Option<Spread>,
-    /// The load: about half of what the whole can do.
+    /// The load: about half of the end-to-end rate.
     pub(super) load_per_second: f64,
 }
 
-/// What one task costs Redis, from its submit to its outcome, without pollers.
+/// What one task costs Redis from its submit to its outcome, without status requests.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct RedisCost {
     /// Commands, those inside scripts included.
     pub(super) commands: f64,
     /// Commands that came over the network.
     pub(super) round_trips: f64,
-    /// Microseconds in scripts; Redis runs one at a time.
+    /// Microseconds in scripts, of which Redis runs one at a time.
     pub(super) script_micros: f64,
 }
 
 impl RedisCost {
-    /// Shared out over `tasks`.
+    /// Divides the counts by the number of tasks.
     pub(super) fn of(counts: &Counts, tasks: f64) -> Self {
         Self {
             commands: counts.commands() as f64 / tasks,
@@ -63,7 +63,7 @@ impl RedisCost {
 /// Microseconds of processor time that one task costs from its submit to its outcome, by process.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct CpuCost {
-    /// No-op workers and load generator; embedded: all of it.
+    /// No-op workers and load generator; with the embedded queue, everything.
     pub(super) bench: Option<f64>,
     /// The gateway.
     pub(super) gateway: Option<f64>,
@@ -72,7 +72,7 @@ pub(super) struct CpuCost {
 }
 
 impl CpuCost {
-    /// What came between, shared out over `tasks`.
+    /// Divides the difference by the number of tasks.
     pub(super) fn of(before: &Cpu, after: &Cpu, tasks: f64) -> Self {
         let cost = |before: Option<Duration>, after: Option<Duration>| {
             Some((after? - before?).as_secs_f64() * 1e6 / tasks)
@@ -88,17 +88,17 @@ impl CpuCost {
 /// Redis by itself.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Bare {
-    /// `redis-benchmark` with a script of as many commands, keys and bytes as a submit's.
+    /// Calls of a script with as many commands, keys and bytes as a submit's.
     pub(super) per_second: f64,
-    /// Commands in it.
+    /// Commands in the script.
     pub(super) commands: usize,
 }
 
-/// All of one broker.
+/// All figures of one broker.
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
     pub(super) broker: BrokerKind,
-    /// The store's version.
+    /// The store's name and version.
     pub(super) store: String,
     pub(super) http_submit: Flow,
     pub(super) broker_submit: Flow,
@@ -110,13 +110,13 @@ pub(super) struct Figures {
     pub(super) poll_queued: Flow,
     pub(super) poll_ended: Flow,
     pub(super) cancel_to_free: Option<Spread>,
-    /// Of 10,000 queued tasks with prompts of 200 bytes.
+    /// Bytes of 10,000 queued tasks.
     pub(super) bytes_of_10k: u64,
     pub(super) cpu: CpuCost,
     pub(super) redis_cost: Option<RedisCost>,
 }
 
-/// What a person reads.
+/// Formats the figures for people.
 pub(super) fn table(all: &[Figures]) -> String {
     let mut text = format!("{:<36}", "");
     for figures in all {
@@ -166,7 +166,7 @@ fn flow(flow: &Flow) -> String {
     }
 }
 
-/// Median and tail.
+/// Formats median and tail.
 pub(super) fn spread(spread: Option<Spread>) -> String {
     spread.map_or("-".into(), |s| format!("{:.2} / {:.2} ms", s.p50_ms, s.p99_ms))
 }
@@ -180,6 +180,6 @@ fn cost(figures: &Figures, which: impl Fn(&RedisCost) -> f64) -> String {
 }
 
 fn write(text: &mut String, more: &str) {
-    // Writing to a String can't fail.
+    // Cannot fail for a String.
     let _ = text.write_str(more);
 }

@@ -1,4 +1,4 @@
-//! What is measured: a fresh broker, and a gateway on a socket.
+//! The system that is measured: a new broker, and a gateway on a socket.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -18,56 +18,57 @@ use super::super::load::Target;
 use super::super::processes::Process;
 use super::super::redis::Redis;
 
-/// The model that all tasks ask for: no worker of the bench loads it.
+/// The model of all tasks. No worker of the bench loads it.
 pub(super) const MODEL: &str = "demo";
-/// More than any bench queues.
+/// A bound that no bench reaches.
 const NO_BOUND: u64 = 10_000_000;
 
-/// Which queue.
+/// A queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum BrokerKind {
-    /// Streams and scripts.
+    /// Redis Streams.
     Redis,
-    /// Embedded.
+    /// The embedded queue.
     Sqlite,
 }
 
-/// A queue with nothing in it, and a gateway before it.
+/// An empty queue, and a gateway in front of it.
 pub(super) struct Rig {
     pub(super) broker: Arc<dyn Broker>,
     pub(super) target: Target,
-    /// The Redis, if that is the queue.
+    /// The Redis, if it is the queue.
     pub(super) redis: Option<Redis>,
     /// Runs the broker's operations and the workers.
     pub(super) runtime: Runtime,
     gateway: Gateway,
     folder: TempDir,
-    /// What Redis has for itself.
+    /// The core reserved for Redis.
     _core: Option<Reserved>,
 }
 
-/// Processor time of each process; none for one that there is not.
+/// Processor time of each process; `None` for processes that do not exist or can't be measured.
 pub(super) struct Cpu {
     pub(super) bench: Option<Duration>,
     pub(super) gateway: Option<Duration>,
     pub(super) redis: Option<Duration>,
 }
 
-/// On Redis a process of its own, as it is deployed; the embedded queue allows one process only.
+/// The gateway: with Redis, a process of its own, as deployed. The embedded queue allows only one
+/// process.
 enum Gateway {
     Process(Process),
     Here { stop: Option<tokio::sync::oneshot::Sender<()>> },
 }
 
 impl Rig {
-    /// Starts all of it.
+    /// Starts all parts.
     ///
     /// # Errors
     /// When Redis or the gateway can't be started.
     pub(super) fn start(kind: BrokerKind, redis_url: Option<&str>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        // Before anything else is started that should keep off it.
+        // Before anything that must keep off the core is started.
         let core = match kind {
             BrokerKind::Redis if redis_url.is_none() => Reserved::one(),
             _ => None,
@@ -127,7 +128,7 @@ impl Rig {
         }
     }
 
-    /// Processor time so far.
+    /// Returns the processor time so far.
     pub(super) fn cpu(&self) -> Cpu {
         let gateway = match &self.gateway {
             Gateway::Process(process) => cpu::of(process.id()),
@@ -137,7 +138,7 @@ impl Rig {
         Cpu { bench: cpu::of(std::process::id()), gateway, redis }
     }
 
-    /// Bytes that the queue takes: in Redis' memory, or in the embedded queue's files.
+    /// Returns the size of the queue in bytes: Redis' memory, or the embedded queue's files.
     pub(super) fn size(&mut self) -> Result<u64> {
         if let Some(redis) = &mut self.redis {
             return redis.used_memory();

@@ -1,4 +1,4 @@
-//! Submitting, over HTTP and at the broker itself.
+//! The tasks that are submitted, and submitting at the broker.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use tokio::task::JoinSet;
 
 use super::rig::MODEL;
 
-/// Submits at the broker that are under way at once.
+/// Concurrent submits at the broker.
 pub(super) const CONCURRENCY: usize = 64;
 
-/// A prompt as people write them.
+/// A typical prompt.
 pub(super) const PROMPT: &str = "Please read the following notes of our meeting and give me a summary \
     in three short points, each with the name of the person who does it and the day by which it has \
     to be done; leave all else out. Thank you!";
@@ -25,7 +25,7 @@ pub(super) fn body() -> String {
     json!({ "prompt": PROMPT, "max_tokens": 200 }).to_string()
 }
 
-/// What the gateway makes of [`body`].
+/// The task that the gateway makes of [`body`].
 pub(super) fn task() -> Task {
     Task {
         id: TaskId::new(),
@@ -44,27 +44,27 @@ pub(super) fn task() -> Task {
     }
 }
 
-/// When to stop.
+/// When to stop submitting.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Until {
     /// At this instant.
     Time(Instant),
-    /// After so many.
+    /// After this many submits.
     Count(usize),
 }
 
-/// Submits that were accepted.
+/// The submits that were accepted.
 pub(super) struct Accepted {
-    /// The tasks.
+    /// The tasks' ids.
     pub(super) ids: Vec<TaskId>,
-    /// How long each took.
+    /// The duration of each submit.
     pub(super) took: Vec<Duration>,
-    /// How long all took.
+    /// The duration of all.
     pub(super) span: Duration,
 }
 
 impl Accepted {
-    /// How many per second.
+    /// Returns the submits per second.
     pub(super) fn rate(&self) -> f64 {
         self.ids.len() as f64 / self.span.as_secs_f64()
     }
@@ -73,7 +73,7 @@ impl Accepted {
 /// Submits at the broker, [`CONCURRENCY`] at once.
 ///
 /// # Errors
-/// When one fails.
+/// When a submit fails.
 pub(super) fn at_broker(
     runtime: &Runtime,
     broker: &Arc<dyn Broker>,

@@ -1,15 +1,14 @@
-//! What a step needs on the device, and attention.
+//! Uploading what a step needs, storing its keys and values, and attention.
 
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use candle_core::{Device, Result, Tensor, bail};
 
-use super::super::arguments::{Attend, JoinParts};
+use super::super::arguments::{Attend, JoinParts, WritePages};
 use super::super::attention_plan::{AttentionPlan, Pass};
 use super::{AdaptedStep, Kernels, Pages, int, same};
-use crate::batch::ForwardBatch;
-use crate::kv::{KvShape, PAGE_TOKENS};
+use crate::layout::{KvShape, PAGE_TOKENS, Spans};
 
-/// What all layers of a step need on the device.
+/// The data on the device that all layers of a step use.
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(super) tokens: usize,
@@ -17,16 +16,16 @@ pub(crate) struct Step {
     pub(super) slots: CudaSlice<u32>,
     tables: CudaSlice<u32>,
     passes: Vec<DevicePass>,
-    /// What blocks of split tiles leave for one another; each launch uses it anew.
+    /// Partial results of split tiles; each launch overwrites them.
     parts: CudaSlice<f32>,
     /// `[tokens, head_dim / 2]`
     pub(super) cos: Tensor,
     pub(super) sin: Tensor,
-    /// The rows that adapters add to, if there are any.
+    /// The rows with LoRA adapters, if there are any.
     pub(crate) adapted: Option<AdaptedStep>,
 }
 
-/// [`Pass`], where the blocks find it.
+/// A [`Pass`] on the device.
 #[derive(Debug)]
 struct DevicePass {
     rows: usize,
@@ -37,25 +36,31 @@ struct DevicePass {
 }
 
 impl Kernels {
-    /// Brings over what all layers of a step need, but for adapters. `cos` and `sin` are `[tokens, head_dim / 2]`.
+    /// Uploads what all layers of a step need, except for adapters. `slots` is where the keys and
+    /// values of each row go: page × [`PAGE_TOKENS`] + place in the page. `[tokens]` `cos` and `sin` are `[tokens,
+    /// head_dim / 2]`.
+    ///
+    /// # Errors
+    /// When `spans` or `slots` name pages beyond the pool, or the driver fails.
     pub(crate) fn step(
         &self,
-        batch: &ForwardBatch,
+        spans: Spans<'_>,
+        slots: &[usize],
         heads: usize,
         pages: &Pages,
         cos: &[f32],
         sin: &[f32],
     ) -> Result<Step> {
         let shape = pages.shape;
-        let tokens = batch.tokens.len();
-        let plan = AttentionPlan::new(batch, heads, shape, self.blocks);
-        // The kernels believe these.
+        let tokens = spans.rows();
+        let plan = AttentionPlan::new(spans, heads, shape, self.blocks);
+        // The kernels do not check these.
         let slots_end = pages.pages * PAGE_TOKENS;
         let foreign = plan.tables.iter().any(|page| *page as usize >= pages.pages);
-        if foreign || batch.slot_mapping.iter().any(|slot| *slot >= slots_end) {
-            bail!("a step names pages beyond the {} there are", pages.pages)
+        if foreign || slots.iter().any(|slot| *slot >= slots_end) {
+            bail!("a step names pages beyond the pool's {}", pages.pages)
         }
-        let slots: Vec<u32> = batch.slot_mapping.iter().map(|slot| *slot as u32).collect();
+        let slots: Vec<u32> = slots.iter().map(|slot| *slot as u32).collect();
         let numbers = plan.passes.iter().map(|pass| pass.part_numbers(shape)).max();
         let device = Device::Cuda(self.device.clone());
         let angles = |of: &[f32]| Tensor::from_slice(of, (tokens, shape.head_dim / 2), &device);
@@ -73,7 +78,7 @@ impl Kernels {
             slots: self.upload(&slots)?,
             tables: self.upload(&plan.tables)?,
             passes: plan.passes.iter().map(pass).collect::<Result<_>>()?,
-            // SAFETY: blocks of attention write what the join reads.
+            // SAFETY: the attention kernel writes whatever `join_parts` reads.
             parts: unsafe { self.device.alloc::<f32>(numbers.unwrap_or(0).max(1))? },
             cos: angles(cos)?,
             sin: angles(sin)?,
@@ -81,7 +86,34 @@ impl Kernels {
         })
     }
 
-    /// What the step's queries, `[tokens, heads * head_dim]`, find in their sequences' pages.
+    /// Stores the keys and values of the step's tokens, both `[tokens, kv_heads * head_dim]`.
+    pub(crate) fn write_pages(
+        &self,
+        pages: &Pages,
+        layer: usize,
+        step: &Step,
+        keys: &Tensor,
+        values: &Tensor,
+    ) -> Result<()> {
+        let KvShape { kv_heads, head_dim, kv_type, .. } = pages.shape;
+        same(keys.elem_count(), step.tokens * kv_heads * head_dim)?;
+        same(values.elem_count(), step.tokens * kv_heads * head_dim)?;
+        let (key_pages, value_pages) = self.of_layer(pages, layer);
+        let kernel = WritePages {
+            keys: self.at(keys)?,
+            values: self.at(values)?,
+            slots: self.slice(&step.slots),
+            key_pages,
+            value_pages,
+            kv_heads: int(kv_heads)?,
+            dim: int(head_dim)?,
+        };
+        // SAFETY: one slot per token; `step` has checked that they lie in these pages.
+        unsafe { self.run(&kernel.launch(kv_type, step.tokens)) }
+    }
+
+    /// Computes attention of the step's queries, `[tokens, heads * head_dim]`, over their
+    /// sequences' pages. Returns `[tokens, heads * head_dim]`.
     pub(crate) fn attend(
         &self,
         pages: &Pages,
@@ -108,7 +140,8 @@ impl Kernels {
                 scale: 1.0 / (head_dim as f32).sqrt(),
             };
             let launch = kernel.launch(kv_type, head_dim, pass.rows, pass.num_items);
-            // SAFETY: the items name tokens of the step and pages that were checked to be there.
+            // SAFETY: `step` has checked that the items name tokens of the step and pages of the
+            // pool.
             unsafe { self.run(&launch)? };
             if pass.num_joins > 0 {
                 let kernel = JoinParts {
@@ -120,7 +153,8 @@ impl Kernels {
                     rows: int(pass.rows)?,
                     dim: int(head_dim)?,
                 };
-                // SAFETY: the joins name tokens of the step, and parts that were written just now.
+                // SAFETY: the joins name tokens of the step, and parts that the launch before
+                // wrote.
                 unsafe { self.run(&kernel.launch(pass.num_joins))? };
             }
         }

@@ -1,4 +1,4 @@
-//! Which experts tokens go through, and what those make together.
+//! Launching the kernels of mixture-of-experts layers.
 
 use candle_core::{Result, Tensor, bail};
 
@@ -6,8 +6,8 @@ use super::super::arguments::{ChooseExperts, MixExperts, OpenGate};
 use super::{Kernels, int, same};
 
 impl Kernels {
-    /// The experts that tokens go through, by the router's `logits`, `[tokens, experts]`: which, and with
-    /// what weight, both `[tokens, used]`.
+    /// Chooses the experts of each token by the router's `logits`, `[tokens, experts]`. Returns
+    /// their indices (u32) and weights (f32), both `[tokens, used]`.
     pub(crate) fn choose_experts(
         &self,
         logits: &Tensor,
@@ -16,7 +16,7 @@ impl Kernels {
     ) -> Result<(Tensor, Tensor)> {
         let (tokens, experts) = logits.dims2()?;
         if used > experts {
-            bail!("{used} of {experts} experts")
+            bail!("a model of {experts} experts cannot use {used} per token")
         }
         let chosen = self.blank_words((tokens, used))?;
         let weights = self.blank((tokens, used))?;
@@ -28,12 +28,13 @@ impl Kernels {
             used: int(used)?,
             normalized: normalized.into(),
         };
-        // SAFETY: a block for every token, with room for its logits.
+        // SAFETY: one block per token, with shared memory for its logits.
         unsafe { self.run(&kernel.launch(tokens))? };
         Ok((chosen, weights))
     }
 
-    /// Adds to `out`, `[tokens, width]`, what experts `made`, `[tokens, used, width]`, by their weights.
+    /// Adds the experts' results, `made` `[tokens, used, width]`, times their `weights` `[tokens,
+    /// used]`, to `out` `[tokens, width]`.
     pub(crate) fn mix_experts(&self, made: &Tensor, weights: &Tensor, out: &Tensor) -> Result<()> {
         let (tokens, used, width) = made.dims3()?;
         same(weights.elem_count(), tokens * used)?;
@@ -45,7 +46,7 @@ impl Kernels {
             used: int(used)?,
             width: int(width)?,
         };
-        // SAFETY: a thread for every number of `out`, as checked.
+        // SAFETY: one thread per number of `out`; the sizes are checked above.
         unsafe { self.run(&kernel.launch(tokens)) }
     }
 
@@ -54,7 +55,7 @@ impl Kernels {
         let (rows, width) = x.dims2()?;
         same(gate.elem_count(), rows)?;
         let kernel = OpenGate { x: self.at(x)?, gate: self.at(gate)?, width: int(width)? };
-        // SAFETY: a thread for every number of `x`, a gate for every row.
+        // SAFETY: one thread per number of `x`, and one gate per row.
         unsafe { self.run(&kernel.launch(rows)) }
     }
 }

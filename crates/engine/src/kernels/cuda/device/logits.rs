@@ -1,4 +1,4 @@
-//! What was computed comes to the CPU: whole rows, or the likeliest of each.
+//! Copying results to the CPU: whole rows, or the argmax of each.
 
 use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
 use candle_core::cuda_backend::{CudaDType, WrapErr};
@@ -8,7 +8,7 @@ use super::super::arguments::Likeliest;
 use super::{Kernels, int, same};
 
 impl Kernels {
-    /// Copies rows to the CPU, once they are computed.
+    /// Waits for the computation of `rows` and copies them to the CPU.
     pub(crate) fn download<T: CudaDType + DeviceRepr>(
         &self,
         rows: &Tensor,
@@ -24,14 +24,15 @@ impl Kernels {
         self.synchronize()
     }
 
-    /// The place of the largest of each row of `logits`, `[rows, width]`, of equals the first; `u32::MAX` where nothing
-    /// is above minus infinity. `[rows]` of u32
+    /// Returns the index of the largest logit of each row of `logits` `[rows, width]`, the first of
+    /// equal ones; `u32::MAX` for rows in which no logit is above minus infinity. The result is
+    /// `[rows, 1]`, u32.
     pub(crate) fn likeliest(&self, logits: &Tensor) -> Result<Tensor> {
         let (rows, width) = logits.dims2()?;
         let places = self.blank_words((rows, 1))?;
         let kernel =
             Likeliest { logits: self.at(logits)?, places: self.at(&places)?, width: int(width)? };
-        // SAFETY: a block for every row, a place for each.
+        // SAFETY: one block and one place per row.
         unsafe { self.run(&kernel.launch(rows))? };
         Ok(places)
     }

@@ -1,4 +1,4 @@
-//! What adapters add to products.
+//! Launching LoRA products.
 
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use candle_core::{Result, Tensor};
@@ -8,11 +8,11 @@ use super::super::low_rank_plan::{LowRankPlan, PackedDeltas};
 use super::{Kernels, int, same};
 use crate::kernels::low_rank::LowRank;
 
-/// What all adapters add to one projection, on the device.
+/// The matrices of all adapters for one projection, on the device.
 #[derive(Debug)]
 pub(crate) struct Deltas {
     weights: CudaSlice<f32>,
-    /// `Delta` of low_rank.cu for each adapter.
+    /// A `Delta` of low_rank.cu per adapter.
     table: CudaSlice<u32>,
     adapters: usize,
     most_rank: usize,
@@ -20,7 +20,7 @@ pub(crate) struct Deltas {
     outputs: usize,
 }
 
-/// The rows of a step that adapters add to, on the device.
+/// The rows of a step that have adapters, on the device.
 #[derive(Debug)]
 pub(crate) struct AdaptedStep {
     tokens: usize,
@@ -29,13 +29,13 @@ pub(crate) struct AdaptedStep {
     tiles: CudaSlice<u32>,
     /// `[adapted]`
     rows: CudaSlice<u32>,
-    /// What is between the two products; each projection uses it anew. `[adapted, most_rank]`
+    /// The products with `a`, `[adapted, most_rank]`; each projection overwrites them.
     between: CudaSlice<f32>,
     most_rank: usize,
 }
 
 impl Kernels {
-    /// Brings what each of the adapters adds to a projection to the device, if any adds something.
+    /// Uploads the adapters' matrices for one projection. Returns `None` if no adapter has any.
     pub(crate) fn deltas<'a>(
         &self,
         deltas: impl Iterator<Item = Option<LowRank<'a>>>,
@@ -52,8 +52,8 @@ impl Kernels {
         }))
     }
 
-    /// Brings over whose rows are whose in a step of so many tokens, for so many adapters of ranks up to
-    /// `most_rank`; none if no row is anybody's.
+    /// Uploads which rows have which adapter, in a step of `tokens` tokens, for `adapters` adapters
+    /// of ranks up to `most_rank`. Returns `None` if no row has an adapter.
     pub(crate) fn adapted_step(
         &self,
         plan: &LowRankPlan,
@@ -64,11 +64,11 @@ impl Kernels {
         if plan.rows.is_empty() {
             return Ok(None);
         }
-        // The kernels believe these.
+        // The kernels do not check these.
         let foreign = plan.rows.iter().any(|row| *row as usize >= tokens);
         if foreign || plan.tiles.iter().any(|[adapter, ..]| *adapter as usize >= adapters) {
             candle_core::bail!(
-                "a step adapts rows beyond its {tokens}, or by others than {adapters}"
+                "a step names rows beyond its {tokens}, or adapters beyond the {adapters} loaded"
             )
         }
         Ok(Some(AdaptedStep {
@@ -77,14 +77,14 @@ impl Kernels {
             num_tiles: plan.tiles.len(),
             tiles: self.upload(plan.tiles.as_flattened())?,
             rows: self.upload(&plan.rows)?,
-            // SAFETY: the first kernel writes what the second reads.
+            // SAFETY: the first kernel writes whatever the second reads.
             between: unsafe { self.device.alloc::<f32>(plan.rows.len() * most_rank.max(1))? },
             most_rank,
         }))
     }
 
-    /// Adds to `y`, `[tokens, outputs]`, what a projection made of `x`, `[tokens, inputs]`, what each adapter adds
-    /// to its rows.
+    /// Adds each adapter's product with its rows of `x`, `[tokens, inputs]`, to the same rows of
+    /// the projection's result `y`, `[tokens, outputs]`.
     pub(crate) fn add_low_rank(
         &self,
         deltas: &Deltas,
@@ -96,7 +96,11 @@ impl Kernels {
         same(y.elem_count(), step.tokens * deltas.outputs)?;
         same(deltas.adapters, step.adapters)?;
         if deltas.most_rank > step.most_rank {
-            candle_core::bail!("rank {} in a step of ranks to {}", deltas.most_rank, step.most_rank)
+            candle_core::bail!(
+                "rank {} in a step of ranks up to {}",
+                deltas.most_rank,
+                step.most_rank
+            )
         }
         let kernel = LowRankShrink {
             x: self.at(x)?,
@@ -108,8 +112,8 @@ impl Kernels {
             inputs: int(deltas.inputs)?,
             stride: int(deltas.most_rank)?,
         };
-        // SAFETY: tiles name rows of the step and adapters of the table, which was laid out for these weights; there
-        // is room for `most_rank` numbers of every adapted row.
+        // SAFETY: the tiles name rows of the step and adapters of the table, which belongs to these
+        // weights; `between` has room for `most_rank` numbers per adapted row.
         unsafe { self.run(&kernel.launch(step.num_tiles))? };
         let kernel = LowRankExpand {
             between: self.slice(&step.between),
@@ -121,7 +125,7 @@ impl Kernels {
             outputs: int(deltas.outputs)?,
             stride: int(deltas.most_rank)?,
         };
-        // SAFETY: as above, and no two tiles have a row in common.
+        // SAFETY: as above, and no two tiles share a row.
         unsafe { self.run(&kernel.launch(step.num_tiles)) }
     }
 }

@@ -1,15 +1,15 @@
-//! The kernels on a device: each method launches one and says what it takes and gives.
+//! Launching the kernels on a device: one method per kernel, which checks sizes.
 //!
-//! - `buffers`: numbers on the device
-//! - `rows`: norms, activation, rotary turn, biases
-//! - `experts`: which, and what they make together
-//! - `pages`: keys and values
-//! - `attention`: what a step needs on the device, and attention
-//! - `logits`: to the CPU, whole rows or the likeliest of each
-//! - `low_rank`: what adapters add to products
+//! - `buffers`: buffers on the device
+//! - `rows`: norms, activation, rotary embedding, biases
+//! - `experts`: choosing experts and mixing their results
+//! - `pages`: memory for keys and values
+//! - `attention`: uploading a step, storing its keys and values, and attention
+//! - `logits`: copying results to the CPU, whole rows or the argmax of each
+//! - `low_rank`: LoRA products
 //!
-//! Rows of numbers are candle's tensors, f32 and contiguous, as candle's quantized products take and give
-//! them. Everything goes through one stream, in order: what is launched first is done first.
+//! Rows of numbers are candle tensors, f32 and contiguous, the form in which candle's quantized
+//! products take and return them. Everything runs in order on one stream.
 
 mod attention;
 mod buffers;
@@ -35,9 +35,9 @@ pub(crate) use pages::Pages;
 use super::arguments::{Argument, NAMES};
 use super::launch::{Launch, variants};
 
-/// All kernels, as the driver takes them.
+/// The kernels' module, compiled by nvcc.
 const PTX: &str = include_str!(env!("QWEN_QUEUE_KERNELS"));
-/// Blocks of attention that a multiprocessor is given before tiles are left whole.
+/// Blocks of attention per multiprocessor up to which tiles are split.
 const BLOCKS_PER_MULTIPROCESSOR: usize = 4;
 
 /// The kernels, loaded on a device.
@@ -45,7 +45,7 @@ pub(crate) struct Kernels {
     device: CudaDevice,
     stream: Arc<CudaStream>,
     functions: HashMap<String, CudaFunction>,
-    /// As many as keep the device busy.
+    /// The number of attention blocks that keeps the device busy.
     blocks: usize,
 }
 
@@ -59,11 +59,11 @@ impl Kernels {
     /// Loads the kernels.
     ///
     /// # Errors
-    /// When `device` is none of CUDA, or the driver refuses the kernels.
+    /// When `device` is not a CUDA device, or the driver refuses the module.
     pub(crate) fn new(device: &Device, multiprocessors: usize) -> Result<Self> {
         let device = device.as_cuda_device()?.clone();
-        // SAFETY: candle and this module use this one stream alone, so that all that is done with an
-        // allocation, from its making to its end, is done in order without events.
+        // SAFETY: candle and this module use only this stream, so that all uses of an allocation,
+        // from its creation to its release, are ordered without events.
         unsafe { device.disable_event_tracking() };
         let stream = device.cuda_stream();
         keep_freed_memory(&stream);
@@ -77,20 +77,22 @@ impl Kernels {
         Ok(Self { device, stream, functions, blocks: multiprocessors * BLOCKS_PER_MULTIPROCESSOR })
     }
 
-    /// Makes the device that of the calling thread, for libraries that do not name theirs.
+    /// Makes the device current for the calling thread, for libraries that do not select it
+    /// themselves.
     pub(crate) fn bind(&self) -> Result<()> {
         self.stream.context().bind_to_thread().w()
     }
 
-    /// Waits until all that was launched is done. What went wrong meanwhile is told here.
+    /// Waits until everything launched so far is done. Returns an error if any of it failed.
     pub(crate) fn synchronize(&self) -> Result<()> {
         self.stream.synchronize().w()
     }
 
-    /// Has the device run a kernel, after all that it was given before.
+    /// Launches a kernel, which runs after everything launched before.
     ///
     /// # Safety
-    /// The kernel stays within what its pointers lead to, and that is freed in the stream's order.
+    /// The kernel accesses only memory that its pointers lead to, and that memory is freed in the
+    /// stream's order.
     unsafe fn run(&self, launch: &Launch) -> Result<()> {
         if launch.grid.0 == 0 || launch.grid.1 == 0 {
             return Ok(());
@@ -111,17 +113,20 @@ impl Kernels {
             block_dim: (launch.threads, 1, 1),
             shared_mem_bytes: launch.shared_bytes,
         };
-        // SAFETY: the arguments are those that the kernel declares (arguments.rs); else see above.
+        // SAFETY: the arguments are those that the kernel declares (arguments.rs); the rest is the
+        // caller's.
         unsafe { builder.launch(config) }.w()?;
         Ok(())
     }
 }
 
-/// Has the driver leave to the process what a step frees, for the next one. Else it goes back, and is asked for
-/// anew, each time the stream is waited for. Where there are no pools of memory nothing is gained, nor lost.
+/// Makes the driver keep the memory that a step frees for the next one. By default it returns the
+/// memory to the system whenever the stream is synchronized. Has no effect on devices without
+/// memory pools.
 fn keep_freed_memory(stream: &CudaStream) {
     let mut most = u64::MAX;
-    // SAFETY: the device is that of a live context, the pool its own, and the attribute a number of 64 bits.
+    // SAFETY: the device is that of a live context, the pool is its default one, and the attribute
+    // has 64 bits.
     let kept = unsafe {
         result::device::get_default_mem_pool(stream.context().cu_device()).and_then(|pool| {
             let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
@@ -129,25 +134,27 @@ fn keep_freed_memory(stream: &CudaStream) {
         })
     };
     if let Err(error) = kept {
-        tracing::debug!("the driver keeps no freed memory: {error}");
+        tracing::debug!("the driver does not keep freed memory: {error}");
     }
 }
 
 fn same(found: usize, expected: usize) -> Result<()> {
     if found != expected {
-        bail!("a kernel is given {found} numbers in the place of {expected}")
+        bail!("a kernel was given {found} numbers, not {expected}")
     }
     Ok(())
 }
 
-/// Kernels count in 32 bits.
+/// Converts a count for a kernel, which counts in 32 bits.
 fn int(count: usize) -> Result<i32> {
     i32::try_from(count).map_err(|_| {
-        candle_core::Error::msg(format!("{count} numbers in one step; set fewer tokens a step"))
+        candle_core::Error::msg(format!(
+            "{count} numbers in one step, more than a kernel can count; set fewer tokens a step"
+        ))
     })
 }
 
-/// The names of all kernels in the module.
+/// Returns the names of all kernels in the module.
 fn all_names() -> impl Iterator<Item = String> {
     NAMES.iter().flat_map(|name| variants(name))
 }

@@ -1,4 +1,4 @@
-//! Kernels that work on rows of f32.
+//! Launching the kernels that work on rows of f32.
 
 use candle_core::{Result, Tensor};
 
@@ -6,7 +6,7 @@ use super::super::arguments::{AddBias, AddRmsNorm, NormAndTurn, Pointer, RmsNorm
 use super::{Kernels, Step, int, same};
 
 impl Kernels {
-    /// The norm of rows `x`, `[rows, width]`, by `weight`, `[width]`.
+    /// Returns the RMS norm of the rows of `x`, `[rows, width]`, scaled by `weight`, `[width]`.
     pub(crate) fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
         let (rows, width) = x.dims2()?;
         same(weight.elem_count(), width)?;
@@ -18,12 +18,12 @@ impl Kernels {
             width: int(width)?,
             eps,
         };
-        // SAFETY: `rows` blocks of rows of `width`, which all have.
+        // SAFETY: one block per row; the sizes are checked above.
         unsafe { self.run(&kernel.launch(rows))? };
         Ok(out)
     }
 
-    /// `x += added`, then the norm of `x`. All `[rows, width]`.
+    /// Computes `x += added` and returns the RMS norm of `x`. `x` and `added` are `[rows, width]`.
     pub(crate) fn add_rms_norm(
         &self,
         x: &Tensor,
@@ -43,13 +43,13 @@ impl Kernels {
             width: int(width)?,
             eps,
         };
-        // SAFETY: `rows` blocks of rows of `width`, which all have.
+        // SAFETY: one block per row; the sizes are checked above.
         unsafe { self.run(&kernel.launch(rows))? };
         Ok(out)
     }
 
-    /// Normalises the heads of `x`, `[tokens, heads * head_dim]`, if there is a weight, `[head_dim]`, and
-    /// turns them to their tokens' places.
+    /// Normalises the heads of `x`, `[tokens, heads * head_dim]`, if `norm` has a weight
+    /// `[head_dim]`, and applies the rotary embedding by the step's angles.
     pub(crate) fn norm_and_turn(
         &self,
         x: &Tensor,
@@ -72,11 +72,11 @@ impl Kernels {
             half: int(half)?,
             eps,
         };
-        // SAFETY: a warp for every head of every token, as checked.
+        // SAFETY: one warp per head of each token; the sizes are checked above.
         unsafe { self.run(&kernel.launch(tokens)) }
     }
 
-    /// `gate = silu(gate) * up`, of one shape.
+    /// Computes `gate = silu(gate) * up`. Both have the same shape.
     pub(crate) fn swiglu(&self, gate: &Tensor, up: &Tensor) -> Result<()> {
         let len = gate.elem_count();
         same(up.elem_count(), len)?;
@@ -91,7 +91,7 @@ impl Kernels {
         same(bias.elem_count(), width)?;
         let (len, width) = (int(rows * width)?, int(width)?);
         let kernel = AddBias { x: self.at(x)?, bias: self.at(bias)?, len, width };
-        // SAFETY: `x` has rows of `width` numbers, as the bias has.
+        // SAFETY: `x` has rows of `width` numbers, the length of the bias.
         unsafe { self.run(&kernel.launch()) }
     }
 }

@@ -1,4 +1,5 @@
-//! Kernels on a device in tests: the module that nvcc made, and launches with plain bytes.
+//! Running kernels on a device in tests: checks of the module that nvcc made, and launches on plain
+//! bytes.
 
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr};
 
@@ -6,15 +7,15 @@ use super::super::arguments::SIGNATURES;
 use super::*;
 
 impl Kernels {
-    /// On the first device; why not, where there is none.
+    /// Loads the kernels on the first device. Returns the reason if there is none.
     pub(in super::super) fn on_first_device() -> std::result::Result<Self, String> {
         let device = crate::cuda::open(0).map_err(|error| error.to_string())?;
         let multiprocessors = crate::cuda::multiprocessors(&device);
         Self::new(&device, multiprocessors).map_err(|error| error.to_string())
     }
 
-    /// Runs a kernel whose pointers are the numbers of buffers, from 1; 0 is none. Returns what became of the
-    /// buffers.
+    /// Runs a kernel on copies of `buffers`. Its pointers are indices of buffers from 1, or 0 for
+    /// null. Returns the buffers after the run.
     pub(in super::super) fn run_on_copies(
         &self,
         launch: &Launch,
@@ -33,7 +34,8 @@ impl Kernels {
                     *place = slices[*place as usize - 1].device_ptr(&self.stream).0;
                 }
             }
-            // SAFETY: the tests give kernels the room that they need; the shim checks the same calls.
+            // SAFETY: the tests pass buffers of the sizes that kernels need; the shim checks the
+            // same calls.
             unsafe { self.run(&launch)? };
             self.synchronize()?;
             let copies = slices.iter().map(|slice| self.device.clone_dtoh(slice));
@@ -44,14 +46,14 @@ impl Kernels {
     }
 }
 
-/// What nvcc made has the kernels that are asked for and no others, and each takes as many bits in each place as it
-/// is given.
+/// The module has exactly the listed kernels, and each parameter has the size of the argument
+/// passed for it.
 #[test]
-fn every_kernel_is_in_the_module_and_takes_what_it_is_given() {
+fn the_module_has_the_listed_kernels_and_parameters() {
     for (name, parameters) in SIGNATURES {
         for name in variants(name) {
             let entry = PTX.split_once(&format!(".entry {name}(")).expect(&name).1;
-            let declared = entry.split_once(')').expect("the end of its parameters").0;
+            let declared = entry.split_once(')').expect("no end of the parameter list").0;
             let widths = declared.lines().filter_map(|line| line.trim().strip_prefix(".param "));
             let widths: Vec<&str> =
                 widths.map(|line| line.split_whitespace().next().unwrap()).collect();

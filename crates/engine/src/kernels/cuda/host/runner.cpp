@@ -1,5 +1,6 @@
-// Runs one kernel on the CPU, by the shim: reads what it is called with from standard input, writes what
-// became of its buffers to standard output. host.rs is at the other end and tells the format.
+// Runs one kernel on the CPU with the shim: reads the call from standard input and writes the
+// buffers' contents after the run to standard output. host.rs is the other end and defines the
+// format.
 #include "../kernels.cu"
 
 #include <map>
@@ -7,7 +8,8 @@
 
 namespace {
 
-/// As host.rs sends it: 'p' is the number of a buffer from 1, 0 for none; 'i' an int, 'f' a float.
+/// An argument as host.rs sends it: 'p' the index of a buffer from 1, 0 for null; 'i' an int; 'f' a
+/// float.
 struct Argument {
     char kind;
     uint64_t bits;
@@ -30,7 +32,7 @@ struct Call {
     }
 };
 
-/// The next argument of each kind.
+/// Reads the next argument, of each kind.
 template <typename T> struct Next;
 template <typename T> struct Next<T*> {
     static T* of(Call& call) {
@@ -49,7 +51,7 @@ using Kernel = std::function<std::function<void()>(Call&)>;
 
 template <typename... A> Kernel of(void (*kernel)(A...)) {
     return [kernel](Call& call) -> std::function<void()> {
-        // In braces, as only there arguments are made from left to right.
+        // Braces, since only they evaluate the elements from left to right.
         std::tuple<A...> arguments{Next<A>::of(call)...};
         if (call.next != call.arguments.size()) {
             shim::fail("is called with more than it takes");
@@ -92,7 +94,7 @@ int main() {
     Call call;
     call.buffers.resize(read<uint32_t>());
     for (auto& buffer : call.buffers) {
-        // Sixteen bytes behind, that must stay as they are.
+        // Sixteen more bytes, which the kernel must not change.
         const size_t len = read<uint64_t>();
         buffer.assign(len + 16, 0xa5);
         if (len != 0 && fread(buffer.data(), 1, len, stdin) != len) {

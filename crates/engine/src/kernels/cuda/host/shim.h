@@ -1,8 +1,8 @@
-// Enough of CUDA for g++ to compile the kernels, and to run their blocks one after the other, so that
-// their logic is tested where there is no GPU. A thread of a block is a fiber; it runs until it meets a
-// barrier (a shuffle is one of its warp). What the hardware does besides (memory order within a barrier's
-// interval, occupancy, coalescing) is not seen here; but barriers that not everybody reaches are, and with the
-// fibers taken in both orders many that are missing.
+// A subset of CUDA for g++: compiles the kernels and runs their blocks one after the other, so that
+// their logic is tested without a GPU. Each thread of a block is a fiber, which runs until it meets
+// a barrier (a shuffle is a barrier of its warp). Memory order between barriers, occupancy and
+// coalescing are not simulated. Barriers that some threads never reach are detected; many missing
+// barriers are, by running the fibers in both orders.
 #pragma once
 
 #include <cmath>
@@ -53,7 +53,7 @@ inline float __half2float(__half half) {
     return sign * (exponent ? std::ldexp(1024.0f + mantissa, (int)exponent - 25) : std::ldexp((float)mantissa, -24));
 }
 
-/// To the nearest, of two equally near to the even one.
+/// Rounds to nearest, ties to even.
 inline __half __float2half_rn(float x) {
     const uint16_t sign = std::signbit(x) ? 0x8000 : 0;
     const float size = std::fabs(x);
@@ -68,7 +68,7 @@ inline __half __float2half_rn(float x) {
     }
     int exponent = 0;
     std::frexp(size, &exponent);
-    // Steps between neighbours: 2^-24 for what is subnormal.
+    // The distance between neighbours: 2^-24 for subnormals.
     const int step = exponent < -13 ? -24 : exponent - 11;
     const unsigned steps = (unsigned)std::nearbyint(std::ldexp(size, -step));
     return {(uint16_t)(sign | (((step + 24) << 10) + steps))};
@@ -83,13 +83,15 @@ constexpr int WARP = 32;
 enum class Waits { no, for_warp, for_block, ended };
 
 struct Fiber {
-    /// Where it begins; after that a jump goes on where it waits, as a switch of contexts costs system calls.
+    /// The entry point. Later switches use `_setjmp` and `_longjmp`, since switching contexts costs
+    /// system calls.
     ucontext_t context;
     jmp_buf place;
     bool began = false;
     std::vector<char> stack = std::vector<char>(64 << 10);
     Waits waits = Waits::no;
-    /// What it gave to its warp last, and before: while some read the one, others may give the next.
+    /// The last two words it gave to its warp: while some lanes read one, others may already give
+    /// the next.
     uint32_t given[2] = {};
     unsigned gifts = 0;
 };
@@ -120,7 +122,8 @@ inline void enter() {
     _longjmp(scheduler, 1);
 }
 
-/// Lets the current fiber run until it waits. Apart, as a jump keeps no variable of who set its target.
+/// Runs the current fiber until it waits. A function of its own, since a jump does not preserve its
+/// caller's locals.
 [[gnu::noinline]] inline void go_on() {
     if (_setjmp(scheduler) == 0) {
         if (!fibers[current].began) {
@@ -131,12 +134,13 @@ inline void enter() {
     }
 }
 
-/// Lets those of `[from, to)` go on that wait for one another, if all that have not ended do.
+/// Lets the fibers in `[from, to)` continue if all of them wait for `what`. Returns whether any
+/// does.
 inline bool release(unsigned from, unsigned to, Waits what) {
     bool any = false;
     for (unsigned i = from; i < to; i++) {
         const Waits waits = fibers[i].waits;
-        // A thread that has ended will never come.
+        // Includes threads that have ended: they never reach the barrier.
         if (waits != what) {
             return false;
         }
@@ -150,7 +154,7 @@ inline bool release(unsigned from, unsigned to, Waits what) {
 
 inline void run_block(bool backwards) {
     const unsigned threads = fibers.size();
-    // What a block finds in its shared memory is nobody's: no number.
+    // Shared memory starts undefined: as f32, every word is NaN.
     std::fill(shared_memory.begin(), shared_memory.end(), 0xff);
     for (Fiber& fiber : fibers) {
         getcontext(&fiber.context);
@@ -186,13 +190,13 @@ inline void run_block(bool backwards) {
     }
 }
 
-/// All blocks of a grid, one after the other.
+/// Runs all blocks of a grid, one after the other.
 inline void launch(dim3 grid, dim3 block, unsigned shared_bytes, bool backwards, std::function<void()> kernel) {
     gridDim = grid;
     blockDim = block;
     body = std::move(kernel);
     fibers = std::vector<Fiber>(block.x);
-    // Sixteen bytes behind, that must stay as they are.
+    // Sixteen more bytes, which the kernel must not change.
     shared_memory.assign(shared_bytes + 16, 0xff);
     for (unsigned y = 0; y < grid.y; y++) {
         for (unsigned x = 0; x < grid.x; x++) {
@@ -207,7 +211,8 @@ inline void launch(dim3 grid, dim3 block, unsigned shared_bytes, bool backwards,
     }
 }
 
-/// The word that the lane `far` away has, once all lanes of the warp gave theirs.
+/// Returns the word given by the lane whose index differs by XOR with `far`, once all lanes of the
+/// warp gave theirs.
 inline uint32_t exchange(uint32_t mine, unsigned far) {
     const unsigned me = current;
     const unsigned gift = fibers[me].gifts++ % 2;

@@ -1,4 +1,4 @@
-//! Attention over pages.
+//! Attention over KV pages against its twin.
 
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -10,24 +10,25 @@ use crate::batch::{ForwardBatch, Logits};
 use crate::kernels::attention::paged_attention;
 use crate::kv::{BlockTable, KvPool, KvShape, KvType, PAGE_TOKENS, PageAllocator};
 
-/// Some sequences in pages of a device, and the same in pages of the CPU. Whatever nobody wrote is NaN.
+/// Some sequences in pages of a device, and the same in pages of the CPU. Slots that are not
+/// written are NaN.
 struct Sequences {
     shape: KvShape,
     batch: ForwardBatch,
-    /// Of the CPU.
+    /// The pages on the CPU.
     pool: KvPool,
-    /// Of a device, `[pages, kv_heads, PAGE_TOKENS, head_dim]`.
+    /// The pages on the device, `[pages, kv_heads, PAGE_TOKENS, head_dim]`.
     keys: Vec<u8>,
     values: Vec<u8>,
-    /// They keep the pages.
+    /// Keep the pages allocated.
     _tables: Vec<BlockTable>,
 }
 
 const PAGES: usize = 48;
 
 impl Sequences {
-    /// Each has tokens that are there already, and tokens of this step; the device's pages are written by the
-    /// kernel.
+    /// Creates sequences of (tokens before the step, tokens of the step). The kernel writes the
+    /// device's pages.
     fn new(
         machine: &Machine,
         random: &mut StdRng,
@@ -45,7 +46,7 @@ impl Sequences {
         let blank = vec![0xff; PAGES * PAGE_TOKENS * width * kv_type.size()];
         let (mut keys, mut values) = (blank.clone(), blank);
         let (mut batch, mut tables) = (ForwardBatch::default(), Vec::new());
-        // One page in front of each sequence, so that pages are not where their numbers are.
+        // Reserves a page before each sequence, so that page indices differ from places.
         let mut between = Vec::new();
         for (old, new) in each {
             between.push(allocator.reserve(1).unwrap());
@@ -75,10 +76,10 @@ impl Sequences {
         Self { shape, batch, pool, keys, values, _tables: tables }
     }
 
-    /// As the engine launches it.
+    /// Launches attention as the engine does.
     fn attend(&self, machine: &Machine, q: &[f32], heads: usize, blocks: usize) -> Vec<f32> {
         let KvShape { kv_heads, head_dim, kv_type, .. } = self.shape;
-        let plan = AttentionPlan::new(&self.batch, heads, self.shape, blocks);
+        let plan = AttentionPlan::new(self.batch.spans(), heads, self.shape, blocks);
         let mut memory = Memory::default();
         let out = memory.blank(q.len());
         for pass in &plan.passes {
@@ -113,9 +114,10 @@ impl Sequences {
     }
 }
 
-/// Several sequences, chunks and single tokens, in pages full of somebody's NaN; whole and split.
+/// Several sequences, chunks and single tokens, in pages whose other slots are NaN; tiles whole and
+/// split.
 #[test]
-fn attention_is_its_twin() {
+fn attention_matches_its_twin() {
     let mut random = StdRng::seed_from_u64(5);
     let each = [(0, 1), (0, 70), (31, 1), (32, 1), (40, 33), (300, 1), (260, 3), (64, 2)];
     for machine in Machine::all() {
@@ -128,7 +130,7 @@ fn attention_is_its_twin() {
                 let q = draw_short(&mut random, sequences.batch.tokens.len() * heads * head_dim);
                 let mut expected = vec![0.0; q.len()];
                 let pages = sequences.pool.layer(0);
-                paged_attention(&q, heads, pages, shape, &sequences.batch, &mut expected);
+                paged_attention(&q, heads, pages, shape, sequences.batch.spans(), &mut expected);
                 for blocks in [1, 10_000] {
                     let out = sequences.attend(&machine, &q, heads, blocks);
                     let what = format!("{machine:?} {heads} {shape:?} {blocks}");
@@ -148,7 +150,14 @@ fn extreme_scores_stay_finite() {
         for size in [3e4, -3e4, 0.0] {
             let q = vec![size; 48];
             let mut expected = vec![0.0; 48];
-            paged_attention(&q, 1, sequences.pool.layer(0), shape, &sequences.batch, &mut expected);
+            paged_attention(
+                &q,
+                1,
+                sequences.pool.layer(0),
+                shape,
+                sequences.batch.spans(),
+                &mut expected,
+            );
             for blocks in [1, 10_000] {
                 let out = sequences.attend(&machine, &q, 1, blocks);
                 assert!(out.iter().all(|x| x.is_finite()), "{machine:?} {size}: {out:?}");

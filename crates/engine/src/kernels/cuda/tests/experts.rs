@@ -1,4 +1,4 @@
-//! Experts: who goes through which, and what they make.
+//! The kernels of mixture-of-experts layers against their twins.
 
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -27,14 +27,14 @@ fn choice(
 }
 
 #[test]
-fn experts_are_chosen_and_mixed_as_their_twin_does() {
+fn experts_are_chosen_and_mixed_as_by_the_twin() {
     let mut random = StdRng::seed_from_u64(7);
     for machine in Machine::all() {
         for (tokens, count, used) in [(1, 4, 1), (3, 60, 4), (2, 128, 8), (2, 5, 5)] {
             for normalized in [false, true] {
                 let what = format!("{machine:?} {tokens} x {used} of {count}, {normalized}");
                 let mut logits = draw(&mut random, tokens * count);
-                logits[count - 1] = logits[0]; // of equal ones the first
+                logits[count - 1] = logits[0]; // a tie: the first is chosen
                 let experts = Experts { count, used, ffn: 1, shared_ffn: None, normalized };
                 let mut twin = Routing::default();
                 twin.choose(&logits, &experts);
@@ -89,7 +89,7 @@ fn experts_are_chosen_and_mixed_as_their_twin_does() {
 }
 
 #[test]
-fn logits_that_are_no_numbers_still_choose_experts_there_are() {
+fn nan_logits_choose_existing_experts() {
     for machine in Machine::all() {
         for logits in [[f32::NAN; 4], [1.0, f32::NAN, 2.0, f32::NAN], [f32::NEG_INFINITY; 4]] {
             let mut memory = Memory::default();
@@ -102,7 +102,7 @@ fn logits_that_are_no_numbers_still_choose_experts_there_are() {
 }
 
 #[test]
-fn gates_open_as_far_as_they_say() {
+fn rows_are_scaled_by_the_sigmoid_of_their_gate() {
     let mut random = StdRng::seed_from_u64(8);
     for machine in Machine::all() {
         let (x, gate) = (draw(&mut random, 3 * 300), draw(&mut random, 3));

@@ -1,10 +1,10 @@
-//! The likeliest token of a row.
+//! The argmax of a row against its twin.
 
 use super::super::arguments::Likeliest;
 use super::super::host::{Machine, Memory};
 use crate::kernels::likeliest::likeliest;
 
-/// As the engine launches it.
+/// Launches the kernel as the engine does.
 fn find(machine: &Machine, rows: &[f32], width: usize) -> Vec<Option<usize>> {
     let count = rows.len() / width;
     let mut memory = Memory::default();
@@ -16,10 +16,11 @@ fn find(machine: &Machine, rows: &[f32], width: usize) -> Vec<Option<usize>> {
 }
 
 #[test]
-fn it_is_the_first_of_the_largest() {
+fn the_first_of_the_largest_is_chosen() {
     for machine in Machine::all() {
         for width in [1, 7, 32, 33, 1023, 1024, 1025, 5000] {
-            // Few different numbers, so that many are equal; the largest once at many a place, or twice.
+            // Few different values, so that many are equal; the largest in one or two of several
+            // places.
             let mut rows: Vec<f32> =
                 (0..6 * width).map(|n| ((n * 7_919) % 13) as f32 - 6.0).collect();
             for (row, place) in [0, width - 1, width / 2, width / 3].into_iter().enumerate() {
@@ -33,7 +34,7 @@ fn it_is_the_first_of_the_largest() {
 }
 
 #[test]
-fn what_is_no_number_is_never_the_largest() {
+fn nan_is_never_the_largest() {
     let (nan, less) = (f32::NAN, f32::NEG_INFINITY);
     let extremes = [nan, -nan, less, f32::INFINITY, f32::MIN, f32::MAX, 0.0, -0.0, 1e-45];
     for machine in Machine::all() {

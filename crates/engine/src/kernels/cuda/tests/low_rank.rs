@@ -1,4 +1,4 @@
-//! What adapters add to products.
+//! LoRA products against their twin.
 
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -8,7 +8,7 @@ use super::super::low_rank_plan::{LowRankPlan, PackedDeltas, TILE};
 use super::{assert_near, draw};
 use crate::kernels::low_rank::{self, LowRank};
 
-/// What an adapter adds to a projection.
+/// An adapter's matrices for a projection.
 struct Delta {
     a: Vec<f32>,
     b: Vec<f32>,
@@ -27,7 +27,7 @@ impl Delta {
     }
 }
 
-/// As the engine launches it; rows of `x` that nobody adapts are NaN, and rows of `y` are as they were.
+/// Launches the kernels as the engine does. Rows of `x` without an adapter are NaN.
 fn add(
     machine: &Machine,
     adapters: &[Option<Delta>],
@@ -37,7 +37,7 @@ fn add(
     what: &str,
 ) -> Vec<f32> {
     let packed = adapters.iter().map(|delta| delta.as_ref().map(Delta::as_kernel));
-    let packed = PackedDeltas::new(packed).unwrap().expect("somebody adds something");
+    let packed = PackedDeltas::new(packed).unwrap().expect("no adapter has matrices");
     let plan = LowRankPlan::new(groups.iter().map(|(adapter, rows)| (*adapter, &rows[..])));
     let mut memory = Memory::default();
     let shrink = LowRankShrink {
@@ -65,10 +65,10 @@ fn add(
     memory.floats_at(expand.y)
 }
 
-/// Several adapters of different ranks, one that adds nothing to this projection, one that nobody asks for; rows of
-/// the base among theirs.
+/// Several adapters of different ranks, one without matrices for this projection, one without rows,
+/// and rows of the base model among the adapted ones.
 #[test]
-fn each_row_gets_what_its_adapter_adds() {
+fn each_row_gets_its_adapters_product() {
     let mut random = StdRng::seed_from_u64(9);
     for machine in Machine::all() {
         for (ranks, sizes) in [
@@ -83,7 +83,7 @@ fn each_row_gets_what_its_adapter_adds() {
                 ranks.iter().map(|rank| Some(Delta::new(&mut random, *rank, sizes))).collect();
             adapters.insert(1, None);
             adapters.push(Some(Delta::new(&mut random, 7, sizes)));
-            // Adapter 2 has more rows than a tile, and they do not lie together.
+            // Adapter 2 has more rows than a tile, and they are not contiguous.
             let groups: [(usize, Vec<u32>); 4] = [
                 (2, (0..2 * TILE as u32 + 3).map(|n| 2 * n + 1).collect()),
                 (0, vec![0]),
@@ -103,19 +103,20 @@ fn each_row_gets_what_its_adapter_adds() {
                 }
             }
             let found = add(&machine, &adapters, &groups, &x, &y, &what);
-            let nobodys = (0..tokens)
+            let unadapted = (0..tokens)
                 .filter(|row| !groups.iter().any(|(_, rows)| rows.contains(&(*row as u32))))
                 .chain([2, 4, 6]);
-            for row in nobodys {
+            for row in unadapted {
                 let own = row * outputs..(row + 1) * outputs;
-                assert_eq!(found[own.clone()], y[own], "{what}: row {row} is nobody's");
+                assert_eq!(found[own.clone()], y[own], "{what}: row {row} has no adapter");
             }
-            // Sums of so many products of numbers up to 3, in another order.
+            // The bound of rounding in sums of so many products of numbers up to 3, in another
+            // order.
             let most = *ranks.iter().max().unwrap() as f32;
             let within = 1e-6 * (most * inputs as f32).sqrt();
             assert_near(&found, &expected, within, &what);
 
-            // Company makes no difference to a row.
+            // A row's result does not depend on the other rows.
             for (adapter, rows) in &groups {
                 let row = rows[rows.len() / 2];
                 let alone = add(&machine, &adapters, &[(*adapter, vec![row])], &x, &y, &what);
@@ -127,7 +128,7 @@ fn each_row_gets_what_its_adapter_adds() {
 }
 
 #[test]
-fn projections_that_nobody_adds_to_cost_nothing() {
+fn projections_without_adapters_have_no_deltas() {
     assert_eq!(PackedDeltas::new([None, None].into_iter()).unwrap(), None);
     assert_eq!(PackedDeltas::new(std::iter::empty()).unwrap(), None);
     let delta = LowRank { a: &[1.0, 2.0], b: &[3.0], rank: 1, scale: 0.5 };

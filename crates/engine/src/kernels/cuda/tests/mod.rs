@@ -1,4 +1,4 @@
-//! Every kernel against its twin on the CPU, on all machines there are.
+//! Every kernel against its twin on the CPU, on all machines that are available.
 
 mod attention;
 mod experts;
@@ -15,12 +15,12 @@ fn draw(random: &mut StdRng, len: usize) -> Vec<f32> {
     (0..len).map(|_| random.random_range(-3.0..3.0)).collect()
 }
 
-/// Numbers that f16 holds exactly, so that both kinds of pages have one truth.
+/// Numbers that f16 holds exactly, so that both page types have the same exact result.
 fn draw_short(random: &mut StdRng, len: usize) -> Vec<f32> {
     (0..len).map(|_| random.random_range(-64..64) as f32 / 32.0).collect()
 }
 
-/// Not a number anywhere that is not one in both.
+/// Asserts that numbers differ by at most `within`, and that NaN is in the same places.
 fn assert_near(found: &[f32], expected: &[f32], within: f32, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     for (place, (a, b)) in found.iter().zip(expected).enumerate() {

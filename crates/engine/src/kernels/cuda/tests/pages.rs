@@ -1,4 +1,4 @@
-//! Keys and values on their way to pages.
+//! Storing keys and values in pages, against the CPU's layout and rounding.
 
 use half::f16;
 use rand::{SeedableRng, rngs::StdRng};
@@ -9,7 +9,7 @@ use super::draw_short;
 use crate::kv::{KvShape, KvType, PAGE_TOKENS};
 
 #[test]
-fn keys_and_values_lie_where_attention_looks_for_them() {
+fn keys_and_values_are_stored_where_attention_reads_them() {
     let mut random = StdRng::seed_from_u64(4);
     for machine in Machine::all() {
         for kv_type in [KvType::F32, KvType::F16] {
@@ -50,7 +50,7 @@ fn keys_and_values_lie_where_attention_looks_for_them() {
                     }
                 }
                 let written = pages.iter().filter(|x| !x.is_nan()).count();
-                assert_eq!(written, 2 * 48, "{machine:?} {shape:?}: it wrote elsewhere too");
+                assert_eq!(written, 2 * 48, "{machine:?} {shape:?}: other places were written too");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Kernels that work on rows.
+//! The kernels that work on rows, against their twins.
 
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -8,7 +8,7 @@ use super::{assert_near, draw};
 use crate::kernels::rows;
 
 #[test]
-fn norms_are_their_twins() {
+fn norms_match_their_twins() {
     let mut random = StdRng::seed_from_u64(1);
     for machine in Machine::all() {
         for (count, width) in [(1, 6), (3, 64), (2, 257), (2, 896)] {
@@ -50,7 +50,7 @@ fn norms_are_their_twins() {
 }
 
 #[test]
-fn heads_are_normalised_and_turned_as_their_twins_are() {
+fn normalised_and_rotated_heads_match_the_twin() {
     let mut random = StdRng::seed_from_u64(2);
     for machine in Machine::all() {
         for (tokens, heads, half) in [(1, 1, 3), (3, 5, 8), (2, 4, 32), (2, 9, 64)] {
@@ -82,7 +82,7 @@ fn heads_are_normalised_and_turned_as_their_twins_are() {
 }
 
 #[test]
-fn activations_and_biases_are_their_twins() {
+fn activations_and_biases_match_their_twins() {
     let mut random = StdRng::seed_from_u64(3);
     for machine in Machine::all() {
         for (count, width) in [(1, 1), (3, 100), (2, 256)] {

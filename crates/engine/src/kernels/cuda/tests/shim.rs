@@ -1,4 +1,4 @@
-//! The shim must be able to fail.
+//! Tests that the shim detects what kernels must not do.
 
 use super::super::arguments::{Argument, RmsNorm};
 use super::super::host::{Machine, Memory};
@@ -10,7 +10,7 @@ fn norm(memory: &mut Memory, room: usize) -> Launch {
 }
 
 #[test]
-fn what_a_kernel_must_not_do_is_noticed_on_the_cpu() {
+fn the_shim_detects_forbidden_accesses_and_wrong_calls() {
     for machine in Machine::all() {
         if !matches!(machine, Machine::Host { .. }) {
             continue;

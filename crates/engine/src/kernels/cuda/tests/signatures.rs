@@ -1,11 +1,11 @@
-//! The list of arguments, held to the sources.
+//! Compares the list of arguments with the sources.
 
 use std::path::Path;
 
 use super::super::arguments::SIGNATURES;
 
-/// The kernels that a source declares: names, and types and names of what they take. One that a macro declares
-/// is called as the macro in small letters.
+/// Parses the kernels that a source declares: names, and their arguments' types and names. A kernel
+/// defined by a macro has the macro's name in lower case.
 fn declared(source: &str) -> Vec<(String, Vec<(String, String)>)> {
     const MARK: &str = "extern \"C\" __global__ void ";
     let source = source.replace("\\\n", " ");
@@ -35,9 +35,10 @@ fn declared(source: &str) -> Vec<(String, Vec<(String, String)>)> {
         .collect()
 }
 
-/// In whatever order the sources declare them: the kernels, their arguments' order, types and names.
+/// Compares kernels and their arguments' order, types and names; the order of kernels does not
+/// matter.
 #[test]
-fn every_kernel_is_given_what_its_source_declares() {
+fn the_list_matches_the_sources() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernels/cuda");
     let all = std::fs::read_to_string(folder.join("kernels.cu")).unwrap();
     let files = all.lines().filter_map(|line| line.strip_prefix("#include \"")?.strip_suffix('"'));
@@ -58,7 +59,7 @@ fn every_kernel_is_given_what_its_source_declares() {
 }
 
 #[test]
-fn declarations_are_read_as_they_stand() {
+fn declarations_are_parsed() {
     let source = "
 /// A kernel.
 extern \"C\" __global__ void one(

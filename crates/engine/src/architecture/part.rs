@@ -1,28 +1,27 @@
-//! Which of a model's layers are computed in one place.
+//! The part of a model's layers that one device computes.
 
 use std::ops::Range;
 
 use super::ModelConfig;
-use crate::kv::{KvShape, KvType};
+use crate::layout::{KvShape, KvType};
 
-/// Some of a model's layers, one after the other: all of them, or those that one of several devices
-/// computes. The first part begins with the rows of tokens, the last one ends with the logits; between two
-/// parts the residual stream is handed over.
+/// A range of a model's layers: all of them, or those that one of several devices computes. The first part
+/// includes the embedding, the last part the head. The residual stream is copied from each part to the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
-    /// At least one.
+    /// Not empty.
     layers: Range<usize>,
-    /// Layers of the whole model.
+    /// The number of layers of the whole model.
     of: usize,
 }
 
 impl Part {
-    /// All layers.
+    /// Returns the part with all layers.
     pub(crate) fn whole(config: &ModelConfig) -> Self {
         Self { layers: 0..config.layers, of: config.layers }
     }
 
-    /// The parts of a model of which one after the other has so many layers. Those of none are left out.
+    /// Returns consecutive parts with `sizes` layers, which together are the model. Sizes of 0 are left out.
     pub(crate) fn of_sizes(sizes: &[usize]) -> Vec<Self> {
         let of = sizes.iter().sum();
         let mut start = 0;
@@ -34,32 +33,32 @@ impl Part {
         sizes.iter().filter_map(&mut part).collect()
     }
 
-    /// Its layers, counted from the model's first.
+    /// Returns the indices of its layers in the model.
     pub(crate) fn layers(&self) -> Range<usize> {
         self.layers.clone()
     }
 
-    /// How many they are.
+    /// Returns the number of its layers.
     pub(crate) fn len(&self) -> usize {
         self.layers.len()
     }
 
-    /// How many the whole model has.
+    /// Returns the number of layers of the whole model.
     pub(crate) fn of(&self) -> usize {
         self.of
     }
 
-    /// Whether it begins with tokens.
+    /// Whether it includes the embedding.
     pub(crate) fn is_first(&self) -> bool {
         self.layers.start == 0
     }
 
-    /// Whether it ends with logits.
+    /// Whether it includes the last norm and the head.
     pub(crate) fn is_last(&self) -> bool {
         self.layers.end == self.of
     }
 
-    /// The shape of its layers' keys and values.
+    /// Returns the shape of its layers' keys and values.
     pub(crate) fn kv_shape(&self, config: &ModelConfig, kv_type: KvType) -> KvShape {
         KvShape { layers: self.len(), ..config.kv_shape(kv_type) }
     }

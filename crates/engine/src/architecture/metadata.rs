@@ -1,9 +1,10 @@
-//! Reading a model's numbers from its metadata, each checked.
+//! Reads and checks a model's numbers in its metadata.
 
-use crate::LoadError;
+use crate::error::LoadError;
 use crate::gguf::{FromValue, GgufError, Metadata};
 
-/// The metadata of one architecture: its keys begin with the architecture's name.
+/// The metadata of one architecture, whose keys begin with the architecture's name. Methods take the rest of
+/// a key.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ModelMetadata<'a> {
     pub(super) all: &'a Metadata,
@@ -15,12 +16,12 @@ impl<'a> ModelMetadata<'a> {
         format!("{}.{rest}", self.architecture)
     }
 
-    /// A value, if it is there.
+    /// Returns a value, or `None` if the key is missing.
     pub(super) fn get<T: FromValue<'a>>(&self, rest: &str) -> Result<Option<T>, LoadError> {
         self.all.get(&self.key(rest))
     }
 
-    /// A count from 1 to `most`, if it is there.
+    /// Returns a count from 1 to `most`, or `None` if the key is missing.
     pub(super) fn count(&self, rest: &str, most: usize) -> Result<Option<usize>, LoadError> {
         match self.get(rest)? {
             Some(value) if !(1..=most).contains(&value) => {
@@ -30,12 +31,12 @@ impl<'a> ModelMetadata<'a> {
         }
     }
 
-    /// A count from 1 to `most`.
+    /// Returns a count from 1 to `most`. A missing key is an error.
     pub(super) fn required_count(&self, rest: &str, most: usize) -> Result<usize, LoadError> {
         self.count(rest, most)?.ok_or_else(|| self.missing(rest))
     }
 
-    /// A number above 0, if it is there.
+    /// Returns a number above 0, or `None` if the key is missing.
     pub(super) fn positive(&self, rest: &str) -> Result<Option<f32>, LoadError> {
         match self.get::<f32>(rest)? {
             Some(value) if !(value.is_finite() && value > 0.0) => {
@@ -45,7 +46,7 @@ impl<'a> ModelMetadata<'a> {
         }
     }
 
-    /// A number above 0.
+    /// Returns a number above 0. A missing key is an error.
     pub(super) fn required_positive(&self, rest: &str) -> Result<f32, LoadError> {
         self.positive(rest)?.ok_or_else(|| self.missing(rest))
     }
@@ -54,7 +55,7 @@ impl<'a> ModelMetadata<'a> {
         self.all.error(GgufError::MissingKey { key: self.key(rest) })
     }
 
-    /// The error for a value that is not what it must be.
+    /// Returns the error for a value that is not `expected`.
     pub(super) fn wrong(
         &self,
         rest: &str,

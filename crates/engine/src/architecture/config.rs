@@ -1,12 +1,12 @@
-//! What kind of Qwen a file holds.
+//! Reads a model's architecture and sizes from its metadata.
 
 use super::metadata::ModelMetadata;
 use super::rope::{MOST_CONTEXT, Yarn};
-use crate::LoadError;
+use crate::error::LoadError;
 use crate::gguf::{GgufError, GgufFile, Metadata};
-use crate::kv::{KvShape, KvType};
+use crate::layout::{KvShape, KvType};
 
-/// A family of models.
+/// The architecture of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
     /// Qwen2 and Qwen2.5: queries, keys and values have a bias.
@@ -23,7 +23,7 @@ impl Architecture {
     /// The architectures this engine computes.
     const ALL: [Self; 4] = [Self::Qwen2, Self::Qwen2Moe, Self::Qwen3, Self::Qwen3Moe];
 
-    /// Its name in the file.
+    /// Its name in `general.architecture` of a file.
     pub fn name(self) -> &'static str {
         match self {
             Self::Qwen2 => "qwen2",
@@ -52,77 +52,81 @@ impl Architecture {
 /// The feed-forward block of every layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FeedForward {
-    /// One for all tokens.
+    /// One network for all tokens.
     Dense {
-        /// Numbers per token inside it.
+        /// The width of the inner layer.
         ffn: usize,
     },
-    /// Many, of which each token goes through a few.
+    /// A mixture of experts: each token uses a few of many networks.
     Experts(Experts),
 }
 
-/// How many experts a layer has, and how a token's are chosen and mixed.
+/// The sizes of a mixture of experts, and how a token's experts are weighted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Experts {
-    /// How many there are.
+    /// The number of experts.
     pub count: usize,
-    /// How many each token goes through; at most `count`.
+    /// The number of experts that each token uses, at most `count`.
     pub used: usize,
-    /// Numbers per token inside an expert.
+    /// The width of an expert's inner layer.
     pub ffn: usize,
-    /// Numbers per token inside the expert that every token goes through, if there is one.
+    /// The width of the shared expert's inner layer, if every token uses a shared expert.
     pub shared_ffn: Option<usize>,
-    /// Whether the weights of the chosen sum to 1. Else they are their probabilities among all.
+    /// Whether the weights of the chosen experts are normalised to sum to 1. Otherwise they are their
+    /// probabilities among all experts.
     pub normalized: bool,
 }
 
-/// How an embedding model makes one vector of a text.
+/// How an embedding model reduces a text's hidden states to one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pooling {
-    /// It is the last token's.
+    /// The last token's hidden state.
     Last,
 }
 
-/// The numbers that make a model, read from the file's metadata and checked.
+/// The config of a model, read from the file's metadata and checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
-    /// The family.
+    /// The architecture.
     pub architecture: Architecture,
-    /// Layers.
+    /// The number of layers.
     pub layers: usize,
-    /// Numbers per token between the layers.
+    /// The width of the residual stream.
     pub hidden: usize,
-    /// Query heads.
+    /// The number of query heads.
     pub heads: usize,
-    /// Key and value heads; each serves `heads / kv_heads` query heads.
+    /// The number of KV heads. Each serves `heads / kv_heads` query heads.
     pub kv_heads: usize,
     /// Numbers per head.
     pub head_dim: usize,
     /// The feed-forward block.
     pub feed_forward: FeedForward,
-    /// Tokens the model knows.
+    /// The number of tokens that the embedding has rows for.
     pub vocab: usize,
-    /// Tokens the model was trained for, or that its context is stretched to.
+    /// The context length of training, or the one extended by YaRN, in tokens.
     pub context_length: usize,
-    /// Added to the mean square in every norm.
+    /// The epsilon of every RMS norm.
     pub rms_eps: f32,
     /// The base of the rotary embedding's frequencies.
     pub rope_theta: f32,
-    /// How the rotary embedding is stretched beyond the context of training, if it is.
+    /// The extension of the context beyond that of training, if any.
     pub yarn: Option<Yarn>,
-    /// How texts are embedded, if that is what the model is for. Others write text.
+    /// The pooling of an embedding model, or `None` for a model that generates text.
     pub pooling: Option<Pooling>,
 }
 
 impl ModelConfig {
-    /// Reads and checks the metadata.
+    /// Reads and checks the metadata of a GGUF file.
+    ///
+    /// # Errors
+    /// If a key is missing, its value is out of range, or the model is not supported.
     pub fn from_gguf(file: &GgufFile) -> Result<Self, LoadError> {
         let embedding = file.tensor("token_embd.weight");
         Self::from_metadata(file.all_metadata(), embedding.map(|embedding| embedding.shape[0]))
     }
 
-    /// Reads and checks the metadata of a model whose embedding, if there is one, has rows for `vocab`
-    /// tokens.
+    /// Reads and checks the metadata of a model whose embedding has rows for `vocab` tokens, or is missing if
+    /// `vocab` is `None`.
     pub(crate) fn from_metadata(file: &Metadata, vocab: Option<usize>) -> Result<Self, LoadError> {
         let name: &str = file.require("general.architecture")?;
         let Some(architecture) = Architecture::ALL.into_iter().find(|one| one.name() == name)
@@ -168,7 +172,7 @@ impl ModelConfig {
             head_dim,
             feed_forward: FeedForward::read(metadata, architecture)?,
             vocab,
-            // Some files give the stretched context, others that of training.
+            // Some files have the extended context length here, others that of training.
             context_length: yarn.map_or(trained, |yarn| yarn.context_length().max(trained)),
             rms_eps: metadata.required_positive("attention.layer_norm_rms_epsilon")?,
             rope_theta,
@@ -182,8 +186,7 @@ impl ModelConfig {
         KvShape { layers: self.layers, kv_heads: self.kv_heads, head_dim: self.head_dim, kv_type }
     }
 
-    /// Numbers of a row that the model computes: one for every token of its vocabulary, or an
-    /// embedding.
+    /// Returns the numbers per output row: the vocabulary size, or the size of an embedding.
     pub fn outputs(&self) -> usize {
         if self.pooling.is_some() { self.hidden } else { self.vocab }
     }
@@ -198,7 +201,7 @@ impl FeedForward {
         }
         let count = metadata.required_count("expert_count", 1 << 10)?;
         let used = metadata.required_count("expert_used_count", count)?;
-        // Where a file does not tell an expert's width, it is what llama.cpp takes it for.
+        // Without a width of its own, an expert has the one that llama.cpp assumes.
         let ffn = match metadata.count("expert_feed_forward_length", MOST)? {
             Some(ffn) => ffn,
             None => (metadata.required_count(FFN, MOST)? / used).max(1),
@@ -214,7 +217,7 @@ impl FeedForward {
         Ok(Self::Experts(Experts { count, used, ffn, shared_ffn, normalized }))
     }
 
-    /// Numbers per token inside the widest block.
+    /// Returns the width of the widest inner layer.
     pub(crate) fn widest(&self) -> usize {
         match *self {
             Self::Dense { ffn } => ffn,
@@ -224,7 +227,7 @@ impl FeedForward {
 }
 
 impl Pooling {
-    /// Numbers as in `enum llama_pooling_type` of llama.h.
+    /// Reads `pooling_type`, whose numbers are those of `enum llama_pooling_type` in llama.h.
     fn read(metadata: ModelMetadata<'_>) -> Result<Option<Self>, LoadError> {
         let kind = match metadata.get::<u32>("pooling_type")? {
             None | Some(0) => return Ok(None),

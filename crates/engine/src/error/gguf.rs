@@ -1,47 +1,47 @@
-//! What can be wrong with a GGUF file.
+//! Errors of GGUF files.
 
-/// What can be wrong with a GGUF file. Every message says where.
+/// The problem with a GGUF file. Every message says where it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GgufError {
     /// The first four bytes are not `GGUF`.
     #[error("it is no GGUF file: it begins with {found:02x?}, not with \"GGUF\"")]
     BadMagic {
-        /// What stands there instead, at most four bytes.
+        /// The first bytes of the file, at most four.
         found: Vec<u8>,
     },
-    /// A version this reader does not know.
+    /// The version is not supported.
     #[error("its GGUF version is {version}; supported are 2 and 3 (little-endian)")]
     UnsupportedVersion {
-        /// The version the file claims.
+        /// The version in the file's header.
         version: u32,
     },
-    /// The file ends too early.
+    /// The file ends before a value that it should have.
     #[error("it is truncated: {what} needs bytes {at}..{end}, the file has {len} bytes")]
     Truncated {
-        /// What was being read.
+        /// The value.
         what: String,
-        /// Where it begins.
+        /// The value's first byte.
         at: u64,
-        /// Where it would end.
+        /// The end of the value, exclusive.
         end: u64,
-        /// How long the file is.
+        /// The size of the file in bytes.
         len: u64,
     },
-    /// A count or length no file of this size can hold.
+    /// A count or length is too large for the file's size.
     #[error("{what} claims a length of {claimed}, more than the rest of the file can hold")]
     TooLong {
-        /// What was being read.
+        /// The value.
         what: String,
-        /// The length it claims.
+        /// The length in the file.
         claimed: u64,
     },
     /// A text is not UTF-8.
     #[error("{what} is not UTF-8")]
     NotUtf8 {
-        /// What was being read.
+        /// The value.
         what: String,
     },
-    /// A metadata value of a type this reader does not know.
+    /// The type of a metadata value is not supported.
     #[error("metadata {key:?} has the value type {found}, which is not supported")]
     UnknownValueType {
         /// The key.
@@ -49,7 +49,7 @@ pub enum GgufError {
         /// The type's number, or its name.
         found: String,
     },
-    /// Two entries bear one name.
+    /// Two entries have the same name.
     #[error("{what} {name:?} is there twice")]
     Duplicate {
         /// `metadata` or `tensor`.
@@ -63,37 +63,37 @@ pub enum GgufError {
         /// The key.
         key: String,
     },
-    /// A metadata value is not of the type, or not in the range, that it must have.
+    /// A metadata value has the wrong type or is out of range.
     #[error("metadata {key:?} should be {expected}, but is {found}")]
     WrongValue {
         /// The key.
         key: String,
-        /// What it should be.
+        /// The type or range that is allowed.
         expected: String,
-        /// What it is.
+        /// The value in the file.
         found: String,
     },
-    /// A tensor has a shape that cannot be.
+    /// A tensor has an invalid shape.
     #[error("tensor {name:?} has the impossible shape {shape}: {problem}")]
     BadShape {
         /// The tensor.
         name: String,
-        /// The shape as it stands in the file.
+        /// The shape in the file.
         shape: String,
-        /// What is wrong with it.
+        /// The reason why it is invalid.
         problem: String,
     },
-    /// A tensor's data begins where none may begin.
+    /// The offset of a tensor's data is not a multiple of the alignment.
     #[error("the data of tensor {name:?} begins at {offset}, no multiple of {alignment}")]
     Misaligned {
         /// The tensor.
         name: String,
-        /// Where it begins, counted from the first tensor's data.
+        /// The offset in bytes from the start of the tensor data.
         offset: u64,
-        /// The file's alignment.
+        /// The file's alignment in bytes.
         alignment: u64,
     },
-    /// The weights are in a format this engine cannot compute with.
+    /// A tensor's format is not supported.
     #[error(
         "tensor {name:?} has the type {found}, which is not supported; supported are {supported}"
     )]
@@ -102,7 +102,7 @@ pub enum GgufError {
         name: String,
         /// The type's name, or its number.
         found: String,
-        /// What is supported.
+        /// The supported types.
         supported: String,
     },
     /// A tensor is missing.
@@ -111,7 +111,7 @@ pub enum GgufError {
         /// The tensor.
         name: String,
     },
-    /// A tensor does not have the shape the model's metadata asks for.
+    /// A tensor's shape does not match the model's metadata.
     #[error("tensor {name:?} has the shape {found:?}, the model's metadata asks for {expected:?}")]
     WrongShape {
         /// The tensor.
@@ -124,7 +124,7 @@ pub enum GgufError {
 }
 
 impl GgufError {
-    /// Whether the file is sound and it is this engine that cannot use it.
+    /// Whether the file is valid, but not supported by this engine.
     pub fn is_unsupported(&self) -> bool {
         matches!(
             self,

@@ -1,30 +1,33 @@
-//! Rotary embedding: the angles by which queries and keys are turned.
+//! Rotary embedding (<https://arxiv.org/abs/2104.09864>): the angles that queries and keys are rotated by.
 
 use super::metadata::ModelMetadata;
-use crate::LoadError;
+use crate::error::LoadError;
 
-/// The longest context that a file may tell, in tokens.
+/// The longest context length accepted from a file, in tokens.
 pub(super) const MOST_CONTEXT: usize = 1 << 24;
 
-/// YaRN: a model reads texts `factor` times as long as those it was trained on. Pairs of numbers that
-/// turn fast, and so tell neighbours apart, turn as ever; slow ones turn `factor` times slower; those
-/// between are blended. What turned is scaled, as attention over longer texts is less sharp.
+/// YaRN (<https://arxiv.org/abs/2309.00071>): extends the context to `factor` times that of training. Pairs
+/// of numbers with a high frequency, which distinguish neighbouring positions, keep it; the frequency of slow
+/// pairs is divided by `factor`; pairs between are interpolated. Rotated queries and keys are scaled by
+/// `attention_factor`, since attention over a longer context is less sharp.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Yarn {
-    /// How many times longer texts may be; above 1.
+    /// The factor of the context length, at least 1.
     pub factor: f32,
-    /// Tokens of the longest text in training.
+    /// The context length of training, in tokens.
     pub original_context: usize,
-    /// Pairs that turn more often than this within the original context turn as ever.
+    /// Pairs with more rotations than this within the original context keep their frequency.
     pub beta_fast: f32,
-    /// Pairs that turn less often than this are slowed down by the whole factor.
+    /// Pairs with fewer rotations than this within the original context have their frequency divided by
+    /// `factor`.
     pub beta_slow: f32,
-    /// What queries and keys are multiplied with after they turned.
+    /// The factor that rotated queries and keys are multiplied by.
     pub attention_factor: f32,
 }
 
 impl Yarn {
-    /// Reads `rope.scaling.*`; `context` is the file's context length.
+    /// Reads `rope.scaling.*`. `context` is the context length of the file. Returns `None` if the context is
+    /// not extended.
     pub(super) fn read(
         metadata: ModelMetadata<'_>,
         context: usize,
@@ -33,7 +36,7 @@ impl Yarn {
         match metadata.get::<&str>("rope.scaling.type")? {
             Some("yarn") => {}
             Some("none") => return Ok(None),
-            // A factor without a type is a linear one; without a factor nothing is stretched.
+            // A factor without a type means linear scaling; without a factor the context is not extended.
             None | Some("linear") if factor.is_none_or(|factor| factor == 1.0) => return Ok(None),
             other => {
                 return Err(metadata.all.unsupported(format!(
@@ -53,17 +56,17 @@ impl Yarn {
             let expected = format!("at most yarn_beta_fast, {beta_fast}");
             return Err(metadata.wrong("rope.scaling.yarn_beta_slow", expected, beta_slow));
         }
-        // transformers' `attention_factor`, under the name that llama.cpp's converter gives it, and
-        // llama.cpp's own factor beside it.
+        // `yarn_attn_factor` is llama.cpp's name for `attention_factor` of transformers; `attn_factor` is
+        // llama.cpp's own, which multiplies it.
         let attention = metadata.positive("rope.scaling.yarn_attn_factor")?;
-        let beside = metadata.positive("rope.scaling.attn_factor")?.unwrap_or(1.0);
+        let own_factor = metadata.positive("rope.scaling.attn_factor")?.unwrap_or(1.0);
         let original = metadata.count("rope.scaling.original_context_length", MOST_CONTEXT)?;
         let yarn = Self {
             factor,
             original_context: original.unwrap_or(context),
             beta_fast,
             beta_slow,
-            attention_factor: beside * attention.unwrap_or_else(|| 0.1 * factor.ln() + 1.0),
+            attention_factor: own_factor * attention.unwrap_or_else(|| 0.1 * factor.ln() + 1.0),
         };
         if yarn.context_length() > MOST_CONTEXT {
             let expected = format!("a factor that makes at most {MOST_CONTEXT} tokens");
@@ -72,14 +75,16 @@ impl Yarn {
         Ok(Some(yarn))
     }
 
-    /// Tokens of the longest text it can read.
+    /// Returns the extended context length, in tokens.
     pub fn context_length(&self) -> usize {
         (self.original_context as f64 * f64::from(self.factor)) as usize
     }
 
-    /// How much of each pair's frequency stays, from 1 (all) to 0 (it is divided by the factor).
+    /// Returns a function of the pair's index: the share of its frequency that is kept, from 1 (unchanged) to
+    /// 0 (divided by the factor).
     fn kept(&self, head_dim: usize, theta: f32) -> impl Fn(usize) -> f64 {
-        // The pair that turns so many times within the original context.
+        // The index of the pair with this many rotations within the original context, as
+        // `find_correction_dim` of transformers.
         let pair_of = |turns: f32| {
             let wavelength = self.original_context as f64 / f64::from(turns);
             head_dim as f64 * (wavelength / std::f64::consts::TAU).ln()
@@ -92,16 +97,16 @@ impl Yarn {
     }
 }
 
-/// The frequencies, one for every pair of numbers of a head.
+/// The frequencies of the rotary embedding, one per pair of numbers of a head.
 #[derive(Debug, Clone)]
 pub(crate) struct Rope {
-    /// `theta^(-2i / head_dim)`, stretched. `[head_dim / 2]`
+    /// `theta^(-2i / head_dim)`, after YaRN. `[head_dim / 2]`
     frequencies: Vec<f32>,
-    /// What cosines and sines are multiplied with.
+    /// The factor of cosines and sines.
     scale: f32,
 }
 
-/// Cosines and sines of some tokens' angles. `[tokens, head_dim / 2]` each
+/// Scaled cosines and sines of some tokens' angles, each `[tokens, head_dim / 2]`.
 #[derive(Debug, Default)]
 pub(crate) struct Angles {
     pub(crate) cos: Vec<f32>,
@@ -130,8 +135,8 @@ impl Rope {
         }
     }
 
-    /// Computed for the tokens at hand: cheap beside the step, and no table bounds the context.
-    /// Always in f32: in a narrower type far positions would be wrong.
+    /// Computes the angles of `positions`. That is cheap compared to a step, and without a table the context
+    /// is not bounded. Always in f32: a narrower type cannot represent far positions exactly.
     pub(crate) fn turn_to(&self, positions: &[u32], Angles { cos, sin }: &mut Angles) {
         cos.clear();
         sin.clear();

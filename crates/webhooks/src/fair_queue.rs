@@ -1,5 +1,5 @@
-//! Whose delivery is next. Tenants take turns, and each has few tries under way at once, so a receiver
-//! that lets us wait delays nobody else's. Pure.
+//! Picks the next delivery to send. Tenants take turns, and each has a bounded number of tries in
+//! progress, so a slow receiver delays only its own tenant's deliveries. Pure.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -7,20 +7,22 @@ use std::time::{Duration, Instant};
 use protocol::{Outcome, TenantId};
 use queue::Delivery;
 
-/// How many tries are under way at once.
+/// The most tries in progress at once.
 pub(crate) const MAX_RUNNING: usize = 32;
-/// How many of them are one tenant's.
+/// The most tries of one tenant in progress at once.
 pub(crate) const MAX_RUNNING_OF_TENANT: usize = 4;
-/// How many of a tenant's deliveries wait here.
+/// The most deliveries of one tenant that wait here.
 const MAX_WAITING_OF_TENANT: usize = 128;
-/// How many bytes of results wait here.
+/// The most bytes of results that wait here.
 const MAX_WAITING_BYTES: usize = 64 << 20;
 
-/// The deliveries that this process has taken.
-pub(crate) struct Line {
-    /// How long after it was taken a delivery may begin; then somebody else may have it any moment.
-    patience: Duration,
-    /// Who waits, in the order of their turns; none has an empty queue.
+/// The deliveries that this process has taken and not finished.
+pub(crate) struct FairQueue {
+    /// How long after it was taken a delivery may start. After that its lease may expire before the
+    /// try is recorded, and another process may send it too.
+    max_wait: Duration,
+    /// The waiting deliveries by tenant, in the order of the tenants' turns. No inner queue is
+    /// empty.
     waiting: VecDeque<(TenantId, VecDeque<Waiting>)>,
     waiting_bytes: usize,
     running: HashMap<TenantId, usize>,
@@ -28,19 +30,20 @@ pub(crate) struct Line {
 
 struct Waiting {
     delivery: Delivery,
+    /// When it may no longer start.
     until: Instant,
 }
 
-impl Line {
-    /// An empty one.
-    pub(crate) fn new(patience: Duration) -> Self {
+impl FairQueue {
+    /// Creates an empty queue.
+    pub(crate) fn new(max_wait: Duration) -> Self {
         let (waiting, running) = (VecDeque::new(), HashMap::new());
-        Self { patience, waiting, waiting_bytes: 0, running }
+        Self { max_wait, waiting, waiting_bytes: 0, running }
     }
 
-    /// Lets a delivery that was taken at `taken` wait for its turn. Answers whether it may: one for
-    /// which there is no room is left alone, and falls due again.
-    pub(crate) fn join(&mut self, delivery: Delivery, taken: Instant) -> bool {
+    /// Adds a delivery that was taken at `taken`. Returns `false`, and drops it, if there is no
+    /// room: it falls due again.
+    pub(crate) fn push(&mut self, delivery: Delivery, taken: Instant) -> bool {
         let size = size(&delivery);
         if self.waiting_bytes + size > MAX_WAITING_BYTES {
             return false;
@@ -55,12 +58,12 @@ impl Line {
             return false;
         }
         self.waiting_bytes += size;
-        queue.push_back(Waiting { delivery, until: taken + self.patience });
+        queue.push_back(Waiting { delivery, until: taken + self.max_wait });
         true
     }
 
-    /// The next delivery to try; it counts as running until [`Self::ended`]. Those that have waited
-    /// too long are forgotten on the way, and fall due again.
+    /// Returns the next delivery to send, which counts as running until [`Self::ended`]. Drops the
+    /// deliveries that it passes and that have waited longer than `max_wait`: they fall due again.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Delivery> {
         if self.running.values().sum::<usize>() >= MAX_RUNNING {
             return None;
@@ -84,12 +87,12 @@ impl Line {
         None
     }
 
-    /// Whether all that may run at once do.
+    /// Whether [`MAX_RUNNING`] tries are in progress.
     pub(crate) fn is_full(&self) -> bool {
         self.running.values().sum::<usize>() >= MAX_RUNNING
     }
 
-    /// A try of this tenant's is over.
+    /// Records that a try of this tenant has ended.
     pub(crate) fn ended(&mut self, tenant: &TenantId) {
         if let Some(running) = self.running.get_mut(tenant) {
             *running -= 1;
@@ -100,7 +103,7 @@ impl Line {
     }
 }
 
-/// What a delivery holds in memory, but for what is bounded anyway.
+/// The bytes that a delivery holds, without its fields of bounded size.
 fn size(delivery: &Delivery) -> usize {
     match &delivery.outcome {
         Outcome::Completed(completion) => completion.text.len(),
@@ -117,7 +120,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const MAX_WAIT: Duration = Duration::from_secs(10);
 
     fn delivery(tenant: &str, text: &str) -> Delivery {
         Delivery {
@@ -140,52 +143,53 @@ mod tests {
         }
     }
 
-    fn tenants(line: &mut Line, now: Instant) -> Vec<String> {
-        std::iter::from_fn(|| line.next(now)).map(|next| next.tenant.to_string()).collect()
+    fn tenants(queue: &mut FairQueue, now: Instant) -> Vec<String> {
+        std::iter::from_fn(|| queue.next(now)).map(|next| next.tenant.to_string()).collect()
     }
 
     #[test]
-    fn tenants_take_turns_and_none_has_more_than_its_share() {
-        let (mut line, now) = (Line::new(PATIENCE), Instant::now());
+    fn tenants_take_turns_and_stay_within_their_limit() {
+        let (mut queue, now) = (FairQueue::new(MAX_WAIT), Instant::now());
         for tenant in ["a", "a", "a", "a", "a", "a", "b", "c"] {
-            assert!(line.join(delivery(tenant, ""), now));
+            assert!(queue.push(delivery(tenant, ""), now));
         }
-        assert_eq!(tenants(&mut line, now), ["a", "b", "c", "a", "a", "a"]);
-        line.ended(&TenantId::new("b"));
-        assert_eq!(tenants(&mut line, now), [""; 0], "b's end makes no room for a");
-        line.ended(&TenantId::new("a"));
-        assert_eq!(tenants(&mut line, now), ["a"]);
+        assert_eq!(tenants(&mut queue, now), ["a", "b", "c", "a", "a", "a"]);
+        queue.ended(&TenantId::new("b"));
+        assert_eq!(tenants(&mut queue, now), [""; 0], "b's end makes no room for a");
+        queue.ended(&TenantId::new("a"));
+        assert_eq!(tenants(&mut queue, now), ["a"]);
     }
 
     #[test]
-    fn no_more_run_than_may() {
-        let (mut line, now) = (Line::new(PATIENCE), Instant::now());
+    fn at_most_max_running_run_at_once() {
+        let (mut queue, now) = (FairQueue::new(MAX_WAIT), Instant::now());
         for tenant in 0..20 {
             for _ in 0..3 {
-                assert!(line.join(delivery(&format!("t{tenant}"), ""), now));
+                assert!(queue.push(delivery(&format!("t{tenant}"), ""), now));
             }
         }
-        assert_eq!(tenants(&mut line, now).len(), MAX_RUNNING);
-        assert!(line.is_full());
+        assert_eq!(tenants(&mut queue, now).len(), MAX_RUNNING);
+        assert!(queue.is_full());
     }
 
     #[test]
-    fn who_waits_too_long_is_left_to_fall_due_again() {
-        let (mut line, now) = (Line::new(PATIENCE), Instant::now());
-        line.join(delivery("a", "12345"), now);
-        line.join(delivery("b", ""), now + Duration::from_secs(5));
-        assert_eq!(tenants(&mut line, now + PATIENCE), ["b"]);
-        assert_eq!((line.waiting_bytes, line.waiting.len()), (0, 0));
+    fn a_delivery_that_waited_too_long_is_dropped() {
+        let (mut queue, now) = (FairQueue::new(MAX_WAIT), Instant::now());
+        queue.push(delivery("a", "12345"), now);
+        queue.push(delivery("b", ""), now + Duration::from_secs(5));
+        assert_eq!(tenants(&mut queue, now + MAX_WAIT), ["b"]);
+        assert_eq!((queue.waiting_bytes, queue.waiting.len()), (0, 0));
     }
 
     #[test]
-    fn what_waits_is_bounded_in_number_and_bytes() {
-        let (mut line, now) = (Line::new(PATIENCE), Instant::now());
-        let joined = (0..1_000).filter(|_| line.join(delivery("a", ""), now)).count();
+    fn waiting_deliveries_are_bounded_in_number_and_bytes() {
+        let (mut queue, now) = (FairQueue::new(MAX_WAIT), Instant::now());
+        let joined = (0..1_000).filter(|_| queue.push(delivery("a", ""), now)).count();
         assert_eq!(joined, MAX_WAITING_OF_TENANT);
         let large = "x".repeat(MAX_WAITING_BYTES / 4);
-        let joined = (0..10).filter(|n| line.join(delivery(&format!("t{n}"), &large), now)).count();
+        let joined =
+            (0..10).filter(|n| queue.push(delivery(&format!("t{n}"), &large), now)).count();
         assert_eq!(joined, 4);
-        assert!(line.join(delivery("z", ""), now));
+        assert!(queue.push(delivery("z", ""), now));
     }
 }

@@ -1,74 +1,82 @@
-//! Why a model could not be loaded.
+//! Errors of loading a model.
+
+mod adapter;
+#[cfg(feature = "cuda")]
+mod device;
+mod gguf;
+mod safetensors;
 
 use std::path::PathBuf;
 
-use crate::gguf::GgufError;
-use crate::lora::AdapterError;
-use crate::safetensors::SafetensorsError;
+pub use adapter::AdapterError;
+#[cfg(feature = "cuda")]
+pub(crate) use device::{is_lost, load_error};
+pub use gguf::GgufError;
+pub use safetensors::SafetensorsError;
 
-/// Why a model could not be loaded. The variants are what a caller can do about it.
+/// The reason why a model could not be loaded. Variants differ in what the caller can do.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file is not there, or may not be read.
+    /// The file does not exist, or cannot be read.
     #[error("cannot read the model file {}: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The file is damaged, or none of its format at all: get it again.
+    /// The file is damaged or of another format: download or convert it again.
     #[error("the model file {file} is damaged: {problem}; download or convert it again")]
     Damaged {
         /// The file.
         file: String,
-        /// What is wrong with it.
+        /// The damage.
         problem: Damage,
     },
-    /// The file is sound, but this engine cannot run it: choose another.
+    /// The file is valid, but not supported by this engine: choose another.
     #[error("the model file {file} cannot be used: {problem}")]
     Unsupported {
         /// The file.
         file: String,
-        /// What is not supported, and what is.
+        /// The unsupported value, and the supported ones.
         problem: String,
     },
-    /// An adapter cannot be loaded beside the model: name another, or none.
+    /// An adapter cannot be used with the model: choose another, or none.
     #[error("the adapter {name} in {} cannot be used: {problem}", folder.display())]
     Adapter {
-        /// How requests would call it.
+        /// Its name in requests.
         name: String,
         /// Its folder.
         folder: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         problem: Box<AdapterError>,
     },
     /// An option is out of range.
     #[error("{0}")]
     InvalidOption(String),
-    /// The model and its working memory do not fit.
+    /// The model and its working memory do not fit into memory.
     #[error("out of memory: {0}")]
     OutOfMemory(String),
-    /// The device is not there, or this build cannot use it.
+    /// The device does not exist, or this build cannot use it.
     #[error("{0}")]
     Device(String),
-    /// The computing library refused; a bug of ours or of the file.
+    /// The tensor library failed: a bug of this engine, or a damaged file.
     #[error("loading {file} failed: {problem}")]
     Compute {
         /// The file.
         file: String,
-        /// What the library said.
+        /// The library's error.
         problem: String,
     },
 }
 
-/// What is wrong with a model's files.
+/// The damage of a model's files.
 #[derive(Debug, thiserror::Error)]
 pub enum Damage {
-    /// With a GGUF file, or with what takes the place of its metadata.
+    /// Of a GGUF file, or of metadata in its form.
     #[error(transparent)]
     Gguf(#[from] GgufError),
-    /// With a folder of safetensors.
+    /// Of a folder of safetensors files.
     #[error(transparent)]
     Safetensors(#[from] SafetensorsError),
 }

@@ -1,22 +1,22 @@
-//! What can be wrong with an adapter.
+//! Errors of adapters.
 
-use crate::safetensors::SafetensorsError;
+use super::SafetensorsError;
 
-/// What can be wrong with an adapter. Every message says where, and what is allowed.
+/// The reason why an adapter cannot be used. Every message says where the problem is and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdapterError {
-    /// With its files.
+    /// A file is missing or damaged.
     #[error(transparent)]
     Files(#[from] SafetensorsError),
-    /// It, or its base, is of a kind that is not supported.
+    /// The adapter or its base is of an unsupported kind.
     #[error("{what}, which is not supported; {allowed}")]
     NotSupported {
-        /// What it is.
+        /// The kind.
         what: String,
-        /// What is supported, or what to do.
+        /// The supported kinds, or what to do.
         allowed: &'static str,
     },
-    /// A key of its config leads to several values.
+    /// Two keys of a pattern match a module and have different values.
     #[error("adapter_config.json: two keys of {key:?} are for {module} and say different things")]
     Ambiguous {
         /// `rank_pattern` or `alpha_pattern`.
@@ -24,7 +24,7 @@ pub enum AdapterError {
         /// The module that both match.
         module: String,
     },
-    /// A tensor is none that an adapter for this base has.
+    /// A tensor's name is not one that an adapter for this base may have.
     #[error(
         "tensor {tensor:?} is none that an adapter for this base has: allowed are lora_A.weight and \
          lora_B.weight of {modules}, in layers 0 to {last_layer} (base_model.model.model.layers.0.…)"
@@ -32,9 +32,9 @@ pub enum AdapterError {
     UnknownTensor {
         /// The tensor.
         tensor: String,
-        /// The modules that an adapter may add to.
+        /// The modules that an adapter may change.
         modules: String,
-        /// The base's last layer.
+        /// The number of the base's last layer.
         last_layer: usize,
     },
     /// A tensor is for a module that the config does not name.
@@ -50,10 +50,10 @@ pub enum AdapterError {
     MissingTensor {
         /// The tensor.
         tensor: String,
-        /// Who needs it.
+        /// Why it is needed.
         needed: &'static str,
     },
-    /// A tensor does not have the shape that config and base ask for.
+    /// A tensor's shape does not fit the config's rank and the base.
     #[error(
         "tensor {tensor:?} has the shape {found:?}, but rank and base ask for {expected:?}: it is for \
          another base, or not what adapter_config.json says"
@@ -63,10 +63,10 @@ pub enum AdapterError {
         tensor: String,
         /// Its shape.
         found: Vec<usize>,
-        /// The shape it should have.
+        /// The shape that fits.
         expected: [usize; 2],
     },
-    /// There is nothing in it.
+    /// The file has no tensors.
     #[error("adapter_model.safetensors has no tensors: there is nothing to add to the base")]
     Empty,
 }

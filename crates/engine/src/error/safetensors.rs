@@ -1,9 +1,9 @@
-//! What can be wrong with a folder of safetensors.
+//! Errors of folders of safetensors files.
 
-/// What can be wrong with a folder of safetensors. Every message says where.
+/// The problem with a folder of safetensors files. Every message says where it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SafetensorsError {
-    /// There are no weights in the folder.
+    /// The folder has no weights.
     #[error(
         "there is neither model.safetensors nor model.safetensors.index.json in it; a folder of \
          safetensors has one of the two beside config.json and tokenizer.json"
@@ -14,7 +14,7 @@ pub enum SafetensorsError {
     MissingFile {
         /// The file.
         name: String,
-        /// Who needs it.
+        /// The reason why it is needed.
         needed: String,
     },
     /// A file cannot be read.
@@ -22,52 +22,52 @@ pub enum SafetensorsError {
     Unreadable {
         /// The file.
         name: String,
-        /// What the system said.
+        /// The system's error.
         problem: String,
     },
-    /// A file is larger than any of its kind.
+    /// A file is larger than the limit for its kind.
     #[error("{name} has {len} bytes; allowed are {most}")]
     TooLarge {
         /// The file.
         name: String,
         /// Its size in bytes.
         len: u64,
-        /// The largest size that is read.
+        /// The limit in bytes.
         most: u64,
     },
-    /// A file is not the JSON it should be.
+    /// A file is not valid JSON, or not of the expected form.
     #[error("{name} is not what it should be: {problem}")]
     BadJson {
         /// The file.
         name: String,
-        /// What is wrong, and where.
+        /// The problem and its position.
         problem: String,
     },
-    /// A safetensors file has a header that cannot be.
+    /// A safetensors file has an invalid header.
     #[error("{name} is truncated or no safetensors file: {problem}")]
     BadHeader {
         /// The file.
         name: String,
-        /// What is wrong with it.
+        /// The reason why it is invalid.
         problem: String,
     },
-    /// The index puts a file where none may be.
+    /// The index names a file outside the folder, or one that is not a safetensors file.
     #[error("the index names the file {name:?}; allowed are the names of files in the same folder")]
     StrangeShard {
         /// The name.
         name: String,
     },
-    /// Two files hold one tensor.
+    /// Two files have the same tensor.
     #[error("tensor {tensor:?} is both in {first} and in {second}")]
     Duplicate {
         /// The tensor.
         tensor: String,
-        /// A file that has it.
+        /// The first file that has it.
         first: String,
-        /// Another.
+        /// The second file that has it.
         second: String,
     },
-    /// The index says that a file has a tensor which it has not.
+    /// The index names a file for a tensor that is not in the file.
     #[error("tensor {tensor:?} is not in {shard}, where the index has it")]
     NotInShard {
         /// The tensor.
@@ -80,10 +80,10 @@ pub enum SafetensorsError {
     MissingTensor {
         /// The tensor.
         tensor: String,
-        /// Why it is wanted.
+        /// The reason why it is needed, or an empty text.
         hint: &'static str,
     },
-    /// A tensor does not have the shape that config.json asks for.
+    /// A tensor's shape does not match config.json.
     #[error("tensor {tensor:?} has the shape {found:?}, config.json asks for {expected:?}")]
     WrongShape {
         /// The tensor.
@@ -93,7 +93,7 @@ pub enum SafetensorsError {
         /// The shape it should have.
         expected: Vec<usize>,
     },
-    /// A tensor is in a format that is not read.
+    /// A tensor's type is not supported.
     #[error(
         "tensor {tensor:?} has the type {found}, which is not supported; supported are F32, F16 and BF16"
     )]
@@ -103,22 +103,22 @@ pub enum SafetensorsError {
         /// Its type.
         found: String,
     },
-    /// A weight is infinite or no number.
+    /// A weight is infinite or NaN.
     #[error("tensor {tensor:?} holds a weight that is infinite or no number")]
     NotFinite {
         /// The tensor.
         tensor: String,
     },
-    /// A value of a JSON file is not what it must be.
+    /// A value in a JSON file has the wrong type or is out of range.
     #[error("{name}: {key:?} should be {expected}, but is {found}")]
     WrongValue {
         /// The file.
         name: &'static str,
         /// The key, or the path to it.
         key: String,
-        /// What it should be.
+        /// The type or range that is allowed.
         expected: String,
-        /// What it is.
+        /// The value in the file.
         found: String,
     },
     /// A key of a JSON file is missing.
@@ -128,7 +128,7 @@ pub enum SafetensorsError {
         name: &'static str,
         /// The key, or the path to it.
         key: String,
-        /// What it should be.
+        /// The type or range that is allowed.
         expected: &'static str,
     },
 }

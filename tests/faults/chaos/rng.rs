@@ -1,11 +1,11 @@
-//! Chance that can be repeated.
+//! Reproducible random numbers.
 
 use std::time::Duration;
 
 /// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
-pub(super) struct Dice(u64);
+pub(super) struct Rng(u64);
 
-impl Dice {
+impl Rng {
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -18,12 +18,12 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// One of `0..n`.
+    /// Returns a number in `0..n`.
     pub(super) fn below(&mut self, n: usize) -> usize {
         (self.next() % n as u64) as usize
     }
 
-    /// A span from `shortest` to `longest`.
+    /// Returns a duration from `shortest` to `longest`.
     pub(super) fn span(&mut self, shortest: Duration, longest: Duration) -> Duration {
         let room = u64::try_from((longest - shortest).as_millis()).expect("a short span");
         shortest + Duration::from_millis(self.next() % (room + 1))

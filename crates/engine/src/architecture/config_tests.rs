@@ -1,11 +1,10 @@
-//! What metadata says, and what is said of metadata that makes no sense.
-
-use std::path::Path;
+//! Tests of reading a model's metadata, and of the errors for invalid metadata.
 
 use super::*;
 use crate::gguf::{GgufFile, TensorSpec, Value, Writer};
 
-/// A file of this architecture: metadata of a small model, changed, and no tensor but the embedding.
+/// Reads a file with the metadata of a small model after `changes`, and with the embedding as its only
+/// tensor. A change to `None` removes the key.
 fn config(architecture: &str, changes: &[(&str, Option<Value>)]) -> Result<ModelConfig, String> {
     let mut values = vec![
         ("block_count", Value::Int(2)),
@@ -46,7 +45,7 @@ fn experts(changes: &[(&str, Option<Value>)]) -> Result<Experts, String> {
 }
 
 #[test]
-fn experts_are_read_and_out_of_range_refused() {
+fn experts_are_read_and_counts_out_of_range_refused() {
     let expected = Experts { count: 8, used: 3, ffn: 32, shared_ffn: Some(96), normalized: false };
     assert_eq!(experts(&[]), Ok(expected));
     let widths = [
@@ -73,7 +72,7 @@ fn experts_are_read_and_out_of_range_refused() {
 }
 
 #[test]
-fn poolings_are_read_and_others_refused() {
+fn last_pooling_is_read_and_others_refused() {
     let pooling = |kind: i128| {
         config("qwen3", &[("pooling_type", Some(Value::Int(kind)))]).map(|config| config.pooling)
     };
@@ -96,9 +95,9 @@ fn yarn(changes: &[(&str, f64)]) -> Result<ModelConfig, String> {
 }
 
 #[test]
-fn yarn_is_read_and_what_makes_no_sense_refused() {
+fn yarn_is_read_and_invalid_values_refused() {
     let config = yarn(&[]).unwrap();
-    // The stretched context, whichever of the two the file tells.
+    // The extended context, whether the file has that or the original one.
     assert_eq!(config.context_length, 1024);
     let found = config.yarn.unwrap();
     assert_eq!((found.factor, found.original_context), (4.0, 256));
@@ -134,7 +133,7 @@ fn yarn_is_read_and_what_makes_no_sense_refused() {
 }
 
 #[test]
-fn other_scalings_are_refused_and_none_is_none() {
+fn other_rope_scalings_are_refused_and_no_scaling_is_none() {
     let scaling = |kind: Option<&str>, factor: Option<f64>| {
         let kind = kind.map(|kind| Value::String(kind.to_owned()));
         let changes =
@@ -155,33 +154,4 @@ fn other_scalings_are_refused_and_none_is_none() {
         let error = scaling(kind, factor).unwrap_err();
         assert!(error.contains("supported are \"yarn\""), "{error}");
     }
-}
-
-#[test]
-fn missing_and_misshapen_experts_are_named() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen2moe");
-    let whole = std::fs::read(folder.join("qwen2moe-f32.gguf")).unwrap();
-    let replaced = |from: &[u8], to: &[u8]| {
-        assert_eq!(from.len(), to.len());
-        let mut bytes = whole.clone();
-        let places: Vec<usize> =
-            (0..bytes.len() - from.len()).filter(|at| whole[*at..].starts_with(from)).collect();
-        assert!(!places.is_empty());
-        for at in places {
-            bytes[at..at + from.len()].copy_from_slice(to);
-        }
-        let file = GgufFile::from_bytes(&bytes, "test.gguf").unwrap();
-        Decoder::load(&file).unwrap_err().to_string()
-    };
-    for name in ["ffn_gate_inp", "ffn_up_exps", "ffn_down_shexp", "ffn_gate_inp_shexp"] {
-        let from = format!("blk.1.{name}.weight");
-        let error = replaced(from.as_bytes(), from.replace("ffn", "xxx").as_bytes());
-        assert!(error.contains(&format!("{from:?} is missing")), "{error}");
-    }
-    // The count of experts follows its key and the number of its type: 6 of them become 5.
-    let key = |count: u32| {
-        [b"qwen2moe.expert_count".as_slice(), &4u32.to_le_bytes(), &count.to_le_bytes()].concat()
-    };
-    let error = replaced(&key(6), &key(5));
-    assert!(error.contains("asks for [5, "), "{error}");
 }
