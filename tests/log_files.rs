@@ -103,7 +103,7 @@ fn a_full_folder_costs_no_line_and_is_told() {
     let (process, client) = up(&home);
     let tasks = ends(&client, 40);
     wait_for("waiting lines", SOON, || (health(&client, "log_lines_waiting") >= 20).then_some(()));
-    assert_eq!(health(&client, "log_lines_lost"), 0);
+    assert_eq!([health(&client, "log_files_failing"), health(&client, "log_lines_lost")], [2, 0]);
     assert!(home.read("logs/app.log").contains("llm_requests.log can't be written: No space left"));
 
     for log in [REQUESTS, "errors"] {
@@ -115,7 +115,7 @@ fn a_full_folder_costs_no_line_and_is_told() {
         assert_eq!(errors.matches(&format!("Task {task} failed")).count(), 1, "{errors}");
     }
     wait_for("room", SOON, || (health(&client, "log_lines_waiting") == 0).then_some(()));
-    assert_eq!(health(&client, "log_lines_lost"), 0);
+    assert_eq!([health(&client, "log_files_failing"), health(&client, "log_lines_lost")], [0, 0]);
     for said in [home.read("logs/app.log"), process.output()] {
         assert!(said.contains("llm_requests.log can be written again after"), "{said}");
         assert_eq!(said.matches("llm_requests.log can't be written").count(), 1, "{said}");

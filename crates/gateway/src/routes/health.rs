@@ -39,6 +39,9 @@ pub(crate) struct HealthReply {
     /// Tasks of the default model that workers hold.
     #[schema(example = 1)]
     processing: u64,
+    /// How many of this process's three log files can't be written now.
+    #[schema(example = 0)]
+    log_files_failing: u64,
     /// Lines of this process's log files that wait in memory since they can't be written, as on a full
     /// disk.
     #[schema(example = 0)]
@@ -70,6 +73,7 @@ async fn examine(state: &State) -> Finding {
         workers: 0,
         queued: 0,
         processing: 0,
+        log_files_failing: lines.failing,
         log_lines_waiting: lines.waiting,
         log_lines_lost: lines.lost,
         workers_log_lines_lost: 0,

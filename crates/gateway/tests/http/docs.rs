@@ -31,7 +31,7 @@ fn health_tells_of_queue_and_model() {
         "status": "healthy", "redis_connected": true, "model_loaded": false,
         "version": env!("CARGO_PKG_VERSION"), "queue": "sqlite", "model": "demo",
         "workers": 0, "queued": 0, "processing": 0,
-        "log_lines_waiting": 0, "log_lines_lost": 0, "workers_log_lines_lost": 0,
+        "log_files_failing": 0, "log_lines_waiting": 0, "log_lines_lost": 0, "workers_log_lines_lost": 0,
     });
     assert_eq!(get("/health"), (200, expected.clone()));
     assert_eq!(get("/ready"), (503, expected.clone()));

@@ -1,7 +1,7 @@
 //! How many lines each log file has, waits for and has lost: for `/health`, workers' reports and metrics.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The counters of a process's log files. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,8 @@ pub struct FileCounts {
     pub waiting: u64,
     /// Lines that were not written and never will be.
     pub lost: u64,
+    /// How many of the files counted here could not be written when that was last tried.
+    pub failing: u64,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +33,7 @@ struct Counters {
     written: AtomicU64,
     waiting: AtomicU64,
     lost: AtomicU64,
+    failing: AtomicBool,
 }
 
 impl LogCounts {
@@ -45,6 +48,7 @@ impl LogCounts {
             written: sum.written + file.written,
             waiting: sum.waiting + file.waiting,
             lost: sum.lost + file.lost,
+            failing: sum.failing + file.failing,
         })
     }
 
@@ -54,6 +58,7 @@ impl LogCounts {
             written: counters.written.load(Ordering::Relaxed),
             waiting: counters.waiting.load(Ordering::Relaxed),
             lost: counters.lost.load(Ordering::Relaxed),
+            failing: counters.failing.load(Ordering::Relaxed).into(),
         }
     }
 
@@ -63,6 +68,10 @@ impl LogCounts {
 
     pub(super) fn add_lost(&self, file: LogFile, lines: usize) {
         self.0[file as usize].lost.fetch_add(lines as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_failing(&self, file: LogFile, failing: bool) {
+        self.0[file as usize].failing.store(failing, Ordering::Relaxed);
     }
 
     pub(super) fn set_waiting(&self, file: LogFile, lines: usize) {

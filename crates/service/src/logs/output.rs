@@ -113,6 +113,7 @@ impl Output {
 
     fn failed(&mut self, error: &std::io::Error) {
         if self.trouble.is_none() {
+            self.counts.set_failing(self.which, true);
             tracing::error!(
                 target: "service.logs",
                 "{}.log can't be written: {error}: its lines wait in memory while there is room, and are \
@@ -125,6 +126,7 @@ impl Output {
 
     fn worked(&mut self) {
         if let Some(Trouble { began, waited }) = self.trouble.take() {
+            self.counts.set_failing(self.which, false);
             let seconds = began.elapsed().as_secs_f64();
             let lost = self.untold_lost();
             tracing::warn!(
