@@ -34,12 +34,20 @@ pub struct WorkerReport {
     /// When it made this report, by its own clock; `None` if the worker's version does not send it.
     #[serde(default)]
     pub reported_at: Option<Timestamp>,
+    /// The number of log lines that its process lost since its start.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub log_lines_lost: u64,
     /// The GPUs that it computes on and whose figures the driver reports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<GpuReport>,
     /// All models it serves, including the first; empty if the worker's version serves only one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<ModelReport>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The driver's figures of a GPU, which include other processes.

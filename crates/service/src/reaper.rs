@@ -10,7 +10,7 @@ use queue::{Broker, BrokerError, Claimant, Claimed, Reaped, insist};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::logs::TaskLog;
+use crate::logs::{Receipt, TaskLog};
 
 /// Between two looks for ends that have no log lines yet.
 const LOG_BEAT: Duration = Duration::from_millis(500);
@@ -67,10 +67,23 @@ async fn empty_journal(broker: &dyn Broker, log: &TaskLog) -> Result<(), BrokerE
         if ended.is_empty() {
             return Ok(());
         }
-        ended.iter().for_each(|snapshot| log.ended(snapshot));
-        let ids: Vec<TaskId> = ended.iter().map(|snapshot| snapshot.task.id).collect();
+        let lines: Vec<(TaskId, Receipt)> = ended
+            .iter()
+            .map(|snapshot| (snapshot.task.id, log.ended_with_receipt(snapshot)))
+            .collect();
+        let mut written = Vec::with_capacity(lines.len());
+        for (id, receipt) in lines {
+            if receipt.written().await {
+                written.push(id);
+            }
+        }
         let until = Instant::now() + LOG_SPAN;
-        insist(until, || broker.logged(&ids)).await?;
+        if !written.is_empty() {
+            insist(until, || broker.logged(&written)).await?;
+        }
+        if written.len() < ended.len() {
+            return Ok(()); // the journal owes the others: they come again, to whoever can write them
+        }
     }
 }
 
