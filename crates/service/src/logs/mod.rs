@@ -8,6 +8,8 @@
 mod app;
 mod daily;
 mod format;
+mod lines;
+mod lookup;
 mod task;
 
 use std::io::{self, BufWriter, Write};
@@ -20,6 +22,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer};
 
 use daily::DailyFile;
+use lines::{Lines, LinesGuard};
 
 use crate::settings::{LogFormat, Settings};
 pub use task::TaskLog;
@@ -33,7 +36,7 @@ const LAST_WORDS: &str = "exit";
 #[derive(Debug)]
 pub struct Logs {
     tasks: TaskLog,
-    _flush_on_drop: Vec<WorkerGuard>,
+    _flush_on_drop: (Vec<WorkerGuard>, LinesGuard),
 }
 
 /// The logs can't be opened.
@@ -62,21 +65,16 @@ impl Logs {
     /// When the folder can't be used, or logging was started before in this process.
     pub fn start(settings: &Settings) -> Result<Self, LogsError> {
         let dir = &settings.log_dir;
-        let mut guards = Vec::new();
-        // app.log drops lines rather than make a compute thread wait; the contracts never lose one.
-        let mut open = |name, lossy| -> Result<NonBlocking, LogsError> {
-            let file = std::fs::create_dir_all(dir)
-                .and_then(|()| DailyFile::open(dir, name))
-                .map_err(|source| LogsError::Folder { dir: dir.clone(), source })?;
-            let (writer, guard) = aside(file, lossy);
-            guards.push(guard);
-            Ok(writer)
+        let failed = |source| LogsError::Folder { dir: dir.clone(), source };
+        let open = |name| {
+            std::fs::create_dir_all(dir).and_then(|()| DailyFile::open(dir, name)).map_err(failed)
         };
-        let app_file = open("app", true)?;
-        let tasks = TaskLog::new(open("llm_requests", false)?, open("errors", false)?);
-
-        let (console, guard) = aside(io::stderr(), true);
-        guards.push(guard);
+        // Lines of app.log and the console are dropped rather than make a compute thread wait. Those of the
+        // contracts are never lost: the queue knows which are owed.
+        let (app_file, app_guard) = aside(open("app")?);
+        let (console, console_guard) = aside(io::stderr());
+        let (lines, lines_guard) =
+            Lines::start(open("llm_requests")?, open("errors")?).map_err(failed)?;
         // main says the last words on the console.
         let console = console.with_filter(|line| line.target() != LAST_WORDS);
 
@@ -85,7 +83,8 @@ impl Logs {
         tracing_subscriber::registry()
             .with(app::layer(app_file.and(console), json).with_filter(filter))
             .try_init()?;
-        Ok(Self { tasks, _flush_on_drop: guards })
+        let guards = (vec![app_guard, console_guard], lines_guard);
+        Ok(Self { tasks: TaskLog::new(dir, lines), _flush_on_drop: guards })
     }
 
     /// Notes in `app.log` why the process ends, and passes it on: `main` prints it on the console.
@@ -100,6 +99,6 @@ impl Logs {
 }
 
 /// A thread that writes what it is sent. Its buffer is written out whenever nothing more waits.
-fn aside(to: impl Write + Send + 'static, lossy: bool) -> (NonBlocking, WorkerGuard) {
-    NonBlockingBuilder::default().lossy(lossy).finish(BufWriter::new(to))
+fn aside(to: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default().finish(BufWriter::new(to))
 }
