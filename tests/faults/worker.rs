@@ -45,7 +45,6 @@ fn killed_in_the_middle_of_an_answer() {
 #[test]
 fn killed_again_and_again_at_any_moment() {
     const ROUNDS: usize = 8;
-    const BATCH: usize = 4;
     let plan = Plan {
         model: "demo",
         workers: 2,
@@ -67,7 +66,7 @@ fn killed_again_and_again_at_any_moment() {
         system.workers[round % 2].kill_9();
         system.workers[round % 2].start();
     }
-    let history = witness.judge(&system, ROUNDS * BATCH);
+    let history = witness.judge(&system, 0);
     for (task, events) in &history.events {
         assert_eq!(events.last().expect("an end").name, "completed", "{task}: {events:?}");
     }
@@ -91,8 +90,7 @@ fn a_poison_task_fails_after_its_attempts_and_the_others_complete() {
         system.workers[holder].kill_9();
         system.workers[holder].start();
     }
-    // A worker that is killed has at most the poison in hand, but may have just recorded another.
-    let history = witness.judge(&system, 3);
+    let history = witness.judge(&system, 0);
     let ended = now_ms().saturating_sub(killed);
     println!("given up within {ended} ms of the last kill, the lease is {LEASE:?}");
     for (task, events) in &history.events {

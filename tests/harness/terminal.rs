@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use crate::cli::Cli;
-use crate::process::binary;
+use crate::process::{Home, binary};
 use crate::wait_for;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -31,8 +31,36 @@ impl Terminal {
         let program = binary("qwen-queue");
         let typed =
             format!("stty rows 30 cols 120; echo pid=$$.; exec {} {args}", program.display());
-        let mut command =
-            cli.command("script", &["--quiet", "--return", "--command", &typed, "/dev/null"]);
+        let command = cli.command("script", &[]);
+        let mut terminal = Self::open(command, &typed);
+        let seen = terminal.wait_to_see("\u{1b}[?1049h");
+        terminal.pid = pid(&seen);
+        terminal
+    }
+
+    /// Runs a shell's line in a folder, with these settings and no others. The line has to print
+    /// `pid=…` and a full stop; `QWEN_QUEUE` is our program.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn run(home: &Home, line: &str, settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new("script");
+        command
+            .current_dir(home.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", home.path())
+            .env("HOST", "127.0.0.1")
+            .env("QWEN_QUEUE", binary("qwen-queue"))
+            .envs(settings.iter().copied());
+        let mut terminal = Self::open(command, line);
+        let seen = terminal.wait_to_see("pid=") + &terminal.wait_to_see(".");
+        terminal.pid = pid(&seen);
+        terminal
+    }
+
+    fn open(mut command: Command, typed: &str) -> Self {
+        command.args(["--quiet", "--return", "--command", typed, "/dev/null"]);
         command.env("TERM", "xterm").env("SHELL", "/bin/sh");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut script = command.spawn().expect("script runs");
@@ -48,11 +76,7 @@ impl Terminal {
             }
         });
         let unread = RefCell::default();
-        let mut terminal = Self { script, keys, shown, unread, pid: String::new() };
-        let seen = terminal.wait_to_see("\u{1b}[?1049h");
-        let pid = seen.split("pid=").nth(1).and_then(|rest| rest.split('.').next());
-        terminal.pid = pid.expect("its process id").to_owned();
-        terminal
+        Self { script, keys, shown, unread, pid: String::new() }
     }
 
     /// Waits until this is written, and gives all from where the last call ended to its end. What is
@@ -110,6 +134,12 @@ impl Terminal {
         self.wait_to_see("\u{1b}[?1049l");
         wait_for("the end of the program", SOON, || self.script.try_wait().expect("it is ours"))
     }
+}
+
+/// The number behind `pid=`.
+fn pid(seen: &str) -> String {
+    let pid = seen.rsplit("pid=").next().and_then(|rest| rest.split('.').next());
+    pid.expect("its process id").to_owned()
 }
 
 impl Drop for Terminal {

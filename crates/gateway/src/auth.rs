@@ -1,6 +1,7 @@
 //! Who calls. Keys are kept only as SHA-256 hashes and compared in constant time.
 
 use std::future::{Ready, ready};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
@@ -8,10 +9,11 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use protocol::TenantId;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
-use webhooks::{Secret, Secrets};
+use webhooks::Secret;
 
 use crate::error::ApiError;
-use crate::middleware::Notes;
+use crate::middleware::{ClientAddress, Notes};
+use crate::options::Keys;
 use crate::state::State;
 
 /// The header that carries the key.
@@ -36,9 +38,45 @@ impl KeyRing {
     }
 }
 
+/// Who is let in at present. A reload replaces both rings at once.
+pub(crate) struct Doors(RwLock<Arc<Rings>>);
+
+/// The rings of one moment.
+pub(crate) struct Rings {
+    /// Clients'.
+    clients: KeyRing,
+    /// Operators'; none when nobody may operate over HTTP.
+    operators: Option<KeyRing>,
+}
+
+impl Rings {
+    fn new(keys: &Keys) -> Self {
+        Self {
+            clients: KeyRing::new(&keys.api),
+            operators: keys.admin.as_ref().map(|key| KeyRing::new(std::slice::from_ref(key))),
+        }
+    }
+}
+
+impl Doors {
+    /// Hashes the keys.
+    pub(crate) fn new(keys: &Keys) -> Self {
+        Self(RwLock::new(Arc::new(Rings::new(keys))))
+    }
+
+    /// Lets other keys in from now on, and those of before no longer. Requests under way go on.
+    pub(crate) fn change(&self, keys: &Keys) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Rings::new(keys));
+    }
+
+    fn now(&self) -> Arc<Rings> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// What signs the webhooks of each key's tasks.
-pub(crate) fn webhook_secrets(keys: &[String]) -> Secrets {
-    keys.iter().map(|key| (tenant(&hash(key)), Secret::of_key(key))).collect()
+pub(crate) fn webhook_secrets(keys: &[String]) -> impl Iterator<Item = (TenantId, Secret)> {
+    keys.iter().map(|key| (tenant(&hash(key)), Secret::of_key(key)))
 }
 
 fn hash(key: &str) -> Hash {
@@ -72,7 +110,7 @@ impl FromRequest for Caller {
         let tenant = request
             .app_data::<web::Data<State>>()
             .zip(shown_key(request.headers()))
-            .and_then(|(state, key)| state.keys.tenant(key));
+            .and_then(|(state, key)| state.doors.now().clients.tenant(key));
         ready(match tenant {
             Some(tenant) => {
                 Notes::of(&mut request.extensions_mut()).tenant = Some(tenant.clone());
@@ -83,9 +121,12 @@ impl FromRequest for Caller {
     }
 }
 
-/// Somebody who showed the operators' key. A handler that takes it is closed to others.
+/// Somebody who showed the operators' key, and their address. A handler that takes it is closed to others.
 #[derive(Debug)]
-pub(crate) struct Operator;
+pub(crate) struct Operator {
+    /// For the log: who acts.
+    pub(crate) client: ClientAddress,
+}
 
 impl FromRequest for Operator {
     type Error = ApiError;
@@ -95,15 +136,16 @@ impl FromRequest for Operator {
         let Some(state) = request.app_data::<web::Data<State>>() else {
             return ready(Err(ApiError::Unauthorized));
         };
-        let Some(operators) = &state.operators else {
+        let rings = state.doors.now();
+        let Some(operators) = &rings.operators else {
             return ready(Err(ApiError::AdminClosed));
         };
         let shown = shown_key(request.headers());
         // Both are asked in any case: how long this takes tells nothing of the key.
         let is_operator = shown.is_some_and(|key| operators.tenant(key).is_some());
-        let is_tenant = shown.is_some_and(|key| state.keys.tenant(key).is_some());
+        let is_tenant = shown.is_some_and(|key| rings.clients.tenant(key).is_some());
         ready(match (is_operator, is_tenant) {
-            (true, _) => Ok(Self),
+            (true, _) => Ok(Self { client: ClientAddress::of(request.peer_addr()) }),
             (false, true) => Err(ApiError::NotOperator),
             (false, false) => Err(ApiError::Unauthorized),
         })

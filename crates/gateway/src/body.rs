@@ -62,17 +62,31 @@ fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
         ));
     }
     let Some(content_type) = headers.get(CONTENT_TYPE) else { return Ok(()) };
-    let essence = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
-    let essence = essence.trim().to_ascii_lowercase();
+    let mut parts = content_type.to_str().unwrap_or_default().split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
     let is_json = essence == "application/json"
         || essence.starts_with("application/") && essence.ends_with("+json");
-    if is_json {
-        return Ok(());
+    if !is_json {
+        return Err(ApiError::UnsupportedMediaType(format!(
+            "Unsupported Content-Type '{}': send JSON with 'Content-Type: application/json'",
+            validate::echo(&essence)
+        )));
     }
-    Err(ApiError::UnsupportedMediaType(format!(
-        "Unsupported Content-Type '{}': send JSON with 'Content-Type: application/json'",
-        validate::echo(&essence)
-    )))
+    match parts.find_map(foreign_charset) {
+        None => Ok(()),
+        Some(charset) => Err(ApiError::UnsupportedMediaType(format!(
+            "Unsupported charset '{}': JSON is UTF-8; send it so, with 'Content-Type: application/json'",
+            validate::echo(charset)
+        ))),
+    }
+}
+
+/// What a parameter of a `Content-Type` names as charset, if that is another than UTF-8.
+fn foreign_charset(parameter: &str) -> Option<&str> {
+    let (name, value) = parameter.split_once('=')?;
+    let charset = value.trim().trim_matches(['"', '\'']);
+    let is_utf8 = ["utf-8", "utf8"].iter().any(|utf8| charset.eq_ignore_ascii_case(utf8));
+    (name.trim().eq_ignore_ascii_case("charset") && !is_utf8).then_some(charset)
 }
 
 fn text(headers: &HeaderMap, name: actix_web::http::header::HeaderName) -> Option<&str> {

@@ -2,7 +2,6 @@
 //! care: a client may shut its writing side and still read (`nc -N`). So whoever waits asks here and
 //! ends its waiting early, with an answer for those who listen still.
 
-use std::any::Any;
 use std::io;
 use std::net::TcpStream as Plain;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,10 +19,8 @@ const UNREAD_PAUSE: Duration = Duration::from_secs(1);
 struct Line(OwnedFd);
 
 /// Keeps a handle on a fresh connection for [`hung_up`].
-pub(crate) fn remember(connection: &dyn Any, data: &mut Extensions) {
-    if let Some(stream) = connection.downcast_ref::<TcpStream>()
-        && let Ok(handle) = stream.as_fd().try_clone_to_owned()
-    {
+pub(crate) fn remember(connection: &TcpStream, data: &mut Extensions) {
+    if let Ok(handle) = connection.as_fd().try_clone_to_owned() {
         data.insert(Line(handle));
     }
 }

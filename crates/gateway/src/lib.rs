@@ -11,6 +11,8 @@
 //! | [`options`]  | [`Options`]: what the operator decides |
 //! | [`process`]  | the gateway as a process: settings, logs, signals |
 //! | [`server`]   | [`serve`]: runs on a socket, with the delivery of webhooks beside, and ends well |
+//! | `listen`     | the sockets' side of it, on actix's parts |
+//! | `http10`     | mends what clients of HTTP/1.0 leave out |
 //! | [`validate`] | pure: JSON in, a request or all its problems out |
 //! | `auth`       | who calls: hashed keys, compared in constant time |
 //! | `body`       | reads a JSON body, bounded in size and time |
@@ -38,7 +40,9 @@ mod body;
 mod error;
 mod feed;
 mod hangup;
+mod http10;
 mod idempotency;
+mod listen;
 mod middleware;
 mod openapi;
 pub mod options;

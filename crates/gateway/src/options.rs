@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use protocol::ModelId;
+use service::logs::LogCounts;
+use tokio::sync::watch;
 
 /// The gateway's settings. Start from [`Options::new`] and change what differs.
 #[derive(Clone)]
@@ -13,6 +15,10 @@ pub struct Options {
     /// The operators' key (`ADMIN_API_KEY`); without one the admin routes are closed. Only its hash
     /// outlives the start.
     pub admin_key: Option<String>,
+    /// Brings other keys while the gateway runs, in place of the two above.
+    pub key_changes: Option<watch::Receiver<Keys>>,
+    /// How this process's log files do, for `/health`.
+    pub log_counts: LogCounts,
     /// The model that answers when a request names none (`MODEL_NAME`).
     pub default_model: ModelId,
     /// Further models that requests may name although no worker is there (`MODEL_NAME`).
@@ -47,12 +53,32 @@ pub struct Options {
     pub threads: Option<usize>,
 }
 
+/// The keys that are let in. `Debug` shows none.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// Clients'.
+    pub api: Vec<String>,
+    /// The operators'.
+    pub admin: Option<String>,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys")
+            .field("api", &self.api.len())
+            .field("admin", &self.admin.is_some())
+            .finish()
+    }
+}
+
 impl Options {
     /// The documented defaults for everything but the keys and the model.
     pub fn new(api_keys: Vec<String>, default_model: ModelId) -> Self {
         Self {
             api_keys,
             admin_key: None,
+            key_changes: None,
+            log_counts: LogCounts::default(),
             default_model,
             known_models: Vec::new(),
             max_prompt_bytes: 1024 * 1024,
@@ -108,5 +134,7 @@ mod tests {
         let mut options = Options::new(vec!["s3cret".into()], ModelId::new("demo"));
         options.admin_key = Some("s3cret too".into());
         assert!(!format!("{options:?}").contains("s3cret"));
+        let keys = Keys { api: options.api_keys, admin: options.admin_key };
+        assert!(!format!("{keys:?}").contains("s3cret"));
     }
 }

@@ -2,22 +2,28 @@
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use service::settings::Secret;
 use service::{Process, Settings};
+use tokio::sync::watch;
 
-use crate::Options;
+use crate::options::{Keys, Options};
 
 /// Runs a gateway until a signal.
 ///
 /// # Errors
 /// When the settings, the logs or the port can't be used.
 pub fn run(config: Option<&Path>) -> Result<()> {
-    let settings = Settings::load(config)?;
-    settings.require_redis()?;
-    settings.require_api_keys()?;
-    service::process::run(settings, async |process| {
+    let config = config.map(Path::to_path_buf);
+    let load = move || -> Result<Settings> {
+        let settings = Settings::load(config.as_deref())?;
+        settings.require_redis()?;
+        settings.require_api_keys()?;
+        Ok(settings)
+    };
+    service::process::run(load()?, load, async |process| {
         let listener = bind(&process.settings)?;
         serve(listener, process).await
     })
@@ -42,7 +48,7 @@ pub fn bind(settings: &Settings) -> Result<TcpListener> {
 /// # Errors
 /// When the server breaks off.
 pub async fn serve(listener: TcpListener, process: Process) -> Result<()> {
-    let Process { settings, broker, stop, .. } = process;
+    let Process { settings, current, broker, log, stop } = process;
     tracing::info!(
         target: "gateway.process",
         "listening on http://{}, the queue is {}",
@@ -50,7 +56,10 @@ pub async fn serve(listener: TcpListener, process: Process) -> Result<()> {
         broker.name()
     );
     let shutdown = async move { stop.cancelled().await };
-    crate::serve(listener, broker, options(&settings), shutdown).await?;
+    let keys = follow_keys(current);
+    let options =
+        Options { key_changes: Some(keys), log_counts: log.counts(), ..options(&settings) };
+    crate::serve(listener, broker, options, shutdown).await?;
     tracing::info!(target: "gateway.process", "stopped");
     Ok(())
 }
@@ -58,7 +67,7 @@ pub async fn serve(listener: TcpListener, process: Process) -> Result<()> {
 /// The settings in the gateway's own words.
 fn options(settings: &Settings) -> Options {
     let seconds = |span: std::time::Duration| u32::try_from(span.as_secs()).unwrap_or(u32::MAX);
-    let keys = settings.api_keys.iter().map(|key| Secret::reveal(key).to_owned()).collect();
+    let Keys { api, admin } = keys(settings);
     Options {
         max_prompt_bytes: settings.max_prompt_bytes,
         max_new_tokens: settings.max_new_tokens,
@@ -69,8 +78,33 @@ fn options(settings: &Settings) -> Options {
         max_tenant_tasks: settings.max_tenant_tasks,
         max_queue_bytes: settings.max_queue_bytes,
         webhook_allow_private: settings.webhook_allow_private,
-        admin_key: settings.admin_api_key.as_ref().map(|key| key.reveal().to_owned()),
+        admin_key: admin,
         known_models: settings.served_ids().skip(1).collect(),
-        ..Options::new(keys, settings.model_id())
+        ..Options::new(api, settings.model_id())
     }
+}
+
+fn keys(settings: &Settings) -> Keys {
+    let text = |key: &Secret| key.reveal().to_owned();
+    Keys {
+        api: settings.api_keys.iter().map(text).collect(),
+        admin: settings.admin_api_key.as_ref().map(text),
+    }
+}
+
+/// The keys of the settings in force, as they change.
+fn follow_keys(mut current: watch::Receiver<Arc<Settings>>) -> watch::Receiver<Keys> {
+    current.mark_unchanged();
+    let (sender, receiver) = watch::channel(keys(&current.borrow()));
+    tokio::spawn(async move {
+        while current.changed().await.is_ok() {
+            let changed = keys(&current.borrow_and_update());
+            sender.send_if_modified(|known| {
+                let differs = *known != changed;
+                *known = changed;
+                differs
+            });
+        }
+    });
+    receiver
 }

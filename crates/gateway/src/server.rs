@@ -6,21 +6,17 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::KeepAlive;
-use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
+use actix_web::web;
 use queue::Broker;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use webhooks::{Deliverer, Guard, Schedule, Sender};
+use webhooks::{Deliverer, Guard, Schedule, Secrets, Sender};
 
-use crate::auth;
-use crate::hangup;
-use crate::middleware::observe;
-use crate::options::Options;
+use crate::auth::{self, Doors};
+use crate::listen::{self, Plan};
+use crate::options::{Keys, Options};
 use crate::replies::ResultReply;
-use crate::routes;
 use crate::state::State;
 
 /// How long an idle connection is kept for the next request: longer than the proxies before us
@@ -59,10 +55,7 @@ pub async fn serve(
     options: Options,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    check_keys(&options.api_keys)?;
-    if options.admin_key.as_ref().is_some_and(|key| !is_usable(key)) {
-        return Err(ServeError::UnusableAdminKey);
-    }
+    check_keys(&options.api_keys, options.admin_key.as_deref())?;
     let threads = options.threads.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
     });
@@ -71,24 +64,22 @@ pub async fn serve(
     let (stop, stopping) = watch::channel(false);
     let deliverer = deliverer(Arc::clone(&broker), &options)?;
     let secrets = Arc::clone(&deliverer.secrets);
-    let state = web::Data::new(State::new(broker, secrets, options, stopping));
+    let key_changes = options.key_changes.clone();
+    let state = web::Data::new(State::new(broker, Arc::clone(&secrets), options, stopping));
+    let doors = Arc::clone(&state.doors);
 
-    let server = HttpServer::new(move || {
-        App::new().app_data(state.clone()).wrap(from_fn(observe)).configure(routes::configure)
-    })
-    .on_connect(hangup::remember)
-    .workers(threads.max(1))
-    .keep_alive(KeepAlive::Timeout(IDLE))
-    .client_request_timeout(client_timeout)
-    .tcp_nodelay(true)
-    .disable_signals()
-    .shutdown_timeout(grace.as_secs().max(1))
-    .listen(listener)?
-    .run();
+    let plan = Plan { threads, client_timeout, idle: IDLE, grace };
+    let server = listen::serve(listener, &plan, state)?;
 
     let deliveries = CancellationToken::new();
     let stop_with_us = deliveries.clone().drop_guard(); // also if the server breaks off
     let delivering = tokio::spawn(deliverer.run(deliveries.clone(), grace));
+    let reloading = async {
+        if let Some(changes) = key_changes {
+            follow_keys(changes, &doors, &secrets).await;
+        }
+        std::future::pending::<()>().await; // the others' end is what counts
+    };
 
     let handle = server.handle();
     let stop_when_told = async {
@@ -101,6 +92,7 @@ pub async fn serve(
     tokio::select! {
         ended = server => ended?,
         () = stop_when_told => {}
+        () = reloading => {}
     }
     drop(stop_with_us);
     if let Err(error) = delivering.await {
@@ -114,7 +106,7 @@ fn deliverer(queue: Arc<dyn Broker>, options: &Options) -> Result<Deliverer, Ser
     let guard = Guard { allow_private: options.webhook_allow_private };
     Ok(Deliverer {
         queue,
-        secrets: Arc::new(auth::webhook_secrets(&options.api_keys)),
+        secrets: Arc::new(auth::webhook_secrets(&options.api_keys).collect()),
         render: Arc::new(|delivery| json!(ResultReply::told(delivery))),
         sender: Sender::new(guard, webhooks::send::LIMIT)?,
         schedule: Schedule::standard(),
@@ -125,13 +117,36 @@ fn is_usable(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn check_keys(keys: &[String]) -> Result<(), ServeError> {
+fn check_keys(keys: &[String], admin: Option<&str>) -> Result<(), ServeError> {
     if keys.is_empty() {
         return Err(ServeError::NoApiKeys);
     }
-    match keys.iter().position(|key| !is_usable(key)) {
-        Some(index) => Err(ServeError::UnusableApiKey(index + 1)),
-        None => Ok(()),
+    if let Some(index) = keys.iter().position(|key| !is_usable(key)) {
+        return Err(ServeError::UnusableApiKey(index + 1));
+    }
+    if admin.is_some_and(|key| !is_usable(key)) {
+        return Err(ServeError::UnusableAdminKey);
+    }
+    Ok(())
+}
+
+/// Lets in whom the settings let in at present.
+async fn follow_keys(mut changes: watch::Receiver<Keys>, doors: &Doors, secrets: &Secrets) {
+    loop {
+        let keys = changes.borrow_and_update().clone();
+        match check_keys(&keys.api, keys.admin.as_deref()) {
+            Ok(()) => {
+                // A key's webhooks can be signed before its first task comes, and after it was taken out.
+                secrets.add(auth::webhook_secrets(&keys.api));
+                doors.change(&keys);
+            }
+            Err(error) => {
+                tracing::error!(target: "gateway.server", "the keys of before stay: {error}");
+            }
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
     }
 }
 
@@ -143,12 +158,14 @@ mod tests {
     fn keys_that_no_header_can_carry_are_refused_by_number() {
         let check = |keys: &[&str]| {
             let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
-            check_keys(&keys).map_err(|error| error.to_string())
+            check_keys(&keys, None).map_err(|error| error.to_string())
         };
         assert!(check(&["abc", "d-e_f!"]).is_ok());
         assert!(check(&[]).unwrap_err().contains("API_KEYS"));
         assert!(check(&["abc", ""]).unwrap_err().contains("number 2"));
         assert!(check(&["a b"]).unwrap_err().contains("number 1"));
         assert!(check(&["schlüssel"]).unwrap_err().contains("number 1"));
+        let admin = check_keys(&["abc".to_owned()], Some("a b"));
+        assert!(admin.unwrap_err().to_string().contains("admin key"));
     }
 }

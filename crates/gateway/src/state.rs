@@ -9,19 +9,17 @@ use queue::{Broker, BrokerError};
 use tokio::sync::watch;
 use webhooks::{Guard, Secrets};
 
-use crate::auth::{Caller, KeyRing};
+use crate::auth::{Caller, Doors};
 use crate::error::ApiError;
 use crate::openapi;
-use crate::options::Options;
+use crate::options::{Keys, Options};
 
 /// Shared by all requests on all threads.
 pub(crate) struct State {
     /// Where tasks wait.
     pub(crate) broker: Arc<dyn Broker>,
-    /// Who is let in.
-    pub(crate) keys: KeyRing,
-    /// Who operates; none when nobody may over HTTP.
-    pub(crate) operators: Option<KeyRing>,
+    /// Who is let in, and who operates.
+    pub(crate) doors: Arc<Doors>,
     /// What signs the webhooks of each key's tasks.
     pub(crate) secrets: Arc<Secrets>,
     /// What the operator decided; without the keys.
@@ -40,10 +38,10 @@ impl State {
         mut options: Options,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        let keys = KeyRing::new(&std::mem::take(&mut options.api_keys));
-        let operators = options.admin_key.take().map(|key| KeyRing::new(&[key]));
+        let api = std::mem::take(&mut options.api_keys);
+        let doors = Arc::new(Doors::new(&Keys { api, admin: options.admin_key.take() }));
         let openapi = Bytes::from(openapi::document(&options));
-        Self { broker, keys, operators, secrets, options, openapi, stopping }
+        Self { broker, doors, secrets, options, openapi, stopping }
     }
 
     /// Which webhooks are allowed.

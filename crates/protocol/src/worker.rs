@@ -34,12 +34,21 @@ pub struct WorkerReport {
     /// When it reported this, on its own clock; none from a version that did not say.
     #[serde(default)]
     pub reported_at: Option<Timestamp>,
+    /// Lines of its process's log files that were lost since its start.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub log_lines_lost: u64,
     /// The GPUs that it computes on, of those that the driver tells of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<GpuReport>,
     /// All the models it serves, the first one included; none from a version that serves one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<ModelReport>,
+}
+
+/// Whether there is nothing to tell.
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What the driver says of a GPU, whoever uses it.

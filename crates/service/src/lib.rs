@@ -12,6 +12,7 @@
 //! | [`process`]  | the above and below, around a process's own work |
 //! | [`broker`]   | opens the queue that the settings name |
 //! | [`reaper`]   | puts the tasks of dead workers back, logs the ends that no worker saw |
+//! | [`reload`]   | SIGHUP: log files and settings again |
 //! | [`shutdown`] | SIGTERM and SIGINT as one token that everything listens to |
 //!
 //! ## Data flow
@@ -26,6 +27,7 @@ pub mod broker;
 pub mod logs;
 pub mod process;
 pub mod reaper;
+pub mod reload;
 pub mod settings;
 pub mod shutdown;
 

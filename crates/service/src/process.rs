@@ -5,15 +5,20 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use queue::Broker;
+use tokio::sync::watch;
 
+use crate::logs::LogControl;
+use crate::reload::{Load, Reloader};
 use crate::shutdown::{self, CancellationToken};
 use crate::{Logs, Settings, TaskLog, broker, reaper};
 
 /// What a process works with.
 #[derive(Clone)]
 pub struct Process {
-    /// What the operator set.
+    /// What the operator set, as it was at the start.
     pub settings: Arc<Settings>,
+    /// The same as it is now: a reload replaces it.
+    pub current: watch::Receiver<Arc<Settings>>,
     /// Where tasks wait.
     pub broker: Arc<dyn Broker>,
     /// Where ended tasks are written down.
@@ -22,11 +27,16 @@ pub struct Process {
     pub stop: CancellationToken,
 }
 
-/// Does `work` until it ends, which it does soon after [`Process::stop`].
+/// Does `work` until it ends, which it does soon after [`Process::stop`]. Meanwhile SIGHUP opens the logs
+/// again and has `load` read the settings again; where a terminal started the process, it stops it.
 ///
 /// # Errors
 /// When the logs, the signals or the queue can't be used, or the work ends with an error.
-pub fn run(settings: Settings, work: impl AsyncFnOnce(Process) -> Result<()>) -> Result<()> {
+pub fn run(
+    settings: Settings,
+    load: impl Fn() -> Result<Settings> + Send + Sync + 'static,
+    work: impl AsyncFnOnce(Process) -> Result<()>,
+) -> Result<()> {
     let logs = Logs::start(&settings)?;
     // Each client that waits holds a socket; the usual soft limit of 1,024 is soon reached.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
@@ -36,7 +46,8 @@ pub fn run(settings: Settings, work: impl AsyncFnOnce(Process) -> Result<()>) ->
         tracing::warn!(target: "service.settings", "{warning}");
     }
     let runtime = tokio::runtime::Runtime::new().context("the runtime can't be started")?;
-    let result = runtime.block_on(around(settings, logs.tasks(), work));
+    let handles = (logs.tasks(), logs.control());
+    let result = runtime.block_on(around(settings, Box::new(load), handles, work));
     // A download that goes on in the background is no reason to wait: it resumes the next time.
     runtime.shutdown_background();
     logs.last_words(result)
@@ -44,15 +55,24 @@ pub fn run(settings: Settings, work: impl AsyncFnOnce(Process) -> Result<()>) ->
 
 async fn around(
     settings: Settings,
-    log: TaskLog,
+    load: Load,
+    (log, logs): (TaskLog, LogControl),
     work: impl AsyncFnOnce(Process) -> Result<()>,
 ) -> Result<()> {
     let stop = shutdown::on_signal().context("signals can't be listened to")?;
+    let hangups = shutdown::hangups().context("signals can't be listened to")?;
     let broker = broker::open(&settings)?;
     let reaper_stop = CancellationToken::new();
     let reaping = reaper::run(broker.clone(), log.clone(), settings.lease, reaper_stop.clone());
     let reaper = tokio::spawn(reaping);
-    let result = work(Process { settings: Arc::new(settings), broker, log, stop }).await;
+    let settings = Arc::new(settings);
+    let (sender, current) = watch::channel(settings.clone());
+    if shutdown::has_terminal() {
+        tokio::spawn(shutdown::stop_on_hangup(hangups, stop.clone()));
+    } else {
+        tokio::spawn(Reloader { load, logs, current: sender }.run(hangups));
+    }
+    let result = work(Process { settings, current, broker, log, stop }).await;
     reaper_stop.cancel();
     reaper.await.context("the reaper broke off")?;
     result

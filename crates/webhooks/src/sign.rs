@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::{PoisonError, RwLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -49,20 +50,26 @@ fn hmac(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// The secrets of all tenants whose keys are configured.
-#[derive(Debug, Clone, Default)]
-pub struct Secrets(HashMap<TenantId, Secret>);
+/// The secrets of the tenants whose keys are configured, or were since the process started: what a key's
+/// tasks were promised stays true after the key was taken out.
+#[derive(Debug, Default)]
+pub struct Secrets(RwLock<HashMap<TenantId, Secret>>);
 
 impl Secrets {
-    /// A tenant's secret; none when its key is not configured (any more).
-    pub fn of(&self, tenant: &TenantId) -> Option<&Secret> {
-        self.0.get(tenant)
+    /// A tenant's secret; `None` when this process never knew its key.
+    pub fn of(&self, tenant: &TenantId) -> Option<Secret> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
+    }
+
+    /// Adds the secrets of further tenants.
+    pub fn add(&self, pairs: impl IntoIterator<Item = (TenantId, Secret)>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).extend(pairs);
     }
 }
 
 impl FromIterator<(TenantId, Secret)> for Secrets {
     fn from_iter<I: IntoIterator<Item = (TenantId, Secret)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().collect())
+        Self(RwLock::new(pairs.into_iter().collect()))
     }
 }
 

@@ -24,9 +24,13 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
 /// # Errors
 /// When the settings, the logs or the model can't be used, or the engine stops by itself.
 pub fn run(config: Option<&Path>, adapters: &[String]) -> Result<()> {
-    let settings = Settings::load_with(config, adapters)?;
-    settings.require_redis()?;
-    service::process::run(settings, serve)
+    let (config, adapters) = (config.map(Path::to_path_buf), adapters.to_vec());
+    let load = move || -> Result<Settings> {
+        let settings = Settings::load_with(config.as_deref(), &adapters)?;
+        settings.require_redis()?;
+        Ok(settings)
+    };
+    service::process::run(load()?, load, serve)
 }
 
 /// Loads the first model and works until [`Process::stop`], or until an operator has it drained.
@@ -34,7 +38,7 @@ pub fn run(config: Option<&Path>, adapters: &[String]) -> Result<()> {
 /// # Errors
 /// When the model can't be loaded, or the engine stops by itself or hangs.
 pub async fn serve(process: Process) -> Result<()> {
-    let Process { settings, broker, log, stop } = process;
+    let Process { settings, broker, log, stop, .. } = process;
     let options = Options::from(&*settings);
     let loading = tokio::task::spawn_blocking(move || Models::open(&settings));
     let models = tokio::select! {

@@ -77,6 +77,7 @@ fn report(worker: &Worker, started_at: Timestamp) -> WorkerReport {
         finished: worker.running.finished(),
         started_at,
         reported_at: Some(Timestamp::now()),
+        log_lines_lost: worker.log.counts().total().lost,
         gpus: gpus.into_iter().map(gpu_report).collect(),
         models,
     }

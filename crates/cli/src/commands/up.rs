@@ -9,12 +9,20 @@ use service::{Process, Settings};
 
 /// Runs everything until a signal: the worker drains first, and the gateway answers until it has.
 pub(crate) fn run(config: Option<&Path>, adapters: &[String]) -> Result<()> {
-    let mut settings = Settings::load_with(config, adapters)?;
-    let fresh_key = settings.api_keys.is_empty();
-    if fresh_key {
-        settings.api_keys.push(Secret::new(service::settings::fresh_key()));
-    }
-    service::process::run(settings, async |process| serve(process, fresh_key).await)
+    let (config, adapters) = (config.map(Path::to_path_buf), adapters.to_vec());
+    // One for the whole run: a reload that finds no keys either keeps it.
+    let fresh_key = Secret::new(service::settings::fresh_key());
+    let made = fresh_key.clone();
+    let load = move || -> Result<Settings> {
+        let mut settings = Settings::load_with(config.as_deref(), &adapters)?;
+        if settings.api_keys.is_empty() {
+            settings.api_keys.push(made.clone());
+        }
+        Ok(settings)
+    };
+    let settings = load()?;
+    let is_fresh = settings.api_keys.first() == Some(&fresh_key);
+    service::process::run(settings, load, async |process| serve(process, is_fresh).await)
 }
 
 async fn serve(process: Process, fresh_key: bool) -> Result<()> {

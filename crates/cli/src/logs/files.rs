@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -129,9 +130,18 @@ struct Lines {
 
 impl Lines {
     fn open(path: &Path, from: u64) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::Start(from))?;
-        Ok(Self { reader: BufReader::new(file), line: Vec::new(), read: from, whole: from })
+        let reader = BufReader::new(File::open(path)?);
+        let mut lines = Self { reader, line: Vec::new(), read: 0, whole: 0 };
+        lines.go_to(from)?;
+        Ok(lines)
+    }
+
+    /// Goes on at a byte where a line begins.
+    fn go_to(&mut self, from: u64) -> io::Result<()> {
+        self.reader.seek(SeekFrom::Start(from))?;
+        (self.read, self.whole) = (from, from);
+        self.line.clear();
+        Ok(())
     }
 
     /// The next whole line without its end; none while there is none.
@@ -161,9 +171,21 @@ impl Lines {
         }
     }
 
-    /// Whether the file was cut to less than was read of it.
-    fn was_cut(&self) -> io::Result<bool> {
-        Ok(self.reader.get_ref().metadata()?.len() < self.read)
+    /// From where to read on, if the file was cut to less than was read of it: from its beginning when lines
+    /// are gone (`copytruncate`), from the last whole line when a writer took an unfinished one back.
+    fn cut_to(&self) -> io::Result<Option<u64>> {
+        let length = self.reader.get_ref().metadata()?.len();
+        let from = if length < self.whole { 0 } else { self.whole };
+        Ok((length < self.read).then_some(from))
+    }
+
+    /// Whether another file lies at the path by now (logrotate, an operator).
+    fn was_replaced(&self, path: &Path) -> bool {
+        let id = |file: &std::fs::Metadata| (file.dev(), file.ino());
+        match (std::fs::metadata(path), self.reader.get_ref().metadata()) {
+            (Ok(there), Ok(here)) => id(&there) != id(&here),
+            _ => false, // gone, and nothing in its place yet
+        }
     }
 }
 
@@ -175,7 +197,7 @@ pub(super) struct Follower {
     /// Where to begin.
     start: Option<(Day, u64)>,
     now: Option<(Day, Lines)>,
-    /// A newer day was seen: one more look at this one, since a writer may have just been at it.
+    /// A newer file was seen: one more look at this one, since a writer may have just been at it.
     ends: bool,
 }
 
@@ -209,12 +231,11 @@ impl Follower {
         if self.now.is_none() {
             let first = || days.first().map(|day| (day.clone(), 0));
             let Some((day, from)) = self.start.take().or_else(first) else { return Ok(Vec::new()) };
-            let lines = Lines::open(&day.path, from)?;
-            self.now = Some((day, lines));
+            self.now = if_there(Lines::open(&day.path, from))?.map(|lines| (day, lines));
         }
         let Some((day, lines)) = &mut self.now else { return Ok(Vec::new()) };
-        if lines.was_cut()? {
-            *lines = Lines::open(&day.path, 0)?;
+        if let Some(from) = lines.cut_to()? {
+            lines.go_to(from)?;
         }
         let mut added = Vec::new();
         let mut bytes = 0;
@@ -223,15 +244,28 @@ impl Follower {
             bytes += line.len();
             added.push(line);
         }
-        let newer = days.into_iter().find(|next| next.date > day.date);
-        match newer {
+        let next = if lines.was_replaced(&day.path) {
+            Some(day.clone())
+        } else {
+            days.into_iter().find(|next| next.date > day.date)
+        };
+        match next {
             Some(next) if self.ends && added.is_empty() => {
-                let lines = Lines::open(&next.path, 0)?;
-                (self.now, self.ends) = (Some((next, lines)), false);
+                if let Some(lines) = if_there(Lines::open(&next.path, 0))? {
+                    (self.now, self.ends) = (Some((next, lines)), false);
+                }
             }
-            newer => self.ends = newer.is_some(),
+            next => self.ends = next.is_some(),
         }
         Ok(added)
+    }
+}
+
+/// `None` for a file that was moved away just now.
+fn if_there(opened: io::Result<Lines>) -> io::Result<Option<Lines>> {
+    match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
     }
 }
 

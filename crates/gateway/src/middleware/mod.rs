@@ -1,8 +1,10 @@
 //! What happens around every request.
 
+mod client;
 mod observe;
 mod request_id;
 
+pub(crate) use client::ClientAddress;
 pub(crate) use observe::observe;
 
 use actix_web::dev::Extensions;

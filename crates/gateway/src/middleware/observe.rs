@@ -5,19 +5,20 @@ use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{
     CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, SERVER,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
+use actix_web::http::{ConnectionType, Version};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use futures::FutureExt;
 use tracing::{Instrument, Level};
 
-use super::{Notes, request_id};
+use super::{ClientAddress, Notes, request_id};
 use crate::error::ApiError;
 
 const SERVER_NAME: &str = concat!("qwen-queue/", env!("CARGO_PKG_VERSION"));
@@ -30,6 +31,8 @@ pub(crate) async fn observe(
     let began = Instant::now();
     let id = request_id::choose(request.headers());
     let method = request.method().clone();
+    let version = request.version();
+    let client = ClientAddress::of(request.peer_addr());
     let span = tracing::info_span!(target: "gateway.http", "request", request_id = %id);
 
     let outcome = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span).await;
@@ -49,6 +52,7 @@ pub(crate) async fn observe(
         id: &id,
         method: method.as_str(),
         route: route.as_deref().unwrap_or("(no route)"),
+        client,
         millis: began.elapsed().as_secs_f64() * 1e3,
     };
     match &answer {
@@ -64,7 +68,20 @@ pub(crate) async fn observe(
         Err(response) => response.headers_mut(),
     };
     set_headers(headers, &id);
+    if let Ok(response) = &mut answer
+        && version < Version::HTTP_11
+    {
+        end_with_the_connection(response.response_mut());
+    }
     answer.map_err(|response| InternalError::from_response("see the log", response).into())
+}
+
+/// A body of unknown length is chunked, which HTTP/1.0 does not know: there it ends as the connection does.
+fn end_with_the_connection(response: &mut HttpResponse<BoxBody>) {
+    if response.body().size() == BodySize::Stream {
+        response.head_mut().no_chunking(true);
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
 }
 
 fn said(panic: &(dyn Any + Send)) -> &str {
@@ -95,6 +112,7 @@ struct Line<'a> {
     method: &'a str,
     /// The route's pattern: paths are the client's text.
     route: &'a str,
+    client: ClientAddress,
     millis: f64,
 }
 
@@ -115,7 +133,8 @@ impl Line<'_> {
         let status = response.status().as_u16();
         let reason = response.error().and_then(|error| error.as_error::<ApiError>());
         let reason = reason.map(|error| format!(" ({error})")).unwrap_or_default();
-        let &Self { id, method, route, millis } = self;
+        let &Self { id, method, route, client, millis } = self;
+        let client = self.names_client(status).then(|| tracing::field::display(client));
         let tenant = notes.tenant.as_ref().map(tracing::field::display);
         let task_id = notes.task_id.map(tracing::field::display);
         let level = self.level(status);
@@ -125,6 +144,7 @@ impl Line<'_> {
                     $target,
                     level,
                     request_id = id,
+                    client,
                     tenant,
                     task_id,
                     "{method} {route} -> {status} in {millis:.1} ms{reason}"
@@ -141,6 +161,11 @@ impl Line<'_> {
             admin if admin.starts_with("/admin/") => write_at!("gateway.admin"),
             _ => write_at!("gateway.http"),
         }
+    }
+
+    /// Who was turned away, and who operates, is told by address; who is let in, by the key's tenant.
+    fn names_client(&self, status: u16) -> bool {
+        matches!(status, 401 | 403) || self.route.starts_with("/admin/")
     }
 
     /// Polls that went well would drown the rest.

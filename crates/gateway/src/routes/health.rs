@@ -39,6 +39,16 @@ pub(crate) struct HealthReply {
     /// Tasks of the default model that workers hold.
     #[schema(example = 1)]
     processing: u64,
+    /// Lines of this process's log files that wait in memory since they can't be written, as on a full
+    /// disk.
+    #[schema(example = 0)]
+    log_lines_waiting: u64,
+    /// Lines of this process's log files that were lost since its start.
+    #[schema(example = 0)]
+    log_lines_lost: u64,
+    /// The same of the workers that reported lately; in `qwen-queue up`, where all is one process, its own.
+    #[schema(example = 0)]
+    workers_log_lines_lost: u64,
 }
 
 /// What was found out, and whether a worker would take a task now.
@@ -49,6 +59,7 @@ struct Finding {
 
 async fn examine(state: &State) -> Finding {
     let model = &state.options.default_model;
+    let lines = state.options.log_counts.total();
     let mut reply = HealthReply {
         status: "unhealthy",
         redis_connected: false,
@@ -59,6 +70,9 @@ async fn examine(state: &State) -> Finding {
         workers: 0,
         queued: 0,
         processing: 0,
+        log_lines_waiting: lines.waiting,
+        log_lines_lost: lines.lost,
+        workers_log_lines_lost: 0,
     };
     let broker = &state.broker;
     let found = async {
@@ -71,6 +85,7 @@ async fn examine(state: &State) -> Finding {
             reply.redis_connected = true;
             reply.model_loaded = state.model_loaded(&workers);
             reply.workers = workers.len();
+            reply.workers_log_lines_lost = workers.iter().map(|worker| worker.log_lines_lost).sum();
             (reply.queued, reply.processing) = (depth.queued, depth.processing);
             // One that has another model in memory takes the task too, and makes room for it.
             let ready = workers.iter().any(|worker| {

@@ -35,7 +35,7 @@ pub(crate) async fn webhook_secret(
     caller: Caller,
     state: web::Data<State>,
 ) -> Result<HttpResponse, ApiError> {
-    // Whoever is let in has one: both follow from the same keys.
+    // Whoever is let in has one: it follows from the key, and is there before the key is let in.
     let secret = state.secrets.of(&caller.0).ok_or(ApiError::Unauthorized)?;
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))

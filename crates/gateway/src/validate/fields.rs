@@ -4,13 +4,11 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
+use super::whole::Whole;
 use super::{FieldError, Loc, echo, suggest, type_name};
 
 /// At most this many unknown fields are named one by one.
 const MAX_UNKNOWN_NAMED: usize = 16;
-
-/// The largest integer that every JSON reader agrees on when it is written as a fraction (`1e3`).
-const MAX_EXACT_FLOAT: f64 = 9_007_199_254_740_992.0; // 2^53
 
 /// A body's fields and the problems found so far. `null` counts as not given.
 pub(super) struct Fields<'a> {
@@ -127,16 +125,12 @@ impl<'a> Fields<'a> {
             self.problem(name, "int_type", message);
             return None;
         };
-        if let Some(whole) = number.as_u64().or_else(|| whole(number.as_f64()?))
-            && range.contains(&whole)
-        {
-            return Some(whole);
-        }
-        let float = number.as_f64().unwrap_or(f64::NAN);
-        let kind = match float {
-            x if x.fract() != 0.0 => "int_from_float",
-            x if x < least as f64 => "greater_than_equal",
-            _ => "less_than_equal",
+        let kind = match Whole::of(&number.to_string()) {
+            Whole::Is(whole) if range.contains(&whole) => return Some(whole),
+            Whole::Is(whole) if whole < least => "greater_than_equal",
+            Whole::Negative => "greater_than_equal",
+            Whole::Is(_) | Whole::TooLarge => "less_than_equal",
+            Whole::Fraction => "int_from_float",
         };
         self.problem(
             name,
@@ -227,11 +221,4 @@ impl<'a> Fields<'a> {
         }
         texts
     }
-}
-
-/// `512.0` and `1e3` are whole numbers too.
-fn whole(number: f64) -> Option<u64> {
-    // The cast is exact: the value is whole and within 53 bits.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    (number.fract() == 0.0 && (0.0..=MAX_EXACT_FLOAT).contains(&number)).then_some(number as u64)
 }

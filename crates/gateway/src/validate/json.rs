@@ -1,8 +1,8 @@
-//! Text to JSON, with the place where it stops being JSON.
+//! Text to JSON, with the place where it stops being JSON, or where a key is given twice.
 
 use serde_json::Value;
 
-use super::{FieldError, Loc};
+use super::{FieldError, Loc, duplicates};
 
 /// The body is not JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +11,8 @@ pub struct JsonError(pub FieldError);
 /// Reads a request's body.
 ///
 /// # Errors
-/// Names the position where the text stops being JSON; an empty body is a missing one.
+/// Names the position where the text stops being JSON, or the key that an object has twice: which of the
+/// two counts, readers disagree on. An empty body is a missing one.
 pub fn parse(body: &[u8]) -> Result<Value, JsonError> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body); // some shells write a BOM
     if body.iter().all(u8::is_ascii_whitespace) {
@@ -21,7 +22,7 @@ pub fn parse(body: &[u8]) -> Result<Value, JsonError> {
             "the body is empty: send a JSON object such as {\"prompt\": \"Hello\"}",
         )));
     }
-    serde_json::from_slice(body).map_err(|error| {
+    let value = serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         // serde_json appends " at line L column C"; the position is said once, here.
         let text = error.to_string();
@@ -31,7 +32,11 @@ pub fn parse(body: &[u8]) -> Result<Value, JsonError> {
             "json_invalid",
             format!("the body is not valid JSON: {reason} at line {line}, column {column}"),
         ))
-    })
+    })?;
+    match duplicates::first(body) {
+        Some(error) => Err(JsonError(error)),
+        None => Ok(value),
+    }
 }
 
 /// The byte offset of a 1-based line and column.

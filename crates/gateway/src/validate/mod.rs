@@ -4,6 +4,7 @@
 pub(crate) mod admin;
 mod chat;
 mod constraint;
+mod duplicates;
 mod fields;
 #[cfg(test)]
 mod form_tests;
@@ -14,6 +15,7 @@ mod sampling;
 mod suggest;
 mod wait;
 mod webhook;
+mod whole;
 
 pub(crate) use chat::MAX_TOOLS;
 pub(crate) use constraint::unkeepable;

@@ -93,7 +93,7 @@ fn the_overview_counts_what_there_is() {
         "id": worker, "host": "test", "pid": 1, "version": "0", "model": "demo",
         "quantization": "Q4_K_M", "device": "cpu", "status": "ready", "running": 0,
         "capacity": 1, "finished": 0, "started_at": seen["started_at"], "last_seen": seen["last_seen"],
-        "models": [],
+        "log_lines_lost": 3, "models": [],
     });
     assert_eq!(seen, &said);
 }

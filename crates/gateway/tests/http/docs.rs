@@ -31,17 +31,19 @@ fn health_tells_of_queue_and_model() {
         "status": "healthy", "redis_connected": true, "model_loaded": false,
         "version": env!("CARGO_PKG_VERSION"), "queue": "sqlite", "model": "demo",
         "workers": 0, "queued": 0, "processing": 0,
+        "log_lines_waiting": 0, "log_lines_lost": 0, "workers_log_lines_lost": 0,
     });
     assert_eq!(get("/health"), (200, expected.clone()));
     assert_eq!(get("/ready"), (503, expected.clone()));
 
     rig.report("demo", WorkerStatus::Loading);
     rig.report("other", WorkerStatus::Ready);
-    expected["workers"] = json!(2);
+    (expected["workers"], expected["workers_log_lines_lost"]) = (json!(2), json!(6));
     assert_eq!(get("/health"), (200, expected.clone()));
 
     rig.report("demo", WorkerStatus::Draining);
-    (expected["workers"], expected["model_loaded"]) = (json!(3), json!(true));
+    (expected["workers"], expected["workers_log_lines_lost"]) = (json!(3), json!(9));
+    expected["model_loaded"] = json!(true);
     assert_eq!(get("/health"), (200, expected.clone()));
     assert_eq!(get("/ready").0, 503, "who drains takes nothing new");
 
@@ -49,7 +51,8 @@ fn health_tells_of_queue_and_model() {
     rig.submit("one");
     rig.submit("two");
     rig.claim();
-    (expected["workers"], expected["queued"]) = (json!(4), json!(1));
+    (expected["workers"], expected["workers_log_lines_lost"]) = (json!(4), json!(12));
+    expected["queued"] = json!(1);
     expected["processing"] = json!(1);
     assert_eq!(get("/health"), (200, expected.clone()));
     assert_eq!(get("/ready"), (200, expected));

@@ -38,7 +38,14 @@ fn a_request_leaves_one_line_and_no_secret() {
     let bad = json!({"prompt": "s3cret prompt", "s3cret_field": 1, "model": "s3cret"});
     assert_eq!(rig.client().with("x-request-id", "bad").post("/generate", &bad).status, 422);
     let thief = rig.client_with(Some("s3cret-key")).with("x-request-id", "thief");
+    // Whatever a client says of itself, the connection says it better.
+    let thief = thief
+        .with("x-forwarded-for", "6.6.6.6 client=6.6.6.6")
+        .with("forwarded", "for=6.6.6.6")
+        .with("x-real-ip", "6.6.6.6");
     thief.get("/status/s3cret-id");
+    let curious = rig.client().with("x-request-id", "curious").with("x-forwarded-for", "6.6.6.6");
+    assert_eq!(curious.get("/admin/workers").status, 403);
     rig.client().with("x-request-id", "lost").get("/s3cret-path");
 
     let evil = json!({"model": "demo\n INFO gateway.admin: who=\"admin\" forged s3cret"});
@@ -57,10 +64,21 @@ fn a_request_leaves_one_line_and_no_secret() {
     }
     assert!(ours("bad")[0].contains("-> 422 in"));
     assert!(ours("thief")[0].contains("gateway.status: GET /status/{task_id} -> 401"));
+    for (id, status) in [("thief", "-> 401"), ("curious", "-> 403"), ("evil", "-> 404")] {
+        let line = ours(id)[0];
+        assert!(line.contains(status), "{line}");
+        assert_eq!(line.matches("client=").count(), 1, "{line}");
+        assert!(line.contains("client=127.0.0.1 ") || line.ends_with("client=127.0.0.1"), "{line}");
+    }
+    assert!(!ours("the-good-one")[0].contains("client="), "who is let in is known by the tenant");
+    let gateways: String = log.lines().filter(|line| line.contains("gateway")).collect();
+    assert!(!gateways.contains("6.6.6.6"), "{gateways}");
     assert!(ours("lost")[0].contains("gateway.http: GET (no route) -> 404"));
     let acts = log.lines().filter(|line| line.contains("who=\"admin\"")).collect::<Vec<_>>();
     assert_eq!(acts.len(), 1, "one line for what was done, none for what was not: {log}");
-    for part in [" INFO ", "gateway.admin", "a model is paused", "model=\"demo\""] {
+    for part in
+        [" INFO ", "gateway.admin", "a model is paused", "model=\"demo\"", "client=127.0.0.1"]
+    {
         assert!(acts[0].contains(part), "{part}: {}", acts[0]);
     }
     assert!(ours("evil")[0].contains("POST /admin/pause -> 404"), "{log}");

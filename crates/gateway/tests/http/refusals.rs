@@ -70,6 +70,64 @@ fn bodies_that_are_no_request() {
 }
 
 #[test]
+fn a_key_that_is_given_twice() {
+    let rig = Rig::operated();
+    for (body, loc) in [
+        (r#"{"prompt": "a", "max_tokens": 1, "prompt": "b"}"#, json!(["body", "prompt"])),
+        (r#"{"prompt": "a", "se\u0065d": 1, "seed": 1}"#, json!(["body", "seed"])),
+        (
+            r#"{"prompt": "a", "metadata": {"order": "1", "order": "2"}}"#,
+            json!(["body", "metadata", "order"]),
+        ),
+        (
+            r#"{"prompt": "a", "tools": [{"type": "function", "type": "function"}]}"#,
+            json!(["body", "tools", 0, "type"]),
+        ),
+    ] {
+        let problem = rig.client().send("POST", "/generate", Some(body.as_bytes())).problem();
+        assert_eq!((&problem["type"], &problem["loc"]), (&json!("duplicate_key"), &loc), "{body}");
+        let key = loc.as_array().unwrap().last().unwrap().as_str().unwrap();
+        let expected = format!("the key '{key}' is given twice in one object: give it once");
+        assert_eq!(problem["msg"], expected);
+    }
+    let pause = rig.admin().send("POST", "/admin/pause", Some(br#"{"model": "a", "model": "b"}"#));
+    assert_eq!(pause.problem()["type"], "duplicate_key");
+}
+
+#[test]
+fn a_whole_number_may_be_written_in_any_way() {
+    let rig = Rig::start();
+    let post = |fields: &str| {
+        let body = format!("{{\"prompt\": \"x\", {fields}}}");
+        rig.client().send("POST", "/generate", Some(body.as_bytes()))
+    };
+    for fields in [
+        r#""max_tokens": 1e3"#,
+        r#""max_tokens": 1000.0, "seed": 1e18"#,
+        r#""seed": 1E+19"#,
+        r#""seed": 1.8e19, "expires_in_s": 0.36e4"#,
+        r#""top_k": 4e1"#,
+    ] {
+        let reply = post(fields);
+        assert_eq!(reply.status, 202, "{fields}: {reply:?}");
+    }
+    let task = rig.wait(
+        rig.broker
+            .snapshot(crate::rig::task_id(&post(r#""seed": 1e18, "max_tokens": 1.5e3"#).json())),
+    );
+    let params = task.unwrap().unwrap().task.params;
+    assert_eq!((params.seed, params.max_tokens), (Some(1_000_000_000_000_000_000), 1500));
+    for (fields, kind) in [
+        (r#""max_tokens": 1.5"#, "int_from_float"),
+        (r#""max_tokens": 1e18"#, "less_than_equal"),
+        (r#""seed": 1e20"#, "less_than_equal"),
+        (r#""seed": -1e3"#, "greater_than_equal"),
+    ] {
+        assert_eq!(post(fields).problem()["type"], kind, "{fields}");
+    }
+}
+
+#[test]
 fn fields_that_are_wrong() {
     let rig = Rig::with(|options| {
         options.max_prompt_bytes = 1000;
@@ -175,6 +233,32 @@ fn bodies_of_another_kind() {
     let (status, detail) = form.send("POST", "/generate", Some(b"prompt=Hello")).error();
     assert_eq!(status, 415);
     assert!(detail.contains("Content-Type: application/json"), "{detail}");
+    let post = |content_type: &str| {
+        let client = rig.client().with("content-type", content_type);
+        client.send("POST", "/generate", Some(b"{\"prompt\": \"caf\xc3\xa9\"}"))
+    };
+    for foreign in [
+        "application/json; charset=iso-8859-1",
+        "application/json;charset=\"UTF-16\"",
+        "application/vnd.api+json; profile=x; Charset = windows-1252",
+        "application/json; charset=",
+    ] {
+        let (status, detail) = post(foreign).error();
+        assert_eq!(status, 415, "{foreign}");
+        let charset = foreign.rsplit('=').next().unwrap().trim().trim_matches('"');
+        let expected = format!(
+            "Unsupported charset '{charset}': JSON is UTF-8; send it so, with 'Content-Type: application/json'"
+        );
+        assert_eq!(detail, expected);
+    }
+    for utf8 in [
+        "application/json; charset=utf-8",
+        "application/json;charset=UTF8",
+        "application/json; charset=\"Utf-8\"; x=y",
+        "application/problem+json",
+    ] {
+        assert_eq!(post(utf8).status, 202, "{utf8}");
+    }
     let zipped = rig.client().with("content-encoding", "gzip");
     let (status, detail) = zipped.send("POST", "/generate", Some(b"\x1f\x8b")).error();
     assert_eq!(status, 415);

@@ -163,6 +163,7 @@ impl Rig {
             finished: 0,
             started_at: Timestamp::now(),
             reported_at: Some(Timestamp::now()),
+            log_lines_lost: 3,
             models,
             gpus: vec![],
         };

@@ -117,3 +117,50 @@ fn following_waits_for_a_file_and_survives_a_cut() {
     fs::write(&folder.days()[0].path, "again\n").unwrap();
     assert_eq!(follower.poll().unwrap(), ["again"]);
 }
+
+#[test]
+fn following_goes_on_through_a_rotation() {
+    let polls = |follower: &mut Follower| -> Vec<String> {
+        (0..4).flat_map(|_| follower.poll().unwrap()).collect()
+    };
+    let today = "app.2025-11-21.log";
+    // logrotate's `create`, without it, and a removed file: the rest of the old one comes first.
+    for (rotate, remove) in [(true, false), (false, false), (false, true)] {
+        let folder = Folder::new();
+        let path = |file: &str| folder.0.path().join(file);
+        folder.add(today, "seen\n");
+        let mut follower = folder.follow(Some((folder.days()[0].clone(), 0)));
+        assert_eq!(follower.poll().unwrap(), ["seen"]);
+        folder.add(today, "unseen\n");
+        let mut writer = File::options().append(true).open(path(today)).unwrap();
+        fs::rename(path(today), path("app.2025-11-21.log.1")).unwrap();
+        if rotate {
+            folder.add(today, "");
+        }
+        if remove {
+            fs::remove_file(path("app.2025-11-21.log.1")).unwrap();
+        }
+        assert_eq!(follower.poll().unwrap(), ["unseen"]);
+        // A writer may not have noticed yet.
+        writer.write_all(b"late\n").unwrap();
+        assert_eq!(polls(&mut follower), ["late"]);
+        folder.add(today, "new\n");
+        assert_eq!(polls(&mut follower), ["new"]);
+        folder.add(today, "newer\n");
+        assert_eq!(polls(&mut follower), ["newer"]);
+    }
+}
+
+#[test]
+fn following_tells_no_line_twice_when_an_unfinished_one_is_taken_back() {
+    let folder = Folder::new();
+    let today = "app.2025-11-21.log";
+    folder.add(today, "one\ntw");
+    let mut follower = folder.follow(Some((folder.days()[0].clone(), 0)));
+    assert_eq!(follower.poll().unwrap(), ["one"]);
+    // A disk that was full.
+    File::options().write(true).open(&folder.days()[0].path).unwrap().set_len(4).unwrap();
+    assert!(follower.poll().unwrap().is_empty());
+    folder.add(today, "two\nthree\n");
+    assert_eq!(follower.poll().unwrap(), ["two", "three"]);
+}

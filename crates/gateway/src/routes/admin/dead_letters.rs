@@ -200,16 +200,16 @@ pub(crate) async fn show(
     )
 )]
 pub(crate) async fn replay(
-    _: Operator,
+    operator: Operator,
     id: web::Path<String>,
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, ApiError> {
     let id = named(&id, &request)?;
     let submitted = state.ask(state.broker.replay(id)).await?.ok_or_else(|| none(id))?;
-    let (task_id, status) = (submitted.task_id, submitted.state);
+    let (task_id, status, client) = (submitted.task_id, submitted.state, operator.client);
     tracing::info!(
-        target: "gateway.admin", who = "admin", task_id = %id, new_task_id = %task_id,
+        target: "gateway.admin", who = "admin", %client, task_id = %id, new_task_id = %task_id,
         "a dead letter is replayed"
     );
     Ok(HttpResponse::Accepted().json(ReplayReply { task_id, status, replayed: id }))
@@ -230,7 +230,7 @@ pub(crate) async fn replay(
     )
 )]
 pub(crate) async fn delete(
-    _: Operator,
+    operator: Operator,
     id: web::Path<String>,
     request: HttpRequest,
     state: web::Data<State>,
@@ -240,7 +240,10 @@ pub(crate) async fn delete(
     if deleted == 0 {
         return Err(none(id));
     }
-    tracing::info!(target: "gateway.admin", who = "admin", task_id = %id, "a dead letter is deleted");
+    let client = operator.client;
+    tracing::info!(
+        target: "gateway.admin", who = "admin", %client, task_id = %id, "a dead letter is deleted"
+    );
     Ok(HttpResponse::Ok().json(DeletedReply { deleted }))
 }
 
@@ -263,7 +266,7 @@ pub(crate) async fn delete(
     )
 )]
 pub(crate) async fn purge(
-    _: Operator,
+    operator: Operator,
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, ApiError> {
@@ -275,7 +278,10 @@ pub(crate) async fn purge(
         Purge::Model(model) => Some(model.as_str()),
         Purge::One(_) | Purge::All => None,
     };
-    tracing::info!(target: "gateway.admin", who = "admin", model, deleted, "dead letters are deleted");
+    let client = operator.client;
+    tracing::info!(
+        target: "gateway.admin", who = "admin", %client, model, deleted, "dead letters are deleted"
+    );
     Ok(HttpResponse::Ok().json(DeletedReply { deleted }))
 }
 

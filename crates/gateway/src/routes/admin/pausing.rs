@@ -52,12 +52,12 @@ pub(crate) struct PausedReply {
     )
 )]
 pub(crate) async fn pause(
-    _: Operator,
+    operator: Operator,
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
 ) -> Result<HttpResponse, ApiError> {
-    set_paused(&request, payload, &state, true).await
+    set_paused(&operator, &request, payload, &state, true).await
 }
 
 /// Resume a model
@@ -77,15 +77,16 @@ pub(crate) async fn pause(
     )
 )]
 pub(crate) async fn resume(
-    _: Operator,
+    operator: Operator,
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
 ) -> Result<HttpResponse, ApiError> {
-    set_paused(&request, payload, &state, false).await
+    set_paused(&operator, &request, payload, &state, false).await
 }
 
 async fn set_paused(
+    operator: &Operator,
     request: &HttpRequest,
     payload: web::Payload,
     state: &State,
@@ -107,7 +108,8 @@ async fn set_paused(
     }
     state.ask(state.broker.set_paused(&model, paused)).await?;
     let did = if paused { "a model is paused" } else { "a model is resumed" };
-    tracing::info!(target: "gateway.admin", who = "admin", model = model.as_str(), "{did}");
+    let client = &operator.client;
+    tracing::info!(target: "gateway.admin", who = "admin", %client, model = model.as_str(), "{did}");
     Ok(HttpResponse::Ok().json(PausedReply { model, paused }))
 }
 

@@ -59,6 +59,9 @@ pub(crate) struct WorkerReply {
     /// When it last reported, likewise; null if its version does not say.
     #[schema(value_type = Option<u64>, example = 1_763_739_045_000_u64)]
     last_seen: Option<Timestamp>,
+    /// Lines of its process's log files that were lost since its start.
+    #[schema(example = 0)]
+    log_lines_lost: u64,
     /// The GPUs that it computes on; not there for a worker on the CPU, or where the driver tells nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gpus: Vec<GpuReply>,
@@ -142,6 +145,7 @@ impl From<WorkerReport> for WorkerReply {
             finished: report.finished,
             started_at: report.started_at,
             last_seen: report.reported_at,
+            log_lines_lost: report.log_lines_lost,
             gpus: report.gpus.into_iter().map(GpuReply::from).collect(),
             models: report.models.into_iter().map(ServedReply::from).collect(),
         }
@@ -219,7 +223,7 @@ pub(crate) struct DrainReply {
     )
 )]
 pub(crate) async fn drain(
-    _: Operator,
+    operator: Operator,
     id: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, ApiError> {
@@ -232,7 +236,8 @@ pub(crate) async fn drain(
             ),
         });
     }
-    tracing::info!(target: "gateway.admin", who = "admin", worker = %id, "a worker is to drain");
+    let client = operator.client;
+    tracing::info!(target: "gateway.admin", who = "admin", %client, worker = %id, "a worker is to drain");
     let message = "The worker takes no more tasks, ends those it has and stops";
     Ok(HttpResponse::Accepted().json(DrainReply { id, message }))
 }

@@ -132,6 +132,7 @@ pub(crate) fn report(capacity: u32) -> WorkerReport {
         finished: 0,
         started_at: Timestamp::from_millis(1),
         reported_at: Some(Timestamp::from_millis(2)),
+        log_lines_lost: 0,
         gpus: vec![GpuReport {
             id: 1,
             memory_used_bytes: 5 << 30,

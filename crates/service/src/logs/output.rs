@@ -1,0 +1,154 @@
+//! One log file as its writer sees it: counts what is written, and tells when it can't be written and
+//! when it can be again.
+
+use std::time::Instant;
+
+use super::counts::{LogCounts, LogFile};
+use super::daily::{Appended, DailyFile};
+
+/// At most so much goes out in one write.
+const CHUNK: usize = 1 << 20;
+
+/// A file with its counters.
+pub(super) struct Output {
+    which: LogFile,
+    file: DailyFile,
+    counts: LogCounts,
+    trouble: Option<Trouble>,
+    /// Its path can't be opened again; the file that was moved away is still written.
+    astray: bool,
+    /// Lost lines that were told.
+    told_lost: u64,
+}
+
+/// Since when the file can't be written.
+struct Trouble {
+    began: Instant,
+    /// The most lines that waited at once.
+    waited: usize,
+}
+
+impl Output {
+    pub(super) fn new(which: LogFile, file: DailyFile, counts: LogCounts) -> Self {
+        Self { which, file, counts, trouble: None, astray: false, told_lost: 0 }
+    }
+
+    pub(super) fn file(&self) -> LogFile {
+        self.which
+    }
+
+    pub(super) fn counts(&self) -> &LogCounts {
+        &self.counts
+    }
+
+    /// Appends lines; returns how many, from the first on, are in the file.
+    pub(super) fn write(&mut self, lines: &[&[u8]]) -> usize {
+        if lines.is_empty() {
+            return 0;
+        }
+        self.follow();
+        let mut done = 0;
+        while done < lines.len() {
+            let mut bytes = 0;
+            let fits = |line: &&&[u8]| {
+                bytes += line.len();
+                bytes <= CHUNK
+            };
+            let count = lines[done..].iter().take_while(fits).count().max(1);
+            let Appended { lines: written, error } = self.file.append(&lines[done..done + count]);
+            self.counts.add_written(self.which, written);
+            done += written;
+            if let Some(error) = error {
+                self.failed(&error);
+                return done;
+            }
+        }
+        self.worked();
+        done
+    }
+
+    /// Says how many lines wait for this file.
+    pub(super) fn set_waiting(&mut self, lines: usize) {
+        self.counts.set_waiting(self.which, lines);
+        if let Some(trouble) = &mut self.trouble {
+            trouble.waited = trouble.waited.max(lines);
+        }
+    }
+
+    /// Looks after a file that nobody writes to: it shall be at its path.
+    pub(super) fn look(&mut self) {
+        self.follow();
+        if self.trouble.is_none() {
+            self.tell_lost();
+        }
+    }
+
+    /// Opens the file again.
+    pub(super) fn reopen(&mut self) {
+        let reopened = self.file.reopen();
+        self.opened(reopened);
+    }
+
+    fn follow(&mut self) {
+        let followed = self.file.follow();
+        self.opened(followed);
+    }
+
+    fn opened(&mut self, result: std::io::Result<()>) {
+        let name = self.file.name();
+        match result {
+            Ok(()) => self.astray = false,
+            Err(error) => {
+                if !self.astray {
+                    tracing::error!(
+                        target: "service.logs",
+                        "{name}.log can't be opened again: {error}: its lines still go to the file that was \
+                         moved; make LOG_DIR writable for this process"
+                    );
+                }
+                self.astray = true;
+            }
+        }
+    }
+
+    fn failed(&mut self, error: &std::io::Error) {
+        if self.trouble.is_none() {
+            tracing::error!(
+                target: "service.logs",
+                "{}.log can't be written: {error}: its lines wait in memory while there is room, and are \
+                 counted as lost beyond; make room in LOG_DIR",
+                self.file.name()
+            );
+            self.trouble = Some(Trouble { began: Instant::now(), waited: 0 });
+        }
+    }
+
+    fn worked(&mut self) {
+        if let Some(Trouble { began, waited }) = self.trouble.take() {
+            let seconds = began.elapsed().as_secs_f64();
+            let lost = self.untold_lost();
+            tracing::warn!(
+                target: "service.logs",
+                "{}.log can be written again after {seconds:.1} s: {waited} lines had to wait, {lost} were lost",
+                self.file.name()
+            );
+        }
+    }
+
+    /// Tells how many lines were lost since that was last told, if any were.
+    pub(super) fn tell_lost(&mut self) {
+        let lost = self.untold_lost();
+        if lost > 0 {
+            tracing::error!(
+                target: "service.logs",
+                "{lost} lines of {}.log were lost: they could not be written, or not as fast as they came",
+                self.file.name()
+            );
+        }
+    }
+
+    fn untold_lost(&mut self) -> u64 {
+        let lost = self.counts.of(self.which).lost;
+        lost - std::mem::replace(&mut self.told_lost, lost)
+    }
+}

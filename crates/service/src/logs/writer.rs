@@ -1,0 +1,312 @@
+//! The thread that writes log files, so that no caller waits for a disk.
+//!
+//! Lines come by a channel and are written in their order, as many at once as wait. While the file
+//! can't be written (the disk is full, the folder is not writable) lines wait in memory, up to a
+//! number of bytes; what comes beyond is counted as lost. A caller that keeps a line owed elsewhere asks
+//! for a [`Receipt`]: such a line never waits here, its caller learns at once that it was not written.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::counts::{LogCounts, LogFile};
+use super::daily::DailyFile;
+use super::output::Output;
+
+/// How often an idle writer looks whether its files are still at their paths.
+const BEAT: Duration = Duration::from_secs(1);
+/// The pause between two tries to write what could not be written.
+const RETRY: Duration = Duration::from_millis(200);
+/// Lines that are taken from the channel before they are written.
+const BATCH: usize = 1024;
+/// How long the end of the process waits for the last lines.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// Whether a line was written.
+#[derive(Debug)]
+pub struct Receipt(oneshot::Receiver<bool>);
+
+impl Receipt {
+    /// Waits until the line was handed to the file (`true`), or could not be (`false`): then nothing of
+    /// it is in the file or will be, and the caller may hand it in again later.
+    pub async fn written(self) -> bool {
+        self.0.await.unwrap_or(false)
+    }
+}
+
+/// A line, and for a failed task its block in `errors.log`, which is written first: a line that was
+/// written says that all was.
+#[derive(Debug)]
+pub(super) struct Entry {
+    block: Option<Vec<u8>>,
+    line: Vec<u8>,
+    receipt: Option<oneshot::Sender<bool>>,
+}
+
+impl Entry {
+    pub(super) fn new(line: Vec<u8>, block: Option<Vec<u8>>) -> Self {
+        Self { block, line, receipt: None }
+    }
+
+    /// Asks for a receipt.
+    pub(super) fn with_receipt(mut self) -> (Self, Receipt) {
+        let (sender, receipt) = oneshot::channel();
+        self.receipt = Some(sender);
+        (self, Receipt(receipt))
+    }
+
+    fn bytes(&self) -> usize {
+        self.line.len() + self.block.as_ref().map_or(0, Vec::len)
+    }
+}
+
+enum Message {
+    Entry(Entry),
+    /// Open the files again.
+    Reopen,
+    /// Look at the stop flag.
+    Wake,
+}
+
+/// Where lines are handed in. Never blocks.
+#[derive(Clone)]
+pub(super) struct Inlet {
+    to: Sender<Message>,
+    file: LogFile,
+    counts: LogCounts,
+    /// Bytes that were handed in and are neither written nor given up.
+    waiting: Arc<AtomicUsize>,
+    /// How many of them there may be.
+    room: usize,
+}
+
+impl Inlet {
+    /// Hands a line in.
+    pub(super) fn put(&self, entry: Entry) {
+        let bytes = entry.bytes();
+        if self.waiting.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > self.room {
+            self.refuse(entry);
+        } else if let Err(mpsc::SendError(Message::Entry(entry))) =
+            self.to.send(Message::Entry(entry))
+        {
+            self.refuse(entry); // the writer has ended
+        }
+    }
+
+    /// Asks the writer to open its files again.
+    pub(super) fn reopen(&self) {
+        let _ = self.to.send(Message::Reopen); // an ended writer has none
+    }
+
+    fn refuse(&self, entry: Entry) {
+        self.waiting.fetch_sub(entry.bytes(), Ordering::Relaxed);
+        give_up(entry, self.file, &self.counts);
+    }
+}
+
+/// Each event of `tracing` comes as one write.
+impl io::Write for Inlet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.put(Entry::new(bytes.to_vec(), None));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Tells the caller that the line was not written, or counts it as lost if none owes it.
+fn give_up(entry: Entry, file: LogFile, counts: &LogCounts) {
+    if let Some(receipt) = entry.receipt {
+        let _ = receipt.send(false); // one who no longer listens owes it all the same
+        return;
+    }
+    counts.add_lost(file, 1);
+    if entry.block.is_some() {
+        counts.add_lost(LogFile::Errors, 1);
+    }
+}
+
+/// Keeps the thread going; dropping it writes what waits and ends the thread.
+#[derive(Debug)]
+pub(super) struct Thread {
+    stop: Arc<AtomicBool>,
+    wake: Sender<Message>,
+    ended: Receiver<()>,
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        let _ = self.wake.send(Message::Wake);
+        // A disk that hangs must not keep the process alive.
+        let _ = self.ended.recv_timeout(LAST_WAIT);
+    }
+}
+
+/// Starts a thread that writes lines to `main` and blocks to `errors`. Up to `room` bytes may wait.
+pub(super) fn start(
+    main: (LogFile, DailyFile),
+    errors: Option<DailyFile>,
+    counts: LogCounts,
+    room: usize,
+) -> io::Result<(Inlet, Thread)> {
+    let (to, from) = mpsc::channel();
+    let (ending, ended) = mpsc::channel();
+    let stop = Arc::<AtomicBool>::default();
+    let waiting = Arc::<AtomicUsize>::default();
+    let file = main.0;
+    let writer = Writer {
+        main: Output::new(file, main.1, counts.clone()),
+        errors: errors.map(|errors| Output::new(LogFile::Errors, errors, counts.clone())),
+        held: Vec::new(),
+        kept: 0,
+        waiting: waiting.clone(),
+        retry_at: None,
+    };
+    let stopping = stop.clone();
+    std::thread::Builder::new().name(format!("log-{}", file.name())).spawn(move || {
+        writer.run(&from, &stopping);
+        drop(ending);
+    })?;
+    let inlet = Inlet { to: to.clone(), file, counts, waiting, room };
+    Ok((inlet, Thread { stop, wake: to, ended }))
+}
+
+struct Writer {
+    main: Output,
+    /// Where the blocks of failed tasks go.
+    errors: Option<Output>,
+    /// What was handed in and is not written yet, in its order.
+    held: Vec<Entry>,
+    /// How many of them were there at the last look; none of these has a receipt.
+    kept: usize,
+    waiting: Arc<AtomicUsize>,
+    /// When to try again after a failure.
+    retry_at: Option<Instant>,
+}
+
+impl Writer {
+    fn run(mut self, from: &Receiver<Message>, stop: &AtomicBool) {
+        loop {
+            let patience = if self.held.is_empty() { BEAT } else { RETRY };
+            match from.recv_timeout(patience) {
+                Ok(message) => self.take(message),
+                Err(RecvTimeoutError::Timeout) => self.outputs().for_each(Output::look),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            let mut taken = 0;
+            while taken < BATCH
+                && let Ok(message) = from.try_recv()
+            {
+                self.take(message);
+                taken += 1;
+            }
+            self.write(false);
+            if taken < BATCH && stop.load(Ordering::Acquire) {
+                break;
+            }
+        }
+        self.write(true);
+        for entry in std::mem::take(&mut self.held) {
+            self.give_up(entry);
+        }
+        self.outputs().for_each(Output::tell_lost);
+    }
+
+    fn outputs(&mut self) -> impl Iterator<Item = &mut Output> {
+        self.errors.iter_mut().chain([&mut self.main])
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Entry(entry) => self.held.push(entry),
+            Message::Reopen => self.outputs().for_each(Output::reopen),
+            Message::Wake => {}
+        }
+    }
+
+    /// Writes what is held; `now` also if the last try was a moment ago.
+    fn write(&mut self, now: bool) {
+        if self.held.is_empty() {
+            return;
+        }
+        let is_due = now || self.retry_at.is_none_or(|at| Instant::now() >= at);
+        if is_due {
+            self.write_blocks();
+            self.write_lines();
+        }
+        // What is owed elsewhere does not wait here.
+        let unseen = self.held.split_off(if is_due { 0 } else { self.kept });
+        for entry in unseen {
+            if entry.receipt.is_some() {
+                self.give_up(entry);
+            } else {
+                self.held.push(entry);
+            }
+        }
+        self.kept = self.held.len();
+        self.main.set_waiting(self.kept);
+        if is_due {
+            self.retry_at = (self.kept > 0).then(|| Instant::now() + RETRY);
+            if let Some(errors) = &mut self.errors {
+                let blocks = self.held.iter().filter(|entry| entry.block.is_some());
+                errors.set_waiting(blocks.count());
+            }
+        }
+    }
+
+    fn write_blocks(&mut self) {
+        let Some(errors) = &mut self.errors else { return };
+        let mut with_block: Vec<&mut Entry> =
+            self.held.iter_mut().filter(|entry| entry.block.is_some()).collect();
+        let blocks: Vec<&[u8]> =
+            with_block.iter().filter_map(|entry| entry.block.as_deref()).collect();
+        let written = errors.write(&blocks);
+        for entry in with_block.iter_mut().take(written) {
+            let bytes = entry.block.take().map_or(0, |block| block.len());
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes the lines of entries whose block is written.
+    fn write_lines(&mut self) {
+        let is_ready = |entry: &Entry| entry.block.is_none();
+        let lines: Vec<&[u8]> = self
+            .held
+            .iter()
+            .filter(|entry| is_ready(entry))
+            .map(|entry| entry.line.as_slice())
+            .collect();
+        let mut left = self.main.write(&lines);
+        for entry in std::mem::take(&mut self.held) {
+            if left == 0 || !is_ready(&entry) {
+                self.held.push(entry);
+                continue;
+            }
+            left -= 1;
+            self.settled(&entry);
+            if let Some(receipt) = entry.receipt {
+                let _ = receipt.send(true); // nobody waits for it any more
+            }
+        }
+    }
+
+    fn give_up(&self, entry: Entry) {
+        self.settled(&entry);
+        give_up(entry, self.main.file(), self.main.counts());
+    }
+
+    fn settled(&self, entry: &Entry) {
+        self.waiting.fetch_sub(entry.bytes(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

@@ -1,0 +1,161 @@
+//! SIGHUP: opens the log files again, reads the settings again and takes over those that can change
+//! under way. Settings that can't be used change nothing: the old ones stay, and the log says why.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use tokio::signal::unix::Signal;
+use tokio::sync::watch;
+
+use crate::Settings;
+use crate::logs::LogControl;
+use crate::settings::Secret;
+
+/// The settings that a reload takes over.
+const RELOADED: [&str; 3] = ["API_KEYS", "ADMIN_API_KEY", "LOG_LEVEL"];
+
+/// Reads the settings again, as the process read them at its start.
+pub type Load = Box<dyn Fn() -> Result<Settings> + Send + Sync>;
+
+/// What follows the settings of a running process.
+pub(crate) struct Reloader {
+    pub(crate) load: Load,
+    pub(crate) logs: LogControl,
+    /// The settings that are in force.
+    pub(crate) current: watch::Sender<Arc<Settings>>,
+}
+
+impl Reloader {
+    /// Reloads at each signal, for ever.
+    pub(crate) async fn run(self, mut hangups: Signal) {
+        let reloader = Arc::new(self);
+        while hangups.recv().await.is_some() {
+            tracing::info!(
+                target: "service.reload",
+                "SIGHUP: log files are opened again, settings are read again"
+            );
+            reloader.logs.reopen();
+            let reloading = Arc::clone(&reloader);
+            // Files may lie on a slow disk.
+            if let Err(panic) = tokio::task::spawn_blocking(move || reloading.reload()).await {
+                tracing::error!(target: "service.reload", "the reload broke off: {panic}");
+            }
+        }
+    }
+
+    fn reload(&self) {
+        match (self.load)() {
+            Ok(read) => self.take_over(&read),
+            Err(error) => {
+                let problems =
+                    format!("{error:#}").replace(":\n  - ", ": ").replace("\n  - ", "; ");
+                tracing::error!(
+                    target: "service.reload", "nothing is changed, the settings of before stay: {problems}"
+                );
+            }
+        }
+    }
+
+    fn take_over(&self, read: &Settings) {
+        let old = Arc::clone(&self.current.borrow());
+        let mut new = Settings::clone(&old);
+        let mut changes = Vec::new();
+        if keys_differ(&old.api_keys, &read.api_keys) {
+            new.api_keys.clone_from(&read.api_keys);
+            let (added, removed) =
+                (missing(&read.api_keys, &old.api_keys), missing(&old.api_keys, &read.api_keys));
+            changes.push(format!("API_KEYS ({added} added, {removed} removed)"));
+        }
+        if old.admin_api_key != read.admin_api_key {
+            new.admin_api_key.clone_from(&read.admin_api_key);
+            let how = match (&old.admin_api_key, &read.admin_api_key) {
+                (None, _) => "set",
+                (_, None) => "removed",
+                _ => "replaced",
+            };
+            changes.push(format!("ADMIN_API_KEY ({how})"));
+        }
+        if old.log_level != read.log_level {
+            match self.logs.set_level(&read.log_level) {
+                Ok(()) => {
+                    new.log_level.clone_from(&read.log_level);
+                    changes.push(format!("LOG_LEVEL ({} to {})", old.log_level, read.log_level));
+                }
+                Err(error) => {
+                    tracing::error!(target: "service.reload", "LOG_LEVEL is not changed: {error}");
+                }
+            }
+        }
+        let what = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") };
+        tracing::info!(target: "service.reload", "settings are read again; changed: {what}{}", fixed());
+        let others = need_restart(&old, read);
+        if !others.is_empty() {
+            tracing::warn!(
+                target: "service.reload",
+                "changed too, but without effect before a restart: {}", others.join(", ")
+            );
+        }
+        self.current.send_replace(Arc::new(new));
+    }
+}
+
+/// Names what a reload can't change since the process's environment has it: nobody can change that.
+fn fixed() -> String {
+    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let names: Vec<_> = RELOADED.into_iter().filter(is_set).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!("; fixed by the environment of the process: {}", names.join(", "))
+}
+
+/// Whether other keys are let in; their order does not matter.
+fn keys_differ(old: &[Secret], new: &[Secret]) -> bool {
+    missing(old, new) + missing(new, old) > 0
+}
+
+/// How many of `keys` are not among the `others`.
+fn missing(keys: &[Secret], others: &[Secret]) -> usize {
+    keys.iter().filter(|key| !others.contains(key)).count()
+}
+
+/// The settings that differ and can't change under way, by their names.
+fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    macro_rules! differing {
+        ($($name:literal: $($field:ident),+;)*) => {
+            [$(($name, $(old.$field != new.$field)||+)),*]
+        };
+    }
+    let all = differing! {
+        "MODEL_NAME": model_names;
+        "MAX_MODEL_BYTES": max_model_bytes;
+        "MODEL_TURN_SECONDS": model_turn;
+        "MODEL_DEVICE": model_device;
+        "QUANTIZATION": quantization;
+        "LORA_ADAPTERS": lora_adapters;
+        "the queue (REDIS_URL, REDIS_HOST, DATA_DIR)": queue;
+        "REDIS_CA_FILE": redis_ca_file;
+        "REDIS_PARTITIONS": redis_partitions;
+        "HOST": host;
+        "PORT": port;
+        "MAX_NEW_TOKENS": max_new_tokens;
+        "MAX_PROMPT_BYTES": max_prompt_bytes;
+        "TASK_TIME_LIMIT": task_time_limit;
+        "RESULT_TTL": result_ttl;
+        "MAX_QUEUE_SIZE": max_queue_size;
+        "MAX_TENANT_TASKS": max_tenant_tasks;
+        "MAX_QUEUE_BYTES": max_queue_bytes;
+        "WEBHOOK_ALLOW_PRIVATE": webhook_allow_private;
+        "MAX_BATCH_SIZE": max_batch_size;
+        "KV_TOKENS": kv_tokens;
+        "LEASE_SECONDS": lease;
+        "MAX_ATTEMPTS": max_attempts;
+        "DRAIN_SECONDS": drain;
+        "LOG_DIR": log_dir;
+        "LOG_FORMAT": log_format;
+        "HF_ENDPOINT": hf_endpoint;
+        "HF_TOKEN": hf_token;
+        "HF_HOME": hf_home;
+    };
+    all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+}
