@@ -23,6 +23,7 @@ pub(crate) struct Load {
 struct Shared {
     accepted: AtomicUsize,
     over: AtomicBool,
+    pace: Duration,
 }
 
 /// The results of the submits.
@@ -39,7 +40,12 @@ pub(crate) struct Submitted {
 impl Load {
     /// Starts three clients that submit to the gateway on `port` until [`Load::stop`].
     pub(crate) fn start(port: u16) -> Self {
-        let shared = Arc::new(Shared::default());
+        Self::at_pace(port, PACE)
+    }
+
+    /// The same with another time between two submits of a client.
+    pub(crate) fn at_pace(port: u16, pace: Duration) -> Self {
+        let shared = Arc::new(Shared { pace, ..Shared::default() });
         let client = |_| {
             let shared = shared.clone();
             thread::spawn(move || shared.submit(&Client::new(port)))
@@ -87,7 +93,7 @@ impl Shared {
                 }
                 None => seen.unanswered += 1,
             }
-            thread::sleep(PACE);
+            thread::sleep(self.pace);
         }
         seen
     }

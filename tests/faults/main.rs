@@ -9,6 +9,7 @@ mod chaos;
 mod device;
 mod gateway;
 mod load;
+mod log_lines;
 mod network;
 mod reaping;
 mod redis;

@@ -47,7 +47,6 @@ fn a_worker_killed_during_an_answer() {
 #[test]
 fn workers_killed_repeatedly_at_any_moment() {
     const ROUNDS: usize = 8;
-    const BATCH: usize = 4;
     let plan = Plan {
         model: "demo",
         workers: 2,
@@ -70,7 +69,7 @@ fn workers_killed_repeatedly_at_any_moment() {
         system.workers[round % 2].kill_9();
         system.workers[round % 2].start();
     }
-    let history = witness.judge(&system, ROUNDS * BATCH);
+    let history = witness.judge(&system, 0);
     for (task, events) in &history.events {
         assert_eq!(events.last().expect("an end").name, "completed", "{task}: {events:?}");
     }
@@ -94,8 +93,7 @@ fn a_poison_task_fails_after_its_attempts_and_the_others_complete() {
         system.workers[holder].kill_9();
         system.workers[holder].start();
     }
-    // A killed worker holds at most the poison task, but may have recorded another just before.
-    let history = witness.judge(&system, 3);
+    let history = witness.judge(&system, 0);
     let ended = now_ms().saturating_sub(killed);
     println!("given up within {ended} ms of the last kill, the lease is {LEASE:?}");
     for (task, events) in &history.events {

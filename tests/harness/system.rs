@@ -1,5 +1,7 @@
 //! A gateway, workers and a Redis, each of which can be killed and restarted.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::client::Client;
@@ -82,15 +84,26 @@ impl Node {
         self.process.is_some()
     }
 
-    /// Returns the text of one of its log files, over all restarts.
+    /// Returns the text of a log file in its `LOG_DIR`, over all restarts, with the lines of all processes that share it.
     pub fn log(&self, name: &str) -> String {
-        self.home.read(&format!("logs/{name}.log"))
+        std::fs::read_to_string(self.log_dir().join(format!("{name}.log"))).unwrap_or_default()
+    }
+
+    /// Where its log files are.
+    fn log_dir(&self) -> PathBuf {
+        let set = self.settings.iter().rfind(|(name, _)| name == "LOG_DIR");
+        set.map_or_else(|| self.home.path().join("logs"), |(_, dir)| PathBuf::from(dir))
+    }
+
+    /// What it wrote on its console, in all its lives: its own part of `app.log`.
+    pub fn console(&self) -> String {
+        self.home.read("output.txt")
     }
 
     /// Whether it ever began this attempt at this task.
     pub fn began(&self, task: &str, attempt: u64) -> bool {
         let begins = format!("attempt {attempt} begins");
-        self.log("app").lines().any(|line| line.contains(&begins) && line.contains(task))
+        self.console().lines().any(|line| line.contains(&begins) && line.contains(task))
     }
 }
 
@@ -119,6 +132,7 @@ pub struct System {
     /// The duration of a lease.
     pub lease: Duration,
     settings: Vec<(String, String)>,
+    logs: Home,
 }
 
 impl System {
@@ -128,7 +142,11 @@ impl System {
         let port = free_port();
         let url = redis.url();
         let (port_text, lease) = (port.to_string(), plan.lease.as_secs().to_string());
+        // As processes of one machine do, they share it: so none writes a line that another has written.
+        let logs = Home::new();
+        let log_dir = logs.path().to_str().expect("UTF-8").to_owned();
         let mut settings = vec![
+            ("LOG_DIR", log_dir.as_str()),
             ("REDIS_URL", url.as_str()),
             ("PORT", &port_text),
             ("API_KEYS", KEY),
@@ -143,6 +161,7 @@ impl System {
             lease: plan.lease,
             settings: settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
             redis,
+            logs,
         };
         system.gateway.start();
         for _ in 0..plan.workers {
@@ -184,10 +203,17 @@ impl System {
         })
     }
 
-    /// Returns the lines of all `llm_requests.log` files.
+    /// The folder that all its processes log to.
+    pub fn log_dir(&self) -> &Path {
+        self.logs.path()
+    }
+
+    /// How often each task was ended, by the logs of all.
     pub fn lines(&self) -> Vec<LogLine> {
         let nodes = self.workers.iter().chain([&self.gateway]);
-        nodes.flat_map(|node| LogLine::read_all(&node.log("llm_requests"))).collect()
+        let folders: BTreeSet<PathBuf> = nodes.map(Node::log_dir).collect();
+        let read = |dir: &PathBuf| std::fs::read_to_string(dir.join("llm_requests.log"));
+        folders.iter().flat_map(|dir| LogLine::read_all(&read(dir).unwrap_or_default())).collect()
     }
 
     /// Completes a history with the events of its accepted tasks, which must have ended, and with
@@ -197,8 +223,8 @@ impl System {
             history.events.insert(task.clone(), self.client.events(task));
         }
         history.lines = self.lines();
-        // Log lines are written asynchronously: wait a moment for the last ones.
-        let deadline = std::time::Instant::now() + Duration::from_secs(3);
+        // Another process writes the lines that a dead one owed, after ten seconds.
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
         let has_line = |lines: &[LogLine], task: &String| lines.iter().any(|l| l.task == *task);
         while std::time::Instant::now() < deadline
             && !history.accepted.iter().all(|task| has_line(&history.lines, task))

@@ -16,7 +16,7 @@
 //! | [`outcome`] | [`Outcome`], the one recorded end of a task; [`TaskError`] and its [`ErrorType`]s |
 //! | [`logprobs`]| [`Logprobs`], how likely the tokens of an answer were |
 //! | [`estimate`]| [`Estimate`], how long a queued task is likely to wait |
-//! | [`snapshot`]| [`TaskSnapshot`], what the broker knows of a task now; [`Metrics`] derive from it |
+//! | [`snapshot`]| [`TaskSnapshot`], what the broker knows of a task now, with a [`TaskSummary`]; [`Metrics`] derive from it |
 //! | [`event`]   | [`Event`], a numbered step in a task's life |
 //! | [`worker`]  | [`WorkerReport`], what a worker says of itself |
 //! | [`record`]  | the versioned envelope of everything stored |
@@ -52,7 +52,7 @@ pub use ids::{Attempt, EventSeq, InvalidId, ModelId, TaskId, TenantId, WorkerId}
 pub use logprobs::{Logprobs, TokenLogprob, TokenLogprobs};
 pub use outcome::{Completion, ErrorType, FinishReason, Outcome, TaskError, Usage};
 pub use record::RecordError;
-pub use snapshot::{Metrics, TaskSnapshot};
+pub use snapshot::{Metrics, TaskSnapshot, TaskSummary};
 pub use state::TaskState;
 pub use task::{AnswerForm, ChatMessage, GenerationParams, Lane, Prompt, Role, Task, Webhook};
 pub use time::Timestamp;

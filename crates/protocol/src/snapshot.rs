@@ -1,15 +1,54 @@
 //! The broker's view of a task at one moment, and the metrics derived from it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Attempt, Estimate, Outcome, Task, TaskState, Timestamp, Usage, WorkerId};
+use crate::{
+    Attempt, Estimate, Lane, ModelId, Outcome, Task, TaskId, TaskState, TenantId, Timestamp, Usage,
+    WorkerId,
+};
+
+/// What the broker keeps of a [`Task`] to the end of its outcome's time to live. The prompt, the
+/// parameters and the form of the answer go when the outcome is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSummary {
+    /// Its name.
+    pub id: TaskId,
+    /// Who may see it.
+    pub tenant: TenantId,
+    /// Which model was asked.
+    pub model: ModelId,
+    /// How urgent it is.
+    #[serde(default)]
+    pub lane: Lane,
+    /// The client's own label for its end user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// The client's own notes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl From<&Task> for TaskSummary {
+    fn from(task: &Task) -> Self {
+        Self {
+            id: task.id,
+            tenant: task.tenant.clone(),
+            model: task.model.clone(),
+            lane: task.lane,
+            user_id: task.user_id.clone(),
+            metadata: task.metadata.clone(),
+        }
+    }
+}
 
 /// A task's current data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskSnapshot {
-    /// The task as submitted.
-    pub task: Task,
-    /// Its state.
+    /// Whose it is, and for which model.
+    pub task: TaskSummary,
+    /// Where it is.
     pub state: TaskState,
     /// The latest attempt; 0 if there was none.
     pub attempt: Attempt,

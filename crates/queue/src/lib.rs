@@ -22,6 +22,7 @@
 //! | `stored`     | the stored forms of outcomes, events, snapshots |
 //! | `handover`   | why dropping a claim loses no task |
 //! | `insist`     | [`insist`]: asks until the queue answers |
+//! | `written`    | tasks whose log lines are written, until the store knows |
 //!
 //! ## Data flow
 //!
@@ -51,6 +52,7 @@ pub mod sqlite;
 mod stored;
 mod submit;
 pub mod watch;
+mod written;
 
 pub use crate::redis::{RedisBroker, RedisOptions};
 pub use crate::sqlite::SqliteBroker;

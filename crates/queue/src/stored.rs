@@ -1,8 +1,11 @@
 //! What both brokers write: the stored forms of outcomes and events.
 
+use std::collections::BTreeMap;
+
 use protocol::{
-    Attempt, Chunk, ErrorType, EventBody, Outcome, RecordError, Task, TaskError, TaskSnapshot,
-    TaskState, Timestamp, WorkerId, WorkerReport, record,
+    Attempt, Chunk, ErrorType, EventBody, Lane, ModelId, Outcome, RecordError, Task, TaskError,
+    TaskId, TaskSnapshot, TaskState, TaskSummary, TenantId, Timestamp, WorkerId, WorkerReport,
+    record,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,20 +22,15 @@ pub(crate) const LEASE_RAN_OUT: &str = "the worker's lease ran out";
 /// At most this many failed attempts of a task are remembered: the latest.
 pub(crate) const MAX_FAILURES: u32 = 32;
 
-/// An outcome and the event that tells of it.
+/// An outcome as it is stored. The `ended` event is made of it when it is read.
 pub(crate) struct Ending {
     pub(crate) state: &'static str,
     pub(crate) outcome: String,
-    pub(crate) event: String,
 }
 
 impl Ending {
     pub(crate) fn of(outcome: &Outcome) -> Result<Self, RecordError> {
-        Ok(Self {
-            state: outcome.state().as_str(),
-            outcome: record::encode(outcome)?,
-            event: record::encode(&EventBody::Ended { outcome: outcome.clone() })?,
-        })
+        Ok(Self { state: outcome.state().as_str(), outcome: record::encode(outcome)? })
     }
 
     pub(crate) fn cancelled() -> Result<Self, RecordError> {
@@ -91,10 +89,57 @@ impl Holding {
     }
 }
 
+/// What is kept of a task beyond its end and stands in no field of its own.
+#[derive(Serialize, Deserialize)]
+struct Notes {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user_id: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
+}
+
+/// Those of a task, stored from its submit on; `None` if there is nothing to keep.
+pub(crate) fn notes(task: &Task) -> Result<Option<String>, RecordError> {
+    if task.user_id.is_none() && task.metadata.is_empty() {
+        return Ok(None);
+    }
+    let notes = Notes { user_id: task.user_id.clone(), metadata: task.metadata.clone() };
+    record::encode(&notes).map(Some)
+}
+
+/// What tells whose a task is. Its record, where it is still there, says it all.
+#[derive(Debug)]
+pub(crate) struct StoredSummary {
+    pub(crate) id: TaskId,
+    /// `None` once it has ended.
+    pub(crate) record: Option<String>,
+    pub(crate) tenant: String,
+    pub(crate) model: String,
+    pub(crate) lane: String,
+    /// What [`notes`] made.
+    pub(crate) notes: Option<String>,
+}
+
+impl StoredSummary {
+    fn read(self) -> Result<TaskSummary, BrokerError> {
+        if let Some(record) = self.record {
+            return Ok(record::decode(&record)?);
+        }
+        let lane = Lane::ALL.into_iter().find(|lane| lane.as_str() == self.lane);
+        let lane =
+            lane.ok_or_else(|| BrokerError::Corrupt(format!("'{}' is not a lane", self.lane)))?;
+        let notes = self.notes.as_deref().map(record::decode::<Notes>).transpose()?;
+        let (user_id, metadata) =
+            notes.map_or_else(Default::default, |notes| (notes.user_id, notes.metadata));
+        let (tenant, model) = (TenantId::new(self.tenant), ModelId::new(self.model));
+        Ok(TaskSummary { id: self.id, tenant, model, lane, user_id, metadata })
+    }
+}
+
 /// What a broker stores of a task and its course, before anybody has read it.
 #[derive(Debug)]
 pub(crate) struct StoredSnapshot {
-    pub(crate) record: String,
+    pub(crate) summary: StoredSummary,
     pub(crate) state: String,
     pub(crate) attempt: u32,
     pub(crate) worker: Option<String>,
@@ -114,7 +159,7 @@ impl StoredSnapshot {
         let worker =
             self.worker.map(|id| id.parse()).transpose().map_err(|error| corrupt(&error))?;
         Ok(TaskSnapshot {
-            task: record::decode(&self.record)?,
+            task: self.summary.read()?,
             state,
             attempt: Attempt::new(self.attempt),
             worker,

@@ -1,22 +1,18 @@
-//! Reaping: tasks whose worker fell silent go back to the queue, and ends that no worker saw get their
-//! lines in the logs. Every gateway and worker runs this, so that neither needs a particular process
-//! to be alive.
+//! Reaping: tasks whose worker fell silent go back to the queue, and ends whose lines nobody has written get
+//! them. Every gateway and worker runs this, so that neither needs a particular process to be alive.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::{ErrorType, Outcome, TaskError, TaskId, WorkerId};
-use queue::{Broker, BrokerError, Claimant, Claimed, Reaped, insist};
+use protocol::{ErrorType, Outcome, TaskError, WorkerId};
+use queue::{Broker, BrokerError, Claimant, Claimed, LINE_SPAN, Reaped, insist};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::logs::{Receipt, TaskLog};
+use crate::logs::TaskLog;
 
 /// Between two looks for ends that have no log lines yet.
 const LOG_BEAT: Duration = Duration::from_millis(500);
-/// How long such ends are this process's to log. A process that dies over them leaves them to the
-/// others after that.
-const LOG_SPAN: Duration = Duration::from_secs(10);
 /// At most so many are taken at once.
 const LOG_BATCH: usize = 100;
 
@@ -27,10 +23,15 @@ pub async fn run(
     lease: Duration,
     shutdown: CancellationToken,
 ) {
-    tokio::join!(reap(&*broker, &log, lease, &shutdown), write_down(&*broker, &log, &shutdown));
+    tokio::join!(reap(&broker, &log, lease, &shutdown), write_down(&broker, &log, &shutdown));
 }
 
-async fn reap(broker: &dyn Broker, log: &TaskLog, lease: Duration, shutdown: &CancellationToken) {
+async fn reap(
+    broker: &Arc<dyn Broker>,
+    log: &TaskLog,
+    lease: Duration,
+    shutdown: &CancellationToken,
+) {
     let reaper = Claimant { worker: WorkerId::new(), models: Vec::new(), lease };
     let mut beat = every((lease / 4).min(Duration::from_secs(5)));
     loop {
@@ -46,8 +47,9 @@ async fn reap(broker: &dyn Broker, log: &TaskLog, lease: Duration, shutdown: &Ca
     }
 }
 
-/// Writes down the ends that no worker saw; a last time when the process stops.
-async fn write_down(broker: &dyn Broker, log: &TaskLog, shutdown: &CancellationToken) {
+/// Writes the log lines that are due: of ends that no worker saw, and of workers that died over theirs. A last
+/// time when the process stops, when it also says of its own lines that they are written.
+async fn write_down(broker: &Arc<dyn Broker>, log: &TaskLog, shutdown: &CancellationToken) {
     let mut beat = every(LOG_BEAT);
     let mut stopping = false;
     while !stopping {
@@ -59,29 +61,22 @@ async fn write_down(broker: &dyn Broker, log: &TaskLog, shutdown: &CancellationT
             tracing::debug!(target: "service.reaper", "ends not logged yet: {error}");
         }
     }
+    log.flushed().await;
+    if let Err(error) = broker.logged(&[]).await {
+        // Others look for them in the log before they write them again.
+        tracing::debug!(target: "service.reaper", "not said which ends are logged: {error}");
+    }
 }
 
-async fn empty_journal(broker: &dyn Broker, log: &TaskLog) -> Result<(), BrokerError> {
+async fn empty_journal(broker: &Arc<dyn Broker>, log: &TaskLog) -> Result<(), BrokerError> {
     loop {
-        let ended = broker.unlogged(LOG_SPAN, LOG_BATCH).await?;
-        if ended.is_empty() {
+        let asked = Instant::now();
+        // It also says which lines were written since the last time.
+        let due = broker.unlogged(LINE_SPAN, LOG_BATCH).await?;
+        if due.is_empty() {
             return Ok(());
         }
-        let lines: Vec<(TaskId, Receipt)> = ended
-            .iter()
-            .map(|snapshot| (snapshot.task.id, log.ended_with_receipt(snapshot)))
-            .collect();
-        let mut written = Vec::with_capacity(lines.len());
-        for (id, receipt) in lines {
-            if receipt.written().await {
-                written.push(id);
-            }
-        }
-        let until = Instant::now() + LOG_SPAN;
-        if !written.is_empty() {
-            insist(until, || broker.logged(&written)).await?;
-        }
-        if written.len() < ended.len() {
+        if !log.take_over(broker, &due, asked).await {
             return Ok(()); // the journal owes the others: they come again, to whoever can write them
         }
     }
@@ -93,9 +88,9 @@ fn every(beat: Duration) -> Interval {
     beat
 }
 
-/// Ends what the reaping handed over. Nobody else will log these ends, so a queue that goes away
-/// meanwhile is asked again, for as long as our own `lease` on the exhausted ones lasts.
-async fn settle(broker: &dyn Broker, log: &TaskLog, reaped: Reaped, lease: Duration) {
+/// Ends what the reaping handed over. A queue that goes away meanwhile is asked again, for as long as our own
+/// `lease` on the exhausted ones lasts.
+async fn settle(broker: &Arc<dyn Broker>, log: &TaskLog, reaped: Reaped, lease: Duration) {
     let until = Instant::now() + lease;
     for task_id in &reaped.requeued {
         tracing::warn!(target: "service.reaper", %task_id, "its worker fell silent: back in the queue");
@@ -110,7 +105,7 @@ async fn settle(broker: &dyn Broker, log: &TaskLog, reaped: Reaped, lease: Durat
 }
 
 async fn give_up(
-    broker: &dyn Broker,
+    broker: &Arc<dyn Broker>,
     log: &TaskLog,
     claimed: &Claimed,
     until: Instant,
@@ -123,7 +118,8 @@ async fn give_up(
         ),
     ));
     // If the end was recorded and only the reply got lost, the repetition gets it.
+    let sent = Instant::now();
     let finished_at = insist(until, || broker.finish(&claimed.lease, &outcome)).await?;
-    log.finished(claimed, &outcome, finished_at);
+    log.finished(broker, claimed, &outcome, finished_at, sent);
     Ok(())
 }

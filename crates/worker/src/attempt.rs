@@ -254,6 +254,8 @@ async fn settle(
 ) {
     let task_id = claimed.task.id;
     let mut backoff = BACKOFF.0;
+    // No record can be older than this, so neither can be the debt of its log line.
+    let mut sent = None;
     loop {
         let result = match &verdict {
             Verdict::Nothing => return log_lost(claimed),
@@ -264,15 +266,20 @@ async fn settle(
                 );
                 return;
             }
-            Verdict::Release(release) => worker.broker.release(&claimed.lease, release).await,
+            Verdict::Release(release) => {
+                sent.get_or_insert_with(Instant::now);
+                worker.broker.release(&claimed.lease, release).await
+            }
             Verdict::Finish(outcome) => {
                 // Readers get all of the text before its end. A queue that takes no more text (its
                 // memory is full) may take the outcome, which has it too.
                 flush(worker, claimed, &mut answer).await;
                 drop(slot.take());
+                let sent = *sent.get_or_insert_with(Instant::now);
                 match worker.broker.finish(&claimed.lease, outcome).await {
                     Ok(at) => {
-                        let metrics = worker.log.finished(claimed, outcome, at);
+                        let metrics =
+                            worker.log.finished(&worker.broker, claimed, outcome, at, sent);
                         tracing::info!(
                             target: "worker.attempt", %task_id,
                             "{} in {:.2} s", outcome.state(), metrics.processing_time
@@ -286,7 +293,7 @@ async fn settle(
         match result {
             Ok(()) => {
                 tracing::info!(target: "worker.attempt", %task_id, "given back to the queue");
-                return log_if_cancelled(worker, claimed).await;
+                return log_if_cancelled(worker, claimed, sent.unwrap_or_else(Instant::now)).await;
             }
             Err(BrokerError::LeaseLost { .. }) => return log_lost(claimed),
             Err(error) => {
@@ -317,13 +324,14 @@ fn log_claimed(claimed: &Claimed) {
 }
 
 /// Giving back a task whose owner had asked to cancel it ends it: then its line is this worker's to
-/// write. One that was cancelled later, in the queue, lost its start when it came back there.
-async fn log_if_cancelled(worker: &Worker, claimed: &Claimed) {
+/// write. One that was cancelled later, in the queue, lost its start when it came back there. If the queue can't
+/// tell now, the line is left to its journal.
+async fn log_if_cancelled(worker: &Worker, claimed: &Claimed, sent: Instant) {
     if let Ok(Some(snapshot)) = worker.broker.snapshot(claimed.task.id).await
         && snapshot.attempt == claimed.lease.attempt
         && snapshot.started_at.is_some()
     {
-        worker.log.ended(&snapshot);
+        worker.log.ended(&worker.broker, &snapshot, sent);
     }
 }
 

@@ -13,7 +13,7 @@ use queue::watch::{CancelFeed, Watch};
 use queue::{
     Broker, BrokerError, CancelReply, Claimant, Claimed, DeadLetter, DeadLetterPage, Delivery,
     Depth, Lease, LeaseState, Operations, Overview, Purge, Reaped, Release, SubmitOptions,
-    Submitted, Tried, Verdict, WebhookReport, Webhooks, WorkerOrders,
+    Submitted, Tried, Unlogged, Verdict, WebhookReport, Webhooks, WorkerOrders,
 };
 
 /// How it answers.
@@ -148,12 +148,16 @@ impl Broker for Moody {
         self.inner.reap(reaper).await
     }
 
-    async fn unlogged(&self, span: Duration, limit: usize) -> Answer<Vec<TaskSnapshot>> {
+    async fn unlogged(&self, span: Duration, limit: usize) -> Answer<Vec<Unlogged>> {
         self.inner.unlogged(span, limit).await
     }
 
     async fn logged(&self, ids: &[TaskId]) -> Answer<()> {
         self.inner.logged(ids).await
+    }
+
+    fn note_logged(&self, id: TaskId) {
+        self.inner.note_logged(id);
     }
 
     async fn events(&self, id: TaskId, after: EventSeq, limit: usize) -> Answer<Vec<Event>> {

@@ -165,8 +165,9 @@ fn a_queued_task_is_cancelled_at_once_and_logged_once() {
     // Its log line is written by whoever asks the queue for such ends.
     let unlogged = rig.wait(rig.broker.unlogged(Duration::from_secs(9), 9)).unwrap();
     assert_eq!(unlogged.len(), 1);
-    assert_eq!((unlogged[0].task.id, unlogged[0].state), (id, TaskState::Cancelled));
-    assert!(unlogged[0].metrics().is_some());
+    let end = &unlogged[0].end;
+    assert_eq!((end.task.id, end.state), (id, TaskState::Cancelled));
+    assert!(end.metrics().is_some());
 }
 
 #[test]

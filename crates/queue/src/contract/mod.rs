@@ -2,6 +2,7 @@
 //! suite (`tests/conformance`) holds all implementations to the letter of these comments.
 
 mod error;
+mod journal;
 mod lease;
 mod operations;
 mod webhooks;
@@ -18,6 +19,7 @@ use crate::watch::{CancelFeed, Watch};
 use crate::{SubmitOptions, Submitted};
 
 pub use error::{BrokerError, OpenError};
+pub use journal::{LINE_KEPT, LINE_SPAN, Unlogged};
 pub use lease::{CancelReply, Claimant, Claimed, Lease, LeaseState, Reaped, Release};
 pub use operations::{
     DEAD_LETTER_TTL, DeadLetter, DeadLetterPage, Failure, MAX_DEAD_LETTERS, Operations, Overview,
@@ -52,12 +54,12 @@ pub trait Broker: Operations + Webhooks + Send + Sync + 'static {
     /// [`BrokerError::KeyReused`] when the idempotency key stands for another request.
     async fn submit(&self, task: &Task, options: &SubmitOptions) -> Result<Submitted, BrokerError>;
 
-    /// What is known of a task, and where it stands while it is queued, in one round trip whose cost
-    /// does not grow with the queue; none when there is no such task, or its outcome has expired.
+    /// Returns the task's snapshot, with where it stands while it is queued, or `None` if it never existed or
+    /// its outcome has expired. One round trip, whose cost does not grow with the queue.
     async fn snapshot(&self, id: TaskId) -> Result<Option<TaskSnapshot>, BrokerError>;
 
-    /// Whose task this was, when it ended and its outcome has expired. Remembered as long again as
-    /// the outcome was kept, and at least [`crate::TOMBSTONE`].
+    /// Returns whose task this was, if it ended and its outcome has expired. Remembered for as long again as
+    /// the outcome was kept, and for at least [`crate::TOMBSTONE`].
     async fn expired(&self, id: TaskId) -> Result<Option<TenantId>, BrokerError>;
 
     /// Takes the next task for one of the claimant's models: [`Self::claim_batch`] of one.
@@ -105,10 +107,11 @@ pub trait Broker: Operations + Webhooks + Send + Sync + 'static {
         chunks: &[Chunk],
     ) -> Result<LeaseState, BrokerError>;
 
-    /// Records the outcome: the task ends, its queue entry goes, its TTL starts, readers wake, and its
+    /// Records the outcome: the task ends, its prompt goes, its TTL starts, readers wake, and its
     /// webhook, if any, falls due. A failure that used the attempts up
-    /// ([`protocol::ErrorType::is_dead_letter`]) also becomes a dead letter. Answers the time of the
-    /// record; the same lease repeating itself gets the same answer.
+    /// ([`protocol::ErrorType::is_dead_letter`]) also becomes a dead letter, which keeps the prompt. Returns
+    /// the time of the record; the same lease repeating itself gets the same answer. The log line is the
+    /// caller's to write for [`LINE_SPAN`].
     ///
     /// # Errors
     /// [`BrokerError::LeaseLost`] when the lease is not the current one: the outcome was not recorded.
@@ -117,7 +120,7 @@ pub trait Broker: Operations + Webhooks + Send + Sync + 'static {
     /// Gives a task back to its queue for its next attempt: at once, or after the pause that the
     /// release names. Fenced like [`Self::renew`];
     /// the same lease may repeat itself. A task whose owner asked to cancel it ends as cancelled
-    /// instead of being queued. Whether another attempt is allowed ([`Claimed::may_retry`]) is the
+    /// instead of being queued; then its log line is the caller's, as after [`Self::finish`]. Whether another attempt is allowed ([`Claimed::may_retry`]) is the
     /// caller's to check: a task with its attempts used up is to be finished as failed.
     ///
     /// # Errors
@@ -139,16 +142,16 @@ pub trait Broker: Operations + Webhooks + Send + Sync + 'static {
     /// all were: workers could not renew then, so nothing is reclaimed for one more lease.
     async fn reap(&self, reaper: &Claimant) -> Result<Reaped, BrokerError>;
 
-    /// Tasks that ended without a worker to log them (cancelled while queued, expired, cancelled by a
-    /// reap), at most `limit`. They are the caller's to log for `span`: unless it calls
-    /// [`Self::logged`] by then, somebody else gets them. So each is logged though callers die.
-    async fn unlogged(
-        &self,
-        span: Duration,
-        limit: usize,
-    ) -> Result<Vec<TaskSnapshot>, BrokerError>;
+    /// Tasks whose log lines are due, at most `limit`: ends that no lease decided, and those whose recorder
+    /// did not say within [`LINE_SPAN`] that the line is written. They are the caller's to log for `span`:
+    /// unless it says so by then ([`Self::note_logged`], [`Self::logged`]), somebody else gets them.
+    async fn unlogged(&self, span: Duration, limit: usize) -> Result<Vec<Unlogged>, BrokerError>;
 
-    /// Says that these have their log lines.
+    /// Notes that a task has its log line. The store learns of it with the next call that records, claims or
+    /// asks for what is unlogged, or by [`Self::logged`]; so it costs no call of its own.
+    fn note_logged(&self, id: TaskId);
+
+    /// Says that these have their log lines, and so do all that were noted before.
     async fn logged(&self, ids: &[TaskId]) -> Result<(), BrokerError>;
 
     /// The task's events after `after`, oldest first, at most `limit`. Empty for an unknown task.

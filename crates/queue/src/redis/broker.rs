@@ -17,7 +17,7 @@ use super::partitions::{all, some};
 use crate::watch::{CancelFeed, Watch};
 use crate::{
     Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Lease, LeaseState, Reaped, Release,
-    SubmitOptions, Submitted, WorkerOrders,
+    SubmitOptions, Submitted, Unlogged, WorkerOrders,
 };
 
 #[async_trait]
@@ -97,11 +97,7 @@ impl Broker for RedisBroker {
         Ok(sum)
     }
 
-    async fn unlogged(
-        &self,
-        span: Duration,
-        limit: usize,
-    ) -> Result<Vec<TaskSnapshot>, BrokerError> {
+    async fn unlogged(&self, span: Duration, limit: usize) -> Result<Vec<Unlogged>, BrokerError> {
         let mut parts = Vec::new();
         let mut left = limit;
         for partition in self.partitions.all().await? {
@@ -112,6 +108,10 @@ impl Broker for RedisBroker {
             }
         }
         some("list ended tasks", parts).map(|parts| parts.concat())
+    }
+
+    fn note_logged(&self, id: TaskId) {
+        self.partitions.of_known(id).written.note(id);
     }
 
     async fn logged(&self, ids: &[TaskId]) -> Result<(), BrokerError> {

@@ -1,14 +1,13 @@
-//! Tasks that ended without a worker, until somebody has logged them.
+//! Tasks that have ended, until their log lines are written.
 
 use std::time::Duration;
 
-use protocol::{TaskId, TaskSnapshot};
-use redis::cmd;
+use protocol::TaskId;
 
 use super::claim::millis;
 use super::partition::Partition;
 use super::reply::Reply;
-use crate::BrokerError;
+use crate::{BrokerError, Unlogged};
 
 /// At most so many are handed out at once, whatever the caller would take.
 const MOST: usize = 1_000;
@@ -18,31 +17,45 @@ impl Partition {
         &self,
         span: Duration,
         limit: usize,
-    ) -> Result<Vec<TaskSnapshot>, BrokerError> {
+    ) -> Result<Vec<Unlogged>, BrokerError> {
+        let written = self.written.take();
         let mut call = self.scripts.unlogged.prepare_invoke();
-        call.key(self.keys.base()).key(self.keys.unlogged());
+        call.key(self.keys.base()).key(self.keys.unlogged()).key(self.keys.unlogged_texts());
         call.arg(millis(span)).arg(limit.min(MOST));
-        let mut reply = Reply::new("unlogged", self.link.run(&call).await?);
-        let mut snapshots = Vec::new();
+        for id in &written {
+            call.arg(id.to_string());
+        }
+        let answer = self.link.run(&call).await.inspect_err(|_| self.written.put_back(written))?;
+        let mut reply = Reply::new("unlogged", answer);
+        let mut due = Vec::new();
         while !reply.is_read() {
-            match reply.snapshot()?.read() {
-                Ok(snapshot) => snapshots.push(snapshot),
+            let id = reply.parse()?;
+            let perhaps_written = reply.optional()?.map(Duration::from_millis);
+            match reply.snapshot(id)?.read() {
+                Ok(end) => due.push(Unlogged { end, perhaps_written }),
                 // Perhaps another version can; if none can, it goes with its outcome.
-                Err(error) => tracing::warn!(%error, "an ended task can't be logged"),
+                Err(error) => {
+                    tracing::warn!(%error, task_id = %id, "an ended task can't be logged")
+                }
             }
         }
-        Ok(snapshots)
+        Ok(due)
     }
 
+    /// Says so of these, and of all that were noted and not said yet.
     pub(super) async fn logged(&self, ids: &[TaskId]) -> Result<(), BrokerError> {
-        if ids.is_empty() {
-            return Ok(());
+        ids.iter().for_each(|id| self.written.note(*id));
+        loop {
+            let written = self.written.take();
+            if written.is_empty() {
+                return Ok(());
+            }
+            let mut call = self.scripts.logged.prepare_invoke();
+            call.key(self.keys.base());
+            for id in &written {
+                call.arg(id.to_string());
+            }
+            self.link.run(&call).await.inspect_err(|_| self.written.put_back(written))?;
         }
-        let mut remove = cmd("ZREM");
-        remove.arg(self.keys.unlogged());
-        for id in ids {
-            remove.arg(id.to_string());
-        }
-        self.link.query(&remove).await
     }
 }

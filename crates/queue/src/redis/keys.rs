@@ -28,7 +28,7 @@ impl Keys {
         format!("{}partitions", self.base)
     }
 
-    /// Hash: a task.
+    /// Hash: a task. Text: one that has ended.
     pub(crate) fn task(&self, id: TaskId) -> String {
         format!("{}task:{id}", self.base)
     }
@@ -88,9 +88,14 @@ impl Keys {
         format!("{}models", self.base)
     }
 
-    /// Sorted set: ended tasks that nobody has logged, by the instant they are to be handed out.
+    /// Sorted set: ended tasks whose log lines are owed, by the instant from which anybody may write them.
     pub(crate) fn unlogged(&self) -> String {
         format!("{}unlogged", self.base)
+    }
+
+    /// Hash: of those of them that are kept for a short time, what their lines are made of.
+    pub(crate) fn unlogged_texts(&self) -> String {
+        format!("{}unlogged:texts", self.base)
     }
 
     /// Sorted set: dead letters by the instant their tasks died.

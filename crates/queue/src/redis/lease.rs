@@ -6,7 +6,7 @@ use protocol::Chunk;
 
 use super::claim::millis;
 use super::partition::Partition;
-use super::reply::Reply;
+use super::reply::{self, Reply};
 use crate::stored::{self, Ending};
 use crate::{BrokerError, Lease, LeaseState, Release};
 
@@ -32,7 +32,9 @@ impl Partition {
         call.key(self.keys.base()).key(self.keys.events(lease.task_id));
         call.key(self.keys.task(lease.task_id));
         call.arg(lease.task_id.to_string()).arg(lease.fence()).arg(from);
-        call.arg(stored::token_events(lease.attempt, chunks)?);
+        for chunk in chunks {
+            call.arg(reply::token(lease.attempt, chunk)?);
+        }
         lease_state("publish", lease, self.link.run(&call).await?)
     }
 

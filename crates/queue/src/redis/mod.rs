@@ -11,7 +11,7 @@
 //! | `group.rs`  | what comes at once goes to Redis in one call |
 //! | `reap.rs`   | cancel and reap |
 //! | `read.rs`   | snapshot, expired, events, depth |
-//! | `journal.rs`| ended tasks that nobody has logged |
+//! | `journal.rs`| ended tasks whose log lines are owed |
 //! | `workers.rs`| the registry of workers |
 //! | `operations.rs`, `dead.rs` | the operators' side; dead letters |
 //! | `webhooks.rs` | the deliverers' side |

@@ -14,7 +14,7 @@ use super::partitions::{all, some};
 use super::reply::Reply;
 use crate::{
     Broker, BrokerError, DeadLetter, DeadLetterPage, Operations, Overview, Purge, QueueOverview,
-    SubmitOptions, Submitted, replay,
+    Submitted, replay,
 };
 
 #[async_trait]
@@ -62,11 +62,7 @@ impl Operations for RedisBroker {
                 partition.replayed(id, submitted.task_id).await?;
                 Ok(Some(submitted))
             }
-            // Submitting a task that is there answers how it is.
-            Some(Kept::Replayed(new)) => match self.snapshot(new).await? {
-                Some(there) => self.submit(&there.task, &SubmitOptions::PLAIN).await.map(Some),
-                None => Ok(None),
-            },
+            Some(Kept::Replayed(new)) => self.partitions.of(new).await?.accepted(new).await,
         }
     }
 

@@ -15,6 +15,7 @@ use super::server;
 use super::servers::Servers;
 use super::submit::Submit;
 use super::work::Work;
+use crate::written::Written;
 
 /// A partition rests from claims this many times as long as its failure took: so a server that
 /// hangs costs the claims on the others a fifth of their time at most.
@@ -34,6 +35,8 @@ pub(super) struct Partition {
     submits: Vec<Arc<Group<Submit>>>,
     /// Outcomes and claims that wait for theirs. One, so that they come together.
     pub(super) works: Arc<Group<Work>>,
+    /// Tasks whose log lines are written, as Redis has yet to learn.
+    pub(super) written: Written,
     /// Since a failure, claims leave it alone until then when others answer.
     rests_until: Mutex<Option<Instant>>,
 }
@@ -55,6 +58,7 @@ impl Partition {
             turn: AtomicU64::new(0),
             submits: (0..lines.max(1)).map(|_| Arc::default()).collect(),
             works: Arc::default(),
+            written: Written::default(),
             rests_until: Mutex::default(),
         }
     }

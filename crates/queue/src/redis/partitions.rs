@@ -16,7 +16,7 @@ use crate::{BrokerError, Idempotency};
 
 /// Which keys there are and what they hold. A change that a build of before could not read, or that
 /// could not read what such a build wrote, has the next number.
-const LAYOUT: u32 = 3;
+const LAYOUT: u32 = 4;
 
 /// All partitions of a queue.
 pub(super) struct Partitions {
@@ -53,6 +53,11 @@ impl Partitions {
         Ok(&self.all().await?[self.place(id.as_uuid().as_bytes())])
     }
 
+    /// The one that a task of this queue has, which is known to be laid out as this build does.
+    pub(super) fn of_known(&self, id: TaskId) -> &Partition {
+        &self.list[self.place(id.as_uuid().as_bytes())]
+    }
+
     /// The one that a new task goes to, and the task, under an id that is of that partition. A task
     /// that may be a repetition goes where its key has its place, or the repetition would not be
     /// noticed: then its id changes, always to the same one.
@@ -73,7 +78,7 @@ impl Partitions {
         Ok((&list[place], task))
     }
 
-    /// Each of these tasks with the partition that has it.
+    /// All of them, each with those of these tasks that it has.
     pub(super) async fn group(
         &self,
         ids: &[TaskId],
@@ -83,7 +88,6 @@ impl Partitions {
         for id in ids {
             groups[self.place(id.as_uuid().as_bytes())].1.push(*id);
         }
-        groups.retain(|(_, ids)| !ids.is_empty());
         Ok(groups)
     }
 

@@ -22,7 +22,7 @@ impl Partition {
         match reply.text()?.as_str() {
             "none" => Ok(None),
             "task" => {
-                let mut snapshot = reply.snapshot()?.read()?;
+                let mut snapshot = reply.snapshot(id)?.read()?;
                 if snapshot.state == TaskState::Queued {
                     let mut told = Reply::words("snapshot", &reply.text()?);
                     snapshot.estimate = Some(standing(&mut told, self)?.estimate());
@@ -48,7 +48,7 @@ impl Partition {
     ) -> Result<Vec<Event>, BrokerError> {
         let mut call = self.scripts.events.prepare_invoke();
         call.key(self.keys.base()).key(self.keys.task(id)).key(self.keys.events(id));
-        call.arg(after.get().min(LAST_NUMBER)).arg(limit.min(MOST_EVENTS));
+        call.arg(after.get().min(LAST_NUMBER)).arg(limit.min(MOST_EVENTS)).arg(id.to_string());
         let mut reply = Reply::new("events", self.link.run(&call).await?);
         if limit == 0 || reply.is_read() {
             return Ok(Vec::new());

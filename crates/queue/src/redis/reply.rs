@@ -2,9 +2,11 @@
 
 use std::str::FromStr;
 
-use protocol::{Attempt, Event, EventBody, EventSeq, Timestamp, WorkerId, record};
+use protocol::{
+    Attempt, Chunk, Event, EventBody, EventSeq, RecordError, TaskId, Timestamp, WorkerId, record,
+};
 
-use crate::stored::{Holding, StoredSnapshot};
+use crate::stored::{self, Holding, StoredSnapshot, StoredSummary};
 use crate::{BrokerError, Lease};
 
 /// A reply, read from front to back.
@@ -101,11 +103,24 @@ impl Reply {
         })
     }
 
-    /// The next eleven fields: what `SNAPSHOT` in `lib/snapshot.lua` names.
-    pub(crate) fn snapshot(&mut self) -> Result<StoredSnapshot, BrokerError> {
+    /// The next thirteen fields: what `SNAPSHOT` in `lib/snapshot.lua` names, of the task `id`.
+    pub(crate) fn snapshot(&mut self, id: TaskId) -> Result<StoredSnapshot, BrokerError> {
         let text = |text: String| (!text.is_empty()).then_some(text);
+        let (record, about, notes) = (text(self.text()?), self.text()?, text(self.text()?));
+        // TTL, attempts, lane, tenant and model; see `submit.rs`.
+        let fields: Vec<&str> = about.splitn(5, ':').collect();
+        let [_, _, lane, tenant, model] = fields[..] else {
+            return Err(self.corrupt(format_args!("'{about}' is about no task")));
+        };
         Ok(StoredSnapshot {
-            record: self.text()?,
+            summary: StoredSummary {
+                id,
+                record,
+                tenant: tenant.into(),
+                model: model.into(),
+                lane: lane.into(),
+                notes,
+            },
             state: self.text()?,
             attempt: self.attempts()?,
             worker: text(self.text()?),
@@ -129,11 +144,32 @@ impl Reply {
     }
 }
 
+/// The body of a token event as `publish.lua` stores it: in short where that says it all.
+pub(crate) fn token(attempt: Attempt, chunk: &Chunk) -> Result<String, RecordError> {
+    match chunk.parts {
+        None => Ok(format!("t{attempt} {}", stored::json(&chunk.text)?)),
+        Some(_) => record::encode(&EventBody::Token { attempt, chunk: chunk.clone() }),
+    }
+}
+
 /// Reads an event as `events.lua` tells it.
 pub(crate) fn event(seq: EventSeq, text: &str) -> Result<Event, BrokerError> {
     let foreign = || BrokerError::Corrupt(format!("event {seq} is not one of ours"));
     let (at, body) = text.split_once(' ').ok_or_else(foreign)?;
-    let at = at.parse().map_err(|_| foreign())?;
-    let body = record::decode::<EventBody>(body)?;
-    Ok(Event { seq, at: Timestamp::from_millis(at), body })
+    let at = Timestamp::from_millis(at.parse().map_err(|_| foreign())?);
+    let in_short = |short: &str| {
+        let (attempt, rest) = short.split_once(' ')?;
+        Some((Attempt::new(attempt.parse().ok()?), rest.to_owned()))
+    };
+    let body = if let Some(short) = body.strip_prefix('t') {
+        let (attempt, text) = in_short(short).ok_or_else(foreign)?;
+        let text: String = serde_json::from_str(&text).map_err(RecordError::from)?;
+        EventBody::Token { attempt, chunk: text.into() }
+    } else if let Some(short) = body.strip_prefix('s') {
+        let (attempt, worker) = in_short(short).ok_or_else(foreign)?;
+        EventBody::Started { attempt, worker: worker.parse().map_err(|_| foreign())? }
+    } else {
+        record::decode::<EventBody>(body)?
+    };
+    Ok(Event { seq, at, body })
 }

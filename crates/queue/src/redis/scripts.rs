@@ -7,7 +7,10 @@ use redis::Script;
 
 use crate::pace::LATEST_WEIGHT;
 use crate::stored::{MAX_EVENTS, MAX_FAILURES};
-use crate::{DEAD_LETTER_TTL, MAX_DEAD_LETTERS, MAX_TRIES_KEPT, TOMBSTONE, WEBHOOK_REPORT_TTL};
+use crate::{
+    DEAD_LETTER_TTL, LINE_KEPT, LINE_SPAN, MAX_DEAD_LETTERS, MAX_TRIES_KEPT, TOMBSTONE,
+    WEBHOOK_REPORT_TTL,
+};
 
 macro_rules! scripts {
     ($($(#[$doc:meta])* $name:ident: $flags:literal [$($part:ident)*]),+ $(,)?) => {
@@ -40,17 +43,19 @@ macro_rules! scripts {
 // Redis refuses the others before their first write, so nothing is left half done.
 scripts! {
     agree: "allow-oom" [],
-    submit: "" [task counters line standing save alone],
-    work: "allow-oom" [task counters line promote ending failures letters save alone],
-    snapshot: "no-writes" [task counters standing snapshot],
+    submit: "" [ended task counters line standing there save alone],
+    accepted: "no-writes" [ended task counters line standing there],
+    work: "allow-oom" [ended task counters line promote ending failures letters journal save alone],
+    snapshot: "no-writes" [ended task counters standing snapshot],
     expired: "no-writes" [],
-    events: "no-writes" [events],
+    events: "no-writes" [ended events],
     renew: "allow-oom" [],
-    publish: "" [task events],
-    release: "allow-oom" [task counters line events ending early failures requeue save],
-    cancel: "allow-oom" [task counters line ending early save],
-    reap: "allow-oom" [task counters line events promote ending early failures requeue save workers],
-    unlogged: "allow-oom" [snapshot],
+    publish: "" [ended task events],
+    release: "allow-oom" [ended task counters line events ending early failures requeue save],
+    cancel: "allow-oom" [ended task counters line ending early save],
+    reap: "allow-oom" [ended task counters line events promote ending early failures requeue save workers],
+    unlogged: "allow-oom" [ended snapshot journal],
+    logged: "allow-oom" [journal],
     report_worker: "allow-oom" [task counters workers],
     workers: "no-writes" [],
     forget_worker: "allow-oom" [task counters workers],
@@ -62,7 +67,7 @@ scripts! {
     purge: "allow-oom" [letters],
     due_webhooks: "allow-oom" [],
     webhook_tried: "allow-oom" [],
-    webhook: "no-writes" [task],
+    webhook: "no-writes" [ended task],
 }
 
 /// What the contract fixes, under the names by which the scripts know it.
@@ -76,6 +81,8 @@ fn constants(partitions: u32) -> String {
         ("MAX_DEAD_LETTERS", MAX_DEAD_LETTERS.div_ceil(partitions.into()).to_string()),
         ("DEAD_LETTER_TTL_S", seconds(DEAD_LETTER_TTL)),
         ("TOMBSTONE_S", seconds(TOMBSTONE)),
+        ("LINE_SPAN_MS", LINE_SPAN.as_millis().to_string()),
+        ("LINE_KEPT_S", seconds(LINE_KEPT)),
         ("MAX_TRIES", MAX_TRIES_KEPT.to_string()),
         ("WEBHOOK_REPORT_TTL_S", seconds(WEBHOOK_REPORT_TTL)),
     ]

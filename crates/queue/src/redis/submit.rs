@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use protocol::{Lane, RecordError, Task, TaskState, record};
+use protocol::{Lane, RecordError, Task, TaskId, TaskState, record};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -66,6 +66,8 @@ struct More<'a> {
     expires: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hook: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", flatten)]
     repetition: Option<Repetition<'a>>,
 }
@@ -98,6 +100,18 @@ impl Partition {
         }
     }
 
+    /// What a repeated submit of a task would answer; `None` if it is not there.
+    pub(super) async fn accepted(&self, id: TaskId) -> Result<Option<Submitted>, BrokerError> {
+        let mut call = self.scripts.accepted.prepare_invoke();
+        call.key(self.keys.base()).arg(id.to_string());
+        let Some(text) = self.link.run(&call).await?.into_iter().next() else { return Ok(None) };
+        let mut reply = Reply::words("accepted", &text);
+        match reply.text()?.as_str() {
+            "accepted" => accepted(reply, self).map(Some),
+            other => Err(reply.unexpected(other)),
+        }
+    }
+
     fn submit_args(
         &self,
         task: &Task,
@@ -116,7 +130,8 @@ impl Partition {
             Start::At(instant) => (Some(instant.as_millis()), None),
         };
         let expires = expires_in.map(millis);
-        let more = More { at, after, expires, hook: hook(task)?, repetition };
+        let more =
+            More { at, after, expires, hook: hook(task)?, notes: stored::notes(task)?, repetition };
         Ok([
             task.id.to_string(),
             record::encode(task)?,
@@ -137,11 +152,12 @@ impl Partition {
 impl More<'_> {
     /// Empty when there is nothing to say.
     fn encoded(&self) -> Result<String, RecordError> {
-        let Self { at, after, expires, hook, repetition } = self;
+        let Self { at, after, expires, hook, notes, repetition } = self;
         if at.is_none()
             && after.is_none()
             && expires.is_none()
             && hook.is_none()
+            && notes.is_none()
             && repetition.is_none()
         {
             return Ok(String::new());

@@ -86,8 +86,13 @@ impl Member for Work {
                 Self::Claim(claim) => claims.push(claim),
             }
         }
+        let written = partition.written.ride();
         let mut call = partition.scripts.work.prepare_invoke();
-        call.key(partition.keys.base()).arg(finishes.len());
+        call.key(partition.keys.base()).arg(written.len());
+        for id in &written {
+            call.arg(id.to_string());
+        }
+        call.arg(finishes.len());
         for finish in &finishes {
             call.arg(&finish.args);
         }
@@ -107,6 +112,7 @@ impl Member for Work {
         let mut answers = match partition.link.run_within(&call, limit).await {
             Ok(answers) => answers,
             Err(error) => {
+                partition.written.put_back(written);
                 partition.turn.fetch_sub(wanted, Ordering::Relaxed);
                 let works = finishes.into_iter().map(Self::Finish);
                 for work in works.chain(claims.into_iter().map(Self::Claim)) {

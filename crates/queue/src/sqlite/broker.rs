@@ -17,7 +17,7 @@ use crate::stored::Ending;
 use crate::watch::{CancelFeed, Watch};
 use crate::{
     Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Lease, LeaseState, Reaped, Release,
-    SubmitOptions, Submitted, WorkerOrders,
+    SubmitOptions, Submitted, Unlogged, WorkerOrders,
 };
 
 /// The shortest pause before another look for a delayed task that is due.
@@ -167,17 +167,24 @@ impl Broker for SqliteBroker {
         Ok(reaped)
     }
 
-    async fn unlogged(
-        &self,
-        span: Duration,
-        limit: usize,
-    ) -> Result<Vec<TaskSnapshot>, BrokerError> {
-        self.inner.store.run(move |tx| ended::unlogged(tx, span, limit, Timestamp::now())).await
+    async fn unlogged(&self, span: Duration, limit: usize) -> Result<Vec<Unlogged>, BrokerError> {
+        let work = move |tx: &mut super::Tx<'_>| ended::unlogged(tx, span, limit, Timestamp::now());
+        self.inner.run_with(self.inner.written.take(), work).await
+    }
+
+    fn note_logged(&self, id: TaskId) {
+        self.inner.written.note(id);
     }
 
     async fn logged(&self, ids: &[TaskId]) -> Result<(), BrokerError> {
-        let ids = ids.to_vec();
-        self.inner.store.run(move |tx| ended::logged(tx, &ids)).await
+        ids.iter().for_each(|id| self.inner.written.note(*id));
+        loop {
+            let written = self.inner.written.take();
+            if written.is_empty() {
+                return Ok(());
+            }
+            self.inner.run_with(written, |_| Ok(())).await?;
+        }
     }
 
     async fn events(
@@ -228,7 +235,23 @@ impl Broker for SqliteBroker {
 impl Inner {
     async fn finish(&self, lease: &Lease, outcome: &Outcome) -> Result<Timestamp, BrokerError> {
         let (lease, outcome) = (*lease, outcome.clone());
-        self.store.run(move |tx| lease::finish(tx, &lease, &outcome, Timestamp::now())).await
+        let work =
+            move |tx: &mut super::Tx<'_>| lease::finish(tx, &lease, &outcome, Timestamp::now());
+        self.run_with(self.written.ride(), work).await
+    }
+
+    /// Runs a job after it is noted that these have their log lines, both or neither.
+    async fn run_with<T: Send + 'static>(
+        &self,
+        written: Vec<TaskId>,
+        work: impl FnOnce(&mut super::Tx<'_>) -> Result<T, BrokerError> + Send + 'static,
+    ) -> Result<T, BrokerError> {
+        let ids = written.clone();
+        let job = move |tx: &mut super::Tx<'_>| {
+            ended::logged(tx, &ids)?;
+            work(tx)
+        };
+        self.store.run(job).await.inspect_err(|_| self.written.put_back(written))
     }
 
     /// Tries to claim once, or tells how long until the next delayed task is due; safe to drop.

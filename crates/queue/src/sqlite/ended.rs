@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use protocol::{TaskId, TaskSnapshot, TenantId, Timestamp};
+use protocol::{TaskId, TenantId, Timestamp};
 use rusqlite::{OptionalExtension, params};
 
 use super::read;
 use super::store::Tx;
 use super::task::{millis, task_id};
-use crate::BrokerError;
+use crate::{BrokerError, Unlogged};
 
 /// Whose task it was whose outcome has expired.
 pub(super) fn expired(
@@ -28,26 +28,32 @@ pub(super) fn expired(
     Ok(tenant.map(TenantId::new))
 }
 
-/// Hands out, for `span`, tasks that nobody has logged, though their outcomes may have expired.
+/// Hands out, for `span`, tasks whose log lines are due, though their outcomes may have expired.
 pub(super) fn unlogged(
     tx: &Tx<'_>,
     span: Duration,
     limit: usize,
     now: Timestamp,
-) -> Result<Vec<TaskSnapshot>, BrokerError> {
-    let ids = tx
+) -> Result<Vec<Unlogged>, BrokerError> {
+    let due = tx
         .sql
-        .prepare_cached("SELECT id FROM tasks WHERE unlogged <= ?1 ORDER BY unlogged LIMIT ?2")?
+        .prepare_cached(
+            "SELECT id, unlogged, finished FROM tasks WHERE unlogged <= ?1
+             ORDER BY unlogged LIMIT ?2",
+        )?
         .query_map(params![millis(now), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-            row.get::<_, String>(0)
+            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?))
         })?
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut snapshots = Vec::with_capacity(ids.len());
-    for id in ids {
+        .collect::<Result<Vec<(_, i64, i64)>, _>>()?;
+    let mut ends = Vec::with_capacity(due.len());
+    for (id, since, finished) in due {
+        let ago = u64::try_from(millis(now).saturating_sub(finished)).unwrap_or(0);
+        // At 0 it is due for the first time.
+        let perhaps_written = (since != 0).then(|| Duration::from_millis(ago));
         // At the epoch, no outcome has expired.
         let until = match read::snapshot(tx, task_id(&id)?, Timestamp::from_millis(0)) {
-            Ok(snapshot) => {
-                snapshots.extend(snapshot);
+            Ok(end) => {
+                ends.extend(end.map(|end| Unlogged { end, perhaps_written }));
                 Some(millis(now + span))
             }
             // Of a record that can't be read there is nothing to log.
@@ -61,7 +67,7 @@ pub(super) fn unlogged(
             .prepare_cached("UPDATE tasks SET unlogged = ?2 WHERE id = ?1")?
             .execute(params![id, until])?;
     }
-    Ok(snapshots)
+    Ok(ends)
 }
 
 /// These have their log lines.

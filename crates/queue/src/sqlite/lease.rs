@@ -68,7 +68,6 @@ pub(super) fn finish(
         return Ok(instant(finished)); // only a finish leaves a fence on a task that has ended
     }
     let ending = Ending::of(outcome)?;
-    task::end(tx, &course, now, &ending, By::Finisher)?;
     if let Outcome::Failed(error) = outcome
         && error.error_type.is_dead_letter()
     {
@@ -76,8 +75,10 @@ pub(super) fn finish(
         if !course.reaping {
             task::note(tx, course.id, &failure(lease, error, now))?;
         }
-        letters::write(tx, course.id, now)?;
+        // It takes the prompt over, which goes with the end.
+        letters::write(tx, course.id, &ending.outcome, now)?;
     }
+    task::end(tx, &course, now, &ending, By::Finisher)?;
 
     let latest = millis(now).saturating_sub(course.started.unwrap_or_else(|| millis(now)));
     let (average, deviation): (f64, f64) = tx

@@ -12,17 +12,22 @@ use crate::{
     replay,
 };
 
-/// Makes a task that has just failed a dead letter; the oldest go when there are too many. No two die
-/// at the same instant, so that a page can begin where another ended.
-pub(super) fn write(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Result<(), BrokerError> {
+/// Makes a task that is about to fail with this outcome a dead letter; the oldest go when there are too many. No
+/// two die at the same instant, so that a page can begin where another ended.
+pub(super) fn write(
+    tx: &Tx<'_>,
+    id: TaskId,
+    outcome: &str,
+    now: Timestamp,
+) -> Result<(), BrokerError> {
     tx.sql
         .prepare_cached(
             "INSERT OR REPLACE INTO letters (task, model, record, outcome, failures, submitted, died)
-             SELECT id, model, record, outcome, failures, submitted,
+             SELECT id, model, record, ?3, failures, submitted,
                     max(?2, (SELECT coalesce(max(died), 0) + 1 FROM letters))
              FROM tasks WHERE id = ?1",
         )?
-        .execute(params![id.to_string(), millis(now)])?;
+        .execute(params![id.to_string(), millis(now), outcome])?;
     tx.sql
         .prepare_cached(
             "DELETE FROM letters WHERE task IN

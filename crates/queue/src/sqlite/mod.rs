@@ -45,6 +45,7 @@ use self::silence::Silence;
 use self::store::{Store, Tx};
 use crate::OpenError;
 use crate::watch::Hub;
+use crate::written::Written;
 
 /// The embedded broker.
 pub struct SqliteBroker {
@@ -61,6 +62,8 @@ struct Inner {
     silence: Arc<Mutex<Silence>>,
     /// Tasks claimed through this broker: whose lane's turn it is.
     turn: AtomicU64,
+    /// Tasks whose log lines are written, as the file has yet to say.
+    written: Written,
 }
 
 impl SqliteBroker {
@@ -89,6 +92,7 @@ impl SqliteBroker {
                 queued,
                 silence: Arc::new(Mutex::new(Silence::from_start(Timestamp::now()))),
                 turn: AtomicU64::new(0),
+                written: Written::default(),
             }),
         })
     }

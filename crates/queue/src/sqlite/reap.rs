@@ -7,7 +7,7 @@ use super::line;
 use super::store::Tx;
 use super::task::{self, By, Course, find, holding, millis, next_attempt, span_millis, task_id};
 use crate::stored::{Ending, LEASE_RAN_OUT, requeued_event};
-use crate::{BrokerError, Claimant, DEAD_LETTER_TTL, Failure, Lease, Reaped, TOMBSTONE, retry};
+use crate::{BrokerError, Claimant, DEAD_LETTER_TTL, Failure, LINE_KEPT, Lease, Reaped, retry};
 
 /// Most that is cleared away in one transaction, so that nobody waits for it.
 const PURGE: u32 = 500;
@@ -60,9 +60,15 @@ pub(super) fn keep_time(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<TaskId>, 
 }
 
 /// After a start: the leases are those of a process that is gone. Their tasks are queued again; one
-/// with its attempts used up waits for the first reap, which follows at once as its lease is over.
+/// with its attempts used up waits for the first reap, which follows at once as its lease is over. The lines
+/// that the process owed are due, however long it was gone.
 pub(super) fn recover(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), BrokerError> {
     tx.sql.execute("UPDATE tasks SET lease_until = 0 WHERE state = 'processing'", [])?;
+    tx.sql.execute(
+        "UPDATE tasks SET unlogged = min(unlogged, 1), expires = max(expires, ?1)
+         WHERE unlogged IS NOT NULL",
+        [millis(now)],
+    )?;
     for course in run_out(tx, now)? {
         if course.cancel || !is_last(&course) {
             reclaim(tx, &course, now, "the process that ran it has ended")?;
@@ -148,8 +154,8 @@ fn run_out(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Course>, BrokerError> {
     Ok(courses)
 }
 
-/// Deletes what has expired; answers whether there may be more. A task that nobody has logged yet
-/// stays somewhat longer.
+/// Deletes what has expired; returns whether there may be more. A task whose log line is owed stays somewhat
+/// longer.
 pub(super) fn purge(tx: &Tx<'_>, now: Timestamp) -> Result<bool, BrokerError> {
     let most = PURGE as usize;
     let tasks = tx
@@ -160,7 +166,7 @@ pub(super) fn purge(tx: &Tx<'_>, now: Timestamp) -> Result<bool, BrokerError> {
                   WHERE expires <= ?1 AND (unlogged IS NULL OR expires <= ?1 - ?3)
                   ORDER BY expires LIMIT ?2)",
         )?
-        .execute(params![millis(now), PURGE, span_millis(TOMBSTONE)])?;
+        .execute(params![millis(now), PURGE, span_millis(LINE_KEPT)])?;
     let tombstones = tx
         .sql
         .prepare_cached(

@@ -41,15 +41,16 @@ pub(super) fn submit(
     let run_at = (run_at > millis(now)).then_some(run_at);
     tx.sql
         .prepare_cached(
-            "INSERT INTO tasks (id, record, model, lane, tenant, size, max_attempts, ttl_ms, state,
-                                place, depth, submitted, run_at, deadline, spot)
-             VALUES (:id, :record, :model, :lane, :tenant, :size, :max, :ttl, 'queued', 0,
+            "INSERT INTO tasks (id, record, notes, model, lane, tenant, size, max_attempts, ttl_ms,
+                                state, place, depth, submitted, run_at, deadline, spot)
+             VALUES (:id, :record, :notes, :model, :lane, :tenant, :size, :max, :ttl, 'queued', 0,
                      1 + coalesce((SELECT queued FROM stats WHERE model = :model), 0),
                      :now, :run_at, :deadline, CASE WHEN :run_at IS NULL THEN '' ELSE 'delayed' END)",
         )?
         .execute(named_params! {
             ":id": id,
             ":record": record,
+            ":notes": stored::notes(task)?,
             ":model": task.model.as_str(),
             ":lane": task.lane.as_str(),
             ":tenant": task.tenant.as_str(),

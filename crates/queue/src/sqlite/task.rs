@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, Row, named_params, params};
 use super::store::Tx;
 use super::{line, webhooks};
 use crate::stored::{Ending, Holding, MAX_EVENTS, MAX_FAILURES};
-use crate::{BrokerError, Failure, Lease, TOMBSTONE};
+use crate::{BrokerError, Failure, LINE_SPAN, Lease, TOMBSTONE};
 
 /// A task's course; its record stays in the file until someone needs it.
 pub(super) struct Course {
@@ -152,6 +152,9 @@ pub(super) fn next_place(tx: &Tx<'_>) -> Result<i64, BrokerError> {
         .query_row([], |row| row.get(0))?)
 }
 
+/// The body of an `ended` event: it is the task's outcome, which is kept once.
+pub(super) const ENDED: &str = "";
+
 /// Who ends a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
@@ -159,11 +162,12 @@ pub(super) enum By {
     Finisher,
     /// The holder of its lease, by giving back what was cancelled meanwhile.
     Releaser,
-    /// The queue, with no worker to log it.
+    /// The queue: anybody may log it at once.
     Queue,
 }
 
-/// Ends a task: the lease goes, outcome and event are written, the TTL starts, its webhook falls due.
+/// Ends a task: the lease and the prompt go, outcome and event are written, the TTL starts, its log line is
+/// owed, its webhook falls due.
 pub(super) fn end(
     tx: &mut Tx<'_>,
     course: &Course,
@@ -173,10 +177,9 @@ pub(super) fn end(
 ) -> Result<(), BrokerError> {
     tx.sql
         .prepare_cached(
-            "UPDATE tasks SET state = :state, outcome = :outcome, finished = :now,
-                    expires = :now + ttl_ms, lease_until = NULL,
-                    fence = CASE WHEN :finisher THEN fence ELSE '' END,
-                    unlogged = CASE WHEN :unlogged THEN 0 END
+            "UPDATE tasks SET state = :state, outcome = :outcome, finished = :now, record = '',
+                    failures = '[]', expires = :now + ttl_ms, lease_until = NULL,
+                    fence = CASE WHEN :finisher THEN fence ELSE '' END, unlogged = :unlogged
              WHERE id = :id",
         )?
         .execute(named_params! {
@@ -185,7 +188,7 @@ pub(super) fn end(
             ":outcome": ending.outcome,
             ":now": millis(now),
             ":finisher": by == By::Finisher,
-            ":unlogged": by == By::Queue,
+            ":unlogged": if by == By::Queue { 0 } else { millis(now + LINE_SPAN) },
         })?;
     tx.sql
         .prepare_cached(
@@ -207,7 +210,7 @@ pub(super) fn end(
              WHERE model = ?1",
         )?
         .execute(params![course.model, queued, processing, ending.state])?;
-    emit(tx, course.id, now, &ending.event)
+    emit(tx, course.id, now, ENDED)
 }
 
 /// Notes how an attempt failed; the oldest such note goes when there are too many.

@@ -8,6 +8,7 @@ mod redis_cluster;
 mod redis_connections;
 mod redis_cost;
 mod redis_faults;
+mod redis_full;
 mod redis_memory;
 mod redis_partitions;
 mod redis_tls;

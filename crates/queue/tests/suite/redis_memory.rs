@@ -32,14 +32,11 @@ async fn nothing_is_left_behind() {
         forgotten_early.unwrap();
         broker.publish(&held.lease, 0, &["x".into()]).await.unwrap();
         broker.finish(&held.lease, &completed("it was still running")).await.unwrap();
-        let keys = [
-            format!("qq:{{0}}:task:{}", held.task.id),
-            format!("qq:{{0}}:events:{}", held.task.id),
-        ];
-        for key in keys {
-            let ttl = ttl(&mut plain, &key).await;
-            assert!((3_500..=3_600).contains(&ttl), "{key}: {ttl}");
-        }
+        let key = format!("qq:{{0}}:task:{}", held.task.id);
+        let kept = ttl(&mut plain, &key).await;
+        assert!((3_500..=3_600).contains(&kept), "{key}: {kept}");
+        let list = format!("qq:{{0}}:events:{}", held.task.id);
+        assert_eq!(ttl(&mut plain, &list).await, -2, "its events are with its outcome");
         let id = held.task.id.to_string();
         let gone = format!("qq:{{0}}:gone:{}{}", &id[..8], &id[9..10]);
         let tombstone = ttl(&mut plain, &gone).await;
@@ -55,8 +52,10 @@ async fn nothing_is_left_behind() {
     let held = claimed(&*broker, &worker).await;
     broker.release(&held.lease, &Release::Unused).await.unwrap();
     broker.cancel(back.id).await.unwrap();
-    let list = ttl(&mut plain, &format!("qq:{{0}}:events:{}", back.id)).await;
-    assert!((3_500..=3_600).contains(&list), "{list}");
+    assert_eq!(ttl(&mut plain, &format!("qq:{{0}}:events:{}", back.id)).await, -2);
+    let kept = ttl(&mut plain, &format!("qq:{{0}}:task:{}", back.id)).await;
+    assert!((3_500..=3_600).contains(&kept), "{kept}");
+    assert_eq!(broker.events(back.id, protocol::EventSeq::START, 9).await.unwrap().len(), 4);
     let length: i64 =
         cmd("XLEN").arg("qq:{0}:queue:normal:demo").query_async(&mut plain).await.unwrap();
     assert_eq!(length, 0);
@@ -162,4 +161,66 @@ async fn a_told_webhook_goes_after_a_day() {
     assert!((86_300..=86_400).contains(&left), "{left}");
     let kept: bool = cmd("HEXISTS").arg(&key).arg("outcome").query_async(&mut plain).await.unwrap();
     assert!(!kept, "the text is no longer needed");
+}
+
+/// How many tasks are worked off to see what stays: 10,000 with `QWEN_QUEUE_FULL_MEMORY=1`.
+fn many() -> usize {
+    if std::env::var_os("QWEN_QUEUE_FULL_MEMORY").is_some() { 10_000 } else { 1_000 }
+}
+
+/// What Redis has allocated.
+fn used_memory(server: &RedisServer) -> usize {
+    let info = server.command(&["INFO", "memory"]);
+    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+    used.trim().parse().unwrap()
+}
+
+/// Prints what a task leaves, for docs/QUEUE.md: `QWEN_QUEUE_FULL_MEMORY=1 cargo nextest run -p
+/// qwen-queue-queue leaves_little --no-capture`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_worked_off_leaves_little() {
+    const PROMPT: usize = 20 << 10;
+    const MOST: usize = 1_000;
+    for (what, chunks) in [("an answer at once", 0), ("an answer in 4 parts", 4)] {
+        let server = RedisServer::start();
+        let broker = redis_broker(&server);
+        // Lines, scripts, counters.
+        let held = {
+            submitted(&*broker).await;
+            claimed(&*broker, &claimant(LONG)).await
+        };
+        broker.finish(&held.lease, &completed("x")).await.unwrap();
+        let before = used_memory(&server);
+        let text = "x".repeat(200);
+        let outcome = completed(&text);
+        let tasks: Vec<_> = (0..many())
+            .map(|_| Task { prompt: protocol::Prompt::user("y".repeat(PROMPT)), ..task() })
+            .collect();
+        for some in tasks.chunks(256) {
+            let submits = some.iter().map(|task| broker.submit(task, NO_LIMIT));
+            futures::future::try_join_all(submits).await.unwrap();
+        }
+        assert!(used_memory(&server) - before > many() * PROMPT);
+        let worker = claimant(LONG);
+        let mut left = many();
+        while left > 0 {
+            let batch = broker.claim_batch(&worker, 32, NO_WAIT).await.unwrap();
+            left -= batch.len();
+            let ends = batch.iter().map(async |held| {
+                for n in 0..chunks {
+                    let part = text[n * 200 / chunks..(n + 1) * 200 / chunks].into();
+                    broker.publish(&held.lease, n as u64, &[part]).await.unwrap();
+                }
+                broker.finish(&held.lease, &outcome).await.unwrap();
+                broker.note_logged(held.task.id);
+            });
+            futures::future::join_all(ends).await;
+        }
+        broker.logged(&[]).await.unwrap();
+        let each = (used_memory(&server) - before) / many();
+        // What was told as it came is in its events once more.
+        let texts = if chunks > 0 { 2 * text.len() } else { text.len() };
+        println!("{what}: {each} bytes of a task stay, {} beside its text", each - texts);
+        assert!(each - texts <= MOST, "{what}: {each} bytes a task");
+    }
 }

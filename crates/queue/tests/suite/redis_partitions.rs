@@ -59,7 +59,7 @@ async fn a_queue_of_another_build_is_left_alone() {
                 panic!("{refused:?}")
             };
             let words = error.to_string();
-            assert!(words.contains("another build") && words.contains("is 3)"), "{words}");
+            assert!(words.contains("another build") && words.contains("is 4)"), "{words}");
         }
     }
     // The layout is lost by a FLUSHALL, and then a broker that had agreed before submits a task.

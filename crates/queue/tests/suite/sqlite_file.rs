@@ -50,6 +50,7 @@ async fn a_reopened_queue_knows_what_was_asked_of_it() {
             let held = claimed(&broker, &claimant(LONG)).await;
             broker.finish(&held.lease, &outcome).await.unwrap();
         }
+        broker.logged(&[told.id]).await.unwrap();
         broker.submit(&stopped, NO_LIMIT).await.unwrap();
         claimed(&broker, &claimant(LONG)).await;
         broker.cancel(stopped.id).await.unwrap();
@@ -59,7 +60,9 @@ async fn a_reopened_queue_knows_what_was_asked_of_it() {
     let state = broker.snapshot(stopped.id).await.unwrap().unwrap().state;
     assert_eq!(state, TaskState::Cancelled, "nobody was left to stop it");
     let unlogged = broker.unlogged(LONG, 10).await.unwrap();
-    assert_eq!(unlogged.iter().map(|end| end.task.id).collect::<Vec<_>>(), [stopped.id]);
+    let owed: Vec<_> =
+        unlogged.iter().map(|due| (due.end.task.id, due.perhaps_written.is_some())).collect();
+    assert_eq!(owed, [(stopped.id, false), (dead.id, true)], "due at once: who owed it is gone");
     let due = broker.due_webhooks(LONG, 10).await.unwrap();
     let due: Vec<_> = due.iter().map(|delivery| delivery.task_id).collect();
     assert_eq!(due, [told.id, stopped.id]);
@@ -264,4 +267,41 @@ async fn kill_9_loses_no_accepted_task() {
         let found = broker.snapshot(id.parse().unwrap()).await.unwrap();
         assert_eq!(found.map(|task| task.state), Some(TaskState::Queued), "{id}");
     }
+}
+
+/// What a task that has ended takes of the file, which never shrinks: freed pages are used again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_worked_off_leaves_little_in_the_file() {
+    const TASKS: usize = 500;
+    let folder = tempfile::tempdir().unwrap();
+    let broker = SqliteBroker::open(folder.path()).unwrap();
+    let pages = || -> (i64, i64) {
+        let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+        let pragma = |name: &str| file.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0));
+        let (all, free) = (pragma("page_count").unwrap(), pragma("freelist_count").unwrap());
+        (all, all - free)
+    };
+    let outcome = completed(&"x".repeat(200));
+    let work_off = async || {
+        let prompt = protocol::Prompt::user("y".repeat(20 << 10));
+        let tasks: Vec<_> = (0..TASKS).map(|_| Task { prompt: prompt.clone(), ..task() }).collect();
+        let submits = tasks.iter().map(|task| broker.submit(task, NO_LIMIT));
+        futures::future::try_join_all(submits).await.unwrap();
+        let mut left = TASKS;
+        while left > 0 {
+            let batch = broker.claim_batch(&claimant(LONG), 32, NO_WAIT).await.unwrap();
+            left -= batch.len();
+            let ends = batch.iter().map(|held| broker.finish(&held.lease, &outcome));
+            futures::future::try_join_all(ends).await.unwrap();
+            batch.iter().for_each(|held| broker.note_logged(held.task.id));
+        }
+        broker.logged(&[]).await.unwrap();
+    };
+    work_off().await;
+    let (all, used) = pages();
+    let each = used as usize * 4096 / TASKS - 200;
+    println!("{each} bytes of a task stay beside its text, of {}", all as usize * 4096 / TASKS);
+    assert!(each <= 2_000, "{each} bytes a task");
+    work_off().await;
+    assert!(pages().0 < all * 6 / 5, "what is free is used again");
 }

@@ -106,3 +106,83 @@ async fn a_file_of_schema_2_is_brought_up_to_date() {
     drop(broker);
     SqliteBroker::open(folder.path()).unwrap();
 }
+
+#[tokio::test]
+async fn a_file_of_schema_3_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    // What stays of a task beside its columns: both, neither, one that has quotes.
+    let plain = Task { user_id: None, metadata: Default::default(), ..task() };
+    let both = Task { user_id: Some("user \"7\" 🦀".into()), ..task() };
+    let (noted, waiting) = (task(), Task { user_id: Some("u".into()), ..task() });
+    let unreadable = protocol::TaskId::new();
+    {
+        let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+        file.execute_batch(include_str!("../../src/sqlite/schema.sql")).unwrap();
+        file.execute_batch(include_str!("../../src/sqlite/schema_2.sql")).unwrap();
+        file.execute_batch(include_str!("../../src/sqlite/schema_3.sql")).unwrap();
+        file.pragma_update(None, "user_version", 3).unwrap();
+        let outcome = protocol::record::encode(&completed("kept")).unwrap();
+        let now = protocol::Timestamp::now().as_millis() as i64;
+        let mut insert = file
+            .prepare(
+                "INSERT INTO tasks (id, record, model, lane, tenant, max_attempts, ttl_ms, state, spot,
+                                    place, depth, submitted, finished, outcome, expires)
+                 VALUES (?1, ?2, 'demo', 'normal', 'tenant', 3, 3600000, ?3, ?4, 1, 1, 1, ?5, ?6, ?7)",
+            )
+            .unwrap();
+        let end = (Some(2), Some(outcome), Some(now + 60_000));
+        for (task, state, spot, (finished, outcome, expires)) in [
+            (&plain, "completed", "", end.clone()),
+            (&both, "completed", "", end.clone()),
+            (&noted, "completed", "", end.clone()),
+            (&waiting, "queued", "stream", (None, None, None)),
+        ] {
+            let (id, record) = (task.id.to_string(), protocol::record::encode(task).unwrap());
+            let row = rusqlite::params![id, record, state, spot, finished, outcome, expires];
+            insert.execute(row).unwrap();
+        }
+        let (finished, outcome, expires) = end;
+        let id = unreadable.to_string();
+        let row = rusqlite::params![id, "not JSON", "completed", "", finished, outcome, expires];
+        insert.execute(row).unwrap();
+        let ended = protocol::EventBody::Ended { outcome: completed("kept") };
+        for (seq, body) in [(1, &protocol::EventBody::Queued), (2, &ended)] {
+            let (id, body) = (both.id.to_string(), protocol::record::encode(body).unwrap());
+            let insert = "INSERT INTO events (task, seq, at, body) VALUES (?1, ?2, 1, ?3)";
+            file.execute(insert, rusqlite::params![id, seq, body]).unwrap();
+        }
+        file.execute_batch(
+            "UPDATE tasks SET seq = 2 WHERE finished IS NOT NULL;
+             UPDATE places SET latest = 1;
+             INSERT INTO stats (model, queued) VALUES ('demo', 1);
+             INSERT INTO lanes (model, lane, queued, entered) VALUES ('demo', 'normal', 1, 1);
+             INSERT INTO shares (model, lane, tenant, inside) VALUES ('demo', 'normal', 'tenant', 1);
+             INSERT INTO tenants VALUES ('tenant', 1);",
+        )
+        .unwrap();
+    }
+    let broker = SqliteBroker::open(folder.path()).unwrap();
+    for task in [&plain, &both, &noted, &waiting] {
+        let found = broker.snapshot(task.id).await.unwrap().unwrap();
+        assert_eq!(found.task, protocol::TaskSummary::from(task));
+        assert_eq!(found.outcome.is_some(), task.id != waiting.id);
+    }
+    assert!(broker.snapshot(unreadable).await.unwrap().unwrap().outcome.is_some());
+    let events = broker.events(both.id, protocol::EventSeq::START, 9).await.unwrap();
+    let bodies: Vec<_> = events.into_iter().map(|event| event.body).collect();
+    let ended = protocol::EventBody::Ended { outcome: completed("kept") };
+    assert_eq!(bodies, [protocol::EventBody::Queued, ended]);
+    let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+    let records = "SELECT count(*) FROM tasks WHERE record <> ''";
+    let records: i64 = file.query_row(records, [], |row| row.get(0)).unwrap();
+    assert_eq!(records, 1, "prompts of tasks that have ended are gone");
+    let held = claimed(&broker, &claimant(LONG)).await;
+    assert_eq!(held.task, waiting);
+    broker.finish(&held.lease, &completed("x")).await.unwrap();
+    let end = broker.snapshot(waiting.id).await.unwrap().unwrap();
+    assert_eq!(
+        end.task,
+        protocol::TaskSummary::from(&waiting),
+        "its notes are of before the upgrade"
+    );
+}

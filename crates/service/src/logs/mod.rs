@@ -9,7 +9,8 @@
 //! |----------|--------------|
 //! | `app`    | the format of `app.log` |
 //! | `format` | the formats of the other two |
-//! | `task`   | [`TaskLog`]: an ended task's line and block |
+//! | `task`   | [`TaskLog`]: an ended task's line and block, owed to the queue until they are written |
+//! | `lookup` | looks for lines that a dead process may have written |
 //! | `writer` | the threads: what waits, what is given up, who learns of it |
 //! | `output` | one file: counts, tells trouble |
 //! | `daily`  | the file of the day: opened again when it was moved, whole lines only |
@@ -19,6 +20,7 @@ mod app;
 mod counts;
 mod daily;
 mod format;
+mod lookup;
 mod output;
 mod task;
 mod writer;
@@ -39,7 +41,6 @@ use writer::{Inlet, Thread};
 use crate::settings::{LogFormat, Settings};
 pub use counts::{FileCounts, LogCounts};
 pub use task::TaskLog;
-pub use writer::Receipt;
 
 /// Parts of the system that say more than an operator wants to hear.
 const QUIET: &str = "actix_server=warn";
@@ -143,7 +144,7 @@ impl Logs {
             .try_init()?;
         let control = LogControl { inlets: [app, tasks.clone()], filter: handle };
         Ok(Self {
-            tasks: TaskLog::new(tasks, counts),
+            tasks: TaskLog::new(dir, tasks, counts),
             control,
             _tasks: task_thread,
             _app: app_thread,

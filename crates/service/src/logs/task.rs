@@ -1,90 +1,152 @@
 //! `llm_requests.log` and `errors.log`: one line, and for a failure one block, per ended task.
+//!
+//! The queue knows which lines are owed ([`queue::LINE_SPAN`]). It hears that one is written when it is in the
+//! file, so a process that is killed before leaves it to the next, and so does a disk that is full.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use protocol::{Metrics, Outcome, TaskId, TaskSnapshot, Timestamp};
-use queue::Claimed;
+use queue::{Broker, Claimed, LINE_SPAN, Unlogged};
 use time::OffsetDateTime;
 
 use super::counts::LogCounts;
-use super::format;
 use super::writer::{Entry, Inlet, Receipt};
+use super::{format, lookup};
 
-/// Writes the two files. A worker that records an outcome calls it once; ends that no worker records
-/// are the queue's journal's ([`crate::reaper`]).
-///
-/// Never waits for the disk. A line without a receipt is kept in memory until it can be written, as far
-/// as there is room, and counted as lost otherwise. A line with a [`Receipt`] is tried once: its caller
-/// learns whether it was written, and owes it until it was.
+/// How long the end of a process waits for its last lines.
+const LAST_WAIT: Duration = Duration::from_secs(3);
+/// Between two looks for that.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Writes the two files. Never waits for the disk.
 #[derive(Clone)]
 pub struct TaskLog {
+    dir: Arc<Path>,
     inlet: Inlet,
     counts: LogCounts,
+    /// Lines that were handed in and whose receipts have not come.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl TaskLog {
-    pub(super) fn new(inlet: Inlet, counts: LogCounts) -> Self {
-        Self { inlet, counts }
+    pub(super) fn new(dir: &Path, inlet: Inlet, counts: LogCounts) -> Self {
+        Self { dir: dir.into(), inlet, counts, waiting: Arc::default() }
     }
 
-    /// Writes down the end of a task, if it has one.
-    pub fn ended(&self, snapshot: &TaskSnapshot) {
-        if let Some(entry) = entry_of(snapshot) {
-            self.inlet.put(entry);
-        }
-    }
-
-    /// The same for a caller that owes the line until it is written.
-    pub fn ended_with_receipt(&self, snapshot: &TaskSnapshot) -> Receipt {
-        let Some(entry) = entry_of(snapshot) else { return Receipt::of_nothing() };
-        let (entry, receipt) = entry.with_receipt();
-        self.inlet.put(entry);
-        receipt
-    }
-
-    /// Writes down the end that the holder of a task recorded `at` this instant. Returns its figures.
-    pub fn finished(&self, claimed: &Claimed, outcome: &Outcome, at: Timestamp) -> Metrics {
-        let metrics = metrics(claimed, outcome, at);
-        self.inlet.put(entry(claimed.task.id, outcome, &metrics));
-        metrics
-    }
-
-    /// The same for a caller that owes the line until it is written.
-    pub fn finished_with_receipt(
+    /// Writes down the end that the holder of a task recorded `at` this instant of the queue's, having sent it
+    /// first at `sent`. The queue hears of it once it is in the file. Returns its figures. Call it in a runtime.
+    pub fn finished(
         &self,
+        broker: &Arc<dyn Broker>,
         claimed: &Claimed,
         outcome: &Outcome,
         at: Timestamp,
-    ) -> (Metrics, Receipt) {
-        let metrics = metrics(claimed, outcome, at);
-        let (entry, receipt) = entry(claimed.task.id, outcome, &metrics).with_receipt();
-        self.inlet.put(entry);
-        (metrics, receipt)
+        sent: Instant,
+    ) -> Metrics {
+        let started = Some(claimed.started_at);
+        let metrics = Metrics::new(claimed.submitted_at, started, at, outcome.usage());
+        self.owed(broker, claimed.task.id, outcome, &metrics, sent);
+        metrics
+    }
+
+    /// Writes down an end, if it is one, whose line is this process's to write since `since` at the earliest.
+    pub fn ended(&self, broker: &Arc<dyn Broker>, end: &TaskSnapshot, since: Instant) {
+        if let (Some(outcome), Some(metrics)) = (&end.outcome, end.metrics()) {
+            self.owed(broker, end.task.id, outcome, &metrics, since);
+        }
+    }
+
+    /// Writes down ends that the queue's journal handed out after it was asked at `asked`, but for those whose
+    /// lines are in these files already. Returns whether all are in the files; those that are not are still owed.
+    pub async fn take_over(
+        &self,
+        broker: &Arc<dyn Broker>,
+        due: &[Unlogged],
+        asked: Instant,
+    ) -> bool {
+        let ids = due.iter().filter(|due| due.perhaps_written.is_some());
+        let ids: HashSet<TaskId> = ids.map(|due| due.end.task.id).collect();
+        let mut found = HashSet::new();
+        if !ids.is_empty() {
+            let oldest = due.iter().filter_map(|due| due.perhaps_written).max().unwrap_or_default();
+            let dir = Arc::clone(&self.dir);
+            let look = move || lookup::written(&dir, &ids, OffsetDateTime::now_utc() - oldest);
+            // When it can't be told, a line too many is better than one too few.
+            found = tokio::task::spawn_blocking(look).await.unwrap_or_default();
+        }
+        let mut receipts = Vec::new();
+        for Unlogged { end, .. } in due {
+            if found.contains(&end.task.id) {
+                broker.note_logged(end.task.id);
+            } else if asked.elapsed() < LINE_SPAN / 2
+                && let (Some(outcome), Some(metrics)) = (&end.outcome, end.metrics())
+            {
+                receipts.push((end.task.id, self.write(end.task.id, outcome, &metrics)));
+            }
+        }
+        let (mut written, all) = (found.len(), due.len());
+        for (id, receipt) in receipts {
+            if receipt.written().await {
+                broker.note_logged(id);
+                written += 1;
+            }
+        }
+        written >= all
+    }
+
+    /// Returns when what was handed in before is in the files, or can't be, or takes too long.
+    pub async fn flushed(&self) {
+        let until = Instant::now() + LAST_WAIT;
+        while self.waiting.load(Ordering::Acquire) > 0 && Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// The counters of this process's log files.
     pub fn counts(&self) -> LogCounts {
         self.counts.clone()
     }
-}
 
-fn metrics(claimed: &Claimed, outcome: &Outcome, at: Timestamp) -> Metrics {
-    Metrics::new(claimed.submitted_at, Some(claimed.started_at), at, outcome.usage())
-}
+    fn owed(
+        &self,
+        broker: &Arc<dyn Broker>,
+        task_id: TaskId,
+        outcome: &Outcome,
+        metrics: &Metrics,
+        since: Instant,
+    ) {
+        if since.elapsed() >= LINE_SPAN / 2 {
+            // Somebody else may be about to write it. Who gets it from the journal looks for it first.
+            tracing::debug!(target: "service.logs", %task_id, "late: its line is left to the journal");
+            return;
+        }
+        let receipt = self.write(task_id, outcome, metrics);
+        let (broker, waiting) = (Arc::clone(broker), Arc::clone(&self.waiting));
+        waiting.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(async move {
+            if receipt.written().await {
+                broker.note_logged(task_id);
+            }
+            waiting.fetch_sub(1, Ordering::Release);
+        });
+    }
 
-fn entry_of(snapshot: &TaskSnapshot) -> Option<Entry> {
-    let (outcome, metrics) = (snapshot.outcome.as_ref()?, snapshot.metrics()?);
-    Some(entry(snapshot.task.id, outcome, &metrics))
-}
-
-fn entry(task_id: TaskId, outcome: &Outcome, metrics: &Metrics) -> Entry {
-    let now = OffsetDateTime::now_utc();
-    let line = format::request_line(now, task_id, outcome, metrics);
-    let block = match outcome {
-        Outcome::Failed(error) => Some(format::error_block(now, task_id, error).into_bytes()),
-        Outcome::Completed(_) | Outcome::Cancelled => None,
-    };
-    Entry::new(line.into_bytes(), block)
+    fn write(&self, task_id: TaskId, outcome: &Outcome, metrics: &Metrics) -> Receipt {
+        let now = OffsetDateTime::now_utc();
+        let line = format::request_line(now, task_id, outcome, metrics);
+        let block = match outcome {
+            Outcome::Failed(error) => Some(format::error_block(now, task_id, error).into_bytes()),
+            Outcome::Completed(_) | Outcome::Cancelled => None,
+        };
+        let (entry, receipt) = Entry::new(line.into_bytes(), block).with_receipt();
+        self.inlet.put(entry);
+        receipt
+    }
 }
 
 impl fmt::Debug for TaskLog {

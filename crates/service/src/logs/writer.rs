@@ -36,13 +36,6 @@ impl Receipt {
     pub async fn written(self) -> bool {
         self.0.await.unwrap_or(false)
     }
-
-    /// The receipt of nothing, which needs no writing.
-    pub(super) fn of_nothing() -> Self {
-        let (sender, receipt) = oneshot::channel();
-        let _ = sender.send(true); // the receiver is in our hands
-        Self(receipt)
-    }
 }
 
 /// A line, and for a failed task its block in `errors.log`, which is written first: a line that was

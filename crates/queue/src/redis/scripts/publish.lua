@@ -6,9 +6,9 @@
 
 local base, id = KEYS[1], ARGV[1]
 
-local values = redis.call('HMGET', KEYS[3], 'state', 'fence', 'cancel', 'told', 'started', 'attempt',
+local values = redis.pcall('HMGET', KEYS[3], 'state', 'fence', 'cancel', 'told', 'started', 'attempt',
   'worker')
-if values[1] ~= 'processing' or values[2] ~= ARGV[2] then
+if values.err or values[1] ~= 'processing' or values[2] ~= ARGV[2] then
   return { 'lost' }
 end
 local from, told = tonumber(ARGV[3]), tonumber(values[4]) or 0

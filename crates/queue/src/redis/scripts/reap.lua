@@ -45,13 +45,11 @@ if at >= hold then
   ids = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(at), 'LIMIT', 0, ARGV[3])
 end
 for _, id in ipairs(ids) do
-  local task = read_ending(base, id, 'cancel', 'failed', 'failures', 'lost', 'spent', 'worker',
-    'record', 'submitted')
+  local task = read_ending(base, id, 'cancel', 'failed', 'failures', 'lost', 'spent', 'record')
   if task.state ~= 'processing' then
     redis.call('ZREM', KEYS[2], id)
   elseif task.cancel == '1' then
     end_unattended(base, id, task, at, 'cancelled', ARGV[4])
-    put(base, id, 'fence', '')
     cancelled[#cancelled + 1] = id
   else
     local failed, lost, fields = tonumber(task.failed or 0), (task.lost or 0) + 1, {}

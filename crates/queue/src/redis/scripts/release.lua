@@ -1,5 +1,6 @@
 -- release: gives a task back to the queue for its next attempt, at once or after a rest; one whose
--- owner asked to cancel it ends as cancelled instead. The lease that released it may repeat itself.
+-- owner asked to cancel it ends as cancelled instead, and its log line is the releaser's to write. The lease
+-- that released it may repeat itself.
 --
 -- KEYS  1 base
 -- ARGV  1 id   2 fence   3 how the attempt failed, as JSON, or empty when it does not count
@@ -8,7 +9,7 @@
 
 local base, id = KEYS[1], ARGV[1]
 
-local task = read_ending(base, id, 'fence', 'returned', 'cancel', 'failed', 'failures', 'worker')
+local task = read_ending(base, id, 'fence', 'cancel', 'failed', 'failures')
 if task.returned == ARGV[2] then
   return { 'released' }
 end
@@ -19,8 +20,8 @@ end
 local at = now_ms()
 local fields = { 'returned', ARGV[2] }
 if task.cancel == '1' then
-  end_early(base, id, task, at, 'cancelled', ARGV[6])
-  put(base, id, 'returned', ARGV[2], 'fence', '')
+  task.returned, task.fence = ARGV[2], nil
+  end_early(base, id, task, at, 'cancelled', ARGV[6], at + LINE_SPAN_MS)
   save(base)
   return { 'released' }
 end

@@ -6,8 +6,8 @@
 
 local base, id = KEYS[1], ARGV[1]
 
-local values = redis.call('HMGET', task_key(base, id), 'state', 'fence', 'cancel')
-if values[1] ~= 'processing' or values[2] ~= ARGV[2] then
+local values = redis.pcall('HMGET', task_key(base, id), 'state', 'fence', 'cancel')
+if values.err or values[1] ~= 'processing' or values[2] ~= ARGV[2] then
   return { 'lost' }
 end
 redis.call('ZADD', KEYS[2], int(now_ms() + ARGV[3]), id)

@@ -5,15 +5,23 @@
 -- Returns  {task, the fields of SNAPSHOT in lib/snapshot.lua…, standing while queued}   {none}
 
 local base, id = KEYS[1], ARGV[1]
+local key = task_key(base, id)
 
-local values = redis.call('HMGET', task_key(base, id), unpack(SNAPSHOT))
-if not values[2] then
+local kind = redis.call('TYPE', key).ok
+if kind == 'none' then
+  return { 'none' }
+elseif kind == 'string' then
+  local ended = read_ended(base, id)
+  if ended then return append_snapshot({ 'task' }, ended) end
+end
+local values, task = redis.call('HMGET', key, unpack(SNAPSHOT)), {}
+for i, name in ipairs(SNAPSHOT) do task[name] = values[i] or nil end
+if not task.state then
   return { 'none' }
 end
-local reply = { 'task' }
-for i = 1, #SNAPSHOT do reply[#reply + 1] = values[i] or '' end
-if values[2] == 'queued' then
-  local task = read_placed(base, id, 'run_at')
-  reply[#reply + 1] = standing(id, task, now_ms(), counters(base, task.queue.model))
+local reply = append_snapshot({ 'task' }, task)
+if task.state == 'queued' then
+  local placed = read_placed(base, id, 'run_at')
+  reply[#reply + 1] = standing(id, placed, now_ms(), counters(base, placed.queue.model))
 end
 return reply

@@ -5,7 +5,8 @@
 --       1 id   2 record   3 `about`, see lib/base.lua
 --       4 limit of its model, of its tenant, and of bytes, spaces between
 --       5 what few have, as JSON, or empty: `at` not before, in ms; `after` nor sooner than this many ms
---         from now; `expires` ms to its deadline; `hook` its webhook; `key` where its repetitions look for
+--         from now; `expires` ms to its deadline; `hook` its webhook; `notes` what is kept of it
+--         beyond its end; `key` where its repetitions look for
 --         it, `hash` of its body, `window` how old in ms an earlier submit may be to count as the same,
 --         -1 for any age, 0 for none
 -- Returns  a text for each task:
@@ -17,20 +18,6 @@
 local base, at = KEYS[1], now_ms()
 local now = int(at)
 local PLAIN = {}
-
--- The answer about a task.
-local function there(known, created, task)
-  local reply = 'accepted ' .. known .. ' ' .. created .. ' ' .. task.state .. ' ' .. task.submitted .. ' '
-    .. task.depth
-  if task.state ~= 'queued' then return reply end
-  return reply .. ' ' .. standing(known, task, at, counters(base, task.queue.model))
-end
-
--- The same about one that was there before.
-local function there_already(known)
-  arrive()
-  return there(known, '0', read_placed(base, known, 'submitted', 'depth', 'run_at'))
-end
 
 -- The three limits of a text: most calls have the same for all.
 local texts = {}
@@ -53,16 +40,16 @@ local made = {}
 local function submit(id, record, about, limits, more)
   local key = task_key(base, id)
   if made[id] or some_known and redis.call('EXISTS', key) == 1 then
-    return there_already(id)
+    return there_already(base, id, at)
   end
   local options = more == '' and PLAIN or cjson.decode(more)
   if options.key and options.window ~= 0 then
     local before = redis.call('GET', options.key)
     local known = before and string.sub(before, 1, #id)
-    local submitted = known and redis.call('HGET', task_key(base, known), 'submitted')
+    local submitted = known and read_placed(base, known, 'submitted').submitted
     if submitted and (options.window == -1 or at - submitted <= options.window) then
       if string.sub(before, #id + 2) ~= options.hash then return 'reused ' .. known end
-      return there_already(known)
+      return there_already(base, known, at)
     end
   end
 
@@ -101,7 +88,7 @@ local function submit(id, record, about, limits, more)
   if options == PLAIN then
     redis.call('HSET', key, 'record', record, 'about', about, 'state', 'queued',
       'submitted', now, 'place', place, 'depth', task.depth)
-    return there(id, '1', task)
+    return there(base, id, '1', task, at)
   end
   local fields = { 'record', record, 'about', about, 'state', 'queued', 'submitted', now,
     'place', place, 'depth', task.depth }
@@ -111,13 +98,14 @@ local function submit(id, record, about, limits, more)
     append(fields, { 'idem', options.key })
   end
   if options.hook then append(fields, { 'hook', options.hook }) end
+  if options.notes then append(fields, { 'notes', options.notes }) end
   if options.expires then
     append(fields, { 'expires', int(at + options.expires) })
     redis.call('ZADD', base .. 'expiring', int(at + options.expires), id)
   end
   redis.call('HSET', key, unpack(fields))
   -- Nobody can be waiting for a task that was not there: no wake.
-  return there(id, '1', task)
+  return there(base, id, '1', task, at)
 end
 
 local replies = {}

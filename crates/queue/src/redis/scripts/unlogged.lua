@@ -1,16 +1,26 @@
--- unlogged: hands out tasks that ended without a worker to log them; they are the caller's for a span.
+-- unlogged: hands out tasks whose log lines are due; they are the caller's for a span. Takes out those whose
+-- lines the caller has written since.
 --
--- KEYS  1 base   2 unlogged
--- ARGV  1 span in ms   2 most tasks
--- Returns  {the fields of SNAPSHOT in lib/snapshot.lua, of each task…}
+-- KEYS  1 base   2 unlogged   3 their texts
+-- ARGV  1 span in ms   2 most tasks   3… ids of tasks whose lines are written
+-- Returns  {id, ms since the end when a line may have been written before, else empty, and the fields of
+--           SNAPSHOT in lib/snapshot.lua, of each task…}
 
 local base, at, reply = KEYS[1], now_ms(), {}
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(at), 'LIMIT', 0, ARGV[2])) do
-  local values = redis.call('HMGET', task_key(base, id), unpack(SNAPSHOT))
-  if values[2] then
+local written = {}
+for i = 3, #ARGV do written[#written + 1] = ARGV[i] end
+note_logged(base, written)
+
+local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(at), 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+for i = 1, #due, 2 do
+  local id = due[i]
+  local task = read_ended(base, id) or ended_of(redis.call('HGET', KEYS[3], id))
+  if task then
     redis.call('ZADD', KEYS[2], int(at + ARGV[1]), id)
-    for i = 1, #SNAPSHOT do reply[#reply + 1] = values[i] or '' end
+    -- One that nobody could write before is due since its very end.
+    local fresh = tonumber(due[i + 1]) == tonumber(task.finished)
+    append_snapshot(append(reply, { id, fresh and '' or int(math.max(0, at - task.finished)) }), task)
   else
     redis.call('ZREM', KEYS[2], id) -- its outcome has expired
   end

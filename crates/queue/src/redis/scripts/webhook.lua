@@ -13,8 +13,8 @@ if kept[1] then
   end
   return reply
 end
-local task = redis.call('HMGET', KEYS[4], 'state', 'about', 'hook')
-if task[3] and (task[1] == 'queued' or task[1] == 'processing') then
+local task = redis.pcall('HMGET', KEYS[4], 'state', 'about', 'hook')
+if not task.err and task[3] and (task[1] == 'queued' or task[1] == 'processing') then
   return { 'waiting', read_placed(KEYS[1], ARGV[1]).queue.tenant, task[3], '' }
 end
 return { 'none' }

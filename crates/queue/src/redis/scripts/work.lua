@@ -1,14 +1,16 @@
 -- work: records outcomes, each once, and then hands out tasks under a lease.
 --
 -- The lease that recorded an outcome may repeat itself. A failure that an operator should see becomes a
--- dead letter as well.
+-- dead letter as well. The log line of each is the caller's to write for a span; that it is written comes
+-- with a later call.
 -- A claim takes the first tasks of the streams that have some, and never blocks; entries of tasks that are
 -- gone or not queued any more are cleared on the way, and so are those past their deadline, which the next
 -- reap ends. Queues of paused models are passed by. Where workers have more room than there are tasks, each
 -- gets its share of them only.
 --
 -- KEYS  1 base
--- ARGV  1 how many outcomes, then of each:
+-- ARGV  1 of how many tasks the log lines are written, then their ids
+--       then how many outcomes, and of each:
 --         id, fence, terminal state, outcome, the error of a dead letter as JSON or empty
 --       then of each claim:
 --         worker, lease in ms, for each task that it would take the digit of the lane whose turn it is
@@ -65,22 +67,28 @@ local function measure(counted, latest)
   counted.average, counted.deviation = average, deviation
 end
 
-local function finish(id, fence, state, outcome, error)
+local function finish(id, fence, state, outcome, failure)
   -- As read_ending, but that where the task waited does not matter: this and `take` are most of the work.
-  local key = task_key(base, id)
-  local values = redis.call('HMGET', key, 'state', 'fence', 'about', 'started', 'told', 'idem', 'hook')
-  if values[2] ~= fence then
+  local values = redis.pcall('HMGET', task_key(base, id), 'state', 'fence', 'about', 'started', 'told', 'idem',
+    'hook', 'submitted', 'run_at', 'expires', 'depth', 'dropped', 'returned', 'notes')
+  if values.err then
+    local ended = read_ended(base, id)
+    if not ended then error(values) end
+    -- Only a finish leaves a fence on a task that has ended.
+    return ended.fence == fence and 'recorded ' .. ended.finished or 'lost'
+  end
+  if values[1] ~= 'processing' or values[2] ~= fence then
     return 'lost'
   end
-  if values[1] ~= 'processing' then
-    -- Only a finish leaves a fence on a task that has ended.
-    return 'recorded ' .. redis.call('HGET', key, 'finished')
-  end
   local about = about_of(base, values[3])
-  local task = { state = values[1], attempt = string.match(fence, '%d+$'), ttl = about.ttl,
-    queue = about.queue, started = values[4], told = values[5], idem = values[6], hook = values[7] }
-  end_task(base, id, task, at, state, outcome)
-  if error ~= '' then bury(id, task, outcome, error) end
+  local worker, attempt = string.match(fence, '^(.*):(%d+)$')
+  local task = { state = values[1], fence = fence, worker = worker, attempt = attempt, ttl = about.ttl,
+    queue = about.queue, about = about.text, started = values[4] or nil, told = values[5] or nil,
+    idem = values[6], hook = values[7], submitted = values[8], run_at = values[9] or nil,
+    expires = values[10] or nil, depth = values[11], dropped = values[12] or nil,
+    returned = values[13] or nil, notes = values[14] or nil }
+  if failure ~= '' then bury(id, task, outcome, failure) end
+  end_task(base, id, task, at, state, outcome, at + LINE_SPAN_MS)
   local counted = counters(base, task.queue.model)
   measure(counted, at - task.started)
   count(counted, 'processing', -1)
@@ -104,8 +112,12 @@ end
 local function take(worker, until_ms, lane, entry, taken)
   local id, waited = entry[2][2] or '', 'stream ' .. entry[1] .. ' '
   local key = task_key(base, id)
-  local values = redis.call('HMGET', key, 'state', 'place', 'about', 'record', 'submitted', 'expires',
+  local values = redis.pcall('HMGET', key, 'state', 'place', 'about', 'record', 'submitted', 'expires',
     'attempt', 'failed')
+  if values.err then
+    if read_ended(base, id) then return false end
+    error(values)
+  end
   local place, record, expires = values[2] or '', values[4], values[6] or ''
   if values[1] ~= 'queued' or string.sub(place, 1, #waited) ~= waited then
     return false
@@ -214,8 +226,15 @@ local function claim(worker, lease, turns, names)
   return table.concat(none, ' ')
 end
 
-local replies, from = {}, 2
+local written, from = {}, 2
 for _ = 1, tonumber(ARGV[1]) do
+  written[#written + 1] = ARGV[from]
+  from = from + 1
+end
+note_logged(base, written)
+local replies, outcomes = {}, tonumber(ARGV[from])
+from = from + 1
+for _ = 1, outcomes do
   replies[#replies + 1] = alone(finish, ARGV[from], ARGV[from + 1], ARGV[from + 2], ARGV[from + 3],
     ARGV[from + 4])
   from = from + 5

@@ -1,14 +1,16 @@
-//! The journal of ended tasks that no worker logs.
+//! Log lines that are owed.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use protocol::{ErrorType, Outcome, Task, TaskId, TaskSnapshot};
-use queue::{Broker, Release, SubmitOptions};
+use protocol::{ErrorType, Outcome, Task, TaskError, TaskId};
+use queue::{Broker, LINE_SPAN, Release, SubmitOptions, Unlogged};
 
 use crate::support::*;
 
 const ENOUGH: usize = 100;
+/// After this much longer the line is anybody's.
+const OVER: Duration = LINE_SPAN.saturating_add(Duration::from_millis(1));
 
 async fn cancelled_in_line(broker: &dyn Broker) -> TaskId {
     let task = submitted(broker).await;
@@ -16,8 +18,8 @@ async fn cancelled_in_line(broker: &dyn Broker) -> TaskId {
     task.id
 }
 
-fn ids(snapshots: &[TaskSnapshot]) -> HashSet<TaskId> {
-    snapshots.iter().map(|snapshot| snapshot.task.id).collect()
+fn ids(due: &[Unlogged]) -> HashSet<TaskId> {
+    due.iter().map(|due| due.end.task.id).collect()
 }
 
 pub(super) async fn ends_without_a_worker_are_handed_out(on: Fixture) {
@@ -45,7 +47,8 @@ pub(super) async fn ends_without_a_worker_are_handed_out(on: Fixture) {
     }
     let unlogged = broker.unlogged(LONG, ENOUGH).await.unwrap();
     assert_eq!(ids(&unlogged), HashSet::from([lost, in_line, late]));
-    for snapshot in &unlogged {
+    for Unlogged { end: snapshot, perhaps_written } in &unlogged {
+        assert_eq!(*perhaps_written, None, "nobody had it to write before");
         let stored = broker.snapshot(snapshot.task.id).await.unwrap().unwrap();
         assert_eq!(*snapshot, stored, "all that a log line needs");
         assert_eq!(snapshot.started_at.is_some(), snapshot.task.id == lost);
@@ -93,9 +96,113 @@ pub(super) async fn no_more_are_handed_out_than_asked_for(on: Fixture) {
     assert!(broker.unlogged(LONG, 2).await.unwrap().is_empty());
 }
 
+/// Ends that were recorded under a lease, in each way, all at once.
+async fn recorded(broker: &dyn Broker) -> HashSet<TaskId> {
+    let (worker, mut ended) = (claimant(LONG), HashSet::new());
+    for outcome in [completed("x"), failed("y"), Outcome::Cancelled] {
+        submitted(broker).await;
+        let held = claimed(broker, &worker).await;
+        broker.finish(&held.lease, &outcome).await.unwrap();
+        ended.insert(held.task.id);
+    }
+    let given_back = submitted(broker).await.id;
+    let held = claimed(broker, &worker).await;
+    broker.cancel(given_back).await.unwrap();
+    broker.release(&held.lease, &Release::Unused).await.unwrap();
+    ended.insert(given_back);
+    let lost = Task { max_attempts: 1, ..task() };
+    broker.submit(&lost, NO_LIMIT).await.unwrap();
+    claimed(broker, &claimant(SHORT)).await;
+    let given_up = &reap_until_found(broker, &claimant(SHORT)).await.exhausted[0];
+    let died = Outcome::Failed(TaskError::new(ErrorType::WorkerLost, "all died"));
+    broker.finish(&given_up.lease, &died).await.unwrap();
+    ended.insert(lost.id);
+    ended
+}
+
+pub(super) async fn a_recorded_end_is_owed_until_it_is_said_to_be_logged(on: Fixture) {
+    let ended = recorded(&*on.broker).await;
+    assert!(
+        on.broker.unlogged(LONG, ENOUGH).await.unwrap().is_empty(),
+        "they are their recorders'"
+    );
+    on.age_journal(LINE_SPAN / 2).await;
+    assert!(on.broker.unlogged(LONG, ENOUGH).await.unwrap().is_empty(), "still");
+    on.age_journal(OVER - LINE_SPAN / 2).await;
+    let due = on.broker.unlogged(LINE_SPAN, ENOUGH).await.unwrap();
+    assert_eq!(ids(&due), ended, "whoever recorded them may be dead");
+    for Unlogged { end, perhaps_written } in &due {
+        assert!(perhaps_written.is_some(), "and may have written the line before");
+        let stored = on.broker.snapshot(end.task.id).await.unwrap().unwrap();
+        assert_eq!(*end, stored, "all that a log line needs");
+    }
+    // A taker that died in its turn may have written it as well.
+    let alone = cancelled_in_line(&*on.broker).await;
+    let fresh = on.broker.unlogged(LINE_SPAN, ENOUGH).await.unwrap();
+    assert_eq!((ids(&fresh), fresh[0].perhaps_written), (HashSet::from([alone]), None));
+    on.age_journal(OVER).await;
+    let again = on.broker.unlogged(LONG, ENOUGH).await.unwrap();
+    assert_eq!(again.len(), ended.len() + 1);
+    assert!(again.iter().all(|due| due.perhaps_written.is_some()));
+    let all: Vec<_> = ids(&again).into_iter().collect();
+    on.broker.logged(&all).await.unwrap();
+    on.age_journal(LONG).await;
+    assert!(on.broker.unlogged(LONG, ENOUGH).await.unwrap().is_empty());
+}
+
+pub(super) async fn what_is_noted_is_said_with_calls_that_are_made_anyhow(on: Fixture) {
+    let (broker, other) = (std::sync::Arc::clone(&on.broker), on.another());
+    let worker = claimant(LONG);
+    let mut noted = Vec::new();
+    let mut finish = async || {
+        let task = submitted(&*broker).await;
+        let held = claimed(&*broker, &worker).await;
+        broker.finish(&held.lease, &completed("x")).await.unwrap();
+        noted.push(task.id);
+        broker.note_logged(task.id);
+    };
+    // In one partition those of it ride with its calls only.
+    for _ in 0..100 {
+        finish().await;
+    }
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    for _ in 0..20 {
+        finish().await;
+    }
+    on.age_journal(OVER).await;
+    let left = other.unlogged(LONG, 1_000).await.unwrap().len();
+    assert!(left <= 3 * 8 + 20, "{left} of {} are not said", noted.len());
+    broker.unlogged(LONG, 1).await.unwrap();
+    on.age_journal(LONG).await;
+    let left = other.unlogged(LONG, 1_000).await.unwrap();
+    assert!(left.is_empty(), "asking for those that are due says the rest: {left:?}");
+    finish().await;
+    broker.logged(&[]).await.unwrap();
+    on.age_journal(OVER).await;
+    assert!(other.unlogged(LONG, 1_000).await.unwrap().is_empty(), "so does saying it of none");
+}
+
+pub(super) async fn an_owed_line_outlives_its_outcome(on: Fixture) {
+    let broker = &*on.broker;
+    let task = Task { result_ttl_s: 1, ..task() };
+    broker.submit(&task, NO_LIMIT).await.unwrap();
+    let held = claimed(broker, &claimant(LONG)).await;
+    broker.finish(&held.lease, &completed("x")).await.unwrap();
+    let end = broker.snapshot(task.id).await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    broker.reap(&claimant(SHORT)).await.unwrap(); // clears away, where that is anybody's to do
+    assert_eq!(broker.snapshot(task.id).await.unwrap(), None);
+    on.age_journal(OVER).await;
+    let due = broker.unlogged(LONG, ENOUGH).await.unwrap();
+    assert_eq!(due.iter().map(|due| &due.end).collect::<Vec<_>>(), [&end]);
+    broker.logged(&[task.id]).await.unwrap();
+    on.age_journal(LONG).await;
+    assert!(broker.unlogged(LONG, ENOUGH).await.unwrap().is_empty());
+}
+
 pub(super) async fn an_unreadable_end_holds_nobody_up(on: Fixture) {
     let unreadable = cancelled_in_line(&*on.broker).await;
-    on.overwrite_record(unreadable, r#"{"v":9}"#).await;
+    on.overwrite_outcome(unreadable, r#"{"v":9}"#).await;
     let good = cancelled_in_line(&*on.broker).await;
     let mut found = HashSet::new();
     for _ in 0..2 {

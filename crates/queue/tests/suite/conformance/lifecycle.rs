@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{Attempt, EventSeq, Outcome, Task, TaskId, TaskState};
+use protocol::{Attempt, EventSeq, Outcome, Task, TaskId, TaskState, TaskSummary};
 use queue::{CancelReply, Depth};
 
 use crate::support::*;
@@ -37,7 +37,7 @@ pub(super) async fn a_snapshot_tells_every_state(on: Fixture) {
     let queued = broker.snapshot(task.id).await.unwrap().unwrap();
     assert_eq!((queued.state, queued.attempt), (TaskState::Queued, Attempt::new(0)));
     assert_eq!((queued.worker, queued.started_at, queued.outcome), (None, None, None));
-    assert_eq!(queued.task, task);
+    assert_eq!(queued.task, TaskSummary::from(&task));
 
     let worker = claimant(LONG);
     let held = claimed(&*broker, &worker).await;

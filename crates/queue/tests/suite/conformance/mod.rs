@@ -215,13 +215,19 @@ run_on_every_broker! {
         an_unreadable_task_is_failed_and_the_next_is_claimed,
         an_unreadable_task_with_its_attempts_used_up_is_failed;
     remembering:
-        an_expired_outcome_is_known_as_its_tenants;
+        an_expired_outcome_is_known_as_its_tenants,
+        it_is_known_as_long_again_and_for_a_minute_at_least,
+        an_end_frees_the_prompt,
+        what_an_end_keeps_is_enough_for_all_that_follows;
     publishing:
         what_is_told_already_is_not_told_twice,
         each_attempt_is_told_from_its_start,
         a_repeated_publish_hears_of_a_cancel;
     journal:
         ends_without_a_worker_are_handed_out,
+        a_recorded_end_is_owed_until_it_is_said_to_be_logged,
+        what_is_noted_is_said_with_calls_that_are_made_anyhow,
+        an_owed_line_outlives_its_outcome,
         what_is_logged_is_not_handed_out_again,
         no_more_are_handed_out_than_asked_for,
         an_unreadable_end_holds_nobody_up,

@@ -1,9 +1,13 @@
-//! Tasks whose outcome has expired.
+//! What is kept of a task that has ended, and what is still known of it when its outcome has expired.
 
 use std::time::Duration;
 
-use protocol::{Task, TaskId, TenantId};
+use protocol::{
+    AnswerForm, Constraint, EventSeq, Outcome, Prompt, Task, TaskId, TaskSummary, TenantId,
+};
+use queue::{Idempotency, Matches, SubmitOptions, TOMBSTONE};
 
+use super::endings::End;
 use crate::support::*;
 
 /// Longer than a TTL of one second.
@@ -31,4 +35,115 @@ pub(super) async fn an_expired_outcome_is_known_as_its_tenants(on: Fixture) {
         assert_eq!(broker.expired(task.id).await.unwrap().as_ref(), Some(&task.tenant));
     }
     assert_eq!(broker.expired(TaskId::new()).await.unwrap(), None, "there was no such task");
+}
+
+pub(super) async fn it_is_known_as_long_again_and_for_a_minute_at_least(on: Fixture) {
+    let broker = &*on.broker;
+    for kept_s in [1, 90, 3_600] {
+        let task = Task { result_ttl_s: kept_s, ..task() };
+        broker.submit(&task, NO_LIMIT).await.unwrap();
+        broker.cancel(task.id).await.unwrap();
+        let again = Duration::from_secs(kept_s.into()).max(TOMBSTONE);
+        let known = Duration::from_secs(kept_s.into()) + again;
+        let left = on.known_for(task.id).await;
+        assert!(left <= known, "{left:?} of {known:?}");
+        assert!(left + Duration::from_secs(2) >= known, "{left:?} of {known:?}");
+    }
+}
+
+/// A text that no store has for another reason.
+const SECRET: &str = "plain words that only the prompt has";
+
+/// A task whose prompt, schema and parameters all have the secret; that all have it is no matter of chance.
+fn bulky(end: End) -> Task {
+    let schema = serde_json::json!({"type": "string", "enum": [SECRET]});
+    let form =
+        AnswerForm { constraint: Some(Constraint::JsonSchema(schema)), ..AnswerForm::default() };
+    let prompt = match end {
+        End::Completed | End::CancelledQueued | End::Expired => Prompt::Raw(SECRET.repeat(99)),
+        _ => Prompt::user(SECRET.repeat(99)),
+    };
+    let mut params = task().params;
+    params.stop = vec![SECRET.into()];
+    Task { prompt, form, params, user_id: Some("user 7".into()), ..with_webhook(task()) }
+}
+
+pub(super) async fn an_end_frees_the_prompt(on: Fixture) {
+    let broker = &*on.broker;
+    for end in End::ALL {
+        let task = end.submit(broker, bulky(end)).await;
+        assert!(on.stores(task.id, SECRET).await, "{end:?}: a test that can't fail");
+        end.come(broker, &task).await;
+        if matches!(end, End::Failed | End::GivenUp) {
+            let letter = broker.dead_letter(task.id).await.unwrap().expect("a letter");
+            assert_eq!(letter.task, task, "it keeps what a replay needs");
+            broker.purge_dead_letters(&queue::Purge::One(task.id)).await.unwrap();
+        }
+        assert!(!on.stores(task.id, SECRET).await, "{end:?}");
+        let kept = broker.snapshot(task.id).await.unwrap().unwrap();
+        assert_eq!(kept.task, TaskSummary::from(&task), "{end:?}");
+    }
+}
+
+pub(super) async fn what_an_end_keeps_is_enough_for_all_that_follows(on: Fixture) {
+    let broker = &*on.broker;
+    for (n, end) in End::ALL.into_iter().enumerate() {
+        let by = Idempotency {
+            key: format!("key {n}"),
+            body_hash: "hash".into(),
+            matches: Matches::Always,
+        };
+        // Through a submit of its own, since a key may change the id.
+        let task = bulky(end);
+        let again = async |task: &Task| {
+            let options = SubmitOptions { idempotency: Some(by.clone()), ..SubmitOptions::PLAIN };
+            broker.submit(task, &options).await.unwrap()
+        };
+        let (task, submitted) = match end {
+            End::Expired => (end.submit(broker, task).await, None),
+            _ => {
+                let max_attempts = if end == End::GivenUp { 1 } else { 3 };
+                let task = Task { max_attempts, ..task };
+                let submitted = again(&task).await;
+                (Task { id: submitted.task_id, ..task }, Some(submitted))
+            }
+        };
+        end.come(broker, &task).await;
+        let snapshot = broker.snapshot(task.id).await.unwrap().unwrap();
+        let outcome = snapshot.outcome.clone().expect("an outcome");
+        assert!(snapshot.metrics().is_some(), "{end:?}");
+        assert_eq!(snapshot.started_at.is_some(), end.has_started(), "{end:?}");
+        assert_eq!(snapshot.worker.is_some(), end.has_started(), "{end:?}");
+        let events = broker.events(task.id, EventSeq::START, 100).await.unwrap();
+        let numbers: Vec<u64> = events.iter().map(|event| event.seq.get()).collect();
+        assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>(), "{end:?}");
+        let told = match &events.last().unwrap().body {
+            protocol::EventBody::Ended { outcome } => outcome.clone(),
+            other => panic!("{end:?}: {other:?}"),
+        };
+        assert_eq!(told, outcome);
+        let delivery = &broker.due_webhooks(LONG, 1).await.unwrap()[0];
+        assert_eq!((delivery.task_id, &delivery.outcome), (task.id, &outcome));
+        assert_eq!(delivery.metadata, task.metadata);
+        if let Some(first) = submitted {
+            let other_id = Task { id: TaskId::new(), ..task.clone() };
+            for repeated in [again(&other_id).await, broker.submit(&task, NO_LIMIT).await.unwrap()]
+            {
+                assert_eq!((repeated.task_id, repeated.created), (task.id, false), "{end:?}");
+                assert_eq!((repeated.at, repeated.depth), (first.at, first.depth), "{end:?}");
+                assert_eq!(repeated.state, snapshot.state);
+            }
+        }
+        if matches!(end, End::Failed | End::GivenUp) {
+            let replayed = broker.replay(task.id).await.unwrap().expect("a letter");
+            let held = claimed(broker, &claimant(LONG)).await;
+            assert_eq!(held.task, Task { id: replayed.task_id, ..task.clone() });
+            let once_more = broker.replay(task.id).await.unwrap().expect("a replay");
+            assert_eq!((once_more.task_id, once_more.created), (replayed.task_id, false));
+            broker.finish(&held.lease, &Outcome::Cancelled).await.unwrap();
+            let ended = broker.replay(task.id).await.unwrap().expect("a replay");
+            assert_eq!((ended.task_id, ended.at), (replayed.task_id, replayed.at));
+            broker.due_webhooks(LONG, 1).await.unwrap();
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Helpers of the tests.
 
+mod behind;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,28 +53,6 @@ impl Fixture {
             Store::Redis(server) => redis_broker(server),
             Store::Cluster(cluster, partitions) => cluster_broker(cluster, *partitions),
             Store::Sqlite(_) => Arc::clone(&self.broker),
-        }
-    }
-
-    /// Replaces a task's stored record without the broker.
-    pub(crate) async fn overwrite_record(&self, id: TaskId, record: &str) {
-        match &self.store {
-            Store::Redis(server) => {
-                let mut connection = plain_connection(server).await;
-                let key = format!("qq:{{0}}:task:{id}");
-                let set = redis::cmd("HSET").arg(key).arg("record").arg(record).to_owned();
-                set.exec_async(&mut connection).await.unwrap();
-            }
-            Store::Cluster(cluster, partitions) => {
-                let key = (0..*partitions).map(|number| format!("qq:{{{number}}}:task:{id}"));
-                let key = key.into_iter().find(|key| cluster.command(&["EXISTS", key]) == "1");
-                cluster.command(&["HSET", &key.unwrap(), "record", record]);
-            }
-            Store::Sqlite(folder) => {
-                let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
-                let set = "UPDATE tasks SET record = ?2 WHERE id = ?1";
-                assert_eq!(file.execute(set, [&id.to_string(), record]).unwrap(), 1);
-            }
         }
     }
 }

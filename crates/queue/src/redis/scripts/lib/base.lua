@@ -6,28 +6,28 @@
 -- from it here, so they carry the same hash tag and lie in the same slot. keys.rs builds the same
 -- names for the Rust side.
 --
--- A task is a hash; a field that says nothing is missing or empty:
+-- A task is a hash until it ends; then the key holds a text (lib/ended.lua). A field that says nothing is
+-- missing or empty:
 --   record                         the immutable Task, as versioned JSON
+--   notes                          what is kept of it beyond its end, beside `about`, as versioned JSON
 --   about                          what scripts need of it: TTL in s, max_attempts, lane, tenant and
 --                                  model; colons between
 --   depth                          the depth that its submit answered
 --   state attempt worker           where it is; worker = holder of the latest delivery
---   fence                          `worker:attempt` of the current lease; empty while queued. It stays
---                                  after a finish, to know the finisher that repeats itself.
+--   fence                          `worker:attempt` of the current lease; empty while queued
 --   returned                       the fence that released it last, to know a repeated release
 --   failed cancel                  attempts that count as failed; 1 when a cancel was asked for
 --   failures                       how they failed, one versioned JSON a line, the latest MAX_FAILURES
 --   lost                           leases in a row that ran out
 --   spent                          1 when its attempts are used up and a reaper holds it
 --   told                           chunks of text that the current attempt has published; see events.lua
---   submitted started finished     instants in ms
+--   submitted started              instants in ms
 --   place                          where it waits: `backlog`, `delayed`, or `stream`, then its entry there
 --                                  and how many had entered with it, spaces between. `none` when nowhere.
 --                                  While it is processing: where it was when it was claimed
 --   run_at expires idem            not to be started before, to be started by, the key of its repetitions
 --   hook                           its webhook, as versioned JSON
 --   dropped                        how many events of its list are gone
---   outcome                        once ended, as versioned JSON
 
 -- Milliseconds on Redis' clock.
 local function now_ms()

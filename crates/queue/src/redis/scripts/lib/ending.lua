@@ -1,6 +1,7 @@
 -- All that `end_task` needs to know of a task, and the named fields.
 local function read_ending(base, id, ...)
-  return read_placed(base, id, 'told', 'idem', 'hook', 'started', ...)
+  return read_placed(base, id, 'told', 'idem', 'hook', 'started', 'worker', 'submitted', 'run_at', 'expires',
+    'depth', 'dropped', 'returned', 'notes', ...)
 end
 
 -- Notes for `save` whose task it was. Those of tasks that were made in the same four seconds share a hash
@@ -17,10 +18,11 @@ local function remember(base, id, task)
   gone[#gone + 1] = task.queue.tenant
 end
 
--- Ends a task: its place and lease go, the outcome is written, the TTL starts, and what outlives it is
--- kept: whose it was, and its webhook. Counting the end in the model's stats is the caller's. `task`
--- is from read_ending.
-local function end_task(base, id, task, at, state, outcome)
+-- Ends a task: its place and lease go, the outcome takes the place of the prompt, the TTL starts, its log line
+-- is owed, and what outlives it is kept: whose it was, and its webhook. Counting the end in the model's stats
+-- is the caller's. `task` is from read_ending, with the `fence` of a finisher; `log_at` is when anybody may
+-- write the line.
+local function end_task(base, id, task, at, state, outcome, log_at)
   if task.state == 'queued' then
     local counted = counters(base, task.queue.model)
     read_totals(base, task.queue)
@@ -30,12 +32,21 @@ local function end_task(base, id, task, at, state, outcome)
   else
     freed[#freed + 1] = id
   end
-  local key = task_key(base, id)
-  redis.call('HSET', key, 'state', state, 'outcome', outcome, 'finished', int(at))
-  redis.call('EXPIRE', key, task.ttl)
-  -- There is no list as long as the first attempt has told nothing.
-  if task.state == 'queued' or task.attempt ~= '1' or (task.told or '0') ~= '0' then
-    redis.call('EXPIRE', events_key(base, id), task.ttl)
+  -- There is no list before the first attempt, nor as long as that has told nothing.
+  local list, events = events_key(base, id), {}
+  local told = (task.told or '0') ~= '0'
+  if told or tonumber(task.attempt) > 1 or task.attempt == '1' and task.state == 'queued' then
+    events = redis.call('LRANGE', list, 0, -1)
+    redis.call('DEL', list)
+  end
+  task.state, task.finished, task.outcome = state, int(at), outcome
+  local text = ended_text(task, events)
+  redis.call('SET', task_key(base, id), text, 'EX', math.max(1, tonumber(task.ttl)))
+  owed[#owed + 1] = int(log_at)
+  owed[#owed + 1] = id
+  if tonumber(task.ttl) < LINE_KEPT_S then
+    owed_texts[#owed_texts + 1] = id
+    owed_texts[#owed_texts + 1] = text
   end
   if task.idem and string.sub(redis.call('GET', task.idem) or '', 1, #id) == id then
     redis.call('EXPIRE', task.idem, task.ttl)
@@ -43,7 +54,7 @@ local function end_task(base, id, task, at, state, outcome)
   if task.hook then -- it is told beyond the task's TTL, from now on
     redis.call('HSET', base .. 'hook:' .. id, 'hook', task.hook, 'tenant', task.queue.tenant,
       'state', 'pending', 'number', 0, 'outcome', outcome,
-      'submitted', redis.call('HGET', key, 'submitted'), 'started', task.started or '', 'finished', int(at))
+      'submitted', task.submitted, 'started', task.started or '', 'finished', int(at))
     redis.call('ZADD', base .. 'hooks', int(at), id)
   end
   remember(base, id, task)

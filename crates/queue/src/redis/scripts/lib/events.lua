@@ -1,13 +1,13 @@
--- A task's events. Those that the hash tells are not stored: the first, `queued`, from `submitted`; the
+-- A task's events. Those that its other fields tell are not stored: the first, `queued`, from `submitted`; the
 -- last, `ended`, from `finished` and `outcome`; and the latest attempt's `started`, as long as `told`
--- is missing or 0. What lies between is the list, each `<ms> <body>`: its first entry is event
--- 2 + dropped.
+-- is missing or 0. What lies between is a list, each `<ms> <body>`: its first entry is event
+-- 2 + dropped. A body is versioned JSON, or what most are, in short (reply.rs): `t<attempt> <text as JSON>` of
+-- a token, `s<attempt> <worker>` of a start.
 
 -- The `started` that the list does not have, or nil. `task` has started, told, attempt and worker.
 local function started_event(task)
   if (task.started or '') == '' or (task.told or '0') ~= '0' then return nil end
-  return task.started .. ' ' .. string.format(
-    '{"v":%d,"event":"started","attempt":%s,"worker":"%s"}', VERSION, task.attempt, task.worker)
+  return task.started .. ' s' .. task.attempt .. ' ' .. task.worker
 end
 
 -- Appends events to the list; beyond MAX_EVENTS the oldest go, some hundred at a time.

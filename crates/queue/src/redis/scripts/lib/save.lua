@@ -47,6 +47,8 @@ end
 local function save(base)
   refill(base)
   arrive()
+  if #owed > 0 then redis.call('ZADD', base .. 'unlogged', unpack(owed)) end
+  if #owed_texts > 0 then redis.call('HSET', base .. 'unlogged:texts', unpack(owed_texts)) end
   for key, gone in pairs(forgotten) do
     redis.call('HSET', key, unpack(gone))
     if redis.call('EXPIRE', key, int(gone.ttl), 'GT') == 0 and redis.call('TTL', key) == -1 then

@@ -5,6 +5,10 @@
 -- other.
 local woken, freed, leased = {}, {}, {}
 
+-- Tasks whose log lines are owed: the instant from which anybody may write it, id, one after the other; and
+-- the texts of those that are gone too soon: id, text.
+local owed, owed_texts = {}, {}
+
 -- Tenants of tasks that end, by the key where that is kept: id, tenant, one after the other, and `ttl` in s.
 local forgotten = {}
 
@@ -37,20 +41,22 @@ local function about_of(base, text)
   local about = abouts[text]
   if not about then
     local ttl, max, name = string.match(text, '^(%d+):(%d+):(.*)$')
-    about = { ttl = ttl, max = max, queue = queue_of(base, name) }
+    about = { ttl = ttl, max = max, queue = queue_of(base, name), text = text }
     abouts[text] = about
   end
   return about
 end
 
--- All that the steps below need to know of a task, and the named fields, by name.
+-- All that the steps below need to know of a task, and the named fields, by name. Of one that has ended there
+-- is what lib/ended.lua names; of a foreign value there is nothing.
 local function read_placed(base, id, ...)
   local names = { ... }
-  local values = redis.call('HMGET', task_key(base, id), 'state', 'about', 'place', 'attempt', ...)
+  local values = redis.pcall('HMGET', task_key(base, id), 'state', 'about', 'place', 'attempt', ...)
+  if values.err then return read_ended(base, id) or { attempt = '0', spot = 'none' } end
   local task = { state = values[1] or nil, attempt = values[4] or '0', spot = values[3] or 'none' }
   if values[2] then
     local about = about_of(base, values[2])
-    task.ttl, task.max, task.queue = about.ttl, about.max, about.queue
+    task.ttl, task.max, task.queue, task.about = about.ttl, about.max, about.queue, about.text
   end
   if string.sub(task.spot, 1, 7) == 'stream ' then
     task.spot, task.entry, task.ticket = string.match(task.spot, '^(%S+) (%S+) (%S+)$')

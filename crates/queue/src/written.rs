@@ -1,0 +1,104 @@
+//! Tasks whose log lines are written, until the store knows. It learns of them by calls that are made anyhow.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use protocol::TaskId;
+
+/// So many ride with any call.
+const ENOUGH: usize = 8;
+/// Fewer do once the first of them has waited for so long.
+const LONG: Duration = Duration::from_millis(100);
+/// Most that one call takes.
+const MOST: usize = 500;
+
+/// Those that the store has yet to learn of.
+#[derive(Default)]
+pub(crate) struct Written {
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    ids: Vec<TaskId>,
+    /// When the first of them came.
+    since: Option<Instant>,
+}
+
+impl Written {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a task.
+    pub(crate) fn note(&self, id: TaskId) {
+        let mut waiting = self.waiting();
+        waiting.ids.push(id);
+        waiting.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Takes those out that are worth their part of a call about something else; often none.
+    pub(crate) fn ride(&self) -> Vec<TaskId> {
+        let mut waiting = self.waiting();
+        let long = waiting.since.is_some_and(|since| since.elapsed() >= LONG);
+        if long || waiting.ids.len() >= ENOUGH { waiting.take() } else { Vec::new() }
+    }
+
+    /// Takes out as many as one call may have.
+    pub(crate) fn take(&self) -> Vec<TaskId> {
+        self.waiting().take()
+    }
+
+    /// Puts those back of a call that failed.
+    pub(crate) fn put_back(&self, ids: Vec<TaskId>) {
+        if !ids.is_empty() {
+            let mut waiting = self.waiting();
+            waiting.ids.extend(ids);
+            waiting.since.get_or_insert_with(Instant::now);
+        }
+    }
+}
+
+impl Waiting {
+    fn take(&mut self) -> Vec<TaskId> {
+        let rest = self.ids.split_off(self.ids.len().min(MOST));
+        if rest.is_empty() {
+            self.since = None;
+        }
+        std::mem::replace(&mut self.ids, rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_ride_when_they_have_waited_and_many_at_once() {
+        let written = Written::default();
+        let ids: Vec<_> = (0..ENOUGH).map(|_| TaskId::new()).collect();
+        written.note(ids[0]);
+        assert!(written.ride().is_empty(), "not worth a command");
+        std::thread::sleep(LONG);
+        assert_eq!(written.ride(), ids[..1]);
+        assert!(written.ride().is_empty());
+        ids.iter().for_each(|id| written.note(*id));
+        assert_eq!(written.ride(), ids);
+    }
+
+    #[test]
+    fn what_a_failed_call_had_goes_with_the_next_and_no_call_takes_too_many() {
+        let written = Written::default();
+        let ids: Vec<_> = (0..MOST + 3).map(|_| TaskId::new()).collect();
+        ids.iter().for_each(|id| written.note(*id));
+        let some = written.take();
+        assert_eq!(some, ids[..MOST]);
+        written.put_back(some);
+        let mut all = written.take();
+        all.extend(written.take());
+        assert!(written.take().is_empty());
+        all.sort_unstable();
+        assert_eq!(all.len(), ids.len());
+        assert!(ids.iter().all(|id| all.binary_search(id).is_ok()));
+    }
+}

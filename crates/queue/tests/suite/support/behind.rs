@@ -1,0 +1,169 @@
+//! What tests see and change in a store behind the broker's back.
+
+use std::time::Duration;
+
+use protocol::{TaskId, Timestamp};
+
+use super::{Fixture, Store, plain_connection};
+
+impl Fixture {
+    /// Replaces a task's stored record behind the broker's back.
+    pub(crate) async fn overwrite_record(&self, id: TaskId, record: &str) {
+        match &self.store {
+            Store::Redis(server) => {
+                let mut connection = plain_connection(server).await;
+                let key = format!("qq:{{0}}:task:{id}");
+                let set = redis::cmd("HSET").arg(key).arg("record").arg(record).to_owned();
+                set.exec_async(&mut connection).await.unwrap();
+            }
+            Store::Cluster(cluster, partitions) => {
+                let key = (0..*partitions).map(|number| format!("qq:{{{number}}}:task:{id}"));
+                let key = key.into_iter().find(|key| cluster.command(&["EXISTS", key]) == "1");
+                cluster.command(&["HSET", &key.unwrap(), "record", record]);
+            }
+            Store::Sqlite(folder) => {
+                let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+                let set = "UPDATE tasks SET record = ?2 WHERE id = ?1";
+                assert_eq!(file.execute(set, [&id.to_string(), record]).unwrap(), 1);
+            }
+        }
+    }
+
+    /// Replaces an ended task's stored outcome behind the broker's back.
+    pub(crate) async fn overwrite_outcome(&self, id: TaskId, outcome: &str) {
+        match &self.store {
+            Store::Redis(_) | Store::Cluster(..) => {
+                let key = self.task_key(id);
+                let text = self.cli(&["GET", &key]);
+                let mut lines: Vec<&str> = text.lines().collect();
+                lines[1] = outcome;
+                self.cli(&["SET", &key, &lines.join("\n"), "KEEPTTL"]);
+            }
+            Store::Sqlite(folder) => {
+                let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+                let set = "UPDATE tasks SET outcome = ?2 WHERE id = ?1";
+                assert_eq!(file.execute(set, [&id.to_string(), outcome]).unwrap(), 1);
+            }
+        }
+    }
+
+    /// Lets what the journal waits for be over so much sooner.
+    pub(crate) async fn age_journal(&self, by: Duration) {
+        let by = i64::try_from(by.as_millis()).unwrap();
+        match &self.store {
+            Store::Redis(_) | Store::Cluster(..) => {
+                for base in self.bases() {
+                    let key = format!("{base}unlogged");
+                    let list = self.cli(&["ZRANGE", &key, "0", "-1"]);
+                    for id in list.lines().filter(|id| !id.is_empty()) {
+                        self.cli(&["ZINCRBY", &key, &(-by).to_string(), id]);
+                    }
+                }
+            }
+            Store::Sqlite(folder) => {
+                let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+                let set = "UPDATE tasks SET unlogged = max(unlogged - ?1, 1) WHERE unlogged > 0";
+                file.execute(set, [by]).unwrap();
+            }
+        }
+    }
+
+    /// Whether the store has this text anywhere, or, of a Cluster, in the task itself.
+    pub(crate) async fn stores(&self, id: TaskId, text: &str) -> bool {
+        match &self.store {
+            Store::Redis(_) => {
+                // As they are: what is compressed would hide it.
+                self.cli(&["CONFIG", "SET", "rdbcompression", "no"]);
+                let mut connection = self.plain().await;
+                let keys: Vec<String> =
+                    redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
+                for key in keys {
+                    let dump = redis::cmd("DUMP").arg(&key).to_owned();
+                    let bytes: Vec<u8> = dump.query_async(&mut connection).await.unwrap();
+                    if bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
+                        return true;
+                    }
+                }
+                false
+            }
+            Store::Cluster(..) => {
+                let key = self.task_key(id);
+                let read = if self.cli(&["TYPE", &key]) == "hash" { "HGETALL" } else { "GET" };
+                self.cli(&[read, &key]).contains(text)
+            }
+            Store::Sqlite(folder) => {
+                let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+                let tables = "SELECT name FROM sqlite_master WHERE type = 'table'";
+                let mut tables = file.prepare(tables).unwrap();
+                let tables = tables.query_map([], |row| row.get::<_, String>(0)).unwrap();
+                tables.map(Result::unwrap).any(|table| {
+                    let mut rows = file.prepare(&format!("SELECT * FROM {table}")).unwrap();
+                    let columns = rows.column_count();
+                    let mut rows = rows.query([]).unwrap();
+                    let mut found = false;
+                    while let Some(row) = rows.next().unwrap() {
+                        found |= (0..columns).any(|column| {
+                            let value = row.get_ref(column).unwrap();
+                            value.as_str().is_ok_and(|value| value.contains(text))
+                        });
+                    }
+                    found
+                })
+            }
+        }
+    }
+
+    /// For how long it is still known that there was this ended task.
+    pub(crate) async fn known_for(&self, id: TaskId) -> Duration {
+        match &self.store {
+            Store::Redis(_) | Store::Cluster(..) => {
+                let text = id.to_string();
+                let base = self.task_key(id).replace(&format!("task:{id}"), "");
+                let key = format!("{base}gone:{}{}", &text[..8], &text[9..10]);
+                // Those of the same seconds share a key: the longest of them decides.
+                assert_eq!(self.cli(&["HGET", &key, &text]), "tenant");
+                let left: u64 = self.cli(&["TTL", &key]).parse().unwrap();
+                Duration::from_secs(left)
+            }
+            Store::Sqlite(folder) => {
+                let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+                let until = "SELECT until FROM tombstones WHERE task = ?1";
+                let until = file.query_row(until, [id.to_string()], |row| row.get::<_, i64>(0));
+                let now = i64::try_from(Timestamp::now().as_millis()).unwrap();
+                Duration::from_millis(u64::try_from(until.unwrap() - now).unwrap())
+            }
+        }
+    }
+
+    /// What the keys of each partition begin with.
+    fn bases(&self) -> Vec<String> {
+        let partitions =
+            if let Store::Cluster(_, partitions) = &self.store { *partitions } else { 1 };
+        (0..partitions).map(|number| format!("qq:{{{number}}}:")).collect()
+    }
+
+    /// Where a task is, which must be there.
+    fn task_key(&self, id: TaskId) -> String {
+        let mut keys = self.bases().into_iter().map(|base| format!("{base}task:{id}"));
+        match &self.store {
+            Store::Cluster(cluster, _) => {
+                keys.find(|key| cluster.command(&["EXISTS", key]) == "1").expect("the task")
+            }
+            _ => keys.next().unwrap(),
+        }
+    }
+
+    async fn plain(&self) -> redis::aio::MultiplexedConnection {
+        let Store::Redis(server) = &self.store else { panic!("not one Redis") };
+        plain_connection(server).await
+    }
+
+    /// What Redis answers to a command, as `redis-cli` prints it.
+    fn cli(&self, command: &[&str]) -> String {
+        match &self.store {
+            Store::Redis(server) => server.command(command),
+            Store::Cluster(cluster, _) => cluster.command(command),
+            Store::Sqlite(_) => panic!("not on Redis"),
+        }
+    }
+}

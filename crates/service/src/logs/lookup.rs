@@ -1,0 +1,145 @@
+//! Looks for lines in `llm_requests.log` that a process may have written before it died.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use protocol::TaskId;
+use time::{Duration, OffsetDateTime};
+
+use super::format;
+
+/// Read at once, from the end of a file towards its beginning.
+const BLOCK: usize = 256 << 10;
+/// How far lines of several processes may be out of order, and clocks may have been set back.
+const SLACK: Duration = Duration::minutes(1);
+/// `[2025-11-21 15:30:45] task_id=`.
+const TIME: std::ops::Range<usize> = 1..20;
+const ID: std::ops::Range<usize> = 30..66;
+
+/// Those of `ids` that have a line in the files in `dir`, written `since` then. A file that can't be read has none.
+pub(super) fn written(dir: &Path, ids: &HashSet<TaskId>, since: OffsetDateTime) -> HashSet<TaskId> {
+    let since = since - SLACK;
+    let mut found = HashSet::new();
+    let mut day = OffsetDateTime::now_utc().date();
+    while !ids.is_empty() && day >= since.date() {
+        let file = File::open(dir.join(format!("llm_requests.{day}.log")));
+        let scanned = file.and_then(|file| scan(&file, ids, &format::timestamp(since), &mut found));
+        if let Err(error) = scanned
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(
+                target: "service.logs",
+                "can't look for lines in llm_requests.{day}.log, and may write some twice: {error}"
+            );
+        }
+        let Some(before) = day.previous_day() else { break };
+        day = before;
+    }
+    found
+}
+
+/// Reads a file from its end to the lines of before `since`.
+fn scan(
+    file: &File,
+    ids: &HashSet<TaskId>,
+    since: &str,
+    found: &mut HashSet<TaskId>,
+) -> io::Result<()> {
+    let mut start = file.metadata()?.len();
+    let mut cut_off = Vec::new(); // the end of the line that the block after begins with
+    while start > 0 && found.len() < ids.len() {
+        let size = BLOCK.min(usize::try_from(start).unwrap_or(BLOCK));
+        start -= size as u64;
+        let mut block = vec![0; size];
+        file.read_exact_at(&mut block, start)?;
+        block.append(&mut cut_off);
+        // All but the first line are whole.
+        let whole = match block.iter().position(|byte| *byte == b'\n') {
+            _ if start == 0 => 0,
+            Some(end) => end + 1,
+            None => block.len(),
+        };
+        let mut lines =
+            block[whole..].split(|byte| *byte == b'\n').filter_map(Line::read).peekable();
+        let is_oldest = lines.peek().is_some_and(|line| line.time < since);
+        found.extend(lines.map(|line| line.id).filter(|id| ids.contains(id)));
+        if is_oldest {
+            return Ok(());
+        }
+        block.truncate(whole);
+        cut_off = block;
+    }
+    Ok(())
+}
+
+struct Line<'a> {
+    time: &'a str,
+    id: TaskId,
+}
+
+impl<'a> Line<'a> {
+    /// Reads a whole line: one that a kill or a full disk cut off is none.
+    fn read(line: &'a [u8]) -> Option<Self> {
+        let line = std::str::from_utf8(line).ok()?;
+        line.contains(" total_time=").then_some(())?;
+        Some(Self { time: line.get(TIME)?, id: line.get(ID)?.parse().ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Metrics, Outcome, Timestamp, Usage};
+
+    use super::*;
+
+    fn line(id: TaskId, at: OffsetDateTime) -> String {
+        let ms = Timestamp::from_millis;
+        let metrics = Metrics::new(ms(0), None, ms(9), Usage::default());
+        format::request_line(at, id, &Outcome::Cancelled, &metrics)
+    }
+
+    fn ids(count: usize) -> Vec<TaskId> {
+        (0..count).map(|_| TaskId::new()).collect()
+    }
+
+    #[test]
+    fn lines_are_found_in_files_of_any_length_and_on_the_day_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = OffsetDateTime::now_utc();
+        let yesterday = now - Duration::days(1);
+        // Some blocks, so that lines lie across their edges.
+        let today = ids(3 * BLOCK / 100);
+        let text: String = today.iter().map(|id| line(*id, now)).collect();
+        assert!(text.len() > 3 * BLOCK);
+        std::fs::write(dir.path().join(format!("llm_requests.{}.log", now.date())), text).unwrap();
+        let before = ids(1)[0];
+        let file = dir.path().join(format!("llm_requests.{}.log", yesterday.date()));
+        std::fs::write(file, line(before, yesterday)).unwrap();
+
+        let mut asked: HashSet<TaskId> = today.iter().copied().chain([before]).collect();
+        asked.extend(ids(5));
+        let found = written(dir.path(), &asked, yesterday);
+        assert_eq!(found.len(), today.len() + 1);
+        assert!(found.contains(&before) && today.iter().all(|id| found.contains(id)));
+    }
+
+    #[test]
+    fn what_is_older_is_not_read_and_half_a_line_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = OffsetDateTime::now_utc();
+        let [old, torn, whole] = ids(3)[..] else { unreachable!() };
+        let mut text = line(old, now - Duration::hours(2));
+        // Between the old line and what is asked for lies more than a block.
+        text.extend(ids(2 * BLOCK / 100).iter().map(|id| line(*id, now - Duration::hours(1))));
+        text.push_str(&line(torn, now)[..80]);
+        text.push('\n');
+        text.push_str(&line(whole, now));
+        std::fs::write(dir.path().join(format!("llm_requests.{}.log", now.date())), text).unwrap();
+        let found = written(dir.path(), &HashSet::from([old, torn, whole]), now);
+        assert_eq!(found, HashSet::from([whole]));
+        assert!(written(Path::new("/nowhere"), &HashSet::from([old]), now).is_empty());
+    }
+}
