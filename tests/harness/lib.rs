@@ -10,6 +10,7 @@
 //! | [`process`] | starts our binaries in a folder of their own, stops, freezes and kills them |
 //! | [`redis`]   | a Redis of the test's own, on a free port, that can die and come back |
 //! | [`cluster`] | three of them as a Redis Cluster |
+//! | [`clock`]   | a clock that a test moves |
 //! | [`freezer`] | stops a single thread of a process |
 //! | [`proxy`]   | a network in between that can be cut and healed |
 //! | [`system`]  | gateways, workers and a Redis, each of which can die and come back |
@@ -29,6 +30,7 @@
 
 pub mod cli;
 pub mod client;
+pub mod clock;
 pub mod cluster;
 pub mod freezer;
 pub mod history;

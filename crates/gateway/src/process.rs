@@ -43,6 +43,7 @@ pub fn bind(settings: &Settings) -> Result<TcpListener> {
 /// When the server breaks off.
 pub async fn serve(listener: TcpListener, process: Process) -> Result<()> {
     let Process { settings, broker, stop, .. } = process;
+    service::store::check_bounds(&*broker, &settings).await;
     tracing::info!(
         target: "gateway.process",
         "listening on http://{}, the queue is {}",

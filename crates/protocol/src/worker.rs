@@ -31,7 +31,8 @@ pub struct WorkerReport {
     pub finished: u64,
     /// When it started, on its own clock.
     pub started_at: Timestamp,
-    /// When it reported this, on its own clock; none from a version that did not say.
+    /// When it reported this: on its own clock as it is sent, on the queue's as it is read; none from a version
+    /// that did not say.
     #[serde(default)]
     pub reported_at: Option<Timestamp>,
     /// The GPUs that it computes on, of those that the driver tells of.

@@ -11,6 +11,7 @@
 //! | [`logs`]     | `app.log`, `llm_requests.log`, `errors.log`: the formats are contracts |
 //! | [`process`]  | the above and below, around a process's own work |
 //! | [`broker`]   | opens the queue that the settings name |
+//! | [`store`]    | refuses a store that can't do what the queue needs, warns when one changes |
 //! | [`reaper`]   | puts the tasks of dead workers back, logs the ends that no worker saw |
 //! | [`shutdown`] | SIGTERM and SIGINT as one token that everything listens to |
 //!
@@ -28,6 +29,7 @@ pub mod process;
 pub mod reaper;
 pub mod settings;
 pub mod shutdown;
+pub mod store;
 
 pub use logs::{Logs, TaskLog};
 pub use process::Process;

@@ -1,4 +1,4 @@
-//! What every process does around its work: logs are opened, signals heard, the queue opened and
+//! What every process does around its work: logs are opened, signals heard, the queue opened, checked and
 //! reaped, and the reason of its end written down.
 
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use queue::Broker;
 
 use crate::shutdown::{self, CancellationToken};
-use crate::{Logs, Settings, TaskLog, broker, reaper};
+use crate::{Logs, Settings, TaskLog, broker, reaper, store};
 
 /// What a process works with.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub struct Process {
 /// Does `work` until it ends, which it does soon after [`Process::stop`].
 ///
 /// # Errors
-/// When the logs, the signals or the queue can't be used, or the work ends with an error.
+/// When the logs, the signals or the queue can't be used, the queue's store can't do what it must, or the work ends with an error.
 pub fn run(settings: Settings, work: impl AsyncFnOnce(Process) -> Result<()>) -> Result<()> {
     let logs = Logs::start(&settings)?;
     // Each client that waits holds a socket; the usual soft limit of 1,024 is soon reached.
@@ -49,6 +49,7 @@ async fn around(
 ) -> Result<()> {
     let stop = shutdown::on_signal().context("signals can't be listened to")?;
     let broker = broker::open(&settings)?;
+    store::check(&*broker).await?;
     let reaper_stop = CancellationToken::new();
     let reaping = reaper::run(broker.clone(), log.clone(), settings.lease, reaper_stop.clone());
     let reaper = tokio::spawn(reaping);

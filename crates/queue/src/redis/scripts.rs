@@ -40,6 +40,7 @@ macro_rules! scripts {
 // Redis refuses the others before their first write, so nothing is left half done.
 scripts! {
     agree: "allow-oom" [],
+    room: "" [],
     submit: "" [task counters line standing save alone],
     work: "allow-oom" [task counters line promote ending failures letters save alone],
     snapshot: "no-writes" [task counters standing snapshot],
@@ -49,7 +50,7 @@ scripts! {
     publish: "" [task events],
     release: "allow-oom" [task counters line events ending early failures requeue save],
     cancel: "allow-oom" [task counters line ending early save],
-    reap: "allow-oom" [task counters line events promote ending early failures requeue save workers],
+    reap: "allow-oom" [task counters line events promote ending early failures requeue save workers clock],
     unlogged: "allow-oom" [snapshot],
     report_worker: "allow-oom" [task counters workers],
     workers: "no-writes" [],
@@ -63,6 +64,14 @@ scripts! {
     due_webhooks: "allow-oom" [],
     webhook_tried: "allow-oom" [],
     webhook: "no-writes" [task],
+}
+
+impl Scripts {
+    /// `rights.lua`, which belongs to a server and not to a partition. It may not write: so nothing that it tries
+    /// has an effect.
+    pub(crate) fn rights() -> Script {
+        Script::new(concat!("#!lua flags=no-writes\n", include_str!("scripts/rights.lua")))
+    }
 }
 
 /// What the contract fixes, under the names by which the scripts know it.

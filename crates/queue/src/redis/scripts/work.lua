@@ -82,7 +82,7 @@ local function finish(id, fence, state, outcome, error)
   end_task(base, id, task, at, state, outcome)
   if error ~= '' then bury(id, task, outcome, error) end
   local counted = counters(base, task.queue.model)
-  measure(counted, at - task.started)
+  measure(counted, math.max(0, at - task.started)) -- the clock may have gone back
   count(counted, 'processing', -1)
   count(counted, state, 1)
   return 'recorded ' .. now
