@@ -17,6 +17,7 @@ use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError};
 
 use super::error;
+use super::rights::{self, Missing};
 use super::vetting::{Record, Vetting};
 use crate::{BrokerError, Fitness};
 
@@ -117,10 +118,27 @@ impl Server {
         if let Some(connection) = line.connection() {
             return Ok(connection);
         }
-        let connection = self.pool.get().await?;
+        let connection = self.pool.get().await.map_err(|error| self.refused(error))?;
         let shared = connection.clone();
         *line.lock() = Some((Instant::now(), connection));
         Ok(shared)
+    }
+
+    /// What became of a new connection that was refused. What is true of it is true of those before, so they go too.
+    fn refused(&self, error: PoolError) -> PoolError {
+        let error = match error {
+            // The right that connecting itself needs, of a database other than 0.
+            PoolError::Backend(refused) if rights::is_refused(&refused) => {
+                let user = self.client.get_connection_info().redis_settings().username();
+                let missing = Missing::of("select").describe(user.unwrap_or("default"));
+                PoolError::PostCreateHook(HookError::message(missing))
+            }
+            other => other,
+        };
+        if matches!(error, PoolError::PostCreateHook(HookError::Message(_))) {
+            self.hang_up(Instant::now());
+        }
+        error
     }
 
     /// How fit it is for the queue.

@@ -21,7 +21,7 @@ async fn refuses(broker: &dyn Broker, words: &str, mended: impl FnOnce()) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_way_to_refuse_a_task_is_known_before_and_passes_by_itself() {
-    let server = RedisServer::start();
+    let server = RedisServer::with(&["--dbfilename", "taken.rdb"]);
     let broker = redis_broker(&server);
     let set = |name: &str, value: &str| {
         assert_eq!(server.command(&["CONFIG", "SET", name, value]), "OK");
@@ -44,12 +44,12 @@ async fn each_way_to_refuse_a_task_is_known_before_and_passes_by_itself() {
         .await;
 
     // A snapshot that can't be written: its name is that of a folder.
-    std::fs::create_dir(server.folder().join("taken.rdb")).unwrap();
-    set("dbfilename", "taken.rdb");
+    let taken = server.folder().join("taken.rdb");
+    std::fs::create_dir(&taken).unwrap();
     set("save", "3600 1");
     server.command(&["BGSAVE"]);
     let mend = || {
-        set("dbfilename", "free.rdb");
+        std::fs::remove_dir(&taken).unwrap();
         server.command(&["BGSAVE"]);
     };
     refuses(&*broker, "can't write to its disk", mend).await;
