@@ -25,6 +25,7 @@ pub(super) async fn reports_are_listed_until_their_ttl(on: Fixture) {
 
     steady.running = 1;
     steady.status = WorkerStatus::Draining;
+    tokio::time::sleep(Duration::from_millis(5)).await; // clocks tell milliseconds
     broker.report_worker(&steady, LONG).await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
     broker.reap(&claimant(SHORT)).await.unwrap();
