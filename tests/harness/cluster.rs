@@ -125,6 +125,19 @@ impl RedisCluster {
         urls.collect::<Vec<_>>().join(",")
     }
 
+    /// The first nodes' URLs for a user that may do what docs/OPERATING.md says for a Cluster.
+    ///
+    /// # Panics
+    /// When a node does not take the rule.
+    pub fn user(&self, name: &str) -> String {
+        let urls = self.addresses.iter().zip(&self.nodes).map(|(address, node)| {
+            let url = node.user(name, &["+asking"]);
+            let (user, _) = url.trim_start_matches("redis://").split_once('@').expect("a user");
+            format!("{}://{user}@127.0.0.1:{}", address.scheme, address.port)
+        });
+        urls.collect::<Vec<_>>().join(",")
+    }
+
     /// Deletes all data.
     ///
     /// # Panics

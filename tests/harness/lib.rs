@@ -10,6 +10,7 @@
 //! | [`process`]  | starts, stops, freezes and kills qwen-queue's binaries, each in a folder of its own |
 //! | [`redis`]    | starts a Redis per test, on a free port, that can be killed and restarted |
 //! | [`cluster`]  | starts three of them as a Redis Cluster |
+//! | [`clock`]    | a clock that a test moves |
 //! | [`freezer`]  | stops a single thread of a process |
 //! | [`proxy`]    | a TCP proxy that can be cut and healed |
 //! | [`system`]   | gateways, workers and a Redis, each of which can be killed and restarted |
@@ -30,6 +31,7 @@
 
 pub mod cli;
 pub mod client;
+pub mod clock;
 pub mod cluster;
 pub mod freezer;
 pub mod history;

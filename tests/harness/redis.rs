@@ -1,18 +1,25 @@
 //! A real `redis-server` for a test: on a free port, in a temporary folder.
 
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::clock::Clock;
 use crate::{free_port, wait_for};
+
+/// What stands for `PASSWORD` in the rule of the docs.
+const ACL_PASSWORD: &str = "test-redis-0123456789";
 
 /// A running server. Dropping it kills the server and deletes its folder.
 pub struct RedisServer {
     process: Option<Child>,
     port: u16,
     settings: Vec<String>,
+    /// Moves its clock.
+    clock: Option<Clock>,
     folder: TempDir,
 }
 
@@ -38,10 +45,24 @@ impl RedisServer {
     /// # Panics
     /// When it does not start; `scripts/test` installs it.
     pub fn with(settings: &[&str]) -> Self {
+        Self::start_with(settings, None)
+    }
+
+    /// Starts one whose clock can be moved. It appends every write to a file before it answers.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn with_clock(clock: &Clock) -> Self {
+        let settings = ["--appendonly", "yes", "--appendfsync", "always"];
+        Self::start_with(&settings, Some(clock.clone()))
+    }
+
+    fn start_with(settings: &[&str], clock: Option<Clock>) -> Self {
         let mut server = Self {
             process: None,
             port: 0,
             settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
+            clock,
             folder: memory_folder(),
         };
         // Another process may take the port before the server does.
@@ -57,6 +78,42 @@ impl RedisServer {
     /// Returns its URL.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it listens, for a user that may do what the rule in docs/OPERATING.md says, and the `rights` besides.
+    /// One that is there is made anew. A rule may be left out by naming it with a minus: `-+xadd`, `-~qq:*`.
+    ///
+    /// # Panics
+    /// When the docs have no such rule, or the server does not take it.
+    pub fn user(&self, name: &str, rights: &[&str]) -> String {
+        let mut rule = acl_rule();
+        for right in rights {
+            match right.strip_prefix('-') {
+                Some(left_out) => {
+                    let before = rule.len();
+                    rule.retain(|word| word != left_out);
+                    assert!(rule.len() < before, "the rule has no {left_out}");
+                }
+                None => rule.push((*right).to_owned()),
+            }
+        }
+        let words = ["ACL", "SETUSER", name].into_iter().chain(rule.iter().map(String::as_str));
+        assert_eq!(self.command(&words.collect::<Vec<_>>()), "OK", "{rule:?}");
+        format!("redis://{name}:{ACL_PASSWORD}@127.0.0.1:{}", self.port)
+    }
+
+    /// The folder of its files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// How large a file it may write from now on; `None` for any size. (`prlimit --fsize`)
+    ///
+    /// # Panics
+    /// When the system won't.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let id = self.process.as_ref().expect("a running server").id().to_string();
+        limit_files(&id, bytes);
     }
 
     /// Returns its port, which stays the same after a restart.
@@ -130,7 +187,10 @@ impl RedisServer {
 
     /// Starts the process. Returns whether it serves.
     fn launch(&mut self) -> bool {
-        let mut command = Command::new("redis-server");
+        // A write beyond a limit is to fail, as on a full disk, not to end the process.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec redis-server \"$@\"", "sh"]);
+        command.envs(self.clock.iter().flat_map(Clock::environment));
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
         command.arg("--dir").arg(self.folder.path()).args(&self.settings);
         let process = command.stdout(Stdio::null()).spawn();
@@ -161,6 +221,32 @@ impl RedisServer {
             && stream.read_exact(&mut reply).is_ok()
             && &reply == b"+PONG"
     }
+}
+
+/// The words after the user's name of the ACL rule in docs/OPERATING.md.
+///
+/// # Panics
+/// When there is none.
+pub fn acl_rule() -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/OPERATING.md");
+    let docs = std::fs::read_to_string(path).expect("docs/OPERATING.md");
+    let mut rules =
+        docs.lines().filter_map(|line| line.strip_prefix("ACL SETUSER qwen-queue reset "));
+    let rule = rules.next().expect("a line with the rule");
+    assert_eq!(rules.next(), None, "one rule");
+    let rule = format!("reset {}", rule.replace("PASSWORD", ACL_PASSWORD));
+    rule.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Limits the size of the files that a process writes from now on; `None` for any size.
+///
+/// # Panics
+/// When the system won't.
+pub fn limit_files(process: &str, bytes: Option<u64>) {
+    let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+    let words = ["--pid", process, &format!("--fsize={limit}:unlimited")];
+    let done = Command::new("prlimit").args(words).status();
+    assert!(done.is_ok_and(|status| status.success()), "prlimit {words:?} failed");
 }
 
 /// Creates a folder in memory if possible. On a busy disk, `appendfsync everysec` may write up to

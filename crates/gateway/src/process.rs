@@ -49,6 +49,7 @@ pub fn bind(settings: &Settings) -> Result<TcpListener> {
 /// When the server breaks off.
 pub async fn serve(listener: TcpListener, process: Process) -> Result<()> {
     let Process { settings, current, broker, log, stop } = process;
+    service::store::check_bounds(&*broker, &settings).await;
     tracing::info!(
         target: "gateway.process",
         "listening on http://{}, the queue is {}",

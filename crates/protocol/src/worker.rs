@@ -31,7 +31,8 @@ pub struct WorkerReport {
     pub finished: u64,
     /// When it started, by its own clock.
     pub started_at: Timestamp,
-    /// When it made this report, by its own clock; `None` if the worker's version does not send it.
+    /// When it made this report: by its own clock when it is sent, by the queue's when it is read. `None`
+    /// if the worker's version does not send it.
     #[serde(default)]
     pub reported_at: Option<Timestamp>,
     /// The number of log lines that its process lost since its start.

@@ -231,9 +231,15 @@ impl Tries {
     }
 }
 
-/// Reads workers' reports. One of another version is left out: it is news, not a promise.
-pub(crate) fn reports(texts: Vec<String>) -> Vec<WorkerReport> {
-    texts.iter().filter_map(|text| record::decode(text).ok()).collect()
+/// Reads workers' reports, each with the instant at which it came. One of another version is left out: it is
+/// news, not a promise.
+pub(crate) fn reports(texts: Vec<(String, Option<Timestamp>)>) -> Vec<WorkerReport> {
+    let read = |(text, came): &(String, Option<Timestamp>)| {
+        let report: WorkerReport = record::decode(text).ok()?;
+        // The broker's clock, whatever the worker's says: a fast one would never look stale.
+        Some(WorkerReport { reported_at: came.or(report.reported_at), ..report })
+    };
+    texts.iter().filter_map(read).collect()
 }
 
 /// A value as JSON, to be put in a record.

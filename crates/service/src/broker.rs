@@ -16,7 +16,13 @@ pub fn open(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
         QueueLocation::Redis(url) => {
             let partitions = settings.redis_partitions;
             let ca_file = settings.redis_ca_file.clone();
-            let options = RedisOptions { partitions, ca_file, ..RedisOptions::new(url.reveal()) };
+            let allow_eviction = settings.redis_allow_eviction;
+            let options = RedisOptions {
+                partitions,
+                ca_file,
+                allow_eviction,
+                ..RedisOptions::new(url.reveal())
+            };
             Arc::new(RedisBroker::connect(options)?)
         }
         QueueLocation::Embedded(dir) => Arc::new(SqliteBroker::open(dir)?),

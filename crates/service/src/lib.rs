@@ -11,6 +11,7 @@
 //! | [`logs`]     | `app.log`, `llm_requests.log`, `errors.log`: the formats are contracts |
 //! | [`process`]  | the above and below, around a process's own work |
 //! | [`broker`]   | opens the queue that the settings name |
+//! | [`store`]    | refuses a store that can't do what the queue needs, warns when one changes |
 //! | [`reaper`]   | puts the tasks of dead workers back, logs the ends that no worker saw |
 //! | [`reload`]   | SIGHUP: log files and settings again |
 //! | [`shutdown`] | SIGTERM and SIGINT as one token that everything listens to |
@@ -30,6 +31,7 @@ pub mod reaper;
 pub mod reload;
 pub mod settings;
 pub mod shutdown;
+pub mod store;
 
 pub use logs::{Logs, TaskLog};
 pub use process::Process;

@@ -1,4 +1,4 @@
-//! What every process does around its work: logs are opened, signals heard, the queue opened and
+//! What every process does around its work: logs are opened, signals heard, the queue opened, checked and
 //! reaped, and the reason of its end written down.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::logs::LogControl;
 use crate::reload::{Load, Reloader};
 use crate::shutdown::{self, CancellationToken};
-use crate::{Logs, Settings, TaskLog, broker, reaper};
+use crate::{Logs, Settings, TaskLog, broker, reaper, store};
 
 /// What a process works with.
 #[derive(Clone)]
@@ -31,7 +31,8 @@ pub struct Process {
 /// again and has `load` read the settings again; where a terminal started the process, it stops it.
 ///
 /// # Errors
-/// When the logs, the signals or the queue can't be used, or the work ends with an error.
+/// When the logs, the signals or the queue can't be used, the queue's store can't do what it must, or the
+/// work ends with an error.
 pub fn run(
     settings: Settings,
     load: impl Fn() -> Result<Settings> + Send + Sync + 'static,
@@ -62,6 +63,7 @@ async fn around(
     let stop = shutdown::on_signal().context("signals can't be listened to")?;
     let hangups = shutdown::hangups().context("signals can't be listened to")?;
     let broker = broker::open(&settings)?;
+    store::check(&*broker).await?;
     let reaper_stop = CancellationToken::new();
     let reaping = reaper::run(broker.clone(), log.clone(), settings.lease, reaper_stop.clone());
     let reaper = tokio::spawn(reaping);

@@ -10,20 +10,25 @@ use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::logs::TaskLog;
+use crate::store;
 
 /// Between two looks for ends that have no log lines yet.
 const LOG_BEAT: Duration = Duration::from_millis(500);
 /// At most so many are taken at once.
 const LOG_BATCH: usize = 100;
 
-/// Reaps several times per lease, and logs what ended without a worker, until `shutdown`.
+/// Reaps several times per lease, logs what ended without a worker, and watches the store, until `shutdown`.
 pub async fn run(
     broker: Arc<dyn Broker>,
     log: TaskLog,
     lease: Duration,
     shutdown: CancellationToken,
 ) {
-    tokio::join!(reap(&broker, &log, lease, &shutdown), write_down(&broker, &log, &shutdown));
+    tokio::join!(
+        reap(&broker, &log, lease, &shutdown),
+        write_down(&broker, &log, &shutdown),
+        store::watch(&*broker, &shutdown),
+    );
 }
 
 async fn reap(

@@ -3,6 +3,7 @@
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::{HttpResponse, web};
 use protocol::WorkerStatus;
+use queue::{BrokerError, NO_ANSWER};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -12,7 +13,7 @@ use crate::state::State;
 /// How the service is.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HealthReply {
-    /// `healthy`, or `unhealthy` when the queue does not answer.
+    /// `healthy`, or `unhealthy` when the queue does not answer or takes no tasks.
     #[schema(example = "healthy")]
     status: &'static str,
     /// Whether the queue answers, be it Redis or the embedded one.
@@ -52,9 +53,13 @@ pub(crate) struct HealthReply {
     /// The same of the workers that reported lately; in `qwen-queue up`, where all is one process, its own.
     #[schema(example = 0)]
     workers_log_lines_lost: u64,
+    /// Why the answer is 503; absent from a 200. The log has the whole reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "the queue's Redis is out of memory (maxmemory is reached)")]
+    reason: Option<String>,
 }
 
-/// What was found out, and whether a worker would take a task now.
+/// What was found out, and whether a task would be accepted and a worker would take it now.
 struct Finding {
     reply: HealthReply,
     ready: bool,
@@ -77,16 +82,29 @@ async fn examine(state: &State) -> Finding {
         log_lines_waiting: lines.waiting,
         log_lines_lost: lines.lost,
         workers_log_lines_lost: 0,
+        reason: None,
     };
     let broker = &state.broker;
+    let mut refusal = None;
     let found = async {
-        broker.ping().await?;
-        Ok((broker.workers().await?, broker.depth(model).await?))
+        let answers = async {
+            broker.ping().await?;
+            Ok::<_, BrokerError>((broker.workers().await?, broker.depth(model).await?))
+        };
+        let answers = answers.await.inspect_err(|error| refusal = Some(error.public_cause()))?;
+        let accepts = broker.accepts().await;
+        Ok((answers, accepts))
     };
     match state.ask(found).await {
-        Ok((workers, depth)) => {
-            reply.status = "healthy";
+        Ok(((workers, depth), accepts)) => {
             reply.redis_connected = true;
+            match &accepts {
+                Ok(()) => reply.status = "healthy",
+                Err(error) => {
+                    tracing::warn!(target: "gateway.health", "no task is accepted: {error}");
+                    reply.reason = Some(error.public_cause().to_owned());
+                }
+            }
             reply.model_loaded = state.model_loaded(&workers);
             reply.workers = workers.len();
             reply.workers_log_lines_lost = workers.iter().map(|worker| worker.log_lines_lost).sum();
@@ -96,11 +114,14 @@ async fn examine(state: &State) -> Finding {
                 worker.status == WorkerStatus::Ready
                     && worker.serves().any(|served| served == model)
             });
-            Finding { reply, ready }
+            Finding { reply, ready: ready && accepts.is_ok() }
         }
         Err(error) => {
+            let cause = refusal.unwrap_or(NO_ANSWER);
             // What is broken but reachable is no lost connection, yet no health either.
-            reply.redis_connected = !matches!(error, ApiError::Unavailable(_));
+            reply.redis_connected =
+                !matches!(error, ApiError::Unavailable(_)) || cause != NO_ANSWER;
+            reply.reason = Some(cause.to_owned());
             tracing::warn!(target: "gateway.health", "{error}");
             Finding { reply, ready: false }
         }
@@ -117,16 +138,18 @@ fn answer(is_well: bool, reply: &HealthReply) -> HttpResponse {
 
 /// Whether the service lives
 ///
-/// 503 when the queue does not answer. A gateway without workers is healthy: it accepts tasks, and
-/// they wait.
+/// 503 when the queue does not answer, or takes no tasks: its store is full, read-only or gone. `reason` says
+/// which. A gateway without workers is healthy: it accepts tasks, and they wait. So is one whose queue is full
+/// (429).
 #[utoipa::path(
     get,
     path = "/health",
     tag = "service",
     security(()),
     responses(
-        (status = 200, description = "The queue answers.", body = HealthReply),
-        (status = 503, description = "The queue does not answer.", body = HealthReply),
+        (status = 200, description = "The queue answers and takes tasks.", body = HealthReply),
+        (status = 503, description = "The queue does not answer, or takes no tasks.",
+            body = HealthReply),
     )
 )]
 pub(crate) async fn health(state: web::Data<State>) -> HttpResponse {
@@ -136,7 +159,7 @@ pub(crate) async fn health(state: web::Data<State>) -> HttpResponse {
 
 /// Whether a task would start now
 ///
-/// 200 when the queue answers and a worker with the default model takes tasks, else 503.
+/// 200 when the queue takes tasks and a worker with the default model does, else 503 with the `reason`.
 #[utoipa::path(
     get,
     path = "/ready",
@@ -144,11 +167,14 @@ pub(crate) async fn health(state: web::Data<State>) -> HttpResponse {
     security(()),
     responses(
         (status = 200, description = "A worker takes tasks.", body = HealthReply),
-        (status = 503, description = "No queue, or no worker with the default model.",
+        (status = 503, description = "No queue, one that takes no tasks, or no worker with the default model.",
             body = HealthReply),
     )
 )]
 pub(crate) async fn ready(state: web::Data<State>) -> HttpResponse {
-    let Finding { reply, ready } = examine(&state).await;
+    let Finding { mut reply, ready } = examine(&state).await;
+    if !ready && reply.reason.is_none() {
+        reply.reason = Some(format!("no live worker takes tasks of the model {}", reply.model));
+    }
     answer(ready, &reply)
 }

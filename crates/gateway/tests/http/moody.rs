@@ -87,6 +87,16 @@ impl Broker for Moody {
         self.inner.ping().await
     }
 
+    async fn accepts(&self) -> Result<(), BrokerError> {
+        self.feel().await?;
+        self.inner.accepts().await
+    }
+
+    async fn vet(&self) -> Result<queue::Fitness, BrokerError> {
+        self.feel().await?;
+        self.inner.vet().await
+    }
+
     async fn submit(&self, task: &Task, options: &SubmitOptions) -> Answer<Submitted> {
         self.feel().await?;
         self.record.submits.lock().unwrap().push(options.clone());

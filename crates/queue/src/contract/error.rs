@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use protocol::{Attempt, ModelId, RecordError, TaskId};
 
+use super::causes;
 use crate::Bound;
 
 /// Why a broker did not do as asked.
@@ -55,6 +56,18 @@ pub enum BrokerError {
     /// The store answered what it never should: a bug, or a foreign hand in the data.
     #[error("the queue's store answered unexpectedly: {0}")]
     Corrupt(String),
+}
+
+impl BrokerError {
+    /// The cause in words for anybody: without addresses, users and folders, which the whole text may name.
+    pub fn public_cause(&self) -> &'static str {
+        match self {
+            Self::Unavailable { reason } => causes::public(reason),
+            Self::QueueFull { .. } => "the queue is full",
+            Self::KeyReused { .. } | Self::LeaseLost { .. } => "the request is out of date",
+            Self::Record(_) | Self::Corrupt(_) => "the queue's store answers unexpectedly",
+        }
+    }
 }
 
 /// Why a broker could not be opened. Waiting does not help: the operator must act.

@@ -1,7 +1,9 @@
 //! The [`Broker`] contract: what every queue must do, whatever it stores tasks in. One conformance
 //! suite (`tests/conformance`) holds all implementations to the letter of these comments.
 
+pub(crate) mod causes;
 mod error;
+mod fitness;
 mod journal;
 mod lease;
 mod operations;
@@ -18,7 +20,9 @@ use protocol::{
 use crate::watch::{CancelFeed, Watch};
 use crate::{SubmitOptions, Submitted};
 
+pub use causes::NO_ANSWER;
 pub use error::{BrokerError, OpenError};
+pub use fitness::Fitness;
 pub use journal::{LINE_KEPT, LINE_SPAN, Unlogged};
 pub use lease::{CancelReply, Claimant, Claimed, Lease, LeaseState, Reaped, Release};
 pub use operations::{
@@ -42,6 +46,20 @@ pub trait Broker: Operations + Webhooks + Send + Sync + 'static {
 
     /// Checks that the store answers.
     async fn ping(&self) -> Result<(), BrokerError>;
+
+    /// Checks that the store would take a task now, bounds aside.
+    ///
+    /// # Errors
+    /// [`BrokerError::Unavailable`] with the reason for which a submit would be refused as well: the store
+    /// does not answer, is out of memory, can't write to its disk.
+    async fn accepts(&self) -> Result<(), BrokerError>;
+
+    /// Checks that the store is set up for the queue: that it may be asked all that the queue asks of it, and
+    /// keeps what it is given. To be asked at start, and now and then: settings change.
+    ///
+    /// # Errors
+    /// [`BrokerError::Unavailable`] when the store can't be asked now.
+    async fn vet(&self) -> Result<Fitness, BrokerError>;
 
     /// Accepts a task: it is stored and queued, or refused, never half of it. Repeating the submit of
     /// the same task id changes nothing and answers with the task that is there.

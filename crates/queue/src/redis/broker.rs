@@ -16,8 +16,8 @@ use super::partition::Partition;
 use super::partitions::{all, some};
 use crate::watch::{CancelFeed, Watch};
 use crate::{
-    Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Lease, LeaseState, Reaped, Release,
-    SubmitOptions, Submitted, Unlogged, WorkerOrders,
+    Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Fitness, Lease, LeaseState, Reaped,
+    Release, SubmitOptions, Submitted, Unlogged, WorkerOrders,
 };
 
 #[async_trait]
@@ -30,6 +30,16 @@ impl Broker for RedisBroker {
         self.partitions.agree().await?;
         let asked = self.partitions.all().await?.iter().map(|partition| partition.ping());
         all(join_all(asked).await).map(drop)
+    }
+
+    async fn accepts(&self) -> Result<(), BrokerError> {
+        self.partitions.agree().await?;
+        let asked = self.partitions.all().await?.iter().map(|partition| partition.accepts());
+        all(join_all(asked).await).map(drop)
+    }
+
+    async fn vet(&self) -> Result<Fitness, BrokerError> {
+        self.servers.vet().await
     }
 
     async fn submit(&self, task: &Task, options: &SubmitOptions) -> Result<Submitted, BrokerError> {
@@ -182,5 +192,11 @@ impl Partition {
     async fn ping(&self) -> Result<(), BrokerError> {
         // Unlike PING, a key leads to the node that has the partition.
         self.link.query(cmd("EXISTS").arg(self.keys.base())).await
+    }
+
+    async fn accepts(&self) -> Result<(), BrokerError> {
+        let mut call = self.scripts.room.prepare_invoke();
+        call.key(self.keys.base());
+        self.link.run(&call).await.map(drop)
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use deadpool_redis::{HookError, PoolError};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use super::rights;
 use crate::BrokerError;
+use crate::contract::causes;
 
 /// Sorts an error: what may pass by itself is `Unavailable`, what never should have come `Corrupt`.
 pub(crate) fn broker_error(server: &str, error: &RedisError) -> BrokerError {
@@ -16,6 +18,10 @@ pub(crate) fn broker_error(server: &str, error: &RedisError) -> BrokerError {
         ErrorKind::Extension => error.code() == Some("WRONGTYPE"),
         _ => false,
     };
+    if rights::is_refused(error) {
+        // Waiting helps: the right may be granted. The next connection is refused with what is missing.
+        return unavailable(server, &format!("{} ({text})", causes::RIGHTS));
+    }
     if text.contains("unexpected symbol near '#'") {
         return unavailable(server, "it is too old: Redis 7.0 (or Valkey) or newer is needed");
     }
@@ -26,6 +32,9 @@ pub(crate) fn broker_error(server: &str, error: &RedisError) -> BrokerError {
 pub(crate) fn of_one(server: &str, said: &str) -> BrokerError {
     let (code, detail) = said.split_once(' ').unwrap_or((said, ""));
     let code = code.trim_start_matches('-').to_owned();
+    if rights::is_refusal(said) {
+        return unavailable(server, &format!("{} ({said})", causes::RIGHTS));
+    }
     match broker_error(server, &redis::make_extension_error(code, Some(detail.to_owned()))) {
         // The connection was good, and so was the script's beginning: waiting does not help.
         BrokerError::Unavailable { .. } => BrokerError::Corrupt(said.to_owned()),
@@ -65,11 +74,14 @@ pub(crate) fn is_silence(error: &PoolError) -> bool {
     }
 }
 
-/// Whether the connection is worth nothing after this error: broken, silent, or to a server that
-/// another has replaced.
+/// Whether the connection is worth nothing after this error: broken, silent, to a server that another has
+/// replaced, or of a user whose rights were taken away.
 pub(crate) fn is_gone(error: &RedisError) -> bool {
     let replaced = ErrorKind::Server(ServerErrorKind::ReadOnly);
-    error.is_io_error() || error.is_unrecoverable_error() || error.kind() == replaced
+    error.is_io_error()
+        || error.is_unrecoverable_error()
+        || error.kind() == replaced
+        || rights::is_refused(error)
 }
 
 /// The slot of a partition is between two nodes for longer than an operation may take.
@@ -93,7 +105,12 @@ pub(crate) fn timed_out(server: &str, limit: Duration) -> BrokerError {
 }
 
 fn unavailable(server: &str, reason: &str) -> BrokerError {
-    BrokerError::Unavailable { reason: format!("Redis at {server}: {reason}") }
+    BrokerError::Unavailable { reason: format!("{}{reason}", named(server)) }
+}
+
+/// What messages about a server begin with.
+pub(crate) fn named(server: &str) -> String {
+    format!("Redis at {server}: ")
 }
 
 /// The plain words for the failures that operators meet most.
@@ -105,13 +122,14 @@ fn reason(error: &RedisError, text: String) -> String {
         return "timed out".into();
     }
     match error.code() {
-        Some("LOADING") => "it is loading its data after a start".into(),
+        Some("LOADING") => causes::LOADING.into(),
         Some("CLUSTERDOWN" | "MASTERDOWN") => {
             "the Cluster does not serve this part of the queue now".into()
         }
-        Some("OOM") => "it is out of memory (maxmemory is reached)".into(),
-        Some("READONLY") => "it is a read-only replica".into(),
-        Some("MISCONF") => "it can't write to its disk and refuses changes".into(),
+        Some("OOM") => causes::MEMORY.into(),
+        Some("READONLY") => causes::REPLICA.into(),
+        Some("MISCONF") => causes::DISK.into(),
+        Some("NOREPLICAS") => causes::REPLICAS.into(),
         Some("NOAUTH" | "WRONGPASS") => "it refused the password".into(),
         _ => text,
     }
@@ -127,8 +145,13 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_unavailable_and_says_why() {
-        for (code, words) in [("OOM", "out of memory"), ("MISCONF", "disk"), ("NOAUTH", "password")]
-        {
+        for (code, words) in [
+            ("OOM", "out of memory"),
+            ("MISCONF", "disk"),
+            ("NOAUTH", "password"),
+            ("NOREPLICAS", "replicas"),
+            ("NOPERM", "rights"),
+        ] {
             let error = broker_error("host:1", &server_error(code));
             let BrokerError::Unavailable { reason } = &error else { panic!("{error}") };
             assert!(reason.contains(words) && reason.contains("host:1"), "{reason}");

@@ -78,6 +78,11 @@ impl Keys {
         format!("{}seen", self.base)
     }
 
+    /// Hash: when each worker's report came.
+    pub(crate) fn heard(&self) -> String {
+        format!("{}heard", self.base)
+    }
+
     /// Set: workers that operators want to drain.
     pub(crate) fn draining(&self) -> String {
         format!("{}draining", self.base)

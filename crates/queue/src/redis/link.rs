@@ -16,6 +16,7 @@ use redis::{
 };
 
 use super::error;
+use super::rights;
 use super::server::Server;
 use super::servers::Servers;
 use crate::BrokerError;
@@ -95,7 +96,12 @@ impl Link {
 
     /// What a script's `error` says of one of several tasks.
     pub(crate) fn error_of_one(&self, text: &str) -> BrokerError {
-        error::of_one(self.home().name(), text.strip_prefix("error ").unwrap_or(text))
+        let home = self.home();
+        if rights::is_refusal(text) {
+            // The next connection says which right is missing.
+            home.hang_up(Instant::now());
+        }
+        error::of_one(home.name(), text.strip_prefix("error ").unwrap_or(text))
     }
 
     async fn ask<T: FromRedisValue>(

@@ -20,6 +20,7 @@
 //! | `partitions.rs`, `partition.rs` | which partition has a task; what one is made of |
 //! | `link.rs`   | the way to a partition, under a deadline; redirections of a Cluster |
 //! | `servers.rs`, `server.rs` | the servers that are known; the connections to one |
+//! | `vetting.rs`, `rights.rs` | whether a server lets the queue do what it must, and is set up for it |
 //! | `tls.rs`    | what `rediss://` needs |
 //! | `keys.rs`   | every key |
 //! | `scripts.rs`, `scripts/` | the scripts; `docs/QUEUE.md` has them in a table |
@@ -42,11 +43,13 @@ mod partitions;
 mod read;
 mod reap;
 mod reply;
+mod rights;
 mod scripts;
 mod server;
 mod servers;
 mod submit;
 mod tls;
+mod vetting;
 mod waiting;
 mod webhooks;
 mod work;
@@ -80,10 +83,12 @@ pub struct RedisOptions {
     /// Into how many partitions the queue is divided: the same number in all processes, 1 to
     /// [`MAX_PARTITIONS`]. On a Cluster each has one node, so more than one spread the load.
     pub partitions: u32,
+    /// Whether a server that evicts keys when its memory is full may be used all the same.
+    pub allow_eviction: bool,
 }
 
 impl RedisOptions {
-    /// The defaults: 4 connections, two seconds, one partition.
+    /// The defaults: 4 connections, two seconds, one partition, no eviction.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -91,12 +96,14 @@ impl RedisOptions {
             connections: 4,
             command_timeout: Duration::from_secs(2),
             partitions: 1,
+            allow_eviction: false,
         }
     }
 }
 
 /// The broker on Redis. Several processes share the queue by opening the same Redis.
 pub struct RedisBroker {
+    servers: Arc<Servers>,
     partitions: Partitions,
     listener: Listener,
     hub: Arc<Hub>,
@@ -119,7 +126,8 @@ impl RedisBroker {
         let (servers, hub) = (Servers::new(&options)?, Hub::new());
         Ok(Self {
             partitions: Partitions::new(&options, &servers),
-            listener: Listener::new(servers, options.partitions, Arc::clone(&hub)),
+            listener: Listener::new(Arc::clone(&servers), options.partitions, Arc::clone(&hub)),
+            servers,
             hub,
         })
     }

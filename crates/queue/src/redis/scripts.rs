@@ -43,6 +43,7 @@ macro_rules! scripts {
 // Redis refuses the others before their first write, so nothing is left half done.
 scripts! {
     agree: "allow-oom" [],
+    room: "" [],
     submit: "" [ended task counters line standing there save alone],
     accepted: "no-writes" [ended task counters line standing there],
     work: "allow-oom" [ended task counters line promote ending failures letters journal save alone],
@@ -53,7 +54,7 @@ scripts! {
     publish: "" [ended task events],
     release: "allow-oom" [ended task counters line events ending early failures requeue save],
     cancel: "allow-oom" [ended task counters line ending early save],
-    reap: "allow-oom" [ended task counters line events promote ending early failures requeue save workers],
+    reap: "allow-oom" [ended task counters line events promote ending early failures requeue save workers clock],
     unlogged: "allow-oom" [ended snapshot journal],
     logged: "allow-oom" [journal],
     report_worker: "allow-oom" [task counters workers],
@@ -68,6 +69,14 @@ scripts! {
     due_webhooks: "allow-oom" [],
     webhook_tried: "allow-oom" [],
     webhook: "no-writes" [ended task],
+}
+
+impl Scripts {
+    /// `rights.lua`, which belongs to a server and not to a partition. It may not write: so nothing that it tries
+    /// has an effect.
+    pub(crate) fn rights() -> Script {
+        Script::new(concat!("#!lua flags=no-writes\n", include_str!("scripts/rights.lua")))
+    }
 }
 
 /// What the contract fixes, under the names by which the scripts know it.

@@ -7,14 +7,19 @@
 //! nothing goes back into it, since that would cost a `PING` whenever one is taken out again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool_redis::{
     Connection, Hook, HookError, Manager, Pool, PoolConfig, PoolError, Runtime, Timeouts,
 };
 use redis::aio::{MultiplexedConnection, PubSub};
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, cmd};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError};
+
+use super::error;
+use super::rights::{self, Missing};
+use super::vetting::{Record, Vetting};
+use crate::{BrokerError, Fitness};
 
 /// Threads that asked for a connection so far.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
@@ -39,6 +44,8 @@ pub(crate) struct Server {
     /// Connections whose blocking read has ended, for the next to wait.
     idle: Mutex<Vec<MultiplexedConnection>>,
     limit: Duration,
+    vetting: Arc<Vetting>,
+    record: Arc<Record>,
 }
 
 /// A place for one shared connection.
@@ -50,14 +57,14 @@ struct Line {
 }
 
 /// What every server of a broker has in common.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Manners {
     /// Connections for short commands.
     pub(crate) lines: usize,
     /// How long connecting may take.
     pub(crate) limit: Duration,
-    /// Whether it must be a node of a Cluster.
-    pub(crate) clustered: bool,
+    /// What it must be able to do.
+    pub(crate) vetting: Arc<Vetting>,
 }
 
 impl Server {
@@ -66,24 +73,24 @@ impl Server {
     /// # Errors
     /// When the address can't be one.
     pub(crate) fn new(address: ConnectionInfo, manners: Manners) -> Result<Self, String> {
-        let Manners { lines, limit, clustered } = manners;
+        let Manners { lines, limit, vetting } = manners;
+        // A name in CLIENT LIST is not worth a right of its own (CLIENT SETINFO).
+        let settings = address.redis_settings().clone().set_skip_set_lib_name();
+        let address = address.set_redis_settings(settings);
         let client = Client::open(address.clone()).map_err(|error| error.to_string())?;
         let timeouts = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
             .set_response_timeout(Some(limit));
         let manager = Manager::new_with_config(address, timeouts);
-        let mut pool = Pool::builder(manager.map_err(|error| error.to_string())?)
+        let record = Arc::<Record>::default();
+        let pool = Pool::builder(manager.map_err(|error| error.to_string())?)
             .config(PoolConfig {
                 max_size: lines,
                 timeouts: Timeouts { wait: Some(limit), create: Some(limit), recycle: Some(limit) },
                 ..PoolConfig::default()
             })
-            .runtime(Runtime::Tokio1);
-        if clustered {
-            pool = pool.post_create(Hook::async_fn(|connection, _| {
-                Box::pin(expect_cluster_node(connection))
-            }));
-        }
+            .runtime(Runtime::Tokio1)
+            .post_create(admission(&vetting, &client, &record));
         Ok(Self {
             name: client.get_connection_info().addr().to_string(),
             client,
@@ -91,6 +98,8 @@ impl Server {
             lines: (0..lines.max(1)).map(|_| Line::default()).collect(),
             idle: Mutex::default(),
             limit,
+            vetting,
+            record,
         })
     }
 
@@ -109,10 +118,52 @@ impl Server {
         if let Some(connection) = line.connection() {
             return Ok(connection);
         }
-        let connection = self.pool.get().await?;
+        let connection = self.pool.get().await.map_err(|error| self.refused(error))?;
         let shared = connection.clone();
         *line.lock() = Some((Instant::now(), connection));
         Ok(shared)
+    }
+
+    /// What became of a new connection that was refused. What is true of it is true of those before, so they go too.
+    fn refused(&self, error: PoolError) -> PoolError {
+        let error = match error {
+            // The right that connecting itself needs, of a database other than 0.
+            PoolError::Backend(refused) if rights::is_refused(&refused) => {
+                let user = self.client.get_connection_info().redis_settings().username();
+                let missing = Missing::of("select").describe(user.unwrap_or("default"));
+                PoolError::PostCreateHook(HookError::message(missing))
+            }
+            other => other,
+        };
+        if matches!(error, PoolError::PostCreateHook(HookError::Message(_))) {
+            self.hang_up(Instant::now());
+        }
+        error
+    }
+
+    /// How fit it is for the queue.
+    ///
+    /// # Errors
+    /// [`BrokerError::Unavailable`] when it can't be asked.
+    pub(crate) async fn vet(&self) -> Result<Fitness, BrokerError> {
+        let asked = async {
+            let mut connection = match self.connection().await {
+                Ok(connection) => connection,
+                Err(PoolError::PostCreateHook(HookError::Message(obstacle))) => {
+                    return Ok(Fitness::unfit(obstacle));
+                }
+                Err(error) => return Err(error::pool_error(&self.name, error)),
+            };
+            let found = self.vetting.examine(&mut connection, &self.client, &self.record).await;
+            found.map_err(|error| error::broker_error(&self.name, &error))
+        };
+        let found = tokio::time::timeout(self.limit, asked).await;
+        let found = found.unwrap_or_else(|_| Err(error::timed_out(&self.name, self.limit)))?;
+        if !found.obstacles.is_empty() {
+            // Whoever needs it next gets a connection that is refused with the reason.
+            self.hang_up(Instant::now());
+        }
+        Ok(found.of(&error::named(&self.name)))
     }
 
     /// Hangs up on the connections made before `then`: one that was in use then failed, so what
@@ -128,6 +179,7 @@ impl Server {
             }
         }
         self.idle().clear();
+        self.record.forget();
     }
 
     /// A connection for one blocking read, without a response timeout.
@@ -167,18 +219,11 @@ impl Line {
     }
 }
 
-/// Several servers that are no Cluster would each have a part of the tasks, and none the promise.
-async fn expect_cluster_node(connection: &mut MultiplexedConnection) -> Result<(), HookError> {
-    match cmd("CLUSTER").arg("MYID").query_async::<String>(connection).await {
-        Ok(_) => Ok(()),
-        Err(error)
-            if error.detail().is_some_and(|text| text.contains("cluster support disabled")) =>
-        {
-            Err(HookError::message(
-                "REDIS_URL names several servers, which means a Redis Cluster, and this one is not \
-                 part of one: name one server, or the nodes of one Cluster",
-            ))
-        }
-        Err(error) => Err(HookError::Backend(error)),
-    }
+/// Admits each new connection, or refuses it with the reason.
+fn admission(vetting: &Arc<Vetting>, client: &Client, record: &Arc<Record>) -> Hook {
+    let (vetting, client, record) = (Arc::clone(vetting), client.clone(), Arc::clone(record));
+    Hook::async_fn(move |connection, _| {
+        let (vetting, client, record) = (Arc::clone(&vetting), client.clone(), Arc::clone(&record));
+        Box::pin(async move { vetting.admit(connection, &client, &record).await })
+    })
 }

@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::future::join_all;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
 use super::server::{Manners, Server};
+use super::vetting::Vetting;
 use super::{RedisOptions, error, tls};
-use crate::{BrokerError, OpenError};
+use crate::{BrokerError, Fitness, OpenError};
 
 /// All servers, each with its connections.
 pub(crate) struct Servers {
@@ -29,7 +31,7 @@ impl Servers {
         let manners = Manners {
             lines: options.connections,
             limit: options.command_timeout,
-            clustered: urls.len() > 1,
+            vetting: Arc::new(Vetting::new(options, urls.len() > 1)),
         };
         let mut template = None;
         let mut seeds = Vec::new();
@@ -37,7 +39,7 @@ impl Servers {
             let address = url.into_connection_info().map_err(|error| bad_url(error.to_string()))?;
             let address = tls::prepared(address, options.ca_file.as_deref())?;
             template.get_or_insert_with(|| address.clone());
-            seeds.push(Arc::new(Server::new(address, manners).map_err(bad_url)?));
+            seeds.push(Arc::new(Server::new(address, manners.clone()).map_err(bad_url)?));
         }
         let template = template.ok_or_else(|| bad_url("it is empty".to_owned()))?;
         Ok(Arc::new(Self { seeds, learned: Mutex::default(), template, manners }))
@@ -51,6 +53,25 @@ impl Servers {
     /// All that are known.
     pub(crate) fn all(&self) -> Vec<Arc<Server>> {
         self.seeds.iter().chain(self.learned().iter()).map(Arc::clone).collect()
+    }
+
+    /// How fit those are for the queue that can be asked.
+    ///
+    /// # Errors
+    /// [`BrokerError::Unavailable`] when none can.
+    pub(crate) async fn vet(&self) -> Result<Fitness, BrokerError> {
+        let servers = self.all();
+        let (mut found, mut failure) = (None::<Fitness>, None);
+        for answer in join_all(servers.iter().map(|server| server.vet())).await {
+            match answer {
+                Ok(one) => found = Some(found.unwrap_or_default().and(one)),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        match (found, failure) {
+            (None, Some(error)) => Err(error),
+            (found, _) => Ok(found.unwrap_or_default()),
+        }
     }
 
     /// The one after `server`; itself when there is no other.
@@ -85,7 +106,7 @@ impl Servers {
         if let Some(known) = self.all().into_iter().find(|known| known.name() == name) {
             return Ok(known);
         }
-        let server = Server::new(self.template.clone().set_addr(found), self.manners)
+        let server = Server::new(self.template.clone().set_addr(found), self.manners.clone())
             .map(Arc::new)
             .map_err(|_| error::no_address(by.name(), address))?;
         let mut learned = self.learned();

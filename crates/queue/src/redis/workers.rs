@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{WorkerId, WorkerReport, record};
+use protocol::{Timestamp, WorkerId, WorkerReport, record};
 
 use super::claim::millis;
 use super::partition::Partition;
@@ -17,7 +17,7 @@ impl Partition {
     ) -> Result<WorkerOrders, BrokerError> {
         let mut call = self.scripts.report_worker.prepare_invoke();
         call.key(self.keys.base()).key(self.keys.workers()).key(self.keys.seen());
-        call.key(self.keys.draining());
+        call.key(self.keys.draining()).key(self.keys.heard());
         call.arg(report.id.to_string()).arg(record::encode(report)?).arg(millis(ttl));
         let mut reply = Reply::new("report_worker", self.link.run(&call).await?);
         match reply.text()?.as_str() {
@@ -35,7 +35,14 @@ impl Partition {
     pub(super) async fn workers(&self) -> Result<Vec<WorkerReport>, BrokerError> {
         let mut call = self.scripts.workers.prepare_invoke();
         call.key(self.keys.base()).key(self.keys.workers()).key(self.keys.seen());
-        Ok(stored::reports(self.link.run(&call).await?))
+        call.key(self.keys.heard());
+        let mut reply = Reply::new("workers", self.link.run(&call).await?);
+        let mut reports = Vec::new();
+        while !reply.is_read() {
+            let text = reply.text()?;
+            reports.push((text, reply.optional()?.map(Timestamp::from_millis)));
+        }
+        Ok(stored::reports(reports))
     }
 
     pub(super) async fn drain_worker(&self, id: WorkerId) -> Result<bool, BrokerError> {

@@ -11,17 +11,21 @@ use protocol::{
 };
 
 use super::task::{By, find, millis};
-use super::{Inner, SqliteBroker, claim, ended, lease, line, read, reap, submit, task, workers};
+use super::{
+    Inner, SqliteBroker, claim, ended, files, lease, line, read, reap, submit, task, workers,
+};
 use crate::handover::{GiveBack, Parcel};
 use crate::stored::Ending;
 use crate::watch::{CancelFeed, Watch};
 use crate::{
-    Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Lease, LeaseState, Reaped, Release,
-    SubmitOptions, Submitted, Unlogged, WorkerOrders,
+    Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Fitness, Lease, LeaseState, Reaped,
+    Release, SubmitOptions, Submitted, Unlogged, WorkerOrders,
 };
 
 /// The shortest pause before another look for a delayed task that is due.
 const TICK: Duration = Duration::from_millis(2);
+/// How long it holds that a task would be taken, or not: so that who asks keeps no disk busy.
+const ACCEPTS_HOLDS: Duration = Duration::from_secs(1);
 /// Most transactions in which one reap clears away what has expired.
 const PURGES: usize = 64;
 
@@ -33,6 +37,35 @@ impl Broker for SqliteBroker {
 
     async fn ping(&self) -> Result<(), BrokerError> {
         self.inner.store.run(|tx| Ok(tx.sql.query_row("SELECT 1", [], |_| Ok(()))?)).await
+    }
+
+    async fn accepts(&self) -> Result<(), BrokerError> {
+        let last = || self.inner.accepts.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = last().clone().filter(|(at, _)| at.elapsed() < ACCEPTS_HOLDS);
+        let answer = match known {
+            Some((_, answer)) => answer,
+            None => {
+                let data_dir = self.inner.data_dir.clone();
+                let work = move |tx: &mut super::Tx<'_>| {
+                    // A place that nobody takes: its commit is refused where a submit's would be.
+                    task::next_place(tx)?;
+                    files::check_room(&data_dir)
+                        .map_err(|reason| BrokerError::Unavailable { reason })
+                };
+                let answer = match self.inner.store.run(work).await {
+                    Err(BrokerError::Unavailable { reason }) => Err(reason),
+                    other => Ok(other?),
+                };
+                *last() = Some((Instant::now(), answer.clone()));
+                answer
+            }
+        };
+        answer.map_err(|reason| BrokerError::Unavailable { reason })
+    }
+
+    async fn vet(&self) -> Result<Fitness, BrokerError> {
+        // The process owns the file, and found it usable when it opened it.
+        Ok(Fitness::default())
     }
 
     async fn submit(&self, task: &Task, options: &SubmitOptions) -> Result<Submitted, BrokerError> {
@@ -87,8 +120,11 @@ impl Broker for SqliteBroker {
     }
 
     async fn renew(&self, lease: &Lease, span: Duration) -> Result<LeaseState, BrokerError> {
-        let lease = *lease;
-        self.inner.store.run(move |tx| lease::renew(tx, &lease, span, Timestamp::now())).await
+        let (lease, steady) = (*lease, self.inner.steady);
+        let work = move |tx: &mut super::Tx<'_>| {
+            lease::renew(tx, &lease, steady.now() + span, Timestamp::now())
+        };
+        self.inner.store.run(work).await
     }
 
     async fn publish(
@@ -144,14 +180,20 @@ impl Broker for SqliteBroker {
             }
         }
         let (owned, silence) = (reaper.clone(), Arc::clone(&self.inner.silence));
+        let (clock, steps) = (self.inner.steady, Arc::clone(&self.inner.steps));
         let work = move |tx: &mut super::Tx<'_>| {
-            let now = Timestamp::now();
+            let (now, steady) = (Timestamp::now(), clock.now());
+            let behind = steps.lock().unwrap_or_else(PoisonError::into_inner).back(now, steady);
+            if let Some(behind) = behind {
+                tracing::warn!("the machine's clock went back by {behind:?}");
+                reap::clock_went_back(tx, behind, now)?;
+            }
             let expired = reap::keep_time(tx, now)?;
             let mut silence = silence.lock().unwrap_or_else(PoisonError::into_inner);
-            if silence.holds(now, owned.lease) {
+            if silence.holds(steady, owned.lease) {
                 return Ok((expired, reap::Swept::default()));
             }
-            Ok((expired, reap::reap(tx, &owned, now)?))
+            Ok((expired, reap::reap(tx, &owned, now, steady)?))
         };
         let (expired, swept) = self.inner.store.run(work).await?;
         let mut reaped = Reaped { expired, ..swept.reaped };
@@ -215,7 +257,9 @@ impl Broker for SqliteBroker {
         report: &WorkerReport,
         ttl: Duration,
     ) -> Result<WorkerOrders, BrokerError> {
-        let (id, text) = (report.id, record::encode(report)?);
+        // By the queue's clock, as Redis tells it too.
+        let report = WorkerReport { reported_at: Some(Timestamp::now()), ..report.clone() };
+        let (id, text) = (report.id, record::encode(&report)?);
         let work = move |tx: &mut super::Tx<'_>| {
             let now = Timestamp::now();
             workers::report(tx, id, &text, now + ttl, now)
@@ -263,9 +307,10 @@ impl Inner {
         let (inner, claimant) = (Arc::clone(self), claimant.clone());
         let tried = tokio::spawn(async move {
             let turn = inner.turn.load(Ordering::Relaxed);
+            let steady = inner.steady;
             let work = move |tx: &mut super::Tx<'_>| {
-                let now = Timestamp::now();
-                let holdings = claim::claim(tx, &claimant, most, turn, now)?;
+                let (now, until) = (Timestamp::now(), steady.now() + claimant.lease);
+                let holdings = claim::claim(tx, &claimant, most, turn, now, until)?;
                 let due = line::next_due(tx)?.map(|due| due - millis(now));
                 Ok((holdings, due))
             };

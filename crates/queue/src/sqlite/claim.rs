@@ -14,13 +14,15 @@ const PROMOTED: u32 = 16;
 /// Most tasks that one claim takes at once, so that others wait for no long transaction.
 const MOST_TAKEN: usize = 32;
 
-/// Takes up to `most` tasks; the first's lane is that of the `turn`-th claim.
+/// Takes up to `most` tasks under leases `until` an instant of the steady clock; the first's lane is that of the
+/// `turn`-th claim.
 pub(super) fn claim(
     tx: &mut Tx<'_>,
     claimant: &Claimant,
     most: usize,
     turn: u64,
     now: Timestamp,
+    until: Timestamp,
 ) -> Result<Vec<Holding>, BrokerError> {
     line::promote(tx, now, PROMOTED)?;
     let mut models = Vec::with_capacity(claimant.models.len());
@@ -34,7 +36,7 @@ pub(super) fn claim(
     while (taken.len() as u64) < wanted {
         let order = lanes::order(turn + taken.len() as u64);
         let Some(id) = first(tx, &models, order, now)? else { break };
-        taken.push(take(tx, claimant, &id, now)?);
+        taken.push(take(tx, claimant, &id, now, until)?);
     }
     Ok(taken)
 }
@@ -85,6 +87,7 @@ fn take(
     claimant: &Claimant,
     id: &str,
     now: Timestamp,
+    until: Timestamp,
 ) -> Result<Holding, BrokerError> {
     let task_id = task_id(id)?;
     let course = find(tx, task_id, now)?
@@ -103,7 +106,7 @@ fn take(
             ":worker": lease.worker.to_string(),
             ":fence": lease.fence(),
             ":now": millis(now),
-            ":until": millis(now + claimant.lease),
+            ":until": millis(until),
         })?;
     line::leave(tx, &course)?;
     line::count_queued(tx, &course, -1)?;

@@ -3,6 +3,7 @@
 use rusqlite::ErrorCode;
 
 use crate::BrokerError;
+use crate::contract::causes;
 
 /// Sorts an error: what may pass by itself is `Unavailable`, what never should have come `Corrupt`.
 pub(super) fn broker_error(error: &rusqlite::Error) -> BrokerError {
@@ -12,11 +13,13 @@ pub(super) fn broker_error(error: &rusqlite::Error) -> BrokerError {
             ErrorCode::DiskFull
             | ErrorCode::ReadOnly
             | ErrorCode::CannotOpen
-            | ErrorCode::SystemIoFailure
-            | ErrorCode::DatabaseBusy
-            | ErrorCode::DatabaseLocked
-            | ErrorCode::OutOfMemory,
-        ) => BrokerError::Unavailable { reason },
+            | ErrorCode::SystemIoFailure,
+        ) => BrokerError::Unavailable {
+            reason: format!("the embedded queue: {} ({error})", causes::UNWRITABLE),
+        },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::OutOfMemory) => {
+            BrokerError::Unavailable { reason }
+        }
         _ => BrokerError::Corrupt(reason),
     }
 }

@@ -19,16 +19,17 @@ fn held(tx: &Tx<'_>, lease: &Lease, now: Timestamp) -> Result<Course, BrokerErro
     course.filter(|course| course.is_held_under(lease)).ok_or_else(|| lease.lost())
 }
 
+/// Extends a lease `until` an instant of the steady clock.
 pub(super) fn renew(
     tx: &mut Tx<'_>,
     lease: &Lease,
-    span: Duration,
+    until: Timestamp,
     now: Timestamp,
 ) -> Result<LeaseState, BrokerError> {
     let course = held(tx, lease, now)?;
     tx.sql
         .prepare_cached("UPDATE tasks SET lease_until = ?2 WHERE id = ?1")?
-        .execute(params![lease.task_id.to_string(), millis(now + span)])?;
+        .execute(params![lease.task_id.to_string(), millis(until)])?;
     Ok(LeaseState { cancel_requested: course.cancel })
 }
 

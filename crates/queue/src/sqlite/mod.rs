@@ -12,13 +12,16 @@
 //! | `letters.rs` | dead letters |
 //! | `operations.rs`, `workers.rs` | the operators' side, and the registry of workers |
 //! | `webhooks.rs` | the deliverers' side |
-//! | `silence.rs` | whether reapers hold back |
+//! | `silence.rs`, `clock.rs` | whether reapers hold back; a clock that steps |
+//! | `files.rs`   | whether the file is still there, and the disk has room |
 //! | `schema.rs`, `schema*.sql`, `lock.rs`, `error.rs` | the file, its lock, its complaints |
 
 mod broker;
 mod claim;
+mod clock;
 mod ended;
 mod error;
+mod files;
 mod lease;
 mod letters;
 mod line;
@@ -34,15 +37,18 @@ mod task;
 mod webhooks;
 mod workers;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use protocol::Timestamp;
 use tokio::sync::watch;
 
+use self::clock::{Steady, Steps};
+use self::files::Files;
 use self::silence::Silence;
-use self::store::{Store, Tx};
+use self::store::{Opened, Store, Tx};
 use crate::OpenError;
 use crate::watch::Hub;
 use crate::written::Written;
@@ -60,6 +66,13 @@ struct Inner {
     queued: watch::Sender<()>,
     /// When the reapers came.
     silence: Arc<Mutex<Silence>>,
+    /// What leases are timed by.
+    steady: Steady,
+    /// Where the machine's clock was when the reapers came last.
+    steps: Arc<Mutex<Steps>>,
+    /// Whether a task would be taken, as it was found last.
+    accepts: Mutex<Option<(Instant, Result<(), String>)>>,
+    data_dir: PathBuf,
     /// Tasks claimed through this broker: whose lane's turn it is.
     turn: AtomicU64,
     /// Tasks whose log lines are written, as the file has yet to say.
@@ -85,12 +98,18 @@ impl SqliteBroker {
         recovery.commit().map_err(|error| failed(error.to_string()))?;
 
         let (hub, queued) = (Hub::new(), watch::Sender::new(()));
+        let opened = Opened { connection, files: Files::opened_in(data_dir), _lock: lock };
+        let steady = Steady::start();
         Ok(Self {
             inner: Arc::new(Inner {
-                store: Store::start(connection, lock, Arc::clone(&hub), queued.clone(), data_dir)?,
+                store: Store::start(opened, Arc::clone(&hub), queued.clone(), data_dir)?,
                 hub,
                 queued,
-                silence: Arc::new(Mutex::new(Silence::from_start(Timestamp::now()))),
+                silence: Arc::new(Mutex::new(Silence::from_start(steady.now()))),
+                steady,
+                steps: Arc::default(),
+                accepts: Mutex::default(),
+                data_dir: data_dir.to_owned(),
                 turn: AtomicU64::new(0),
                 written: Written::default(),
             }),

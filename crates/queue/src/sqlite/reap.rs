@@ -1,5 +1,7 @@
 //! reap: deals with leases that have run out; and clears away what has expired.
 
+use std::time::Duration;
+
 use protocol::{Attempt, ErrorType, TaskError, TaskId, Timestamp};
 use rusqlite::{named_params, params};
 
@@ -19,18 +21,20 @@ pub(super) struct Swept {
     pub(super) exhausted: Vec<crate::stored::Holding>,
 }
 
+/// Leases are by the `steady` clock.
 pub(super) fn reap(
     tx: &mut Tx<'_>,
     reaper: &Claimant,
     now: Timestamp,
+    steady: Timestamp,
 ) -> Result<Swept, BrokerError> {
     let mut swept = Swept::default();
-    for course in run_out(tx, now)? {
+    for course in run_out(tx, now, steady)? {
         match reclaim(tx, &course, now, LEASE_RAN_OUT)? {
             Fate::Requeued => swept.reaped.requeued.push(course.id),
             Fate::Cancelled => swept.reaped.cancelled.push(course.id),
             Fate::Exhausted => {
-                let lease = hand_to(tx, &course, reaper, now)?;
+                let lease = hand_to(tx, &course, reaper, steady + reaper.lease)?;
                 swept.exhausted.push(holding(tx, lease)?);
             }
         }
@@ -59,6 +63,32 @@ pub(super) fn keep_time(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<TaskId>, 
     Ok(expired)
 }
 
+/// Nothing short is later than this, in ms: a rest, a report, a line that somebody is about to log.
+/// (`lib/clock.lua` has the same.)
+const SHORT_MS: i64 = 60_000;
+
+/// The machine's clock went back: what was timed by it goes back as well, or is cut. What a client asked to start
+/// at an instant stays.
+pub(super) fn clock_went_back(
+    tx: &Tx<'_>,
+    behind: Duration,
+    now: Timestamp,
+) -> Result<(), BrokerError> {
+    let latest = millis(now).saturating_add(SHORT_MS);
+    for cut in [
+        "UPDATE tasks SET run_at = ?1 WHERE spot = 'delayed' AND attempt > 0 AND run_at > ?1",
+        "UPDATE tasks SET unlogged = ?1 WHERE unlogged > ?1",
+        "UPDATE workers SET expires = ?1 WHERE expires > ?1",
+    ] {
+        tx.sql.execute(cut, [latest])?;
+    }
+    tx.sql.execute(
+        "UPDATE webhooks SET due = max(?1, due - ?2) WHERE state = 'pending' AND due > ?1",
+        params![millis(now), span_millis(behind)],
+    )?;
+    Ok(())
+}
+
 /// After a start: the leases are those of a process that is gone. Their tasks are queued again; one
 /// with its attempts used up waits for the first reap, which follows at once as its lease is over. The lines
 /// that the process owed are due, however long it was gone.
@@ -69,7 +99,7 @@ pub(super) fn recover(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), BrokerError
          WHERE unlogged IS NOT NULL",
         [millis(now)],
     )?;
-    for course in run_out(tx, now)? {
+    for course in run_out(tx, now, now)? {
         if course.cancel || !is_last(&course) {
             reclaim(tx, &course, now, "the process that ran it has ended")?;
         }
@@ -121,7 +151,7 @@ fn hand_to(
     tx: &Tx<'_>,
     course: &Course,
     reaper: &Claimant,
-    now: Timestamp,
+    until: Timestamp,
 ) -> Result<Lease, BrokerError> {
     let lease = Lease { task_id: course.id, worker: reaper.worker, attempt: next_attempt(course) };
     tx.sql
@@ -135,17 +165,17 @@ fn hand_to(
             ":attempt": lease.attempt.get(),
             ":worker": lease.worker.to_string(),
             ":fence": lease.fence(),
-            ":until": millis(now + reaper.lease),
+            ":until": millis(until),
         })?;
     Ok(lease)
 }
 
-fn run_out(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Course>, BrokerError> {
+fn run_out(tx: &Tx<'_>, now: Timestamp, steady: Timestamp) -> Result<Vec<Course>, BrokerError> {
     let mut query = tx.sql.prepare_cached(
         "SELECT id FROM tasks WHERE state = 'processing' AND lease_until <= ?1 ORDER BY lease_until",
     )?;
     let ids = query
-        .query_map([millis(now)], |row| row.get::<_, String>(0))?
+        .query_map([millis(steady)], |row| row.get::<_, String>(0))?
         .collect::<Result<Vec<_>, _>>()?;
     let mut courses = Vec::with_capacity(ids.len());
     for id in ids {

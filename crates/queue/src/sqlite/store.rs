@@ -16,6 +16,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 
 use super::error::broker_error;
+use super::files::Files;
+use crate::contract::causes;
 use crate::watch::Hub;
 use crate::{BrokerError, OpenError};
 
@@ -62,6 +64,14 @@ type Job = Box<dyn FnOnce(Result<&mut Tx<'_>, &str>) -> (bool, Tell) + Send>;
 /// Told after the commit, or why there was none.
 type Tell = Box<dyn FnOnce(Result<(), &str>) + Send>;
 
+/// What the thread owns.
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    pub(super) files: Files,
+    /// Keeps other processes out for as long as the file is open.
+    pub(super) _lock: File,
+}
+
 /// The way to the thread. Dropping it ends the thread after the jobs it has.
 pub(super) struct Store {
     jobs: Option<Sender<Job>>,
@@ -69,10 +79,9 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Starts the thread. It holds the data folder's lock as long as it has the file open.
+    /// Starts the thread.
     pub(super) fn start(
-        connection: Connection,
-        lock: File,
+        opened: Opened,
         hub: Arc<Hub>,
         queued: watch::Sender<()>,
         path: &Path,
@@ -80,10 +89,7 @@ impl Store {
         let (jobs, inbox) = channel();
         let thread = std::thread::Builder::new()
             .name("queue-store".into())
-            .spawn(move || {
-                serve(connection, &inbox, &hub, &queued);
-                drop(lock);
-            })
+            .spawn(move || serve(opened, &inbox, &hub, &queued))
             .map_err(|source| OpenError::DataDir { path: path.into(), source })?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
@@ -129,30 +135,49 @@ impl Drop for Store {
     }
 }
 
-fn serve(mut connection: Connection, inbox: &Receiver<Job>, hub: &Hub, queued: &watch::Sender<()>) {
+fn serve(mut opened: Opened, inbox: &Receiver<Job>, hub: &Hub, queued: &watch::Sender<()>) {
     let mut waiting = VecDeque::new();
+    let mut is_there = true;
     while let Ok(job) = inbox.recv() {
         waiting.push_back(job);
         waiting.extend(inbox.try_iter().take(LARGEST_GROUP - 1));
         while !waiting.is_empty() {
-            let mut group = Group::default();
-            let committed = group.commit(&mut connection, &mut waiting);
+            let mut group = Group { refuse_writes: opened.files.check().err(), ..Group::default() };
+            let committed = group.commit(&mut opened.connection, &mut waiting);
+            // A file that was deleted meanwhile took what was written with it.
+            let vanished = group.refuse_writes.or_else(|| opened.files.check().err());
+            say_whether_it_is_there(&mut is_there, vanished.as_deref());
             match &committed {
                 Ok(()) => give(group.hints, hub, queued),
                 Err(reason) => tracing::error!(%reason, "the embedded queue could not commit"),
             }
-            for tell in group.told {
-                tell(committed.as_ref().copied().map_err(String::as_str));
+            for (tell, wrote) in group.told {
+                let lost = vanished.as_deref().filter(|_| wrote);
+                let committed = committed.as_ref().copied().map_err(String::as_str);
+                tell(lost.map_or(committed, Err));
             }
         }
     }
 }
 
+/// Logs when the files vanish, and when they are back.
+fn say_whether_it_is_there(was: &mut bool, vanished: Option<&str>) {
+    match vanished {
+        Some(reason) if *was => tracing::error!("{reason}; until then nothing is accepted"),
+        None if !*was => tracing::info!("the embedded queue's files are back"),
+        _ => {}
+    }
+    *was = vanished.is_none();
+}
+
 /// What became of the jobs of one transaction.
 #[derive(Default)]
 struct Group {
-    told: Vec<Tell>,
+    /// Who is to hear of the commit, and whether it wrote.
+    told: Vec<(Tell, bool)>,
     hints: Vec<Hint>,
+    /// Why nothing may be written. Reading goes on.
+    refuse_writes: Option<String>,
 }
 
 impl Group {
@@ -168,21 +193,23 @@ impl Group {
             Ok(transaction) => transaction,
             Err(error) => {
                 let reason = failed(error);
-                self.told.extend(waiting.drain(..).map(|job| job(Err(&reason)).1));
+                self.told.extend(waiting.drain(..).map(|job| (job(Err(&reason)).1, false)));
                 return Err(reason);
             }
         };
         while let Some(job) = waiting.pop_front() {
             let mut tx = Tx { sql: &transaction, hints: Vec::new() };
             let savepoint = transaction.execute_batch("SAVEPOINT job").map_err(failed);
+            let changes = transaction.total_changes();
             let (keep, tell) =
                 job(savepoint.as_ref().map(|()| &mut tx).map_err(|reason| reason.as_str()));
-            self.told.push(tell);
+            let wrote = transaction.total_changes() != changes;
+            self.told.push((tell, wrote));
             savepoint?;
-            if keep {
+            if keep && !(wrote && self.refuse_writes.is_some()) {
                 self.hints.append(&mut tx.hints);
             } else if transaction.is_autocommit() {
-                return Err("SQLite gave up the transaction: disk full or I/O error".into());
+                return Err(format!("the embedded queue: {} (SQLite gave up)", causes::UNWRITABLE));
             } else {
                 transaction.execute_batch("ROLLBACK TO job").map_err(failed)?;
             }
@@ -216,11 +243,12 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_fails_leaves_nothing_and_its_neighbours_stay() {
         let folder = tempfile::tempdir().unwrap();
-        let lock = crate::sqlite::lock::take(folder.path()).unwrap();
+        let _lock = crate::sqlite::lock::take(folder.path()).unwrap();
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE numbers (number INTEGER PRIMARY KEY)").unwrap();
         let queued = watch::Sender::new(());
-        let store = Store::start(connection, lock, Hub::new(), queued, folder.path()).unwrap();
+        let opened = Opened { connection, files: Files::opened_in(folder.path()), _lock };
+        let store = Store::start(opened, Hub::new(), queued, folder.path()).unwrap();
 
         // Held up by the first, the others share a transaction.
         let (go, wait) = channel();

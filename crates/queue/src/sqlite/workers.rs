@@ -51,6 +51,6 @@ pub(super) fn forget(tx: &Tx<'_>, id: WorkerId) -> Result<(), BrokerError> {
 /// The workers that reported lately.
 pub(super) fn list(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<WorkerReport>, BrokerError> {
     let mut query = tx.sql.prepare_cached("SELECT report FROM workers WHERE expires > ?1")?;
-    let texts = query.query_map([millis(now)], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    Ok(stored::reports(texts))
+    let texts = query.query_map([millis(now)], |row| Ok((row.get(0)?, None)))?;
+    Ok(stored::reports(texts.collect::<Result<_, _>>()?))
 }

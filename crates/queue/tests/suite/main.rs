@@ -4,14 +4,19 @@
 #![allow(clippy::unwrap_used)] // clippy.toml's exception covers only `#[test]` functions
 
 mod conformance;
+mod redis_clock;
 mod redis_cluster;
 mod redis_connections;
 mod redis_cost;
 mod redis_faults;
+mod redis_fitness;
 mod redis_full;
 mod redis_memory;
 mod redis_partitions;
+mod redis_rights;
 mod redis_tls;
+mod sqlite_clock;
+mod sqlite_disk;
 mod sqlite_file;
 mod sqlite_schema;
 mod support;

@@ -75,6 +75,11 @@ pub const KEYS: &[Key] = &[
         Some("1"),
         "partitions of the queue in Redis, the same in all processes, 1 to 64; more spread it over a Cluster",
     ),
+    key(
+        "REDIS_ALLOW_EVICTION",
+        Some("false"),
+        "whether a Redis may be used that deletes keys when its memory is full (another maxmemory-policy than noeviction), and accepted tasks with them: true or false",
+    ),
     key("HOST", Some("0.0.0.0"), "address that the gateway listens on"),
     key("PORT", Some("8000"), "port that the gateway listens on, 0 to 65535 (0: any free one)"),
     key(
@@ -97,7 +102,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "MAX_QUEUE_BYTES",
-        Some("1073741824"),
+        Some("536870912"),
         "bytes that all waiting tasks may have together, 1024 to 1099511627776",
     ),
     key(

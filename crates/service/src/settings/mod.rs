@@ -47,6 +47,8 @@ pub struct Settings {
     pub redis_ca_file: Option<PathBuf>,
     /// `REDIS_PARTITIONS`: into how many parts the queue in Redis is divided.
     pub redis_partitions: u32,
+    /// `REDIS_ALLOW_EVICTION`: whether a Redis that deletes keys when its memory is full may be used.
+    pub redis_allow_eviction: bool,
     /// `HOST`: the address that the gateway listens on.
     pub host: IpAddr,
     /// `PORT`.

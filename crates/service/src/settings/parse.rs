@@ -34,6 +34,7 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         queue: p.queue(),
         redis_ca_file: p.get("REDIS_CA_FILE").map(PathBuf::from),
         redis_partitions: p.number("REDIS_PARTITIONS", 1, queue::redis::MAX_PARTITIONS),
+        redis_allow_eviction: p.choice("REDIS_ALLOW_EVICTION").unwrap_or(false),
         host: p.choice("HOST").unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()),
         port: p.number("PORT", 0, 65_535),
         max_new_tokens: p.number("MAX_NEW_TOKENS", 1, 1_000_000),

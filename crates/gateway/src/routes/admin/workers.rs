@@ -56,7 +56,7 @@ pub(crate) struct WorkerReply {
     /// When it started, in milliseconds since 1970 on its own clock.
     #[schema(value_type = u64, example = 1_763_739_000_000_u64)]
     started_at: Timestamp,
-    /// When it last reported, likewise; null if its version does not say.
+    /// When it last reported, in milliseconds since 1970 on the queue's clock; null if that is not known.
     #[schema(value_type = Option<u64>, example = 1_763_739_045_000_u64)]
     last_seen: Option<Timestamp>,
     /// Lines of its process's log files that were lost since its start.

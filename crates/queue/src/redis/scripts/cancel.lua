@@ -15,9 +15,9 @@ elseif task.state == 'queued' then
   return { 'cancelled' }
 elseif task.state == 'processing' then
   put(base, id, 'cancel', '1')
-  redis.call('PUBLISH', base .. 'cancel', id)
   wake(id)
   save(base)
+  redis.pcall('PUBLISH', base .. 'cancel', id) -- a hint, as in lib/save.lua
   return { 'requested' }
 end
 return { 'ended', task.state }

@@ -20,6 +20,6 @@ if first <= #ARGV then
   for i = first, #ARGV do events[#events + 1] = at .. ARGV[i] end
   emit(base, id, events)
   redis.call('HSET', KEYS[3], 'told', int(from + #ARGV - 3))
-  redis.call('PUBLISH', base .. 'changed', id)
+  redis.pcall('PUBLISH', base .. 'changed', id) -- a hint, as in lib/save.lua
 end
 return { 'held', values[3] or '0' }

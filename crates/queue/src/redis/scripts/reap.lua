@@ -3,8 +3,9 @@
 --
 -- While Redis is down nobody can renew, so after it every lease may have run out though its worker
 -- lives. Reapers call this several times a lease; when none did for half a lease, Redis (or the way
--- to it) was gone, and nothing is reclaimed for one lease. When the call before was the first after
--- a silence as well, the reapers are just slow: no second hold, or they would never reclaim.
+-- to it) was gone, and nothing is reclaimed for one lease. When the call before came as late, the reapers are
+-- just slow: no second hold, or they would never reclaim. A clock that goes forward looks like a silence, and
+-- the living renew by it meanwhile; of one that goes back lib/clock.lua takes care.
 --
 -- KEYS  1 base   2 leases   3 reaper
 -- ARGV  1 reaping worker   2 lease in ms   3 most tasks to deal with
@@ -32,12 +33,19 @@ for _, id in ipairs(late_ids) do
   end
 end
 
-local seen = redis.call('HMGET', KEYS[3], 'last', 'late', 'hold')
-local first = not seen[1]
-local late = not first and at - seen[1] > lease / 2
-local hold = tonumber(seen[3] or '0')
-if first or (late and seen[2] ~= '1') then hold = at + lease end
-redis.call('HSET', KEYS[3], 'last', int(at), 'late', late and '1' or '0', 'hold', int(hold))
+-- `late` is how many ms a late call came after the one before, else 0; `span` is the longest lease of those
+-- who reap, and so of those who claim.
+local seen = redis.call('HMGET', KEYS[3], 'last', 'late', 'hold', 'span')
+local since, before = seen[1] and at - seen[1], tonumber(seen[2] or '0')
+local hold, span = tonumber(seen[3] or '0'), math.max(lease, tonumber(seen[4] or '0'))
+local late = since and since > lease / 2
+if not since or (late and (before == 0 or since > 4 * before)) then hold = at + lease end
+if since and since < 0 then
+  clock_went_back(base, at, -since, span)
+  hold = math.min(hold, at + span)
+end
+redis.call('HSET', KEYS[3], 'last', int(at), 'late', late and int(since) or '0', 'hold', int(hold),
+  'span', int(span))
 
 local requeued, cancelled, exhausted, exhausted_count = {}, {}, {}, 0
 local ids = {}

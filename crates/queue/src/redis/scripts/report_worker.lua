@@ -1,6 +1,6 @@
 -- report_worker: stores a worker's report until its TTL, and tells what operators want of it.
 --
--- KEYS  1 base   2 workers   3 seen   4 draining
+-- KEYS  1 base   2 workers   3 seen   4 draining   5 heard
 -- ARGV  1 worker   2 report   3 TTL in ms
 -- Returns  {stored, 1 when it shall drain, else 0}
 
@@ -13,4 +13,5 @@ count_capacity(KEYS[1], redis.call('HGET', KEYS[2], ARGV[1]), -1)
 count_capacity(KEYS[1], ARGV[2], 1)
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[3], int(at + ARGV[3]), ARGV[1])
+redis.call('HSET', KEYS[5], ARGV[1], int(at))
 return { 'stored', int(redis.call('SISMEMBER', KEYS[4], ARGV[1])) }

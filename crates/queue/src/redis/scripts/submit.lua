@@ -76,8 +76,6 @@ local function submit(id, record, about, limits, more)
     counted.new = false
   end
   task.depth = int(depth + 1)
-  count_queued(queue, #record, 1)
-  made[id] = true
   local run_at, place = math.max(options.at or 0, at + (options.after or 0)), nil
   if run_at > at then
     place = delay(base, id, task, run_at, counted)
@@ -88,6 +86,8 @@ local function submit(id, record, about, limits, more)
   if options == PLAIN then
     redis.call('HSET', key, 'record', record, 'about', about, 'state', 'queued',
       'submitted', now, 'place', place, 'depth', task.depth)
+    made[id] = true
+    count_queued(queue, #record, 1) -- once it is there
     return there(base, id, '1', task, at)
   end
   local fields = { 'record', record, 'about', about, 'state', 'queued', 'submitted', now,
@@ -104,6 +104,8 @@ local function submit(id, record, about, limits, more)
     redis.call('ZADD', base .. 'expiring', int(at + options.expires), id)
   end
   redis.call('HSET', key, unpack(fields))
+  made[id] = true
+  count_queued(queue, #record, 1)
   -- Nobody can be waiting for a task that was not there: no wake.
   return there(base, id, '1', task, at)
 end

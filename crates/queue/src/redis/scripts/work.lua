@@ -90,7 +90,7 @@ local function finish(id, fence, state, outcome, failure)
   if failure ~= '' then bury(id, task, outcome, failure) end
   end_task(base, id, task, at, state, outcome, at + LINE_SPAN_MS)
   local counted = counters(base, task.queue.model)
-  measure(counted, at - task.started)
+  measure(counted, math.max(0, at - task.started)) -- the clock may have gone back
   count(counted, 'processing', -1)
   count(counted, state, 1)
   return 'recorded ' .. now

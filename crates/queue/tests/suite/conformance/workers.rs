@@ -11,16 +11,28 @@ pub(super) async fn reports_are_listed_until_their_ttl(on: Fixture) {
     let (mut steady, silent) = (report(1), report(1));
     broker.report_worker(&steady, LONG).await.unwrap();
     broker.report_worker(&silent, Duration::from_millis(100)).await.unwrap();
+    let now = broker.overview().await.unwrap().at;
     let mut listed = broker.workers().await.unwrap();
     listed.sort_by_key(|worker| worker.id != steady.id);
+    // When they reported is by the queue's clock, whatever theirs say.
+    for (listed, sent) in listed.iter_mut().zip([&steady, &silent]) {
+        let heard = listed.reported_at.unwrap();
+        assert!(heard <= now && now.seconds_since(heard) < 5.0, "{heard:?}, {now:?}");
+        assert_ne!(listed.reported_at, sent.reported_at);
+        listed.reported_at = sent.reported_at;
+    }
     assert_eq!(listed, [steady.clone(), silent]);
 
     steady.running = 1;
     steady.status = WorkerStatus::Draining;
+    tokio::time::sleep(Duration::from_millis(5)).await; // clocks tell milliseconds
     broker.report_worker(&steady, LONG).await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
     broker.reap(&claimant(SHORT)).await.unwrap();
-    assert_eq!(broker.workers().await.unwrap(), [steady], "the latest report of who reports");
+    let mut listed = broker.workers().await.unwrap();
+    let heard = listed[0].reported_at.replace(steady.reported_at.unwrap()).unwrap();
+    assert!(heard > now, "it was heard of again");
+    assert_eq!(listed, [steady], "the latest report of who reports");
 }
 
 pub(super) async fn a_worker_that_says_goodbye_is_forgotten(on: Fixture) {

@@ -25,20 +25,23 @@ pub(crate) struct Fixture {
 }
 
 enum Store {
-    Redis(RedisServer),
+    /// And where it listens for the test's user.
+    Redis(RedisServer, String),
     Cluster(Arc<RedisCluster>, u32),
     Sqlite(TempDir),
 }
 
 impl Fixture {
+    /// As a user that may do no more than the rule in docs/OPERATING.md says.
     pub(crate) fn redis() -> Self {
         let server = RedisServer::start();
-        Self { broker: redis_broker(&server), store: Store::Redis(server) }
+        let url = server.user("qwen-queue", &[]);
+        Self { broker: broker_at(&url), store: Store::Redis(server, url) }
     }
 
     pub(crate) fn redis_cluster(cluster: &Arc<RedisCluster>, partitions: u32) -> Self {
         let store = Store::Cluster(Arc::clone(cluster), partitions);
-        Self { broker: cluster_broker(cluster, partitions), store }
+        Self { broker: cluster_broker_at(cluster.user("qwen-queue"), partitions), store }
     }
 
     pub(crate) fn sqlite() -> Self {
@@ -50,19 +53,29 @@ impl Fixture {
     /// Returns a broker as another process would have it. The embedded queue has only one.
     pub(crate) fn another(&self) -> Arc<dyn Broker> {
         match &self.store {
-            Store::Redis(server) => redis_broker(server),
-            Store::Cluster(cluster, partitions) => cluster_broker(cluster, *partitions),
+            Store::Redis(_, url) => broker_at(url),
+            Store::Cluster(cluster, partitions) => {
+                cluster_broker_at(cluster.user("qwen-queue"), *partitions)
+            }
             Store::Sqlite(_) => Arc::clone(&self.broker),
         }
     }
 }
 
 pub(crate) fn redis_broker(server: &RedisServer) -> Arc<dyn Broker> {
-    Arc::new(RedisBroker::connect(RedisOptions::new(server.url())).unwrap())
+    broker_at(&server.url())
+}
+
+pub(crate) fn broker_at(url: &str) -> Arc<dyn Broker> {
+    Arc::new(RedisBroker::connect(RedisOptions::new(url)).unwrap())
 }
 
 pub(crate) fn cluster_broker(cluster: &RedisCluster, partitions: u32) -> Arc<dyn Broker> {
-    let options = RedisOptions { partitions, ..RedisOptions::new(cluster.url()) };
+    cluster_broker_at(cluster.url(), partitions)
+}
+
+fn cluster_broker_at(url: String, partitions: u32) -> Arc<dyn Broker> {
+    let options = RedisOptions { partitions, ..RedisOptions::new(url) };
     Arc::new(RedisBroker::connect(options).unwrap())
 }
 

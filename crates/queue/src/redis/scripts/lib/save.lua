@@ -59,6 +59,7 @@ local function save(base)
   if #leased > 0 then redis.call('ZADD', base .. 'leases', unpack(leased)) end
   save_counters(base)
   save_totals(base)
-  if #woken > 0 then redis.call('PUBLISH', base .. 'changed', table.concat(woken, ' ')) end
+  -- Last, and by pcall: it is a hint. All is written, and whoever misses it looks again by itself.
+  if #woken > 0 then redis.pcall('PUBLISH', base .. 'changed', table.concat(woken, ' ')) end
 end
 

@@ -20,5 +20,6 @@ local function drop_worker(base, id)
   redis.call('SREM', base .. 'draining', id)
   count_capacity(base, redis.call('HGET', base .. 'workers', id), -1)
   redis.call('HDEL', base .. 'workers', id)
+  redis.call('HDEL', base .. 'heard', id)
   redis.call('ZREM', base .. 'seen', id)
 end

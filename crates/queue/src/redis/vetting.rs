@@ -1,0 +1,248 @@
+//! What a server must be able to do and how it must be set up: tried on each new connection, before any task
+//! is at stake. A user without a right would be noticed in the middle of a script otherwise, with half of it
+//! done; a server that evicts would lose accepted tasks without a word.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use deadpool_redis::HookError;
+use futures::future::join;
+use redis::aio::MultiplexedConnection;
+use redis::{Client, RedisError, RedisResult, Script, cmd};
+
+use super::RedisOptions;
+use super::error;
+use super::keys::Keys;
+use super::rights::{self, Missing};
+use super::scripts::Scripts;
+use crate::Fitness;
+use crate::contract::causes;
+
+/// What is asked of every server of a broker.
+pub(super) struct Vetting {
+    /// `rights.lua`.
+    script: Script,
+    bases: Vec<String>,
+    channels: Vec<String>,
+    /// Whether it must be a node of a Cluster.
+    clustered: bool,
+    /// `REDIS_ALLOW_EVICTION`.
+    allow_eviction: bool,
+    /// How long it may take.
+    limit: Duration,
+}
+
+/// What a server was last found to be.
+#[derive(Default)]
+pub(super) struct Record {
+    /// It was fit once. From then on a policy that evicts is warned about: refusing work would lose more.
+    was_fit: AtomicBool,
+    /// Its user may SUBSCRIBE, as was tried since connections were last given up.
+    may_subscribe: AtomicBool,
+}
+
+impl Record {
+    /// Its connections were given up: what comes back may be another server.
+    pub(super) fn forget(&self) {
+        self.may_subscribe.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Vetting {
+    pub(super) fn new(options: &RedisOptions, clustered: bool) -> Self {
+        let keys: Vec<_> = (0..options.partitions).map(Keys::new).collect();
+        Self {
+            script: Scripts::rights(),
+            bases: keys.iter().map(|keys| keys.base().to_owned()).collect(),
+            channels: keys.iter().flat_map(|keys| [keys.changed(), keys.cancel()]).collect(),
+            clustered,
+            allow_eviction: options.allow_eviction,
+            limit: options.command_timeout,
+        }
+    }
+
+    /// Refuses a new connection to a server that the queue can't work with.
+    pub(super) async fn admit(
+        &self,
+        connection: &mut MultiplexedConnection,
+        client: &Client,
+        record: &Record,
+    ) -> Result<(), HookError> {
+        let found = self.examine(connection, client, record).await.map_err(HookError::Backend)?;
+        match found.obstacles.into_iter().next() {
+            None => Ok(()),
+            Some(obstacle) => Err(HookError::message(obstacle)),
+        }
+    }
+
+    /// How fit a server is.
+    pub(super) async fn examine(
+        &self,
+        connection: &mut MultiplexedConnection,
+        client: &Client,
+        record: &Record,
+    ) -> RedisResult<Fitness> {
+        let mut found = Fitness::default();
+        let mut missing = self.rights(connection).await?;
+        let info = info(connection).await;
+        if self.clustered {
+            if let Ok(Some(info)) = &info
+                && info.field("cluster_enabled") == Some("0")
+            {
+                found.obstacles.push(
+                    "REDIS_URL names several servers, which means a Redis Cluster, and this one is \
+                     not part of one: name one server, or the nodes of one Cluster"
+                        .to_owned(),
+                );
+                return Ok(found);
+            }
+            if is_refused(&cmd("ASKING").query_async::<()>(connection).await) {
+                missing.command("asking");
+            }
+        }
+        let info = match info {
+            Ok(info) => info,
+            Err(error) if rights::is_refused(&error) => {
+                missing.command("info");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        if !record.may_subscribe.load(Ordering::Relaxed) {
+            self.subscribe(client, &mut missing).await?;
+        }
+        if !missing.is_empty() {
+            let user = client.get_connection_info().redis_settings().username();
+            found.obstacles.push(missing.describe(user.unwrap_or("default")));
+        }
+        if let Some(eviction) = info.as_ref().and_then(Info::eviction) {
+            if self.allow_eviction {
+                found.warnings.push(format!("{eviction}; REDIS_ALLOW_EVICTION=true accepts that"));
+            } else if record.was_fit.load(Ordering::Relaxed) {
+                found.warnings.push(format!("{eviction}; set maxmemory-policy noeviction"));
+            } else {
+                found.obstacles.push(format!(
+                    "{eviction}; set maxmemory-policy noeviction, or REDIS_ALLOW_EVICTION=true to \
+                     accept that"
+                ));
+            }
+        }
+        found.capacity = info.as_ref().and_then(Info::max_memory).filter(|_| !self.clustered);
+        if found.obstacles.is_empty() {
+            record.was_fit.store(true, Ordering::Relaxed);
+            record.may_subscribe.store(true, Ordering::Relaxed);
+        }
+        Ok(found)
+    }
+
+    /// Which rights of commands, keys and PUBLISH are missing.
+    async fn rights(&self, connection: &mut MultiplexedConnection) -> RedisResult<Missing> {
+        let mut other = connection.clone();
+        // Loaded also where Redis knows it: the right to load is needed after the next SCRIPT FLUSH.
+        let load = async { self.script.prepare_invoke().load_async(&mut other).await };
+        let mut call = cmd("EVALSHA");
+        call.arg(self.script.get_hash()).arg(0).arg(&self.bases);
+        let (loaded, answer) = join(load, call.query_async::<Vec<String>>(connection)).await;
+        let mut missing = match answer {
+            Ok(lines) => Missing::read(&lines),
+            Err(error) if error.code() == Some("NOSCRIPT") => Missing::default(),
+            Err(error) if rights::is_refused(&error) => Missing::of("evalsha"),
+            Err(error) => return Err(error),
+        };
+        match loaded {
+            Err(error) if rights::is_refused(&error) => missing.command("script|load"),
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+        Ok(missing)
+    }
+
+    /// Tries to listen, on a connection of its own.
+    async fn subscribe(&self, client: &Client, missing: &mut Missing) -> RedisResult<()> {
+        let listen = async {
+            let mut line = client.get_async_pubsub().await?;
+            for channel in &self.channels {
+                match line.subscribe(channel).await {
+                    Ok(()) => {}
+                    Err(error) if rights::is_refused(&error) => {
+                        missing.subscribe(channel, &error);
+                        return Ok(());
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(self.limit, listen)
+            .await
+            .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+    }
+}
+
+fn is_refused<T>(answer: &RedisResult<T>) -> bool {
+    answer.as_ref().is_err_and(rights::is_refused)
+}
+
+/// What `INFO` says.
+struct Info(String);
+
+/// Asks for it; `None` from a server that does not know these sections.
+async fn info(connection: &mut MultiplexedConnection) -> RedisResult<Option<Info>> {
+    let asked = cmd("INFO").arg("memory").arg("cluster").query_async::<String>(connection).await;
+    match asked {
+        Ok(text) => Ok(Some(Info(text))),
+        Err(error) if rights::is_refused(&error) || is_lost(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+fn is_lost(error: &RedisError) -> bool {
+    error.is_io_error() || error.is_timeout() || error::is_gone(error)
+}
+
+impl Info {
+    fn field(&self, name: &str) -> Option<&str> {
+        self.0.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'))
+    }
+
+    /// `maxmemory` in bytes; `None` without a limit.
+    fn max_memory(&self) -> Option<u64> {
+        self.field("maxmemory")?.parse().ok().filter(|bytes| *bytes > 0)
+    }
+
+    /// What a policy that evicts would do. Without a limit nothing is ever evicted.
+    fn eviction(&self) -> Option<String> {
+        let (limit, policy) = (self.max_memory()?, self.field("maxmemory_policy")?);
+        let loses = match policy {
+            "noeviction" => return None,
+            policy if policy.starts_with("volatile") => "outcomes before their RESULT_TTL",
+            _ => "accepted tasks",
+        };
+        Some(format!(
+            "{} (maxmemory-policy {policy}): at its maxmemory of {limit} bytes it deletes {loses}",
+            causes::EVICTS
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(limit: u64, policy: &str) -> Info {
+        Info(format!("# Memory\r\nmaxmemory:{limit}\r\nmaxmemory_policy:{policy}\r\n"))
+    }
+
+    #[test]
+    fn eviction_needs_a_policy_that_evicts_and_a_limit() {
+        assert_eq!(info(0, "allkeys-lru").eviction(), None, "never full");
+        assert_eq!(info(1, "noeviction").eviction(), None);
+        assert_eq!(Info(String::new()).eviction(), None, "not told");
+        for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random"] {
+            assert!(info(9, policy).eviction().unwrap().contains("accepted tasks"), "{policy}");
+        }
+        for policy in ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"] {
+            assert!(info(9, policy).eviction().unwrap().contains("outcomes"), "{policy}");
+        }
+    }
+}

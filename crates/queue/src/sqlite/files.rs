@@ -1,0 +1,95 @@
+//! Whether the database is where it was opened. Linux keeps a file that was deleted for whoever has it open, so
+//! SQLite would go on for hours with one that nobody finds again.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::contract::causes;
+
+/// What must stay where it is: the database, what was committed last, and what keeps other processes out.
+const NAMES: [&str; 3] = ["queue.db", "queue.db-wal", "queue.lock"];
+
+/// The files that were opened.
+pub(super) struct Files {
+    opened: Vec<(PathBuf, Identity)>,
+}
+
+/// Device and inode; `None` of a file that is not there.
+type Identity = Option<(u64, u64)>;
+
+fn identity(path: &Path) -> Identity {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+impl Files {
+    /// Those that are there now, just after they were opened.
+    pub(super) fn opened_in(data_dir: &Path) -> Self {
+        let paths = NAMES.iter().map(|name| data_dir.join(name));
+        Self { opened: paths.map(|path| (path.clone(), identity(&path))).collect() }
+    }
+
+    /// Makes sure that each path still leads to its file.
+    ///
+    /// # Errors
+    /// The reason, for who asked.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self.opened.iter().find(|(path, opened)| identity(path) != *opened) {
+            None => Ok(()),
+            Some((path, _)) => Err(format!(
+                "the embedded queue: {} ({}): put it back, or start the process again",
+                causes::VANISHED,
+                path.display()
+            )),
+        }
+    }
+}
+
+/// Less than this can't be written: the disk counts as full. A submit may be as long.
+const ROOM: usize = 1 << 20;
+
+/// Makes sure that the disk takes more, by a file that is written and deleted. It is not synced, so it costs the
+/// disk nothing; but its room is taken for a moment, or refused.
+///
+/// # Errors
+/// The reason, for who asked.
+pub(super) fn check_room(data_dir: &Path) -> Result<(), String> {
+    let path = data_dir.join("queue.room");
+    let written = File::create(&path).and_then(|mut file| file.write_all(&[0; ROOM]));
+    let deleted = fs::remove_file(&path);
+    let failed = |error| format!("the embedded queue: {} ({error})", causes::UNWRITABLE);
+    written.and(deleted).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_gone_or_another_is_noticed_and_so_is_its_return() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in NAMES {
+            fs::write(path(name), name).unwrap();
+        }
+        let files = Files::opened_in(folder.path());
+        files.check().unwrap();
+        for name in NAMES {
+            fs::rename(path(name), path("aside")).unwrap();
+            assert!(files.check().unwrap_err().contains(name), "gone");
+            fs::copy(path("aside"), path(name)).unwrap();
+            assert!(files.check().unwrap_err().contains(name), "a copy");
+            fs::rename(path("aside"), path(name)).unwrap();
+            files.check().unwrap();
+        }
+    }
+
+    #[test]
+    fn room_leaves_no_file_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        check_room(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
