@@ -12,6 +12,7 @@
 //! | [`cluster`] | three of them as a Redis Cluster |
 //! | [`freezer`] | stops a single thread of a process |
 //! | [`proxy`]   | a network in between that can be cut and healed |
+//! | [`http_proxy`] | an HTTP proxy that forwards requests and opens tunnels |
 //! | [`system`]  | gateways, workers and a Redis, each of which can die and come back |
 //! | [`client`]  | submits and polls like any client |
 //! | [`cli`]     | types like any person |
@@ -32,6 +33,7 @@ pub mod client;
 pub mod cluster;
 pub mod freezer;
 pub mod history;
+pub mod http_proxy;
 pub mod models;
 pub mod process;
 pub mod promise;
