@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
@@ -28,9 +29,21 @@ impl Terminal {
     /// # Panics
     /// When it does not.
     pub fn start(cli: &Cli, args: &str) -> Self {
-        let program = binary("qwen-queue");
-        let typed =
-            format!("stty rows 30 cols 120; echo pid=$$.; exec {} {args}", program.display());
+        Self::type_in(cli, &format!("exec {} {args}", binary("qwen-queue").display()))
+    }
+
+    /// The same from within a shell that outlives it: `first` is done before, and the exit code is written
+    /// to `code` afterwards, as a line.
+    ///
+    /// # Panics
+    /// When it does not begin.
+    pub fn start_in(cli: &Cli, first: &str, args: &str, code: &Path) -> Self {
+        let (program, code) = (binary("qwen-queue"), code.display());
+        Self::type_in(cli, &format!("{first}; {} {args}; echo $? > {code}", program.display()))
+    }
+
+    fn type_in(cli: &Cli, typed: &str) -> Self {
+        let typed = format!("stty rows 30 cols 120; echo pid=$$.; {typed}");
         let mut command =
             cli.command("script", &["--quiet", "--return", "--command", &typed, "/dev/null"]);
         command.env("TERM", "xterm").env("SHELL", "/bin/sh");

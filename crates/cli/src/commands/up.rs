@@ -2,24 +2,33 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use service::settings::{QueueLocation, Secret};
 use service::shutdown::CancellationToken;
 use service::{Process, Settings};
 
+use crate::output::{Output, OutputError};
+
 /// Runs everything until a signal: the worker drains first, and the gateway answers until it has.
-pub(crate) fn run(config: Option<&Path>, adapters: &[String]) -> Result<()> {
+pub(crate) fn run(config: Option<&Path>, adapters: &[String], output: &mut Output) -> Result<()> {
     let mut settings = Settings::load_with(config, adapters)?;
     let fresh_key = settings.api_keys.is_empty();
     if fresh_key {
         settings.api_keys.push(Secret::new(service::settings::fresh_key()));
     }
-    service::process::run(settings, async |process| serve(process, fresh_key).await)
+    service::process::run(settings, async |process| serve(process, fresh_key, output).await)
 }
 
-async fn serve(process: Process, fresh_key: bool) -> Result<()> {
+async fn serve(process: Process, fresh_key: bool, output: &mut Output) -> Result<()> {
     let listener = gateway::process::bind(&process.settings)?;
-    print!("{}", banner(&process.settings, listener.local_addr()?.port(), fresh_key));
+    let banner = banner(&process.settings, listener.local_addr()?.port(), fresh_key);
+    match output.print_anywhere(&banner) {
+        Ok(()) => {}
+        Err(OutputError::Lost) if fresh_key => {
+            bail!("the key that was made for this run could be told to nobody: set API_KEYS")
+        }
+        Err(error) => tracing::warn!(target: "up", "the address could not be printed: {error:#}"),
+    }
 
     let stop = process.stop.clone();
     let gateway_stop = CancellationToken::new();

@@ -1,22 +1,32 @@
 //! The terminal's own state: taken over on [`Screen::open`], given back when it is dropped, on a panic
 //! and on a signal.
+//!
+//! A terminal may be closed at any time. Then nothing can be written to it, not even what gives it back
+//! or what says so; ratatui's own functions print such errors, which panics, so they are not used here.
 
-use std::io;
+use std::io::{self, Stdout, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
-use ratatui::{DefaultTerminal, Frame};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{EnterAlternateScreen, enable_raw_mode};
+use ratatui::{Frame, Terminal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 /// How long after a signal the view has to end by itself.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long the signal of a closed terminal may come after the first failed write.
+const HANGUP: Duration = Duration::from_millis(100);
 
 /// The terminal, taken over.
 pub(super) struct Screen {
-    terminal: DefaultTerminal,
+    terminal: Terminal<CrosstermBackend<MaybeGone>>,
+    /// The terminal did not take what was written to it.
+    gone: Arc<AtomicBool>,
     /// The signal that came; 0 while none has.
     signal: Arc<AtomicUsize>,
 }
@@ -32,9 +42,11 @@ impl Screen {
         }
         let watched = Arc::clone(&signal);
         std::thread::spawn(move || end_after_signal(&watched));
-        // Gives the terminal back on a panic, too.
-        let terminal = ratatui::try_init().inspect_err(|_| ratatui::restore());
-        Ok(Self { terminal: terminal.context("the terminal can't be used: try --once")?, signal })
+        let gone = Arc::new(AtomicBool::new(false));
+        let terminal = take_over(MaybeGone { out: io::stdout(), gone: Arc::clone(&gone) });
+        let terminal = terminal.inspect_err(|_| give_back());
+        let terminal = terminal.context("the terminal can't be used: try --once")?;
+        Ok(Self { terminal, gone, signal })
     }
 
     /// Whether it is time to go.
@@ -43,7 +55,11 @@ impl Screen {
     }
 
     pub(super) fn draw(&mut self, view: impl FnOnce(&mut Frame<'_>)) -> Result<()> {
-        self.terminal.draw(view).map(|_| ()).context("the terminal can't be written to")
+        let drawn = self.terminal.draw(view).map(|_| ());
+        if self.gone.load(Ordering::Relaxed) {
+            bail!("the terminal is gone");
+        }
+        drawn.context("the terminal can't be written to")
     }
 
     /// A key, if one is pressed within `wait`. Anything else that happens ends the wait as well.
@@ -61,12 +77,17 @@ impl Screen {
         }
     }
 
-    /// Gives the terminal back; ends the process as the signal asked if it was one that ended the view.
-    pub(super) fn close(self) -> Result<()> {
+    /// Gives the terminal back; ends the process as the signal asked if one came. Otherwise returns what
+    /// the view ended with.
+    pub(super) fn close(self, ended: Result<()>) -> Result<()> {
+        if self.gone.load(Ordering::Relaxed) {
+            // A terminal that is closed sends SIGHUP, maybe a little later.
+            std::thread::sleep(HANGUP);
+        }
         let signal = self.signal.load(Ordering::Relaxed);
         drop(self);
         match i32::try_from(signal) {
-            Ok(0) | Err(_) => Ok(()),
+            Ok(0) | Err(_) => ended,
             Ok(signal) => signal_hook::low_level::emulate_default_handler(signal)
                 .context("the signal can't be passed on"),
         }
@@ -81,7 +102,7 @@ fn end_after_signal(signal: &AtomicUsize) {
         let came = signal.load(Ordering::Relaxed);
         if let Ok(came @ 1..) = i32::try_from(came) {
             std::thread::sleep(FAREWELL);
-            ratatui::restore();
+            give_back();
             // Should even that fail, there is nobody left to tell.
             let _ = signal_hook::low_level::emulate_default_handler(came);
             return;
@@ -91,6 +112,55 @@ fn end_after_signal(signal: &AtomicUsize) {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        ratatui::restore();
+        give_back();
+    }
+}
+
+/// Takes the terminal over, and sees to it that a panic gives it back before it is printed.
+fn take_over(out: MaybeGone) -> io::Result<Terminal<CrosstermBackend<MaybeGone>>> {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        give_back();
+        print(panic);
+    }));
+    enable_raw_mode()?;
+    execute!(io::stdout(), EnterAlternateScreen)?;
+    Terminal::new(CrosstermBackend::new(out))
+}
+
+/// Gives the terminal back. A terminal that is gone needs nothing.
+fn give_back() {
+    let _ = ratatui::try_restore();
+}
+
+/// Standard output as a terminal that may be gone: it never fails, and what it did not take is noted.
+/// (ratatui prints the error of showing the cursor when it is dropped.)
+struct MaybeGone {
+    out: Stdout,
+    gone: Arc<AtomicBool>,
+}
+
+impl MaybeGone {
+    fn noted<T>(&self, result: io::Result<T>, otherwise: T) -> io::Result<T> {
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(_) => {
+                self.gone.store(true, Ordering::Relaxed);
+                Ok(otherwise)
+            }
+            Ok(done) => Ok(done),
+        }
+    }
+}
+
+impl Write for MaybeGone {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes);
+        self.noted(written, bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.out.flush();
+        self.noted(flushed, ())
     }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::load::{self, Target};
 use super::spread::Spread;
+use crate::output::Output;
 
 /// What to send where.
 #[derive(Debug, Args)]
@@ -47,9 +48,7 @@ pub(super) fn run(args: &HttpBench) -> Result<()> {
     let shots = load::repeat(&target, args.connections, span, None, request)?;
     load::expect(&shots, args.expect)?;
     let latency = Spread::of(shots.iter().map(|shot| shot.took));
-    println!(
-        "{}",
-        json!({ "requests": shots.len(), "per_second": load::rate(&shots), "latency": latency })
-    );
-    Ok(())
+    let rate = load::rate(&shots);
+    let figures = json!({ "requests": shots.len(), "per_second": rate, "latency": latency });
+    Ok(Output::standard().line(&figures.to_string())?)
 }

@@ -22,6 +22,7 @@ use engine::{DeviceChoice, Engine, EngineOptions, ModelFile, Quantization, syste
 use self::report::{Constrained, Rate, Report, Setup, Submits};
 use super::contenders::Bare;
 use super::mixed::{self, Load, at_least_one};
+use crate::output::{Output, note};
 
 /// Tokens of a page of keys and values.
 const PAGE: usize = engine::kv::PAGE_TOKENS;
@@ -100,11 +101,10 @@ pub(super) fn run(mut args: EngineBench) -> Result<()> {
     }
     let to_stdout = args.json.as_deref().is_some_and(|file| file.as_os_str() == "-");
     if to_stdout {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-        return Ok(());
+        return Ok(Output::standard().line(&serde_json::to_string_pretty(&report)?)?);
     }
-    print!("{}", report.table());
-    super::write_json(args.json.as_deref(), &report)
+    super::write_json(args.json.as_deref(), &report)?;
+    Ok(Output::standard().print(&report.table())?)
 }
 
 /// All loads on one engine.
@@ -202,5 +202,5 @@ impl EngineBench {
 
 /// What is being done, for whoever waits.
 fn say(what: &str) {
-    eprintln!("{what} …");
+    note(&format!("{what} …"));
 }
