@@ -150,7 +150,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("beside the right one", "API_KEYS", [NONE, "API_KEY=foreign-1\nAPI_KEYS=abcd-1234", NONE], Is("abcd-1234")),
     row("with a hyphen", "REDIS_URL", [NONE, "REDIS-URL=redis://:seSame@a", "redis-url: redis://:seSame@a"], Refused(3, "did you mean redis_url")),
     row("other programs' names", "PORT", [NONE, "POST=1\nDEBUG=$PORT\nPORT=8001", NONE], Is("8001")),
-    row("a line that is none", "PORT", [NONE, "PORT=8001\nseSame", NONE], Refused(4, "NAME=value")),
+    row("a line that is none", "NAME", [NONE, "PORT=8001\nseSame", NONE], Refused(4, "NAME=value")),
     row("exported", "PORT", [NONE, "export PORT=8001", NONE], Is("8001")),
     row("blanks around the sign", "PORT", [NONE, "  PORT =\t8001", "port :  8001"], Is("8001")),
     // Paths.

@@ -90,7 +90,6 @@ fn live(admin: Admin, interval: Duration) -> Result<()> {
     let feed = Feed::start(admin, interval);
     let mut screen = Screen::open()?;
     let watched = watch(&mut screen, &mut state, &feed, theme);
-    // Where the terminal is gone a signal has come or is about to, and says better why this ends.
     screen.close(watched)
 }
 

@@ -3,8 +3,10 @@
 //!
 //! A terminal may be closed at any time. Then nothing can be written to it, not even what gives it back
 //! or what says so; ratatui's own functions print such errors, which panics, so they are not used here.
+//! Reading it never comes back. Only the leader of its session is sent SIGHUP, so a terminal that is gone
+//! counts as one.
 
-use std::io::{self, Stdout, Write};
+use std::io::{self, IsTerminal, Stdout, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,8 +21,6 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 /// How long after a signal the view has to end by itself.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// How long the signal of a closed terminal may come after the first failed write.
-const HANGUP: Duration = Duration::from_millis(100);
 
 /// The terminal, taken over.
 pub(super) struct Screen {
@@ -56,7 +56,7 @@ impl Screen {
 
     pub(super) fn draw(&mut self, view: impl FnOnce(&mut Frame<'_>)) -> Result<()> {
         let drawn = self.terminal.draw(view).map(|_| ());
-        if self.gone.load(Ordering::Relaxed) {
+        if self.is_gone() {
             bail!("the terminal is gone");
         }
         drawn.context("the terminal can't be written to")
@@ -77,21 +77,29 @@ impl Screen {
         }
     }
 
-    /// Gives the terminal back; ends the process as the signal asked if one came. Otherwise returns what
-    /// the view ended with.
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed) || is_closed()
+    }
+
+    /// Gives the terminal back; ends the process as the signal asked if one came, or the terminal is gone.
+    /// Otherwise returns what the view ended with.
     pub(super) fn close(self, ended: Result<()>) -> Result<()> {
-        if self.gone.load(Ordering::Relaxed) {
-            // A terminal that is closed sends SIGHUP, maybe a little later.
-            std::thread::sleep(HANGUP);
-        }
-        let signal = self.signal.load(Ordering::Relaxed);
+        let signal = match i32::try_from(self.signal.load(Ordering::Relaxed)) {
+            Ok(0) | Err(_) => self.is_gone().then_some(SIGHUP),
+            Ok(signal) => Some(signal),
+        };
         drop(self);
-        match i32::try_from(signal) {
-            Ok(0) | Err(_) => ended,
-            Ok(signal) => signal_hook::low_level::emulate_default_handler(signal)
+        match signal {
+            None => ended,
+            Some(signal) => signal_hook::low_level::emulate_default_handler(signal)
                 .context("the signal can't be passed on"),
         }
     }
+}
+
+/// Whether the terminal was closed.
+fn is_closed() -> bool {
+    !io::stdin().is_terminal() || !io::stdout().is_terminal()
 }
 
 /// Ends the process some time after a signal, should the view not: reading a terminal that is gone never
@@ -99,8 +107,9 @@ impl Screen {
 fn end_after_signal(signal: &AtomicUsize) {
     loop {
         std::thread::sleep(FAREWELL);
-        let came = signal.load(Ordering::Relaxed);
-        if let Ok(came @ 1..) = i32::try_from(came) {
+        let came = i32::try_from(signal.load(Ordering::Relaxed));
+        let came = came.ok().filter(|came| *came > 0);
+        if let Some(came) = came.or_else(|| is_closed().then_some(SIGHUP)) {
             std::thread::sleep(FAREWELL);
             give_back();
             // Should even that fail, there is nobody left to tell.

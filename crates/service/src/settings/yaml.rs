@@ -11,14 +11,19 @@ use super::file::{BadLine, Contents, Entry, Written};
 /// The settings in `text`, and what is wrong with the others. After an error of YAML's grammar nothing
 /// more is read.
 pub(super) fn entries(text: &str) -> Contents {
-    let mut reader =
-        Reader { parser: Parser::new_from_str(text), entries: Vec::new(), bad: Vec::new() };
+    let mut reader = Reader {
+        parser: Parser::new_from_str(text),
+        entries: Vec::new(),
+        bad: Vec::new(),
+        reading: None,
+    };
     if let Err(error) = reader.document() {
         let what = format!(
             "this is not valid YAML ({}): mend it; a value with special characters needs quotes",
             error.info()
         );
-        reader.bad.push(BadLine { line: error.marker().line(), name: None, what });
+        let name = reader.reading.take();
+        reader.bad.push(BadLine { line: error.marker().line(), name, what });
     }
     (reader.entries, reader.bad)
 }
@@ -27,6 +32,8 @@ struct Reader<'a> {
     parser: Parser<std::str::Chars<'a>>,
     entries: Vec<Entry>,
     bad: Vec<BadLine>,
+    /// The name whose value is being read.
+    reading: Option<String>,
 }
 
 /// A value, or why it can't be one.
@@ -77,7 +84,10 @@ impl Reader<'_> {
                     continue;
                 }
             };
-            match self.value()? {
+            self.reading = Some(name.clone());
+            let value = self.value()?;
+            self.reading = None;
+            match value {
                 Ok(value) => self.entries.push(Entry { name, value, line: at.line() }),
                 Err(what) => self.bad.push(BadLine { line: at.line(), name: Some(name), what }),
             }
