@@ -13,6 +13,7 @@
 //! | [`clock`]    | a clock that a test moves |
 //! | [`freezer`]  | stops a single thread of a process |
 //! | [`proxy`]    | a TCP proxy that can be cut and healed |
+//! | [`http_proxy`] | an HTTP proxy that forwards requests and opens tunnels |
 //! | [`system`]   | gateways, workers and a Redis, each of which can be killed and restarted |
 //! | [`client`]   | an HTTP client that submits and polls |
 //! | [`cli`]      | runs `qwen-queue` commands |
@@ -35,6 +36,7 @@ pub mod clock;
 pub mod cluster;
 pub mod freezer;
 pub mod history;
+pub mod http_proxy;
 pub mod models;
 pub mod process;
 pub mod promise;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
@@ -28,11 +29,22 @@ impl Terminal {
     /// # Panics
     /// When it does not open.
     pub fn start(cli: &Cli, args: &str) -> Self {
-        let program = binary("qwen-queue");
-        let typed =
-            format!("stty rows 30 cols 120; echo pid=$$.; exec {} {args}", program.display());
-        let command = cli.command("script", &[]);
-        let mut terminal = Self::open(command, &typed);
+        Self::type_in(cli, &format!("exec {} {args}", binary("qwen-queue").display()))
+    }
+
+    /// Runs `qwen-queue` within a shell that outlives it: the shell runs `first` before, and writes the exit
+    /// code to `code` afterwards, as a line.
+    ///
+    /// # Panics
+    /// When its view does not open.
+    pub fn start_in(cli: &Cli, first: &str, args: &str, code: &Path) -> Self {
+        let (program, code) = (binary("qwen-queue"), code.display());
+        Self::type_in(cli, &format!("{first}; {} {args}; echo $? > {code}", program.display()))
+    }
+
+    fn type_in(cli: &Cli, typed: &str) -> Self {
+        let typed = format!("stty rows 30 cols 120; echo pid=$$.; {typed}");
+        let mut terminal = Self::open(cli.command("script", &[]), &typed);
         let seen = terminal.wait_to_see("\u{1b}[?1049h");
         terminal.pid = pid(&seen);
         terminal

@@ -12,7 +12,8 @@
 //! | [`commands::bench`]   | measures the engine and the queue |
 //! | [`commands::model`]   | tools around model files |
 //! | [`client`]            | speaks the gateway's HTTP, for clients and for operators |
-//! | [`table`], [`text`], [`output`] | how values, and what models write, are shown to people |
+//! | [`output`]            | the two outputs of every verb, which may go away at any time |
+//! | [`table`], [`text`]   | how values, and what models write, are shown to people |
 //!
 //! `gateway` and `worker` run the same code as their own binaries.
 //!
@@ -20,9 +21,6 @@
 //!
 //! `up`, `gateway` and `worker` read [`service::Settings`] and run until a signal. The clients' and the
 //! operators' verbs know nothing of queue or engine: they talk HTTP to a gateway, like anybody else.
-
-// A command line's place to speak is its standard output.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod client;
 mod commands;
@@ -32,10 +30,14 @@ mod table;
 mod text;
 mod top;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use output::{Output, OutputError};
 
 /// A distributed task queue for quantized Qwen inference.
 #[derive(Debug, Parser)]
@@ -102,41 +104,45 @@ struct Adapters {
 }
 
 fn main() -> ExitCode {
-    let Cli { config, command } = Cli::parse();
-    let config = config.as_deref();
-    let result = match command {
-        Command::Up(adapters) => commands::up::run(config, &adapters.lora),
-        Command::Gateway => gateway::process::run(config),
-        Command::Worker(adapters) => worker::process::run(config, &adapters.lora),
-        Command::Submit(submit) => commands::task::submit(submit),
-        Command::Status(args) => commands::task::status(&args),
-        Command::Result(args) => commands::task::result(&args),
-        Command::Watch(args) => commands::task::watch(&args),
-        Command::Cancel(args) => commands::task::cancel(&args),
-        Command::Top(args) => top::run(&args),
-        Command::Queues(args) => commands::operate::queues(&args),
-        Command::Workers(args) => commands::operate::workers(&args),
-        Command::Pause(args) => commands::operate::set_paused(&args, true),
-        Command::Resume(args) => commands::operate::set_paused(&args, false),
-        Command::Drain(args) => commands::operate::drain(&args),
-        Command::Dead(dead) => commands::operate::dead::run(&dead),
-        Command::Logs(args) => logs::run(&args, config),
-        Command::Bench(bench) => commands::bench::run(bench),
-        Command::Model(model) => commands::model::run(model),
+    let mut output = Output::standard();
+    let result = match Cli::try_parse() {
+        Ok(cli) => run(cli, &mut output),
+        Err(error) if error.use_stderr() => {
+            let _ = error.print(); // there is no other place to say it
+            return ExitCode::from(2);
+        }
+        // --help and --version
+        Err(asked) => asked
+            .print()
+            .and_then(|()| std::io::stdout().flush())
+            .map_err(|error| OutputError::from(error).into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads our output has seen enough.
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("qwen-queue: {error:#}");
-            worker::process::exit_code(&error)
-        }
+        Err(error) => output.last_word(&error),
     }
 }
 
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+fn run(Cli { config, command }: Cli, output: &mut Output) -> Result<()> {
+    let config = config.as_deref();
+    match command {
+        Command::Up(adapters) => commands::up::run(config, &adapters.lora, output),
+        Command::Gateway => gateway::process::run(config),
+        Command::Worker(adapters) => worker::process::run(config, &adapters.lora),
+        Command::Submit(submit) => commands::task::submit(&submit, output),
+        Command::Status(args) => commands::task::status(&args, output),
+        Command::Result(args) => commands::task::result(&args, output),
+        Command::Watch(args) => commands::task::watch(&args, output),
+        Command::Cancel(args) => commands::task::cancel(&args, output),
+        Command::Top(args) => top::run(&args, output),
+        Command::Queues(args) => commands::operate::queues(&args, output),
+        Command::Workers(args) => commands::operate::workers(&args, output),
+        Command::Pause(args) => commands::operate::set_paused(&args, true, output),
+        Command::Resume(args) => commands::operate::set_paused(&args, false, output),
+        Command::Drain(args) => commands::operate::drain(&args, output),
+        Command::Dead(dead) => commands::operate::dead::run(&dead, output),
+        Command::Logs(args) => logs::run(&args, config, output),
+        Command::Bench(bench) => commands::bench::run(bench),
+        Command::Model(model) => commands::model::run(model, output),
+    }
 }

@@ -1,5 +1,6 @@
 //! `qwen-queue-gateway`: the same as `qwen-queue gateway`, without the rest.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,12 +15,12 @@ struct Cli {
     config: Option<PathBuf>,
 }
 
-#[allow(clippy::print_stderr)] // the last word of a process that could not start
 fn main() -> ExitCode {
     match gateway::process::run(Cli::parse().config.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("qwen-queue-gateway: {error:#}");
+            // Standard error may be gone as well, and then there is no place to say it.
+            let _ = writeln!(std::io::stderr(), "qwen-queue-gateway: {error:#}");
             ExitCode::FAILURE
         }
     }

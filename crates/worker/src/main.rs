@@ -1,5 +1,6 @@
 //! `qwen-queue-worker`: the same as `qwen-queue worker`, without the rest.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -18,13 +19,13 @@ struct Cli {
     lora: Vec<String>,
 }
 
-#[allow(clippy::print_stderr)] // the last word of a process that could not start
 fn main() -> ExitCode {
     let Cli { config, lora } = Cli::parse();
     match worker::process::run(config.as_deref(), &lora) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("qwen-queue-worker: {error:#}");
+            // Standard error may be gone as well, and then there is no place to say it.
+            let _ = writeln!(std::io::stderr(), "qwen-queue-worker: {error:#}");
             worker::process::exit_code(&error)
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proxies::{Agents, BadProxy, Variables, Via};
 use serde_json::Value;
 use ureq::http::Response;
 use ureq::{Agent, Body, RequestBuilder};
@@ -13,18 +14,24 @@ use crate::text::printable;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     /// Nobody answers, or the answer broke off.
-    #[error(
-        "no gateway answers at {url}: {reason}; start one with `qwen-queue up`, or name another with --url"
-    )]
+    #[error("no gateway answers at {url}{}: {reason}; {}", through(via), what_to_do(via))]
     Unreachable {
         /// Where.
         url: String,
+        /// The proxy that was asked.
+        via: Option<Via>,
         /// What the network said.
         reason: String,
     },
     /// The gateway answered, and said no.
-    #[error("{status} {message}{}", retry_after.map_or(String::new(), |s| format!(" (try again in {s} s)")))]
+    #[error(
+        "{status} {message}{}{}",
+        through(via),
+        retry_after.map_or(String::new(), |s| format!(" (try again in {s} s)"))
+    )]
     Refused {
+        /// The proxy that it came through, and that may have said it.
+        via: Option<Via>,
         /// The HTTP status.
         status: u16,
         /// Its own words.
@@ -40,6 +47,21 @@ pub(crate) enum ClientError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The environment names a proxy that can't be one.
+    #[error(transparent)]
+    Proxy(#[from] BadProxy),
+}
+
+/// ` through the proxy …`.
+fn through(via: &Option<Via>) -> String {
+    via.as_ref().map_or_else(String::new, |via| format!(" through {via}"))
+}
+
+fn what_to_do(via: &Option<Via>) -> &'static str {
+    match via {
+        None => "start one with `qwen-queue up`, or name another with --url",
+        Some(_) => "if it needs no proxy, add its host to no_proxy",
+    }
 }
 
 impl ClientError {
@@ -48,7 +70,7 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused { status, .. } => matches!(status, 429 | 502..=504),
-            Self::Unreadable { .. } => false,
+            Self::Unreadable { .. } | Self::Proxy(_) => false,
         }
     }
 }
@@ -56,20 +78,21 @@ impl ClientError {
 /// Asks one gateway, with one key.
 #[derive(Debug, Clone)]
 pub(super) struct Http {
-    agent: Agent,
+    agents: Agents,
     access: Access,
 }
 
 impl Http {
     /// Connects on first use. An answer may take as long as `patience`.
     pub(super) fn new(access: Access, patience: Duration) -> Self {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0) // a key is shown to nobody else
-            .timeout_connect(Some(patience.min(Duration::from_secs(10))))
-            .timeout_recv_response(Some(patience))
-            .build();
-        Self { agent: config.into(), access }
+        let agents = Agents::new(Variables::from_env(), |config| {
+            config
+                .http_status_as_error(false)
+                .max_redirects(0) // a key is shown to nobody else
+                .timeout_connect(Some(patience.min(Duration::from_secs(10))))
+                .timeout_recv_response(Some(patience))
+        });
+        Self { agents, access }
     }
 
     /// Where the gateway is.
@@ -78,11 +101,11 @@ impl Http {
     }
 
     pub(super) fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, ClientError> {
-        self.read(path, self.ready(self.agent.get(self.at(path)), query).call())
+        self.read(path, self.ready(self.agent()?.get(self.at(path)), query).call())
     }
 
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
-        self.read(path, self.ready(self.agent.post(self.at(path)), &[]).send_json(body))
+        self.read(path, self.ready(self.agent()?.post(self.at(path)), &[]).send_json(body))
     }
 
     pub(super) fn delete(
@@ -90,7 +113,7 @@ impl Http {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<Value, ClientError> {
-        self.read(path, self.ready(self.agent.delete(self.at(path)), query).call())
+        self.read(path, self.ready(self.agent()?.delete(self.at(path)), query).call())
     }
 
     /// `GET`s a stream that must not be silent for longer than `silence`.
@@ -100,11 +123,24 @@ impl Http {
         headers: &[(&str, String)],
         silence: Duration,
     ) -> Result<Response<Body>, ClientError> {
-        let request = self.ready(self.agent.get(self.at(path)), &[]);
+        let request = self.ready(self.agent()?.get(self.at(path)), &[]);
         let request = request.config().timeout_per_read(Some(silence)).build();
         let request = headers.iter().fold(request, |r, (name, value)| r.header(*name, value));
         let response = request.call().map_err(|error| self.unreachable(&error))?;
-        if response.status().is_success() { Ok(response) } else { Err(refusal(response)) }
+        if response.status().is_success() {
+            Ok(response)
+        } else {
+            Err(refusal(response, self.via()))
+        }
+    }
+
+    fn agent(&self) -> Result<&Agent, ClientError> {
+        Ok(self.agents.for_url(&self.access.url)?.0)
+    }
+
+    /// The proxy that requests go through.
+    fn via(&self) -> Option<Via> {
+        self.agents.for_url(&self.access.url).ok()?.1.cloned()
     }
 
     fn at(&self, path: &str) -> String {
@@ -124,7 +160,7 @@ impl Http {
     ) -> Result<Value, ClientError> {
         let mut response = answer.map_err(|error| self.unreachable(&error))?;
         if !response.status().is_success() {
-            return Err(refusal(response));
+            return Err(refusal(response, self.via()));
         }
         let text =
             response.body_mut().read_to_string().map_err(|error| self.unreachable(&error))?;
@@ -138,12 +174,16 @@ impl Http {
     }
 
     fn unreachable(&self, error: &ureq::Error) -> ClientError {
-        ClientError::Unreachable { url: self.access.url.clone(), reason: error.to_string() }
+        ClientError::Unreachable {
+            url: self.access.url.clone(),
+            via: self.via(),
+            reason: error.to_string(),
+        }
     }
 }
 
 /// What the gateway said was wrong, in one line.
-fn refusal(mut response: Response<Body>) -> ClientError {
+fn refusal(mut response: Response<Body>, via: Option<Via>) -> ClientError {
     let status = response.status();
     let retry_after = response.headers().get("retry-after").and_then(|v| v.to_str().ok());
     let retry_after = retry_after.and_then(|seconds| seconds.parse().ok());
@@ -154,7 +194,7 @@ fn refusal(mut response: Response<Body>) -> ClientError {
         (_, Some(text)) => text.to_owned(),
         _ => status.canonical_reason().unwrap_or("refused").to_owned(),
     };
-    ClientError::Refused { status: status.as_u16(), message: printable(&message), retry_after }
+    ClientError::Refused { via, status: status.as_u16(), message: printable(&message), retry_after }
 }
 
 /// `max_tokens: must be at least 1`.

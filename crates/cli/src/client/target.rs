@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
+use service::settings::DotEnv;
 
 /// The gateway that is meant when none is named.
 const DEFAULT_URL: &str = "http://127.0.0.1:8000";
@@ -69,28 +70,12 @@ fn access(
     let find = |value: Option<&str>, variable: &str| -> Result<Option<String>> {
         match given(value) {
             Some(value) => Ok(Some(value)),
-            None => Ok(given(in_dotenv(dotenv, variable)?.as_deref())),
+            None => Ok(DotEnv::read(dotenv)?.get(variable).map(str::to_owned)),
         }
     };
     let url = find(address.url.as_deref(), "QWEN_QUEUE_URL")?.unwrap_or(DEFAULT_URL.to_owned());
     let Some(key) = find(key, variable)? else { bail!("no key to show to the gateway: {advice}") };
     Ok(Access { url: url.trim_end_matches('/').to_owned(), key: key.trim().to_owned() })
-}
-
-/// What `.env` says of a variable, if both are there.
-fn in_dotenv(path: &Path, variable: &str) -> Result<Option<String>> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let pairs = dotenvy::from_path_iter(path).context(".env can't be read")?;
-    for pair in pairs {
-        // The line itself may hold a secret: the error does not show it.
-        let Ok((name, value)) = pair else { bail!(".env has a line that is not NAME=value") };
-        if name == variable {
-            return Ok(Some(value));
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Prints a task's text as it comes, whatever happens to the connection or the worker.
 //!
-//! [`Transcript`] decides what is shown and does no I/O. The text of an attempt goes to `text`; what
-//! there is to say about it goes to `notes`.
+//! [`Transcript`] decides what is shown and does no I/O. The text of an attempt goes to standard output;
+//! what there is to say about it goes to standard error.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::client::sse::SseEvent;
+use crate::output::{Output, OutputError};
 use crate::text::{harmless, printable};
 
 /// How often in a row a broken event stream is resumed without hearing of anything new.
@@ -18,21 +19,20 @@ const RESUMES: u32 = 10;
 /// The pause before each but the first of them.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Follows a task to its end and gives its result. `text` gets the answer, `notes` the rest. An
-/// `accepted` task is known to exist, so the first connection may fail as well as any other.
-pub(super) fn follow(
+/// Follows a task to its end and returns its result. Standard output gets the answer, standard error the
+/// rest. An `accepted` task is known to exist, so the first connection may fail as well as any other.
+pub(super) fn follow<O: Write, N: Write>(
     client: &Client,
     task_id: &str,
     accepted: bool,
-    text: &mut impl Write,
-    notes: &mut impl Write,
+    output: &mut Output<O, N>,
 ) -> Result<Value> {
     let mut transcript = Transcript::default();
     let (mut after, mut failures, mut heard) = (0, 0, accepted);
     loop {
         match client.events(task_id, after) {
             Ok(None) => {
-                return finish(client.wait_for_result(task_id)?, &mut transcript, text, notes);
+                return finish(client.wait_for_result(task_id)?, &mut transcript, output);
             }
             Ok(Some(events)) => {
                 heard = true;
@@ -43,9 +43,9 @@ pub(super) fn follow(
                     }
                     (after, failures) = (event.seq.max(after), 0);
                     if let Some(result) = ending(&event) {
-                        return finish(result, &mut transcript, text, notes);
+                        return finish(result, &mut transcript, output);
                     }
-                    show(&transcript.take(&event), text, notes)?;
+                    show(&transcript.take(&event), output)?;
                 }
             }
             Err(error) if heard && error.may_pass() => {}
@@ -69,28 +69,21 @@ fn ending(event: &SseEvent) -> Option<Value> {
     matches!(&*event.name, "completed" | "failed" | "cancelled").then(|| event.data.clone())
 }
 
-fn finish(
+fn finish<O: Write, N: Write>(
     result: Value,
     transcript: &mut Transcript,
-    text: &mut impl Write,
-    notes: &mut impl Write,
+    output: &mut Output<O, N>,
 ) -> Result<Value> {
-    show(&transcript.end(result["result"].as_str()), text, notes)?;
+    show(&transcript.end(result["result"].as_str()), output)?;
     Ok(result)
 }
 
-fn show(parts: &[Part], text: &mut impl Write, notes: &mut impl Write) -> io::Result<()> {
+fn show<O: Write, N: Write>(parts: &[Part], output: &mut Output<O, N>) -> Result<(), OutputError> {
     for part in parts {
         match part {
-            Part::Text(part) => {
-                text.write_all(part.as_bytes())?;
-                text.flush()?;
-            }
-            Part::Aside(part) => {
-                notes.write_all(part.as_bytes())?;
-                notes.flush()?;
-            }
-            Part::Note(note) => writeln!(notes, "[{note}]")?,
+            Part::Text(part) => output.answer(part)?,
+            Part::Aside(part) => output.aside(part),
+            Part::Note(note) => output.note(&format!("[{note}]")),
         }
     }
     Ok(())

@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 use engine::synth::{SynthOptions, SynthQuant, SynthShape, synthesize};
 
+use crate::output::Output;
+
 /// What to do with model files.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Model {
@@ -27,15 +29,16 @@ pub(crate) enum Model {
 }
 
 /// Does it.
-pub(crate) fn run(model: Model) -> Result<()> {
+pub(crate) fn run(model: Model, output: &mut Output) -> Result<()> {
     match model {
-        Model::Synth { shape, quant, seed, output } => {
-            let shown = output.display().to_string();
-            let options = SynthOptions { shape, quant, seed, output };
+        Model::Synth { shape, quant, seed, output: file } => {
+            let shown = file.display().to_string();
+            let options = SynthOptions { shape, quant, seed, output: file };
             let bytes = synthesize(&options, |_, _| {})
                 .with_context(|| format!("{shown} can't be written"))?;
-            println!("{shown}: {}, {}, {:.1} MB", shape.name, quant.name(), bytes as f64 / 1e6);
-            Ok(())
+            let megabytes = bytes as f64 / 1e6;
+            let told = format!("{shown}: {}, {}, {megabytes:.1} MB", shape.name, quant.name());
+            Ok(output.line(&told)?)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The client's verbs: submit, status, result, watch, cancel.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::follow;
 use super::sampling::SamplingArgs;
 use crate::client::{Client, Target};
-use crate::output;
+use crate::output::Output;
 
 /// A prompt and how to answer it.
 #[derive(Debug, Args)]
@@ -144,7 +144,7 @@ fn json_in(file: &Path, what: &str) -> Result<Value> {
 }
 
 /// Submits a prompt.
-pub(crate) fn submit(args: Submit) -> Result<()> {
+pub(crate) fn submit(args: &Submit, output: &mut Output) -> Result<()> {
     let client = Client::new(&args.target)?;
     let prompt = if args.prompt == "-" {
         let mut text = String::new();
@@ -156,24 +156,23 @@ pub(crate) fn submit(args: Submit) -> Result<()> {
     let accepted = client.post("/generate", &args.body(prompt)?)?;
     let task_id = accepted["task_id"].as_str().context("the gateway's answer has no task_id")?;
     if args.stream {
-        eprintln!("task {task_id}");
-        follow_and_tell(&client, task_id, true)
+        output.announced(task_id, |output| follow_and_tell(&client, task_id, true, output))
     } else if args.wait {
-        eprintln!("task {task_id}");
-        print_result(&client.wait_for_result(task_id)?, args.json)
+        output.announced(task_id, |output| {
+            print_result(&client.wait_for_result(task_id)?, args.json, output)
+        })
     } else {
-        println!("{task_id}");
-        Ok(())
+        Ok(output.accepted(task_id)?)
     }
 }
 
 /// Prints a task's status.
-pub(crate) fn status(args: &TaskArgs) -> Result<()> {
+pub(crate) fn status(args: &TaskArgs, output: &mut Output) -> Result<()> {
     let status = Client::new(&args.target)?.get(&format!("/status/{}", args.task_id))?;
-    println!("{}", status["status"].as_str().unwrap_or("unknown"));
-    eprintln!("{}", status["message"].as_str().unwrap_or_default());
+    output.line(status["status"].as_str().unwrap_or("unknown"))?;
+    output.note(status["message"].as_str().unwrap_or_default());
     if let Some(place) = place(&status) {
-        eprintln!("{place}");
+        output.note(&place);
     }
     Ok(())
 }
@@ -191,45 +190,45 @@ fn place(status: &Value) -> Option<String> {
 }
 
 /// Prints a task's result.
-pub(crate) fn result(args: &ResultArgs) -> Result<()> {
+pub(crate) fn result(args: &ResultArgs, output: &mut Output) -> Result<()> {
     let client = Client::new(&args.task.target)?;
     let result = if args.wait {
         client.wait_for_result(&args.task.task_id)?
     } else {
         client.get(&format!("/result/{}", args.task.task_id))?
     };
-    print_result(&result, args.json)
+    print_result(&result, args.json, output)
 }
 
 /// Prints a task's text as it comes.
-pub(crate) fn watch(args: &TaskArgs) -> Result<()> {
-    follow_and_tell(&Client::new(&args.target)?, &args.task_id, false)
+pub(crate) fn watch(args: &TaskArgs, output: &mut Output) -> Result<()> {
+    follow_and_tell(&Client::new(&args.target)?, &args.task_id, false, output)
 }
 
 /// Cancels a task.
-pub(crate) fn cancel(args: &TaskArgs) -> Result<()> {
+pub(crate) fn cancel(args: &TaskArgs, output: &mut Output) -> Result<()> {
     let reply =
         Client::new(&args.target)?.post(&format!("/cancel/{}", args.task_id), &json!({}))?;
-    println!("{}", reply["status"].as_str().unwrap_or("unknown"));
-    eprintln!("{}", reply["message"].as_str().unwrap_or_default());
+    output.line(reply["status"].as_str().unwrap_or("unknown"))?;
+    output.note(reply["message"].as_str().unwrap_or_default());
     Ok(())
 }
 
 /// The answer goes to standard output, everything about it to standard error; as JSON all of it to
 /// standard output.
-fn print_result(result: &Value, as_json: bool) -> Result<()> {
+fn print_result(result: &Value, as_json: bool, output: &mut Output) -> Result<()> {
     if as_json {
-        output::answer().write_all(format!("{result}\n").as_bytes())?;
+        output.answer(&format!("{result}\n"))?;
     }
     match result["status"].as_str() {
         Some("completed") if as_json => Ok(()),
         Some("completed") => {
             let text = result["result"].as_str().unwrap_or_default();
-            output::answer().write_all(format!("{text}\n").as_bytes())?;
+            output.answer(&format!("{text}\n"))?;
             for call in result["tool_calls"].as_array().into_iter().flatten() {
-                eprintln!("[{}]", follow::call(call));
+                output.note(&format!("[{}]", follow::call(call)));
             }
-            eprintln!("{}", figures(&result["metrics"]));
+            output.note(&figures(&result["metrics"]));
             Ok(())
         }
         Some("error") => bail!(
@@ -256,12 +255,16 @@ fn figures(metrics: &Value) -> String {
 }
 
 /// Prints the text as it comes, then what is to be said about it.
-fn follow_and_tell(client: &Client, task_id: &str, accepted: bool) -> Result<()> {
-    let (mut text, mut notes) = (output::answer(), std::io::stderr());
-    let result = follow::follow(client, task_id, accepted, &mut text, &mut notes)?;
+fn follow_and_tell(
+    client: &Client,
+    task_id: &str,
+    accepted: bool,
+    output: &mut Output,
+) -> Result<()> {
+    let result = follow::follow(client, task_id, accepted, output)?;
     match result["status"].as_str() {
-        Some("completed") => eprintln!("{}", figures(&result["metrics"])),
-        _ => print_result(&result, false)?,
+        Some("completed") => output.note(&figures(&result["metrics"])),
+        _ => print_result(&result, false, output)?,
     }
     Ok(())
 }

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use service::settings::{QueueLocation, Secret};
 use service::shutdown::CancellationToken;
 use service::{Process, Settings};
 
+use crate::output::{Output, OutputError};
+
 /// Runs everything until a signal: the worker drains first, and the gateway answers until it has.
-pub(crate) fn run(config: Option<&Path>, adapters: &[String]) -> Result<()> {
+pub(crate) fn run(config: Option<&Path>, adapters: &[String], output: &mut Output) -> Result<()> {
     let (config, adapters) = (config.map(Path::to_path_buf), adapters.to_vec());
     // One for the whole run: a reload that finds no keys either keeps it.
     let fresh_key = Secret::new(service::settings::fresh_key());
@@ -22,12 +24,19 @@ pub(crate) fn run(config: Option<&Path>, adapters: &[String]) -> Result<()> {
     };
     let settings = load()?;
     let is_fresh = settings.api_keys.first() == Some(&fresh_key);
-    service::process::run(settings, load, async |process| serve(process, is_fresh).await)
+    service::process::run(settings, load, async |process| serve(process, is_fresh, output).await)
 }
 
-async fn serve(process: Process, fresh_key: bool) -> Result<()> {
+async fn serve(process: Process, fresh_key: bool, output: &mut Output) -> Result<()> {
     let listener = gateway::process::bind(&process.settings)?;
-    print!("{}", banner(&process.settings, listener.local_addr()?.port(), fresh_key));
+    let banner = banner(&process.settings, listener.local_addr()?.port(), fresh_key);
+    match output.print_anywhere(&banner) {
+        Ok(()) => {}
+        Err(OutputError::Lost) if fresh_key => {
+            bail!("the key that was made for this run could be told to nobody: set API_KEYS")
+        }
+        Err(error) => tracing::warn!(target: "up", "the address could not be printed: {error:#}"),
+    }
 
     let stop = process.stop.clone();
     let gateway_stop = CancellationToken::new();

@@ -17,7 +17,7 @@ mod request;
 mod summary;
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use service::Settings;
 
+use crate::output::Output;
 use crate::text::{count, printable, printable_json};
 
 use entry::{Assembler, Entry, Log};
@@ -70,7 +71,7 @@ pub(crate) struct Logs {
 }
 
 /// Reads and prints.
-pub(crate) fn run(args: &Logs, config: Option<&Path>) -> Result<()> {
+pub(crate) fn run(args: &Logs, config: Option<&Path>, output: &mut Output) -> Result<()> {
     let dir = match &args.dir {
         Some(dir) => dir.clone(),
         None => Settings::load(config)?.log_dir,
@@ -90,9 +91,9 @@ pub(crate) fn run(args: &Logs, config: Option<&Path>) -> Result<()> {
         );
     }
     if args.summary {
-        return summarize(args, &days, &pick);
+        return summarize(args, &days, &pick, output);
     }
-    let mut printer = Printer { json: args.json, unread: 0, out: io::stdout().lock() };
+    let mut printer = Printer { json: args.json, unread: 0, output };
     let limit = args.lines.or(pick.is_all().then_some(LAST));
     let end = shown(&days, log, &pick, limit, |entry| printer.print(entry))?;
     printer.tell_unread();
@@ -131,7 +132,7 @@ fn shown(
     Ok(end)
 }
 
-fn summarize(args: &Logs, days: &[Day], pick: &Pick) -> Result<()> {
+fn summarize(args: &Logs, days: &[Day], pick: &Pick, output: &mut Output) -> Result<()> {
     let mut summary = Summary::default();
     shown(days, Log::Requests, pick, args.lines, |entry| {
         summary.take(entry);
@@ -142,17 +143,19 @@ fn summarize(args: &Logs, days: &[Day], pick: &Pick) -> Result<()> {
     } else {
         summary.text()
     };
-    Ok(io::stdout().write_all(text.as_bytes())?)
+    Ok(output.print(&text)?)
 }
 
 /// Prints what is added, until somebody ends it.
-fn follow(mut follower: Follower, pick: &Pick, mut printer: Printer<impl Write>) -> Result<()> {
+fn follow(
+    mut follower: Follower,
+    pick: &Pick,
+    mut printer: Printer<'_, impl Write, impl Write>,
+) -> Result<()> {
     let mut assembler = Assembler::new(follower.log());
     if follower.waits() {
-        eprintln!(
-            "qwen-queue: waiting for {}",
-            printable(&follower.expected().display().to_string())
-        );
+        let expected = printable(&follower.expected().display().to_string());
+        printer.output.note(&format!("qwen-queue: waiting for {expected}"));
     }
     loop {
         for line in follower.poll().with_context(|| cannot(follower.dir(), "be followed"))? {
@@ -160,7 +163,6 @@ fn follow(mut follower: Follower, pick: &Pick, mut printer: Printer<impl Write>)
                 printer.print(&entry)?;
             }
         }
-        printer.out.flush()?;
         printer.tell_unread();
         std::thread::sleep(POLL);
     }
@@ -171,25 +173,23 @@ fn cannot(dir: &Path, what: &str) -> String {
 }
 
 /// Writes entries for people or programs.
-struct Printer<W> {
+struct Printer<'a, O: Write, N: Write> {
     json: bool,
-    /// Entries that could not be told as JSON.
+    /// Entries that can't be printed as JSON.
     unread: u64,
-    out: W,
+    output: &'a mut Output<O, N>,
 }
 
-impl<W: Write> Printer<W> {
+impl<O: Write, N: Write> Printer<'_, O, N> {
     fn print(&mut self, entry: &Entry) -> Result<()> {
         if !self.json {
             for line in entry.text.lines() {
-                writeln!(self.out, "{}", printable(line))?;
+                self.output.line(&printable(line))?;
             }
             return Ok(());
         }
         match &entry.fields {
-            Some(fields) => {
-                writeln!(self.out, "{}", printable_json(&serde_json::to_string(fields)?))?
-            }
+            Some(fields) => self.output.line(&printable_json(&serde_json::to_string(fields)?))?,
             None => self.unread += 1,
         }
         Ok(())
@@ -197,10 +197,8 @@ impl<W: Write> Printer<W> {
 
     fn tell_unread(&mut self) {
         if self.unread > 0 {
-            eprintln!(
-                "qwen-queue: {} could not be read and was left out",
-                count(self.unread, "line")
-            );
+            let lines = count(self.unread, "line");
+            self.output.note(&format!("qwen-queue: {lines} could not be read and was left out"));
             self.unread = 0;
         }
     }

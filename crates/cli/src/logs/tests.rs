@@ -47,11 +47,12 @@ fn nothing_printed_steers_a_terminal() {
     let text = "[2025-11-21 15:30:45] task_id=t status=error error_message=\"\u{9b}2J\\u001b[2J\u{1b}]0;x\u{7}\"\n";
     let mut assembler = Assembler::new(Log::Requests);
     for json in [false, true] {
-        let mut printer = Printer { json, unread: 0, out: Vec::new() };
+        let mut output = Output::kept();
+        let mut printer = Printer { json, unread: 0, output: &mut output };
         for line in text.lines().chain(["{\"torn\u{1b}"]) {
             printer.print(&assembler.push(line.to_owned()).unwrap()).unwrap();
         }
-        let shown = String::from_utf8(printer.out).unwrap();
+        let (shown, _) = output.into_texts();
         assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
     }
 }

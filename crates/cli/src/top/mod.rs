@@ -33,7 +33,8 @@ use clap::Args;
 
 use crate::client::AdminTarget;
 use crate::client::admin::{Admin, Overview, understood};
-use crate::commands::operate::{print, print_json, queues_table, totals, workers_table};
+use crate::commands::operate::{print_json, queues_table, totals, workers_table};
+use crate::output::Output;
 use crate::text::{instant, printable};
 
 use feed::Feed;
@@ -67,13 +68,14 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 /// Shows the overview until the operator quits.
-pub(crate) fn run(args: &Top) -> Result<()> {
+pub(crate) fn run(args: &Top, output: &mut Output) -> Result<()> {
     let admin = Admin::new(&args.target)?;
     if args.json {
-        return print_json(&admin.overview()?);
+        return print_json(output, &admin.overview()?);
     }
     if args.once || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-        return print(&snapshot(admin.url(), &understood("/admin/overview", admin.overview()?)?));
+        let overview = understood("/admin/overview", admin.overview()?)?;
+        return Ok(output.print(&snapshot(admin.url(), &overview))?);
     }
     // Errors that will not pass end the command; a gateway that is away may come back.
     match admin.overview() {
@@ -87,20 +89,26 @@ fn live(admin: Admin, interval: Duration) -> Result<()> {
     let mut state = State::new(admin.url().to_owned());
     let feed = Feed::start(admin, interval);
     let mut screen = Screen::open()?;
+    let watched = watch(&mut screen, &mut state, &feed, theme);
+    screen.close(watched)
+}
+
+/// Shows what comes and does what is typed, until somebody quits, a signal comes or the terminal fails.
+fn watch(screen: &mut Screen, state: &mut State, feed: &Feed, theme: view::Theme) -> Result<()> {
     while !screen.signalled() {
         while let Some(report) = feed.report() {
             state.take(report, Instant::now());
         }
         state.forget_old_notice(Instant::now());
-        screen.draw(|frame| view::draw(frame, &state, theme, Instant::now()))?;
+        screen.draw(|frame| view::draw(frame, state, theme, Instant::now()))?;
         let Some(key) = screen.key(TICK)? else { continue };
-        match keys::press(&mut state, key) {
+        match keys::press(state, key) {
             keys::Action::Continue => {}
             keys::Action::Order(order) => feed.order(order),
             keys::Action::Quit => break,
         }
     }
-    screen.close()
+    Ok(())
 }
 
 /// Formats the overview as plain text.

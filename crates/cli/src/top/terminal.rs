@@ -1,14 +1,22 @@
 //! Sets the terminal up in [`Screen::open`] and restores it when the screen is dropped, on a panic
 //! and on a signal.
+//!
+//! A terminal may be closed at any time. Then nothing can be written to it, not even what gives it back
+//! or what says so; ratatui's own functions print such errors, which panics, so they are not used here.
+//! Reading it never comes back. Only the leader of its session is sent SIGHUP, so a terminal that is gone
+//! counts as one.
 
-use std::io;
+use std::io::{self, IsTerminal, Stdout, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
-use ratatui::{DefaultTerminal, Frame};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{EnterAlternateScreen, enable_raw_mode};
+use ratatui::{Frame, Terminal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 /// How long after a signal the view may take to end.
@@ -16,7 +24,9 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The terminal in raw mode, with the view.
 pub(super) struct Screen {
-    terminal: DefaultTerminal,
+    terminal: Terminal<CrosstermBackend<MaybeGone>>,
+    /// Set once the terminal fails a write.
+    gone: Arc<AtomicBool>,
     /// The signal that was received; 0 if none was.
     signal: Arc<AtomicUsize>,
 }
@@ -32,9 +42,11 @@ impl Screen {
         }
         let watched = Arc::clone(&signal);
         std::thread::spawn(move || end_after_signal(&watched));
-        // Also restores the terminal on a panic.
-        let terminal = ratatui::try_init().inspect_err(|_| ratatui::restore());
-        Ok(Self { terminal: terminal.context("can't use the terminal: try --once")?, signal })
+        let gone = Arc::new(AtomicBool::new(false));
+        let terminal = take_over(MaybeGone { out: io::stdout(), gone: Arc::clone(&gone) });
+        let terminal = terminal.inspect_err(|_| give_back());
+        let terminal = terminal.context("can't use the terminal: try --once")?;
+        Ok(Self { terminal, gone, signal })
     }
 
     /// Whether a signal has asked the view to end.
@@ -43,7 +55,11 @@ impl Screen {
     }
 
     pub(super) fn draw(&mut self, view: impl FnOnce(&mut Frame<'_>)) -> Result<()> {
-        self.terminal.draw(view).map(|_| ()).context("can't write to the terminal")
+        let drawn = self.terminal.draw(view).map(|_| ());
+        if self.is_gone() {
+            bail!("the terminal is gone");
+        }
+        drawn.context("can't write to the terminal")
     }
 
     /// Returns the key pressed within `wait`, if any. Other events end the wait too.
@@ -61,16 +77,29 @@ impl Screen {
         }
     }
 
-    /// Restores the terminal. If a signal ended the view, ends the process as that signal does.
-    pub(super) fn close(self) -> Result<()> {
-        let signal = self.signal.load(Ordering::Relaxed);
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed) || is_closed()
+    }
+
+    /// Restores the terminal. If a signal ended the view, or the terminal is gone, ends the process as that
+    /// signal (or SIGHUP) does; otherwise returns `ended`.
+    pub(super) fn close(self, ended: Result<()>) -> Result<()> {
+        let signal = match i32::try_from(self.signal.load(Ordering::Relaxed)) {
+            Ok(0) | Err(_) => self.is_gone().then_some(SIGHUP),
+            Ok(signal) => Some(signal),
+        };
         drop(self);
-        match i32::try_from(signal) {
-            Ok(0) | Err(_) => Ok(()),
-            Ok(signal) => signal_hook::low_level::emulate_default_handler(signal)
+        match signal {
+            None => ended,
+            Some(signal) => signal_hook::low_level::emulate_default_handler(signal)
                 .context("can't end the process by its signal"),
         }
     }
+}
+
+/// Whether the terminal was closed.
+fn is_closed() -> bool {
+    !io::stdin().is_terminal() || !io::stdout().is_terminal()
 }
 
 /// Ends the process some time after a signal, in case the view does not: reading from a terminal
@@ -78,10 +107,11 @@ impl Screen {
 fn end_after_signal(signal: &AtomicUsize) {
     loop {
         std::thread::sleep(EXIT_TIMEOUT);
-        let came = signal.load(Ordering::Relaxed);
-        if let Ok(came @ 1..) = i32::try_from(came) {
+        let came = i32::try_from(signal.load(Ordering::Relaxed));
+        let came = came.ok().filter(|came| *came > 0);
+        if let Some(came) = came.or_else(|| is_closed().then_some(SIGHUP)) {
             std::thread::sleep(EXIT_TIMEOUT);
-            ratatui::restore();
+            give_back();
             // If this fails too, there is no terminal to report it on.
             let _ = signal_hook::low_level::emulate_default_handler(came);
             return;
@@ -91,6 +121,55 @@ fn end_after_signal(signal: &AtomicUsize) {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        ratatui::restore();
+        give_back();
+    }
+}
+
+/// Takes the terminal over, and sees to it that a panic gives it back before it is printed.
+fn take_over(out: MaybeGone) -> io::Result<Terminal<CrosstermBackend<MaybeGone>>> {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        give_back();
+        print(panic);
+    }));
+    enable_raw_mode()?;
+    execute!(io::stdout(), EnterAlternateScreen)?;
+    Terminal::new(CrosstermBackend::new(out))
+}
+
+/// Gives the terminal back. A terminal that is gone needs nothing.
+fn give_back() {
+    let _ = ratatui::try_restore();
+}
+
+/// Standard output as a terminal that may be gone: it never fails, and what it did not take is noted.
+/// (ratatui prints the error of showing the cursor when it is dropped.)
+struct MaybeGone {
+    out: Stdout,
+    gone: Arc<AtomicBool>,
+}
+
+impl MaybeGone {
+    fn noted<T>(&self, result: io::Result<T>, otherwise: T) -> io::Result<T> {
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(_) => {
+                self.gone.store(true, Ordering::Relaxed);
+                Ok(otherwise)
+            }
+            Ok(done) => Ok(done),
+        }
+    }
+}
+
+impl Write for MaybeGone {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes);
+        self.noted(written, bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.out.flush();
+        self.noted(flushed, ())
     }
 }

@@ -3,9 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
+use proxies::{Agents, Variables};
 use serde::Deserialize;
 use ureq::http::{HeaderMap, Response, StatusCode, header};
-use ureq::{Agent, Body, BodyReader};
+use ureq::{Body, BodyReader};
 
 use super::cache::{self, RepoCache};
 use super::options::SourceOptions;
@@ -20,7 +21,7 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// One repository on the hub.
 pub(super) struct Hub<'a> {
-    agent: Agent,
+    agents: Agents,
     options: &'a SourceOptions,
     name: &'a HubName,
     cache: &'a RepoCache,
@@ -94,16 +95,17 @@ impl<'a> Hub<'a> {
         name: &'a HubName,
         cache: &'a RepoCache,
     ) -> Result<Self, SourceError> {
-        let config = Agent::config_builder()
-            // Redirects are followed here, so that the token goes to the hub alone.
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .timeout_connect(Some(Duration::from_secs(15)))
-            .timeout_recv_response(Some(Duration::from_secs(60)))
-            .timeout_per_read(Some(Duration::from_secs(60)))
-            .user_agent(concat!("qwen-queue/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Ok(Self { agent: config.new_agent(), options, name, cache })
+        let agents = Agents::new(Variables::from_env(), |config| {
+            config
+                // Redirects are followed here, so that the token goes to the hub alone.
+                .max_redirects(0)
+                .http_status_as_error(false)
+                .timeout_connect(Some(Duration::from_secs(15)))
+                .timeout_recv_response(Some(Duration::from_secs(60)))
+                .timeout_per_read(Some(Duration::from_secs(60)))
+                .user_agent(concat!("qwen-queue/", env!("CARGO_PKG_VERSION")))
+        });
+        Ok(Self { agents, options, name, cache })
     }
 
     /// The paths of the repository's files.
@@ -212,7 +214,11 @@ impl<'a> Hub<'a> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
             let of_hub = origin(&url) == hub;
-            let mut request = if head { self.agent.head(&url) } else { self.agent.get(&url) };
+            // Each redirect may lead to a host with another proxy, or none.
+            let (agent, via) = self.agents.for_url(&url).map_err(|error| {
+                Failure::Final(self.unreachable(&self.name.repo, error.to_string()))
+            })?;
+            let mut request = if head { agent.head(&url) } else { agent.get(&url) };
             // The size and the hash are those of the bytes as they are.
             request = request.header(header::ACCEPT_ENCODING, "identity");
             if let Some(from) = from.filter(|&from| from > 0) {
@@ -221,7 +227,10 @@ impl<'a> Hub<'a> {
             if let Some(token) = self.options.token.as_ref().filter(|_| of_hub) {
                 request = request.header(header::AUTHORIZATION, token.header());
             }
-            let response = request.call().map_err(|error| Failure::Again(error.to_string()))?;
+            let response = request.call().map_err(|error| {
+                let via = via.map_or_else(String::new, |via| format!(", through {via}"));
+                Failure::Again(format!("{error}{via}"))
+            })?;
             let headers = response.headers();
             let location = match text(headers, "location") {
                 Some(location) if response.status().is_redirection() => location,

@@ -62,6 +62,7 @@ use std::time::Duration;
 use self::listener::Listener;
 use self::partitions::Partitions;
 use self::servers::Servers;
+pub use self::servers::urls;
 use crate::OpenError;
 use crate::watch::Hub;
 

@@ -27,7 +27,7 @@ impl Servers {
     /// [`OpenError::RedisUrl`] when one can't be a URL of Redis.
     pub(crate) fn new(options: &RedisOptions) -> Result<Arc<Self>, OpenError> {
         let bad_url = |reason: String| OpenError::RedisUrl { reason };
-        let urls = split(&options.url);
+        let urls = urls(&options.url);
         let manners = Manners {
             lines: options.connections,
             limit: options.command_timeout,
@@ -122,7 +122,7 @@ impl Servers {
 }
 
 /// Separates URLs at those commas that another URL follows: a password may have others.
-fn split(urls: &str) -> Vec<&str> {
+pub fn urls(urls: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut rest = urls;
     let mut from = 0;
@@ -147,8 +147,8 @@ mod tests {
     #[test]
     fn urls_are_told_apart_and_a_comma_in_a_password_is_part_of_it() {
         let two = ["redis://:a,b@one:7000", "rediss://two:7001"];
-        assert_eq!(split("redis://:a,b@one:7000, rediss://two:7001"), two);
-        assert_eq!(split("redis://one"), ["redis://one"]);
+        assert_eq!(urls("redis://:a,b@one:7000, rediss://two:7001"), two);
+        assert_eq!(urls("redis://one"), ["redis://one"]);
     }
 
     #[tokio::test]

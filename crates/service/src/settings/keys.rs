@@ -4,16 +4,26 @@
 /// One setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// Its name in the environment and `.env`; in YAML the same in lower case.
+    /// Its name in the environment and `.env`; in YAML the same, or in lower case.
     pub name: &'static str,
     /// What stands in when nothing is set; none means unset.
     pub default: Option<&'static str>,
     /// What it means, in one line.
     pub help: &'static str,
+    /// Whether it takes several values: separated by commas, or as a list in YAML.
+    pub list: bool,
 }
 
+/// A setting that takes a single value; [`Key::list`] makes it take several.
 const fn key(name: &'static str, default: Option<&'static str>, help: &'static str) -> Key {
-    Key { name, default, help }
+    Key { name, default, help, list: false }
+}
+
+impl Key {
+    const fn list(mut self) -> Self {
+        self.list = true;
+        self
+    }
 }
 
 /// All of them, in the order they are documented.
@@ -22,7 +32,7 @@ pub const KEYS: &[Key] = &[
         "API_KEYS",
         None,
         "who may use the API: keys separated by commas, each at least 8 characters; `up` makes a fresh one when unset",
-    ),
+    ).list(),
     key(
         "ADMIN_API_KEY",
         None,
@@ -32,7 +42,7 @@ pub const KEYS: &[Key] = &[
         "MODEL_NAME",
         Some("demo"),
         "hub repository with optional :quant (Qwen/Qwen3-4B-GGUF:Q4_K_M), path to a .gguf file or to a folder of safetensors, or demo; several separated by commas, the default first",
-    ),
+    ).list(),
     key(
         "MAX_MODEL_BYTES",
         None,
@@ -47,7 +57,7 @@ pub const KEYS: &[Key] = &[
         "MODEL_DEVICE",
         Some("auto"),
         "auto (the first GPU if the build can use one and one is there, else the CPU), cpu, cuda:N, or several that share the layers of each model: cuda:0,1 or cuda:0,cpu, each once, the CPU last",
-    ),
+    ).list(),
     key(
         "QUANTIZATION",
         None,
@@ -57,12 +67,12 @@ pub const KEYS: &[Key] = &[
         "LORA_ADAPTERS",
         None,
         "LoRA adapters served beside the first model, each under a name of its own: name=path-or-repository, separated by commas",
-    ),
+    ).list(),
     key(
         "REDIS_URL",
         None,
         "redis[s]://[user:password@]host[:port][/db], or several nodes of a Redis Cluster so, separated by commas; unset: `up` uses its embedded queue",
-    ),
+    ).list(),
     key("REDIS_HOST", None, "the Redis host, instead of REDIS_URL"),
     key("REDIS_PORT", Some("6379"), "the Redis port beside REDIS_HOST, 1 to 65535"),
     key(
@@ -80,7 +90,7 @@ pub const KEYS: &[Key] = &[
         Some("false"),
         "whether a Redis may be used that deletes keys when its memory is full (another maxmemory-policy than noeviction), and accepted tasks with them: true or false",
     ),
-    key("HOST", Some("0.0.0.0"), "address that the gateway listens on"),
+    key("HOST", Some("0.0.0.0"), "address that the gateway listens on: an IP address or localhost"),
     key("PORT", Some("8000"), "port that the gateway listens on, 0 to 65535 (0: any free one)"),
     key(
         "MAX_NEW_TOKENS",
@@ -132,7 +142,7 @@ pub const KEYS: &[Key] = &[
         "LOG_LEVEL",
         Some("info"),
         "error, warn, info, debug or trace; or per part, as in info,worker=debug",
-    ),
+    ).list(),
     key("LOG_FORMAT", Some("text"), "text or json, for app.log and the console"),
     key("DATA_DIR", Some("data"), "where the embedded queue lives"),
     key("HF_ENDPOINT", Some("https://huggingface.co"), "where models are downloaded from"),

@@ -1,137 +1,251 @@
-//! Gathers every setting's text from the sources, by the `config` crate: defaults < YAML file <
-//! `.env` < environment. Knows names, not meanings.
+//! Gathers every setting's text from the sources. Each source becomes a layer of texts; the `config`
+//! crate lays them over each other: defaults < YAML file < `.env` < environment < command line. Knows
+//! names, not meanings.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use config::{Config, Environment, File, FileFormat, Map, Source};
+use config::{Config, ConfigError, Map, Source, Value, ValueKind};
 
 use super::SettingsError;
-use super::keys::KEYS;
+use super::dotenv_file::DotEnv;
+use super::file::{self, Entry, Written};
+use super::keys::{KEYS, Key};
+use super::names::{self, FILE_VARIABLE};
+use super::{paths, yaml};
 
-/// Names the YAML file when no option does.
-const FILE_VARIABLE: &str = "QWEN_QUEUE_CONFIG";
 /// The YAML file that is read when it exists and nothing names another.
 const DEFAULT_FILE: &str = "qwen-queue.yaml";
 
+/// What is read, and from where.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// The YAML file that an option names.
+    pub file: Option<PathBuf>,
+    /// The `.env` file; it need not exist.
+    pub dotenv: PathBuf,
+    /// The process's environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Settings that options of the command line give: the option, the setting's name, its value.
+    pub options: Vec<(&'static str, &'static str, String)>,
+}
+
+/// A setting's text and its place, such as `.env, line 3`.
+#[derive(Debug, Clone)]
+pub(super) struct Given {
+    pub(super) text: String,
+    /// `None` for a default.
+    pub(super) place: Option<String>,
+}
+
 /// The text of each setting that has one, by name.
 #[derive(Debug, Default)]
-pub(super) struct Layers(pub(super) HashMap<&'static str, String>);
+pub(super) struct Layers(pub(super) HashMap<&'static str, Given>);
 
-/// Reads all sources. `environment` is the process's, as pairs.
-pub(super) fn gather(
-    file: Option<&Path>,
-    dotenv: &Path,
-    environment: impl Iterator<Item = (OsString, OsString)>,
-) -> Result<Layers, SettingsError> {
+/// Reads all sources.
+///
+/// # Errors
+/// With all problems of all sources.
+pub(super) fn gather(sources: &Sources) -> Result<Layers, SettingsError> {
     let mut problems = Vec::new();
-    let environment: Map<String, String> = environment
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-
-    let mut builder = Config::builder();
-    for key in KEYS {
-        if let Some(default) = key.default {
-            // A constant key and value can't be refused.
-            builder = match builder.set_default(key.name.to_ascii_lowercase(), default) {
-                Ok(builder) => builder,
-                Err(error) => return Err(SettingsError { problems: vec![error.to_string()] }),
-            };
+    let dotenv = DotEnv::read(&sources.dotenv).unwrap_or_else(|error| {
+        problems.extend(error.problems);
+        DotEnv::default()
+    });
+    let yaml = match yaml_path(sources, &dotenv) {
+        Ok(Some(path)) => yaml_layer(&path, &mut problems),
+        Ok(None) => Layer::default(),
+        Err(problem) => {
+            problems.push(problem);
+            Layer::default()
+        }
+    };
+    let mut from_dotenv = Layer::default();
+    for (key, entry) in dotenv.settings() {
+        from_dotenv.set(key, &entry.value, &dotenv.place(entry), &mut problems);
+    }
+    let from_environment = environment_layer(&sources.environment, &mut problems);
+    let mut from_options = Layer::default();
+    for (option, name, text) in &sources.options {
+        if let Some(key) = names::named(name) {
+            from_options.set(key, &Written::One(text.clone()), option, &mut problems);
         }
     }
-    if let Some(path) = yaml_path(file, environment.get(FILE_VARIABLE)) {
-        match read_yaml(&path) {
-            Ok(yaml) => builder = builder.add_source(yaml),
-            Err(mut found) => problems.append(&mut found),
-        }
-    }
-    match read_dotenv(dotenv) {
-        Ok(pairs) => builder = builder.add_source(variables(pairs)),
-        Err(problem) => problems.push(problem),
-    }
-    builder = builder.add_source(variables(environment));
 
-    let config = builder.build().map_err(|error| SettingsError {
-        problems: vec![format!("the settings can't be combined: {error}")],
-    })?;
+    let layers = [Layer::defaults(), yaml, from_dotenv, from_environment, from_options];
+    match laid_over_each_other(layers) {
+        Ok(layers) if problems.is_empty() => return Ok(layers),
+        Ok(_) => {}
+        Err(error) => problems.push(format!("the settings can't be combined: {error}")),
+    }
+    Err(SettingsError { problems })
+}
+
+fn laid_over_each_other(layers: impl IntoIterator<Item = Layer>) -> Result<Layers, ConfigError> {
+    let builder = layers.into_iter().fold(Config::builder(), |all, layer| all.add_source(layer));
+    let mut all = builder.build()?.collect()?;
     let mut layers = Layers::default();
     for key in KEYS {
-        match text(&config, &key.name.to_ascii_lowercase()) {
-            Ok(Some(text)) => drop(layers.0.insert(key.name, text)),
-            Ok(None) => {}
-            Err(shape) => problems.push(format!("{}: {shape}", key.name)),
+        if let Some(value) = all.remove(&in_lower_case(key)) {
+            let place = value.origin().map(str::to_owned);
+            layers.0.insert(key.name, Given { text: value.into_string()?, place });
         }
     }
-    if problems.is_empty() { Ok(layers) } else { Err(SettingsError { problems }) }
+    Ok(layers)
 }
 
-/// A setting as text: scalars as they are, lists joined by commas, empty text as unset.
-fn text(config: &Config, key: &str) -> Result<Option<String>, String> {
-    if let Ok(list) = config.get_array(key) {
-        let items: Result<Vec<_>, _> = list.into_iter().map(config::Value::into_string).collect();
-        return items.map(|items| Some(items.join(","))).map_err(|e| e.to_string());
+/// The texts of one source, with their places.
+#[derive(Debug, Clone, Default)]
+struct Layer(Map<String, Value>);
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
     }
-    match config.get_string(key) {
-        Ok(text) if text.trim().is_empty() => Ok(None),
-        Ok(text) => Ok(Some(text.trim().to_owned())),
-        Err(config::ConfigError::NotFound(_)) => Ok(None),
-        Err(_) => Err("expected a single value or a list of them".into()),
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        Ok(self.0.clone())
     }
 }
 
-/// A layer of environment-like pairs: only our names count, and an empty value is as good as none.
-fn variables(pairs: Map<String, String>) -> Environment {
-    let ours = pairs
-        .into_iter()
-        .filter(|(name, value)| KEYS.iter().any(|key| key.name == name) && !value.trim().is_empty())
-        .collect();
-    Environment::default().source(Some(ours))
-}
-
-fn yaml_path(option: Option<&Path>, variable: Option<&String>) -> Option<PathBuf> {
-    option
-        .map(Path::to_path_buf)
-        .or_else(|| variable.filter(|path| !path.is_empty()).map(PathBuf::from))
-        .or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()))
-}
-
-fn read_yaml(path: &Path) -> Result<impl Source + Send + Sync + use<>, Vec<String>> {
-    let shown = path.display();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| vec![format!("the settings file {shown} can't be read: {error}")])?;
-    let source = File::from_str(&text, FileFormat::Yaml);
-    let entries = source
-        .collect()
-        .map_err(|error| vec![format!("the settings file {shown} is not valid YAML: {error}")])?;
-    let mut unknown: Vec<_> = entries
-        .keys()
-        .filter(|name| !KEYS.iter().any(|key| key.name.eq_ignore_ascii_case(name)))
-        .map(|name| {
-            format!(
-                "the settings file {shown} has the unknown key '{}': allowed are {}",
-                name.escape_debug(),
-                KEYS.iter().map(|key| key.name.to_ascii_lowercase()).collect::<Vec<_>>().join(", ")
-            )
-        })
-        .collect();
-    unknown.sort();
-    if unknown.is_empty() { Ok(source) } else { Err(unknown) }
-}
-
-fn read_dotenv(path: &Path) -> Result<Map<String, String>, String> {
-    if !path.exists() {
-        return Ok(Map::new());
+impl Layer {
+    fn defaults() -> Self {
+        let value = |text: &str| Value::new(None, ValueKind::String(text.to_owned()));
+        let defaults =
+            KEYS.iter().filter_map(|key| Some((in_lower_case(key), value(key.default?))));
+        Self(defaults.collect())
     }
-    let unreadable = |error: dotenvy::Error| format!("{} can't be read: {error}", path.display());
-    dotenvy::from_path_iter(path)
-        .map_err(unreadable)?
-        .collect::<Result<_, _>>()
-        // The line itself may hold a secret: name the file, not its content.
-        .map_err(|error| match error {
-            dotenvy::Error::LineParse(_, at) => {
-                format!("{} has a line that is not NAME=value (character {at})", path.display())
+
+    /// Adds a setting; an empty value is as good as none.
+    fn set(&mut self, key: &Key, value: &Written, place: &str, problems: &mut Vec<String>) {
+        if value.is_empty() {
+            return;
+        }
+        match text(key, value) {
+            Ok(text) => {
+                let value = Value::new(Some(&place.to_owned()), ValueKind::String(text));
+                self.0.insert(in_lower_case(key), value);
             }
-            other => unreadable(other),
-        })
+            Err(what) => problems.push(format!("{} ({place}) {what}", key.name)),
+        }
+    }
+}
+
+/// The setting's name in YAML, and as `config` knows it.
+fn in_lower_case(key: &Key) -> String {
+    key.name.to_ascii_lowercase()
+}
+
+/// A value as text: items of a list joined by commas, all without blanks around them.
+fn text(key: &Key, value: &Written) -> Result<String, String> {
+    let text = match value {
+        Written::One(text) => text.trim().to_owned(),
+        Written::Several(_) if !key.list => {
+            return Err(
+                "is a list, but takes a single value: write one; if the value begins with [, \
+                        put it into quotes"
+                    .to_owned(),
+            );
+        }
+        Written::Several(items) => {
+            let items = items.iter().map(|item| item.trim()).filter(|item| !item.is_empty());
+            let items: Vec<_> = items.collect();
+            if let Some(at) = items.iter().position(|item| item.contains(',')) {
+                return Err(format!(
+                    "has a comma in item {}, and commas separate items: write one item for each",
+                    at + 1
+                ));
+            }
+            items.join(",")
+        }
+    };
+    if text.contains(char::is_control) {
+        return Err(
+            "has a line break or another control character: write it on one line; if a quote \
+                    is missing before, close it"
+                .to_owned(),
+        );
+    }
+    Ok(text)
+}
+
+/// The environment's settings. Variables of other names are other programs'.
+fn environment_layer(pairs: &[(OsString, OsString)], problems: &mut Vec<String>) -> Layer {
+    const PLACE: &str = "environment";
+    let mut layer = Layer::default();
+    for (name, value) in pairs {
+        let Some(key) = name.to_str().and_then(names::named) else { continue };
+        match value.to_str() {
+            Some(text) => layer.set(key, &Written::One(text.to_owned()), PLACE, problems),
+            None => problems.push(format!(
+                "{} ({PLACE}) is not UTF-8: set it to text in UTF-8, or unset it",
+                key.name
+            )),
+        }
+    }
+    layer
+}
+
+/// The YAML file to read: the one that an option names, or the environment, or `.env`; else the usual
+/// one, if it exists.
+fn yaml_path(sources: &Sources, dotenv: &DotEnv) -> Result<Option<PathBuf>, String> {
+    let is_set = |value: &OsStr| !value.to_string_lossy().trim().is_empty();
+    let variable = || {
+        let pair = sources.environment.iter().find(|(name, _)| name == FILE_VARIABLE);
+        pair.map(|(_, value)| value.clone()).filter(|value| is_set(value))
+    };
+    let named = sources
+        .file
+        .clone()
+        .or_else(|| variable().map(PathBuf::from))
+        .or_else(|| dotenv.get(FILE_VARIABLE).map(PathBuf::from));
+    match named {
+        Some(path) => paths::expand(&path)
+            .map(Some)
+            .map_err(|what| format!("the settings file {}: {what}", path.display())),
+        None => Ok(Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists())),
+    }
+}
+
+fn yaml_layer(path: &Path, problems: &mut Vec<String>) -> Layer {
+    let mut layer = Layer::default();
+    let text = match file::read(path) {
+        Ok(Some(text)) => text,
+        Ok(None) => {
+            problems.push(format!(
+                "the settings file {} does not exist: create it, or name another by --config or {FILE_VARIABLE}",
+                path.display()
+            ));
+            return layer;
+        }
+        Err(problem) => {
+            problems.push(format!("the settings file {problem}"));
+            return layer;
+        }
+    };
+    let (entries, bad) = yaml::entries(&text);
+    problems.extend(bad.iter().map(|bad| bad.message(path)));
+    let mut seen: HashMap<&'static str, &Entry> = HashMap::new();
+    for entry in &entries {
+        let place = file::place(path, entry.line);
+        match names::named(&entry.name.to_ascii_uppercase()) {
+            None => problems.push(format!(
+                "{place}: '{}' is an unknown key: {}",
+                entry.name.escape_debug(),
+                names::advice(&entry.name)
+            )),
+            Some(_) if entry.value.is_empty() => {}
+            Some(key) => match seen.insert(key.name, entry) {
+                Some(first) => problems.push(twice(key.name, &place, first.line)),
+                None => layer.set(key, &entry.value, &place, problems),
+            },
+        }
+    }
+    layer
+}
+
+/// That a file has a name twice.
+pub(super) fn twice(name: &str, place: &str, first: usize) -> String {
+    format!("{name} ({place}) is set in line {first} already: remove one of the two lines")
 }

@@ -1,23 +1,45 @@
 //! Settings: read once at start, checked as a whole, never changed after.
 //!
-//! `keys` names every setting, `layers` gathers their texts from the sources, `parse` turns a text
-//! into a value or a problem, and [`Settings`] is what the rest of the system sees.
+//! ## Layout
+//!
+//! | module          | what it does |
+//! |-----------------|--------------|
+//! | [`keys`]        | names every setting, with its default and meaning |
+//! | [`names`]       | finds the setting that a misspelled name means; pure |
+//! | [`file`]        | reads a file as text; what `.env` and YAML have in common |
+//! | [`dotenv`]      | `.env` text into names and values; pure |
+//! | [`dotenv_file`] | a `.env` file with its names checked |
+//! | [`yaml`]        | YAML text into names and values; pure |
+//! | [`layers`]      | gathers every setting's text from the sources, by precedence |
+//! | [`values`]      | the kinds of value that settings have |
+//! | [`paths`], [`redis_url`] | how paths and addresses are checked |
+//! | [`parse`]       | turns every text into a value or a problem |
+//!
+//! [`Settings`] is what the rest of the system sees. docs/CONFIGURATION.md has the rules.
 
+mod dotenv;
+mod dotenv_file;
+mod file;
 mod keys;
 mod layers;
+mod names;
 mod parse;
+mod paths;
+mod redis_url;
 #[cfg(test)]
 mod tests;
 mod values;
+mod yaml;
 
-use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use protocol::ModelId;
 
+pub use dotenv_file::DotEnv;
 pub use keys::{KEYS, Key};
+pub use layers::Sources;
 pub use values::{Device, LogFormat, LoraAdapter, Quantization, QueueLocation, Secret, fresh_key};
 
 /// Everything an operator can set. See `docs/CONFIGURATION.md`.
@@ -119,11 +141,20 @@ impl Settings {
     /// # Errors
     /// As of [`Self::load`].
     pub fn load_with(file: Option<&Path>, adapters: &[String]) -> Result<Self, SettingsError> {
-        let given = (!adapters.is_empty())
-            .then(|| (OsString::from("LORA_ADAPTERS"), OsString::from(adapters.join(","))));
-        let environment = std::env::vars_os().chain(given);
-        layers::gather(file, Path::new(".env"), environment)
-            .and_then(|layers| parse::settings(&layers))
+        Self::load_from(&Sources {
+            file: file.map(Path::to_owned),
+            dotenv: ".env".into(),
+            environment: std::env::vars_os().collect(),
+            options: vec![("--lora", "LORA_ADAPTERS", adapters.join(","))],
+        })
+    }
+
+    /// Reads these sources.
+    ///
+    /// # Errors
+    /// As of [`Self::load`].
+    pub fn load_from(sources: &Sources) -> Result<Self, SettingsError> {
+        parse::settings(&layers::gather(sources)?)
     }
 
     /// Makes sure that other processes can meet this one.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Display;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::keys::KEYS;
 use super::layers::Layers;
-use super::values::{LoraAdapter, QueueLocation, Secret};
-use super::{Settings, SettingsError};
+use super::values::{ListenAddress, LoraAdapter, QueueLocation, Secret};
+use super::{Settings, SettingsError, paths, redis_url};
 
 /// Shorter keys are guessed too easily.
 const MIN_KEY_LENGTH: usize = 8;
@@ -32,10 +33,10 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         lora_adapters: p.lora_adapters(&model_names),
         model_names,
         queue: p.queue(),
-        redis_ca_file: p.get("REDIS_CA_FILE").map(PathBuf::from),
+        redis_ca_file: p.path("REDIS_CA_FILE"),
         redis_partitions: p.number("REDIS_PARTITIONS", 1, queue::redis::MAX_PARTITIONS),
         redis_allow_eviction: p.choice("REDIS_ALLOW_EVICTION").unwrap_or(false),
-        host: p.choice("HOST").unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()),
+        host: p.choice("HOST").map_or(Ipv4Addr::UNSPECIFIED.into(), |ListenAddress(host)| host),
         port: p.number("PORT", 0, 65_535),
         max_new_tokens: p.number("MAX_NEW_TOKENS", 1, 1_000_000),
         max_prompt_bytes: p.number("MAX_PROMPT_BYTES", 1, 64 << 20),
@@ -50,13 +51,13 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         lease: p.seconds("LEASE_SECONDS", 2, 3_600),
         max_attempts: p.number("MAX_ATTEMPTS", 1, 100),
         drain: p.seconds("DRAIN_SECONDS", 0, 3_600),
-        log_dir: p.text("LOG_DIR").into(),
+        log_dir: p.path("LOG_DIR").unwrap_or_default(),
         log_level: p.log_level(),
         log_format: p.choice("LOG_FORMAT").unwrap_or(super::LogFormat::Text),
-        data_dir: p.text("DATA_DIR").into(),
+        data_dir: p.path("DATA_DIR").unwrap_or_default(),
         hf_endpoint: p.url("HF_ENDPOINT", &["https://", "http://"]),
-        hf_token: p.get("HF_TOKEN").map(Secret::new),
-        hf_home: p.get("HF_HOME").map(PathBuf::from),
+        hf_token: p.hf_token(),
+        hf_home: p.path("HF_HOME"),
     };
     if p.problems.is_empty() { Ok(settings) } else { Err(SettingsError { problems: p.problems }) }
 }
@@ -68,26 +69,54 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn get(&self, name: &str) -> Option<&'a str> {
-        self.layers.0.get(name).map(String::as_str)
+        self.layers.0.get(name).map(|given| given.text.as_str())
     }
 
     fn text(&self, name: &str) -> String {
         self.get(name).unwrap_or_default().to_owned()
     }
 
+    /// Where a setting was found, for messages: ` (.env, line 3)`; empty for a default.
+    fn place(&self, name: &str) -> String {
+        let place = self.layers.0.get(name).and_then(|given| given.place.as_deref());
+        place.map_or_else(String::new, |place| format!(" ({place})"))
+    }
+
     /// Notes that `name` is not what its help line allows.
     fn refuse(&mut self, name: &str, given: &str) {
         let help = KEYS.iter().find(|key| key.name == name).map_or("", |key| key.help);
-        self.problems.push(format!("{name}='{}' is not allowed: {help}", given.escape_debug()));
+        let place = self.place(name);
+        self.problems
+            .push(format!("{name}='{}'{place} is not allowed: {help}", given.escape_debug()));
     }
 
+    /// Notes a problem of `name` without showing its value.
+    fn note(&mut self, name: &str, what: impl Display) {
+        self.problems.push(format!("{name}{}{what}", self.place(name)));
+    }
+
+    /// A value of one of a type's words, in capitals or not.
     fn choice<T: FromStr>(&mut self, name: &str) -> Option<T> {
         let given = self.get(name)?;
-        let value = given.parse().ok();
+        let value = given.parse().or_else(|_| given.to_ascii_lowercase().parse()).ok();
         if value.is_none() {
             self.refuse(name, given);
         }
         value
+    }
+
+    /// A path of a file or folder; `~/` is the home folder.
+    fn path(&mut self, name: &str) -> Option<PathBuf> {
+        let expanded = self.expanded(name, self.get(name)?);
+        Some(expanded.into())
+    }
+
+    /// `path` with its `~/` replaced. It is a part of what `name` is set to, or all of it.
+    fn expanded(&mut self, name: &str, path: &str) -> String {
+        paths::expand_text(path).unwrap_or_else(|what| {
+            self.note(name, format_args!(": '{}': {what}", path.escape_debug()));
+            path.to_owned()
+        })
     }
 
     fn number<T>(&mut self, name: &str, min: T, max: T) -> T
@@ -124,7 +153,7 @@ impl<'a> Parser<'a> {
             if key.is_empty() {
                 continue;
             } else if let Some(problem) = unusable(key) {
-                self.problems.push(format!("API_KEYS: key {} {problem}", position + 1));
+                self.note("API_KEYS", format_args!(": key {} {problem}", position + 1));
             } else if seen.insert(key) {
                 keys.push(Secret::new(key));
             }
@@ -137,13 +166,17 @@ impl<'a> Parser<'a> {
         let given = self.get("MODEL_NAME").unwrap_or_default();
         let mut names: Vec<String> = Vec::new();
         for name in given.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            let id = ModelId::from_source(name);
+            let name = self.expanded("MODEL_NAME", name);
+            let id = ModelId::from_source(&name);
             match names.iter().find(|known| ModelId::from_source(known) == id) {
-                None => names.push(name.to_owned()),
-                Some(known) if known == name => {}
-                Some(known) => self.problems.push(format!(
-                    "MODEL_NAME: clients would know both {known} and {name} as {id}: rename a file"
-                )),
+                None => names.push(name),
+                Some(known) if *known == name => {}
+                Some(known) => self.note(
+                    "MODEL_NAME",
+                    format_args!(
+                        ": clients would know both {known} and {name} as {id}: rename a file"
+                    ),
+                ),
             }
         }
         if names.is_empty() {
@@ -156,12 +189,10 @@ impl<'a> Parser<'a> {
     fn admin_api_key(&mut self, api_keys: &[Secret]) -> Option<Secret> {
         let key = self.get("ADMIN_API_KEY").map(str::trim).filter(|key| !key.is_empty())?;
         if let Some(problem) = unusable(key) {
-            self.problems.push(format!("ADMIN_API_KEY: the key {problem}"));
+            self.note("ADMIN_API_KEY", format_args!(": the key {problem}"));
         } else if api_keys.iter().any(|client| client.reveal() == key) {
-            self.problems.push(
-                "ADMIN_API_KEY is one of API_KEYS: who has that key could operate; use another"
-                    .to_owned(),
-            );
+            let what = " is one of API_KEYS: whoever has that key could operate; use another";
+            self.note("ADMIN_API_KEY", what);
         }
         Some(Secret::new(key))
     }
@@ -173,15 +204,19 @@ impl<'a> Parser<'a> {
             models.iter().map(|model| ModelId::from_source(model)).collect();
         let mut adapters = Vec::new();
         for part in given.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let Ok(adapter) = part.parse::<LoraAdapter>() else {
+            let Ok(mut adapter) = part.parse::<LoraAdapter>() else {
                 self.refuse("LORA_ADAPTERS", part);
                 continue;
             };
+            adapter.source = self.expanded("LORA_ADAPTERS", &adapter.source);
             if names.contains(&adapter.name) {
-                self.problems.push(format!(
-                    "LORA_ADAPTERS: {} is the name of a model or of another adapter: choose another",
-                    adapter.name
-                ));
+                self.note(
+                    "LORA_ADAPTERS",
+                    format_args!(
+                        ": {} is the name of a model or of another adapter: choose another",
+                        adapter.name
+                    ),
+                );
             }
             names.push(adapter.name.clone());
             adapters.push(adapter);
@@ -195,32 +230,48 @@ impl<'a> Parser<'a> {
         if rest.is_none_or(str::is_empty) {
             // The rest may hold a password: show the scheme only.
             let scheme = given.split_once("://").map_or("no scheme", |(scheme, _)| scheme);
-            self.problems.push(format!(
-                "{name} has {}, allowed is {}…",
-                scheme.escape_debug(),
-                schemes.join("… or ")
-            ));
+            let (scheme, allowed) = (scheme.escape_debug(), schemes.join("… or "));
+            self.note(name, format_args!(" has {scheme}, allowed is {allowed}…"));
         }
         given
     }
 
+    /// The hub's token. It is sent in a header.
+    fn hf_token(&mut self) -> Option<Secret> {
+        let token = self.get("HF_TOKEN")?;
+        if !is_printable(token) {
+            let what =
+                ": the token has a character that no token has: copy it again, without blanks";
+            self.note("HF_TOKEN", what);
+        }
+        Some(Secret::new(token))
+    }
+
     fn queue(&mut self) -> QueueLocation {
         let port: u16 = self.number("REDIS_PORT", 1, 65_535);
-        let host = self.get("REDIS_HOST");
-        if self.get("REDIS_URL").is_some() {
-            let url = self.url("REDIS_URL", &["redis://", "rediss://", "redis+unix://", "unix://"]);
-            return QueueLocation::Redis(Secret::new(url));
+        if let Some(urls) = self.get("REDIS_URL") {
+            let all = queue::redis::urls(urls);
+            for (number, url) in all.iter().enumerate() {
+                let Some(problem) = redis_url::problem(url) else { continue };
+                let which =
+                    if all.len() > 1 { format!(": URL {}", number + 1) } else { String::new() };
+                self.note("REDIS_URL", format_args!("{which} {problem}"));
+            }
+            return QueueLocation::Redis(Secret::new(urls));
         }
-        match host {
-            Some(host) if host.contains(['/', '@', ' ']) => {
-                self.problems.push(format!(
-                    "REDIS_HOST='{}' is no host name: put addresses with more parts into REDIS_URL",
-                    host.escape_debug()
-                ));
+        match self.get("REDIS_HOST") {
+            Some(host) if host.contains(['/', '@', ' ', '$']) => {
+                self.note(
+                    "REDIS_HOST",
+                    format_args!(
+                        ": '{}' is no host name: put addresses with more parts into REDIS_URL",
+                        host.escape_debug()
+                    ),
+                );
                 QueueLocation::Embedded(PathBuf::new())
             }
             Some(host) => QueueLocation::Redis(Secret::new(format!("redis://{host}:{port}"))),
-            None => QueueLocation::Embedded(self.text("DATA_DIR").into()),
+            None => QueueLocation::Embedded(self.path("DATA_DIR").unwrap_or_default()),
         }
     }
 
@@ -244,9 +295,13 @@ fn unusable(key: &str) -> Option<String> {
         let length = key.len();
         return Some(format!("has {length} characters, at least {MIN_KEY_LENGTH} are needed"));
     }
-    let is_visible = key.bytes().all(|byte| byte.is_ascii_graphic());
-    (!is_visible).then(|| {
+    (!is_printable(key)).then(|| {
         "has a character that can't stand in an HTTP header: use printable ASCII without spaces"
             .to_owned()
     })
+}
+
+/// Whether `text` is printable ASCII without blanks, as a header needs it.
+fn is_printable(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -13,7 +13,12 @@ fn load(yaml: &str, dotenv: &str, environment: &[(&str, &str)]) -> Result<Settin
     let env_file = dir.path().join(".env");
     std::fs::write(&env_file, dotenv).unwrap();
     let pairs = environment.iter().map(|(k, v)| (OsString::from(k), OsString::from(v)));
-    layers::gather(Some(&file), &env_file, pairs).and_then(|layers| parse::settings(&layers))
+    Settings::load_from(&Sources {
+        file: Some(file),
+        dotenv: env_file,
+        environment: pairs.collect(),
+        options: Vec::new(),
+    })
 }
 
 fn problems(result: Result<Settings, SettingsError>) -> Vec<String> {
@@ -125,8 +130,11 @@ fn an_unknown_key_in_the_file_is_refused_by_name() {
 
 #[test]
 fn unreadable_sources_are_named() {
-    let pairs = std::iter::empty();
-    let missing = layers::gather(Some(Path::new("/none/x.yaml")), Path::new("/none/.env"), pairs);
+    let missing = Settings::load_from(&Sources {
+        file: Some("/none/x.yaml".into()),
+        dotenv: "/none/.env".into(),
+        ..Sources::default()
+    });
     assert!(missing.unwrap_err().problems[0].contains("/none/x.yaml"));
     assert!(problems(load("port: [", "", &[]))[0].contains("not valid YAML"));
     assert!(problems(load("port: {a: 1}", "", &[]))[0].contains("PORT"));

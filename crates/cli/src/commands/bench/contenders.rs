@@ -107,6 +107,7 @@ impl Contender for LlamaServer {
 /// Creates an HTTP agent that keeps a connection per client.
 fn agent(clients: usize) -> Agent {
     Agent::config_builder()
+        .proxy(None) // it would be measured as well
         .max_idle_connections(2 * clients)
         .max_idle_connections_per_host(2 * clients)
         .build()

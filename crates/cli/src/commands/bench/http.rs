@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::load::{self, Target};
 use super::spread::Spread;
+use crate::output::Output;
 
 /// The server and the request.
 #[derive(Debug, Args)]
@@ -48,9 +49,7 @@ pub(super) fn run(args: &HttpBench) -> Result<()> {
     let replies = load::repeat(&target, args.connections, span, None, request)?;
     load::expect(&replies, args.expect)?;
     let latency = Spread::of(replies.iter().map(|reply| reply.took));
-    println!(
-        "{}",
-        json!({ "requests": replies.len(), "per_second": load::rate(&replies), "latency": latency })
-    );
-    Ok(())
+    let rate = load::rate(&replies);
+    let figures = json!({ "requests": replies.len(), "per_second": rate, "latency": latency });
+    Ok(Output::standard().line(&figures.to_string())?)
 }

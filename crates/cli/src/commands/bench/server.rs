@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::contenders::{Gateway, LlamaServer};
 use super::mixed::{Contender, Load, at_least_one};
+use crate::output::Output;
 
 /// The server and the mixed load.
 #[derive(Debug, Args)]
@@ -47,6 +48,5 @@ pub(super) fn run(args: &ServerBench) -> Result<()> {
         Api::LlamaServer => Box::new(LlamaServer::new(url, args.clients)),
     };
     let figures = args.load.run(&*contender, args.clients, args.round)?;
-    println!("{}", serde_json::to_string(&figures)?);
-    Ok(())
+    Ok(Output::standard().line(&serde_json::to_string(&figures)?)?)
 }

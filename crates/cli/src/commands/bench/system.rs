@@ -17,6 +17,7 @@ use super::engine::{MIXED_COLUMNS, mixed_row};
 use super::mixed::{self, Figures, Load, at_least_one};
 use super::processes::Process;
 use super::redis::Redis;
+use crate::output::{Output, note};
 use crate::table::table;
 
 /// How long a worker may take to load its model.
@@ -74,7 +75,7 @@ pub(super) fn run(args: &SystemBench) -> Result<()> {
     args.load.check()?;
     let kv_tokens = (args.clients * args.load.most_tokens().next_multiple_of(64)).max(256);
     let system = System::start(&args.model, args.clients, kv_tokens)?;
-    eprintln!("loading the model here …");
+    note("loading the model here …");
     let model = source::resolve(&args.model, &SourceOptions::from_env())?;
     let options = EngineOptions {
         max_batch: args.clients,
@@ -83,7 +84,7 @@ pub(super) fn run(args: &SystemBench) -> Result<()> {
     };
     let engine = Engine::start(&model, &options)?;
     let (bare, gateway) = (Bare(&engine), system.contender(args.clients));
-    eprintln!("warming up …");
+    note("warming up …");
     // A round number that no round has, so that the prefix cache finds none of its prompts later.
     let warm_up = usize::try_from(u32::MAX)?;
     for contender in [&bare as &dyn mixed::Contender, &gateway] {
@@ -93,11 +94,11 @@ pub(super) fn run(args: &SystemBench) -> Result<()> {
     let here = || cpu::of(std::process::id());
     let (mut engine_cpu, mut system_cpu) = (Some(Duration::ZERO), Some(Duration::ZERO));
     for round in 0..args.rounds {
-        eprintln!("round {} of {}: the engine …", round + 1, args.rounds);
+        note(&format!("round {} of {}: the engine …", round + 1, args.rounds));
         let before = here();
         let engine = args.load.run(&bare, args.clients, round)?;
         engine_cpu = plus(engine_cpu, before, here());
-        eprintln!("round {} of {}: the system …", round + 1, args.rounds);
+        note(&format!("round {} of {}: the system …", round + 1, args.rounds));
         let before = (here(), system.cpu());
         let through = args.load.run(&gateway, args.clients, round)?;
         system_cpu = plus(plus(system_cpu, before.0, here()), before.1, system.cpu());
@@ -116,8 +117,8 @@ pub(super) fn run(args: &SystemBench) -> Result<()> {
         worker_planned_mib: system.planned_mib(),
         worker_peak_mib: system.peak_mib(),
     };
-    print!("{}", report.table());
-    super::write_json(args.json.as_deref(), &report)
+    super::write_json(args.json.as_deref(), &report)?;
+    Ok(Output::standard().print(&report.table())?)
 }
 
 impl Report {
@@ -162,7 +163,7 @@ impl System {
         // The processes run in other folders, so a relative path would not lead to the file.
         let file = std::path::absolute(model)?;
         let model = if file.is_file() { file.to_string_lossy().into_owned() } else { model.into() };
-        eprintln!("starting Redis, gateway and worker …");
+        note("starting Redis, gateway and worker …");
         let redis = Redis::start(&[])?;
         let key = service::settings::fresh_key();
         let (gateway, address) = Process::gateway(&redis.url, &key, &model, &[])?;
@@ -220,7 +221,9 @@ fn plus(
 
 /// Whether a worker has loaded its model.
 fn is_ready(url: &str) -> bool {
-    let Ok(mut health) = ureq::get(format!("{url}/health")).call() else { return false };
+    // It runs on this machine: no proxy.
+    let agent = ureq::Agent::config_builder().proxy(None).build().new_agent();
+    let Ok(mut health) = agent.get(format!("{url}/health")).call() else { return false };
     let body: serde_json::Value = health.body_mut().read_json().unwrap_or_default();
     body["model_loaded"] == true
 }

@@ -52,10 +52,10 @@ fn token(seq: u64, attempt: u64, text: &str) -> String {
 /// Follows a task of a server that answers so: the text, the notes, and what was asked.
 fn followed(answers: Vec<String>) -> (String, String, Vec<String>) {
     let (url, asked) = server(answers);
-    let (mut text, mut notes) = (Vec::new(), Vec::new());
-    let result = follow(&Client::of(&url), "t", true, &mut text, &mut notes).unwrap();
+    let mut output = Output::kept();
+    let result = follow(&Client::of(&url), "t", true, &mut output).unwrap();
     assert_eq!(result["status"], "completed");
-    let [text, notes] = [text, notes].map(|bytes| String::from_utf8(bytes).unwrap());
+    let (text, notes) = output.into_texts();
     (text, notes, asked.join().unwrap())
 }
 
@@ -115,10 +115,10 @@ fn a_new_attempt_says_to_discard_what_was_printed() {
 #[test]
 fn a_refusal_ends_it_at_once() {
     let (url, _asked) = server(vec![plain("404 Not Found", "{\"detail\":\"no such task\"}")]);
-    let error = follow(&Client::of(&url), "t", true, &mut vec![], &mut vec![]).unwrap_err();
+    let error = follow(&Client::of(&url), "t", true, &mut Output::kept()).unwrap_err();
     assert_eq!(error.to_string(), "404 no such task");
     let nobody = Client::of("http://127.0.0.1:1");
-    let error = follow(&nobody, "t", false, &mut vec![], &mut vec![]).unwrap_err();
+    let error = follow(&nobody, "t", false, &mut Output::kept()).unwrap_err();
     assert!(error.to_string().contains("no gateway answers"), "{error}");
 }
 

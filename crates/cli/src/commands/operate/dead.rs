@@ -9,8 +9,9 @@ use clap::{Args, Subcommand};
 use protocol::TaskId;
 use serde_json::{Value, json};
 
-use super::{Shown, confirm, print, print_json};
+use super::{Shown, confirm, json_text, print_json};
 use crate::client::admin::{Admin, Purge, understood};
+use crate::output::Output;
 use crate::table::table;
 use crate::text::{count, printable, printable_json};
 
@@ -89,32 +90,33 @@ pub(crate) struct PurgeArgs {
 }
 
 /// Does it.
-pub(crate) fn run(dead: &Dead) -> Result<()> {
+pub(crate) fn run(dead: &Dead, output: &mut Output) -> Result<()> {
     match dead {
-        Dead::List(args) => list(args),
+        Dead::List(args) => list(args, output),
         Dead::Show(args) => {
             let path = format!("/admin/dead-letters/{}", args.task_id);
             let answer = Admin::new(&args.shown.target)?.dead_letter(&args.task_id.to_string())?;
-            args.shown.print(answer, |answer| Ok(letter::page(&understood(&path, answer)?)))
+            let page = |answer| Ok(letter::page(&understood(&path, answer)?));
+            args.shown.print(output, answer, page)
         }
-        Dead::Replay(args) => replay(args),
-        Dead::Purge(args) => purge(args),
+        Dead::Replay(args) => replay(args, output),
+        Dead::Purge(args) => purge(args, output),
     }
 }
 
-fn list(args: &List) -> Result<()> {
+fn list(args: &List, output: &mut Output) -> Result<()> {
     let admin = Admin::new(&args.shown.target)?;
     let letters = letters(&admin, args.model.as_deref(), args.limit)?;
     if args.shown.json {
-        return print_json(&json!({ "dead_letters": letters }));
+        return print_json(output, &json!({ "dead_letters": letters }));
     }
     let rows: Result<Vec<_>> =
         letters.into_iter().map(|found| Ok(letter::row(&letter::read(found)?))).collect();
     let rows = rows?;
     if rows.is_empty() {
-        return print("no dead letters\n");
+        return Ok(output.line("no dead letters")?);
     }
-    print(&table(&COLUMNS, &rows))
+    Ok(output.print(&table(&COLUMNS, &rows))?)
 }
 
 /// At most `limit` letters, the latest first, as many pages as that takes.
@@ -136,11 +138,14 @@ fn letters(admin: &Admin, model: Option<&str>, limit: usize) -> Result<Vec<Value
     Ok(letters)
 }
 
-fn replay(args: &Replay) -> Result<()> {
+fn replay(args: &Replay, output: &mut Output) -> Result<()> {
     let admin = Admin::new(&args.shown.target)?;
     if let Some(task_id) = args.task_id {
         let answer = admin.replay(&task_id.to_string())?;
-        return args.shown.print(answer, |answer| Ok(format!("{}\n", new_id(&answer)?)));
+        if args.shown.json {
+            return Ok(output.print_anywhere(&json_text(&answer)?)?);
+        }
+        return Ok(output.accepted(&new_id(&answer)?)?);
     }
     let (mut tried, mut replayed) = (HashSet::new(), 0);
     loop {
@@ -156,15 +161,15 @@ fn replay(args: &Replay) -> Result<()> {
             match admin.replay(&task_id) {
                 Ok(answer) => {
                     replayed += 1;
-                    print(&told(&task_id, &answer, args.shown.json)?)?;
+                    output.print_anywhere(&told(&task_id, &answer, args.shown.json)?)?;
                 }
                 // Somebody else was faster, or the queue is in trouble: others may go through.
-                Err(error) => eprintln!("qwen-queue: {}: {error}", printable(&task_id)),
+                Err(error) => output.note(&format!("qwen-queue: {}: {error}", printable(&task_id))),
             }
         }
     }
     let failed = tried.len() as u64 - replayed;
-    eprintln!("{} replayed", count(replayed, "dead letter"));
+    output.note(&format!("{} replayed", count(replayed, "dead letter")));
     if failed > 0 {
         bail!("{} could not be replayed", count(failed, "dead letter"));
     }
@@ -187,7 +192,7 @@ fn new_id(answer: &Value) -> Result<String> {
     }
 }
 
-fn purge(args: &PurgeArgs) -> Result<()> {
+fn purge(args: &PurgeArgs, output: &mut Output) -> Result<()> {
     let (which, what) = match (&args.task_id, &args.model) {
         (Some(id), _) => (Purge::One(id.to_string()), format!("the dead letter of task {id}")),
         (None, Some(model)) => {
@@ -197,10 +202,10 @@ fn purge(args: &PurgeArgs) -> Result<()> {
     };
     let admin = Admin::new(&args.shown.target)?;
     if !args.yes {
-        confirm(&format!("Delete {what} for good?"))?;
+        confirm(&format!("Delete {what} for good?"), output)?;
     }
     let answer = admin.purge(&which)?;
-    args.shown.print(answer, |answer| {
+    args.shown.print(output, answer, |answer| {
         let deleted = answer["deleted"].as_u64();
         Ok(deleted
             .map_or("deleted\n".to_owned(), |n| format!("{} deleted\n", count(n, "dead letter"))))

@@ -4,7 +4,7 @@
 pub(crate) mod dead;
 pub(crate) mod rows;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::client::AdminTarget;
 use crate::client::admin::{Admin, Overview, Worker, understood};
+use crate::output::Output;
 use crate::table::table;
 use crate::text::{bytes, count, printable, printable_json};
 
@@ -44,26 +45,26 @@ pub(crate) struct OneWorker {
 }
 
 /// Prints the queues.
-pub(crate) fn queues(args: &Shown) -> Result<()> {
+pub(crate) fn queues(args: &Shown, output: &mut Output) -> Result<()> {
     let answer = Admin::new(&args.target)?.overview()?;
-    args.print(answer, |answer| {
+    args.print(output, answer, |answer| {
         let overview: Overview = understood("/admin/overview", answer)?;
         Ok(format!("{}{}\n", queues_table(&overview), totals(&overview)))
     })
 }
 
 /// Prints the workers.
-pub(crate) fn workers(args: &Shown) -> Result<()> {
+pub(crate) fn workers(args: &Shown, output: &mut Output) -> Result<()> {
     let admin = Admin::new(&args.target)?;
     if args.json {
-        return print_json(&admin.workers()?);
+        return print_json(output, &admin.workers()?);
     }
     // Ages are told by the queue's clock, which the overview has.
-    print(&workers_table(&understood("/admin/overview", admin.overview()?)?))
+    Ok(output.print(&workers_table(&understood("/admin/overview", admin.overview()?)?))?)
 }
 
 /// Holds a model's tasks back, or hands them out again.
-pub(crate) fn set_paused(args: &OneModel, paused: bool) -> Result<()> {
+pub(crate) fn set_paused(args: &OneModel, paused: bool, output: &mut Output) -> Result<()> {
     let answer = Admin::new(&args.shown.target)?.set_paused(&args.model, paused)?;
     let model = printable(&args.model);
     let told = if paused {
@@ -73,16 +74,16 @@ pub(crate) fn set_paused(args: &OneModel, paused: bool) -> Result<()> {
     } else {
         format!("{model} goes on\n")
     };
-    args.shown.print(answer, |_| Ok(told))
+    args.shown.print(output, answer, |_| Ok(told))
 }
 
 /// Asks a worker to end what it has and stop.
-pub(crate) fn drain(args: &OneWorker) -> Result<()> {
+pub(crate) fn drain(args: &OneWorker, output: &mut Output) -> Result<()> {
     let admin = Admin::new(&args.shown.target)?;
     let overview: Overview = understood("/admin/overview", admin.overview()?)?;
     let worker = the_one(&overview.workers, &args.worker_id)?;
     let answer = admin.drain(&worker.id)?;
-    args.shown.print(answer, |_| {
+    args.shown.print(output, answer, |_| {
         Ok(format!(
             "worker {} on {} drains: it starts nothing more, ends its {} and stops\n",
             printable(&worker.id),
@@ -145,30 +146,35 @@ pub(crate) fn totals(overview: &Overview) -> String {
 
 impl Shown {
     /// Prints an answer as it came, or as people like it.
-    fn print(&self, answer: Value, people: impl FnOnce(Value) -> Result<String>) -> Result<()> {
-        if self.json { print_json(&answer) } else { print(&people(answer)?) }
+    fn print(
+        &self,
+        output: &mut Output,
+        answer: Value,
+        people: impl FnOnce(Value) -> Result<String>,
+    ) -> Result<()> {
+        if self.json { print_json(output, &answer) } else { Ok(output.print(&people(answer)?)?) }
     }
 }
 
 /// Prints JSON over several lines.
-pub(crate) fn print_json(answer: &Value) -> Result<()> {
-    print(&(printable_json(&serde_json::to_string_pretty(answer)?) + "\n"))
+pub(crate) fn print_json(output: &mut Output, answer: &Value) -> Result<()> {
+    Ok(output.print(&json_text(answer)?)?)
 }
 
-/// Prints; a reader that has seen enough is no error (`main` sees to it).
-pub(crate) fn print(text: &str) -> Result<()> {
-    Ok(io::stdout().write_all(text.as_bytes())?)
+/// JSON over several lines, as it is printed.
+fn json_text(answer: &Value) -> Result<String> {
+    Ok(printable_json(&serde_json::to_string_pretty(answer)?) + "\n")
 }
 
 /// Asks a person.
 ///
 /// # Errors
 /// When nobody can be asked, or the answer is not yes.
-fn confirm(question: &str) -> Result<()> {
+fn confirm(question: &str, output: &mut Output) -> Result<()> {
     if !io::stdin().is_terminal() {
         bail!("{question} Nobody can be asked here: say --yes");
     }
-    eprint!("{question} [y/N] ");
+    output.ask(&format!("{question} [y/N] ")).context("nobody can be asked here: say --yes")?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).context("standard input can't be read")?;
     if !matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {

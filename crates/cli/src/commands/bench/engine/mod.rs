@@ -23,6 +23,7 @@ use engine::{DeviceChoice, Engine, EngineOptions, ModelFile, Quantization, syste
 use self::report::{Constrained, Rate, Report, Setup, Submits};
 use super::contenders::Bare;
 use super::mixed::{self, Load, at_least_one};
+use crate::output::{Output, note};
 
 /// Tokens per KV page.
 const PAGE: usize = engine::kv::PAGE_TOKENS;
@@ -104,11 +105,10 @@ pub(super) fn run(mut args: EngineBench) -> Result<()> {
     }
     let to_stdout = args.json.as_deref().is_some_and(|file| file.as_os_str() == "-");
     if to_stdout {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-        return Ok(());
+        return Ok(Output::standard().line(&serde_json::to_string_pretty(&report)?)?);
     }
-    print!("{}", report.table());
-    super::write_json(args.json.as_deref(), &report)
+    super::write_json(args.json.as_deref(), &report)?;
+    Ok(Output::standard().print(&report.table())?)
 }
 
 /// Runs all loads on one engine.
@@ -206,5 +206,5 @@ impl EngineBench {
 
 /// Prints to standard error what is being measured.
 fn progress(what: &str) {
-    eprintln!("{what} …");
+    note(&format!("{what} …"));
 }

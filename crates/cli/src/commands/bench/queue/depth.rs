@@ -12,6 +12,7 @@ use super::noop;
 use super::report::spread;
 use super::rig::{BrokerKind, Rig};
 use super::submits::{self, Until};
+use crate::output::note;
 
 /// The smaller depth, to which the other is compared.
 const SHALLOW: usize = 1_000;
@@ -37,7 +38,7 @@ pub(super) fn measure(kind: BrokerKind, rig: &Rig, depth: usize) -> Result<Vec<A
         let missing = depth.saturating_sub(queued);
         let began = Instant::now();
         submits::at_broker(&rig.runtime, &rig.broker, Until::Count(missing))?;
-        eprintln!("  filled to {depth} in {:.1} s", began.elapsed().as_secs_f64());
+        note(&format!("  filled to {depth} in {:.1} s", began.elapsed().as_secs_f64()));
         queued = depth;
         rows.push(rig.runtime.block_on(at_depth(kind, rig, depth))?);
     }

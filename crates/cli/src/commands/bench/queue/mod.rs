@@ -28,6 +28,7 @@ use clap::Args;
 use self::report::Figures;
 use self::rig::{BrokerKind, Rig};
 use self::stages::Plan;
+use crate::output::{Output, note};
 
 /// Measure how fast tasks pass through gateway, queue and worker.
 #[derive(Debug, Args)]
@@ -66,19 +67,19 @@ pub(super) fn run(args: &QueueBench) -> Result<()> {
     if let Some(depth) = args.depth {
         let mut rows = Vec::new();
         for kind in kinds {
-            eprintln!("{kind:?}");
+            note(&format!("{kind:?}"));
             let rig = Rig::start(kind, redis_url)?;
             rows.extend(depth::measure(kind, &rig, usize::try_from(depth)?)?);
         }
-        print!("{}", depth::table(&rows));
-        return super::write_json(args.json.as_deref(), &rows);
+        super::write_json(args.json.as_deref(), &rows)?;
+        return Ok(Output::standard().print(&depth::table(&rows))?);
     }
     let plan = Plan {
         span: Duration::from_secs(args.seconds.max(1)),
         connections: args.connections.max(1),
         workers: args.workers.max(1),
     };
-    println!(
+    let plan_in_words = format!(
         "{} connections, {} no-op workers of {} slots in the bench's process, prompts of {} bytes, {} s a \
          stage; times are p50 / p99\ngateway: on Redis a process of its own, with its log lines; embedded \
          in the bench's process, without them\na Redis of the bench's own has a core of its own where there \
@@ -89,18 +90,19 @@ pub(super) fn run(args: &QueueBench) -> Result<()> {
         submits::PROMPT.len(),
         args.seconds.max(1)
     );
+    Output::standard().line(&plan_in_words)?;
     let mut all = Vec::new();
     for kind in kinds {
         all.push(measure(kind, redis_url, &plan)?);
     }
-    print!("{}", report::table(&all));
-    super::write_json(args.json.as_deref(), &all)
+    super::write_json(args.json.as_deref(), &all)?;
+    Ok(Output::standard().print(&report::table(&all))?)
 }
 
 /// Runs all stages on one broker, each on a new store.
 fn measure(kind: BrokerKind, redis_url: Option<&str>, plan: &Plan) -> Result<Figures> {
     let stage = |what: &str| {
-        eprintln!("{kind:?}: {what}");
+        note(&format!("{kind:?}: {what}"));
         Rig::start(kind, redis_url)
     };
     let (http_submit, poll_queued, drain) =

@@ -1,0 +1,121 @@
+//! What `.env` and the YAML file have in common: text of UTF-8, entries with their lines, and names that
+//! are given once.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::names;
+
+/// A name and its value, as a file has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// As written.
+    pub(super) name: String,
+    pub(super) value: Written,
+    /// The line of the name, counted from 1.
+    pub(super) line: usize,
+}
+
+/// A value as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Written {
+    One(String),
+    /// A list, which only YAML has.
+    Several(Vec<String>),
+}
+
+impl Written {
+    /// Whether it sets nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::One(text) => text.trim().is_empty(),
+            Self::Several(items) => items.iter().all(|item| item.trim().is_empty()),
+        }
+    }
+}
+
+/// A line that can't be read. Its text may hold a secret, so `what` never shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BadLine {
+    /// Counted from 1.
+    pub(super) line: usize,
+    /// The name that the line gives a value, where it is one.
+    pub(super) name: Option<String>,
+    /// What is wrong, and what to do.
+    pub(super) what: String,
+}
+
+impl BadLine {
+    /// The whole message.
+    pub(super) fn message(&self, path: &Path) -> String {
+        let place = place(path, self.line);
+        match &self.name {
+            Some(name) => match names::named(&name.to_ascii_uppercase()) {
+                Some(key) => format!("{} ({place}): {}", key.name, self.what),
+                None => format!("{place}: {}: {}", name.escape_debug(), self.what),
+            },
+            None => format!("{place}: {}", self.what),
+        }
+    }
+}
+
+/// The entries of a file, and the lines that are none.
+pub(super) type Contents = (Vec<Entry>, Vec<BadLine>);
+
+/// The text of a file of UTF-8 without its byte order mark; `None` if there is no such file.
+///
+/// # Errors
+/// With what is wrong and what to do, for a file that can't be read or is in another encoding.
+pub(super) fn read(path: &Path) -> Result<Option<String>, String> {
+    let shown = path.display();
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if path.is_dir() => {
+            return Err(format!("{shown} is a folder, not a file: remove it ({error})"));
+        }
+        Err(error) => {
+            return Err(format!(
+                "{shown} can't be read: {error}: make it readable for this user, or remove it"
+            ));
+        }
+    };
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(format!("{shown} is in UTF-16: save it as UTF-8"));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+        format!("{shown}, line {line} is not UTF-8: save the file as UTF-8")
+    })?;
+    Ok(Some(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    }))
+}
+
+/// Where a line is, for messages: `.env, line 3`.
+pub(super) fn place(path: &Path, line: usize) -> String {
+    format!("{}, line {line}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_utf_8_and_anything_else_is_refused_by_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.yaml");
+        let read = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            read(&path)
+        };
+        assert_eq!(read(b"\xef\xbb\xbfa\r\n").unwrap().unwrap(), "a\r\n", "without the mark");
+        assert!(read(b"\xff\xfea\0").unwrap_err().contains("UTF-16"));
+        assert!(read(b"a\nb\n\xe9\n").unwrap_err().contains("x.yaml, line 3 is not UTF-8"));
+        assert!(super::read(dir.path()).unwrap_err().contains("is a folder"));
+        assert_eq!(super::read(&dir.path().join("none")), Ok(None));
+    }
+}

@@ -1,0 +1,108 @@
+//! What is wrong with a `REDIS_URL`, in words that show nothing of it but its scheme; pure. Most wrong
+//! ones have a password with a character that means something else in a URL.
+
+const SCHEMES: [&str; 4] = ["redis", "rediss", "redis+unix", "unix"];
+
+/// The problems of one URL.
+pub(super) fn problem(url: &str) -> Option<String> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Some("has no scheme: it is redis://, rediss://, redis+unix:// or unix://, and then the address".to_owned());
+    };
+    if !SCHEMES.contains(&scheme) {
+        return Some(format!(
+            "has the scheme {}, allowed are redis://, rediss://, redis+unix:// and unix://",
+            scheme.escape_debug()
+        ));
+    }
+    if scheme.ends_with("unix") {
+        return rest.is_empty().then(|| "names no socket: write unix:///path/to/socket".to_owned());
+    }
+    let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let cut_by = behind.chars().next();
+    if let (Some(cut_by), true) = (cut_by, behind.contains('@')) {
+        return Some(in_password(cut_by));
+    }
+    let fragment = behind.split_once('#').map(|(_, fragment)| fragment);
+    if fragment.is_some_and(|fragment| fragment != "insecure") {
+        return Some(in_password('#'));
+    }
+    let is_hex = |digits: &str| {
+        digits.len() >= 2 && digits.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit)
+    };
+    if authority.split('%').skip(1).any(|behind| !is_hex(behind)) {
+        return Some(in_password('%'));
+    }
+    if let Some(blank) = url.chars().find(|next| next.is_whitespace()) {
+        return Some(in_password(blank));
+    }
+    let address = authority.rsplit_once('@').map_or(authority, |(_, address)| address);
+    if address.contains(['$', '{', '}']) {
+        return Some(
+            "names its host by a variable, and variables are not expanded: write it out".to_owned(),
+        );
+    }
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (address, ""),
+    };
+    if !(port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0)) {
+        let what = "has no number from 1 to 65535 as its port; if what stands there is a password, an @ and \
+                    the host are missing behind it (a # after a blank begins a comment in a file)";
+        return Some(what.to_owned());
+    }
+    host.is_empty().then(|| "names no host: write redis://host:port".to_owned())
+}
+
+fn in_password(character: char) -> String {
+    let mut bytes = [0; 4];
+    let bytes = character.encode_utf8(&mut bytes).bytes();
+    let encoded: String = bytes.map(|byte| format!("%{byte:02X}")).collect();
+    let shown =
+        if character.is_whitespace() { "a blank".to_owned() } else { format!("a {character}") };
+    format!("has {shown} where none may be: in a user or password write {encoded} for it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn right_urls_are_left_alone() {
+        for url in [
+            "redis://localhost",
+            "redis://a:7000/1",
+            "rediss://user:p%23ss@a:7000/0#insecure",
+            "redis://:pa@ss@a",
+            "redis://[::1]:6379",
+            "redis://[::1]",
+            "redis://a/?protocol=resp3",
+            "redis://u:!$&'()*+,;=-._~@a",
+            "unix:///run/redis.sock",
+            "redis+unix:///run/redis.sock?db=1",
+        ] {
+            assert_eq!(problem(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_password_with_a_character_of_urls_gets_a_hint() {
+        for (url, word) in [
+            ("redis://:seSame#1@a:6379", "write %23"),
+            ("redis://:seSame/1@a", "write %2F"),
+            ("redis://:seSame?1@a", "write %3F"),
+            ("redis://:50%seSame@a", "write %25"),
+            ("redis://:seSame 1@a", "write %20"),
+            ("redis://a#seSame", "write %23"),
+            ("redis://:seSame", "no number"),
+            ("redis://a:70000", "no number"),
+            ("redis://${REDIS}:6379", "not expanded"),
+            ("redis://", "no host"),
+            ("redis://:seSame@", "no host"),
+            ("localhost:6379", "no scheme"),
+            ("http://:seSame@a", "scheme http,"),
+        ] {
+            let problem = problem(url).unwrap_or_else(|| panic!("{url} has no problem"));
+            assert!(problem.contains(word) && !problem.contains("seSame"), "{url}: {problem}");
+        }
+    }
+}
