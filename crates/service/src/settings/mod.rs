@@ -18,7 +18,9 @@ use std::time::Duration;
 use protocol::ModelId;
 
 pub use keys::{KEYS, Key};
-pub use values::{Device, LogFormat, LoraAdapter, Quantization, QueueLocation, Secret, fresh_key};
+pub use values::{
+    BatchSize, Device, LogFormat, LoraAdapter, Quantization, QueueLocation, Secret, fresh_key,
+};
 
 /// Everything an operator can set. See `docs/CONFIGURATION.md`.
 #[derive(Debug, Clone)]
@@ -68,7 +70,7 @@ pub struct Settings {
     /// `WEBHOOK_ALLOW_PRIVATE`: whether webhooks may go to private and loopback addresses.
     pub webhook_allow_private: bool,
     /// `MAX_BATCH_SIZE`: how many sequences a worker runs at once.
-    pub max_batch_size: usize,
+    pub max_batch_size: BatchSize,
     /// `KV_TOKENS`: how many tokens all sequences of a worker may have together; none is what memory
     /// allows.
     pub kv_tokens: Option<usize>,
