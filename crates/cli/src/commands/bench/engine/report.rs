@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::super::mixed::Figures;
 use super::super::spread::Spread;
+use super::beside::{self, Beside};
 use crate::table::{Align, table};
 
 /// What was measured.
@@ -54,6 +55,9 @@ pub(super) struct Setup {
     pub(super) constrained: Vec<Constrained>,
     /// The mixed load, by its clients.
     pub(super) clients: Vec<Figures>,
+    /// Short prompts beside a long one, if that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) beside: Vec<Beside>,
 }
 
 /// How fast something went.
@@ -215,6 +219,11 @@ impl Setup {
         if !mixed.is_empty() {
             text += "\n";
             text += &table(&MIXED_COLUMNS, &mixed);
+        }
+        let beside: Vec<_> = self.beside.iter().map(beside::row).collect();
+        if !beside.is_empty() {
+            text += "\n";
+            text += &table(&beside::COLUMNS, &beside);
         }
         text
     }
