@@ -47,6 +47,36 @@ fn the_system_is_measured_against_the_bare_engine() {
     assert!(told.contains("% of the engine's rate"), "{told}");
 }
 
+#[test]
+fn short_prompts_beside_a_long_one_are_measured() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("figures.json");
+    let load = ["--beside", "2000", "--beside-clients", "1,3"];
+    let none = ["--prompts", "0", "--streams", "0", "--clients", "0"];
+    let done = Command::new(binary("qwen-queue"))
+        .args(["bench", "engine", "--model"])
+        .arg(models::slow())
+        .args(load)
+        .args(none)
+        .arg("--json")
+        .arg(&file)
+        .output()
+        .expect("qwen-queue runs");
+    let told = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success(), "{told}{}", String::from_utf8_lossy(&done.stderr));
+    assert!(told.contains("3 clients, 2 + 16 tokens"), "{told}");
+    let text = std::fs::read_to_string(&file).expect("the figures");
+    let figures: Value = serde_json::from_str(&text).expect("JSON");
+    for (place, clients) in [(0, 1), (1, 3)] {
+        let beside = &figures["setups"][0]["beside"][place];
+        assert_eq!((&beside["long"], &beside["clients"]), (&json!(2000), &json!(clients)));
+        assert!(beside["short_prompts"].as_u64() >= Some(clients), "{beside}");
+        assert!(beside["first"]["p50_ms"].as_f64() > Some(0.0), "{beside}");
+        assert!(beside["alone_seconds"].as_f64() > Some(0.0), "{beside}");
+        assert!(beside["beside_seconds"].as_f64() > Some(0.0), "{beside}");
+    }
+}
+
 /// Run by `cargo nextest run --release -p qwen-queue-tests --run-ignored only`, on an idle machine,
 /// after building the binaries in release mode.
 #[test]

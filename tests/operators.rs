@@ -77,6 +77,14 @@ fn a_snapshot_shows_the_queue_and_the_worker() {
     }
     let workers = cli.json(&["workers", "--json"]);
     assert!(workers.to_string().contains(&format!("\"pid\":{}", up.pid())), "{workers}");
+
+    // MAX_BATCH_SIZE is not set: the engine chose, and everything agrees with it.
+    let log = home.read("logs/app.log");
+    assert!(log.contains("16 sequences at once (auto: 16 on the CPU)"), "{log}");
+    assert_eq!(workers["workers"][0]["capacity"], 16, "{workers}");
+    assert_eq!(workers["workers"][0]["models"][0]["capacity"], 16, "{workers}");
+    assert_eq!(cli.json(&["queues", "--json"])["queues"][0]["capacity"], 16);
+    assert!(cli.stdout(&["top"]).contains("0/16"));
 }
 
 #[test]

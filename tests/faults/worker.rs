@@ -51,7 +51,7 @@ fn workers_killed_repeatedly_at_any_moment() {
         model: "demo",
         workers: 2,
         lease: Duration::from_secs(2),
-        settings: &[("MAX_ATTEMPTS", "50")],
+        settings: &[("MAX_ATTEMPTS", "50"), ("MAX_BATCH_SIZE", "4")],
     };
     let mut system = System::start(&plan);
     let mut witness = Witness::new();

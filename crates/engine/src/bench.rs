@@ -1,6 +1,6 @@
 //! Measures the speed of an engine: prefill, decode, and compiling constraints.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -96,6 +96,87 @@ pub fn decode_rate(
         (end.completion_tokens.saturating_sub(1)) as f64 / end.decode.as_secs_f64().max(1e-9)
     };
     Ok(ends.iter().map(rate).sum())
+}
+
+/// What a long prompt and short ones that come beside it cost each other.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    /// From the long prompt's submit to its first token, with nothing beside it, and the steps of that.
+    pub alone: Duration,
+    /// Steps of that.
+    pub alone_steps: u64,
+    /// The same beside the short prompts.
+    pub beside: Duration,
+    /// Steps of that.
+    pub beside_steps: u64,
+    /// From each short prompt's submit to its first token.
+    pub first_tokens: Vec<Duration>,
+    /// Steps that ended meanwhile, as far as its client saw.
+    pub first_steps: Vec<u64>,
+}
+
+/// Tokens of the short prompts of [`beside`], and of their answers.
+pub const SHORT: (usize, usize) = (2, 16);
+
+/// Computes a prompt of `long` tokens alone, and again beside so many clients, each of which submits a short prompt
+/// as soon as its last one was answered.
+///
+/// # Errors
+/// When the engine refuses a prompt, or fails.
+pub fn beside(engine: &Engine, long: usize, clients: usize) -> Result<Beside, GenerateError> {
+    let mut figures = Beside::default();
+    (figures.alone, figures.alone_steps) = long_prompt(engine, long)?;
+    let over = AtomicBool::new(false);
+    let clients: Vec<_> = std::thread::scope(|scope| {
+        let client = |client: usize| {
+            let over = &over;
+            scope.spawn(move || short_prompts(engine, client as u64, over))
+        };
+        let running = engine.submit(&random_request(long, 1, 1))?;
+        let (begin, before) = (Instant::now(), engine.steps());
+        // Its first step is over: it is being computed.
+        while engine.steps() == before && engine.is_running() {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        let clients: Vec<_> = (0..clients).map(client).collect();
+        let ended = finish(running);
+        over.store(true, Ordering::Relaxed);
+        (figures.beside, figures.beside_steps) = (begin.elapsed(), engine.steps() - before);
+        ended?;
+        let join = |client: std::thread::ScopedJoinHandle<'_, _>| {
+            client.join().unwrap_or(Err(GenerateError::Stopped))
+        };
+        clients.into_iter().map(join).collect::<Result<_, _>>()
+    })?;
+    let waits: Vec<(Duration, u64)> = clients.into_iter().flatten().collect();
+    (figures.first_tokens, figures.first_steps) = waits.into_iter().unzip();
+    Ok(figures)
+}
+
+/// How long a prompt alone takes until its first token, and how many steps.
+fn long_prompt(engine: &Engine, tokens: usize) -> Result<(Duration, u64), GenerateError> {
+    let (begin, before) = (Instant::now(), engine.steps());
+    finish(engine.submit(&random_request(tokens, 1, 0))?)?;
+    Ok((begin.elapsed(), engine.steps() - before))
+}
+
+/// Short prompts one after the other, until it is over: how long each waited for its first token, and how many steps.
+fn short_prompts(
+    engine: &Engine,
+    client: u64,
+    over: &AtomicBool,
+) -> Result<Vec<(Duration, u64)>, GenerateError> {
+    let (prompt, answer) = SHORT;
+    let mut waits = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        let request = random_request(prompt, answer, 2 + client);
+        let (begin, before) = (Instant::now(), engine.steps());
+        let end = finish(engine.submit(&request)?)?;
+        let decodes = end.completion_tokens.saturating_sub(1) as u64;
+        let wait = begin.elapsed().saturating_sub(end.decode);
+        waits.push((wait, (engine.steps() - before).saturating_sub(decodes)));
+    }
+    Ok(waits)
 }
 
 /// Returns a request with a prompt of random tokens: the content affects neither a model of random weights

@@ -45,7 +45,8 @@ impl ChaosSystem {
     fn start() -> (Self, [u16; 2]) {
         // Faults are not the tasks' fault, so no task may run out of attempts. Outcomes must not
         // expire during long runs.
-        let settings = [("MAX_ATTEMPTS", "100"), ("RESULT_TTL", "2592000")];
+        let settings =
+            [("MAX_ATTEMPTS", "100"), ("RESULT_TTL", "2592000"), ("MAX_BATCH_SIZE", "4")];
         let plan = Plan { model: "demo", workers: 0, lease: LEASE, settings: &settings };
         let mut system = System::start(&plan);
         let lines: Vec<Proxy> = (0..WORKERS).map(|_| Proxy::to(system.redis.port())).collect();

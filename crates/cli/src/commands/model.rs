@@ -19,6 +19,9 @@ pub(crate) enum Model {
         /// q4_k_m, q8_0, f16 or f32.
         #[arg(long, default_value = "q4_k_m")]
         quant: SynthQuant,
+        /// Tokens of its context [default: as the shape has it].
+        #[arg(long, value_parser = clap::value_parser!(u32).range(2..=1 << 20))]
+        context: Option<u32>,
         /// Same seed, same file.
         #[arg(long, default_value_t = 0)]
         seed: u64,
@@ -31,9 +34,10 @@ pub(crate) enum Model {
 /// Does it.
 pub(crate) fn run(model: Model, output: &mut Output) -> Result<()> {
     match model {
-        Model::Synth { shape, quant, seed, output: file } => {
-            let shown = file.display().to_string();
-            let options = SynthOptions { shape, quant, seed, output: file };
+        Model::Synth { shape, quant, context, seed, output } => {
+            let shape = context.map_or(shape, |tokens| shape.with_context(tokens as usize));
+            let shown = output.display().to_string();
+            let options = SynthOptions { shape, quant, seed, output };
             let bytes = synthesize(&options, |_, _| {})
                 .with_context(|| format!("{shown} can't be written"))?;
             let megabytes = bytes as f64 / 1e6;

@@ -80,6 +80,7 @@ impl Engine {
     pub fn start(model: &ModelFile, options: &EngineOptions) -> Result<Self, LoadError> {
         options.check()?;
         let places = options.device.open()?;
+        let options = &options.on(&places);
         Self::start_in(model, options, |file, config, adapters| {
             parts::parts(file, config, adapters, &places, options)
         })
@@ -105,9 +106,9 @@ impl Engine {
         let parts = divide(&file, &config, &adapters)?;
         let loaded = load(&file, &config, adapters, &parts, options)?;
         let info = describe(&file, &config, &loaded, options);
-        let Loaded { backend, devices, pages, context_length } = loaded;
+        let Loaded { backend, devices, pages, context_length, batch } = loaded;
         let backend = backend.lost_after(options.lose_device_after);
-        let limits = Limits { max_batch: options.max_batch, step_tokens: options.step_tokens };
+        let limits = Limits { max_batch: info.max_batch, step_tokens: options.step_tokens };
         let gauges = Arc::new(Gauges::default());
         let (jobs, inbox) = mpsc::channel();
         let compute = Compute {
@@ -127,7 +128,7 @@ impl Engine {
             .spawn(move || compute.run())
             .map_err(|error| LoadError::OutOfMemory(format!("no compute thread: {error}")))?;
         tracing::info!(
-            "loaded {} ({} {}, {} million weights){}: {} sequences at once, {} tokens each, {} \
+            "loaded {} ({} {}, {} million weights){}: {} sequences at once{}, {} tokens each, {} \
              pages of {PAGE_TOKENS} tokens; {}",
             file.label(),
             info.architecture,
@@ -135,6 +136,7 @@ impl Engine {
             info.parameters / 1_000_000,
             beside(&adapter_names),
             info.max_batch,
+            batch.map_or(String::new(), |reason| format!(" ({reason})")),
             info.context_length,
             pages,
             plan_of(&devices, config.layers),
@@ -390,7 +392,7 @@ fn describe(
         parameters: file.parameters(),
         context_length: loaded.context_length,
         device: devices.join(","),
-        max_batch: options.max_batch,
+        max_batch: loaded.batch.map_or(options.max_batch, |auto| auto.sequences()),
         embedding_length: config.pooling.map(|_| config.hidden),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::EngineOptions;
 use super::backend::{Backend, Stage};
+use super::batch::AutoBatch;
 use super::device::Place;
 use super::memory::{self, Held, MemoryPlan, Weighed, workspace_bytes};
 use crate::architecture::{ModelConfig, Part};
@@ -34,6 +35,8 @@ pub(super) struct Loaded {
     pub(super) pages: usize,
     /// Tokens of one sequence, prompt and answer together.
     pub(super) context_length: usize,
+    /// Why so many sequences run at once, if that was the engine's choice.
+    pub(super) batch: Option<AutoBatch>,
 }
 
 /// A part of a model whose weights are where they compute, before its pages are.
@@ -107,7 +110,10 @@ pub(super) fn load(
     let Some(last) = stages.pop() else {
         return Err(LoadError::InvalidOption("no device computes the model".to_owned()));
     };
-    Ok(Loaded { backend: Backend::new(stages, last), devices, pages, context_length })
+    let on_gpus = !parts.iter().any(|(place, _)| matches!(place, Place::Cpu));
+    let tokens = pages * PAGE_TOKENS;
+    let batch = options.auto_batch.then_some(AutoBatch { on_gpus, tokens, context_length });
+    Ok(Loaded { backend: Backend::new(stages, last), devices, pages, context_length, batch })
 }
 
 impl Weights {

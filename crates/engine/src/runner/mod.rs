@@ -4,6 +4,7 @@
 //! ([`compute`]), which is reached by messages; so there are no locks on the way of a token.
 
 mod backend;
+mod batch;
 mod compute;
 mod device;
 mod embed;

@@ -1,6 +1,8 @@
 //! How an engine is set up.
 
 use super::DeviceChoice;
+use super::batch::AutoBatch;
+use super::device::Place;
 use crate::LoadError;
 use crate::lora::{self, AdapterSource};
 
@@ -11,6 +13,9 @@ pub struct EngineOptions {
     pub device: DeviceChoice,
     /// Sequences that run at once; at least 1.
     pub max_batch: usize,
+    /// Chooses `max_batch` by the device and by how many sequences the pages hold, whatever it says; see
+    /// [`ModelInfo::max_batch`](crate::ModelInfo::max_batch) for the choice.
+    pub auto_batch: bool,
     /// Tokens of one sequence, prompt and answer together; the model's own limit if `None` or
     /// larger.
     pub context_limit: Option<usize>,
@@ -32,6 +37,7 @@ impl Default for EngineOptions {
         Self {
             device: DeviceChoice::Auto,
             max_batch: 8,
+            auto_batch: false,
             context_limit: None,
             kv_tokens: None,
             step_tokens: 512,
@@ -43,6 +49,13 @@ impl Default for EngineOptions {
 }
 
 impl EngineOptions {
+    /// The same with the most sequences that these places run at once, if that is the engine's choice.
+    pub(super) fn on(&self, places: &[Place]) -> Self {
+        let on_gpus = !places.iter().any(|place| matches!(place, Place::Cpu));
+        let max_batch = if self.auto_batch { AutoBatch::most(on_gpus) } else { self.max_batch };
+        Self { max_batch, ..self.clone() }
+    }
+
     pub(super) fn check(&self) -> Result<(), LoadError> {
         let limits = [
             ("max_batch", Some(self.max_batch), 1, 1024),

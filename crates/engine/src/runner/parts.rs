@@ -1,6 +1,7 @@
 //! Which layers of a model are computed where, by the memory that each device has.
 
 use super::EngineOptions;
+use super::batch::SEQUENCE_TOKENS;
 use super::device::Place;
 use super::load::kv_type;
 use super::memory::{CPU_SHARE, GPU_SHARE, available_on, context_length, workspace_bytes};
@@ -10,7 +11,7 @@ use crate::kv::{KvShape, PAGE_TOKENS};
 use crate::lora::Adapters;
 use crate::{Checkpoint, LoadError};
 
-/// Tokens of a sequence for which nobody is cramped: for the sake of longer ones no layer leaves the GPUs.
+/// Tokens of a sequence that are enough: for the sake of longer ones no layer leaves the GPUs.
 const COMFORT: usize = 4096;
 
 /// Which layers are computed where: all in the one place, or shared by the memory that each place has.
@@ -96,11 +97,13 @@ impl Needs {
         let context = context_length(config, options);
         let pages = |tokens: usize| tokens.div_ceil(PAGE_TOKENS).max(1);
         let full = |context: usize| pages(context.saturating_mul(options.max_batch));
+        // Where the engine chooses how many run at once, no layer leaves the GPUs for the sake of more of them.
+        let comfort = if options.auto_batch { SEQUENCE_TOKENS } else { COMFORT };
         let wish = match options.kv_tokens {
             Some(tokens) => {
                 Wish { least: pages(tokens), enough: pages(tokens), most: pages(tokens) }
             }
-            None => Wish { least: 1, enough: full(context.min(COMFORT)), most: full(context) },
+            None => Wish { least: 1, enough: full(context.min(comfort)), most: full(context) },
         };
         Self {
             layers,

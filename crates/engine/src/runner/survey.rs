@@ -1,8 +1,8 @@
 //! What a model will be and take, told before its weights are read.
 
-use super::EngineOptions;
 use super::load::{commonest_format, kv_type};
 use super::memory::{ROOM, context_length, workspace_bytes};
+use super::{EngineOptions, batch};
 use crate::kv::PAGE_TOKENS;
 use crate::lora::Adapters;
 use crate::{LoadError, ModelFile};
@@ -21,6 +21,10 @@ pub struct Survey {
     pub per_token: usize,
     /// How many tokens it should have room for: those that the options set, or full contexts.
     pub wanted_tokens: usize,
+    /// How many sequences run at once, if that was set, or at most.
+    pub max_batch: usize,
+    /// Whether the engine chooses how many run at once, by its pages.
+    pub auto_batch: bool,
 }
 
 impl Survey {
@@ -33,7 +37,7 @@ impl Survey {
     /// [`Engine::start`]: super::Engine::start
     pub fn of(model: &ModelFile, options: &EngineOptions) -> Result<Self, LoadError> {
         options.check()?;
-        options.device.open()?;
+        let options = &options.on(&options.device.open()?);
         let file = model.open()?;
         let config = file.config()?;
         file.chat_template(&file.tokenizer()?)?;
@@ -51,6 +55,8 @@ impl Survey {
             fixed,
             per_token: config.kv_shape(kv_type(&file)).bytes_per_token(),
             wanted_tokens: options.kv_tokens.unwrap_or(full),
+            max_batch: options.max_batch,
+            auto_batch: options.auto_batch,
         })
     }
 
@@ -59,6 +65,14 @@ impl Survey {
     pub fn tokens_within(&self, bytes: usize) -> usize {
         let pages = bytes / self.per_token.max(1) / PAGE_TOKENS;
         self.wanted_tokens.min(pages.max(1) * PAGE_TOKENS)
+    }
+
+    /// How many sequences run at once with room for so many tokens.
+    pub fn batch_within(&self, tokens: usize) -> usize {
+        if !self.auto_batch {
+            return self.max_batch;
+        }
+        batch::within(self.max_batch, tokens, self.context_length.min(tokens))
     }
 
     /// All that it takes with room for so many tokens.
@@ -92,6 +106,35 @@ mod tests {
             assert_eq!(survey.tokens_within(usize::MAX), 1000);
             assert_eq!(survey.tokens_within(survey.per_token * 100), 96);
             assert_eq!(survey.tokens_within(0), PAGE_TOKENS);
+            assert_eq!((survey.batch_within(1000), info.max_batch), (8, 8), "as set");
+        }
+    }
+
+    #[test]
+    fn the_engine_chooses_how_many_run_at_once() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        for (name, kv_tokens, sequences) in [
+            ("qwen3/qwen3-q8_0", None, 16),
+            ("qwen3/qwen3-q8_0", Some(9 * 1024), 9),
+            ("qwen2.5/qwen2.5-f16", Some(256), 1),
+            ("qwen3moe/qwen3moe-q8_0", Some(1 << 20), 16),
+        ] {
+            let file = ModelFile::Path(folder.join(format!("{name}.gguf")));
+            let device = crate::DeviceChoice::Cpu;
+            // What `max_batch` says has no effect.
+            let options = EngineOptions {
+                device,
+                auto_batch: true,
+                max_batch: 200,
+                kv_tokens,
+                ..EngineOptions::default()
+            };
+            let survey = Survey::of(&file, &options).unwrap();
+            let engine = Engine::start(&file, &options).unwrap();
+            assert_eq!(engine.info().max_batch, sequences, "{name}, {kv_tokens:?}");
+            assert_eq!(engine.load().capacity, sequences);
+            assert_eq!(survey.batch_within(survey.wanted_tokens), sequences);
+            assert_eq!(survey.wanted_tokens, kv_tokens.unwrap_or(16 * survey.context_length));
         }
     }
 

@@ -1,13 +1,17 @@
-//! Who computes next. Pure: no tensor, no clock, no thread.
+//! Which sequences compute next. Pure: no tensor, no clock, no thread.
 //!
 //! A [`Sequence`] is a task inside the engine. Every step, [`Scheduler::schedule`] says which
-//! tokens of which sequences are computed.
+//! tokens of which sequences are computed. `docs/ENGINE.md` states the rule and its bounds.
 
+mod plan;
 mod scheduler;
 mod sequence;
 
 #[cfg(test)]
+mod fairness_tests;
+#[cfg(test)]
 mod tests;
 
-pub use scheduler::{ANSWER_HEADROOM, Chunk, Limits, Scheduler, StepPlan};
+pub use plan::{Chunk, Limits, StepPlan};
+pub use scheduler::{ANSWER_HEADROOM, Scheduler};
 pub use sequence::{CancelFlag, Sequence, SequenceId};

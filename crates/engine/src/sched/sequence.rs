@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use super::Chunk;
 use crate::api::StopReason;
 use crate::kv::{BlockTable, PAGE_TOKENS, PageKey};
 use crate::layout::AdapterId;
@@ -46,7 +47,11 @@ pub struct Sequence {
     keys: Vec<PageKey>,
     /// How many tokens have their keys and values in the pages.
     num_computed: usize,
+    /// How many more the step at hand computes.
+    num_planned: usize,
     preempted: bool,
+    /// How many younger sequences were admitted while it waited.
+    times_passed: usize,
     /// Its pages while it runs.
     pages: Option<BlockTable>,
 }
@@ -74,7 +79,9 @@ impl Sequence {
             tenant: PageKey::root(""),
             keys: Vec::new(),
             num_computed: 0,
+            num_planned: 0,
             preempted: false,
+            times_passed: 0,
             pages: None,
         }
     }
@@ -89,7 +96,7 @@ impl Sequence {
         Self { adapter, ..self }
     }
 
-    /// How late it is put back when pages run out: the lowest go first.
+    /// How urgent it is: a level counts like a quarter of the prompt's length, and the lowest is preempted first.
     pub fn with_priority(self, priority: u8) -> Self {
         Self { priority, ..self }
     }
@@ -104,7 +111,7 @@ impl Sequence {
         self.adapter
     }
 
-    /// How late it is put back when pages run out.
+    /// How urgent it is.
     pub fn priority(&self) -> u8 {
         self.priority
     }
@@ -145,14 +152,31 @@ impl Sequence {
         self.num_generated() >= self.max_tokens
     }
 
+    /// The rank of the sequences that decode, before that of every prompt.
+    pub(super) const DECODES: i32 = i32::MIN;
+
+    /// Its place among those that compute: the lower, the earlier. Prompts of similar length have the same one, so
+    /// that they are computed one after the other.
+    pub(super) fn rank(&self) -> i32 {
+        if self.is_decoding() {
+            return Self::DECODES;
+        }
+        self.num_pending().ilog2() as i32 - 2 * i32::from(self.priority)
+    }
+
     /// Tokens that are not computed yet.
-    pub(super) fn num_pending(&self) -> usize {
+    fn num_pending(&self) -> usize {
         self.tokens.len() - self.num_computed
     }
 
-    /// Whether only the latest token is to be computed.
+    /// Tokens that are not computed yet, and not planned in this step either.
+    pub(super) fn num_unplanned(&self) -> usize {
+        self.num_pending() - self.num_planned
+    }
+
+    /// Whether no more than the latest token is to be computed.
     pub(super) fn is_decoding(&self) -> bool {
-        self.num_pending() == 1
+        self.num_pending() <= 1
     }
 
     /// Pages that it lacks for what it has, and for `headroom` tokens of what it may yet generate.
@@ -162,18 +186,18 @@ impl Sequence {
         tokens.div_ceil(PAGE_TOKENS).saturating_sub(held)
     }
 
-    /// It runs, with what others left of its beginning. Returns how many tokens that spares it, as
-    /// [`Self::take_cached`] does.
+    /// Begins to run, with what others left of its beginning. Returns how many prompt tokens that spares it.
     pub(super) fn start(&mut self, table: BlockTable) -> usize {
         self.pages = Some(table);
-        self.take_cached()
+        self.begin_step()
     }
 
-    /// It waits again; what it computed stays cached as long as there is room.
-    pub(super) fn put_back(&mut self) {
-        self.pages = None;
-        self.num_computed = 0;
+    /// Waits again; its computed pages stay cached as long as there is room. Returns how many tokens were planned.
+    pub(super) fn preempt(&mut self) -> usize {
+        self.withdraw();
         self.preempted = true;
+        self.times_passed = 0;
+        std::mem::take(&mut self.num_planned)
     }
 
     /// Gives its pages back as if it had never run.
@@ -182,15 +206,55 @@ impl Sequence {
         self.num_computed = 0;
     }
 
-    /// Whether `tokens` fit into its pages; takes what is missing, all or none.
-    pub(super) fn grow(&mut self, tokens: usize) -> bool {
+    /// Whether it ran before and waits to be resumed.
+    pub(super) fn is_preempted(&self) -> bool {
+        self.preempted
+    }
+
+    /// A younger sequence was admitted before it.
+    pub(super) fn pass(&mut self) {
+        self.times_passed += 1;
+    }
+
+    /// How many younger sequences were admitted while it waited.
+    pub(super) fn times_passed(&self) -> usize {
+        self.times_passed
+    }
+
+    /// Nothing is planned yet. Takes over pages that others have computed since the step before, and returns how
+    /// many prompt tokens that spares it.
+    pub(super) fn begin_step(&mut self) -> usize {
+        self.num_planned = 0;
+        self.take_cached()
+    }
+
+    /// Has `more` tokens fit into its pages beside those planned; takes the pages that are missing, all or none.
+    pub(super) fn grow(&mut self, more: usize) -> bool {
+        let tokens = self.num_computed + self.num_planned + more;
         self.pages.as_mut().is_some_and(|table| table.grow(tokens))
+    }
+
+    /// Plans `more` tokens in this step, and names the pages that they complete or that a later step will.
+    pub(super) fn plan(&mut self, more: usize, mut fills: impl FnMut(PageKey)) {
+        let start = self.num_computed + self.num_planned;
+        self.num_planned += more;
+        for index in start / PAGE_TOKENS..(start + more).div_ceil(PAGE_TOKENS) {
+            if (index + 1) * PAGE_TOKENS <= self.tokens.len() {
+                fills(self.key(index));
+            }
+        }
+    }
+
+    /// What the step computes of it, if anything.
+    pub(super) fn chunk(&self) -> Option<Chunk> {
+        let (id, start, len) = (self.id, self.num_computed, self.num_planned);
+        (len > 0).then(|| Chunk { id, start, len, samples: len == self.num_pending() })
     }
 
     /// Takes over the pages that others computed of what comes next. The last token is always
     /// computed: its logits are wanted. Returns how many prompt tokens are spared; what it computed
     /// itself before it was put back is none of them.
-    pub(super) fn take_cached(&mut self) -> usize {
+    fn take_cached(&mut self) -> usize {
         let before = self.num_computed;
         while let Some(key) = self.next_page() {
             if !self.pages.as_mut().is_some_and(|table| table.take_cached(&key)) {
@@ -201,29 +265,29 @@ impl Sequence {
         if self.preempted { 0 } else { self.num_computed - before }
     }
 
-    /// The name of the page that comes next, if it may be somebody else's: it begins where the
+    /// The name of the page that comes next, if it may be another sequence's and nothing is planned yet.
+    pub(super) fn wanted_page(&mut self) -> Option<PageKey> {
+        if self.num_planned > 0 { None } else { self.next_page() }
+    }
+
+    /// The name of the page that comes next, if it may be another sequence's: it begins where the
     /// computed tokens end, and it does not hold the last token.
-    pub(super) fn next_page(&mut self) -> Option<PageKey> {
+    fn next_page(&mut self) -> Option<PageKey> {
         let index = self.num_computed / PAGE_TOKENS;
         let whole = self.num_computed.is_multiple_of(PAGE_TOKENS);
         (whole && (index + 1) * PAGE_TOKENS < self.tokens.len()).then(|| self.key(index))
     }
 
-    /// The names of the pages that are full once `computed` tokens are computed, and are not yet.
-    pub(super) fn filled_by(&mut self, computed: usize) -> Vec<(usize, PageKey)> {
-        let pages = self.num_computed / PAGE_TOKENS..computed / PAGE_TOKENS;
-        pages.map(|index| (index, self.key(index))).collect()
-    }
-
     /// The keys and values up to here are in the pages; full pages may be found by others.
     pub(super) fn mark_computed(&mut self, computed: usize) {
-        let filled = self.filled_by(computed);
-        if let Some(table) = &mut self.pages {
-            for (index, key) in filled {
+        for index in self.num_computed / PAGE_TOKENS..computed / PAGE_TOKENS {
+            let key = self.key(index);
+            if let Some(table) = &mut self.pages {
                 table.keep(index, key);
             }
         }
         self.num_computed = computed;
+        self.num_planned = 0;
     }
 
     /// What is in its pages may be wrong: nobody shall find it.

@@ -67,17 +67,17 @@ fn decodes_come_before_prompts_and_prompts_in_order_of_arrival() {
 }
 
 #[test]
-fn admission_waits_for_room_and_keeps_the_order() {
+fn admission_waits_for_room_and_takes_the_short_first() {
     let mut scheduler = scheduler(8, 512, 4);
     scheduler.add(sequence(1, 3 * PAGE_TOKENS, 1));
     scheduler.add(sequence(2, 2 * PAGE_TOKENS, 1));
     scheduler.add(sequence(3, 1, 1));
     let plan = scheduler.schedule(Instant::now());
-    // 3 would fit, but 2 came first.
-    assert_eq!(plan.admitted, [SequenceId(1)]);
+    // 3 is short and fits. 2 is of about the length of 1, which came first.
+    assert_eq!(plan.admitted, [SequenceId(3), SequenceId(1)]);
     run(&mut scheduler, &plan);
     let plan = scheduler.schedule(Instant::now());
-    assert_eq!(plan.admitted, [SequenceId(2), SequenceId(3)]);
+    assert_eq!(plan.admitted, [SequenceId(2)]);
 }
 
 #[test]

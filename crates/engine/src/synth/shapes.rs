@@ -181,6 +181,11 @@ impl SynthShape {
     pub fn names() -> [&'static str; SHAPES.len()] {
         SHAPES.map(|shape| shape.name)
     }
+
+    /// The same with a context of so many tokens.
+    pub fn with_context(self, context_length: usize) -> Self {
+        Self { context_length, ..self }
+    }
 }
 
 #[cfg(test)]

@@ -120,7 +120,11 @@ pub const KEYS: &[Key] = &[
         Some("false"),
         "whether webhooks may go to private and loopback addresses: true or false",
     ),
-    key("MAX_BATCH_SIZE", Some("4"), "sequences that a worker runs at once, 1 to 256"),
+    key(
+        "MAX_BATCH_SIZE",
+        Some("auto"),
+        "sequences that a worker runs at once, 1 to 256; auto: 16 on the CPU, 64 on a GPU, fewer where memory holds fewer than that of 1024 tokens each",
+    ),
     key(
         "KV_TOKENS",
         None,

@@ -40,7 +40,9 @@ use protocol::ModelId;
 pub use dotenv_file::DotEnv;
 pub use keys::{KEYS, Key};
 pub use layers::Sources;
-pub use values::{Device, LogFormat, LoraAdapter, Quantization, QueueLocation, Secret, fresh_key};
+pub use values::{
+    BatchSize, Device, LogFormat, LoraAdapter, Quantization, QueueLocation, Secret, fresh_key,
+};
 
 /// Everything an operator can set. See `docs/CONFIGURATION.md`.
 #[derive(Debug, Clone)]
@@ -92,7 +94,7 @@ pub struct Settings {
     /// `WEBHOOK_ALLOW_PRIVATE`: whether webhooks may go to private and loopback addresses.
     pub webhook_allow_private: bool,
     /// `MAX_BATCH_SIZE`: how many sequences a worker runs at once.
-    pub max_batch_size: usize,
+    pub max_batch_size: BatchSize,
     /// `KV_TOKENS`: how many tokens all sequences of a worker may have together; none is what memory
     /// allows.
     pub kv_tokens: Option<usize>,

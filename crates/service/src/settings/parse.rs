@@ -46,7 +46,7 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         max_tenant_tasks: p.number("MAX_TENANT_TASKS", 1, 10_000_000),
         max_queue_bytes: p.number("MAX_QUEUE_BYTES", 1024, 1 << 40),
         webhook_allow_private: p.choice("WEBHOOK_ALLOW_PRIVATE").unwrap_or(false),
-        max_batch_size: p.number("MAX_BATCH_SIZE", 1, 256),
+        max_batch_size: p.choice("MAX_BATCH_SIZE").unwrap_or(super::BatchSize::Auto),
         kv_tokens: p.optional_number("KV_TOKENS", 256, 1 << 30),
         lease: p.seconds("LEASE_SECONDS", 2, 3_600),
         max_attempts: p.number("MAX_ATTEMPTS", 1, 100),

@@ -218,6 +218,27 @@ fn the_example_and_the_docs_name_every_key() {
 }
 
 #[test]
+fn the_batch_is_chosen_or_set() {
+    let batch = |yaml: &str, text: &str| load(yaml, "", &[("MAX_BATCH_SIZE", text)]);
+    assert_eq!(batch("", "").unwrap().max_batch_size, BatchSize::Auto);
+    for (yaml, text, expected) in [
+        ("max_batch_size: 8", "", BatchSize::Sequences(8)),
+        ("max_batch_size: auto", "", BatchSize::Auto),
+        ("max_batch_size: 8", "Auto", BatchSize::Auto),
+        ("", "1", BatchSize::Sequences(1)),
+        ("", "256", BatchSize::Sequences(256)),
+    ] {
+        assert_eq!(batch(yaml, text).unwrap().max_batch_size, expected, "{yaml} {text}");
+    }
+    for wrong in ["0", "257", "-1", "many", "4.5", "auto,4"] {
+        let problems = problems(batch("", wrong));
+        assert_eq!(problems.len(), 1);
+        let (problem, given) = (&problems[0], format!("MAX_BATCH_SIZE='{wrong}'"));
+        assert!(problem.contains(&given) && problem.contains("1 to 256; auto"), "{problem}");
+    }
+}
+
+#[test]
 fn memory_for_keys_and_values_may_be_set_and_need_not_be() {
     assert_eq!(load("", "", &[]).unwrap().kv_tokens, None);
     assert_eq!(load("kv_tokens: 8192", "", &[]).unwrap().kv_tokens, Some(8192));

@@ -76,6 +76,28 @@ impl FromStr for Device {
     }
 }
 
+/// How many sequences a worker runs at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchSize {
+    /// As many as suit the device and its memory.
+    Auto,
+    /// So many.
+    Sequences(usize),
+}
+
+impl FromStr for BatchSize {
+    type Err = ();
+
+    /// `auto`, or a number from 1 to 256.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text.eq_ignore_ascii_case("auto") {
+            return Ok(Self::Auto);
+        }
+        let count = text.parse().ok().filter(|count| (1..=256).contains(count));
+        count.map(Self::Sequences).ok_or(())
+    }
+}
+
 /// How finely weights are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantization {

@@ -8,7 +8,7 @@ use engine::{
 };
 use protocol::ModelId;
 use service::Settings;
-use service::settings::{self, Device, LoraAdapter, Secret};
+use service::settings::{self, BatchSize, Device, LoraAdapter, Secret};
 
 use super::ModelError;
 
@@ -43,13 +43,14 @@ pub(super) fn start(
     let info = engine.info();
     tracing::info!(
         target: "worker.model",
-        "ready after {:.1} s: {id}, {} with {:.1} M parameters in {}, {} tokens of context, on {}",
+        "ready after {:.1} s: {id}, {} with {:.1} M parameters in {}, {} tokens of context, on {}, {} tasks at once",
         began.elapsed().as_secs_f64(),
         info.architecture,
         info.parameters as f64 / 1e6,
         info.quantization,
         info.context_length,
-        info.device
+        info.device,
+        info.max_batch,
     );
     Ok(engine)
 }
@@ -83,13 +84,19 @@ pub(super) fn engine_options(settings: &Settings) -> Result<EngineOptions, LoadE
         Device::Auto => DeviceChoice::Auto,
         Device::Named { gpus, cpu } => DeviceChoice::of(gpus.clone(), *cpu)?,
     };
+    let defaults = EngineOptions::default();
+    let (max_batch, auto_batch) = match settings.max_batch_size {
+        BatchSize::Auto => (defaults.max_batch, true),
+        BatchSize::Sequences(count) => (count, false),
+    };
     Ok(EngineOptions {
         device,
-        max_batch: settings.max_batch_size,
+        max_batch,
+        auto_batch,
         kv_tokens: settings.kv_tokens,
         lose_device_after: std::env::var(LOSE_DEVICE_AFTER)
             .ok()
             .and_then(|steps| steps.parse().ok()),
-        ..EngineOptions::default()
+        ..defaults
     })
 }

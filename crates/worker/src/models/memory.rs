@@ -69,6 +69,8 @@ mod tests {
             fixed: fixed_mib * MIB,
             per_token: 4096,
             wanted_tokens: 4 * 40_960, // 640 MiB
+            max_batch: 4,
+            auto_batch: false,
         }
     }
 

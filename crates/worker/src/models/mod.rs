@@ -12,6 +12,7 @@ mod load;
 mod memory;
 mod swap;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -72,6 +73,8 @@ pub(crate) struct Served {
     quantization: String,
     /// Bytes that it takes while it is in memory.
     need: usize,
+    /// How many tasks it runs at once: as planned, and as its engine says once it was loaded.
+    capacity: AtomicUsize,
     /// One for each task that it can run at once.
     pub(crate) slots: Arc<Semaphore>,
     place: Mutex<Place>,
@@ -128,7 +131,8 @@ impl Models {
             let kv_tokens =
                 if counts_itself { options.kv_tokens } else { Some(share.tokens.max(2)) };
             let options = EngineOptions { kv_tokens, ..options };
-            Arc::new(Served::new(id, file, options, survey.quantization, share.bytes))
+            let capacity = survey.batch_within(share.tokens);
+            Arc::new(Served::new(id, file, options, survey.quantization, share.bytes, capacity))
         });
         let mut models = Self {
             served: served.collect(),
@@ -178,8 +182,10 @@ impl Served {
         options: EngineOptions,
         quantization: String,
         need: usize,
+        capacity: usize,
     ) -> Self {
-        let slots = Arc::new(Semaphore::new(options.max_batch));
+        let slots = Arc::new(Semaphore::new(capacity));
+        let capacity = AtomicUsize::new(capacity);
         let now = Instant::now();
         let place = Place {
             state: ModelState::Unloaded,
@@ -189,7 +195,7 @@ impl Served {
             used: now,
             problem: None,
         };
-        Self { id, file, options, quantization, need, slots, place: Mutex::new(place) }
+        Self { id, file, options, quantization, need, capacity, slots, place: Mutex::new(place) }
     }
 
     /// The engine, while it is in memory.
@@ -203,9 +209,24 @@ impl Served {
         std::iter::once(self.id.clone()).chain(adapters).collect()
     }
 
+    /// How many tasks it runs at once, its adapters' included.
+    fn capacity(&self) -> usize {
+        self.capacity.load(Ordering::Relaxed)
+    }
+
     /// Its tasks that run, and its adapters'.
     fn running(&self) -> usize {
-        self.options.max_batch - self.slots.available_permits()
+        self.capacity().saturating_sub(self.slots.available_permits())
+    }
+
+    /// Follows the engine's choice. Nothing runs yet, so all slots are free.
+    fn set_capacity(&self, capacity: usize) {
+        let before = self.capacity.swap(capacity, Ordering::Relaxed);
+        if capacity > before {
+            self.slots.add_permits(capacity - before);
+        } else {
+            self.slots.forget_permits(before - capacity);
+        }
     }
 
     /// What the registry hears of it, and of its adapters.
@@ -230,7 +251,7 @@ impl Served {
             quantization: self.quantization.clone(),
             state: place.state,
             running: count(self.running()),
-            capacity: if failed { 0 } else { count(self.options.max_batch) },
+            capacity: if failed { 0 } else { count(self.capacity()) },
             memory_bytes: self.need as u64,
             load_ms: place.took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
             problem: place.problem.as_ref().map(|problem| problem.message.clone()),
@@ -245,6 +266,7 @@ impl Served {
 
     /// It is in memory now.
     fn loaded(&self, (engine, took): (Engine, Duration)) {
+        self.set_capacity(engine.info().max_batch);
         let now = Instant::now();
         *self.place() = Place {
             state: ModelState::Loaded,

@@ -51,6 +51,29 @@ impl Rig {
         Self { compute, tokenizer, pages: allocator, jobs, readers: Vec::new(), adapters: 0 }
     }
 
+    /// The same with so many tokens computed in a step.
+    fn stepping(mut self, step_tokens: usize, max_batch: usize) -> Self {
+        let limits = Limits { max_batch, step_tokens };
+        self.compute.scheduler = Scheduler::new(limits, self.pages.clone());
+        self
+    }
+
+    /// Rounds until each of the sequences has its first token.
+    fn rounds_to_first_tokens(&mut self, ids: std::ops::Range<u64>, prompt: usize) -> usize {
+        let begun = |rig: &Self| {
+            let scheduler = &rig.compute.scheduler;
+            let sequence = |id| scheduler.sequence(SequenceId(id));
+            ids.clone().all(|id| sequence(id).is_some_and(|one| one.tokens().len() > prompt))
+        };
+        let mut rounds = 0;
+        while !begun(self) {
+            self.rounds(1);
+            rounds += 1;
+            assert!(rounds < 1_000, "they starve");
+        }
+        rounds
+    }
+
     /// The same with the adapters of the qwen3 fixtures.
     fn adapted(mut self) -> Self {
         let source = |kind: &str| AdapterSource { name: kind.to_owned(), folder: fixture(kind) };
@@ -121,6 +144,29 @@ fn cancelling_fifty_of_a_hundred_frees_their_pages_within_one_step() {
     all.cancel();
     rig.rounds(1);
     assert_eq!(rig.pages.free_pages(), 1_000);
+}
+
+/// A prompt of 2 tokens beside one of 16,000, and then 14 more of them, whose answers go on beside it.
+#[test]
+fn short_prompts_beside_a_long_one_get_their_first_tokens_within_three_steps() {
+    const LONG: usize = 16_000;
+    let mut rig = Rig::new(fixture("qwen3-q8_0.gguf"), 16, 1_000).stepping(512, 16);
+    let cancel = CancelFlag::default();
+    rig.submit(0, LONG, &cancel);
+    rig.rounds(5);
+    let mut rounds = 5;
+    for shorts in [1..2, 2..16] {
+        shorts.clone().for_each(|id| rig.submit(id, 2, &cancel));
+        let waited = rig.rounds_to_first_tokens(shorts.clone(), 2);
+        assert!(waited <= 3, "the short prompts {shorts:?} waited for {waited} steps");
+        assert_eq!(rig.tokens(0).len(), LONG, "the long one is not done");
+        rounds += waited;
+    }
+    rounds += rig.rounds_to_first_tokens(0..1, LONG);
+    // All of them in every step since.
+    assert!(rig.tokens(15).len() > 20);
+    let alone = LONG.div_ceil(512);
+    assert!(rounds as f64 <= 1.1 * alone as f64, "{rounds} steps instead of {alone}");
 }
 
 /// Only what is told costs memory: the text of a token, which its reader gets, and a block of the

@@ -14,8 +14,8 @@ local COMMANDS = {
   'DEL key', 'EXISTS key', 'EXPIRE key 1', 'GET key', 'HDEL key f', 'HGET key f', 'HGETALL key',
   'HINCRBY key f 1', 'HMGET key f', 'HSET key f v', 'HSETNX key f v', 'HSTRLEN key f', 'LLEN key',
   'LRANGE key 0 0', 'LTRIM key 0 0', 'PING', 'PUBLISH channel m', 'RPUSH key v', 'SADD key m',
-  'SET key v', 'SISMEMBER key m', 'SMEMBERS key', 'SREM key m', 'TIME', 'TTL key', 'XADD key * f v',
-  'XDEL key 0-1', 'XRANGE key - +', 'XREAD STREAMS key 0', 'XTRIM key MINID = 0-1', 'ZADD key 1 m',
+  'SET key v', 'SISMEMBER key m', 'SMEMBERS key', 'SREM key m', 'TIME', 'TTL key', 'TYPE key',
+  'XADD key * f v', 'XDEL key 0-1', 'XRANGE key - +', 'XREAD STREAMS key 0', 'XTRIM key MINID = 0-1', 'ZADD key 1 m',
   'ZCARD key', 'ZCOUNT key 0 0', 'ZPOPMIN key', 'ZRANGE key 0 0', 'ZRANGEBYSCORE key 0 0',
   'ZRANK key m', 'ZREM key m', 'ZSCORE key m',
 }

@@ -3,9 +3,11 @@
 //!
 //! | file        | what it holds |
 //! |-------------|---------------|
+//! | `beside.rs` | short prompts beside a long one |
 //! | `report.rs` | the figures, as a table and as JSON |
 //! | `plot.rs`   | the figures, as a chart |
 
+mod beside;
 mod plot;
 mod report;
 
@@ -20,6 +22,7 @@ use engine::bench;
 use engine::source::{self, SourceOptions};
 use engine::{DeviceChoice, Engine, EngineOptions, ModelFile, Quantization, system};
 
+use self::beside::Beside;
 use self::report::{Constrained, Rate, Report, Setup, Submits};
 use super::contenders::Bare;
 use super::mixed::{self, Load, at_least_one};
@@ -66,6 +69,12 @@ pub(crate) struct EngineBench {
     clients: Vec<usize>,
     #[command(flatten)]
     load: Load,
+    /// Computes a prompt of this many tokens alone, and beside clients with short prompts.
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
+    beside: Option<usize>,
+    /// The number of those clients, 1 to 255.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 15], value_parser = at_least_one)]
+    beside_clients: Vec<usize>,
     /// Chunk sizes: the most tokens computed in one step. Larger ones read prompts faster, smaller
     /// ones write running answers more evenly.
     #[arg(long, value_delimiter = ',', default_values_t = [512], value_parser = at_least_one)]
@@ -90,7 +99,10 @@ pub(super) fn run(mut args: EngineBench) -> Result<()> {
     for list in [&mut args.prompts, &mut args.streams, &mut args.clients] {
         list.retain(|number| *number > 0);
     }
-    let most = args.streams.iter().chain(&args.clients).copied().max().unwrap_or(1);
+    let beside = args.beside_clients.iter().map(|clients| clients + 1);
+    let beside = beside.filter(|_| args.beside.is_some());
+    let at_once = args.streams.iter().chain(&args.clients).copied().chain(beside);
+    let most = at_once.max().unwrap_or(1);
     anyhow::ensure!(most <= 256, "{most} answers at once are too many: allowed is 1 to 256");
     let options = SourceOptions { quantization: args.quantization, ..SourceOptions::from_env() };
     let model = source::resolve(&args.model, &options)?;
@@ -178,6 +190,11 @@ fn measure(
         let figures = (0..args.rounds).map(|round| args.load.run(&bare, count, round));
         clients.extend(mixed::median(figures.collect::<Result<_>>()?));
     }
+    let mut beside = vec![];
+    for (long, clients) in args.long_prompts() {
+        say(&format!("a prompt of {long} tokens, alone and beside {clients} clients"));
+        beside.push(Beside::measure(&engine, long, clients)?);
+    }
     let totals = engine.totals();
     Ok(Setup {
         step_tokens,
@@ -190,17 +207,29 @@ fn measure(
         submits,
         constrained,
         clients,
+        beside,
     })
 }
 
 impl EngineBench {
+    /// Returns each long prompt, in tokens, with the number of clients beside it.
+    fn long_prompts(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.beside.into_iter().flat_map(|long| self.beside_clients.iter().map(move |n| (long, *n)))
+    }
+
     /// Returns the tokens that the largest load holds at once, in whole pages.
     fn tokens_at_once(&self) -> usize {
         let pages = |tokens: usize| tokens.next_multiple_of(PAGE);
         let most = |list: &[usize]| list.iter().copied().max().unwrap_or(0);
         let of_streams = most(&self.streams) * pages(self.stream_prompt + self.load.answer);
         let of_clients = most(&self.clients) * pages(self.load.most_tokens());
-        of_streams.max(of_clients).max(pages(most(&self.prompts) + 1)).max(PAGE)
+        let beside =
+            self.long_prompts().map(|(long, clients)| Beside::tokens_at_once(long, clients));
+        of_streams
+            .max(of_clients)
+            .max(beside.max().unwrap_or(0))
+            .max(pages(most(&self.prompts) + 1))
+            .max(PAGE)
     }
 }
 

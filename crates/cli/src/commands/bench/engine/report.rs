@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::super::mixed::Figures;
 use super::super::spread::Spread;
+use super::beside::{self, Beside};
 use crate::table::{Align, table};
 
 /// The figures of a run.
@@ -54,6 +55,9 @@ pub(super) struct Setup {
     pub(super) constrained: Vec<Constrained>,
     /// The mixed load, by its number of clients.
     pub(super) clients: Vec<Figures>,
+    /// Short prompts beside a long one, if that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) beside: Vec<Beside>,
 }
 
 /// A rate, over several rounds.
@@ -216,6 +220,11 @@ impl Setup {
         if !mixed.is_empty() {
             text += "\n";
             text += &table(&MIXED_COLUMNS, &mixed);
+        }
+        let beside: Vec<_> = self.beside.iter().map(beside::row).collect();
+        if !beside.is_empty() {
+            text += "\n";
+            text += &table(&beside::COLUMNS, &beside);
         }
         text
     }
