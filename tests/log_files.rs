@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use harness::client::Client;
@@ -62,9 +62,20 @@ impl Logs<'_> {
     }
 }
 
+/// A process that ends with the test, however that goes.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn up(home: &Home) -> (Process, Client) {
     let port = free_port();
-    let settings = [("PORT", &*port.to_string()), ("API_KEYS", KEY)];
+    let port_text = port.to_string();
+    let settings = [("PORT", port_text.as_str()), ("API_KEYS", KEY)];
     let mut process = Process::start(home, "qwen-queue", &["up"], &settings);
     let client = Client::new(port);
     client.wait_until_healthy(&mut process, true);
@@ -136,7 +147,7 @@ fn a_line_that_did_not_fit_is_taken_back_and_written_later() {
     // 4 KiB, and no death by the signal that says so.
     let limited =
         format!("trap '' XFSZ; ulimit -f 8; exec {}", binary("qwen-queue-worker").display());
-    let mut worker = Command::new("sh")
+    let worker = Command::new("sh")
         .args(["-c", &limited])
         .current_dir(home.path())
         .envs([("REDIS_URL", &*url), ("LOG_LEVEL", "warn")])
@@ -144,6 +155,7 @@ fn a_line_that_did_not_fit_is_taken_back_and_written_later() {
         .stderr(Stdio::null())
         .spawn()
         .expect("sh runs");
+    let worker = Ended(worker);
     client.wait_until_healthy(&mut gateway, true);
 
     let logs = Logs(&home);
@@ -160,14 +172,12 @@ fn a_line_that_did_not_fit_is_taken_back_and_written_later() {
     let text = fs::read_to_string(logs.today(REQUESTS)).expect("the log");
     assert!(text.ends_with('\n'), "a torn line was left: {text}");
 
-    let pid = worker.id().to_string();
+    let pid = worker.0.id().to_string();
     let lifted = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status();
     assert!(lifted.expect("prlimit runs").success());
     logs.wait_for_each(&tasks);
     let text = fs::read_to_string(logs.today(REQUESTS)).expect("the log");
     assert_eq!(text.lines().count(), tasks.len(), "whole lines and nothing else: {text}");
-    worker.kill().expect("it ran");
-    worker.wait().expect("it was ours");
 }
 
 /// What `logrotate` does, or it itself where it is installed.
@@ -204,12 +214,13 @@ fn rotation_costs_no_line_and_is_followed() {
     let logs = Logs(&home);
     let (_process, client) = up(&home);
     let followed = home.path().join("followed.txt");
-    let mut follower = Command::new(binary("qwen-queue"))
+    let follower = Command::new(binary("qwen-queue"))
         .args(["logs", "--follow", "--json", "--dir", "logs"])
         .current_dir(home.path())
         .stdout(File::create(&followed).expect("a file"))
         .spawn()
         .expect("it runs");
+    let _follower = Ended(follower);
     let mut tasks = ends(&client, 4);
     for (nth, how) in ["create", "nocreate", "create"].into_iter().enumerate() {
         let more = std::thread::scope(|scope| {
@@ -239,6 +250,4 @@ fn rotation_costs_no_line_and_is_followed() {
         tasks.iter().all(|task| ids.contains(task)).then_some(ids)
     });
     assert_eq!(told.len(), tasks.len(), "none twice");
-    follower.kill().expect("it ran");
-    follower.wait().expect("it was ours");
 }

@@ -78,8 +78,8 @@ fn write(home: &Home, file: &str, keys: &[&str], admin: Option<&str>, level: &st
 fn a_reload_takes_over_keys_and_level_and_nothing_that_is_wrong() {
     for (binary, args, file, on_redis) in [
         ("qwen-queue", &["up"][..], ".env", false),
-        ("qwen-queue-gateway", &[], "qwen-queue.yaml", true),
-        ("qwen-queue", &["gateway", "--config", "own.yaml"], "own.yaml", true),
+        ("qwen-queue-gateway", &[][..], "qwen-queue.yaml", true),
+        ("qwen-queue", &["gateway", "--config", "own.yaml"][..], "own.yaml", true),
     ] {
         let mut service = Service::start(binary, args, file, on_redis);
         assert_eq!(service.keys(), [200, 401, 200, 403], "{file}");
@@ -92,8 +92,8 @@ fn a_reload_takes_over_keys_and_level_and_nothing_that_is_wrong() {
         // Each of these is refused as a whole, with its reason.
         for (keys, admin, level, says) in [
             (&["short"][..], None, "info", "API_KEYS: key 1 has 5 characters"),
-            (&[NEW_KEY], Some(NEW_KEY), "debug", "ADMIN_API_KEY is one of API_KEYS"),
-            (&[NEW_KEY], None, "loud", "LOG_LEVEL='loud' is not allowed"),
+            (&[NEW_KEY][..], Some(NEW_KEY), "debug", "ADMIN_API_KEY is one of API_KEYS"),
+            (&[NEW_KEY][..], None, "loud", "LOG_LEVEL='loud' is not allowed"),
         ] {
             service.write(keys, admin, level);
             service.reload(says);

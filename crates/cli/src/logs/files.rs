@@ -231,7 +231,13 @@ impl Follower {
         if self.now.is_none() {
             let first = || days.first().map(|day| (day.clone(), 0));
             let Some((day, from)) = self.start.take().or_else(first) else { return Ok(Vec::new()) };
-            self.now = if_there(Lines::open(&day.path, from))?.map(|lines| (day, lines));
+            self.now = if_there(Lines::open(&day.path, from))?.map(|lines| (day.clone(), lines));
+            if self.now.is_none() {
+                // Moved away just now: all that comes in its place, or on a later day, is new.
+                let next = days.into_iter().find(|next| next.date > day.date);
+                self.start = Some((next.unwrap_or(day), 0));
+                return Ok(Vec::new());
+            }
         }
         let Some((day, lines)) = &mut self.now else { return Ok(Vec::new()) };
         if let Some(from) = lines.cut_to()? {
