@@ -22,7 +22,11 @@ fn no_kill_costs_a_line_and_none_is_written_twice() {
         model: "demo",
         workers: 2,
         lease: Duration::from_secs(2),
-        settings: &[("MAX_ATTEMPTS", "100"), ("MAX_QUEUE_SIZE", "50000"), ("MAX_TENANT_TASKS", "50000")],
+        settings: &[
+            ("MAX_ATTEMPTS", "100"),
+            ("MAX_QUEUE_SIZE", "50000"),
+            ("MAX_TENANT_TASKS", "50000"),
+        ],
     };
     let mut system = System::start(&plan);
     let load = Load::at_pace(system.client.port(), Duration::from_millis(1));
