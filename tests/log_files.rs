@@ -138,7 +138,10 @@ fn a_full_folder_costs_no_line_and_is_told() {
 fn a_line_that_did_not_fit_is_taken_back_and_written_later() {
     let (redis, home, port) = (RedisServer::start(), Home::new(), free_port());
     let (url, port_text) = (redis.url(), port.to_string());
-    let settings = [("REDIS_URL", &*url), ("PORT", &port_text), ("API_KEYS", KEY)];
+    // The gateway writes what the worker owes for too long: into the same folder.
+    let log_dir = home.path().join("logs").to_str().expect("UTF-8").to_owned();
+    let settings =
+        [("REDIS_URL", &*url), ("PORT", &port_text), ("API_KEYS", KEY), ("LOG_DIR", &log_dir)];
     let elsewhere = Home::new();
     let mut gateway = Process::start(&elsewhere, "qwen-queue-gateway", &[], &settings);
     let client = Client::new(port);

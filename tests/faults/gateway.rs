@@ -19,7 +19,9 @@ const LEASE: Duration = Duration::from_secs(3);
 fn stored(system: &System) -> BTreeMap<String, String> {
     let script = "local found = {} \
         for _, key in ipairs(redis.call('KEYS', 'qq:{0}:task:*')) do \
-            found[#found + 1] = key .. ' ' .. redis.call('HGET', key, 'state') \
+            local state = redis.call('TYPE', key).ok == 'string' and \
+                string.match(redis.call('GET', key), '^%S+') or redis.call('HGET', key, 'state') \
+            found[#found + 1] = key .. ' ' .. state \
         end \
         return found";
     let found = system.redis.command(&["EVAL", script, "0"]);

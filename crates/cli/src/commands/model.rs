@@ -34,10 +34,10 @@ pub(crate) enum Model {
 /// Does it.
 pub(crate) fn run(model: Model, output: &mut Output) -> Result<()> {
     match model {
-        Model::Synth { shape, quant, context, seed, output } => {
+        Model::Synth { shape, quant, context, seed, output: file } => {
             let shape = context.map_or(shape, |tokens| shape.with_context(tokens as usize));
-            let shown = output.display().to_string();
-            let options = SynthOptions { shape, quant, seed, output };
+            let shown = file.display().to_string();
+            let options = SynthOptions { shape, quant, seed, output: file };
             let bytes = synthesize(&options, |_, _| {})
                 .with_context(|| format!("{shown} can't be written"))?;
             let megabytes = bytes as f64 / 1e6;

@@ -1,7 +1,15 @@
 //! How many lines each log file has, waits for and has lost: for `/health`, workers' reports and metrics.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use protocol::TaskId;
+use queue::LINE_SPAN;
+
+/// How long a line that this process could not write counts as waiting: it is retried sooner, here or elsewhere.
+const OWED: Duration = LINE_SPAN.saturating_mul(2);
 
 /// The counters of a process's log files. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +28,7 @@ pub(super) enum LogFile {
 pub struct FileCounts {
     /// Lines written since the process started.
     pub written: u64,
-    /// Lines that wait in memory now, because the file can't be written.
+    /// Lines that wait now, because the file can't be written: in memory, or, those of ended tasks, in the queue.
     pub waiting: u64,
     /// Lines that were not written and never will be.
     pub lost: u64,
@@ -34,9 +42,26 @@ struct Counters {
     waiting: AtomicU64,
     lost: AtomicU64,
     failing: AtomicBool,
+    /// Ended tasks whose lines could not be written, and when that was tried.
+    owed: Mutex<HashMap<TaskId, Instant>>,
 }
 
 impl LogCounts {
+    fn owed(&self) -> MutexGuard<'_, HashMap<TaskId, Instant>> {
+        let counters = &self.0[LogFile::Requests as usize];
+        counters.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the line of an ended task as written, or as one that waits in the queue.
+    pub(super) fn set_owed(&self, id: TaskId, written: bool) {
+        let mut owed = self.owed();
+        if !written {
+            owed.insert(id, Instant::now());
+        } else if !owed.is_empty() {
+            owed.remove(&id);
+        }
+    }
+
     /// Each file's name (`app`, `llm_requests`, `errors`) and its counters.
     pub fn files(&self) -> [(&'static str, FileCounts); 3] {
         [LogFile::App, LogFile::Requests, LogFile::Errors].map(|file| (file.name(), self.of(file)))
@@ -54,9 +79,11 @@ impl LogCounts {
 
     pub(super) fn of(&self, file: LogFile) -> FileCounts {
         let counters = &self.0[file as usize];
+        let mut owed = counters.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        owed.retain(|_, tried| tried.elapsed() < OWED);
         FileCounts {
             written: counters.written.load(Ordering::Relaxed),
-            waiting: counters.waiting.load(Ordering::Relaxed),
+            waiting: counters.waiting.load(Ordering::Relaxed) + owed.len() as u64,
             lost: counters.lost.load(Ordering::Relaxed),
             failing: counters.failing.load(Ordering::Relaxed).into(),
         }

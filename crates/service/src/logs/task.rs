@@ -83,6 +83,7 @@ impl TaskLog {
         for Unlogged { end, .. } in due {
             if found.contains(&end.task.id) {
                 broker.note_logged(end.task.id);
+                self.counts.set_owed(end.task.id, true);
             } else if asked.elapsed() < LINE_SPAN / 2
                 && let (Some(outcome), Some(metrics)) = (&end.outcome, end.metrics())
             {
@@ -91,7 +92,9 @@ impl TaskLog {
         }
         let (mut written, all) = (found.len(), due.len());
         for (id, receipt) in receipts {
-            if receipt.written().await {
+            let is_written = receipt.written().await;
+            self.counts.set_owed(id, is_written);
+            if is_written {
                 broker.note_logged(id);
                 written += 1;
             }
@@ -127,9 +130,12 @@ impl TaskLog {
         }
         let receipt = self.write(task_id, outcome, metrics);
         let (broker, waiting) = (Arc::clone(broker), Arc::clone(&self.waiting));
+        let counts = self.counts.clone();
         waiting.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
-            if receipt.written().await {
+            let is_written = receipt.written().await;
+            counts.set_owed(task_id, is_written);
+            if is_written {
                 broker.note_logged(task_id);
             }
             waiting.fetch_sub(1, Ordering::Release);

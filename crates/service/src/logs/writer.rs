@@ -28,12 +28,12 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// Whether a line was written.
 #[derive(Debug)]
-pub struct Receipt(oneshot::Receiver<bool>);
+pub(crate) struct Receipt(oneshot::Receiver<bool>);
 
 impl Receipt {
     /// Waits until the line was handed to the file (`true`), or could not be (`false`): then nothing of
     /// it is in the file or will be, and the caller may hand it in again later.
-    pub async fn written(self) -> bool {
+    pub(crate) async fn written(self) -> bool {
         self.0.await.unwrap_or(false)
     }
 }

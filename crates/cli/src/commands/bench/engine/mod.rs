@@ -192,7 +192,7 @@ fn measure(
     }
     let mut beside = vec![];
     for (long, clients) in args.long_prompts() {
-        say(&format!("a prompt of {long} tokens, alone and beside {clients} clients"));
+        progress(&format!("a prompt of {long} tokens, alone and beside {clients} clients"));
         beside.push(Beside::measure(&engine, long, clients)?);
     }
     let totals = engine.totals();

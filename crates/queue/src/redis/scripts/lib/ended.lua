@@ -1,5 +1,6 @@
 -- A task that has ended: a text under the key where its hash was, so that little of it stays. Its lines:
---   the fields of ENDED, with spaces between; `-` where one says nothing
+--   state attempt worker submitted started finished run_at expires depth told dropped fence returned listed,
+--     with spaces between; `-` where one says nothing
 --   outcome, as versioned JSON
 --   notes, or nothing
 --   what was in the list of its events, as many lines as `listed` says
@@ -7,35 +8,19 @@
 -- What is not in lib/base.lua: `finished`, the instant of the end in ms, and `fence`, which is that of the
 -- finisher, to know one that repeats itself; of other ends there is none.
 
-local ENDED = { 'state', 'attempt', 'worker', 'submitted', 'started', 'finished', 'run_at', 'expires',
-  'depth', 'told', 'dropped', 'fence', 'returned', 'listed' }
-
--- The text of a task with the events of its list. `told` may be empty, which is not the same as missing
--- (lib/events.lua).
-local function ended_text(task, events)
-  local words = {}
-  task.listed = #events
-  for i, name in ipairs(ENDED) do
-    local value = task[name]
-    if value == '' and name == 'told' then value = 'nothing' end
-    words[i] = (value or '') == '' and '-' or value
-  end
-  local listed = #events > 0 and table.concat(events, '\n') .. '\n' or ''
-  return table.concat(words, ' ') .. '\n' .. task.outcome .. '\n' .. (task.notes or '') .. '\n' .. listed
-    .. task.about
-end
-
 -- A task from its text, with `events`; nil when it is no such text.
 local function ended_of(text)
   if type(text) ~= 'string' then return nil end
   local words, outcome, notes, from = string.match(text, '^([^\n]+)\n([^\n]*)\n([^\n]*)\n()')
   if not words then return nil end
+  local names = { 'state', 'attempt', 'worker', 'submitted', 'started', 'finished', 'run_at', 'expires',
+    'depth', 'told', 'dropped', 'fence', 'returned', 'listed' }
   local task, nth = { outcome = outcome, notes = notes, events = {}, spot = 'none' }, 0
   for word in string.gmatch(words, '%S+') do
     nth = nth + 1
-    if word ~= '-' and ENDED[nth] then task[ENDED[nth]] = word end
+    if word ~= '-' and names[nth] then task[names[nth]] = word end
   end
-  if nth ~= #ENDED then return nil end
+  if nth ~= #names then return nil end
   for i = 1, tonumber(task.listed) do
     local line_end = string.find(text, '\n', from, true)
     if not line_end then return nil end

@@ -18,6 +18,23 @@ local function remember(base, id, task)
   gone[#gone + 1] = task.queue.tenant
 end
 
+-- A field of the text of an ended task (lib/ended.lua).
+local function word(value)
+  if not value or value == '' then return ' -' end
+  return ' ' .. value
+end
+
+-- The text of a task with the events of its list.
+local function ended_text(task, events)
+  -- An empty `told` is not the same as a missing one (lib/events.lua).
+  local told = task.told == '' and ' nothing' or word(task.told)
+  local listed = #events > 0 and table.concat(events, '\n') .. '\n' or ''
+  return task.state .. word(task.attempt) .. word(task.worker) .. word(task.submitted) .. word(task.started)
+    .. word(task.finished) .. word(task.run_at) .. word(task.expires) .. word(task.depth) .. told
+    .. word(task.dropped) .. word(task.fence) .. word(task.returned) .. ' ' .. #events .. '\n' .. task.outcome
+    .. '\n' .. (task.notes or '') .. '\n' .. listed .. task.about
+end
+
 -- Ends a task: its place and lease go, the outcome takes the place of the prompt, the TTL starts, its log line
 -- is owed, and what outlives it is kept: whose it was, and its webhook. Counting the end in the model's stats
 -- is the caller's. `task` is from read_ending, with the `fence` of a finisher; `log_at` is when anybody may
@@ -33,15 +50,15 @@ local function end_task(base, id, task, at, state, outcome, log_at)
     freed[#freed + 1] = id
   end
   -- There is no list before the first attempt, nor as long as that has told nothing.
-  local list, events = events_key(base, id), {}
+  local events = {}
   local told = (task.told or '0') ~= '0'
   if told or tonumber(task.attempt) > 1 or task.attempt == '1' and task.state == 'queued' then
-    events = redis.call('LRANGE', list, 0, -1)
-    redis.call('DEL', list)
+    events = redis.call('LRANGE', events_key(base, id), 0, -1)
+    redis.call('DEL', events_key(base, id))
   end
   task.state, task.finished, task.outcome = state, int(at), outcome
   local text = ended_text(task, events)
-  redis.call('SET', task_key(base, id), text, 'EX', math.max(1, tonumber(task.ttl)))
+  redis.call('SET', task_key(base, id), text, 'EX', task.ttl == '0' and '1' or task.ttl)
   owed[#owed + 1] = int(log_at)
   owed[#owed + 1] = id
   if tonumber(task.ttl) < LINE_KEPT_S then
