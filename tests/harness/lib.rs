@@ -17,6 +17,7 @@
 //! | [`cli`]     | types like any person |
 //! | [`terminal`] | what is typed where a terminal is needed |
 //! | [`receiver`] | hears webhooks, well or badly behaved |
+//! | [`hub`]     | gives out models, directly or as a proxy |
 //! | [`models`]  | the small models that tests run |
 //! | [`history`] | what was seen from outside |
 //! | [`promise`] | judges a history: one outcome for each accepted task, and no way back |
@@ -32,6 +33,7 @@ pub mod client;
 pub mod cluster;
 pub mod freezer;
 pub mod history;
+pub mod hub;
 pub mod models;
 pub mod process;
 pub mod promise;

@@ -74,6 +74,33 @@ impl Checkpoint {
         ChatTemplate::from_metadata(self.metadata(), tokenizer)
     }
 
+    /// The names of all its tensors, as its files have them, in no order.
+    pub(crate) fn tensor_names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        match self {
+            Self::Gguf(file) => Box::new(file.tensors().map(|(name, _)| name)),
+            Self::Safetensors(model) => Box::new(model.tensor_names()),
+        }
+    }
+
+    /// Whether the embedding is the head too, although the files may have a head.
+    pub(crate) fn ties_head(&self) -> bool {
+        match self {
+            Self::Gguf(_) => false,
+            Self::Safetensors(model) => !model.has_own_head(),
+        }
+    }
+
+    /// Checks that nobody has written to the files since they were opened.
+    ///
+    /// # Errors
+    /// When a size or a time of modification has changed.
+    pub fn check_unchanged(&self) -> Result<(), LoadError> {
+        match self {
+            Self::Gguf(file) => file.check_unchanged(),
+            Self::Safetensors(model) => model.check_unchanged(),
+        }
+    }
+
     /// How many weights it has.
     pub fn parameters(&self) -> u64 {
         self.stored().iter().map(|tensor| tensor.weights as u64).sum()

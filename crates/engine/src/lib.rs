@@ -20,6 +20,7 @@
 //!
 //! - [`api`]: what callers say and hear. No tensor appears there.
 //! - [`source`]: from a model's name to its bytes; [`ModelFile`] says where they are.
+//! - `files`, `foreign`: model files, read by position; and what stands in their place.
 //! - [`gguf`]: reads (and writes) the file format, believing nothing it has not checked.
 //! - [`safetensors`]: reads the other one, with the JSON beside it, and quantizes at load.
 //! - [`checkpoint`]: either of them, as the rest sees it.
@@ -71,6 +72,8 @@ mod constrain;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod error;
+mod files;
+mod foreign;
 pub mod gguf;
 mod kernels;
 pub mod kv;
@@ -98,3 +101,4 @@ pub use runner::{
     CancelHandle, DeviceChoice, DevicePlan, Devices, Engine, EngineLoad, EngineOptions,
     EngineTotals, Generation, MemoryPlan, PendingEmbedding, Survey,
 };
+pub use sample::SamplingDefaults;

@@ -11,7 +11,7 @@ use crate::{Checkpoint, LoadError};
 /// Where a model's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelFile {
-    /// A GGUF file on disk; it is mapped.
+    /// A GGUF file on disk; of a split one any part.
     Path(PathBuf),
     /// A GGUF file that is part of the binary.
     Embedded {
@@ -20,7 +20,7 @@ pub enum ModelFile {
         /// The file.
         bytes: &'static [u8],
     },
-    /// A folder with `config.json`, `tokenizer.json` and the weights as safetensors; they are mapped.
+    /// A folder with `config.json`, `tokenizer.json` and the weights as safetensors.
     Safetensors {
         /// The folder.
         folder: PathBuf,

@@ -9,6 +9,12 @@ pub enum GgufError {
         /// What stands there instead, at most four bytes.
         found: Vec<u8>,
     },
+    /// Something else that often stands in place of a model.
+    #[error("{0}")]
+    Foreign(String),
+    /// The other parts of a split file cannot be had.
+    #[error("{0}")]
+    Split(String),
     /// A version this reader does not know.
     #[error("its GGUF version is {version}; supported are 2 and 3 (little-endian)")]
     UnsupportedVersion {
@@ -124,11 +130,14 @@ pub enum GgufError {
 }
 
 impl GgufError {
-    /// Whether the file is sound and it is this engine that cannot use it.
+    /// Whether no other copy of the file would help: it is sound and this engine cannot use it, or it is not
+    /// what it was taken for.
     pub fn is_unsupported(&self) -> bool {
         matches!(
             self,
-            Self::UnsupportedVersion { .. }
+            Self::Foreign(_)
+                | Self::Split(_)
+                | Self::UnsupportedVersion { .. }
                 | Self::UnsupportedTensorType { .. }
                 | Self::UnknownValueType { .. }
         )

@@ -5,7 +5,7 @@ use candle_core as candle;
 use super::attention::Attention;
 use super::mlp::Mlp;
 use super::rope::Rope;
-use super::{ModelConfig, Part, Workspace};
+use super::{ModelConfig, Part, Workspace, unused};
 use crate::batch::ForwardBatch;
 use crate::kernels::rows;
 use crate::kv::KvPool;
@@ -47,12 +47,26 @@ impl Decoder {
     /// Loads a checkpoint's weights.
     ///
     /// # Errors
-    /// When a tensor is missing, damaged or not what the checkpoint's own numbers ask for, or the kind of
-    /// model is not supported.
+    /// When a tensor is missing, damaged or not what the checkpoint's own numbers ask for, a tensor is there
+    /// that the decoder does not use, or the kind of model is not supported.
     pub fn load(checkpoint: impl Into<Checkpoint>) -> Result<Self, LoadError> {
         let checkpoint = checkpoint.into();
-        let whole = Part::whole(&checkpoint.config()?);
-        Self::load_part(&checkpoint, &whole)
+        let config = checkpoint.config()?;
+        Self::check(&checkpoint, &config)?;
+        let decoder = Self::load_part(&checkpoint, &Part::whole(&config))?;
+        checkpoint.check_unchanged()?;
+        Ok(decoder)
+    }
+
+    /// Takes inventory before any weight is read: every tensor that the decoder loads is there in its shape, and
+    /// every tensor that is there is loaded, or is known to change nothing.
+    ///
+    /// # Errors
+    /// When a tensor is missing, of another shape, or not used.
+    pub(crate) fn check(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<(), LoadError> {
+        let weights = Weights::of_headers(checkpoint);
+        Self::take(&weights, config, &Part::whole(config))?;
+        unused::refuse(checkpoint, config, &weights.taken())
     }
 
     /// Loads the weights of some of a checkpoint's layers, and of what stands before or behind them.
@@ -62,19 +76,31 @@ impl Decoder {
     pub(crate) fn load_part(checkpoint: &Checkpoint, part: &Part) -> Result<Self, LoadError> {
         let config = checkpoint.config()?;
         crate::kernels::arena::begin_anew();
-        let weights = Weights::of_part(checkpoint, part);
-        let ModelConfig { hidden, vocab, .. } = config;
+        Self::take(&Weights::of_part(checkpoint, part), &config, part)
+    }
+
+    /// Takes the tensors of a part of the layers.
+    fn take(weights: &Weights<'_>, config: &ModelConfig, part: &Part) -> Result<Self, LoadError> {
+        let ModelConfig { hidden, vocab, .. } = *config;
         let embedding = part.is_first().then(|| weights.embedding("token_embd", vocab, hidden));
-        let end = part.is_last().then(|| End::load(&weights, &config));
-        let layers = part.layers().map(|layer| Layer::load(&weights, &config, layer));
+        let end = part.is_last().then(|| End::load(weights, config));
+        let layers = part.layers().map(|layer| Layer::load(weights, config, layer));
         Ok(Self {
             embedding: embedding.transpose()?,
             end: end.transpose()?,
             layers: layers.collect::<Result<_, _>>()?,
             adapters: Adapters::default(),
             rope: Rope::new(config.head_dim, config.rope_theta, config.yarn.as_ref()),
-            config,
+            config: config.clone(),
         })
+    }
+
+    /// Checks that nobody has written to a file from which steps read since it was opened.
+    ///
+    /// # Errors
+    /// When a size or a time of modification has changed.
+    pub(crate) fn check_unchanged(&self) -> Result<(), LoadError> {
+        self.embedding.as_ref().map_or(Ok(()), Embedding::check_unchanged)
     }
 
     /// The same model with adapters beside it, which were loaded for its config and have its layers; a batch

@@ -1,23 +1,56 @@
-//! Reading a model's numbers from its metadata, each checked.
+//! Reading a model's numbers from its metadata, each checked, and each noted as taken.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use crate::LoadError;
-use crate::gguf::{FromValue, GgufError, Metadata};
+use crate::gguf::{Array, FromValue, GgufError, Metadata, Value};
 
 /// The metadata of one architecture: its keys begin with the architecture's name.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct ModelMetadata<'a> {
     pub(super) all: &'a Metadata,
     pub(super) architecture: &'a str,
+    /// The keys that were asked for, without the architecture.
+    taken: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> ModelMetadata<'a> {
+    pub(super) fn new(all: &'a Metadata, architecture: &'a str) -> Self {
+        Self { all, architecture, taken: RefCell::default() }
+    }
+
     fn key(&self, rest: &str) -> String {
         format!("{}.{rest}", self.architecture)
     }
 
+    /// A value of any type, if it is there.
+    pub(super) fn value(&self, rest: &str) -> Option<&'a Value> {
+        self.take(rest);
+        self.all.value(&self.key(rest))
+    }
+
     /// A value, if it is there.
     pub(super) fn get<T: FromValue<'a>>(&self, rest: &str) -> Result<Option<T>, LoadError> {
+        self.take(rest);
         self.all.get(&self.key(rest))
+    }
+
+    /// Notes that a key is taken care of, whatever it says.
+    pub(super) fn take(&self, rest: &str) {
+        self.taken.borrow_mut().insert(rest.to_owned());
+    }
+
+    /// The keys of the architecture that nobody asked for, in alphabetical order.
+    pub(super) fn rest(&self) -> Vec<(&'a str, &'a Value)> {
+        let (prefix, taken) = (self.key(""), self.taken.borrow());
+        let mut rest: Vec<(&str, &Value)> = self
+            .all
+            .iter()
+            .filter(|(key, _)| key.strip_prefix(&prefix).is_some_and(|own| !taken.contains(own)))
+            .collect();
+        rest.sort_unstable_by_key(|(key, _)| *key);
+        rest
     }
 
     /// A count from 1 to `most`, if it is there.
@@ -35,6 +68,35 @@ impl<'a> ModelMetadata<'a> {
         self.count(rest, most)?.ok_or_else(|| self.missing(rest))
     }
 
+    /// A count from 1 to `most` that stands there once for all layers, or once for each; if it is there.
+    pub(super) fn count_of_layers(
+        &self,
+        rest: &str,
+        most: usize,
+        layers: usize,
+    ) -> Result<Option<usize>, LoadError> {
+        let Some(Value::Array(Array::Int(counts))) = self.value(rest) else {
+            return self.count(rest, most);
+        };
+        if counts.len() != layers {
+            let expected = format!("a number, or one number for each of the {layers} layers");
+            return Err(self.wrong(rest, expected, format!("{} numbers", counts.len())));
+        }
+        let first = counts.first().copied().unwrap_or_default();
+        if let Some(layer) = counts.iter().position(|count| *count != first) {
+            return Err(self.all.unsupported(format!(
+                "metadata {:?} is {} for layer {layer} and {first} for layer 0; supported is one number, \
+                 the same for each layer",
+                self.name(rest),
+                counts[layer]
+            )));
+        }
+        match usize::try_from(first) {
+            Ok(count) if (1..=most).contains(&count) => Ok(Some(count)),
+            _ => Err(self.wrong(rest, format!("from 1 to {most}"), first)),
+        }
+    }
+
     /// A number above 0, if it is there.
     pub(super) fn positive(&self, rest: &str) -> Result<Option<f32>, LoadError> {
         match self.get::<f32>(rest)? {
@@ -50,7 +112,13 @@ impl<'a> ModelMetadata<'a> {
         self.positive(rest)?.ok_or_else(|| self.missing(rest))
     }
 
-    fn missing(&self, rest: &str) -> LoadError {
+    /// What messages call a key.
+    pub(super) fn name(&self, rest: &str) -> String {
+        self.all.name_of(&self.key(rest)).to_owned()
+    }
+
+    /// The error for a key that is not there.
+    pub(super) fn missing(&self, rest: &str) -> LoadError {
         self.all.error(GgufError::MissingKey { key: self.key(rest) })
     }
 

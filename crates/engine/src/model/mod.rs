@@ -4,11 +4,13 @@ mod attention;
 mod config;
 mod decoder;
 mod experts;
+mod fixed;
 mod metadata;
 mod mlp;
 mod part;
 mod rope;
 pub(crate) mod routing;
+mod unused;
 mod workspace;
 
 pub use config::{Architecture, Experts, FeedForward, ModelConfig, Pooling};

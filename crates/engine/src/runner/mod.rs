@@ -5,8 +5,10 @@
 
 mod backend;
 mod compute;
+mod describe;
 mod device;
 mod embed;
+mod gauges;
 mod generation;
 mod handle;
 mod load;

@@ -12,6 +12,15 @@ const MAX_UNKNOWN_NAMED: usize = 16;
 /// The largest integer that every JSON reader agrees on when it is written as a fraction (`1e3`).
 const MAX_EXACT_FLOAT: f64 = 9_007_199_254_740_992.0; // 2^53
 
+/// What a whole number says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whole {
+    /// Itself.
+    Number(u64),
+    /// By convention, that there is no number: `-1` for "any", `0` for "off".
+    NoNumber,
+}
+
 /// A body's fields and the problems found so far. `null` counts as not given.
 pub(super) struct Fields<'a> {
     map: &'a Map<String, Value>,
@@ -144,6 +153,20 @@ impl<'a> Fields<'a> {
             format!("must be an integer from {least} to {most}, got {number}"),
         );
         None
+    }
+
+    /// The same, but that the numbers in `none` are allowed too: they say that there is no number.
+    pub(super) fn integer_or_none(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<u64>,
+        none: &[i64],
+    ) -> Option<Whole> {
+        let number = self.get(name).and_then(Value::as_f64);
+        if number.is_some_and(|number| none.iter().any(|none| number == *none as f64)) {
+            return Some(Whole::NoNumber);
+        }
+        self.integer(name, range).map(Whole::Number)
     }
 
     /// An optional number that `accepts` judges; `allowed` says what it accepts.

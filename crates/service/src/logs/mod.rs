@@ -3,23 +3,26 @@
 //!
 //! A file of today is `app.2025-11-21.log`; `app.log` is a link to the latest. Times are UTC. Writing
 //! happens on threads of its own, so no caller waits for a disk or a console; lines that come faster
-//! than they are written go out together.
+//! than they are written go out together. `secrets` keeps the process's secrets out of all of it.
 
 mod app;
 mod daily;
 mod format;
+mod secrets;
 mod task;
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::fmt::writer::MakeWriterExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer};
 
 use daily::DailyFile;
+use secrets::{Redacted, Secrets};
 
 use crate::settings::{LogFormat, Settings};
 pub use task::TaskLog;
@@ -62,25 +65,27 @@ impl Logs {
     /// When the folder can't be used, or logging was started before in this process.
     pub fn start(settings: &Settings) -> Result<Self, LogsError> {
         let dir = &settings.log_dir;
+        let secrets = Secrets::of(settings);
         let mut guards = Vec::new();
         // app.log drops lines rather than make a compute thread wait; the contracts never lose one.
         let mut open = |name, lossy| -> Result<NonBlocking, LogsError> {
             let file = std::fs::create_dir_all(dir)
                 .and_then(|()| DailyFile::open(dir, name))
                 .map_err(|source| LogsError::Folder { dir: dir.clone(), source })?;
-            let (writer, guard) = aside(file, lossy);
+            let (writer, guard) = aside(file, lossy, &secrets);
             guards.push(guard);
             Ok(writer)
         };
         let app_file = open("app", true)?;
         let tasks = TaskLog::new(open("llm_requests", false)?, open("errors", false)?);
 
-        let (console, guard) = aside(io::stderr(), true);
+        let (console, guard) = aside(io::stderr(), true, &secrets);
         guards.push(guard);
         // main says the last words on the console.
         let console = console.with_filter(|line| line.target() != LAST_WORDS);
 
-        let filter = EnvFilter::new(format!("{QUIET},{}", settings.log_level));
+        let filter = EnvFilter::new(format!("{QUIET},{}", settings.log_level))
+            .and(filter_fn(secrets::may_be_written));
         let json = settings.log_format == LogFormat::Json;
         tracing_subscriber::registry()
             .with(app::layer(app_file.and(console), json).with_filter(filter))
@@ -99,7 +104,12 @@ impl Logs {
     }
 }
 
-/// A thread that writes what it is sent. Its buffer is written out whenever nothing more waits.
-fn aside(to: impl Write + Send + 'static, lossy: bool) -> (NonBlocking, WorkerGuard) {
-    NonBlockingBuilder::default().lossy(lossy).finish(BufWriter::new(to))
+/// A thread that writes what it is sent, without secrets. Its buffer is written out whenever nothing more waits.
+fn aside(
+    to: impl Write + Send + 'static,
+    lossy: bool,
+    secrets: &Secrets,
+) -> (NonBlocking, WorkerGuard) {
+    let to = Redacted::new(BufWriter::new(to), secrets.clone());
+    NonBlockingBuilder::default().lossy(lossy).finish(to)
 }

@@ -56,6 +56,7 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         hf_endpoint: p.url("HF_ENDPOINT", &["https://", "http://"]),
         hf_token: p.get("HF_TOKEN").map(Secret::new),
         hf_home: p.get("HF_HOME").map(PathBuf::from),
+        hf_hub_cache: p.get("HF_HUB_CACHE").map(PathBuf::from),
     };
     if p.problems.is_empty() { Ok(settings) } else { Err(SettingsError { problems: p.problems }) }
 }
