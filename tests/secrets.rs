@@ -143,7 +143,8 @@ fn run_with_redis(format: &str) {
     client.wait_until_healthy(&mut gateway, true);
     assert!(hub.seen().iter().any(|head| head.contains(HF_TOKEN)), "the hub got the token");
 
-    let webhook_secret = client.get("/webhook-secret").body["secret"].as_str().unwrap().to_owned();
+    let webhook_secret = client.get("/webhook-secret").body["secret"].clone();
+    let webhook_secret = webhook_secret.as_str().expect("a secret");
     let task = client.submit(&json!({
         "prompt": "the lease ends", "max_tokens": 4, "webhook_url": receiver.url("/end"),
     }));
@@ -165,7 +166,7 @@ fn run_with_redis(format: &str) {
     let written = everything(&[&of_gateway, &of_worker]);
     let traced = written.iter().any(|(_, text)| text.contains("TRACE"));
     assert!(traced, "nothing was traced");
-    keeps_secret(&written, &all_secrets(&webhook_secret));
+    keeps_secret(&written, &all_secrets(webhook_secret));
 }
 
 #[test]

@@ -154,8 +154,9 @@ fn refuse_other_scalings(config: &Object, metadata: &Metadata) -> Result<(), Loa
         };
         if let Some((name, _)) = said().find(unknown) {
             let known = YARN.join(", ");
-            return Err(metadata
-                .unsupported(format!("{key} of {FILE} has {name:?}; supported are {known}")));
+            return Err(metadata.unsupported(format!(
+                "{key} of {FILE} has {name:?}; supported of yarn are {known}"
+            )));
         }
         let stretches = said()
             .any(|(name, _)| !["rope_theta", "partial_rotary_factor"].contains(&name.as_str()));

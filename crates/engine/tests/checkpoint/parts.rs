@@ -77,7 +77,9 @@ fn parts_that_do_not_belong_together_are_refused_with_what_to_do() {
 
     let (_folder, paths) = split(3);
     fs::copy(&paths[0], &paths[1]).unwrap();
-    let error = refused(&paths[2]);
+    // The part that is wrong is named, whichever was asked for.
+    let error = GgufFile::open(&paths[2]).unwrap_err().to_string();
+    assert!(error.contains(&name(2, 3)), "{error}");
     assert!(error.contains("part 2 of 3 should") && error.contains("part 1 of 3"), "{error}");
 
     let (_folder, paths) = split(2);
