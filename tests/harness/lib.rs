@@ -19,6 +19,7 @@
 //! | [`cli`]      | runs `qwen-queue` commands |
 //! | [`terminal`] | runs `qwen-queue` commands in a terminal |
 //! | [`receiver`] | a receiver of webhooks, well or badly behaved |
+//! | [`hub`]      | serves models, directly or as a proxy |
 //! | [`models`]   | the small models that tests run |
 //! | [`history`]  | observations from outside the system |
 //! | [`promise`]  | checks a history: one outcome for each accepted task, and states only move forward |
@@ -37,6 +38,7 @@ pub mod cluster;
 pub mod freezer;
 pub mod history;
 pub mod http_proxy;
+pub mod hub;
 pub mod models;
 pub mod process;
 pub mod promise;

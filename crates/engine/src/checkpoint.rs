@@ -75,6 +75,33 @@ impl Checkpoint {
         ChatTemplate::from_metadata(self.metadata(), tokenizer)
     }
 
+    /// Returns the names of all tensors as in the files, unordered.
+    pub(crate) fn tensor_names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        match self {
+            Self::Gguf(file) => Box::new(file.tensors().map(|(name, _)| name)),
+            Self::Safetensors(model) => Box::new(model.tensor_names()),
+        }
+    }
+
+    /// Whether the embedding is the head too, although the files may have a head.
+    pub(crate) fn ties_head(&self) -> bool {
+        match self {
+            Self::Gguf(_) => false,
+            Self::Safetensors(model) => !model.has_own_head(),
+        }
+    }
+
+    /// Checks that nobody has written to the files since they were opened.
+    ///
+    /// # Errors
+    /// When a size or a time of modification has changed.
+    pub fn check_unchanged(&self) -> Result<(), LoadError> {
+        match self {
+            Self::Gguf(file) => file.check_unchanged(),
+            Self::Safetensors(model) => model.check_unchanged(),
+        }
+    }
+
     /// Returns the number of weights.
     pub fn parameters(&self) -> u64 {
         self.stored().iter().map(|tensor| tensor.weights as u64).sum()

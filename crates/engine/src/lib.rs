@@ -21,6 +21,7 @@
 //! A module uses only those above it in this list. `tests/architecture` checks that there are no import cycles.
 //!
 //! - `error`: [`LoadError`] and the errors of file formats and devices.
+//! - `files`, `foreign`: model files, read by position, and what is found in their place.
 //! - `layout`: types that kernels and higher layers share: page size, shape of keys and values, rows of a step.
 //! - `kernels`: the only place with `unsafe`: products of packed weights, attention, norms, activations.
 //! - [`gguf`]: reads, checks and writes GGUF files.
@@ -77,6 +78,8 @@ mod constrain;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod error;
+mod files;
+mod foreign;
 pub mod gguf;
 mod kernels;
 pub mod kv;
@@ -108,3 +111,4 @@ pub use runner::{
     CancelHandle, DeviceChoice, DevicePlan, Devices, Engine, EngineLoad, EngineOptions,
     EngineTotals, Generation, MemoryPlan, PendingEmbedding, Survey,
 };
+pub use sample::SamplingDefaults;

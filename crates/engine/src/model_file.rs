@@ -10,7 +10,7 @@ use crate::{Checkpoint, LoadError};
 /// The location of a model's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelFile {
-    /// A GGUF file on disk, which is memory-mapped.
+    /// A GGUF file on disk; any part of a split one.
     Path(PathBuf),
     /// A GGUF file that is part of the binary.
     Embedded {
@@ -19,8 +19,7 @@ pub enum ModelFile {
         /// The file's contents.
         bytes: &'static [u8],
     },
-    /// A folder with `config.json`, `tokenizer.json` and the weights as safetensors files, which are
-    /// memory-mapped.
+    /// A folder with `config.json`, `tokenizer.json` and the weights as safetensors files.
     Safetensors {
         /// The folder.
         folder: PathBuf,

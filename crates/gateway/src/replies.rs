@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use protocol::{
-    Completion, Estimate, FinishReason, Logprobs, Metrics, ModelId, Outcome, TaskId, TaskSnapshot,
-    TaskState, ToolCall,
+    Completion, Estimate, FinishReason, Logprobs, Metrics, ModelId, Outcome, RecommendedSampling,
+    TaskId, TaskSnapshot, TaskState, ToolCall,
 };
 use queue::{Delivery, Submitted};
 use serde::Serialize;
@@ -137,6 +137,11 @@ pub(crate) enum ResultReply {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schema(value_type = Option<LogprobsReply>, nullable = false)]
         logprobs: Option<Logprobs>,
+        /// The values that its tokens were drawn by because the model's makers recommend them and the request
+        /// set none; missing if there is none.
+        #[serde(skip_serializing_if = "RecommendedSampling::is_empty")]
+        #[schema(value_type = Option<SamplingDefaultsReply>, nullable = false)]
+        sampling_defaults: RecommendedSampling,
     },
     /// The task failed.
     Error {
@@ -182,6 +187,7 @@ impl ResultReply {
                 tool_calls,
                 finish_reason,
                 logprobs,
+                sampling_defaults,
                 ..
             }) => Self::Completed {
                 task_id,
@@ -191,6 +197,7 @@ impl ResultReply {
                 finish_reason: *finish_reason,
                 metrics: metrics.into(),
                 logprobs: logprobs.clone(),
+                sampling_defaults: *sampling_defaults,
             },
             Outcome::Failed(error) => Self::Error {
                 task_id,
@@ -240,6 +247,27 @@ pub(crate) struct TokenLogprobReply {
     logprob: f32,
     /// As above.
     bytes: Vec<u8>,
+}
+
+/// Sampling values that a model's makers recommend: those that were used.
+#[derive(ToSchema)]
+#[allow(dead_code)] // documents `protocol::RecommendedSampling`
+pub(crate) struct SamplingDefaultsReply {
+    /// As the request's field.
+    #[schema(nullable = false, example = 0.6)]
+    temperature: Option<f32>,
+    /// As the request's field.
+    #[schema(nullable = false, example = 0.95)]
+    top_p: Option<f32>,
+    /// As the request's field; 0 means all.
+    #[schema(nullable = false, example = 20)]
+    top_k: Option<u32>,
+    /// As the request's field.
+    #[schema(nullable = false)]
+    min_p: Option<f32>,
+    /// As the request's field.
+    #[schema(nullable = false)]
+    repetition_penalty: Option<f32>,
 }
 
 /// The figures of a finished task. Times are seconds.

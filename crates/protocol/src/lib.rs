@@ -19,6 +19,7 @@
 //! | [`snapshot`]| [`TaskSnapshot`], what the broker knows of a task now, with a [`TaskSummary`]; [`Metrics`] derive from it |
 //! | [`event`]   | [`Event`], a numbered step in a task's life |
 //! | [`worker`]  | [`WorkerReport`], what a worker says of itself |
+//! | [`sampling`] | what a model's makers recommend for drawing tokens |
 //! | [`record`]  | the versioned envelope of everything stored |
 //!
 //! ## Data flow
@@ -38,6 +39,7 @@ pub mod ids;
 pub mod logprobs;
 pub mod outcome;
 pub mod record;
+pub mod sampling;
 pub mod snapshot;
 pub mod state;
 pub mod task;
@@ -52,6 +54,7 @@ pub use ids::{Attempt, EventSeq, InvalidId, ModelId, TaskId, TenantId, WorkerId}
 pub use logprobs::{Logprobs, TokenLogprob, TokenLogprobs};
 pub use outcome::{Completion, ErrorType, FinishReason, Outcome, TaskError, Usage};
 pub use record::RecordError;
+pub use sampling::{RecommendedSampling, SamplingField};
 pub use snapshot::{Metrics, TaskSnapshot, TaskSummary};
 pub use state::TaskState;
 pub use task::{AnswerForm, ChatMessage, GenerationParams, Lane, Prompt, Role, Task, Webhook};

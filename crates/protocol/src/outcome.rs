@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Logprobs, TaskState, ToolCall};
+use crate::{Logprobs, RecommendedSampling, TaskState, ToolCall};
 
 /// How a task ended. Exactly one is recorded per task; the broker refuses a second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +55,9 @@ pub struct Completion {
     /// Log probabilities of the tokens, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<Logprobs>,
+    /// What its tokens were drawn by because the model recommends it and the request set nothing.
+    #[serde(default, skip_serializing_if = "RecommendedSampling::is_empty")]
+    pub sampling_defaults: RecommendedSampling,
 }
 
 /// Why generation ended.

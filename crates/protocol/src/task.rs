@@ -1,10 +1,10 @@
 //! What a client asked for, validated, as it lies in the queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Constraint, ModelId, TaskId, TenantId, Tool, ToolChoice};
+use crate::{Constraint, ModelId, SamplingField, TaskId, TenantId, Tool, ToolChoice};
 
 /// The unit of work. Immutable once submitted: what changes lives in the broker's own fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -168,6 +168,10 @@ pub struct GenerationParams {
     /// Generation ends before the first of these texts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stop: Vec<String>,
+    /// Fields that the request does not set. Their values above are what stands in when the model's makers
+    /// recommend none either.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unset: BTreeSet<SamplingField>,
 }
 
 impl GenerationParams {
@@ -186,6 +190,7 @@ impl GenerationParams {
             logprobs: None,
             seed: None,
             stop: Vec::new(),
+            unset: BTreeSet::new(),
         }
     }
 }
@@ -265,10 +270,12 @@ mod tests {
             frequency_penalty: 0.25,
             logit_bias: BTreeMap::from([(7, -100.0), (151_643, 2.5)]),
             logprobs: Some(0),
+            unset: BTreeSet::from([SamplingField::TopK, SamplingField::Temperature]),
             ..GenerationParams::greedy(5)
         };
         let text = serde_json::to_string(&params).unwrap();
         assert!(text.contains(r#""logit_bias":{"7":-100.0,"151643":2.5}"#), "{text}");
+        assert!(text.contains(r#""unset":["temperature","top_k"]"#), "{text}");
         assert_eq!(serde_json::from_str::<GenerationParams>(&text).unwrap(), params);
     }
 }

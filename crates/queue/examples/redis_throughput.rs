@@ -47,6 +47,7 @@ async fn main() {
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 0 },
         logprobs: None,
+        sampling_defaults: Default::default(),
     });
     for at_once in [1, 8, 64] {
         let broker = Arc::new(RedisBroker::connect(RedisOptions::new(server.url())).unwrap());

@@ -57,6 +57,7 @@ impl Reloader {
     }
 
     fn take_over(&self, read: &Settings) {
+        self.logs.add_secrets(read);
         let old = Arc::clone(&self.current.borrow());
         let mut new = Settings::clone(&old);
         let mut changes = Vec::new();

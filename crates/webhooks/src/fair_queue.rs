@@ -135,6 +135,7 @@ mod tests {
                 finish_reason: FinishReason::Stop,
                 usage: Usage::default(),
                 logprobs: None,
+                sampling_defaults: Default::default(),
             }),
             metadata: BTreeMap::new(),
             submitted_at: Timestamp::from_millis(0),

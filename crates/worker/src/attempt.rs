@@ -3,15 +3,15 @@
 use std::time::{Duration, Instant};
 
 use engine::api::{Finished, GenerateError, Progress, Request, StopReason};
-use engine::{CancelHandle, Engine, Generation};
-use protocol::{ModelId, Outcome, TaskError};
+use engine::{CancelHandle, Engine, Generation, SamplingDefaults};
+use protocol::{Completion, ModelId, Outcome, TaskError};
 use queue::{BrokerError, Claimed, Release};
 use service::shutdown::CancellationToken;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::answer::Answer;
 use crate::lease::KeptLease;
-use crate::{Worker, translate};
+use crate::{Worker, recommended, translate};
 
 /// How often generated text is handed on to readers.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
@@ -63,8 +63,12 @@ pub(crate) async fn run(
     let kept = KeptLease::keep(worker, claimed.lease, entered.cancel.clone());
     let deadline = began + Duration::from_secs(claimed.task.time_limit_s.into());
     let adapter = named_adapter(engine, &claimed.task.model);
-    let request =
-        translate::request(&claimed.task, deadline).map(|request| Request { adapter, ..request });
+    let sampling_defaults = recommended::used(&claimed.task.params, engine.sampling_defaults());
+    let request = translate::request(&claimed.task, deadline).map(|request| Request {
+        adapter,
+        sampling: recommended::apply(&sampling_defaults, request.sampling),
+        ..request
+    });
     // Rendering and tokenizing a long prompt takes a while: not on the threads that renew leases.
     let submitting = engine.clone();
     let submitted = tokio::task::spawn_blocking(move || submitting.submit(&request?)).await;
@@ -177,7 +181,8 @@ async fn follow(
         Progress::Failed(error) => failed(claimed, &error),
         Progress::Finished(finished) => {
             answer.end();
-            (finished_verdict(claimed, answer, &finished), End::Settled)
+            let verdict = finished_verdict(claimed, engine.sampling_defaults(), answer, &finished);
+            (verdict, End::Settled)
         }
         Progress::Text { .. } => unreachable!("text does not end the loop"),
     }
@@ -211,10 +216,19 @@ async fn flush(worker: &Worker, claimed: &Claimed, answer: &mut Answer) {
     }
 }
 
-fn finished_verdict(claimed: &Claimed, answer: &mut Answer, finished: &Finished) -> Verdict {
-    let logprobs = claimed.task.params.logprobs.map(|_| answer.take_logprobs());
+fn finished_verdict(
+    claimed: &Claimed,
+    defaults: &SamplingDefaults,
+    answer: &mut Answer,
+    finished: &Finished,
+) -> Verdict {
+    let params = &claimed.task.params;
+    let logprobs = params.logprobs.map(|_| answer.take_logprobs());
     let outcome = match translate::completion(answer.text(), logprobs, answer.parts(), finished) {
-        Some(completion) => Outcome::Completed(completion),
+        Some(completion) => Outcome::Completed(Completion {
+            sampling_defaults: recommended::used(params, defaults),
+            ..completion
+        }),
         None if finished.reason == StopReason::Cancelled => Outcome::Cancelled,
         None => Outcome::Failed(translate::out_of_time(&claimed.task, finished.completion_tokens)),
     };

@@ -20,6 +20,7 @@
 //! | `running`   | who runs now, for cancellation and the report |
 //! | `report`    | tells the registry every few seconds, and hears what operators want |
 //! | `translate` | the queue's words into the engine's, and back |
+//! | `recommended` | sampling values of the model's makers, where a task sets none |
 //!
 //! ## Data flow
 //!
@@ -41,6 +42,7 @@ pub mod options;
 pub mod process;
 mod pull;
 mod pulse;
+mod recommended;
 mod refuse;
 mod report;
 mod running;
@@ -69,6 +71,10 @@ pub enum WorkerError {
          and look at the GPU (nvidia-smi, dmesg) if it happens again"
     )]
     DeviceLost(String),
+    /// A file of the model was changed while it was served, so nothing more could be computed from it. Its tasks
+    /// were given back.
+    #[error("{0}; tasks that ran were given back, none was answered from the changed file")]
+    ModelChanged(String),
     /// The engine's thread is there, but a step of it does not end. Its tasks were given back, or come
     /// back by their leases.
     #[error("the engine hangs: no step ended in {} s; start the worker again", .0.as_secs())]

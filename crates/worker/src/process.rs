@@ -10,11 +10,14 @@ use crate::{Models, Options, Worker, WorkerError};
 
 /// The exit code of a process whose device was lost or out of memory.
 const DEVICE_LOST: u8 = 3;
+/// The exit code of a process whose model's files were changed while it served them.
+const MODEL_CHANGED: u8 = 4;
 
 /// The exit code of a process that ends by this error, for its supervisor to tell what happened.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref() {
         Some(WorkerError::DeviceLost(_)) => ExitCode::from(DEVICE_LOST),
+        Some(WorkerError::ModelChanged(_)) => ExitCode::from(MODEL_CHANGED),
         _ => ExitCode::FAILURE,
     }
 }

@@ -134,7 +134,10 @@ async fn check_engine(
 ) -> Result<(), WorkerError> {
     match ended {
         Ok(End::Settled) => Ok(()),
-        Ok(End::EngineStopped) => Err(WorkerError::EngineStopped),
+        Ok(End::EngineStopped) => Err(match engine.changed_model() {
+            Some(problem) => WorkerError::ModelChanged(problem.to_owned()),
+            None => WorkerError::EngineStopped,
+        }),
         Ok(End::DeviceLost) => {
             let problem = engine.lost_device().unwrap_or("the reason is unknown");
             Err(WorkerError::DeviceLost(problem.to_owned()))

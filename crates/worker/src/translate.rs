@@ -94,7 +94,7 @@ fn tools(tools: &[Tool]) -> Result<Option<TemplateValue>, GenerateError> {
     })
 }
 
-fn sampling(params: &GenerationParams) -> Sampling {
+pub(crate) fn sampling(params: &GenerationParams) -> Sampling {
     Sampling {
         temperature: params.temperature,
         top_p: params.top_p,
@@ -136,6 +136,7 @@ pub(crate) fn completion(
         finish_reason,
         usage,
         logprobs,
+        sampling_defaults: Default::default(),
     };
     let Some(parts) = parts else { return Some(Completion { text: text.to_owned(), ..told }) };
     for part in parts {

@@ -14,9 +14,9 @@ pub(crate) struct SamplingArgs {
     /// Draw from the likeliest tokens that together reach this probability.
     #[arg(long)]
     top_p: Option<f32>,
-    /// Draw from this many likeliest tokens.
-    #[arg(long)]
-    top_k: Option<u32>,
+    /// Draw from this many likeliest tokens; 0 or -1: from all.
+    #[arg(long, allow_negative_numbers = true)]
+    top_k: Option<Whole>,
     /// Draw from tokens with at least this share of the likeliest one's probability.
     #[arg(long)]
     min_p: Option<f32>,
@@ -38,9 +38,9 @@ pub(crate) struct SamplingArgs {
     /// The same, and so many of the likeliest tokens at each place, up to 20.
     #[arg(long, value_name = "N")]
     top_logprobs: Option<u32>,
-    /// Same seed, same answer.
-    #[arg(long)]
-    seed: Option<u64>,
+    /// Same seed, same answer; -1: a random one.
+    #[arg(long, allow_negative_numbers = true)]
+    seed: Option<Whole>,
     /// End before this text; may be given several times.
     #[arg(long)]
     stop: Vec<String>,
@@ -55,7 +55,7 @@ impl SamplingArgs {
         let fields = [
             ("temperature", self.temperature.map(short)),
             ("top_p", self.top_p.map(short)),
-            ("top_k", self.top_k.map(Value::from)),
+            ("top_k", self.top_k.map(Whole::value)),
             ("min_p", self.min_p.map(short)),
             ("repetition_penalty", self.repetition_penalty.map(short)),
             ("presence_penalty", self.presence_penalty.map(short)),
@@ -63,11 +63,44 @@ impl SamplingArgs {
             ("logit_bias", (!biases.is_empty()).then_some(Value::Object(biases))),
             ("logprobs", logprobs.then_some(Value::Bool(true))),
             ("top_logprobs", self.top_logprobs.map(Value::from)),
-            ("seed", self.seed.map(Value::from)),
+            ("seed", self.seed.map(Whole::value)),
             ("stop", (!self.stop.is_empty()).then(|| json!(self.stop))),
         ];
         let given = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
         given.collect()
+    }
+}
+
+/// A whole number from 0, or -1, which stands for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whole {
+    /// Itself.
+    Number(u64),
+    /// -1.
+    NoNumber,
+}
+
+impl Whole {
+    /// As a field of `POST /generate`.
+    pub(super) fn value(self) -> Value {
+        match self {
+            Self::Number(number) => number.into(),
+            Self::NoNumber => Value::from(-1),
+        }
+    }
+}
+
+impl FromStr for Whole {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "-1" => Ok(Self::NoNumber),
+            _ => text
+                .parse()
+                .map(Self::Number)
+                .map_err(|_| format!("give a whole number from 0 to {}, or -1", u64::MAX)),
+        }
     }
 }
 
@@ -141,6 +174,9 @@ mod tests {
             "seed": 9, "stop": ["a", "b"],
         });
         assert_eq!(given, expected);
+        assert_eq!(fields(&["--top-k", "-1", "--seed", "-1"]), json!({"top_k": -1, "seed": -1}));
+        assert_eq!(fields(&["--seed=18446744073709551615"]), json!({"seed": u64::MAX}));
+        assert!("-2".parse::<Whole>().unwrap_err().contains("or -1"));
         assert_eq!(fields(&["--top-logprobs=0"]), json!({"logprobs": true, "top_logprobs": 0}));
     }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::follow;
-use super::sampling::SamplingArgs;
+use super::sampling::{SamplingArgs, Whole};
 use crate::client::{Client, Target};
 use crate::output::Output;
 
@@ -26,9 +26,9 @@ pub(crate) struct Submit {
     /// With --wait: print the whole result as JSON, logprobs included.
     #[arg(long, requires = "wait")]
     json: bool,
-    /// At most this many tokens are generated.
-    #[arg(long)]
-    max_tokens: Option<u32>,
+    /// At most this many tokens are generated; -1: as many as the gateway allows.
+    #[arg(long, allow_negative_numbers = true)]
+    max_tokens: Option<Whole>,
     #[command(flatten)]
     sampling: SamplingArgs,
     /// The answer must be JSON that the JSON schema in this file describes.
@@ -111,7 +111,7 @@ impl Submit {
                 body.insert(name.to_owned(), value);
             }
         };
-        set("max_tokens", self.max_tokens.map(Value::from));
+        set("max_tokens", self.max_tokens.map(Whole::value));
         set("response_format", self.json_schema.as_deref().map(response_format).transpose()?);
         set("regex", self.regex.clone().map(Value::from));
         set("choice", (!self.choice.is_empty()).then(|| json!(self.choice)));

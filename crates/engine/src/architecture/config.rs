@@ -1,5 +1,6 @@
 //! Reads a model's architecture and sizes from its metadata.
 
+use super::fixed;
 use super::metadata::ModelMetadata;
 use super::rope::{MOST_CONTEXT, Yarn};
 use crate::error::LoadError;
@@ -22,6 +23,28 @@ pub enum Architecture {
 impl Architecture {
     /// The architectures this engine computes.
     const ALL: [Self; 4] = [Self::Qwen2, Self::Qwen2Moe, Self::Qwen3, Self::Qwen3Moe];
+
+    /// Reads `general.type` and `general.architecture`.
+    ///
+    /// # Errors
+    /// When the file holds something else than a model, or a model of another architecture.
+    fn read(file: &Metadata) -> Result<Self, LoadError> {
+        let is_other = |what: &str| Err(file.unsupported(format!("it is {what}: name the model")));
+        match file.get::<&str>("general.type")? {
+            None | Some("model") => {}
+            Some("adapter") => {
+                return is_other("a LoRA adapter, not a model (adapters are read as safetensors)");
+            }
+            Some("mmproj") => return is_other("a projector for images (mmproj), not a model"),
+            Some("imatrix") => return is_other("what a quantizer measured (imatrix), not a model"),
+            Some(other) => return is_other(&format!("of the type {other:?}, not a model")),
+        }
+        let name: &str = file.require("general.architecture")?;
+        Self::ALL.into_iter().find(|one| one.name() == name).ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            file.unsupported(format!("its architecture is {name:?}; supported are {known}"))
+        })
+    }
 
     /// Its name in `general.architecture` of a file.
     pub fn name(self) -> &'static str {
@@ -128,18 +151,14 @@ impl ModelConfig {
     /// Reads and checks the metadata of a model whose embedding has rows for `vocab` tokens, or is missing if
     /// `vocab` is `None`.
     pub(crate) fn from_metadata(file: &Metadata, vocab: Option<usize>) -> Result<Self, LoadError> {
-        let name: &str = file.require("general.architecture")?;
-        let Some(architecture) = Architecture::ALL.into_iter().find(|one| one.name() == name)
-        else {
-            let known = Architecture::ALL.map(Architecture::name).join(", ");
-            return Err(
-                file.unsupported(format!("its architecture is {name:?}; supported are {known}"))
-            );
-        };
-        let metadata = ModelMetadata { all: file, architecture: name };
+        let architecture = Architecture::read(file)?;
+        let metadata = &ModelMetadata::new(file, architecture.name());
+        let layers = metadata.required_count("block_count", 1 << 10)?;
         let hidden = metadata.required_count("embedding_length", 1 << 16)?;
-        let heads = metadata.required_count("attention.head_count", 1 << 10)?;
-        let kv_heads = metadata.count("attention.head_count_kv", heads)?.unwrap_or(heads);
+        let heads = metadata.count_of_layers("attention.head_count", 1 << 10, layers)?;
+        let heads = heads.ok_or_else(|| metadata.missing("attention.head_count"))?;
+        let kv_heads = metadata.count_of_layers("attention.head_count_kv", heads, layers)?;
+        let kv_heads = kv_heads.unwrap_or(heads);
         let head_dim = metadata.count("attention.key_length", 1 << 10)?.unwrap_or(hidden / heads);
         if heads % kv_heads != 0 {
             let expected = format!("a divisor of the {heads} query heads");
@@ -163,14 +182,14 @@ impl ModelConfig {
         if rope_theta <= 1.0 {
             return Err(metadata.wrong("rope.freq_base", "above 1", rope_theta));
         }
-        Ok(Self {
+        let config = Self {
             architecture,
-            layers: metadata.required_count("block_count", 1 << 10)?,
+            layers,
             hidden,
             heads,
             kv_heads,
             head_dim,
-            feed_forward: FeedForward::read(metadata, architecture)?,
+            feed_forward: FeedForward::read(metadata, architecture, layers)?,
             vocab,
             // Some files have the extended context length here, others that of training.
             context_length: yarn.map_or(trained, |yarn| yarn.context_length().max(trained)),
@@ -178,7 +197,9 @@ impl ModelConfig {
             rope_theta,
             yarn,
             pooling: Pooling::read(metadata)?,
-        })
+        };
+        fixed::check(metadata, &config)?;
+        Ok(config)
     }
 
     /// The shape of the model's keys and values.
@@ -193,23 +214,31 @@ impl ModelConfig {
 }
 
 impl FeedForward {
-    fn read(metadata: ModelMetadata<'_>, architecture: Architecture) -> Result<Self, LoadError> {
+    fn read(
+        metadata: &ModelMetadata<'_>,
+        architecture: Architecture,
+        layers: usize,
+    ) -> Result<Self, LoadError> {
         const FFN: &str = "feed_forward_length";
         const MOST: usize = 1 << 20;
+        let width = || {
+            let width = metadata.count_of_layers(FFN, MOST, layers)?;
+            width.ok_or_else(|| metadata.missing(FFN))
+        };
         if !architecture.has_experts() {
-            return Ok(Self::Dense { ffn: metadata.required_count(FFN, MOST)? });
+            return Ok(Self::Dense { ffn: width()? });
         }
         let count = metadata.required_count("expert_count", 1 << 10)?;
         let used = metadata.required_count("expert_used_count", count)?;
         // Without a width of its own, an expert has the one that llama.cpp assumes.
         let ffn = match metadata.count("expert_feed_forward_length", MOST)? {
             Some(ffn) => ffn,
-            None => (metadata.required_count(FFN, MOST)? / used).max(1),
+            None => (width()? / used).max(1),
         };
         let shared_ffn = match architecture {
             Architecture::Qwen2Moe => {
-                let width = metadata.count("expert_shared_feed_forward_length", MOST)?;
-                Some(width.map_or_else(|| metadata.required_count(FFN, MOST), Ok)?)
+                let own = metadata.count("expert_shared_feed_forward_length", MOST)?;
+                Some(own.map_or_else(width, Ok)?)
             }
             _ => None,
         };
@@ -228,13 +257,19 @@ impl FeedForward {
 
 impl Pooling {
     /// Reads `pooling_type`, whose numbers are those of `enum llama_pooling_type` in llama.h.
-    fn read(metadata: ModelMetadata<'_>) -> Result<Option<Self>, LoadError> {
+    fn read(metadata: &ModelMetadata<'_>) -> Result<Option<Self>, LoadError> {
         let kind = match metadata.get::<u32>("pooling_type")? {
             None | Some(0) => return Ok(None),
             Some(3) => return Ok(Some(Self::Last)),
             Some(1) => "mean",
             Some(2) => "cls",
-            Some(4) => "rank",
+            Some(4) => {
+                return Err(metadata.all.unsupported(format!(
+                    "it is a reranker or classifier ({:?} is 4, \"rank\"), which gives scores and not text: \
+                     choose a model that writes text",
+                    metadata.name("pooling_type")
+                )));
+            }
             Some(other) => return Err(metadata.wrong("pooling_type", "from 0 to 4", other)),
         };
         Err(metadata.all.unsupported(format!(

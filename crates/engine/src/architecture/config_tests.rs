@@ -13,9 +13,10 @@ fn config(architecture: &str, changes: &[(&str, Option<Value>)]) -> Result<Model
         ("feed_forward_length", Value::Int(96)),
         ("attention.head_count", Value::Int(4)),
         ("attention.layer_norm_rms_epsilon", Value::Float(1e-6)),
-        ("expert_count", Value::Int(8)),
-        ("expert_used_count", Value::Int(3)),
     ];
+    if architecture.ends_with("moe") {
+        values.extend([("expert_count", Value::Int(8)), ("expert_used_count", Value::Int(3))]);
+    }
     for (key, change) in changes {
         values.retain(|(known, _)| known != key);
         values.extend(change.clone().map(|value| (*key, value)));
@@ -55,7 +56,10 @@ fn experts_are_read_and_counts_out_of_range_refused() {
     ];
     let expected = Experts { ffn: 40, shared_ffn: Some(48), ..expected };
     assert_eq!(experts(&widths), Ok(expected));
-    let FeedForward::Experts(qwen3) = config("qwen3moe", &widths).unwrap().feed_forward else {
+    // Qwen3's have no expert that all tokens share.
+    let error = config("qwen3moe", &widths).unwrap_err();
+    assert!(error.contains("expert_shared_feed_forward_length") && error.contains("48"), "{error}");
+    let FeedForward::Experts(qwen3) = config("qwen3moe", &widths[..1]).unwrap().feed_forward else {
         panic!("no experts");
     };
     assert_eq!(qwen3, Experts { shared_ffn: None, normalized: true, ..expected });
@@ -112,6 +116,7 @@ fn yarn_is_read_and_invalid_values_refused() {
     let given = given.unwrap().yarn.unwrap();
     assert_eq!((given.beta_fast, given.beta_slow, given.attention_factor), (16.0, 2.0, 0.75));
     for (key, value, problem) in [
+        ("rope.scaling.factor", f64::NAN, "above 0"),
         ("rope.scaling.factor", 0.5, "from 1 to 1024"),
         ("rope.scaling.factor", -1.0, "above 0"),
         ("rope.scaling.factor", 1000.0, "at most 16777216 tokens"),

@@ -3,6 +3,7 @@
 //! computes on tensors.
 
 mod config;
+mod fixed;
 mod metadata;
 mod part;
 mod rope;

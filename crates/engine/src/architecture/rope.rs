@@ -29,9 +29,19 @@ impl Yarn {
     /// Reads `rope.scaling.*`. `context` is the context length of the file. Returns `None` if the context is
     /// not extended.
     pub(super) fn read(
-        metadata: ModelMetadata<'_>,
+        metadata: &ModelMetadata<'_>,
         context: usize,
     ) -> Result<Option<Self>, LoadError> {
+        // What says how YaRN is to be done says nothing where it is not to be done.
+        for key in [
+            "rope.scaling.original_context_length",
+            "rope.scaling.yarn_attn_factor",
+            "rope.scaling.attn_factor",
+            "rope.scaling.yarn_beta_fast",
+            "rope.scaling.yarn_beta_slow",
+        ] {
+            metadata.take(key);
+        }
         let factor = metadata.positive("rope.scaling.factor")?;
         match metadata.get::<&str>("rope.scaling.type")? {
             Some("yarn") => {}
@@ -46,7 +56,7 @@ impl Yarn {
                 )));
             }
         }
-        let factor = factor.unwrap_or(1.0);
+        let factor = factor.ok_or_else(|| metadata.missing("rope.scaling.factor"))?;
         if !(1.0..=1024.0).contains(&factor) {
             return Err(metadata.wrong("rope.scaling.factor", "from 1 to 1024", factor));
         }

@@ -139,6 +139,17 @@ impl Decoder {
         Ok(self)
     }
 
+    /// Checks that nobody has written to a file from which steps read since it was opened.
+    ///
+    /// # Errors
+    /// When a size or a time of modification has changed.
+    pub(crate) fn check_unchanged(&self) -> std::result::Result<(), LoadError> {
+        match &self.embedding {
+            Rows::File(embedding) => embedding.check_unchanged(),
+            Rows::Head | Rows::Handed => Ok(()),
+        }
+    }
+
     /// The configuration of the whole model.
     pub(crate) fn config(&self) -> &ModelConfig {
         &self.config

@@ -9,6 +9,12 @@ pub enum GgufError {
         /// The first bytes of the file, at most four.
         found: Vec<u8>,
     },
+    /// The file is something else that is often found in place of a model.
+    #[error("{0}")]
+    Foreign(String),
+    /// Other parts of a split file are missing or do not match.
+    #[error("{0}")]
+    Split(String),
     /// The version is not supported.
     #[error("its GGUF version is {version}; supported are 2 and 3 (little-endian)")]
     UnsupportedVersion {
@@ -124,11 +130,14 @@ pub enum GgufError {
 }
 
 impl GgufError {
-    /// Whether the file is valid, but not supported by this engine.
+    /// Whether no other copy of the file would help: it is sound and this engine cannot use it, or it is not
+    /// what it was taken for.
     pub fn is_unsupported(&self) -> bool {
         matches!(
             self,
-            Self::UnsupportedVersion { .. }
+            Self::Foreign(_)
+                | Self::Split(_)
+                | Self::UnsupportedVersion { .. }
                 | Self::UnsupportedTensorType { .. }
                 | Self::UnknownValueType { .. }
         )

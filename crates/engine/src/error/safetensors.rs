@@ -25,6 +25,14 @@ pub enum SafetensorsError {
         /// The system's error.
         problem: String,
     },
+    /// A file is something else that often stands in its place.
+    #[error("{name}: {problem}")]
+    Foreign {
+        /// The file.
+        name: String,
+        /// What it is and what to do.
+        problem: String,
+    },
     /// A file is larger than the limit for its kind.
     #[error("{name} has {len} bytes; allowed are {most}")]
     TooLarge {
@@ -131,4 +139,12 @@ pub enum SafetensorsError {
         /// The type or range that is allowed.
         expected: &'static str,
     },
+}
+
+impl SafetensorsError {
+    /// Whether no other copy of the files would help: they are sound and this engine cannot use them, or one
+    /// is not what it was taken for.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self, Self::Foreign { .. } | Self::UnknownType { .. })
+    }
 }

@@ -1,16 +1,26 @@
-//! A reader over bytes that knows where it is and never reads beyond the end.
+//! A reader over the first bytes of a file that knows where it is and never reads beyond the end.
 
 use super::GgufError;
 
-/// A reader over bytes that knows where it is and never reads beyond the end.
+/// A reader over the first bytes of a file that knows where it is and never reads beyond the end.
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Bytes of the whole file.
+    file_len: u64,
+    /// Set when something was wanted that stands in the file, behind `bytes`.
+    wants_more: bool,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+    /// Reads a file of `file_len` bytes that begins with `bytes`.
+    pub(super) fn new(bytes: &'a [u8], file_len: u64) -> Self {
+        Self { bytes, at: 0, file_len, wants_more: false }
+    }
+
+    /// Whether an error means only that more of the file has to be read.
+    pub(super) fn wants_more(&self) -> bool {
+        self.wants_more
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -24,12 +34,16 @@ impl<'a> Cursor<'a> {
                 self.at += len;
                 Ok(taken)
             }
-            None => Err(GgufError::Truncated {
-                what: what.to_owned(),
-                at: self.at as u64,
-                end: (self.at as u64).saturating_add(len as u64),
-                len: self.bytes.len() as u64,
-            }),
+            None => {
+                let end = (self.at as u64).saturating_add(len as u64);
+                self.wants_more |= end <= self.file_len;
+                Err(GgufError::Truncated {
+                    what: what.to_owned(),
+                    at: self.at as u64,
+                    end,
+                    len: self.file_len,
+                })
+            }
         }
     }
 
@@ -51,9 +65,9 @@ impl<'a> Cursor<'a> {
     /// cannot hold them.
     pub(super) fn count(&mut self, what: &str, least_size: usize) -> Result<usize, GgufError> {
         let claimed = self.u64(what)?;
-        let room = (self.bytes.len() - self.at) / least_size;
+        let room = (self.file_len - self.at as u64) / least_size as u64;
         match usize::try_from(claimed) {
-            Ok(count) if count <= room => Ok(count),
+            Ok(count) if claimed <= room => Ok(count),
             _ => Err(GgufError::TooLong { what: what.to_owned(), claimed }),
         }
     }

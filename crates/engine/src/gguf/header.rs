@@ -8,6 +8,7 @@ use std::collections::{HashMap, hash_map::Entry};
 use super::cursor::Cursor;
 use super::tensor_type;
 use super::{Array, GgufError, TensorInfo, Value};
+use crate::foreign;
 
 const DEFAULT_ALIGNMENT: u64 = 32;
 const MAX_DIMS: u32 = 4;
@@ -21,11 +22,23 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, GgufError> {
-        let mut cursor = Cursor::new(bytes);
+    /// Reads the header of a file of `file_len` bytes that begins with `bytes`; `None` if it is longer than
+    /// those.
+    pub(super) fn parse(bytes: &[u8], file_len: u64) -> Result<Option<Self>, GgufError> {
+        let mut cursor = Cursor::new(bytes, file_len);
+        match Self::read(&mut cursor, bytes, file_len) {
+            Err(_) if cursor.wants_more() => Ok(None),
+            header => header.map(Some),
+        }
+    }
+
+    fn read(cursor: &mut Cursor<'_>, bytes: &[u8], file_len: u64) -> Result<Self, GgufError> {
         let magic = &bytes[..bytes.len().min(4)];
         if magic != b"GGUF" {
-            return Err(GgufError::BadMagic { found: magic.to_vec() });
+            return Err(match foreign::kind(bytes) {
+                Some(foreign) => GgufError::Foreign(foreign.describe(file_len)),
+                None => GgufError::BadMagic { found: magic.to_vec() },
+            });
         }
         cursor.take(4, "the magic")?;
         let version = cursor.u32("the version")?;
@@ -36,9 +49,9 @@ impl Header {
         // metadata entry 13 (an empty key, one byte).
         let tensor_count = cursor.count("the tensor table", 25)?;
         let metadata_count = cursor.count("the metadata", 13)?;
-        let metadata = read_metadata(&mut cursor, metadata_count)?;
+        let metadata = read_metadata(cursor, metadata_count)?;
         let alignment = alignment(&metadata)?;
-        let tensors = read_tensors(&mut cursor, tensor_count, alignment, bytes.len() as u64)?;
+        let tensors = read_tensors(cursor, tensor_count, alignment, file_len)?;
         Ok(Self { metadata, tensors })
     }
 }
@@ -177,8 +190,7 @@ fn read_tensors(
             let what = format!("the data of tensor {name:?}");
             return Err(GgufError::Truncated { what, at: start, end, len: file_len });
         }
-        // `end <= file_len`, so `start` is an index into the bytes at hand.
-        let info = TensorInfo { start: start as usize, ..info };
+        let info = TensorInfo { start, ..info };
         match tensors.entry(name) {
             Entry::Vacant(free) => free.insert(info),
             Entry::Occupied(taken) => {
@@ -237,5 +249,5 @@ fn read_tensor_entry(
     }
     // The file lists the innermost dimension first; everybody else lists it last.
     let shape = dims.iter().rev().map(|dim| *dim as usize).collect();
-    Ok((name, TensorInfo { shape, dtype, start: 0, byte_len }, offset))
+    Ok((name, TensorInfo { shape, dtype, byte_len, file: 0, start: 0 }, offset))
 }

@@ -43,6 +43,16 @@ impl Metadata {
         self.values.len()
     }
 
+    /// All keys with their values, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.values.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// What messages call a key: itself, or what it is called in the files of a safetensors model.
+    pub fn name_of<'a>(&'a self, key: &'a str) -> &'a str {
+        self.origins.get(key).map_or(key, String::as_str)
+    }
+
     /// A value, if it is there.
     pub fn value(&self, key: &str) -> Option<&Value> {
         self.values.get(key)
@@ -73,10 +83,8 @@ impl Metadata {
 
     /// A problem as an error that names the model, and the key as its files have it.
     pub fn error(&self, mut problem: GgufError) -> LoadError {
-        if let GgufError::MissingKey { key } | GgufError::WrongValue { key, .. } = &mut problem
-            && let Some(origin) = self.origins.get(key.as_str())
-        {
-            key.clone_from(origin);
+        if let GgufError::MissingKey { key } | GgufError::WrongValue { key, .. } = &mut problem {
+            *key = self.name_of(key).to_owned();
         }
         let file = self.label.clone();
         if problem.is_unsupported() {

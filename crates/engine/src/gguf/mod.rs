@@ -1,11 +1,12 @@
 //! GGUF files: metadata, tensor table, tensor data.
 //!
-//! A file is mapped (or embedded in the binary), its header is parsed once and checked against
-//! the bytes that are there; from then on every tensor's data is a slice that exists.
+//! A file's header is read once and checked against the bytes that are there; a tensor's data is read when
+//! it is wanted. The parts of a split file are one [`GgufFile`].
 
 mod cursor;
 mod header;
 mod metadata;
+mod split;
 pub mod tensor_type;
 mod value;
 mod writer;
@@ -25,24 +26,46 @@ pub use value::{Array, FromValue, Value};
 pub use writer::{TensorSpec, Writer};
 
 use crate::LoadError;
-use crate::kernels::mapped_file;
+pub use crate::files::Bytes;
+use crate::files::{OpenFile, ReadError};
+use header::Header;
 
-/// The bytes of a file, aligned for every weight format.
-enum Bytes {
-    /// A file's.
-    Mapped(memmap2::Mmap),
-    /// A copy.
+/// How much of a file is read at first: more than the header of most models takes.
+const HEADER_BYTES: u64 = 16 << 20;
+
+/// Where a file's bytes are.
+enum Source {
+    /// On disk.
+    File(OpenFile),
+    /// In memory that was made for them.
     Copied(memmap2::Mmap),
+    /// In the binary.
     Static(&'static [u8]),
 }
 
-impl Bytes {
-    fn as_slice(&self) -> &[u8] {
+impl Source {
+    /// The bytes where they lie, if they are in memory.
+    fn in_memory(&self) -> Option<&[u8]> {
         match self {
-            Self::Mapped(map) | Self::Copied(map) => map,
-            Self::Static(bytes) => bytes,
+            Self::File(_) => None,
+            Self::Copied(bytes) => Some(bytes),
+            Self::Static(bytes) => Some(bytes),
         }
     }
+
+    /// The bytes that begin at `start`.
+    fn bytes(&self, start: u64, len: usize) -> Result<Bytes<'_>, ReadError> {
+        match self {
+            Self::File(file) => file.bytes_at(start, len),
+            Self::Copied(bytes) => Ok(Bytes::borrowed(piece(bytes, start, len))),
+            Self::Static(bytes) => Ok(Bytes::borrowed(piece(bytes, start, len))),
+        }
+    }
+}
+
+/// A piece of a file in memory; the header was checked against its length.
+fn piece(bytes: &[u8], start: u64, len: usize) -> &[u8] {
+    &bytes[start as usize..start as usize + len]
 }
 
 /// One tensor of a file.
@@ -54,8 +77,10 @@ pub struct TensorInfo {
     pub dtype: GgmlDType,
     /// How many bytes its data has.
     pub byte_len: usize,
-    /// Where its data begins in the file.
-    start: usize,
+    /// The part that holds it, of a split file.
+    file: usize,
+    /// Where its data begins in that file.
+    start: u64,
 }
 
 /// A GGUF file, open for reading. Cheap to clone.
@@ -63,7 +88,8 @@ pub struct TensorInfo {
 pub struct GgufFile(Arc<Inner>);
 
 struct Inner {
-    bytes: Bytes,
+    /// One, or the parts of a split file in their order.
+    sources: Vec<Source>,
     metadata: Metadata,
     tensors: HashMap<String, TensorInfo>,
 }
@@ -79,25 +105,48 @@ impl std::fmt::Debug for GgufFile {
 }
 
 impl GgufFile {
-    /// Maps a file and parses its header.
+    /// Opens a file and reads its header. Of a split file any part may be named: all are opened.
+    ///
+    /// # Errors
+    /// When a file is missing, unreadable, damaged or none of this format.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         let path = path.as_ref();
-        let map = mapped_file::map(path)
-            .map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
-        Self::parse(Bytes::Mapped(map), path.display().to_string())
+        let (source, header) = open_part(path)?;
+        let Some(split) = split::Split::read(&header, path)? else {
+            return Ok(Self::of_parts(path.display().to_string(), header, vec![source]));
+        };
+        let (mut sources, mut whole): (Vec<Source>, Option<Header>) = (Vec::new(), None);
+        for (number, part) in split.paths(path)?.iter().enumerate() {
+            let (source, header) = open_part(part)?;
+            split.check(number, &header, part)?;
+            sources.push(source);
+            match &mut whole {
+                None => whole = Some(header),
+                Some(whole) => split::join(whole, number, header, part)?,
+            }
+        }
+        let whole = whole.unwrap_or(header);
+        split.check_whole(&whole, path)?;
+        Ok(Self::of_parts(path.display().to_string(), whole, sources))
     }
 
     /// Parses a file that is part of the binary; `label` is what messages call it.
+    ///
+    /// # Errors
+    /// When it is damaged or none of this format.
     pub fn from_static(bytes: &'static [u8], label: &str) -> Result<Self, LoadError> {
         // `include_bytes!` promises no alignment, and the weights need some.
         if bytes.as_ptr().align_offset(32) == 0 {
-            Self::parse(Bytes::Static(bytes), label.to_owned())
+            Self::parse(Source::Static(bytes), label)
         } else {
             Self::from_bytes(bytes, label)
         }
     }
 
     /// Parses a copy of these bytes; `label` is what messages call it.
+    ///
+    /// # Errors
+    /// When it is damaged or none of this format.
     pub fn from_bytes(bytes: &[u8], label: &str) -> Result<Self, LoadError> {
         let map = memmap2::MmapMut::map_anon(bytes.len().max(1)).and_then(|mut map| {
             map[..bytes.len()].copy_from_slice(bytes);
@@ -105,20 +154,24 @@ impl GgufFile {
         });
         match map {
             // An empty map cannot be; one zero byte is no GGUF file either.
-            Ok(map) => Self::parse(Bytes::Copied(map), label.to_owned()),
+            Ok(map) => Self::parse(Source::Copied(map), label),
             Err(error) => Err(LoadError::OutOfMemory(format!("no room for {label}: {error}"))),
         }
     }
 
-    fn parse(bytes: Bytes, label: String) -> Result<Self, LoadError> {
-        match header::Header::parse(bytes.as_slice()) {
-            Ok(header) => Ok(Self(Arc::new(Inner {
-                bytes,
-                metadata: Metadata::of_gguf(label, header.metadata),
-                tensors: header.tensors,
-            }))),
-            Err(problem) => Err(Metadata::new(label).error(problem)),
+    fn parse(source: Source, label: &str) -> Result<Self, LoadError> {
+        let bytes = source.in_memory().unwrap_or_default();
+        let error = |problem| Metadata::new(label.to_owned()).error(problem);
+        match Header::parse(bytes, bytes.len() as u64).map_err(error)? {
+            Some(header) => Ok(Self::of_parts(label.to_owned(), header, vec![source])),
+            // Cannot be: all of the file is at hand.
+            None => Err(error(GgufError::BadMagic { found: Vec::new() })),
         }
+    }
+
+    fn of_parts(label: String, header: Header, sources: Vec<Source>) -> Self {
+        let metadata = Metadata::of_gguf(label, header.metadata);
+        Self(Arc::new(Inner { sources, metadata, tensors: header.tensors }))
     }
 
     /// How messages call the file: its path, or what the caller named it.
@@ -164,17 +217,50 @@ impl GgufFile {
         self.0.tensors.get(name)
     }
 
-    /// The bytes of one of this file's tensors.
-    pub fn data(&self, info: &TensorInfo) -> &[u8] {
-        &self.0.bytes.as_slice()[info.start..info.start + info.byte_len]
+    /// The bytes of one of this file's tensors: read from the disk, unless the file is in memory.
+    ///
+    /// # Errors
+    /// When they can't be read, or the file has become shorter since it was opened.
+    pub fn data(&self, info: &TensorInfo) -> Result<Bytes<'_>, LoadError> {
+        let source = &self.0.sources[info.file];
+        source.bytes(info.start, info.byte_len).map_err(|problem| match source {
+            Source::File(file) => file.unreadable(problem),
+            Source::Copied(_) | Source::Static(_) => self.unsupported(problem.to_string()),
+        })
     }
 
-    /// Lets go of the memory behind a tensor's bytes: who packed or copied them needs them no more.
-    /// They stay readable, from the file again.
-    pub fn release(&self, info: &TensorInfo) {
-        if let Bytes::Mapped(map) = &self.0.bytes {
-            mapped_file::release(map, info.start, info.byte_len);
+    /// Some of a tensor's bytes, from `offset` on: in `buffer`, unless the file is in memory.
+    pub(crate) fn piece<'a>(
+        &'a self,
+        info: &TensorInfo,
+        offset: usize,
+        len: usize,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8], ReadError> {
+        let (source, start) = (&self.0.sources[info.file], info.start + offset as u64);
+        if let Some(bytes) = source.in_memory() {
+            return Ok(piece(bytes, start, len));
         }
+        buffer.resize(len, 0);
+        if let Source::File(file) = source {
+            file.read_at(start, buffer)?;
+        }
+        Ok(buffer)
+    }
+
+    /// Checks that nobody has written to the file, or to a part of it, since it was opened.
+    ///
+    /// # Errors
+    /// When its size or its time of modification has changed.
+    pub fn check_unchanged(&self) -> Result<(), LoadError> {
+        let files = self.0.sources.iter().filter_map(|source| match source {
+            Source::File(file) => Some(file),
+            Source::Copied(_) | Source::Static(_) => None,
+        });
+        for file in files {
+            file.check().map_err(|problem| file.unreadable(problem))?;
+        }
+        Ok(())
     }
 
     /// A problem of this file as an error that names it.
@@ -185,5 +271,20 @@ impl GgufFile {
     /// Something this engine cannot do with a sound file, as an error that names the file.
     pub fn unsupported(&self, problem: impl Into<String>) -> LoadError {
         self.0.metadata.unsupported(problem)
+    }
+}
+
+/// Opens a file and reads its header.
+fn open_part(path: &Path) -> Result<(Source, Header), LoadError> {
+    let unreadable = |source| LoadError::Unreadable { path: path.to_owned(), source };
+    let error = |problem| Metadata::new(path.display().to_string()).error(problem);
+    let file = OpenFile::open(path).map_err(unreadable)?;
+    let mut len = HEADER_BYTES.min(file.len());
+    loop {
+        let bytes = file.bytes_at(0, len as usize).map_err(|problem| file.unreadable(problem))?;
+        match Header::parse(&bytes, file.len()).map_err(error)? {
+            Some(header) => return Ok((Source::File(file), header)),
+            None => len = (len * 4).min(file.len()),
+        }
     }
 }

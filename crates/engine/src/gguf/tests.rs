@@ -48,8 +48,9 @@ fn what_was_written_is_read() {
     let packed = file.tensor("packed").unwrap();
     assert_eq!(packed.shape, [2, 64]);
     assert_eq!(packed.dtype, GgmlDType::Q8_0);
-    assert_eq!(file.data(packed).len(), 4 * 34);
-    assert_eq!(file.data(packed).as_ptr().align_offset(32), 0);
+    let data = file.data(packed).unwrap();
+    assert_eq!(data.len(), 4 * 34);
+    assert_eq!(data.as_ptr().align_offset(32), 0);
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn flipped_bytes_never_panic() {
         }
         if let Ok(file) = parse(&bytes) {
             for (_, info) in file.tensors() {
-                assert_eq!(file.data(info).len(), info.byte_len);
+                assert_eq!(file.data(info).unwrap().len(), info.byte_len);
             }
         }
     }
@@ -176,17 +177,44 @@ fn missing_files_and_directories_are_named() {
 }
 
 #[test]
-fn released_tensors_are_read_again() {
+fn a_file_on_disk_holds_what_a_copy_holds() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures/qwen3/qwen3-q8_0.gguf");
-    for file in [
-        GgufFile::open(&path).unwrap(),
-        GgufFile::from_bytes(&std::fs::read(&path).unwrap(), "a copy").unwrap(),
-    ] {
-        for (_, info) in file.tensors() {
-            let before = file.data(info).to_vec();
-            file.release(info);
-            assert_eq!(file.data(info), before);
-        }
+    let file = GgufFile::open(&path).unwrap();
+    let copy = GgufFile::from_bytes(&std::fs::read(&path).unwrap(), "a copy").unwrap();
+    let mut buffer = Vec::new();
+    for (name, info) in file.tensors() {
+        let (data, of_copy) = (file.data(info).unwrap(), copy.data(info).unwrap());
+        assert_eq!(*data, *of_copy, "{name}");
+        assert_eq!(data.as_ptr().align_offset(32), 0);
+        let piece = file.piece(info, 4, info.byte_len - 8, &mut buffer).unwrap();
+        assert_eq!(piece, &of_copy[4..info.byte_len - 4], "{name}");
+    }
+}
+
+/// A header that is longer than what is read at first.
+#[test]
+fn long_headers_are_read_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.gguf");
+    let filler = "x".repeat(HEADER_BYTES as usize / 2);
+    let mut metadata = vec![("first".to_owned(), Value::Int(1))];
+    for index in 0..5 {
+        metadata.push((format!("filler.{index}"), Value::String(filler.clone())));
+    }
+    metadata.push(("last".to_owned(), Value::Int(2)));
+    let tensors = [TensorSpec { name: "t".into(), shape: vec![8], dtype: GgmlDType::F32 }];
+    let mut writer = Writer::begin(Vec::new(), &metadata, &tensors).unwrap();
+    writer.put(&[7; 32]).unwrap();
+    let whole = writer.finish().unwrap();
+    std::fs::write(&path, &whole).unwrap();
+    let file = GgufFile::open(&path).unwrap();
+    assert_eq!(file.require::<u32>("last").unwrap(), 2);
+    assert_eq!(*file.data(file.tensor("t").unwrap()).unwrap(), [7; 32]);
+    // Cut off behind what is read at first.
+    for len in [whole.len() - 1, whole.len() - 64, HEADER_BYTES as usize + 5] {
+        std::fs::write(&path, &whole[..len]).unwrap();
+        let error = GgufFile::open(&path).unwrap_err().to_string();
+        assert!(error.contains("truncated") || error.contains("claims"), "{len}: {error}");
     }
 }

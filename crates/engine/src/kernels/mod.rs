@@ -12,7 +12,6 @@ pub(crate) mod likeliest;
 pub(crate) mod low_rank;
 #[cfg(test)]
 pub(crate) mod machine;
-pub(crate) mod mapped_file;
 mod numbers;
 pub(crate) mod packed;
 pub(crate) mod parallel;

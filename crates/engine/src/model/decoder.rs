@@ -4,7 +4,7 @@ use candle_core as candle;
 
 use super::attention::Attention;
 use super::mlp::Mlp;
-use super::{ModelConfig, Workspace};
+use super::{ModelConfig, Workspace, unused};
 use crate::architecture::{Part, Rope};
 use crate::batch::ForwardBatch;
 use crate::kernels::rows;
@@ -50,12 +50,26 @@ impl Decoder {
     /// Loads all layers of a checkpoint.
     ///
     /// # Errors
-    /// If a tensor is missing or damaged, its shape does not match the checkpoint's config, or the
-    /// architecture is not supported.
+    /// If a tensor is missing or damaged, its shape does not match the checkpoint's config, a tensor is not
+    /// used by the decoder, or the architecture is not supported.
     pub fn load(checkpoint: impl Into<Checkpoint>) -> Result<Self, LoadError> {
         let checkpoint = checkpoint.into();
-        let whole = Part::whole(&checkpoint.config()?);
-        Self::load_part(&checkpoint, &whole)
+        let config = checkpoint.config()?;
+        Self::check(&checkpoint, &config)?;
+        let decoder = Self::load_part(&checkpoint, &Part::whole(&config))?;
+        checkpoint.check_unchanged()?;
+        Ok(decoder)
+    }
+
+    /// Takes inventory before any weight is read: every tensor that the decoder loads is there in its shape, and
+    /// every tensor that is there is loaded, or is known to change nothing.
+    ///
+    /// # Errors
+    /// When a tensor is missing, of another shape, or not used.
+    pub(crate) fn check(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<(), LoadError> {
+        let weights = Weights::of_headers(checkpoint);
+        Self::take(&weights, config, &Part::whole(config))?;
+        unused::refuse(checkpoint, config, &weights.taken())
     }
 
     /// Loads a part of a checkpoint's layers, with the embedding if it is the first part and the last norm
@@ -66,19 +80,31 @@ impl Decoder {
     pub(crate) fn load_part(checkpoint: &Checkpoint, part: &Part) -> Result<Self, LoadError> {
         let config = checkpoint.config()?;
         crate::kernels::arena::begin_anew();
-        let weights = Weights::of_part(checkpoint, part);
-        let ModelConfig { hidden, vocab, .. } = config;
+        Self::take(&Weights::of_part(checkpoint, part), &config, part)
+    }
+
+    /// Takes the tensors of a part of the layers.
+    fn take(weights: &Weights<'_>, config: &ModelConfig, part: &Part) -> Result<Self, LoadError> {
+        let ModelConfig { hidden, vocab, .. } = *config;
         let embedding = part.is_first().then(|| weights.embedding("token_embd", vocab, hidden));
-        let end = part.is_last().then(|| End::load(&weights, &config));
-        let layers = part.layers().map(|layer| Layer::load(&weights, &config, layer));
+        let end = part.is_last().then(|| End::load(weights, config));
+        let layers = part.layers().map(|layer| Layer::load(weights, config, layer));
         Ok(Self {
             embedding: embedding.transpose()?,
             end: end.transpose()?,
             layers: layers.collect::<Result<_, _>>()?,
             adapters: Adapters::default(),
             rope: Rope::new(config.head_dim, config.rope_theta, config.yarn.as_ref()),
-            config,
+            config: config.clone(),
         })
+    }
+
+    /// Checks that nobody has written to a file from which steps read since it was opened.
+    ///
+    /// # Errors
+    /// When a size or a time of modification has changed.
+    pub(crate) fn check_unchanged(&self) -> Result<(), LoadError> {
+        self.embedding.as_ref().map_or(Ok(()), Embedding::check_unchanged)
     }
 
     /// Returns the model with `adapters`, which must have been loaded for its config and layers. A batch

@@ -6,6 +6,7 @@ mod experts;
 mod gated_mlp;
 mod mlp;
 pub(crate) mod routing;
+mod unused;
 mod workspace;
 
 pub use decoder::Decoder;

@@ -52,6 +52,9 @@ pub(super) enum StepError {
     /// The device is gone, or its memory ran out: no later step can be believed.
     #[error("{0}")]
     DeviceLost(String),
+    /// A file of the model was changed since it was opened: neither this step nor a later one can be believed.
+    #[error("{0}")]
+    ModelChanged(String),
 }
 
 impl Backend {
@@ -109,9 +112,14 @@ impl Backend {
             })?;
         }
         for stage in &mut self.before {
-            stage.hand_over(batch, workspace)?;
+            let handed = stage.hand_over(batch, workspace);
+            // Rows of tokens were read in this step: from files that are still what was loaded?
+            stage.check_unchanged()?;
+            handed?;
         }
-        self.last.finish(batch, workspace, &mut self.likeliest)
+        let rows = self.last.finish(batch, workspace, &mut self.likeliest);
+        self.last.check_unchanged()?;
+        rows
     }
 }
 
@@ -124,6 +132,16 @@ impl Stage {
             #[cfg(feature = "cuda")]
             Self::Cuda { model, pages, .. } => model.warm_up(pages),
         }
+    }
+
+    /// Checks that nobody has written to a file that its steps read since it was opened.
+    fn check_unchanged(&self) -> Result<(), StepError> {
+        let checked = match self {
+            Self::Cpu(model, _) => model.check_unchanged(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda { model, .. } => model.check_unchanged(),
+        };
+        checked.map_err(|error| StepError::ModelChanged(error.to_string()))
     }
 
     /// Computes its layers, and leaves the residual stream to the stage behind it.

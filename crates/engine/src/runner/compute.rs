@@ -3,14 +3,15 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use grammar::ConstraintError;
 
 use super::backend::{Backend, StepError};
+use super::gauges::{Gauges, Halt};
 use super::sink::Sink;
 use crate::api::{GenerateError, StopReason};
 use crate::batch::{ForwardBatch, Logits};
@@ -22,29 +23,6 @@ use crate::sched::{Scheduler, Sequence, SequenceId, StepPlan};
 pub(super) struct Job {
     pub(super) sequence: Sequence,
     pub(super) sink: Sink,
-}
-
-/// What handles may read at any time.
-#[derive(Debug, Default)]
-pub(super) struct Gauges {
-    /// Submitted and not ended.
-    pub(super) in_flight: AtomicUsize,
-    /// Admitted and not ended.
-    pub(super) running: AtomicUsize,
-    /// Rounds of the thread's loop so far.
-    pub(super) steps: AtomicU64,
-    /// Tokens of prompts that were computed so far, again after a preemption included.
-    pub(super) computed_prompt_tokens: AtomicU64,
-    /// Tokens of prompts that were found in pages so far.
-    pub(super) cached_prompt_tokens: AtomicU64,
-    /// Times that a sequence was put back so far.
-    pub(super) preemptions: AtomicU64,
-    /// Set to stop the thread before the next step.
-    pub(super) stop: AtomicBool,
-    /// Set when the thread takes nothing more.
-    pub(super) stopped: AtomicBool,
-    /// What the device was lost by, if it was.
-    pub(super) lost_device: OnceLock<String>,
 }
 
 /// A sink that gets a row of the step's, and the token that was drawn from it.
@@ -72,19 +50,23 @@ pub(super) struct Compute {
 }
 
 impl Compute {
-    /// Runs until told to stop, until every handle is gone, until the device is lost, or until something
-    /// panics.
+    /// Runs until told to stop, until every handle is gone, until no step can be believed any more, or until
+    /// something panics.
     pub(super) fn run(mut self) {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.work()));
-        if let Ok(Err(problem)) = &outcome {
-            let _ = self.gauges.lost_device.set(problem.clone());
+        if let Ok(Err(halt)) = &outcome {
+            let _ = self.gauges.halt.set(halt.clone());
         }
         self.gauges.stopped.store(true, Ordering::Release);
         let error = match outcome {
             Ok(Ok(())) => GenerateError::Stopped,
-            Ok(Err(problem)) => {
+            Ok(Err(Halt::DeviceLost(problem))) => {
                 tracing::error!("the device is lost: {problem}");
                 GenerateError::DeviceLost(problem)
+            }
+            Ok(Err(Halt::ModelChanged(problem))) => {
+                tracing::error!("the engine stops: {problem}");
+                GenerateError::Stopped
             }
             Err(panic) => {
                 let problem = panic_message(&*panic);
@@ -103,8 +85,7 @@ impl Compute {
         }
     }
 
-    /// The error is what the device was lost by.
-    fn work(&mut self) -> Result<(), String> {
+    fn work(&mut self) -> Result<(), Halt> {
         while self.take_jobs() {
             self.round()?;
         }
@@ -112,7 +93,7 @@ impl Compute {
     }
 
     /// One step, from who computes to what their streams hear.
-    fn round(&mut self) -> Result<(), String> {
+    fn round(&mut self) -> Result<(), Halt> {
         // Lent out for the round, and kept for the next: a step asks for no memory.
         let mut plan = std::mem::take(&mut self.plan);
         self.scheduler.schedule_into(Instant::now(), &mut plan);
@@ -120,7 +101,8 @@ impl Compute {
         if !plan.chunks.is_empty() {
             match self.step(&plan) {
                 Ok(()) => {}
-                Err(StepError::DeviceLost(problem)) => return Err(problem),
+                Err(StepError::DeviceLost(problem)) => return Err(Halt::DeviceLost(problem)),
+                Err(StepError::ModelChanged(problem)) => return Err(Halt::ModelChanged(problem)),
                 Err(StepError::Compute(error)) => {
                     tracing::error!("a step failed: {error}");
                     for chunk in &plan.chunks {

@@ -9,10 +9,12 @@ use std::thread::JoinHandle;
 use grammar::ConstraintError;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::compute::{Compute, Gauges, Job};
+use super::compute::{Compute, Job};
+use super::describe::{beside, describe, plan_of};
 use super::device::Place;
 use super::embed::{EmbeddingSink, PendingEmbedding};
-use super::load::{DevicePlan, Loaded, commonest_format, load};
+use super::gauges::{Gauges, Halt};
+use super::load::{DevicePlan, Loaded, load};
 use super::memory::MemoryPlan;
 use super::prompt::PromptReader;
 use super::sink::Sink;
@@ -24,7 +26,8 @@ use crate::batch::ForwardBatch;
 use crate::constrain::{Constraints, Cores, Reasoning};
 use crate::kv::{PAGE_TOKENS, PageAllocator};
 use crate::lora::{AdapterId, Adapters};
-use crate::model::Workspace;
+use crate::model::{Decoder, Workspace};
+use crate::sample::SamplingDefaults;
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId, StepPlan};
 use crate::system::GpuUse;
 use crate::text::Tokenizer;
@@ -41,6 +44,7 @@ struct Handle {
     #[cfg(feature = "cuda")]
     gpus: Vec<crate::cuda::Watch>,
     info: ModelInfo,
+    sampling_defaults: SamplingDefaults,
     /// What requests call the adapters, in their order.
     adapters: Vec<String>,
     devices: Vec<DevicePlan>,
@@ -98,6 +102,7 @@ impl Engine {
     ) -> Result<Self, LoadError> {
         let file = model.open()?;
         let config = file.config()?;
+        Decoder::check(&file, &config)?;
         let tokenizer = file.tokenizer()?;
         let template = file.chat_template(&tokenizer)?;
         // First, as they are small: what is wrong with them is told before the weights are loaded.
@@ -141,6 +146,13 @@ impl Engine {
             pages,
             plan_of(&devices, config.layers),
         );
+        let sampling_defaults = SamplingDefaults::read(file.metadata());
+        if !sampling_defaults.is_empty() {
+            tracing::info!(
+                "{}: its makers recommend {sampling_defaults}, for requests that say nothing",
+                file.label()
+            );
+        }
         let is_on_cpu = parts.iter().any(|(place, _)| matches!(place, Place::Cpu));
         let cores = if is_on_cpu { Cores::beside_processor() } else { Cores::Spare };
         let reader = PromptReader {
@@ -154,6 +166,7 @@ impl Engine {
             #[cfg(feature = "cuda")]
             gpus: parts.iter().filter_map(|(place, _)| place.watch()).collect(),
             info,
+            sampling_defaults,
             adapters: adapter_names,
             devices,
             reader,
@@ -243,7 +256,25 @@ impl Engine {
     /// What the device was lost by, if it was: then the engine has stopped, and the process is best ended
     /// too.
     pub fn lost_device(&self) -> Option<&str> {
-        self.0.gauges.lost_device.get().map(String::as_str)
+        match self.0.gauges.halt.get() {
+            Some(Halt::DeviceLost(problem)) => Some(problem),
+            _ => None,
+        }
+    }
+
+    /// How the model's files were changed while the engine ran, if they were: it has stopped then, and tells
+    /// nothing of the step that noticed it.
+    pub fn changed_model(&self) -> Option<&str> {
+        match self.0.gauges.halt.get() {
+            Some(Halt::ModelChanged(problem)) => Some(problem),
+            _ => None,
+        }
+    }
+
+    /// What the model's makers recommend for drawing tokens. The engine draws as a request says; who has none of
+    /// its own may take these.
+    pub fn sampling_defaults(&self) -> &SamplingDefaults {
+        &self.0.sampling_defaults
     }
 
     /// The model's tokenizer.
@@ -356,43 +387,5 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.shutdown();
-    }
-}
-
-/// What is loaded beside the model, for the log.
-fn beside(adapters: &[String]) -> String {
-    match adapters {
-        [] => String::new(),
-        names => format!(" with the adapters {}", names.join(", ")),
-    }
-}
-
-/// What is planned, for the log: of one device without its name, which stands elsewhere.
-pub(super) fn plan_of(devices: &[DevicePlan], layers: usize) -> String {
-    if let [DevicePlan { memory, .. }] = devices {
-        return memory.to_string();
-    }
-    let plans = devices.iter().map(|DevicePlan { device, layers: own, memory }| {
-        format!("on {device} {own} of {layers} layers: {memory}")
-    });
-    plans.collect::<Vec<_>>().join("; ")
-}
-
-fn describe(
-    file: &Checkpoint,
-    config: &ModelConfig,
-    loaded: &Loaded,
-    options: &EngineOptions,
-) -> ModelInfo {
-    let devices: Vec<&str> = loaded.devices.iter().map(|plan| plan.device.as_str()).collect();
-    ModelInfo {
-        architecture: config.architecture.name().to_owned(),
-        name: file.metadata().get::<&str>("general.name").ok().flatten().map(str::to_owned),
-        quantization: commonest_format(file),
-        parameters: file.parameters(),
-        context_length: loaded.context_length,
-        device: devices.join(","),
-        max_batch: loaded.batch.map_or(options.max_batch, |auto| auto.sequences()),
-        embedding_length: config.pooling.map(|_| config.hidden),
     }
 }

@@ -67,19 +67,13 @@ pub(super) fn load(
         other => other,
     };
     let layers: Vec<Part> = parts.iter().map(|(_, part)| part.clone()).collect();
-    // The embedding's rows are read from the file by the machine, whoever begins with them.
-    let machine = parts.iter().position(|(place, _)| matches!(place, Place::Cpu)).unwrap_or(0);
     let mut loaded = Vec::new();
-    for (index, ((place, part), adapters)) in parts.iter().zip(adapters.divide(&layers)).enumerate()
-    {
-        let weighed = Weighed {
-            weights: file.part_bytes(part),
-            embedding: if index == machine { file.embedding_bytes() } else { 0 },
-            adapters: adapters.bytes(),
-        };
+    for ((place, part), adapters) in parts.iter().zip(adapters.divide(&layers)) {
+        let weighed = Weighed { weights: file.part_bytes(part), adapters: adapters.bytes() };
         let weights = Weights::load(file, place, part, adapters, options);
         loaded.push((weights.map_err(|error| on(place, error))?, weighed));
     }
+    file.check_unchanged()?;
     let kv_type = kv_type(file);
     let mut counted = Vec::new();
     for ((place, part), (weights, weighed)) in parts.iter().zip(loaded) {

@@ -22,8 +22,8 @@ pub(super) const GPU_SHARE: (usize, usize) = (9, 10);
 /// GPU's), in bytes: counted once the weights are loaded, and kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct MemoryPlan {
-    /// The model's tensors. The embedding is read from its file where it lies, and counts again where
-    /// it is the head too.
+    /// The model's tensors, but for the embedding, whose rows are read from its file; where it is the head too,
+    /// it counts as the head.
     pub weights: usize,
     /// Adapters beside them.
     pub adapters: usize,
@@ -84,8 +84,6 @@ impl Held {
 pub(super) struct Weighed {
     /// Weights.
     pub(super) weights: usize,
-    /// The embedding, in its file.
-    pub(super) embedding: usize,
     /// Adapters.
     pub(super) adapters: usize,
 }
@@ -93,13 +91,12 @@ pub(super) struct Weighed {
 impl MemoryPlan {
     /// Counts, after the weights are loaded and the pages counted.
     pub(super) fn new(
-        Weighed { weights: loaded, embedding, adapters }: Weighed,
+        Weighed { weights, adapters }: Weighed,
         workspace: usize,
         keys_and_values: usize,
         held: Held,
     ) -> Self {
-        let rest = held.resident.map_or(0, |bytes| bytes.saturating_sub(loaded + adapters)) + ROOM;
-        let weights = loaded.saturating_add(embedding);
+        let rest = held.resident.map_or(0, |bytes| bytes.saturating_sub(weights + adapters)) + ROOM;
         let parts = [weights, adapters, keys_and_values, workspace, rest];
         let sum = parts.into_iter().fold(0, usize::saturating_add);
         let total = sum.max(held.peak.unwrap_or(0));
@@ -215,8 +212,7 @@ mod tests {
         let file = file();
         let config = file.config().unwrap();
         let kv = pages(&config, config.kv_shape(KvType::F32), options, held)?;
-        let (weights, embedding) = (file.weight_bytes(), file.embedding_bytes());
-        let weighed = Weighed { weights, embedding, adapters: 0 };
+        let weighed = Weighed { weights: file.weight_bytes(), adapters: 0 };
         Ok((MemoryPlan::new(weighed, workspace_bytes(&config, options), kv.bytes, held), kv))
     }
 

@@ -6,8 +6,10 @@
 mod backend;
 mod batch;
 mod compute;
+mod describe;
 mod device;
 mod embed;
+mod gauges;
 mod generation;
 mod handle;
 mod load;

@@ -288,7 +288,7 @@ fn the_plan_says_what_each_device_takes() {
     assert_eq!(first.memory.keys_and_values, second.memory.keys_and_values);
     // A step's numbers lie on each; the head is the last one's, the embedding's file the first one's.
     assert_eq!(split.workspace, 2 * whole.workspace);
-    let line = handle::plan_of(&[first.clone(), second.clone()], 2);
+    let line = describe::plan_of(&[first.clone(), second.clone()], 2);
     assert!(
         line.starts_with("on cpu 1 of 2 layers: 1 MiB of weights, 1 MiB of adapters, "),
         "{line}"

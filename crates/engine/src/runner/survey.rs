@@ -5,6 +5,7 @@ use super::memory::{ROOM, context_length, workspace_bytes};
 use super::{EngineOptions, batch};
 use crate::kv::PAGE_TOKENS;
 use crate::lora::Adapters;
+use crate::model::Decoder;
 use crate::{LoadError, ModelFile};
 
 /// What stands in a model's files before the weights, and what an engine with it will therefore take of
@@ -40,12 +41,12 @@ impl Survey {
         let options = &options.on(&options.device.open()?);
         let file = model.open()?;
         let config = file.config()?;
+        Decoder::check(&file, &config)?;
         file.chat_template(&file.tokenizer()?)?;
         let context_length = context_length(&config, options);
         // They are small, and what is wrong with one is to be told now.
         let adapters = Adapters::load(&options.adapters, &config)?.bytes();
-        let weights = file.weight_bytes().saturating_add(file.embedding_bytes());
-        let fixed = weights.saturating_add(adapters);
+        let fixed = file.weight_bytes().saturating_add(adapters);
         let workspace = workspace_bytes(&config, options).saturating_mul(options.device.count());
         let fixed = fixed.saturating_add(workspace).saturating_add(ROOM);
         let full = context_length.saturating_mul(options.max_batch);

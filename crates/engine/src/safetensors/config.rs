@@ -1,12 +1,15 @@
 //! `config.json`: what kind of model it is, as GGUF's metadata say it.
 //!
 //! The numbers are checked where those of a GGUF file are, in [`ModelConfig`](crate::model::ModelConfig);
-//! here is what only transformers' configs can say.
+//! here is what only transformers' configs can say. What such a config may say beside that is in
+//! [`other_keys`](super::other_keys).
+
+use std::path::Path;
 
 use serde_json::Value as Json;
 
-use super::SafetensorsError;
 use super::json::Object;
+use super::{SafetensorsError, other_keys};
 use crate::LoadError;
 use crate::gguf::{Metadata, Value};
 
@@ -41,7 +44,7 @@ const SCALING: [(&str, &str); 4] = [
     ("rope.scaling.yarn_beta_slow", "beta_slow"),
 ];
 
-/// All that may be said of YaRN.
+/// All that may be said of a scaling.
 const YARN: [&str; 8] = [
     "rope_type",
     "type",
@@ -61,11 +64,18 @@ pub(super) struct Facts {
     pub(super) tied: Option<bool>,
 }
 
-/// Translates the config.
-pub(super) fn read(config: &Object, metadata: &mut Metadata) -> Result<Facts, LoadError> {
+/// Translates the config of a folder.
+pub(super) fn read(
+    folder: &Path,
+    config: &Object,
+    metadata: &mut Metadata,
+) -> Result<Facts, LoadError> {
     let damaged = |problem| super::damaged(metadata.label(), problem);
     let architecture = architecture(config, metadata)?;
-    refuse_what_is_not_computed(config, metadata)?;
+    other_keys::refuse_other_weights(folder, config, metadata)?;
+    other_keys::refuse_other_tasks(config, metadata)?;
+    refuse_other_scalings(config, metadata)?;
+    other_keys::refuse_other_values(architecture, config, metadata)?;
     refuse_other_experts(architecture, config, metadata)?;
 
     let mut values: Vec<(String, Value, String)> = Vec::new();
@@ -107,6 +117,7 @@ pub(super) fn read(config: &Object, metadata: &mut Metadata) -> Result<Facts, Lo
     let vocab = config.integer("vocab_size").map_err(damaged)?;
     let vocab = vocab.ok_or_else(|| damaged(config.missing("vocab_size", "an integer from 1")))?;
     let tied = config.flag("tie_word_embeddings").map_err(damaged)?;
+    other_keys::refuse_rest(config, metadata)?;
 
     metadata.insert("general.architecture", Value::String(architecture.to_owned()), FILE);
     for (key, value, origin) in values {
@@ -129,52 +140,34 @@ fn architecture(config: &Object, metadata: &Metadata) -> Result<&'static str, Lo
     }
 }
 
-/// Where transformers would compute something else than the decoder does.
-fn refuse_what_is_not_computed(config: &Object, metadata: &Metadata) -> Result<(), LoadError> {
-    let refuse = |what: String| Err(metadata.unsupported(what));
-    if let Some(quantized) = config.get("quantization_config") {
-        let method = quantized.get("quant_method").and_then(Json::as_str).unwrap_or("unknown");
-        return refuse(format!(
-            "its weights are quantized already (quantization_config of {FILE}: {method}); take the \
-             unquantized model, QUANTIZATION quantizes it at load, or a GGUF file"
-        ));
-    }
-    let other = |key: &str, allowed: &Json| {
-        config.get(key).filter(|value| *value != allowed).map(|value| {
-            let value: String = value.to_string().chars().take(60).collect();
-            format!("{key} of {FILE} is {value}; supported is {allowed}")
-        })
-    };
+/// Where positions would be stretched otherwise than the decoder does.
+fn refuse_other_scalings(config: &Object, metadata: &Metadata) -> Result<(), LoadError> {
     for key in ["rope_scaling", "rope_parameters"] {
         let scaling = config.get(key).and_then(Json::as_object);
-        let mut unknown = scaling
-            .filter(|scaling| {
-                scaling.get("rope_type").or(scaling.get("type")) == Some(&Json::from("yarn"))
-            })
-            .into_iter()
-            .flatten()
-            .filter(|(name, value)| !YARN.contains(&name.as_str()) && !value.is_null());
-        if let Some((name, _)) = unknown.next() {
+        let said = || scaling.into_iter().flatten().filter(|(_, value)| !value.is_null());
+        // A part of each head may be turned; all of it is what is computed.
+        let turns_all = |name: &str, value: &Json| {
+            name == "partial_rotary_factor" && value.as_f64() == Some(1.0)
+        };
+        let unknown = |(name, value): &(&String, &Json)| {
+            !YARN.contains(&name.as_str()) && !turns_all(name, value)
+        };
+        if let Some((name, _)) = said().find(unknown) {
             let known = YARN.join(", ");
-            return refuse(format!("{key} of {FILE} has {name:?}; supported of yarn are {known}"));
+            return Err(metadata.unsupported(format!(
+                "{key} of {FILE} has {name:?}; supported of yarn are {known}"
+            )));
+        }
+        let stretches = said()
+            .any(|(name, _)| !["rope_theta", "partial_rotary_factor"].contains(&name.as_str()));
+        let names_type = said().any(|(name, _)| ["rope_type", "type"].contains(&name.as_str()));
+        if stretches && !names_type {
+            return Err(metadata.unsupported(format!(
+                "{key} of {FILE} has no \"rope_type\"; supported are \"yarn\" and \"default\""
+            )));
         }
     }
-    for (key, allowed) in [
-        ("hidden_act", Json::from("silu")),
-        ("attention_bias", Json::from(false)),
-        ("use_sliding_window", Json::from(false)),
-    ] {
-        if let Some(problem) = other(key, &allowed) {
-            return refuse(problem);
-        }
-    }
-    let layers = config.get("layer_types").and_then(Json::as_array);
-    match layers.into_iter().flatten().find(|kind| **kind != "full_attention") {
-        Some(kind) => {
-            refuse(format!("layer_types of {FILE} names {kind}; supported is \"full_attention\""))
-        }
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Where experts would be chosen or placed otherwise than the decoder does.
@@ -215,7 +208,7 @@ fn rope(config: &Object) -> Result<Vec<(&'static str, Value, &'static str)>, Saf
     let mut values = Vec::new();
     let object = |key: &str| match config.get(key) {
         None => Ok(None),
-        Some(Json::Object(values)) => Ok(Some(Object { name: FILE, values: values.clone() })),
+        Some(Json::Object(values)) => Ok(Some(Object::new(FILE, values.clone()))),
         Some(other) => Err(config.wrong(key, "an object", other)),
     };
     let parameters = object("rope_parameters")?;
@@ -242,6 +235,9 @@ fn rope(config: &Object) -> Result<Vec<(&'static str, Value, &'static str)>, Saf
         };
         let Some(kind) = kind.filter(|kind| *kind != "default") else { continue };
         values.push(("rope.scaling.type", Value::String(kind.to_owned()), key));
+        if kind == "yarn" && scaling.get("factor").is_none() {
+            return Err(scaling.missing("factor", "a number from 1, as YaRN stretches by it"));
+        }
         for (ours, theirs) in SCALING {
             if let Some(number) = scaling.number(theirs)? {
                 values.push((ours, Value::Float(number), key));

@@ -9,7 +9,7 @@ use super::{SafetensorsError, quantize};
 pub(crate) struct TensorFile(Shards);
 
 impl TensorFile {
-    /// Maps a file of a folder and checks its header.
+    /// Opens a file of a folder and checks its header.
     pub(crate) fn open(folder: &Path, name: &str) -> Result<Self, SafetensorsError> {
         Shards::of_file(folder, name).map(Self)
     }
@@ -36,7 +36,7 @@ impl TensorFile {
             let found = entry.dtype.to_string();
             return Err(SafetensorsError::UnknownType { tensor: name(), found });
         };
-        let (numbers, finite) = quantize::widen_all(float, self.0.data(entry));
+        let (numbers, finite) = quantize::widen_all(float, &self.0.data(entry)?);
         if finite { Ok(numbers) } else { Err(SafetensorsError::NotFinite { tensor: name() }) }
     }
 }

@@ -1,5 +1,7 @@
 //! The JSON files beside the weights.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -8,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::SafetensorsError;
+use crate::foreign;
 
 /// More than any of these files has: Qwen's tokenizer.json takes 11 MB.
 pub(super) const MOST_BYTES: u64 = 128 << 20;
@@ -41,13 +44,19 @@ pub(super) fn text(folder: &Path, name: &str) -> Result<Option<String>, Safetens
     }
     let mut text = String::new();
     file.take(MOST_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+    // A tokenizer.json is large enough for Git LFS.
+    if let Some(foreign) = foreign::kind(text.as_bytes()) {
+        let problem = foreign.describe(len);
+        return Err(SafetensorsError::Foreign { name: name.to_owned(), problem });
+    }
     Ok(Some(text))
 }
 
-/// A JSON object of the folder, read by key.
+/// A JSON object of the folder, read by key. It notes which keys were asked for.
 pub(crate) struct Object {
     pub(crate) name: &'static str,
     pub(crate) values: Map<String, Value>,
+    taken: RefCell<BTreeSet<String>>,
 }
 
 impl Object {
@@ -56,12 +65,28 @@ impl Object {
         folder: &Path,
         name: &'static str,
     ) -> Result<Option<Self>, SafetensorsError> {
-        Ok(read(folder, name)?.map(|values| Self { name, values }))
+        Ok(read(folder, name)?.map(|values| Self::new(name, values)))
+    }
+
+    /// An object that messages call `name`.
+    pub(crate) fn new(name: &'static str, values: Map<String, Value>) -> Self {
+        Self { name, values, taken: RefCell::default() }
     }
 
     /// A value, if it is there and not null.
     pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+        self.taken.borrow_mut().insert(key.to_owned());
         self.values.get(key).filter(|value| !value.is_null())
+    }
+
+    /// What is there, not null, and was not asked for.
+    pub(crate) fn rest(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let taken = self.taken.borrow().clone();
+        let rest = self
+            .values
+            .iter()
+            .filter(move |(key, value)| !value.is_null() && !taken.contains(key.as_str()));
+        rest.map(|(key, value)| (key.as_str(), value))
     }
 
     /// An integer from 0.

@@ -1,21 +1,22 @@
 //! Folders of safetensors, as the hub has them: `config.json`, the tokenizer's files, and the weights in
 //! one file or several. Weights are quantized when they are loaded.
 //!
-//! - `shards`: maps the files with the weights and checks their headers and the index
+//! - `shards`: opens the files with the weights and checks their headers and the index
 //! - `names`: what the decoder's tensors are called there
-//! - `config`, `tokenizer`: the JSON files, translated to GGUF's metadata and checked like those
+//! - `config`, `other_keys`, `tokenizer`: the JSON files, translated to GGUF's metadata and checked like those
 //! - `quantize`: from f32, f16 and bf16 to the formats that multiply
 //! - `json`: reads a file of bounded size, key by key
 //! - `file`: one file of tensors by itself, such as an adapter
 //!
 //! Of a matrix that is loaded, its bytes in the file, its bytes in the new format and a few rows of f32 per
-//! thread are in memory beside what is loaded already. Then the file's pages are let go of. The
-//! embedding is not loaded at all: a step wants few of its rows, and reads them in the file.
+//! thread are in memory beside what is loaded already. The embedding is not loaded at all: a step wants few
+//! of its rows, and reads them from the file.
 
 mod config;
 mod file;
 mod json;
 mod names;
+mod other_keys;
 mod quantize;
 mod shards;
 mod tokenizer;
@@ -35,6 +36,7 @@ pub(crate) use shards::{INDEX, SINGLE, files_of_index};
 pub(crate) use tokenizer::FILES as TOKENIZER_FILES;
 
 use crate::error::LoadError;
+use crate::files::Bytes;
 use crate::gguf::Metadata;
 use crate::quantization::Quantization;
 use crate::stored_tensor::{StoredTensor, layer_of};
@@ -78,7 +80,7 @@ impl std::fmt::Debug for SafetensorsModel {
 }
 
 impl SafetensorsModel {
-    /// Maps the files of a folder, reads what stands beside them and checks it. The weights are read
+    /// Opens the files of a folder, reads what stands beside them and checks it. The weights are read
     /// when they are loaded.
     ///
     /// # Errors
@@ -96,7 +98,7 @@ impl SafetensorsModel {
                         .to_owned(),
             })
         })?;
-        let facts = config::read(&config, &mut metadata)?;
+        let facts = config::read(folder, &config, &mut metadata)?;
         let shards = Shards::open(folder).map_err(damaged)?;
         tokenizer::read(folder, &config, facts.vocab, &mut metadata)?;
         let tied = facts.tied.unwrap_or_else(|| !shards.tensors.contains_key(names::HEAD));
@@ -104,6 +106,17 @@ impl SafetensorsModel {
             Self(Arc::new(Inner { metadata, shards, quantization, vocab: facts.vocab, tied }));
         model.say_what_falls_back();
         Ok(model)
+    }
+
+    /// Checks the config of a folder whose weights may not be there yet.
+    ///
+    /// # Errors
+    /// When it is missing, damaged, or that of a model that cannot be computed.
+    pub(crate) fn check_config(folder: &Path) -> Result<(), LoadError> {
+        let label = folder.display().to_string();
+        let mut metadata = Metadata::new(label.clone());
+        let config = Object::read(folder, CONFIG).map_err(|problem| damaged(&label, problem))?;
+        config.map_or(Ok(()), |config| config::read(folder, &config, &mut metadata).map(drop))
     }
 
     /// How messages call it: its folder.
@@ -124,6 +137,11 @@ impl SafetensorsModel {
     /// Whether the head has weights of its own.
     pub(crate) fn has_own_head(&self) -> bool {
         !self.0.tied
+    }
+
+    /// The names of all tensors, as the files have them.
+    pub(crate) fn tensor_names(&self) -> impl Iterator<Item = &str> {
+        self.0.shards.tensors.keys().map(String::as_str)
     }
 
     /// Bytes of the embedding in its file.
@@ -245,8 +263,15 @@ impl SafetensorsModel {
         }
     }
 
-    /// A matrix `[outputs, inputs]` by the decoder's name, in the format that it is to be held in. The
-    /// file's pages are let go of.
+    /// Checks a tensor by the decoder's name, but for its numbers. Returns its name in the files.
+    ///
+    /// # Errors
+    /// When it is missing, or of another shape or type.
+    pub(crate) fn check(&self, name: &str, shape: &[usize]) -> Result<String, LoadError> {
+        self.require(name, shape).map(|(theirs, ..)| theirs)
+    }
+
+    /// A matrix `[outputs, inputs]` by the decoder's name, in the format that it is to be held in.
     ///
     /// # Errors
     /// When it is missing, of another shape or type, or holds what is no finite number.
@@ -257,22 +282,21 @@ impl SafetensorsModel {
         inputs: usize,
     ) -> Result<Matrix, LoadError> {
         let (tensor, entry, float) = self.require(name, &[outputs, inputs])?;
-        let bytes = self.0.shards.data(entry);
+        let bytes = self.data(entry)?;
         let is_head = tensor == names::HEAD || tensor == names::EMBEDDING;
         let target = Target::new(self.0.quantization, is_head, inputs);
         let (matrix, finite) =
             if target.dtype == GgmlDType::F32 {
-                let (numbers, finite) = quantize::widen_all(float, bytes);
+                let (numbers, finite) = quantize::widen_all(float, &bytes);
                 (Matrix::Exact(numbers), finite)
             } else {
-                let (bytes, finite) = quantize::quantize(float, bytes, inputs, target.dtype)
+                let (bytes, finite) = quantize::quantize(float, &bytes, inputs, target.dtype)
                     .map_err(|error| LoadError::Compute {
                         file: self.label().to_owned(),
                         problem: format!("tensor {tensor:?}: {error}"),
                     })?;
                 (Matrix::Quantized(target.dtype, bytes), finite)
             };
-        self.0.shards.release(entry);
         if finite { Ok(matrix) } else { Err(self.error(SafetensorsError::NotFinite { tensor })) }
     }
 
@@ -291,13 +315,25 @@ impl SafetensorsModel {
     pub(crate) fn exact(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
         let (tensor, entry, float) = self.require(name, shape)?;
         let mut numbers = vec![0.0; shape.iter().product()];
-        match quantize::widen(float, self.0.shards.data(entry), &mut numbers) {
+        match quantize::widen(float, &self.data(entry)?, &mut numbers) {
             true => Ok(numbers),
             false => Err(self.error(SafetensorsError::NotFinite { tensor })),
         }
     }
 
-    /// The rows of a matrix `[rows, width]`, to be read where they lie.
+    fn data(&self, entry: &Entry) -> Result<Bytes<'static>, LoadError> {
+        self.0.shards.data(entry).map_err(|problem| self.error(problem))
+    }
+
+    /// Checks that nobody has written to a file with weights since it was opened.
+    ///
+    /// # Errors
+    /// When a size or a time of modification has changed.
+    pub(crate) fn check_unchanged(&self) -> Result<(), LoadError> {
+        self.0.shards.check_unchanged().map_err(|problem| self.error(problem))
+    }
+
+    /// The rows of a matrix `[rows, width]`, to be read from their file one by one.
     ///
     /// # Errors
     /// As of [`matrix`](Self::matrix), but for the numbers, which are not looked at.
@@ -307,7 +343,7 @@ impl SafetensorsModel {
     }
 }
 
-/// The rows of a matrix, read where they lie.
+/// The rows of a matrix, read from their file one by one.
 #[derive(Debug)]
 pub(crate) struct Rows {
     model: SafetensorsModel,
@@ -321,14 +357,38 @@ impl Rows {
         (self.entry.shape[0], self.entry.shape[1])
     }
 
-    /// Reads one row, `[width]`; `index` must be one of them.
-    pub(crate) fn read(&self, index: usize, out: &mut [f32]) {
-        let row_bytes = out.len() * self.float.size();
-        let bytes = self.model.0.shards.data(&self.entry);
-        quantize::widen(self.float, &bytes[index * row_bytes..(index + 1) * row_bytes], out);
+    /// Reads one row, `[width]`, by way of `buffer`; `index` must be one of them.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(crate) fn read(
+        &self,
+        index: usize,
+        out: &mut [f32],
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), SafetensorsError> {
+        buffer.resize(out.len() * self.float.size(), 0);
+        self.model.0.shards.read(&self.entry, index * buffer.len(), buffer)?;
+        quantize::widen(self.float, buffer, out);
+        Ok(())
+    }
+
+    /// As of [`SafetensorsModel::check_unchanged`].
+    pub(crate) fn check_unchanged(&self) -> Result<(), LoadError> {
+        self.model.check_unchanged()
     }
 }
 
 fn damaged(label: &str, problem: SafetensorsError) -> LoadError {
-    LoadError::Damaged { file: label.to_owned(), problem: problem.into() }
+    let file = label.to_owned();
+    match problem {
+        SafetensorsError::Unreadable { name, problem } => {
+            let source = std::io::Error::other(problem);
+            LoadError::Unreadable { path: Path::new(label).join(name), source }
+        }
+        unsupported if unsupported.is_unsupported() => {
+            LoadError::Unsupported { file, problem: unsupported.to_string() }
+        }
+        damaged => LoadError::Damaged { file, problem: damaged.into() },
+    }
 }

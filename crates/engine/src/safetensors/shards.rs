@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};
+use safetensors::tensor::{Dtype, Metadata};
 use serde::Deserialize;
 
 use super::{SafetensorsError, json};
-use crate::kernels::mapped_file;
+use crate::files::{Bytes, OpenFile, ReadError};
+use crate::foreign;
 
 /// The only file of a small model.
 pub(crate) const SINGLE: &str = "model.safetensors";
@@ -41,7 +42,7 @@ pub(super) struct Entry {
     pub(super) dtype: Dtype,
     /// The number of its file.
     shard: usize,
-    start: usize,
+    start: u64,
     pub(super) len: usize,
 }
 
@@ -57,9 +58,11 @@ impl Entry {
     }
 }
 
-/// All files with weights, mapped, and where in them each tensor is.
+/// All files with weights, open, and where in them each tensor is.
 pub(super) struct Shards {
-    maps: Vec<memmap2::Mmap>,
+    files: Vec<OpenFile>,
+    /// What they are called.
+    names: Vec<String>,
     pub(super) tensors: HashMap<String, Entry>,
 }
 
@@ -98,7 +101,7 @@ fn files(index: &Index) -> Vec<String> {
 }
 
 impl Shards {
-    /// Maps the files of a folder and checks their headers. A single file goes before an index.
+    /// Opens the files of a folder and checks their headers. A single file goes before an index.
     pub(super) fn open(folder: &Path) -> Result<Self, SafetensorsError> {
         if folder.join(SINGLE).exists() {
             return Self::of_file(folder, SINGLE);
@@ -108,9 +111,9 @@ impl Shards {
         };
         let index = parse_index(&text)?;
         let files = files(&index);
-        let mut shards = Self { maps: Vec::new(), tensors: HashMap::new() };
+        let mut shards = Self::empty();
         for file in &files {
-            shards.add(folder, file, &files)?;
+            shards.add(folder, file)?;
         }
         for (tensor, file) in index.weight_map {
             if shards.tensors.get(&tensor).is_none_or(|entry| files[entry.shard] != file) {
@@ -120,68 +123,130 @@ impl Shards {
         Ok(shards)
     }
 
-    /// Maps one file of a folder, whatever its name, and checks its header.
+    /// Opens one file of a folder, whatever its name, and checks its header.
     pub(super) fn of_file(folder: &Path, name: &str) -> Result<Self, SafetensorsError> {
-        let mut shards = Self { maps: Vec::new(), tensors: HashMap::new() };
-        shards.add(folder, name, &[])?;
+        let mut shards = Self::empty();
+        shards.add(folder, name)?;
         Ok(shards)
     }
 
-    fn add(&mut self, folder: &Path, name: &str, files: &[String]) -> Result<(), SafetensorsError> {
-        let map = mapped_file::map(&folder.join(name)).map_err(|error| match error.kind() {
+    fn empty() -> Self {
+        Self { files: Vec::new(), names: Vec::new(), tensors: HashMap::new() }
+    }
+
+    fn add(&mut self, folder: &Path, name: &str) -> Result<(), SafetensorsError> {
+        let file = OpenFile::open(&folder.join(name)).map_err(|error| match error.kind() {
             ErrorKind::NotFound => SafetensorsError::MissingFile {
                 name: name.to_owned(),
                 needed: format!("which {INDEX} names"),
             },
             _ => SafetensorsError::Unreadable { name: name.to_owned(), problem: error.to_string() },
         })?;
-        let bad = |error: SafeTensorError| SafetensorsError::BadHeader {
-            name: name.to_owned(),
-            problem: match error {
-                SafeTensorError::HeaderTooLarge => "its header claims more than 100 MB".to_owned(),
-                SafeTensorError::MetadataIncompleteBuffer => {
-                    format!("its tensors do not end where its {} bytes end", map.len())
-                }
-                error => error.to_string(),
-            },
-        };
-        // Checks that the offsets of all tensors follow one another up to the end of the file, and
-        // that each has the bytes of its shape.
-        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(bad)?;
-        let data = header + 8; // behind the header and its length
-        for (tensor, info) in metadata.tensors() {
+        let (header_len, header) = read_header(&file, name)?;
+        let data = header_len + LENGTH;
+        for (tensor, info) in header.tensors() {
             let (start, end) = info.data_offsets;
             let entry = Entry {
                 shape: info.shape.clone(),
                 dtype: info.dtype,
-                shard: self.maps.len(),
-                start: data + start,
+                shard: self.files.len(),
+                start: data + start as u64,
                 len: end - start,
             };
             if let Some(first) = self.tensors.insert(tensor.clone(), entry) {
                 return Err(SafetensorsError::Duplicate {
                     tensor,
-                    first: files.get(first.shard).cloned().unwrap_or_default(),
+                    first: self.names.get(first.shard).cloned().unwrap_or_default(),
                     second: name.to_owned(),
                 });
             }
         }
-        self.maps.push(map);
+        self.files.push(file);
+        self.names.push(name.to_owned());
         Ok(())
     }
 
     /// How many files there are.
     pub(super) fn len(&self) -> usize {
-        self.maps.len()
+        self.files.len()
     }
 
-    /// The bytes of a tensor.
-    pub(super) fn data(&self, entry: &Entry) -> &[u8] {
-        &self.maps[entry.shard][entry.start..entry.start + entry.len]
+    /// The bytes of a tensor, read from its file.
+    ///
+    /// # Errors
+    /// When they can't be read, or the file has become shorter since it was opened.
+    pub(super) fn data(&self, entry: &Entry) -> Result<Bytes<'static>, SafetensorsError> {
+        let bytes = self.files[entry.shard].bytes_at(entry.start, entry.len);
+        bytes.map_err(|error| self.unreadable(entry.shard, error))
     }
 
-    /// Lets go of the memory behind a tensor's bytes; they stay readable, from the file again.
-    pub(super) fn release(&self, entry: &Entry) {
-        mapped_file::release(&self.maps[entry.shard], entry.start, entry.len);
+    /// Some of a tensor's bytes, from `offset` on, into `out`.
+    ///
+    /// # Errors
+    /// As of [`data`](Self::data).
+    pub(super) fn read(
+        &self,
+        entry: &Entry,
+        offset: usize,
+        out: &mut [u8],
+    ) -> Result<(), SafetensorsError> {
+        let read = self.files[entry.shard].read_at(entry.start + offset as u64, out);
+        read.map_err(|error| self.unreadable(entry.shard, error))
     }
+
+    /// Checks that nobody has written to a file since it was opened.
+    ///
+    /// # Errors
+    /// When a size or a time of modification has changed.
+    pub(super) fn check_unchanged(&self) -> Result<(), SafetensorsError> {
+        for (number, file) in self.files.iter().enumerate() {
+            file.check().map_err(|error| self.unreadable(number, error))?;
+        }
+        Ok(())
+    }
+
+    fn unreadable(&self, shard: usize, error: ReadError) -> SafetensorsError {
+        let name = self.names.get(shard).cloned().unwrap_or_default();
+        SafetensorsError::Unreadable { name, problem: error.to_string() }
+    }
+}
+
+/// Bytes of a header's length, with which a file begins.
+const LENGTH: u64 = 8;
+/// The longest header that is read.
+const MOST_HEADER: u64 = 100_000_000;
+
+/// The length of a file's header, and the header. What it says is checked: the offsets of all tensors follow
+/// one another up to the end of the file, and each has the bytes of its shape.
+fn read_header(file: &OpenFile, name: &str) -> Result<(u64, Metadata), SafetensorsError> {
+    let bad = |problem: String| SafetensorsError::BadHeader { name: name.to_owned(), problem };
+    let read = |offset: u64, len: usize| {
+        let bytes = file.bytes_at(offset, len);
+        bytes.map_err(|error| SafetensorsError::Unreadable {
+            name: name.to_owned(),
+            problem: error.to_string(),
+        })
+    };
+    let beginning = read(0, file.len().min(64) as usize)?;
+    if let Some(foreign) = foreign::kind(&beginning) {
+        let problem = foreign.describe(file.len());
+        return Err(SafetensorsError::Foreign { name: name.to_owned(), problem });
+    }
+    let Some((length, _)) = beginning.split_first_chunk::<8>() else {
+        return Err(bad(format!("it has {} bytes, too few for a header", file.len())));
+    };
+    let length = u64::from_le_bytes(*length);
+    if length > MOST_HEADER {
+        return Err(bad("its header claims more than 100 MB".to_owned()));
+    }
+    if length > file.len() - LENGTH {
+        return Err(bad(format!("invalid header length: {length} bytes of {}", file.len())));
+    }
+    let header = read(LENGTH, length as usize)?;
+    let header: Metadata = serde_json::from_slice(&header)
+        .map_err(|error| bad(format!("invalid JSON in the header: {error}")))?;
+    if LENGTH + length + header.data_len() as u64 != file.len() {
+        return Err(bad(format!("its tensors do not end where its {} bytes end", file.len())));
+    }
+    Ok((length, header))
 }

@@ -50,7 +50,7 @@ fn as_near_to_the_weights_as_llama_cpp() {
             assert_eq!(dtype, info.dtype, "{name}");
             assert_eq!(bytes.len(), info.byte_len, "{name}");
             let ours = error(&dequantized(dtype, &bytes, truth.len()), &truth);
-            let theirs = error(&dequantized(dtype, file.data(info), truth.len()), &truth);
+            let theirs = error(&dequantized(dtype, &file.data(info).unwrap(), truth.len()), &truth);
             let ratio = ours / theirs;
             println!("{name} {dtype:?}: {ours:.2e}, llama.cpp {theirs:.2e}: {ratio:.4}");
             assert!(ratio <= allowed, "{name} {dtype:?}: {ratio}");

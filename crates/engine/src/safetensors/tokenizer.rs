@@ -13,6 +13,7 @@ use super::json::{self, Object};
 use super::{SafetensorsError, config};
 use crate::LoadError;
 use crate::gguf::{Array, Metadata, Value};
+use crate::sample::RECOMMENDED;
 use crate::text::pre_tokenizer::Family;
 use crate::text::vocabulary::END_IDS;
 
@@ -130,10 +131,41 @@ pub(super) fn read(
         metadata.insert(&format!("tokenizer.ggml.{key}"), value, origin);
     }
     metadata.insert(END_IDS, Value::Array(Array::Int(ends)), "eos_token_id");
+    if let Some(generation) = &generation {
+        sampling(generation, metadata);
+    }
     if let Some(template) = template(folder, settings.as_ref()).map_err(damaged)? {
         metadata.insert("tokenizer.chat_template", Value::String(template), "the chat template");
     }
     Ok(())
+}
+
+/// What `generation_config.json` recommends for drawing tokens, as GGUF's metadata say it.
+fn sampling(generation: &Object, metadata: &mut Metadata) {
+    let mut set = |name: &str, origin: &str, value: Value| {
+        metadata.insert(
+            &format!("{RECOMMENDED}{name}"),
+            value,
+            format!("{origin} of {GENERATION}"),
+        );
+    };
+    let mut names =
+        vec![("temp", "temperature"), ("top_p", "top_p"), ("top_k", "top_k"), ("min_p", "min_p")];
+    // As transformers does it, nothing but the likeliest token is taken then, whatever else is said.
+    if generation.get("do_sample") == Some(&Json::Bool(false)) {
+        set("temp", "do_sample", Value::Int(0));
+        names.clear();
+    }
+    names.push(("penalty_repeat", "repetition_penalty"));
+    for (ours, theirs) in names {
+        let Some(value) = generation.get(theirs) else { continue };
+        let value = match (value.as_i64(), value.as_f64()) {
+            (Some(whole), _) => Value::Int(whole.into()),
+            (None, Some(number)) => Value::Float(number),
+            (None, None) => Value::String(value.to_string()),
+        };
+        set(ours, theirs, value);
+    }
 }
 
 /// Whether text is cut as it is here, and like which family's.

@@ -9,6 +9,7 @@
 
 mod allowed;
 mod candidates;
+mod defaults;
 mod logprobs;
 mod penalties;
 mod promising;
@@ -16,5 +17,7 @@ mod random;
 mod sampler;
 
 pub use allowed::AllowedTokens;
+pub(crate) use defaults::PREFIX as RECOMMENDED;
+pub use defaults::SamplingDefaults;
 pub use logprobs::{Logprobs, logprobs};
 pub use sampler::Sampler;

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use super::cache::RepoCache;
 use super::download::download;
 use super::hub::Hub;
-use super::{HubName, SourceError, SourceOptions};
+use super::{HubName, SourceError, SourceOptions, name};
 use crate::lora::{CONFIG, WEIGHTS};
 
 /// Finds the adapter that a name means, and downloads it if need be: the folder with its two files.
 ///
-/// A name is the path of such a folder, or a repository on the hub, `owner/name`. What is in the cache is
-/// used without asking the hub. What the files hold is looked at when the adapter is loaded.
+/// A name is the path of such a folder, or a repository on the hub, `owner/name` or `owner/name@revision`, or
+/// the address of its page. What is in the cache is used without asking the hub. What the files hold is looked at when the adapter is loaded.
 ///
 /// Blocks until the files are there.
 ///
@@ -19,18 +19,18 @@ use crate::lora::{CONFIG, WEIGHTS};
 /// When there is no such folder or repository, or it lacks one of the files.
 pub fn resolve_adapter(name: &str, options: &SourceOptions) -> Result<PathBuf, SourceError> {
     let name = name.trim();
-    let path = Path::new(name);
-    match HubName::parse(name) {
+    let path = name::path(name);
+    match HubName::parse(name, &options.endpoint) {
         Some(hub_name) if !path.exists() && hub_name.quant.is_none() => {
             from_hub(&hub_name, options)
         }
-        _ if path.join(CONFIG).is_file() => Ok(path.to_owned()),
-        _ => Err(SourceError::NoAdapter { path: path.to_owned() }),
+        _ if path.join(CONFIG).is_file() => Ok(path),
+        _ => Err(SourceError::NoAdapter { path }),
     }
 }
 
 fn from_hub(name: &HubName, options: &SourceOptions) -> Result<PathBuf, SourceError> {
-    let cache = RepoCache::new(options.cache_dir()?, &name.repo);
+    let cache = RepoCache::new(options.cache_dir()?, name);
     let is_whole = |folder: &Path| [CONFIG, WEIGHTS].iter().all(|file| folder.join(file).is_file());
     if let Some(folder) = cache.snapshot(is_whole) {
         return Ok(folder);

@@ -1,13 +1,13 @@
 //! The cache of Hugging Face's tools: `blobs/<etag>` hold the bytes, `snapshots/<commit>/<file>`
-//! are links to them, `refs/main` holds the newest commit.
+//! are links to them, `refs/<branch>` holds the newest commit of a branch.
 
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use hf_hub::{Cache, CacheRepo, Repo};
+use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
-use super::SourceError;
+use super::{HubName, SourceError};
 
 /// The cached files of one repository.
 #[derive(Debug)]
@@ -15,15 +15,19 @@ pub(super) struct RepoCache {
     folder: PathBuf,
     locks: PathBuf,
     repo: CacheRepo,
+    /// The branch, tag or commit whose files are meant, if one is named; else any commit's will do.
+    revision: Option<String>,
 }
 
 impl RepoCache {
-    pub(super) fn new(cache_dir: &Path, repo: &str) -> Self {
-        let repo = Repo::model(repo.to_owned());
+    pub(super) fn new(cache_dir: &Path, name: &HubName) -> Self {
+        let revision = name.revision().to_owned();
+        let repo = Repo::with_revision(name.repo.clone(), RepoType::Model, revision);
         Self {
             folder: cache_dir.join(repo.folder_name()),
             locks: cache_dir.join(".locks").join(repo.folder_name()),
             repo: Cache::new(cache_dir.to_owned()).repo(repo),
+            revision: name.revision.clone(),
         }
     }
 
@@ -54,6 +58,12 @@ impl RepoCache {
     }
 
     fn newest_first(&self) -> Vec<PathBuf> {
+        if let Some(revision) = &self.revision {
+            let commit = fs::read_to_string(self.folder.join("refs").join(revision));
+            let commit =
+                commit.map_or_else(|_| revision.clone(), |commit| commit.trim().to_owned());
+            return vec![self.snapshots().join(commit)];
+        }
         let newest = fs::read_to_string(self.folder.join("refs/main")).unwrap_or_default();
         let mut snapshots: Vec<PathBuf> = entries(&self.snapshots());
         snapshots

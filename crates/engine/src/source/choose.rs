@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::Quantization;
+
 /// Taken when no quantization is named: small, and nearly as good as the whole.
 pub const PREFERRED: &str = "Q4_K_M";
 
@@ -31,27 +33,28 @@ pub enum Choice {
     Nothing,
 }
 
+/// Quantizations as fine as [`PREFERRED`], the best first.
+const OF_FOUR_BITS: [&str; 6] = ["UD-Q4_K_XL", "Q4_K_XL", "Q4_K_L", "Q4_K_S", "Q4_1", "Q4_0"];
+const OF_FIVE_BITS: [&str; 6] = ["Q5_K_M", "UD-Q5_K_XL", "Q5_K_L", "Q5_K_S", "Q5_1", "Q5_0"];
+const OF_SIX_BITS: [&str; 3] = ["Q6_K", "UD-Q6_K_XL", "Q6_K_L"];
+const OF_EIGHT_BITS: [&str; 3] = ["Q8_0", "UD-Q8_K_XL", "Q8_K_XL"];
+const UNQUANTIZED: [&str; 3] = ["F16", "BF16", "F32"];
+
 /// Whether a name ends in `.gguf`.
 pub fn is_gguf(name: &str) -> bool {
     stem(name).is_some()
 }
 
+/// How many models there are among some files: the parts of a split one are one, and projectors are none.
+pub fn count<'a>(files: impl Iterator<Item = &'a str>) -> usize {
+    models(files).len()
+}
+
 /// Chooses among a repository's files (paths within it). `wanted` is a quantization or a file's
 /// name, in any case; without it, [`PREFERRED`] or else the only one is taken.
 pub fn choose<'a>(files: impl Iterator<Item = &'a str>, wanted: Option<&str>) -> Choice {
-    // By the path without part numbers: the first part and how many there are.
-    let mut models: BTreeMap<String, (&str, u32)> = BTreeMap::new();
-    for file in files {
-        let Some(stem) = stem(file) else { continue };
-        let base = base_name(stem).to_ascii_lowercase();
-        // Projectors for images and calibration data are no models.
-        if base.starts_with("mmproj") || base.contains("imatrix") {
-            continue;
-        }
-        let (whole, parts) = split_suffix(stem);
-        let entry = models.entry(whole.to_owned()).or_insert((file, parts));
-        entry.0 = entry.0.min(file);
-    }
+    let models = models(files);
+
     if models.is_empty() {
         return Choice::Nothing;
     }
@@ -72,6 +75,74 @@ pub fn choose<'a>(files: impl Iterator<Item = &'a str>, wanted: Option<&str>) ->
         },
         several => Choice::Several { choices: labels(&models, several.iter().copied()) },
     }
+}
+
+/// The models among some files, by their paths without part numbers: the first part, and how many there are.
+fn models<'a>(files: impl Iterator<Item = &'a str>) -> BTreeMap<String, (&'a str, u32)> {
+    let mut models: BTreeMap<String, (&str, u32)> = BTreeMap::new();
+    for file in files {
+        let Some(stem) = stem(file) else { continue };
+        let base = base_name(stem).to_ascii_lowercase();
+        // Projectors for images and calibration data are no models.
+        if base.starts_with("mmproj") || base.contains("imatrix") {
+            continue;
+        }
+        let (whole, parts) = split_suffix(stem);
+        let entry = models.entry(whole.to_owned()).or_insert((file, parts));
+        entry.0 = entry.0.min(file);
+    }
+    models
+}
+
+/// Chooses the file that comes nearest to a quantization: one as fine, else the next finer one, never a coarser
+/// one. Formats that the engine cannot compute with (`IQ4_XS`, `MXFP4`, …) are none.
+pub fn nearest<'a>(
+    files: impl Iterator<Item = &'a str> + Clone,
+    quantization: Quantization,
+) -> Choice {
+    let finer: &[&[&str]] = match quantization {
+        Quantization::FourBit => {
+            &[&OF_FOUR_BITS, &OF_FIVE_BITS, &OF_SIX_BITS, &OF_EIGHT_BITS, &UNQUANTIZED]
+        }
+        Quantization::EightBit => &[&OF_EIGHT_BITS, &UNQUANTIZED],
+        Quantization::None => &[&UNQUANTIZED],
+    };
+    let wanted = quantization.gguf_quant();
+    let order = [wanted].into_iter().chain(finer.iter().flat_map(|quants| quants.iter().copied()));
+    first_of(files.clone(), order).unwrap_or_else(|| choose(files, Some(wanted)))
+}
+
+/// Chooses [`PREFERRED`], or the only file, or one as fine as the preferred.
+pub fn preferred<'a>(files: impl Iterator<Item = &'a str> + Clone) -> Choice {
+    match choose(files.clone(), None) {
+        Choice::Several { choices } => {
+            first_of(files, OF_FOUR_BITS.into_iter()).unwrap_or(Choice::Several { choices })
+        }
+        choice => choice,
+    }
+}
+
+/// What comes of choosing the first of these quantizations that is there; `None` if none is.
+fn first_of<'a, 'q>(
+    files: impl Iterator<Item = &'a str> + Clone,
+    mut quants: impl Iterator<Item = &'q str>,
+) -> Option<Choice> {
+    quants.find_map(|quant| match choose(files.clone(), Some(quant)) {
+        Choice::Unknown { .. } | Choice::Nothing => None,
+        choice => Some(choice),
+    })
+}
+
+/// Whether a file, or a part of one, is of a quantization.
+pub fn is_of(file: &str, quantization: &str) -> bool {
+    stem(file).is_some_and(|stem| fits(split_suffix(stem).0, file, quantization))
+}
+
+/// The names of all parts of a file that is cut into so many, in their order. `file` is any of them.
+pub fn part_names(file: &str, parts: u32) -> Vec<String> {
+    let Some(stem) = stem(file) else { return vec![file.to_owned()] };
+    let (whole, extension) = (split_suffix(stem).0, &file[stem.len()..]);
+    (1..=parts).map(|part| format!("{whole}-{part:05}-of-{parts:05}{extension}")).collect()
 }
 
 /// Whether a model is what was asked for.
@@ -182,6 +253,46 @@ mod tests {
         let choices = vec!["Q5_0".to_owned(), "Q8_0".to_owned()];
         assert_eq!(pick(&["m-Q5_0.gguf", "m-Q8_0.gguf"], None), Choice::Several { choices });
         assert_eq!(pick(&["model.safetensors", "mmproj-F16.gguf"], None), Choice::Nothing);
+    }
+
+    #[test]
+    fn the_nearest_where_the_wanted_is_not_there() {
+        use Quantization::{EightBit, FourBit, None};
+        let nearest = |files: &[&str], quantization| nearest(files.iter().copied(), quantization);
+        let unsloth = ["m-UD-Q4_K_XL.gguf", "m-Q8_0.gguf", "m-BF16.gguf", "mmproj-F16.gguf"];
+        assert_eq!(nearest(&unsloth, FourBit), file("m-UD-Q4_K_XL.gguf"));
+        assert_eq!(nearest(&unsloth, EightBit), file("m-Q8_0.gguf"));
+        assert_eq!(nearest(&unsloth, None), file("m-BF16.gguf"));
+        assert_eq!(preferred(unsloth.iter().copied()), file("m-UD-Q4_K_XL.gguf"));
+        assert_eq!(nearest(&QWEN, FourBit), file("Qwen3-4B-Q4_K_M.gguf"));
+        let others = ["m-Q3_K_M.gguf", "m-Q5_0.gguf", "m-IQ4_XS.gguf", "m-F32.gguf"];
+        assert_eq!(nearest(&others, FourBit), file("m-Q5_0.gguf"));
+        assert_eq!(nearest(&others, EightBit), file("m-F32.gguf"));
+        assert_eq!(nearest(&["m-Q8_0.gguf", "m-BF16.gguf"], FourBit), file("m-Q8_0.gguf"));
+        for (coarser, quantization) in [
+            (["m-IQ4_XS.gguf", "m-Q3_K_M.gguf"], FourBit),
+            (["m-Q6_K.gguf", "m-Q4_K_M.gguf"], EightBit),
+            (["m-Q8_0.gguf", "m-Q4_K_M.gguf"], None),
+        ] {
+            assert!(matches!(nearest(&coarser, quantization), Choice::Unknown { .. }));
+        }
+        assert_eq!(nearest(&["a.safetensors"], FourBit), Choice::Nothing);
+        let split = "BF16/Qwen3-4B-BF16-00001-of-00002.gguf".to_owned();
+        assert_eq!(nearest(&QWEN, None), Choice::Split { file: split, parts: 2 });
+        let twins = ["a-Q8_0.gguf", "b-Q8_0.gguf", "a-Q2_K.gguf"];
+        assert!(matches!(nearest(&twins, EightBit), Choice::Several { .. }));
+        // Without a word about it nothing coarser or finer than the preferred is taken.
+        let finer = ["m-Q5_0.gguf", "m-Q8_0.gguf"];
+        assert!(matches!(preferred(finer.iter().copied()), Choice::Several { .. }));
+        assert!(is_of("m-UD-Q4_K_XL.gguf", "ud-q4_k_xl") && !is_of("m-UD-Q4_K_XL.gguf", "Q4_K_M"));
+    }
+
+    #[test]
+    fn the_parts_of_a_file() {
+        let names =
+            ["q/m-00001-of-00003.GGUF", "q/m-00002-of-00003.GGUF", "q/m-00003-of-00003.GGUF"];
+        assert_eq!(part_names(names[1], 3), names);
+        assert_eq!(part_names("x.txt", 3), ["x.txt"]);
     }
 
     #[test]

@@ -17,6 +17,15 @@ pub enum SourceError {
         /// What is wrong with it.
         problem: String,
     },
+    /// It is an address, but none of the hub's pages of models.
+    #[error(
+        "{address} is not the address of a model's page or file on the hub: name a repository, owner/name or \
+         owner/name:quant, or download the file and name its path"
+    )]
+    Address {
+        /// The address.
+        address: String,
+    },
     /// The path leads to no adapter, and the name is no repository either.
     #[error(
         "there is no adapter at {}: an adapter is named by the path of a folder with \
@@ -124,11 +133,10 @@ pub enum SourceError {
         /// What can stand behind the colon; never empty.
         choices: Vec<String>,
     },
-    /// The file is cut into parts.
+    /// The file is cut into parts, and not all of them are there.
     #[error(
-        "{file} of {repo} is one of {parts} parts; split files are not supported yet: choose a \
-         smaller quantization, or join the parts with llama-gguf-split --merge and set MODEL_NAME \
-         to the result's path"
+        "{file} of {repo} is one of {parts} parts, and {missing} is not there: choose another quantization or \
+         another repository"
     )]
     Split {
         /// The repository.
@@ -137,6 +145,16 @@ pub enum SourceError {
         file: String,
         /// How many there are.
         parts: u32,
+        /// One that is not there.
+        missing: String,
+    },
+    /// The repository's model is none that the engine computes, as its config says.
+    #[error("{repo} cannot be used: {problem}")]
+    Unsupported {
+        /// The repository.
+        repo: String,
+        /// What is not supported, and what is.
+        problem: String,
     },
     /// What came is not what the hub announced. It was deleted.
     #[error(
@@ -189,17 +207,16 @@ pub enum SourceError {
 
 impl SourceError {
     /// Why a choice among a repository's files is none.
-    pub(super) fn from_choice(name: &HubName, wanted: Option<&str>, choice: Choice) -> Self {
+    pub(super) fn from_choice(name: &HubName, wanted: Option<String>, choice: Choice) -> Self {
         let repo = name.repo.clone();
         match choice {
-            Choice::Split { file, parts } => Self::Split { repo, file, parts },
             Choice::Unknown { available } => Self::UnknownQuant {
                 repo,
-                quant: name.quant.as_deref().or(wanted).unwrap_or_default().to_owned(),
+                quant: name.quant.clone().or(wanted).unwrap_or_default(),
                 available,
             },
             Choice::Several { choices } => Self::Ambiguous { repo, choices },
-            Choice::File(_) | Choice::Nothing => Self::NoModel { repo },
+            Choice::File(_) | Choice::Split { .. } | Choice::Nothing => Self::NoModel { repo },
         }
     }
 }

@@ -12,8 +12,6 @@ use super::cache::{self, RepoCache};
 use super::options::SourceOptions;
 use super::{HubName, SourceError};
 
-/// The revision of a repository that is taken.
-pub(super) const REVISION: &str = "main";
 /// A list of files is some kilobytes.
 const MAX_LIST_BYTES: u64 = 16 << 20;
 const MAX_REDIRECTS: usize = 5;
@@ -25,6 +23,8 @@ pub(super) struct Hub<'a> {
     options: &'a SourceOptions,
     name: &'a HubName,
     cache: &'a RepoCache,
+    /// The hub's address as messages show it: without a password.
+    shown: String,
 }
 
 /// What a repository holds.
@@ -105,13 +105,20 @@ impl<'a> Hub<'a> {
                 .timeout_per_read(Some(Duration::from_secs(60)))
                 .user_agent(concat!("qwen-queue/", env!("CARGO_PKG_VERSION")))
         });
-        Ok(Self { agents, options, name, cache })
+        let shown = without_user(&options.endpoint);
+        Ok(Self { agents, options, name, cache, shown })
+    }
+
+    /// The repository, `owner/name`.
+    pub(super) fn repo(&self) -> &str {
+        &self.name.repo
     }
 
     /// The paths of the repository's files.
     pub(super) fn files(&self) -> Result<Listing, SourceError> {
+        let revision = in_address(self.name.revision());
         let url =
-            format!("{}/api/models/{}/revision/{REVISION}", self.options.endpoint, self.name.repo);
+            format!("{}/api/models/{}/revision/{revision}", self.options.endpoint, self.name.repo);
         let wanted = match &self.name.quant {
             Some(quant) => format!("the {quant} file of {}", self.name.repo),
             None => format!("a model file of {}", self.name.repo),
@@ -126,7 +133,7 @@ impl<'a> Hub<'a> {
         })?;
         let files = info.siblings.into_iter().map(|file| file.rfilename).collect();
         let is_commit = |sha: &String| sha.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let commit = info.sha.filter(is_commit).unwrap_or_else(|| REVISION.to_owned());
+        let commit = info.sha.filter(is_commit).unwrap_or_else(|| self.name.revision().to_owned());
         Ok(Listing { commit, files })
     }
 
@@ -187,14 +194,8 @@ impl<'a> Hub<'a> {
 
     /// Where a file is.
     fn url(&self, revision: &str, file: &str) -> String {
-        let mut path = String::new();
-        for byte in file.bytes() {
-            match byte {
-                b'/' | b'-' | b'_' | b'.' | b'~' => path.push(char::from(byte)),
-                _ if byte.is_ascii_alphanumeric() => path.push(char::from(byte)),
-                _ => path.push_str(&format!("%{byte:02X}")),
-            }
-        }
+        let path: Vec<String> = file.split('/').map(in_address).collect();
+        let (revision, path) = (in_address(revision), path.join("/"));
         format!("{}/{}/resolve/{revision}/{path}", self.options.endpoint, self.name.repo)
     }
 
@@ -255,7 +256,7 @@ impl<'a> Hub<'a> {
     /// Sorts statuses: a success, a fault that may pass, or one that will not.
     fn check(&self, answer: &Answer) -> Result<(), Failure> {
         let status = answer.response.status();
-        let (repo, endpoint) = (self.name.repo.clone(), self.options.endpoint.clone());
+        let (repo, endpoint) = (self.name.repo.clone(), self.shown.clone());
         match status.as_u16() {
             200..=299 => Ok(()),
             status @ (401 | 403) if answer.of_hub => {
@@ -295,7 +296,7 @@ impl<'a> Hub<'a> {
     pub(super) fn wait(&self, failed: u32, cause: &str) {
         let factor = 1u32.checked_shl(failed.saturating_sub(1)).unwrap_or(u32::MAX);
         let wait = self.options.retry_wait.saturating_mul(factor).min(MAX_WAIT);
-        tracing::warn!("{}: {cause}; trying again in {wait:.1?}", self.options.endpoint);
+        tracing::warn!("{}: {cause}; trying again in {wait:.1?}", self.shown);
         thread::sleep(wait);
     }
 
@@ -304,7 +305,7 @@ impl<'a> Hub<'a> {
             file: wanted.to_owned(),
             cause,
             snapshots: self.cache.snapshots(),
-            page: format!("{}/{}/tree/{REVISION}", self.options.endpoint, self.name.repo),
+            page: format!("{}/{}/tree/{}", self.shown, self.name.repo, self.name.revision()),
         }
     }
 
@@ -314,9 +315,30 @@ impl<'a> Hub<'a> {
 
     /// That an answer cannot be used.
     pub(super) fn nonsense(&self, problem: String) -> SourceError {
-        let (repo, endpoint) = (self.name.repo.clone(), self.options.endpoint.clone());
+        let (repo, endpoint) = (self.name.repo.clone(), self.shown.clone());
         SourceError::Protocol { repo, endpoint, problem }
     }
+}
+
+/// A text as one part of a path in an address.
+fn in_address(text: &str) -> String {
+    let mut part = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'-' | b'_' | b'.' | b'~' => part.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => part.push(char::from(byte)),
+            _ => part.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    part
+}
+
+/// An address without the user and password that may stand in it.
+fn without_user(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let host = rest[..end].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}://{}", &rest[host..])
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -347,6 +369,14 @@ mod tests {
         assert_eq!(origin("http://127.0.0.1:80"), "http://127.0.0.1:80");
         assert_ne!(origin("https://huggingface.co@evil/"), "https://huggingface.co");
         assert_ne!(origin("https://huggingface.co.evil/"), "https://huggingface.co");
+    }
+
+    #[test]
+    fn addresses_are_written_and_shown() {
+        assert_eq!(in_address("refs/pr/7"), "refs%2Fpr%2F7");
+        assert_eq!(in_address("v1.0 ä"), "v1.0%20%C3%A4");
+        assert_eq!(without_user("https://me:s@cret@hub.x/a@b"), "https://hub.x/a@b");
+        assert_eq!(without_user("http://hub.x"), "http://hub.x");
     }
 
     #[test]

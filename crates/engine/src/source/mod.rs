@@ -8,12 +8,13 @@
 //! ```
 //!
 //! - [`options`]: cache folder, endpoint, token, from the variables that Hugging Face's tools know
+//! - `name`: repositories and paths, as people write and paste them; pure
 //! - `local`: a file that is already there
 //! - [`mod@choose`]: which of a repository's files a name means; pure
 //! - `hub`: what the hub is asked, and which answers are whose fault
 //! - `download`: resumes, retries, verifies
 //! - `adapter`: a folder or a repository with a LoRA adapter
-//! - `snapshot`: safetensors and what belongs to them, of one commit
+//! - `snapshot`: models of several files, all of one commit
 //! - `cache`: hf-hub's folders, so that other tools find the files and ours finds theirs
 
 mod adapter;
@@ -23,6 +24,7 @@ mod download;
 mod error;
 mod hub;
 mod local;
+mod name;
 pub mod options;
 mod snapshot;
 
@@ -37,21 +39,13 @@ pub use options::{SourceOptions, Token};
 use cache::RepoCache;
 use choose::{Choice, choose};
 use hub::Hub;
+pub(crate) use name::HubName;
 
 /// What is made of safetensors when nothing is said.
 pub const DEFAULT_QUANTIZATION: Quantization = Quantization::FourBit;
 
 /// The snapshot folder that a user makes by putting a file there.
 const BY_HAND: &str = "manual";
-
-/// A repository on the hub, and which of its files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HubName {
-    /// `owner/name`.
-    pub(crate) repo: String,
-    /// What stands behind the colon: a quantization, or a file's name.
-    pub(crate) quant: Option<String>,
-}
 
 /// Makes the bytes begin where the weights want to begin, so that nothing is copied.
 #[repr(align(64))]
@@ -61,63 +55,90 @@ static DEMO: &Aligned<[u8]> = &Aligned(*include_bytes!("../../assets/demo.gguf")
 
 /// Finds the model that a name means, and downloads it if need be.
 ///
-/// A name is `demo`, the path of a `.gguf` file or of a folder with safetensors, or a repository on the
-/// hub: `owner/name`, with `:quant` behind it to choose a GGUF file (`Qwen/Qwen3-4B-GGUF:Q4_K_M`). Behind
-/// the colon may also stand `4bit`, `8bit` or `none`, which goes before the options' quantization and
-/// means the nearest GGUF file, or the safetensors of a repository without GGUF files, quantized at load.
-/// What is in the cache is used without asking the hub.
+/// A name is `demo`, a path, or a repository on the hub.
 ///
-/// Blocks until the file is there.
+/// - A path is that of a `.gguf` file (of a split one, any part), of a folder with safetensors, or of a folder
+///   with one GGUF file; `~/` is the home folder.
+/// - A repository is `owner/name`, with `@revision` behind it to choose a branch, a tag or a commit, and with
+///   `:quant` to choose a GGUF file (`Qwen/Qwen3-4B-GGUF:Q4_K_M`), or the address of its page. Behind the colon
+///   may also stand `4bit`, `8bit` or `none`, which goes before the options' quantization and means the nearest
+///   GGUF file, or the safetensors of a repository without GGUF files, quantized at load.
+///
+/// What is in the cache is used without asking the hub. Blocks until the files are there.
+///
+/// # Errors
+/// When there is no such file or repository, or it can't be had; the message says what to do.
 pub fn resolve(name: &str, options: &SourceOptions) -> Result<ModelFile, SourceError> {
     let name = name.trim();
     if name.eq_ignore_ascii_case("demo") {
         return Ok(ModelFile::Embedded { name: "demo", bytes: &DEMO.0 });
     }
-    let path = Path::new(name);
-    match HubName::parse(name) {
+    let path = name::path(name);
+    match HubName::parse(name, &options.endpoint) {
         Some(hub_name) if !path.exists() => from_hub(&hub_name, options),
-        _ => local::check(path, options.quantization.unwrap_or(DEFAULT_QUANTIZATION)),
-    }
-}
-
-impl HubName {
-    /// `owner/name` or `owner/name:quant`; `None` for what can only be a path.
-    fn parse(name: &str) -> Option<Self> {
-        let (repo, quant) = match name.split_once(':') {
-            Some((repo, quant)) => (repo, Some(quant)),
-            None => (name, None),
-        };
-        let (owner, model) = repo.split_once('/')?;
-        let plain = |part: &str| {
-            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-            !part.is_empty() && !part.starts_with('.') && part.bytes().all(allowed)
-        };
-        let is_file = quant.is_none() && choose::is_gguf(model);
-        let right = plain(owner) && plain(model) && !is_file && quant.is_none_or(|q| !q.is_empty());
-        right.then(|| Self { repo: repo.to_owned(), quant: quant.map(str::to_owned) })
+        None if name::has_scheme(name) => Err(SourceError::Address { address: name.to_owned() }),
+        _ => local::check(&path, options.quantization.unwrap_or(DEFAULT_QUANTIZATION)),
     }
 }
 
 /// What is taken of a repository.
 struct Wanted<'a> {
-    /// A quantization of GGUF, or a file's name.
-    gguf: Option<&'a str>,
+    gguf: Gguf<'a>,
     /// What is made of safetensors; `None` if they were not asked for.
     quantization: Option<Quantization>,
 }
 
+/// Which GGUF file is taken.
+#[derive(Debug, Clone, Copy)]
+enum Gguf<'a> {
+    /// The one of this quantization or name.
+    Named(&'a str),
+    /// The one that comes nearest to this.
+    Nearest(Quantization),
+    /// The preferred one, or the only one.
+    Any,
+}
+
 impl<'a> Wanted<'a> {
     fn new(name: &'a HubName, options: &SourceOptions) -> Self {
-        match name.quant.as_deref().map(|quant| (quant, quant.parse::<Quantization>().ok())) {
-            Some((file, None)) => Self { gguf: Some(file), quantization: None },
-            named => {
-                let named = named.and_then(|(_, quantization)| quantization);
-                let wanted = named.or(options.quantization);
-                Self {
-                    gguf: wanted.map(Quantization::gguf_quant),
-                    quantization: Some(wanted.unwrap_or(DEFAULT_QUANTIZATION)),
-                }
-            }
+        let named = name.quant.as_deref();
+        let quantization = named.and_then(|quant| quant.parse::<Quantization>().ok());
+        if let (Some(file), None) = (named, quantization) {
+            return Self { gguf: Gguf::Named(file), quantization: None };
+        }
+        let wanted = quantization.or(options.quantization);
+        Self {
+            gguf: wanted.map_or(Gguf::Any, Gguf::Nearest),
+            quantization: Some(wanted.unwrap_or(DEFAULT_QUANTIZATION)),
+        }
+    }
+}
+
+impl Gguf<'_> {
+    fn choose<'f>(self, files: impl Iterator<Item = &'f str> + Clone) -> Choice {
+        match self {
+            Self::Named(name) => choose(files, Some(name)),
+            Self::Nearest(quantization) => choose::nearest(files, quantization),
+            Self::Any => choose::preferred(files),
+        }
+    }
+
+    /// Whether a file is what the hub's list would lead to, whatever else is in it.
+    fn settles_for(self, files: &[(String, PathBuf)]) -> Choice {
+        let files = files.iter().map(|(file, _)| file.as_str());
+        match self {
+            Self::Named(name) => choose(files, Some(name)),
+            Self::Nearest(quantization) => choose(files, Some(quantization.gguf_quant())),
+            Self::Any => choose(files, Some(choose::PREFERRED)),
+        }
+    }
+
+    /// What messages call it.
+    fn label(self) -> Option<String> {
+        match self {
+            Self::Named(name) => Some(name.to_owned()),
+            Self::Nearest(quantization) => Some(quantization.gguf_quant().to_owned()),
+            Self::Any => None,
         }
     }
 }
@@ -127,15 +148,11 @@ fn from_hub(name: &HubName, options: &SourceOptions) -> Result<ModelFile, Source
     let safetensors = |folder: PathBuf| {
         quantization.map(|quantization| ModelFile::Safetensors { folder, quantization })
     };
-    let cache = RepoCache::new(options.cache_dir()?, &name.repo);
+    let cache = RepoCache::new(options.cache_dir()?, name);
     let cached = cache.files();
     // Without a quantization the hub's list decides, unless the preferred file is already here.
-    let cached_names = || cached.iter().map(|(file, _)| file.as_str());
-    let path_of = |file: &str| cached.iter().find(|(name, _)| name == file).map(|(_, path)| path);
-    if let Choice::File(file) = choose(cached_names(), Some(gguf.unwrap_or(choose::PREFERRED)))
-        && let Some(path) = path_of(&file)
-    {
-        return Ok(ModelFile::Path(path.clone()));
+    if let Some(path) = in_cache(&cached, &gguf.settles_for(&cached)) {
+        return Ok(ModelFile::Path(path));
     }
     if quantization.is_some()
         && let Some(model) = cache.snapshot(local::is_complete).and_then(safetensors)
@@ -147,23 +164,29 @@ fn from_hub(name: &HubName, options: &SourceOptions) -> Result<ModelFile, Source
     let listing = match hub.files() {
         // Better the one file that is here than none.
         Err(error @ SourceError::Unreachable { .. }) => {
-            return match choose(cached_names(), gguf) {
-                Choice::File(file) => {
-                    tracing::warn!("{error}");
-                    tracing::warn!("using {file}, which is in the cache");
-                    path_of(&file).cloned().map(ModelFile::Path).ok_or(error)
-                }
-                _ => Err(error),
-            };
+            let choice = gguf.choose(cached.iter().map(|(file, _)| file.as_str()));
+            let path = in_cache(&cached, &choice).ok_or(error)?;
+            tracing::warn!(
+                "{} cannot be asked: using {}, which is in the cache",
+                name.repo,
+                path.display()
+            );
+            return Ok(ModelFile::Path(path));
         }
         listing => listing?,
     };
-    match choose(listing.files.iter().map(String::as_str), gguf) {
+    match gguf.choose(listing.files.iter().map(String::as_str)) {
         Choice::File(file) => {
-            download::download(&hub, &cache, hub::REVISION, &file, options).map(ModelFile::Path)
+            say_what_is_nearest(name, gguf, &file);
+            download::download(&hub, &cache, name.revision(), &file, options).map(ModelFile::Path)
+        }
+        Choice::Split { file, parts } => {
+            say_what_is_nearest(name, gguf, &file);
+            snapshot::download_parts(&hub, &cache, &listing, (&file, parts), options)
+                .map(ModelFile::Path)
         }
         Choice::Nothing => {
-            if let (Some(quant), None) = (gguf, quantization)
+            if let Gguf::Named(quant) = gguf
                 && listing.files.iter().any(|file| file.ends_with(".safetensors"))
             {
                 let (repo, quant) = (name.repo.clone(), quant.to_owned());
@@ -171,9 +194,38 @@ fn from_hub(name: &HubName, options: &SourceOptions) -> Result<ModelFile, Source
             }
             snapshot::download_safetensors(&hub, &cache, &name.repo, &listing, options)?
                 .and_then(safetensors)
-                .ok_or_else(|| SourceError::from_choice(name, gguf, Choice::Nothing))
+                .ok_or_else(|| SourceError::from_choice(name, gguf.label(), Choice::Nothing))
         }
-        other => Err(SourceError::from_choice(name, gguf, other)),
+        other => Err(SourceError::from_choice(name, gguf.label(), other)),
+    }
+}
+
+/// The path of a chosen file in the cache: of a split one the first part, if all are there in one folder.
+fn in_cache(cached: &[(String, PathBuf)], choice: &Choice) -> Option<PathBuf> {
+    let path_of =
+        |file: &str| cached.iter().find(|(name, _)| name == file).map(|(_, path)| path.clone());
+    match choice {
+        Choice::File(file) => path_of(file),
+        Choice::Split { file, parts } => {
+            let first = path_of(file)?;
+            let names = choose::part_names(file, *parts);
+            let beside = |name: &String| path_of(name)?.parent().map(Path::to_owned);
+            let together = names.iter().all(|name| beside(name).as_deref() == first.parent());
+            together.then_some(first)
+        }
+        Choice::Unknown { .. } | Choice::Several { .. } | Choice::Nothing => None,
+    }
+}
+
+/// Says in the log which file is taken where the one that was asked for is not there.
+fn say_what_is_nearest(name: &HubName, gguf: Gguf<'_>, file: &str) {
+    let asked_for = match gguf {
+        Gguf::Named(_) => return,
+        Gguf::Nearest(quantization) => quantization.gguf_quant(),
+        Gguf::Any => choose::PREFERRED,
+    };
+    if !choose::is_of(file, asked_for) {
+        tracing::info!("{} has no {asked_for}: taking {file}, which comes nearest", name.repo);
     }
 }
 
@@ -181,38 +233,11 @@ fn from_hub(name: &HubName, options: &SourceOptions) -> Result<ModelFile, Source
 mod tests {
     use super::*;
 
-    fn parse(name: &str) -> Option<(String, Option<String>)> {
-        HubName::parse(name).map(|name| (name.repo, name.quant))
-    }
-
-    #[test]
-    fn names_of_repositories() {
-        let repo = |repo: &str, quant: Option<&str>| Some((repo.into(), quant.map(str::to_owned)));
-        assert_eq!(parse("Qwen/Qwen3-4B-GGUF"), repo("Qwen/Qwen3-4B-GGUF", None));
-        assert_eq!(parse("Qwen/Qwen3:Q4_K_M"), repo("Qwen/Qwen3", Some("Q4_K_M")));
-        assert_eq!(parse("a/b:b-Q8_0.gguf"), repo("a/b", Some("b-Q8_0.gguf")));
-        for path in [
-            "model.gguf",
-            "models/model.gguf",
-            "./a/b",
-            "../b",
-            "/a/b",
-            "~/b",
-            "a/b/c",
-            "a",
-            "a/",
-            "a/b:",
-            "a/b c",
-        ] {
-            assert_eq!(parse(path), None, "{path}");
-        }
-    }
-
     #[test]
     fn the_demo_is_part_of_the_binary() {
         let demo = resolve("demo", &SourceOptions::default()).unwrap();
         let ModelFile::Embedded { bytes, .. } = &demo else { panic!("{demo:?}") };
-        assert_eq!(bytes.as_ptr().align_offset(32), 0); // mapped without a copy
+        assert_eq!(bytes.as_ptr().align_offset(32), 0); // used without a copy
         let file = demo.open().unwrap();
         let tokenizer = file.tokenizer().unwrap();
         file.chat_template(&tokenizer).unwrap();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::SourceError;
+use super::{SourceError, name};
 use crate::Quantization;
 
 /// An access token. Never printed.
@@ -70,8 +70,9 @@ impl Default for SourceOptions {
 }
 
 impl SourceOptions {
-    /// As the variables of Hugging Face's own tools say: `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`,
-    /// `HF_TOKEN` (or the token file that `hf auth login` writes), `HF_HUB_OFFLINE`.
+    /// As the variables of Hugging Face's own tools say: `HF_HUB_CACHE` (or as it was called before,
+    /// `HUGGINGFACE_HUB_CACHE`), else `hub` in `HF_HOME`; `HF_ENDPOINT`, `HF_TOKEN` (or the token file that
+    /// `hf auth login` writes), `HF_HUB_OFFLINE`.
     pub fn from_env() -> Self {
         let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
         let home = variable("HF_HOME").map(PathBuf::from).or_else(|| {
@@ -79,7 +80,8 @@ impl SourceOptions {
             Some(cache.or_else(|| Some(env::home_dir()?.join(".cache")))?.join("huggingface"))
         });
         let cache_dir = variable("HF_HUB_CACHE")
-            .map(PathBuf::from)
+            .or_else(|| variable("HUGGINGFACE_HUB_CACHE"))
+            .map(|folder| name::path(&folder))
             .or_else(|| home.as_ref().map(|home| home.join("hub")));
         let token_file = || hf_hub::Cache::new(home.as_ref()?.join("hub")).token();
         let default = Self::default();

@@ -5,8 +5,37 @@ use std::path::PathBuf;
 use super::cache::RepoCache;
 use super::download::download;
 use super::hub::{Hub, Listing};
-use super::{SourceError, SourceOptions, local};
-use crate::safetensors::{CONFIG, INDEX, SINGLE, TOKENIZER_FILES, files_of_index};
+use super::{SourceError, SourceOptions, choose, local};
+use crate::LoadError;
+use crate::safetensors::{
+    CONFIG, INDEX, SINGLE, SafetensorsModel, TOKENIZER_FILES, files_of_index,
+};
+
+/// The first part of a split GGUF file, with all the others beside it, downloaded if the cache does not have
+/// them. `file` is a part, and how many there are.
+pub(super) fn download_parts(
+    hub: &Hub<'_>,
+    cache: &RepoCache,
+    listing: &Listing,
+    (file, parts): (&str, u32),
+    options: &SourceOptions,
+) -> Result<PathBuf, SourceError> {
+    let names = choose::part_names(file, parts);
+    if let Some(missing) = names.iter().find(|name| !listing.files.contains(name)) {
+        return Err(SourceError::Split {
+            repo: hub.repo().to_owned(),
+            file: file.to_owned(),
+            parts,
+            missing: missing.clone(),
+        });
+    }
+    let mut first = None;
+    for name in names {
+        let path = download(hub, cache, &listing.commit, &name, options)?;
+        first.get_or_insert(path);
+    }
+    first.ok_or_else(|| hub.nonsense(format!("{file} has no parts")))
+}
 
 /// The folder with all files of a repository's safetensors model, downloaded if the cache does not have
 /// them. `None` if the repository has no safetensors.
@@ -40,8 +69,15 @@ pub(super) fn download_safetensors(
     }
     let get = |name: &str| download(hub, cache, &listing.commit, name, options);
     // What is small comes first: whoever lacks it hears it soon.
+    let mut folder = None;
     for name in names {
-        get(name)?;
+        folder = get(name)?.parent().map(PathBuf::from);
+    }
+    // Before the weights, which take long: a model that can't be computed is refused now.
+    if let Some(folder) = folder
+        && let Err(LoadError::Unsupported { problem, .. }) = SafetensorsModel::check_config(&folder)
+    {
+        return Err(SourceError::Unsupported { repo: repo.to_owned(), problem });
     }
     let weights = if has(SINGLE) {
         get(SINGLE)?

@@ -36,6 +36,24 @@ pub enum TokenKind {
     Unused,
 }
 
+impl TokenKind {
+    /// The kind of a token by its text alone. llama.cpp takes all tokens for text then, but for those that end
+    /// a turn or mark a gap to be filled; a chat with Qwen needs those that begin one too.
+    fn by_look(text: &str) -> Self {
+        let is_padding = || {
+            let number = text.strip_prefix("[PAD").and_then(|rest| rest.strip_suffix(']'));
+            number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        match text {
+            "<think>" | "</think>" | "<tool_call>" | "</tool_call>" | "<tool_response>"
+            | "</tool_response>" => Self::UserDefined,
+            _ if text.len() > 4 && text.starts_with("<|") && text.ends_with("|>") => Self::Control,
+            _ if is_padding() => Self::Unused,
+            _ => Self::Normal,
+        }
+    }
+}
+
 /// The tokens of a model, and how text is split into them.
 #[derive(Debug, Clone)]
 pub struct Vocabulary {
@@ -76,16 +94,10 @@ impl Vocabulary {
                  (byte-level BPE)"
             )));
         }
-        let pre: &str = file.require(PRE)?;
-        let family = Family::from_name(pre).ok_or_else(|| {
-            file.unsupported(format!(
-                "its tokenizer splits words like {pre:?} ({PRE}); supported are {}",
-                Family::NAMES.map(|name| format!("{name:?}")).join(" and ")
-            ))
-        })?;
+        let family = family(file)?;
 
         let tokens: &[String] = file.require(TOKENS)?;
-        let kinds = kinds(file, tokens.len())?;
+        let kinds = kinds(file, tokens)?;
         let ids = texts_of_normal_tokens(file, tokens, &kinds)?;
         let merges = merges(file, &ids)?;
 
@@ -132,10 +144,37 @@ impl Vocabulary {
     }
 }
 
+/// How text is split before BPE. Files from before there was a key for it are read as llama.cpp reads them.
+fn family(file: &Metadata) -> Result<Family, LoadError> {
+    let Some(pre) = file.get::<&str>(PRE)? else {
+        tracing::warn!(
+            "{}: it does not say how text is split into words ({PRE} is missing), so it is split as llama.cpp \
+             does then (\"default\"), not as Qwen's models were trained: answers will be worse. Convert the \
+             model again, or set the key to \"qwen2\" (gguf-new-metadata --pre-tokenizer qwen2)",
+            file.label()
+        );
+        return Ok(Family::Default);
+    };
+    Family::from_name(pre).ok_or_else(|| {
+        file.unsupported(format!(
+            "its tokenizer splits words like {pre:?} ({PRE}); supported are {}",
+            Family::NAMES.map(|name| format!("{name:?}")).join(" and ")
+        ))
+    })
+}
+
 /// Reads the kinds of all tokens.
-fn kinds(file: &Metadata, tokens: usize) -> Result<Vec<TokenKind>, LoadError> {
-    let types: &[i64] = file.require(KINDS)?;
-    if types.len() != tokens {
+fn kinds(file: &Metadata, tokens: &[String]) -> Result<Vec<TokenKind>, LoadError> {
+    let Some(types) = file.get::<&[i64]>(KINDS)? else {
+        tracing::warn!(
+            "{}: it does not say which tokens are control tokens ({KINDS} is missing): those that look like \
+             Qwen's are taken for such, all others for text",
+            file.label()
+        );
+        return Ok(tokens.iter().map(|text| TokenKind::by_look(text)).collect());
+    };
+    if types.len() != tokens.len() {
+        let tokens = tokens.len();
         let expected = format!("one type for each of the {tokens} tokens");
         return Err(file.error(wrong(KINDS, expected, format!("{} types", types.len()))));
     }

@@ -1,9 +1,10 @@
 //! Loads tensors of a checkpoint by name and shape.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::quantized::{GgmlDType, QTensor, ggml_file};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::{Embedding, Linear};
 use crate::architecture::Part;
@@ -18,6 +19,8 @@ pub struct Weights<'a> {
     checkpoint: &'a Checkpoint,
     /// Progress of tensors that are quantized at load. Packing alone is quick and reports none.
     progress: Option<Mutex<Loaded>>,
+    /// What was asked for, by its name in the files, where nothing but the headers is read.
+    inventory: Option<Mutex<BTreeSet<String>>>,
 }
 
 /// A tensor in its stored form.
@@ -44,7 +47,40 @@ impl<'a> Weights<'a> {
             let progress = Progress::new("loading", checkpoint.label(), Some(all), true);
             Mutex::new(Loaded { bytes: 0, progress })
         });
-        Self { checkpoint, progress }
+        Self { checkpoint, progress, inventory: None }
+    }
+
+    /// All tensors of `checkpoint`, of which only the headers are read: what is loaded has no numbers, and is
+    /// only good for finding out which tensors there must be.
+    pub(crate) fn of_headers(checkpoint: &'a Checkpoint) -> Self {
+        Self { checkpoint, progress: None, inventory: Some(Mutex::default()) }
+    }
+
+    /// The tensors that were asked for, by their names in the files.
+    pub(crate) fn taken(&self) -> BTreeSet<String> {
+        let taken = self
+            .inventory
+            .as_ref()
+            .map(|taken| taken.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        taken.unwrap_or_default()
+    }
+
+    /// Notes and checks a tensor where only the headers are read; returns whether that is so.
+    fn takes(&self, name: &str, shape: &[usize]) -> Result<bool, LoadError> {
+        let Some(inventory) = &self.inventory else { return Ok(false) };
+        let theirs = match self.checkpoint {
+            Checkpoint::Gguf(file) => info(file, name, shape).map(|_| name.to_owned())?,
+            Checkpoint::Safetensors(model) => model.check(name, shape)?,
+        };
+        inventory.lock().unwrap_or_else(PoisonError::into_inner).insert(theirs);
+        Ok(true)
+    }
+
+    /// A matrix without numbers.
+    fn empty(&self, name: &str) -> Result<Linear, LoadError> {
+        let nothing = Tensor::zeros((0, 0), DType::F32, &Device::Cpu);
+        let nothing = nothing.and_then(|nothing| Linear::exact(nothing, None));
+        nothing.map_err(|error| self.compute_error(name, &error))
     }
 
     /// Whether the head has weights of its own (the model is not tied).
@@ -71,7 +107,7 @@ impl<'a> Weights<'a> {
         self.matrix(name, outputs, inputs, Some(bias))
     }
 
-    /// Loads a matrix and releases the file's pages behind it.
+    /// Loads a matrix.
     fn matrix(
         &self,
         name: &str,
@@ -81,12 +117,13 @@ impl<'a> Weights<'a> {
     ) -> Result<Linear, LoadError> {
         let name = format!("{name}.weight");
         let shape = [outputs, inputs];
+        if self.takes(&name, &shape)? {
+            return self.empty(&name);
+        }
         let linear = match self.checkpoint {
             Checkpoint::Gguf(file) => {
                 let info = info(file, &name, &shape)?;
-                let linear = linear(info.dtype, shape, file.data(info), bias);
-                file.release(info);
-                linear
+                linear(info.dtype, shape, &file.data(info)?, bias)
             }
             Checkpoint::Safetensors(model) => self.quantized(model, &name, shape, bias)?,
         };
@@ -110,11 +147,14 @@ impl<'a> Weights<'a> {
             }
         };
         let name = format!("{name}.weight");
+        if self.takes(&name, &[count, outputs, inputs])? {
+            return Ok(Vec::new());
+        }
         let info = info(file, &name, &[count, outputs, inputs])?;
-        let experts = file.data(info).chunks_exact(info.byte_len / count);
+        let bytes = file.data(info)?;
+        let experts = bytes.chunks_exact(info.byte_len / count);
         let linears = experts.map(|bytes| linear(info.dtype, [outputs, inputs], bytes, None));
         let linears: candle_core::Result<_> = linears.collect();
-        file.release(info);
         linears.map_err(|error| self.compute_error(&name, &error))
     }
 
@@ -168,6 +208,7 @@ impl<'a> Weights<'a> {
         hidden: usize,
     ) -> Result<Embedding, LoadError> {
         let name = format!("{name}.weight");
+        self.takes(&name, &[vocab, hidden])?;
         match self.checkpoint {
             Checkpoint::Gguf(file) => {
                 let info = info(file, &name, &[vocab, hidden])?;
@@ -179,8 +220,7 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// Calls `hold` with a tensor of this shape in its stored form, to copy it elsewhere. Releases
-    /// the file's pages behind it.
+    /// Calls `hold` with a tensor of this shape in its stored form, to copy it elsewhere.
     #[cfg(feature = "cuda")]
     pub(crate) fn with_stored<T>(
         &self,
@@ -205,9 +245,7 @@ impl<'a> Weights<'a> {
             _ => {
                 let file = self.file_of_experts()?;
                 let info = info(file, name, shape)?;
-                let held = hold(Stored::Bytes(info.dtype, file.data(info)));
-                file.release(info);
-                held
+                hold(Stored::Bytes(info.dtype, &file.data(info)?))
             }
         };
         held.map_err(|error| match self.device_error(&error) {
@@ -224,6 +262,9 @@ impl<'a> Weights<'a> {
 
     /// Loads a vector `[len]` as f32.
     pub fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
+        if self.takes(name, &[len])? {
+            return Ok(Vec::new());
+        }
         match self.checkpoint {
             Checkpoint::Gguf(file) => self.numbers(file, name, &[len]),
             Checkpoint::Safetensors(model) => model.vector(name, len),
@@ -233,21 +274,26 @@ impl<'a> Weights<'a> {
     /// Loads rows `[rows, len]` of a model with experts as f32. A single row may be stored as a
     /// vector.
     pub fn rows(&self, name: &str, rows: usize, len: usize) -> Result<Vec<f32>, LoadError> {
-        let file = match self.checkpoint {
-            Checkpoint::Gguf(file) => file,
-            Checkpoint::Safetensors(model) => return model.exact(name, &[rows, len]),
+        let is_vector = match self.checkpoint {
+            Checkpoint::Gguf(file) if rows == 1 => {
+                file.tensor(name).is_some_and(|info| info.shape.len() == 1)
+            }
+            _ => false,
         };
-        let vector = rows == 1 && file.tensor(name).is_some_and(|info| info.shape.len() == 1);
-        if vector {
-            self.numbers(file, name, &[len])
-        } else {
-            self.numbers(file, name, &[rows, len])
+        let matrix = [rows, len];
+        let shape = if is_vector { &matrix[1..] } else { &matrix };
+        if self.takes(name, shape)? {
+            return Ok(Vec::new());
+        }
+        match self.checkpoint {
+            Checkpoint::Gguf(file) => self.numbers(file, name, shape),
+            Checkpoint::Safetensors(model) => model.exact(name, shape),
         }
     }
 
     fn numbers(&self, file: &GgufFile, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
         let info = info(file, name, shape)?;
-        let tensor = qtensor(info.dtype, shape, file.data(info));
+        let tensor = qtensor(info.dtype, shape, &file.data(info)?);
         let numbers =
             tensor.and_then(|tensor| tensor.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1());
         numbers.map_err(|error| self.compute_error(name, &error))

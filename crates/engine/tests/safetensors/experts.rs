@@ -39,7 +39,8 @@ fn folder(family: &str) -> Folder {
             shape: shape.to_vec(),
             data: data.to_vec(),
         };
-        let (shape, data) = (info.shape.as_slice(), file.data(info));
+        let (shape, data) = (info.shape.as_slice(), file.data(info).unwrap());
+        let data = &*data;
         let Some((layer, module)) = name.strip_prefix("blk.").and_then(|n| n.split_once('.'))
         else {
             let theirs = match name {

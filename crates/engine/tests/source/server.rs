@@ -32,6 +32,8 @@ pub(crate) struct Hub {
     pub(crate) cdn: String,
     /// Serves one byte more than it announces.
     pub(crate) too_long: bool,
+    /// A branch or tag beside `main`, as it stands in addresses.
+    pub(crate) tag: &'static str,
 }
 
 /// One request as the server saw it.
@@ -148,7 +150,9 @@ fn answer(mut stream: TcpStream, request: &Seen, hub: &mut Hub) -> std::io::Resu
     {
         return reply("401 Unauthorized", "", b"{}", 2);
     }
-    if request.path == format!("/api/models/{}/revision/main", hub.repo) {
+    let list = format!("/api/models/{}/revision/", hub.repo);
+    let revision = request.path.strip_prefix(&list);
+    if revision.is_some_and(|revision| ["main", hub.tag].contains(&revision)) {
         let mut names: Vec<&String> = hub.files.keys().collect();
         names.sort();
         let siblings: Vec<_> =
@@ -158,7 +162,7 @@ fn answer(mut stream: TcpStream, request: &Seen, hub: &mut Hub) -> std::io::Resu
     }
     let file = request.path.strip_prefix(&format!("/{}/resolve/", hub.repo));
     let file = file.and_then(|rest| rest.split_once('/'));
-    match file.filter(|(revision, _)| ["main", COMMIT].contains(revision)) {
+    match file.filter(|(revision, _)| ["main", COMMIT, hub.tag].contains(revision)) {
         Some((_, name)) if hub.files.contains_key(name) => {
             let bytes = &hub.files[name];
             let hash = hub.wrong_hash.clone().unwrap_or_else(|| sha256(bytes));

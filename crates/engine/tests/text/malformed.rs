@@ -69,7 +69,6 @@ fn every_key_is_checked() {
         (tokens, changed(tokens, 300, ""), "an empty text for token 300"),
         (tokens, changed(tokens, 301, "!"), "\"!\" for both 0 and 301"),
         (tokens, changed(tokens, 0, "!!!"), "a token for each byte"),
-        ("tokenizer.ggml.token_type", None, "is missing"),
         (
             "tokenizer.ggml.token_type",
             Some(Value::Array(Array::Int(vec![6; 512]))),

@@ -276,18 +276,21 @@ pub(crate) struct GenerateBody {
     /// bytes of UTF-8 here, and by the worker to what the model's context holds.
     #[schema(min_length = 1, pattern = r"\S", example = "Why is the sky blue?")]
     prompt: String,
-    /// At most this many tokens are generated.
+    /// At most this many tokens are generated; -1 stands for as many as the maximum.
     #[schema(minimum = 1, example = 512)]
     max_tokens: Option<u32>,
-    /// 0 always takes the likeliest token; larger is more random.
+    /// 0 always takes the likeliest token; larger is more random. When not given: what the model's makers
+    /// recommend, else 0.7.
     #[schema(minimum = 0, maximum = 2, default = 0.7, example = 0.7)]
     temperature: Option<f32>,
-    /// Only the likeliest tokens that together reach this probability are drawn from.
+    /// Only the likeliest tokens that together reach this probability are drawn from. When not given: what the
+    /// model's makers recommend, else 0.9.
     #[schema(exclusive_minimum = 0, maximum = 1, default = 0.9, example = 0.9)]
     top_p: Option<f32>,
-    /// Only this many likeliest tokens are drawn from; all when not given.
-    #[schema(minimum = 1, maximum = 4_294_967_295_u32, example = 20)]
-    top_k: Option<u32>,
+    /// Only this many likeliest tokens are drawn from; 0 and -1 stand for all. When not given: what the model's
+    /// makers recommend, else all.
+    #[schema(minimum = -1, maximum = 4_294_967_295_u32, example = 20)]
+    top_k: Option<i64>,
     /// Only tokens with at least this share of the likeliest one's probability are drawn from.
     #[schema(minimum = 0, maximum = 1, default = 0, example = 0.05)]
     min_p: Option<f32>,
@@ -311,9 +314,9 @@ pub(crate) struct GenerateBody {
     /// 16384 logprobs: `max_tokens * (1 + top_logprobs)` must not be more.
     #[schema(minimum = 0, default = 0, example = 5)]
     top_logprobs: Option<u32>,
-    /// Same seed, same prompt, same answer. Random when not given. At most 18446744073709551615.
-    #[schema(minimum = 0, example = 42)]
-    seed: Option<u64>,
+    /// Same seed, same prompt, same answer. Random when not given, or -1. At most 18446744073709551615.
+    #[schema(minimum = -1, example = 42)]
+    seed: Option<i64>,
     /// Generation ends before the first of these: a string, or up to 16, each of 1 to 256 bytes.
     #[schema(value_type = Object, required = false)]
     // its alternatives are spelled out in `document`

@@ -10,6 +10,15 @@ use super::{FieldError, Loc, echo, suggest, type_name};
 /// At most this many unknown fields are named one by one.
 const MAX_UNKNOWN_NAMED: usize = 16;
 
+/// An integer field in which some values mean that nothing is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OptionalCount {
+    /// This number.
+    Number(u64),
+    /// By convention no number: `-1` for "any", `0` for "off".
+    NoNumber,
+}
+
 /// A body's fields and the problems found so far. `null` counts as not given.
 pub(super) struct Fields<'a> {
     map: &'a Map<String, Value>,
@@ -138,6 +147,20 @@ impl<'a> Fields<'a> {
             format!("must be an integer from {least} to {most}, got {number}"),
         );
         None
+    }
+
+    /// The same, but that the numbers in `none` are allowed too: they say that there is no number.
+    pub(super) fn integer_or_none(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<u64>,
+        none: &[i64],
+    ) -> Option<OptionalCount> {
+        let number = self.get(name).and_then(Value::as_f64);
+        if number.is_some_and(|number| none.iter().any(|none| number == *none as f64)) {
+            return Some(OptionalCount::NoNumber);
+        }
+        self.integer(name, range).map(OptionalCount::Number)
     }
 
     /// An optional number that `accepts` judges; `allowed` says what it accepts.

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use protocol::SamplingField;
 use serde_json::json;
 
 use super::*;
@@ -68,6 +69,7 @@ fn every_field_arrives() {
             top_k: Some(1),
             seed: Some(u64::MAX),
             stop: vec!["a".into(), "b".into()],
+            unset: [SamplingField::MinP, SamplingField::RepetitionPenalty].into(),
             ..GenerationParams::greedy(2048)
         }
     );
@@ -121,7 +123,7 @@ fn bad_prompts() {
 fn integers_out_of_range_or_of_another_type() {
     for (value, kind) in [
         (json!(0), "greater_than_equal"),
-        (json!(-1), "greater_than_equal"),
+        (json!(-2), "greater_than_equal"),
         (json!(2049), "less_than_equal"),
         (json!(1e300), "less_than_equal"),
         (json!(u64::MAX), "less_than_equal"),
@@ -138,9 +140,10 @@ fn integers_out_of_range_or_of_another_type() {
     }
     assert_eq!(accepted(with("max_tokens", json!(512.0))).params.max_tokens, 512);
     assert_eq!(accepted(with("max_tokens", json!(1e3))).params.max_tokens, 1000);
-    assert_eq!(refused(with("top_k", json!(0))).kind, "greater_than_equal");
+    assert_eq!(refused(with("top_k", json!(-2))).kind, "greater_than_equal");
+    assert_eq!(refused(with("top_k", json!(-0.5))).kind, "int_from_float");
     assert_eq!(refused(with("top_k", json!(u64::MAX))).kind, "less_than_equal");
-    assert_eq!(refused(with("seed", json!(-1))).kind, "greater_than_equal");
+    assert_eq!(refused(with("seed", json!(-2))).kind, "greater_than_equal");
     assert_eq!(refused(with("seed", json!(1e20))).kind, "less_than_equal");
     assert_eq!(accepted(with("seed", json!(0))).params.seed, Some(0));
 }
@@ -234,7 +237,7 @@ fn a_flood_of_unknown_fields_gets_a_short_answer() {
 fn all_problems_at_once() {
     let body = json!({
         "promt": "x", "max_tokens": 0, "temperature": 3, "top_p": 0, "top_k": "many",
-        "seed": -1, "stop": 1, "model": "none", "raw": "yes", "user_id": 1,
+        "seed": -2, "stop": 1, "model": "none", "raw": "yes", "user_id": 1,
         "webhook_url": 1, "min_p": 2, "repetition_penalty": 0, "presence_penalty": -3,
         "frequency_penalty": "0", "logit_bias": [], "logprobs": 1, "top_logprobs": 21,
         "response_format": 1, "regex": 1, "choice": 1, "tools": 1, "tool_choice": 1,

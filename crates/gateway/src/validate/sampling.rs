@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use protocol::GenerationParams;
+use protocol::{GenerationParams, SamplingField};
 use serde_json::Value;
 
-use super::fields::Fields;
+use super::fields::{Fields, OptionalCount};
 use super::{echo, type_name};
 
 /// `max_tokens` when none is given, unless the operator's cap lies below.
 pub(crate) const DEFAULT_MAX_TOKENS: u32 = 512;
-/// `temperature` when none is given.
+/// `temperature` when neither the request nor the model says one.
 pub(crate) const DEFAULT_TEMPERATURE: f32 = 0.7;
-/// `top_p` when none is given.
+/// `top_p` when neither the request nor the model says one.
 pub(crate) const DEFAULT_TOP_P: f32 = 0.9;
 /// How many stop strings a request may have.
 pub(crate) const MAX_STOPS: usize = 16;
@@ -46,32 +46,60 @@ pub(super) const KNOWN: [&str; 13] = [
 ];
 
 /// Reads them; an answer may have `max_new_tokens` at most.
+///
+/// As elsewhere, `top_k` 0 or -1 means all tokens, `seed` -1 a random one, and `max_tokens` -1 as many as an
+/// answer may have.
 pub(super) fn read(fields: &mut Fields<'_>, max_new_tokens: u32) -> GenerationParams {
-    let max_tokens = fields
-        .integer("max_tokens", 1..=u64::from(max_new_tokens))
-        .and_then(|n| u32::try_from(n).ok())
-        .unwrap_or(DEFAULT_MAX_TOKENS.min(max_new_tokens));
+    let allowed = 1..=u64::from(max_new_tokens);
+    let max_tokens = match fields.integer_or_none("max_tokens", allowed, &[-1]) {
+        Some(OptionalCount::Number(number)) => u32::try_from(number).unwrap_or(max_new_tokens),
+        Some(OptionalCount::NoNumber) => largest_answer(fields, max_new_tokens),
+        None => DEFAULT_MAX_TOKENS.min(max_new_tokens),
+    };
     let temperature = fields.number("temperature", "from 0 to 2", within(0.0, 2.0));
     let top_p = fields.number("top_p", "above 0 and at most 1", above_zero(1.0));
-    let top_k = fields.integer("top_k", 1..=u64::from(u32::MAX));
+    let top_k = fields.integer_or_none("top_k", 1..=u64::from(u32::MAX), &[0, -1]);
     let min_p = fields.number("min_p", "from 0 to 1", within(0.0, 1.0));
     let repetition = fields.number("repetition_penalty", "above 0 and at most 2", above_zero(2.0));
     let presence = fields.number("presence_penalty", "from -2 to 2", within(-2.0, 2.0));
     let frequency = fields.number("frequency_penalty", "from -2 to 2", within(-2.0, 2.0));
+    let seed = fields.integer_or_none("seed", 0..=u64::MAX, &[-1]);
+    let number = |whole: Option<OptionalCount>| match whole {
+        Some(OptionalCount::Number(number)) => Some(number),
+        Some(OptionalCount::NoNumber) | None => None,
+    };
+    let unset = [
+        (SamplingField::Temperature, temperature.is_none()),
+        (SamplingField::TopP, top_p.is_none()),
+        (SamplingField::TopK, top_k.is_none()),
+        (SamplingField::MinP, min_p.is_none()),
+        (SamplingField::RepetitionPenalty, repetition.is_none()),
+    ];
     GenerationParams {
         max_tokens,
         temperature: temperature.map_or(DEFAULT_TEMPERATURE, |x| x as f32),
         top_p: top_p.map_or(DEFAULT_TOP_P, positive),
-        top_k: top_k.and_then(|n| u32::try_from(n).ok()),
+        top_k: number(top_k).and_then(|n| u32::try_from(n).ok()),
         min_p: min_p.map_or(0.0, |x| x as f32),
         repetition_penalty: repetition.map_or(1.0, positive),
         presence_penalty: presence.map_or(0.0, |x| x as f32),
         frequency_penalty: frequency.map_or(0.0, |x| x as f32),
         logit_bias: logit_bias(fields),
         logprobs: logprobs(fields, max_tokens),
-        seed: fields.integer("seed", 0..=u64::MAX),
+        seed: number(seed),
         stop: fields.texts("stop", MAX_STOPS, MAX_STOP_BYTES),
+        unset: unset.into_iter().filter_map(|(field, unset)| unset.then_some(field)).collect(),
     }
+}
+
+/// As many tokens as an answer may have: with logprobs, as many as those may be told of.
+fn largest_answer(fields: &Fields<'_>, max_new_tokens: u32) -> u32 {
+    if fields.get("logprobs") != Some(&Value::Bool(true)) {
+        return max_new_tokens;
+    }
+    let top = fields.get("top_logprobs").and_then(Value::as_u64).unwrap_or(0);
+    let most = MAX_LOGPROBS / (1 + top.min(u64::from(MAX_TOP_LOGPROBS)));
+    u32::try_from(most).map_or(max_new_tokens, |most| most.min(max_new_tokens))
 }
 
 fn within(least: f64, most: f64) -> impl Fn(f64) -> Result<(), &'static str> {

@@ -23,9 +23,62 @@ fn refused(body: Value) -> FieldError {
 
 #[test]
 fn nothing_changes_the_model_unless_it_is_asked_for() {
-    let expected =
-        GenerationParams { temperature: 0.7, top_p: 0.9, ..GenerationParams::greedy(512) };
+    let expected = GenerationParams {
+        temperature: 0.7,
+        top_p: 0.9,
+        unset: SamplingField::ALL.into(),
+        ..GenerationParams::greedy(512)
+    };
     assert_eq!(accepted(json!({})), expected);
+}
+
+#[test]
+fn what_is_said_is_told_from_what_is_not() {
+    for (name, value, field) in [
+        ("temperature", json!(0.7), SamplingField::Temperature),
+        ("top_p", json!(0.9), SamplingField::TopP),
+        ("top_k", json!(-1), SamplingField::TopK),
+        ("min_p", json!(0), SamplingField::MinP),
+        ("repetition_penalty", json!(1), SamplingField::RepetitionPenalty),
+    ] {
+        let (said, unsaid) = (accepted(json!({name: value})), accepted(json!({name: null})));
+        assert_eq!(unsaid, accepted(json!({})), "null is not given");
+        assert!(!said.unset.contains(&field), "{name}");
+        assert_eq!(GenerationParams { unset: unsaid.unset.clone(), ..said }, unsaid, "{name}");
+    }
+}
+
+/// The conventions of vLLM, llama.cpp and others.
+#[test]
+fn numbers_that_stand_for_none() {
+    for all in [json!(0), json!(-1), json!(-1.0)] {
+        let params = accepted(json!({"top_k": all}));
+        assert_eq!(params.top_k, None);
+        assert!(!params.unset.contains(&SamplingField::TopK), "it was said");
+    }
+    assert_eq!(accepted(json!({"top_k": 1})).top_k, Some(1));
+    for random in [json!(-1), json!(-1.0)] {
+        assert_eq!(accepted(json!({"seed": random})).seed, None);
+    }
+    assert_eq!(accepted(json!({"seed": 0})).seed, Some(0));
+    for longest in [json!(-1), json!(-1.0)] {
+        assert_eq!(accepted(json!({"max_tokens": longest})).max_tokens, 4096);
+    }
+    // With logprobs, as many as may be told of: 16384 / 21.
+    let body = json!({"max_tokens": -1, "logprobs": true, "top_logprobs": 20});
+    assert_eq!(accepted(body).max_tokens, 780);
+    assert_eq!(accepted(json!({"max_tokens": -1, "logprobs": true})).max_tokens, 4096);
+    for (name, value, kind) in [
+        ("top_k", json!(-2), "greater_than_equal"),
+        ("top_k", json!("-1"), "int_type"),
+        ("seed", json!(-1.5), "int_from_float"),
+        ("seed", json!(-2), "greater_than_equal"),
+        ("max_tokens", json!(0), "greater_than_equal"),
+        ("max_tokens", json!(-2), "greater_than_equal"),
+    ] {
+        let error = refused(json!({name: value}));
+        assert_eq!((error.kind, &error.loc[1]), (kind, &name.into()), "{name} {value}");
+    }
 }
 
 #[test]
@@ -42,6 +95,7 @@ fn every_field_arrives() {
         frequency_penalty: 0.5,
         logit_bias: BTreeMap::from([(0, 100.0), (151_643, -0.5)]),
         logprobs: Some(3),
+        unset: [SamplingField::TopK].into(),
         ..GenerationParams::greedy(512)
     };
     assert_eq!(accepted(body), expected);

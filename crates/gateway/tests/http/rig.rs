@@ -206,5 +206,6 @@ pub(crate) fn answer(text: &str) -> Outcome {
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8 },
         logprobs: None,
+        sampling_defaults: Default::default(),
     })
 }

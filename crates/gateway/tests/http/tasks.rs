@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{ErrorType, GenerationParams, Outcome, Prompt, TaskError, TaskState};
+use protocol::{ErrorType, GenerationParams, Outcome, Prompt, SamplingField, TaskError, TaskState};
 use serde_json::{Value, json};
 
 use crate::rig::{OTHER_KEY, Rig, answer, task_id};
@@ -95,6 +95,7 @@ fn what_was_asked_is_what_the_worker_gets() {
             top_k: Some(3),
             seed: Some(u64::MAX),
             stop: vec!["\n\n".into()],
+            unset: [SamplingField::MinP, SamplingField::RepetitionPenalty].into(),
             ..GenerationParams::greedy(7)
         }
     );

@@ -126,6 +126,7 @@ mod tests {
             finish_reason: FinishReason::Stop,
             usage,
             logprobs: None,
+            sampling_defaults: Default::default(),
         });
         assert_eq!(
             request_line(AT, id, &outcome, &metrics(2_300, 5_800, usage)),

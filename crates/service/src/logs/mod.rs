@@ -15,6 +15,7 @@
 //! | `output` | one file: counts, tells trouble |
 //! | `daily`  | the file of the day: opened again when it was moved, whole lines only |
 //! | `counts` | [`LogCounts`]: written, waiting and lost lines |
+//! | `secrets` | removes the process's secrets from all of it |
 
 mod app;
 mod counts;
@@ -22,6 +23,7 @@ mod daily;
 mod format;
 mod lookup;
 mod output;
+mod secrets;
 mod task;
 mod writer;
 
@@ -29,6 +31,7 @@ use std::io::{self, BufWriter};
 use std::path::PathBuf;
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::fmt::writer::MakeWriterExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -36,6 +39,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use counts::LogFile;
 use daily::DailyFile;
+use secrets::{Redacted, Secrets};
 use writer::{Inlet, Thread};
 
 use crate::settings::{LogFormat, Settings};
@@ -67,12 +71,18 @@ pub struct Logs {
 pub struct LogControl {
     inlets: [Inlet; 2],
     filter: reload::Handle<EnvFilter, Registry>,
+    secrets: Secrets,
 }
 
 impl LogControl {
     /// Opens all files again, whatever lies at their paths now.
     pub fn reopen(&self) {
         self.inlets.iter().for_each(Inlet::reopen);
+    }
+
+    /// Keeps the secrets of changed settings out of the logs too; those of before stay out.
+    pub fn add_secrets(&self, settings: &Settings) {
+        self.secrets.add(settings);
     }
 
     /// Changes which events are logged, to a `LOG_LEVEL`.
@@ -120,29 +130,33 @@ impl Logs {
         let refused = |source| LogsError::Folder { dir: dir.clone(), source };
         let open = |file: LogFile| DailyFile::open(dir, file.name()).map_err(refused);
         let counts = LogCounts::default();
+        let secrets = Secrets::of(settings);
 
         let app = (LogFile::App, open(LogFile::App)?);
         let (app, app_thread) =
             writer::start(app, None, counts.clone(), APP_ROOM).map_err(refused)?;
+        let app = app.without(&secrets);
         let (requests, errors) = (open(LogFile::Requests)?, open(LogFile::Errors)?);
         let requests = (LogFile::Requests, requests);
         let (tasks, task_thread) =
             writer::start(requests, Some(errors), counts.clone(), TASK_ROOM).map_err(refused)?;
+        let tasks = tasks.without(&secrets);
 
         // A console that stands still must not make a compute thread wait: lines are dropped then.
-        let console = NonBlockingBuilder::default().lossy(true);
-        let (console, console_guard) = console.finish(BufWriter::new(io::stderr()));
+        let console = Redacted::new(BufWriter::new(io::stderr()), secrets.clone());
+        let (console, console_guard) = NonBlockingBuilder::default().lossy(true).finish(console);
         // main says the last words on the console.
         let console = console.with_filter(|line| line.target() != LAST_WORDS);
 
         let (filter, handle) = reload::Layer::new(EnvFilter::new(directives(&settings.log_level)));
+        let filter = filter.and(filter_fn(secrets::may_be_written));
         let json = settings.log_format == LogFormat::Json;
         let file = app.clone();
         let writers = (move || file.clone()).and(console);
         tracing_subscriber::registry()
             .with(app::layer(writers, json).with_filter(filter))
             .try_init()?;
-        let control = LogControl { inlets: [app, tasks.clone()], filter: handle };
+        let control = LogControl { inlets: [app, tasks.clone()], filter: handle, secrets };
         Ok(Self {
             tasks: TaskLog::new(dir, tasks, counts),
             control,

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::counts::{LogCounts, LogFile};
 use super::daily::DailyFile;
 use super::output::Output;
+use super::secrets::Secrets;
 
 /// How often an idle writer looks whether its files are still at their paths.
 const BEAT: Duration = Duration::from_secs(1);
@@ -82,11 +83,24 @@ pub(super) struct Inlet {
     waiting: Arc<AtomicUsize>,
     /// How many of them there may be.
     room: usize,
+    /// Removed from every line.
+    secrets: Secrets,
 }
 
 impl Inlet {
+    /// The same inlet, which removes these secrets from lines.
+    pub(super) fn without(mut self, secrets: &Secrets) -> Self {
+        self.secrets = secrets.clone();
+        self
+    }
+
     /// Hands a line in.
-    pub(super) fn put(&self, entry: Entry) {
+    pub(super) fn put(&self, mut entry: Entry) {
+        for text in [Some(&mut entry.line), entry.block.as_mut()].into_iter().flatten() {
+            if let Some(blotted) = self.secrets.blot(text) {
+                *text = blotted;
+            }
+        }
         let bytes = entry.bytes();
         if self.waiting.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > self.room {
             self.refuse(entry);
@@ -174,7 +188,8 @@ pub(super) fn start(
         writer.run(&from, &stopping);
         drop(ending);
     })?;
-    let inlet = Inlet { to: to.clone(), file, counts, waiting, room };
+    let secrets = Secrets::default();
+    let inlet = Inlet { to: to.clone(), file, counts, waiting, room, secrets };
     Ok((inlet, Thread { stop, wake: to, ended }))
 }
 

@@ -41,7 +41,7 @@ pub const KEYS: &[Key] = &[
     key(
         "MODEL_NAME",
         Some("demo"),
-        "hub repository with optional :quant (Qwen/Qwen3-4B-GGUF:Q4_K_M), path to a .gguf file or to a folder of safetensors, or demo; several separated by commas, the default first",
+        "hub repository with optional @revision and :quant (Qwen/Qwen3-4B-GGUF:Q4_K_M) or the address of its page, path of a .gguf file or of a folder with safetensors or one .gguf file, or demo; several separated by commas, the default first",
     ).list(),
     key(
         "MAX_MODEL_BYTES",
@@ -151,5 +151,10 @@ pub const KEYS: &[Key] = &[
     key("DATA_DIR", Some("data"), "where the embedded queue lives"),
     key("HF_ENDPOINT", Some("https://huggingface.co"), "where models are downloaded from"),
     key("HF_TOKEN", None, "access token for gated models"),
-    key("HF_HOME", None, "where downloaded models are kept; unset: ~/.cache/huggingface"),
+    key(
+        "HF_HOME",
+        None,
+        "folder of Hugging Face's tools, whose subfolder hub keeps downloaded models; unset: ~/.cache/huggingface",
+    ),
+    key("HF_HUB_CACHE", None, "where downloaded models are kept, instead of hub in HF_HOME"),
 ];

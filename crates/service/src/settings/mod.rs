@@ -51,7 +51,7 @@ pub struct Settings {
     pub api_keys: Vec<Secret>,
     /// `ADMIN_API_KEY`: who may operate; none closes the admin routes.
     pub admin_api_key: Option<Secret>,
-    /// `MODEL_NAME`: hub repositories with optional `:quant`, paths to files or folders, or `demo`; at
+    /// `MODEL_NAME`: hub repositories with optional `:quant`, paths of files or folders, or `demo`; at
     /// least one, the default first, no two of one public name.
     pub model_names: Vec<String>,
     /// `MAX_MODEL_BYTES`: what the loaded models of a worker may take together; none is what is free.
@@ -116,8 +116,10 @@ pub struct Settings {
     pub hf_endpoint: String,
     /// `HF_TOKEN`: for gated models.
     pub hf_token: Option<Secret>,
-    /// `HF_HOME`: where downloads are kept; none is the hub's own default.
+    /// `HF_HOME`: the folder of Hugging Face's tools; `None` is their own default.
     pub hf_home: Option<PathBuf>,
+    /// `HF_HUB_CACHE`: where downloads are kept; `None` is `hub` in `HF_HOME`.
+    pub hf_hub_cache: Option<PathBuf>,
 }
 
 /// The settings can't be used. Says everything that is wrong, not just the first thing.

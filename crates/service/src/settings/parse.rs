@@ -58,6 +58,7 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         hf_endpoint: p.url("HF_ENDPOINT", &["https://", "http://"]),
         hf_token: p.hf_token(),
         hf_home: p.path("HF_HOME"),
+        hf_hub_cache: p.path("HF_HUB_CACHE"),
     };
     if p.problems.is_empty() { Ok(settings) } else { Err(SettingsError { problems: p.problems }) }
 }

@@ -209,7 +209,9 @@ pub(super) fn says_its_quantization(model_name: &str) -> bool {
     let is_path = model_name.starts_with(['/', '.', '~']);
     let is_file = model_name.to_ascii_lowercase().ends_with(".gguf");
     let is_demo = model_name.eq_ignore_ascii_case("demo");
-    is_demo || is_file || !is_path && model_name.contains(':')
+    // The address of a page has a colon that says nothing of the kind.
+    let id = ModelId::from_source(model_name);
+    is_demo || is_file || !is_path && id.as_str().contains(':')
 }
 
 /// An API key for one run, of 122 random bits.

@@ -136,6 +136,7 @@ pub(crate) fn answer(text: &str) -> Outcome {
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 1, completion_tokens: 2, cached_tokens: 0 },
         logprobs: None,
+        sampling_defaults: Default::default(),
     })
 }
 

@@ -58,7 +58,11 @@ pub(super) fn start(
 fn source_options(settings: &Settings) -> SourceOptions {
     let defaults = SourceOptions::from_env();
     SourceOptions {
-        cache_dir: settings.hf_home.as_ref().map(|home| home.join("hub")).or(defaults.cache_dir),
+        cache_dir: settings
+            .hf_hub_cache
+            .clone()
+            .or_else(|| settings.hf_home.as_ref().map(|home| home.join("hub")))
+            .or(defaults.cache_dir),
         quantization: settings.quantization.map(|quantization| match quantization {
             settings::Quantization::None => Quantization::None,
             settings::Quantization::EightBit => Quantization::EightBit,

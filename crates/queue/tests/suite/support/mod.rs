@@ -168,6 +168,7 @@ pub(crate) fn completed(text: &str) -> Outcome {
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 3 },
         logprobs: None,
+        sampling_defaults: Default::default(),
     })
 }
 

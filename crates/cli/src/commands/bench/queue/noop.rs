@@ -82,6 +82,7 @@ pub(super) fn answer() -> Outcome {
         finish_reason: FinishReason::Stop,
         usage: Usage { prompt_tokens: 50, completion_tokens: 1, cached_tokens: 0 },
         logprobs: None,
+        sampling_defaults: Default::default(),
     })
 }
 

@@ -1,0 +1,238 @@
+//! Model files, read by position.
+//!
+//! No file is mapped. A process that reads a map beyond the end of a file that was cut short is killed by
+//! SIGBUS; a read by position fails with an error instead. And because a file is kept open, one that is
+//! replaced by a rename, or deleted, stays readable as it was.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use memmap2::MmapMut;
+
+use crate::LoadError;
+
+/// Why bytes of a model file can't be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// Other bytes stand in the file than when it was opened.
+    #[error(
+        "it was changed while it was in use ({what}): put the whole file in place by renaming, and load \
+         it again"
+    )]
+    Changed {
+        /// How that was noticed.
+        what: String,
+    },
+    /// The system refused.
+    #[error("it cannot be read: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A file that is open for reading, and the size and time of modification that it had then.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    path: PathBuf,
+    file: File,
+    opened: Stamp,
+}
+
+/// What changes when somebody writes to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    len: u64,
+    /// `None` where the file system does not tell.
+    modified: Option<SystemTime>,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self { len: metadata.len(), modified: metadata.modified().ok() }
+    }
+}
+
+impl OpenFile {
+    /// Opens a regular file that is not empty.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
+        }
+        if metadata.len() == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is empty"));
+        }
+        Ok(Self { path: path.to_owned(), file, opened: Stamp::of(&metadata) })
+    }
+
+    /// A problem of reading as an error that names the file.
+    pub(crate) fn unreadable(&self, problem: ReadError) -> LoadError {
+        let source = match problem {
+            ReadError::Io(error) => error,
+            changed @ ReadError::Changed { .. } => io::Error::other(changed),
+        };
+        LoadError::Unreadable { path: self.path.clone(), source }
+    }
+
+    /// Its size in bytes when it was opened.
+    pub(crate) fn len(&self) -> u64 {
+        self.opened.len
+    }
+
+    /// Fills `out` with the bytes that begin at `offset`.
+    ///
+    /// # Errors
+    /// When the system refuses, or the file has become shorter. Bytes that were overwritten are not noticed
+    /// here: call [`check`](Self::check) after reading.
+    pub(crate) fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), ReadError> {
+        let read = read_exact_at(&self.file, offset, out);
+        // That the file was changed says more than that it ended early.
+        read.map_err(|error| self.check().err().unwrap_or(ReadError::Io(error)))
+    }
+
+    /// The bytes that begin at `offset`.
+    ///
+    /// # Errors
+    /// As of [`read_at`](Self::read_at).
+    pub(crate) fn bytes_at(&self, offset: u64, len: usize) -> Result<Bytes<'static>, ReadError> {
+        let mut bytes = MmapMut::map_anon(len.max(1))?;
+        self.read_at(offset, &mut bytes[..len])?;
+        Ok(Bytes(Held::Read { bytes, len }))
+    }
+
+    /// Compares the file's size and time of modification with those that it had when it was opened. A step
+    /// calls this after it has read from the file: who wrote to it before that read is noticed.
+    ///
+    /// # Errors
+    /// When they differ.
+    pub(crate) fn check(&self) -> Result<(), ReadError> {
+        let now = Stamp::of(&self.file.metadata()?);
+        if now == self.opened {
+            return Ok(());
+        }
+        let what = if now.len == self.opened.len {
+            "it was written to after it was opened".to_owned()
+        } else {
+            format!("it had {} bytes, now it has {}", self.opened.len, now.len)
+        };
+        Err(ReadError::Changed { what })
+    }
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, out, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut offset: u64, mut out: &mut [u8]) -> io::Result<()> {
+    while !out.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, out, offset)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                offset += read as u64;
+                out = &mut out[read..];
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of a model, aligned for every weight format.
+#[derive(Debug)]
+pub struct Bytes<'a>(Held<'a>);
+
+#[derive(Debug)]
+enum Held<'a> {
+    /// Where they lie.
+    Borrowed(&'a [u8]),
+    /// Read from a file. Pages of their own, which go back to the system at once.
+    Read { bytes: MmapMut, len: usize },
+}
+
+impl<'a> Bytes<'a> {
+    pub(crate) fn borrowed(bytes: &'a [u8]) -> Self {
+        Self(Held::Borrowed(bytes))
+    }
+}
+
+impl Deref for Bytes<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Held::Borrowed(bytes) => bytes,
+            Held::Read { bytes, len } => &bytes[..*len],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::{Seek, Write};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn open() -> (tempfile::TempDir, std::path::PathBuf, OpenFile) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        fs::write(&path, (0..=255).collect::<Vec<u8>>()).unwrap();
+        let file = OpenFile::open(&path).unwrap();
+        (folder, path, file)
+    }
+
+    #[test]
+    fn bytes_are_read_where_they_stand() {
+        let (_folder, _, file) = open();
+        assert_eq!(file.len(), 256);
+        let bytes = file.bytes_at(250, 6).unwrap();
+        assert_eq!(&*bytes, [250, 251, 252, 253, 254, 255]);
+        assert_eq!(bytes.as_ptr().align_offset(32), 0);
+        assert!(file.bytes_at(0, 0).unwrap().is_empty());
+        assert!(matches!(file.bytes_at(250, 7), Err(ReadError::Io(_))));
+        file.check().unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_changed_in_place_is_noticed() {
+        let changed = |change: fn(&Path)| {
+            let (_folder, path, file) = open();
+            // The clock of a file system ticks every few milliseconds.
+            std::thread::sleep(Duration::from_millis(30));
+            change(&path);
+            let read = file.bytes_at(200, 10).map(|bytes| bytes.to_vec());
+            (read.map_err(|error| error.to_string()), file.check().map_err(|e| e.to_string()))
+        };
+        let (read, check) = changed(|path| {
+            File::options().write(true).open(path).unwrap().set_len(100).unwrap();
+        });
+        assert!(read.unwrap_err().contains("256 bytes, now it has 100"));
+        assert!(check.unwrap_err().contains("256 bytes, now it has 100"));
+        let (read, check) = changed(|path| fs::write(path, [7; 256]).unwrap());
+        assert_eq!(read.unwrap(), [7; 10]);
+        assert!(check.unwrap_err().contains("written to"));
+        let (_, check) = changed(|path| {
+            let mut file = File::options().write(true).open(path).unwrap();
+            file.seek(io::SeekFrom::Start(3)).unwrap();
+            file.write_all(b"x").unwrap();
+        });
+        assert!(check.unwrap_err().contains("written to"));
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_or_deleted_stays_as_it_was() {
+        let (folder, path, file) = open();
+        let other = folder.path().join("other");
+        fs::write(&other, [7; 10]).unwrap();
+        fs::rename(&other, &path).unwrap();
+        assert_eq!(&*file.bytes_at(254, 2).unwrap(), [254, 255]);
+        file.check().unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(&*file.bytes_at(254, 2).unwrap(), [254, 255]);
+        file.check().unwrap();
+    }
+}

@@ -1,0 +1,59 @@
+//! Tensors that stand in a model's files and that its decoder does not take.
+
+use std::collections::BTreeSet;
+
+use super::ModelConfig;
+use crate::{Checkpoint, LoadError};
+
+/// How many of them a message names.
+const NAMED: usize = 3;
+
+/// What the tensors of a head begin with that gives scores instead of tokens.
+const HEADS_OF_CLASSIFIERS: [&str; 7] =
+    ["cls.", "score.", "classifier.", "v_head.", "value_head.", "reward_head.", "qa_outputs."];
+
+/// Refuses a checkpoint that has a tensor beside those that were taken, unless it is known to change nothing.
+pub(super) fn refuse(
+    checkpoint: &Checkpoint,
+    config: &ModelConfig,
+    taken: &BTreeSet<String>,
+) -> Result<(), LoadError> {
+    let is_unused =
+        |name: &&str| !taken.contains(*name) && !is_harmless(name, checkpoint.ties_head(), config);
+    let mut unused: Vec<&str> = checkpoint.tensor_names().filter(is_unused).collect();
+    unused.sort_unstable();
+    let unsupported = |problem: String| Err(checkpoint.metadata().unsupported(problem));
+    let is_head = |name: &&&str| HEADS_OF_CLASSIFIERS.iter().any(|head| name.starts_with(head));
+    if let Some(head) = unused.iter().find(is_head) {
+        return unsupported(format!(
+            "it is a classifier or reward model (it has the tensor {head:?}), which gives scores and not text: \
+             choose a model that writes text"
+        ));
+    }
+    let named: Vec<String> = unused.iter().take(NAMED).map(|name| format!("{name:?}")).collect();
+    let more = match unused.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    match named.as_slice() {
+        [] => Ok(()),
+        named => unsupported(format!(
+            "it has tensors that are not used by a {} model of {} layers: {}{more}. Without them its answers \
+             would be wrong: choose another file of the model, or a newer version of this program",
+            config.architecture.name(),
+            config.layers,
+            named.join(", ")
+        )),
+    }
+}
+
+/// The tensors that may be left out; docs/ENGINE.md lists them.
+fn is_harmless(name: &str, tied: bool, config: &ModelConfig) -> bool {
+    // What makes logits of a row is not computed by a model of embeddings.
+    let head = name == "output.weight" && config.pooling.is_some();
+    // transformers takes the embedding where both are there.
+    let tied_head = name == "lm_head.weight" && tied;
+    // Frequencies that older versions of transformers saved; they follow from the config.
+    let frequencies = name.starts_with("model.") && name.ends_with(".rotary_emb.inv_freq");
+    head || tied_head || frequencies
+}

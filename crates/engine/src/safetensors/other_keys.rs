@@ -1,0 +1,248 @@
+//! What a `config.json` may say beside the numbers that [`config`](super::config) reads: what the decoder does
+//! anyway, and what changes nothing that is computed. All else is refused by name.
+
+use std::path::Path;
+
+use serde_json::Value as Json;
+
+use super::config::FILE;
+use super::json::Object;
+use crate::LoadError;
+use crate::gguf::Metadata;
+
+/// What the names of models that write text end with, in `architectures`.
+const WRITES_TEXT: &str = "ForCausalLM";
+
+/// Parts of the names of models that give scores, in `architectures`.
+const GIVES_SCORES: [&str; 6] =
+    ["Classification", "RewardModel", "Reward", "QuestionAnswering", "MultipleChoice", "ValueHead"];
+
+/// Keys that change nothing that is computed, whatever they say.
+const HARMLESS: &[&str] = &[
+    // Training.
+    "attention_dropout",
+    "gradient_checkpointing",
+    "hidden_dropout",
+    "initializer_range",
+    "output_router_logits",
+    "pretraining_tp",
+    "router_aux_loss_coef",
+    // How it is run.
+    "attn_implementation",
+    "chunk_size_feed_forward",
+    "dtype",
+    "dual_chunk_attention_config", // of vLLM, for contexts beyond the one that is told
+    "output_attentions",
+    "output_hidden_states",
+    "output_scores",
+    "return_dict",
+    "return_dict_in_generate",
+    "tf_legacy_loss",
+    "torch_dtype",
+    "torchscript",
+    "use_bfloat16",
+    "use_cache",
+    // Windows, which use_sliding_window turns on.
+    "max_window_layers",
+    "sliding_window",
+    // Tokens: those that end an answer are read with the tokenizer.
+    "begin_suppress_tokens",
+    "bos_token_id",
+    "cls_token_id",
+    "decoder_start_token_id",
+    "eos_token_id",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "mask_token_id",
+    "pad_token_id",
+    "sep_token_id",
+    "suppress_tokens",
+    "tokenizer_class",
+    "unk_token_id",
+    // How tokens are drawn: generation_config.json says so.
+    "bad_words_ids",
+    "diversity_penalty",
+    "do_sample",
+    "early_stopping",
+    "encoder_no_repeat_ngram_size",
+    "exponential_decay_length_penalty",
+    "length_penalty",
+    "max_length",
+    "max_new_tokens",
+    "min_length",
+    "no_repeat_ngram_size",
+    "num_beam_groups",
+    "num_beams",
+    "num_return_sequences",
+    "remove_invalid_values",
+    "repetition_penalty",
+    "temperature",
+    "top_k",
+    "top_p",
+    "typical_p",
+    // Of models of other kinds; transformers writes them for all.
+    "add_cross_attention",
+    "cross_attention_hidden_size",
+    "finetuning_task",
+    "id2label",
+    "is_decoder",
+    "is_encoder_decoder",
+    "label2id",
+    "num_labels",
+    "prefix",
+    "problem_type",
+    "pruned_heads",
+    "task_specific_params",
+    "tie_encoder_decoder",
+    // Notes.
+    "license",
+    "model_max_length",
+    "name_or_path",
+    "transformers_version",
+];
+
+/// What the names of tools' own notes begin with.
+const NOTES: [&str; 2] = ["_", "unsloth_"];
+
+/// Refuses weights that are not those that were trained: each kind with what it is.
+pub(super) fn refuse_other_weights(
+    folder: &Path,
+    config: &Object,
+    metadata: &Metadata,
+) -> Result<(), LoadError> {
+    const INSTEAD: &str =
+        "take the unquantized model, which QUANTIZATION quantizes at load, or a GGUF file of it";
+    let refuse = |what: String| Err(metadata.unsupported(format!("{what}; {INSTEAD}")));
+    let said = config.get("quantization_config");
+    let method = said.and_then(|said| said.get("quant_method")).and_then(Json::as_str);
+    let bits = |said: &Json| said.get("bits").and_then(Json::as_u64);
+    // MLX writes "quantization", and since 2025 the same once more as "quantization_config".
+    let of_mlx = config.get("quantization").or(said.filter(|_| method.is_none()));
+    if let Some(bits) = of_mlx.and_then(bits) {
+        return refuse(format!(
+            "it is a model of Apple's MLX with weights of {bits} bits (quantization of {FILE}), which MLX alone \
+             reads"
+        ));
+    }
+    let has = |name: &str| folder.join(name).exists();
+    let method = match (said, method) {
+        // As their first versions wrote it.
+        (None, _) if has("quantize_config.json") => Some("gptq"),
+        (None, _) if has("quant_config.json") => Some("awq"),
+        (None, _) => None,
+        (Some(_), method) => Some(method.unwrap_or("unknown")),
+    };
+    let Some(method) = method else { return Ok(()) };
+    let where_said = match said {
+        Some(_) => format!("quant_method {method:?} in quantization_config of {FILE}"),
+        None if method == "gptq" => "quantize_config.json stands beside them".to_owned(),
+        None => "quant_config.json stands beside them".to_owned(),
+    };
+    match method {
+        "awq" => {
+            refuse(format!("its weights are quantized by AWQ ({where_said}), which is not read"))
+        }
+        "gptq" => {
+            refuse(format!("its weights are quantized by GPTQ ({where_said}), which is not read"))
+        }
+        _ => refuse(format!("its weights are quantized already ({where_said})")),
+    }
+}
+
+/// Refuses models that do something else than write text, and those that bring code of their own.
+pub(super) fn refuse_other_tasks(config: &Object, metadata: &Metadata) -> Result<(), LoadError> {
+    let names = config.get("architectures").and_then(Json::as_array);
+    for name in names.into_iter().flatten().filter_map(Json::as_str) {
+        if GIVES_SCORES.iter().any(|part| name.contains(part)) {
+            return Err(metadata.unsupported(format!(
+                "it is a classifier or reward model ({name:?} in architectures of {FILE}), which gives scores \
+                 and not text: choose a model that writes text"
+            )));
+        }
+        let is_known = name
+            .strip_suffix(WRITES_TEXT)
+            .is_some_and(|family| ["Qwen2", "Qwen2Moe", "Qwen3", "Qwen3Moe"].contains(&family));
+        if !is_known {
+            return Err(metadata.unsupported(format!(
+                "it is a {name:?} (architectures of {FILE}); supported are Qwen2{WRITES_TEXT}, \
+                 Qwen2Moe{WRITES_TEXT}, Qwen3{WRITES_TEXT} and Qwen3Moe{WRITES_TEXT}"
+            )));
+        }
+    }
+    let code = config.get("auto_map").and_then(Json::as_object);
+    let computes = |name: &&String| name.starts_with("AutoModel") || name.as_str() == "AutoConfig";
+    match code.into_iter().flat_map(|map| map.keys()).find(computes) {
+        Some(name) => Err(metadata.unsupported(format!(
+            "it is computed by code of its own ({name} in auto_map of {FILE}), which is never run here: choose \
+             a model that transformers computes by itself"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses values by which transformers would compute something else than the decoder does.
+pub(super) fn refuse_other_values(
+    architecture: &str,
+    config: &Object,
+    metadata: &Metadata,
+) -> Result<(), LoadError> {
+    let of_qwen2 = architecture.starts_with("qwen2");
+    for (key, allowed) in [
+        ("hidden_act", Json::from("silu")),
+        ("attention_bias", Json::from(false)),
+        ("use_sliding_window", Json::from(false)),
+        ("is_causal", Json::from(true)),
+        ("mlp_bias", Json::from(false)),
+        ("use_mrope", Json::from(false)),
+        ("use_qk_norm", Json::from(!of_qwen2)),
+        ("qkv_bias", Json::from(of_qwen2)),
+    ] {
+        refuse_unless(config, metadata, key, &allowed)?;
+    }
+    let rotated = config.get("partial_rotary_factor");
+    if rotated.is_some_and(|rotated| rotated.as_f64() != Some(1.0)) {
+        refuse_unless(config, metadata, "partial_rotary_factor", &Json::from(1.0))?;
+    }
+    let layers = config.get("layer_types").and_then(Json::as_array);
+    match layers.into_iter().flatten().find(|kind| **kind != "full_attention") {
+        Some(kind) => Err(metadata.unsupported(format!(
+            "layer_types of {FILE} names {kind}; supported is \"full_attention\""
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn refuse_unless(
+    config: &Object,
+    metadata: &Metadata,
+    key: &str,
+    allowed: &Json,
+) -> Result<(), LoadError> {
+    match config.get(key).filter(|value| *value != allowed) {
+        None => Ok(()),
+        Some(value) => Err(metadata
+            .unsupported(format!("{key} of {FILE} is {}; supported is {allowed}", short(value)))),
+    }
+}
+
+/// Refuses a key that nobody asked for, unless it changes nothing.
+pub(super) fn refuse_rest(config: &Object, metadata: &Metadata) -> Result<(), LoadError> {
+    let is_harmless =
+        |key: &str| HARMLESS.contains(&key) || NOTES.iter().any(|note| key.starts_with(note));
+    let mut rest: Vec<(&str, &Json)> = config.rest().filter(|(key, _)| !is_harmless(key)).collect();
+    rest.sort_unstable_by_key(|(key, _)| *key);
+    let Some((key, value)) = rest.first() else { return Ok(()) };
+    let more = match rest.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more keys)"),
+    };
+    Err(metadata.unsupported(format!(
+        "{key} of {FILE} is {}{more}, and what that changes in the computation is not known here, so its \
+         answers could be wrong: take the key out of {FILE} if it changes nothing, or choose another model",
+        short(value)
+    )))
+}
+
+fn short(value: &Json) -> String {
+    value.to_string().chars().take(60).collect()
+}
