@@ -101,7 +101,7 @@ pub fn decode_rate(
 /// What a long prompt and short ones that come beside it cost each other.
 #[derive(Debug, Clone, Default)]
 pub struct Beside {
-    /// From the long prompt's submit to its first token, with nothing beside it, and the steps of that.
+    /// From the long prompt's submit to its first token, with nothing beside it.
     pub alone: Duration,
     /// Steps of that.
     pub alone_steps: u64,
