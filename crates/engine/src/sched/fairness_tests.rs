@@ -38,10 +38,6 @@ impl Life {
     fn to_first_token(&self) -> usize {
         self.first_token.expect("it drew a token") - self.added
     }
-
-    fn to_end(&self) -> usize {
-        self.ended.expect("it ended") - self.added
-    }
 }
 
 impl Load {
