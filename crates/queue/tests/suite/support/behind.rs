@@ -10,7 +10,7 @@ impl Fixture {
     /// Replaces a task's stored record behind the broker's back.
     pub(crate) async fn overwrite_record(&self, id: TaskId, record: &str) {
         match &self.store {
-            Store::Redis(server) => {
+            Store::Redis(server, _) => {
                 let mut connection = plain_connection(server).await;
                 let key = format!("qq:{{0}}:task:{id}");
                 let set = redis::cmd("HSET").arg(key).arg("record").arg(record).to_owned();
@@ -32,7 +32,7 @@ impl Fixture {
     /// Replaces an ended task's stored outcome behind the broker's back.
     pub(crate) async fn overwrite_outcome(&self, id: TaskId, outcome: &str) {
         match &self.store {
-            Store::Redis(_) | Store::Cluster(..) => {
+            Store::Redis(..) | Store::Cluster(..) => {
                 let key = self.task_key(id);
                 let text = self.cli(&["GET", &key]);
                 let mut lines: Vec<&str> = text.lines().collect();
@@ -51,7 +51,7 @@ impl Fixture {
     pub(crate) async fn age_journal(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap();
         match &self.store {
-            Store::Redis(_) | Store::Cluster(..) => {
+            Store::Redis(..) | Store::Cluster(..) => {
                 for base in self.bases() {
                     let key = format!("{base}unlogged");
                     let list = self.cli(&["ZRANGE", &key, "0", "-1"]);
@@ -71,7 +71,7 @@ impl Fixture {
     /// Whether the store has this text anywhere, or, of a Cluster, in the task itself.
     pub(crate) async fn stores(&self, id: TaskId, text: &str) -> bool {
         match &self.store {
-            Store::Redis(_) => {
+            Store::Redis(..) => {
                 // As they are: what is compressed would hide it.
                 self.cli(&["CONFIG", "SET", "rdbcompression", "no"]);
                 let mut connection = self.plain().await;
@@ -116,7 +116,7 @@ impl Fixture {
     /// For how long it is still known that there was this ended task.
     pub(crate) async fn known_for(&self, id: TaskId) -> Duration {
         match &self.store {
-            Store::Redis(_) | Store::Cluster(..) => {
+            Store::Redis(..) | Store::Cluster(..) => {
                 let text = id.to_string();
                 let base = self.task_key(id).replace(&format!("task:{id}"), "");
                 let key = format!("{base}gone:{}{}", &text[..8], &text[9..10]);
@@ -154,14 +154,14 @@ impl Fixture {
     }
 
     async fn plain(&self) -> redis::aio::MultiplexedConnection {
-        let Store::Redis(server) = &self.store else { panic!("not one Redis") };
+        let Store::Redis(server, _) = &self.store else { panic!("not one Redis") };
         plain_connection(server).await
     }
 
     /// What Redis answers to a command, as `redis-cli` prints it.
     fn cli(&self, command: &[&str]) -> String {
         match &self.store {
-            Store::Redis(server) => server.command(command),
+            Store::Redis(server, _) => server.command(command),
             Store::Cluster(cluster, _) => cluster.command(command),
             Store::Sqlite(_) => panic!("not on Redis"),
         }
