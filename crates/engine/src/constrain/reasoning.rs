@@ -1,41 +1,43 @@
-//! Reasoning before an answer that keeps a constraint: the constraint begins after `</think>`.
+//! A thought before an answer that keeps a constraint: the constraint begins behind `</think>`.
 
 use grammar::{Constraint, ConstraintError};
 
 use super::{Constrained, Constraints};
 use crate::sample::AllowedTokens;
-use crate::text::{THINK, THINK_END, Tokenizer};
+use crate::text::{AnswerStart, THINK, THINK_END, Tokenizer};
 
 /// What a model thinks before it answers.
 #[derive(Debug)]
 pub(crate) struct Reasoning {
-    /// The tag that opens it, until that is written; none where the prompt has it.
+    /// The tag that opens it, until that is written; `None` where the prompt has it.
     opening: Option<Constrained>,
     /// The end of what was written within it, as long as the tag that closes it.
     tail: String,
-    /// All tokens but those that end an answer.
-    going_on: Vec<u32>,
+    tokenizer: Tokenizer,
+    /// Which tokens may come next.
+    allowed: Vec<u32>,
+    /// How much of the tag the tail ends with, as `allowed` has it.
+    begun: usize,
 }
 
 impl Reasoning {
-    /// Before the first token. `is_open` says that the prompt ends within it.
+    /// Before the first token of an answer that begins behind a thought.
     ///
     /// # Errors
     /// Why the model can't be held to write the tag.
     pub(crate) fn begin(
-        is_open: bool,
+        start: AnswerStart,
         constraints: &Constraints,
         tokenizer: &Tokenizer,
     ) -> Result<Self, ConstraintError> {
         let tag = Constraint::Choice(vec![THINK.to_owned()]);
-        let opening = if is_open { None } else { Some(constraints.begin(&tag, tokenizer)?) };
-        let mut going_on = vec![u32::MAX; tokenizer.vocabulary().len().div_ceil(32)];
-        for end in tokenizer.ends() {
-            if let Some(word) = going_on.get_mut(*end as usize / 32) {
-                *word &= !(1 << (end % 32));
-            }
-        }
-        Ok(Self { opening, tail: String::new(), going_on })
+        let opening = match start {
+            AnswerStart::BeforeThought => Some(constraints.begin(&tag, tokenizer)?),
+            AnswerStart::AtOnce | AnswerStart::InThought => None,
+        };
+        let tokenizer = tokenizer.clone();
+        let allowed = tokens_after(0, &tokenizer);
+        Ok(Self { opening, tail: String::new(), tokenizer, allowed, begun: 0 })
     }
 
     /// Which tokens may come next.
@@ -45,11 +47,11 @@ impl Reasoning {
     pub(crate) fn allowed(&mut self) -> Result<AllowedTokens<'_>, ConstraintError> {
         match &mut self.opening {
             Some(opening) => opening.allowed(),
-            None => Ok(AllowedTokens::new(&self.going_on)),
+            None => Ok(AllowedTokens::new(&self.allowed)),
         }
     }
 
-    /// Takes a token that was drawn, and the text that it made certain; true if reasoning ends with it.
+    /// Takes a token that was drawn, and the text that it made certain; true if the thought ends with it.
     ///
     /// # Errors
     /// As [`Constrained::accept`].
@@ -61,12 +63,47 @@ impl Reasoning {
             return Ok(false);
         }
         self.tail.push_str(text);
-        let is_closed = self.tail.contains(THINK_END);
+        if self.tail.contains(THINK_END) {
+            return Ok(true);
+        }
         let mut cut = self.tail.len().saturating_sub(THINK_END.len());
         while !self.tail.is_char_boundary(cut) {
             cut -= 1;
         }
         self.tail.drain(..cut);
-        Ok(is_closed)
+        let begun = (1..THINK_END.len()).rev().find(|end| self.tail.ends_with(&THINK_END[..*end]));
+        let begun = begun.unwrap_or(0);
+        if begun != self.begun {
+            self.allowed = tokens_after(begun, &self.tokenizer);
+            self.begun = begun;
+        }
+        Ok(false)
     }
+}
+
+/// The tokens that may follow where so much of `</think>` was written: all but those that end an answer,
+/// and those that close the thought and go on, whose rest no constraint would see.
+fn tokens_after(begun: usize, tokenizer: &Tokenizer) -> Vec<u32> {
+    let (tag, rest) = (THINK_END.as_bytes(), &THINK_END.as_bytes()[begun..]);
+    let goes_on = |bytes: &[u8]| {
+        let closes = bytes.len() > rest.len() && begun > 0 && bytes.starts_with(rest);
+        closes
+            || bytes
+                .windows(tag.len())
+                .position(|window| window == tag)
+                .is_some_and(|at| at + tag.len() < bytes.len())
+    };
+    let mut allowed = vec![u32::MAX; tokenizer.vocabulary().len().div_ceil(32)];
+    let mut forbid = |token: usize| {
+        if let Some(word) = allowed.get_mut(token / 32) {
+            *word &= !(1 << (token % 32));
+        }
+    };
+    for (token, (bytes, _)) in tokenizer.pieces().enumerate() {
+        if goes_on(bytes) {
+            forbid(token);
+        }
+    }
+    tokenizer.ends().iter().for_each(|end| forbid(*end as usize));
+    allowed
 }

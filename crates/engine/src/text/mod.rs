@@ -24,7 +24,9 @@ pub mod vocabulary;
 
 pub use chat::answer::{AnswerEvent, AnswerFormat, AnswerParser, ToolCall};
 pub(crate) use chat::answer::{THINK, THINK_END};
-pub use chat::{ChatError, ChatOptions, ChatTemplate, Prompt, TemplateValue};
+pub use chat::{
+    AnswerStart, ChatError, ChatOptions, ChatTemplate, Prompt, TemplateValue, template_value,
+};
 pub use detokenizer::Detokenizer;
 pub use stop::{Emitted, StopMatcher};
 pub use tokenizer::{Tokenizer, TokenizerError};
