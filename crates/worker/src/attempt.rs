@@ -63,11 +63,10 @@ pub(crate) async fn run(
     let kept = KeptLease::keep(worker, claimed.lease, entered.cancel.clone());
     let deadline = began + Duration::from_secs(claimed.task.time_limit_s.into());
     let adapter = named_adapter(engine, &claimed.task.model);
-    let request =
-        translate::request(&claimed.task, deadline).map(|request| Request { adapter, ..request });
+    let request = Request { adapter, ..translate::request(&claimed.task, deadline) };
     // Rendering and tokenizing a long prompt takes a while: not on the threads that renew leases.
     let submitting = engine.clone();
-    let submitted = tokio::task::spawn_blocking(move || submitting.submit(&request?)).await;
+    let submitted = tokio::task::spawn_blocking(move || submitting.submit(&request)).await;
 
     let mut answer = Answer::default();
     let (verdict, end) = match submitted {
@@ -127,7 +126,7 @@ async fn follow(
     signals: Signals<'_>,
 ) -> (Verdict, End) {
     let stop: CancelHandle = generation.cancel_handle();
-    if let Some(format) = translate::parts(&claimed.task.form, generation.begins_in_reasoning()) {
+    if let Some(format) = translate::parts(&claimed.task.form, generation.answer_start()) {
         answer.tell_apart(format);
     }
     let mut publish = tokio::time::interval(PUBLISH_EVERY);

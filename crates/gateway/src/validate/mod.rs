@@ -16,7 +16,7 @@ mod wait;
 mod webhook;
 
 pub(crate) use chat::MAX_TOOLS;
-pub(crate) use constraint::unkeepable;
+pub(crate) use constraint::keepable;
 pub(crate) use generate::named_model;
 pub use generate::{GenerateRequest, Limits, generate};
 pub use json::{JsonError, parse};
