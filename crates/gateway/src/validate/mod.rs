@@ -19,7 +19,7 @@ mod webhook;
 mod whole;
 
 pub(crate) use chat::MAX_TOOLS;
-pub(crate) use constraint::unkeepable;
+pub(crate) use constraint::keepable;
 pub(crate) use generate::named_model;
 pub use generate::{GenerateRequest, generate};
 pub use json::{JsonError, parse};
