@@ -1,20 +1,15 @@
 //! Who calls. Keys are kept only as SHA-256 hashes and compared in constant time.
 
-use std::future::{Ready, ready};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use actix_web::dev::Payload;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
-use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use protocol::TenantId;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 use webhooks::Secret;
 
-use crate::error::ApiError;
-use crate::middleware::{ClientAddress, Notes};
+use crate::middleware::ClientAddress;
 use crate::options::Keys;
-use crate::state::State;
 
 /// The header that carries the key.
 pub(crate) const KEY_HEADER: &str = "x-api-key";
@@ -90,7 +85,7 @@ fn tenant(hash: &Hash) -> TenantId {
 }
 
 /// The key that a request shows: `X-API-Key: …`, or else `Authorization: Bearer …`.
-fn shown_key(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn shown_key(headers: &HeaderMap) -> Option<&str> {
     if let Some(value) = headers.get(KEY_HEADER) {
         return value.to_str().ok();
     }
@@ -98,58 +93,15 @@ fn shown_key(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }
 
-/// The owner of the key that came with a request. A handler that takes it is closed to others.
+/// The owner of the key that a request shows. A handler that takes one is closed to other requests.
 #[derive(Debug)]
 pub(crate) struct Caller(pub(crate) TenantId);
 
-impl FromRequest for Caller {
-    type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let tenant = request
-            .app_data::<web::Data<State>>()
-            .zip(shown_key(request.headers()))
-            .and_then(|(state, key)| state.doors.now().clients.tenant(key));
-        ready(match tenant {
-            Some(tenant) => {
-                Notes::of(&mut request.extensions_mut()).tenant = Some(tenant.clone());
-                Ok(Self(tenant))
-            }
-            None => Err(ApiError::Unauthorized),
-        })
-    }
-}
-
-/// Somebody who showed the operators' key, and their address. A handler that takes it is closed to others.
+/// The address of someone who showed the operators' key. A handler that takes one is closed to other requests.
 #[derive(Debug)]
 pub(crate) struct Operator {
-    /// For the log: who acts.
+    /// For the log: the client that acts.
     pub(crate) client: ClientAddress,
-}
-
-impl FromRequest for Operator {
-    type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let Some(state) = request.app_data::<web::Data<State>>() else {
-            return ready(Err(ApiError::Unauthorized));
-        };
-        let rings = state.doors.now();
-        let Some(operators) = &rings.operators else {
-            return ready(Err(ApiError::AdminClosed));
-        };
-        let shown = shown_key(request.headers());
-        // Both are asked in any case: how long this takes tells nothing of the key.
-        let is_operator = shown.is_some_and(|key| operators.tenant(key).is_some());
-        let is_tenant = shown.is_some_and(|key| rings.clients.tenant(key).is_some());
-        ready(match (is_operator, is_tenant) {
-            (true, _) => Ok(Self { client: ClientAddress::of(request.peer_addr()) }),
-            (false, true) => Err(ApiError::NotOperator),
-            (false, false) => Err(ApiError::Unauthorized),
-        })
-    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@
 //! | `hangup`     | notices clients that left |
 //! | `routes`     | one file per route |
 //! | `openapi`    | the API's description |
+//! | `schemas`    | types that only document the API |
+//! | `extract`    | lets requests with a known key in |
 //! | `middleware` | around every request: id, log line, panics, headers |
 //!
 //! ## Data flow
@@ -38,6 +40,7 @@
 mod auth;
 mod body;
 mod error;
+mod extract;
 mod feed;
 mod hangup;
 mod http10;
@@ -49,6 +52,7 @@ pub mod options;
 pub mod process;
 mod replies;
 mod routes;
+mod schemas;
 pub mod server;
 mod state;
 pub mod validate;

@@ -37,6 +37,11 @@ pub(crate) struct StatusReply {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = HashMap<String, String>, required = false)]
     metadata: BTreeMap<String, String>,
+    /// What was asked for and is not heeded, such as a format of strings that is not known. Told by the
+    /// submit alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
 }
 
 /// A range that the time to the end is likely to lie in, in seconds from now.
@@ -61,6 +66,7 @@ impl StatusReply {
             queue_position: None,
             eta_seconds: None,
             metadata: BTreeMap::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -77,6 +83,11 @@ impl StatusReply {
         let (id, state) = (submitted.task_id, submitted.state);
         let message = format!("The task is {state}; poll GET /result/{id}");
         Self::new(state, id, message).with(submitted.estimate)
+    }
+
+    /// With what was asked for and is not heeded.
+    pub(crate) fn with_warnings(self, warnings: Vec<String>) -> Self {
+        Self { warnings, ..self }
     }
 
     /// With what is known of its place in the queue.
@@ -142,6 +153,10 @@ pub(crate) enum ResultReply {
         #[serde(skip_serializing_if = "RecommendedSampling::is_empty")]
         #[schema(value_type = Option<SamplingDefaultsReply>, nullable = false)]
         sampling_defaults: RecommendedSampling,
+        /// What was asked for and is not heeded. Told by the submit alone, if it waited for the result.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[schema(required = false)]
+        warnings: Vec<String>,
     },
     /// The task failed.
     Error {
@@ -172,6 +187,14 @@ impl ResultReply {
         Some(Self::new(snapshot.task.id, snapshot.outcome.as_ref()?, snapshot.metrics()?))
     }
 
+    /// With what was asked for and is not heeded.
+    pub(crate) fn with_warnings(mut self, told: Vec<String>) -> Self {
+        if let Self::Completed { warnings, .. } = &mut self {
+            *warnings = told;
+        }
+        self
+    }
+
     /// The end that a webhook tells.
     pub(crate) fn told(delivery: &Delivery) -> Self {
         let Delivery { submitted_at, started_at, finished_at, outcome, .. } = delivery;
@@ -198,6 +221,7 @@ impl ResultReply {
                 metrics: metrics.into(),
                 logprobs: logprobs.clone(),
                 sampling_defaults: *sampling_defaults,
+                warnings: Vec::new(),
             },
             Outcome::Failed(error) => Self::Error {
                 task_id,

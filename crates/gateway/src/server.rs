@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::web;
+use actix_web::web::{self, Bytes};
 use queue::Broker;
 use serde_json::json;
 use tokio::sync::watch;
@@ -15,6 +15,7 @@ use webhooks::{Deliverer, Guard, Schedule, Secrets, Sender};
 
 use crate::auth::{self, Doors};
 use crate::listen::{self, Plan};
+use crate::openapi;
 use crate::options::{Keys, Options};
 use crate::replies::ResultReply;
 use crate::state::State;
@@ -65,7 +66,9 @@ pub async fn serve(
     let deliverer = deliverer(Arc::clone(&broker), &options)?;
     let secrets = Arc::clone(&deliverer.secrets);
     let key_changes = options.key_changes.clone();
-    let state = web::Data::new(State::new(broker, Arc::clone(&secrets), options, stopping));
+    let openapi = Bytes::from(openapi::document(&options));
+    let state = State::new(broker, Arc::clone(&secrets), options, stopping, openapi);
+    let state = web::Data::new(state);
     let doors = Arc::clone(&state.doors);
 
     let plan = Plan { threads, client_timeout, idle: IDLE, grace };

@@ -11,7 +11,6 @@ use webhooks::{Guard, Secrets};
 
 use crate::auth::{Caller, Doors};
 use crate::error::ApiError;
-use crate::openapi;
 use crate::options::{Keys, Options};
 
 /// Shared by all requests on all threads.
@@ -31,16 +30,16 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Hashes the keys and forgets them.
+    /// Hashes the keys and forgets them. `openapi` is the API's description as JSON.
     pub(crate) fn new(
         broker: Arc<dyn Broker>,
         secrets: Arc<Secrets>,
         mut options: Options,
         stopping: watch::Receiver<bool>,
+        openapi: Bytes,
     ) -> Self {
         let api = std::mem::take(&mut options.api_keys);
         let doors = Arc::new(Doors::new(&Keys { api, admin: options.admin_key.take() }));
-        let openapi = Bytes::from(openapi::document(&options));
         Self { broker, doors, secrets, options, openapi, stopping }
     }
 

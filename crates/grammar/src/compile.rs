@@ -1,34 +1,41 @@
 //! From a constraint to a grammar.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::LazyLock;
 
-use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
+use llguidance::api::GrammarInit;
+use llguidance::derivre::RegexAst;
+use llguidance::panic_utils::catch_unwind;
 use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv};
-use llguidance::{JsonCompileOptions, ParserFactory, TokenParser};
+use llguidance::{ParserFactory, TokenParser};
 use serde_json::{Value, json};
 
-use crate::{Constraint, ConstraintError, Function, limits};
+use crate::json::regex::{Extent, extent, literal};
+use crate::json::{Refusal, Schemas, WHITESPACE};
+use crate::limits::{self, MAX_STATES_OF_ONE};
+use crate::rules::{CanNot, Rules};
+use crate::{Constraint, ConstraintError, Function};
 
-/// Between the parts of JSON: nothing, one space, or a new line and its indentation. More would be
-/// valid JSON too, but a weak model fills an answer with it.
-const WHITESPACE: &str = r"[ ]|\n[ ]{0,32}|\n\t{0,8}";
 /// How much, in characters, of the compiler's reason is passed on.
 const MAX_REASON: usize = 500;
+/// How much of a pointer.
+const MAX_POINTER: usize = 200;
 
 /// Compiles against single bytes, which is what a grammar can be without a model.
 static BYTES: LazyLock<Option<ParserFactory>> =
     LazyLock::new(|| factory(&ApproximateTokEnv::single_byte_env(), &[]));
 
-/// Whether a constraint can be kept. Takes up to some tens of milliseconds of computing.
+/// Whether a constraint can be kept; then what of it is no constraint, in words for who wrote it. Takes
+/// up to some tens of milliseconds of computing.
 ///
 /// # Errors
 /// Why not: it is too large, a schema uses a keyword that is not supported or describes nothing, a
-/// regular expression is none, or compiling it takes more than is allowed.
-pub fn check(constraint: &Constraint) -> Result<(), ConstraintError> {
+/// regular expression is none or matches nothing, or following it takes more than is allowed.
+pub fn check(constraint: &Constraint) -> Result<Vec<String>, ConstraintError> {
     let Some(factory) = &*BYTES else {
         return Err(ConstraintError::new("the checker could not be set up"));
     };
-    parser(factory, constraint).map(drop)
+    parser(factory, constraint).map(|(_, warnings)| warnings)
 }
 
 /// A compiler for a vocabulary; `slices` are sets of tokens whose masks are kept.
@@ -39,81 +46,143 @@ pub(crate) fn factory(tokens: &TokEnv, slices: &[String]) -> Option<ParserFactor
     Some(factory)
 }
 
-/// What follows an answer that keeps the constraint.
+/// What follows an answer that keeps the constraint, and what of it is no constraint.
 pub(crate) fn parser(
     factory: &ParserFactory,
     constraint: &Constraint,
-) -> Result<TokenParser, ConstraintError> {
+) -> Result<(TokenParser, Vec<String>), ConstraintError> {
     constraint.check_size()?;
     // Panics of the compiler come back as errors.
-    factory.create_parser(grammar(constraint)).map_err(|error| {
-        let reason = reason(&error.to_string());
-        ConstraintError::new(match constraint {
-            Constraint::JsonObject => reason,
-            Constraint::JsonSchema(_) => format!("the schema can't be kept: {reason}"),
-            Constraint::Regex(_) => format!("the regex can't be kept: {reason}"),
-            Constraint::Choice(_) => format!("the choice can't be kept: {reason}"),
-            Constraint::ToolCall(_) => format!("the functions can't be called: {reason}"),
-        })
-    })
+    let mut written = None;
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        written = Some(grammar(constraint));
+        Ok(())
+    }));
+    let refused = |problem: &Problem| constraint.refused(problem);
+    let unknown = |error: String| refused(&Problem::from(CanNot(reason(&error))));
+    caught.map_err(|error| unknown(error.to_string()))?;
+    let written = written.unwrap_or_else(|| Err(CanNot("nothing was written".to_owned()).into()));
+    let (grammar, warnings) = written.map_err(|problem| refused(&problem))?;
+    let parser = factory.create_parser_from_init_default(grammar);
+    Ok((parser.map_err(|error| unknown(error.to_string()))?, warnings))
 }
 
-fn grammar(constraint: &Constraint) -> TopLevelGrammar {
-    TopLevelGrammar::from_grammar(match constraint {
-        Constraint::JsonObject => json_schema(json!({"type": "object"})),
-        Constraint::JsonSchema(schema) => json_schema(schema.clone()),
-        Constraint::Regex(regex) => GrammarWithLexer::from_regex(regex),
-        Constraint::Choice(choices) => {
-            let texts: Vec<String> =
-                choices.iter().map(|text| regex_syntax::escape(text)).collect();
-            GrammarWithLexer::from_regex(&texts.join("|"))
-        }
-        // The schemas are JSON in the midst of a grammar, which knows where JSON ends.
-        Constraint::ToolCall(functions) => {
-            let calls: Vec<String> =
-                functions.iter().map(|one| format!("%json {}", call(one))).collect();
-            GrammarWithLexer::from_lark(format!(
-                "start: \"<tool_call>\\n\" call \"\\n</tool_call>\"\ncall: {}\n",
-                calls.join(" | ")
-            ))
-        }
-    })
+/// What is wrong with a constraint, and where in a schema, if it is one place.
+#[derive(Debug)]
+struct Problem {
+    problem: String,
+    place: Option<(usize, String)>,
 }
 
-/// The schema of a call.
-fn call(function: &Function) -> Value {
-    let mut schema = json!({
-        "type": "object",
-        "properties": {
-            "name": {"const": function.name},
-            "arguments": function.parameters.clone().unwrap_or_else(|| json!({"type": "object"})),
-        },
-        "required": ["name", "arguments"],
-        "additionalProperties": false,
-    });
-    // References within the parameters are meant from their own root.
-    if let Some(parameters) = &function.parameters {
-        for name in ["$defs", "definitions"] {
-            if let Some(definitions) = parameters.get(name) {
-                schema[name] = definitions.clone();
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { document, pointer, problem } = refusal;
+        Self { problem, place: Some((document, pointer)) }
+    }
+}
+
+impl From<CanNot> for Problem {
+    fn from(CanNot(problem): CanNot) -> Self {
+        Self { problem, place: None }
+    }
+}
+
+impl Constraint {
+    fn refused(&self, problem: &Problem) -> ConstraintError {
+        let Problem { problem, place } = problem;
+        let kept = match self {
+            Self::JsonObject | Self::JsonSchema(_) => "the schema can't be kept",
+            Self::Regex(_) => "the regex can't be kept",
+            Self::Choice(_) => "the choice can't be kept",
+            Self::ToolCall(_) => "the functions can't be called",
+        };
+        let Some((document, pointer)) = place else {
+            return ConstraintError::new(format!("{kept}: {problem}"));
+        };
+        let at = if pointer.is_empty() { "its root".to_owned() } else { short(pointer) };
+        let (function, at) = match self {
+            Self::ToolCall(functions) => {
+                let name = functions.get(*document).map_or("", |function| &function.name);
+                (Some(*document), format!("the parameters of '{name}', {at}"))
             }
+            _ => (None, at),
+        };
+        ConstraintError::at(format!("{kept}: {problem} (at {at})"), pointer.clone(), function)
+    }
+}
+
+fn grammar(constraint: &Constraint) -> Result<(GrammarInit, Vec<String>), Problem> {
+    let whitespace = || RegexAst::Regex(WHITESPACE.to_owned());
+    let object = json!({"type": "object"});
+    let schema = |schema: &Value| {
+        let schemas = Schemas::read(&[schema])?;
+        let mut rules = Rules::new(whitespace())?;
+        let roots = schemas.write(&mut rules)?;
+        let root = rules.one_of(roots)?;
+        Ok((rules.finish(root)?, schemas.warnings()))
+    };
+    match constraint {
+        Constraint::JsonObject => schema(&object),
+        Constraint::JsonSchema(asked) => schema(asked),
+        Constraint::Regex(regex) => text(&RegexAst::Regex(regex.clone())),
+        Constraint::Choice(choices) => {
+            text(&RegexAst::Or(choices.iter().map(|text| literal(text)).collect()))
+        }
+        Constraint::ToolCall(functions) => {
+            let parameters = |one: &'_ Function| one.parameters.clone().unwrap_or(object.clone());
+            let parameters: Vec<Value> = functions.iter().map(parameters).collect();
+            let documents: Vec<&Value> = parameters.iter().collect();
+            let schemas = Schemas::read(&documents)?;
+            Ok((calls(functions, &schemas)?, schemas.warnings()))
         }
     }
-    options().apply_to(&mut schema);
-    schema
 }
 
-fn options() -> JsonCompileOptions {
-    JsonCompileOptions {
-        whitespace_pattern: Some(WHITESPACE.to_owned()),
-        ..JsonCompileOptions::default()
+/// A grammar of texts that an expression matches.
+fn text(expression: &RegexAst) -> Result<(GrammarInit, Vec<String>), Problem> {
+    match extent(expression, MAX_STATES_OF_ONE).map_err(|error| CanNot(reason(&error)))? {
+        Extent::States(_) => {}
+        Extent::Empty => return Err(CanNot("it matches no text".to_owned()).into()),
+        Extent::TooLarge => {
+            let problem = "it takes too many states to follow it; make it simpler";
+            return Err(CanNot(problem.to_owned()).into());
+        }
     }
+    let mut rules = Rules::new(RegexAst::NoMatch)?;
+    let root = rules.lexeme(expression)?;
+    Ok((rules.finish(root)?, Vec::new()))
 }
 
-/// `schema` is an object; options that it may bring for the compiler itself are not heard.
-fn json_schema(mut schema: Value) -> GrammarWithLexer {
-    options().apply_to(&mut schema);
-    GrammarWithLexer::from_json_schema(schema)
+/// A grammar of calls as the Qwen families write them.
+fn calls(functions: &[Function], schemas: &Schemas<'_>) -> Result<GrammarInit, CanNot> {
+    let mut rules = Rules::new(RegexAst::NoMatch)?;
+    let begin = rules.text("<tool_call>\n")?;
+    let end = rules.text("\n</tool_call>")?;
+    let call = rules.inner(RegexAst::Regex(WHITESPACE.to_owned()), |rules| {
+        let arguments = schemas.write(rules)?;
+        let mut calls = Vec::new();
+        for (function, arguments) in functions.iter().zip(arguments) {
+            let mut parts = Vec::new();
+            let name = Value::from(function.name.as_str()).to_string();
+            for text in ["{", "\"name\"", ":", name.as_str(), ",", "\"arguments\"", ":"] {
+                parts.push(rules.text(text)?);
+            }
+            parts.push(arguments);
+            parts.push(rules.text("}")?);
+            calls.push(rules.sequence(parts)?);
+        }
+        rules.one_of(calls)
+    })?;
+    let root = rules.sequence(vec![begin, call, end])?;
+    rules.finish(root)
+}
+
+/// A pointer as far as it is passed on in words.
+fn short(pointer: &str) -> String {
+    match pointer.char_indices().nth(MAX_POINTER) {
+        Some((end, _)) => format!("{}…", &pointer[..end]),
+        None => pointer.to_owned(),
+    }
 }
 
 /// The compiler's reason in one line of bounded length.

@@ -31,13 +31,32 @@ pub struct Function {
 
 /// Why a constraint can't be kept: what is wrong with it, in words for who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ConstraintError(String);
+#[error("{problem}")]
+pub struct ConstraintError {
+    problem: String,
+    pointer: Option<String>,
+    function: Option<usize>,
+}
 
 impl ConstraintError {
     /// With what is wrong, in words for who wrote the constraint.
     pub fn new(problem: impl Into<String>) -> Self {
-        Self(problem.into())
+        Self { problem: problem.into(), pointer: None, function: None }
+    }
+
+    /// The same of one place in a schema.
+    pub(crate) fn at(problem: String, pointer: String, function: Option<usize>) -> Self {
+        Self { problem, pointer: Some(pointer), function }
+    }
+
+    /// Where in the schema it is wrong, as a JSON pointer, if it is one place.
+    pub fn pointer(&self) -> Option<&str> {
+        self.pointer.as_deref()
+    }
+
+    /// In which function's parameters, by its number among those that may be called.
+    pub fn function(&self) -> Option<usize> {
+        self.function
     }
 }
 

@@ -11,8 +11,10 @@
 
 mod compile;
 mod constraint;
+mod json;
 pub mod limits;
 mod matcher;
+mod rules;
 mod vocabulary;
 
 pub use compile::check;

@@ -36,7 +36,8 @@ impl Grammars {
     /// # Errors
     /// As [`check`](crate::check).
     pub fn begin(&self, constraint: &Constraint) -> Result<Matcher, ConstraintError> {
-        Ok(Matcher(Parser::new(Ok(parser(&self.0, constraint)?))))
+        let (parser, warnings) = parser(&self.0, constraint)?;
+        Ok(Matcher { parser: Parser::new(Ok(parser)), warnings })
     }
 }
 
@@ -47,16 +48,24 @@ impl fmt::Debug for Grammars {
 }
 
 /// Follows one answer, token by token.
-pub struct Matcher(Parser);
+pub struct Matcher {
+    parser: Parser,
+    warnings: Vec<String>,
+}
 
 impl Matcher {
+    /// What of the constraint is no constraint, in words for who wrote it.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// Which tokens may come next; those that end the answer, where it may end.
     ///
     /// # Errors
     /// The work that a token may cost does not suffice, or the answer has got where nothing may
     /// follow. The matcher is of no use after that.
     pub fn mask(&mut self) -> Result<Mask, ConstraintError> {
-        self.0.compute_mask_or_eos().map(Mask).map_err(|error| failed(&error.to_string()))
+        self.parser.compute_mask_or_eos().map(Mask).map_err(|error| failed(&error.to_string()))
     }
 
     /// Takes the token that came; one that ends the answer is not taken but tells itself.
@@ -64,12 +73,12 @@ impl Matcher {
     /// # Errors
     /// As [`Self::mask`], or the mask did not have it.
     pub fn accept(&mut self, token: u32) -> Result<(), ConstraintError> {
-        self.0.consume_token(token).map_err(|error| failed(&error.to_string()))
+        self.parser.consume_token(token).map_err(|error| failed(&error.to_string()))
     }
 
     /// Whether the answer is whole and nothing may follow.
     pub fn is_complete(&self) -> bool {
-        self.0.is_stopped() && !self.0.is_error()
+        self.parser.is_stopped() && !self.parser.is_error()
     }
 }
 

@@ -37,6 +37,7 @@ pub mod estimate;
 pub mod event;
 pub mod ids;
 pub mod logprobs;
+mod number;
 pub mod outcome;
 pub mod record;
 pub mod sampling;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::number;
+
 /// What stands for a probability that has no logarithm, or a smaller one.
 const LEAST: f32 = -9999.0;
 
@@ -28,6 +30,7 @@ pub struct TokenLogprob {
     /// What it spells, with U+FFFD for what is no whole character.
     pub token: String,
     /// The natural logarithm of its probability; -9999 for one that is next to impossible.
+    #[serde(deserialize_with = "number::read_f32")]
     pub logprob: f32,
     /// What it spells, byte by byte.
     pub bytes: Vec<u8>,

@@ -65,9 +65,10 @@ impl AnswerForm {
         *self == Self::default()
     }
 
-    /// Whether reasoning and calls are told apart from the text: only for those who asked for either.
+    /// Whether the answer is split into reasoning, text and calls: for those who asked for any of it.
     pub fn has_parts(&self) -> bool {
-        self.enable_thinking.is_some() || !self.tools.is_empty()
+        let has_tools = !self.tools.is_empty() || self.tool_choice == ToolChoice::None;
+        self.enable_thinking.is_some() || has_tools
     }
 }
 

@@ -23,6 +23,8 @@ pub enum ToolChoice {
     /// As it thinks best.
     #[default]
     Auto,
+    /// It must call none: it is not offered any, and its answer is split into its parts all the same.
+    None,
     /// It must call one.
     Required,
     /// It must call this one.
@@ -34,6 +36,11 @@ impl ToolChoice {
     pub fn is_auto(&self) -> bool {
         matches!(self, Self::Auto)
     }
+
+    /// Whether the answer must be a call.
+    pub fn is_call(&self) -> bool {
+        matches!(self, Self::Required | Self::Function(_))
+    }
 }
 
 /// A call that the model made, as far as it is one.
@@ -44,7 +51,8 @@ pub enum ToolCall {
     Function {
         /// The function. The model may name one that was not offered.
         name: String,
-        /// A JSON object. Not held against the schema, but for a call that was required.
+        /// A JSON object, its numbers as the model wrote them. Not held against the schema, but for a call
+        /// that was required.
         arguments: Value,
     },
     /// Something that stood where a call belongs, and is none.

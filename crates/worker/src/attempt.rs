@@ -64,14 +64,12 @@ pub(crate) async fn run(
     let deadline = began + Duration::from_secs(claimed.task.time_limit_s.into());
     let adapter = named_adapter(engine, &claimed.task.model);
     let sampling_defaults = recommended::used(&claimed.task.params, engine.sampling_defaults());
-    let request = translate::request(&claimed.task, deadline).map(|request| Request {
-        adapter,
-        sampling: recommended::apply(&sampling_defaults, request.sampling),
-        ..request
-    });
+    let request = translate::request(&claimed.task, deadline);
+    let sampling = recommended::apply(&sampling_defaults, request.sampling);
+    let request = Request { adapter, sampling, ..request };
     // Rendering and tokenizing a long prompt takes a while: not on the threads that renew leases.
     let submitting = engine.clone();
-    let submitted = tokio::task::spawn_blocking(move || submitting.submit(&request?)).await;
+    let submitted = tokio::task::spawn_blocking(move || submitting.submit(&request)).await;
 
     let mut answer = Answer::default();
     let (verdict, end) = match submitted {
@@ -131,7 +129,7 @@ async fn follow(
     signals: Signals<'_>,
 ) -> (Verdict, End) {
     let stop: CancelHandle = generation.cancel_handle();
-    if let Some(format) = translate::parts(&claimed.task.form, generation.begins_in_reasoning()) {
+    if let Some(format) = translate::parts(&claimed.task.form, generation.answer_start()) {
         answer.tell_apart(format);
     }
     let mut publish = tokio::time::interval(PUBLISH_EVERY);

@@ -36,6 +36,7 @@
 
 mod answer;
 mod attempt;
+mod keeper;
 mod lease;
 pub mod models;
 pub mod options;
@@ -47,6 +48,7 @@ mod refuse;
 mod report;
 mod running;
 mod translate;
+mod until;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,11 +110,11 @@ impl Worker {
         let worker = Arc::new(self);
         let reporter = tokio::spawn(report::run(worker.clone()));
         let canceller = tokio::spawn(running::follow_cancellations(worker.clone()));
-        let result = models::keeper::run(&worker, &shutdown).await;
+        let result = keeper::run(&worker, &shutdown).await;
         canceller.abort();
         reporter.abort();
         report::say_goodbye(&worker).await;
-        models::keeper::stop(&worker.models).await;
+        keeper::stop(&worker.models).await;
         result
     }
 }

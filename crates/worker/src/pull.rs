@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::attempt::{self, End};
 use crate::models::Served;
 use crate::pulse::{self, HANG_GRACE};
+use crate::until::Until;
 use crate::{Worker, WorkerError};
 
 /// How long one claim waits for a task. A stopping worker may notice this late, since a pending claim is
@@ -21,29 +22,6 @@ const CLAIM_WAIT: Duration = Duration::from_secs(1);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 /// How long giving back the remaining tasks may take.
 const GIVE_BACK: Duration = Duration::from_secs(5);
-
-/// The signals that end the claiming of a model's tasks.
-pub(crate) struct Until {
-    /// The process is to end. Running tasks have the drain time to finish.
-    pub(crate) shutdown: CancellationToken,
-    /// This worker claims no more tasks.
-    pub(crate) draining: CancellationToken,
-    /// No more tasks are claimed for this model, which makes room for another.
-    pub(crate) leave: CancellationToken,
-    /// Running tasks are to be given back to the queue.
-    pub(crate) abandon: CancellationToken,
-}
-
-impl Until {
-    /// Waits for any of the first three.
-    pub(crate) async fn over(&self) {
-        tokio::select! {
-            () = self.shutdown.cancelled() => {}
-            () = self.draining.cancelled() => {}
-            () = self.leave.cancelled() => {}
-        }
-    }
-}
 
 /// Claims and runs the tasks of a loaded model until one of `until`'s signals, then drains.
 ///

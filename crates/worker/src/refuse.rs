@@ -5,7 +5,7 @@ use std::time::Duration;
 use protocol::{ModelId, TaskError};
 use queue::Claimant;
 
-use crate::pull::Until;
+use crate::until::Until;
 use crate::{Worker, attempt};
 
 /// How long one claim waits for a task.

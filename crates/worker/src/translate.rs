@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use engine::api::{self, Finished, GenerateError, Input, Message, Request, Sampling, StopReason};
-use engine::text::{AnswerEvent, AnswerFormat, ChatOptions, TemplateValue, ToolCall};
+use engine::text::{
+    AnswerEvent, AnswerFormat, AnswerStart, ChatOptions, TemplateValue, ToolCall, template_value,
+};
 use engine::{Constraint, Function};
 use protocol::{
     AnswerForm, AnswerPart, Completion, ErrorType, FinishReason, GenerationParams, Lane, Logprobs,
@@ -12,10 +14,7 @@ use protocol::{
 use serde_json::json;
 
 /// What the engine shall do for `task` until `deadline`.
-///
-/// # Errors
-/// When a function that was offered is none that chat templates can be given.
-pub(crate) fn request(task: &Task, deadline: Instant) -> Result<Request, GenerateError> {
+pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
     let input = match &task.prompt {
         Prompt::Raw(text) => Input::Text(text.clone()),
         Prompt::Chat(messages) => Input::Chat(
@@ -26,7 +25,7 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Result<Request, Generat
         ),
     };
     let params = &task.params;
-    Ok(Request {
+    Request {
         input,
         adapter: None,
         sampling: sampling(params),
@@ -42,11 +41,11 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Result<Request, Generat
         },
         constraint: constraint(&task.form),
         chat: ChatOptions {
-            tools: tools(&task.form.tools)?,
+            tools: tools(&task.form.tools),
             enable_thinking: task.form.enable_thinking,
             ..ChatOptions::default()
         },
-    })
+    }
 }
 
 /// What the answer must look like.
@@ -60,7 +59,7 @@ fn constraint(form: &AnswerForm) -> Option<Constraint> {
         protocol::Constraint::Choice(choices) => Constraint::Choice(choices.clone()),
     });
     asked.or_else(|| match &form.tool_choice {
-        ToolChoice::Auto => None,
+        ToolChoice::Auto | ToolChoice::None => None,
         ToolChoice::Required => {
             Some(Constraint::ToolCall(form.tools.iter().map(function).collect()))
         }
@@ -73,7 +72,7 @@ fn constraint(form: &AnswerForm) -> Option<Constraint> {
 
 /// The functions as chat templates know them: in OpenAI's shape. None if there is none, which
 /// templates ask for.
-fn tools(tools: &[Tool]) -> Result<Option<TemplateValue>, GenerateError> {
+fn tools(tools: &[Tool]) -> Option<TemplateValue> {
     let shape = |tool: &Tool| {
         let mut function = json!({"name": tool.name});
         if let Some(description) = &tool.description {
@@ -85,13 +84,9 @@ fn tools(tools: &[Tool]) -> Result<Option<TemplateValue>, GenerateError> {
         json!({"type": "function", "function": function})
     };
     if tools.is_empty() {
-        return Ok(None);
+        return None;
     }
-    let value = serde_json::from_value(tools.iter().map(shape).collect());
-    value.map(Some).map_err(|error| {
-        let problem = format!("the chat template can't be given the tools: {error}");
-        GenerateError::InvalidRequest(problem)
-    })
+    Some(template_value(&tools.iter().map(shape).collect()))
 }
 
 pub(crate) fn sampling(params: &GenerationParams) -> Sampling {
@@ -149,10 +144,17 @@ pub(crate) fn completion(
     Some(told)
 }
 
-/// What a task's answer is told apart into, if it is.
-pub(crate) fn parts(form: &AnswerForm, begins_in_reasoning: bool) -> Option<AnswerFormat> {
-    let tools = !form.tools.is_empty();
-    form.has_parts().then_some(AnswerFormat { reasoning: true, begins_in_reasoning, tools })
+/// How a task's answer is split into parts, if it is: if its owner asked for any of them, or if the model
+/// thinks before an answer that keeps a constraint, for the constraint is not one of the thought.
+pub(crate) fn parts(form: &AnswerForm, start: AnswerStart) -> Option<AnswerFormat> {
+    let is_constrained = form.constraint.is_some() || form.tool_choice.is_call();
+    let thinks_first = is_constrained && start != AnswerStart::AtOnce;
+    let format = AnswerFormat {
+        reasoning: true,
+        begins_in_reasoning: start == AnswerStart::InThought,
+        tools: !form.tools.is_empty(),
+    };
+    (form.has_parts() || thinks_first).then_some(format)
 }
 
 /// A piece of an answer.
@@ -248,7 +250,7 @@ mod tests {
                 metadata: Default::default(),
                 webhook: None,
             };
-            let request = request(&task, Instant::now()).unwrap();
+            let request = request(&task, Instant::now());
             assert_eq!(request.tenant, "t1");
             assert!(last.replace(request.priority).is_none_or(|urgent| urgent > request.priority));
         }

@@ -11,6 +11,7 @@
 //! | [`summary`] | counts and percentiles |
 
 mod entry;
+mod fields;
 mod files;
 mod pick;
 mod request;

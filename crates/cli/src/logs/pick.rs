@@ -4,7 +4,8 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{Date, Duration, OffsetDateTime, PrimitiveDateTime, Time};
 
-use super::entry::{Entry, instant};
+use super::entry::Entry;
+use super::fields::instant;
 use super::files::Day;
 
 /// The filter.

@@ -3,7 +3,7 @@
 use serde_json::{Number, Value};
 use time::PrimitiveDateTime;
 
-use super::entry::{Fields, instant, rfc3339};
+use super::fields::{Fields, instant, rfc3339};
 
 /// The names of spans, which the log writes as `2.30s`. Their parsed value is the number of seconds.
 const SPANS: [&str; 3] = ["queue_wait", "processing_time", "total_time"];

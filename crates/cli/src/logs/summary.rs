@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use time::PrimitiveDateTime;
 
-use super::entry::{Entry, rfc3339};
+use super::entry::Entry;
+use super::fields::rfc3339;
 use crate::table::{Align, table};
 use crate::text::{count, span};
 

@@ -1,10 +1,6 @@
-//! Reads a model's architecture and sizes from its metadata.
+//! A model's architecture and sizes.
 
-use super::fixed;
-use super::metadata::ModelMetadata;
-use super::rope::{MOST_CONTEXT, Yarn};
-use crate::error::LoadError;
-use crate::gguf::{GgufError, GgufFile, Metadata};
+use super::rope::Yarn;
 use crate::layout::{KvShape, KvType};
 
 /// The architecture of a model.
@@ -22,29 +18,7 @@ pub enum Architecture {
 
 impl Architecture {
     /// The architectures this engine computes.
-    const ALL: [Self; 4] = [Self::Qwen2, Self::Qwen2Moe, Self::Qwen3, Self::Qwen3Moe];
-
-    /// Reads `general.type` and `general.architecture`.
-    ///
-    /// # Errors
-    /// When the file holds something else than a model, or a model of another architecture.
-    fn read(file: &Metadata) -> Result<Self, LoadError> {
-        let is_other = |what: &str| Err(file.unsupported(format!("it is {what}: name the model")));
-        match file.get::<&str>("general.type")? {
-            None | Some("model") => {}
-            Some("adapter") => {
-                return is_other("a LoRA adapter, not a model (adapters are read as safetensors)");
-            }
-            Some("mmproj") => return is_other("a projector for images (mmproj), not a model"),
-            Some("imatrix") => return is_other("what a quantizer measured (imatrix), not a model"),
-            Some(other) => return is_other(&format!("of the type {other:?}, not a model")),
-        }
-        let name: &str = file.require("general.architecture")?;
-        Self::ALL.into_iter().find(|one| one.name() == name).ok_or_else(|| {
-            let known = Self::ALL.map(Self::name).join(", ");
-            file.unsupported(format!("its architecture is {name:?}; supported are {known}"))
-        })
-    }
+    pub(super) const ALL: [Self; 4] = [Self::Qwen2, Self::Qwen2Moe, Self::Qwen3, Self::Qwen3Moe];
 
     /// Its name in `general.architecture` of a file.
     pub fn name(self) -> &'static str {
@@ -139,69 +113,6 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// Reads and checks the metadata of a GGUF file.
-    ///
-    /// # Errors
-    /// If a key is missing, its value is out of range, or the model is not supported.
-    pub fn from_gguf(file: &GgufFile) -> Result<Self, LoadError> {
-        let embedding = file.tensor("token_embd.weight");
-        Self::from_metadata(file.all_metadata(), embedding.map(|embedding| embedding.shape[0]))
-    }
-
-    /// Reads and checks the metadata of a model whose embedding has rows for `vocab` tokens, or is missing if
-    /// `vocab` is `None`.
-    pub(crate) fn from_metadata(file: &Metadata, vocab: Option<usize>) -> Result<Self, LoadError> {
-        let architecture = Architecture::read(file)?;
-        let metadata = &ModelMetadata::new(file, architecture.name());
-        let layers = metadata.required_count("block_count", 1 << 10)?;
-        let hidden = metadata.required_count("embedding_length", 1 << 16)?;
-        let heads = metadata.count_of_layers("attention.head_count", 1 << 10, layers)?;
-        let heads = heads.ok_or_else(|| metadata.missing("attention.head_count"))?;
-        let kv_heads = metadata.count_of_layers("attention.head_count_kv", heads, layers)?;
-        let kv_heads = kv_heads.unwrap_or(heads);
-        let head_dim = metadata.count("attention.key_length", 1 << 10)?.unwrap_or(hidden / heads);
-        if heads % kv_heads != 0 {
-            let expected = format!("a divisor of the {heads} query heads");
-            return Err(metadata.wrong("attention.head_count_kv", expected, kv_heads));
-        }
-        if head_dim == 0 || head_dim % 2 != 0 {
-            return Err(metadata.wrong("attention.key_length", "even", head_dim));
-        }
-        if let Some(values) = metadata.get::<usize>("attention.value_length")?
-            && values != head_dim
-        {
-            let expected = format!("the key length, {head_dim}");
-            return Err(metadata.wrong("attention.value_length", expected, values));
-        }
-        let Some(vocab) = vocab else {
-            return Err(file.error(GgufError::MissingTensor { name: "token_embd.weight".into() }));
-        };
-        let trained = metadata.required_count("context_length", MOST_CONTEXT)?;
-        let yarn = Yarn::read(metadata, trained)?;
-        let rope_theta = metadata.positive("rope.freq_base")?.unwrap_or(10_000.0);
-        if rope_theta <= 1.0 {
-            return Err(metadata.wrong("rope.freq_base", "above 1", rope_theta));
-        }
-        let config = Self {
-            architecture,
-            layers,
-            hidden,
-            heads,
-            kv_heads,
-            head_dim,
-            feed_forward: FeedForward::read(metadata, architecture, layers)?,
-            vocab,
-            // Some files have the extended context length here, others that of training.
-            context_length: yarn.map_or(trained, |yarn| yarn.context_length().max(trained)),
-            rms_eps: metadata.required_positive("attention.layer_norm_rms_epsilon")?,
-            rope_theta,
-            yarn,
-            pooling: Pooling::read(metadata)?,
-        };
-        fixed::check(metadata, &config)?;
-        Ok(config)
-    }
-
     /// The shape of the model's keys and values.
     pub fn kv_shape(&self, kv_type: KvType) -> KvShape {
         KvShape { layers: self.layers, kv_heads: self.kv_heads, head_dim: self.head_dim, kv_type }
@@ -214,66 +125,11 @@ impl ModelConfig {
 }
 
 impl FeedForward {
-    fn read(
-        metadata: &ModelMetadata<'_>,
-        architecture: Architecture,
-        layers: usize,
-    ) -> Result<Self, LoadError> {
-        const FFN: &str = "feed_forward_length";
-        const MOST: usize = 1 << 20;
-        let width = || {
-            let width = metadata.count_of_layers(FFN, MOST, layers)?;
-            width.ok_or_else(|| metadata.missing(FFN))
-        };
-        if !architecture.has_experts() {
-            return Ok(Self::Dense { ffn: width()? });
-        }
-        let count = metadata.required_count("expert_count", 1 << 10)?;
-        let used = metadata.required_count("expert_used_count", count)?;
-        // Without a width of its own, an expert has the one that llama.cpp assumes.
-        let ffn = match metadata.count("expert_feed_forward_length", MOST)? {
-            Some(ffn) => ffn,
-            None => (width()? / used).max(1),
-        };
-        let shared_ffn = match architecture {
-            Architecture::Qwen2Moe => {
-                let own = metadata.count("expert_shared_feed_forward_length", MOST)?;
-                Some(own.map_or_else(width, Ok)?)
-            }
-            _ => None,
-        };
-        let normalized = architecture == Architecture::Qwen3Moe;
-        Ok(Self::Experts(Experts { count, used, ffn, shared_ffn, normalized }))
-    }
-
     /// Returns the width of the widest inner layer.
     pub(crate) fn widest(&self) -> usize {
         match *self {
             Self::Dense { ffn } => ffn,
             Self::Experts(Experts { ffn, shared_ffn, .. }) => ffn.max(shared_ffn.unwrap_or(0)),
         }
-    }
-}
-
-impl Pooling {
-    /// Reads `pooling_type`, whose numbers are those of `enum llama_pooling_type` in llama.h.
-    fn read(metadata: &ModelMetadata<'_>) -> Result<Option<Self>, LoadError> {
-        let kind = match metadata.get::<u32>("pooling_type")? {
-            None | Some(0) => return Ok(None),
-            Some(3) => return Ok(Some(Self::Last)),
-            Some(1) => "mean",
-            Some(2) => "cls",
-            Some(4) => {
-                return Err(metadata.all.unsupported(format!(
-                    "it is a reranker or classifier ({:?} is 4, \"rank\"), which gives scores and not text: \
-                     choose a model that writes text",
-                    metadata.name("pooling_type")
-                )));
-            }
-            Some(other) => return Err(metadata.wrong("pooling_type", "from 0 to 4", other)),
-        };
-        Err(metadata.all.unsupported(format!(
-            "it makes embeddings by the pooling type {kind:?}; supported is \"last\""
-        )))
     }
 }

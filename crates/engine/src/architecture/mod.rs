@@ -6,6 +6,7 @@ mod config;
 mod fixed;
 mod metadata;
 mod part;
+mod read;
 mod rope;
 
 pub use config::{Architecture, Experts, FeedForward, ModelConfig, Pooling};

@@ -4,7 +4,7 @@ use grammar::{Constraint, ConstraintError};
 
 use super::{Constrained, Constraints};
 use crate::sample::AllowedTokens;
-use crate::text::{THINK, THINK_END, Tokenizer};
+use crate::text::{AnswerStart, THINK, THINK_END, Tokenizer};
 
 /// The state of a sequence's reasoning.
 #[derive(Debug)]
@@ -14,30 +14,31 @@ pub(crate) struct Reasoning {
     opening: Option<Constrained>,
     /// The last bytes of the reasoning, at most as long as the closing tag.
     tail: String,
-    /// The mask of all tokens except those that end an answer.
-    going_on: Vec<u32>,
+    tokenizer: Tokenizer,
+    /// The tokens that may come next.
+    allowed: Vec<u32>,
+    /// How much of the tag the tail ends with, as `allowed` has it.
+    begun: usize,
 }
 
 impl Reasoning {
-    /// Creates the state before the first token. `is_open` is whether the prompt ends inside reasoning, after the
-    /// opening tag.
+    /// Creates the state before the first token of an answer that begins behind a thought.
     ///
     /// # Errors
     /// If the opening tag cannot be compiled to a constraint.
     pub(crate) fn begin(
-        is_open: bool,
+        start: AnswerStart,
         constraints: &Constraints,
         tokenizer: &Tokenizer,
     ) -> Result<Self, ConstraintError> {
         let tag = Constraint::Choice(vec![THINK.to_owned()]);
-        let opening = if is_open { None } else { Some(constraints.begin(&tag, tokenizer)?) };
-        let mut going_on = vec![u32::MAX; tokenizer.vocabulary().len().div_ceil(32)];
-        for end in tokenizer.ends() {
-            if let Some(word) = going_on.get_mut(*end as usize / 32) {
-                *word &= !(1 << (end % 32));
-            }
-        }
-        Ok(Self { opening, tail: String::new(), going_on })
+        let opening = match start {
+            AnswerStart::BeforeThought => Some(constraints.begin(&tag, tokenizer)?),
+            AnswerStart::AtOnce | AnswerStart::InThought => None,
+        };
+        let tokenizer = tokenizer.clone();
+        let allowed = tokens_after(0, &tokenizer);
+        Ok(Self { opening, tail: String::new(), tokenizer, allowed, begun: 0 })
     }
 
     /// Returns the tokens that may come next.
@@ -47,7 +48,7 @@ impl Reasoning {
     pub(crate) fn allowed(&mut self) -> Result<AllowedTokens<'_>, ConstraintError> {
         match &mut self.opening {
             Some(opening) => opening.allowed(),
-            None => Ok(AllowedTokens::new(&self.going_on)),
+            None => Ok(AllowedTokens::new(&self.allowed)),
         }
     }
 
@@ -63,12 +64,47 @@ impl Reasoning {
             return Ok(false);
         }
         self.tail.push_str(text);
-        let is_closed = self.tail.contains(THINK_END);
+        if self.tail.contains(THINK_END) {
+            return Ok(true);
+        }
         let mut cut = self.tail.len().saturating_sub(THINK_END.len());
         while !self.tail.is_char_boundary(cut) {
             cut -= 1;
         }
         self.tail.drain(..cut);
-        Ok(is_closed)
+        let begun = (1..THINK_END.len()).rev().find(|end| self.tail.ends_with(&THINK_END[..*end]));
+        let begun = begun.unwrap_or(0);
+        if begun != self.begun {
+            self.allowed = tokens_after(begun, &self.tokenizer);
+            self.begun = begun;
+        }
+        Ok(false)
     }
+}
+
+/// The tokens that may follow where so much of `</think>` was written: all but those that end an answer,
+/// and those that close the thought and go on, whose rest no constraint would see.
+fn tokens_after(begun: usize, tokenizer: &Tokenizer) -> Vec<u32> {
+    let (tag, rest) = (THINK_END.as_bytes(), &THINK_END.as_bytes()[begun..]);
+    let goes_on = |bytes: &[u8]| {
+        let closes = bytes.len() > rest.len() && begun > 0 && bytes.starts_with(rest);
+        closes
+            || bytes
+                .windows(tag.len())
+                .position(|window| window == tag)
+                .is_some_and(|at| at + tag.len() < bytes.len())
+    };
+    let mut allowed = vec![u32::MAX; tokenizer.vocabulary().len().div_ceil(32)];
+    let mut forbid = |token: usize| {
+        if let Some(word) = allowed.get_mut(token / 32) {
+            *word &= !(1 << (token % 32));
+        }
+    };
+    for (token, (bytes, _)) in tokenizer.pieces().enumerate() {
+        if goes_on(bytes) {
+            forbid(token);
+        }
+    }
+    tokenizer.ends().iter().for_each(|end| forbid(*end as usize));
+    allowed
 }

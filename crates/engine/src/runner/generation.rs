@@ -4,6 +4,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::api::{GenerateError, Progress};
 use crate::sched::CancelFlag;
+use crate::text::AnswerStart;
 
 /// A running generation. Dropped, it is cancelled.
 #[derive(Debug)]
@@ -12,7 +13,7 @@ pub struct Generation {
     progress: UnboundedReceiver<Progress>,
     cancel: CancelFlag,
     prompt_tokens: usize,
-    begins_in_reasoning: bool,
+    start: AnswerStart,
     ended: bool,
 }
 
@@ -21,9 +22,9 @@ impl Generation {
         progress: UnboundedReceiver<Progress>,
         cancel: CancelFlag,
         prompt_tokens: usize,
-        begins_in_reasoning: bool,
+        start: AnswerStart,
     ) -> Self {
-        Self { progress, cancel, prompt_tokens, begins_in_reasoning, ended: false }
+        Self { progress, cancel, prompt_tokens, start, ended: false }
     }
 
     /// The next step; `None` after the end. Works under any async runtime.
@@ -50,9 +51,10 @@ impl Generation {
         self.prompt_tokens
     }
 
-    /// Whether the prompt ends with `<think>`, so that the answer begins within reasoning.
-    pub fn begins_in_reasoning(&self) -> bool {
-        self.begins_in_reasoning
+    /// Where the answer begins. [`AnswerStart::BeforeThought`] is told of answers that keep a constraint
+    /// only: others may think or not.
+    pub fn answer_start(&self) -> AnswerStart {
+        self.start
     }
 
     /// Asks it to end; it does before the next step, with what it has.

@@ -16,7 +16,7 @@ use super::embed::{EmbeddingSink, PendingEmbedding};
 use super::gauges::{Gauges, Halt};
 use super::load::{DevicePlan, Loaded, load};
 use super::memory::MemoryPlan;
-use super::prompt::PromptReader;
+use super::prompt::{PromptReader, ReadPrompt};
 use super::sink::Sink;
 use super::stream::Stream;
 use super::{EngineOptions, Generation, parts};
@@ -30,7 +30,7 @@ use crate::model::{Decoder, Workspace};
 use crate::sample::SamplingDefaults;
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId, StepPlan};
 use crate::system::GpuUse;
-use crate::text::Tokenizer;
+use crate::text::{AnswerStart, Tokenizer};
 use crate::{Checkpoint, LoadError, ModelFile};
 
 /// A loaded model that takes requests. Cheap to clone; when the last handle goes, so does the
@@ -289,17 +289,17 @@ impl Engine {
             return Err(GenerateError::Stopped);
         }
         let adapter = handle.adapter(request.adapter.as_deref())?;
-        let (tokens, max_tokens) = handle.reader.read(request)?;
+        let ReadPrompt { tokens, max_tokens, start } = handle.reader.read(request)?;
         let begin = |constraint| handle.constraints.begin(constraint, &handle.reader.tokenizer);
         let constraint = request.constraint.as_ref().map(begin).transpose();
         let refused = |error: ConstraintError| GenerateError::InvalidRequest(error.to_string());
         let constraint = constraint.map_err(refused)?;
         let prompt_tokens = tokens.len();
-        let in_reasoning = handle.reader.opens_reasoning(&tokens);
-        let thinks = constraint.is_some() && request.chat.enable_thinking == Some(true);
+        let thinks = constraint.is_some() && start != AnswerStart::AtOnce;
         let reasoning = thinks
-            .then(|| Reasoning::begin(in_reasoning, &handle.constraints, &handle.reader.tokenizer));
-        let reasoning = reasoning.transpose().map_err(refused)?;
+            .then(|| Reasoning::begin(start, &handle.constraints, &handle.reader.tokenizer))
+            .transpose()
+            .map_err(refused)?;
         let (progress, receiver) = unbounded_channel();
         let cancel = CancelFlag::default();
         let stream = Stream::new(request, &tokens, &handle.reader.tokenizer, progress)
@@ -310,7 +310,7 @@ impl Engine {
                 .with_adapter(adapter)
                 .with_priority(request.priority);
         handle.send(Job { sequence, sink: Sink::Answer(Box::new(stream)) })?;
-        Ok(Generation::new(receiver, cancel, prompt_tokens, in_reasoning))
+        Ok(Generation::new(receiver, cancel, prompt_tokens, start))
     }
 
     /// Reads a text on this thread and hands it to the compute thread, to be embedded.

@@ -1,10 +1,20 @@
 //! From a request's input to tokens, on the caller's thread.
 
 use crate::api::{EmbedRequest, GenerateError, Input, Request, Sampling};
-use crate::text::{ChatOptions, ChatTemplate, THINK, Tokenizer};
+use crate::text::{AnswerStart, ChatOptions, ChatTemplate, Tokenizer};
 
 /// How many tokens `<think>` and what follows it may be cut into.
 const OPENING_TOKENS: usize = 8;
+
+/// A request's prompt.
+#[derive(Debug)]
+pub(super) struct ReadPrompt {
+    pub(super) tokens: Vec<u32>,
+    /// How many tokens may follow.
+    pub(super) max_tokens: usize,
+    /// Where the answer begins, and with it what it must look like.
+    pub(super) start: AnswerStart,
+}
 
 /// Turns requests into tokens and refuses what makes no sense to the model.
 #[derive(Debug)]
@@ -18,8 +28,8 @@ pub(super) struct PromptReader {
 }
 
 impl PromptReader {
-    /// The prompt's tokens, and how many may follow.
-    pub(super) fn read(&self, request: &Request) -> Result<(Vec<u32>, usize), GenerateError> {
+    /// Reads the prompt of a request.
+    pub(super) fn read(&self, request: &Request) -> Result<ReadPrompt, GenerateError> {
         if self.embedding_length.is_some() {
             return Err(invalid("this is an embedding model: it writes no text; choose another"));
         }
@@ -27,18 +37,23 @@ impl PromptReader {
         if request.max_tokens == 0 {
             return Err(invalid("max_tokens is 0; set it to at least 1"));
         }
-        let mut chat = request.chat.clone();
-        if request.constraint.is_some() {
-            chat.enable_thinking.get_or_insert(false);
-        }
-        let tokens = self.tokens(&request.input, &chat)?;
+        let (tokens, start) = match (&request.input, &request.constraint) {
+            (Input::Chat(messages), Some(_)) => {
+                let rendered = self.template.render_constrained(messages, &request.chat);
+                let (prompt, start) = rendered.map_err(invalid)?;
+                (self.tokenizer.encode_prompt(&prompt).map_err(invalid)?, Some(start))
+            }
+            (input, _) => (self.tokens(input, &request.chat)?, None),
+        };
         self.check(&tokens)?;
+        let end = &tokens[tokens.len().saturating_sub(OPENING_TOKENS)..];
+        let start = start.unwrap_or_else(|| AnswerStart::of(&self.tokenizer.decode(end)));
         let (prompt_tokens, context_length) = (tokens.len(), self.context_length);
         if prompt_tokens >= context_length {
             return Err(GenerateError::ContextLengthExceeded { prompt_tokens, context_length });
         }
         let max_tokens = request.max_tokens.min(context_length - prompt_tokens);
-        Ok((tokens, max_tokens))
+        Ok(ReadPrompt { tokens, max_tokens, start })
     }
 
     /// The tokens of a text to embed, and how many numbers its embedding shall have.
@@ -77,12 +92,6 @@ impl PromptReader {
             return Err(invalid(format!("token {token} is unknown; the model's go to {most}")));
         }
         Ok(())
-    }
-
-    /// Whether a prompt leaves the model in the midst of reasoning: some templates open it themselves.
-    pub(super) fn opens_reasoning(&self, prompt: &[u32]) -> bool {
-        let end = &prompt[prompt.len().saturating_sub(OPENING_TOKENS)..];
-        self.tokenizer.decode(end).trim_end().ends_with(THINK)
     }
 
     fn tokens(&self, input: &Input, chat: &ChatOptions) -> Result<Vec<u32>, GenerateError> {

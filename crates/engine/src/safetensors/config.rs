@@ -9,11 +9,9 @@ use std::path::Path;
 use serde_json::Value as Json;
 
 use super::json::Object;
-use super::{SafetensorsError, other_keys};
+use super::{CONFIG as FILE, SafetensorsError, other_keys};
 use crate::LoadError;
 use crate::gguf::{Metadata, Value};
-
-pub(super) const FILE: &str = "config.json";
 
 /// `model_type` and what GGUF calls that architecture.
 const ARCHITECTURES: [(&str, &str); 4] =

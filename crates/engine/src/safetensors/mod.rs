@@ -44,7 +44,7 @@ use quantize::Target;
 use shards::{Entry, Float, Shards};
 
 /// The file that says what kind of model it is.
-pub(crate) const CONFIG: &str = config::FILE;
+pub(crate) const CONFIG: &str = "config.json";
 
 /// A model of transformers in a folder, open for reading. Cheap to clone.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
-use super::config::FILE;
+use super::CONFIG as FILE;
 use super::json::Object;
 use crate::LoadError;
 use crate::gguf::Metadata;

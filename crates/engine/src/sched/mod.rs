@@ -12,6 +12,6 @@ mod fairness_tests;
 #[cfg(test)]
 mod tests;
 
-pub use plan::{Chunk, Limits, StepPlan};
+pub use plan::{Chunk, Limits, SequenceId, StepPlan};
 pub use scheduler::{ANSWER_HEADROOM, Scheduler};
-pub use sequence::{CancelFlag, Sequence, SequenceId};
+pub use sequence::{CancelFlag, Sequence};

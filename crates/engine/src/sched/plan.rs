@@ -1,7 +1,10 @@
 //! The limits of a step, and what one step does.
 
-use super::SequenceId;
 use crate::api::StopReason;
+
+/// Names a sequence; ascending in order of arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SequenceId(pub u64);
 
 /// The limits of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

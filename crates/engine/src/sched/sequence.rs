@@ -4,14 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::Chunk;
+use super::plan::{Chunk, SequenceId};
 use crate::api::StopReason;
 use crate::kv::{BlockTable, PAGE_TOKENS, PageKey};
 use crate::layout::AdapterId;
-
-/// Names a sequence; ascending in order of arrival.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SequenceId(pub u64);
 
 /// Set once, by anybody who holds it: the sequence ends before the next step.
 #[derive(Debug, Clone, Default)]

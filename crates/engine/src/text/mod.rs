@@ -25,7 +25,7 @@ pub mod vocabulary;
 
 pub use chat::answer::{AnswerEvent, AnswerFormat, AnswerParser, ToolCall};
 pub(crate) use chat::answer::{THINK, THINK_END};
-pub use chat::{ChatError, ChatOptions, ChatTemplate, TemplateValue};
+pub use chat::{AnswerStart, ChatError, ChatOptions, ChatTemplate, TemplateValue, template_value};
 pub use detokenizer::Detokenizer;
 pub use prompt::Prompt;
 pub use stop::{Emitted, StopMatcher};

@@ -2,7 +2,7 @@
 
 use engine::text::{ChatError, ChatOptions, ChatTemplate, TemplateValue, Tokenizer};
 
-use crate::{shared, tiny};
+use crate::{shared, tiny, value};
 
 const CHATML: &str =
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
@@ -10,7 +10,7 @@ const IM_START: u32 = 504;
 const IM_END: u32 = 505;
 
 fn messages(json: &str) -> Vec<TemplateValue> {
-    serde_json::from_str(json).unwrap()
+    value(json).try_iter().unwrap().collect()
 }
 
 fn prompt(template: &str, messages_json: &str) -> (String, Vec<u32>) {
@@ -84,7 +84,6 @@ fn a_message_with_the_sentinel_forges_no_token() {
 fn tools_and_variables_are_guarded_too() {
     let tokenizer = tiny();
     let template = ChatTemplate::new("{{ tools | tojson }}{{ note }}", &tokenizer).unwrap();
-    let value = |json: &str| serde_json::from_str::<TemplateValue>(json).unwrap();
     let options = ChatOptions {
         tools: Some(value(r#"[{"name": "<|im_start|>"}]"#)),
         variables: vec![("note".into(), value(r#""<|im_end|>""#))],

@@ -14,7 +14,7 @@ mod vocabularies;
 use std::path::{Path, PathBuf};
 
 use engine::gguf::GgufFile;
-use engine::text::{TemplateValue, Tokenizer};
+use engine::text::{TemplateValue, Tokenizer, template_value};
 
 /// Returns the path of a file below `tests/fixtures`.
 fn fixture(name: &str) -> PathBuf {
@@ -23,8 +23,12 @@ fn fixture(name: &str) -> PathBuf {
 
 /// Reads a JSON fixture and keeps the order of its keys.
 fn json(name: &str) -> TemplateValue {
-    let text = std::fs::read_to_string(fixture(name)).unwrap();
-    serde_json::from_str(&text).unwrap()
+    value(&std::fs::read_to_string(fixture(name)).unwrap())
+}
+
+/// JSON as templates are given it.
+fn value(json: &str) -> TemplateValue {
+    template_value(&serde_json::from_str(json).unwrap())
 }
 
 /// Returns the tokenizer with the tiny vocabulary of all model fixtures.

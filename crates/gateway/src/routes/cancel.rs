@@ -7,8 +7,8 @@ use queue::CancelReply;
 use super::note_task;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::openapi::TaskErrors;
 use crate::replies::StatusReply;
+use crate::schemas::TaskErrors;
 use crate::state::State;
 
 /// Take a task back

@@ -9,7 +9,7 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::feed::Feed;
 use crate::hangup::ClientEnd;
-use crate::openapi::TaskErrors;
+use crate::schemas::TaskErrors;
 use crate::state::State;
 use crate::validate::{FieldError, echo};
 

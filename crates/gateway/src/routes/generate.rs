@@ -10,10 +10,10 @@ use crate::body::read_json;
 use crate::error::ApiError;
 use crate::idempotency;
 use crate::middleware::Notes;
-use crate::openapi::{GenerateBody, SubmitErrors};
 use crate::replies::{ResultReply, StatusReply};
+use crate::schemas::{GenerateBody, SubmitErrors};
 use crate::state::State;
-use crate::validate::{self, FieldError, GenerateRequest, Limits};
+use crate::validate::{self, GenerateRequest, Limits};
 use crate::wait;
 
 const PREFER: &str = "prefer";
@@ -63,7 +63,7 @@ pub(crate) async fn generate(
     payload: web::Payload,
     state: web::Data<State>,
 ) -> Result<HttpResponse, ApiError> {
-    let submitted = submit(caller, &request, payload, &state).await?;
+    let (submitted, warnings) = submit(caller, &request, payload, &state).await?;
     let task_id = submitted.task_id;
 
     let prefer = request.headers().get_all(PREFER).filter_map(|value| value.to_str().ok());
@@ -83,18 +83,22 @@ pub(crate) async fn generate(
         response
     };
     Ok(match ended.as_ref().and_then(ResultReply::of) {
-        Some(result) => answer(HttpResponse::Ok()).json(result),
-        None => answer(HttpResponse::Accepted()).json(StatusReply::submitted(&submitted)),
+        Some(result) => answer(HttpResponse::Ok()).json(result.with_warnings(warnings)),
+        None => {
+            let status = StatusReply::submitted(&submitted);
+            answer(HttpResponse::Accepted()).json(status.with_warnings(warnings))
+        }
     })
 }
 
-/// Reads, judges and queues. Nothing of the body outlives this: many may wait afterwards.
+/// Reads, judges and queues; with what was asked for and is not heeded. Nothing of the body outlives this:
+/// many may wait afterwards.
 async fn submit(
     caller: Caller,
     request: &HttpRequest,
     payload: web::Payload,
     state: &State,
-) -> Result<Submitted, ApiError> {
+) -> Result<(Submitted, Vec<String>), ApiError> {
     let options = &state.options;
     let patience = options.client_timeout;
     let body = read_json(request, payload, options.max_body_bytes(), patience).await?;
@@ -115,7 +119,7 @@ async fn submit(
         now: Timestamp::now(),
     };
     let asked = validate::generate(&body, &limits).map_err(ApiError::Invalid)?;
-    refuse_unkeepable(&asked.form).await?;
+    let warnings = judge(&asked.form).await?;
 
     let submit = SubmitOptions {
         bounds: Bounds {
@@ -130,23 +134,19 @@ async fn submit(
     let task = task(asked, caller, state);
     let submitted = state.ask(state.broker.submit(&task, &submit)).await?;
     Notes::of(&mut request.extensions_mut()).task_id = Some(submitted.task_id);
-    Ok(submitted)
+    Ok((submitted, warnings))
 }
 
 /// Compiling what an answer must look like takes a while: not on the threads that serve.
-async fn refuse_unkeepable(form: &AnswerForm) -> Result<(), ApiError> {
-    if form.constraint.is_none() && form.tool_choice.is_auto() {
-        return Ok(());
+async fn judge(form: &AnswerForm) -> Result<Vec<String>, ApiError> {
+    if form.constraint.is_none() && !form.tool_choice.is_call() {
+        return Ok(Vec::new());
     }
     let form = form.clone();
-    match web::block(move || validate::unkeepable(&form)).await {
-        Ok(None) => Ok(()),
-        Ok(Some((field, problem))) => {
-            let loc = ["body".into(), field.into()];
-            Err(ApiError::Invalid(vec![FieldError::new(loc, "value_error", problem)]))
-        }
+    match web::block(move || validate::keepable(&form)).await {
+        Ok(judged) => judged.map_err(|problem| ApiError::Invalid(vec![problem])),
         // It stops; the worker judges again.
-        Err(_) => Ok(()),
+        Err(_) => Ok(Vec::new()),
     }
 }
 

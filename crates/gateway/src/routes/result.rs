@@ -6,8 +6,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::{describe, task_after_wait};
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::openapi::TaskErrors;
 use crate::replies::{ResultReply, StatusReply};
+use crate::schemas::TaskErrors;
 use crate::state::State;
 
 /// How often, in seconds, a client should poll.

@@ -5,8 +5,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::{describe, task_after_wait};
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::openapi::TaskErrors;
 use crate::replies::StatusReply;
+use crate::schemas::TaskErrors;
 use crate::state::State;
 
 /// Where a task stands

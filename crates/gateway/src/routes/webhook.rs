@@ -10,7 +10,7 @@ use webhooks::payload::rfc3339;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::middleware::Notes;
-use crate::openapi::{ErrorReply, InvalidReply, KeyErrors};
+use crate::schemas::{ErrorReply, InvalidReply, KeyErrors};
 use crate::state::State;
 
 /// Where a task's webhook stands.

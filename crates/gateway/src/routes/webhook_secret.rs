@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::openapi::KeyErrors;
+use crate::schemas::KeyErrors;
 use crate::state::State;
 
 /// A secret.

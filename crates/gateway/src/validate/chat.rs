@@ -33,10 +33,14 @@ pub(super) fn read(fields: &mut Fields<'_>, raw: bool, constrained: bool) -> Cha
     let mut tools = tools(fields);
     let choice = match fields.get("tool_choice") {
         None => ToolChoice::Auto,
-        Some(Value::String(none)) if none == "none" => {
-            tools.clear();
-            ToolChoice::Auto
-        }
+        // Without tools there is nothing that an answer could call.
+        Some(Value::String(none)) if none == "none" => match tools.is_empty() {
+            true => ToolChoice::Auto,
+            false => {
+                tools.clear();
+                ToolChoice::None
+            }
+        },
         Some(value) => choice(fields, value, &tools),
     };
     for name in KNOWN.iter().filter(|_| raw) {

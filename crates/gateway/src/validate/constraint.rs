@@ -4,7 +4,7 @@ use protocol::{AnswerForm, Constraint, Tool, ToolChoice};
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
-use super::{echo, type_name};
+use super::{FieldError, Loc, echo, type_name};
 
 /// The fields that say it.
 pub(super) const KNOWN: [&str; 3] = ["response_format", "regex", "choice"];
@@ -14,7 +14,7 @@ const FORMATS: &str = "{\"type\": \"text\"}, {\"type\": \"json_object\"} or {\"t
 /// What a `json_schema` may hold.
 const SCHEMA_FIELDS: [&str; 4] = ["name", "description", "schema", "strict"];
 
-/// Reads them; whether they can be kept, [`unkeepable`] tells.
+/// Reads them; whether they can be kept, [`keepable`] tells.
 pub(super) fn read(fields: &mut Fields<'_>) -> Option<Constraint> {
     let format = fields.get("response_format").and_then(|value| format(fields, value));
     let regex = fields.get("regex").and_then(|value| fields.text("regex", value));
@@ -80,25 +80,53 @@ fn schema(format: &Map<String, Value>) -> Result<&Value, String> {
     }
 }
 
-/// Why an answer of this form can't be had, if it can't, and the field that asks for it. Takes up to
-/// some tens of milliseconds of computing, and in rare cases a second.
-pub(crate) fn unkeepable(form: &AnswerForm) -> Option<(&'static str, String)> {
-    let function = |tool: &Tool| grammar::Function {
+/// Judges whether an answer of this form can be had; then what of it is no constraint. Takes up to some
+/// tens of milliseconds of computing, and in rare cases a second.
+///
+/// # Errors
+/// Why not, and the place that says so: the field, and where in its schema.
+pub(crate) fn keepable(form: &AnswerForm) -> Result<Vec<String>, FieldError> {
+    let may_be_called = |tool: &Tool| match &form.tool_choice {
+        ToolChoice::Function(name) => tool.name == *name,
+        _ => true,
+    };
+    let tools: Vec<(usize, &Tool)> =
+        form.tools.iter().enumerate().filter(|(_, tool)| may_be_called(tool)).collect();
+    let function = |(_, tool): &(usize, &Tool)| grammar::Function {
         name: tool.name.clone(),
         parameters: tool.parameters.clone(),
     };
-    let (name, constraint) = match (&form.constraint, &form.tool_choice) {
-        (None, ToolChoice::Auto) | (Some(Constraint::JsonObject), _) => return None,
-        (None, _) => {
-            ("tools", grammar::Constraint::ToolCall(form.tools.iter().map(function).collect()))
-        }
-        (Some(Constraint::JsonSchema(schema)), _) => {
+    let (field, constraint) = match &form.constraint {
+        None if !form.tool_choice.is_call() => return Ok(Vec::new()),
+        None => ("tools", grammar::Constraint::ToolCall(tools.iter().map(function).collect())),
+        Some(Constraint::JsonObject) => return Ok(Vec::new()),
+        Some(Constraint::JsonSchema(schema)) => {
             ("response_format", grammar::Constraint::JsonSchema(schema.clone()))
         }
-        (Some(Constraint::Regex(regex)), _) => ("regex", grammar::Constraint::Regex(regex.clone())),
-        (Some(Constraint::Choice(choices)), _) => {
+        Some(Constraint::Regex(regex)) => ("regex", grammar::Constraint::Regex(regex.clone())),
+        Some(Constraint::Choice(choices)) => {
             ("choice", grammar::Constraint::Choice(choices.clone()))
         }
     };
-    Some((name, grammar::check(&constraint).err()?.to_string()))
+    grammar::check(&constraint).map_err(|error| {
+        let mut loc: Vec<Loc> = vec!["body".into(), field.into()];
+        if let Some(pointer) = error.pointer() {
+            match error.function().and_then(|function| tools.get(function)) {
+                Some((index, _)) => {
+                    loc.extend([(*index).into(), "function".into(), "parameters".into()]);
+                }
+                None => loc.extend(["json_schema".into(), "schema".into()]),
+            }
+            loc.extend(pointer.split('/').skip(1).map(step));
+        }
+        FieldError { loc, message: error.to_string(), kind: "value_error" }
+    })
+}
+
+/// A step of a JSON pointer.
+fn step(step: &str) -> Loc {
+    match step.parse() {
+        Ok(index) => Loc::Index(index),
+        Err(_) => Loc::Name(echo(&step.replace("~1", "/").replace("~0", "~"))),
+    }
 }

@@ -2,7 +2,7 @@ use protocol::{AnswerForm, Constraint, ModelId, Timestamp, ToolChoice};
 use serde_json::{Value, json};
 use webhooks::Guard;
 
-use super::{Limits, generate, unkeepable};
+use super::{Limits, Loc, generate, keepable};
 
 /// The form that a body with these fields asks for, or the field and the message of its problem.
 fn form(mut fields: Value) -> Result<AnswerForm, (String, String)> {
@@ -46,19 +46,28 @@ fn each_form_arrives() {
         let form = form(fields).unwrap();
         assert_eq!(form.is_plain(), expected.is_none());
         assert_eq!(form.constraint, expected);
-        assert_eq!(unkeepable(&form), None);
+        assert_eq!(keepable(&form), Ok(vec![]));
     }
     let tools = json!([tool("f"), tool("g")]);
     for (choice, expected, offered) in [
         (json!(null), ToolChoice::Auto, 2),
         (json!("auto"), ToolChoice::Auto, 2),
-        (json!("none"), ToolChoice::Auto, 0),
+        (json!("none"), ToolChoice::None, 0),
         (json!("required"), ToolChoice::Required, 2),
         (tool("g"), ToolChoice::Function("g".into()), 2),
     ] {
         let form = form(json!({"tools": tools, "tool_choice": choice})).unwrap();
         assert_eq!((form.tool_choice.clone(), form.tools.len()), (expected, offered));
-        assert_eq!(unkeepable(&form), None);
+        assert_eq!(keepable(&form), Ok(vec![]));
+    }
+    for (fields, has_parts) in [
+        (json!({"tools": tools}), true),
+        (json!({"tools": tools, "tool_choice": "none"}), true),
+        (json!({"tools": [], "tool_choice": "none"}), false),
+        (json!({"tool_choice": "none"}), false),
+        (json!({"enable_thinking": false}), true),
+    ] {
+        assert_eq!(form(fields.clone()).unwrap().has_parts(), has_parts, "{fields}");
     }
     let both = form(json!({"enable_thinking": true, "regex": "a"})).unwrap();
     assert!(
@@ -111,7 +120,83 @@ fn what_can_not_be_kept_is_named_with_its_field() {
         (json!({"choice": []}), "choice"),
         (json!({"tools": [function], "tool_choice": "required"}), "tools"),
     ] {
-        let (at, problem) = unkeepable(&form(fields).unwrap()).unwrap();
-        assert_eq!(at, field, "{problem}");
+        let error = keepable(&form(fields).unwrap()).unwrap_err();
+        assert_eq!(error.loc[..2], ["body".into(), Loc::from(field)], "{error:?}");
+    }
+}
+
+#[test]
+fn a_refusal_names_the_place_within_the_schema() {
+    let format = |schema: Value| {
+        let named = json!({"name": "a", "schema": schema});
+        json!({"response_format": {"type": "json_schema", "json_schema": named}})
+    };
+    let schema = ["json_schema", "schema"];
+    for (fields, at, reason) in [
+        (
+            format(
+                json!({"type": "object", "properties": {"a/b": {"type": "string", "pattern": "[^\\s\\S]"}}, "required": ["a/b"]}),
+            ),
+            json!(["body", "response_format", schema[0], schema[1], "properties", "a/b"]),
+            "no string fits",
+        ),
+        (
+            format(json!({"anyOf": [{"type": "null"}, {"items": {"maxLength": -1}}]})),
+            json!([
+                "body",
+                "response_format",
+                schema[0],
+                schema[1],
+                "anyOf",
+                1,
+                "items",
+                "maxLength"
+            ]),
+            "from 0",
+        ),
+        (
+            format(json!({"$ref": "#"})),
+            json!(["body", "response_format", schema[0], schema[1]]),
+            "leads back",
+        ),
+        (
+            json!({"tool_choice": "required", "tools": [tool("f"), {"type": "function", "function": {
+                "name": "g", "parameters": {"type": "object", "properties": {"n": {"uniqueItems": true}}},
+            }}]}),
+            json!(["body", "tools", 1, "function", "parameters", "properties", "n", "uniqueItems"]),
+            "parameters of 'g'",
+        ),
+        (json!({"regex": "a[^\\s\\S]"}), json!(["body", "regex"]), "matches no text"),
+    ] {
+        let error = keepable(&form(fields.clone()).unwrap()).unwrap_err();
+        assert_eq!(serde_json::to_value(&error.loc).unwrap(), at, "{fields}: {}", error.message);
+        assert!(error.message.contains(reason), "{}", error.message);
+    }
+    // What is not called is not held against anything.
+    let bad =
+        json!({"type": "function", "function": {"name": "bad", "parameters": {"type": "poem"}}});
+    for choice in [json!("auto"), json!("none"), tool("f")] {
+        let fields = json!({"tools": [tool("f"), bad], "tool_choice": choice});
+        assert_eq!(keepable(&form(fields).unwrap()), Ok(vec![]));
+    }
+}
+
+#[test]
+fn numbers_of_schemas_and_tools_travel_as_written() {
+    for number in [
+        "9007199254740993",
+        "18446744073709551617",
+        "1000000000000000000000000000001",
+        "0.10000000000000000000001",
+    ] {
+        let body = format!(
+            r#"{{"prompt": "x", "tool_choice": "required", "tools": [{{"type": "function", "function":
+                {{"name": "f", "parameters": {{"properties": {{"n": {{"enum": [{number}]}}}}}}}}}}]}}"#
+        );
+        let form = form(serde_json::from_str(&body).unwrap()).unwrap();
+        let stored = serde_json::to_string(&form).unwrap();
+        assert!(stored.contains(&format!("[{number}]")), "{stored}");
+        assert_eq!(serde_json::from_str::<AnswerForm>(&stored).unwrap(), form);
+        assert_eq!(keepable(&form), Ok(vec![]));
     }
 }

@@ -2,38 +2,16 @@
 
 use protocol::{AnswerForm, GenerationParams, ModelId, Prompt, Timestamp, Webhook};
 use serde_json::Value;
-use webhooks::Guard;
 
 use super::fields::Fields;
 use super::queueing::{self, Queueing};
-use super::{FieldError, chat, constraint, echo, sampling, webhook};
+use super::{FieldError, Limits, chat, constraint, echo, sampling, webhook};
 
 /// How long, in characters, a `user_id` may be.
 pub(crate) const MAX_USER_ID_CHARS: usize = 256;
 
 /// The fields, but for those of [`sampling`] and [`queueing`].
 const KNOWN: [&str; 5] = ["prompt", "model", "raw", "user_id", "webhook_url"];
-
-/// What the operator allows.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits<'a> {
-    /// How long, in bytes of UTF-8, a prompt may be.
-    pub max_prompt_bytes: usize,
-    /// How many tokens a task may ask for.
-    pub max_new_tokens: u32,
-    /// Which model answers when none is named.
-    pub default_model: &'a ModelId,
-    /// Which other models may be named.
-    pub other_models: &'a [ModelId],
-    /// How long, in seconds, a task may ask to compute; what it has if it does not ask.
-    pub max_time_limit_s: u32,
-    /// How long, in seconds, a task may ask to be kept; what it has if it does not ask.
-    pub max_result_ttl_s: u32,
-    /// Which webhooks are allowed.
-    pub webhooks: Guard,
-    /// What the clock says.
-    pub now: Timestamp,
-}
 
 /// What a client asks for, within the limits.
 #[derive(Debug, Clone, PartialEq)]

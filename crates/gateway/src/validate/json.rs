@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{FieldError, Loc, duplicates};
+use super::{FieldError, Loc, duplicates, echo};
 
 /// The body is not JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,10 +33,52 @@ pub fn parse(body: &[u8]) -> Result<Value, JsonError> {
             format!("the body is not valid JSON: {reason} at line {line}, column {column}"),
         ))
     })?;
-    match duplicates::first(body) {
-        Some(error) => Err(JsonError(error)),
-        None => Ok(value),
+    if let Some(error) = duplicates::first(body) {
+        return Err(JsonError(error));
     }
+    match first_beyond_range(body) {
+        None => Ok(value),
+        Some((at, number)) => Err(JsonError(FieldError::new(
+            ["body".into(), Loc::Index(at)],
+            "json_invalid",
+            format!("the number {} is out of range: at most 1.8e308 is allowed", echo(number)),
+        ))),
+    }
+}
+
+/// The first number of some JSON that is larger than most readers of JSON can hold, and where it stands.
+/// Others are kept as they are written.
+fn first_beyond_range(json: &[u8]) -> Option<(usize, &str)> {
+    let mut at = 0;
+    while at < json.len() {
+        let rest = &json[at..];
+        at += match rest[0] {
+            b'"' => string_length(rest),
+            b'-' | b'0'..=b'9' => {
+                let is_part =
+                    |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+                let length = rest.iter().take_while(|byte| is_part(byte)).count();
+                let number = std::str::from_utf8(&rest[..length]).ok()?;
+                if number.parse::<f64>().is_ok_and(f64::is_infinite) {
+                    return Some((at, number));
+                }
+                length
+            }
+            _ => 1,
+        };
+    }
+    None
+}
+
+/// How many bytes a string has that some JSON begins with, quotes included.
+fn string_length(json: &[u8]) -> usize {
+    let mut escaped = true; // the first quote ends nothing
+    let is_end = |byte: &u8| {
+        let ends = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        ends
+    };
+    json.iter().position(is_end).map_or(json.len(), |end| end + 1)
 }
 
 /// The byte offset of a 1-based line and column.
@@ -81,6 +123,29 @@ mod tests {
             &b"[".repeat(5000),
         ] {
             assert_eq!(parse(body).unwrap_err().0.kind, "json_invalid", "{body:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_stay_as_they_are_written() {
+        for number in [
+            "9007199254740993",
+            "18446744073709551617",
+            "1000000000000000000000000000001",
+            "0.1000000000000000000001",
+            "-0",
+        ] {
+            let value = parse(format!("{{\"a\\\" 1e999\": [{number}]}}").as_bytes()).unwrap();
+            assert_eq!(value["a\" 1e999"].to_string(), format!("[{number}]"));
+        }
+        for (body, at, number) in [
+            ("{\"a\": 1e999}", 6, "1e999"),
+            ("[1e308, \"\\\\\", -1E+400]", 14, "-1E+400"),
+            (&format!("[{}]", "9".repeat(400)), 1, "999"),
+        ] {
+            let JsonError(error) = parse(body.as_bytes()).unwrap_err();
+            assert_eq!((error.kind, &error.loc[1]), ("json_invalid", &Loc::Index(at)), "{body}");
+            assert!(error.message.contains(number), "{}", error.message);
         }
     }
 

@@ -10,6 +10,7 @@ mod fields;
 mod form_tests;
 mod generate;
 mod json;
+mod limits;
 mod queueing;
 mod sampling;
 mod suggest;
@@ -18,10 +19,11 @@ mod webhook;
 mod whole;
 
 pub(crate) use chat::MAX_TOOLS;
-pub(crate) use constraint::unkeepable;
+pub(crate) use constraint::keepable;
 pub(crate) use generate::named_model;
-pub use generate::{GenerateRequest, Limits, generate};
+pub use generate::{GenerateRequest, generate};
 pub use json::{JsonError, parse};
+pub use limits::Limits;
 pub use queueing::Queueing;
 pub(crate) use queueing::{MAX_AHEAD_S, MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE};
 pub(crate) use sampling::{

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::file::{self, Entry, Written};
 use super::keys::Key;
-use super::{SettingsError, dotenv, layers, names};
+use super::{SettingsError, dotenv, names};
 
 /// What a `.env` file sets for this system. It may not exist; then it sets nothing.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl DotEnv {
                 }));
             } else if !entry.value.is_empty() {
                 match seen.insert(entry.name.clone(), entry.line) {
-                    Some(first) => problems.push(layers::twice(&entry.name, &place(), first)),
+                    Some(first) => problems.push(file::twice(&entry.name, &place(), first)),
                     None => entries.push(entry.clone()),
                 }
             }

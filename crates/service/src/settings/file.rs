@@ -100,6 +100,11 @@ pub(super) fn place(path: &Path, line: usize) -> String {
     format!("{}, line {line}", path.display())
 }
 
+/// Says that a file sets `name` twice.
+pub(super) fn twice(name: &str, place: &str, first: usize) -> String {
+    format!("{name} ({place}) is set in line {first} already: remove one of the two lines")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -237,15 +237,10 @@ fn yaml_layer(path: &Path, problems: &mut Vec<String>) -> Layer {
             )),
             Some(_) if entry.value.is_empty() => {}
             Some(key) => match seen.insert(key.name, entry) {
-                Some(first) => problems.push(twice(key.name, &place, first.line)),
+                Some(first) => problems.push(file::twice(key.name, &place, first.line)),
                 None => layer.set(key, &entry.value, &place, problems),
             },
         }
     }
     layer
-}
-
-/// That a file has a name twice.
-pub(super) fn twice(name: &str, place: &str, first: usize) -> String {
-    format!("{name} ({place}) is set in line {first} already: remove one of the two lines")
 }

@@ -4,13 +4,9 @@
 //! |----------|--------------|
 //! | `load`   | finds, downloads and loads a model |
 //! | `memory` | divides the memory among them, once. Pure |
-//! | `swap`   | decides who comes in and who goes out. Pure |
-//! | `keeper` | does it: loads, unloads, and lets each model's tasks be claimed while it is in |
 
-pub(crate) mod keeper;
 mod load;
 mod memory;
-mod swap;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

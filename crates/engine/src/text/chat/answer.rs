@@ -1,8 +1,8 @@
-//! What an answer says besides its text: reasoning in `<think>`, calls of functions in `<tool_call>`,
-//! as the Qwen families write them. Told apart while it is generated; a call that is none is told too,
-//! never dropped.
+//! Splits an answer into reasoning (`<think>`), text and calls of functions (`<tool_call>`), as the Qwen
+//! families write them, while it is generated.
 
-use serde_json::Value;
+use super::call::StringScan;
+pub use super::call::ToolCall;
 
 /// What opens reasoning.
 pub(crate) const THINK: &str = "<think>";
@@ -20,25 +20,6 @@ pub enum AnswerEvent {
     Content(String),
     /// A whole call of a function.
     ToolCall(ToolCall),
-}
-
-/// A call of a function, as far as it is one.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ToolCall {
-    /// What to call.
-    Function {
-        /// The function.
-        name: String,
-        /// An object: what it is given.
-        arguments: Value,
-    },
-    /// Something else that stood where a call belongs.
-    Malformed {
-        /// What stood there.
-        raw: String,
-        /// What is wrong with it.
-        error: String,
-    },
 }
 
 /// What an answer may hold.
@@ -69,6 +50,10 @@ pub struct AnswerParser {
     after_tag: bool,
     /// What stands in a call so far.
     call: String,
+    /// Whether a JSON string is open at its end.
+    strings: StringScan,
+    /// Where in it a tag stands that ends calls, but within a string.
+    quoted_ends: Vec<usize>,
     events: Vec<AnswerEvent>,
 }
 
@@ -94,6 +79,8 @@ impl AnswerParser {
             begun: false,
             after_tag: begins,
             call: String::new(),
+            strings: StringScan::default(),
+            quoted_ends: Vec::new(),
             events: Vec::new(),
         }
     }
@@ -107,10 +94,15 @@ impl AnswerParser {
 
     /// The end of the answer: what was held back, a call that was not closed included.
     pub fn finish(mut self) -> Vec<AnswerEvent> {
-        let tag = std::mem::take(&mut self.tag);
-        tag.chars().for_each(|char| self.text(char));
+        loop {
+            let tag = std::mem::take(&mut self.tag);
+            tag.chars().for_each(|char| self.text(char));
+            if self.part != Part::Call || !self.end_call() {
+                break;
+            }
+        }
         match self.part {
-            Part::Call => self.end_call(),
+            Part::Call => {}
             Part::Reasoning => {}
             // White space at the end is the answer's own.
             Part::Beginning | Part::Content if self.begun || !self.after_tag => {
@@ -155,21 +147,32 @@ impl AnswerParser {
 
     /// A tag came that counts here.
     fn change(&mut self, tag: &str) {
+        if tag == CALL_END && self.strings.is_open() {
+            self.quoted_ends.push(self.call.len());
+            return tag.chars().for_each(|char| self.text(char));
+        }
         let next = match tag {
             THINK => Part::Reasoning,
             CALL => Part::Call,
             _ => Part::Content,
         };
-        if self.part == Part::Call {
-            self.end_call();
+        if self.part == Part::Call && self.end_call() {
+            // It had ended before, and this may end another.
+            return tag.chars().for_each(|char| self.step(char));
         }
+        self.enter(next);
+    }
+
+    /// Begins a part behind a tag.
+    fn enter(&mut self, part: Part) {
         self.space.clear();
-        (self.part, self.begun, self.after_tag) = (next, false, true);
+        (self.part, self.begun, self.after_tag) = (part, false, true);
     }
 
     fn text(&mut self, char: char) {
         if self.part == Part::Call {
             self.call.push(char);
+            self.strings.push(char);
         } else if char.is_whitespace() {
             self.space.push(char);
         } else {
@@ -198,29 +201,25 @@ impl AnswerParser {
         }
     }
 
-    fn end_call(&mut self) {
+    /// Tells the call that has ended. One that is none may owe it to a quote that nothing closes, by which
+    /// the tag that ended it stood within a string: then it ends there, what follows is looked at again,
+    /// and the answer is true.
+    fn end_call(&mut self) -> bool {
         let raw = std::mem::take(&mut self.call);
-        self.events.push(AnswerEvent::ToolCall(ToolCall::read(&raw)));
-    }
-}
-
-impl ToolCall {
-    /// What stood between the tags.
-    fn read(raw: &str) -> Self {
-        let malformed = |error: String| Self::Malformed { raw: raw.trim().to_owned(), error };
-        let mut call = match serde_json::from_str::<Value>(raw) {
-            Ok(Value::Object(call)) => call,
-            Ok(_) => return malformed("a call must be a JSON object".to_owned()),
-            Err(error) => return malformed(format!("a call must be JSON: {error}")),
+        let quoted_ends = std::mem::take(&mut self.quoted_ends);
+        self.strings = StringScan::default();
+        let call = ToolCall::read(&raw);
+        let Some(end) = quoted_ends.first().filter(|_| matches!(call, ToolCall::Malformed { .. }))
+        else {
+            self.events.push(AnswerEvent::ToolCall(call));
+            self.enter(Part::Content);
+            return false;
         };
-        let Some(Value::String(name)) = call.remove("name") else {
-            return malformed("a call must have a name, a string".to_owned());
-        };
-        match call.remove("arguments") {
-            None => Self::Function { name, arguments: Value::Object(serde_json::Map::new()) },
-            Some(arguments @ Value::Object(_)) => Self::Function { name, arguments },
-            Some(_) => malformed("a call's arguments must be an object".to_owned()),
-        }
+        let (raw, rest) = raw.split_at(*end);
+        self.events.push(AnswerEvent::ToolCall(ToolCall::read(raw)));
+        self.enter(Part::Content);
+        rest[CALL_END.len()..].chars().for_each(|char| self.step(char));
+        true
     }
 }
 

@@ -1,6 +1,6 @@
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -100,6 +100,107 @@ fn malformed_calls_are_told_with_what_is_wrong() {
 }
 
 #[test]
+fn a_tag_within_a_string_ends_no_call() {
+    for (raw, argument) in [
+        (r#"{"name": "f", "arguments": {"a": "x</tool_call>y"}}"#, "x</tool_call>y"),
+        (r#"{"name": "f", "arguments": {"a": "\"</tool_call>"}}"#, "\"</tool_call>"),
+        (r#"{"name": "f", "arguments": {"a": "</tool_call>\\"}}"#, "</tool_call>\\"),
+        (
+            r#"{"name": "f", "arguments": {"a": "</tool_call></tool_call>"}}"#,
+            "</tool_call></tool_call>",
+        ),
+        (
+            r#"{"name": "f", "arguments": {"a": "<tool_call>{}</tool_call>"}}"#,
+            "<tool_call>{}</tool_call>",
+        ),
+    ] {
+        let expected = [call("f", json!({"a": argument})), content("so")];
+        assert_eq!(whole(ALL, &format!("<tool_call>{raw}</tool_call>so")), expected, "{raw}");
+        // Whole but not closed is whole.
+        assert_eq!(whole(ALL, &format!("<tool_call>{raw}")), expected[..1], "{raw}");
+    }
+}
+
+#[test]
+fn a_quote_that_nothing_closes_takes_no_more_than_its_call() {
+    for raw in [
+        r#"{"name": "f}"#,
+        r#"{"name": "f, "arguments": {}}"#,
+        r#"{"name": "f", "arguments": {"a": "1}}"#,
+    ] {
+        let text =
+            format!("<tool_call>{raw}</tool_call> so <tool_call>{{\"name\": \"g\"}}</tool_call>");
+        match whole(ALL, &text).as_slice() {
+            [AnswerEvent::ToolCall(ToolCall::Malformed { raw: told, error }), text, next] => {
+                assert_eq!((told.as_str(), text), (raw, &content("so")));
+                assert!(error.contains("JSON"), "{error}");
+                assert_eq!(*next, call("g", json!({})));
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    // What is no JSON has no strings.
+    let expected = AnswerEvent::ToolCall(ToolCall::Malformed {
+        raw: "it's \"so".to_owned(),
+        error: "a call must be JSON: expected value at line 1 column 1".to_owned(),
+    });
+    assert_eq!(whole(ALL, "<tool_call>it's \"so</tool_call>x"), [expected, content("x")]);
+}
+
+#[test]
+fn near_misses_are_read_right() {
+    let arguments = json!({"code": "a\n\tb", "n": 1});
+    for raw in [
+        "{\"name\": \"f\", \"arguments\": {\"code\": \"a\n\tb\", \"n\": 1}}",
+        "{\"name\": \"f\", \"parameters\": {\"code\": \"a\\n\\tb\", \"n\": 1}}",
+        "{\"name\": \"f\", \"arguments\": \"{\\\"code\\\": \\\"a\\\\n\\\\tb\\\", \\\"n\\\": 1}\"}",
+        "{\"type\": \"function\", \"function\": {\"name\": \"f\", \"arguments\": {\"code\": \"a\\n\\tb\", \"n\": 1}}}",
+        "{\"id\": \"call_1\", \"name\": \"f\",\n \"arguments\": {\"code\": \"a\n\\tb\",\n \"n\": 1}}",
+    ] {
+        let told = whole(ALL, &format!("<tool_call>\n{raw}\n</tool_call>"));
+        assert_eq!(told, [call("f", arguments.clone())], "{raw}");
+    }
+}
+
+#[test]
+fn what_would_lose_arguments_is_told() {
+    for (raw, problem) in [
+        (r#"{"name": "f", "args": {"a": 1}}"#, "args"),
+        (r#"{"name": "f", "arguments": {"a": 1}, "parameters": {"a": 2}}"#, "not both"),
+        (r#"{"name": "f", "arguments": [1]}"#, "object"),
+        (r#"{"name": "f", "parameters": "x"}"#, "object"),
+        (r#"{"name": "f", "arguments": {}} {"name": "g", "arguments": {}}"#, "JSON"),
+        (r#"{'name': 'f'}"#, "JSON"),
+    ] {
+        match whole(ALL, &format!("<tool_call>{raw}</tool_call>")).as_slice() {
+            [AnswerEvent::ToolCall(ToolCall::Malformed { raw: told, error })] => {
+                assert_eq!(told, raw);
+                assert!(error.contains(problem), "{error}");
+            }
+            other => panic!("{raw}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn numbers_of_arguments_travel_as_written() {
+    for number in [
+        "9007199254740993",
+        "18446744073709551616",
+        "1000000000000000000000000000001",
+        "-1000000000000000000000000000001",
+        "0.1000000000000000055511151231257827",
+    ] {
+        let raw = format!("{{\"name\": \"f\", \"arguments\": {{\"n\": [{number}]}}}}");
+        let told = whole(ALL, &format!("<tool_call>{raw}</tool_call>"));
+        let [AnswerEvent::ToolCall(ToolCall::Function { arguments, .. })] = told.as_slice() else {
+            panic!("{told:?}")
+        };
+        assert_eq!(arguments.to_string(), format!("{{\"n\":[{number}]}}"));
+    }
+}
+
+#[test]
 fn how_an_answer_is_cut_makes_no_difference() {
     let mut random = StdRng::seed_from_u64(11);
     let parts = [
@@ -117,6 +218,8 @@ fn how_an_answer_is_cut_makes_no_difference() {
         "text",
         "{\"name\":\"f\",\"arguments\":{}}",
         "{\"name\":",
+        "\"",
+        "\\",
         "<tool_",
         "call>",
     ];

@@ -2,13 +2,18 @@
 //!
 //! - `guard`: marks where a message's own text must not become a special token
 //! - `python`: values printed and dumped to JSON as Python does it
-//! - [`answer`]: what comes back told apart: reasoning, text, calls of functions
+//! - [`answer`]: splits what comes back into reasoning, text, calls of functions; `call` reads the calls
 //! - `functions`: what templates may call beside Jinja's own
+//! - `start`: where the answer begins, which the rendered template decides
+//! - `value`: JSON as templates compute with it
 
 pub mod answer;
+mod call;
 mod functions;
 mod guard;
 mod python;
+mod start;
+mod value;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
@@ -20,6 +25,8 @@ use super::tokenizer::Tokenizer;
 use crate::LoadError;
 use crate::gguf::{GgufError, GgufFile, Metadata};
 use guard::Guard;
+pub use start::AnswerStart;
+pub use value::template_value;
 
 const KEY: &str = "tokenizer.chat_template";
 
@@ -54,7 +61,7 @@ pub enum ChatError {
     NoSentinel,
 }
 
-/// What a template computes with. Deserialized from JSON, it keeps the order of keys.
+/// What a template computes with; [`template_value`] makes it of JSON.
 pub type TemplateValue = Value;
 
 /// What a template is given beside the messages.

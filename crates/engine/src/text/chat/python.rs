@@ -6,6 +6,8 @@ use std::fmt::Write;
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
 
+use super::value::LongInteger;
+
 /// How `json.dumps` is asked to write.
 #[derive(Debug, Clone)]
 pub(super) struct JsonStyle {
@@ -42,6 +44,9 @@ pub(super) fn str(value: &Value) -> String {
 }
 
 fn write_repr(value: &Value, out: &mut String) {
+    if let Some(digits) = LongInteger::digits(value) {
+        return out.push_str(digits);
+    }
     match value.kind() {
         ValueKind::Undefined => {}
         ValueKind::String => write_quoted(value.as_str().unwrap_or_default(), out),
@@ -128,6 +133,10 @@ fn write_json(
     depth: usize,
     out: &mut String,
 ) -> Result<(), Error> {
+    if let Some(digits) = LongInteger::digits(value) {
+        out.push_str(digits);
+        return Ok(());
+    }
     match value.kind() {
         ValueKind::None => out.push_str("null"),
         ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
@@ -247,7 +256,7 @@ mod tests {
     use super::*;
 
     fn parse(json: &str) -> Value {
-        serde_json::from_str(json).unwrap()
+        super::super::template_value(&serde_json::from_str(json).unwrap())
     }
 
     // Expected texts are what CPython 3.11 prints.

@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::middleware::Notes;
-use crate::openapi::{AdminErrors, ErrorReply, InvalidReply};
 use crate::routes::query_value;
+use crate::schemas::{AdminErrors, ErrorReply, InvalidReply};
 use crate::state::State;
 use crate::validate::admin;
 

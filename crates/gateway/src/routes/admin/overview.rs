@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::workers::WorkerReply;
 use crate::auth::Operator;
 use crate::error::ApiError;
-use crate::openapi::AdminErrors;
+use crate::schemas::AdminErrors;
 use crate::state::State;
 
 /// All queues and workers at a glance.

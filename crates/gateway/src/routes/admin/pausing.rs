@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::auth::Operator;
 use crate::body::read_json;
 use crate::error::ApiError;
-use crate::openapi::{AdminErrors, ErrorReply, InvalidReply};
+use crate::schemas::{AdminErrors, ErrorReply, InvalidReply};
 use crate::state::State;
 use crate::validate::{admin, echo};
 

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::auth::Operator;
 use crate::error::ApiError;
-use crate::openapi::{AdminErrors, ErrorReply, InvalidReply};
+use crate::schemas::{AdminErrors, ErrorReply, InvalidReply};
 use crate::state::State;
 
 /// The workers.

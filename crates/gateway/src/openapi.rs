@@ -1,21 +1,15 @@
 //! The API's description: types and routes by `utoipa`, the limits of this very server filled in.
 //! What stands here only documents; what is checked is in [`crate::validate`].
 
-mod errors;
-
 use protocol::Lane;
 use serde_json::{Value, json};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi, ToSchema};
-
-pub(crate) use errors::{
-    AdminErrors, ErrorReply, InvalidReply, KeyErrors, SubmitErrors, TaskErrors,
-};
-use errors::{FullReply, Problem, Step};
+use utoipa::{Modify, OpenApi};
 
 use crate::auth::KEY_HEADER;
 use crate::options::Options;
 use crate::routes;
+use crate::schemas::{ErrorReply, FullReply, GenerateBody, InvalidReply, Problem, Step};
 use crate::validate::{
     DEFAULT_MAX_TOKENS, MAX_AHEAD_S, MAX_BIASES, MAX_METADATA, MAX_METADATA_NAME,
     MAX_METADATA_VALUE, MAX_STOP_BYTES, MAX_STOPS, MAX_TOOLS, MAX_TOP_LOGPROBS,
@@ -265,112 +259,4 @@ impl Modify for SecuritySchemes {
             .description(Some("The operators' key."));
         components.add_security_scheme("admin_bearer", SecurityScheme::Http(bearer.build()));
     }
-}
-
-/// A prompt and how to answer it. Other fields are refused; `null` counts as not given.
-#[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
-#[allow(dead_code)] // documents what `validate::generate` reads
-pub(crate) struct GenerateBody {
-    /// What to answer: one user turn through the model's chat template. Its length is limited in
-    /// bytes of UTF-8 here, and by the worker to what the model's context holds.
-    #[schema(min_length = 1, pattern = r"\S", example = "Why is the sky blue?")]
-    prompt: String,
-    /// At most this many tokens are generated; -1 stands for as many as the maximum.
-    #[schema(minimum = 1, example = 512)]
-    max_tokens: Option<u32>,
-    /// 0 always takes the likeliest token; larger is more random. When not given: what the model's makers
-    /// recommend, else 0.7.
-    #[schema(minimum = 0, maximum = 2, default = 0.7, example = 0.7)]
-    temperature: Option<f32>,
-    /// Only the likeliest tokens that together reach this probability are drawn from. When not given: what the
-    /// model's makers recommend, else 0.9.
-    #[schema(exclusive_minimum = 0, maximum = 1, default = 0.9, example = 0.9)]
-    top_p: Option<f32>,
-    /// Only this many likeliest tokens are drawn from; 0 and -1 stand for all. When not given: what the model's
-    /// makers recommend, else all.
-    #[schema(minimum = -1, maximum = 4_294_967_295_u32, example = 20)]
-    top_k: Option<i64>,
-    /// Only tokens with at least this share of the likeliest one's probability are drawn from.
-    #[schema(minimum = 0, maximum = 1, default = 0, example = 0.05)]
-    min_p: Option<f32>,
-    /// Makes tokens of the prompt and of the answer less likely: their logits are divided by it where
-    /// positive, and multiplied where not. 1 changes nothing.
-    #[schema(exclusive_minimum = 0, maximum = 2, default = 1, example = 1.1)]
-    repetition_penalty: Option<f32>,
-    /// Taken from the logits of tokens that the answer has already.
-    #[schema(minimum = -2, maximum = 2, default = 0)]
-    presence_penalty: Option<f32>,
-    /// Taken from the logits of tokens that the answer has already, once for each time.
-    #[schema(minimum = -2, maximum = 2, default = 0)]
-    frequency_penalty: Option<f32>,
-    /// From token numbers to what is added to their logits, -100 to 100: the ends forbid and force.
-    #[schema(value_type = Object, required = false)]
-    logit_bias: Option<Value>,
-    /// Tell how likely each token of the answer was.
-    #[schema(default = false)]
-    logprobs: Option<bool>,
-    /// Tell so many of the likeliest tokens at each place too; needs `logprobs`. An answer may have
-    /// 16384 logprobs: `max_tokens * (1 + top_logprobs)` must not be more.
-    #[schema(minimum = 0, default = 0, example = 5)]
-    top_logprobs: Option<u32>,
-    /// Same seed, same prompt, same answer. Random when not given, or -1. At most 18446744073709551615.
-    #[schema(minimum = -1, example = 42)]
-    seed: Option<i64>,
-    /// Generation ends before the first of these: a string, or up to 16, each of 1 to 256 bytes.
-    #[schema(value_type = Object, required = false)]
-    // its alternatives are spelled out in `document`
-    stop: Option<Value>,
-    /// What the answer must look like: text, any JSON object, or JSON of a schema.
-    #[schema(value_type = Object, required = false)]
-    // its alternatives are spelled out in `document`
-    response_format: Option<Value>,
-    /// The answer must match the whole of this regular expression (no look-around, no back-references).
-    #[schema(min_length = 1, example = "[0-9]{3}-[a-z]+")]
-    regex: Option<String>,
-    /// The answer must be one of these texts.
-    choice: Option<Vec<String>>,
-    /// Functions that the model may call, as OpenAI has them.
-    #[schema(value_type = Object, required = false)]
-    // spelled out in `document`
-    tools: Option<Value>,
-    /// Whether it calls one: `auto`, `none`, `required`, or a function by name.
-    #[schema(value_type = Object, required = false)]
-    // spelled out in `document`
-    tool_choice: Option<Value>,
-    /// Asks a model that can think to do so or not; what it thinks is then told apart, as `reasoning`.
-    enable_thinking: Option<bool>,
-    /// Which model answers: the default, or another that a live worker serves.
-    model: Option<String>,
-    /// Send the prompt to the model untouched, without its chat template.
-    #[schema(default = false)]
-    raw: Option<bool>,
-    /// Your label for your end user: kept with the task, never interpreted.
-    #[schema(max_length = 256, example = "user-17")]
-    user_id: Option<String>,
-    /// Where to tell the end by a signed POST: http or https, a public host, no user name, at most 2048 bytes.
-    #[schema(format = "uri", example = "https://example.org/hook")]
-    webhook_url: Option<String>,
-    /// How urgent it is. Lanes are served by weight: the less urgent wait longer, but never for ever.
-    #[schema(default = "normal", example = "normal")]
-    priority: Option<String>,
-    /// Start no sooner than this many seconds from now.
-    #[schema(minimum = 0, example = 60)]
-    delay_s: Option<f64>,
-    /// Start no sooner than this instant: RFC 3339, or seconds since 1970. Not together with `delay_s`.
-    #[schema(value_type = Object, required = false)]
-    // its alternatives are spelled out in `document`
-    run_at: Option<Value>,
-    /// Fail as `expired` if no worker has started it so many seconds from now.
-    #[schema(minimum = 1, example = 600)]
-    expires_in_s: Option<u32>,
-    /// Your own notes, kept with the task and given back by `GET /status`.
-    #[schema(value_type = Object, required = false)]
-    metadata: Option<Value>,
-    /// How long the result is kept after the end, in seconds.
-    #[schema(minimum = 1)]
-    result_ttl_s: Option<u32>,
-    /// How long one attempt may compute, in seconds.
-    #[schema(minimum = 1)]
-    time_limit_s: Option<u32>,
 }

@@ -9,6 +9,8 @@
 //! No task is claimed before its model is there, so one that dies while it loads holds nothing; and nothing of a
 //! load happens on the threads that renew leases.
 
+mod swap;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,9 +19,10 @@ use protocol::{ModelState, TaskError};
 use service::shutdown::CancellationToken;
 use tokio::task::{JoinError, JoinSet};
 
-use super::swap::{self, Stage, Step, View};
-use super::{Models, Served};
-use crate::pull::{self, Until};
+use self::swap::{Stage, Step, View};
+use crate::models::{Models, Served};
+use crate::pull;
+use crate::until::Until;
 use crate::{Worker, WorkerError, pulse, refuse};
 
 /// How often it is looked at what waits.

@@ -1,0 +1,113 @@
+//! Where the answer begins. A model may think first, and what its template renders decides whether it
+//! does: a constraint holds for the answer, never for the thought.
+
+use serde::Serialize;
+
+use super::answer::{THINK, THINK_END};
+use super::{ChatError, ChatOptions, ChatTemplate, Prompt};
+
+/// Where the answer to a prompt begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerStart {
+    /// With the first token.
+    AtOnce,
+    /// Behind the `</think>` of a thought that the prompt opened.
+    InThought,
+    /// Behind the `</think>` of a thought that the model opens itself.
+    BeforeThought,
+}
+
+impl AnswerStart {
+    /// Of a prompt, by its end. That a model opens a thought itself a prompt does not show.
+    pub(crate) fn of(end_of_prompt: &str) -> Self {
+        let is_open = end_of_prompt.trim_end().ends_with(THINK);
+        if is_open { Self::InThought } else { Self::AtOnce }
+    }
+}
+
+impl ChatTemplate {
+    /// Renders a conversation whose answer shall keep a constraint, and says where the answer begins.
+    /// Unless the options ask for a thought, the template is asked for none: one that opens a thought
+    /// nevertheless belongs to a model that always thinks, and one that does not know the question to
+    /// a model that never does.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn render_constrained<M: Serialize>(
+        &self,
+        messages: &[M],
+        options: &ChatOptions,
+    ) -> Result<(Prompt, AnswerStart), ChatError> {
+        let thinks = options.enable_thinking.unwrap_or(false);
+        let with = |thinks| ChatOptions { enable_thinking: Some(thinks), ..options.clone() };
+        let prompt = self.render(messages, &with(thinks))?;
+        let mut start = AnswerStart::of(prompt.text());
+        if thinks && start == AnswerStart::AtOnce {
+            // Who knows the question renders something else, such as a thought that is empty, to `false`.
+            let without = self.render(messages, &with(false))?;
+            let closes = prompt.text().trim_end().ends_with(THINK_END);
+            if without != prompt && !closes {
+                start = AnswerStart::BeforeThought;
+            }
+        }
+        Ok((prompt, start))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::gguf::GgufFile;
+    use crate::text::{Tokenizer, template_value};
+
+    const TURN: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
+                        <|im_start|>assistant\n";
+
+    fn start(ending: &str, thinks: Option<bool>) -> (String, AnswerStart) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3");
+        let file = GgufFile::open(folder.join("qwen3-f32.gguf")).unwrap();
+        let tokenizer = Tokenizer::from_gguf(&file).unwrap();
+        let template = ChatTemplate::new(&format!("{TURN}{ending}"), &tokenizer).unwrap();
+        let message = template_value(&serde_json::json!({"role": "user", "content": "A <think>?"}));
+        let options = ChatOptions { enable_thinking: thinks, ..ChatOptions::default() };
+        let (prompt, start) = template.render_constrained(&[message], &options).unwrap();
+        (prompt.text().split("assistant\n").nth(1).unwrap().to_owned(), start)
+    }
+
+    #[test]
+    fn the_rendered_template_decides_where_the_answer_begins() {
+        use AnswerStart::{AtOnce, BeforeThought, InThought};
+        let empty = "<think>\n\n</think>\n\n";
+        let hybrid = "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}";
+        let newer = "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n\
+                     {% else %}<think>\n{% endif %}";
+        let off_by_default = "{% if enable_thinking is defined and enable_thinking is true %}<think>\n\
+                              {% else %}<think>\n\n</think>\n\n{% endif %}";
+        for (name, ending, thinks, end, expected) in [
+            // never thinks: Qwen2.5, Qwen3-Instruct-2507
+            ("none", "", None, "", AtOnce),
+            ("none", "", Some(true), "", AtOnce),
+            ("none", "", Some(false), "", AtOnce),
+            // always thinks: Qwen3-Thinking-2507
+            ("always", "<think>\n", None, "<think>\n", InThought),
+            ("always", "<think>\n", Some(true), "<think>\n", InThought),
+            ("always", "<think>\n", Some(false), "<think>\n", InThought),
+            // thinks if asked, and opens the thought itself: Qwen3
+            ("hybrid", hybrid, None, empty, AtOnce),
+            ("hybrid", hybrid, Some(false), empty, AtOnce),
+            ("hybrid", hybrid, Some(true), "", BeforeThought),
+            // thinks if asked, and the template opens the thought: Qwen3.5
+            ("newer", newer, None, empty, AtOnce),
+            ("newer", newer, Some(false), empty, AtOnce),
+            ("newer", newer, Some(true), "<think>\n", InThought),
+            ("off by default", off_by_default, None, empty, AtOnce),
+            ("off by default", off_by_default, Some(true), "<think>\n", InThought),
+            // has an empty thought whatever is asked
+            ("empty", empty, Some(true), empty, AtOnce),
+        ] {
+            assert_eq!(start(ending, thinks), (end.to_owned(), expected), "{name}, {thinks:?}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Types that only document the API: bodies that are read field by field, and error responses. The
+//! OpenAPI document and the routes use them; [`crate::validate`] does the checking.
+
+mod errors;
+mod generate;
+
+pub(crate) use errors::{
+    AdminErrors, ErrorReply, FullReply, InvalidReply, KeyErrors, Problem, Step, SubmitErrors,
+    TaskErrors,
+};
+pub(crate) use generate::GenerateBody;

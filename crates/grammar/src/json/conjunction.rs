@@ -1,0 +1,139 @@
+//! Which schemas hold together: `$ref` and `allOf` add to them, `anyOf` and `oneOf` choose among them.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::Refusal;
+use super::facts::{PlaceId, Types};
+use super::read::Reader;
+use crate::limits::{MAX_ALTERNATIVES, MAX_DEPTH};
+
+/// Schemas that hold for the same value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Conjunction {
+    /// In ascending order.
+    pub(super) places: Vec<PlaceId>,
+    /// What they leave of the types; some.
+    pub(super) types: Types,
+    /// Which option of which `oneOf` was taken, by where that stands.
+    pub(super) exclusive: Vec<(Rc<str>, usize)>,
+}
+
+impl Conjunction {
+    /// Holds for all.
+    pub(super) fn free() -> Self {
+        Self { places: Vec::new(), types: Types::ALL, exclusive: Vec::new() }
+    }
+
+    /// Both; `None` if that is impossible.
+    fn and(&self, other: &Self) -> Option<Self> {
+        let types = self.types.and(other.types);
+        // One value does not take two options of one `oneOf`.
+        let differs = |(at, option): &(Rc<str>, usize)| {
+            other.exclusive.iter().any(|(other_at, other)| at == other_at && option != other)
+        };
+        if types == Types::NONE || self.exclusive.iter().any(differs) {
+            return None;
+        }
+        let mut places = self.places.clone();
+        places.extend(&other.places);
+        places.sort_unstable();
+        places.dedup();
+        let mut exclusive = self.exclusive.clone();
+        exclusive
+            .extend(other.exclusive.iter().filter(|one| !self.exclusive.contains(one)).cloned());
+        Some(Self { places, types, exclusive })
+    }
+}
+
+/// The conjunctions that each place allows, once they are known.
+#[derive(Debug, Default)]
+pub(super) struct Conjunctions {
+    /// `None` while they are being found.
+    known: HashMap<PlaceId, Option<Rc<Vec<Conjunction>>>>,
+    /// How many are being found, each for the one before.
+    depth: usize,
+}
+
+impl Conjunctions {
+    /// The conjunctions of which one must hold where all these places must.
+    pub(super) fn of(
+        &mut self,
+        places: &[PlaceId],
+        reader: &mut Reader<'_>,
+    ) -> Result<Vec<Conjunction>, Refusal> {
+        let mut all = vec![Conjunction::free()];
+        for place in places {
+            let one = self.of_one(*place, reader)?;
+            all = product(&all, &one, *place, reader)?;
+        }
+        Ok(all)
+    }
+
+    fn of_one(
+        &mut self,
+        place: PlaceId,
+        reader: &mut Reader<'_>,
+    ) -> Result<Rc<Vec<Conjunction>>, Refusal> {
+        match self.known.get(&place) {
+            Some(Some(known)) => return Ok(known.clone()),
+            Some(None) => {
+                let problem = "a reference leads back here and says nothing of a value on its way";
+                return Err(Refusal::at(reader.at(place), problem));
+            }
+            None => {}
+        }
+        if self.depth == MAX_DEPTH {
+            let problem = format!("more than {MAX_DEPTH} references follow one another");
+            return Err(Refusal::at(reader.at(place), problem));
+        }
+        self.known.insert(place, None);
+        self.depth += 1;
+        let facts = reader.facts(place)?;
+        let own = Conjunction { places: vec![place], types: facts.types, exclusive: Vec::new() };
+        let mut all = if facts.types == Types::NONE { Vec::new() } else { vec![own] };
+        for other in &facts.all {
+            let other = self.of_one(*other, reader)?;
+            all = product(&all, &other, place, reader)?;
+        }
+        for choice in &facts.choices {
+            let mut options = Vec::new();
+            let document = reader.at(place).document;
+            let exclusive = choice.exclusive.as_deref().map(|at| format!("{document}{at}"));
+            let exclusive: Option<Rc<str>> = exclusive.map(Rc::from);
+            for (index, option) in choice.options.iter().enumerate() {
+                for option in self.of_one(*option, reader)?.iter() {
+                    let mut option = option.clone();
+                    option.exclusive.extend(exclusive.clone().map(|at| (at, index)));
+                    options.push(option);
+                }
+            }
+            all = product(&all, &options, place, reader)?;
+        }
+        self.depth -= 1;
+        let all = Rc::new(all);
+        self.known.insert(place, Some(all.clone()));
+        Ok(all)
+    }
+}
+
+fn product(
+    left: &[Conjunction],
+    right: &[Conjunction],
+    place: PlaceId,
+    reader: &Reader<'_>,
+) -> Result<Vec<Conjunction>, Refusal> {
+    let mut all: Vec<Conjunction> = Vec::new();
+    for one in left {
+        for both in right.iter().filter_map(|other| one.and(other)) {
+            if !all.contains(&both) {
+                all.push(both);
+            }
+            if all.len() > MAX_ALTERNATIVES {
+                let problem = format!("it has more than {MAX_ALTERNATIVES} alternatives");
+                return Err(Refusal::at(reader.at(place), problem));
+            }
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,141 @@
+//! The members of objects: which kind each name's value is of, be the name known or not.
+
+use std::rc::Rc;
+
+use llguidance::derivre::RegexAst;
+
+use super::Refusal;
+use super::facts::{Facts, PlaceId};
+use super::kinds::{KindId, Kinds, Object};
+use super::regex::{Extent, all_of, anything, extent, literal, not, one_of, regex};
+use crate::limits::{MAX_NAME_CLASSES, MAX_PATTERNS, MAX_STATES_OF_ONE};
+
+/// Names that patterns sort. Without control characters and what dialects of regular expressions do
+/// not agree on: white space and ends of lines beyond ASCII.
+const SORTED_NAMES: &str = r"[^\x00-\x1f\x7f\u{85}\u{2028}\u{2029}\u{feff}]*";
+
+impl Kinds<'_> {
+    /// The members that all these schemas allow.
+    pub(super) fn object(&mut self, facts: &[(PlaceId, Rc<Facts<'_>>)]) -> Result<Object, Refusal> {
+        let members = || facts.iter().map(|(_, facts)| &facts.members);
+        let mut names: Vec<&String> = Vec::new();
+        let properties = members().flat_map(|one| one.named.iter().map(|(name, _)| name));
+        for name in properties.chain(members().flat_map(|one| &one.required)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let mut named = Vec::with_capacity(names.len());
+        for name in &names {
+            let mut places = Vec::new();
+            for one in members() {
+                let before = places.len();
+                let property = one.named.iter().find(|(other, _)| other == *name);
+                places.extend(property.map(|(_, place)| *place));
+                for (pattern, place) in &one.patterns {
+                    if self.is_found(pattern, name, *place)? {
+                        places.push(*place);
+                    }
+                }
+                if places.len() == before {
+                    places.extend(one.others);
+                }
+            }
+            let is_required = members().any(|one| one.required.contains(name));
+            named.push(((*name).clone(), self.of(places)?, is_required));
+        }
+        Ok(Object {
+            least: members().map(|one| one.least).max().unwrap_or(0),
+            most: members().filter_map(|one| one.most).min(),
+            classes: self.classes(facts, &names)?,
+            named,
+        })
+    }
+
+    fn is_found(&self, pattern: &str, name: &str, place: PlaceId) -> Result<bool, Refusal> {
+        let expression = self.reader.pattern(pattern);
+        let found = expression.and_then(|one| super::regex::matches(one, name));
+        found.ok_or_else(|| Refusal::at(self.reader.at(place), "its pattern takes too much work"))
+    }
+
+    /// Sorts the names that are not `taken` by which patterns are found in them, and gives each class the
+    /// kind of its values.
+    fn classes(
+        &mut self,
+        facts: &[(PlaceId, Rc<Facts<'_>>)],
+        taken: &[&String],
+    ) -> Result<Vec<(RegexAst, KindId)>, Refusal> {
+        let members = || facts.iter().map(|(_, facts)| &facts.members);
+        let mut patterns: Vec<(&str, PlaceId)> = Vec::new();
+        for (pattern, place) in members().flat_map(|one| &one.patterns) {
+            if patterns.iter().all(|(known, _)| known != pattern) {
+                patterns.push((pattern, *place));
+            }
+        }
+        if let Some((_, place)) = patterns.get(MAX_PATTERNS) {
+            let problem =
+                format!("an object has more than {MAX_PATTERNS} different patternProperties");
+            return Err(Refusal::at(self.reader.at(*place), problem));
+        }
+        let free = if patterns.is_empty() { anything() } else { regex(SORTED_NAMES) };
+        let free = match taken {
+            [] => vec![free],
+            names => vec![free, not(one_of(names.iter().map(|name| literal(name))))],
+        };
+        // What each class's names match, and which patterns those are.
+        let mut classes = vec![(free, Vec::<&str>::new())];
+        for (pattern, place) in &patterns {
+            let Some(expression) = self.reader.pattern(pattern).cloned() else { continue };
+            let mut finer = Vec::new();
+            for (parts, found) in classes {
+                let mut with = (parts.clone(), found.clone());
+                with.0.push(expression.clone());
+                with.1.push(pattern);
+                let mut without = (parts, found);
+                without.0.push(not(expression.clone()));
+                for class in [with, without] {
+                    match extent(&all_of(class.0.iter().cloned()), MAX_STATES_OF_ONE) {
+                        Ok(Extent::Empty) => {}
+                        Ok(Extent::States(_)) => finer.push(class),
+                        Ok(Extent::TooLarge) | Err(_) => {
+                            let problem =
+                                "too many states are needed to tell its names from others";
+                            return Err(Refusal::at(self.reader.at(*place), problem));
+                        }
+                    }
+                }
+            }
+            if finer.len() > MAX_NAME_CLASSES {
+                let problem = format!(
+                    "patternProperties overlap in more than {MAX_NAME_CLASSES} ways; make them exclude \
+                     each other"
+                );
+                return Err(Refusal::at(self.reader.at(*place), problem));
+            }
+            classes = finer;
+        }
+        let mut kinds: Vec<(RegexAst, KindId)> = Vec::new();
+        for (parts, found) in classes {
+            let mut places = Vec::new();
+            for one in members() {
+                let matching = one.patterns.iter().filter(|(one, _)| found.contains(&one.as_str()));
+                let before = places.len();
+                places.extend(matching.map(|(_, place)| *place));
+                if places.len() == before {
+                    places.extend(one.others);
+                }
+            }
+            let kind = self.of(places)?;
+            let names = all_of(parts);
+            // Classes whose values are of one kind are one.
+            match kinds.iter_mut().find(|(_, other)| *other == kind) {
+                Some((others, _)) => {
+                    let known = std::mem::replace(others, RegexAst::NoMatch);
+                    *others = one_of([known, names]);
+                }
+                None => kinds.push((names, kind)),
+            }
+        }
+        Ok(kinds)
+    }
+}

@@ -1,0 +1,238 @@
+//! Numbers within bounds, as regular expressions over their digits: exact at any length.
+
+use llguidance::derivre::RegexAst;
+
+use super::decimal::Decimal;
+use super::regex::{literal, one_of, regex, sequence};
+
+/// How many digits may follow the point, unless a bound has more.
+const FRACTION_DIGITS: usize = 15;
+/// The largest coefficient of a `multipleOf` (12 of 0.012): a lexer has a state for each remainder.
+pub(super) const MAX_COEFFICIENT: u32 = 4_096;
+/// How many digits after the point a `multipleOf` may have, unless it is a power of ten.
+pub(super) const MAX_SCALE: i64 = 5;
+
+/// A bound, and whether it belongs to what it bounds.
+pub(super) type Bound = (Decimal, bool);
+
+/// What numbers must be.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Numbers {
+    pub(super) low: Option<Bound>,
+    pub(super) high: Option<Bound>,
+    /// Each is positive, and one that [`can_be_kept`].
+    pub(super) multiples: Vec<Decimal>,
+}
+
+/// Whether multiples of a number can be kept.
+pub(super) fn can_be_kept(multiple: &Decimal) -> bool {
+    multiple.scientific().is_some_and(|(coefficient, exponent)| {
+        coefficient == 1 || (coefficient <= MAX_COEFFICIENT && exponent >= -MAX_SCALE)
+    })
+}
+
+impl Numbers {
+    /// Keeps both.
+    pub(super) fn meet(&mut self, other: &Self) {
+        if let Some(bound) = &other.low {
+            self.raise(bound.clone());
+        }
+        if let Some(bound) = &other.high {
+            self.lower(bound.clone());
+        }
+        for multiple in &other.multiples {
+            if !self.multiples.contains(multiple) {
+                self.multiples.push(multiple.clone());
+            }
+        }
+    }
+
+    /// Adds a lower bound.
+    pub(super) fn raise(&mut self, bound: Bound) {
+        let is_tighter = |(low, included): &Bound| bound.0 > *low || (bound.0 == *low && *included);
+        if self.low.as_ref().is_none_or(is_tighter) {
+            self.low = Some(bound);
+        }
+    }
+
+    /// Adds an upper bound.
+    pub(super) fn lower(&mut self, bound: Bound) {
+        let is_tighter =
+            |(high, included): &Bound| bound.0 < *high || (bound.0 == *high && *included);
+        if self.high.as_ref().is_none_or(is_tighter) {
+            self.high = Some(bound);
+        }
+    }
+
+    /// Whether no number is within both bounds.
+    pub(super) fn is_empty(&self) -> bool {
+        match (&self.low, &self.high) {
+            (Some((low, low_in)), Some((high, high_in))) => {
+                low > high || (low == high && !(*low_in && *high_in))
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn accepts(&self, number: &Decimal) -> bool {
+        let above = |(low, included): &Bound| number > low || (*included && number == low);
+        let below = |(high, included): &Bound| number < high || (*included && number == high);
+        self.low.as_ref().is_none_or(above)
+            && self.high.as_ref().is_none_or(below)
+            && self.multiples.iter().all(|multiple| number.is_multiple_of(multiple))
+    }
+
+    /// The texts of these numbers; `whole`: of those among them without a fraction.
+    pub(super) fn expression(&self, whole: bool) -> RegexAst {
+        let is_free = self.low.is_none() && self.high.is_none() && self.multiples.is_empty();
+        let form = match (whole, is_free) {
+            (true, _) => regex("-?(0|[1-9][0-9]*)"),
+            // Exponents of three digits leave what most readers can hold.
+            (false, true) => regex(&format!(
+                "-?(0|[1-9][0-9]*)(\\.[0-9]{{1,{FRACTION_DIGITS}}})?([eE][+-]?[0-9]{{1,2}})?"
+            )),
+            (false, false) => {
+                regex(&format!("-?(0|[1-9][0-9]*)(\\.[0-9]{{1,{}}})?", self.fraction_digits()))
+            }
+        };
+        let mut all = vec![form];
+        all.extend(self.low.as_ref().map(|(low, included)| at_least(low, *included)));
+        all.extend(self.high.as_ref().map(|(high, included)| at_most(high, *included)));
+        all.extend(self.multiples.iter().map(multiples_of));
+        if all.len() == 1 { all.swap_remove(0) } else { RegexAst::And(all) }
+    }
+
+    /// So many that there is a number between two bounds, and where they allow it no more than a
+    /// reader of 64-bit floats tells apart.
+    fn fraction_digits(&self) -> usize {
+        let bounds = || self.low.iter().chain(&self.high).map(|(bound, _)| bound);
+        let whole = bounds().map(|bound| bound.whole_digits().len()).max().unwrap_or(1);
+        let fraction = bounds().map(|bound| bound.fraction_digits().len()).max().unwrap_or(0);
+        FRACTION_DIGITS.saturating_sub(whole).max(fraction + 1)
+    }
+}
+
+fn at_least(low: &Decimal, included: bool) -> RegexAst {
+    if low.is_negative() {
+        let above = sequence([literal("-"), not_above(&low.magnitude(), included)]);
+        one_of([regex("[0-9].*"), above])
+    } else {
+        not_below(low, included)
+    }
+}
+
+fn at_most(high: &Decimal, included: bool) -> RegexAst {
+    if high.is_negative() || (high.is_zero() && !included) {
+        sequence([literal("-"), not_below(&high.magnitude(), included)])
+    } else {
+        one_of([regex("-.*"), not_above(high, included)])
+    }
+}
+
+/// Texts of numbers without a sign that are at least this one.
+fn not_below(low: &Decimal, included: bool) -> RegexAst {
+    let (whole, fraction) = (low.whole_digits(), low.fraction_digits());
+    let longer = regex(&format!("[1-9][0-9]{{{},}}(\\.[0-9]+)?", whole.len()));
+    let larger = sequence([same_length(&whole, Side::Above), regex("(\\.[0-9]+)?")]);
+    let nonzero = || regex("[0-9]*[1-9][0-9]*");
+    let after = if fraction.is_empty() {
+        match included {
+            true => regex("(\\.[0-9]+)?"),
+            false => sequence([literal("."), nonzero()]),
+        }
+    } else {
+        let end = if included { regex("[0-9]*") } else { nonzero() };
+        let digits = fraction.iter().rev().fold(end, |rest, digit| {
+            let larger = digit_in(digit + 1, 9).map(|digit| sequence([digit, regex("[0-9]*")]));
+            one_of(larger.into_iter().chain([sequence([text_of(&[*digit]), rest])]))
+        });
+        sequence([literal("."), digits])
+    };
+    one_of([longer, larger, sequence([text_of(&whole), after])])
+}
+
+/// Texts of numbers without a sign that are at most this one.
+fn not_above(high: &Decimal, included: bool) -> RegexAst {
+    let (whole, fraction) = (high.whole_digits(), high.fraction_digits());
+    let any_fraction = || regex("(\\.[0-9]+)?");
+    let mut all = Vec::new();
+    if whole.len() > 1 {
+        all.push(regex(&format!("(0|[1-9][0-9]{{0,{}}})(\\.[0-9]+)?", whole.len() - 2)));
+    }
+    all.push(sequence([same_length(&whole, Side::Below), any_fraction()]));
+    let after = if fraction.is_empty() {
+        if included { regex("(\\.0+)?") } else { RegexAst::NoMatch }
+    } else {
+        // What stops before the last digit, which is not zero, is less.
+        let end = if included { regex("0*") } else { RegexAst::NoMatch };
+        let last = fraction.len() - 1;
+        let digits = fraction.iter().enumerate().rev().fold(end, |rest, (index, digit)| {
+            let less = digit.checked_sub(1).and_then(|most| digit_in(0, most));
+            let less = less.map(|digit| sequence([digit, regex("[0-9]*")]));
+            let stop = (index < last).then_some(RegexAst::EmptyString);
+            let rest = one_of(stop.into_iter().chain([rest]));
+            one_of(less.into_iter().chain([sequence([text_of(&[*digit]), rest])]))
+        });
+        one_of([RegexAst::EmptyString, sequence([literal("."), digits])])
+    };
+    all.push(sequence([text_of(&whole), after]));
+    one_of(all)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Below,
+    Above,
+}
+
+/// Whole numbers of the same length that are less, or more.
+fn same_length(digits: &[u8], side: Side) -> RegexAst {
+    let places = digits.iter().enumerate().rev();
+    places.fold(RegexAst::NoMatch, |rest, (index, digit)| {
+        let least = u8::from(index == 0 && digits.len() > 1); // no leading zero
+        let other = match side {
+            Side::Above => digit_in(digit + 1, 9),
+            Side::Below => digit.checked_sub(1).and_then(|most| digit_in(least, most)),
+        };
+        let others = digits.len() - index - 1;
+        let other = other.map(|one| sequence([one, regex(&format!("[0-9]{{{others}}}"))]));
+        one_of(other.into_iter().chain([sequence([text_of(&[*digit]), rest])]))
+    })
+}
+
+fn multiples_of(multiple: &Decimal) -> RegexAst {
+    let Some((coefficient, exponent)) = multiple.scientific() else { return RegexAst::NoMatch };
+    let sign = regex("-?");
+    match u32::try_from(exponent) {
+        Ok(zeros) => {
+            let first = match coefficient {
+                1 => regex("[1-9][0-9]*"),
+                _ => RegexAst::MultipleOf(coefficient, 0),
+            };
+            // Of 3000 the multiples are 0 and what ends in 000 behind a multiple of 3; of 1 all are.
+            let last = regex(&format!("0{{{zeros}}}"));
+            one_of([sequence([sign, sequence([first, last])]), regex("-?0")])
+        }
+        Err(_) => {
+            let scale = u32::try_from(exponent.unsigned_abs()).unwrap_or(u32::MAX);
+            let digits = match coefficient {
+                1 => regex(&format!("[0-9]+(\\.[0-9]{{1,{scale}}})?")),
+                _ => RegexAst::MultipleOf(coefficient, scale),
+            };
+            sequence([sign, digits])
+        }
+    }
+}
+
+fn text_of(digits: &[u8]) -> RegexAst {
+    RegexAst::Literal(digits.iter().map(|digit| char::from(b'0' + digit)).collect())
+}
+
+/// A digit from `least` to `most`; `None` if there is none.
+fn digit_in(least: u8, most: u8) -> Option<RegexAst> {
+    (least <= most && most <= 9).then(|| regex(&format!("[{least}-{most}]")))
+}
+
+#[cfg(test)]
+#[path = "numbers_tests.rs"]
+mod tests;

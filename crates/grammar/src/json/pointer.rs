@@ -1,0 +1,118 @@
+//! JSON pointers (RFC 6901): where in a schema something stands, and where a `$ref` leads.
+
+use serde_json::Value;
+
+/// A pointer and one step more.
+pub(super) fn join(pointer: &str, step: &str) -> String {
+    format!("{pointer}/{}", step.replace('~', "~0").replace('/', "~1"))
+}
+
+/// The steps of a pointer; `None` if it is none.
+pub(super) fn steps(pointer: &str) -> Option<Vec<String>> {
+    if pointer.is_empty() {
+        return Some(Vec::new());
+    }
+    pointer.strip_prefix('/')?.split('/').map(unescape).collect()
+}
+
+/// `~1` stands for `/` and `~0` for `~`; nothing else may follow a `~`.
+fn unescape(step: &str) -> Option<String> {
+    let mut pieces = step.split('~');
+    let mut text = pieces.next()?.to_owned();
+    for piece in pieces {
+        let (char, rest) = match piece.strip_prefix('0') {
+            Some(rest) => ('~', rest),
+            None => ('/', piece.strip_prefix('1')?),
+        };
+        text.push(char);
+        text.push_str(rest);
+    }
+    Some(text)
+}
+
+/// Where steps lead to.
+pub(super) fn follow<'a>(root: &'a Value, steps: &[String]) -> Option<&'a Value> {
+    steps.iter().try_fold(root, |value, step| match value {
+        Value::Object(map) => map.get(step),
+        Value::Array(items) => {
+            let is_index = step == "0" || !step.starts_with(['0', '+']);
+            items.get(step.parse::<usize>().ok().filter(|_| is_index)?)
+        }
+        _ => None,
+    })
+}
+
+/// A URI's fragment without its `%XX`; `None` if what they spell is no text.
+pub(super) fn percent_decoded(fragment: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(fragment.len());
+    let mut rest = fragment.as_bytes();
+    while let Some((first, more)) = rest.split_first() {
+        rest = more;
+        if *first == b'%' {
+            let digits = more.get(..2)?;
+            let digits = std::str::from_utf8(digits).ok()?;
+            let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            bytes.push(u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)?);
+            rest = &more[2..];
+        } else {
+            bytes.push(*first);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pointers_lead_where_rfc_6901_says() {
+        // Its section 5.
+        let document = json!({
+            "foo": ["bar", "baz"], "": 0, "a/b": 1, "c%d": 2, "e^f": 3, "g|h": 4, "i\\j": 5, "k\"l": 6,
+            " ": 7, "m~n": 8, "~1": 9,
+        });
+        for (pointer, expected) in [
+            ("", Some(document.clone())),
+            ("/foo/0", Some(json!("bar"))),
+            ("/", Some(json!(0))),
+            ("/a~1b", Some(json!(1))),
+            ("/c%d", Some(json!(2))),
+            ("/k\"l", Some(json!(6))),
+            ("/ ", Some(json!(7))),
+            ("/m~0n", Some(json!(8))),
+            ("/~01", Some(json!(9))),
+            ("/foo/2", None),
+            ("/foo/01", None),
+            ("/foo/+1", None),
+            ("/foo/-", None),
+            ("/m~n", None),
+            ("/m~2n", None),
+            ("foo", None),
+        ] {
+            let found = steps(pointer).and_then(|steps| follow(&document, &steps).cloned());
+            assert_eq!(found, expected, "{pointer}");
+        }
+        for key in ["", "a/b", "m~n", "~1", "é"] {
+            assert_eq!(steps(&join("", key)), Some(vec![key.to_owned()]));
+        }
+    }
+
+    #[test]
+    fn fragments_are_decoded() {
+        for (fragment, expected) in [
+            ("/a%20b", Some("/a b")),
+            ("/c%25d", Some("/c%d")),
+            ("/%C3%A9", Some("/é")),
+            ("/%7E1", Some("/~1")),
+            ("/%", None),
+            ("/%4", None),
+            ("/%+1", None),
+            ("/%ff", None),
+        ] {
+            assert_eq!(percent_decoded(fragment).as_deref(), expected, "{fragment}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Short forms of regular expressions, and what their automata cost.
+
+use std::collections::HashSet;
+
+use llguidance::derivre::{JsonQuoteOptions, RegexAst, RegexBuilder};
+
+/// What one expression may cost to be examined, in derivre's units: some hundred nanoseconds each.
+const FUEL: u64 = 1_000_000;
+
+pub(crate) fn literal(text: &str) -> RegexAst {
+    RegexAst::Literal(text.to_owned())
+}
+
+/// `pattern` is one of ours: it is right.
+pub(super) fn regex(pattern: &str) -> RegexAst {
+    RegexAst::Regex(pattern.to_owned())
+}
+
+pub(super) fn sequence<const N: usize>(parts: [RegexAst; N]) -> RegexAst {
+    RegexAst::Concat(parts.into())
+}
+
+pub(super) fn one_of(options: impl IntoIterator<Item = RegexAst>) -> RegexAst {
+    let mut options: Vec<RegexAst> = options.into_iter().collect();
+    if options.len() == 1 { options.swap_remove(0) } else { RegexAst::Or(options) }
+}
+
+pub(super) fn all_of(parts: impl IntoIterator<Item = RegexAst>) -> RegexAst {
+    let mut parts: Vec<RegexAst> = parts.into_iter().collect();
+    if parts.len() == 1 { parts.swap_remove(0) } else { RegexAst::And(parts) }
+}
+
+pub(super) fn not(one: RegexAst) -> RegexAst {
+    RegexAst::Not(Box::new(one))
+}
+
+/// Any text.
+pub(super) fn anything() -> RegexAst {
+    regex("(?s:.*)")
+}
+
+/// The JSON strings of these texts, with every escape that JSON has for a character that needs one.
+pub(super) fn quoted(texts: RegexAst) -> RegexAst {
+    RegexAst::JsonQuote(Box::new(texts), JsonQuoteOptions::regular())
+}
+
+/// What an expression is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// It matches nothing.
+    Empty,
+    /// A lexer has so many states for it.
+    States(usize),
+    /// More states than were allowed, or too much work to find out.
+    TooLarge,
+}
+
+/// Examines an expression: all that a lexer may ever have to compute for it is computed here.
+pub(crate) fn extent(expression: &RegexAst, max_states: usize) -> Result<Extent, String> {
+    let mut builder = RegexBuilder::new();
+    let built = builder.mk(expression).map_err(|error| error.to_string())?;
+    let Ok(mut automaton) = builder.into_regex_limited(built, FUEL) else {
+        return Ok(Extent::TooLarge);
+    };
+    if automaton.always_empty() {
+        return Ok(Extent::Empty);
+    }
+    // One byte of each class of bytes that are alike to the expression.
+    let mut classes = HashSet::new();
+    let bytes: Vec<u8> =
+        (0..=255).filter(|byte| classes.insert(automaton.alpha().map(*byte))).collect();
+    let first = automaton.initial_state();
+    let (mut seen, mut left) = (HashSet::from([first]), vec![first]);
+    while let Some(state) = left.pop() {
+        for byte in &bytes {
+            let next = automaton.transition(state, *byte);
+            if !next.is_dead() && seen.insert(next) {
+                left.push(next);
+            }
+        }
+        if seen.len() > max_states || automaton.cost() > FUEL || automaton.alpha().has_error() {
+            return Ok(Extent::TooLarge);
+        }
+    }
+    Ok(Extent::States(seen.len()))
+}
+
+/// Whether a text is matched; `None` if that takes too much work.
+pub(super) fn matches(expression: &RegexAst, text: &str) -> Option<bool> {
+    let mut builder = RegexBuilder::new();
+    let built = builder.mk(expression).ok()?;
+    Some(builder.into_regex_limited(built, FUEL).ok()?.is_match(text))
+}

@@ -1,0 +1,352 @@
+//! From kinds of values to the rules of a grammar.
+
+use std::collections::HashMap;
+
+use llguidance::derivre::RegexAst;
+use serde_json::Value;
+
+use super::facts::Types;
+use super::inhabited::Inhabited;
+use super::kinds::{Array, KindId, Kinds, Object, Open, Shape};
+use super::regex::{Extent, extent, literal, one_of, quoted, regex};
+use crate::limits::{MAX_STATES, MAX_STATES_OF_ONE};
+use crate::rules::{CanNot, Rules, Symbol};
+
+/// States of a lexer for each character of a string whose length is bounded: some for the bytes of
+/// UTF-8, some for escapes.
+const STATES_OF_CHARACTER: usize = 9;
+
+/// Writes the rules of kinds, each once.
+pub(super) struct Writer<'k, 'a> {
+    kinds: &'k Kinds<'a>,
+    inhabited: &'k Inhabited,
+    rules: &'k mut Rules,
+    symbols: HashMap<KindId, Symbol>,
+    /// Kinds whose rules are still to be written.
+    left: Vec<KindId>,
+    /// States that lexers may have for all expressions so far.
+    states: usize,
+}
+
+impl<'k, 'a> Writer<'k, 'a> {
+    pub(super) fn new(
+        kinds: &'k Kinds<'a>,
+        inhabited: &'k Inhabited,
+        rules: &'k mut Rules,
+    ) -> Self {
+        Self { kinds, inhabited, rules, symbols: HashMap::new(), left: Vec::new(), states: 0 }
+    }
+
+    /// The symbol of a kind that has values, and the rules of all that it leads to.
+    pub(super) fn write(&mut self, kind: KindId) -> Result<Symbol, CanNot> {
+        let symbol = self.symbol(kind);
+        while let Some(kind) = self.left.pop() {
+            self.kind(kind)?;
+        }
+        Ok(symbol)
+    }
+
+    /// The symbol of a kind; its rules may follow later.
+    fn symbol(&mut self, kind: KindId) -> Symbol {
+        if let Some(symbol) = self.symbols.get(&kind) {
+            return *symbol;
+        }
+        let symbol = self.rules.symbol();
+        self.symbols.insert(kind, symbol);
+        self.left.push(kind);
+        symbol
+    }
+
+    fn kind(&mut self, kind: KindId) -> Result<(), CanNot> {
+        let symbol = self.symbol(kind);
+        let mut scalars = Vec::new();
+        let (kinds, inhabited) = (self.kinds, self.inhabited);
+        for alternative in
+            kinds.all[kind].alternatives.iter().filter(|one| inhabited.alternative(one))
+        {
+            match &alternative.shape {
+                Shape::Values(values) => {
+                    for value in values {
+                        match value {
+                            Value::Array(_) | Value::Object(_) => {
+                                let parts = self.value(value)?;
+                                self.rules.rule(symbol, parts)?;
+                            }
+                            scalar => scalars.push(self.scalar(scalar)?),
+                        }
+                    }
+                }
+                Shape::Open(open) => {
+                    self.scalars(open, &mut scalars)?;
+                    if open.types.has(Types::ARRAY) && inhabited.array(&open.array) {
+                        let array = self.array(&open.array)?;
+                        self.rules.rule(symbol, vec![array])?;
+                    }
+                    if open.types.has(Types::OBJECT) && inhabited.object(&open.object) {
+                        let object = self.object(&open.object)?;
+                        self.rules.rule(symbol, vec![object])?;
+                    }
+                }
+            }
+        }
+        if !scalars.is_empty() {
+            let lexeme = self.rules.lexeme(&one_of(scalars))?;
+            self.rules.rule(symbol, vec![lexeme])?;
+        }
+        Ok(())
+    }
+
+    /// A value that is none within others.
+    fn scalar(&mut self, value: &Value) -> Result<RegexAst, CanNot> {
+        Ok(match value {
+            Value::String(text) => {
+                self.pay(2 * text.len())?;
+                quoted(literal(text))
+            }
+            other => literal(&other.to_string()),
+        })
+    }
+
+    /// One value as it is listed in a schema.
+    fn value(&mut self, value: &Value) -> Result<Vec<Symbol>, CanNot> {
+        let mut parts = Vec::new();
+        match value {
+            Value::Array(items) => {
+                parts.push(self.rules.text("[")?);
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        parts.push(self.rules.text(",")?);
+                    }
+                    parts.extend(self.value(item)?);
+                }
+                parts.push(self.rules.text("]")?);
+            }
+            Value::Object(map) => {
+                parts.push(self.rules.text("{")?);
+                for (index, (key, value)) in map.iter().enumerate() {
+                    if index > 0 {
+                        parts.push(self.rules.text(",")?);
+                    }
+                    parts.push(self.name(key)?);
+                    parts.push(self.rules.text(":")?);
+                    parts.extend(self.value(value)?);
+                }
+                parts.push(self.rules.text("}")?);
+            }
+            scalar => {
+                let scalar = self.scalar(scalar)?;
+                parts.push(self.rules.lexeme(&scalar)?);
+            }
+        }
+        Ok(parts)
+    }
+
+    /// The name of a member, written in one way.
+    fn name(&mut self, name: &str) -> Result<Symbol, CanNot> {
+        self.rules.text(&Value::from(name).to_string())
+    }
+
+    fn scalars(&mut self, open: &Open, into: &mut Vec<RegexAst>) -> Result<(), CanNot> {
+        let Open { types, numbers, texts, .. } = open;
+        if types.has(Types::NULL) {
+            into.push(literal("null"));
+        }
+        if types.has(Types::BOOLEAN) {
+            into.push(regex("true|false"));
+        }
+        if types.has(Types::NUMBER) {
+            let numbers = numbers.expression(!types.has(Types::FRACTION));
+            self.pay_for(&numbers)?;
+            into.push(numbers);
+        }
+        if types.has(Types::STRING) {
+            let quoted = quoted(texts.expression());
+            match texts.forms.as_slice() {
+                [] => self.pay(STATES_OF_CHARACTER * texts.most.unwrap_or(texts.least).max(1))?,
+                _ => self.pay_for(&quoted)?,
+            }
+            into.push(quoted);
+        }
+        Ok(())
+    }
+
+    fn pay_for(&mut self, expression: &RegexAst) -> Result<(), CanNot> {
+        match extent(expression, MAX_STATES_OF_ONE).map_err(CanNot)? {
+            Extent::Empty => Ok(()),
+            Extent::States(states) => self.pay(states),
+            Extent::TooLarge => {
+                Err(CanNot("it takes too many states to follow one of its values".to_owned()))
+            }
+        }
+    }
+
+    fn pay(&mut self, states: usize) -> Result<(), CanNot> {
+        self.states += states;
+        match self.states > MAX_STATES {
+            true => Err(CanNot("it takes too many states to follow all of its values".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    fn array(&mut self, array: &Array) -> Result<Symbol, CanNot> {
+        let most = self.inhabited.most_items(array);
+        let comma = self.rules.text(",")?;
+        let first = array.first.len().min(most.unwrap_or(usize::MAX));
+        // From the last to the first: what may follow so many items.
+        let (least, left) = (array.least.saturating_sub(first), most.map(|most| most - first));
+        let mut rest = None;
+        if left != Some(0) {
+            let item = self.symbol(array.rest);
+            let more = self.rules.sequence(vec![comma, item])?;
+            rest = Some(match first {
+                // The very first item has no comma before it.
+                0 => {
+                    let more = self.rules.repeat(
+                        more,
+                        least.saturating_sub(1),
+                        left.map(|left| left - 1),
+                    )?;
+                    self.optional(vec![item, more], least == 0)?
+                }
+                _ => self.rules.repeat(more, least, left)?,
+            });
+        }
+        for index in (0..first).rev() {
+            let mut parts = Vec::new();
+            if index > 0 {
+                parts.push(comma);
+            }
+            parts.push(self.symbol(array.first[index]));
+            parts.extend(rest);
+            rest = Some(self.optional(parts, index >= array.least)?);
+        }
+        let brackets = (self.rules.text("[")?, self.rules.text("]")?);
+        self.rules.sequence([brackets.0].into_iter().chain(rest).chain([brackets.1]).collect())
+    }
+
+    fn optional(&mut self, parts: Vec<Symbol>, is_optional: bool) -> Result<Symbol, CanNot> {
+        let symbol = self.rules.symbol();
+        self.rules.rule(symbol, parts)?;
+        if is_optional {
+            self.rules.rule(symbol, vec![])?;
+        }
+        Ok(symbol)
+    }
+
+    fn object(&mut self, object: &Object) -> Result<Symbol, CanNot> {
+        let inhabited = self.inhabited;
+        let colon = self.rules.text(":")?;
+        let mut named = Vec::new();
+        for (name, kind, is_required) in
+            object.named.iter().filter(|(_, kind, _)| inhabited.has(*kind))
+        {
+            let parts = vec![self.name(name)?, colon, self.symbol(*kind)];
+            named.push((self.rules.sequence(parts)?, *is_required));
+        }
+        let mut others = Vec::new();
+        for (names, kind) in object.classes.iter().filter(|(_, kind)| inhabited.has(*kind)) {
+            let names = quoted(names.clone());
+            self.pay_for(&names)?;
+            let parts = vec![self.rules.lexeme(&names)?, colon, self.symbol(*kind)];
+            others.push(self.rules.sequence(parts)?);
+        }
+        let others = match others.is_empty() {
+            true => None,
+            false => Some(self.rules.one_of(others)?),
+        };
+        let comma = self.rules.text(",")?;
+        let bounds = (object.least, object.most);
+        let members = Chain { named: &named, others, bounds, comma }.write(self.rules)?;
+        let braces = (self.rules.text("{")?, self.rules.text("}")?);
+        self.rules.sequence([braces.0].into_iter().chain(members).chain([braces.1]).collect())
+    }
+}
+
+/// The members of an object: those with a name in their order, then others.
+struct Chain<'c> {
+    named: &'c [(Symbol, bool)],
+    others: Option<Symbol>,
+    bounds: (usize, Option<usize>),
+    comma: Symbol,
+}
+
+impl Chain<'_> {
+    /// What may stand between the braces; `None` if nothing keeps the bounds.
+    fn write(&self, rules: &mut Rules) -> Result<Option<Symbol>, CanNot> {
+        let count = self.named.len();
+        // What may follow where so many were written, from behind the last with a name to before the first.
+        let mut following: HashMap<usize, Symbol> = HashMap::new();
+        for written in self.written(count) {
+            let rows = self.end(written, rules)?;
+            following.extend(symbol_of(rows, rules)?.map(|symbol| (written, symbol)));
+        }
+        for index in (0..count).rev() {
+            let (member, is_required) = self.named[index];
+            let mut here = HashMap::new();
+            for written in self.written(index) {
+                let mut rows = Vec::new();
+                if let Some(rest) = self.one_more(written).and_then(|more| following.get(&more)) {
+                    rows.push(self.after(written, vec![member, *rest]));
+                }
+                if !is_required {
+                    rows.extend(following.get(&written).map(|rest| vec![*rest]));
+                }
+                here.extend(symbol_of(rows, rules)?.map(|symbol| (written, symbol)));
+            }
+            following = here;
+        }
+        Ok(following.get(&0).copied())
+    }
+
+    /// How many members may have been written before one with a name. Past the bounds it matters only
+    /// whether there was one.
+    fn written(&self, index: usize) -> std::ops::RangeInclusive<usize> {
+        let required = self.named[..index].iter().filter(|(_, is_required)| *is_required).count();
+        let (least, most) = self.bounds;
+        match most {
+            Some(most) => required..=index.min(most),
+            None => required.min(least.max(1))..=index.min(least.max(1)),
+        }
+    }
+
+    fn one_more(&self, written: usize) -> Option<usize> {
+        let (least, most) = self.bounds;
+        match most {
+            Some(most) => (written < most).then_some(written + 1),
+            None => Some((written + 1).min(least.max(1))),
+        }
+    }
+
+    /// What may follow the last with a name.
+    fn end(&self, written: usize, rules: &mut Rules) -> Result<Vec<Vec<Symbol>>, CanNot> {
+        let (least, most) = self.bounds;
+        let mut rows = Vec::new();
+        if written >= least {
+            rows.push(Vec::new());
+        }
+        let left = most.map(|most| most - written);
+        // Two others might be the same one twice.
+        if let Some(other) = self.others.filter(|_| written + 1 >= least && left != Some(0)) {
+            let more = rules.sequence(vec![self.comma, other])?;
+            let more = rules.repeat(more, 0, left.map(|left| left - 1))?;
+            rows.push(self.after(written, vec![other, more]));
+        }
+        Ok(rows)
+    }
+
+    fn after(&self, written: usize, member: Vec<Symbol>) -> Vec<Symbol> {
+        if written == 0 { member } else { [self.comma].into_iter().chain(member).collect() }
+    }
+}
+
+/// A symbol for any of these rows; `None` if there is none.
+fn symbol_of(rows: Vec<Vec<Symbol>>, rules: &mut Rules) -> Result<Option<Symbol>, CanNot> {
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let symbol = rules.symbol();
+    for row in rows {
+        rules.rule(symbol, row)?;
+    }
+    Ok(Some(symbol))
+}
