@@ -39,9 +39,9 @@ pub(crate) struct Doors(RwLock<Arc<Rings>>);
 /// The rings of one moment.
 pub(crate) struct Rings {
     /// Clients'.
-    clients: KeyRing,
+    pub(crate) clients: KeyRing,
     /// Operators'; none when nobody may operate over HTTP.
-    operators: Option<KeyRing>,
+    pub(crate) operators: Option<KeyRing>,
 }
 
 impl Rings {
@@ -64,7 +64,8 @@ impl Doors {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Rings::new(keys));
     }
 
-    fn now(&self) -> Arc<Rings> {
+    /// Returns the rings in force.
+    pub(crate) fn now(&self) -> Arc<Rings> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

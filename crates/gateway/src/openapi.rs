@@ -9,7 +9,7 @@ use utoipa::{Modify, OpenApi};
 use crate::auth::KEY_HEADER;
 use crate::options::Options;
 use crate::routes;
-use crate::schemas::{ErrorReply, FullReply, GenerateBody, InvalidReply, Problem, Step};
+use crate::schemas::{ErrorReply, FullReply, InvalidReply, Problem, Step};
 use crate::validate::{
     DEFAULT_MAX_TOKENS, MAX_AHEAD_S, MAX_BIASES, MAX_METADATA, MAX_METADATA_NAME,
     MAX_METADATA_VALUE, MAX_STOP_BYTES, MAX_STOPS, MAX_TOOLS, MAX_TOP_LOGPROBS,

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::json::{self, Object};
-use super::{SafetensorsError, config};
+use super::SafetensorsError;
 use crate::LoadError;
 use crate::gguf::{Array, Metadata, Value};
 use crate::sample::RECOMMENDED;
@@ -218,7 +218,7 @@ fn tokens(
     const LARGEST: usize = 1 << 22;
     if vocab > LARGEST {
         return Err(SafetensorsError::WrongValue {
-            name: config::FILE,
+            name: super::CONFIG,
             key: "vocab_size".to_owned(),
             expected: format!("from 1 to {LARGEST}"),
             found: vocab.to_string(),
@@ -228,7 +228,7 @@ fn tokens(
     let mut kinds = vec![5; vocab];
     let mut put = |key: &str, id: Option<usize>, text: &str, kind: i64| {
         let Some(id) = id.filter(|id| *id < vocab) else {
-            let expected = format!("ids below the vocab_size of {}, {vocab}", config::FILE);
+            let expected = format!("ids below the vocab_size of {}, {vocab}", super::CONFIG);
             return Err(wrong(key, expected, format!("another for {text:?}")));
         };
         text.clone_into(&mut tokens[id]);

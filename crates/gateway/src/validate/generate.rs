@@ -1,6 +1,6 @@
 //! `POST /generate`: which bodies are tasks.
 
-use protocol::{AnswerForm, GenerationParams, ModelId, Prompt, Timestamp, Webhook};
+use protocol::{AnswerForm, GenerationParams, ModelId, Prompt, Webhook};
 use serde_json::Value;
 
 use super::fields::Fields;

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use protocol::SamplingField;
+use protocol::{SamplingField, Timestamp};
 use serde_json::json;
 
 use super::*;

@@ -51,44 +51,44 @@ pub enum ModelError {
 #[derive(Debug)]
 pub struct Models {
     /// At least one; the first is the default.
-    served: Vec<Arc<Served>>,
+    pub(crate) served: Vec<Arc<Served>>,
     /// Bytes that those in memory may take together.
-    budget: usize,
+    pub(crate) budget: usize,
     /// How long one keeps its place at least while it has work.
-    turn: Duration,
+    pub(crate) turn: Duration,
     /// Where they compute.
-    device: String,
+    pub(crate) device: String,
 }
 
 /// One of them.
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) id: ModelId,
-    file: ModelFile,
-    options: EngineOptions,
-    quantization: String,
+    pub(crate) file: ModelFile,
+    pub(crate) options: EngineOptions,
+    pub(crate) quantization: String,
     /// Bytes that it takes while it is in memory.
-    need: usize,
+    pub(crate) need: usize,
     /// How many tasks it runs at once: as planned, and as its engine says once it was loaded.
-    capacity: AtomicUsize,
+    pub(crate) capacity: AtomicUsize,
     /// One for each task that it can run at once.
     pub(crate) slots: Arc<Semaphore>,
-    place: Mutex<Place>,
+    pub(crate) place: Mutex<Place>,
 }
 
 /// Where it is.
 #[derive(Debug)]
-struct Place {
-    state: ModelState,
+pub(crate) struct Place {
+    pub(crate) state: ModelState,
     /// While it is in memory.
-    engine: Option<Engine>,
+    pub(crate) engine: Option<Engine>,
     /// How long its latest load took.
-    took: Option<Duration>,
+    pub(crate) took: Option<Duration>,
     /// When it came in; when it last had work.
-    since: Instant,
-    used: Instant,
+    pub(crate) since: Instant,
+    pub(crate) used: Instant,
     /// Why it can't be loaded, while it can't.
-    problem: Option<TaskError>,
+    pub(crate) problem: Option<TaskError>,
 }
 
 impl Models {
@@ -211,7 +211,7 @@ impl Served {
     }
 
     /// Its tasks that run, and its adapters'.
-    fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.capacity().saturating_sub(self.slots.available_permits())
     }
 
@@ -255,13 +255,13 @@ impl Served {
     }
 
     /// Loads it, on this thread; how long that took.
-    fn load(&self) -> Result<(Engine, Duration), LoadError> {
+    pub(crate) fn load(&self) -> Result<(Engine, Duration), LoadError> {
         let began = Instant::now();
         Ok((load::start(&self.id, &self.file, &self.options)?, began.elapsed()))
     }
 
     /// It is in memory now.
-    fn loaded(&self, (engine, took): (Engine, Duration)) {
+    pub(crate) fn loaded(&self, (engine, took): (Engine, Duration)) {
         self.set_capacity(engine.info().max_batch);
         let now = Instant::now();
         *self.place() = Place {
@@ -274,7 +274,7 @@ impl Served {
         };
     }
 
-    fn set_state(&self, state: ModelState) {
+    pub(crate) fn set_state(&self, state: ModelState) {
         let mut place = self.place();
         place.state = state;
         if state != ModelState::Failed {
@@ -283,7 +283,7 @@ impl Served {
     }
 
     /// It could not be loaded; what its tasks are told.
-    fn failed(&self, error: &LoadError) -> TaskError {
+    pub(crate) fn failed(&self, error: &LoadError) -> TaskError {
         let error_type = match error {
             LoadError::OutOfMemory(_) => ErrorType::OutOfMemory,
             _ => ErrorType::EngineError,
@@ -298,7 +298,7 @@ impl Served {
         problem
     }
 
-    fn place(&self) -> MutexGuard<'_, Place> {
+    pub(crate) fn place(&self) -> MutexGuard<'_, Place> {
         // The value is whole even if a thread panicked while it held the lock.
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
