@@ -80,7 +80,7 @@ impl Secrets {
             .flat_map(|text| {
                 // As Debug writes it, and JSON.
                 let escaped = format!("{text:?}");
-                [text.to_owned(), escaped.trim_matches('"').to_owned()]
+                [text.to_owned(), escaped[1..escaped.len() - 1].to_owned()]
             })
             .collect();
         forms.sort_unstable();
