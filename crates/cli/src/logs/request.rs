@@ -46,7 +46,11 @@ fn bare<'a>(name: &str, text: &'a str) -> (Value, &'a str) {
     let (value, rest) = text.split_at(text.find(' ').unwrap_or(text.len()));
     let figure =
         if SPANS.contains(&name) { value.strip_suffix('s').unwrap_or(value) } else { value };
-    let number = figure.parse::<Number>();
+    // A fraction without trailing zeros: `2.30s` is 2.3.
+    let number = figure.parse::<Number>().map(|number| match number.as_i64() {
+        Some(_) => number,
+        None => number.as_f64().and_then(Number::from_f64).unwrap_or(number),
+    });
     (number.map_or_else(|_| Value::from(value), Value::Number), rest)
 }
 

@@ -39,7 +39,7 @@ pub(super) fn describe(
         parameters: file.parameters(),
         context_length: loaded.context_length,
         device: devices.join(","),
-        max_batch: options.max_batch,
+        max_batch: loaded.batch.map_or(options.max_batch, |auto| auto.sequences()),
         embedding_length: config.pooling.map(|_| config.hidden),
     }
 }

@@ -51,7 +51,12 @@ fn a_prompt_is_enough() {
     assert_eq!(request.prompt, Prompt::user("Hello"));
     assert_eq!(
         request.params,
-        GenerationParams { temperature: 0.7, top_p: 0.9, ..GenerationParams::greedy(512) }
+        GenerationParams {
+            temperature: 0.7,
+            top_p: 0.9,
+            unset: SamplingField::ALL.into(),
+            ..GenerationParams::greedy(512)
+        }
     );
     assert_eq!((request.model.as_str(), request.user_id), ("demo", None));
 }

@@ -34,7 +34,9 @@ fn health_tells_of_queue_and_model() {
         "log_files_failing": 0, "log_lines_waiting": 0, "log_lines_lost": 0, "workers_log_lines_lost": 0,
     });
     assert_eq!(get("/health"), (200, expected.clone()));
-    assert_eq!(get("/ready"), (503, expected.clone()));
+    let mut not_ready = expected.clone();
+    not_ready["reason"] = json!("no live worker takes tasks of the model demo");
+    assert_eq!(get("/ready"), (503, not_ready));
 
     rig.report("demo", WorkerStatus::Loading);
     rig.report("other", WorkerStatus::Ready);

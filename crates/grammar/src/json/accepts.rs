@@ -8,24 +8,6 @@ use super::facts::{Texts, Types};
 use super::kinds::{Array, KindId, Kinds, Object, Open, in_all};
 use super::regex::matches;
 
-/// Whether JSON Schema takes two values for equal.
-pub(super) fn equal(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::Number(one), Value::Number(other)) => {
-            let values = Decimal::read(one).zip(Decimal::read(other));
-            values.map_or(one == other, |(one, other)| one == other)
-        }
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| equal(one, other))
-        }
-        (Value::Object(one), Value::Object(other)) => {
-            one.len() == other.len()
-                && one.iter().all(|(key, one)| other.get(key).is_some_and(|two| equal(one, two)))
-        }
-        (one, other) => one == other,
-    }
-}
-
 impl Kinds<'_> {
     /// Whether a value is of a kind.
     fn accepts(&mut self, kind: KindId, value: &Value) -> Result<bool, Refusal> {

@@ -68,7 +68,7 @@ impl Kinds<'_> {
     ) -> Result<bool, Refusal> {
         match (&one.shape, &other.shape) {
             (Shape::Values(one), Shape::Values(other)) => {
-                let is_in_other = |value| other.iter().any(|two| super::accepts::equal(two, value));
+                let is_in_other = |value| other.iter().any(|two| super::equal::equal(two, value));
                 Ok(!one.iter().any(|value| is_in_other(value)))
             }
             (Shape::Values(values), Shape::Open(open))

@@ -167,9 +167,11 @@ mod tests {
                 assert!(is_valid || !is_written, "{name}: {text:?} is written and not valid");
                 kept += usize::from(is_written);
                 if is_valid && !is_written {
-                    // Leap seconds, and international host names in their encoded form.
+                    // Leap seconds, international host names in their encoded form, and labels of more
+                    // than 31 characters.
+                    let is_long = name == "hostname" && text.len() > 31;
                     assert!(
-                        ["23:59:60Z", "xn--a", "http:"].contains(&text),
+                        is_long || ["23:59:60Z", "xn--a", "http:"].contains(&text),
                         "{name} never writes {text:?}"
                     );
                 }

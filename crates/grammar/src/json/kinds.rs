@@ -10,8 +10,8 @@ use llguidance::derivre::RegexAst;
 use serde_json::Value;
 
 use super::Refusal;
-use super::accepts::equal;
 use super::conjunction::{Conjunction, Conjunctions};
+use super::equal::equal;
 use super::facts::{Facts, Items, PlaceId, Texts, Types};
 use super::numbers::Numbers;
 use super::read::Reader;

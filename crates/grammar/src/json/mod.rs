@@ -20,6 +20,7 @@
 mod accepts;
 mod apart;
 mod conjunction;
+mod equal;
 mod decimal;
 mod facts;
 mod formats;

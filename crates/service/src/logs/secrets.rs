@@ -93,7 +93,7 @@ impl Secrets {
         let forms = forms.flat_map(|text| {
             // As Debug writes it, and JSON.
             let escaped = format!("{text:?}");
-            [text.to_owned(), escaped.trim_matches('"').to_owned()]
+            [text.to_owned(), escaped[1..escaped.len() - 1].to_owned()]
         });
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let before = known.forms.len();

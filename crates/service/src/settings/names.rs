@@ -101,7 +101,7 @@ mod tests {
             "MODEL",
             "MAX_TOKENS",
             "REDIS_MAXMEMORY",
-            "HF_HUB_CACHE",
+            "HF_DATASETS_CACHE",
             "DATABASE_URL",
             "POSTGRES_PORT",
             "OPENAI_API_KEY",
@@ -125,7 +125,8 @@ mod tests {
         assert_eq!(advice("max_batch"), "did you mean max_batch_size?");
         assert_eq!(
             advice("redis"),
-            "did you mean redis_url or redis_host or redis_port or redis_ca_file or redis_partitions?"
+            "did you mean redis_url or redis_host or redis_port or redis_ca_file or redis_partitions \
+             or redis_allow_eviction?"
         );
         assert!(
             advice("temperature").starts_with("allowed are api_keys, admin_api_key, model_name")

@@ -63,7 +63,10 @@ mod tests {
     use crate::text::{Tokenizer, template_value};
 
     const TURN: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
-                        <|im_start|>assistant\n";
+                        {{ '<|im_start|>assistant\\n' }}";
+    /// As expressions, since Jinja drops a newline at the end of a template.
+    const OPEN: &str = "{{ '<think>\\n' }}";
+    const EMPTY: &str = "{{ '<think>\\n\\n</think>\\n\\n' }}";
 
     fn start(ending: &str, thinks: Option<bool>) -> (String, AnswerStart) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3");
@@ -80,20 +83,24 @@ mod tests {
     fn the_rendered_template_decides_where_the_answer_begins() {
         use AnswerStart::{AtOnce, BeforeThought, InThought};
         let empty = "<think>\n\n</think>\n\n";
-        let hybrid = "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}";
-        let newer = "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n\
-                     {% else %}<think>\n{% endif %}";
-        let off_by_default = "{% if enable_thinking is defined and enable_thinking is true %}<think>\n\
-                              {% else %}<think>\n\n</think>\n\n{% endif %}";
+        let hybrid =
+            format!("{{% if enable_thinking is defined and enable_thinking is false %}}{EMPTY}{{% endif %}}");
+        let newer = format!(
+            "{{% if enable_thinking is defined and enable_thinking is false %}}{EMPTY}{{% else %}}{OPEN}{{% endif %}}"
+        );
+        let off_by_default = format!(
+            "{{% if enable_thinking is defined and enable_thinking is true %}}{OPEN}{{% else %}}{EMPTY}{{% endif %}}"
+        );
+        let (hybrid, newer, off_by_default) = (&*hybrid, &*newer, &*off_by_default);
         for (name, ending, thinks, end, expected) in [
             // never thinks: Qwen2.5, Qwen3-Instruct-2507
             ("none", "", None, "", AtOnce),
             ("none", "", Some(true), "", AtOnce),
             ("none", "", Some(false), "", AtOnce),
             // always thinks: Qwen3-Thinking-2507
-            ("always", "<think>\n", None, "<think>\n", InThought),
-            ("always", "<think>\n", Some(true), "<think>\n", InThought),
-            ("always", "<think>\n", Some(false), "<think>\n", InThought),
+            ("always", OPEN, None, "<think>\n", InThought),
+            ("always", OPEN, Some(true), "<think>\n", InThought),
+            ("always", OPEN, Some(false), "<think>\n", InThought),
             // thinks if asked, and opens the thought itself: Qwen3
             ("hybrid", hybrid, None, empty, AtOnce),
             ("hybrid", hybrid, Some(false), empty, AtOnce),
@@ -105,7 +112,7 @@ mod tests {
             ("off by default", off_by_default, None, empty, AtOnce),
             ("off by default", off_by_default, Some(true), "<think>\n", InThought),
             // has an empty thought whatever is asked
-            ("empty", empty, Some(true), empty, AtOnce),
+            ("empty", EMPTY, Some(true), empty, AtOnce),
         ] {
             assert_eq!(start(ending, thinks), (end.to_owned(), expected), "{name}, {thinks:?}");
         }

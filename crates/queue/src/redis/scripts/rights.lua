@@ -23,7 +23,7 @@ local COMMANDS = {
 -- What keys begin with, after the base. (docs/QUEUE.md lists them.)
 local KEYS_USED = {
   'partitions', 'task:', 'events:', 'gone:', 'queue:', 'leases', 'models', 'stats:', 'backlog:', 'delayed',
-  'expiring', 'totals', 'idem:', 'unlogged', 'dead', 'dead:', 'hooks', 'hook:', 'reaper', 'workers', 'seen',
+  'expiring', 'totals', 'idem:', 'unlogged', 'unlogged:', 'dead', 'dead:', 'hooks', 'hook:', 'reaper', 'workers', 'seen',
   'heard', 'draining',
 }
 
