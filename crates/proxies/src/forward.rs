@@ -17,8 +17,8 @@ use ureq::{Agent, Error};
 
 use crate::address::Address;
 
-/// Returns an agent whose connections all go to the proxy, or `None` if the proxy's address cannot
-/// be resolved by name.
+/// Returns an agent whose connections all go to the proxy, or `None` if its address is not a valid
+/// URI.
 pub(crate) fn agent(config: Config, address: &Address) -> Option<Agent> {
     let proxy = &address.proxy;
     let credentials = (proxy.username().is_some() || proxy.password().is_some()).then(|| {

@@ -117,7 +117,7 @@ fn whatever_curl_sends_through_a_proxy_goes_through_it_and_nothing_else() {
         let _ = agent.get(*url).call();
         let ours = asked();
 
-        // Returns the request line and the credentials of a head that the proxy received.
+        // Keeps the lines to compare: the request line, the host and the credentials.
         let told = |head: &String| {
             let lines: Vec<String> = head
                 .lines()

@@ -96,7 +96,7 @@ fn named_adapter(engine: &Engine, model: &ModelId) -> Option<String> {
     engine.adapters().iter().find(|name| name.as_str() == model.as_str()).cloned()
 }
 
-/// Ends an attempt that cannot be made, with `problem` as the reason.
+/// Ends an attempt that cannot be made, for `reason`.
 pub(crate) async fn refuse(
     worker: &Worker,
     claimed: Claimed,
@@ -321,7 +321,7 @@ async fn settle(
         tokio::select! {
             () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(BACKOFF.1),
             // Either another attempt has the task, or this outcome was recorded, only the reply was
-            // lost, and it is still to be logged. One more try tells which.
+            // lost, and it is still to be logged. One more try shows which.
             () = lost.cancelled(), if !is_lost => {}
             () = abandon.cancelled(), if !leaving => {}
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use service::Settings;
 
+/// Settings of a [`Worker`](crate::Worker).
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Lease duration; leases are renewed while their tasks run.

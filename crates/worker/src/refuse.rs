@@ -15,8 +15,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How many tasks are failed at once.
 const AT_ONCE: usize = 8;
 
-/// Claims the tasks of a model and its adapters, and fails each attempt with `problem`. Ends after
-/// `duration`, or when claiming ends.
+/// Claims the tasks of a model and its adapters, and fails each attempt for `reason`. Ends after
+/// `span`, or when claiming ends.
 pub(crate) async fn run(
     worker: &Worker,
     models: Vec<ModelId>,

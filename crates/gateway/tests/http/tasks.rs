@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::rig::{OTHER_KEY, Rig, answer, task_id};
 
-/// Removes the fields about the queue position, and so leaves the three mandatory ones.
+/// Removes the queue position and the estimate, which only a waiting task has.
 fn without_place(mut body: Value) -> Value {
     let map = body.as_object_mut().unwrap();
     map.retain(|name, _| name != "queue_position" && name != "eta_seconds");

@@ -197,7 +197,7 @@ impl Keeper<'_> {
         }
     }
 
-    /// Handles the end of a pull loop: the model has no running tasks any more.
+    /// Handles the end of a pull loop, after which the model has no running tasks.
     fn pull_ended(
         &mut self,
         ended: Result<(usize, Result<(), WorkerError>), JoinError>,

@@ -83,7 +83,7 @@ pub(super) fn next(models: &[View], budget: usize, turn: Duration) -> Step {
 
 /// Returns the models to unload to free `missing` bytes, or `None` if that is not possible now.
 fn room_for(missing: usize, models: &[View], even_at_work: bool) -> Option<Vec<usize>> {
-    // (has tasks, time by which its minimum stay is exceeded or it has been unused)
+    // (index, has tasks, time since it was loaded or, if idle, since it was last used)
     let mut order: Vec<(usize, bool, Duration)> = models
         .iter()
         .enumerate()

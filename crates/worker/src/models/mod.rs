@@ -34,6 +34,7 @@ pub enum ModelError {
         needs.div_ceil(1 << 20), budget >> 20
     )]
     TooLarge {
+        /// The model.
         model: ModelId,
         /// Needed bytes.
         needs: usize,
