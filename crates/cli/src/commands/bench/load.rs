@@ -139,7 +139,7 @@ fn task_id(body: &[u8]) -> Option<TaskId> {
 /// no more.
 ///
 /// # Errors
-/// When a connection fails.
+/// If a connection fails.
 pub(super) fn send_all(
     address: SocketAddr,
     connections: usize,

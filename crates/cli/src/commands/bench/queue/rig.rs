@@ -65,7 +65,7 @@ impl Rig {
     /// Starts all parts.
     ///
     /// # Errors
-    /// When Redis or the gateway can't be started.
+    /// If Redis or the gateway cannot be started.
     pub(super) fn start(kind: BrokerKind, redis_url: Option<&str>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         // Before anything that must keep off the core is started.

@@ -73,7 +73,7 @@ impl Accepted {
 /// Submits at the broker, [`CONCURRENCY`] at once.
 ///
 /// # Errors
-/// When a submit fails.
+/// If a submit fails.
 pub(super) fn at_broker(
     runtime: &Runtime,
     broker: &Arc<dyn Broker>,
