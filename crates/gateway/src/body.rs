@@ -10,8 +10,8 @@ use tokio::time::{Duration, timeout};
 use crate::error::ApiError;
 use crate::validate;
 
-/// How many bytes of a body that is too long are read and discarded. Many clients write the whole
-/// body before they read, and would otherwise see a connection reset instead of the response.
+/// Maximum number of bytes of an oversized body that are read and discarded. Many clients write the
+/// whole body before they read, and would otherwise see a connection reset instead of the response.
 const MAX_DRAIN_BYTES: usize = 16 * 1024 * 1024;
 
 pub(crate) async fn read_json(

@@ -37,7 +37,7 @@ pub(crate) enum ApiError {
     /// The task existed, and its result has expired.
     ResultExpired {
         id: TaskId,
-        /// How long results are kept, in seconds.
+        /// The retention time of results, in seconds.
         result_ttl_s: u32,
     },
     /// Another resource that an operator named does not exist.
@@ -66,7 +66,7 @@ pub(crate) enum ApiError {
         code: &'static str,
         /// The broker's message.
         message: String,
-        /// When there is likely room again, in seconds.
+        /// Estimated time until there is room again, in seconds.
         retry_after_s: u32,
     },
     /// The queue did not answer. The reason is only logged.

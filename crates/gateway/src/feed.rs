@@ -18,7 +18,7 @@ use crate::hangup::ClientEnd;
 use crate::replies::ResultReply;
 use crate::state::State;
 
-/// How many events one read returns at most.
+/// Maximum number of events per read.
 const BATCH: usize = 256;
 /// Interval between reads when no wake-up comes, because wake-ups may be lost.
 const REREAD: Duration = Duration::from_secs(4);
@@ -38,7 +38,7 @@ pub(crate) struct Feed {
     wakes: Watch,
     stopping: Receiver<bool>,
     client: ClientEnd,
-    /// When bytes were last sent; `None` before the first.
+    /// The time when bytes were last sent; `None` before the first.
     spoke: Option<Instant>,
     /// The task has ended, so the next read returns all remaining events.
     is_over: bool,

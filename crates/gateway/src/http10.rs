@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Longer heads are passed on unchanged, for actix-http to reject.
 const MAX_HEAD: usize = 128 * 1024;
-/// How many headers are parsed; actix-http accepts 96.
+/// Maximum number of headers that are parsed; actix-http accepts 96.
 const MAX_HEADERS: usize = 128;
 /// Inserted before the empty line that ends the head.
 const NO_BODY: &[u8] = b"Content-Length: 0\r\n";

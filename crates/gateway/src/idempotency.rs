@@ -18,8 +18,8 @@ pub(crate) const KEY_HEADER: &str = "idempotency-key";
 const RETRY_HEADER: &str = "x-stainless-retry-count";
 /// Maximum length of a key.
 const MAX_KEY: usize = 255;
-/// How long after a submit its retry is recognized. Covers a wait of a minute and the pauses
-/// between retries.
+/// The time after a submit within which its retry is recognized. Covers a wait of a minute and the
+/// pauses between retries.
 const RETRY_WINDOW: Duration = Duration::from_secs(120);
 
 /// Determines which earlier submit the request may repeat. `route` distinguishes equal bodies of

@@ -22,18 +22,18 @@ use crate::state::State;
 
 /// The maximum that actix-server allows.
 const MAX_THREADS: usize = 512;
-/// How long a client may take to close its side of a connection that we closed.
+/// Maximum time for a client to close its side of a connection that we closed.
 const DISCONNECT: Duration = Duration::from_secs(1);
 
 /// Settings of the server.
 pub(crate) struct Plan {
     /// Number of worker threads.
     pub(crate) threads: usize,
-    /// How long a client may take to send its headers.
+    /// Maximum time for a client to send its headers.
     pub(crate) client_timeout: Duration,
-    /// How long an idle connection is kept open.
+    /// The time for which an idle connection is kept open.
     pub(crate) idle: Duration,
-    /// How long requests in flight may take to finish at shutdown.
+    /// Maximum time for requests in flight to finish at shutdown.
     pub(crate) grace: Duration,
 }
 

@@ -30,7 +30,7 @@ pub struct Options {
     pub max_new_tokens: u32,
     /// Maximum compute time of one attempt, in seconds (`TASK_TIME_LIMIT`).
     pub task_time_limit_s: u32,
-    /// How long results are kept, in seconds (`RESULT_TTL`).
+    /// The retention time of results, in seconds (`RESULT_TTL`).
     pub result_ttl_s: u32,
     /// Number of failed attempts after which a task fails (`MAX_ATTEMPTS`).
     pub max_attempts: u32,
@@ -42,13 +42,13 @@ pub struct Options {
     pub max_queue_bytes: u64,
     /// Allows webhooks to private and loopback addresses (`WEBHOOK_ALLOW_PRIVATE`).
     pub webhook_allow_private: bool,
-    /// How long the gateway waits for the queue before it responds with 503.
+    /// Maximum wait for the queue before the gateway responds with 503.
     pub broker_timeout: Duration,
-    /// How long a client may take to send its headers, and again to send its body.
+    /// Maximum time for a client to send its headers, and again to send its body.
     pub client_timeout: Duration,
     /// Interval of keep-alive comments on an idle event stream; at most 15 s.
     pub keep_alive: Duration,
-    /// How long requests and webhooks in flight may take to finish after shutdown was requested.
+    /// Maximum time for requests and webhooks in flight to finish after shutdown was requested.
     pub shutdown_grace: Duration,
     /// Number of HTTP threads; `None` starts one per core.
     pub threads: Option<usize>,

@@ -20,8 +20,9 @@ use crate::options::{Keys, Options};
 use crate::replies::ResultReply;
 use crate::state::State;
 
-/// How long an idle connection is kept open. Longer than the keep-alive of common proxies (60 s in
-/// nginx), so that the proxy closes first and never reuses a connection that is being closed.
+/// The time for which an idle connection is kept open. Longer than the keep-alive of common proxies
+/// (60 s in nginx), so that the proxy closes first and never reuses a connection that is being
+/// closed.
 const IDLE: Duration = Duration::from_secs(75);
 
 /// The reason why the gateway cannot run.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::whole::Whole;
 use super::{FieldError, Loc, echo, suggest, type_name};
 
-/// How many unknown fields are reported one by one.
+/// Maximum number of unknown fields that are reported one by one.
 const MAX_UNKNOWN_NAMED: usize = 16;
 
 /// An integer field some of whose values mean "not set".

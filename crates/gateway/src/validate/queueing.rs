@@ -32,11 +32,11 @@ pub struct Queueing {
     pub lane: Lane,
     /// The earliest start.
     pub start: Start,
-    /// How long the task may wait before it expires.
+    /// Maximum wait before the task expires.
     pub expires_in: Option<Duration>,
     /// The client's metadata.
     pub metadata: BTreeMap<String, String>,
-    /// How long the result is kept, in seconds.
+    /// The retention time of the result, in seconds.
     pub result_ttl_s: u32,
     /// Maximum compute time of one attempt, in seconds.
     pub time_limit_s: u32,

@@ -20,7 +20,7 @@ pub(crate) const MAX_STOPS: usize = 16;
 pub(crate) const MAX_STOP_BYTES: usize = 256;
 /// Maximum number of entries in `logit_bias`.
 pub(crate) const MAX_BIASES: usize = 1_024;
-/// How many problems of a `logit_bias` are reported.
+/// Maximum number of problems that are reported for a `logit_bias`.
 const MAX_BIAS_PROBLEMS: usize = 16;
 /// Maximum `top_logprobs`.
 pub(crate) const MAX_TOP_LOGPROBS: u32 = 20;

@@ -16,7 +16,7 @@ use queue::{
     Submitted, Tried, Unlogged, Verdict, WebhookReport, Webhooks, WorkerOrders,
 };
 
-/// How the broker answers.
+/// The broker's behaviour.
 #[derive(Clone, Copy)]
 pub(crate) enum Mood {
     Well,
@@ -36,7 +36,7 @@ pub(crate) struct Moody {
 /// The recorded calls, and the answers that replace the inner broker's.
 #[derive(Default)]
 pub(crate) struct Record {
-    /// How often tasks were read.
+    /// The number of reads of tasks.
     pub(crate) reads: AtomicUsize,
     /// The options of all submits.
     pub(crate) submits: Mutex<Vec<SubmitOptions>>,
