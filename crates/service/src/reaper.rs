@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::logs::TaskLog;
 use crate::store;
 
-/// How often the journal is checked for ends without log lines.
+/// The interval at which the journal is checked for ends without log lines.
 const LOG_BEAT: Duration = Duration::from_millis(500);
-/// How many entries are read from the journal at once.
+/// Maximum number of entries read from the journal at once.
 const LOG_BATCH: usize = 100;
 
 /// Reaps several times per lease duration, logs ends from the journal, and watches the store, until

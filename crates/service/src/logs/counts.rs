@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use protocol::TaskId;
 use queue::LINE_SPAN;
 
-/// How long a line that this process could not write counts as waiting. It is retried sooner than
-/// that, here or in another process.
+/// The time for which a line that this process could not write counts as waiting. It is retried
+/// sooner than that, here or in another process.
 const OWED: Duration = LINE_SPAN.saturating_mul(2);
 
 /// The counters of a process's log files. Clones share them.

@@ -35,7 +35,7 @@ pub(super) struct DailyFile {
 /// The result of an append.
 #[derive(Debug)]
 pub(super) struct Appended {
-    /// How many lines, counted from the first, are completely in the file.
+    /// The number of lines, counted from the first, that are completely in the file.
     pub(super) lines: usize,
     /// The reason why the others are not.
     pub(super) error: Option<io::Error>,

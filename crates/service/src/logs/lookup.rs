@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::format;
 
-/// How many bytes are read at once, from the end of a file backwards.
+/// The number of bytes that are read at once, from the end of a file backwards.
 const BLOCK: usize = 256 << 10;
 /// Tolerance for lines of several processes that are out of order, and for clocks that were set
 /// back.

@@ -21,7 +21,7 @@ pub(super) struct Output {
     told_lost: u64,
 }
 
-/// When writes started to fail.
+/// A period of failing writes.
 struct Trouble {
     began: Instant,
     /// The maximum number of lines that waited.

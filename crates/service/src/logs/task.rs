@@ -20,7 +20,7 @@ use super::counts::LogCounts;
 use super::writer::{Entry, Inlet, Receipt};
 use super::{format, lookup};
 
-/// How long the process waits for its last lines when it ends.
+/// Maximum wait for the last lines when the process ends.
 const LAST_WAIT: Duration = Duration::from_secs(3);
 /// Interval of the checks during that wait.
 const LOOK: Duration = Duration::from_millis(5);

@@ -19,13 +19,13 @@ use super::daily::DailyFile;
 use super::output::Output;
 use super::secrets::Secrets;
 
-/// How often an idle writer checks that its files are still at their paths.
+/// The interval at which an idle writer checks that its files are still at their paths.
 const BEAT: Duration = Duration::from_secs(1);
 /// Pause between retries of a failed write.
 const RETRY: Duration = Duration::from_millis(200);
-/// How many lines are taken from the channel before they are written.
+/// Maximum number of lines that are taken from the channel before they are written.
 const BATCH: usize = 1024;
-/// How long the process waits for the last lines when it ends.
+/// Maximum wait for the last lines when the process ends.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// Reports whether a line was written.
@@ -201,10 +201,10 @@ struct Writer {
     errors: Option<Output>,
     /// Lines that are not written yet, in order.
     held: Vec<Entry>,
-    /// How many of them remain from the last write; none of these has a receipt.
+    /// The number of them that remain from the last write; none of these has a receipt.
     kept: usize,
     waiting: Arc<AtomicUsize>,
-    /// When to retry after a failure.
+    /// The time of the next retry after a failure.
     retry_at: Option<Instant>,
 }
 

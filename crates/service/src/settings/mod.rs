@@ -57,7 +57,7 @@ pub struct Settings {
     /// `MAX_MODEL_BYTES`: maximum memory of a worker's loaded models together; `None` uses the free
     /// memory.
     pub max_model_bytes: Option<usize>,
-    /// `MODEL_TURN_SECONDS`: how long a loaded model keeps its memory while another one waits for
+    /// `MODEL_TURN_SECONDS`: the time for which a loaded model keeps its memory while another one waits for
     /// it.
     pub model_turn: Duration,
     /// `MODEL_DEVICE`.
@@ -85,7 +85,7 @@ pub struct Settings {
     pub max_prompt_bytes: usize,
     /// `TASK_TIME_LIMIT`: maximum compute time of one attempt.
     pub task_time_limit: Duration,
-    /// `RESULT_TTL`: how long results are kept.
+    /// `RESULT_TTL`: retention time of results.
     pub result_ttl: Duration,
     /// `MAX_QUEUE_SIZE`: maximum number of waiting tasks per model.
     pub max_queue_size: u64,
@@ -95,15 +95,15 @@ pub struct Settings {
     pub max_queue_bytes: u64,
     /// `WEBHOOK_ALLOW_PRIVATE`: allows webhooks to private and loopback addresses.
     pub webhook_allow_private: bool,
-    /// `MAX_BATCH_SIZE`: how many sequences a worker runs at once.
+    /// `MAX_BATCH_SIZE`: the number of sequences that a worker runs at once.
     pub max_batch_size: BatchSize,
     /// `KV_TOKENS`: KV capacity of a worker in tokens; `None` uses the available memory.
     pub kv_tokens: Option<usize>,
-    /// `LEASE_SECONDS`: how long a task's lease lasts without renewal.
+    /// `LEASE_SECONDS`: duration of a task's lease without renewal.
     pub lease: Duration,
     /// `MAX_ATTEMPTS`: number of failed attempts after which a task fails.
     pub max_attempts: u32,
-    /// `DRAIN_SECONDS`: how long a worker continues its running tasks after a signal.
+    /// `DRAIN_SECONDS`: the time for which a worker continues its running tasks after a signal.
     pub drain: Duration,
     /// `LOG_DIR`.
     pub log_dir: PathBuf,

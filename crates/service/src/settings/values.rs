@@ -76,7 +76,7 @@ impl FromStr for Device {
     }
 }
 
-/// How many sequences a worker runs at once.
+/// The number of sequences that a worker runs at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BatchSize {
     /// Determined from the device and its memory.
