@@ -13,16 +13,16 @@ use crate::answer::Answer;
 use crate::lease::KeptLease;
 use crate::{Worker, recommended, translate};
 
-/// How often generated text is published.
+/// The interval at which generated text is published.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
-/// How long after the time limit the engine may take to end the generation. After that it is
+/// Maximum time after the time limit for the engine to end the generation. After that it is
 /// considered to hang, and the attempt ends without it.
 const STALL_GRACE: Duration = Duration::from_secs(5);
 /// The first and the longest pause between tries to record an outcome while the queue is
 /// unavailable.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 
-/// How an attempt ended, as far as it concerns the worker.
+/// The end of an attempt, as far as it concerns the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// The task has an outcome, is back in the queue, or was taken over by another worker.

@@ -9,7 +9,7 @@ use service::Settings;
 pub struct Options {
     /// Lease duration; leases are renewed while their tasks run.
     pub lease: Duration,
-    /// How long running tasks may continue after shutdown was requested.
+    /// The time for which running tasks may continue after shutdown was requested.
     pub drain: Duration,
 }
 

@@ -8,11 +8,11 @@ use queue::Claimant;
 use crate::until::Until;
 use crate::{Worker, attempt};
 
-/// How long one claim waits for a task.
+/// The time for which one claim waits for a task.
 const CLAIM_WAIT: Duration = Duration::from_secs(1);
 /// Pause between claims while the queue is unavailable.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How many tasks are failed at once.
+/// The number of tasks that are failed at once.
 const AT_ONCE: usize = 8;
 
 /// Claims the tasks of a model and its adapters, and fails each attempt for `reason`. Ends after

@@ -26,11 +26,11 @@ use crate::pull;
 use crate::until::Until;
 use crate::{Worker, WorkerError, pulse, refuse};
 
-/// How often the waiting tasks are checked.
+/// The interval at which the waiting tasks are checked.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long to wait for the queue's answer. Without one, nothing changes.
+/// Maximum wait for the queue's answer. Without one, nothing changes.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a model that failed to load is not tried again; its tasks fail meanwhile.
+/// The pause before a model that failed to load is tried again; its tasks fail meanwhile.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// The result of a load or an unload.

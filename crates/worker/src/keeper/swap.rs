@@ -12,11 +12,12 @@ pub(super) struct View {
     /// Memory that it takes while it is loaded, in bytes.
     pub(super) need: usize,
     pub(super) stage: Stage,
-    /// How long its tasks have waited while it was not in memory; `None` if none wait.
+    /// The time for which its tasks have waited while it was not in memory; `None` if no task
+    /// waits.
     pub(super) waiting: Option<Duration>,
 }
 
-/// Whether a model is in memory.
+/// The residency of a model.
 #[derive(Debug, Clone)]
 pub(super) enum Stage {
     /// Not in memory.

@@ -69,7 +69,8 @@ pub(crate) struct Served {
     quantization: String,
     /// Memory that it takes while it is loaded, in bytes.
     need: usize,
-    /// How many tasks it runs at once: an estimate before the first load, then the engine's number.
+    /// The number of tasks that it runs at once: an estimate before the first load, then the
+    /// engine's number.
     capacity: AtomicUsize,
     /// One permit per task that it can run at once.
     pub(crate) slots: Arc<Semaphore>,
@@ -84,10 +85,10 @@ struct Place {
     engine: Option<Engine>,
     /// The duration of its latest load.
     took: Option<Duration>,
-    /// When it was loaded, and when it last had tasks.
+    /// The time when it was loaded, and the time when it last had tasks.
     since: Instant,
     used: Instant,
-    /// Why it cannot be loaded, if its latest load failed.
+    /// The reason why its latest load failed, if it did.
     problem: Option<TaskError>,
 }
 
