@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use super::http::{ClientError, Http};
 use super::target::AdminTarget;
 
-/// How long a response may take. All of them are computed from counters.
+/// Maximum time for a response. All of them are computed from counters.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A summary of all queues and workers. Instants are milliseconds since 1970.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Overview {
-    /// When it was taken, on the queue's clock.
+    /// The time of the summary, on the queue's clock.
     pub(crate) at: u64,
     /// The gateway's version.
     pub(crate) version: String,
@@ -100,7 +100,7 @@ impl Queue {
     }
 }
 
-/// Which dead letters to delete.
+/// The dead letters to delete.
 #[derive(Debug, Clone)]
 pub(crate) enum Purge {
     /// That of one task.

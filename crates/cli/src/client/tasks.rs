@@ -9,13 +9,12 @@ use super::http::{ClientError, Http};
 use super::sse::Events;
 use super::target::Target;
 
-/// How long each request waits for the task's end, in seconds. Well below the timeouts of common
-/// proxies.
+/// The wait for the task's end per request, in seconds. Well below the timeouts of common proxies.
 const WAIT_S: u32 = 30;
 /// Pause before the next request if the gateway did not wait, because it shuts down or is an older
 /// version.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long a response may take, including the wait for a task's end.
+/// Maximum time for a response, including the wait for a task's end.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// A stream without bytes for longer than this is considered dead: the gateway sends a keep-alive
 /// every 10 seconds.

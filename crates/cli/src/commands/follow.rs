@@ -14,7 +14,7 @@ use crate::client::sse::SseEvent;
 use crate::output::{Output, OutputError};
 use crate::text::{harmless, printable};
 
-/// How often in a row a lost event stream is resumed without a new event.
+/// Maximum number of resumptions in a row of a lost event stream without a new event.
 const RESUMES: u32 = 10;
 /// The pause before each resumption but the first.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -17,7 +17,8 @@ use super::entry::{Assembler, Entry, Log};
 
 /// The maximum length of a line in bytes; the rest of a longer one is dropped.
 const MAX_LINE: usize = 1 << 20;
-/// How many bytes are read from a file's end at first. If they do not suffice, more are read.
+/// The number of bytes that are read from a file's end at first. If they do not suffice, more are
+/// read.
 const FIRST_LOOK: u64 = 64 << 10;
 /// The factor by which that number grows.
 const MORE: u64 = 8;
@@ -195,7 +196,7 @@ impl Lines {
 pub(super) struct Follower {
     dir: PathBuf,
     log: Log,
-    /// Where to start.
+    /// The file and position at which to start.
     start: Option<(Day, u64)>,
     now: Option<(Day, Lines)>,
     /// A newer file exists. This one is read once more, because a writer may still have appended to

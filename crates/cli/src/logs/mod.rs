@@ -36,7 +36,7 @@ use summary::Summary;
 
 /// The number of entries shown by default.
 const LAST: usize = 20;
-/// How often a followed file is checked.
+/// The interval of checks of a followed file.
 const POLL: Duration = Duration::from_millis(200);
 
 /// What to read, and how to print it.

@@ -41,7 +41,7 @@ use feed::Feed;
 use state::State;
 use terminal::Screen;
 
-/// How long to wait for a key before signals are checked and the view is redrawn.
+/// Maximum wait for a key before signals are checked and the view is redrawn.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Options of `top`.

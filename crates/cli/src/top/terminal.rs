@@ -19,7 +19,7 @@ use ratatui::crossterm::terminal::{EnterAlternateScreen, enable_raw_mode};
 use ratatui::{Frame, Terminal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-/// How long after a signal the view may take to end.
+/// Maximum time for the view to end after a signal.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The terminal in raw mode, with the view.
@@ -49,7 +49,7 @@ impl Screen {
         Ok(Self { terminal, gone, signal })
     }
 
-    /// Whether a signal has asked the view to end.
+    /// Returns `true` if a signal has requested that the view end.
     pub(super) fn signalled(&self) -> bool {
         self.signal.load(Ordering::Relaxed) != 0
     }
@@ -97,7 +97,7 @@ impl Screen {
     }
 }
 
-/// Whether the terminal was closed.
+/// Returns `true` if the terminal was closed.
 fn is_closed() -> bool {
     !io::stdin().is_terminal() || !io::stdout().is_terminal()
 }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::redis::free_port;
 
-/// How long a gateway may take to listen.
+/// Maximum time until a gateway listens.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A process in a temporary folder, which has its logs. Dropping it kills the process.

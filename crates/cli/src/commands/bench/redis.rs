@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use redis::Connection;
 use tempfile::TempDir;
 
-/// How long a server may take to answer.
+/// Maximum time for a server's answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A Redis that contains only the bench's data.
@@ -140,7 +140,7 @@ impl Drop for Redis {
     }
 }
 
-/// How often each command ran, and for how many microseconds.
+/// The number of calls of each command, and the microseconds spent in them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counts(BTreeMap<String, (u64, u64)>);
 

@@ -39,7 +39,7 @@ pub(crate) const WORKER: [Column; 11] = [
     ("version", Left),
 ];
 
-/// How much of an id is shown.
+/// The displayed part of an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Id {
     /// The whole id.

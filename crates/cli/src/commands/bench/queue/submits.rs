@@ -44,7 +44,7 @@ pub(super) fn task() -> Task {
     }
 }
 
-/// When to stop submitting.
+/// The condition on which submitting stops.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Until {
     /// At this instant.
