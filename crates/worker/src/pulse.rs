@@ -1,4 +1,4 @@
-//! Detects an engine that hangs. A hanging step (a device that does not answer, a bug) can't be ended from inside
+//! Detects an engine that hangs. A hanging step (a device that does not answer, a bug) cannot be ended from inside
 //! the process: only a new process helps.
 
 use std::time::Duration;

@@ -55,7 +55,7 @@ pub(super) struct Setup {
     pub(super) constrained: Vec<Constrained>,
     /// The mixed load, by its number of clients.
     pub(super) clients: Vec<Figures>,
-    /// Short prompts beside a long one, if that was asked for.
+    /// Short prompts beside a long one, if measured.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) beside: Vec<Beside>,
 }

@@ -47,7 +47,7 @@ pub(super) struct Rig {
     _core: Option<Reserved>,
 }
 
-/// Processor time of each process; `None` for processes that do not exist or can't be measured.
+/// Processor time of each process; `None` for processes that do not exist or cannot be measured.
 pub(super) struct Cpu {
     pub(super) bench: Option<Duration>,
     pub(super) gateway: Option<Duration>,
