@@ -1,26 +1,26 @@
-//! # qwen-queue: everything in one command
+//! # qwen-queue: the command line program
 //!
 //! ## Layout
 //!
 //! | module                | what it does |
 //! |-----------------------|--------------|
-//! | [`commands::up`]      | gateway, worker and embedded queue in one process |
-//! | [`commands::task`]    | the clients' verbs: submit, status, result, watch, cancel |
-//! | [`commands::operate`] | the operators' verbs: queues, workers, pause, resume, drain, dead |
+//! | [`commands::up`]      | runs gateway, worker and embedded queue in one process |
+//! | [`commands::task`]    | the clients' commands: submit, status, result, watch, cancel |
+//! | [`commands::operate`] | the operators' commands: queues, workers, pause, resume, drain, dead |
 //! | [`top`]               | the operators' live view |
-//! | [`logs`]              | prints, follows and sums up the log files |
+//! | [`logs`]              | prints, follows and summarizes the log files |
 //! | [`commands::bench`]   | measures the engine and the queue |
-//! | [`commands::model`]   | tools around model files |
-//! | [`client`]            | speaks the gateway's HTTP, for clients and for operators |
-//! | [`output`]            | the two outputs of every verb, which may go away at any time |
-//! | [`table`], [`text`]   | how values, and what models write, are shown to people |
+//! | [`commands::model`]   | tools for model files |
+//! | [`client`]            | HTTP clients of the gateway |
+//! | [`output`]            | standard output and standard error, either of which may be closed at any time |
+//! | [`table`], [`text`]   | format values and untrusted text for people |
 //!
-//! `gateway` and `worker` run the same code as their own binaries.
+//! `gateway` and `worker` run the same code as the binaries of the same names.
 //!
 //! ## Data flow
 //!
-//! `up`, `gateway` and `worker` read [`service::Settings`] and run until a signal. The clients' and the
-//! operators' verbs know nothing of queue or engine: they talk HTTP to a gateway, like anybody else.
+//! `up`, `gateway` and `worker` read [`service::Settings`] and run until a signal. The clients' and
+//! the operators' commands use neither queue nor engine; they send HTTP requests to a gateway.
 
 mod client;
 mod commands;

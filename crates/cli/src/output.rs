@@ -1,10 +1,10 @@
-//! The two outputs of every verb. Standard output carries what was asked for, standard error what there
-//! is to say about it.
+//! The two outputs of every command. Standard output gets the requested data, standard error the
+//! notes about it.
 //!
-//! Either may go away at any time: its reader has seen enough, its disk is full, its terminal is closed.
-//! Nothing here panics then. What standard output does not take is an [`OutputError`], and the exit code
-//! says which; what standard error does not take is dropped. The id of an accepted task goes to the other
-//! output if its own fails.
+//! Either may fail at any time: its reader has exited, its disk is full, its terminal is closed.
+//! That never causes a panic here. A failure of standard output is an [`OutputError`] with its own
+//! exit code; a failure of standard error is ignored. The id of an accepted task is written to the
+//! other output if the first fails.
 
 use std::io::{self, ErrorKind, IsTerminal, Stderr, Stdout, Write};
 use std::process::ExitCode;
@@ -13,22 +13,21 @@ use anyhow::Result;
 
 use crate::text::harmless;
 
-/// The exit code of a program that wrote to a pipe that nobody reads any more: 128 and SIGPIPE, as shells
-/// report it of others.
+/// The exit code after a write to a closed pipe: 128 + SIGPIPE, as shells report it.
 const CLOSED: u8 = 141;
-/// The exit code when a task was accepted and its id could be written nowhere.
+/// The exit code if a task was accepted and its id could not be written to either output.
 const ID_LOST: u8 = 4;
 
-/// Why standard output does not take what it should.
+/// The reason why standard output could not be written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OutputError {
-    /// Whoever read it has gone, as `head` does when it has seen enough.
+    /// The reader has exited, as `head` does after the lines it needs.
     #[error("the reader of standard output has gone")]
     Closed,
-    /// The disk is full, the terminal is gone, …
+    /// The disk is full, the terminal is closed, …
     #[error("standard output can't be written to")]
     Failed(#[source] io::Error),
-    /// Nor does standard error take it.
+    /// Standard error failed too.
     #[error("neither standard output nor standard error can be written to")]
     Lost,
 }
@@ -42,16 +41,16 @@ impl From<io::Error> for OutputError {
     }
 }
 
-/// Where a verb writes.
+/// The outputs of a command.
 pub(crate) struct Output<O: Write = Stdout, N: Write = Stderr> {
     out: O,
     notes: N,
-    /// Standard output is a terminal: what models write must not steer it.
+    /// Standard output is a terminal, so control sequences in a model's text are escaped.
     guarded: bool,
 }
 
 impl Output {
-    /// The process's own two.
+    /// Returns the process's own outputs.
     pub(crate) fn standard() -> Self {
         let out = io::stdout();
         Self { guarded: out.is_terminal(), out, notes: io::stderr() }
@@ -59,7 +58,7 @@ impl Output {
 }
 
 impl<O: Write, N: Write> Output<O, N> {
-    /// Prints text that ends its last line.
+    /// Prints text and flushes. The text ends with a line end.
     pub(crate) fn print(&mut self, text: &str) -> Result<(), OutputError> {
         self.out.write_all(text.as_bytes())?;
         Ok(self.out.flush()?)
@@ -70,20 +69,20 @@ impl<O: Write, N: Write> Output<O, N> {
         self.print(&format!("{text}\n"))
     }
 
-    /// Prints a part of what a model writes. A pipe or a file gets it as it is, a terminal without anything
-    /// that steers it.
+    /// Prints a part of a model's text. For a terminal, its control sequences are escaped; a pipe
+    /// or a file gets it unchanged.
     pub(crate) fn answer(&mut self, text: &str) -> Result<(), OutputError> {
         if self.guarded { self.print(&harmless(text)) } else { self.print(text) }
     }
 
-    /// Says something about it on a line of standard error.
+    /// Writes a note as a line to standard error.
     pub(crate) fn note(&mut self, text: &str) {
         self.aside(&format!("{text}\n"));
     }
 
-    /// Says a part of a line on standard error.
+    /// Writes a part of a line to standard error.
     pub(crate) fn aside(&mut self, text: &str) {
-        // Nobody is left to be told that nobody listens.
+        // There is no other place to report this failure.
         let _ = self.try_aside(text);
     }
 
@@ -92,19 +91,19 @@ impl<O: Write, N: Write> Output<O, N> {
         self.notes.flush()
     }
 
-    /// Asks on standard error.
+    /// Writes a question to standard error.
     ///
     /// # Errors
-    /// When it does not take the question.
+    /// If the write fails.
     pub(crate) fn ask(&mut self, question: &str) -> io::Result<()> {
         self.try_aside(question)
     }
 
-    /// Prints what must not be lost: if standard output does not take it, standard error gets it. It is an
-    /// error all the same.
+    /// Prints text that must not be lost: if standard output fails, writes it to standard error.
+    /// The failure is returned in any case.
     ///
     /// # Errors
-    /// [`OutputError::Lost`] when neither takes it.
+    /// [`OutputError::Lost`] if both fail.
     pub(crate) fn print_anywhere(&mut self, text: &str) -> Result<(), OutputError> {
         self.print(text).map_err(|error| match self.try_aside(text) {
             Ok(()) => error,
@@ -112,10 +111,10 @@ impl<O: Write, N: Write> Output<O, N> {
         })
     }
 
-    /// Prints the id of a task that was accepted.
+    /// Prints the id of an accepted task.
     ///
     /// # Errors
-    /// When standard output does not take it, though standard error may have.
+    /// If standard output fails, even if the id was written to standard error instead.
     pub(crate) fn accepted(&mut self, task_id: &str) -> Result<(), OutputError> {
         self.line(task_id).map_err(|error| match self.try_aside(&format!("task {task_id}\n")) {
             Ok(()) => error,
@@ -123,11 +122,11 @@ impl<O: Write, N: Write> Output<O, N> {
         })
     }
 
-    /// Says the id of an accepted task on standard error, then does `work` that prints its answer. If the
-    /// id could not be said and the work fails, standard output gets the id.
+    /// Writes the id of an accepted task to standard error, then runs `work`, which prints the
+    /// answer. If the first write and the work fail, prints the id on standard output.
     ///
     /// # Errors
-    /// That of the work, or [`OutputError::Lost`].
+    /// The error of `work`, or [`OutputError::Lost`].
     pub(crate) fn announced(
         &mut self,
         task_id: &str,
@@ -140,10 +139,10 @@ impl<O: Write, N: Write> Output<O, N> {
         })
     }
 
-    /// Says why the program ends, and with which code.
+    /// Prints the error that ends the program, and returns its exit code.
     pub(crate) fn last_word(&mut self, error: &anyhow::Error) -> ExitCode {
         match error.downcast_ref() {
-            // The reader did not fail, and wants to hear no more.
+            // A reader that has exited is not a failure, so nothing is printed.
             Some(OutputError::Closed) => return ExitCode::from(CLOSED),
             Some(OutputError::Lost) => return ExitCode::from(ID_LOST),
             _ => {}
@@ -155,19 +154,19 @@ impl<O: Write, N: Write> Output<O, N> {
 
 #[cfg(test)]
 impl Output<Vec<u8>, Vec<u8>> {
-    /// One whose text is kept.
+    /// Creates outputs that keep their text.
     pub(crate) fn kept() -> Self {
         Self { out: Vec::new(), notes: Vec::new(), guarded: false }
     }
 
-    /// What was printed, and what was said about it.
+    /// Returns the text of standard output and of standard error.
     pub(crate) fn into_texts(self) -> (String, String) {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (text(self.out), text(self.notes))
     }
 }
 
-/// Says something on a line of standard error.
+/// Writes a line to standard error.
 pub(crate) fn note(text: &str) {
     Output::standard().note(text);
 }
@@ -176,7 +175,7 @@ pub(crate) fn note(text: &str) {
 mod tests {
     use super::*;
 
-    /// Takes so many bytes, then fails.
+    /// Accepts this many bytes, then fails.
     struct Full(usize, ErrorKind);
 
     impl Write for Full {

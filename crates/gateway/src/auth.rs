@@ -1,4 +1,5 @@
-//! Who calls. Keys are kept only as SHA-256 hashes and compared in constant time.
+//! Authenticates callers by API key. Keys are kept only as SHA-256 hashes and compared in constant
+//! time.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -16,16 +17,16 @@ pub(crate) const KEY_HEADER: &str = "x-api-key";
 
 type Hash = [u8; 32];
 
-/// The hashes of the keys that are let in.
+/// The hashes of the accepted keys.
 pub(crate) struct KeyRing(Vec<Hash>);
 
 impl KeyRing {
-    /// Hashes the keys.
     pub(crate) fn new(keys: &[String]) -> Self {
         Self(keys.iter().map(|key| hash(key)).collect())
     }
 
-    /// Whose key this is, if it is one of ours. Takes as long for any key as for any other.
+    /// Returns the tenant that owns this key, or `None` if the key is not accepted. Takes equally
+    /// long for every key.
     pub(crate) fn tenant(&self, key: &str) -> Option<TenantId> {
         let shown = hash(key);
         let known = self.0.iter().fold(Choice::from(0), |any, ours| any | ours.ct_eq(&shown));
@@ -33,14 +34,14 @@ impl KeyRing {
     }
 }
 
-/// Who is let in at present. A reload replaces both rings at once.
+/// The key rings in force. A reload replaces both at once.
 pub(crate) struct Doors(RwLock<Arc<Rings>>);
 
-/// The rings of one moment.
+/// The key rings of one configuration.
 pub(crate) struct Rings {
-    /// Clients'.
+    /// The clients' keys.
     pub(crate) clients: KeyRing,
-    /// Operators'; none when nobody may operate over HTTP.
+    /// The operators' keys. `None` closes the admin routes.
     pub(crate) operators: Option<KeyRing>,
 }
 
@@ -54,12 +55,11 @@ impl Rings {
 }
 
 impl Doors {
-    /// Hashes the keys.
     pub(crate) fn new(keys: &Keys) -> Self {
         Self(RwLock::new(Arc::new(Rings::new(keys))))
     }
 
-    /// Lets other keys in from now on, and those of before no longer. Requests under way go on.
+    /// Replaces the accepted keys. Requests that are already authenticated run to their end.
     pub(crate) fn change(&self, keys: &Keys) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Rings::new(keys));
     }
@@ -70,7 +70,7 @@ impl Doors {
     }
 }
 
-/// What signs the webhooks of each key's tasks.
+/// Returns each key's tenant together with the secret that signs the webhooks of its tasks.
 pub(crate) fn webhook_secrets(keys: &[String]) -> impl Iterator<Item = (TenantId, Secret)> {
     keys.iter().map(|key| (tenant(&hash(key)), Secret::of_key(key)))
 }
@@ -79,13 +79,13 @@ fn hash(key: &str) -> Hash {
     Sha256::digest(key.as_bytes()).into()
 }
 
-/// A name that tells keys apart and gives none away.
+/// Derives a tenant id from a key's hash. It identifies the key without revealing it.
 fn tenant(hash: &Hash) -> TenantId {
     let hex: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     TenantId::new(format!("key-{hex}"))
 }
 
-/// The key that a request shows: `X-API-Key: …`, or else `Authorization: Bearer …`.
+/// Returns the key that a request carries: `X-API-Key: …`, or else `Authorization: Bearer …`.
 pub(crate) fn shown_key(headers: &HeaderMap) -> Option<&str> {
     if let Some(value) = headers.get(KEY_HEADER) {
         return value.to_str().ok();
@@ -94,14 +94,16 @@ pub(crate) fn shown_key(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }
 
-/// The owner of the key that a request shows. A handler that takes one is closed to other requests.
+/// The tenant that owns a request's key. A handler with this argument rejects requests without an
+/// accepted key.
 #[derive(Debug)]
 pub(crate) struct Caller(pub(crate) TenantId);
 
-/// The address of someone who showed the operators' key. A handler that takes one is closed to other requests.
+/// The client address of a request that carries the operators' key. A handler with this argument
+/// rejects all other requests.
 #[derive(Debug)]
 pub(crate) struct Operator {
-    /// For the log: the client that acts.
+    /// The client's address, for the log.
     pub(crate) client: ClientAddress,
 }
 

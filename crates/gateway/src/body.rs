@@ -1,4 +1,4 @@
-//! Reads a JSON body: of the right type, bounded in size, in bounded time.
+//! Reads a JSON body: checks its type, limits its size and the time it takes.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
@@ -10,11 +10,10 @@ use tokio::time::{Duration, timeout};
 use crate::error::ApiError;
 use crate::validate;
 
-/// How much of a body that is too long is read away, so that the client gets to read the answer
-/// instead of a reset connection: many write all before they read.
+/// Maximum number of bytes of an oversized body that are read and discarded. Many clients write the
+/// whole body before they read, and would otherwise see a connection reset instead of the response.
 const MAX_DRAIN_BYTES: usize = 16 * 1024 * 1024;
 
-/// Reads the body as JSON.
 pub(crate) async fn read_json(
     request: &HttpRequest,
     mut payload: Payload,
@@ -52,7 +51,8 @@ async fn read(
     if too_large { Err(ApiError::BodyTooLarge { limit }) } else { Ok(body) }
 }
 
-/// A body without a type is taken for JSON: the clients of old never sent one.
+/// Checks the body's media type and charset. A body without a `Content-Type` is read as JSON,
+/// because older clients send none.
 fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
     if let Some(encoding) = text(headers, CONTENT_ENCODING)
         && !encoding.eq_ignore_ascii_case("identity")
@@ -81,7 +81,8 @@ fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// What a parameter of a `Content-Type` names as charset, if that is another than UTF-8.
+/// Returns the charset that a `Content-Type` parameter names, or `None` if it is UTF-8 or no
+/// charset.
 fn foreign_charset(parameter: &str) -> Option<&str> {
     let (name, value) = parameter.split_once('=')?;
     let charset = value.trim().trim_matches(['"', '\'']);

@@ -1,5 +1,6 @@
-//! Why a request is refused, and how that looks: FastAPI's shape, `{"detail": …}`. Routes of another
-//! family wrap [`ApiError`] and give it their own body; status and headers stay the same.
+//! [`ApiError`]: the reasons to reject a request, and their responses in FastAPI's shape
+//! (`{"detail": …}`). Routes of another API family wrap [`ApiError`] and replace the body; status
+//! and headers stay the same.
 
 use std::fmt;
 
@@ -12,73 +13,72 @@ use serde_json::{Value, json};
 
 use crate::validate::{FieldError, JsonError};
 
-/// Seconds after which a client may ask again when the queue is unavailable.
+/// The `Retry-After` of a response while the queue is unavailable, in seconds.
 const RETRY_UNAVAILABLE_S: u32 = 5;
 
-/// Why a request is refused.
+/// The reason why a request is rejected.
 #[derive(Debug)]
 pub(crate) enum ApiError {
-    /// No key, or none of ours.
+    /// The request has no key, or one that is not accepted.
     Unauthorized,
-    /// A key, but not the operators'.
+    /// The request has a key, but not the operators'.
     NotOperator,
-    /// An operators' route, and no key opens it.
+    /// The route is for operators, and no operators' key is configured.
     AdminClosed,
-    /// No such path.
+    /// No route has this path.
     NoSuchPath,
-    /// The path exists, the method doesn't.
+    /// The path exists, but not for this method.
     MethodNotAllowed {
-        /// What does, as in the `Allow` header.
+        /// The allowed methods, as in the `Allow` header.
         allowed: &'static str,
     },
-    /// No such task for this key.
+    /// This key has no such task.
     TaskNotFound(TaskId),
-    /// There was such a task, and its result has expired.
+    /// The task existed, and its result has expired.
     ResultExpired {
-        /// The task.
         id: TaskId,
-        /// How long results are kept.
+        /// The retention time of results, in seconds.
         result_ttl_s: u32,
     },
-    /// Something else that an operator named is not there.
+    /// Another resource that an operator named does not exist.
     NotFound {
-        /// What it is, for the log.
+        /// The kind of resource, for the log.
         what: &'static str,
-        /// What to do, for the client.
+        /// The message for the client, with what to do.
         message: String,
     },
-    /// The request doesn't say what it should; all problems.
+    /// The request is invalid. Lists all problems.
     Invalid(Vec<FieldError>),
-    /// The body is too long.
+    /// The body exceeds the size limit.
     BodyTooLarge {
-        /// How long it may be.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// The body is not sent as JSON.
+    /// The body's media type is not JSON.
     UnsupportedMediaType(String),
-    /// The body came too slowly.
+    /// The body did not arrive in time.
     BodyTimeout,
-    /// The body broke off.
+    /// The connection failed while the body was read.
     BodyBroken(String),
-    /// Too many tasks wait.
+    /// The queue has reached a limit.
     QueueFull {
-        /// Which bound was reached, for a program.
+        /// The limit that was reached, for programs.
         code: &'static str,
-        /// The broker's words.
+        /// The broker's message.
         message: String,
-        /// When there is likely room.
+        /// Estimated time until there is room again, in seconds.
         retry_after_s: u32,
     },
-    /// The queue does not answer. The reason is for the log.
+    /// The queue did not answer. The reason is only logged.
     Unavailable(String),
-    /// The stored task can't be read by this version; the text is for the client too.
+    /// This version cannot read the stored task. The text is logged and sent to the client.
     UnreadableRecord(String),
-    /// A bug. The reason is for the log.
+    /// A bug. The reason is only logged.
     Internal(String),
 }
 
 impl ApiError {
-    /// What the client reads.
+    /// Returns the `detail` of the response.
     fn detail(&self) -> Value {
         match self {
             Self::Unauthorized => json!("Invalid API key"),
@@ -130,7 +130,7 @@ impl ApiError {
         }
     }
 
-    /// Whether the same request can never succeed.
+    /// Returns `true` if repeating the same request cannot succeed.
     fn is_final(&self) -> bool {
         let status = self.status_code();
         status.is_client_error() && !matches!(status.as_u16(), 408 | 409 | 429)
@@ -139,7 +139,8 @@ impl ApiError {
 }
 
 impl fmt::Display for ApiError {
-    /// For the log: the reasons that clients are spared, and nothing that clients wrote.
+    /// Formats the error for the log: includes the reasons that clients don't get, and no text that
+    /// a client sent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unauthorized => f.write_str("no valid API key"),
@@ -201,7 +202,8 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed { allowed } => {
                 response.insert_header((ALLOW, *allowed));
             }
-            // What is left of the body must not be taken for the next request.
+            // Closes the connection, so that the rest of the body is not parsed as the next
+            // request.
             Self::BodyTooLarge { .. } | Self::BodyTimeout | Self::BodyBroken(_) => {
                 response.force_close();
             }

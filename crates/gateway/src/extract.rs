@@ -1,4 +1,5 @@
-//! Lets requests with a known key in: [`Caller`] and [`Operator`] are extracted from them.
+//! Extracts [`Caller`] and [`Operator`] from requests, and rejects requests without an accepted
+//! key.
 
 use std::future::{Ready, ready};
 
@@ -42,7 +43,8 @@ impl FromRequest for Operator {
             return ready(Err(ApiError::AdminClosed));
         };
         let shown = shown_key(request.headers());
-        // Both are asked in any case: how long this takes tells nothing of the key.
+        // Looks the key up in both rings in any case, so that the time taken reveals nothing about
+        // the key.
         let is_operator = shown.is_some_and(|key| operators.tenant(key).is_some());
         let is_tenant = shown.is_some_and(|key| rings.clients.tenant(key).is_some());
         ready(match (is_operator, is_tenant) {

@@ -1,5 +1,5 @@
-//! A task's events as the bytes of an SSE stream: resumes, survives an outage of the queue, and
-//! ends with the task, the client or the gateway.
+//! Streams a task's events as SSE. The stream can resume, survives an outage of the queue, and ends
+//! with the task, the client or the gateway.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,34 +18,35 @@ use crate::hangup::ClientEnd;
 use crate::replies::ResultReply;
 use crate::state::State;
 
-/// How many events are read at once.
+/// Maximum number of events per read.
 const BATCH: usize = 256;
-/// Wake-ups are hints: without one the queue is read again after this long.
+/// Interval between reads when no wake-up comes, because wake-ups may be lost.
 const REREAD: Duration = Duration::from_secs(4);
-/// How long a queue in trouble is left alone.
+/// Pause between reads while the queue is unavailable.
 const OUTAGE_PAUSE: Duration = Duration::from_secs(1);
-/// How soon, in milliseconds, a browser shall come again after a lost connection.
+/// The `retry` field of the stream: when a browser reconnects after a lost connection, in
+/// milliseconds.
 const RECONNECT_MS: u32 = 2000;
 
-/// Follows one task.
+/// The event stream of one task.
 pub(crate) struct Feed {
     state: Arc<State>,
     task_id: TaskId,
-    /// The last event that was sent.
+    /// The number of the last event sent.
     after: EventSeq,
-    /// Subscribed before the first read, so that nothing falls in between.
+    /// Subscribed before the first read, so that no event is missed in between.
     wakes: Watch,
     stopping: Receiver<bool>,
     client: ClientEnd,
-    /// When something was last sent; none before the first bytes.
+    /// The time when bytes were last sent; `None` before the first.
     spoke: Option<Instant>,
-    /// The task is known to have ended: one more read finds all there is.
+    /// The task has ended, so the next read returns all remaining events.
     is_over: bool,
-    /// Nothing follows.
+    /// The stream has ended.
     is_closed: bool,
 }
 
-/// What a read found.
+/// The result of one read.
 enum Found {
     Text(String),
     Nothing,
@@ -53,7 +54,7 @@ enum Found {
 }
 
 impl Feed {
-    /// Starts after the event of that number.
+    /// Creates a stream that starts after event number `after`.
     pub(crate) fn new(
         state: Arc<State>,
         task_id: TaskId,
@@ -75,7 +76,7 @@ impl Feed {
         }
     }
 
-    /// The stream of bytes.
+    /// Converts the feed into a stream of bytes.
     pub(crate) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
         futures::stream::unfold(self, |mut feed| async move {
             let text = feed.next().await?;
@@ -84,7 +85,7 @@ impl Feed {
         })
     }
 
-    /// The next text to send; none at the end.
+    /// Returns the next text to send, or `None` at the end of the stream.
     async fn next(&mut self) -> Option<String> {
         if self.spoke.is_none() {
             return Some(format!("retry: {RECONNECT_MS}\n\n"));
@@ -115,7 +116,8 @@ impl Feed {
         None
     }
 
-    /// Waits for a wake-up (or out the pause), the next regular read, or the end of gateway or client.
+    /// Waits for a wake-up (or, with `pause`, until it is over), for the next regular read, or
+    /// until the gateway stops or the client disconnects.
     async fn wait(&mut self, pause: Option<Duration>) {
         let until_read = REREAD.min(self.state.options.keep_alive);
         tokio::select! {
@@ -126,7 +128,7 @@ impl Feed {
         }
     }
 
-    /// What has happened since the last event sent.
+    /// Reads the events after the last one sent.
     async fn read(&mut self) -> Result<Found, ApiError> {
         loop {
             let broker = &self.state.broker;
@@ -142,14 +144,15 @@ impl Feed {
             }
             match self.state.ask(broker.snapshot(self.task_id)).await? {
                 None => return Ok(Found::End),
-                // Its last event may have come between the two reads.
+                // The task may have ended between the two reads: reads again to get its last event.
                 Some(snapshot) if snapshot.state.is_terminal() => self.is_over = true,
                 Some(_) => return Ok(Found::Nothing),
             }
         }
     }
 
-    /// The events as text; none when the task has vanished. Moves on only if all could be written.
+    /// Formats the events as SSE, or returns `None` when the task no longer exists. Advances only
+    /// if all events could be formatted.
     async fn write(&mut self, events: &[Event]) -> Result<Option<String>, ApiError> {
         let mut text = String::new();
         let mut after = self.after;
@@ -178,7 +181,7 @@ impl Feed {
     }
 }
 
-/// The JSON of an event that is not the last.
+/// Returns the JSON of an event that is not the task's last.
 fn data(event: &Event) -> Value {
     let at = event.at.as_millis();
     match &event.body {

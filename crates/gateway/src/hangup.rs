@@ -1,6 +1,8 @@
-//! Notices that a client hung up while its answer is still to come. The server itself must not
-//! care: a client may shut its writing side and still read (`nc -N`). So whoever waits asks here and
-//! ends its waiting early, with an answer for those who listen still.
+//! Detects that a client disconnected before its response was sent.
+//!
+//! actix-web does not report this, because a client may shut down its writing side and still read
+//! (`nc -N`). A handler that waits therefore watches [`ClientEnd`], and on a disconnect ends its wait
+//! early with a regular response, in case the client still reads.
 
 use std::io;
 use std::net::TcpStream as Plain;
@@ -12,30 +14,30 @@ use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use tokio::io::Interest;
 
-/// How long a line that has something unread (a pipelined request) is left alone.
+/// Pause between checks of a connection that has unread bytes (a pipelined request).
 const UNREAD_PAUSE: Duration = Duration::from_secs(1);
 
-/// A second handle on a connection's socket, kept beside the connection.
+/// A duplicate descriptor of a connection's socket, stored with the connection.
 struct Line(OwnedFd);
 
-/// Keeps a handle on a fresh connection for [`hung_up`].
+/// Stores a duplicate of a new connection's socket, which [`ClientEnd::of`] uses.
 pub(crate) fn remember(connection: &TcpStream, data: &mut Extensions) {
     if let Ok(handle) = connection.as_fd().try_clone_to_owned() {
         data.insert(Line(handle));
     }
 }
 
-/// The client's end of a request's connection, to listen to.
+/// A request's connection, watched for the client's disconnect.
 pub(crate) struct ClientEnd(Option<TcpStream>);
 
 impl ClientEnd {
-    /// Listens to the connection that a request came on.
+    /// Watches the connection that the request came on.
     pub(crate) fn of(request: &HttpRequest) -> Self {
-        // Without a handle (no file descriptors left) nobody is ever seen to hang up.
+        // Without a duplicate (no file descriptors left), a disconnect is never detected.
         Self(request.conn_data::<Line>().and_then(|line| listen(line).ok()))
     }
 
-    /// Waits until the client hangs up; it sends nothing more then. Cancel-safe.
+    /// Waits until the client shuts down its writing side or disconnects. Cancel-safe.
     pub(crate) async fn hung_up(&self) {
         match &self.0 {
             Some(stream) => closed(stream).await,
@@ -54,7 +56,8 @@ async fn closed(stream: &TcpStream) {
             Ok(ready) if !ready.is_read_closed() => {}
             Ok(_) | Err(_) => return,
         }
-        // What came is the server's to read; here it only must not wake us again and again.
+        // The server reads the pending bytes; this only clears the readiness, which would wake us
+        // again at once.
         let unread: io::Result<()> =
             stream.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
         drop(unread);

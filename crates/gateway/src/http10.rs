@@ -1,10 +1,10 @@
-//! Lets a `POST` of HTTP/1.0 come without a body and without a `Content-Length`.
+//! Accepts an HTTP/1.0 `POST` without a body and without a `Content-Length`.
 //!
-//! That is how nginx passes one on unless it is told `proxy_http_version 1.1`. A request without a
-//! `Content-Length` (and without a `Transfer-Encoding`) has no body (RFC 9112, section 6.3), but actix-http
-//! answers a bare 400 before any route sees it (actix-web #2976). So a [`Stream`] puts `Content-Length: 0`
-//! into the head of such a request. A connection whose request is of HTTP/1.1, as nearly all are, is passed
-//! through from its first line on.
+//! nginx forwards such a request in this form unless `proxy_http_version 1.1` is set. A request
+//! without `Content-Length` and `Transfer-Encoding` has no body (RFC 9112, section 6.3), but
+//! actix-http answers with a bare 400 before any route sees it (actix-web #2976). [`Stream`]
+//! therefore inserts `Content-Length: 0` into the head of such a request. A connection whose first
+//! request is HTTP/1.1, as nearly all are, is passed through unchanged from the first line on.
 
 use std::io;
 use std::pin::Pin;
@@ -13,28 +13,28 @@ use std::task::{Context, Poll};
 use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A longer head is actix-http's to refuse.
+/// Longer heads are passed on unchanged, for actix-http to reject.
 const MAX_HEAD: usize = 128 * 1024;
-/// So many headers are read; actix-http takes 96.
+/// Maximum number of headers that are parsed; actix-http accepts 96.
 const MAX_HEADERS: usize = 128;
-/// What is put in, before the empty line.
+/// Inserted before the empty line that ends the head.
 const NO_BODY: &[u8] = b"Content-Length: 0\r\n";
 
 /// A client's connection.
 pub(crate) struct Stream {
     tcp: TcpStream,
     state: State,
-    /// What was read and is not handed on yet.
+    /// Bytes that were read and not yet passed on.
     ready: Vec<u8>,
     handed_on: usize,
 }
 
 enum State {
-    /// In the head of a request; what came of it so far.
+    /// Inside a request's head; holds the bytes received so far.
     Head(Vec<u8>),
-    /// In a body with so many bytes left.
+    /// Inside a body; holds the number of bytes left.
     Body(u64),
-    /// Nothing is looked at any more.
+    /// Passes everything through unchanged.
     Through,
 }
 
@@ -43,12 +43,12 @@ impl Stream {
         Self { tcp, state: State::Head(Vec::new()), ready: Vec::new(), handed_on: 0 }
     }
 
-    /// The connection itself.
+    /// Returns the underlying connection.
     pub(crate) fn tcp(&self) -> &TcpStream {
         &self.tcp
     }
 
-    /// Hands on what is ready; whether there was anything.
+    /// Copies ready bytes into `buffer`. Returns `true` if there were any.
     fn hand_on(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         let left = &self.ready[self.handed_on..];
         let count = left.len().min(buffer.remaining());
@@ -60,7 +60,8 @@ impl Stream {
         count > 0
     }
 
-    /// Takes what came, at the end of the connection nothing, and says whether there is something to hand on.
+    /// Processes received bytes; an empty slice means end of stream. Returns `true` if bytes are
+    /// ready to be passed on.
     fn take(&mut self, came: &[u8]) -> bool {
         let is_end = came.is_empty();
         let mut came = came.to_vec();
@@ -111,23 +112,23 @@ impl Stream {
     }
 }
 
-/// What follows from the beginning of a head.
+/// The decision that the beginning of a head allows.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
-    /// The rest of the connection is none of our business.
+    /// Pass the rest of the connection through.
     Through,
-    /// A whole head of HTTP/1.0.
+    /// A complete HTTP/1.0 head.
     Request {
-        /// Where it ends.
+        /// The length of the head.
         end: usize,
-        /// Where [`NO_BODY`] belongs, if it does.
+        /// The position at which [`NO_BODY`] is inserted, if it is needed.
         insert_at: Option<usize>,
-        /// How long the body is.
+        /// The length of the body.
         body: u64,
     },
 }
 
-/// `None` while it can't be said yet.
+/// Decides how to continue; returns `None` if more bytes are needed.
 fn next(head: &[u8]) -> Option<Next> {
     if !could_be_http10(head) || head.len() > MAX_HEAD {
         return Some(Next::Through);
@@ -156,7 +157,7 @@ fn next(head: &[u8]) -> Option<Next> {
     }
     let Some(length) = length else {
         let is_post = request.method == Some("POST");
-        // The head ends with an empty line, which may lack its \r.
+        // The head ends with an empty line, whose `\r` may be missing.
         let empty_line = if head[..end].ends_with(b"\r\n") { 2 } else { 1 };
         return Some(Next::Request {
             end,
@@ -172,9 +173,9 @@ fn next(head: &[u8]) -> Option<Next> {
     })
 }
 
-/// Whether the request line, as far as it came, may end in `HTTP/1.0`.
+/// Returns `true` if the request line, as far as it is received, can still end with `HTTP/1.0`.
 fn could_be_http10(head: &[u8]) -> bool {
-    // Empty lines before a request are skipped, as the parser does.
+    // Skips empty lines before a request, as the parser does.
     let start = head.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(head.len());
     let line = &head[start..];
     match line.iter().position(|byte| *byte == b'\n') {
@@ -200,7 +201,7 @@ impl AsyncRead for Stream {
                 return read;
             }
             let came = &buffer.filled()[before..];
-            // The usual case: a request line of HTTP/1.1 in one piece stays where it is.
+            // The usual case: an HTTP/1.1 request line in one piece is not copied.
             if matches!(&this.state, State::Head(head) if head.is_empty())
                 && next(came) == Some(Next::Through)
             {

@@ -1,4 +1,4 @@
-//! What comes out of a connection for what goes in, in whatever pieces.
+//! Tests the bytes that a connection delivers, for input split at different places.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpListener};
@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt;
 
 use super::*;
 
-/// What the server reads of a connection on which `pieces` come one after the other.
+/// Returns the bytes that the server reads when `pieces` arrive one after the other.
 fn read(pieces: &[&[u8]]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -19,7 +19,7 @@ fn read(pieces: &[&[u8]]) -> String {
         let mut all = Vec::new();
         for piece in pieces {
             client.write_all(piece).unwrap();
-            // Each piece is seen alone.
+            // The pause separates the pieces into single reads.
             let pause = tokio::time::Duration::from_millis(2);
             let mut buffer = [0; 7];
             while let Ok(count) = tokio::time::timeout(pause, stream.read(&mut buffer)).await {

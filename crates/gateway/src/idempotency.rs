@@ -1,5 +1,5 @@
-//! Submits that repeat themselves: with an `Idempotency-Key`, or as OpenAI's clients do after a lost
-//! reply, without one.
+//! Detects repeated submits: by `Idempotency-Key`, or, without one, the retries that OpenAI's
+//! clients send after a lost response.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,19 +12,21 @@ use sha2::{Digest, Sha256};
 use crate::error::ApiError;
 use crate::validate::FieldError;
 
-/// The client's own name for a request.
+/// The header that carries the client's idempotency key.
 pub(crate) const KEY_HEADER: &str = "idempotency-key";
-/// Which try of the same request this is, from 0; OpenAI's clients send it.
+/// The header in which OpenAI's clients send the number of the retry, from 0.
 const RETRY_HEADER: &str = "x-stainless-retry-count";
-/// How long a key may be.
+/// Maximum length of a key.
 const MAX_KEY: usize = 255;
-/// How long after a submit its repetition may come: a wait of a minute, and the pauses between tries.
+/// The time after a submit within which its retry is recognized. Covers a wait of a minute and the
+/// pauses between retries.
 const RETRY_WINDOW: Duration = Duration::from_secs(120);
 
-/// Which earlier submit a request may repeat. `route` keeps equal bodies of different routes apart.
+/// Determines which earlier submit the request may repeat. `route` distinguishes equal bodies of
+/// different routes.
 ///
 /// # Errors
-/// When the key can't be one.
+/// If the key is empty, too long or not printable.
 pub(crate) fn of(
     headers: &HeaderMap,
     route: &str,
@@ -47,12 +49,13 @@ pub(crate) fn of(
     let tries = headers.get(RETRY_HEADER).and_then(|tries| tries.to_str().ok());
     let Some(tries) = tries.and_then(|tries| tries.parse::<u32>().ok()) else { return Ok(None) };
     let body_hash = body_hash();
-    // The first try is always a task of its own: people do ask the same thing twice.
+    // A first try always creates a new task, because users may submit the same prompt twice on
+    // purpose.
     let matches = if tries == 0 { Matches::Never } else { Matches::Within(RETRY_WINDOW) };
     Ok(Some(Idempotency { key: format!("body:{body_hash}"), body_hash, matches }))
 }
 
-/// The same for bodies that say the same, in whatever order.
+/// Returns a hash of the body that does not depend on the order of its keys.
 fn fingerprint(route: &str, body: &Value) -> String {
     let text = format!("{route}\n{}", sorted(body));
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()

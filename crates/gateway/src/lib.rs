@@ -1,33 +1,33 @@
-//! # gateway: the HTTP face
+//! # gateway: the HTTP API
 //!
-//! Turns requests into tasks and what became of tasks into answers: authentication, validation,
-//! routes, API docs. It computes nothing and keeps nothing; all state is the queue's, so any number
-//! of gateways may run side by side.
+//! Turns requests into tasks and task states into responses: authentication, validation, routes and
+//! API docs. It computes nothing and stores nothing; all state is in the queue, so any number of
+//! gateways can run side by side.
 //!
 //! ## Layout
 //!
 //! | module       | what it does |
 //! |--------------|--------------|
-//! | [`options`]  | [`Options`]: what the operator decides |
-//! | [`process`]  | the gateway as a process: settings, logs, signals |
-//! | [`server`]   | [`serve`]: runs on a socket, with the delivery of webhooks beside, and ends well |
-//! | `listen`     | the sockets' side of it, on actix's parts |
-//! | `http10`     | mends what clients of HTTP/1.0 leave out |
-//! | [`validate`] | pure: JSON in, a request or all its problems out |
-//! | `auth`       | who calls: hashed keys, compared in constant time |
-//! | `body`       | reads a JSON body, bounded in size and time |
-//! | `idempotency` | submits that repeat themselves |
-//! | `error`      | why a request is refused, as status, headers and body |
-//! | `replies`    | the bodies that answer |
-//! | `state`      | what every request can reach; asks the broker with bounded patience |
-//! | `feed`       | a task's events as an SSE stream |
-//! | `wait`       | a request that stays open until its task ends |
-//! | `hangup`     | notices clients that left |
+//! | [`options`]  | [`Options`]: the configuration |
+//! | [`process`]  | runs the gateway as a process: settings, logs, signals |
+//! | [`server`]   | [`serve`]: serves a socket, delivers webhooks, shuts down gracefully |
+//! | `listen`     | builds the HTTP server from actix's parts |
+//! | `http10`     | adds the `Content-Length` that HTTP/1.0 clients omit |
+//! | [`validate`] | turns JSON into a request or the list of its problems; pure |
+//! | `auth`       | authenticates callers: hashed keys, compared in constant time |
+//! | `body`       | reads a JSON body with limits on size and time |
+//! | `idempotency` | detects repeated submits |
+//! | `error`      | maps errors to status, headers and body |
+//! | `replies`    | response bodies |
+//! | `state`      | data that all requests share; calls the broker with a timeout |
+//! | `feed`       | streams a task's events as SSE |
+//! | `wait`       | waits for a task's end within one request |
+//! | `hangup`     | detects disconnected clients |
 //! | `routes`     | one file per route |
-//! | `openapi`    | the API's description |
+//! | `openapi`    | the OpenAPI document |
 //! | `schemas`    | types that only document the API |
-//! | `extract`    | lets requests with a known key in |
-//! | `middleware` | around every request: id, log line, panics, headers |
+//! | `extract`    | extracts authenticated callers from requests |
+//! | `middleware` | wraps every request: id, log line, panics, headers |
 //!
 //! ## Data flow
 //!

@@ -1,5 +1,5 @@
-//! The server on its socket: what actix-web's `HttpServer` does, put together from the same parts, since
-//! each connection goes through a [`Stream`] that mends what actix-http refuses of HTTP/1.0.
+//! Builds the HTTP server from the parts of actix-web's `HttpServer`, because each connection must
+//! pass through a [`Stream`], which corrects HTTP/1.0 requests that actix-http would reject.
 
 use std::io;
 use std::net::TcpListener;
@@ -20,27 +20,27 @@ use crate::middleware::observe;
 use crate::routes;
 use crate::state::State;
 
-/// actix-server takes no more threads.
+/// The maximum that actix-server allows.
 const MAX_THREADS: usize = 512;
-/// How long a client may take to close its side after ours.
+/// Maximum time for a client to close its side of a connection that we closed.
 const DISCONNECT: Duration = Duration::from_secs(1);
 
-/// How connections are served.
+/// Settings of the server.
 pub(crate) struct Plan {
-    /// Threads that serve them.
+    /// Number of worker threads.
     pub(crate) threads: usize,
-    /// How long a client may take to send its headers.
+    /// Maximum time for a client to send its headers.
     pub(crate) client_timeout: Duration,
-    /// How long an idle connection is kept.
+    /// The time for which an idle connection is kept open.
     pub(crate) idle: Duration,
-    /// How long requests in flight may take to end.
+    /// Maximum time for requests in flight to finish at shutdown.
     pub(crate) grace: Duration,
 }
 
-/// Serves the routes on `listener` until it is told to stop.
+/// Serves the routes on `listener` until the returned server is stopped.
 ///
 /// # Errors
-/// When the socket can't be used.
+/// If the socket cannot be used.
 pub(crate) fn serve(
     listener: TcpListener,
     plan: &Plan,

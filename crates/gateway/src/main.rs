@@ -1,4 +1,4 @@
-//! `qwen-queue-gateway`: the same as `qwen-queue gateway`, without the rest.
+//! `qwen-queue-gateway`: the command `qwen-queue gateway` as a binary of its own.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     match gateway::process::run(Cli::parse().config.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Standard error may be gone as well, and then there is no place to say it.
+            // Standard error may be closed; there is no other place to report this error.
             let _ = writeln!(std::io::stderr(), "qwen-queue-gateway: {error:#}");
             ExitCode::FAILURE
         }

@@ -1,5 +1,5 @@
-//! The API's description: types and routes by `utoipa`, the limits of this very server filled in.
-//! What stands here only documents; what is checked is in [`crate::validate`].
+//! The OpenAPI document: `utoipa` generates types and routes, and this module fills in the limits
+//! of the running server. This only documents; [`crate::validate`] performs the checks.
 
 use protocol::Lane;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use crate::validate::{
     MAX_METADATA_VALUE, MAX_STOP_BYTES, MAX_STOPS, MAX_TOOLS, MAX_TOP_LOGPROBS,
 };
 
-/// The document for a server with these options, as JSON.
+/// Returns the OpenAPI document for a server with these options, as JSON.
 pub(crate) fn document(options: &Options) -> String {
     let mut document = json!(Api::openapi());
     let schemas = &mut document["components"]["schemas"];
@@ -28,7 +28,7 @@ pub(crate) fn document(options: &Options) -> String {
     schemas["WorkerReply"]["properties"]["status"]["enum"] =
         json!(["loading", "ready", "draining"]);
     for parameter in optional_parameters(&mut document) {
-        // absent, but never `null`
+        // These parameters may be absent, but not `null`.
         let of = parameter["schema"]["type"].as_array().and_then(|types| types.first().cloned());
         parameter["schema"]["type"] = of.unwrap_or_else(|| json!("integer"));
     }
@@ -78,7 +78,7 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
         "example": {"1234": -100},
     });
     fields["top_logprobs"]["maximum"] = json!(MAX_TOP_LOGPROBS);
-    // Their ranges say more than `int32` would, which they are not.
+    // Their ranges are documented, and `int32` would contradict them.
     for name in [
         "max_tokens",
         "top_k",
@@ -105,7 +105,7 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
     });
 }
 
-/// What an answer may consist of.
+/// Documents the output constraints and tools.
 fn fill_in_forms(fields: &mut Value) {
     fields["regex"]["maxLength"] = json!(grammar::limits::MAX_REGEX_BYTES);
     fields["choice"]["minItems"] = json!(1);
@@ -169,13 +169,13 @@ fn fill_in_forms(fields: &mut Value) {
     });
 }
 
-/// Every operation of the document.
+/// Returns all operations of the document.
 fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
     let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     paths.filter_map(Value::as_object_mut).flat_map(|path| path.values_mut())
 }
 
-/// Every parameter that may be left out.
+/// Returns all optional parameters of the document.
 fn optional_parameters(document: &mut Value) -> impl Iterator<Item = &mut Value> {
     operations(document)
         .filter_map(|operation| operation.get_mut("parameters")?.as_array_mut())
@@ -183,7 +183,7 @@ fn optional_parameters(document: &mut Value) -> impl Iterator<Item = &mut Value>
         .filter(|parameter| parameter["required"] != true)
 }
 
-/// Every 429 and 503.
+/// Returns all 429 and 503 responses of the document.
 fn retryable_responses(document: &mut Value) -> impl Iterator<Item = &mut Value> {
     operations(document)
         .filter_map(|operation| operation["responses"].as_object_mut())

@@ -1,4 +1,4 @@
-//! What the operator decides.
+//! [`Options`]: the gateway's configuration.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,58 +7,59 @@ use protocol::ModelId;
 use service::logs::LogCounts;
 use tokio::sync::watch;
 
-/// The gateway's settings. Start from [`Options::new`] and change what differs.
+/// The gateway's settings. Start from [`Options::new`] and set the fields that differ.
 #[derive(Clone)]
 pub struct Options {
-    /// The keys that clients may show (`API_KEYS`). Only their hashes outlive the start.
+    /// The API keys that clients may use (`API_KEYS`). Only their hashes are kept after the start.
     pub api_keys: Vec<String>,
-    /// The operators' key (`ADMIN_API_KEY`); without one the admin routes are closed. Only its hash
-    /// outlives the start.
+    /// The operators' key (`ADMIN_API_KEY`). `None` closes the admin routes. Only its hash is kept
+    /// after the start.
     pub admin_key: Option<String>,
-    /// Brings other keys while the gateway runs, in place of the two above.
+    /// Delivers replacements for `api_keys` and `admin_key` while the gateway runs.
     pub key_changes: Option<watch::Receiver<Keys>>,
-    /// How this process's log files do, for `/health`.
+    /// Counters of this process's log writer, reported by `/health`.
     pub log_counts: LogCounts,
-    /// The model that answers when a request names none (`MODEL_NAME`).
+    /// The model for requests that name none (`MODEL_NAME`).
     pub default_model: ModelId,
-    /// Further models that requests may name although no worker is there (`MODEL_NAME`).
+    /// Further models that requests may name even if no worker serves them (`MODEL_NAME`).
     pub known_models: Vec<ModelId>,
-    /// How long a prompt may be, in bytes of UTF-8 (`MAX_PROMPT_BYTES`). Its tokens are counted by the worker.
+    /// Maximum prompt length in bytes of UTF-8 (`MAX_PROMPT_BYTES`). The worker checks its length
+    /// in tokens.
     pub max_prompt_bytes: usize,
-    /// The most tokens a task may ask for (`MAX_NEW_TOKENS`).
+    /// Maximum `max_tokens` of a task (`MAX_NEW_TOKENS`).
     pub max_new_tokens: u32,
-    /// How long one attempt may compute (`TASK_TIME_LIMIT`), in seconds.
+    /// Maximum compute time of one attempt, in seconds (`TASK_TIME_LIMIT`).
     pub task_time_limit_s: u32,
-    /// How long an outcome is kept (`RESULT_TTL`), in seconds.
+    /// The retention time of results, in seconds (`RESULT_TTL`).
     pub result_ttl_s: u32,
-    /// After how many failed attempts a task fails (`MAX_ATTEMPTS`).
+    /// Number of failed attempts after which a task fails (`MAX_ATTEMPTS`).
     pub max_attempts: u32,
-    /// How many tasks of a model may wait (`MAX_QUEUE_SIZE`).
+    /// Maximum number of waiting tasks per model (`MAX_QUEUE_SIZE`).
     pub max_queue_size: u64,
-    /// How many tasks of one key may wait, whatever their model (`MAX_TENANT_TASKS`).
+    /// Maximum number of waiting tasks per key, over all models (`MAX_TENANT_TASKS`).
     pub max_tenant_tasks: u64,
-    /// How many bytes all waiting tasks may have (`MAX_QUEUE_BYTES`).
+    /// Maximum size of all waiting tasks together, in bytes (`MAX_QUEUE_BYTES`).
     pub max_queue_bytes: u64,
-    /// Whether webhooks may go to private and loopback addresses (`WEBHOOK_ALLOW_PRIVATE`).
+    /// Allows webhooks to private and loopback addresses (`WEBHOOK_ALLOW_PRIVATE`).
     pub webhook_allow_private: bool,
-    /// How long the queue may take to answer before the client hears 503.
+    /// Maximum wait for the queue before the gateway responds with 503.
     pub broker_timeout: Duration,
-    /// How long a client may take to send its headers, and again its body.
+    /// Maximum time for a client to send its headers, and again to send its body.
     pub client_timeout: Duration,
-    /// How often a silent event stream says that it is still there; 15 s at most.
+    /// Interval of keep-alive comments on an idle event stream; at most 15 s.
     pub keep_alive: Duration,
-    /// How long requests in flight, and webhooks under way, may take to end once the gateway is told to stop.
+    /// Maximum time for requests and webhooks in flight to finish after shutdown was requested.
     pub shutdown_grace: Duration,
-    /// Threads that serve HTTP; none means one per core.
+    /// Number of HTTP threads; `None` starts one per core.
     pub threads: Option<usize>,
 }
 
-/// The keys that are let in. `Debug` shows none.
+/// The accepted keys. Their `Debug` output is redacted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Keys {
-    /// Clients'.
+    /// The clients' keys.
     pub api: Vec<String>,
-    /// The operators'.
+    /// The operators' key.
     pub admin: Option<String>,
 }
 
@@ -72,7 +73,7 @@ impl fmt::Debug for Keys {
 }
 
 impl Options {
-    /// The documented defaults for everything but the keys and the model.
+    /// Returns the documented defaults for everything but the keys and the model.
     pub fn new(api_keys: Vec<String>, default_model: ModelId) -> Self {
         Self {
             api_keys,
@@ -98,15 +99,15 @@ impl Options {
         }
     }
 
-    /// How long a request's body may be: room for the longest prompt with every byte escaped
-    /// (`\u0000` is six), and for the other fields.
+    /// Returns the maximum size of a request body: room for the longest prompt with every byte
+    /// escaped (`\u0000` takes six bytes), and for the other fields.
     pub fn max_body_bytes(&self) -> usize {
         self.max_prompt_bytes.saturating_mul(6).saturating_add(64 * 1024)
     }
 }
 
 impl fmt::Debug for Options {
-    /// Leaves out the keys.
+    /// Omits the keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("api_keys", &self.api_keys.len())

@@ -1,4 +1,5 @@
-//! The gateway as a process: `qwen-queue-gateway`, and what `qwen-queue up` shares with it.
+//! Runs the gateway as a process: `qwen-queue-gateway`, and the parts that `qwen-queue up` shares
+//! with it.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -11,10 +12,10 @@ use tokio::sync::watch;
 
 use crate::options::{Keys, Options};
 
-/// Runs a gateway until a signal.
+/// Runs a gateway until a termination signal.
 ///
 /// # Errors
-/// When the settings, the logs or the port can't be used.
+/// If the settings are invalid, the log files cannot be opened, or the port cannot be bound.
 pub fn run(config: Option<&Path>) -> Result<()> {
     let config = config.map(Path::to_path_buf);
     let load = move || -> Result<Settings> {
@@ -29,10 +30,10 @@ pub fn run(config: Option<&Path>) -> Result<()> {
     })
 }
 
-/// Opens the port that the settings name.
+/// Binds the port that the settings name.
 ///
 /// # Errors
-/// When it is taken or not allowed.
+/// If the port is in use or the process may not bind it.
 pub fn bind(settings: &Settings) -> Result<TcpListener> {
     let address = (settings.host, settings.port);
     TcpListener::bind(address).with_context(|| {
@@ -43,10 +44,10 @@ pub fn bind(settings: &Settings) -> Result<TcpListener> {
     })
 }
 
-/// Serves until [`Process::stop`].
+/// Serves until [`Process::stop`] is called.
 ///
 /// # Errors
-/// When the server breaks off.
+/// If the server fails.
 pub async fn serve(listener: TcpListener, process: Process) -> Result<()> {
     let Process { settings, current, broker, log, stop } = process;
     service::store::check_bounds(&*broker, &settings).await;
@@ -65,7 +66,7 @@ pub async fn serve(listener: TcpListener, process: Process) -> Result<()> {
     Ok(())
 }
 
-/// The settings in the gateway's own words.
+/// Converts the process's settings to the gateway's options.
 fn options(settings: &Settings) -> Options {
     let seconds = |span: std::time::Duration| u32::try_from(span.as_secs()).unwrap_or(u32::MAX);
     let Keys { api, admin } = keys(settings);
@@ -93,7 +94,7 @@ fn keys(settings: &Settings) -> Keys {
     }
 }
 
-/// The keys of the settings in force, as they change.
+/// Returns a receiver of the keys, which follows changes of the settings.
 fn follow_keys(mut current: watch::Receiver<Arc<Settings>>) -> watch::Receiver<Keys> {
     current.mark_unchanged();
     let (sender, receiver) = watch::channel(keys(&current.borrow()));

@@ -1,4 +1,4 @@
-//! The bodies that answer, as the S3 contract has them.
+//! Response bodies of the task routes.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ pub(crate) struct EtaReply {
 }
 
 impl StatusReply {
-    /// The bare three.
+    /// Creates a reply with only the three mandatory fields.
     pub(crate) fn new(status: TaskState, task_id: TaskId, message: impl Into<String>) -> Self {
         Self {
             status,
@@ -70,7 +70,7 @@ impl StatusReply {
         }
     }
 
-    /// Describes a task as it stands.
+    /// Describes the task's current state.
     pub(crate) fn of(snapshot: &TaskSnapshot) -> Self {
         let mut reply = Self::new(snapshot.state, snapshot.task.id, describe(snapshot));
         reply.model = Some(snapshot.task.model.clone());
@@ -78,19 +78,19 @@ impl StatusReply {
         reply
     }
 
-    /// Describes a task that was just accepted, or that the same submit had made before.
+    /// Describes a task that was just accepted, or that an identical earlier submit created.
     pub(crate) fn submitted(submitted: &Submitted) -> Self {
         let (id, state) = (submitted.task_id, submitted.state);
         let message = format!("The task is {state}; poll GET /result/{id}");
         Self::new(state, id, message).with(submitted.estimate)
     }
 
-    /// With what was asked for and is not heeded.
+    /// Adds warnings about requested features that are ignored.
     pub(crate) fn with_warnings(self, warnings: Vec<String>) -> Self {
         Self { warnings, ..self }
     }
 
-    /// With what is known of its place in the queue.
+    /// Adds the task's position in the queue and its estimated wait, if known.
     pub(crate) fn with(mut self, estimate: Option<Estimate>) -> Self {
         let tenths = |seconds: f64| (seconds * 10.0).round() / 10.0;
         self.queue_position = estimate.map(|estimate| estimate.position);
@@ -182,12 +182,12 @@ pub(crate) enum ResultReply {
 }
 
 impl ResultReply {
-    /// The end of a task; none while it has none.
+    /// Returns the task's outcome, or `None` if it has not ended.
     pub(crate) fn of(snapshot: &TaskSnapshot) -> Option<Self> {
         Some(Self::new(snapshot.task.id, snapshot.outcome.as_ref()?, snapshot.metrics()?))
     }
 
-    /// With what was asked for and is not heeded.
+    /// Adds warnings about requested features that are ignored.
     pub(crate) fn with_warnings(mut self, told: Vec<String>) -> Self {
         if let Self::Completed { warnings, .. } = &mut self {
             *warnings = told;
@@ -195,7 +195,7 @@ impl ResultReply {
         self
     }
 
-    /// The end that a webhook tells.
+    /// Returns the outcome as a webhook's body contains it.
     pub(crate) fn told(delivery: &Delivery) -> Self {
         let Delivery { submitted_at, started_at, finished_at, outcome, .. } = delivery;
         let metrics = Metrics::new(*submitted_at, *started_at, *finished_at, outcome.usage());
@@ -323,7 +323,8 @@ pub(crate) struct MetricsReply {
 
 impl From<Metrics> for MetricsReply {
     fn from(metrics: Metrics) -> Self {
-        // The clock ticks in milliseconds: what lies behind them is noise of the division.
+        // Rounds to milliseconds, the clock's resolution; further digits are artifacts of the
+        // division.
         let round = |x: f64, digits: f64| (x * digits).round() / digits;
         Self {
             queue_wait_time: round(metrics.queue_wait_time, 1000.0),

@@ -1,4 +1,4 @@
-//! Runs the gateway on a socket, and ends it well.
+//! Runs the gateway on a socket and shuts it down gracefully.
 
 use std::future::Future;
 use std::io;
@@ -20,23 +20,24 @@ use crate::options::{Keys, Options};
 use crate::replies::ResultReply;
 use crate::state::State;
 
-/// How long an idle connection is kept for the next request: longer than the proxies before us
-/// keep theirs (60 s in nginx), so that it is they who hang up.
+/// The time for which an idle connection is kept open. Longer than the keep-alive of common proxies
+/// (60 s in nginx), so that the proxy closes first and never reuses a connection that is being
+/// closed.
 const IDLE: Duration = Duration::from_secs(75);
 
-/// The gateway can't run.
+/// The reason why the gateway cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Without a key nobody could do anything.
+    /// No API key is configured, so every request would be rejected.
     #[error("no API key is configured: set API_KEYS to one or more keys, separated by commas")]
     NoApiKeys,
-    /// A key that is empty, or that no header can carry.
+    /// An API key is empty, or contains characters that a header cannot carry. Holds its index.
     #[error("API key number {0} is unusable: keys are visible ASCII characters without spaces")]
     UnusableApiKey(usize),
-    /// Webhooks could not be sent.
+    /// TLS for webhooks cannot be set up.
     #[error(transparent)]
     Tls(#[from] webhooks::send::TlsUnusable),
-    /// An operators' key that is empty, or that no header can carry.
+    /// The operators' key is empty, or contains characters that a header cannot carry.
     #[error("the admin key is unusable: keys are visible ASCII characters without spaces")]
     UnusableAdminKey,
     /// The socket failed.
@@ -44,12 +45,11 @@ pub enum ServeError {
     Io(#[from] io::Error),
 }
 
-/// Serves, and delivers webhooks beside, until `shutdown` completes; then streams are closed, waiting
-/// ends, requests in flight and webhooks under way end (for up to [`Options::shutdown_grace`]), and this
-/// returns.
+/// Serves HTTP and delivers webhooks until `shutdown` completes. Then closes event streams, ends
+/// waits, and lets requests and webhooks in flight finish for up to [`Options::shutdown_grace`].
 ///
 /// # Errors
-/// When the keys or TLS can't be used or the socket fails.
+/// If the keys are unusable, TLS cannot be set up, or the socket fails.
 pub async fn serve(
     listener: TcpListener,
     broker: Arc<dyn Broker>,
@@ -104,7 +104,7 @@ pub async fn serve(
     Ok(())
 }
 
-/// What tells receivers of ends, in the words of `GET /result`.
+/// Creates the deliverer, which sends each task's outcome in the format of `GET /result`.
 fn deliverer(queue: Arc<dyn Broker>, options: &Options) -> Result<Deliverer, ServeError> {
     let guard = Guard { allow_private: options.webhook_allow_private };
     Ok(Deliverer {
@@ -133,13 +133,14 @@ fn check_keys(keys: &[String], admin: Option<&str>) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// Lets in whom the settings let in at present.
+/// Applies each change of the keys.
 async fn follow_keys(mut changes: watch::Receiver<Keys>, doors: &Doors, secrets: &Secrets) {
     loop {
         let keys = changes.borrow_and_update().clone();
         match check_keys(&keys.api, keys.admin.as_deref()) {
             Ok(()) => {
-                // A key's webhooks can be signed before its first task comes, and after it was taken out.
+                // The secrets are added first and never removed: a task's webhook may be due after
+                // its key was removed.
                 secrets.add(auth::webhook_secrets(&keys.api));
                 doors.change(&keys);
             }

@@ -1,4 +1,4 @@
-//! What every request can reach.
+//! [`State`]: the data that all requests share.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,22 +15,22 @@ use crate::options::{Keys, Options};
 
 /// Shared by all requests on all threads.
 pub(crate) struct State {
-    /// Where tasks wait.
     pub(crate) broker: Arc<dyn Broker>,
-    /// Who is let in, and who operates.
+    /// The accepted keys of clients and operators.
     pub(crate) doors: Arc<Doors>,
-    /// What signs the webhooks of each key's tasks.
+    /// The secrets that sign webhooks, by tenant.
     pub(crate) secrets: Arc<Secrets>,
-    /// What the operator decided; without the keys.
+    /// The gateway's options, without the keys.
     pub(crate) options: Options,
-    /// The API's description, ready to send.
+    /// The serialized OpenAPI document.
     pub(crate) openapi: Bytes,
-    /// Turns true when the gateway stops: streams and waiting end then.
+    /// Becomes `true` when the gateway shuts down, which ends event streams and waits.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
 impl State {
-    /// Hashes the keys and forgets them. `openapi` is the API's description as JSON.
+    /// Creates the state; stores only the hashes of the keys. `openapi` is the OpenAPI document as
+    /// JSON.
     pub(crate) fn new(
         broker: Arc<dyn Broker>,
         secrets: Arc<Secrets>,
@@ -43,12 +43,12 @@ impl State {
         Self { broker, doors, secrets, options, openapi, stopping }
     }
 
-    /// Which webhooks are allowed.
+    /// Returns the guard that decides which webhook URLs are allowed.
     pub(crate) fn guard(&self) -> Guard {
         Guard { allow_private: self.options.webhook_allow_private }
     }
 
-    /// Waits for the broker, but not for ever.
+    /// Waits for the broker's answer, for at most the configured timeout.
     pub(crate) async fn ask<T>(
         &self,
         call: impl Future<Output = Result<T, BrokerError>>,
@@ -60,7 +60,7 @@ impl State {
         }
     }
 
-    /// The caller's task of this id. Another key's task is as unknown as one that never was.
+    /// Returns the caller's task with this id. Another key's task is reported as not found.
     pub(crate) async fn task(&self, caller: &Caller, id: &str) -> Result<TaskSnapshot, ApiError> {
         let id: TaskId = id.parse()?;
         match self.ask(self.broker.snapshot(id)).await? {
@@ -70,7 +70,7 @@ impl State {
         }
     }
 
-    /// Why there is no task of this id: it never was, or the caller came too late.
+    /// Returns the error for a missing task: not found, or expired if the caller once had it.
     pub(crate) async fn no_task(&self, caller: &Caller, id: TaskId) -> ApiError {
         match self.ask(self.broker.expired(id)).await {
             Ok(Some(owner)) if owner == caller.0 => {
@@ -81,7 +81,8 @@ impl State {
         }
     }
 
-    /// The models, besides the default, that are known, or that live workers serve or are about to.
+    /// Returns all models that requests may name besides the default: the configured ones, and
+    /// those that live workers serve or are loading.
     pub(crate) async fn other_models(&self) -> Result<Vec<ModelId>, ApiError> {
         let workers = self.ask(self.broker.workers()).await?;
         let served = workers.iter().flat_map(WorkerReport::serves);
@@ -92,7 +93,7 @@ impl State {
         Ok(models)
     }
 
-    /// Whether one of these workers has the default model loaded.
+    /// Returns `true` if one of these workers has the default model in memory.
     pub(crate) fn model_loaded(&self, workers: &[WorkerReport]) -> bool {
         workers.iter().any(|worker| worker.has_loaded(&self.options.default_model))
     }

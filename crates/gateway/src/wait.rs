@@ -1,5 +1,6 @@
-//! A client that waits for its task's end, on one request. The broker's hub wakes it (one reader per
-//! gateway, whatever the number of clients); between two wakes it holds no task and no prompt.
+//! Waits for a task's end within one request. The broker's hub (one reader per gateway, for any
+//! number of clients) wakes the waiting request, which holds neither the task nor its prompt
+//! meanwhile.
 
 use std::time::Duration;
 
@@ -10,16 +11,17 @@ use tokio::time::{Instant, sleep};
 use crate::hangup::ClientEnd;
 use crate::state::State;
 
-/// Wake-ups are hints: without one the queue is read again after this long.
+/// Interval between reads when no wake-up comes, because wake-ups may be lost.
 const REREAD: Duration = Duration::from_secs(5);
-/// Every token of a running task wakes. Who has waited for some time rests a twentieth of it after a
-/// wake that was not the end, within these bounds, so that a long answer costs few reads.
+/// A running task causes a wake-up for every token. After one that was not the task's end, a
+/// request pauses for a twentieth of the time it has waited, within these bounds, so that a long
+/// answer costs few reads.
 const REST_SHARE: u32 = 20;
 const LEAST_REST: Duration = Duration::from_millis(5);
 const LONGEST_REST: Duration = Duration::from_millis(400);
 
-/// The task once it has ended, waiting for that at most `seconds`. None when they are over, the gateway
-/// stops, the client hangs up or the task vanishes: then it is as it was, as far as this knows.
+/// Returns the task once it has ended, waiting at most `seconds`. Returns `None` if they elapse,
+/// the gateway shuts down, the client disconnects or the task disappears.
 pub(crate) async fn for_end(
     state: &State,
     request: &HttpRequest,
@@ -38,14 +40,14 @@ pub(crate) async fn for_end(
 
 async fn watch_end(state: &State, task_id: TaskId) -> Option<TaskSnapshot> {
     let began = Instant::now();
-    // Listens before it reads, so that the end can't fall in between.
+    // Subscribes before the first read, so that the task's end is not missed in between.
     let mut wakes = state.broker.watch(task_id);
     loop {
         match state.ask(state.broker.snapshot(task_id)).await {
             Ok(Some(snapshot)) if snapshot.outcome.is_some() => return Some(snapshot),
             Ok(Some(_)) => {}
             Ok(None) => return None,
-            // The queue may come back in time, and wakes everyone then.
+            // The queue may recover within the wait, and then wakes all subscribers.
             Err(error) => {
                 tracing::warn!(target: "gateway.wait", task_id = %task_id, "{error}");
             }

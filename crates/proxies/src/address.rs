@@ -1,21 +1,20 @@
-//! The address of a proxy as people write it in the environment; pure.
+//! Parses proxy addresses from the environment; pure.
 
 use ureq::{Proxy, ProxyProtocol};
 
-/// A proxy.
 #[derive(Clone)]
 pub(crate) struct Address {
-    /// Without user and password.
+    /// The address without user and password.
     pub(crate) shown: String,
-    /// How `ureq` is told.
+    /// The proxy as `ureq` represents it.
     pub(crate) proxy: Proxy,
 }
 
-/// Reads `[scheme://][user:password@]host[:port]`; what follows a slash does not count. Without a scheme
-/// it is an HTTP proxy, and without a port it listens on 1080 (443 for https), as for curl.
+/// Parses `[scheme://][user:password@]host[:port]`; anything after a slash is ignored. As in curl,
+/// the default scheme is HTTP and the default port 1080 (443 for https).
 ///
 /// # Errors
-/// With what is wrong, in words that don't show it.
+/// If the text is not a proxy address. The message does not contain the text.
 pub(crate) fn read(text: &str) -> Result<Address, String> {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
@@ -36,7 +35,7 @@ pub(crate) fn read(text: &str) -> Result<Address, String> {
         None => (String::new(), authority),
     };
     let (host, port) = match address.rsplit_once(':') {
-        // A colon within brackets is of an IPv6 address.
+        // A colon inside brackets belongs to an IPv6 address.
         Some((host, given)) if !given.ends_with(']') => match given.parse::<u16>() {
             Ok(port) if port > 0 => (host, port),
             _ => return Err("its port is no number from 1 to 65535".to_owned()),
@@ -52,7 +51,7 @@ pub(crate) fn read(text: &str) -> Result<Address, String> {
 }
 
 impl Address {
-    /// Whether it speaks HTTP on a plain connection.
+    /// Returns `true` for an HTTP proxy without TLS.
     pub(crate) fn is_plain_http(&self) -> bool {
         self.proxy.protocol() == ProxyProtocol::Http
     }

@@ -1,4 +1,5 @@
-//! The `ureq` agent for an address: direct, or through the proxy that the environment names for it.
+//! Provides the `ureq` agent for a URL: direct, or through the proxy that the environment names for
+//! it.
 
 use std::fmt;
 
@@ -9,8 +10,8 @@ use ureq::typestate::AgentScope;
 use crate::variables::{Scheme, Variable, Variables};
 use crate::{BadProxy, address, forward};
 
-/// The proxy that a request goes through, for messages: `the proxy http://proxy:3128 (https_proxy)`. Never
-/// shows a user or password.
+/// The proxy of a request, for messages: `the proxy http://proxy:3128 (https_proxy)`. Never
+/// contains a user or password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Via {
     variable: &'static str,
@@ -23,7 +24,7 @@ impl fmt::Display for Via {
     }
 }
 
-/// Agents of one configuration. Clones share their connections.
+/// Agents with a common configuration. Clones share their connections.
 #[derive(Clone)]
 pub struct Agents {
     variables: Variables,
@@ -33,17 +34,17 @@ pub struct Agents {
 }
 
 impl fmt::Debug for Agents {
-    /// Without the agents, whose configurations hold passwords.
+    /// Omits the agents, whose configurations contain passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Agents").field(&self.variables).finish()
     }
 }
 
-/// An agent that goes through a proxy, or why there is none.
+/// An agent that uses a proxy, or the problem with the proxy's address.
 type Route = Result<(Agent, Via), BadProxy>;
 
 impl Agents {
-    /// Agents that are configured alike but for their proxies.
+    /// Creates agents that differ only in their proxies.
     pub fn new(
         variables: Variables,
         configure: impl Fn(ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope>,
@@ -61,10 +62,10 @@ impl Agents {
         }
     }
 
-    /// The agent for requests to `url`, and the proxy that it goes through, if any.
+    /// Returns the agent for requests to `url`, and its proxy, if any.
     ///
     /// # Errors
-    /// When the proxy that the environment names for it can't be one.
+    /// If the variable that applies to the URL is not a valid proxy address.
     pub fn for_url(&self, url: &str) -> Result<(&Agent, Option<&Via>), BadProxy> {
         let (scheme, host) = scheme_and_host(url);
         let route = match scheme {
@@ -92,7 +93,7 @@ fn through(variable: &Variable, scheme: Scheme, config: ConfigBuilder<AgentScope
     Ok((agent, via))
 }
 
-/// The scheme (http where there is none) and the host of an address, an IPv6 host in its brackets.
+/// Returns the scheme (http by default) and the host of a URL, an IPv6 host with its brackets.
 fn scheme_and_host(url: &str) -> (Scheme, &str) {
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -1,13 +1,13 @@
-//! Hosts that `no_proxy` exempts, by curl's rules
-//! (<https://curl.se/docs/manpage.html#NOPROXY>); pure.
+//! Matches hosts against `no_proxy` by curl's rules (<https://curl.se/docs/manpage.html#NOPROXY>);
+//! pure.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Whether requests to `host` go to it directly. `list` is the value of `no_proxy`: names, addresses and
-/// ranges separated by commas or blanks, or a single `*`.
+/// Returns `true` if requests to `host` bypass the proxy. `list` is the value of `no_proxy`: names,
+/// addresses and ranges separated by commas or blanks, or a single `*`.
 ///
-/// A name exempts itself and all below it, with or without a dot before it. No host is exempt by itself,
-/// not even localhost. Beyond curl, `*.` before a name is read as the dot that is meant.
+/// A name matches itself and its subdomains, with or without a leading dot. No host matches by
+/// default, not even localhost. Beyond curl, a leading `*.` is read as a leading dot.
 pub(crate) fn is_exempt(host: &str, list: &str) -> bool {
     if list == "*" {
         return true;
@@ -21,7 +21,7 @@ pub(crate) fn is_exempt(host: &str, list: &str) -> bool {
     }
 }
 
-/// An IP address, in brackets or not.
+/// Parses an IP address with or without brackets.
 fn address(host: &str) -> Option<IpAddr> {
     match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
@@ -29,7 +29,8 @@ fn address(host: &str) -> Option<IpAddr> {
     }
 }
 
-/// Whether `item` is the address `host`, or a range with it such as `10.0.0.0/8`.
+/// Returns `true` if `item` is the address `host`, or a range such as `10.0.0.0/8` that contains
+/// it.
 fn is_in_range(host: IpAddr, item: &str) -> bool {
     let (first, length) = match item.split_once('/') {
         Some((first, length)) => (first, Some(length)),
@@ -41,7 +42,7 @@ fn is_in_range(host: IpAddr, item: &str) -> bool {
     };
     let same = |differing: u128, width: u32| match length {
         None => differing == 0,
-        // curl takes no range of everything, and none that is longer than an address.
+        // Like curl, rejects a prefix length of zero and one that exceeds the address.
         Some(length) => (1..=width).contains(&length) && differing >> (width - length) == 0,
     };
     match (host, first) {
@@ -53,7 +54,7 @@ fn is_in_range(host: IpAddr, item: &str) -> bool {
     }
 }
 
-/// Whether `host` is the name `item`, or ends in it behind a dot.
+/// Returns `true` if `host` is the name `item` or a subdomain of it.
 fn is_below(host: &str, item: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let item = item.strip_suffix('.').unwrap_or(item).to_ascii_lowercase();

@@ -1,6 +1,6 @@
-//! Requests for `http://` addresses through an HTTP proxy, sent as such a proxy expects them: with the
-//! whole address in the request line (RFC 9112, section 3.2.2), and not through a tunnel. `ureq` would
-//! open a tunnel (`CONNECT`), which proxies commonly allow to port 443 alone.
+//! Sends requests for `http://` URLs through an HTTP proxy in absolute form, with the whole URL in
+//! the request line (RFC 9112, section 3.2.2). `ureq` would open a tunnel (`CONNECT`), which
+//! proxies commonly allow only to port 443.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use ureq::{Agent, Error};
 
 use crate::address::Address;
 
-/// An agent whose connections all go to the proxy. `None` if its address can't be looked up as one.
+/// Returns an agent whose connections all go to the proxy, or `None` if its address is not a valid
+/// URI.
 pub(crate) fn agent(config: Config, address: &Address) -> Option<Agent> {
     let proxy = &address.proxy;
     let credentials = (proxy.username().is_some() || proxy.password().is_some()).then(|| {
@@ -36,7 +37,7 @@ pub(crate) fn agent(config: Config, address: &Address) -> Option<Agent> {
     ))
 }
 
-/// Finds the proxy, whatever is asked for: the proxy looks the target up.
+/// Resolves every host to the proxy's address; the proxy resolves the target.
 struct ProxyResolver {
     proxy: Uri,
     inner: DefaultResolver,
@@ -59,9 +60,9 @@ impl Resolver for ProxyResolver {
     }
 }
 
-/// Makes connections to the proxy send whole addresses.
+/// Wraps connections to the proxy in [`Forward`].
 struct ForwardConnector {
-    /// The line that shows the credentials, with its end; empty where there are none.
+    /// The `Proxy-Authorization` header with its line end; empty without credentials.
     header: Arc<str>,
 }
 
@@ -98,7 +99,7 @@ struct Forward<In> {
     /// `http://host:port`.
     target: String,
     header: Arc<str>,
-    /// What is sent next begins a request: nothing was sent yet, or an answer has come since.
+    /// The next bytes sent start a request: nothing was sent yet, or a response has arrived since.
     between_requests: bool,
 }
 
@@ -140,7 +141,7 @@ impl<In: Transport> Transport for Forward<In> {
     }
 }
 
-/// `GET /path HTTP/1.1` with the target before the path, and the header as the first of its headers.
+/// Rewrites a request's head: inserts the target before the path, and the header before the others.
 fn with_whole_address(head: &[u8], target: &str, header: &str) -> Vec<u8> {
     let path = head.iter().position(|byte| *byte == b' ').map(|blank| blank + 1);
     let Some(path) = path.filter(|path| head.get(*path) == Some(&b'/')) else {

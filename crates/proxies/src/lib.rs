@@ -1,18 +1,18 @@
-//! # proxies: which proxy a request goes through
+//! # proxies: selects the proxy of a request
 //!
-//! The environment names proxies as curl reads it, for every HTTP client of the system: the command
-//! line's verbs, and downloads from the hub. `ureq` has rules of its own (any proxy for any address, no
-//! ranges in `NO_PROXY`), so its are not used.
+//! Reads proxies from the environment by curl's rules, for all HTTP clients of the system: the
+//! CLI's commands, and downloads from the hub. `ureq`'s own rules differ (any proxy for any URL, no
+//! ranges in `NO_PROXY`), so they are disabled.
 //!
 //! ## Layout
 //!
 //! | module       | what it does |
 //! |--------------|--------------|
-//! | [`variables`] | `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, as the environment has them |
-//! | [`address`]  | reads the address of a proxy; pure |
-//! | [`exempt`]   | hosts that `no_proxy` exempts; pure |
-//! | [`forward`]  | sends requests for http:// addresses to an HTTP proxy as such a proxy expects them |
-//! | [`agents`]   | the `ureq` agent for an address |
+//! | [`variables`] | `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` from the environment |
+//! | [`address`]  | parses a proxy address; pure |
+//! | [`exempt`]   | matches hosts against `no_proxy`; pure |
+//! | [`forward`]  | sends requests for http:// URLs to an HTTP proxy in absolute form |
+//! | [`agents`]   | the `ureq` agent for a URL |
 //!
 //! ## Data flow
 //!
@@ -29,16 +29,16 @@ mod variables;
 pub use agents::{Agents, Via};
 pub use variables::Variables;
 
-/// A variable of the environment holds something else than the address of a proxy. Its value may hold a
-/// password, and is not shown.
+/// An environment variable is not a valid proxy address. Its value is not shown, because it may
+/// contain a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{variable} is not the address of a proxy: {what}; write [scheme://][user:password@]host[:port] with the \
      scheme http, https, socks4, socks4a, socks5 or socks5h, or unset it"
 )]
 pub struct BadProxy {
-    /// Which variable.
+    /// The variable's name.
     pub variable: &'static str,
-    /// What is wrong with it.
+    /// The problem.
     pub what: String,
 }

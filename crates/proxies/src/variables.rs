@@ -1,4 +1,4 @@
-//! The variables of the environment that curl reads, in its order of precedence.
+//! Reads the environment variables that curl reads, in its order of precedence.
 
 use crate::exempt;
 
@@ -9,7 +9,7 @@ pub(crate) enum Scheme {
     Https,
 }
 
-/// What the environment says of proxies. An empty variable is as good as none.
+/// The proxy variables of the environment. An empty variable counts as unset.
 #[derive(Debug, Clone, Default)]
 pub struct Variables {
     pub(crate) http: Option<Variable>,
@@ -21,7 +21,7 @@ pub struct Variables {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Variable {
     pub(crate) name: &'static str,
-    /// May hold a password.
+    /// May contain a password.
     pub(crate) value: String,
 }
 
@@ -32,12 +32,12 @@ impl std::fmt::Debug for Variable {
 }
 
 impl Variables {
-    /// Those of this process.
+    /// Reads the environment of this process.
     pub fn from_env() -> Self {
         Self::of(|name| std::env::var(name).ok())
     }
 
-    /// Those that `get` answers with.
+    /// Reads variables through `get`.
     pub fn of(get: impl Fn(&str) -> Option<String>) -> Self {
         let first = |names: &[&'static str]| {
             names.iter().find_map(|name| {
@@ -46,14 +46,16 @@ impl Variables {
             })
         };
         Self {
-            // Not HTTP_PROXY: a CGI program's caller can set it by the header Proxy.
+            // HTTP_PROXY is ignored, because the client of a CGI program can set it with a `Proxy`
+            // header.
             http: first(&["http_proxy", "all_proxy", "ALL_PROXY"]),
             https: first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
             exempt: first(&["no_proxy", "NO_PROXY"]).map_or_else(String::new, |list| list.value),
         }
     }
 
-    /// The variable whose proxy a request to `host` goes through; `None` if it goes to the host itself.
+    /// Returns the variable that names the proxy for `host`, or `None` if requests go to it
+    /// directly.
     pub(crate) fn for_host(&self, scheme: Scheme, host: &str) -> Option<&Variable> {
         let variable = match scheme {
             Scheme::Http => self.http.as_ref(),

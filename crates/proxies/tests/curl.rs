@@ -1,4 +1,4 @@
-//! curl is asked: whatever it sends through the proxy we send through the proxy, and nothing else.
+//! Compares with curl: a request goes through the proxy if and only if curl's does.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use proxies::{Agents, Variables};
 
-/// A proxy that refuses everything and tells what it was asked.
+/// Starts a proxy that rejects all requests and reports their heads.
 fn proxy() -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -30,11 +30,11 @@ fn proxy() -> (String, mpsc::Receiver<String>) {
     (address, requests)
 }
 
-/// Variables, and the address that is asked for. `PROXY` stands for the proxy's address.
+/// Variables, and the requested URL. `PROXY` stands for the proxy's address.
 type Case = (&'static [(&'static str, &'static str)], &'static str);
 
 const CASES: &[Case] = &[
-    // Which proxy for which address.
+    // Selection of the variable.
     (&[("https_proxy", "http://PROXY")], "http://127.0.0.1:1/"),
     (&[("https_proxy", "http://PROXY")], "https://127.0.0.1:1/"),
     (&[("HTTPS_PROXY", "http://PROXY")], "https://127.0.0.1:1/"),
@@ -47,7 +47,7 @@ const CASES: &[Case] = &[
     (&[("ALL_PROXY", "http://PROXY"), ("http_proxy", "")], "http://127.0.0.1:1/"),
     (&[("all_proxy", "http://127.0.0.1:2"), ("http_proxy", "http://PROXY")], "http://127.0.0.1:1/"),
     (&[("http_proxy", "http://user:pa%23ss@PROXY/")], "http://127.0.0.1:1/"),
-    // Hosts that are exempt.
+    // Exempt hosts.
     (&[("http_proxy", "http://PROXY")], "http://localhost:1/"),
     (&[("http_proxy", "http://PROXY"), ("no_proxy", "localhost")], "http://localhost:1/"),
     (&[("http_proxy", "http://PROXY"), ("no_proxy", "localhost")], "http://127.0.0.1:1/"),
@@ -67,7 +67,8 @@ const CASES: &[Case] = &[
     (&[("http_proxy", "http://PROXY"), ("no_proxy", "x y,a.test")], "http://a.test:1/"),
     (&[("http_proxy", "http://PROXY"), ("no_proxy", "x, a.test ,z")], "http://a.test:1/"),
     (&[("http_proxy", "http://PROXY"), ("no_proxy", "a.test:1")], "http://a.test:1/"),
-    // Addresses and ranges. (Not of IPv6: curl 7.88 does not know its own rule there.)
+    // Addresses and ranges. IPv6 ranges are left out: curl 7.88 does not follow its own
+    // documentation there.
     (&[("http_proxy", "http://PROXY"), ("no_proxy", "127.0.0.1")], "http://127.0.0.1:1/"),
     (&[("http_proxy", "http://PROXY"), ("no_proxy", "127.0.0.0/8")], "http://127.9.9.9:1/"),
     (&[("http_proxy", "http://PROXY"), ("no_proxy", "127.16.0.0/12")], "http://127.31.0.1:1/"),
@@ -96,7 +97,7 @@ fn whatever_curl_sends_through_a_proxy_goes_through_it_and_nothing_else() {
         };
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--max-time", "10", "--output", "/dev/null"]);
-        // Names need no look-up, and nobody listens where they lead.
+        // Names resolve without DNS to an address on which nothing listens.
         for name in ["a.test", "b.a.test", "ba.test"] {
             curl.args(["--resolve", &format!("{name}:1:127.0.0.1")]);
         }
@@ -116,7 +117,7 @@ fn whatever_curl_sends_through_a_proxy_goes_through_it_and_nothing_else() {
         let _ = agent.get(*url).call();
         let ours = asked();
 
-        // What a proxy is told: the first line, and who asks.
+        // Keeps the lines to compare: the request line, the host and the credentials.
         let told = |head: &String| {
             let lines: Vec<String> = head
                 .lines()

@@ -1,4 +1,4 @@
-//! What a proxy is sent: every request of a connection, and bodies of any size.
+//! Tests the bytes that a proxy receives: all requests of a connection, and bodies of any size.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::thread;
 
 use proxies::{Agents, Variables};
 
-/// Answers so many requests on one connection with their own body, and gives their heads.
+/// Answers this many requests on one connection with their own bodies, and returns their heads.
 fn echo(requests: usize) -> (String, thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

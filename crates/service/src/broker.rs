@@ -10,7 +10,7 @@ use crate::settings::{QueueLocation, Settings};
 /// [`BrokerError::Unavailable`](queue::BrokerError::Unavailable).
 ///
 /// # Errors
-/// If the address is invalid, or the embedded queue's folder can't be used.
+/// If the address is invalid, or the embedded queue's folder cannot be used.
 pub fn open(settings: &Settings) -> Result<Arc<dyn Broker>, OpenError> {
     Ok(match &settings.queue {
         QueueLocation::Redis(url) => {

@@ -1,20 +1,20 @@
-//! # service: what every process of the system shares
+//! # service: the parts that all processes share
 //!
-//! A gateway, a worker and `qwen-queue up` differ in what they do and agree in how they behave as
-//! services. That agreement stands here, once.
+//! Gateway, worker and `qwen-queue up` do different work, but have the same settings, logs, signals
+//! and access to the queue. Those are implemented here.
 //!
 //! ## Layout
 //!
 //! | module       | what it does |
 //! |--------------|--------------|
-//! | [`settings`] | defaults < YAML file < `.env` < environment, checked at start, all problems at once |
-//! | [`logs`]     | `app.log`, `llm_requests.log`, `errors.log`: the formats are contracts |
-//! | [`process`]  | the above and below, around a process's own work |
+//! | [`settings`] | reads defaults < YAML file < `.env` < environment; checks all values at start and reports all problems |
+//! | [`logs`]     | writes `app.log`, `llm_requests.log` and `errors.log`, whose formats are contracts |
+//! | [`process`]  | runs a process's work with the other modules around it |
 //! | [`broker`]   | opens the queue that the settings name |
-//! | [`store`]    | refuses a store that can't do what the queue needs, warns when one changes |
-//! | [`reaper`]   | puts the tasks of dead workers back, logs the ends that no worker saw |
-//! | [`reload`]   | SIGHUP: log files and settings again |
-//! | [`shutdown`] | SIGTERM and SIGINT as one token that everything listens to |
+//! | [`store`]    | rejects a store that cannot do what the queue needs, warns when its configuration changes |
+//! | [`reaper`]   | returns the tasks of dead workers to the queue, logs task ends that no worker logged |
+//! | [`reload`]   | on SIGHUP, reopens the log files and reads the settings again |
+//! | [`shutdown`] | turns SIGTERM and SIGINT into one cancellation token |
 //!
 //! ## Data flow
 //!

@@ -1,5 +1,5 @@
-//! What every process does around its work: logs are opened, signals heard, the queue opened, checked and
-//! reaped, and the reason of its end written down.
+//! Runs a process's work: opens the logs, handles signals, opens and checks the queue, runs the
+//! reaper, and logs why the process ends.
 
 use std::sync::Arc;
 
@@ -12,34 +12,35 @@ use crate::reload::{Load, Reloader};
 use crate::shutdown::{self, CancellationToken};
 use crate::{Logs, Settings, TaskLog, broker, reaper, store};
 
-/// What a process works with.
+/// The resources for a process's work.
 #[derive(Clone)]
 pub struct Process {
-    /// What the operator set, as it was at the start.
+    /// The settings at start.
     pub settings: Arc<Settings>,
-    /// The same as it is now: a reload replaces it.
+    /// The settings in force, which a reload replaces.
     pub current: watch::Receiver<Arc<Settings>>,
-    /// Where tasks wait.
+    /// The queue.
     pub broker: Arc<dyn Broker>,
-    /// Where ended tasks are written down.
+    /// The log of ended tasks.
     pub log: TaskLog,
-    /// Cancelled when the process shall end.
+    /// Cancelled when the process is to end.
     pub stop: CancellationToken,
 }
 
-/// Does `work` until it ends, which it does soon after [`Process::stop`]. Meanwhile SIGHUP opens the logs
-/// again and has `load` read the settings again; where a terminal started the process, it stops it.
+/// Runs `work` until it ends, which it must do soon after [`Process::stop`] is cancelled. On
+/// SIGHUP, reopens the logs and reads the settings again with `load`; if the process was started
+/// from a terminal, SIGHUP stops it instead.
 ///
 /// # Errors
-/// When the logs, the signals or the queue can't be used, the queue's store can't do what it must, or the
-/// work ends with an error.
+/// If the logs, the signal handlers or the queue cannot be set up, the queue's store is unsuitable,
+/// or the work fails.
 pub fn run(
     settings: Settings,
     load: impl Fn() -> Result<Settings> + Send + Sync + 'static,
     work: impl AsyncFnOnce(Process) -> Result<()>,
 ) -> Result<()> {
     let logs = Logs::start(&settings)?;
-    // Each client that waits holds a socket; the usual soft limit of 1,024 is soon reached.
+    // Each waiting client holds a socket, so the usual soft limit of 1,024 is reached early.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(target: "service.process", "the limit of open files can't be raised: {error}");
     }
@@ -49,7 +50,7 @@ pub fn run(
     let runtime = tokio::runtime::Runtime::new().context("the runtime can't be started")?;
     let handles = (logs.tasks(), logs.control());
     let result = runtime.block_on(around(settings, Box::new(load), handles, work));
-    // A download that goes on in the background is no reason to wait: it resumes the next time.
+    // Does not wait for a download in the background, which resumes at the next start.
     runtime.shutdown_background();
     logs.last_words(result)
 }

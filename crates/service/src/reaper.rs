@@ -1,5 +1,5 @@
-//! Reaping: tasks whose worker fell silent go back to the queue, and ends whose lines nobody has written get
-//! them. Every gateway and worker runs this, so that neither needs a particular process to be alive.
+//! Returns tasks with expired leases to the queue, and logs task ends that have no log line. Every
+//! gateway and worker runs this, so none of them depends on a particular process.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 use crate::logs::TaskLog;
 use crate::store;
 
-/// Between two looks for ends that have no log lines yet.
+/// The interval at which the journal is checked for ends without log lines.
 const LOG_BEAT: Duration = Duration::from_millis(500);
-/// At most so many are taken at once.
+/// Maximum number of entries read from the journal at once.
 const LOG_BATCH: usize = 100;
 
-/// Reaps several times per lease, logs what ended without a worker, and watches the store, until `shutdown`.
+/// Reaps several times per lease duration, logs ends from the journal, and watches the store, until
+/// `shutdown`.
 pub async fn run(
     broker: Arc<dyn Broker>,
     log: TaskLog,
@@ -46,14 +47,15 @@ async fn reap(
         }
         match broker.reap(&reaper).await {
             Ok(reaped) => settle(broker, log, reaped, lease).await,
-            // The queue's absence is told by those who need it more urgently.
+            // Operations that need the queue more urgently report that it is unavailable.
             Err(error) => tracing::debug!(target: "service.reaper", "not reaped: {error}"),
         }
     }
 }
 
-/// Writes the log lines that are due: of ends that no worker saw, and of workers that died over theirs. A last
-/// time when the process stops, when it also says of its own lines that they are written.
+/// Writes the log lines that are due: of ends without a worker, and of workers that died before
+/// they wrote theirs. Runs once more when the process stops, to remove its own written lines from
+/// the journal.
 async fn write_down(broker: &Arc<dyn Broker>, log: &TaskLog, shutdown: &CancellationToken) {
     let mut beat = every(LOG_BEAT);
     let mut stopping = false;
@@ -68,7 +70,7 @@ async fn write_down(broker: &Arc<dyn Broker>, log: &TaskLog, shutdown: &Cancella
     }
     log.flushed().await;
     if let Err(error) = broker.logged(&[]).await {
-        // Others look for them in the log before they write them again.
+        // Other processes search the log for these lines before they write them again.
         tracing::debug!(target: "service.reaper", "not said which ends are logged: {error}");
     }
 }
@@ -76,7 +78,7 @@ async fn write_down(broker: &Arc<dyn Broker>, log: &TaskLog, shutdown: &Cancella
 async fn empty_journal(broker: &Arc<dyn Broker>, log: &TaskLog) -> Result<(), BrokerError> {
     loop {
         let asked = Instant::now();
-        // It also says which lines were written since the last time.
+        // This call also removes the lines written since the last one from the journal.
         let due = broker.unlogged(LINE_SPAN, LOG_BATCH).await?;
         if due.is_empty() {
             return Ok(());
@@ -93,8 +95,8 @@ fn every(beat: Duration) -> Interval {
     beat
 }
 
-/// Ends what the reaping handed over. A queue that goes away meanwhile is asked again, for as long as our own
-/// `lease` on the exhausted ones lasts.
+/// Records the outcomes of the exhausted tasks that reaping returned. Retries while the queue is
+/// unavailable, for at most the duration of our own `lease` on them.
 async fn settle(broker: &Arc<dyn Broker>, log: &TaskLog, reaped: Reaped, lease: Duration) {
     let until = Instant::now() + lease;
     for task_id in &reaped.requeued {
@@ -102,7 +104,7 @@ async fn settle(broker: &Arc<dyn Broker>, log: &TaskLog, reaped: Reaped, lease: 
     }
     for claimed in reaped.exhausted {
         if let Err(error) = give_up(broker, log, &claimed, until).await {
-            // Our own lease on it runs out, and the next reaper tries again.
+            // Our lease on it expires, and the next reaper retries.
             let task_id = claimed.task.id;
             tracing::warn!(target: "service.reaper", %task_id, "not ended yet: {error}");
         }
@@ -122,7 +124,7 @@ async fn give_up(
             claimed.failed_attempts
         ),
     ));
-    // If the end was recorded and only the reply got lost, the repetition gets it.
+    // If the outcome was recorded and only the reply was lost, the retry returns it.
     let sent = Instant::now();
     let finished_at = insist(until, || broker.finish(&claimed.lease, &outcome)).await?;
     log.finished(broker, claimed, &outcome, finished_at, sent);

@@ -1,5 +1,6 @@
-//! SIGHUP: opens the log files again, reads the settings again and takes over those that can change
-//! under way. Settings that can't be used change nothing: the old ones stay, and the log says why.
+//! Handles SIGHUP: reopens the log files, reads the settings again, and applies those that can
+//! change at runtime. Invalid settings change nothing: the old ones stay in force, and the log has
+//! the reason.
 
 use std::sync::Arc;
 
@@ -11,22 +12,22 @@ use crate::Settings;
 use crate::logs::LogControl;
 use crate::settings::Secret;
 
-/// The settings that a reload takes over.
+/// The settings that a reload applies.
 const RELOADED: [&str; 3] = ["API_KEYS", "ADMIN_API_KEY", "LOG_LEVEL"];
 
-/// Reads the settings again, as the process read them at its start.
+/// Reads the settings in the same way as at the start of the process.
 pub type Load = Box<dyn Fn() -> Result<Settings> + Send + Sync>;
 
-/// What follows the settings of a running process.
+/// Applies changed settings to a running process.
 pub(crate) struct Reloader {
     pub(crate) load: Load,
     pub(crate) logs: LogControl,
-    /// The settings that are in force.
+    /// The settings in force.
     pub(crate) current: watch::Sender<Arc<Settings>>,
 }
 
 impl Reloader {
-    /// Reloads at each signal, for ever.
+    /// Reloads on each signal, until aborted.
     pub(crate) async fn run(self, mut hangups: Signal) {
         let reloader = Arc::new(self);
         while hangups.recv().await.is_some() {
@@ -36,7 +37,7 @@ impl Reloader {
             );
             reloader.logs.reopen();
             let reloading = Arc::clone(&reloader);
-            // Files may lie on a slow disk.
+            // The files may be on a slow disk.
             if let Err(panic) = tokio::task::spawn_blocking(move || reloading.reload()).await {
                 tracing::error!(target: "service.reload", "the reload broke off: {panic}");
             }
@@ -100,7 +101,7 @@ impl Reloader {
     }
 }
 
-/// Names what a reload can't change since the process's environment has it: nobody can change that.
+/// Names the settings that a reload cannot change because the process's environment sets them.
 fn fixed() -> String {
     let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let names: Vec<_> = RELOADED.into_iter().filter(is_set).collect();
@@ -110,17 +111,17 @@ fn fixed() -> String {
     format!("; fixed by the environment of the process: {}", names.join(", "))
 }
 
-/// Whether other keys are let in; their order does not matter.
+/// Returns `true` if the sets of keys differ; their order does not matter.
 fn keys_differ(old: &[Secret], new: &[Secret]) -> bool {
     missing(old, new) + missing(new, old) > 0
 }
 
-/// How many of `keys` are not among the `others`.
+/// Returns how many of `keys` are not among `others`.
 fn missing(keys: &[Secret], others: &[Secret]) -> usize {
     keys.iter().filter(|key| !others.contains(key)).count()
 }
 
-/// The settings that differ and can't change under way, by their names.
+/// Returns the names of the settings that differ and require a restart.
 fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
     macro_rules! differing {
         ($($name:literal: $($field:ident),+;)*) => {

@@ -1,19 +1,19 @@
-//! SIGTERM and SIGINT as one token: the first asks everything to end well, the second ends the
-//! process at once. SIGHUP ends it well too where a terminal started it; elsewhere it reloads
-//! ([`crate::reload`]).
+//! Converts SIGTERM and SIGINT to a cancellation token: the first signal requests a graceful
+//! shutdown, the second ends the process at once. SIGHUP also requests a graceful shutdown if the
+//! process was started from a terminal; otherwise it reloads ([`crate::reload`]).
 
 use std::io::{self, IsTerminal};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 pub use tokio_util::sync::CancellationToken;
 
-/// The exit code of a process that was told twice.
+/// The exit code after a second signal.
 const EXIT_FORCED: i32 = 130;
 
-/// Listens from now on. The token is cancelled by the first signal.
+/// Starts handling the signals. The first one cancels the returned token.
 ///
 /// # Errors
-/// When the process may not listen to signals.
+/// If the handlers cannot be installed.
 pub fn on_signal() -> io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
@@ -36,16 +36,16 @@ pub fn on_signal() -> io::Result<CancellationToken> {
     Ok(token)
 }
 
-/// Listens to SIGHUP from now on.
+/// Starts handling SIGHUP.
 ///
 /// # Errors
-/// When the process may not listen to signals.
+/// If the handler cannot be installed.
 pub(crate) fn hangups() -> io::Result<Signal> {
     signal(SignalKind::hangup())
 }
 
-/// Cancels `stop` at a SIGHUP. Further ones change nothing: shell and kernel may each send one, and none is
-/// the second signal of somebody who has lost patience.
+/// Cancels `stop` on SIGHUP. Further ones are ignored: shell and kernel may each send one, so a
+/// second does not mean that the user wants to end the process at once.
 pub(crate) async fn stop_on_hangup(mut hangups: Signal, stop: CancellationToken) {
     while hangups.recv().await.is_some() {
         if !stop.is_cancelled() {
@@ -59,7 +59,7 @@ pub(crate) async fn stop_on_hangup(mut hangups: Signal, stop: CancellationToken)
     }
 }
 
-/// Whether a terminal started this process and shows what it says: then SIGHUP means that it was closed.
+/// Returns `true` if stdin, stdout or stderr is a terminal, whose closing SIGHUP then means.
 /// `nohup`, service managers and containers leave none of the three.
 pub(crate) fn has_terminal() -> bool {
     io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()

@@ -1,4 +1,4 @@
-//! Whether the queue's store can do what the queue needs of it: checked at start, and watched from then on.
+//! Checks at start, and regularly from then on, that the queue's store can do what the queue needs.
 
 use std::time::Duration;
 
@@ -9,14 +9,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Settings;
 
-/// Between two looks at the store's set-up.
+/// Interval of the checks.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// Refuses to start on a store that would lose tasks or break off in the middle of them. One that can't be asked
-/// now is checked as soon as it can be: until then every operation says that it is unavailable.
+/// Checks that the store would neither lose tasks nor fail in the middle of an operation. An
+/// unreachable store is checked as soon as it is reachable; until then every operation returns that
+/// it is unavailable.
 ///
 /// # Errors
-/// What the store lacks, and what to do about it.
+/// If the store is unsuitable. The message says what to do.
 pub async fn check(broker: &dyn Broker) -> Result<()> {
     match broker.vet().await {
         Ok(found) if found.obstacles.is_empty() => {
@@ -33,8 +34,9 @@ pub async fn check(broker: &dyn Broker) -> Result<()> {
     }
 }
 
-/// Warns of bounds on what may wait that the store can't hold: it would refuse submits (503) before they do (429).
-/// A waiting task takes up to a quarter more than its bytes, and outcomes are kept beside them.
+/// Logs a warning if the store's memory is too small for the configured limits of waiting tasks: it
+/// would then reject submits (503) before the limits do (429). A waiting task takes up to a quarter
+/// more than its size, and results are stored in addition.
 pub async fn check_bounds(broker: &dyn Broker, settings: &Settings) {
     let Ok(Fitness { capacity: Some(capacity), .. }) = broker.vet().await else { return };
     if settings.max_queue_bytes > capacity / 2 {
@@ -50,7 +52,8 @@ pub async fn check_bounds(broker: &dyn Broker, settings: &Settings) {
     }
 }
 
-/// Tells when the store's set-up changes for the worse, and when it is well again, until `shutdown`.
+/// Logs when the store's configuration becomes unsuitable and when it is suitable again, until
+/// `shutdown`.
 pub(crate) async fn watch(broker: &dyn Broker, shutdown: &CancellationToken) {
     let mut known = Fitness::default();
     if let Ok(found) = broker.vet().await {
@@ -64,7 +67,7 @@ pub(crate) async fn watch(broker: &dyn Broker, shutdown: &CancellationToken) {
             () = shutdown.cancelled() => return,
             _ = beat.tick() => {}
         }
-        // A store that is away is told of by those who need it more urgently.
+        // Operations that need the store more urgently report that it is unavailable.
         let Ok(found) = broker.vet().await else { continue };
         for obstacle in news(&found.obstacles, &known.obstacles) {
             tracing::error!(target: "service.store", "{obstacle}");
@@ -80,7 +83,7 @@ pub(crate) async fn watch(broker: &dyn Broker, shutdown: &CancellationToken) {
     }
 }
 
-/// What is said now and was not before.
+/// Returns the messages in `now` that are not in `before`.
 fn news<'a>(now: &'a [String], before: &[String]) -> impl Iterator<Item = &'a String> {
     now.iter().filter(|line| !before.contains(line))
 }

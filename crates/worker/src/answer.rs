@@ -1,47 +1,47 @@
-//! The answer of one attempt, and which of it the queue has.
+//! The answer of one attempt, and how much of it the queue has acknowledged.
 
 use engine::text::{AnswerEvent, AnswerFormat, AnswerParser};
 use protocol::{AnswerPart, Chunk, Logprobs, TokenLogprobs};
 
 use crate::translate;
 
-/// An answer that grows, and goes to the queue in numbered chunks. Only one chunk at a time is on its way:
-/// one whose reply got lost goes out again, unchanged and under the same number, so that the queue can
-/// tell it from a new one.
+/// A growing answer that is published in numbered chunks. Only one chunk is in flight at a time. If
+/// its reply is lost, it is sent again unchanged and with the same number, so that the queue can
+/// recognize the repetition.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     text: String,
-    /// How likely its tokens were, if that was asked for.
+    /// The tokens' logprobs, if they were requested.
     logprobs: Logprobs,
-    /// What it consists of, if it is told apart.
+    /// The answer's parts, if it is split.
     apart: Option<Apart>,
-    /// Chunks that the queue has, and where they end in the text.
+    /// The number of acknowledged chunks, and their end in the text.
     published: u64,
     published_to: usize,
-    /// Where the chunk ends that was sent and not acknowledged, in the text and in the parts: the queue may
-    /// have it, or not.
+    /// The end of the chunk in flight, in the text and in the parts. The queue may or may not have
+    /// it.
     sent_to: Option<(usize, usize)>,
 }
 
-/// What an answer consists of. Readers hear of the same parts that the outcome is made of.
+/// The parts of a split answer. Readers of the stream get the same parts as the outcome has.
 #[derive(Debug)]
 struct Apart {
-    /// None after the end.
+    /// `None` after the end of the answer.
     parser: Option<AnswerParser>,
-    /// All parts so far; neighbours differ in kind, but where a chunk ended between them.
+    /// All parts so far. Adjacent parts differ in kind, except where a chunk ended between them.
     parts: Vec<AnswerPart>,
-    /// How many of them the queue has acknowledged.
+    /// The number of parts that the queue has acknowledged.
     published: usize,
 }
 
 impl Answer {
-    /// The answer is told apart from here on, which is its beginning.
+    /// Starts splitting the answer into parts. Call it before the first token.
     pub(crate) fn tell_apart(&mut self, format: AnswerFormat) {
         let parser = Some(AnswerParser::new(format));
         self.apart = Some(Apart { parser, parts: Vec::new(), published: 0 });
     }
 
-    /// Adds generated text, and how likely its tokens were.
+    /// Appends generated text and its logprobs.
     pub(crate) fn push(&mut self, text: &str, logprobs: impl Iterator<Item = TokenLogprobs>) {
         self.text.push_str(text);
         self.logprobs.content.extend(logprobs);
@@ -53,7 +53,7 @@ impl Answer {
         }
     }
 
-    /// The text has ended: what was held back is certain now.
+    /// Ends the answer: emits text that the parser held back.
     pub(crate) fn end(&mut self) {
         if let Some(apart) = &mut self.apart
             && let Some(parser) = apart.parser.take()
@@ -62,29 +62,29 @@ impl Answer {
         }
     }
 
-    /// How likely the tokens were, if that was asked for. None are left here.
+    /// Takes the logprobs, if they were requested, and leaves none.
     pub(crate) fn take_logprobs(&mut self) -> Logprobs {
         std::mem::take(&mut self.logprobs)
     }
 
-    /// The whole text so far, tags included.
+    /// Returns the whole text so far, including tags.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// The parts so far, if it is told apart.
+    /// Returns the parts so far, or `None` if the answer is not split.
     pub(crate) fn parts(&self) -> Option<&[AnswerPart]> {
         self.apart.as_ref().map(|apart| apart.parts.as_slice())
     }
 
-    /// How many bytes of text and how many parts the queue has yet to acknowledge.
+    /// Returns how many bytes of text and how many parts are not acknowledged, as one sum.
     pub(crate) fn left(&self) -> usize {
         let parts = self.apart.as_ref().map_or(0, |apart| apart.parts.len() - apart.published);
         self.text.len() - self.published_to + parts
     }
 
-    /// What to publish: how many chunks came before, and the next. A chunk that was not acknowledged
-    /// comes again, without what was generated since.
+    /// Returns the next chunk and the number of chunks before it. A chunk that was not acknowledged
+    /// is returned again unchanged, without later text.
     pub(crate) fn unpublished(&mut self) -> (u64, Chunk) {
         let ends = (self.text.len(), self.parts().map_or(0, <[_]>::len));
         let (cut, parts_cut) = *self.sent_to.get_or_insert(ends);
@@ -93,7 +93,7 @@ impl Answer {
         (self.published, Chunk { text: self.text[self.published_to..cut].to_owned(), parts })
     }
 
-    /// The queue has what [`Self::unpublished`] last told.
+    /// Marks the chunk that [`Self::unpublished`] last returned as acknowledged.
     pub(crate) fn acknowledged(&mut self) {
         if let Some((cut, parts_cut)) = self.sent_to.take() {
             self.published_to = cut;
@@ -106,7 +106,7 @@ impl Answer {
 }
 
 impl Apart {
-    /// Adds what became certain. A part that was sent stays as it is.
+    /// Adds the parser's events to the parts. A part that was already sent is not extended.
     fn add(&mut self, events: Vec<AnswerEvent>, sent_to: Option<(usize, usize)>) {
         let fixed = sent_to.map_or(self.published, |(_, parts)| parts);
         for event in events {
@@ -131,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes chunks as a queue does: those it has are not taken twice.
+    /// Receives chunks as a queue does: ignores repetitions.
     fn take(taken: &mut Vec<Chunk>, (from, chunk): (u64, Chunk)) {
         if taken.len() as u64 == from {
             taken.push(chunk);
@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn no_text_is_told_twice_or_lost_when_replies_and_requests_are() {
-        // Every pattern of six sends, each of which arrives and is acknowledged (0), arrives and is
-        // not (1), or gets lost on its way (2).
+        // Tries every pattern of six sends, each of which arrives and is acknowledged (0), arrives
+        // without an acknowledgement (1), or is lost (2).
         for pattern in 0..3_u32.pow(6) {
             let mut answer = Answer::default();
             let mut taken = Vec::new();
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(told("<tool_call>{\"name\": "), []);
         let calls = told("\"f\"}</tool_call><tool_call>{");
         assert!(matches!(&calls[..], [AnswerPart::ToolCall { .. }]), "{calls:?}");
-        // Whatever was held is told at the end, though no text comes with it.
+        // Text that was held back is emitted at the end.
         assert_eq!(answer.left(), 0);
         answer.end();
         assert_eq!(answer.left(), 1);
@@ -260,7 +260,7 @@ mod tests {
         }
     }
 
-    /// Neighbours of a kind as one, but for calls.
+    /// Joins adjacent parts of the same kind, except calls.
     fn joined(parts: impl Iterator<Item = AnswerPart>) -> Vec<AnswerPart> {
         let mut all: Vec<AnswerPart> = Vec::new();
         for part in parts {

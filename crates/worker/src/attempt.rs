@@ -1,4 +1,4 @@
-//! One claimed task, from its start to its outcome.
+//! Runs one claimed task from its start to its outcome.
 
 use std::time::{Duration, Instant};
 
@@ -13,43 +13,45 @@ use crate::answer::Answer;
 use crate::lease::KeptLease;
 use crate::{Worker, recommended, translate};
 
-/// How often generated text is handed on to readers.
+/// The interval at which generated text is published.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
-/// How much longer than the time limit the engine may take to notice it. Past that it hangs, and the
-/// attempt is ended without it.
+/// Maximum time after the time limit for the engine to end the generation. After that it is
+/// considered to hang, and the attempt ends without it.
 const STALL_GRACE: Duration = Duration::from_secs(5);
-/// First and longest pause between tries to record an outcome while the queue is away.
+/// The first and the longest pause between tries to record an outcome while the queue is
+/// unavailable.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 
-/// What an attempt's end means for the worker.
+/// The end of an attempt, as far as it concerns the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The task has its outcome, is back in the queue, or belongs to somebody else.
+    /// The task has an outcome, is back in the queue, or was taken over by another worker.
     Settled,
-    /// The engine is gone.
+    /// The engine has stopped.
     EngineStopped,
-    /// The engine is gone, and its device before it.
+    /// The engine has stopped because it lost its device.
     DeviceLost,
-    /// The task was ended without the engine, which did not react; this many steps it had made then.
+    /// The engine did not react, and the attempt ended without it. Holds the engine's step count at
+    /// that time.
     EngineSilent(u64),
 }
 
-/// What shall become of the task.
+/// The decision about the task.
 enum Verdict {
-    /// This is its end.
+    /// Record this outcome.
     Finish(Outcome),
-    /// It goes back to the queue.
+    /// Return the task to the queue.
     Release(Release),
-    /// It comes back by its lease, as from a worker that died: that counts as an attempt, as the task may be
-    /// what took the device down.
+    /// Let the lease expire, as if the worker had died. This counts as an attempt, because the task
+    /// may have caused the loss of the device.
     LeftToLease,
-    /// It belongs to somebody else by now.
+    /// Do nothing: another worker has the task.
     Nothing,
 }
 
-/// Runs `claimed` until it ends, its owner cancels it, its lease is lost, or `abandon` gives it back. Its
-/// `slot` is free as soon as the engine is done with it, so that the claim of the next task can go to the
-/// queue together with the outcome.
+/// Runs `claimed` until it ends, its owner cancels it, its lease is lost, or `abandon` returns it
+/// to the queue. Frees `slot` as soon as the engine has finished, so that the next claim can be
+/// sent together with the outcome.
 pub(crate) async fn run(
     worker: &Worker,
     engine: &Engine,
@@ -67,7 +69,8 @@ pub(crate) async fn run(
     let request = translate::request(&claimed.task, deadline);
     let sampling = recommended::apply(&sampling_defaults, request.sampling);
     let request = Request { adapter, sampling, ..request };
-    // Rendering and tokenizing a long prompt takes a while: not on the threads that renew leases.
+    // Rendering and tokenizing a long prompt takes long, so it must not block the threads that
+    // renew leases.
     let submitting = engine.clone();
     let submitted = tokio::task::spawn_blocking(move || submitting.submit(&request)).await;
 
@@ -80,20 +83,20 @@ pub(crate) async fn run(
         Ok(Err(error)) => failed(&claimed, &error),
         Err(panic) => failed(&claimed, &GenerateError::Compute(panic.to_string())),
     };
-    // An engine that does not react may still be at it: then the slot stays taken.
+    // An engine that does not react may still be computing, so its slot stays taken.
     let (mut done_with, _kept) =
         if end == End::Settled { (Some(slot), None) } else { (None, Some(slot)) };
     settle(worker, &claimed, verdict, answer, &mut done_with, &kept.lost, &abandon).await;
     end
 }
 
-/// The adapter that a task's model is. A name that is none of the engine's adapters' is the base's own: no
-/// other tasks are claimed.
+/// Returns the adapter that the model's name stands for, or `None` for the base model. Tasks of
+/// other models are never claimed.
 fn named_adapter(engine: &Engine, model: &ModelId) -> Option<String> {
     engine.adapters().iter().find(|name| name.as_str() == model.as_str()).cloned()
 }
 
-/// Ends an attempt that nobody can make, for this reason.
+/// Ends an attempt that cannot be made, for `reason`.
 pub(crate) async fn refuse(
     worker: &Worker,
     claimed: Claimed,
@@ -107,10 +110,10 @@ pub(crate) async fn refuse(
     settle(worker, &claimed, verdict, Answer::default(), &mut None, &kept.lost, &abandon).await;
 }
 
-/// What may stop a generation from outside.
+/// The signals that stop a generation from outside.
 #[derive(Clone, Copy)]
 struct Signals<'a> {
-    /// Its owner.
+    /// The task's owner cancelled it.
     cancel: &'a CancellationToken,
     /// Another worker has the task.
     lost: &'a CancellationToken,
@@ -118,7 +121,7 @@ struct Signals<'a> {
     abandon: &'a CancellationToken,
 }
 
-/// Follows a generation to its end, handing its text on.
+/// Follows a generation to its end and publishes its text.
 async fn follow(
     worker: &Worker,
     engine: &Engine,
@@ -148,7 +151,7 @@ async fn follow(
                 None => break Progress::Failed(GenerateError::Stopped),
             },
             _ = publish.tick(), if answer.left() > 0 => {
-                // A cancel that the wake-up missed comes with the reply.
+                // A cancellation whose wake-up was missed is reported by the reply.
                 if hand_on(worker, claimed, answer).await {
                     signals.cancel.cancel();
                 }
@@ -169,7 +172,7 @@ async fn follow(
                     target: "worker.attempt", task_id = %claimed.task.id,
                     "the engine does not react: ending the attempt without it"
                 );
-                // Not the task's fault, as far as one can see from here: another worker may do it.
+                // The task is probably not the cause, so another worker may retry it.
                 let hung = GenerateError::Compute("the engine did not react".to_owned());
                 return (failed(claimed, &hung).0, End::EngineSilent(engine.steps()));
             }
@@ -186,7 +189,7 @@ async fn follow(
     }
 }
 
-/// Publishes what is new. Answers whether the owner wants the task stopped.
+/// Publishes new text. Returns `true` if the owner has cancelled the task.
 async fn hand_on(worker: &Worker, claimed: &Claimed, answer: &mut Answer) -> bool {
     let (from, chunk) = answer.unpublished();
     match worker.broker.publish(&claimed.lease, from, &[chunk]).await {
@@ -195,14 +198,14 @@ async fn hand_on(worker: &Worker, claimed: &Claimed, answer: &mut Answer) -> boo
             state.cancel_requested
         }
         Err(error) => {
-            // It goes out again with the next; a lost lease is the renewals' to notice.
+            // The chunk is sent again with the next one; the renewals detect a lost lease.
             tracing::debug!(target: "worker.attempt", task_id = %claimed.task.id, "not published: {error}");
             false
         }
     }
 }
 
-/// Publishes what is left, as far as the queue takes it.
+/// Publishes all remaining text, until the queue rejects a chunk.
 async fn flush(worker: &Worker, claimed: &Claimed, answer: &mut Answer) {
     let mut left = answer.left();
     while left > 0 {
@@ -233,7 +236,7 @@ fn finished_verdict(
     Verdict::Finish(outcome)
 }
 
-/// A failure goes back to the queue if another attempt may end better.
+/// Decides about a failed attempt: returns the task to the queue if a retry may succeed.
 fn failed(claimed: &Claimed, error: &GenerateError) -> (Verdict, End) {
     if matches!(error, GenerateError::DeviceLost(_)) {
         return (Verdict::LeftToLease, End::DeviceLost);
@@ -253,8 +256,8 @@ fn verdict_on(claimed: &Claimed, failure: TaskError) -> Verdict {
     }
 }
 
-/// Carries the verdict out, however long the queue is away, unless the worker has to go. A `slot` becomes
-/// free just before the outcome goes out.
+/// Carries out the verdict, and retries while the queue is unavailable unless the worker must end.
+/// Frees `slot` just before the outcome is sent.
 async fn settle(
     worker: &Worker,
     claimed: &Claimed,
@@ -266,7 +269,7 @@ async fn settle(
 ) {
     let task_id = claimed.task.id;
     let mut backoff = BACKOFF.0;
-    // No record can be older than this, so neither can be the debt of its log line.
+    // The time of the first send: the record, and with it the duty to log it, cannot be older.
     let mut sent = None;
     loop {
         let result = match &verdict {
@@ -283,8 +286,8 @@ async fn settle(
                 worker.broker.release(&claimed.lease, release).await
             }
             Verdict::Finish(outcome) => {
-                // Readers get all of the text before its end. A queue that takes no more text (its
-                // memory is full) may take the outcome, which has it too.
+                // Readers get all text before the end. A queue that rejects more text (its memory
+                // is full) may still accept the outcome, which contains the text too.
                 flush(worker, claimed, &mut answer).await;
                 drop(slot.take());
                 let sent = *sent.get_or_insert_with(Instant::now);
@@ -317,8 +320,8 @@ async fn settle(
         let (leaving, is_lost) = (abandon.is_cancelled(), lost.is_cancelled());
         tokio::select! {
             () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(BACKOFF.1),
-            // Another attempt has the task, or this very outcome was recorded and only the reply got
-            // lost: then it has yet to be logged. Asking once more tells which.
+            // Either another attempt has the task, or this outcome was recorded, only the reply was
+            // lost, and it is still to be logged. One more try shows which.
             () = lost.cancelled(), if !is_lost => {}
             () = abandon.cancelled(), if !leaving => {}
         }
@@ -335,9 +338,9 @@ fn log_claimed(claimed: &Claimed) {
     );
 }
 
-/// Giving back a task whose owner had asked to cancel it ends it: then its line is this worker's to
-/// write. One that was cancelled later, in the queue, lost its start when it came back there. If the queue can't
-/// tell now, the line is left to its journal.
+/// Logs the task's end if releasing it ended it, because its owner had requested cancellation. If
+/// the task was cancelled only after its return to the queue, its end is not this worker's to log.
+/// If the queue cannot answer now, the line is left to the queue's journal.
 async fn log_if_cancelled(worker: &Worker, claimed: &Claimed, sent: Instant) {
     if let Ok(Some(snapshot)) = worker.broker.snapshot(claimed.task.id).await
         && snapshot.attempt == claimed.lease.attempt

@@ -1,26 +1,27 @@
 //! # worker: the loop between queue and engine
 //!
-//! Claims tasks as its models' engines have room, keeps their leases, hands text on as it is generated, and
-//! records one outcome each. Knows the queue only as [`queue::Broker`] and the model only as
-//! [`engine::Engine`].
+//! Claims tasks while its models' engines have free slots, renews their leases, publishes text as
+//! it is generated, and records one outcome per task. It uses the queue only through
+//! [`queue::Broker`] and the models only through [`engine::Engine`].
 //!
 //! ## Layout
 //!
 //! | module      | what it does |
 //! |-------------|--------------|
-//! | [`options`] | what a worker must be told |
-//! | [`models`]  | the models that it serves: loads them, and lets them go, as their tasks come |
-//! | [`process`] | the worker as a process: settings, logs, signals |
-//! | `pull`      | claims a model's tasks while there is room; drains on shutdown, or on an operator's order |
-//! | `refuse`    | ends the tasks of a model that can't be loaded |
-//! | `attempt`   | one claimed task from start to outcome |
-//! | `answer`    | its text, and which of it the queue has |
-//! | `pulse`     | whether the engine still computes; ends it |
-//! | `lease`     | renews one lease beside the computation |
-//! | `running`   | who runs now, for cancellation and the report |
-//! | `report`    | tells the registry every few seconds, and hears what operators want |
-//! | `translate` | the queue's words into the engine's, and back |
-//! | `recommended` | sampling values of the model's makers, where a task sets none |
+//! | [`options`] | [`Options`]: the configuration |
+//! | [`models`]  | the served models, and which of them are in memory |
+//! | [`process`] | runs the worker as a process: settings, logs, signals |
+//! | `keeper`    | loads and unloads models as their tasks arrive |
+//! | `pull`      | claims a model's tasks while there are free slots; drains |
+//! | `refuse`    | fails the tasks of a model that cannot be loaded |
+//! | `attempt`   | runs one claimed task from start to outcome |
+//! | `answer`    | the attempt's text, and how much of it the queue has acknowledged |
+//! | `pulse`     | detects an engine that hangs, and stops engines |
+//! | `lease`     | renews a task's lease during the computation |
+//! | `running`   | the running tasks, for cancellation and the report |
+//! | `report`    | reports to the registry every few seconds, and receives operators' orders |
+//! | `translate` | converts between the queue's and the engine's types |
+//! | `recommended` | the model's recommended sampling values, for fields that a task does not set |
 //!
 //! ## Data flow
 //!
@@ -31,8 +32,8 @@
 //!    └───────── publish text, finish or release, once ◀───────────────────────────┘
 //! ```
 //!
-//! Nothing here waits for the compute thread, and the compute thread waits for nothing here: leases
-//! are renewed while a step computes, and a slow queue never slows the model.
+//! The I/O threads and the compute threads never wait for each other: leases are renewed during a
+//! step, and a slow queue never slows the model.
 
 mod answer;
 mod attempt;
@@ -61,29 +62,30 @@ use service::shutdown::CancellationToken;
 pub use models::Models;
 pub use options::Options;
 
-/// Why a worker ended although nobody asked it to.
+/// The reason why a worker ended without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// The engine's thread is gone. Its tasks were given back, or come back by their leases.
+    /// An engine's thread has ended. Its tasks were returned to the queue, or return when their
+    /// leases expire.
     #[error("the engine has stopped; start the worker again (logs/app.log says why it stopped)")]
     EngineStopped,
-    /// The device that computes is gone, or its memory ran out. Its tasks come back by their leases.
+    /// The compute device is lost or out of memory. Its tasks return when their leases expire.
     #[error(
         "the device is lost or out of memory: {0}; tasks come back by their leases; start the worker again, \
          and look at the GPU (nvidia-smi, dmesg) if it happens again"
     )]
     DeviceLost(String),
-    /// A file of the model was changed while it was served, so nothing more could be computed from it. Its tasks
-    /// were given back.
+    /// A model file was changed while it was served, so the engine cannot continue. Its tasks were
+    /// returned to the queue.
     #[error("{0}; tasks that ran were given back, none was answered from the changed file")]
     ModelChanged(String),
-    /// The engine's thread is there, but a step of it does not end. Its tasks were given back, or come
-    /// back by their leases.
+    /// A step of the engine does not end. Its tasks were returned to the queue, or return when
+    /// their leases expire.
     #[error("the engine hangs: no step ended in {} s; start the worker again", .0.as_secs())]
     EngineHangs(Duration),
 }
 
-/// One worker with its models, ready to run.
+/// A worker with its models. Call [`Worker::run`] to start it.
 pub struct Worker {
     id: WorkerId,
     broker: Arc<dyn Broker>,
@@ -94,18 +96,18 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Puts the parts together; nothing happens before [`Worker::run`].
+    /// Creates a worker, which does nothing before [`Worker::run`].
     pub fn new(broker: Arc<dyn Broker>, models: Models, options: Options, log: TaskLog) -> Self {
         let running = running::Running::default();
         Self { id: WorkerId::new(), broker, models, options, log, running }
     }
 
-    /// Claims and runs tasks until `shutdown`, then drains: goes on with what it has for
-    /// [`Options::drain`], and gives the rest back without burning an attempt. An operator's order to
-    /// drain ends it too, once all that it has is done.
+    /// Claims and runs tasks until `shutdown`, then drains: continues the running tasks for
+    /// [`Options::drain`], and returns the rest to the queue without counting an attempt. Also ends
+    /// on an operator's order to drain, once all running tasks have ended.
     ///
     /// # Errors
-    /// When an engine stops by itself, or hangs.
+    /// If an engine stops without being asked to, loses its device, or hangs.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
         let worker = Arc::new(self);
         let reporter = tokio::spawn(report::run(worker.clone()));

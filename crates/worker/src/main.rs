@@ -1,4 +1,4 @@
-//! `qwen-queue-worker`: the same as `qwen-queue worker`, without the rest.
+//! `qwen-queue-worker`: the command `qwen-queue worker` as a binary of its own.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     match worker::process::run(config.as_deref(), &lora) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Standard error may be gone as well, and then there is no place to say it.
+            // Standard error may be closed; there is no other place to report this error.
             let _ = writeln!(std::io::stderr(), "qwen-queue-worker: {error:#}");
             worker::process::exit_code(&error)
         }

@@ -1,15 +1,15 @@
-//! What a worker must be told.
+//! [`Options`]: the worker's configuration.
 
 use std::time::Duration;
 
 use service::Settings;
 
-/// How a worker behaves.
+/// Settings of a [`Worker`](crate::Worker).
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long a lease lasts unless renewed.
+    /// Lease duration; leases are renewed while their tasks run.
     pub lease: Duration,
-    /// How long it goes on with what it has when told to stop.
+    /// The time for which running tasks may continue after shutdown was requested.
     pub drain: Duration,
 }
 

@@ -1,4 +1,5 @@
-//! The worker as a process: `qwen-queue-worker`, and what `qwen-queue up` shares with it.
+//! Runs the worker as a process: `qwen-queue-worker`, and the parts that `qwen-queue up` shares
+//! with it.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,12 +9,12 @@ use service::{Process, Settings};
 
 use crate::{Models, Options, Worker, WorkerError};
 
-/// The exit code of a process whose device was lost or out of memory.
+/// The exit code if the device was lost or out of memory.
 const DEVICE_LOST: u8 = 3;
-/// The exit code of a process whose model's files were changed while it served them.
+/// The exit code if the model's files were changed while it was served.
 const MODEL_CHANGED: u8 = 4;
 
-/// The exit code of a process that ends by this error, for its supervisor to tell what happened.
+/// Returns the process's exit code for an error, so that a supervisor can distinguish the reasons.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref() {
         Some(WorkerError::DeviceLost(_)) => ExitCode::from(DEVICE_LOST),
@@ -22,10 +23,11 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     }
 }
 
-/// Runs a worker until a signal, or until an operator has it drained.
+/// Runs a worker until a termination signal, or until an operator drains it.
 ///
 /// # Errors
-/// When the settings, the logs or the model can't be used, or the engine stops by itself.
+/// If the settings are invalid, the logs cannot be opened, the model cannot be loaded, or the
+/// engine stops without being asked to.
 pub fn run(config: Option<&Path>, adapters: &[String]) -> Result<()> {
     let (config, adapters) = (config.map(Path::to_path_buf), adapters.to_vec());
     let load = move || -> Result<Settings> {
@@ -36,10 +38,11 @@ pub fn run(config: Option<&Path>, adapters: &[String]) -> Result<()> {
     service::process::run(load()?, load, serve)
 }
 
-/// Loads the first model and works until [`Process::stop`], or until an operator has it drained.
+/// Loads the first model and works until [`Process::stop`] is called, or until an operator drains
+/// it.
 ///
 /// # Errors
-/// When the model can't be loaded, or the engine stops by itself or hangs.
+/// If the model cannot be loaded, or the engine stops without being asked to or hangs.
 pub async fn serve(process: Process) -> Result<()> {
     let Process { settings, broker, log, stop, .. } = process;
     let options = Options::from(&*settings);

@@ -15,12 +15,12 @@ use crate::pulse::{self, HANG_GRACE};
 use crate::until::Until;
 use crate::{Worker, WorkerError};
 
-/// How long one claim waits for a task. A stopping worker may notice this late, since a pending claim is
-/// never dropped: it may already have a task.
+/// The time for which one claim waits for a task. A stopping worker may notice this late, since a
+/// pending claim is never dropped: it may already have a task.
 const CLAIM_WAIT: Duration = Duration::from_secs(1);
 /// The first and the longest pause between claims while the queue is unavailable.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
-/// How long giving back the remaining tasks may take.
+/// Maximum time for giving back the remaining tasks.
 const GIVE_BACK: Duration = Duration::from_secs(5);
 
 /// Claims and runs the tasks of a loaded model until one of `until`'s signals, then drains.

@@ -1,4 +1,4 @@
-//! Detects an engine that hangs. A hanging step (a device that does not answer, a bug) can't be ended from inside
+//! Detects an engine that hangs. A hanging step (a device that does not answer, a bug) cannot be ended from inside
 //! the process: only a new process helps.
 
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use engine::Engine;
 use tokio::time::{Instant, sleep};
 
-/// How long a step may take beyond a task's time limit before the engine is considered to hang. Prefill of a
-/// large prompt on a slow CPU takes long.
+/// The time that a step may take beyond a task's time limit before the engine is considered to
+/// hang. Prefill of a large prompt on a slow CPU takes long.
 pub(crate) const HANG_GRACE: Duration = Duration::from_secs(30);
 /// The time between two checks.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
-/// How long to wait for the engine's last step when the worker stops.
+/// Maximum wait for the engine's last step when the worker stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// Waits until an engine that had computed `before` steps completes another one or is idle. Returns `false` if

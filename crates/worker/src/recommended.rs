@@ -1,10 +1,11 @@
-//! What a model's makers recommend for drawing tokens, where a task says nothing. Pure.
+//! Applies the model's recommended sampling values to fields that a task does not set. Pure.
 
 use engine::SamplingDefaults;
 use engine::api::Sampling;
 use protocol::{GenerationParams, RecommendedSampling, SamplingField};
 
-/// The recommended values that a task is computed with: those of the fields that its request does not set.
+/// Returns the recommended values that apply to a task: those of the fields that its request does
+/// not set.
 pub(crate) fn used(params: &GenerationParams, defaults: &SamplingDefaults) -> RecommendedSampling {
     let unset = |field| params.unset.contains(&field);
     RecommendedSampling {
@@ -18,7 +19,7 @@ pub(crate) fn used(params: &GenerationParams, defaults: &SamplingDefaults) -> Re
     }
 }
 
-/// How tokens are drawn with these recommended values instead of a task's own.
+/// Returns the task's sampling options with the recommended values applied.
 pub(crate) fn apply(used: &RecommendedSampling, own: Sampling) -> Sampling {
     Sampling {
         temperature: used.temperature.unwrap_or(own.temperature),
@@ -39,7 +40,7 @@ mod tests {
     use super::*;
     use crate::translate;
 
-    /// What the gateway makes of a request that sets nothing but these.
+    /// Returns the parameters that the gateway creates for a request that sets only these fields.
     fn params(set: &[SamplingField]) -> GenerationParams {
         let unset = SamplingField::ALL.into_iter().filter(|field| !set.contains(field)).collect();
         GenerationParams { temperature: 0.7, top_p: 0.9, unset, ..GenerationParams::greedy(8) }
@@ -68,7 +69,7 @@ mod tests {
         let mixed = Sampling { temperature: 0.7, top_k: None, ..recommended.clone() };
         assert_eq!(drawn(&params(&said), &QWEN3), mixed);
         assert_eq!(drawn(&params(&SamplingField::ALL), &QWEN3), own);
-        // What programs of ours queue sets everything.
+        // Tasks that our own programs submit set all fields.
         assert_eq!(drawn(&GenerationParams::greedy(8), &QWEN3), Sampling::greedy());
     }
 

@@ -1,4 +1,4 @@
-//! Ends the tasks of a model that can't be loaded: they would wait for ever.
+//! Fails the tasks of a model that cannot be loaded, which would otherwise wait forever.
 
 use std::time::Duration;
 
@@ -8,14 +8,15 @@ use queue::Claimant;
 use crate::until::Until;
 use crate::{Worker, attempt};
 
-/// How long one claim waits for a task.
+/// The time for which one claim waits for a task.
 const CLAIM_WAIT: Duration = Duration::from_secs(1);
-/// How long the queue is left alone when it does not answer.
+/// Pause between claims while the queue is unavailable.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How many are ended at once.
+/// The number of tasks that are failed at once.
 const AT_ONCE: usize = 8;
 
-/// Claims the tasks of a model and its adapters, and ends each attempt for this reason, for so long, or until claiming is over.
+/// Claims the tasks of a model and its adapters, and fails each attempt for `reason`. Ends after
+/// `span`, or when claiming ends.
 pub(crate) async fn run(
     worker: &Worker,
     models: Vec<ModelId>,

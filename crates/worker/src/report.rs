@@ -1,4 +1,4 @@
-//! Tells the registry what this worker is and does, every few seconds.
+//! Reports this worker's state to the registry every few seconds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use crate::Worker;
 
 /// Time between reports.
 const BEAT: Duration = Duration::from_secs(2);
-/// A worker that missed this many beats is taken for gone.
+/// After this many missed reports, a worker is considered gone.
 const MISSED_BEATS: u32 = 5;
 
-/// Reports until aborted, and follows the orders that come back; at once when the worker turns to
-/// draining.
+/// Reports until aborted, and follows the orders in the replies. Reports at once when draining
+/// starts.
 pub(crate) async fn run(worker: Arc<Worker>) {
     let started_at = Timestamp::now();
     let draining = worker.running.draining();
@@ -39,7 +39,7 @@ pub(crate) async fn run(worker: Arc<Worker>) {
     }
 }
 
-/// Leaves the registry.
+/// Removes the worker from the registry.
 pub(crate) async fn say_goodbye(worker: &Worker) {
     if let Err(error) = worker.broker.forget_worker(worker.id).await {
         tracing::debug!(target: "worker.report", "left without goodbye: {error}");
@@ -51,10 +51,10 @@ fn report(worker: &Worker, started_at: Timestamp) -> WorkerReport {
     let models: Vec<ModelReport> =
         worker.models.all().iter().flat_map(|served| served.reports()).collect();
     let first = models.first();
-    // An adapter's room is its base's.
+    // Adapters share the capacity of their base model.
     let bases = models.iter().filter(|served| served.parent.is_none());
     let loaded = bases.filter(|served| served.state.is_loaded());
-    // Its engines may compute on the same GPUs, or one on more of them than another.
+    // Several engines may compute on the same GPUs, so each GPU is reported once.
     let engines = worker.models.all().iter().filter_map(|served| served.engine());
     let mut gpus: Vec<GpuUse> = engines.flat_map(|engine| engine.gpus()).collect();
     gpus.sort_by_key(|gpu| gpu.id);
@@ -88,7 +88,7 @@ fn gpu_report(gpu: GpuUse) -> GpuReport {
     GpuReport { id, memory_used_bytes, memory_total_bytes, utilization_percent }
 }
 
-/// This machine's name, as the kernel tells it.
+/// Returns the machine's host name as the kernel reports it.
 fn hostname() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map(|name| name.trim().to_owned())

@@ -1,4 +1,4 @@
-//! The queue's words into the engine's, and back. Pure.
+//! Converts between the queue's and the engine's types. Pure.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use protocol::{
 };
 use serde_json::json;
 
-/// What the engine shall do for `task` until `deadline`.
+/// Creates the engine's request for `task`, which must end by `deadline`.
 pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
     let input = match &task.prompt {
         Prompt::Raw(text) => Input::Text(text.clone()),
@@ -48,7 +48,7 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
     }
 }
 
-/// What the answer must look like.
+/// Converts the output constraint.
 fn constraint(form: &AnswerForm) -> Option<Constraint> {
     let function =
         |tool: &Tool| Function { name: tool.name.clone(), parameters: tool.parameters.clone() };
@@ -70,8 +70,8 @@ fn constraint(form: &AnswerForm) -> Option<Constraint> {
     })
 }
 
-/// The functions as chat templates know them: in OpenAI's shape. None if there is none, which
-/// templates ask for.
+/// Converts the functions to the OpenAI format that chat templates expect. Returns `None` if there
+/// are none, because templates test for that.
 fn tools(tools: &[Tool]) -> Option<TemplateValue> {
     let shape = |tool: &Tool| {
         let mut function = json!({"name": tool.name});
@@ -104,9 +104,10 @@ pub(crate) fn sampling(params: &GenerationParams) -> Sampling {
     }
 }
 
-/// How a generation that ran to an end answers its task; none when it was stopped from outside.
+/// Returns the completion of a generation that ran to its end, or `None` if it was stopped from
+/// outside.
 ///
-/// `parts` is what the answer's text was told apart into; none leaves it as it is.
+/// `parts` are the parts that the answer was split into, or `None` if it was not split.
 pub(crate) fn completion(
     text: &str,
     logprobs: Option<Logprobs>,
@@ -144,8 +145,9 @@ pub(crate) fn completion(
     Some(told)
 }
 
-/// How a task's answer is split into parts, if it is: if its owner asked for any of them, or if the model
-/// thinks before an answer that keeps a constraint, for the constraint is not one of the thought.
+/// Returns the format for splitting a task's answer into parts, or `None` if it is not split. Split
+/// are answers whose owner requested parts, and answers with a constraint from a model that thinks
+/// first, because the constraint does not apply to the thought.
 pub(crate) fn parts(form: &AnswerForm, start: AnswerStart) -> Option<AnswerFormat> {
     let is_constrained = form.constraint.is_some() || form.tool_choice.is_call();
     let thinks_first = is_constrained && start != AnswerStart::AtOnce;
@@ -157,7 +159,7 @@ pub(crate) fn parts(form: &AnswerForm, start: AnswerStart) -> Option<AnswerForma
     (form.has_parts() || thinks_first).then_some(format)
 }
 
-/// A piece of an answer.
+/// Converts a part of an answer.
 pub(crate) fn part(event: AnswerEvent) -> AnswerPart {
     match event {
         AnswerEvent::Content(text) => AnswerPart::Text { text },
@@ -173,7 +175,7 @@ pub(crate) fn part(event: AnswerEvent) -> AnswerPart {
     }
 }
 
-/// How likely a token of an answer was.
+/// Converts a token's logprobs.
 pub(crate) fn logprobs(token: api::TokenLogprobs) -> TokenLogprobs {
     let named = |one: api::TokenLogprob| TokenLogprob::new(one.bytes, one.logprob);
     TokenLogprobs {
@@ -182,7 +184,7 @@ pub(crate) fn logprobs(token: api::TokenLogprobs) -> TokenLogprobs {
     }
 }
 
-/// What a task's owner is told of the engine's refusal or failure.
+/// Converts the engine's error to the one that the task's owner gets.
 pub(crate) fn failure(error: &GenerateError) -> TaskError {
     let error_type = match error {
         GenerateError::ContextLengthExceeded { .. } => ErrorType::ContextLengthExceeded,
@@ -195,7 +197,7 @@ pub(crate) fn failure(error: &GenerateError) -> TaskError {
     TaskError::new(error_type, error.to_string()).caused_by(error)
 }
 
-/// What a task's owner is told when its time was up.
+/// Returns the error of a task that exceeded its time limit.
 pub(crate) fn out_of_time(task: &Task, completion_tokens: usize) -> TaskError {
     TaskError::new(
         ErrorType::TimeLimitExceeded,

@@ -1,4 +1,4 @@
-//! When the claiming of tasks ends.
+//! The signals that end the claiming of tasks.
 
 use service::shutdown::CancellationToken;
 

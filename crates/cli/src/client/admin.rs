@@ -1,5 +1,5 @@
-//! The operators' side of the API. Answers are kept as they came, for `--json`; the types here are
-//! what people are shown of them, and forgive what an older gateway does not say.
+//! The operators' part of the API. Responses are kept as received, for `--json`. The types here
+//! hold what is shown to people, and tolerate fields that an older gateway does not send.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use super::http::{ClientError, Http};
 use super::target::AdminTarget;
 
-/// How long an answer may take: all of them come from counters.
+/// Maximum time for a response. All of them are computed from counters.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// All queues and workers at a glance. Instants are milliseconds since 1970.
+/// A summary of all queues and workers. Instants are milliseconds since 1970.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Overview {
-    /// When, on the queue's clock.
+    /// The time of the summary, on the queue's clock.
     pub(crate) at: u64,
     /// The gateway's version.
     pub(crate) version: String,
@@ -40,9 +40,9 @@ pub(crate) struct Queue {
     pub(crate) processing: u64,
     /// Tasks that the ready workers can run at once.
     pub(crate) capacity: u64,
-    /// Average processing time; none or 0 while none was measured.
+    /// Average processing time; `None` or 0 before the first measurement.
     pub(crate) service_seconds: Option<f64>,
-    /// Tasks ended so far, by how they ended.
+    /// Tasks that have ended so far, by outcome.
     pub(crate) completed: u64,
     pub(crate) failed: u64,
     pub(crate) cancelled: u64,
@@ -64,7 +64,7 @@ impl Lanes {
     }
 }
 
-/// What a worker said of itself lately.
+/// A worker's latest report.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Worker {
@@ -81,7 +81,7 @@ pub(crate) struct Worker {
     pub(crate) finished: u64,
     pub(crate) started_at: Option<u64>,
     pub(crate) last_seen: Option<u64>,
-    /// All that it serves; none from an older gateway.
+    /// All models that it serves; empty if the gateway is older.
     pub(crate) models: Vec<Served>,
 }
 
@@ -94,39 +94,39 @@ pub(crate) struct Served {
 }
 
 impl Queue {
-    /// Tasks ended so far, however they ended.
+    /// Returns the number of tasks that have ended so far, with any outcome.
     pub(crate) fn ended(&self) -> u64 {
         self.completed + self.failed + self.cancelled
     }
 }
 
-/// Which dead letters to delete.
+/// The dead letters to delete.
 #[derive(Debug, Clone)]
 pub(crate) enum Purge {
-    /// One task's.
+    /// That of one task.
     One(String),
-    /// All of a model.
+    /// All of one model.
     Model(String),
-    /// All.
+    /// All dead letters.
     All,
 }
 
-/// Speaks for an operator. Clones share their connections.
+/// An API client with the operators' key. Clones share their connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Admin {
     http: Http,
 }
 
 impl Admin {
-    /// Connects on first use.
+    /// Creates a client, which connects on first use.
     ///
     /// # Errors
-    /// When no key is given, or `.env` can't be read.
+    /// If no key is given, or `.env` cannot be read.
     pub(crate) fn new(target: &AdminTarget) -> Result<Self> {
         Ok(Self { http: Http::new(target.access()?, PATIENCE) })
     }
 
-    /// Where the gateway is.
+    /// Returns the gateway's URL.
     pub(crate) fn url(&self) -> &str {
         self.http.url()
     }
@@ -148,7 +148,7 @@ impl Admin {
         self.http.post(path, &json!({ "model": model }))
     }
 
-    /// Dead letters, the latest first, at most `limit`; those that died `before` an instant.
+    /// Returns at most `limit` dead letters, the latest first; with `before`, only earlier ones.
     pub(crate) fn dead_letters(
         &self,
         model: Option<&str>,
@@ -180,7 +180,7 @@ impl Admin {
     }
 }
 
-/// `answer` as a type of this module.
+/// Deserializes a response.
 pub(crate) fn understood<T: DeserializeOwned>(path: &str, answer: Value) -> Result<T, ClientError> {
     serde_json::from_value(answer).map_err(|error| ClientError::Unreadable {
         path: path.to_owned(),

@@ -1,4 +1,5 @@
-//! Requests with a key, and what may come of one: JSON, a refusal, or silence.
+//! Sends requests with an API key, and distinguishes JSON responses, rejections and network
+//! failures.
 
 use std::time::Duration;
 
@@ -10,49 +11,49 @@ use ureq::{Agent, Body, RequestBuilder};
 use super::target::Access;
 use crate::text::printable;
 
-/// Why the gateway did not do as asked.
+/// The reason why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    /// Nobody answers, or the answer broke off.
+    /// There was no response, or the connection failed while it was read.
     #[error("no gateway answers at {url}{}: {reason}; {}", through(via), what_to_do(via))]
     Unreachable {
-        /// Where.
+        /// The gateway's URL.
         url: String,
-        /// The proxy that was asked.
+        /// The proxy that the request went through.
         via: Option<Via>,
-        /// What the network said.
+        /// The network error.
         reason: String,
     },
-    /// The gateway answered, and said no.
+    /// The gateway rejected the request.
     #[error(
         "{status} {message}{}{}",
         through(via),
         retry_after.map_or(String::new(), |s| format!(" (try again in {s} s)"))
     )]
     Refused {
-        /// The proxy that it came through, and that may have said it.
+        /// The proxy that the response came through, and which may have sent it itself.
         via: Option<Via>,
         /// The HTTP status.
         status: u16,
-        /// Its own words.
+        /// The error message in the response.
         message: String,
-        /// When to come again, in seconds.
+        /// After how many seconds to retry.
         retry_after: Option<u32>,
     },
-    /// The answer is not what this version understands.
+    /// This version cannot read the response.
     #[error("the gateway's answer to {path} can't be understood: {reason}")]
     Unreadable {
-        /// What was asked.
+        /// The path of the request.
         path: String,
-        /// What is wrong with it.
+        /// The problem with the response.
         reason: String,
     },
-    /// The environment names a proxy that can't be one.
+    /// An environment variable is not a valid proxy address.
     #[error(transparent)]
     Proxy(#[from] BadProxy),
 }
 
-/// ` through the proxy …`.
+/// Formats ` through the proxy …`, or an empty text without a proxy.
 fn through(via: &Option<Via>) -> String {
     via.as_ref().map_or_else(String::new, |via| format!(" through {via}"))
 }
@@ -65,7 +66,8 @@ fn what_to_do(via: &Option<Via>) -> &'static str {
 }
 
 impl ClientError {
-    /// Whether asking again later may help: silence, or a gateway that is in trouble itself.
+    /// Returns `true` if a later retry may succeed: after a network failure or an error of the
+    /// gateway itself.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
@@ -75,7 +77,7 @@ impl ClientError {
     }
 }
 
-/// Asks one gateway, with one key.
+/// An HTTP client for one gateway with one key.
 #[derive(Debug, Clone)]
 pub(super) struct Http {
     agents: Agents,
@@ -83,7 +85,7 @@ pub(super) struct Http {
 }
 
 impl Http {
-    /// Connects on first use. An answer may take as long as `patience`.
+    /// Creates a client, which connects on first use. A response may take as long as `patience`.
     pub(super) fn new(access: Access, patience: Duration) -> Self {
         let agents = Agents::new(Variables::from_env(), |config| {
             config
@@ -95,7 +97,7 @@ impl Http {
         Self { agents, access }
     }
 
-    /// Where the gateway is.
+    /// Returns the gateway's URL.
     pub(super) fn url(&self) -> &str {
         &self.access.url
     }
@@ -116,7 +118,7 @@ impl Http {
         self.read(path, self.ready(self.agent()?.delete(self.at(path)), query).call())
     }
 
-    /// `GET`s a stream that must not be silent for longer than `silence`.
+    /// Opens a stream with `GET`. Reading it fails if no bytes arrive for `silence`.
     pub(super) fn stream(
         &self,
         path: &str,
@@ -138,7 +140,7 @@ impl Http {
         Ok(self.agents.for_url(&self.access.url)?.0)
     }
 
-    /// The proxy that requests go through.
+    /// Returns the proxy that requests go through.
     fn via(&self) -> Option<Via> {
         self.agents.for_url(&self.access.url).ok()?.1.cloned()
     }
@@ -152,7 +154,8 @@ impl Http {
         query.iter().fold(request, |request, (name, value)| request.query(*name, value))
     }
 
-    /// The JSON of a good answer, null if it has no body; or the gateway's own words of a bad one.
+    /// Returns the JSON of a successful response (null without a body), or the error in a
+    /// rejection.
     fn read(
         &self,
         path: &str,
@@ -182,7 +185,7 @@ impl Http {
     }
 }
 
-/// What the gateway said was wrong, in one line.
+/// Formats the error in a rejection as one line.
 fn refusal(mut response: Response<Body>, via: Option<Via>) -> ClientError {
     let status = response.status();
     let retry_after = response.headers().get("retry-after").and_then(|v| v.to_str().ok());
@@ -197,7 +200,7 @@ fn refusal(mut response: Response<Body>, via: Option<Via>) -> ClientError {
     ClientError::Refused { via, status: status.as_u16(), message: printable(&message), retry_after }
 }
 
-/// `max_tokens: must be at least 1`.
+/// Formats one problem: `max_tokens: must be at least 1`.
 fn problem(problem: &Value) -> String {
     let field = problem["loc"].as_array().and_then(|loc| loc.last()).and_then(Value::as_str);
     let message = problem["msg"].as_str().unwrap_or("not allowed");

@@ -1,7 +1,8 @@
-//! Speaks the gateway's HTTP.
+//! HTTP clients of the gateway.
 //!
-//! [`target`] says which gateway and who asks, [`http`] carries requests and tells a refusal from
-//! silence, [`tasks`] and [`admin`] are the two sides of the API, [`sse`] reads event streams.
+//! [`target`] determines the gateway and the key, [`http`] sends requests and distinguishes
+//! rejections from network failures, [`tasks`] and [`admin`] implement the two parts of the API,
+//! [`sse`] reads event streams.
 
 pub(crate) mod admin;
 mod http;

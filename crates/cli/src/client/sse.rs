@@ -1,4 +1,4 @@
-//! Server-sent events, as much of them as a task's stream uses
+//! Parses server-sent events, as far as a task's stream uses the format
 //! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 
 use std::io::{self, BufRead, BufReader, Read};
@@ -8,11 +8,11 @@ use serde_json::Value;
 
 /// One event.
 pub(crate) struct SseEvent {
-    /// Its number; a reader resumes after it.
+    /// Its number, after which a client can resume.
     pub(crate) seq: u64,
-    /// What happened, e.g. `token`.
+    /// The event's type, e.g. `token`.
     pub(crate) name: String,
-    /// The JSON that came with it.
+    /// The event's data.
     pub(crate) data: Value,
 }
 
@@ -22,7 +22,7 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Reads a body.
+    /// Parses the body of a response.
     pub(crate) fn new(body: impl Read + 'static) -> Self {
         let body: Box<dyn Read> = Box::new(body);
         Self { lines: BufReader::new(body).lines() }

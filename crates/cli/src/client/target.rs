@@ -1,4 +1,4 @@
-//! Which gateway, and who asks: options first, then the environment, then `.env`.
+//! Determines the gateway and the key: from options, then the environment, then `.env`.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use service::settings::DotEnv;
 
-/// The gateway that is meant when none is named.
+/// The default gateway.
 const DEFAULT_URL: &str = "http://127.0.0.1:8000";
 
 /// Which gateway, and who asks.
@@ -36,7 +36,7 @@ struct Address {
     url: Option<String>,
 }
 
-/// An address and the key that is shown there.
+/// A gateway's URL and the key for it.
 #[derive(Debug, Clone)]
 pub(crate) struct Access {
     pub(super) url: String,
@@ -65,7 +65,7 @@ fn access(
     advice: &str,
     dotenv: &Path,
 ) -> Result<Access> {
-    // An empty value is as good as none, as for the services.
+    // An empty value counts as unset, as in the services' settings.
     let given = |value: Option<&str>| value.filter(|v| !v.trim().is_empty()).map(str::to_owned);
     let find = |value: Option<&str>, variable: &str| -> Result<Option<String>> {
         match given(value) {

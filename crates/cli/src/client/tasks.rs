@@ -1,4 +1,4 @@
-//! The clients' side of the API: tasks, their results and their events.
+//! The clients' part of the API: tasks, their results and their events.
 
 use std::time::{Duration, Instant};
 
@@ -9,42 +9,43 @@ use super::http::{ClientError, Http};
 use super::sse::Events;
 use super::target::Target;
 
-/// How long the gateway may hold an answer back until a task has ended, in seconds: well below what
-/// proxies allow.
+/// The wait for the task's end per request, in seconds. Well below the timeouts of common proxies.
 const WAIT_S: u32 = 30;
-/// Pause before asking again when the gateway did not wait: it stops, or is an old one.
+/// Pause before the next request if the gateway did not wait, because it shuts down or is an older
+/// version.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long an answer may take, waiting for a task's end included.
+/// Maximum time for a response, including the wait for a task's end.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// A stream that is silent for longer is dead: the gateway breaks silence every 10 seconds.
+/// A stream without bytes for longer than this is considered dead: the gateway sends a keep-alive
+/// every 10 seconds.
 const SILENCE: Duration = Duration::from_secs(45);
 
-/// Speaks for one API key.
+/// An API client with one key.
 pub(crate) struct Client {
     http: Http,
 }
 
 impl Client {
-    /// Connects on first use.
+    /// Creates a client, which connects on first use.
     ///
     /// # Errors
-    /// When no key is given, or `.env` can't be read.
+    /// If no key is given, or `.env` cannot be read.
     pub(crate) fn new(target: &Target) -> Result<Self> {
         Ok(Self { http: Http::new(target.access()?, PATIENCE) })
     }
 
-    /// `POST`s JSON and reads JSON.
+    /// Sends JSON with `POST` and returns the response's JSON.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
         self.http.post(path, body)
     }
 
-    /// `GET`s JSON.
+    /// Returns the response's JSON for a `GET`.
     pub(crate) fn get(&self, path: &str) -> Result<Value, ClientError> {
         self.http.get(path, &[])
     }
 
-    /// Opens the event stream of a task, after event number `after`; none when the task has ended and
-    /// nothing follows that event.
+    /// Opens the event stream of a task after event number `after`. Returns `None` if the task has
+    /// ended and no event follows.
     pub(crate) fn events(&self, task_id: &str, after: u64) -> Result<Option<Events>, ClientError> {
         let headers =
             [("Accept", "text/event-stream".to_owned()), ("Last-Event-ID", after.to_string())];
@@ -53,7 +54,7 @@ impl Client {
         Ok((!is_over).then(|| Events::new(response.into_body().into_reader())))
     }
 
-    /// Asks for a task's result until it has one.
+    /// Waits for a task's end and returns its result.
     pub(crate) fn wait_for_result(&self, task_id: &str) -> Result<Value, ClientError> {
         loop {
             let asked = Instant::now();
@@ -71,7 +72,7 @@ impl Client {
 
 #[cfg(test)]
 impl Client {
-    /// A client of a test's own server.
+    /// Creates a client for a test's server.
     pub(crate) fn of(url: &str) -> Self {
         let access = super::target::Access { url: url.to_owned(), key: "key".to_owned() };
         Self { http: Http::new(access, PATIENCE) }

@@ -1,7 +1,7 @@
-//! Prints a task's text as it comes, whatever happens to the connection or the worker.
+//! Prints a task's text as it is generated, across lost connections and failed workers.
 //!
-//! [`Transcript`] decides what is shown and does no I/O. The text of an attempt goes to standard output;
-//! what there is to say about it goes to standard error.
+//! [`Transcript`] decides what to print and does no I/O. The answer goes to standard output; notes
+//! about it go to standard error.
 
 use std::io::Write;
 use std::time::Duration;
@@ -14,13 +14,14 @@ use crate::client::sse::SseEvent;
 use crate::output::{Output, OutputError};
 use crate::text::{harmless, printable};
 
-/// How often in a row a broken event stream is resumed without hearing of anything new.
+/// Maximum number of resumptions in a row of a lost event stream without a new event.
 const RESUMES: u32 = 10;
-/// The pause before each but the first of them.
+/// The pause before each resumption but the first.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Follows a task to its end and returns its result. Standard output gets the answer, standard error the
-/// rest. An `accepted` task is known to exist, so the first connection may fail as well as any other.
+/// Follows a task to its end and returns its result. The answer goes to standard output, notes to
+/// standard error. An `accepted` task is known to exist, so a failure of the first connection is
+/// retried too.
 pub(super) fn follow<O: Write, N: Write>(
     client: &Client,
     task_id: &str,
@@ -36,7 +37,8 @@ pub(super) fn follow<O: Write, N: Write>(
             }
             Ok(Some(events)) => {
                 heard = true;
-                // A line that broke off, or an event that can't be read: ask for it again.
+                // Stops at an incomplete line or an unreadable event, which the next request asks
+                // for again.
                 for event in events.map_while(Result::ok) {
                     if event.seq <= after && event.seq != 0 {
                         continue;
@@ -64,7 +66,7 @@ pub(super) fn follow<O: Write, N: Write>(
     }
 }
 
-/// The result that the last event carries.
+/// Returns the result in the task's last event, or `None` for other events.
 fn ending(event: &SseEvent) -> Option<Value> {
     matches!(&*event.name, "completed" | "failed" | "cancelled").then(|| event.data.clone())
 }
@@ -89,34 +91,34 @@ fn show<O: Write, N: Write>(parts: &[Part], output: &mut Output<O, N>) -> Result
     Ok(())
 }
 
-/// Something to show.
+/// Something to print.
 #[derive(Debug, PartialEq, Eq)]
 enum Part {
-    /// Of the answer.
+    /// Text of the answer.
     Text(String),
-    /// What the model thinks, as it comes.
+    /// Text of the model's reasoning.
     Aside(String),
-    /// About it.
+    /// A note about the task.
     Note(String),
 }
 
-/// What was printed of which attempt.
+/// The text printed so far, and the attempt that it belongs to.
 #[derive(Debug, Default)]
 struct Transcript {
     attempt: u64,
     printed: String,
-    /// The text printed last did not end its line.
+    /// The printed text does not end with a line end.
     line_is_open: bool,
-    /// So it is with what the model thinks.
+    /// The printed reasoning does not end with a line end.
     aside_is_open: bool,
 }
 
 impl Transcript {
-    /// Takes in an event that is not the last.
+    /// Processes an event that is not the last.
     fn take(&mut self, event: &SseEvent) -> Vec<Part> {
         let attempt = event.data["attempt"].as_u64().unwrap_or(self.attempt);
         match &*event.name {
-            // Of an attempt that is void already.
+            // From an attempt that is already discarded.
             _ if attempt < self.attempt => vec![],
             "started" => self.begin(attempt),
             "token" => {
@@ -138,7 +140,7 @@ impl Transcript {
         }
     }
 
-    /// Takes in a piece of an answer that is told apart.
+    /// Processes a part of a split answer.
     fn part(&mut self, part: &Value, parts: &mut Vec<Part>) {
         let text = part["text"].as_str().unwrap_or_default();
         match part["kind"].as_str() {
@@ -171,7 +173,7 @@ impl Transcript {
         }
     }
 
-    /// A later attempt voids what was printed of earlier ones.
+    /// Starts a later attempt, which discards the text printed for earlier ones.
     fn begin(&mut self, attempt: u64) -> Vec<Part> {
         if attempt == self.attempt {
             return vec![];
@@ -188,8 +190,8 @@ impl Transcript {
         parts
     }
 
-    /// The task has ended, with this text if any: prints what is missing of it. Events may be lost
-    /// (a task keeps some 4,096 of them), the result never is.
+    /// Ends the task with its text, if any, and prints what is missing of it. Events may be lost (a
+    /// task keeps some 4,096 of them), the result is not.
     fn end(&mut self, result: Option<&str>) -> Vec<Part> {
         let Some(result) = result else { return vec![self.break_line()] };
         let mut parts = Vec::new();
@@ -209,14 +211,14 @@ impl Transcript {
         parts
     }
 
-    /// Ends a line that was begun.
+    /// Ends an unfinished line.
     fn break_line(&mut self) -> Part {
         let was_open = std::mem::take(&mut self.line_is_open);
         Part::Text(if was_open { "\n".to_owned() } else { String::new() })
     }
 }
 
-/// A call of a function in words; what is none, likewise.
+/// Describes a function call, or an invalid attempt at one, in words.
 pub(super) fn call(call: &Value) -> String {
     match (call["name"].as_str(), call["raw"].as_str()) {
         (Some(name), _) => printable(&format!("calls {name} with {}", call["arguments"])),

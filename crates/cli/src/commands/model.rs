@@ -1,4 +1,4 @@
-//! Tools around model files.
+//! Tools for model files.
 
 use std::path::PathBuf;
 
@@ -31,7 +31,7 @@ pub(crate) enum Model {
     },
 }
 
-/// Does it.
+/// Runs the command.
 pub(crate) fn run(model: Model, output: &mut Output) -> Result<()> {
     match model {
         Model::Synth { shape, quant, context, seed, output: file } => {

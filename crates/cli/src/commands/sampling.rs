@@ -1,4 +1,4 @@
-//! How `submit` has an answer's tokens drawn: each flag is a field of `POST /generate`.
+//! The sampling flags of `submit`: each is a field of `POST /generate`.
 
 use std::str::FromStr;
 
@@ -47,7 +47,7 @@ pub(crate) struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// The fields that were given; the rest is left to the gateway's defaults.
+    /// Returns the fields that were given; the gateway has defaults for the others.
     pub(super) fn fields(&self) -> Map<String, Value> {
         let logprobs = self.logprobs || self.top_logprobs.is_some();
         let biases = self.logit_bias.iter().map(|bias| (bias.token.to_string(), short(bias.bias)));
@@ -71,17 +71,17 @@ impl SamplingArgs {
     }
 }
 
-/// A whole number from 0, or -1, which stands for none.
+/// A whole number, or -1 for "not set".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whole {
-    /// Itself.
+    /// The number.
     Number(u64),
     /// -1.
     NoNumber,
 }
 
 impl Whole {
-    /// As a field of `POST /generate`.
+    /// Returns the value of the field in `POST /generate`.
     pub(super) fn value(self) -> Value {
         match self {
             Self::Number(number) => number.into(),
@@ -104,7 +104,7 @@ impl FromStr for Whole {
     }
 }
 
-/// What is added to a token's logit.
+/// The value added to a token's logit.
 #[derive(Debug, Clone, Copy)]
 struct Bias {
     token: u32,
@@ -124,7 +124,7 @@ impl FromStr for Bias {
     }
 }
 
-/// 0.7 as 0.7, not as the double nearest to the float nearest to it.
+/// Converts 0.7 to 0.7, not to the double that is nearest to the float.
 fn short(number: f32) -> Value {
     number.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }

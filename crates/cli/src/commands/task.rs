@@ -1,4 +1,4 @@
-//! The client's verbs: submit, status, result, watch, cancel.
+//! The clients' commands: submit, status, result, watch, cancel.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -100,10 +100,10 @@ pub(crate) struct ResultArgs {
 }
 
 impl Submit {
-    /// The body of `POST /generate`: what was not given is left to the gateway's defaults.
+    /// Creates the body of `POST /generate`; the gateway has defaults for missing fields.
     ///
     /// # Errors
-    /// The file of `--json-schema` or `--tools` can't be read, or holds no JSON.
+    /// If the file of `--json-schema` or `--tools` cannot be read or is not JSON.
     fn body(&self, prompt: String) -> Result<Value> {
         let mut body = Map::from_iter([("prompt".to_owned(), Value::String(prompt))]);
         let mut set = |name: &str, value: Option<Value>| {
@@ -130,13 +130,13 @@ impl Submit {
     }
 }
 
-/// What asks for JSON of the schema in a file.
+/// Creates the `response_format` for the schema in a file.
 fn response_format(file: &Path) -> Result<Value> {
     let schema = json_in(file, "JSON schema")?;
     Ok(json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}))
 }
 
-/// The JSON in a file that should hold `what`.
+/// Reads a JSON file; `what` describes its content in errors.
 fn json_in(file: &Path, what: &str) -> Result<Value> {
     let name = file.display();
     let text = std::fs::read_to_string(file).with_context(|| format!("{name} can't be read"))?;
@@ -177,7 +177,7 @@ pub(crate) fn status(args: &TaskArgs, output: &mut Output) -> Result<()> {
     Ok(())
 }
 
-/// What is known of a waiting task's place.
+/// Describes a waiting task's position in the queue, if known.
 fn place(status: &Value) -> Option<String> {
     let position = status["queue_position"].as_u64()?;
     let eta = &status["eta_seconds"];
@@ -200,7 +200,7 @@ pub(crate) fn result(args: &ResultArgs, output: &mut Output) -> Result<()> {
     print_result(&result, args.json, output)
 }
 
-/// Prints a task's text as it comes.
+/// Prints a task's text as it is generated.
 pub(crate) fn watch(args: &TaskArgs, output: &mut Output) -> Result<()> {
     follow_and_tell(&Client::new(&args.target)?, &args.task_id, false, output)
 }
@@ -214,8 +214,8 @@ pub(crate) fn cancel(args: &TaskArgs, output: &mut Output) -> Result<()> {
     Ok(())
 }
 
-/// The answer goes to standard output, everything about it to standard error; as JSON all of it to
-/// standard output.
+/// Prints the answer on standard output and everything else on standard error, or, as JSON,
+/// everything on standard output.
 fn print_result(result: &Value, as_json: bool, output: &mut Output) -> Result<()> {
     if as_json {
         output.answer(&format!("{result}\n"))?;
@@ -254,7 +254,7 @@ fn figures(metrics: &Value) -> String {
     )
 }
 
-/// Prints the text as it comes, then what is to be said about it.
+/// Prints the text as it is generated, then the metrics or the reason of its failure.
 fn follow_and_tell(
     client: &Client,
     task_id: &str,

@@ -1,4 +1,4 @@
-//! `qwen-queue up`: gateway, worker and queue in one process.
+//! `qwen-queue up`: runs gateway, worker and queue in one process.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use service::{Process, Settings};
 
 use crate::output::{Output, OutputError};
 
-/// Runs everything until a signal: the worker drains first, and the gateway answers until it has.
+/// Runs everything until a signal. Then the worker drains first, while the gateway still responds.
 pub(crate) fn run(config: Option<&Path>, adapters: &[String], output: &mut Output) -> Result<()> {
     let (config, adapters) = (config.map(Path::to_path_buf), adapters.to_vec());
-    // One for the whole run: a reload that finds no keys either keeps it.
+    // Created once for the whole run: a reload that finds no keys keeps it.
     let fresh_key = Secret::new(service::settings::fresh_key());
     let made = fresh_key.clone();
     let load = move || -> Result<Settings> {
@@ -41,8 +41,8 @@ async fn serve(process: Process, fresh_key: bool, output: &mut Output) -> Result
     let stop = process.stop.clone();
     let gateway_stop = CancellationToken::new();
     let gateway = Process { stop: gateway_stop.clone(), ..process.clone() };
-    // Whichever ends first takes the other along, but for a worker that an operator had drained:
-    // clients go on submitting and collecting.
+    // Whichever ends first also stops the other, except a worker that an operator drained: clients
+    // can still submit tasks and fetch results.
     let gateway = async {
         let result = gateway::process::serve(listener, gateway).await;
         stop.cancel();
@@ -60,7 +60,7 @@ async fn serve(process: Process, fresh_key: bool, output: &mut Output) -> Result
     worker.and(gateway)
 }
 
-/// What a person needs to begin.
+/// Formats the instructions that are shown at start.
 fn banner(settings: &Settings, port: u16, fresh_key: bool) -> String {
     let host = match settings.host {
         host if host.is_unspecified() => "localhost".to_owned(),
@@ -69,7 +69,7 @@ fn banner(settings: &Settings, port: u16, fresh_key: bool) -> String {
     };
     let url = format!("http://{host}:{port}");
     let key = settings.api_keys.first().map_or("", Secret::reveal);
-    // A key that was set stays out of terminals and their logs.
+    // A configured key is not printed, because terminals may be logged.
     let shown = if fresh_key { key } else { "$API_KEY" };
     let quote = if fresh_key { '\'' } else { '"' };
     let queue = match &settings.queue {

@@ -1,7 +1,7 @@
-//! The files of the days: read forwards, from their end, or as they grow.
+//! Reads the daily files: forwards, from their end, or as they grow.
 //!
-//! `NAME.2025-11-21.log` holds a day; `NAME.log` is a link to the latest and is read only where there
-//! are no days, as in a folder that somebody copied. Memory is bounded whatever the files hold.
+//! `NAME.2025-11-21.log` is the file of a day. `NAME.log` links to the latest, and is read only if
+//! there are no daily files, as in a copied folder. Memory is bounded for any content.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,22 +15,23 @@ use time::macros::format_description;
 
 use super::entry::{Assembler, Entry, Log};
 
-/// What is beyond this many bytes of a line is left out.
+/// The maximum length of a line in bytes; the rest of a longer one is dropped.
 const MAX_LINE: usize = 1 << 20;
-/// How much of a file's end is read at first, in bytes; if it does not suffice, more.
+/// The number of bytes that are read from a file's end at first. If they do not suffice, more are
+/// read.
 const FIRST_LOOK: u64 = 64 << 10;
-/// By how much more.
+/// The factor by which that number grows.
 const MORE: u64 = 8;
 
-/// A file.
+/// One file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Day {
-    /// Which day; none for a file that names none.
+    /// Its day, or `None` if its name has none.
     pub(super) date: Option<Date>,
     path: PathBuf,
 }
 
-/// The files of a log, oldest first. A folder that is not there has none.
+/// Returns the files of a log, oldest first. A missing folder has none.
 pub(super) fn days(dir: &Path, log: Log) -> io::Result<Vec<Day>> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -54,7 +55,7 @@ pub(super) fn days(dir: &Path, log: Log) -> io::Result<Vec<Day>> {
     Ok(days)
 }
 
-/// Hands on a day's entries from a byte on; answers after which byte the last whole line ends.
+/// Passes a day's entries after byte `from` to `take`. Returns the end of the last complete line.
 pub(super) fn read(
     day: &Day,
     log: Log,
@@ -71,8 +72,8 @@ pub(super) fn read(
     Ok(lines.whole)
 }
 
-/// The last entries of a day that are wanted, at most `limit`, without reading what lies long before
-/// them; and after which byte the last whole line ends.
+/// Returns the last entries of a day for which `wanted` is true, at most `limit`, without reading
+/// the whole file; also returns the end of the last complete line.
 pub(super) fn read_last(
     day: &Day,
     log: Log,
@@ -93,7 +94,7 @@ pub(super) fn read_last(
             }
             Ok(())
         };
-        // The line in whose middle this begins is not whole.
+        // `from` may be inside a line, which is skipped.
         let from = if from == 0 {
             0
         } else {
@@ -117,13 +118,13 @@ fn unreadable(day: &Day) -> String {
     format!("{} can't be read", day.path.display())
 }
 
-/// Whole lines of a file that may still grow.
+/// Reads complete lines of a file that may still grow.
 #[derive(Debug)]
 struct Lines {
     reader: BufReader<File>,
-    /// What there is of a line that has not ended yet.
+    /// The beginning of an incomplete line.
     line: Vec<u8>,
-    /// Bytes read, and bytes up to the end of the last whole line.
+    /// The number of bytes read, and the end of the last complete line.
     read: u64,
     whole: u64,
 }
@@ -136,7 +137,7 @@ impl Lines {
         Ok(lines)
     }
 
-    /// Goes on at a byte where a line begins.
+    /// Continues at byte `from`, where a line begins.
     fn go_to(&mut self, from: u64) -> io::Result<()> {
         self.reader.seek(SeekFrom::Start(from))?;
         (self.read, self.whole) = (from, from);
@@ -144,7 +145,7 @@ impl Lines {
         Ok(())
     }
 
-    /// The next whole line without its end; none while there is none.
+    /// Returns the next complete line without its end, or `None` if there is none yet.
     fn next(&mut self) -> io::Result<Option<String>> {
         loop {
             let bytes = match self.reader.fill_buf() {
@@ -171,15 +172,16 @@ impl Lines {
         }
     }
 
-    /// From where to read on, if the file was cut to less than was read of it: from its beginning when lines
-    /// are gone (`copytruncate`), from the last whole line when a writer took an unfinished one back.
+    /// If the file became shorter than what was read of it, returns where to continue: at its
+    /// beginning if whole lines are gone (`copytruncate`), or after the last complete line if a
+    /// writer removed an incomplete one.
     fn cut_to(&self) -> io::Result<Option<u64>> {
         let length = self.reader.get_ref().metadata()?.len();
         let from = if length < self.whole { 0 } else { self.whole };
         Ok((length < self.read).then_some(from))
     }
 
-    /// Whether another file lies at the path by now (logrotate, an operator).
+    /// Returns `true` if there is another file at the path now (logrotate, an operator).
     fn was_replaced(&self, path: &Path) -> bool {
         let id = |file: &std::fs::Metadata| (file.dev(), file.ino());
         match (std::fs::metadata(path), self.reader.get_ref().metadata()) {
@@ -194,15 +196,16 @@ impl Lines {
 pub(super) struct Follower {
     dir: PathBuf,
     log: Log,
-    /// Where to begin.
+    /// The file and position at which to start.
     start: Option<(Day, u64)>,
     now: Option<(Day, Lines)>,
-    /// A newer file was seen: one more look at this one, since a writer may have just been at it.
+    /// A newer file exists. This one is read once more, because a writer may still have appended to
+    /// it.
     ends: bool,
 }
 
 impl Follower {
-    /// Goes on after that byte of that day; without one, with the first file that comes.
+    /// Continues at `start`, or with the first file that appears.
     pub(super) fn new(dir: PathBuf, log: Log, start: Option<(Day, u64)>) -> Self {
         Self { dir, log, start, now: None, ends: false }
     }
@@ -215,17 +218,17 @@ impl Follower {
         &self.dir
     }
 
-    /// Whether there is no file yet.
+    /// Returns `true` if there is no file yet.
     pub(super) fn waits(&self) -> bool {
         self.start.is_none() && self.now.is_none()
     }
 
-    /// The file that is waited for.
+    /// Returns the path of the file that is expected next.
     pub(super) fn expected(&self) -> PathBuf {
         self.dir.join(format!("{}.log", self.log.name()))
     }
 
-    /// The whole lines that were added since, of one file at most.
+    /// Returns the complete lines added since the last call, from at most one file.
     pub(super) fn poll(&mut self) -> io::Result<Vec<String>> {
         let days = days(&self.dir, self.log)?;
         if self.now.is_none() {
@@ -233,7 +236,8 @@ impl Follower {
             let Some((day, from)) = self.start.take().or_else(first) else { return Ok(Vec::new()) };
             self.now = if_there(Lines::open(&day.path, from))?.map(|lines| (day.clone(), lines));
             if self.now.is_none() {
-                // Moved away just now: all that comes in its place, or on a later day, is new.
+                // The file was just moved away, so everything that appears at its path or on a
+                // later day is new.
                 let next = days.into_iter().find(|next| next.date > day.date);
                 self.start = Some((next.unwrap_or(day), 0));
                 return Ok(Vec::new());
@@ -267,7 +271,7 @@ impl Follower {
     }
 }
 
-/// `None` for a file that was moved away just now.
+/// Returns `None` for a file that was just moved away.
 fn if_there(opened: io::Result<Lines>) -> io::Result<Option<Lines>> {
     match opened {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

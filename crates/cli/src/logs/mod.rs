@@ -1,14 +1,14 @@
-//! `qwen-queue logs`: the three log files as people and programs want them.
+//! `qwen-queue logs`: prints the three log files for people and programs.
 //!
 //! ## Layout
 //!
 //! | module      | what it does |
 //! |-------------|--------------|
-//! | [`entry`]   | lines into entries, for each of the three formats; pure |
-//! | [`request`] | the fields of a line of `llm_requests.log`; pure |
-//! | [`files`]   | the files of the days, read forwards, from their end, or as they grow |
-//! | [`pick`]    | which entries are wanted |
-//! | [`summary`] | counts and percentiles |
+//! | [`entry`]   | assembles lines into entries, for each of the three formats; pure |
+//! | [`request`] | parses the fields of a line of `llm_requests.log`; pure |
+//! | [`files`]   | reads the daily files forwards, from their end, or as they grow |
+//! | [`pick`]    | filters entries by task and time |
+//! | [`summary`] | computes counts and percentiles |
 
 mod entry;
 mod fields;
@@ -34,9 +34,9 @@ use files::{Day, Follower};
 use pick::Pick;
 use summary::Summary;
 
-/// Entries that are shown when nothing else is asked for.
+/// The number of entries shown by default.
 const LAST: usize = 20;
-/// How often a followed file is looked at.
+/// The interval of checks of a followed file.
 const POLL: Duration = Duration::from_millis(200);
 
 /// What to read, and how to print it.
@@ -71,7 +71,7 @@ pub(crate) struct Logs {
     dir: Option<PathBuf>,
 }
 
-/// Reads and prints.
+/// Runs the command.
 pub(crate) fn run(args: &Logs, config: Option<&Path>, output: &mut Output) -> Result<()> {
     let dir = match &args.dir {
         Some(dir) => dir.clone(),
@@ -101,7 +101,8 @@ pub(crate) fn run(args: &Logs, config: Option<&Path>, output: &mut Output) -> Re
     if args.follow { follow(Follower::new(dir, log, end), &pick, printer) } else { Ok(()) }
 }
 
-/// Hands on the wanted entries of all days, the last `limit` of them; answers where the last day ends.
+/// Passes the filtered entries of all days, or the last `limit` of them, to `show`. Returns the end
+/// of the last day's file.
 fn shown(
     days: &[Day],
     log: Log,
@@ -120,7 +121,7 @@ fn shown(
     };
     let mut last: VecDeque<Entry> = VecDeque::new();
     for (nth, day) in days.iter().rev().enumerate() {
-        // The latest day is looked at in any case: following goes on there.
+        // The latest day is always read, because following continues at its end.
         if nth > 0 && (last.len() >= limit || !pick.may_hold(day)) {
             break;
         }
@@ -147,7 +148,7 @@ fn summarize(args: &Logs, days: &[Day], pick: &Pick, output: &mut Output) -> Res
     Ok(output.print(&text)?)
 }
 
-/// Prints what is added, until somebody ends it.
+/// Prints new entries until the process is stopped.
 fn follow(
     mut follower: Follower,
     pick: &Pick,
@@ -173,10 +174,10 @@ fn cannot(dir: &Path, what: &str) -> String {
     format!("the logs in {} can't {what}", dir.display())
 }
 
-/// Writes entries for people or programs.
+/// Prints entries for people or programs.
 struct Printer<'a, O: Write, N: Write> {
     json: bool,
-    /// Entries that can't be printed as JSON.
+    /// The number of entries that cannot be printed as JSON.
     unread: u64,
     output: &'a mut Output<O, N>,
 }

@@ -18,18 +18,18 @@ pub(super) struct Pick {
 }
 
 impl Pick {
-    /// Whether all entries pass.
+    /// Returns `true` if all entries pass.
     pub(super) fn is_all(&self) -> bool {
         self.task.is_none() && self.since.is_none()
     }
 
-    /// Whether an entry passes. An entry without a time does not pass a filter by time.
+    /// Returns `true` if an entry passes. An entry without a time does not pass a filter by time.
     pub(super) fn takes(&self, entry: &Entry) -> bool {
         let new = self.since.is_none_or(|since| entry.at.is_some_and(|at| at >= since));
         new && self.task.as_ref().is_none_or(|task| is_about(entry, task))
     }
 
-    /// Whether a day's file may have entries that pass the filter by time.
+    /// Returns `true` if a day's file may have entries that pass the filter by time.
     pub(super) fn may_hold(&self, day: &Day) -> bool {
         self.since.zip(day.date).is_none_or(|(since, date)| date >= since.date())
     }

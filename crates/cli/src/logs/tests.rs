@@ -1,4 +1,4 @@
-//! What is shown of a folder of logs.
+//! Tests the output for a folder of logs.
 
 use std::fs;
 

@@ -5,7 +5,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::feed::Order;
 use super::state::{Dialog, Focus, State};
 
-/// What the caller must do after a key.
+/// The action that a key requires of the caller.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Continue,

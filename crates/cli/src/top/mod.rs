@@ -41,7 +41,7 @@ use feed::Feed;
 use state::State;
 use terminal::Screen;
 
-/// How long to wait for a key before signals are checked and the view is redrawn.
+/// Maximum wait for a key before signals are checked and the view is redrawn.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Options of `top`.
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Top, output: &mut Output) -> Result<()> {
         let overview = understood("/admin/overview", admin.overview()?)?;
         return Ok(output.print(&snapshot(admin.url(), &overview))?);
     }
-    // Errors that will not pass end the command; a gateway that is away may come back.
+    // Permanent errors end the command; a gateway that is unavailable may recover.
     match admin.overview() {
         Err(error) if !error.may_pass() => Err(error.into()),
         _ => live(admin, args.interval),
@@ -93,7 +93,8 @@ fn live(admin: Admin, interval: Duration) -> Result<()> {
     screen.close(watched)
 }
 
-/// Shows what comes and does what is typed, until somebody quits, a signal comes or the terminal fails.
+/// Redraws the view and handles keys until the operator quits, a signal arrives or the terminal
+/// fails.
 fn watch(screen: &mut Screen, state: &mut State, feed: &Feed, theme: view::Theme) -> Result<()> {
     while !screen.signalled() {
         while let Some(report) = feed.report() {

@@ -7,7 +7,7 @@ use crate::client::admin::{Overview, Queue, Worker};
 use super::feed::{Order, Report};
 use super::rates::Rates;
 
-/// How long a notice is shown.
+/// The time for which a notice is shown.
 const NOTICE: Duration = Duration::from_secs(6);
 
 /// The table in which the arrow keys move.
@@ -41,9 +41,9 @@ pub(super) struct State {
     /// The latest overview, or `None` before the first.
     pub(super) overview: Option<Overview>,
     pub(super) rates: Rates,
-    /// When the first and the latest overview came.
+    /// The times of the first and the latest overview.
     pub(super) seen: Option<(Instant, Instant)>,
-    /// Why the latest overview failed, and since when they fail.
+    /// The error of the latest overview, and the time since which they fail.
     pub(super) trouble: Option<(String, Instant)>,
     pub(super) focus: Focus,
     pub(super) dialog: Dialog,

@@ -1,10 +1,10 @@
 //! Sets the terminal up in [`Screen::open`] and restores it when the screen is dropped, on a panic
 //! and on a signal.
 //!
-//! A terminal may be closed at any time. Then nothing can be written to it, not even what gives it back
-//! or what says so; ratatui's own functions print such errors, which panics, so they are not used here.
-//! Reading it never comes back. Only the leader of its session is sent SIGHUP, so a terminal that is gone
-//! counts as one.
+//! A terminal may be closed at any time. Then all writes fail, including those that restore it or
+//! print an error. ratatui's own functions print such errors, which panics, so they are not used
+//! here. Reads from a closed terminal may block forever. SIGHUP is sent only to the session's
+//! leader, so a closed terminal is handled like a SIGHUP.
 
 use std::io::{self, IsTerminal, Stdout, Write};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use ratatui::crossterm::terminal::{EnterAlternateScreen, enable_raw_mode};
 use ratatui::{Frame, Terminal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-/// How long after a signal the view may take to end.
+/// Maximum time for the view to end after a signal.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The terminal in raw mode, with the view.
@@ -49,7 +49,7 @@ impl Screen {
         Ok(Self { terminal, gone, signal })
     }
 
-    /// Whether a signal has asked the view to end.
+    /// Returns `true` if a signal has requested that the view end.
     pub(super) fn signalled(&self) -> bool {
         self.signal.load(Ordering::Relaxed) != 0
     }
@@ -97,7 +97,7 @@ impl Screen {
     }
 }
 
-/// Whether the terminal was closed.
+/// Returns `true` if the terminal was closed.
 fn is_closed() -> bool {
     !io::stdin().is_terminal() || !io::stdout().is_terminal()
 }
@@ -125,7 +125,8 @@ impl Drop for Screen {
     }
 }
 
-/// Takes the terminal over, and sees to it that a panic gives it back before it is printed.
+/// Initializes the terminal, and installs a panic hook that restores it before the panic is
+/// printed.
 fn take_over(out: MaybeGone) -> io::Result<Terminal<CrosstermBackend<MaybeGone>>> {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -137,13 +138,13 @@ fn take_over(out: MaybeGone) -> io::Result<Terminal<CrosstermBackend<MaybeGone>>
     Terminal::new(CrosstermBackend::new(out))
 }
 
-/// Gives the terminal back. A terminal that is gone needs nothing.
+/// Restores the terminal. Ignores errors, because a closed terminal needs no restoring.
 fn give_back() {
     let _ = ratatui::try_restore();
 }
 
-/// Standard output as a terminal that may be gone: it never fails, and what it did not take is noted.
-/// (ratatui prints the error of showing the cursor when it is dropped.)
+/// Standard output as a terminal that may be closed: writes never fail, and a failure is only
+/// recorded. (ratatui prints an error if it cannot show the cursor when it is dropped.)
 struct MaybeGone {
     out: Stdout,
     gone: Arc<AtomicBool>,

@@ -1,17 +1,18 @@
-//! Who is at the other end of the connection. Nothing that a client writes gets in here: a header such as
-//! `X-Forwarded-For` can say anything.
+//! The network address of a request's peer. It never comes from a header such as `X-Forwarded-For`,
+//! which the client can forge.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// The address that a request came from: the client's, or that of the proxy before us.
+/// The peer address of a request: the client's, or that of the proxy in front of the gateway.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientAddress(Option<IpAddr>);
 
 impl ClientAddress {
-    /// Of the other end of the connection.
+    /// Wraps the peer address of a connection.
     pub(crate) fn of(peer: Option<SocketAddr>) -> Self {
-        // An IPv4 client of a socket that listens on [::] is one client, not two.
+        // Maps IPv4-mapped IPv6 addresses (sockets that listen on [::]) to IPv4, so that a client
+        // has one address.
         Self(peer.map(|peer| peer.ip().to_canonical()))
     }
 }

@@ -1,4 +1,4 @@
-//! What happens around every request.
+//! Middleware around every request.
 
 mod client;
 mod observe;
@@ -10,17 +10,17 @@ pub(crate) use observe::observe;
 use actix_web::dev::Extensions;
 use protocol::{TaskId, TenantId};
 
-/// What a handler learned that belongs in the request's log line.
+/// Facts that a handler adds to the request's log line.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    /// Whose key it was.
+    /// The tenant that owns the request's key.
     pub(crate) tenant: Option<TenantId>,
-    /// The task it was about.
+    /// The task that the request concerns.
     pub(crate) task_id: Option<TaskId>,
 }
 
 impl Notes {
-    /// The notes of the request that these extensions belong to.
+    /// Returns the notes of the request that these extensions belong to.
     pub(crate) fn of(extensions: &mut Extensions) -> &mut Self {
         if !extensions.contains::<Self>() {
             extensions.insert(Self::default());

@@ -1,5 +1,5 @@
-//! The outermost layer: gives the request its id, survives panics, sets the headers that every
-//! answer has, and writes one log line. Prompts and keys never reach it.
+//! The outermost layer: assigns the request id, catches panics, sets the headers common to all
+//! responses, and writes one log line. Prompts and keys are never logged.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -23,7 +23,7 @@ use crate::error::ApiError;
 
 const SERVER_NAME: &str = concat!("qwen-queue/", env!("CARGO_PKG_VERSION"));
 
-/// Wraps a whole request.
+/// Processes one request with all of the above.
 pub(crate) async fn observe(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -76,7 +76,8 @@ pub(crate) async fn observe(
     answer.map_err(|response| InternalError::from_response("see the log", response).into())
 }
 
-/// A body of unknown length is chunked, which HTTP/1.0 does not know: there it ends as the connection does.
+/// Disables chunked encoding for HTTP/1.0: a body of unknown length ends when the connection
+/// closes.
 fn end_with_the_connection(response: &mut HttpResponse<BoxBody>) {
     if response.body().size() == BodySize::Stream {
         response.head_mut().no_chunking(true);
@@ -106,17 +107,18 @@ fn set_headers(headers: &mut HeaderMap, id: &str) {
     }
 }
 
-/// What the log line says.
+/// The fields of the log line.
 struct Line<'a> {
     id: &'a str,
     method: &'a str,
-    /// The route's pattern: paths are the client's text.
+    /// The route's pattern. The path itself is not logged, because it is text that the client
+    /// chose.
     route: &'a str,
     client: ClientAddress,
     millis: f64,
 }
 
-/// Both target and level must be constants to `tracing`.
+/// Needed because `tracing` requires constants for target and level.
 macro_rules! at {
     ($target:literal, $level:expr, $($rest:tt)*) => {
         match $level {
@@ -163,12 +165,14 @@ impl Line<'_> {
         }
     }
 
-    /// Who was turned away, and who operates, is told by address; who is let in, by the key's tenant.
+    /// Returns `true` if the line names the client's address: for rejected requests and operators.
+    /// All others are identified by their tenant.
     fn names_client(&self, status: u16) -> bool {
         matches!(status, 401 | 403) || self.route.starts_with("/admin/")
     }
 
-    /// Polls that went well would drown the rest.
+    /// Returns the level of the line. Successful polls are logged at a lower level, because there
+    /// are many.
     fn level(&self, status: u16) -> Level {
         let is_work = matches!(self.route, "/generate" | "/cancel/{task_id}" | "/events/{task_id}");
         match status {

@@ -1,12 +1,12 @@
-//! A name for each request, to find it in the logs of all who saw it.
+//! Identifies each request by an id that appears in the logs of all services it passes.
 
 use actix_web::http::header::HeaderMap;
 use uuid::Uuid;
 
-/// The header that carries it, both ways.
+/// The header that carries the id, in requests and responses.
 pub(super) const HEADER: &str = "x-request-id";
 
-/// The client's own id if it is one that can stand in a log line, else a fresh one.
+/// Returns the client's id if it is safe to log, else a new one.
 pub(super) fn choose(headers: &HeaderMap) -> String {
     headers
         .get(HEADER)

@@ -1,4 +1,4 @@
-//! `POST /cancel/{task_id}`: takes a task back.
+//! `POST /cancel/{task_id}`: cancels a task.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use protocol::TaskState;

@@ -1,5 +1,5 @@
-//! `GET /openapi.json` and Swagger UI at `GET /docs`. Every asset is in the binary, and the page's
-//! policy forbids it to load anything from elsewhere.
+//! `GET /openapi.json`, and Swagger UI at `GET /docs`. All assets are compiled into the binary, and
+//! the page's content security policy forbids to load anything from elsewhere.
 
 use std::sync::{Arc, LazyLock};
 
@@ -13,7 +13,7 @@ use crate::state::State;
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; \
                       style-src 'self' 'unsafe-inline'; frame-ancestors 'none'";
 
-/// Swagger UI would show a badge from an online validator unless told "none".
+/// The value "none" disables the badge of an online validator.
 static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     Arc::new(
         Config::from("/openapi.json")
@@ -48,12 +48,12 @@ pub(crate) async fn openapi(state: web::Data<State>) -> HttpResponse {
 )]
 pub(crate) async fn page() -> Result<HttpResponse, ApiError> {
     serve("index.html", |page| {
-        // Without a slash at the end of the page's address its assets would be sought beside it.
+        // The page's address has no trailing slash, so relative links would resolve next to it.
         page.replace("\"./", "\"docs/").replace("\"index.css", "\"docs/index.css")
     })
 }
 
-/// A file of Swagger UI, or the page again at `/docs/`.
+/// Returns a file of Swagger UI; `/docs/` returns the page itself.
 pub(crate) async fn asset(file: web::Path<String>) -> Result<HttpResponse, ApiError> {
     match file.as_str() {
         "" | "index.html" => serve("index.html", |page| page),

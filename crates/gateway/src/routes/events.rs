@@ -1,4 +1,4 @@
-//! `GET /events/{task_id}`: a task's life as it happens, as server-sent events.
+//! `GET /events/{task_id}`: streams a task's events as server-sent events.
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -61,12 +61,13 @@ pub(crate) async fn events(
     let feed = Feed::new(state.into_inner(), task_id, after, ClientEnd::of(&request));
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, HeaderValue::from_static("text/event-stream")))
-        // nginx and its like would hold events back
+        // Disables buffering in nginx and other proxies.
         .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
         .streaming(feed.into_stream()))
 }
 
-/// Where to go on. The header is newer than the address, which a browser repeats unchanged.
+/// Returns the event number after which to resume. The `Last-Event-ID` header takes precedence over
+/// the query, which a browser repeats unchanged when it reconnects.
 fn resume_after(request: &HttpRequest) -> Result<EventSeq, ApiError> {
     let header = request.headers().get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
     let after = query_value(request, AFTER);

@@ -1,4 +1,4 @@
-//! `POST /generate`: a prompt becomes a queued task.
+//! `POST /generate`: queues a prompt as a task.
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
@@ -18,7 +18,7 @@ use crate::wait;
 
 const PREFER: &str = "prefer";
 const PREFERENCE_APPLIED: &str = "preference-applied";
-/// Says that the task is that of an earlier submit.
+/// The response header that marks the task of an earlier, identical submit.
 const REPLAYED: &str = "idempotent-replayed";
 
 /// Submit a prompt
@@ -91,8 +91,8 @@ pub(crate) async fn generate(
     })
 }
 
-/// Reads, judges and queues; with what was asked for and is not heeded. Nothing of the body outlives this:
-/// many may wait afterwards.
+/// Reads, validates and queues the task; also returns warnings about ignored features. The body is
+/// dropped before this returns, because many requests may wait afterwards.
 async fn submit(
     caller: Caller,
     request: &HttpRequest,
@@ -103,7 +103,7 @@ async fn submit(
     let patience = options.client_timeout;
     let body = read_json(request, payload, options.max_body_bytes(), patience).await?;
 
-    // Who serves what is asked only if it matters.
+    // Asks for the served models only if the request names one that is not the default.
     let other_models = match validate::named_model(&body) {
         Some(name) if name != options.default_model.as_str() => state.other_models().await?,
         _ => Vec::new(),
@@ -137,7 +137,8 @@ async fn submit(
     Ok((submitted, warnings))
 }
 
-/// Compiling what an answer must look like takes a while: not on the threads that serve.
+/// Compiles the output constraint to check it. Runs on a blocking thread, because this can take
+/// long.
 async fn judge(form: &AnswerForm) -> Result<Vec<String>, ApiError> {
     if form.constraint.is_none() && !form.tool_choice.is_call() {
         return Ok(Vec::new());
@@ -145,7 +146,7 @@ async fn judge(form: &AnswerForm) -> Result<Vec<String>, ApiError> {
     let form = form.clone();
     match web::block(move || validate::keepable(&form)).await {
         Ok(judged) => judged.map_err(|problem| ApiError::Invalid(vec![problem])),
-        // It stops; the worker judges again.
+        // The gateway shuts down; the worker checks the constraint again.
         Err(_) => Ok(Vec::new()),
     }
 }

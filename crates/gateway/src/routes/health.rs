@@ -1,4 +1,4 @@
-//! `GET /health` and `GET /ready`: how the service is.
+//! `GET /health` and `GET /ready`: report the state of the service.
 
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::{HttpResponse, web};
@@ -59,7 +59,7 @@ pub(crate) struct HealthReply {
     reason: Option<String>,
 }
 
-/// What was found out, and whether a task would be accepted and a worker would take it now.
+/// The health report, and whether a task would be accepted and claimed by a worker now.
 struct Finding {
     reply: HealthReply,
     ready: bool,
@@ -109,7 +109,8 @@ async fn examine(state: &State) -> Finding {
             reply.workers = workers.len();
             reply.workers_log_lines_lost = workers.iter().map(|worker| worker.log_lines_lost).sum();
             (reply.queued, reply.processing) = (depth.queued, depth.processing);
-            // One that has another model in memory takes the task too, and makes room for it.
+            // A worker with another model in memory counts too: it unloads that one to serve the
+            // task.
             let ready = workers.iter().any(|worker| {
                 worker.status == WorkerStatus::Ready
                     && worker.serves().any(|served| served == model)
@@ -118,7 +119,7 @@ async fn examine(state: &State) -> Finding {
         }
         Err(error) => {
             let cause = refusal.unwrap_or(NO_ANSWER);
-            // What is broken but reachable is no lost connection, yet no health either.
+            // A broken but reachable queue counts as connected, but not as healthy.
             reply.redis_connected =
                 !matches!(error, ApiError::Unavailable(_)) || cause != NO_ANSWER;
             reply.reason = Some(cause.to_owned());

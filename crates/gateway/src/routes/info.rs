@@ -1,4 +1,4 @@
-//! `GET /`: what this is.
+//! `GET /`: describes the service.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -51,7 +51,7 @@ struct Links {
 )]
 pub(crate) async fn info(state: web::Data<State>) -> HttpResponse {
     let model = &state.options.default_model;
-    // A queue that is down is /health's business.
+    // An unavailable queue is reported by /health, not here.
     let mut workers = state.ask(state.broker.workers()).await.unwrap_or_default();
     workers.retain(|worker| worker.serves().any(|served| served == model));
     HttpResponse::Ok().json(InfoReply {
@@ -69,7 +69,7 @@ pub(crate) async fn info(state: web::Data<State>) -> HttpResponse {
     })
 }
 
-/// The different ones, in order.
+/// Joins the distinct names in order; returns `None` if there are none.
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
     let mut names: Vec<&str> = names.collect();
     names.sort_unstable();

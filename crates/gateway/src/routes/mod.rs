@@ -1,4 +1,4 @@
-//! One file per route. A new route is a file here, one line in [`configure`] and one in
+//! One file per route. To add a route, add a file here, a line in [`configure`] and one in
 //! [`crate::openapi`].
 
 pub(crate) mod admin;
@@ -49,12 +49,12 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
         .default_service(web::to(no_such_path));
 }
 
-/// What reads.
+/// Matches `GET` and `HEAD`.
 fn reads() -> impl guard::Guard {
     guard::Any(guard::Get()).or(guard::Head())
 }
 
-/// A path that is read. `HEAD` is answered like `GET`; the server leaves the body out.
+/// A resource for `GET`. `HEAD` has the same response, whose body the server omits.
 fn get<H, Args>(path: &str, handler: H) -> Resource
 where
     H: Handler<Args>,
@@ -66,7 +66,7 @@ where
         .default_service(web::to(|| refuse_method("GET, HEAD")))
 }
 
-/// A path that is acted on.
+/// A resource for `POST`.
 fn post<H, Args>(path: &str, handler: H) -> Resource
 where
     H: Handler<Args>,
@@ -86,14 +86,14 @@ async fn no_such_path() -> Result<HttpResponse, ApiError> {
     Err(ApiError::NoSuchPath)
 }
 
-/// The last value that a request's query has for a name.
+/// Returns the last value of a query parameter.
 fn query_value(request: &HttpRequest, name: &str) -> Option<String> {
     let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
     let query = query.map(web::Query::into_inner).unwrap_or_default();
     query.into_iter().rfind(|(given, _)| given == name).map(|(_, value)| value)
 }
 
-/// The caller's task; after its end, if the request has `?wait=` and it ends in that time.
+/// Returns the caller's task. With `?wait=`, waits for its end up to that time.
 async fn task_after_wait(
     caller: &Caller,
     id: &str,
@@ -115,12 +115,12 @@ async fn task_after_wait(
     }
 }
 
-/// How a task stands, and its place in the queue while it waits.
+/// Describes a task's state, and its position in the queue while it waits.
 fn describe(snapshot: &TaskSnapshot) -> StatusReply {
     StatusReply::of(snapshot).with(snapshot.estimate)
 }
 
-/// Notes for the log which task a request is about.
+/// Records for the log which task the request concerns.
 fn note_task(request: &HttpRequest, snapshot: &TaskSnapshot) {
     Notes::of(&mut request.extensions_mut()).task_id = Some(snapshot.task.id);
 }

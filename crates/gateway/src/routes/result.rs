@@ -1,4 +1,4 @@
-//! `GET /result/{task_id}`: how a task ended.
+//! `GET /result/{task_id}`: returns a task's outcome.
 
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -10,7 +10,7 @@ use crate::replies::{ResultReply, StatusReply};
 use crate::schemas::TaskErrors;
 use crate::state::State;
 
-/// How often, in seconds, a client should poll.
+/// The recommended polling interval, in seconds.
 const POLL_S: u32 = 1;
 
 /// How a task ended

@@ -1,4 +1,4 @@
-//! `GET /status/{task_id}`: where a task stands.
+//! `GET /status/{task_id}`: returns a task's state.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 

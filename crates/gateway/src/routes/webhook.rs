@@ -1,4 +1,4 @@
-//! `GET /webhook/{task_id}`: what became of a task's webhook.
+//! `GET /webhook/{task_id}`: returns the delivery state of a task's webhook.
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use protocol::TaskId;

@@ -1,4 +1,4 @@
-//! `GET /webhook-secret`: what signs the webhooks of the caller's tasks.
+//! `GET /webhook-secret`: returns the secret that signs the webhooks of the caller's tasks.
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
@@ -35,7 +35,8 @@ pub(crate) async fn webhook_secret(
     caller: Caller,
     state: web::Data<State>,
 ) -> Result<HttpResponse, ApiError> {
-    // Whoever is let in has one: it follows from the key, and is there before the key is let in.
+    // Every accepted key has a secret: it is derived from the key, and added before the key is
+    // accepted.
     let secret = state.secrets.of(&caller.0).ok_or(ApiError::Unauthorized)?;
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))

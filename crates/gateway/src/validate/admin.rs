@@ -1,4 +1,4 @@
-//! What operators may ask for.
+//! Validates the requests of the admin routes.
 
 use protocol::{ModelId, Timestamp};
 use queue::{DeadLetterPage, Purge};
@@ -7,14 +7,14 @@ use serde_json::Value;
 use super::fields::Fields;
 use super::{FieldError, echo};
 
-/// How many dead letters come when the request does not say.
+/// Page size if the request sets none.
 pub(crate) const DEFAULT_PAGE: usize = 50;
-/// How many come at most: each may hold a prompt of the largest size.
+/// Maximum page size. Each dead letter may contain a prompt of the maximum size.
 pub(crate) const MAX_PAGE: usize = 100;
-/// No model has a longer name.
+/// Maximum length of a model name.
 const MAX_MODEL_NAME: usize = 1024;
 
-/// The model that a body of `POST /admin/pause` or `/admin/resume` names.
+/// Reads the model name from a body of `POST /admin/pause` or `/admin/resume`.
 pub(crate) fn one_model(body: &Value) -> Result<ModelId, Vec<FieldError>> {
     let mut fields = Fields::new(body, &["model"])?;
     let value = fields.required("model", "the name of a model");
@@ -22,7 +22,7 @@ pub(crate) fn one_model(body: &Value) -> Result<ModelId, Vec<FieldError>> {
     fields.finish(model.map(ModelId::new))
 }
 
-/// Which dead letters a query asks for.
+/// Reads the filter and the page of a listing of dead letters.
 pub(crate) fn page(
     model: Option<String>,
     before: Option<&str>,
@@ -53,7 +53,8 @@ pub(crate) fn page(
     Ok(DeadLetterPage { model, before: before.map(Timestamp::from_millis), limit })
 }
 
-/// Which dead letters a query wants deleted: it has to say so, lest a forgotten parameter deletes all.
+/// Reads which dead letters to delete. Deleting all must be requested explicitly, so that a
+/// forgotten parameter does not delete them.
 pub(crate) fn purge(model: Option<String>, all: Option<&str>) -> Result<Purge, FieldError> {
     let problem = |name: &str, kind, message: &str| {
         Err(FieldError::new(["query".into(), name.into()], kind, message))

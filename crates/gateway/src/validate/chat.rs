@@ -1,4 +1,4 @@
-//! Functions that the model may call, and whether it thinks first.
+//! Validates the functions that the model may call, and the thinking mode.
 
 use protocol::{Tool, ToolChoice};
 use serde_json::Value;
@@ -6,20 +6,20 @@ use serde_json::Value;
 use super::fields::Fields;
 use super::{echo, type_name};
 
-/// The fields that say it.
+/// The fields that this module reads.
 pub(super) const KNOWN: [&str; 3] = ["tools", "tool_choice", "enable_thinking"];
-/// How many functions may be offered.
+/// Maximum number of functions.
 pub(crate) const MAX_TOOLS: usize = 64;
-/// How long, in characters, a function's name may be.
+/// Maximum length of a function's name, in characters.
 const MAX_NAME: usize = 64;
-/// How long, in bytes of JSON, all of them together may be.
+/// Maximum size of all functions together, in bytes of JSON.
 const MAX_BYTES: usize = 64 << 10;
 const TOOL: &str = "{\"type\": \"function\", \"function\": {\"name\": …, \"description\": …, \
                     \"parameters\": {…}}}";
 const CHOICE: &str = "\"auto\", \"none\", \"required\" or {\"type\": \"function\", \"function\": \
                       {\"name\": …}}";
 
-/// What was asked for.
+/// The validated fields.
 #[derive(Debug, Default)]
 pub(super) struct Chat {
     pub(super) tools: Vec<Tool>,
@@ -27,13 +27,14 @@ pub(super) struct Chat {
     pub(super) thinking: Option<bool>,
 }
 
-/// Reads them. `raw`: the prompt goes past the chat template, which alone could heed them.
+/// Reads the fields. With `raw`, the prompt skips the chat template, without which they have no
+/// effect.
 pub(super) fn read(fields: &mut Fields<'_>, raw: bool, constrained: bool) -> Chat {
     let thinking = fields.boolean("enable_thinking");
     let mut tools = tools(fields);
     let choice = match fields.get("tool_choice") {
         None => ToolChoice::Auto,
-        // Without tools there is nothing that an answer could call.
+        // Without tools there is nothing to call, so "none" is the same as the default.
         Some(Value::String(none)) if none == "none" => match tools.is_empty() {
             true => ToolChoice::Auto,
             false => {

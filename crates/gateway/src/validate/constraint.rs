@@ -1,4 +1,5 @@
-//! What an answer must look like: `response_format` as OpenAI has it, `regex` and `choice` as vLLM.
+//! Validates output constraints: `response_format` as in OpenAI's API, `regex` and `choice` as in
+//! vLLM's.
 
 use protocol::{AnswerForm, Constraint, Tool, ToolChoice};
 use serde_json::{Map, Value};
@@ -6,15 +7,15 @@ use serde_json::{Map, Value};
 use super::fields::Fields;
 use super::{FieldError, Loc, echo, type_name};
 
-/// The fields that say it.
+/// The fields that this module reads.
 pub(super) const KNOWN: [&str; 3] = ["response_format", "regex", "choice"];
-/// What `response_format` may be.
+/// The allowed values of `response_format`, for messages.
 const FORMATS: &str = "{\"type\": \"text\"}, {\"type\": \"json_object\"} or {\"type\": \"json_schema\", \
                        \"json_schema\": {\"name\": …, \"schema\": {…}}}";
-/// What a `json_schema` may hold.
+/// The allowed fields of a `json_schema`.
 const SCHEMA_FIELDS: [&str; 4] = ["name", "description", "schema", "strict"];
 
-/// Reads them; whether they can be kept, [`keepable`] tells.
+/// Reads the fields. [`keepable`] checks whether the constraint can be enforced.
 pub(super) fn read(fields: &mut Fields<'_>) -> Option<Constraint> {
     let format = fields.get("response_format").and_then(|value| format(fields, value));
     let regex = fields.get("regex").and_then(|value| fields.text("regex", value));
@@ -61,8 +62,8 @@ fn format(fields: &mut Fields<'_>, value: &Value) -> Option<Constraint> {
     }
 }
 
-/// The schema in a `response_format` of the type `json_schema`, or what is wrong with it. `strict`
-/// changes nothing: every schema is kept strictly.
+/// Returns the schema of a `response_format` of type `json_schema`, or the problem with it.
+/// `strict` is ignored: every schema is enforced strictly.
 fn schema(format: &Map<String, Value>) -> Result<&Value, String> {
     let Some(Value::Object(named)) = format.get("json_schema").filter(|_| format.len() == 2) else {
         return Err(format!("expected {FORMATS}"));
@@ -80,11 +81,11 @@ fn schema(format: &Map<String, Value>) -> Result<&Value, String> {
     }
 }
 
-/// Judges whether an answer of this form can be had; then what of it is no constraint. Takes up to some
-/// tens of milliseconds of computing, and in rare cases a second.
+/// Checks whether the output constraint can be enforced, and returns warnings about parts that will
+/// not be. Computes for up to some tens of milliseconds, in rare cases for a second.
 ///
 /// # Errors
-/// Why not, and the place that says so: the field, and where in its schema.
+/// If it cannot be enforced. Names the field and the place within the schema.
 pub(crate) fn keepable(form: &AnswerForm) -> Result<Vec<String>, FieldError> {
     let may_be_called = |tool: &Tool| match &form.tool_choice {
         ToolChoice::Function(name) => tool.name == *name,
@@ -123,7 +124,7 @@ pub(crate) fn keepable(form: &AnswerForm) -> Result<Vec<String>, FieldError> {
     })
 }
 
-/// A step of a JSON pointer.
+/// Converts a step of a JSON pointer to a [`Loc`].
 fn step(step: &str) -> Loc {
     match step.parse() {
         Ok(index) => Loc::Index(index),

@@ -1,5 +1,5 @@
-//! Finds a key that a JSON object has twice, in a text that is JSON. `serde_json` keeps the last one and
-//! says nothing.
+//! Finds duplicate keys in the objects of a valid JSON text. `serde_json` silently keeps the last
+//! one.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,12 +8,12 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 
 use super::{FieldError, Loc, echo};
 
-/// What the client is told of the first duplicate, if there is one.
+/// Returns the problem with the first duplicate key, or `None` if there is none.
 pub(super) fn first(body: &[u8]) -> Option<FieldError> {
     let mut found = None;
     let mut path = vec![Loc::from("body")];
     let mut reader = serde_json::Deserializer::from_slice(body);
-    // Its error is our own; what else is wrong was said before.
+    // The only error that can occur is ours, because the text is valid JSON.
     let _ = Look { path: &mut path, found: &mut found }.deserialize(&mut reader);
     let key = found?;
     let message = format!("the key '{}' is given twice in one object: give it once", echo(&key));
@@ -21,7 +21,7 @@ pub(super) fn first(body: &[u8]) -> Option<FieldError> {
     Some(FieldError { loc: path, message, kind: "duplicate_key" })
 }
 
-/// Walks a value and keeps the path to it.
+/// Walks a value and tracks the path to it.
 struct Look<'a> {
     path: &'a mut Vec<Loc>,
     found: &'a mut Option<String>,
@@ -114,7 +114,7 @@ mod tests {
             (r#"{"prompt": "a", "prompt": "b"}"#, json!(["body", "prompt"]), "prompt"),
             (r#"{"a": 1, "b": {"c": 1, "d": [], "c": 1}}"#, json!(["body", "b", "c"]), "c"),
             (r#"{"a": [0, {}, [{"x": 1, "x": 2}]]}"#, json!(["body", "a", 2, 0, "x"]), "x"),
-            // The same key in another spelling.
+            // The same key with an escape.
             (r#"{"seed": 1, "\u0073eed": 2}"#, json!(["body", "seed"]), "seed"),
             (r#"[1, {"": 1, "": 2}]"#, json!(["body", 1, ""]), ""),
             (

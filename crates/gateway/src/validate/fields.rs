@@ -1,4 +1,4 @@
-//! Reads typed fields from a JSON object and collects every problem on the way.
+//! Reads typed fields from a JSON object and collects all problems.
 
 use std::ops::RangeInclusive;
 
@@ -7,26 +7,26 @@ use serde_json::{Map, Value};
 use super::whole::Whole;
 use super::{FieldError, Loc, echo, suggest, type_name};
 
-/// At most this many unknown fields are named one by one.
+/// Maximum number of unknown fields that are reported one by one.
 const MAX_UNKNOWN_NAMED: usize = 16;
 
-/// An integer field in which some values mean that nothing is asked for.
+/// An integer field some of whose values mean "not set".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OptionalCount {
-    /// This number.
+    /// The number.
     Number(u64),
-    /// By convention no number: `-1` for "any", `0` for "off".
+    /// A value that means "not set" by convention: `-1` for "any", `0` for "off".
     NoNumber,
 }
 
-/// A body's fields and the problems found so far. `null` counts as not given.
+/// The fields of a body and the problems found so far. `null` is treated as absent.
 pub(super) struct Fields<'a> {
     map: &'a Map<String, Value>,
     errors: Vec<FieldError>,
 }
 
 impl<'a> Fields<'a> {
-    /// Starts on a body, which must be an object without fields that are not `known`.
+    /// Starts reading a body, which must be an object that has only fields in `known`.
     pub(super) fn new(body: &'a Value, known: &[&str]) -> Result<Self, Vec<FieldError>> {
         let Value::Object(map) = body else {
             return Err(vec![FieldError::new(
@@ -40,7 +40,7 @@ impl<'a> Fields<'a> {
         Ok(fields)
     }
 
-    /// The request, if nothing is wrong with it.
+    /// Returns the request if no problem was found.
     pub(super) fn finish<T>(self, request: Option<T>) -> Result<T, Vec<FieldError>> {
         match request {
             Some(request) if self.errors.is_empty() => Ok(request),
@@ -48,12 +48,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Notes a problem with a field.
+    /// Records a problem with a field.
     pub(super) fn problem(&mut self, name: &str, kind: &'static str, message: impl Into<String>) {
         self.errors.push(FieldError::new(["body".into(), name.into()], kind, message));
     }
 
-    /// Notes a problem with an entry of an object.
+    /// Records a problem with an entry of an object.
     pub(super) fn problem_in(
         &mut self,
         name: &str,
@@ -65,7 +65,7 @@ impl<'a> Fields<'a> {
         self.errors.push(FieldError::new(loc, kind, message));
     }
 
-    /// Notes a problem with an entry of an array.
+    /// Records a problem with an element of an array.
     pub(super) fn problem_at(
         &mut self,
         name: &str,
@@ -96,12 +96,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The value of a field, unless it is absent or null.
+    /// Returns a field's value, or `None` if it is absent or `null`.
     pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
-    /// A field that must be there.
+    /// Returns the value of a mandatory field.
     pub(super) fn required(&mut self, name: &str, expected: &str) -> Option<&'a Value> {
         let value = self.map.get(name);
         match value {
@@ -114,7 +114,7 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// Its text.
+    /// Returns the value as a string, which it must be.
     pub(super) fn text(&mut self, name: &str, value: &'a Value) -> Option<&'a str> {
         let text = value.as_str();
         if text.is_none() {
@@ -124,7 +124,7 @@ impl<'a> Fields<'a> {
         text
     }
 
-    /// An optional whole number in a range.
+    /// Reads an optional integer within a range.
     pub(super) fn integer(&mut self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
         let value = self.get(name)?;
         let (least, most) = (*range.start(), *range.end());
@@ -149,7 +149,8 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// The same, but that the numbers in `none` are allowed too: they say that there is no number.
+    /// Reads an optional integer within a range, or one of the numbers in `none`, which mean "not
+    /// set".
     pub(super) fn integer_or_none(
         &mut self,
         name: &str,
@@ -163,7 +164,7 @@ impl<'a> Fields<'a> {
         self.integer(name, range).map(OptionalCount::Number)
     }
 
-    /// An optional number that `accepts` judges; `allowed` says what it accepts.
+    /// Reads an optional number that `accepts` allows; `allowed` describes the allowed values.
     pub(super) fn number(
         &mut self,
         name: &str,
@@ -183,7 +184,7 @@ impl<'a> Fields<'a> {
         Some(number)
     }
 
-    /// An optional truth value.
+    /// Reads an optional boolean.
     pub(super) fn boolean(&mut self, name: &str) -> Option<bool> {
         let value = self.get(name)?;
         if !value.is_boolean() {
@@ -193,7 +194,7 @@ impl<'a> Fields<'a> {
         value.as_bool()
     }
 
-    /// An optional text of at most `most` characters.
+    /// Reads an optional string of at most `most` characters.
     pub(super) fn short_text(&mut self, name: &str, most: usize) -> Option<String> {
         let value = self.get(name)?;
         let text = self.text(name, value)?;
@@ -205,7 +206,8 @@ impl<'a> Fields<'a> {
         Some(text.to_owned())
     }
 
-    /// An optional text, or list of at most `most` texts, none empty or over `most_bytes`.
+    /// Reads an optional string or array of at most `most` strings, each non-empty and of at most
+    /// `most_bytes`.
     pub(super) fn texts(&mut self, name: &str, most: usize, most_bytes: usize) -> Vec<String> {
         let items = match self.get(name) {
             None => return Vec::new(),

@@ -4,7 +4,8 @@ use webhooks::Guard;
 
 use super::{Limits, Loc, generate, keepable};
 
-/// The form that a body with these fields asks for, or the field and the message of its problem.
+/// Returns the form that a body with these fields requests, or the field and message of its
+/// problem.
 fn form(mut fields: Value) -> Result<AnswerForm, (String, String)> {
     let model = ModelId::new("demo");
     let limits = Limits {
@@ -172,7 +173,7 @@ fn a_refusal_names_the_place_within_the_schema() {
         assert_eq!(serde_json::to_value(&error.loc).unwrap(), at, "{fields}: {}", error.message);
         assert!(error.message.contains(reason), "{}", error.message);
     }
-    // What is not called is not held against anything.
+    // Functions that cannot be called are not compiled, so an invalid schema does not matter.
     let bad =
         json!({"type": "function", "function": {"name": "bad", "parameters": {"type": "poem"}}});
     for choice in [json!("auto"), json!("none"), tool("f")] {

@@ -1,4 +1,4 @@
-//! `POST /generate`: which bodies are tasks.
+//! Validates bodies of `POST /generate`.
 
 use protocol::{AnswerForm, GenerationParams, ModelId, Prompt, Webhook};
 use serde_json::Value;
@@ -7,35 +7,36 @@ use super::fields::Fields;
 use super::queueing::{self, Queueing};
 use super::{FieldError, Limits, chat, constraint, echo, sampling, webhook};
 
-/// How long, in characters, a `user_id` may be.
+/// Maximum length of a `user_id`, in characters.
 pub(crate) const MAX_USER_ID_CHARS: usize = 256;
 
-/// The fields, but for those of [`sampling`] and [`queueing`].
+/// The fields that this module reads itself; the others belong to [`sampling`], [`queueing`] and
+/// their siblings.
 const KNOWN: [&str; 5] = ["prompt", "model", "raw", "user_id", "webhook_url"];
 
-/// What a client asks for, within the limits.
+/// A validated request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GenerateRequest {
-    /// What to answer.
+    /// The prompt.
     pub prompt: Prompt,
-    /// How to answer.
+    /// The sampling parameters.
     pub params: GenerationParams,
-    /// What the answer consists of. Whether its constraint can be kept is not judged yet.
+    /// The form of the answer. Whether its constraint can be enforced is not checked yet.
     pub form: AnswerForm,
-    /// Who shall answer.
+    /// The requested model, or the default.
     pub model: ModelId,
     /// The client's label for its end user.
     pub user_id: Option<String>,
-    /// Whom to tell of the end.
+    /// The webhook to call when the task ends.
     pub webhook: Option<Webhook>,
-    /// How urgent, when, until when.
+    /// Priority, start time, expiry and retention.
     pub queueing: Queueing,
 }
 
-/// Judges a body of `POST /generate`.
+/// Validates a body of `POST /generate`.
 ///
 /// # Errors
-/// All its problems at once.
+/// If the body is invalid. Returns all problems at once.
 pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Vec<FieldError>> {
     let known: Vec<&str> = KNOWN
         .into_iter()
@@ -73,7 +74,7 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Ve
     fields.finish(request)
 }
 
-/// The model that a body names, be the rest of it as it may.
+/// Returns the model that a body names, even if the rest of the body is invalid.
 pub(crate) fn named_model(body: &Value) -> Option<&str> {
     body.get("model").and_then(Value::as_str)
 }

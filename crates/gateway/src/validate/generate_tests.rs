@@ -1,4 +1,4 @@
-//! Every field of `POST /generate`, good and bad, without HTTP.
+//! Tests valid and invalid values of all fields of `POST /generate`, without HTTP.
 
 use std::sync::LazyLock;
 
@@ -28,19 +28,19 @@ fn accepted(body: Value) -> GenerateRequest {
     generate(&body, &limits()).unwrap()
 }
 
-/// The single problem of a body.
+/// Returns the only problem of a body.
 fn refused(body: Value) -> FieldError {
     let mut errors = generate(&body, &limits()).unwrap_err();
     assert_eq!(errors.len(), 1, "{errors:?}");
     errors.remove(0)
 }
 
-/// The fields but for those of queueing.
+/// Returns all fields except those of queueing.
 fn known() -> impl Iterator<Item = &'static str> {
     KNOWN.into_iter().chain(sampling::KNOWN).chain(constraint::KNOWN).chain(chat::KNOWN)
 }
 
-/// A good prompt with one more field.
+/// Returns a valid body with one more field.
 fn with(name: &str, value: Value) -> Value {
     json!({"prompt": "Hello", name: value})
 }

@@ -1,18 +1,18 @@
-//! Text to JSON, with the place where it stops being JSON, or where a key is given twice.
+//! Parses JSON, and reports the position of a syntax error or of a duplicate key.
 
 use serde_json::Value;
 
 use super::{FieldError, Loc, duplicates, echo};
 
-/// The body is not JSON.
+/// The body is not valid JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonError(pub FieldError);
 
-/// Reads a request's body.
+/// Parses a request body.
 ///
 /// # Errors
-/// Names the position where the text stops being JSON, or the key that an object has twice: which of the
-/// two counts, readers disagree on. An empty body is a missing one.
+/// If the text is not valid JSON, or an object has a duplicate key (parsers disagree on which value
+/// counts). Names the position or the key. An empty body is reported as missing.
 pub fn parse(body: &[u8]) -> Result<Value, JsonError> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body); // some shells write a BOM
     if body.iter().all(u8::is_ascii_whitespace) {
@@ -24,7 +24,8 @@ pub fn parse(body: &[u8]) -> Result<Value, JsonError> {
     }
     let value = serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        // serde_json appends " at line L column C"; the position is said once, here.
+        // Removes serde_json's suffix " at line L column C": the position is part of our own
+        // message.
         let text = error.to_string();
         let reason = text.split(" at line ").next().unwrap_or(&text);
         JsonError(FieldError::new(
@@ -46,8 +47,8 @@ pub fn parse(body: &[u8]) -> Result<Value, JsonError> {
     }
 }
 
-/// The first number of some JSON that is larger than most readers of JSON can hold, and where it stands.
-/// Others are kept as they are written.
+/// Returns the first number that is outside the range of most JSON parsers, and its position. All
+/// other numbers keep their spelling.
 fn first_beyond_range(json: &[u8]) -> Option<(usize, &str)> {
     let mut at = 0;
     while at < json.len() {
@@ -70,7 +71,7 @@ fn first_beyond_range(json: &[u8]) -> Option<(usize, &str)> {
     None
 }
 
-/// How many bytes a string has that some JSON begins with, quotes included.
+/// Returns the length in bytes of the string at the start of `json`, including the quotes.
 fn string_length(json: &[u8]) -> usize {
     let mut escaped = true; // the first quote ends nothing
     let is_end = |byte: &u8| {
@@ -81,7 +82,7 @@ fn string_length(json: &[u8]) -> usize {
     json.iter().position(is_end).map_or(json.len(), |end| end + 1)
 }
 
-/// The byte offset of a 1-based line and column.
+/// Converts a 1-based line and column to a byte offset.
 fn offset(body: &[u8], line: usize, column: usize) -> usize {
     let before: usize = body
         .split_inclusive(|byte| *byte == b'\n')

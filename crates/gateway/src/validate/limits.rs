@@ -1,25 +1,25 @@
-//! The limits of requests.
+//! Limits of requests.
 
 use protocol::{ModelId, Timestamp};
 use webhooks::Guard;
 
-/// What the operator allows.
+/// The limits that the configuration sets.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits<'a> {
-    /// How long, in bytes of UTF-8, a prompt may be.
+    /// Maximum length of a prompt, in bytes of UTF-8.
     pub max_prompt_bytes: usize,
-    /// How many tokens a task may ask for.
+    /// Maximum `max_tokens` of a task.
     pub max_new_tokens: u32,
-    /// Which model answers when none is named.
+    /// The model for requests that name none.
     pub default_model: &'a ModelId,
-    /// Which other models may be named.
+    /// Further models that requests may name.
     pub other_models: &'a [ModelId],
-    /// How long, in seconds, a task may ask to compute; what it has if it does not ask.
+    /// Maximum and default compute time of an attempt, in seconds.
     pub max_time_limit_s: u32,
-    /// How long, in seconds, a task may ask to be kept; what it has if it does not ask.
+    /// Maximum and default retention of a result, in seconds.
     pub max_result_ttl_s: u32,
-    /// Which webhooks are allowed.
+    /// Decides which webhook URLs are allowed.
     pub webhooks: Guard,
-    /// What the clock says.
+    /// The current time.
     pub now: Timestamp,
 }

@@ -1,5 +1,6 @@
-//! Judging what clients send, without HTTP: JSON in, a request or **all** its problems out. Routes
-//! decide how problems look on the wire, so the same checks serve FastAPI's shape and OpenAI's.
+//! Validates input without HTTP: turns JSON into a request or the list of **all** its problems.
+//! Routes decide how problems are formatted, so the same checks serve FastAPI's format and
+//! OpenAI's.
 
 pub(crate) mod admin;
 mod chat;
@@ -31,11 +32,11 @@ pub(crate) use sampling::{
 };
 pub use wait::{preferred_wait, wait};
 
-/// One step on the way to the offending value.
+/// One step of the path to an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(untagged)]
 pub enum Loc {
-    /// Where it was sent (`body`, `path`, `query`, `header`), or a field's name.
+    /// The part of the request (`body`, `path`, `query`, `header`), or a field's name.
     Name(String),
     /// An index into an array, or a byte offset into the text.
     Index(usize),
@@ -53,21 +54,21 @@ impl From<usize> for Loc {
     }
 }
 
-/// One problem with what a client sent.
+/// One problem with a client's input.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct FieldError {
-    /// Where: `["body", "max_tokens"]`.
+    /// The path to the value: `["body", "max_tokens"]`.
     pub loc: Vec<Loc>,
-    /// What was wrong and what is allowed, for a person.
+    /// A message for people: the problem and the allowed values.
     #[serde(rename = "msg")]
     pub message: String,
-    /// What kind of problem, for a program; pydantic's names.
+    /// A stable code for programs, named as in pydantic.
     #[serde(rename = "type")]
     pub kind: &'static str,
 }
 
 impl FieldError {
-    /// A problem at `loc`.
+    /// Creates a problem at `loc`.
     pub fn new<const N: usize>(
         loc: [Loc; N],
         kind: &'static str,
@@ -77,7 +78,7 @@ impl FieldError {
     }
 }
 
-/// What a JSON value is called in messages.
+/// Returns the name of a JSON value's type, for messages.
 fn type_name(value: &serde_json::Value) -> &'static str {
     use serde_json::Value;
     match value {
@@ -91,7 +92,7 @@ fn type_name(value: &serde_json::Value) -> &'static str {
     }
 }
 
-/// A client's text as it may be echoed: cut to 64 characters, without control characters.
+/// Sanitizes a client's text for messages: at most 64 characters, without control characters.
 pub(crate) fn echo(text: &str) -> String {
     let mut short: String =
         text.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();

@@ -1,4 +1,4 @@
-//! The fields that say how a task is to be queued: how urgent, when, until when, how long kept.
+//! Validates the fields for queueing: priority, start, expiry, retention, time limit and metadata.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,37 +12,37 @@ use time::format_description::well_known::Rfc3339;
 use super::fields::Fields;
 use super::{Limits, echo, type_name};
 
-/// How far ahead, in seconds, a start or a deadline may lie: 30 days.
+/// Maximum distance of a start or an expiry from now, in seconds: 30 days.
 pub(crate) const MAX_AHEAD_S: u32 = 30 * 86_400;
-/// How many notes a task may have.
+/// Maximum number of metadata entries.
 pub(crate) const MAX_METADATA: usize = 16;
-/// How long, in characters, a note's name may be.
+/// Maximum length of a metadata name, in characters.
 pub(crate) const MAX_METADATA_NAME: usize = 64;
-/// How long, in characters, a note may be.
+/// Maximum length of a metadata value, in characters.
 pub(crate) const MAX_METADATA_VALUE: usize = 512;
 
-/// The names of the fields.
+/// The fields that this module reads.
 pub(super) const KNOWN: [&str; 7] =
     ["priority", "delay_s", "run_at", "expires_in_s", "metadata", "result_ttl_s", "time_limit_s"];
 
-/// How a task is to be queued.
+/// The validated fields.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Queueing {
-    /// How urgent it is.
+    /// The priority.
     pub lane: Lane,
-    /// When it may start.
+    /// The earliest start.
     pub start: Start,
-    /// How long it may wait for its start.
+    /// Maximum wait before the task expires.
     pub expires_in: Option<Duration>,
-    /// The client's own notes.
+    /// The client's metadata.
     pub metadata: BTreeMap<String, String>,
-    /// How long its outcome is kept, in seconds.
+    /// The retention time of the result, in seconds.
     pub result_ttl_s: u32,
-    /// How long one attempt may compute, in seconds.
+    /// Maximum compute time of one attempt, in seconds.
     pub time_limit_s: u32,
 }
 
-/// Reads the fields; what is wrong is noted in them.
+/// Reads the fields, and records problems in `fields`.
 pub(super) fn read(fields: &mut Fields<'_>, limits: &Limits<'_>) -> Queueing {
     let start = start(fields, limits.now);
     let expires_in = fields.integer("expires_in_s", 1..=u64::from(MAX_AHEAD_S));
@@ -101,7 +101,7 @@ fn start(fields: &mut Fields<'_>, now: Timestamp) -> Start {
     }
 }
 
-/// An instant; one that has passed means at once.
+/// Reads a start time; one in the past means now.
 fn run_at(fields: &mut Fields<'_>, now: Timestamp) -> Option<Timestamp> {
     let value = fields.get("run_at")?;
     let expected = "an instant such as \"2025-11-21T15:30:00Z\" (RFC 3339) or seconds since 1970";
@@ -127,7 +127,7 @@ fn run_at(fields: &mut Fields<'_>, now: Timestamp) -> Option<Timestamp> {
         fields.problem("run_at", "less_than_equal", message);
         return None;
     }
-    // Exact: milliseconds of this millennium lie well within 53 bits.
+    // Exact: milliseconds of this millennium fit into 53 bits.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     Some(Timestamp::from_millis(millis.max(0.0) as u64))
 }

@@ -1,4 +1,4 @@
-//! How a task may ask to be queued, good and bad.
+//! Tests valid and invalid values of the queueing fields.
 
 use protocol::ModelId;
 use serde_json::json;

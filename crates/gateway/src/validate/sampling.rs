@@ -1,4 +1,4 @@
-//! How an answer's tokens are to be drawn, and what is to be told of them.
+//! Validates the sampling parameters and the request for logprobs.
 
 use std::collections::BTreeMap;
 
@@ -8,27 +8,27 @@ use serde_json::Value;
 use super::fields::{Fields, OptionalCount};
 use super::{echo, type_name};
 
-/// `max_tokens` when none is given, unless the operator's cap lies below.
+/// Default `max_tokens`, unless the configured maximum is lower.
 pub(crate) const DEFAULT_MAX_TOKENS: u32 = 512;
-/// `temperature` when neither the request nor the model says one.
+/// Default `temperature` if the model recommends none.
 pub(crate) const DEFAULT_TEMPERATURE: f32 = 0.7;
-/// `top_p` when neither the request nor the model says one.
+/// Default `top_p` if the model recommends none.
 pub(crate) const DEFAULT_TOP_P: f32 = 0.9;
-/// How many stop strings a request may have.
+/// Maximum number of stop strings.
 pub(crate) const MAX_STOPS: usize = 16;
-/// How long, in bytes, a stop string may be.
+/// Maximum length of a stop string, in bytes.
 pub(crate) const MAX_STOP_BYTES: usize = 256;
-/// How many tokens a `logit_bias` may name.
+/// Maximum number of entries in `logit_bias`.
 pub(crate) const MAX_BIASES: usize = 1_024;
-/// At most this many of its problems are named.
+/// Maximum number of problems that are reported for a `logit_bias`.
 const MAX_BIAS_PROBLEMS: usize = 16;
-/// How many alternatives may be asked for at each place.
+/// Maximum `top_logprobs`.
 pub(crate) const MAX_TOP_LOGPROBS: u32 = 20;
-/// How many logprobs an answer may have at most, alternatives included: each takes some 70 bytes of
-/// the queue's memory for as long as the result is kept.
+/// Maximum number of logprobs in an answer, including alternatives. Each takes some 70 bytes of the
+/// queue's memory for as long as the result is kept.
 pub(crate) const MAX_LOGPROBS: u64 = 16_384;
 
-/// The fields.
+/// The fields that this module reads.
 pub(super) const KNOWN: [&str; 13] = [
     "max_tokens",
     "temperature",
@@ -45,10 +45,10 @@ pub(super) const KNOWN: [&str; 13] = [
     "stop",
 ];
 
-/// Reads them; an answer may have `max_new_tokens` at most.
+/// Reads the fields; `max_new_tokens` is the maximum length of an answer.
 ///
-/// As elsewhere, `top_k` 0 or -1 means all tokens, `seed` -1 a random one, and `max_tokens` -1 as many as an
-/// answer may have.
+/// By the conventions of other servers, `top_k` 0 or -1 means all tokens, `seed` -1 a random seed,
+/// and `max_tokens` -1 the longest allowed answer.
 pub(super) fn read(fields: &mut Fields<'_>, max_new_tokens: u32) -> GenerationParams {
     let allowed = 1..=u64::from(max_new_tokens);
     let max_tokens = match fields.integer_or_none("max_tokens", allowed, &[-1]) {
@@ -92,7 +92,8 @@ pub(super) fn read(fields: &mut Fields<'_>, max_new_tokens: u32) -> GenerationPa
     }
 }
 
-/// As many tokens as an answer may have: with logprobs, as many as those may be told of.
+/// Returns the longest allowed answer in tokens, which [`MAX_LOGPROBS`] limits further if logprobs
+/// are requested.
 fn largest_answer(fields: &Fields<'_>, max_new_tokens: u32) -> u32 {
     if fields.get("logprobs") != Some(&Value::Bool(true)) {
         return max_new_tokens;
@@ -118,12 +119,12 @@ fn above_zero(most: f64) -> impl Fn(f64) -> Result<(), &'static str> {
     }
 }
 
-/// What is above 0 as a double must not become 0 as a float.
+/// Converts to `f32` without rounding a positive number to 0.
 fn positive(x: f64) -> f32 {
     (x as f32).max(f32::MIN_POSITIVE)
 }
 
-/// The number of alternatives at each place; none if nothing is to be told.
+/// Returns the number of alternatives per token, or `None` if logprobs are not requested.
 fn logprobs(fields: &mut Fields<'_>, max_tokens: u32) -> Option<u32> {
     let wanted = fields.boolean("logprobs").unwrap_or(false);
     let top = fields.integer("top_logprobs", 0..=u64::from(MAX_TOP_LOGPROBS)).unwrap_or(0);
@@ -144,7 +145,7 @@ fn logprobs(fields: &mut Fields<'_>, max_tokens: u32) -> Option<u32> {
     wanted.then(|| u32::try_from(top).ok()).flatten()
 }
 
-/// An object from token numbers to what is added to their logits.
+/// Reads a map from token ids to the values added to their logits.
 fn logit_bias(fields: &mut Fields<'_>) -> BTreeMap<u32, f32> {
     let mut biases = BTreeMap::new();
     let Some(value) = fields.get("logit_bias") else { return biases };
@@ -183,9 +184,9 @@ fn logit_bias(fields: &mut Fields<'_>) -> BTreeMap<u32, f32> {
     biases
 }
 
-/// Judges one entry of `logit_bias`.
+/// Validates one entry of `logit_bias`.
 fn bias(name: &str, value: &Value) -> Result<(u32, f32), (&'static str, String)> {
-    // Written in one way only, so that no token has two biases.
+    // Accepts only the canonical spelling, so that a token cannot have two biases.
     let token = name.parse::<u32>().ok().filter(|token| token.to_string() == name);
     let Some(token) = token else {
         let message = format!("expected a token's number such as \"1234\", got '{}'", echo(name));

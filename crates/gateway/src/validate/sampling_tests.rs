@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::validate::{FieldError, Loc};
 
-/// Reads a body with these fields alone; an answer may have 4096 tokens.
+/// Reads a body with these fields alone, with a maximum answer of 4096 tokens.
 fn judge(body: &Value) -> Result<GenerationParams, Vec<FieldError>> {
     let mut fields = Fields::new(body, &KNOWN)?;
     let params = read(&mut fields, 4096);
@@ -14,7 +14,7 @@ fn accepted(body: Value) -> GenerationParams {
     judge(&body).unwrap_or_else(|errors| panic!("{body}: {errors:?}"))
 }
 
-/// The one problem.
+/// Returns the only problem of a body.
 fn refused(body: Value) -> FieldError {
     let mut errors = judge(&body).expect_err(&body.to_string());
     assert_eq!(errors.len(), 1, "{body}: {errors:?}");
@@ -64,7 +64,7 @@ fn numbers_that_stand_for_none() {
     for longest in [json!(-1), json!(-1.0)] {
         assert_eq!(accepted(json!({"max_tokens": longest})).max_tokens, 4096);
     }
-    // With logprobs, as many as may be told of: 16384 / 21.
+    // With logprobs, MAX_LOGPROBS is the limit: 16384 / 21.
     let body = json!({"max_tokens": -1, "logprobs": true, "top_logprobs": 20});
     assert_eq!(accepted(body).max_tokens, 780);
     assert_eq!(accepted(json!({"max_tokens": -1, "logprobs": true})).max_tokens, 4096);

@@ -1,6 +1,6 @@
-//! "Did you mean": the known name that a mistyped one is closest to.
+//! "Did you mean": finds the known name closest to a mistyped one.
 
-/// Names that other systems use for the same thing.
+/// Names that other systems use for our fields.
 const ALIASES: [(&str, &str); 13] = [
     ("max_new_tokens", "max_tokens"),
     ("max_completion_tokens", "max_tokens"),
@@ -17,7 +17,7 @@ const ALIASES: [(&str, &str); 13] = [
     ("callback_url", "webhook_url"),
 ];
 
-/// The one of `known` that `given` was likely meant to be.
+/// Returns the name in `known` that `given` most likely stands for.
 pub(super) fn closest<'k>(given: &str, known: &[&'k str]) -> Option<&'k str> {
     let simple: String = given
         .chars()
@@ -36,7 +36,7 @@ pub(super) fn closest<'k>(given: &str, known: &[&'k str]) -> Option<&'k str> {
         .map(|(_, name)| name)
 }
 
-/// Levenshtein's distance.
+/// Returns the Levenshtein distance.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -1,15 +1,15 @@
-//! How long a client wants to wait: `Prefer: wait=10` (RFC 7240) and `?wait=10`.
+//! Reads how long a client wants to wait: `Prefer: wait=10` (RFC 7240) or `?wait=10`.
 
 use super::{FieldError, echo};
 
-/// The longest wait, in seconds.
+/// Maximum wait, in seconds.
 const MAX_WAIT_S: u32 = 60;
 
-/// The wait that `Prefer` headers ask for, in seconds and within the bound. As its RFC has it, the
-/// first of several counts, and what can't be understood is as if it had not been said.
+/// Returns the wait that `Prefer` headers request, in seconds, limited to the maximum. As RFC 7240
+/// requires, the first of several values counts, and invalid ones are ignored.
 pub fn preferred_wait<'a>(headers: impl Iterator<Item = &'a str>) -> Option<u32> {
     let value = headers.flat_map(|header| header.split(',')).find_map(|preference| {
-        // `wait=10; a-parameter` has none that anybody knows
+        // Drops parameters such as `wait=10; parameter`: RFC 7240 defines none for `wait`.
         let (name, value) = preference.split(';').next()?.split_once('=')?;
         name.trim().eq_ignore_ascii_case("wait").then(|| value.trim())
     })?;
@@ -17,10 +17,10 @@ pub fn preferred_wait<'a>(headers: impl Iterator<Item = &'a str>) -> Option<u32>
     whole_number(value).map(|seconds| seconds.min(MAX_WAIT_S))
 }
 
-/// The wait that `?wait=` asks for, in seconds; 0 when not given.
+/// Returns the wait that `?wait=` requests, in seconds; 0 if it is absent.
 ///
 /// # Errors
-/// When it is no whole number, or too long.
+/// If it is not a whole number or exceeds the maximum.
 pub fn wait(given: Option<&str>) -> Result<u32, FieldError> {
     let Some(given) = given else { return Ok(0) };
     let problem = |kind| {
@@ -35,7 +35,7 @@ pub fn wait(given: Option<&str>) -> Result<u32, FieldError> {
     }
 }
 
-/// Digits alone; more than fit are as many as fit.
+/// Parses decimal digits, saturating at `u32::MAX`.
 fn whole_number(text: &str) -> Option<u32> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u32::MAX))

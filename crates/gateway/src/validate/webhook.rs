@@ -1,15 +1,13 @@
-//! The field that says whom to tell of a task's end.
+//! Validates the webhook URL.
 
 use protocol::Webhook;
 use webhooks::{Guard, UrlRefused};
 
 use super::fields::Fields;
 
-/// The field's name.
 const FIELD: &str = "webhook_url";
 
-/// Reads the field; what is wrong is noted in the fields. Where its name leads is looked up when there
-/// is something to tell.
+/// Reads the field, and records problems in `fields`. Its host name is resolved only at delivery.
 pub(super) fn read(fields: &mut Fields<'_>, guard: Guard) -> Option<Webhook> {
     let value = fields.get(FIELD)?;
     let text = fields.text(FIELD, value)?;
@@ -22,7 +20,7 @@ pub(super) fn read(fields: &mut Fields<'_>, guard: Guard) -> Option<Webhook> {
                 UrlRefused::Scheme => "url_scheme",
                 UrlRefused::Credentials | UrlRefused::NotPublic => "value_error",
             };
-            // Without an echo: a URL may hold secrets.
+            // Does not echo the URL, which may contain secrets.
             fields.problem(FIELD, kind, refused.to_string());
             None
         }

@@ -1,21 +1,21 @@
-//! Whether a JSON number is a whole one, whatever its spelling: `1000`, `1000.0` and `1e3` are the same. JSON
-//! knows no integers; clients write large or computed ones as they like. Exact: nothing is rounded.
+//! Recognizes whole numbers in any JSON spelling: `1000`, `1000.0` and `1e3` are equal, because
+//! JSON has no integer type. Exact: nothing is rounded.
 
-/// What a number's text stands for.
+/// The value of a JSON number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whole {
-    /// This whole number.
+    /// A whole number.
     Is(u64),
-    /// A whole number or not, below 0.
+    /// Any number below 0.
     Negative,
-    /// More than a `u64` holds.
+    /// A number that exceeds a `u64`.
     TooLarge,
-    /// No whole number.
+    /// A number that is not whole.
     Fraction,
 }
 
 impl Whole {
-    /// Reads the text of a JSON number.
+    /// Parses the text of a JSON number.
     pub(super) fn of(number: &str) -> Self {
         let (negative, text) = match number.strip_prefix('-') {
             Some(text) => (true, text),
@@ -23,7 +23,7 @@ impl Whole {
         };
         let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
         let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        // The digits without the zeros at either end, and how many places they stand above the point.
+        // The digits without zeros at either end, and their distance from the decimal point.
         let digits = format!("{integer}{fraction}");
         let significant = digits.trim_end_matches('0');
         let trailing = digits.len() - significant.len();
@@ -31,7 +31,7 @@ impl Whole {
         if significant.is_empty() {
             return Self::Is(0);
         }
-        // An exponent that no i64 holds is as good as the largest or smallest.
+        // An exponent that exceeds an i64 has the same effect as the largest or smallest one.
         let huge = if exponent.starts_with('-') { i64::MIN / 2 } else { i64::MAX / 2 };
         let exponent = exponent.trim_start_matches('+').parse().unwrap_or(huge);
         let places = |count: usize| i64::try_from(count).unwrap_or(i64::MAX / 4);

@@ -1,4 +1,4 @@
-//! Operators: who they are, what they see, pausing and draining.
+//! Tests the operators' routes: authentication, overview, pausing and draining.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::rig::{ADMIN_KEY, KEY, Rig, answer};
 
-/// Every route, with a body where one is read.
+/// All routes, with a body where one is required.
 const ROUTES: [(&str, &str); 10] = [
     ("GET", "/admin/overview"),
     ("GET", "/admin/workers"),

@@ -1,4 +1,4 @@
-//! Dead letters: list, look, try again, delete.
+//! Tests listing, requeueing and deleting dead letters.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::rig::{Rig, answer};
 
-/// A task that failed twice and used its attempts up.
+/// Creates a task that has failed twice and used up its attempts.
 fn dead(rig: &Rig, prompt: &str) -> TaskId {
     let id = rig.submit(prompt);
     rig.fail(&rig.claim());

@@ -1,4 +1,4 @@
-//! A plain HTTP client, as any client would be.
+//! A plain HTTP client.
 
 use std::io::Read;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
-/// An answer, read to its end.
+/// A complete response.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -25,13 +25,13 @@ impl Reply {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The status, and what the error says.
+    /// Returns the status and the error message.
     pub(crate) fn error(&self) -> (u16, String) {
         let detail = self.json()["detail"].clone();
         (self.status, detail.as_str().map_or_else(|| detail.to_string(), str::to_owned))
     }
 
-    /// The single problem of a 422.
+    /// Returns the only problem of a 422 response.
     pub(crate) fn problem(&self) -> Value {
         assert_eq!(self.status, 422, "{self:?}");
         assert_eq!(self.header("x-should-retry"), Some("false"));
@@ -42,7 +42,7 @@ impl Reply {
     }
 }
 
-/// Talks to one gateway with one key.
+/// Sends requests to one gateway with one key.
 #[derive(Clone)]
 pub(crate) struct Client {
     agent: Agent,
@@ -64,7 +64,7 @@ impl Client {
         }
     }
 
-    /// The same with one more header.
+    /// Adds a header to all requests.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
@@ -93,7 +93,7 @@ impl Client {
         }
     }
 
-    /// Sends a request and leaves the answer's body to be read.
+    /// Sends a request and returns the response with its body unread.
     pub(crate) fn open(&self, method: &str, path: &str, body: Option<&[u8]>) -> Response<Body> {
         let mut request =
             ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.base));

@@ -1,4 +1,4 @@
-//! What the service says of itself.
+//! Tests `/`, the OpenAPI document and Swagger UI.
 
 use protocol::{ModelId, ModelReport, ModelState, WorkerStatus};
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ fn a_worker_of_several_models_is_ready_for_all_and_says_which_it_has_loaded() {
         assert_eq!(get("/ready").status, 200, "it makes room for a task of the default model");
         assert_eq!(get("/").json()["quantization"], "Q of demo");
     }
-    // What the operator named is known without a worker; what nobody named is not.
+    // Configured models are accepted without a worker; unknown ones are rejected.
     for (model, status) in [("known", 202), ("other", 202), ("unheard-of", 422)] {
         let reply = rig.client().post("/generate", &json!({"prompt": "x", "model": model}));
         assert_eq!(reply.status, status, "{reply:?}");

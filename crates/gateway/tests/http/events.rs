@@ -1,4 +1,4 @@
-//! A task's life over SSE.
+//! Tests the SSE stream of a task.
 
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::client::Client;
 use crate::rig::{Rig, answer, task_id};
 
-/// One event as a browser would see it.
+/// One event as a browser parses it.
 #[derive(Debug, PartialEq)]
 struct Seen {
     id: u64,
@@ -17,7 +17,6 @@ struct Seen {
     data: Value,
 }
 
-/// An open stream.
 struct Stream {
     lines: BufReader<Box<dyn Read>>,
     comments: Vec<String>,
@@ -33,7 +32,7 @@ impl Stream {
         Self { lines: BufReader::new(body), comments: Vec::new() }
     }
 
-    /// The next event; none at the end.
+    /// Returns the next event, or `None` at the end.
     fn next(&mut self) -> Option<Seen> {
         let (mut id, mut name, mut data) = (None, None, None);
         loop {

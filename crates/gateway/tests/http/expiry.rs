@@ -1,4 +1,4 @@
-//! Results whose time is over.
+//! Tests requests for expired results.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::rig::{OTHER_KEY, Rig, answer, task_id};
 const ROUTES: [(&str, &str); 4] =
     [("GET", "status"), ("GET", "result"), ("GET", "events"), ("POST", "cancel")];
 
-/// A task that ended, and whose result has expired.
+/// Creates a task that has ended and whose result has expired.
 fn expired(rig: &Rig) -> TaskId {
     let reply = rig.client().post("/generate", &json!({"prompt": "Quick", "result_ttl_s": 1}));
     let id = task_id(&reply.json());

@@ -1,4 +1,4 @@
-//! Clients that dawdle or hang up, and the gateway's own end.
+//! Tests slow and disconnecting clients, and the gateway's shutdown.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

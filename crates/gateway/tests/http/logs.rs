@@ -1,4 +1,4 @@
-//! The log line of a request: who, what, how long; never a prompt, never a key.
+//! Tests the log line of a request, and that it never contains a prompt or a key.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -38,7 +38,7 @@ fn a_request_leaves_one_line_and_no_secret() {
     let bad = json!({"prompt": "s3cret prompt", "s3cret_field": 1, "model": "s3cret"});
     assert_eq!(rig.client().with("x-request-id", "bad").post("/generate", &bad).status, 422);
     let thief = rig.client_with(Some("s3cret-key")).with("x-request-id", "thief");
-    // Whatever a client says of itself, the connection says it better.
+    // The address must come from the connection, not from headers.
     let thief = thief
         .with("x-forwarded-for", "6.6.6.6 client=6.6.6.6")
         .with("forwarded", "for=6.6.6.6")

@@ -1,5 +1,5 @@
-//! The gateway over real sockets, with a real queue behind it. The tests play the worker through
-//! the broker.
+//! Tests the gateway over real sockets with a real queue. The tests act as the worker through the
+//! broker.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in helpers too: a failure here is a failed test
 
 mod admin;

@@ -1,4 +1,4 @@
-//! A broker that misbehaves on demand, around one that doesn't.
+//! Broker wrappers that fail on demand or record their calls.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use queue::{
     Submitted, Tried, Unlogged, Verdict, WebhookReport, Webhooks, WorkerOrders,
 };
 
-/// How it answers.
+/// The broker's behaviour.
 #[derive(Clone, Copy)]
 pub(crate) enum Mood {
     Well,
@@ -33,26 +33,26 @@ pub(crate) struct Moody {
     record: Arc<Record>,
 }
 
-/// What it was asked, and what it answers instead of what it would.
+/// The recorded calls, and the answers that replace the inner broker's.
 #[derive(Default)]
 pub(crate) struct Record {
-    /// How often tasks were read.
+    /// The number of reads of tasks.
     pub(crate) reads: AtomicUsize,
-    /// How tasks were to be queued.
+    /// The options of all submits.
     pub(crate) submits: Mutex<Vec<SubmitOptions>>,
     /// The answer to the next submit.
     pub(crate) reply: Mutex<Option<Answer<Submitted>>>,
-    /// The place of every task.
+    /// The queue position of every task.
     pub(crate) estimate: Mutex<Option<Estimate>>,
 }
 
 impl Moody {
-    /// Wraps a broker; the mood can be changed from outside.
+    /// Wraps a broker, which then answers according to `mood`.
     pub(crate) fn around(inner: Arc<dyn Broker>, mood: &Arc<Mutex<Mood>>) -> Arc<dyn Broker> {
         Arc::new(Self { inner, mood: Arc::clone(mood), record: Arc::default() })
     }
 
-    /// Wraps a broker and keeps a record.
+    /// Wraps a broker and records its calls in `record`.
     pub(crate) fn recording(inner: Arc<dyn Broker>, record: &Arc<Record>) -> Arc<dyn Broker> {
         let mood = Arc::new(Mutex::new(Mood::Well));
         Arc::new(Self { inner, mood, record: Arc::clone(record) })

@@ -1,4 +1,4 @@
-//! How a task asks to be queued, and what it hears of its place.
+//! Tests the queueing options of a task, and its reported position in the queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::moody::{Moody, Record};
 use crate::rig::{Rig, answer, task_id};
 
-/// A rig whose broker keeps a record.
+/// Creates a rig whose broker records its calls.
 fn recorded() -> (Rig, Arc<Record>) {
     let record = Arc::new(Record::default());
     let rig = Rig::on(
@@ -87,7 +87,7 @@ fn a_key_ties_repetitions_to_one_task() {
     assert_eq!((asked.key.as_str(), asked.matches), ("key:order-17", Matches::Always));
     assert_eq!(first.header("idempotent-replayed"), None);
 
-    // The queue says: that one I know.
+    // The broker recognizes the submit as a repetition.
     let id = task_id(&first.json());
     rig.finish(&rig.claim(), &answer("Because."));
     let known = Submitted {

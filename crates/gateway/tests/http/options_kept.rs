@@ -1,4 +1,4 @@
-//! What the queue makes of the options that a task asks for.
+//! Tests that the queue applies the options that a task requests.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The queue is away, silent, newer or broken: what clients hear, and that it heals by itself.
+//! Tests the responses while the queue is down, silent, newer or broken, and the recovery.
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,7 @@ fn is_unavailable(reply: &Reply) {
     assert_eq!(reply.header("x-should-retry"), None);
 }
 
-/// All that need the queue.
+/// Sends all requests that need the queue.
 fn ask_all(rig: &Rig, id: protocol::TaskId) -> Vec<Reply> {
     let client = rig.client();
     vec![
@@ -88,10 +88,10 @@ fn a_redis_that_is_not_there_is_a_503() {
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     let health = rig.client_with(None).get("/health");
     assert_eq!((health.status, &health.json()["queue"]), (503, &json!("redis")));
-    // Who may not ask hears so, queue or not.
+    // Unauthenticated requests get 401 even without a queue.
     let stranger = rig.client_with(None).post("/generate", &json!({"prompt": "x"}));
     assert_eq!(stranger.status, 401);
-    // And what is wrong stays wrong.
+    // Invalid requests get 422 even without a queue.
     assert_eq!(rig.client().post("/generate", &json!({})).status, 422);
 }
 

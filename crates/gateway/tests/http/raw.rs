@@ -1,4 +1,4 @@
-//! Requests as bytes on a socket: what clients and proxies send that no HTTP library would.
+//! Tests requests written as raw bytes, which clients and proxies send and no HTTP library would.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::rig::{ADMIN_KEY, KEY, Rig, answer};
 
-/// Sends these pieces one after the other, with pauses in between, and reads until the gateway closes.
+/// Sends the pieces one after the other, with pauses in between, and reads until the gateway
+/// closes.
 fn talk(rig: &Rig, pieces: &[&str]) -> String {
     let mut stream = connect(rig);
     for piece in pieces {
@@ -27,7 +28,7 @@ fn connect(rig: &Rig) -> TcpStream {
     stream
 }
 
-/// The status and the body of an answer that is not chunked.
+/// Returns the status and the body of a response that is not chunked.
 fn parts(answer: &str) -> (u16, &str) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
@@ -63,12 +64,12 @@ fn a_post_needs_no_body_however_it_comes() {
         let drain = talk(&rig, &[&head(&format!("/admin/workers/{worker}/drain"), ADMIN_KEY)]);
         assert_eq!(parts(&drain).0, 202, "{version} {more:?}: {drain}");
 
-        // Where a body is needed the refusal says so, in the API's own words.
+        // Where a body is required, the API's own error reports that it is missing.
         let empty = talk(&rig, &[&head("/generate", KEY)]);
         assert_eq!(parts(&empty).0, 422, "{version} {more:?}: {empty}");
         assert_eq!(json(&empty)["detail"][0]["type"], "missing");
     }
-    // An empty chunked body is none either.
+    // An empty chunked body counts as no body.
     let id = rig.submit("hello");
     let head = format!(
         "POST /cancel/{id} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n{close}Transfer-Encoding: chunked\r\n\r\n"
@@ -109,7 +110,7 @@ fn a_stream_to_http_1_0_is_plain_and_ends_with_the_connection() {
             format!("GET /events/{id} HTTP/1.0\r\nHost: x\r\nX-API-Key: {KEY}\r\n{more}\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         if live {
-            // What happens comes while the stream is open.
+            // Events arrive while the stream is open.
             let mut seen = String::new();
             let mut buffer = [0; 4096];
             while !seen.contains("event: queued") {
@@ -133,7 +134,7 @@ fn a_stream_to_http_1_0_is_plain_and_ends_with_the_connection() {
             assert!(rest.contains("\r\n\r\nretry: "), "no chunk's size: {rest}");
         }
     }
-    // HTTP/1.1 goes on as before.
+    // HTTP/1.1 responses are still chunked.
     let head = format!("GET /events/{id} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n");
     let chunked = talk(&rig, &[&format!("{head}Connection: close\r\n\r\n")]);
     assert!(chunked.to_ascii_lowercase().contains("transfer-encoding: chunked"), "{chunked}");

@@ -1,6 +1,6 @@
-//! The native API's answers, byte by byte: recorded once, compared ever after. A change that means to alter
-//! an answer records anew (`RECORD=1 cargo nextest run -p qwen-queue-gateway recorded`) and shows the
-//! difference in its commit.
+//! Compares the native API's responses byte by byte with recorded ones. To change a response on
+//! purpose, record again (`RECORD=1 cargo nextest run -p qwen-queue-gateway recorded`) and commit
+//! the difference.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::client::Reply;
 use crate::rig::{ADMIN_KEY, KEY, OTHER_KEY, Rig, answer};
 
-/// Headers that belong to the contract.
+/// The headers that are part of the contract.
 const HEADERS: [&str; 10] = [
     "allow",
     "cache-control",
@@ -31,7 +31,7 @@ const HEADERS: [&str; 10] = [
 #[derive(Debug, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 enum Step {
-    /// A request; its answer is recorded.
+    /// A request whose response is recorded.
     Send {
         send: String,
         #[serde(default)]
@@ -40,14 +40,14 @@ enum Step {
         headers: BTreeMap<String, String>,
         #[serde(default)]
         json: Option<Value>,
-        /// A body that is sent as it is.
+        /// A body that is sent unchanged.
         #[serde(default)]
         text: Option<String>,
-        /// Names the task that the answer tells of.
+        /// The name under which the response's task id is saved.
         #[serde(default)]
         save: Option<String>,
     },
-    /// Something that a worker does.
+    /// An action of a worker.
     Worker { worker: String },
 }
 
@@ -133,7 +133,7 @@ impl Play {
         }
     }
 
-    /// Puts the ids of saved tasks in the place of their names.
+    /// Replaces the names of saved tasks by their ids.
     fn fill(&self, path: &str) -> String {
         self.saved.iter().fold(path.to_owned(), |path, (name, id)| {
             path.replace(&format!("{{{name}}}"), &id.to_string())
@@ -159,7 +159,7 @@ impl Play {
         }
     }
 
-    /// Status, the contract's headers and the body, without what differs from run to run.
+    /// Formats status, the contract's headers and the body, with varying values masked.
     fn record(&self, reply: &Reply) -> String {
         let mut text = format!("{}\n", reply.status);
         for name in HEADERS {

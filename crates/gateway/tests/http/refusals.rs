@@ -1,4 +1,4 @@
-//! Bad input, each with its own status and its own clear words.
+//! Tests that each kind of invalid input gets its own status and message.
 
 use protocol::{TaskId, WorkerStatus};
 use serde_json::{Value, json};
@@ -272,7 +272,7 @@ fn bodies_that_are_too_large() {
         let expected = format!("Request body too large: at most {limit} bytes are allowed");
         assert_eq!(reply.error(), (413, expected));
     }
-    // The longest prompt fits, however it is escaped.
+    // The longest prompt fits even if every byte is escaped.
     let escaped = format!("{{\"prompt\": \"x{}\"}}", "\\u0001".repeat(999));
     assert_eq!(rig.client().send("POST", "/generate", Some(escaped.as_bytes())).status, 202);
 }

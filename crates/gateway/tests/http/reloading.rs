@@ -1,4 +1,4 @@
-//! Keys that change while the gateway runs.
+//! Tests changes of the keys while the gateway runs.
 
 use std::time::Duration;
 
@@ -42,13 +42,13 @@ fn a_key_that_comes_is_let_in_and_one_that_goes_is_not() {
     sender.send_replace(keys(&["test-key-3"], None));
     wait_for("closed admin routes", SOON, || (operates("test-operator-2") == 403).then_some(()));
 
-    // Keys that can't be used change nothing.
+    // Unusable keys are ignored.
     for bad in [keys(&[], None), keys(&[""], None), keys(&["a b"], None), keys(&[KEY], Some(""))] {
         sender.send_replace(bad);
         std::thread::sleep(Duration::from_millis(50));
         assert_eq!([status("test-key-3"), status(KEY)], [200, 401]);
     }
-    // A key that comes back finds its tasks.
+    // A key that is added again has access to its earlier tasks.
     sender.send_replace(keys(&[KEY], Some(ADMIN_KEY)));
     wait_for("the old key", SOON, || (status(KEY) == 200).then_some(()));
     assert_eq!(rig.client().get(&format!("/status/{task}")).status, 200);

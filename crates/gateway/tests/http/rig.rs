@@ -1,4 +1,5 @@
-//! A gateway on a free port with the embedded queue in a fresh folder, and a worker's hands.
+//! A gateway on a free port with the embedded queue in a new folder, and functions that act as its
+//! worker.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -30,7 +31,7 @@ pub(crate) struct Rig {
     runtime: Runtime,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<Result<(), ServeError>>>,
-    /// How many chunks each attempt has written.
+    /// The number of chunks that each attempt has published.
     published: Mutex<HashMap<Lease, u64>>,
     _folder: TempDir,
 }
@@ -40,17 +41,17 @@ impl Rig {
         Self::with(|_| {})
     }
 
-    /// With an operators' key.
+    /// Starts a gateway with an operators' key.
     pub(crate) fn operated() -> Self {
         Self::with(|options| options.admin_key = Some(ADMIN_KEY.into()))
     }
 
-    /// With options that differ from the tests' usual ones.
+    /// Starts a gateway with options that differ from the tests' defaults.
     pub(crate) fn with(edit: impl FnOnce(&mut Options)) -> Self {
         Self::on(|broker| broker, edit)
     }
 
-    /// With another broker, or one around the embedded queue.
+    /// Starts a gateway with another broker, or with a wrapper around the embedded queue.
     pub(crate) fn on(
         wrap: impl FnOnce(Arc<dyn Broker>) -> Arc<dyn Broker>,
         edit: impl FnOnce(&mut Options),
@@ -84,12 +85,12 @@ impl Rig {
         }
     }
 
-    /// An operator.
+    /// Returns a client with the operators' key.
     pub(crate) fn admin(&self) -> Client {
         self.client_with(Some(ADMIN_KEY))
     }
 
-    /// A client with the first key.
+    /// Returns a client with the first key.
     pub(crate) fn client(&self) -> Client {
         self.client_with(Some(KEY))
     }
@@ -98,14 +99,13 @@ impl Rig {
         Client::new(&format!("http://{}", self.address), key)
     }
 
-    /// Submits a prompt.
     pub(crate) fn submit(&self, prompt: &str) -> TaskId {
         let reply = self.client().post("/generate", &json!({ "prompt": prompt }));
         assert_eq!(reply.status, 202, "{reply:?}");
         task_id(&reply.json())
     }
 
-    /// Takes the next task, as a worker would.
+    /// Claims the next task.
     pub(crate) fn claim(&self) -> Claimed {
         let claimant = Claimant {
             worker: WorkerId::new(),
@@ -116,12 +116,12 @@ impl Rig {
         claimed.unwrap().expect("a task waits")
     }
 
-    /// Ends a task that [`Self::claim`] took.
+    /// Records the outcome of a task that [`Self::claim`] returned.
     pub(crate) fn finish(&self, claimed: &Claimed, outcome: &Outcome) {
         self.wait(self.broker.finish(&claimed.lease, outcome)).unwrap();
     }
 
-    /// Writes tokens of a task that [`Self::claim`] took.
+    /// Publishes tokens of a task that [`Self::claim`] returned.
     pub(crate) fn publish(&self, claimed: &Claimed, chunks: &[&str]) {
         let chunks: Vec<Chunk> = chunks.iter().map(|chunk| (*chunk).into()).collect();
         let mut published = self.published.lock().unwrap();
@@ -130,19 +130,19 @@ impl Rig {
         *from += chunks.len() as u64;
     }
 
-    /// Gives back a task that [`Self::claim`] took, as failed, to be tried again at once.
+    /// Releases a task that [`Self::claim`] returned as failed, to be retried at once.
     pub(crate) fn fail(&self, claimed: &Claimed) {
         let error = TaskError::new(ErrorType::OutOfMemory, "no memory");
         let release = Release::Failed { error, retry_in: Duration::ZERO };
         self.wait(self.broker.release(&claimed.lease, &release)).unwrap();
     }
 
-    /// Says that a worker serves a model.
+    /// Registers a worker that serves one model.
     pub(crate) fn report(&self, model: &str, status: WorkerStatus) -> WorkerId {
         self.report_of(model, status, Vec::new())
     }
 
-    /// Says that a worker serves several.
+    /// Registers a worker that serves several models.
     pub(crate) fn report_of(
         &self,
         model: &str,
@@ -171,17 +171,17 @@ impl Rig {
         report.id
     }
 
-    /// Waits for the queue.
+    /// Runs a future of the broker to completion.
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
 
-    /// Tells the gateway to stop.
+    /// Requests the gateway's shutdown.
     pub(crate) fn tell_to_stop(&mut self) {
         let _ = self.stop.take().unwrap().send(());
     }
 
-    /// Waits for its end.
+    /// Waits until the gateway has stopped.
     pub(crate) fn stopped(&mut self) {
         let serving = self.serving.take().unwrap();
         let patience = Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! The S3 contract: submit, poll, collect, take back.
+//! Tests the task routes: submit, poll, fetch the result, cancel.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::rig::{OTHER_KEY, Rig, answer, task_id};
 
-/// What a waiting task hears beside the contract's three.
+/// Removes the queue position and the estimate, which only a waiting task has.
 fn without_place(mut body: Value) -> Value {
     let map = body.as_object_mut().unwrap();
     map.retain(|name, _| name != "queue_position" && name != "eta_seconds");
@@ -163,7 +163,7 @@ fn a_queued_task_is_cancelled_at_once_and_logged_once() {
     described["model"] = json!("demo");
     assert_eq!(client.get(&format!("/status/{id}")).json(), described);
 
-    // Its log line is written by whoever asks the queue for such ends.
+    // The log line is left to the process that reads such ends from the queue.
     let unlogged = rig.wait(rig.broker.unlogged(Duration::from_secs(9), 9)).unwrap();
     assert_eq!(unlogged.len(), 1);
     let end = &unlogged[0].end;

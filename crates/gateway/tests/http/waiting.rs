@@ -1,4 +1,4 @@
-//! Requests that wait for their task's end.
+//! Tests requests that wait for their task's end.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,10 +11,10 @@ use serde_json::json;
 use crate::moody::{Mood, Moody};
 use crate::rig::{KEY, OTHER_KEY, Rig, answer, task_id};
 
-/// Long after a wake-up, long before the wait that the tests ask for is over.
+/// Much longer than a wake-up takes, and much shorter than the wait that the tests request.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
-/// Opens a connection and asks; the answer is left to be read.
+/// Sends a request on a new connection and leaves the response unread.
 fn ask(rig: &Rig, path: &str) -> TcpStream {
     let mut socket = TcpStream::connect(rig.address).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -93,7 +93,7 @@ fn status_and_result_wait_for_the_end() {
     let (result, status) = (rest(result), rest(status));
     assert!(result.starts_with("HTTP/1.1 200") && result.contains("out_of_memory"), "{result}");
     assert!(status.starts_with("HTTP/1.1 200") && status.contains("\"failed\""), "{status}");
-    // What has ended is answered without a wait.
+    // A task that has ended is returned without a wait.
     assert_eq!(rig.client().get(&format!("/result/{id}?wait=60")).status, 200);
     assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
 
@@ -149,7 +149,7 @@ fn waiting_ends_when_the_client_hangs_up() {
     let socket = ask(&rig, &format!("/result/{id}?wait=20"));
     std::thread::sleep(Duration::from_millis(300));
     socket.shutdown(Shutdown::Write).unwrap();
-    // It may have shut only its writing side: then it hears how things stand.
+    // A client that shut down only its writing side gets a response with the current state.
     assert!(rest(socket).starts_with("HTTP/1.1 202"));
     assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
 }

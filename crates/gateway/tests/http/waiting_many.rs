@@ -1,4 +1,4 @@
-//! Many clients wait at once: each costs a socket, and next to no reads.
+//! Tests that many waiting clients cost one socket each and few reads.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,9 +14,10 @@ use crate::rig::{KEY, Rig, answer};
 const TASKS: usize = 20;
 const CLIENTS_PER_TASK: usize = 50;
 
-/// Each client asks, all tasks end, and each has its answer in time.
+/// Waits for all tasks on all clients, ends the tasks, and checks that each response arrives in
+/// time.
 fn all_are_answered(rig: &Rig, while_they_wait: impl FnOnce()) {
-    // Both ends of every socket are this process'.
+    // Both ends of every socket belong to this process.
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let ids: Vec<_> = (0..TASKS).map(|n| rig.submit(&format!("{n}"))).collect();
     let mut sockets = Vec::new();
@@ -65,7 +66,7 @@ fn many_wait_without_polling() {
         assert!(idle <= clients, "{idle} reads while nothing happens");
     });
     let reads = reads.load(Ordering::Relaxed);
-    // The start, the end, and perhaps the read of the safe side.
+    // Reads at the start, at the end, and at most two regular ones in between.
     assert!(reads <= 4 * TASKS * CLIENTS_PER_TASK, "{reads} reads for all ends");
     let deadline = Instant::now() + Duration::from_secs(10);
     while open_files() > before + 10 {
@@ -74,7 +75,7 @@ fn many_wait_without_polling() {
     }
 }
 
-/// Redis' own list of its clients.
+/// Returns Redis' list of its clients.
 fn client_list(url: &str) -> String {
     let address = url.strip_prefix("redis://").unwrap();
     let mut socket = TcpStream::connect(address).unwrap();

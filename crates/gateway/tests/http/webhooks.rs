@@ -1,4 +1,4 @@
-//! Telling the end: what is accepted, who may look, what signs.
+//! Tests webhooks: accepted URLs, access to their state, and the signing secret.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! `app.log` and the console: `2025-11-21 15:30:45 - gateway.generate - INFO - message`, or JSON.
+//! Formats `app.log` and the console: `2025-11-21 15:30:45 - gateway.generate - INFO - message`, or
+//! JSON.
 
 use std::fmt::{self, Write};
 
@@ -12,7 +13,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::format::{one_line, timestamp};
 
-/// A layer that writes events to `writer`.
+/// Creates a layer that writes events to `writer`.
 pub(super) fn layer<S, W>(writer: W, json: bool) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -26,7 +27,7 @@ where
     }
 }
 
-/// `time - name - LEVEL - message field=value`, always exactly one line.
+/// Formats `time - name - LEVEL - message field=value`, always as one line.
 struct Line;
 
 impl<S, N> FormatEvent<S, N> for Line
@@ -47,7 +48,7 @@ where
             writer,
             "{} - {} - {} - {}{}",
             timestamp(OffsetDateTime::now_utc()),
-            // Rust paths in the dotted style of our own names.
+            // Writes Rust paths with dots, like our own targets.
             metadata.target().replace("::", "."),
             metadata.level(),
             one_line(&text.message),
@@ -73,7 +74,7 @@ impl Visit for Text {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a String can't fail.
+        // Writing to a `String` cannot fail.
         let _ = if field.name() == "message" {
             write!(self.message, "{value:?}")
         } else {

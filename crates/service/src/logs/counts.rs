@@ -1,4 +1,5 @@
-//! How many lines each log file has, waits for and has lost: for `/health`, workers' reports and metrics.
+//! Counts the written, waiting and lost lines of each log file, for `/health`, workers' reports and
+//! metrics.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,14 +9,15 @@ use std::time::{Duration, Instant};
 use protocol::TaskId;
 use queue::LINE_SPAN;
 
-/// How long a line that this process could not write counts as waiting: it is retried sooner, here or elsewhere.
+/// The time for which a line that this process could not write counts as waiting. It is retried
+/// sooner than that, here or in another process.
 const OWED: Duration = LINE_SPAN.saturating_mul(2);
 
 /// The counters of a process's log files. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct LogCounts(Arc<[Counters; 3]>);
 
-/// The three files, in the order of their counters.
+/// The three log files, in the order of their counters.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum LogFile {
     App,
@@ -23,16 +25,17 @@ pub(super) enum LogFile {
     Errors,
 }
 
-/// One file's counters. Blocks of `errors.log` count as lines.
+/// The counters of one file. Blocks of `errors.log` count as lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FileCounts {
     /// Lines written since the process started.
     pub written: u64,
-    /// Lines that wait now, because the file can't be written: in memory, or, those of ended tasks, in the queue.
+    /// Lines that wait because the file cannot be written: in memory or, for ended tasks, in the
+    /// queue.
     pub waiting: u64,
-    /// Lines that were not written and never will be.
+    /// Lines that were discarded.
     pub lost: u64,
-    /// How many of the files counted here could not be written when that was last tried.
+    /// The number of counted files whose latest write failed.
     pub failing: u64,
 }
 
@@ -42,7 +45,7 @@ struct Counters {
     waiting: AtomicU64,
     lost: AtomicU64,
     failing: AtomicBool,
-    /// Ended tasks whose lines could not be written, and when that was tried.
+    /// Ended tasks whose lines could not be written, with the time of the last try.
     owed: Mutex<HashMap<TaskId, Instant>>,
 }
 
@@ -52,7 +55,7 @@ impl LogCounts {
         counters.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts the line of an ended task as written, or as one that waits in the queue.
+    /// Records whether an ended task's line was written, or waits in the queue.
     pub(super) fn set_owed(&self, id: TaskId, written: bool) {
         let mut owed = self.owed();
         if !written {
@@ -62,12 +65,12 @@ impl LogCounts {
         }
     }
 
-    /// Each file's name (`app`, `llm_requests`, `errors`) and its counters.
+    /// Returns each file's name (`app`, `llm_requests`, `errors`) and its counters.
     pub fn files(&self) -> [(&'static str, FileCounts); 3] {
         [LogFile::App, LogFile::Requests, LogFile::Errors].map(|file| (file.name(), self.of(file)))
     }
 
-    /// The counters of all files together.
+    /// Returns the sums over all files.
     pub fn total(&self) -> FileCounts {
         self.files().iter().fold(FileCounts::default(), |sum, (_, file)| FileCounts {
             written: sum.written + file.written,
@@ -107,7 +110,7 @@ impl LogCounts {
 }
 
 impl LogFile {
-    /// `app` for `app.log`.
+    /// Returns the name without extension: `app` for `app.log`.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::App => "app",

@@ -1,9 +1,10 @@
-//! A log file for each day, and a link to the latest.
+//! A log file per day, and a link to the latest.
 //!
-//! `tracing-appender` rolls files too, but its link holds the folder's path: it breaks when the folder
-//! is relative, or is seen from outside a container. Ours names the file alone. Several processes may
-//! write into one folder: each appends, and nobody renames a file that another writes to. Others may
-//! (logrotate, an operator): [`DailyFile::follow`] notices that and opens the path again.
+//! `tracing-appender` rotates files too, but its link contains the folder's path, so it breaks if
+//! the folder is relative or is accessed from outside a container. Our link contains only the file
+//! name. Several processes may write to one folder: all append, and none renames a file. Other
+//! programs may rename or remove one (logrotate, an operator): [`DailyFile::follow`] detects that
+//! and opens the path again.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Seek, Write};
@@ -12,34 +13,35 @@ use std::path::{Path, PathBuf};
 
 use time::{Date, OffsetDateTime};
 
-/// Days of logs that are kept.
+/// Number of daily files that are kept.
 const KEPT_FILES: usize = 90;
 
-/// Appends to `NAME.YYYY-MM-DD.log` of the day in UTC; `NAME.log` links to it.
+/// Appends to `NAME.YYYY-MM-DD.log` of the current day in UTC; `NAME.log` links to it.
 #[derive(Debug)]
 pub(super) struct DailyFile {
     dir: PathBuf,
     name: &'static str,
     day: Date,
     file: File,
-    /// Which file on the disk is open.
+    /// The identity of the open file.
     id: FileId,
-    /// `NAME.log` leads to it. On a full disk there may be no room for a link.
+    /// `NAME.log` links to the open file. Creating the link may fail on a full disk.
     linked: bool,
-    /// A line was cut off by a full disk and could not be taken back: end it before the next one.
+    /// The last line was cut off by a full disk and could not be removed, so the next write starts
+    /// with a line end.
     torn: bool,
 }
 
-/// What an append has done.
+/// The result of an append.
 #[derive(Debug)]
 pub(super) struct Appended {
-    /// How many of the lines are in the file, whole, counted from the first.
+    /// The number of lines, counted from the first, that are completely in the file.
     pub(super) lines: usize,
-    /// Why the others are not.
+    /// The reason why the others are not.
     pub(super) error: Option<io::Error>,
 }
 
-/// Device and inode: two paths with the same one are the same file.
+/// Device and inode number, which identify a file independently of its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileId(u64, u64);
 
@@ -50,7 +52,7 @@ impl From<&Metadata> for FileId {
 }
 
 impl DailyFile {
-    /// Opens today's file in `dir`. Makes the folder if it does not exist.
+    /// Opens today's file in `dir`. Creates the folder if it does not exist.
     pub(super) fn open(dir: &Path, name: &'static str) -> io::Result<Self> {
         let day = today();
         let (file, id) = open(dir, name, day)?;
@@ -58,16 +60,16 @@ impl DailyFile {
         Ok(Self { dir: dir.to_path_buf(), name, day, file, id, linked: true, torn: false })
     }
 
-    /// The log's name, `app` for `app.log`.
+    /// Returns the log's name, `app` for `app.log`.
     pub(super) fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Makes sure that the open file is the one at today's path: on a new day, and when the path's file
-    /// was moved, removed or replaced, the path is opened again.
+    /// Makes sure that the open file is the one at today's path: opens the path again on a new day,
+    /// and when its file was moved, removed or replaced.
     ///
     /// # Errors
-    /// When it can't be opened. The old file stays open, and is better than none.
+    /// If the path cannot be opened. The old file then stays open.
     pub(super) fn follow(&mut self) -> io::Result<()> {
         self.follow_to(today())
     }
@@ -81,15 +83,15 @@ impl DailyFile {
         }
         match fs::metadata(path(&self.dir, self.name, self.day)) {
             Ok(found) if FileId::from(&found) == self.id => Ok(()),
-            // What can't be looked at can't be opened either; opening says why.
+            // If the path's metadata cannot be read, opening it returns the reason.
             Ok(_) | Err(_) => self.open_again(today),
         }
     }
 
-    /// Opens today's path again, whatever lies there.
+    /// Opens today's path again, unconditionally.
     ///
     /// # Errors
-    /// When it can't be opened. The old file stays open.
+    /// If the path cannot be opened. The old file then stays open.
     pub(super) fn reopen(&mut self) -> io::Result<()> {
         self.open_again(today())
     }
@@ -102,11 +104,11 @@ impl DailyFile {
         Ok(())
     }
 
-    /// Appends lines, each with its line end, in one write as far as the system allows. A line that did
-    /// not fit is taken back, so that the file has whole lines only.
+    /// Appends lines, each with its line end, in one write if the system allows. A line that was
+    /// written only in part is removed again, so that the file consists of whole lines.
     pub(super) fn append(&mut self, lines: &[&[u8]]) -> Appended {
         let appended = self.write(lines);
-        // A file without a name is gone as soon as it is closed, and so is what was written to it.
+        // A removed file is deleted when it is closed, together with everything written to it.
         if self.is_removed() {
             return match self.open_again(today()) {
                 Ok(()) => self.write(lines),
@@ -143,12 +145,13 @@ impl DailyFile {
         Appended { lines: whole, error }
     }
 
-    /// Cuts the last bytes off the file, if nobody has written behind them.
+    /// Removes the last `count` bytes, unless another process has appended since. Returns whether
+    /// it did.
     fn take_back(&mut self, count: u64) -> bool {
         let end = self.file.stream_position();
         let length = self.file.metadata().map(|metadata| metadata.len());
         match (end, length) {
-            // After a write that appends, the position is the end of what was written.
+            // After an appending write, the position is the end of the written bytes.
             (Ok(end), Ok(length)) if end == length => self.file.set_len(end - count).is_ok(),
             _ => false,
         }
@@ -159,7 +162,7 @@ impl DailyFile {
     }
 }
 
-/// Takes `count` off `left`, if there is as much.
+/// Subtracts `count` from `left` if `left` is large enough. Returns whether it did.
 fn take(left: &mut usize, count: usize) -> bool {
     let enough = *left >= count;
     if enough {
@@ -188,20 +191,20 @@ fn open(dir: &Path, name: &str, day: Date) -> io::Result<(File, FileId)> {
     Ok((file, id))
 }
 
-/// Points `NAME.log` at the day's file, in one step: a reader never finds no link.
+/// Replaces the link `NAME.log` atomically, so that readers always find one.
 fn link(dir: &Path, name: &str, day: Date) -> io::Result<()> {
     let (link, file_name) = (dir.join(format!("{name}.log")), file_name(name, day));
     if fs::read_link(&link).is_ok_and(|target| target == Path::new(&file_name)) {
         return Ok(());
     }
     let fresh = dir.join(format!(".{name}.{}.link", std::process::id()));
-    // Left over from a process of the same id that died right here.
+    // May be left over from a process with the same id that died at this point.
     let _ = fs::remove_file(&fresh);
     std::os::unix::fs::symlink(file_name, &fresh)?;
     fs::rename(&fresh, link)
 }
 
-/// Removes what is past [`KEPT_FILES`] days; what can't be removed stays.
+/// Removes all but the latest [`KEPT_FILES`] daily files; ignores errors.
 fn remove_oldest(dir: &Path, name: &str) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     let is_ours = |file: &str| {

@@ -1,4 +1,4 @@
-//! Days, links, and files that somebody moves, removes or fills.
+//! Tests rotation, links, and files that others move, remove or fill.
 
 use std::os::unix::fs::symlink;
 
@@ -64,7 +64,7 @@ fn two_writers_share_a_file() {
 
 #[test]
 fn a_file_that_was_moved_removed_or_replaced_is_opened_again() {
-    // As logrotate does it, without and with `create`; as `rm` does it; and with the whole folder.
+    // Like logrotate without and with `create`, like `rm`, and with the whole folder.
     let moved: fn(&Folder) = |folder| fs::rename(folder.today(), folder.path("old")).unwrap();
     let created: fn(&Folder) = |folder| {
         fs::rename(folder.today(), folder.path("old")).unwrap();
@@ -95,11 +95,11 @@ fn what_went_to_a_file_without_a_name_is_written_again() {
     let folder = Folder::new();
     let mut log = folder.open();
     append(&mut log, "before\n");
-    // Between the look and the write.
+    // Removed between the check and the write.
     fs::remove_file(folder.today()).unwrap();
     append(&mut log, "one\ntwo\n");
     assert_eq!(folder.read("app.log"), "one\ntwo\n");
-    // A moved one still has its name: nothing is written twice.
+    // A moved file still has a name: nothing is written twice.
     fs::rename(folder.today(), folder.path("old")).unwrap();
     append(&mut log, "three\n");
     assert_eq!(folder.read("old"), "one\ntwo\nthree\n");

@@ -1,7 +1,7 @@
-//! The line formats, to the letter. Pure: values in, text out.
+//! Formats the lines exactly as documented. Pure.
 //!
-//! Whatever came from a user is written as a JSON string in which `=` is escaped too, so that no
-//! quote, newline or `key=` in it can forge a field or a line.
+//! Text from users is written as a JSON string in which `=` is escaped too, so that no quote,
+//! newline or `key=` in it can forge a field or a line.
 
 use std::fmt::Write;
 
@@ -9,13 +9,14 @@ use protocol::{Metrics, Outcome, TaskError, TaskId};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-/// `2025-11-21 15:30:45`.
+/// Formats a time as `2025-11-21 15:30:45`.
 pub(super) fn timestamp(at: OffsetDateTime) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
     at.format(format).unwrap_or_else(|_| at.to_string())
 }
 
-/// One line of `llm_requests.log`, newline included. New fields may only be appended at the end.
+/// Formats one line of `llm_requests.log`, with its line end. New fields may only be appended at
+/// the end.
 pub(super) fn request_line(
     at: OffsetDateTime,
     id: TaskId,
@@ -47,7 +48,7 @@ pub(super) fn request_line(
     line
 }
 
-/// One block of `errors.log`.
+/// Formats one block of `errors.log`.
 pub(super) fn error_block(at: OffsetDateTime, id: TaskId, error: &TaskError) -> String {
     let rule = "=".repeat(80);
     let mut chain = String::new();
@@ -66,7 +67,7 @@ pub(super) fn error_block(at: OffsetDateTime, id: TaskId, error: &TaskError) -> 
     )
 }
 
-/// `text` on one line: control characters and exotic line ends are escaped.
+/// Escapes control characters and all Unicode line ends, so that `text` stays on one line.
 pub(super) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {
@@ -81,7 +82,7 @@ pub(super) fn one_line(text: &str) -> String {
     line
 }
 
-/// `text` as a JSON string, with `=` escaped as well.
+/// Formats `text` as a JSON string in which `=` is escaped too.
 fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
@@ -97,7 +98,7 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// JSON's `\uXXXX`; everything escaped here lies in the first plane.
+/// Appends JSON's `\uXXXX`. All characters escaped here are in the Basic Multilingual Plane.
 fn escape(character: char, into: &mut String) {
     write!(into, "\\u{:04x}", u32::from(character)).expect("writing to a String can't fail");
 }

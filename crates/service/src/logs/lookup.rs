@@ -1,4 +1,4 @@
-//! Looks for lines in `llm_requests.log` that a process may have written before it died.
+//! Searches `llm_requests.log` for lines that a process may have written before it died.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -11,15 +11,17 @@ use time::{Duration, OffsetDateTime};
 
 use super::format;
 
-/// Read at once, from the end of a file towards its beginning.
+/// The number of bytes that are read at once, from the end of a file backwards.
 const BLOCK: usize = 256 << 10;
-/// How far lines of several processes may be out of order, and clocks may have been set back.
+/// Tolerance for lines of several processes that are out of order, and for clocks that were set
+/// back.
 const SLACK: Duration = Duration::minutes(1);
-/// `[2025-11-21 15:30:45] task_id=`.
+/// The position of the time in `[2025-11-21 15:30:45] task_id=`.
 const TIME: std::ops::Range<usize> = 1..20;
 const ID: std::ops::Range<usize> = 30..66;
 
-/// Those of `ids` that have a line in the files in `dir`, written `since` then. A file that can't be read has none.
+/// Returns those of `ids` that have a line, not older than `since`, in the files of `dir`. Skips
+/// unreadable files.
 pub(super) fn written(dir: &Path, ids: &HashSet<TaskId>, since: OffsetDateTime) -> HashSet<TaskId> {
     let since = since - SLACK;
     let mut found = HashSet::new();
@@ -41,7 +43,7 @@ pub(super) fn written(dir: &Path, ids: &HashSet<TaskId>, since: OffsetDateTime) 
     found
 }
 
-/// Reads a file from its end to the lines of before `since`.
+/// Reads a file backwards to the first line older than `since`.
 fn scan(
     file: &File,
     ids: &HashSet<TaskId>,
@@ -56,7 +58,7 @@ fn scan(
         let mut block = vec![0; size];
         file.read_exact_at(&mut block, start)?;
         block.append(&mut cut_off);
-        // All but the first line are whole.
+        // The block may start inside a line; all other lines are complete.
         let whole = match block.iter().position(|byte| *byte == b'\n') {
             _ if start == 0 => 0,
             Some(end) => end + 1,
@@ -81,7 +83,7 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Reads a whole line: one that a kill or a full disk cut off is none.
+    /// Parses a complete line. Returns `None` for one that was cut off by a kill or a full disk.
     fn read(line: &'a [u8]) -> Option<Self> {
         let line = std::str::from_utf8(line).ok()?;
         line.contains(" total_time=").then_some(())?;
@@ -110,7 +112,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let now = OffsetDateTime::now_utc();
         let yesterday = now - Duration::days(1);
-        // Some blocks, so that lines lie across their edges.
+        // Several blocks, so that lines cross their boundaries.
         let today = ids(3 * BLOCK / 100);
         let text: String = today.iter().map(|id| line(*id, now)).collect();
         assert!(text.len() > 3 * BLOCK);
@@ -132,7 +134,7 @@ mod tests {
         let now = OffsetDateTime::now_utc();
         let [old, torn, whole] = ids(3)[..] else { unreachable!() };
         let mut text = line(old, now - Duration::hours(2));
-        // Between the old line and what is asked for lies more than a block.
+        // More than a block lies between the old line and the requested ones.
         text.extend(ids(2 * BLOCK / 100).iter().map(|id| line(*id, now - Duration::hours(1))));
         text.push_str(&line(torn, now)[..80]);
         text.push('\n');

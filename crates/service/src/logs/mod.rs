@@ -1,21 +1,21 @@
-//! The three log files, each with daily rotation: `app.log`, `llm_requests.log`, `errors.log`. Their
-//! formats are contracts with scripts; `format` writes them and is pure, the rest moves bytes.
+//! The three log files, rotated daily: `app.log`, `llm_requests.log` and `errors.log`. Their
+//! formats are contracts; the pure module `format` implements two of them, `app` the third.
 //!
-//! A file of today is `app.2025-11-21.log`; `app.log` is a link to the latest. Times are UTC. Writing
-//! happens on threads of its own, so no caller waits for a disk or a console; lines that come faster
-//! than they are written go out together.
+//! The file of a day is `app.2025-11-21.log`; `app.log` links to the latest. Times are in UTC.
+//! Separate threads do the writing, so no caller waits for a disk or a console; lines that arrive
+//! faster than they are written are written together.
 //!
 //! | module   | what it does |
 //! |----------|--------------|
-//! | `app`    | the format of `app.log` |
-//! | `format` | the formats of the other two |
-//! | `task`   | [`TaskLog`]: an ended task's line and block, owed to the queue until they are written |
-//! | `lookup` | looks for lines that a dead process may have written |
-//! | `writer` | the threads: what waits, what is given up, who learns of it |
-//! | `output` | one file: counts, tells trouble |
-//! | `daily`  | the file of the day: opened again when it was moved, whole lines only |
+//! | `app`    | formats `app.log` |
+//! | `format` | formats the other two |
+//! | `task`   | [`TaskLog`]: writes an ended task's line and block, which stay owed to the queue until they are written |
+//! | `lookup` | searches for lines that a dead process may have written |
+//! | `writer` | the writer threads: buffer lines, discard them when the buffer is full, send receipts |
+//! | `output` | one file: counts its lines and reports failures |
+//! | `daily`  | the file of the day: reopens it when it was moved, keeps lines whole |
 //! | `counts` | [`LogCounts`]: written, waiting and lost lines |
-//! | `secrets` | removes the process's secrets from all of it |
+//! | `secrets` | removes the process's secrets from all output |
 
 mod app;
 mod counts;
@@ -46,27 +46,28 @@ use crate::settings::{LogFormat, Settings};
 pub use counts::{FileCounts, LogCounts};
 pub use task::TaskLog;
 
-/// Parts of the system that say more than an operator wants to hear.
+/// Directives for modules whose informational messages are not useful to operators.
 const QUIET: &str = "actix_server=warn";
-/// The target of [`Logs::last_words`].
+/// The target of the message that [`Logs::last_words`] writes.
 const LAST_WORDS: &str = "exit";
-/// Bytes of `app.log` that may wait for a disk or a slow writer.
+/// Buffer size for `app.log`, in bytes.
 const APP_ROOM: usize = 8 << 20;
-/// The same for the other two together: some 150,000 ended tasks.
+/// Buffer size for the other two files together: enough for some 150,000 ended tasks.
 const TASK_ROOM: usize = 32 << 20;
 
-/// The open logs. Dropping it writes what is buffered: keep it until the process ends.
+/// The open logs. Dropping it writes all buffered lines, so keep it until the process ends.
 #[derive(Debug)]
 pub struct Logs {
     tasks: TaskLog,
     control: LogControl,
-    // Dropped in this order: what the first has to say of its end goes to the others.
+    // Fields drop in this order, so that messages about the end of the first are still written by
+    // the others.
     _tasks: Thread,
     _app: Thread,
     _console: WorkerGuard,
 }
 
-/// Changes open logs.
+/// Changes the logs while they are open.
 #[derive(Clone)]
 pub struct LogControl {
     inlets: [Inlet; 2],
@@ -75,20 +76,21 @@ pub struct LogControl {
 }
 
 impl LogControl {
-    /// Opens all files again, whatever lies at their paths now.
+    /// Reopens all files at their paths.
     pub fn reopen(&self) {
         self.inlets.iter().for_each(Inlet::reopen);
     }
 
-    /// Keeps the secrets of changed settings out of the logs too; those of before stay out.
+    /// Adds the secrets of changed settings to those removed from the output; earlier ones are
+    /// still removed.
     pub fn add_secrets(&self, settings: &Settings) {
         self.secrets.add(settings);
     }
 
-    /// Changes which events are logged, to a `LOG_LEVEL`.
+    /// Sets the filter to the value of a `LOG_LEVEL`.
     ///
     /// # Errors
-    /// When it is none, or logging has ended.
+    /// If it is not a valid `LOG_LEVEL`, or logging has ended.
     pub fn set_level(&self, level: &str) -> Result<(), String> {
         let filter = EnvFilter::try_new(directives(level)).map_err(|error| error.to_string())?;
         self.filter.reload(filter).map_err(|error| error.to_string())
@@ -101,30 +103,30 @@ impl std::fmt::Debug for LogControl {
     }
 }
 
-/// The logs can't be opened.
+/// The logs cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
-    /// The folder can't be made or written to.
+    /// The folder cannot be created or written to.
     #[error(
         "the log folder {} can't be used: {source}: make it writable or set LOG_DIR to another",
         .dir.display()
     )]
     Folder {
-        /// Which folder.
+        /// The folder.
         dir: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Somebody has installed a logger before.
+    /// Another logger is already installed.
     #[error("logging was already started in this process")]
     AlreadyStarted(#[from] TryInitError),
 }
 
 impl Logs {
-    /// Opens the files in `LOG_DIR` and sends `tracing` to `app.log` and to stderr.
+    /// Opens the files in `LOG_DIR`, and sends `tracing` events to `app.log` and to stderr.
     ///
     /// # Errors
-    /// When the folder can't be used, or logging was started before in this process.
+    /// If the folder cannot be used, or logging was already started in this process.
     pub fn start(settings: &Settings) -> Result<Self, LogsError> {
         let dir = &settings.log_dir;
         let refused = |source| LogsError::Folder { dir: dir.clone(), source };
@@ -142,10 +144,10 @@ impl Logs {
             writer::start(requests, Some(errors), counts.clone(), TASK_ROOM).map_err(refused)?;
         let tasks = tasks.without(&secrets);
 
-        // A console that stands still must not make a compute thread wait: lines are dropped then.
+        // A blocked console must not block a compute thread, so lines are dropped instead.
         let console = Redacted::new(BufWriter::new(io::stderr()), secrets.clone());
         let (console, console_guard) = NonBlockingBuilder::default().lossy(true).finish(console);
-        // main says the last words on the console.
+        // `main` prints these on the console itself.
         let console = console.with_filter(|line| line.target() != LAST_WORDS);
 
         let (filter, handle) = reload::Layer::new(EnvFilter::new(directives(&settings.log_level)));
@@ -166,23 +168,24 @@ impl Logs {
         })
     }
 
-    /// Notes in `app.log` why the process ends, and passes it on: `main` prints it on the console.
+    /// Writes the reason why the process ends to `app.log`, and returns `result`, which `main`
+    /// prints on the console.
     pub fn last_words<T, E: std::fmt::Display>(&self, result: Result<T, E>) -> Result<T, E> {
         result.inspect_err(|error| tracing::error!(target: LAST_WORDS, "{error:#}"))
     }
 
-    /// The writer of `llm_requests.log` and `errors.log`.
+    /// Returns the writer of `llm_requests.log` and `errors.log`.
     pub fn tasks(&self) -> TaskLog {
         self.tasks.clone()
     }
 
-    /// What changes these logs while they are open.
+    /// Returns a handle that changes these logs while they are open.
     pub fn control(&self) -> LogControl {
         self.control.clone()
     }
 }
 
-/// A `LOG_LEVEL` as the filter's directives.
+/// Returns the filter directives for a `LOG_LEVEL`.
 fn directives(level: &str) -> String {
     format!("{QUIET},{level}")
 }

@@ -1,12 +1,12 @@
-//! One log file as its writer sees it: counts what is written, and tells when it can't be written and
-//! when it can be again.
+//! One log file of a writer thread: counts its lines, and reports when writes start to fail and
+//! when they succeed again.
 
 use std::time::Instant;
 
 use super::counts::{LogCounts, LogFile};
 use super::daily::{Appended, DailyFile};
 
-/// At most so much goes out in one write.
+/// Maximum size of one write.
 const CHUNK: usize = 1 << 20;
 
 /// A file with its counters.
@@ -15,16 +15,16 @@ pub(super) struct Output {
     file: DailyFile,
     counts: LogCounts,
     trouble: Option<Trouble>,
-    /// Its path can't be opened again; the file that was moved away is still written.
+    /// The path cannot be reopened, so lines go to the file that was moved away.
     astray: bool,
-    /// Lost lines that were told.
+    /// The number of lost lines that was last reported.
     told_lost: u64,
 }
 
-/// Since when the file can't be written.
+/// A period of failing writes.
 struct Trouble {
     began: Instant,
-    /// The most lines that waited at once.
+    /// The maximum number of lines that waited.
     waited: usize,
 }
 
@@ -41,7 +41,7 @@ impl Output {
         &self.counts
     }
 
-    /// Appends lines; returns how many, from the first on, are in the file.
+    /// Appends lines. Returns how many, counted from the first, are in the file.
     pub(super) fn write(&mut self, lines: &[&[u8]]) -> usize {
         if lines.is_empty() {
             return 0;
@@ -67,7 +67,7 @@ impl Output {
         done
     }
 
-    /// Says how many lines wait for this file.
+    /// Updates the counter of waiting lines.
     pub(super) fn set_waiting(&mut self, lines: usize) {
         self.counts.set_waiting(self.which, lines);
         if let Some(trouble) = &mut self.trouble {
@@ -75,7 +75,7 @@ impl Output {
         }
     }
 
-    /// Looks after a file that nobody writes to: it shall be at its path.
+    /// Checks an idle file, and reopens it if it is no longer at its path.
     pub(super) fn look(&mut self) {
         self.follow();
         if self.trouble.is_none() {
@@ -83,7 +83,7 @@ impl Output {
         }
     }
 
-    /// Opens the file again.
+    /// Reopens the file at its path.
     pub(super) fn reopen(&mut self) {
         let reopened = self.file.reopen();
         self.opened(reopened);
@@ -137,7 +137,7 @@ impl Output {
         }
     }
 
-    /// Tells how many lines were lost since that was last told, if any were.
+    /// Reports lines lost since the last report, if any.
     pub(super) fn tell_lost(&mut self) {
         let lost = self.untold_lost();
         if lost > 0 {

@@ -1,8 +1,8 @@
-//! Keeps secrets out of everything that is written.
+//! Keeps secrets out of all log output.
 //!
-//! Two things see to it. Lines of other crates below `debug` are never written, at whatever `LOG_LEVEL`: HTTP
-//! clients dump there what goes over the wire, in rows of hexadecimal in which no secret could be found. And
-//! whatever is written passes [`Redacted`], which knows all secrets of the process and blots them out.
+//! First, events of other crates below `debug` are never written, at any `LOG_LEVEL`: HTTP clients
+//! dump raw bytes there in hexadecimal, in which no secret could be found. Second, all output
+//! passes through [`Redacted`], which replaces all secrets of the process.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -15,12 +15,12 @@ use tracing::{Level, Metadata};
 
 use crate::settings::{QueueLocation, Settings};
 
-/// What stands in a secret's place.
+/// Replaces a secret.
 const BLOT: &str = "[secret]";
-/// Shorter texts are no secrets, but would be found everywhere.
+/// Shorter texts are not treated as secrets, because they would match everywhere.
 const SHORTEST: usize = 6;
 
-/// The crates of this workspace: what they log is known.
+/// The crates of this workspace, whose log output is known to be safe.
 const OURS: [&str; 12] = [
     "cli",
     "engine",
@@ -36,7 +36,7 @@ const OURS: [&str; 12] = [
     "worker",
 ];
 
-/// The variables that name a proxy, which may have a password.
+/// The variables that name a proxy, whose URL may contain a password.
 const PROXIES: [&str; 8] = [
     "http_proxy",
     "https_proxy",
@@ -48,33 +48,33 @@ const PROXIES: [&str; 8] = [
     "WS_PROXY",
 ];
 
-/// Whether a line may be written: those of other crates only from `debug` on.
+/// Returns `true` if an event may be written: events of other crates only from `debug` on.
 pub(super) fn may_be_written(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let root = target.split([':', '.']).next().unwrap_or(target);
     *metadata.level() <= Level::DEBUG || OURS.contains(&root) || root.starts_with("qwen_queue")
 }
 
-/// The secrets of a process, in every form in which they may be written. Clones share them.
+/// A process's secrets in all forms in which they may be written. Clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Secrets(Arc<RwLock<Known>>);
 
 #[derive(Default)]
 struct Known {
     forms: BTreeSet<String>,
-    /// Finds the forms; `None` if there are none.
+    /// Finds the forms; `None` if there are no secrets.
     finder: Option<AhoCorasick>,
 }
 
 impl Secrets {
-    /// Those of the settings, and of the proxies in the environment.
+    /// Collects the secrets of the settings and of the proxies in the environment.
     pub(super) fn of(settings: &Settings) -> Self {
         let secrets = Self::default();
         secrets.add(settings);
         secrets
     }
 
-    /// Adds those of the settings, and of the proxies in the environment.
+    /// Adds the secrets of the settings and of the proxies in the environment.
     pub(super) fn add(&self, settings: &Settings) {
         let mut texts: Vec<String> = Vec::new();
         let keys = settings.api_keys.iter().chain(&settings.admin_api_key);
@@ -91,7 +91,7 @@ impl Secrets {
     fn add_texts(&self, texts: &[String]) {
         let forms = texts.iter().map(|text| text.trim()).filter(|text| text.len() >= SHORTEST);
         let forms = forms.flat_map(|text| {
-            // As Debug writes it, and JSON.
+            // As `Debug` and JSON escape it.
             let escaped = format!("{text:?}");
             [text.to_owned(), escaped[1..escaped.len() - 1].to_owned()]
         });
@@ -104,7 +104,7 @@ impl Secrets {
         }
     }
 
-    /// Returns a line without the secrets, or `None` if it has none.
+    /// Returns the line with all secrets replaced, or `None` if it contains none.
     pub(super) fn blot(&self, line: &[u8]) -> Option<Vec<u8>> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let finder = known.finder.as_ref().filter(|finder| finder.is_match(line))?;
@@ -113,7 +113,8 @@ impl Secrets {
     }
 }
 
-/// The password in an address: as it stands there, decoded, and with the user as `Basic` has it.
+/// Returns the forms of the password in a URL: as written, percent-decoded, and encoded for `Basic`
+/// authentication.
 fn of_address(address: &str) -> Vec<String> {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -146,7 +147,7 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&decoded).into_owned()
 }
 
-/// Writes lines without secrets. Each write is whole lines, as the threads beside get them.
+/// Writes lines with all secrets replaced. Each write must consist of whole lines.
 pub(super) struct Redacted<W> {
     to: W,
     secrets: Secrets,

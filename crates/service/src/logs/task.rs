@@ -1,7 +1,9 @@
-//! `llm_requests.log` and `errors.log`: one line, and for a failure one block, per ended task.
+//! Writes `llm_requests.log` and `errors.log`: one line per ended task, and one block per failed
+//! one.
 //!
-//! The queue knows which lines are owed ([`queue::LINE_SPAN`]). It hears that one is written when it is in the
-//! file, so a process that is killed before leaves it to the next, and so does a disk that is full.
+//! The queue's journal lists the lines that are still to be written ([`queue::LINE_SPAN`]). An
+//! entry is removed once its line is in the file, so if a process is killed before that, or its
+//! disk is full, another process writes the line.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -18,18 +20,18 @@ use super::counts::LogCounts;
 use super::writer::{Entry, Inlet, Receipt};
 use super::{format, lookup};
 
-/// How long the end of a process waits for its last lines.
+/// Maximum wait for the last lines when the process ends.
 const LAST_WAIT: Duration = Duration::from_secs(3);
-/// Between two looks for that.
+/// Interval of the checks during that wait.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Writes the two files. Never waits for the disk.
+/// Writes the two files. Never blocks on the disk.
 #[derive(Clone)]
 pub struct TaskLog {
     dir: Arc<Path>,
     inlet: Inlet,
     counts: LogCounts,
-    /// Lines that were handed in and whose receipts have not come.
+    /// The number of lines handed to the writer whose receipts are pending.
     waiting: Arc<AtomicUsize>,
 }
 
@@ -38,8 +40,9 @@ impl TaskLog {
         Self { dir: dir.into(), inlet, counts, waiting: Arc::default() }
     }
 
-    /// Writes down the end that the holder of a task recorded `at` this instant of the queue's, having sent it
-    /// first at `sent`. The queue hears of it once it is in the file. Returns its figures. Call it in a runtime.
+    /// Logs an outcome that this process recorded at time `at` of the queue's clock and first sent
+    /// at `sent`. Removes it from the journal once the line is in the file. Returns the task's
+    /// metrics. Must be called within a Tokio runtime.
     pub fn finished(
         &self,
         broker: &Arc<dyn Broker>,
@@ -54,15 +57,17 @@ impl TaskLog {
         metrics
     }
 
-    /// Writes down an end, if it is one, whose line is this process's to write since `since` at the earliest.
+    /// Logs a task's end, if the task has ended and this process has been responsible for its line
+    /// since `since` or later.
     pub fn ended(&self, broker: &Arc<dyn Broker>, end: &TaskSnapshot, since: Instant) {
         if let (Some(outcome), Some(metrics)) = (&end.outcome, end.metrics()) {
             self.owed(broker, end.task.id, outcome, &metrics, since);
         }
     }
 
-    /// Writes down ends that the queue's journal handed out after it was asked at `asked`, but for those whose
-    /// lines are in these files already. Returns whether all are in the files; those that are not are still owed.
+    /// Logs the ends that the queue's journal returned to a request sent at `asked`, except those
+    /// whose lines are in these files already. Returns `true` if all are in the files; the others
+    /// stay in the journal.
     pub async fn take_over(
         &self,
         broker: &Arc<dyn Broker>,
@@ -76,7 +81,7 @@ impl TaskLog {
             let oldest = due.iter().filter_map(|due| due.perhaps_written).max().unwrap_or_default();
             let dir = Arc::clone(&self.dir);
             let look = move || lookup::written(&dir, &ids, OffsetDateTime::now_utc() - oldest);
-            // When it can't be told, a line too many is better than one too few.
+            // If the search fails, a duplicate line is better than a missing one.
             found = tokio::task::spawn_blocking(look).await.unwrap_or_default();
         }
         let mut receipts = Vec::new();
@@ -102,7 +107,7 @@ impl TaskLog {
         written >= all
     }
 
-    /// Returns when what was handed in before is in the files, or can't be, or takes too long.
+    /// Waits until all earlier lines are written or have failed, for a limited time.
     pub async fn flushed(&self) {
         let until = Instant::now() + LAST_WAIT;
         while self.waiting.load(Ordering::Acquire) > 0 && Instant::now() < until {
@@ -110,7 +115,7 @@ impl TaskLog {
         }
     }
 
-    /// The counters of this process's log files.
+    /// Returns the counters of this process's log files.
     pub fn counts(&self) -> LogCounts {
         self.counts.clone()
     }
@@ -124,7 +129,8 @@ impl TaskLog {
         since: Instant,
     ) {
         if since.elapsed() >= LINE_SPAN / 2 {
-            // Somebody else may be about to write it. Who gets it from the journal looks for it first.
+            // Another process may be about to write it. Whoever gets it from the journal searches
+            // for it first.
             tracing::debug!(target: "service.logs", %task_id, "late: its line is left to the journal");
             return;
         }

@@ -1,9 +1,10 @@
-//! The thread that writes log files, so that no caller waits for a disk.
+//! The thread that writes log files, so that no caller blocks on a disk.
 //!
-//! Lines come by a channel and are written in their order, as many at once as wait. While the file
-//! can't be written (the disk is full, the folder is not writable) lines wait in memory, up to a
-//! number of bytes; what comes beyond is counted as lost. A caller that keeps a line owed elsewhere asks
-//! for a [`Receipt`]: such a line never waits here, its caller learns at once that it was not written.
+//! Lines arrive through a channel and are written in order, all waiting ones together. While the
+//! file cannot be written (the disk is full, the folder is read-only), lines wait in memory up to a
+//! limit in bytes; further ones are counted as lost. A caller whose line is also kept elsewhere
+//! requests a [`Receipt`]: such a line never waits here, and the receipt reports at once that it
+//! was not written.
 
 use std::io;
 use std::sync::Arc;
@@ -18,29 +19,29 @@ use super::daily::DailyFile;
 use super::output::Output;
 use super::secrets::Secrets;
 
-/// How often an idle writer looks whether its files are still at their paths.
+/// The interval at which an idle writer checks that its files are still at their paths.
 const BEAT: Duration = Duration::from_secs(1);
-/// The pause between two tries to write what could not be written.
+/// Pause between retries of a failed write.
 const RETRY: Duration = Duration::from_millis(200);
-/// Lines that are taken from the channel before they are written.
+/// Maximum number of lines that are taken from the channel before they are written.
 const BATCH: usize = 1024;
-/// How long the end of the process waits for the last lines.
+/// Maximum wait for the last lines when the process ends.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// Whether a line was written.
+/// Reports whether a line was written.
 #[derive(Debug)]
 pub(crate) struct Receipt(oneshot::Receiver<bool>);
 
 impl Receipt {
-    /// Waits until the line was handed to the file (`true`), or could not be (`false`): then nothing of
-    /// it is in the file or will be, and the caller may hand it in again later.
+    /// Waits until the line was written to the file (`true`) or has failed (`false`). After a
+    /// failure, no part of it is in the file or will be, and the caller may submit it again later.
     pub(crate) async fn written(self) -> bool {
         self.0.await.unwrap_or(false)
     }
 }
 
-/// A line, and for a failed task its block in `errors.log`, which is written first: a line that was
-/// written says that all was.
+/// A line, and for a failed task its block in `errors.log`. The block is written first, so the
+/// presence of the line implies that of the block.
 #[derive(Debug)]
 pub(super) struct Entry {
     block: Option<Vec<u8>>,
@@ -53,7 +54,7 @@ impl Entry {
         Self { block, line, receipt: None }
     }
 
-    /// Asks for a receipt.
+    /// Requests a receipt.
     pub(super) fn with_receipt(mut self) -> (Self, Receipt) {
         let (sender, receipt) = oneshot::channel();
         self.receipt = Some(sender);
@@ -67,34 +68,34 @@ impl Entry {
 
 enum Message {
     Entry(Entry),
-    /// Open the files again.
+    /// Reopen the files.
     Reopen,
-    /// Look at the stop flag.
+    /// Check the stop flag.
     Wake,
 }
 
-/// Where lines are handed in. Never blocks.
+/// The sending side of the channel. Never blocks.
 #[derive(Clone)]
 pub(super) struct Inlet {
     to: Sender<Message>,
     file: LogFile,
     counts: LogCounts,
-    /// Bytes that were handed in and are neither written nor given up.
+    /// Bytes that are neither written nor discarded yet.
     waiting: Arc<AtomicUsize>,
-    /// How many of them there may be.
+    /// Maximum of `waiting`.
     room: usize,
-    /// Removed from every line.
+    /// Secrets to remove from every line.
     secrets: Secrets,
 }
 
 impl Inlet {
-    /// The same inlet, which removes these secrets from lines.
+    /// Sets the secrets to remove from every line.
     pub(super) fn without(mut self, secrets: &Secrets) -> Self {
         self.secrets = secrets.clone();
         self
     }
 
-    /// Hands a line in.
+    /// Submits a line.
     pub(super) fn put(&self, mut entry: Entry) {
         for text in [Some(&mut entry.line), entry.block.as_mut()].into_iter().flatten() {
             if let Some(blotted) = self.secrets.blot(text) {
@@ -111,7 +112,7 @@ impl Inlet {
         }
     }
 
-    /// Asks the writer to open its files again.
+    /// Requests that the writer reopen its files.
     pub(super) fn reopen(&self) {
         let _ = self.to.send(Message::Reopen); // an ended writer has none
     }
@@ -122,7 +123,7 @@ impl Inlet {
     }
 }
 
-/// Each event of `tracing` comes as one write.
+/// `tracing` writes each event with one call.
 impl io::Write for Inlet {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.put(Entry::new(bytes.to_vec(), None));
@@ -134,7 +135,7 @@ impl io::Write for Inlet {
     }
 }
 
-/// Tells the caller that the line was not written, or counts it as lost if none owes it.
+/// Sends a negative receipt, or counts the line as lost if no receipt was requested.
 fn give_up(entry: Entry, file: LogFile, counts: &LogCounts) {
     if let Some(receipt) = entry.receipt {
         let _ = receipt.send(false); // one who no longer listens owes it all the same
@@ -146,7 +147,7 @@ fn give_up(entry: Entry, file: LogFile, counts: &LogCounts) {
     }
 }
 
-/// Keeps the thread going; dropping it writes what waits and ends the thread.
+/// The handle of the thread. Dropping it writes all waiting lines and ends the thread.
 #[derive(Debug)]
 pub(super) struct Thread {
     stop: Arc<AtomicBool>,
@@ -163,7 +164,8 @@ impl Drop for Thread {
     }
 }
 
-/// Starts a thread that writes lines to `main` and blocks to `errors`. Up to `room` bytes may wait.
+/// Starts a thread that writes lines to `main` and blocks to `errors`, with a buffer of `room`
+/// bytes.
 pub(super) fn start(
     main: (LogFile, DailyFile),
     errors: Option<DailyFile>,
@@ -195,14 +197,14 @@ pub(super) fn start(
 
 struct Writer {
     main: Output,
-    /// Where the blocks of failed tasks go.
+    /// The file for the blocks of failed tasks.
     errors: Option<Output>,
-    /// What was handed in and is not written yet, in its order.
+    /// Lines that are not written yet, in order.
     held: Vec<Entry>,
-    /// How many of them were there at the last look; none of these has a receipt.
+    /// The number of them that remain from the last write; none of these has a receipt.
     kept: usize,
     waiting: Arc<AtomicUsize>,
-    /// When to try again after a failure.
+    /// The time of the next retry after a failure.
     retry_at: Option<Instant>,
 }
 
@@ -246,7 +248,7 @@ impl Writer {
         }
     }
 
-    /// Writes what is held; `now` also if the last try was a moment ago.
+    /// Writes the waiting lines. With `now`, does not wait for the pause between retries.
     fn write(&mut self, now: bool) {
         if self.held.is_empty() {
             return;
@@ -256,7 +258,7 @@ impl Writer {
             self.write_blocks();
             self.write_lines();
         }
-        // What is owed elsewhere does not wait here.
+        // Lines with a receipt do not wait here.
         let unseen = self.held.split_off(if is_due { 0 } else { self.kept });
         for entry in unseen {
             if entry.receipt.is_some() {
@@ -289,7 +291,7 @@ impl Writer {
         }
     }
 
-    /// Writes the lines of entries whose block is written.
+    /// Writes the lines of the entries whose blocks are written.
     fn write_lines(&mut self) {
         let is_ready = |entry: &Entry| entry.block.is_none();
         let lines: Vec<&[u8]> = self

@@ -1,4 +1,4 @@
-//! The thread against real files: full, moved, and back again.
+//! Tests the thread with real files that are full, moved and restored.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -19,7 +19,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// On files of which some are full.
+    /// Starts a writer some of whose files are full.
     fn with_full(full: &[LogFile], room: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for file in full {
@@ -41,7 +41,7 @@ impl Rig {
         self.inlet.put(entry(line, block));
     }
 
-    /// Hands in a line that is owed elsewhere, and waits for its receipt.
+    /// Submits a line with a receipt, and waits for the receipt.
     fn offer(&self, line: &str, block: Option<&str>) -> bool {
         let (entry, receipt) = entry(line, block).with_receipt();
         self.inlet.put(entry);
@@ -50,7 +50,7 @@ impl Rig {
         runtime.block_on(written).expect("a receipt comes soon")
     }
 
-    /// Makes room.
+    /// Makes room in a full file.
     fn heal(&self, file: LogFile) {
         fs::remove_file(today(self.folder.path(), file)).unwrap();
     }
@@ -203,7 +203,8 @@ fn no_line_is_lost_to_rotations_under_load() {
         let rotating = scope.spawn(|| {
             let mut count = 0;
             while !over.load(Ordering::Acquire) {
-                // With `create` and without; what is not there yet can't be moved.
+                // Moves the file as logrotate does, with and without `create`. A file that does not
+                // exist yet is skipped.
                 if fs::rename(&path, dir.join(format!("{count}.old"))).is_ok() {
                     count += 1;
                     if count % 2 == 0 {

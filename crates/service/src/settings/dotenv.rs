@@ -1,12 +1,12 @@
-//! Reads `.env` by the rules of docs/CONFIGURATION.md; pure.
+//! Parses `.env` by the rules of docs/CONFIGURATION.md; pure.
 //!
-//! Not by `dotenvy`, which expands `$` and drops backslashes without a way to turn that off, so that a
-//! key came out as another, weaker one; and which knows no line numbers. A test holds this reader to
-//! what `dotenvy` reads where none of these occurs.
+//! Does not use `dotenvy`, which always expands `$` and drops backslashes, so that a key could
+//! become another, weaker one, and which does not report line numbers. A test checks that both
+//! parsers agree on files without these.
 
 use super::file::{BadLine, Contents, Entry, Written};
 
-/// The variables in `text`, and the lines that are none.
+/// Returns the variables in `text`, and the lines that cannot be parsed.
 pub(super) fn entries(text: &str) -> Contents {
     let (mut entries, mut bad) = (Vec::new(), Vec::new());
     let mut rest = Rest { text, line: 1 };
@@ -23,14 +23,14 @@ pub(super) fn entries(text: &str) -> Contents {
     (entries, bad)
 }
 
-/// What is still to be read.
+/// The remaining text.
 struct Rest<'a> {
     text: &'a str,
     line: usize,
 }
 
 impl Rest<'_> {
-    /// Takes the next character.
+    /// Consumes the next character.
     fn next(&mut self) -> Option<char> {
         let next = self.text.chars().next()?;
         self.text = &self.text[next.len_utf8()..];
@@ -38,25 +38,26 @@ impl Rest<'_> {
         Some(next)
     }
 
-    /// Drops what is left of this line, its end included.
+    /// Consumes the rest of the line with its end.
     fn skip_line(&mut self) {
         while self.next().is_some_and(|next| next != '\n') {}
     }
 
-    /// Drops blanks of this line.
+    /// Consumes blanks on the current line.
     fn skip_blanks(&mut self) {
         while self.text.starts_with(|next: char| next != '\n' && next.is_whitespace()) {
             self.next();
         }
     }
 
-    /// What is left of this line.
+    /// Returns the rest of the line.
     fn this_line(&self) -> &str {
         self.text.lines().next().unwrap_or_default()
     }
 }
 
-/// Reads one line, or several if a quoted value goes on. `None` for a blank line or a comment.
+/// Parses one line, or several if a quoted value spans them. Returns `None` for a blank line or a
+/// comment.
 fn entry(rest: &mut Rest<'_>) -> Result<Option<Entry>, (Option<String>, String)> {
     rest.skip_blanks();
     if rest.this_line().is_empty() || rest.text.starts_with('#') {
@@ -74,7 +75,7 @@ fn entry(rest: &mut Rest<'_>) -> Result<Option<Entry>, (Option<String>, String)>
         _ => left,
     }
     .to_owned();
-    // What stands before a = need not be a name, and may be a secret: it is not shown.
+    // The text before the = may be a secret, so it is not shown.
     if name.is_empty() || name.contains(char::is_whitespace) {
         let what = "what stands before the = is no name: write NAME=value";
         return Err((None, what.to_owned()));
@@ -90,7 +91,7 @@ fn entry(rest: &mut Rest<'_>) -> Result<Option<Entry>, (Option<String>, String)>
     Ok(Some(Entry { name, value: Written::One(value), line }))
 }
 
-/// The value up to a comment: a # at its beginning or after a blank.
+/// Returns the value up to a comment, which is a # at the start or after a blank.
 fn unquoted(line: &str) -> String {
     let mut before = ' ';
     let comment = line.char_indices().find(|(_, here)| {
@@ -101,7 +102,7 @@ fn unquoted(line: &str) -> String {
     line[..comment.map_or(line.len(), |(at, _)| at)].trim_end().to_owned()
 }
 
-/// The value between quotes. Behind them only a comment may stand.
+/// Returns the value between quotes. Only a comment may follow them.
 fn quoted(rest: &mut Rest<'_>, quote: char) -> Result<String, String> {
     let before = (rest.text, rest.line);
     rest.next();
@@ -109,7 +110,7 @@ fn quoted(rest: &mut Rest<'_>, quote: char) -> Result<String, String> {
     loop {
         match rest.next() {
             None => {
-                // Nothing but the line itself is known to be meant.
+                // Skips only this line, because nothing shows where the value was meant to end.
                 (rest.text, rest.line) = before;
                 return Err(format!("the {quote} that opens the value is never closed: close it"));
             }
@@ -127,7 +128,7 @@ fn quoted(rest: &mut Rest<'_>, quote: char) -> Result<String, String> {
                     );
                 }
             }),
-            // Of a line end of Windows.
+            // Part of a Windows line end.
             Some('\r') if rest.text.starts_with('\n') => {}
             Some(next) => value.push(next),
         }
@@ -179,7 +180,7 @@ mod tests {
         let text = "sesame open\nA=1\nB=\"x\ny=2\nC='a'b\nD=\"\\m\"\nmy key=5\n=6\nE=7\n";
         let (good, bad) = entries(text);
         let lines: Vec<_> = bad.iter().map(|bad| bad.line).collect();
-        // The quote in line 3 is closed in line 6, where something follows it.
+        // The quote in line 3 is closed in line 6, where text follows it.
         assert_eq!(lines, [1, 3, 7, 8], "{bad:?}");
         assert_eq!(good.iter().map(|entry| entry.line).collect::<Vec<_>>(), [2, 9]);
         assert!(

@@ -1,4 +1,4 @@
-//! A `.env` file with its names: what settings and clients of the system find in it.
+//! A `.env` file with checked names, read for settings and for clients.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use super::file::{self, Entry, Written};
 use super::keys::Key;
 use super::{SettingsError, dotenv, names};
 
-/// What a `.env` file sets for this system. It may not exist; then it sets nothing.
+/// The entries of a `.env` file. A missing file has none.
 #[derive(Debug, Default)]
 pub struct DotEnv {
     path: PathBuf,
-    /// Of our names only those that are not empty, each once.
+    /// Entries with known names and non-empty values; each name occurs once.
     entries: Vec<Entry>,
 }
 
@@ -19,8 +19,8 @@ impl DotEnv {
     /// Reads a file.
     ///
     /// # Errors
-    /// With every line that is not `NAME=value`, every name of ours that is set twice, and every other name
-    /// that is a misspelled setting. No value is shown.
+    /// If a line is not `NAME=value`, a known name is set twice, or an unknown name is a misspelled
+    /// setting. Lists all problems, without values.
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
         let refused = |problem| SettingsError { problems: vec![problem] };
         let Some(text) = file::read(path).map_err(refused)? else { return Ok(Self::default()) };
@@ -57,7 +57,7 @@ impl DotEnv {
         }
     }
 
-    /// The value of one of our names; `None` if it is empty or not there.
+    /// Returns the value of a known name, or `None` if it is empty or missing.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.entries.iter().find(|entry| entry.name == name).and_then(|entry| match &entry.value {
             Written::One(text) => Some(text.trim()),
@@ -65,12 +65,12 @@ impl DotEnv {
         })
     }
 
-    /// The settings in it.
+    /// Returns the entries that are settings.
     pub(super) fn settings(&self) -> impl Iterator<Item = (&'static Key, &Entry)> {
         self.entries.iter().filter_map(|entry| Some((names::named(&entry.name)?, entry)))
     }
 
-    /// Where an entry is, for messages.
+    /// Returns an entry's file and line, for messages.
     pub(super) fn place(&self, entry: &Entry) -> String {
         file::place(&self.path, entry.line)
     }

@@ -1,5 +1,5 @@
-//! What `.env` and the YAML file have in common: text of UTF-8, entries with their lines, and names that
-//! are given once.
+//! Shared by the readers of `.env` and of the YAML file: UTF-8 text, entries with line numbers, and
+//! errors for repeated names.
 
 use std::fs;
 use std::io;
@@ -7,10 +7,10 @@ use std::path::Path;
 
 use super::names;
 
-/// A name and its value, as a file has them.
+/// A name and its value in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// As written.
+    /// The name as written.
     pub(super) name: String,
     pub(super) value: Written,
     /// The line of the name, counted from 1.
@@ -21,12 +21,12 @@ pub(super) struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Written {
     One(String),
-    /// A list, which only YAML has.
+    /// A list, which only YAML supports.
     Several(Vec<String>),
 }
 
 impl Written {
-    /// Whether it sets nothing.
+    /// Returns `true` if the value is empty, which means unset.
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::One(text) => text.trim().is_empty(),
@@ -35,19 +35,19 @@ impl Written {
     }
 }
 
-/// A line that can't be read. Its text may hold a secret, so `what` never shows it.
+/// A line that cannot be parsed. Its text may contain a secret, so `what` does not include it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BadLine {
     /// Counted from 1.
     pub(super) line: usize,
-    /// The name that the line gives a value, where it is one.
+    /// The name that the line sets, if it is a known one.
     pub(super) name: Option<String>,
-    /// What is wrong, and what to do.
+    /// The problem, and what to do.
     pub(super) what: String,
 }
 
 impl BadLine {
-    /// The whole message.
+    /// Returns the complete message.
     pub(super) fn message(&self, path: &Path) -> String {
         let place = place(path, self.line);
         match &self.name {
@@ -60,13 +60,13 @@ impl BadLine {
     }
 }
 
-/// The entries of a file, and the lines that are none.
+/// The entries of a file, and the lines that cannot be parsed.
 pub(super) type Contents = (Vec<Entry>, Vec<BadLine>);
 
-/// The text of a file of UTF-8 without its byte order mark; `None` if there is no such file.
+/// Reads a UTF-8 file and removes its byte order mark. Returns `None` if the file does not exist.
 ///
 /// # Errors
-/// With what is wrong and what to do, for a file that can't be read or is in another encoding.
+/// If the file cannot be read or is not UTF-8. The message says what to do.
 pub(super) fn read(path: &Path) -> Result<Option<String>, String> {
     let shown = path.display();
     let bytes = match fs::read(path) {
@@ -95,12 +95,12 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, String> {
     }))
 }
 
-/// Where a line is, for messages: `.env, line 3`.
+/// Formats a line's position for messages: `.env, line 3`.
 pub(super) fn place(path: &Path, line: usize) -> String {
     format!("{}, line {line}", path.display())
 }
 
-/// Says that a file sets `name` twice.
+/// Returns the message for a name that a file sets twice.
 pub(super) fn twice(name: &str, place: &str, first: usize) -> String {
     format!("{name} ({place}) is set in line {first} already: remove one of the two lines")
 }

@@ -1,20 +1,20 @@
-//! Every setting's name, default and meaning, in one table. `.env.example`, `docs/CONFIGURATION.md`
-//! and the parser are held to it by tests.
+//! The table of all settings: names, defaults and descriptions. Tests compare it with
+//! `.env.example`, `docs/CONFIGURATION.md` and the parser.
 
-/// One setting.
+/// Describes one setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// Its name in the environment and `.env`; in YAML the same, or in lower case.
+    /// The name in the environment and `.env`; YAML also accepts it in lower case.
     pub name: &'static str,
-    /// What stands in when nothing is set; none means unset.
+    /// The default, or `None` if the setting is then unset.
     pub default: Option<&'static str>,
-    /// What it means, in one line.
+    /// A description in one line.
     pub help: &'static str,
-    /// Whether it takes several values: separated by commas, or as a list in YAML.
+    /// Accepts several values: separated by commas, or as a list in YAML.
     pub list: bool,
 }
 
-/// A setting that takes a single value; [`Key::list`] makes it take several.
+/// Creates a setting with a single value; [`Key::list`] makes it accept several.
 const fn key(name: &'static str, default: Option<&'static str>, help: &'static str) -> Key {
     Key { name, default, help, list: false }
 }
@@ -26,7 +26,7 @@ impl Key {
     }
 }
 
-/// All of them, in the order they are documented.
+/// All settings, in the order of the documentation.
 pub const KEYS: &[Key] = &[
     key(
         "API_KEYS",

@@ -1,6 +1,6 @@
-//! Gathers every setting's text from the sources. Each source becomes a layer of texts; the `config`
-//! crate lays them over each other: defaults < YAML file < `.env` < environment < command line. Knows
-//! names, not meanings.
+//! Collects every setting's text from the sources. Each source becomes a layer of texts, which the
+//! `config` crate merges: defaults < YAML file < `.env` < environment < command line. Does not
+//! interpret the values.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -15,23 +15,23 @@ use super::keys::{KEYS, Key};
 use super::names::{self, FILE_VARIABLE};
 use super::{paths, yaml};
 
-/// The YAML file that is read when it exists and nothing names another.
+/// The YAML file that is read if it exists and no other is named.
 const DEFAULT_FILE: &str = "qwen-queue.yaml";
 
-/// What is read, and from where.
+/// The sources to read.
 #[derive(Debug, Default)]
 pub struct Sources {
-    /// The YAML file that an option names.
+    /// The YAML file that a command line option names.
     pub file: Option<PathBuf>,
-    /// The `.env` file; it need not exist.
+    /// The `.env` file, which may be missing.
     pub dotenv: PathBuf,
     /// The process's environment.
     pub environment: Vec<(OsString, OsString)>,
-    /// Settings that options of the command line give: the option, the setting's name, its value.
+    /// Settings from command line options: the option, the setting's name, its value.
     pub options: Vec<(&'static str, &'static str, String)>,
 }
 
-/// A setting's text and its place, such as `.env, line 3`.
+/// A setting's text and its source, such as `.env, line 3`.
 #[derive(Debug, Clone)]
 pub(super) struct Given {
     pub(super) text: String,
@@ -46,7 +46,7 @@ pub(super) struct Layers(pub(super) HashMap<&'static str, Given>);
 /// Reads all sources.
 ///
 /// # Errors
-/// With all problems of all sources.
+/// If any source is invalid. Lists all problems of all sources.
 pub(super) fn gather(sources: &Sources) -> Result<Layers, SettingsError> {
     let mut problems = Vec::new();
     let dotenv = DotEnv::read(&sources.dotenv).unwrap_or_else(|error| {
@@ -95,7 +95,7 @@ fn laid_over_each_other(layers: impl IntoIterator<Item = Layer>) -> Result<Layer
     Ok(layers)
 }
 
-/// The texts of one source, with their places.
+/// The texts of one source, with their positions.
 #[derive(Debug, Clone, Default)]
 struct Layer(Map<String, Value>);
 
@@ -117,7 +117,7 @@ impl Layer {
         Self(defaults.collect())
     }
 
-    /// Adds a setting; an empty value is as good as none.
+    /// Adds a setting; an empty value counts as unset.
     fn set(&mut self, key: &Key, value: &Written, place: &str, problems: &mut Vec<String>) {
         if value.is_empty() {
             return;
@@ -132,12 +132,12 @@ impl Layer {
     }
 }
 
-/// The setting's name in YAML, and as `config` knows it.
+/// Returns the setting's name in YAML, which is also its key in `config`.
 fn in_lower_case(key: &Key) -> String {
     key.name.to_ascii_lowercase()
 }
 
-/// A value as text: items of a list joined by commas, all without blanks around them.
+/// Converts a value to text: trims it, and joins the items of a list with commas.
 fn text(key: &Key, value: &Written) -> Result<String, String> {
     let text = match value {
         Written::One(text) => text.trim().to_owned(),
@@ -170,7 +170,8 @@ fn text(key: &Key, value: &Written) -> Result<String, String> {
     Ok(text)
 }
 
-/// The environment's settings. Variables of other names are other programs'.
+/// Reads the settings from the environment. Ignores unknown variables, which belong to other
+/// programs.
 fn environment_layer(pairs: &[(OsString, OsString)], problems: &mut Vec<String>) -> Layer {
     const PLACE: &str = "environment";
     let mut layer = Layer::default();
@@ -187,8 +188,8 @@ fn environment_layer(pairs: &[(OsString, OsString)], problems: &mut Vec<String>)
     layer
 }
 
-/// The YAML file to read: the one that an option names, or the environment, or `.env`; else the usual
-/// one, if it exists.
+/// Returns the YAML file to read: the one that a command line option, the environment or `.env`
+/// names, or else the default one if it exists.
 fn yaml_path(sources: &Sources, dotenv: &DotEnv) -> Result<Option<PathBuf>, String> {
     let is_set = |value: &OsStr| !value.to_string_lossy().trim().is_empty();
     let variable = || {

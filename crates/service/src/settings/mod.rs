@@ -1,21 +1,21 @@
-//! Settings: read once at start, checked as a whole, never changed after.
+//! The settings: read at start and validated together.
 //!
 //! ## Layout
 //!
 //! | module          | what it does |
 //! |-----------------|--------------|
-//! | [`keys`]        | names every setting, with its default and meaning |
-//! | [`names`]       | finds the setting that a misspelled name means; pure |
-//! | [`file`]        | reads a file as text; what `.env` and YAML have in common |
-//! | [`dotenv`]      | `.env` text into names and values; pure |
-//! | [`dotenv_file`] | a `.env` file with its names checked |
-//! | [`yaml`]        | YAML text into names and values; pure |
-//! | [`layers`]      | gathers every setting's text from the sources, by precedence |
-//! | [`values`]      | the kinds of value that settings have |
-//! | [`paths`], [`redis_url`] | how paths and addresses are checked |
-//! | [`parse`]       | turns every text into a value or a problem |
+//! | [`keys`]        | the table of all settings, with defaults and descriptions |
+//! | [`names`]       | finds the setting that a misspelled name stands for; pure |
+//! | [`file`]        | reads text files; shared by `.env` and YAML |
+//! | [`dotenv`]      | parses `.env` text into names and values; pure |
+//! | [`dotenv_file`] | reads a `.env` file and checks its names |
+//! | [`yaml`]        | parses YAML text into names and values; pure |
+//! | [`layers`]      | collects every setting's text from the sources, by precedence |
+//! | [`values`]      | the types of the settings' values |
+//! | [`paths`], [`redis_url`] | check paths and URLs |
+//! | [`parse`]       | converts every text into a value or a problem |
 //!
-//! [`Settings`] is what the rest of the system sees. docs/CONFIGURATION.md has the rules.
+//! [`Settings`] is the result that all other crates use. docs/CONFIGURATION.md describes the rules.
 
 mod dotenv;
 mod dotenv_file;
@@ -44,65 +44,66 @@ pub use values::{
     BatchSize, Device, LogFormat, LoraAdapter, Quantization, QueueLocation, Secret, fresh_key,
 };
 
-/// Everything an operator can set. See `docs/CONFIGURATION.md`.
+/// All settings. See `docs/CONFIGURATION.md`.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `API_KEYS`: who may use the API.
+    /// `API_KEYS`: the clients' keys.
     pub api_keys: Vec<Secret>,
-    /// `ADMIN_API_KEY`: who may operate; none closes the admin routes.
+    /// `ADMIN_API_KEY`: the operators' key; `None` closes the admin routes.
     pub admin_api_key: Option<Secret>,
-    /// `MODEL_NAME`: hub repositories with optional `:quant`, paths of files or folders, or `demo`; at
-    /// least one, the default first, no two of one public name.
+    /// `MODEL_NAME`: hub repositories with optional `:quant`, paths of files or folders, or `demo`.
+    /// At least one, the default first; public names are unique.
     pub model_names: Vec<String>,
-    /// `MAX_MODEL_BYTES`: what the loaded models of a worker may take together; none is what is free.
+    /// `MAX_MODEL_BYTES`: maximum memory of a worker's loaded models together; `None` uses the free
+    /// memory.
     pub max_model_bytes: Option<usize>,
-    /// `MODEL_TURN_SECONDS`: how long a loaded model keeps its place while others want it.
+    /// `MODEL_TURN_SECONDS`: the time for which a loaded model keeps its memory while another one waits for
+    /// it.
     pub model_turn: Duration,
     /// `MODEL_DEVICE`.
     pub model_device: Device,
-    /// `QUANTIZATION`: which GGUF file of a hub repository to take when `MODEL_NAME` names none, and what is
-    /// made of safetensors.
+    /// `QUANTIZATION`: the GGUF file to select from a hub repository if `MODEL_NAME` names none,
+    /// and the target format for safetensors.
     pub quantization: Option<Quantization>,
-    /// `LORA_ADAPTERS`: adapters served beside the first model.
+    /// `LORA_ADAPTERS`: adapters of the first model.
     pub lora_adapters: Vec<LoraAdapter>,
-    /// `REDIS_URL`, or `REDIS_HOST` and `REDIS_PORT`; else the embedded queue in `DATA_DIR`.
+    /// `REDIS_URL`, or `REDIS_HOST` and `REDIS_PORT`; otherwise the embedded queue in `DATA_DIR`.
     pub queue: QueueLocation,
-    /// `REDIS_CA_FILE`: certificates to trust in TLS to Redis.
+    /// `REDIS_CA_FILE`: certificates to trust in TLS connections to Redis.
     pub redis_ca_file: Option<PathBuf>,
-    /// `REDIS_PARTITIONS`: into how many parts the queue in Redis is divided.
+    /// `REDIS_PARTITIONS`: the number of partitions of the queue in Redis.
     pub redis_partitions: u32,
-    /// `REDIS_ALLOW_EVICTION`: whether a Redis that deletes keys when its memory is full may be used.
+    /// `REDIS_ALLOW_EVICTION`: accepts a Redis that evicts keys when its memory is full.
     pub redis_allow_eviction: bool,
     /// `HOST`: the address that the gateway listens on.
     pub host: IpAddr,
     /// `PORT`.
     pub port: u16,
-    /// `MAX_NEW_TOKENS`: the largest `max_tokens` a client may ask for.
+    /// `MAX_NEW_TOKENS`: the largest `max_tokens` that a client may request.
     pub max_new_tokens: u32,
-    /// `MAX_PROMPT_BYTES`: the largest prompt, in bytes of UTF-8.
+    /// `MAX_PROMPT_BYTES`: the maximum prompt length, in bytes of UTF-8.
     pub max_prompt_bytes: usize,
-    /// `TASK_TIME_LIMIT`: how long one attempt may compute.
+    /// `TASK_TIME_LIMIT`: maximum compute time of one attempt.
     pub task_time_limit: Duration,
-    /// `RESULT_TTL`: how long outcomes are kept.
+    /// `RESULT_TTL`: retention time of results.
     pub result_ttl: Duration,
-    /// `MAX_QUEUE_SIZE`: how many tasks of a model may wait.
+    /// `MAX_QUEUE_SIZE`: maximum number of waiting tasks per model.
     pub max_queue_size: u64,
-    /// `MAX_TENANT_TASKS`: how many tasks of one key may wait.
+    /// `MAX_TENANT_TASKS`: maximum number of waiting tasks per key.
     pub max_tenant_tasks: u64,
-    /// `MAX_QUEUE_BYTES`: how many bytes all waiting tasks may have.
+    /// `MAX_QUEUE_BYTES`: maximum size of all waiting tasks together, in bytes.
     pub max_queue_bytes: u64,
-    /// `WEBHOOK_ALLOW_PRIVATE`: whether webhooks may go to private and loopback addresses.
+    /// `WEBHOOK_ALLOW_PRIVATE`: allows webhooks to private and loopback addresses.
     pub webhook_allow_private: bool,
-    /// `MAX_BATCH_SIZE`: how many sequences a worker runs at once.
+    /// `MAX_BATCH_SIZE`: the number of sequences that a worker runs at once.
     pub max_batch_size: BatchSize,
-    /// `KV_TOKENS`: how many tokens all sequences of a worker may have together; none is what memory
-    /// allows.
+    /// `KV_TOKENS`: KV capacity of a worker in tokens; `None` uses the available memory.
     pub kv_tokens: Option<usize>,
-    /// `LEASE_SECONDS`: how long a worker may be silent before its tasks go to another.
+    /// `LEASE_SECONDS`: duration of a task's lease without renewal.
     pub lease: Duration,
-    /// `MAX_ATTEMPTS`: after how many failed attempts a task fails.
+    /// `MAX_ATTEMPTS`: number of failed attempts after which a task fails.
     pub max_attempts: u32,
-    /// `DRAIN_SECONDS`: how long a stopping worker goes on with what it has.
+    /// `DRAIN_SECONDS`: the time for which a worker continues its running tasks after a signal.
     pub drain: Duration,
     /// `LOG_DIR`.
     pub log_dir: PathBuf,
@@ -110,40 +111,41 @@ pub struct Settings {
     pub log_level: String,
     /// `LOG_FORMAT`.
     pub log_format: LogFormat,
-    /// `DATA_DIR`: the embedded queue.
+    /// `DATA_DIR`: the folder of the embedded queue.
     pub data_dir: PathBuf,
-    /// `HF_ENDPOINT`: where models are downloaded from.
+    /// `HF_ENDPOINT`: the server from which models are downloaded.
     pub hf_endpoint: String,
-    /// `HF_TOKEN`: for gated models.
+    /// `HF_TOKEN`: the access token for gated models.
     pub hf_token: Option<Secret>,
-    /// `HF_HOME`: the folder of Hugging Face's tools; `None` is their own default.
+    /// `HF_HOME`: the folder of Hugging Face's tools; `None` uses their default.
     pub hf_home: Option<PathBuf>,
-    /// `HF_HUB_CACHE`: where downloads are kept; `None` is `hub` in `HF_HOME`.
+    /// `HF_HUB_CACHE`: the folder for downloads; `None` is `hub` in `HF_HOME`.
     pub hf_hub_cache: Option<PathBuf>,
 }
 
-/// The settings can't be used. Says everything that is wrong, not just the first thing.
+/// The settings are invalid. Lists all problems.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the settings can't be used:\n{}", .problems.iter().map(|p| format!("  - {p}")).collect::<Vec<_>>().join("\n"))]
 pub struct SettingsError {
-    /// One line each: what, where from, what is allowed.
+    /// One line per problem: the setting, its source and the allowed values.
     pub problems: Vec<String>,
 }
 
 impl Settings {
     /// Reads the YAML file (`file`, else `QWEN_QUEUE_CONFIG`, else `qwen-queue.yaml` if it exists),
-    /// `.env` and the environment, the later winning.
+    /// `.env` and the environment. Later sources take precedence.
     ///
     /// # Errors
-    /// With every problem found: an unreadable file, an unknown key, a value out of range.
+    /// If a file cannot be read, a name is unknown or a value is not allowed. Lists all problems.
     pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
         Self::load_with(file, &[])
     }
 
-    /// The same, with options of the command line, which win: the adapters, if any are given there.
+    /// Like [`Self::load`], with `adapters` from the command line, which take precedence if there
+    /// are any.
     ///
     /// # Errors
-    /// As of [`Self::load`].
+    /// As [`Self::load`].
     pub fn load_with(file: Option<&Path>, adapters: &[String]) -> Result<Self, SettingsError> {
         Self::load_from(&Sources {
             file: file.map(Path::to_owned),
@@ -153,18 +155,18 @@ impl Settings {
         })
     }
 
-    /// Reads these sources.
+    /// Reads the given sources.
     ///
     /// # Errors
-    /// As of [`Self::load`].
+    /// As [`Self::load`].
     pub fn load_from(sources: &Sources) -> Result<Self, SettingsError> {
         parse::settings(&layers::gather(sources)?)
     }
 
-    /// Makes sure that other processes can meet this one.
+    /// Checks that the queue can be shared with other processes.
     ///
     /// # Errors
-    /// When the queue is the embedded one.
+    /// If the queue is the embedded one.
     pub fn require_redis(&self) -> Result<(), SettingsError> {
         match self.queue {
             QueueLocation::Redis(_) => Ok(()),
@@ -178,10 +180,10 @@ impl Settings {
         }
     }
 
-    /// Makes sure that somebody can use the API.
+    /// Checks that at least one API key is set.
     ///
     /// # Errors
-    /// When no key is set.
+    /// If no key is set.
     pub fn require_api_keys(&self) -> Result<(), SettingsError> {
         if !self.api_keys.is_empty() {
             return Ok(());
@@ -194,22 +196,22 @@ impl Settings {
         })
     }
 
-    /// The public name of the model that this process submits to by default: the first.
+    /// Returns the public name of the default model, which is the first.
     pub fn model_id(&self) -> ModelId {
         self.model_ids().next().unwrap_or_else(|| ModelId::new(""))
     }
 
-    /// The public names of all models that this process serves or knows, the default first.
+    /// Returns the public names of all configured models, the default first.
     pub fn model_ids(&self) -> impl Iterator<Item = ModelId> {
         self.model_names.iter().map(|name| ModelId::from_source(name))
     }
 
-    /// The same, and those of the adapters behind them.
+    /// Returns the public names of all configured models, followed by those of the adapters.
     pub fn served_ids(&self) -> impl Iterator<Item = ModelId> {
         self.model_ids().chain(self.lora_adapters.iter().map(|adapter| adapter.name.clone()))
     }
 
-    /// What is set but has no effect, one line each, to be logged as warnings.
+    /// Returns a warning for each setting that is set but has no effect.
     pub fn warnings(&self) -> Vec<String> {
         let Some(quantization) = self.quantization else { return Vec::new() };
         let told = self.model_names.iter().filter(|name| values::says_its_quantization(name));

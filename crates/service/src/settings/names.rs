@@ -1,24 +1,25 @@
-//! Names that are no setting's, and the setting that was probably meant; pure.
+//! Recognizes misspelled settings among unknown names; pure.
 
 use super::keys::{KEYS, Key};
 
-/// Names the YAML file when no option does.
+/// The variable that names the YAML file.
 pub(super) const FILE_VARIABLE: &str = "QWEN_QUEUE_CONFIG";
-/// What the command line's verbs read from the environment and `.env` beside the settings.
+/// Variables that CLI commands read from the environment and `.env` in addition to the settings.
 const OF_CLIENTS: [&str; 3] = [FILE_VARIABLE, "QWEN_QUEUE_URL", "QWEN_QUEUE_API_KEY"];
 
-/// The setting of exactly this name.
+/// Returns the setting with exactly this name.
 pub(super) fn named(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// Whether `.env` may set it for the system or its clients.
+/// Returns `true` if the name is a setting or a variable of CLI commands.
 pub(super) fn is_ours(name: &str) -> bool {
     named(name).is_some() || OF_CLIENTS.contains(&name)
 }
 
-/// The setting that `name` almost certainly means: another case, `-` for `_`, the prefix of the client's
-/// variables, or a slip of the finger. The shorter a name, the fewer slips: `POST` is not `PORT`.
+/// Returns the setting that `name` most likely stands for: in another case, with `-` for `_`, with
+/// the prefix of the client's variables, or with a typing error. Short names allow fewer errors:
+/// `POST` is not `PORT`.
 pub(super) fn slip_of(name: &str) -> Option<&'static Key> {
     let normal = normal(name);
     KEYS.iter().find(|key| key.name == normal).or_else(|| {
@@ -31,7 +32,7 @@ pub(super) fn slip_of(name: &str) -> Option<&'static Key> {
     })
 }
 
-/// Advice on an unknown name, where every unknown name is refused.
+/// Returns advice on an unknown name, for sources that reject unknown names.
 pub(super) fn advice(name: &str) -> String {
     let normal = normal(name);
     let lower = |key: &Key| key.name.to_ascii_lowercase();
@@ -56,7 +57,7 @@ fn normal(name: &str) -> String {
     upper.strip_prefix("QWEN_QUEUE_").map_or(upper.clone(), str::to_owned)
 }
 
-/// The setting whose name takes the fewest slips to become `normal`.
+/// Returns the setting whose name has the smallest edit distance to `normal`, and that distance.
 fn nearest(normal: &str) -> Option<(&'static Key, usize)> {
     KEYS.iter()
         .map(|key| (key, strsim::osa_distance(key.name, normal)))

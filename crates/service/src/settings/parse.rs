@@ -1,4 +1,4 @@
-//! From texts to [`Settings`]: every value is checked, every problem is noted.
+//! Converts texts to [`Settings`]: checks every value and collects all problems.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -15,10 +15,10 @@ use super::layers::Layers;
 use super::values::{ListenAddress, LoraAdapter, QueueLocation, Secret};
 use super::{Settings, SettingsError, paths, redis_url};
 
-/// Shorter keys are guessed too easily.
+/// Shorter keys are too easy to guess.
 const MIN_KEY_LENGTH: usize = 8;
 
-/// Checks everything, then answers with the settings or with all problems.
+/// Converts all settings, or returns all problems.
 pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
     let mut p = Parser { layers, problems: Vec::new() };
     let api_keys = p.api_keys();
@@ -77,13 +77,13 @@ impl<'a> Parser<'a> {
         self.get(name).unwrap_or_default().to_owned()
     }
 
-    /// Where a setting was found, for messages: ` (.env, line 3)`; empty for a default.
+    /// Returns a setting's source for messages: ` (.env, line 3)`, or an empty text for a default.
     fn place(&self, name: &str) -> String {
         let place = self.layers.0.get(name).and_then(|given| given.place.as_deref());
         place.map_or_else(String::new, |place| format!(" ({place})"))
     }
 
-    /// Notes that `name` is not what its help line allows.
+    /// Records that the value of `name` is not allowed, with the setting's description.
     fn refuse(&mut self, name: &str, given: &str) {
         let help = KEYS.iter().find(|key| key.name == name).map_or("", |key| key.help);
         let place = self.place(name);
@@ -91,12 +91,12 @@ impl<'a> Parser<'a> {
             .push(format!("{name}='{}'{place} is not allowed: {help}", given.escape_debug()));
     }
 
-    /// Notes a problem of `name` without showing its value.
+    /// Records a problem of `name` without its value.
     fn note(&mut self, name: &str, what: impl Display) {
         self.problems.push(format!("{name}{}{what}", self.place(name)));
     }
 
-    /// A value of one of a type's words, in capitals or not.
+    /// Parses one of the words that `T` accepts, in any case.
     fn choice<T: FromStr>(&mut self, name: &str) -> Option<T> {
         let given = self.get(name)?;
         let value = given.parse().or_else(|_| given.to_ascii_lowercase().parse()).ok();
@@ -106,13 +106,13 @@ impl<'a> Parser<'a> {
         value
     }
 
-    /// A path of a file or folder; `~/` is the home folder.
+    /// Parses the path of a file or folder, and expands `~/`.
     fn path(&mut self, name: &str) -> Option<PathBuf> {
         let expanded = self.expanded(name, self.get(name)?);
         Some(expanded.into())
     }
 
-    /// `path` with its `~/` replaced. It is a part of what `name` is set to, or all of it.
+    /// Expands `~/` in `path`, which is the value of `name` or a part of it.
     fn expanded(&mut self, name: &str, path: &str) -> String {
         paths::expand_text(path).unwrap_or_else(|what| {
             self.note(name, format_args!(": '{}': {what}", path.escape_debug()));
@@ -134,7 +134,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// None where nothing is set.
+    /// Parses a number within a range. Returns `None` if the setting is unset.
     fn optional_number<T>(&mut self, name: &str, min: T, max: T) -> Option<T>
     where
         T: FromStr + PartialOrd + Copy + Display,
@@ -162,7 +162,8 @@ impl<'a> Parser<'a> {
         keys
     }
 
-    /// The models. What is named twice counts once; two that clients could not tell apart are refused.
+    /// Parses the model names. Duplicates count once; two models with the same public name are
+    /// rejected.
     fn model_names(&mut self) -> Vec<String> {
         let given = self.get("MODEL_NAME").unwrap_or_default();
         let mut names: Vec<String> = Vec::new();
@@ -186,7 +187,7 @@ impl<'a> Parser<'a> {
         names
     }
 
-    /// The operators' key. It must not be one that clients have.
+    /// Parses the operators' key, which must differ from all clients' keys.
     fn admin_api_key(&mut self, api_keys: &[Secret]) -> Option<Secret> {
         let key = self.get("ADMIN_API_KEY").map(str::trim).filter(|key| !key.is_empty())?;
         if let Some(problem) = unusable(key) {
@@ -198,7 +199,7 @@ impl<'a> Parser<'a> {
         Some(Secret::new(key))
     }
 
-    /// The adapters beside `models`. Names that clients could not tell apart are refused.
+    /// Parses the adapters of `models`. Names that are used twice are rejected.
     fn lora_adapters(&mut self, models: &[String]) -> Vec<LoraAdapter> {
         let given = self.get("LORA_ADAPTERS").unwrap_or_default();
         let mut names: Vec<ModelId> =
@@ -229,7 +230,7 @@ impl<'a> Parser<'a> {
         let given = self.text(name);
         let rest = schemes.iter().find_map(|scheme| given.strip_prefix(scheme));
         if rest.is_none_or(str::is_empty) {
-            // The rest may hold a password: show the scheme only.
+            // The rest may contain a password, so only the scheme is shown.
             let scheme = given.split_once("://").map_or("no scheme", |(scheme, _)| scheme);
             let (scheme, allowed) = (scheme.escape_debug(), schemes.join("… or "));
             self.note(name, format_args!(" has {scheme}, allowed is {allowed}…"));
@@ -237,7 +238,7 @@ impl<'a> Parser<'a> {
         given
     }
 
-    /// The hub's token. It is sent in a header.
+    /// Parses the hub's token, which must be valid in a header.
     fn hf_token(&mut self) -> Option<Secret> {
         let token = self.get("HF_TOKEN")?;
         if !is_printable(token) {
@@ -290,7 +291,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Why a key can't be one, in words that don't show it.
+/// Returns the reason why a key is not usable, without the key; `None` if it is.
 fn unusable(key: &str) -> Option<String> {
     if key.len() < MIN_KEY_LENGTH {
         let length = key.len();
@@ -302,7 +303,7 @@ fn unusable(key: &str) -> Option<String> {
     })
 }
 
-/// Whether `text` is printable ASCII without blanks, as a header needs it.
+/// Returns `true` if `text` is printable ASCII without blanks, as a header requires.
 fn is_printable(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }

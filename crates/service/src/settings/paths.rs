@@ -1,12 +1,13 @@
-//! Paths as people write them: `~/` is the home folder, and nothing else is expanded.
+//! Expands paths from settings: `~/` is the home folder, and nothing else is expanded.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// `path` with `~` or `~/` at its beginning replaced by the home folder.
+/// Replaces `~` or `~/` at the start of `path` by the home folder.
 ///
 /// # Errors
-/// With what to do instead: `~user`, a variable at the beginning, or no home folder.
+/// If the path starts with `~user` or a variable, or there is no home folder. The message says what
+/// to do.
 pub(super) fn expand(path: &Path) -> Result<PathBuf, String> {
     expand_from(path, std::env::home_dir().as_deref())
 }
@@ -38,12 +39,13 @@ fn expand_from(path: &Path, home: Option<&Path>) -> Result<PathBuf, String> {
     Ok(path.to_owned())
 }
 
-/// The same for text.
+/// Like [`expand`], for text.
 ///
 /// # Errors
-/// As of [`expand`].
+/// As [`expand`].
 pub(super) fn expand_text(path: &str) -> Result<String, String> {
-    // Only a home folder that is not UTF-8 could change here, and then no file would be found.
+    // The lossy conversion changes only a home folder that is not UTF-8, in which the file is then
+    // not found.
     expand(Path::new(path)).map(|path| path.to_string_lossy().into_owned())
 }
 

@@ -1,9 +1,10 @@
-//! What is wrong with a `REDIS_URL`, in words that show nothing of it but its scheme; pure. Most wrong
-//! ones have a password with a character that means something else in a URL.
+//! Finds the problem with a `REDIS_URL`. The message shows only its scheme, because the URL may
+//! contain a password; most invalid URLs have a password with a character that must be escaped.
+//! Pure.
 
 const SCHEMES: [&str; 4] = ["redis", "rediss", "redis+unix", "unix"];
 
-/// The problems of one URL.
+/// Returns the problem with a URL, or `None` if it is valid.
 pub(super) fn problem(url: &str) -> Option<String> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Some("has no scheme: it is redis://, rediss://, redis+unix:// or unix://, and then the address".to_owned());

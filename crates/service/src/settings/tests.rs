@@ -1,11 +1,11 @@
-//! Settings from real files and given environments.
+//! Tests settings from real files and given environments.
 
 use std::ffi::OsString;
 use std::path::Path;
 
 use super::*;
 
-/// Loads with `yaml`, `.env` and environment as given.
+/// Loads settings from the given YAML, `.env` and environment.
 fn load(yaml: &str, dotenv: &str, environment: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("settings.yaml");

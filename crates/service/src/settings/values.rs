@@ -1,4 +1,4 @@
-//! The kinds of value that settings have.
+//! The types of the settings' values.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -7,17 +7,17 @@ use std::str::FromStr;
 
 use protocol::ModelId;
 
-/// Text that must not be seen: its `Debug` and `Display` show nothing of it.
+/// Secret text, which `Debug` and `Display` do not show.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides `text`.
+    /// Wraps a secret.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text, for the one place that needs it.
+    /// Returns the secret.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -29,16 +29,16 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where the model computes.
+/// The device that computes the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Device {
-    /// CUDA if this build and machine have it, else CPU.
+    /// CUDA if the build and the machine support it, else the CPU.
     Auto,
-    /// One device, or several that share the model's layers.
+    /// One device, or several among which the model's layers are divided.
     Named {
-        /// CUDA devices by their numbers, in their order; none twice.
+        /// CUDA device numbers, in order and without duplicates.
         gpus: Vec<usize>,
-        /// The processor, behind them or alone.
+        /// Uses the CPU, after the GPUs if there are any.
         cpu: bool,
     },
 }
@@ -46,7 +46,7 @@ pub enum Device {
 impl FromStr for Device {
     type Err = ();
 
-    /// `auto`, `cpu`, `cuda:N`, `cuda:0,1`, `cuda:0,cuda:1` or `cuda:0,cpu`.
+    /// Parses `auto`, `cpu`, `cuda:N`, `cuda:0,1`, `cuda:0,cuda:1` or `cuda:0,cpu`.
     fn from_str(text: &str) -> Result<Self, ()> {
         let text = text.to_ascii_lowercase();
         if text == "auto" {
@@ -76,19 +76,19 @@ impl FromStr for Device {
     }
 }
 
-/// How many sequences a worker runs at once.
+/// The number of sequences that a worker runs at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BatchSize {
-    /// As many as suit the device and its memory.
+    /// Determined from the device and its memory.
     Auto,
-    /// So many.
+    /// This number.
     Sequences(usize),
 }
 
 impl FromStr for BatchSize {
     type Err = ();
 
-    /// `auto`, or a number from 1 to 256.
+    /// Parses `auto`, or a number from 1 to 256.
     fn from_str(text: &str) -> Result<Self, ()> {
         if text.eq_ignore_ascii_case("auto") {
             return Ok(Self::Auto);
@@ -98,14 +98,14 @@ impl FromStr for BatchSize {
     }
 }
 
-/// How finely weights are kept.
+/// The format of a model's weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantization {
     /// Not quantized.
     None,
     /// Q8_0.
     EightBit,
-    /// Q4_K, or a GGUF file of the kind Q4_K_M.
+    /// Q4_K; as a GGUF file, Q4_K_M.
     FourBit,
 }
 
@@ -132,12 +132,12 @@ impl fmt::Display for Quantization {
     }
 }
 
-/// A LoRA adapter, and the model's name under which it is served. Written `name=source`.
+/// A LoRA adapter and the model name under which it is served. Written as `name=source`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoraAdapter {
-    /// What requests call it.
+    /// The model name for requests.
     pub name: ModelId,
-    /// A folder, or a repository on the hub.
+    /// A folder, or a hub repository.
     pub source: String,
 }
 
@@ -154,15 +154,15 @@ impl FromStr for LoraAdapter {
     }
 }
 
-/// How long an adapter's name may be, in bytes.
+/// Maximum length of an adapter's name, in bytes.
 const MOST_NAME: usize = 128;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -178,7 +178,8 @@ impl FromStr for LogFormat {
     }
 }
 
-/// The address that a server listens on. Written as an IP address, in brackets or not, or `localhost`.
+/// The address that a server listens on. Written as an IP address, with or without brackets, or as
+/// `localhost`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ListenAddress(pub(super) IpAddr);
 
@@ -194,27 +195,27 @@ impl FromStr for ListenAddress {
     }
 }
 
-/// Where tasks wait.
+/// The store of the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QueueLocation {
     /// A Redis server that several processes share.
     Redis(Secret),
-    /// SQLite in this folder, for one process.
+    /// SQLite in this folder, for a single process.
     Embedded(PathBuf),
 }
 
-/// Whether `model_name` is one file, or `owner/name:quant`: neither a repository to choose from nor a folder
-/// of safetensors.
+/// Returns `true` if `model_name` already determines the quantization: it names one file, or has
+/// the form `owner/name:quant`.
 pub(super) fn says_its_quantization(model_name: &str) -> bool {
     let is_path = model_name.starts_with(['/', '.', '~']);
     let is_file = model_name.to_ascii_lowercase().ends_with(".gguf");
     let is_demo = model_name.eq_ignore_ascii_case("demo");
-    // The address of a page has a colon that says nothing of the kind.
+    // The colon in the URL of a page does not separate a quantization.
     let id = ModelId::from_source(model_name);
     is_demo || is_file || !is_path && id.as_str().contains(':')
 }
 
-/// An API key for one run, of 122 random bits.
+/// Generates a random API key with 122 random bits, for one run.
 pub fn fresh_key() -> String {
     format!("qq-{}", uuid::Uuid::new_v4().simple())
 }

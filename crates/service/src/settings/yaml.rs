@@ -1,15 +1,15 @@
-//! Reads the YAML file by the rules of docs/CONFIGURATION.md; pure.
+//! Parses the YAML file by the rules of docs/CONFIGURATION.md; pure.
 //!
-//! The parser is the one that `config` uses, but its events are read here: only these have the text of a
-//! value as it was written (`config` makes 0123456789 a number) and the line it stands in.
+//! Uses the same parser as `config`, but reads its events, because only these have a value's text
+//! as written (`config` converts 0123456789 to a number) and its line.
 
 use yaml_rust2::parser::{Event, Parser, Tag};
 use yaml_rust2::scanner::{Marker, ScanError, TScalarStyle};
 
 use super::file::{BadLine, Contents, Entry, Written};
 
-/// The settings in `text`, and what is wrong with the others. After an error of YAML's grammar nothing
-/// more is read.
+/// Returns the settings in `text`, and the problems with the others. Stops at the first syntax
+/// error.
 pub(super) fn entries(text: &str) -> Contents {
     let mut reader = Reader {
         parser: Parser::new_from_str(text),
@@ -36,11 +36,11 @@ struct Reader<'a> {
     reading: Option<String>,
 }
 
-/// A value, or why it can't be one.
+/// A value, or the reason why it is not allowed.
 type Value = Result<Written, String>;
 
 impl Reader<'_> {
-    /// Reads the stream: one document that maps names to values, or none.
+    /// Reads the stream, which must be empty or one document that maps names to values.
     fn document(&mut self) -> Result<(), ScanError> {
         let mut documents = 0;
         loop {
@@ -94,7 +94,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a value, whole, whatever it is.
+    /// Reads a whole value of any kind.
     fn value(&mut self) -> Result<Value, ScanError> {
         let (event, _) = self.parser.next_token()?;
         let value = match event {
@@ -125,7 +125,7 @@ impl Reader<'_> {
         Ok(value)
     }
 
-    /// Reads the rest of what began with `event`.
+    /// Skips the rest of the value that started with `event`.
     fn skip(&mut self, event: Event) -> Result<(), ScanError> {
         let mut depth = 0_usize;
         let mut event = event;
@@ -147,7 +147,7 @@ impl Reader<'_> {
     }
 }
 
-/// A single value as it is written; what stands for nothing is empty.
+/// Returns a scalar as written; null values are empty.
 fn scalar(event: &Event) -> Result<String, String> {
     match event {
         Event::Scalar(text, style, _, tag) => {
@@ -163,7 +163,7 @@ fn scalar(event: &Event) -> Result<String, String> {
     }
 }
 
-/// YAML's words for nothing, which no quotes make text.
+/// Returns `true` for YAML's unquoted null values.
 fn is_null(text: &str, style: TScalarStyle) -> bool {
     style == TScalarStyle::Plain && matches!(text, "" | "~" | "null" | "Null" | "NULL")
 }

@@ -1,13 +1,14 @@
-//! Loads and unloads models as their tasks come, and has each one's tasks claimed while it is in memory.
+//! Loads and unloads models as their tasks arrive, and claims each model's tasks while it is in
+//! memory.
 //!
 //! ```text
-//! every half second: what waits (the queue) ─▶ swap::next ─┬─ load ─▶ on a thread of its own ─▶ pull
-//!                                                          └─ unload ─▶ pull claims no more, ends what it
-//!                                                                       has ─▶ memory is given back
+//! every half second: waiting tasks (queue) ─▶ swap::next ─┬─ load ─▶ on its own thread ─▶ pull
+//!                                                         └─ unload ─▶ pull stops claiming, finishes its
+//!                                                                      tasks ─▶ memory is freed
 //! ```
 //!
-//! No task is claimed before its model is there, so one that dies while it loads holds nothing; and nothing of a
-//! load happens on the threads that renew leases.
+//! No task is claimed before its model is loaded, so a worker that dies during a load holds none.
+//! Loading never runs on the threads that renew leases.
 
 mod swap;
 
@@ -25,36 +26,36 @@ use crate::pull;
 use crate::until::Until;
 use crate::{Worker, WorkerError, pulse, refuse};
 
-/// How often it is looked at what waits.
+/// The interval at which the waiting tasks are checked.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long the queue may take to say what waits. Without an answer all stays as it is.
+/// Maximum wait for the queue's answer. Without one, nothing changes.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a model that could not be loaded stays out; its tasks fail meanwhile.
+/// The pause before a model that failed to load is tried again; its tasks fail meanwhile.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// What came of a move.
+/// The result of a load or an unload.
 enum Moved {
     In(Result<(Engine, Duration), LoadError>),
     Out,
 }
 
-/// Keeps a worker's models.
+/// Manages a worker's models.
 struct Keeper<'a> {
     worker: &'a Arc<Worker>,
     shutdown: &'a CancellationToken,
-    /// Tells attempts to give their tasks back.
+    /// Cancelled to make attempts return their tasks to the queue.
     abandon: CancellationToken,
-    /// Of each model: tells its pull to claim no more.
+    /// Per model: cancelled to make its pull loop stop claiming.
     leave: Vec<CancellationToken>,
-    /// Of each model: since when its tasks wait without it.
+    /// Per model: since when its tasks have waited while it was not in memory.
     waiting: Vec<Option<Instant>>,
-    /// Those whose tasks are claimed.
+    /// The pull loops of the models whose tasks are claimed.
     pulls: JoinSet<(usize, Result<(), WorkerError>)>,
-    /// Those on their way in or out.
+    /// The loads and unloads in progress.
     moves: JoinSet<(usize, Moved)>,
 }
 
-/// Keeps the worker's models until `shutdown` or an operator's order, then drains.
+/// Manages the worker's models until `shutdown` or an operator's order to drain, then drains.
 pub(crate) async fn run(
     worker: &Arc<Worker>,
     shutdown: &CancellationToken,
@@ -101,7 +102,7 @@ impl Keeper<'_> {
         &self.worker.models.all()[place]
     }
 
-    /// Looks what waits, and moves who is to be moved.
+    /// Checks the waiting tasks, and starts loads and unloads.
     async fn look(&mut self) {
         let models = &self.worker.models;
         let Ok(Ok(overview)) = tokio::time::timeout(PATIENCE, self.worker.broker.overview()).await
@@ -139,26 +140,26 @@ impl Keeper<'_> {
             ModelState::Loaded => Stage::In {
                 age: now - at.since,
                 unused: now - at.used,
-                // So that no more time goes into loading than into work.
+                // At least the load time, so that loading never takes more time than working.
                 turn: self.worker.models.turn.max(at.took.unwrap_or_default()),
             },
         };
-        // What can't be loaded now is not what others make room for; and tasks that another worker is just
-        // about to take are no reason to load.
+        // Ignores models that cannot be loaded now, since others should not be unloaded for them,
+        // and tasks that have waited so briefly that another worker may be about to claim them.
         let waiting = self.waiting[place]
             .map(|since| now - since)
             .filter(|waiting| *waiting >= LOOK / 2 && at.state == ModelState::Unloaded);
         View { need: served.need, stage, waiting }
     }
 
-    /// Begins to load a model.
+    /// Starts loading a model.
     fn load(&mut self, place: usize) {
         let served = self.served(place).clone();
         served.set_state(ModelState::Loading);
         self.moves.spawn_blocking(move || (place, Moved::In(served.load())));
     }
 
-    /// Tells a model to end what it has.
+    /// Asks a model's pull loop to finish its tasks and end.
     fn leave(&mut self, place: usize) {
         let served = self.served(place);
         tracing::info!(
@@ -169,14 +170,14 @@ impl Keeper<'_> {
         self.leave[place].cancel();
     }
 
-    /// Has a model's tasks claimed.
+    /// Starts claiming a model's tasks.
     fn pull(&mut self, place: usize, engine: Engine) {
         let until = self.until(place);
         let (worker, served) = (self.worker.clone(), self.served(place).clone());
         self.pulls.spawn(async move { (place, pull::run(&worker, &served, engine, until).await) });
     }
 
-    /// Has a model's tasks claimed and told what is wrong with it.
+    /// Starts claiming a model's tasks to fail them with `problem`.
     fn refuse(&mut self, place: usize, problem: TaskError) {
         let until = self.until(place);
         let (worker, served) = (self.worker.clone(), self.served(place).clone());
@@ -196,7 +197,7 @@ impl Keeper<'_> {
         }
     }
 
-    /// A model claims no more, and runs nothing more.
+    /// Handles the end of a pull loop, after which the model has no running tasks.
     fn pull_ended(
         &mut self,
         ended: Result<(usize, Result<(), WorkerError>), JoinError>,
@@ -213,14 +214,14 @@ impl Keeper<'_> {
         };
         self.moves.spawn(async move {
             pulse::stop(&engine).await;
-            // The last handle: with it go weights, keys and values.
+            // Drops the last handle, which frees weights and KV memory.
             let _ = tokio::task::spawn_blocking(move || drop(engine)).await;
             (place, Moved::Out)
         });
         Ok(())
     }
 
-    /// A model came in, or is out.
+    /// Handles the end of a load or an unload.
     fn moved(&mut self, moved: Result<(usize, Moved), JoinError>) {
         let (place, moved) = match moved {
             Ok(moved) => moved,
@@ -251,7 +252,7 @@ impl Keeper<'_> {
     }
 }
 
-/// Ends the engines of all that are in memory.
+/// Stops the engines of all models in memory.
 pub(crate) async fn stop(models: &Models) {
     for served in models.all() {
         if let Some(engine) = served.engine() {

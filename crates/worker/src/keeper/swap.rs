@@ -1,58 +1,58 @@
-//! Which model comes into memory next, and which goes for it. Pure.
+//! Decides which model to load next, and which to unload for it. Pure.
 
 use std::time::Duration;
 
-/// A model whose last task ended longer ago than this, and has none that wait, is idle. A client that asks
-/// again as soon as it has its answer keeps its model at work.
+/// A model is idle if no task waits for it and its last task ended longer ago than this. The pause
+/// keeps a model loaded for a client that sends its next request right after an answer.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// What is known of a model.
+/// The state of one model.
 #[derive(Debug, Clone)]
 pub(super) struct View {
-    /// Bytes that it takes while it is in memory.
+    /// Memory that it takes while it is loaded, in bytes.
     pub(super) need: usize,
-    /// Where it is.
     pub(super) stage: Stage,
-    /// How long its tasks have waited while it was not there to run them; none if none wait.
+    /// The time for which its tasks have waited while it was not in memory; `None` if no task
+    /// waits.
     pub(super) waiting: Option<Duration>,
 }
 
-/// Where a model is.
+/// The residency of a model.
 #[derive(Debug, Clone)]
 pub(super) enum Stage {
     /// Not in memory.
     Out,
-    /// On its way in or out.
+    /// Being loaded or unloaded.
     Moving,
     /// In memory.
     In {
-        /// For how long.
+        /// Time since it was loaded.
         age: Duration,
-        /// How long ago it last had work: tasks that ran, or waited.
+        /// Time since it last had running or waiting tasks.
         unused: Duration,
-        /// How long it may stay at least while it has work.
+        /// The minimum time that it stays in memory while it has tasks.
         turn: Duration,
     },
 }
 
-/// What to do now.
+/// The next action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Nothing, for the moment.
+    /// Do nothing now.
     Wait,
-    /// Load this one: there is room.
+    /// Load this model, for which there is room.
     Load(usize),
-    /// Let these go, to make room for the one that waits.
+    /// Unload these models, to make room for the one that waits.
     Unload(Vec<usize>),
 }
 
-/// What to do next so that every model with tasks has its turn, one move at a time:
+/// Returns the next action, so that every model with tasks gets its turn, one action at a time:
 ///
-/// - The model whose tasks have waited for longest comes first. Others may be loaded before it into
-///   room that it can't use, but not once it has waited for `turn`.
-/// - Idle models make room, those first that have been unused for longest.
-/// - A model that has work makes room too, once it had its own turn and the other has waited for `turn`; it ends
-///   what it runs first. Those first that have been there for longest.
+/// - The model whose tasks have waited longest comes first. Others may be loaded before it into
+///   room that it cannot use, but not after it has waited for `turn`.
+/// - Idle models are unloaded first, the longest unused before the others.
+/// - A model with tasks is unloaded too, after its own turn and once the other has waited for
+///   `turn`; it finishes its running tasks first. The longest loaded goes first.
 pub(super) fn next(models: &[View], budget: usize, turn: Duration) -> Step {
     if models.iter().any(|model| matches!(model.stage, Stage::Moving)) {
         return Step::Wait;
@@ -82,9 +82,9 @@ pub(super) fn next(models: &[View], budget: usize, turn: Duration) -> Step {
     Step::Wait
 }
 
-/// Who goes so that so many bytes are free; none if that is not to be had now.
+/// Returns the models to unload to free `missing` bytes, or `None` if that is not possible now.
 fn room_for(missing: usize, models: &[View], even_at_work: bool) -> Option<Vec<usize>> {
-    // (at work, how long it is left alone by whoever wants its place)
+    // (index, has tasks, time since it was loaded or, if idle, since it was last used)
     let mut order: Vec<(usize, bool, Duration)> = models
         .iter()
         .enumerate()
@@ -107,7 +107,8 @@ fn room_for(missing: usize, models: &[View], even_at_work: bool) -> Option<Vec<u
     if made < missing {
         return None;
     }
-    // A later one may be large enough to spare an earlier; those that should stay are spared first.
+    // A later model may be large enough to make an earlier one unnecessary. The best to keep are
+    // kept first.
     for place in leaving.clone().into_iter().rev() {
         if made - models[place].need >= missing {
             made -= models[place].need;

@@ -38,10 +38,10 @@ fn a_model_is_loaded_when_its_tasks_wait_and_there_is_room() {
 fn the_least_recently_used_makes_room() {
     let models = [idle(4, 5), idle(4, 50), idle(2, 20), wanted(4, 0)];
     assert_eq!(next(&models, 10, TURN), Step::Unload(vec![1]));
-    // Two of the small ones would do, but one large does alone, and then the others stay.
+    // Two small models would free enough, but one large model alone does too, so the others stay.
     let models = [idle(1, 90), idle(8, 50), wanted(8, 0)];
     assert_eq!(next(&models, 9, TURN), Step::Unload(vec![1]));
-    // Used a moment ago is at work.
+    // A model used a moment ago is not idle.
     assert_eq!(next(&[idle(10, 0), wanted(10, 5)], 10, TURN), Step::Wait);
 }
 
@@ -53,7 +53,7 @@ fn a_model_at_work_goes_when_both_had_their_time() {
         let models = [at_work(10, age), wanted(10, waiting)];
         assert_eq!(next(&models, 10, TURN), expected, "{age} {waiting}");
     }
-    // Idle ones go before those at work.
+    // Idle models are unloaded before those with tasks.
     let models = [at_work(5, 99), idle(5, 2), wanted(5, 99)];
     assert_eq!(next(&models, 10, TURN), Step::Unload(vec![1]));
 }
@@ -66,8 +66,8 @@ fn others_are_loaded_past_one_that_waits_only_as_long_as_it_has_its_turn_to_wait
     assert_eq!(next(&models, 10, TURN), Step::Wait);
 }
 
-/// Plays through random loads of models that always have tasks, with load times and tasks that take long: each
-/// has its turn again and again, and memory is never overdrawn.
+/// Simulates random sets of models that always have tasks, with random load and task times. Checks
+/// that each model gets its turn again and again, and that memory is never exceeded.
 #[test]
 fn under_any_load_every_model_has_its_turn_and_memory_is_kept() {
     for seed in 0..200 {
@@ -77,7 +77,7 @@ fn under_any_load_every_model_has_its_turn_and_memory_is_kept() {
         let needs: Vec<usize> = (0..count).map(|_| random.random_range(1..=budget)).collect();
         let loads: Vec<u64> = (0..count).map(|_| random.random_range(0..20)).collect();
         let longest_task = random.random_range(0..30);
-        // (when it came in; when the move under way ends, and whether in)
+        // (load time; end of the load or unload in progress, and whether it is a load)
         let mut inside: Vec<Option<u64>> = vec![None; count];
         let mut moving: Vec<Option<(u64, bool)>> = vec![None; count];
         let mut waiting_since = vec![0_u64; count];
@@ -123,8 +123,9 @@ fn under_any_load_every_model_has_its_turn_and_memory_is_kept() {
                 }
             }
         }
-        // Those that wait for longer come first: each waits for the longest turn, for the longest task of those
-        // that go, and for its own load. One more may just have been let past.
+        // Models that have waited longer come first. Each of them waits at most for the longest
+        // turn, for the longest task of those unloaded, and for its own load. One more may have
+        // been loaded just before.
         let slowest = loads.iter().copied().max().unwrap_or(0);
         let each = slowest.max(10) + longest_task + slowest + 4;
         let bound = (count as u64 + 1) * each;

@@ -1,4 +1,4 @@
-//! From what the settings say to an engine that runs.
+//! Finds models and starts engines as the settings specify.
 
 use std::time::Instant;
 
@@ -12,16 +12,16 @@ use service::settings::{self, BatchSize, Device, LoraAdapter, Secret};
 
 use super::ModelError;
 
-/// Steps after which the device seems lost. No setting: it is for rehearsing what happens then, in tests and
-/// by operators (docs/OPERATING.md).
+/// The number of steps after which the engine behaves as if its device were lost. An environment
+/// variable and not a setting, because it exists to test that failure (docs/OPERATING.md).
 const LOSE_DEVICE_AFTER: &str = "QWEN_QUEUE_LOSE_DEVICE_AFTER";
 
-/// Finds a model, and downloads it if need be. Takes as long as that takes.
+/// Finds a model, and downloads it if necessary. Blocks.
 pub(super) fn find(name: &str, settings: &Settings) -> Result<ModelFile, ModelError> {
     Ok(source::resolve(name, &source_options(settings))?)
 }
 
-/// Finds the adapters, and downloads them if need be.
+/// Finds the adapters, and downloads them if necessary. Blocks.
 pub(super) fn adapters(settings: &Settings) -> Result<Vec<AdapterSource>, ModelError> {
     let options = source_options(settings);
     let find = |adapter: &LoraAdapter| {
@@ -31,7 +31,7 @@ pub(super) fn adapters(settings: &Settings) -> Result<Vec<AdapterSource>, ModelE
     settings.lora_adapters.iter().map(find).collect()
 }
 
-/// Starts an engine. Takes as long as that takes.
+/// Loads a model and starts its engine. Blocks.
 pub(super) fn start(
     id: &ModelId,
     file: &ModelFile,
@@ -79,10 +79,10 @@ fn source_options(settings: &Settings) -> SourceOptions {
     }
 }
 
-/// How engines are set up, but for the tokens that each has room for.
+/// Converts the settings to engine options, without the number of KV tokens.
 ///
 /// # Errors
-/// When a device is named twice, which settings are never.
+/// If a device is named twice, which validated settings exclude.
 pub(super) fn engine_options(settings: &Settings) -> Result<EngineOptions, LoadError> {
     let device = match &settings.model_device {
         Device::Auto => DeviceChoice::Auto,

@@ -1,38 +1,39 @@
-//! How the memory is divided among the models of a worker: counted once, before any is loaded, so that a model
-//! has the same context whichever others are there. Pure.
+//! Divides the memory among a worker's models. This is computed once, before any is loaded, so that
+//! a model's context length does not depend on which others are in memory. Pure.
 
 use engine::Survey;
 
-/// A model that has room for so many tokens of its context is not cramped.
+/// A model with KV memory for this many tokens (or its whole context, if shorter) has enough.
 const COMFORT: usize = 4096;
 
-/// Bytes of keys and values where nobody knows how much memory there is.
+/// KV memory in bytes if the available memory is unknown.
 const MODEST: usize = 1 << 30;
 
-/// What a model gets.
+/// The memory assigned to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Share {
-    /// Tokens of keys and values.
+    /// KV capacity in tokens.
     pub(super) tokens: usize,
-    /// All that it takes, in bytes.
+    /// Weights and KV memory together, in bytes.
     pub(super) bytes: usize,
 }
 
-/// A model that needs more than there is, were it alone.
+/// A model does not fit into the available memory, even alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooLarge {
-    /// Which.
+    /// The model's index.
     pub(super) place: usize,
-    /// The bytes that it needs at least.
+    /// The minimum that it needs, in bytes.
     pub(super) needs: usize,
 }
 
-/// Divides so many bytes; `usize::MAX` says that nobody knows how many there are. Where the models fit together, each gets an equal part (a third at most) of what
-/// their weights leave for its keys and values; where they don't, each gets a third of what its own leave, as if
-/// it were alone, and they take turns. `set` says that the number of tokens is the operator's.
+/// Divides `budget` bytes; `usize::MAX` means that the available memory is unknown. If the models
+/// fit together, each gets an equal part (at most a third) of what their weights leave for KV
+/// memory. If they do not, each gets a third of what its own weights leave, as if it were alone,
+/// and they take turns. With `set`, the operator has configured the number of tokens.
 ///
 /// # Errors
-/// When one does not fit even alone.
+/// If a model does not fit even alone.
 pub(super) fn divide(budget: usize, surveys: &[Survey], set: bool) -> Result<Vec<Share>, TooLarge> {
     let share = |survey: &Survey, bytes: usize| {
         let bytes = if budget == usize::MAX { MODEST } else { bytes };
@@ -101,7 +102,7 @@ mod tests {
         let error = divide(500 * MIB, &[survey(100), survey(600)], false).unwrap_err();
         assert_eq!(error.place, 1);
         assert!(error.needs > 600 * MIB);
-        // What the operator set is not made less.
+        // A configured number of tokens is never reduced.
         let set = Survey { wanted_tokens: 200_000, ..survey(100) };
         assert_eq!(divide(500 * MIB, std::slice::from_ref(&set), true).unwrap_err().place, 0);
         assert_eq!(divide(1000 * MIB, &[set], true).unwrap()[0].tokens, 200_000);

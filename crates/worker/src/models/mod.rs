@@ -3,7 +3,7 @@
 //! | module   | what it does |
 //! |----------|--------------|
 //! | `load`   | finds, downloads and loads a model |
-//! | `memory` | divides the memory among them, once. Pure |
+//! | `memory` | divides the memory among the models, once; pure |
 
 mod load;
 mod memory;
@@ -18,31 +18,31 @@ use protocol::{ErrorType, ModelId, ModelReport, ModelState, TaskError};
 use service::Settings;
 use tokio::sync::Semaphore;
 
-/// The models can't be had.
+/// The reason why the models cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// One can't be found or downloaded.
+    /// A model cannot be found or downloaded.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// One can't be loaded.
+    /// A model cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// One does not fit, even alone.
+    /// A model does not fit into memory, even alone.
     #[error(
         "the model {model} needs at least {} MiB of memory, {} MiB are {which}: set MAX_BATCH_SIZE or \
          KV_TOKENS lower, choose a smaller model or a smaller quantization{more}",
         needs.div_ceil(1 << 20), budget >> 20
     )]
     TooLarge {
-        /// Which.
+        /// The model.
         model: ModelId,
-        /// Bytes that it needs.
+        /// Needed bytes.
         needs: usize,
-        /// Bytes that there are.
+        /// Available bytes.
         budget: usize,
-        /// Where they come from, in words.
+        /// Describes where the available bytes come from.
         which: &'static str,
-        /// What else would help.
+        /// Further advice for the message.
         more: &'static str,
     },
 }
@@ -52,57 +52,59 @@ pub enum ModelError {
 pub struct Models {
     /// At least one; the first is the default.
     pub(crate) served: Vec<Arc<Served>>,
-    /// Bytes that those in memory may take together.
+    /// Maximum memory of all models in memory, in bytes.
     pub(crate) budget: usize,
-    /// How long one keeps its place at least while it has work.
+    /// The minimum time that a model stays in memory while it has tasks.
     pub(crate) turn: Duration,
-    /// Where they compute.
+    /// The name of the compute device.
     pub(crate) device: String,
 }
 
-/// One of them.
+/// A served model.
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) id: ModelId,
     pub(crate) file: ModelFile,
     pub(crate) options: EngineOptions,
     pub(crate) quantization: String,
-    /// Bytes that it takes while it is in memory.
+    /// Memory that it takes while it is loaded, in bytes.
     pub(crate) need: usize,
-    /// How many tasks it runs at once: as planned, and as its engine says once it was loaded.
+    /// The number of tasks that it runs at once: an estimate before the first load, then the
+    /// engine's number.
     pub(crate) capacity: AtomicUsize,
-    /// One for each task that it can run at once.
+    /// One permit per task that it can run at once.
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) place: Mutex<Place>,
 }
 
-/// Where it is.
+/// The state of a model.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) state: ModelState,
-    /// While it is in memory.
+    /// The engine, while it is in memory.
     pub(crate) engine: Option<Engine>,
-    /// How long its latest load took.
+    /// The duration of its latest load.
     pub(crate) took: Option<Duration>,
-    /// When it came in; when it last had work.
+    /// The time when it was loaded, and the time when it last had tasks.
     pub(crate) since: Instant,
     pub(crate) used: Instant,
-    /// Why it can't be loaded, while it can't.
+    /// The reason why its latest load failed, if it did.
     pub(crate) problem: Option<TaskError>,
 }
 
 impl Models {
-    /// Finds all models, downloads what has to be, checks what stands before their weights, divides the
-    /// memory among them, and loads the first. Takes as long as that takes.
+    /// Finds all models, downloads missing ones, reads their metadata, divides the memory among
+    /// them, and loads the first. Blocks.
     ///
     /// # Errors
-    /// When one can't be found, downloaded, read or held in memory; the message says what to do.
+    /// If a model cannot be found, downloaded or read, or does not fit into memory. The message
+    /// says what to do.
     pub fn open(settings: &Settings) -> Result<Self, ModelError> {
         let options = load::engine_options(settings)?;
         let mut found = Vec::new();
         for (name, id) in settings.model_names.iter().zip(settings.model_ids()) {
             let file = load::find(name, settings)?;
-            // Adapters are the first one's.
+            // Adapters belong to the first model.
             let adapters = if found.is_empty() { load::adapters(settings)? } else { Vec::new() };
             let options = EngineOptions { adapters, ..options.clone() };
             let survey = Survey::of(&file, &options)?;
@@ -120,7 +122,7 @@ impl Models {
             let model = found[error.place].0.clone();
             ModelError::TooLarge { model, needs: error.needs, budget, which, more }
         })?;
-        // A worker's only model is counted once more when its weights are there, by what is free then.
+        // A worker's only model measures the free memory again after its weights are loaded.
         let counts_itself =
             budget == usize::MAX || found.len() == 1 && settings.max_model_bytes.is_none();
         let served = found.into_iter().zip(shares).map(|((id, file, options, survey), share)| {
@@ -145,12 +147,12 @@ impl Models {
         Ok(models)
     }
 
-    /// All of them, the default first.
+    /// Returns all models, the default first.
     pub(crate) fn all(&self) -> &[Arc<Served>] {
         &self.served
     }
 
-    /// Where they compute.
+    /// Returns the name of the compute device.
     pub(crate) fn device(&self) -> &str {
         &self.device
     }
@@ -194,28 +196,28 @@ impl Served {
         Self { id, file, options, quantization, need, capacity, slots, place: Mutex::new(place) }
     }
 
-    /// The engine, while it is in memory.
+    /// Returns the engine while it is in memory.
     pub(crate) fn engine(&self) -> Option<Engine> {
         self.place().engine.clone()
     }
 
-    /// The models whose tasks it runs: itself, and its adapters.
+    /// Returns the names whose tasks it runs: its own and its adapters'.
     pub(crate) fn names(&self) -> Vec<ModelId> {
         let adapters = self.options.adapters.iter().map(|adapter| ModelId::new(&adapter.name));
         std::iter::once(self.id.clone()).chain(adapters).collect()
     }
 
-    /// How many tasks it runs at once, its adapters' included.
+    /// Returns how many tasks it runs at once, including its adapters'.
     fn capacity(&self) -> usize {
         self.capacity.load(Ordering::Relaxed)
     }
 
-    /// Its tasks that run, and its adapters'.
-    pub(crate) fn running(&self) -> usize {
+    /// Returns how many of its tasks run now, including its adapters'.
+    fn running(&self) -> usize {
         self.capacity().saturating_sub(self.slots.available_permits())
     }
 
-    /// Follows the engine's choice. Nothing runs yet, so all slots are free.
+    /// Sets the number of slots to the engine's choice. No task runs yet, so all slots are free.
     fn set_capacity(&self, capacity: usize) {
         let before = self.capacity.swap(capacity, Ordering::Relaxed);
         if capacity > before {
@@ -225,7 +227,7 @@ impl Served {
         }
     }
 
-    /// What the registry hears of it, and of its adapters.
+    /// Returns its report and its adapters' for the registry.
     pub(crate) fn reports(&self) -> Vec<ModelReport> {
         let base = self.report();
         let adapter = |name: ModelId| ModelReport {
@@ -254,14 +256,14 @@ impl Served {
         }
     }
 
-    /// Loads it, on this thread; how long that took.
-    pub(crate) fn load(&self) -> Result<(Engine, Duration), LoadError> {
+    /// Loads it on the current thread, and returns the engine and the load time.
+    fn load(&self) -> Result<(Engine, Duration), LoadError> {
         let began = Instant::now();
         Ok((load::start(&self.id, &self.file, &self.options)?, began.elapsed()))
     }
 
-    /// It is in memory now.
-    pub(crate) fn loaded(&self, (engine, took): (Engine, Duration)) {
+    /// Records a successful load.
+    fn loaded(&self, (engine, took): (Engine, Duration)) {
         self.set_capacity(engine.info().max_batch);
         let now = Instant::now();
         *self.place() = Place {
@@ -282,8 +284,8 @@ impl Served {
         }
     }
 
-    /// It could not be loaded; what its tasks are told.
-    pub(crate) fn failed(&self, error: &LoadError) -> TaskError {
+    /// Records a failed load, and returns the error for its tasks.
+    fn failed(&self, error: &LoadError) -> TaskError {
         let error_type = match error {
             LoadError::OutOfMemory(_) => ErrorType::OutOfMemory,
             _ => ErrorType::EngineError,
@@ -298,8 +300,8 @@ impl Served {
         problem
     }
 
-    pub(crate) fn place(&self) -> MutexGuard<'_, Place> {
-        // The value is whole even if a thread panicked while it held the lock.
+    fn place(&self) -> MutexGuard<'_, Place> {
+        // No operation can leave the value inconsistent, so a poisoned lock is usable.
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

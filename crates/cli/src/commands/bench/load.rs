@@ -13,7 +13,7 @@ use protocol::TaskId;
 use tokio::net::TcpStream;
 use tokio::task::{JoinSet, LocalSet};
 
-/// How long a response may take.
+/// Maximum time for a response.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server, and the headers of requests to it.
@@ -46,9 +46,9 @@ impl Target {
 /// A request that was answered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reply {
-    /// When the request was sent.
+    /// The time when the request was sent.
     pub(super) sent: Instant,
-    /// How long it took until the response was read.
+    /// The time from the request until the response was read.
     pub(super) took: Duration,
     /// The response's status.
     pub(super) status: u16,
@@ -139,7 +139,7 @@ fn task_id(body: &[u8]) -> Option<TaskId> {
 /// no more.
 ///
 /// # Errors
-/// When a connection fails.
+/// If a connection fails.
 pub(super) fn send_all(
     address: SocketAddr,
     connections: usize,

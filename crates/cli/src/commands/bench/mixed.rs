@@ -49,7 +49,7 @@ impl Load {
     /// Checks the lengths.
     ///
     /// # Errors
-    /// When the shortest prompt is longer than the longest.
+    /// If the shortest prompt is longer than the longest.
     pub(super) fn check(&self) -> Result<()> {
         ensure!(
             self.shortest <= self.longest,
@@ -86,7 +86,7 @@ impl Load {
     /// Runs one round with `clients` clients on `contender`.
     ///
     /// # Errors
-    /// When a request fails, or a prompt was not read as one token per digit.
+    /// If a request fails, or a prompt was not read as one token per digit.
     pub(super) fn run(
         &self,
         contender: &dyn Contender,
@@ -134,7 +134,7 @@ pub(super) trait Contender: Sync {
     /// every piece of text.
     ///
     /// # Errors
-    /// When there is no complete answer.
+    /// If there is no complete answer.
     fn answer(&self, prompt: &str, tokens: usize, timing: &mut Timing) -> Result<Usage>;
 }
 

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::redis::free_port;
 
-/// How long a gateway may take to listen.
+/// Maximum time until a gateway listens.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A process in a temporary folder, which has its logs. Dropping it kills the process.
@@ -22,7 +22,7 @@ impl Process {
     /// Starts `qwen-queue ROLE` with these settings in addition to the environment's.
     ///
     /// # Errors
-    /// When it can't be started.
+    /// If it cannot be started.
     pub(super) fn start(role: &str, settings: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let child = Command::new(std::env::current_exe()?)
@@ -42,7 +42,7 @@ impl Process {
     /// Starts `qwen-queue gateway` on a free port and waits until it listens.
     ///
     /// # Errors
-    /// When it ends or does not listen in time.
+    /// If it ends or does not listen in time.
     pub(super) fn gateway(
         redis_url: &str,
         key: &str,
@@ -70,7 +70,7 @@ impl Process {
     /// Checks that the process runs.
     ///
     /// # Errors
-    /// When it has ended; the message has its log.
+    /// If it has ended; the message has its log.
     pub(super) fn check(&mut self, role: &str) -> Result<()> {
         match self.child.try_wait()? {
             Some(status) => bail!("the {role} ended at once: {status}\n{}", self.log()),

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use redis::Connection;
 use tempfile::TempDir;
 
-/// How long a server may take to answer.
+/// Maximum time for a server's answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A Redis that contains only the bench's data.
@@ -34,7 +34,7 @@ impl Redis {
     /// additional arguments.
     ///
     /// # Errors
-    /// When `redis-server` is not installed or does not start.
+    /// If `redis-server` is not installed or does not start.
     pub(super) fn start(arguments: &[String]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = free_port()?;
@@ -59,7 +59,7 @@ impl Redis {
     /// Uses a server that is running.
     ///
     /// # Errors
-    /// When it can't be reached or is not empty: the bench deletes all its data.
+    /// If it cannot be reached or is not empty: the bench deletes all its data.
     pub(super) fn borrow(url: &str) -> Result<Self> {
         let mut control = connect(url)?;
         let keys: u64 = redis::cmd("DBSIZE").query(&mut control)?;
@@ -108,7 +108,7 @@ impl Redis {
     /// included, as `MONITOR` prints them.
     ///
     /// # Errors
-    /// When the bench did not start the server, or can't connect to it.
+    /// If the bench did not start the server, or cannot connect to it.
     pub(super) fn watch(&self, operation: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
         let port =
             self.own_port().context("only a Redis that the bench started can be monitored")?;
@@ -140,7 +140,7 @@ impl Drop for Redis {
     }
 }
 
-/// How often each command ran, and for how many microseconds.
+/// The number of calls of each command, and the microseconds spent in them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counts(BTreeMap<String, (u64, u64)>);
 

@@ -20,7 +20,7 @@ use super::redis::Redis;
 use crate::output::{Output, note};
 use crate::table::table;
 
-/// How long a worker may take to load its model.
+/// Maximum time for a worker to load its model.
 const LOADING: Duration = Duration::from_secs(300);
 
 /// Measure how much of the engine's rate remains behind gateway, Redis and worker.
@@ -219,7 +219,7 @@ fn plus(
     Some(sum? + after?.saturating_sub(before?))
 }
 
-/// Whether a worker has loaded its model.
+/// Returns `true` if a worker has loaded its model.
 fn is_ready(url: &str) -> bool {
     // It runs on this machine: no proxy.
     let agent = ureq::Agent::config_builder().proxy(None).build().new_agent();

@@ -1,4 +1,4 @@
-//! Streams that break off, against a real socket; and what is shown of them.
+//! Tests lost streams against a real socket, and the printed text.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 
-/// Answers one connection after the other with these texts, cuts each, and gives what was asked.
+/// Answers successive connections with these texts, closes each, and returns the requests.
 fn server(answers: Vec<String>) -> (String, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -29,7 +29,7 @@ fn head(stream: &TcpStream) -> String {
     lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n").to_lowercase()
 }
 
-/// An event stream that is cut without an end.
+/// An event stream that is cut off without its end.
 fn cut(events: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n{events}"
@@ -49,7 +49,7 @@ fn token(seq: u64, attempt: u64, text: &str) -> String {
     event(seq, "token", &json!({"attempt": attempt, "text": text}))
 }
 
-/// Follows a task of a server that answers so: the text, the notes, and what was asked.
+/// Follows a task of such a server. Returns the text, the notes and the requests.
 fn followed(answers: Vec<String>) -> (String, String, Vec<String>) {
     let (url, asked) = server(answers);
     let mut output = Output::kept();
@@ -86,11 +86,11 @@ fn a_stream_without_its_end_is_completed_from_the_result() {
 
 #[test]
 fn lost_events_are_made_good_by_the_result() {
-    // The middle went missing: what was printed is no beginning of the answer.
+    // The middle is missing: the printed text is not a prefix of the answer.
     let (text, notes, _) = followed(vec![cut(&(token(9, 1, "lo") + &completed(10, "Hello")))]);
     assert_eq!(text, "lo\nHello\n");
     assert!(notes.contains("discard"), "{notes}");
-    // The end went missing.
+    // The end is missing.
     let (text, notes, _) = followed(vec![cut(&(token(2, 1, "Hel") + &completed(10, "Hello")))]);
     assert_eq!((&*text, &*notes), ("Hello\n", ""));
 }

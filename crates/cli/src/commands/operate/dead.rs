@@ -1,4 +1,4 @@
-//! Dead letters: tasks that used their attempts up and wait for an operator.
+//! Commands for dead letters: tasks that used up their attempts.
 
 mod letter;
 
@@ -17,7 +17,7 @@ use crate::text::{count, printable, printable_json};
 
 use letter::{COLUMNS, Letter};
 
-/// Letters that are asked for at once.
+/// The number of dead letters per request.
 const PAGE: usize = 100;
 /// What to do with them.
 #[derive(Debug, Subcommand)]
@@ -89,7 +89,7 @@ pub(crate) struct PurgeArgs {
     shown: Shown,
 }
 
-/// Does it.
+/// Runs the command.
 pub(crate) fn run(dead: &Dead, output: &mut Output) -> Result<()> {
     match dead {
         Dead::List(args) => list(args, output),
@@ -119,7 +119,7 @@ fn list(args: &List, output: &mut Output) -> Result<()> {
     Ok(output.print(&table(&COLUMNS, &rows))?)
 }
 
-/// At most `limit` letters, the latest first, as many pages as that takes.
+/// Fetches at most `limit` dead letters, the latest first, page by page.
 fn letters(admin: &Admin, model: Option<&str>, limit: usize) -> Result<Vec<Value>> {
     let mut letters: Vec<Value> = Vec::new();
     let mut before = None;
@@ -149,7 +149,8 @@ fn replay(args: &Replay, output: &mut Output) -> Result<()> {
     }
     let (mut tried, mut replayed) = (HashSet::new(), 0);
     loop {
-        // Pages may skip letters of the same millisecond: look again until there is nothing new.
+        // Pages may skip letters of the same millisecond, so this repeats until there are no new
+        // ones.
         let found = letters(&admin, args.model.as_deref(), usize::MAX)?;
         let found: Result<Vec<Letter>> = found.into_iter().map(letter::read).collect();
         let fresh: Vec<_> = found?.into_iter().map(|letter| letter.task_id).collect();
@@ -163,7 +164,8 @@ fn replay(args: &Replay, output: &mut Output) -> Result<()> {
                     replayed += 1;
                     output.print_anywhere(&told(&task_id, &answer, args.shown.json)?)?;
                 }
-                // Somebody else was faster, or the queue is in trouble: others may go through.
+                // The letter may have been removed by someone else, or the queue may be in trouble;
+                // the others may succeed.
                 Err(error) => output.note(&format!("qwen-queue: {}: {error}", printable(&task_id))),
             }
         }
@@ -176,7 +178,7 @@ fn replay(args: &Replay, output: &mut Output) -> Result<()> {
     Ok(())
 }
 
-/// What came of one of several replays, on one line.
+/// Formats the result of one of several replays on one line.
 fn told(task_id: &str, answer: &Value, json: bool) -> Result<String> {
     Ok(if json {
         format!("{}\n", printable_json(&answer.to_string()))

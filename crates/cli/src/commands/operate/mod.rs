@@ -1,5 +1,5 @@
-//! The operators' verbs: queues, workers, pause, resume, drain. Tables for people, `--json` for
-//! programs; dead letters have a module of their own.
+//! The operators' commands: queues, workers, pause, resume, drain. They print tables for people
+//! and, with `--json`, JSON for programs. The module `dead` handles dead letters.
 
 pub(crate) mod dead;
 pub(crate) mod rows;
@@ -59,11 +59,11 @@ pub(crate) fn workers(args: &Shown, output: &mut Output) -> Result<()> {
     if args.json {
         return print_json(output, &admin.workers()?);
     }
-    // Ages are told by the queue's clock, which the overview has.
+    // The overview contains the queue's clock, by which ages are computed.
     Ok(output.print(&workers_table(&understood("/admin/overview", admin.overview()?)?))?)
 }
 
-/// Holds a model's tasks back, or hands them out again.
+/// Stops or resumes the claiming of a model's tasks.
 pub(crate) fn set_paused(args: &OneModel, paused: bool, output: &mut Output) -> Result<()> {
     let answer = Admin::new(&args.shown.target)?.set_paused(&args.model, paused)?;
     let model = printable(&args.model);
@@ -77,7 +77,7 @@ pub(crate) fn set_paused(args: &OneModel, paused: bool, output: &mut Output) -> 
     args.shown.print(output, answer, |_| Ok(told))
 }
 
-/// Asks a worker to end what it has and stop.
+/// Requests that a worker finish its running tasks and stop.
 pub(crate) fn drain(args: &OneWorker, output: &mut Output) -> Result<()> {
     let admin = Admin::new(&args.shown.target)?;
     let overview: Overview = understood("/admin/overview", admin.overview()?)?;
@@ -93,7 +93,7 @@ pub(crate) fn drain(args: &OneWorker, output: &mut Output) -> Result<()> {
     })
 }
 
-/// The worker whose id begins so.
+/// Returns the worker whose id has this prefix.
 fn the_one<'a>(workers: &'a [Worker], given: &str) -> Result<&'a Worker> {
     let given = given.to_ascii_lowercase();
     let begins = |worker: &&Worker| !given.is_empty() && worker.id.starts_with(&given);
@@ -114,7 +114,7 @@ fn the_one<'a>(workers: &'a [Worker], given: &str) -> Result<&'a Worker> {
     }
 }
 
-/// All queues, for people.
+/// Formats all queues as a table.
 pub(crate) fn queues_table(overview: &Overview) -> String {
     if overview.queues.is_empty() {
         return "no queue yet: a model has one from its first task on\n".to_owned();
@@ -123,7 +123,7 @@ pub(crate) fn queues_table(overview: &Overview) -> String {
     table(&rows::QUEUE, &rows)
 }
 
-/// All workers, for people.
+/// Formats all workers as a table.
 pub(crate) fn workers_table(overview: &Overview) -> String {
     if overview.workers.is_empty() {
         return "no worker: start one with `qwen-queue worker`\n".to_owned();
@@ -132,7 +132,7 @@ pub(crate) fn workers_table(overview: &Overview) -> String {
     table(&rows::WORKER, &overview.workers.iter().map(row).collect::<Vec<_>>())
 }
 
-/// What all queues have in common, in one line.
+/// Formats the totals of all queues on one line.
 pub(crate) fn totals(overview: &Overview) -> String {
     format!(
         "{} queued in {}, {} processing, {}, {} pending",
@@ -145,7 +145,7 @@ pub(crate) fn totals(overview: &Overview) -> String {
 }
 
 impl Shown {
-    /// Prints an answer as it came, or as people like it.
+    /// Prints a response as JSON or as a table.
     fn print(
         &self,
         output: &mut Output,
@@ -156,20 +156,20 @@ impl Shown {
     }
 }
 
-/// Prints JSON over several lines.
+/// Prints indented JSON.
 pub(crate) fn print_json(output: &mut Output, answer: &Value) -> Result<()> {
     Ok(output.print(&json_text(answer)?)?)
 }
 
-/// JSON over several lines, as it is printed.
+/// Formats indented JSON.
 fn json_text(answer: &Value) -> Result<String> {
     Ok(printable_json(&serde_json::to_string_pretty(answer)?) + "\n")
 }
 
-/// Asks a person.
+/// Asks the user for confirmation.
 ///
 /// # Errors
-/// When nobody can be asked, or the answer is not yes.
+/// If standard input is not a terminal, or the answer is not yes.
 fn confirm(question: &str, output: &mut Output) -> Result<()> {
     if !io::stdin().is_terminal() {
         bail!("{question} Nobody can be asked here: say --yes");

@@ -1,5 +1,5 @@
-//! What people are shown of a queue and of a worker, cell by cell: the same in tables and in `top`.
-//! The most important columns come first: a narrow terminal shows as many as it has room for.
+//! Formats queues and workers cell by cell, both for tables and for `top`. The most important
+//! columns come first, because a narrow terminal shows only as many as fit.
 
 use crate::client::admin::{Queue, Worker};
 use crate::table::{Align, Column};
@@ -39,16 +39,16 @@ pub(crate) const WORKER: [Column; 11] = [
     ("version", Left),
 ];
 
-/// How much of an id is shown.
+/// The displayed part of an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Id {
-    /// All of it.
+    /// The whole id.
     Whole,
     /// Its first eight characters, enough for `qwen-queue drain`.
     Short,
 }
 
-/// A queue's cells. `rate` is the tasks that end per second, where it was measured.
+/// Returns the cells of a queue. `rate` is its throughput in tasks per second, if measured.
 pub(crate) fn queue(queue: &Queue, rate: Option<f64>) -> [String; QUEUE.len()] {
     let lanes = queue.queued;
     [
@@ -68,7 +68,7 @@ pub(crate) fn queue(queue: &Queue, rate: Option<f64>) -> [String; QUEUE.len()] {
     ]
 }
 
-/// What a queue is doing, in one word.
+/// Returns the state of a queue as one word.
 pub(crate) fn state(queue: &Queue) -> &'static str {
     match queue {
         Queue { paused: true, .. } => "paused",
@@ -78,7 +78,7 @@ pub(crate) fn state(queue: &Queue) -> &'static str {
     }
 }
 
-/// A worker's cells at an instant of the queue's clock.
+/// Returns the cells of a worker at time `now_ms` of the queue's clock.
 pub(crate) fn worker(worker: &Worker, now_ms: u64, id: Id) -> [String; WORKER.len()] {
     let shown = match id {
         Id::Whole => printable(&worker.id),
@@ -99,7 +99,7 @@ pub(crate) fn worker(worker: &Worker, now_ms: u64, id: Id) -> [String; WORKER.le
     ]
 }
 
-/// What a worker serves. Of several, what is not in memory says so.
+/// Lists the models that a worker serves. If there are several, marks those that are not in memory.
 fn models(worker: &Worker) -> String {
     match worker.models.as_slice() {
         [] | [_] => worker.model.clone(),

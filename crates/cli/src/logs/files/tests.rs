@@ -1,4 +1,4 @@
-//! Real files that grow, end with their day, and are cut.
+//! Tests real files that grow, end with their day, and are truncated.
 
 use std::fs;
 use std::io::Write;
@@ -89,7 +89,7 @@ fn following_goes_on_across_midnight() {
     assert!(follower.poll().unwrap().is_empty(), "no line yet");
     folder.add("app.2025-11-21.log", " and half\n");
     assert_eq!(follower.poll().unwrap(), ["half and half"]);
-    // Midnight: another process has begun the new day, one is still at the old one.
+    // Midnight: another process has started the new day's file, one still writes to the old one.
     folder.add("app.2025-11-22.log", "new\n");
     assert!(follower.poll().unwrap().is_empty());
     folder.add("app.2025-11-21.log", "late\n");
@@ -98,7 +98,7 @@ fn following_goes_on_across_midnight() {
         seen.extend(follower.poll().unwrap());
     }
     assert_eq!(seen, ["late", "new"]);
-    // Nobody looked for some days.
+    // No poll for some days.
     folder.add("app.2025-11-24.log", "1\n");
     folder.add("app.2025-11-25.log", "2\n");
     for _ in 0..8 {
@@ -124,7 +124,8 @@ fn following_goes_on_through_a_rotation() {
         (0..4).flat_map(|_| follower.poll().unwrap()).collect()
     };
     let today = "app.2025-11-21.log";
-    // logrotate's `create`, without it, and a removed file: the rest of the old one comes first.
+    // Like logrotate with and without `create`, and a removed file: the rest of the old file comes
+    // first.
     for (rotate, remove) in [(true, false), (false, false), (false, true)] {
         let folder = Folder::new();
         let path = |file: &str| folder.0.path().join(file);
@@ -141,7 +142,7 @@ fn following_goes_on_through_a_rotation() {
             fs::remove_file(path("app.2025-11-21.log.1")).unwrap();
         }
         assert_eq!(follower.poll().unwrap(), ["unseen"]);
-        // A writer may not have noticed yet.
+        // A writer may still write to the old file.
         writer.write_all(b"late\n").unwrap();
         assert_eq!(polls(&mut follower), ["late"]);
         folder.add(today, "new\n");
@@ -158,7 +159,7 @@ fn following_tells_no_line_twice_when_an_unfinished_one_is_taken_back() {
     folder.add(today, "one\ntw");
     let mut follower = folder.follow(Some((folder.days()[0].clone(), 0)));
     assert_eq!(follower.poll().unwrap(), ["one"]);
-    // A disk that was full.
+    // A writer removed an incomplete line after its disk was full.
     File::options().write(true).open(&folder.days()[0].path).unwrap().set_len(4).unwrap();
     assert!(follower.poll().unwrap().is_empty());
     folder.add(today, "two\nthree\n");

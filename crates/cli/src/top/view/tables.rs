@@ -70,7 +70,7 @@ struct List<'a, const N: usize> {
     cells: &'a [[String; N]],
     /// The style of each row.
     styles: &'a [Style],
-    /// Whether the arrow keys move in this table.
+    /// Set if the arrow keys move in this table.
     focus: bool,
 }
 

@@ -5,7 +5,7 @@ use ratatui::style::{Color, Modifier, Style};
 /// The styles of the view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::top) struct Theme {
-    /// Whether colours are used.
+    /// Enables colours.
     coloured: bool,
 }
 

@@ -1,4 +1,4 @@
-//! `/admin/dead-letters`: tasks that used their attempts up. Look, try again, delete.
+//! `/admin/dead-letters`: lists, requeues and deletes tasks that have used up their attempts.
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use protocol::{Attempt, ModelId, Task, TaskId, TaskState, Timestamp, WorkerId};
@@ -285,7 +285,7 @@ pub(crate) async fn purge(
     Ok(HttpResponse::Ok().json(DeletedReply { deleted }))
 }
 
-/// The task of the path, noted for the log.
+/// Parses the task id of the path, and notes it for the log.
 fn named(id: &str, request: &HttpRequest) -> Result<TaskId, ApiError> {
     let id: TaskId = id.parse()?;
     Notes::of(&mut request.extensions_mut()).task_id = Some(id);

@@ -1,5 +1,5 @@
-//! What operators do over HTTP, behind `ADMIN_API_KEY`: look, pause, drain, and deal with dead letters.
-//! Each act leaves one line in `app.log`.
+//! Routes for operators, which require `ADMIN_API_KEY`: overview, pause, drain and dead letters.
+//! Each change writes one line to `app.log`.
 
 pub(crate) mod dead_letters;
 pub(crate) mod overview;
@@ -10,7 +10,7 @@ use actix_web::web::{self, ServiceConfig};
 
 use super::{get, post, reads, refuse_method};
 
-/// Registers them.
+/// Registers the routes.
 pub(crate) fn configure(app: &mut ServiceConfig) {
     app.service(get("/admin/overview", overview::overview))
         .service(get("/admin/workers", workers::workers))

@@ -1,4 +1,4 @@
-//! `GET /admin/overview`: all queues and workers at a glance.
+//! `GET /admin/overview`: summarizes all queues and workers.
 
 use actix_web::{HttpResponse, web};
 use protocol::{Lane, ModelId, Timestamp};

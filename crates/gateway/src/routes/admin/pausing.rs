@@ -1,4 +1,4 @@
-//! `POST /admin/pause` and `POST /admin/resume`: holds a model's tasks back, and lets them go.
+//! `POST /admin/pause` and `POST /admin/resume`: stop and resume the claiming of a model's tasks.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use protocol::ModelId;
@@ -12,7 +12,7 @@ use crate::schemas::{AdminErrors, ErrorReply, InvalidReply};
 use crate::state::State;
 use crate::validate::{admin, echo};
 
-/// How long a body may be.
+/// Maximum size of a body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
 /// Which model.
@@ -113,7 +113,7 @@ async fn set_paused(
     Ok(HttpResponse::Ok().json(PausedReply { model, paused }))
 }
 
-/// All that have a queue or a worker, and the default.
+/// Returns the default model and all models that have a queue or a worker.
 async fn known_models(state: &State) -> Result<Vec<ModelId>, ApiError> {
     let mut models = state.other_models().await?;
     models.push(state.options.default_model.clone());

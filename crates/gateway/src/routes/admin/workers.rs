@@ -121,7 +121,7 @@ pub(crate) struct ServedReply {
 }
 
 impl WorkerReply {
-    /// All that reported lately.
+    /// Returns all workers in the registry.
     pub(super) async fn all(state: &State) -> Result<Vec<Self>, ApiError> {
         let mut workers = state.ask(state.broker.workers()).await?;
         workers.sort_by_key(|worker| (worker.started_at, worker.id));

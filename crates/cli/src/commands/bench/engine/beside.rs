@@ -1,4 +1,4 @@
-//! What a long prompt and short ones beside it cost each other.
+//! Measures how a long prompt and concurrent short ones slow each other down.
 
 use engine::bench::{self, SHORT};
 use engine::{Engine, GenerateError};
@@ -7,33 +7,33 @@ use serde::Serialize;
 use super::super::spread::Spread;
 use crate::table::Align;
 
-/// Figures of one long prompt and so many clients beside it.
+/// The figures of one long prompt with concurrent short ones.
 #[derive(Debug, Serialize)]
 pub(super) struct Beside {
     /// Tokens of the long prompt.
     long: usize,
-    /// Clients whose prompts are short.
+    /// The number of clients that send short prompts.
     clients: usize,
-    /// Until the long prompt's first token, with nothing beside it.
+    /// Time to the long prompt's first token without other requests.
     alone_seconds: f64,
-    /// Steps of that.
+    /// The number of steps in that time.
     alone_steps: u64,
-    /// The same beside the short prompts.
+    /// Time to the long prompt's first token with concurrent short prompts.
     beside_seconds: f64,
-    /// Steps of that.
+    /// The number of steps in that time.
     beside_steps: u64,
-    /// Short prompts.
+    /// The number of short prompts.
     short_prompts: usize,
-    /// Until their first tokens.
+    /// Times to their first tokens.
     first: Option<Spread>,
-    /// The longest of these times, in mean steps of the long prompt alone.
+    /// The longest of these times, divided by the mean step of the long prompt alone.
     most_mean_steps: f64,
-    /// The most steps that ended while one waited.
+    /// The most steps that ended while a short prompt waited for its first token.
     most_steps: u64,
 }
 
 impl Beside {
-    /// Measures it.
+    /// Runs the measurement.
     pub(super) fn measure(
         engine: &Engine,
         long: usize,
@@ -56,14 +56,14 @@ impl Beside {
         })
     }
 
-    /// Tokens that all of it holds at once, each sequence in whole pages.
+    /// Returns the tokens that the load holds at once, in whole pages per sequence.
     pub(super) fn tokens_at_once(long: usize, clients: usize) -> usize {
         let pages = |tokens: usize| tokens.next_multiple_of(engine::kv::PAGE_TOKENS);
         pages(long + 1) + clients * pages(SHORT.0 + SHORT.1)
     }
 }
 
-/// What is shown of it.
+/// The columns of the table.
 pub(super) const COLUMNS: [(&str, Align); 6] = [
     ("beside a long prompt", Align::Left),
     ("prompts", Align::Right),
@@ -73,7 +73,7 @@ pub(super) const COLUMNS: [(&str, Align); 6] = [
     ("beside s", Align::Right),
 ];
 
-/// The same of one.
+/// Returns the row of one measurement.
 pub(super) fn row(figures: &Beside) -> [String; 6] {
     let first =
         figures.first.map_or("-".to_owned(), |s| format!("{:.0} / {:.0}", s.p50_ms, s.p99_ms));

@@ -15,7 +15,7 @@ const FONT: &str = "sans-serif";
 /// Draws both charts into an SVG file.
 ///
 /// # Errors
-/// When the file can't be written.
+/// If the file cannot be written.
 pub(super) fn draw(report: &Report, file: &Path) -> Result<()> {
     let area = SVGBackend::new(file, SIZE).into_drawing_area();
     paint(report, &area).and_then(|()| area.present().map_err(broken))

@@ -41,13 +41,13 @@ pub(super) struct Setup {
     pub(super) plan: MemoryPlan,
     /// The process's peak memory, loading included, where the system reports it.
     pub(super) peak_memory_bytes: Option<usize>,
-    /// How often a sequence was preempted because KV memory ran short.
+    /// The number of times a sequence was preempted because KV memory ran short.
     pub(super) preemptions: u64,
     /// Rates of reading one prompt, by its length.
     pub(super) prompts: Vec<Rate>,
     /// Summed rates of writing answers, by their number.
     pub(super) streams: Vec<Rate>,
-    /// How long constrained requests took to be submitted, if measured.
+    /// The duration of submits with a constraint, if measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) submits: Option<Submits>,
     /// Summed rates of writing constrained answers, if measured.
@@ -55,7 +55,7 @@ pub(super) struct Setup {
     pub(super) constrained: Vec<Constrained>,
     /// The mixed load, by its number of clients.
     pub(super) clients: Vec<Figures>,
-    /// Short prompts beside a long one, if that was asked for.
+    /// Short prompts beside a long one, if measured.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) beside: Vec<Beside>,
 }
@@ -71,7 +71,7 @@ pub(super) struct Rate {
     rounds: Vec<f64>,
 }
 
-/// How long a constrained request took to be submitted.
+/// The duration of submits with a constraint.
 #[derive(Debug, Serialize)]
 pub(super) struct Submits {
     /// The first request of an engine, which indexes the vocabulary.

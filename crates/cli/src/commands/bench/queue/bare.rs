@@ -24,7 +24,7 @@ const SCRIPT: &str = "redis.call('HSET', KEYS[2], 'record', ARGV[2]) \
 /// installed.
 ///
 /// # Errors
-/// When Redis or the benchmark fails.
+/// If Redis or the benchmark fails.
 pub(super) fn measure(rig: &Rig) -> Result<Option<Bare>> {
     let Some((redis, port)) = rig.redis.as_ref().and_then(|r| Some((r, r.own_port()?))) else {
         return Ok(None);

@@ -29,7 +29,7 @@ pub(super) struct Workers {
 pub(super) struct Pickup {
     /// The task.
     pub(super) task_id: TaskId,
-    /// When the claim returned it.
+    /// The time when the claim returned it.
     pub(super) at: Instant,
 }
 

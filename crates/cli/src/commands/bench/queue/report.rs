@@ -15,7 +15,7 @@ use super::rig::{BrokerKind, Cpu};
 pub(super) struct Flow {
     /// The rate.
     pub(super) per_second: f64,
-    /// How long each operation took, if measured.
+    /// The duration of the operations, if measured.
     pub(super) latency: Option<Spread>,
 }
 
@@ -27,7 +27,7 @@ impl Flow {
     }
 }
 
-/// How long tasks wait until a free worker takes them.
+/// The wait of tasks until a free worker claims them.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Pickups {
     /// With one task at a time.
@@ -38,7 +38,7 @@ pub(super) struct Pickups {
     pub(super) load_per_second: f64,
 }
 
-/// What one task costs Redis from its submit to its outcome, without status requests.
+/// The cost of one task for Redis from its submit to its outcome, without status requests.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct RedisCost {
     /// Commands, those inside scripts included.

@@ -47,7 +47,7 @@ pub(super) struct Rig {
     _core: Option<Reserved>,
 }
 
-/// Processor time of each process; `None` for processes that do not exist or can't be measured.
+/// Processor time of each process; `None` for processes that do not exist or cannot be measured.
 pub(super) struct Cpu {
     pub(super) bench: Option<Duration>,
     pub(super) gateway: Option<Duration>,
@@ -65,7 +65,7 @@ impl Rig {
     /// Starts all parts.
     ///
     /// # Errors
-    /// When Redis or the gateway can't be started.
+    /// If Redis or the gateway cannot be started.
     pub(super) fn start(kind: BrokerKind, redis_url: Option<&str>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         // Before anything that must keep off the core is started.

@@ -44,7 +44,7 @@ pub(super) fn task() -> Task {
     }
 }
 
-/// When to stop submitting.
+/// The condition on which submitting stops.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Until {
     /// At this instant.
@@ -73,7 +73,7 @@ impl Accepted {
 /// Submits at the broker, [`CONCURRENCY`] at once.
 ///
 /// # Errors
-/// When a submit fails.
+/// If a submit fails.
 pub(super) fn at_broker(
     runtime: &Runtime,
     broker: &Arc<dyn Broker>,

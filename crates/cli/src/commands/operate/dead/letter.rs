@@ -1,4 +1,4 @@
-//! What people are shown of a dead letter.
+//! Formats dead letters for people.
 
 use std::fmt::Write;
 
@@ -19,10 +19,10 @@ pub(super) const COLUMNS: [Column; 6] = [
     ("error", Align::Left),
     ("message", Align::Left),
 ];
-/// Characters of a message in a list.
+/// The maximum length of a message in a list, in characters.
 const MESSAGE: usize = 60;
 
-/// What people are shown of a letter.
+/// The displayed fields of a dead letter.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Letter {
@@ -36,7 +36,7 @@ pub(super) struct Letter {
     task: Value,
 }
 
-/// How one attempt failed.
+/// The failure of one attempt.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Failure {
@@ -67,7 +67,7 @@ pub(super) fn row(letter: &Letter) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// One letter, on as many lines as it takes.
+/// Formats one letter on several lines.
 pub(super) fn page(letter: &Letter) -> String {
     let mut page = format!(
         "task       {}\nmodel      {}\nsubmitted  {} UTC\ndied       {} UTC\nerror      {}: {}\n",
@@ -78,7 +78,7 @@ pub(super) fn page(letter: &Letter) -> String {
         printable(&letter.error_type),
         printable(&letter.error_message),
     );
-    // Writing to a String can't fail.
+    // Writing to a `String` cannot fail.
     for failure in &letter.failures {
         let _ = writeln!(
             page,
