@@ -149,7 +149,7 @@ fn a_line_that_did_not_fit_is_taken_back_and_written_later() {
 
     // 4 KiB, and no death by the signal that says so.
     let limited =
-        format!("trap '' XFSZ; ulimit -f 8; exec {}", binary("qwen-queue-worker").display());
+        format!("trap '' XFSZ; ulimit -S -f 8; exec {}", binary("qwen-queue-worker").display());
     let worker = Command::new("sh")
         .args(["-c", &limited])
         .current_dir(home.path())
@@ -176,7 +176,7 @@ fn a_line_that_did_not_fit_is_taken_back_and_written_later() {
     assert!(text.ends_with('\n'), "a torn line was left: {text}");
 
     let pid = worker.0.id().to_string();
-    let lifted = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status();
+    let lifted = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited:"]).status();
     assert!(lifted.expect("prlimit runs").success());
     logs.wait_for_each(&tasks);
     let text = fs::read_to_string(logs.today(REQUESTS)).expect("the log");
@@ -224,7 +224,14 @@ fn rotation_costs_no_line_and_is_followed() {
         .spawn()
         .expect("it runs");
     let _follower = Ended(follower);
+    let shown = || -> Vec<String> {
+        let text = fs::read_to_string(&followed).expect("its output");
+        let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        entries.filter_map(|entry| Some(entry["task_id"].as_str()?.to_owned())).collect()
+    };
     let mut tasks = ends(&client, 4);
+    // It begins with the last lines there are: the others come only when it has begun.
+    wait_for("the follower to begin", SOON, || (shown().len() == 4).then_some(()));
     for (nth, how) in ["create", "nocreate", "create"].into_iter().enumerate() {
         let more = std::thread::scope(|scope| {
             let running = scope.spawn(|| ends(&client, 60));
@@ -246,10 +253,7 @@ fn rotation_costs_no_line_and_is_followed() {
     assert_eq!(health(&client, "log_lines_lost"), 0);
 
     let told = wait_for("the follower", SOON, || {
-        let text = fs::read_to_string(&followed).expect("its output");
-        let ids = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let ids: Vec<String> =
-            ids.filter_map(|entry| Some(entry["task_id"].as_str()?.to_owned())).collect();
+        let ids = shown();
         tasks.iter().all(|task| ids.contains(task)).then_some(ids)
     });
     assert_eq!(told.len(), tasks.len(), "none twice");
