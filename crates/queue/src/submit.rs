@@ -88,15 +88,15 @@ pub enum Start {
     At(Timestamp),
 }
 
-/// Ties repetitions of a submit to the task that the first of them made. Keys are a tenant's own. A
-/// key is remembered as long as the record of its task.
+/// Makes repeated submits return the task that the first one created. Keys are scoped to a tenant. A
+/// key is kept as long as the record of its task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {
-    /// The client's key, or what the gateway makes up for it. Its length is the gateway's to bound.
+    /// The client's key, or one that the gateway derives. The gateway limits its length.
     pub key: String,
-    /// A hash of the request: the same key with another one is an error.
+    /// A hash of the request: the same key with another hash is an error.
     pub body_hash: String,
-    /// Which earlier submit counts.
+    /// Which earlier submits count as the same.
     pub matches: Matches,
 }
 

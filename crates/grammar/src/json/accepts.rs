@@ -1,4 +1,4 @@
-//! Whether a value is of a kind: for the values that a schema lists.
+//! Checks whether a listed value (`enum`, `const`) belongs to a kind.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use super::facts::{Texts, Types};
 use super::kinds::{Array, KindId, Kinds, Object, Open, in_all};
 use super::regex::matches;
 
-/// Whether JSON Schema takes two values for equal.
+/// Returns whether two values are equal by JSON Schema.
 pub(super) fn equal(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {
@@ -27,7 +27,7 @@ pub(super) fn equal(one: &Value, other: &Value) -> bool {
 }
 
 impl Kinds<'_> {
-    /// Whether a value is of a kind.
+    /// Returns whether a value belongs to a kind.
     fn accepts(&mut self, kind: KindId, value: &Value) -> Result<bool, Refusal> {
         for conjunction in self.conjunctions(kind)? {
             let (open, _) = self.open(&conjunction)?;

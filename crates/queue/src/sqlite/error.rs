@@ -1,4 +1,4 @@
-//! What SQLite's complaints mean to a caller.
+//! Maps SQLite's errors to errors of the contract.
 
 use rusqlite::ErrorCode;
 
