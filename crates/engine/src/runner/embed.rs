@@ -57,7 +57,7 @@ pub(super) struct EmbeddingSink {
 }
 
 impl EmbeddingSink {
-    /// Creates a sink that keeps the first `length` numbers, and the receiver of its result.
+    /// Creates a sink that keeps the first `dimensions` numbers, and the receiver of its result.
     pub(super) fn new(
         prompt_tokens: usize,
         dimensions: usize,

@@ -80,12 +80,12 @@ struct Inner {
 }
 
 impl SqliteBroker {
-    /// Opens the queue in `data_dir` (`queue.db`), or creates it. The leases in it are those of a
-    /// process that is gone, so their tasks are queued again at once. Blocks for as long as reading
-    /// the file takes.
+    /// Opens the queue in `data_dir` (`queue.db`), or creates it. Stored leases belong to a process that
+    /// is gone, so their tasks are requeued at once. Blocks while it reads the file.
     ///
     /// # Errors
-    /// When another process has it open, a newer version wrote it, or it can't be used.
+    /// Returns an error if another process has the queue open, a newer version wrote it, or it can't be
+    /// used.
     pub fn open(data_dir: impl AsRef<Path>) -> Result<Self, OpenError> {
         let data_dir = data_dir.as_ref();
         let path = data_dir.join("queue.db");

@@ -134,7 +134,7 @@ fn cancelling_fifty_of_a_hundred_frees_their_pages_within_one_step() {
     assert_eq!(gauges.running.load(Ordering::Relaxed), 50);
     assert_eq!(gauges.in_flight.load(Ordering::Relaxed), 50);
     assert_eq!(rig.pages.free_pages(), 1_000 - 100);
-    // The failed ones got the error in that step, and the others their tokens.
+    // The cancelled ones ended in that step, and the others got their tokens.
     for (id, reader) in rig.readers.iter_mut().enumerate() {
         let mut heard = std::iter::from_fn(|| reader.try_recv().ok());
         let ended = heard.any(|progress| matches!(progress, Progress::Finished(_)));
