@@ -100,7 +100,7 @@ pub struct Idempotency {
     pub matches: Matches,
 }
 
-/// Which earlier submit under the same key counts as the same request.
+/// Selects the earlier submits under the same key that count as the same request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Matches {
     /// Matches any earlier submit whose task is still stored. An `Idempotency-Key` requests this.

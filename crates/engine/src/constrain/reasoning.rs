@@ -17,7 +17,7 @@ pub(crate) struct Reasoning {
     tokenizer: Tokenizer,
     /// The tokens that may come next.
     allowed: Vec<u32>,
-    /// How much of the tag the tail ends with, as `allowed` has it.
+    /// The length of the tag's prefix at the end of the tail, for which `allowed` was computed.
     begun: usize,
 }
 

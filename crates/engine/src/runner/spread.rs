@@ -1,4 +1,4 @@
-//! How a model's layers are divided among devices, before any weight is loaded. Pure.
+//! Divides a model's layers among devices, before any weight is loaded. Pure.
 //!
 //! GPUs come first. If the model fits beside enough pages, it is on the GPUs alone, and each is equally full.
 //! Otherwise the rest goes to the CPU, if it was named, and the GPUs are filled one after the other. The number

@@ -11,13 +11,13 @@ use crate::lora::{CONFIG, WEIGHTS};
 /// Resolves an adapter's name to a folder with its two files, and downloads them if necessary.
 ///
 /// A name is the path of such a folder, or a repository on the hub, `owner/name` or `owner/name@revision`, or
-/// the address of its page. Cached files are used without querying the hub. The files' content is checked when the adapter is loaded.
+/// the address of its page. Cached files are used without querying the hub. The files' content is checked when
+/// the adapter is loaded.
 ///
 /// Blocks until the files are available.
 ///
 /// # Errors
 /// Returns an error if there is no such folder or repository, or it lacks one of the files.
-/// When there is no such folder or repository, or it lacks one of the files.
 pub fn resolve_adapter(name: &str, options: &SourceOptions) -> Result<PathBuf, SourceError> {
     let name = name.trim();
     let path = name::path(name);

@@ -70,7 +70,7 @@ impl Partial {
         }
     }
 
-    /// Downloads the missing bytes. Retries as long as tries make progress.
+    /// Downloads the missing bytes. Gives up after `attempts` tries in a row without progress.
     fn fill(
         &mut self,
         hub: &Hub<'_>,

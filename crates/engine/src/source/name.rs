@@ -129,7 +129,7 @@ fn strip_scheme<'a>(name: &'a str, scheme: &str) -> Option<&'a str> {
     begins.then(|| &name[scheme.len()..])
 }
 
-/// Splits a text at the first mark, if there is one.
+/// Splits a text at the first `mark`; returns `None` for the rest if there is none.
 fn split_last(text: &str, mark: char) -> (&str, Option<&str>) {
     match text.split_once(mark) {
         Some((before, behind)) => (before, Some(behind)),

@@ -158,7 +158,7 @@ pub trait Broker: Operations + Webhooks + Send + Sync + 'static {
     /// off, longer each time ([`crate::retry::after_loss`]). Any process may reap, at any time,
     /// concurrently.
     ///
-    /// Reap at least three times per lease span. If nobody reaped for half a lease, the store or all
+    /// Reap at least three times per lease span. If no process reaped for half a lease, the store or all
     /// processes were down and workers could not renew, so no lease is reclaimed for one more lease.
     async fn reap(&self, reaper: &Claimant) -> Result<Reaped, BrokerError>;
 

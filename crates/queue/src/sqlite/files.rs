@@ -55,7 +55,6 @@ const ROOM: usize = 1 << 20;
 ///
 /// # Errors
 /// Returns the reason, for the caller's message.
-/// The reason, for who asked.
 pub(super) fn check_room(data_dir: &Path) -> Result<(), String> {
     let path = data_dir.join("queue.room");
     let written = File::create(&path).and_then(|mut file| file.write_all(&[0; ROOM]));

@@ -7,7 +7,7 @@ use protocol::Timestamp;
 /// The times of recent reaps.
 ///
 /// While the machine sleeps no worker can renew, so afterwards every lease may have expired although
-/// its worker is alive. If nobody reaped for half a lease, no lease is reclaimed for one lease. If the
+/// its worker is alive. If no process reaped for half a lease, no lease is reclaimed for one lease. If the
 /// call before was also the first after a gap, the reapers are merely slow, and there is no second hold.
 #[derive(Debug, Default)]
 pub(super) struct Silence {

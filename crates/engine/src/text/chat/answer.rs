@@ -201,9 +201,9 @@ impl AnswerParser {
         }
     }
 
-    /// Emits the call that has ended, and returns true. An invalid call may have an unclosed quote, so that its
-    /// closing tag seemed to be inside a string: then the call ends at that tag, and the text after it is parsed
-    /// again.
+    /// Emits the call that has ended. An invalid call may have an unclosed quote, so that its closing tag seemed
+    /// to be inside a string: then the call ends at that tag, the text after it is parsed again, and this returns
+    /// true.
     fn end_call(&mut self) -> bool {
         let raw = std::mem::take(&mut self.call);
         let quoted_ends = std::mem::take(&mut self.quoted_ends);

@@ -83,7 +83,7 @@ fn to_json(value: &Value, indent: Option<usize>, options: Kwargs) -> Result<Stri
     python::json(value, &style)
 }
 
-/// Calls a Python method: one that minijinja-contrib lacks, or one of its own.
+/// Calls a method of Python: one that minijinja-contrib lacks, or one that it provides.
 fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     match (value.as_str(), name) {
         (Some(text), "removeprefix") => {
