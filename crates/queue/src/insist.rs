@@ -1,4 +1,4 @@
-//! Retries while the queue is unavailable, for callers whose work nobody else will do.
+//! Retries while the queue is unavailable, for callers whose work no other process repeats.
 
 use std::time::{Duration, Instant};
 

@@ -39,7 +39,8 @@ pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
 /// The head, by its name in the files.
 pub(super) const HEAD: &str = "lm_head.weight";
 
-/// Returns the name in the files: `blk.3.attn_q.bias` → `model.layers.3.self_attn.q_proj.bias`; `None` for an unknown name.
+/// Returns the name in the files, or `None` for an unknown name:
+/// `blk.3.attn_q.bias` → `model.layers.3.self_attn.q_proj.bias`.
 pub(super) fn in_files(name: &str) -> Option<String> {
     let (module, kind) = name.rsplit_once('.')?;
     let of = |table: &[(&str, &'static str)], module: &str| {

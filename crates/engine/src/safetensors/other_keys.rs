@@ -104,7 +104,7 @@ const HARMLESS: &[&str] = &[
 /// Prefixes of keys that tools add as notes.
 const NOTES: [&str; 2] = ["_", "unsloth_"];
 
-/// Refuses weights in a quantized form other than the trained one, with the name of the form.
+/// Refuses weights that were quantized or converted after training; the error names the method.
 pub(super) fn refuse_other_weights(
     folder: &Path,
     config: &Object,
