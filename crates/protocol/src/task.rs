@@ -170,7 +170,7 @@ pub struct GenerationParams {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stop: Vec<String>,
     /// Fields that the request does not set. Their values above are the fallback if the model's
-    /// `generation_config.json` recommends none.
+    /// authors recommend none either.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unset: BTreeSet<SamplingField>,
 }
