@@ -1,8 +1,8 @@
-//! Model files, read by position.
+//! Reads model files by position.
 //!
-//! No file is mapped. A process that reads a map beyond the end of a file that was cut short is killed by
-//! SIGBUS; a read by position fails with an error instead. And because a file is kept open, one that is
-//! replaced by a rename, or deleted, stays readable as it was.
+//! Files are not memory-mapped. A process that reads a mapping beyond the end of a truncated file is killed by
+//! SIGBUS; a positioned read fails with an error instead. And since files stay open, one that is replaced by a
+//! rename, or deleted, stays readable as it was.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -14,24 +14,24 @@ use memmap2::MmapMut;
 
 use crate::LoadError;
 
-/// Why bytes of a model file can't be had.
+/// The error of reading a model file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
-    /// Other bytes stand in the file than when it was opened.
+    /// The file's content changed since it was opened.
     #[error(
         "it was changed while it was in use ({what}): put the whole file in place by renaming, and load \
          it again"
     )]
     Changed {
-        /// How that was noticed.
+        /// The difference that was found.
         what: String,
     },
-    /// The system refused.
+    /// The system's error.
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
 }
 
-/// A file that is open for reading, and the size and time of modification that it had then.
+/// A file open for reading, with its size and modification time at that moment.
 #[derive(Debug)]
 pub(crate) struct OpenFile {
     path: PathBuf,
@@ -39,11 +39,11 @@ pub(crate) struct OpenFile {
     opened: Stamp,
 }
 
-/// What changes when somebody writes to a file.
+/// Attributes that change when a file is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     len: u64,
-    /// `None` where the file system does not tell.
+    /// `None` if the file system does not support it.
     modified: Option<SystemTime>,
 }
 
@@ -54,7 +54,7 @@ impl Stamp {
 }
 
 impl OpenFile {
-    /// Opens a regular file that is not empty.
+    /// Opens a regular, non-empty file.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
@@ -67,7 +67,7 @@ impl OpenFile {
         Ok(Self { path: path.to_owned(), file, opened: Stamp::of(&metadata) })
     }
 
-    /// A problem of reading as an error that names the file.
+    /// Converts a read error to one that names the file.
     pub(crate) fn unreadable(&self, problem: ReadError) -> LoadError {
         let source = match problem {
             ReadError::Io(error) => error,
@@ -76,37 +76,37 @@ impl OpenFile {
         LoadError::Unreadable { path: self.path.clone(), source }
     }
 
-    /// Its size in bytes when it was opened.
+    /// Returns its size in bytes when it was opened.
     pub(crate) fn len(&self) -> u64 {
         self.opened.len
     }
 
-    /// Fills `out` with the bytes that begin at `offset`.
+    /// Fills `out` with the bytes from `offset` on.
     ///
     /// # Errors
-    /// When the system refuses, or the file has become shorter. Bytes that were overwritten are not noticed
-    /// here: call [`check`](Self::check) after reading.
+    /// Returns an error if the read fails or the file was truncated. Overwritten bytes are not detected here:
+    /// call [`check`](Self::check) after reading.
     pub(crate) fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), ReadError> {
         let read = read_exact_at(&self.file, offset, out);
-        // That the file was changed says more than that it ended early.
+        // The cause, that the file was changed, is more useful than the early end.
         read.map_err(|error| self.check().err().unwrap_or(ReadError::Io(error)))
     }
 
-    /// The bytes that begin at `offset`.
+    /// Returns `len` bytes from `offset` on.
     ///
     /// # Errors
-    /// As of [`read_at`](Self::read_at).
+    /// Returns the errors of [`read_at`](Self::read_at).
     pub(crate) fn bytes_at(&self, offset: u64, len: usize) -> Result<Bytes<'static>, ReadError> {
         let mut bytes = MmapMut::map_anon(len.max(1))?;
         self.read_at(offset, &mut bytes[..len])?;
         Ok(Bytes(Held::Read { bytes, len }))
     }
 
-    /// Compares the file's size and time of modification with those that it had when it was opened. A step
-    /// calls this after it has read from the file: who wrote to it before that read is noticed.
+    /// Compares the file's size and modification time with those at the time of opening. A step calls this after
+    /// it has read from the file, so it detects writes before that read.
     ///
     /// # Errors
-    /// When they differ.
+    /// Returns an error if they differ.
     pub(crate) fn check(&self) -> Result<(), ReadError> {
         let now = Stamp::of(&self.file.metadata()?);
         if now == self.opened {
@@ -146,9 +146,9 @@ pub struct Bytes<'a>(Held<'a>);
 
 #[derive(Debug)]
 enum Held<'a> {
-    /// Where they lie.
+    /// In memory that something else owns.
     Borrowed(&'a [u8]),
-    /// Read from a file. Pages of their own, which go back to the system at once.
+    /// Read from a file, into dedicated pages, which are returned to the system at once.
     Read { bytes: MmapMut, len: usize },
 }
 
@@ -201,7 +201,7 @@ mod tests {
     fn a_file_that_was_changed_in_place_is_noticed() {
         let changed = |change: fn(&Path)| {
             let (_folder, path, file) = open();
-            // The clock of a file system ticks every few milliseconds.
+            // A file system's clock ticks every few milliseconds.
             std::thread::sleep(Duration::from_millis(30));
             change(&path);
             let read = file.bytes_at(200, 10).map(|bytes| bytes.to_vec());

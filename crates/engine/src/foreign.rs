@@ -1,15 +1,15 @@
-//! Files that stand where a model's should, and are something else.
+//! Recognizes files that are in the place of a model's file and are something else.
 
-/// What a file is instead of a model's.
+/// The kind of a file that is not a model's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Foreign {
-    /// What Git checks out of a repository with large files, without Git LFS.
+    /// A pointer that Git checks out instead of a large file, without Git LFS.
     LfsPointer,
-    /// A page of a web site.
+    /// A page of a website.
     WebPage,
 }
 
-/// What a file is that begins so, if it is one of these.
+/// Returns the kind of a file with this beginning, if it is one of these.
 pub(crate) fn kind(beginning: &[u8]) -> Option<Foreign> {
     if beginning.starts_with(b"version https://git-lfs.github.com/spec/") {
         return Some(Foreign::LfsPointer);
@@ -20,7 +20,7 @@ pub(crate) fn kind(beginning: &[u8]) -> Option<Foreign> {
 }
 
 impl Foreign {
-    /// What it is and what to do about it, of a file of `len` bytes.
+    /// Describes a file of `len` bytes, and the remedy.
     pub(crate) fn describe(self, len: u64) -> String {
         match self {
             Self::LfsPointer => format!(

@@ -1,4 +1,4 @@
-//! From a constraint to a grammar.
+//! Compiles constraints to grammars.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::LazyLock;
@@ -16,21 +16,21 @@ use crate::limits::{self, MAX_STATES_OF_ONE};
 use crate::rules::{CanNot, Rules};
 use crate::{Constraint, ConstraintError, Function};
 
-/// How much, in characters, of the compiler's reason is passed on.
+/// The maximum length, in characters, of the compiler's message that is passed on.
 const MAX_REASON: usize = 500;
-/// How much of a pointer.
+/// The maximum length of a pointer in messages.
 const MAX_POINTER: usize = 200;
 
-/// Compiles against single bytes, which is what a grammar can be without a model.
+/// Compiles for a vocabulary of single bytes, which needs no model.
 static BYTES: LazyLock<Option<ParserFactory>> =
     LazyLock::new(|| factory(&ApproximateTokEnv::single_byte_env(), &[]));
 
-/// Whether a constraint can be kept; then what of it is no constraint, in words for who wrote it. Takes
-/// up to some tens of milliseconds of computing.
+/// Checks whether a constraint is supported, and returns warnings about parts of it that are not enforced,
+/// for its author. Takes up to some tens of milliseconds of computing.
 ///
 /// # Errors
-/// Why not: it is too large, a schema uses a keyword that is not supported or describes nothing, a
-/// regular expression is none or matches nothing, or following it takes more than is allowed.
+/// Returns why it is not: it is too large, a schema uses an unsupported keyword or has no values, a regular
+/// expression is invalid or matches nothing, or following it costs more than allowed.
 pub fn check(constraint: &Constraint) -> Result<Vec<String>, ConstraintError> {
     let Some(factory) = &*BYTES else {
         return Err(ConstraintError::new("the checker could not be set up"));
@@ -38,7 +38,7 @@ pub fn check(constraint: &Constraint) -> Result<Vec<String>, ConstraintError> {
     parser(factory, constraint).map(|(_, warnings)| warnings)
 }
 
-/// A compiler for a vocabulary; `slices` are sets of tokens whose masks are kept.
+/// Creates a compiler for a vocabulary; the masks of the token sets `slices` are precomputed.
 pub(crate) fn factory(tokens: &TokEnv, slices: &[String]) -> Option<ParserFactory> {
     let mut factory = ParserFactory::new(tokens, InferenceCapabilities::default(), slices).ok()?;
     factory.quiet();
@@ -46,13 +46,13 @@ pub(crate) fn factory(tokens: &TokEnv, slices: &[String]) -> Option<ParserFactor
     Some(factory)
 }
 
-/// What follows an answer that keeps the constraint, and what of it is no constraint.
+/// Returns a parser for answers that satisfy the constraint, and warnings about parts not enforced.
 pub(crate) fn parser(
     factory: &ParserFactory,
     constraint: &Constraint,
 ) -> Result<(TokenParser, Vec<String>), ConstraintError> {
     constraint.check_size()?;
-    // Panics of the compiler come back as errors.
+    // Panics of the compiler are converted to errors.
     let mut written = None;
     let caught = catch_unwind(AssertUnwindSafe(|| {
         written = Some(grammar(constraint));
@@ -67,7 +67,7 @@ pub(crate) fn parser(
     Ok((parser.map_err(|error| unknown(error.to_string()))?, warnings))
 }
 
-/// What is wrong with a constraint, and where in a schema, if it is one place.
+/// A problem of a constraint, and its place in a schema if there is one.
 #[derive(Debug)]
 struct Problem {
     problem: String,
@@ -138,7 +138,7 @@ fn grammar(constraint: &Constraint) -> Result<(GrammarInit, Vec<String>), Proble
     }
 }
 
-/// A grammar of texts that an expression matches.
+/// Returns a grammar for the texts that an expression matches.
 fn text(expression: &RegexAst) -> Result<(GrammarInit, Vec<String>), Problem> {
     match extent(expression, MAX_STATES_OF_ONE).map_err(|error| CanNot(reason(&error)))? {
         Extent::States(_) => {}
@@ -153,7 +153,7 @@ fn text(expression: &RegexAst) -> Result<(GrammarInit, Vec<String>), Problem> {
     Ok((rules.finish(root)?, Vec::new()))
 }
 
-/// A grammar of calls as the Qwen families write them.
+/// Returns a grammar for calls in the format of the Qwen families.
 fn calls(functions: &[Function], schemas: &Schemas<'_>) -> Result<GrammarInit, CanNot> {
     let mut rules = Rules::new(RegexAst::NoMatch)?;
     let begin = rules.text("<tool_call>\n")?;
@@ -177,7 +177,7 @@ fn calls(functions: &[Function], schemas: &Schemas<'_>) -> Result<GrammarInit, C
     rules.finish(root)
 }
 
-/// A pointer as far as it is passed on in words.
+/// Shortens a pointer for messages.
 fn short(pointer: &str) -> String {
     match pointer.char_indices().nth(MAX_POINTER) {
         Some((end, _)) => format!("{}…", &pointer[..end]),
@@ -185,7 +185,7 @@ fn short(pointer: &str) -> String {
     }
 }
 
-/// The compiler's reason in one line of bounded length.
+/// Returns the compiler's message as one line of limited length.
 pub(crate) fn reason(error: &str) -> String {
     let reason = error.split("<backtrace>").next().unwrap_or_default();
     let words: Vec<&str> = reason.split_whitespace().collect();

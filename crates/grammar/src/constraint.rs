@@ -1,21 +1,21 @@
-//! What may be asked for, and why it may be refused.
+//! Constraints, and the errors for unsupported ones.
 
 use serde_json::Value;
 
 use crate::limits::{MAX_CHOICE_BYTES, MAX_CHOICES, MAX_REGEX_BYTES, MAX_SCHEMA_BYTES};
 
-/// What an answer must look like, from its first character to its last.
+/// A constraint on the whole answer, from its first character to its last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Constraint {
     /// Any JSON object.
     JsonObject,
-    /// JSON that a schema describes. Properties come in the schema's order.
+    /// JSON that matches a schema. Properties come in the schema's order.
     JsonSchema(Value),
-    /// Text that the whole of a regular expression matches.
+    /// Text that a regular expression matches as a whole.
     Regex(String),
     /// One of these texts.
     Choice(Vec<String>),
-    /// A call of one of these functions, as the Qwen families write it: `<tool_call>`, JSON with `name`
+    /// A call of one of these functions in the format of the Qwen families: `<tool_call>`, JSON with `name`
     /// and `arguments`, `</tool_call>`.
     ToolCall(Vec<Function>),
 }
@@ -29,7 +29,7 @@ pub struct Function {
     pub parameters: Option<Value>,
 }
 
-/// Why a constraint can't be kept: what is wrong with it, in words for who wrote it.
+/// The reason why a constraint is not supported, for its author.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
 pub struct ConstraintError {
@@ -39,29 +39,29 @@ pub struct ConstraintError {
 }
 
 impl ConstraintError {
-    /// With what is wrong, in words for who wrote the constraint.
+    /// Creates an error with a message for the constraint's author.
     pub fn new(problem: impl Into<String>) -> Self {
         Self { problem: problem.into(), pointer: None, function: None }
     }
 
-    /// The same of one place in a schema.
+    /// Creates an error about one place in a schema.
     pub(crate) fn at(problem: String, pointer: String, function: Option<usize>) -> Self {
         Self { problem, pointer: Some(pointer), function }
     }
 
-    /// Where in the schema it is wrong, as a JSON pointer, if it is one place.
+    /// Returns the place of the problem as a JSON pointer, if it is one place in a schema.
     pub fn pointer(&self) -> Option<&str> {
         self.pointer.as_deref()
     }
 
-    /// In which function's parameters, by its number among those that may be called.
+    /// Returns the index of the function whose parameters have the problem.
     pub fn function(&self) -> Option<usize> {
         self.function
     }
 }
 
 impl Constraint {
-    /// What can be said without compiling: sizes and kinds.
+    /// Checks sizes and kinds, without compiling.
     pub(crate) fn check_size(&self) -> Result<(), ConstraintError> {
         let problem = match self {
             Self::JsonObject => None,

@@ -1,13 +1,14 @@
-//! # grammar: what an answer must look like
+//! # grammar: constrains answers to a form
 //!
-//! A [`Constraint`] says it: any JSON object, JSON of a schema, a regular expression, one of several
-//! texts, a call of a function. [`check`] tells whether it can be kept, without a model; [`Grammars`] keeps it over a model's
-//! vocabulary: a [`Matcher`] follows one answer and says, token by token, what may come next.
+//! A [`Constraint`] describes the form: any JSON object, JSON that matches a schema, a regular expression,
+//! one of several texts, or a call of a function. [`check`] tests without a model whether a constraint is
+//! supported. [`Grammars`] compiles it for a model's vocabulary, and a [`Matcher`] follows one answer and
+//! returns, token by token, which tokens may come next.
 //!
-//! The work is llguidance's. What stands here is what it may cost: sizes are bounded before it sees a
-//! constraint, and so are its compiler, its memory and each of its steps ([`limits`]).
+//! llguidance does the parsing. This crate translates schemas and limits the cost: it bounds the size of a
+//! constraint before llguidance sees it, and llguidance's compiler, memory and steps ([`limits`]).
 //!
-//! No model, no queue, no HTTP: the gateway checks with it, the engine computes with it.
+//! It knows no model, queue or HTTP: the gateway uses it for checks, the engine for masks.
 
 mod compile;
 mod constraint;

@@ -1,39 +1,39 @@
-//! What a constraint may cost. A client chooses it, so nothing about it is trusted.
+//! Limits on the cost of a constraint. Clients choose constraints, so they are untrusted.
 
 use llguidance::api::ParserLimits;
 
-/// How long, in bytes of JSON, a schema may be.
+/// The maximum length of a schema, in bytes of JSON.
 pub const MAX_SCHEMA_BYTES: usize = 64 << 10;
-/// How long, in bytes, a regular expression may be.
+/// The maximum length of a regular expression, in bytes.
 pub const MAX_REGEX_BYTES: usize = 4 << 10;
-/// How many texts a choice may have.
+/// The maximum number of texts of a choice.
 pub const MAX_CHOICES: usize = 256;
-/// How long, in bytes, each of them may be.
+/// The maximum length of each text, in bytes.
 pub const MAX_CHOICE_BYTES: usize = 1 << 10;
 /// The largest `minLength` and `maxLength` of strings: a lexer has some states for each character.
 pub const MAX_LENGTH: usize = 2_000;
 
-/// How many schemas a schema may consist of.
+/// The maximum number of schemas within a schema.
 pub(crate) const MAX_PLACES: usize = 10_000;
-/// How many alternatives (`anyOf`, `oneOf`, and what they make of one another) one value may have.
+/// The maximum number of alternatives of a value (`anyOf`, `oneOf`, and their combinations).
 pub(crate) const MAX_ALTERNATIVES: usize = 300;
-/// How many references and `allOf`s may follow one another.
+/// The maximum nesting of references and `allOf`s.
 pub(crate) const MAX_DEPTH: usize = 200;
-/// How many kinds of values, each with rules of its own, an answer may consist of.
+/// The maximum number of kinds of values, each with its own rules, in a grammar.
 pub(crate) const MAX_KINDS: usize = 5_000;
-/// How many different `patternProperties` an object may have.
+/// The maximum number of different `patternProperties` of an object.
 pub(crate) const MAX_PATTERNS: usize = 8;
-/// How many classes of names they may make.
+/// The maximum number of classes of names that they form.
 pub(crate) const MAX_NAME_CLASSES: usize = 24;
-/// How many states a lexer may have for one expression.
+/// The maximum number of lexer states for one expression.
 pub(crate) const MAX_STATES_OF_ONE: usize = 4_000;
-/// How many for all of them.
+/// The maximum number of lexer states for all expressions.
 pub(crate) const MAX_STATES: usize = 40_000;
-/// How many rules and symbols a grammar may have.
+/// The maximum number of rules and symbols of a grammar.
 pub(crate) const MAX_SYMBOLS: usize = 30_000;
 
-/// What the compiler may spend, and each step, in llguidance's own units: they bound the work and the
-/// states kept, whatever the machine. What [`check`](crate::check) accepts stays below them.
+/// The limits of the compiler and of each step, in llguidance's units: they bound the work and the
+/// stored states on any machine. Constraints that [`check`](crate::check) accepts stay below them.
 pub(crate) fn parser() -> ParserLimits {
     ParserLimits {
         max_items_in_row: 10_000,
@@ -43,7 +43,7 @@ pub(crate) fn parser() -> ParserLimits {
         max_lexer_states: 100_000,
         max_grammar_size: 200_000,
         precompute_large_lexemes: true,
-        // What the answer said so far belongs into no error and no log.
+        // The answer so far must not appear in errors or logs.
         verbose_errors: false,
     }
 }

@@ -1,4 +1,4 @@
-//! Follows one answer and says what may come next.
+//! Follows one answer and returns which tokens may come next.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::{Constraint, ConstraintError};
 pub struct Grammars(Arc<ParserFactory>);
 
 impl Grammars {
-    /// For a vocabulary: its tokens by id, and which of them end an answer. Takes a moment for a
-    /// large one.
+    /// Creates the compiler for a vocabulary: its tokens by id, and those that end an answer. Takes a
+    /// moment for a large one.
     ///
     /// # Errors
-    /// No token ends an answer, or the vocabulary can't be searched.
+    /// Returns an error if no token ends an answer, or the vocabulary can't be indexed.
     pub fn new<'a>(
         tokens: impl Iterator<Item = Token<'a>>,
         ends: &[u32],
@@ -31,10 +31,10 @@ impl Grammars {
         Ok(Self(Arc::new(factory.ok_or_else(unusable)?)))
     }
 
-    /// Begins an answer that keeps the constraint.
+    /// Starts an answer that must satisfy the constraint.
     ///
     /// # Errors
-    /// As [`check`](crate::check).
+    /// Returns the same errors as [`check`](crate::check).
     pub fn begin(&self, constraint: &Constraint) -> Result<Matcher, ConstraintError> {
         let (parser, warnings) = parser(&self.0, constraint)?;
         Ok(Matcher { parser: Parser::new(Ok(parser)), warnings })
@@ -54,29 +54,29 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// What of the constraint is no constraint, in words for who wrote it.
+    /// Returns warnings about parts of the constraint that are not enforced, for its author.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// Which tokens may come next; those that end the answer, where it may end.
+    /// Returns the tokens that may come next, including end tokens if the answer may end here.
     ///
     /// # Errors
-    /// The work that a token may cost does not suffice, or the answer has got where nothing may
-    /// follow. The matcher is of no use after that.
+    /// Returns an error if the work per token exceeds its limit, or no token may follow. The matcher is
+    /// unusable after that.
     pub fn mask(&mut self) -> Result<Mask, ConstraintError> {
         self.parser.compute_mask_or_eos().map(Mask).map_err(|error| failed(&error.to_string()))
     }
 
-    /// Takes the token that came; one that ends the answer is not taken but tells itself.
+    /// Accepts the next token of the answer. An end token does not change the state.
     ///
     /// # Errors
-    /// As [`Self::mask`], or the mask did not have it.
+    /// Returns the errors of [`Self::mask`], and one for a token that is not in the mask.
     pub fn accept(&mut self, token: u32) -> Result<(), ConstraintError> {
         self.parser.consume_token(token).map_err(|error| failed(&error.to_string()))
     }
 
-    /// Whether the answer is whole and nothing may follow.
+    /// Returns whether the answer is complete and nothing may follow.
     pub fn is_complete(&self) -> bool {
         self.parser.is_stopped() && !self.parser.is_error()
     }
@@ -97,17 +97,17 @@ fn failed(error: &str) -> ConstraintError {
 pub struct Mask(SimpleVob);
 
 impl Mask {
-    /// Whether a token is in it.
+    /// Returns whether a token is in the set.
     pub fn contains(&self, token: u32) -> bool {
         (token as usize) < self.0.len() && self.0.is_allowed(token)
     }
 
-    /// How many tokens are in it.
+    /// Returns the number of tokens in the set.
     pub fn count(&self) -> usize {
         self.0.num_set()
     }
 
-    /// A bit for each token: token `t` is bit `t % 32` of word `t / 32`.
+    /// Returns one bit per token: token `t` is bit `t % 32` of word `t / 32`.
     pub fn words(&self) -> &[u32] {
         self.0.as_slice()
     }

@@ -1,4 +1,4 @@
-//! Writes the rules of a grammar, in the form that the parser takes.
+//! Writes the rules of a grammar in the parser's form.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::limits::MAX_SYMBOLS;
 /// A symbol of a grammar.
 pub(crate) type Symbol = SymIdx;
 
-/// The grammar takes more than is allowed, or the compiler does not take it.
+/// The grammar exceeds a limit, or the compiler does not accept it.
 #[derive(Debug)]
 pub(crate) struct CanNot(pub(crate) String);
 
@@ -22,20 +22,20 @@ impl<E: std::fmt::Display> From<E> for CanNot {
     }
 }
 
-/// A grammar that is being written.
+/// A grammar under construction.
 pub(crate) struct Rules {
     grammar: Grammar,
     lexer: LexerSpec,
     class: LexemeClass,
     start: Symbol,
-    /// Lexemes that there are, by their expression.
+    /// The existing lexemes, by their expression.
     lexemes: HashMap<(LexemeClass, ExprRef), Symbol>,
-    /// Symbols in all rules together.
+    /// The number of symbols in all rules.
     size: usize,
 }
 
 impl Rules {
-    /// Without rules. Between lexemes `skip` may stand.
+    /// Creates a grammar without rules. `skip` may appear between lexemes.
     pub(crate) fn new(skip: RegexAst) -> Result<Self, CanNot> {
         let mut lexer = LexerSpec::new()?;
         let class = lexer.setup_lexeme_class_with_skip(SkipSpec::once(skip))?;
@@ -44,7 +44,7 @@ impl Rules {
         Ok(Self { grammar, lexer, class, start, lexemes: HashMap::new(), size: 0 })
     }
 
-    /// A symbol whose rules follow.
+    /// Creates a symbol whose rules follow.
     pub(crate) fn symbol(&mut self) -> Symbol {
         let props = SymbolProps { grammar_id: self.class, ..SymbolProps::default() };
         self.grammar.fresh_symbol_ext("", props)
@@ -60,7 +60,7 @@ impl Rules {
         Ok(self.grammar.add_rule(symbol, parts)?)
     }
 
-    /// A symbol for these one after the other.
+    /// Returns a symbol for these parts in sequence.
     pub(crate) fn sequence(&mut self, parts: Vec<Symbol>) -> Result<Symbol, CanNot> {
         if let [one] = parts[..] {
             return Ok(one);
@@ -70,7 +70,7 @@ impl Rules {
         Ok(symbol)
     }
 
-    /// A symbol for any of these.
+    /// Returns a symbol for any of these options.
     pub(crate) fn one_of(&mut self, options: Vec<Symbol>) -> Result<Symbol, CanNot> {
         if let [one] = options[..] {
             return Ok(one);
@@ -82,7 +82,7 @@ impl Rules {
         Ok(symbol)
     }
 
-    /// A symbol for from `least` to `most` of this.
+    /// Returns a symbol for `least` to `most` repetitions.
     pub(crate) fn repeat(
         &mut self,
         one: Symbol,
@@ -102,7 +102,7 @@ impl Rules {
         self.sequence(parts)
     }
 
-    /// So many of these, by few rules.
+    /// Returns symbols for exactly `count` repetitions, with few rules.
     fn exactly(&mut self, one: Symbol, count: usize) -> Result<Vec<Symbol>, CanNot> {
         let (mut parts, mut one, mut count) = (Vec::new(), one, count);
         while count > 0 {
@@ -117,7 +117,7 @@ impl Rules {
         Ok(parts)
     }
 
-    /// Up to so many of these, by few rules, and so that each count comes about in one way.
+    /// Returns a symbol for at most `most` repetitions, with few rules and without ambiguity.
     fn at_most(&mut self, one: Symbol, most: usize) -> Result<Option<Symbol>, CanNot> {
         if most == 0 {
             return Ok(None);
@@ -129,7 +129,7 @@ impl Rules {
             self.rule(optional, [one].into_iter().chain(rest).collect())?;
             return Ok(Some(optional));
         }
-        // 2h + 1: up to h pairs, then one or none. 2h: that for h - 1, or h pairs.
+        // For 2h + 1: up to h pairs, then at most one. For 2h: that for h - 1, or h pairs.
         let pair = self.sequence(vec![one, one])?;
         let half = most / 2;
         let last = self.symbol();
@@ -147,7 +147,7 @@ impl Rules {
         Ok(Some(symbol))
     }
 
-    /// A symbol for texts that match all of an expression.
+    /// Returns a symbol for texts that an expression matches as a whole.
     pub(crate) fn lexeme(&mut self, expression: &RegexAst) -> Result<Symbol, CanNot> {
         let compiled = self.lexer.regex_builder.mk(expression)?;
         if let Some(known) = self.lexemes.get(&(self.class, compiled)) {
@@ -162,13 +162,13 @@ impl Rules {
         Ok(symbol)
     }
 
-    /// A symbol for this text.
+    /// Returns a symbol for this text.
     pub(crate) fn text(&mut self, text: &str) -> Result<Symbol, CanNot> {
         self.lexeme(&RegexAst::Literal(text.to_owned()))
     }
 
-    /// A symbol for a grammar within this one, where `skip` may stand between lexemes; `write` writes
-    /// its rules and says which symbol is its root.
+    /// Returns a symbol for a nested grammar, in which `skip` may appear between lexemes. `write` writes its
+    /// rules and returns its root.
     pub(crate) fn inner<E: From<CanNot>>(
         &mut self,
         skip: RegexAst,
@@ -189,7 +189,7 @@ impl Rules {
         Ok(outer)
     }
 
-    /// What the parser takes.
+    /// Returns the grammar in the parser's form.
     pub(crate) fn finish(mut self, root: Symbol) -> Result<GrammarInit, CanNot> {
         let start = self.start;
         self.rule(start, vec![root])?;

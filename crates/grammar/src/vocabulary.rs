@@ -1,4 +1,4 @@
-//! A model's tokens, as the compiler knows them.
+//! A model's tokens in the compiler's form.
 
 use std::sync::Arc;
 
@@ -6,25 +6,25 @@ use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
 
 use crate::ConstraintError;
 
-/// What a token may add to an answer.
+/// The text that a token adds to an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Token<'a> {
     /// These bytes.
     Bytes(&'a [u8]),
-    /// Nothing: it steers the model, or is not used. No constrained answer holds it, but for those
-    /// that end it.
+    /// No text: a control token, or unused. Constrained answers contain none, except those that end
+    /// them.
     Hidden,
 }
 
-/// `tokens` by id; `ends` are those that end an answer.
+/// Builds the compiler's vocabulary from `tokens` by id; `ends` are those that end an answer.
 pub(crate) fn environment<'a>(
     tokens: impl Iterator<Item = Token<'a>>,
     ends: &[u32],
 ) -> Result<TokEnv, ConstraintError> {
-    // What has no bytes is in no mask.
+    // A token without bytes is in no mask.
     let words: Vec<Vec<u8>> = tokens
         .map(|token| match token {
-            // The compiler takes this first byte, which no UTF-8 has, for the mark of a special token.
+            // The compiler takes this first byte, which UTF-8 never uses, as the mark of a special token.
             Token::Bytes([TokTrie::SPECIAL_TOKEN_MARKER, ..]) | Token::Hidden => Vec::new(),
             Token::Bytes(bytes) => bytes.to_vec(),
         })
@@ -37,6 +37,6 @@ pub(crate) fn environment<'a>(
         return refused("the vocabulary has no token that ends an answer");
     };
     let trie = TokTrie::from(&TokRxInfo::new(vocab_size, end), &words).with_eos_tokens(ends);
-    // Answers may be cut into tokens in any way: the model, not the grammar, says how.
+    // An answer may be tokenized in any way: the model, not the grammar, decides.
     Ok(Arc::new(ApproximateTokEnv::new(trie)))
 }

@@ -1,18 +1,18 @@
-//! What an answer must look like.
+//! Constraints on the form of an answer.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What an answer must look like, from its first character to its last. Checked by the gateway, kept by
-/// the engine.
+/// A constraint on the whole answer, from its first character to its last. The gateway checks it, and
+/// the engine enforces it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Constraint {
     /// Any JSON object.
     JsonObject,
-    /// JSON that a schema describes; its properties come in the schema's order.
+    /// JSON that matches a schema; its properties come in the schema's order.
     JsonSchema(Value),
-    /// Text that the whole of a regular expression matches.
+    /// Text that a regular expression matches as a whole.
     Regex(String),
     /// One of these texts.
     Choice(Vec<String>),

@@ -1,25 +1,25 @@
-//! # protocol: what travels
+//! # protocol: the types that processes exchange
 //!
-//! The words that gateway, queue and worker share, and nothing else: serde types without I/O and
-//! without a framework. If two processes must agree on it, it stands here.
+//! Defines the types that gateway, queue and worker share, and nothing else: serde types without I/O and
+//! without a framework. Everything on which two processes must agree is here.
 //!
 //! ## Layout
 //!
-//! | module      | what it holds |
-//! |-------------|---------------|
+//! | module      | contents |
+//! |-------------|----------|
 //! | [`ids`]     | newtypes: [`TaskId`], [`TenantId`], [`WorkerId`], [`ModelId`], [`Attempt`], [`EventSeq`] |
 //! | [`time`]    | [`Timestamp`], milliseconds since the Unix epoch on the **broker's** clock |
-//! | [`task`]    | [`Task`], what a client asked for: prompt, [`GenerationParams`], lane, limits |
-//! | [`constraint`] | [`Constraint`], what an answer must look like |
-//! | [`tools`]   | [`Tool`], a function that the model may call; [`ToolCall`], a call that it made |
-//! | [`state`]   | [`TaskState`] and which moves are legal |
-//! | [`outcome`] | [`Outcome`], the one recorded end of a task; [`TaskError`] and its [`ErrorType`]s |
-//! | [`logprobs`]| [`Logprobs`], how likely the tokens of an answer were |
-//! | [`estimate`]| [`Estimate`], how long a queued task is likely to wait |
-//! | [`snapshot`]| [`TaskSnapshot`], what the broker knows of a task now, with a [`TaskSummary`]; [`Metrics`] derive from it |
+//! | [`task`]    | [`Task`], a client's request: prompt, [`GenerationParams`], lane, limits |
+//! | [`constraint`] | [`Constraint`], on the form of an answer |
+//! | [`tools`]   | [`Tool`], a function that the model may call; [`ToolCall`], a call in an answer |
+//! | [`state`]   | [`TaskState`] and its legal transitions |
+//! | [`outcome`] | [`Outcome`], the single recorded end of a task; [`TaskError`] and its [`ErrorType`]s |
+//! | [`logprobs`]| [`Logprobs`], the log probabilities of an answer's tokens |
+//! | [`estimate`]| [`Estimate`], the position and the likely wait of a queued task |
+//! | [`snapshot`]| [`TaskSnapshot`], a task's current state, with a [`TaskSummary`]; [`Metrics`] derive from it |
 //! | [`event`]   | [`Event`], a numbered step in a task's life |
-//! | [`worker`]  | [`WorkerReport`], what a worker says of itself |
-//! | [`sampling`] | what a model's makers recommend for drawing tokens |
+//! | [`worker`]  | [`WorkerReport`], a worker's state and capacity |
+//! | [`sampling`] | sampling parameters that a model's authors recommend |
 //! | [`record`]  | the versioned envelope of everything stored |
 //!
 //! ## Data flow
@@ -30,7 +30,7 @@
 //! ```
 //!
 //! A state only moves forward: `queued → processing → completed | failed | cancelled`; a retry goes
-//! `processing → queued` with the next [`Attempt`].
+//! from `processing` to `queued` with the next [`Attempt`].
 
 pub mod constraint;
 pub mod estimate;

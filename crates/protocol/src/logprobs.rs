@@ -1,46 +1,46 @@
-//! How likely the tokens of an answer were, in the shape of OpenAI's chat completions.
+//! Log probabilities of an answer's tokens, in the format of OpenAI's chat completions.
 
 use serde::{Deserialize, Serialize};
 
 use crate::number;
 
-/// What stands for a probability that has no logarithm, or a smaller one.
+/// The value used for a probability of zero, and the smallest one.
 const LEAST: f32 = -9999.0;
 
-/// How likely the tokens of an answer were.
+/// The log probabilities of an answer's tokens.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Logprobs {
     /// The tokens, in order.
     pub content: Vec<TokenLogprobs>,
 }
 
-/// How likely a token of the answer was, and what else was likely at its place.
+/// The log probability of one token of the answer, and the most likely alternatives in its position.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TokenLogprobs {
     /// The token of the answer.
     #[serde(flatten)]
     pub drawn: TokenLogprob,
-    /// The likeliest tokens at its place, the likeliest first; as many as were asked for.
+    /// The most likely tokens in its position, most likely first; as many as were requested.
     pub top_logprobs: Vec<TokenLogprob>,
 }
 
-/// How likely a token was.
+/// A token and its log probability.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TokenLogprob {
-    /// What it spells, with U+FFFD for what is no whole character.
+    /// The token's text, with U+FFFD for incomplete characters.
     pub token: String,
-    /// The natural logarithm of its probability; -9999 for one that is next to impossible.
+    /// The natural logarithm of its probability; at least -9999.
     #[serde(deserialize_with = "number::read_f32")]
     pub logprob: f32,
-    /// What it spells, byte by byte.
+    /// The token's text as bytes.
     pub bytes: Vec<u8>,
 }
 
 impl TokenLogprob {
-    /// A token that spells `bytes`.
+    /// Creates a token with the text `bytes`.
     pub fn new(bytes: Vec<u8>, logprob: f32) -> Self {
         let token = String::from_utf8_lossy(&bytes).into_owned();
-        // NaN, which JSON does not know either, is less than nothing here.
+        // `max` also replaces NaN, which JSON can't represent.
         Self { token, logprob: logprob.max(LEAST), bytes }
     }
 }

@@ -1,4 +1,4 @@
-//! What a model's makers recommend for drawing tokens.
+//! Sampling parameters that a model's authors recommend.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +24,8 @@ impl SamplingField {
         [Self::Temperature, Self::TopP, Self::TopK, Self::MinP, Self::RepetitionPenalty];
 }
 
-/// The values that an answer was drawn by because its model recommends them and its request set none. `None`
-/// where the request did, or the model recommends nothing.
+/// The recommended values that were used for an answer because its request set none. `None` if the
+/// request set the field, or the model recommends nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct RecommendedSampling {
     /// `temperature`.
@@ -46,7 +46,7 @@ pub struct RecommendedSampling {
 }
 
 impl RecommendedSampling {
-    /// Whether no recommended value was used.
+    /// Returns whether no recommended value was used.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

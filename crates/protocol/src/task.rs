@@ -1,4 +1,4 @@
-//! What a client asked for, validated, as it lies in the queue.
+//! A client's request, validated, as the queue stores it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,91 +6,91 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Constraint, ModelId, SamplingField, TaskId, TenantId, Tool, ToolChoice};
 
-/// The unit of work. Immutable once submitted: what changes lives in the broker's own fields.
+/// The unit of work. Immutable once submitted: state that changes is in the broker's own fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
-    /// Its name.
+    /// The task's id.
     pub id: TaskId,
-    /// Who may see it.
+    /// The tenant that may access it.
     pub tenant: TenantId,
-    /// Which model shall answer.
+    /// The model that runs it.
     pub model: ModelId,
-    /// How urgent it is.
+    /// Its priority lane.
     #[serde(default)]
     pub lane: Lane,
-    /// What to answer.
+    /// The model's input.
     pub prompt: Prompt,
-    /// How to answer.
+    /// The sampling parameters and limits.
     pub params: GenerationParams,
-    /// What the answer consists of.
+    /// The form of the answer: constraint, tools, thinking.
     #[serde(default, skip_serializing_if = "AnswerForm::is_plain")]
     pub form: AnswerForm,
-    /// How long one attempt may compute, in seconds (`TASK_TIME_LIMIT`).
+    /// The maximum computing time of one attempt, in seconds (`TASK_TIME_LIMIT`).
     pub time_limit_s: u32,
-    /// How long the outcome is kept once recorded, in seconds (`RESULT_TTL`).
+    /// How long the outcome is kept after it was recorded, in seconds (`RESULT_TTL`).
     pub result_ttl_s: u32,
-    /// After how many failed attempts the task fails (`MAX_ATTEMPTS`).
+    /// The number of failed attempts after which the task fails (`MAX_ATTEMPTS`).
     pub max_attempts: u32,
-    /// The client's own label for its end user; kept, never interpreted.
+    /// The client's label for its end user; stored, never interpreted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
-    /// The client's own notes; kept and given back, never interpreted. The gateway bounds them.
+    /// The client's metadata; stored and returned, never interpreted. The gateway limits its size.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
-    /// Whom to tell of the end.
+    /// The webhook to call at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
 }
 
-/// What an answer consists of: text, if nothing else is said.
+/// The form of an answer; plain text by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerForm {
-    /// What it must look like.
+    /// The constraint that the answer must satisfy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constraint: Option<Constraint>,
     /// Functions that the model may call.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<Tool>,
-    /// Whether it calls one.
+    /// Whether the model must, may or must not call a function.
     #[serde(default, skip_serializing_if = "ToolChoice::is_auto")]
     pub tool_choice: ToolChoice,
-    /// Asks a model that can think to do so or not; none leaves it to the model's template.
+    /// Turns thinking on or off, if the model supports it; `None` leaves it to the chat template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enable_thinking: Option<bool>,
 }
 
 impl AnswerForm {
-    /// Whether nothing is said.
+    /// Returns whether nothing is set.
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether the answer is split into reasoning, text and calls: for those who asked for any of it.
+    /// Returns whether the answer is split into reasoning, text and calls: if the request set any of these.
     pub fn has_parts(&self) -> bool {
         let has_tools = !self.tools.is_empty() || self.tool_choice == ToolChoice::None;
         self.enable_thinking.is_some() || has_tools
     }
 }
 
-/// Where a task's end is to be told, by a signed POST.
+/// The receiver of a signed POST at the task's end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Webhook {
     /// An `http` or `https` URL, checked by the gateway.
     pub url: String,
 }
 
-/// What the model reads.
+/// The model's input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Prompt {
-    /// Messages that go through the model's chat template.
+    /// Messages that are rendered with the model's chat template.
     Chat(Vec<ChatMessage>),
-    /// Text that goes to the model untouched.
+    /// Text that is passed to the model unchanged.
     Raw(String),
 }
 
 impl Prompt {
-    /// One user turn, which is what `POST /generate` means by a prompt.
+    /// Returns a prompt with one user turn, as `POST /generate` uses it.
     pub fn user(text: impl Into<String>) -> Self {
         Self::Chat(vec![ChatMessage { role: Role::User, content: text.into() }])
     }
@@ -99,19 +99,19 @@ impl Prompt {
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatMessage {
-    /// Who speaks.
+    /// The speaker.
     pub role: Role,
-    /// What is said.
+    /// The text.
     pub content: String,
 }
 
-/// Who speaks in a conversation.
+/// The speaker of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// The operator's instruction.
+    /// The operator's instructions.
     System,
-    /// The person.
+    /// The user.
     User,
     /// The model.
     Assistant,
@@ -120,7 +120,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The name chat templates know it by.
+    /// Returns the name that chat templates use.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::System => "system",
@@ -131,52 +131,52 @@ impl Role {
     }
 }
 
-/// How to answer. Ranges are checked by the gateway before a task exists.
+/// Sampling parameters and limits. The gateway checks their ranges before it creates a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GenerationParams {
-    /// At most this many tokens are generated; at least 1.
+    /// The maximum number of generated tokens; at least 1.
     pub max_tokens: u32,
-    /// 0 is greedy; larger is more random. 0 to 2.
+    /// The temperature: 0 is greedy, larger is more random. 0 to 2.
     pub temperature: f32,
-    /// Only the likeliest tokens that together reach this probability are drawn from. Above 0, to 1.
+    /// Samples only from the most likely tokens that together reach this probability. Above 0, to 1.
     pub top_p: f32,
-    /// Only this many likeliest tokens are drawn from; none means all.
+    /// Samples only from this many most likely tokens; `None` means all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k: Option<u32>,
-    /// Only tokens with at least this share of the likeliest one's probability are drawn from. 0 to 1;
-    /// 0 means all.
+    /// Samples only from tokens with at least this fraction of the most likely token's probability.
+    /// 0 to 1; 0 means all.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub min_p: f32,
-    /// The logits of tokens that the prompt or the answer has are divided by it where positive, and
-    /// multiplied where not. Above 0, to 2; 1 changes nothing.
+    /// Divides positive logits of tokens in the prompt or the answer by this, and multiplies negative ones
+    /// by it. Above 0, to 2; 1 changes nothing.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub repetition_penalty: f32,
-    /// Taken from the logits of tokens that the answer has. -2 to 2.
+    /// Subtracted from the logits of tokens in the answer. -2 to 2.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub presence_penalty: f32,
-    /// Taken from the logits of tokens that the answer has, once for each time. -2 to 2.
+    /// Subtracted from the logits of tokens in the answer, once per occurrence. -2 to 2.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub frequency_penalty: f32,
-    /// Added to the logits of these tokens, named by their numbers. -100 to 100.
+    /// Added to the logits of these tokens, by token id. -100 to 100.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub logit_bias: BTreeMap<u32, f32>,
-    /// Tell how likely each token of the answer was, and this many of the likeliest at its place.
+    /// Returns the log probability of each token of the answer, and of this many most likely alternatives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<u32>,
-    /// Same seed, same prompt, same answer; none draws a fresh one.
+    /// The seed: the same seed and prompt give the same answer. `None` picks a random one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// Generation ends before the first of these texts.
+    /// Texts that stop generation; the answer ends before the first one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stop: Vec<String>,
-    /// Fields that the request does not set. Their values above are what stands in when the model's makers
-    /// recommend none either.
+    /// Fields that the request does not set. Their values above are the fallback if the model's
+    /// authors recommend none either.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unset: BTreeSet<SamplingField>,
 }
 
 impl GenerationParams {
-    /// Always the likeliest token, at most so many, and nothing else.
+    /// Returns parameters for greedy decoding with a maximum number of tokens and no other settings.
     pub fn greedy(max_tokens: u32) -> Self {
         Self {
             max_tokens,
@@ -208,16 +208,16 @@ fn is_zero(x: &f32) -> bool {
     *x == 0.0
 }
 
-/// How urgent a task is. Lanes are served by weight, so none starves.
+/// A task's priority. Lanes are served by weight, so none starves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lane {
-    /// Somebody waits at the screen.
+    /// Interactive: a user waits for the answer.
     High,
     /// The default.
     #[default]
     Normal,
-    /// Whenever there is room.
+    /// Runs when there is capacity.
     Low,
     /// Bulk work.
     Batch,
@@ -227,7 +227,7 @@ impl Lane {
     /// All lanes, most urgent first.
     pub const ALL: [Self; 4] = [Self::High, Self::Normal, Self::Low, Self::Batch];
 
-    /// The name on the wire and in keys.
+    /// Returns the name on the wire and in keys.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::High => "high",
@@ -256,7 +256,7 @@ mod tests {
             ..GenerationParams::greedy(5)
         };
         assert_eq!(params, expected);
-        // and what says nothing new can be read by an older one
+        // and an older version can read it if no new field is set
         let (new, old): (serde_json::Value, serde_json::Value) =
             (serde_json::to_value(&params).unwrap(), serde_json::from_str(old).unwrap());
         assert_eq!(new, old);

@@ -1,4 +1,4 @@
-//! Functions that a model may call, and the calls it made.
+//! Functions that a model may call, and its calls.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use serde_json::Value;
 pub struct Tool {
     /// Its name.
     pub name: String,
-    /// What it does, for the model.
+    /// Its description, for the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The JSON schema of its arguments.
@@ -16,50 +16,50 @@ pub struct Tool {
     pub parameters: Option<Value>,
 }
 
-/// Whether the model calls a function.
+/// Whether the model must, may or must not call a function.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolChoice {
-    /// As it thinks best.
+    /// The model decides.
     #[default]
     Auto,
-    /// It must call none: it is not offered any, and its answer is split into its parts all the same.
+    /// The model must not call a function: none is offered. The answer is still split into parts.
     None,
-    /// It must call one.
+    /// The model must call a function.
     Required,
-    /// It must call this one.
+    /// The model must call this function.
     Function(String),
 }
 
 impl ToolChoice {
-    /// Whether it is left to the model.
+    /// Returns whether the model decides.
     pub fn is_auto(&self) -> bool {
         matches!(self, Self::Auto)
     }
 
-    /// Whether the answer must be a call.
+    /// Returns whether the answer must be a call.
     pub fn is_call(&self) -> bool {
         matches!(self, Self::Required | Self::Function(_))
     }
 }
 
-/// A call that the model made, as far as it is one.
+/// A call in an answer, valid or malformed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ToolCall {
-    /// A function and what it is given.
+    /// A call of a function with its arguments.
     Function {
-        /// The function. The model may name one that was not offered.
+        /// The function's name. The model may name one that was not offered.
         name: String,
-        /// A JSON object, its numbers as the model wrote them. Not held against the schema, but for a call
-        /// that was required.
+        /// A JSON object, with its numbers as the model wrote them. Validated against the schema only if
+        /// the call was required.
         arguments: Value,
     },
-    /// Something that stood where a call belongs, and is none.
+    /// Text in the place of a call that is not a valid one.
     Malformed {
-        /// What stood there.
+        /// The text.
         raw: String,
-        /// What is wrong with it.
+        /// The reason why it is not valid.
         error: String,
     },
 }

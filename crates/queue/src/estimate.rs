@@ -28,7 +28,7 @@ pub(crate) struct Standing {
     pub(crate) service_dev: f64,
 }
 
-/// Turns of 16 that each lane has (see `lanes.rs`).
+/// The number of turns that each lane has of 16 (see `lanes.rs`).
 const WEIGHTS: [u64; 4] = [10, 4, 1, 1];
 
 impl Standing {

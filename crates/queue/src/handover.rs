@@ -1,6 +1,6 @@
 //! Ensures that dropping a claim's future loses no task.
 //!
-//! A claim that is dropped while its query runs may already have taken tasks that nobody learns of.
+//! A claim that is dropped while its query runs may already have claimed tasks.
 //! So each query runs to completion in a task of its own, and its result is wrapped in a
 //! [`Parcel`], which releases the leases as unused when it is dropped before the tasks are taken
 //! out.
@@ -13,7 +13,7 @@ use protocol::Outcome;
 use crate::stored::Holding;
 use crate::{BrokerError, Claimed, Lease};
 
-/// A broker that can release tasks nobody waits for.
+/// A broker that can release tasks whose claimant is gone.
 #[async_trait]
 pub(crate) trait GiveBack: Send + Sync + 'static {
     /// Releases a task as unused, without counting its attempt.

@@ -1,18 +1,18 @@
-//! Patience with a queue that is away, for those whose work nobody else will do again.
+//! Retries while the queue is unavailable, for callers whose work no other process repeats.
 
 use std::time::{Duration, Instant};
 
 use crate::BrokerError;
 
-/// Between two tries while the queue is away.
+/// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Asks until the queue answers, or the time is over; then the last answer stands. Every operation of
-/// a broker may be repeated, so a lost reply costs nothing but the asking.
+/// Calls `ask` until the queue answers or `until` has passed, and returns the last result. Every
+/// operation of a broker is idempotent, so a lost reply costs only the repetition.
 ///
 /// # Errors
-/// With [`BrokerError::Unavailable`] when the queue is still away at `until`, and with any other error
-/// at once.
+/// Returns [`BrokerError::Unavailable`] if the queue is still unavailable at `until`, and any other
+/// error at once.
 pub async fn insist<T, F>(until: Instant, ask: impl Fn() -> F) -> Result<T, BrokerError>
 where
     F: Future<Output = Result<T, BrokerError>>,

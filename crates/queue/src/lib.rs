@@ -1,28 +1,28 @@
-//! # queue: where tasks wait
+//! # queue: stores tasks until workers run them
 //!
-//! The [`Broker`] contract and its two implementations. Gateways submit and read through it, workers
-//! claim and finish through it, and neither knows what stores the tasks. It serves one promise:
-//! at-least-once execution, exactly one recorded outcome, and no accepted task is lost unless the
-//! store itself loses data.
+//! Defines the [`Broker`] contract and implements it twice. Gateways submit and read through it,
+//! workers claim and finish through it, and neither depends on the store. The guarantee is
+//! at-least-once execution, exactly one recorded outcome, and no loss of an accepted task unless
+//! the store itself loses data.
 //!
 //! ## Layout
 //!
-//! | module       | what it holds |
-//! |--------------|---------------|
-//! | [`Broker`], [`Operations`], [`Webhooks`] (`contract/`) | what every queue must do; the comments are the specification |
-//! | `submit.rs`  | [`SubmitOptions`]: when a task may run, how often, and what the queue may hold |
+//! | module       | contents |
+//! |--------------|----------|
+//! | [`Broker`], [`Operations`], [`Webhooks`] (`contract/`) | the traits that every queue implements; their comments are the specification |
+//! | `submit.rs`  | [`SubmitOptions`]: when a task may start, deduplication, and the bounds of the queue |
 //! | [`redis`]    | [`RedisBroker`]: Streams and one Lua script per operation, for many machines |
 //! | [`sqlite`]   | [`SqliteBroker`]: a file, for one machine |
-//! | [`watch`]    | hints instead of polling: [`watch::Watch`], [`watch::CancelFeed`] |
-//! | `lanes`      | which lane a claim looks into first |
-//! | `estimate`   | where a queued task stands, and when its outcome is likely |
-//! | [`retry`]    | how long a task rests after a failed attempt |
-//! | `replay`     | what a replay of a dead letter submits |
-//! | `pace`       | how a queue moves, and when a full one has room again |
+//! | [`watch`]    | wake-ups instead of polling: [`watch::Watch`], [`watch::CancelFeed`] |
+//! | `lanes`      | the order in which a claim searches the lanes |
+//! | `estimate`   | a queued task's position and the likely time of its outcome |
+//! | [`retry`]    | the backoff after a failed attempt |
+//! | `replay`     | the submit that replays a dead letter |
+//! | `pace`       | the drain rate of a queue, and when a full one is likely to have room |
 //! | `stored`     | the stored forms of outcomes, events, snapshots |
-//! | `handover`   | why dropping a claim loses no task |
-//! | `insist`     | [`insist`]: asks until the queue answers |
-//! | `written`    | tasks whose log lines are written, until the store knows |
+//! | `handover`   | parcels of claimed tasks, which ensure that dropping a claim loses no task |
+//! | `insist`     | [`insist`]: retries while the queue is unavailable |
+//! | `written`    | acknowledgements of written log lines that the store does not have yet |
 //!
 //! ## Data flow
 //!
@@ -35,9 +35,9 @@
 //! cancelled ◀────────────┴──────────────────────────┴──────▶ completed · failed · cancelled
 //! ```
 //!
-//! Only the holder of the current (worker, attempt) may renew, publish, finish or release: each
-//! checks that before it writes, in the same atomic step. A worker that was taken for dead and comes
-//! back is refused with [`BrokerError::LeaseLost`].
+//! Only the holder of the current (worker, attempt) may renew, publish, finish or release. Each of
+//! these checks the lease before it writes, in the same atomic step. A worker whose lease expired
+//! gets [`BrokerError::LeaseLost`] when it continues.
 
 mod contract;
 mod estimate;

@@ -27,8 +27,8 @@ impl Pace {
     }
 }
 
-/// Returns how many of the queued tasks a claimant gets that has room for `most`. If the ready
-/// workers have more room than tasks are queued, it gets its share, so that the others get tasks
+/// Returns how many of the queued tasks a claimant with room for `most` gets. If the ready workers
+/// have more room than tasks are queued, the claimant gets its share, so that the others get tasks
 /// too. (`work.lua` computes the same.)
 pub(crate) fn part(most: u64, queued: u64, capacity: u64, processing: u64) -> u64 {
     let room = capacity.saturating_sub(processing).max(most).max(1);

@@ -1,11 +1,11 @@
-//! What a replay of a dead letter submits. Both brokers submit this and remove the letter.
+//! Builds the submit that replays a dead letter. Both brokers submit it and remove the letter.
 
 use protocol::{Task, TaskId};
 
 use crate::{Bounds, DeadLetter, Idempotency, Matches, SubmitOptions};
 
-/// The letter's task under an id of its own, without bounds; its key makes every repetition of the
-/// replay find the first one's task.
+/// Returns the letter's task under a new id, and options without bounds. The idempotency key makes
+/// every repetition of the replay return the first one's task.
 pub(crate) fn again(letter: &DeadLetter) -> (Task, SubmitOptions) {
     let task = Task { id: TaskId::new(), ..letter.task.clone() };
     let idempotency = Idempotency {
@@ -21,8 +21,8 @@ pub(crate) fn again(letter: &DeadLetter) -> (Task, SubmitOptions) {
     (task, options)
 }
 
-/// The idempotency key, of the task's tenant, that stands for the replay of `id`. What the gateway
-/// passes on of a client's has another prefix.
+/// Returns the idempotency key, scoped to the task's tenant, for the replay of `id`. Client keys
+/// that the gateway passes on have another prefix.
 pub(crate) fn key(id: TaskId) -> String {
     format!("replay:{id}")
 }

@@ -1,4 +1,4 @@
-//! What both brokers write: the stored forms of outcomes and events.
+//! The stored forms of outcomes, events and snapshots, which both brokers write.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BrokerError, Claimed, DeadLetter, Failure, Lease, MAX_TRIES_KEPT, Tried};
 
-/// At most this many events of a task are kept: the newest. When an attempt writes more, the oldest
-/// are dropped, and a reader that starts too late sees a jump in the numbers; the outcome, which
-/// holds the whole text, is the last event and always kept.
+/// The maximum number of events kept per task. When an attempt writes more, the oldest are dropped,
+/// and a reader that starts too late sees a gap in the numbers. The outcome, which contains the
+/// whole text, is the last event and always kept.
 pub(crate) const MAX_EVENTS: u64 = 4_096;
 
-/// Why a task whose lease ran out is queued again, for its event.
+/// The reason in the `requeued` event of a task whose lease expired.
 pub(crate) const LEASE_RAN_OUT: &str = "the worker's lease ran out";
 
-/// At most this many failed attempts of a task are remembered: the latest.
+/// The maximum number of failed attempts recorded per task: the latest are kept.
 pub(crate) const MAX_FAILURES: u32 = 32;
 
-/// An outcome as it is stored. The `ended` event is made of it when it is read.
+/// An outcome in its stored form. Reading it produces the `ended` event.
 pub(crate) struct Ending {
     pub(crate) state: &'static str,
     pub(crate) outcome: String,
@@ -62,7 +62,7 @@ pub(crate) fn token_events(attempt: Attempt, chunks: &[Chunk]) -> Result<Vec<Str
     chunks.iter().map(encode).collect()
 }
 
-/// A lease and the record it is for, before anybody has read it.
+/// A lease and the unparsed record of its task.
 #[derive(Debug)]
 pub(crate) struct Holding {
     pub(crate) record: String,
@@ -73,7 +73,7 @@ pub(crate) struct Holding {
 }
 
 impl Holding {
-    /// Reads the record; when that fails, tells the outcome that the task must be given.
+    /// Parses the record. If that fails, returns the lease and the outcome to record for the task.
     pub(crate) fn open(self) -> Result<Claimed, Box<(Lease, Outcome)>> {
         let task = record::decode::<Task>(&self.record).map_err(|error| {
             let outcome = TaskError::new(ErrorType::UnreadableRecord, error.to_string());
@@ -89,7 +89,7 @@ impl Holding {
     }
 }
 
-/// What is kept of a task beyond its end and stands in no field of its own.
+/// Task fields that are kept after the end and have no stored field of their own.
 #[derive(Serialize, Deserialize)]
 struct Notes {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +98,7 @@ struct Notes {
     metadata: BTreeMap<String, String>,
 }
 
-/// Those of a task, stored from its submit on; `None` if there is nothing to keep.
+/// Returns a task's notes, stored from the submit on, or `None` if there is nothing to keep.
 pub(crate) fn notes(task: &Task) -> Result<Option<String>, RecordError> {
     if task.user_id.is_none() && task.metadata.is_empty() {
         return Ok(None);
@@ -107,16 +107,16 @@ pub(crate) fn notes(task: &Task) -> Result<Option<String>, RecordError> {
     record::encode(&notes).map(Some)
 }
 
-/// What tells whose a task is. Its record, where it is still there, says it all.
+/// Unparsed fields that say which tenant a task belongs to. While the record exists, it suffices.
 #[derive(Debug)]
 pub(crate) struct StoredSummary {
     pub(crate) id: TaskId,
-    /// `None` once it has ended.
+    /// `None` once the task has ended.
     pub(crate) record: Option<String>,
     pub(crate) tenant: String,
     pub(crate) model: String,
     pub(crate) lane: String,
-    /// What [`notes`] made.
+    /// The notes made by [`notes`].
     pub(crate) notes: Option<String>,
 }
 
@@ -136,7 +136,7 @@ impl StoredSummary {
     }
 }
 
-/// What a broker stores of a task and its course, before anybody has read it.
+/// The unparsed stored state of a task and its progress.
 #[derive(Debug)]
 pub(crate) struct StoredSnapshot {
     pub(crate) summary: StoredSummary,
@@ -175,11 +175,11 @@ impl StoredSnapshot {
     }
 }
 
-/// What a broker stores of a dead letter.
+/// The unparsed stored fields of a dead letter.
 #[derive(Debug)]
 pub(crate) struct StoredLetter {
     pub(crate) record: String,
-    /// The recorded end.
+    /// The recorded outcome.
     pub(crate) outcome: String,
     /// A JSON array of versioned [`Failure`]s.
     pub(crate) failures: String,
@@ -207,19 +207,19 @@ impl StoredLetter {
     }
 }
 
-/// What became of a webhook's tries: the latest, by their numbers.
+/// The latest tries of a webhook, by their numbers.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Tries {
     pub(crate) tries: Vec<Tried>,
 }
 
 impl Tries {
-    /// Reads what is stored; nothing is before the first try.
+    /// Parses the stored tries; empty before the first try.
     pub(crate) fn read(text: Option<&str>) -> Result<Self, RecordError> {
         text.map_or_else(|| Ok(Self::default()), record::decode)
     }
 
-    /// With one more; none when that one is known.
+    /// Returns the tries with one more, or `None` if that try is already recorded.
     pub(crate) fn with(mut self, tried: &Tried) -> Option<Self> {
         match self.tries.binary_search_by_key(&tried.number, |known| known.number) {
             Ok(_) => return None,
@@ -231,23 +231,23 @@ impl Tries {
     }
 }
 
-/// Reads workers' reports, each with the instant at which it came. One of another version is left out: it is
-/// news, not a promise.
+/// Parses workers' reports, each with the time at which the broker received it. Skips reports of
+/// another version: they are only informational.
 pub(crate) fn reports(texts: Vec<(String, Option<Timestamp>)>) -> Vec<WorkerReport> {
     let read = |(text, came): &(String, Option<Timestamp>)| {
         let report: WorkerReport = record::decode(text).ok()?;
-        // The broker's clock, whatever the worker's says: a fast one would never look stale.
+        // Use the broker's clock: a worker whose clock is ahead would never look stale.
         Some(WorkerReport { reported_at: came.or(report.reported_at), ..report })
     };
     texts.iter().filter_map(read).collect()
 }
 
-/// A value as JSON, to be put in a record.
+/// Serializes a value as JSON for a record.
 pub(crate) fn json<T: Serialize>(value: &T) -> Result<String, RecordError> {
     Ok(serde_json::to_string(value)?)
 }
 
-/// A text as JSON.
+/// Serializes a string as JSON.
 pub(crate) fn json_text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -1,24 +1,24 @@
-//! What goes with a task into the queue, and what the queue says to it.
+//! The options of a submit and its result.
 
 use std::time::Duration;
 
 use protocol::{Estimate, ModelId, TaskId, TaskState, Timestamp};
 
-/// How a task is to be queued.
+/// The options with which a task is queued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubmitOptions {
-    /// What may be queued at most.
+    /// The limits on queued tasks.
     pub bounds: Bounds,
-    /// Which earlier submit this may be a repetition of.
+    /// The idempotency key, if any, and the earlier submits that count as the same.
     pub idempotency: Option<Idempotency>,
-    /// When the task may be started. Until then it waits, and is `queued`.
+    /// When the task may start. Until then it is delayed, in state `queued`.
     pub start: Start,
-    /// How long after its acceptance it may wait for its first start; then it fails as `expired`.
+    /// The maximum wait for the first start, from acceptance. After it, the task fails as `expired`.
     pub expires_in: Option<Duration>,
 }
 
 impl SubmitOptions {
-    /// At once, without bounds, and every submit is a task of its own.
+    /// Starts at once, has no bounds, and makes every submit a new task.
     pub const PLAIN: Self =
         Self { bounds: Bounds::NONE, idempotency: None, start: Start::Now, expires_in: None };
 }
@@ -29,8 +29,8 @@ impl Default for SubmitOptions {
     }
 }
 
-/// What may be queued at most, the new task included. Delayed tasks count; running ones don't, and
-/// what comes back to the queue is never refused.
+/// The limits on queued tasks, including the new one. Delayed tasks count, running ones don't.
+/// Requeued tasks are never refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// Tasks of one model.
@@ -46,7 +46,7 @@ impl Bounds {
     pub const NONE: Self = Self { model: u64::MAX, tenant: u64::MAX, bytes: u64::MAX };
 }
 
-/// A bound that was reached.
+/// A limit that was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Bound {
     /// [`Bounds::model`].
@@ -58,7 +58,7 @@ pub enum Bound {
 }
 
 impl Bound {
-    /// What is full.
+    /// Returns the subject of the message: what is full.
     pub(crate) fn whose(self, model: &ModelId) -> String {
         match self {
             Self::Model => format!("the queue of model '{model}' is full"),
@@ -67,7 +67,7 @@ impl Bound {
         }
     }
 
-    /// What it counts.
+    /// Returns the unit that the limit counts.
     pub(crate) const fn unit(self) -> &'static str {
         match self {
             Self::Model | Self::Tenant => "tasks",
@@ -76,58 +76,59 @@ impl Bound {
     }
 }
 
-/// When a task may be started.
+/// When a task may start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Start {
     /// At once.
     #[default]
     Now,
-    /// Not before this much time has passed since its acceptance.
+    /// After this much time has passed since its acceptance.
     After(Duration),
-    /// Not before this instant.
+    /// At this time or later.
     At(Timestamp),
 }
 
-/// Ties repetitions of a submit to the task that the first of them made. Keys are a tenant's own. A
-/// key is remembered as long as the record of its task.
+/// Makes repeated submits return the task that the first one created. Keys are scoped to a tenant. A
+/// key is kept as long as the record of its task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {
-    /// The client's key, or what the gateway makes up for it. Its length is the gateway's to bound.
+    /// The client's key, or one that the gateway derives. The gateway limits its length.
     pub key: String,
-    /// A hash of the request: the same key with another one is an error.
+    /// A hash of the request: the same key with another hash is an error.
     pub body_hash: String,
-    /// Which earlier submit counts.
+    /// Which earlier submits count as the same.
     pub matches: Matches,
 }
 
-/// Which earlier submit under the same key counts as the same request.
+/// Selects the earlier submits under the same key that count as the same request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Matches {
-    /// Any, as long as its task is remembered. What an `Idempotency-Key` asks for.
+    /// Matches any earlier submit whose task is still stored. An `Idempotency-Key` requests this.
     Always,
-    /// One at most this long ago; an older one is replaced. For a client that says that it repeats
-    /// itself, without a key.
+    /// Matches an earlier submit at most this old; an older one is replaced. For a client that marks
+    /// a request as a retry without sending a key.
     Within(Duration),
-    /// None: this is a new task, which later repetitions find.
+    /// Matches no earlier submit: creates a new task, which later repetitions match.
     Never,
 }
 
-/// A task was accepted, now or before.
+/// The result of an accepted submit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Submitted {
-    /// The task: the submitted one, or that which an earlier submit of the same request made. With an
-    /// idempotency key a new task may get another id than the one it was submitted with, always the
-    /// same one (where a queue is divided, the key says where the task belongs): use this one.
+    /// The id of the submitted task, or of the task that an earlier submit of the same request
+    /// created. With an idempotency key, a new task may get an id other than the submitted one:
+    /// where the queue is partitioned, the key determines the partition. Repeated submits get the
+    /// same id. Use this one.
     pub task_id: TaskId,
-    /// Whether it was this call that made it.
+    /// Whether this call created the task.
     pub created: bool,
-    /// Where it is; `queued` when it was just made.
+    /// The task's state; `queued` if it was just created.
     pub state: TaskState,
-    /// When it was accepted.
+    /// When the task was accepted.
     pub at: Timestamp,
-    /// How many tasks of its model were queued then, itself included; where a queue is divided, as
-    /// far as one part of it tells.
+    /// The number of queued tasks of its model at that time, including itself. Where the queue is
+    /// partitioned, the number in the task's partition.
     pub depth: u64,
-    /// Where it stands now; none when it is not queued any more.
+    /// The task's position and the likely time of its outcome, or `None` if it is not queued any more.
     pub estimate: Option<Estimate>,
 }

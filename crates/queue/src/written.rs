@@ -1,18 +1,19 @@
-//! Tasks whose log lines are written, until the store knows. It learns of them by calls that are made anyhow.
+//! Tasks whose log lines are written but not yet acknowledged to the store. Acknowledgements
+//! piggyback on calls that are made anyway.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use protocol::TaskId;
 
-/// So many ride with any call.
+/// The number of acknowledgements that is sent with any call.
 const ENOUGH: usize = 8;
-/// Fewer do once the first of them has waited for so long.
+/// After the first acknowledgement has waited this long, fewer are sent as well.
 const LONG: Duration = Duration::from_millis(100);
-/// Most that one call takes.
+/// The maximum number of acknowledgements per call.
 const MOST: usize = 500;
 
-/// Those that the store has yet to learn of.
+/// The tasks that are not acknowledged yet.
 #[derive(Default)]
 pub(crate) struct Written {
     waiting: Mutex<Waiting>,
@@ -21,7 +22,7 @@ pub(crate) struct Written {
 #[derive(Default)]
 struct Waiting {
     ids: Vec<TaskId>,
-    /// When the first of them came.
+    /// When the oldest of them was added.
     since: Option<Instant>,
 }
 
@@ -37,19 +38,20 @@ impl Written {
         waiting.since.get_or_insert_with(Instant::now);
     }
 
-    /// Takes those out that are worth their part of a call about something else; often none.
+    /// Removes and returns the tasks to acknowledge with a call made for another purpose. Often
+    /// empty.
     pub(crate) fn ride(&self) -> Vec<TaskId> {
         let mut waiting = self.waiting();
         let long = waiting.since.is_some_and(|since| since.elapsed() >= LONG);
         if long || waiting.ids.len() >= ENOUGH { waiting.take() } else { Vec::new() }
     }
 
-    /// Takes out as many as one call may have.
+    /// Removes and returns as many tasks as one call may carry.
     pub(crate) fn take(&self) -> Vec<TaskId> {
         self.waiting().take()
     }
 
-    /// Puts those back of a call that failed.
+    /// Puts back the tasks of a call that failed.
     pub(crate) fn put_back(&self, ids: Vec<TaskId>) {
         if !ids.is_empty() {
             let mut waiting = self.waiting();

@@ -1,21 +1,21 @@
-//! Answers that keep a constraint: which tokens may come next is a mask, computed in one of two places.
+//! Constrained answers: computes a mask of the tokens that may come next, in one of two places.
 //!
 //! ```text
-//! beside the model:
+//! beside the model's pass:
 //! compute thread   sample ─ accept(token) ──┬── forward pass of the next step ──┬─ allowed ─ sample
 //!                                           │ Job { matcher }                   │ Prepared { matcher, mask }
 //! mask threads                              └─▶ Matcher::mask ──────────────────┘
 //!
-//! where the token is drawn:
+//! while sampling:
 //! compute threads  sample ─ accept(token) ───── forward pass of the next step ──── Matcher::mask ─ sample
 //! ```
 //!
-//! Beside the model a mask costs nothing where a core is free. Where the model computes on all of them, a
-//! mask thread takes one from it, and all threads that share a product wait until it is back: a
-//! short mask costs less where the token is drawn, the rows of a step being shared among all threads.
+//! Beside the model's pass a mask costs no time if a core is free. If the model uses all cores, a mask thread
+//! takes one away, and all threads of a product wait for it; then a short mask costs less while sampling,
+//! where the rows of a step are divided among all threads.
 //!
-//! A sequence's matcher changes hands with the job, so nothing is locked. It belongs to the stream, not
-//! to the pages: a sequence that is put back and computed again goes on where its constraint was.
+//! A sequence's matcher moves with the job, so nothing is locked. It belongs to the stream, not to the
+//! pages: a sequence that is preempted and recomputed continues where its constraint was.
 
 mod masks;
 mod reasoning;
@@ -32,28 +32,28 @@ use crate::text::Tokenizer;
 use masks::{Job, MaskThreads, Prepared};
 pub(crate) use reasoning::Reasoning;
 
-/// Masks that take longer are computed beside the model even where it needs all cores: a step takes ten
-/// times as long and more, and for one slow mask all its threads would wait.
+/// Masks that take longer than this are computed beside the model's pass even if it uses all cores: a step takes
+/// at least ten times as long, and all its threads would wait for one slow mask.
 const SHORT: Duration = Duration::from_millis(1);
 
 /// Whether a core is free while the model computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cores {
-    /// One is, for every mask.
+    /// A core is free for every mask.
     Spare,
-    /// The model computes on all of them.
+    /// The model uses all cores.
     Busy,
 }
 
 impl Cores {
-    /// Of a model that computes on the processor.
+    /// Returns the value for a model that computes on the CPU.
     pub(crate) fn beside_processor() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         if cores > pool::threads() { Self::Spare } else { Self::Busy }
     }
 }
 
-/// Keeps constraints for one model. What that takes is set up when the first is asked for.
+/// Constrains answers of one model. Its compiler is created on first use.
 #[derive(Debug)]
 pub(crate) struct Constraints {
     cores: Cores,
@@ -71,10 +71,10 @@ impl Constraints {
         Self { cores, ready: OnceLock::new() }
     }
 
-    /// Begins an answer that keeps a constraint; its first mask is on its way.
+    /// Starts a constrained answer, and requests its first mask.
     ///
     /// # Errors
-    /// Why the constraint can't be kept.
+    /// Returns why the constraint is not supported.
     pub(crate) fn begin(
         &self,
         constraint: &Constraint,
@@ -93,7 +93,7 @@ impl Constraints {
     }
 }
 
-/// The constraint of one sequence, and where its answer stands in it.
+/// The constraint of one sequence, and its state in the answer.
 #[derive(Debug)]
 pub(crate) struct Constrained {
     jobs: Sender<Job>,
@@ -101,30 +101,30 @@ pub(crate) struct Constrained {
     next: Next,
 }
 
-/// What is known of the tokens that may come next.
+/// The state of the next mask.
 #[derive(Debug)]
 enum Next {
-    /// All of it.
+    /// Computed.
     Known(Prepared),
-    /// Nothing, until it is asked for.
+    /// Not computed until it is needed.
     Unknown(Matcher),
-    /// It is being found out beside the model; the matcher comes back with it.
+    /// Being computed on a mask thread, which returns the matcher with it.
     Awaited(Receiver<Result<Prepared, ConstraintError>>),
-    /// Nothing any more: the constraint could not be followed, or the answer is whole.
+    /// No mask follows: the constraint could not be followed, or the answer is complete.
     Over,
 }
 
 impl Constrained {
     fn new(matcher: Matcher, jobs: Sender<Job>, cores: Cores) -> Self {
-        // How long the first mask takes is not known, and the prompt comes first anyway.
+        // The time of the first mask is unknown, and the prompt is computed first anyway.
         let next = Next::Awaited(Job::send(matcher, &jobs));
         Self { jobs, cores, next }
     }
 
-    /// Which tokens may come next. Waits for the mask, or computes it, if it is not there yet.
+    /// Returns the tokens that may come next. Waits for the mask or computes it if necessary.
     ///
     /// # Errors
-    /// The constraint can't be followed any further.
+    /// Returns an error if the constraint can't be followed any further.
     pub(crate) fn allowed(&mut self) -> Result<AllowedTokens<'_>, ConstraintError> {
         let prepared = match std::mem::replace(&mut self.next, Next::Over) {
             Next::Known(prepared) => prepared,
@@ -139,11 +139,11 @@ impl Constrained {
         }
     }
 
-    /// Takes the token that was drawn; true if the answer is whole and nothing may follow. Has the next
-    /// mask computed beside the model, where a core is free for it or if this one took long.
+    /// Accepts a sampled token; returns true if the answer is complete and nothing may follow. Requests the next
+    /// mask from the mask threads if a core is free or the last mask took long.
     ///
     /// # Errors
-    /// As [`Self::allowed`].
+    /// Returns the errors of [`Self::allowed`].
     pub(crate) fn accept(&mut self, token: u32) -> Result<bool, ConstraintError> {
         let Next::Known(Prepared { mut matcher, took, .. }) =
             std::mem::replace(&mut self.next, Next::Over)
@@ -190,14 +190,14 @@ mod tests {
         (constraints, one)
     }
 
-    /// The masks of an answer that is drawn from them, and how many were computed beside.
+    /// Returns the masks of an answer that is sampled from them, and how many were computed on mask threads.
     fn follow(cores: Cores, slow: bool, tokenizer: &Tokenizer) -> (Vec<Vec<u32>>, usize) {
         let (_constraints, mut one) = begin(cores, tokenizer);
         let (mut masks, mut beside) = (vec![], 0);
         for step in 0..1_000_usize {
             let allowed: Vec<u32> = one.allowed().unwrap().iter().collect();
             let Next::Known(prepared) = &mut one.next else { panic!("no mask") };
-            // What a clock said must not decide what is tested.
+            // The measured time must not affect the test.
             prepared.took = if slow { 2 * SHORT } else { Duration::ZERO };
             let token = allowed[step * 7_919 % allowed.len()];
             masks.push(allowed);
@@ -215,7 +215,7 @@ mod tests {
         let (beside, count) = follow(Cores::Spare, false, &tokenizer);
         assert!(beside.len() > 20, "only {} tokens", beside.len());
         assert_eq!(count, beside.len() - 1);
-        // Where no core is free, only what takes long is.
+        // If no core is free, only slow masks are.
         assert_eq!(follow(Cores::Busy, false, &tokenizer), (beside.clone(), 0));
         assert_eq!(follow(Cores::Busy, true, &tokenizer), (beside, count));
     }

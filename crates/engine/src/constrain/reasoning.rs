@@ -17,15 +17,15 @@ pub(crate) struct Reasoning {
     tokenizer: Tokenizer,
     /// The tokens that may come next.
     allowed: Vec<u32>,
-    /// How much of the tag the tail ends with, as `allowed` has it.
+    /// The length of the tag's prefix at the end of the tail, for which `allowed` was computed.
     begun: usize,
 }
 
 impl Reasoning {
-    /// Creates the state before the first token of an answer that begins behind a thought.
+    /// Creates the state before the first token of an answer that begins after reasoning.
     ///
     /// # Errors
-    /// If the opening tag cannot be compiled to a constraint.
+    /// Returns an error if the opening tag can't be compiled to a constraint.
     pub(crate) fn begin(
         start: AnswerStart,
         constraints: &Constraints,
@@ -44,7 +44,7 @@ impl Reasoning {
     /// Returns the tokens that may come next.
     ///
     /// # Errors
-    /// As [`Constrained::allowed`].
+    /// Returns the errors of [`Constrained::allowed`].
     pub(crate) fn allowed(&mut self) -> Result<AllowedTokens<'_>, ConstraintError> {
         match &mut self.opening {
             Some(opening) => opening.allowed(),
@@ -55,7 +55,7 @@ impl Reasoning {
     /// Records a sampled token and the text that it completes. Returns whether reasoning ends with it.
     ///
     /// # Errors
-    /// As [`Constrained::accept`].
+    /// Returns the errors of [`Constrained::accept`].
     pub(crate) fn accept(&mut self, token: u32, text: &str) -> Result<bool, ConstraintError> {
         if let Some(opening) = &mut self.opening {
             if opening.accept(token)? {
@@ -82,8 +82,8 @@ impl Reasoning {
     }
 }
 
-/// The tokens that may follow where so much of `</think>` was written: all but those that end an answer,
-/// and those that close the thought and go on, whose rest no constraint would see.
+/// Returns the tokens that may follow after the first `begun` bytes of `</think>`: all but end tokens, and those
+/// that close the reasoning and continue, since the constraint would not see the rest of such a token.
 fn tokens_after(begun: usize, tokenizer: &Tokenizer) -> Vec<u32> {
     let (tag, rest) = (THINK_END.as_bytes(), &THINK_END.as_bytes()[begun..]);
     let goes_on = |bytes: &[u8]| {

@@ -1,24 +1,24 @@
-//! A reader over the first bytes of a file that knows where it is and never reads beyond the end.
+//! A bounds-checked reader of the first bytes of a file.
 
 use super::GgufError;
 
-/// A reader over the first bytes of a file that knows where it is and never reads beyond the end.
+/// A bounds-checked reader of the first bytes of a file.
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Bytes of the whole file.
+    /// The length of the whole file.
     file_len: u64,
-    /// Set when something was wanted that stands in the file, behind `bytes`.
+    /// Set if a read failed at the end of `bytes`, but within the file.
     wants_more: bool,
 }
 
 impl<'a> Cursor<'a> {
-    /// Reads a file of `file_len` bytes that begins with `bytes`.
+    /// Creates a reader of a file of `file_len` bytes that begins with `bytes`.
     pub(super) fn new(bytes: &'a [u8], file_len: u64) -> Self {
         Self { bytes, at: 0, file_len, wants_more: false }
     }
 
-    /// Whether an error means only that more of the file has to be read.
+    /// Returns whether an error only means that more of the file must be read.
     pub(super) fn wants_more(&self) -> bool {
         self.wants_more
     }
@@ -61,8 +61,8 @@ impl<'a> Cursor<'a> {
         Ok(u64::from_le_bytes(self.array(what)?))
     }
 
-    /// A count of things of at least `least_size` bytes each; refused if the rest of the file
-    /// cannot hold them.
+    /// Reads a count of items of at least `least_size` bytes each; an error if the rest of the file can't
+    /// contain them.
     pub(super) fn count(&mut self, what: &str, least_size: usize) -> Result<usize, GgufError> {
         let claimed = self.u64(what)?;
         let room = (self.file_len - self.at as u64) / least_size as u64;
@@ -81,7 +81,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// `count` numbers of `N` bytes.
+    /// Reads `count` numbers of `N` bytes.
     pub(super) fn collect<const N: usize, T>(
         &mut self,
         count: usize,

@@ -1,7 +1,7 @@
-//! From bytes to header: metadata and tensor table. Format: docs/gguf.md in the ggml repository.
+//! Parses the header: metadata and tensor table. Format: docs/gguf.md in the ggml repository.
 //!
-//! Nothing the file claims is believed before it is checked against the bytes that are there, so
-//! a damaged file ends in an error and never in a panic or a large allocation.
+//! Every claim of the file is checked against its actual bytes before it is used, so a damaged file causes
+//! an error and never a panic or a large allocation.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -12,18 +12,18 @@ use crate::foreign;
 
 const DEFAULT_ALIGNMENT: u64 = 32;
 const MAX_DIMS: u32 = 4;
-/// A table grows as it is read; this much is reserved on a claim alone.
+/// The maximum capacity reserved by a count in the file; tables then grow as they are read.
 const RESERVE_AT_MOST: usize = 1 << 12;
 
-/// What stands before the tensor data.
+/// Everything before the tensor data.
 pub(super) struct Header {
     pub(super) metadata: HashMap<String, Value>,
     pub(super) tensors: HashMap<String, TensorInfo>,
 }
 
 impl Header {
-    /// Reads the header of a file of `file_len` bytes that begins with `bytes`; `None` if it is longer than
-    /// those.
+    /// Parses the header of a file of `file_len` bytes that begins with `bytes`; `None` if the header is longer
+    /// than `bytes`.
     pub(super) fn parse(bytes: &[u8], file_len: u64) -> Result<Option<Self>, GgufError> {
         let mut cursor = Cursor::new(bytes, file_len);
         match Self::read(&mut cursor, bytes, file_len) {
@@ -123,7 +123,7 @@ fn read_array(cursor: &mut Cursor<'_>, key: &str) -> Result<Array, GgufError> {
         4 => Array::Int(cursor.collect(count, &what, |b| i64::from(u32::from_le_bytes(b)))?),
         5 => Array::Int(cursor.collect(count, &what, |b| i64::from(i32::from_le_bytes(b)))?),
         10 => {
-            // No array of the models read here goes beyond i63; one that does is saturated.
+            // Arrays of supported models fit into i64; larger values are saturated.
             Array::Int(cursor.collect(count, &what, |b| {
                 i64::try_from(u64::from_le_bytes(b)).unwrap_or(i64::MAX)
             })?)
@@ -201,7 +201,7 @@ fn read_tensors(
     Ok(tensors)
 }
 
-/// One line of the tensor table, with the offset it claims for its data.
+/// Reads one entry of the tensor table, with its data offset.
 fn read_tensor_entry(
     cursor: &mut Cursor<'_>,
     index: usize,
@@ -247,7 +247,7 @@ fn read_tensor_entry(
         let format = tensor_type::name_of(dtype);
         return Err(bad_shape(format!("rows of {format} are multiples of {block}")));
     }
-    // The file lists the innermost dimension first; everybody else lists it last.
+    // The file lists the innermost dimension first; candle and others list it last.
     let shape = dims.iter().rev().map(|dim| *dim as usize).collect();
     Ok((name, TensorInfo { shape, dtype, byte_len, file: 0, start: 0 }, offset))
 }

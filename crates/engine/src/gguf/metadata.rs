@@ -1,67 +1,67 @@
-//! What a model's files say beside its weights, by GGUF's keys.
+//! A model's metadata, by GGUF's keys.
 
 use std::collections::HashMap;
 
 use super::{FromValue, GgufError, Value};
 use crate::LoadError;
 
-/// What a model's files say beside its weights, by GGUF's keys. Where it was said in other words, as in
-/// the files of a safetensors model, messages use those.
+/// A model's metadata, by GGUF's keys. If it comes from files with other keys, such as those of a safetensors
+/// model, messages use the original keys.
 #[derive(Debug, Clone)]
 pub struct Metadata {
-    /// How messages call the model: its path, or what the caller named it.
+    /// The model's name in messages: its path, or a label from the caller.
     label: String,
     values: HashMap<String, Value>,
-    /// What messages call a key that stands in no GGUF file.
+    /// The names in messages of keys that are in no GGUF file.
     origins: HashMap<String, String>,
 }
 
 impl Metadata {
-    /// The metadata of a GGUF file.
+    /// Creates the metadata of a GGUF file.
     pub(super) fn of_gguf(label: String, values: HashMap<String, Value>) -> Self {
         Self { label, values, origins: HashMap::new() }
     }
 
-    /// None yet, of a model that messages call `label`.
+    /// Creates empty metadata for a model that messages call `label`.
     pub(crate) fn new(label: String) -> Self {
         Self::of_gguf(label, HashMap::new())
     }
 
-    /// Adds a value; `origin` is what messages call its key.
+    /// Adds a value; `origin` is its key in messages.
     pub(crate) fn insert(&mut self, key: &str, value: Value, origin: impl Into<String>) {
         self.values.insert(key.to_owned(), value);
         self.origins.insert(key.to_owned(), origin.into());
     }
 
-    /// How messages call the model.
+    /// Returns the model's name in messages.
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     pub(super) fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// All keys with their values, in no order.
+    /// Returns all keys with their values, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.values.iter().map(|(key, value)| (key.as_str(), value))
     }
 
-    /// What messages call a key: itself, or what it is called in the files of a safetensors model.
+    /// Returns a key's name in messages: itself, or the original key in the files of a safetensors model.
     pub fn name_of<'a>(&'a self, key: &'a str) -> &'a str {
         self.origins.get(key).map_or(key, String::as_str)
     }
 
-    /// A value, if it is there.
+    /// Returns a value, or `None` if the key is missing.
     pub fn value(&self, key: &str) -> Option<&Value> {
         self.values.get(key)
     }
 
-    /// A value as a type; `None` if the key is missing.
+    /// Returns a value as a type, or `None` if the key is missing.
     ///
     /// # Errors
-    /// When it is something else.
+    /// Returns an error if the value has another type.
     pub fn get<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<Option<T>, LoadError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         T::from_value(value).map(Some).ok_or_else(|| {
@@ -73,15 +73,15 @@ impl Metadata {
         })
     }
 
-    /// A value as a type.
+    /// Returns a value as a type.
     ///
     /// # Errors
-    /// When the key is missing or it is something else.
+    /// Returns an error if the key is missing or the value has another type.
     pub fn require<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T, LoadError> {
         self.get(key)?.ok_or_else(|| self.error(GgufError::MissingKey { key: key.to_owned() }))
     }
 
-    /// A problem as an error that names the model, and the key as its files have it.
+    /// Converts a problem to an error that names the model and the key in its files.
     pub fn error(&self, mut problem: GgufError) -> LoadError {
         if let GgufError::MissingKey { key } | GgufError::WrongValue { key, .. } = &mut problem {
             *key = self.name_of(key).to_owned();
@@ -94,7 +94,7 @@ impl Metadata {
         }
     }
 
-    /// Something this engine cannot do with sound files, as an error that names the model.
+    /// Returns an error about valid files that the engine does not support, naming the model.
     pub fn unsupported(&self, problem: impl Into<String>) -> LoadError {
         LoadError::Unsupported { file: self.label.clone(), problem: problem.into() }
     }

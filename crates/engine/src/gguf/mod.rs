@@ -1,7 +1,7 @@
 //! GGUF files: metadata, tensor table, tensor data.
 //!
-//! A file's header is read once and checked against the bytes that are there; a tensor's data is read when
-//! it is wanted. The parts of a split file are one [`GgufFile`].
+//! Opening a file reads its header and checks it against the file's size. A tensor's data is read on
+//! demand. The parts of a split file are one [`GgufFile`].
 
 mod cursor;
 mod header;
@@ -30,21 +30,21 @@ pub use crate::files::Bytes;
 use crate::files::{OpenFile, ReadError};
 use header::Header;
 
-/// How much of a file is read at first: more than the header of most models takes.
+/// The size of the first read: more than the header of most models.
 const HEADER_BYTES: u64 = 16 << 20;
 
-/// Where a file's bytes are.
+/// The location of a file's bytes.
 enum Source {
     /// On disk.
     File(OpenFile),
-    /// In memory that was made for them.
+    /// In allocated memory.
     Copied(memmap2::Mmap),
     /// In the binary.
     Static(&'static [u8]),
 }
 
 impl Source {
-    /// The bytes where they lie, if they are in memory.
+    /// Returns all bytes if they are in memory.
     fn in_memory(&self) -> Option<&[u8]> {
         match self {
             Self::File(_) => None,
@@ -53,7 +53,7 @@ impl Source {
         }
     }
 
-    /// The bytes that begin at `start`.
+    /// Returns `len` bytes from `start`.
     fn bytes(&self, start: u64, len: usize) -> Result<Bytes<'_>, ReadError> {
         match self {
             Self::File(file) => file.bytes_at(start, len),
@@ -63,7 +63,7 @@ impl Source {
     }
 }
 
-/// A piece of a file in memory; the header was checked against its length.
+/// Returns part of a file in memory; the header was checked against its length.
 fn piece(bytes: &[u8], start: u64, len: usize) -> &[u8] {
     &bytes[start as usize..start as usize + len]
 }
@@ -75,11 +75,11 @@ pub struct TensorInfo {
     pub shape: Vec<usize>,
     /// The format of its weights.
     pub dtype: GgmlDType,
-    /// How many bytes its data has.
+    /// The length of its data in bytes.
     pub byte_len: usize,
-    /// The part that holds it, of a split file.
+    /// The index of the part that has it, in a split file.
     file: usize,
-    /// Where its data begins in that file.
+    /// The offset of its data in that file.
     start: u64,
 }
 
@@ -88,7 +88,7 @@ pub struct TensorInfo {
 pub struct GgufFile(Arc<Inner>);
 
 struct Inner {
-    /// One, or the parts of a split file in their order.
+    /// The file, or the parts of a split file in order.
     sources: Vec<Source>,
     metadata: Metadata,
     tensors: HashMap<String, TensorInfo>,
@@ -105,10 +105,10 @@ impl std::fmt::Debug for GgufFile {
 }
 
 impl GgufFile {
-    /// Opens a file and reads its header. Of a split file any part may be named: all are opened.
+    /// Opens a file and reads its header. For a split file, any part may be named: all are opened.
     ///
     /// # Errors
-    /// When a file is missing, unreadable, damaged or none of this format.
+    /// Returns an error if a file is missing, unreadable, damaged or not a GGUF file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let (source, header) = open_part(path)?;
@@ -130,12 +130,12 @@ impl GgufFile {
         Ok(Self::of_parts(path.display().to_string(), whole, sources))
     }
 
-    /// Parses a file that is part of the binary; `label` is what messages call it.
+    /// Parses a file that is part of the binary; messages call it `label`.
     ///
     /// # Errors
-    /// When it is damaged or none of this format.
+    /// Returns an error if it is damaged or not a GGUF file.
     pub fn from_static(bytes: &'static [u8], label: &str) -> Result<Self, LoadError> {
-        // `include_bytes!` promises no alignment, and the weights need some.
+        // `include_bytes!` guarantees no alignment, but weights need it.
         if bytes.as_ptr().align_offset(32) == 0 {
             Self::parse(Source::Static(bytes), label)
         } else {
@@ -143,17 +143,17 @@ impl GgufFile {
         }
     }
 
-    /// Parses a copy of these bytes; `label` is what messages call it.
+    /// Parses a copy of these bytes; messages call it `label`.
     ///
     /// # Errors
-    /// When it is damaged or none of this format.
+    /// Returns an error if they are damaged or not a GGUF file.
     pub fn from_bytes(bytes: &[u8], label: &str) -> Result<Self, LoadError> {
         let map = memmap2::MmapMut::map_anon(bytes.len().max(1)).and_then(|mut map| {
             map[..bytes.len()].copy_from_slice(bytes);
             map.make_read_only()
         });
         match map {
-            // An empty map cannot be; one zero byte is no GGUF file either.
+            // An empty map is not possible; one zero byte is not a GGUF file either.
             Ok(map) => Self::parse(Source::Copied(map), label),
             Err(error) => Err(LoadError::OutOfMemory(format!("no room for {label}: {error}"))),
         }
@@ -164,7 +164,7 @@ impl GgufFile {
         let error = |problem| Metadata::new(label.to_owned()).error(problem);
         match Header::parse(bytes, bytes.len() as u64).map_err(error)? {
             Some(header) => Ok(Self::of_parts(label.to_owned(), header, vec![source])),
-            // Cannot be: all of the file is at hand.
+            // Unreachable: the whole file is in memory.
             None => Err(error(GgufError::BadMagic { found: Vec::new() })),
         }
     }
@@ -174,22 +174,22 @@ impl GgufFile {
         Self(Arc::new(Inner { sources, metadata, tensors: header.tensors }))
     }
 
-    /// How messages call the file: its path, or what the caller named it.
+    /// Returns the file's name in messages: its path, or a label from the caller.
     pub fn label(&self) -> &str {
         self.0.metadata.label()
     }
 
-    /// Everything the file says beside its tensors.
+    /// Returns all metadata.
     pub fn all_metadata(&self) -> &Metadata {
         &self.0.metadata
     }
 
-    /// A metadata value, if it is there.
+    /// Returns a metadata value, or `None` if the key is missing.
     pub fn metadata(&self, key: &str) -> Option<&Value> {
         self.0.metadata.value(key)
     }
 
-    /// A metadata value as a type; `None` if the key is missing, an error if it is something else.
+    /// Returns a metadata value as a type: `None` if the key is missing, an error if the value has another type.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), engine::LoadError> {
@@ -202,25 +202,25 @@ impl GgufFile {
         self.0.metadata.get(key)
     }
 
-    /// A metadata value as a type; an error if the key is missing or it is something else.
+    /// Returns a metadata value as a type: an error if the key is missing or the value has another type.
     pub fn require<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T, LoadError> {
         self.0.metadata.require(key)
     }
 
-    /// All tensors, in no order.
+    /// Returns all tensors, in no particular order.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo)> {
         self.0.tensors.iter().map(|(name, info)| (name.as_str(), info))
     }
 
-    /// One tensor, if it is there.
+    /// Returns a tensor, or `None` if the file does not have it.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         self.0.tensors.get(name)
     }
 
-    /// The bytes of one of this file's tensors: read from the disk, unless the file is in memory.
+    /// Returns the bytes of one of this file's tensors: read from the disk, unless the file is in memory.
     ///
     /// # Errors
-    /// When they can't be read, or the file has become shorter since it was opened.
+    /// Returns an error if they can't be read, or the file was truncated since it was opened.
     pub fn data(&self, info: &TensorInfo) -> Result<Bytes<'_>, LoadError> {
         let source = &self.0.sources[info.file];
         source.bytes(info.start, info.byte_len).map_err(|problem| match source {
@@ -229,7 +229,7 @@ impl GgufFile {
         })
     }
 
-    /// Some of a tensor's bytes, from `offset` on: in `buffer`, unless the file is in memory.
+    /// Returns some of a tensor's bytes from `offset` on: read into `buffer`, unless the file is in memory.
     pub(crate) fn piece<'a>(
         &'a self,
         info: &TensorInfo,
@@ -248,10 +248,10 @@ impl GgufFile {
         Ok(buffer)
     }
 
-    /// Checks that nobody has written to the file, or to a part of it, since it was opened.
+    /// Checks that neither the file nor a part of it was written to since it was opened.
     ///
     /// # Errors
-    /// When its size or its time of modification has changed.
+    /// Returns an error if a size or modification time has changed.
     pub fn check_unchanged(&self) -> Result<(), LoadError> {
         let files = self.0.sources.iter().filter_map(|source| match source {
             Source::File(file) => Some(file),
@@ -263,12 +263,12 @@ impl GgufFile {
         Ok(())
     }
 
-    /// A problem of this file as an error that names it.
+    /// Converts a problem to an error that names the file.
     pub fn error(&self, problem: GgufError) -> LoadError {
         self.0.metadata.error(problem)
     }
 
-    /// Something this engine cannot do with a sound file, as an error that names the file.
+    /// Returns an error about a valid file that the engine does not support, naming the file.
     pub fn unsupported(&self, problem: impl Into<String>) -> LoadError {
         self.0.metadata.unsupported(problem)
     }

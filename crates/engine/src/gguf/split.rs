@@ -1,6 +1,6 @@
-//! Files that were cut into parts by `llama-gguf-split`: `NAME-00001-of-00003.gguf`.
+//! Files split by `llama-gguf-split`: `NAME-00001-of-00003.gguf`.
 //!
-//! The first part holds the metadata; each holds some of the tensors, and says which part it is.
+//! The first part has the metadata. Each part has some of the tensors, and its own number.
 
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
@@ -9,31 +9,31 @@ use super::header::Header;
 use super::{FromValue, GgufError, Metadata};
 use crate::LoadError;
 
-/// Which part a file is; from 0.
+/// The key of the part's number, from 0.
 const NUMBER: &str = "split.no";
-/// How many parts there are.
+/// The key of the number of parts.
 const COUNT: &str = "split.count";
-/// How many tensors all parts have together.
+/// The key of the number of tensors in all parts.
 const TENSORS: &str = "split.tensors.count";
-/// More parts than any model has.
+/// A limit above the number of parts of any model.
 const MOST_PARTS: u32 = 9_999;
 
-/// What a part says of the whole.
+/// The metadata of one part about the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Split {
     /// This part's number, from 0.
     number: u32,
-    /// How many parts there are; more than one.
+    /// The number of parts; more than one.
     count: u32,
-    /// How many tensors all of them have, if they say so.
+    /// The number of tensors in all parts, if given.
     tensors: Option<u64>,
 }
 
 impl Split {
-    /// What a file says of its being split; `None` if it is whole.
+    /// Reads a file's split metadata; `None` if the file is not split.
     ///
     /// # Errors
-    /// When what it says can't be.
+    /// Returns an error if it is invalid.
     pub(super) fn read(header: &Header, path: &Path) -> Result<Option<Self>, LoadError> {
         let count: u32 = match number(header, COUNT, path)? {
             None | Some(0 | 1) => return Ok(None),
@@ -47,10 +47,10 @@ impl Split {
         Ok(Some(Self { number: part, count, tensors: number(header, TENSORS, path)? }))
     }
 
-    /// The files of all parts, in their order, beside the one at `path`.
+    /// Returns the paths of all parts in order, in the folder of `path`.
     ///
     /// # Errors
-    /// When the file's name does not say where they are, or one is missing.
+    /// Returns an error if the file's name does not match its part number, or a part is missing.
     pub(super) fn paths(&self, path: &Path) -> Result<Vec<PathBuf>, LoadError> {
         let (own, count) = (self.number + 1, self.count);
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
@@ -79,10 +79,10 @@ impl Split {
         }
     }
 
-    /// Whether the file that was opened as part `number` (from 0) says so too.
+    /// Checks that the file opened as part `number` (from 0) has matching metadata.
     ///
     /// # Errors
-    /// When it does not.
+    /// Returns an error if it does not.
     pub(super) fn check(
         &self,
         number: usize,
@@ -105,10 +105,10 @@ impl Split {
         Err(error(path, GgufError::Split(problem)))
     }
 
-    /// Whether all parts have together as many tensors as they say.
+    /// Checks that all parts together have the stated number of tensors.
     ///
     /// # Errors
-    /// When they have not.
+    /// Returns an error if they do not.
     pub(super) fn check_whole(&self, whole: &Header, path: &Path) -> Result<(), LoadError> {
         let found = whole.tensors.len() as u64;
         match self.tensors.filter(|expected| *expected != found) {
@@ -128,7 +128,7 @@ impl Split {
 /// Adds the tensors of part `number` (from 0) to those of the parts before it.
 ///
 /// # Errors
-/// When one is there already.
+/// Returns an error if a tensor is in two parts.
 pub(super) fn join(
     whole: &mut Header,
     number: usize,

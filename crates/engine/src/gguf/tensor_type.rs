@@ -1,8 +1,8 @@
-//! The formats weights come in.
+//! The formats of weights.
 
 use candle_core::quantized::GgmlDType;
 
-/// A weight format by its number in the file, with the name users know it by.
+/// The names of weight formats by their number in the file.
 /// Source: `enum ggml_type` in ggml.h.
 const NAMES: &[(u32, &str)] = &[
     (0, "F32"),
@@ -40,8 +40,8 @@ const NAMES: &[(u32, &str)] = &[
     (40, "NVFP4"),
 ];
 
-/// The formats this engine computes with. Q8_1 and Q8_K are left out: they are formats for
-/// activations and never stand in a file.
+/// The supported formats. Q8_1 and Q8_K are excluded: they are formats for activations and never occur in
+/// files.
 const SUPPORTED: &[(u32, GgmlDType)] = &[
     (0, GgmlDType::F32),
     (1, GgmlDType::F16),
@@ -58,7 +58,7 @@ const SUPPORTED: &[(u32, GgmlDType)] = &[
     (14, GgmlDType::Q6K),
 ];
 
-/// The name of a format, or its number if nobody has named it.
+/// Returns the name of a format, or its number if it is unknown.
 pub fn name_of_id(id: u32) -> String {
     NAMES
         .iter()
@@ -66,7 +66,7 @@ pub fn name_of_id(id: u32) -> String {
         .map_or_else(|| format!("number {id}"), |(_, name)| (*name).to_owned())
 }
 
-/// The name of a format this engine computes with, e.g. `Q4_K`.
+/// Returns the name of a supported format, e.g. `Q4_K`.
 pub fn name_of(dtype: GgmlDType) -> String {
     SUPPORTED
         .iter()
@@ -74,17 +74,17 @@ pub fn name_of(dtype: GgmlDType) -> String {
         .map_or_else(|| format!("{dtype:?}"), |(id, _)| name_of_id(*id))
 }
 
-/// The format behind a number, if this engine computes with it.
+/// Returns the format with this number, if it is supported.
 pub fn from_id(id: u32) -> Option<GgmlDType> {
     SUPPORTED.iter().find(|(known, _)| *known == id).map(|(_, dtype)| *dtype)
 }
 
-/// The number of a format in the file.
+/// Returns the number of a format in files.
 pub fn id_of(dtype: GgmlDType) -> Option<u32> {
     SUPPORTED.iter().find(|(_, known)| *known == dtype).map(|(id, _)| *id)
 }
 
-/// All formats this engine computes with, for messages.
+/// Returns the names of all supported formats, for messages.
 pub fn supported_names() -> String {
     SUPPORTED.iter().map(|(id, _)| name_of_id(*id)).collect::<Vec<_>>().join(", ")
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A small sound file: some metadata of every kind, two tensors.
+/// A small valid file: metadata of every kind, two tensors.
 fn sample() -> Vec<u8> {
     let metadata = vec![
         ("general.architecture".to_owned(), Value::String("qwen3".to_owned())),
@@ -67,7 +67,7 @@ fn getters_say_what_is_wrong() {
 #[test]
 fn every_truncation_is_an_error_that_says_so() {
     let whole = sample();
-    // The end of the file is padding after the last tensor's data.
+    // The file ends with padding after the last tensor's data.
     let padding = whole.iter().rev().take_while(|byte| **byte == 0).count();
     for len in 0..whole.len() - padding {
         let error = parse(&whole[..len]).expect_err("a truncated file was accepted");
@@ -103,7 +103,7 @@ fn every_huge_claim_is_refused() {
         for claim in [u64::MAX, u64::MAX / 2, 1 << 40, 1 << 33] {
             let mut bytes = whole.clone();
             bytes[at..at + 8].copy_from_slice(&claim.to_le_bytes());
-            // Accepted where it lands in a value or in tensor data; what matters is that it ends.
+            // Changes in values or tensor data are accepted; the test only requires that parsing ends.
             let _ = parse(&bytes);
         }
     }
@@ -122,7 +122,7 @@ fn foreign_files_are_named() {
     assert!(message(&bytes).contains("little-endian"));
 }
 
-/// The sample with one tensor's type replaced.
+/// Returns the sample with one tensor's type replaced.
 fn with_type(id: u32) -> Vec<u8> {
     let mut bytes = sample();
     let name = bytes.windows(6).position(|window| window == b"packed").unwrap();
@@ -192,7 +192,7 @@ fn a_file_on_disk_holds_what_a_copy_holds() {
     }
 }
 
-/// A header that is longer than what is read at first.
+/// A header that is longer than the first read.
 #[test]
 fn long_headers_are_read_whole() {
     let folder = tempfile::tempdir().unwrap();
@@ -211,7 +211,7 @@ fn long_headers_are_read_whole() {
     let file = GgufFile::open(&path).unwrap();
     assert_eq!(file.require::<u32>("last").unwrap(), 2);
     assert_eq!(*file.data(file.tensor("t").unwrap()).unwrap(), [7; 32]);
-    // Cut off behind what is read at first.
+    // Truncated after the first read.
     for len in [whole.len() - 1, whole.len() - 64, HEADER_BYTES as usize + 5] {
         std::fs::write(&path, &whole[..len]).unwrap();
         let error = GgufFile::open(&path).unwrap_err().to_string();

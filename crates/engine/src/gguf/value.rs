@@ -1,4 +1,4 @@
-//! Metadata values and their typed reading.
+//! Metadata values, and typed access to them.
 
 /// A metadata value.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,11 +11,11 @@ pub enum Value {
     Bool(bool),
     /// UTF-8 text.
     String(String),
-    /// Many of one type.
+    /// Several values of one type.
     Array(Array),
 }
 
-/// Many values of one type.
+/// Several values of one type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Array {
     /// Any integer type of the file, signed or not.
@@ -29,7 +29,7 @@ pub enum Array {
 }
 
 impl Array {
-    /// How many values.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         match self {
             Self::Int(values) => values.len(),
@@ -39,14 +39,14 @@ impl Array {
         }
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
 impl Value {
-    /// What it is, short enough for a message.
+    /// Describes the value briefly, for messages.
     pub fn describe(&self) -> String {
         match self {
             Self::Int(value) => format!("the integer {value}"),
@@ -70,9 +70,9 @@ impl Value {
 
 /// A type that a metadata value can be read as.
 pub trait FromValue<'a>: Sized {
-    /// What is expected, for messages.
+    /// The name of the expected type, for messages.
     const EXPECTED: &'static str;
-    /// The value as this type, if it is one.
+    /// Returns the value as this type, or `None` if it has another type.
     fn from_value(value: &'a Value) -> Option<Self>;
 }
 

@@ -1,4 +1,4 @@
-//! Writing GGUF files: for synthetic models and for tests.
+//! Writes GGUF files, for synthetic models and tests.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use super::value::{Array, Value};
 
 const ALIGNMENT: usize = 32;
 
-/// A tensor to be written.
+/// A tensor to write.
 #[derive(Debug, Clone)]
 pub struct TensorSpec {
     /// Its name.
@@ -21,13 +21,13 @@ pub struct TensorSpec {
 }
 
 impl TensorSpec {
-    /// How many bytes its data has.
+    /// Returns the length of its data in bytes.
     pub fn byte_len(&self) -> usize {
         self.shape.iter().product::<usize>() / self.dtype.block_size() * self.dtype.type_size()
     }
 }
 
-/// Writes the header first, then each tensor's data in the order of the header.
+/// Writes the header, then each tensor's data in the order of the header.
 pub struct Writer<W: Write> {
     to: W,
     written: usize,

@@ -1,4 +1,4 @@
-//! What computes steps: the processor, a device, or several that share the layers.
+//! Computes steps: on the CPU, a device, or several that share the layers.
 
 use crate::LoadError;
 use crate::batch::ForwardBatch;
@@ -11,70 +11,70 @@ use crate::kernels::parallel::for_rows;
 use crate::kv::KvPool;
 use crate::model::{Decoder, ModelConfig, Workspace};
 
-/// A model and its pages, where they compute.
+/// A model and its pages, on the devices that compute it.
 ///
-/// Where several devices share the layers, a step goes through their stages one after the other, and the
-/// residual stream from each to the next by the workspace. All have the same pages, each those of its layers.
+/// If several devices share the layers, a step runs through their stages in order, and the workspace carries
+/// the residual stream from each to the next. All stages have the same pages, each with its own layers.
 #[derive(Debug)]
 pub(super) struct Backend {
-    /// Those before the last; none where one place computes the whole model.
+    /// The stages before the last; empty if one place computes the whole model.
     before: Vec<Stage>,
     last: Stage,
-    /// Steps until the device is taken for lost: see [`Backend::lost_after`].
+    /// Steps until the device is treated as lost: see [`Backend::lost_after`].
     steps_left: Option<u64>,
-    /// Of the step before: the memory stays.
+    /// The argmax of the last step's rows; kept to reuse its memory.
     likeliest: Vec<Option<u32>>,
 }
 
 /// A model, or a part of its layers, and its pages.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// On the processor.
+    /// On the CPU.
     Cpu(Box<Decoder>, KvPool),
     /// On a GPU.
     #[cfg(feature = "cuda")]
     Cuda {
-        /// How it is named.
+        /// The device's name.
         name: String,
-        /// What computes.
+        /// The layers.
         model: Box<cuda::Decoder>,
-        /// Its keys and values.
+        /// Their keys and values.
         pages: Pages,
     },
 }
 
-/// Why a step failed.
+/// The error of a step.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StepError {
-    /// Its tasks are lost, the next step may go well.
+    /// The step's sequences are lost; the next step may succeed.
     #[error(transparent)]
     Compute(#[from] candle_core::Error),
-    /// The device is gone, or its memory ran out: no later step can be believed.
+    /// The device is gone, or its memory ran out: results of later steps can't be trusted.
     #[error("{0}")]
     DeviceLost(String),
-    /// A file of the model was changed since it was opened: neither this step nor a later one can be believed.
+    /// A file of the model was changed since it was opened: neither this step nor later ones can be trusted.
     #[error("{0}")]
     ModelChanged(String),
 }
 
 impl Backend {
-    /// Computes in the last stage, after those before it.
+    /// Creates a backend with these stages.
     pub(super) fn new(before: Vec<Stage>, last: Stage) -> Self {
         Self { before, last, steps_left: None, likeliest: Vec::new() }
     }
 
-    /// Computes all of it on the processor.
+    /// Creates a backend that computes everything on the CPU.
     #[cfg(test)]
     pub(super) fn cpu(model: Decoder, pool: KvPool) -> Self {
         Self::new(Vec::new(), Stage::Cpu(Box::new(model), pool))
     }
 
-    /// The same, but that its device seems lost after so many steps.
+    /// Makes the device seem lost after that many steps.
     pub(super) fn lost_after(self, steps: Option<u64>) -> Self {
         Self { steps_left: steps, ..self }
     }
 
-    /// The same with adapters beside the model, which is all on the processor.
+    /// Adds adapters to a model that is entirely on the CPU.
     #[cfg(test)]
     pub(super) fn with_adapters(self, adapters: crate::lora::Adapters) -> Self {
         let last = match self.last {
@@ -85,7 +85,7 @@ impl Backend {
         Self { last, ..self }
     }
 
-    /// What kind of model it is.
+    /// Returns the model's configuration.
     pub(super) fn config(&self) -> &ModelConfig {
         match &self.last {
             Stage::Cpu(model, _) => model.config(),
@@ -94,13 +94,13 @@ impl Backend {
         }
     }
 
-    /// What is likeliest of the last step's `likeliest_rows`; none where nothing is above minus infinity.
+    /// Returns the argmax of the last step's `likeliest_rows`; `None` where no logit is above minus infinity.
     pub(super) fn likeliest(&self) -> &[Option<u32>] {
         &self.likeliest
     }
 
-    /// One step: what [`Decoder::forward`] of the whole model makes of `batch.logit_rows`, wherever it is
-    /// computed. What is wanted of `batch.likeliest_rows`, [`Self::likeliest`] tells.
+    /// Runs one step and returns the logits of `batch.logit_rows`, as [`Decoder::forward`] of the whole model
+    /// would. The argmax of `batch.likeliest_rows` is returned by [`Self::likeliest`].
     pub(super) fn forward<'a>(
         &mut self,
         batch: &ForwardBatch,
@@ -113,7 +113,7 @@ impl Backend {
         }
         for stage in &mut self.before {
             let handed = stage.hand_over(batch, workspace);
-            // Rows of tokens were read in this step: from files that are still what was loaded?
+            // Rows of the embedding were read in this step: check that the files are unchanged.
             stage.check_unchanged()?;
             handed?;
         }
@@ -124,8 +124,8 @@ impl Backend {
 }
 
 impl Stage {
-    /// Has a device make now what the first request would wait for. (What that is on the processor counts as
-    /// weights, so it was done with them.)
+    /// Prepares a device so that the first request does not wait. (On the CPU this was part of loading the
+    /// weights.)
     pub(super) fn warm_up(&mut self) -> Result<(), LoadError> {
         match self {
             Self::Cpu(..) => Ok(()),
@@ -134,7 +134,7 @@ impl Stage {
         }
     }
 
-    /// Checks that nobody has written to a file that its steps read since it was opened.
+    /// Checks that no file that steps read was written to since it was opened.
     fn check_unchanged(&self) -> Result<(), StepError> {
         let checked = match self {
             Self::Cpu(model, _) => model.check_unchanged(),
@@ -144,7 +144,7 @@ impl Stage {
         checked.map_err(|error| StepError::ModelChanged(error.to_string()))
     }
 
-    /// Computes its layers, and leaves the residual stream to the stage behind it.
+    /// Computes its layers, and passes the residual stream to the next stage.
     fn hand_over(
         &mut self,
         batch: &ForwardBatch,
@@ -161,7 +161,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Computes the last layers and what is wanted of them.
+    /// Computes the last layers and the requested outputs.
     fn finish<'a>(
         &mut self,
         batch: &ForwardBatch,
@@ -191,7 +191,7 @@ impl Stage {
 }
 
 impl StepError {
-    /// An error of the device of this name.
+    /// Returns the error of the device with this name.
     #[cfg(feature = "cuda")]
     fn of_device(name: &str, error: candle_core::Error) -> Self {
         if cuda::is_lost(&error) {

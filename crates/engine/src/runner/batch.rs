@@ -1,40 +1,40 @@
-//! How many sequences run at once when the operator leaves it to the engine. Pure.
+//! Chooses the batch size if the operator leaves it to the engine. Pure.
 
 use std::fmt;
 
-/// On the CPU, 16 answers together are written some five times as fast as one, and more gain little.
+/// On the CPU, a batch of 16 has some five times the throughput of a single sequence; more gain little.
 const ON_CPU: usize = 16;
-/// A GPU reads its weights once for many more.
+/// A GPU reads its weights once for many more sequences.
 const ON_GPU: usize = 64;
 
-/// Tokens of keys and values that each sequence is counted with, unless the context is shorter. Longer ones find
-/// room as others are shorter: admission looks at the pages.
+/// The KV tokens counted per sequence, unless the context is shorter. Longer sequences find room since
+/// others are shorter: admission checks the free pages.
 pub(super) const SEQUENCE_TOKENS: usize = 1024;
 
-/// A number of sequences that run at once, and the reason for it.
+/// The inputs of an automatic batch size, which also explain it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AutoBatch {
     /// Whether all layers are on GPUs.
     pub(super) on_gpus: bool,
-    /// Tokens of keys and values that all sequences have together.
+    /// KV tokens of all sequences together.
     pub(super) tokens: usize,
-    /// Tokens of one sequence.
+    /// The maximum number of tokens of one sequence.
     pub(super) context_length: usize,
 }
 
 impl AutoBatch {
-    /// The most sequences, whatever the memory.
+    /// Returns the largest batch size, whatever the memory.
     pub(super) fn most(on_gpus: bool) -> usize {
         if on_gpus { ON_GPU } else { ON_CPU }
     }
 
-    /// How many sequences run at once; at least 1.
+    /// Returns the batch size; at least 1.
     pub(super) fn sequences(&self) -> usize {
         within(Self::most(self.on_gpus), self.tokens, self.context_length)
     }
 }
 
-/// How many sequences, of `most`, have room in so many tokens; at least 1.
+/// Returns how many sequences, up to `most`, fit into that many tokens; at least 1.
 pub(super) fn within(most: usize, tokens: usize, context_length: usize) -> usize {
     (tokens / tokens_each(context_length)).clamp(1, most)
 }

@@ -19,13 +19,13 @@ use crate::kernels::parallel::for_rows;
 use crate::model::Workspace;
 use crate::sched::{Scheduler, Sequence, SequenceId, StepPlan};
 
-/// A validated request on its way to the compute thread.
+/// A validated request for the compute thread.
 pub(super) struct Job {
     pub(super) sequence: Sequence,
     pub(super) sink: Sink,
 }
 
-/// A sink that gets a row of the step's, and the token that was drawn from it.
+/// A sink with its row of the step, and the token sampled from it.
 pub(super) struct Draw {
     id: SequenceId,
     sink: Option<Sink>,
@@ -36,12 +36,12 @@ pub(super) struct Draw {
 pub(super) struct Compute {
     pub(super) backend: Backend,
     pub(super) workspace: Workspace,
-    /// What the step at hand does, and in arrays.
+    /// The plan of the current step, and its arrays.
     pub(super) plan: StepPlan,
     pub(super) batch: ForwardBatch,
     pub(super) scheduler: Scheduler,
     pub(super) sinks: HashMap<SequenceId, Sink>,
-    /// The sinks for which tokens are being drawn.
+    /// The sinks for which tokens are being sampled.
     pub(super) draws: Vec<Draw>,
     /// Tokens that end a turn.
     pub(super) ends: Vec<u32>,
@@ -50,8 +50,8 @@ pub(super) struct Compute {
 }
 
 impl Compute {
-    /// Runs until told to stop, until every handle is gone, until no step can be believed any more, or until
-    /// something panics.
+    /// Runs until it is stopped, every handle is dropped, results can no longer be trusted, or a panic
+    /// occurs.
     pub(super) fn run(mut self) {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.work()));
         if let Ok(Err(halt)) = &outcome {
@@ -92,9 +92,9 @@ impl Compute {
         Ok(())
     }
 
-    /// One step, from who computes to what their streams hear.
+    /// Runs one step, from scheduling to emitting tokens.
     fn round(&mut self) -> Result<(), Halt> {
-        // Lent out for the round, and kept for the next: a step asks for no memory.
+        // Take the plan for the round and put it back, so that a step does not allocate.
         let mut plan = std::mem::take(&mut self.plan);
         self.scheduler.schedule_into(Instant::now(), &mut plan);
         self.follow(&plan);
@@ -117,7 +117,7 @@ impl Compute {
         Ok(())
     }
 
-    /// Takes what was submitted, asleep when there is nothing else to do; false to stop.
+    /// Takes submitted jobs, and sleeps if there is nothing else to do; returns false to stop.
     fn take_jobs(&mut self) -> bool {
         loop {
             if self.gauges.stop.load(Ordering::Acquire) {
@@ -135,13 +135,13 @@ impl Compute {
                     self.scheduler.add(sequence);
                 }
                 Err(TryRecvError::Empty) => return true,
-                // Every handle is gone, and with them everybody who would read.
+                // Every handle was dropped, so no reader is left.
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
     }
 
-    /// Tells the streams who was admitted and who ended.
+    /// Updates the streams that were admitted or ended.
     fn follow(&mut self, plan: &StepPlan) {
         let now = Instant::now();
         for (id, reason) in &plan.ended {
@@ -164,7 +164,7 @@ impl Compute {
         }
     }
 
-    /// Computes the plan's chunks and samples for those that end with their last token.
+    /// Computes the plan's chunks, and samples for those that end with their last token.
     fn step(&mut self, plan: &StepPlan) -> Result<(), StepError> {
         self.batch.clear();
         for chunk in &plan.chunks {
@@ -180,14 +180,14 @@ impl Compute {
             let logits = if chunk.samples { self.wants(chunk.id) } else { Logits::None };
             self.batch.push_adapted(tokens, chunk.start, pages, logits, sequence.adapter());
         }
-        // Lent out while tokens are drawn from the logits in it.
+        // Take the workspace while tokens are sampled from the logits in it.
         let mut workspace = std::mem::take(&mut self.workspace);
         let drawn = self.forward(plan, &mut workspace);
         self.workspace = workspace;
         drawn
     }
 
-    /// What a sequence asks of the row of its last token.
+    /// Returns which logits of its last token a sequence needs.
     fn wants(&self, id: SequenceId) -> Logits {
         self.sinks.get(&id).map_or(Logits::Last, Sink::wants)
     }
@@ -197,8 +197,8 @@ impl Compute {
         for chunk in &plan.chunks {
             self.scheduler.mark_computed(chunk);
         }
-        // Threads share the rows, so who draws is taken out of the map meanwhile: first whose whole rows came, then
-        // whose likeliest tokens did, as the batch has them.
+        // Threads share the rows, so the sampling sinks are taken out of the map meanwhile: first those with
+        // whole rows, then those with the argmax only, in the batch's order.
         for wanted in [Logits::Last, Logits::Likeliest] {
             for chunk in plan.chunks.iter().filter(|chunk| chunk.samples) {
                 if self.wants(chunk.id) == wanted {
@@ -230,8 +230,8 @@ impl Compute {
         Ok(())
     }
 
-    /// Tells the next token of a sequence, drawn from `logits` `[vocab]`; they are empty where nothing but their
-    /// likeliest was wanted.
+    /// Emits the next token of a sequence, sampled from `logits` `[vocab]`, which are empty if only the
+    /// argmax was requested.
     fn take_token(
         &mut self,
         id: SequenceId,
@@ -289,7 +289,7 @@ impl Compute {
         }
     }
 
-    /// Frees the pages first: whoever hears of the end may submit the next at once.
+    /// Frees the pages before the sink is finished: its reader may submit the next request at once.
     fn end(&mut self, id: SequenceId) -> Option<Sink> {
         self.scheduler.remove(id);
         let sink = self.sinks.remove(&id)?;
@@ -329,7 +329,7 @@ mod tests {
         let file = GgufFile::open(folder.join("qwen3-f32.gguf")).unwrap();
         let model = Decoder::load(&file).unwrap();
         let tokenizer = Tokenizer::from_gguf(&file).unwrap();
-        // A pool without layers: the first step panics.
+        // A pool without layers makes the first step panic.
         let shape = crate::kv::KvShape { layers: 0, ..model.config().kv_shape(KvType::F32) };
         let limits = Limits { max_batch: 1, step_tokens: 64 };
         let gauges = Arc::new(Gauges::default());

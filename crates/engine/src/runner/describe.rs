@@ -1,4 +1,4 @@
-//! What was loaded, for callers and for the log.
+//! Describes the loaded model, for callers and for the log.
 
 use super::EngineOptions;
 use super::load::{DevicePlan, Loaded, commonest_format};
@@ -6,7 +6,7 @@ use crate::Checkpoint;
 use crate::api::ModelInfo;
 use crate::model::ModelConfig;
 
-/// What is loaded beside the model, for the log.
+/// Describes the adapters loaded beside the model, for the log.
 pub(super) fn beside(adapters: &[String]) -> String {
     match adapters {
         [] => String::new(),
@@ -14,7 +14,7 @@ pub(super) fn beside(adapters: &[String]) -> String {
     }
 }
 
-/// What is planned, for the log: of one device without its name, which stands elsewhere.
+/// Describes the memory plan for the log; of a single device without its name, which the line has already.
 pub(super) fn plan_of(devices: &[DevicePlan], layers: usize) -> String {
     if let [DevicePlan { memory, .. }] = devices {
         return memory.to_string();

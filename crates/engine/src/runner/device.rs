@@ -1,38 +1,38 @@
-//! Where an engine computes.
+//! The devices on which an engine computes.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::LoadError;
 
-/// What may be named, for messages.
+/// The allowed values, for messages.
 const ALLOWED: &str = "auto, cpu, cuda:N, or several that share the layers: cuda:0,1 or cuda:0,cpu, each once, the CPU last";
 
-/// Where an engine computes. Written `auto`, `cpu`, `cuda:N`, or `cuda:0,1` or `cuda:0,cpu`.
+/// The devices on which an engine computes. Written `auto`, `cpu`, `cuda:N`, or `cuda:0,1` or `cuda:0,cpu`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// The best this build can use: one GPU, or the processor.
+    /// The best device that this build can use: one GPU, or the CPU.
     Auto,
-    /// The processor.
+    /// The CPU.
     Cpu,
-    /// The GPU of this number.
+    /// The GPU with this number.
     Cuda(usize),
-    /// Several, each of which computes some of the layers.
+    /// Several devices, each of which computes some of the layers.
     Several(Devices),
 }
 
-/// Devices that share a model's layers: GPUs in the order in which they compute, and the processor behind them if
-/// it takes what they have no room for. Two at least, none twice.
+/// Devices that share a model's layers: GPUs in the order in which they compute, then the CPU if it takes
+/// the layers that do not fit. At least two, without duplicates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Devices {
     gpus: Vec<usize>,
     cpu: bool,
 }
 
-/// Where an engine, or a part of it, computes, once it was looked for.
+/// An opened device on which an engine, or a part of it, computes.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
-    /// The processor.
+    /// The CPU.
     Cpu,
     /// A GPU and its number.
     #[cfg(feature = "cuda")]
@@ -40,7 +40,7 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// Looks at it from now on, if it is a GPU and the driver tells of it.
+    /// Starts monitoring a GPU, if the driver supports it.
     #[cfg(feature = "cuda")]
     pub(super) fn watch(&self) -> Option<crate::cuda::Watch> {
         match self {
@@ -66,10 +66,10 @@ impl fmt::Display for Place {
 }
 
 impl DeviceChoice {
-    /// These GPUs in this order, and behind them the processor if `cpu` says so.
+    /// Creates a list of these GPUs in this order, followed by the CPU if `cpu` is set.
     ///
     /// # Errors
-    /// When a GPU is named twice, or nothing is named.
+    /// Returns an error if a GPU is named twice, or nothing is named.
     pub fn of(gpus: Vec<usize>, cpu: bool) -> Result<Self, LoadError> {
         let twice = gpus.iter().enumerate().find(|(place, gpu)| gpus[..*place].contains(gpu));
         if let Some((_, gpu)) = twice {
@@ -85,7 +85,7 @@ impl DeviceChoice {
         }
     }
 
-    /// How many devices it names.
+    /// Returns the number of named devices.
     pub(super) fn count(&self) -> usize {
         match self {
             Self::Auto | Self::Cpu | Self::Cuda(_) => 1,
@@ -93,7 +93,7 @@ impl DeviceChoice {
         }
     }
 
-    /// Opens the devices, one at least. `auto` takes the first GPU where the build can use one and one is there.
+    /// Opens the devices, at least one. `auto` takes the first GPU if the build supports GPUs and one exists.
     #[cfg(feature = "cuda")]
     pub(super) fn open(&self) -> Result<Vec<Place>, LoadError> {
         Ok(match self {
@@ -110,7 +110,7 @@ impl DeviceChoice {
         })
     }
 
-    /// Opens the devices, one at least.
+    /// Opens the devices, at least one.
     #[cfg(not(feature = "cuda"))]
     pub(super) fn open(&self) -> Result<Vec<Place>, LoadError> {
         match self {

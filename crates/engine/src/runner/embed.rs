@@ -1,4 +1,4 @@
-//! Embeddings: a prompt goes in, and what its last token became comes out.
+//! Embeddings: computes a prompt and returns the hidden state of its last token.
 
 use tokio::sync::oneshot;
 
@@ -6,7 +6,7 @@ use super::CancelHandle;
 use crate::api::{EmbedError, Embedding, GenerateError, StopReason};
 use crate::sched::CancelFlag;
 
-/// An embedding that is being computed. Dropped, it is cancelled.
+/// An embedding that is being computed. Dropping it cancels it.
 #[derive(Debug)]
 pub struct PendingEmbedding {
     receiver: oneshot::Receiver<Result<Embedding, EmbedError>>,
@@ -14,7 +14,7 @@ pub struct PendingEmbedding {
     prompt_tokens: usize,
 }
 
-/// Cancels when nobody waits any more; when all is over, that means nothing.
+/// Cancels when dropped; has no effect after the end.
 #[derive(Debug)]
 struct CancelOnDrop(CancelFlag);
 
@@ -25,29 +25,29 @@ impl Drop for CancelOnDrop {
 }
 
 impl PendingEmbedding {
-    /// Waits for it. Works under any async runtime.
+    /// Waits for the result. Works under any async runtime.
     pub async fn wait(self) -> Result<Embedding, EmbedError> {
-        // The sender goes without a word only when the engine does.
+        // The sender is dropped without a result only if the engine stops.
         self.receiver.await.unwrap_or(Err(GenerateError::Stopped.into()))
     }
 
-    /// Waits for it, for callers without a runtime. Must not be called from async code.
+    /// Waits for the result, for callers without a runtime. Must not be called from async code.
     pub fn wait_blocking(self) -> Result<Embedding, EmbedError> {
         self.receiver.blocking_recv().unwrap_or(Err(GenerateError::Stopped.into()))
     }
 
-    /// Tokens of the text, as the model reads it.
+    /// Returns the number of the text's tokens.
     pub fn prompt_tokens(&self) -> usize {
         self.prompt_tokens
     }
 
-    /// Asks it to end, from anywhere.
+    /// Returns a handle that cancels it from any thread.
     pub fn cancel_handle(&self) -> CancelHandle {
         CancelHandle(self.cancel.0.clone())
     }
 }
 
-/// The way out of one embedding.
+/// The output of one embedding.
 #[derive(Debug)]
 pub(super) struct EmbeddingSink {
     sender: oneshot::Sender<Result<Embedding, EmbedError>>,
@@ -57,7 +57,7 @@ pub(super) struct EmbeddingSink {
 }
 
 impl EmbeddingSink {
-    /// A sink that keeps so many numbers, and who waits at its end.
+    /// Creates a sink that keeps the first `dimensions` numbers, and the receiver of its result.
     pub(super) fn new(
         prompt_tokens: usize,
         dimensions: usize,
@@ -69,13 +69,13 @@ impl EmbeddingSink {
         (Self { sender, prompt_tokens, cached_tokens: 0, dimensions }, pending)
     }
 
-    /// So many more of the text's tokens were found computed.
+    /// Adds to the number of tokens that were found in cached pages.
     pub(super) fn add_cached(&mut self, tokens: usize) {
         self.cached_tokens += tokens;
     }
 
-    /// What `row`, `[hidden]`, makes: its first numbers, scaled to length 1. `None` if they have no
-    /// length, or none that is a number.
+    /// Returns the first numbers of `row`, `[hidden]`, normalized to length 1. `None` if their length is
+    /// zero or not finite.
     pub(super) fn normalized(&self, row: &[f32]) -> Option<Vec<f32>> {
         let kept = &row[..self.dimensions.min(row.len())];
         let length = kept.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
@@ -83,14 +83,14 @@ impl EmbeddingSink {
         usable.then(|| kept.iter().map(|x| (f64::from(*x) / length) as f32).collect())
     }
 
-    /// Hands the embedding over.
+    /// Sends the embedding.
     pub(super) fn finish(self, vector: Vec<f32>) {
         let Self { sender, prompt_tokens, cached_tokens, .. } = self;
-        // A caller who is gone does not mind.
+        // An error means that the caller is gone, which is fine.
         let _ = sender.send(Ok(Embedding { vector, prompt_tokens, cached_tokens }));
     }
 
-    /// Ends without one.
+    /// Ends without an embedding.
     pub(super) fn give_up(self, reason: StopReason) {
         let _ = self.sender.send(Err(EmbedError::GivenUp(reason)));
     }

@@ -1,4 +1,4 @@
-//! A running generation, as its caller holds it.
+//! The caller's side of a running generation.
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -6,7 +6,7 @@ use crate::api::{GenerateError, Progress};
 use crate::sched::CancelFlag;
 use crate::text::AnswerStart;
 
-/// A running generation. Dropped, it is cancelled.
+/// A running generation. Dropping it cancels it.
 #[derive(Debug)]
 pub struct Generation {
     // Bounded by `max_tokens`, so the compute thread never waits for a slow reader.
@@ -27,42 +27,42 @@ impl Generation {
         Self { progress, cancel, prompt_tokens, start, ended: false }
     }
 
-    /// The next step; `None` after the end. Works under any async runtime.
+    /// Returns the next progress, or `None` after the end. Works under any async runtime.
     pub async fn next(&mut self) -> Option<Progress> {
         let next = if self.ended { return None } else { self.progress.recv().await };
         self.take(next)
     }
 
-    /// The next step, for callers without a runtime. Must not be called from async code.
+    /// Returns the next progress, for callers without a runtime. Must not be called from async code.
     pub fn next_blocking(&mut self) -> Option<Progress> {
         let next = if self.ended { return None } else { self.progress.blocking_recv() };
         self.take(next)
     }
 
     fn take(&mut self, next: Option<Progress>) -> Option<Progress> {
-        // The sender goes without an end only when the engine does.
+        // The sender is dropped without an end only if the engine stops.
         let next = next.unwrap_or(Progress::Failed(GenerateError::Stopped));
         self.ended = !matches!(next, Progress::Text { .. });
         Some(next)
     }
 
-    /// Tokens of the prompt, as the model reads it.
+    /// Returns the number of the prompt's tokens.
     pub fn prompt_tokens(&self) -> usize {
         self.prompt_tokens
     }
 
-    /// Where the answer begins. [`AnswerStart::BeforeThought`] is told of answers that keep a constraint
-    /// only: others may think or not.
+    /// Returns where the answer begins. [`AnswerStart::BeforeThought`] is only returned for constrained
+    /// answers: others may begin with reasoning or not.
     pub fn answer_start(&self) -> AnswerStart {
         self.start
     }
 
-    /// Asks it to end; it does before the next step, with what it has.
+    /// Requests cancellation; the generation ends before the next step, with the text so far.
     pub fn cancel(&self) {
         self.cancel.cancel();
     }
 
-    /// The same, from anywhere.
+    /// Returns a handle that cancels it from any thread.
     pub fn cancel_handle(&self) -> CancelHandle {
         CancelHandle(self.cancel.clone())
     }
@@ -74,12 +74,12 @@ impl Drop for Generation {
     }
 }
 
-/// Cancels a generation from anywhere. Cheap to clone.
+/// Cancels a generation from any thread. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CancelHandle(pub(super) CancelFlag);
 
 impl CancelHandle {
-    /// Asks the generation to end; it does before the next step, with what it has.
+    /// Requests cancellation; the generation ends before the next step, with the text so far.
     pub fn cancel(&self) {
         self.0.cancel();
     }

@@ -1,4 +1,4 @@
-//! The engine as its callers see it.
+//! The engine's handle for callers.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,49 +33,48 @@ use crate::system::GpuUse;
 use crate::text::{AnswerStart, Tokenizer};
 use crate::{Checkpoint, LoadError, ModelFile};
 
-/// A loaded model that takes requests. Cheap to clone; when the last handle goes, so does the
-/// engine.
+/// A loaded model that accepts requests. Cheap to clone; dropping the last handle stops the engine.
 #[derive(Debug, Clone)]
 pub struct Engine(Arc<Handle>);
 
 #[derive(Debug)]
 struct Handle {
-    /// Of the GPUs that it computes on, as far as the driver tells.
+    /// Monitors of the GPUs that it uses, if the driver supports them.
     #[cfg(feature = "cuda")]
     gpus: Vec<crate::cuda::Watch>,
     info: ModelInfo,
     sampling_defaults: SamplingDefaults,
-    /// What requests call the adapters, in their order.
+    /// The adapters' names in requests, in order.
     adapters: Vec<String>,
     devices: Vec<DevicePlan>,
     reader: PromptReader,
     constraints: Constraints,
     gauges: Arc<Gauges>,
     next_id: AtomicU64,
-    /// `None` once shut down. The thread sleeps on the other end when it is idle.
+    /// `None` after shutdown. The thread sleeps on the receiver when it is idle.
     jobs: Mutex<Option<Sender<Box<Job>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// How busy an engine is.
+/// The load of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineLoad {
-    /// Generations that compute.
+    /// Running generations.
     pub running: usize,
-    /// Generations that wait for room.
+    /// Waiting generations.
     pub waiting: usize,
-    /// How many can run at once.
+    /// The maximum number of running generations.
     pub capacity: usize,
 }
 
-/// What an engine did since it started.
+/// Totals of an engine since its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineTotals {
-    /// Tokens of prompts that were computed; those that a preemption cost are counted again.
+    /// Prompt tokens computed, including recomputation after preemptions.
     pub computed_prompt_tokens: u64,
-    /// Tokens of prompts that were found computed already.
+    /// Prompt tokens found in cached pages.
     pub cached_prompt_tokens: u64,
-    /// How often a generation had to wait again because the memory for keys and values was used up.
+    /// The number of preemptions: generations that had to wait again because KV memory was used up.
     pub preemptions: u64,
 }
 
@@ -90,7 +89,7 @@ impl Engine {
         })
     }
 
-    /// The same with layers divided among devices by `divide`.
+    /// Loads a model with layers divided among devices by `divide`.
     fn start_in(
         model: &ModelFile,
         options: &EngineOptions,
@@ -105,7 +104,7 @@ impl Engine {
         Decoder::check(&file, &config)?;
         let tokenizer = file.tokenizer()?;
         let template = file.chat_template(&tokenizer)?;
-        // First, as they are small: what is wrong with them is told before the weights are loaded.
+        // Load adapters first, as they are small: their errors are reported before the weights are loaded.
         let adapters = Adapters::load(&options.adapters, &config)?;
         let adapter_names: Vec<String> = adapters.names().map(str::to_owned).collect();
         let parts = divide(&file, &config, &adapters)?;
@@ -178,7 +177,7 @@ impl Engine {
         })))
     }
 
-    /// The same with so many layers in each place, for tests: a part that is none of a device by its memory.
+    /// Loads a model with the given number of layers per place, for tests that memory would divide differently.
     #[cfg(test)]
     pub(super) fn start_split(
         model: &ModelFile,
@@ -191,28 +190,28 @@ impl Engine {
         })
     }
 
-    /// What was loaded.
+    /// Returns the properties of the loaded model.
     pub fn info(&self) -> &ModelInfo {
         &self.0.info
     }
 
-    /// What requests may call its adapters.
+    /// Returns the adapters' names in requests.
     pub fn adapters(&self) -> &[String] {
         &self.0.adapters
     }
 
-    /// What it will take at most of the memory where it computes, of all its devices together.
+    /// Returns the maximum memory that it uses where it computes, summed over its devices.
     pub fn memory(&self) -> MemoryPlan {
         let plans = self.devices().iter().map(|device| device.memory);
         plans.reduce(|all, more| all.and(&more)).unwrap_or_default()
     }
 
-    /// What it takes of each device that it computes on, in the order in which they compute.
+    /// Returns the plan of each device, in the order in which they compute.
     pub fn devices(&self) -> &[DevicePlan] {
         &self.0.devices
     }
 
-    /// What the driver says now of the GPUs that it computes on, of those that it tells of.
+    /// Returns the driver's current readings of the GPUs that it uses, where available.
     pub fn gpus(&self) -> Vec<GpuUse> {
         #[cfg(feature = "cuda")]
         return self.0.gpus.iter().filter_map(crate::cuda::Watch::read).collect();
@@ -220,7 +219,7 @@ impl Engine {
         Vec::new()
     }
 
-    /// How busy it is.
+    /// Returns the current load.
     pub fn load(&self) -> EngineLoad {
         let gauges = &self.0.gauges;
         let running = gauges.running.load(Ordering::Relaxed);
@@ -232,7 +231,7 @@ impl Engine {
         }
     }
 
-    /// What it did since the start.
+    /// Returns the totals since the start.
     pub fn totals(&self) -> EngineTotals {
         let gauges = &self.0.gauges;
         EngineTotals {
@@ -242,18 +241,18 @@ impl Engine {
         }
     }
 
-    /// Steps since the start. While something runs or waits, a count that stands still means a step
-    /// that takes long, or hangs.
+    /// Returns the number of steps since the start. If it does not grow while sequences run or wait, a step
+    /// takes long or hangs.
     pub fn steps(&self) -> u64 {
         self.0.gauges.steps.load(Ordering::Relaxed)
     }
 
-    /// Whether it takes requests.
+    /// Returns whether it accepts requests.
     pub fn is_running(&self) -> bool {
         !self.0.gauges.stopped.load(Ordering::Acquire)
     }
 
-    /// What the device was lost by, if it was: then the engine has stopped, and the process is best ended
+    /// Returns the reason if the device was lost. The engine has stopped then, and the process should end
     /// too.
     pub fn lost_device(&self) -> Option<&str> {
         match self.0.gauges.halt.get() {
@@ -262,8 +261,8 @@ impl Engine {
         }
     }
 
-    /// How the model's files were changed while the engine ran, if they were: it has stopped then, and tells
-    /// nothing of the step that noticed it.
+    /// Returns how the model's files were changed while the engine ran, or `None`. It has stopped then, and
+    /// emits nothing of the step that noticed it.
     pub fn changed_model(&self) -> Option<&str> {
         match self.0.gauges.halt.get() {
             Some(Halt::ModelChanged(problem)) => Some(problem),
@@ -271,8 +270,8 @@ impl Engine {
         }
     }
 
-    /// What the model's makers recommend for drawing tokens. The engine draws as a request says; who has none of
-    /// its own may take these.
+    /// Returns the sampling parameters that the model's authors recommend. The engine samples as a request
+    /// says; callers may fill in these values.
     pub fn sampling_defaults(&self) -> &SamplingDefaults {
         &self.0.sampling_defaults
     }
@@ -282,7 +281,7 @@ impl Engine {
         &self.0.reader.tokenizer
     }
 
-    /// Reads the prompt on this thread and hands it to the compute thread.
+    /// Tokenizes the prompt on this thread and sends it to the compute thread.
     pub fn submit(&self, request: &Request) -> Result<Generation, GenerateError> {
         let handle = &*self.0;
         if !self.is_running() {
@@ -313,10 +312,10 @@ impl Engine {
         Ok(Generation::new(receiver, cancel, prompt_tokens, start))
     }
 
-    /// Reads a text on this thread and hands it to the compute thread, to be embedded.
+    /// Tokenizes a text on this thread and sends it to the compute thread, to be embedded.
     ///
     /// # Errors
-    /// When the model is none that embeds, or the text makes no sense to it or is too long.
+    /// Returns an error if the model does not embed, or the text is invalid for it or too long.
     pub fn embed(&self, request: &EmbedRequest) -> Result<PendingEmbedding, GenerateError> {
         let handle = &*self.0;
         if !self.is_running() {
@@ -325,7 +324,7 @@ impl Engine {
         let (tokens, dimensions) = handle.reader.read_whole(request)?;
         let cancel = CancelFlag::default();
         let (sink, pending) = EmbeddingSink::new(tokens.len(), dimensions, cancel.clone());
-        // It ends with its prompt, so it needs room for nothing else.
+        // It ends with its prompt, so it needs room for one token only.
         let sequence = Sequence::new(handle.new_id(), tokens, 1, cancel, request.deadline)
             .of_tenant(&request.tenant)
             .with_priority(request.priority);
@@ -333,7 +332,7 @@ impl Engine {
         Ok(pending)
     }
 
-    /// Stops before the next step and waits for it; running generations fail with
+    /// Stops before the next step and waits for the compute thread; running generations fail with
     /// [`GenerateError::Stopped`].
     pub fn shutdown(&self) {
         self.0.shutdown();
@@ -341,7 +340,7 @@ impl Engine {
 }
 
 impl Handle {
-    /// The adapter of a name.
+    /// Returns the adapter with this name.
     fn adapter(&self, name: Option<&str>) -> Result<Option<AdapterId>, GenerateError> {
         let Some(name) = name else { return Ok(None) };
         match self.adapters.iter().position(|adapter| adapter == name) {
@@ -378,7 +377,7 @@ impl Handle {
         drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
-            // Its panics were caught and told to whoever waited.
+            // Its panics were caught and reported to the waiting callers.
             let _ = thread.join();
         }
     }

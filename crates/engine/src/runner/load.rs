@@ -1,4 +1,4 @@
-//! From a model's files to what computes: which layers go where, their weights, and the pages.
+//! Loads a model: assigns layers to devices, loads their weights, and allocates pages.
 
 use std::collections::HashMap;
 
@@ -15,12 +15,12 @@ use crate::model::Decoder;
 use crate::weights::is_full_precision;
 use crate::{Checkpoint, LoadError};
 
-/// What a device takes of a model.
+/// The layers and memory of a model on one device.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct DevicePlan {
-    /// Which, e.g. `cuda:0`.
+    /// The device, e.g. `cuda:0`.
     pub device: String,
-    /// How many of the model's layers it computes.
+    /// The number of layers that it computes.
     pub layers: usize,
     /// Its memory.
     pub memory: MemoryPlan,
@@ -29,17 +29,17 @@ pub struct DevicePlan {
 /// A model that is ready to compute.
 pub(super) struct Loaded {
     pub(super) backend: Backend,
-    /// What each device takes.
+    /// The plan of each device.
     pub(super) devices: Vec<DevicePlan>,
-    /// Pages, of which each device has those of its layers.
+    /// The number of pages; each device has those of its layers.
     pub(super) pages: usize,
-    /// Tokens of one sequence, prompt and answer together.
+    /// The maximum tokens of one sequence, prompt and answer together.
     pub(super) context_length: usize,
-    /// Why so many sequences run at once, if that was the engine's choice.
+    /// The explanation of the batch size, if the engine chose it.
     pub(super) batch: Option<AutoBatch>,
 }
 
-/// A part of a model whose weights are where they compute, before its pages are.
+/// A part of a model whose weights are loaded, before its pages are allocated.
 enum Weights {
     Cpu(Box<Decoder>),
     #[cfg(feature = "cuda")]
@@ -50,8 +50,8 @@ enum Weights {
     },
 }
 
-/// Loads the weights of each part to where it computes, and then counts the pages, so that they get their share
-/// of what is left. `parts` are all of the model's, in their order.
+/// Loads the weights of each part to its device, and then computes the number of pages, so that they get their
+/// share of the remaining memory. `parts` are all of the model's, in order.
 pub(super) fn load(
     file: &Checkpoint,
     config: &ModelConfig,
@@ -59,7 +59,7 @@ pub(super) fn load(
     parts: &[(Place, Part)],
     options: &EngineOptions,
 ) -> Result<Loaded, LoadError> {
-    // Which device it is about goes without saying where there is one.
+    // With a single device, messages need not name it.
     let on = |place: &Place, error: LoadError| match error {
         LoadError::OutOfMemory(problem) if parts.len() > 1 => {
             LoadError::OutOfMemory(format!("on {place}: {problem}"))
@@ -81,7 +81,7 @@ pub(super) fn load(
         let plan = memory::pages(config, shape, options, held);
         counted.push((weights, weighed, held, shape, plan.map_err(|error| on(place, error))?));
     }
-    // As many everywhere: a sequence's pages are the same in all parts.
+    // The same number everywhere: a sequence's pages are the same in all parts.
     let fewest = counted.iter().map(|(.., plan)| *plan).min_by_key(|plan| plan.pages);
     let Some(KvPlan { pages, context_length, .. }) = fewest else {
         return Err(LoadError::InvalidOption("no device computes the model".to_owned()));
@@ -138,7 +138,7 @@ impl Weights {
         }
     }
 
-    /// What is held where they are.
+    /// Returns the memory in use on the part's device.
     fn held(&self) -> Held {
         match self {
             Self::Cpu(_) => Held::now(),
@@ -147,7 +147,7 @@ impl Weights {
         }
     }
 
-    /// Room for keys and values beside them.
+    /// Allocates pages beside the weights.
     fn with_pages(self, shape: KvShape, pages: usize) -> Result<Stage, LoadError> {
         match self {
             Self::Cpu(model) => Ok(Stage::Cpu(model, KvPool::new(shape, pages))),
@@ -160,12 +160,12 @@ impl Weights {
     }
 }
 
-/// Exact keys and values only where the weights are exact too.
+/// Returns the type of keys and values: exact only if the weights are exact too.
 pub(super) fn kv_type(file: &Checkpoint) -> KvType {
     if file.matrix_formats().all(is_full_precision) { KvType::F32 } else { KvType::F16 }
 }
 
-/// The commonest format of its weights, by bytes.
+/// Returns the most common format of the weights, by bytes.
 pub(super) fn commonest_format(file: &Checkpoint) -> String {
     let mut bytes_by_type: HashMap<String, usize> = HashMap::new();
     for tensor in file.stored() {

@@ -1,4 +1,4 @@
-//! What an engine will take of the machine's memory: counted once, at start, and kept.
+//! Plans the memory of an engine: computed once, at start.
 
 use std::fmt;
 
@@ -8,59 +8,59 @@ use crate::kv::{KvPlan, KvShape, PAGE_TOKENS};
 use crate::model::{ModelConfig, Workspace};
 use crate::{LoadError, system};
 
-/// Room for what requests bring along (prompts, tables of pages, texts), for parts of the program that
-/// have not run yet, and for what the allocator loses between it all.
+/// Room for requests' data (prompts, page tables, texts), for code that has not run yet, and for the
+/// allocator's overhead.
 pub(super) const ROOM: usize = 64 << 20;
 
-/// How much of what weights and workspace leave of the machine's memory keys and values may have, unless it is
-/// set: others need it too.
+/// The fraction of the machine's memory left by weights and workspace that keys and values may use, unless it
+/// is set: other programs need memory too.
 pub(super) const CPU_SHARE: (usize, usize) = (1, 3);
-/// The same of a GPU's, which is the worker's own.
+/// The same for a GPU's memory, which the worker has to itself.
 pub(super) const GPU_SHARE: (usize, usize) = (9, 10);
 
-/// What a process with one engine will take at most of the memory where it computes (the machine's, or the
-/// GPU's), in bytes: counted once the weights are loaded, and kept.
+/// The maximum memory that a process with one engine uses where it computes (the machine's or the GPU's), in
+/// bytes: computed once after the weights are loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct MemoryPlan {
-    /// The model's tensors, but for the embedding, whose rows are read from its file; where it is the head too,
-    /// it counts as the head.
+    /// The model's tensors, without the embedding, whose rows are read from its file; if it is also the head,
+    /// it is included.
     pub weights: usize,
-    /// Adapters beside them.
+    /// The adapters.
     pub adapters: usize,
-    /// Keys and values, when every page is in use.
+    /// Keys and values if every page is in use.
     pub keys_and_values: usize,
-    /// The numbers between the layers of the largest step, and what tokens are drawn from.
+    /// The activations of the largest step, and the logits.
     pub workspace: usize,
-    /// All else: the program, the tokenizer, requests, weights that are kept in another form than the
+    /// Everything else: the program, the tokenizer, requests, and weights kept in another form than the
     /// file's.
     pub rest: usize,
-    /// All together; more if loading took more.
+    /// The sum, or the peak of loading if that is larger.
     pub total: usize,
 }
 
-/// What is held, of the memory where the engine computes, when the weights are loaded; in bytes, if the
-/// system tells.
+/// The memory in use where the engine computes after the weights are loaded, in bytes, if the system reports
+/// it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Held {
-    /// Free beside it.
+    /// Free memory.
     pub(super) available: Option<usize>,
-    /// Held now.
+    /// Memory in use now.
     pub(super) resident: Option<usize>,
-    /// The most that was held so far.
+    /// Peak memory so far.
     pub(super) peak: Option<usize>,
-    /// How much of what the workspace leaves of the free memory keys and values may have, unless it is set.
+    /// The fraction of the free memory left by the workspace that keys and values may use, unless it is set.
     pub(super) share: (usize, usize),
 }
 
 impl Default for Held {
-    /// Nothing is known.
+    /// Returns unknown values.
     fn default() -> Self {
         Self { available: None, resident: None, peak: None, share: CPU_SHARE }
     }
 }
 
 impl Held {
-    /// What the system says now.
+    /// Queries the system.
     pub(super) fn now() -> Self {
         Self {
             available: system::available_memory(),
@@ -70,7 +70,7 @@ impl Held {
         }
     }
 
-    /// What a device says now, of which so many bytes are free. What it keeps back is for the kernels' code and for what products need between their steps.
+    /// Returns the values of a device with that many free bytes. Reserves memory for kernels' code and for temporary buffers of products.
     #[cfg(feature = "cuda")]
     pub(super) fn on_device(free: Option<usize>) -> Self {
         const KEPT_BACK: usize = 512 << 20;
@@ -79,7 +79,7 @@ impl Held {
     }
 }
 
-/// What a device holds of a model when its weights are loaded, in bytes.
+/// The memory of a model's weights on a device, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Weighed {
     /// Weights.
@@ -89,7 +89,7 @@ pub(super) struct Weighed {
 }
 
 impl MemoryPlan {
-    /// Counts, after the weights are loaded and the pages counted.
+    /// Computes the plan after the weights are loaded and the number of pages is fixed.
     pub(super) fn new(
         Weighed { weights, adapters }: Weighed,
         workspace: usize,
@@ -103,7 +103,7 @@ impl MemoryPlan {
         Self { weights, adapters, keys_and_values, workspace, rest, total }
     }
 
-    /// Both together.
+    /// Returns the sum of both.
     pub(super) fn and(self, other: &Self) -> Self {
         Self {
             weights: self.weights.saturating_add(other.weights),
@@ -116,11 +116,11 @@ impl MemoryPlan {
     }
 }
 
-/// The pages that there is memory for, of what is free after the weights are loaded. Unless `kv_tokens` is set,
-/// they may have a share (a third on the CPU, nine tenths on a GPU) of what the workspace leaves.
+/// Returns the number of pages that fit into the memory free after the weights are loaded. Unless `kv_tokens`
+/// is set, they get a share (a third on the CPU, nine tenths on a GPU) of what the workspace leaves.
 ///
 /// # Errors
-/// When more is set than is free.
+/// Returns an error if more is set than is free.
 pub(super) fn pages(
     config: &ModelConfig,
     shape: KvShape,
@@ -148,12 +148,12 @@ pub(super) fn pages(
     Ok(kv)
 }
 
-/// Tokens that one sequence may have, if memory holds them.
+/// Returns the maximum tokens of one sequence, if memory suffices.
 pub(super) fn context_length(config: &ModelConfig, options: &EngineOptions) -> usize {
     config.context_length.min(options.context_limit.unwrap_or(usize::MAX))
 }
 
-/// Bytes of the numbers between the layers of the largest step.
+/// Returns the bytes of the activations of the largest step.
 pub(super) fn workspace_bytes(config: &ModelConfig, options: &EngineOptions) -> usize {
     let step_tokens = options.step_tokens.max(options.max_batch + PAGE_TOKENS);
     Workspace::bytes(config, step_tokens, options.max_batch)
@@ -207,7 +207,7 @@ mod tests {
         crate::ModelFile::Path(folder.join("qwen3-f32.gguf")).open().unwrap()
     }
 
-    /// What is planned for that file once it is loaded, and its pages.
+    /// Returns the plan for that file once it is loaded, and its pages.
     fn plan(options: &EngineOptions, held: Held) -> Result<(MemoryPlan, KvPlan), LoadError> {
         let file = file();
         let config = file.config().unwrap();

@@ -1,7 +1,7 @@
-//! The engine as its callers see it, and the thread that computes.
+//! The engine's handle, and its compute thread.
 //!
 //! [`Engine`] is a handle. Model, pages, scheduler and streams have one owner, the compute thread
-//! ([`compute`]), which is reached by messages; so there are no locks on the way of a token.
+//! ([`compute`]), which receives messages; so computing a token takes no locks.
 
 mod backend;
 mod batch;

@@ -1,4 +1,4 @@
-//! How an engine is set up.
+//! Options of an engine.
 
 use super::DeviceChoice;
 use super::batch::AutoBatch;
@@ -6,29 +6,29 @@ use super::device::Place;
 use crate::LoadError;
 use crate::lora::{self, AdapterSource};
 
-/// How an engine is set up.
+/// Options of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineOptions {
-    /// Where it computes.
+    /// The devices that compute.
     pub device: DeviceChoice,
-    /// Sequences that run at once; at least 1.
+    /// The maximum number of concurrent sequences; at least 1.
     pub max_batch: usize,
-    /// Chooses `max_batch` by the device and by how many sequences the pages hold, whatever it says; see
-    /// [`ModelInfo::max_batch`](crate::ModelInfo::max_batch) for the choice.
+    /// Chooses the batch size by the device and by how many sequences fit into the pages, ignoring `max_batch`;
+    /// see [`ModelInfo::max_batch`](crate::ModelInfo::max_batch) for the choice.
     pub auto_batch: bool,
-    /// Tokens of one sequence, prompt and answer together; the model's own limit if `None` or
+    /// The maximum tokens of one sequence, prompt and answer together; the model's own limit if `None` or
     /// larger.
     pub context_limit: Option<usize>,
-    /// Tokens of all sequences together. If `None`: `max_batch` full contexts, or what fits into a
+    /// KV tokens of all sequences together. If `None`: `max_batch` full contexts, or as many as fit into a
     /// third of the memory that is free at start.
     pub kv_tokens: Option<usize>,
-    /// Tokens computed in one step: more makes prompts faster, less makes running answers smoother.
+    /// Tokens computed per step: more speeds up prompts, less makes running answers smoother.
     pub step_tokens: usize,
-    /// Adapters that are loaded beside the model, for requests that name them.
+    /// Adapters to load beside the model, for requests that name them.
     pub adapters: Vec<AdapterSource>,
-    /// Lets candle lay out the weights that it multiplies at start, not in the first request.
+    /// Prepares weights and kernels at start instead of in the first request.
     pub warm_up: bool,
-    /// Steps after which the device seems lost: to rehearse what happens then. `None`: never.
+    /// Simulates the loss of the device after this many steps, for tests and drills. `None`: never.
     pub lose_device_after: Option<u64>,
 }
 
@@ -49,7 +49,7 @@ impl Default for EngineOptions {
 }
 
 impl EngineOptions {
-    /// The same with the most sequences that these places run at once, if that is the engine's choice.
+    /// Returns the options with the maximum batch size for these places, if the engine chooses it.
     pub(super) fn on(&self, places: &[Place]) -> Self {
         let on_gpus = !places.iter().any(|place| matches!(place, Place::Cpu));
         let max_batch = if self.auto_batch { AutoBatch::most(on_gpus) } else { self.max_batch };

@@ -1,4 +1,4 @@
-//! The channel to the caller: text, and what is known of its tokens.
+//! The channel to the caller: text and logprobs.
 
 use std::collections::VecDeque;
 
@@ -8,16 +8,16 @@ use crate::api::{Progress, TokenLogprob, TokenLogprobs};
 use crate::sample;
 use crate::text::Tokenizer;
 
-/// Where a stream's text goes.
+/// The sender of a stream's text.
 #[derive(Debug)]
 pub(super) struct Outlet {
     progress: UnboundedSender<Progress>,
-    /// If they were asked for.
+    /// The logprobs, if requested.
     logprobs: Option<Logprobs>,
 }
 
 impl Outlet {
-    /// With the logprobs of each token and of the `top` likeliest at its place, if any.
+    /// Creates the sender, with the logprobs of each token and of the `top` most likely alternatives if requested.
     pub(super) fn new(
         progress: UnboundedSender<Progress>,
         tokenizer: &Tokenizer,
@@ -33,30 +33,30 @@ impl Outlet {
         Self { progress, logprobs: top.map(logprobs) }
     }
 
-    /// Whether it asks for the logits that tokens were drawn from.
+    /// Returns whether it needs the logits that tokens are sampled from.
     pub(super) fn wants_logits(&self) -> bool {
         self.logprobs.is_some()
     }
 
-    /// A token was drawn from `logits` (`[vocab]`, as the model computed them), which made so many
-    /// bytes of text certain.
+    /// Records a token sampled from `logits` (`[vocab]`, as the model computed them), after which `text_bytes`
+    /// more bytes of text are final.
     pub(super) fn note(&mut self, token: u32, logits: &[f32], text_bytes: usize) {
         if let Some(logprobs) = &mut self.logprobs {
             logprobs.note(token, logits, text_bytes);
         }
     }
 
-    /// Sends text, and what is known of the tokens that begin in it.
+    /// Sends text, and the logprobs of the tokens that begin in it.
     pub(super) fn text(&mut self, text: String) {
         if !text.is_empty() {
             let logprobs = self.logprobs.as_mut().map(|one| one.of_next(text.len()));
             let logprobs = logprobs.unwrap_or_default();
-            // A caller who is gone does not mind.
+            // An error means that the caller is gone, which is fine.
             let _ = self.progress.send(Progress::Text { text, logprobs });
         }
     }
 
-    /// Sends the last of the text, and all that is known.
+    /// Sends the last text, and all remaining logprobs.
     pub(super) fn last_text(&mut self, text: String) {
         let logprobs = self.logprobs.as_mut().map(Logprobs::rest).unwrap_or_default();
         if !text.is_empty() || !logprobs.is_empty() {
@@ -70,15 +70,15 @@ impl Outlet {
     }
 }
 
-/// What is known of tokens whose text was not sent yet: it may be part of a character, or of a stop
+/// Logprobs of tokens whose text was not sent yet, since it may be part of a character or of a stop
 /// string.
 #[derive(Debug)]
 struct Logprobs {
     tokenizer: Tokenizer,
     top: usize,
-    /// Each with the place in the text where its own begins.
+    /// Each with the offset in the text at which the token's text begins.
     waiting: VecDeque<(usize, TokenLogprobs)>,
-    /// Bytes of text that came of the tokens so far, and those of them that were sent.
+    /// The bytes of text of all tokens so far, and how many of them were sent.
     written: usize,
     sent: usize,
 }
@@ -99,8 +99,8 @@ impl Logprobs {
         self.written += text_bytes;
     }
 
-    /// What is known of the tokens that begin in the next so many bytes of text. What adds no text, as
-    /// part of a character does not, goes with the text that follows it.
+    /// Returns the logprobs of the tokens that begin in the next `bytes` bytes of text. A token without text
+    /// (part of a character) goes with the text after it.
     fn of_next(&mut self, bytes: usize) -> Vec<TokenLogprobs> {
         self.sent += bytes;
         let begun = self.waiting.partition_point(|(begin, _)| *begin < self.sent);

@@ -1,4 +1,4 @@
-//! Which layers of a model are computed where, by the memory that each device has.
+//! Divides a model's layers among devices by their free memory.
 
 use super::EngineOptions;
 use super::batch::SEQUENCE_TOKENS;
@@ -11,13 +11,13 @@ use crate::kv::{KvShape, PAGE_TOKENS};
 use crate::lora::Adapters;
 use crate::{Checkpoint, LoadError};
 
-/// Tokens of a sequence that are enough: for the sake of longer ones no layer leaves the GPUs.
+/// The tokens per sequence for which room is reserved first: more do not move a layer off the GPUs.
 const COMFORT: usize = 4096;
 
-/// Which layers are computed where: all in the one place, or shared by the memory that each place has.
+/// Assigns layers to places: all to the only one, or divided by the memory of each.
 ///
 /// # Errors
-/// When there are more places than layers, or they have no room for the model.
+/// Returns an error if there are more places than layers, or the model does not fit.
 pub(super) fn parts(
     file: &Checkpoint,
     config: &ModelConfig,
@@ -57,9 +57,9 @@ pub(super) fn parts(
 }
 
 impl Room {
-    /// What is free on a device. Where the number of pages is set, they may have all of it.
+    /// Returns the free memory of a device. If the number of pages is set, they may use all of it.
     fn of(place: &Place, set: bool) -> Result<Self, LoadError> {
-        /// What the kernels' code and the driver's rounding take of a GPU, and requests of the machine.
+        /// GPU memory for kernels' code and the driver's rounding, and machine memory for requests.
         const MARGIN: usize = 256 << 20;
         let is_gpu = !matches!(place, Place::Cpu);
         let free = match available_on(place) {
@@ -70,7 +70,7 @@ impl Room {
                      name one device alone"
                 )));
             }
-            // Nobody knows: it takes what is left.
+            // Unknown: assume no limit.
             None => usize::MAX,
         };
         let share = match (set, is_gpu) {
@@ -97,7 +97,7 @@ impl Needs {
         let context = context_length(config, options);
         let pages = |tokens: usize| tokens.div_ceil(PAGE_TOKENS).max(1);
         let full = |context: usize| pages(context.saturating_mul(options.max_batch));
-        // Where the engine chooses how many run at once, no layer leaves the GPUs for the sake of more of them.
+        // If the engine chooses the batch size, no layer is moved off the GPUs for a larger one.
         let comfort = if options.auto_batch { SEQUENCE_TOKENS } else { COMFORT };
         let wish = match options.kv_tokens {
             Some(tokens) => {
@@ -115,7 +115,7 @@ impl Needs {
     }
 }
 
-/// Why a model does not fit on devices.
+/// Returns the message for a model that does not fit on the devices.
 fn too_large(file: &Checkpoint, needs: &Needs, rooms: &[Room]) -> String {
     let mib = |bytes: usize| bytes >> 20;
     let devices: Vec<String> =

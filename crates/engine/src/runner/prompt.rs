@@ -1,28 +1,28 @@
-//! From a request's input to tokens, on the caller's thread.
+//! Converts a request's input to tokens, on the caller's thread.
 
 use crate::api::{EmbedRequest, GenerateError, Input, Request, Sampling};
 use crate::text::{AnswerStart, ChatOptions, ChatTemplate, Tokenizer};
 
-/// How many tokens `<think>` and what follows it may be cut into.
+/// The maximum number of tokens that `<think>` and the text after it may be split into.
 const OPENING_TOKENS: usize = 8;
 
-/// A request's prompt.
+/// A request's tokenized prompt.
 #[derive(Debug)]
 pub(super) struct ReadPrompt {
     pub(super) tokens: Vec<u32>,
-    /// How many tokens may follow.
+    /// The maximum number of tokens to generate.
     pub(super) max_tokens: usize,
-    /// Where the answer begins, and with it what it must look like.
+    /// Where the answer begins, which is where a constraint starts to apply.
     pub(super) start: AnswerStart,
 }
 
-/// Turns requests into tokens and refuses what makes no sense to the model.
+/// Converts requests to tokens, and refuses those that the model can't run.
 #[derive(Debug)]
 pub(super) struct PromptReader {
     pub(super) tokenizer: Tokenizer,
     pub(super) template: ChatTemplate,
     pub(super) vocab: usize,
-    /// Numbers of an embedding, if the model makes such.
+    /// The length of an embedding, if the model computes them.
     pub(super) embedding_length: Option<usize>,
     pub(super) context_length: usize,
 }
@@ -56,7 +56,7 @@ impl PromptReader {
         Ok(ReadPrompt { tokens, max_tokens, start })
     }
 
-    /// The tokens of a text to embed, and how many numbers its embedding shall have.
+    /// Returns the tokens of a text to embed, and the requested length of its embedding.
     pub(super) fn read_whole(
         &self,
         request: &EmbedRequest,

@@ -1,4 +1,4 @@
-//! Where what is computed for a sequence goes.
+//! The output of a sequence.
 
 use std::time::Instant;
 
@@ -7,10 +7,10 @@ use super::stream::Stream;
 use crate::api::{GenerateError, StopReason};
 use crate::batch::Logits;
 
-/// Where what is computed for a sequence goes.
+/// The output of a sequence.
 #[derive(Debug)]
 pub(super) enum Sink {
-    /// Tokens are drawn, text goes to a `Generation`.
+    /// Tokens are sampled, text goes to a `Generation`.
     Answer(Box<Stream>),
     /// The last row goes to a `PendingEmbedding`.
     Embedding(EmbeddingSink),
@@ -23,7 +23,7 @@ impl Sink {
         }
     }
 
-    /// What it asks of the row of its last token.
+    /// Returns which logits of its last token are needed.
     pub(super) fn wants(&self) -> Logits {
         match self {
             Self::Answer(stream) if stream.wants_likeliest_alone() => Logits::Likeliest,
@@ -31,7 +31,7 @@ impl Sink {
         }
     }
 
-    /// So many more of the prompt's tokens were found computed.
+    /// Adds to the number of prompt tokens that were found in cached pages.
     pub(super) fn add_cached(&mut self, tokens: usize) {
         match self {
             Self::Answer(stream) => stream.add_cached(tokens),
@@ -39,7 +39,7 @@ impl Sink {
         }
     }
 
-    /// Ends with what it has.
+    /// Ends with the result so far.
     pub(super) fn finish(self, reason: StopReason) {
         match self {
             Self::Answer(stream) => stream.finish(reason),

@@ -1,6 +1,6 @@
-//! A model whose layers are shared computes what it computes whole, to the bit: wherever it is cut, whatever the
-//! step, through the engine as a whole too. Several parts on the processor stand in for devices; with a GPU, parts
-//! on it as well.
+//! Checks that a model whose layers are divided computes the same bits as the whole one: for every cut and
+//! every step, and through the engine. Several parts on the CPU stand in for devices; with a GPU, parts on
+//! it are tested as well.
 
 use std::path::{Path, PathBuf};
 
@@ -39,20 +39,20 @@ fn adapters() -> Vec<AdapterSource> {
     vec![source("broad"), source("narrow")]
 }
 
-/// A synthetic model of so many layers.
+/// Writes a synthetic model.
 fn synthetic(folder: &Path, shape: SynthShape, quant: SynthQuant) -> PathBuf {
     let output = folder.join(format!("{}-{}.gguf", shape.name, quant.name()));
     synthesize(&SynthOptions { shape, quant, seed: 5, output: output.clone() }, |_, _| ()).unwrap();
     output
 }
 
-/// All ways to cut a model: at one boundary, and at all of them.
+/// Returns ways to cut a model: at each single boundary, and at all of them.
 fn cuts(layers: usize) -> Vec<Vec<usize>> {
     let once = (1..layers).map(|cut| vec![cut, layers - cut]);
     once.chain([vec![1; layers]]).collect()
 }
 
-/// A model in parts that compute on the processor, and pages for it.
+/// A model in parts that compute on the CPU, and pages for it.
 struct Rig {
     backend: Backend,
     allocator: PageAllocator,
@@ -74,7 +74,7 @@ impl Rig {
         Self { backend, allocator, workspace: Workspace::default() }
     }
 
-    /// The bits of a step's rows.
+    /// Returns the bits of a step's rows.
     fn step(&mut self, chunks: &[Chunk<'_>]) -> Vec<u32> {
         let mut batch = ForwardBatch::default();
         for (tokens, start, table, logits, adapter) in chunks {
@@ -84,8 +84,8 @@ impl Rig {
         rows.iter().map(|x| x.to_bits()).collect()
     }
 
-    /// The rows of steps as they come in an engine: prompts, chunks of them, single tokens beside them, a sequence
-    /// behind pages that another computed, and one without any row that is wanted.
+    /// Returns the rows of steps as in an engine: prompts, chunks of them, single tokens beside them, a
+    /// sequence after pages that another computed, and one without any requested row.
     fn work(&mut self, adapters: usize) -> Vec<Vec<u32>> {
         let tokens: Vec<u32> = (0..130u32).map(|n| (n * 7_919 + n * n) % 500).collect();
         let table = |tokens: usize| self.allocator.reserve(tokens).unwrap();
@@ -104,7 +104,7 @@ impl Rig {
                 (&tokens[60..80], 57, &b, Logits::All, adapter(1)),
                 (&tokens[41..42], 32, &c, Logits::Last, None),
             ],
-            // Computed again, behind its first two pages.
+            // Recomputed, after its first two pages.
             &[(&tokens[64..92], 64, &a, Logits::All, adapter(0))],
         ];
         steps.into_iter().map(|step| self.step(step)).collect()
@@ -148,12 +148,12 @@ fn cut_anywhere_is_whole_to_the_bit() {
     }
 }
 
-/// A part takes the tensors of its own layers from the file, and what stands at its end of the model.
+/// A part loads the tensors of its own layers from the file, and those at its end of the model.
 #[test]
 fn a_part_loads_what_is_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = std::fs::read(fixture("qwen2.5/qwen2.5-f16.gguf")).unwrap();
-    // Without a tensor: it has another name of that length.
+    // Removes a tensor by giving it another name of the same length.
     let without = |name: &str| {
         let at = bytes.windows(name.len()).position(|text| text == name.as_bytes()).unwrap();
         let mut bytes = bytes.clone();
@@ -181,7 +181,7 @@ fn a_part_loads_what_is_its_own() {
     }
 }
 
-/// The text, the bits of its tokens' logprobs, and how many of the prompt's tokens were found.
+/// Returns the text, the bits of its tokens' logprobs, and the number of cached prompt tokens.
 fn answer(engine: &Engine, requests: &[Request]) -> Vec<(String, Vec<u32>, usize)> {
     let running: Vec<Generation> =
         requests.iter().map(|request| engine.submit(request).unwrap()).collect();
@@ -201,8 +201,8 @@ fn answer(engine: &Engine, requests: &[Request]) -> Vec<(String, Vec<u32>, usize
     running.into_iter().map(read).collect()
 }
 
-/// Adapters and the base side by side, prompts in chunks, pages found, sequences put back: the answers are the
-/// whole model's, each alone.
+/// With adapters and the base side by side, chunked prompts, cached pages and preempted sequences, the
+/// answers are those of the whole model for each request alone.
 #[test]
 fn an_engine_in_parts_answers_as_a_whole_one() {
     const TOKENS: usize = 400;
@@ -223,7 +223,7 @@ fn an_engine_in_parts_answers_as_a_whole_one() {
             request.sampling.temperature = if number < 3 { 0.0 } else { 1.0 };
             request.sampling.seed = Some(number as u64);
             request.sampling.logprobs = Some(1);
-            // No answer ends by itself: they outgrow the room that they were let in with.
+            // No answer ends by itself, so all outgrow the room they were admitted with.
             let ends = split.tokenizer().ends().iter();
             request.sampling.logit_bias = ends.map(|token| (*token, -100.0)).collect();
             request
@@ -237,7 +237,7 @@ fn an_engine_in_parts_answers_as_a_whole_one() {
             let (whole_text, whole_drawn, _) =
                 answer(&whole, std::slice::from_ref(request)).remove(0);
             assert_eq!(drawn.len(), TOKENS);
-            // Elsewhere rounding depends on what is computed beside a row.
+            // Elsewhere, rounding depends on the other rows of a step.
             if packs {
                 assert_eq!(
                     (text, drawn),
@@ -286,7 +286,7 @@ fn the_plan_says_what_each_device_takes() {
     assert_eq!(own(&split), own(&whole));
     assert_eq!(split.total, first.memory.total + second.memory.total);
     assert_eq!(first.memory.keys_and_values, second.memory.keys_and_values);
-    // A step's numbers lie on each; the head is the last one's, the embedding's file the first one's.
+    // Each part has a workspace; the head is in the last one, the embedding's file in the first one.
     assert_eq!(split.workspace, 2 * whole.workspace);
     let line = describe::plan_of(&[first.clone(), second.clone()], 2);
     assert!(
@@ -315,7 +315,7 @@ fn devices_that_can_not_share_a_model_are_refused() {
     }
 }
 
-/// Two parts on one GPU, and one on it and one on the processor, with the layers that memory would not divide.
+/// Two parts on one GPU, and one on it and one on the CPU, with a division that memory would not choose.
 #[cfg(feature = "cuda")]
 #[test]
 fn parts_on_a_gpu_answer_as_a_whole_one() {
@@ -334,7 +334,7 @@ fn parts_on_a_gpu_answer_as_a_whole_one() {
         for (second, device) in [(gpu.clone(), "cuda:0,cuda:0"), (Place::Cpu, "cuda:0,cpu")] {
             let split = start(&[gpu.clone(), second], &[1, 1]);
             assert_eq!(split.info().device, device);
-            // Products round elsewhere, so later tokens may be others.
+            // Products round differently, so later tokens may differ.
             for tokens in [&prompt[..], &prompt[..1], &prompt[..33]] {
                 let mut request = Request::greedy(Input::Tokens(tokens.to_vec()), 1);
                 request.sampling.logprobs = Some(1);

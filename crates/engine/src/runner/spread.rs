@@ -1,52 +1,52 @@
-//! How a model's layers are divided among devices, before any weight is loaded. Pure.
+//! Divides a model's layers among devices, before any weight is loaded. Pure.
 //!
-//! GPUs come first. What they hold beside enough pages is theirs alone, each as full as the others; what
-//! they don't is the processor's, if it was named, and then they are filled one after the other. Pages are the
-//! same in number everywhere: a page of tokens has its keys and values of each layer where that layer is.
+//! GPUs come first. If the model fits beside enough pages, it is on the GPUs alone, and each is equally full.
+//! Otherwise the rest goes to the CPU, if it was named, and the GPUs are filled one after the other. The number
+//! of pages is the same everywhere: a page has the keys and values of each layer where that layer is.
 
 use std::ops::RangeInclusive;
 
-/// What a device has.
+/// A device and its memory.
 #[derive(Debug, Clone)]
 pub(super) struct Room {
-    /// How it is named.
+    /// The device's name.
     pub(super) name: String,
-    /// Whether it is a GPU. If one is none, it is the last.
+    /// Whether it is a GPU. The CPU, if present, comes last.
     pub(super) is_gpu: bool,
     /// Bytes that the model may take there.
     pub(super) free: usize,
-    /// How much of what weights and workspace leave pages may have there, as a fraction.
+    /// The fraction of the memory left by weights and workspace that pages may use.
     pub(super) share: (usize, usize),
 }
 
-/// What a model takes, in bytes.
+/// The memory needs of a model, in bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Needs {
     /// The weights of each layer.
     pub(super) layers: Vec<usize>,
-    /// What stands behind the last layer.
+    /// The tensors after the last layer.
     pub(super) end: usize,
-    /// The numbers between the layers, on each device.
+    /// The activations between the layers, on each device.
     pub(super) workspace: usize,
-    /// A page of one layer.
+    /// A page's keys and values of one layer.
     pub(super) page: usize,
-    /// How many pages there should be.
+    /// The desired number of pages.
     pub(super) pages: Wish,
 }
 
-/// How many pages there should be.
+/// The desired number of pages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wish {
-    /// With fewer it can't be: all of them where the number is set.
+    /// The minimum: the exact number if it is set.
     pub(super) least: usize,
-    /// With as many nobody is cramped: for the sake of more no layer leaves the GPUs.
+    /// The comfortable number: more do not move a layer off the GPUs.
     pub(super) enough: usize,
-    /// More are of no use.
+    /// The maximum that is useful.
     pub(super) most: usize,
 }
 
-/// How many layers each device takes: at least one each, but for the processor, which may take none. `None` if
-/// they do not fit.
+/// Returns how many layers each device takes: at least one each, apart from the CPU, which may take none.
+/// `None` if they do not fit.
 pub(super) fn divide(needs: &Needs, rooms: &[Room]) -> Option<Vec<usize>> {
     let (gpus, cpu) = match rooms.split_last() {
         Some((last, gpus)) if !last.is_gpu => (gpus, Some(last)),
@@ -78,7 +78,7 @@ pub(super) fn divide(needs: &Needs, rooms: &[Room]) -> Option<Vec<usize>> {
 }
 
 impl Needs {
-    /// What a layer takes of a room with so many pages.
+    /// Returns the memory that a layer takes with that many pages.
     fn cost(&self, layer: usize, pages: usize, room: &Room) -> usize {
         let (part, whole) = room.share;
         let end = if layer + 1 == self.layers.len() { self.end } else { 0 };
@@ -86,8 +86,8 @@ impl Needs {
         self.layers[layer].saturating_add(end).saturating_add(pages)
     }
 
-    /// How many layers each GPU takes, one at least, if they have so many thousandths of their rooms: together as
-    /// many as they can of those numbers of layers, the first GPUs more than the last.
+    /// Returns how many layers each GPU takes, at least one, if it may fill that many thousandths of its
+    /// memory: in total the largest possible of the given counts, and on the first GPUs more than on the last.
     fn fill(
         &self,
         gpus: &[Room],
@@ -96,9 +96,9 @@ impl Needs {
         numbers: RangeInclusive<usize>,
     ) -> Option<Vec<usize>> {
         let count = self.layers.len();
-        // By GPU and layer: how many layers fit on that GPU from that layer on.
+        // By GPU and layer: the number of layers that fit on that GPU from that layer on.
         let mut fit = vec![vec![0; count]; gpus.len()];
-        // By GPUs and layers: whether the first so many GPUs can take just the first so many layers.
+        // By GPUs and layers: whether the first GPUs can take exactly the first layers.
         let mut can = vec![vec![false; count + 1]; gpus.len() + 1];
         can[0][0] = true;
         for (index, gpu) in gpus.iter().enumerate() {
@@ -125,7 +125,7 @@ impl Needs {
     }
 }
 
-/// The largest number of a range that is possible, if one is: where one is, all smaller ones are.
+/// Returns the largest possible number of a range, or `None`. If a number is possible, all smaller ones are.
 fn largest(least: usize, most: usize, possible: impl Fn(usize) -> bool) -> Option<usize> {
     let (mut yes, mut no) = (least, most.max(least) + 1);
     if !possible(yes) {
@@ -152,7 +152,7 @@ mod tests {
         Room { name: "cpu".into(), is_gpu: false, free: free * MIB, share: (1, 3) }
     }
 
-    /// Ten layers of 100 MiB, a head of 150, pages of 1 MiB a layer.
+    /// Ten layers of 100 MiB, a head of 150, pages of 1 MiB per layer.
     fn needs(least: usize, enough: usize, most: usize) -> Needs {
         let pages = Wish { least, enough, most };
         Needs { layers: vec![100 * MIB; 10], end: 150 * MIB, workspace: 50 * MIB, page: MIB, pages }
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn equal_gpus_are_equally_full() {
-        // The head is worth more than a layer, so the second has one less at the least.
+        // The head is larger than a layer, so the second GPU has at least one layer less.
         assert_eq!(divide(&needs(1, 1, 1), &[gpu(2000), gpu(2000)]), Some(vec![6, 4]));
         assert_eq!(divide(&needs(1, 1, 1), &[gpu(400), gpu(4000)]), Some(vec![1, 9]));
         assert_eq!(
@@ -172,13 +172,13 @@ mod tests {
     #[test]
     fn the_processor_takes_what_gpus_have_no_room_for() {
         let wish = needs(1, 9, 1000);
-        // All of it fits beside enough pages: 50 + 150 + 10 · 110.
+        // Everything fits beside enough pages: 50 + 150 + 10 · 110.
         assert_eq!(divide(&wish, &[gpu(1300), cpu(9000)]), Some(vec![10, 0]));
-        // Not quite; the head goes with the last layer.
+        // Just too small; the head moves with the last layer.
         assert_eq!(divide(&wish, &[gpu(1299), cpu(9000)]), Some(vec![9, 1]));
         assert_eq!(divide(&wish, &[gpu(600), cpu(9000)]), Some(vec![5, 5]));
         assert_eq!(divide(&wish, &[gpu(600), gpu(300), cpu(9000)]), Some(vec![5, 2, 3]));
-        // Fewer pages where the processor is short: 50 + 150 + 5 · (100 + 3 · pages).
+        // Fewer pages if the CPU's memory is short: 50 + 150 + 5 · (100 + 3 · pages).
         assert_eq!(divide(&wish, &[gpu(600), cpu(745)]), Some(vec![5, 5]));
     }
 
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(divide(&Needs { layers: vec![1; 2], ..wish }, &vec![gpu(900); 3]), None);
     }
 
-    /// All ways to divide so many layers.
+    /// Returns all ways to divide the layers.
     fn ways(layers: usize, rooms: &[Room]) -> Vec<Vec<usize>> {
         let Some((room, others)) = rooms.split_first() else {
             return if layers == 0 { vec![vec![]] } else { vec![] };
@@ -219,7 +219,7 @@ mod tests {
         })
     }
 
-    /// Against all ways there are: what fits is found, fits, and leaves nothing to the processor for want of looking.
+    /// Compares with all possible divisions: a division that fits is found, and no layer is on the CPU needlessly.
     #[test]
     fn whatever_fits_is_found() {
         let mut state = 1_u64;

@@ -1,4 +1,4 @@
-//! From tokens to what the caller hears.
+//! Converts tokens to the caller's progress messages.
 
 use std::time::{Duration, Instant};
 
@@ -11,13 +11,13 @@ use crate::constrain::{Constrained, Reasoning};
 use crate::sample::Sampler;
 use crate::text::{Detokenizer, Emitted, StopMatcher, Tokenizer};
 
-/// One sequence's way out: sampler, detokenizer, stop strings, clock, channel.
+/// The output of one generation: sampler, detokenizer, stop strings, clock, channel.
 #[derive(Debug)]
 pub(super) struct Stream {
     sampler: Sampler,
-    /// What the answer must look like.
+    /// The constraint on the answer.
     constraint: Option<Constrained>,
-    /// What comes before that, while it does.
+    /// The reasoning before the answer, while it lasts.
     reasoning: Option<Reasoning>,
     detokenizer: Detokenizer,
     stops: StopMatcher,
@@ -25,14 +25,14 @@ pub(super) struct Stream {
     prompt_tokens: usize,
     cached_tokens: usize,
     completion_tokens: usize,
-    /// When it was first admitted, and when its first and latest tokens came.
+    /// When it was first admitted, and when its first and latest tokens were sampled.
     admitted: Option<Instant>,
     first: Option<Instant>,
     latest: Option<Instant>,
 }
 
 impl Stream {
-    /// The way out of `request`, whose tokens are `prompt`.
+    /// Creates the output of `request`, whose tokens are `prompt`.
     pub(super) fn new(
         request: &Request,
         prompt: &[u32],
@@ -55,7 +55,7 @@ impl Stream {
         }
     }
 
-    /// The answer must keep this, after its reasoning if there is to be any.
+    /// Adds a constraint, which applies after the reasoning if there is any.
     pub(super) fn constrained(
         self,
         constraint: Option<Constrained>,
@@ -68,29 +68,29 @@ impl Stream {
         self.admitted.get_or_insert(now);
     }
 
-    /// So many more of the prompt's tokens were found computed.
+    /// Adds to the number of prompt tokens that were found in cached pages.
     pub(super) fn add_cached(&mut self, tokens: usize) {
         self.cached_tokens += tokens;
     }
 
-    /// Takes the time of a sampled token, whatever it is.
+    /// Records the time of a sampled token.
     pub(super) fn tick(&mut self, now: Instant) {
         self.first.get_or_insert(now);
         self.latest = Some(now);
     }
 
-    /// Whether all that it asks of the next logits is which token is the likeliest: that one is drawn, and
-    /// [`Self::push`] looks at no logits.
+    /// Returns whether only the argmax of the next logits is needed: that token is taken, and [`Self::push`]
+    /// does not read logits.
     pub(super) fn wants_likeliest_alone(&self) -> bool {
         let free = self.constraint.is_none() && self.reasoning.is_none();
         free && self.sampler.draws_likeliest() && !self.outlet.wants_logits()
     }
 
-    /// Draws the next token; none if there is nothing to choose from. `logits` is `[vocab]`, and
-    /// afterwards as it was.
+    /// Samples the next token; returns `None` if no token is possible. `logits` is `[vocab]`, and unchanged
+    /// afterwards.
     ///
     /// # Errors
-    /// The constraint can't be followed any further.
+    /// Returns an error if the constraint can't be followed any further.
     pub(super) fn sample(&mut self, logits: &mut [f32]) -> Result<Option<u32>, ConstraintError> {
         let allowed = match (&mut self.reasoning, &mut self.constraint) {
             (Some(reasoning), _) => Some(reasoning.allowed()?),
@@ -100,17 +100,17 @@ impl Stream {
         Ok(self.sampler.sample(logits, allowed))
     }
 
-    /// Takes a token of the answer, drawn from these logits (none are needed by who
-    /// [wants the likeliest alone](Self::wants_likeliest_alone)); why the answer ends with it, if it does.
+    /// Appends a token of the answer, sampled from these logits (unused if it
+    /// [needs only the argmax](Self::wants_likeliest_alone)). Returns why the answer ends with it, if it does.
     ///
     /// # Errors
-    /// As [`Self::sample`].
+    /// Returns the errors of [`Self::sample`].
     pub(super) fn push(
         &mut self,
         token: u32,
         logits: &[f32],
     ) -> Result<Option<StopReason>, ConstraintError> {
-        // First, so that the next mask is computed meanwhile. What is thought is outside of the constraint.
+        // First, so that the next mask is computed meanwhile. Reasoning is not constrained.
         let constraint = self.constraint.as_mut().filter(|_| self.reasoning.is_none());
         let whole = constraint.map_or(Ok(false), |one| one.accept(token))?;
         let text = self.detokenizer.push(token);
@@ -127,7 +127,7 @@ impl Stream {
         })
     }
 
-    /// True if the token completed a stop string.
+    /// Returns true if the token completed a stop string.
     fn push_text(&mut self, token: u32, text: String, logits: &[f32]) -> bool {
         self.completion_tokens += 1;
         self.outlet.note(token, logits, text.len());
@@ -142,7 +142,7 @@ impl Stream {
         stopped
     }
 
-    /// Ends the stream, with what was held back.
+    /// Ends the stream, and emits the text that was held back.
     pub(super) fn finish(self, mut reason: StopReason) {
         let Self { detokenizer, mut stops, mut outlet, .. } = self;
         if reason != StopReason::StopString {

@@ -1,4 +1,4 @@
-//! What a model will be and take, told before its weights are read.
+//! Estimates a model's properties and memory before its weights are read.
 
 use super::load::{commonest_format, kv_type};
 use super::memory::{ROOM, context_length, workspace_bytes};
@@ -8,32 +8,32 @@ use crate::lora::Adapters;
 use crate::model::Decoder;
 use crate::{LoadError, ModelFile};
 
-/// What stands in a model's files before the weights, and what an engine with it will therefore take of
-/// the memory, on all its devices together. Sizes are bytes.
+/// Properties from a model's headers and config, and the memory that an engine with it will use, summed
+/// over its devices. Sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
-    /// The commonest weight format by bytes, e.g. `Q4_K`.
+    /// The most common weight format by bytes, e.g. `Q4_K`.
     pub quantization: String,
-    /// The longest prompt and answer together, in tokens, if memory holds it.
+    /// The maximum tokens of prompt and answer together, if memory suffices.
     pub context_length: usize,
-    /// Weights, adapters, workspace, and room for its tokenizer and its requests: all but keys and values.
+    /// Weights, adapters, workspace, and room for the tokenizer and requests: everything but the KV cache.
     pub fixed: usize,
-    /// Keys and values of one token.
+    /// KV bytes of one token.
     pub per_token: usize,
-    /// How many tokens it should have room for: those that the options set, or full contexts.
+    /// The KV tokens to make room for: set by the options, or full contexts.
     pub wanted_tokens: usize,
-    /// How many sequences run at once, if that was set, or at most.
+    /// The batch size, if it was set, or its maximum.
     pub max_batch: usize,
-    /// Whether the engine chooses how many run at once, by its pages.
+    /// Whether the engine chooses the batch size by its pages.
     pub auto_batch: bool,
 }
 
 impl Survey {
-    /// Opens the files and checks all that stands before the weights, as [`Engine::start`] would.
+    /// Opens the files and checks everything that precedes the weights, as [`Engine::start`] would.
     ///
     /// # Errors
-    /// When a file is missing, unreadable or damaged, holds what this engine cannot compute, or an option
-    /// is out of range.
+    /// Returns an error if a file is missing, unreadable or damaged, the model is not supported, or an
+    /// option is out of range.
     ///
     /// [`Engine::start`]: super::Engine::start
     pub fn of(model: &ModelFile, options: &EngineOptions) -> Result<Self, LoadError> {
@@ -44,7 +44,7 @@ impl Survey {
         Decoder::check(&file, &config)?;
         file.chat_template(&file.tokenizer()?)?;
         let context_length = context_length(&config, options);
-        // They are small, and what is wrong with one is to be told now.
+        // They are small, so load them now to report their errors early.
         let adapters = Adapters::load(&options.adapters, &config)?.bytes();
         let fixed = file.weight_bytes().saturating_add(adapters);
         let workspace = workspace_bytes(&config, options).saturating_mul(options.device.count());
@@ -61,14 +61,14 @@ impl Survey {
         })
     }
 
-    /// How many tokens of keys and values so many bytes hold: whole pages, no more than are wanted, and
-    /// one page at least.
+    /// Returns how many KV tokens fit into that many bytes: whole pages, at most as many as wanted, and at
+    /// least one page.
     pub fn tokens_within(&self, bytes: usize) -> usize {
         let pages = bytes / self.per_token.max(1) / PAGE_TOKENS;
         self.wanted_tokens.min(pages.max(1) * PAGE_TOKENS)
     }
 
-    /// How many sequences run at once with room for so many tokens.
+    /// Returns the batch size with room for that many tokens.
     pub fn batch_within(&self, tokens: usize) -> usize {
         if !self.auto_batch {
             return self.max_batch;
@@ -76,7 +76,7 @@ impl Survey {
         batch::within(self.max_batch, tokens, self.context_length.min(tokens))
     }
 
-    /// All that it takes with room for so many tokens.
+    /// Returns the total memory with room for that many tokens.
     pub fn bytes(&self, tokens: usize) -> usize {
         let paged = tokens.div_ceil(PAGE_TOKENS).saturating_mul(PAGE_TOKENS);
         self.fixed.saturating_add(paged.saturating_mul(self.per_token))
@@ -122,7 +122,7 @@ mod tests {
         ] {
             let file = ModelFile::Path(folder.join(format!("{name}.gguf")));
             let device = crate::DeviceChoice::Cpu;
-            // What `max_batch` says has no effect.
+            // `max_batch` has no effect here.
             let options = EngineOptions {
                 device,
                 auto_batch: true,
@@ -149,7 +149,7 @@ mod tests {
         assert!(matches!(survey(&path), Err(LoadError::Unreadable { .. })));
         let good = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/qwen3/qwen3-q8_0.gguf");
         let bytes = std::fs::read(good).unwrap();
-        // Its header is whole, its weights are not.
+        // The header is complete, the weights are not.
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         assert!(matches!(survey(&path), Err(LoadError::Damaged { .. })));
     }

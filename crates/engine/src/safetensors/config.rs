@@ -1,8 +1,8 @@
-//! `config.json`: what kind of model it is, as GGUF's metadata say it.
+//! Translates `config.json` to GGUF's metadata.
 //!
-//! The numbers are checked where those of a GGUF file are, in [`ModelConfig`](crate::model::ModelConfig);
-//! here is what only transformers' configs can say. What such a config may say beside that is in
-//! [`other_keys`](super::other_keys).
+//! The numbers are checked in the same place as those of a GGUF file, in
+//! [`ModelConfig`](crate::model::ModelConfig). This module handles what only transformers' configs express.
+//! Further keys of such configs are in [`other_keys`](super::other_keys).
 
 use std::path::Path;
 
@@ -13,18 +13,18 @@ use super::{CONFIG as FILE, SafetensorsError, other_keys};
 use crate::LoadError;
 use crate::gguf::{Metadata, Value};
 
-/// `model_type` and what GGUF calls that architecture.
+/// The supported `model_type`s, with GGUF's names of the architectures.
 const ARCHITECTURES: [(&str, &str); 4] =
     [("qwen2", "qwen2"), ("qwen2_moe", "qwen2moe"), ("qwen3", "qwen3"), ("qwen3_moe", "qwen3moe")];
 
-/// Integers of models of experts: GGUF's key behind the architecture, and the config's names for it.
+/// Integers of mixture-of-experts models: GGUF's key after the architecture, and the config's keys.
 const EXPERTS: [(&str, &[&str]); 3] = [
     ("expert_count", &["num_experts", "num_local_experts"]),
     ("expert_used_count", &["num_experts_per_tok"]),
     ("expert_feed_forward_length", &["moe_intermediate_size"]),
 ];
 
-/// Integers that must be there: GGUF's key behind the architecture, and the config's.
+/// Required integers: GGUF's key after the architecture, and the config's key.
 const INTEGERS: [(&str, &str); 6] = [
     ("block_count", "num_hidden_layers"),
     ("embedding_length", "hidden_size"),
@@ -34,7 +34,7 @@ const INTEGERS: [(&str, &str); 6] = [
     ("context_length", "max_position_embeddings"),
 ];
 
-/// Numbers of a scaling that need not be there: GGUF's key behind the architecture, and the config's.
+/// Optional numbers of a RoPE scaling: GGUF's key after the architecture, and the config's key.
 const SCALING: [(&str, &str); 4] = [
     ("rope.scaling.factor", "factor"),
     ("rope.scaling.yarn_attn_factor", "attention_factor"),
@@ -42,7 +42,7 @@ const SCALING: [(&str, &str); 4] = [
     ("rope.scaling.yarn_beta_slow", "beta_slow"),
 ];
 
-/// All that may be said of a scaling.
+/// All supported keys of a scaling.
 const YARN: [&str; 8] = [
     "rope_type",
     "type",
@@ -54,11 +54,11 @@ const YARN: [&str; 8] = [
     "beta_slow",
 ];
 
-/// What the rest of this module wants to know.
+/// Values that the rest of this module needs.
 pub(super) struct Facts {
-    /// Tokens that the embedding has rows for.
+    /// The number of the embedding's rows.
     pub(super) vocab: usize,
-    /// Whether the embedding is the head too; not every config says.
+    /// Whether the embedding is also the head, if the config says so.
     pub(super) tied: Option<bool>,
 }
 
@@ -102,7 +102,7 @@ pub(super) fn read(
     }
     match config.integer("head_dim").map_err(damaged)? {
         Some(value) => set("attention.key_length", Value::Int(value.into()), "head_dim"),
-        // Qwen3's heads are wider than its layers; Qwen2's are not, and its configs do not say.
+        // Qwen3's heads are wider than its layers; Qwen2's are not, and its configs omit the key.
         None if architecture.starts_with("qwen2") => {}
         None => return Err(damaged(config.missing("head_dim", "an even integer"))),
     }
@@ -138,12 +138,12 @@ fn architecture(config: &Object, metadata: &Metadata) -> Result<&'static str, Lo
     }
 }
 
-/// Where positions would be stretched otherwise than the decoder does.
+/// Refuses configs that scale positions in a way that the decoder does not.
 fn refuse_other_scalings(config: &Object, metadata: &Metadata) -> Result<(), LoadError> {
     for key in ["rope_scaling", "rope_parameters"] {
         let scaling = config.get(key).and_then(Json::as_object);
         let said = || scaling.into_iter().flatten().filter(|(_, value)| !value.is_null());
-        // A part of each head may be turned; all of it is what is computed.
+        // A config may rotate only part of each head; the decoder rotates all of it.
         let turns_all = |name: &str, value: &Json| {
             name == "partial_rotary_factor" && value.as_f64() == Some(1.0)
         };
@@ -168,13 +168,13 @@ fn refuse_other_scalings(config: &Object, metadata: &Metadata) -> Result<(), Loa
     Ok(())
 }
 
-/// Where experts would be chosen or placed otherwise than the decoder does.
+/// Refuses configs that route or place experts in a way that the decoder does not.
 fn refuse_other_experts(
     architecture: &str,
     config: &Object,
     metadata: &Metadata,
 ) -> Result<(), LoadError> {
-    // (the key, what is computed, what transformers takes where it is missing)
+    // (the key, the supported value, transformers' default)
     let rules: &[(&str, bool, bool)] = match architecture {
         "qwen2moe" => &[("norm_topk_prob", false, false), ("qkv_bias", true, true)],
         "qwen3moe" => &[("norm_topk_prob", true, false)],
@@ -200,8 +200,8 @@ fn refuse_other_experts(
     Ok(())
 }
 
-/// The base of the frequencies, and how they are stretched: `rope_theta` and `rope_scaling`, or both in
-/// `rope_parameters` as transformers 5 writes them.
+/// Reads the base of the frequencies and their scaling: from `rope_theta` and `rope_scaling`, or from
+/// `rope_parameters`, which transformers 5 writes for both.
 fn rope(config: &Object) -> Result<Vec<(&'static str, Value, &'static str)>, SafetensorsError> {
     let mut values = Vec::new();
     let object = |key: &str| match config.get(key) {

@@ -1,11 +1,11 @@
-//! One file of tensors by itself, such as an adapter.
+//! A single safetensors file, such as an adapter's.
 
 use std::path::Path;
 
 use super::shards::Shards;
 use super::{SafetensorsError, quantize};
 
-/// The tensors of one file, by their names there.
+/// The tensors of one file, by their names in it.
 pub(crate) struct TensorFile(Shards);
 
 impl TensorFile {
@@ -14,20 +14,20 @@ impl TensorFile {
         Shards::of_file(folder, name).map(Self)
     }
 
-    /// What the tensors are called, in no order.
+    /// Returns the names of the tensors, in no particular order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.tensors.keys().map(String::as_str)
     }
 
-    /// The shape of a tensor, if it is there.
+    /// Returns the shape of a tensor, or `None` if the file does not have it.
     pub(crate) fn shape(&self, tensor: &str) -> Option<&[usize]> {
         self.0.tensors.get(tensor).map(|entry| entry.shape.as_slice())
     }
 
-    /// The numbers of a tensor, row after row.
+    /// Returns the numbers of a tensor, row by row.
     ///
     /// # Errors
-    /// When it is missing, in a format that is not read, or holds what is no finite number.
+    /// Returns an error if it is missing, in an unsupported format, or has a number that is not finite.
     pub(crate) fn numbers(&self, tensor: &str) -> Result<Vec<f32>, SafetensorsError> {
         let name = || tensor.to_owned();
         let missing = || SafetensorsError::MissingTensor { tensor: name(), hint: "" };

@@ -1,4 +1,4 @@
-//! The JSON files beside the weights.
+//! Reads the JSON files beside the weights.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 use super::SafetensorsError;
 use crate::foreign;
 
-/// More than any of these files has: Qwen's tokenizer.json takes 11 MB.
+/// The maximum size of these files: Qwen's tokenizer.json has 11 MB.
 pub(super) const MOST_BYTES: u64 = 128 << 20;
 
-/// Reads a file of the folder; `None` if it is not there.
+/// Parses a file of the folder; `None` if it does not exist.
 pub(super) fn read<T: DeserializeOwned>(
     folder: &Path,
     name: &str,
@@ -27,7 +27,7 @@ pub(super) fn read<T: DeserializeOwned>(
     })
 }
 
-/// The text of a file of the folder; `None` if it is not there.
+/// Returns the text of a file of the folder; `None` if it does not exist.
 pub(super) fn text(folder: &Path, name: &str) -> Result<Option<String>, SafetensorsError> {
     let unreadable = |error: std::io::Error| SafetensorsError::Unreadable {
         name: name.to_owned(),
@@ -44,7 +44,7 @@ pub(super) fn text(folder: &Path, name: &str) -> Result<Option<String>, Safetens
     }
     let mut text = String::new();
     file.take(MOST_BYTES).read_to_string(&mut text).map_err(unreadable)?;
-    // A tokenizer.json is large enough for Git LFS.
+    // A tokenizer.json is large enough to be stored in Git LFS.
     if let Some(foreign) = foreign::kind(text.as_bytes()) {
         let problem = foreign.describe(len);
         return Err(SafetensorsError::Foreign { name: name.to_owned(), problem });
@@ -52,7 +52,7 @@ pub(super) fn text(folder: &Path, name: &str) -> Result<Option<String>, Safetens
     Ok(Some(text))
 }
 
-/// A JSON object of the folder, read by key. It notes which keys were asked for.
+/// A JSON object of the folder, read by key. Records which keys were read.
 pub(crate) struct Object {
     pub(crate) name: &'static str,
     pub(crate) values: Map<String, Value>,
@@ -60,7 +60,7 @@ pub(crate) struct Object {
 }
 
 impl Object {
-    /// The object in a file; `None` if the file is not there.
+    /// Reads the object in a file; `None` if the file does not exist.
     pub(crate) fn read(
         folder: &Path,
         name: &'static str,
@@ -68,18 +68,18 @@ impl Object {
         Ok(read(folder, name)?.map(|values| Self::new(name, values)))
     }
 
-    /// An object that messages call `name`.
+    /// Creates an object that messages call `name`.
     pub(crate) fn new(name: &'static str, values: Map<String, Value>) -> Self {
         Self { name, values, taken: RefCell::default() }
     }
 
-    /// A value, if it is there and not null.
+    /// Returns a value, or `None` if it is missing or null.
     pub(crate) fn get(&self, key: &str) -> Option<&Value> {
         self.taken.borrow_mut().insert(key.to_owned());
         self.values.get(key).filter(|value| !value.is_null())
     }
 
-    /// What is there, not null, and was not asked for.
+    /// Returns the values that are not null and were not read.
     pub(crate) fn rest(&self) -> impl Iterator<Item = (&str, &Value)> {
         let taken = self.taken.borrow().clone();
         let rest = self
@@ -89,22 +89,22 @@ impl Object {
         rest.map(|(key, value)| (key.as_str(), value))
     }
 
-    /// An integer from 0.
+    /// Returns a non-negative integer.
     pub(crate) fn integer(&self, key: &str) -> Result<Option<u64>, SafetensorsError> {
         self.typed(key, "an integer from 0", Value::as_u64)
     }
 
-    /// A number.
+    /// Returns a number.
     pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, SafetensorsError> {
         self.typed(key, "a number", Value::as_f64)
     }
 
-    /// `true` or `false`.
+    /// Returns a boolean.
     pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, SafetensorsError> {
         self.typed(key, "true or false", Value::as_bool)
     }
 
-    /// A text.
+    /// Returns a text.
     pub(crate) fn text(&self, key: &str) -> Result<Option<&str>, SafetensorsError> {
         self.typed(key, "a text", Value::as_str)
     }
@@ -119,12 +119,12 @@ impl Object {
         read(value).map(Some).ok_or_else(|| self.wrong(key, expected, value))
     }
 
-    /// That a key must be there.
+    /// Returns the error for a missing key.
     pub(crate) fn missing(&self, key: &str, expected: &'static str) -> SafetensorsError {
         SafetensorsError::MissingKey { name: self.name, key: key.to_owned(), expected }
     }
 
-    /// That a value is not what it should be.
+    /// Returns the error for an invalid value.
     pub(crate) fn wrong(
         &self,
         key: &str,

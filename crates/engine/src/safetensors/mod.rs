@@ -1,15 +1,15 @@
-//! Folders of safetensors, as the hub has them: `config.json`, the tokenizer's files, and the weights in
+//! Folders with safetensors, as on the hub: `config.json`, the tokenizer's files, and the weights in
 //! one file or several. Weights are quantized when they are loaded.
 //!
 //! - `shards`: opens the files with the weights and checks their headers and the index
-//! - `names`: what the decoder's tensors are called there
-//! - `config`, `other_keys`, `tokenizer`: the JSON files, translated to GGUF's metadata and checked like those
-//! - `quantize`: from f32, f16 and bf16 to the formats that multiply
-//! - `json`: reads a file of bounded size, key by key
-//! - `file`: one file of tensors by itself, such as an adapter
+//! - `names`: maps the decoder's tensor names to those in the files
+//! - `config`, `other_keys`, `tokenizer`: translate the JSON files to GGUF's metadata, which is then checked
+//! - `quantize`: converts f32, f16 and bf16 to the formats of the matrix products
+//! - `json`: reads a file of limited size, key by key
+//! - `file`: a single file of tensors, such as an adapter
 //!
-//! Of a matrix that is loaded, its bytes in the file, its bytes in the new format and a few rows of f32 per
-//! thread are in memory beside what is loaded already. The embedding is not loaded at all: a step wants few
+//! While a matrix is loaded, its bytes in the file, its bytes in the new format and a few rows of f32 per
+//! thread are in memory beside the loaded weights. The embedding is not loaded: a step needs only a few
 //! of its rows, and reads them from the file.
 
 mod config;
@@ -43,10 +43,10 @@ use crate::stored_tensor::{StoredTensor, layer_of};
 use quantize::Target;
 use shards::{Entry, Float, Shards};
 
-/// The file that says what kind of model it is.
+/// The file with the model's configuration.
 pub(crate) const CONFIG: &str = "config.json";
 
-/// A model of transformers in a folder, open for reading. Cheap to clone.
+/// A transformers model in a folder, open for reading. Cheap to clone.
 #[derive(Clone)]
 pub struct SafetensorsModel(Arc<Inner>);
 
@@ -54,15 +54,15 @@ struct Inner {
     metadata: Metadata,
     shards: Shards,
     quantization: Quantization,
-    /// Tokens that the embedding has rows for, as the config says.
+    /// The number of the embedding's rows by the config.
     vocab: usize,
-    /// Whether the embedding is the head too.
+    /// Whether the embedding is also the head.
     tied: bool,
 }
 
-/// A matrix as it was loaded.
+/// A loaded matrix.
 pub(crate) enum Matrix {
-    /// In a quantized format, row after row.
+    /// In a quantized format, row by row.
     Quantized(GgmlDType, Vec<u8>),
     /// `[outputs, inputs]` as f32.
     Exact(Vec<f32>),
@@ -80,11 +80,11 @@ impl std::fmt::Debug for SafetensorsModel {
 }
 
 impl SafetensorsModel {
-    /// Opens the files of a folder, reads what stands beside them and checks it. The weights are read
-    /// when they are loaded.
+    /// Opens the files of a folder, and reads and checks the JSON files. The weights are read when they are
+    /// loaded.
     ///
     /// # Errors
-    /// When a file is missing, damaged or unreadable, or holds a model that cannot be computed.
+    /// Returns an error if a file is missing, damaged or unreadable, or the model is not supported.
     pub fn open(folder: impl AsRef<Path>, quantization: Quantization) -> Result<Self, LoadError> {
         let folder = folder.as_ref();
         let label = folder.display().to_string();
@@ -108,10 +108,10 @@ impl SafetensorsModel {
         Ok(model)
     }
 
-    /// Checks the config of a folder whose weights may not be there yet.
+    /// Checks the config of a folder whose weights may not exist yet.
     ///
     /// # Errors
-    /// When it is missing, damaged, or that of a model that cannot be computed.
+    /// Returns an error if it is missing or damaged, or the model is not supported.
     pub(crate) fn check_config(folder: &Path) -> Result<(), LoadError> {
         let label = folder.display().to_string();
         let mut metadata = Metadata::new(label.clone());
@@ -119,37 +119,37 @@ impl SafetensorsModel {
         config.map_or(Ok(()), |config| config::read(folder, &config, &mut metadata).map(drop))
     }
 
-    /// How messages call it: its folder.
+    /// Returns the model's name in messages: its folder.
     pub fn label(&self) -> &str {
         self.0.metadata.label()
     }
 
-    /// What its JSON files say, by GGUF's keys.
+    /// Returns the metadata of its JSON files, by GGUF's keys.
     pub(crate) fn metadata(&self) -> &Metadata {
         &self.0.metadata
     }
 
-    /// Tokens that the embedding has rows for, as the config says.
+    /// Returns the number of the embedding's rows by the config.
     pub(crate) fn vocab(&self) -> usize {
         self.0.vocab
     }
 
-    /// Whether the head has weights of its own.
+    /// Returns whether the head has its own weights.
     pub(crate) fn has_own_head(&self) -> bool {
         !self.0.tied
     }
 
-    /// The names of all tensors, as the files have them.
+    /// Returns the names of all tensors in the files.
     pub(crate) fn tensor_names(&self) -> impl Iterator<Item = &str> {
         self.0.shards.tensors.keys().map(String::as_str)
     }
 
-    /// Bytes of the embedding in its file.
+    /// Returns the bytes of the embedding in its file.
     pub(crate) fn embedding_bytes(&self) -> usize {
         self.0.shards.tensors.get(names::EMBEDDING).map_or(0, |entry| entry.len)
     }
 
-    /// All tensors that the decoder has, in no order. An embedding that is not the head takes no memory.
+    /// Returns all tensors of the decoder, in no particular order. An embedding that is not the head takes no memory.
     pub(crate) fn stored(&self) -> impl Iterator<Item = StoredTensor> {
         let tensors = self.0.shards.tensors.iter();
         tensors.filter(|(name, _)| names::is_known(name)).filter_map(|(name, entry)| {
@@ -172,7 +172,7 @@ impl SafetensorsModel {
         })
     }
 
-    /// What becomes of a tensor; `None` if it has no rows to look at.
+    /// Returns the target format of a tensor; `None` if it is not a matrix.
     fn target(&self, name: &str, entry: &Entry) -> Option<Target> {
         match entry.shape.as_slice() {
             [_] => Some(Target { dtype: GgmlDType::F32, fell_back: false }),
@@ -221,19 +221,19 @@ impl SafetensorsModel {
         }
     }
 
-    /// A problem as an error that names the folder.
+    /// Converts a problem to an error that names the folder.
     pub(crate) fn error(&self, problem: SafetensorsError) -> LoadError {
         damaged(self.label(), problem)
     }
 
-    /// A tensor by the decoder's name, if it is there: its name in the files and where it is.
+    /// Finds a tensor by the decoder's name: its name in the files, and its location.
     fn find(&self, name: &str) -> Option<(String, &Entry)> {
         let theirs = names::in_files(name)?;
         let entry = self.0.shards.tensors.get(&theirs)?;
         Some((theirs, entry))
     }
 
-    /// A tensor by the decoder's name, of a shape, in one of the formats that are read.
+    /// Finds a tensor by the decoder's name, and checks its shape and that its format is supported.
     fn require(&self, name: &str, shape: &[usize]) -> Result<(String, &Entry, Float), LoadError> {
         let Some((tensor, entry)) = self.find(name) else {
             let tensor = names::in_files(name).unwrap_or_else(|| name.to_owned());
@@ -263,18 +263,18 @@ impl SafetensorsModel {
         }
     }
 
-    /// Checks a tensor by the decoder's name, but for its numbers. Returns its name in the files.
+    /// Checks a tensor by the decoder's name, without its numbers. Returns its name in the files.
     ///
     /// # Errors
-    /// When it is missing, or of another shape or type.
+    /// Returns an error if it is missing, or has another shape or type.
     pub(crate) fn check(&self, name: &str, shape: &[usize]) -> Result<String, LoadError> {
         self.require(name, shape).map(|(theirs, ..)| theirs)
     }
 
-    /// A matrix `[outputs, inputs]` by the decoder's name, in the format that it is to be held in.
+    /// Loads a matrix `[outputs, inputs]` by the decoder's name, in its target format.
     ///
     /// # Errors
-    /// When it is missing, of another shape or type, or holds what is no finite number.
+    /// Returns an error if it is missing, has another shape or type, or has a number that is not finite.
     pub(crate) fn matrix(
         &self,
         name: &str,
@@ -300,18 +300,18 @@ impl SafetensorsModel {
         if finite { Ok(matrix) } else { Err(self.error(SafetensorsError::NotFinite { tensor })) }
     }
 
-    /// A vector as f32.
+    /// Loads a vector as f32.
     ///
     /// # Errors
-    /// As of [`matrix`](Self::matrix).
+    /// Returns the errors of [`matrix`](Self::matrix).
     pub(crate) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
         self.exact(name, &[len])
     }
 
-    /// All numbers of a tensor as f32, row after row.
+    /// Loads all numbers of a tensor as f32, row by row.
     ///
     /// # Errors
-    /// As of [`matrix`](Self::matrix).
+    /// Returns the errors of [`matrix`](Self::matrix).
     pub(crate) fn exact(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadError> {
         let (tensor, entry, float) = self.require(name, shape)?;
         let mut numbers = vec![0.0; shape.iter().product()];
@@ -325,18 +325,18 @@ impl SafetensorsModel {
         self.0.shards.data(entry).map_err(|problem| self.error(problem))
     }
 
-    /// Checks that nobody has written to a file with weights since it was opened.
+    /// Checks that no file with weights was written to since it was opened.
     ///
     /// # Errors
-    /// When a size or a time of modification has changed.
+    /// Returns an error if a size or modification time has changed.
     pub(crate) fn check_unchanged(&self) -> Result<(), LoadError> {
         self.0.shards.check_unchanged().map_err(|problem| self.error(problem))
     }
 
-    /// The rows of a matrix `[rows, width]`, to be read from their file one by one.
+    /// Returns the rows of a matrix `[rows, width]`, which are read from its file one by one.
     ///
     /// # Errors
-    /// As of [`matrix`](Self::matrix), but for the numbers, which are not looked at.
+    /// Returns the errors of [`matrix`](Self::matrix), except that the numbers are not checked.
     pub(crate) fn rows(&self, name: &str, rows: usize, width: usize) -> Result<Rows, LoadError> {
         let (_, entry, float) = self.require(name, &[rows, width])?;
         Ok(Rows { model: self.clone(), entry: entry.clone(), float })
@@ -352,15 +352,15 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// `[rows, width]`
+    /// Returns `[rows, width]`.
     pub(crate) fn shape(&self) -> (usize, usize) {
         (self.entry.shape[0], self.entry.shape[1])
     }
 
-    /// Reads one row, `[width]`, by way of `buffer`; `index` must be one of them.
+    /// Reads one row, `[width]`, through `buffer`; `index` must be in range.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// Returns an error if it can't be read.
     pub(crate) fn read(
         &self,
         index: usize,
@@ -373,7 +373,7 @@ impl Rows {
         Ok(())
     }
 
-    /// As of [`SafetensorsModel::check_unchanged`].
+    /// Same as [`SafetensorsModel::check_unchanged`].
     pub(crate) fn check_unchanged(&self) -> Result<(), LoadError> {
         self.model.check_unchanged()
     }

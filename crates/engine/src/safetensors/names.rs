@@ -1,10 +1,10 @@
-//! What the decoder's tensors are called in a checkpoint of transformers.
+//! Maps the decoder's tensor names to those of transformers' checkpoints.
 
 /// Tensors of the whole model.
 const MODEL: [(&str, &str); 3] =
     [("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("output", "lm_head")];
 
-/// Tensors of a layer: behind `blk.N.`, and behind `model.layers.N.`.
+/// Tensors of a layer: after `blk.N.`, and after `model.layers.N.`.
 const LAYER: [(&str, &str); 16] = [
     ("attn_norm", "input_layernorm"),
     ("attn_q", "self_attn.q_proj"),
@@ -24,22 +24,23 @@ const LAYER: [(&str, &str); 16] = [
     ("ffn_down_shexp", "mlp.shared_expert.down_proj"),
 ];
 
-/// Tensors of an expert: behind `blk.N.` and before `.E`, and behind `model.layers.N.mlp.experts.E.`.
+/// Tensors of an expert: between `blk.N.` and `.E`, and after `model.layers.N.mlp.experts.E.`.
 const EXPERT: [(&str, &str); 3] =
     [("ffn_gate_exps", "gate_proj"), ("ffn_up_exps", "up_proj"), ("ffn_down_exps", "down_proj")];
 
-/// What chooses experts, and what lets the shared one through: never quantized.
+/// The routers of the experts and of the shared expert: never quantized.
 const ROUTER: &str = "mlp.gate";
 const SHARED_GATE: &str = "mlp.shared_expert_gate";
 
-/// What stands before a layer's number.
+/// The prefix before a layer's number.
 pub(super) const LAYERS: &str = "model.layers.";
 /// The embedding, by its name in the files.
 pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
 /// The head, by its name in the files.
 pub(super) const HEAD: &str = "lm_head.weight";
 
-/// `blk.3.attn_q.bias` → `model.layers.3.self_attn.q_proj.bias`; `None` for what no such model has.
+/// Returns the name in the files, or `None` for an unknown name:
+/// `blk.3.attn_q.bias` → `model.layers.3.self_attn.q_proj.bias`.
 pub(super) fn in_files(name: &str) -> Option<String> {
     let (module, kind) = name.rsplit_once('.')?;
     let of = |table: &[(&str, &'static str)], module: &str| {
@@ -59,7 +60,7 @@ pub(super) fn in_files(name: &str) -> Option<String> {
     }
 }
 
-/// Whether the decoder has a tensor by this name of the files.
+/// Returns whether the decoder has a tensor with this name in the files.
 pub(super) fn is_known(theirs: &str) -> bool {
     let Some((module, "weight" | "bias")) = theirs.rsplit_once('.') else { return false };
     let layer = module.strip_prefix(LAYERS).and_then(|rest| rest.split_once('.'));
@@ -72,7 +73,7 @@ pub(super) fn is_known(theirs: &str) -> bool {
     }
 }
 
-/// Whether a tensor decides by leaps, and is held as it is.
+/// Returns whether a tensor makes discrete decisions and so is not quantized.
 pub(super) fn is_exact(theirs: &str) -> bool {
     let module = theirs.rsplit_once('.').map_or("", |(module, _)| module);
     [ROUTER, SHARED_GATE]
@@ -80,7 +81,7 @@ pub(super) fn is_exact(theirs: &str) -> bool {
         .any(|exact| module.strip_suffix(exact).is_some_and(|before| before.starts_with(LAYERS)))
 }
 
-/// `mlp.experts.3.gate_proj`
+/// Returns whether a module is an expert's: `mlp.experts.3.gate_proj`.
 fn is_expert(module: &str) -> bool {
     let expert = module.strip_prefix("mlp.experts.").and_then(|rest| rest.split_once('.'));
     expert.is_some_and(|(number, module)| {

@@ -1,5 +1,5 @@
-//! What a `config.json` may say beside the numbers that [`config`](super::config) reads: what the decoder does
-//! anyway, and what changes nothing that is computed. All else is refused by name.
+//! Checks the keys of a `config.json` that [`config`](super::config) does not read. Accepts values that match the
+//! decoder and keys that do not affect the computation; refuses all other keys by name.
 
 use std::path::Path;
 
@@ -10,14 +10,14 @@ use super::json::Object;
 use crate::LoadError;
 use crate::gguf::Metadata;
 
-/// What the names of models that write text end with, in `architectures`.
+/// The suffix of generative models' names in `architectures`.
 const WRITES_TEXT: &str = "ForCausalLM";
 
-/// Parts of the names of models that give scores, in `architectures`.
+/// Parts of the names of classification and reward models in `architectures`.
 const GIVES_SCORES: [&str; 6] =
     ["Classification", "RewardModel", "Reward", "QuestionAnswering", "MultipleChoice", "ValueHead"];
 
-/// Keys that change nothing that is computed, whatever they say.
+/// Keys that do not affect the computation, whatever their values.
 const HARMLESS: &[&str] = &[
     // Training.
     "attention_dropout",
@@ -27,7 +27,7 @@ const HARMLESS: &[&str] = &[
     "output_router_logits",
     "pretraining_tp",
     "router_aux_loss_coef",
-    // How it is run.
+    // Execution.
     "attn_implementation",
     "chunk_size_feed_forward",
     "dtype",
@@ -42,7 +42,7 @@ const HARMLESS: &[&str] = &[
     "torchscript",
     "use_bfloat16",
     "use_cache",
-    // Windows, which use_sliding_window turns on.
+    // Windows, which are enabled by use_sliding_window.
     "max_window_layers",
     "sliding_window",
     // Tokens: those that end an answer are read with the tokenizer.
@@ -59,7 +59,7 @@ const HARMLESS: &[&str] = &[
     "suppress_tokens",
     "tokenizer_class",
     "unk_token_id",
-    // How tokens are drawn: generation_config.json says so.
+    // Sampling: read from generation_config.json.
     "bad_words_ids",
     "diversity_penalty",
     "do_sample",
@@ -80,7 +80,7 @@ const HARMLESS: &[&str] = &[
     "top_k",
     "top_p",
     "typical_p",
-    // Of models of other kinds; transformers writes them for all.
+    // Keys of other kinds of models; transformers writes them for all.
     "add_cross_attention",
     "cross_attention_hidden_size",
     "finetuning_task",
@@ -94,17 +94,17 @@ const HARMLESS: &[&str] = &[
     "pruned_heads",
     "task_specific_params",
     "tie_encoder_decoder",
-    // Notes.
+    // Metadata.
     "license",
     "model_max_length",
     "name_or_path",
     "transformers_version",
 ];
 
-/// What the names of tools' own notes begin with.
+/// Prefixes of keys that tools add as notes.
 const NOTES: [&str; 2] = ["_", "unsloth_"];
 
-/// Refuses weights that are not those that were trained: each kind with what it is.
+/// Refuses weights that were quantized or converted after training; the error names the method.
 pub(super) fn refuse_other_weights(
     folder: &Path,
     config: &Object,
@@ -116,7 +116,7 @@ pub(super) fn refuse_other_weights(
     let said = config.get("quantization_config");
     let method = said.and_then(|said| said.get("quant_method")).and_then(Json::as_str);
     let bits = |said: &Json| said.get("bits").and_then(Json::as_u64);
-    // MLX writes "quantization", and since 2025 the same once more as "quantization_config".
+    // MLX writes "quantization", and since 2025 also a copy as "quantization_config".
     let of_mlx = config.get("quantization").or(said.filter(|_| method.is_none()));
     if let Some(bits) = of_mlx.and_then(bits) {
         return refuse(format!(
@@ -126,7 +126,7 @@ pub(super) fn refuse_other_weights(
     }
     let has = |name: &str| folder.join(name).exists();
     let method = match (said, method) {
-        // As their first versions wrote it.
+        // As early versions wrote it.
         (None, _) if has("quantize_config.json") => Some("gptq"),
         (None, _) if has("quant_config.json") => Some("awq"),
         (None, _) => None,
@@ -149,7 +149,7 @@ pub(super) fn refuse_other_weights(
     }
 }
 
-/// Refuses models that do something else than write text, and those that bring code of their own.
+/// Refuses models that do not generate text, and those that need custom code.
 pub(super) fn refuse_other_tasks(config: &Object, metadata: &Metadata) -> Result<(), LoadError> {
     let names = config.get("architectures").and_then(Json::as_array);
     for name in names.into_iter().flatten().filter_map(Json::as_str) {
@@ -180,7 +180,7 @@ pub(super) fn refuse_other_tasks(config: &Object, metadata: &Metadata) -> Result
     }
 }
 
-/// Refuses values by which transformers would compute something else than the decoder does.
+/// Refuses values for which transformers would compute something else than the decoder.
 pub(super) fn refuse_other_values(
     architecture: &str,
     config: &Object,
@@ -225,7 +225,7 @@ fn refuse_unless(
     }
 }
 
-/// Refuses a key that nobody asked for, unless it changes nothing.
+/// Refuses a key that was not read, unless it does not affect the computation.
 pub(super) fn refuse_rest(config: &Object, metadata: &Metadata) -> Result<(), LoadError> {
     let is_harmless =
         |key: &str| HARMLESS.contains(&key) || NOTES.iter().any(|note| key.starts_with(note));

@@ -1,4 +1,4 @@
-//! From the numbers of a file to the formats that multiply.
+//! Converts the numbers of a file to the formats of the matrix products.
 
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
@@ -8,23 +8,23 @@ use rayon::prelude::*;
 use super::shards::Float;
 use crate::quantization::Quantization;
 
-/// Numbers that a thread widens at once, about: they stay in its cache.
+/// The approximate count of numbers that a thread converts at once, so that they stay in its cache.
 const PIECE: usize = 1 << 15;
 
-/// What becomes of a matrix.
+/// The target format of a matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Target {
-    /// The format it is held in.
+    /// The format in memory.
     pub(super) dtype: GgmlDType,
-    /// Whether its rows do not fit the format that was asked for.
+    /// Whether the requested format was replaced because it does not fit the rows.
     pub(super) fell_back: bool,
 }
 
 impl Target {
-    /// For a matrix with rows of `inputs` numbers. The head, which decides between tokens, gets two bits
-    /// more than the rest, as llama.cpp gives it.
+    /// Chooses the format of a matrix with rows of `inputs` numbers. The head gets two bits more than the other
+    /// matrices, as in llama.cpp, since it selects the tokens.
     ///
-    /// A format that rows do not fit is replaced by the next more precise one.
+    /// If a format does not fit the rows, the next more precise one is used.
     pub(super) fn new(quantization: Quantization, is_head: bool, inputs: usize) -> Self {
         let wanted: &[GgmlDType] = match (quantization, is_head) {
             (Quantization::None, _) => &[],
@@ -39,13 +39,13 @@ impl Target {
         }
     }
 
-    /// Bytes of `weights` numbers.
+    /// Returns the bytes of `weights` numbers.
     pub(super) fn bytes(self, weights: usize) -> usize {
         weights / self.dtype.block_size() * self.dtype.type_size()
     }
 }
 
-/// The numbers in some bytes of a file. Whether all are finite.
+/// Converts bytes of a file to f32. Returns whether all numbers are finite.
 pub(super) fn widen(float: Float, bytes: &[u8], out: &mut [f32]) -> bool {
     match float {
         Float::F32 => {
@@ -67,7 +67,7 @@ pub(super) fn widen(float: Float, bytes: &[u8], out: &mut [f32]) -> bool {
     out.iter().all(|number| number.is_finite())
 }
 
-/// The same with all threads.
+/// Does the same with all threads.
 pub(super) fn widen_all(float: Float, bytes: &[u8]) -> (Vec<f32>, bool) {
     let mut numbers = vec![0.0; bytes.len() / float.size()];
     let finite = numbers
@@ -78,8 +78,8 @@ pub(super) fn widen_all(float: Float, bytes: &[u8]) -> (Vec<f32>, bool) {
     (numbers, finite)
 }
 
-/// A matrix `[outputs, inputs]` in another format, and whether all its numbers are finite. Threads share
-/// its rows, so beside the result there is a piece of numbers per thread and no more.
+/// Converts a matrix `[outputs, inputs]` to another format; also returns whether all its numbers are finite.
+/// Threads share its rows, so the only temporary memory is one piece of numbers per thread.
 pub(super) fn quantize(
     float: Float,
     bytes: &[u8],

@@ -1,4 +1,4 @@
-//! The files with the weights: one, or several with an index.
+//! The files with the weights: a single one, or several with an index.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
@@ -11,12 +11,12 @@ use super::{SafetensorsError, json};
 use crate::files::{Bytes, OpenFile, ReadError};
 use crate::foreign;
 
-/// The only file of a small model.
+/// The single file of a small model.
 pub(crate) const SINGLE: &str = "model.safetensors";
-/// Which tensor is in which file of a large one.
+/// The index of a large model, which maps tensors to files.
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
-/// The formats of weights that are read.
+/// The supported formats of weights in files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Float {
     F32,
@@ -25,7 +25,7 @@ pub(super) enum Float {
 }
 
 impl Float {
-    /// Bytes of a number.
+    /// Returns the bytes of a number.
     pub(super) fn size(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -34,20 +34,20 @@ impl Float {
     }
 }
 
-/// Where a tensor is.
+/// The location of a tensor.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) shape: Vec<usize>,
-    /// As it stands in the file.
+    /// The type in the file.
     pub(super) dtype: Dtype,
-    /// The number of its file.
+    /// The index of its file.
     shard: usize,
     start: u64,
     pub(super) len: usize,
 }
 
 impl Entry {
-    /// The format, if it is one of those that are read.
+    /// Returns the format, if it is supported.
     pub(super) fn float(&self) -> Option<Float> {
         match self.dtype {
             Dtype::F32 => Some(Float::F32),
@@ -58,10 +58,10 @@ impl Entry {
     }
 }
 
-/// All files with weights, open, and where in them each tensor is.
+/// All files with weights, open, and the locations of the tensors.
 pub(super) struct Shards {
     files: Vec<OpenFile>,
-    /// What they are called.
+    /// The files' names.
     names: Vec<String>,
     pub(super) tensors: HashMap<String, Entry>,
 }
@@ -72,10 +72,10 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The files that an index names, in order; each once.
+/// Returns the files that an index names, in order, without duplicates.
 ///
 /// # Errors
-/// When it is no index, or names a file elsewhere.
+/// Returns an error if the text is not an index, or names a file outside of the folder.
 pub(crate) fn files_of_index(text: &str) -> Result<Vec<String>, SafetensorsError> {
     parse_index(text).map(|index| files(&index))
 }
@@ -101,7 +101,7 @@ fn files(index: &Index) -> Vec<String> {
 }
 
 impl Shards {
-    /// Opens the files of a folder and checks their headers. A single file goes before an index.
+    /// Opens the files of a folder and checks their headers. A single file has precedence over an index.
     pub(super) fn open(folder: &Path) -> Result<Self, SafetensorsError> {
         if folder.join(SINGLE).exists() {
             return Self::of_file(folder, SINGLE);
@@ -123,7 +123,7 @@ impl Shards {
         Ok(shards)
     }
 
-    /// Opens one file of a folder, whatever its name, and checks its header.
+    /// Opens one file of a folder with any name, and checks its header.
     pub(super) fn of_file(folder: &Path, name: &str) -> Result<Self, SafetensorsError> {
         let mut shards = Self::empty();
         shards.add(folder, name)?;
@@ -166,24 +166,24 @@ impl Shards {
         Ok(())
     }
 
-    /// How many files there are.
+    /// Returns the number of files.
     pub(super) fn len(&self) -> usize {
         self.files.len()
     }
 
-    /// The bytes of a tensor, read from its file.
+    /// Reads the bytes of a tensor from its file.
     ///
     /// # Errors
-    /// When they can't be read, or the file has become shorter since it was opened.
+    /// Returns an error if they can't be read, or the file was truncated since it was opened.
     pub(super) fn data(&self, entry: &Entry) -> Result<Bytes<'static>, SafetensorsError> {
         let bytes = self.files[entry.shard].bytes_at(entry.start, entry.len);
         bytes.map_err(|error| self.unreadable(entry.shard, error))
     }
 
-    /// Some of a tensor's bytes, from `offset` on, into `out`.
+    /// Reads some of a tensor's bytes, from `offset` on, into `out`.
     ///
     /// # Errors
-    /// As of [`data`](Self::data).
+    /// Returns the errors of [`data`](Self::data).
     pub(super) fn read(
         &self,
         entry: &Entry,
@@ -194,10 +194,10 @@ impl Shards {
         read.map_err(|error| self.unreadable(entry.shard, error))
     }
 
-    /// Checks that nobody has written to a file since it was opened.
+    /// Checks that no file was written to since it was opened.
     ///
     /// # Errors
-    /// When a size or a time of modification has changed.
+    /// Returns an error if a size or modification time has changed.
     pub(super) fn check_unchanged(&self) -> Result<(), SafetensorsError> {
         for (number, file) in self.files.iter().enumerate() {
             file.check().map_err(|error| self.unreadable(number, error))?;
@@ -211,13 +211,13 @@ impl Shards {
     }
 }
 
-/// Bytes of a header's length, with which a file begins.
+/// The bytes of the header's length at the start of a file.
 const LENGTH: u64 = 8;
-/// The longest header that is read.
+/// The maximum length of a header.
 const MOST_HEADER: u64 = 100_000_000;
 
-/// The length of a file's header, and the header. What it says is checked: the offsets of all tensors follow
-/// one another up to the end of the file, and each has the bytes of its shape.
+/// Reads a file's header; returns its length and content. Checks that the offsets of all tensors are contiguous up
+/// to the end of the file, and that each tensor has the bytes of its shape.
 fn read_header(file: &OpenFile, name: &str) -> Result<(u64, Metadata), SafetensorsError> {
     let bad = |problem: String| SafetensorsError::BadHeader { name: name.to_owned(), problem };
     let read = |offset: u64, len: usize| {

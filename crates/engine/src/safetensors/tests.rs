@@ -1,4 +1,4 @@
-//! Quantizing against llama.cpp's quantizer, tensor by tensor.
+//! Compares quantization with llama.cpp's quantizer, tensor by tensor.
 
 use std::path::{Path, PathBuf};
 
@@ -26,8 +26,8 @@ fn error(of: &[f32], from: &[f32]) -> f64 {
     (squares.sum::<f64>() / of.len() as f64).sqrt()
 }
 
-/// The same format for every matrix as llama.cpp's file has, and an error no larger than its own, up to
-/// what its longer search for scales gains.
+/// Every matrix has the same format as in llama.cpp's file, and an error at most as large, apart from the gain
+/// of llama.cpp's longer search for scales.
 #[test]
 fn as_near_to_the_weights_as_llama_cpp() {
     let cases = [

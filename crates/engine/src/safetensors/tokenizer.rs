@@ -1,6 +1,6 @@
-//! `tokenizer.json` and what stands around it, as GGUF's metadata say it.
+//! Translates `tokenizer.json` and the files around it to GGUF's metadata.
 //!
-//! Tokens, merges and the template are checked where those of a GGUF file are, in
+//! Tokens, merges and the template are checked in the same place as those of a GGUF file, in
 //! [`Vocabulary`](crate::text::Vocabulary) and [`ChatTemplate`](crate::text::ChatTemplate).
 
 use std::collections::HashMap;
@@ -22,11 +22,11 @@ const CONFIG: &str = "tokenizer_config.json";
 const GENERATION: &str = "generation_config.json";
 const TEMPLATE: &str = "chat_template.jinja";
 
-/// The files that a tokenizer is read from, and whether it must be there.
+/// The tokenizer's files, and whether each is required.
 pub(crate) const FILES: [(&str, bool); 4] =
     [(FILE, true), (CONFIG, false), (GENERATION, false), (TEMPLATE, false)];
 
-/// The part of `tokenizer.json` that is read.
+/// The fields of `tokenizer.json` that are used.
 #[derive(Deserialize)]
 struct Tokenizer {
     #[serde(default)]
@@ -63,7 +63,7 @@ struct Model {
     ignore_merges: bool,
 }
 
-/// Older files have both tokens in one text.
+/// A merge. Older files have both tokens in one text.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Merge {
@@ -71,7 +71,7 @@ enum Merge {
     Pair(String, String),
 }
 
-/// Translates the tokenizer, whose model has rows for `vocab` tokens, and the chat template.
+/// Translates the tokenizer, for a model with rows for `vocab` tokens, and the chat template.
 pub(super) fn read(
     folder: &Path,
     config: &Object,
@@ -140,7 +140,7 @@ pub(super) fn read(
     Ok(())
 }
 
-/// What `generation_config.json` recommends for drawing tokens, as GGUF's metadata say it.
+/// Translates the sampling parameters of `generation_config.json` to GGUF's metadata.
 fn sampling(generation: &Object, metadata: &mut Metadata) {
     let mut set = |name: &str, origin: &str, value: Value| {
         metadata.insert(
@@ -151,7 +151,7 @@ fn sampling(generation: &Object, metadata: &mut Metadata) {
     };
     let mut names =
         vec![("temp", "temperature"), ("top_p", "top_p"), ("top_k", "top_k"), ("min_p", "min_p")];
-    // As transformers does it, nothing but the likeliest token is taken then, whatever else is said.
+    // As in transformers, decoding is greedy then, whatever else is set.
     if generation.get("do_sample") == Some(&Json::Bool(false)) {
         set("temp", "do_sample", Value::Int(0));
         names.clear();
@@ -168,7 +168,7 @@ fn sampling(generation: &Object, metadata: &mut Metadata) {
     }
 }
 
-/// Whether text is cut as it is here, and like which family's.
+/// Checks that the tokenizer splits text as one of the supported families does, and returns that family.
 fn check(tokenizer: &Tokenizer) -> Result<Family, String> {
     let model = &tokenizer.model;
     if model.kind.as_deref().is_some_and(|kind| kind != "BPE") {
@@ -200,7 +200,7 @@ fn check(tokenizer: &Tokenizer) -> Result<Family, String> {
     })
 }
 
-/// Texts and kinds by id: what the tokenizer does not know fills the vocabulary up.
+/// Returns texts and kinds by id; unused ids fill up the vocabulary.
 fn tokens(
     tokenizer: &Tokenizer,
     vocab: usize,
@@ -239,14 +239,14 @@ fn tokens(
         put("model.vocab", id.as_u64().and_then(|id| id.try_into().ok()), text, 1)?;
     }
     for added in &tokenizer.added_tokens {
-        // 3: steers the model and is never shown; 4: found like those, but shown.
+        // 3: a control token, never shown; 4: matched like those, but shown.
         let kind = if added.special { 3 } else { 4 };
         put("added_tokens", Some(added.id), &added.content, kind)?;
     }
     Ok((tokens, kinds))
 }
 
-/// `eos_token_id`: a number, several, or none.
+/// Reads `eos_token_id`: a number, several, or none.
 fn end_ids(object: &Object) -> Result<Vec<i64>, SafetensorsError> {
     let key = "eos_token_id";
     let Some(value) = object.get(key) else { return Ok(Vec::new()) };
@@ -257,7 +257,7 @@ fn end_ids(object: &Object) -> Result<Vec<i64>, SafetensorsError> {
     ids.ok_or_else(|| object.wrong(key, "a token's id or a list of them", value))
 }
 
-/// A token of `tokenizer_config.json`: a text, or an object with it.
+/// Reads a token of `tokenizer_config.json`: a text, or an object with it.
 fn token_text(settings: &Object, key: &str) -> Result<Option<String>, SafetensorsError> {
     let Some(value) = settings.get(key) else { return Ok(None) };
     let text = value.as_str().or_else(|| value.get("content")?.as_str());
@@ -265,8 +265,8 @@ fn token_text(settings: &Object, key: &str) -> Result<Option<String>, Safetensor
         .ok_or_else(|| settings.wrong(key, "a text or an object with \"content\"", value))
 }
 
-/// The chat template: a file of its own goes before the one in `tokenizer_config.json`, and of several
-/// the one that is called `default` is taken.
+/// Reads the chat template: a separate file has precedence over `tokenizer_config.json`, and of several
+/// templates the one called `default` is used.
 fn template(folder: &Path, settings: Option<&Object>) -> Result<Option<String>, SafetensorsError> {
     if let Some(template) = json::text(folder, TEMPLATE)? {
         return Ok(Some(template));

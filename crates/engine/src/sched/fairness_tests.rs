@@ -1,4 +1,4 @@
-//! The bounds of `docs/ENGINE.md` (How a step's budget is shared), in steps.
+//! Tests the bounds of `docs/ENGINE.md` (How a step's budget is shared), in steps.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -16,7 +16,7 @@ const BATCH: u8 = 0;
 const NORMAL: u8 = 2;
 const HIGH: u8 = 3;
 
-/// A scheduler whose plans are carried out, and what became of each sequence.
+/// A scheduler whose plans are executed, and the history of each sequence.
 struct Load {
     scheduler: Scheduler,
     pages: PageAllocator,
@@ -24,7 +24,7 @@ struct Load {
     lives: BTreeMap<u64, Life>,
 }
 
-/// The steps in which something happened to a sequence for the first time.
+/// The steps in which events first happened to a sequence.
 #[derive(Debug, Clone, Copy)]
 struct Life {
     added: usize,
@@ -34,7 +34,7 @@ struct Life {
 }
 
 impl Life {
-    /// Steps from when it was submitted up to and with the one that drew its first token.
+    /// Returns the number of steps from its submit through the one that sampled its first token.
     fn to_first_token(&self) -> usize {
         self.first_token.expect("it drew a token") - self.added
     }
@@ -47,12 +47,12 @@ impl Load {
         Self { scheduler, pages, steps: 0, lives: BTreeMap::new() }
     }
 
-    /// Room for everything.
+    /// Creates a load with room for everything.
     fn roomy(max_batch: usize) -> Self {
         Self::new(max_batch, STEP, 10_000)
     }
 
-    /// Submits a prompt that no other begins like.
+    /// Submits a prompt that shares no prefix with another.
     fn add(&mut self, priority: u8, prompt: usize, answer: usize) -> u64 {
         let id = self.lives.len() as u64;
         self.add_tokens(priority, vec![id as u32 + 2; prompt], answer)
@@ -97,8 +97,8 @@ impl Load {
         self.lives.get_mut(&id).expect("it was added")
     }
 
-    /// Runs until the sequence has its first token, each of the clients with one request in flight: a prompt and an
-    /// answer of lengths drawn from the ranges.
+    /// Runs until the sequence has its first token, with clients that each have one request in flight: a prompt
+    /// and an answer with lengths drawn from the ranges.
     fn beside_clients(
         &mut self,
         id: u64,
@@ -122,12 +122,12 @@ impl Load {
             assert!(self.steps < 10_000, "it starves");
         }
         self.steps(3);
-        // The last ones were submitted when the long prompt was done.
+        // The last ones were submitted when the long prompt finished.
         all.iter().map(|one| self.lives[one]).filter(|life| life.first_token.is_some()).collect()
     }
 }
 
-/// Steps until the first token of a prompt of so many tokens, alone.
+/// Returns the number of steps until the first token of a prompt of that many tokens, alone.
 fn alone(prompt: usize) -> usize {
     let mut load = Load::roomy(16);
     let id = load.add(NORMAL, prompt, 1);
@@ -154,7 +154,7 @@ fn a_short_prompt_beside_a_long_one_starts_with_the_step_that_admits_it() {
     }
 }
 
-/// The load that the documentation names: 15 clients whose prompts are no longer than twice their answers.
+/// The load in the documentation: 15 clients whose prompts are at most twice as long as their answers.
 #[test]
 fn short_prompts_of_16_clients_start_within_three_steps_and_cost_the_long_one_a_tenth() {
     for (prompts, answers) in
@@ -231,7 +231,7 @@ fn a_short_prompt_passes_a_long_one_that_waits_for_pages() {
         assert_eq!(load.life(short).admitted, Some(3));
         assert_eq!(load.life(long).admitted, None);
     }
-    // One that is not shorter waits behind it.
+    // A prompt that is not shorter waits behind it.
     let (mut load, long) = long_waits(16);
     let other = load.add(NORMAL, LONG, 1);
     load.steps(3);
@@ -281,8 +281,8 @@ fn who_was_preempted_is_resumed_before_newcomers() {
     }
 }
 
-/// An urgent prompt that begins like an older, less urgent one has that one computed at its own pace, and computes
-/// nothing of it again.
+/// If an urgent prompt shares the prefix of an older, less urgent one, that one is computed at the urgent one's
+/// pace, and nothing is computed twice.
 #[test]
 fn a_prompt_lends_its_turn_to_the_one_that_computes_its_beginning() {
     let mut load = Load::roomy(16);
@@ -292,15 +292,15 @@ fn a_prompt_lends_its_turn_to_the_one_that_computes_its_beginning() {
     load.steps(1);
     let urgent = load.add_tokens(HIGH, [shared, vec![9; 10]].concat(), 1);
     load.steps(22);
-    // 8,000 tokens at half the budget beside the oldest, were it more urgent; at seven eighths here.
+    // 8,000 tokens at half the budget beside the oldest, if it were more urgent; at seven eighths here.
     let life = load.lives[&urgent];
     assert!(life.first_token.is_some(), "{life:?}");
     let computed = load.scheduler.sequence(SequenceId(1)).unwrap().num_computed();
     assert!((8_000..9_000).contains(&computed), "{computed}");
 }
 
-/// Any load on any pages. `owed` is the bound that the documentation states for each running prompt; every step
-/// lowers it, as long as no older sequence comes back.
+/// Any load on any pages. `owed` is the documented bound for each running prompt; every step lowers it, unless an
+/// older sequence is resumed.
 #[test]
 fn every_step_brings_every_prompt_nearer() {
     let mut random = StdRng::seed_from_u64(23);
@@ -352,7 +352,7 @@ fn every_step_brings_every_prompt_nearer() {
             assert!(load.scheduler.is_idle() || !plan.chunks.is_empty(), "a step without work");
             preemptions += plan.preempted.len();
 
-            // Admission: nobody is passed by more than a batch of younger ones.
+            // Admission: at most a batch of younger sequences passes another.
             waiting.retain(|id| plan.ended.iter().all(|(ended, _)| ended.0 != *id));
             for id in &plan.admitted {
                 waiting.retain(|other| *other != id.0);

@@ -1,7 +1,7 @@
-//! Which sequences compute next. Pure: no tensor, no clock, no thread.
+//! Decides which sequences compute next. Pure: no tensor, no clock, no thread.
 //!
-//! A [`Sequence`] is a task inside the engine. Every step, [`Scheduler::schedule`] says which
-//! tokens of which sequences are computed. `docs/ENGINE.md` states the rule and its bounds.
+//! A [`Sequence`] is a task inside the engine. In every step, [`Scheduler::schedule`] returns which tokens
+//! of which sequences to compute. `docs/ENGINE.md` states the rule and its bounds.
 
 mod plan;
 mod scheduler;

@@ -1,50 +1,50 @@
-//! The limits of a step, and what one step does.
+//! The limits of a step, and its plan.
 
 use crate::api::StopReason;
 
-/// Names a sequence; ascending in order of arrival.
+/// The id of a sequence; ascending in order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId(pub u64);
 
 /// The limits of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Sequences that run at once.
+    /// The maximum number of running sequences.
     pub max_batch: usize,
-    /// Tokens computed in one step: bounds how long running sequences wait for a new prompt.
+    /// The maximum number of tokens computed per step: limits how long running sequences wait for a new prompt.
     pub step_tokens: usize,
 }
 
-/// A piece of a sequence that one step computes.
+/// A range of a sequence's tokens that one step computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunk {
     /// The sequence.
     pub id: SequenceId,
-    /// First token.
+    /// The first token.
     pub start: usize,
-    /// How many tokens.
+    /// The number of tokens.
     pub len: usize,
     /// Whether it ends with the sequence's last token, so that the next one is sampled.
     pub samples: bool,
 }
 
-/// What one step does.
+/// The plan of one step.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct StepPlan {
     /// The tokens to compute; no sequence has more than one chunk.
     pub chunks: Vec<Chunk>,
-    /// The sequences that were admitted, also those that were resumed.
+    /// The sequences that were admitted, including resumed ones.
     pub admitted: Vec<SequenceId>,
     /// The sequences that were preempted because pages ran out.
     pub preempted: Vec<SequenceId>,
-    /// How many prompt tokens of which sequence were found in pages that others had computed.
+    /// The number of prompt tokens per sequence that were found in pages that others had computed.
     pub cached: Vec<(SequenceId, usize)>,
-    /// The sequences that ended before the step, and why.
+    /// The sequences that ended before the step, with the reason.
     pub ended: Vec<(SequenceId, StopReason)>,
 }
 
 impl StepPlan {
-    /// Empties it for the next step and keeps its memory.
+    /// Clears the plan for the next step, keeping its memory.
     pub(super) fn clear(&mut self) {
         let Self { chunks, admitted, preempted, cached, ended } = self;
         chunks.clear();

@@ -1,4 +1,4 @@
-//! Decides, step by step, which tokens of which sequences are computed.
+//! Decides for each step which tokens of which sequences are computed.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -7,12 +7,12 @@ use super::{Chunk, Limits, Sequence, SequenceId, StepPlan};
 use crate::api::StopReason;
 use crate::kv::{PAGE_TOKENS, PageAllocator, PageKey};
 
-/// Tokens of its answer that a sequence must find room for before it is admitted, and that newer
-/// ones then leave it. Answers are mostly shorter than they may be, so room for all of every answer
-/// would lie idle; a sequence that grows beyond this may cause a preemption.
+/// The tokens of its answer for which a sequence must find room before it is admitted, and which newer ones
+/// then leave to it. Answers are usually shorter than allowed, so reserving all of every answer would waste
+/// memory; a sequence that grows beyond this may cause a preemption.
 pub const ANSWER_HEADROOM: usize = 256;
 
-/// The oldest prompt's least share of what decodes leave of a step's budget: one part of so many.
+/// The oldest prompt gets at least one part in this many of the step's budget after decodes.
 const OLDEST_SHARE: usize = 2;
 /// The same while a prompt of a higher priority is pending.
 const OLDEST_SHARE_BESIDE_URGENT: usize = 8;
@@ -26,17 +26,17 @@ pub struct Scheduler {
     waiting: VecDeque<Sequence>,
     /// In order of arrival.
     running: Vec<Sequence>,
-    /// The running sequences by rank, in this step; the memory is kept for the next.
+    /// The running sequences by rank in this step; kept to reuse its memory.
     order: Vec<(i32, SequenceId)>,
-    /// The pages that this step works on, and the sequence that computes each; the memory is kept.
+    /// The pages that this step computes, and the sequence that computes each; kept to reuse its memory.
     filling: HashMap<PageKey, SequenceId>,
 }
 
 impl Scheduler {
-    /// A scheduler that hands out these pages.
+    /// Creates a scheduler that allocates these pages.
     pub fn new(limits: Limits, pages: PageAllocator) -> Self {
         let max_batch = limits.max_batch.max(1);
-        // Even when all sequences decode, a prompt must advance.
+        // A prompt must advance even if all sequences decode.
         let step_tokens = limits.step_tokens.max(max_batch + PAGE_TOKENS);
         Self {
             limits: Limits { max_batch, step_tokens },
@@ -48,24 +48,24 @@ impl Scheduler {
         }
     }
 
-    /// Lets a sequence wait for its turn. It must fit into the pages when it is alone.
+    /// Adds a waiting sequence. It must fit into the pages when it is alone.
     pub fn add(&mut self, sequence: Sequence) {
         debug_assert!(sequence.worst_case() <= self.pages.total_pages() * PAGE_TOKENS);
         let place = self.waiting.partition_point(|other| other.id() < sequence.id());
         self.waiting.insert(place, sequence);
     }
 
-    /// The next step.
+    /// Returns the plan of the next step.
     pub fn schedule(&mut self, now: Instant) -> StepPlan {
         let mut plan = StepPlan::default();
         self.schedule_into(now, &mut plan);
         plan
     }
 
-    /// As [`schedule`](Self::schedule), into the plan of an earlier step.
+    /// Like [`schedule`](Self::schedule), but reuses the plan of an earlier step.
     ///
-    /// The budget goes to decodes, then to the oldest prompt's share, then to the prompts by rank: the short and the
-    /// urgent first.
+    /// The budget goes to decodes, then to the oldest prompt's share, then to prompts by rank: short and urgent
+    /// ones first.
     pub fn schedule_into(&mut self, now: Instant, plan: &mut StepPlan) {
         plan.clear();
         self.end_those_who_must(now, &mut plan.ended);
@@ -88,7 +88,7 @@ impl Scheduler {
         self.order = order;
     }
 
-    /// Takes over pages that hold what comes next, and ranks the sequences by what is left.
+    /// Takes over cached pages with the next tokens, and ranks the sequences by their remaining tokens.
     fn begin_step(&mut self, plan: &mut StepPlan) {
         self.filling.clear();
         self.order.clear();
@@ -102,7 +102,7 @@ impl Scheduler {
         self.order.sort_unstable();
     }
 
-    /// The prompt that arrived first, and one part of how many of the budget is its share.
+    /// Returns the oldest prompt, and the divisor of the budget for its share.
     fn oldest_prompt(&self) -> Option<(SequenceId, usize)> {
         let mut prompts = self.running.iter().filter(|one| !one.is_decoding());
         let oldest = prompts.next()?;
@@ -110,8 +110,8 @@ impl Scheduler {
         Some((oldest.id(), if urgent { OLDEST_SHARE_BESIDE_URGENT } else { OLDEST_SHARE }))
     }
 
-    /// Plans up to `most` more tokens of a sequence. If another sequence computes the page that it needs, it lends
-    /// them to that one and takes the page over after the step.
+    /// Plans up to `most` more tokens of a sequence. If another sequence computes the page that it needs, that one
+    /// gets the tokens, and the page is taken over after the step.
     fn compute(&mut self, id: SequenceId, most: usize, budget: &mut usize, plan: &mut StepPlan) {
         let Some(sequence) = self.sequence_mut(id) else { return }; // preempted meanwhile
         let len = sequence.num_unplanned().min(most).min(*budget);
@@ -134,15 +134,15 @@ impl Scheduler {
         });
     }
 
-    /// The sequence that computes, in this step, the page that a sequence needs next.
+    /// Returns the sequence that computes, in this step, the page that a sequence needs next.
     fn filled_by_another(&mut self, id: SequenceId) -> Option<SequenceId> {
         let page = self.sequence_mut(id)?.wanted_page()?;
         let other = self.sequence(*self.filling.get(&page)?)?;
         other.chunk().is_some().then_some(other.id())
     }
 
-    /// Admits the short and the urgent first, as long as there is room for what a sequence has and for some of its
-    /// answer, beside the same for all that run.
+    /// Admits waiting sequences, short and urgent ones first, while there is room for a sequence's tokens and part of
+    /// its answer, beside the same for all running ones.
     fn admit(&mut self, plan: &mut StepPlan) {
         while self.running.len() < self.limits.max_batch {
             let mut places = self.next_to_admit().into_iter().flatten();
@@ -152,8 +152,8 @@ impl Scheduler {
         }
     }
 
-    /// The places in the queue to try: the oldest preempted sequence, then the first by rank. A sequence that was
-    /// passed by `max_batch` younger ones is passed by no more.
+    /// Returns the positions in the queue to try: the oldest preempted sequence, then the first by rank. A sequence
+    /// that was passed by `max_batch` younger ones can't be passed again.
     fn next_to_admit(&self) -> [Option<usize>; 2] {
         let passed_enough = |one: &Sequence| one.times_passed() >= self.limits.max_batch;
         let barrier = self.waiting.iter().position(passed_enough);
@@ -165,12 +165,12 @@ impl Scheduler {
         [preempted.map(|(place, _)| place), first.map(|(place, _)| place)]
     }
 
-    /// Admits a waiting sequence if there is room. False if not.
+    /// Admits a waiting sequence if there is room; returns whether it did.
     fn admit_at(&mut self, place: usize, plan: &mut StepPlan) -> bool {
         let Some(mut sequence) = self.waiting.remove(place) else { return false };
         let cached = sequence.start(self.pages.table());
         let due: usize = self.running.iter().chain([&sequence]).map(Self::due_pages).sum();
-        // Alone it fits, whatever is due: so at least one sequence always runs.
+        // A sequence that is alone always fits, so at least one sequence always runs.
         if !self.running.is_empty() && due > self.pages.free_pages() {
             sequence.withdraw();
             self.waiting.insert(place, sequence);
@@ -190,9 +190,9 @@ impl Scheduler {
         sequence.missing_pages(ANSWER_HEADROOM)
     }
 
-    /// Makes `len` more tokens fit into a sequence's pages. While there are not enough, the latest arrival of the
-    /// lowest priority is preempted, but never the oldest that runs: it always advances, each sequence becomes the
-    /// oldest at last, and so each ends. False if the sequence itself was preempted.
+    /// Allocates pages for `len` more tokens of a sequence. While there are not enough, preempts the latest arrival of
+    /// the lowest priority, but never the oldest running one. That one always advances, and every sequence becomes the
+    /// oldest eventually, so each ends. Returns false if the sequence itself was preempted.
     fn make_room(
         &mut self,
         id: SequenceId,
@@ -227,7 +227,7 @@ impl Scheduler {
         self.waiting.retain(&mut stays);
     }
 
-    /// A running sequence.
+    /// Returns a running sequence.
     pub fn sequence(&self, id: SequenceId) -> Option<&Sequence> {
         let place = self.running.binary_search_by_key(&id, Sequence::id).ok()?;
         self.running.get(place)
@@ -238,24 +238,24 @@ impl Scheduler {
         self.running.get_mut(place)
     }
 
-    /// The chunk is computed: its keys and values are in the pages, and others may find them there.
+    /// Records that a chunk is computed: its keys and values are in the pages, where others may find them.
     pub fn mark_computed(&mut self, chunk: &Chunk) {
         if let Some(sequence) = self.sequence_mut(chunk.id) {
             sequence.mark_computed(chunk.start + chunk.len);
         }
     }
 
-    /// A token was sampled for a sequence; true if it was the last one allowed.
+    /// Appends a sampled token to a sequence; returns true if it was the last one allowed.
     pub fn append(&mut self, id: SequenceId, token: u32) -> bool {
         self.sequence_mut(id).is_none_or(|sequence| sequence.append(token))
     }
 
-    /// Ends a running sequence; its pages are free at once.
+    /// Removes a running sequence and frees its pages.
     pub fn remove(&mut self, id: SequenceId) {
         self.running.retain(|sequence| sequence.id() != id);
     }
 
-    /// Ends a running sequence whose pages may hold nonsense: nobody shall find them.
+    /// Removes a running sequence whose pages may be wrong, and withdraws them from the cache.
     pub fn discard(&mut self, id: SequenceId) {
         if let Some(sequence) = self.sequence_mut(id) {
             sequence.forget();
@@ -263,17 +263,17 @@ impl Scheduler {
         self.remove(id);
     }
 
-    /// How many run.
+    /// Returns the number of running sequences.
     pub fn num_running(&self) -> usize {
         self.running.len()
     }
 
-    /// How many wait.
+    /// Returns the number of waiting sequences.
     pub fn num_waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether there is nothing to do.
+    /// Returns whether no sequence runs or waits.
     pub fn is_idle(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty()
     }

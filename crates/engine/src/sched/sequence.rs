@@ -9,27 +9,27 @@ use crate::api::StopReason;
 use crate::kv::{BlockTable, PAGE_TOKENS, PageKey};
 use crate::layout::AdapterId;
 
-/// Set once, by anybody who holds it: the sequence ends before the next step.
+/// A shared flag that is set once: its sequence ends before the next step.
 #[derive(Debug, Clone, Default)]
 pub struct CancelFlag(Arc<AtomicBool>);
 
 impl CancelFlag {
-    /// Asks the sequence to end.
+    /// Requests cancellation.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody asked.
+    /// Returns whether cancellation was requested.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// A task inside the engine: its tokens, and how far they are computed.
+/// A task inside the engine: its tokens, and how many of them are computed.
 #[derive(Debug)]
 pub struct Sequence {
     id: SequenceId,
-    /// The prompt, then what was generated.
+    /// The prompt, followed by the generated tokens.
     tokens: Vec<u32>,
     prompt_len: usize,
     max_tokens: usize,
@@ -37,23 +37,23 @@ pub struct Sequence {
     deadline: Option<Instant>,
     priority: u8,
     adapter: Option<AdapterId>,
-    /// Whose it is.
+    /// The tenant, as a key that seeds those of its pages.
     tenant: PageKey,
-    /// The names of its full pages, as far as somebody asked.
+    /// The keys of its full pages, computed on demand.
     keys: Vec<PageKey>,
-    /// How many tokens have their keys and values in the pages.
+    /// The number of tokens whose keys and values are in the pages.
     num_computed: usize,
-    /// How many more the step at hand computes.
+    /// The number of further tokens that the current step computes.
     num_planned: usize,
     preempted: bool,
-    /// How many younger sequences were admitted while it waited.
+    /// The number of younger sequences admitted while it waited.
     times_passed: usize,
-    /// Its pages while it runs.
+    /// Its pages, while it runs.
     pages: Option<BlockTable>,
 }
 
 impl Sequence {
-    /// A prompt of at least one token, and at most `max_tokens` (at least one) to follow it.
+    /// Creates a sequence with a prompt of at least one token, and at most `max_tokens` (at least one) to generate.
     pub fn new(
         id: SequenceId,
         prompt: Vec<u32>,
@@ -82,77 +82,79 @@ impl Sequence {
         }
     }
 
-    /// Whose it is: pages are shared among one tenant's sequences.
+    /// Sets its tenant: pages are shared only among sequences of one tenant.
     pub fn of_tenant(self, tenant: &str) -> Self {
         Self { tenant: PageKey::root(tenant), ..self }
     }
 
-    /// What computes it beside the base: pages are shared among those of one adapter.
+    /// Sets its adapter: pages are shared only among sequences of one adapter.
     pub fn with_adapter(self, adapter: Option<AdapterId>) -> Self {
         Self { adapter, ..self }
     }
 
-    /// How urgent it is: a level counts like a quarter of the prompt's length, and the lowest is preempted first.
+    /// Sets its priority: a level counts as much as a quarter of the prompt's length, and the lowest is preempted
+    /// first.
     pub fn with_priority(self, priority: u8) -> Self {
         Self { priority, ..self }
     }
 
-    /// Its name.
+    /// Returns its id.
     pub fn id(&self) -> SequenceId {
         self.id
     }
 
-    /// What computes it beside the base.
+    /// Returns its adapter, or `None` for the base.
     pub fn adapter(&self) -> Option<AdapterId> {
         self.adapter
     }
 
-    /// How urgent it is.
+    /// Returns its priority.
     pub fn priority(&self) -> u8 {
         self.priority
     }
 
-    /// The prompt, then what was generated.
+    /// Returns the prompt, followed by the generated tokens.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }
 
-    /// Tokens of the prompt.
+    /// Returns the number of the prompt's tokens.
     pub fn prompt_len(&self) -> usize {
         self.prompt_len
     }
 
-    /// Tokens generated so far.
+    /// Returns the number of tokens generated so far.
     pub fn num_generated(&self) -> usize {
         self.tokens.len() - self.prompt_len
     }
 
-    /// Tokens whose keys and values it may ever keep: the last generated token is never read.
+    /// Returns the maximum number of tokens whose keys and values it may store: the last generated token is never
+    /// computed.
     pub fn worst_case(&self) -> usize {
         self.prompt_len + self.max_tokens - 1
     }
 
-    /// Its pages while it runs.
+    /// Returns its pages, while it runs.
     pub fn pages(&self) -> Option<&BlockTable> {
         self.pages.as_ref()
     }
 
-    /// Tokens whose keys and values are in its pages.
+    /// Returns the number of tokens whose keys and values are in its pages.
     pub fn num_computed(&self) -> usize {
         self.num_computed
     }
 
-    /// Takes the token that was sampled; true if it was the last one allowed.
+    /// Appends a sampled token; returns true if it was the last one allowed.
     pub(super) fn append(&mut self, token: u32) -> bool {
         self.tokens.push(token);
         self.num_generated() >= self.max_tokens
     }
 
-    /// The rank of the sequences that decode, before that of every prompt.
+    /// The rank of decoding sequences, before that of every prompt.
     pub(super) const DECODES: i32 = i32::MIN;
 
-    /// Its place among those that compute: the lower, the earlier. Prompts of similar length have the same one, so
-    /// that they are computed one after the other.
+    /// Returns its rank among the running sequences: lower ones are computed earlier. Prompts of similar length
+    /// have the same rank, so that they are computed one after the other.
     pub(super) fn rank(&self) -> i32 {
         if self.is_decoding() {
             return Self::DECODES;
@@ -160,35 +162,35 @@ impl Sequence {
         self.num_pending().ilog2() as i32 - 2 * i32::from(self.priority)
     }
 
-    /// Tokens that are not computed yet.
+    /// Returns the number of tokens that are not computed yet.
     fn num_pending(&self) -> usize {
         self.tokens.len() - self.num_computed
     }
 
-    /// Tokens that are not computed yet, and not planned in this step either.
+    /// Returns the number of tokens that are neither computed nor planned in this step.
     pub(super) fn num_unplanned(&self) -> usize {
         self.num_pending() - self.num_planned
     }
 
-    /// Whether no more than the latest token is to be computed.
+    /// Returns whether only the latest token remains to be computed.
     pub(super) fn is_decoding(&self) -> bool {
         self.num_pending() <= 1
     }
 
-    /// Pages that it lacks for what it has, and for `headroom` tokens of what it may yet generate.
+    /// Returns the number of pages missing for its tokens and `headroom` tokens of its answer.
     pub(super) fn missing_pages(&self, headroom: usize) -> usize {
         let tokens = (self.tokens.len() + headroom).min(self.worst_case());
         let held = self.pages.as_ref().map_or(0, |table| table.pages().len());
         tokens.div_ceil(PAGE_TOKENS).saturating_sub(held)
     }
 
-    /// Begins to run, with what others left of its beginning. Returns how many prompt tokens that spares it.
+    /// Starts running with cached pages of its prefix. Returns the number of prompt tokens that this saves.
     pub(super) fn start(&mut self, table: BlockTable) -> usize {
         self.pages = Some(table);
         self.begin_step()
     }
 
-    /// Waits again; its computed pages stay cached as long as there is room. Returns how many tokens were planned.
+    /// Preempts it; its computed pages stay cached until they are evicted. Returns the number of planned tokens.
     pub(super) fn preempt(&mut self) -> usize {
         self.withdraw();
         self.preempted = true;
@@ -196,41 +198,42 @@ impl Sequence {
         std::mem::take(&mut self.num_planned)
     }
 
-    /// Gives its pages back as if it had never run.
+    /// Returns its pages as if it had never run.
     pub(super) fn withdraw(&mut self) {
         self.pages = None;
         self.num_computed = 0;
     }
 
-    /// Whether it ran before and waits to be resumed.
+    /// Returns whether it was preempted and waits to be resumed.
     pub(super) fn is_preempted(&self) -> bool {
         self.preempted
     }
 
-    /// A younger sequence was admitted before it.
+    /// Records that a younger sequence was admitted before it.
     pub(super) fn pass(&mut self) {
         self.times_passed += 1;
     }
 
-    /// How many younger sequences were admitted while it waited.
+    /// Returns the number of younger sequences admitted while it waited.
     pub(super) fn times_passed(&self) -> usize {
         self.times_passed
     }
 
-    /// Nothing is planned yet. Takes over pages that others have computed since the step before, and returns how
-    /// many prompt tokens that spares it.
+    /// Resets the plan. Takes over pages that others have computed since the last step, and returns the number
+    /// of prompt tokens that this saves.
     pub(super) fn begin_step(&mut self) -> usize {
         self.num_planned = 0;
         self.take_cached()
     }
 
-    /// Has `more` tokens fit into its pages beside those planned; takes the pages that are missing, all or none.
+    /// Allocates the pages for `more` tokens beside the planned ones; all of them or none.
     pub(super) fn grow(&mut self, more: usize) -> bool {
         let tokens = self.num_computed + self.num_planned + more;
         self.pages.as_mut().is_some_and(|table| table.grow(tokens))
     }
 
-    /// Plans `more` tokens in this step, and names the pages that they complete or that a later step will.
+    /// Plans `more` tokens in this step, and reports the keys of the pages that they complete or that a later
+    /// step will.
     pub(super) fn plan(&mut self, more: usize, mut fills: impl FnMut(PageKey)) {
         let start = self.num_computed + self.num_planned;
         self.num_planned += more;
@@ -241,15 +244,15 @@ impl Sequence {
         }
     }
 
-    /// What the step computes of it, if anything.
+    /// Returns the chunk that the step computes, if any.
     pub(super) fn chunk(&self) -> Option<Chunk> {
         let (id, start, len) = (self.id, self.num_computed, self.num_planned);
         (len > 0).then(|| Chunk { id, start, len, samples: len == self.num_pending() })
     }
 
-    /// Takes over the pages that others computed of what comes next. The last token is always
-    /// computed: its logits are wanted. Returns how many prompt tokens are spared; what it computed
-    /// itself before it was put back is none of them.
+    /// Takes over pages with the next tokens that others computed. The last token is always computed, since its
+    /// logits are needed. Returns the number of prompt tokens saved, without those that it had computed itself
+    /// before it was preempted.
     fn take_cached(&mut self) -> usize {
         let before = self.num_computed;
         while let Some(key) = self.next_page() {
@@ -261,20 +264,20 @@ impl Sequence {
         if self.preempted { 0 } else { self.num_computed - before }
     }
 
-    /// The name of the page that comes next, if it may be another sequence's and nothing is planned yet.
+    /// Returns the key of the next page, if it may be shared and nothing is planned yet.
     pub(super) fn wanted_page(&mut self) -> Option<PageKey> {
         if self.num_planned > 0 { None } else { self.next_page() }
     }
 
-    /// The name of the page that comes next, if it may be another sequence's: it begins where the
-    /// computed tokens end, and it does not hold the last token.
+    /// Returns the key of the next page, if it may be shared: it begins where the computed tokens end, and does
+    /// not contain the last token.
     fn next_page(&mut self) -> Option<PageKey> {
         let index = self.num_computed / PAGE_TOKENS;
         let whole = self.num_computed.is_multiple_of(PAGE_TOKENS);
         (whole && (index + 1) * PAGE_TOKENS < self.tokens.len()).then(|| self.key(index))
     }
 
-    /// The keys and values up to here are in the pages; full pages may be found by others.
+    /// Records that keys and values up to here are in the pages, and publishes full pages.
     pub(super) fn mark_computed(&mut self, computed: usize) {
         for index in self.num_computed / PAGE_TOKENS..computed / PAGE_TOKENS {
             let key = self.key(index);
@@ -286,14 +289,14 @@ impl Sequence {
         self.num_planned = 0;
     }
 
-    /// What is in its pages may be wrong: nobody shall find it.
+    /// Withdraws its published pages, whose content may be wrong.
     pub(super) fn forget(&mut self) {
         if let Some(table) = &mut self.pages {
             table.forget();
         }
     }
 
-    /// The name of a full page.
+    /// Returns the key of a full page.
     fn key(&mut self, index: usize) -> PageKey {
         while self.keys.len() <= index {
             let begin = self.keys.len() * PAGE_TOKENS;
@@ -305,7 +308,7 @@ impl Sequence {
         self.keys[index]
     }
 
-    /// Why it must end now, if it must.
+    /// Returns why it must end now, if it must.
     pub(super) fn must_end(&self, now: Instant) -> Option<StopReason> {
         if self.cancel.is_cancelled() {
             Some(StopReason::Cancelled)

@@ -6,7 +6,7 @@ use super::*;
 use crate::api::StopReason;
 use crate::kv::{PAGE_TOKENS, PageAllocator};
 
-/// A prompt that no other begins like.
+/// Creates a prompt that shares no prefix with another.
 fn sequence(id: u64, prompt: usize, max_tokens: usize) -> Sequence {
     reading(id, vec![id as u32; prompt], max_tokens)
 }
@@ -19,7 +19,7 @@ fn scheduler(max_batch: usize, step_tokens: usize, pages: usize) -> Scheduler {
     Scheduler::new(Limits { max_batch, step_tokens }, PageAllocator::new(pages))
 }
 
-/// Computes and samples what the plan says; ends who is full.
+/// Executes the plan, and removes sequences that are complete.
 fn run(scheduler: &mut Scheduler, plan: &StepPlan) {
     for chunk in &plan.chunks {
         scheduler.mark_computed(chunk);
@@ -73,7 +73,7 @@ fn admission_waits_for_room_and_takes_the_short_first() {
     scheduler.add(sequence(2, 2 * PAGE_TOKENS, 1));
     scheduler.add(sequence(3, 1, 1));
     let plan = scheduler.schedule(Instant::now());
-    // 3 is short and fits. 2 is of about the length of 1, which came first.
+    // 3 is short and fits. 2 is about as long as 1, which came first.
     assert_eq!(plan.admitted, [SequenceId(3), SequenceId(1)]);
     run(&mut scheduler, &plan);
     let plan = scheduler.schedule(Instant::now());
@@ -143,7 +143,7 @@ fn an_equal_beginning_is_computed_once_but_the_last_token_always() {
     let prompt: Vec<u32> = (0..3 * PAGE_TOKENS as u32).collect();
     scheduler.add(reading(1, prompt.clone(), 1));
     assert_eq!(run_all(&mut scheduler), (96, 0, 0));
-    // All three pages are there, but the last is computed for its last token.
+    // All three pages are cached, but the last one is computed for its last token.
     scheduler.add(reading(2, prompt.clone(), 1));
     assert_eq!(run_all(&mut scheduler), (32, 64, 0));
     let longer: Vec<u32> = prompt.iter().copied().chain([7]).collect();
@@ -166,8 +166,8 @@ fn who_arrives_together_with_the_same_beginning_waits_for_the_first_to_compute_i
         scheduler.add(reading(id, prompt, 20));
     }
     let (computed, cached, preempted) = run_all(&mut scheduler);
-    // 31 pages are full of shared tokens: everybody else computes the other 8, its own 3, and 19
-    // tokens of its answer.
+    // 31 pages have shared tokens only: each other sequence computes the remaining 8 of them, its own 3, and
+    // 19 tokens of its answer.
     assert_eq!((computed, cached, preempted), (992 + 100 * (8 + 3 + 19), 99 * 992, 0));
 }
 
@@ -183,7 +183,7 @@ fn an_answer_is_found_by_the_prompt_that_goes_on_from_it() {
 
 #[test]
 fn when_pages_run_out_the_latest_of_the_lowest_priority_waits_again() {
-    // Each is admitted with 9 pages in view (1 + 256 tokens), and grows to 20.
+    // Each is admitted with 9 pages expected (1 + 256 tokens), and grows to 20.
     let mut scheduler = scheduler(4, 512, 36);
     for (id, priority) in [(0, 0), (1, 2), (2, 1), (3, 1)] {
         scheduler.add(sequence(id, 1, 20 * PAGE_TOKENS).with_priority(priority));
@@ -228,11 +228,11 @@ fn cancelling_half_of_a_hundred_frees_their_pages_within_one_step() {
     cancel.cancel();
     let plan = scheduler.schedule(Instant::now());
     assert_eq!((plan.ended.len(), plan.chunks.len()), (50, 50));
-    // Each of those that stay has begun its third page.
+    // Each of the remaining ones has started its third page.
     assert_eq!((scheduler.num_running(), pages.free_pages()), (50, 850));
 }
 
-/// What a sequence of [`every_sequence_ends_and_no_page_leaks`] went through.
+/// The history of a sequence of [`every_sequence_ends_and_no_page_leaks`].
 #[derive(Default)]
 struct Life {
     prompt: usize,
@@ -244,9 +244,9 @@ struct Life {
     ended: Option<Option<StopReason>>,
 }
 
-/// Any load of prompts that begin alike or not, of several tenants and priorities, with cancels and
-/// deadlines at any time: the budget holds, everybody is computed without gaps and ends, whoever is
-/// cancelled or overdue ends before the next step, no page leaks.
+/// With any load of prompts that share prefixes or not, of several tenants and priorities, with cancels and
+/// deadlines at any time: the budget holds, every sequence is computed without gaps and ends, cancelled or
+/// overdue ones end before the next step, and no page leaks.
 #[test]
 fn every_sequence_ends_and_no_page_leaks() {
     let mut random = StdRng::seed_from_u64(11);
@@ -315,7 +315,7 @@ fn every_sequence_ends_and_no_page_leaks() {
                 written.extend(&table.pages()[first / PAGE_TOKENS..end]);
                 lives[chunk.id.0 as usize].generated += usize::from(chunk.samples);
             }
-            // A page that is written is held by nobody else.
+            // A page that is written belongs to no other sequence.
             for page in &written {
                 let running = (0..total).filter_map(|id| scheduler.sequence(SequenceId(id)));
                 let holders = running.filter(|one| one.pages().unwrap().pages().contains(page));

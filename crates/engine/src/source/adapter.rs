@@ -1,4 +1,4 @@
-//! Where adapters come from: a folder, or a repository on the hub.
+//! Resolves adapters: a folder, or a repository on the hub.
 
 use std::path::{Path, PathBuf};
 
@@ -8,15 +8,16 @@ use super::hub::Hub;
 use super::{HubName, SourceError, SourceOptions, name};
 use crate::lora::{CONFIG, WEIGHTS};
 
-/// Finds the adapter that a name means, and downloads it if need be: the folder with its two files.
+/// Resolves an adapter's name to a folder with its two files, and downloads them if necessary.
 ///
 /// A name is the path of such a folder, or a repository on the hub, `owner/name` or `owner/name@revision`, or
-/// the address of its page. What is in the cache is used without asking the hub. What the files hold is looked at when the adapter is loaded.
+/// the address of its page. Cached files are used without querying the hub. The files' content is checked when
+/// the adapter is loaded.
 ///
-/// Blocks until the files are there.
+/// Blocks until the files are available.
 ///
 /// # Errors
-/// When there is no such folder or repository, or it lacks one of the files.
+/// Returns an error if there is no such folder or repository, or it lacks one of the files.
 pub fn resolve_adapter(name: &str, options: &SourceOptions) -> Result<PathBuf, SourceError> {
     let name = name.trim();
     let path = name::path(name);

@@ -1,5 +1,5 @@
-//! The cache of Hugging Face's tools: `blobs/<etag>` hold the bytes, `snapshots/<commit>/<file>`
-//! are links to them, `refs/<branch>` holds the newest commit of a branch.
+//! The cache format of Hugging Face's tools: `blobs/<etag>` are the contents, `snapshots/<commit>/<file>`
+//! are links to them, `refs/<branch>` contains the newest commit of a branch.
 
 use std::fs;
 use std::io;
@@ -15,7 +15,7 @@ pub(super) struct RepoCache {
     folder: PathBuf,
     locks: PathBuf,
     repo: CacheRepo,
-    /// The branch, tag or commit whose files are meant, if one is named; else any commit's will do.
+    /// The named branch, tag or commit; `None` accepts any commit's files.
     revision: Option<String>,
 }
 
@@ -31,13 +31,13 @@ impl RepoCache {
         }
     }
 
-    /// The folder with all snapshots.
+    /// Returns the folder with all snapshots.
     pub(super) fn snapshots(&self) -> PathBuf {
         self.folder.join("snapshots")
     }
 
-    /// All files there are: names within the repository and paths. Those of the newest commit come
-    /// first; a name is there once.
+    /// Returns all cached files: names within the repository, and paths. Those of the newest commit come
+    /// first; each name occurs once.
     pub(super) fn files(&self) -> Vec<(String, PathBuf)> {
         let mut files: Vec<(String, PathBuf)> = Vec::new();
         for snapshot in self.newest_first() {
@@ -52,7 +52,7 @@ impl RepoCache {
         files
     }
 
-    /// The folder of the newest commit, or else of any, for which this holds.
+    /// Returns the folder of the newest commit that satisfies the condition, or else of any that does.
     pub(super) fn snapshot(&self, holds: impl Fn(&Path) -> bool) -> Option<PathBuf> {
         self.newest_first().into_iter().find(|folder| holds(folder))
     }
@@ -71,12 +71,12 @@ impl RepoCache {
         snapshots
     }
 
-    /// The blob of an etag.
+    /// Returns the path of the blob with an etag.
     pub(super) fn blob(&self, etag: &str) -> PathBuf {
         self.repo.blob_path(etag)
     }
 
-    /// Waits until no other process downloads this blob; until the file is dropped, none does.
+    /// Waits until no other process downloads this blob, and excludes others until the file is dropped.
     pub(super) fn lock(&self, etag: &str) -> Result<fs::File, SourceError> {
         let path = self.locks.join(format!("{etag}.lock"));
         let lock = || {
@@ -91,7 +91,7 @@ impl RepoCache {
         lock().map_err(|source| SourceError::Cache { path: path.clone(), source })
     }
 
-    /// Makes a finished blob visible under its name, to us and to other tools.
+    /// Makes a finished blob visible under its name, for this program and other tools.
     pub(super) fn publish(
         &self,
         commit: &str,
@@ -101,7 +101,7 @@ impl RepoCache {
         let path = self.repo.pointer_path(commit).join(name);
         let publish = || {
             fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
-            // Links are relative, so that the cache can be moved, and take their place at once.
+            // Links are relative, so that the cache can be moved, and are put in place atomically.
             let up = "../".repeat(1 + Path::new(name).components().count());
             let target = Path::new(&up).join("blobs").join(etag);
             let new = path.with_extension("new-link");
@@ -127,7 +127,7 @@ fn link(_target: &Path, blob: &Path, path: &Path) -> io::Result<()> {
     fs::hard_link(blob, path) // needs no privilege, which symbolic links on Windows do
 }
 
-/// Whether a name from the hub stays within the folder it is joined to.
+/// Returns whether a name from the hub stays within the folder it is joined to.
 pub(super) fn is_safe(name: &str) -> bool {
     !name.is_empty()
         && !name.contains(['\\', '\0', ':'])
@@ -139,7 +139,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).collect()
 }
 
-/// All files below a folder, at most `depth` folders down; links that lead nowhere are left out.
+/// Returns all files below a folder, at most `depth` folders down, without broken links.
 fn walk(folder: &Path, depth: usize) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for path in entries(folder) {

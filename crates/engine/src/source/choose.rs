@@ -1,57 +1,57 @@
-//! Which of a repository's files a name means.
+//! Chooses among a repository's files by a name.
 
 use std::collections::BTreeMap;
 
 use crate::Quantization;
 
-/// Taken when no quantization is named: small, and nearly as good as the whole.
+/// The default quantization: small, with little loss of quality.
 pub const PREFERRED: &str = "Q4_K_M";
 
-/// What came of choosing.
+/// The result of choosing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {
     /// This file.
     File(String),
-    /// A file that is cut into parts.
+    /// A file split into parts.
     Split {
         /// The first part.
         file: String,
-        /// How many there are.
+        /// The number of parts.
         parts: u32,
     },
-    /// No file fits, but there are these quantizations.
+    /// No file matches; these quantizations exist.
     Unknown {
-        /// Quantizations, or file names where those are not clear.
+        /// The quantizations, or file names if those are ambiguous.
         available: Vec<String>,
     },
-    /// More than one file fits.
+    /// Several files match.
     Several {
-        /// What would make it clear: quantizations or file names. Never empty.
+        /// Unambiguous choices: quantizations or file names. Never empty.
         choices: Vec<String>,
     },
     /// There is no GGUF file.
     Nothing,
 }
 
-/// Quantizations as fine as [`PREFERRED`], the best first.
+/// Quantizations of the same precision as [`PREFERRED`], best first.
 const OF_FOUR_BITS: [&str; 6] = ["UD-Q4_K_XL", "Q4_K_XL", "Q4_K_L", "Q4_K_S", "Q4_1", "Q4_0"];
 const OF_FIVE_BITS: [&str; 6] = ["Q5_K_M", "UD-Q5_K_XL", "Q5_K_L", "Q5_K_S", "Q5_1", "Q5_0"];
 const OF_SIX_BITS: [&str; 3] = ["Q6_K", "UD-Q6_K_XL", "Q6_K_L"];
 const OF_EIGHT_BITS: [&str; 3] = ["Q8_0", "UD-Q8_K_XL", "Q8_K_XL"];
 const UNQUANTIZED: [&str; 3] = ["F16", "BF16", "F32"];
 
-/// Whether a name ends in `.gguf`.
+/// Returns whether a name ends in `.gguf`.
 pub fn is_gguf(name: &str) -> bool {
     stem(name).is_some()
 }
 
-/// How many models there are among some files: the parts of a split one are one, and projectors are none.
+/// Returns the number of models among files: the parts of a split file count once, and projectors don't count.
 pub fn count<'a>(files: impl Iterator<Item = &'a str>) -> usize {
     models(files).len()
 }
 
-/// Chooses among a repository's files (paths within it). `wanted` is a quantization or a file's
-/// name, in any case; without it, [`PREFERRED`] or else the only one is taken.
+/// Chooses among a repository's files (paths within it). `wanted` is a quantization or a file name,
+/// case-insensitive; without it, [`PREFERRED`] or else the only file is chosen.
 pub fn choose<'a>(files: impl Iterator<Item = &'a str>, wanted: Option<&str>) -> Choice {
     let models = models(files);
 
@@ -77,13 +77,13 @@ pub fn choose<'a>(files: impl Iterator<Item = &'a str>, wanted: Option<&str>) ->
     }
 }
 
-/// The models among some files, by their paths without part numbers: the first part, and how many there are.
+/// Returns the models among files, by their paths without part numbers: the first part, and the number of parts.
 fn models<'a>(files: impl Iterator<Item = &'a str>) -> BTreeMap<String, (&'a str, u32)> {
     let mut models: BTreeMap<String, (&str, u32)> = BTreeMap::new();
     for file in files {
         let Some(stem) = stem(file) else { continue };
         let base = base_name(stem).to_ascii_lowercase();
-        // Projectors for images and calibration data are no models.
+        // Projectors for images and calibration data are not models.
         if base.starts_with("mmproj") || base.contains("imatrix") {
             continue;
         }
@@ -94,8 +94,8 @@ fn models<'a>(files: impl Iterator<Item = &'a str>) -> BTreeMap<String, (&'a str
     models
 }
 
-/// Chooses the file that comes nearest to a quantization: one as fine, else the next finer one, never a coarser
-/// one. Formats that the engine cannot compute with (`IQ4_XS`, `MXFP4`, …) are none.
+/// Chooses the file nearest to a quantization: one of the same precision, else the next more precise one, never a
+/// less precise one. Formats that the engine does not support (`IQ4_XS`, `MXFP4`, …) are ignored.
 pub fn nearest<'a>(
     files: impl Iterator<Item = &'a str> + Clone,
     quantization: Quantization,
@@ -112,7 +112,7 @@ pub fn nearest<'a>(
     first_of(files.clone(), order).unwrap_or_else(|| choose(files, Some(wanted)))
 }
 
-/// Chooses [`PREFERRED`], or the only file, or one as fine as the preferred.
+/// Chooses [`PREFERRED`], or the only file, or one of the same precision as the preferred.
 pub fn preferred<'a>(files: impl Iterator<Item = &'a str> + Clone) -> Choice {
     match choose(files.clone(), None) {
         Choice::Several { choices } => {
@@ -122,7 +122,7 @@ pub fn preferred<'a>(files: impl Iterator<Item = &'a str> + Clone) -> Choice {
     }
 }
 
-/// What comes of choosing the first of these quantizations that is there; `None` if none is.
+/// Returns the choice for the first of these quantizations that exists, or `None`.
 fn first_of<'a, 'q>(
     files: impl Iterator<Item = &'a str> + Clone,
     mut quants: impl Iterator<Item = &'q str>,
@@ -133,26 +133,26 @@ fn first_of<'a, 'q>(
     })
 }
 
-/// Whether a file, or a part of one, is of a quantization.
+/// Returns whether a file, or a part of one, has a quantization.
 pub fn is_of(file: &str, quantization: &str) -> bool {
     stem(file).is_some_and(|stem| fits(split_suffix(stem).0, file, quantization))
 }
 
-/// The names of all parts of a file that is cut into so many, in their order. `file` is any of them.
+/// Returns the names of all parts of a split file, in order. `file` is any of them.
 pub fn part_names(file: &str, parts: u32) -> Vec<String> {
     let Some(stem) = stem(file) else { return vec![file.to_owned()] };
     let (whole, extension) = (split_suffix(stem).0, &file[stem.len()..]);
     (1..=parts).map(|part| format!("{whole}-{part:05}-of-{parts:05}{extension}")).collect()
 }
 
-/// Whether a model is what was asked for.
+/// Returns whether a model matches the wanted quantization or name.
 fn fits(whole: &str, file: &str, wanted: &str) -> bool {
     file.eq_ignore_ascii_case(wanted)
         || base_name(file).eq_ignore_ascii_case(wanted)
         || quant(whole).is_some_and(|quant| quant.eq_ignore_ascii_case(wanted))
 }
 
-/// What to say for each of these models: the quantization if it is clear, else the file.
+/// Returns a label for each of these models: the quantization if it is unambiguous, else the file name.
 fn labels<'a>(
     models: &BTreeMap<String, (&str, u32)>,
     which: impl Iterator<Item = &'a String>,
@@ -171,7 +171,7 @@ fn labels<'a>(
     labels
 }
 
-/// The name without `.gguf`, if it has that.
+/// Returns the name without `.gguf`, or `None` if it does not end so.
 fn stem(name: &str) -> Option<&str> {
     let (stem, extension) = name.rsplit_once('.')?;
     extension.eq_ignore_ascii_case("gguf").then_some(stem)
@@ -181,7 +181,7 @@ fn base_name(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, base)| base)
 }
 
-/// The name without `-00001-of-00003`, and how many parts that says; 0 for a whole file.
+/// Returns the name without `-00001-of-00003`, and the number of parts; 0 for a whole file.
 fn split_suffix(stem: &str) -> (&str, u32) {
     let numbers = |stem| -> Option<(&str, u32)> {
         let (rest, parts) = str::rsplit_once(stem, "-of-")?;
@@ -192,7 +192,7 @@ fn split_suffix(stem: &str) -> (&str, u32) {
     numbers(stem).unwrap_or((stem, 0))
 }
 
-/// The quantization a name ends with: `Q4_K_M`, `IQ4_XS`, `BF16`, `UD-Q4_K_XL`.
+/// Returns the quantization at the end of a name: `Q4_K_M`, `IQ4_XS`, `BF16`, `UD-Q4_K_XL`.
 fn quant(whole: &str) -> Option<&str> {
     let base = base_name(whole);
     let at = base.rfind(['-', '.']).map_or(0, |at| at + 1);
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(nearest(&QWEN, None), Choice::Split { file: split, parts: 2 });
         let twins = ["a-Q8_0.gguf", "b-Q8_0.gguf", "a-Q2_K.gguf"];
         assert!(matches!(nearest(&twins, EightBit), Choice::Several { .. }));
-        // Without a word about it nothing coarser or finer than the preferred is taken.
+        // By default nothing less or more precise than the preferred one is chosen.
         let finer = ["m-Q5_0.gguf", "m-Q8_0.gguf"];
         assert!(matches!(preferred(finer.iter().copied()), Choice::Several { .. }));
         assert!(is_of("m-UD-Q4_K_XL.gguf", "ud-q4_k_xl") && !is_of("m-UD-Q4_K_XL.gguf", "Q4_K_M"));

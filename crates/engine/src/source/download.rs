@@ -1,6 +1,6 @@
-//! Downloads a file into the cache: continues where it stopped, verifies, and only then gives the
-//! file its name. hf-hub's own download does not look at what it got (neither status, size nor
-//! hash), so it is done here, into hf-hub's folders.
+//! Downloads a file into the cache: resumes a partial download, verifies it, and only then gives the file
+//! its name. hf-hub's own download checks neither status, size nor hash, so this module downloads into
+//! hf-hub's folders itself.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -16,7 +16,7 @@ use crate::progress::Progress;
 
 const BUFFER: usize = 256 << 10;
 
-/// The path of a repository's file at a commit or branch, downloaded if the cache does not have its bytes.
+/// Returns the path of a repository's file at a commit or branch, and downloads it if it is not cached.
 pub(super) fn download(
     hub: &Hub<'_>,
     cache: &RepoCache,
@@ -36,7 +36,7 @@ pub(super) fn download(
     cache.publish(&file.commit, &file.name, &file.etag)
 }
 
-/// The beginning of a file, and the hash of it.
+/// The downloaded beginning of a file, and its hash so far.
 struct Partial {
     path: PathBuf,
     file: File,
@@ -45,7 +45,7 @@ struct Partial {
 }
 
 impl Partial {
-    /// What an earlier try left, or nothing yet.
+    /// Opens the partial file of an earlier try, or creates an empty one.
     fn open(blob: &Path) -> Result<Self, SourceError> {
         let path = blob.with_extension("part");
         let open = || {
@@ -70,7 +70,7 @@ impl Partial {
         }
     }
 
-    /// Downloads what is missing. Trying goes on as long as some bytes come.
+    /// Downloads the missing bytes. Gives up after `attempts` tries in a row without progress.
     fn fill(
         &mut self,
         hub: &Hub<'_>,
@@ -101,7 +101,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Takes what comes, up to the end of the file.
+    /// Appends received bytes, up to the end of the file.
     fn append(
         &mut self,
         mut stream: Stream,
@@ -148,7 +148,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Deletes what is not the file that was announced.
+    /// Deletes the file if its size or hash is not the announced one.
     fn verify(&mut self, file: &RemoteFile) -> Result<(), SourceError> {
         let hash: String =
             self.hash.finalize_reset().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -169,7 +169,7 @@ impl Partial {
         Err(SourceError::Damaged { file: file.name.clone(), what, expected, found })
     }
 
-    /// Makes the file whole: on the disk first, then by its name.
+    /// Completes the file: syncs it to the disk, then renames it.
     fn rename(self, blob: &Path) -> Result<(), SourceError> {
         self.file
             .sync_all()

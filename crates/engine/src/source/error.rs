@@ -1,4 +1,4 @@
-//! Why a model file could not be had.
+//! Errors of resolving and downloading model files.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,18 +6,18 @@ use std::path::PathBuf;
 use super::choose::Choice;
 use super::{BY_HAND, HubName};
 
-/// Why a model file could not be had. Every message says what to do about it.
+/// An error of resolving or downloading model files. Every message has the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The path leads to nothing that can be used, and the name is no repository either.
+    /// The path leads to no usable file, and the name is not a repository either.
     #[error("cannot use the model file {}: {problem}", path.display())]
     File {
         /// The path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// It is an address, but none of the hub's pages of models.
+    /// The name is a URL, but not of a model's page on the hub.
     #[error(
         "{address} is not the address of a model's page or file on the hub: name a repository, owner/name or \
          owner/name:quant, or download the file and name its path"
@@ -26,7 +26,7 @@ pub enum SourceError {
         /// The address.
         address: String,
     },
-    /// The path leads to no adapter, and the name is no repository either.
+    /// The path leads to no adapter, and the name is not a repository either.
     #[error(
         "there is no adapter at {}: an adapter is named by the path of a folder with \
          adapter_config.json and adapter_model.safetensors, or by a repository, owner/name", path.display()
@@ -35,7 +35,7 @@ pub enum SourceError {
         /// The path.
         path: PathBuf,
     },
-    /// The repository is none of an adapter.
+    /// The repository is not an adapter's.
     #[error(
         "{repo} has no {file}, so it is no adapter that can be loaded; choose a repository that PEFT wrote, \
          with adapter_config.json and adapter_model.safetensors"
@@ -43,10 +43,10 @@ pub enum SourceError {
     IncompleteAdapter {
         /// The repository.
         repo: String,
-        /// What is missing.
+        /// The missing file.
         file: &'static str,
     },
-    /// There is nowhere to keep files from the hub.
+    /// There is no folder for files from the hub.
     #[error("there is no home folder to keep models in: set HF_HOME to a folder")]
     NoCacheDir,
     /// The hub cannot be reached, and the cache does not have the file.
@@ -56,14 +56,14 @@ pub enum SourceError {
          MODEL_NAME to its path", snapshots.display(), snapshots.join(BY_HAND).display()
     )]
     Unreachable {
-        /// What was wanted.
+        /// The requested file.
         file: String,
-        /// What went wrong.
+        /// The cause.
         cause: String,
-        /// Where the repository's files are cached; one put by hand goes into its folder
+        /// The folder with the repository's cached files; files that are added manually go into its folder
         /// `manual`.
         snapshots: PathBuf,
-        /// Where a browser finds it.
+        /// The page for downloading it with a browser.
         page: String,
     },
     /// The hub does not know the repository.
@@ -74,7 +74,7 @@ pub enum SourceError {
         /// The hub.
         endpoint: String,
     },
-    /// The hub does not let us in.
+    /// The hub refuses access.
     #[error(
         "{endpoint} refuses access to {repo} (status {status}): it is gated, private or does not \
          exist. Check the name, accept the terms on {endpoint}/{repo} and set HF_TOKEN to a token \
@@ -88,13 +88,13 @@ pub enum SourceError {
         /// 401 or 403.
         status: u16,
     },
-    /// The repository has no model that can be loaded.
+    /// The repository has no supported model.
     #[error("{repo} has neither a GGUF file nor safetensors; choose a repository with one of them")]
     NoModel {
         /// The repository.
         repo: String,
     },
-    /// A quantization of GGUF was asked for, and the repository has safetensors alone.
+    /// A GGUF quantization was requested, and the repository has only safetensors.
     #[error(
         "{repo} has no GGUF file, so there is no {quant} to choose; its safetensors can be quantized at \
          load: write {repo}:4bit, {repo}:8bit or {repo}:none"
@@ -102,38 +102,38 @@ pub enum SourceError {
     NoGguf {
         /// The repository.
         repo: String,
-        /// What was asked for.
+        /// The requested quantization.
         quant: String,
     },
-    /// The repository has safetensors, but not all that belongs to them.
+    /// The repository has safetensors, but lacks a file that they need.
     #[error("{repo} has safetensors, but no {file}, without which they cannot be loaded{hint}")]
     Incomplete {
         /// The repository.
         repo: String,
-        /// What is missing.
+        /// The missing file.
         file: String,
-        /// What may help.
+        /// A suggestion.
         hint: &'static str,
     },
-    /// The repository has no file of the quantization that was asked for.
+    /// The repository has no file with the requested quantization.
     #[error("{repo} has no {quant}; it has {}", available.join(", "))]
     UnknownQuant {
         /// The repository.
         repo: String,
-        /// What was asked for.
+        /// The requested quantization.
         quant: String,
-        /// What there is.
+        /// The available ones.
         available: Vec<String>,
     },
-    /// Several files fit.
+    /// Several files match.
     #[error("{repo} has several files that fit; say which one, as in {repo}:{}: {}", choices[0], choices.join(", "))]
     Ambiguous {
         /// The repository.
         repo: String,
-        /// What can stand behind the colon; never empty.
+        /// The possible quantizations after the colon; never empty.
         choices: Vec<String>,
     },
-    /// The file is cut into parts, and not all of them are there.
+    /// The file is split, and some of its parts are missing.
     #[error(
         "{file} of {repo} is one of {parts} parts, and {missing} is not there: choose another quantization or \
          another repository"
@@ -143,20 +143,20 @@ pub enum SourceError {
         repo: String,
         /// Its first part.
         file: String,
-        /// How many there are.
+        /// The number of parts.
         parts: u32,
-        /// One that is not there.
+        /// A missing part.
         missing: String,
     },
-    /// The repository's model is none that the engine computes, as its config says.
+    /// The repository's config is that of a model that the engine does not support.
     #[error("{repo} cannot be used: {problem}")]
     Unsupported {
         /// The repository.
         repo: String,
-        /// What is not supported, and what is.
+        /// The unsupported property, and the supported ones.
         problem: String,
     },
-    /// What came is not what the hub announced. It was deleted.
+    /// The downloaded file is not the announced one. It was deleted.
     #[error(
         "{file} arrived damaged: {what} should be {expected}, but is {found}. The download was \
          deleted; try again"
@@ -166,12 +166,12 @@ pub enum SourceError {
         file: String,
         /// `its SHA-256` or `its size`.
         what: &'static str,
-        /// What the hub announced.
+        /// The announced value.
         expected: String,
-        /// What came.
+        /// The actual value.
         found: String,
     },
-    /// The disk is full. What was downloaded is kept.
+    /// The disk is full. The downloaded part is kept.
     #[error(
         "no room for {file} on the disk of {}: {missing} more bytes are needed. Make room, or set \
          HF_HOME to a folder on another disk; the download continues where it stopped",
@@ -180,33 +180,33 @@ pub enum SourceError {
     DiskFull {
         /// The file.
         file: String,
-        /// Where it should go.
+        /// The target folder.
         folder: PathBuf,
-        /// How many bytes did not fit.
+        /// The number of bytes that did not fit.
         missing: u64,
     },
     /// The cache folder cannot be used.
     #[error("cannot write to the model cache at {}: {source}", path.display())]
     Cache {
-        /// What could not be written.
+        /// The path that could not be written.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The hub said something that makes no sense.
+    /// The hub returned an invalid response.
     #[error("{endpoint} gave an answer about {repo} that cannot be used: {problem}")]
     Protocol {
         /// The repository.
         repo: String,
         /// The hub.
         endpoint: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
 }
 
 impl SourceError {
-    /// Why a choice among a repository's files is none.
+    /// Converts a choice without a file to an error.
     pub(super) fn from_choice(name: &HubName, wanted: Option<String>, choice: Choice) -> Self {
         let repo = name.repo.clone();
         match choice {

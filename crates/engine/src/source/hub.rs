@@ -1,4 +1,4 @@
-//! What the hub is asked, and which answers are whose fault.
+//! Requests to the hub, and the classification of its responses.
 
 use std::thread;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::cache::{self, RepoCache};
 use super::options::SourceOptions;
 use super::{HubName, SourceError};
 
-/// A list of files is some kilobytes.
+/// The maximum size of a file list, which usually has some kilobytes.
 const MAX_LIST_BYTES: u64 = 16 << 20;
 const MAX_REDIRECTS: usize = 5;
 const MAX_WAIT: Duration = Duration::from_secs(10);
@@ -23,52 +23,52 @@ pub(super) struct Hub<'a> {
     options: &'a SourceOptions,
     name: &'a HubName,
     cache: &'a RepoCache,
-    /// The hub's address as messages show it: without a password.
+    /// The hub's address in messages, without a password.
     shown: String,
 }
 
-/// What a repository holds.
+/// The contents of a repository.
 pub(super) struct Listing {
-    /// The commit, or the branch if the hub does not say.
+    /// The commit, or the branch if the hub does not return it.
     pub(super) commit: String,
     /// The paths of its files.
     pub(super) files: Vec<String>,
 }
 
-/// What the hub says about a file before it is downloaded.
+/// The hub's metadata of a file, queried before the download.
 #[derive(Debug)]
 pub(super) struct RemoteFile {
     /// Its path within the repository.
     pub(super) name: String,
-    /// The commit it is of.
+    /// Its commit.
     pub(super) commit: String,
-    /// What its blob is called.
+    /// The name of its blob.
     pub(super) etag: String,
     pub(super) size: Option<u64>,
 }
 
 impl RemoteFile {
-    /// Large files are named by their hash.
+    /// Returns the SHA-256, which is the etag of large files.
     pub(super) fn sha256(&self) -> Option<&str> {
         let is_hash = self.etag.len() == 64 && self.etag.bytes().all(|b| b.is_ascii_hexdigit());
         is_hash.then_some(self.etag.as_str())
     }
 }
 
-/// A file's bytes, coming.
+/// A file's content as it is received.
 pub(super) struct Stream {
     pub(super) reader: BodyReader<'static>,
-    /// The position of the first byte that comes.
+    /// The offset of the first received byte.
     pub(super) start: u64,
-    /// The size of the whole file, if it was said.
+    /// The size of the whole file, if the server returned it.
     pub(super) total: Option<u64>,
 }
 
-/// Why a request failed.
+/// The error of a request.
 pub(super) enum Failure {
-    /// It may work the next time.
+    /// Transient: a retry may succeed.
     Again(String),
-    /// It will not.
+    /// Permanent.
     Final(SourceError),
 }
 
@@ -85,7 +85,7 @@ struct Sibling {
 
 struct Answer {
     response: Response<Body>,
-    /// Whether the hub gave it, not a server it sent us to.
+    /// Whether the response is the hub's, not that of a server it redirected to.
     of_hub: bool,
 }
 
@@ -97,7 +97,7 @@ impl<'a> Hub<'a> {
     ) -> Result<Self, SourceError> {
         let agents = Agents::new(Variables::from_env(), |config| {
             config
-                // Redirects are followed here, so that the token goes to the hub alone.
+                // Redirects are followed by this module, so that only the hub gets the token.
                 .max_redirects(0)
                 .http_status_as_error(false)
                 .timeout_connect(Some(Duration::from_secs(15)))
@@ -109,12 +109,12 @@ impl<'a> Hub<'a> {
         Ok(Self { agents, options, name, cache, shown })
     }
 
-    /// The repository, `owner/name`.
+    /// Returns the repository, `owner/name`.
     pub(super) fn repo(&self) -> &str {
         &self.name.repo
     }
 
-    /// The paths of the repository's files.
+    /// Returns the paths of the repository's files.
     pub(super) fn files(&self) -> Result<Listing, SourceError> {
         let revision = in_address(self.name.revision());
         let url =
@@ -137,12 +137,12 @@ impl<'a> Hub<'a> {
         Ok(Listing { commit, files })
     }
 
-    /// What the hub says about a file of a commit or branch.
+    /// Returns the hub's metadata of a file at a commit or branch.
     pub(super) fn metadata(&self, revision: &str, file: &str) -> Result<RemoteFile, SourceError> {
         let url = self.url(revision, file);
         self.with_retries(file, || {
             let answer = self.send(&url, true, None, false)?;
-            // A redirect to where the bytes are is as good an answer as any.
+            // A redirect to the content has the metadata as well.
             if !answer.response.status().is_redirection() {
                 self.check(&answer)?;
             }
@@ -157,7 +157,7 @@ impl<'a> Hub<'a> {
                 return Err(self.protocol(format!("{file} comes without a commit or an etag")));
             };
             let etag = etag.trim_start_matches("W/").trim_matches('"').to_owned();
-            // They become names of files here.
+            // These become file names in the cache.
             for (what, part) in [("commit", commit), ("etag", &etag), ("file name", file)] {
                 if !cache::is_safe(part) || (what != "file name" && part.contains('/')) {
                     return Err(self.protocol(format!("the {what} {part:?}")));
@@ -172,7 +172,7 @@ impl<'a> Hub<'a> {
         })
     }
 
-    /// The bytes of a file, from a position on if the server can do that.
+    /// Requests the content of a file, from an offset on if the server supports that.
     pub(super) fn stream(&self, file: &RemoteFile, from: u64) -> Result<Stream, Failure> {
         let answer = self.send(&self.url(&file.commit, &file.name), false, Some(from), true)?;
         self.check(&answer)?;
@@ -192,14 +192,14 @@ impl<'a> Hub<'a> {
         Ok(Stream { reader: body.reader(), start, total })
     }
 
-    /// Where a file is.
+    /// Returns the URL of a file.
     fn url(&self, revision: &str, file: &str) -> String {
         let path: Vec<String> = file.split('/').map(in_address).collect();
         let (revision, path) = (in_address(revision), path.join("/"));
         format!("{}/{}/resolve/{revision}/{path}", self.options.endpoint, self.name.repo)
     }
 
-    /// Sends a request and follows redirects: all of them, or those that stay at the hub.
+    /// Sends a request and follows redirects: all of them, or only those within the hub.
     fn send(
         &self,
         url: &str,
@@ -215,12 +215,12 @@ impl<'a> Hub<'a> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
             let of_hub = origin(&url) == hub;
-            // Each redirect may lead to a host with another proxy, or none.
+            // Each redirect may lead to a host with another proxy, or without one.
             let (agent, via) = self.agents.for_url(&url).map_err(|error| {
                 Failure::Final(self.unreachable(&self.name.repo, error.to_string()))
             })?;
             let mut request = if head { agent.head(&url) } else { agent.get(&url) };
-            // The size and the hash are those of the bytes as they are.
+            // Size and hash are those of the unencoded content.
             request = request.header(header::ACCEPT_ENCODING, "identity");
             if let Some(from) = from.filter(|&from| from > 0) {
                 request = request.header(header::RANGE, format!("bytes={from}-"));
@@ -253,7 +253,7 @@ impl<'a> Hub<'a> {
         Err(self.protocol("too many redirects".to_owned()))
     }
 
-    /// Sorts statuses: a success, a fault that may pass, or one that will not.
+    /// Classifies a status: success, transient error, or permanent error.
     fn check(&self, answer: &Answer) -> Result<(), Failure> {
         let status = answer.response.status();
         let (repo, endpoint) = (self.name.repo.clone(), self.shown.clone());
@@ -264,7 +264,7 @@ impl<'a> Hub<'a> {
             }
             404 if answer.of_hub => Err(Failure::Final(SourceError::NotFound { repo, endpoint })),
             408 | 429 | 500..=599 => Err(Failure::Again(format!("the server answered {status}"))),
-            // Links to the bytes expire; the hub gives a new one.
+            // Links to the content expire; the hub returns a new one.
             _ if !answer.of_hub => Err(Failure::Again(format!("the server answered {status}"))),
             _ => Err(self.protocol(format!("the status {status}"))),
         }
@@ -282,7 +282,7 @@ impl<'a> Hub<'a> {
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Again(cause)) => {
                     failed += 1;
-                    // Whoever is offline should hear it soon.
+                    // Report a missing network early.
                     if failed >= self.options.attempts.min(3) {
                         return Err(self.unreachable(wanted, cause));
                     }
@@ -292,7 +292,7 @@ impl<'a> Hub<'a> {
         }
     }
 
-    /// Waits before trying again; longer each time.
+    /// Waits before a retry; longer each time.
     pub(super) fn wait(&self, failed: u32, cause: &str) {
         let factor = 1u32.checked_shl(failed.saturating_sub(1)).unwrap_or(u32::MAX);
         let wait = self.options.retry_wait.saturating_mul(factor).min(MAX_WAIT);
@@ -313,14 +313,14 @@ impl<'a> Hub<'a> {
         Failure::Final(self.nonsense(problem))
     }
 
-    /// That an answer cannot be used.
+    /// Returns the error for an invalid response.
     pub(super) fn nonsense(&self, problem: String) -> SourceError {
         let (repo, endpoint) = (self.name.repo.clone(), self.shown.clone());
         SourceError::Protocol { repo, endpoint, problem }
     }
 }
 
-/// A text as one part of a path in an address.
+/// Percent-encodes a text as one segment of a URL's path.
 fn in_address(text: &str) -> String {
     let mut part = String::new();
     for byte in text.bytes() {
@@ -333,7 +333,7 @@ fn in_address(text: &str) -> String {
     part
 }
 
-/// An address without the user and password that may stand in it.
+/// Removes the user and password from a URL.
 fn without_user(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -345,14 +345,14 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Scheme, host and port of an address.
+/// Returns scheme, host and port of a URL.
 fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
     let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |at| host + at);
     &url[..end]
 }
 
-/// `bytes 5-9/10`: the first position and the size of the whole.
+/// Parses `bytes 5-9/10`: returns the first offset and the size of the whole.
 fn content_range(value: &str) -> Option<(u64, Option<u64>)> {
     let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
     let (first, _) = range.split_once('-')?;

@@ -1,4 +1,4 @@
-//! A model that is already on this machine.
+//! Models that are already on this machine.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::ModelFile;
 use crate::Quantization;
 use crate::safetensors::{CONFIG, INDEX, SINGLE, TOKENIZER_FILES, files_of_index};
 
-/// The model at a path: a readable GGUF file, a folder with safetensors, or a folder with one GGUF file.
+/// Returns the model at a path: a readable GGUF file, a folder with safetensors, or a folder with one GGUF file.
 pub(super) fn check(path: &Path, quantization: Quantization) -> Result<ModelFile, SourceError> {
     let problem = |problem: String| SourceError::File { path: path.to_owned(), problem };
     let metadata = fs::metadata(path).map_err(|error| match error.kind() {
@@ -37,7 +37,7 @@ pub(super) fn check(path: &Path, quantization: Quantization) -> Result<ModelFile
     Ok(ModelFile::Path(path.to_owned()))
 }
 
-/// The model in a folder. Safetensors go before GGUF files, and those before a config by itself.
+/// Returns the model in a folder. Safetensors have precedence over GGUF files, and those over a config alone.
 fn folder(path: &Path, quantization: Quantization) -> Result<ModelFile, SourceError> {
     let problem = |problem: String| SourceError::File { path: path.to_owned(), problem };
     let has = |name: &str| path.join(name).exists();
@@ -71,7 +71,7 @@ fn folder(path: &Path, quantization: Quantization) -> Result<ModelFile, SourceEr
     )))
 }
 
-/// Whether a folder has all files of a model in safetensors.
+/// Returns whether a folder has all files of a safetensors model.
 pub(super) fn is_complete(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).is_file();
     let beside = TOKENIZER_FILES.iter().all(|(name, needed)| !needed || has(name));

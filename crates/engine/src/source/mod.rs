@@ -1,4 +1,4 @@
-//! Where model files come from: the binary itself, a path, or the Hugging Face hub.
+//! Resolves names of models to files: from the binary itself, a path, or the Hugging Face hub.
 //!
 //! ```text
 //! name ─ resolve ─┬─ "demo"            the model bundled here
@@ -7,15 +7,15 @@
 //!                                                                    └─▶ snapshot: several files
 //! ```
 //!
-//! - [`options`]: cache folder, endpoint, token, from the variables that Hugging Face's tools know
-//! - `name`: repositories and paths, as people write and paste them; pure
-//! - `local`: a file that is already there
-//! - [`mod@choose`]: which of a repository's files a name means; pure
-//! - `hub`: what the hub is asked, and which answers are whose fault
+//! - [`options`]: cache folder, endpoint, token, from the variables of Hugging Face's tools
+//! - `name`: parses repositories and paths, in the forms in which people write and paste them; pure
+//! - `local`: files that are already on this machine
+//! - [`mod@choose`]: chooses among a repository's files; pure
+//! - `hub`: requests to the hub, and the classification of its responses
 //! - `download`: resumes, retries, verifies
 //! - `adapter`: a folder or a repository with a LoRA adapter
-//! - `snapshot`: models of several files, all of one commit
-//! - `cache`: hf-hub's folders, so that other tools find the files and ours finds theirs
+//! - `snapshot`: models of several files, all from one commit
+//! - `cache`: hf-hub's folders, shared with other tools
 
 mod adapter;
 mod cache;
@@ -41,33 +41,33 @@ use choose::{Choice, choose};
 use hub::Hub;
 pub(crate) use name::HubName;
 
-/// What is made of safetensors when nothing is said.
+/// The default quantization of safetensors.
 pub const DEFAULT_QUANTIZATION: Quantization = Quantization::FourBit;
 
-/// The snapshot folder that a user makes by putting a file there.
+/// The snapshot folder for files that a user adds manually.
 const BY_HAND: &str = "manual";
 
-/// Makes the bytes begin where the weights want to begin, so that nothing is copied.
+/// Aligns the bytes for weights, so that they need not be copied.
 #[repr(align(64))]
 struct Aligned<T: ?Sized>(T);
 
 static DEMO: &Aligned<[u8]> = &Aligned(*include_bytes!("../../assets/demo.gguf"));
 
-/// Finds the model that a name means, and downloads it if need be.
+/// Resolves a model's name to its files, and downloads them if necessary.
 ///
 /// A name is `demo`, a path, or a repository on the hub.
 ///
 /// - A path is that of a `.gguf` file (of a split one, any part), of a folder with safetensors, or of a folder
 ///   with one GGUF file; `~/` is the home folder.
-/// - A repository is `owner/name`, with `@revision` behind it to choose a branch, a tag or a commit, and with
-///   `:quant` to choose a GGUF file (`Qwen/Qwen3-4B-GGUF:Q4_K_M`), or the address of its page. Behind the colon
-///   may also stand `4bit`, `8bit` or `none`, which goes before the options' quantization and means the nearest
-///   GGUF file, or the safetensors of a repository without GGUF files, quantized at load.
+/// - A repository is `owner/name`, followed by `@revision` to choose a branch, a tag or a commit, and by
+///   `:quant` to choose a GGUF file (`Qwen/Qwen3-4B-GGUF:Q4_K_M`), or the address of its page. `:4bit`, `:8bit`
+///   and `:none` override the options' quantization: they choose the nearest GGUF file, or the safetensors of a
+///   repository without GGUF files, quantized at load.
 ///
-/// What is in the cache is used without asking the hub. Blocks until the files are there.
+/// Cached files are used without querying the hub. Blocks until the files are available.
 ///
 /// # Errors
-/// When there is no such file or repository, or it can't be had; the message says what to do.
+/// Returns an error if there is no such file or repository, or it can't be downloaded; the message has the remedy.
 pub fn resolve(name: &str, options: &SourceOptions) -> Result<ModelFile, SourceError> {
     let name = name.trim();
     if name.eq_ignore_ascii_case("demo") {
@@ -81,19 +81,19 @@ pub fn resolve(name: &str, options: &SourceOptions) -> Result<ModelFile, SourceE
     }
 }
 
-/// What is taken of a repository.
+/// The requested files of a repository.
 struct Wanted<'a> {
     gguf: Gguf<'a>,
-    /// What is made of safetensors; `None` if they were not asked for.
+    /// The quantization of safetensors; `None` if they were not requested.
     quantization: Option<Quantization>,
 }
 
-/// Which GGUF file is taken.
+/// The requested GGUF file.
 #[derive(Debug, Clone, Copy)]
 enum Gguf<'a> {
-    /// The one of this quantization or name.
+    /// The one with this quantization or name.
     Named(&'a str),
-    /// The one that comes nearest to this.
+    /// The nearest one to this quantization.
     Nearest(Quantization),
     /// The preferred one, or the only one.
     Any,
@@ -123,7 +123,7 @@ impl Gguf<'_> {
         }
     }
 
-    /// Whether a file is what the hub's list would lead to, whatever else is in it.
+    /// Returns the choice among these files if the hub's full list could not change it.
     fn settles_for(self, files: &[(String, PathBuf)]) -> Choice {
         let files = files.iter().map(|(file, _)| file.as_str());
         match self {
@@ -133,7 +133,7 @@ impl Gguf<'_> {
         }
     }
 
-    /// What messages call it.
+    /// Returns its name in messages.
     fn label(self) -> Option<String> {
         match self {
             Self::Named(name) => Some(name.to_owned()),
@@ -150,7 +150,7 @@ fn from_hub(name: &HubName, options: &SourceOptions) -> Result<ModelFile, Source
     };
     let cache = RepoCache::new(options.cache_dir()?, name);
     let cached = cache.files();
-    // Without a quantization the hub's list decides, unless the preferred file is already here.
+    // Without a quantization the hub's list decides, unless the preferred file is already cached.
     if let Some(path) = in_cache(&cached, &gguf.settles_for(&cached)) {
         return Ok(ModelFile::Path(path));
     }
@@ -162,7 +162,7 @@ fn from_hub(name: &HubName, options: &SourceOptions) -> Result<ModelFile, Source
 
     let hub = Hub::new(options, name, &cache)?;
     let listing = match hub.files() {
-        // Better the one file that is here than none.
+        // If the hub is unreachable, use the single cached file.
         Err(error @ SourceError::Unreachable { .. }) => {
             let choice = gguf.choose(cached.iter().map(|(file, _)| file.as_str()));
             let path = in_cache(&cached, &choice).ok_or(error)?;
@@ -200,7 +200,7 @@ fn from_hub(name: &HubName, options: &SourceOptions) -> Result<ModelFile, Source
     }
 }
 
-/// The path of a chosen file in the cache: of a split one the first part, if all are there in one folder.
+/// Returns the path of a chosen file in the cache; for a split one the first part, if all are in one folder.
 fn in_cache(cached: &[(String, PathBuf)], choice: &Choice) -> Option<PathBuf> {
     let path_of =
         |file: &str| cached.iter().find(|(name, _)| name == file).map(|(_, path)| path.clone());
@@ -217,7 +217,7 @@ fn in_cache(cached: &[(String, PathBuf)], choice: &Choice) -> Option<PathBuf> {
     }
 }
 
-/// Says in the log which file is taken where the one that was asked for is not there.
+/// Logs which file is used if the requested one does not exist.
 fn say_what_is_nearest(name: &HubName, gguf: Gguf<'_>, file: &str) {
     let asked_for = match gguf {
         Gguf::Named(_) => return,

@@ -1,31 +1,30 @@
-//! What a model's name may be: a repository on the hub, in any of the ways in which people write or paste it,
-//! or a path.
+//! Parses names of models: a repository on the hub, in the forms in which people write or paste it, or a path.
 
 use std::env;
 use std::path::PathBuf;
 
 use super::choose;
 
-/// The branch that is taken where none is named.
+/// The default branch.
 const MAIN: &str = "main";
 
-/// The hub's own addresses, without a scheme.
+/// The hub's own hosts.
 const HOSTS: [&str; 3] = ["huggingface.co", "hf.co", "www.huggingface.co"];
 
-/// A repository on the hub, and which of its files.
+/// A repository on the hub, and the requested files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HubName {
     /// `owner/name`.
     pub(crate) repo: String,
-    /// A branch, a tag or a commit, if one is named.
+    /// A branch, a tag or a commit, or `None` if the name has none.
     pub(crate) revision: Option<String>,
-    /// What stands behind the colon: a quantization, or a file's name.
+    /// The text after the colon: a quantization or a file name.
     pub(crate) quant: Option<String>,
 }
 
 impl HubName {
-    /// Parses `owner/name`, with `@revision` and `:quant` behind it if they are wanted, or the address of a page
-    /// of the hub, whose own address is `endpoint`; `None` for what can only be a path.
+    /// Parses `owner/name`, with optional `@revision` and `:quant`, or the URL of a page of the hub at
+    /// `endpoint`; `None` for a name that can only be a path.
     pub(crate) fn parse(name: &str, endpoint: &str) -> Option<Self> {
         match on_the_hub(name, endpoint) {
             Some(page) => Self::of_page(page),
@@ -37,7 +36,7 @@ impl HubName {
     fn of_text(name: &str) -> Option<Self> {
         let (rest, quant) = split_last(name, ':');
         let (repo, revision) = split_last(rest, '@');
-        // Either order is clear: no quantization and no file name has an @.
+        // Both orders are unambiguous: no quantization and no file name has an @.
         let (quant, revision) = match quant.and_then(|quant| quant.split_once('@')) {
             Some((quant, revision)) => (Some(quant), Some(revision)),
             None => (quant, revision),
@@ -47,7 +46,7 @@ impl HubName {
         if right { Self::new(repo, revision, quant) } else { None }
     }
 
-    /// `owner/name`, and of a page's address what follows: `tree/REVISION`, `blob/REVISION/FILE`,
+    /// Parses `owner/name`, and the rest of a page's URL: `tree/REVISION`, `blob/REVISION/FILE`,
     /// `resolve/REVISION/FILE`; `?show_file_info=FILE` names a file too.
     fn of_page(page: &str) -> Option<Self> {
         let (path, query) = page.split_once(['?', '#']).unwrap_or((page, ""));
@@ -83,7 +82,7 @@ impl HubName {
             let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
             !part.is_empty() && !part.starts_with('.') && part.bytes().all(allowed)
         };
-        // Branches of pull requests are called refs/pr/7.
+        // Branches of pull requests are named refs/pr/7.
         let is_revision = |revision: &str| revision.split('/').all(plain);
         let right = plain(owner) && plain(model) && revision.is_none_or(is_revision);
         right.then(|| Self {
@@ -93,18 +92,18 @@ impl HubName {
         })
     }
 
-    /// The branch, tag or commit that is taken.
+    /// Returns the requested branch, tag or commit, or the default branch.
     pub(crate) fn revision(&self) -> &str {
         self.revision.as_deref().unwrap_or(MAIN)
     }
 }
 
-/// Whether a name is an address with a scheme.
+/// Returns whether a name is a URL with a scheme.
 pub(super) fn has_scheme(name: &str) -> bool {
     ["http://", "https://", "hf://"].iter().any(|scheme| strip_scheme(name, scheme).is_some())
 }
 
-/// What stands behind the hub in an address, with a scheme or without one.
+/// Returns the path of a URL of the hub, with or without a scheme.
 fn on_the_hub<'a>(name: &'a str, endpoint: &str) -> Option<&'a str> {
     if let Some(page) = strip_scheme(name, "hf://") {
         return Some(page);
@@ -124,13 +123,13 @@ fn strip_any_scheme(address: &str) -> &str {
     address.split_once("://").map_or(address, |(_, rest)| rest)
 }
 
-/// What stands behind a scheme, whatever its case.
+/// Removes a scheme, case-insensitive.
 fn strip_scheme<'a>(name: &'a str, scheme: &str) -> Option<&'a str> {
     let begins = name.get(..scheme.len())?.eq_ignore_ascii_case(scheme);
     begins.then(|| &name[scheme.len()..])
 }
 
-/// What stands before the first mark, and what behind it, if it is there.
+/// Splits a text at the first `mark`; returns `None` for the rest if there is none.
 fn split_last(text: &str, mark: char) -> (&str, Option<&str>) {
     match text.split_once(mark) {
         Some((before, behind)) => (before, Some(behind)),
@@ -138,7 +137,7 @@ fn split_last(text: &str, mark: char) -> (&str, Option<&str>) {
     }
 }
 
-/// A part of an address without its percent signs.
+/// Decodes the percent-encoding of a part of a URL.
 fn decoded(part: &str) -> String {
     let mut bytes = Vec::with_capacity(part.len());
     let mut rest = part.as_bytes();
@@ -159,7 +158,7 @@ fn decoded(part: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A path as a shell would have it: `~/` is the home folder.
+/// Expands a path like a shell: `~/` is the home folder.
 pub(super) fn path(name: &str) -> PathBuf {
     let below_home = name.strip_prefix("~/").or((name == "~").then_some(""));
     match below_home.zip(env::home_dir()) {

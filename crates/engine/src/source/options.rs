@@ -1,4 +1,4 @@
-//! How the hub is reached and where its files are kept.
+//! Options of the hub and the cache.
 
 use std::env;
 use std::fmt;
@@ -8,12 +8,12 @@ use std::time::Duration;
 use super::{SourceError, name};
 use crate::Quantization;
 
-/// An access token. Never printed.
+/// An access token. Its `Debug` output hides the value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
 impl Token {
-    /// A token; `None` if the text is blank or cannot be one.
+    /// Creates a token; `None` if the text is blank or not a valid token.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
         let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -31,24 +31,23 @@ impl fmt::Debug for Token {
     }
 }
 
-/// How the hub is reached and where its files are kept.
+/// Options of the hub and the cache.
 #[derive(Debug, Clone)]
 pub struct SourceOptions {
-    /// The folder of `models--owner--name` folders; `None` if there is no home folder either.
+    /// The folder with `models--owner--name` folders; `None` if there is no home folder either.
     pub cache_dir: Option<PathBuf>,
-    /// The hub, without a slash at the end.
+    /// The hub's URL, without a slash at the end.
     pub endpoint: String,
-    /// Which GGUF file to take where the name says none, and what is made of safetensors. If `None`: the
+    /// The GGUF quantization to choose if the name has none, and the quantization of safetensors. If `None`: the
     /// preferred file, and [`Quantization::FourBit`].
     pub quantization: Option<Quantization>,
-    /// Opens gated and private repositories.
+    /// The access token for gated and private repositories.
     pub token: Option<Token>,
-    /// Asks nothing of the hub: the cache has it or it is an error.
+    /// Sends no requests: a file that is not cached is an error.
     pub offline: bool,
-    /// Shows a bar while downloading, if standard error is a terminal.
+    /// Shows a progress bar while downloading, if standard error is a terminal.
     pub progress: bool,
-    /// How often in a row a request may fail, or a download stop without a byte, before it is
-    /// given up.
+    /// The number of consecutive failed requests, or of downloads without progress, after which it gives up.
     pub attempts: u32,
     /// The wait after the first failure; it doubles with each further one, to at most ten seconds.
     pub retry_wait: Duration,
@@ -70,7 +69,7 @@ impl Default for SourceOptions {
 }
 
 impl SourceOptions {
-    /// As the variables of Hugging Face's own tools say: `HF_HUB_CACHE` (or as it was called before,
+    /// Reads the variables of Hugging Face's own tools: `HF_HUB_CACHE` (or its former name,
     /// `HUGGINGFACE_HUB_CACHE`), else `hub` in `HF_HOME`; `HF_ENDPOINT`, `HF_TOKEN` (or the token file that
     /// `hf auth login` writes), `HF_HUB_OFFLINE`.
     pub fn from_env() -> Self {

@@ -1,4 +1,4 @@
-//! A model of several files: all of them from one commit.
+//! Models of several files: downloads all of them from one commit.
 
 use std::path::PathBuf;
 
@@ -11,8 +11,8 @@ use crate::safetensors::{
     CONFIG, INDEX, SINGLE, SafetensorsModel, TOKENIZER_FILES, files_of_index,
 };
 
-/// The first part of a split GGUF file, with all the others beside it, downloaded if the cache does not have
-/// them. `file` is a part, and how many there are.
+/// Returns the first part of a split GGUF file, with all others in the same folder, and downloads them if they
+/// are not cached. `file` is any part, `parts` their number.
 pub(super) fn download_parts(
     hub: &Hub<'_>,
     cache: &RepoCache,
@@ -37,8 +37,8 @@ pub(super) fn download_parts(
     first.ok_or_else(|| hub.nonsense(format!("{file} has no parts")))
 }
 
-/// The folder with all files of a repository's safetensors model, downloaded if the cache does not have
-/// them. `None` if the repository has no safetensors.
+/// Returns the folder with all files of a repository's safetensors model, and downloads them if they are not
+/// cached. `None` if the repository has no safetensors.
 pub(super) fn download_safetensors(
     hub: &Hub<'_>,
     cache: &RepoCache,
@@ -68,12 +68,12 @@ pub(super) fn download_safetensors(
         return incomplete(CONFIG, "");
     }
     let get = |name: &str| download(hub, cache, &listing.commit, name, options);
-    // What is small comes first: whoever lacks it hears it soon.
+    // Small files come first, so that a missing one is reported early.
     let mut folder = None;
     for name in names {
         folder = get(name)?.parent().map(PathBuf::from);
     }
-    // Before the weights, which take long: a model that can't be computed is refused now.
+    // Check the config before the weights, which take long: an unsupported model is refused now.
     if let Some(folder) = folder
         && let Err(LoadError::Unsupported { problem, .. }) = SafetensorsModel::check_config(&folder)
     {

@@ -1,4 +1,4 @@
-//! Whether a value is of a kind: for the values that a schema lists.
+//! Checks whether a listed value (`enum`, `const`) belongs to a kind.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::kinds::{Array, KindId, Kinds, Object, Open, in_all};
 use super::regex::matches;
 
 impl Kinds<'_> {
-    /// Whether a value is of a kind.
+    /// Returns whether a value belongs to a kind.
     fn accepts(&mut self, kind: KindId, value: &Value) -> Result<bool, Refusal> {
         for conjunction in self.conjunctions(kind)? {
             let (open, _) = self.open(&conjunction)?;

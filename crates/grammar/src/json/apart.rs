@@ -1,4 +1,4 @@
-//! Whether two alternatives exclude each other: `oneOf` is kept where they do.
+//! Checks whether two alternatives are disjoint: `oneOf` is supported if they are.
 
 use super::Refusal;
 use super::facts::Types;
@@ -7,11 +7,11 @@ use super::kinds::{Alternative, Array, KindId, Kinds, Object, Open, Shape};
 use super::regex::{Extent, all_of, extent};
 use crate::limits::MAX_STATES_OF_ONE;
 
-/// How deep within two values a difference is looked for.
+/// The maximum depth within two values at which a difference is searched.
 const DEPTH: usize = 6;
 
 impl Kinds<'_> {
-    /// Refuses a kind of which a value may fit two options of a `oneOf`.
+    /// Refuses a kind with a value that may match two options of a `oneOf`.
     pub(super) fn refuse_overlaps(
         &mut self,
         kind: KindId,
@@ -58,7 +58,7 @@ impl Kinds<'_> {
         Ok(None)
     }
 
-    /// Whether no value is surely both.
+    /// Returns whether certainly no value belongs to both.
     fn are_apart(
         &mut self,
         one: &Alternative<'_>,
@@ -101,7 +101,7 @@ impl Kinds<'_> {
             let whole = !both.has(Types::FRACTION);
             let is_none =
                 || extent(&numbers.expression(whole), MAX_STATES_OF_ONE) == Ok(Extent::Empty);
-            // The texts of numbers without a fraction tell their values.
+            // For numbers without a fraction, the text determines the value.
             if !numbers.is_empty() && !(whole && is_none()) {
                 return Ok(false);
             }
@@ -187,7 +187,7 @@ impl Kinds<'_> {
     }
 }
 
-/// The kind that a member of this name has; `None` if it may not be there.
+/// Returns the kind of the member with this name, or `None` if it is not allowed.
 fn member(object: &Object, name: &str) -> Option<KindId> {
     let named = object.named.iter().find(|(other, ..)| other == name).map(|(_, kind, _)| *kind);
     named.or_else(|| {

@@ -1,4 +1,4 @@
-//! Which schemas hold together: `$ref` and `allOf` add to them, `anyOf` and `oneOf` choose among them.
+//! Determines which schemas apply together: `$ref` and `allOf` add schemas, `anyOf` and `oneOf` choose.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -8,27 +8,27 @@ use super::facts::{PlaceId, Types};
 use super::read::Reader;
 use crate::limits::{MAX_ALTERNATIVES, MAX_DEPTH};
 
-/// Schemas that hold for the same value.
+/// A set of schemas that apply to the same value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Conjunction {
-    /// In ascending order.
+    /// The schemas, in ascending order.
     pub(super) places: Vec<PlaceId>,
-    /// What they leave of the types; some.
+    /// The types that they allow; not empty.
     pub(super) types: Types,
-    /// Which option of which `oneOf` was taken, by where that stands.
+    /// The chosen option of each `oneOf`, by its place.
     pub(super) exclusive: Vec<(Rc<str>, usize)>,
 }
 
 impl Conjunction {
-    /// Holds for all.
+    /// Returns the conjunction without schemas, which all values satisfy.
     pub(super) fn free() -> Self {
         Self { places: Vec::new(), types: Types::ALL, exclusive: Vec::new() }
     }
 
-    /// Both; `None` if that is impossible.
+    /// Returns the conjunction of both, or `None` if it is unsatisfiable.
     fn and(&self, other: &Self) -> Option<Self> {
         let types = self.types.and(other.types);
-        // One value does not take two options of one `oneOf`.
+        // A value can't match two options of the same `oneOf`.
         let differs = |(at, option): &(Rc<str>, usize)| {
             other.exclusive.iter().any(|(other_at, other)| at == other_at && option != other)
         };
@@ -46,17 +46,17 @@ impl Conjunction {
     }
 }
 
-/// The conjunctions that each place allows, once they are known.
+/// The conjunctions that each place allows, computed lazily.
 #[derive(Debug, Default)]
 pub(super) struct Conjunctions {
-    /// `None` while they are being found.
+    /// `None` while they are being computed.
     known: HashMap<PlaceId, Option<Rc<Vec<Conjunction>>>>,
-    /// How many are being found, each for the one before.
+    /// The current depth of the recursive computation.
     depth: usize,
 }
 
 impl Conjunctions {
-    /// The conjunctions of which one must hold where all these places must.
+    /// Returns the conjunctions of which one must hold if all these places must.
     pub(super) fn of(
         &mut self,
         places: &[PlaceId],

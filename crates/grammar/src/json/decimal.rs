@@ -1,15 +1,15 @@
-//! Decimal numbers of any length, read from JSON and compared exactly.
+//! Decimal numbers of any length, parsed from JSON and compared exactly.
 
 use std::cmp::Ordering;
 
-/// How many digits a number of a schema may have, written without an exponent.
+/// The maximum number of digits of a number in a schema, written without an exponent.
 pub(super) const MAX_DIGITS: usize = 400;
 
 /// A decimal number: ±0.d₁d₂d₃… · 10^`point`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Decimal {
     negative: bool,
-    /// Without zeros at either end; empty for zero.
+    /// The digits without leading and trailing zeros; empty for zero.
     digits: Vec<u8>,
     point: i64,
 }
@@ -17,7 +17,7 @@ pub(super) struct Decimal {
 impl Decimal {
     pub(super) const ZERO: Self = Self { negative: false, digits: Vec::new(), point: 0 };
 
-    /// Reads a JSON number; `None` if it has more than [`MAX_DIGITS`] digits.
+    /// Parses a JSON number; returns `None` if it has more than [`MAX_DIGITS`] digits.
     pub(super) fn read(number: &serde_json::Number) -> Option<Self> {
         Self::parse(&number.to_string())
     }
@@ -64,12 +64,12 @@ impl Decimal {
         usize::try_from(self.point).map_or(self.is_zero(), |point| self.digits.len() <= point)
     }
 
-    /// The same without its sign.
+    /// Returns the absolute value.
     pub(super) fn magnitude(&self) -> Self {
         Self { negative: false, ..self.clone() }
     }
 
-    /// The digits before the point, at least one, without leading zeros.
+    /// Returns the digits before the point, at least one, without leading zeros.
     pub(super) fn whole_digits(&self) -> Vec<u8> {
         match usize::try_from(self.point) {
             Ok(0) | Err(_) => vec![0],
@@ -80,7 +80,7 @@ impl Decimal {
         }
     }
 
-    /// The digits after the point, without trailing zeros.
+    /// Returns the digits after the point, without trailing zeros.
     pub(super) fn fraction_digits(&self) -> Vec<u8> {
         match usize::try_from(self.point) {
             Ok(point) => self.digits.iter().copied().skip(point).collect(),
@@ -91,8 +91,8 @@ impl Decimal {
         }
     }
 
-    /// As `coefficient` · 10^`exponent`, the coefficient not a multiple of ten; `None` if that has more
-    /// than nine digits.
+    /// Returns the number as `coefficient` · 10^`exponent`, where the coefficient is not a multiple of ten;
+    /// `None` if the coefficient has more than nine digits.
     pub(super) fn scientific(&self) -> Option<(u32, i64)> {
         if self.digits.len() > 9 {
             return None;
@@ -101,8 +101,8 @@ impl Decimal {
         Some((coefficient, self.point - i64::try_from(self.digits.len()).ok()?))
     }
 
-    /// Whether it is a whole number of times `divisor`, which [has few digits](Self::scientific) and is
-    /// not zero.
+    /// Returns whether it is a multiple of `divisor`, which must be nonzero and [have few
+    /// digits](Self::scientific).
     pub(super) fn is_multiple_of(&self, divisor: &Self) -> bool {
         let Some((coefficient, exponent)) = divisor.scientific().filter(|(c, _)| *c > 0) else {
             return false;
@@ -111,7 +111,7 @@ impl Decimal {
             return true;
         }
         let coefficient = u64::from(coefficient);
-        // self = digits · 10^least; the digits end in no zero, so no power of ten divides them.
+        // self = digits · 10^least; the last digit is not zero, so no power of ten divides the digits.
         let least = self.point - i64::try_from(self.digits.len()).unwrap_or(i64::MAX);
         let Ok(zeros) = usize::try_from(least - exponent) else { return false };
         let digits = self.digits.iter().copied().chain(std::iter::repeat_n(0, zeros));

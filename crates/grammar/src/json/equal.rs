@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::decimal::Decimal;
 
-/// Whether two values are equal in JSON Schema.
+/// Returns whether two values are equal in JSON Schema.
 pub(super) fn equal(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {

@@ -1,11 +1,11 @@
-//! What one schema says, keyword by keyword.
+//! The constraints of one schema, keyword by keyword.
 
 use llguidance::derivre::RegexAst;
 use serde_json::Value;
 
 use super::numbers::Numbers;
 
-/// A set of types of JSON values, of whole numbers and of those with a fraction.
+/// A set of JSON types; whole numbers and numbers with a fraction are separate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Types(u8);
 
@@ -21,7 +21,7 @@ impl Types {
     pub(super) const OBJECT: Self = Self(64);
     pub(super) const ALL: Self = Self(127);
 
-    /// A type by its name in a schema.
+    /// Returns the type with this name in schemas.
     pub(super) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "null" => Self::NULL,
@@ -52,24 +52,24 @@ impl Types {
     }
 }
 
-/// The number of a schema among all that were read.
+/// The index of a schema among all parsed schemas.
 pub(super) type PlaceId = usize;
 
-/// What one schema says. Of what it says nothing it allows all.
+/// The constraints of one schema. Absent keywords allow everything.
 #[derive(Debug, Clone)]
 pub(super) struct Facts<'a> {
     pub(super) types: Types,
-    /// `enum` and `const`: the value is one of each list.
+    /// `enum` and `const`: the value must be in each list.
     pub(super) values: Vec<&'a [Value]>,
     pub(super) numbers: Numbers,
     pub(super) texts: Texts,
     pub(super) items: Items,
     pub(super) members: Members,
-    /// `$ref` and `allOf`: they hold as well.
+    /// `$ref` and `allOf`: schemas that must hold too.
     pub(super) all: Vec<PlaceId>,
     /// `anyOf` and `oneOf`, each with its options.
     pub(super) choices: Vec<Choice>,
-    /// `integer` means a number that is written without a point.
+    /// In draft 4, `integer` means a number written without a point.
     pub(super) is_draft_4: bool,
 }
 
@@ -89,24 +89,24 @@ impl Default for Facts<'_> {
     }
 }
 
-/// Of which schemas one holds.
+/// Schemas of which one must hold.
 #[derive(Debug, Clone)]
 pub(super) struct Choice {
     pub(super) options: Vec<PlaceId>,
-    /// `oneOf`: where it stands, for only one may hold.
+    /// For `oneOf`, its place, since only one may hold.
     pub(super) exclusive: Option<String>,
 }
 
-/// What strings must be.
+/// Constraints on strings.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Texts {
     pub(super) least: usize,
     pub(super) most: Option<usize>,
-    /// Patterns and formats, by what they are called.
+    /// Patterns and formats, by their names for messages.
     pub(super) forms: Vec<(String, RegexAst)>,
 }
 
-/// What the items of arrays must be.
+/// Constraints on the items of arrays.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Items {
     pub(super) least: usize,
@@ -115,13 +115,13 @@ pub(super) struct Items {
     pub(super) rest: Option<PlaceId>,
 }
 
-/// What the members of objects must be.
+/// Constraints on the members of objects.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Members {
     pub(super) named: Vec<(String, PlaceId)>,
-    /// By the pattern that their names match.
+    /// Members whose names match a pattern.
     pub(super) patterns: Vec<(String, PlaceId)>,
-    /// Those that are neither.
+    /// Members that are neither named nor matched by a pattern.
     pub(super) others: Option<PlaceId>,
     pub(super) required: Vec<String>,
     pub(super) least: usize,

@@ -1,5 +1,5 @@
-//! The formats of strings that are kept, as regular expressions. JSON Schema takes a format for an
-//! annotation, so one that is not known here is no constraint.
+//! The supported formats of strings, as regular expressions. JSON Schema treats formats as annotations, so
+//! an unknown one is not a constraint.
 
 /// RFC 3339, `full-date`, with the lengths of months and leap years.
 const DATE: &str = concat!(
@@ -18,12 +18,12 @@ const DURATION: &str = concat!(
     r"(?:T(?:[0-9]{1,9}H(?:[0-9]{1,9}M(?:[0-9]{1,9}S)?)?|[0-9]{1,9}M(?:[0-9]{1,9}S)?|[0-9]{1,9}S))?",
     r"|T(?:[0-9]{1,9}H(?:[0-9]{1,9}M(?:[0-9]{1,9}S)?)?|[0-9]{1,9}M(?:[0-9]{1,9}S)?|[0-9]{1,9}S))"
 );
-/// RFC 1123. Two hyphens in a row mark encoded international names, which have rules of their own.
+/// RFC 1123. Excludes two hyphens in a row, which mark encoded international names with their own rules.
 const LABEL: &str = r"[a-zA-Z0-9](?:-?[a-zA-Z0-9]){0,30}";
 const BYTE: &str = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
 const HEX: &str = r"[0-9a-fA-F]{1,4}";
 
-/// The regular expression of a format's texts; `None` if it is not known.
+/// Returns the regular expression of a format, or `None` if the format is unknown.
 pub(super) fn expression(name: &str) -> Option<String> {
     let hostname = || format!(r"{LABEL}(?:\.{LABEL}){{0,4}}");
     Some(match name {
@@ -49,7 +49,7 @@ pub(super) fn expression(name: &str) -> Option<String> {
 /// RFC 4291, section 2.2, without its third form.
 fn ipv6() -> String {
     let mut forms = vec![format!("(?:{HEX}:){{7}}{HEX}")];
-    // `::` stands for two groups at least; so many may be before it, so many behind.
+    // `::` stands for at least two groups; `before` groups precede it, the rest follow.
     for before in 0..=6 {
         let left = match before {
             0 => String::new(),

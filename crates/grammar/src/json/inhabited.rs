@@ -1,17 +1,17 @@
-//! Which kinds have values at all: some need others within them that have none, or need themselves.
+//! Determines which kinds have values: some require inner values that do not exist, or require themselves.
 
 use super::Refusal;
 use super::facts::Types;
 use super::kinds::{Alternative, Array, KindId, Kinds, Object, Shape};
 
-/// For each kind whether it has values, and for each of its alternatives.
+/// Whether each kind, and each of its alternatives, has values.
 #[derive(Debug)]
 pub(super) struct Inhabited {
     kinds: Vec<bool>,
 }
 
 impl Inhabited {
-    /// Finds them out, from those whose values have none within them.
+    /// Computes a fixed point, starting at kinds whose values contain no others.
     pub(super) fn of(kinds: &Kinds<'_>) -> Self {
         let mut found = Self { kinds: vec![false; kinds.all.len()] };
         loop {
@@ -44,30 +44,30 @@ impl Inhabited {
         }
     }
 
-    /// Whether there are such arrays.
+    /// Returns whether such arrays exist.
     pub(super) fn array(&self, array: &Array) -> bool {
         array.least <= self.most_items(array).unwrap_or(usize::MAX)
     }
 
-    /// How many items such an array may have, as far as there are values for them.
+    /// Returns the maximum number of items of such an array for which values exist.
     pub(super) fn most_items(&self, array: &Array) -> Option<usize> {
         let first = array.first.iter().position(|kind| !self.has(*kind));
         let rest = (!self.has(array.rest)).then_some(array.first.len());
         [array.most, first, rest].into_iter().flatten().min()
     }
 
-    /// Whether there are such objects.
+    /// Returns whether such objects exist.
     pub(super) fn object(&self, object: &Object) -> bool {
         let required = object.named.iter().filter(|(.., is_required)| *is_required);
         let can_be = object.named.iter().filter(|(_, kind, _)| self.has(*kind)).count();
-        // More than one other name might be the same name twice.
+        // Count only one other name, since two might be the same.
         let other = usize::from(object.classes.iter().any(|(_, kind)| self.has(*kind)));
         required.clone().all(|(_, kind, _)| self.has(*kind))
             && object.least <= can_be + other
             && object.most.is_none_or(|most| most >= object.least.max(required.count()))
     }
 
-    /// Why a kind has no values.
+    /// Returns why a kind has no values.
     pub(super) fn reason(&self, kind: KindId, kinds: &Kinds<'_>) -> Refusal {
         let (mut kind, mut seen) = (kind, Vec::new());
         loop {

@@ -1,7 +1,7 @@
-//! Kinds of values: what schemas that hold together make of a value, and of what is within it.
+//! Kinds of values: the combined constraints of schemas on a value and on the values within it.
 //!
-//! A kind is known by the schemas that hold for it, so schemas that lead back to themselves make
-//! finitely many. What a kind allows are its alternatives; each is free of references and choices.
+//! A kind is identified by the set of schemas that apply to it, so recursive schemas yield finitely many
+//! kinds. A kind is the union of its alternatives, each of which is free of references and choices.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -18,20 +18,20 @@ use super::read::Reader;
 use super::regex::{Extent, all_of, anything, extent, regex};
 use crate::limits::{MAX_KINDS, MAX_STATES_OF_ONE};
 
-/// The number of a kind.
+/// The index of a kind.
 pub(super) type KindId = usize;
 
 /// A kind of values.
 #[derive(Debug)]
 pub(super) struct Kind<'a> {
-    /// The schemas that hold for it.
+    /// The schemas that apply to it.
     pub(super) places: Vec<PlaceId>,
     pub(super) alternatives: Rc<Vec<Alternative<'a>>>,
-    /// Why there is none, or a reason why there are not more.
+    /// Why it has no values, or why it has fewer than its schemas suggest.
     pub(super) missing: Option<Refusal>,
 }
 
-/// One way to be of a kind.
+/// One alternative of a kind.
 #[derive(Debug)]
 pub(super) struct Alternative<'a> {
     pub(super) exclusive: Vec<(Rc<str>, usize)>,
@@ -40,15 +40,15 @@ pub(super) struct Alternative<'a> {
 
 #[derive(Debug)]
 pub(super) enum Shape<'a> {
-    /// One of these, all of which are allowed.
+    /// These values, all of which are allowed.
     Values(Vec<&'a Value>),
     Open(Rc<Open>),
 }
 
-/// Values of some types.
+/// Values of certain types.
 #[derive(Debug)]
 pub(super) struct Open {
-    /// None of them is known to have no values.
+    /// The types; those known to have no values are excluded.
     pub(super) types: Types,
     pub(super) is_draft_4: bool,
     pub(super) numbers: Numbers,
@@ -57,7 +57,7 @@ pub(super) struct Open {
     pub(super) object: Object,
 }
 
-/// The items of an array.
+/// The constraints on the items of an array.
 #[derive(Debug, Default)]
 pub(super) struct Array {
     pub(super) least: usize,
@@ -66,33 +66,34 @@ pub(super) struct Array {
     pub(super) rest: KindId,
 }
 
-/// The members of an object.
+/// The constraints on the members of an object.
 #[derive(Debug, Default)]
 pub(super) struct Object {
     pub(super) least: usize,
     pub(super) most: Option<usize>,
-    /// In the order in which they are written; with whether each must be there.
+    /// Named members, in the order in which they are written, and whether each is required.
     pub(super) named: Vec<(String, KindId, bool)>,
-    /// Classes of all other names: none is in two of them.
+    /// Disjoint classes of all other names.
     pub(super) classes: Vec<(RegexAst, KindId)>,
 }
 
-/// All kinds that some schemas lead to.
+/// All kinds reachable from some schemas.
 #[derive(Debug, Default)]
 pub(super) struct Kinds<'a> {
     pub(super) reader: Reader<'a>,
     pub(super) all: Vec<Kind<'a>>,
     known: HashMap<Vec<PlaceId>, KindId>,
     conjunctions: Conjunctions,
-    /// What conjunctions allow apart from the values that they list, by their places; and why not more.
+    /// The values that conjunctions allow apart from listed ones, by their places, and why there are not
+    /// more.
     opens: HashMap<Vec<PlaceId>, (Rc<Open>, Option<Refusal>)>,
     extents: HashMap<String, Extent>,
-    /// How many of them have their alternatives.
+    /// The number of kinds whose alternatives are computed.
     expanded: usize,
 }
 
 impl<'a> Kinds<'a> {
-    /// The kind for which these schemas hold.
+    /// Returns the kind to which these schemas apply.
     pub(super) fn of(&mut self, mut places: Vec<PlaceId>) -> Result<KindId, Refusal> {
         places.sort_unstable();
         places.dedup();
@@ -110,7 +111,7 @@ impl<'a> Kinds<'a> {
         Ok(self.all.len() - 1)
     }
 
-    /// Finds the alternatives of all kinds, and the kinds that those lead to.
+    /// Computes the alternatives of all kinds, and the kinds that those refer to.
     pub(super) fn expand(&mut self) -> Result<(), Refusal> {
         while self.expanded < self.all.len() {
             let places = self.all[self.expanded].places.clone();
@@ -133,7 +134,7 @@ impl<'a> Kinds<'a> {
         Ok(())
     }
 
-    /// What a conjunction allows; the inner error is why that is nothing.
+    /// Returns the alternative of a conjunction; the inner error is the reason why it is empty.
     fn alternative(
         &mut self,
         conjunction: Conjunction,
@@ -164,7 +165,7 @@ impl<'a> Kinds<'a> {
         }
     }
 
-    /// The values that a conjunction lists, with the places of the lists.
+    /// Returns the values that a conjunction lists, with the places of the lists.
     pub(super) fn lists(
         &mut self,
         conjunction: &Conjunction,
@@ -181,7 +182,7 @@ impl<'a> Kinds<'a> {
         self.conjunctions.of(&self.all[kind].places, &mut self.reader)
     }
 
-    /// What a conjunction allows apart from the values that it lists, and why some of it is missing.
+    /// Returns the values that a conjunction allows apart from listed ones, and why some are missing.
     pub(super) fn open(
         &mut self,
         conjunction: &Conjunction,
@@ -226,8 +227,8 @@ impl<'a> Kinds<'a> {
         Ok((open, missing))
     }
 
-    /// Examines what numbers or strings must be; why there are none, if so. The place that is told is the
-    /// first that `says` something of them.
+    /// Examines the constraints on numbers or strings, and returns the reason if they are unsatisfiable. The
+    /// reported place is the first whose schema `says` something about them.
     fn examine(
         &mut self,
         key: String,
@@ -269,7 +270,7 @@ impl<'a> Kinds<'a> {
     }
 }
 
-/// Whether a value is in all lists.
+/// Returns whether a value is in all lists.
 pub(super) fn in_all(lists: &[(PlaceId, &[Value])], value: &Value) -> bool {
     lists.iter().all(|(_, list)| list.iter().any(|one| equal(one, value)))
 }
@@ -279,7 +280,7 @@ impl Numbers {
         self.low.is_some() || self.high.is_some() || !self.multiples.is_empty()
     }
 
-    /// What shows whether there are such numbers, unless there surely are.
+    /// Returns an expression that is empty if there are no such numbers; `None` if there surely are some.
     fn examined(&self, whole: bool) -> Option<RegexAst> {
         if self.is_empty() {
             return Some(RegexAst::NoMatch);
@@ -308,7 +309,7 @@ impl Texts {
         format!("{} {:?} {names:?}", self.least, self.most)
     }
 
-    /// What shows whether there are such texts, unless there surely are.
+    /// Returns an expression that is empty if there are no such texts; `None` if there surely are some.
     fn examined(&self) -> Option<RegexAst> {
         if self.most.is_some_and(|most| most < self.least) {
             return Some(RegexAst::NoMatch);
@@ -316,7 +317,7 @@ impl Texts {
         (!self.forms.is_empty()).then(|| super::regex::quoted(self.expression()))
     }
 
-    /// These texts, not quoted.
+    /// Returns an expression for these texts, without quotes.
     pub(super) fn expression(&self) -> RegexAst {
         let mut all: Vec<RegexAst> = self.forms.iter().map(|(_, form)| form.clone()).collect();
         if self.least > 0 || self.most.is_some() {

@@ -1,4 +1,4 @@
-//! The members of objects: which kind each name's value is of, be the name known or not.
+//! The members of objects: determines the kind of each name's value, for named members and others.
 
 use std::rc::Rc;
 
@@ -10,12 +10,12 @@ use super::kinds::{KindId, Kinds, Object};
 use super::regex::{Extent, all_of, anything, extent, literal, not, one_of, regex};
 use crate::limits::{MAX_NAME_CLASSES, MAX_PATTERNS, MAX_STATES_OF_ONE};
 
-/// Names that patterns sort. Without control characters and what dialects of regular expressions do
-/// not agree on: white space and ends of lines beyond ASCII.
+/// Names that are classified by patterns. Excludes control characters and characters on which regex dialects
+/// disagree: white space and line ends beyond ASCII.
 const SORTED_NAMES: &str = r"[^\x00-\x1f\x7f\u{85}\u{2028}\u{2029}\u{feff}]*";
 
 impl Kinds<'_> {
-    /// The members that all these schemas allow.
+    /// Returns the members that all these schemas allow.
     pub(super) fn object(&mut self, facts: &[(PlaceId, Rc<Facts<'_>>)]) -> Result<Object, Refusal> {
         let members = || facts.iter().map(|(_, facts)| &facts.members);
         let mut names: Vec<&String> = Vec::new();
@@ -58,8 +58,8 @@ impl Kinds<'_> {
         found.ok_or_else(|| Refusal::at(self.reader.at(place), "its pattern takes too much work"))
     }
 
-    /// Sorts the names that are not `taken` by which patterns are found in them, and gives each class the
-    /// kind of its values.
+    /// Partitions the names that are not `taken` by the patterns that they match, and returns the kind of the
+    /// values of each class.
     fn classes(
         &mut self,
         facts: &[(PlaceId, Rc<Facts<'_>>)],
@@ -82,7 +82,7 @@ impl Kinds<'_> {
             [] => vec![free],
             names => vec![free, not(one_of(names.iter().map(|name| literal(name))))],
         };
-        // What each class's names match, and which patterns those are.
+        // Each class: an expression for its names, and the patterns that they match.
         let mut classes = vec![(free, Vec::<&str>::new())];
         for (pattern, place) in &patterns {
             let Some(expression) = self.reader.pattern(pattern).cloned() else { continue };
@@ -127,7 +127,7 @@ impl Kinds<'_> {
             }
             let kind = self.of(places)?;
             let names = all_of(parts);
-            // Classes whose values are of one kind are one.
+            // Merge classes whose values are of the same kind.
             match kinds.iter_mut().find(|(_, other)| *other == kind) {
                 Some((others, _)) => {
                     let known = std::mem::replace(others, RegexAst::NoMatch);

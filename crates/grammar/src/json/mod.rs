@@ -1,21 +1,21 @@
-//! JSON that schemas describe.
+//! Grammars for JSON that matches schemas.
 //!
 //! ```text
 //! schema ─ Reader ─▶ Facts ─ Conjunctions ─▶ Kinds ─ Inhabited ─▶ Writer ─▶ rules of a grammar
 //! ```
 //!
-//! - [`read`]: keywords, one schema at a time; [`facts`] holds them, [`references`] finds where a `$ref`
-//!   leads, [`pointer`] says where something stands, [`pattern`] and [`formats`] read what strings must be
-//! - [`conjunction`]: which schemas hold together
-//! - [`kinds`]: what they make of a value and of what is within it ([`members`] of objects); finitely many
-//! - [`accepts`]: whether a listed value is of a kind
-//! - [`inhabited`]: which kinds have values
-//! - [`apart`]: whether options of a `oneOf` exclude each other
-//! - [`write`]: the rules
-//! - [`numbers`], [`decimal`], [`regex`]: numbers to the last digit, and what automata cost
+//! - [`read`]: parses keywords, one schema at a time, into [`facts`]; [`references`] resolves `$ref`s,
+//!   [`pointer`] names places, [`pattern`] and [`formats`] translate constraints on strings
+//! - [`conjunction`]: determines which schemas apply together
+//! - [`kinds`]: combines them to constraints on a value and its parts ([`members`] of objects); finitely many
+//! - [`accepts`]: checks whether a listed value belongs to a kind
+//! - [`inhabited`]: determines which kinds have values
+//! - [`apart`]: checks whether options of a `oneOf` are disjoint
+//! - [`write`]: writes the rules
+//! - [`numbers`], [`decimal`], [`regex`]: exact numbers, and the cost of automata
 //!
-//! Every answer of such a grammar is valid by the schema. Not every valid text is an answer: members
-//! come in the schema's order, a number has no needless digits.
+//! Every text of such a grammar is valid by the schema. Not every valid text can be generated: members
+//! come in the schema's order, and numbers have no redundant digits.
 
 mod accepts;
 mod apart;
@@ -43,16 +43,16 @@ use kinds::Kinds;
 use read::Place;
 use write::Writer;
 
-/// Between the parts of JSON: nothing, one space, or a new line and its indentation. More would be
-/// valid JSON too, but a weak model fills an answer with it.
+/// White space between JSON tokens: none, one space, or a new line and its indentation. More would be
+/// valid JSON too, but a weak model may fill an answer with it.
 pub(crate) const WHITESPACE: &str = r"[ ]|\n[ ]{0,32}|\n\t{0,8}";
 
-/// Why a schema can't be kept, and which part of it.
+/// The reason why a schema is not supported, and the place of the problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// Which of the schemas, by its number.
+    /// The index of the schema document.
     pub(crate) document: usize,
-    /// Where in it, as a JSON pointer.
+    /// The place in the document, as a JSON pointer.
     pub(crate) pointer: String,
     pub(crate) problem: String,
 }
@@ -67,7 +67,7 @@ impl Refusal {
     }
 }
 
-/// Schemas that were read and can be kept, as far as one can tell without writing their rules.
+/// Parsed schemas that are supported, as far as that can be determined without writing rules.
 pub(crate) struct Schemas<'a> {
     kinds: Kinds<'a>,
     inhabited: Inhabited,
@@ -75,7 +75,7 @@ pub(crate) struct Schemas<'a> {
 }
 
 impl<'a> Schemas<'a> {
-    /// Reads schemas, each a document of its own.
+    /// Parses schemas, each as a separate document.
     pub(crate) fn read(documents: &[&'a Value]) -> Result<Self, Refusal> {
         let mut kinds = Kinds::default();
         let mut roots = Vec::new();
@@ -97,7 +97,7 @@ impl<'a> Schemas<'a> {
         Ok(Self { kinds, inhabited, roots })
     }
 
-    /// What is not kept, though it was asked for.
+    /// Returns warnings about parts of the schemas that are not enforced.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let unknown = &self.kinds.reader.unknown_formats;
         let warning = |(name, at): &(String, String)| {
@@ -106,7 +106,7 @@ impl<'a> Schemas<'a> {
         unknown.iter().map(warning).collect()
     }
 
-    /// Writes the rules of the schemas; their roots.
+    /// Writes the rules of the schemas; returns their roots.
     pub(crate) fn write(&self, rules: &mut Rules) -> Result<Vec<Symbol>, CanNot> {
         let mut writer = Writer::new(&self.kinds, &self.inhabited, rules);
         self.roots.iter().map(|root| writer.write(*root)).collect()

@@ -1,30 +1,30 @@
-//! Numbers within bounds, as regular expressions over their digits: exact at any length.
+//! Numbers within bounds, as regular expressions over their digits: exact for any length.
 
 use llguidance::derivre::RegexAst;
 
 use super::decimal::Decimal;
 use super::regex::{literal, one_of, regex, sequence};
 
-/// How many digits may follow the point, unless a bound has more.
+/// The maximum number of digits after the point, unless a bound has more.
 const FRACTION_DIGITS: usize = 15;
-/// The largest coefficient of a `multipleOf` (12 of 0.012): a lexer has a state for each remainder.
+/// The largest coefficient of a `multipleOf` (12 for 0.012): a lexer has a state for each remainder.
 pub(super) const MAX_COEFFICIENT: u32 = 4_096;
-/// How many digits after the point a `multipleOf` may have, unless it is a power of ten.
+/// The maximum number of digits after the point of a `multipleOf`, unless it is a power of ten.
 pub(super) const MAX_SCALE: i64 = 5;
 
-/// A bound, and whether it belongs to what it bounds.
+/// A bound, and whether it is inclusive.
 pub(super) type Bound = (Decimal, bool);
 
-/// What numbers must be.
+/// Constraints on numbers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Numbers {
     pub(super) low: Option<Bound>,
     pub(super) high: Option<Bound>,
-    /// Each is positive, and one that [`can_be_kept`].
+    /// Divisors; each is positive and satisfies [`can_be_kept`].
     pub(super) multiples: Vec<Decimal>,
 }
 
-/// Whether multiples of a number can be kept.
+/// Returns whether `multipleOf` this number is supported.
 pub(super) fn can_be_kept(multiple: &Decimal) -> bool {
     multiple.scientific().is_some_and(|(coefficient, exponent)| {
         coefficient == 1 || (coefficient <= MAX_COEFFICIENT && exponent >= -MAX_SCALE)
@@ -32,7 +32,7 @@ pub(super) fn can_be_kept(multiple: &Decimal) -> bool {
 }
 
 impl Numbers {
-    /// Keeps both.
+    /// Combines two constraints, so that both hold.
     pub(super) fn meet(&mut self, other: &Self) {
         if let Some(bound) = &other.low {
             self.raise(bound.clone());
@@ -64,7 +64,7 @@ impl Numbers {
         }
     }
 
-    /// Whether no number is within both bounds.
+    /// Returns whether no number is within both bounds.
     pub(super) fn is_empty(&self) -> bool {
         match (&self.low, &self.high) {
             (Some((low, low_in)), Some((high, high_in))) => {
@@ -82,12 +82,12 @@ impl Numbers {
             && self.multiples.iter().all(|multiple| number.is_multiple_of(multiple))
     }
 
-    /// The texts of these numbers; `whole`: of those among them without a fraction.
+    /// Returns an expression for the numbers, or if `whole` for those without a fraction.
     pub(super) fn expression(&self, whole: bool) -> RegexAst {
         let is_free = self.low.is_none() && self.high.is_none() && self.multiples.is_empty();
         let form = match (whole, is_free) {
             (true, _) => regex("-?(0|[1-9][0-9]*)"),
-            // Exponents of three digits leave what most readers can hold.
+            // Exponents of three digits exceed the range of most readers.
             (false, true) => regex(&format!(
                 "-?(0|[1-9][0-9]*)(\\.[0-9]{{1,{FRACTION_DIGITS}}})?([eE][+-]?[0-9]{{1,2}})?"
             )),
@@ -102,8 +102,8 @@ impl Numbers {
         if all.len() == 1 { all.swap_remove(0) } else { RegexAst::And(all) }
     }
 
-    /// So many that there is a number between two bounds, and where they allow it no more than a
-    /// reader of 64-bit floats tells apart.
+    /// Returns the number of digits after the point: enough that a number exists between the two bounds, and
+    /// within them no more than 64-bit floats can distinguish.
     fn fraction_digits(&self) -> usize {
         let bounds = || self.low.iter().chain(&self.high).map(|(bound, _)| bound);
         let whole = bounds().map(|bound| bound.whole_digits().len()).max().unwrap_or(1);
@@ -129,7 +129,7 @@ fn at_most(high: &Decimal, included: bool) -> RegexAst {
     }
 }
 
-/// Texts of numbers without a sign that are at least this one.
+/// Returns an expression for unsigned numbers that are at least this one.
 fn not_below(low: &Decimal, included: bool) -> RegexAst {
     let (whole, fraction) = (low.whole_digits(), low.fraction_digits());
     let longer = regex(&format!("[1-9][0-9]{{{},}}(\\.[0-9]+)?", whole.len()));
@@ -151,7 +151,7 @@ fn not_below(low: &Decimal, included: bool) -> RegexAst {
     one_of([longer, larger, sequence([text_of(&whole), after])])
 }
 
-/// Texts of numbers without a sign that are at most this one.
+/// Returns an expression for unsigned numbers that are at most this one.
 fn not_above(high: &Decimal, included: bool) -> RegexAst {
     let (whole, fraction) = (high.whole_digits(), high.fraction_digits());
     let any_fraction = || regex("(\\.[0-9]+)?");
@@ -163,7 +163,7 @@ fn not_above(high: &Decimal, included: bool) -> RegexAst {
     let after = if fraction.is_empty() {
         if included { regex("(\\.0+)?") } else { RegexAst::NoMatch }
     } else {
-        // What stops before the last digit, which is not zero, is less.
+        // A number that stops before the last digit, which is not zero, is smaller.
         let end = if included { regex("0*") } else { RegexAst::NoMatch };
         let last = fraction.len() - 1;
         let digits = fraction.iter().enumerate().rev().fold(end, |rest, (index, digit)| {
@@ -185,7 +185,7 @@ enum Side {
     Above,
 }
 
-/// Whole numbers of the same length that are less, or more.
+/// Returns expressions for whole numbers of the same length that are smaller or larger.
 fn same_length(digits: &[u8], side: Side) -> RegexAst {
     let places = digits.iter().enumerate().rev();
     places.fold(RegexAst::NoMatch, |rest, (index, digit)| {
@@ -209,7 +209,7 @@ fn multiples_of(multiple: &Decimal) -> RegexAst {
                 1 => regex("[1-9][0-9]*"),
                 _ => RegexAst::MultipleOf(coefficient, 0),
             };
-            // Of 3000 the multiples are 0 and what ends in 000 behind a multiple of 3; of 1 all are.
+            // The multiples of 3000 are 0 and a multiple of 3 followed by 000; every number is one of 1.
             let last = regex(&format!("0{{{zeros}}}"));
             one_of([sequence([sign, sequence([first, last])]), regex("-?0")])
         }
@@ -228,7 +228,7 @@ fn text_of(digits: &[u8]) -> RegexAst {
     RegexAst::Literal(digits.iter().map(|digit| char::from(b'0' + digit)).collect())
 }
 
-/// A digit from `least` to `most`; `None` if there is none.
+/// Returns an expression for a digit from `least` to `most`, or `None` if the range is empty.
 fn digit_in(least: u8, most: u8) -> Option<RegexAst> {
     (least <= most && most <= 9).then(|| regex(&format!("[{least}-{most}]")))
 }

@@ -69,7 +69,7 @@ fn what_is_written_is_what_the_bounds_accept() {
         let (whole, any) = (numbers.expression(true), numbers.expression(false));
         for _ in 0..30 {
             let mut text = number(&mut random);
-            // Bounds themselves are the places where it matters.
+            // The bounds themselves are the critical values.
             let bounds = numbers.low.iter().chain(&numbers.high);
             if let Some((bound, _)) = bounds.last().filter(|_| random.random_bool(0.3)) {
                 let digits = |digits: Vec<u8>| -> String {
@@ -84,7 +84,7 @@ fn what_is_written_is_what_the_bounds_accept() {
             let accepted = numbers.accepts(&value);
             let is_written = matches(&any, &text).unwrap();
             assert!(accepted || !is_written, "{numbers:?} writes {text}");
-            // Zero has two signs, and multiples need no zeros behind the point.
+            // Zero has two signs, and multiples need no trailing zeros after the point.
             let is_plain = !value.is_zero() && (numbers.multiples.is_empty() || value.is_whole());
             if is_plain && !text.ends_with(".0") && !text.contains(".00") {
                 assert_eq!(is_written, accepted, "{numbers:?}: {text}");

@@ -1,7 +1,7 @@
-//! Patterns: regular expressions as JSON Schema means them (ECMA-262), searched for in a text.
+//! Patterns: regular expressions in the dialect of JSON Schema (ECMA-262), searched for in a text.
 //!
-//! The compiler reads another dialect, so the classes that differ are spelled out, and what means
-//! something else there, or nothing, is refused.
+//! The compiler uses another dialect. So classes that differ are spelled out, and syntax that has
+//! another meaning there, or none, is refused.
 
 use std::fmt::Write;
 
@@ -14,13 +14,13 @@ use regex_syntax::ast::{
 
 use super::regex::{anything, one_of, sequence};
 
-/// White space as ECMA-262 has it.
+/// White space by ECMA-262.
 const SPACE: &str =
     r"\t-\r \u{a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}\u{feff}";
-/// Ends of lines as ECMA-262 has them, which `.` does not match.
+/// Everything but the line ends of ECMA-262, which `.` does not match.
 const NO_LINE_END: &str = r"[^\n\r\u{2028}\u{2029}]";
 
-/// The texts that a pattern is found in, or why it can't be kept.
+/// Returns an expression for the texts in which a pattern is found, or why it is not supported.
 pub(super) fn search(pattern: &str) -> Result<RegexAst, String> {
     let ast = Parser::new().parse(pattern).map_err(|error| {
         format!("the pattern is not a regular expression without look-around: {}", error.kind())
@@ -28,7 +28,7 @@ pub(super) fn search(pattern: &str) -> Result<RegexAst, String> {
     branches(pattern, &ast)
 }
 
-/// Tells apart the alternatives, each of which has its own anchors.
+/// Splits the alternatives, each of which has its own anchors.
 fn branches(pattern: &str, ast: &Ast) -> Result<RegexAst, String> {
     match ast {
         Ast::Alternation(options) => {
@@ -57,7 +57,7 @@ fn branch(pattern: &str, parts: &[Ast]) -> Result<RegexAst, String> {
     Ok(sequence([before, RegexAst::Regex(body), after]))
 }
 
-/// Writes what the compiler takes for the same. Its flags are its own, so each branch is closed.
+/// Translates to the compiler's dialect. Its flags have their own scope, so each branch is a group.
 fn translate(pattern: &str, ast: &Ast, out: &mut String) -> Result<(), String> {
     let text = |span: &Span| &pattern[span.start.offset..span.end.offset];
     match ast {
@@ -110,7 +110,7 @@ fn translate(pattern: &str, ast: &Ast, out: &mut String) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a group has no flags; `i` is the only one that both dialects have.
+/// Returns whether a group has no flags; `i` is the only one that both dialects support.
 fn no_flags(kind: &GroupKind) -> Result<bool, String> {
     let GroupKind::NonCapturing(flags) = kind else { return Ok(true) };
     let is_case = |item: &ast::FlagsItem| item.kind == FlagsItemKind::Flag(Flag::CaseInsensitive);
@@ -160,7 +160,7 @@ fn set_item(pattern: &str, item: &ClassSetItem, out: &mut String) -> Result<(), 
     Ok(())
 }
 
-/// `\d`, `\s`, `\w` and their opposites, by themselves or within a class.
+/// Translates `\d`, `\s`, `\w` and their negations, outside or inside a class.
 fn perl(class: &ClassPerl) -> String {
     let chars = match class.kind {
         ClassPerlKind::Digit => "0-9",

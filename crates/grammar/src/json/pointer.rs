@@ -1,13 +1,13 @@
-//! JSON pointers (RFC 6901): where in a schema something stands, and where a `$ref` leads.
+//! JSON pointers (RFC 6901): places in schemas and targets of `$ref`.
 
 use serde_json::Value;
 
-/// A pointer and one step more.
+/// Appends a step to a pointer.
 pub(super) fn join(pointer: &str, step: &str) -> String {
     format!("{pointer}/{}", step.replace('~', "~0").replace('/', "~1"))
 }
 
-/// The steps of a pointer; `None` if it is none.
+/// Returns the steps of a pointer, or `None` if it is invalid.
 pub(super) fn steps(pointer: &str) -> Option<Vec<String>> {
     if pointer.is_empty() {
         return Some(Vec::new());
@@ -15,7 +15,7 @@ pub(super) fn steps(pointer: &str) -> Option<Vec<String>> {
     pointer.strip_prefix('/')?.split('/').map(unescape).collect()
 }
 
-/// `~1` stands for `/` and `~0` for `~`; nothing else may follow a `~`.
+/// Decodes `~1` to `/` and `~0` to `~`; no other escape is valid.
 fn unescape(step: &str) -> Option<String> {
     let mut pieces = step.split('~');
     let mut text = pieces.next()?.to_owned();
@@ -30,7 +30,7 @@ fn unescape(step: &str) -> Option<String> {
     Some(text)
 }
 
-/// Where steps lead to.
+/// Returns the value to which the steps lead.
 pub(super) fn follow<'a>(root: &'a Value, steps: &[String]) -> Option<&'a Value> {
     steps.iter().try_fold(root, |value, step| match value {
         Value::Object(map) => map.get(step),
@@ -42,7 +42,7 @@ pub(super) fn follow<'a>(root: &'a Value, steps: &[String]) -> Option<&'a Value>
     })
 }
 
-/// A URI's fragment without its `%XX`; `None` if what they spell is no text.
+/// Decodes the `%XX` of a URI's fragment; returns `None` if the result is not UTF-8.
 pub(super) fn percent_decoded(fragment: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(fragment.len());
     let mut rest = fragment.as_bytes();
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn pointers_lead_where_rfc_6901_says() {
-        // Its section 5.
+        // The example of section 5 of the RFC.
         let document = json!({
             "foo": ["bar", "baz"], "": 0, "a/b": 1, "c%d": 2, "e^f": 3, "g|h": 4, "i\\j": 5, "k\"l": 6,
             " ": 7, "m~n": 8, "~1": 9,

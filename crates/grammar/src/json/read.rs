@@ -1,4 +1,4 @@
-//! Reads schemas: keywords that are not kept are refused here, and so are values that make no sense.
+//! Parses schemas. Refuses unsupported keywords and invalid values.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use super::references::Document;
 use super::{formats, numbers, pattern, pointer};
 use crate::limits::{MAX_LENGTH, MAX_PLACES};
 
-/// Keywords of JSON Schema that are not kept. A keyword that JSON Schema does not know says nothing.
+/// JSON Schema keywords that are not supported. Keywords unknown to JSON Schema are ignored.
 const NOT_KEPT: [&str; 16] = [
     "$dynamicRef",
     "$recursiveRef",
@@ -33,7 +33,7 @@ const NOT_KEPT: [&str; 16] = [
     "uniqueItems",
 ];
 
-/// A schema that was read, and where it stands.
+/// A parsed schema and its place.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
     pub(super) document: usize,
@@ -42,19 +42,19 @@ pub(super) struct Place<'a> {
     facts: Option<Rc<Facts<'a>>>,
 }
 
-/// Reads the schemas of some documents, each when it is asked for.
+/// Parses the schemas of documents lazily.
 #[derive(Debug, Default)]
 pub(super) struct Reader<'a> {
     documents: Vec<Document<'a>>,
     places: Vec<Place<'a>>,
     known: HashMap<(usize, String), PlaceId>,
     patterns: HashMap<String, RegexAst>,
-    /// Formats that are not known, with the first place of each.
+    /// Unknown formats, with the first place of each.
     pub(super) unknown_formats: Vec<(String, String)>,
 }
 
 impl<'a> Reader<'a> {
-    /// Adds a document; its root.
+    /// Adds a document; returns its root.
     pub(super) fn add(&mut self, root: &'a Value) -> Result<PlaceId, Refusal> {
         self.documents.push(Document::new(root));
         self.place(self.documents.len() - 1, String::new(), root)
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
         Ok(self.places.len() - 1)
     }
 
-    /// What the schema at a place says.
+    /// Returns the constraints of the schema at a place.
     pub(super) fn facts(&mut self, place: PlaceId) -> Result<Rc<Facts<'a>>, Refusal> {
         let Place { document, pointer, schema, facts } = &self.places[place];
         if let Some(facts) = facts {
@@ -102,7 +102,7 @@ impl<'a> Reader<'a> {
         Ok(facts)
     }
 
-    /// Reads what no value leads to as well: what is wrong there is told too.
+    /// Parses schemas that no value reaches too, so that their errors are reported.
     pub(super) fn read_rest(&mut self) -> Result<(), Refusal> {
         let mut place = 0;
         while place < self.places.len() {
@@ -112,13 +112,13 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The names that a pattern is found in.
+    /// Returns an expression for the names in which a pattern is found.
     pub(super) fn pattern(&self, pattern: &str) -> Option<&RegexAst> {
         self.patterns.get(pattern)
     }
 }
 
-/// Reads the keywords of one schema.
+/// Parses the keywords of one schema.
 struct Keywords<'r, 'a> {
     reader: &'r mut Reader<'a>,
     document: usize,
@@ -229,14 +229,14 @@ impl<'a> Keywords<'_, 'a> {
         Ok(())
     }
 
-    /// A count that is not negative; 2.0 is one too.
+    /// Returns a non-negative count; 2.0 is valid too.
     fn count(&self, keyword: &str) -> Result<Option<usize>, Refusal> {
         let Some(number) = self.number(keyword)? else { return Ok(None) };
         if number.is_negative() || !number.is_whole() {
             return Err(self.expected(keyword, "a whole number from 0"));
         }
         let digits = number.whole_digits();
-        // What does not fit is more than any answer has.
+        // A count that overflows is larger than any answer.
         let count = digits.iter().fold(0_usize, |count, digit| {
             count.saturating_mul(10).saturating_add(usize::from(*digit))
         });
@@ -279,7 +279,7 @@ impl<'a> Keywords<'_, 'a> {
         }
     }
 
-    /// Reads a pattern, once.
+    /// Parses a pattern, once.
     fn pattern(&mut self, pattern: &str, at: &str) -> Result<RegexAst, Refusal> {
         if let Some(known) = self.reader.patterns.get(pattern) {
             return Ok(known.clone());
@@ -290,7 +290,7 @@ impl<'a> Keywords<'_, 'a> {
         Ok(read)
     }
 
-    /// The place of a schema within this one.
+    /// Returns the place of a schema within this one.
     fn schema(&mut self, steps: &[&str], schema: &'a Value) -> Result<PlaceId, Refusal> {
         let at = steps.iter().fold(self.pointer.clone(), |at, step| pointer::join(&at, step));
         self.reader.place(self.document, at, schema)
@@ -306,7 +306,7 @@ impl<'a> Keywords<'_, 'a> {
     fn items(&mut self, facts: &mut Facts<'a>, draft: u32) -> Result<(), Refusal> {
         let (least, most) = (self.count("minItems")?, self.count("maxItems")?);
         (facts.items.least, facts.items.most) = (least.unwrap_or(0), most);
-        // Until 2019-09 an array of `items` is what `prefixItems` is now.
+        // Before 2020-12, an array of `items` had the meaning of `prefixItems`.
         let is_old = draft < 2020 || matches!(self.map.get("items"), Some(Value::Array(_)));
         let (first, rest) = match (is_old, self.map.get("items")) {
             (true, Some(Value::Array(_))) => ("items", Some("additionalItems")),
@@ -350,7 +350,7 @@ impl<'a> Keywords<'_, 'a> {
         Ok(())
     }
 
-    /// What holds for the same value.
+    /// Parses the keywords whose schemas apply to the same value.
     fn in_place(&mut self, facts: &mut Facts<'a>) -> Result<(), Refusal> {
         facts.all = self.schemas("allOf")?;
         if let Some(value) = self.map.get("$ref") {

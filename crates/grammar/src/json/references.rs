@@ -1,15 +1,15 @@
-//! Where a `$ref` leads: to a place in the same document.
+//! Resolves `$ref`s within a document.
 
 use serde_json::{Map, Value};
 
 use super::pointer;
 
-/// A schema and what its parts may be called.
+/// A schema document and its anchors.
 #[derive(Debug)]
 pub(super) struct Document<'a> {
     root: &'a Value,
     draft: u32,
-    /// `$anchor`s, with the pointers of what they name.
+    /// `$anchor`s, with the pointers to their schemas.
     anchors: Vec<(&'a str, String)>,
 }
 
@@ -21,12 +21,12 @@ impl<'a> Document<'a> {
         Self { root, draft, anchors }
     }
 
-    /// The draft of JSON Schema that a schema in it is written in: 4 to 7, 2019 or 2020.
+    /// Returns the draft of JSON Schema in which a schema of the document is written: 4 to 7, 2019 or 2020.
     pub(super) fn draft(&self, schema: &Map<String, Value>) -> u32 {
         draft_of(schema).unwrap_or(self.draft)
     }
 
-    /// Where a reference at `from` leads, or why it can't be followed.
+    /// Resolves a reference at `from`, or returns why it can't be resolved.
     pub(super) fn follow(
         &self,
         from: &str,
@@ -61,12 +61,13 @@ impl<'a> Document<'a> {
         };
         let steps = pointer::steps(&pointer).ok_or_else(unknown)?;
         let target = pointer::follow(self.root, &steps).ok_or_else(unknown)?;
-        // However it is spelled, a place is one place.
+        // Normalize the pointer, so that each place has one spelling.
         let pointer = steps.iter().fold(String::new(), |at, step| pointer::join(&at, step));
         Ok((pointer, target))
     }
 
-    /// Where a schema around `from` has an `$id` of its own, to which references in it are relative.
+    /// Returns the place of a schema around `from` that has its own `$id`, to which references in it are
+    /// relative.
     fn embedded(&self, from: &str) -> Option<String> {
         let (mut value, mut at) = (self.root, String::new());
         for step in pointer::steps(from)? {
@@ -93,7 +94,7 @@ fn draft_of(schema: &Map<String, Value>) -> Option<u32> {
     }
 }
 
-/// Values of these are no schemas.
+/// Keywords whose values are not schemas.
 const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
 
 fn find_anchors<'a>(value: &'a Value, at: &str, found: &mut Vec<(&'a str, String)>) {

@@ -1,17 +1,17 @@
-//! Short forms of regular expressions, and what their automata cost.
+//! Shorthands for regular expressions, and the cost of their automata.
 
 use std::collections::HashSet;
 
 use llguidance::derivre::{JsonQuoteOptions, RegexAst, RegexBuilder};
 
-/// What one expression may cost to be examined, in derivre's units: some hundred nanoseconds each.
+/// The maximum cost of examining one expression, in derivre's units of some hundred nanoseconds.
 const FUEL: u64 = 1_000_000;
 
 pub(crate) fn literal(text: &str) -> RegexAst {
     RegexAst::Literal(text.to_owned())
 }
 
-/// `pattern` is one of ours: it is right.
+/// Parses `pattern`, which is a constant of this crate or built from valid parts, so it is valid.
 pub(super) fn regex(pattern: &str) -> RegexAst {
     RegexAst::Regex(pattern.to_owned())
 }
@@ -34,28 +34,29 @@ pub(super) fn not(one: RegexAst) -> RegexAst {
     RegexAst::Not(Box::new(one))
 }
 
-/// Any text.
+/// Returns an expression for any text.
 pub(super) fn anything() -> RegexAst {
     regex("(?s:.*)")
 }
 
-/// The JSON strings of these texts, with every escape that JSON has for a character that needs one.
+/// Returns an expression for the JSON strings of these texts, with every valid escape of characters that
+/// must be escaped.
 pub(super) fn quoted(texts: RegexAst) -> RegexAst {
     RegexAst::JsonQuote(Box::new(texts), JsonQuoteOptions::regular())
 }
 
-/// What an expression is.
+/// The size of an expression's automaton.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
     /// It matches nothing.
     Empty,
-    /// A lexer has so many states for it.
+    /// A lexer has this many states for it.
     States(usize),
-    /// More states than were allowed, or too much work to find out.
+    /// It has more states than allowed, or takes too much work to examine.
     TooLarge,
 }
 
-/// Examines an expression: all that a lexer may ever have to compute for it is computed here.
+/// Examines an expression by computing everything that a lexer may ever compute for it.
 pub(crate) fn extent(expression: &RegexAst, max_states: usize) -> Result<Extent, String> {
     let mut builder = RegexBuilder::new();
     let built = builder.mk(expression).map_err(|error| error.to_string())?;
@@ -65,7 +66,7 @@ pub(crate) fn extent(expression: &RegexAst, max_states: usize) -> Result<Extent,
     if automaton.always_empty() {
         return Ok(Extent::Empty);
     }
-    // One byte of each class of bytes that are alike to the expression.
+    // One byte of each class of bytes that the expression does not distinguish.
     let mut classes = HashSet::new();
     let bytes: Vec<u8> =
         (0..=255).filter(|byte| classes.insert(automaton.alpha().map(*byte))).collect();
@@ -85,7 +86,7 @@ pub(crate) fn extent(expression: &RegexAst, max_states: usize) -> Result<Extent,
     Ok(Extent::States(seen.len()))
 }
 
-/// Whether a text is matched; `None` if that takes too much work.
+/// Returns whether a text matches, or `None` if that takes too much work.
 pub(super) fn matches(expression: &RegexAst, text: &str) -> Option<bool> {
     let mut builder = RegexBuilder::new();
     let built = builder.mk(expression).ok()?;

@@ -1,4 +1,4 @@
-//! From kinds of values to the rules of a grammar.
+//! Converts kinds of values to the rules of a grammar.
 
 use std::collections::HashMap;
 
@@ -12,19 +12,19 @@ use super::regex::{Extent, extent, literal, one_of, quoted, regex};
 use crate::limits::{MAX_STATES, MAX_STATES_OF_ONE};
 use crate::rules::{CanNot, Rules, Symbol};
 
-/// States of a lexer for each character of a string whose length is bounded: some for the bytes of
-/// UTF-8, some for escapes.
+/// The lexer states per character of a string of limited length: some for the bytes of UTF-8, some for
+/// escapes.
 const STATES_OF_CHARACTER: usize = 9;
 
-/// Writes the rules of kinds, each once.
+/// Writes the rules of kinds, each kind once.
 pub(super) struct Writer<'k, 'a> {
     kinds: &'k Kinds<'a>,
     inhabited: &'k Inhabited,
     rules: &'k mut Rules,
     symbols: HashMap<KindId, Symbol>,
-    /// Kinds whose rules are still to be written.
+    /// Kinds whose rules are not written yet.
     left: Vec<KindId>,
-    /// States that lexers may have for all expressions so far.
+    /// The number of lexer states of all expressions so far.
     states: usize,
 }
 
@@ -37,7 +37,7 @@ impl<'k, 'a> Writer<'k, 'a> {
         Self { kinds, inhabited, rules, symbols: HashMap::new(), left: Vec::new(), states: 0 }
     }
 
-    /// The symbol of a kind that has values, and the rules of all that it leads to.
+    /// Returns the symbol of a kind that has values, and writes the rules of all kinds it refers to.
     pub(super) fn write(&mut self, kind: KindId) -> Result<Symbol, CanNot> {
         let symbol = self.symbol(kind);
         while let Some(kind) = self.left.pop() {
@@ -46,7 +46,7 @@ impl<'k, 'a> Writer<'k, 'a> {
         Ok(symbol)
     }
 
-    /// The symbol of a kind; its rules may follow later.
+    /// Returns the symbol of a kind; its rules may be written later.
     fn symbol(&mut self, kind: KindId) -> Symbol {
         if let Some(symbol) = self.symbols.get(&kind) {
             return *symbol;
@@ -96,7 +96,7 @@ impl<'k, 'a> Writer<'k, 'a> {
         Ok(())
     }
 
-    /// A value that is none within others.
+    /// Returns an expression for a value that is neither an array nor an object.
     fn scalar(&mut self, value: &Value) -> Result<RegexAst, CanNot> {
         Ok(match value {
             Value::String(text) => {
@@ -107,7 +107,7 @@ impl<'k, 'a> Writer<'k, 'a> {
         })
     }
 
-    /// One value as it is listed in a schema.
+    /// Returns the symbols for a value listed in a schema.
     fn value(&mut self, value: &Value) -> Result<Vec<Symbol>, CanNot> {
         let mut parts = Vec::new();
         match value {
@@ -141,7 +141,7 @@ impl<'k, 'a> Writer<'k, 'a> {
         Ok(parts)
     }
 
-    /// The name of a member, written in one way.
+    /// Returns the symbol for the name of a member, with a fixed spelling.
     fn name(&mut self, name: &str) -> Result<Symbol, CanNot> {
         self.rules.text(&Value::from(name).to_string())
     }
@@ -192,14 +192,14 @@ impl<'k, 'a> Writer<'k, 'a> {
         let most = self.inhabited.most_items(array);
         let comma = self.rules.text(",")?;
         let first = array.first.len().min(most.unwrap_or(usize::MAX));
-        // From the last to the first: what may follow so many items.
+        // From the last to the first: the rules for what may follow a number of items.
         let (least, left) = (array.least.saturating_sub(first), most.map(|most| most - first));
         let mut rest = None;
         if left != Some(0) {
             let item = self.symbol(array.rest);
             let more = self.rules.sequence(vec![comma, item])?;
             rest = Some(match first {
-                // The very first item has no comma before it.
+                // The first item has no comma before it.
                 0 => {
                     let more = self.rules.repeat(
                         more,
@@ -262,7 +262,7 @@ impl<'k, 'a> Writer<'k, 'a> {
     }
 }
 
-/// The members of an object: those with a name in their order, then others.
+/// The members of an object: named ones in their order, then others.
 struct Chain<'c> {
     named: &'c [(Symbol, bool)],
     others: Option<Symbol>,
@@ -271,10 +271,11 @@ struct Chain<'c> {
 }
 
 impl Chain<'_> {
-    /// What may stand between the braces; `None` if nothing keeps the bounds.
+    /// Returns the symbol for the content of the braces, or `None` if the bounds can't be satisfied.
     fn write(&self, rules: &mut Rules) -> Result<Option<Symbol>, CanNot> {
         let count = self.named.len();
-        // What may follow where so many were written, from behind the last with a name to before the first.
+        // The rules for what may follow a number of members, from after the last named one to before the
+        // first.
         let mut following: HashMap<usize, Symbol> = HashMap::new();
         for written in self.written(count) {
             let rows = self.end(written, rules)?;
@@ -298,8 +299,8 @@ impl Chain<'_> {
         Ok(following.get(&0).copied())
     }
 
-    /// How many members may have been written before one with a name. Past the bounds it matters only
-    /// whether there was one.
+    /// Returns the possible numbers of members before a named one. Above the bounds only zero and more than
+    /// zero differ.
     fn written(&self, index: usize) -> std::ops::RangeInclusive<usize> {
         let required = self.named[..index].iter().filter(|(_, is_required)| *is_required).count();
         let (least, most) = self.bounds;
@@ -317,7 +318,7 @@ impl Chain<'_> {
         }
     }
 
-    /// What may follow the last with a name.
+    /// Returns what may follow the last named member.
     fn end(&self, written: usize, rules: &mut Rules) -> Result<Vec<Vec<Symbol>>, CanNot> {
         let (least, most) = self.bounds;
         let mut rows = Vec::new();
@@ -325,7 +326,7 @@ impl Chain<'_> {
             rows.push(Vec::new());
         }
         let left = most.map(|most| most - written);
-        // Two others might be the same one twice.
+        // Count only one other member, since two might have the same name.
         if let Some(other) = self.others.filter(|_| written + 1 >= least && left != Some(0)) {
             let more = rules.sequence(vec![self.comma, other])?;
             let more = rules.repeat(more, 0, left.map(|left| left - 1))?;
@@ -339,7 +340,7 @@ impl Chain<'_> {
     }
 }
 
-/// A symbol for any of these rows; `None` if there is none.
+/// Returns a symbol for any of these rows, or `None` if there are none.
 fn symbol_of(rows: Vec<Vec<Symbol>>, rules: &mut Rules) -> Result<Option<Symbol>, CanNot> {
     if rows.is_empty() {
         return Ok(None);

@@ -1,10 +1,10 @@
-//! Why a store does nothing or takes no tasks, in words that brokers put into their reasons and that anybody may
-//! read. A whole reason may name addresses, users and folders, and is for the log.
+//! Causes of unavailability that brokers put into their reasons and that may be shown to anyone. A
+//! whole reason may contain addresses, users and folders, so it may only be logged.
 
-/// The cause of a store that says nothing.
+/// The cause if the store does not answer.
 pub const NO_ANSWER: &str = "the queue does not answer";
 
-/// Redis.
+/// Causes of the Redis broker.
 pub(crate) const MEMORY: &str = "it is out of memory (maxmemory is reached)";
 pub(crate) const DISK: &str = "it can't write to its disk and refuses changes";
 pub(crate) const REPLICA: &str = "it is a read-only replica";
@@ -12,11 +12,11 @@ pub(crate) const REPLICAS: &str = "it has too few replicas (min-replicas-to-writ
 pub(crate) const LOADING: &str = "it is loading its data after a start";
 pub(crate) const RIGHTS: &str = "lacks rights that the queue needs";
 pub(crate) const EVICTS: &str = "it evicts";
-/// The embedded queue.
+/// Causes of the embedded queue.
 pub(crate) const UNWRITABLE: &str = "the disk is full, or can't be written";
 pub(crate) const VANISHED: &str = "its database was deleted, moved or replaced while in use";
 
-/// What anybody may read of a reason.
+/// Returns the part of a reason that may be shown to anyone.
 pub(super) fn public(reason: &str) -> &'static str {
     let causes = [
         (MEMORY, "the queue's Redis is out of memory (maxmemory is reached)"),

@@ -1,4 +1,4 @@
-//! Why a broker did not do as asked, or could not be opened.
+//! Errors of operations and of opening a broker.
 
 use std::path::PathBuf;
 
@@ -7,37 +7,37 @@ use protocol::{Attempt, ModelId, RecordError, TaskId};
 use super::causes;
 use crate::Bound;
 
-/// Why a broker did not do as asked.
+/// An operation's error.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    /// The store can't be reached or refuses to write now. Nothing was changed, or the reply was lost:
+    /// The store can't be reached or refuses writes. Nothing was changed, or the reply was lost:
     /// repeating is safe.
     #[error("the queue is unavailable: {reason}")]
     Unavailable {
-        /// What the store or the network said.
+        /// The error of the store or the network.
         reason: String,
     },
-    /// A bound on what may be queued is reached.
+    /// A limit on queued tasks is reached.
     #[error(
         "{}: {held} {} wait, {limit} are allowed; try again in {retry_after_s} s",
         bound.whose(model), bound.unit()
     )]
     QueueFull {
-        /// Which bound.
+        /// The limit.
         bound: Bound,
-        /// What the task asked for.
+        /// The task's model.
         model: ModelId,
-        /// How much is queued.
+        /// The amount queued.
         held: u64,
-        /// How much may be queued.
+        /// The amount allowed.
         limit: u64,
-        /// When room is likely, from recent processing times; 1 to 120.
+        /// The seconds until room is likely, from recent processing times; 1 to 120.
         retry_after_s: u32,
     },
-    /// The idempotency key was used before, for a request with another body.
+    /// The idempotency key was used before for a request with another body.
     #[error("the idempotency key was used before with another body, for task {task_id}")]
     KeyReused {
-        /// The task that it stands for.
+        /// The task of the earlier request.
         task_id: TaskId,
     },
     /// The caller's lease is not the task's current one.
@@ -47,19 +47,19 @@ pub enum BrokerError {
     LeaseLost {
         /// The task.
         task_id: TaskId,
-        /// The delivery the caller thought it had.
+        /// The attempt of the caller's lease.
         attempt: Attempt,
     },
     /// A stored record can't be read by this version.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// The store answered what it never should: a bug, or a foreign hand in the data.
+    /// The store returned an unexpected answer: a bug, or data changed by another program.
     #[error("the queue's store answered unexpectedly: {0}")]
     Corrupt(String),
 }
 
 impl BrokerError {
-    /// The cause in words for anybody: without addresses, users and folders, which the whole text may name.
+    /// Returns the cause without addresses, users and folders, which the whole message may contain.
     pub fn public_cause(&self) -> &'static str {
         match self {
             Self::Unavailable { reason } => causes::public(reason),
@@ -70,33 +70,33 @@ impl BrokerError {
     }
 }
 
-/// Why a broker could not be opened. Waiting does not help: the operator must act.
+/// An error of opening a broker. Retrying does not help: the operator must act.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The URL of Redis can't be one.
+    /// The Redis URL is invalid.
     #[error(
         "the Redis URL can't be used: {reason}; expected redis[s]://[user:password@]host:port[/db], \
          or several of a Cluster's nodes so, separated by commas"
     )]
     RedisUrl {
-        /// What is wrong with it.
+        /// The reason why it is invalid.
         reason: String,
     },
-    /// The certificates to trust can't be used.
+    /// The CA certificates can't be used.
     #[error("the certificates in {} (REDIS_CA_FILE) can't be used: {reason}; expected PEM", path.display())]
     RedisCa {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// The queue can't be divided so.
+    /// The number of partitions is not allowed.
     #[error(
         "{given} partitions are not possible: 1 to {} are allowed",
         crate::redis::MAX_PARTITIONS
     )]
     Partitions {
-        /// What was asked for.
+        /// The configured number.
         given: u32,
     },
     /// The data folder can't be used.
@@ -104,7 +104,7 @@ pub enum OpenError {
     DataDir {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// Another process has the queue open.
@@ -126,9 +126,9 @@ pub enum OpenError {
     NewerSchema {
         /// The file.
         path: PathBuf,
-        /// Its schema's number.
+        /// The file's schema number.
         found: i64,
-        /// The newest number that this build knows.
+        /// The newest schema number that this build supports.
         known: i64,
     },
     /// The queue's file can't be opened or is damaged.
@@ -136,7 +136,7 @@ pub enum OpenError {
     Store {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// SQLite's error.
         reason: String,
     },
 }

@@ -1,23 +1,23 @@
-//! Whether a store is set up as the queue needs it.
+//! The result of checking whether a store is configured as the queue needs it.
 
-/// What [`Broker::vet`](crate::Broker::vet) found.
+/// The findings of [`Broker::vet`](crate::Broker::vet).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fitness {
-    /// What keeps the queue from working, each with what to do about it. Empty when it can work.
+    /// Settings that keep the queue from working, each with the remedy. Empty if it can work.
     pub obstacles: Vec<String>,
-    /// What puts tasks at risk although the queue works, each with what to do about it.
+    /// Settings that put tasks at risk although the queue works, each with the remedy.
     pub warnings: Vec<String>,
-    /// How many bytes the store may hold, where that is limited and known.
+    /// The number of bytes the store may hold, if that is limited and known.
     pub capacity: Option<u64>,
 }
 
 impl Fitness {
-    /// With one obstacle.
+    /// Creates a result with one obstacle.
     pub(crate) fn unfit(obstacle: impl Into<String>) -> Self {
         Self { obstacles: vec![obstacle.into()], ..Self::default() }
     }
 
-    /// The same, each line beginning with what it is about.
+    /// Prefixes each line with its subject.
     pub(crate) fn of(mut self, what: &str) -> Self {
         for line in self.obstacles.iter_mut().chain(&mut self.warnings) {
             line.insert_str(0, what);
@@ -25,7 +25,7 @@ impl Fitness {
         self
     }
 
-    /// Of two servers of one store.
+    /// Merges the findings about two servers of one store.
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.obstacles.extend(other.obstacles);
         self.warnings.extend(other.warnings);

@@ -1,28 +1,31 @@
-//! Log lines of ended tasks. The line of an end is **owed** until somebody says that it is written, and who
-//! owes it is settled with the outcome, in the same step.
+//! Log lines of ended tasks. A line is **pending** until a process acknowledges that it is written.
+//! The responsible process is recorded with the outcome, in the same step.
 //!
-//! Who records an outcome (or ends a cancelled task by giving it back) has [`LINE_SPAN`] to write the line and
-//! to say so. What is not said by then, since the process died or the disk was full, falls to whoever asks
-//! [`Broker::unlogged`](crate::Broker::unlogged) next, again for a span. Ends that nobody's lease decided
-//! (cancelled while queued, expired, cancelled by a reap) are due at once.
+//! The process that records an outcome (or ends a cancelled task by releasing it) has [`LINE_SPAN`]
+//! to write the line and acknowledge it. If it does not, since it crashed or its disk was full, the
+//! next caller of [`Broker::unlogged`](crate::Broker::unlogged) gets the line, again for a span.
+//! Lines of ends without a lease (cancelled while queued, expired, cancelled by a reap) are due at
+//! once.
 
 use std::time::Duration;
 
 use protocol::TaskSnapshot;
 
-/// How long the log line of an end is its recorder's to write. One who finds that half of it has passed since
-/// the outcome was first sent leaves the line to the journal: somebody else may be about to write it.
+/// The time for which the log line of an end belongs to the process that recorded it. If half of it
+/// has passed since the outcome was first sent, that process must leave the line to the journal:
+/// another process may be about to write it.
 pub const LINE_SPAN: Duration = Duration::from_secs(10);
 
-/// What a line is made of is kept for at least this long after the end, however soon the outcome expires.
+/// The minimum time for which a line's fields are kept after the end, however soon the outcome
+/// expires.
 pub const LINE_KEPT: Duration = Duration::from_secs(60 * 60);
 
-/// An ended task whose log line is the caller's to write.
+/// An ended task whose log line the caller must write.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unlogged {
-    /// The task and its end.
+    /// The snapshot of the ended task.
     pub end: TaskSnapshot,
-    /// How long ago it ended, where somebody may have written the line and died before they said so: look for
-    /// it in the log before you write. `None` if nobody had it to write before.
+    /// How long ago the task ended, if another process may have written the line and crashed before
+    /// it acknowledged it: search the log before you write. `None` if no process had the line before.
     pub perhaps_written: Option<Duration>,
 }

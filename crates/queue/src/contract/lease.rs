@@ -1,4 +1,4 @@
-//! Who holds a task, and what passes between a broker and the holder.
+//! Leases, and the values that a broker and a lease's holder exchange.
 
 use std::time::Duration;
 
@@ -6,85 +6,85 @@ use protocol::{Attempt, ModelId, Task, TaskError, TaskId, TaskState, Timestamp, 
 
 use super::BrokerError;
 
-/// Who claims, for which models, and for how long at a time.
+/// A claiming worker, its models, and the length of its leases.
 #[derive(Debug, Clone)]
 pub struct Claimant {
-    /// This run of the worker.
+    /// The id of this run of the worker.
     pub worker: WorkerId,
-    /// What it can run.
+    /// The models it can run.
     pub models: Vec<ModelId>,
-    /// How long a lease lasts unless renewed (`LEASE_SECONDS`).
+    /// The time until a lease expires unless renewed (`LEASE_SECONDS`).
     pub lease: Duration,
 }
 
-/// A worker's time-limited right to one attempt at one task. The broker knows when it runs out.
+/// A worker's time-limited right to one attempt at one task. The broker stores its expiry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// The task.
     pub task_id: TaskId,
     /// Its holder.
     pub worker: WorkerId,
-    /// The delivery it is for.
+    /// The attempt.
     pub attempt: Attempt,
 }
 
-/// A task that the caller now holds.
+/// A task that the caller holds a lease on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claimed {
-    /// What to do.
+    /// The task to run.
     pub task: Task,
-    /// The right to do it.
+    /// The lease on it.
     pub lease: Lease,
-    /// When it was accepted.
+    /// When the task was accepted.
     pub submitted_at: Timestamp,
     /// When this attempt began.
     pub started_at: Timestamp,
-    /// How many earlier attempts failed; drained ones don't count.
+    /// The number of earlier failed attempts; drained ones don't count.
     pub failed_attempts: u32,
 }
 
 impl Lease {
-    /// The lease as one text, `worker:attempt`, as brokers store and compare it.
+    /// Returns the lease as `worker:attempt`, the form in which brokers store and compare it.
     pub(crate) fn fence(&self) -> String {
         format!("{}:{}", self.worker, self.attempt)
     }
 
-    /// The error that this lease is not the current one.
+    /// Returns the error for a lease that is not the current one.
     pub(crate) fn lost(&self) -> BrokerError {
         BrokerError::LeaseLost { task_id: self.task_id, attempt: self.attempt }
     }
 }
 
 impl Claimed {
-    /// Whether the task may be tried again should this attempt fail too.
+    /// Returns whether the task may be retried if this attempt fails too.
     pub fn may_retry(&self) -> bool {
         self.failed_attempts + 1 < self.task.max_attempts
     }
 }
 
-/// What the holder of a valid lease learns when it shows it.
+/// The task's state that the holder of a valid lease learns from a renewal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseState {
-    /// The owner wants the task cancelled: stop, and finish it as cancelled.
+    /// Cancellation was requested: stop, and finish the task as cancelled.
     pub cancel_requested: bool,
 }
 
-/// Why a task goes back to the queue.
+/// The reason for returning a task to the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Release {
-    /// The worker stops or can't run it now; the attempt does not count as failed.
+    /// The worker stops or can't run the task now; the attempt does not count as failed.
     Unused,
-    /// The attempt failed in a way that may pass; it counts.
+    /// The attempt failed with an error that may be transient; it counts.
     Failed {
-        /// What went wrong: for the event, and for the dead letter if it comes to that.
+        /// The error, for the event and for a later dead letter.
         error: TaskError,
-        /// How long the task rests before its next attempt ([`crate::retry::pause`]).
+        /// The backoff before the next attempt ([`crate::retry::pause`]).
         retry_in: Duration,
     },
 }
 
 impl Release {
-    /// What the `requeued` event says.
+    /// Returns the reason for the `requeued` event.
     pub(crate) fn reason(&self) -> &str {
         match self {
             Self::Unused => "the worker gave it back",
@@ -93,34 +93,34 @@ impl Release {
     }
 }
 
-/// What became of a cancel.
+/// The result of a cancel request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelReply {
-    /// There is no such task (any more).
+    /// The task does not exist, or no longer.
     NotFound,
-    /// It was queued and is cancelled now, by this very call.
+    /// The task was queued, and this call cancelled it.
     Cancelled,
-    /// A worker has it and was told to stop.
+    /// A worker runs the task; cancellation was requested.
     Requested,
-    /// It had ended before.
+    /// The task had already ended.
     AlreadyEnded(TaskState),
 }
 
-/// What a [`Broker::reap`] found.
+/// The tasks that a [`Broker::reap`] handled.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reaped {
-    /// Put back in the queue.
+    /// Requeued tasks.
     pub requeued: Vec<TaskId>,
-    /// Ended, since their owners had asked to cancel them.
+    /// Tasks ended as cancelled, since cancellation was requested.
     pub cancelled: Vec<TaskId>,
-    /// Ended as failed, since they were not started by their deadline.
+    /// Tasks ended as failed, since they did not start by their deadline.
     pub expired: Vec<TaskId>,
-    /// Attempts used up; the caller holds them now and must finish them as failed.
+    /// Tasks without attempts left. The caller holds them and must finish them as failed.
     pub exhausted: Vec<Claimed>,
 }
 
 impl Reaped {
-    /// How many tasks were dealt with.
+    /// Returns the number of handled tasks.
     pub fn count(&self) -> usize {
         self.requeued.len() + self.cancelled.len() + self.expired.len() + self.exhausted.len()
     }

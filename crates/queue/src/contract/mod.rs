@@ -1,5 +1,5 @@
-//! The [`Broker`] contract: what every queue must do, whatever it stores tasks in. One conformance
-//! suite (`tests/conformance`) holds all implementations to the letter of these comments.
+//! The [`Broker`] contract: the operations that every queue implements, whatever stores its tasks.
+//! One conformance suite (`tests/conformance`) checks every implementation against these comments.
 
 pub(crate) mod causes;
 mod error;
@@ -34,53 +34,54 @@ pub use webhooks::{
     WebhookState, Webhooks,
 };
 
-/// Where tasks wait. **The promise:** at-least-once execution, exactly one recorded outcome, and no
-/// accepted task is lost unless the store itself loses data.
+/// A queue of tasks. **Guarantee:** at-least-once execution, exactly one recorded outcome, and no
+/// loss of an accepted task unless the store itself loses data.
 ///
-/// Every operation is atomic: it happens whole or not at all, and may be repeated safely after a
-/// lost reply. Time is the broker's own clock.
+/// Every operation is atomic and may be repeated safely after a lost reply. Times are by the
+/// broker's clock.
 #[async_trait]
 pub trait Broker: Operations + Webhooks + Send + Sync + 'static {
-    /// What stores the tasks, for logs and `/health`: `redis` or `sqlite`.
+    /// Returns the name of the store for logs and `/health`: `redis` or `sqlite`.
     fn name(&self) -> &'static str;
 
     /// Checks that the store answers.
     async fn ping(&self) -> Result<(), BrokerError>;
 
-    /// Checks that the store would take a task now, bounds aside.
+    /// Checks that the store would accept a task now, apart from bounds.
     ///
     /// # Errors
-    /// [`BrokerError::Unavailable`] with the reason for which a submit would be refused as well: the store
-    /// does not answer, is out of memory, can't write to its disk.
+    /// Returns [`BrokerError::Unavailable`] with the reason for which a submit would fail as well: the
+    /// store does not answer, is out of memory, or can't write to its disk.
     async fn accepts(&self) -> Result<(), BrokerError>;
 
-    /// Checks that the store is set up for the queue: that it may be asked all that the queue asks of it, and
-    /// keeps what it is given. To be asked at start, and now and then: settings change.
+    /// Checks the store's configuration: that it permits every command that the queue uses and keeps
+    /// stored data. Call at start and repeatedly, since settings change.
     ///
     /// # Errors
-    /// [`BrokerError::Unavailable`] when the store can't be asked now.
+    /// Returns [`BrokerError::Unavailable`] if the store can't be queried now.
     async fn vet(&self) -> Result<Fitness, BrokerError>;
 
-    /// Accepts a task: it is stored and queued, or refused, never half of it. Repeating the submit of
-    /// the same task id changes nothing and answers with the task that is there.
+    /// Accepts a task: stores and queues it, or refuses it, atomically. Repeating the submit of the
+    /// same task id changes nothing and returns the existing task.
     ///
-    /// A tenant has at most a small window of tasks in a model's lane; the rest wait behind them, in
-    /// the tenant's own backlog, so one tenant's many delay another by a window, not by their number.
+    /// Each tenant has a small window of tasks in a model's lane; the rest wait in the tenant's own
+    /// backlog. So a tenant with many tasks delays the others by a window, not by their number.
     ///
     /// # Errors
-    /// [`BrokerError::QueueFull`] when a bound of the options is reached,
-    /// [`BrokerError::KeyReused`] when the idempotency key stands for another request.
+    /// Returns [`BrokerError::QueueFull`] if a bound of the options is reached, and
+    /// [`BrokerError::KeyReused`] if the idempotency key was used for another request.
     async fn submit(&self, task: &Task, options: &SubmitOptions) -> Result<Submitted, BrokerError>;
 
-    /// Returns the task's snapshot, with where it stands while it is queued, or `None` if it never existed or
-    /// its outcome has expired. One round trip, whose cost does not grow with the queue.
+    /// Returns the task's snapshot, with its estimate while it is queued, or `None` if it never existed
+    /// or its outcome has expired. One round trip, whose cost does not grow with the queue.
     async fn snapshot(&self, id: TaskId) -> Result<Option<TaskSnapshot>, BrokerError>;
 
-    /// Returns whose task this was, if it ended and its outcome has expired. Remembered for as long again as
-    /// the outcome was kept, and for at least [`crate::TOMBSTONE`].
+    /// Returns the tenant of a task that ended and whose outcome has expired, or `None` if there is no
+    /// such task. Remembered for as long again as the outcome was kept, and for at least
+    /// [`crate::TOMBSTONE`].
     async fn expired(&self, id: TaskId) -> Result<Option<TenantId>, BrokerError>;
 
-    /// Takes the next task for one of the claimant's models: [`Self::claim_batch`] of one.
+    /// Claims the next task for the claimant's models: [`Self::claim_batch`] with a limit of one.
     async fn claim(
         &self,
         claimant: &Claimant,
@@ -89,14 +90,14 @@ pub trait Broker: Operations + Webhooks + Send + Sync + 'static {
         Ok(self.claim_batch(claimant, 1, wait).await?.pop())
     }
 
-    /// Takes the next tasks for the claimant's models, up to `most` at once, waiting up to `wait` for the
-    /// first to come; none when none came. Usually the most urgent lane is served first, but every lane
-    /// has its turn now and then, task by task, so none starves. The tasks are `processing` when this
-    /// returns, each under a lease of its own. Where the ready workers have more room than tasks wait,
-    /// a claimant gets no more than its part of them, so that the others don't stand idle.
+    /// Claims up to `most` of the next tasks for the claimant's models, waiting up to `wait` for the
+    /// first. Returns an empty list if no task came. Usually the most urgent lane is served first, but
+    /// every lane regularly has a turn, task by task, so none starves. The tasks are `processing` when
+    /// this returns, each under its own lease. If the ready workers have more room than tasks are
+    /// queued, a claimant gets only its share, so that the others are not idle.
     ///
-    /// Dropping the future loses no task: those that were taken at that very moment go back, unused.
-    /// While the store is away this keeps trying, with pauses, until `wait` is over.
+    /// Dropping the future loses no task: tasks claimed at that moment are released as unused. While
+    /// the store is unavailable, this retries with pauses until `wait` has passed.
     async fn claim_batch(
         &self,
         claimant: &Claimant,
@@ -104,20 +105,20 @@ pub trait Broker: Operations + Webhooks + Send + Sync + 'static {
         wait: Duration,
     ) -> Result<Vec<Claimed>, BrokerError>;
 
-    /// Extends a lease to `span` from now, and tells whether the owner wants the task cancelled.
+    /// Extends a lease to `span` from now, and returns whether cancellation of the task was requested.
     ///
     /// # Errors
-    /// [`BrokerError::LeaseLost`] when the lease is not the current one: stop computing.
+    /// Returns [`BrokerError::LeaseLost`] if the lease is not the current one: stop computing.
     async fn renew(&self, lease: &Lease, span: Duration) -> Result<LeaseState, BrokerError>;
 
-    /// Appends generated text to the task's events, one event per chunk, and extends nothing. Fenced
-    /// like [`Self::renew`]. `from` is how many chunks of this attempt came before these: those that
-    /// the broker has already are not told twice, so a call whose reply was lost may be repeated, also
-    /// with further chunks. A task keeps some 4,096 events; beyond, the oldest go, and the numbers that
-    /// are left begin later. The outcome has the whole text.
+    /// Appends generated text to the task's events, one event per chunk. Does not extend the lease.
+    /// Checks the lease like [`Self::renew`]. `from` is the number of chunks of this attempt before
+    /// these. Chunks that the broker already has are skipped, so a call whose reply was lost may be
+    /// repeated, also with further chunks. A task keeps about 4,096 events; beyond that, the oldest are
+    /// dropped, and the remaining numbers start later. The outcome contains the whole text.
     ///
     /// # Errors
-    /// [`BrokerError::LeaseLost`] when the lease is not the current one: stop computing.
+    /// Returns [`BrokerError::LeaseLost`] if the lease is not the current one: stop computing.
     async fn publish(
         &self,
         lease: &Lease,
@@ -125,54 +126,55 @@ pub trait Broker: Operations + Webhooks + Send + Sync + 'static {
         chunks: &[Chunk],
     ) -> Result<LeaseState, BrokerError>;
 
-    /// Records the outcome: the task ends, its prompt goes, its TTL starts, readers wake, and its
-    /// webhook, if any, falls due. A failure that used the attempts up
-    /// ([`protocol::ErrorType::is_dead_letter`]) also becomes a dead letter, which keeps the prompt. Returns
-    /// the time of the record; the same lease repeating itself gets the same answer. The log line is the
-    /// caller's to write for [`LINE_SPAN`].
+    /// Records the outcome: ends the task, deletes its prompt, starts its TTL, wakes readers, and makes
+    /// its webhook, if any, due. A failure that used up the attempts
+    /// ([`protocol::ErrorType::is_dead_letter`]) also creates a dead letter, which keeps the prompt.
+    /// Returns the time of the record; repeating the call with the same lease returns the same. The
+    /// caller must write the log line within [`LINE_SPAN`].
     ///
     /// # Errors
-    /// [`BrokerError::LeaseLost`] when the lease is not the current one: the outcome was not recorded.
+    /// Returns [`BrokerError::LeaseLost`] if the lease is not the current one: the outcome was not
+    /// recorded.
     async fn finish(&self, lease: &Lease, outcome: &Outcome) -> Result<Timestamp, BrokerError>;
 
-    /// Gives a task back to its queue for its next attempt: at once, or after the pause that the
-    /// release names. Fenced like [`Self::renew`];
-    /// the same lease may repeat itself. A task whose owner asked to cancel it ends as cancelled
-    /// instead of being queued; then its log line is the caller's, as after [`Self::finish`]. Whether another attempt is allowed ([`Claimed::may_retry`]) is the
-    /// caller's to check: a task with its attempts used up is to be finished as failed.
+    /// Returns a task to its queue for its next attempt, at once or after the release's pause. Checks
+    /// the lease like [`Self::renew`]; the same lease may repeat the call. If cancellation was
+    /// requested, the task ends as cancelled instead, and the caller must write its log line, as after
+    /// [`Self::finish`]. The caller checks whether another attempt is allowed
+    /// ([`Claimed::may_retry`]); it must finish a task without attempts left as failed.
     ///
     /// # Errors
-    /// [`BrokerError::LeaseLost`] when the lease is not the current one.
+    /// Returns [`BrokerError::LeaseLost`] if the lease is not the current one.
     async fn release(&self, lease: &Lease, release: &Release) -> Result<(), BrokerError>;
 
-    /// Takes a task back. Queued: it ends at once. Processing: a durable flag is set and its worker
-    /// is woken. Idempotent; a task that has ended stays as it is.
+    /// Cancels a task. A queued task ends at once. For a running task, sets a durable flag and wakes
+    /// its worker. Idempotent; an ended task is unchanged.
     async fn cancel(&self, id: TaskId) -> Result<CancelReply, BrokerError>;
 
-    /// Deals with leases that have run out: puts their tasks back in the queue (ends those whose owner
-    /// asked to cancel), and hands those whose attempts are used up to the caller, under a fresh lease
-    /// of `reaper`, to be finished as failed. Lets delayed tasks into the queue when their time has
-    /// come, and ends queued ones whose deadline has passed. A task whose worker fell silent for the
-    /// first time is queued at once; after more such failures it rests first, longer each time
-    /// ([`crate::retry::after_loss`]). Anyone may reap, at any time, in parallel.
+    /// Handles expired leases: requeues their tasks (ends those whose cancellation was requested), and
+    /// returns those without attempts left under a fresh lease of `reaper`, which must finish them as
+    /// failed. Queues delayed tasks whose time has come, and ends queued tasks whose deadline has
+    /// passed. After a task's first lost lease the task is queued at once; after further ones it backs
+    /// off, longer each time ([`crate::retry::after_loss`]). Any process may reap, at any time,
+    /// concurrently.
     ///
-    /// Reap at least three times a lease. When nobody did for half a lease, the store was away, or
-    /// all were: workers could not renew then, so nothing is reclaimed for one more lease.
+    /// Reap at least three times per lease span. If no process reaped for half a lease, the store or all
+    /// processes were down and workers could not renew, so no lease is reclaimed for one more lease.
     async fn reap(&self, reaper: &Claimant) -> Result<Reaped, BrokerError>;
 
-    /// Tasks whose log lines are due, at most `limit`: ends that no lease decided, and those whose recorder
-    /// did not say within [`LINE_SPAN`] that the line is written. They are the caller's to log for `span`:
-    /// unless it says so by then ([`Self::note_logged`], [`Self::logged`]), somebody else gets them.
+    /// Takes up to `limit` tasks whose log lines are due: ends without a lease, and ends whose recorder
+    /// did not acknowledge the line within [`LINE_SPAN`]. The caller must log them within `span`: unless
+    /// it acknowledges by then ([`Self::note_logged`], [`Self::logged`]), another caller gets them.
     async fn unlogged(&self, span: Duration, limit: usize) -> Result<Vec<Unlogged>, BrokerError>;
 
-    /// Notes that a task has its log line. The store learns of it with the next call that records, claims or
-    /// asks for what is unlogged, or by [`Self::logged`]; so it costs no call of its own.
+    /// Notes that a task's log line is written. The note is sent with the next call that records,
+    /// claims or requests unlogged tasks, or by [`Self::logged`], so it costs no call of its own.
     fn note_logged(&self, id: TaskId);
 
-    /// Says that these have their log lines, and so do all that were noted before.
+    /// Acknowledges the log lines of these tasks and of all tasks noted before.
     async fn logged(&self, ids: &[TaskId]) -> Result<(), BrokerError>;
 
-    /// The task's events after `after`, oldest first, at most `limit`. Empty for an unknown task.
+    /// Returns up to `limit` of the task's events after `after`, oldest first. Empty for an unknown task.
     async fn events(
         &self,
         id: TaskId,
@@ -180,37 +182,37 @@ pub trait Broker: Operations + Webhooks + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Event>, BrokerError>;
 
-    /// Wakes whenever something may have happened to the task. A hint: read again after each wake,
-    /// and also now and then without one.
+    /// Watches a task: wakes whenever it may have changed. A wake-up is a hint: read the store after
+    /// each, and at times without one.
     fn watch(&self, id: TaskId) -> Watch;
 
-    /// Names tasks whose cancellation was just asked for. A hint: the durable flag comes with
-    /// [`Self::renew`] and [`Self::publish`].
+    /// Watches all cancellation requests. A hint: the durable flag is returned by [`Self::renew`] and
+    /// [`Self::publish`].
     fn cancellations(&self) -> CancelFeed;
 
-    /// How many tasks of a model wait and run.
+    /// Returns the number of queued and running tasks of a model.
     async fn depth(&self, model: &ModelId) -> Result<Depth, BrokerError>;
 
-    /// Stores a worker's report; it is forgotten after `ttl` without another. Answers what operators
-    /// want of the worker.
+    /// Stores a worker's report, which expires after `ttl` unless replaced. Returns operators' orders
+    /// for the worker.
     async fn report_worker(
         &self,
         report: &WorkerReport,
         ttl: Duration,
     ) -> Result<WorkerOrders, BrokerError>;
 
-    /// Forgets a worker that says goodbye. Its leases, if any, run out by themselves.
+    /// Deletes the report of a worker that stops. Its leases, if any, expire.
     async fn forget_worker(&self, id: WorkerId) -> Result<(), BrokerError>;
 
-    /// The workers that reported lately, in no particular order.
+    /// Returns the unexpired reports of workers, in no particular order.
     async fn workers(&self) -> Result<Vec<WorkerReport>, BrokerError>;
 }
 
-/// How many tasks of a model there are.
+/// The number of tasks of a model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// Waiting for a worker.
+    /// Queued tasks.
     pub queued: u64,
-    /// Held by workers.
+    /// Running tasks.
     pub processing: u64,
 }

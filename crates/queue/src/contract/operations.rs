@@ -1,4 +1,4 @@
-//! What operators do with a queue: look, pause, drain, and deal with dead letters.
+//! Operators' view of a queue: inspect, pause, drain, and handle dead letters.
 
 use std::time::Duration;
 
@@ -9,58 +9,57 @@ use serde::{Deserialize, Serialize};
 use super::BrokerError;
 use crate::Submitted;
 
-/// How long the queue remembers that an outcome was there, at least (a minute). Beyond that as long as
-/// the outcome was kept, so that what is remembered never outweighs what is kept.
+/// The minimum time for which the queue remembers that an expired outcome existed (a minute). Above
+/// it, a tombstone is kept as long as the outcome was, so tombstones never outweigh outcomes.
 pub const TOMBSTONE: Duration = Duration::from_secs(60);
 
-/// How long a dead letter is kept (7 days).
+/// The retention of dead letters (7 days).
 pub const DEAD_LETTER_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// At most this many dead letters are kept; beyond, the oldest go.
+/// The maximum number of dead letters kept; beyond it, the oldest are deleted.
 pub const MAX_DEAD_LETTERS: u64 = 1_000;
 
-/// The operators' side of a [`Broker`](crate::Broker). As there, every operation is atomic and may be
-/// repeated.
+/// The operators' side of a [`Broker`](crate::Broker). Every operation is atomic and idempotent.
 #[async_trait]
 pub trait Operations: Send + Sync {
-    /// All queues at a glance, from counters.
+    /// Returns an overview of all queues, from counters.
     async fn overview(&self) -> Result<Overview, BrokerError>;
 
-    /// Stops (or begins again) handing out a model's tasks. Submits go on being accepted, what runs
-    /// goes on running. Durable. Claimants that wait notice a resume within a second or two.
+    /// Pauses or resumes handing out a model's tasks. Submits are still accepted and running tasks
+    /// continue. Durable. Waiting claimants notice a resume within two seconds.
     async fn set_paused(&self, model: &ModelId, paused: bool) -> Result<(), BrokerError>;
 
-    /// Asks a worker to drain: it learns so with its next report, claims nothing more, ends what it
-    /// has and stops. Answers whether there is such a worker.
+    /// Requests that a worker drain. Its next report returns the order; it then claims nothing more,
+    /// finishes its tasks and stops. Returns whether the worker exists.
     async fn drain_worker(&self, id: WorkerId) -> Result<bool, BrokerError>;
 
-    /// Dead letters, the latest first.
+    /// Returns dead letters, newest first.
     async fn dead_letters(&self, page: &DeadLetterPage) -> Result<Vec<DeadLetter>, BrokerError>;
 
-    /// One dead letter.
+    /// Returns one dead letter, or `None` if it does not exist.
     async fn dead_letter(&self, id: TaskId) -> Result<Option<DeadLetter>, BrokerError>;
 
-    /// Submits a dead letter's task again, as a new task with an id of its own and no bounds, and
-    /// removes the letter; none when there is no such letter. The old task keeps its outcome.
-    /// Repeating a replay answers with the task that the first made, as long as that is remembered.
+    /// Submits a dead letter's task as a new task with a new id and without bounds, and deletes the
+    /// letter. Returns `None` if there is no such letter. The old task keeps its outcome. Repeating
+    /// a replay returns the task that the first one created, as long as that is stored.
     async fn replay(&self, id: TaskId) -> Result<Option<Submitted>, BrokerError>;
 
-    /// Deletes dead letters; answers how many.
+    /// Deletes dead letters and returns their number.
     async fn purge_dead_letters(&self, which: &Purge) -> Result<u64, BrokerError>;
 }
 
-/// All queues at a glance.
+/// An overview of all queues.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Overview {
-    /// When, on the broker's clock.
+    /// The time of the overview, by the broker's clock.
     pub at: Timestamp,
-    /// Each model that was ever submitted to or paused, by name.
+    /// Every model that ever had a submit or a pause, by name.
     pub queues: Vec<QueueOverview>,
     /// Bytes of all queued tasks' records.
     pub queued_bytes: u64,
-    /// Dead letters that wait for an operator.
+    /// The number of dead letters.
     pub dead_letters: u64,
-    /// Webhooks that have yet to be delivered or given up.
+    /// The number of webhooks not yet delivered or given up.
     pub webhooks_pending: u64,
 }
 
@@ -69,41 +68,41 @@ pub struct Overview {
 pub struct QueueOverview {
     /// The model.
     pub model: ModelId,
-    /// Whether its tasks are held back.
+    /// Whether its tasks are not handed out.
     pub paused: bool,
-    /// Tasks that wait in each lane, in the order of [`Lane::ALL`]; without the delayed.
+    /// Queued tasks per lane, in the order of [`Lane::ALL`], without the delayed ones.
     pub queued: [u64; Lane::ALL.len()],
-    /// Tasks that wait for their time: submitted with a delay, or resting between attempts.
+    /// Delayed tasks: submitted with a delay, or in backoff between attempts.
     pub delayed: u64,
-    /// Tasks that run.
+    /// Running tasks.
     pub processing: u64,
-    /// Tasks that the ready workers can run at once.
+    /// The number of tasks that the ready workers can run concurrently.
     pub capacity: u64,
-    /// Moving average of processing times, in milliseconds; 0 while none was measured.
+    /// Moving average of processing times, in milliseconds; 0 if none was measured.
     pub service_ms: f64,
-    /// Tasks ended so far as completed, failed and cancelled.
+    /// The number of tasks that ended as completed so far.
     pub completed: u64,
-    /// See `completed`.
+    /// The number of tasks that ended as failed so far.
     pub failed: u64,
-    /// See `completed`.
+    /// The number of tasks that ended as cancelled so far.
     pub cancelled: u64,
 }
 
-/// What operators want of a worker.
+/// Operators' orders for a worker.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WorkerOrders {
-    /// Claim nothing more, end what you have, and stop.
+    /// Claim nothing more, finish the running tasks, and stop.
     pub drain: bool,
 }
 
-/// A task that used its attempts up, kept for an operator.
+/// A task that used up its attempts, kept for an operator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// What was asked.
+    /// The submitted task.
     pub task: Task,
-    /// The recorded end.
+    /// The error of the recorded outcome.
     pub error: TaskError,
-    /// What ended each failed attempt, in order; at most the latest 32.
+    /// The failed attempts, in order; at most the latest 32.
     pub failures: Vec<Failure>,
     /// When it was accepted.
     pub submitted_at: Timestamp,
@@ -111,37 +110,37 @@ pub struct DeadLetter {
     pub died_at: Timestamp,
 }
 
-/// How one attempt failed.
+/// One failed attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
-    /// Which delivery.
+    /// The attempt's number.
     pub attempt: Attempt,
-    /// Who held it.
+    /// The worker that held the lease.
     pub worker: WorkerId,
-    /// When, on the broker's clock.
+    /// When it failed, by the broker's clock.
     pub at: Timestamp,
-    /// What went wrong.
+    /// The error that it failed with.
     pub error: TaskError,
 }
 
-/// Which dead letters to list.
+/// Selects the dead letters to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetterPage {
-    /// Only those of a model.
+    /// Only those of this model.
     pub model: Option<ModelId>,
-    /// Only those that died before this instant; to go on after a page, its last one's `died_at`.
+    /// Only those that died before this time. For the next page, pass the last one's `died_at`.
     pub before: Option<Timestamp>,
-    /// At most so many.
+    /// The maximum number to return.
     pub limit: usize,
 }
 
-/// Which dead letters to delete.
+/// Selects the dead letters to delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Purge {
-    /// One.
+    /// One letter.
     One(TaskId),
-    /// All of a model.
+    /// All letters of a model.
     Model(ModelId),
-    /// All.
+    /// All letters.
     All,
 }

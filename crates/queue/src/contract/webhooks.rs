@@ -1,5 +1,5 @@
-//! Webhooks as the queue keeps them: what is to be delivered, when, and what became of it. Signing,
-//! sending and the guard are the deliverer's.
+//! Webhook deliveries in the queue: their content, due times and results. The deliverer signs, sends
+//! and checks addresses.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,26 +10,26 @@ use serde::{Deserialize, Serialize};
 
 use super::BrokerError;
 
-/// How long what became of a webhook can be read once it was delivered or given up (24 h).
+/// How long a webhook's report can be read after it was delivered or given up (24 h).
 pub const WEBHOOK_REPORT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// At most this many tries are kept in a report: the latest.
+/// The maximum number of tries kept in a report: the latest.
 pub const MAX_TRIES_KEPT: usize = 16;
 
-/// The deliverers' side of a [`Broker`](crate::Broker). A task with a webhook makes exactly one
-/// delivery when it ends, in the same atomic step; several deliverers share the work.
+/// The deliverers' side of a [`Broker`](crate::Broker). A task with a webhook creates exactly one
+/// delivery when it ends, in the same atomic step. Several deliverers share the work.
 #[async_trait]
 pub trait Webhooks: Send + Sync {
-    /// Takes deliveries that are due, at most `limit`. Each is the caller's for `span`: unless it
-    /// says by then what became of the try ([`Self::webhook_tried`]), the delivery is due again.
+    /// Takes up to `limit` due deliveries. Each belongs to the caller for `span`: unless the caller
+    /// reports the result of the try by then ([`Self::webhook_tried`]), the delivery is due again.
     async fn due_webhooks(
         &self,
         span: Duration,
         limit: usize,
     ) -> Result<Vec<Delivery>, BrokerError>;
 
-    /// Records what became of a try. One that is not the delivery's current one, since its time ran
-    /// out and another began, is noted in the report and changes nothing else.
+    /// Records the result of a try. If the try is not the delivery's current one, since its span
+    /// expired and another try began, it is added to the report and changes nothing else.
     async fn webhook_tried(
         &self,
         id: TaskId,
@@ -37,92 +37,92 @@ pub trait Webhooks: Send + Sync {
         verdict: Verdict,
     ) -> Result<(), BrokerError>;
 
-    /// What became of a task's webhook so far; none when it has none, or the report has expired.
+    /// Returns the report of a task's webhook, or `None` if it has no webhook or the report expired.
     async fn webhook(&self, id: TaskId) -> Result<Option<WebhookReport>, BrokerError>;
 }
 
 /// One try at one webhook.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
-    /// The task whose end it tells.
+    /// The task whose outcome is delivered.
     pub task_id: TaskId,
-    /// Whose task; whose secret signs.
+    /// The task's tenant; its secret signs the request.
     pub tenant: TenantId,
-    /// Where to.
+    /// The receiver's URL.
     pub url: String,
-    /// Which try this is, from 1.
+    /// The number of this try, from 1.
     pub number: u32,
-    /// How the task ended.
+    /// The task's outcome.
     pub outcome: Outcome,
-    /// The client's own notes.
+    /// The client's metadata.
     pub metadata: BTreeMap<String, String>,
-    /// When it was accepted.
+    /// When the task was accepted.
     pub submitted_at: Timestamp,
-    /// When the attempt that ended it began; none when it ended without one.
+    /// When the attempt that ended it began, or `None` if it ended without one.
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// When the task ended.
     pub finished_at: Timestamp,
 }
 
-/// What came of one try.
+/// The result of one try.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tried {
-    /// Which try, from 1.
+    /// The number of the try, from 1.
     pub number: u32,
-    /// When it ended, on the deliverer's clock.
+    /// When it ended, by the deliverer's clock.
     pub at: Timestamp,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
-    /// What it came to.
+    /// The status or error.
     pub result: TryResult,
 }
 
-/// What the receiver, or the way to it, said.
+/// The receiver's answer, or the reason why there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TryResult {
-    /// The receiver answered with this HTTP status.
+    /// The HTTP status that the receiver returned.
     Status(u16),
-    /// No answer came: why, in words that give no secret and no address away.
+    /// The reason why no response came. Contains no secret and no address.
     Error(String),
 }
 
-/// What follows from a try.
+/// The consequence of a try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It arrived: done.
+    /// Delivered: no further try.
     Delivered,
-    /// Try again after this pause.
+    /// Retry after this pause.
     Again(Duration),
-    /// No further try.
+    /// Given up: no further try.
     GivenUp,
 }
 
-/// What became of a webhook so far.
+/// The report of a webhook: its state and its tries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookReport {
-    /// Whose.
+    /// The task's tenant.
     pub tenant: TenantId,
-    /// Where to.
+    /// The receiver's URL.
     pub url: String,
-    /// Where it stands.
+    /// The delivery's state.
     pub state: WebhookState,
-    /// When the next try is due; none when none follows.
+    /// When the next try is due, or `None` if none follows.
     pub next_at: Option<Timestamp>,
     /// The tries, in order.
     pub tries: Vec<Tried>,
 }
 
-/// Where a delivery stands.
+/// The state of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WebhookState {
     /// The task has not ended.
     Waiting,
-    /// Due, or resting between tries.
+    /// Due, or in backoff between tries.
     Pending,
-    /// It arrived.
+    /// Delivered.
     Delivered,
-    /// All tries failed, or the receiver wants no more.
+    /// All tries failed, or the receiver refused further ones.
     GivenUp,
 }

@@ -1,12 +1,12 @@
-//! How long to wait before trying again.
+//! The backoff between tries.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Doubles from 50 ms to a second. Short at its longest, since recovering by itself soon after
-/// Redis is back is worth more than sparing it one connection attempt a second.
+/// Doubles from 50 ms to one second. The maximum is short, since recovering soon after Redis returns is
+/// worth more than saving one connection attempt per second.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     next: Duration,
@@ -17,7 +17,7 @@ impl Backoff {
         Self { next: FIRST }
     }
 
-    /// How long to wait this time.
+    /// Returns the next pause.
     pub(crate) fn next(&mut self) -> Duration {
         let now = self.next;
         self.next = (now * 2).min(LONGEST);

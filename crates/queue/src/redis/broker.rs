@@ -1,5 +1,5 @@
-//! The [`Broker`] contract: what is about a task goes to its partition, the rest to all of them. On
-//! each, an operation is one script or one command of [`Partition`].
+//! Implements the [`Broker`] contract: an operation on a task goes to its partition, the others to all
+//! partitions. On each, an operation is one script or one command of [`Partition`].
 
 use std::time::Duration;
 
@@ -90,8 +90,8 @@ impl Broker for RedisBroker {
     }
 
     async fn reap(&self, reaper: &Claimant) -> Result<Reaped, BrokerError> {
-        // After a loss of data another process may have divided the queue otherwise. When that can't
-        // be told now, the others are reaped all the same.
+        // After a loss of data, another process may have chosen another number of partitions. If that
+        // can't be checked now, the others are reaped nevertheless.
         let agreed = self.partitions.agree().await;
         if let Err(error) = agreed {
             tracing::debug!(%error, "could not ask how the queue is divided");
@@ -176,7 +176,7 @@ impl Broker for RedisBroker {
     }
 
     async fn workers(&self) -> Result<Vec<WorkerReport>, BrokerError> {
-        // All know all workers: the first that answers will do.
+        // All partitions have the reports of all workers: the first reply suffices.
         let mut failure = None;
         for partition in self.partitions.all().await? {
             match partition.workers().await {
@@ -190,7 +190,7 @@ impl Broker for RedisBroker {
 
 impl Partition {
     async fn ping(&self) -> Result<(), BrokerError> {
-        // Unlike PING, a key leads to the node that has the partition.
+        // Unlike PING, a command with a key is routed to the node that has the partition.
         self.link.query(cmd("EXISTS").arg(self.keys.base())).await
     }
 

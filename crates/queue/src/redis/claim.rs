@@ -1,5 +1,5 @@
-//! Claiming: try, wait for a wake-up, try again, until the time is over. While Redis is away the
-//! tries go on, with pauses; only when the time is over without an answer is that an error.
+//! Claims: try, wait for a wake-up, and try again until the time is over. While Redis is unavailable
+//! the tries continue, with pauses. Returns an error only if no try got an answer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,19 +14,19 @@ use super::{RedisBroker, waiting};
 use crate::handover::GiveBack;
 use crate::{BrokerError, Claimant, Claimed, Lease, Release};
 
-/// Where to wait for a task that was not there.
+/// The place to wait for a task after a claim that found none.
 pub(super) struct Vacant {
     pub(super) queues: Vec<String>,
     /// When the next delayed task is due.
     pub(super) next_due: Option<Duration>,
-    /// The id of each queue's latest entry, gone or not.
+    /// The id of each queue's latest entry, removed or not.
     pub(super) last_ids: Vec<String>,
 }
 
-/// What a round over the partitions came to.
+/// The result of one round over the partitions.
 enum Round {
     Took(Vec<Claimed>),
-    /// Where to wait, and why a partition did not answer.
+    /// Where to wait, and the error of a partition that did not answer.
     Nothing(Vec<(usize, Vacant)>, Option<BrokerError>),
 }
 
@@ -48,7 +48,7 @@ impl RedisBroker {
                     None => failure,
                     Some(_) if left.is_zero() => return Ok(Vec::new()),
                     Some((_, first)) if first.queues.is_empty() => {
-                        // A claimant of no model has nothing to wait for but the end of its time.
+                        // A claimant without models only waits for the end of its time.
                         tokio::time::sleep(left).await;
                         return Ok(Vec::new());
                     }
@@ -72,8 +72,8 @@ impl RedisBroker {
         }
     }
 
-    /// Tries the partitions one after the other, so that no two give a task; those that failed
-    /// lately only when no other answers.
+    /// Tries the partitions one after the other, so that only one returns tasks. Partitions that failed
+    /// recently are tried only if no other answers.
     async fn try_each(&self, claimant: &Claimant, most: usize) -> Result<Round, BrokerError> {
         let mut order: Vec<_> = self.partitions.in_turn().await?.collect();
         order.sort_by_key(|(_, partition)| partition.rests());
@@ -99,8 +99,8 @@ impl RedisBroker {
         Ok(Round::Nothing(vacant, failure))
     }
 
-    /// Waits until a task has come to one of the partitions. Those that wait for nothing then hang
-    /// up: a blocking read takes nothing (`waiting.rs`), so nothing is lost with them.
+    /// Waits until a task has arrived in one of the partitions. Then the other reads are dropped: a
+    /// blocking read takes nothing (`waiting.rs`), so nothing is lost.
     async fn first_entry(
         &self,
         vacant: &[(usize, Vacant)],
@@ -125,7 +125,7 @@ impl RedisBroker {
 }
 
 impl Partition {
-    /// Takes what is there, or tells where to wait. Those that can't be read end here.
+    /// Claims the available tasks, or returns where to wait. Ends tasks that can't be read.
     async fn claim_some(
         self: &Arc<Self>,
         claimant: &Claimant,
@@ -155,7 +155,7 @@ impl GiveBack for Partition {
     }
 }
 
-/// A span as scripts take it.
+/// Returns a span in milliseconds, as scripts take it.
 pub(super) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

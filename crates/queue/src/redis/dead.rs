@@ -1,4 +1,4 @@
-//! Dead letters: listing, replaying, purging. `work.lua` writes them.
+//! Dead letters: list, replay, purge. `work.lua` writes them.
 
 use protocol::{TaskId, Timestamp};
 use redis::cmd;
@@ -8,15 +8,15 @@ use super::reply::Reply;
 use crate::stored::StoredLetter;
 use crate::{BrokerError, DeadLetter, DeadLetterPage, MAX_DEAD_LETTERS, Purge};
 
-/// What is kept under a dead task's id.
+/// The value stored under a dead task's id.
 pub(super) enum Kept {
-    /// Its letter.
+    /// The dead letter.
     Letter(Box<DeadLetter>),
-    /// The letter was replayed: the task that this made.
+    /// The letter was replayed, and this task was created.
     Replayed(TaskId),
 }
 
-/// A letter's failures, one a line, as the array that a stored letter has.
+/// Converts a letter's failures, one per line, to the array of a stored letter.
 fn array(lines: &str) -> String {
     format!("[{}]", lines.trim_end().replace('\n', ","))
 }
@@ -29,7 +29,7 @@ impl Partition {
         let mut before = page.before;
         let limit = page.limit.min(usize::try_from(MAX_DEAD_LETTERS).unwrap_or(usize::MAX));
         let mut letters = Vec::new();
-        // Again where some could not be read, so that only the last page is short.
+        // Repeat if some could not be read, so that only the last page is short.
         while letters.len() < limit {
             let asked = limit - letters.len();
             let mut call = self.scripts.dead_letters.prepare_invoke();
@@ -63,7 +63,7 @@ impl Partition {
         Ok(letters)
     }
 
-    /// What is kept under a dead task's id.
+    /// Returns the value stored under a dead task's id.
     pub(super) async fn kept(&self, id: TaskId) -> Result<Option<Kept>, BrokerError> {
         type Row = (
             Option<String>,
@@ -95,7 +95,7 @@ impl Partition {
         }
     }
 
-    /// Removes a letter whose task was submitted again as `new`, and remembers that.
+    /// Removes a letter whose task was submitted again as `new`, and stores the new id.
     pub(super) async fn replayed(&self, id: TaskId, new: TaskId) -> Result<(), BrokerError> {
         let mut call = self.scripts.replayed.prepare_invoke();
         call.key(self.keys.base()).key(self.keys.dead_letters()).key(self.keys.dead_letter(id));

@@ -1,4 +1,4 @@
-//! What Redis' and the network's complaints mean to a caller.
+//! Maps errors of Redis and the network to errors of the contract.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::rights;
 use crate::BrokerError;
 use crate::contract::causes;
 
-/// Sorts an error: what may pass by itself is `Unavailable`, what never should have come `Corrupt`.
+/// Classifies an error: `Unavailable` if it may be transient, `Corrupt` if it should never occur.
 pub(crate) fn broker_error(server: &str, error: &RedisError) -> BrokerError {
     let text = error.to_string();
     let foreign = match error.kind() {
@@ -19,7 +19,7 @@ pub(crate) fn broker_error(server: &str, error: &RedisError) -> BrokerError {
         _ => false,
     };
     if rights::is_refused(error) {
-        // Waiting helps: the right may be granted. The next connection is refused with what is missing.
+        // Retrying helps: the right may be granted. The next connection is refused with the missing rights.
         return unavailable(server, &format!("{} ({text})", causes::RIGHTS));
     }
     if text.contains("unexpected symbol near '#'") {
@@ -28,7 +28,7 @@ pub(crate) fn broker_error(server: &str, error: &RedisError) -> BrokerError {
     if foreign { BrokerError::Corrupt(text) } else { unavailable(server, &reason(error, text)) }
 }
 
-/// What a script says of one of several tasks: as if it had been alone.
+/// Maps a script's error about one of several tasks, as if the task had been alone in the call.
 pub(crate) fn of_one(server: &str, said: &str) -> BrokerError {
     let (code, detail) = said.split_once(' ').unwrap_or((said, ""));
     let code = code.trim_start_matches('-').to_owned();
@@ -36,13 +36,13 @@ pub(crate) fn of_one(server: &str, said: &str) -> BrokerError {
         return unavailable(server, &format!("{} ({said})", causes::RIGHTS));
     }
     match broker_error(server, &redis::make_extension_error(code, Some(detail.to_owned()))) {
-        // The connection was good, and so was the script's beginning: waiting does not help.
+        // The connection was good, and so was the script's beginning: retrying does not help.
         BrokerError::Unavailable { .. } => BrokerError::Corrupt(said.to_owned()),
         error => error,
     }
 }
 
-/// The same error for another that was in the same call.
+/// Copies an error for another request of the same call.
 pub(crate) fn shared(error: &BrokerError) -> BrokerError {
     match error {
         BrokerError::Unavailable { reason } => BrokerError::Unavailable { reason: reason.clone() },
@@ -50,7 +50,7 @@ pub(crate) fn shared(error: &BrokerError) -> BrokerError {
     }
 }
 
-/// The pool had no connection to give.
+/// Maps an error of the pool.
 pub(crate) fn pool_error(server: &str, error: PoolError) -> BrokerError {
     match error {
         PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
@@ -62,8 +62,8 @@ pub(crate) fn pool_error(server: &str, error: PoolError) -> BrokerError {
     }
 }
 
-/// Whether there was no answer to an attempt to connect. Then those who are connected already may be
-/// talking to nobody as well.
+/// Returns whether an attempt to connect got no answer. Then established connections may be dead as
+/// well.
 pub(crate) fn is_silence(error: &PoolError) -> bool {
     match error {
         PoolError::Timeout(_) => true,
@@ -74,8 +74,8 @@ pub(crate) fn is_silence(error: &PoolError) -> bool {
     }
 }
 
-/// Whether the connection is worth nothing after this error: broken, silent, to a server that another has
-/// replaced, or of a user whose rights were taken away.
+/// Returns whether the connection is unusable after this error: broken, unresponsive, to a server that
+/// another has replaced, or of a user whose rights were revoked.
 pub(crate) fn is_gone(error: &RedisError) -> bool {
     let replaced = ErrorKind::Server(ServerErrorKind::ReadOnly);
     error.is_io_error()
@@ -84,22 +84,22 @@ pub(crate) fn is_gone(error: &RedisError) -> bool {
         || rights::is_refused(error)
 }
 
-/// The slot of a partition is between two nodes for longer than an operation may take.
+/// Returns the error for a slot that is being moved between nodes for longer than an operation may take.
 pub(crate) fn moving(server: &str) -> BrokerError {
     unavailable(server, "this part of the queue is moving to another node of the Cluster")
 }
 
-/// The nodes of a Cluster name each other in a circle.
+/// Returns the error for nodes of a Cluster that redirect in a circle.
 pub(crate) fn astray(server: &str) -> BrokerError {
     unavailable(server, "the Cluster does not agree on who has this part of the queue")
 }
 
-/// A redirection to nowhere.
+/// Returns the error for a redirection to an invalid address.
 pub(crate) fn no_address(server: &str, address: &str) -> BrokerError {
     BrokerError::Corrupt(format!("Redis at {server} points at '{}'", address.escape_debug()))
 }
 
-/// Redis did not answer in time.
+/// Returns the error for a Redis that did not answer in time.
 pub(crate) fn timed_out(server: &str, limit: Duration) -> BrokerError {
     unavailable(server, &format!("no answer within {:.1} s", limit.as_secs_f64()))
 }
@@ -108,12 +108,12 @@ fn unavailable(server: &str, reason: &str) -> BrokerError {
     BrokerError::Unavailable { reason: format!("{}{reason}", named(server)) }
 }
 
-/// What messages about a server begin with.
+/// Returns the prefix of messages about a server.
 pub(crate) fn named(server: &str) -> String {
     format!("Redis at {server}: ")
 }
 
-/// The plain words for the failures that operators meet most.
+/// Returns a plain description of the most frequent failures.
 fn reason(error: &RedisError, text: String) -> String {
     if error.is_connection_refusal() {
         return "connection refused".into();

@@ -1,10 +1,11 @@
-//! Group commit: what comes while a call is under way waits, and goes to Redis together in the next one.
-//! A call costs Redis, the network and both ends about as much as a task's part of it, so under load that
-//! halves the costs; and who comes while no call is under way does not wait.
+//! Group commit: requests that arrive while a call is in flight wait and are sent to Redis together in the
+//! next call. A call's overhead for Redis, the network and both ends is about the cost of one task, so under
+//! load this halves the costs. A request that arrives while no call is in flight does not wait.
 //!
-//! A task of the runtime sends a group's calls, one after the other, as long as there are any; where
-//! [`Member::CALLS`] says so, a second one does while enough wait, so that Redis has the next call already when
-//! it ends the one before. It is nobody's future: a caller that goes away takes no other's answer with it.
+//! A task of the runtime sends a group's calls, one after the other, as long as there are any. If
+//! [`Member::CALLS`] allows it, a second task does so while enough members wait, so that Redis has the next
+//! call when it finishes the one before. The task belongs to no caller's future: a dropped caller cancels no
+//! other caller's reply.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,29 +18,29 @@ use super::error;
 use super::partition::Partition;
 use crate::BrokerError;
 
-/// Most members of one call, so that nobody else waits for Redis much longer than a millisecond.
+/// The maximum number of members per call, so that no other client waits much longer than a millisecond.
 const MOST: usize = 64;
-/// Bytes after which a call takes no more members: scripts copy what they are given.
+/// The number of bytes after which a call takes no more members: scripts copy their arguments.
 const MOST_BYTES: usize = 256 << 10;
-/// So many that wait are worth a call of their own beside the one that is under way.
+/// The number of waiting members that justifies a second call beside the one in flight.
 const ENOUGH: usize = 8;
 
-/// What can go to Redis with others of its kind.
+/// A request that can be sent to Redis together with others of its kind.
 #[async_trait]
 pub(super) trait Member: Sized + Send + 'static {
-    /// How many calls of a group may be under way at once.
+    /// The maximum number of a group's concurrent calls.
     const CALLS: usize;
 
-    /// About how many bytes it sends.
+    /// Returns about how many bytes it sends.
     fn bytes(&self) -> usize;
 
-    /// Whether somebody still waits for its answer.
+    /// Returns whether its caller still waits for the reply.
     fn is_wanted(&self) -> bool;
 
-    /// Answers it with an error that others have met.
+    /// Replies to it with an error that affects several members.
     fn refuse(self, error: BrokerError);
 
-    /// Sends some in one call, and answers each; fails with what took them all.
+    /// Sends members in one call and replies to each; returns the error if the whole call failed.
     async fn send(
         batch: Vec<Self>,
         partition: &Arc<Partition>,
@@ -54,7 +55,7 @@ pub(super) struct Group<T> {
 
 struct Waiting<T> {
     members: VecDeque<(Instant, T)>,
-    /// How many send calls, and will send the next.
+    /// The number of tasks that send calls.
     sending: usize,
 }
 
@@ -69,7 +70,7 @@ impl<T: Member> Group<T> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes out those that have waited for so long at least.
+    /// Removes and returns the members that have waited for at least `long`.
     fn waiting_for(&self, long: Duration) -> Vec<T> {
         let mut waiting = self.waiting();
         let members = &mut waiting.members;
@@ -77,7 +78,7 @@ impl<T: Member> Group<T> {
         members.drain(..patient).map(|(_, member)| member).collect()
     }
 
-    /// The members of the next call, and since when the first of them waits; none ends the sending.
+    /// Returns the members of the next call and when the first of them joined, or `None` to stop sending.
     fn next(&self) -> Option<(Instant, Vec<T>)> {
         let mut waiting = self.waiting();
         let Some(since) = waiting.members.front().map(|(since, _)| *since) else {
@@ -96,7 +97,7 @@ impl<T: Member> Group<T> {
     }
 }
 
-/// Sends a member with the group's next call; its answer comes by the sender that it has.
+/// Sends a member with the group's next call. The reply arrives through the member's sender.
 pub(super) fn join<T: Member>(group: &Arc<Group<T>>, partition: &Arc<Partition>, member: T) {
     let mut waiting = group.waiting();
     waiting.members.push_back((Instant::now(), member));
@@ -108,7 +109,7 @@ pub(super) fn join<T: Member>(group: &Arc<Group<T>>, partition: &Arc<Partition>,
     }
 }
 
-/// Gives each its answer, or all the error that took them, which is answered as well.
+/// Replies to each member, or sends all of them the error of the call, which is also returned.
 pub(super) fn answer_all(
     senders: impl ExactSizeIterator<Item = oneshot::Sender<Result<String, BrokerError>>>,
     answers: Result<Vec<String>, BrokerError>,
@@ -134,34 +135,34 @@ pub(super) fn answer_all(
     }
 }
 
-/// What a member gets when its call was cut off.
+/// The error of a member whose call was aborted.
 pub(super) fn cut_off(_: oneshot::error::RecvError) -> BrokerError {
     BrokerError::Unavailable { reason: "the program stopped before Redis answered".into() }
 }
 
-/// Sends a group's calls.
+/// The task that sends a group's calls.
 struct Sending<T: Member> {
     group: Arc<Group<T>>,
     partition: Arc<Partition>,
-    /// Nobody waits any more.
+    /// No member waits any more.
     done: bool,
 }
 
 impl<T: Member> Sending<T> {
     async fn run(mut self) {
-        // Whoever is about to join at this very moment comes along; this takes no time when nobody is.
+        // Let callers that are about to join do so; this takes no time if there are none.
         tokio::task::yield_now().await;
         while let Some((since, batch)) = self.group.next() {
             if batch.is_empty() {
                 continue; // nobody waits for those any more
             }
-            // Who waited behind a Redis that is silent is not to wait as long once more.
+            // A member that already waited for an unresponsive Redis must not wait as long again.
             let whole = self.partition.link.limit();
             let limit = whole.saturating_sub(since.elapsed()).max(whole / 8);
             let sent = T::send(batch, &self.partition, limit).await;
             if let Err(error @ BrokerError::Unavailable { .. }) = sent {
-                // It would be the same for those who waited meanwhile, only later. Who came just now may have
-                // heard of it already, and tries again.
+                // Members that waited meanwhile would get the same error, only later. A member that just
+                // joined may be a retry after this error, and is sent.
                 for member in self.group.waiting_for(whole / 8) {
                     member.refuse(error::shared(&error));
                 }
@@ -173,7 +174,7 @@ impl<T: Member> Sending<T> {
 
 impl<T: Member> Drop for Sending<T> {
     fn drop(&mut self) {
-        // Cut off, since a runtime stops: those that wait learn it, and the next one begins anew.
+        // Aborted, since the runtime stops: waiting members get an error, and the next one starts a new task.
         if !self.done {
             let mut waiting = self.group.waiting();
             waiting.sending -= 1;

@@ -1,4 +1,4 @@
-//! Tasks that have ended, until their log lines are written.
+//! Ended tasks whose log lines are pending.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::partition::Partition;
 use super::reply::Reply;
 use crate::{BrokerError, Unlogged};
 
-/// At most so many are handed out at once, whatever the caller would take.
+/// The maximum number returned at once, whatever the caller's limit.
 const MOST: usize = 1_000;
 
 impl Partition {
@@ -33,7 +33,7 @@ impl Partition {
             let perhaps_written = reply.optional()?.map(Duration::from_millis);
             match reply.snapshot(id)?.read() {
                 Ok(end) => due.push(Unlogged { end, perhaps_written }),
-                // Perhaps another version can; if none can, it goes with its outcome.
+                // Another version may be able to read it; if none can, it expires with its outcome.
                 Err(error) => {
                     tracing::warn!(%error, task_id = %id, "an ended task can't be logged")
                 }
@@ -42,7 +42,7 @@ impl Partition {
         Ok(due)
     }
 
-    /// Says so of these, and of all that were noted and not said yet.
+    /// Acknowledges these tasks and all that were noted and not acknowledged yet.
     pub(super) async fn logged(&self, ids: &[TaskId]) -> Result<(), BrokerError> {
         ids.iter().for_each(|id| self.written.note(*id));
         loop {

@@ -1,8 +1,8 @@
-//! Every Redis key and channel, built here alone (`scripts/lib/` derives the same names for keys
-//! that only a script can know).
+//! Builds every Redis key and channel. (`scripts/lib/` derives the same names for keys that only a
+//! script can know.)
 //!
-//! All keys of a partition carry its number as hash tag, `qq:{0}:…`, so that they lie in one slot
-//! and the scripts run on a Cluster.
+//! All keys of a partition have its number as hash tag, `qq:{0}:…`, so that they are in one slot and
+//! the scripts run on a Cluster.
 
 use protocol::{Lane, ModelId, TaskId, TenantId};
 
@@ -13,32 +13,32 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Of the `partition`-th partition.
+    /// Creates the keys of the `partition`-th partition.
     pub(crate) fn new(partition: u32) -> Self {
         Self { base: format!("qq:{{{partition}}}:") }
     }
 
-    /// What all of them begin with; the first key of every script.
+    /// Returns the prefix of all keys, which is the first key of every script.
     pub(crate) fn base(&self) -> &str {
         &self.base
     }
 
-    /// Text: how many partitions the queue has, and its layout. Used of the first partition.
+    /// Text: the queue's number of partitions and its layout. Only the first partition has it.
     pub(crate) fn partitions(&self) -> String {
         format!("{}partitions", self.base)
     }
 
-    /// Hash: a task. Text: one that has ended.
+    /// Hash: a task. Text: an ended task.
     pub(crate) fn task(&self, id: TaskId) -> String {
         format!("{}task:{id}", self.base)
     }
 
-    /// List: those of a task's events that its hash does not tell.
+    /// List: a task's events that do not follow from its hash.
     pub(crate) fn events(&self, id: TaskId) -> String {
         format!("{}events:{id}", self.base)
     }
 
-    /// Stream: the queued tasks of a lane and model, but for those in backlogs.
+    /// Stream: the queued tasks of a lane and model, without those in backlogs.
     pub(crate) fn queue(&self, lane: Lane, model: &ModelId) -> String {
         format!("{}queue:{}:{model}", self.base, lane.as_str())
     }
@@ -48,22 +48,22 @@ impl Keys {
         format!("{}stats:{model}", self.base)
     }
 
-    /// Text: the task that an idempotency key stands for, and the hash of its body.
+    /// Text: the task of an idempotency key, and the hash of its body.
     pub(crate) fn idempotency(&self, tenant: &TenantId, key: &str) -> String {
         format!("{}idem:{tenant}:{key}", self.base)
     }
 
-    /// Hash: `bytes` of all queued tasks' records, and for each tenant how many of its tasks are queued.
+    /// Hash: `bytes` of all queued tasks' records, and the number of queued tasks per tenant.
     pub(crate) fn totals(&self) -> String {
         format!("{}totals", self.base)
     }
 
-    /// Sorted set: processing tasks by the instant their lease runs out.
+    /// Sorted set: processing tasks by the expiry of their lease.
     pub(crate) fn leases(&self) -> String {
         format!("{}leases", self.base)
     }
 
-    /// Hash: when the reapers came last, and until when they hold back.
+    /// Hash: the time of the last reap, and the end of the hold.
     pub(crate) fn reaper(&self) -> String {
         format!("{}reaper", self.base)
     }
@@ -73,47 +73,47 @@ impl Keys {
         format!("{}workers", self.base)
     }
 
-    /// Sorted set: workers by the instant their report expires.
+    /// Sorted set: workers by the expiry of their report.
     pub(crate) fn seen(&self) -> String {
         format!("{}seen", self.base)
     }
 
-    /// Hash: when each worker's report came.
+    /// Hash: the time at which each worker's report was received.
     pub(crate) fn heard(&self) -> String {
         format!("{}heard", self.base)
     }
 
-    /// Set: workers that operators want to drain.
+    /// Set: workers that operators ordered to drain.
     pub(crate) fn draining(&self) -> String {
         format!("{}draining", self.base)
     }
 
-    /// Set: models that were ever submitted to or paused.
+    /// Set: models that ever had a submit or a pause.
     pub(crate) fn models(&self) -> String {
         format!("{}models", self.base)
     }
 
-    /// Sorted set: ended tasks whose log lines are owed, by the instant from which anybody may write them.
+    /// Sorted set: ended tasks with pending log lines, by the time from which any process may write them.
     pub(crate) fn unlogged(&self) -> String {
         format!("{}unlogged", self.base)
     }
 
-    /// Hash: of those of them that are kept for a short time, what their lines are made of.
+    /// Hash: the texts for the log lines of those whose outcome expires soon.
     pub(crate) fn unlogged_texts(&self) -> String {
         format!("{}unlogged:texts", self.base)
     }
 
-    /// Sorted set: dead letters by the instant their tasks died.
+    /// Sorted set: dead letters by the time their tasks died.
     pub(crate) fn dead_letters(&self) -> String {
         format!("{}dead", self.base)
     }
 
-    /// Hash: a dead letter, or which task its replay made.
+    /// Hash: a dead letter, or the id of the task that its replay created.
     pub(crate) fn dead_letter(&self, id: TaskId) -> String {
         format!("{}dead:{id}", self.base)
     }
 
-    /// Sorted set: webhooks to deliver by the instant they are due.
+    /// Sorted set: webhooks to deliver by their due time.
     pub(crate) fn hooks(&self) -> String {
         format!("{}hooks", self.base)
     }
@@ -123,12 +123,12 @@ impl Keys {
         format!("{}hook:{id}", self.base)
     }
 
-    /// Channel: ids of tasks that something happened to.
+    /// Channel: ids of tasks that changed.
     pub(crate) fn changed(&self) -> String {
         format!("{}changed", self.base)
     }
 
-    /// Channel: ids of running tasks that shall be cancelled.
+    /// Channel: ids of running tasks whose cancellation was requested.
     pub(crate) fn cancel(&self) -> String {
         format!("{}cancel", self.base)
     }
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_model_cannot_move_its_keys_to_another_slot() {
-        // The tag is what stands in the first pair of braces, so braces in a name don't matter.
+        // The tag is the content of the first pair of braces, so braces in a name don't matter.
         let key = Keys::new(0).stats(&ModelId::new("a{b}c"));
         assert_eq!(key.find('{'), Some(3));
     }

@@ -1,4 +1,4 @@
-//! What the holder of a lease does with its task: renew, publish, release; finish is in `work.rs`.
+//! Operations of a lease's holder: renew, publish, release; finish is in `work.rs`.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! The way to one partition. All its keys lie in one slot, so one server has them all: a link knows
-//! which, follows it when a Cluster moves the slot or fails over, and puts every operation under one
-//! deadline, so that a Redis that is gone costs a caller about two seconds and never hangs it.
+//! The route to one partition. All its keys are in one slot, so one server has them all. A link knows
+//! that server, follows the slot when a Cluster moves it or fails over, and puts every operation under
+//! one deadline, so that an unavailable Redis costs a caller about two seconds and never blocks it.
 //!
-//! This is all of a Cluster that the queue needs, and it keeps partitions apart: a node that hangs
-//! holds up nobody but those who need it. (The Cluster connection of the redis crate stops all
+//! This is all the Cluster support that the queue needs, and it isolates partitions: an unresponsive
+//! node delays only the operations that need it. (The Cluster connection of the redis crate stops all
 //! requests while it looks for a lost node, and loads a script on all nodes or on none.)
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,37 +21,37 @@ use super::server::Server;
 use super::servers::Servers;
 use crate::BrokerError;
 
-/// Redirections that one operation follows at most: more is a Cluster that contradicts itself.
+/// The maximum number of redirections per operation: more indicate a contradictory Cluster.
 const MOST_HOPS: usize = 8;
 
-/// Between two tries while a slot is on its way to another node.
+/// The pause between two tries while a slot is being moved.
 const MOVING_PAUSE: Duration = Duration::from_millis(50);
 
-/// How operations reach their partition.
+/// Routes operations to their partition.
 pub(crate) struct Link {
     servers: Arc<Servers>,
-    /// Who has the partition, as far as is known.
+    /// The server last known to have the partition.
     home: Mutex<Arc<Server>>,
-    /// How long an operation may take, connecting included.
+    /// The timeout of an operation, including connecting.
     limit: Duration,
 }
 
-/// Whom an operation asked last.
+/// The server that an operation queried last.
 struct Asked {
     server: Arc<Server>,
     at: Instant,
-    /// It answered that the slot is on its way to another node.
+    /// Whether it replied that the slot is being moved to another node.
     moving: bool,
 }
 
-/// What is asked of a server.
+/// A request to a server.
 enum Request<'a> {
     Command(&'a Cmd),
     Script(&'a ScriptInvocation<'a>),
 }
 
 impl Link {
-    /// Opens no connection yet. Links begin at different servers.
+    /// Creates the link without opening a connection. Links start at different servers.
     pub(crate) fn new(servers: Arc<Servers>, partition: u32, limit: Duration) -> Self {
         let home = servers.seed(partition);
         Self { servers, home: Mutex::new(home), limit }
@@ -62,7 +62,7 @@ impl Link {
         self.ask(Request::Command(command), self.limit).await
     }
 
-    /// Runs one script; loads it first where Redis does not know it (a restart, `SCRIPT FLUSH`).
+    /// Runs one script; loads it first if Redis does not have it (a restart, `SCRIPT FLUSH`).
     pub(crate) async fn run(
         &self,
         call: &ScriptInvocation<'_>,
@@ -70,7 +70,7 @@ impl Link {
         self.run_within(call, self.limit).await
     }
 
-    /// The same under another deadline.
+    /// Runs one script under another deadline.
     pub(crate) async fn run_within(
         &self,
         call: &ScriptInvocation<'_>,
@@ -79,26 +79,26 @@ impl Link {
         self.ask(Request::Script(call), limit).await
     }
 
-    /// How long an operation may take.
+    /// Returns the timeout of an operation.
     pub(crate) fn limit(&self) -> Duration {
         self.limit
     }
 
-    /// Who has the partition, as far as is known.
+    /// Returns the server last known to have the partition.
     pub(crate) fn home(&self) -> Arc<Server> {
         Arc::clone(&self.home.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What a Redis error means to a caller.
+    /// Maps an error of Redis to one of the contract.
     pub(crate) fn error(&self, error: &RedisError) -> BrokerError {
         error::broker_error(self.home().name(), error)
     }
 
-    /// What a script's `error` says of one of several tasks.
+    /// Maps a script's `error` about one of several tasks.
     pub(crate) fn error_of_one(&self, text: &str) -> BrokerError {
         let home = self.home();
         if rights::is_refusal(text) {
-            // The next connection says which right is missing.
+            // The next connection determines which right is missing.
             home.hang_up(Instant::now());
         }
         error::of_one(home.name(), text.strip_prefix("error ").unwrap_or(text))
@@ -123,7 +123,8 @@ impl Link {
         T::from_redis_value(value).map_err(|error| self.error(&error.into()))
     }
 
-    /// Asks the partition's server, wherever it has gone. Notes in `asked` whom, and when.
+    /// Sends the request to the partition's server, following redirections. Records the server and the
+    /// time in `asked`.
     async fn follow(
         &self,
         request: &Request<'_>,
@@ -137,7 +138,7 @@ impl Link {
         while hops < MOST_HOPS {
             let mut connection = match server.connection().await {
                 Ok(connection) => connection,
-                // Nothing was sent: another node may know who took the partition over.
+                // Nothing was sent: another node may know the partition's new server.
                 Err(error) => {
                     if error::is_silence(&error) {
                         server.hang_up(Instant::now());
@@ -186,16 +187,16 @@ impl Link {
                     server = self.servers.at(address, &server)?;
                     asking = true;
                 }
-                // The slot is on its way. A script needs all of it, so it waits until that has
-                // arrived: Redis refuses it on both sides, since its first key, the base, is a
-                // prefix that no key is stored under.
+                // The slot is being moved. A script needs all its keys, so wait until the move is
+                // complete: Redis refuses the script on both sides, since its first key, the base, is
+                // a prefix under which no key is stored.
                 (ErrorKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain), _) => {
                     note(true);
                     tokio::time::sleep(MOVING_PAUSE).await;
                     server = self.home();
                 }
-                // Most likely it had been dead for a while. Whether the request was carried out is
-                // unknown, but every operation may be repeated.
+                // Most likely the connection had been dead for a while. Whether the request was executed
+                // is unknown, but every operation may be repeated.
                 _ if error.is_connection_dropped() && !repeated => {
                     repeated = true;
                     server.hang_up(sent);
@@ -213,7 +214,7 @@ impl Link {
         Err(first.map_or_else(|| error::astray(self.home().name()), |(_, error)| error))
     }
 
-    /// A server that was not found unreachable by this operation.
+    /// Returns a server that this operation has not found unreachable.
     fn untried(&self, unreachable: &[(Arc<Server>, BrokerError)]) -> Option<Arc<Server>> {
         let tried =
             |server: &Arc<Server>| unreachable.iter().any(|(gone, _)| Arc::ptr_eq(gone, server));
@@ -224,8 +225,8 @@ impl Link {
         *self.home.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(server);
     }
 
-    /// After a failure: new connections for the next operation, and another node to begin with,
-    /// which knows if this one's partitions were taken over.
+    /// After a failure, makes the next operation use new connections and start at another node, which
+    /// knows whether this one's partitions were taken over.
     fn leave(&self, server: &Arc<Server>, sent: Instant) {
         server.hang_up(sent);
         self.settle(&self.servers.after(server));

@@ -1,6 +1,6 @@
-//! The one pub/sub connection of a broker: hints from Redis to the [`Hub`]. It begins with the first
-//! watch, reconnects by itself, and wakes everyone after each (re)connect, since hints may have been
-//! missed.
+//! The single pub/sub connection of a broker, which passes hints from Redis to the [`Hub`]. It starts
+//! with the first watch, reconnects automatically, and wakes all watchers after each (re)connect, since
+//! hints may have been missed.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -16,12 +16,12 @@ use super::server::Server;
 use super::servers::Servers;
 use crate::watch::Hub;
 
-/// How often a quiet connection is checked, and how long connecting and a check may take. Without
-/// it a connection cut without a farewell would be silent for ever.
+/// The interval of checks of an idle connection, and the timeout of connecting and of a check. Without
+/// checks, a connection that was cut without a FIN would go unnoticed.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
 const CHECK_LIMIT: Duration = Duration::from_secs(2);
 
-/// Starts listening once, stops when dropped.
+/// Starts listening once; stops when dropped.
 pub(crate) struct Listener {
     servers: Arc<Servers>,
     channels: Channels,
@@ -30,12 +30,12 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Opens no connection yet.
+    /// Creates a listener without opening a connection.
     pub(crate) fn new(servers: Arc<Servers>, partitions: u32, hub: Arc<Hub>) -> Self {
         Self { servers, channels: Channels::of(partitions), hub, running: OnceLock::new() }
     }
 
-    /// Makes sure that hints come in. Outside of a runtime none do: hints are no promise.
+    /// Ensures that hints are received. Does nothing outside of a runtime: hints are best effort.
     pub(crate) fn ensure_started(&self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         self.running.get_or_init(|| {
@@ -53,7 +53,7 @@ impl Drop for Listener {
     }
 }
 
-/// Every partition's.
+/// The channels of all partitions.
 #[derive(Clone)]
 struct Channels {
     changed: Vec<String>,
@@ -70,7 +70,7 @@ impl Channels {
     }
 }
 
-/// Listens at one server until it fails, then at the next: the nodes of a Cluster tell each other.
+/// Listens at one server until it fails, then at the next: the nodes of a Cluster forward messages.
 async fn listen(servers: Arc<Servers>, channels: Channels, hub: Arc<Hub>) {
     let mut backoff = Backoff::new();
     let mut server = servers.seed(0);
@@ -112,7 +112,7 @@ async fn listen_once(
     }
 }
 
-/// A message names one task or several, with spaces between.
+/// Passes on a message, which names one or several tasks, separated by spaces.
 fn pass_on(message: &Msg, cancel: &[String], hub: &Hub) {
     let cancels = cancel.iter().any(|name| name == message.get_channel_name());
     let payload = message.get_payload::<String>().unwrap_or_default();

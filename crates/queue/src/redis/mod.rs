@@ -1,30 +1,30 @@
-//! The broker on Redis (7.0 or newer, also Valkey): Streams, and Lua scripts, one call an operation or a batch of them.
+//! The broker on Redis (7.0 or newer, also Valkey): Streams, and one call of a Lua script per operation or batch.
 //!
-//! | file        | what it holds |
-//! |-------------|---------------|
-//! | `mod.rs`    | [`RedisBroker`], its options, how it is opened |
+//! | file        | contents |
+//! |-------------|----------|
+//! | `mod.rs`    | [`RedisBroker`], its options, and opening it |
 //! | `broker.rs` | the [`Broker`](crate::Broker) contract, each operation one script or one command |
-//! | `submit.rs` | submit, and reading where a task stands |
-//! | `claim.rs`  | claim: what happens between two tries |
+//! | `submit.rs` | submit, and reading a task's standing |
+//! | `claim.rs`  | claim: the loop of tries and waits |
 //! | `work.rs`   | finish and claim, in one script |
 //! | `lease.rs`  | renew, publish, release |
-//! | `group.rs`  | what comes at once goes to Redis in one call |
+//! | `group.rs`  | group commit: sends concurrent requests to Redis in one call |
 //! | `reap.rs`   | cancel and reap |
 //! | `read.rs`   | snapshot, expired, events, depth |
-//! | `journal.rs`| ended tasks whose log lines are owed |
+//! | `journal.rs`| ended tasks whose log lines are pending |
 //! | `workers.rs`| the registry of workers |
 //! | `operations.rs`, `dead.rs` | the operators' side; dead letters |
 //! | `webhooks.rs` | the deliverers' side |
-//! | `waiting.rs`| blocking reads for claimants, on connections of their own |
-//! | `listener.rs`| the one pub/sub connection |
-//! | `partitions.rs`, `partition.rs` | which partition has a task; what one is made of |
-//! | `link.rs`   | the way to a partition, under a deadline; redirections of a Cluster |
-//! | `servers.rs`, `server.rs` | the servers that are known; the connections to one |
-//! | `vetting.rs`, `rights.rs` | whether a server lets the queue do what it must, and is set up for it |
-//! | `tls.rs`    | what `rediss://` needs |
+//! | `waiting.rs`| blocking reads for claimants, on separate connections |
+//! | `listener.rs`| the single pub/sub connection |
+//! | `partitions.rs`, `partition.rs` | the mapping of tasks to partitions; one partition |
+//! | `link.rs`   | the route to a partition, under a deadline; redirections of a Cluster |
+//! | `servers.rs`, `server.rs` | the known servers; the connections to one |
+//! | `vetting.rs`, `rights.rs` | checks of a server's permissions and configuration |
+//! | `tls.rs`    | TLS settings for `rediss://` |
 //! | `keys.rs`   | every key |
 //! | `scripts.rs`, `scripts/` | the scripts; `docs/QUEUE.md` has them in a table |
-//! | `reply.rs`, `error.rs`, `backoff.rs` | reading replies, sorting errors, pausing |
+//! | `reply.rs`, `error.rs`, `backoff.rs` | parsing replies, classifying errors, backing off |
 
 mod backoff;
 mod broker;
@@ -66,30 +66,30 @@ pub use self::servers::urls;
 use crate::OpenError;
 use crate::watch::Hub;
 
-/// At most so many partitions: a claim that waits has a connection to each.
+/// The maximum number of partitions: a waiting claim has a connection to each.
 pub const MAX_PARTITIONS: u32 = 64;
 
-/// Where Redis is and how patient to be with it.
+/// The address of Redis, and the limits of connections to it.
 #[derive(Debug, Clone)]
 pub struct RedisOptions {
     /// `redis://[user:password@]host:port[/db]` or `unix:///path`; for a Redis Cluster several of
-    /// its nodes, separated by commas. `rediss://` asks for TLS.
+    /// its nodes, separated by commas. `rediss://` uses TLS.
     pub url: String,
     /// Certificates (PEM) to trust in TLS instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// Connections for short commands, to each server. Operations share them.
+    /// Connections for short commands, per server. Operations share them.
     pub connections: usize,
-    /// How long a command may take, connecting included, before the queue counts as unavailable.
+    /// The timeout of a command, including connecting, after which the queue counts as unavailable.
     pub command_timeout: Duration,
-    /// Into how many partitions the queue is divided: the same number in all processes, 1 to
-    /// [`MAX_PARTITIONS`]. On a Cluster each has one node, so more than one spread the load.
+    /// The number of partitions of the queue, the same in all processes: 1 to [`MAX_PARTITIONS`]. On
+    /// a Cluster each is on one node, so more than one spread the load.
     pub partitions: u32,
-    /// Whether a server that evicts keys when its memory is full may be used all the same.
+    /// Whether a server that evicts keys when its memory is full may be used.
     pub allow_eviction: bool,
 }
 
 impl RedisOptions {
-    /// The defaults: 4 connections, two seconds, one partition, no eviction.
+    /// Returns the defaults: 4 connections, two seconds, one partition, no eviction.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -111,15 +111,14 @@ pub struct RedisBroker {
 }
 
 impl RedisBroker {
-    /// Prepares the broker. Connects with the first operation, and again by itself whenever Redis
-    /// was away: while it is, operations fail with
+    /// Creates the broker. The first operation connects; later ones reconnect after Redis was
+    /// unavailable. While it is, operations fail with
     /// [`BrokerError::Unavailable`](crate::BrokerError::Unavailable) within
     /// [`RedisOptions::command_timeout`].
     ///
     /// # Errors
-    /// [`OpenError::RedisUrl`] for a URL that can't be one, [`OpenError::RedisCa`] for certificates
-    /// that can't be used, [`OpenError::Partitions`] for a number
-    /// of partitions out of range.
+    /// Returns [`OpenError::RedisUrl`] for an invalid URL, [`OpenError::RedisCa`] for certificates
+    /// that can't be used, and [`OpenError::Partitions`] for a number of partitions out of range.
     pub fn connect(options: RedisOptions) -> Result<Self, OpenError> {
         if !(1..=MAX_PARTITIONS).contains(&options.partitions) {
             return Err(OpenError::Partitions { given: options.partitions });

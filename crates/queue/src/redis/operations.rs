@@ -1,4 +1,4 @@
-//! The operators' side: all queues at a glance, and pausing them. Dead letters are in `dead.rs`.
+//! The operators' side: the overview of all queues, and pausing them. Dead letters are in `dead.rs`.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -32,7 +32,7 @@ impl Operations for RedisBroker {
 
     async fn drain_worker(&self, id: WorkerId) -> Result<bool, BrokerError> {
         let asked = self.partitions.all().await?.iter().map(|part| part.drain_worker(id));
-        // One that knows of it is enough: it tells the worker.
+        // One partition with the order suffices: it returns the order to the worker.
         let told = some("drain a worker", join_all(asked).await)?;
         Ok(told.contains(&true))
     }
@@ -73,7 +73,7 @@ impl Operations for RedisBroker {
     }
 }
 
-/// One glance at several partitions.
+/// Merges the overviews of several partitions.
 fn sum(parts: Vec<Overview>) -> Overview {
     let mut sum = Overview {
         at: Timestamp::from_millis(0),
@@ -99,14 +99,14 @@ fn sum(parts: Vec<Overview>) -> Overview {
     sum
 }
 
-/// Adds one partition's part of a model's queue to the others'.
+/// Adds one partition's part of a model's queue to the sum.
 fn add(sum: &mut QueueOverview, part: QueueOverview) {
     let ended = |queue: &QueueOverview| (queue.completed + queue.failed + queue.cancelled) as f64;
     let (before, more) = (ended(sum), ended(&part));
     if sum.service_ms <= 0.0 {
         sum.service_ms = part.service_ms;
     } else if part.service_ms > 0.0 && before + more > 0.0 {
-        // Each has an average of its own: those that measured more count for more.
+        // Each partition has its own average: weight it by the number of measurements.
         sum.service_ms = (sum.service_ms * before + part.service_ms * more) / (before + more);
     }
     sum.paused |= part.paused;
@@ -115,7 +115,7 @@ fn add(sum: &mut QueueOverview, part: QueueOverview) {
     }
     sum.delayed += part.delayed;
     sum.processing += part.processing;
-    // Every partition knows all workers.
+    // Every partition has the reports of all workers.
     sum.capacity = sum.capacity.max(part.capacity);
     sum.completed += part.completed;
     sum.failed += part.failed;

@@ -1,6 +1,6 @@
-//! One partition of the queue: its keys, all in one slot, the way to them, and the scripts. What it
-//! does is in the files named after it: `submit.rs`, `lease.rs`, `claim.rs` and so on; how several
-//! make one queue is `partitions.rs`' affair.
+//! One partition of the queue: its keys, all in one slot, its link, and the scripts. Its operations are
+//! in the files named after them: `submit.rs`, `lease.rs`, `claim.rs` and so on. `partitions.rs`
+//! combines several partitions into one queue.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,8 +17,8 @@ use super::submit::Submit;
 use super::work::Work;
 use crate::written::Written;
 
-/// A partition rests from claims this many times as long as its failure took: so a server that
-/// hangs costs the claims on the others a fifth of their time at most.
+/// After a failure, claims skip a partition for this many times as long as the failure took. So an
+/// unresponsive server costs claims on the others at most a fifth of their time.
 const REST: u32 = 4;
 
 /// One partition.
@@ -26,23 +26,23 @@ pub(super) struct Partition {
     pub(super) keys: Keys,
     pub(super) link: Link,
     pub(super) scripts: Arc<Scripts>,
-    /// How many there are: bounds, and what is counted of all, are divided by it.
+    /// The number of partitions: bounds and global counters are divided by it.
     pub(super) partitions: u32,
-    /// Tasks claimed through this broker: whose lane's turn it is.
+    /// The number of tasks claimed through this broker, which determines the lane whose turn it is.
     pub(super) turn: AtomicU64,
-    /// Submits that wait for their call. One for each connection, so that it is driven by the thread whose
-    /// requests wait for it.
+    /// Submits that wait for their call. One group per connection, so that the thread whose requests wait
+    /// for a connection also drives it.
     submits: Vec<Arc<Group<Submit>>>,
-    /// Outcomes and claims that wait for theirs. One, so that they come together.
+    /// Outcomes and claims that wait for their call. One group, so that they share calls.
     pub(super) works: Arc<Group<Work>>,
-    /// Tasks whose log lines are written, as Redis has yet to learn.
+    /// Tasks whose log lines are written but not yet acknowledged to Redis.
     pub(super) written: Written,
-    /// Since a failure, claims leave it alone until then when others answer.
+    /// After a failure, claims skip the partition until then if others answer.
     rests_until: Mutex<Option<Instant>>,
 }
 
 impl Partition {
-    /// The `number`-th of them. Opens no connection yet.
+    /// Creates the `number`-th partition without opening a connection.
     pub(super) fn new(
         number: u32,
         servers: &Arc<Servers>,
@@ -63,29 +63,29 @@ impl Partition {
         }
     }
 
-    /// Where this thread's submits wait.
+    /// Returns the group of this thread's submits.
     pub(super) fn submits(&self) -> &Arc<Group<Submit>> {
         &self.submits[server::thread() % self.submits.len()]
     }
 
-    /// Whether claims should leave it alone for now.
+    /// Returns whether claims should skip the partition for now.
     pub(super) fn rests(&self) -> bool {
         let until = *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
         until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Lets it rest after a failure that took so long.
+    /// Starts skipping the partition, after a failure that took `took`.
     pub(super) fn rest_after(&self, took: Duration) {
         let until = Instant::now() + took * REST;
         *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
-    /// A number that counts this partition's part, as it is likely to be for all of them.
+    /// Extrapolates this partition's count to all partitions.
     pub(super) fn of_all(&self, counted: u64) -> u64 {
         counted.saturating_mul(u64::from(self.partitions))
     }
 
-    /// This partition's share of a bound on all of them.
+    /// Returns this partition's share of a bound on all partitions.
     pub(super) fn share(&self, bound: u64) -> u64 {
         bound.div_ceil(u64::from(self.partitions))
     }

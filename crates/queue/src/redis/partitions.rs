@@ -1,4 +1,4 @@
-//! Several partitions make one queue: which of them has a task, and how their answers become one.
+//! Combines several partitions into one queue: maps tasks to partitions and merges their replies.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use super::scripts::Scripts;
 use super::servers::Servers;
 use crate::{BrokerError, Idempotency};
 
-/// Which keys there are and what they hold. A change that a build of before could not read, or that
-/// could not read what such a build wrote, has the next number.
+/// The version of the keys and their contents. A change that an earlier build could not read, or that
+/// could not read what an earlier build wrote, increments it.
 const LAYOUT: u32 = 4;
 
 /// All partitions of a queue.
 pub(super) struct Partitions {
     list: Vec<Arc<Partition>>,
-    /// Whether Redis was found to have as many, laid out as this build does.
+    /// Whether Redis was found to have the same number of partitions and the same layout.
     agreed: AtomicBool,
-    /// Tasks claimed through this broker: whose turn it is.
+    /// The number of tasks claimed through this broker, which determines the next partition's turn.
     turn: AtomicUsize,
 }
 
 impl Partitions {
-    /// Opens no connection yet.
+    /// Creates the partitions without opening a connection.
     pub(super) fn new(options: &RedisOptions, servers: &Arc<Servers>) -> Self {
         let count = options.partitions;
         let scripts = Arc::new(Scripts::new(count));
@@ -40,7 +40,7 @@ impl Partitions {
         }
     }
 
-    /// All of them, once it is known that Redis has as many, laid out alike.
+    /// Returns all partitions, after checking that Redis has as many, with the same layout.
     pub(super) async fn all(&self) -> Result<&[Arc<Partition>], BrokerError> {
         if !self.agreed.load(Ordering::Relaxed) {
             self.agree().await?;
@@ -48,19 +48,19 @@ impl Partitions {
         Ok(&self.list)
     }
 
-    /// The one that has a task.
+    /// Returns the partition of a task.
     pub(super) async fn of(&self, id: TaskId) -> Result<&Arc<Partition>, BrokerError> {
         Ok(&self.all().await?[self.place(id.as_uuid().as_bytes())])
     }
 
-    /// The one that a task of this queue has, which is known to be laid out as this build does.
+    /// Returns the partition of a task without checking the layout, which the caller knows to match.
     pub(super) fn of_known(&self, id: TaskId) -> &Partition {
         &self.list[self.place(id.as_uuid().as_bytes())]
     }
 
-    /// The one that a new task goes to, and the task, under an id that is of that partition. A task
-    /// that may be a repetition goes where its key has its place, or the repetition would not be
-    /// noticed: then its id changes, always to the same one.
+    /// Returns the partition for a new task, and the task under an id of that partition. A task with an
+    /// idempotency key goes to the key's partition, so that repetitions are found; then its id changes,
+    /// deterministically.
     pub(super) async fn for_new<'a>(
         &self,
         task: &'a Task,
@@ -78,7 +78,7 @@ impl Partitions {
         Ok((&list[place], task))
     }
 
-    /// All of them, each with those of these tasks that it has.
+    /// Returns all partitions, each with those of the given tasks that it has.
     pub(super) async fn group(
         &self,
         ids: &[TaskId],
@@ -91,7 +91,7 @@ impl Partitions {
         Ok(groups)
     }
 
-    /// All of them, beginning with the one whose turn it is.
+    /// Returns all partitions, starting with the one whose turn it is.
     pub(super) async fn in_turn(
         &self,
     ) -> Result<impl Iterator<Item = (usize, &Arc<Partition>)>, BrokerError> {
@@ -100,18 +100,18 @@ impl Partitions {
         Ok((0..list.len()).map(move |nth| (first + nth) % list.len()).map(|n| (n, &list[n])))
     }
 
-    /// After a claim: the next one's turn.
+    /// Advances the turn to the next partition after a claim.
     pub(super) fn took(&self, place: usize) {
         self.turn.store(place + 1, Ordering::Relaxed);
     }
 
-    /// Something has come to this one.
+    /// Gives the turn to a partition that has received a task.
     pub(super) fn turn_to(&self, place: usize) {
         self.turn.store(place, Ordering::Relaxed);
     }
 
-    /// Makes sure that all processes divide and lay out the queue alike: as the first one did.
-    /// The first partition is the same one whatever their number.
+    /// Ensures that all processes use the first one's number of partitions and layout. The first
+    /// partition is the same whatever the number.
     pub(super) async fn agree(&self) -> Result<(), BrokerError> {
         let Partition { keys, link, scripts, .. } = &*self.list[0];
         let own = self.list.len();
@@ -145,13 +145,13 @@ impl Partitions {
         (hash(name) % self.list.len() as u64) as usize
     }
 
-    /// An id made of another, which falls into the partition at `place`: other random bits after the
-    /// same time, so that it sorts alike, and the same ones for the same id.
+    /// Returns an id derived from another that maps to the partition at `place`: the same time, so that
+    /// it sorts alike, and other random bits, the same ones for the same id.
     fn id_like(&self, id: TaskId, place: usize) -> Result<TaskId, BrokerError> {
         let mut bytes = id.as_uuid().into_bytes();
-        // Each try hits with one in as many as there are partitions.
+        // Each try succeeds with probability one in the number of partitions.
         for _ in 0..self.list.len() * 1_000 {
-            // The last six bytes are random; version and variant come before.
+            // The last six bytes are random; version and variant precede them.
             let random = hash(&bytes).to_be_bytes();
             bytes[10..].copy_from_slice(&random[2..]);
             if self.place(&bytes) == place {
@@ -163,13 +163,13 @@ impl Partitions {
     }
 }
 
-/// The answers, when all partitions gave one; else the first error.
+/// Returns the replies if all partitions replied, else the first error.
 pub(super) fn all<T>(answers: Vec<Result<T, BrokerError>>) -> Result<Vec<T>, BrokerError> {
     answers.into_iter().collect()
 }
 
-/// The answers of the partitions that gave one; when none did, the first error. For what is done
-/// again and again, so that a partition that is away does not hold up the others.
+/// Returns the replies of the partitions that replied, or the first error if none did. For repeated
+/// operations, so that an unavailable partition does not delay the others.
 pub(super) fn some<T>(
     what: &'static str,
     answers: Vec<Result<T, BrokerError>>,
@@ -190,13 +190,14 @@ pub(super) fn some<T>(
     Ok(given)
 }
 
-/// FNV-1a, 64 bit: the same for ever and on every machine, since it says where tasks are stored.
+/// FNV-1a, 64 bit. It must never change, since it determines where tasks are stored.
 /// <http://www.isthe.com/chongo/tech/comp/fnv/>
 fn hash(bytes: &[u8]) -> u64 {
     let mixed = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
-    // Its low bits depend on the low bits of the bytes alone; the number of partitions may be even.
+    // The low bits of the hash depend only on the low bits of the bytes; mix in the high ones, since
+    // the number of partitions may be even.
     mixed ^ (mixed >> 32)
 }
 

@@ -1,4 +1,4 @@
-//! What only reads a task or a queue: snapshot, expired, events, depth.
+//! Read-only operations on tasks and queues: snapshot, expired, events, depth.
 
 use protocol::{Event, EventSeq, ModelId, TaskId, TaskSnapshot, TaskState, TenantId};
 use redis::cmd;
@@ -8,10 +8,10 @@ use super::reply::{self, Reply};
 use super::submit::standing;
 use crate::{BrokerError, Depth};
 
-/// Beyond what a script can count exactly no event has a number.
+/// The highest number of an event: scripts count exactly up to this.
 const LAST_NUMBER: u64 = 1 << 52;
 
-/// More than a task ever keeps.
+/// A limit above the number of events that a task keeps.
 const MOST_EVENTS: usize = 100_000;
 
 impl Partition {
@@ -67,7 +67,7 @@ impl Partition {
         read.arg(self.keys.stats(model)).arg("processing").arg("delayed");
         read.arg("lane:high").arg("lane:normal").arg("lane:low").arg("lane:batch");
         let counted: Vec<Option<String>> = self.link.query(&read).await?;
-        // Of a lane's numbers the first is how many are queued.
+        // The first of a lane's numbers is the count of its queued tasks.
         let first = |text: &String| text.split(' ').next()?.parse::<i64>().ok();
         let sum = |some: &[Option<String>]| some.iter().flatten().filter_map(first).sum::<i64>();
         let count = |sum: i64| u64::try_from(sum).unwrap_or(0);

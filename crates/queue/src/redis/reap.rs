@@ -1,4 +1,4 @@
-//! Ends and second chances that no lease's holder decides: cancel and reap.
+//! Cancel and reap: ends and retries of tasks without their lease's holder.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use super::reply::Reply;
 use crate::stored::{self, Ending, LEASE_RAN_OUT};
 use crate::{BrokerError, CancelReply, Claimant, Reaped, retry};
 
-/// How many leases one `reap.lua` deals with; when more have run out, it runs again.
+/// The maximum number of leases per call of `reap.lua`; if more have expired, it runs again.
 const REAP_BATCH: usize = 64;
 
-/// After so many leases in a row that ran out a task rests as long as it ever does.
+/// The number of consecutive lost leases after which a task's backoff no longer grows.
 const LONGEST_REST_AFTER: u32 = 8;
 
 impl Partition {

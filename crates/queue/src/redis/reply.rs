@@ -1,4 +1,4 @@
-//! Reads scripts' replies: flat lists of texts, the first of which names the case.
+//! Parses scripts' replies: flat lists of texts, the first of which names the case.
 
 use std::str::FromStr;
 
@@ -9,7 +9,7 @@ use protocol::{
 use crate::stored::{self, Holding, StoredSnapshot, StoredSummary};
 use crate::{BrokerError, Lease};
 
-/// A reply, read from front to back.
+/// A reply, parsed from front to back.
 pub(crate) struct Reply {
     fields: std::vec::IntoIter<String>,
     script: &'static str,
@@ -20,34 +20,34 @@ impl Reply {
         Self { fields: fields.into_iter(), script }
     }
 
-    /// Of one text with spaces between its fields.
+    /// Creates a reply from one text with fields separated by spaces.
     pub(crate) fn words(script: &'static str, text: &str) -> Self {
         Self::new(script, text.split(' ').map(str::to_owned).collect())
     }
 
-    /// The next field as text.
+    /// Returns the next field as text.
     pub(crate) fn text(&mut self) -> Result<String, BrokerError> {
         self.fields.next().ok_or_else(|| self.corrupt("the reply is too short"))
     }
 
-    /// The next field as a number, id or state.
+    /// Parses the next field as a number, id or state.
     pub(crate) fn parse<T: FromStr<Err: std::fmt::Display>>(&mut self) -> Result<T, BrokerError> {
         let text = self.text()?;
         text.parse().map_err(|error| self.corrupt(format_args!("'{text}': {error}")))
     }
 
-    /// The next field as a counter. One that was counted below nothing, since the store lost data in
-    /// between, is nothing.
+    /// Parses the next field as a counter. A negative one, since the store lost data in between, counts
+    /// as 0.
     pub(crate) fn count(&mut self) -> Result<u64, BrokerError> {
         Ok(u64::try_from(self.parse::<i64>()?).unwrap_or(0))
     }
 
-    /// The next field as an instant.
+    /// Parses the next field as a timestamp.
     pub(crate) fn instant(&mut self) -> Result<Timestamp, BrokerError> {
         Ok(Timestamp::from_millis(self.parse()?))
     }
 
-    /// The next field as a number, or none where it is empty.
+    /// Parses the next field as a number, or returns `None` if it is empty.
     pub(crate) fn optional(&mut self) -> Result<Option<u64>, BrokerError> {
         let text = self.text()?;
         if text.is_empty() {
@@ -56,7 +56,7 @@ impl Reply {
         text.parse().map(Some).map_err(|error| self.corrupt(format_args!("'{text}': {error}")))
     }
 
-    /// The next field as a number of attempts; none were made where it is empty.
+    /// Parses the next field as a number of attempts; 0 if it is empty.
     fn attempts(&mut self) -> Result<u32, BrokerError> {
         let text = self.text()?;
         if text.is_empty() {
@@ -65,17 +65,17 @@ impl Reply {
         text.parse().map_err(|error| self.corrupt(format_args!("'{text}': {error}")))
     }
 
-    /// Whether nothing is left.
+    /// Returns whether no fields are left.
     pub(crate) fn is_read(&self) -> bool {
         self.fields.as_slice().is_empty()
     }
 
-    /// What is left.
+    /// Returns the remaining fields.
     pub(crate) fn rest(self) -> Vec<String> {
         self.fields.collect()
     }
 
-    /// The next two fields: a task that `worker` now holds, as `work.lua` tells it.
+    /// Parses the next two fields: a task that `worker` now holds, as `work.lua` returns it.
     pub(crate) fn taken(&mut self, worker: WorkerId) -> Result<Holding, BrokerError> {
         let mut told = Self::words(self.script, &self.text()?);
         let task_id = told.parse()?;
@@ -89,7 +89,7 @@ impl Reply {
         })
     }
 
-    /// The next six fields: a task that `worker` now holds. The record may be unreadable by itself.
+    /// Parses the next six fields: a task that `worker` now holds. The record itself may be unreadable.
     pub(crate) fn holding(&mut self, worker: WorkerId) -> Result<Holding, BrokerError> {
         let task_id = self.parse()?;
         let record = self.text()?;
@@ -103,7 +103,7 @@ impl Reply {
         })
     }
 
-    /// The next thirteen fields: what `SNAPSHOT` in `lib/snapshot.lua` names, of the task `id`.
+    /// Parses the next thirteen fields: `SNAPSHOT` in `lib/snapshot.lua`, for the task `id`.
     pub(crate) fn snapshot(&mut self, id: TaskId) -> Result<StoredSnapshot, BrokerError> {
         let text = |text: String| (!text.is_empty()).then_some(text);
         let (record, about, notes) = (text(self.text()?), self.text()?, text(self.text()?));
@@ -134,7 +134,7 @@ impl Reply {
         })
     }
 
-    /// The script said what this code does not know.
+    /// Returns the error for a case that this code does not know.
     pub(crate) fn unexpected(&self, case: &str) -> BrokerError {
         self.corrupt(format_args!("unknown answer '{case}'"))
     }
@@ -144,7 +144,7 @@ impl Reply {
     }
 }
 
-/// The body of a token event as `publish.lua` stores it: in short where that says it all.
+/// Returns the body of a token event as `publish.lua` stores it: in the short form where that suffices.
 pub(crate) fn token(attempt: Attempt, chunk: &Chunk) -> Result<String, RecordError> {
     match chunk.parts {
         None => Ok(format!("t{attempt} {}", stored::json(&chunk.text)?)),
@@ -152,7 +152,7 @@ pub(crate) fn token(attempt: Attempt, chunk: &Chunk) -> Result<String, RecordErr
     }
 }
 
-/// Reads an event as `events.lua` tells it.
+/// Parses an event as `events.lua` returns it.
 pub(crate) fn event(seq: EventSeq, text: &str) -> Result<Event, BrokerError> {
     let foreign = || BrokerError::Corrupt(format!("event {seq} is not one of ours"));
     let (at, body) = text.split_once(' ').ok_or_else(foreign)?;

@@ -1,5 +1,5 @@
-//! What the user of a Redis server lacks of the rights that the queue needs: read from the answer of
-//! `rights.lua`, and told with the ACL rule that grants it.
+//! Rights that the user of a Redis server lacks: parsed from the reply of `rights.lua`, and described
+//! with the ACL rule that grants them.
 
 use std::collections::BTreeSet;
 
@@ -7,14 +7,14 @@ use redis::RedisError;
 
 use crate::contract::causes;
 
-/// What all keys and channels of the queue begin with, as patterns of an ACL rule.
+/// The prefixes of all keys and channels of the queue, as patterns of an ACL rule.
 const KEYS: &str = "~qq:*";
 const CHANNELS: &str = "&qq:*";
 
-/// Rights that are missing.
+/// Missing rights.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Missing {
-    /// Names of commands, as an ACL rule has them: `xadd`, `script|load`.
+    /// Names of commands, as in an ACL rule: `xadd`, `script|load`.
     commands: BTreeSet<String>,
     /// A key that may not be read, and one that may not be written.
     unreadable: Option<String>,
@@ -24,7 +24,7 @@ pub(super) struct Missing {
 }
 
 impl Missing {
-    /// Reads the answer of `rights.lua`.
+    /// Parses the reply of `rights.lua`.
     pub(super) fn read(lines: &[String]) -> Self {
         let mut missing = Self::default();
         for line in lines {
@@ -40,7 +40,7 @@ impl Missing {
         missing
     }
 
-    /// One command.
+    /// Creates a value with one missing command.
     pub(super) fn of(command: &str) -> Self {
         Self { commands: [command.to_owned()].into(), ..Self::default() }
     }
@@ -50,7 +50,7 @@ impl Missing {
         self.commands.insert(name.to_owned());
     }
 
-    /// Adds what a SUBSCRIBE to `channel` was refused for.
+    /// Adds the right for which a SUBSCRIBE to `channel` was refused.
     pub(super) fn subscribe(&mut self, channel: &str, error: &RedisError) {
         if error.detail().is_some_and(|text| text.contains("channel")) {
             self.channel.get_or_insert_with(|| channel.to_owned());
@@ -59,12 +59,12 @@ impl Missing {
         }
     }
 
-    /// Whether nothing is missing.
+    /// Returns whether no right is missing.
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// What is missing, and how to grant it to `user`.
+    /// Describes the missing rights, and how to grant them to `user`.
     pub(super) fn describe(&self, user: &str) -> String {
         let mut what = Vec::new();
         let mut rules: Vec<String> =
@@ -95,12 +95,12 @@ impl Missing {
     }
 }
 
-/// Whether Redis refused for want of a right: outside of a script (`NOPERM`), or in one.
+/// Returns whether Redis refused for a missing right: outside of a script (`NOPERM`), or in one.
 pub(super) fn is_refused(error: &RedisError) -> bool {
     error.code() == Some("NOPERM") || error.detail().is_some_and(is_refusal)
 }
 
-/// The same of a script's words: those of Redis 7.0, and of 7.2 and Valkey.
+/// Returns the same for a script's message, as worded by Redis 7.0, or by 7.2 and Valkey.
 pub(super) fn is_refusal(text: &str) -> bool {
     ["user executing the script can't", "ACL failure in script", "no permissions to"]
         .iter()

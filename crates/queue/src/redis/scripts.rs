@@ -1,6 +1,6 @@
-//! The Lua scripts, one per operation or batch of operations; each file's header says what it takes and
-//! returns. What several share is in `scripts/lib/`; each gets `base.lua` and the parts it names, in that
-//! order, since a script makes all functions before it anew with every call.
+//! The Lua scripts, one per operation or batch of operations. Each file's header documents its arguments
+//! and replies. Shared functions are in `scripts/lib/`; each script gets `base.lua` and the parts listed
+//! for it, in that order, since every call creates all functions of the script anew.
 
 use protocol::record;
 use redis::Script;
@@ -21,7 +21,7 @@ macro_rules! scripts {
         }
 
         impl Scripts {
-            /// For one of so many partitions.
+            /// Creates the scripts for a queue with that many partitions.
             pub(crate) fn new(partitions: u32) -> Self {
                 let constants = constants(partitions);
                 Self {
@@ -38,9 +38,9 @@ macro_rules! scripts {
     };
 }
 
-// With `allow-oom` a script runs although Redis is at `maxmemory`. Only what brings new work in is
-// refused then; what moves tasks to their end must go on, or nothing would ever free memory.
-// Redis refuses the others before their first write, so nothing is left half done.
+// With `allow-oom` a script runs although Redis is at `maxmemory`. Only scripts that add new work are
+// refused then; scripts that move tasks to their end must run, or nothing would ever free memory.
+// Redis refuses a script before its first write, so nothing is left half done.
 scripts! {
     agree: "allow-oom" [],
     room: "" [],
@@ -72,14 +72,14 @@ scripts! {
 }
 
 impl Scripts {
-    /// `rights.lua`, which belongs to a server and not to a partition. It may not write: so nothing that it tries
-    /// has an effect.
+    /// Returns `rights.lua`, which checks a server, not a partition. It may not write, so none of the
+    /// commands that it tries has an effect.
     pub(crate) fn rights() -> Script {
         Script::new(concat!("#!lua flags=no-writes\n", include_str!("scripts/rights.lua")))
     }
 }
 
-/// What the contract fixes, under the names by which the scripts know it.
+/// Returns the contract's constants under the names that the scripts use.
 fn constants(partitions: u32) -> String {
     let seconds = |span: std::time::Duration| span.as_secs().to_string();
     let (names, values): (Vec<_>, Vec<_>) = [

@@ -1,10 +1,10 @@
-//! One Redis server: a few connections that all short commands share, and what connects otherwise.
+//! One Redis server: a few connections shared by all short commands, and separate ones for the rest.
 //!
-//! A short command goes down one of some multiplexed connections, always the same for one thread;
-//! those of other callers may be on it at the same time. So an operation is one round trip, many at
-//! once travel together, and a connection is mostly driven by the thread that uses it: waking another
-//! for each command costs more than the command. The pool makes the connections, under a deadline;
-//! nothing goes back into it, since that would cost a `PING` whenever one is taken out again.
+//! A short command uses one of several multiplexed connections, always the same one for one thread;
+//! commands of other callers may share it. So an operation is one round trip, concurrent ones travel
+//! together, and a connection is usually driven by the thread that uses it: waking another thread for
+//! each command costs more than the command. The pool makes the connections, under a deadline. They
+//! are not returned to it, since that would cost a `PING` whenever one is taken again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,60 +21,60 @@ use super::rights::{self, Missing};
 use super::vetting::{Record, Vetting};
 use crate::{BrokerError, Fitness};
 
-/// Threads that asked for a connection so far.
+/// The number of threads that have used a connection so far.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// Which of them this one is.
+    /// This thread's number.
     static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A number of this thread's own, to choose by among things that threads share.
+/// Returns this thread's number, to choose among things that threads share.
 pub(crate) fn thread() -> usize {
     THREAD.with(|number| *number)
 }
 
 /// One server, and the connections to it.
 pub(crate) struct Server {
-    /// `host:port`, without the password: for messages, and to know it again.
+    /// `host:port`, without the password: for messages, and to identify the server.
     name: String,
     client: Client,
     pool: Pool,
     lines: Vec<Line>,
-    /// Connections whose blocking read has ended, for the next to wait.
+    /// Idle connections for blocking reads.
     idle: Mutex<Vec<MultiplexedConnection>>,
     limit: Duration,
     vetting: Arc<Vetting>,
     record: Arc<Record>,
 }
 
-/// A place for one shared connection.
+/// A slot for one shared connection.
 #[derive(Default)]
 struct Line {
     held: Mutex<Option<(Instant, Connection)>>,
-    /// One connects, the others wait for what it gets.
+    /// Held while connecting; other callers wait for the result.
     connecting: tokio::sync::Mutex<()>,
 }
 
-/// What every server of a broker has in common.
+/// Settings that all servers of a broker share.
 #[derive(Clone)]
 pub(crate) struct Manners {
-    /// Connections for short commands.
+    /// The number of connections for short commands.
     pub(crate) lines: usize,
-    /// How long connecting may take.
+    /// The time limit for connecting.
     pub(crate) limit: Duration,
-    /// What it must be able to do.
+    /// The checks of new connections.
     pub(crate) vetting: Arc<Vetting>,
 }
 
 impl Server {
-    /// Opens no connection yet.
+    /// Creates the server without opening a connection.
     ///
     /// # Errors
-    /// When the address can't be one.
+    /// Returns a message if the address is invalid.
     pub(crate) fn new(address: ConnectionInfo, manners: Manners) -> Result<Self, String> {
         let Manners { lines, limit, vetting } = manners;
-        // A name in CLIENT LIST is not worth a right of its own (CLIENT SETINFO).
+        // Setting a name for CLIENT LIST would require a further right (CLIENT SETINFO).
         let settings = address.redis_settings().clone().set_skip_set_lib_name();
         let address = address.set_redis_settings(settings);
         let client = Client::open(address.clone()).map_err(|error| error.to_string())?;
@@ -103,12 +103,12 @@ impl Server {
         })
     }
 
-    /// `host:port`.
+    /// Returns `host:port`.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// A connection for short commands, shared with others.
+    /// Returns a shared connection for short commands.
     pub(crate) async fn connection(&self) -> Result<MultiplexedConnection, PoolError> {
         let line = &self.lines[thread() % self.lines.len()];
         if let Some(connection) = line.connection() {
@@ -124,10 +124,10 @@ impl Server {
         Ok(shared)
     }
 
-    /// What became of a new connection that was refused. What is true of it is true of those before, so they go too.
+    /// Handles the refusal of a new connection. Its reason also applies to earlier ones, so it discards them.
     fn refused(&self, error: PoolError) -> PoolError {
         let error = match error {
-            // The right that connecting itself needs, of a database other than 0.
+            // Connecting to a database other than 0 needs a right itself.
             PoolError::Backend(refused) if rights::is_refused(&refused) => {
                 let user = self.client.get_connection_info().redis_settings().username();
                 let missing = Missing::of("select").describe(user.unwrap_or("default"));
@@ -141,10 +141,10 @@ impl Server {
         error
     }
 
-    /// How fit it is for the queue.
+    /// Returns the server's fitness for the queue.
     ///
     /// # Errors
-    /// [`BrokerError::Unavailable`] when it can't be asked.
+    /// Returns [`BrokerError::Unavailable`] if the server can't be queried.
     pub(crate) async fn vet(&self) -> Result<Fitness, BrokerError> {
         let asked = async {
             let mut connection = match self.connection().await {
@@ -160,15 +160,15 @@ impl Server {
         let found = tokio::time::timeout(self.limit, asked).await;
         let found = found.unwrap_or_else(|_| Err(error::timed_out(&self.name, self.limit)))?;
         if !found.obstacles.is_empty() {
-            // Whoever needs it next gets a connection that is refused with the reason.
+            // The next caller gets a new connection, which is refused with the reason.
             self.hang_up(Instant::now());
         }
         Ok(found.of(&error::named(&self.name)))
     }
 
-    /// Hangs up on the connections made before `then`: one that was in use then failed, so what
-    /// broke it may have broken the others, half-open, without a sign. Who is still waiting for an
-    /// answer on them keeps them until it came, or the deadline.
+    /// Discards the connections made before `then`, when one of them failed: the cause may have left the
+    /// others half-open without a sign. Callers that still wait for a reply on them keep them until it
+    /// arrives or their deadline passes.
     pub(crate) fn hang_up(&self, then: Instant) {
         for line in &self.lines {
             let mut held = line.lock();
@@ -182,7 +182,7 @@ impl Server {
         self.record.forget();
     }
 
-    /// A connection for one blocking read, without a response timeout.
+    /// Returns a connection for one blocking read, without a response timeout.
     pub(crate) async fn waiting(&self) -> Result<MultiplexedConnection, RedisError> {
         if let Some(connection) = self.idle().pop() {
             return Ok(connection);
@@ -193,12 +193,12 @@ impl Server {
         self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 
-    /// Takes back a connection whose blocking read has ended.
+    /// Takes back a connection after its blocking read.
     pub(crate) fn waited(&self, connection: MultiplexedConnection) {
         self.idle().push(connection);
     }
 
-    /// A connection for pub/sub.
+    /// Returns a connection for pub/sub.
     pub(crate) async fn pubsub(&self) -> Result<PubSub, RedisError> {
         self.client.get_async_pubsub().await
     }
@@ -210,7 +210,7 @@ impl Server {
 
 impl Line {
     fn connection(&self) -> Option<MultiplexedConnection> {
-        // Cloning takes the multiplexed connection, not its place in the pool.
+        // Cloning copies the multiplexed connection, not its slot in the pool.
         self.lock().as_ref().map(|(_, connection)| MultiplexedConnection::clone(connection))
     }
 
@@ -219,7 +219,7 @@ impl Line {
     }
 }
 
-/// Admits each new connection, or refuses it with the reason.
+/// Returns the hook that admits each new connection, or refuses it with the reason.
 fn admission(vetting: &Arc<Vetting>, client: &Client, record: &Arc<Record>) -> Hook {
     let (vetting, client, record) = (Arc::clone(vetting), client.clone(), Arc::clone(record));
     Hook::async_fn(move |connection, _| {

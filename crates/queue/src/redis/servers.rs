@@ -1,4 +1,4 @@
-//! The servers that a broker knows: those of the URL, and those that a Cluster named since.
+//! The servers that a broker knows: those of the URL, and those that a Cluster has named since.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,18 +13,18 @@ use crate::{BrokerError, Fitness, OpenError};
 /// All servers, each with its connections.
 pub(crate) struct Servers {
     seeds: Vec<Arc<Server>>,
-    /// Named by redirections.
+    /// Servers named by redirections.
     learned: Mutex<Vec<Arc<Server>>>,
-    /// How to reach a server that is not a seed: as the first of those.
+    /// The connection settings for servers that are not seeds: those of the first seed.
     template: ConnectionInfo,
     manners: Manners,
 }
 
 impl Servers {
-    /// Those of the URL. Opens no connection yet.
+    /// Creates the servers of the URL without opening a connection.
     ///
     /// # Errors
-    /// [`OpenError::RedisUrl`] when one can't be a URL of Redis.
+    /// Returns [`OpenError::RedisUrl`] if one of them is not a valid Redis URL.
     pub(crate) fn new(options: &RedisOptions) -> Result<Arc<Self>, OpenError> {
         let bad_url = |reason: String| OpenError::RedisUrl { reason };
         let urls = urls(&options.url);
@@ -45,20 +45,20 @@ impl Servers {
         Ok(Arc::new(Self { seeds, learned: Mutex::default(), template, manners }))
     }
 
-    /// Where the `number`-th partition is looked for first.
+    /// Returns the server at which the `number`-th partition is looked for first.
     pub(crate) fn seed(&self, number: u32) -> Arc<Server> {
         Arc::clone(&self.seeds[number as usize % self.seeds.len()])
     }
 
-    /// All that are known.
+    /// Returns all known servers.
     pub(crate) fn all(&self) -> Vec<Arc<Server>> {
         self.seeds.iter().chain(self.learned().iter()).map(Arc::clone).collect()
     }
 
-    /// How fit those are for the queue that can be asked.
+    /// Returns the fitness of all reachable servers.
     ///
     /// # Errors
-    /// [`BrokerError::Unavailable`] when none can.
+    /// Returns [`BrokerError::Unavailable`] if none is reachable.
     pub(crate) async fn vet(&self) -> Result<Fitness, BrokerError> {
         let servers = self.all();
         let (mut found, mut failure) = (None::<Fitness>, None);
@@ -74,18 +74,18 @@ impl Servers {
         }
     }
 
-    /// The one after `server`; itself when there is no other.
+    /// Returns the server after `server`, or `server` itself if it is the only one.
     pub(crate) fn after(&self, server: &Arc<Server>) -> Arc<Server> {
         let all = self.all();
         let place = all.iter().position(|known| Arc::ptr_eq(known, server)).unwrap_or(0);
         Arc::clone(&all[(place + 1) % all.len()])
     }
 
-    /// The server that `by` named in a redirection, as `host:port`; without a host it is on the
-    /// same one.
+    /// Returns the server that `by` named in a redirection, as `host:port`; without a host it is on the
+    /// same host as `by`.
     ///
     /// # Errors
-    /// [`BrokerError::Corrupt`] for what is no address.
+    /// Returns [`BrokerError::Corrupt`] if the address is invalid.
     pub(crate) fn at(&self, address: &str, by: &Server) -> Result<Arc<Server>, BrokerError> {
         let parts = address.rsplit_once(':').and_then(|(host, port)| {
             let own = by.name().rsplit_once(':').map_or("", |(host, _)| host);
@@ -110,7 +110,7 @@ impl Servers {
             .map(Arc::new)
             .map_err(|_| error::no_address(by.name(), address))?;
         let mut learned = self.learned();
-        // What no link uses any more may be gone for good.
+        // A server that no link uses any more may be gone permanently.
         learned.retain(|known| Arc::strong_count(known) > 1);
         learned.push(Arc::clone(&server));
         Ok(server)
@@ -121,7 +121,7 @@ impl Servers {
     }
 }
 
-/// Separates URLs at those commas that another URL follows: a password may have others.
+/// Splits a list of URLs at the commas that another URL follows: a password may contain other commas.
 pub fn urls(urls: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut rest = urls;

@@ -1,4 +1,4 @@
-//! Submitting, several in one script; and reading what it says of where the task stands.
+//! Submits tasks, several per script call, and parses their standing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(super) struct Submit {
 
 #[async_trait]
 impl Member for Submit {
-    /// Each connection has a group of its own.
+    /// One, since each connection has its own group.
     const CALLS: usize = 1;
 
     fn bytes(&self) -> usize {
@@ -55,7 +55,7 @@ impl Member for Submit {
     }
 }
 
-/// What few submits say.
+/// Fields that few submits have.
 #[derive(Serialize)]
 struct More<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,7 +72,7 @@ struct More<'a> {
     repetition: Option<Repetition<'a>>,
 }
 
-/// How a repetition is known.
+/// The fields by which a repetition is recognized.
 #[derive(Serialize)]
 struct Repetition<'a> {
     key: String,
@@ -100,7 +100,7 @@ impl Partition {
         }
     }
 
-    /// What a repeated submit of a task would answer; `None` if it is not there.
+    /// Returns the reply of a repeated submit of a task, or `None` if the task does not exist.
     pub(super) async fn accepted(&self, id: TaskId) -> Result<Option<Submitted>, BrokerError> {
         let mut call = self.scripts.accepted.prepare_invoke();
         call.key(self.keys.base()).arg(id.to_string());
@@ -150,7 +150,7 @@ impl Partition {
 }
 
 impl More<'_> {
-    /// Empty when there is nothing to say.
+    /// Returns the fields as JSON, or an empty text if there are none.
     fn encoded(&self) -> Result<String, RecordError> {
         let Self { at, after, expires, hook, notes, repetition } = self;
         if at.is_none()
@@ -166,7 +166,7 @@ impl More<'_> {
     }
 }
 
-/// How old an earlier submit may be; -1 for any age, 0 for none.
+/// Returns the maximum age of a matching earlier submit; -1 for any age, 0 for none.
 fn window_ms(matches: Matches) -> i64 {
     match matches {
         Matches::Always => -1,
@@ -205,7 +205,7 @@ fn full(
     Ok(BrokerError::QueueFull { bound, model: task.model.clone(), held, limit, retry_after_s })
 }
 
-/// Reads what `lib/standing.lua` answers, and counts the other partitions in: they are likely to
+/// Parses the result of `lib/standing.lua` and extrapolates it to all partitions: they are likely to
 /// be as full, and the workers serve them all.
 pub(super) fn standing(reply: &mut Reply, of: &Partition) -> Result<Standing, BrokerError> {
     let lane = reply.text()?;

@@ -1,4 +1,4 @@
-//! TLS to Redis: whom to trust, and what encrypts.
+//! TLS to Redis: trusted certificates and the crypto provider.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use redis::{Client, ConnectionAddr, ConnectionInfo, TlsCertificates};
 
 use crate::OpenError;
 
-/// The address with what TLS needs; as it is when its URL is not `rediss://`.
+/// Returns the address with its TLS settings; unchanged unless its URL is `rediss://`.
 ///
 /// # Errors
-/// [`OpenError::RedisCa`] when the certificates can't be read.
+/// Returns [`OpenError::RedisCa`] if the certificates can't be read.
 pub(super) fn prepared(
     address: ConnectionInfo,
     ca_file: Option<&Path>,
@@ -17,7 +17,7 @@ pub(super) fn prepared(
     if !matches!(address.addr(), ConnectionAddr::TcpTls { .. }) {
         return Ok(address);
     }
-    // The program has one, or now gets this one: then the error says that there is one.
+    // An error means that the process already has a provider, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let Some(path) = ca_file else { return Ok(address) };
     let unusable = |reason: String| OpenError::RedisCa { path: path.to_owned(), reason };

@@ -1,6 +1,6 @@
-//! What a server must be able to do and how it must be set up: tried on each new connection, before any task
-//! is at stake. A user without a right would be noticed in the middle of a script otherwise, with half of it
-//! done; a server that evicts would lose accepted tasks without a word.
+//! Checks each server's abilities and configuration on each new connection, before any task depends on it.
+//! Otherwise a missing right would fail a script halfway, and a server that evicts keys would silently lose
+//! accepted tasks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,31 +18,32 @@ use super::scripts::Scripts;
 use crate::Fitness;
 use crate::contract::causes;
 
-/// What is asked of every server of a broker.
+/// The checks of every server of a broker.
 pub(super) struct Vetting {
     /// `rights.lua`.
     script: Script,
     bases: Vec<String>,
     channels: Vec<String>,
-    /// Whether it must be a node of a Cluster.
+    /// Whether the server must be a node of a Cluster.
     clustered: bool,
     /// `REDIS_ALLOW_EVICTION`.
     allow_eviction: bool,
-    /// How long it may take.
+    /// The time limit of the checks.
     limit: Duration,
 }
 
-/// What a server was last found to be.
+/// The results of the last checks of a server.
 #[derive(Default)]
 pub(super) struct Record {
-    /// It was fit once. From then on a policy that evicts is warned about: refusing work would lose more.
+    /// The server passed once. From then on an eviction policy only causes a warning: refusing work would
+    /// lose more.
     was_fit: AtomicBool,
-    /// Its user may SUBSCRIBE, as was tried since connections were last given up.
+    /// A SUBSCRIBE succeeded since connections were last discarded.
     may_subscribe: AtomicBool,
 }
 
 impl Record {
-    /// Its connections were given up: what comes back may be another server.
+    /// Resets the record after connections were discarded: the next one may reach another server.
     pub(super) fn forget(&self) {
         self.may_subscribe.store(false, Ordering::Relaxed);
     }
@@ -75,7 +76,7 @@ impl Vetting {
         }
     }
 
-    /// How fit a server is.
+    /// Returns the server's fitness for the queue.
     pub(super) async fn examine(
         &self,
         connection: &mut MultiplexedConnection,
@@ -135,10 +136,10 @@ impl Vetting {
         Ok(found)
     }
 
-    /// Which rights of commands, keys and PUBLISH are missing.
+    /// Returns the missing rights for commands, keys and PUBLISH.
     async fn rights(&self, connection: &mut MultiplexedConnection) -> RedisResult<Missing> {
         let mut other = connection.clone();
-        // Loaded also where Redis knows it: the right to load is needed after the next SCRIPT FLUSH.
+        // Load even if Redis has the script: the right to load is needed after the next SCRIPT FLUSH.
         let load = async { self.script.prepare_invoke().load_async(&mut other).await };
         let mut call = cmd("EVALSHA");
         call.arg(self.script.get_hash()).arg(0).arg(&self.bases);
@@ -157,7 +158,7 @@ impl Vetting {
         Ok(missing)
     }
 
-    /// Tries to listen, on a connection of its own.
+    /// Tries to subscribe, on a separate connection.
     async fn subscribe(&self, client: &Client, missing: &mut Missing) -> RedisResult<()> {
         let listen = async {
             let mut line = client.get_async_pubsub().await?;
@@ -183,10 +184,10 @@ fn is_refused<T>(answer: &RedisResult<T>) -> bool {
     answer.as_ref().is_err_and(rights::is_refused)
 }
 
-/// What `INFO` says.
+/// The text of `INFO`.
 struct Info(String);
 
-/// Asks for it; `None` from a server that does not know these sections.
+/// Queries `INFO`; returns `None` if the server does not support these sections.
 async fn info(connection: &mut MultiplexedConnection) -> RedisResult<Option<Info>> {
     let asked = cmd("INFO").arg("memory").arg("cluster").query_async::<String>(connection).await;
     match asked {
@@ -205,12 +206,12 @@ impl Info {
         self.0.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'))
     }
 
-    /// `maxmemory` in bytes; `None` without a limit.
+    /// Returns `maxmemory` in bytes, or `None` without a limit.
     fn max_memory(&self) -> Option<u64> {
         self.field("maxmemory")?.parse().ok().filter(|bytes| *bytes > 0)
     }
 
-    /// What a policy that evicts would do. Without a limit nothing is ever evicted.
+    /// Returns the effect of an eviction policy. Without a limit nothing is ever evicted.
     fn eviction(&self) -> Option<String> {
         let (limit, policy) = (self.max_memory()?, self.field("maxmemory_policy")?);
         let loses = match policy {

@@ -1,9 +1,9 @@
-//! Waiting for a task to come, without polling and without risk to a task.
+//! Waits for new tasks without polling and without the risk of losing one.
 //!
-//! `work.lua` never blocks. When a claim finds nothing it answers each stream's latest entry id;
-//! a plain `XREAD BLOCK` from those ids returns as soon as anything newer is added, also when that
-//! happened before it began. It takes nothing: it is a wake-up, after which the claimant claims again.
-//! So a reader that is dropped, or cut off while a task arrives, loses nothing.
+//! `work.lua` never blocks. If a claim finds nothing, it returns each stream's latest entry id. A plain
+//! `XREAD BLOCK` from those ids returns as soon as a newer entry exists, even if it was added before the
+//! read began. The read takes nothing: it is a wake-up, after which the claimant claims again. So a
+//! reader that is dropped or disconnected while a task arrives loses nothing.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use redis::{ErrorKind, RedisError, ServerErrorKind, Value, cmd};
 
 use super::link::Link;
 
-/// How long one read blocks at most: so that tasks that become due, which are no entries until then,
-/// start at most this late on an idle queue; and so that queues that were deleted and begun anew
-/// (`FLUSHALL`) are noticed even if the clock went back.
+/// The maximum time that one read blocks. It limits the delay of tasks that become due on an idle queue,
+/// which have no entry before, and ensures that queues that were deleted and recreated (`FLUSHALL`) are
+/// noticed even if the clock went back.
 const LONGEST_BLOCK: Duration = Duration::from_secs(1);
 
-/// What Redis may be late beyond the time to block.
+/// The time that Redis may take beyond the blocking time.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// Waits until one of a partition's queues has an entry newer than the id beside it (then true),
-/// `longest` passes, or the connection fails. It has a connection of its own: on a shared one it
-/// would keep the others waiting. Dropping the future closes that, which ends the read.
+/// Waits until one of a partition's queues has an entry newer than its id (returns true), `longest`
+/// passes, or the connection fails. Uses a separate connection: on a shared one it would block other
+/// commands. Dropping the future closes that connection, which ends the read.
 pub(super) async fn for_entry(
     link: &Link,
     queues: &[String],
@@ -30,7 +30,7 @@ pub(super) async fn for_entry(
 ) -> Result<bool, RedisError> {
     let block = longest.min(LONGEST_BLOCK);
     let mut read = cmd("XREAD");
-    // BLOCK 0 would mean for ever.
+    // BLOCK 0 would wait forever.
     read.arg("COUNT").arg(1).arg("BLOCK").arg(block.as_millis().max(1) as u64);
     read.arg("STREAMS").arg(queues).arg(ids);
 
@@ -42,8 +42,8 @@ pub(super) async fn for_entry(
             server.waited(connection);
             Ok(entries != Value::Nil)
         }
-        // The partition has gone to another node, or is on its way: the claim that follows a wake-up
-        // finds it.
+        // The partition has moved to another node or is being moved: the claim after the wake-up follows
+        // it.
         Ok(Err(error)) if is_elsewhere(&error) => {
             server.waited(connection);
             Ok(true)

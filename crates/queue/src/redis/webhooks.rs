@@ -1,4 +1,4 @@
-//! The deliverers' side. `submit.lua` takes a webhook in, the end of its task makes it due.
+//! The deliverers' side. `submit.lua` stores a webhook; the end of its task makes it due.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::{
     BrokerError, Delivery, Tried, TryResult, Verdict, WebhookReport, WebhookState, Webhooks,
 };
 
-/// At most so many are handed out at once, whatever the caller would take.
+/// The maximum number returned at once, whatever the caller's limit.
 const MOST: usize = 1_000;
 
-/// What a delivery needs of its task, beside what scripts know.
+/// The task's fields that a delivery needs, beside those that scripts know.
 #[derive(Serialize, Deserialize)]
 struct Hook {
     url: String,
@@ -27,7 +27,7 @@ struct Hook {
     metadata: BTreeMap<String, String>,
 }
 
-/// A task's webhook as it is stored.
+/// Returns a task's webhook in its stored form.
 pub(super) fn hook(task: &Task) -> Result<Option<String>, RecordError> {
     let Some(webhook) = &task.webhook else { return Ok(None) };
     let hook = Hook { url: webhook.url.clone(), metadata: task.metadata.clone() };
@@ -67,7 +67,7 @@ impl Webhooks for RedisBroker {
     }
 }
 
-/// A delivery before anybody has read it.
+/// An unparsed delivery.
 struct StoredDelivery {
     task_id: TaskId,
     tenant: String,

@@ -1,5 +1,5 @@
-//! Recording outcomes and claiming, both by one script: a worker that finishes a task and takes the next
-//! asks once for both, and one with many slots asks once for many.
+//! Records outcomes and claims tasks with one script: a worker that finishes a task and takes the next
+//! makes one call for both, and one with many slots makes one call for many.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,14 +18,14 @@ use crate::handover::Parcel;
 use crate::stored::{self, Ending};
 use crate::{BrokerError, Claimant, Lease, lanes};
 
-/// Most tasks that one claim takes at once, so that no call is much longer than others.
+/// The maximum number of tasks per claim, so that no call takes much longer than others.
 const MOST_TAKEN: usize = 32;
 
-/// What a claim came to.
+/// The result of a claim.
 pub(super) enum Try {
     Took(Parcel<Partition>),
     Nothing(Vacant),
-    /// Much was cleared: once more.
+    /// Many entries were removed: claim again.
     Again,
 }
 
@@ -35,7 +35,7 @@ pub(super) enum Work {
     Claim(Claim),
 }
 
-/// As `work.lua` takes it.
+/// An outcome as `work.lua` takes it.
 pub(super) struct Finish {
     args: [String; 5],
     answer: oneshot::Sender<Result<String, BrokerError>>,
@@ -54,7 +54,7 @@ impl Member for Work {
     fn bytes(&self) -> usize {
         match self {
             Self::Finish(finish) => finish.args.iter().map(String::len).sum(),
-            // What comes back is not known; records are short mostly.
+            // The size of the reply is unknown; records are usually short.
             Self::Claim(claim) => claim.most << 10,
         }
     }
@@ -96,7 +96,7 @@ impl Member for Work {
         for finish in &finishes {
             call.arg(&finish.args);
         }
-        // Turns that nobody takes are given back: another call may be under way.
+        // Unused turns are returned; reserve all, since another call may be in flight.
         let most = |claim: &Claim| claim.most.clamp(1, MOST_TAKEN) as u64;
         let wanted: u64 = claims.iter().map(most).sum();
         let mut turn = partition.turn.fetch_add(wanted, Ordering::Relaxed);
@@ -128,7 +128,7 @@ impl Member for Work {
             if let Ok(Try::Took(parcel)) = &tried {
                 taken += parcel.count();
             }
-            // When nobody waits any more, what was taken goes back as the parcel is dropped.
+            // If the receiver is gone, dropping the parcel releases the tasks.
             let _ = claim.answer.send(tried);
         }
         partition.turn.fetch_sub(wanted.saturating_sub(taken), Ordering::Relaxed);
@@ -137,7 +137,7 @@ impl Member for Work {
 }
 
 impl Claim {
-    /// Reads what the script says to it.
+    /// Parses the script's reply to it.
     fn read(&self, reply: &mut Reply, of: &Arc<Partition>) -> Result<Try, BrokerError> {
         let text = reply.text()?;
         let mut told = Reply::words("work", &text);
@@ -167,7 +167,7 @@ impl Claim {
     }
 }
 
-/// The lanes that the next claims look into first, a digit each.
+/// Returns the lanes that the next claims search first, one digit each.
 fn turns(turn: u64, most: u64) -> String {
     let digit = |turn| match lanes::first(turn) {
         Lane::High => '1',
@@ -179,7 +179,7 @@ fn turns(turn: u64, most: u64) -> String {
 }
 
 impl Partition {
-    /// One try at a claim.
+    /// Tries one claim.
     pub(super) async fn claim_once(
         self: &Arc<Self>,
         claimant: &Claimant,

@@ -1,4 +1,4 @@
-//! The registry of workers: reports, goodbyes, and what operators want of them.
+//! The registry of workers: reports, their removal, and operators' orders.
 
 use std::time::Duration;
 

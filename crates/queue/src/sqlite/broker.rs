@@ -1,4 +1,4 @@
-//! The operations, each one job for the store.
+//! Implements the operations, each as one job for the store.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -22,11 +22,11 @@ use crate::{
     Release, SubmitOptions, Submitted, Unlogged, WorkerOrders,
 };
 
-/// The shortest pause before another look for a delayed task that is due.
+/// The shortest pause before checking again for a delayed task that is due.
 const TICK: Duration = Duration::from_millis(2);
-/// How long it holds that a task would be taken, or not: so that who asks keeps no disk busy.
+/// How long the result of `accepts` is cached, so that frequent calls do not keep the disk busy.
 const ACCEPTS_HOLDS: Duration = Duration::from_secs(1);
-/// Most transactions in which one reap clears away what has expired.
+/// The maximum number of transactions in which one reap deletes expired rows.
 const PURGES: usize = 64;
 
 #[async_trait]
@@ -47,7 +47,7 @@ impl Broker for SqliteBroker {
             None => {
                 let data_dir = self.inner.data_dir.clone();
                 let work = move |tx: &mut super::Tx<'_>| {
-                    // A place that nobody takes: its commit is refused where a submit's would be.
+                    // Take a place that no task uses: its commit fails where a submit's would.
                     task::next_place(tx)?;
                     files::check_room(&data_dir)
                         .map_err(|reason| BrokerError::Unavailable { reason })
@@ -64,7 +64,7 @@ impl Broker for SqliteBroker {
     }
 
     async fn vet(&self) -> Result<Fitness, BrokerError> {
-        // The process owns the file, and found it usable when it opened it.
+        // The process owns the file, and checked it when it opened it.
         Ok(Fitness::default())
     }
 
@@ -95,7 +95,7 @@ impl Broker for SqliteBroker {
         wait: Duration,
     ) -> Result<Vec<Claimed>, BrokerError> {
         let deadline = Instant::now() + wait;
-        // Subscribed before the first try, so that nothing queued after it goes unnoticed.
+        // Subscribe before the first try, so that a task queued after it is noticed.
         let mut queued = self.inner.queued.subscribe();
         loop {
             let next_due = match self.inner.try_claim(claimant, most).await? {
@@ -257,7 +257,7 @@ impl Broker for SqliteBroker {
         report: &WorkerReport,
         ttl: Duration,
     ) -> Result<WorkerOrders, BrokerError> {
-        // By the queue's clock, as Redis tells it too.
+        // By the queue's clock, as with Redis.
         let report = WorkerReport { reported_at: Some(Timestamp::now()), ..report.clone() };
         let (id, text) = (report.id, record::encode(&report)?);
         let work = move |tx: &mut super::Tx<'_>| {
@@ -284,7 +284,7 @@ impl Inner {
         self.run_with(self.written.ride(), work).await
     }
 
-    /// Runs a job after it is noted that these have their log lines, both or neither.
+    /// Runs a job after acknowledging these tasks' log lines, both or neither.
     async fn run_with<T: Send + 'static>(
         &self,
         written: Vec<TaskId>,
@@ -298,7 +298,7 @@ impl Inner {
         self.store.run(job).await.inspect_err(|_| self.written.put_back(written))
     }
 
-    /// Tries to claim once, or tells how long until the next delayed task is due; safe to drop.
+    /// Tries to claim once, or returns the time until the next delayed task is due. Cancel-safe.
     async fn try_claim(
         self: &Arc<Self>,
         claimant: &Claimant,

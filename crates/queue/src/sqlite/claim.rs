@@ -1,4 +1,4 @@
-//! claim: takes the first tasks of the first queues that have some, and puts them under leases.
+//! claim: takes the first tasks of the first non-empty queues, and puts them under leases.
 
 use protocol::{Lane, ModelId, Timestamp};
 use rusqlite::{OptionalExtension, named_params, params};
@@ -9,13 +9,13 @@ use super::{line, operations, submit};
 use crate::stored::{Holding, started_event};
 use crate::{BrokerError, Claimant, Lease, lanes, pace};
 
-/// Most delayed tasks that one claim lets into the queue.
+/// The maximum number of delayed tasks that one claim moves into the queue.
 const PROMOTED: u32 = 16;
-/// Most tasks that one claim takes at once, so that others wait for no long transaction.
+/// The maximum number of tasks per claim, so that transactions stay short.
 const MOST_TAKEN: usize = 32;
 
-/// Takes up to `most` tasks under leases `until` an instant of the steady clock; the first's lane is that of the
-/// `turn`-th claim.
+/// Claims up to `most` tasks under leases that last `until` a time of the steady clock. The first task's
+/// lane is that of the `turn`-th claim.
 pub(super) fn claim(
     tx: &mut Tx<'_>,
     claimant: &Claimant,
@@ -41,7 +41,7 @@ pub(super) fn claim(
     Ok(taken)
 }
 
-/// How many of `most` tasks the claimant gets.
+/// Returns how many of `most` tasks the claimant gets.
 fn part(tx: &Tx<'_>, models: &[&ModelId], most: u64, now: Timestamp) -> Result<u64, BrokerError> {
     if most == 1 {
         return Ok(1);
@@ -56,7 +56,7 @@ fn part(tx: &Tx<'_>, models: &[&ModelId], most: u64, now: Timestamp) -> Result<u
     Ok(pace::part(most, queued, capacity, processing))
 }
 
-/// The task that is next.
+/// Returns the next task.
 fn first(
     tx: &Tx<'_>,
     models: &[&ModelId],

@@ -1,14 +1,14 @@
-//! Leases last as long as they should, also when somebody moves the machine's clock.
+//! Keeps the length of leases when the machine's clock is changed.
 
 use std::time::{Duration, Instant};
 
 use protocol::Timestamp;
 
-/// A step back that is shorter is nothing but how clocks are kept right.
+/// The shortest step back that counts; shorter ones are normal clock corrections.
 const LEAST_STEP: Duration = Duration::from_secs(1);
 
-/// A clock that no step moves: it begins with the machine's, and goes on by itself. Leases are by this one; they
-/// end with the process, so nobody has to compare its instants with those of another.
+/// A clock that no step changes: it starts at the machine's time and advances monotonically. Leases use
+/// it; they end with the process, so its times are never compared with those of another process.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Steady {
     begin: Timestamp,
@@ -25,14 +25,14 @@ impl Steady {
     }
 }
 
-/// Notices when the machine's clock goes back between two looks.
+/// Detects that the machine's clock went back between two readings.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
     last: Option<(Timestamp, Timestamp)>,
 }
 
 impl Steps {
-    /// By how much the clock went back since the last look, `steady` being the time that really passed.
+    /// Returns by how much the clock went back since the last call; `steady` is the monotonic time.
     pub(super) fn back(&mut self, wall: Timestamp, steady: Timestamp) -> Option<Duration> {
         let (before, began) = self.last.replace((wall, steady))?;
         let passed = steady.as_millis().saturating_sub(began.as_millis());

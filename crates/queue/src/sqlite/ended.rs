@@ -1,4 +1,4 @@
-//! What is still to be done for tasks that ended, and what is remembered of them.
+//! Ended tasks: their pending log lines and their tombstones.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::store::Tx;
 use super::task::{millis, task_id};
 use crate::{BrokerError, Unlogged};
 
-/// Whose task it was whose outcome has expired.
+/// Returns the tenant of a task whose outcome has expired.
 pub(super) fn expired(
     tx: &Tx<'_>,
     id: TaskId,
@@ -28,7 +28,7 @@ pub(super) fn expired(
     Ok(tenant.map(TenantId::new))
 }
 
-/// Hands out, for `span`, tasks whose log lines are due, though their outcomes may have expired.
+/// Assigns tasks whose log lines are due to the caller for `span`, even if their outcomes have expired.
 pub(super) fn unlogged(
     tx: &Tx<'_>,
     span: Duration,
@@ -48,15 +48,15 @@ pub(super) fn unlogged(
     let mut ends = Vec::with_capacity(due.len());
     for (id, since, finished) in due {
         let ago = u64::try_from(millis(now).saturating_sub(finished)).unwrap_or(0);
-        // At 0 it is due for the first time.
+        // 0 means that it is due for the first time.
         let perhaps_written = (since != 0).then(|| Duration::from_millis(ago));
-        // At the epoch, no outcome has expired.
+        // At the epoch, no outcome has expired yet.
         let until = match read::snapshot(tx, task_id(&id)?, Timestamp::from_millis(0)) {
             Ok(end) => {
                 ends.extend(end.map(|end| Unlogged { end, perhaps_written }));
                 Some(millis(now + span))
             }
-            // Of a record that can't be read there is nothing to log.
+            // An unreadable record can't be logged.
             Err(BrokerError::Record(error)) => {
                 tracing::warn!(task_id = id, %error, "ended unlogged");
                 None
@@ -70,7 +70,7 @@ pub(super) fn unlogged(
     Ok(ends)
 }
 
-/// These have their log lines.
+/// Acknowledges the log lines of these tasks.
 pub(super) fn logged(tx: &Tx<'_>, ids: &[TaskId]) -> Result<(), BrokerError> {
     for id in ids {
         tx.sql

@@ -1,11 +1,11 @@
-//! What SQLite's complaints mean to a caller.
+//! Maps SQLite's errors to errors of the contract.
 
 use rusqlite::ErrorCode;
 
 use crate::BrokerError;
 use crate::contract::causes;
 
-/// Sorts an error: what may pass by itself is `Unavailable`, what never should have come `Corrupt`.
+/// Classifies an error: `Unavailable` if it may be transient, `Corrupt` if it should never occur.
 pub(super) fn broker_error(error: &rusqlite::Error) -> BrokerError {
     let reason = format!("the embedded queue: {error}");
     match error.sqlite_error_code() {

@@ -1,5 +1,5 @@
-//! Whether the database is where it was opened. Linux keeps a file that was deleted for whoever has it open, so
-//! SQLite would go on for hours with one that nobody finds again.
+//! Checks that the database is still at its path. Linux keeps a deleted file for the processes that have
+//! it open, so SQLite would continue for hours with a file that is lost when it is closed.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::contract::causes;
 
-/// What must stay where it is: the database, what was committed last, and what keeps other processes out.
+/// Files that must stay in place: the database, its write-ahead log, and the lock.
 const NAMES: [&str; 3] = ["queue.db", "queue.db-wal", "queue.lock"];
 
 /// The files that were opened.
@@ -16,7 +16,7 @@ pub(super) struct Files {
     opened: Vec<(PathBuf, Identity)>,
 }
 
-/// Device and inode; `None` of a file that is not there.
+/// Device and inode; `None` for a file that does not exist.
 type Identity = Option<(u64, u64)>;
 
 fn identity(path: &Path) -> Identity {
@@ -25,16 +25,16 @@ fn identity(path: &Path) -> Identity {
 }
 
 impl Files {
-    /// Those that are there now, just after they were opened.
+    /// Records the existing files just after they were opened.
     pub(super) fn opened_in(data_dir: &Path) -> Self {
         let paths = NAMES.iter().map(|name| data_dir.join(name));
         Self { opened: paths.map(|path| (path.clone(), identity(&path))).collect() }
     }
 
-    /// Makes sure that each path still leads to its file.
+    /// Checks that each path still leads to its file.
     ///
     /// # Errors
-    /// The reason, for who asked.
+    /// Returns the reason, for the caller's message.
     pub(super) fn check(&self) -> Result<(), String> {
         match self.opened.iter().find(|(path, opened)| identity(path) != *opened) {
             None => Ok(()),
@@ -47,14 +47,14 @@ impl Files {
     }
 }
 
-/// Less than this can't be written: the disk counts as full. A submit may be as long.
+/// If less than this can be written, the disk counts as full. A submit may be this long.
 const ROOM: usize = 1 << 20;
 
-/// Makes sure that the disk takes more, by a file that is written and deleted. It is not synced, so it costs the
-/// disk nothing; but its room is taken for a moment, or refused.
+/// Checks that the disk has space, by writing and deleting a file. The file is not synced, so it causes
+/// no disk traffic; but its space is allocated for a moment, or refused.
 ///
 /// # Errors
-/// The reason, for who asked.
+/// Returns the reason, for the caller's message.
 pub(super) fn check_room(data_dir: &Path) -> Result<(), String> {
     let path = data_dir.join("queue.room");
     let written = File::create(&path).and_then(|mut file| file.write_all(&[0; ROOM]));

@@ -1,5 +1,5 @@
-//! What the holder of a lease may do: renew, publish, finish, release. Each looks first whether the
-//! lease is the current one.
+//! Operations of a lease's holder: renew, publish, finish, release. Each first checks that the lease is
+//! the current one.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::pace::{next_average, next_deviation};
 use crate::stored::{Ending, requeued_event, token_events};
 use crate::{BrokerError, Failure, Lease, LeaseState, Release};
 
-/// The course of the task that `lease` holds now.
+/// Returns the state of the task that `lease` holds now.
 fn held(tx: &Tx<'_>, lease: &Lease, now: Timestamp) -> Result<Course, BrokerError> {
     let course = find(tx, lease.task_id, now)?;
     course.filter(|course| course.is_held_under(lease)).ok_or_else(|| lease.lost())
 }
 
-/// Extends a lease `until` an instant of the steady clock.
+/// Extends a lease `until` a time of the steady clock.
 pub(super) fn renew(
     tx: &mut Tx<'_>,
     lease: &Lease,
@@ -72,11 +72,12 @@ pub(super) fn finish(
     if let Outcome::Failed(error) = outcome
         && error.error_type.is_dead_letter()
     {
-        // What a reaper gives up has its failures noted; the reaper's hold was no attempt.
+        // The failures of a task that a reaper finishes are already recorded; the reaper's hold was no
+        // attempt.
         if !course.reaping {
             task::note(tx, course.id, &failure(lease, error, now))?;
         }
-        // It takes the prompt over, which goes with the end.
+        // The letter takes over the prompt, which the end deletes.
         letters::write(tx, course.id, &ending.outcome, now)?;
     }
     task::end(tx, &course, now, &ending, By::Finisher)?;

@@ -1,4 +1,4 @@
-//! Dead letters: tasks that used their attempts up, kept for an operator.
+//! Dead letters: tasks that used up their attempts, kept for an operator.
 
 use protocol::{ModelId, TaskId, Timestamp};
 use rusqlite::{Row, named_params, params};
@@ -12,8 +12,8 @@ use crate::{
     replay,
 };
 
-/// Makes a task that is about to fail with this outcome a dead letter; the oldest go when there are too many. No
-/// two die at the same instant, so that a page can begin where another ended.
+/// Stores a task that is about to fail with this outcome as a dead letter, and deletes the oldest beyond
+/// the limit. No two letters have the same instant, so a page can begin where another ended.
 pub(super) fn write(
     tx: &Tx<'_>,
     id: TaskId,
@@ -37,7 +37,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Letters of before this instant have expired.
+/// Returns the time before which letters have expired.
 fn oldest(now: Timestamp) -> i64 {
     millis(now).saturating_sub(span_millis(DEAD_LETTER_TTL))
 }
@@ -50,7 +50,7 @@ pub(super) fn count(tx: &Tx<'_>, now: Timestamp) -> Result<u64, BrokerError> {
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-/// A page of letters, the latest first. What this version can't read is left out.
+/// Returns a page of letters, newest first. Skips letters that this version can't read.
 pub(super) fn page(
     tx: &Tx<'_>,
     page: &DeadLetterPage,
@@ -76,7 +76,7 @@ pub(super) fn page(
     Ok(stored.into_iter().filter_map(|letter| letter.read().ok()).collect())
 }
 
-/// One letter.
+/// Returns one letter.
 pub(super) fn one(
     tx: &Tx<'_>,
     id: TaskId,
@@ -124,7 +124,7 @@ pub(super) fn replay(
     made.map(|made| submit::there(tx, task_id(&made)?, false, now)).transpose()
 }
 
-/// Deletes letters; answers how many.
+/// Deletes letters and returns their number.
 pub(super) fn purge(tx: &Tx<'_>, which: &Purge, now: Timestamp) -> Result<u64, BrokerError> {
     let (task, model) = match which {
         Purge::One(id) => (Some(id.to_string()), None),

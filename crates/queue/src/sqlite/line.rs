@@ -1,5 +1,5 @@
-//! Where queued tasks stand in line: in the stream of their lane, in their tenant's backlog behind
-//! it, or apart until they are due. `redis/scripts/lib/line.lua` has the same for Redis.
+//! The positions of queued tasks: in the stream of their lane, in their tenant's backlog behind it, or
+//! delayed until they are due. `redis/scripts/lib/line.lua` does the same for Redis.
 
 use protocol::{Lane, TaskId, Timestamp};
 use rusqlite::{OptionalExtension, params};
@@ -9,11 +9,11 @@ use super::task::{Course, find, millis, next_place, task_id};
 use crate::BrokerError;
 use crate::estimate::Standing;
 
-/// A tenant has at most this many tasks in a stream, but for those that come back to the queue; the
-/// rest wait in its backlog. (`lib/line.lua` has the same.)
+/// The maximum number of a tenant's tasks in a stream, apart from requeued ones; the rest wait in its
+/// backlog. (`lib/line.lua` has the same.)
 const WINDOW: i64 = 16;
 
-/// Counts a task in (1) or out (-1) of what is queued of its tenant and of all bytes.
+/// Adds a task to its tenant's queued tasks and to the queued bytes (1), or subtracts it (-1).
 pub(super) fn count_queued(tx: &Tx<'_>, course: &Course, by: i64) -> Result<(), BrokerError> {
     tx.sql
         .prepare_cached(
@@ -28,8 +28,8 @@ pub(super) fn count_queued(tx: &Tx<'_>, course: &Course, by: i64) -> Result<(), 
     Ok(())
 }
 
-/// Puts a task at the end of its lane: in the stream, or in its tenant's backlog when the tenant has
-/// its window full. A task that comes `back` goes into the stream in any case.
+/// Appends a task to its lane: to the stream, or to its tenant's backlog if the tenant's window is full.
+/// A requeued task (`back`) always goes to the stream.
 pub(super) fn join(tx: &mut Tx<'_>, course: &Course, back: bool) -> Result<(), BrokerError> {
     let Course { model, lane, tenant, .. } = course;
     tx.sql
@@ -62,7 +62,7 @@ pub(super) fn join(tx: &mut Tx<'_>, course: &Course, back: bool) -> Result<(), B
     Ok(())
 }
 
-/// Puts a task of `like`'s share at the end of the stream.
+/// Appends a task of the same share as `like` to the stream.
 fn enter_stream(tx: &mut Tx<'_>, like: &Course, id: &str) -> Result<(), BrokerError> {
     let Course { model, lane, tenant, .. } = like;
     tx.sql
@@ -85,7 +85,7 @@ fn enter_stream(tx: &mut Tx<'_>, like: &Course, id: &str) -> Result<(), BrokerEr
     Ok(())
 }
 
-/// Takes a task from where it waits, and lets the next of its tenant's backlog into the stream.
+/// Removes a task from where it waits, and moves the next of its tenant's backlog into the stream.
 pub(super) fn leave(tx: &mut Tx<'_>, course: &Course) -> Result<(), BrokerError> {
     let Course { model, lane, tenant, .. } = course;
     tx.sql
@@ -138,7 +138,7 @@ pub(super) fn leave(tx: &mut Tx<'_>, course: &Course) -> Result<(), BrokerError>
     Ok(())
 }
 
-/// Puts a task aside until it is due.
+/// Delays a task until it is due.
 pub(super) fn wait(tx: &mut Tx<'_>, course: &Course, until: Timestamp) -> Result<(), BrokerError> {
     tx.sql
         .prepare_cached("UPDATE tasks SET spot = 'delayed', run_at = ?2 WHERE id = ?1")?
@@ -147,7 +147,7 @@ pub(super) fn wait(tx: &mut Tx<'_>, course: &Course, until: Timestamp) -> Result
     Ok(())
 }
 
-/// Lets delayed tasks whose time has come into their lanes, at most `most`.
+/// Moves up to `most` delayed tasks whose time has come into their lanes.
 pub(super) fn promote(tx: &mut Tx<'_>, now: Timestamp, most: u32) -> Result<(), BrokerError> {
     let due = tx
         .sql
@@ -164,13 +164,13 @@ pub(super) fn promote(tx: &mut Tx<'_>, now: Timestamp, most: u32) -> Result<(), 
     Ok(())
 }
 
-/// When the next delayed task is due.
+/// Returns when the next delayed task is due.
 pub(super) fn next_due(tx: &Tx<'_>) -> Result<Option<i64>, BrokerError> {
     let next = "SELECT min(run_at) FROM tasks WHERE spot = 'delayed'";
     Ok(tx.sql.prepare_cached(next)?.query_row([], |row| row.get(0))?)
 }
 
-/// How many of a model's tasks the ready workers can run at once.
+/// Returns how many of a model's tasks the ready workers can run concurrently.
 pub(super) fn capacity(tx: &Tx<'_>, model: &str, now: Timestamp) -> Result<u64, BrokerError> {
     let capacity: i64 = tx
         .sql
@@ -185,7 +185,7 @@ pub(super) fn capacity(tx: &Tx<'_>, model: &str, now: Timestamp) -> Result<u64, 
     Ok(u64::try_from(capacity).unwrap_or(0))
 }
 
-/// How a queued task stands; none when it is not queued.
+/// Returns the standing of a queued task, or `None` if it is not queued.
 pub(super) fn standing(
     tx: &Tx<'_>,
     id: TaskId,
@@ -230,11 +230,11 @@ pub(super) fn standing(
             "SELECT processing, service_ms, service_dev, paused FROM stats WHERE model = ?1",
         )?
         .query_row([model], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-    // Nothing is foretold of a model that is held back.
+    // For a paused model the time is unknown: report no capacity.
     let capacity = if paused { 0 } else { capacity(tx, model, now)? };
     let (stream_ahead, backlog_ahead) = match course.spot.as_str() {
         "stream" => ((in_stream - 1).min(course.ticket - departed - 1), 0),
-        // Of those that joined the backlog, the latest `waiting` are there but for cancelled ones.
+        // The backlog has the latest `waiting` of the tasks that joined, apart from cancelled ones.
         "backlog" => (in_stream, (course.ticket - (joined - waiting) - 1).min(waiting - 1)),
         _ => (in_stream, waiting),
     };

@@ -1,20 +1,20 @@
-//! The embedded broker: SQLite in a file of its own, for one machine and one process.
+//! The embedded broker: an SQLite database, for one machine and one process.
 //!
-//! | file         | what it holds |
-//! |--------------|---------------|
-//! | `mod.rs`     | [`SqliteBroker`], how it is opened |
+//! | file         | contents |
+//! |--------------|----------|
+//! | `mod.rs`     | [`SqliteBroker`], and opening it |
 //! | `broker.rs`  | the [`Broker`](crate::Broker) operations, each one job for the store |
 //! | `store.rs`   | the thread that owns the database, and groups commits |
-//! | `task.rs`    | the steps that operations are made of |
-//! | `line.rs`    | where queued tasks stand in line |
+//! | `task.rs`    | the steps shared by operations |
+//! | `line.rs`    | the positions of queued tasks |
 //! | `submit.rs`, `claim.rs`, `lease.rs`, `reap.rs`, `read.rs` | the operations |
-//! | `ended.rs`   | what is to be done for tasks that ended, and what is remembered of them |
+//! | `ended.rs`   | pending log lines and tombstones of ended tasks |
 //! | `letters.rs` | dead letters |
 //! | `operations.rs`, `workers.rs` | the operators' side, and the registry of workers |
 //! | `webhooks.rs` | the deliverers' side |
-//! | `silence.rs`, `clock.rs` | whether reapers hold back; a clock that steps |
-//! | `files.rs`   | whether the file is still there, and the disk has room |
-//! | `schema.rs`, `schema*.sql`, `lock.rs`, `error.rs` | the file, its lock, its complaints |
+//! | `silence.rs`, `clock.rs` | holding back reapers; handling clock steps |
+//! | `files.rs`   | checks that the file still exists and the disk has space |
+//! | `schema.rs`, `schema*.sql`, `lock.rs`, `error.rs` | the file, its lock, its errors |
 
 mod broker;
 mod claim;
@@ -58,34 +58,34 @@ pub struct SqliteBroker {
     inner: Arc<Inner>,
 }
 
-/// What the operations work with; shared with claims that go on after their caller went away.
+/// State of the operations, shared with claims that continue after their caller was dropped.
 struct Inner {
     store: Store,
     hub: Arc<Hub>,
-    /// Sent to whenever a task was queued.
+    /// Notified whenever a task was queued.
     queued: watch::Sender<()>,
-    /// When the reapers came.
+    /// The times of recent reaps.
     silence: Arc<Mutex<Silence>>,
-    /// What leases are timed by.
+    /// The clock of leases.
     steady: Steady,
-    /// Where the machine's clock was when the reapers came last.
+    /// The machine's clock at the last reap.
     steps: Arc<Mutex<Steps>>,
-    /// Whether a task would be taken, as it was found last.
+    /// The cached result of `accepts`.
     accepts: Mutex<Option<(Instant, Result<(), String>)>>,
     data_dir: PathBuf,
-    /// Tasks claimed through this broker: whose lane's turn it is.
+    /// The number of tasks claimed through this broker, which determines the lane whose turn it is.
     turn: AtomicU64,
-    /// Tasks whose log lines are written, as the file has yet to say.
+    /// Tasks whose log lines are written but not yet acknowledged in the file.
     written: Written,
 }
 
 impl SqliteBroker {
-    /// Opens the queue in `data_dir` (`queue.db`), or creates it. The leases in it are those of a
-    /// process that is gone, so their tasks are queued again at once. Blocks for as long as reading
-    /// the file takes.
+    /// Opens the queue in `data_dir` (`queue.db`), or creates it. Stored leases belong to a process that
+    /// is gone, so their tasks are requeued at once. Blocks while it reads the file.
     ///
     /// # Errors
-    /// When another process has it open, a newer version wrote it, or it can't be used.
+    /// Returns an error if another process has the queue open, a newer version wrote it, or it can't be
+    /// used.
     pub fn open(data_dir: impl AsRef<Path>) -> Result<Self, OpenError> {
         let data_dir = data_dir.as_ref();
         let path = data_dir.join("queue.db");

@@ -1,4 +1,4 @@
-//! What operators do: look, pause, drain. Dead letters are in `letters.rs`.
+//! Operators' operations: overview, pause, drain. Dead letters are in `letters.rs`.
 
 use async_trait::async_trait;
 use protocol::{Lane, ModelId, TaskId, Timestamp, WorkerId};
@@ -44,7 +44,7 @@ impl Operations for SqliteBroker {
     }
 }
 
-/// All queues at a glance.
+/// Returns an overview of all queues.
 pub(super) fn overview(tx: &Tx<'_>, now: Timestamp) -> Result<Overview, BrokerError> {
     let models = tx
         .sql
@@ -84,7 +84,7 @@ fn queue(tx: &Tx<'_>, model: String, now: Timestamp) -> Result<QueueOverview, Br
             model: ModelId::new(model.as_str()),
             paused: row.get(1)?,
             queued,
-            // What is queued and in no lane waits for its time.
+            // Queued tasks that are in no lane are delayed.
             delayed: count(0)?.saturating_sub(queued.iter().sum()),
             processing: count(2)?,
             capacity,
@@ -100,7 +100,7 @@ fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-/// Whether a model's tasks are held back.
+/// Returns whether a model is paused.
 pub(super) fn is_paused(tx: &Tx<'_>, model: &ModelId) -> Result<bool, BrokerError> {
     let paused: Option<bool> = tx
         .sql
@@ -110,7 +110,7 @@ pub(super) fn is_paused(tx: &Tx<'_>, model: &ModelId) -> Result<bool, BrokerErro
     Ok(paused.unwrap_or(false))
 }
 
-/// Holds a model's tasks back, or hands them out again.
+/// Pauses or resumes a model.
 pub(super) fn set_paused(
     tx: &mut Tx<'_>,
     model: &ModelId,

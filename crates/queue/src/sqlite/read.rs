@@ -1,4 +1,4 @@
-//! What only reads: snapshot, events.
+//! Read-only operations: snapshot, events.
 
 use protocol::{Event, EventBody, EventSeq, TaskId, TaskSnapshot, Timestamp, record};
 use rusqlite::{OptionalExtension, params};

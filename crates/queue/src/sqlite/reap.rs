@@ -1,4 +1,4 @@
-//! reap: deals with leases that have run out; and clears away what has expired.
+//! reap: handles expired leases, and deletes expired rows.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use super::task::{self, By, Course, find, holding, millis, next_attempt, span_mi
 use crate::stored::{Ending, LEASE_RAN_OUT, requeued_event};
 use crate::{BrokerError, Claimant, DEAD_LETTER_TTL, Failure, LINE_KEPT, Lease, Reaped, retry};
 
-/// Most that is cleared away in one transaction, so that nobody waits for it.
+/// The maximum number of rows deleted per transaction, so that transactions stay short.
 const PURGE: u32 = 500;
 
-/// What a reap came to, before the exhausted tasks' records were read.
+/// The result of a reap, before the records of exhausted tasks are parsed.
 #[derive(Default)]
 pub(super) struct Swept {
     pub(super) reaped: Reaped,
     pub(super) exhausted: Vec<crate::stored::Holding>,
 }
 
-/// Leases are by the `steady` clock.
+/// Reaps. Leases are by the `steady` clock.
 pub(super) fn reap(
     tx: &mut Tx<'_>,
     reaper: &Claimant,
@@ -42,8 +42,7 @@ pub(super) fn reap(
     Ok(swept)
 }
 
-/// Lets due tasks into the queue, and ends those past their deadline. No lease is looked at, so there
-/// is nothing to hold back for.
+/// Queues due tasks, and ends those past their deadline. Does not depend on leases, so it needs no hold.
 pub(super) fn keep_time(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<TaskId>, BrokerError> {
     line::promote(tx, now, PURGE)?;
     let late = tx
@@ -63,12 +62,12 @@ pub(super) fn keep_time(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<TaskId>, 
     Ok(expired)
 }
 
-/// Nothing short is later than this, in ms: a rest, a report, a line that somebody is about to log.
+/// No short time limit ends later than this, in ms: a backoff, a report's TTL, the span of a log line.
 /// (`lib/clock.lua` has the same.)
 const SHORT_MS: i64 = 60_000;
 
-/// The machine's clock went back: what was timed by it goes back as well, or is cut. What a client asked to start
-/// at an instant stays.
+/// Corrects stored times after the machine's clock went back: shifts or lowers them. Start times that
+/// clients set stay unchanged.
 pub(super) fn clock_went_back(
     tx: &Tx<'_>,
     behind: Duration,
@@ -89,9 +88,9 @@ pub(super) fn clock_went_back(
     Ok(())
 }
 
-/// After a start: the leases are those of a process that is gone. Their tasks are queued again; one
-/// with its attempts used up waits for the first reap, which follows at once as its lease is over. The lines
-/// that the process owed are due, however long it was gone.
+/// Recovers after a start, when all leases are those of a process that is gone. Requeues their tasks; a
+/// task without attempts left waits for the first reap, which follows at once since its lease has
+/// expired. Pending log lines are due, however long the process was gone.
 pub(super) fn recover(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), BrokerError> {
     tx.sql.execute("UPDATE tasks SET lease_until = 0 WHERE state = 'processing'", [])?;
     tx.sql.execute(
@@ -141,12 +140,12 @@ fn reclaim(
     Ok(Fate::Requeued)
 }
 
-/// Whether no attempt follows the one that has failed now.
+/// Returns whether no attempt follows the one that failed now.
 fn is_last(course: &Course) -> bool {
     course.reaping || course.failed + 1 >= course.max_attempts
 }
 
-/// Gives the lease to the reaper. `started` stays: the time of the last real attempt.
+/// Assigns the lease to the reaper. `started` stays the time of the last real attempt.
 fn hand_to(
     tx: &Tx<'_>,
     course: &Course,
@@ -184,8 +183,8 @@ fn run_out(tx: &Tx<'_>, now: Timestamp, steady: Timestamp) -> Result<Vec<Course>
     Ok(courses)
 }
 
-/// Deletes what has expired; returns whether there may be more. A task whose log line is owed stays somewhat
-/// longer.
+/// Deletes expired rows; returns whether there may be more. A task with a pending log line is kept
+/// somewhat longer.
 pub(super) fn purge(tx: &Tx<'_>, now: Timestamp) -> Result<bool, BrokerError> {
     let most = PURGE as usize;
     let tasks = tx

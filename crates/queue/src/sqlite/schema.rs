@@ -1,4 +1,4 @@
-//! The file's schema: created when new, brought up to date step by step when old, refused when a newer version wrote it.
+//! The file's schema: creates it, migrates an old one step by step, and refuses one of a newer version.
 
 use std::path::Path;
 
@@ -6,8 +6,8 @@ use rusqlite::Connection;
 
 use crate::OpenError;
 
-/// The schema that this code writes. A later one adds its step to [`prepare`]; a step is
-/// never changed once released.
+/// The schema that this code writes. A later one adds its step to [`prepare`]; a released step is
+/// never changed.
 const KNOWN: i64 = 4;
 
 /// Opens the file and brings its schema up to date.
@@ -28,9 +28,9 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn prepare(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
-    // WAL: a commit is one append, and a process that dies leaves a file that opens as of the last
-    // commit. FULL: the append is synced before the commit returns, so that an accepted task
-    // outlives a power cut too; commits are grouped, so one sync serves all who wait for it.
+    // WAL: a commit is one append, and after a crash the file opens as of the last commit. FULL: the
+    // append is synced before the commit returns, so that an accepted task also survives a power
+    // failure. Commits are grouped, so one sync serves all waiting callers.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;

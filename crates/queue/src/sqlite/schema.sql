@@ -37,7 +37,7 @@ CREATE TABLE events (
     PRIMARY KEY (task, seq)
 ) WITHOUT ROWID;
 
--- Counters, so that depth and bound cost the same whatever waits.
+-- Counters, so that the cost of depth and bounds does not grow with the queue.
 CREATE TABLE stats (
     model      TEXT PRIMARY KEY,
     queued     INTEGER NOT NULL DEFAULT 0,

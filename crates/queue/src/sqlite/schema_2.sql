@@ -20,7 +20,7 @@ CREATE INDEX tasks_deadline ON tasks (deadline) WHERE state = 'queued' AND deadl
 
 ALTER TABLE stats ADD COLUMN service_dev REAL NOT NULL DEFAULT 0; -- how far times are from the average
 
--- What waits in a lane. `entered` and `departed` count the stream's comings and goings.
+-- The tasks that wait in a lane. `entered` and `departed` count those that entered and left the stream.
 CREATE TABLE lanes (
     model    TEXT NOT NULL,
     lane     TEXT NOT NULL,
@@ -30,7 +30,7 @@ CREATE TABLE lanes (
     PRIMARY KEY (model, lane)
 ) WITHOUT ROWID;
 
--- What a tenant has in a lane; gone with its last task there.
+-- A tenant's tasks in a lane; deleted with the last of them.
 CREATE TABLE shares (
     model    TEXT NOT NULL,
     lane     TEXT NOT NULL,
@@ -41,12 +41,12 @@ CREATE TABLE shares (
     PRIMARY KEY (model, lane, tenant)
 ) WITHOUT ROWID;
 
--- How much a tenant has queued; gone with its last task.
+-- The number of a tenant's queued tasks; deleted with the last of them.
 CREATE TABLE tenants (tenant TEXT PRIMARY KEY, queued INTEGER NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE totals (bytes INTEGER NOT NULL); -- of queued records
 
--- Which task a tenant's idempotency key stands for.
+-- The task of a tenant's idempotency key.
 CREATE TABLE keys (
     tenant TEXT NOT NULL,
     key    TEXT NOT NULL,

@@ -1,4 +1,4 @@
--- Schema 3: rests between attempts, dead letters, webhooks, tombstones, operators. From schema 2.
+-- Schema 3: backoff between attempts, dead letters, webhooks, tombstones, operators. From schema 2.
 
 ALTER TABLE tasks ADD COLUMN told     INTEGER NOT NULL DEFAULT 0; -- chunks told by the current attempt
 ALTER TABLE tasks ADD COLUMN lost     INTEGER NOT NULL DEFAULT 0; -- workers in a row that fell silent with it
@@ -11,7 +11,7 @@ UPDATE tasks SET reaping = 1 WHERE state = 'processing' AND failed >= max_attemp
 CREATE INDEX tasks_unlogged ON tasks (unlogged) WHERE unlogged IS NOT NULL;
 CREATE INDEX keys_replay ON keys (key) WHERE key GLOB 'replay:*';
 
--- Whose task it was, once its outcome has expired.
+-- The tenants of tasks whose outcomes have expired.
 CREATE TABLE tombstones (
     task    TEXT PRIMARY KEY,
     tenant  TEXT NOT NULL,
@@ -24,7 +24,7 @@ INSERT INTO tombstones (task, tenant, since, until)
     SELECT id, tenant, expires, expires + max(ttl_ms, 86400000) FROM tasks
     WHERE expires IS NOT NULL;
 
--- Tasks that used their attempts up. They outlive the task.
+-- Tasks that used up their attempts. They outlive the task.
 CREATE TABLE letters (
     task      TEXT PRIMARY KEY,
     model     TEXT NOT NULL,
@@ -36,7 +36,7 @@ CREATE TABLE letters (
 ) WITHOUT ROWID;
 CREATE INDEX letters_died ON letters (died);
 
--- Whom to tell of a task's end, and what became of it. They outlive the task.
+-- Webhooks to deliver at a task's end, and the results of their tries. They outlive the task.
 CREATE TABLE webhooks (
     task      TEXT PRIMARY KEY,
     tenant    TEXT NOT NULL,
@@ -60,7 +60,7 @@ ALTER TABLE stats ADD COLUMN completed INTEGER NOT NULL DEFAULT 0; -- ended so f
 ALTER TABLE stats ADD COLUMN failed    INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE stats ADD COLUMN cancelled INTEGER NOT NULL DEFAULT 0;
 
--- What went before was not counted; what is still remembered is.
+-- Earlier ends were not counted; those of tasks still stored are.
 UPDATE stats SET
     completed = (SELECT count(*) FROM tasks WHERE model = stats.model AND state = 'completed'),
     failed    = (SELECT count(*) FROM tasks WHERE model = stats.model AND state = 'failed'),

@@ -1,4 +1,4 @@
--- Schema 4: an end frees the prompt. From schema 3.
+-- Schema 4: the end of a task deletes its prompt. From schema 3.
 
 ALTER TABLE tasks ADD COLUMN notes TEXT; -- what is kept of the task beyond its end, as versioned JSON
 
@@ -11,6 +11,6 @@ UPDATE tasks SET notes = json_object(
 
 UPDATE tasks SET record = '', failures = '[]' WHERE finished IS NOT NULL;
 
--- An `ended` event has no body of its own: it is the task's outcome.
+-- An `ended` event has no separate body: it is the task's outcome.
 UPDATE events SET body = '' WHERE EXISTS
     (SELECT 1 FROM tasks WHERE id = events.task AND seq = events.seq AND outcome IS NOT NULL);

@@ -1,14 +1,14 @@
-//! Whether reapers must hold back (`reap.lua` has the same rule for Redis).
+//! Decides whether reapers must hold back (`reap.lua` has the same rule for Redis).
 
 use std::time::Duration;
 
 use protocol::Timestamp;
 
-/// When the reapers came.
+/// The times of recent reaps.
 ///
-/// While the machine sleeps nobody can renew, so after it every lease may have run out though its
-/// worker lives. When nobody reaped for half a lease, nothing is reclaimed for one lease. When the
-/// call before was the first after a silence as well, the reapers are just slow: no second hold.
+/// While the machine sleeps no worker can renew, so afterwards every lease may have expired although
+/// its worker is alive. If no process reaped for half a lease, no lease is reclaimed for one lease. If the
+/// call before was also the first after a gap, the reapers are merely slow, and there is no second hold.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
     last: Millis,
@@ -20,13 +20,13 @@ pub(super) struct Silence {
 type Millis = u64;
 
 impl Silence {
-    /// After a start there is nothing to hold back for: the leases of the process before were
-    /// dealt with.
+    /// Creates the value after a start, when no hold is needed: the leases of the previous process were
+    /// handled.
     pub(super) fn from_start(now: Timestamp) -> Self {
         Self { last: now.as_millis(), ..Self::default() }
     }
 
-    /// A reaper is here now. Whether it must hold back.
+    /// Records a reap and returns whether it must hold back.
     pub(super) fn holds(&mut self, now: Timestamp, lease: Duration) -> bool {
         let now = now.as_millis();
         let lease = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);

@@ -1,8 +1,8 @@
-//! The one owner of the database: a thread with the only connection, fed with jobs.
+//! The single owner of the database: a thread with the only connection, which receives jobs.
 //!
-//! A thread of its own rather than a mutex and `spawn_blocking`, since it can group commits: all
-//! jobs that wait when a transaction begins run in it, each under a savepoint, and one sync serves
-//! them all. A caller hears of its job only after the commit; so do those who wait for hints.
+//! A dedicated thread rather than a mutex and `spawn_blocking`, since it can group commits: all jobs
+//! that wait when a transaction begins run in it, each under a savepoint, and share one sync. Callers
+//! get their results, and watchers their hints, only after the commit.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -21,10 +21,10 @@ use crate::contract::causes;
 use crate::watch::Hub;
 use crate::{BrokerError, OpenError};
 
-/// Most jobs in one transaction, so that the first of many does not wait for all.
+/// The maximum number of jobs per transaction, so that the first of many does not wait for all.
 const LARGEST_GROUP: usize = 256;
 
-/// What a job works with: the connection, inside a transaction, and hints to give after its commit.
+/// The context of a job: the connection, inside a transaction, and hints to send after its commit.
 pub(super) struct Tx<'a> {
     pub(super) sql: &'a Connection,
     hints: Vec<Hint>,
@@ -37,42 +37,42 @@ enum Hint {
 }
 
 impl<'a> Tx<'a> {
-    /// For work before anybody can wait for hints.
+    /// Creates a context without hints, for work before the broker has watchers.
     pub(super) fn without_hints(sql: &'a Connection) -> Self {
         Self { sql, hints: Vec::new() }
     }
 
-    /// Something happened to a task.
+    /// Records that a task changed.
     pub(super) fn changed(&mut self, id: TaskId) {
         self.hints.push(Hint::Changed(id));
     }
 
-    /// The worker of a task shall stop.
+    /// Records that cancellation of a running task was requested.
     pub(super) fn cancel_requested(&mut self, id: TaskId) {
         self.hints.push(Hint::CancelRequested(id));
     }
 
-    /// There is something to claim.
+    /// Records that a task may be claimable.
     pub(super) fn queued(&mut self) {
         self.hints.push(Hint::Queued);
     }
 }
 
-/// Runs inside a transaction, or learns why there is none; answers whether its writes shall stay,
-/// and who to tell.
+/// Runs inside a transaction, or gets the reason why there is none; returns whether its writes must be
+/// kept, and the callback for its result.
 type Job = Box<dyn FnOnce(Result<&mut Tx<'_>, &str>) -> (bool, Tell) + Send>;
-/// Told after the commit, or why there was none.
+/// Called after the commit, or with the reason why it failed.
 type Tell = Box<dyn FnOnce(Result<(), &str>) + Send>;
 
-/// What the thread owns.
+/// The resources that the thread owns.
 pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) files: Files,
-    /// Keeps other processes out for as long as the file is open.
+    /// Excludes other processes while the file is open.
     pub(super) _lock: File,
 }
 
-/// The way to the thread. Dropping it ends the thread after the jobs it has.
+/// The handle of the thread. Dropping it ends the thread after its queued jobs.
 pub(super) struct Store {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -94,7 +94,7 @@ impl Store {
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// Runs a job and waits for its commit. The job runs also when the future is dropped.
+    /// Runs a job and waits for its commit. The job also runs if the future is dropped.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, BrokerError> + Send + 'static,
@@ -126,7 +126,7 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.jobs = None;
-        // Whoever opens the folder next must not meet the lock.
+        // The next process that opens the folder must not find it locked.
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != std::thread::current().id()
         {
@@ -144,7 +144,7 @@ fn serve(mut opened: Opened, inbox: &Receiver<Job>, hub: &Hub, queued: &watch::S
         while !waiting.is_empty() {
             let mut group = Group { refuse_writes: opened.files.check().err(), ..Group::default() };
             let committed = group.commit(&mut opened.connection, &mut waiting);
-            // A file that was deleted meanwhile took what was written with it.
+            // If the file was deleted meanwhile, its data was lost with it.
             let vanished = group.refuse_writes.or_else(|| opened.files.check().err());
             say_whether_it_is_there(&mut is_there, vanished.as_deref());
             match &committed {
@@ -160,7 +160,7 @@ fn serve(mut opened: Opened, inbox: &Receiver<Job>, hub: &Hub, queued: &watch::S
     }
 }
 
-/// Logs when the files vanish, and when they are back.
+/// Logs when the files disappear, and when they are back.
 fn say_whether_it_is_there(was: &mut bool, vanished: Option<&str>) {
     match vanished {
         Some(reason) if *was => tracing::error!("{reason}; until then nothing is accepted"),
@@ -170,18 +170,18 @@ fn say_whether_it_is_there(was: &mut bool, vanished: Option<&str>) {
     *was = vanished.is_none();
 }
 
-/// What became of the jobs of one transaction.
+/// The results of the jobs of one transaction.
 #[derive(Default)]
 struct Group {
-    /// Who is to hear of the commit, and whether it wrote.
+    /// The callbacks to call after the commit, each with whether its job wrote.
     told: Vec<(Tell, bool)>,
     hints: Vec<Hint>,
-    /// Why nothing may be written. Reading goes on.
+    /// The reason why writes are refused; reads continue.
     refuse_writes: Option<String>,
 }
 
 impl Group {
-    /// Runs the jobs in one transaction; takes from `waiting` those it ran, at least one.
+    /// Runs jobs in one transaction; removes those it ran from `waiting`, at least one.
     fn commit(
         &mut self,
         connection: &mut Connection,
@@ -250,7 +250,7 @@ mod tests {
         let opened = Opened { connection, files: Files::opened_in(folder.path()), _lock };
         let store = Store::start(opened, Hub::new(), queued, folder.path()).unwrap();
 
-        // Held up by the first, the others share a transaction.
+        // Delayed by the first, the others share a transaction.
         let (go, wait) = channel();
         let first = store.run(move |tx| {
             wait.recv().unwrap();

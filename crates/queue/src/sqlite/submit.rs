@@ -83,7 +83,7 @@ pub(super) fn submit(
     there(tx, task.id, true, now)
 }
 
-/// The answer about a task that is there.
+/// Returns the reply about an existing task.
 pub(super) fn there(
     tx: &Tx<'_>,
     id: TaskId,
@@ -104,7 +104,7 @@ pub(super) fn there(
     })
 }
 
-/// The task that an earlier submit of the same request made.
+/// Returns the task that an earlier submit of the same request created.
 fn same_request(
     tx: &Tx<'_>,
     task: &Task,
@@ -166,7 +166,7 @@ fn check_bounds(
     Ok(())
 }
 
-/// How a model's queue moves.
+/// Returns the counters that determine how fast a model's queue drains.
 pub(super) fn pace(tx: &Tx<'_>, model: &str) -> Result<Pace, BrokerError> {
     let row = tx
         .sql

@@ -1,5 +1,5 @@
-//! The steps that operations are made of: reading a task, adding an event, ending, queueing again.
-//! `redis/scripts/lib/` has the same for Redis.
+//! The steps shared by operations: reading a task, adding an event, ending, requeueing.
+//! `redis/scripts/lib/` does the same for Redis.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{line, webhooks};
 use crate::stored::{Ending, Holding, MAX_EVENTS, MAX_FAILURES};
 use crate::{BrokerError, Failure, LINE_SPAN, Lease, TOMBSTONE};
 
-/// A task's course; its record stays in the file until someone needs it.
+/// A task's state; its record stays in the file until it is needed.
 pub(super) struct Course {
     pub(super) id: TaskId,
     pub(super) model: String,
@@ -37,39 +37,39 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// Whether `lease` is the task's current one.
+    /// Returns whether `lease` is the task's current one.
     pub(super) fn is_held_under(&self, lease: &Lease) -> bool {
         self.state == "processing" && self.fence == lease.fence()
     }
 
-    /// Who holds or held the latest delivery.
+    /// Returns the holder of the latest delivery.
     pub(super) fn holder(&self) -> Result<WorkerId, BrokerError> {
         let worker = self.worker.as_deref().unwrap_or_default();
         worker.parse().map_err(|_| BrokerError::Corrupt(format!("'{worker}' is no worker's id")))
     }
 }
 
-/// An instant as SQLite stores it.
+/// Converts a time to SQLite's stored form.
 pub(super) fn millis(at: Timestamp) -> i64 {
     i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A span as SQLite stores it.
+/// Converts a span to SQLite's stored form.
 pub(super) fn span_millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// An instant as SQLite stored it.
+/// Converts a stored time.
 pub(super) fn instant(millis: i64) -> Timestamp {
     Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
-/// A task's id as SQLite stored it.
+/// Parses a stored task id.
 pub(super) fn task_id(text: &str) -> Result<TaskId, BrokerError> {
     text.parse().map_err(|_| BrokerError::Corrupt(format!("'{text}' is no task id")))
 }
 
-/// A task by its id; none when there is no such task, or its outcome has expired.
+/// Finds a task by its id; `None` if it does not exist or its outcome has expired.
 pub(super) fn find(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Result<Option<Course>, BrokerError> {
     let mut query = tx.sql.prepare_cached(
         "SELECT model, state, attempt, failed, max_attempts, fence, returned, cancel,
@@ -105,7 +105,7 @@ pub(super) fn find(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Result<Option<Cou
     Ok(query.query_row(params![id.to_string(), millis(now)], course).optional()?)
 }
 
-/// Adds an event under the next number, drops the oldest beyond the bound, tells the watchers.
+/// Adds an event under the next number, drops the oldest beyond the bound, and notifies watchers.
 pub(super) fn emit(
     tx: &mut Tx<'_>,
     id: TaskId,
@@ -127,7 +127,7 @@ pub(super) fn emit(
     Ok(())
 }
 
-/// Moves one task of a model between counters; either may be none.
+/// Moves one task of a model between counters; either may be `None`.
 pub(super) fn count(
     tx: &Tx<'_>,
     model: &str,
@@ -144,7 +144,7 @@ pub(super) fn count(
     Ok(())
 }
 
-/// The next place at the end of the queues.
+/// Returns the next place at the end of the queues.
 pub(super) fn next_place(tx: &Tx<'_>) -> Result<i64, BrokerError> {
     Ok(tx
         .sql
@@ -152,22 +152,22 @@ pub(super) fn next_place(tx: &Tx<'_>) -> Result<i64, BrokerError> {
         .query_row([], |row| row.get(0))?)
 }
 
-/// The body of an `ended` event: it is the task's outcome, which is kept once.
+/// The stored body of an `ended` event: empty, since it is the task's outcome, which is stored once.
 pub(super) const ENDED: &str = "";
 
-/// Who ends a task.
+/// The cause of a task's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
-    /// The holder of its lease, by finishing it. It may repeat itself, so its fence stays.
+    /// The holder of its lease finished it. It may repeat the call, so its fence stays.
     Finisher,
-    /// The holder of its lease, by giving back what was cancelled meanwhile.
+    /// The holder of its lease released it after cancellation was requested.
     Releaser,
-    /// The queue: anybody may log it at once.
+    /// The queue itself: any process may log it at once.
     Queue,
 }
 
-/// Ends a task: the lease and the prompt go, outcome and event are written, the TTL starts, its log line is
-/// owed, its webhook falls due.
+/// Ends a task: deletes the lease and the prompt, writes outcome and event, starts the TTL, and makes its
+/// log line pending and its webhook due.
 pub(super) fn end(
     tx: &mut Tx<'_>,
     course: &Course,
@@ -213,7 +213,7 @@ pub(super) fn end(
     emit(tx, course.id, now, ENDED)
 }
 
-/// Notes how an attempt failed; the oldest such note goes when there are too many.
+/// Records an attempt's failure; drops the oldest beyond the limit.
 pub(super) fn note(tx: &Tx<'_>, id: TaskId, failure: &Failure) -> Result<(), BrokerError> {
     tx.sql
         .prepare_cached(
@@ -227,7 +227,7 @@ pub(super) fn note(tx: &Tx<'_>, id: TaskId, failure: &Failure) -> Result<(), Bro
     Ok(())
 }
 
-/// Puts a processing task back at the end of its queue, after a rest if there is one.
+/// Requeues a processing task at the end of its queue, after a backoff if there is one.
 pub(super) fn requeue(
     tx: &mut Tx<'_>,
     course: &Course,
@@ -251,7 +251,7 @@ pub(super) fn requeue(
     emit(tx, course.id, now, event)
 }
 
-/// A task that `lease` holds, with its record.
+/// Returns a task that `lease` holds, with its record.
 pub(super) fn holding(tx: &Tx<'_>, lease: Lease) -> Result<Holding, BrokerError> {
     let mut query = tx
         .sql
@@ -267,7 +267,7 @@ pub(super) fn holding(tx: &Tx<'_>, lease: Lease) -> Result<Holding, BrokerError>
     })?)
 }
 
-/// A delivery's number.
+/// Returns the number of the next attempt.
 pub(super) fn next_attempt(course: &Course) -> Attempt {
     Attempt::new(course.attempt + 1)
 }

@@ -1,4 +1,4 @@
-//! Webhooks: kept from the submit on, due from the end on, a report when they are done.
+//! Webhooks: stored by the submit, due at the task's end, with a report after the last try.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ impl Webhooks for SqliteBroker {
     }
 }
 
-/// Keeps a task's webhook until the task ends.
+/// Stores a task's webhook until the task ends.
 pub(super) fn keep(
     tx: &Tx<'_>,
     task: &Task,
@@ -63,7 +63,7 @@ pub(super) fn keep(
     Ok(())
 }
 
-/// The task ends now: its webhook, if it has one, is to be delivered.
+/// Makes the webhook of an ending task due, if it has one.
 pub(super) fn fall_due(
     tx: &Tx<'_>,
     course: &Course,
@@ -80,7 +80,7 @@ pub(super) fn fall_due(
     Ok(())
 }
 
-/// How many have yet to be delivered or given up.
+/// Returns the number of webhooks not yet delivered or given up.
 pub(super) fn pending(tx: &Tx<'_>) -> Result<u64, BrokerError> {
     let count: i64 = tx
         .sql
@@ -89,7 +89,7 @@ pub(super) fn pending(tx: &Tx<'_>) -> Result<u64, BrokerError> {
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-/// Hands out, for `span`, deliveries that are due.
+/// Assigns due deliveries to the caller for `span`.
 fn take(
     tx: &Tx<'_>,
     span: Duration,
@@ -110,7 +110,7 @@ fn take(
     for task in due {
         match hand_out(tx, &task, now + span)? {
             Ok(delivery) => deliveries.push(delivery),
-            // It stays, for a build that can read it.
+            // Keep it for a build that can read it.
             Err(error) => tracing::warn!(task_id = task, %error, "a webhook can't be delivered"),
         }
     }
@@ -146,7 +146,7 @@ fn hand_out(
     Ok(Ok(delivery))
 }
 
-/// Notes what became of a try; when it is the current one, its verdict counts.
+/// Records the result of a try; if it is the current one, its verdict applies.
 fn tried_at(
     tx: &Tx<'_>,
     id: TaskId,
@@ -183,7 +183,7 @@ fn tried_at(
     Ok(())
 }
 
-/// What became of a webhook so far.
+/// Returns the report of a webhook.
 fn report(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Result<Option<WebhookReport>, BrokerError> {
     let mut query = tx.sql.prepare_cached(
         "SELECT tenant, url, state, due, tries FROM webhooks

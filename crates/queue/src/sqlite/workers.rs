@@ -1,4 +1,4 @@
-//! The registry of workers: what they report, and what operators want of them.
+//! The registry of workers: reports, and operators' orders.
 
 use protocol::{Timestamp, WorkerId, WorkerReport};
 use rusqlite::{named_params, params};
@@ -7,7 +7,7 @@ use super::store::Tx;
 use super::task::millis;
 use crate::{BrokerError, WorkerOrders, stored};
 
-/// Stores a report until `expires`. An order lives as long as the worker is known.
+/// Stores a report until `expires`. An order is kept as long as the worker's report.
 pub(super) fn report(
     tx: &Tx<'_>,
     id: WorkerId,
@@ -33,7 +33,7 @@ pub(super) fn report(
     Ok(WorkerOrders { drain })
 }
 
-/// Asks a worker to drain; answers whether it is there.
+/// Orders a worker to drain; returns whether the worker exists.
 pub(super) fn drain(tx: &Tx<'_>, id: WorkerId, now: Timestamp) -> Result<bool, BrokerError> {
     let asked = tx
         .sql
@@ -42,13 +42,13 @@ pub(super) fn drain(tx: &Tx<'_>, id: WorkerId, now: Timestamp) -> Result<bool, B
     Ok(asked > 0)
 }
 
-/// Forgets a worker.
+/// Deletes a worker's report.
 pub(super) fn forget(tx: &Tx<'_>, id: WorkerId) -> Result<(), BrokerError> {
     tx.sql.prepare_cached("DELETE FROM workers WHERE id = ?1")?.execute([id.to_string()])?;
     Ok(())
 }
 
-/// The workers that reported lately.
+/// Returns the unexpired reports of workers.
 pub(super) fn list(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<WorkerReport>, BrokerError> {
     let mut query = tx.sql.prepare_cached("SELECT report FROM workers WHERE expires > ?1")?;
     let texts = query.query_map([millis(now)], |row| Ok((row.get(0)?, None)))?;

@@ -1,4 +1,4 @@
-//! Steps one by one, on the test's own thread: what each frees, and what it asks memory for.
+//! Runs steps on the test's own thread, and checks what each frees and allocates.
 
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
@@ -24,7 +24,7 @@ struct Rig {
     pages: PageAllocator,
     jobs: Sender<Box<Job>>,
     readers: Vec<UnboundedReceiver<Progress>>,
-    /// How many adapters there are; sequences take turns among them and the base.
+    /// The number of adapters; sequences alternate among them and the base.
     adapters: usize,
 }
 
@@ -51,14 +51,14 @@ impl Rig {
         Self { compute, tokenizer, pages: allocator, jobs, readers: Vec::new(), adapters: 0 }
     }
 
-    /// The same with so many tokens computed in a step.
+    /// Returns the rig with the step size and batch size set.
     fn stepping(mut self, step_tokens: usize, max_batch: usize) -> Self {
         let limits = Limits { max_batch, step_tokens };
         self.compute.scheduler = Scheduler::new(limits, self.pages.clone());
         self
     }
 
-    /// Rounds until each of the sequences has its first token.
+    /// Runs rounds until each of the sequences has its first token; returns their number.
     fn rounds_to_first_tokens(&mut self, ids: std::ops::Range<u64>, prompt: usize) -> usize {
         let begun = |rig: &Self| {
             let scheduler = &rig.compute.scheduler;
@@ -74,7 +74,7 @@ impl Rig {
         rounds
     }
 
-    /// The same with the adapters of the qwen3 fixtures.
+    /// Returns the rig with the adapters of the qwen3 fixtures.
     fn adapted(mut self) -> Self {
         let source = |kind: &str| AdapterSource { name: kind.to_owned(), folder: fixture(kind) };
         let sources = [source("broad"), source("narrow")];
@@ -84,7 +84,7 @@ impl Rig {
         self
     }
 
-    /// A prompt of `prompt` tokens that no other begins like.
+    /// Submits a prompt of `prompt` tokens that shares no prefix with another.
     fn submit(&mut self, id: u64, prompt: usize, cancel: &CancelFlag) {
         let (progress, reader) = unbounded_channel();
         let tokens = vec![id as u32; prompt];
@@ -99,7 +99,7 @@ impl Rig {
         self.readers.push(reader);
     }
 
-    /// The tokens of a sequence that runs.
+    /// Returns the tokens of a running sequence.
     fn tokens(&self, id: u64) -> &[u32] {
         self.compute.scheduler.sequence(SequenceId(id)).unwrap().tokens()
     }
@@ -134,7 +134,7 @@ fn cancelling_fifty_of_a_hundred_frees_their_pages_within_one_step() {
     assert_eq!(gauges.running.load(Ordering::Relaxed), 50);
     assert_eq!(gauges.in_flight.load(Ordering::Relaxed), 50);
     assert_eq!(rig.pages.free_pages(), 1_000 - 100);
-    // They heard of it in that step, and the others got their tokens in it.
+    // The cancelled ones ended in that step, and the others got their tokens.
     for (id, reader) in rig.readers.iter_mut().enumerate() {
         let mut heard = std::iter::from_fn(|| reader.try_recv().ok());
         let ended = heard.any(|progress| matches!(progress, Progress::Finished(_)));
@@ -146,7 +146,7 @@ fn cancelling_fifty_of_a_hundred_frees_their_pages_within_one_step() {
     assert_eq!(rig.pages.free_pages(), 1_000);
 }
 
-/// A prompt of 2 tokens beside one of 16,000, and then 14 more of them, whose answers go on beside it.
+/// A prompt of 2 tokens beside one of 16,000, then 14 more of them, which decode beside it.
 #[test]
 fn short_prompts_beside_a_long_one_get_their_first_tokens_within_three_steps() {
     const LONG: usize = 16_000;
@@ -163,15 +163,15 @@ fn short_prompts_beside_a_long_one_get_their_first_tokens_within_three_steps() {
         rounds += waited;
     }
     rounds += rig.rounds_to_first_tokens(0..1, LONG);
-    // All of them in every step since.
+    // All of them advanced in every step since.
     assert!(rig.tokens(15).len() > 20);
     let alone = LONG.div_ceil(512);
     assert!(rounds as f64 <= 1.1 * alone as f64, "{rounds} steps instead of {alone}");
 }
 
-/// Only what is told costs memory: the text of a token, which its reader gets, and a block of the
-/// channel for every 32 of them; beyond that a few lists that double as answers grow, and names for
-/// pages that are full.
+/// Only emitted text allocates: the text of a token, which its reader gets, and a block of the channel for
+/// every 32 of them; apart from that only a few lists that double as answers grow, and keys of full
+/// pages.
 #[test]
 fn a_step_of_a_running_batch_allocates_nothing_but_the_text() {
     const SEQUENCES: u64 = 16;
@@ -193,11 +193,11 @@ fn a_step_of_a_running_batch_allocates_nothing_but_the_text() {
         rig.rounds(40); // everybody decodes, and what grows to the size of a step has grown
         let before = rig.tokens(0).len();
         let all = measure(|| rig.rounds(ROUNDS)).count_total;
-        // Greedy, and nothing else is asked: no row of logits was told.
+        // Greedy and without other options: no row of logits was copied to the host.
         let batch = &rig.compute.batch;
         assert_eq!((batch.logit_rows.len(), batch.likeliest_rows.len()), (0, SEQUENCES as usize));
 
-        // What the same text costs alone.
+        // The allocations for the same text alone.
         let mut text = 0;
         for id in 0..SEQUENCES {
             let (mut detokenizer, tokens) = (rig.tokenizer.detokenizer(), rig.tokens(id));
@@ -216,8 +216,8 @@ fn a_step_of_a_running_batch_allocates_nothing_but_the_text() {
         }
         let rest = all - text;
         println!("{name}: {ROUNDS} steps of {SEQUENCES}: {text} for text, {rest} beside it");
-        // Per sequence: two blocks of the channel begun, and a third in the middle; two pages named,
-        // in a list; the lists of its tokens, pages and names once doubled each.
+        // Per sequence: two channel blocks started, and a third in the middle; two pages named, in a list;
+        // the lists of its tokens, pages and keys doubled once each.
         assert!(rest <= SEQUENCES * (3 + 2 * 2 + 3), "{name}: {rest} allocations beside the text");
     }
 }

@@ -1,12 +1,12 @@
-//! Splits an answer into reasoning (`<think>`), text and calls of functions (`<tool_call>`), as the Qwen
-//! families write them, while it is generated.
+//! Splits an answer into reasoning (`<think>`), text and function calls (`<tool_call>`), in the format of the
+//! Qwen families, while it is generated.
 
 use super::call::StringScan;
 pub use super::call::ToolCall;
 
-/// What opens reasoning.
+/// The tag that opens reasoning.
 pub(crate) const THINK: &str = "<think>";
-/// What ends it.
+/// The tag that closes it.
 pub(crate) const THINK_END: &str = "</think>";
 const CALL: &str = "<tool_call>";
 const CALL_END: &str = "</tool_call>";
@@ -14,53 +14,53 @@ const CALL_END: &str = "</tool_call>";
 /// A piece of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AnswerEvent {
-    /// More of what the model thought before it answered.
+    /// More of the reasoning before the answer.
     Reasoning(String),
-    /// More of the answer itself.
+    /// More of the answer.
     Content(String),
-    /// A whole call of a function.
+    /// A complete function call.
     ToolCall(ToolCall),
 }
 
-/// What an answer may hold.
+/// The parts that an answer may have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AnswerFormat {
-    /// Reasoning is told apart.
+    /// Whether to split off reasoning.
     pub reasoning: bool,
-    /// The prompt ended with `<think>`: the answer begins within it.
+    /// Whether the prompt ended with `<think>`, so that the answer begins inside reasoning.
     pub begins_in_reasoning: bool,
-    /// Calls of functions are told apart.
+    /// Whether to split off function calls.
     pub tools: bool,
 }
 
-/// Tells the parts of an answer apart, however it is cut into pieces.
+/// Splits an answer into its parts, independent of how it is cut into pieces.
 ///
-/// Reasoning may only come first. White space beside a tag is dropped, all else is told as it came.
+/// Reasoning may only come first. White space beside a tag is dropped; everything else is emitted unchanged.
 #[derive(Debug, Clone)]
 pub struct AnswerParser {
     format: AnswerFormat,
     part: Part,
-    /// What may become a tag.
+    /// Held-back text that may become a tag.
     tag: String,
-    /// White space that is told if text follows it.
+    /// Held-back white space, emitted if text follows.
     space: String,
-    /// Text of the current part was told.
+    /// Whether text of the current part was emitted.
     begun: bool,
-    /// A tag came before the current part.
+    /// Whether a tag precedes the current part.
     after_tag: bool,
-    /// What stands in a call so far.
+    /// The text of the current call so far.
     call: String,
-    /// Whether a JSON string is open at its end.
+    /// The string state at its end.
     strings: StringScan,
-    /// Where in it a tag stands that ends calls, but within a string.
+    /// The offsets in it of closing tags inside strings.
     quoted_ends: Vec<usize>,
     events: Vec<AnswerEvent>,
 }
 
-/// Where in an answer one is.
+/// The current part of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// Before anything else.
+    /// Before any text.
     Beginning,
     Reasoning,
     Content,
@@ -68,7 +68,7 @@ enum Part {
 }
 
 impl AnswerParser {
-    /// At the beginning of an answer.
+    /// Creates a parser at the beginning of an answer.
     pub fn new(format: AnswerFormat) -> Self {
         let begins = format.reasoning && format.begins_in_reasoning;
         Self {
@@ -85,14 +85,14 @@ impl AnswerParser {
         }
     }
 
-    /// Takes the next piece of the answer; what is certain now. Neighbours differ in kind, but for
-    /// calls.
+    /// Appends the next piece of the answer, and returns the events that are certain. Adjacent events differ in
+    /// kind, except for calls.
     pub fn push(&mut self, text: &str) -> Vec<AnswerEvent> {
         text.chars().for_each(|char| self.step(char));
         std::mem::take(&mut self.events)
     }
 
-    /// The end of the answer: what was held back, a call that was not closed included.
+    /// Ends the answer: returns held-back text, including an unclosed call.
     pub fn finish(mut self) -> Vec<AnswerEvent> {
         loop {
             let tag = std::mem::take(&mut self.tag);
@@ -104,7 +104,7 @@ impl AnswerParser {
         match self.part {
             Part::Call => {}
             Part::Reasoning => {}
-            // White space at the end is the answer's own.
+            // White space at the end belongs to the answer.
             Part::Beginning | Part::Content if self.begun || !self.after_tag => {
                 let space = std::mem::take(&mut self.space);
                 self.tell(&space);
@@ -114,7 +114,7 @@ impl AnswerParser {
         self.events
     }
 
-    /// The tags that count here.
+    /// Returns the tags that are recognized in the current part.
     fn tags(&self) -> &'static [&'static str] {
         match (self.part, self.format.reasoning, self.format.tools) {
             (Part::Reasoning, ..) => &[THINK_END],
@@ -133,7 +133,7 @@ impl AnswerParser {
             self.tag.clear();
             self.change(tag);
         } else if !tags.iter().any(|tag| tag.starts_with(self.tag.as_str())) {
-            // Tags have their `<` in front only, so no tag begins within what was held.
+            // Tags contain `<` only at their start, so no tag begins within the held-back text.
             self.tag.pop();
             let held = std::mem::take(&mut self.tag);
             held.chars().for_each(|char| self.text(char));
@@ -145,7 +145,7 @@ impl AnswerParser {
         }
     }
 
-    /// A tag came that counts here.
+    /// Handles a recognized tag.
     fn change(&mut self, tag: &str) {
         if tag == CALL_END && self.strings.is_open() {
             self.quoted_ends.push(self.call.len());
@@ -157,13 +157,13 @@ impl AnswerParser {
             _ => Part::Content,
         };
         if self.part == Part::Call && self.end_call() {
-            // It had ended before, and this may end another.
+            // The call had ended before, and this tag may end another.
             return tag.chars().for_each(|char| self.step(char));
         }
         self.enter(next);
     }
 
-    /// Begins a part behind a tag.
+    /// Starts a part after a tag.
     fn enter(&mut self, part: Part) {
         self.space.clear();
         (self.part, self.begun, self.after_tag) = (part, false, true);
@@ -201,9 +201,9 @@ impl AnswerParser {
         }
     }
 
-    /// Tells the call that has ended. One that is none may owe it to a quote that nothing closes, by which
-    /// the tag that ended it stood within a string: then it ends there, what follows is looked at again,
-    /// and the answer is true.
+    /// Emits the call that has ended. An invalid call may have an unclosed quote, so that its closing tag seemed
+    /// to be inside a string: then the call ends at that tag, the text after it is parsed again, and this returns
+    /// true.
     fn end_call(&mut self) -> bool {
         let raw = std::mem::take(&mut self.call);
         let quoted_ends = std::mem::take(&mut self.quoted_ends);

@@ -6,7 +6,7 @@ use super::*;
 
 const ALL: AnswerFormat = AnswerFormat { reasoning: true, begins_in_reasoning: false, tools: true };
 
-/// The events of an answer that comes in these pieces, neighbours of a kind joined.
+/// Returns the events of an answer in these pieces, with adjacent ones of a kind joined.
 fn events<'a>(format: AnswerFormat, pieces: impl IntoIterator<Item = &'a str>) -> Vec<AnswerEvent> {
     let mut parser = AnswerParser::new(format);
     let mut told: Vec<AnswerEvent> =
@@ -95,7 +95,7 @@ fn malformed_calls_are_told_with_what_is_wrong() {
             }
         }
     }
-    // Whole but not closed is whole.
+    // A complete call without a closing tag is valid.
     assert_eq!(whole(ALL, "<tool_call>{\"name\":\"f\"}"), [call("f", json!({}))]);
 }
 
@@ -116,7 +116,7 @@ fn a_tag_within_a_string_ends_no_call() {
     ] {
         let expected = [call("f", json!({"a": argument})), content("so")];
         assert_eq!(whole(ALL, &format!("<tool_call>{raw}</tool_call>so")), expected, "{raw}");
-        // Whole but not closed is whole.
+        // A complete call without a closing tag is valid.
         assert_eq!(whole(ALL, &format!("<tool_call>{raw}")), expected[..1], "{raw}");
     }
 }
@@ -139,7 +139,7 @@ fn a_quote_that_nothing_closes_takes_no_more_than_its_call() {
             other => panic!("{text}: {other:?}"),
         }
     }
-    // What is no JSON has no strings.
+    // Text that is not JSON has no strings.
     let expected = AnswerEvent::ToolCall(ToolCall::Malformed {
         raw: "it's \"so".to_owned(),
         error: "a call must be JSON: expected value at line 1 column 1".to_owned(),

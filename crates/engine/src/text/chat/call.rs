@@ -1,32 +1,32 @@
-//! Reads a call of a function: JSON, as the Qwen families write it, or what weak models write for it. What
-//! is no call is told with what stood there, never dropped.
+//! Parses function calls: JSON in the format of the Qwen families, or near misses of weak models. Text that is
+//! not a valid call is returned as malformed, never dropped.
 
 use serde_json::{Map, Value};
 
-/// A call of a function, as far as it is one.
+/// A function call, valid or malformed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ToolCall {
-    /// What to call.
+    /// A valid call.
     Function {
-        /// The function.
+        /// The function's name.
         name: String,
-        /// An object: what it is given.
+        /// The arguments: an object.
         arguments: Value,
     },
-    /// Something else that stood where a call belongs.
+    /// Text in the place of a call that is not a valid one.
     Malformed {
-        /// What stood there.
+        /// The text.
         raw: String,
-        /// What is wrong with it.
+        /// The reason why it is not valid.
         error: String,
     },
 }
 
-/// Keys that a call may have beside its name and arguments; they say nothing of them.
+/// Keys of a call that are ignored.
 const HARMLESS: [&str; 2] = ["id", "type"];
 
 impl ToolCall {
-    /// Reads what stood between the tags.
+    /// Parses the text between the tags.
     pub(super) fn read(raw: &str) -> Self {
         match parse(raw).and_then(call) {
             Ok((name, arguments)) => Self::Function { name, arguments: Value::Object(arguments) },
@@ -35,8 +35,7 @@ impl ToolCall {
     }
 }
 
-/// Reads JSON, whose strings may have control characters that JSON wants escaped, such as the ends of
-/// lines in a program.
+/// Parses JSON whose strings may contain unescaped control characters, such as the line ends of a program.
 fn parse(raw: &str) -> Result<Value, String> {
     serde_json::from_str(raw).or_else(|error| {
         let escaped = with_escapes(raw);
@@ -49,7 +48,7 @@ fn call(value: Value) -> Result<(String, Map<String, Value>), String> {
     let Value::Object(mut call) = value else {
         return Err("a call must be a JSON object".to_owned());
     };
-    // As OpenAI's API has it.
+    // The format of OpenAI's API.
     if let (None, Some(Value::Object(function))) = (call.get("name"), call.get("function")) {
         call = function.clone();
     }
@@ -77,7 +76,7 @@ fn call(value: Value) -> Result<(String, Map<String, Value>), String> {
     }
 }
 
-/// The text with the control characters of its JSON strings escaped; `None` if there are none.
+/// Escapes the control characters in JSON strings; returns `None` if there are none.
 fn with_escapes(raw: &str) -> Option<String> {
     let mut strings = StringScan::default();
     let mut escaped = String::with_capacity(raw.len() + 16);
@@ -95,15 +94,15 @@ fn with_escapes(raw: &str) -> Option<String> {
     found.then_some(escaped)
 }
 
-/// Knows at each character of JSON whether it stands within a string. What does not begin as an object
-/// or an array does is no JSON, and has none.
+/// Tracks character by character whether a position in JSON is inside a string. Text that does not begin as an
+/// object or array is not JSON, and has no strings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum StringScan {
     #[default]
     Before,
     Outside,
     Within,
-    /// Behind a backslash.
+    /// After a backslash.
     Escaped,
     NoJson,
 }

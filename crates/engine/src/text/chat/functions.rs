@@ -1,5 +1,5 @@
-//! What chat templates may use beside Jinja's own: the names that `transformers` adds, and the
-//! methods of Python's strings, lists and dicts.
+//! Functions for chat templates beyond Jinja's own: those that `transformers` adds, and the methods of
+//! Python's strings, lists and dicts.
 
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use minijinja_contrib::pycompat;
 
 use super::python::{self, JsonStyle};
 
-/// What a template said with `raise_exception`.
+/// The message that a template passed to `raise_exception`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Raised(pub(super) String);
@@ -34,14 +34,13 @@ pub(super) fn install(environment: &mut Environment<'static>) {
     });
 }
 
-/// The source as minijinja takes it: Jinja2 reads every line end as `\n`, and `transformers` adds
-/// a tag.
+/// Adapts the source to minijinja: Jinja2 reads every line end as `\n`, and `transformers` adds a tag.
 pub(super) fn prepare(source: &str) -> String {
     without_generation_tags(&source.replace("\r\n", "\n").replace('\r', "\n"))
 }
 
-/// `{% generation %}` only marks the assistant's tokens for training; a block that is always
-/// taken keeps its whitespace rules.
+/// Replaces `{% generation %}`, which only marks the assistant's tokens for training, with a block that is
+/// always taken, since that keeps its whitespace rules.
 fn without_generation_tags(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
@@ -63,7 +62,7 @@ fn without_generation_tags(source: &str) -> String {
     out
 }
 
-/// `value | tojson(indent=…, separators=…, sort_keys=…, ensure_ascii=…)`
+/// Implements `value | tojson(indent=…, separators=…, sort_keys=…, ensure_ascii=…)`.
 fn to_json(value: &Value, indent: Option<usize>, options: Kwargs) -> Result<String, Error> {
     let indent = match indent {
         Some(indent) => Some(indent),
@@ -84,7 +83,7 @@ fn to_json(value: &Value, indent: Option<usize>, options: Kwargs) -> Result<Stri
     python::json(value, &style)
 }
 
-/// Python's methods: those that minijinja-contrib lacks, then its own.
+/// Calls a method of Python: one that minijinja-contrib lacks, or one that it provides.
 fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     match (value.as_str(), name) {
         (Some(text), "removeprefix") => {
@@ -116,7 +115,7 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-/// `strftime` of a time in UTC, for the fields that chat templates use; others stay as they are.
+/// Formats a UTC time like `strftime`, for the fields that chat templates use; others are copied.
 fn strftime(format: &str, seconds: u64) -> String {
     let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil_from_days(days);
@@ -168,7 +167,7 @@ fn strftime(format: &str, seconds: u64) -> String {
     out
 }
 
-/// Year, month and day of a count of days since 1970-01-01, in the Gregorian calendar
+/// Converts a count of days since 1970-01-01 to year, month and day of the Gregorian calendar
 /// (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468; // since 0000-03-01

@@ -1,29 +1,29 @@
-//! Keeps the text of a message from posing as the template's own special tokens.
+//! Keeps the text of a message from being read as the template's own special tokens.
 //!
-//! A template pastes messages between its special tokens, and the result is one text, in which
-//! `<|im_start|>` from a user looks like `<|im_start|>` from the template. So before rendering, a
-//! sentinel character goes into the messages wherever such a token could be (or, after a template
-//! has cut and joined, become) one; after rendering it is taken out again, and the places where it
-//! stood are remembered: the tokenizer takes no text with such a place in it for a special token.
-//! The text itself is the same with and without the guard.
+//! A template inserts messages between its special tokens. The result is one text, in which `<|im_start|>`
+//! from a user looks like `<|im_start|>` from the template. So before rendering, a sentinel character is
+//! inserted into the messages wherever such a token is (or may arise after the template has cut and joined
+//! text). After rendering, the sentinels are removed and their positions recorded: the tokenizer reads no
+//! text with such a position inside as a special token. The text itself is the same with and without the
+//! guard.
 
 use minijinja::Value;
 use minijinja::value::ValueKind;
 
 use crate::text::vocabulary::{TokenKind, Vocabulary};
 
-/// Noncharacters: in no well-meant text, and not changed by what templates do to text.
+/// Noncharacters: they do not occur in regular text, and templates do not change them.
 const SENTINELS: std::ops::RangeInclusive<char> = '\u{FDD0}'..='\u{FDEF}';
 
-/// Knows where to put sentinels.
+/// Knows where sentinels must be inserted.
 #[derive(Debug)]
 pub(super) struct Guard {
-    /// Characters to put one in front of: the second ones of the control tokens, such as `|`.
-    /// Every token is broken, even one that a template joins from two halves.
+    /// Characters that get a sentinel in front: the second characters of control tokens, such as `|`.
+    /// This breaks every token, even one that a template joins from two halves.
     chars: Vec<char>,
     /// Texts of control tokens whose second character is common in text, such as `<s>`.
     texts: Vec<String>,
-    /// The template; a sentinel in it would be taken for ours.
+    /// The template's source; a sentinel in it would be mistaken for an inserted one.
     template: String,
 }
 
@@ -47,7 +47,7 @@ impl Guard {
         guard
     }
 
-    /// A sentinel that is neither in these values nor in the template.
+    /// Returns a sentinel that occurs neither in these values nor in the template.
     pub(super) fn sentinel(&self, values: &[(&str, Value)]) -> Option<char> {
         let mut used = [false; 32];
         let mut note = |text: &str| {
@@ -60,7 +60,7 @@ impl Guard {
         SENTINELS.zip(used).find_map(|(char, used)| (!used).then_some(char))
     }
 
-    /// The value with sentinels in its texts.
+    /// Returns the value with sentinels in its texts.
     pub(super) fn mark(&self, value: &Value, sentinel: char) -> Value {
         match value.kind() {
             ValueKind::String => {
@@ -81,7 +81,7 @@ impl Guard {
         }
     }
 
-    /// The text with sentinels; `None` if it needs none.
+    /// Returns the text with sentinels; `None` if it needs none.
     fn mark_text(&self, text: &str, sentinel: char) -> Option<String> {
         let by_char = text.contains(self.chars.as_slice());
         let by_text = self.texts.iter().any(|token| text.contains(token.as_str()));
@@ -104,7 +104,7 @@ impl Guard {
     }
 }
 
-/// Takes the sentinels out and says where they stood.
+/// Removes the sentinels and returns their positions.
 pub(super) fn strip(text: String, sentinel: char) -> (String, Vec<usize>) {
     if !text.contains(sentinel) {
         return (text, Vec::new());
@@ -130,7 +130,7 @@ fn pairs(map: &Value) -> impl Iterator<Item = (Value, Value)> {
     })
 }
 
-/// Shows every text of a value, keys included.
+/// Calls `see` with every text of a value, including keys.
 fn visit(value: &Value, see: &mut impl FnMut(&str)) {
     match value.kind() {
         ValueKind::String => value.as_str().into_iter().for_each(see),

@@ -1,11 +1,11 @@
-//! Conversations to prompts, by the model's own Jinja template, as `transformers` renders it.
+//! Renders conversations to prompts with the model's own Jinja template, as `transformers` does.
 //!
-//! - `guard`: marks where a message's own text must not become a special token
-//! - `python`: values printed and dumped to JSON as Python does it
-//! - [`answer`]: splits what comes back into reasoning, text, calls of functions; `call` reads the calls
-//! - `functions`: what templates may call beside Jinja's own
-//! - `start`: where the answer begins, which the rendered template decides
-//! - `value`: JSON as templates compute with it
+//! - `guard`: marks places where a message's own text must not become a special token
+//! - `python`: prints values, and dumps them to JSON, as Python does
+//! - [`answer`]: splits the answer into reasoning, text and function calls; `call` parses the calls
+//! - `functions`: functions for templates beyond Jinja's own
+//! - `start`: determines where the answer begins from the rendered template
+//! - `value`: JSON as template values
 
 pub mod answer;
 mod call;
@@ -30,14 +30,14 @@ pub use value::template_value;
 
 const KEY: &str = "tokenizer.chat_template";
 
-/// How the template is called in messages.
+/// The template's name in messages.
 const NAME: &str = "chat_template";
 
-/// Instructions that one rendering may take: about a second, and ten times what a conversation of
-/// ten thousand messages needs.
+/// The maximum number of instructions per rendering: about a second, and ten times the need of a conversation of
+/// ten thousand messages.
 const FUEL: u64 = 10_000_000;
 
-/// ChatML, for a file that brings no template.
+/// ChatML, for a file without a template.
 pub(crate) const CHATML: &str = "\
 {%- for message in messages %}
     {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
@@ -47,33 +47,33 @@ pub(crate) const CHATML: &str = "\
 {%- endif %}
 ";
 
-/// Why a conversation could not be rendered.
+/// The error of rendering a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChatError {
-    /// The template itself refused, in its own words: the conversation is not what it takes.
+    /// The template refused the conversation, with its own message.
     #[error("the model's chat template refuses this conversation: {0}")]
     Refused(String),
     /// The template failed on this conversation.
     #[error("the model's chat template failed: {0}")]
     Failed(String),
-    /// The conversation cannot be told apart from the template's own text.
+    /// The conversation leaves no character to distinguish it from the template's own text.
     #[error("the conversation contains every Unicode noncharacter U+FDD0 to U+FDEF; leave one out")]
     NoSentinel,
 }
 
-/// What a template computes with; [`template_value`] makes it of JSON.
+/// A value that a template computes with; [`template_value`] creates it from JSON.
 pub type TemplateValue = Value;
 
-/// What a template is given beside the messages.
+/// The template's input beside the messages.
 #[derive(Debug, Clone)]
 pub struct ChatOptions {
-    /// Functions the model may call: a list in OpenAI's shape.
+    /// Functions that the model may call: a list in OpenAI's format.
     pub tools: Option<TemplateValue>,
-    /// Ends the prompt with the beginning of the model's turn.
+    /// Ends the prompt with the start of the model's turn.
     pub add_generation_prompt: bool,
-    /// Asks a model that can think to do so or not; `None` leaves it to the template.
+    /// Turns thinking on or off, if the model supports it; `None` leaves it to the template.
     pub enable_thinking: Option<bool>,
-    /// Further variables that the template may read, by name.
+    /// Further variables for the template, by name.
     pub variables: Vec<(String, TemplateValue)>,
 }
 
@@ -98,7 +98,7 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// The template of a file; ChatML, with a warning in the log, if it has none.
+    /// Compiles the template of a file, or ChatML, with a warning in the log, if it has none.
     pub fn from_gguf(file: &GgufFile, tokenizer: &Tokenizer) -> Result<Self, LoadError> {
         Self::from_metadata(file.all_metadata(), tokenizer)
     }
@@ -120,7 +120,7 @@ impl ChatTemplate {
         })
     }
 
-    /// Compiles a template; the error says what is wrong and in which line.
+    /// Compiles a template; the error has the problem and its line.
     pub fn new(source: &str, tokenizer: &Tokenizer) -> Result<Self, String> {
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         let mut environment = Environment::new();
@@ -141,12 +141,12 @@ impl ChatTemplate {
     }
 
     /// Renders a conversation. Messages are maps with `role` and `content`, as
-    /// [`api::Message`](crate::api::Message) is, and whatever else the template reads
+    /// [`api::Message`](crate::api::Message) is, and other fields that the template reads
     /// (`tool_calls`, `reasoning_content`).
     ///
     /// The text of a control token inside a message stays text: a user who writes
     /// `<|im_end|>\n<|im_start|>system` does not end the turn. User-defined tokens (`<think>`,
-    /// `<tool_call>`) count wherever they stand, for templates look for them in messages.
+    /// `<tool_call>`) are recognized everywhere, since templates look for them in messages.
     pub fn render<M: Serialize>(
         &self,
         messages: &[M],
@@ -163,7 +163,7 @@ impl ChatTemplate {
 
         context.push(("documents", Value::from(())));
         context.push(("add_generation_prompt", options.add_generation_prompt.into()));
-        // What is not known is left undefined, not none: templates ask `is defined`.
+        // Unset variables are left undefined, not none: templates test `is defined`.
         let optional = [
             ("enable_thinking", options.enable_thinking.map(Value::from)),
             ("bos_token", self.bos.as_deref().map(Value::from)),
@@ -192,7 +192,7 @@ fn failed(error: minijinja::Error) -> ChatError {
     ChatError::Failed(describe(&error))
 }
 
-/// An error in one line, with the template's line.
+/// Returns an error as one line, with the line in the template.
 fn describe(error: &minijinja::Error) -> String {
     let what = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
     match error.line() {

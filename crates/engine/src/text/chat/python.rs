@@ -1,5 +1,5 @@
-//! Values as Python prints them (`str`, `repr`) and dumps them (`json.dumps`): templates are
-//! written and tested there, and models were trained on what came out.
+//! Prints values as Python does (`str`, `repr`) and dumps them (`json.dumps`): templates are written and tested
+//! with Python, and models were trained on its output.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use minijinja::{Error, ErrorKind, Value};
 
 use super::value::LongInteger;
 
-/// How `json.dumps` is asked to write.
+/// The arguments of `json.dumps`.
 #[derive(Debug, Clone)]
 pub(super) struct JsonStyle {
     pub(super) indent: Option<usize>,
@@ -19,7 +19,7 @@ pub(super) struct JsonStyle {
 }
 
 impl JsonStyle {
-    /// Python's defaults, but for `ensure_ascii`, which `transformers` turns off.
+    /// Returns Python's defaults, except for `ensure_ascii`, which `transformers` turns off.
     pub(super) fn new(indent: Option<usize>) -> Self {
         Self {
             indent,
@@ -31,7 +31,7 @@ impl JsonStyle {
     }
 }
 
-/// `str(value)`; empty for an undefined value, as Jinja prints it.
+/// Returns `str(value)`; empty for an undefined value, as Jinja prints it.
 pub(super) fn str(value: &Value) -> String {
     match value.as_str() {
         Some(text) => text.to_owned(),
@@ -75,7 +75,7 @@ fn write_repr(value: &Value, out: &mut String) {
     }
 }
 
-/// `repr` of a text: single quotes, unless it holds single and no double ones.
+/// Writes the `repr` of a text: in single quotes, unless it contains single and no double quotes.
 fn write_quoted(text: &str, out: &mut String) {
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(quote);
@@ -95,7 +95,7 @@ fn write_quoted(text: &str, out: &mut String) {
     out.push(quote);
 }
 
-/// `repr` of a number. Floats: shortest digits, with an exponent below 1e-4 and from 1e16.
+/// Writes the `repr` of a number. Floats: shortest digits, with an exponent below 1e-4 and from 1e16.
 fn write_number(value: &Value, out: &mut String) {
     let float = match f64::try_from(value.clone()) {
         Ok(float) if !value.is_integer() => float,
@@ -120,7 +120,7 @@ fn write_number(value: &Value, out: &mut String) {
     }
 }
 
-/// `json.dumps(value, …)`.
+/// Returns `json.dumps(value, …)`.
 pub(super) fn json(value: &Value, style: &JsonStyle) -> Result<String, Error> {
     let mut out = String::new();
     write_json(value, style, 0, &mut out)?;
@@ -205,7 +205,7 @@ fn write_json_items(
     Ok(())
 }
 
-/// JSON keys are texts: Python writes `true`, `null` and numbers as in values.
+/// Returns a key's text: Python writes `true`, `null` and numbers as in values.
 fn key_text(key: &Value) -> String {
     match key.kind() {
         ValueKind::String => key.as_str().unwrap_or_default().to_owned(),
@@ -246,7 +246,7 @@ fn push_display(value: &Value, out: &mut String) {
     push(out, format_args!("{value}"));
 }
 
-/// Writing to a `String` cannot fail.
+/// Appends formatted text. Writing to a `String` can't fail.
 fn push(out: &mut String, arguments: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(arguments);
 }

@@ -1,5 +1,5 @@
-//! Where the answer begins. A model may think first, and what its template renders decides whether it
-//! does: a constraint holds for the answer, never for the thought.
+//! Determines where the answer begins. A model may reason first, depending on what its template renders. A
+//! constraint applies to the answer, never to the reasoning.
 
 use serde::Serialize;
 
@@ -9,16 +9,16 @@ use super::{ChatError, ChatOptions, ChatTemplate, Prompt};
 /// Where the answer to a prompt begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnswerStart {
-    /// With the first token.
+    /// At the first token.
     AtOnce,
-    /// Behind the `</think>` of a thought that the prompt opened.
+    /// After the `</think>` of reasoning that the prompt opened.
     InThought,
-    /// Behind the `</think>` of a thought that the model opens itself.
+    /// After the `</think>` of reasoning that the model opens itself.
     BeforeThought,
 }
 
 impl AnswerStart {
-    /// Of a prompt, by its end. That a model opens a thought itself a prompt does not show.
+    /// Determines the start from the end of a prompt. A prompt does not show whether the model opens reasoning itself.
     pub(crate) fn of(end_of_prompt: &str) -> Self {
         let is_open = end_of_prompt.trim_end().ends_with(THINK);
         if is_open { Self::InThought } else { Self::AtOnce }
@@ -26,13 +26,12 @@ impl AnswerStart {
 }
 
 impl ChatTemplate {
-    /// Renders a conversation whose answer shall keep a constraint, and says where the answer begins.
-    /// Unless the options ask for a thought, the template is asked for none: one that opens a thought
-    /// nevertheless belongs to a model that always thinks, and one that does not know the question to
-    /// a model that never does.
+    /// Renders a conversation for a constrained answer, and returns where the answer begins. Unless the options
+    /// enable thinking, it is disabled in the template: a template that opens reasoning nevertheless belongs to a
+    /// model that always thinks, and one that ignores the setting to a model that never does.
     ///
     /// # Errors
-    /// As [`Self::render`].
+    /// Returns the errors of [`Self::render`].
     pub fn render_constrained<M: Serialize>(
         &self,
         messages: &[M],
@@ -43,7 +42,7 @@ impl ChatTemplate {
         let prompt = self.render(messages, &with(thinks))?;
         let mut start = AnswerStart::of(prompt.text());
         if thinks && start == AnswerStart::AtOnce {
-            // Who knows the question renders something else, such as a thought that is empty, to `false`.
+            // A template that supports the setting renders something else for `false`, such as empty reasoning.
             let without = self.render(messages, &with(false))?;
             let closes = prompt.text().trim_end().ends_with(THINK_END);
             if without != prompt && !closes {
@@ -105,7 +104,7 @@ mod tests {
             ("hybrid", hybrid, None, empty, AtOnce),
             ("hybrid", hybrid, Some(false), empty, AtOnce),
             ("hybrid", hybrid, Some(true), "", BeforeThought),
-            // thinks if asked, and the template opens the thought: Qwen3.5
+            // thinks if enabled, and the template opens the reasoning: Qwen3.5
             ("newer", newer, None, empty, AtOnce),
             ("newer", newer, Some(false), empty, AtOnce),
             ("newer", newer, Some(true), "<think>\n", InThought),

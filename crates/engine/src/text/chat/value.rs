@@ -1,5 +1,5 @@
-//! JSON as templates compute with it. Numbers stay as they were written: an integer of any length is
-//! printed digit by digit, as Python prints it.
+//! JSON as template values. Numbers keep their spelling: an integer of any length is printed digit by
+//! digit, as Python prints it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use minijinja::Value;
 use minijinja::value::{Object, ObjectRepr};
 use serde_json::Value as Json;
 
-/// An integer that no primitive number holds.
+/// An integer that fits no primitive type.
 #[derive(Debug)]
 pub(super) struct LongInteger(String);
 
@@ -23,14 +23,14 @@ impl Object for LongInteger {
 }
 
 impl LongInteger {
-    /// The digits of a value that is one.
+    /// Returns the digits if the value is such an integer.
     pub(super) fn digits(value: &Value) -> Option<&str> {
         value.downcast_object_ref::<Self>().map(|integer| integer.0.as_str())
     }
 }
 
-/// What templates are given for a JSON value. (Deserializing one, as other values, would take numbers
-/// for maps: `serde_json` keeps them as they were written.)
+/// Converts a JSON value to a template value. (Deserializing it would turn numbers into maps, since
+/// `serde_json` keeps their spelling.)
 pub fn template_value(json: &Json) -> Value {
     match json {
         Json::Null => Value::from(()),

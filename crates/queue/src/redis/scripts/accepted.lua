@@ -1,4 +1,4 @@
--- accepted: what a repeated submit of a task would answer.
+-- accepted: returns the reply of a repeated submit of a task.
 --
 -- KEYS  1 base
 -- ARGV  1 id

@@ -1,12 +1,12 @@
--- agree: how the queue is divided and laid out; the first who asks decides.
+-- agree: fixes the queue's number of partitions and its layout; the first caller decides.
 --
 -- KEYS  1 base   2 partitions
--- ARGV  1 how many partitions the caller thinks there are   2 the layout of keys and records that it knows
--- Returns  {how many there are, which layout}; layout 0 is any from before it was remembered
+-- ARGV  1 the caller's number of partitions   2 the layout of keys and records that it supports
+-- Returns  {number of partitions, layout}; layout 0 is any from before it was stored
 
 local known = redis.call('GET', KEYS[2])
 if not known then
-  -- Perhaps after a FLUSHALL, with new tasks already there: those are of processes that agreed before.
+  -- Possibly after a FLUSHALL, with new tasks already stored: those are of processes that agreed before.
   known = ARGV[1] .. ' ' .. ARGV[2]
   redis.call('SET', KEYS[2], known)
 end

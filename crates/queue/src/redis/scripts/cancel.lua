@@ -1,4 +1,4 @@
--- cancel: ends a queued task at once; asks the worker of a running one to stop.
+-- cancel: ends a queued task at once; requests cancellation of a running one.
 --
 -- KEYS  1 base
 -- ARGV  1 id   2 outcome `cancelled`

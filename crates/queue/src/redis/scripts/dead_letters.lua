@@ -1,8 +1,8 @@
--- dead_letters: the latest first.
+-- dead_letters: returns dead letters, newest first.
 --
 -- KEYS  1 base   2 dead
 -- ARGV  1 only those that died before this many ms, or +inf   2 only of this model, or empty
---       3 most letters
+--       3 maximum number of letters
 -- Returns  {(record, outcome, failures, submitted ms, died ms)…}
 
 local base, most, reply, found = KEYS[1], tonumber(ARGV[3]), {}, 0

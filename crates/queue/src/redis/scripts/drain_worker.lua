@@ -1,4 +1,4 @@
--- drain_worker: leaves a worker word that it shall drain.
+-- drain_worker: stores the order that a worker drain.
 --
 -- KEYS  1 base   2 seen   3 draining
 -- ARGV  1 worker

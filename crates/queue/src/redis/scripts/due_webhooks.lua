@@ -1,7 +1,7 @@
--- due_webhooks: hands out deliveries that are due; they are the caller's for a span.
+-- due_webhooks: assigns due deliveries to the caller for a span.
 --
 -- KEYS  1 base   2 hooks
--- ARGV  1 span in ms   2 most deliveries
+-- ARGV  1 span in ms   2 maximum number of deliveries
 -- Returns  {(id, tenant, hook, number, outcome, submitted ms, started ms or empty, finished ms)…}
 
 local base, at, reply = KEYS[1], now_ms(), {}

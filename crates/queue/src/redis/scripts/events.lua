@@ -1,8 +1,8 @@
--- events: a task's events after a number, oldest first.
+-- events: returns a task's events after a number, oldest first.
 --
 -- KEYS  1 base   2 task   3 events
--- ARGV  1 the number   2 most events   3 id
--- Returns  {number of the first, (ms and body, with a space between)…}   {}   none, or no such task
+-- ARGV  1 the number   2 maximum number of events   3 id
+-- Returns  {number of the first, (ms and body, separated by a space)…}   {}   no events, or no such task
 
 local base, most = KEYS[1], tonumber(ARGV[2])
 
@@ -22,7 +22,7 @@ local listed = task.events and #task.events or redis.call('LLEN', KEYS[3])
 local behind = dropped + 2 + listed -- the number of the first after the list
 local last = { started_event(task) }
 if task.outcome then
-  -- An `ended` event is its outcome, and says so.
+  -- An `ended` event is its outcome plus the event's name.
   last[#last + 1] = task.finished .. ' {"event":"ended",' .. string.sub(task.outcome, 2)
 end
 

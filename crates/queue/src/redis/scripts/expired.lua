@@ -1,8 +1,8 @@
--- expired: whose task it was that ended and whose outcome has expired.
+-- expired: returns the tenant of a task that ended and whose outcome has expired.
 --
 -- KEYS  1 base
 -- ARGV  1 id
--- Returns  {tenant}   {}   it is still there, or was never, or is forgotten
+-- Returns  {tenant}   {}   the task still exists, never existed, or its tombstone has expired
 
 local base, id = KEYS[1], ARGV[1]
 

@@ -1,5 +1,5 @@
--- forget_worker: a worker says goodbye. It is not listed from here on; what it left running is
--- reclaimed by the reapers.
+-- forget_worker: deletes the report of a worker that stops. It is not listed any more; reapers reclaim its
+-- running tasks.
 --
 -- KEYS  1 base   2 seen
 -- ARGV  1 worker

@@ -1,4 +1,4 @@
--- logged: these tasks have their log lines.
+-- logged: acknowledges that the log lines of these tasks are written.
 --
 -- KEYS  1 base
 -- ARGV  ids…

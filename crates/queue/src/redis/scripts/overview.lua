@@ -1,4 +1,4 @@
--- overview: all queues at a glance.
+-- overview: returns the counters of all queues.
 --
 -- KEYS  1 base   2 models   3 totals   4 dead   5 hooks
 -- Returns  {now ms, bytes queued, dead letters, webhooks pending,

@@ -1,8 +1,8 @@
--- publish: appends generated text to a task's events; what is told already is not told twice.
+-- publish: appends generated text to a task's events, skipping chunks that are already there.
 --
 -- KEYS  1 base   2 events   3 task
--- ARGV  1 id   2 fence   3 how many chunks of this attempt came before   4… token events
--- Returns  {held, 1 when a cancel was asked for, else 0}   {lost}
+-- ARGV  1 id   2 fence   3 number of chunks of this attempt before these   4… token events
+-- Returns  {held, 1 if cancellation was requested, else 0}   {lost}
 
 local base, id = KEYS[1], ARGV[1]
 

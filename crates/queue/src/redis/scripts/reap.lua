@@ -1,18 +1,18 @@
--- reap: deals with leases that have run out, delayed tasks that are due, deadlines that have passed,
--- and workers that stopped reporting.
+-- reap: handles expired leases, delayed tasks that are due, deadlines that have passed, and workers that
+-- stopped reporting.
 --
--- While Redis is down nobody can renew, so after it every lease may have run out though its worker
--- lives. Reapers call this several times a lease; when none did for half a lease, Redis (or the way
--- to it) was gone, and nothing is reclaimed for one lease. When the call before came as late, the reapers are
--- just slow: no second hold, or they would never reclaim. A clock that goes forward looks like a silence, and
--- the living renew by it meanwhile; of one that goes back lib/clock.lua takes care.
+-- While Redis is down no worker can renew, so afterwards every lease may have expired although its worker
+-- is alive. Reapers call this several times per lease. If none did for half a lease, Redis or the network
+-- was down, and no lease is reclaimed for one lease. If the call before was as late, the reapers are merely
+-- slow, and there is no second hold, or they would never reclaim. A clock that jumps forward looks like
+-- such a gap, and live workers renew during the hold. lib/clock.lua handles a clock that jumps back.
 --
 -- KEYS  1 base   2 leases   3 reaper
--- ARGV  1 reaping worker   2 lease in ms   3 most tasks to deal with
+-- ARGV  1 reaping worker   2 lease in ms   3 maximum number of tasks to handle
 --       4 outcome `cancelled`   5 outcome `expired`
 --       6 reason for `requeued` events, as JSON   7 the same as the attempt's error
---       8… rest in ms after the first lease in a row that ran out, after the second…; the last is for
---       all that follow
+--       8… backoff in ms after the first lost lease in a row, after the second…; the last value is for
+--       all further ones
 -- Returns  {n, requeued id…, n, cancelled id…, n, expired id…,
 --           n, exhausted (id, record, attempt, submitted ms, started ms, failed attempts)…}
 
@@ -33,8 +33,8 @@ for _, id in ipairs(late_ids) do
   end
 end
 
--- `late` is how many ms a late call came after the one before, else 0; `span` is the longest lease of those
--- who reap, and so of those who claim.
+-- `late` is how many ms after the previous call a late call came, else 0; `span` is the longest lease of all
+-- reapers, and so of all claimants.
 local seen = redis.call('HMGET', KEYS[3], 'last', 'late', 'hold', 'span')
 local since, before = seen[1] and at - seen[1], tonumber(seen[2] or '0')
 local hold, span = tonumber(seen[3] or '0'), math.max(lease, tonumber(seen[4] or '0'))
@@ -73,7 +73,7 @@ for _, id in ipairs(ids) do
         rest, fields)
       requeued[#requeued + 1] = id
     else
-      -- What the hash tells of the start is the last attempt's: the reaper's has no such event.
+      -- The start in the hash is that of the last attempt: the reaper's attempt has no such event.
       local started = started_event(task)
       if started then emit(base, id, { started }) end
       local attempt = int(task.attempt + 1)

@@ -1,10 +1,10 @@
--- release: gives a task back to the queue for its next attempt, at once or after a rest; one whose
--- owner asked to cancel it ends as cancelled instead, and its log line is the releaser's to write. The lease
--- that released it may repeat itself.
+-- release: returns a task to the queue for its next attempt, at once or after a backoff. If cancellation was
+-- requested, the task ends as cancelled instead, and the caller must write its log line. The lease that
+-- released the task may repeat the call.
 --
 -- KEYS  1 base
--- ARGV  1 id   2 fence   3 how the attempt failed, as JSON, or empty when it does not count
---       4 rest in ms   5 `requeued` event   6 outcome `cancelled`
+-- ARGV  1 id   2 fence   3 the attempt's failure, as JSON, or empty if it does not count
+--       4 backoff in ms   5 `requeued` event   6 outcome `cancelled`
 -- Returns  {released}   {lost}
 
 local base, id = KEYS[1], ARGV[1]

@@ -1,8 +1,8 @@
--- renew: extends a lease, and tells whether the task's owner wants it cancelled.
+-- renew: extends a lease, and returns whether cancellation of the task was requested.
 --
 -- KEYS  1 base   2 leases
 -- ARGV  1 id   2 fence   3 span in ms
--- Returns  {held, 1 when a cancel was asked for, else 0}   {lost}
+-- Returns  {held, 1 if cancellation was requested, else 0}   {lost}
 
 local base, id = KEYS[1], ARGV[1]
 

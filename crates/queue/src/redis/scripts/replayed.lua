@@ -1,5 +1,5 @@
--- replayed: a dead letter's task was submitted again: in the letter's place, the new task's id stays
--- as long as the letter would have.
+-- replayed: replaces a dead letter, whose task was submitted again, by the new task's id, for the rest of
+-- the letter's TTL.
 --
 -- KEYS  1 base   2 dead   3 the letter
 -- ARGV  1 id   2 the new task's id

@@ -1,8 +1,8 @@
--- report_worker: stores a worker's report until its TTL, and tells what operators want of it.
+-- report_worker: stores a worker's report until its TTL, and returns operators' orders for it.
 --
 -- KEYS  1 base   2 workers   3 seen   4 draining   5 heard
 -- ARGV  1 worker   2 report   3 TTL in ms
--- Returns  {stored, 1 when it shall drain, else 0}
+-- Returns  {stored, 1 if it must drain, else 0}
 
 local at = now_ms()
 local before = redis.call('ZSCORE', KEYS[3], ARGV[1])

@@ -1,14 +1,14 @@
--- rights: which commands, keys and channels that the queue uses its user may not use.
+-- rights: finds the commands, keys and channels used by the queue that its Redis user may not use.
 --
 -- Redis checks a user's rights before it refuses a write in a script that may not write (`no-writes`,
 -- scripts.rs). So every command is tried, and none has an effect. The script has no keys: it runs on any
 -- node of a Cluster, also on a replica, and also when memory is full.
 --
 -- ARGV  the base of each partition
--- Returns  {command <name> | read <key> | write <key> | channel <name> …}; {} when nothing is missing
+-- Returns  {command <name> | read <key> | write <key> | channel <name> …}; {} if nothing is missing
 
--- All commands that the scripts and single calls use, with arguments that Redis accepts up to the check.
--- vetting.rs tries the others by themselves (SCRIPT LOAD, EVALSHA, SUBSCRIBE can't be tried in a script).
+-- All commands that scripts and single calls use, with arguments that Redis accepts up to the check.
+-- vetting.rs tries the others separately (SCRIPT LOAD, EVALSHA, SUBSCRIBE can't be tried in a script).
 -- A test compares this list with the scripts and with the rule in docs/OPERATING.md.
 local COMMANDS = {
   'DEL key', 'EXISTS key', 'EXPIRE key 1', 'GET key', 'HDEL key f', 'HGET key f', 'HGETALL key',
@@ -20,15 +20,15 @@ local COMMANDS = {
   'ZRANK key m', 'ZREM key m', 'ZSCORE key m',
 }
 
--- What keys begin with, after the base. (docs/QUEUE.md lists them.)
+-- Prefixes of keys, after the base. (docs/QUEUE.md lists them.)
 local KEYS_USED = {
   'partitions', 'task:', 'events:', 'gone:', 'queue:', 'leases', 'models', 'stats:', 'backlog:', 'delayed',
   'expiring', 'totals', 'idem:', 'unlogged', 'unlogged:', 'dead', 'dead:', 'hooks', 'hook:', 'reaper', 'workers', 'seen',
   'heard', 'draining',
 }
 
--- What the user lacks for a call: `command`, `key` or `channel`; nil when it may. Redis 7.0 says "can't run
--- this command", "can't access at least one of the keys"; 7.2 and Valkey "has no permissions to run the 'xadd'
+-- Returns which right the user lacks for a call: `command`, `key` or `channel`; nil if none. Redis 7.0 says "can't
+-- run this command", "can't access at least one of the keys"; 7.2 and Valkey "has no permissions to run the 'xadd'
 -- command", "No permissions to access a key".
 local function lacks(...)
   local answer = redis.pcall(...)
@@ -57,9 +57,9 @@ for _, line in ipairs(COMMANDS) do
   if not may[call[1]] then missing[#missing + 1] = 'command ' .. string.lower(call[1]) end
 end
 
--- A key or channel can only be tried with a command that may be run.
+-- A key or channel can only be tried with a command that is permitted.
 for nth, base in ipairs(ARGV) do
-  -- One key tells of a partition whether its pattern is there at all.
+  -- For a further partition one key suffices to check that its pattern is granted.
   for _, name in ipairs(nth == 1 and KEYS_USED or { 'task:' }) do
     local key = base .. name
     if may.HMGET and lacks('HMGET', key, 'f') then missing[#missing + 1] = 'read ' .. key end

@@ -1,5 +1,5 @@
--- room: whether a submit would be taken now. Redis refuses this before its first line as it would refuse
--- `submit`: at `maxmemory`, on a read-only replica, after a failed save, with too few replicas.
+-- room: checks whether a submit would be accepted now. Redis refuses this script before its first line for the
+-- same reasons as `submit`: at `maxmemory`, on a read-only replica, after a failed save, with too few replicas.
 --
 -- KEYS  1 base
 -- Returns  {room}

@@ -1,7 +1,7 @@
--- set_paused: stops handing out a model's tasks, or begins again.
+-- set_paused: pauses or resumes handing out a model's tasks.
 --
 -- KEYS  1 base   2 models
--- ARGV  1 model   2 1 to pause, 0 to go on
+-- ARGV  1 model   2 1 to pause, 0 to resume
 -- Returns  {set}
 
 redis.call('SADD', KEYS[2], ARGV[1])

@@ -1,4 +1,4 @@
--- snapshot: what is known of a task, and where it stands while it is queued.
+-- snapshot: returns a task's snapshot, with its standing while it is queued.
 --
 -- KEYS  1 base
 -- ARGV  1 id

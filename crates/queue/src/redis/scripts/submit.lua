@@ -1,25 +1,24 @@
--- submit: stores tasks and queues them, or refuses them, each by itself; nothing in between.
+-- submit: stores and queues tasks, or refuses them; each one independently and atomically.
 --
 -- KEYS  1 base
--- ARGV  of each task:
+-- ARGV  for each task:
 --       1 id   2 record   3 `about`, see lib/base.lua
---       4 limit of its model, of its tenant, and of bytes, spaces between
---       5 what few have, as JSON, or empty: `at` not before, in ms; `after` nor sooner than this many ms
---         from now; `expires` ms to its deadline; `hook` its webhook; `notes` what is kept of it
---         beyond its end; `key` where its repetitions look for
---         it, `hash` of its body, `window` how old in ms an earlier submit may be to count as the same,
---         -1 for any age, 0 for none
+--       4 limits of its model, of its tenant, and of bytes, separated by spaces
+--       5 optional fields as JSON, or empty: `at` earliest start in ms; `after` earliest start in ms from
+--         now; `expires` ms until its deadline; `hook` its webhook; `notes` the fields kept after its end;
+--         `key` the idempotency key under which repetitions find it, `hash` of its body, `window` the
+--         maximum age in ms of an earlier submit that counts as the same, -1 for any age, 0 for none
 -- Returns  a text for each task:
---          accepted, id, 1 when it was made now else 0, state, submitted ms, depth, standing…
---          reused, id   the key stands for another body
+--          accepted, id, 1 if it was created now else 0, state, submitted ms, depth, standing…
+--          reused, id   the key was used with another body
 --          full, bound, held, queued, processing, service ms
---          error, what Redis said
+--          error, message of Redis
 
 local base, at = KEYS[1], now_ms()
 local now = int(at)
 local PLAIN = {}
 
--- The three limits of a text: most calls have the same for all.
+-- The three limits of a text: most calls have the same text for all tasks.
 local texts = {}
 local function limits_of(text)
   local limits = texts[text]
@@ -31,7 +30,7 @@ local function limits_of(text)
   return limits
 end
 
--- Whether some of the call's tasks are there already: mostly none, which one question tells.
+-- Checks whether tasks of the call exist already: usually none, which one command answers.
 local keys = {}
 for i = 1, #ARGV, 5 do keys[#keys + 1] = task_key(base, ARGV[i]) end
 local some_known = redis.call('EXISTS', unpack(keys)) > 0
@@ -59,7 +58,7 @@ local function submit(id, record, about, limits, more)
   read_totals(base, queue)
   local depth = math.max(0, counted.delayed + in_lanes(counted))
 
-  -- Refuses the task if it is beyond a bound.
+  -- Refuses the task if it exceeds a bound.
   local function full(bound, held, more, limit)
     if held + more <= limit then return nil end
     return table.concat({ 'full', bound, int(held), int(depth), int(counted.processing),
@@ -106,7 +105,7 @@ local function submit(id, record, about, limits, more)
   redis.call('HSET', key, unpack(fields))
   made[id] = true
   count_queued(queue, #record, 1)
-  -- Nobody can be waiting for a task that was not there: no wake.
+  -- No watcher can wait for a task that did not exist: no wake.
   return there(base, id, '1', task, at)
 end
 

@@ -1,4 +1,4 @@
--- webhook: what became of a task's webhook so far.
+-- webhook: returns the state and the tries of a task's webhook.
 --
 -- KEYS  1 base   2 hooks   3 the delivery   4 the task
 -- ARGV  1 id

@@ -1,8 +1,8 @@
--- webhook_tried: records what became of a try; that of the current one decides what follows. The same
--- try told again changes nothing.
+-- webhook_tried: records the result of a try. The result of the current try determines the next step;
+-- repeating a recorded try changes nothing.
 --
 -- KEYS  1 base   2 hooks   3 the delivery
--- ARGV  1 id   2 number of the try   3 what came of it   4 delivered, given_up or pending (again)
+-- ARGV  1 id   2 number of the try   3 its result   4 delivered, given_up or pending (again)
 --       5 pause in ms before the next
 -- Returns  {noted}   {known}   {missing}
 

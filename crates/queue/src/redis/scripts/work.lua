@@ -1,39 +1,38 @@
--- work: records outcomes, each once, and then hands out tasks under a lease.
+-- work: records outcomes, each once, and then claims tasks under a lease.
 --
--- The lease that recorded an outcome may repeat itself. A failure that an operator should see becomes a
--- dead letter as well. The log line of each is the caller's to write for a span; that it is written comes
--- with a later call.
--- A claim takes the first tasks of the streams that have some, and never blocks; entries of tasks that are
--- gone or not queued any more are cleared on the way, and so are those past their deadline, which the next
--- reap ends. Queues of paused models are passed by. Where workers have more room than there are tasks, each
--- gets its share of them only.
+-- The lease that recorded an outcome may repeat the call. A failure that an operator should see also becomes
+-- a dead letter. The caller has a span to write the log line of each outcome; a later call acknowledges the
+-- line.
+-- A claim takes the first tasks of the non-empty streams and never blocks. It removes entries of tasks that
+-- no longer exist, are no longer queued, or are past their deadline (the next reap ends those). It skips
+-- queues of paused models. If workers have more room than tasks are queued, each gets only its share.
 --
 -- KEYS  1 base
--- ARGV  1 of how many tasks the log lines are written, then their ids
---       then how many outcomes, and of each:
+-- ARGV  1 number of tasks whose log lines are written, then their ids
+--       then the number of outcomes, and for each:
 --         id, fence, terminal state, outcome, the error of a dead letter as JSON or empty
---       then of each claim:
---         worker, lease in ms, for each task that it would take the digit of the lane whose turn it is
---         (1 is the most urgent), how many models, models…
+--       then for each claim:
+--         worker, lease in ms, one digit per requested task: the lane whose turn it is (1 is the most
+--         urgent), number of models, models…
 -- Returns  for each outcome a text:
 --            recorded, finished ms
 --            lost
---            error, what Redis said
---          then for each claim a text, and what it says:
---            took, how many
---              of each two texts: id, attempt, submitted ms, started ms, failed attempts; and its record
+--            error, message of Redis
+--          then for each claim a text, and its content:
+--            took, number
+--              for each two texts: id, attempt, submitted ms, started ms, failed attempts; and its record
 --            none, ms to the next delayed task or -1, latest entry of each lane's streams, one per model…
---              wait for that long or anything newer, then claim again
---            again   much was cleared: claim again, without waiting
---            error, what Redis said
+--              wait for that long or for a newer entry, then claim again
+--            again   many entries were removed: claim again, without waiting
+--            error, message of Redis
 
 local base, at = KEYS[1], now_ms()
 local now = int(at)
 
--- Keeps the task as a dead letter; beyond MAX_DEAD_LETTERS the oldest go.
+-- Stores the task as a dead letter; beyond MAX_DEAD_LETTERS the oldest are deleted.
 local function bury(id, task, outcome, error)
   local more = read_placed(base, id, 'record', 'worker', 'failures', 'spent', 'submitted')
-  -- Of a task whose attempts are used up, the last one's failure is known.
+  -- If the task's attempts are used up, the last failure is already recorded.
   local failures = more.spent == '1' and more.failures or with_failure(more, at, error)
   local letters, letter = base .. 'dead', base .. 'dead:' .. id
   for _, old in ipairs(redis.call('ZRANGEBYSCORE', letters, '-inf', int(letters_since(at)))) do
@@ -45,7 +44,7 @@ local function bury(id, task, outcome, error)
       drop_letter(base, old)
     end
   end
-  -- No two die at the same instant, so that a page can begin where another ended.
+  -- No two letters have the same instant, so a page can begin where another ended.
   local latest = redis.call('ZRANGE', letters, -1, -1, 'WITHSCORES')
   local died = int(math.max(at, (tonumber(latest[2]) or 0) + 1))
   redis.call('ZADD', letters, died, id)
@@ -54,7 +53,7 @@ local function bury(id, task, outcome, error)
   redis.call('EXPIRE', letter, DEAD_LETTER_TTL_S)
 end
 
--- Counts how long a task has run; `save` writes it down.
+-- Adds a processing time to the averages; `save` writes them.
 local function measure(counted, latest)
   local average = counted.average or tonumber(counted.service_ms)
   local deviation = counted.deviation or tonumber(counted.service_dev)
@@ -68,13 +67,13 @@ local function measure(counted, latest)
 end
 
 local function finish(id, fence, state, outcome, failure)
-  -- As read_ending, but that where the task waited does not matter: this and `take` are most of the work.
+  -- Like read_ending, without the fields about the task's place: this and `take` are most of the work.
   local values = redis.pcall('HMGET', task_key(base, id), 'state', 'fence', 'about', 'started', 'told', 'idem',
     'hook', 'submitted', 'run_at', 'expires', 'depth', 'dropped', 'returned', 'notes')
   if values.err then
     local ended = read_ended(base, id)
     if not ended then error(values) end
-    -- Only a finish leaves a fence on a task that has ended.
+    -- Only a finish leaves a fence on an ended task.
     return ended.fence == fence and 'recorded ' .. ended.finished or 'lost'
   end
   if values[1] ~= 'processing' or values[2] ~= fence then
@@ -96,19 +95,19 @@ local function finish(id, fence, state, outcome, failure)
   return 'recorded ' .. now
 end
 
--- Up to so many entries of a stream, which are no longer there. There is no consumer group: who has a task
--- is told by leases, which are fenced; what is taken goes in the same step, and nothing is pending.
+-- Removes and returns up to `most` entries of a stream. There is no consumer group: the fenced leases record
+-- the holder of a task. The entries are removed in the same step, so none is pending.
 local function pop(stream, most)
   local entries = redis.call('XRANGE', stream, '-', '+', 'COUNT', most)
   if #entries > 0 then
-    -- Exactly those: they are the first. (An XDEL would look for each.)
+    -- Exactly these entries: they are the first. (An XDEL would look up each.)
     local ms, nth = string.match(entries[#entries][1], '^(%d+)-(%d+)$')
     redis.call('XTRIM', stream, 'MINID', '=', ms .. '-' .. int(nth + 1))
   end
   return entries
 end
 
--- Takes the task of an entry, if it is to be had.
+-- Takes the task of an entry, if it can be claimed.
 local function take(worker, until_ms, lane, entry, taken)
   local id, waited = entry[2][2] or '', 'stream ' .. entry[1] .. ' '
   local key = task_key(base, id)
@@ -146,8 +145,8 @@ local function take(worker, until_ms, lane, entry, taken)
   return true
 end
 
--- How many tasks a worker gets that would take `most`: while the ready workers have more room than tasks
--- wait, its part of them.
+-- Returns how many tasks a worker with room for `most` gets: its share, while the ready workers have more room
+-- than tasks are queued.
 local function share_of(models, most)
   local queued, room = 0, 0
   for _, counted in ipairs(models) do
@@ -172,7 +171,7 @@ local function claim(worker, lease, turns, names)
   if #turns > 1 then wanted = share_of(models, #turns) end
 
   local dry = {} -- lanes whose stream had no more
-  -- Where the next task is to come from: the lane whose turn it is, else the most urgent.
+  -- Returns the lane of the next task: the lane whose turn it is, else the most urgent one.
   local function next_lane(turn, planned)
     for nth = 0, #LANES do
       local name = nth == 0 and LANES[tonumber(string.sub(turns, turn, turn))] or LANES[nth]
@@ -205,7 +204,7 @@ local function claim(worker, lease, turns, names)
         local done, took = pcall(take, worker, until_ms, lane, entry, taken)
         if not done then
           problem = took
-          -- Whose it was is not known, but nobody waits behind it any more.
+          -- The task's tenant is unknown, but no task waits behind it any more.
           if lane.left == left then
             lane.queued, lane.left, lane.changed = lane.queued - 1, left + 1, true
           end

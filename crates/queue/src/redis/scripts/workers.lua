@@ -1,7 +1,7 @@
--- workers: the reports of those that reported lately.
+-- workers: returns the unexpired reports of workers.
 --
 -- KEYS  1 base   2 workers   3 seen   4 heard
--- Returns  {(report, ms at which it came, or empty)…}
+-- Returns  {(report, ms at which it was received, or empty)…}
 
 local ids = redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. int(now_ms()), '+inf')
 local reports = {}

@@ -1,5 +1,5 @@
--- Runs a step for one of several tasks: what goes wrong with it (a foreign value under one of its keys)
--- is its own answer, and does not spoil the others'.
+-- Runs a step for one of several tasks. An error (a foreign value under one of the task's keys) becomes this
+-- task's reply and does not affect the others.
 local function alone(step, ...)
   local done, answer, more = pcall(step, ...)
   if done then return answer, more end

@@ -1,16 +1,16 @@
--- What is counted: of a model in its stats, of tenants and in all in the totals. Each is read once in a
--- script's run, changed in memory, and written once, by `save`.
+-- Counters: a model's in its stats; tenants' and global ones in the totals. Each is read once per run of a
+-- script, changed in memory, and written once, by `save`.
 --
--- `lane:<lane>` in the stats is five numbers and an entry's id with spaces between: tasks queued in the
+-- `lane:<lane>` in the stats is five numbers and an entry's id, separated by spaces: tasks queued in the
 -- lane, tenants with tasks in its stream, tasks that entered the stream, that left it, that joined a
 -- backlog, and the latest entry.
 
 local LANES = { 'high', 'normal', 'low', 'batch' }
 
--- Models by name; all bytes; tenants by name.
+-- Counters of models by name; global bytes; tenants by name.
 local counted_models, totals = {}, { tenants = {} }
 
--- One lane's, from its text.
+-- Parses one lane's counters.
 local function lane_of(text)
   if not text then
     return { queued = 0, tenants = 0, entered = 0, left = 0, joined = 0, last = '0-0' }
@@ -21,7 +21,7 @@ local function lane_of(text)
     left = tonumber(left), joined = tonumber(joined), last = last }
 end
 
--- Of a model: a table for each lane, numbers, and texts for the averages.
+-- Reads a model's counters: a table per lane, numbers, and texts for the averages.
 local function counters(base, model)
   local counted = counted_models[model]
   if counted then return counted end
@@ -34,7 +34,7 @@ local function counters(base, model)
     service_ms = values[8] or '0', service_dev = values[9] or '0', paused = values[10] == '1',
     completed = tonumber(values[11] or 0), failed = tonumber(values[12] or 0),
     cancelled = tonumber(values[13] or 0), changes = {},
-    -- Nothing was ever submitted to it.
+    -- The model never had a submit.
     new = not (values[1] or values[2] or values[3] or values[4] or values[5]) }
   counted_models[model] = counted
   return counted
@@ -45,13 +45,13 @@ local function count(counted, name, by)
   counted[name], counted.changes[name] = value, value
 end
 
--- Tasks of the model that wait in a lane.
+-- Returns the number of the model's tasks that wait in lanes.
 local function in_lanes(counted)
   return counted.high.queued + counted.normal.queued + counted.low.queued + counted.batch.queued
 end
 
--- Reads what is counted of a queue: `share`, its tasks in the stream, and with `held` its tenant's queued
--- tasks; and `bytes` of all queued records.
+-- Reads the totals of a queue: `share`, its tasks in the stream; with `held`, its tenant's queued tasks; and
+-- `bytes` of all queued records.
 local function read_totals(base, queue)
   if queue.share then return end
   local values = redis.call('HMGET', base .. 'totals', 'bytes', 'tenant:' .. queue.tenant,
@@ -65,14 +65,14 @@ local function read_totals(base, queue)
   queue.held, queue.share, queue.share_was = held, tonumber(values[3] or 0), tonumber(values[3] or 0)
 end
 
--- Counts a task whose record has so many bytes in (1) or out (-1) of what is queued: of all bytes, and of
+-- Adds a task with a record of that many bytes to the queued totals (1), or subtracts it (-1): global bytes, and
 -- its tenant's tasks.
 local function count_queued(queue, bytes, by)
   totals.bytes, queue.held.count = totals.bytes + by * bytes, queue.held.count + by
   totals.changed = true
 end
 
--- Bytes of a task's record.
+-- Returns the bytes of a task's record.
 local function record_bytes(base, id)
   return redis.call('HSTRLEN', task_key(base, id), 'record')
 end

@@ -1,4 +1,4 @@
--- Ends a task other than by `work`, which counts in its own way.
+-- Ends a task other than by `work`, which updates the counters differently.
 local function end_early(base, id, task, at, state, outcome, log_at)
   local was, counted = task.state, counters(base, task.queue.model)
   end_task(base, id, task, at, state, outcome, log_at)
@@ -6,7 +6,7 @@ local function end_early(base, id, task, at, state, outcome, log_at)
   count(counted, state, 1)
 end
 
--- The same where no worker is there to log it: anybody may at once.
+-- Ends a task without a worker that could log it: any process may write the line at once.
 local function end_unattended(base, id, task, at, state, outcome)
   end_early(base, id, task, at, state, outcome, at)
 end

@@ -1,14 +1,14 @@
--- A task that has ended: a text under the key where its hash was, so that little of it stays. Its lines:
+-- An ended task: a text under the key of its former hash, to save memory. Its lines:
 --   state attempt worker submitted started finished run_at expires depth told dropped fence returned listed,
---     with spaces between; `-` where one says nothing
+--     separated by spaces; `-` for an empty field
 --   outcome, as versioned JSON
---   notes, or nothing
---   what was in the list of its events, as many lines as `listed` says
+--   notes, or an empty line
+--   the entries of the list of its events, `listed` lines
 --   about
--- What is not in lib/base.lua: `finished`, the instant of the end in ms, and `fence`, which is that of the
--- finisher, to know one that repeats itself; of other ends there is none.
+-- Fields that lib/base.lua does not describe: `finished`, the time of the end in ms, and `fence`, the
+-- finisher's, to recognize a repeated finish; other ends have none.
 
--- A task from its text, with `events`; nil when it is no such text.
+-- Parses the text of an ended task, with `events`; returns nil if the text is invalid.
 local function ended_of(text)
   if type(text) ~= 'string' then return nil end
   local words, outcome, notes, from = string.match(text, '^([^\n]+)\n([^\n]*)\n([^\n]*)\n()')
@@ -31,7 +31,7 @@ local function ended_of(text)
   return task
 end
 
--- A task that has ended; nil when there is none.
+-- Reads an ended task; returns nil if there is none.
 local function read_ended(base, id)
   return ended_of(redis.pcall('GET', task_key(base, id)))
 end

@@ -1,11 +1,11 @@
--- All that `end_task` needs to know of a task, and the named fields.
+-- Reads the fields that `end_task` needs of a task, and the named fields.
 local function read_ending(base, id, ...)
   return read_placed(base, id, 'told', 'idem', 'hook', 'started', 'worker', 'submitted', 'run_at', 'expires',
     'depth', 'dropped', 'returned', 'notes', ...)
 end
 
--- Notes for `save` whose task it was. Those of tasks that were made in the same four seconds share a hash
--- (lib/base.lua), which lives as long as the latest of them is to be known.
+-- Collects the task's tenant for `save`. Tasks created within the same four seconds share a hash
+-- (lib/base.lua), which expires with the last of them.
 local function remember(base, id, task)
   local key, ttl = gone_key(base, id), task.ttl + math.max(task.ttl, TOMBSTONE_S)
   local gone = forgotten[key]
@@ -18,15 +18,15 @@ local function remember(base, id, task)
   gone[#gone + 1] = task.queue.tenant
 end
 
--- A field of the text of an ended task (lib/ended.lua).
+-- Returns a field for the text of an ended task (lib/ended.lua).
 local function word(value)
   if not value or value == '' then return ' -' end
   return ' ' .. value
 end
 
--- The text of a task with the events of its list.
+-- Returns the text of an ended task with the events of its list.
 local function ended_text(task, events)
-  -- An empty `told` is not the same as a missing one (lib/events.lua).
+  -- An empty `told` differs from a missing one (lib/events.lua).
   local told = task.told == '' and ' nothing' or word(task.told)
   local listed = #events > 0 and table.concat(events, '\n') .. '\n' or ''
   return task.state .. word(task.attempt) .. word(task.worker) .. word(task.submitted) .. word(task.started)
@@ -35,9 +35,9 @@ local function ended_text(task, events)
     .. '\n' .. (task.notes or '') .. '\n' .. listed .. task.about
 end
 
--- Ends a task: its place and lease go, the outcome takes the place of the prompt, the TTL starts, its log line
--- is owed, and what outlives it is kept: whose it was, and its webhook. Counting the end in the model's stats
--- is the caller's. `task` is from read_ending, with the `fence` of a finisher; `log_at` is when anybody may
+-- Ends a task: deletes its place and lease, replaces the prompt by the outcome, starts the TTL, makes its log
+-- line pending, and stores what outlives it: its tenant and its webhook. The caller counts the end in the
+-- model's stats. `task` is from read_ending, with the `fence` of a finisher; from `log_at` on any process may
 -- write the line.
 local function end_task(base, id, task, at, state, outcome, log_at)
   if task.state == 'queued' then
@@ -49,7 +49,7 @@ local function end_task(base, id, task, at, state, outcome, log_at)
   else
     freed[#freed + 1] = id
   end
-  -- There is no list before the first attempt, nor as long as that has told nothing.
+  -- There is no list before the first attempt, nor while that has published nothing.
   local events = {}
   local told = (task.told or '0') ~= '0'
   if told or tonumber(task.attempt) > 1 or task.attempt == '1' and task.state == 'queued' then

@@ -1,16 +1,16 @@
--- A task's events. Those that its other fields tell are not stored: the first, `queued`, from `submitted`; the
--- last, `ended`, from `finished` and `outcome`; and the latest attempt's `started`, as long as `told`
--- is missing or 0. What lies between is a list, each `<ms> <body>`: its first entry is event
--- 2 + dropped. A body is versioned JSON, or what most are, in short (reply.rs): `t<attempt> <text as JSON>` of
--- a token, `s<attempt> <worker>` of a start.
+-- A task's events. Events that follow from its other fields are not stored: the first, `queued`, from
+-- `submitted`; the last, `ended`, from `finished` and `outcome`; and the latest attempt's `started`, as long as
+-- `told` is missing or 0. The events between are a list, each `<ms> <body>`; its first entry is event
+-- 2 + dropped. A body is versioned JSON, or for the most frequent events a short form (reply.rs):
+-- `t<attempt> <text as JSON>` for a token, `s<attempt> <worker>` for a start.
 
--- The `started` that the list does not have, or nil. `task` has started, told, attempt and worker.
+-- Returns the `started` event that the list does not have, or nil. `task` has started, told, attempt and worker.
 local function started_event(task)
   if (task.started or '') == '' or (task.told or '0') ~= '0' then return nil end
   return task.started .. ' s' .. task.attempt .. ' ' .. task.worker
 end
 
--- Appends events to the list; beyond MAX_EVENTS the oldest go, some hundred at a time.
+-- Appends events to the list; beyond MAX_EVENTS the oldest are dropped, about a hundred at a time.
 local function emit(base, id, events)
   local length
   for i = 1, #events, 1000 do -- Lua's stack has room for some thousands

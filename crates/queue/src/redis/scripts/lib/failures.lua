@@ -1,4 +1,4 @@
--- A task's failures with that of its current attempt. `task` has failures, attempt and worker;
+-- Returns a task's failures plus that of its current attempt. `task` has failures, attempt and worker;
 -- `error` is a TaskError as JSON.
 local function with_failure(task, at, error)
   local lines = task.failures or ''

@@ -1,4 +1,4 @@
--- Takes tasks whose log lines are written out of the journal.
+-- Removes tasks whose log lines are written from the journal.
 local function note_logged(base, ids)
   if #ids == 0 then return end
   redis.call('ZREM', base .. 'unlogged', unpack(ids))

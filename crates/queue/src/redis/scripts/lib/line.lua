@@ -1,16 +1,16 @@
--- How tasks stand in line, and get in and out. `task.queue` has its totals read (`read_totals`);
--- `counted` is its model's.
+-- The positions of tasks in their lanes: how they enter and leave. `task.queue` has its totals read
+-- (`read_totals`); `counted` has the counters of its model.
 
--- A tenant has at most this many tasks in a stream, but for those that come back to the queue; the
--- rest wait in its backlog. (line.rs says the same to the embedded queue.)
+-- The maximum number of a tenant's tasks in a stream, apart from requeued ones; the rest wait in its backlog.
+-- (line.rs has the same constant for the embedded queue.)
 local WINDOW = 16
 
--- What is to be added to backlogs, by key: how many had joined with it, id, one after the other.
+-- The tasks to add to backlogs, by key: the count of tasks that joined including this one, id, alternating.
 local arriving = {}
 -- Queues whose window was full and has room now.
 local short = {}
 
--- Adds what arrives, each backlog in one go.
+-- Adds the arriving tasks, each backlog with one command.
 local function arrive()
   for key, tasks in pairs(arriving) do
     arriving[key] = nil
@@ -18,7 +18,7 @@ local function arrive()
   end
 end
 
--- Counts so many tasks of a queue into its stream, or out of it.
+-- Adds a number of a queue's tasks to the count of its stream; negative to subtract.
 local function count_in_stream(queue, lane, by)
   local was = queue.share
   queue.share = math.max(0, was + by)
@@ -27,16 +27,16 @@ local function count_in_stream(queue, lane, by)
   elseif was > 0 and queue.share == 0 then
     lane.tenants = lane.tenants - 1
   end
-  -- Nobody waits in a backlog while its window has room.
+  -- No task waits in a backlog while its window has room.
   if was >= WINDOW and queue.share < WINDOW and not queue.short then
     queue.short = true
     short[#short + 1] = queue
   end
 end
 
--- The steps that put a task somewhere answer its `place`, for its hash.
+-- The steps that place a task return its `place`, for its hash.
 
--- At the end of its lane's stream.
+-- Appends the task to its lane's stream.
 local function enter_stream(queue, lane, id)
   local entry = redis.call('XADD', queue.stream, '*', 'id', id)
   lane.entered, lane.last, lane.changed = lane.entered + 1, entry, true
@@ -44,7 +44,7 @@ local function enter_stream(queue, lane, id)
   return string.format('stream %s %d', entry, lane.entered)
 end
 
--- Lets the next ones of backlogs into the places that others left.
+-- Moves the next tasks of backlogs into the places that others left.
 local function refill(base)
   if #short == 0 then return end
   arrive()
@@ -60,8 +60,8 @@ local function refill(base)
   end
 end
 
--- At the end of its lane: in the stream, or in its tenant's backlog when the tenant has its window
--- full. A task that comes `back` goes into the stream in any case.
+-- Appends the task to its lane: to the stream, or to its tenant's backlog if the tenant's window is full.
+-- A requeued task (`back`) always goes to the stream.
 local function join(base, id, task, back, counted)
   local queue = task.queue
   local lane = counted[queue.lane]
@@ -83,7 +83,7 @@ local function join(base, id, task, back, counted)
   return place
 end
 
--- Aside, until its time has come.
+-- Delays the task until its time has come.
 local function delay(base, id, task, run_at, counted)
   redis.call('ZADD', base .. 'delayed', int(run_at), id)
   count(counted, 'delayed', 1)
@@ -91,13 +91,13 @@ local function delay(base, id, task, run_at, counted)
   return 'delayed'
 end
 
--- Counts a task of a queue out of its lane's stream.
+-- Subtracts a task of a queue from the count of its lane's stream.
 local function count_out(queue, lane)
   lane.queued, lane.left, lane.changed = lane.queued - 1, lane.left + 1, true
   count_in_stream(queue, lane, -1)
 end
 
--- Takes a task from where it waits. Its `place` is the caller's to change.
+-- Removes a task from where it waits. The caller must change its `place`.
 local function leave(base, id, task, counted)
   local queue = task.queue
   local lane = counted[queue.lane]

@@ -1,5 +1,5 @@
--- Lets delayed tasks whose time has come into their lanes. One that rested after an attempt comes
--- back, so no window holds it up.
+-- Moves delayed tasks whose time has come into their lanes. A task that backed off after an attempt is
+-- requeued, so no window delays it.
 local function promote(base, at, most)
   local due = redis.call('ZRANGEBYSCORE', base .. 'delayed', '-inf', int(at), 'LIMIT', 0, most)
   for _, id in ipairs(due) do

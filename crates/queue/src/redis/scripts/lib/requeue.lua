@@ -1,5 +1,5 @@
--- Puts a processing task back in its queue, at the end, or aside to `rest` for that many ms; sets the
--- other `fields` as well. `task` is from read_placed, with told, started and worker.
+-- Requeues a processing task, at the end of its queue or delayed by `rest` ms; also sets the other `fields`.
+-- `task` is from read_placed, with told, started and worker.
 local function requeue(base, id, task, at, event, rest, fields)
   freed[#freed + 1] = id
   emit(base, id, append({ started_event(task) }, { int(at) .. ' ' .. event }))

@@ -1,4 +1,4 @@
--- Writes what a script has collected (lib/task.lua) and counted (lib/counters.lua), all at once.
+-- Writes everything that a script has collected (lib/task.lua) and counted (lib/counters.lua), at once.
 
 local function save_counters(base)
   for model, counted in pairs(counted_models) do
@@ -23,7 +23,7 @@ local function save_counters(base)
   end
 end
 
--- What is nothing is not kept, or tenants that come and go would fill the memory.
+-- Zeros are deleted, or tenants that come and go would fill the memory.
 local function save_totals(base)
   local fields, gone = {}, {}
   local function note(name, value, was)
@@ -59,7 +59,7 @@ local function save(base)
   if #leased > 0 then redis.call('ZADD', base .. 'leases', unpack(leased)) end
   save_counters(base)
   save_totals(base)
-  -- Last, and by pcall: it is a hint. All is written, and whoever misses it looks again by itself.
+  -- Last, and by pcall, since it is only a hint: everything is written, and a reader that misses it polls.
   if #woken > 0 then redis.pcall('PUBLISH', base .. 'changed', table.concat(woken, ' ')) end
 end
 

@@ -1,5 +1,5 @@
--- How a queued task stands, for `Standing` in estimate.rs, as one text with spaces between. `task` is from
--- read_placed, with run_at; one that just joined a backlog knows its `rank`. `counted` is from `counters`.
+-- Returns the standing of a queued task, for `Standing` in estimate.rs, as one text separated by spaces. `task` is
+-- from read_placed, with run_at; a task that just joined a backlog has its `rank`. `counted` is from `counters`.
 local function standing(id, task, at, counted)
   local queue = task.queue
   local lane = counted[queue.lane]
@@ -14,7 +14,7 @@ local function standing(id, task, at, counted)
     rank = redis.call('ZCARD', queue.backlog)
   end
   if task.run_at then wait = math.max(0, task.run_at - at) end
-  -- Of a model that is paused nobody can tell when: as if nobody worked for it.
+  -- For a paused model the time is unknown: report no capacity.
   local capacity = counted.paused and 0 or counted.capacity
   return string.format('%s %d %d %d %d %d %d %d %d %d %d %d %s %s', queue.lane, in_stream,
     math.max(0, inside), rank, wait, lane.tenants, counted.high.queued, counted.normal.queued,

@@ -1,21 +1,20 @@
--- Reading and writing a task, and what a script collects of it until `save` (lib/save.lua) writes it, for
--- all of the script's tasks at once.
+-- Reads and writes tasks, and collects a script's changes until `save` (lib/save.lua) writes them for all tasks
+-- of the script at once.
 
--- Tasks that watchers are to hear of, leases that end, and leases that begin: instant, id, one after the
--- other.
+-- Tasks whose watchers must be notified, leases that end, and leases that begin: instant, id, alternating.
 local woken, freed, leased = {}, {}, {}
 
--- Tasks whose log lines are owed: the instant from which anybody may write it, id, one after the other; and
--- the texts of those that are gone too soon: id, text.
+-- Tasks whose log lines are pending: the time from which any process may write the line, id, alternating; and
+-- the texts of those whose outcome expires too soon: id, text.
 local owed, owed_texts = {}, {}
 
--- Tenants of tasks that end, by the key where that is kept: id, tenant, one after the other, and `ttl` in s.
+-- Tenants of ending tasks, by the key under which they are stored: id, tenant, alternating, and `ttl` in s.
 local forgotten = {}
 
 local function events_key(base, id) return base .. 'events:' .. id end
 local function stream_key(base, lane, model) return base .. 'queue:' .. lane .. ':' .. model end
 
--- Tells watchers that something happened to the task.
+-- Notifies watchers that the task may have changed.
 local function wake(id)
   woken[#woken + 1] = id
 end
@@ -23,7 +22,7 @@ end
 -- Queues by name: the tasks of one tenant in one lane of a model.
 local queues = {}
 
--- The queue of that name, `lane:tenant:model`. Lanes and tenants have no colon in their names.
+-- Returns the queue named `lane:tenant:model`. Names of lanes and tenants contain no colon.
 local function queue_of(base, name)
   local queue = queues[name]
   if not queue then
@@ -35,7 +34,7 @@ local function queue_of(base, name)
   return queue
 end
 
--- What an `about` says: mostly all tasks of a call have the same.
+-- Parsed `about` fields: usually all tasks of a call have the same.
 local abouts = {}
 local function about_of(base, text)
   local about = abouts[text]
@@ -47,8 +46,8 @@ local function about_of(base, text)
   return about
 end
 
--- All that the steps below need to know of a task, and the named fields, by name. Of one that has ended there
--- is what lib/ended.lua names; of a foreign value there is nothing.
+-- Reads the fields that the steps below need of a task, and the named fields, by name. An ended task has the
+-- fields of lib/ended.lua; a foreign value has none.
 local function read_placed(base, id, ...)
   local names = { ... }
   local values = redis.pcall('HMGET', task_key(base, id), 'state', 'about', 'place', 'attempt', ...)

@@ -1,4 +1,4 @@
--- What a submit answers about a task that was accepted.
+-- Returns the reply of a submit about an accepted task.
 local function there(base, id, created, task, at)
   local reply = 'accepted ' .. id .. ' ' .. created .. ' ' .. task.state .. ' ' .. task.submitted .. ' '
     .. task.depth
@@ -6,7 +6,7 @@ local function there(base, id, created, task, at)
   return reply .. ' ' .. standing(id, task, at, counters(base, task.queue.model))
 end
 
--- The same about one that was there before.
+-- Returns the same about a task that existed before.
 local function there_already(base, id, at)
   arrive()
   return there(base, id, '0', read_placed(base, id, 'submitted', 'depth', 'run_at'), at)

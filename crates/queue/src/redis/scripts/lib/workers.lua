@@ -1,10 +1,10 @@
--- What a parsed report says of each model that its worker serves.
+-- Returns the entries of a parsed report, one per model that its worker serves.
 local function served_by(report)
   if type(report.models) == 'table' and #report.models > 0 then return report.models end
   return { { model = report.model, capacity = report.capacity } }
 end
 
--- Counts the capacity of a worker that is ready in (1) or out (-1) of its models'.
+-- Adds the capacity of a ready worker to that of its models (1), or subtracts it (-1).
 local function count_capacity(base, report, by)
   local known, parsed = pcall(cjson.decode, report or '')
   if not known or type(parsed) ~= 'table' or parsed.status ~= 'ready' then return end
@@ -15,7 +15,7 @@ local function count_capacity(base, report, by)
   end
 end
 
--- Deletes a worker that is gone. What it held comes back by its leases.
+-- Deletes a worker's report. Its tasks are requeued when their leases expire.
 local function drop_worker(base, id)
   redis.call('SREM', base .. 'draining', id)
   count_capacity(base, redis.call('HGET', base .. 'workers', id), -1)
