@@ -213,7 +213,7 @@ impl Served {
     }
 
     /// Returns how many of its tasks run now, including its adapters'.
-    fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.capacity().saturating_sub(self.slots.available_permits())
     }
 
@@ -257,13 +257,13 @@ impl Served {
     }
 
     /// Loads it on the current thread, and returns the engine and the load time.
-    fn load(&self) -> Result<(Engine, Duration), LoadError> {
+    pub(crate) fn load(&self) -> Result<(Engine, Duration), LoadError> {
         let began = Instant::now();
         Ok((load::start(&self.id, &self.file, &self.options)?, began.elapsed()))
     }
 
     /// Records a successful load.
-    fn loaded(&self, (engine, took): (Engine, Duration)) {
+    pub(crate) fn loaded(&self, (engine, took): (Engine, Duration)) {
         self.set_capacity(engine.info().max_batch);
         let now = Instant::now();
         *self.place() = Place {
@@ -285,7 +285,7 @@ impl Served {
     }
 
     /// Records a failed load, and returns the error for its tasks.
-    fn failed(&self, error: &LoadError) -> TaskError {
+    pub(crate) fn failed(&self, error: &LoadError) -> TaskError {
         let error_type = match error {
             LoadError::OutOfMemory(_) => ErrorType::OutOfMemory,
             _ => ErrorType::EngineError,
@@ -300,7 +300,7 @@ impl Served {
         problem
     }
 
-    fn place(&self) -> MutexGuard<'_, Place> {
+    pub(crate) fn place(&self) -> MutexGuard<'_, Place> {
         // No operation can leave the value inconsistent, so a poisoned lock is usable.
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
