@@ -67,7 +67,8 @@ fn a_served_file_that_is_cut_short_or_overwritten_ends_the_process_with_a_clear_
         let len = fs::metadata(path).expect("it is there").len();
         fs::write(path, vec![0x33; usize::try_from(len).expect("a small file")]).expect("written");
     };
-    let cases: [(&str, &dyn Fn(&Path)); 3] = [
+    type Change<'a> = &'a dyn Fn(&Path);
+    let cases: [(&str, Change<'_>); 3] = [
         ("qwen3/qwen3-q8_0.gguf", &halve),
         ("qwen2.5/qwen2.5-f32.gguf", &empty),
         ("qwen3/qwen3-q4_0.gguf", &overwrite),

@@ -60,7 +60,7 @@ enum Command {
     /// Run one worker alone. Needs REDIS_URL.
     Worker(Adapters),
     /// Submit a prompt; prints the task id, or with --wait or --stream the answer.
-    Submit(commands::task::Submit),
+    Submit(Box<commands::task::Submit>),
     /// Print a task's status.
     Status(commands::task::TaskArgs),
     /// Print a task's result.

@@ -14,3 +14,12 @@ pub(crate) fn read_f32<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32
     // Parse the text: rounding to 64 bits and then to 32 may give another number.
     number.to_string().parse().map_err(|_| D::Error::custom("a number was expected"))
 }
+
+/// Deserializes an optional field in any context.
+pub(crate) fn read_optional_f32<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<f32>, D::Error> {
+    let number = Option::<Number>::deserialize(deserializer)?;
+    let parse = |number: Number| number.to_string().parse().map_err(|_| number);
+    number.map(parse).transpose().map_err(|_| D::Error::custom("a number was expected"))
+}

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::number;
+
 /// A field of [`GenerationParams`](crate::GenerationParams) for which a model may recommend a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,19 +31,35 @@ impl SamplingField {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct RecommendedSampling {
     /// `temperature`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "number::read_optional_f32"
+    )]
     pub temperature: Option<f32>,
     /// `top_p`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "number::read_optional_f32"
+    )]
     pub top_p: Option<f32>,
     /// `top_k`; 0 means all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k: Option<u32>,
     /// `min_p`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "number::read_optional_f32"
+    )]
     pub min_p: Option<f32>,
     /// `repetition_penalty`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "number::read_optional_f32"
+    )]
     pub repetition_penalty: Option<f32>,
 }
 
@@ -63,6 +81,14 @@ mod tests {
         let text = serde_json::to_string(&used).unwrap();
         assert_eq!(text, r#"{"temperature":0.6,"top_k":20}"#);
         assert_eq!(serde_json::from_str::<RecommendedSampling>(&text).unwrap(), used);
+        // Within an outcome, which serde buffers.
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "state")]
+        enum Tagged {
+            One { used: RecommendedSampling },
+        }
+        let text = serde_json::to_string(&Tagged::One { used }).unwrap();
+        assert_eq!(serde_json::from_str::<Tagged>(&text).unwrap(), Tagged::One { used }, "{text}");
         assert!(RecommendedSampling::default().is_empty() && !used.is_empty());
     }
 }

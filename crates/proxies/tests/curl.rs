@@ -1,5 +1,7 @@
 //! Compares with curl: a request goes through the proxy if and only if curl's does.
 
+#![allow(clippy::unwrap_used)] // in helpers too: a failure there is a failed test
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};

@@ -1,5 +1,7 @@
 //! Tests the bytes that a proxy receives: all requests of a connection, and bodies of any size.
 
+#![allow(clippy::unwrap_used)] // in helpers too: a failure there is a failed test
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;

@@ -9,8 +9,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::json::{self, Object};
 use super::SafetensorsError;
+use super::json::{self, Object};
 use crate::LoadError;
 use crate::gguf::{Array, Metadata, Value};
 use crate::sample::RECOMMENDED;

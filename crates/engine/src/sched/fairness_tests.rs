@@ -35,7 +35,7 @@ struct Life {
 
 impl Life {
     /// Returns the number of steps from its submit through the one that sampled its first token.
-    fn to_first_token(&self) -> usize {
+    fn to_first_token(self) -> usize {
         self.first_token.expect("it drew a token") - self.added
     }
 }
@@ -165,7 +165,7 @@ fn short_prompts_of_16_clients_start_within_three_steps_and_cost_the_long_one_a_
             let slow = load.add(NORMAL, LONG, 1);
             let quick = load.beside_clients(slow, 15, priority, prompts.clone(), answers.clone());
             assert!(quick.len() >= 15);
-            let worst = quick.iter().map(Life::to_first_token).max().unwrap();
+            let worst = quick.iter().copied().map(Life::to_first_token).max().unwrap();
             let slow = load.lives[&slow].to_first_token();
             println!("{prompts:?} {answers:?} {priority}: {worst} steps, {slow} for the long one");
             assert!(worst <= 3, "{prompts:?} {answers:?} {priority}: {worst} steps");

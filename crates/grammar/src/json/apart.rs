@@ -102,7 +102,7 @@ impl Kinds<'_> {
             let is_none =
                 || extent(&numbers.expression(whole), MAX_STATES_OF_ONE) == Ok(Extent::Empty);
             // For numbers without a fraction, the text determines the value.
-            if !numbers.is_empty() && !(whole && is_none()) {
+            if !(numbers.is_empty() || whole && is_none()) {
                 return Ok(false);
             }
         }

@@ -203,14 +203,14 @@ impl<'a> Kinds<'a> {
             let key = format!("{whole} {numbers:?}");
             let says = |one: &Facts<'_>| one.numbers.says_something();
             let what = ("number", "minimum, maximum and multipleOf");
-            let reason = self.examine(key, numbers.examined(whole), (&facts, &says), what)?;
+            let reason = self.examine(key, numbers.examined(whole), &facts, says, what)?;
             types = if reason.is_some() { types.without(Types::NUMBER) } else { types };
             missing = missing.or(reason);
         }
         if types.has(Types::STRING) {
             let says = |one: &Facts<'_>| one.texts.says_something();
             let what = ("string", "minLength, maxLength, pattern and format");
-            let reason = self.examine(texts.key(), texts.examined(), (&facts, &says), what)?;
+            let reason = self.examine(texts.key(), texts.examined(), &facts, says, what)?;
             types = if reason.is_some() { types.without(Types::STRING) } else { types };
             missing = missing.or(reason);
         }
@@ -233,7 +233,8 @@ impl<'a> Kinds<'a> {
         &mut self,
         key: String,
         expression: Option<RegexAst>,
-        (facts, says): (&[(PlaceId, Rc<Facts<'a>>)], &dyn Fn(&Facts<'_>) -> bool),
+        facts: &[(PlaceId, Rc<Facts<'a>>)],
+        says: impl Fn(&Facts<'_>) -> bool,
         (what, keywords): (&str, &str),
     ) -> Result<Option<Refusal>, Refusal> {
         let Some(expression) = expression else { return Ok(None) };

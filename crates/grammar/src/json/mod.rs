@@ -20,8 +20,8 @@
 mod accepts;
 mod apart;
 mod conjunction;
-mod equal;
 mod decimal;
+mod equal;
 mod facts;
 mod formats;
 mod inhabited;

@@ -40,7 +40,7 @@ use serde::Serialize;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
     /// Measure how fast a model reads prompts and writes answers.
-    Engine(engine::EngineBench),
+    Engine(Box<engine::EngineBench>),
     /// Measure how much of the engine's rate remains behind gateway, Redis and worker.
     System(system::SystemBench),
     /// Measure how fast tasks pass through gateway, queue and worker.
@@ -56,7 +56,7 @@ pub(crate) enum Bench {
 /// Runs a benchmark and prints its figures.
 pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
-        Bench::Engine(args) => engine::run(args),
+        Bench::Engine(args) => engine::run(*args),
         Bench::System(args) => system::run(&args),
         Bench::Queue(args) => queue::run(&args),
         Bench::Http(args) => http::run(&args),

@@ -82,8 +82,9 @@ mod tests {
     fn the_rendered_template_decides_where_the_answer_begins() {
         use AnswerStart::{AtOnce, BeforeThought, InThought};
         let empty = "<think>\n\n</think>\n\n";
-        let hybrid =
-            format!("{{% if enable_thinking is defined and enable_thinking is false %}}{EMPTY}{{% endif %}}");
+        let hybrid = format!(
+            "{{% if enable_thinking is defined and enable_thinking is false %}}{EMPTY}{{% endif %}}"
+        );
         let newer = format!(
             "{{% if enable_thinking is defined and enable_thinking is false %}}{EMPTY}{{% else %}}{OPEN}{{% endif %}}"
         );
