@@ -199,15 +199,15 @@ pub(super) struct Follower {
     /// The file and position at which to start.
     start: Option<(Day, u64)>,
     now: Option<(Day, Lines)>,
-    /// A newer file exists. This one is read once more, because a writer may still have appended to
-    /// it.
-    ends: bool,
+    /// A newer file, opened as soon as it was seen: it may be moved away too. The present one is read
+    /// once more before, because a writer may still have appended to it.
+    next: Option<(Day, Lines)>,
 }
 
 impl Follower {
     /// Continues at `start`, or with the first file that appears.
     pub(super) fn new(dir: PathBuf, log: Log, start: Option<(Day, u64)>) -> Self {
-        Self { dir, log, start, now: None, ends: false }
+        Self { dir, log, start, now: None, next: None }
     }
 
     pub(super) fn log(&self) -> Log {
@@ -254,18 +254,20 @@ impl Follower {
             bytes += line.len();
             added.push(line);
         }
-        let next = if lines.was_replaced(&day.path) {
-            Some(day.clone())
-        } else {
-            days.into_iter().find(|next| next.date > day.date)
-        };
-        match next {
-            Some(next) if self.ends && added.is_empty() => {
-                if let Some(lines) = if_there(Lines::open(&next.path, 0))? {
-                    (self.now, self.ends) = (Some((next, lines)), false);
-                }
+        if let Some(next) = self.next.take_if(|_| added.is_empty()) {
+            self.now = Some(next);
+            return Ok(added);
+        }
+        if self.next.is_none() {
+            let newer = if lines.was_replaced(&day.path) {
+                Some(day.clone())
+            } else {
+                days.into_iter().find(|next| next.date > day.date)
+            };
+            if let Some(newer) = newer {
+                let lines = if_there(Lines::open(&newer.path, 0))?;
+                self.next = lines.map(|lines| (newer, lines));
             }
-            next => self.ends = next.is_some(),
         }
         Ok(added)
     }
