@@ -138,6 +138,8 @@ pub(super) async fn a_recorded_end_is_owed_until_it_is_said_to_be_logged(on: Fix
     }
     // A taker that died in its turn may have written it as well.
     let alone = cancelled_in_line(&*on.broker).await;
+    // The journal is made older by a little more than the span: the taking must be later than the end by more.
+    tokio::time::sleep(OVER - LINE_SPAN + Duration::from_millis(5)).await;
     let fresh = on.broker.unlogged(LINE_SPAN, ENOUGH).await.unwrap();
     assert_eq!((ids(&fresh), fresh[0].perhaps_written), (HashSet::from([alone]), None));
     on.age_journal(OVER).await;
