@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::answer::Answer;
 use crate::lease::KeptLease;
+use crate::until::CLAIM_WAIT;
 use crate::{Worker, recommended, translate};
 
 /// The interval at which generated text is published.
@@ -174,7 +175,8 @@ async fn follow(
                 );
                 // The task is probably not the cause, so another worker may retry it.
                 let hung = GenerateError::Compute("the engine did not react".to_owned());
-                return (failed(claimed, &hung).0, End::EngineSilent(engine.steps()));
+                let (verdict, _) = failed(claimed, &hung);
+                return (past_pending_claims(verdict), End::EngineSilent(engine.steps()));
             }
         }
     };
@@ -245,6 +247,17 @@ fn failed(claimed: &Claimed, error: &GenerateError) -> (Verdict, End) {
         return (Verdict::Release(Release::Unused), End::EngineStopped);
     }
     (verdict_on(claimed, translate::failure(error)), End::Settled)
+}
+
+/// Delays the retry of a released task until a claim that this worker has pending has ended: the claim would
+/// bring the task back to the engine that hangs. No further claim is made.
+fn past_pending_claims(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Release(Release::Failed { error, retry_in }) => {
+            Verdict::Release(Release::Failed { error, retry_in: retry_in.max(CLAIM_WAIT * 2) })
+        }
+        other => other,
+    }
 }
 
 fn verdict_on(claimed: &Claimed, failure: TaskError) -> Verdict {

@@ -12,12 +12,9 @@ use tokio::task::JoinSet;
 use crate::attempt::{self, End};
 use crate::models::Served;
 use crate::pulse::{self, HANG_GRACE};
-use crate::until::Until;
+use crate::until::{CLAIM_WAIT, Until};
 use crate::{Worker, WorkerError};
 
-/// The time for which one claim waits for a task. A stopping worker may notice this late, since a
-/// pending claim is never dropped: it may already have a task.
-const CLAIM_WAIT: Duration = Duration::from_secs(1);
 /// The first and the longest pause between claims while the queue is unavailable.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 /// Maximum time for giving back the remaining tasks.

@@ -1,6 +1,12 @@
 //! The signals that end the claiming of tasks.
 
+use std::time::Duration;
+
 use service::shutdown::CancellationToken;
+
+/// The time for which one claim waits for a task. A stopping worker may notice this late, since a
+/// pending claim is never dropped: it may already have a task.
+pub(crate) const CLAIM_WAIT: Duration = Duration::from_secs(1);
 
 /// The signals that end the claiming of a model's tasks.
 pub(crate) struct Until {
