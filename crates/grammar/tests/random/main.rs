@@ -53,7 +53,10 @@ fn answer(
             break;
         }
         if step == 19_999 {
-            return Err("the answer has no end".to_owned());
+            let tail = String::from_utf8_lossy(&text);
+            let tail: Vec<char> = tail.chars().rev().take(200).collect();
+            let tail: String = tail.into_iter().rev().collect();
+            return Err(format!("no end after {step} tokens: …{tail:?}"));
         }
     }
     String::from_utf8(text).map_err(|error| error.to_string())
