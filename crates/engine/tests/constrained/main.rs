@@ -1,7 +1,16 @@
-//! Answers that must keep a constraint, of the bundled model.
+//! Answers that must keep a constraint, of the bundled model and of models of random weights.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+#[path = "../../../grammar/tests/random/schemas.rs"]
+mod any_schema;
+#[path = "../common/mod.rs"]
+mod common;
+#[allow(dead_code)] // a part of it is used here
+#[path = "../checkpoint/edit.rs"]
+mod edit;
+mod every_kind;
 mod schemas;
+mod thinking;
 
 use engine::source::{SourceOptions, resolve};
 use engine::{

@@ -1,0 +1,233 @@
+//! Every kind of constraint, on models that never think, that think if asked, and that always think.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use engine::{Constraint, Finished, Function, GenerateError, Generation, StopReason};
+use grammar::{Grammars, Token};
+use serde_json::{Value, json};
+
+use crate::any_schema;
+use crate::read;
+use crate::thinking::{Model, Thinks};
+
+const ENABLE_THINKING: [Option<bool>; 3] = [Some(true), None, Some(false)];
+
+/// Whether a text is the beginning of one that a constraint allows. Byte by byte, since a model's tokens do not
+/// matter.
+fn may_begin(constraint: &Constraint, text: &str) -> bool {
+    let bytes: Vec<u8> = (0..=255).collect();
+    let tokens = bytes.chunks(1).map(Token::Bytes).chain([Token::Hidden]);
+    let grammars = Grammars::new(tokens, &[256]).unwrap();
+    let mut matcher = grammars.begin(constraint).unwrap();
+    text.bytes().all(|byte| {
+        matcher.mask().is_ok_and(|mask| mask.contains(byte.into()))
+            && matcher.accept(byte.into()).is_ok()
+    })
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    kept: u64,
+    refused: u64,
+    whole: u64,
+    cut: u64,
+    thoughts: u64,
+    tokens: usize,
+    failures: Vec<String>,
+}
+
+impl Tally {
+    /// Judges one answer. Returns the reason why it is wrong.
+    fn judge(
+        &mut self,
+        model: &Model,
+        constraint: &Constraint,
+        generation: Generation,
+        is_valid: &dyn Fn(&str) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let start = generation.answer_start();
+        let (text, end): (String, Finished) =
+            read(generation).map_err(|error| error.to_string())?;
+        self.tokens += end.completion_tokens;
+        let parts = model.split(&text, start);
+        match (end.reason, parts) {
+            (StopReason::EndOfTurn, Some((thought, answer))) => {
+                self.whole += 1;
+                self.thoughts += u64::from(!thought.trim().is_empty());
+                is_valid(answer).map_err(|problem| format!("{text:?}: {problem}"))
+            }
+            (StopReason::EndOfTurn, None) => Err(format!("ended in its thought: {text:?}")),
+            (StopReason::Length, parts) => {
+                self.cut += 1;
+                // The last character may be cut too.
+                let answer = parts.map_or("", |(_, answer)| answer).trim_end_matches('\u{fffd}');
+                match may_begin(constraint, answer) {
+                    true => Ok(()),
+                    false => Err(format!("cut, and no beginning of a valid answer: {text:?}")),
+                }
+            }
+            (reason, _) => Err(format!("{reason:?}: {text:?}")),
+        }
+    }
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+/// Answers random schemas with a model, and validates every answer.
+fn random_schemas(thinks: Thinks) {
+    let model = Model::start(thinks);
+    let from = number("SCHEMAS_FROM", 0);
+    let (count, answers) = (number("SCHEMAS", 30), number("ANSWERS", 1));
+    let mut tally = Tally::default();
+    let mut running = VecDeque::new();
+    let finish = |tally: &mut Tally,
+                  (seed, constraint, judge, generation): (
+        _,
+        Rc<Constraint>,
+        Rc<jsonschema::Validator>,
+        _,
+    )| {
+        let is_valid = |answer: &str| {
+            let value: Value = serde_json::from_str(answer).map_err(|error| error.to_string())?;
+            judge.validate(&value).map_err(|error| format!("{error} at {}", error.instance_path()))
+        };
+        if let Err(problem) = tally.judge(&model, &constraint, generation, &is_valid) {
+            let Constraint::JsonSchema(schema) = &*constraint else { return };
+            tally.failures.push(format!("{seed}: {problem}\n{schema}"));
+        }
+    };
+    for seed in from..from + count {
+        let schema = any_schema::random(seed);
+        let constraint = Rc::new(Constraint::JsonSchema(schema.clone()));
+        if let Err(refusal) = grammar::check(&constraint) {
+            tally.refused += 1;
+            match model.submit(seed, None, (*constraint).clone()) {
+                Err(GenerateError::InvalidRequest(problem)) if refusal.pointer().is_some() => {
+                    assert_eq!(problem, refusal.to_string(), "{seed}");
+                }
+                other => tally.failures.push(format!("{seed}: {refusal}, but {other:?}\n{schema}")),
+            }
+            continue;
+        }
+        tally.kept += 1;
+        // Unknown formats are annotations; the validator knows these two.
+        let judge = jsonschema::options().should_validate_formats(true);
+        let judge = judge.with_format("uri-reference", |_| true).with_format("regex", |_| true);
+        let judge = Rc::new(judge.build(&schema).unwrap());
+        for answer in 0..answers {
+            let enable = ENABLE_THINKING[(seed + answer) as usize % 3];
+            let generation = model.submit(seed * 1_000 + answer, enable, (*constraint).clone());
+            let generation = generation.unwrap_or_else(|error| panic!("{seed}: {error}\n{schema}"));
+            assert_eq!(generation.answer_start(), thinks.start(enable), "{enable:?}");
+            running.push_back((seed, constraint.clone(), judge.clone(), generation));
+            if running.len() > 64 {
+                finish(&mut tally, running.pop_front().unwrap());
+            }
+        }
+    }
+    running.into_iter().for_each(|one| finish(&mut tally, one));
+    let Tally { kept, refused, whole, cut, thoughts, tokens, failures } = &tally;
+    println!(
+        "{thinks:?}: {kept} schemas kept, {refused} refused; {whole} answers whole, {thoughts} of them after a \
+         thought, {cut} cut; {tokens} tokens"
+    );
+    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
+    assert!(*whole > cut * 9, "{cut} answers are cut, {whole} are whole");
+    assert_eq!(*thoughts > 0, thinks != Thinks::Never);
+}
+
+#[test]
+fn random_schemas_hold_for_a_model_that_never_thinks() {
+    random_schemas(Thinks::Never);
+}
+
+#[test]
+fn random_schemas_hold_for_a_model_that_thinks_if_asked() {
+    random_schemas(Thinks::IfAsked);
+}
+
+#[test]
+fn random_schemas_hold_for_a_model_that_always_thinks() {
+    random_schemas(Thinks::Always);
+}
+
+fn function(name: &str, parameters: Value) -> Function {
+    Function { name: name.to_owned(), parameters: Some(parameters) }
+}
+
+/// Checks a call in the format of the Qwen families.
+fn is_call(answer: &str, functions: &[Function]) -> Result<(), String> {
+    let call =
+        answer.strip_prefix("<tool_call>\n").and_then(|rest| rest.strip_suffix("\n</tool_call>"));
+    let call: Value =
+        serde_json::from_str(call.ok_or("no tags")?).map_err(|error| error.to_string())?;
+    let called = functions.iter().find(|function| call["name"] == function.name.as_str());
+    let parameters = called.ok_or("no such function")?.parameters.as_ref().unwrap();
+    let judge = jsonschema::validator_for(parameters).unwrap();
+    judge.validate(&call["arguments"]).map_err(|error| error.to_string())
+}
+
+#[test]
+fn each_form_holds_whether_a_model_thinks_or_not() {
+    let schema = json!({
+        "type": "object",
+        "properties": {"zone": {"type": "integer", "minimum": 3}, "mood": {"enum": ["calm", "busy"]}},
+        "required": ["zone", "mood"],
+        "additionalProperties": false,
+    });
+    let regex = r"[A-Z]{3}-\d{2,4}(/x)?";
+    let choices = ["yes", "yes, but", "né|o.*"].map(str::to_owned);
+    let functions = [
+        function("set_zone", schema.clone()),
+        function("stop", json!({"type": "object", "maxProperties": 0})),
+    ];
+    let judge = jsonschema::validator_for(&schema).unwrap();
+    let whole = regex::Regex::new(&format!("^(?:{regex})$")).unwrap();
+    let parse =
+        |answer: &str| serde_json::from_str::<Value>(answer).map_err(|error| error.to_string());
+    let ensure =
+        |holds: bool| if holds { Ok(()) } else { Err("the constraint is violated".to_owned()) };
+    type Check<'c> = Box<dyn Fn(&str) -> Result<(), String> + 'c>;
+    let forms: [(Constraint, Check<'_>); 6] = [
+        (Constraint::JsonObject, Box::new(|text| ensure(parse(text)?.is_object()))),
+        (
+            Constraint::JsonSchema(schema.clone()),
+            Box::new(|text| ensure(judge.is_valid(&parse(text)?))),
+        ),
+        (Constraint::Regex(regex.to_owned()), Box::new(|text| ensure(whole.is_match(text)))),
+        (
+            Constraint::Choice(choices.to_vec()),
+            Box::new(|text| ensure(choices.iter().any(|one| one == text))),
+        ),
+        // `tool_choice`: `required`, and a named function.
+        (Constraint::ToolCall(functions.to_vec()), Box::new(|text| is_call(text, &functions))),
+        (
+            Constraint::ToolCall(functions[..1].to_vec()),
+            Box::new(|text| is_call(text, &functions[..1])),
+        ),
+    ];
+    for thinks in Thinks::ALL {
+        let model = Model::start(thinks);
+        for (constraint, is_valid) in &forms {
+            let mut tally = Tally::default();
+            let running: Vec<_> = (0..12)
+                .map(|seed| {
+                    let enable = ENABLE_THINKING[seed as usize % 3];
+                    let generation = model.submit(seed, enable, constraint.clone()).unwrap();
+                    assert_eq!(generation.answer_start(), thinks.start(enable), "{enable:?}");
+                    generation
+                })
+                .collect();
+            for generation in running {
+                if let Err(problem) = tally.judge(&model, constraint, generation, is_valid) {
+                    panic!("{thinks:?}, {constraint:?}: {problem}");
+                }
+            }
+            assert!(tally.whole >= 10, "{thinks:?}, {constraint:?}: {tally:?}");
+            assert_eq!(tally.thoughts > 0, thinks != Thinks::Never, "{constraint:?}: {tally:?}");
+        }
+    }
+}

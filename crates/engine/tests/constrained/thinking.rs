@@ -1,0 +1,126 @@
+//! Models of random weights that differ in whether they think: never, if asked, always.
+
+use engine::gguf::Value as Metadata;
+use engine::text::AnswerStart;
+use engine::{
+    Constraint, Engine, EngineOptions, GenerateError, Generation, Input, Message, ModelFile,
+    Request, Sampling,
+};
+use tempfile::TempDir;
+
+use crate::edit::Gguf;
+
+const TURN: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
+                    {{ '<|im_start|>assistant\\n' }}";
+
+/// Whether a model thinks, which its chat template decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Thinks {
+    /// As Qwen2.5: the template has no thoughts.
+    Never,
+    /// As Qwen3: the model opens the thought itself, unless the template closes an empty one.
+    IfAsked,
+    /// As Qwen3-Thinking-2507 and QwQ: the template opens the thought.
+    Always,
+}
+
+impl Thinks {
+    pub(crate) const ALL: [Self; 3] = [Self::Never, Self::IfAsked, Self::Always];
+
+    fn template(self) -> String {
+        let ending = match self {
+            Self::Never => "",
+            Self::IfAsked => {
+                "{% if enable_thinking is defined and enable_thinking is false %}\
+                 {{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}"
+            }
+            Self::Always => "{{ '<think>\\n' }}",
+        };
+        format!("{TURN}{ending}")
+    }
+
+    /// Where a constrained answer must begin.
+    pub(crate) fn start(self, enable_thinking: Option<bool>) -> AnswerStart {
+        match (self, enable_thinking) {
+            (Self::IfAsked, Some(true)) => AnswerStart::BeforeThought,
+            (Self::Always, _) => AnswerStart::InThought,
+            _ => AnswerStart::AtOnce,
+        }
+    }
+}
+
+/// An engine with such a model.
+pub(crate) struct Model {
+    engine: Engine,
+    bias: Vec<(u32, f32)>,
+    _folder: TempDir,
+}
+
+impl Model {
+    pub(crate) fn start(thinks: Thinks) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tiny.gguf");
+        let template = Metadata::String(thinks.template());
+        let length = Metadata::Int(2_048);
+        Gguf::fixture("qwen3/qwen3-f32")
+            .with("tokenizer.chat_template", template)
+            .with(".context_length", length)
+            .write(&path);
+        let options = EngineOptions { max_batch: 32, ..EngineOptions::default() };
+        let engine = Engine::start(&ModelFile::Path(path), &options).unwrap();
+        let bias = ending_bias(&engine);
+        Self { engine, bias, _folder: folder }
+    }
+
+    pub(crate) fn submit(
+        &self,
+        seed: u64,
+        enable_thinking: Option<bool>,
+        constraint: Constraint,
+    ) -> Result<Generation, GenerateError> {
+        let message = Message { role: "user".to_owned(), content: "How?".to_owned() };
+        let mut request = Request::greedy(Input::Chat(vec![message]), 1_500);
+        request.sampling = Sampling { temperature: 1.0, seed: Some(seed), ..Sampling::default() };
+        request.sampling.logit_bias = self.bias.iter().copied().collect();
+        request.chat.enable_thinking = enable_thinking;
+        request.constraint = Some(constraint);
+        self.engine.submit(&request)
+    }
+
+    /// Splits a text into the thought, if one had to come first, and the answer; `None` if the thought has no end.
+    pub(crate) fn split<'t>(
+        &self,
+        text: &'t str,
+        start: AnswerStart,
+    ) -> Option<(&'t str, &'t str)> {
+        match start {
+            AnswerStart::AtOnce => Some(("", text)),
+            AnswerStart::InThought => text.split_once("</think>"),
+            AnswerStart::BeforeThought => text.strip_prefix("<think>")?.split_once("</think>"),
+        }
+    }
+}
+
+/// Makes a model of random weights come to an end: it prefers what closes a thought, a string, an array, an
+/// object or an answer.
+fn ending_bias(engine: &Engine) -> Vec<(u32, f32)> {
+    let tokenizer = engine.tokenizer();
+    let bias = |token: u32| {
+        if tokenizer.is_end(token) {
+            return 5.0;
+        }
+        match tokenizer.token_bytes(token).as_slice() {
+            b"</think>" => 5.0,
+            // Multiples of powers of ten end in zeros.
+            [b'"' | b'0', ..] => 5.0,
+            [b'}' | b']', ..] => 6.0,
+            [b',', ..] => 3.0,
+            [b':' | b'n' | b't' | b'f', ..] => 1.0,
+            [b'[' | b'{' | b'\\', ..] => -2.0,
+            [b' ' | b'\n' | b'\t' | b'\r', ..] => -4.0,
+            _ => 0.0,
+        }
+    };
+    let tokens = 0..tokenizer.vocabulary().len() as u32;
+    tokens.map(|token| (token, bias(token))).filter(|(_, bias)| *bias != 0.0).collect()
+}
