@@ -1,6 +1,6 @@
 //! Every kind of constraint, on models that never think, that think if asked, and that always think.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use engine::{Constraint, Finished, Function, GenerateError, Generation, StopReason};
@@ -26,18 +26,46 @@ fn may_begin(constraint: &Constraint, text: &str) -> bool {
     })
 }
 
+/// An answer to a random schema that is being generated.
+struct Running {
+    seed: u64,
+    constraint: Rc<Constraint>,
+    judge: Rc<jsonschema::Validator>,
+    generation: Generation,
+}
+
 #[derive(Debug, Default)]
 struct Tally {
     kept: u64,
     refused: u64,
     whole: u64,
     cut: u64,
+    /// Of those cut: the ones whose thought has no end.
+    cut_in_thought: u64,
     thoughts: u64,
     tokens: usize,
+    /// The seeds of schemas with a whole answer.
+    answered: BTreeSet<u64>,
     failures: Vec<String>,
 }
 
 impl Tally {
+    /// Waits for an answer and validates it by its schema.
+    fn finish(&mut self, model: &Model, running: Running) {
+        let Running { seed, constraint, judge, generation } = running;
+        let is_valid = |answer: &str| {
+            let value: Value = serde_json::from_str(answer).map_err(|error| error.to_string())?;
+            judge.validate(&value).map_err(|error| format!("{error} at {}", error.instance_path()))
+        };
+        let before = self.whole;
+        if let Err(problem) = self.judge(model, &constraint, generation, &is_valid) {
+            self.failures.push(format!("{seed}: {problem}\n{constraint:?}"));
+        }
+        if self.whole > before {
+            self.answered.insert(seed);
+        }
+    }
+
     /// Judges one answer. Returns the reason why it is wrong.
     fn judge(
         &mut self,
@@ -60,6 +88,7 @@ impl Tally {
             (StopReason::EndOfTurn, None) => Err(format!("ended in its thought: {text:?}")),
             (StopReason::Length, parts) => {
                 self.cut += 1;
+                self.cut_in_thought += u64::from(parts.is_none());
                 // The last character may be cut too.
                 let answer = parts.map_or("", |(_, answer)| answer).trim_end_matches('\u{fffd}');
                 match may_begin(constraint, answer) {
@@ -83,22 +112,6 @@ fn random_schemas(thinks: Thinks) {
     let (count, answers) = (number("SCHEMAS", 30), number("ANSWERS", 1));
     let mut tally = Tally::default();
     let mut running = VecDeque::new();
-    let finish = |tally: &mut Tally,
-                  (seed, constraint, judge, generation): (
-        _,
-        Rc<Constraint>,
-        Rc<jsonschema::Validator>,
-        _,
-    )| {
-        let is_valid = |answer: &str| {
-            let value: Value = serde_json::from_str(answer).map_err(|error| error.to_string())?;
-            judge.validate(&value).map_err(|error| format!("{error} at {}", error.instance_path()))
-        };
-        if let Err(problem) = tally.judge(&model, &constraint, generation, &is_valid) {
-            let Constraint::JsonSchema(schema) = &*constraint else { return };
-            tally.failures.push(format!("{seed}: {problem}\n{schema}"));
-        }
-    };
     for seed in from..from + count {
         let schema = any_schema::random(seed);
         let constraint = Rc::new(Constraint::JsonSchema(schema.clone()));
@@ -122,17 +135,20 @@ fn random_schemas(thinks: Thinks) {
             let generation = model.submit(seed * 1_000 + answer, enable, (*constraint).clone());
             let generation = generation.unwrap_or_else(|error| panic!("{seed}: {error}\n{schema}"));
             assert_eq!(generation.answer_start(), thinks.start(enable), "{enable:?}");
-            running.push_back((seed, constraint.clone(), judge.clone(), generation));
+            let (constraint, judge) = (constraint.clone(), judge.clone());
+            running.push_back(Running { seed, constraint, judge, generation });
             if running.len() > 64 {
-                finish(&mut tally, running.pop_front().unwrap());
+                tally.finish(&model, running.pop_front().unwrap());
             }
         }
     }
-    running.into_iter().for_each(|one| finish(&mut tally, one));
-    let Tally { kept, refused, whole, cut, thoughts, tokens, failures } = &tally;
+    running.into_iter().for_each(|one| tally.finish(&model, one));
+    let Tally { kept, refused, whole, cut, cut_in_thought, thoughts, tokens, answered, failures } =
+        &tally;
     println!(
-        "{thinks:?}: {kept} schemas kept, {refused} refused; {whole} answers whole, {thoughts} of them after a \
-         thought, {cut} cut; {tokens} tokens"
+        "{thinks:?}: {kept} schemas kept, {} of them with a whole answer, {refused} refused; {whole} answers whole, \
+         {thoughts} of them after a thought; {cut} cut, {cut_in_thought} of them in a thought; {tokens} tokens",
+        answered.len()
     );
     assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
     assert!(*whole > cut * 9, "{cut} answers are cut, {whole} are whole");
@@ -213,7 +229,7 @@ fn each_form_holds_whether_a_model_thinks_or_not() {
         let model = Model::start(thinks);
         for (constraint, is_valid) in &forms {
             let mut tally = Tally::default();
-            let running: Vec<_> = (0..12)
+            let running: Vec<_> = (0..6)
                 .map(|seed| {
                     let enable = ENABLE_THINKING[seed as usize % 3];
                     let generation = model.submit(seed, enable, constraint.clone()).unwrap();
@@ -226,7 +242,7 @@ fn each_form_holds_whether_a_model_thinks_or_not() {
                     panic!("{thinks:?}, {constraint:?}: {problem}");
                 }
             }
-            assert!(tally.whole >= 10, "{thinks:?}, {constraint:?}: {tally:?}");
+            assert!(tally.whole >= 5, "{thinks:?}, {constraint:?}: {tally:?}");
             assert_eq!(tally.thoughts > 0, thinks != Thinks::Never, "{constraint:?}: {tally:?}");
         }
     }

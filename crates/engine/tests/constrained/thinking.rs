@@ -110,7 +110,7 @@ fn ending_bias(engine: &Engine) -> Vec<(u32, f32)> {
             return 5.0;
         }
         match tokenizer.token_bytes(token).as_slice() {
-            b"</think>" => 5.0,
+            b"</think>" => 6.5,
             // Multiples of powers of ten end in zeros.
             [b'"' | b'0', ..] => 5.0,
             [b'}' | b']', ..] => 6.0,
