@@ -9,19 +9,10 @@ use futures::future::select_all;
 
 use super::backoff::Backoff;
 use super::partition::Partition;
-use super::work::Try;
+use super::requests::{Try, Vacant};
 use super::{RedisBroker, waiting};
 use crate::handover::GiveBack;
 use crate::{BrokerError, Claimant, Claimed, Lease, Release};
-
-/// The place to wait for a task after a claim that found none.
-pub(super) struct Vacant {
-    pub(super) queues: Vec<String>,
-    /// When the next delayed task is due.
-    pub(super) next_due: Option<Duration>,
-    /// The id of each queue's latest entry, removed or not.
-    pub(super) last_ids: Vec<String>,
-}
 
 /// The result of one round over the partitions.
 enum Round {
@@ -153,9 +144,4 @@ impl GiveBack for Partition {
     async fn give_back(self: Arc<Self>, lease: Lease) -> Result<(), BrokerError> {
         self.release(&lease, &Release::Unused).await
     }
-}
-
-/// Returns a span in milliseconds, as scripts take it.
-pub(super) fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

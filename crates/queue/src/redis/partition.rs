@@ -10,11 +10,10 @@ use super::RedisOptions;
 use super::group::Group;
 use super::keys::Keys;
 use super::link::Link;
+use super::requests::{Submit, Work};
 use super::scripts::Scripts;
 use super::server;
 use super::servers::Servers;
-use super::submit::Submit;
-use super::work::Work;
 use crate::written::Written;
 
 /// After a failure, claims skip a partition for this many times as long as the failure took. So an
@@ -56,8 +55,8 @@ impl Partition {
             scripts: Arc::clone(scripts),
             partitions: options.partitions,
             turn: AtomicU64::new(0),
-            submits: (0..lines.max(1)).map(|_| Arc::default()).collect(),
-            works: Arc::default(),
+            submits: (0..lines.max(1)).map(|_| Group::new(limit)).collect(),
+            works: Group::new(limit),
             written: Written::default(),
             rests_until: Mutex::default(),
         }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use protocol::{ErrorType, TaskError, TaskId};
 
-use super::claim::millis;
 use super::partition::Partition;
 use super::reply::Reply;
+use super::scripts::millis;
 use crate::stored::{self, Ending, LEASE_RAN_OUT};
 use crate::{BrokerError, CancelReply, Claimant, Reaped, retry};
 

@@ -2,6 +2,8 @@
 //! and replies. Shared functions are in `scripts/lib/`; each script gets `base.lua` and the parts listed
 //! for it, in that order, since every call creates all functions of the script anew.
 
+use std::time::Duration;
+
 use protocol::record;
 use redis::Script;
 
@@ -79,9 +81,14 @@ impl Scripts {
     }
 }
 
+/// Returns a span in milliseconds, as scripts take it.
+pub(crate) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Returns the contract's constants under the names that the scripts use.
 fn constants(partitions: u32) -> String {
-    let seconds = |span: std::time::Duration| span.as_secs().to_string();
+    let seconds = |span: Duration| span.as_secs().to_string();
     let (names, values): (Vec<_>, Vec<_>) = [
         ("VERSION", record::VERSION.to_string()),
         ("LATEST_WEIGHT", LATEST_WEIGHT.to_string()),

@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use protocol::{Lane, Outcome, Timestamp};
 use tokio::sync::oneshot;
 
-use super::claim::{Vacant, millis};
 use super::error;
 use super::group::{self, Member};
 use super::partition::Partition;
 use super::reply::Reply;
+use super::requests::{Claim, Finish, Try, Vacant, Work};
+use super::scripts::millis;
 use crate::handover::Parcel;
 use crate::stored::{self, Ending};
 use crate::{BrokerError, Claimant, Lease, lanes};
@@ -21,34 +22,9 @@ use crate::{BrokerError, Claimant, Lease, lanes};
 /// The maximum number of tasks per claim, so that no call takes much longer than others.
 const MOST_TAKEN: usize = 32;
 
-/// The result of a claim.
-pub(super) enum Try {
-    Took(Parcel<Partition>),
-    Nothing(Vacant),
-    /// Many entries were removed: claim again.
-    Again,
-}
-
-/// An outcome or a claim that waits for its call.
-pub(super) enum Work {
-    Finish(Finish),
-    Claim(Claim),
-}
-
-/// An outcome as `work.lua` takes it.
-pub(super) struct Finish {
-    args: [String; 5],
-    answer: oneshot::Sender<Result<String, BrokerError>>,
-}
-
-pub(super) struct Claim {
-    claimant: Claimant,
-    most: usize,
-    answer: oneshot::Sender<Result<Try, BrokerError>>,
-}
-
 #[async_trait]
 impl Member for Work {
+    type Target = Partition;
     const CALLS: usize = 2;
 
     fn bytes(&self) -> usize {
@@ -154,7 +130,7 @@ impl Claim {
             }
             "again" => Ok(Try::Again),
             "took" => {
-                let mut parcel = Parcel::empty(of);
+                let mut parcel = Parcel::empty(Arc::<Partition>::clone(of));
                 let count: u64 = told.parse()?;
                 for _ in 0..count {
                     parcel.put(reply.taken(self.claimant.worker)?);

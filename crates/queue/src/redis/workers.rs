@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use protocol::{Timestamp, WorkerId, WorkerReport, record};
 
-use super::claim::millis;
 use super::partition::Partition;
 use super::reply::Reply;
+use super::scripts::millis;
 use crate::{BrokerError, WorkerOrders, stored};
 
 impl Partition {

@@ -303,7 +303,7 @@ impl Inner {
         self: &Arc<Self>,
         claimant: &Claimant,
         most: usize,
-    ) -> Result<Result<Parcel<Self>, Option<Duration>>, BrokerError> {
+    ) -> Result<Result<Parcel, Option<Duration>>, BrokerError> {
         let (inner, claimant) = (Arc::clone(self), claimant.clone());
         let tried = tokio::spawn(async move {
             let turn = inner.turn.load(Ordering::Relaxed);
@@ -321,7 +321,7 @@ impl Inner {
                 );
             }
             inner.turn.fetch_add(holdings.len() as u64, Ordering::Relaxed);
-            let mut parcel = Parcel::empty(&inner);
+            let mut parcel = Parcel::empty(inner);
             holdings.into_iter().for_each(|holding| parcel.put(holding));
             Ok(Ok(parcel))
         });
