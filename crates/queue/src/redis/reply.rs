@@ -75,7 +75,7 @@ impl Reply {
         self.fields.collect()
     }
 
-    /// Parses the next two fields: a task that `worker` now holds, as `work.lua` returns it.
+    /// Parses the next two fields: a task that `worker` now holds, as `finish_and_claim.lua` returns it.
     pub(crate) fn taken(&mut self, worker: WorkerId) -> Result<Holding, BrokerError> {
         let mut told = Self::words(self.script, &self.text()?);
         let task_id = told.parse()?;

@@ -48,7 +48,7 @@ scripts! {
     room: "" [],
     submit: "" [ended task counters line standing there save alone],
     accepted: "no-writes" [ended task counters line standing there],
-    work: "allow-oom" [ended task counters line promote ending failures letters journal save alone],
+    finish_and_claim: "allow-oom" [ended task counters line promote ending failures letters journal save alone],
     snapshot: "no-writes" [ended task counters standing snapshot],
     expired: "no-writes" [],
     events: "no-writes" [ended events],

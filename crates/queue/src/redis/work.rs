@@ -63,7 +63,7 @@ impl Member for Work {
             }
         }
         let written = partition.written.ride();
-        let mut call = partition.scripts.work.prepare_invoke();
+        let mut call = partition.scripts.finish_and_claim.prepare_invoke();
         call.key(partition.keys.base()).arg(written.len());
         for id in &written {
             call.arg(id.to_string());
@@ -97,7 +97,7 @@ impl Member for Work {
                 return Err(error);
             }
         };
-        let mut rest = Reply::new("work", answers.split_off(finishes.len().min(answers.len())));
+        let mut rest = Reply::new("finish_and_claim", answers.split_off(finishes.len().min(answers.len())));
         let mut taken = 0;
         for claim in claims {
             let tried = claim.read(&mut rest, partition);
@@ -116,7 +116,7 @@ impl Claim {
     /// Parses the script's reply to it.
     fn read(&self, reply: &mut Reply, of: &Arc<Partition>) -> Result<Try, BrokerError> {
         let text = reply.text()?;
-        let mut told = Reply::words("work", &text);
+        let mut told = Reply::words("finish_and_claim", &text);
         match told.text()?.as_str() {
             "none" => {
                 let next_due: i64 = told.parse()?;
@@ -187,7 +187,7 @@ impl Partition {
         let (answer, answered) = oneshot::channel();
         group::join(&self.works, self, Work::Finish(Finish { args, answer }));
         let text = answered.await.unwrap_or_else(|cut| Err(group::cut_off(cut)))?;
-        let mut reply = Reply::words("work", &text);
+        let mut reply = Reply::words("finish_and_claim", &text);
         match reply.text()?.as_str() {
             "recorded" => reply.instant(),
             "lost" => Err(lease.lost()),
