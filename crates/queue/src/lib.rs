@@ -14,6 +14,7 @@
 //! | [`redis`]    | [`RedisBroker`]: Streams and one Lua script per operation, for many machines |
 //! | [`sqlite`]   | [`SqliteBroker`]: a file, for one machine |
 //! | [`watch`]    | wake-ups instead of polling: [`watch::Watch`], [`watch::CancelFeed`] |
+//! | `limits`     | limits that both stores keep |
 //! | `lanes`      | the order in which a claim searches the lanes |
 //! | `estimate`   | a queued task's position and the likely time of its outcome |
 //! | [`retry`]    | the backoff after a failed attempt |
@@ -44,6 +45,7 @@ mod estimate;
 mod handover;
 mod insist;
 mod lanes;
+mod limits;
 mod pace;
 pub mod redis;
 mod replay;

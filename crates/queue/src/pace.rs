@@ -3,7 +3,7 @@
 /// The processing time assumed until the first task of a model has finished, in milliseconds.
 const UNMEASURED_MS: f64 = 5_000.0;
 
-/// The weight of the latest processing time in the moving average (`finish_and_claim.lua` has the same).
+/// The weight of the latest processing time in the moving average.
 pub(crate) const LATEST_WEIGHT: f64 = 0.2;
 
 /// The counters of a model that determine how fast its queue drains.

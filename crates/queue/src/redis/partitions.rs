@@ -155,8 +155,7 @@ impl Partitions {
             let random = hash(&bytes).to_be_bytes();
             bytes[10..].copy_from_slice(&random[2..]);
             if self.place(&bytes) == place {
-                let text = Uuid::from_bytes(bytes).to_string();
-                return text.parse().map_err(|error| BrokerError::Corrupt(format!("{error}")));
+                return Ok(Uuid::from_bytes(bytes).into());
             }
         }
         Err(BrokerError::Corrupt(format!("no id like {id} is of partition {place}")))

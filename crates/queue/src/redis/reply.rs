@@ -56,6 +56,15 @@ impl Reply {
         text.parse().map(Some).map_err(|error| self.corrupt(format_args!("'{text}': {error}")))
     }
 
+    /// Parses the next field as a worker's id, or returns `None` if it is empty.
+    fn optional_id(&mut self) -> Result<Option<WorkerId>, BrokerError> {
+        let text = self.text()?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|error| self.corrupt(format_args!("{error}")))
+    }
+
     /// Parses the next field as a number of attempts; 0 if it is empty.
     fn attempts(&mut self) -> Result<u32, BrokerError> {
         let text = self.text()?;
@@ -121,9 +130,9 @@ impl Reply {
                 lane: lane.into(),
                 notes,
             },
-            state: self.text()?,
+            state: self.parse()?,
             attempt: self.attempts()?,
-            worker: text(self.text()?),
+            worker: self.optional_id()?,
             cancel: self.text()? == "1",
             submitted: self.parse()?,
             started: self.optional()?,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use protocol::record;
 use redis::Script;
 
+use crate::limits::{MAX_EVENTS, MAX_FAILURES, PROMOTED, SHORT_LIMIT, WINDOW};
 use crate::pace::LATEST_WEIGHT;
-use crate::stored::{MAX_EVENTS, MAX_FAILURES};
 use crate::{
     DEAD_LETTER_TTL, LINE_KEPT, LINE_SPAN, MAX_DEAD_LETTERS, MAX_TRIES_KEPT, TOMBSTONE,
     WEBHOOK_REPORT_TTL,
@@ -92,6 +92,9 @@ fn constants(partitions: u32) -> String {
     let (names, values): (Vec<_>, Vec<_>) = [
         ("VERSION", record::VERSION.to_string()),
         ("LATEST_WEIGHT", LATEST_WEIGHT.to_string()),
+        ("WINDOW", WINDOW.to_string()),
+        ("PROMOTED", PROMOTED.to_string()),
+        ("SHORT_MS", millis(SHORT_LIMIT).to_string()),
         ("MAX_EVENTS", MAX_EVENTS.to_string()),
         ("MAX_FAILURES", MAX_FAILURES.to_string()),
         ("MAX_DEAD_LETTERS", MAX_DEAD_LETTERS.div_ceil(partitions.into()).to_string()),

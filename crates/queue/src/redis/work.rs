@@ -16,11 +16,9 @@ use super::reply::Reply;
 use super::requests::{Claim, Finish, Try, Vacant, Work};
 use super::scripts::millis;
 use crate::handover::Parcel;
+use crate::limits::MOST_TAKEN;
 use crate::stored::{self, Ending};
 use crate::{BrokerError, Claimant, Lease, lanes};
-
-/// The maximum number of tasks per claim, so that no call takes much longer than others.
-const MOST_TAKEN: usize = 32;
 
 #[async_trait]
 impl Member for Work {
@@ -97,7 +95,8 @@ impl Member for Work {
                 return Err(error);
             }
         };
-        let mut rest = Reply::new("finish_and_claim", answers.split_off(finishes.len().min(answers.len())));
+        let mut rest =
+            Reply::new("finish_and_claim", answers.split_off(finishes.len().min(answers.len())));
         let mut taken = 0;
         for claim in claims {
             let tried = claim.read(&mut rest, partition);
@@ -180,7 +179,7 @@ impl Partition {
         let args = [
             lease.task_id.to_string(),
             lease.fence(),
-            ending.state.to_owned(),
+            ending.state.to_string(),
             ending.outcome,
             letter,
         ];

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use protocol::{
-    Chunk, Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, TenantId, Timestamp,
-    WorkerId, WorkerReport, record,
+    Chunk, Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, TaskState, TenantId,
+    Timestamp, WorkerId, WorkerReport, record,
 };
 
-use super::task::{By, find, millis};
+use super::column::{key, millis};
+use super::course::{find, next_place};
+use super::task::By;
 use super::{
     Inner, SqliteBroker, claim, ended, files, lease, line, read, reap, submit, task, workers,
 };
@@ -48,7 +50,7 @@ impl Broker for SqliteBroker {
                 let data_dir = self.inner.data_dir.clone();
                 let work = move |tx: &mut super::Tx<'_>| {
                     // Take a place that no task uses: its commit fails where a submit's would.
-                    task::next_place(tx)?;
+                    next_place(tx)?;
                     files::check_room(&data_dir)
                         .map_err(|reason| BrokerError::Unavailable { reason })
                 };
@@ -152,22 +154,19 @@ impl Broker for SqliteBroker {
         let work = move |tx: &mut super::Tx<'_>| {
             let now = Timestamp::now();
             let Some(course) = find(tx, id, now)? else { return Ok(CancelReply::NotFound) };
-            match course.state.as_str() {
-                "queued" => {
+            match course.state {
+                TaskState::Queued => {
                     task::end(tx, &course, now, &Ending::cancelled()?, By::Queue)?;
                     Ok(CancelReply::Cancelled)
                 }
-                "processing" => {
+                TaskState::Processing => {
                     let mark = "UPDATE tasks SET cancel = 1 WHERE id = ?1";
-                    tx.sql.prepare_cached(mark)?.execute([id.to_string()])?;
+                    tx.sql.prepare_cached(mark)?.execute([key(id)])?;
                     tx.cancel_requested(id);
                     tx.changed(id);
                     Ok(CancelReply::Requested)
                 }
-                ended => ended
-                    .parse()
-                    .map(CancelReply::AlreadyEnded)
-                    .map_err(|error| BrokerError::Corrupt(error.to_string())),
+                ended => Ok(CancelReply::AlreadyEnded(ended)),
             }
         };
         self.inner.store.run(work).await

@@ -5,7 +5,9 @@
 //! | `mod.rs`     | [`SqliteBroker`], and opening it |
 //! | `broker.rs`  | the [`Broker`](crate::Broker) operations, each one job for the store |
 //! | `store.rs`   | the thread that owns the database, and groups commits |
-//! | `task.rs`    | the steps shared by operations |
+//! | `column.rs`  | the stored forms of ids, times and states |
+//! | `course.rs`  | one task's row, and the small changes that operations share |
+//! | `task.rs`    | the end of a task, and its requeueing |
 //! | `line.rs`    | the positions of queued tasks |
 //! | `submit.rs`, `claim.rs`, `lease.rs`, `reap.rs`, `read.rs` | the operations |
 //! | `ended.rs`   | pending log lines and tombstones of ended tasks |
@@ -19,6 +21,8 @@
 mod broker;
 mod claim;
 mod clock;
+mod column;
+mod course;
 mod ended;
 mod error;
 mod files;

@@ -1,4 +1,4 @@
--- work: records outcomes, each once, and then claims tasks under a lease.
+-- finish_and_claim: records outcomes, each once, and then claims tasks under a lease.
 --
 -- The lease that recorded an outcome may repeat the call. A failure that an operator should see also becomes
 -- a dead letter. The caller has a span to write the log line of each outcome; a later call acknowledges the
@@ -165,7 +165,7 @@ local function claim(worker, lease, turns, names)
     models[i] = counters(base, name)
     if models[i].delayed ~= 0 and not promoted then
       promoted = true
-      promote(base, at, 16)
+      promote(base, at, PROMOTED)
     end
   end
   if #turns > 1 then wanted = share_of(models, #turns) end
