@@ -1,9 +1,11 @@
 //! Combines several partitions into one queue: maps tasks to partitions and merges their replies.
 
 use std::borrow::Cow;
+use std::hash::Hasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use fnv::FnvHasher;
 use protocol::{Task, TaskId};
 use uuid::Uuid;
 
@@ -190,11 +192,10 @@ pub(super) fn some<T>(
 }
 
 /// FNV-1a, 64 bit. It must never change, since it determines where tasks are stored.
-/// <http://www.isthe.com/chongo/tech/comp/fnv/>
 fn hash(bytes: &[u8]) -> u64 {
-    let mixed = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let mut hasher = FnvHasher::default();
+    hasher.write(bytes);
+    let mixed = hasher.finish();
     // The low bits of the hash depend only on the low bits of the bytes; mix in the high ones, since
     // the number of partitions may be even.
     mixed ^ (mixed >> 32)
