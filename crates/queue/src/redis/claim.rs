@@ -67,10 +67,10 @@ impl RedisBroker {
     /// recently are tried only if no other answers.
     async fn try_each(&self, claimant: &Claimant, most: usize) -> Result<Round, BrokerError> {
         let mut order: Vec<_> = self.partitions.in_turn().await?.collect();
-        order.sort_by_key(|(_, partition)| partition.rests());
+        order.sort_by_key(|(_, partition)| partition.is_skipped());
         let (mut vacant, mut failure) = (Vec::new(), None);
         for (place, partition) in order {
-            if !vacant.is_empty() && partition.rests() {
+            if !vacant.is_empty() && partition.is_skipped() {
                 continue;
             }
             let began = Instant::now();
@@ -81,7 +81,7 @@ impl RedisBroker {
                 }
                 Ok(Err(hint)) => vacant.push((place, hint)),
                 Err(error @ BrokerError::Unavailable { .. }) => {
-                    partition.rest_after(began.elapsed());
+                    partition.skip_after(began.elapsed());
                     failure = Some(error);
                 }
                 Err(error) => return Err(error),
@@ -109,7 +109,7 @@ impl RedisBroker {
         });
         let ((place, came), ..) = select_all(waits).await;
         if came? {
-            self.partitions.turn_to(place);
+            self.partitions.start_at(place);
         }
         Ok(())
     }

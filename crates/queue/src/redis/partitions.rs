@@ -108,7 +108,7 @@ impl Partitions {
     }
 
     /// Gives the turn to a partition that has received a task.
-    pub(super) fn turn_to(&self, place: usize) {
+    pub(super) fn start_at(&self, place: usize) {
         self.turn.store(place, Ordering::Relaxed);
     }
 

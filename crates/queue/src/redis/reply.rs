@@ -86,15 +86,15 @@ impl Reply {
 
     /// Parses the next two fields: a task that `worker` now holds, as `finish_and_claim.lua` returns it.
     pub(crate) fn taken(&mut self, worker: WorkerId) -> Result<Holding, BrokerError> {
-        let mut told = Self::words(self.script, &self.text()?);
-        let task_id = told.parse()?;
-        let lease = Lease { task_id, worker, attempt: Attempt::new(told.parse()?) };
+        let mut words = Self::words(self.script, &self.text()?);
+        let task_id = words.parse()?;
+        let lease = Lease { task_id, worker, attempt: Attempt::new(words.parse()?) };
         Ok(Holding {
             record: self.text()?,
             lease,
-            submitted_at: told.instant()?,
-            started_at: told.instant()?,
-            failed_attempts: told.parse()?,
+            submitted_at: words.instant()?,
+            started_at: words.instant()?,
+            failed_attempts: words.parse()?,
         })
     }
 

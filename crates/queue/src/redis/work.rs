@@ -115,29 +115,29 @@ impl Claim {
     /// Parses the script's reply to it.
     fn read(&self, reply: &mut Reply, of: &Arc<Partition>) -> Result<Try, BrokerError> {
         let text = reply.text()?;
-        let mut told = Reply::words("finish_and_claim", &text);
-        match told.text()?.as_str() {
+        let mut words = Reply::words("finish_and_claim", &text);
+        match words.text()?.as_str() {
             "none" => {
-                let next_due: i64 = told.parse()?;
+                let next_due: i64 = words.parse()?;
                 let next_due = u64::try_from(next_due).ok().map(Duration::from_millis);
                 let stream = |lane| {
                     let models = self.claimant.models.iter();
                     models.map(move |model| of.keys.queue(lane, model))
                 };
                 let queues = Lane::ALL.into_iter().flat_map(stream).collect();
-                Ok(Try::Nothing(Vacant { queues, next_due, last_ids: told.rest() }))
+                Ok(Try::Nothing(Vacant { queues, next_due, last_ids: words.rest() }))
             }
             "again" => Ok(Try::Again),
             "took" => {
                 let mut parcel = Parcel::empty(Arc::<Partition>::clone(of));
-                let count: u64 = told.parse()?;
+                let count: u64 = words.parse()?;
                 for _ in 0..count {
                     parcel.put(reply.taken(self.claimant.worker)?);
                 }
                 Ok(Try::Took(parcel))
             }
             "error" => Err(of.link.error_of_one(&text)),
-            other => Err(told.unexpected(other)),
+            other => Err(words.unexpected(other)),
         }
     }
 }

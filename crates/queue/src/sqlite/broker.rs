@@ -178,7 +178,7 @@ impl Broker for SqliteBroker {
                 break;
             }
         }
-        let (owned, silence) = (reaper.clone(), Arc::clone(&self.inner.silence));
+        let (owned, hold) = (reaper.clone(), Arc::clone(&self.inner.reap_hold));
         let (clock, steps) = (self.inner.steady, Arc::clone(&self.inner.steps));
         let work = move |tx: &mut super::Tx<'_>| {
             let (now, steady) = (Timestamp::now(), clock.now());
@@ -188,8 +188,8 @@ impl Broker for SqliteBroker {
                 reap::clock_went_back(tx, behind, now)?;
             }
             let expired = reap::keep_time(tx, now)?;
-            let mut silence = silence.lock().unwrap_or_else(PoisonError::into_inner);
-            if silence.holds(steady, owned.lease) {
+            let mut hold = hold.lock().unwrap_or_else(PoisonError::into_inner);
+            if hold.holds(steady, owned.lease) {
                 return Ok((expired, reap::Swept::default()));
             }
             Ok((expired, reap::reap(tx, &owned, now, steady)?))

@@ -14,7 +14,7 @@
 //! | `letters.rs` | dead letters |
 //! | `operations.rs`, `workers.rs` | the operators' side, and the registry of workers |
 //! | `webhooks.rs` | the deliverers' side |
-//! | `silence.rs`, `clock.rs` | holding back reapers; handling clock steps |
+//! | `reap_hold.rs`, `clock.rs` | holding back reapers; handling clock steps |
 //! | `files.rs`   | checks that the file still exists and the disk has space |
 //! | `schema.rs`, `schema*.sql`, `lock.rs`, `error.rs` | the file, its lock, its errors |
 
@@ -33,8 +33,8 @@ mod lock;
 mod operations;
 mod read;
 mod reap;
+mod reap_hold;
 mod schema;
-mod silence;
 mod store;
 mod submit;
 mod task;
@@ -51,7 +51,7 @@ use tokio::sync::watch;
 
 use self::clock::{Steady, Steps};
 use self::files::Files;
-use self::silence::Silence;
+use self::reap_hold::ReapHold;
 use self::store::{Opened, Store, Tx};
 use crate::OpenError;
 use crate::watch::Hub;
@@ -69,7 +69,7 @@ struct Inner {
     /// Notified whenever a task was queued.
     queued: watch::Sender<()>,
     /// The times of recent reaps.
-    silence: Arc<Mutex<Silence>>,
+    reap_hold: Arc<Mutex<ReapHold>>,
     /// The clock of leases.
     steady: Steady,
     /// The machine's clock at the last reap.
@@ -109,7 +109,7 @@ impl SqliteBroker {
                 store: Store::start(opened, Arc::clone(&hub), queued.clone(), data_dir)?,
                 hub,
                 queued,
-                silence: Arc::new(Mutex::new(Silence::from_start(steady.now()))),
+                reap_hold: Arc::new(Mutex::new(ReapHold::from_start(steady.now()))),
                 steady,
                 steps: Arc::default(),
                 accepts: Mutex::default(),

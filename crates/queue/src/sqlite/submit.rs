@@ -78,7 +78,7 @@ pub(super) fn submit(
         Some(_) => tx.queued(), // so that blocked claims learn until when
     }
     if let Some(webhook) = &task.webhook {
-        webhooks::keep(tx, task, webhook, now)?;
+        webhooks::store(tx, task, webhook, now)?;
     }
     emit(tx, task.id, now, None)?;
     there(tx, task.id, true, now)

@@ -42,7 +42,7 @@ impl Webhooks for SqliteBroker {
 }
 
 /// Stores a task's webhook until the task ends.
-pub(super) fn keep(
+pub(super) fn store(
     tx: &Tx<'_>,
     task: &Task,
     webhook: &Webhook,
