@@ -234,14 +234,14 @@ note_logged(base, written)
 local replies, outcomes = {}, tonumber(ARGV[from])
 from = from + 1
 for _ = 1, outcomes do
-  replies[#replies + 1] = alone(finish, ARGV[from], ARGV[from + 1], ARGV[from + 2], ARGV[from + 3],
+  replies[#replies + 1] = isolate(finish, ARGV[from], ARGV[from + 1], ARGV[from + 2], ARGV[from + 3],
     ARGV[from + 4])
   from = from + 5
 end
 while from <= #ARGV do
   local names = {}
   for i = 1, tonumber(ARGV[from + 3]) do names[i] = ARGV[from + 3 + i] end
-  local said, taken = alone(claim, ARGV[from], tonumber(ARGV[from + 1]), ARGV[from + 2], names)
+  local said, taken = isolate(claim, ARGV[from], tonumber(ARGV[from + 1]), ARGV[from + 2], names)
   replies[#replies + 1] = said
   append(replies, taken or {})
   from = from + 4 + #names
