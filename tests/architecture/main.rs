@@ -18,23 +18,11 @@ fn cycles_in(name: &str) -> Vec<cycles::Cycle> {
     cycles::find(&Crate::read(&crates::root_file(&workspace(), name)).edges())
 }
 
-/// Cycles that are still to be removed: the crate, the parent module, the members. No other may appear.
-const KNOWN: [(&str, &str, &str); 2] = [
-    ("queue", "redis", "claim, group, partition, partitions, submit, webhooks, work"),
-    ("queue", "sqlite", "line, task, webhooks"),
-];
-
 #[test]
-fn no_crate_has_a_new_import_cycle() {
+fn no_crate_has_an_import_cycle() {
     let mut report = String::new();
-    let mut seen = 0;
     for name in crates::names(&workspace()) {
         for cycle in cycles_in(&name) {
-            let place = (&*name, &*cycle.parent.join("::"), &*cycle.members.join(", "));
-            if KNOWN.contains(&place) {
-                seen += 1;
-                continue;
-            }
             report += &format!(
                 "\n{name}: cycle among {} in {}:\n    {}\n",
                 cycle.members.join(", "),
@@ -48,7 +36,6 @@ fn no_crate_has_a_new_import_cycle() {
         }
     }
     assert!(report.is_empty(), "modules import each other in a circle:{report}");
-    assert_eq!(seen, KNOWN.len(), "a known cycle is gone: take it off the list");
 }
 
 #[test]

@@ -21,16 +21,16 @@ pub(crate) trait GiveBack: Send + Sync + 'static {
 }
 
 /// Claimed tasks on their way to the claimant.
-pub(crate) struct Parcel<B: GiveBack> {
+pub(crate) struct Parcel {
     claimed: Vec<Claimed>,
     unreadable: Vec<(Lease, Outcome)>,
-    broker: Arc<B>,
+    broker: Arc<dyn GiveBack>,
 }
 
-impl<B: GiveBack> Parcel<B> {
+impl Parcel {
     /// Creates an empty parcel.
-    pub(crate) fn empty(broker: &Arc<B>) -> Self {
-        Self { claimed: Vec::new(), unreadable: Vec::new(), broker: Arc::clone(broker) }
+    pub(crate) fn empty(broker: Arc<dyn GiveBack>) -> Self {
+        Self { claimed: Vec::new(), unreadable: Vec::new(), broker }
     }
 
     /// Adds a task.
@@ -62,7 +62,7 @@ impl<B: GiveBack> Parcel<B> {
     }
 }
 
-impl<B: GiveBack> Drop for Parcel<B> {
+impl Drop for Parcel {
     fn drop(&mut self) {
         if self.claimed.is_empty() {
             return;

@@ -14,14 +14,14 @@
 //! | [`redis`]    | [`RedisBroker`]: Streams and one Lua script per operation, for many machines |
 //! | [`sqlite`]   | [`SqliteBroker`]: a file, for one machine |
 //! | [`watch`]    | wake-ups instead of polling: [`watch::Watch`], [`watch::CancelFeed`] |
+//! | `limits`     | limits that both stores keep |
 //! | `lanes`      | the order in which a claim searches the lanes |
 //! | `estimate`   | a queued task's position and the likely time of its outcome |
-//! | [`retry`]    | the backoff after a failed attempt |
+//! | [`retry`]    | the backoff after a failed attempt; retries while the queue is unavailable |
 //! | `replay`     | the submit that replays a dead letter |
 //! | `pace`       | the drain rate of a queue, and when a full one is likely to have room |
 //! | `stored`     | the stored forms of outcomes, events, snapshots |
 //! | `handover`   | parcels of claimed tasks, which ensure that dropping a claim loses no task |
-//! | `insist`     | [`insist`]: retries while the queue is unavailable |
 //! | `written`    | acknowledgements of written log lines that the store does not have yet |
 //!
 //! ## Data flow
@@ -42,8 +42,8 @@
 mod contract;
 mod estimate;
 mod handover;
-mod insist;
 mod lanes;
+mod limits;
 mod pace;
 pub mod redis;
 mod replay;
@@ -57,5 +57,4 @@ mod written;
 pub use crate::redis::{RedisBroker, RedisOptions};
 pub use crate::sqlite::SqliteBroker;
 pub use contract::*;
-pub use insist::insist;
 pub use submit::*;

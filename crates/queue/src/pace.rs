@@ -3,7 +3,7 @@
 /// The processing time assumed until the first task of a model has finished, in milliseconds.
 const UNMEASURED_MS: f64 = 5_000.0;
 
-/// The weight of the latest processing time in the moving average (`work.lua` has the same).
+/// The weight of the latest processing time in the moving average.
 pub(crate) const LATEST_WEIGHT: f64 = 0.2;
 
 /// The counters of a model that determine how fast its queue drains.
@@ -29,7 +29,7 @@ impl Pace {
 
 /// Returns how many of the queued tasks a claimant with room for `most` gets. If the ready workers
 /// have more room than tasks are queued, the claimant gets its share, so that the others get tasks
-/// too. (`work.lua` computes the same.)
+/// too. (`finish_and_claim.lua` computes the same.)
 pub(crate) fn part(most: u64, queued: u64, capacity: u64, processing: u64) -> u64 {
     let room = capacity.saturating_sub(processing).max(most).max(1);
     queued.saturating_mul(most).div_ceil(room).clamp(1, most.max(1))

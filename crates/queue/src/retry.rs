@@ -1,12 +1,16 @@
-//! Backoff after failed attempts: exponential, with jitter, so that tasks that failed together are
-//! not retried together.
+//! Retries. The backoff after failed attempts is exponential, with jitter, so that tasks that failed together
+//! are not retried together.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::BrokerError;
 
 /// The backoff after the first failure, before jitter.
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest backoff, before jitter.
 const LONGEST: Duration = Duration::from_secs(60);
+/// The pause of [`while_unavailable`] between two calls.
+const UNAVAILABLE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Returns the backoff after a task's `failed`-th failed attempt (from 1): `1 s · 2^(failed-1)`, at
 /// most a minute, minus a random part of up to one half ("equal jitter",
@@ -29,6 +33,27 @@ pub fn after_loss(failed: u32) -> Duration {
 fn fraction() -> f64 {
     let (_, bits) = uuid::Uuid::new_v4().as_u64_pair();
     (bits & 0xffff_ffff) as f64 / f64::from(u32::MAX)
+}
+
+/// Retries while the queue is unavailable, for callers whose work no other process repeats: calls `call`
+/// until the queue answers or `until` has passed, and returns the last result. Every operation of a broker is
+/// idempotent, so a lost reply costs only the repetition.
+///
+/// # Errors
+/// Returns [`BrokerError::Unavailable`] if the queue is still unavailable at `until`, and any other
+/// error at once.
+pub async fn while_unavailable<T, F>(until: Instant, call: impl Fn() -> F) -> Result<T, BrokerError>
+where
+    F: Future<Output = Result<T, BrokerError>>,
+{
+    loop {
+        match call().await {
+            Err(BrokerError::Unavailable { .. }) if Instant::now() < until => {
+                tokio::time::sleep(UNAVAILABLE_PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 #[cfg(test)]

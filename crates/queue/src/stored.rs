@@ -11,26 +11,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BrokerError, Claimed, DeadLetter, Failure, Lease, MAX_TRIES_KEPT, Tried};
 
-/// The maximum number of events kept per task. When an attempt writes more, the oldest are dropped,
-/// and a reader that starts too late sees a gap in the numbers. The outcome, which contains the
-/// whole text, is the last event and always kept.
-pub(crate) const MAX_EVENTS: u64 = 4_096;
-
 /// The reason in the `requeued` event of a task whose lease expired.
 pub(crate) const LEASE_RAN_OUT: &str = "the worker's lease ran out";
 
-/// The maximum number of failed attempts recorded per task: the latest are kept.
-pub(crate) const MAX_FAILURES: u32 = 32;
-
 /// An outcome in its stored form. Reading it produces the `ended` event.
 pub(crate) struct Ending {
-    pub(crate) state: &'static str,
+    pub(crate) state: TaskState,
     pub(crate) outcome: String,
 }
 
 impl Ending {
     pub(crate) fn of(outcome: &Outcome) -> Result<Self, RecordError> {
-        Ok(Self { state: outcome.state().as_str(), outcome: record::encode(outcome)? })
+        Ok(Self { state: outcome.state(), outcome: record::encode(outcome)? })
     }
 
     pub(crate) fn cancelled() -> Result<Self, RecordError> {
@@ -42,10 +34,6 @@ impl Ending {
                        when the queue is shorter";
         Self::of(&Outcome::Failed(TaskError::new(ErrorType::Expired, message)))
     }
-}
-
-pub(crate) fn queued_event() -> Result<String, RecordError> {
-    record::encode(&EventBody::Queued)
 }
 
 pub(crate) fn started_event(attempt: Attempt, worker: WorkerId) -> Result<String, RecordError> {
@@ -140,9 +128,9 @@ impl StoredSummary {
 #[derive(Debug)]
 pub(crate) struct StoredSnapshot {
     pub(crate) summary: StoredSummary,
-    pub(crate) state: String,
+    pub(crate) state: TaskState,
     pub(crate) attempt: u32,
-    pub(crate) worker: Option<String>,
+    pub(crate) worker: Option<WorkerId>,
     pub(crate) cancel: bool,
     pub(crate) submitted: u64,
     pub(crate) run_at: Option<u64>,
@@ -154,16 +142,12 @@ pub(crate) struct StoredSnapshot {
 
 impl StoredSnapshot {
     pub(crate) fn read(self) -> Result<TaskSnapshot, BrokerError> {
-        let corrupt = |error: &dyn std::fmt::Display| BrokerError::Corrupt(error.to_string());
-        let state: TaskState = self.state.parse().map_err(|error| corrupt(&error))?;
-        let worker =
-            self.worker.map(|id| id.parse()).transpose().map_err(|error| corrupt(&error))?;
         Ok(TaskSnapshot {
             task: self.summary.read()?,
-            state,
+            state: self.state,
             attempt: Attempt::new(self.attempt),
-            worker,
-            cancel_requested: self.cancel && state == TaskState::Processing,
+            worker: self.worker,
+            cancel_requested: self.cancel && self.state == TaskState::Processing,
             submitted_at: Timestamp::from_millis(self.submitted),
             run_at: self.run_at.map(Timestamp::from_millis),
             expires_at: self.expires_at.map(Timestamp::from_millis),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::{ErrorType, Outcome, TaskError, WorkerId};
-use queue::{Broker, BrokerError, Claimant, Claimed, LINE_SPAN, Reaped, insist};
+use queue::{Broker, BrokerError, Claimant, Claimed, LINE_SPAN, Reaped, retry};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -126,7 +126,8 @@ async fn give_up(
     ));
     // If the outcome was recorded and only the reply was lost, the retry returns it.
     let sent = Instant::now();
-    let finished_at = insist(until, || broker.finish(&claimed.lease, &outcome)).await?;
+    let finished_at =
+        retry::while_unavailable(until, || broker.finish(&claimed.lease, &outcome)).await?;
     log.finished(broker, claimed, &outcome, finished_at, sent);
     Ok(())
 }

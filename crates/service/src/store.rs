@@ -57,7 +57,7 @@ pub async fn check_bounds(broker: &dyn Broker, settings: &Settings) {
 pub(crate) async fn watch(broker: &dyn Broker, shutdown: &CancellationToken) {
     let mut known = Fitness::default();
     if let Ok(found) = broker.vet().await {
-        known = found; // `check` has told it
+        known = found; // `check` has logged it
     }
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);

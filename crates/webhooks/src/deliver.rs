@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::{TenantId, Timestamp};
-use queue::{Delivery, Tried, TryResult, Verdict, Webhooks, insist};
+use queue::{Delivery, Tried, TryResult, Verdict, Webhooks, retry};
 use tokio::task::{Id, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -119,7 +119,7 @@ impl Deliverer {
         let (tried, verdict) = self.send_once(&delivery, until).await;
         log(&delivery, &tried, verdict);
         let record = || self.queue.webhook_tried(delivery.task_id, &tried, verdict);
-        if let Err(error) = insist(until, record).await {
+        if let Err(error) = retry::while_unavailable(until, record).await {
             // The delivery falls due again, so the receiver may get it twice.
             let task_id = delivery.task_id;
             tracing::warn!(target: "webhooks.deliver", %task_id, "cannot record the result of a webhook's try: {error}");
@@ -154,7 +154,7 @@ impl Deliverer {
         if numbered == 0 {
             return 0;
         }
-        let report = insist(until, || self.queue.webhook(delivery.task_id)).await;
+        let report = retry::while_unavailable(until, || self.queue.webhook(delivery.task_id)).await;
         report.ok().flatten().map_or(numbered, |report| report.tries.len())
     }
 }

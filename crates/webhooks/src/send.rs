@@ -235,5 +235,4 @@ fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
 }
 
 #[cfg(test)]
-#[path = "send_tests.rs"]
 mod tests;

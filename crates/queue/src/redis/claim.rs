@@ -9,19 +9,10 @@ use futures::future::select_all;
 
 use super::backoff::Backoff;
 use super::partition::Partition;
-use super::work::Try;
+use super::requests::{Try, Vacant};
 use super::{RedisBroker, waiting};
 use crate::handover::GiveBack;
 use crate::{BrokerError, Claimant, Claimed, Lease, Release};
-
-/// The place to wait for a task after a claim that found none.
-pub(super) struct Vacant {
-    pub(super) queues: Vec<String>,
-    /// When the next delayed task is due.
-    pub(super) next_due: Option<Duration>,
-    /// The id of each queue's latest entry, removed or not.
-    pub(super) last_ids: Vec<String>,
-}
 
 /// The result of one round over the partitions.
 enum Round {
@@ -76,10 +67,10 @@ impl RedisBroker {
     /// recently are tried only if no other answers.
     async fn try_each(&self, claimant: &Claimant, most: usize) -> Result<Round, BrokerError> {
         let mut order: Vec<_> = self.partitions.in_turn().await?.collect();
-        order.sort_by_key(|(_, partition)| partition.rests());
+        order.sort_by_key(|(_, partition)| partition.is_skipped());
         let (mut vacant, mut failure) = (Vec::new(), None);
         for (place, partition) in order {
-            if !vacant.is_empty() && partition.rests() {
+            if !vacant.is_empty() && partition.is_skipped() {
                 continue;
             }
             let began = Instant::now();
@@ -90,7 +81,7 @@ impl RedisBroker {
                 }
                 Ok(Err(hint)) => vacant.push((place, hint)),
                 Err(error @ BrokerError::Unavailable { .. }) => {
-                    partition.rest_after(began.elapsed());
+                    partition.skip_after(began.elapsed());
                     failure = Some(error);
                 }
                 Err(error) => return Err(error),
@@ -118,7 +109,7 @@ impl RedisBroker {
         });
         let ((place, came), ..) = select_all(waits).await;
         if came? {
-            self.partitions.turn_to(place);
+            self.partitions.start_at(place);
         }
         Ok(())
     }
@@ -153,9 +144,4 @@ impl GiveBack for Partition {
     async fn give_back(self: Arc<Self>, lease: Lease) -> Result<(), BrokerError> {
         self.release(&lease, &Release::Unused).await
     }
-}
-
-/// Returns a span in milliseconds, as scripts take it.
-pub(super) fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

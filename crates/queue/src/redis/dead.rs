@@ -1,4 +1,4 @@
-//! Dead letters: list, replay, purge. `work.lua` writes them.
+//! Dead letters: list, replay, purge. `finish_and_claim.lua` writes them.
 
 use protocol::{TaskId, Timestamp};
 use redis::cmd;

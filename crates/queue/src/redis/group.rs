@@ -15,7 +15,6 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use super::error;
-use super::partition::Partition;
 use crate::BrokerError;
 
 /// The maximum number of members per call, so that no other client waits much longer than a millisecond.
@@ -28,6 +27,9 @@ const ENOUGH: usize = 8;
 /// A request that can be sent to Redis together with others of its kind.
 #[async_trait]
 pub(super) trait Member: Sized + Send + 'static {
+    /// The destination of its group's calls.
+    type Target: Send + Sync;
+
     /// The maximum number of a group's concurrent calls.
     const CALLS: usize;
 
@@ -43,7 +45,7 @@ pub(super) trait Member: Sized + Send + 'static {
     /// Sends members in one call and replies to each; returns the error if the whole call failed.
     async fn send(
         batch: Vec<Self>,
-        partition: &Arc<Partition>,
+        target: &Arc<Self::Target>,
         limit: Duration,
     ) -> Result<(), BrokerError>;
 }
@@ -51,6 +53,8 @@ pub(super) trait Member: Sized + Send + 'static {
 /// Members that wait for the next call.
 pub(super) struct Group<T> {
     waiting: Mutex<Waiting<T>>,
+    /// The timeout of a call.
+    limit: Duration,
 }
 
 struct Waiting<T> {
@@ -59,9 +63,11 @@ struct Waiting<T> {
     sending: usize,
 }
 
-impl<T> Default for Group<T> {
-    fn default() -> Self {
-        Self { waiting: Mutex::new(Waiting { members: VecDeque::new(), sending: 0 }) }
+impl<T> Group<T> {
+    /// Creates an empty group whose calls have that timeout.
+    pub(super) fn new(limit: Duration) -> Arc<Self> {
+        let waiting = Mutex::new(Waiting { members: VecDeque::new(), sending: 0 });
+        Arc::new(Self { waiting, limit })
     }
 }
 
@@ -98,14 +104,14 @@ impl<T: Member> Group<T> {
 }
 
 /// Sends a member with the group's next call. The reply arrives through the member's sender.
-pub(super) fn join<T: Member>(group: &Arc<Group<T>>, partition: &Arc<Partition>, member: T) {
+pub(super) fn join<T: Member>(group: &Arc<Group<T>>, target: &Arc<T::Target>, member: T) {
     let mut waiting = group.waiting();
     waiting.members.push_back((Instant::now(), member));
     let is_worth_a_call = waiting.sending == 0 || waiting.members.len() >= ENOUGH;
     if waiting.sending < T::CALLS && is_worth_a_call {
         waiting.sending += 1;
-        let (group, partition) = (Arc::clone(group), Arc::clone(partition));
-        tokio::spawn(Sending { group, partition, done: false }.run());
+        let (group, target) = (Arc::clone(group), Arc::clone(target));
+        tokio::spawn(Sending { group, target, done: false }.run());
     }
 }
 
@@ -143,7 +149,7 @@ pub(super) fn cut_off(_: oneshot::error::RecvError) -> BrokerError {
 /// The task that sends a group's calls.
 struct Sending<T: Member> {
     group: Arc<Group<T>>,
-    partition: Arc<Partition>,
+    target: Arc<T::Target>,
     /// No member waits any more.
     done: bool,
 }
@@ -157,9 +163,9 @@ impl<T: Member> Sending<T> {
                 continue; // nobody waits for those any more
             }
             // A member that already waited for an unresponsive Redis must not wait as long again.
-            let whole = self.partition.link.limit();
+            let whole = self.group.limit;
             let limit = whole.saturating_sub(since.elapsed()).max(whole / 8);
-            let sent = T::send(batch, &self.partition, limit).await;
+            let sent = T::send(batch, &self.target, limit).await;
             if let Err(error @ BrokerError::Unavailable { .. }) = sent {
                 // Members that waited meanwhile would get the same error, only later. A member that just
                 // joined may be a retry after this error, and is sent.

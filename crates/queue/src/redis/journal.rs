@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use protocol::TaskId;
 
-use super::claim::millis;
 use super::partition::Partition;
 use super::reply::Reply;
+use super::scripts::millis;
 use crate::{BrokerError, Unlogged};
 
 /// The maximum number returned at once, whatever the caller's limit.

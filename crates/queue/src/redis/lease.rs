@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use protocol::Chunk;
 
-use super::claim::millis;
 use super::partition::Partition;
 use super::reply::{self, Reply};
+use super::scripts::millis;
 use crate::stored::{self, Ending};
 use crate::{BrokerError, Lease, LeaseState, Release};
 

@@ -79,11 +79,6 @@ impl Link {
         self.ask(Request::Script(call), limit).await
     }
 
-    /// Returns the timeout of an operation.
-    pub(crate) fn limit(&self) -> Duration {
-        self.limit
-    }
-
     /// Returns the server last known to have the partition.
     pub(crate) fn home(&self) -> Arc<Server> {
         Arc::clone(&self.home.lock().unwrap_or_else(PoisonError::into_inner))

@@ -7,6 +7,7 @@
 //! | `submit.rs` | submit, and reading a task's standing |
 //! | `claim.rs`  | claim: the loop of tries and waits |
 //! | `work.rs`   | finish and claim, in one script |
+//! | `requests.rs` | requests that wait for the next call |
 //! | `lease.rs`  | renew, publish, release |
 //! | `group.rs`  | group commit: sends concurrent requests to Redis in one call |
 //! | `reap.rs`   | cancel and reap |
@@ -14,7 +15,7 @@
 //! | `journal.rs`| ended tasks whose log lines are pending |
 //! | `workers.rs`| the registry of workers |
 //! | `operations.rs`, `dead.rs` | the operators' side; dead letters |
-//! | `webhooks.rs` | the deliverers' side |
+//! | `webhooks.rs`, `hook.rs` | the deliverers' side; the stored form of a webhook |
 //! | `waiting.rs`| blocking reads for claimants, on separate connections |
 //! | `listener.rs`| the single pub/sub connection |
 //! | `partitions.rs`, `partition.rs` | the mapping of tasks to partitions; one partition |
@@ -32,6 +33,7 @@ mod claim;
 mod dead;
 mod error;
 mod group;
+mod hook;
 mod journal;
 mod keys;
 mod lease;
@@ -43,6 +45,7 @@ mod partitions;
 mod read;
 mod reap;
 mod reply;
+mod requests;
 mod rights;
 mod scripts;
 mod server;

@@ -33,8 +33,8 @@ impl Operations for RedisBroker {
     async fn drain_worker(&self, id: WorkerId) -> Result<bool, BrokerError> {
         let asked = self.partitions.all().await?.iter().map(|part| part.drain_worker(id));
         // One partition with the order suffices: it returns the order to the worker.
-        let told = some("drain a worker", join_all(asked).await)?;
-        Ok(told.contains(&true))
+        let ordered = some("drain a worker", join_all(asked).await)?;
+        Ok(ordered.contains(&true))
     }
 
     async fn dead_letters(&self, page: &DeadLetterPage) -> Result<Vec<DeadLetter>, BrokerError> {

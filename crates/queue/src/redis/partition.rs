@@ -10,16 +10,15 @@ use super::RedisOptions;
 use super::group::Group;
 use super::keys::Keys;
 use super::link::Link;
+use super::requests::{Submit, Work};
 use super::scripts::Scripts;
 use super::server;
 use super::servers::Servers;
-use super::submit::Submit;
-use super::work::Work;
 use crate::written::Written;
 
 /// After a failure, claims skip a partition for this many times as long as the failure took. So an
 /// unresponsive server costs claims on the others at most a fifth of their time.
-const REST: u32 = 4;
+const SKIP: u32 = 4;
 
 /// One partition.
 pub(super) struct Partition {
@@ -38,7 +37,7 @@ pub(super) struct Partition {
     /// Tasks whose log lines are written but not yet acknowledged to Redis.
     pub(super) written: Written,
     /// After a failure, claims skip the partition until then if others answer.
-    rests_until: Mutex<Option<Instant>>,
+    skipped_until: Mutex<Option<Instant>>,
 }
 
 impl Partition {
@@ -56,10 +55,10 @@ impl Partition {
             scripts: Arc::clone(scripts),
             partitions: options.partitions,
             turn: AtomicU64::new(0),
-            submits: (0..lines.max(1)).map(|_| Arc::default()).collect(),
-            works: Arc::default(),
+            submits: (0..lines.max(1)).map(|_| Group::new(limit)).collect(),
+            works: Group::new(limit),
             written: Written::default(),
-            rests_until: Mutex::default(),
+            skipped_until: Mutex::default(),
         }
     }
 
@@ -69,15 +68,15 @@ impl Partition {
     }
 
     /// Returns whether claims should skip the partition for now.
-    pub(super) fn rests(&self) -> bool {
-        let until = *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn is_skipped(&self) -> bool {
+        let until = *self.skipped_until.lock().unwrap_or_else(PoisonError::into_inner);
         until.is_some_and(|until| Instant::now() < until)
     }
 
     /// Starts skipping the partition, after a failure that took `took`.
-    pub(super) fn rest_after(&self, took: Duration) {
-        let until = Instant::now() + took * REST;
-        *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    pub(super) fn skip_after(&self, took: Duration) {
+        let until = Instant::now() + took * SKIP;
+        *self.skipped_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
     /// Extrapolates this partition's count to all partitions.

@@ -1,9 +1,11 @@
 //! Combines several partitions into one queue: maps tasks to partitions and merges their replies.
 
 use std::borrow::Cow;
+use std::hash::Hasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use fnv::FnvHasher;
 use protocol::{Task, TaskId};
 use uuid::Uuid;
 
@@ -106,7 +108,7 @@ impl Partitions {
     }
 
     /// Gives the turn to a partition that has received a task.
-    pub(super) fn turn_to(&self, place: usize) {
+    pub(super) fn start_at(&self, place: usize) {
         self.turn.store(place, Ordering::Relaxed);
     }
 
@@ -155,8 +157,7 @@ impl Partitions {
             let random = hash(&bytes).to_be_bytes();
             bytes[10..].copy_from_slice(&random[2..]);
             if self.place(&bytes) == place {
-                let text = Uuid::from_bytes(bytes).to_string();
-                return text.parse().map_err(|error| BrokerError::Corrupt(format!("{error}")));
+                return Ok(Uuid::from_bytes(bytes).into());
             }
         }
         Err(BrokerError::Corrupt(format!("no id like {id} is of partition {place}")))
@@ -191,11 +192,10 @@ pub(super) fn some<T>(
 }
 
 /// FNV-1a, 64 bit. It must never change, since it determines where tasks are stored.
-/// <http://www.isthe.com/chongo/tech/comp/fnv/>
 fn hash(bytes: &[u8]) -> u64 {
-    let mixed = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let mut hasher = FnvHasher::default();
+    hasher.write(bytes);
+    let mixed = hasher.finish();
     // The low bits of the hash depend only on the low bits of the bytes; mix in the high ones, since
     // the number of partitions may be even.
     mixed ^ (mixed >> 32)

@@ -24,8 +24,8 @@ impl Partition {
             "task" => {
                 let mut snapshot = reply.snapshot(id)?.read()?;
                 if snapshot.state == TaskState::Queued {
-                    let mut told = Reply::words("snapshot", &reply.text()?);
-                    snapshot.estimate = Some(standing(&mut told, self)?.estimate());
+                    let mut words = Reply::words("snapshot", &reply.text()?);
+                    snapshot.estimate = Some(standing(&mut words, self)?.estimate());
                 }
                 Ok(Some(snapshot))
             }

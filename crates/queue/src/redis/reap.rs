@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use protocol::{ErrorType, TaskError, TaskId};
 
-use super::claim::millis;
 use super::partition::Partition;
 use super::reply::Reply;
+use super::scripts::millis;
 use crate::stored::{self, Ending, LEASE_RAN_OUT};
 use crate::{BrokerError, CancelReply, Claimant, Reaped, retry};
 
@@ -34,14 +34,14 @@ impl Partition {
 
     pub(super) async fn reap(self: &Arc<Self>, reaper: &Claimant) -> Result<Reaped, BrokerError> {
         let (cancelled, expired) = (Ending::cancelled()?, Ending::expired()?);
-        let silence = stored::json(&TaskError::new(ErrorType::WorkerLost, LEASE_RAN_OUT))?;
+        let error = stored::json(&TaskError::new(ErrorType::WorkerLost, LEASE_RAN_OUT))?;
         let mut reaped = Reaped::default();
         loop {
             let mut call = self.scripts.reap.prepare_invoke();
             call.key(self.keys.base()).key(self.keys.leases()).key(self.keys.reaper());
             call.arg(reaper.worker.to_string()).arg(millis(reaper.lease)).arg(REAP_BATCH);
             call.arg(&cancelled.outcome).arg(&expired.outcome);
-            call.arg(stored::json_text(LEASE_RAN_OUT)).arg(&silence);
+            call.arg(stored::json_text(LEASE_RAN_OUT)).arg(&error);
             for lost in 1..=LONGEST_REST_AFTER {
                 call.arg(millis(retry::after_loss(lost)));
             }

@@ -56,6 +56,15 @@ impl Reply {
         text.parse().map(Some).map_err(|error| self.corrupt(format_args!("'{text}': {error}")))
     }
 
+    /// Parses the next field as a worker's id, or returns `None` if it is empty.
+    fn optional_id(&mut self) -> Result<Option<WorkerId>, BrokerError> {
+        let text = self.text()?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|error| self.corrupt(format_args!("{error}")))
+    }
+
     /// Parses the next field as a number of attempts; 0 if it is empty.
     fn attempts(&mut self) -> Result<u32, BrokerError> {
         let text = self.text()?;
@@ -75,17 +84,17 @@ impl Reply {
         self.fields.collect()
     }
 
-    /// Parses the next two fields: a task that `worker` now holds, as `work.lua` returns it.
+    /// Parses the next two fields: a task that `worker` now holds, as `finish_and_claim.lua` returns it.
     pub(crate) fn taken(&mut self, worker: WorkerId) -> Result<Holding, BrokerError> {
-        let mut told = Self::words(self.script, &self.text()?);
-        let task_id = told.parse()?;
-        let lease = Lease { task_id, worker, attempt: Attempt::new(told.parse()?) };
+        let mut words = Self::words(self.script, &self.text()?);
+        let task_id = words.parse()?;
+        let lease = Lease { task_id, worker, attempt: Attempt::new(words.parse()?) };
         Ok(Holding {
             record: self.text()?,
             lease,
-            submitted_at: told.instant()?,
-            started_at: told.instant()?,
-            failed_attempts: told.parse()?,
+            submitted_at: words.instant()?,
+            started_at: words.instant()?,
+            failed_attempts: words.parse()?,
         })
     }
 
@@ -121,9 +130,9 @@ impl Reply {
                 lane: lane.into(),
                 notes,
             },
-            state: self.text()?,
+            state: self.parse()?,
             attempt: self.attempts()?,
-            worker: text(self.text()?),
+            worker: self.optional_id()?,
             cancel: self.text()? == "1",
             submitted: self.parse()?,
             started: self.optional()?,

@@ -2,11 +2,13 @@
 //! and replies. Shared functions are in `scripts/lib/`; each script gets `base.lua` and the parts listed
 //! for it, in that order, since every call creates all functions of the script anew.
 
+use std::time::Duration;
+
 use protocol::record;
 use redis::Script;
 
+use crate::limits::{MAX_EVENTS, MAX_FAILURES, PROMOTED, SHORT_LIMIT, WINDOW};
 use crate::pace::LATEST_WEIGHT;
-use crate::stored::{MAX_EVENTS, MAX_FAILURES};
 use crate::{
     DEAD_LETTER_TTL, LINE_KEPT, LINE_SPAN, MAX_DEAD_LETTERS, MAX_TRIES_KEPT, TOMBSTONE,
     WEBHOOK_REPORT_TTL,
@@ -44,17 +46,17 @@ macro_rules! scripts {
 scripts! {
     agree: "allow-oom" [],
     room: "" [],
-    submit: "" [ended task counters line standing there save alone],
-    accepted: "no-writes" [ended task counters line standing there],
-    work: "allow-oom" [ended task counters line promote ending failures letters journal save alone],
+    submit: "" [ended task counters line standing accepted save isolate],
+    accepted: "no-writes" [ended task counters line standing accepted],
+    finish_and_claim: "allow-oom" [ended task counters line promote ending failures letters journal save isolate],
     snapshot: "no-writes" [ended task counters standing snapshot],
     expired: "no-writes" [],
     events: "no-writes" [ended events],
     renew: "allow-oom" [],
     publish: "" [ended task events],
-    release: "allow-oom" [ended task counters line events ending early failures requeue save],
-    cancel: "allow-oom" [ended task counters line ending early save],
-    reap: "allow-oom" [ended task counters line events promote ending early failures requeue save workers clock],
+    release: "allow-oom" [ended task counters line events ending end_early failures requeue save],
+    cancel: "allow-oom" [ended task counters line ending end_early save],
+    reap: "allow-oom" [ended task counters line events promote ending end_early failures requeue save workers clock],
     unlogged: "allow-oom" [ended snapshot journal],
     logged: "allow-oom" [journal],
     report_worker: "allow-oom" [task counters workers],
@@ -79,12 +81,20 @@ impl Scripts {
     }
 }
 
+/// Returns a span in milliseconds, as scripts take it.
+pub(crate) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Returns the contract's constants under the names that the scripts use.
 fn constants(partitions: u32) -> String {
-    let seconds = |span: std::time::Duration| span.as_secs().to_string();
+    let seconds = |span: Duration| span.as_secs().to_string();
     let (names, values): (Vec<_>, Vec<_>) = [
         ("VERSION", record::VERSION.to_string()),
         ("LATEST_WEIGHT", LATEST_WEIGHT.to_string()),
+        ("WINDOW", WINDOW.to_string()),
+        ("PROMOTED", PROMOTED.to_string()),
+        ("SHORT_MS", millis(SHORT_LIMIT).to_string()),
         ("MAX_EVENTS", MAX_EVENTS.to_string()),
         ("MAX_FAILURES", MAX_FAILURES.to_string()),
         ("MAX_DEAD_LETTERS", MAX_DEAD_LETTERS.div_ceil(partitions.into()).to_string()),

@@ -58,7 +58,7 @@ struct Line {
 
 /// Settings that all servers of a broker share.
 #[derive(Clone)]
-pub(crate) struct Manners {
+pub(crate) struct ConnectionSettings {
     /// The number of connections for short commands.
     pub(crate) lines: usize,
     /// The time limit for connecting.
@@ -72,8 +72,8 @@ impl Server {
     ///
     /// # Errors
     /// Returns a message if the address is invalid.
-    pub(crate) fn new(address: ConnectionInfo, manners: Manners) -> Result<Self, String> {
-        let Manners { lines, limit, vetting } = manners;
+    pub(crate) fn new(address: ConnectionInfo, shared: ConnectionSettings) -> Result<Self, String> {
+        let ConnectionSettings { lines, limit, vetting } = shared;
         // Setting a name for CLIENT LIST would require a further right (CLIENT SETINFO).
         let settings = address.redis_settings().clone().set_skip_set_lib_name();
         let address = address.set_redis_settings(settings);

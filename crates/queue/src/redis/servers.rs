@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::future::join_all;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
-use super::server::{Manners, Server};
+use super::server::{ConnectionSettings, Server};
 use super::vetting::Vetting;
 use super::{RedisOptions, error, tls};
 use crate::{BrokerError, Fitness, OpenError};
@@ -17,7 +17,7 @@ pub(crate) struct Servers {
     learned: Mutex<Vec<Arc<Server>>>,
     /// The connection settings for servers that are not seeds: those of the first seed.
     template: ConnectionInfo,
-    manners: Manners,
+    settings: ConnectionSettings,
 }
 
 impl Servers {
@@ -28,7 +28,7 @@ impl Servers {
     pub(crate) fn new(options: &RedisOptions) -> Result<Arc<Self>, OpenError> {
         let bad_url = |reason: String| OpenError::RedisUrl { reason };
         let urls = urls(&options.url);
-        let manners = Manners {
+        let settings = ConnectionSettings {
             lines: options.connections,
             limit: options.command_timeout,
             vetting: Arc::new(Vetting::new(options, urls.len() > 1)),
@@ -39,10 +39,10 @@ impl Servers {
             let address = url.into_connection_info().map_err(|error| bad_url(error.to_string()))?;
             let address = tls::prepared(address, options.ca_file.as_deref())?;
             template.get_or_insert_with(|| address.clone());
-            seeds.push(Arc::new(Server::new(address, manners.clone()).map_err(bad_url)?));
+            seeds.push(Arc::new(Server::new(address, settings.clone()).map_err(bad_url)?));
         }
         let template = template.ok_or_else(|| bad_url("it is empty".to_owned()))?;
-        Ok(Arc::new(Self { seeds, learned: Mutex::default(), template, manners }))
+        Ok(Arc::new(Self { seeds, learned: Mutex::default(), template, settings }))
     }
 
     /// Returns the server at which the `number`-th partition is looked for first.
@@ -106,7 +106,7 @@ impl Servers {
         if let Some(known) = self.all().into_iter().find(|known| known.name() == name) {
             return Ok(known);
         }
-        let server = Server::new(self.template.clone().set_addr(found), self.manners.clone())
+        let server = Server::new(self.template.clone().set_addr(found), self.settings.clone())
             .map(Arc::new)
             .map_err(|_| error::no_address(by.name(), address))?;
         let mut learned = self.learned();

@@ -8,23 +8,19 @@ use protocol::{Lane, RecordError, Task, TaskId, TaskState, record};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::claim::millis;
 use super::group::{self, Member};
+use super::hook;
 use super::partition::Partition;
 use super::reply::Reply;
-use super::webhooks::hook;
+use super::requests::Submit;
+use super::scripts::millis;
 use crate::estimate::Standing;
 use crate::pace::Pace;
 use crate::{Bound, BrokerError, Matches, Start, SubmitOptions, Submitted, stored};
 
-/// A submit that waits for its call, as `submit.lua` takes it.
-pub(super) struct Submit {
-    args: [String; 5],
-    answer: oneshot::Sender<Result<String, BrokerError>>,
-}
-
 #[async_trait]
 impl Member for Submit {
+    type Target = Partition;
     /// One, since each connection has its own group.
     const CALLS: usize = 1;
 
@@ -130,8 +126,14 @@ impl Partition {
             Start::At(instant) => (Some(instant.as_millis()), None),
         };
         let expires = expires_in.map(millis);
-        let more =
-            More { at, after, expires, hook: hook(task)?, notes: stored::notes(task)?, repetition };
+        let more = More {
+            at,
+            after,
+            expires,
+            hook: hook::encode(task)?,
+            notes: stored::notes(task)?,
+            repetition,
+        };
         Ok([
             task.id.to_string(),
             record::encode(task)?,

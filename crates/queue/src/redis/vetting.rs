@@ -238,7 +238,7 @@ mod tests {
     fn eviction_needs_a_policy_that_evicts_and_a_limit() {
         assert_eq!(info(0, "allkeys-lru").eviction(), None, "never full");
         assert_eq!(info(1, "noeviction").eviction(), None);
-        assert_eq!(Info(String::new()).eviction(), None, "not told");
+        assert_eq!(Info(String::new()).eviction(), None, "not reported");
         for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random"] {
             assert!(info(9, policy).eviction().unwrap().contains("accepted tasks"), "{policy}");
         }

@@ -1,6 +1,6 @@
 //! Waits for new tasks without polling and without the risk of losing one.
 //!
-//! `work.lua` never blocks. If a claim finds nothing, it returns each stream's latest entry id. A plain
+//! `finish_and_claim.lua` never blocks. If a claim finds nothing, it returns each stream's latest entry id. A plain
 //! `XREAD BLOCK` from those ids returns as soon as a newer entry exists, even if it was added before the
 //! read began. The read takes nothing: it is a wake-up, after which the claimant claims again. So a
 //! reader that is dropped or disconnected while a task arrives loses nothing.

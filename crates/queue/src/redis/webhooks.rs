@@ -1,38 +1,22 @@
 //! The deliverers' side. `submit.lua` stores a webhook; the end of its task makes it due.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use protocol::{RecordError, Task, TaskId, TenantId, Timestamp, record};
-use serde::{Deserialize, Serialize};
+use protocol::{TaskId, TenantId, Timestamp, record};
 
 use super::RedisBroker;
-use super::claim::millis;
+use super::hook::Hook;
 use super::partition::Partition;
 use super::partitions::some;
 use super::reply::Reply;
+use super::scripts::millis;
 use crate::{
     BrokerError, Delivery, Tried, TryResult, Verdict, WebhookReport, WebhookState, Webhooks,
 };
 
 /// The maximum number returned at once, whatever the caller's limit.
 const MOST: usize = 1_000;
-
-/// The task's fields that a delivery needs, beside those that scripts know.
-#[derive(Serialize, Deserialize)]
-struct Hook {
-    url: String,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    metadata: BTreeMap<String, String>,
-}
-
-/// Returns a task's webhook in its stored form.
-pub(super) fn hook(task: &Task) -> Result<Option<String>, RecordError> {
-    let Some(webhook) = &task.webhook else { return Ok(None) };
-    let hook = Hook { url: webhook.url.clone(), metadata: task.metadata.clone() };
-    record::encode(&hook).map(Some)
-}
 
 #[async_trait]
 impl Webhooks for RedisBroker {

@@ -9,46 +9,20 @@ use async_trait::async_trait;
 use protocol::{Lane, Outcome, Timestamp};
 use tokio::sync::oneshot;
 
-use super::claim::{Vacant, millis};
 use super::error;
 use super::group::{self, Member};
 use super::partition::Partition;
 use super::reply::Reply;
+use super::requests::{Claim, Finish, Try, Vacant, Work};
+use super::scripts::millis;
 use crate::handover::Parcel;
+use crate::limits::MOST_TAKEN;
 use crate::stored::{self, Ending};
 use crate::{BrokerError, Claimant, Lease, lanes};
 
-/// The maximum number of tasks per claim, so that no call takes much longer than others.
-const MOST_TAKEN: usize = 32;
-
-/// The result of a claim.
-pub(super) enum Try {
-    Took(Parcel<Partition>),
-    Nothing(Vacant),
-    /// Many entries were removed: claim again.
-    Again,
-}
-
-/// An outcome or a claim that waits for its call.
-pub(super) enum Work {
-    Finish(Finish),
-    Claim(Claim),
-}
-
-/// An outcome as `work.lua` takes it.
-pub(super) struct Finish {
-    args: [String; 5],
-    answer: oneshot::Sender<Result<String, BrokerError>>,
-}
-
-pub(super) struct Claim {
-    claimant: Claimant,
-    most: usize,
-    answer: oneshot::Sender<Result<Try, BrokerError>>,
-}
-
 #[async_trait]
 impl Member for Work {
+    type Target = Partition;
     const CALLS: usize = 2;
 
     fn bytes(&self) -> usize {
@@ -87,7 +61,7 @@ impl Member for Work {
             }
         }
         let written = partition.written.ride();
-        let mut call = partition.scripts.work.prepare_invoke();
+        let mut call = partition.scripts.finish_and_claim.prepare_invoke();
         call.key(partition.keys.base()).arg(written.len());
         for id in &written {
             call.arg(id.to_string());
@@ -121,7 +95,8 @@ impl Member for Work {
                 return Err(error);
             }
         };
-        let mut rest = Reply::new("work", answers.split_off(finishes.len().min(answers.len())));
+        let mut rest =
+            Reply::new("finish_and_claim", answers.split_off(finishes.len().min(answers.len())));
         let mut taken = 0;
         for claim in claims {
             let tried = claim.read(&mut rest, partition);
@@ -140,29 +115,29 @@ impl Claim {
     /// Parses the script's reply to it.
     fn read(&self, reply: &mut Reply, of: &Arc<Partition>) -> Result<Try, BrokerError> {
         let text = reply.text()?;
-        let mut told = Reply::words("work", &text);
-        match told.text()?.as_str() {
+        let mut words = Reply::words("finish_and_claim", &text);
+        match words.text()?.as_str() {
             "none" => {
-                let next_due: i64 = told.parse()?;
+                let next_due: i64 = words.parse()?;
                 let next_due = u64::try_from(next_due).ok().map(Duration::from_millis);
                 let stream = |lane| {
                     let models = self.claimant.models.iter();
                     models.map(move |model| of.keys.queue(lane, model))
                 };
                 let queues = Lane::ALL.into_iter().flat_map(stream).collect();
-                Ok(Try::Nothing(Vacant { queues, next_due, last_ids: told.rest() }))
+                Ok(Try::Nothing(Vacant { queues, next_due, last_ids: words.rest() }))
             }
             "again" => Ok(Try::Again),
             "took" => {
-                let mut parcel = Parcel::empty(of);
-                let count: u64 = told.parse()?;
+                let mut parcel = Parcel::empty(Arc::<Partition>::clone(of));
+                let count: u64 = words.parse()?;
                 for _ in 0..count {
                     parcel.put(reply.taken(self.claimant.worker)?);
                 }
                 Ok(Try::Took(parcel))
             }
             "error" => Err(of.link.error_of_one(&text)),
-            other => Err(told.unexpected(other)),
+            other => Err(words.unexpected(other)),
         }
     }
 }
@@ -204,14 +179,14 @@ impl Partition {
         let args = [
             lease.task_id.to_string(),
             lease.fence(),
-            ending.state.to_owned(),
+            ending.state.to_string(),
             ending.outcome,
             letter,
         ];
         let (answer, answered) = oneshot::channel();
         group::join(&self.works, self, Work::Finish(Finish { args, answer }));
         let text = answered.await.unwrap_or_else(|cut| Err(group::cut_off(cut)))?;
-        let mut reply = Reply::words("work", &text);
+        let mut reply = Reply::words("finish_and_claim", &text);
         match reply.text()?.as_str() {
             "recorded" => reply.instant(),
             "lost" => Err(lease.lost()),

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use protocol::{Timestamp, WorkerId, WorkerReport, record};
 
-use super::claim::millis;
 use super::partition::Partition;
 use super::reply::Reply;
+use super::scripts::millis;
 use crate::{BrokerError, WorkerOrders, stored};
 
 impl Partition {
@@ -51,7 +51,7 @@ impl Partition {
         call.arg(id.to_string());
         let mut reply = Reply::new("drain_worker", self.link.run(&call).await?);
         match reply.text()?.as_str() {
-            "told" => Ok(true),
+            "ordered" => Ok(true),
             "unknown" => Ok(false),
             other => Err(reply.unexpected(other)),
         }

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use protocol::{
-    Chunk, Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, TenantId, Timestamp,
-    WorkerId, WorkerReport, record,
+    Chunk, Event, EventSeq, ModelId, Outcome, Task, TaskId, TaskSnapshot, TaskState, TenantId,
+    Timestamp, WorkerId, WorkerReport, record,
 };
 
-use super::task::{By, find, millis};
+use super::column::{key, millis};
+use super::course::{find, next_place};
+use super::task::By;
 use super::{
     Inner, SqliteBroker, claim, ended, files, lease, line, read, reap, submit, task, workers,
 };
@@ -48,7 +50,7 @@ impl Broker for SqliteBroker {
                 let data_dir = self.inner.data_dir.clone();
                 let work = move |tx: &mut super::Tx<'_>| {
                     // Take a place that no task uses: its commit fails where a submit's would.
-                    task::next_place(tx)?;
+                    next_place(tx)?;
                     files::check_room(&data_dir)
                         .map_err(|reason| BrokerError::Unavailable { reason })
                 };
@@ -152,22 +154,19 @@ impl Broker for SqliteBroker {
         let work = move |tx: &mut super::Tx<'_>| {
             let now = Timestamp::now();
             let Some(course) = find(tx, id, now)? else { return Ok(CancelReply::NotFound) };
-            match course.state.as_str() {
-                "queued" => {
+            match course.state {
+                TaskState::Queued => {
                     task::end(tx, &course, now, &Ending::cancelled()?, By::Queue)?;
                     Ok(CancelReply::Cancelled)
                 }
-                "processing" => {
+                TaskState::Processing => {
                     let mark = "UPDATE tasks SET cancel = 1 WHERE id = ?1";
-                    tx.sql.prepare_cached(mark)?.execute([id.to_string()])?;
+                    tx.sql.prepare_cached(mark)?.execute([key(id)])?;
                     tx.cancel_requested(id);
                     tx.changed(id);
                     Ok(CancelReply::Requested)
                 }
-                ended => ended
-                    .parse()
-                    .map(CancelReply::AlreadyEnded)
-                    .map_err(|error| BrokerError::Corrupt(error.to_string())),
+                ended => Ok(CancelReply::AlreadyEnded(ended)),
             }
         };
         self.inner.store.run(work).await
@@ -179,7 +178,7 @@ impl Broker for SqliteBroker {
                 break;
             }
         }
-        let (owned, silence) = (reaper.clone(), Arc::clone(&self.inner.silence));
+        let (owned, hold) = (reaper.clone(), Arc::clone(&self.inner.reap_hold));
         let (clock, steps) = (self.inner.steady, Arc::clone(&self.inner.steps));
         let work = move |tx: &mut super::Tx<'_>| {
             let (now, steady) = (Timestamp::now(), clock.now());
@@ -189,8 +188,8 @@ impl Broker for SqliteBroker {
                 reap::clock_went_back(tx, behind, now)?;
             }
             let expired = reap::keep_time(tx, now)?;
-            let mut silence = silence.lock().unwrap_or_else(PoisonError::into_inner);
-            if silence.holds(steady, owned.lease) {
+            let mut hold = hold.lock().unwrap_or_else(PoisonError::into_inner);
+            if hold.holds(steady, owned.lease) {
                 return Ok((expired, reap::Swept::default()));
             }
             Ok((expired, reap::reap(tx, &owned, now, steady)?))
@@ -303,7 +302,7 @@ impl Inner {
         self: &Arc<Self>,
         claimant: &Claimant,
         most: usize,
-    ) -> Result<Result<Parcel<Self>, Option<Duration>>, BrokerError> {
+    ) -> Result<Result<Parcel, Option<Duration>>, BrokerError> {
         let (inner, claimant) = (Arc::clone(self), claimant.clone());
         let tried = tokio::spawn(async move {
             let turn = inner.turn.load(Ordering::Relaxed);
@@ -321,7 +320,7 @@ impl Inner {
                 );
             }
             inner.turn.fetch_add(holdings.len() as u64, Ordering::Relaxed);
-            let mut parcel = Parcel::empty(&inner);
+            let mut parcel = Parcel::empty(inner);
             holdings.into_iter().for_each(|holding| parcel.put(holding));
             Ok(Ok(parcel))
         });

@@ -3,16 +3,13 @@
 use protocol::{Lane, ModelId, Timestamp};
 use rusqlite::{OptionalExtension, named_params, params};
 
+use super::column::{Key, millis, task_id, worker_key};
+use super::course::{count, emit, find, holding};
 use super::store::Tx;
-use super::task::{count, emit, find, holding, millis, next_attempt, task_id};
 use super::{line, operations, submit};
-use crate::stored::{Holding, started_event};
+use crate::limits::{MOST_TAKEN, PROMOTED};
+use crate::stored::Holding;
 use crate::{BrokerError, Claimant, Lease, lanes, pace};
-
-/// The maximum number of delayed tasks that one claim moves into the queue.
-const PROMOTED: u32 = 16;
-/// The maximum number of tasks per claim, so that transactions stay short.
-const MOST_TAKEN: usize = 32;
 
 /// Claims up to `most` tasks under leases that last `until` a time of the steady clock. The first task's
 /// lane is that of the `turn`-th claim.
@@ -36,7 +33,7 @@ pub(super) fn claim(
     while (taken.len() as u64) < wanted {
         let order = lanes::order(turn + taken.len() as u64);
         let Some(id) = first(tx, &models, order, now)? else { break };
-        taken.push(take(tx, claimant, &id, now, until)?);
+        taken.push(take(tx, claimant, id, now, until)?);
     }
     Ok(taken)
 }
@@ -62,10 +59,10 @@ fn first(
     models: &[&ModelId],
     order: [Lane; 4],
     now: Timestamp,
-) -> Result<Option<String>, BrokerError> {
+) -> Result<Option<Key>, BrokerError> {
     for lane in order {
         for model in models {
-            let first: Option<String> = tx
+            let first: Option<Key> = tx
                 .sql
                 .prepare_cached(
                     "SELECT id FROM tasks WHERE model = ?1 AND lane = ?2 AND spot = 'stream'
@@ -85,32 +82,31 @@ fn first(
 fn take(
     tx: &mut Tx<'_>,
     claimant: &Claimant,
-    id: &str,
+    id: Key,
     now: Timestamp,
     until: Timestamp,
 ) -> Result<Holding, BrokerError> {
-    let task_id = task_id(id)?;
+    let task_id = task_id(id);
     let course = find(tx, task_id, now)?
-        .ok_or_else(|| BrokerError::Corrupt(format!("the queued task {id} is not there")))?;
-    let lease = Lease { task_id, worker: claimant.worker, attempt: next_attempt(&course) };
+        .ok_or_else(|| BrokerError::Corrupt(format!("the queued task {task_id} is not there")))?;
+    let lease = Lease { task_id, worker: claimant.worker, attempt: course.next_attempt() };
     tx.sql
         .prepare_cached(
             "UPDATE tasks SET state = 'processing', attempt = :attempt, worker = :worker,
-                    fence = :fence, started = :now, lease_until = :until,
-                    deadline = NULL, told = 0, reaping = 0
+                    started = :now, lease_until = :until,
+                    deadline = NULL, published = 0, reaping = 0
              WHERE id = :id",
         )?
         .execute(named_params! {
             ":id": id,
             ":attempt": lease.attempt.get(),
-            ":worker": lease.worker.to_string(),
-            ":fence": lease.fence(),
+            ":worker": worker_key(lease.worker),
             ":now": millis(now),
             ":until": millis(until),
         })?;
     line::leave(tx, &course)?;
     line::count_queued(tx, &course, -1)?;
     count(tx, &course.model, -1, 1)?;
-    emit(tx, task_id, now, &started_event(lease.attempt, lease.worker)?)?;
+    emit(tx, task_id, now, None)?;
     holding(tx, lease)
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use protocol::{Chunk, Outcome, TaskError, Timestamp};
 use rusqlite::params;
 
+use super::column::{instant, key, millis, unsigned};
+use super::course::{Course, emit, find, note};
 use super::letters;
 use super::store::Tx;
-use super::task::{self, By, Course, emit, find, instant, millis};
+use super::task::{self, By};
 use crate::pace::{next_average, next_deviation};
 use crate::stored::{Ending, requeued_event, token_events};
 use crate::{BrokerError, Failure, Lease, LeaseState, Release};
@@ -29,7 +31,7 @@ pub(super) fn renew(
     let course = held(tx, lease, now)?;
     tx.sql
         .prepare_cached("UPDATE tasks SET lease_until = ?2 WHERE id = ?1")?
-        .execute(params![lease.task_id.to_string(), millis(until)])?;
+        .execute(params![key(lease.task_id), millis(until)])?;
     Ok(LeaseState { cancel_requested: course.cancel })
 }
 
@@ -41,19 +43,19 @@ pub(super) fn publish(
     now: Timestamp,
 ) -> Result<LeaseState, BrokerError> {
     let course = held(tx, lease, now)?;
-    let told = u64::try_from(course.told).unwrap_or(0);
-    let known = usize::try_from(told.saturating_sub(from)).unwrap_or(usize::MAX);
+    let published = unsigned(course.published);
+    let known = usize::try_from(published.saturating_sub(from)).unwrap_or(usize::MAX);
     let news = chunks.get(known..).unwrap_or_default();
     if news.is_empty() {
         return Ok(LeaseState { cancel_requested: course.cancel });
     }
     for body in token_events(lease.attempt, news)? {
-        emit(tx, lease.task_id, now, &body)?;
+        emit(tx, lease.task_id, now, Some(&body))?;
     }
-    let told = i64::try_from(from.saturating_add(chunks.len() as u64)).unwrap_or(i64::MAX);
+    let published = i64::try_from(from.saturating_add(chunks.len() as u64)).unwrap_or(i64::MAX);
     tx.sql
-        .prepare_cached("UPDATE tasks SET told = ?2 WHERE id = ?1")?
-        .execute(params![lease.task_id.to_string(), told])?;
+        .prepare_cached("UPDATE tasks SET published = ?2 WHERE id = ?1")?
+        .execute(params![key(lease.task_id), published])?;
     Ok(LeaseState { cancel_requested: course.cancel })
 }
 
@@ -63,10 +65,12 @@ pub(super) fn finish(
     outcome: &Outcome,
     now: Timestamp,
 ) -> Result<Timestamp, BrokerError> {
-    let course = find(tx, lease.task_id, now)?.filter(|course| course.fence == lease.fence());
-    let course = course.ok_or_else(|| lease.lost())?;
-    if let Some(finished) = course.finished {
-        return Ok(instant(finished)); // only a finish leaves a fence on a task that has ended
+    let course = find(tx, lease.task_id, now)?.ok_or_else(|| lease.lost())?;
+    if let Some(finished) = course.finished_under(lease) {
+        return Ok(instant(finished)); // repeated
+    }
+    if !course.is_held_under(lease) {
+        return Err(lease.lost());
     }
     let ending = Ending::of(outcome)?;
     if let Outcome::Failed(error) = outcome
@@ -75,7 +79,7 @@ pub(super) fn finish(
         // The failures of a task that a reaper finishes are already recorded; the reaper's hold was no
         // attempt.
         if !course.reaping {
-            task::note(tx, course.id, &failure(lease, error, now))?;
+            note(tx, course.id, &failure(lease, error, now))?;
         }
         // The letter takes over the prompt, which the end deletes.
         letters::write(tx, course.id, &ending.outcome, now)?;
@@ -101,8 +105,8 @@ pub(super) fn release(
     now: Timestamp,
 ) -> Result<(), BrokerError> {
     let course = find(tx, lease.task_id, now)?.ok_or_else(|| lease.lost())?;
-    if course.returned == lease.fence() {
-        return Ok(()); // said before
+    if course.released == lease.fence() {
+        return Ok(()); // repeated
     }
     if !course.is_held_under(lease) {
         return Err(lease.lost());
@@ -110,7 +114,7 @@ pub(super) fn release(
     let (failed, rest) = match release {
         Release::Unused => (0, Duration::ZERO),
         Release::Failed { error, retry_in } => {
-            task::note(tx, course.id, &failure(lease, error, now))?;
+            note(tx, course.id, &failure(lease, error, now))?;
             (1, *retry_in)
         }
     };
@@ -122,11 +126,11 @@ pub(super) fn release(
     }
     tx.sql
         .prepare_cached(
-            "UPDATE tasks SET returned = ?2, failed = failed + ?3,
+            "UPDATE tasks SET released = ?2, failed = failed + ?3,
                     lost = CASE WHEN ?3 THEN 0 ELSE lost END
              WHERE id = ?1",
         )?
-        .execute(params![lease.task_id.to_string(), lease.fence(), failed])?;
+        .execute(params![key(lease.task_id), lease.fence(), failed])?;
     Ok(())
 }
 

@@ -3,9 +3,9 @@
 use protocol::{ModelId, TaskId, Timestamp};
 use rusqlite::{Row, named_params, params};
 
+use super::column::{Key, instant, key, millis, span_millis, task_id, unsigned};
 use super::store::Tx;
 use super::submit;
-use super::task::{instant, millis, span_millis, task_id};
 use crate::stored::StoredLetter;
 use crate::{
     BrokerError, DEAD_LETTER_TTL, DeadLetter, DeadLetterPage, MAX_DEAD_LETTERS, Purge, Submitted,
@@ -27,7 +27,7 @@ pub(super) fn write(
                     max(?2, (SELECT coalesce(max(died), 0) + 1 FROM letters))
              FROM tasks WHERE id = ?1",
         )?
-        .execute(params![id.to_string(), millis(now), outcome])?;
+        .execute(params![key(id), millis(now), outcome])?;
     tx.sql
         .prepare_cached(
             "DELETE FROM letters WHERE task IN
@@ -47,7 +47,7 @@ pub(super) fn count(tx: &Tx<'_>, now: Timestamp) -> Result<u64, BrokerError> {
         .sql
         .prepare_cached("SELECT count(*) FROM letters WHERE died > ?1")?
         .query_row([oldest(now)], |row| row.get(0))?;
-    Ok(u64::try_from(count).unwrap_or(0))
+    Ok(unsigned(count))
 }
 
 /// Returns a page of letters, newest first. Skips letters that this version can't read.
@@ -86,7 +86,7 @@ pub(super) fn one(
         "SELECT record, outcome, failures, submitted, died FROM letters
          WHERE task = ?1 AND died > ?2",
     )?;
-    let mut rows = query.query_map(params![id.to_string(), oldest(now)], stored_letter)?;
+    let mut rows = query.query_map(params![key(id), oldest(now)], stored_letter)?;
     rows.next().transpose()?.map(StoredLetter::read).transpose()
 }
 
@@ -118,16 +118,16 @@ pub(super) fn replay(
            AND (tasks.expires IS NULL OR tasks.expires > ?2)",
     )?;
     let made = made
-        .query_map(params![replay::key(id), millis(now)], |row| row.get::<_, String>(0))?
+        .query_map(params![replay::key(id), millis(now)], |row| row.get::<_, Key>(0))?
         .next()
         .transpose()?;
-    made.map(|made| submit::there(tx, task_id(&made)?, false, now)).transpose()
+    made.map(|made| submit::there(tx, task_id(made), false, now)).transpose()
 }
 
 /// Deletes letters and returns their number.
 pub(super) fn purge(tx: &Tx<'_>, which: &Purge, now: Timestamp) -> Result<u64, BrokerError> {
     let (task, model) = match which {
-        Purge::One(id) => (Some(id.to_string()), None),
+        Purge::One(id) => (Some(key(*id)), None),
         Purge::Model(model) => (None, Some(model.as_str())),
         Purge::All => (None, None),
     };

@@ -1,17 +1,17 @@
 //! The positions of queued tasks: in the stream of their lane, in their tenant's backlog behind it, or
 //! delayed until they are due. `redis/scripts/lib/line.lua` does the same for Redis.
 
-use protocol::{Lane, TaskId, Timestamp};
+use protocol::{Lane, TaskId, TaskState, Timestamp};
 use rusqlite::{OptionalExtension, params};
 
+use super::column::{Key, Spot, key, millis, task_id, unsigned};
+use super::course::{Course, find, next_place};
 use super::store::Tx;
-use super::task::{Course, find, millis, next_place, task_id};
 use crate::BrokerError;
 use crate::estimate::Standing;
+use crate::limits;
 
-/// The maximum number of a tenant's tasks in a stream, apart from requeued ones; the rest wait in its
-/// backlog. (`lib/line.lua` has the same.)
-const WINDOW: i64 = 16;
+const WINDOW: i64 = limits::WINDOW as i64;
 
 /// Adds a task to its tenant's queued tasks and to the queued bytes (1), or subtracts it (-1).
 pub(super) fn count_queued(tx: &Tx<'_>, course: &Course, by: i64) -> Result<(), BrokerError> {
@@ -46,7 +46,7 @@ pub(super) fn join(tx: &mut Tx<'_>, course: &Course, back: bool) -> Result<(), B
         )?
         .query_row(params![model, lane, tenant], |row| row.get(0))?;
     if back || inside < WINDOW {
-        return enter_stream(tx, course, &course.id.to_string());
+        return enter_stream(tx, course, key(course.id));
     }
     let ticket: i64 = tx
         .sql
@@ -58,12 +58,12 @@ pub(super) fn join(tx: &mut Tx<'_>, course: &Course, back: bool) -> Result<(), B
     let place = next_place(tx)?;
     tx.sql
         .prepare_cached("UPDATE tasks SET spot = 'backlog', place = ?2, ticket = ?3 WHERE id = ?1")?
-        .execute(params![course.id.to_string(), place, ticket])?;
+        .execute(params![key(course.id), place, ticket])?;
     Ok(())
 }
 
 /// Appends a task of the same share as `like` to the stream.
-fn enter_stream(tx: &mut Tx<'_>, like: &Course, id: &str) -> Result<(), BrokerError> {
+fn enter_stream(tx: &mut Tx<'_>, like: &Course, id: Key) -> Result<(), BrokerError> {
     let Course { model, lane, tenant, .. } = like;
     tx.sql
         .prepare_cached(
@@ -89,11 +89,11 @@ fn enter_stream(tx: &mut Tx<'_>, like: &Course, id: &str) -> Result<(), BrokerEr
 pub(super) fn leave(tx: &mut Tx<'_>, course: &Course) -> Result<(), BrokerError> {
     let Course { model, lane, tenant, .. } = course;
     tx.sql
-        .prepare_cached("UPDATE tasks SET spot = '' WHERE id = ?1")?
-        .execute([course.id.to_string()])?;
-    let (inside, waiting) = match course.spot.as_str() {
-        "stream" => (-1, 0),
-        "backlog" => (0, -1),
+        .prepare_cached("UPDATE tasks SET spot = NULL WHERE id = ?1")?
+        .execute([key(course.id)])?;
+    let (inside, waiting) = match course.spot {
+        Some(Spot::Stream) => (-1, 0),
+        Some(Spot::Backlog) => (0, -1),
         _ => return Ok(()),
     };
     tx.sql
@@ -110,7 +110,7 @@ pub(super) fn leave(tx: &mut Tx<'_>, course: &Course) -> Result<(), BrokerError>
         )?
         .query_row(params![model, lane, tenant, inside, waiting], |row| row.get(0))?;
     if inside < WINDOW {
-        let next: Option<String> = tx
+        let next: Option<Key> = tx
             .sql
             .prepare_cached(
                 "SELECT id FROM tasks
@@ -126,7 +126,7 @@ pub(super) fn leave(tx: &mut Tx<'_>, course: &Course) -> Result<(), BrokerError>
                      WHERE model = ?1 AND lane = ?2 AND tenant = ?3",
                 )?
                 .execute(params![model, lane, tenant])?;
-            return enter_stream(tx, course, &id);
+            return enter_stream(tx, course, id);
         }
     }
     tx.sql
@@ -142,8 +142,8 @@ pub(super) fn leave(tx: &mut Tx<'_>, course: &Course) -> Result<(), BrokerError>
 pub(super) fn wait(tx: &mut Tx<'_>, course: &Course, until: Timestamp) -> Result<(), BrokerError> {
     tx.sql
         .prepare_cached("UPDATE tasks SET spot = 'delayed', run_at = ?2 WHERE id = ?1")?
-        .execute(params![course.id.to_string(), millis(until)])?;
-    tx.queued(); // so that who waits learns until when
+        .execute(params![key(course.id), millis(until)])?;
+    tx.queued(); // so that blocked claims learn until when
     Ok(())
 }
 
@@ -154,10 +154,10 @@ pub(super) fn promote(tx: &mut Tx<'_>, now: Timestamp, most: u32) -> Result<(), 
         .prepare_cached(
             "SELECT id FROM tasks WHERE spot = 'delayed' AND run_at <= ?1 ORDER BY run_at LIMIT ?2",
         )?
-        .query_map(params![millis(now), most], |row| row.get::<_, String>(0))?
+        .query_map(params![millis(now), most], |row| row.get::<_, Key>(0))?
         .collect::<Result<Vec<_>, _>>()?;
     for id in due {
-        if let Some(course) = find(tx, task_id(&id)?, now)? {
+        if let Some(course) = find(tx, task_id(id), now)? {
             join(tx, &course, course.attempt > 0)?;
         }
     }
@@ -182,7 +182,7 @@ pub(super) fn capacity(tx: &Tx<'_>, model: &str, now: Timestamp) -> Result<u64, 
                AND json_extract(report, '$.status') = 'ready'",
         )?
         .query_row(params![model, millis(now)], |row| row.get(0))?;
-    Ok(u64::try_from(capacity).unwrap_or(0))
+    Ok(unsigned(capacity))
 }
 
 /// Returns the standing of a queued task, or `None` if it is not queued.
@@ -191,12 +191,11 @@ pub(super) fn standing(
     id: TaskId,
     now: Timestamp,
 ) -> Result<Option<Standing>, BrokerError> {
-    let Some(course) = find(tx, id, now)?.filter(|course| course.state == "queued") else {
+    let Some(course) = find(tx, id, now)?.filter(|course| course.state == TaskState::Queued) else {
         return Ok(None);
     };
     let Course { model, lane, tenant, .. } = &course;
     let known = Lane::ALL.into_iter().find(|known| known.as_str() == lane);
-    let count = |number: i64| u64::try_from(number).unwrap_or(0);
     let (mut queued, mut in_stream, mut departed) = ([0; 4], 0, 0);
     for (place, each) in Lane::ALL.iter().enumerate() {
         let row = tx
@@ -209,7 +208,7 @@ pub(super) fn standing(
             })
             .optional()?;
         let (waiting, came, went) = row.unwrap_or_default();
-        queued[place] = count(waiting);
+        queued[place] = unsigned(waiting);
         if Some(*each) == known {
             (in_stream, departed) = (came - went, went);
         }
@@ -232,21 +231,23 @@ pub(super) fn standing(
         .query_row([model], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
     // For a paused model the time is unknown: report no capacity.
     let capacity = if paused { 0 } else { capacity(tx, model, now)? };
-    let (stream_ahead, backlog_ahead) = match course.spot.as_str() {
-        "stream" => ((in_stream - 1).min(course.ticket - departed - 1), 0),
+    let (stream_ahead, backlog_ahead) = match course.spot {
+        Some(Spot::Stream) => ((in_stream - 1).min(course.ticket - departed - 1), 0),
         // The backlog has the latest `waiting` of the tasks that joined, apart from cancelled ones.
-        "backlog" => (in_stream, (course.ticket - (joined - waiting) - 1).min(waiting - 1)),
+        Some(Spot::Backlog) => {
+            (in_stream, (course.ticket - (joined - waiting) - 1).min(waiting - 1))
+        }
         _ => (in_stream, waiting),
     };
     Ok(Some(Standing {
         lane: known.ok_or_else(|| BrokerError::Corrupt(format!("'{lane}' is no lane")))?,
-        in_stream: course.spot == "stream",
-        stream_ahead: count(stream_ahead),
-        backlog_ahead: count(backlog_ahead),
-        delay_ms: count(course.run_at.unwrap_or(0).saturating_sub(millis(now))),
-        tenants: count(tenants),
+        in_stream: course.spot == Some(Spot::Stream),
+        stream_ahead: unsigned(stream_ahead),
+        backlog_ahead: unsigned(backlog_ahead),
+        delay_ms: unsigned(course.run_at.unwrap_or(0).saturating_sub(millis(now))),
+        tenants: unsigned(tenants),
         queued,
-        processing: count(processing),
+        processing: unsigned(processing),
         capacity,
         service_ms,
         service_dev,

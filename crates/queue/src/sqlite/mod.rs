@@ -5,20 +5,24 @@
 //! | `mod.rs`     | [`SqliteBroker`], and opening it |
 //! | `broker.rs`  | the [`Broker`](crate::Broker) operations, each one job for the store |
 //! | `store.rs`   | the thread that owns the database, and groups commits |
-//! | `task.rs`    | the steps shared by operations |
+//! | `column.rs`  | the stored forms of ids, times and states |
+//! | `course.rs`  | one task's row, and the small changes that operations share |
+//! | `task.rs`    | the end of a task, and its requeueing |
 //! | `line.rs`    | the positions of queued tasks |
 //! | `submit.rs`, `claim.rs`, `lease.rs`, `reap.rs`, `read.rs` | the operations |
 //! | `ended.rs`   | pending log lines and tombstones of ended tasks |
 //! | `letters.rs` | dead letters |
 //! | `operations.rs`, `workers.rs` | the operators' side, and the registry of workers |
 //! | `webhooks.rs` | the deliverers' side |
-//! | `silence.rs`, `clock.rs` | holding back reapers; handling clock steps |
+//! | `reap_hold.rs`, `clock.rs` | holding back reapers; handling clock steps |
 //! | `files.rs`   | checks that the file still exists and the disk has space |
 //! | `schema.rs`, `schema*.sql`, `lock.rs`, `error.rs` | the file, its lock, its errors |
 
 mod broker;
 mod claim;
 mod clock;
+mod column;
+mod course;
 mod ended;
 mod error;
 mod files;
@@ -29,8 +33,8 @@ mod lock;
 mod operations;
 mod read;
 mod reap;
+mod reap_hold;
 mod schema;
-mod silence;
 mod store;
 mod submit;
 mod task;
@@ -47,7 +51,7 @@ use tokio::sync::watch;
 
 use self::clock::{Steady, Steps};
 use self::files::Files;
-use self::silence::Silence;
+use self::reap_hold::ReapHold;
 use self::store::{Opened, Store, Tx};
 use crate::OpenError;
 use crate::watch::Hub;
@@ -65,7 +69,7 @@ struct Inner {
     /// Notified whenever a task was queued.
     queued: watch::Sender<()>,
     /// The times of recent reaps.
-    silence: Arc<Mutex<Silence>>,
+    reap_hold: Arc<Mutex<ReapHold>>,
     /// The clock of leases.
     steady: Steady,
     /// The machine's clock at the last reap.
@@ -105,7 +109,7 @@ impl SqliteBroker {
                 store: Store::start(opened, Arc::clone(&hub), queued.clone(), data_dir)?,
                 hub,
                 queued,
-                silence: Arc::new(Mutex::new(Silence::from_start(steady.now()))),
+                reap_hold: Arc::new(Mutex::new(ReapHold::from_start(steady.now()))),
                 steady,
                 steps: Arc::default(),
                 accepts: Mutex::default(),

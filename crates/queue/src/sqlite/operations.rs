@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use protocol::{Lane, ModelId, TaskId, Timestamp, WorkerId};
 use rusqlite::{OptionalExtension, params};
 
+use super::column::unsigned;
 use super::store::Tx;
 use super::{SqliteBroker, letters, line, webhooks, workers};
 use crate::{
@@ -94,10 +95,6 @@ fn queue(tx: &Tx<'_>, model: String, now: Timestamp) -> Result<QueueOverview, Br
             cancelled: count(6)?,
         })
     })?)
-}
-
-fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
 }
 
 /// Returns whether a model is paused.

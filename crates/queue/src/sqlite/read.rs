@@ -1,10 +1,10 @@
 //! Read-only operations: snapshot, events.
 
-use protocol::{Event, EventBody, EventSeq, TaskId, TaskSnapshot, Timestamp, record};
-use rusqlite::{OptionalExtension, params};
+use protocol::{Attempt, Event, EventBody, EventSeq, TaskId, TaskSnapshot, Timestamp, record};
+use rusqlite::{OptionalExtension, Row, params};
 
+use super::column::{Key, Name, instant, key, millis, unsigned, worker_id};
 use super::store::Tx;
-use super::task::{instant, millis};
 use crate::BrokerError;
 use crate::stored::{StoredSnapshot, StoredSummary};
 
@@ -20,7 +20,7 @@ pub(super) fn snapshot(
     )?;
     let unsigned = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
     let stored = query
-        .query_row(params![id.to_string(), millis(now)], |row| {
+        .query_row(params![key(id), millis(now)], |row| {
             Ok(StoredSnapshot {
                 summary: StoredSummary {
                     id,
@@ -30,9 +30,9 @@ pub(super) fn snapshot(
                     lane: row.get(13)?,
                     notes: row.get(14)?,
                 },
-                state: row.get(1)?,
+                state: row.get::<_, Name<_>>(1)?.0,
                 attempt: row.get(2)?,
-                worker: row.get(3)?,
+                worker: row.get::<_, Option<Key>>(3)?.map(worker_id),
                 cancel: row.get(4)?,
                 submitted: unsigned(row.get(5)?).unwrap_or(0),
                 started: unsigned(row.get(6)?),
@@ -54,8 +54,8 @@ pub(super) fn events(
     now: Timestamp,
 ) -> Result<Vec<Event>, BrokerError> {
     let mut query = tx.sql.prepare_cached(
-        "SELECT events.seq, events.at, events.body,
-                CASE WHEN events.body = '' THEN tasks.outcome END
+        "SELECT events.seq, events.at, events.body, tasks.seq, tasks.finished IS NOT NULL,
+                tasks.outcome, tasks.attempt, tasks.worker
          FROM events JOIN tasks ON tasks.id = events.task
          WHERE events.task = ?1 AND events.seq > ?2
            AND (tasks.expires IS NULL OR tasks.expires > ?4)
@@ -63,18 +63,28 @@ pub(super) fn events(
     )?;
     let after = i64::try_from(after.get()).unwrap_or(i64::MAX);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut rows = query.query(params![id.to_string(), after, limit, millis(now)])?;
+    let mut rows = query.query(params![key(id), after, limit, millis(now)])?;
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
-        let body = match row.get::<_, Option<String>>(3)? {
-            Some(outcome) => EventBody::Ended { outcome: record::decode(&outcome)? },
-            None => record::decode(&row.get::<_, String>(2)?)?,
+        let seq = row.get(0)?;
+        let body = match row.get::<_, Option<String>>(2)? {
+            Some(body) => record::decode(&body)?,
+            None => implied_body(row, seq)?,
         };
-        events.push(Event {
-            seq: EventSeq::new(u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0)),
-            at: instant(row.get(1)?),
-            body,
-        });
+        let (seq, at) = (EventSeq::new(unsigned(seq)), instant(row.get(1)?));
+        events.push(Event { seq, at, body });
     }
     Ok(events)
+}
+
+/// Returns the body of event `seq`, which has none because the task's row implies it (`schema_5.sql`).
+fn implied_body(row: &Row<'_>, seq: i64) -> Result<EventBody, BrokerError> {
+    let (latest, has_ended): (i64, bool) = (row.get(3)?, row.get(4)?);
+    Ok(if seq == 1 {
+        EventBody::Queued
+    } else if has_ended && seq == latest {
+        EventBody::Ended { outcome: record::decode(&row.get::<_, String>(5)?)? }
+    } else {
+        EventBody::Started { attempt: Attempt::new(row.get(6)?), worker: worker_id(row.get(7)?) }
+    })
 }

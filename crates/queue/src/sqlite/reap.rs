@@ -5,11 +5,14 @@ use std::time::Duration;
 use protocol::{Attempt, ErrorType, TaskError, TaskId, Timestamp};
 use rusqlite::{named_params, params};
 
-use super::line;
+use super::column::{Key, key, millis, span_millis, task_id, worker_key};
+use super::course::{Course, find, holding, keep_started, note};
 use super::store::Tx;
-use super::task::{self, By, Course, find, holding, millis, next_attempt, span_millis, task_id};
+use super::task::{self, By};
+use super::{ended, line};
+use crate::limits::SHORT_LIMIT;
 use crate::stored::{Ending, LEASE_RAN_OUT, requeued_event};
-use crate::{BrokerError, Claimant, DEAD_LETTER_TTL, Failure, LINE_KEPT, Lease, Reaped, retry};
+use crate::{BrokerError, Claimant, DEAD_LETTER_TTL, Failure, Lease, Reaped, retry};
 
 /// The maximum number of rows deleted per transaction, so that transactions stay short.
 const PURGE: u32 = 500;
@@ -51,20 +54,16 @@ pub(super) fn keep_time(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<TaskId>, 
             "SELECT id FROM tasks WHERE state = 'queued' AND deadline <= ?1
              ORDER BY deadline LIMIT ?2",
         )?
-        .query_map(params![millis(now), PURGE], |row| row.get::<_, String>(0))?
+        .query_map(params![millis(now), PURGE], |row| row.get::<_, Key>(0))?
         .collect::<Result<Vec<_>, _>>()?;
     let mut expired = Vec::with_capacity(late.len());
     for id in late {
-        let Some(course) = find(tx, task_id(&id)?, now)? else { continue };
+        let Some(course) = find(tx, task_id(id), now)? else { continue };
         task::end(tx, &course, now, &Ending::expired()?, By::Queue)?;
         expired.push(course.id);
     }
     Ok(expired)
 }
-
-/// No short time limit ends later than this, in ms: a backoff, a report's TTL, the span of a log line.
-/// (`lib/clock.lua` has the same.)
-const SHORT_MS: i64 = 60_000;
 
 /// Corrects stored times after the machine's clock went back: shifts or lowers them. Start times that
 /// clients set stay unchanged.
@@ -73,7 +72,7 @@ pub(super) fn clock_went_back(
     behind: Duration,
     now: Timestamp,
 ) -> Result<(), BrokerError> {
-    let latest = millis(now).saturating_add(SHORT_MS);
+    let latest = millis(now + SHORT_LIMIT);
     for cut in [
         "UPDATE tasks SET run_at = ?1 WHERE spot = 'delayed' AND attempt > 0 AND run_at > ?1",
         "UPDATE tasks SET unlogged = ?1 WHERE unlogged > ?1",
@@ -128,10 +127,10 @@ fn reclaim(
     let attempt = Attempt::new(course.attempt);
     let error = TaskError::new(ErrorType::WorkerLost, reason);
     let failure = Failure { attempt, worker: course.holder()?, at: now, error };
-    task::note(tx, course.id, &failure)?;
+    note(tx, course.id, &failure)?;
     tx.sql
         .prepare_cached("UPDATE tasks SET failed = failed + 1, lost = lost + 1 WHERE id = ?1")?
-        .execute([course.id.to_string()])?;
+        .execute([key(course.id)])?;
     if is_last(course) {
         return Ok(Fate::Exhausted);
     }
@@ -152,18 +151,18 @@ fn hand_to(
     reaper: &Claimant,
     until: Timestamp,
 ) -> Result<Lease, BrokerError> {
-    let lease = Lease { task_id: course.id, worker: reaper.worker, attempt: next_attempt(course) };
+    let lease = Lease { task_id: course.id, worker: reaper.worker, attempt: course.next_attempt() };
+    keep_started(tx, course)?;
     tx.sql
         .prepare_cached(
-            "UPDATE tasks SET attempt = :attempt, worker = :worker, fence = :fence,
-                    lease_until = :until, told = 0, reaping = 1
+            "UPDATE tasks SET attempt = :attempt, worker = :worker,
+                    lease_until = :until, published = 0, reaping = 1
              WHERE id = :id",
         )?
         .execute(named_params! {
-            ":id": course.id.to_string(),
+            ":id": key(course.id),
             ":attempt": lease.attempt.get(),
-            ":worker": lease.worker.to_string(),
-            ":fence": lease.fence(),
+            ":worker": worker_key(lease.worker),
             ":until": millis(until),
         })?;
     Ok(lease)
@@ -174,28 +173,19 @@ fn run_out(tx: &Tx<'_>, now: Timestamp, steady: Timestamp) -> Result<Vec<Course>
         "SELECT id FROM tasks WHERE state = 'processing' AND lease_until <= ?1 ORDER BY lease_until",
     )?;
     let ids = query
-        .query_map([millis(steady)], |row| row.get::<_, String>(0))?
+        .query_map([millis(steady)], |row| row.get::<_, Key>(0))?
         .collect::<Result<Vec<_>, _>>()?;
     let mut courses = Vec::with_capacity(ids.len());
     for id in ids {
-        courses.extend(find(tx, task_id(&id)?, now)?);
+        courses.extend(find(tx, task_id(id), now)?);
     }
     Ok(courses)
 }
 
-/// Deletes expired rows; returns whether there may be more. A task with a pending log line is kept
-/// somewhat longer.
+/// Deletes expired rows; returns whether there may be more.
 pub(super) fn purge(tx: &Tx<'_>, now: Timestamp) -> Result<bool, BrokerError> {
     let most = PURGE as usize;
-    let tasks = tx
-        .sql
-        .prepare_cached(
-            "DELETE FROM tasks WHERE id IN
-                 (SELECT id FROM tasks
-                  WHERE expires <= ?1 AND (unlogged IS NULL OR expires <= ?1 - ?3)
-                  ORDER BY expires LIMIT ?2)",
-        )?
-        .execute(params![millis(now), PURGE, span_millis(LINE_KEPT)])?;
+    let tasks = ended::delete_expired(tx, PURGE, now)?;
     let tombstones = tx
         .sql
         .prepare_cached(

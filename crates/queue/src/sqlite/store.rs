@@ -60,9 +60,9 @@ impl<'a> Tx<'a> {
 
 /// Runs inside a transaction, or gets the reason why there is none; returns whether its writes must be
 /// kept, and the callback for its result.
-type Job = Box<dyn FnOnce(Result<&mut Tx<'_>, &str>) -> (bool, Tell) + Send>;
+type Job = Box<dyn FnOnce(Result<&mut Tx<'_>, &str>) -> (bool, Reply) + Send>;
 /// Called after the commit, or with the reason why it failed.
-type Tell = Box<dyn FnOnce(Result<(), &str>) + Send>;
+type Reply = Box<dyn FnOnce(Result<(), &str>) + Send>;
 
 /// The resources that the thread owns.
 pub(super) struct Opened {
@@ -99,27 +99,27 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, BrokerError> + Send + 'static,
     ) -> Result<T, BrokerError> {
-        let (answer, answered) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let job: Job = Box::new(move |tx| {
             let done = match tx {
                 Ok(tx) => work(tx),
                 Err(reason) => Err(BrokerError::Unavailable { reason: reason.to_owned() }),
             };
             let keep = done.is_ok();
-            let tell: Tell = Box::new(move |committed| {
-                let reply = match committed {
+            let reply: Reply = Box::new(move |committed| {
+                let result = match committed {
                     Ok(()) => done,
                     Err(reason) => Err(BrokerError::Unavailable { reason: reason.to_owned() }),
                 };
                 // An error means that the caller is gone.
-                let _ = answer.send(reply);
+                let _ = sender.send(result);
             });
-            (keep, tell)
+            (keep, reply)
         });
         let ended = || BrokerError::Unavailable { reason: "the queue's thread has ended".into() };
         let jobs = self.jobs.as_ref().ok_or_else(ended)?;
         jobs.send(job).map_err(|_| ended())?;
-        answered.await.unwrap_or_else(|_| Err(ended()))
+        receiver.await.unwrap_or_else(|_| Err(ended()))
     }
 }
 
@@ -137,7 +137,7 @@ impl Drop for Store {
 
 fn serve(mut opened: Opened, inbox: &Receiver<Job>, hub: &Hub, queued: &watch::Sender<()>) {
     let mut waiting = VecDeque::new();
-    let mut is_there = true;
+    let mut are_present = true;
     while let Ok(job) = inbox.recv() {
         waiting.push_back(job);
         waiting.extend(inbox.try_iter().take(LARGEST_GROUP - 1));
@@ -146,22 +146,22 @@ fn serve(mut opened: Opened, inbox: &Receiver<Job>, hub: &Hub, queued: &watch::S
             let committed = group.commit(&mut opened.connection, &mut waiting);
             // If the file was deleted meanwhile, its data was lost with it.
             let vanished = group.refuse_writes.or_else(|| opened.files.check().err());
-            say_whether_it_is_there(&mut is_there, vanished.as_deref());
+            log_presence(&mut are_present, vanished.as_deref());
             match &committed {
-                Ok(()) => give(group.hints, hub, queued),
+                Ok(()) => send_hints(group.hints, hub, queued),
                 Err(reason) => tracing::error!(%reason, "the embedded queue could not commit"),
             }
-            for (tell, wrote) in group.told {
+            for (reply, wrote) in group.replies {
                 let lost = vanished.as_deref().filter(|_| wrote);
                 let committed = committed.as_ref().copied().map_err(String::as_str);
-                tell(lost.map_or(committed, Err));
+                reply(lost.map_or(committed, Err));
             }
         }
     }
 }
 
 /// Logs when the files disappear, and when they are back.
-fn say_whether_it_is_there(was: &mut bool, vanished: Option<&str>) {
+fn log_presence(was: &mut bool, vanished: Option<&str>) {
     match vanished {
         Some(reason) if *was => tracing::error!("{reason}; until then nothing is accepted"),
         None if !*was => tracing::info!("the embedded queue's files are back"),
@@ -174,7 +174,7 @@ fn say_whether_it_is_there(was: &mut bool, vanished: Option<&str>) {
 #[derive(Default)]
 struct Group {
     /// The callbacks to call after the commit, each with whether its job wrote.
-    told: Vec<(Tell, bool)>,
+    replies: Vec<(Reply, bool)>,
     hints: Vec<Hint>,
     /// The reason why writes are refused; reads continue.
     refuse_writes: Option<String>,
@@ -193,7 +193,7 @@ impl Group {
             Ok(transaction) => transaction,
             Err(error) => {
                 let reason = failed(error);
-                self.told.extend(waiting.drain(..).map(|job| (job(Err(&reason)).1, false)));
+                self.replies.extend(waiting.drain(..).map(|job| (job(Err(&reason)).1, false)));
                 return Err(reason);
             }
         };
@@ -201,10 +201,10 @@ impl Group {
             let mut tx = Tx { sql: &transaction, hints: Vec::new() };
             let savepoint = transaction.execute_batch("SAVEPOINT job").map_err(failed);
             let changes = transaction.total_changes();
-            let (keep, tell) =
+            let (keep, reply) =
                 job(savepoint.as_ref().map(|()| &mut tx).map_err(|reason| reason.as_str()));
             let wrote = transaction.total_changes() != changes;
-            self.told.push((tell, wrote));
+            self.replies.push((reply, wrote));
             savepoint?;
             if keep && !(wrote && self.refuse_writes.is_some()) {
                 self.hints.append(&mut tx.hints);
@@ -219,7 +219,7 @@ impl Group {
     }
 }
 
-fn give(hints: Vec<Hint>, hub: &Hub, queued: &watch::Sender<()>) {
+fn send_hints(hints: Vec<Hint>, hub: &Hub, queued: &watch::Sender<()>) {
     for hint in hints {
         match hint {
             Hint::Changed(id) => hub.wake(id),

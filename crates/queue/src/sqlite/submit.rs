@@ -1,11 +1,12 @@
 //! submit: stores a task and queues it, or refuses it.
 
-use protocol::{Task, TaskId, Timestamp, record};
+use protocol::{Task, TaskId, TaskState, Timestamp, record};
 use rusqlite::{OptionalExtension, named_params, params};
 
+use super::column::{Key, Name, instant, key, millis, task_id, unsigned};
+use super::course::{count, emit, find};
 use super::line::{self, standing};
 use super::store::Tx;
-use super::task::{count, emit, find, instant, millis, task_id};
 use super::webhooks;
 use crate::pace::Pace;
 use crate::{Bound, BrokerError, Idempotency, Matches, Start, SubmitOptions, Submitted, stored};
@@ -16,7 +17,7 @@ pub(super) fn submit(
     options: &SubmitOptions,
     now: Timestamp,
 ) -> Result<Submitted, BrokerError> {
-    let id = task.id.to_string();
+    let id = key(task.id);
     tx.sql
         .prepare_cached("DELETE FROM tasks WHERE id = ?1 AND expires <= ?2")?
         .execute(params![id, millis(now)])?;
@@ -45,7 +46,7 @@ pub(super) fn submit(
                                 state, place, depth, submitted, run_at, deadline, spot)
              VALUES (:id, :record, :notes, :model, :lane, :tenant, :size, :max, :ttl, 'queued', 0,
                      1 + coalesce((SELECT queued FROM stats WHERE model = :model), 0),
-                     :now, :run_at, :deadline, CASE WHEN :run_at IS NULL THEN '' ELSE 'delayed' END)",
+                     :now, :run_at, :deadline, CASE WHEN :run_at IS NOT NULL THEN 'delayed' END)",
         )?
         .execute(named_params! {
             ":id": id,
@@ -74,12 +75,12 @@ pub(super) fn submit(
     line::count_queued(tx, &course, 1)?;
     match run_at {
         None => line::join(tx, &course, false)?,
-        Some(_) => tx.queued(), // so that who waits learns until when
+        Some(_) => tx.queued(), // so that blocked claims learn until when
     }
     if let Some(webhook) = &task.webhook {
-        webhooks::keep(tx, task, webhook, now)?;
+        webhooks::store(tx, task, webhook, now)?;
     }
-    emit(tx, task.id, now, &stored::queued_event()?)?;
+    emit(tx, task.id, now, None)?;
     there(tx, task.id, true, now)
 }
 
@@ -90,14 +91,14 @@ pub(super) fn there(
     created: bool,
     now: Timestamp,
 ) -> Result<Submitted, BrokerError> {
-    let (state, at, depth): (String, i64, i64) = tx
+    let (state, at, depth): (Name<TaskState>, i64, i64) = tx
         .sql
         .prepare_cached("SELECT state, submitted, depth FROM tasks WHERE id = ?1")?
-        .query_row([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        .query_row([key(id)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     Ok(Submitted {
         task_id: id,
         created,
-        state: state.parse().map_err(|_| BrokerError::Corrupt(format!("'{state}' is no state")))?,
+        state: state.0,
         at: instant(at),
         depth: unsigned(depth),
         estimate: standing(tx, id, now)?.map(|standing| standing.estimate()),
@@ -118,7 +119,7 @@ fn same_request(
         }
         Matches::Never => return Ok(None),
     };
-    let before: Option<(String, String)> = tx
+    let before: Option<(Key, String)> = tx
         .sql
         .prepare_cached(
             "SELECT keys.task, keys.body FROM keys JOIN tasks ON tasks.id = keys.task
@@ -130,7 +131,7 @@ fn same_request(
         })
         .optional()?;
     let Some((known, body)) = before else { return Ok(None) };
-    let known = task_id(&known)?;
+    let known = task_id(known);
     if body == by.body_hash {
         Ok(Some(known))
     } else {
@@ -180,8 +181,4 @@ pub(super) fn pace(tx: &Tx<'_>, model: &str) -> Result<Pace, BrokerError> {
         })
         .optional()?;
     Ok(row.unwrap_or(Pace { queued: 0, processing: 0, service_ms: 0.0 }))
-}
-
-fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
 }

@@ -7,8 +7,9 @@ use protocol::{Outcome, Task, TaskId, TenantId, Timestamp, Webhook, record};
 use rusqlite::{OptionalExtension, params};
 
 use super::SqliteBroker;
+use super::column::{Key, Name, instant, key, millis, task_id, unsigned};
+use super::course::Course;
 use super::store::Tx;
-use super::task::{Course, instant, millis, task_id};
 use crate::stored::{Ending, Tries};
 use crate::{
     BrokerError, Delivery, Tried, Verdict, WEBHOOK_REPORT_TTL, WebhookReport, WebhookState,
@@ -41,7 +42,7 @@ impl Webhooks for SqliteBroker {
 }
 
 /// Stores a task's webhook until the task ends.
-pub(super) fn keep(
+pub(super) fn store(
     tx: &Tx<'_>,
     task: &Task,
     webhook: &Webhook,
@@ -53,13 +54,7 @@ pub(super) fn keep(
             "INSERT OR REPLACE INTO webhooks (task, tenant, url, metadata, submitted, state)
              VALUES (?1, ?2, ?3, ?4, ?5, 'waiting')",
         )?
-        .execute(params![
-            task.id.to_string(),
-            task.tenant.as_str(),
-            webhook.url,
-            metadata,
-            millis(now)
-        ])?;
+        .execute(params![key(task.id), task.tenant.as_str(), webhook.url, metadata, millis(now)])?;
     Ok(())
 }
 
@@ -76,7 +71,7 @@ pub(super) fn fall_due(
                     outcome = ?4
              WHERE task = ?1 AND state = 'waiting'",
         )?
-        .execute(params![course.id.to_string(), millis(now), course.started, ending.outcome])?;
+        .execute(params![key(course.id), millis(now), course.started, ending.outcome])?;
     Ok(())
 }
 
@@ -86,7 +81,7 @@ pub(super) fn pending(tx: &Tx<'_>) -> Result<u64, BrokerError> {
         .sql
         .prepare_cached("SELECT count(*) FROM webhooks WHERE state = 'pending'")?
         .query_row([], |row| row.get(0))?;
-    Ok(u64::try_from(count).unwrap_or(0))
+    Ok(unsigned(count))
 }
 
 /// Assigns due deliveries to the caller for `span`.
@@ -103,15 +98,17 @@ fn take(
              ORDER BY due LIMIT ?2",
         )?
         .query_map(params![millis(now), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-            row.get::<_, String>(0)
+            row.get::<_, Key>(0)
         })?
         .collect::<Result<Vec<_>, _>>()?;
     let mut deliveries = Vec::with_capacity(due.len());
     for task in due {
-        match hand_out(tx, &task, now + span)? {
+        match hand_out(tx, task, now + span)? {
             Ok(delivery) => deliveries.push(delivery),
             // Keep it for a build that can read it.
-            Err(error) => tracing::warn!(task_id = task, %error, "a webhook can't be delivered"),
+            Err(error) => {
+                tracing::warn!(task_id = %task_id(task), %error, "a webhook can't be delivered")
+            }
         }
     }
     Ok(deliveries)
@@ -119,7 +116,7 @@ fn take(
 
 fn hand_out(
     tx: &Tx<'_>,
-    task: &str,
+    task: Key,
     until: Timestamp,
 ) -> Result<Result<Delivery, BrokerError>, BrokerError> {
     let mut take = tx.sql.prepare_cached(
@@ -130,7 +127,7 @@ fn hand_out(
     let row = rows.next()?.ok_or_else(|| corrupt("a due webhook is not there"))?;
     let (outcome, metadata): (String, String) = (row.get(3)?, row.get(4)?);
     let delivery = Delivery {
-        task_id: task_id(task)?,
+        task_id: task_id(task),
         tenant: TenantId::new(row.get::<_, String>(0)?),
         url: row.get(1)?,
         number: row.get(2)?,
@@ -154,32 +151,34 @@ fn tried_at(
     verdict: Verdict,
     now: Timestamp,
 ) -> Result<(), BrokerError> {
-    let found: Option<(String, u32, Option<String>)> = tx
+    let found: Option<(Name<WebhookState>, u32, Option<String>)> = tx
         .sql
         .prepare_cached("SELECT state, number, tries FROM webhooks WHERE task = ?1")?
-        .query_row([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row([key(id)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let Some((state, number, tries)) = found else { return Ok(()) };
     if tried.number > number {
         return Ok(()); // never handed out
     }
     let Some(tries) = Tries::read(tries.as_deref())?.with(tried) else {
-        return Ok(()); // said before
+        return Ok(()); // repeated
     };
     tx.sql
         .prepare_cached("UPDATE webhooks SET tries = ?2 WHERE task = ?1")?
-        .execute(params![id.to_string(), record::encode(&tries)?])?;
-    if state != "pending" || number != tried.number {
+        .execute(params![key(id), record::encode(&tries)?])?;
+    if state.0 != WebhookState::Pending || number != tried.number {
         return Ok(());
     }
     let (state, due, expires) = match verdict {
-        Verdict::Again(pause) => ("pending", Some(millis(now + pause)), None),
-        Verdict::Delivered => ("delivered", None, Some(millis(now + WEBHOOK_REPORT_TTL))),
-        Verdict::GivenUp => ("given_up", None, Some(millis(now + WEBHOOK_REPORT_TTL))),
+        Verdict::Again(pause) => (WebhookState::Pending, Some(millis(now + pause)), None),
+        Verdict::Delivered => {
+            (WebhookState::Delivered, None, Some(millis(now + WEBHOOK_REPORT_TTL)))
+        }
+        Verdict::GivenUp => (WebhookState::GivenUp, None, Some(millis(now + WEBHOOK_REPORT_TTL))),
     };
     tx.sql
         .prepare_cached("UPDATE webhooks SET state = ?2, due = ?3, expires = ?4 WHERE task = ?1")?
-        .execute(params![id.to_string(), state, due, expires])?;
+        .execute(params![key(id), Name(state), due, expires])?;
     Ok(())
 }
 
@@ -189,19 +188,12 @@ fn report(tx: &Tx<'_>, id: TaskId, now: Timestamp) -> Result<Option<WebhookRepor
         "SELECT tenant, url, state, due, tries FROM webhooks
          WHERE task = ?1 AND (expires IS NULL OR expires > ?2)",
     )?;
-    let mut rows = query.query(params![id.to_string(), millis(now)])?;
+    let mut rows = query.query(params![key(id), millis(now)])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let state = match row.get_ref(2)?.as_str().map_err(corrupt)? {
-        "waiting" => WebhookState::Waiting,
-        "pending" => WebhookState::Pending,
-        "delivered" => WebhookState::Delivered,
-        "given_up" => WebhookState::GivenUp,
-        other => return Err(corrupt(format!("'{other}' is no state of a webhook"))),
-    };
     Ok(Some(WebhookReport {
         tenant: TenantId::new(row.get::<_, String>(0)?),
         url: row.get(1)?,
-        state,
+        state: row.get::<_, Name<_>>(2)?.0,
         next_at: row.get::<_, Option<i64>>(3)?.map(instant),
         tries: Tries::read(row.get::<_, Option<String>>(4)?.as_deref())?.tries,
     }))

@@ -3,8 +3,8 @@
 use protocol::{Timestamp, WorkerId, WorkerReport};
 use rusqlite::{named_params, params};
 
+use super::column::{millis, worker_key};
 use super::store::Tx;
-use super::task::millis;
 use crate::{BrokerError, WorkerOrders, stored};
 
 /// Stores a report until `expires`. An order is kept as long as the worker's report.
@@ -23,7 +23,7 @@ pub(super) fn report(
     )?;
     let drain = store.query_row(
         named_params! {
-            ":id": id.to_string(),
+            ":id": worker_key(id),
             ":report": report,
             ":expires": millis(expires),
             ":now": millis(now),
@@ -38,13 +38,13 @@ pub(super) fn drain(tx: &Tx<'_>, id: WorkerId, now: Timestamp) -> Result<bool, B
     let asked = tx
         .sql
         .prepare_cached("UPDATE workers SET drain = 1 WHERE id = ?1 AND expires > ?2")?
-        .execute(params![id.to_string(), millis(now)])?;
+        .execute(params![worker_key(id), millis(now)])?;
     Ok(asked > 0)
 }
 
 /// Deletes a worker's report.
 pub(super) fn forget(tx: &Tx<'_>, id: WorkerId) -> Result<(), BrokerError> {
-    tx.sql.prepare_cached("DELETE FROM workers WHERE id = ?1")?.execute([id.to_string()])?;
+    tx.sql.prepare_cached("DELETE FROM workers WHERE id = ?1")?.execute([worker_key(id)])?;
     Ok(())
 }
 

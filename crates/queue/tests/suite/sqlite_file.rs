@@ -141,10 +141,13 @@ async fn what_is_remembered_is_forgotten_in_time() {
     broker.due_webhooks(LONG, 1).await.unwrap();
     broker.webhook_tried(task.id, &tried(1), Verdict::GivenUp).await.unwrap();
     let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+    // Once its line is written, a reap replaces the task by its tombstone.
+    broker.logged(&[task.id]).await.unwrap();
+    broker.reap(&claimant(LONG)).await.unwrap();
     // Instead of waiting, moves what happened into the past.
     let later = async |span: Duration| {
         file.execute_batch(&format!(
-            "UPDATE tombstones SET since = since - {0}, until = until - {0};
+            "UPDATE tombstones SET until = until - {0};
              UPDATE letters SET died = died - {0};
              UPDATE webhooks SET expires = expires - {0};",
             span.as_millis()
@@ -269,10 +272,12 @@ async fn kill_9_loses_no_accepted_task() {
     }
 }
 
-/// What a task that has ended takes of the file, which never shrinks: freed pages are used again.
+/// Measures the bytes that an ended task leaves in the file, for docs/QUEUE.md. The file never shrinks: freed
+/// pages are used again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_worked_off_leaves_little_in_the_file() {
-    const TASKS: usize = 500;
+    const MOST: usize = 1_024;
+    let tasks = if std::env::var_os("QWEN_QUEUE_FULL_MEMORY").is_some() { 10_000 } else { 500 };
     let folder = tempfile::tempdir().unwrap();
     let broker = SqliteBroker::open(folder.path()).unwrap();
     let pages = || -> (i64, i64) {
@@ -284,10 +289,12 @@ async fn a_queue_worked_off_leaves_little_in_the_file() {
     let outcome = completed(&"x".repeat(200));
     let work_off = async || {
         let prompt = protocol::Prompt::user("y".repeat(20 << 10));
-        let tasks: Vec<_> = (0..TASKS).map(|_| Task { prompt: prompt.clone(), ..task() }).collect();
-        let submits = tasks.iter().map(|task| broker.submit(task, NO_LIMIT));
-        futures::future::try_join_all(submits).await.unwrap();
-        let mut left = TASKS;
+        let all: Vec<_> = (0..tasks).map(|_| Task { prompt: prompt.clone(), ..task() }).collect();
+        for some in all.chunks(500) {
+            let submits = some.iter().map(|task| broker.submit(task, NO_LIMIT));
+            futures::future::try_join_all(submits).await.unwrap();
+        }
+        let mut left = tasks;
         while left > 0 {
             let batch = broker.claim_batch(&claimant(LONG), 32, NO_WAIT).await.unwrap();
             left -= batch.len();
@@ -299,9 +306,9 @@ async fn a_queue_worked_off_leaves_little_in_the_file() {
     };
     work_off().await;
     let (all, used) = pages();
-    let each = used as usize * 4096 / TASKS - 200;
-    println!("{each} bytes of a task stay beside its text, of {}", all as usize * 4096 / TASKS);
-    assert!(each <= 2_000, "{each} bytes a task");
+    let each = used as usize * 4096 / tasks - 200;
+    println!("{each} bytes of a task stay beside its text, of {}", all as usize * 4096 / tasks);
+    assert!(each <= MOST, "{each} bytes a task");
     work_off().await;
     assert!(pages().0 < all * 6 / 5, "what is free is used again");
 }

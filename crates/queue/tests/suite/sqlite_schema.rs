@@ -1,7 +1,10 @@
 //! The schema of the embedded queue's file: older ones are migrated, newer ones refused.
 
-use protocol::Task;
-use queue::{Broker, Depth, OpenError, Operations, SqliteBroker};
+use protocol::{Attempt, Task};
+use queue::{
+    Broker, BrokerError, Depth, Lease, OpenError, Operations, Release, SqliteBroker, SubmitOptions,
+    Webhooks,
+};
 
 use crate::support::*;
 
@@ -185,4 +188,115 @@ async fn a_file_of_schema_3_is_brought_up_to_date() {
         protocol::TaskSummary::from(&waiting),
         "its notes are of before the upgrade"
     );
+}
+
+#[tokio::test]
+async fn a_file_of_schema_4_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let (waiting, running, done, taken_back) = (task(), task(), with_webhook(task()), task());
+    let (gone, dead) = (protocol::TaskId::new(), task());
+    let worker = protocol::WorkerId::new();
+    let ended = protocol::EventBody::Ended { outcome: completed("kept") };
+    {
+        let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+        for step in [
+            include_str!("../../src/sqlite/schema.sql"),
+            include_str!("../../src/sqlite/schema_2.sql"),
+            include_str!("../../src/sqlite/schema_3.sql"),
+            include_str!("../../src/sqlite/schema_4.sql"),
+        ] {
+            file.execute_batch(step).unwrap();
+        }
+        file.pragma_update(None, "user_version", 4).unwrap();
+        let outcome = protocol::record::encode(&completed("kept")).unwrap();
+        let now = protocol::Timestamp::now().as_millis() as i64;
+        let mut insert = file
+            .prepare(
+                "INSERT INTO tasks (id, record, model, lane, tenant, max_attempts, ttl_ms, state, spot,
+                                    place, ticket, depth, submitted)
+                 VALUES (?1, ?2, 'demo', 'normal', 'tenant', 3, 3600000, ?3, ?4, ?5, ?5, 1, 1)",
+            )
+            .unwrap();
+        for (task, state, spot, place) in [
+            (&waiting, "queued", "stream", 1),
+            (&running, "processing", "", 2),
+            (&done, "completed", "", 3),
+            (&taken_back, "queued", "stream", 4),
+        ] {
+            let (id, record) = (task.id.to_string(), protocol::record::encode(task).unwrap());
+            insert.execute(rusqlite::params![id, record, state, spot, place]).unwrap();
+        }
+        for (seq, body) in [
+            (1, protocol::EventBody::Queued),
+            (2, protocol::EventBody::Started { attempt: Attempt::new(1), worker }),
+        ] {
+            for id in [running.id, done.id] {
+                let body = protocol::record::encode(&body).unwrap();
+                let insert = "INSERT INTO events (task, seq, at, body) VALUES (?1, ?2, 1, ?3)";
+                file.execute(insert, rusqlite::params![id.to_string(), seq, body]).unwrap();
+            }
+        }
+        let letter = protocol::record::encode(&dead).unwrap();
+        let error = protocol::record::encode(&failed("no more")).unwrap();
+        let (running, done, taken_back) = (running.id, done.id, taken_back.id);
+        file.execute_batch(&format!(
+            "UPDATE tasks SET attempt = 1, worker = '{worker}', fence = '{worker}:1', started = 2, seq = 2
+                 WHERE id IN ('{running}', '{done}');
+             UPDATE tasks SET lease_until = 3 WHERE id = '{running}';
+             UPDATE tasks SET finished = 3, expires = {now} + 60000, unlogged = 9, seq = 3, record = '',
+                              outcome = '{outcome}' WHERE id = '{done}';
+             UPDATE tasks SET attempt = 1, worker = '{worker}', returned = '{worker}:1'
+                 WHERE id = '{taken_back}';
+             INSERT INTO events VALUES ('{done}', 3, 3, '');
+             INSERT INTO keys VALUES ('tenant', 'key', 'hash', '{done}');
+             INSERT INTO tombstones VALUES ('{gone}', 'tenant', 1, {now} + 60000),
+                                           ('{done}', 'tenant', {now} + 60000, {now} + 120000);
+             INSERT INTO letters VALUES ('{0}', 'demo', '{letter}', '{error}', '[]', 1, {now});
+             INSERT INTO webhooks (task, tenant, url, metadata, submitted, state, due, outcome, finished)
+                 VALUES ('{done}', 'tenant', 'https://x.test/', '{{}}', 1, 'pending', 3, '{outcome}', 3);
+             INSERT INTO workers VALUES ('{worker}', 'no report', {now} + 60000, 1);
+             UPDATE places SET latest = 4;
+             INSERT INTO stats (model, queued, processing) VALUES ('demo', 2, 1);
+             INSERT INTO lanes (model, lane, queued, entered) VALUES ('demo', 'normal', 2, 2);
+             INSERT INTO shares (model, lane, tenant, inside) VALUES ('demo', 'normal', 'tenant', 2);
+             INSERT INTO tenants VALUES ('tenant', 2);",
+            dead.id
+        ))
+        .unwrap();
+    }
+    let broker = SqliteBroker::open(folder.path()).unwrap();
+    let end = broker.snapshot(done.id).await.unwrap().unwrap();
+    assert_eq!((end.outcome, end.worker), (Some(completed("kept")), Some(worker)));
+    let events = broker.events(done.id, protocol::EventSeq::START, 9).await.unwrap();
+    let started = protocol::EventBody::Started { attempt: Attempt::new(1), worker };
+    let bodies: Vec<_> = events.into_iter().map(|event| event.body).collect();
+    assert_eq!(bodies, [protocol::EventBody::Queued, started, ended]);
+    let by = |id| Lease { task_id: id, worker, attempt: Attempt::new(1) };
+    assert!(broker.finish(&by(done.id), &failed("again")).await.is_ok(), "recorded before");
+    broker.release(&by(taken_back.id), &Release::Unused).await.expect("released before");
+    assert!(matches!(
+        broker.finish(&by(running.id), &completed("late")).await,
+        Err(BrokerError::LeaseLost { .. })
+    ));
+    assert!(broker.expired(gone).await.unwrap().is_some());
+    assert_eq!(broker.expired(done.id).await.unwrap(), None, "it is still kept");
+    assert_eq!(broker.dead_letter(dead.id).await.unwrap().unwrap().task, dead);
+    assert_eq!(broker.due_webhooks(LONG, 9).await.unwrap()[0].task_id, done.id);
+    let report = protocol::WorkerReport { id: worker, ..report(1) };
+    assert!(broker.report_worker(&report, LONG).await.unwrap().drain, "asked to before");
+    let again = SubmitOptions {
+        idempotency: Some(queue::Idempotency {
+            key: "key".into(),
+            body_hash: "hash".into(),
+            matches: queue::Matches::Always,
+        }),
+        ..SubmitOptions::PLAIN
+    };
+    let repeated = Task { tenant: protocol::TenantId::new("tenant"), ..task() };
+    assert_eq!(broker.submit(&repeated, &again).await.unwrap().task_id, done.id);
+    let mut claims = Vec::new();
+    for _ in 0..3 {
+        claims.push(claimed(&broker, &claimant(LONG)).await.task.id);
+    }
+    assert_eq!(claims, [waiting.id, taken_back.id, running.id]);
 }

@@ -11,7 +11,7 @@ use queue::LINE_SPAN;
 
 /// The time for which a line that this process could not write counts as waiting. It is retried
 /// sooner than that, here or in another process.
-const OWED: Duration = LINE_SPAN.saturating_mul(2);
+const UNWRITTEN: Duration = LINE_SPAN.saturating_mul(2);
 
 /// The counters of a process's log files. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -46,22 +46,22 @@ struct Counters {
     lost: AtomicU64,
     failing: AtomicBool,
     /// Ended tasks whose lines could not be written, with the time of the last try.
-    owed: Mutex<HashMap<TaskId, Instant>>,
+    unwritten: Mutex<HashMap<TaskId, Instant>>,
 }
 
 impl LogCounts {
-    fn owed(&self) -> MutexGuard<'_, HashMap<TaskId, Instant>> {
+    fn unwritten(&self) -> MutexGuard<'_, HashMap<TaskId, Instant>> {
         let counters = &self.0[LogFile::Requests as usize];
-        counters.owed.lock().unwrap_or_else(PoisonError::into_inner)
+        counters.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records whether an ended task's line was written, or waits in the queue.
-    pub(super) fn set_owed(&self, id: TaskId, written: bool) {
-        let mut owed = self.owed();
+    pub(super) fn record_line(&self, id: TaskId, written: bool) {
+        let mut unwritten = self.unwritten();
         if !written {
-            owed.insert(id, Instant::now());
-        } else if !owed.is_empty() {
-            owed.remove(&id);
+            unwritten.insert(id, Instant::now());
+        } else if !unwritten.is_empty() {
+            unwritten.remove(&id);
         }
     }
 
@@ -82,11 +82,11 @@ impl LogCounts {
 
     pub(super) fn of(&self, file: LogFile) -> FileCounts {
         let counters = &self.0[file as usize];
-        let mut owed = counters.owed.lock().unwrap_or_else(PoisonError::into_inner);
-        owed.retain(|_, tried| tried.elapsed() < OWED);
+        let mut unwritten = counters.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        unwritten.retain(|_, tried| tried.elapsed() < UNWRITTEN);
         FileCounts {
             written: counters.written.load(Ordering::Relaxed),
-            waiting: counters.waiting.load(Ordering::Relaxed) + owed.len() as u64,
+            waiting: counters.waiting.load(Ordering::Relaxed) + unwritten.len() as u64,
             lost: counters.lost.load(Ordering::Relaxed),
             failing: counters.failing.load(Ordering::Relaxed).into(),
         }

@@ -223,5 +223,4 @@ fn remove_oldest(dir: &Path, name: &str) {
 }
 
 #[cfg(test)]
-#[path = "daily_tests.rs"]
 mod tests;

@@ -9,7 +9,7 @@
 //! |----------|--------------|
 //! | `app`    | formats `app.log` |
 //! | `format` | formats the other two |
-//! | `task`   | [`TaskLog`]: writes an ended task's line and block, which stay owed to the queue until they are written |
+//! | `task`   | [`TaskLog`]: writes an ended task's line and block, which stay pending in the queue until they are written |
 //! | `lookup` | searches for lines that a dead process may have written |
 //! | `writer` | the writer threads: buffer lines, discard them when the buffer is full, send receipts |
 //! | `output` | one file: counts its lines and reports failures |

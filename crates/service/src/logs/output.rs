@@ -16,9 +16,9 @@ pub(super) struct Output {
     counts: LogCounts,
     trouble: Option<Trouble>,
     /// The path cannot be reopened, so lines go to the file that was moved away.
-    astray: bool,
+    is_detached: bool,
     /// The number of lost lines that was last reported.
-    told_lost: u64,
+    reported_lost: u64,
 }
 
 /// A period of failing writes.
@@ -30,7 +30,7 @@ struct Trouble {
 
 impl Output {
     pub(super) fn new(which: LogFile, file: DailyFile, counts: LogCounts) -> Self {
-        Self { which, file, counts, trouble: None, astray: false, told_lost: 0 }
+        Self { which, file, counts, trouble: None, is_detached: false, reported_lost: 0 }
     }
 
     pub(super) fn file(&self) -> LogFile {
@@ -79,7 +79,7 @@ impl Output {
     pub(super) fn look(&mut self) {
         self.follow();
         if self.trouble.is_none() {
-            self.tell_lost();
+            self.report_lost();
         }
     }
 
@@ -97,16 +97,16 @@ impl Output {
     fn opened(&mut self, result: std::io::Result<()>) {
         let name = self.file.name();
         match result {
-            Ok(()) => self.astray = false,
+            Ok(()) => self.is_detached = false,
             Err(error) => {
-                if !self.astray {
+                if !self.is_detached {
                     tracing::error!(
                         target: "service.logs",
                         "{name}.log can't be opened again: {error}: its lines still go to the file that was \
                          moved; make LOG_DIR writable for this process"
                     );
                 }
-                self.astray = true;
+                self.is_detached = true;
             }
         }
     }
@@ -128,7 +128,7 @@ impl Output {
         if let Some(Trouble { began, waited }) = self.trouble.take() {
             self.counts.set_failing(self.which, false);
             let seconds = began.elapsed().as_secs_f64();
-            let lost = self.untold_lost();
+            let lost = self.unreported_lost();
             tracing::warn!(
                 target: "service.logs",
                 "{}.log can be written again after {seconds:.1} s: {waited} lines had to wait, {lost} were lost",
@@ -138,8 +138,8 @@ impl Output {
     }
 
     /// Reports lines lost since the last report, if any.
-    pub(super) fn tell_lost(&mut self) {
-        let lost = self.untold_lost();
+    pub(super) fn report_lost(&mut self) {
+        let lost = self.unreported_lost();
         if lost > 0 {
             tracing::error!(
                 target: "service.logs",
@@ -149,8 +149,8 @@ impl Output {
         }
     }
 
-    fn untold_lost(&mut self) -> u64 {
+    fn unreported_lost(&mut self) -> u64 {
         let lost = self.counts.of(self.which).lost;
-        lost - std::mem::replace(&mut self.told_lost, lost)
+        lost - std::mem::replace(&mut self.reported_lost, lost)
     }
 }

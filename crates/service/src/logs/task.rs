@@ -53,7 +53,7 @@ impl TaskLog {
     ) -> Metrics {
         let started = Some(claimed.started_at);
         let metrics = Metrics::new(claimed.submitted_at, started, at, outcome.usage());
-        self.owed(broker, claimed.task.id, outcome, &metrics, sent);
+        self.write_in_time(broker, claimed.task.id, outcome, &metrics, sent);
         metrics
     }
 
@@ -61,7 +61,7 @@ impl TaskLog {
     /// since `since` or later.
     pub fn ended(&self, broker: &Arc<dyn Broker>, end: &TaskSnapshot, since: Instant) {
         if let (Some(outcome), Some(metrics)) = (&end.outcome, end.metrics()) {
-            self.owed(broker, end.task.id, outcome, &metrics, since);
+            self.write_in_time(broker, end.task.id, outcome, &metrics, since);
         }
     }
 
@@ -88,7 +88,7 @@ impl TaskLog {
         for Unlogged { end, .. } in due {
             if found.contains(&end.task.id) {
                 broker.note_logged(end.task.id);
-                self.counts.set_owed(end.task.id, true);
+                self.counts.record_line(end.task.id, true);
             } else if asked.elapsed() < LINE_SPAN / 2
                 && let (Some(outcome), Some(metrics)) = (&end.outcome, end.metrics())
             {
@@ -98,7 +98,7 @@ impl TaskLog {
         let (mut written, all) = (found.len(), due.len());
         for (id, receipt) in receipts {
             let is_written = receipt.written().await;
-            self.counts.set_owed(id, is_written);
+            self.counts.record_line(id, is_written);
             if is_written {
                 broker.note_logged(id);
                 written += 1;
@@ -120,7 +120,7 @@ impl TaskLog {
         self.counts.clone()
     }
 
-    fn owed(
+    fn write_in_time(
         &self,
         broker: &Arc<dyn Broker>,
         task_id: TaskId,
@@ -140,7 +140,7 @@ impl TaskLog {
         waiting.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             let is_written = receipt.written().await;
-            counts.set_owed(task_id, is_written);
+            counts.record_line(task_id, is_written);
             if is_written {
                 broker.note_logged(task_id);
             }

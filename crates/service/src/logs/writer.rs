@@ -233,7 +233,7 @@ impl Writer {
         for entry in std::mem::take(&mut self.held) {
             self.give_up(entry);
         }
-        self.outputs().for_each(Output::tell_lost);
+        self.outputs().for_each(Output::report_lost);
     }
 
     fn outputs(&mut self) -> impl Iterator<Item = &mut Output> {
@@ -325,5 +325,4 @@ impl Writer {
 }
 
 #[cfg(test)]
-#[path = "writer_tests.rs"]
 mod tests;

@@ -9,4 +9,4 @@ local base, id = KEYS[1], ARGV[1]
 if redis.call('EXISTS', task_key(base, id)) == 0 then
   return {}
 end
-return { there_already(base, id, now_ms()) }
+return { accepted_before(base, id, now_ms()) }

@@ -39,7 +39,7 @@ local made = {}
 local function submit(id, record, about, limits, more)
   local key = task_key(base, id)
   if made[id] or some_known and redis.call('EXISTS', key) == 1 then
-    return there_already(base, id, at)
+    return accepted_before(base, id, at)
   end
   local options = more == '' and PLAIN or cjson.decode(more)
   if options.key and options.window ~= 0 then
@@ -48,7 +48,7 @@ local function submit(id, record, about, limits, more)
     local submitted = known and read_placed(base, known, 'submitted').submitted
     if submitted and (options.window == -1 or at - submitted <= options.window) then
       if string.sub(before, #id + 2) ~= options.hash then return 'reused ' .. known end
-      return there_already(base, known, at)
+      return accepted_before(base, known, at)
     end
   end
 
@@ -87,7 +87,7 @@ local function submit(id, record, about, limits, more)
       'submitted', now, 'place', place, 'depth', task.depth)
     made[id] = true
     count_queued(queue, #record, 1) -- once it is there
-    return there(base, id, '1', task, at)
+    return accepted(base, id, '1', task, at)
   end
   local fields = { 'record', record, 'about', about, 'state', 'queued', 'submitted', now,
     'place', place, 'depth', task.depth }
@@ -106,12 +106,12 @@ local function submit(id, record, about, limits, more)
   made[id] = true
   count_queued(queue, #record, 1)
   -- No watcher can wait for a task that did not exist: no wake.
-  return there(base, id, '1', task, at)
+  return accepted(base, id, '1', task, at)
 end
 
 local replies = {}
 for i = 1, #ARGV, 5 do
-  replies[#replies + 1] = alone(submit, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
+  replies[#replies + 1] = isolate(submit, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
 end
 save(base)
 return replies

@@ -7,7 +7,7 @@ use queue::{Bound, Bounds, Broker, BrokerError, Depth, Release, SubmitOptions};
 
 use crate::support::*;
 
-pub(super) async fn a_full_queue_refuses_and_recovers(on: Fixture) {
+async fn a_full_queue_refuses_and_recovers(on: Fixture) {
     let broker = on.broker;
     for depth in 1..=3 {
         assert_eq!(broker.submit(&task(), &up_to(3)).await.unwrap().depth, depth);
@@ -30,7 +30,7 @@ pub(super) async fn a_full_queue_refuses_and_recovers(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap().queued, 4);
 }
 
-pub(super) async fn the_retry_time_follows_the_pace(on: Fixture) {
+async fn the_retry_time_follows_the_pace(on: Fixture) {
     let broker = on.broker;
     let told = async || {
         let error = broker.submit(&task(), &up_to(1)).await.unwrap_err();
@@ -46,7 +46,7 @@ pub(super) async fn the_retry_time_follows_the_pace(on: Fixture) {
     assert_eq!(told().await, 2, "a task takes a little more than a second");
 }
 
-pub(super) async fn each_model_has_a_queue_of_its_own(on: Fixture) {
+async fn each_model_has_a_queue_of_its_own(on: Fixture) {
     let broker = on.broker;
     broker.submit(&task(), &up_to(1)).await.unwrap();
     let other = Task { model: ModelId::new("other"), ..task() };
@@ -55,7 +55,7 @@ pub(super) async fn each_model_has_a_queue_of_its_own(on: Fixture) {
     assert_eq!(broker.depth(&other.model).await.unwrap(), Depth { queued: 1, processing: 0 });
 }
 
-pub(super) async fn counters_return_to_zero(on: Fixture) {
+async fn counters_return_to_zero(on: Fixture) {
     let broker = on.broker;
     let worker = claimant(LONG);
     for round in 0..40 {
@@ -90,7 +90,7 @@ async fn refusal(broker: &dyn Broker, task: &Task, bounds: Bounds) -> (Bound, u6
     }
 }
 
-pub(super) async fn a_tenant_has_a_bound_of_its_own(on: Fixture) {
+async fn a_tenant_has_a_bound_of_its_own(on: Fixture) {
     let broker = &*on.broker;
     let bounds = Bounds { tenant: 2, ..Bounds::NONE };
     let options = SubmitOptions { bounds, ..SubmitOptions::PLAIN };
@@ -105,7 +105,7 @@ pub(super) async fn a_tenant_has_a_bound_of_its_own(on: Fixture) {
     assert_eq!(refusal(broker, &task(), bounds).await, (Bound::Tenant, 2));
 }
 
-pub(super) async fn bytes_are_bounded_and_counted_back(on: Fixture) {
+async fn bytes_are_bounded_and_counted_back(on: Fixture) {
     let broker = &*on.broker;
     let tight = Bounds { bytes: 0, ..Bounds::NONE };
     assert_eq!(refusal(broker, &task(), tight).await, (Bound::Bytes, 0));
@@ -127,4 +127,13 @@ pub(super) async fn bytes_are_bounded_and_counted_back(on: Fixture) {
         broker.finish(&held.lease, &completed("x")).await.unwrap();
     }
     assert_eq!(refusal(broker, &task(), tight).await, (Bound::Bytes, 0));
+}
+
+run_on_every_broker! {
+    a_full_queue_refuses_and_recovers,
+    the_retry_time_follows_the_pace,
+    each_model_has_a_queue_of_its_own,
+    a_tenant_has_a_bound_of_its_own,
+    bytes_are_bounded_and_counted_back,
+    counters_return_to_zero,
 }

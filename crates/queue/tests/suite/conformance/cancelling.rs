@@ -7,7 +7,7 @@ use queue::{CancelReply, Depth, Release};
 
 use crate::support::*;
 
-pub(super) async fn a_queued_task_ends_at_once(on: Fixture) {
+async fn a_queued_task_ends_at_once(on: Fixture) {
     let broker = on.broker;
     let (first, second) = (submitted(&*broker).await, submitted(&*broker).await);
     assert_eq!(broker.cancel(first.id).await.unwrap(), CancelReply::Cancelled);
@@ -24,7 +24,7 @@ pub(super) async fn a_queued_task_ends_at_once(on: Fixture) {
     assert!(broker.claim(&claimant(LONG), NO_WAIT).await.unwrap().is_none());
 }
 
-pub(super) async fn a_running_task_is_told_to_stop(on: Fixture) {
+async fn a_running_task_is_told_to_stop(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -39,7 +39,7 @@ pub(super) async fn a_running_task_is_told_to_stop(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-pub(super) async fn an_ended_task_stays_as_it_is(on: Fixture) {
+async fn an_ended_task_stays_as_it_is(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -53,7 +53,7 @@ pub(super) async fn an_ended_task_stays_as_it_is(on: Fixture) {
     assert_eq!(end.outcome, Some(completed("it was done already")));
 }
 
-pub(super) async fn a_cancelled_task_given_back_ends(on: Fixture) {
+async fn a_cancelled_task_given_back_ends(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -68,7 +68,7 @@ pub(super) async fn a_cancelled_task_given_back_ends(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-pub(super) async fn the_feed_names_running_tasks(on: Fixture) {
+async fn the_feed_names_running_tasks(on: Fixture) {
     let (broker, gateway) = (std::sync::Arc::clone(&on.broker), on.another());
     let mut feed = broker.cancellations();
     let task = submitted(&*broker).await;
@@ -89,4 +89,12 @@ pub(super) async fn the_feed_names_running_tasks(on: Fixture) {
     };
     let named = tokio::time::timeout(Duration::from_secs(5), named).await.unwrap();
     assert_eq!(named, task.id);
+}
+
+run_on_every_broker! {
+    a_queued_task_ends_at_once,
+    a_running_task_is_told_to_stop,
+    an_ended_task_stays_as_it_is,
+    a_cancelled_task_given_back_ends,
+    the_feed_names_running_tasks,
 }

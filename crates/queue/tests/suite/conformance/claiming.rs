@@ -9,7 +9,7 @@ use queue::{Broker, Claimant};
 
 use crate::support::*;
 
-pub(super) async fn a_waiting_claim_is_woken_at_once(on: Fixture) {
+async fn a_waiting_claim_is_woken_at_once(on: Fixture) {
     let (broker, other) = (Arc::clone(&on.broker), on.another());
     let waiter = tokio::spawn(async move {
         let held = broker.claim(&claimant(LONG), LONG).await.unwrap().unwrap();
@@ -25,7 +25,7 @@ pub(super) async fn a_waiting_claim_is_woken_at_once(on: Fixture) {
     assert!(took < Duration::from_millis(50), "woken after {took:?}");
 }
 
-pub(super) async fn a_waiting_claim_is_woken_by_a_release(on: Fixture) {
+async fn a_waiting_claim_is_woken_by_a_release(on: Fixture) {
     let (broker, other) = (Arc::clone(&on.broker), on.another());
     let task = submitted(&*other).await;
     let held = claimed(&*other, &claimant(LONG)).await;
@@ -36,7 +36,7 @@ pub(super) async fn a_waiting_claim_is_woken_by_a_release(on: Fixture) {
     assert_eq!(again.unwrap().unwrap().task, task);
 }
 
-pub(super) async fn a_claim_gives_up_when_its_time_is_over(on: Fixture) {
+async fn a_claim_gives_up_when_its_time_is_over(on: Fixture) {
     let broker = on.broker;
     for wait in [Duration::ZERO, Duration::from_millis(150)] {
         let begun = Instant::now();
@@ -46,7 +46,7 @@ pub(super) async fn a_claim_gives_up_when_its_time_is_over(on: Fixture) {
     }
 }
 
-pub(super) async fn a_dropped_claim_loses_nothing(on: Fixture) {
+async fn a_dropped_claim_loses_nothing(on: Fixture) {
     let broker = on.broker;
     for _ in 0..5 {
         let claimant = claimant(LONG);
@@ -58,7 +58,7 @@ pub(super) async fn a_dropped_claim_loses_nothing(on: Fixture) {
     assert_eq!((held.task.id, held.failed_attempts), (task.id, 0));
 }
 
-pub(super) async fn a_claim_dropped_as_a_task_arrives_loses_nothing(on: Fixture) {
+async fn a_claim_dropped_as_a_task_arrives_loses_nothing(on: Fixture) {
     let broker = on.broker;
     for round in 0..60u64 {
         let task = task();
@@ -84,7 +84,7 @@ pub(super) async fn a_claim_dropped_as_a_task_arrives_loses_nothing(on: Fixture)
     assert_eq!(broker.depth(&model()).await.unwrap(), queue::Depth::default());
 }
 
-pub(super) async fn urgent_lanes_go_first(on: Fixture) {
+async fn urgent_lanes_go_first(on: Fixture) {
     let broker = on.broker;
     for lane in [Lane::Batch, Lane::Low, Lane::Normal, Lane::High] {
         broker.submit(&task_in(lane), NO_LIMIT).await.unwrap();
@@ -95,7 +95,7 @@ pub(super) async fn urgent_lanes_go_first(on: Fixture) {
     }
 }
 
-pub(super) async fn no_lane_starves(on: Fixture) {
+async fn no_lane_starves(on: Fixture) {
     let broker = on.broker;
     for lane in [Lane::Batch, Lane::Low, Lane::Normal] {
         broker.submit(&task_in(lane), NO_LIMIT).await.unwrap();
@@ -111,7 +111,7 @@ pub(super) async fn no_lane_starves(on: Fixture) {
     assert_eq!(served.len(), 4, "every lane within 16 claims, though high is never empty");
 }
 
-pub(super) async fn a_worker_claims_only_its_models(on: Fixture) {
+async fn a_worker_claims_only_its_models(on: Fixture) {
     let broker = on.broker;
     let other = Task { model: ModelId::new("Qwen/Qwen3-4B-GGUF:Q4_K_M"), ..task() };
     broker.submit(&other, NO_LIMIT).await.unwrap();
@@ -123,7 +123,7 @@ pub(super) async fn a_worker_claims_only_its_models(on: Fixture) {
     assert!(broker.claim(&idle, Duration::from_millis(50)).await.unwrap().is_none());
 }
 
-pub(super) async fn a_worker_of_several_models_waits_for_all(on: Fixture) {
+async fn a_worker_of_several_models_waits_for_all(on: Fixture) {
     let (broker, other) = (Arc::clone(&on.broker), on.another());
     let models = vec![model(), ModelId::new("second"), ModelId::new("third")];
     for wanted in models.clone() {
@@ -139,7 +139,7 @@ pub(super) async fn a_worker_of_several_models_waits_for_all(on: Fixture) {
     }
 }
 
-pub(super) async fn claimers_never_share_a_task(on: Fixture) {
+async fn claimers_never_share_a_task(on: Fixture) {
     const TASKS: usize = 200;
     let mut claimers = Vec::new();
     for _ in 0..8 {
@@ -168,7 +168,7 @@ pub(super) async fn claimers_never_share_a_task(on: Fixture) {
     assert_eq!(on.broker.depth(&model()).await.unwrap(), queue::Depth::default());
 }
 
-pub(super) async fn a_lane_is_served_in_order(on: Fixture) {
+async fn a_lane_is_served_in_order(on: Fixture) {
     let broker: &dyn Broker = &*on.broker;
     let mut sent = Vec::new();
     for _ in 0..30 {
@@ -178,4 +178,18 @@ pub(super) async fn a_lane_is_served_in_order(on: Fixture) {
     for id in sent {
         assert_eq!(claimed(broker, &worker).await.task.id, id);
     }
+}
+
+run_on_every_broker! {
+    a_waiting_claim_is_woken_at_once,
+    a_waiting_claim_is_woken_by_a_release,
+    a_claim_gives_up_when_its_time_is_over,
+    a_dropped_claim_loses_nothing,
+    a_claim_dropped_as_a_task_arrives_loses_nothing,
+    urgent_lanes_go_first,
+    no_lane_starves,
+    a_worker_claims_only_its_models,
+    a_worker_of_several_models_waits_for_all,
+    claimers_never_share_a_task,
+    a_lane_is_served_in_order,
 }

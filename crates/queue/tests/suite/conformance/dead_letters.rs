@@ -27,7 +27,7 @@ async fn listed(broker: &dyn Broker) -> Vec<TaskId> {
     letters.into_iter().map(|letter| letter.task.id).collect()
 }
 
-pub(super) async fn a_letter_tells_how_every_attempt_failed(on: Fixture) {
+async fn a_letter_tells_how_every_attempt_failed(on: Fixture) {
     let broker = on.broker;
     let task = Task { max_attempts: 3, ..task() };
     let submitted_at = broker.submit(&task, NO_LIMIT).await.unwrap().at;
@@ -65,7 +65,7 @@ pub(super) async fn a_letter_tells_how_every_attempt_failed(on: Fixture) {
     assert_eq!(broker.overview().await.unwrap().dead_letters, 1);
 }
 
-pub(super) async fn a_reaper_that_gives_up_is_no_attempt(on: Fixture) {
+async fn a_reaper_that_gives_up_is_no_attempt(on: Fixture) {
     let broker = on.broker;
     let task = Task { max_attempts: 1, ..task() };
     broker.submit(&task, NO_LIMIT).await.unwrap();
@@ -84,7 +84,7 @@ pub(super) async fn a_reaper_that_gives_up_is_no_attempt(on: Fixture) {
     assert_eq!((failure.error.error_type, letter.error), (ErrorType::WorkerLost, lost));
 }
 
-pub(super) async fn only_the_latest_failures_are_kept(on: Fixture) {
+async fn only_the_latest_failures_are_kept(on: Fixture) {
     let broker = on.broker;
     let task = Task { max_attempts: 100, ..task() };
     broker.submit(&task, NO_LIMIT).await.unwrap();
@@ -99,7 +99,7 @@ pub(super) async fn only_the_latest_failures_are_kept(on: Fixture) {
     assert_eq!(told, (9..=40).map(|number: u32| number.to_string()).collect::<Vec<_>>());
 }
 
-pub(super) async fn what_the_client_can_settle_is_no_letter(on: Fixture) {
+async fn what_the_client_can_settle_is_no_letter(on: Fixture) {
     let broker = on.broker;
     let settled = [
         completed("x"),
@@ -120,7 +120,7 @@ pub(super) async fn what_the_client_can_settle_is_no_letter(on: Fixture) {
     assert_eq!(broker.dead_letter(TaskId::new()).await.unwrap(), None);
 }
 
-pub(super) async fn letters_are_listed_page_by_page(on: Fixture) {
+async fn letters_are_listed_page_by_page(on: Fixture) {
     let broker = on.broker;
     let other = ModelId::new("other");
     let mut dead = Vec::new();
@@ -151,7 +151,7 @@ pub(super) async fn letters_are_listed_page_by_page(on: Fixture) {
     assert_eq!(letters[0].died_at, dead[6].1);
 }
 
-pub(super) async fn a_replay_is_a_new_task_and_takes_the_letter(on: Fixture) {
+async fn a_replay_is_a_new_task_and_takes_the_letter(on: Fixture) {
     let broker = on.broker;
     let (dead, _) = die(&*broker, Task { max_attempts: 1, ..task() }).await;
     let replayed = broker.replay(dead.id).await.unwrap().expect("a letter to replay");
@@ -184,7 +184,7 @@ pub(super) async fn a_replay_is_a_new_task_and_takes_the_letter(on: Fixture) {
     assert_eq!(broker.replay(TaskId::new()).await.unwrap(), None);
 }
 
-pub(super) async fn replays_at_once_make_one_task(on: Fixture) {
+async fn replays_at_once_make_one_task(on: Fixture) {
     let (dead, _) = die(&*on.broker, task()).await;
     let mut replays = Vec::new();
     for _ in 0..20 {
@@ -200,7 +200,7 @@ pub(super) async fn replays_at_once_make_one_task(on: Fixture) {
     assert_eq!(on.broker.depth(&model()).await.unwrap().queued, 1);
 }
 
-pub(super) async fn letters_are_purged(on: Fixture) {
+async fn letters_are_purged(on: Fixture) {
     let broker = on.broker;
     let other = ModelId::new("other");
     let mut dead = Vec::new();
@@ -222,7 +222,7 @@ pub(super) async fn letters_are_purged(on: Fixture) {
     assert_eq!(broker.overview().await.unwrap().dead_letters, 0);
 }
 
-pub(super) async fn an_unreadable_letter_can_only_be_purged(on: Fixture) {
+async fn an_unreadable_letter_can_only_be_purged(on: Fixture) {
     let broker = &*on.broker;
     let (before, _) = die(broker, task()).await;
     let unreadable = submitted(broker).await;
@@ -240,7 +240,7 @@ pub(super) async fn an_unreadable_letter_can_only_be_purged(on: Fixture) {
     assert_eq!(broker.overview().await.unwrap().dead_letters, 2);
 }
 
-pub(super) async fn no_more_letters_are_kept_than_the_bound(on: Fixture) {
+async fn no_more_letters_are_kept_than_the_bound(on: Fixture) {
     let broker = &*on.broker;
     const AT_ONCE: usize = 60;
     let most = usize::try_from(MAX_DEAD_LETTERS).unwrap();
@@ -265,4 +265,17 @@ pub(super) async fn no_more_letters_are_kept_than_the_bound(on: Fixture) {
         assert!(!listed.contains(gone), "the oldest go");
     }
     assert_eq!(broker.purge_dead_letters(&Purge::All).await.unwrap(), MAX_DEAD_LETTERS);
+}
+
+run_on_every_broker! {
+    a_letter_tells_how_every_attempt_failed,
+    a_reaper_that_gives_up_is_no_attempt,
+    only_the_latest_failures_are_kept,
+    what_the_client_can_settle_is_no_letter,
+    letters_are_listed_page_by_page,
+    a_replay_is_a_new_task_and_takes_the_letter,
+    replays_at_once_make_one_task,
+    letters_are_purged,
+    an_unreadable_letter_can_only_be_purged,
+    no_more_letters_are_kept_than_the_bound,
 }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::support::*;
 
-pub(super) async fn a_life_is_told_in_order(on: Fixture) {
+async fn a_life_is_told_in_order(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -43,7 +43,7 @@ pub(super) async fn a_life_is_told_in_order(on: Fixture) {
     assert_eq!((events[0].at, events[1].at), (held.submitted_at, held.started_at));
 }
 
-pub(super) async fn reading_resumes_after_a_number(on: Fixture) {
+async fn reading_resumes_after_a_number(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -62,7 +62,7 @@ pub(super) async fn reading_resumes_after_a_number(on: Fixture) {
     assert!(broker.events(task.id, EventSeq::new(u64::MAX), 6).await.unwrap().is_empty());
 }
 
-pub(super) async fn a_new_attempt_is_announced(on: Fixture) {
+async fn a_new_attempt_is_announced(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(SHORT)).await;
@@ -78,7 +78,7 @@ pub(super) async fn a_new_attempt_is_announced(on: Fixture) {
     assert!(reason.contains("lease"), "{reason}");
 }
 
-pub(super) async fn every_step_is_told_at_once_and_keeps_its_number(on: Fixture) {
+async fn every_step_is_told_at_once_and_keeps_its_number(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let mut before = Vec::new();
@@ -112,7 +112,7 @@ pub(super) async fn every_step_is_told_at_once_and_keeps_its_number(on: Fixture)
     assert_eq!(told().await, all);
 }
 
-pub(super) async fn old_events_go_when_there_are_too_many(on: Fixture) {
+async fn old_events_go_when_there_are_too_many(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -128,7 +128,7 @@ pub(super) async fn old_events_go_when_there_are_too_many(on: Fixture) {
     assert_eq!((last.seq.get(), last.body.is_last()), (6_003, true), "the outcome is never lost");
 }
 
-pub(super) async fn a_watch_wakes_with_every_step(on: Fixture) {
+async fn a_watch_wakes_with_every_step(on: Fixture) {
     let broker = on.broker;
     let task = task();
     let mut watch = broker.watch(task.id);
@@ -153,7 +153,7 @@ pub(super) async fn a_watch_wakes_with_every_step(on: Fixture) {
     woken().await;
 }
 
-pub(super) async fn a_watch_sees_what_another_process_does(on: Fixture) {
+async fn a_watch_sees_what_another_process_does(on: Fixture) {
     let (gateway, worker_side) = (Arc::clone(&on.broker), on.another());
     let task = submitted(&*gateway).await;
     let mut watches: Vec<_> = (0..200).map(|_| gateway.watch(task.id)).collect();
@@ -163,4 +163,14 @@ pub(super) async fn a_watch_sees_what_another_process_does(on: Fixture) {
     for watch in &mut watches {
         timeout(Duration::from_secs(2), watch.changed()).await.expect("every watcher is woken");
     }
+}
+
+run_on_every_broker! {
+    a_life_is_told_in_order,
+    reading_resumes_after_a_number,
+    a_new_attempt_is_announced,
+    every_step_is_told_at_once_and_keeps_its_number,
+    old_events_go_when_there_are_too_many,
+    a_watch_wakes_with_every_step,
+    a_watch_sees_what_another_process_does,
 }

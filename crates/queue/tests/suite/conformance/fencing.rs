@@ -30,7 +30,7 @@ async fn refused(broker: &dyn Broker, lease: Lease) {
     assert_eq!(broker.events(lease.task_id, EventSeq::START, 1_000).await.unwrap(), events);
 }
 
-pub(super) async fn a_stale_worker_is_refused(on: Fixture) {
+async fn a_stale_worker_is_refused(on: Fixture) {
     let broker = on.broker;
     submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -40,7 +40,7 @@ pub(super) async fn a_stale_worker_is_refused(on: Fixture) {
     refused(&*broker, Lease { worker: WorkerId::new(), ..held.lease }).await;
 }
 
-pub(super) async fn a_stale_attempt_is_refused(on: Fixture) {
+async fn a_stale_attempt_is_refused(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let worker = claimant(SHORT);
@@ -57,7 +57,7 @@ pub(super) async fn a_stale_attempt_is_refused(on: Fixture) {
     assert_eq!(end.outcome, Some(completed("second")));
 }
 
-pub(super) async fn a_released_lease_is_worth_nothing(on: Fixture) {
+async fn a_released_lease_is_worth_nothing(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -74,11 +74,18 @@ pub(super) async fn a_released_lease_is_worth_nothing(on: Fixture) {
     assert_eq!(end.state, TaskState::Cancelled);
 }
 
-pub(super) async fn a_late_lease_that_nobody_took_is_still_good(on: Fixture) {
+async fn a_late_lease_that_nobody_took_is_still_good(on: Fixture) {
     let broker = on.broker;
     submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(Duration::from_millis(30))).await;
     tokio::time::sleep(Duration::from_millis(60)).await;
     broker.renew(&held.lease, LONG).await.unwrap();
     broker.finish(&held.lease, &completed("late but first")).await.unwrap();
+}
+
+run_on_every_broker! {
+    a_stale_worker_is_refused,
+    a_stale_attempt_is_refused,
+    a_released_lease_is_worth_nothing,
+    a_late_lease_that_nobody_took_is_still_good,
 }

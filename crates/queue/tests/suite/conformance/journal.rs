@@ -22,7 +22,7 @@ fn ids(due: &[Unlogged]) -> HashSet<TaskId> {
     due.iter().map(|due| due.end.task.id).collect()
 }
 
-pub(super) async fn ends_without_a_worker_are_handed_out(on: Fixture) {
+async fn ends_without_a_worker_are_handed_out(on: Fixture) {
     let broker = on.broker;
     let worker = claimant(LONG);
     // Tasks that a worker ended: the worker logs them.
@@ -68,7 +68,7 @@ async fn task_past_its_deadline(broker: &dyn Broker) -> TaskId {
     task.id
 }
 
-pub(super) async fn what_is_logged_is_not_handed_out_again(on: Fixture) {
+async fn what_is_logged_is_not_handed_out_again(on: Fixture) {
     let (one, other) = (std::sync::Arc::clone(&on.broker), on.another());
     let span = Duration::from_millis(300);
     let (first, second) = (cancelled_in_line(&*one).await, cancelled_in_line(&*one).await);
@@ -82,7 +82,7 @@ pub(super) async fn what_is_logged_is_not_handed_out_again(on: Fixture) {
     assert_eq!(ids(&again), HashSet::from([second]), "what its caller did not log comes again");
 }
 
-pub(super) async fn no_more_are_handed_out_than_asked_for(on: Fixture) {
+async fn no_more_are_handed_out_than_asked_for(on: Fixture) {
     let broker = on.broker;
     let mut ended = HashSet::new();
     for _ in 0..5 {
@@ -120,7 +120,7 @@ async fn recorded(broker: &dyn Broker) -> HashSet<TaskId> {
     ended
 }
 
-pub(super) async fn a_recorded_end_is_owed_until_it_is_said_to_be_logged(on: Fixture) {
+async fn a_recorded_end_is_owed_until_it_is_said_to_be_logged(on: Fixture) {
     let ended = recorded(&*on.broker).await;
     assert!(
         on.broker.unlogged(LONG, ENOUGH).await.unwrap().is_empty(),
@@ -152,7 +152,7 @@ pub(super) async fn a_recorded_end_is_owed_until_it_is_said_to_be_logged(on: Fix
     assert!(on.broker.unlogged(LONG, ENOUGH).await.unwrap().is_empty());
 }
 
-pub(super) async fn what_is_noted_is_said_with_calls_that_are_made_anyhow(on: Fixture) {
+async fn what_is_noted_is_said_with_calls_that_are_made_anyhow(on: Fixture) {
     let (broker, other) = (std::sync::Arc::clone(&on.broker), on.another());
     let worker = claimant(LONG);
     let mut noted = Vec::new();
@@ -184,7 +184,7 @@ pub(super) async fn what_is_noted_is_said_with_calls_that_are_made_anyhow(on: Fi
     assert!(other.unlogged(LONG, 1_000).await.unwrap().is_empty(), "so does saying it of none");
 }
 
-pub(super) async fn an_owed_line_outlives_its_outcome(on: Fixture) {
+async fn an_owed_line_outlives_its_outcome(on: Fixture) {
     let broker = &*on.broker;
     let task = Task { result_ttl_s: 1, ..task() };
     broker.submit(&task, NO_LIMIT).await.unwrap();
@@ -202,7 +202,7 @@ pub(super) async fn an_owed_line_outlives_its_outcome(on: Fixture) {
     assert!(broker.unlogged(LONG, ENOUGH).await.unwrap().is_empty());
 }
 
-pub(super) async fn an_unreadable_end_holds_nobody_up(on: Fixture) {
+async fn an_unreadable_end_holds_nobody_up(on: Fixture) {
     let unreadable = cancelled_in_line(&*on.broker).await;
     on.overwrite_outcome(unreadable, r#"{"v":9}"#).await;
     let good = cancelled_in_line(&*on.broker).await;
@@ -213,7 +213,7 @@ pub(super) async fn an_unreadable_end_holds_nobody_up(on: Fixture) {
     assert_eq!(found, HashSet::from([good]));
 }
 
-pub(super) async fn a_task_cancelled_twice_is_logged_once(on: Fixture) {
+async fn a_task_cancelled_twice_is_logged_once(on: Fixture) {
     let broker = on.broker;
     let task = Task { max_attempts: 1, ..task() };
     broker.submit(&task, NO_LIMIT).await.unwrap();
@@ -223,4 +223,15 @@ pub(super) async fn a_task_cancelled_twice_is_logged_once(on: Fixture) {
     broker.logged(&[task.id]).await.unwrap();
     broker.cancel(task.id).await.unwrap();
     assert!(broker.unlogged(LONG, ENOUGH).await.unwrap().is_empty());
+}
+
+run_on_every_broker! {
+    ends_without_a_worker_are_handed_out,
+    a_recorded_end_is_owed_until_it_is_said_to_be_logged,
+    what_is_noted_is_said_with_calls_that_are_made_anyhow,
+    an_owed_line_outlives_its_outcome,
+    what_is_logged_is_not_handed_out_again,
+    no_more_are_handed_out_than_asked_for,
+    an_unreadable_end_holds_nobody_up,
+    a_task_cancelled_twice_is_logged_once,
 }

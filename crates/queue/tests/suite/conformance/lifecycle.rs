@@ -7,7 +7,7 @@ use queue::{CancelReply, Depth};
 
 use crate::support::*;
 
-pub(super) async fn a_task_goes_from_submit_to_its_result(on: Fixture) {
+async fn a_task_goes_from_submit_to_its_result(on: Fixture) {
     let broker = on.broker;
     broker.ping().await.unwrap();
     let task = task();
@@ -31,7 +31,7 @@ pub(super) async fn a_task_goes_from_submit_to_its_result(on: Fixture) {
     assert!(broker.claim(&worker, NO_WAIT).await.unwrap().is_none(), "its entry is gone");
 }
 
-pub(super) async fn a_snapshot_tells_every_state(on: Fixture) {
+async fn a_snapshot_tells_every_state(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let queued = broker.snapshot(task.id).await.unwrap().unwrap();
@@ -56,7 +56,7 @@ pub(super) async fn a_snapshot_tells_every_state(on: Fixture) {
     assert_eq!(ended.submitted_at, queued.submitted_at);
 }
 
-pub(super) async fn metrics_follow_from_the_brokers_clock(on: Fixture) {
+async fn metrics_follow_from_the_brokers_clock(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     tokio::time::sleep(Duration::from_millis(60)).await;
@@ -71,7 +71,7 @@ pub(super) async fn metrics_follow_from_the_brokers_clock(on: Fixture) {
     assert_eq!(metrics.cached_tokens, 3);
 }
 
-pub(super) async fn a_repeated_submit_changes_nothing(on: Fixture) {
+async fn a_repeated_submit_changes_nothing(on: Fixture) {
     let broker = on.broker;
     let task = task();
     let first = broker.submit(&task, &up_to(10)).await.unwrap();
@@ -92,7 +92,7 @@ pub(super) async fn a_repeated_submit_changes_nothing(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 1, processing: 0 });
 }
 
-pub(super) async fn a_repeated_finish_gets_the_same_answer(on: Fixture) {
+async fn a_repeated_finish_gets_the_same_answer(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -104,7 +104,7 @@ pub(super) async fn a_repeated_finish_gets_the_same_answer(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-pub(super) async fn only_one_outcome_is_ever_recorded(on: Fixture) {
+async fn only_one_outcome_is_ever_recorded(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -119,7 +119,7 @@ pub(super) async fn only_one_outcome_is_ever_recorded(on: Fixture) {
     assert_eq!(end.outcome, Some(completed("first")));
 }
 
-pub(super) async fn an_unknown_task_is_unknown_everywhere(on: Fixture) {
+async fn an_unknown_task_is_unknown_everywhere(on: Fixture) {
     let broker = on.broker;
     let id = TaskId::new();
     assert!(broker.snapshot(id).await.unwrap().is_none());
@@ -130,7 +130,7 @@ pub(super) async fn an_unknown_task_is_unknown_everywhere(on: Fixture) {
     assert!(broker.workers().await.unwrap().is_empty());
 }
 
-pub(super) async fn a_failed_task_keeps_its_error(on: Fixture) {
+async fn a_failed_task_keeps_its_error(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -139,7 +139,7 @@ pub(super) async fn a_failed_task_keeps_its_error(on: Fixture) {
     assert_eq!((end.state, end.outcome), (TaskState::Failed, Some(failed("no \"room\"\n"))));
 }
 
-pub(super) async fn an_outcome_expires_with_its_ttl(on: Fixture) {
+async fn an_outcome_expires_with_its_ttl(on: Fixture) {
     let broker = on.broker;
     let task = Task { result_ttl_s: 1, ..task() };
     broker.submit(&task, NO_LIMIT).await.unwrap();
@@ -156,7 +156,7 @@ pub(super) async fn an_outcome_expires_with_its_ttl(on: Fixture) {
     assert_eq!(claimed(&*broker, &claimant(LONG)).await.task, task);
 }
 
-pub(super) async fn a_queued_task_has_no_ttl(on: Fixture) {
+async fn a_queued_task_has_no_ttl(on: Fixture) {
     let broker = on.broker;
     let task = Task { result_ttl_s: 1, ..task() };
     broker.submit(&task, NO_LIMIT).await.unwrap();
@@ -165,4 +165,17 @@ pub(super) async fn a_queued_task_has_no_ttl(on: Fixture) {
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     broker.finish(&held.lease, &completed("x")).await.unwrap();
     assert!(broker.snapshot(task.id).await.unwrap().is_some());
+}
+
+run_on_every_broker! {
+    a_task_goes_from_submit_to_its_result,
+    a_snapshot_tells_every_state,
+    metrics_follow_from_the_brokers_clock,
+    a_repeated_submit_changes_nothing,
+    a_repeated_finish_gets_the_same_answer,
+    only_one_outcome_is_ever_recorded,
+    an_unknown_task_is_unknown_everywhere,
+    a_failed_task_keeps_its_error,
+    an_outcome_expires_with_its_ttl,
+    a_queued_task_has_no_ttl,
 }

@@ -25,7 +25,7 @@ fn within(expires_in: Duration) -> SubmitOptions {
     SubmitOptions { expires_in: Some(expires_in), ..SubmitOptions::PLAIN }
 }
 
-pub(super) async fn the_same_key_is_the_same_task(on: Fixture) {
+async fn the_same_key_is_the_same_task(on: Fixture) {
     let broker = on.broker;
     let submitted = task();
     let made = broker.submit(&submitted, &keyed("a:b", "hash")).await.unwrap();
@@ -57,7 +57,7 @@ pub(super) async fn the_same_key_is_the_same_task(on: Fixture) {
     assert_eq!(ended.estimate, None);
 }
 
-pub(super) async fn a_key_is_forgotten_with_its_task(on: Fixture) {
+async fn a_key_is_forgotten_with_its_task(on: Fixture) {
     let broker = on.broker;
     let first = Task { result_ttl_s: 1, ..task() };
     broker.submit(&first, &keyed("key", "hash")).await.unwrap();
@@ -69,7 +69,7 @@ pub(super) async fn a_key_is_forgotten_with_its_task(on: Fixture) {
     assert!(broker.submit(&task(), &keyed("key", "another")).await.unwrap().created);
 }
 
-pub(super) async fn fifty_at_once_are_one_task(on: Fixture) {
+async fn fifty_at_once_are_one_task(on: Fixture) {
     let mut submits = Vec::new();
     for _ in 0..50 {
         let broker = on.another();
@@ -86,7 +86,7 @@ pub(super) async fn fifty_at_once_are_one_task(on: Fixture) {
     assert_eq!(on.broker.depth(&model()).await.unwrap().queued, 1);
 }
 
-pub(super) async fn a_lost_reply_is_recognised_within_its_window(on: Fixture) {
+async fn a_lost_reply_is_recognised_within_its_window(on: Fixture) {
     let broker = on.broker;
     let window = Matches::Within(Duration::from_millis(300));
     let first = broker.submit(&task(), &matching("body", "h", Matches::Never)).await.unwrap();
@@ -98,7 +98,7 @@ pub(super) async fn a_lost_reply_is_recognised_within_its_window(on: Fixture) {
     assert!(broker.submit(&task(), &matching("body", "h", window)).await.unwrap().created);
 }
 
-pub(super) async fn a_delayed_task_waits_for_its_time(on: Fixture) {
+async fn a_delayed_task_waits_for_its_time(on: Fixture) {
     let (broker, other) = (Arc::clone(&on.broker), on.another());
     let delayed = task();
     let begun = Instant::now();
@@ -119,7 +119,7 @@ pub(super) async fn a_delayed_task_waits_for_its_time(on: Fixture) {
     assert_eq!(claimed(&*broker, &claimant(LONG)).await.task, delayed, "not delayed again");
 }
 
-pub(super) async fn a_reap_lets_due_tasks_in(on: Fixture) {
+async fn a_reap_lets_due_tasks_in(on: Fixture) {
     let broker = on.broker;
     let past = protocol::Timestamp::from_millis(1);
     let at_once = task();
@@ -137,7 +137,7 @@ pub(super) async fn a_reap_lets_due_tasks_in(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 0, processing: 2 });
 }
 
-pub(super) async fn a_task_past_its_deadline_expires(on: Fixture) {
+async fn a_task_past_its_deadline_expires(on: Fixture) {
     let broker = on.broker;
     let (late, delayed) = (task(), task());
     let deadline = Duration::from_millis(150);
@@ -161,7 +161,7 @@ pub(super) async fn a_task_past_its_deadline_expires(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 0, processing: 1 });
 }
 
-pub(super) async fn a_deadline_is_about_the_first_start(on: Fixture) {
+async fn a_deadline_is_about_the_first_start(on: Fixture) {
     let broker = on.broker;
     let task = task();
     let deadline = Duration::from_millis(150);
@@ -172,4 +172,15 @@ pub(super) async fn a_deadline_is_about_the_first_start(on: Fixture) {
     broker.release(&held.lease, &Release::Unused).await.unwrap();
     assert!(broker.reap(&claimant(SHORT)).await.unwrap().expired.is_empty());
     assert_eq!(claimed(&*broker, &claimant(LONG)).await.task, task);
+}
+
+run_on_every_broker! {
+    the_same_key_is_the_same_task,
+    a_key_is_forgotten_with_its_task,
+    fifty_at_once_are_one_task,
+    a_lost_reply_is_recognised_within_its_window,
+    a_delayed_task_waits_for_its_time,
+    a_reap_lets_due_tasks_in,
+    a_task_past_its_deadline_expires,
+    a_deadline_is_about_the_first_start,
 }

@@ -26,7 +26,7 @@ fn after(delay: Duration) -> SubmitOptions {
     SubmitOptions { start: Start::After(delay), ..SubmitOptions::PLAIN }
 }
 
-pub(super) async fn a_new_queue_has_nothing(on: Fixture) {
+async fn a_new_queue_has_nothing(on: Fixture) {
     let before = Timestamp::now();
     let overview = on.broker.overview().await.unwrap();
     let off = overview.at.seconds_since(before) + before.seconds_since(overview.at);
@@ -38,7 +38,7 @@ pub(super) async fn a_new_queue_has_nothing(on: Fixture) {
     );
 }
 
-pub(super) async fn every_lane_counts_for_itself(on: Fixture) {
+async fn every_lane_counts_for_itself(on: Fixture) {
     let broker = &*on.broker;
     for (number, lane) in Lane::ALL.into_iter().enumerate() {
         for _ in 0..=number {
@@ -58,7 +58,7 @@ pub(super) async fn every_lane_counts_for_itself(on: Fixture) {
     assert_eq!(broker.overview().await.unwrap().queued_bytes, 0);
 }
 
-pub(super) async fn a_backlog_counts_as_queued(on: Fixture) {
+async fn a_backlog_counts_as_queued(on: Fixture) {
     let broker = &*on.broker;
     let mut ids = Vec::new();
     for _ in 0..40 {
@@ -71,7 +71,7 @@ pub(super) async fn a_backlog_counts_as_queued(on: Fixture) {
     assert_eq!(waiting(broker).await, ([0, 37, 0, 0], 0, 1));
 }
 
-pub(super) async fn what_waits_for_its_time_is_in_no_lane(on: Fixture) {
+async fn what_waits_for_its_time_is_in_no_lane(on: Fixture) {
     let broker = &*on.broker;
     let (soon, never) = (task(), task());
     broker.submit(&soon, &after(Duration::from_millis(400))).await.unwrap();
@@ -98,7 +98,7 @@ pub(super) async fn what_waits_for_its_time_is_in_no_lane(on: Fixture) {
     assert_eq!(broker.overview().await.unwrap().queued_bytes, 0);
 }
 
-pub(super) async fn every_end_is_counted_once(on: Fixture) {
+async fn every_end_is_counted_once(on: Fixture) {
     let broker = &*on.broker;
     let (mut counted, mut letters) = ([0; 3], 0);
     for end in End::ALL {
@@ -118,7 +118,7 @@ pub(super) async fn every_end_is_counted_once(on: Fixture) {
     assert_eq!(counted, [1, 3, 4]);
 }
 
-pub(super) async fn capacity_and_pace_are_those_of_the_workers(on: Fixture) {
+async fn capacity_and_pace_are_those_of_the_workers(on: Fixture) {
     let broker = &*on.broker;
     submitted(broker).await;
     assert_eq!((queue(broker).await.capacity, queue(broker).await.service_ms), (0, 0.0));
@@ -163,7 +163,7 @@ pub(super) async fn capacity_and_pace_are_those_of_the_workers(on: Fixture) {
     assert!((50.0..5_000.0).contains(&measured), "{measured} ms");
 }
 
-pub(super) async fn models_are_listed_by_name_once_known(on: Fixture) {
+async fn models_are_listed_by_name_once_known(on: Fixture) {
     let broker = &*on.broker;
     let named = |name: &str| Task { model: ModelId::new(name), ..task() };
     for name in ["b", "d", "c"] {
@@ -181,7 +181,7 @@ pub(super) async fn models_are_listed_by_name_once_known(on: Fixture) {
     assert_eq!(listed().await, "a false, b false, c false, d true");
 }
 
-pub(super) async fn webhooks_count_from_the_end_until_they_are_done(on: Fixture) {
+async fn webhooks_count_from_the_end_until_they_are_done(on: Fixture) {
     let broker = &*on.broker;
     let pending = async || broker.overview().await.unwrap().webhooks_pending;
     let (task, given_up) = (with_webhook(task()), with_webhook(task()));
@@ -201,4 +201,15 @@ pub(super) async fn webhooks_count_from_the_end_until_they_are_done(on: Fixture)
     broker.due_webhooks(LONG, 10).await.unwrap();
     broker.webhook_tried(given_up.id, &tried(1), Verdict::GivenUp).await.unwrap();
     assert_eq!(pending().await, 1);
+}
+
+run_on_every_broker! {
+    a_new_queue_has_nothing,
+    every_lane_counts_for_itself,
+    a_backlog_counts_as_queued,
+    what_waits_for_its_time_is_in_no_lane,
+    every_end_is_counted_once,
+    capacity_and_pace_are_those_of_the_workers,
+    models_are_listed_by_name_once_known,
+    webhooks_count_from_the_end_until_they_are_done,
 }

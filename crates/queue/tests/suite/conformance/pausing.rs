@@ -20,7 +20,7 @@ async fn claims_nothing(broker: &dyn Broker) {
     assert_eq!(taken, None);
 }
 
-pub(super) async fn a_paused_models_tasks_wait_while_others_go_on(on: Fixture) {
+async fn a_paused_models_tasks_wait_while_others_go_on(on: Fixture) {
     let broker = &*on.broker;
     let held_back = submitted(broker).await;
     broker.set_paused(&model(), true).await.unwrap();
@@ -39,7 +39,7 @@ pub(super) async fn a_paused_models_tasks_wait_while_others_go_on(on: Fixture) {
     assert_eq!(claimed(broker, &worker).await.task, behind);
 }
 
-pub(super) async fn a_resume_wakes_a_waiting_claim(on: Fixture) {
+async fn a_resume_wakes_a_waiting_claim(on: Fixture) {
     let broker = Arc::clone(&on.broker);
     broker.set_paused(&model(), true).await.unwrap();
     let before = submitted(&*broker).await;
@@ -55,7 +55,7 @@ pub(super) async fn a_resume_wakes_a_waiting_claim(on: Fixture) {
     assert!(resumed.elapsed() < NOTICED, "noticed after {:?}", resumed.elapsed());
 }
 
-pub(super) async fn a_claim_that_waited_before_the_pause_gets_nothing_in_it(on: Fixture) {
+async fn a_claim_that_waited_before_the_pause_gets_nothing_in_it(on: Fixture) {
     let broker = Arc::clone(&on.broker);
     let waiting = tokio::spawn(async move { broker.claim(&claimant(LONG), LONG).await.unwrap() });
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -68,7 +68,7 @@ pub(super) async fn a_claim_that_waited_before_the_pause_gets_nothing_in_it(on: 
     assert_eq!(taken.unwrap().unwrap().task, task);
 }
 
-pub(super) async fn what_runs_goes_on_in_a_pause(on: Fixture) {
+async fn what_runs_goes_on_in_a_pause(on: Fixture) {
     let broker = &*on.broker;
     let (first, second) = (submitted(broker).await, submitted(broker).await);
     let running = claimed(broker, &claimant(LONG)).await;
@@ -84,7 +84,7 @@ pub(super) async fn what_runs_goes_on_in_a_pause(on: Fixture) {
     assert!(broker.snapshot(first.id).await.unwrap().unwrap().outcome.is_some());
 }
 
-pub(super) async fn tasks_end_in_a_pause(on: Fixture) {
+async fn tasks_end_in_a_pause(on: Fixture) {
     let broker = &*on.broker;
     broker.set_paused(&model(), true).await.unwrap();
     let cancelled = submitted(broker).await;
@@ -100,7 +100,7 @@ pub(super) async fn tasks_end_in_a_pause(on: Fixture) {
     claims_nothing(broker).await;
 }
 
-pub(super) async fn a_pause_holds_for_everyone_until_it_is_lifted(on: Fixture) {
+async fn a_pause_holds_for_everyone_until_it_is_lifted(on: Fixture) {
     submitted(&*on.broker).await;
     for _ in 0..2 {
         on.broker.set_paused(&model(), true).await.unwrap();
@@ -116,7 +116,7 @@ pub(super) async fn a_pause_holds_for_everyone_until_it_is_lifted(on: Fixture) {
     claimed(&*on.broker, &claimant(LONG)).await;
 }
 
-pub(super) async fn nothing_is_foretold_of_a_paused_model(on: Fixture) {
+async fn nothing_is_foretold_of_a_paused_model(on: Fixture) {
     let broker = &*on.broker;
     submitted(broker).await;
     let held = claimed(broker, &claimant(LONG)).await;
@@ -133,4 +133,14 @@ pub(super) async fn nothing_is_foretold_of_a_paused_model(on: Fixture) {
     assert_eq!((second.position, second.eta), (2, None));
     broker.set_paused(&model(), false).await.unwrap();
     assert!(estimate(broker, waiting.id).await.unwrap().eta.is_some());
+}
+
+run_on_every_broker! {
+    a_paused_models_tasks_wait_while_others_go_on,
+    a_resume_wakes_a_waiting_claim,
+    a_claim_that_waited_before_the_pause_gets_nothing_in_it,
+    what_runs_goes_on_in_a_pause,
+    tasks_end_in_a_pause,
+    a_pause_holds_for_everyone_until_it_is_lifted,
+    nothing_is_foretold_of_a_paused_model,
 }

@@ -23,7 +23,7 @@ async fn told(broker: &dyn Broker, id: TaskId) -> Vec<String> {
     attempts
 }
 
-pub(super) async fn what_is_told_already_is_not_told_twice(on: Fixture) {
+async fn what_is_told_already_is_not_told_twice(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let lease = claimed(&*broker, &claimant(LONG)).await.lease;
@@ -41,7 +41,7 @@ pub(super) async fn what_is_told_already_is_not_told_twice(on: Fixture) {
     assert_eq!(numbers, (1..=8).collect::<Vec<_>>(), "no number was used up");
 }
 
-pub(super) async fn each_attempt_is_told_from_its_start(on: Fixture) {
+async fn each_attempt_is_told_from_its_start(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let first = claimed(&*broker, &claimant(LONG)).await.lease;
@@ -57,7 +57,7 @@ pub(super) async fn each_attempt_is_told_from_its_start(on: Fixture) {
     assert_eq!(told(&*broker, task.id).await, ["old text", "newest"], "the late one left no trace");
 }
 
-pub(super) async fn a_repeated_publish_hears_of_a_cancel(on: Fixture) {
+async fn a_repeated_publish_hears_of_a_cancel(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let lease = claimed(&*broker, &claimant(LONG)).await.lease;
@@ -67,4 +67,10 @@ pub(super) async fn a_repeated_publish_hears_of_a_cancel(on: Fixture) {
     assert!(broker.publish(&lease, 0, &text).await.unwrap().cancel_requested);
     assert!(broker.publish(&lease, 1, &[]).await.unwrap().cancel_requested, "with nothing new");
     assert_eq!(told(&*broker, task.id).await, ["a"]);
+}
+
+run_on_every_broker! {
+    what_is_told_already_is_not_told_twice,
+    each_attempt_is_told_from_its_start,
+    a_repeated_publish_hears_of_a_cancel,
 }

@@ -20,7 +20,7 @@ async fn ended_once(broker: &dyn Broker, id: protocol::TaskId) -> TaskState {
     end.state
 }
 
-pub(super) async fn cancel_against_claim_against_finish(on: Fixture) {
+async fn cancel_against_claim_against_finish(on: Fixture) {
     let (worker_side, gateway) = (Arc::clone(&on.broker), on.another());
     let mut states = std::collections::HashMap::new();
     for round in 0..1_000u64 {
@@ -50,7 +50,7 @@ pub(super) async fn cancel_against_claim_against_finish(on: Fixture) {
     assert_eq!(gateway.depth(&model()).await.unwrap(), Depth::default(), "{states:?}");
 }
 
-pub(super) async fn finishes_of_two_leases(on: Fixture) {
+async fn finishes_of_two_leases(on: Fixture) {
     let (one, two) = (Arc::clone(&on.broker), on.another());
     for _ in 0..50 {
         let task = submitted(&*one).await;
@@ -69,7 +69,7 @@ pub(super) async fn finishes_of_two_leases(on: Fixture) {
     assert_eq!(one.depth(&model()).await.unwrap(), Depth::default());
 }
 
-pub(super) async fn reapers_against_finishers(on: Fixture) {
+async fn reapers_against_finishers(on: Fixture) {
     // Leases so short that many expire just as their holder finishes.
     let lease = Duration::from_millis(60);
     let mut reapers = Vec::new();
@@ -114,4 +114,10 @@ pub(super) async fn reapers_against_finishers(on: Fixture) {
         ended_once(&*on.broker, id).await;
     }
     reapers.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+run_on_every_broker! {
+    cancel_against_claim_against_finish,
+    finishes_of_two_leases,
+    reapers_against_finishers,
 }

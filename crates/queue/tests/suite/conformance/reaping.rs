@@ -7,7 +7,7 @@ use queue::{Depth, Reaped, Release};
 
 use crate::support::*;
 
-pub(super) async fn a_lease_that_ran_out_is_queued_again(on: Fixture) {
+async fn a_lease_that_ran_out_is_queued_again(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let reaper = claimant(SHORT);
@@ -28,7 +28,7 @@ pub(super) async fn a_lease_that_ran_out_is_queued_again(on: Fixture) {
     broker.finish(&again.lease, &completed("second try")).await.unwrap();
 }
 
-pub(super) async fn a_renewed_lease_is_left_alone(on: Fixture) {
+async fn a_renewed_lease_is_left_alone(on: Fixture) {
     let broker = on.broker;
     submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(SHORT)).await;
@@ -40,7 +40,7 @@ pub(super) async fn a_renewed_lease_is_left_alone(on: Fixture) {
     broker.finish(&held.lease, &completed("x")).await.unwrap();
 }
 
-pub(super) async fn attempts_used_up_are_handed_to_the_reaper(on: Fixture) {
+async fn attempts_used_up_are_handed_to_the_reaper(on: Fixture) {
     let broker = on.broker;
     let task = Task { max_attempts: 2, ..task() };
     broker.submit(&task, NO_LIMIT).await.unwrap();
@@ -67,7 +67,7 @@ pub(super) async fn attempts_used_up_are_handed_to_the_reaper(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-pub(super) async fn an_unused_release_does_not_count(on: Fixture) {
+async fn an_unused_release_does_not_count(on: Fixture) {
     let broker = on.broker;
     let task = Task { max_attempts: 1, ..task() };
     broker.submit(&task, NO_LIMIT).await.unwrap();
@@ -82,7 +82,7 @@ pub(super) async fn an_unused_release_does_not_count(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 1, processing: 0 });
 }
 
-pub(super) async fn a_failed_release_counts(on: Fixture) {
+async fn a_failed_release_counts(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let worker = claimant(LONG);
@@ -101,7 +101,7 @@ pub(super) async fn a_failed_release_counts(on: Fixture) {
     assert!(events.iter().any(|event| event.body == reason), "{events:?}");
 }
 
-pub(super) async fn a_repeated_release_changes_nothing(on: Fixture) {
+async fn a_repeated_release_changes_nothing(on: Fixture) {
     let broker = on.broker;
     submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -116,7 +116,7 @@ pub(super) async fn a_repeated_release_changes_nothing(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-pub(super) async fn a_cancelled_task_is_not_queued_again(on: Fixture) {
+async fn a_cancelled_task_is_not_queued_again(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     claimed(&*broker, &claimant(SHORT)).await;
@@ -128,7 +128,7 @@ pub(super) async fn a_cancelled_task_is_not_queued_again(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-pub(super) async fn reapers_hold_back_after_silence(on: Fixture) {
+async fn reapers_hold_back_after_silence(on: Fixture) {
     let broker = on.broker;
     let reaper = claimant(SHORT);
     broker.reap(&reaper).await.unwrap();
@@ -145,7 +145,7 @@ pub(super) async fn reapers_hold_back_after_silence(on: Fixture) {
     broker.finish(&held.lease, &completed("x")).await.unwrap();
 }
 
-pub(super) async fn many_leases_are_reaped_at_once(on: Fixture) {
+async fn many_leases_are_reaped_at_once(on: Fixture) {
     const TASKS: usize = 150; // more than one reap handles at once
     let broker = on.broker;
     for _ in 0..TASKS {
@@ -158,4 +158,16 @@ pub(super) async fn many_leases_are_reaped_at_once(on: Fixture) {
         requeued.extend(reap_until_found(&*broker, &claimant(SHORT)).await.requeued);
     }
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 150, processing: 0 });
+}
+
+run_on_every_broker! {
+    a_lease_that_ran_out_is_queued_again,
+    a_renewed_lease_is_left_alone,
+    attempts_used_up_are_handed_to_the_reaper,
+    an_unused_release_does_not_count,
+    a_failed_release_counts,
+    a_repeated_release_changes_nothing,
+    a_cancelled_task_is_not_queued_again,
+    reapers_hold_back_after_silence,
+    many_leases_are_reaped_at_once,
 }

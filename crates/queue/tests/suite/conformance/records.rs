@@ -19,7 +19,7 @@ fn is_unreadable(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Failed(error) if error.error_type == ErrorType::UnreadableRecord)
 }
 
-pub(super) async fn a_record_of_another_version_is_refused_not_misread(on: Fixture) {
+async fn a_record_of_another_version_is_refused_not_misread(on: Fixture) {
     let task = submitted(&*on.broker).await;
     on.overwrite_record(task.id, FROM_THE_FUTURE).await;
     let error = on.broker.snapshot(task.id).await.unwrap_err();
@@ -29,7 +29,7 @@ pub(super) async fn a_record_of_another_version_is_refused_not_misread(on: Fixtu
     assert!(matches!(error, BrokerError::Record(RecordError::Malformed(_))), "{error}");
 }
 
-pub(super) async fn an_unreadable_task_is_failed_and_the_next_is_claimed(on: Fixture) {
+async fn an_unreadable_task_is_failed_and_the_next_is_claimed(on: Fixture) {
     let unreadable = submitted(&*on.broker).await;
     on.overwrite_record(unreadable.id, FROM_THE_FUTURE).await;
     let good = submitted(&*on.broker).await;
@@ -39,7 +39,7 @@ pub(super) async fn an_unreadable_task_is_failed_and_the_next_is_claimed(on: Fix
     assert_eq!(on.broker.depth(&model()).await.unwrap().queued, 0);
 }
 
-pub(super) async fn an_unreadable_task_with_its_attempts_used_up_is_failed(on: Fixture) {
+async fn an_unreadable_task_with_its_attempts_used_up_is_failed(on: Fixture) {
     let task = Task { max_attempts: 1, ..task() };
     on.broker.submit(&task, NO_LIMIT).await.unwrap();
     claimed(&*on.broker, &claimant(SHORT)).await;
@@ -52,4 +52,10 @@ pub(super) async fn an_unreadable_task_with_its_attempts_used_up_is_failed(on: F
     .await;
     let outcome = outcome_event(&*on.broker, task.id).await;
     assert!(is_unreadable(&outcome), "{outcome:?}");
+}
+
+run_on_every_broker! {
+    a_record_of_another_version_is_refused_not_misread,
+    an_unreadable_task_is_failed_and_the_next_is_claimed,
+    an_unreadable_task_with_its_attempts_used_up_is_failed,
 }

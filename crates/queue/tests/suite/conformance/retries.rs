@@ -20,7 +20,7 @@ async fn run_at(broker: &dyn Broker, id: TaskId) -> Option<Timestamp> {
     broker.snapshot(id).await.unwrap().unwrap().run_at
 }
 
-pub(super) async fn a_failed_task_rests_before_its_next_attempt(on: Fixture) {
+async fn a_failed_task_rests_before_its_next_attempt(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let begun = Instant::now();
@@ -42,7 +42,7 @@ pub(super) async fn a_failed_task_rests_before_its_next_attempt(on: Fixture) {
     assert!((REST..REST + Duration::from_millis(700)).contains(&took), "{took:?}");
 }
 
-pub(super) async fn without_a_rest_it_is_queued_at_once(on: Fixture) {
+async fn without_a_rest_it_is_queued_at_once(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     fail_next(&*broker, Duration::ZERO).await;
@@ -51,7 +51,7 @@ pub(super) async fn without_a_rest_it_is_queued_at_once(on: Fixture) {
     assert_eq!((again.task, again.failed_attempts), (task, 1));
 }
 
-pub(super) async fn a_repeated_failed_release_rests_once(on: Fixture) {
+async fn a_repeated_failed_release_rests_once(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let lease = fail_next(&*broker, REST).await;
@@ -66,7 +66,7 @@ pub(super) async fn a_repeated_failed_release_rests_once(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-pub(super) async fn an_estimate_counts_the_rest(on: Fixture) {
+async fn an_estimate_counts_the_rest(on: Fixture) {
     let broker = on.broker;
     broker.report_worker(&report(1), LONG).await.unwrap();
     submitted(&*broker).await;
@@ -81,7 +81,7 @@ pub(super) async fn an_estimate_counts_the_rest(on: Fixture) {
     assert!(eta.earliest_s > 50.0 && eta.latest_s < 70.0, "{eta:?}");
 }
 
-pub(super) async fn a_resting_task_can_be_cancelled(on: Fixture) {
+async fn a_resting_task_can_be_cancelled(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let lease = fail_next(&*broker, REST).await;
@@ -96,7 +96,7 @@ pub(super) async fn a_resting_task_can_be_cancelled(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-pub(super) async fn a_deadline_does_not_end_a_resting_task(on: Fixture) {
+async fn a_deadline_does_not_end_a_resting_task(on: Fixture) {
     let broker = on.broker;
     let task = task();
     let deadline = Duration::from_millis(200);
@@ -110,7 +110,7 @@ pub(super) async fn a_deadline_does_not_end_a_resting_task(on: Fixture) {
     assert_eq!(held.task, task);
 }
 
-pub(super) async fn what_loses_worker_after_worker_rests(on: Fixture) {
+async fn what_loses_worker_after_worker_rests(on: Fixture) {
     let broker = on.broker;
     let task = Task { max_attempts: 5, ..task() };
     broker.submit(&task, NO_LIMIT).await.unwrap();
@@ -137,7 +137,7 @@ pub(super) async fn what_loses_worker_after_worker_rests(on: Fixture) {
     assert_eq!(again.failed_attempts, 4, "queued at once");
 }
 
-pub(super) async fn many_rest_and_all_come_back(on: Fixture) {
+async fn many_rest_and_all_come_back(on: Fixture) {
     const TASKS: usize = 40; // more than a tenant's window in a stream
     let broker = on.broker;
     let mut leases = Vec::new();
@@ -156,4 +156,15 @@ pub(super) async fn many_rest_and_all_come_back(on: Fixture) {
         broker.finish(&held.lease, &completed("x")).await.unwrap();
     }
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
+}
+
+run_on_every_broker! {
+    a_failed_task_rests_before_its_next_attempt,
+    without_a_rest_it_is_queued_at_once,
+    a_repeated_failed_release_rests_once,
+    an_estimate_counts_the_rest,
+    a_resting_task_can_be_cancelled,
+    a_deadline_does_not_end_a_resting_task,
+    what_loses_worker_after_worker_rests,
+    many_rest_and_all_come_back,
 }

@@ -41,7 +41,7 @@ fn numbers(report: &WebhookReport) -> Vec<u32> {
     report.tries.iter().map(|tried| tried.number).collect()
 }
 
-pub(super) async fn every_outcome_makes_exactly_one_delivery(on: Fixture) {
+async fn every_outcome_makes_exactly_one_delivery(on: Fixture) {
     let broker = &*on.broker;
     for end in End::ALL {
         let task = end.submit(broker, with_webhook(task())).await;
@@ -83,7 +83,7 @@ fn expected(task: &Task, end: &TaskSnapshot) -> Delivery {
     }
 }
 
-pub(super) async fn ends_that_race_make_one_delivery(on: Fixture) {
+async fn ends_that_race_make_one_delivery(on: Fixture) {
     let (gateway, worker) = (on.another(), Arc::clone(&on.broker));
     for _ in 0..40 {
         let task = with_webhook(task());
@@ -101,7 +101,7 @@ pub(super) async fn ends_that_race_make_one_delivery(on: Fixture) {
     }
 }
 
-pub(super) async fn a_retried_attempt_tells_nothing(on: Fixture) {
+async fn a_retried_attempt_tells_nothing(on: Fixture) {
     let broker = &*on.broker;
     let task = with_webhook(task());
     broker.submit(&task, NO_LIMIT).await.unwrap();
@@ -113,7 +113,7 @@ pub(super) async fn a_retried_attempt_tells_nothing(on: Fixture) {
     assert_eq!(taken(broker, LONG).await.outcome, completed("the \"answer\" 🦀"));
 }
 
-pub(super) async fn a_task_without_a_webhook_makes_no_delivery(on: Fixture) {
+async fn a_task_without_a_webhook_makes_no_delivery(on: Fixture) {
     let broker = &*on.broker;
     let task = submitted(broker).await;
     assert_eq!(broker.webhook(task.id).await.unwrap(), None);
@@ -125,7 +125,7 @@ pub(super) async fn a_task_without_a_webhook_makes_no_delivery(on: Fixture) {
     }
 }
 
-pub(super) async fn deliverers_never_share_a_delivery(on: Fixture) {
+async fn deliverers_never_share_a_delivery(on: Fixture) {
     const TASKS: usize = 40;
     for _ in 0..TASKS {
         ended(&*on.broker).await;
@@ -153,7 +153,7 @@ pub(super) async fn deliverers_never_share_a_delivery(on: Fixture) {
     assert_eq!(all.into_iter().collect::<HashSet<_>>().len(), TASKS);
 }
 
-pub(super) async fn the_first_due_goes_first(on: Fixture) {
+async fn the_first_due_goes_first(on: Fixture) {
     let broker = &*on.broker;
     let mut order = Vec::new();
     for _ in 0..3 {
@@ -168,7 +168,7 @@ pub(super) async fn the_first_due_goes_first(on: Fixture) {
     assert_eq!(taken, order);
 }
 
-pub(super) async fn a_delivery_is_due_again_when_its_deliverer_dies(on: Fixture) {
+async fn a_delivery_is_due_again_when_its_deliverer_dies(on: Fixture) {
     let broker = &*on.broker;
     let task = ended(broker).await;
     assert_eq!(taken(broker, SPAN).await.number, 1);
@@ -180,7 +180,7 @@ pub(super) async fn a_delivery_is_due_again_when_its_deliverer_dies(on: Fixture)
     assert_eq!((report.state, numbers(&report)), (WebhookState::Pending, vec![]));
 }
 
-pub(super) async fn a_late_try_that_nobody_took_over_still_counts(on: Fixture) {
+async fn a_late_try_that_nobody_took_over_still_counts(on: Fixture) {
     let broker = &*on.broker;
     let task = ended(broker).await;
     taken(broker, Duration::from_millis(1)).await;
@@ -190,7 +190,7 @@ pub(super) async fn a_late_try_that_nobody_took_over_still_counts(on: Fixture) {
     assert_eq!(report_of(broker, task.id).await.state, WebhookState::Delivered);
 }
 
-pub(super) async fn a_late_try_of_an_old_number_changes_nothing(on: Fixture) {
+async fn a_late_try_of_an_old_number_changes_nothing(on: Fixture) {
     let broker = &*on.broker;
     for late in [Verdict::Delivered, Verdict::GivenUp, Verdict::Again(NO_WAIT)] {
         let task = ended(broker).await;
@@ -211,7 +211,7 @@ pub(super) async fn a_late_try_of_an_old_number_changes_nothing(on: Fixture) {
     }
 }
 
-pub(super) async fn a_try_later_than_the_end_changes_nothing(on: Fixture) {
+async fn a_try_later_than_the_end_changes_nothing(on: Fixture) {
     let broker = &*on.broker;
     let task = ended(broker).await;
     taken(broker, Duration::from_millis(1)).await;
@@ -224,7 +224,7 @@ pub(super) async fn a_try_later_than_the_end_changes_nothing(on: Fixture) {
     assert_eq!((report.state, numbers(&report)), (WebhookState::Delivered, vec![1, 2]));
 }
 
-pub(super) async fn a_try_told_twice_counts_once(on: Fixture) {
+async fn a_try_told_twice_counts_once(on: Fixture) {
     let broker = &*on.broker;
     let task = ended(broker).await;
     taken(broker, LONG).await;
@@ -237,7 +237,7 @@ pub(super) async fn a_try_told_twice_counts_once(on: Fixture) {
     assert_eq!(numbers(&report_of(broker, task.id).await), [1]);
 }
 
-pub(super) async fn a_delivery_rests_between_tries(on: Fixture) {
+async fn a_delivery_rests_between_tries(on: Fixture) {
     let broker = &*on.broker;
     let task = ended(broker).await;
     taken(broker, LONG).await;
@@ -252,7 +252,7 @@ pub(super) async fn a_delivery_rests_between_tries(on: Fixture) {
     assert_eq!(taken(broker, LONG).await.number, 2);
 }
 
-pub(super) async fn what_is_given_up_is_not_tried_again(on: Fixture) {
+async fn what_is_given_up_is_not_tried_again(on: Fixture) {
     let broker = &*on.broker;
     let task = ended(broker).await;
     taken(broker, Duration::from_millis(1)).await;
@@ -269,7 +269,7 @@ fn failed_try(number: u32) -> queue::Tried {
     queue::Tried { result, ..tried(number) }
 }
 
-pub(super) async fn a_report_keeps_the_latest_tries(on: Fixture) {
+async fn a_report_keeps_the_latest_tries(on: Fixture) {
     let broker = &*on.broker;
     let task = ended(broker).await;
     let last = MAX_TRIES_KEPT as u32 + 4;
@@ -281,7 +281,7 @@ pub(super) async fn a_report_keeps_the_latest_tries(on: Fixture) {
     assert_eq!(numbers(&report_of(broker, task.id).await), (5..=last).collect::<Vec<_>>());
 }
 
-pub(super) async fn a_delivery_outlives_the_outcome(on: Fixture) {
+async fn a_delivery_outlives_the_outcome(on: Fixture) {
     let broker = &*on.broker;
     let task = with_webhook(Task { result_ttl_s: 1, ..task() });
     End::Completed.submit(broker, task.clone()).await;
@@ -296,4 +296,22 @@ pub(super) async fn a_delivery_outlives_the_outcome(on: Fixture) {
     broker.webhook_tried(task.id, &tried(1), Verdict::Delivered).await.unwrap();
     broker.reap(&claimant(SHORT)).await.unwrap();
     assert_eq!(report_of(broker, task.id).await.state, WebhookState::Delivered);
+}
+
+run_on_every_broker! {
+    every_outcome_makes_exactly_one_delivery,
+    ends_that_race_make_one_delivery,
+    a_retried_attempt_tells_nothing,
+    a_task_without_a_webhook_makes_no_delivery,
+    deliverers_never_share_a_delivery,
+    the_first_due_goes_first,
+    a_delivery_is_due_again_when_its_deliverer_dies,
+    a_late_try_that_nobody_took_over_still_counts,
+    a_late_try_of_an_old_number_changes_nothing,
+    a_try_later_than_the_end_changes_nothing,
+    a_try_told_twice_counts_once,
+    a_delivery_rests_between_tries,
+    what_is_given_up_is_not_tried_again,
+    a_report_keeps_the_latest_tries,
+    a_delivery_outlives_the_outcome,
 }

@@ -6,7 +6,7 @@ use protocol::{WorkerId, WorkerStatus};
 
 use crate::support::*;
 
-pub(super) async fn reports_are_listed_until_their_ttl(on: Fixture) {
+async fn reports_are_listed_until_their_ttl(on: Fixture) {
     let broker = on.broker;
     let (mut steady, silent) = (report(1), report(1));
     broker.report_worker(&steady, LONG).await.unwrap();
@@ -35,7 +35,7 @@ pub(super) async fn reports_are_listed_until_their_ttl(on: Fixture) {
     assert_eq!(listed, [steady], "the latest report of who reports");
 }
 
-pub(super) async fn a_worker_that_says_goodbye_is_forgotten(on: Fixture) {
+async fn a_worker_that_says_goodbye_is_forgotten(on: Fixture) {
     let broker = on.broker;
     let report = report(1);
     broker.report_worker(&report, LONG).await.unwrap();
@@ -50,4 +50,9 @@ pub(super) async fn a_worker_that_says_goodbye_is_forgotten(on: Fixture) {
     assert!(broker.workers().await.unwrap().is_empty());
     broker.finish(&held.lease, &completed("its lease is still good")).await.unwrap();
     broker.reap(&claimant(SHORT)).await.unwrap();
+}
+
+run_on_every_broker! {
+    reports_are_listed_until_their_ttl,
+    a_worker_that_says_goodbye_is_forgotten,
 }

@@ -24,7 +24,10 @@ impl Fixture {
             Store::Sqlite(folder) => {
                 let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
                 let set = "UPDATE tasks SET record = ?2 WHERE id = ?1";
-                assert_eq!(file.execute(set, [&id.to_string(), record]).unwrap(), 1);
+                assert_eq!(
+                    file.execute(set, rusqlite::params![id.as_uuid().as_bytes(), record]).unwrap(),
+                    1
+                );
             }
         }
     }
@@ -42,7 +45,10 @@ impl Fixture {
             Store::Sqlite(folder) => {
                 let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
                 let set = "UPDATE tasks SET outcome = ?2 WHERE id = ?1";
-                assert_eq!(file.execute(set, [&id.to_string(), outcome]).unwrap(), 1);
+                assert_eq!(
+                    file.execute(set, rusqlite::params![id.as_uuid().as_bytes(), outcome]).unwrap(),
+                    1
+                );
             }
         }
     }
@@ -104,7 +110,8 @@ impl Fixture {
                     while let Some(row) = rows.next().unwrap() {
                         found |= (0..columns).any(|column| {
                             let value = row.get_ref(column).unwrap();
-                            value.as_str().is_ok_and(|value| value.contains(text))
+                            let bytes = value.as_bytes().unwrap_or_default();
+                            bytes.windows(text.len()).any(|window| window == text.as_bytes())
                         });
                     }
                     found
@@ -127,8 +134,11 @@ impl Fixture {
             }
             Store::Sqlite(folder) => {
                 let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
-                let until = "SELECT until FROM tombstones WHERE task = ?1";
-                let until = file.query_row(until, [id.to_string()], |row| row.get::<_, i64>(0));
+                let until = "SELECT expires + max(ttl_ms, ?2) FROM tasks WHERE id = ?1
+                             UNION ALL SELECT until FROM tombstones WHERE task = ?1";
+                let least = i64::try_from(queue::TOMBSTONE.as_millis()).unwrap();
+                let of = (id.as_uuid().into_bytes(), least);
+                let until = file.query_row(until, of, |row| row.get::<_, i64>(0));
                 let now = i64::try_from(Timestamp::now().as_millis()).unwrap();
                 Duration::from_millis(u64::try_from(until.unwrap() - now).unwrap())
             }

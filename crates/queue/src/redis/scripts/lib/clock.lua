@@ -2,9 +2,6 @@
 -- clock wrote lie in the future of the new one, and a dead worker's lease would last until then. (A clock that
 -- jumps forward looks like an outage: see reap.lua.)
 
--- No short time limit ends later than this: a backoff, a report's TTL, the span of a log line.
-local SHORT_MS = 60000
-
 -- Lowers the scores of a sorted set that are above `latest` to that value.
 local function cut(key, latest)
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. int(latest), '+inf', 'LIMIT', 0, 10000)) do

@@ -1,10 +1,6 @@
 -- The positions of tasks in their lanes: how they enter and leave. `task.queue` has its totals read
 -- (`read_totals`); `counted` has the counters of its model.
 
--- The maximum number of a tenant's tasks in a stream, apart from requeued ones; the rest wait in its backlog.
--- (line.rs has the same constant for the embedded queue.)
-local WINDOW = 16
-
 -- The tasks to add to backlogs, by key: the count of tasks that joined including this one, id, alternating.
 local arriving = {}
 -- Queues whose window was full and has room now.

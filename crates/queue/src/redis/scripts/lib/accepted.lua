@@ -1,5 +1,5 @@
 -- Returns the reply of a submit about an accepted task.
-local function there(base, id, created, task, at)
+local function accepted(base, id, created, task, at)
   local reply = 'accepted ' .. id .. ' ' .. created .. ' ' .. task.state .. ' ' .. task.submitted .. ' '
     .. task.depth
   if task.state ~= 'queued' then return reply end
@@ -7,7 +7,7 @@ local function there(base, id, created, task, at)
 end
 
 -- Returns the same about a task that existed before.
-local function there_already(base, id, at)
+local function accepted_before(base, id, at)
   arrive()
-  return there(base, id, '0', read_placed(base, id, 'submitted', 'depth', 'run_at'), at)
+  return accepted(base, id, '0', read_placed(base, id, 'submitted', 'depth', 'run_at'), at)
 end

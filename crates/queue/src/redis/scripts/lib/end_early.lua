@@ -1,4 +1,4 @@
--- Ends a task other than by `work`, which updates the counters differently.
+-- Ends a task other than by `finish_and_claim`, which updates the counters differently.
 local function end_early(base, id, task, at, state, outcome, log_at)
   local was, counted = task.state, counters(base, task.queue.model)
   end_task(base, id, task, at, state, outcome, log_at)

@@ -1,4 +1,4 @@
--- work: records outcomes, each once, and then claims tasks under a lease.
+-- finish_and_claim: records outcomes, each once, and then claims tasks under a lease.
 --
 -- The lease that recorded an outcome may repeat the call. A failure that an operator should see also becomes
 -- a dead letter. The caller has a span to write the log line of each outcome; a later call acknowledges the
@@ -165,7 +165,7 @@ local function claim(worker, lease, turns, names)
     models[i] = counters(base, name)
     if models[i].delayed ~= 0 and not promoted then
       promoted = true
-      promote(base, at, 16)
+      promote(base, at, PROMOTED)
     end
   end
   if #turns > 1 then wanted = share_of(models, #turns) end
@@ -234,14 +234,14 @@ note_logged(base, written)
 local replies, outcomes = {}, tonumber(ARGV[from])
 from = from + 1
 for _ = 1, outcomes do
-  replies[#replies + 1] = alone(finish, ARGV[from], ARGV[from + 1], ARGV[from + 2], ARGV[from + 3],
+  replies[#replies + 1] = isolate(finish, ARGV[from], ARGV[from + 1], ARGV[from + 2], ARGV[from + 3],
     ARGV[from + 4])
   from = from + 5
 end
 while from <= #ARGV do
   local names = {}
   for i = 1, tonumber(ARGV[from + 3]) do names[i] = ARGV[from + 3 + i] end
-  local said, taken = alone(claim, ARGV[from], tonumber(ARGV[from + 1]), ARGV[from + 2], names)
+  local said, taken = isolate(claim, ARGV[from], tonumber(ARGV[from + 1]), ARGV[from + 2], names)
   replies[#replies + 1] = said
   append(replies, taken or {})
   from = from + 4 + #names

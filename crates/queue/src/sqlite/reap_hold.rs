@@ -10,7 +10,7 @@ use protocol::Timestamp;
 /// its worker is alive. If no process reaped for half a lease, no lease is reclaimed for one lease. If the
 /// call before was also the first after a gap, the reapers are merely slow, and there is no second hold.
 #[derive(Debug, Default)]
-pub(super) struct Silence {
+pub(super) struct ReapHold {
     last: Millis,
     late: bool,
     hold_until: Millis,
@@ -19,7 +19,7 @@ pub(super) struct Silence {
 /// Milliseconds; 0 before anything happened.
 type Millis = u64;
 
-impl Silence {
+impl ReapHold {
     /// Creates the value after a start, when no hold is needed: the leases of the previous process were
     /// handled.
     pub(super) fn from_start(now: Timestamp) -> Self {
@@ -46,9 +46,9 @@ mod tests {
     const LEASE: Duration = Duration::from_millis(300);
 
     fn held(calls: &[u64]) -> Vec<bool> {
-        let mut silence = Silence::default();
+        let mut hold = ReapHold::default();
         let at = |offset: &u64| Timestamp::from_millis(1_000_000 + offset);
-        calls.iter().map(|call| silence.holds(at(call), LEASE)).collect()
+        calls.iter().map(|call| hold.holds(at(call), LEASE)).collect()
     }
 
     #[test]
@@ -61,8 +61,8 @@ mod tests {
 
     #[test]
     fn a_start_is_no_silence() {
-        let mut silence = Silence::from_start(Timestamp::from_millis(1_000));
-        assert!(!silence.holds(Timestamp::from_millis(1_100), LEASE));
+        let mut hold = ReapHold::from_start(Timestamp::from_millis(1_000));
+        assert!(!hold.holds(Timestamp::from_millis(1_100), LEASE));
     }
 
     #[test]

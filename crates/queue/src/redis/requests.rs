@@ -1,0 +1,51 @@
+//! Requests that wait for the next call of their group, and the result of a claim. `submit.rs` and
+//! `work.rs` send them.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::handover::Parcel;
+use crate::{BrokerError, Claimant};
+
+/// A submit that waits for its call, as `submit.lua` takes it.
+pub(super) struct Submit {
+    pub(super) args: [String; 5],
+    pub(super) answer: oneshot::Sender<Result<String, BrokerError>>,
+}
+
+/// An outcome or a claim that waits for its call.
+pub(super) enum Work {
+    Finish(Finish),
+    Claim(Claim),
+}
+
+/// An outcome as `finish_and_claim.lua` takes it.
+pub(super) struct Finish {
+    pub(super) args: [String; 5],
+    pub(super) answer: oneshot::Sender<Result<String, BrokerError>>,
+}
+
+/// A claim of up to `most` tasks.
+pub(super) struct Claim {
+    pub(super) claimant: Claimant,
+    pub(super) most: usize,
+    pub(super) answer: oneshot::Sender<Result<Try, BrokerError>>,
+}
+
+/// The result of a claim.
+pub(super) enum Try {
+    Took(Parcel),
+    Nothing(Vacant),
+    /// Many entries were removed: claim again.
+    Again,
+}
+
+/// The place to wait for a task after a claim that found none.
+pub(super) struct Vacant {
+    pub(super) queues: Vec<String>,
+    /// When the next delayed task is due.
+    pub(super) next_due: Option<Duration>,
+    /// The id of each queue's latest entry, removed or not.
+    pub(super) last_ids: Vec<String>,
+}
