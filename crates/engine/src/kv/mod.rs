@@ -13,6 +13,6 @@ mod prefix;
 pub use blocks::{BlockTable, PageAllocator};
 pub use plan::KvPlan;
 pub use pool::KvPool;
-pub use prefix::PageKey;
+pub use prefix::{InjectedContent, PageKey};
 
 pub use crate::layout::{KvShape, KvType, LayerPages, PAGE_TOKENS};

@@ -339,3 +339,27 @@ fn every_sequence_ends_and_no_page_leaks() {
     println!("{preemptions} preemptions, {hits} hits, {cancels} cancels, {overdue} overdue");
     assert!(preemptions > 50 && hits > 50 && cancels > 50 && overdue > 50);
 }
+
+/// The same placeholder tokens share pages only up to the first row of a different image.
+#[test]
+fn pages_with_injected_rows_are_shared_only_for_the_same_content() {
+    let prompt: Vec<u32> = (0..4 * PAGE_TOKENS as u32 + 1).map(|n| n.min(40)).collect();
+    // From the middle of the second page to the middle of the third.
+    let placeholders = PAGE_TOKENS + 9..3 * PAGE_TOKENS - 5;
+    let with_image = |id: u64, image: Option<u8>| {
+        let span = |image| InjectedSpan { tokens: placeholders.clone(), hash: [image; 32] };
+        reading(id, prompt.clone(), 1).with_injected(image.map(span).into_iter().collect())
+    };
+    let mut scheduler = scheduler(1, 1_000, 100);
+    let mut cached = |id: u64, image: Option<u8>| {
+        scheduler.add(with_image(id, image));
+        let plan = scheduler.schedule(Instant::now());
+        run(&mut scheduler, &plan);
+        plan.cached.first().map_or(0, |(_, tokens)| *tokens)
+    };
+    assert_eq!(cached(1, Some(1)), 0);
+    assert_eq!(cached(2, Some(1)), 4 * PAGE_TOKENS);
+    assert_eq!(cached(3, Some(2)), PAGE_TOKENS, "another image");
+    assert_eq!(cached(4, None), PAGE_TOKENS, "no image");
+    assert_eq!(cached(5, Some(2)), 4 * PAGE_TOKENS);
+}
