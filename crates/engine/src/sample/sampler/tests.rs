@@ -158,18 +158,18 @@ fn penalties_and_bias_follow_the_formulas() {
     let (prompt, answer) = ([3, 5, 3], [5, 7, 7, 7, 11]);
     let base = sampling(1.0, None, 1.0, 0);
     for one in [
-        Sampling { repetition_penalty: 1.8, ..base.clone() },
-        Sampling { repetition_penalty: 0.5, ..base.clone() },
-        Sampling { presence_penalty: 1.5, ..base.clone() },
-        Sampling { frequency_penalty: -0.7, ..base.clone() },
+        Sampling { repetition_penalty: Some(1.8), ..base.clone() },
+        Sampling { repetition_penalty: Some(0.5), ..base.clone() },
+        Sampling { presence_penalty: Some(1.5), ..base.clone() },
+        Sampling { frequency_penalty: Some(-0.7), ..base.clone() },
         Sampling { logit_bias: BTreeMap::from([(0, 2.0), (7, -100.0)]), ..base.clone() },
         Sampling {
-            repetition_penalty: 1.3,
-            presence_penalty: 0.4,
-            frequency_penalty: 0.3,
+            repetition_penalty: Some(1.3),
+            presence_penalty: Some(0.4),
+            frequency_penalty: Some(0.3),
             logit_bias: BTreeMap::from([(5, 3.0), (1, 1.0)]),
-            min_p: 0.05,
-            top_p: 0.95,
+            min_p: Some(0.05),
+            top_p: Some(0.95),
             ..base.clone()
         },
     ] {
@@ -197,12 +197,12 @@ fn a_greedy_answer_takes_the_likeliest_after_penalties() {
     let mut seen = std::collections::HashSet::new();
     for one in [
         base.clone(),
-        Sampling { repetition_penalty: 1.2, ..base.clone() },
-        Sampling { frequency_penalty: 0.35, ..base.clone() },
-        Sampling { presence_penalty: 2.0, ..base.clone() },
+        Sampling { repetition_penalty: Some(1.2), ..base.clone() },
+        Sampling { frequency_penalty: Some(0.35), ..base.clone() },
+        Sampling { presence_penalty: Some(2.0), ..base.clone() },
         Sampling {
-            repetition_penalty: 0.9,
-            frequency_penalty: 1.1,
+            repetition_penalty: Some(0.9),
+            frequency_penalty: Some(1.1),
             logit_bias: BTreeMap::from([(40, 6.0)]),
             ..base.clone()
         },
@@ -216,7 +216,7 @@ fn a_greedy_answer_takes_the_likeliest_after_penalties() {
             let before = logits.clone();
             // The token with the largest probability has the largest logit.
             let shares =
-                naive(&Sampling { temperature: 1.0, ..one.clone() }, &prompt, &answer, &before);
+                naive(&Sampling { temperature: Some(1.0), ..one.clone() }, &prompt, &answer, &before);
             let token = sampler.sample(&mut logits, None).unwrap();
             let most = shares.iter().copied().fold(0.0, f64::max);
             assert!(shares[token as usize] >= most * (1.0 - 1e-5), "{one:?}, step {step}");
