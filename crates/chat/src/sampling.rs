@@ -316,7 +316,8 @@ impl Sampling {
     /// Returns the values of `recommended` for fields that are not set here.
     pub fn used_of(&self, recommended: &Self) -> Self {
         let mut used = Self::default();
-        for (field, _) in Self::recommendable().filter(|(field, _)| self.get(field.name).is_none()) {
+        for (field, _) in Self::recommendable().filter(|(field, _)| self.get(field.name).is_none())
+        {
             used.set(field.name, recommended.get(field.name));
         }
         used

@@ -94,11 +94,8 @@ mod tests {
 
     #[test]
     fn calls_are_told_by_their_fields() {
-        let call = ToolCall::Function {
-            id: String::new(),
-            name: "f".into(),
-            arguments: json!({"a": 1}),
-        };
+        let call =
+            ToolCall::Function { id: String::new(), name: "f".into(), arguments: json!({"a": 1}) };
         let broken = ToolCall::Malformed { raw: "{".into(), error: "no JSON".into() };
         for (call, text) in [
             (call.with_id("call_1"), r#"{"id":"call_1","name":"f","arguments":{"a":1}}"#),

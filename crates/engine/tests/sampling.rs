@@ -71,7 +71,7 @@ fn logprobs_are_the_log_softmax_of_transformers_logits() {
                     ..Sampling::default()
                 },
             ] {
-                let is_forced = sampling.temperature > 0.0;
+                let is_forced = sampling.temperature() > 0.0;
                 let found = answer(&engine, &request(prompt, sampling, 1));
                 // The token that ends a turn is not part of the answer.
                 let Some(first) = found.logprobs.first() else {
@@ -79,13 +79,13 @@ fn logprobs_are_the_log_softmax_of_transformers_logits() {
                     continue;
                 };
                 let expected = if is_forced { forced } else { ranked[0] as u32 };
-                assert_eq!(first.drawn.token, expected, "{name} {}", prompt.name);
+                assert_eq!(first.drawn.id, Some(expected), "{name} {}", prompt.name);
                 let off =
                     |token: u32, logprob: f32| (truth[token as usize] - f64::from(logprob)).abs();
-                assert!(off(first.drawn.token, first.drawn.logprob) < 1e-4);
-                assert_eq!(first.top.len(), 20);
-                for (rank, one) in first.top.iter().enumerate() {
-                    assert!(off(one.token, one.logprob) < 1e-4, "{name} {}", prompt.name);
+                assert!(off(first.drawn.id.unwrap(), first.drawn.logprob) < 1e-4);
+                assert_eq!(first.top_logprobs.len(), 20);
+                for (rank, one) in first.top_logprobs.iter().enumerate() {
+                    assert!(off(one.id.unwrap(), one.logprob) < 1e-4, "{name} {}", prompt.name);
                     // Nearly equal ones may be in another order.
                     assert!((truth[ranked[rank]] - f64::from(one.logprob)).abs() < 1e-4);
                 }
@@ -110,13 +110,13 @@ fn each_token_of_the_text_has_its_logprob_once_with_its_bytes() {
         let plain = Sampling { logprobs: None, ..sampling.clone() };
         let found = answer(&engine, &request(prompt, sampling, 60));
         assert_eq!(found.logprobs.len(), found.finished.completion_tokens);
-        let tokens: Vec<u32> = found.logprobs.iter().map(|one| one.drawn.token).collect();
+        let tokens: Vec<u32> = found.logprobs.iter().map(|one| one.drawn.id.unwrap()).collect();
         assert_eq!(engine.tokenizer().decode(&tokens), found.text);
         for one in &found.logprobs {
-            assert_eq!(one.top.len(), 2);
-            assert!(one.top[0].logprob >= one.top[1].logprob);
-            assert!(one.drawn.logprob <= one.top[0].logprob && one.drawn.logprob < 0.0);
-            assert_eq!(one.drawn.bytes, engine.tokenizer().token_bytes(one.drawn.token));
+            assert_eq!(one.top_logprobs.len(), 2);
+            assert!(one.top_logprobs[0].logprob >= one.top_logprobs[1].logprob);
+            assert!(one.drawn.logprob <= one.top_logprobs[0].logprob && one.drawn.logprob < 0.0);
+            assert_eq!(one.drawn.bytes, engine.tokenizer().token_bytes(one.drawn.id.unwrap()));
             partial += usize::from(std::str::from_utf8(&one.drawn.bytes).is_err());
         }
         // The same answer without logprobs.
@@ -146,7 +146,7 @@ fn tokens_of_a_stop_string_have_no_logprobs() {
     // The tokens with logprobs reach the end of the text, and none begins after it.
     let spelled = |count: usize| {
         let tokens: Vec<u32> =
-            stopped.logprobs[..count].iter().map(|one| one.drawn.token).collect();
+            stopped.logprobs[..count].iter().map(|one| one.drawn.id.unwrap()).collect();
         engine.tokenizer().decode(&tokens)
     };
     assert!(spelled(num_logprobs).starts_with(&stopped.text));
@@ -220,7 +220,10 @@ fn invalid_sampling_options_are_refused() {
         (Sampling { min_p: Some(f32::NAN), ..base.clone() }, "min_p is NaN"),
         (Sampling { repetition_penalty: Some(0.0), ..base.clone() }, "repetition_penalty is 0"),
         (Sampling { presence_penalty: Some(f32::NAN), ..base.clone() }, "presence_penalty is NaN"),
-        (Sampling { frequency_penalty: Some(f32::INFINITY), ..base.clone() }, "frequency_penalty is inf"),
+        (
+            Sampling { frequency_penalty: Some(f32::INFINITY), ..base.clone() },
+            "frequency_penalty is inf",
+        ),
         (
             Sampling { logit_bias: BTreeMap::from([(1 << 20, 1.0)]), ..base.clone() },
             "logit_bias has token 1048576; the model's go to",

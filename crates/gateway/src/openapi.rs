@@ -112,13 +112,7 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
     });
     fields["top_logprobs"]["maximum"] = json!(Sampling::MAX_TOP_LOGPROBS);
     // Their ranges are documented, and `int32` would contradict them.
-    for name in [
-        "max_tokens",
-        "top_logprobs",
-        "time_limit_s",
-        "result_ttl_s",
-        "expires_in_s",
-    ] {
+    for name in ["max_tokens", "top_logprobs", "time_limit_s", "result_ttl_s", "expires_in_s"] {
         if let Some(field) = fields[name].as_object_mut() {
             field.remove("format");
         }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use protocol::{
-    Completion, Estimate, FinishReason, Logprobs, Metrics, ModelId, Outcome, Sampling, TaskId, TaskSnapshot, TaskState, ToolCall,
+    Completion, Estimate, FinishReason, Logprobs, Metrics, ModelId, Outcome, Sampling, TaskId,
+    TaskSnapshot, TaskState, ToolCall,
 };
 use queue::{Delivery, Submitted};
 use serde::Serialize;
@@ -151,7 +152,7 @@ pub(crate) enum ResultReply {
         /// set none; missing if there is none.
         #[serde(skip_serializing_if = "Sampling::is_empty")]
         #[schema(value_type = Object, required = false)]
-        sampling_defaults: Sampling,
+        sampling_defaults: Box<Sampling>,
         /// What was asked for and is not heeded. Told by the submit alone, if it waited for the result.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         #[schema(required = false)]
@@ -219,7 +220,7 @@ impl ResultReply {
                 finish_reason: *finish_reason,
                 metrics: metrics.into(),
                 logprobs: logprobs.clone(),
-                sampling_defaults: sampling_defaults.clone(),
+                sampling_defaults: Box::new(sampling_defaults.clone()),
                 warnings: Vec::new(),
             },
             Outcome::Failed(error) => Self::Error {

@@ -44,14 +44,12 @@ pub(crate) fn check_size(constraint: &Constraint) -> Result<(), ConstraintError>
         }
         Constraint::JsonSchema(schema) => {
             let bytes = schema.to_string().len();
-            (bytes > MAX_SCHEMA_BYTES).then(|| {
-                format!("the schema has {bytes} bytes, allowed are {MAX_SCHEMA_BYTES}")
-            })
+            (bytes > MAX_SCHEMA_BYTES)
+                .then(|| format!("the schema has {bytes} bytes, allowed are {MAX_SCHEMA_BYTES}"))
         }
         Constraint::Regex(regex) if regex.is_empty() => Some("the regex is empty".to_owned()),
-        Constraint::Regex(regex) => (regex.len() > MAX_REGEX_BYTES).then(|| {
-            format!("the regex has {} bytes, allowed are {MAX_REGEX_BYTES}", regex.len())
-        }),
+        Constraint::Regex(regex) => (regex.len() > MAX_REGEX_BYTES)
+            .then(|| format!("the regex has {} bytes, allowed are {MAX_REGEX_BYTES}", regex.len())),
         Constraint::Choice(choices) => choice_problem(choices),
         Constraint::ToolCall(functions) => functions_problem(functions),
     };

@@ -8,9 +8,9 @@ use llguidance::earley::SlicedBiasComputer;
 use llguidance::toktrie::SimpleVob;
 use llguidance::{Matcher as Parser, ParserFactory};
 
+use crate::ConstraintError;
 use crate::compile::{factory, parser, reason};
 use crate::vocabulary::{Token, environment};
-use crate::ConstraintError;
 
 /// Compiles constraints for one model's vocabulary. Cheap to clone.
 #[derive(Clone)]

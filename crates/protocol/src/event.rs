@@ -104,8 +104,11 @@ mod tests {
         let plain = serde_json::json!({"event": "token", "attempt": 1, "text": "a"});
         assert_eq!(serde_json::to_value(event("a".into())).unwrap(), plain);
         assert_eq!(serde_json::from_value::<EventBody>(plain).unwrap(), event("a".into()));
-        let call =
-            chat::ToolCall::Function { id: String::new(), name: "f".into(), arguments: serde_json::json!({"n": 1.5}) };
+        let call = chat::ToolCall::Function {
+            id: String::new(),
+            name: "f".into(),
+            arguments: serde_json::json!({"n": 1.5}),
+        };
         let told = event(Chunk {
             text: "</think>b".into(),
             parts: Some(vec![

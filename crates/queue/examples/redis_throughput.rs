@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use harness::redis::RedisServer;
 use protocol::{
-    Completion, FinishReason, Lane, ModelId, Outcome, Prompt, Sampling, Task, TaskId,
-    TenantId, Usage, WorkerId,
+    Completion, FinishReason, Lane, ModelId, Outcome, Prompt, Sampling, Task, TaskId, TenantId,
+    Usage, WorkerId,
 };
 use queue::{Broker, Claimant, RedisBroker, RedisOptions, SubmitOptions};
 

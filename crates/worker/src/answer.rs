@@ -219,11 +219,10 @@ mod tests {
     #[test]
     fn a_tag_is_held_back_until_it_is_one() {
         let mut answer = Answer::default();
-        answer.tell_apart(AnswerFormat {
-            reasoning: true,
-            begins_in_reasoning: false,
-            tools: true,
-        }, task());
+        answer.tell_apart(
+            AnswerFormat { reasoning: true, begins_in_reasoning: false, tools: true },
+            task(),
+        );
         let mut told = |text: &str| {
             answer.push(text, Vec::new());
             let (_, chunk) = answer.unpublished();

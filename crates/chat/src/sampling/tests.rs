@@ -1,12 +1,7 @@
 use super::*;
 
 fn recommended() -> Sampling {
-    Sampling {
-        temperature: Some(0.6),
-        top_p: Some(0.95),
-        top_k: Some(20),
-        ..Sampling::default()
-    }
+    Sampling { temperature: Some(0.6), top_p: Some(0.95), top_k: Some(20), ..Sampling::default() }
 }
 
 #[test]
@@ -87,16 +82,22 @@ fn the_api_documents_every_field() {
     let docs = std::fs::read_to_string(path).unwrap();
     for field in Sampling::FIELDS {
         let (kind, allowed) = match field.range {
-            Range::Fraction { least, above, most } => {
-                ("number", if above { format!("above {least}, to {most}") } else { format!("{least} to {most}") })
-            }
+            Range::Fraction { least, above, most } => (
+                "number",
+                if above {
+                    format!("above {least}, to {most}")
+                } else {
+                    format!("{least} to {most}")
+                },
+            ),
             Range::Whole { least, most, none } => {
                 let none: Vec<String> = none.iter().map(|none| format!("or {none}")).collect();
                 ("integer", format!("{least} to {most}, {}", none.join(" ")))
             }
         };
         let row = format!("| `{}` | {kind} | {allowed} | ", field.name);
-        let rest = docs.split(&row).nth(1).unwrap_or_else(|| panic!("docs/API.md has no row {row:?}"));
+        let rest =
+            docs.split(&row).nth(1).unwrap_or_else(|| panic!("docs/API.md has no row {row:?}"));
         let default = rest.split('|').next().unwrap();
         let number = field.default.map(Number::Fraction).or(field.neutral);
         match number {

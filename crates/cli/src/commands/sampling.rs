@@ -30,9 +30,10 @@ impl SamplingArgs {
     /// Returns the fields that were given; the gateway has defaults for the others.
     pub(super) fn fields(&self) -> Map<String, Value> {
         let logprobs = self.logprobs || self.top_logprobs.is_some();
-        let biases = self.logit_bias.iter().map(|bias| {
-            (bias.token.to_string(), Number::Fraction(bias.bias).json())
-        });
+        let biases = self
+            .logit_bias
+            .iter()
+            .map(|bias| (bias.token.to_string(), Number::Fraction(bias.bias).json()));
         let biases: Map<String, Value> = biases.collect();
         let fields = [
             ("logit_bias", (!biases.is_empty()).then_some(Value::Object(biases))),
@@ -62,7 +63,11 @@ impl Args for Numbers {
             let arg = Arg::new(field.name)
                 .long(flag.as_str())
                 .value_name(value.as_str())
-                .help(format!("{} ({})", field.description.replace('\n', " "), field.range.allowed()))
+                .help(format!(
+                    "{} ({})",
+                    field.description.replace('\n', " "),
+                    field.range.allowed()
+                ))
                 .allow_negative_numbers(true);
             match field.range {
                 Range::Fraction { .. } => arg.value_parser(value_parser!(f32)),
@@ -80,9 +85,9 @@ impl FromArgMatches for Numbers {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
         let given = Sampling::FIELDS.iter().filter_map(|field| {
             let value = match field.range {
-                Range::Fraction { .. } => {
-                    matches.get_one::<f32>(field.name).map(|number| Number::Fraction(*number).json())
-                }
+                Range::Fraction { .. } => matches
+                    .get_one::<f32>(field.name)
+                    .map(|number| Number::Fraction(*number).json()),
                 Range::Whole { .. } => {
                     matches.get_one::<Whole>(field.name).map(|whole| whole.value())
                 }

@@ -41,7 +41,9 @@ impl PromptReader {
         }
         let (tokens, start) = match (&request.input, &request.constraint) {
             (Input::Chat(messages), Some(_)) => {
-                let rendered = self.template.render_constrained(&as_templates_expect(messages)?, &request.chat);
+                let rendered = self
+                    .template
+                    .render_constrained(&as_templates_expect(messages)?, &request.chat);
                 let (prompt, start) = rendered.map_err(invalid)?;
                 (self.tokenizer.encode_prompt(&prompt).map_err(invalid)?, Some(start))
             }
@@ -101,7 +103,8 @@ impl PromptReader {
             Input::Tokens(tokens) => Ok(tokens.clone()),
             Input::Text(text) => self.tokenizer.encode(text).map_err(invalid),
             Input::Chat(messages) => {
-                let prompt = self.template.render(&as_templates_expect(messages)?, chat).map_err(invalid)?;
+                let prompt =
+                    self.template.render(&as_templates_expect(messages)?, chat).map_err(invalid)?;
                 self.tokenizer.encode_prompt(&prompt).map_err(invalid)
             }
         }

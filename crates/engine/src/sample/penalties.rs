@@ -3,7 +3,6 @@
 
 use chat::Sampling;
 
-
 /// The bias and penalties of one sequence, and the tokens that they apply to. The time per step depends on
 /// the number of these tokens, not on the size of the vocabulary.
 #[derive(Debug, Clone)]

@@ -25,7 +25,10 @@ pub mod vocabulary;
 
 pub use self::chat::answer::{AnswerFormat, AnswerParser};
 pub(crate) use self::chat::answer::{THINK, THINK_END};
-pub use self::chat::{AnswerStart, ChatError, ChatOptions, ChatTemplate, TemplateValue, template_message, template_value};
+pub use self::chat::{
+    AnswerStart, ChatError, ChatOptions, ChatTemplate, TemplateValue, template_message,
+    template_value,
+};
 pub use detokenizer::Detokenizer;
 pub use prompt::Prompt;
 pub use stop::{Emitted, StopMatcher};

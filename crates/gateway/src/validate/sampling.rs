@@ -94,7 +94,8 @@ fn largest_answer(fields: &Fields<'_>, max_new_tokens: u32) -> u32 {
 /// Returns the number of alternatives per token, or `None` if logprobs are not requested.
 fn logprobs(fields: &mut Fields<'_>, max_tokens: u32) -> Option<u32> {
     let wanted = fields.boolean("logprobs").unwrap_or(false);
-    let top = fields.integer("top_logprobs", 0..=u64::from(Sampling::MAX_TOP_LOGPROBS)).unwrap_or(0);
+    let top =
+        fields.integer("top_logprobs", 0..=u64::from(Sampling::MAX_TOP_LOGPROBS)).unwrap_or(0);
     if top > 0 && !wanted {
         let message = "needs \"logprobs\": true beside it";
         fields.problem("top_logprobs", "value_error", message);

@@ -115,7 +115,9 @@ fn numbers_out_of_range_or_of_another_type() {
         let error = refused(json!({name: value}));
         assert_eq!((error.kind, &error.loc[1]), (kind, &name.into()), "{name} {value}");
     }
-    assert!(accepted(json!({"repetition_penalty": 1e-300})).sampling.repetition_penalty > Some(0.0));
+    assert!(
+        accepted(json!({"repetition_penalty": 1e-300})).sampling.repetition_penalty > Some(0.0)
+    );
 }
 
 #[test]
@@ -140,7 +142,7 @@ fn a_bias_is_a_number_for_a_tokens_number() {
     let many = |n: usize| -> Value {
         json!({"logit_bias": (0..n).map(|n| (n.to_string(), json!(1))).collect::<serde_json::Map<_, _>>()})
     };
-    assert_eq!(accepted(many(1024)).logit_bias.len(), 1024);
+    assert_eq!(accepted(many(1024)).sampling.logit_bias.len(), 1024);
     assert_eq!(refused(many(1025)).kind, "too_long");
     let wrong: serde_json::Map<_, _> = (0..500).map(|n| (format!("x{n}"), json!(1))).collect();
     let errors = judge(&json!({"logit_bias": wrong})).unwrap_err();
@@ -150,10 +152,10 @@ fn a_bias_is_a_number_for_a_tokens_number() {
 
 #[test]
 fn logprobs_are_bounded_for_an_answer() {
-    assert_eq!(accepted(json!({"logprobs": true})).logprobs, Some(0));
-    assert_eq!(accepted(json!({"logprobs": false})).logprobs, None);
-    assert_eq!(accepted(json!({"top_logprobs": 0})).logprobs, None);
-    assert_eq!(accepted(json!({"logprobs": true, "top_logprobs": 20})).logprobs, Some(20));
+    assert_eq!(accepted(json!({"logprobs": true})).sampling.logprobs, Some(0));
+    assert_eq!(accepted(json!({"logprobs": false})).sampling.logprobs, None);
+    assert_eq!(accepted(json!({"top_logprobs": 0})).sampling.logprobs, None);
+    assert_eq!(accepted(json!({"logprobs": true, "top_logprobs": 20})).sampling.logprobs, Some(20));
     let error = refused(json!({"top_logprobs": 5}));
     assert_eq!((error.kind, &error.loc[1]), ("value_error", &"top_logprobs".into()));
     let error = refused(json!({"logprobs": true, "top_logprobs": 21}));

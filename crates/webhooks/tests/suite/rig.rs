@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Completion, FinishReason, Lane, ModelId, Outcome, Prompt, Sampling, Task, TaskId,
-    TenantId, Usage, Webhook, WorkerId,
+    Completion, FinishReason, Lane, ModelId, Outcome, Prompt, Sampling, Task, TaskId, TenantId,
+    Usage, Webhook, WorkerId,
 };
 use queue::{
     Broker, Claimant, RedisBroker, RedisOptions, SqliteBroker, SubmitOptions, WebhookReport,

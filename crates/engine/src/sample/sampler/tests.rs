@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-fn sampling(temperature: f32, top_k: Option<usize>, top_p: f32, seed: u64) -> Sampling {
+fn sampling(temperature: f32, top_k: Option<u32>, top_p: f32, seed: u64) -> Sampling {
+    let (temperature, top_p) = (Some(temperature), Some(top_p));
     Sampling { temperature, top_p, top_k, seed: Some(seed), ..Sampling::default() }
 }
 
@@ -101,26 +102,29 @@ fn naive(sampling: &Sampling, prompt: &[u32], answer: &[u32], logits: &[f32]) ->
     for (token, logit) in (0_u32..).zip(&mut logits) {
         *logit += f64::from(sampling.logit_bias.get(&token).copied().unwrap_or(0.0));
         if prompt.contains(&token) || answer.contains(&token) {
-            let penalty = f64::from(sampling.repetition_penalty);
+            let penalty = f64::from(sampling.repetition_penalty());
             *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
         }
         let count = answer.iter().filter(|other| **other == token).count();
-        *logit -= f64::from(sampling.frequency_penalty) * count as f64;
-        *logit -= f64::from(sampling.presence_penalty) * if count > 0 { 1.0 } else { 0.0 };
+        *logit -= f64::from(sampling.frequency_penalty()) * count as f64;
+        *logit -= f64::from(sampling.presence_penalty()) * if count > 0 { 1.0 } else { 0.0 };
     }
     let mut ranked: Vec<usize> = (0..logits.len()).collect();
     ranked.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
-    ranked.truncate(sampling.top_k.unwrap_or(usize::MAX));
-    let temperature = f64::from(sampling.temperature);
+    ranked.truncate(match sampling.top_k() {
+        0 => usize::MAX,
+        top_k => top_k as usize,
+    });
+    let temperature = f64::from(sampling.temperature());
     let weight = |token: usize| (logits[token] / temperature).exp();
     let total: f64 = ranked.iter().map(|token| weight(*token)).sum();
     let mut sum = 0.0;
     ranked.retain(|token| {
         let before = sum;
         sum += weight(*token) / total;
-        before < f64::from(sampling.top_p)
+        before < f64::from(sampling.top_p())
     });
-    let least = weight(ranked[0]) * f64::from(sampling.min_p);
+    let least = weight(ranked[0]) * f64::from(sampling.min_p());
     ranked.retain(|token| weight(*token) >= least);
     let total: f64 = ranked.iter().map(|token| weight(*token)).sum();
     let mut shares = vec![0.0; logits.len()];
@@ -141,7 +145,7 @@ fn min_p_keeps_tokens_above_its_share_of_the_likeliest() {
         (0.1, 1.0, Some(5), 0.8),
         (1.0, 1.0, None, 1.0),
     ] {
-        let sampling = Sampling { min_p, ..sampling(temperature, top_k, top_p, 7) };
+        let sampling = Sampling { min_p: Some(min_p), ..sampling(temperature, top_k, top_p, 7) };
         let exact = naive(&sampling, &[], &[], &logits);
         let drawn = shares(&sampling, &logits, 50_000);
         for (drawn, exact) in drawn.iter().zip(exact) {
@@ -215,8 +219,12 @@ fn a_greedy_answer_takes_the_likeliest_after_penalties() {
             let mut logits: Vec<f32> = (0..100).map(row).collect();
             let before = logits.clone();
             // The token with the largest probability has the largest logit.
-            let shares =
-                naive(&Sampling { temperature: Some(1.0), ..one.clone() }, &prompt, &answer, &before);
+            let shares = naive(
+                &Sampling { temperature: Some(1.0), ..one.clone() },
+                &prompt,
+                &answer,
+                &before,
+            );
             let token = sampler.sample(&mut logits, None).unwrap();
             let most = shares.iter().copied().fold(0.0, f64::max);
             assert!(shares[token as usize] >= most * (1.0 - 1e-5), "{one:?}, step {step}");

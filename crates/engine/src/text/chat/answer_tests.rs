@@ -9,8 +9,7 @@ const ALL: AnswerFormat = AnswerFormat { reasoning: true, begins_in_reasoning: f
 /// Returns the events of an answer in these pieces, with adjacent ones of a kind joined.
 fn events<'a>(format: AnswerFormat, pieces: impl IntoIterator<Item = &'a str>) -> Vec<Part> {
     let mut parser = AnswerParser::new(format);
-    let mut told: Vec<Part> =
-        pieces.into_iter().flat_map(|piece| parser.push(piece)).collect();
+    let mut told: Vec<Part> = pieces.into_iter().flat_map(|piece| parser.push(piece)).collect();
     told.extend(parser.finish());
     let mut joined: Vec<Part> = Vec::new();
     for event in told {
@@ -141,10 +140,12 @@ fn a_quote_that_nothing_closes_takes_no_more_than_its_call() {
         }
     }
     // Text that is not JSON has no strings.
-    let expected = Part::ToolCall { call: ToolCall::Malformed {
-        raw: "it's \"so".to_owned(),
-        error: "a call must be JSON: expected value at line 1 column 1".to_owned(),
-    } };
+    let expected = Part::ToolCall {
+        call: ToolCall::Malformed {
+            raw: "it's \"so".to_owned(),
+            error: "a call must be JSON: expected value at line 1 column 1".to_owned(),
+        },
+    };
     assert_eq!(whole(ALL, "<tool_call>it's \"so</tool_call>x"), [expected, content("x")]);
 }
 
@@ -194,7 +195,8 @@ fn numbers_of_arguments_travel_as_written() {
     ] {
         let raw = format!("{{\"name\": \"f\", \"arguments\": {{\"n\": [{number}]}}}}");
         let told = whole(ALL, &format!("<tool_call>{raw}</tool_call>"));
-        let [Part::ToolCall { call: ToolCall::Function { arguments, .. } }] = told.as_slice() else {
+        let [Part::ToolCall { call: ToolCall::Function { arguments, .. } }] = told.as_slice()
+        else {
             panic!("{told:?}")
         };
         assert_eq!(arguments.to_string(), format!("{{\"n\":[{number}]}}"));

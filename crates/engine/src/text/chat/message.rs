@@ -57,7 +57,11 @@ mod tests {
         let user = template_message(&Message::user("Hi")).unwrap();
         assert_eq!(user, json!({"role": "user", "content": "Hi"}));
         let call = |id: &str, name: &str| Part::ToolCall {
-            call: ToolCall::Function { id: id.into(), name: name.into(), arguments: json!({"a": 1}) },
+            call: ToolCall::Function {
+                id: id.into(),
+                name: name.into(),
+                arguments: json!({"a": 1}),
+            },
         };
         let message = Message {
             role: Role::Assistant,

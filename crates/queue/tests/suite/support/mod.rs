@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use harness::cluster::RedisCluster;
 use harness::redis::RedisServer;
 use protocol::{
-    Completion, ErrorType, Estimate, FinishReason, Sampling, GpuReport, Lane, ModelId,
-    Outcome, Prompt, Task, TaskError, TaskId, TenantId, Timestamp, Usage, Webhook, WorkerId,
-    WorkerReport, WorkerStatus,
+    Completion, ErrorType, Estimate, FinishReason, GpuReport, Lane, ModelId, Outcome, Prompt,
+    Sampling, Task, TaskError, TaskId, TenantId, Timestamp, Usage, Webhook, WorkerId, WorkerReport,
+    WorkerStatus,
 };
 use queue::{
     Bounds, Broker, Claimant, Claimed, Reaped, RedisBroker, RedisOptions, Release, SqliteBroker,
