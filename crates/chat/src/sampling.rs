@@ -122,7 +122,10 @@ impl SamplingField {
             _ => None,
         };
         if let Some(default) = self.default.or(neutral) {
-            schema["default"] = Number::Fraction(default).json();
+            schema["default"] = match default.fract() {
+                0.0 => json!(default as i64),
+                _ => Number::Fraction(default).json(),
+            };
         }
         schema["example"] = number(self.example);
         schema
@@ -133,7 +136,6 @@ impl Number {
     /// Returns the number as JSON: 0.7, not the double that is nearest to the float.
     pub fn json(self) -> Value {
         match self {
-            Self::Fraction(x) if x.fract() == 0.0 => json!(x as i64),
             Self::Fraction(x) => x.to_string().parse::<f64>().map_or(Value::Null, Value::from),
             Self::Whole(n) => json!(n),
         }

@@ -48,7 +48,7 @@ pub(crate) fn document(options: &Options) -> String {
 fn fill_in_sampling(properties: &mut Value) {
     let Some(properties) = properties.as_object_mut() else { return };
     let schema = |field: &SamplingField| (field.name.to_owned(), field.schema());
-    let (seed, numbers) = Sampling::FIELDS.split_at(Sampling::FIELDS.len() - 1);
+    let (numbers, seed) = Sampling::FIELDS.split_at(Sampling::FIELDS.len() - 1);
     for (name, property) in std::mem::take(properties) {
         let follow = match &*name {
             "max_tokens" => numbers,

@@ -35,7 +35,7 @@ pub(super) struct Sampled {
 /// Returns the names of the fields that this module reads.
 pub(super) fn known() -> impl Iterator<Item = &'static str> {
     let names = |fields: &'static [SamplingField]| fields.iter().map(|field| field.name);
-    let (seed, numbers) = Sampling::FIELDS.split_at(Sampling::FIELDS.len() - 1);
+    let (numbers, seed) = Sampling::FIELDS.split_at(Sampling::FIELDS.len() - 1);
     std::iter::once("max_tokens")
         .chain(names(numbers))
         .chain(["logit_bias", "logprobs", "top_logprobs"])
