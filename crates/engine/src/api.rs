@@ -1,10 +1,8 @@
 //! The requests, results and errors of the engine. Without tensors.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use grammar::Constraint;
+use chat::{Constraint, Message, Sampling, TokenLogprobs};
 
 use crate::text::ChatOptions;
 
@@ -15,7 +13,7 @@ pub struct Request {
     pub input: Input,
     /// The name of the adapter to use, or `None` for the base model alone.
     pub adapter: Option<String>,
-    /// The sampling options.
+    /// The sampling options. A field that is not set changes nothing.
     pub sampling: Sampling,
     /// The most tokens to generate. At least 1.
     pub max_tokens: usize,
@@ -106,72 +104,6 @@ pub enum Input {
     Tokens(Vec<u32>),
 }
 
-/// One message of a conversation, as chat templates expect it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Message {
-    /// `system`, `user`, `assistant` or `tool`.
-    pub role: String,
-    /// The text of the message.
-    pub content: String,
-}
-
-/// The options for sampling tokens. They apply in this order: `logit_bias`, penalties, the request's
-/// constraint, `temperature`, `top_k`, `top_p`, `min_p`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sampling {
-    /// The divisor of the logits. 0 is greedy decoding: the argmax after bias and penalties.
-    pub temperature: f32,
-    /// Keeps the likeliest tokens whose probabilities sum to at least this. 1 keeps all.
-    pub top_p: f32,
-    /// Keeps this many of the likeliest tokens, or all if `None`.
-    pub top_k: Option<usize>,
-    /// Keeps tokens with at least this times the probability of the likeliest one. 0 keeps all.
-    pub min_p: f32,
-    /// Divides the logit of each token in the prompt or the answer by this if it is positive, else multiplies
-    /// it. Above 0; 1 changes nothing.
-    pub repetition_penalty: f32,
-    /// Is subtracted once from the logit of each token in the answer. 0 changes nothing.
-    pub presence_penalty: f32,
-    /// Is subtracted from the logit of each token in the answer, once per occurrence. 0 changes nothing.
-    pub frequency_penalty: f32,
-    /// Is added to the logits of these token ids.
-    pub logit_bias: BTreeMap<u32, f32>,
-    /// The seed of the random generator, or `None` for a random one. The same seed and request give the same
-    /// answer on the same machine.
-    pub seed: Option<u64>,
-    /// If `Some`, returns the logprob of each token and of this many of the likeliest tokens at its position,
-    /// at most [`Sampling::MAX_TOP_LOGPROBS`].
-    pub logprobs: Option<usize>,
-}
-
-impl Sampling {
-    /// The largest value of `logprobs`.
-    pub const MAX_TOP_LOGPROBS: usize = 20;
-
-    /// Returns the options for greedy decoding.
-    pub fn greedy() -> Self {
-        Self { temperature: 0.0, ..Self::default() }
-    }
-}
-
-/// Samples from the model's own distribution with a random seed.
-impl Default for Sampling {
-    fn default() -> Self {
-        Self {
-            temperature: 1.0,
-            top_p: 1.0,
-            top_k: None,
-            min_p: 0.0,
-            repetition_penalty: 1.0,
-            presence_penalty: 0.0,
-            frequency_penalty: 0.0,
-            logit_bias: BTreeMap::new(),
-            seed: None,
-            logprobs: None,
-        }
-    }
-}
-
 /// An item of a running generation's stream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Progress {
@@ -186,35 +118,6 @@ pub enum Progress {
     Finished(Finished),
     /// The generation has failed. Nothing follows.
     Failed(GenerateError),
-}
-
-/// The logprob of a token of the answer, and of the likeliest tokens at its position.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TokenLogprobs {
-    /// The token of the answer.
-    pub drawn: TokenLogprob,
-    /// The likeliest tokens, in descending order, as many as requested.
-    pub top: Vec<TokenLogprob>,
-}
-
-/// The logprob of a token.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TokenLogprob {
-    /// The token id.
-    pub token: u32,
-    /// The bytes that the token spells, which may be part of a character. A control token has its name here,
-    /// though it adds nothing to the text.
-    pub bytes: Vec<u8>,
-    /// The natural logarithm of its probability in the model's own distribution: the softmax of the logits
-    /// before bias, penalties, constraint and temperature.
-    pub logprob: f32,
-}
-
-impl TokenLogprob {
-    /// Returns the text that the token spells, with U+FFFD for incomplete characters.
-    pub fn text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.bytes)
-    }
 }
 
 /// The end of a generation.

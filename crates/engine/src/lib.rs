@@ -101,9 +101,9 @@ pub mod text;
 pub mod weights;
 
 pub use api::*;
+pub use chat::{Constraint, Message, Role, Sampling, TokenLogprob, TokenLogprobs, Tool};
 pub use checkpoint::Checkpoint;
 pub use error::{AdapterError, Damage, LoadError};
-pub use grammar::{Constraint, Function};
 pub use lora::AdapterSource;
 pub use model_file::ModelFile;
 pub use quantization::Quantization;
@@ -111,4 +111,3 @@ pub use runner::{
     CancelHandle, DeviceChoice, DevicePlan, Devices, Engine, EngineLoad, EngineOptions,
     EngineTotals, Generation, MemoryPlan, PendingEmbedding, Survey,
 };
-pub use sample::SamplingDefaults;

@@ -23,7 +23,7 @@ fn questions(kind: &str) -> Vec<(String, String)> {
 }
 
 fn ask(engine: &Engine, question: &str) -> Generation {
-    let message = Message { role: "user".to_owned(), content: question.to_owned() };
+    let message = Message::user(question.to_owned());
     engine.submit(&Request::greedy(Input::Chat(vec![message]), 300)).unwrap()
 }
 

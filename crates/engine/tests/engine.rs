@@ -85,8 +85,8 @@ fn a_seed_gives_the_same_answer_alone_and_in_a_batch() {
     let engine = start(&EngineOptions::default());
     let request = |seed| Request {
         sampling: Sampling {
-            temperature: 1.5,
-            top_p: 0.9,
+            temperature: Some(1.5),
+            top_p: Some(0.9),
             top_k: Some(50),
             seed,
             ..Sampling::default()
@@ -173,23 +173,19 @@ fn invalid_requests_are_refused_with_the_reason() {
         (Request { max_tokens: 0, ..base.clone() }, "max_tokens is 0"),
         (
             Request {
-                sampling: Sampling { temperature: -1.0, ..sampling.clone() },
+                sampling: Sampling { temperature: Some(-1.0), ..sampling.clone() },
                 ..base.clone()
             },
             "temperature is -1",
         ),
         (
             Request {
-                sampling: Sampling { temperature: f32::NAN, ..sampling.clone() },
+                sampling: Sampling { temperature: Some(f32::NAN), ..sampling.clone() },
                 ..base.clone()
             },
             "temperature is NaN",
         ),
-        (
-            Request { sampling: Sampling { top_p: 0.0, ..sampling.clone() }, ..base.clone() },
-            "top_p is 0",
-        ),
-        (Request { sampling: Sampling { top_k: Some(0), ..sampling }, ..base }, "top_k is 0"),
+        (Request { sampling: Sampling { top_p: Some(0.0), ..sampling }, ..base }, "top_p is 0"),
     ];
     for (request, reason) in cases {
         match engine.submit(&request).unwrap_err() {
@@ -202,7 +198,7 @@ fn invalid_requests_are_refused_with_the_reason() {
 #[test]
 fn chat_is_rendered_by_the_template() {
     let engine = start(&EngineOptions::default());
-    let message = Message { role: "user".into(), content: "Hello".into() };
+    let message = Message::user("Hello");
     let request = Request { input: Input::Chat(vec![message]), ..greedy(&[], 4) };
     let chat = engine.submit(&request).unwrap();
     let spelled_out = "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n";

@@ -13,8 +13,8 @@ const MODELS: [&str; 3] = ["qwen3-f32", "qwen3-q8_0", "qwen3-q4_0"];
 
 fn seeded(seed: u64, tokens: &[u32], max_tokens: usize) -> Request {
     let sampling = Sampling {
-        temperature: 0.8,
-        top_p: 0.95,
+        temperature: Some(0.8),
+        top_p: Some(0.95),
         top_k: Some(40),
         seed: Some(seed),
         ..Sampling::default()

@@ -22,7 +22,7 @@ fn model() -> (tempfile::TempDir, ModelFile) {
 /// Returns a request that needs the most memory for sampling: a temperature, and all tokens as candidates.
 fn request(tokens: Vec<u32>, max_tokens: usize) -> Request {
     let mut request = greedy(Input::Tokens(tokens), max_tokens);
-    request.sampling.temperature = 1.0;
+    request.sampling.temperature = Some(1.0);
     request
 }
 

@@ -66,12 +66,12 @@ fn logprobs_are_the_log_softmax_of_transformers_logits() {
                 Sampling {
                     logprobs: Some(20),
                     logit_bias: BTreeMap::from([(forced, 100.0), (ranked[0] as u32, -100.0)]),
-                    repetition_penalty: 1.5,
-                    temperature: 0.3,
+                    repetition_penalty: Some(1.5),
+                    temperature: Some(0.3),
                     ..Sampling::default()
                 },
             ] {
-                let is_forced = sampling.temperature > 0.0;
+                let is_forced = sampling.temperature() > 0.0;
                 let found = answer(&engine, &request(prompt, sampling, 1));
                 // The token that ends a turn is not part of the answer.
                 let Some(first) = found.logprobs.first() else {
@@ -79,13 +79,13 @@ fn logprobs_are_the_log_softmax_of_transformers_logits() {
                     continue;
                 };
                 let expected = if is_forced { forced } else { ranked[0] as u32 };
-                assert_eq!(first.drawn.token, expected, "{name} {}", prompt.name);
+                assert_eq!(first.drawn.id, Some(expected), "{name} {}", prompt.name);
                 let off =
                     |token: u32, logprob: f32| (truth[token as usize] - f64::from(logprob)).abs();
-                assert!(off(first.drawn.token, first.drawn.logprob) < 1e-4);
-                assert_eq!(first.top.len(), 20);
-                for (rank, one) in first.top.iter().enumerate() {
-                    assert!(off(one.token, one.logprob) < 1e-4, "{name} {}", prompt.name);
+                assert!(off(first.drawn.id.unwrap(), first.drawn.logprob) < 1e-4);
+                assert_eq!(first.top_logprobs.len(), 20);
+                for (rank, one) in first.top_logprobs.iter().enumerate() {
+                    assert!(off(one.id.unwrap(), one.logprob) < 1e-4, "{name} {}", prompt.name);
                     // Nearly equal ones may be in another order.
                     assert!((truth[ranked[rank]] - f64::from(one.logprob)).abs() < 1e-4);
                 }
@@ -101,7 +101,7 @@ fn each_token_of_the_text_has_its_logprob_once_with_its_bytes() {
     let mut partial = 0;
     for (seed, prompt) in (0..).zip(&fixture.prompts) {
         let sampling = Sampling {
-            temperature: 1.5,
+            temperature: Some(1.5),
             seed: Some(seed),
             logprobs: Some(2),
             // A high temperature gives tokens of all bytes, so some characters span tokens.
@@ -110,13 +110,13 @@ fn each_token_of_the_text_has_its_logprob_once_with_its_bytes() {
         let plain = Sampling { logprobs: None, ..sampling.clone() };
         let found = answer(&engine, &request(prompt, sampling, 60));
         assert_eq!(found.logprobs.len(), found.finished.completion_tokens);
-        let tokens: Vec<u32> = found.logprobs.iter().map(|one| one.drawn.token).collect();
+        let tokens: Vec<u32> = found.logprobs.iter().map(|one| one.drawn.id.unwrap()).collect();
         assert_eq!(engine.tokenizer().decode(&tokens), found.text);
         for one in &found.logprobs {
-            assert_eq!(one.top.len(), 2);
-            assert!(one.top[0].logprob >= one.top[1].logprob);
-            assert!(one.drawn.logprob <= one.top[0].logprob && one.drawn.logprob < 0.0);
-            assert_eq!(one.drawn.bytes, engine.tokenizer().token_bytes(one.drawn.token));
+            assert_eq!(one.top_logprobs.len(), 2);
+            assert!(one.top_logprobs[0].logprob >= one.top_logprobs[1].logprob);
+            assert!(one.drawn.logprob <= one.top_logprobs[0].logprob && one.drawn.logprob < 0.0);
+            assert_eq!(one.drawn.bytes, engine.tokenizer().token_bytes(one.drawn.id.unwrap()));
             partial += usize::from(std::str::from_utf8(&one.drawn.bytes).is_err());
         }
         // The same answer without logprobs.
@@ -146,7 +146,7 @@ fn tokens_of_a_stop_string_have_no_logprobs() {
     // The tokens with logprobs reach the end of the text, and none begins after it.
     let spelled = |count: usize| {
         let tokens: Vec<u32> =
-            stopped.logprobs[..count].iter().map(|one| one.drawn.token).collect();
+            stopped.logprobs[..count].iter().map(|one| one.drawn.id.unwrap()).collect();
         engine.tokenizer().decode(&tokens)
     };
     assert!(spelled(num_logprobs).starts_with(&stopped.text));
@@ -156,13 +156,13 @@ fn tokens_of_a_stop_string_have_no_logprobs() {
 /// Returns options with a seed and every penalty, so that a lost count changes the answer.
 fn penalized(seed: u64) -> Sampling {
     Sampling {
-        temperature: 0.9,
-        top_p: 0.95,
+        temperature: Some(0.9),
+        top_p: Some(0.95),
         top_k: Some(60),
-        min_p: 0.02,
-        repetition_penalty: 1.1,
-        presence_penalty: 0.3,
-        frequency_penalty: 0.2,
+        min_p: Some(0.02),
+        repetition_penalty: Some(1.1),
+        presence_penalty: Some(0.3),
+        frequency_penalty: Some(0.2),
         logit_bias: BTreeMap::from([(30, 1.0), (31, -2.0)]),
         seed: Some(seed),
         logprobs: None,
@@ -190,7 +190,7 @@ fn a_seeded_answer_with_penalties_is_the_same_alone_batched_and_preempted() {
         })
         .collect();
     let alone: Vec<Answer> = requests.iter().map(|one| answer(&roomy, one)).collect();
-    let plain = Sampling { repetition_penalty: 1.0, ..requests[0].sampling.clone() };
+    let plain = Sampling { repetition_penalty: Some(1.0), ..requests[0].sampling.clone() };
     let plain = answer(&roomy, &Request { sampling: plain, ..requests[0].clone() });
     assert_ne!(plain.text, alone[0].text, "the penalty changes something");
     assert_eq!(roomy.totals().preemptions, 0);
@@ -216,11 +216,14 @@ fn invalid_sampling_options_are_refused() {
     let engine = fixture.start(&EngineOptions::default());
     let base = Sampling::greedy();
     for (sampling, expected) in [
-        (Sampling { min_p: 1.5, ..base.clone() }, "min_p is 1.5"),
-        (Sampling { min_p: f32::NAN, ..base.clone() }, "min_p is NaN"),
-        (Sampling { repetition_penalty: 0.0, ..base.clone() }, "repetition_penalty is 0"),
-        (Sampling { presence_penalty: f32::NAN, ..base.clone() }, "presence_penalty is NaN"),
-        (Sampling { frequency_penalty: f32::INFINITY, ..base.clone() }, "frequency_penalty is inf"),
+        (Sampling { min_p: Some(1.5), ..base.clone() }, "min_p is 1.5"),
+        (Sampling { min_p: Some(f32::NAN), ..base.clone() }, "min_p is NaN"),
+        (Sampling { repetition_penalty: Some(0.0), ..base.clone() }, "repetition_penalty is 0"),
+        (Sampling { presence_penalty: Some(f32::NAN), ..base.clone() }, "presence_penalty is NaN"),
+        (
+            Sampling { frequency_penalty: Some(f32::INFINITY), ..base.clone() },
+            "frequency_penalty is inf",
+        ),
         (
             Sampling { logit_bias: BTreeMap::from([(1 << 20, 1.0)]), ..base.clone() },
             "logit_bias has token 1048576; the model's go to",
@@ -246,14 +249,14 @@ fn greedy_answers_are_the_same_by_argmax_and_from_logits() {
     // Packed weights, so that the batch changes no bit.
     let fixture = Fixture::load("qwen3-q8_0");
     let engine = fixture.start(&EngineOptions { max_batch: 32, ..EngineOptions::default() });
-    let drawn = Sampling { temperature: 0.9, seed: Some(7), ..Sampling::default() };
+    let drawn = Sampling { temperature: Some(0.9), seed: Some(7), ..Sampling::default() };
     let kinds = [
         drawn.clone(),
         Sampling::greedy(),
         Sampling { top_k: Some(1), ..drawn.clone() },
         Sampling { logprobs: Some(0), ..Sampling::greedy() },
         Sampling { logit_bias: BTreeMap::from([(5, 0.0)]), ..Sampling::greedy() },
-        Sampling { repetition_penalty: 1.2, ..Sampling::greedy() },
+        Sampling { repetition_penalty: Some(1.2), ..Sampling::greedy() },
     ];
     let requests = fixture
         .prompts

@@ -1,6 +1,7 @@
 //! The OpenAPI document: `utoipa` generates types and routes, and this module fills in the limits
 //! of the running server. This only documents; [`crate::validate`] performs the checks.
 
+use chat::{Sampling, SamplingField};
 use protocol::Lane;
 use serde_json::{Value, json};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -12,7 +13,7 @@ use crate::routes;
 use crate::schemas::{ErrorReply, FullReply, InvalidReply, Problem, Step};
 use crate::validate::{
     DEFAULT_MAX_TOKENS, MAX_AHEAD_S, MAX_BIASES, MAX_METADATA, MAX_METADATA_NAME,
-    MAX_METADATA_VALUE, MAX_STOP_BYTES, MAX_STOPS, MAX_TOOLS, MAX_TOP_LOGPROBS,
+    MAX_METADATA_VALUE, MAX_STOP_BYTES, MAX_STOPS, MAX_TOOLS,
 };
 
 /// Returns the OpenAPI document for a server with these options, as JSON.
@@ -24,6 +25,8 @@ pub(crate) fn document(options: &Options) -> String {
     schemas["WebhookReply"]["properties"]["state"]["enum"] =
         json!(["waiting", "pending", "delivered", "given_up"]);
     schemas["HealthReply"]["properties"]["status"]["enum"] = json!(["healthy", "unhealthy"]);
+    fill_in_sampling(&mut schemas["GenerateBody"]["properties"]);
+    fill_in_recommended(schemas);
     fill_in_limits(&mut schemas["GenerateBody"]["properties"], options);
     schemas["WorkerReply"]["properties"]["status"]["enum"] =
         json!(["loading", "ready", "draining"]);
@@ -41,13 +44,43 @@ pub(crate) fn document(options: &Options) -> String {
     document.to_string()
 }
 
+/// Adds the fields of the table of sampling fields.
+fn fill_in_sampling(properties: &mut Value) {
+    let Some(properties) = properties.as_object_mut() else { return };
+    let schema = |field: &SamplingField| (field.name.to_owned(), field.schema());
+    let (numbers, seed) = Sampling::FIELDS.split_at(Sampling::FIELDS.len() - 1);
+    for (name, property) in std::mem::take(properties) {
+        let follow = match &*name {
+            "max_tokens" => numbers,
+            "top_logprobs" => seed,
+            _ => &[],
+        };
+        properties.insert(name, property);
+        properties.extend(follow.iter().map(schema));
+    }
+}
+
+/// Lists the fields that a model may recommend in the schema of results.
+fn fill_in_recommended(schemas: &mut Value) {
+    let Some(kinds) = schemas["ResultReply"]["oneOf"].as_array_mut() else { return };
+    let fields = Sampling::recommendable().map(|(field, _)| {
+        let kind = &field.schema()["type"][0];
+        (field.name.to_owned(), json!({"type": kind, "description": "As the request's field."}))
+    });
+    let fields = Value::Object(fields.collect());
+    for kind in kinds {
+        if let Some(defaults) = kind.pointer_mut("/properties/sampling_defaults") {
+            defaults["properties"] = fields.clone();
+        }
+    }
+}
+
 fn fill_in_limits(fields: &mut Value, options: &Options) {
     fields["prompt"]["maxLength"] = json!(options.max_prompt_bytes);
     fields["max_tokens"]["maximum"] = json!(options.max_new_tokens);
     fields["max_tokens"]["default"] = json!(DEFAULT_MAX_TOKENS.min(options.max_new_tokens));
     fields["model"]["default"] = json!(options.default_model);
     fields["model"]["example"] = json!(options.default_model);
-    fields["seed"]["maximum"] = json!(u64::MAX);
     fields["time_limit_s"]["maximum"] = json!(options.task_time_limit_s);
     fields["time_limit_s"]["default"] = json!(options.task_time_limit_s);
     fields["result_ttl_s"]["maximum"] = json!(options.result_ttl_s);
@@ -77,17 +110,9 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
         "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100},
         "example": {"1234": -100},
     });
-    fields["top_logprobs"]["maximum"] = json!(MAX_TOP_LOGPROBS);
+    fields["top_logprobs"]["maximum"] = json!(Sampling::MAX_TOP_LOGPROBS);
     // Their ranges are documented, and `int32` would contradict them.
-    for name in [
-        "max_tokens",
-        "top_k",
-        "top_logprobs",
-        "seed",
-        "time_limit_s",
-        "result_ttl_s",
-        "expires_in_s",
-    ] {
+    for name in ["max_tokens", "top_logprobs", "time_limit_s", "result_ttl_s", "expires_in_s"] {
         if let Some(field) = fields[name].as_object_mut() {
             field.remove("format");
         }

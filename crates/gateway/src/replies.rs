@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use protocol::{
-    Completion, Estimate, FinishReason, Logprobs, Metrics, ModelId, Outcome, RecommendedSampling,
-    TaskId, TaskSnapshot, TaskState, ToolCall,
+    Completion, Estimate, FinishReason, Logprobs, Metrics, ModelId, Outcome, Sampling, TaskId,
+    TaskSnapshot, TaskState, ToolCall,
 };
 use queue::{Delivery, Submitted};
 use serde::Serialize;
@@ -146,13 +146,13 @@ pub(crate) enum ResultReply {
         metrics: MetricsReply,
         /// How likely its tokens were, if that was asked for.
         #[serde(skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<LogprobsReply>, nullable = false)]
+        #[schema(nullable = false)]
         logprobs: Option<Logprobs>,
         /// The values that its tokens were drawn by because the model's makers recommend them and the request
         /// set none; missing if there is none.
-        #[serde(skip_serializing_if = "RecommendedSampling::is_empty")]
-        #[schema(value_type = Option<SamplingDefaultsReply>, nullable = false)]
-        sampling_defaults: RecommendedSampling,
+        #[serde(skip_serializing_if = "Sampling::is_empty")]
+        #[schema(value_type = Object, required = false)]
+        sampling_defaults: Box<Sampling>,
         /// What was asked for and is not heeded. Told by the submit alone, if it waited for the result.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         #[schema(required = false)]
@@ -220,7 +220,7 @@ impl ResultReply {
                 finish_reason: *finish_reason,
                 metrics: metrics.into(),
                 logprobs: logprobs.clone(),
-                sampling_defaults: *sampling_defaults,
+                sampling_defaults: Box::new(sampling_defaults.clone()),
                 warnings: Vec::new(),
             },
             Outcome::Failed(error) => Self::Error {
@@ -233,65 +233,6 @@ impl ResultReply {
             }
         }
     }
-}
-
-/// How likely the tokens of an answer were, in the shape of OpenAI's chat completions.
-#[derive(ToSchema)]
-#[allow(dead_code)] // documents `protocol::Logprobs`
-pub(crate) struct LogprobsReply {
-    /// The tokens of the answer, in order. Those of a stop string are not among them.
-    content: Vec<TokenLogprobsReply>,
-}
-
-/// A token of the answer, and what else was likely at its place.
-#[derive(ToSchema)]
-#[allow(dead_code)] // documents `protocol::TokenLogprobs`
-pub(crate) struct TokenLogprobsReply {
-    /// What it spells, with U+FFFD for what is no whole character.
-    #[schema(example = " worker")]
-    token: String,
-    /// The natural logarithm of its probability in the model's own distribution, before penalties, bias,
-    /// temperature and all else; -9999 for a token that is next to impossible.
-    #[schema(maximum = 0, example = -0.31)]
-    logprob: f32,
-    /// What it spells, byte by byte.
-    bytes: Vec<u8>,
-    /// The likeliest tokens, the likeliest first; as many as `top_logprobs` asked for.
-    top_logprobs: Vec<TokenLogprobReply>,
-}
-
-/// How likely a token was.
-#[derive(ToSchema)]
-#[allow(dead_code)] // documents `protocol::TokenLogprob`
-pub(crate) struct TokenLogprobReply {
-    /// As above.
-    token: String,
-    /// As above.
-    #[schema(maximum = 0)]
-    logprob: f32,
-    /// As above.
-    bytes: Vec<u8>,
-}
-
-/// Sampling values that a model's makers recommend: those that were used.
-#[derive(ToSchema)]
-#[allow(dead_code)] // documents `protocol::RecommendedSampling`
-pub(crate) struct SamplingDefaultsReply {
-    /// As the request's field.
-    #[schema(nullable = false, example = 0.6)]
-    temperature: Option<f32>,
-    /// As the request's field.
-    #[schema(nullable = false, example = 0.95)]
-    top_p: Option<f32>,
-    /// As the request's field; 0 means all.
-    #[schema(nullable = false, example = 20)]
-    top_k: Option<u32>,
-    /// As the request's field.
-    #[schema(nullable = false)]
-    min_p: Option<f32>,
-    /// As the request's field.
-    #[schema(nullable = false)]
-    repetition_penalty: Option<f32>,
 }
 
 /// The figures of a finished task. Times are seconds.

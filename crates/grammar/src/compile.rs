@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::LazyLock;
 
+use chat::{Constraint, Tool};
 use llguidance::api::GrammarInit;
 use llguidance::derivre::RegexAst;
 use llguidance::panic_utils::catch_unwind;
@@ -10,11 +11,12 @@ use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv};
 use llguidance::{ParserFactory, TokenParser};
 use serde_json::{Value, json};
 
+use crate::ConstraintError;
+use crate::constraint::check_size;
 use crate::json::regex::{Extent, extent, literal};
 use crate::json::{Refusal, Schemas, WHITESPACE};
 use crate::limits::{self, MAX_STATES_OF_ONE};
 use crate::rules::{CanNot, Rules};
-use crate::{Constraint, ConstraintError, Function};
 
 /// The maximum length, in characters, of the compiler's message that is passed on.
 const MAX_REASON: usize = 500;
@@ -51,14 +53,14 @@ pub(crate) fn parser(
     factory: &ParserFactory,
     constraint: &Constraint,
 ) -> Result<(TokenParser, Vec<String>), ConstraintError> {
-    constraint.check_size()?;
+    check_size(constraint)?;
     // Panics of the compiler are converted to errors.
     let mut written = None;
     let caught = catch_unwind(AssertUnwindSafe(|| {
         written = Some(grammar(constraint));
         Ok(())
     }));
-    let refused = |problem: &Problem| constraint.refused(problem);
+    let refused = |problem: &Problem| refusal(constraint, problem);
     let unknown = |error: String| refused(&Problem::from(CanNot(reason(&error))));
     caught.map_err(|error| unknown(error.to_string()))?;
     let written = written.unwrap_or_else(|| Err(CanNot("nothing was written".to_owned()).into()));
@@ -87,28 +89,26 @@ impl From<CanNot> for Problem {
     }
 }
 
-impl Constraint {
-    fn refused(&self, problem: &Problem) -> ConstraintError {
-        let Problem { problem, place } = problem;
-        let kept = match self {
-            Self::JsonObject | Self::JsonSchema(_) => "the schema can't be kept",
-            Self::Regex(_) => "the regex can't be kept",
-            Self::Choice(_) => "the choice can't be kept",
-            Self::ToolCall(_) => "the functions can't be called",
-        };
-        let Some((document, pointer)) = place else {
-            return ConstraintError::new(format!("{kept}: {problem}"));
-        };
-        let at = if pointer.is_empty() { "its root".to_owned() } else { short(pointer) };
-        let (function, at) = match self {
-            Self::ToolCall(functions) => {
-                let name = functions.get(*document).map_or("", |function| &function.name);
-                (Some(*document), format!("the parameters of '{name}', {at}"))
-            }
-            _ => (None, at),
-        };
-        ConstraintError::at(format!("{kept}: {problem} (at {at})"), pointer.clone(), function)
-    }
+fn refusal(constraint: &Constraint, problem: &Problem) -> ConstraintError {
+    let Problem { problem, place } = problem;
+    let kept = match constraint {
+        Constraint::JsonObject | Constraint::JsonSchema(_) => "the schema can't be kept",
+        Constraint::Regex(_) => "the regex can't be kept",
+        Constraint::Choice(_) => "the choice can't be kept",
+        Constraint::ToolCall(_) => "the functions can't be called",
+    };
+    let Some((document, pointer)) = place else {
+        return ConstraintError::new(format!("{kept}: {problem}"));
+    };
+    let at = if pointer.is_empty() { "its root".to_owned() } else { short(pointer) };
+    let (function, at) = match constraint {
+        Constraint::ToolCall(functions) => {
+            let name = functions.get(*document).map_or("", |function| &function.name);
+            (Some(*document), format!("the parameters of '{name}', {at}"))
+        }
+        _ => (None, at),
+    };
+    ConstraintError::at(format!("{kept}: {problem} (at {at})"), pointer.clone(), function)
 }
 
 fn grammar(constraint: &Constraint) -> Result<(GrammarInit, Vec<String>), Problem> {
@@ -129,7 +129,7 @@ fn grammar(constraint: &Constraint) -> Result<(GrammarInit, Vec<String>), Proble
             text(&RegexAst::Or(choices.iter().map(|text| literal(text)).collect()))
         }
         Constraint::ToolCall(functions) => {
-            let parameters = |one: &'_ Function| one.parameters.clone().unwrap_or(object.clone());
+            let parameters = |one: &'_ Tool| one.parameters.clone().unwrap_or(object.clone());
             let parameters: Vec<Value> = functions.iter().map(parameters).collect();
             let documents: Vec<&Value> = parameters.iter().collect();
             let schemas = Schemas::read(&documents)?;
@@ -154,7 +154,7 @@ fn text(expression: &RegexAst) -> Result<(GrammarInit, Vec<String>), Problem> {
 }
 
 /// Returns a grammar for calls in the format of the Qwen families.
-fn calls(functions: &[Function], schemas: &Schemas<'_>) -> Result<GrammarInit, CanNot> {
+fn calls(functions: &[Tool], schemas: &Schemas<'_>) -> Result<GrammarInit, CanNot> {
     let mut rules = Rules::new(RegexAst::NoMatch)?;
     let begin = rules.text("<tool_call>\n")?;
     let end = rules.text("\n</tool_call>")?;

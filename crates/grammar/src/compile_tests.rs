@@ -8,9 +8,9 @@ fn schema(schema: Value) -> Constraint {
 }
 
 fn calls(functions: &[(&str, Option<Value>)]) -> Constraint {
-    let function = |(name, parameters): &(&str, Option<Value>)| Function {
-        name: (*name).to_owned(),
+    let function = |(name, parameters): &(&str, Option<Value>)| Tool {
         parameters: parameters.clone(),
+        ..Tool::named(*name)
     };
     Constraint::ToolCall(functions.iter().map(function).collect())
 }

@@ -1,33 +1,8 @@
-//! Constraints, and the errors for unsupported ones.
+//! Checks the sizes of constraints, and defines the error for unsupported ones.
 
-use serde_json::Value;
+use chat::{Constraint, Tool};
 
 use crate::limits::{MAX_CHOICE_BYTES, MAX_CHOICES, MAX_REGEX_BYTES, MAX_SCHEMA_BYTES};
-
-/// A constraint on the whole answer, from its first character to its last.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Constraint {
-    /// Any JSON object.
-    JsonObject,
-    /// JSON that matches a schema. Properties come in the schema's order.
-    JsonSchema(Value),
-    /// Text that a regular expression matches as a whole.
-    Regex(String),
-    /// One of these texts.
-    Choice(Vec<String>),
-    /// A call of one of these functions in the format of the Qwen families: `<tool_call>`, JSON with `name`
-    /// and `arguments`, `</tool_call>`.
-    ToolCall(Vec<Function>),
-}
-
-/// A function that may be called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Function {
-    /// Its name.
-    pub name: String,
-    /// The JSON schema of its arguments; any object if there is none.
-    pub parameters: Option<Value>,
-}
 
 /// The reason why a constraint is not supported, for its author.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,32 +35,28 @@ impl ConstraintError {
     }
 }
 
-impl Constraint {
-    /// Checks sizes and kinds, without compiling.
-    pub(crate) fn check_size(&self) -> Result<(), ConstraintError> {
-        let problem = match self {
-            Self::JsonObject => None,
-            Self::JsonSchema(schema) if !schema.is_object() => {
-                Some("the schema must be a JSON object, such as {\"type\": \"object\"}".to_owned())
-            }
-            Self::JsonSchema(schema) => {
-                let bytes = schema.to_string().len();
-                (bytes > MAX_SCHEMA_BYTES).then(|| {
-                    format!("the schema has {bytes} bytes, allowed are {MAX_SCHEMA_BYTES}")
-                })
-            }
-            Self::Regex(regex) if regex.is_empty() => Some("the regex is empty".to_owned()),
-            Self::Regex(regex) => (regex.len() > MAX_REGEX_BYTES).then(|| {
-                format!("the regex has {} bytes, allowed are {MAX_REGEX_BYTES}", regex.len())
-            }),
-            Self::Choice(choices) => choice_problem(choices),
-            Self::ToolCall(functions) => functions_problem(functions),
-        };
-        problem.map_or(Ok(()), |problem| Err(ConstraintError::new(problem)))
-    }
+/// Checks sizes and kinds, without compiling.
+pub(crate) fn check_size(constraint: &Constraint) -> Result<(), ConstraintError> {
+    let problem = match constraint {
+        Constraint::JsonObject => None,
+        Constraint::JsonSchema(schema) if !schema.is_object() => {
+            Some("the schema must be a JSON object, such as {\"type\": \"object\"}".to_owned())
+        }
+        Constraint::JsonSchema(schema) => {
+            let bytes = schema.to_string().len();
+            (bytes > MAX_SCHEMA_BYTES)
+                .then(|| format!("the schema has {bytes} bytes, allowed are {MAX_SCHEMA_BYTES}"))
+        }
+        Constraint::Regex(regex) if regex.is_empty() => Some("the regex is empty".to_owned()),
+        Constraint::Regex(regex) => (regex.len() > MAX_REGEX_BYTES)
+            .then(|| format!("the regex has {} bytes, allowed are {MAX_REGEX_BYTES}", regex.len())),
+        Constraint::Choice(choices) => choice_problem(choices),
+        Constraint::ToolCall(functions) => functions_problem(functions),
+    };
+    problem.map_or(Ok(()), |problem| Err(ConstraintError::new(problem)))
 }
 
-fn functions_problem(functions: &[Function]) -> Option<String> {
+fn functions_problem(functions: &[Tool]) -> Option<String> {
     if functions.is_empty() {
         return Some("there is no function to call".to_owned());
     }

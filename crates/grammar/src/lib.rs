@@ -1,6 +1,6 @@
 //! # grammar: constrains answers to a form
 //!
-//! A [`Constraint`] describes the form: any JSON object, JSON that matches a schema, a regular expression,
+//! A [`Constraint`](chat::Constraint) describes the form: any JSON object, JSON that matches a schema, a regular expression,
 //! one of several texts, or a call of a function. [`check`] tests without a model whether a constraint is
 //! supported. [`Grammars`] compiles it for a model's vocabulary, and a [`Matcher`] follows one answer and
 //! returns, token by token, which tokens may come next.
@@ -19,6 +19,6 @@ mod rules;
 mod vocabulary;
 
 pub use compile::check;
-pub use constraint::{Constraint, ConstraintError, Function};
+pub use constraint::ConstraintError;
 pub use matcher::{Grammars, Mask, Matcher};
 pub use vocabulary::Token;

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use chat::Constraint;
 use llguidance::earley::SlicedBiasComputer;
 use llguidance::toktrie::SimpleVob;
 use llguidance::{Matcher as Parser, ParserFactory};
 
+use crate::ConstraintError;
 use crate::compile::{factory, parser, reason};
 use crate::vocabulary::{Token, environment};
-use crate::{Constraint, ConstraintError};
 
 /// Compiles constraints for one model's vocabulary. Cheap to clone.
 #[derive(Clone)]

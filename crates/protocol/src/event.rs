@@ -1,9 +1,10 @@
 //! The events of a task: numbered steps of its life. Readers resume after the last number they have
 //! seen.
 
+use chat::{Part, TokenLogprobs};
 use serde::{Deserialize, Serialize};
 
-use crate::{Attempt, EventSeq, Outcome, Timestamp, ToolCall, WorkerId};
+use crate::{Attempt, EventSeq, Outcome, Timestamp, WorkerId};
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,35 +63,17 @@ pub struct Chunk {
     /// split into parts. Text that may be the start of a tag is held back, and so is a call until
     /// it is complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parts: Option<Vec<AnswerPart>>,
+    pub parts: Option<Vec<Part>>,
+    /// The logprobs of the tokens whose text begins in this chunk, if requested.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logprobs: Vec<TokenLogprobs>,
 }
 
 impl<T: Into<String>> From<T> for Chunk {
     /// Creates a chunk of an answer that is not split into parts.
     fn from(text: T) -> Self {
-        Self { text: text.into(), parts: None }
+        Self { text: text.into(), ..Self::default() }
     }
-}
-
-/// A part of an answer that is split. Successive parts of one kind concatenate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum AnswerPart {
-    /// Reasoning that precedes the answer.
-    Reasoning {
-        /// The text.
-        text: String,
-    },
-    /// Text of the answer.
-    Text {
-        /// The text.
-        text: String,
-    },
-    /// A complete call of a function, or the text in its place if it could not be parsed.
-    ToolCall {
-        /// The call.
-        call: ToolCall,
-    },
 }
 
 impl EventBody {
@@ -121,15 +104,19 @@ mod tests {
         let plain = serde_json::json!({"event": "token", "attempt": 1, "text": "a"});
         assert_eq!(serde_json::to_value(event("a".into())).unwrap(), plain);
         assert_eq!(serde_json::from_value::<EventBody>(plain).unwrap(), event("a".into()));
-        let call =
-            ToolCall::Function { name: "f".into(), arguments: serde_json::json!({"n": 1.5}) };
+        let call = chat::ToolCall::Function {
+            id: String::new(),
+            name: "f".into(),
+            arguments: serde_json::json!({"n": 1.5}),
+        };
         let told = event(Chunk {
             text: "</think>b".into(),
             parts: Some(vec![
-                AnswerPart::Reasoning { text: "a".into() },
-                AnswerPart::Text { text: "b".into() },
-                AnswerPart::ToolCall { call },
+                Part::Reasoning { text: "a".into() },
+                Part::Text { text: "b".into() },
+                Part::ToolCall { call },
             ]),
+            logprobs: Vec::new(),
         });
         let json = serde_json::to_value(&told).unwrap();
         let parts = serde_json::json!([

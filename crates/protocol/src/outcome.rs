@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use chat::{FinishReason, Logprobs, Sampling, ToolCall, Usage};
 use serde::{Deserialize, Serialize};
 
-use crate::{Logprobs, RecommendedSampling, TaskState, ToolCall};
+use crate::TaskState;
 
 /// How a task ended. Exactly one is recorded per task; the broker refuses a second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,31 +56,9 @@ pub struct Completion {
     /// Log probabilities of the tokens, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<Logprobs>,
-    /// What its tokens were drawn by because the model recommends it and the request set nothing.
-    #[serde(default, skip_serializing_if = "RecommendedSampling::is_empty")]
-    pub sampling_defaults: RecommendedSampling,
-}
-
-/// Why generation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FinishReason {
-    /// The model ended its turn, or a stop string occurred.
-    Stop,
-    /// `max_tokens` or the context length was reached.
-    Length,
-}
-
-/// The tokens of a prompt and its answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Tokens of the prompt, including those of the chat template.
-    pub prompt_tokens: u32,
-    /// Tokens generated.
-    pub completion_tokens: u32,
-    /// Tokens of the prompt that were found in the prefix cache, which is per tenant.
-    #[serde(default)]
-    pub cached_tokens: u32,
+    /// The values that the model recommends and that were used because the request set none.
+    #[serde(default, skip_serializing_if = "Sampling::is_empty")]
+    pub sampling_defaults: Sampling,
 }
 
 /// Why a task failed: `message` for people, `error_type` for programs.
@@ -186,13 +165,6 @@ mod tests {
         assert_eq!(json["state"], "failed");
         assert_eq!(json["error_type"], "out_of_memory");
         assert_eq!(serde_json::from_value::<Outcome>(json).unwrap(), outcome);
-    }
-
-    #[test]
-    fn an_outcome_without_cached_tokens_is_still_read() {
-        let usage: Usage =
-            serde_json::from_str(r#"{"prompt_tokens":5,"completion_tokens":7}"#).unwrap();
-        assert_eq!(usage, Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 0 });
     }
 
     #[test]

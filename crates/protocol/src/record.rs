@@ -1,12 +1,15 @@
-//! The envelope of stored records: `{"v": 1, …}`. A record of another version is refused with a
-//! clear error, never misread.
+//! The envelope of stored records: `{"v": 2, …}`. A record of the previous version is converted; one of any other
+//! version is refused with a clear error, never misread.
+
+mod previous;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The version that this code writes. Increase it when a stored type changes in a way that serde's
 /// defaults cannot handle, and make [`decode`] read the older version.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Why a stored record cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,10 +55,15 @@ pub fn encode<T: Serialize>(value: &T) -> Result<String, RecordError> {
 /// that is not a record.
 pub fn decode<T: DeserializeOwned>(text: &str) -> Result<T, RecordError> {
     let VersionOnly { v } = serde_json::from_str(text)?;
-    if v != VERSION {
-        return Err(RecordError::Version { found: v });
+    match v {
+        VERSION => Ok(serde_json::from_str(text)?),
+        previous::VERSION => {
+            let mut record: Value = serde_json::from_str(text)?;
+            previous::upgrade(&mut record);
+            Ok(serde_json::from_value(record)?)
+        }
+        found => Err(RecordError::Version { found }),
     }
-    Ok(serde_json::from_str(text)?)
 }
 
 #[cfg(test)]
@@ -66,14 +74,14 @@ mod tests {
     #[test]
     fn a_record_carries_its_version() {
         let text = encode(&Outcome::Cancelled).unwrap();
-        assert_eq!(text, r#"{"v":1,"state":"cancelled"}"#);
+        assert_eq!(text, r#"{"v":2,"state":"cancelled"}"#);
         assert_eq!(decode::<Outcome>(&text).unwrap(), Outcome::Cancelled);
     }
 
     #[test]
     fn another_version_is_refused() {
-        let error = decode::<Outcome>(r#"{"v":2,"state":"cancelled"}"#).unwrap_err();
-        assert!(matches!(error, RecordError::Version { found: 2 }), "{error}");
+        let error = decode::<Outcome>(r#"{"v":3,"state":"cancelled"}"#).unwrap_err();
+        assert!(matches!(error, RecordError::Version { found: 3 }), "{error}");
         assert!(matches!(decode::<Outcome>("{}").unwrap_err(), RecordError::Malformed(_)));
     }
 }

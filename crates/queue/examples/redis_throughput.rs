@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use harness::redis::RedisServer;
 use protocol::{
-    Completion, FinishReason, GenerationParams, Lane, ModelId, Outcome, Prompt, Task, TaskId,
-    TenantId, Usage, WorkerId,
+    Completion, FinishReason, Lane, ModelId, Outcome, Prompt, Sampling, Task, TaskId, TenantId,
+    Usage, WorkerId,
 };
 use queue::{Broker, Claimant, RedisBroker, RedisOptions, SubmitOptions};
 
@@ -21,11 +21,14 @@ fn task() -> Task {
         model: ModelId::new("demo"),
         lane: Lane::Normal,
         prompt: Prompt::user("How do I add a worker?"),
-        params: GenerationParams {
-            temperature: 0.7,
-            top_p: 0.9,
+        kind: Default::default(),
+        max_tokens: 64,
+        stop: vec![],
+        sampling: Sampling {
+            temperature: Some(0.7),
+            top_p: Some(0.9),
             seed: Some(7),
-            ..GenerationParams::greedy(64)
+            ..Sampling::default()
         },
         form: Default::default(),
         time_limit_s: 120,

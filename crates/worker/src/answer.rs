@@ -1,9 +1,8 @@
 //! The answer of one attempt, and how much of it the queue has acknowledged.
 
-use engine::text::{AnswerEvent, AnswerFormat, AnswerParser};
-use protocol::{AnswerPart, Chunk, Logprobs, TokenLogprobs};
-
-use crate::translate;
+use chat::{Logprobs, Part, TokenLogprobs};
+use engine::text::{AnswerFormat, AnswerParser};
+use protocol::{Chunk, TaskId};
 
 /// A growing answer that is published in numbered chunks. Only one chunk is in flight at a time. If
 /// its reply is lost, it is sent again unchanged and with the same number, so that the queue can
@@ -15,12 +14,19 @@ pub(crate) struct Answer {
     logprobs: Logprobs,
     /// The answer's parts, if it is split.
     apart: Option<Apart>,
-    /// The number of acknowledged chunks, and their end in the text.
+    /// The number of acknowledged chunks, and where they end.
     published: u64,
-    published_to: usize,
-    /// The end of the chunk in flight, in the text and in the parts. The queue may or may not have
-    /// it.
-    sent_to: Option<(usize, usize)>,
+    published_to: Ends,
+    /// The end of the chunk in flight. The queue may or may not have it.
+    sent_to: Option<Ends>,
+}
+
+/// A position in an answer: in its text, its parts and its logprobs.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ends {
+    text: usize,
+    parts: usize,
+    logprobs: usize,
 }
 
 /// The parts of a split answer. Readers of the stream get the same parts as the outcome has.
@@ -29,42 +35,54 @@ struct Apart {
     /// `None` after the end of the answer.
     parser: Option<AnswerParser>,
     /// All parts so far. Adjacent parts differ in kind, except where a chunk ended between them.
-    parts: Vec<AnswerPart>,
-    /// The number of parts that the queue has acknowledged.
-    published: usize,
+    parts: Vec<Part>,
+    /// Begins the ids of the answer's calls; their number follows.
+    call_id: String,
+    calls: usize,
 }
 
 impl Answer {
     /// Starts splitting the answer into parts. Call it before the first token.
-    pub(crate) fn tell_apart(&mut self, format: AnswerFormat) {
+    ///
+    /// The ids of calls are derived from the task's id, so that the stream and the outcome have the same.
+    pub(crate) fn tell_apart(&mut self, format: AnswerFormat, task: TaskId) {
         let parser = Some(AnswerParser::new(format));
-        self.apart = Some(Apart { parser, parts: Vec::new(), published: 0 });
+        // The last half of a UUIDv7 is random.
+        let call_id = format!("call_{:016x}", task.as_uuid().as_u64_pair().1);
+        self.apart = Some(Apart { parser, parts: Vec::new(), call_id, calls: 0 });
     }
 
     /// Appends generated text and its logprobs.
-    pub(crate) fn push(&mut self, text: &str, logprobs: impl Iterator<Item = TokenLogprobs>) {
+    pub(crate) fn push(&mut self, text: &str, logprobs: Vec<TokenLogprobs>) {
         self.text.push_str(text);
         self.logprobs.content.extend(logprobs);
+        let fixed = self.fixed_parts();
         if let Some(apart) = &mut self.apart
             && let Some(parser) = &mut apart.parser
         {
             let events = parser.push(text);
-            apart.add(events, self.sent_to);
+            apart.add(events, fixed);
         }
     }
 
     /// Ends the answer: emits text that the parser held back.
     pub(crate) fn end(&mut self) {
+        let fixed = self.fixed_parts();
         if let Some(apart) = &mut self.apart
             && let Some(parser) = apart.parser.take()
         {
-            apart.add(parser.finish(), self.sent_to);
+            apart.add(parser.finish(), fixed);
         }
     }
 
-    /// Takes the logprobs, if they were requested, and leaves none.
-    pub(crate) fn take_logprobs(&mut self) -> Logprobs {
-        std::mem::take(&mut self.logprobs)
+    /// Returns the number of parts that were sent, so that they can't be extended.
+    fn fixed_parts(&self) -> usize {
+        self.sent_to.unwrap_or(self.published_to).parts
+    }
+
+    /// Returns the logprobs so far, if they were requested.
+    pub(crate) fn logprobs(&self) -> &Logprobs {
+        &self.logprobs
     }
 
     /// Returns the whole text so far, including tags.
@@ -73,48 +91,62 @@ impl Answer {
     }
 
     /// Returns the parts so far, or `None` if the answer is not split.
-    pub(crate) fn parts(&self) -> Option<&[AnswerPart]> {
+    pub(crate) fn parts(&self) -> Option<&[Part]> {
         self.apart.as_ref().map(|apart| apart.parts.as_slice())
     }
 
-    /// Returns how many bytes of text and how many parts are not acknowledged, as one sum.
+    /// Returns how many bytes of text, parts and logprobs are not acknowledged, as one sum.
     pub(crate) fn left(&self) -> usize {
-        let parts = self.apart.as_ref().map_or(0, |apart| apart.parts.len() - apart.published);
-        self.text.len() - self.published_to + parts
+        let (ends, published) = (self.ends(), self.published_to);
+        (ends.text - published.text)
+            + (ends.parts - published.parts)
+            + (ends.logprobs - published.logprobs)
+    }
+
+    fn ends(&self) -> Ends {
+        Ends {
+            text: self.text.len(),
+            parts: self.parts().map_or(0, <[_]>::len),
+            logprobs: self.logprobs.content.len(),
+        }
     }
 
     /// Returns the next chunk and the number of chunks before it. A chunk that was not acknowledged
     /// is returned again unchanged, without later text.
     pub(crate) fn unpublished(&mut self) -> (u64, Chunk) {
-        let ends = (self.text.len(), self.parts().map_or(0, <[_]>::len));
-        let (cut, parts_cut) = *self.sent_to.get_or_insert(ends);
-        let parts =
-            self.apart.as_ref().map(|apart| apart.parts[apart.published..parts_cut].to_vec());
-        (self.published, Chunk { text: self.text[self.published_to..cut].to_owned(), parts })
+        let (from, ends) = (self.published_to, self.ends());
+        let to = *self.sent_to.get_or_insert(ends);
+        let chunk = Chunk {
+            text: self.text[from.text..to.text].to_owned(),
+            parts: self.parts().map(|parts| parts[from.parts..to.parts].to_vec()),
+            logprobs: self.logprobs.content[from.logprobs..to.logprobs].to_vec(),
+        };
+        (self.published, chunk)
     }
 
     /// Marks the chunk that [`Self::unpublished`] last returned as acknowledged.
     pub(crate) fn acknowledged(&mut self) {
-        if let Some((cut, parts_cut)) = self.sent_to.take() {
-            self.published_to = cut;
+        if let Some(to) = self.sent_to.take() {
+            self.published_to = to;
             self.published += 1;
-            if let Some(apart) = &mut self.apart {
-                apart.published = parts_cut;
-            }
         }
     }
 }
 
 impl Apart {
-    /// Adds the parser's events to the parts. A part that was already sent is not extended.
-    fn add(&mut self, events: Vec<AnswerEvent>, sent_to: Option<(usize, usize)>) {
-        let fixed = sent_to.map_or(self.published, |(_, parts)| parts);
+    /// Adds the parser's events to the parts. The first `fixed` parts are not extended.
+    fn add(&mut self, events: Vec<Part>, fixed: usize) {
         for event in events {
             let open = if self.parts.len() > fixed { self.parts.last_mut() } else { None };
-            match (open, translate::part(event)) {
-                (Some(AnswerPart::Text { text }), AnswerPart::Text { text: more })
-                | (Some(AnswerPart::Reasoning { text }), AnswerPart::Reasoning { text: more }) => {
+            match (open, event) {
+                (Some(Part::Text { text }), Part::Text { text: more })
+                | (Some(Part::Reasoning { text }), Part::Reasoning { text: more }) => {
                     text.push_str(&more);
+                }
+                (_, Part::ToolCall { call }) => {
+                    let id = format!("{}{}", self.call_id, self.calls);
+                    self.calls += 1;
+                    self.parts.push(Part::ToolCall { call: call.with_id(id) });
                 }
                 (_, part) => self.parts.push(part),
             }
@@ -124,8 +156,6 @@ impl Apart {
 
 #[cfg(test)]
 mod tests {
-    use std::iter;
-
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
 
@@ -136,6 +166,10 @@ mod tests {
         if taken.len() as u64 == from {
             taken.push(chunk);
         }
+    }
+
+    fn task() -> TaskId {
+        "0192f0c1-2345-7abc-8def-0123456789ab".parse().unwrap()
     }
 
     fn text_of(taken: &[Chunk]) -> String {
@@ -150,7 +184,7 @@ mod tests {
             let mut answer = Answer::default();
             let mut taken = Vec::new();
             for send in 0..6 {
-                answer.push(&format!("<{send}>"), iter::empty());
+                answer.push(&format!("<{send}>"), Vec::new());
                 let sent = answer.unpublished();
                 match pattern / 3_u32.pow(send) % 3 {
                     0 => {
@@ -175,7 +209,7 @@ mod tests {
     fn nothing_new_is_nothing_to_publish() {
         let mut answer = Answer::default();
         assert_eq!(answer.left(), 0);
-        answer.push("a", iter::empty());
+        answer.push("a", Vec::new());
         assert_eq!(answer.unpublished(), (0, "a".into()));
         assert_eq!(answer.left(), 1, "not acknowledged yet");
         answer.acknowledged();
@@ -185,26 +219,29 @@ mod tests {
     #[test]
     fn a_tag_is_held_back_until_it_is_one() {
         let mut answer = Answer::default();
-        answer.tell_apart(AnswerFormat {
-            reasoning: true,
-            begins_in_reasoning: false,
-            tools: true,
-        });
+        answer.tell_apart(
+            AnswerFormat { reasoning: true, begins_in_reasoning: false, tools: true },
+            task(),
+        );
         let mut told = |text: &str| {
-            answer.push(text, iter::empty());
+            answer.push(text, Vec::new());
             let (_, chunk) = answer.unpublished();
             answer.acknowledged();
             chunk.parts.unwrap()
         };
-        let text = |text: &str| AnswerPart::Text { text: text.to_owned() };
+        let text = |text: &str| Part::Text { text: text.to_owned() };
         assert_eq!(told("<thi"), []);
-        assert_eq!(told("nk>why"), [AnswerPart::Reasoning { text: "why".to_owned() }]);
+        assert_eq!(told("nk>why"), [Part::Reasoning { text: "why".to_owned() }]);
         assert_eq!(told("</think>so"), [text("so")]);
         assert_eq!(told(" <too"), []);
         assert_eq!(told("th>"), [text(" <tooth>")]);
         assert_eq!(told("<tool_call>{\"name\": "), []);
         let calls = told("\"f\"}</tool_call><tool_call>{");
-        assert!(matches!(&calls[..], [AnswerPart::ToolCall { .. }]), "{calls:?}");
+        let id = |call: &Part| match call {
+            Part::ToolCall { call: chat::ToolCall::Function { id, .. } } => id.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(calls.iter().map(id).collect::<Vec<_>>(), ["call_8def0123456789ab0"]);
         // Text that was held back is emitted at the end.
         assert_eq!(answer.left(), 0);
         answer.end();
@@ -212,7 +249,7 @@ mod tests {
         let (_, last) = answer.unpublished();
         assert_eq!(last.text, "");
         let parts = last.parts.unwrap();
-        let is_malformed = |part: &AnswerPart| matches!(part, AnswerPart::ToolCall { call: protocol::ToolCall::Malformed { raw, .. } } if raw == "{");
+        let is_malformed = |part: &Part| matches!(part, Part::ToolCall { call: chat::ToolCall::Malformed { raw, .. } } if raw == "{");
         assert!(parts.len() == 1 && is_malformed(&parts[0]), "{parts:?}");
     }
 
@@ -223,8 +260,8 @@ mod tests {
         let format = AnswerFormat { reasoning: true, begins_in_reasoning: false, tools: true };
         let whole = {
             let mut answer = Answer::default();
-            answer.tell_apart(format);
-            answer.push(text, iter::empty());
+            answer.tell_apart(format, task());
+            answer.push(text, Vec::new());
             answer.end();
             answer.parts().unwrap().to_vec()
         };
@@ -232,12 +269,12 @@ mod tests {
         let mut random = StdRng::seed_from_u64(5);
         for _ in 0..2_000 {
             let mut answer = Answer::default();
-            answer.tell_apart(format);
+            answer.tell_apart(format, task());
             let mut taken = Vec::new();
             let mut chars = text.chars().peekable();
             while chars.peek().is_some() {
                 let piece: String = chars.by_ref().take(random.random_range(1..12)).collect();
-                answer.push(&piece, iter::empty());
+                answer.push(&piece, Vec::new());
                 match random.random_range(0..4) {
                     0 => {
                         take(&mut taken, answer.unpublished());
@@ -260,13 +297,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn logprobs_are_published_once_with_their_text() {
+        let one = |text: &str| TokenLogprobs {
+            drawn: chat::TokenLogprob::new(text.into(), -1.0),
+            top_logprobs: vec![],
+        };
+        let mut answer = Answer::default();
+        answer.push("a", vec![one("a")]);
+        let (_, lost) = answer.unpublished();
+        assert_eq!((lost.text.as_str(), &lost.logprobs[..]), ("a", &[one("a")][..]));
+        answer.push("b", vec![one("b"), one("")]);
+        assert_eq!(answer.unpublished().1, lost, "the same again");
+        answer.acknowledged();
+        assert_eq!(answer.left(), 3);
+        let (_, next) = answer.unpublished();
+        assert_eq!((next.text.as_str(), &next.logprobs[..]), ("b", &[one("b"), one("")][..]));
+        answer.acknowledged();
+        assert_eq!(answer.left(), 0);
+        assert_eq!(answer.logprobs().content.len(), 3);
+    }
+
     /// Joins adjacent parts of the same kind, except calls.
-    fn joined(parts: impl Iterator<Item = AnswerPart>) -> Vec<AnswerPart> {
-        let mut all: Vec<AnswerPart> = Vec::new();
+    fn joined(parts: impl Iterator<Item = Part>) -> Vec<Part> {
+        let mut all: Vec<Part> = Vec::new();
         for part in parts {
             match (all.last_mut(), part) {
-                (Some(AnswerPart::Text { text }), AnswerPart::Text { text: more })
-                | (Some(AnswerPart::Reasoning { text }), AnswerPart::Reasoning { text: more }) => {
+                (Some(Part::Text { text }), Part::Text { text: more })
+                | (Some(Part::Reasoning { text }), Part::Reasoning { text: more }) => {
                     text.push_str(&more);
                 }
                 (_, part) => all.push(part),

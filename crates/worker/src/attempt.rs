@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use engine::api::{Finished, GenerateError, Progress, Request, StopReason};
-use engine::{CancelHandle, Engine, Generation, SamplingDefaults};
+use engine::{CancelHandle, Engine, Generation, Sampling};
 use protocol::{Completion, ModelId, Outcome, TaskError};
 use queue::{BrokerError, Claimed, Release};
 use service::shutdown::CancellationToken;
@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::answer::Answer;
 use crate::lease::KeptLease;
 use crate::until::CLAIM_WAIT;
-use crate::{Worker, recommended, translate};
+use crate::{Worker, translate};
 
 /// The interval at which generated text is published.
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
@@ -66,10 +66,8 @@ pub(crate) async fn run(
     let kept = KeptLease::keep(worker, claimed.lease, entered.cancel.clone());
     let deadline = began + Duration::from_secs(claimed.task.time_limit_s.into());
     let adapter = named_adapter(engine, &claimed.task.model);
-    let sampling_defaults = recommended::used(&claimed.task.params, engine.sampling_defaults());
-    let request = translate::request(&claimed.task, deadline);
-    let sampling = recommended::apply(&sampling_defaults, request.sampling);
-    let request = Request { adapter, sampling, ..request };
+    let request = translate::request(&claimed.task, engine.sampling_defaults(), deadline);
+    let request = Request { adapter, ..request };
     // Rendering and tokenizing a long prompt takes long, so it must not block the threads that
     // renew leases.
     let submitting = engine.clone();
@@ -134,7 +132,7 @@ async fn follow(
 ) -> (Verdict, End) {
     let stop: CancelHandle = generation.cancel_handle();
     if let Some(format) = translate::parts(&claimed.task.form, generation.answer_start()) {
-        answer.tell_apart(format);
+        answer.tell_apart(format, claimed.task.id);
     }
     let mut publish = tokio::time::interval(PUBLISH_EVERY);
     publish.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -146,7 +144,7 @@ async fn follow(
         tokio::select! {
             progress = generation.next() => match progress {
                 Some(Progress::Text { text, logprobs }) => {
-                    answer.push(&text, logprobs.into_iter().map(translate::logprobs));
+                    answer.push(&text, logprobs);
                 }
                 Some(end) => break end,
                 None => break Progress::Failed(GenerateError::Stopped),
@@ -221,15 +219,15 @@ async fn flush(worker: &Worker, claimed: &Claimed, answer: &mut Answer) {
 
 fn finished_verdict(
     claimed: &Claimed,
-    defaults: &SamplingDefaults,
+    recommended: &Sampling,
     answer: &mut Answer,
     finished: &Finished,
 ) -> Verdict {
-    let params = &claimed.task.params;
-    let logprobs = params.logprobs.map(|_| answer.take_logprobs());
+    let sampling = &claimed.task.sampling;
+    let logprobs = sampling.logprobs.map(|_| answer.logprobs().clone());
     let outcome = match translate::completion(answer.text(), logprobs, answer.parts(), finished) {
         Some(completion) => Outcome::Completed(Completion {
-            sampling_defaults: recommended::used(params, defaults),
+            sampling_defaults: sampling.used_of(recommended),
             ..completion
         }),
         None if finished.reason == StopReason::Cancelled => Outcome::Cancelled,

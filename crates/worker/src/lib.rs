@@ -21,7 +21,6 @@
 //! | `running`   | the running tasks, for cancellation and the report |
 //! | `report`    | reports to the registry every few seconds, and receives operators' orders |
 //! | `translate` | converts between the queue's and the engine's types |
-//! | `recommended` | the model's recommended sampling values, for fields that a task does not set |
 //!
 //! ## Data flow
 //!
@@ -44,7 +43,6 @@ pub mod options;
 pub mod process;
 mod pull;
 mod pulse;
-mod recommended;
 mod refuse;
 mod report;
 mod running;

@@ -2,35 +2,25 @@
 
 use std::time::Instant;
 
-use engine::api::{self, Finished, GenerateError, Input, Message, Request, Sampling, StopReason};
-use engine::text::{
-    AnswerEvent, AnswerFormat, AnswerStart, ChatOptions, TemplateValue, ToolCall, template_value,
-};
-use engine::{Constraint, Function};
-use protocol::{
-    AnswerForm, AnswerPart, Completion, ErrorType, FinishReason, GenerationParams, Lane, Logprobs,
-    Prompt, Task, TaskError, TokenLogprob, TokenLogprobs, Tool, ToolChoice, Usage,
-};
+use chat::{FinishReason, Logprobs, Part, Sampling, Tool, Usage};
+use engine::api::{Finished, GenerateError, Input, Request, StopReason};
+use engine::text::{AnswerFormat, AnswerStart, ChatOptions, TemplateValue, template_value};
+use protocol::{AnswerForm, Completion, ErrorType, Lane, Prompt, Task, TaskError};
 use serde_json::json;
 
-/// Creates the engine's request for `task`, which must end by `deadline`.
-pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
+/// Creates the engine's request for `task`, which must end by `deadline`, of a model whose authors recommend these
+/// sampling parameters.
+pub(crate) fn request(task: &Task, recommended: &Sampling, deadline: Instant) -> Request {
     let input = match &task.prompt {
         Prompt::Raw(text) => Input::Text(text.clone()),
-        Prompt::Chat(messages) => Input::Chat(
-            messages
-                .iter()
-                .map(|m| Message { role: m.role.as_str().into(), content: m.content.clone() })
-                .collect(),
-        ),
+        Prompt::Chat(messages) => Input::Chat(messages.clone()),
     };
-    let params = &task.params;
     Request {
         input,
         adapter: None,
-        sampling: sampling(params),
-        max_tokens: params.max_tokens as usize,
-        stop: params.stop.clone(),
+        sampling: task.sampling.resolved(recommended),
+        max_tokens: task.max_tokens as usize,
+        stop: task.stop.clone(),
         deadline: Some(deadline),
         tenant: task.tenant.as_str().to_owned(),
         priority: match task.lane {
@@ -39,35 +29,13 @@ pub(crate) fn request(task: &Task, deadline: Instant) -> Request {
             Lane::Low => 1,
             Lane::Batch => 0,
         },
-        constraint: constraint(&task.form),
+        constraint: task.form.effective_constraint(),
         chat: ChatOptions {
             tools: tools(&task.form.tools),
             enable_thinking: task.form.enable_thinking,
             ..ChatOptions::default()
         },
     }
-}
-
-/// Converts the output constraint.
-fn constraint(form: &AnswerForm) -> Option<Constraint> {
-    let function =
-        |tool: &Tool| Function { name: tool.name.clone(), parameters: tool.parameters.clone() };
-    let asked = form.constraint.as_ref().map(|constraint| match constraint {
-        protocol::Constraint::JsonObject => Constraint::JsonObject,
-        protocol::Constraint::JsonSchema(schema) => Constraint::JsonSchema(schema.clone()),
-        protocol::Constraint::Regex(regex) => Constraint::Regex(regex.clone()),
-        protocol::Constraint::Choice(choices) => Constraint::Choice(choices.clone()),
-    });
-    asked.or_else(|| match &form.tool_choice {
-        ToolChoice::Auto | ToolChoice::None => None,
-        ToolChoice::Required => {
-            Some(Constraint::ToolCall(form.tools.iter().map(function).collect()))
-        }
-        ToolChoice::Function(name) => {
-            let named = form.tools.iter().filter(|tool| tool.name == *name);
-            Some(Constraint::ToolCall(named.map(function).collect()))
-        }
-    })
 }
 
 /// Converts the functions to the OpenAI format that chat templates expect. Returns `None` if there
@@ -89,21 +57,6 @@ fn tools(tools: &[Tool]) -> Option<TemplateValue> {
     Some(template_value(&tools.iter().map(shape).collect()))
 }
 
-pub(crate) fn sampling(params: &GenerationParams) -> Sampling {
-    Sampling {
-        temperature: params.temperature,
-        top_p: params.top_p,
-        top_k: params.top_k.map(|k| k as usize),
-        min_p: params.min_p,
-        repetition_penalty: params.repetition_penalty,
-        presence_penalty: params.presence_penalty,
-        frequency_penalty: params.frequency_penalty,
-        logit_bias: params.logit_bias.clone(),
-        seed: params.seed,
-        logprobs: params.logprobs.map(|top| top as usize),
-    }
-}
-
 /// Returns the completion of a generation that ran to its end, or `None` if it was stopped from
 /// outside.
 ///
@@ -111,7 +64,7 @@ pub(crate) fn sampling(params: &GenerationParams) -> Sampling {
 pub(crate) fn completion(
     text: &str,
     logprobs: Option<Logprobs>,
-    parts: Option<&[AnswerPart]>,
+    parts: Option<&[Part]>,
     finished: &Finished,
 ) -> Option<Completion> {
     let finish_reason = match finished.reason {
@@ -137,9 +90,10 @@ pub(crate) fn completion(
     let Some(parts) = parts else { return Some(Completion { text: text.to_owned(), ..told }) };
     for part in parts {
         match part {
-            AnswerPart::Text { text } => told.text.push_str(text),
-            AnswerPart::Reasoning { text } => told.reasoning.get_or_insert_default().push_str(text),
-            AnswerPart::ToolCall { call } => told.tool_calls.push(call.clone()),
+            Part::Text { text } => told.text.push_str(text),
+            Part::Reasoning { text } => told.reasoning.get_or_insert_default().push_str(text),
+            Part::ToolCall { call } => told.tool_calls.push(call.clone()),
+            Part::Image { .. } | Part::Video { .. } | Part::ToolResult { .. } => {}
         }
     }
     Some(told)
@@ -156,32 +110,7 @@ pub(crate) fn parts(form: &AnswerForm, start: AnswerStart) -> Option<AnswerForma
         begins_in_reasoning: start == AnswerStart::InThought,
         tools: !form.tools.is_empty(),
     };
-    (form.has_parts() || thinks_first).then_some(format)
-}
-
-/// Converts a part of an answer.
-pub(crate) fn part(event: AnswerEvent) -> AnswerPart {
-    match event {
-        AnswerEvent::Content(text) => AnswerPart::Text { text },
-        AnswerEvent::Reasoning(text) => AnswerPart::Reasoning { text },
-        AnswerEvent::ToolCall(call) => AnswerPart::ToolCall {
-            call: match call {
-                ToolCall::Function { name, arguments } => {
-                    protocol::ToolCall::Function { name, arguments }
-                }
-                ToolCall::Malformed { raw, error } => protocol::ToolCall::Malformed { raw, error },
-            },
-        },
-    }
-}
-
-/// Converts a token's logprobs.
-pub(crate) fn logprobs(token: api::TokenLogprobs) -> TokenLogprobs {
-    let named = |one: api::TokenLogprob| TokenLogprob::new(one.bytes, one.logprob);
-    TokenLogprobs {
-        drawn: named(token.drawn),
-        top_logprobs: token.top.into_iter().map(named).collect(),
-    }
+    (form.split || thinks_first).then_some(format)
 }
 
 /// Converts the engine's error to the one that the task's owner gets.
@@ -243,7 +172,10 @@ mod tests {
                 model: protocol::ModelId::new("demo"),
                 lane,
                 prompt: Prompt::Raw("x".into()),
-                params: protocol::GenerationParams::greedy(1),
+                kind: Default::default(),
+                max_tokens: 1,
+                stop: vec![],
+                sampling: Sampling::greedy(),
                 form: Default::default(),
                 time_limit_s: 1,
                 result_ttl_s: 1,
@@ -252,40 +184,10 @@ mod tests {
                 metadata: Default::default(),
                 webhook: None,
             };
-            let request = request(&task, Instant::now());
+            let request = request(&task, &Sampling::default(), Instant::now());
             assert_eq!(request.tenant, "t1");
             assert!(last.replace(request.priority).is_none_or(|urgent| urgent > request.priority));
         }
-    }
-
-    #[test]
-    fn the_engine_hears_how_tokens_are_to_be_drawn() {
-        let params = GenerationParams {
-            temperature: 0.1,
-            top_p: 0.2,
-            top_k: Some(3),
-            min_p: 0.4,
-            repetition_penalty: 1.5,
-            presence_penalty: 0.6,
-            frequency_penalty: 0.7,
-            logit_bias: [(8, 0.8)].into(),
-            logprobs: Some(9),
-            seed: Some(10),
-            ..GenerationParams::greedy(11)
-        };
-        let expected = Sampling {
-            temperature: 0.1,
-            top_p: 0.2,
-            top_k: Some(3),
-            min_p: 0.4,
-            repetition_penalty: 1.5,
-            presence_penalty: 0.6,
-            frequency_penalty: 0.7,
-            logit_bias: [(8, 0.8)].into(),
-            logprobs: Some(9),
-            seed: Some(10),
-        };
-        assert_eq!(sampling(&params), expected);
     }
 
     #[test]

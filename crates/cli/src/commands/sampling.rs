@@ -1,34 +1,17 @@
 //! The sampling flags of `submit`: each is a field of `POST /generate`.
 
 use std::str::FromStr;
+use std::sync::LazyLock;
 
-use clap::Args;
+use chat::sampling::{Number, Range, Sampling};
+use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
 use serde_json::{Map, Value, json};
 
 /// How tokens are drawn, and what is told of them.
 #[derive(Debug, Default, Args)]
 pub(crate) struct SamplingArgs {
-    /// 0 is greedy, up to 2.
-    #[arg(long)]
-    temperature: Option<f32>,
-    /// Draw from the likeliest tokens that together reach this probability.
-    #[arg(long)]
-    top_p: Option<f32>,
-    /// Draw from this many likeliest tokens; 0 or -1: from all.
-    #[arg(long, allow_negative_numbers = true)]
-    top_k: Option<Whole>,
-    /// Draw from tokens with at least this share of the likeliest one's probability.
-    #[arg(long)]
-    min_p: Option<f32>,
-    /// Make tokens of prompt and answer less likely: above 1, up to 2; 1 changes nothing.
-    #[arg(long)]
-    repetition_penalty: Option<f32>,
-    /// Taken from the logits of tokens that the answer has; -2 to 2.
-    #[arg(long, allow_negative_numbers = true)]
-    presence_penalty: Option<f32>,
-    /// The same, once for each time that it has them.
-    #[arg(long, allow_negative_numbers = true)]
-    frequency_penalty: Option<f32>,
+    #[command(flatten)]
+    numbers: Numbers,
     /// Add BIAS (-100 to 100) to the logit of the token with this number; may be given several times.
     #[arg(long, value_name = "TOKEN=BIAS")]
     logit_bias: Vec<Bias>,
@@ -38,9 +21,6 @@ pub(crate) struct SamplingArgs {
     /// The same, and so many of the likeliest tokens at each place, up to 20.
     #[arg(long, value_name = "N")]
     top_logprobs: Option<u32>,
-    /// Same seed, same answer; -1: a random one.
-    #[arg(long, allow_negative_numbers = true)]
-    seed: Option<Whole>,
     /// End before this text; may be given several times.
     #[arg(long)]
     stop: Vec<String>,
@@ -50,24 +30,76 @@ impl SamplingArgs {
     /// Returns the fields that were given; the gateway has defaults for the others.
     pub(super) fn fields(&self) -> Map<String, Value> {
         let logprobs = self.logprobs || self.top_logprobs.is_some();
-        let biases = self.logit_bias.iter().map(|bias| (bias.token.to_string(), short(bias.bias)));
+        let biases = self
+            .logit_bias
+            .iter()
+            .map(|bias| (bias.token.to_string(), Number::Fraction(bias.bias).json()));
         let biases: Map<String, Value> = biases.collect();
         let fields = [
-            ("temperature", self.temperature.map(short)),
-            ("top_p", self.top_p.map(short)),
-            ("top_k", self.top_k.map(Whole::value)),
-            ("min_p", self.min_p.map(short)),
-            ("repetition_penalty", self.repetition_penalty.map(short)),
-            ("presence_penalty", self.presence_penalty.map(short)),
-            ("frequency_penalty", self.frequency_penalty.map(short)),
             ("logit_bias", (!biases.is_empty()).then_some(Value::Object(biases))),
             ("logprobs", logprobs.then_some(Value::Bool(true))),
             ("top_logprobs", self.top_logprobs.map(Value::from)),
-            ("seed", self.seed.map(Whole::value)),
             ("stop", (!self.stop.is_empty()).then(|| json!(self.stop))),
         ];
         let given = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        given.collect()
+        self.numbers.0.clone().into_iter().chain(given).collect()
+    }
+}
+
+/// The flags of the table of sampling fields, as fields of `POST /generate`.
+#[derive(Debug, Default)]
+struct Numbers(Map<String, Value>);
+
+/// The names of the flags and of their values; clap keeps references to them.
+static FLAGS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
+    let names = Sampling::FIELDS.iter().map(|field| field.name);
+    names.map(|name| (name.replace('_', "-"), name.to_uppercase())).collect()
+});
+
+impl Args for Numbers {
+    fn augment_args(command: Command) -> Command {
+        let flags = Sampling::FIELDS.iter().zip(FLAGS.iter());
+        command.args(flags.map(|(field, (flag, value))| {
+            let arg = Arg::new(field.name)
+                .long(flag.as_str())
+                .value_name(value.as_str())
+                .help(format!(
+                    "{} ({})",
+                    field.description.replace('\n', " "),
+                    field.range.allowed()
+                ))
+                .allow_negative_numbers(true);
+            match field.range {
+                Range::Fraction { .. } => arg.value_parser(value_parser!(f32)),
+                Range::Whole { .. } => arg.value_parser(value_parser!(Whole)),
+            }
+        }))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Numbers {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let given = Sampling::FIELDS.iter().filter_map(|field| {
+            let value = match field.range {
+                Range::Fraction { .. } => matches
+                    .get_one::<f32>(field.name)
+                    .map(|number| Number::Fraction(*number).json()),
+                Range::Whole { .. } => {
+                    matches.get_one::<Whole>(field.name).map(|whole| whole.value())
+                }
+            };
+            Some((field.name.to_owned(), value?))
+        });
+        Ok(Self(given.collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 
@@ -122,11 +154,6 @@ impl FromStr for Bias {
             })
             .ok_or_else(|| "give a token's number and its bias, such as 1234=-100".to_owned())
     }
-}
-
-/// Converts 0.7 to 0.7, not to the double that is nearest to the float.
-fn short(number: f32) -> Value {
-    number.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }
 
 #[cfg(test)]

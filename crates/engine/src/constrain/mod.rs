@@ -24,7 +24,8 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
-use grammar::{Constraint, ConstraintError, Grammars, Matcher, Token};
+use chat::Constraint;
+use grammar::{ConstraintError, Grammars, Matcher, Token};
 
 use crate::kernels::pool;
 use crate::sample::AllowedTokens;

@@ -1,6 +1,7 @@
 //! Reasoning before a constrained answer: the constraint applies after `</think>`.
 
-use grammar::{Constraint, ConstraintError};
+use chat::Constraint;
+use grammar::ConstraintError;
 
 use super::{Constrained, Constraints};
 use crate::sample::AllowedTokens;

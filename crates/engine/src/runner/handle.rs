@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
+use chat::Sampling;
 use grammar::ConstraintError;
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -27,7 +28,7 @@ use crate::constrain::{Constraints, Cores, Reasoning};
 use crate::kv::{PAGE_TOKENS, PageAllocator};
 use crate::lora::{AdapterId, Adapters};
 use crate::model::{Decoder, Workspace};
-use crate::sample::SamplingDefaults;
+use crate::sample::recommended;
 use crate::sched::{CancelFlag, Limits, Scheduler, Sequence, SequenceId, StepPlan};
 use crate::system::GpuUse;
 use crate::text::{AnswerStart, Tokenizer};
@@ -43,7 +44,7 @@ struct Handle {
     #[cfg(feature = "cuda")]
     gpus: Vec<crate::cuda::Watch>,
     info: ModelInfo,
-    sampling_defaults: SamplingDefaults,
+    sampling_defaults: Sampling,
     /// The adapters' names in requests, in order.
     adapters: Vec<String>,
     devices: Vec<DevicePlan>,
@@ -145,7 +146,7 @@ impl Engine {
             pages,
             plan_of(&devices, config.layers),
         );
-        let sampling_defaults = SamplingDefaults::read(file.metadata());
+        let sampling_defaults = recommended(file.metadata());
         if !sampling_defaults.is_empty() {
             tracing::info!(
                 "{}: its makers recommend {sampling_defaults}, for requests that say nothing",
@@ -272,7 +273,7 @@ impl Engine {
 
     /// Returns the sampling parameters that the model's authors recommend. The engine samples as a request
     /// says; callers may fill in these values.
-    pub fn sampling_defaults(&self) -> &SamplingDefaults {
+    pub fn sampling_defaults(&self) -> &Sampling {
         &self.0.sampling_defaults
     }
 

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::api::{Progress, TokenLogprob, TokenLogprobs};
+use chat::{TokenLogprob, TokenLogprobs};
+
+use crate::api::Progress;
 use crate::sample;
 use crate::text::Tokenizer;
 
@@ -86,14 +88,12 @@ struct Logprobs {
 impl Logprobs {
     fn note(&mut self, token: u32, logits: &[f32], text_bytes: usize) {
         let sample::Logprobs { drawn, top } = sample::logprobs(logits, token, self.top);
-        let named = |(token, logprob)| TokenLogprob {
-            token,
-            bytes: self.tokenizer.token_bytes(token),
-            logprob,
+        let named = |(token, logprob)| {
+            TokenLogprob::new(self.tokenizer.token_bytes(token), logprob).with_id(token)
         };
         let told = TokenLogprobs {
             drawn: named((token, drawn)),
-            top: top.into_iter().map(named).collect(),
+            top_logprobs: top.into_iter().map(named).collect(),
         };
         self.waiting.push_back((self.written, told));
         self.written += text_bytes;

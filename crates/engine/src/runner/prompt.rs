@@ -1,7 +1,9 @@
 //! Converts a request's input to tokens, on the caller's thread.
 
-use crate::api::{EmbedRequest, GenerateError, Input, Request, Sampling};
-use crate::text::{AnswerStart, ChatOptions, ChatTemplate, Tokenizer};
+use chat::{Message, Number, Sampling};
+
+use crate::api::{EmbedRequest, GenerateError, Input, Request};
+use crate::text::{AnswerStart, ChatOptions, ChatTemplate, Tokenizer, template_message};
 
 /// The maximum number of tokens that `<think>` and the text after it may be split into.
 const OPENING_TOKENS: usize = 8;
@@ -39,7 +41,9 @@ impl PromptReader {
         }
         let (tokens, start) = match (&request.input, &request.constraint) {
             (Input::Chat(messages), Some(_)) => {
-                let rendered = self.template.render_constrained(messages, &request.chat);
+                let rendered = self
+                    .template
+                    .render_constrained(&as_templates_expect(messages)?, &request.chat);
                 let (prompt, start) = rendered.map_err(invalid)?;
                 (self.tokenizer.encode_prompt(&prompt).map_err(invalid)?, Some(start))
             }
@@ -99,7 +103,8 @@ impl PromptReader {
             Input::Tokens(tokens) => Ok(tokens.clone()),
             Input::Text(text) => self.tokenizer.encode(text).map_err(invalid),
             Input::Chat(messages) => {
-                let prompt = self.template.render(messages, chat).map_err(invalid)?;
+                let prompt =
+                    self.template.render(&as_templates_expect(messages)?, chat).map_err(invalid)?;
                 self.tokenizer.encode_prompt(&prompt).map_err(invalid)
             }
         }
@@ -107,29 +112,13 @@ impl PromptReader {
 }
 
 fn check_sampling(sampling: &Sampling, vocab: usize) -> Result<(), GenerateError> {
-    let Sampling { temperature, top_p, top_k, min_p, repetition_penalty, .. } = *sampling;
-    if !(temperature.is_finite() && temperature >= 0.0) {
-        return Err(invalid(format!("temperature is {temperature}; set it to at least 0")));
-    }
-    if !(top_p > 0.0 && top_p <= 1.0) {
-        return Err(invalid(format!("top_p is {top_p}; set it above 0, to at most 1")));
-    }
-    if top_k == Some(0) {
-        return Err(invalid("top_k is 0; set it to at least 1, or leave it out"));
-    }
-    if !(0.0..=1.0).contains(&min_p) {
-        return Err(invalid(format!("min_p is {min_p}; set it from 0 to 1")));
-    }
-    if !(repetition_penalty.is_finite() && repetition_penalty > 0.0) {
-        let problem = format!("repetition_penalty is {repetition_penalty}; set it above 0");
-        return Err(invalid(problem));
-    }
-    let penalties = [
-        ("presence_penalty", sampling.presence_penalty),
-        ("frequency_penalty", sampling.frequency_penalty),
-    ];
-    if let Some((name, penalty)) = penalties.iter().find(|(_, penalty)| !penalty.is_finite()) {
-        return Err(invalid(format!("{name} is {penalty}; set it to a finite number")));
+    for field in Sampling::FIELDS {
+        if let Some(Number::Fraction(number)) = sampling.get(field.name)
+            && (number.is_nan() || field.range.check(number.into()).is_err())
+        {
+            let (name, allowed) = (field.name, field.range.allowed());
+            return Err(invalid(format!("{name} is {number}; set it {allowed}")));
+        }
     }
     for (token, bias) in &sampling.logit_bias {
         if *token as usize >= vocab {
@@ -147,6 +136,10 @@ fn check_sampling(sampling: &Sampling, vocab: usize) -> Result<(), GenerateError
         return Err(invalid(format!("logprobs of {top} tokens at each place; at most {most}")));
     }
     Ok(())
+}
+
+fn as_templates_expect(messages: &[Message]) -> Result<Vec<serde_json::Value>, GenerateError> {
+    messages.iter().map(|message| template_message(message).map_err(invalid)).collect()
 }
 
 fn invalid(problem: impl ToString) -> GenerateError {

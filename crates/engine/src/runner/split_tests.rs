@@ -220,7 +220,7 @@ fn an_engine_in_parts_answers_as_a_whole_one() {
         .map(|number: usize| {
             let mut request = Request::greedy(Input::Tokens(prompt.clone()), TOKENS);
             request.adapter = names[number % 3].map(str::to_owned);
-            request.sampling.temperature = if number < 3 { 0.0 } else { 1.0 };
+            request.sampling.temperature = Some(if number < 3 { 0.0 } else { 1.0 });
             request.sampling.seed = Some(number as u64);
             request.sampling.logprobs = Some(1);
             // No answer ends by itself, so all outgrow the room they were admitted with.

@@ -45,7 +45,11 @@ impl Stream {
             reasoning: None,
             detokenizer: tokenizer.detokenizer(),
             stops: StopMatcher::new(&request.stop),
-            outlet: Outlet::new(progress, tokenizer, request.sampling.logprobs),
+            outlet: Outlet::new(
+                progress,
+                tokenizer,
+                request.sampling.logprobs.map(|top| top as usize),
+            ),
             prompt_tokens: prompt.len(),
             cached_tokens: 0,
             completion_tokens: 0,

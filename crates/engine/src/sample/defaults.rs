@@ -1,95 +1,63 @@
-//! What a model's makers recommend for drawing tokens.
+//! Reads the sampling parameters that a model's authors recommend.
+
+use chat::sampling::{Number, Range, Sampling};
 
 use crate::gguf::{Metadata, Value};
 
-/// What the makers recommend begins so, as keys of GGUF.
+/// The prefix of such parameters as keys of GGUF.
 pub(crate) const PREFIX: &str = "general.sampling.";
 
-/// What a model's makers recommend for drawing tokens; `None` where they say nothing. It is used where a request
-/// says nothing.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct SamplingDefaults {
-    /// As of [`Sampling::temperature`](crate::Sampling::temperature); 0 to 2.
-    pub temperature: Option<f32>,
-    /// As of [`Sampling::top_p`](crate::Sampling::top_p).
-    pub top_p: Option<f32>,
-    /// As of [`Sampling::top_k`](crate::Sampling::top_k); 0 keeps all.
-    pub top_k: Option<u32>,
-    /// As of [`Sampling::min_p`](crate::Sampling::min_p).
-    pub min_p: Option<f32>,
-    /// As of [`Sampling::repetition_penalty`](crate::Sampling::repetition_penalty); at most 2.
-    pub repetition_penalty: Option<f32>,
-}
-
-impl SamplingDefaults {
-    /// Reads `general.sampling.*` of a GGUF file, or what a folder's `generation_config.json` says. A value that
-    /// cannot be, or that asks for what is not computed here, is left out, with a warning in the log.
-    pub(crate) fn read(metadata: &Metadata) -> Self {
-        let number = |name: &str, allowed: &str, fits: fn(f64) -> bool| {
-            let key = format!("{PREFIX}{name}");
-            let found = match metadata.value(&key)? {
-                Value::Int(number) => *number as f64,
-                Value::Float(number) => *number,
-                _ => f64::NAN,
-            };
-            if fits(found) {
-                return Some(found);
-            }
+/// Returns what `general.sampling.*` of a GGUF file, or a folder's `generation_config.json`, recommends. A value that
+/// is out of range is left out with a warning in the log, and so is a parameter that is not supported.
+pub(crate) fn recommended(metadata: &Metadata) -> Sampling {
+    let mut recommended = Sampling::default();
+    for (field, name) in Sampling::recommendable() {
+        let key = format!("{PREFIX}{name}");
+        let Some(value) = metadata.value(&key) else { continue };
+        let found = match value {
+            Value::Int(number) => *number as f64,
+            Value::Float(number) => *number,
+            _ => f64::NAN,
+        };
+        let number = checked(&field.range, found);
+        if number.is_none() {
             tracing::warn!(
-                "{}: it recommends {} {}, which is left out: allowed is {allowed}",
+                "{}: it recommends {} {}, which is left out: allowed is {}",
                 metadata.label(),
                 metadata.name_of(&key),
-                metadata.value(&key).map(|value| value.describe()).unwrap_or_default()
-            );
-            None
-        };
-        let float = |number: Option<f64>| number.map(|number| number as f32);
-        let top_k = number("top_k", "a whole number, of which 0 and -1 mean all", |k| {
-            k.fract() == 0.0 && (-1.0..=f64::from(u32::MAX)).contains(&k)
-        });
-        let known = ["temp", "top_p", "top_k", "min_p", "penalty_repeat"];
-        let mut others: Vec<&str> = metadata
-            .iter()
-            .filter_map(|(key, _)| key.strip_prefix(PREFIX))
-            .filter(|name| !known.contains(name))
-            .collect();
-        others.sort_unstable();
-        if !others.is_empty() {
-            tracing::warn!(
-                "{}: it recommends {} too, which is not computed here",
-                metadata.label(),
-                others.join(", ")
+                value.describe(),
+                field.range.allowed()
             );
         }
-        Self {
-            temperature: float(number("temp", "from 0 to 2", |x| (0.0..=2.0).contains(&x))),
-            top_p: float(number("top_p", "above 0, to 1", |x| x > 0.0 && x <= 1.0)),
-            top_k: top_k.map(|k| k.max(0.0) as u32),
-            min_p: float(number("min_p", "from 0 to 1", |x| (0.0..=1.0).contains(&x))),
-            repetition_penalty: float(number("penalty_repeat", "above 0, to 2", |x| {
-                x > 0.0 && x <= 2.0
-            })),
-        }
+        recommended.set(field.name, number);
     }
-
-    /// Whether nothing is recommended.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+    let is_known = |name: &str| Sampling::recommendable().any(|(_, known)| known == name);
+    let mut others: Vec<&str> = metadata
+        .iter()
+        .filter_map(|(key, _)| key.strip_prefix(PREFIX))
+        .filter(|name| !is_known(name))
+        .collect();
+    others.sort_unstable();
+    if !others.is_empty() {
+        tracing::warn!(
+            "{}: it recommends {} too, which is not computed here",
+            metadata.label(),
+            others.join(", ")
+        );
     }
+    recommended
 }
 
-/// `temperature 0.6, top_k 20`.
-impl std::fmt::Display for SamplingDefaults {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let parts = [
-            ("temperature", self.temperature.map(|x| x.to_string())),
-            ("top_p", self.top_p.map(|x| x.to_string())),
-            ("top_k", self.top_k.map(|x| x.to_string())),
-            ("min_p", self.min_p.map(|x| x.to_string())),
-            ("repetition_penalty", self.repetition_penalty.map(|x| x.to_string())),
-        ];
-        let said = parts.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value?)));
-        f.write_str(&said.collect::<Vec<_>>().join(", "))
+/// Returns the number as a field's value; `None` if it is out of range.
+fn checked(range: &Range, found: f64) -> Option<Number> {
+    match range {
+        _ if found.is_nan() => None,
+        Range::Whole { none, .. } if none.iter().any(|none| found == *none as f64) => {
+            Some(Number::Whole(0))
+        }
+        Range::Whole { .. } => (found.fract() == 0.0 && range.check(found).is_ok())
+            .then_some(Number::Whole(found as u64)),
+        Range::Fraction { .. } => range.check(found).is_ok().then(|| range.fraction(found)),
     }
 }
 
@@ -97,12 +65,12 @@ impl std::fmt::Display for SamplingDefaults {
 mod tests {
     use super::*;
 
-    fn read(values: &[(&str, Value)]) -> SamplingDefaults {
+    fn read(values: &[(&str, Value)]) -> Sampling {
         let mut metadata = Metadata::new("test.gguf".to_owned());
         for (name, value) in values {
             metadata.insert(&format!("{PREFIX}{name}"), value.clone(), *name);
         }
-        SamplingDefaults::read(&metadata)
+        recommended(&metadata)
     }
 
     #[test]
@@ -116,12 +84,13 @@ mod tests {
             ("penalty_repeat", Value::Float(1.05)),
             ("mirostat", Value::Int(2)),
         ]);
-        let expected = SamplingDefaults {
+        let expected = Sampling {
             temperature: Some(0.6),
             top_p: Some(0.95),
             top_k: Some(20),
             min_p: Some(0.0),
             repetition_penalty: Some(1.05),
+            ..Sampling::default()
         };
         assert_eq!(all, expected);
         assert_eq!(

@@ -18,6 +18,6 @@ mod sampler;
 
 pub use allowed::AllowedTokens;
 pub(crate) use defaults::PREFIX as RECOMMENDED;
-pub use defaults::SamplingDefaults;
+pub(crate) use defaults::recommended;
 pub use logprobs::{Logprobs, logprobs};
 pub use sampler::Sampler;

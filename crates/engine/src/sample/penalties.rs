@@ -1,7 +1,7 @@
 //! Changes the logits of single tokens: by the request's bias, and by penalties for tokens that the prompt
 //! or the answer has already.
 
-use crate::api::Sampling;
+use chat::Sampling;
 
 /// The bias and penalties of one sequence, and the tokens that they apply to. The time per step depends on
 /// the number of these tokens, not on the size of the vocabulary.
@@ -28,9 +28,9 @@ struct Seen {
 impl Penalties {
     pub(super) fn new(sampling: &Sampling, prompt: &[u32]) -> Self {
         let mut this = Self {
-            repetition: sampling.repetition_penalty,
-            presence: sampling.presence_penalty,
-            frequency: sampling.frequency_penalty,
+            repetition: sampling.repetition_penalty(),
+            presence: sampling.presence_penalty(),
+            frequency: sampling.frequency_penalty(),
             bias: sampling.logit_bias.iter().map(|(token, bias)| (*token, *bias)).collect(),
             seen: Vec::new(),
             changed: Vec::new(),

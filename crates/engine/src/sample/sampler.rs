@@ -1,11 +1,12 @@
 //! Samples the tokens of a sequence.
 
+use chat::Sampling;
+
 use super::allowed::AllowedTokens;
 use super::candidates::Candidates;
 use super::penalties::Penalties;
 use super::promising::for_promising;
 use super::random::Random;
-use crate::api::Sampling;
 use crate::kernels::likeliest::likeliest;
 
 /// Samples the tokens of one sequence. The result depends only on the sampling options with the seed, the
@@ -26,10 +27,10 @@ impl Sampler {
     /// one.
     pub fn new(sampling: &Sampling, prompt: &[u32]) -> Self {
         Self {
-            temperature: sampling.temperature,
-            top_p: sampling.top_p,
-            top_k: sampling.top_k,
-            min_p: sampling.min_p,
+            temperature: sampling.temperature(),
+            top_p: sampling.top_p(),
+            top_k: Some(sampling.top_k() as usize).filter(|top_k| *top_k > 0),
+            min_p: sampling.min_p(),
             random: Random::new(sampling.seed.unwrap_or_else(rand::random)),
             penalties: Penalties::new(sampling, prompt),
             candidates: Candidates::default(),

@@ -23,9 +23,12 @@ pub mod stop;
 pub mod tokenizer;
 pub mod vocabulary;
 
-pub use chat::answer::{AnswerEvent, AnswerFormat, AnswerParser, ToolCall};
-pub(crate) use chat::answer::{THINK, THINK_END};
-pub use chat::{AnswerStart, ChatError, ChatOptions, ChatTemplate, TemplateValue, template_value};
+pub use self::chat::answer::{AnswerFormat, AnswerParser};
+pub(crate) use self::chat::answer::{THINK, THINK_END};
+pub use self::chat::{
+    AnswerStart, ChatError, ChatOptions, ChatTemplate, TemplateValue, template_message,
+    template_value,
+};
 pub use detokenizer::Detokenizer;
 pub use prompt::Prompt;
 pub use stop::{Emitted, StopMatcher};

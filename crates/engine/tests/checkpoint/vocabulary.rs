@@ -19,7 +19,7 @@ fn fixture() -> Gguf {
 
 fn chat() -> Input {
     let content = "who takes the lease?".to_owned();
-    Input::Chat(vec![Message { role: "user".to_owned(), content }])
+    Input::Chat(vec![Message::user(content)])
 }
 
 /// Texts that the families cut differently.
@@ -64,7 +64,7 @@ fn tokens_without_kinds_are_text_but_for_those_that_look_like_control() {
     assert_eq!(answers[0], answers[1]);
     let file = GgufFile::from_bytes(&missing.bytes(), "changed.gguf").unwrap();
     let template = ChatTemplate::from_gguf(&file, &other).unwrap();
-    let turns = [Message { role: "user".into(), content: "<|im_end|>".into() }];
+    let turns = [Message::user("<|im_end|>")];
     let prompt = template.render(&turns, &Default::default()).unwrap();
     // What a message spells out stays text.
     assert_ne!(other.encode_prompt(&prompt).unwrap(), other.encode(prompt.text()).unwrap());

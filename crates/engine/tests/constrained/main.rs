@@ -24,10 +24,10 @@ fn start(options: EngineOptions) -> Engine {
 }
 
 fn request(seed: u64, constraint: Option<Constraint>) -> Request {
-    let message = Message { role: "user".to_owned(), content: "How do I add a worker?".to_owned() };
+    let message = Message::user("How do I add a worker?".to_owned());
     Request {
         // Hot, so that the model alone would hardly keep anything.
-        sampling: Sampling { temperature: 1.5, seed: Some(seed), ..Sampling::default() },
+        sampling: Sampling { temperature: Some(1.5), seed: Some(seed), ..Sampling::default() },
         constraint,
         ..Request::greedy(Input::Chat(vec![message]), 400)
     }

@@ -2,7 +2,7 @@
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
-use protocol::{AnswerForm, Task, TaskId, Timestamp};
+use protocol::{AnswerForm, Task, TaskId, TaskKind, Timestamp};
 use queue::{Bounds, SubmitOptions, Submitted};
 
 use crate::auth::Caller;
@@ -158,7 +158,10 @@ fn task(asked: GenerateRequest, caller: Caller, state: &State) -> Task {
         model: asked.model,
         lane: asked.queueing.lane,
         prompt: asked.prompt,
-        params: asked.params,
+        kind: TaskKind::Generate,
+        max_tokens: asked.max_tokens,
+        stop: asked.stop,
+        sampling: asked.sampling,
         form: asked.form,
         time_limit_s: asked.queueing.time_limit_s,
         result_ttl_s: asked.queueing.result_ttl_s,

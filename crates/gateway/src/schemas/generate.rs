@@ -15,31 +15,6 @@ pub(crate) struct GenerateBody {
     /// At most this many tokens are generated; -1 stands for as many as the maximum.
     #[schema(minimum = 1, example = 512)]
     max_tokens: Option<u32>,
-    /// 0 always takes the likeliest token; larger is more random. When not given: what the model's makers
-    /// recommend, else 0.7.
-    #[schema(minimum = 0, maximum = 2, default = 0.7, example = 0.7)]
-    temperature: Option<f32>,
-    /// Only the likeliest tokens that together reach this probability are drawn from. When not given: what the
-    /// model's makers recommend, else 0.9.
-    #[schema(exclusive_minimum = 0, maximum = 1, default = 0.9, example = 0.9)]
-    top_p: Option<f32>,
-    /// Only this many likeliest tokens are drawn from; 0 and -1 stand for all. When not given: what the model's
-    /// makers recommend, else all.
-    #[schema(minimum = -1, maximum = 4_294_967_295_u32, example = 20)]
-    top_k: Option<i64>,
-    /// Only tokens with at least this share of the likeliest one's probability are drawn from.
-    #[schema(minimum = 0, maximum = 1, default = 0, example = 0.05)]
-    min_p: Option<f32>,
-    /// Makes tokens of the prompt and of the answer less likely: their logits are divided by it where
-    /// positive, and multiplied where not. 1 changes nothing.
-    #[schema(exclusive_minimum = 0, maximum = 2, default = 1, example = 1.1)]
-    repetition_penalty: Option<f32>,
-    /// Taken from the logits of tokens that the answer has already.
-    #[schema(minimum = -2, maximum = 2, default = 0)]
-    presence_penalty: Option<f32>,
-    /// Taken from the logits of tokens that the answer has already, once for each time.
-    #[schema(minimum = -2, maximum = 2, default = 0)]
-    frequency_penalty: Option<f32>,
     /// From token numbers to what is added to their logits, -100 to 100: the ends forbid and force.
     #[schema(value_type = Object, required = false)]
     logit_bias: Option<Value>,
@@ -50,9 +25,6 @@ pub(crate) struct GenerateBody {
     /// 16384 logprobs: `max_tokens * (1 + top_logprobs)` must not be more.
     #[schema(minimum = 0, default = 0, example = 5)]
     top_logprobs: Option<u32>,
-    /// Same seed, same prompt, same answer. Random when not given, or -1. At most 18446744073709551615.
-    #[schema(minimum = -1, example = 42)]
-    seed: Option<i64>,
     /// Generation ends before the first of these: a string, or up to 16, each of 1 to 256 bytes.
     #[schema(value_type = Object, required = false)]
     // its alternatives are spelled out in `document`

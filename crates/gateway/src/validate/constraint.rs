@@ -1,7 +1,7 @@
 //! Validates output constraints: `response_format` as in OpenAI's API, `regex` and `choice` as in
 //! vLLM's.
 
-use protocol::{AnswerForm, Constraint, Tool, ToolChoice};
+use protocol::{AnswerForm, Constraint, ToolChoice};
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
@@ -87,34 +87,20 @@ fn schema(format: &Map<String, Value>) -> Result<&Value, String> {
 /// # Errors
 /// If it cannot be enforced. Names the field and the place within the schema.
 pub(crate) fn keepable(form: &AnswerForm) -> Result<Vec<String>, FieldError> {
-    let may_be_called = |tool: &Tool| match &form.tool_choice {
-        ToolChoice::Function(name) => tool.name == *name,
-        _ => true,
-    };
-    let tools: Vec<(usize, &Tool)> =
-        form.tools.iter().enumerate().filter(|(_, tool)| may_be_called(tool)).collect();
-    let function = |(_, tool): &(usize, &Tool)| grammar::Function {
-        name: tool.name.clone(),
-        parameters: tool.parameters.clone(),
-    };
-    let (field, constraint) = match &form.constraint {
-        None if !form.tool_choice.is_call() => return Ok(Vec::new()),
-        None => ("tools", grammar::Constraint::ToolCall(tools.iter().map(function).collect())),
-        Some(Constraint::JsonObject) => return Ok(Vec::new()),
-        Some(Constraint::JsonSchema(schema)) => {
-            ("response_format", grammar::Constraint::JsonSchema(schema.clone()))
-        }
-        Some(Constraint::Regex(regex)) => ("regex", grammar::Constraint::Regex(regex.clone())),
-        Some(Constraint::Choice(choices)) => {
-            ("choice", grammar::Constraint::Choice(choices.clone()))
-        }
+    let Some(constraint) = form.effective_constraint() else { return Ok(Vec::new()) };
+    let field = match constraint {
+        Constraint::JsonObject => return Ok(Vec::new()),
+        Constraint::JsonSchema(_) => "response_format",
+        Constraint::Regex(_) => "regex",
+        Constraint::Choice(_) => "choice",
+        Constraint::ToolCall(_) => "tools",
     };
     grammar::check(&constraint).map_err(|error| {
         let mut loc: Vec<Loc> = vec!["body".into(), field.into()];
         if let Some(pointer) = error.pointer() {
-            match error.function().and_then(|function| tools.get(function)) {
-                Some((index, _)) => {
-                    loc.extend([(*index).into(), "function".into(), "parameters".into()]);
+            match error.function().and_then(|called| index_of_tool(form, called)) {
+                Some(index) => {
+                    loc.extend([index.into(), "function".into(), "parameters".into()]);
                 }
                 None => loc.extend(["json_schema".into(), "schema".into()]),
             }
@@ -122,6 +108,14 @@ pub(crate) fn keepable(form: &AnswerForm) -> Result<Vec<String>, FieldError> {
         }
         FieldError { loc, message: error.to_string(), kind: "value_error" }
     })
+}
+
+/// Returns the index in `tools` of the function with this index among those that may be called.
+fn index_of_tool(form: &AnswerForm, called: usize) -> Option<usize> {
+    match &form.tool_choice {
+        ToolChoice::Function(name) => form.tools.iter().position(|tool| tool.name == *name),
+        _ => Some(called),
+    }
 }
 
 /// Converts a step of a JSON pointer to a [`Loc`].

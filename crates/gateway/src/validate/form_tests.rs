@@ -61,14 +61,14 @@ fn each_form_arrives() {
         assert_eq!((form.tool_choice.clone(), form.tools.len()), (expected, offered));
         assert_eq!(keepable(&form), Ok(vec![]));
     }
-    for (fields, has_parts) in [
+    for (fields, split) in [
         (json!({"tools": tools}), true),
         (json!({"tools": tools, "tool_choice": "none"}), true),
         (json!({"tools": [], "tool_choice": "none"}), false),
         (json!({"tool_choice": "none"}), false),
         (json!({"enable_thinking": false}), true),
     ] {
-        assert_eq!(form(fields.clone()).unwrap().has_parts(), has_parts, "{fields}");
+        assert_eq!(form(fields.clone()).unwrap().split, split, "{fields}");
     }
     let both = form(json!({"enable_thinking": true, "regex": "a"})).unwrap();
     assert!(

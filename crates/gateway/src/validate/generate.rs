@@ -1,6 +1,6 @@
 //! Validates bodies of `POST /generate`.
 
-use protocol::{AnswerForm, GenerationParams, ModelId, Prompt, Webhook};
+use protocol::{AnswerForm, ModelId, Prompt, Sampling, ToolChoice, Webhook};
 use serde_json::Value;
 
 use super::fields::Fields;
@@ -19,8 +19,12 @@ const KNOWN: [&str; 5] = ["prompt", "model", "raw", "user_id", "webhook_url"];
 pub struct GenerateRequest {
     /// The prompt.
     pub prompt: Prompt,
-    /// The sampling parameters.
-    pub params: GenerationParams,
+    /// The maximum number of generated tokens.
+    pub max_tokens: u32,
+    /// Texts that stop generation.
+    pub stop: Vec<String>,
+    /// The sampling parameters that the request sets.
+    pub sampling: Sampling,
     /// The form of the answer. Whether its constraint can be enforced is not checked yet.
     pub form: AnswerForm,
     /// The requested model, or the default.
@@ -40,7 +44,7 @@ pub struct GenerateRequest {
 pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Vec<FieldError>> {
     let known: Vec<&str> = KNOWN
         .into_iter()
-        .chain(sampling::KNOWN)
+        .chain(sampling::known())
         .chain(constraint::KNOWN)
         .chain(chat::KNOWN)
         .chain(queueing::KNOWN)
@@ -49,7 +53,7 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Ve
 
     let prompt = prompt(&mut fields, limits.max_prompt_bytes);
     let raw = fields.boolean("raw").unwrap_or(false);
-    let params = sampling::read(&mut fields, limits.max_new_tokens);
+    let sampled = sampling::read(&mut fields, limits.max_new_tokens);
     let constraint = constraint::read(&mut fields);
     let chat = chat::read(&mut fields, raw, constraint.is_some());
     let model = model(&mut fields, limits);
@@ -59,8 +63,13 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Ve
 
     let request = prompt.zip(model).map(|(text, model)| GenerateRequest {
         prompt: if raw { Prompt::Raw(text.to_owned()) } else { Prompt::user(text) },
-        params,
+        max_tokens: sampled.max_tokens,
+        stop: sampled.stop,
+        sampling: sampled.sampling,
         form: AnswerForm {
+            split: chat.thinking.is_some()
+                || !chat.tools.is_empty()
+                || chat.choice == ToolChoice::None,
             constraint,
             tools: chat.tools,
             tool_choice: chat.choice,

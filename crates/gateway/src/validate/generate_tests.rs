@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use protocol::{SamplingField, Timestamp};
+use protocol::Timestamp;
 use serde_json::json;
 
 use super::*;
@@ -37,7 +37,7 @@ fn refused(body: Value) -> FieldError {
 
 /// Returns all fields except those of queueing.
 fn known() -> impl Iterator<Item = &'static str> {
-    KNOWN.into_iter().chain(sampling::KNOWN).chain(constraint::KNOWN).chain(chat::KNOWN)
+    KNOWN.into_iter().chain(sampling::known()).chain(constraint::KNOWN).chain(chat::KNOWN)
 }
 
 /// Returns a valid body with one more field.
@@ -49,15 +49,7 @@ fn with(name: &str, value: Value) -> Value {
 fn a_prompt_is_enough() {
     let request = accepted(json!({"prompt": "Hello"}));
     assert_eq!(request.prompt, Prompt::user("Hello"));
-    assert_eq!(
-        request.params,
-        GenerationParams {
-            temperature: 0.7,
-            top_p: 0.9,
-            unset: SamplingField::ALL.into(),
-            ..GenerationParams::greedy(512)
-        }
-    );
+    assert_eq!((request.sampling, request.max_tokens), (Sampling::default(), 512));
     assert_eq!((request.model.as_str(), request.user_id), ("demo", None));
 }
 
@@ -69,15 +61,16 @@ fn every_field_arrives() {
     }));
     assert_eq!(request.prompt, Prompt::Raw("Hello".into()));
     assert_eq!(
-        request.params,
-        GenerationParams {
+        request.sampling,
+        Sampling {
+            temperature: Some(0.0),
+            top_p: Some(1.0),
             top_k: Some(1),
             seed: Some(u64::MAX),
-            stop: vec!["a".into(), "b".into()],
-            unset: [SamplingField::MinP, SamplingField::RepetitionPenalty].into(),
-            ..GenerationParams::greedy(2048)
+            ..Sampling::default()
         }
     );
+    assert_eq!((request.max_tokens, request.stop), (2048, vec!["a".to_owned(), "b".to_owned()]));
     assert_eq!((request.model.as_str(), request.user_id.as_deref()), ("other", Some("u")));
 }
 
@@ -93,7 +86,7 @@ fn null_is_not_given() {
 #[test]
 fn the_default_of_max_tokens_obeys_the_cap() {
     let low = Limits { max_new_tokens: 64, ..limits() };
-    assert_eq!(generate(&json!({"prompt": "x"}), &low).unwrap().params.max_tokens, 64);
+    assert_eq!(generate(&json!({"prompt": "x"}), &low).unwrap().max_tokens, 64);
 }
 
 #[test]
@@ -143,14 +136,14 @@ fn integers_out_of_range_or_of_another_type() {
         assert_eq!(error.loc, ["body".into(), "max_tokens".into()]);
         assert!(error.message.contains("from 1 to 2048"), "{}", error.message);
     }
-    assert_eq!(accepted(with("max_tokens", json!(512.0))).params.max_tokens, 512);
-    assert_eq!(accepted(with("max_tokens", json!(1e3))).params.max_tokens, 1000);
+    assert_eq!(accepted(with("max_tokens", json!(512.0))).max_tokens, 512);
+    assert_eq!(accepted(with("max_tokens", json!(1e3))).max_tokens, 1000);
     assert_eq!(refused(with("top_k", json!(-2))).kind, "greater_than_equal");
     assert_eq!(refused(with("top_k", json!(-0.5))).kind, "int_from_float");
     assert_eq!(refused(with("top_k", json!(u64::MAX))).kind, "less_than_equal");
     assert_eq!(refused(with("seed", json!(-2))).kind, "greater_than_equal");
     assert_eq!(refused(with("seed", json!(1e20))).kind, "less_than_equal");
-    assert_eq!(accepted(with("seed", json!(0))).params.seed, Some(0));
+    assert_eq!(accepted(with("seed", json!(0))).sampling.seed, Some(0));
 }
 
 #[test]
@@ -167,15 +160,15 @@ fn numbers_out_of_range_or_of_another_type() {
     ] {
         assert_eq!(refused(with(name, value.clone())).kind, kind, "{name} {value}");
     }
-    assert_eq!(accepted(with("temperature", json!(2))).params.temperature, 2.0);
-    assert!(accepted(with("top_p", json!(1e-300))).params.top_p > 0.0);
+    assert_eq!(accepted(with("temperature", json!(2))).sampling.temperature, Some(2.0));
+    assert!(accepted(with("top_p", json!(1e-300))).sampling.top_p > Some(0.0));
 }
 
 #[test]
 fn stop_is_a_string_or_a_few() {
-    assert_eq!(accepted(with("stop", json!("END"))).params.stop, ["END"]);
-    assert_eq!(accepted(with("stop", json!([]))).params.stop, Vec::<String>::new());
-    assert_eq!(accepted(with("stop", json!(vec!["x"; 16]))).params.stop.len(), 16);
+    assert_eq!(accepted(with("stop", json!("END"))).stop, ["END"]);
+    assert_eq!(accepted(with("stop", json!([]))).stop, Vec::<String>::new());
+    assert_eq!(accepted(with("stop", json!(vec!["x"; 16]))).stop.len(), 16);
     assert_eq!(refused(with("stop", json!(vec!["x"; 17]))).kind, "too_long");
     assert_eq!(refused(with("stop", json!(7))).kind, "list_type");
     assert_eq!(refused(with("stop", json!(""))).kind, "string_too_short");

@@ -19,7 +19,7 @@ mod wait;
 mod webhook;
 mod whole;
 
-pub(crate) use chat::MAX_TOOLS;
+pub(crate) use self::chat::MAX_TOOLS;
 pub(crate) use constraint::keepable;
 pub(crate) use generate::named_model;
 pub use generate::{GenerateRequest, generate};
@@ -27,9 +27,7 @@ pub use json::{JsonError, parse};
 pub use limits::Limits;
 pub use queueing::Queueing;
 pub(crate) use queueing::{MAX_AHEAD_S, MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE};
-pub(crate) use sampling::{
-    DEFAULT_MAX_TOKENS, MAX_BIASES, MAX_STOP_BYTES, MAX_STOPS, MAX_TOP_LOGPROBS,
-};
+pub(crate) use sampling::{DEFAULT_MAX_TOKENS, MAX_BIASES, MAX_STOP_BYTES, MAX_STOPS};
 pub use wait::{preferred_wait, wait};
 
 /// One step of the path to an invalid value.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{GenerationParams, SamplingField};
+use chat::sampling::{Number, Range, Sampling, SamplingField};
 use serde_json::Value;
 
 use super::fields::{Fields, OptionalCount};
@@ -10,10 +10,6 @@ use super::{echo, type_name};
 
 /// Default `max_tokens`, unless the configured maximum is lower.
 pub(crate) const DEFAULT_MAX_TOKENS: u32 = 512;
-/// Default `temperature` if the model recommends none.
-pub(crate) const DEFAULT_TEMPERATURE: f32 = 0.7;
-/// Default `top_p` if the model recommends none.
-pub(crate) const DEFAULT_TOP_P: f32 = 0.9;
 /// Maximum number of stop strings.
 pub(crate) const MAX_STOPS: usize = 16;
 /// Maximum length of a stop string, in bytes.
@@ -22,73 +18,65 @@ pub(crate) const MAX_STOP_BYTES: usize = 256;
 pub(crate) const MAX_BIASES: usize = 1_024;
 /// Maximum number of problems that are reported for a `logit_bias`.
 const MAX_BIAS_PROBLEMS: usize = 16;
-/// Maximum `top_logprobs`.
-pub(crate) const MAX_TOP_LOGPROBS: u32 = 20;
+/// Range of a bias.
+const BIAS: Range = Range::Fraction { least: -100.0, above: false, most: 100.0 };
 /// Maximum number of logprobs in an answer, including alternatives. Each takes some 70 bytes of the
 /// queue's memory for as long as the result is kept.
 pub(crate) const MAX_LOGPROBS: u64 = 16_384;
 
-/// The fields that this module reads.
-pub(super) const KNOWN: [&str; 13] = [
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-    "logit_bias",
-    "logprobs",
-    "top_logprobs",
-    "seed",
-    "stop",
-];
+/// The validated fields.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Sampled {
+    pub(super) max_tokens: u32,
+    pub(super) sampling: Sampling,
+    pub(super) stop: Vec<String>,
+}
+
+/// Returns the names of the fields that this module reads.
+pub(super) fn known() -> impl Iterator<Item = &'static str> {
+    let names = |fields: &'static [SamplingField]| fields.iter().map(|field| field.name);
+    let (numbers, seed) = Sampling::FIELDS.split_at(Sampling::FIELDS.len() - 1);
+    std::iter::once("max_tokens")
+        .chain(names(numbers))
+        .chain(["logit_bias", "logprobs", "top_logprobs"])
+        .chain(names(seed))
+        .chain(["stop"])
+}
 
 /// Reads the fields; `max_new_tokens` is the maximum length of an answer.
 ///
 /// By the conventions of other servers, `top_k` 0 or -1 means all tokens, `seed` -1 a random seed,
 /// and `max_tokens` -1 the longest allowed answer.
-pub(super) fn read(fields: &mut Fields<'_>, max_new_tokens: u32) -> GenerationParams {
+pub(super) fn read(fields: &mut Fields<'_>, max_new_tokens: u32) -> Sampled {
     let allowed = 1..=u64::from(max_new_tokens);
     let max_tokens = match fields.integer_or_none("max_tokens", allowed, &[-1]) {
         Some(OptionalCount::Number(number)) => u32::try_from(number).unwrap_or(max_new_tokens),
         Some(OptionalCount::NoNumber) => largest_answer(fields, max_new_tokens),
         None => DEFAULT_MAX_TOKENS.min(max_new_tokens),
     };
-    let temperature = fields.number("temperature", "from 0 to 2", within(0.0, 2.0));
-    let top_p = fields.number("top_p", "above 0 and at most 1", above_zero(1.0));
-    let top_k = fields.integer_or_none("top_k", 1..=u64::from(u32::MAX), &[0, -1]);
-    let min_p = fields.number("min_p", "from 0 to 1", within(0.0, 1.0));
-    let repetition = fields.number("repetition_penalty", "above 0 and at most 2", above_zero(2.0));
-    let presence = fields.number("presence_penalty", "from -2 to 2", within(-2.0, 2.0));
-    let frequency = fields.number("frequency_penalty", "from -2 to 2", within(-2.0, 2.0));
-    let seed = fields.integer_or_none("seed", 0..=u64::MAX, &[-1]);
-    let number = |whole: Option<OptionalCount>| match whole {
-        Some(OptionalCount::Number(number)) => Some(number),
-        Some(OptionalCount::NoNumber) | None => None,
-    };
-    let unset = [
-        (SamplingField::Temperature, temperature.is_none()),
-        (SamplingField::TopP, top_p.is_none()),
-        (SamplingField::TopK, top_k.is_none()),
-        (SamplingField::MinP, min_p.is_none()),
-        (SamplingField::RepetitionPenalty, repetition.is_none()),
-    ];
-    GenerationParams {
-        max_tokens,
-        temperature: temperature.map_or(DEFAULT_TEMPERATURE, |x| x as f32),
-        top_p: top_p.map_or(DEFAULT_TOP_P, positive),
-        top_k: number(top_k).and_then(|n| u32::try_from(n).ok()),
-        min_p: min_p.map_or(0.0, |x| x as f32),
-        repetition_penalty: repetition.map_or(1.0, positive),
-        presence_penalty: presence.map_or(0.0, |x| x as f32),
-        frequency_penalty: frequency.map_or(0.0, |x| x as f32),
-        logit_bias: logit_bias(fields),
-        logprobs: logprobs(fields, max_tokens),
-        seed: number(seed),
-        stop: fields.texts("stop", MAX_STOPS, MAX_STOP_BYTES),
-        unset: unset.into_iter().filter_map(|(field, unset)| unset.then_some(field)).collect(),
+    let mut sampling = Sampling::default();
+    for field in Sampling::FIELDS {
+        sampling.set(field.name, number(fields, field));
+    }
+    sampling.logit_bias = logit_bias(fields);
+    sampling.logprobs = logprobs(fields, max_tokens);
+    Sampled { max_tokens, sampling, stop: fields.texts("stop", MAX_STOPS, MAX_STOP_BYTES) }
+}
+
+/// Reads a field of the table.
+fn number(fields: &mut Fields<'_>, field: &SamplingField) -> Option<Number> {
+    match field.range {
+        Range::Fraction { .. } => {
+            let check = |number| field.range.check(number);
+            let number = fields.number(field.name, &field.range.allowed(), check)?;
+            Some(field.range.fraction(number))
+        }
+        Range::Whole { least, most, none } => {
+            match fields.integer_or_none(field.name, least..=most, none)? {
+                OptionalCount::Number(number) => Some(Number::Whole(number)),
+                OptionalCount::NoNumber => field.neutral,
+            }
+        }
     }
 }
 
@@ -99,35 +87,15 @@ fn largest_answer(fields: &Fields<'_>, max_new_tokens: u32) -> u32 {
         return max_new_tokens;
     }
     let top = fields.get("top_logprobs").and_then(Value::as_u64).unwrap_or(0);
-    let most = MAX_LOGPROBS / (1 + top.min(u64::from(MAX_TOP_LOGPROBS)));
+    let most = MAX_LOGPROBS / (1 + top.min(u64::from(Sampling::MAX_TOP_LOGPROBS)));
     u32::try_from(most).map_or(max_new_tokens, |most| most.min(max_new_tokens))
-}
-
-fn within(least: f64, most: f64) -> impl Fn(f64) -> Result<(), &'static str> {
-    move |x| match x {
-        x if x < least => Err("greater_than_equal"),
-        x if x > most => Err("less_than_equal"),
-        _ => Ok(()),
-    }
-}
-
-fn above_zero(most: f64) -> impl Fn(f64) -> Result<(), &'static str> {
-    move |x| match x {
-        x if x <= 0.0 => Err("greater_than"),
-        x if x > most => Err("less_than_equal"),
-        _ => Ok(()),
-    }
-}
-
-/// Converts to `f32` without rounding a positive number to 0.
-fn positive(x: f64) -> f32 {
-    (x as f32).max(f32::MIN_POSITIVE)
 }
 
 /// Returns the number of alternatives per token, or `None` if logprobs are not requested.
 fn logprobs(fields: &mut Fields<'_>, max_tokens: u32) -> Option<u32> {
     let wanted = fields.boolean("logprobs").unwrap_or(false);
-    let top = fields.integer("top_logprobs", 0..=u64::from(MAX_TOP_LOGPROBS)).unwrap_or(0);
+    let top =
+        fields.integer("top_logprobs", 0..=u64::from(Sampling::MAX_TOP_LOGPROBS)).unwrap_or(0);
     if top > 0 && !wanted {
         let message = "needs \"logprobs\": true beside it";
         fields.problem("top_logprobs", "value_error", message);
@@ -196,7 +164,7 @@ fn bias(name: &str, value: &Value) -> Result<(u32, f32), (&'static str, String)>
         let message = format!("expected a number from -100 to 100, got {}", type_name(value));
         return Err(("float_type", message));
     };
-    match within(-100.0, 100.0)(bias) {
+    match BIAS.check(bias) {
         Ok(()) => Ok((token, bias as f32)),
         Err(kind) => Err((kind, format!("must be from -100 to 100, got {value}"))),
     }

@@ -4,13 +4,13 @@ use super::*;
 use crate::validate::{FieldError, Loc};
 
 /// Reads a body with these fields alone, with a maximum answer of 4096 tokens.
-fn judge(body: &Value) -> Result<GenerationParams, Vec<FieldError>> {
-    let mut fields = Fields::new(body, &KNOWN)?;
-    let params = read(&mut fields, 4096);
-    fields.finish(Some(params))
+fn judge(body: &Value) -> Result<Sampled, Vec<FieldError>> {
+    let mut fields = Fields::new(body, &known().collect::<Vec<_>>())?;
+    let sampled = read(&mut fields, 4096);
+    fields.finish(Some(sampled))
 }
 
-fn accepted(body: Value) -> GenerationParams {
+fn accepted(body: Value) -> Sampled {
     judge(&body).unwrap_or_else(|errors| panic!("{body}: {errors:?}"))
 }
 
@@ -23,28 +23,24 @@ fn refused(body: Value) -> FieldError {
 
 #[test]
 fn nothing_changes_the_model_unless_it_is_asked_for() {
-    let expected = GenerationParams {
-        temperature: 0.7,
-        top_p: 0.9,
-        unset: SamplingField::ALL.into(),
-        ..GenerationParams::greedy(512)
-    };
+    let sampling = Sampling::default();
+    let expected = Sampled { max_tokens: 512, sampling, stop: vec![] };
     assert_eq!(accepted(json!({})), expected);
 }
 
 #[test]
 fn what_is_said_is_told_from_what_is_not() {
-    for (name, value, field) in [
-        ("temperature", json!(0.7), SamplingField::Temperature),
-        ("top_p", json!(0.9), SamplingField::TopP),
-        ("top_k", json!(-1), SamplingField::TopK),
-        ("min_p", json!(0), SamplingField::MinP),
-        ("repetition_penalty", json!(1), SamplingField::RepetitionPenalty),
+    for (name, value) in [
+        ("temperature", json!(0.7)),
+        ("top_p", json!(0.9)),
+        ("top_k", json!(-1)),
+        ("min_p", json!(0)),
+        ("repetition_penalty", json!(1)),
     ] {
         let (said, unsaid) = (accepted(json!({name: value})), accepted(json!({name: null})));
         assert_eq!(unsaid, accepted(json!({})), "null is not given");
-        assert!(!said.unset.contains(&field), "{name}");
-        assert_eq!(GenerationParams { unset: unsaid.unset.clone(), ..said }, unsaid, "{name}");
+        assert!(unsaid.sampling.is_empty());
+        assert!(said.sampling.get(name).is_some(), "{name}");
     }
 }
 
@@ -53,14 +49,13 @@ fn what_is_said_is_told_from_what_is_not() {
 fn numbers_that_stand_for_none() {
     for all in [json!(0), json!(-1), json!(-1.0)] {
         let params = accepted(json!({"top_k": all}));
-        assert_eq!(params.top_k, None);
-        assert!(!params.unset.contains(&SamplingField::TopK), "it was said");
+        assert_eq!(params.sampling.top_k, Some(0), "it was said");
     }
-    assert_eq!(accepted(json!({"top_k": 1})).top_k, Some(1));
+    assert_eq!(accepted(json!({"top_k": 1})).sampling.top_k, Some(1));
     for random in [json!(-1), json!(-1.0)] {
-        assert_eq!(accepted(json!({"seed": random})).seed, None);
+        assert_eq!(accepted(json!({"seed": random})).sampling.seed, None);
     }
-    assert_eq!(accepted(json!({"seed": 0})).seed, Some(0));
+    assert_eq!(accepted(json!({"seed": 0})).sampling.seed, Some(0));
     for longest in [json!(-1), json!(-1.0)] {
         assert_eq!(accepted(json!({"max_tokens": longest})).max_tokens, 4096);
     }
@@ -88,17 +83,18 @@ fn every_field_arrives() {
         "logit_bias": {"0": 100, "151643": -0.5}, "logprobs": true, "top_logprobs": 3,
         "temperature": 0, "top_p": 1,
     });
-    let expected = GenerationParams {
-        min_p: 0.05,
-        repetition_penalty: 1.25,
-        presence_penalty: -2.0,
-        frequency_penalty: 0.5,
+    let expected = Sampling {
+        temperature: Some(0.0),
+        top_p: Some(1.0),
+        min_p: Some(0.05),
+        repetition_penalty: Some(1.25),
+        presence_penalty: Some(-2.0),
+        frequency_penalty: Some(0.5),
         logit_bias: BTreeMap::from([(0, 100.0), (151_643, -0.5)]),
         logprobs: Some(3),
-        unset: [SamplingField::TopK].into(),
-        ..GenerationParams::greedy(512)
+        ..Sampling::default()
     };
-    assert_eq!(accepted(body), expected);
+    assert_eq!(accepted(body).sampling, expected);
 }
 
 #[test]
@@ -119,7 +115,9 @@ fn numbers_out_of_range_or_of_another_type() {
         let error = refused(json!({name: value}));
         assert_eq!((error.kind, &error.loc[1]), (kind, &name.into()), "{name} {value}");
     }
-    assert!(accepted(json!({"repetition_penalty": 1e-300})).repetition_penalty > 0.0);
+    assert!(
+        accepted(json!({"repetition_penalty": 1e-300})).sampling.repetition_penalty > Some(0.0)
+    );
 }
 
 #[test]
@@ -144,7 +142,7 @@ fn a_bias_is_a_number_for_a_tokens_number() {
     let many = |n: usize| -> Value {
         json!({"logit_bias": (0..n).map(|n| (n.to_string(), json!(1))).collect::<serde_json::Map<_, _>>()})
     };
-    assert_eq!(accepted(many(1024)).logit_bias.len(), 1024);
+    assert_eq!(accepted(many(1024)).sampling.logit_bias.len(), 1024);
     assert_eq!(refused(many(1025)).kind, "too_long");
     let wrong: serde_json::Map<_, _> = (0..500).map(|n| (format!("x{n}"), json!(1))).collect();
     let errors = judge(&json!({"logit_bias": wrong})).unwrap_err();
@@ -154,10 +152,10 @@ fn a_bias_is_a_number_for_a_tokens_number() {
 
 #[test]
 fn logprobs_are_bounded_for_an_answer() {
-    assert_eq!(accepted(json!({"logprobs": true})).logprobs, Some(0));
-    assert_eq!(accepted(json!({"logprobs": false})).logprobs, None);
-    assert_eq!(accepted(json!({"top_logprobs": 0})).logprobs, None);
-    assert_eq!(accepted(json!({"logprobs": true, "top_logprobs": 20})).logprobs, Some(20));
+    assert_eq!(accepted(json!({"logprobs": true})).sampling.logprobs, Some(0));
+    assert_eq!(accepted(json!({"logprobs": false})).sampling.logprobs, None);
+    assert_eq!(accepted(json!({"top_logprobs": 0})).sampling.logprobs, None);
+    assert_eq!(accepted(json!({"logprobs": true, "top_logprobs": 20})).sampling.logprobs, Some(20));
     let error = refused(json!({"top_logprobs": 5}));
     assert_eq!((error.kind, &error.loc[1]), ("value_error", &"top_logprobs".into()));
     let error = refused(json!({"logprobs": true, "top_logprobs": 21}));

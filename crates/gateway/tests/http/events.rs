@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
-use protocol::{AnswerPart, Chunk, Outcome, TaskId, ToolCall};
+use protocol::{Chunk, Outcome, Part, TaskId, ToolCall};
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -100,13 +100,13 @@ fn an_answer_that_is_told_apart_says_what_its_tokens_are() {
     let id = task_id(&rig.client().post("/generate", &body).json());
     let claimed = rig.claim();
     let parts = vec![
-        AnswerPart::Reasoning { text: "Hm.".into() },
-        AnswerPart::Text { text: "I ".into() },
-        AnswerPart::ToolCall { call: ToolCall::Malformed { raw: "x".into(), error: "y".into() } },
+        Part::Reasoning { text: "Hm.".into() },
+        Part::Text { text: "I ".into() },
+        Part::ToolCall { call: ToolCall::Malformed { raw: "x".into(), error: "y".into() } },
     ];
     let chunks = [
-        Chunk { text: "<think>Hm.</think>I ".into(), parts: Some(parts) },
-        Chunk { text: "<too".into(), parts: Some(vec![]) },
+        Chunk { text: "<think>Hm.</think>I ".into(), parts: Some(parts), ..Chunk::default() },
+        Chunk { text: "<too".into(), parts: Some(vec![]), ..Chunk::default() },
         Chunk::from("plain"),
     ];
     rig.wait(rig.broker.publish(&claimed.lease, 0, &chunks)).unwrap();

@@ -103,7 +103,7 @@ fn a_record_of_another_version_is_named() {
     let reply = rig.client().get(&format!("/result/{id}"));
     let (status, detail) = reply.error();
     assert_eq!(status, 500);
-    assert!(detail.contains("version 7, this build reads version 1"), "{detail}");
+    assert!(detail.contains("version 7, this build reads version 2"), "{detail}");
     assert_eq!(reply.header("x-should-retry"), Some("false"));
 }
 

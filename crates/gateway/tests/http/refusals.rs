@@ -113,8 +113,8 @@ fn a_whole_number_may_be_written_in_any_way() {
     }
     let id = crate::rig::task_id(&post(r#""seed": 1e18, "max_tokens": 1.5e3"#).json());
     let claimed = std::iter::repeat_with(|| rig.claim()).find(|claimed| claimed.task.id == id);
-    let params = claimed.unwrap().task.params;
-    assert_eq!((params.seed, params.max_tokens), (Some(1_000_000_000_000_000_000), 1500));
+    let task = claimed.unwrap().task;
+    assert_eq!((task.sampling.seed, task.max_tokens), (Some(1_000_000_000_000_000_000), 1500));
     for (fields, kind) in [
         (r#""max_tokens": 1.5"#, "int_from_float"),
         (r#""max_tokens": 1e18"#, "less_than_equal"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{ErrorType, GenerationParams, Outcome, Prompt, SamplingField, TaskError, TaskState};
+use protocol::{ErrorType, Outcome, Prompt, Sampling, TaskError, TaskState};
 use serde_json::{Value, json};
 
 use crate::rig::{OTHER_KEY, Rig, answer, task_id};
@@ -88,17 +88,16 @@ fn what_was_asked_is_what_the_worker_gets() {
     let task = rig.claim().task;
     assert_eq!(task.prompt, Prompt::Raw("Zeile 1\n\u{1f980}\u{0}".into()));
     assert_eq!(
-        task.params,
-        GenerationParams {
-            temperature: 0.5,
-            top_p: 0.25,
+        task.sampling,
+        Sampling {
+            temperature: Some(0.5),
+            top_p: Some(0.25),
             top_k: Some(3),
             seed: Some(u64::MAX),
-            stop: vec!["\n\n".into()],
-            unset: [SamplingField::MinP, SamplingField::RepetitionPenalty].into(),
-            ..GenerationParams::greedy(7)
+            ..Sampling::default()
         }
     );
+    assert_eq!((task.max_tokens, task.stop), (7, vec!["\n\n".to_owned()]));
     assert_eq!(task.user_id.as_deref(), Some("u-1"));
     assert_eq!((task.time_limit_s, task.result_ttl_s, task.max_attempts), (11, 22, 33));
     assert!(task.tenant.as_str().starts_with("key-"), "{}", task.tenant);

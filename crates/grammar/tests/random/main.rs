@@ -5,7 +5,8 @@
 mod schemas;
 mod walk;
 
-use grammar::{Constraint, Grammars, Token, check};
+use chat::Constraint;
+use grammar::{Grammars, Token, check};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::Value;

@@ -155,9 +155,10 @@ impl Reply {
 
 /// Returns the body of a token event as `publish.lua` stores it: in the short form where that suffices.
 pub(crate) fn token(attempt: Attempt, chunk: &Chunk) -> Result<String, RecordError> {
-    match chunk.parts {
-        None => Ok(format!("t{attempt} {}", stored::json(&chunk.text)?)),
-        Some(_) => record::encode(&EventBody::Token { attempt, chunk: chunk.clone() }),
+    if chunk.parts.is_none() && chunk.logprobs.is_empty() {
+        Ok(format!("t{attempt} {}", stored::json(&chunk.text)?))
+    } else {
+        record::encode(&EventBody::Token { attempt, chunk: chunk.clone() })
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Completion, FinishReason, GenerationParams, Lane, ModelId, Outcome, Prompt, Task, TaskId,
-    TenantId, Usage, Webhook, WorkerId,
+    Completion, FinishReason, Lane, ModelId, Outcome, Prompt, Sampling, Task, TaskId, TenantId,
+    Usage, Webhook, WorkerId,
 };
 use queue::{
     Broker, Claimant, RedisBroker, RedisOptions, SqliteBroker, SubmitOptions, WebhookReport,
@@ -147,7 +147,10 @@ fn task(tenant: TenantId, url: &str) -> Task {
         model: ModelId::new("demo"),
         lane: Lane::Normal,
         prompt: Prompt::user("Hello"),
-        params: GenerationParams::greedy(8),
+        kind: Default::default(),
+        max_tokens: 8,
+        stop: vec![],
+        sampling: Sampling::greedy(),
         form: Default::default(),
         time_limit_s: 60,
         result_ttl_s: 60,

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-fn sampling(temperature: f32, top_k: Option<usize>, top_p: f32, seed: u64) -> Sampling {
+fn sampling(temperature: f32, top_k: Option<u32>, top_p: f32, seed: u64) -> Sampling {
+    let (temperature, top_p) = (Some(temperature), Some(top_p));
     Sampling { temperature, top_p, top_k, seed: Some(seed), ..Sampling::default() }
 }
 
@@ -101,26 +102,29 @@ fn naive(sampling: &Sampling, prompt: &[u32], answer: &[u32], logits: &[f32]) ->
     for (token, logit) in (0_u32..).zip(&mut logits) {
         *logit += f64::from(sampling.logit_bias.get(&token).copied().unwrap_or(0.0));
         if prompt.contains(&token) || answer.contains(&token) {
-            let penalty = f64::from(sampling.repetition_penalty);
+            let penalty = f64::from(sampling.repetition_penalty());
             *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
         }
         let count = answer.iter().filter(|other| **other == token).count();
-        *logit -= f64::from(sampling.frequency_penalty) * count as f64;
-        *logit -= f64::from(sampling.presence_penalty) * if count > 0 { 1.0 } else { 0.0 };
+        *logit -= f64::from(sampling.frequency_penalty()) * count as f64;
+        *logit -= f64::from(sampling.presence_penalty()) * if count > 0 { 1.0 } else { 0.0 };
     }
     let mut ranked: Vec<usize> = (0..logits.len()).collect();
     ranked.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
-    ranked.truncate(sampling.top_k.unwrap_or(usize::MAX));
-    let temperature = f64::from(sampling.temperature);
+    ranked.truncate(match sampling.top_k() {
+        0 => usize::MAX,
+        top_k => top_k as usize,
+    });
+    let temperature = f64::from(sampling.temperature());
     let weight = |token: usize| (logits[token] / temperature).exp();
     let total: f64 = ranked.iter().map(|token| weight(*token)).sum();
     let mut sum = 0.0;
     ranked.retain(|token| {
         let before = sum;
         sum += weight(*token) / total;
-        before < f64::from(sampling.top_p)
+        before < f64::from(sampling.top_p())
     });
-    let least = weight(ranked[0]) * f64::from(sampling.min_p);
+    let least = weight(ranked[0]) * f64::from(sampling.min_p());
     ranked.retain(|token| weight(*token) >= least);
     let total: f64 = ranked.iter().map(|token| weight(*token)).sum();
     let mut shares = vec![0.0; logits.len()];
@@ -141,7 +145,7 @@ fn min_p_keeps_tokens_above_its_share_of_the_likeliest() {
         (0.1, 1.0, Some(5), 0.8),
         (1.0, 1.0, None, 1.0),
     ] {
-        let sampling = Sampling { min_p, ..sampling(temperature, top_k, top_p, 7) };
+        let sampling = Sampling { min_p: Some(min_p), ..sampling(temperature, top_k, top_p, 7) };
         let exact = naive(&sampling, &[], &[], &logits);
         let drawn = shares(&sampling, &logits, 50_000);
         for (drawn, exact) in drawn.iter().zip(exact) {
@@ -158,18 +162,18 @@ fn penalties_and_bias_follow_the_formulas() {
     let (prompt, answer) = ([3, 5, 3], [5, 7, 7, 7, 11]);
     let base = sampling(1.0, None, 1.0, 0);
     for one in [
-        Sampling { repetition_penalty: 1.8, ..base.clone() },
-        Sampling { repetition_penalty: 0.5, ..base.clone() },
-        Sampling { presence_penalty: 1.5, ..base.clone() },
-        Sampling { frequency_penalty: -0.7, ..base.clone() },
+        Sampling { repetition_penalty: Some(1.8), ..base.clone() },
+        Sampling { repetition_penalty: Some(0.5), ..base.clone() },
+        Sampling { presence_penalty: Some(1.5), ..base.clone() },
+        Sampling { frequency_penalty: Some(-0.7), ..base.clone() },
         Sampling { logit_bias: BTreeMap::from([(0, 2.0), (7, -100.0)]), ..base.clone() },
         Sampling {
-            repetition_penalty: 1.3,
-            presence_penalty: 0.4,
-            frequency_penalty: 0.3,
+            repetition_penalty: Some(1.3),
+            presence_penalty: Some(0.4),
+            frequency_penalty: Some(0.3),
             logit_bias: BTreeMap::from([(5, 3.0), (1, 1.0)]),
-            min_p: 0.05,
-            top_p: 0.95,
+            min_p: Some(0.05),
+            top_p: Some(0.95),
             ..base.clone()
         },
     ] {
@@ -197,12 +201,12 @@ fn a_greedy_answer_takes_the_likeliest_after_penalties() {
     let mut seen = std::collections::HashSet::new();
     for one in [
         base.clone(),
-        Sampling { repetition_penalty: 1.2, ..base.clone() },
-        Sampling { frequency_penalty: 0.35, ..base.clone() },
-        Sampling { presence_penalty: 2.0, ..base.clone() },
+        Sampling { repetition_penalty: Some(1.2), ..base.clone() },
+        Sampling { frequency_penalty: Some(0.35), ..base.clone() },
+        Sampling { presence_penalty: Some(2.0), ..base.clone() },
         Sampling {
-            repetition_penalty: 0.9,
-            frequency_penalty: 1.1,
+            repetition_penalty: Some(0.9),
+            frequency_penalty: Some(1.1),
             logit_bias: BTreeMap::from([(40, 6.0)]),
             ..base.clone()
         },
@@ -215,8 +219,12 @@ fn a_greedy_answer_takes_the_likeliest_after_penalties() {
             let mut logits: Vec<f32> = (0..100).map(row).collect();
             let before = logits.clone();
             // The token with the largest probability has the largest logit.
-            let shares =
-                naive(&Sampling { temperature: 1.0, ..one.clone() }, &prompt, &answer, &before);
+            let shares = naive(
+                &Sampling { temperature: Some(1.0), ..one.clone() },
+                &prompt,
+                &answer,
+                &before,
+            );
             let token = sampler.sample(&mut logits, None).unwrap();
             let most = shares.iter().copied().fold(0.0, f64::max);
             assert!(shares[token as usize] >= most * (1.0 - 1e-5), "{one:?}, step {step}");

@@ -1,8 +1,9 @@
 //! Splits an answer into reasoning (`<think>`), text and function calls (`<tool_call>`), in the format of the
 //! Qwen families, while it is generated.
 
-use super::call::StringScan;
-pub use super::call::ToolCall;
+use chat::{Part, ToolCall};
+
+use super::call::{self, StringScan};
 
 /// The tag that opens reasoning.
 pub(crate) const THINK: &str = "<think>";
@@ -10,17 +11,6 @@ pub(crate) const THINK: &str = "<think>";
 pub(crate) const THINK_END: &str = "</think>";
 const CALL: &str = "<tool_call>";
 const CALL_END: &str = "</tool_call>";
-
-/// A piece of an answer.
-#[derive(Debug, Clone, PartialEq)]
-pub enum AnswerEvent {
-    /// More of the reasoning before the answer.
-    Reasoning(String),
-    /// More of the answer.
-    Content(String),
-    /// A complete function call.
-    ToolCall(ToolCall),
-}
 
 /// The parts that an answer may have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,7 +29,7 @@ pub struct AnswerFormat {
 #[derive(Debug, Clone)]
 pub struct AnswerParser {
     format: AnswerFormat,
-    part: Part,
+    part: Section,
     /// Held-back text that may become a tag.
     tag: String,
     /// Held-back white space, emitted if text follows.
@@ -54,12 +44,12 @@ pub struct AnswerParser {
     strings: StringScan,
     /// The offsets in it of closing tags inside strings.
     quoted_ends: Vec<usize>,
-    events: Vec<AnswerEvent>,
+    events: Vec<Part>,
 }
 
 /// The current part of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Section {
     /// Before any text.
     Beginning,
     Reasoning,
@@ -73,7 +63,7 @@ impl AnswerParser {
         let begins = format.reasoning && format.begins_in_reasoning;
         Self {
             format,
-            part: if begins { Part::Reasoning } else { Part::Beginning },
+            part: if begins { Section::Reasoning } else { Section::Beginning },
             tag: String::new(),
             space: String::new(),
             begun: false,
@@ -87,29 +77,29 @@ impl AnswerParser {
 
     /// Appends the next piece of the answer, and returns the events that are certain. Adjacent events differ in
     /// kind, except for calls.
-    pub fn push(&mut self, text: &str) -> Vec<AnswerEvent> {
+    pub fn push(&mut self, text: &str) -> Vec<Part> {
         text.chars().for_each(|char| self.step(char));
         std::mem::take(&mut self.events)
     }
 
     /// Ends the answer: returns held-back text, including an unclosed call.
-    pub fn finish(mut self) -> Vec<AnswerEvent> {
+    pub fn finish(mut self) -> Vec<Part> {
         loop {
             let tag = std::mem::take(&mut self.tag);
             tag.chars().for_each(|char| self.text(char));
-            if self.part != Part::Call || !self.end_call() {
+            if self.part != Section::Call || !self.end_call() {
                 break;
             }
         }
         match self.part {
-            Part::Call => {}
-            Part::Reasoning => {}
+            Section::Call => {}
+            Section::Reasoning => {}
             // White space at the end belongs to the answer.
-            Part::Beginning | Part::Content if self.begun || !self.after_tag => {
+            Section::Beginning | Section::Content if self.begun || !self.after_tag => {
                 let space = std::mem::take(&mut self.space);
                 self.tell(&space);
             }
-            Part::Beginning | Part::Content => {}
+            Section::Beginning | Section::Content => {}
         }
         self.events
     }
@@ -117,12 +107,12 @@ impl AnswerParser {
     /// Returns the tags that are recognized in the current part.
     fn tags(&self) -> &'static [&'static str] {
         match (self.part, self.format.reasoning, self.format.tools) {
-            (Part::Reasoning, ..) => &[THINK_END],
-            (Part::Call, ..) => &[CALL_END],
-            (Part::Beginning, true, true) => &[THINK, CALL],
-            (Part::Beginning, true, false) => &[THINK],
-            (Part::Beginning | Part::Content, _, true) => &[CALL],
-            (Part::Beginning | Part::Content, _, false) => &[],
+            (Section::Reasoning, ..) => &[THINK_END],
+            (Section::Call, ..) => &[CALL_END],
+            (Section::Beginning, true, true) => &[THINK, CALL],
+            (Section::Beginning, true, false) => &[THINK],
+            (Section::Beginning | Section::Content, _, true) => &[CALL],
+            (Section::Beginning | Section::Content, _, false) => &[],
         }
     }
 
@@ -152,11 +142,11 @@ impl AnswerParser {
             return tag.chars().for_each(|char| self.text(char));
         }
         let next = match tag {
-            THINK => Part::Reasoning,
-            CALL => Part::Call,
-            _ => Part::Content,
+            THINK => Section::Reasoning,
+            CALL => Section::Call,
+            _ => Section::Content,
         };
-        if self.part == Part::Call && self.end_call() {
+        if self.part == Section::Call && self.end_call() {
             // The call had ended before, and this tag may end another.
             return tag.chars().for_each(|char| self.step(char));
         }
@@ -164,20 +154,20 @@ impl AnswerParser {
     }
 
     /// Starts a part after a tag.
-    fn enter(&mut self, part: Part) {
+    fn enter(&mut self, part: Section) {
         self.space.clear();
         (self.part, self.begun, self.after_tag) = (part, false, true);
     }
 
     fn text(&mut self, char: char) {
-        if self.part == Part::Call {
+        if self.part == Section::Call {
             self.call.push(char);
             self.strings.push(char);
         } else if char.is_whitespace() {
             self.space.push(char);
         } else {
-            if self.part == Part::Beginning {
-                self.part = Part::Content;
+            if self.part == Section::Beginning {
+                self.part = Section::Content;
             }
             let mut text = std::mem::take(&mut self.space);
             if self.after_tag && !self.begun {
@@ -191,13 +181,13 @@ impl AnswerParser {
 
     fn tell(&mut self, text: &str) {
         match (self.part, self.events.last_mut()) {
-            (Part::Reasoning, Some(AnswerEvent::Reasoning(told)))
-            | (Part::Beginning | Part::Content, Some(AnswerEvent::Content(told))) => {
+            (Section::Reasoning, Some(Part::Reasoning { text: told }))
+            | (Section::Beginning | Section::Content, Some(Part::Text { text: told })) => {
                 told.push_str(text);
             }
             _ if text.is_empty() => {}
-            (Part::Reasoning, _) => self.events.push(AnswerEvent::Reasoning(text.to_owned())),
-            _ => self.events.push(AnswerEvent::Content(text.to_owned())),
+            (Section::Reasoning, _) => self.events.push(Part::Reasoning { text: text.to_owned() }),
+            _ => self.events.push(Part::Text { text: text.to_owned() }),
         }
     }
 
@@ -208,16 +198,16 @@ impl AnswerParser {
         let raw = std::mem::take(&mut self.call);
         let quoted_ends = std::mem::take(&mut self.quoted_ends);
         self.strings = StringScan::default();
-        let call = ToolCall::read(&raw);
+        let call = call::read(&raw);
         let Some(end) = quoted_ends.first().filter(|_| matches!(call, ToolCall::Malformed { .. }))
         else {
-            self.events.push(AnswerEvent::ToolCall(call));
-            self.enter(Part::Content);
+            self.events.push(Part::ToolCall { call });
+            self.enter(Section::Content);
             return false;
         };
         let (raw, rest) = raw.split_at(*end);
-        self.events.push(AnswerEvent::ToolCall(ToolCall::read(raw)));
-        self.enter(Part::Content);
+        self.events.push(Part::ToolCall { call: call::read(raw) });
+        self.enter(Section::Content);
         rest[CALL_END.len()..].chars().for_each(|char| self.step(char));
         true
     }

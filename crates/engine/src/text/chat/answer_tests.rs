@@ -7,16 +7,15 @@ use super::*;
 const ALL: AnswerFormat = AnswerFormat { reasoning: true, begins_in_reasoning: false, tools: true };
 
 /// Returns the events of an answer in these pieces, with adjacent ones of a kind joined.
-fn events<'a>(format: AnswerFormat, pieces: impl IntoIterator<Item = &'a str>) -> Vec<AnswerEvent> {
+fn events<'a>(format: AnswerFormat, pieces: impl IntoIterator<Item = &'a str>) -> Vec<Part> {
     let mut parser = AnswerParser::new(format);
-    let mut told: Vec<AnswerEvent> =
-        pieces.into_iter().flat_map(|piece| parser.push(piece)).collect();
+    let mut told: Vec<Part> = pieces.into_iter().flat_map(|piece| parser.push(piece)).collect();
     told.extend(parser.finish());
-    let mut joined: Vec<AnswerEvent> = Vec::new();
+    let mut joined: Vec<Part> = Vec::new();
     for event in told {
         match (joined.last_mut(), event) {
-            (Some(AnswerEvent::Content(text)), AnswerEvent::Content(more))
-            | (Some(AnswerEvent::Reasoning(text)), AnswerEvent::Reasoning(more)) => {
+            (Some(Part::Text { text }), Part::Text { text: more })
+            | (Some(Part::Reasoning { text }), Part::Reasoning { text: more }) => {
                 text.push_str(&more);
             }
             (_, event) => joined.push(event),
@@ -25,20 +24,21 @@ fn events<'a>(format: AnswerFormat, pieces: impl IntoIterator<Item = &'a str>) -
     joined
 }
 
-fn whole(format: AnswerFormat, text: &str) -> Vec<AnswerEvent> {
+fn whole(format: AnswerFormat, text: &str) -> Vec<Part> {
     events(format, [text])
 }
 
-fn content(text: &str) -> AnswerEvent {
-    AnswerEvent::Content(text.to_owned())
+fn content(text: &str) -> Part {
+    Part::Text { text: text.to_owned() }
 }
 
-fn reasoning(text: &str) -> AnswerEvent {
-    AnswerEvent::Reasoning(text.to_owned())
+fn reasoning(text: &str) -> Part {
+    Part::Reasoning { text: text.to_owned() }
 }
 
-fn call(name: &str, arguments: Value) -> AnswerEvent {
-    AnswerEvent::ToolCall(ToolCall::Function { name: name.to_owned(), arguments })
+fn call(name: &str, arguments: Value) -> Part {
+    let id = String::new();
+    Part::ToolCall { call: ToolCall::Function { id, name: name.to_owned(), arguments } }
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn malformed_calls_are_told_with_what_is_wrong() {
     ] {
         for text in [format!("<tool_call>\n{raw}\n</tool_call>"), format!("<tool_call>{raw}")] {
             match whole(ALL, &text).as_slice() {
-                [AnswerEvent::ToolCall(ToolCall::Malformed { raw: told, error })] => {
+                [Part::ToolCall { call: ToolCall::Malformed { raw: told, error } }] => {
                     assert_eq!(told, raw);
                     assert!(error.contains(problem), "{error}");
                 }
@@ -131,7 +131,7 @@ fn a_quote_that_nothing_closes_takes_no_more_than_its_call() {
         let text =
             format!("<tool_call>{raw}</tool_call> so <tool_call>{{\"name\": \"g\"}}</tool_call>");
         match whole(ALL, &text).as_slice() {
-            [AnswerEvent::ToolCall(ToolCall::Malformed { raw: told, error }), text, next] => {
+            [Part::ToolCall { call: ToolCall::Malformed { raw: told, error } }, text, next] => {
                 assert_eq!((told.as_str(), text), (raw, &content("so")));
                 assert!(error.contains("JSON"), "{error}");
                 assert_eq!(*next, call("g", json!({})));
@@ -140,10 +140,12 @@ fn a_quote_that_nothing_closes_takes_no_more_than_its_call() {
         }
     }
     // Text that is not JSON has no strings.
-    let expected = AnswerEvent::ToolCall(ToolCall::Malformed {
-        raw: "it's \"so".to_owned(),
-        error: "a call must be JSON: expected value at line 1 column 1".to_owned(),
-    });
+    let expected = Part::ToolCall {
+        call: ToolCall::Malformed {
+            raw: "it's \"so".to_owned(),
+            error: "a call must be JSON: expected value at line 1 column 1".to_owned(),
+        },
+    };
     assert_eq!(whole(ALL, "<tool_call>it's \"so</tool_call>x"), [expected, content("x")]);
 }
 
@@ -173,7 +175,7 @@ fn what_would_lose_arguments_is_told() {
         (r#"{'name': 'f'}"#, "JSON"),
     ] {
         match whole(ALL, &format!("<tool_call>{raw}</tool_call>")).as_slice() {
-            [AnswerEvent::ToolCall(ToolCall::Malformed { raw: told, error })] => {
+            [Part::ToolCall { call: ToolCall::Malformed { raw: told, error } }] => {
                 assert_eq!(told, raw);
                 assert!(error.contains(problem), "{error}");
             }
@@ -193,7 +195,8 @@ fn numbers_of_arguments_travel_as_written() {
     ] {
         let raw = format!("{{\"name\": \"f\", \"arguments\": {{\"n\": [{number}]}}}}");
         let told = whole(ALL, &format!("<tool_call>{raw}</tool_call>"));
-        let [AnswerEvent::ToolCall(ToolCall::Function { arguments, .. })] = told.as_slice() else {
+        let [Part::ToolCall { call: ToolCall::Function { arguments, .. } }] = told.as_slice()
+        else {
             panic!("{told:?}")
         };
         assert_eq!(arguments.to_string(), format!("{{\"n\":[{number}]}}"));
@@ -245,10 +248,11 @@ fn how_an_answer_is_cut_makes_no_difference() {
         assert_eq!(events(format, pieces.iter().copied()), expected, "{text:?} as {pieces:?}");
         for event in &expected {
             kinds[match event {
-                AnswerEvent::Content(_) => 0,
-                AnswerEvent::Reasoning(_) => 1,
-                AnswerEvent::ToolCall(ToolCall::Function { .. }) => 2,
-                AnswerEvent::ToolCall(ToolCall::Malformed { .. }) => 3,
+                Part::Text { .. } => 0,
+                Part::Reasoning { .. } => 1,
+                Part::ToolCall { call: ToolCall::Function { .. } } => 2,
+                Part::ToolCall { call: ToolCall::Malformed { .. } } => 3,
+                other => panic!("{other:?}"),
             }] += 1;
         }
     }

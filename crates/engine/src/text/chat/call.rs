@@ -1,37 +1,19 @@
 //! Parses function calls: JSON in the format of the Qwen families, or near misses of weak models. Text that is
 //! not a valid call is returned as malformed, never dropped.
 
+use chat::ToolCall;
 use serde_json::{Map, Value};
-
-/// A function call, valid or malformed.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ToolCall {
-    /// A valid call.
-    Function {
-        /// The function's name.
-        name: String,
-        /// The arguments: an object.
-        arguments: Value,
-    },
-    /// Text in the place of a call that is not a valid one.
-    Malformed {
-        /// The text.
-        raw: String,
-        /// The reason why it is not valid.
-        error: String,
-    },
-}
 
 /// Keys of a call that are ignored.
 const HARMLESS: [&str; 2] = ["id", "type"];
 
-impl ToolCall {
-    /// Parses the text between the tags.
-    pub(super) fn read(raw: &str) -> Self {
-        match parse(raw).and_then(call) {
-            Ok((name, arguments)) => Self::Function { name, arguments: Value::Object(arguments) },
-            Err(error) => Self::Malformed { raw: raw.trim().to_owned(), error },
+/// Parses the text between the tags. The call has no id yet.
+pub(super) fn read(raw: &str) -> ToolCall {
+    match parse(raw).and_then(call) {
+        Ok((name, arguments)) => {
+            ToolCall::Function { id: String::new(), name, arguments: Value::Object(arguments) }
         }
+        Err(error) => ToolCall::Malformed { raw: raw.trim().to_owned(), error },
     }
 }
 

@@ -3,6 +3,7 @@
 //! - `guard`: marks places where a message's own text must not become a special token
 //! - `python`: prints values, and dumps them to JSON, as Python does
 //! - [`answer`]: splits the answer into reasoning, text and function calls; `call` parses the calls
+//! - `message`: messages in the shape that templates expect
 //! - `functions`: functions for templates beyond Jinja's own
 //! - `start`: determines where the answer begins from the rendered template
 //! - `value`: JSON as template values
@@ -11,6 +12,7 @@ pub mod answer;
 mod call;
 mod functions;
 mod guard;
+mod message;
 mod python;
 mod start;
 mod value;
@@ -25,6 +27,7 @@ use super::tokenizer::Tokenizer;
 use crate::LoadError;
 use crate::gguf::{GgufError, GgufFile, Metadata};
 use guard::Guard;
+pub use message::template_message;
 pub use start::AnswerStart;
 pub use value::template_value;
 
@@ -141,7 +144,7 @@ impl ChatTemplate {
     }
 
     /// Renders a conversation. Messages are maps with `role` and `content`, as
-    /// [`api::Message`](crate::api::Message) is, and other fields that the template reads
+    /// [`template_message`] returns them, and other fields that the template reads
     /// (`tool_calls`, `reasoning_content`).
     ///
     /// The text of a control token inside a message stays text: a user who writes

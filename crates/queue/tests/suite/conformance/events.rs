@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{AnswerPart, Attempt, Chunk, EventBody, EventSeq};
+use protocol::{Attempt, Chunk, EventBody, EventSeq, Part};
 use queue::Release;
 use tokio::time::timeout;
 
@@ -13,7 +13,7 @@ async fn a_life_is_told_in_order(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
-    let part = AnswerPart::Text { text: "er 🦀".into() };
+    let part = Part::Text { text: "er 🦀".into() };
     let chunks: [Chunk; 3] = [
         "Add \"".into(),
         "wörk\n".into(),

@@ -63,9 +63,8 @@ fn bulky(end: End) -> Task {
         End::Completed | End::CancelledQueued | End::Expired => Prompt::Raw(SECRET.repeat(99)),
         _ => Prompt::user(SECRET.repeat(99)),
     };
-    let mut params = task().params;
-    params.stop = vec![SECRET.into()];
-    Task { prompt, form, params, user_id: Some("user 7".into()), ..with_webhook(task()) }
+    let stop = vec![SECRET.into()];
+    Task { prompt, form, stop, user_id: Some("user 7".into()), ..with_webhook(task()) }
 }
 
 async fn an_end_frees_the_prompt(on: Fixture) {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use harness::cluster::RedisCluster;
 use harness::redis::RedisServer;
 use protocol::{
-    Completion, ErrorType, Estimate, FinishReason, GenerationParams, GpuReport, Lane, ModelId,
-    Outcome, Prompt, Task, TaskError, TaskId, TenantId, Timestamp, Usage, Webhook, WorkerId,
-    WorkerReport, WorkerStatus,
+    Completion, ErrorType, Estimate, FinishReason, GpuReport, Lane, ModelId, Outcome, Prompt,
+    Sampling, Task, TaskError, TaskId, TenantId, Timestamp, Usage, Webhook, WorkerId, WorkerReport,
+    WorkerStatus,
 };
 use queue::{
     Bounds, Broker, Claimant, Claimed, Reaped, RedisBroker, RedisOptions, Release, SqliteBroker,
@@ -108,12 +108,14 @@ pub(crate) fn task() -> Task {
         model: model(),
         lane: Lane::Normal,
         prompt: Prompt::user("How do I add a worker? \"quoted\" \\ ünïcode 🦀"),
-        params: GenerationParams {
-            temperature: 0.7,
-            top_p: 0.9,
+        kind: Default::default(),
+        max_tokens: 64,
+        stop: vec!["\n\n".into()],
+        sampling: Sampling {
+            temperature: Some(0.7),
+            top_p: Some(0.9),
             seed: Some(7),
-            stop: vec!["\n\n".into()],
-            ..GenerationParams::greedy(64)
+            ..Sampling::default()
         },
         form: Default::default(),
         time_limit_s: 120,

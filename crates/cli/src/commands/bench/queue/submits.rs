@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use protocol::{GenerationParams, Lane, ModelId, Prompt, Task, TaskId, TenantId};
+use protocol::{Lane, ModelId, Prompt, Sampling, Task, TaskId, TenantId};
 use queue::{Broker, BrokerError, SubmitOptions};
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -33,7 +33,10 @@ pub(super) fn task() -> Task {
         model: ModelId::new(MODEL),
         lane: Lane::Normal,
         prompt: Prompt::user(PROMPT),
-        params: GenerationParams { temperature: 0.7, top_p: 0.9, ..GenerationParams::greedy(200) },
+        kind: Default::default(),
+        max_tokens: 200,
+        stop: Vec::new(),
+        sampling: Sampling { temperature: Some(0.7), top_p: Some(0.9), ..Sampling::greedy() },
         form: Default::default(),
         time_limit_s: 120,
         result_ttl_s: 3600,

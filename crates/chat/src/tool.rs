@@ -16,6 +16,13 @@ pub struct Tool {
     pub parameters: Option<Value>,
 }
 
+impl Tool {
+    /// Creates a function without a description and with any arguments.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), description: None, parameters: None }
+    }
+}
+
 /// Whether the model must, may or must not call a function.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -49,6 +56,10 @@ impl ToolChoice {
 pub enum ToolCall {
     /// A call of a function with its arguments.
     Function {
+        /// Names the call within its conversation, so that a result can refer to it: `call_…`. Empty until the
+        /// worker sets it, and in records of older versions.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        id: String,
         /// The function's name. The model may name one that was not offered.
         name: String,
         /// A JSON object, with its numbers as the model wrote them. Validated against the schema only if
@@ -64,6 +75,17 @@ pub enum ToolCall {
     },
 }
 
+impl ToolCall {
+    /// Returns the call with this id; a malformed one has none.
+    pub fn with_id(&self, call_id: impl Into<String>) -> Self {
+        let mut named = self.clone();
+        if let Self::Function { id, .. } = &mut named {
+            *id = call_id.into();
+        }
+        named
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -72,9 +94,11 @@ mod tests {
 
     #[test]
     fn calls_are_told_by_their_fields() {
-        let call = ToolCall::Function { name: "f".into(), arguments: json!({"a": 1}) };
+        let call =
+            ToolCall::Function { id: String::new(), name: "f".into(), arguments: json!({"a": 1}) };
         let broken = ToolCall::Malformed { raw: "{".into(), error: "no JSON".into() };
         for (call, text) in [
+            (call.with_id("call_1"), r#"{"id":"call_1","name":"f","arguments":{"a":1}}"#),
             (call, r#"{"name":"f","arguments":{"a":1}}"#),
             (broken, r#"{"raw":"{","error":"no JSON"}"#),
         ] {

@@ -9,13 +9,15 @@ const LEAST: f32 = -9999.0;
 
 /// The log probabilities of an answer's tokens.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Logprobs {
-    /// The tokens, in order.
+    /// The tokens, in order. Those of a stop string are not among them.
     pub content: Vec<TokenLogprobs>,
 }
 
 /// The log probability of one token of the answer, and the most likely alternatives in its position.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TokenLogprobs {
     /// The token of the answer.
     #[serde(flatten)]
@@ -26,14 +28,22 @@ pub struct TokenLogprobs {
 
 /// A token and its log probability.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TokenLogprob {
     /// The token's text, with U+FFFD for incomplete characters.
+    #[cfg_attr(feature = "schema", schema(example = " worker"))]
     pub token: String,
-    /// The natural logarithm of its probability; at least -9999.
+    /// The natural logarithm of its probability in the model's own distribution: the softmax of the logits
+    /// before bias, penalties, constraint and temperature. At least -9999, which stands for zero probability.
     #[serde(deserialize_with = "number::read_f32")]
+    #[cfg_attr(feature = "schema", schema(maximum = 0, example = -0.31))]
     pub logprob: f32,
-    /// The token's text as bytes.
+    /// The token's text as bytes, which may be part of a character. A control token has its name here, though it
+    /// adds nothing to the text.
     pub bytes: Vec<u8>,
+    /// The token's number in the model's vocabulary. Not stored: `None` outside of the engine.
+    #[serde(skip)]
+    pub id: Option<u32>,
 }
 
 impl TokenLogprob {
@@ -41,7 +51,12 @@ impl TokenLogprob {
     pub fn new(bytes: Vec<u8>, logprob: f32) -> Self {
         let token = String::from_utf8_lossy(&bytes).into_owned();
         // `max` also replaces NaN, which JSON can't represent.
-        Self { token, logprob: logprob.max(LEAST), bytes }
+        Self { token, logprob: logprob.max(LEAST), bytes, id: None }
+    }
+
+    /// Returns the token with its number in the vocabulary.
+    pub fn with_id(self, id: u32) -> Self {
+        Self { id: Some(id), ..self }
     }
 }
 

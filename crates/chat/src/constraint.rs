@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::{Tool, ToolChoice};
+
 /// A constraint on the whole answer, from its first character to its last. The gateway checks it, and
 /// the engine enforces it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +18,20 @@ pub enum Constraint {
     Regex(String),
     /// One of these texts.
     Choice(Vec<String>),
+    /// A call of one of these functions in the format of the Qwen families: `<tool_call>`, JSON with `name`
+    /// and `arguments`, `</tool_call>`.
+    ToolCall(Vec<Tool>),
+}
+
+impl Constraint {
+    /// Returns the constraint that `choice` puts on an answer to which `tools` are offered, if it must be a call.
+    pub fn of_choice(choice: &ToolChoice, tools: &[Tool]) -> Option<Self> {
+        let called = |tool: &&Tool| match choice {
+            ToolChoice::Function(name) => tool.name == *name,
+            _ => true,
+        };
+        choice.is_call().then(|| Self::ToolCall(tools.iter().filter(called).cloned().collect()))
+    }
 }
 
 #[cfg(test)]
@@ -29,6 +45,7 @@ mod tests {
             Constraint::JsonSchema(serde_json::json!({"type": "object"})),
             Constraint::Regex("a|b".into()),
             Constraint::Choice(vec!["a".into(), "b".into()]),
+            Constraint::ToolCall(vec![Tool::named("f")]),
         ] {
             let text = serde_json::to_string(&constraint).unwrap();
             assert_eq!(serde_json::from_str::<Constraint>(&text).unwrap(), constraint, "{text}");
