@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use engine::{Constraint, Finished, Function, GenerateError, Generation, StopReason};
+use engine::{Constraint, Finished, GenerateError, Generation, StopReason, Tool};
 use grammar::{Grammars, Token};
 use serde_json::{Value, json};
 
@@ -170,12 +170,12 @@ fn random_schemas_hold_for_a_model_that_always_thinks() {
     random_schemas(Thinks::Always);
 }
 
-fn function(name: &str, parameters: Value) -> Function {
-    Function { name: name.to_owned(), parameters: Some(parameters) }
+fn function(name: &str, parameters: Value) -> Tool {
+    Tool { parameters: Some(parameters), ..Tool::named(name) }
 }
 
 /// Checks a call in the format of the Qwen families.
-fn is_call(answer: &str, functions: &[Function]) -> Result<(), String> {
+fn is_call(answer: &str, functions: &[Tool]) -> Result<(), String> {
     let call =
         answer.strip_prefix("<tool_call>\n").and_then(|rest| rest.strip_suffix("\n</tool_call>"));
     let call: Value =

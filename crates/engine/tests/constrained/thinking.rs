@@ -78,9 +78,10 @@ impl Model {
         enable_thinking: Option<bool>,
         constraint: Constraint,
     ) -> Result<Generation, GenerateError> {
-        let message = Message { role: "user".to_owned(), content: "How?".to_owned() };
+        let message = Message::user("How?");
         let mut request = Request::greedy(Input::Chat(vec![message]), 1_500);
-        request.sampling = Sampling { temperature: 1.0, seed: Some(seed), ..Sampling::default() };
+        request.sampling =
+            Sampling { temperature: Some(1.0), seed: Some(seed), ..Sampling::default() };
         request.sampling.logit_bias = self.bias.iter().copied().collect();
         request.chat.enable_thinking = enable_thinking;
         request.constraint = Some(constraint);
