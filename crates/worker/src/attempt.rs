@@ -67,11 +67,11 @@ pub(crate) async fn run(
     let deadline = began + Duration::from_secs(claimed.task.time_limit_s.into());
     let adapter = named_adapter(engine, &claimed.task.model);
     let request = translate::request(&claimed.task, engine.sampling_defaults(), deadline);
-    let request = Request { adapter, ..request };
     // Rendering and tokenizing a long prompt takes long, so it must not block the threads that
     // renew leases.
     let submitting = engine.clone();
-    let submitted = tokio::task::spawn_blocking(move || submitting.submit(&request)).await;
+    let submit = move || submitting.submit(&Request { adapter, ..request? });
+    let submitted = tokio::task::spawn_blocking(submit).await;
 
     let mut answer = Answer::default();
     let (verdict, end) = match submitted {

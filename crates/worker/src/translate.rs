@@ -10,12 +10,23 @@ use serde_json::json;
 
 /// Creates the engine's request for `task`, which must end by `deadline`, of a model whose authors recommend these
 /// sampling parameters.
-pub(crate) fn request(task: &Task, recommended: &Sampling, deadline: Instant) -> Request {
+///
+/// # Errors
+/// If the task is of a kind that this version does not run: embeddings.
+pub(crate) fn request(
+    task: &Task,
+    recommended: &Sampling,
+    deadline: Instant,
+) -> Result<Request, GenerateError> {
+    if !task.kind.is_generate() {
+        let message = "the task asks for an embedding, which this worker does not compute";
+        return Err(GenerateError::InvalidRequest(message.to_owned()));
+    }
     let input = match &task.prompt {
         Prompt::Raw(text) => Input::Text(text.clone()),
         Prompt::Chat(messages) => Input::Chat(messages.clone()),
     };
-    Request {
+    Ok(Request {
         input,
         adapter: None,
         sampling: task.sampling.resolved(recommended),
@@ -35,7 +46,7 @@ pub(crate) fn request(task: &Task, recommended: &Sampling, deadline: Instant) ->
             enable_thinking: task.form.enable_thinking,
             ..ChatOptions::default()
         },
-    }
+    })
 }
 
 /// Converts the functions to the OpenAI format that chat templates expect. Returns `None` if there
@@ -142,6 +153,8 @@ pub(crate) fn out_of_time(task: &Task, completion_tokens: usize) -> TaskError {
 mod tests {
     use std::time::Duration;
 
+    use protocol::TaskKind;
+
     use super::*;
 
     #[test]
@@ -184,7 +197,10 @@ mod tests {
                 metadata: Default::default(),
                 webhook: None,
             };
-            let request = request(&task, &Sampling::default(), Instant::now());
+            let embedding = Task { kind: TaskKind::Embed { dimensions: None }, ..task.clone() };
+            let refused = request(&embedding, &Sampling::default(), Instant::now());
+            assert!(matches!(refused, Err(GenerateError::InvalidRequest(_))));
+            let request = request(&task, &Sampling::default(), Instant::now()).unwrap();
             assert_eq!(request.tenant, "t1");
             assert!(last.replace(request.priority).is_none_or(|urgent| urgent > request.priority));
         }
