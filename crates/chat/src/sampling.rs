@@ -117,11 +117,9 @@ impl SamplingField {
                 schema["maximum"] = json!(most);
             }
         }
-        let neutral = match (self.neutral, self.range) {
-            (Some(Number::Fraction(neutral)), _) => Some(neutral),
-            _ => None,
-        };
-        if let Some(default) = self.default.or(neutral) {
+        // A whole number that is neutral stands for "none", and null says that already.
+        let default = self.default.map(Number::Fraction).or(self.neutral);
+        if let Some(Number::Fraction(default)) = default {
             schema["default"] = match default.fract() {
                 0.0 => json!(default as i64),
                 _ => Number::Fraction(default).json(),

@@ -77,12 +77,11 @@ pub enum ToolCall {
 
 impl ToolCall {
     /// Returns the call with this id; a malformed one has none.
-    pub fn with_id(&self, call_id: impl Into<String>) -> Self {
-        let mut named = self.clone();
-        if let Self::Function { id, .. } = &mut named {
+    pub fn with_id(mut self, call_id: impl Into<String>) -> Self {
+        if let Self::Function { id, .. } = &mut self {
             *id = call_id.into();
         }
-        named
+        self
     }
 }
 
@@ -98,7 +97,7 @@ mod tests {
             ToolCall::Function { id: String::new(), name: "f".into(), arguments: json!({"a": 1}) };
         let broken = ToolCall::Malformed { raw: "{".into(), error: "no JSON".into() };
         for (call, text) in [
-            (call.with_id("call_1"), r#"{"id":"call_1","name":"f","arguments":{"a":1}}"#),
+            (call.clone().with_id("call_1"), r#"{"id":"call_1","name":"f","arguments":{"a":1}}"#),
             (call, r#"{"name":"f","arguments":{"a":1}}"#),
             (broken, r#"{"raw":"{","error":"no JSON"}"#),
         ] {

@@ -13,7 +13,7 @@ use crate::routes;
 use crate::schemas::{ErrorReply, FullReply, InvalidReply, Problem, Step};
 use crate::validate::{
     DEFAULT_MAX_TOKENS, MAX_AHEAD_S, MAX_BIASES, MAX_METADATA, MAX_METADATA_NAME,
-    MAX_METADATA_VALUE, MAX_STOP_BYTES, MAX_STOPS, MAX_TOOLS,
+    MAX_METADATA_VALUE, MAX_STOP_BYTES, MAX_STOPS, MAX_TOOLS, field_groups,
 };
 
 /// Returns the OpenAPI document for a server with these options, as JSON.
@@ -48,7 +48,7 @@ pub(crate) fn document(options: &Options) -> String {
 fn fill_in_sampling(properties: &mut Value) {
     let Some(properties) = properties.as_object_mut() else { return };
     let schema = |field: &SamplingField| (field.name.to_owned(), field.schema());
-    let (numbers, seed) = Sampling::FIELDS.split_at(Sampling::FIELDS.len() - 1);
+    let (numbers, seed) = field_groups();
     for (name, property) in std::mem::take(properties) {
         let follow = match &*name {
             "max_tokens" => numbers,

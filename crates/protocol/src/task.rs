@@ -19,7 +19,7 @@ pub struct Task {
     /// Its priority lane.
     #[serde(default)]
     pub lane: Lane,
-    /// What the model shall compute from the prompt.
+    /// The computation to run on the prompt.
     #[serde(default, skip_serializing_if = "TaskKind::is_generate")]
     pub kind: TaskKind,
     /// The model's input.
@@ -52,7 +52,7 @@ pub struct Task {
     pub webhook: Option<Webhook>,
 }
 
-/// What a model computes.
+/// A computation on a prompt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskKind {

@@ -220,7 +220,7 @@ async fn flush(worker: &Worker, claimed: &Claimed, answer: &mut Answer) {
 fn finished_verdict(
     claimed: &Claimed,
     recommended: &Sampling,
-    answer: &mut Answer,
+    answer: &Answer,
     finished: &Finished,
 ) -> Verdict {
     let sampling = &claimed.task.sampling;

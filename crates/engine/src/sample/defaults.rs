@@ -1,6 +1,6 @@
 //! Reads the sampling parameters that a model's authors recommend.
 
-use chat::sampling::{Number, Range, Sampling};
+use chat::sampling::{Number, Range, Sampling, SamplingField};
 
 use crate::gguf::{Metadata, Value};
 
@@ -19,7 +19,7 @@ pub(crate) fn recommended(metadata: &Metadata) -> Sampling {
             Value::Float(number) => *number,
             _ => f64::NAN,
         };
-        let number = checked(&field.range, found);
+        let number = checked(field, found);
         if number.is_none() {
             tracing::warn!(
                 "{}: it recommends {} {}, which is left out: allowed is {}",
@@ -48,13 +48,12 @@ pub(crate) fn recommended(metadata: &Metadata) -> Sampling {
     recommended
 }
 
-/// Returns the number as a field's value; `None` if it is out of range.
-fn checked(range: &Range, found: f64) -> Option<Number> {
+/// Returns the number as the field's value; `None` if it is out of range.
+fn checked(field: &SamplingField, found: f64) -> Option<Number> {
+    let range = &field.range;
     match range {
         _ if found.is_nan() => None,
-        Range::Whole { none, .. } if none.iter().any(|none| found == *none as f64) => {
-            Some(Number::Whole(0))
-        }
+        Range::Whole { none, .. } if none.iter().any(|none| found == *none as f64) => field.neutral,
         Range::Whole { .. } => (found.fract() == 0.0 && range.check(found).is_ok())
             .then_some(Number::Whole(found as u64)),
         Range::Fraction { .. } => range.check(found).is_ok().then(|| range.fraction(found)),

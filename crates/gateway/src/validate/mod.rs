@@ -27,7 +27,9 @@ pub use json::{JsonError, parse};
 pub use limits::Limits;
 pub use queueing::Queueing;
 pub(crate) use queueing::{MAX_AHEAD_S, MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE};
-pub(crate) use sampling::{DEFAULT_MAX_TOKENS, MAX_BIASES, MAX_STOP_BYTES, MAX_STOPS};
+pub(crate) use sampling::{
+    DEFAULT_MAX_TOKENS, MAX_BIASES, MAX_STOP_BYTES, MAX_STOPS, field_groups,
+};
 pub use wait::{preferred_wait, wait};
 
 /// One step of the path to an invalid value.

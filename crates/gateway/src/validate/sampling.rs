@@ -32,10 +32,18 @@ pub(super) struct Sampled {
     pub(super) stop: Vec<String>,
 }
 
+/// Returns the table's fields in two groups: those listed before `logit_bias` and the logprobs, and the seed,
+/// which is listed after them.
+pub(crate) fn field_groups() -> (&'static [SamplingField], &'static [SamplingField]) {
+    let fields = Sampling::FIELDS;
+    let seed = fields.iter().position(|field| field.name == "seed");
+    fields.split_at(seed.unwrap_or(fields.len()))
+}
+
 /// Returns the names of the fields that this module reads.
 pub(super) fn known() -> impl Iterator<Item = &'static str> {
     let names = |fields: &'static [SamplingField]| fields.iter().map(|field| field.name);
-    let (numbers, seed) = Sampling::FIELDS.split_at(Sampling::FIELDS.len() - 1);
+    let (numbers, seed) = field_groups();
     std::iter::once("max_tokens")
         .chain(names(numbers))
         .chain(["logit_bias", "logprobs", "top_logprobs"])
