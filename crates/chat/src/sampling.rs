@@ -239,7 +239,7 @@ macro_rules! sampling {
                     default: literal_or_none!($($default)?),
                     recommended_as: literal_or_none!($($recommended)?),
                     example: $example as f64,
-                    description: concat!($($doc, "\n"),+).trim_ascii(),
+                    description: concat!($($doc),+).trim_ascii(),
                 },
             )+];
 

@@ -63,11 +63,7 @@ impl Args for Numbers {
             let arg = Arg::new(field.name)
                 .long(flag.as_str())
                 .value_name(value.as_str())
-                .help(format!(
-                    "{} ({})",
-                    field.description.replace('\n', " "),
-                    field.range.allowed()
-                ))
+                .help(format!("{} ({})", field.description, field.range.allowed()))
                 .allow_negative_numbers(true);
             match field.range {
                 Range::Fraction { .. } => arg.value_parser(value_parser!(f32)),
