@@ -183,11 +183,13 @@ pub(super) fn start(
         held: Vec::new(),
         kept: 0,
         waiting: waiting.clone(),
-        retry_at: None,
+        retry_blocks_at: None,
+        retry_lines_at: None,
     };
     let stopping = stop.clone();
     std::thread::Builder::new().name(format!("log-{}", file.name())).spawn(move || {
         writer.run(&from, &stopping);
+        drop(from); // first, so that a line submitted after the end is refused, and counted
         drop(ending);
     })?;
     let secrets = Secrets::default();
@@ -204,8 +206,9 @@ struct Writer {
     /// The number of them that remain from the last write; none of these has a receipt.
     kept: usize,
     waiting: Arc<AtomicUsize>,
-    /// The time of the next retry after a failure.
-    retry_at: Option<Instant>,
+    /// The times of the next retries after a failure of either file: one that fails does not hold up the other.
+    retry_blocks_at: Option<Instant>,
+    retry_lines_at: Option<Instant>,
 }
 
 impl Writer {
@@ -217,6 +220,8 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => self.outputs().for_each(Output::look),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            // Read before the channel is emptied: what was submitted before the stop is in it by now.
+            let stopping = stop.load(Ordering::Acquire);
             let mut taken = 0;
             while taken < BATCH
                 && let Ok(message) = from.try_recv()
@@ -225,7 +230,7 @@ impl Writer {
                 taken += 1;
             }
             self.write(false);
-            if taken < BATCH && stop.load(Ordering::Acquire) {
+            if taken < BATCH && stopping {
                 break;
             }
         }
@@ -253,11 +258,17 @@ impl Writer {
         if self.held.is_empty() {
             return;
         }
-        let is_due = now || self.retry_at.is_none_or(|at| Instant::now() >= at);
-        if is_due {
-            self.write_blocks();
-            self.write_lines();
+        let at = Instant::now();
+        let is_due = |retry: Option<Instant>| now || retry.is_none_or(|retry| at >= retry);
+        let (blocks_are_due, lines_are_due) =
+            (is_due(self.retry_blocks_at), is_due(self.retry_lines_at));
+        if blocks_are_due {
+            self.retry_blocks_at = (!self.write_blocks()).then_some(at + RETRY);
         }
+        if lines_are_due {
+            self.retry_lines_at = (!self.write_lines()).then_some(at + RETRY);
+        }
+        let is_due = blocks_are_due || lines_are_due;
         // Lines with a receipt do not wait here.
         let unseen = self.held.split_off(if is_due { 0 } else { self.kept });
         for entry in unseen {
@@ -269,30 +280,30 @@ impl Writer {
         }
         self.kept = self.held.len();
         self.main.set_waiting(self.kept);
-        if is_due {
-            self.retry_at = (self.kept > 0).then(|| Instant::now() + RETRY);
-            if let Some(errors) = &mut self.errors {
-                let blocks = self.held.iter().filter(|entry| entry.block.is_some());
-                errors.set_waiting(blocks.count());
-            }
+        if is_due && let Some(errors) = &mut self.errors {
+            let blocks = self.held.iter().filter(|entry| entry.block.is_some());
+            errors.set_waiting(blocks.count());
         }
     }
 
-    fn write_blocks(&mut self) {
-        let Some(errors) = &mut self.errors else { return };
+    /// Writes the waiting blocks. Returns whether all were written.
+    fn write_blocks(&mut self) -> bool {
+        let Some(errors) = &mut self.errors else { return true };
         let mut with_block: Vec<&mut Entry> =
             self.held.iter_mut().filter(|entry| entry.block.is_some()).collect();
         let blocks: Vec<&[u8]> =
             with_block.iter().filter_map(|entry| entry.block.as_deref()).collect();
         let written = errors.write(&blocks);
+        let all = written == blocks.len();
         for entry in with_block.iter_mut().take(written) {
             let bytes = entry.block.take().map_or(0, |block| block.len());
             self.waiting.fetch_sub(bytes, Ordering::Relaxed);
         }
+        all
     }
 
-    /// Writes the lines of the entries whose blocks are written.
-    fn write_lines(&mut self) {
+    /// Writes the lines of the entries whose blocks are written. Returns whether all of these were written.
+    fn write_lines(&mut self) -> bool {
         let is_ready = |entry: &Entry| entry.block.is_none();
         let lines: Vec<&[u8]> = self
             .held
@@ -301,6 +312,7 @@ impl Writer {
             .map(|entry| entry.line.as_slice())
             .collect();
         let mut left = self.main.write(&lines);
+        let all = left == lines.len();
         for entry in std::mem::take(&mut self.held) {
             if left == 0 || !is_ready(&entry) {
                 self.held.push(entry);
@@ -312,6 +324,7 @@ impl Writer {
                 let _ = receipt.send(true); // nobody waits for it any more
             }
         }
+        all
     }
 
     fn give_up(&self, entry: Entry) {
