@@ -42,7 +42,7 @@ fn replace(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_file_that_is_not_a_model() {
+fn file_that_is_not_a_model_is_refused() {
     let home = Home::new();
     let missing = home.path().join("none.gguf");
     let said = refused_model(&home, &missing);
@@ -57,7 +57,7 @@ fn a_file_that_is_not_a_model() {
 }
 
 #[test]
-fn a_truncated_or_damaged_model() {
+fn truncated_or_damaged_model_is_refused() {
     let home = Home::new();
     let cut = changed(&home, "cut.gguf", |mut bytes| {
         bytes.truncate(bytes.len() / 2);
@@ -74,7 +74,7 @@ fn a_truncated_or_damaged_model() {
 }
 
 #[test]
-fn a_model_of_an_unsupported_architecture() {
+fn model_of_an_unsupported_architecture_is_refused() {
     let home = Home::new();
     let llama = changed(&home, "llama.gguf", |bytes| replace(bytes, b"qwen3", b"llama"));
     let said = refused_model(&home, &llama);
@@ -82,7 +82,7 @@ fn a_model_of_an_unsupported_architecture() {
 }
 
 #[test]
-fn a_model_of_an_unsupported_quantization() {
+fn model_of_an_unsupported_quantization_is_refused() {
     let home = Home::new();
     let iq4 = changed(&home, "iq4.gguf", |bytes| {
         // A tensor's type follows its name (u64 length, bytes), rank (u32) and dimensions (u64 each).
@@ -100,7 +100,7 @@ fn a_model_of_an_unsupported_quantization() {
 }
 
 #[test]
-fn a_hub_that_cannot_be_reached() {
+fn unreachable_hub_is_reported_with_a_manual_path() {
     let home = Home::new();
     let closed = format!("http://127.0.0.1:{}", harness::free_port());
     let settings = [("MODEL_NAME", "Qwen/Qwen3-4B-GGUF:Q4_K_M"), ("HF_ENDPOINT", closed.as_str())];
@@ -113,7 +113,7 @@ fn a_hub_that_cannot_be_reached() {
 }
 
 #[test]
-fn invalid_settings() {
+fn invalid_settings_are_refused() {
     let home = Home::new();
     let wrong = [("TASK_TIME_LIMIT", "soon"), ("MAX_ATTEMPTS", "0"), ("LOG_FORMAT", "xml")];
     let said = refused(&home, &["up"], &wrong);
@@ -126,7 +126,7 @@ fn invalid_settings() {
 }
 
 #[test]
-fn separate_processes_without_a_redis() {
+fn separate_processes_require_redis() {
     let home = Home::new();
     for command in ["gateway", "worker"] {
         let said = refused(&home, &[command], &[]);
@@ -135,7 +135,7 @@ fn separate_processes_without_a_redis() {
 }
 
 #[test]
-fn a_port_that_is_in_use() {
+fn port_in_use_is_reported() {
     let home = Home::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("bound").port().to_string();
@@ -144,7 +144,7 @@ fn a_port_that_is_in_use() {
 }
 
 #[test]
-fn one_of_several_models_that_is_missing_or_too_large() {
+fn missing_or_too_large_model_among_several_is_refused() {
     let home = Home::new();
     let good = fixture("qwen3/qwen3-f16.gguf");
     let good = good.to_str().expect("UTF-8");

@@ -32,7 +32,7 @@ impl System {
 }
 
 #[test]
-fn submit_status_result() {
+fn submit_result_status_and_cancel_print_plain_values() {
     let system = System::start("demo");
     let task = system.stdout(&["submit", "What is a lease?"]);
     assert_eq!(task.len(), 36, "expected only a task id: {task}");
@@ -67,7 +67,7 @@ fn the_whole_result_is_printed_as_json() {
 }
 
 #[test]
-fn cancel_and_watch() {
+fn watch_fails_after_cancel() {
     let model = models::slow();
     let system = System::start(model.to_str().expect("UTF-8"));
     let task = system.stdout(&["submit", "count", "--raw", "--max-tokens", "2000"]);
@@ -82,7 +82,7 @@ fn cancel_and_watch() {
 }
 
 #[test]
-fn errors_are_printed_for_people() {
+fn errors_are_printed_in_readable_form() {
     let system = System::start("demo");
     for (args, expected) in [
         (&["submit", "hi", "--temperature", "3"][..], "temperature"),
@@ -182,7 +182,7 @@ fn streamed(fault: impl FnOnce(&mut system::System)) -> (String, String, String)
 }
 
 #[test]
-fn a_stream_survives_its_gateway() {
+fn stream_survives_a_gateway_restart() {
     let (text, notes, result) = streamed(|system| {
         system.gateway.kill_9();
         system.gateway.start();
@@ -195,7 +195,7 @@ fn a_stream_survives_its_gateway() {
 }
 
 #[test]
-fn a_stream_reports_that_another_attempt_begins() {
+fn stream_reports_a_new_attempt() {
     let (text, notes, result) = streamed(|system| {
         system.workers[0].kill_9();
         system.workers[0].start();

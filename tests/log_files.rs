@@ -106,7 +106,7 @@ fn health(client: &Client, name: &str) -> u64 {
 }
 
 #[test]
-fn a_full_folder_costs_no_line_and_is_told() {
+fn full_log_folder_loses_no_line_and_is_reported() {
     let home = Home::new();
     let logs = Logs(&home);
     logs.fill(REQUESTS);
@@ -135,7 +135,7 @@ fn a_full_folder_costs_no_line_and_is_told() {
 
 /// A limit of the file's size ends a write in the middle of a line, as a full disk does.
 #[test]
-fn a_line_that_did_not_fit_is_taken_back_and_written_later() {
+fn partially_written_line_is_removed_and_written_later() {
     let (redis, home, port) = (RedisServer::start(), Home::new(), free_port());
     let (url, port_text) = (redis.url(), port.to_string());
     // The gateway writes what the worker owes for too long: into the same folder.
@@ -212,7 +212,7 @@ fn rotate(home: &Home, logs: &Logs<'_>, how: &str, nth: usize) {
 }
 
 #[test]
-fn rotation_costs_no_line_and_is_followed() {
+fn rotation_loses_no_line_and_is_followed() {
     let home = Home::new();
     let logs = Logs(&home);
     let (_process, client) = up(&home);

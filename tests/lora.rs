@@ -37,7 +37,7 @@ fn answer(client: &Client, task: &str) -> (String, Value) {
 
 /// Sends requests for all three models at once, repeatedly: each answers as it does alone, under
 /// its own name.
-fn each_answers_for_itself(client: &Client) {
+fn assert_each_model_answers(client: &Client) {
     let names = [None, Some("broad"), Some("narrow")];
     let alone = names.map(|name| answer(client, &submit(client, name)));
     assert_eq!(alone.each_ref().map(|(_, model)| model), ["qwen3-f32", "broad", "narrow"]);
@@ -68,7 +68,7 @@ fn a_separate_worker_serves_base_and_adapters_by_name() {
     let _worker = Process::start(&homes[1], "qwen-queue-worker", &[], &with_adapters);
     let client = Client::new(port);
     client.wait_until_healthy(&mut gateway, true);
-    each_answers_for_itself(&client);
+    assert_each_model_answers(&client);
 
     let unknown = client.post("/generate", &json!({"prompt": "x", "model": "other"}));
     assert_eq!(unknown.status, 422, "{unknown:?}");
@@ -95,12 +95,12 @@ fn up_loads_adapters_named_on_its_command_line() {
     let mut up = Process::start(&home, "qwen-queue", &args, &settings);
     let client = Client::new(port);
     client.wait_until_healthy(&mut up, true);
-    each_answers_for_itself(&client);
+    assert_each_model_answers(&client);
     assert!(home.read("logs/app.log").contains("with the adapters broad, narrow"));
 }
 
 #[test]
-fn an_adapter_that_cannot_be_used_stops_the_start() {
+fn unusable_adapter_stops_the_start() {
     for (source, said) in [
         ("./nowhere".to_owned(), "there is no adapter at ./nowhere"),
         (models::fixture("qwen2/broad").display().to_string(), "it is for another base"),

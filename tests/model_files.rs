@@ -31,7 +31,7 @@ fn ask(client: &Client) -> Value {
 }
 
 /// The process that serves a file which becomes something else.
-fn served_and_changed(name: &str, change: impl FnOnce(&Path)) -> (Home, Process) {
+fn serve_and_change_file(name: &str, change: impl FnOnce(&Path)) -> (Home, Process) {
     let home = Home::new();
     let path = home.path().join("model.gguf");
     fs::copy(fixture(name), &path).expect("a copy");
@@ -60,7 +60,7 @@ fn truncate(path: &Path, len: u64) {
 }
 
 #[test]
-fn a_served_file_that_is_cut_short_or_overwritten_ends_the_process_with_a_clear_word() {
+fn truncated_or_overwritten_model_file_ends_the_process_with_a_reason() {
     let halve = |path: &Path| truncate(path, fs::metadata(path).expect("it is there").len() / 2);
     let empty = |path: &Path| truncate(path, 0);
     let overwrite = |path: &Path| {
@@ -74,7 +74,7 @@ fn a_served_file_that_is_cut_short_or_overwritten_ends_the_process_with_a_clear_
         ("qwen3/qwen3-q4_0.gguf", &overwrite),
     ];
     for (name, change) in cases {
-        let (home, mut up) = served_and_changed(name, change);
+        let (home, mut up) = serve_and_change_file(name, change);
         let status = up.wait(SOON);
         let said = up.output();
         assert_eq!(status.code(), Some(4), "{name}: {status}\n{said}");
@@ -86,8 +86,8 @@ fn a_served_file_that_is_cut_short_or_overwritten_ends_the_process_with_a_clear_
 }
 
 #[test]
-fn a_served_file_that_is_replaced_by_a_rename_is_served_on() {
-    let (_home, mut up) = served_and_changed("qwen3/qwen3-q8_0.gguf", |path| {
+fn model_file_replaced_by_rename_stays_in_use() {
+    let (_home, mut up) = serve_and_change_file("qwen3/qwen3-q8_0.gguf", |path| {
         let other = path.with_extension("new");
         fs::copy(fixture("qwen2.5/qwen2.5-f32.gguf"), &other).expect("a copy");
         fs::rename(&other, path).expect("renamed");
@@ -96,7 +96,7 @@ fn a_served_file_that_is_replaced_by_a_rename_is_served_on() {
 }
 
 #[test]
-fn names_as_people_paste_them() {
+fn pasted_hub_names_and_urls_are_accepted() {
     let model = fs::read(fixture("qwen3/qwen3-q8_0.gguf")).expect("the fixture");
     let hub = Hub::start(vec![
         ("tiny-Q8_0.gguf".to_owned(), model.clone()),
@@ -123,7 +123,7 @@ fn names_as_people_paste_them() {
 }
 
 #[test]
-fn a_path_from_home_in_env_and_a_folder_with_one_file() {
+fn home_path_in_dotenv_and_folder_with_one_model_are_accepted() {
     let home = Home::new();
     fs::copy(fixture("qwen3/qwen3-q8_0.gguf"), home.path().join("x.gguf")).expect("a copy");
     fs::write(home.path().join(".env"), "MODEL_NAME=~/x.gguf\n").expect("written");
@@ -144,7 +144,7 @@ fn a_path_from_home_in_env_and_a_folder_with_one_file() {
 }
 
 #[test]
-fn the_cache_that_hugging_faces_tools_have() {
+fn hf_hub_cache_takes_precedence_over_hf_home() {
     let hub = Hub::start(vec![(
         "tiny-Q8_0.gguf".to_owned(),
         fs::read(fixture("qwen3/qwen3-q8_0.gguf")).expect("the fixture"),
@@ -184,7 +184,7 @@ fn recommending(home: &Home, generation: &Value) -> String {
 }
 
 #[test]
-fn what_the_model_recommends_is_used_where_the_request_says_nothing_and_told() {
+fn recommended_sampling_defaults_are_used_and_reported() {
     let home = Home::new();
     // From one token alone, whatever the temperature: the likeliest.
     let model = recommending(&home, &json!({"temperature": 1.5, "top_k": 1}));

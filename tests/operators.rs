@@ -114,11 +114,11 @@ fn top_in_a_terminal_pauses_a_model_and_restores_the_terminal() {
     let (_up, client, cli) = up(&home);
     client.wait_for_state(&client.ask("What is a lease?"), "completed");
     let mut top = Terminal::start(&cli, "top --interval 0.2");
-    top.wait_to_see("demo");
+    top.wait_for_text("demo");
     top.press("p");
-    top.wait_to_see("Pause");
+    top.wait_for_text("Pause");
     top.press("y");
-    top.wait_to_see("paused");
+    top.wait_for_text("paused");
     assert_eq!(cli.json(&["queues", "--json"])["queues"][0]["paused"], true);
     top.press("q");
     let ended = top.wait_for_end();
@@ -129,23 +129,23 @@ fn top_in_a_terminal_pauses_a_model_and_restores_the_terminal() {
 fn top_survives_its_gateway_and_restores_the_terminal_on_a_signal() {
     let (mut system, cli) = slow(1, &[]);
     let top = Terminal::start(&cli, "top --interval 0.2");
-    top.wait_to_see("ready");
+    top.wait_for_text("ready");
     system.gateway.kill_9();
-    top.wait_to_see("AWAY");
+    top.wait_for_text("AWAY");
     system.gateway.start();
-    top.wait_to_see("watched");
+    top.wait_for_text("watched");
     top.signal("TERM");
     let ended = top.wait_for_end();
     assert_eq!(ended.code(), Some(128 + 15), "{ended}");
 }
 
 #[test]
-fn top_ends_with_its_terminal() {
+fn top_ends_when_its_terminal_closes() {
     let home = Home::new();
     let (_up, _client, cli) = up(&home);
     let top = Terminal::start(&cli, "top --interval 0.2");
-    top.wait_to_see("demo");
-    top.tear_away();
+    top.wait_for_text("demo");
+    top.close_and_wait();
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_drained_worker_exits_with_success_and_nothing_is_lost() {
 fn a_dead_letter_is_listed_shown_replayed_and_purged() {
     let (mut system, cli) = slow(1, &[("MAX_ATTEMPTS", "1")]);
     assert_eq!(cli.stdout(&["dead", "list"]), "no dead letters");
-    let poison = a_lost_task(&mut system);
+    let poison = lose_task(&mut system);
     let list = cli.stdout(&["dead", "list"]);
     assert!(list.lines().nth(1).is_some_and(|row| row.starts_with(&poison)), "{list}");
     assert!(list.contains("worker_lost"), "{list}");
@@ -196,7 +196,7 @@ fn a_dead_letter_is_listed_shown_replayed_and_purged() {
     cli.stdout(&["cancel", &again]);
     system.client.wait_for_state(&again, "cancelled");
 
-    let lost = [a_lost_task(&mut system), a_lost_task(&mut system)];
+    let lost = [lose_task(&mut system), lose_task(&mut system)];
     cli.stdout(&["dead", "purge", "--yes", &lost[1]]);
     let left = &cli.json(&["dead", "list", "--json"])["dead_letters"];
     assert_eq!(left.as_array().map(Vec::len), Some(1), "{left}");
@@ -209,7 +209,7 @@ fn a_dead_letter_is_listed_shown_replayed_and_purged() {
 }
 
 /// Returns a task whose worker was killed at its only attempt.
-fn a_lost_task(system: &mut System) -> String {
+fn lose_task(system: &mut System) -> String {
     let task = system.client.submit(&long(2000));
     system.holder(&task, 1, SOON);
     system.workers[0].kill_9();

@@ -114,7 +114,7 @@ fn the_id_of_an_accepted_task_is_never_lost() {
 }
 
 #[test]
-fn every_verb_ends_as_a_shell_expects_when_nobody_reads() {
+fn every_command_exits_as_expected_when_its_output_is_closed() {
     let system = System::start();
     let task = system.client.ask("What is a lease?");
     system.client.wait_for_state(&task, "completed");
@@ -162,7 +162,7 @@ fn every_verb_ends_as_a_shell_expects_when_nobody_reads() {
 }
 
 #[test]
-fn a_lost_standard_error_stops_nothing() {
+fn lost_standard_error_does_not_stop_commands() {
     let system = System::start();
     let prompt = ["submit", "What is a lease?", "--max-tokens", "8", "--temperature", "0"];
     let expected = system.run(&[&prompt[..], &["--wait"]].concat(), To::Us, To::Us).stdout;
@@ -193,7 +193,7 @@ fn bash(system: &System, line: &str) -> (String, String) {
 }
 
 #[test]
-fn pipes_of_a_shell() {
+fn commands_work_in_shell_pipes() {
     let system = System::start();
     // A reader that has gone before anything is written.
     let (codes, said) = bash(
@@ -218,7 +218,7 @@ fn pipes_of_a_shell() {
 }
 
 #[test]
-fn up_tells_its_key_where_it_can_and_serves_on() {
+fn up_prints_its_key_to_a_working_output_and_keeps_serving() {
     let start = |home: &Home, keys: &[(&str, &str)], out: To, err: To| {
         let port = free_port();
         let child = Command::new(binary("qwen-queue"))
@@ -260,7 +260,7 @@ fn up_tells_its_key_where_it_can_and_serves_on() {
 }
 
 #[test]
-fn top_ends_quietly_with_its_terminal() {
+fn top_ends_by_sighup_when_its_terminal_closes() {
     let system = System::start();
     let code = system.home.path().join("code");
     // The shell leads the session, so it alone is sent SIGHUP; it outlives that and notes how top ended:
@@ -268,8 +268,8 @@ fn top_ends_quietly_with_its_terminal() {
     for trap in ["trap : HUP", "trap '' HUP"] {
         let _ = std::fs::remove_file(&code);
         let top = Terminal::start_in(&system.cli, trap, "top --interval 0.2", &code);
-        top.wait_to_see("demo");
-        top.tear_away();
+        top.wait_for_text("demo");
+        top.close_and_wait();
         let ended = wait_for("how top ended", SOON, || {
             std::fs::read_to_string(&code).ok().filter(|code| code.ends_with('\n'))
         });

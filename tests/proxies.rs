@@ -49,7 +49,7 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn a_gateway_without_tls_is_not_looked_for_behind_proxies_for_others() {
+fn proxies_that_do_not_apply_to_the_gateway_are_ignored() {
     let system = System::start();
     let task = system.client.ask("What is a lease?");
     for proxies in [
@@ -67,7 +67,7 @@ fn a_gateway_without_tls_is_not_looked_for_behind_proxies_for_others() {
 }
 
 #[test]
-fn a_proxy_that_fails_is_named_without_its_password() {
+fn failing_proxy_is_named_without_its_password() {
     let system = System::start();
     for (proxies, url, words) in [
         (
@@ -109,7 +109,7 @@ fn a_proxy_that_fails_is_named_without_its_password() {
 }
 
 #[test]
-fn whole_tasks_pass_through_a_proxy() {
+fn submits_waits_and_streams_pass_through_a_proxy() {
     let system = System::start();
     // user:se#same
     let proxy = HttpProxy::to(system.client.port(), "dXNlcjpzZSNzYW1l");
@@ -150,7 +150,7 @@ fn whole_tasks_pass_through_a_proxy() {
 }
 
 #[test]
-fn a_socks_proxy_is_spoken_to_as_one() {
+fn socks_proxy_is_addressed_with_the_socks_protocol() {
     let system = System::start();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("socks5h://{}", listener.local_addr().expect("bound"));
@@ -178,7 +178,7 @@ fn hub() -> u16 {
 }
 
 #[test]
-fn downloads_follow_the_same_rules() {
+fn downloads_follow_the_same_proxy_rules() {
     let endpoint = format!("http://127.0.0.1:{}", hub());
     let start = |proxy: (&str, &str)| {
         let home = Home::new();

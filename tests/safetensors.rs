@@ -26,7 +26,7 @@ fn ask(model: &str, quantization: &str) -> (String, String) {
 }
 
 #[test]
-fn a_folder_answers_as_the_gguf_file_of_the_same_model() {
+fn folder_gives_the_same_answer_as_its_gguf_file() {
     let folder = models::fixture("qwen3/hf");
     let folder = folder.to_str().expect("UTF-8");
     let file = models::fixture("qwen3/qwen3-f32.gguf");

@@ -69,7 +69,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// Asserts that no piece of a secret is in a text: plain, in hexadecimal, or in rows of a dump.
-fn keeps_secret(texts: &[(PathBuf, String)], secrets: &[String]) {
+fn assert_no_secret(texts: &[(PathBuf, String)], secrets: &[String]) {
     for (path, text) in texts {
         let dumped: String = text.chars().filter(|c| c.is_ascii_hexdigit()).collect();
         for secret in secrets {
@@ -166,22 +166,22 @@ fn run_with_redis(format: &str) {
     let written = everything(&[&of_gateway, &of_worker]);
     let detailed = written.iter().any(|(_, text)| text.contains("DEBUG"));
     assert!(detailed, "nothing was logged below info");
-    keeps_secret(&written, &all_secrets(webhook_secret));
+    assert_no_secret(&written, &all_secrets(webhook_secret));
 }
 
 #[test]
-fn of_a_gateway_and_a_worker_as_text() {
+fn gateway_and_worker_leak_no_secret_in_text_logs() {
     run_with_redis("text");
 }
 
 #[test]
-fn of_a_gateway_and_a_worker_as_json() {
+fn gateway_and_worker_leak_no_secret_in_json_logs() {
     run_with_redis("json");
 }
 
 /// Through a proxy that wants a password, to a hub whose address has one; and when nothing works.
 #[test]
-fn of_proxies_and_addresses() {
+fn up_leaks_no_secret_of_proxies_and_urls() {
     let hub = hub();
     let (home, port) = (Home::new(), free_port());
     let proxy = format!("http://{PROXY_USER}:{PROXY_PASSWORD}@{}", hub.address());
@@ -201,7 +201,7 @@ fn of_proxies_and_addresses() {
     assert!(hub.seen().iter().any(|head| head.contains(&basic)), "the proxy got its password");
     up.signal("TERM");
     up.wait(SOON);
-    keeps_secret(&everything(&[&home]), &all_secrets("whsec_"));
+    assert_no_secret(&everything(&[&home]), &all_secrets("whsec_"));
 
     let home = Home::new();
     let nobody = format!("http://{PROXY_USER}:{PROXY_PASSWORD}@127.0.0.1:{}", free_port());
@@ -220,18 +220,18 @@ fn of_proxies_and_addresses() {
     });
     std::thread::sleep(Duration::from_secs(3));
     drop(worker);
-    keeps_secret(&everything(&[&home]), &all_secrets("whsec_"));
+    assert_no_secret(&everything(&[&home]), &all_secrets("whsec_"));
 }
 
 /// The test's own tools.
 #[test]
-fn what_is_looked_for_would_be_found() {
+fn secret_search_finds_secrets() {
     assert_eq!(base64(b"a:bcd"), "YTpiY2Q");
     let dump = "68 66 5f 5a 71 37 56 77 58 6b".to_owned();
     for text in ["got hf_Zq7VwXk2".to_owned(), dump] {
         let texts = [(PathBuf::from("x"), text)];
-        let found = std::panic::catch_unwind(|| keeps_secret(&texts, &[HF_TOKEN.to_owned()]));
+        let found = std::panic::catch_unwind(|| assert_no_secret(&texts, &[HF_TOKEN.to_owned()]));
         assert!(found.is_err());
     }
-    keeps_secret(&[(PathBuf::from("x"), "hf_Zq7".to_owned())], &[HF_TOKEN.to_owned()]);
+    assert_no_secret(&[(PathBuf::from("x"), "hf_Zq7".to_owned())], &[HF_TOKEN.to_owned()]);
 }

@@ -77,7 +77,7 @@ fn completed(system: &System, tasks: &[String]) {
 }
 
 /// Checks that each task has one line in `llm_requests.log`.
-fn each_ended_once(system: &System, tasks: &[String]) {
+fn assert_each_ended_once(system: &System, tasks: &[String]) {
     let lines = wait_for("a line for each task", Duration::from_secs(10), || {
         let lines: Vec<LogLine> = system.lines();
         (lines.len() >= tasks.len()).then_some(lines)
@@ -122,7 +122,7 @@ fn two_models_with_memory_for_one_take_turns_and_no_task_is_lost() {
         std::thread::sleep(Duration::from_millis(50));
     }
     completed(&system, &tasks);
-    each_ended_once(&system, &tasks);
+    assert_each_ended_once(&system, &tasks);
 
     println!(
         "one went {} times, two {} times; {} MiB held with one loaded, at most {} MiB later",
@@ -154,7 +154,7 @@ fn models_that_fit_together_stay_loaded_and_run_concurrently() {
         (state(&system, "one") == "loaded" && state(&system, "two") == "loaded").then_some(())
     });
     completed(&system, &tasks);
-    each_ended_once(&system, &tasks);
+    assert_each_ended_once(&system, &tasks);
     system.workers[0].terminate();
 }
 
@@ -174,7 +174,7 @@ fn a_worker_killed_while_it_switches_models_loses_nothing() {
     system.workers[0].kill_9();
     system.workers[0].start();
     completed(&system, &tasks);
-    each_ended_once(&system, &tasks);
+    assert_each_ended_once(&system, &tasks);
 }
 
 #[test]
@@ -198,6 +198,6 @@ fn a_model_that_cannot_be_loaded_fails_only_its_own_tasks() {
     let after = system.client.ask("y");
     let result = system.client.wait_for_result(&after, LONG);
     assert_eq!(result.body["status"], "completed", "the other model must still answer: {result:?}");
-    each_ended_once(&system, &[good, bad, after]);
+    assert_each_ended_once(&system, &[good, bad, after]);
     system.workers[0].terminate();
 }

@@ -86,7 +86,7 @@ fn two_workers_share_fifty_tasks_and_each_has_one_outcome() {
 }
 
 #[test]
-fn a_client_that_vanishes_changes_nothing() {
+fn disconnected_client_does_not_affect_its_task() {
     let system = System::start("demo", &[]);
     let task = system.client.ask("What is a lease?");
     // Another client, on its own connection, requests the result.
@@ -120,7 +120,7 @@ fn a_worker_killed_during_an_answer_loses_nothing() {
 }
 
 #[test]
-fn a_worker_frozen_past_its_lease_records_nothing() {
+fn worker_frozen_past_its_lease_records_no_outcome() {
     let model = models::slow();
     let system = System::start(model.to_str().expect("UTF-8"), &[("MAX_BATCH_SIZE", "1")]);
     let task = system.client.submit(&long(300));
@@ -139,7 +139,7 @@ fn a_worker_frozen_past_its_lease_records_nothing() {
 }
 
 #[test]
-fn redis_may_be_killed_and_restarted() {
+fn tasks_survive_kill_and_restart_of_redis() {
     let mut system = System::start("demo", &[]);
     let before = system.client.ask("What is a lease?");
     system.client.wait_for_result(&before, Duration::from_secs(30));
@@ -291,7 +291,7 @@ fn a_cluster_tolerates_the_temporary_loss_of_a_node() {
     cluster.nodes[1].kill();
     let refused = submit(10, Duration::from_secs(90));
     cluster.nodes[1].restart();
-    cluster.wait_until_whole();
+    cluster.wait_until_all_slots_served();
     submit(30, Duration::from_secs(60));
     println!("{} accepted, {refused} refused while a node was away", accepted.len());
     for task in &accepted {

@@ -75,7 +75,7 @@ fn write(home: &Home, file: &str, keys: &[&str], admin: Option<&str>, level: &st
 }
 
 #[test]
-fn a_reload_takes_over_keys_and_level_and_nothing_that_is_wrong() {
+fn reload_applies_keys_and_log_level_and_refuses_invalid_values() {
     for (binary, args, file, on_redis) in [
         ("qwen-queue", &["up"][..], ".env", false),
         ("qwen-queue-gateway", &[][..], "qwen-queue.yaml", true),
@@ -129,7 +129,7 @@ fn a_reload_takes_over_keys_and_level_and_nothing_that_is_wrong() {
 }
 
 #[test]
-fn keys_of_the_environment_and_other_settings_need_a_restart_and_the_log_says_so() {
+fn settings_that_need_a_restart_are_logged_at_reload() {
     let (home, port) = (Home::new(), free_port());
     let port_text = port.to_string();
     let settings = [("PORT", port_text.as_str()), ("API_KEYS", KEY)];
@@ -152,7 +152,7 @@ fn keys_of_the_environment_and_other_settings_need_a_restart_and_the_log_says_so
 }
 
 #[test]
-fn a_key_that_up_made_stays_through_a_reload() {
+fn key_generated_by_up_survives_a_reload() {
     let (home, port) = (Home::new(), free_port());
     let port_text = port.to_string();
     let mut process = Process::start(&home, "qwen-queue", &["up"], &[("PORT", &port_text)]);
@@ -174,7 +174,7 @@ fn a_key_that_up_made_stays_through_a_reload() {
 }
 
 #[test]
-fn a_worker_reloads_too_and_stops_when_it_is_told() {
+fn worker_reloads_on_sighup_and_stops_on_a_signal() {
     let (home, redis) = (Home::new(), RedisServer::start());
     let url = redis.url();
     let mut worker = Process::start(&home, "qwen-queue-worker", &[], &[("REDIS_URL", &url)]);
@@ -197,7 +197,7 @@ fn a_worker_reloads_too_and_stops_when_it_is_told() {
 }
 
 #[test]
-fn a_closed_terminal_drains() {
+fn closing_the_terminal_drains() {
     let model = models::slow();
     let model = model.to_str().expect("UTF-8");
     for line in [
@@ -222,7 +222,7 @@ fn a_closed_terminal_drains() {
         let long = json!({"prompt": "count", "raw": true, "max_tokens": 2000, "temperature": 0.0});
         let task = client.submit(&long);
         client.wait_for_state(&task, "processing");
-        terminal.tear_away();
+        terminal.close_and_wait();
         let log = home.read("logs/app.log");
         assert!(log.contains("SIGHUP: the terminal was closed: stopping"), "{line}: {log}");
         assert!(log.contains("given back to the queue"), "{line}: {log}");

@@ -25,7 +25,7 @@ fn refused(binary: &str, url: &str) -> String {
 }
 
 #[test]
-fn gateway_and_worker_name_the_right_that_is_missing_and_do_not_start() {
+fn missing_redis_right_is_named_and_prevents_the_start() {
     let redis = RedisServer::start();
     for binary in ["qwen-queue-gateway", "qwen-queue-worker"] {
         for (right, name) in [
@@ -49,7 +49,7 @@ fn gateway_and_worker_name_the_right_that_is_missing_and_do_not_start() {
 }
 
 #[test]
-fn with_the_rule_of_the_docs_a_task_gets_its_answer() {
+fn documented_acl_rule_is_sufficient_for_a_task() {
     let redis = RedisServer::start();
     let url = redis.user("qwen-queue", &[]);
     let port = free_port().to_string();
@@ -67,7 +67,7 @@ fn with_the_rule_of_the_docs_a_task_gets_its_answer() {
 }
 
 #[test]
-fn a_redis_that_evicts_is_refused_at_start() {
+fn evicting_redis_is_refused_at_start() {
     let redis = RedisServer::with(&["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"]);
     for binary in ["qwen-queue-gateway", "qwen-queue-worker"] {
         let said = refused(binary, &redis.url());
@@ -122,7 +122,7 @@ fn is_well(client: &Client) {
 }
 
 #[test]
-fn a_redis_that_takes_no_tasks_is_not_ready_and_recovers() {
+fn readiness_follows_a_redis_that_refuses_tasks() {
     let system = System::start(&Plan {
         model: "demo",
         workers: 1,
@@ -174,7 +174,7 @@ fn up(home: &Home) -> (Process, Client) {
 }
 
 #[test]
-fn a_deleted_data_dir_is_noticed_and_no_202_is_given_into_it() {
+fn submits_are_refused_after_the_data_dir_is_deleted() {
     let home = Home::new();
     let (mut process, client) = up(&home);
     is_well(&client);
@@ -207,7 +207,7 @@ fn a_deleted_data_dir_is_noticed_and_no_202_is_given_into_it() {
 }
 
 #[test]
-fn a_full_disk_under_up_is_not_ready_and_recovers() {
+fn readiness_of_up_follows_a_full_disk() {
     let home = Home::new();
     let port = free_port();
     let port_text = port.to_string();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use harness::client::Client;
 use harness::process::{Home, KEY, Process, binary};
-use harness::receiver::{Heard, Manner, Receiver};
+use harness::receiver::{ReceivedRequest, Receiver, ReceiverReply};
 use harness::redis::RedisServer;
 use harness::{free_port, wait_for};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ print("verified")
 }
 
 /// Asserts that a receiver which follows the documentation accepts the message.
-fn verify(heard: &Heard, secret: &Value) {
+fn verify(heard: &ReceivedRequest, secret: &Value) {
     let python = std::env::var("QWEN_QUEUE_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
     let asked = json!({
         "secret": secret,
@@ -73,7 +73,7 @@ fn report(client: &Client, task: &str, state: &str, limit: Duration) -> Value {
 }
 
 /// Every kind of outcome is sent once, with a valid signature and the body of `GET /result`.
-fn every_outcome_is_sent(client: &Client) {
+fn assert_every_outcome_sent(client: &Client) {
     let receiver = Receiver::kind();
     let with = |mut body: Value, path: &str| {
         body["webhook_url"] = json!(receiver.url(path));
@@ -98,7 +98,7 @@ fn every_outcome_is_sent(client: &Client) {
         assert_eq!(report["tries"][0]["status"], 204, "{report}");
         assert_eq!(report["url"], receiver.url(path));
         assert_eq!(report.get("next_at"), None, "{report}");
-        let heard = receiver.heard_of(task);
+        let heard = receiver.requests_for(task);
         assert_eq!(heard.len(), 1, "{task} is sent once");
         verify(&heard[0], &secret);
         assert_eq!(heard[0].line, format!("POST {path} HTTP/1.1"));
@@ -109,7 +109,7 @@ fn every_outcome_is_sent(client: &Client) {
         assert_eq!(told["data"], expected, "the body must equal that of GET /result");
     }
     assert_eq!(
-        receiver.heard_of(&failed)[0].json()["data"]["error_type"],
+        receiver.requests_for(&failed)[0].json()["data"]["error_type"],
         "context_length_exceeded"
     );
     std::thread::sleep(LEASE - Duration::from_secs(10));
@@ -125,7 +125,7 @@ fn up_sends_every_outcome() {
     let mut up = Process::start(&home, "qwen-queue", &["up"], &settings);
     let client = Client::new(port);
     client.wait_until_healthy(&mut up, true);
-    every_outcome_is_sent(&client);
+    assert_every_outcome_sent(&client);
     let receiver = Receiver::kind();
     let typed = Command::new(binary("qwen-queue"))
         .args([
@@ -142,7 +142,7 @@ fn up_sends_every_outcome() {
         .expect("qwen-queue runs");
     let task = String::from_utf8_lossy(&typed.stdout).trim().to_owned();
     report(&client, &task, "delivered", SOON);
-    assert_eq!(receiver.heard_of(&task).len(), 1);
+    assert_eq!(receiver.requests_for(&task).len(), 1);
 
     let log = home.read("logs/app.log");
     let told: Vec<&str> = log.lines().filter(|line| line.contains("webhook delivered")).collect();
@@ -210,7 +210,7 @@ impl Several {
 
 #[test]
 fn a_gateway_on_redis_sends_every_outcome() {
-    every_outcome_is_sent(Several::start().client());
+    assert_every_outcome_sent(Several::start().client());
 }
 
 #[test]
@@ -225,10 +225,10 @@ fn a_receiver_that_is_down_gets_the_webhook_later() {
     assert_eq!(report_so_far["state"], "pending", "{report_so_far}");
     assert_eq!(report_so_far["tries"][0]["error"], "the receiver can't be connected to");
     assert!(report_so_far["next_at"].as_str().is_some_and(|at| at.ends_with('Z')));
-    let receiver = Receiver::on(port, |_| Manner::status(200));
+    let receiver = Receiver::on(port, |_| ReceiverReply::status(200));
     let report = report(several.client(), &task, "delivered", SOON);
     assert!(report["tries"].as_array().is_some_and(|tries| tries.len() >= 2), "{report}");
-    assert_eq!(receiver.heard_of(&task).len(), 1);
+    assert_eq!(receiver.requests_for(&task).len(), 1);
     verify(&receiver.heard()[0], &secret(several.client()));
     let log = several.gateways[0].0.read("logs/app.log");
     let failed = log.lines().find(|line| line.contains("webhook failed")).expect("a line");
@@ -242,13 +242,15 @@ fn a_receiver_that_is_down_gets_the_webhook_later() {
 fn another_gateway_delivers_after_kill_9_during_a_delivery() {
     let mut several = Several::start();
     let receiver =
-        Receiver::start(|nth| if nth == 0 { Manner::Silence } else { Manner::status(200) });
+        Receiver::start(
+            |nth| if nth == 0 { ReceiverReply::Silence } else { ReceiverReply::status(200) },
+        );
     let task = several.submit(receiver.url("/"));
     receiver.wait_for(1, SOON);
     several.kill_gateway();
     several.add_gateway();
     report(several.client(), &task, "delivered", LEASE);
-    let heard = receiver.heard_of(&task);
+    let heard = receiver.requests_for(&task);
     assert_eq!(heard.len(), 2, "the same webhook-id for both tries");
     assert_eq!(heard[0].body, heard[1].body);
     verify(&heard[1], &secret(several.client()));
@@ -269,7 +271,7 @@ fn an_outcome_recorded_without_a_gateway_is_sent_by_the_next_one() {
     assert!(receiver.heard().is_empty());
     several.add_gateway();
     report(several.client(), &task, "delivered", SOON);
-    assert_eq!(receiver.heard_of(&task).len(), 1);
+    assert_eq!(receiver.requests_for(&task).len(), 1);
 }
 
 #[test]

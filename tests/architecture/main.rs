@@ -39,7 +39,7 @@ fn no_crate_has_an_import_cycle() {
 }
 
 #[test]
-fn crates_depend_on_each_other_as_the_table_says() {
+fn crate_dependencies_match_the_documented_table() {
     let promised = crates::promised(&workspace());
     assert!(promised.len() > 5, "no table found in docs/ARCHITECTURE.md");
     for name in crates::names(&workspace()) {
@@ -66,7 +66,7 @@ fn edges(pairs: &[(&str, &str)]) -> BTreeSet<(ModulePath, ModulePath)> {
 }
 
 #[test]
-fn a_cycle_is_found_at_any_level_and_through_others() {
+fn cycles_are_found_at_any_level_and_through_other_modules() {
     let found = cycles::find(&edges(&[("a::x", "b"), ("b", "c::y"), ("c", "a::z")]));
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].members, ["a", "b", "c"]);
@@ -76,12 +76,12 @@ fn a_cycle_is_found_at_any_level_and_through_others() {
 }
 
 #[test]
-fn a_parent_and_its_children_are_no_cycle() {
+fn parent_and_children_do_not_form_a_cycle() {
     assert_eq!(cycles::find(&edges(&[("a", "a::x"), ("a::x", "a"), ("a", "b"), ("c", "b")])), []);
 }
 
 #[test]
-fn references_are_read_from_imports_code_and_macros_and_through_reexports() {
+fn references_are_read_from_imports_code_macros_and_reexports() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let write =
         |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");

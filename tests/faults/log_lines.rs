@@ -15,7 +15,7 @@ use crate::load::Load;
 use crate::watching::{LONG, Witness};
 
 #[test]
-fn no_kill_costs_a_line_and_none_is_written_twice() {
+fn kills_lose_no_log_line_and_duplicate_none() {
     let full = std::env::var_os("QWEN_QUEUE_FULL_LINES").is_some();
     let (kills, tasks) = if full { (10, 10_000) } else { (3, 450) };
     let plan = Plan {

@@ -22,7 +22,7 @@ fn behind_proxies(plan: &Plan<'_>) -> (System, Vec<Proxy>) {
 }
 
 #[test]
-fn a_worker_that_is_cut_off_is_replaced_and_recovers() {
+fn partitioned_worker_is_replaced_and_recovers() {
     let model = models::slow();
     let model = model.to_str().expect("UTF-8");
     let settings = [("MAX_BATCH_SIZE", "1")];
@@ -62,7 +62,7 @@ fn demo_behind_a_proxy() -> (System, Proxy) {
 const FINISH: &str = r#""state":"completed""#;
 
 /// Runs a task whose outcome is recorded while its worker gets no reply.
-fn finished_without_reply(system: &System, proxy: &Proxy, witness: &mut Witness) -> String {
+fn finish_with_lost_reply(system: &System, proxy: &Proxy, witness: &mut Witness) -> String {
     // Makes the worker load its scripts, so that the next finish is a single command.
     witness.submit(&system.client, &short(0));
     witness.wait_for_all(&system.client, LONG);
@@ -77,7 +77,7 @@ fn finished_without_reply(system: &System, proxy: &Proxy, witness: &mut Witness)
 fn a_worker_killed_between_its_finish_and_the_reply_changes_nothing() {
     let (mut system, proxy) = demo_behind_a_proxy();
     let mut witness = Witness::new();
-    let task = finished_without_reply(&system, &proxy, &mut witness);
+    let task = finish_with_lost_reply(&system, &proxy, &mut witness);
     system.workers[0].kill_9();
     proxy.heal();
     system.workers[0].start();
@@ -93,7 +93,7 @@ fn an_outcome_whose_reply_is_lost_is_logged_once() {
     let (system, proxy) = demo_behind_a_proxy();
     let mut witness = Witness::new();
     for _ in 0..3 {
-        let task = finished_without_reply(&system, &proxy, &mut witness);
+        let task = finish_with_lost_reply(&system, &proxy, &mut witness);
         wait_for("the worker to notice", LONG, || {
             let noticed = |l: &str| l.contains(&task) && l.contains("not recorded yet");
             system.workers[0].log("app").lines().any(noticed).then_some(())

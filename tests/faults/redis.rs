@@ -15,7 +15,7 @@ fn start(model: &str, settings: &[(&str, &str)]) -> System {
 }
 
 /// Waits while something is broken: the duration is what the test is about.
-fn stay_down(span: Duration) {
+fn sleep_during_outage(span: Duration) {
     std::thread::sleep(span);
 }
 
@@ -43,7 +43,7 @@ fn every_accepted_task_ends_although_redis_is_killed() {
 }
 
 #[test]
-fn an_outage_longer_than_a_lease_makes_nothing_run_twice() {
+fn outage_longer_than_a_lease_runs_no_task_twice() {
     let model = models::slow();
     let mut system = start(model.to_str().expect("UTF-8"), &[("MAX_BATCH_SIZE", "2")]);
     let mut witness = Witness::new();
@@ -52,7 +52,7 @@ fn an_outage_longer_than_a_lease_makes_nothing_run_twice() {
         system.client.wait_for_state(task, "processing");
     }
     system.redis.kill();
-    stay_down(2 * LEASE);
+    sleep_during_outage(2 * LEASE);
     system.redis.restart();
     let history = witness.judge(&system, 0);
     for events in history.events.values() {
@@ -65,7 +65,7 @@ fn an_outage_longer_than_a_lease_makes_nothing_run_twice() {
 fn idle_workers_recover_from_an_outage_longer_than_a_claim() {
     let mut system = start("demo", &[]);
     system.redis.kill();
-    stay_down(Duration::from_secs(5)); // a claim waits for one second
+    sleep_during_outage(Duration::from_secs(5)); // a claim waits for one second
     system.redis.restart();
     let back = Instant::now();
     system.client.wait_until_healthy(system.gateway.process(), false);
@@ -89,7 +89,7 @@ fn idle_workers_recover_from_an_outage_longer_than_a_claim() {
 }
 
 #[test]
-fn after_flushall_work_goes_on_without_a_hot_loop() {
+fn work_continues_after_flushall_without_a_hot_loop() {
     let model = models::slow();
     let mut system = start(model.to_str().expect("UTF-8"), &[("MAX_BATCH_SIZE", "1")]);
     let forgotten: Vec<String> = (0..3).map(|_| system.client.submit(&long(2000))).collect();
@@ -117,7 +117,7 @@ fn after_flushall_work_goes_on_without_a_hot_loop() {
     };
     let (commands, cpu) = (system.redis.commands_run(), spent(&mut system));
     let span = Duration::from_secs(3);
-    stay_down(span);
+    sleep_during_outage(span);
     let per_second = (system.redis.commands_run() - commands) / span.as_secs();
     let cpu = spent(&mut system) - cpu;
     println!("idle after FLUSHALL: {per_second} commands/s, {cpu:?} of processor time in {span:?}");

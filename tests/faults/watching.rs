@@ -40,7 +40,7 @@ impl Witness {
     }
 
     /// Adds the observations of `other`, which has the same clock.
-    pub(crate) fn take_in(&mut self, other: Self) {
+    pub(crate) fn merge_history(&mut self, other: Self) {
         self.history.accepted.extend(other.history.accepted);
         self.history.sightings.extend(other.history.sightings);
     }

@@ -17,7 +17,7 @@ fn slow(workers: usize, settings: &[(&str, &str)]) -> System {
 
 /// Kills the worker of a task as soon as the task has an event of this name; the other worker takes
 /// over.
-fn a_worker_killed_at(moment: &str) {
+fn kill_worker_at(moment: &str) {
     let mut system = slow(2, &[("MAX_BATCH_SIZE", "1")]);
     let mut witness = Witness::new();
     let task = witness.submit(&system.client, &long(150));
@@ -33,19 +33,19 @@ fn a_worker_killed_at(moment: &str) {
 }
 
 #[test]
-fn a_worker_killed_right_after_a_claim() {
-    a_worker_killed_at("started");
+fn worker_killed_right_after_a_claim_loses_no_task() {
+    kill_worker_at("started");
 }
 
 #[test]
-fn a_worker_killed_during_an_answer() {
-    a_worker_killed_at("token");
+fn worker_killed_during_an_answer_loses_no_task() {
+    kill_worker_at("token");
 }
 
 /// Tasks are so short that a kill may hit anything: a claim, a finish, the reply to either, a log
 /// line.
 #[test]
-fn workers_killed_repeatedly_at_any_moment() {
+fn workers_killed_repeatedly_lose_no_task() {
     const ROUNDS: usize = 8;
     let plan = Plan {
         model: "demo",

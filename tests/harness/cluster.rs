@@ -63,7 +63,7 @@ impl RedisCluster {
         }
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let cluster = Self { nodes, addresses, settings };
-        cluster.wait_until_whole();
+        cluster.wait_until_all_slots_served();
         cluster
     }
 
@@ -81,15 +81,15 @@ impl RedisCluster {
         });
         replica.command(&["CLUSTER", "REPLICATE", &master]);
         self.nodes.push(replica);
-        self.wait_until_repeated(place);
-        self.wait_until_whole();
+        self.wait_until_replicated(place);
+        self.wait_until_all_slots_served();
     }
 
     /// Waits until the replica added last has all data of the node at `place`.
     ///
     /// # Panics
     /// When that takes more than 20 seconds.
-    pub fn wait_until_repeated(&self, place: usize) {
+    pub fn wait_until_replicated(&self, place: usize) {
         let replication = |node: &RedisServer| node.command(&["INFO", "replication"]);
         let offset = |info: &str, name: &str| {
             info.lines().find_map(|line| line.trim().strip_prefix(name).map(str::to_owned))
@@ -108,7 +108,7 @@ impl RedisCluster {
     ///
     /// # Panics
     /// When that takes more than 20 seconds.
-    pub fn wait_until_whole(&self) {
+    pub fn wait_until_all_slots_served(&self) {
         for node in &self.nodes {
             wait_for("the Cluster", Duration::from_secs(20), || {
                 let info = node.command(&["CLUSTER", "INFO"]);

@@ -13,7 +13,7 @@ use crate::wait_for;
 
 /// How the receiver responds to a request.
 #[derive(Debug, Clone)]
-pub enum Manner {
+pub enum ReceiverReply {
     /// Responds with this status and further header lines, each ended by `\r\n`.
     Answer(u16, String),
     /// Reads the request and does not respond.
@@ -24,7 +24,7 @@ pub enum Manner {
     Bytes(Vec<u8>),
 }
 
-impl Manner {
+impl ReceiverReply {
     /// Responds with a status only.
     pub fn status(status: u16) -> Self {
         Self::Answer(status, String::new())
@@ -33,7 +33,7 @@ impl Manner {
 
 /// A received request.
 #[derive(Debug, Clone)]
-pub struct Heard {
+pub struct ReceivedRequest {
     /// The request line.
     pub line: String,
     /// The headers, by name in lower case.
@@ -44,7 +44,7 @@ pub struct Heard {
     pub at: Instant,
 }
 
-impl Heard {
+impl ReceivedRequest {
     /// Returns a header's value; empty if there is none.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
@@ -61,7 +61,7 @@ impl Heard {
 
 #[derive(Default)]
 struct Shared {
-    heard: Mutex<Vec<Heard>>,
+    heard: Mutex<Vec<ReceivedRequest>>,
     stopped: AtomicBool,
     written: AtomicUsize,
 }
@@ -74,20 +74,20 @@ pub struct Receiver {
 
 impl Receiver {
     /// Starts one on a free port. `manner` decides how to respond to the n-th request, from 0.
-    pub fn start(manner: impl Fn(usize) -> Manner + Send + Sync + 'static) -> Self {
+    pub fn start(manner: impl Fn(usize) -> ReceiverReply + Send + Sync + 'static) -> Self {
         Self::on(0, manner)
     }
 
     /// Starts one that responds with 204 to everything.
     pub fn kind() -> Self {
-        Self::start(|_| Manner::status(204))
+        Self::start(|_| ReceiverReply::status(204))
     }
 
     /// Starts one on this port.
     ///
     /// # Panics
     /// When the port is in use.
-    pub fn on(port: u16, manner: impl Fn(usize) -> Manner + Send + Sync + 'static) -> Self {
+    pub fn on(port: u16, manner: impl Fn(usize) -> ReceiverReply + Send + Sync + 'static) -> Self {
         let listener =
             TcpListener::bind(("127.0.0.1", port)).expect("the receiver's port is in use");
         let port = listener.local_addr().expect("it is bound").port();
@@ -111,12 +111,12 @@ impl Receiver {
     }
 
     /// Returns all requests received so far.
-    pub fn heard(&self) -> Vec<Heard> {
+    pub fn heard(&self) -> Vec<ReceivedRequest> {
         self.shared.heard().clone()
     }
 
     /// Returns the requests about a task.
-    pub fn heard_of(&self, task_id: &str) -> Vec<Heard> {
+    pub fn requests_for(&self, task_id: &str) -> Vec<ReceivedRequest> {
         let mut heard = self.heard();
         heard.retain(|heard| heard.header("webhook-id") == task_id);
         heard
@@ -126,7 +126,7 @@ impl Receiver {
     ///
     /// # Panics
     /// When `limit` passes.
-    pub fn wait_for(&self, count: usize, limit: Duration) -> Vec<Heard> {
+    pub fn wait_for(&self, count: usize, limit: Duration) -> Vec<ReceivedRequest> {
         wait_for(&format!("{count} webhooks"), limit, || {
             Some(self.heard()).filter(|heard| heard.len() >= count)
         })
@@ -146,11 +146,11 @@ impl Drop for Receiver {
 }
 
 impl Shared {
-    fn heard(&self) -> std::sync::MutexGuard<'_, Vec<Heard>> {
+    fn heard(&self) -> std::sync::MutexGuard<'_, Vec<ReceivedRequest>> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(&self, mut stream: TcpStream, manner: &(impl Fn(usize) -> Manner + ?Sized)) {
+    fn serve(&self, mut stream: TcpStream, manner: &(impl Fn(usize) -> ReceiverReply + ?Sized)) {
         let Some(heard) = read(&stream) else { return };
         let nth = {
             let mut all = self.heard();
@@ -158,22 +158,22 @@ impl Shared {
             all.len() - 1
         };
         let _ = match manner(nth) {
-            Manner::Answer(status, headers) => {
+            ReceiverReply::Answer(status, headers) => {
                 let text = format!("HTTP/1.1 {status} X\r\n{headers}content-length: 0\r\n\r\n");
                 stream.write_all(text.as_bytes())
             }
-            Manner::Bytes(bytes) => stream.write_all(&bytes),
-            Manner::Silence => {
+            ReceiverReply::Bytes(bytes) => stream.write_all(&bytes),
+            ReceiverReply::Silence => {
                 while !self.stopped.load(Ordering::SeqCst) {
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 Ok(())
             }
-            Manner::Endless => self.pour(&mut stream),
+            ReceiverReply::Endless => self.write_endlessly(&mut stream),
         };
     }
 
-    fn pour(&self, stream: &mut TcpStream) -> std::io::Result<()> {
+    fn write_endlessly(&self, stream: &mut TcpStream) -> std::io::Result<()> {
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1099511627776\r\n\r\n")?;
         while !self.stopped.load(Ordering::SeqCst) {
             self.written.fetch_add(stream.write(&[b'x'; 16 * 1024])?, Ordering::SeqCst);
@@ -183,7 +183,7 @@ impl Shared {
 }
 
 /// Reads one request. Returns `None` if it is not a complete one.
-fn read(stream: &TcpStream) -> Option<Heard> {
+fn read(stream: &TcpStream) -> Option<ReceivedRequest> {
     let mut reader = BufReader::new(stream);
     let mut next = || {
         let mut line = String::new();
@@ -200,5 +200,5 @@ fn read(stream: &TcpStream) -> Option<Heard> {
     let length = headers.get("content-length").and_then(|length| length.parse().ok());
     let mut body = vec![0; length.unwrap_or_default()];
     reader.read_exact(&mut body).ok()?;
-    Some(Heard { line, headers, body, at: Instant::now() })
+    Some(ReceivedRequest { line, headers, body, at: Instant::now() })
 }

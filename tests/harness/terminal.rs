@@ -45,7 +45,7 @@ impl Terminal {
     fn type_in(cli: &Cli, typed: &str) -> Self {
         let typed = format!("stty rows 30 cols 120; echo pid=$$.; {typed}");
         let mut terminal = Self::open(cli.command("script", &[]), &typed);
-        let seen = terminal.wait_to_see("\u{1b}[?1049h");
+        let seen = terminal.wait_for_text("\u{1b}[?1049h");
         terminal.pid = pid(&seen);
         terminal
     }
@@ -66,7 +66,7 @@ impl Terminal {
             .env("QWEN_QUEUE", binary("qwen-queue"))
             .envs(settings.iter().copied());
         let mut terminal = Self::open(command, line);
-        let seen = terminal.wait_to_see("pid=") + &terminal.wait_to_see(".");
+        let seen = terminal.wait_for_text("pid=") + &terminal.wait_for_text(".");
         terminal.pid = pid(&seen);
         terminal
     }
@@ -96,7 +96,7 @@ impl Terminal {
     ///
     /// # Panics
     /// When 30 seconds pass.
-    pub fn wait_to_see(&self, word: &str) -> String {
+    pub fn wait_for_text(&self, word: &str) -> String {
         let mut unread = self.unread.borrow_mut();
         let end = wait_for(&format!("{word:?} in the terminal"), SOON, || {
             unread.extend(self.shown.try_iter());
@@ -127,7 +127,7 @@ impl Terminal {
     ///
     /// # Panics
     /// When it does not end within 30 seconds.
-    pub fn tear_away(mut self) {
+    pub fn close_and_wait(mut self) {
         self.script.kill().expect("cannot kill a child");
         self.script.wait().expect("cannot wait for a child");
         let process = format!("/proc/{}/stat", self.pid);
@@ -143,7 +143,7 @@ impl Terminal {
     /// # Panics
     /// When 30 seconds pass.
     pub fn wait_for_end(mut self) -> ExitStatus {
-        self.wait_to_see("\u{1b}[?1049l");
+        self.wait_for_text("\u{1b}[?1049l");
         wait_for("the end of the program", SOON, || {
             self.script.try_wait().expect("cannot wait for a child")
         })

@@ -109,7 +109,7 @@ fn shown(name: &str, settings: &Settings) -> String {
 }
 
 #[test]
-fn a_setting_has_the_same_value_by_each_way_or_is_refused_by_file_line_and_name() {
+fn settings_have_the_same_value_or_refusal_in_every_source() {
     let home = std::env::home_dir().expect("a home folder").display().to_string();
     let mut wrong = Vec::new();
     let mut judged = 0;

@@ -32,7 +32,7 @@ fn status_with(port: u16, key: &str) -> Option<u16> {
 }
 
 #[test]
-fn a_bad_value_stops_the_start_and_is_told_by_file_line_and_name() {
+fn invalid_value_stops_the_start_and_is_reported_with_file_and_line() {
     for (what, way) in [
         ("a quote never closed", Way::DotEnv),
         ("a path that begins with a variable", Way::DotEnv),
@@ -65,7 +65,7 @@ fn a_bad_value_stops_the_start_and_is_told_by_file_line_and_name() {
 }
 
 #[test]
-fn a_key_opens_the_gateway_as_it_was_written() {
+fn api_key_is_accepted_exactly_as_written() {
     for (what, way) in [
         ("a key of digits", Way::Yaml),
         ("a variable in a key", Way::DotEnv),
@@ -86,7 +86,7 @@ fn a_key_opens_the_gateway_as_it_was_written() {
 }
 
 #[test]
-fn a_path_and_a_port_are_used_as_they_were_written() {
+fn paths_and_ports_are_used_as_written() {
     let (home, port) = (Home::new(), free_port());
     std::fs::write(home.path().join(".env"), "\u{feff}LOG_DIR=~/here\r\nHOST=LocalHost\r\n")
         .expect("a file");

@@ -119,7 +119,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => output.last_word(&error),
+        Err(error) => output.print_final_error(&error),
     }
 }
 

@@ -83,10 +83,10 @@ impl<O: Write, N: Write> Output<O, N> {
     /// Writes a part of a line to standard error.
     pub(crate) fn aside(&mut self, text: &str) {
         // There is no other place to report this failure.
-        let _ = self.try_aside(text);
+        let _ = self.try_note(text);
     }
 
-    fn try_aside(&mut self, text: &str) -> io::Result<()> {
+    fn try_note(&mut self, text: &str) -> io::Result<()> {
         self.notes.write_all(text.as_bytes())?;
         self.notes.flush()
     }
@@ -96,7 +96,7 @@ impl<O: Write, N: Write> Output<O, N> {
     /// # Errors
     /// If the write fails.
     pub(crate) fn ask(&mut self, question: &str) -> io::Result<()> {
-        self.try_aside(question)
+        self.try_note(question)
     }
 
     /// Prints text that must not be lost: if standard output fails, writes it to standard error.
@@ -104,8 +104,8 @@ impl<O: Write, N: Write> Output<O, N> {
     ///
     /// # Errors
     /// [`OutputError::Lost`] if both fail.
-    pub(crate) fn print_anywhere(&mut self, text: &str) -> Result<(), OutputError> {
-        self.print(text).map_err(|error| match self.try_aside(text) {
+    pub(crate) fn print_or_note(&mut self, text: &str) -> Result<(), OutputError> {
+        self.print(text).map_err(|error| match self.try_note(text) {
             Ok(()) => error,
             Err(_) => OutputError::Lost,
         })
@@ -116,7 +116,7 @@ impl<O: Write, N: Write> Output<O, N> {
     /// # Errors
     /// If standard output fails, even if the id was written to standard error instead.
     pub(crate) fn accepted(&mut self, task_id: &str) -> Result<(), OutputError> {
-        self.line(task_id).map_err(|error| match self.try_aside(&format!("task {task_id}\n")) {
+        self.line(task_id).map_err(|error| match self.try_note(&format!("task {task_id}\n")) {
             Ok(()) => error,
             Err(_) => OutputError::Lost,
         })
@@ -133,14 +133,14 @@ impl<O: Write, N: Write> Output<O, N> {
         work: impl FnOnce(&mut Self) -> Result<()>,
     ) -> Result<()> {
         let line = format!("task {task_id}\n");
-        let said = self.try_aside(&line);
+        let said = self.try_note(&line);
         work(self).map_err(|error| {
             if said.is_ok() || self.print(&line).is_ok() { error } else { OutputError::Lost.into() }
         })
     }
 
     /// Prints the error that ends the program, and returns its exit code.
-    pub(crate) fn last_word(&mut self, error: &anyhow::Error) -> ExitCode {
+    pub(crate) fn print_final_error(&mut self, error: &anyhow::Error) -> ExitCode {
         match error.downcast_ref() {
             // A reader that has exited is not a failure, so nothing is printed.
             Some(OutputError::Closed) => return ExitCode::from(CLOSED),
@@ -198,14 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn a_model_steers_no_terminal() {
+    fn control_characters_in_an_answer_are_escaped() {
         let mut shown = Output { guarded: true, ..Output::kept() };
         shown.answer("Grüße:\n\t\u{1b}]0;evil\u{7}").unwrap();
         assert_eq!(shown.into_texts().0, "Grüße:\n\t\\u001b]0;evil\\u0007");
     }
 
     #[test]
-    fn an_id_goes_to_the_output_that_takes_it() {
+    fn task_id_falls_back_to_the_other_output() {
         let mut output = of(Full(0, ErrorKind::BrokenPipe), Vec::new());
         assert!(matches!(output.accepted("0192"), Err(OutputError::Closed)));
         assert_eq!(output.notes, b"task 0192\n");
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_announced_id_is_printed_if_it_could_not_be_said_and_the_work_failed() {
+    fn task_id_is_printed_if_its_announcement_and_the_work_failed() {
         let failed = |_: &mut Output<Vec<u8>, Full>| -> Result<()> { anyhow::bail!("no answer") };
         let mut output = of(Vec::new(), Full(0, ErrorKind::StorageFull));
         assert_eq!(output.announced("0192", failed).unwrap_err().to_string(), "no answer");

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_whatever_the_script() {
+    fn columns_align_for_wide_characters() {
         let rows = [["demo", "7"], ["模型", "1234"]].map(|row| row.map(str::to_owned));
         let shown = table(&[("model", Align::Left), ("queued", Align::Right)], &rows);
         assert_eq!(shown, "model  queued\ndemo        7\n模型     1234\n");

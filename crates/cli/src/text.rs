@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_from_outside_steers_a_terminal() {
+    fn control_characters_in_untrusted_text_are_escaped() {
         let evil = "a\u{1b}[2Jb\u{7}\u{9b}31m\r\n\u{202e}c\u{7f}";
         let shown = printable(evil);
         assert_eq!(shown, "a\\u001b[2Jb\\u0007\\u009b31m\\r\\n\\u202ec\\u007f");
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_have_two_units_at_most() {
+    fn durations_have_at_most_two_units() {
         let spans = [0.0, 0.449, 12.34, 65.0, 12_000.0, 187_200.0].map(span);
         assert_eq!(spans, ["0.00s", "0.45s", "12.3s", "1m05s", "3h20m", "2d04h"]);
         assert_eq!(between(Some(9_000), 4_000), "0.00s", "clocks differ");
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_instants() {
+    fn sizes_and_timestamps_are_formatted() {
         assert_eq!(
             [0, 1_500, 2_340_000, 5_000_000_000].map(bytes).join(" "),
             "0 B 1.5 kB 2.3 MB 5.0 GB"

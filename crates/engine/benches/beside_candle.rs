@@ -55,21 +55,21 @@ impl Candle {
 
 /// Seconds of wall-clock time and of processor time.
 #[derive(Clone, Copy)]
-struct Spent {
+struct TimeSpent {
     wall: f64,
     processor: f64,
 }
 
-fn measure(work: impl FnOnce() -> Result<(), Box<dyn Error>>) -> Result<Spent, Box<dyn Error>> {
-    let (begin, processor) = (Instant::now(), processor_time());
+fn measure(work: impl FnOnce() -> Result<(), Box<dyn Error>>) -> Result<TimeSpent, Box<dyn Error>> {
+    let (begin, processor) = (Instant::now(), process_cpu_seconds());
     work()?;
     let wall = begin.elapsed().as_secs_f64();
-    Ok(Spent { wall, processor: processor_time() - processor })
+    Ok(TimeSpent { wall, processor: process_cpu_seconds() - processor })
 }
 
 /// Returns the processor time of all threads of this process in seconds; 0 where the system has no
 /// `/proc/self/task`.
-fn processor_time() -> f64 {
+fn process_cpu_seconds() -> f64 {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return 0.0 };
     let nanoseconds = threads.flatten().filter_map(|thread| {
         let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
@@ -118,7 +118,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("|---|---|---|---|---|---|---|");
     for ((name, prompt, decode), spent) in ROWS.iter().zip(&spent) {
         let tokens = (prompt + decode) as f64;
-        let column = |of: fn(&Spent) -> f64| {
+        let column = |of: fn(&TimeSpent) -> f64| {
             let rate = |seconds: Vec<f64>| tokens / median(seconds);
             let ours = rate(spent.iter().map(|(ours, _)| of(ours)).collect());
             let theirs = rate(spent.iter().map(|(_, theirs)| of(theirs)).collect());

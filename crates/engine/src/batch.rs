@@ -29,7 +29,7 @@ pub struct ForwardBatch {
     pub logit_rows: Vec<usize>,
     /// The rows of `tokens` for which only the argmax of the logits is needed, in ascending order. Disjoint
     /// from `logit_rows`.
-    pub likeliest_rows: Vec<usize>,
+    pub argmax_rows: Vec<usize>,
 }
 
 /// Selects the tokens whose logits are returned.
@@ -40,7 +40,7 @@ pub enum Logits {
     /// The last token's logits, to sample the next token from.
     Last,
     /// The argmax of the last token's logits, so that the logits need not leave the device.
-    Likeliest,
+    Argmax,
     /// Every token's logits, for tests and scoring.
     All,
 }
@@ -78,7 +78,7 @@ impl ForwardBatch {
         match logits {
             Logits::None => {}
             Logits::Last => self.logit_rows.push(end_row - 1),
-            Logits::Likeliest => self.likeliest_rows.push(end_row - 1),
+            Logits::Argmax => self.argmax_rows.push(end_row - 1),
             Logits::All => self.logit_rows.extend(first_row..end_row),
         }
     }
@@ -89,12 +89,12 @@ impl ForwardBatch {
         Spans { q_lens, kv_lens, pages, page_ends }
     }
 
-    /// Returns the rows for which logits are computed: `logit_rows`, then `likeliest_rows`.
+    /// Returns the rows for which logits are computed: `logit_rows`, then `argmax_rows`.
     pub(crate) fn wanted_rows(&self) -> impl ExactSizeIterator<Item = usize> {
-        let (whole, likeliest) = (self.logit_rows.len(), self.likeliest_rows.len());
+        let (whole, likeliest) = (self.logit_rows.len(), self.argmax_rows.len());
         (0..whole + likeliest).map(move |place| match place.checked_sub(whole) {
             None => self.logit_rows[place],
-            Some(place) => self.likeliest_rows[place],
+            Some(place) => self.argmax_rows[place],
         })
     }
 
@@ -110,7 +110,7 @@ impl ForwardBatch {
             pages,
             page_ends,
             logit_rows,
-            likeliest_rows,
+            argmax_rows,
         } = self;
         tokens.clear();
         positions.clear();
@@ -121,7 +121,7 @@ impl ForwardBatch {
         pages.clear();
         page_ends.clear();
         logit_rows.clear();
-        likeliest_rows.clear();
+        argmax_rows.clear();
     }
 
     /// Whether the batch has no tokens.

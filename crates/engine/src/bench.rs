@@ -58,9 +58,9 @@ pub fn submit_time(engine: &Engine, constraint: &Constraint) -> Result<Duration,
 }
 
 /// The most tokens of the gate request's prompt (see [`decode_rate`]).
-const GATE: usize = 512;
+const GATE_PROMPT_TOKENS: usize = 512;
 /// How long to wait until the engine has started the gate request.
-const GATE_START: Duration = Duration::from_millis(5);
+const GATE_START_WAIT: Duration = Duration::from_millis(5);
 
 /// Measures decoding of `streams` concurrent answers of `answer` tokens to different prompts of `prompt`
 /// tokens. Returns the sum of their rates in tokens per second. The answers follow `constraint`, if it is
@@ -84,9 +84,10 @@ pub fn decode_rate(
     // such answers would vary from run to run. So all are submitted while the engine is busy with another
     // request, the gate, and start together.
     let context = engine.info().context_length;
-    let gate = random_request((streams * prompt).min(GATE).min(context - 1).max(1), 1, 0);
+    let gate =
+        random_request((streams * prompt).min(GATE_PROMPT_TOKENS).min(context - 1).max(1), 1, 0);
     let gate = engine.submit(&gate)?;
-    std::thread::sleep(GATE_START);
+    std::thread::sleep(GATE_START_WAIT);
     let requests = requests.iter().map(|request| engine.submit(request));
     let running: Vec<Generation> = requests.collect::<Result<_, _>>()?;
     finish(gate)?;

@@ -84,7 +84,7 @@ impl Checkpoint {
     }
 
     /// Whether the embedding is the head too, although the files may have a head.
-    pub(crate) fn ties_head(&self) -> bool {
+    pub(crate) fn has_tied_head(&self) -> bool {
         match self {
             Self::Gguf(_) => false,
             Self::Safetensors(model) => !model.has_own_head(),
@@ -198,7 +198,7 @@ mod tests {
             // Each byte belongs to exactly one part.
             let layers = checkpoint.config().unwrap().layers;
             for cut in 1..layers {
-                let parts = Part::of_sizes(&[cut, layers - cut]);
+                let parts = Part::from_sizes(&[cut, layers - cut]);
                 let bytes: Vec<usize> =
                     parts.iter().map(|part| checkpoint.part_bytes(part)).collect();
                 assert!(bytes.iter().all(|part| *part > 0), "{name}");

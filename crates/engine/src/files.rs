@@ -36,18 +36,18 @@ pub(crate) enum ReadError {
 pub(crate) struct OpenFile {
     path: PathBuf,
     file: File,
-    opened: Stamp,
+    opened: FileFingerprint,
 }
 
 /// Attributes that change when a file is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+struct FileFingerprint {
     len: u64,
     /// `None` if the file system does not support it.
     modified: Option<SystemTime>,
 }
 
-impl Stamp {
+impl FileFingerprint {
     fn of(metadata: &Metadata) -> Self {
         Self { len: metadata.len(), modified: metadata.modified().ok() }
     }
@@ -64,7 +64,7 @@ impl OpenFile {
         if metadata.len() == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is empty"));
         }
-        Ok(Self { path: path.to_owned(), file, opened: Stamp::of(&metadata) })
+        Ok(Self { path: path.to_owned(), file, opened: FileFingerprint::of(&metadata) })
     }
 
     /// Converts a read error to one that names the file.
@@ -108,7 +108,7 @@ impl OpenFile {
     /// # Errors
     /// Returns an error if they differ.
     pub(crate) fn check(&self) -> Result<(), ReadError> {
-        let now = Stamp::of(&self.file.metadata()?);
+        let now = FileFingerprint::of(&self.file.metadata()?);
         if now == self.opened {
             return Ok(());
         }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_read_where_they_stand() {
+    fn bytes_are_read_at_their_offset_and_aligned() {
         let (_folder, _, file) = open();
         assert_eq!(file.len(), 256);
         let bytes = file.bytes_at(250, 6).unwrap();
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_changed_in_place_is_noticed() {
+    fn in_place_changes_of_a_file_are_detected() {
         let changed = |change: fn(&Path)| {
             let (_folder, path, file) = open();
             // A file system's clock ticks every few milliseconds.
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_replaced_or_deleted_stays_as_it_was() {
+    fn an_open_file_keeps_its_bytes_after_replacement_or_deletion() {
         let (folder, path, file) = open();
         let other = folder.path().join("other");
         fs::write(&other, [7; 10]).unwrap();

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pointers_and_pages_are_told_from_models() {
+    fn lfs_pointers_and_web_pages_are_recognized() {
         let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 5\n";
         assert_eq!(kind(pointer), Some(Foreign::LfsPointer));
         assert_eq!(kind(b"\n<!DOCTYPE HTML>\n<html>"), Some(Foreign::WebPage));

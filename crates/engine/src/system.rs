@@ -21,7 +21,7 @@ pub struct GpuUse {
 /// group (container), whichever is less. File cache that the system can reclaim counts as free.
 pub fn available_memory() -> Option<usize> {
     let free = kib(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
-    Some(control_groups().iter().filter_map(|group| left_in(group)).fold(free, usize::min))
+    Some(control_groups().iter().filter_map(|group| cgroup_available(group)).fold(free, usize::min))
 }
 
 /// Returns the resident memory of this process in bytes.
@@ -30,13 +30,13 @@ pub fn resident_memory() -> Option<usize> {
 }
 
 /// Returns the peak resident memory of this process in bytes, since its start or the last
-/// [`forget_peak_memory`].
+/// [`reset_peak_memory`].
 pub fn peak_memory() -> Option<usize> {
     kib(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
 /// Resets [`peak_memory`] to the current resident memory. Does nothing if the system does not support it.
-pub fn forget_peak_memory() {
+pub fn reset_peak_memory() {
     let _ = fs::write("/proc/self/clear_refs", "5");
 }
 
@@ -57,7 +57,7 @@ fn control_groups() -> Vec<PathBuf> {
 }
 
 /// Returns the bytes that a control group's limit leaves, or `None` if it has no limit.
-fn left_in(group: &Path) -> Option<usize> {
+fn cgroup_available(group: &Path) -> Option<usize> {
     let number = |file: &str| fs::read_to_string(group.join(file)).ok()?.trim().parse().ok();
     let (limit, used): (usize, usize) = (number("memory.max")?, number("memory.current")?);
     let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
@@ -74,19 +74,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reclaimable_cache_does_not_count_against_a_control_groups_limit() {
+    fn reclaimable_cache_does_not_count_against_a_cgroup_limit() {
         let folder = tempfile::tempdir().unwrap();
         let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).unwrap();
-        assert_eq!(left_in(folder.path()), None, "no such group");
+        assert_eq!(cgroup_available(folder.path()), None, "no such group");
         write("memory.current", "700\n");
         write("memory.max", "max\n");
-        assert_eq!(left_in(folder.path()), None, "no limit");
+        assert_eq!(cgroup_available(folder.path()), None, "no limit");
         write("memory.max", "1000\n");
-        assert_eq!(left_in(folder.path()), Some(300));
+        assert_eq!(cgroup_available(folder.path()), Some(300));
         write("memory.stat", "anon 450\nfile 250\ninactive_file 200\nactive_file 50\n");
-        assert_eq!(left_in(folder.path()), Some(550));
+        assert_eq!(cgroup_available(folder.path()), Some(550));
         write("memory.current", "5000\n");
-        assert_eq!(left_in(folder.path()), Some(0));
+        assert_eq!(cgroup_available(folder.path()), Some(0));
     }
 
     #[cfg(target_os = "linux")]

@@ -98,7 +98,7 @@ fn quantized_models_give_the_logprobs_of_the_cpu() {
 
 /// In a batch of the base and two adapters, each answer equals PEFT's in full precision.
 #[test]
-fn adapted_answers_in_one_batch_equal_peft() {
+fn answers_of_several_adapters_in_one_batch_equal_peft() {
     let adapters = ["broad", "narrow"].map(|kind| AdapterSource {
         name: kind.to_owned(),
         folder: fixtures().join("qwen3").join(kind),

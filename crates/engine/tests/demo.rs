@@ -62,11 +62,11 @@ fn expect(kind: &str, at_least: usize, percent: usize) {
 }
 
 #[test]
-fn held_out_questions_get_the_right_answer() {
+fn held_out_questions_are_answered_correctly() {
     expect("held_out", 400, 95);
 }
 
 #[test]
-fn blind_questions_mostly_get_the_right_answer() {
+fn most_blind_questions_are_answered_correctly() {
     expect("blind", 130, 85);
 }

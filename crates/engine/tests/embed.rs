@@ -65,7 +65,7 @@ fn embeddings_of_texts_and_tokens_equal_transformers() {
 
 /// All texts at once, each three times, in steps that split the long one.
 #[test]
-fn embeddings_do_not_change_with_the_load() {
+fn embeddings_do_not_depend_on_batch_load() {
     let options =
         EngineOptions { max_batch: 3, step_tokens: 40, kv_tokens: Some(256), ..Default::default() };
     let engine = start(&options);
@@ -87,7 +87,7 @@ fn embeddings_do_not_change_with_the_load() {
 }
 
 #[test]
-fn fewer_dimensions_are_the_first_ones_normalised() {
+fn reduced_embeddings_are_truncated_and_normalised() {
     let engine = start(&EngineOptions::default());
     let case = &cases()[0];
     let request = EmbedRequest { dimensions: Some(16), ..request(Input::Text(case.text.clone())) };
@@ -103,7 +103,7 @@ fn fewer_dimensions_are_the_first_ones_normalised() {
 }
 
 #[tokio::test]
-async fn overdue_and_dropped_requests_end_and_others_go_on() {
+async fn expired_and_dropped_requests_end_without_affecting_others() {
     let engine = start(&EngineOptions::default());
     let long = &cases()[5];
     let text = Input::Text(long.text.clone());
@@ -123,7 +123,7 @@ async fn overdue_and_dropped_requests_end_and_others_go_on() {
 }
 
 #[test]
-fn requests_that_do_not_match_the_kind_of_model_are_refused() {
+fn requests_that_do_not_match_the_model_kind_are_refused() {
     let engine = start(&EngineOptions::default());
     let answer = Request::greedy(Input::Text("x".into()), 4);
     let error = engine.submit(&answer).unwrap_err().to_string();

@@ -44,7 +44,7 @@ fn expected(engine: &Engine, prompt: &Prompt) -> (String, usize) {
 }
 
 #[test]
-fn answers_equal_transformers_and_report_how_they_ended() {
+fn answers_equal_transformers_and_report_the_stop_reason() {
     let engine = start(&EngineOptions::default());
     for prompt in &fixture().prompts {
         let (text, end) = finished(engine.submit(&greedy(&prompt.tokens, 64)).unwrap());
@@ -60,7 +60,7 @@ fn answers_equal_transformers_and_report_how_they_ended() {
 
 /// Runs more requests at once than the batch and the pages have room for, in small steps.
 #[test]
-fn answers_do_not_change_with_the_load() {
+fn answers_do_not_depend_on_batch_load() {
     let options = EngineOptions {
         max_batch: 4,
         kv_tokens: Some(512),
@@ -101,7 +101,7 @@ fn a_seed_gives_the_same_answer_alone_and_in_a_batch() {
 }
 
 #[test]
-fn stop_strings_end_the_text_before_them() {
+fn text_ends_before_the_first_stop_string() {
     let engine = start(&EngineOptions::default());
     let prompt = &fixture().prompts[3];
     let (whole, _) = expected(&engine, prompt);
@@ -114,7 +114,7 @@ fn stop_strings_end_the_text_before_them() {
 }
 
 #[test]
-fn max_tokens_and_the_context_bound_the_answer() {
+fn max_tokens_and_context_length_limit_the_answer() {
     let options = EngineOptions { context_limit: Some(20), ..EngineOptions::default() };
     let engine = start(&options);
     assert_eq!(engine.info().context_length, 20);
@@ -129,7 +129,7 @@ fn max_tokens_and_the_context_bound_the_answer() {
 }
 
 #[test]
-fn cancelled_dropped_and_overdue_generations_end_at_once() {
+fn cancelled_dropped_and_expired_generations_end_at_once() {
     let options = EngineOptions { max_batch: 2, ..EngineOptions::default() };
     let engine = start(&options);
     // A prompt whose answer does not end within 64 tokens.
@@ -196,7 +196,7 @@ fn invalid_requests_are_refused_with_the_reason() {
 }
 
 #[test]
-fn chat_is_rendered_by_the_template() {
+fn chat_messages_are_rendered_by_the_model_template() {
     let engine = start(&EngineOptions::default());
     let message = Message::user("Hello");
     let request = Request { input: Input::Chat(vec![message]), ..greedy(&[], 4) };
@@ -210,7 +210,7 @@ fn chat_is_rendered_by_the_template() {
 }
 
 #[tokio::test]
-async fn generations_can_be_read_from_async_code() {
+async fn generations_can_be_awaited_in_async_code() {
     let engine = start(&EngineOptions::default());
     let prompt = &fixture().prompts[2];
     let mut generation = engine.submit(&greedy(&prompt.tokens, 64)).unwrap();
@@ -255,7 +255,7 @@ fn an_idle_engine_uses_no_cpu() {
 }
 
 #[test]
-fn more_pages_than_memory_are_refused() {
+fn kv_pools_larger_than_memory_are_refused() {
     let options = EngineOptions { kv_tokens: Some(1 << 36), ..EngineOptions::default() };
     let error = Engine::start(&ModelFile::Path(fixture().path()), &options).unwrap_err();
     assert!(error.to_string().contains("set kv_tokens lower"), "{error}");

@@ -51,7 +51,7 @@ fn endless(model: &str) -> Prompt {
 }
 
 #[test]
-fn a_cached_prompt_gets_the_same_answer_and_is_found_only_by_its_tenant() {
+fn cached_prompts_give_equal_answers_and_are_shared_per_tenant_only() {
     MODELS.into_iter().for_each(cached_like_fresh);
 }
 
@@ -62,7 +62,7 @@ fn cached_like_fresh(model: &str) {
     let pages = (prompt.len() - 1) / 32;
     assert!(pages >= 3);
     for request in [greedy(prompt, 64), seeded(7, prompt, 64)] {
-        let of_tenant = |tenant: &str| {
+        let with_tenant = |tenant: &str| {
             let tenant = format!("{tenant}, {:?}", request.sampling.seed);
             let before = engine.totals().computed_prompt_tokens;
             let (text, end) = answer(&engine, &Request { tenant, ..request.clone() });
@@ -70,11 +70,11 @@ fn cached_like_fresh(model: &str) {
             assert_eq!(computed as usize + end.cached_tokens, prompt.len());
             (text, end.cached_tokens)
         };
-        let (text, cached) = of_tenant("a");
+        let (text, cached) = with_tenant("a");
         assert_eq!(cached, 0);
-        assert_eq!(of_tenant("a"), (text.clone(), pages * 32));
-        assert_eq!(of_tenant("b"), (text.clone(), 0));
-        assert_eq!(of_tenant("b"), (text, pages * 32));
+        assert_eq!(with_tenant("a"), (text.clone(), pages * 32));
+        assert_eq!(with_tenant("b"), (text.clone(), 0));
+        assert_eq!(with_tenant("b"), (text, pages * 32));
     }
 }
 
@@ -116,7 +116,7 @@ fn preempted_like_undisturbed(model: &str) {
 }
 
 #[test]
-fn a_hundred_requests_with_a_common_prefix_prefill_it_once() {
+fn common_prefix_of_a_hundred_requests_is_prefilled_once() {
     let engine = start(&EngineOptions { max_batch: 16, ..EngineOptions::default() });
     let shared: Vec<u32> = (0..1_000).map(|n| (n * 37 + n / 7) % 400).collect();
     let running: Vec<_> = (0..100)
@@ -133,7 +133,7 @@ fn a_hundred_requests_with_a_common_prefix_prefill_it_once() {
 }
 
 #[test]
-fn two_hundred_generations_of_full_context_complete_with_pages_for_eight() {
+fn two_hundred_full_context_generations_complete_with_pages_for_eight() {
     let endless = endless(MODELS[0]);
     let options = EngineOptions {
         max_batch: 32,

@@ -39,9 +39,9 @@ fn run(engine: &Engine, requests: impl Iterator<Item = Request>) -> Vec<Finished
 }
 
 #[test]
-fn the_process_never_holds_more_than_the_plan() {
+fn process_memory_never_exceeds_the_plan() {
     let (_folder, model) = model();
-    system::forget_peak_memory();
+    system::reset_peak_memory();
     let options = EngineOptions {
         max_batch: BATCH,
         kv_tokens: Some(BATCH * CONTEXT),

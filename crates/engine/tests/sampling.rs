@@ -127,7 +127,7 @@ fn each_token_of_the_text_has_its_logprob_once_with_its_bytes() {
 }
 
 #[test]
-fn tokens_of_a_stop_string_have_no_logprobs() {
+fn stop_string_tokens_have_no_logprobs() {
     let fixture = Fixture::load("qwen3-f32");
     let engine = fixture.start(&EngineOptions::default());
     let prompt = &fixture.prompts[3];
@@ -179,7 +179,7 @@ fn endless(engine: &Engine, sampling: Sampling) -> Sampling {
 /// The same kernels give the same bits, so a seed gives the same tokens: alone, in a batch of eight, and
 /// preempted for lack of pages.
 #[test]
-fn a_seeded_answer_with_penalties_is_the_same_alone_batched_and_preempted() {
+fn seeded_answers_with_penalties_match_alone_batched_and_preempted() {
     let fixture = Fixture::load("qwen3-f32");
     let roomy = fixture.start(&EngineOptions { max_batch: 8, ..EngineOptions::default() });
     let prompt = fixture.longest();

@@ -73,7 +73,7 @@ fn root_mean_square(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
     (squares.sum::<f32>() / a.iter().map(Vec::len).sum::<usize>() as f32).sqrt()
 }
 
-const EXACT: [&str; 9] = [
+const FULL_PRECISION_FIXTURES: [&str; 9] = [
     "qwen2-f32",
     "qwen2-f16",
     "qwen2.5-f32",
@@ -93,7 +93,7 @@ fn has_experts(name: &str) -> bool {
 
 #[test]
 fn logits_of_every_prompt_position_equal_transformers() {
-    for name in EXACT {
+    for name in FULL_PRECISION_FIXTURES {
         let fixture = Fixture::load(name);
         let mut bench = Bench::new(&fixture, KvType::F32);
         for prompt in &fixture.prompts {
@@ -108,7 +108,7 @@ fn logits_of_every_prompt_position_equal_transformers() {
 
 #[test]
 fn sixty_four_greedy_tokens_equal_transformers() {
-    for name in EXACT {
+    for name in FULL_PRECISION_FIXTURES {
         let fixture = Fixture::load(name);
         for kv_type in [KvType::F32, KvType::F16] {
             if kv_type == KvType::F16 && has_experts(name) {
@@ -129,7 +129,7 @@ fn sixty_four_greedy_tokens_equal_llama_cpp() {
     let text = std::fs::read_to_string(common::fixtures().join("llama.json")).unwrap();
     let truth: serde_json::Value = serde_json::from_str(&text).unwrap();
     let runs = truth["runs"].as_array().unwrap();
-    for name in EXACT {
+    for name in FULL_PRECISION_FIXTURES {
         let types = runs.iter().filter(|run| run["fixture"] == name).count();
         assert_eq!(types, 2, "{name} with both types");
     }
@@ -177,7 +177,7 @@ fn logits_of_quantized_weights_are_near_transformers() {
 }
 
 #[test]
-fn chunked_is_whole() {
+fn chunked_prefill_matches_unchunked_prefill() {
     for name in ["qwen2-f32", "qwen3-f32", "qwen2moe-f32", "qwen3moe-f32", "yarn-f32"] {
         let fixture = Fixture::load(name);
         let mut bench = Bench::new(&fixture, KvType::F32);
@@ -194,7 +194,7 @@ fn chunked_is_whole() {
 
 /// Prompts, chunks and single tokens of different sequences in one batch.
 #[test]
-fn batch_is_single() {
+fn batched_logits_match_single_sequence_logits() {
     for name in ["qwen2-f32", "qwen2.5-f32", "qwen3-f32", "qwen2moe-f32", "qwen3moe-f32"] {
         let fixture = Fixture::load(name);
         let mut bench = Bench::new(&fixture, KvType::F32);
@@ -228,7 +228,7 @@ fn batch_is_single() {
 /// A prompt whose first pages were computed for another sequence, in chunks of any size, has the same logits
 /// within the tolerance of chunks.
 #[test]
-fn cached_is_fresh() {
+fn cached_prefix_logits_match_uncached_logits() {
     for name in ["qwen2-f32", "qwen3-f32"] {
         let fixture = Fixture::load(name);
         let mut bench = Bench::new(&fixture, KvType::F32);
@@ -260,7 +260,7 @@ fn cached_is_fresh() {
 /// With packed weights a row's products are bitwise equal whatever else is in the batch, so its experts are
 /// the same, too.
 #[test]
-fn quantized_experts_do_not_depend_on_the_batch() {
+fn quantized_expert_logits_do_not_depend_on_the_batch() {
     let fixture = Fixture::load("qwen3moe-q8_0");
     let mut bench = Bench::new(&fixture, KvType::F16);
     for prompt in &fixture.prompts {

@@ -86,7 +86,7 @@ fn tenant(hash: &Hash) -> TenantId {
 }
 
 /// Returns the key that a request carries: `X-API-Key: …`, or else `Authorization: Bearer …`.
-pub(crate) fn shown_key(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn presented_key(headers: &HeaderMap) -> Option<&str> {
     if let Some(value) = headers.get(KEY_HEADER) {
         return value.to_str().ok();
     }
@@ -133,14 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_shown_in_either_header() {
-        assert_eq!(shown_key(&headers(&[("x-api-key", "k")])), Some("k"));
-        assert_eq!(shown_key(&headers(&[("authorization", "Bearer k")])), Some("k"));
-        assert_eq!(shown_key(&headers(&[("authorization", "bearer  k")])), Some("k"));
-        assert_eq!(shown_key(&headers(&[("authorization", "Basic k")])), None);
-        assert_eq!(shown_key(&headers(&[("authorization", "k")])), None);
-        assert_eq!(shown_key(&headers(&[])), None);
+    fn api_key_is_read_from_either_header() {
+        assert_eq!(presented_key(&headers(&[("x-api-key", "k")])), Some("k"));
+        assert_eq!(presented_key(&headers(&[("authorization", "Bearer k")])), Some("k"));
+        assert_eq!(presented_key(&headers(&[("authorization", "bearer  k")])), Some("k"));
+        assert_eq!(presented_key(&headers(&[("authorization", "Basic k")])), None);
+        assert_eq!(presented_key(&headers(&[("authorization", "k")])), None);
+        assert_eq!(presented_key(&headers(&[])), None);
         let both = headers(&[("x-api-key", "a"), ("authorization", "Bearer b")]);
-        assert_eq!(shown_key(&both), Some("a"));
+        assert_eq!(presented_key(&both), Some("a"));
     }
 }

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_retried_says_when_and_what_may_not_says_so() {
+    fn retryable_errors_set_retry_after_and_others_set_x_should_retry() {
         let full =
             ApiError::QueueFull { code: "queue_full", message: "full".into(), retry_after_s: 900 };
         assert_eq!(header(&full.error_response(), "retry-after"), Some("120"));
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn each_bound_has_its_code() {
+    fn each_queue_bound_has_its_error_code() {
         for (bound, expected) in [
             (Bound::Model, "queue_full"),
             (Bound::Tenant, "tenant_queue_full"),
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_error_keeps_its_meaning() {
+    fn broker_errors_map_to_http_statuses() {
         let status = |error: BrokerError| ApiError::from(error).status_code().as_u16();
         assert_eq!(status(BrokerError::Unavailable { reason: "x".into() }), 503);
         assert_eq!(status(BrokerError::Corrupt("x".into())), 500);

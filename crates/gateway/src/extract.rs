@@ -6,7 +6,7 @@ use std::future::{Ready, ready};
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
-use crate::auth::{Caller, Operator, shown_key};
+use crate::auth::{Caller, Operator, presented_key};
 use crate::error::ApiError;
 use crate::middleware::{ClientAddress, Notes};
 use crate::state::State;
@@ -18,7 +18,7 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let tenant = request
             .app_data::<web::Data<State>>()
-            .zip(shown_key(request.headers()))
+            .zip(presented_key(request.headers()))
             .and_then(|(state, key)| state.doors.now().clients.tenant(key));
         ready(match tenant {
             Some(tenant) => {
@@ -42,7 +42,7 @@ impl FromRequest for Operator {
         let Some(operators) = &rings.operators else {
             return ready(Err(ApiError::AdminClosed));
         };
-        let shown = shown_key(request.headers());
+        let shown = presented_key(request.headers());
         // Looks the key up in both rings in any case, so that the time taken reveals nothing about
         // the key.
         let is_operator = shown.is_some_and(|key| operators.tenant(key).is_some());

@@ -124,7 +124,7 @@ impl Feed {
             () = self.wakes.changed(), if pause.is_none() => {}
             () = sleep(pause.unwrap_or(until_read)) => {}
             _ = self.stopping.changed() => {}
-            () = self.client.hung_up() => self.is_closed = true,
+            () = self.client.wait_for_disconnect() => self.is_closed = true,
         }
     }
 

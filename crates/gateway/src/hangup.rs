@@ -38,7 +38,7 @@ impl ClientEnd {
     }
 
     /// Waits until the client shuts down its writing side or disconnects. Cancel-safe.
-    pub(crate) async fn hung_up(&self) {
+    pub(crate) async fn wait_for_disconnect(&self) {
         match &self.0 {
             Some(stream) => closed(stream).await,
             None => std::future::pending().await,

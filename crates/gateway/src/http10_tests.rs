@@ -33,7 +33,7 @@ fn read(pieces: &[&[u8]]) -> String {
 }
 
 #[test]
-fn a_post_without_a_length_gets_one() {
+fn post_without_content_length_gets_one() {
     let head = "POST /cancel/x HTTP/1.0\r\nHost: x\r\nConnection: close\r\n\r\n";
     let mended =
         "POST /cancel/x HTTP/1.0\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -50,7 +50,7 @@ fn a_post_without_a_length_gets_one() {
 }
 
 #[test]
-fn each_request_of_a_connection_is_looked_at_and_no_body_is() {
+fn every_request_head_is_inspected_but_no_body() {
     let body = "POST / HTTP/1.0\r\n\r\n";
     let first = format!("POST /a HTTP/1.0\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     let second = "POST /b HTTP/1.0\r\nX: y\r\n\r\n";
@@ -66,7 +66,7 @@ fn each_request_of_a_connection_is_looked_at_and_no_body_is() {
 }
 
 #[test]
-fn all_else_is_passed_through() {
+fn all_other_requests_pass_unchanged() {
     let long = "x".repeat(MAX_HEAD);
     for text in [
         "POST / HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_taken_or_refused() {
+    fn idempotency_keys_are_validated() {
         let longest = "k".repeat(255);
         for good in ["a", "0192f0c1-2345", "~!", &longest] {
             let idempotency = found(KEY_HEADER, good).unwrap().unwrap();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_without_a_key_finds_the_first_try() {
+    fn retry_without_a_key_matches_the_first_try() {
         let first = found(RETRY_HEADER, "0").unwrap().unwrap();
         let again = found(RETRY_HEADER, "2").unwrap().unwrap();
         assert_eq!((&first.key, &first.body_hash), (&again.key, &again.body_hash));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_fields_says_nothing_and_values_do() {
+    fn fingerprint_ignores_field_order_but_not_values() {
         let of = |text: &str| fingerprint("generate", &serde_json::from_str(text).unwrap());
         assert_eq!(
             of(r#"{"a":1,"b":{"c":[1,2],"d":""}}"#),

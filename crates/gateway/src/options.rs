@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_never_reach_a_log() {
+    fn keys_are_never_printed_by_debug() {
         let mut options = Options::new(vec!["s3cret".into()], ModelId::new("demo"));
         options.admin_key = Some("s3cret too".into());
         assert!(!format!("{options:?}").contains("s3cret"));

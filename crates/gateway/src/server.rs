@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_that_no_header_can_carry_are_refused_by_number() {
+    fn keys_that_are_invalid_in_a_header_are_refused_by_number() {
         let check = |keys: &[&str]| {
             let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
             check_keys(&keys, None).map_err(|error| error.to_string())

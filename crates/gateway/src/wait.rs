@@ -16,9 +16,9 @@ const REREAD: Duration = Duration::from_secs(5);
 /// A running task causes a wake-up for every token. After one that was not the task's end, a
 /// request pauses for a twentieth of the time it has waited, within these bounds, so that a long
 /// answer costs few reads.
-const REST_SHARE: u32 = 20;
-const LEAST_REST: Duration = Duration::from_millis(5);
-const LONGEST_REST: Duration = Duration::from_millis(400);
+const PAUSE_DIVISOR: u32 = 20;
+const MIN_PAUSE: Duration = Duration::from_millis(5);
+const MAX_PAUSE: Duration = Duration::from_millis(400);
 
 /// Returns the task once it has ended, waiting at most `seconds`. Returns `None` if they elapse,
 /// the gateway shuts down, the client disconnects or the task disappears.
@@ -34,7 +34,7 @@ pub(crate) async fn for_end(
         ended = watch_end(state, task_id) => ended,
         () = sleep(Duration::from_secs(u64::from(seconds))) => None,
         _ = stopping.wait_for(|stops| *stops) => None,
-        () = client.hung_up() => None,
+        () = client.wait_for_disconnect() => None,
     }
 }
 
@@ -52,7 +52,7 @@ async fn watch_end(state: &State, task_id: TaskId) -> Option<TaskSnapshot> {
                 tracing::warn!(target: "gateway.wait", task_id = %task_id, "{error}");
             }
         }
-        sleep((began.elapsed() / REST_SHARE).clamp(LEAST_REST, LONGEST_REST)).await;
+        sleep((began.elapsed() / PAUSE_DIVISOR).clamp(MIN_PAUSE, MAX_PAUSE)).await;
         tokio::select! {
             () = wakes.changed() => {}
             () = sleep(REREAD) => {}

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 
 use crate::ConstraintError;
 use crate::constraint::check_size;
-use crate::json::regex::{Extent, extent, literal};
+use crate::json::regex::{AutomatonSize, automaton_size, literal};
 use crate::json::{Refusal, Schemas, WHITESPACE};
-use crate::limits::{self, MAX_STATES_OF_ONE};
-use crate::rules::{CanNot, Rules};
+use crate::limits::{self, MAX_EXPRESSION_STATES};
+use crate::rules::{GrammarError, Rules};
 
 /// The maximum length, in characters, of the compiler's message that is passed on.
 const MAX_REASON: usize = 500;
@@ -61,9 +61,10 @@ pub(crate) fn parser(
         Ok(())
     }));
     let refused = |problem: &Problem| refusal(constraint, problem);
-    let unknown = |error: String| refused(&Problem::from(CanNot(reason(&error))));
+    let unknown = |error: String| refused(&Problem::from(GrammarError(reason(&error))));
     caught.map_err(|error| unknown(error.to_string()))?;
-    let written = written.unwrap_or_else(|| Err(CanNot("nothing was written".to_owned()).into()));
+    let written =
+        written.unwrap_or_else(|| Err(GrammarError("nothing was written".to_owned()).into()));
     let (grammar, warnings) = written.map_err(|problem| refused(&problem))?;
     let parser = factory.create_parser_from_init_default(grammar);
     Ok((parser.map_err(|error| unknown(error.to_string()))?, warnings))
@@ -83,8 +84,8 @@ impl From<Refusal> for Problem {
     }
 }
 
-impl From<CanNot> for Problem {
-    fn from(CanNot(problem): CanNot) -> Self {
+impl From<GrammarError> for Problem {
+    fn from(GrammarError(problem): GrammarError) -> Self {
         Self { problem, place: None }
     }
 }
@@ -140,12 +141,14 @@ fn grammar(constraint: &Constraint) -> Result<(GrammarInit, Vec<String>), Proble
 
 /// Returns a grammar for the texts that an expression matches.
 fn text(expression: &RegexAst) -> Result<(GrammarInit, Vec<String>), Problem> {
-    match extent(expression, MAX_STATES_OF_ONE).map_err(|error| CanNot(reason(&error)))? {
-        Extent::States(_) => {}
-        Extent::Empty => return Err(CanNot("it matches no text".to_owned()).into()),
-        Extent::TooLarge => {
+    match automaton_size(expression, MAX_EXPRESSION_STATES)
+        .map_err(|error| GrammarError(reason(&error)))?
+    {
+        AutomatonSize::States(_) => {}
+        AutomatonSize::Empty => return Err(GrammarError("it matches no text".to_owned()).into()),
+        AutomatonSize::TooLarge => {
             let problem = "it takes too many states to follow it; make it simpler";
-            return Err(CanNot(problem.to_owned()).into());
+            return Err(GrammarError(problem.to_owned()).into());
         }
     }
     let mut rules = Rules::new(RegexAst::NoMatch)?;
@@ -154,7 +157,7 @@ fn text(expression: &RegexAst) -> Result<(GrammarInit, Vec<String>), Problem> {
 }
 
 /// Returns a grammar for calls in the format of the Qwen families.
-fn calls(functions: &[Tool], schemas: &Schemas<'_>) -> Result<GrammarInit, CanNot> {
+fn calls(functions: &[Tool], schemas: &Schemas<'_>) -> Result<GrammarInit, GrammarError> {
     let mut rules = Rules::new(RegexAst::NoMatch)?;
     let begin = rules.text("<tool_call>\n")?;
     let end = rules.text("\n</tool_call>")?;

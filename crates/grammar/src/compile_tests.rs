@@ -20,7 +20,7 @@ fn refusal(constraint: &Constraint) -> String {
 }
 
 #[test]
-fn what_can_be_kept_passes() {
+fn supported_constraints_compile() {
     for constraint in [
         Constraint::JsonObject,
         schema(json!({})),
@@ -48,7 +48,7 @@ fn what_can_be_kept_passes() {
 }
 
 #[test]
-fn what_can_not_be_kept_is_refused_with_the_reason() {
+fn unsupported_constraints_are_refused_with_the_reason() {
     for (constraint, reason) in [
         (schema(json!(true)), "must be a JSON object"),
         (schema(json!({"type": "strin"})), "strin"),
@@ -76,7 +76,7 @@ fn what_can_not_be_kept_is_refused_with_the_reason() {
 }
 
 #[test]
-fn formats_that_are_not_known_are_told_and_no_constraint() {
+fn unknown_formats_produce_a_warning_and_no_constraint() {
     for name in ["password", "binary", "uri-reference", "int64", "poem"] {
         let one = json!({"type": "string", "format": name});
         let twice = json!({"type": "object", "properties": {"a": one, "b": one}});
@@ -96,7 +96,7 @@ fn formats_that_are_not_known_are_told_and_no_constraint() {
 }
 
 #[test]
-fn what_is_made_to_cost_is_refused_soon_or_cheap() {
+fn adversarial_constraints_are_refused_fast_or_compile_cheaply() {
     let mut nested = json!({"type": "string"});
     for _ in 0..100 {
         nested =

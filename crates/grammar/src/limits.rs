@@ -14,7 +14,7 @@ pub const MAX_CHOICE_BYTES: usize = 1 << 10;
 pub const MAX_LENGTH: usize = 2_000;
 
 /// The maximum number of schemas within a schema.
-pub(crate) const MAX_PLACES: usize = 10_000;
+pub(crate) const MAX_SCHEMAS: usize = 10_000;
 /// The maximum number of alternatives of a value (`anyOf`, `oneOf`, and their combinations).
 pub(crate) const MAX_ALTERNATIVES: usize = 300;
 /// The maximum nesting of references and `allOf`s.
@@ -26,7 +26,7 @@ pub(crate) const MAX_PATTERNS: usize = 8;
 /// The maximum number of classes of names that they form.
 pub(crate) const MAX_NAME_CLASSES: usize = 24;
 /// The maximum number of lexer states for one expression.
-pub(crate) const MAX_STATES_OF_ONE: usize = 4_000;
+pub(crate) const MAX_EXPRESSION_STATES: usize = 4_000;
 /// The maximum number of lexer states for all expressions.
 pub(crate) const MAX_STATES: usize = 40_000;
 /// The maximum number of rules and symbols of a grammar.

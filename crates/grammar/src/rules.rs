@@ -14,9 +14,9 @@ pub(crate) type Symbol = SymIdx;
 
 /// The grammar exceeds a limit, or the compiler does not accept it.
 #[derive(Debug)]
-pub(crate) struct CanNot(pub(crate) String);
+pub(crate) struct GrammarError(pub(crate) String);
 
-impl<E: std::fmt::Display> From<E> for CanNot {
+impl<E: std::fmt::Display> From<E> for GrammarError {
     fn from(error: E) -> Self {
         Self(error.to_string())
     }
@@ -36,7 +36,7 @@ pub(crate) struct Rules {
 
 impl Rules {
     /// Creates a grammar without rules. `skip` may appear between lexemes.
-    pub(crate) fn new(skip: RegexAst) -> Result<Self, CanNot> {
+    pub(crate) fn new(skip: RegexAst) -> Result<Self, GrammarError> {
         let mut lexer = LexerSpec::new()?;
         let class = lexer.setup_lexeme_class_with_skip(SkipSpec::once(skip))?;
         let mut grammar = Grammar::new(None);
@@ -51,17 +51,17 @@ impl Rules {
     }
 
     /// Adds a rule for a symbol.
-    pub(crate) fn rule(&mut self, symbol: Symbol, parts: Vec<Symbol>) -> Result<(), CanNot> {
+    pub(crate) fn rule(&mut self, symbol: Symbol, parts: Vec<Symbol>) -> Result<(), GrammarError> {
         self.size += 1 + parts.len();
         if self.size > MAX_SYMBOLS {
             let problem = format!("its grammar has more than {MAX_SYMBOLS} symbols");
-            return Err(CanNot(problem));
+            return Err(GrammarError(problem));
         }
         Ok(self.grammar.add_rule(symbol, parts)?)
     }
 
     /// Returns a symbol for these parts in sequence.
-    pub(crate) fn sequence(&mut self, parts: Vec<Symbol>) -> Result<Symbol, CanNot> {
+    pub(crate) fn sequence(&mut self, parts: Vec<Symbol>) -> Result<Symbol, GrammarError> {
         if let [one] = parts[..] {
             return Ok(one);
         }
@@ -71,7 +71,7 @@ impl Rules {
     }
 
     /// Returns a symbol for any of these options.
-    pub(crate) fn one_of(&mut self, options: Vec<Symbol>) -> Result<Symbol, CanNot> {
+    pub(crate) fn one_of(&mut self, options: Vec<Symbol>) -> Result<Symbol, GrammarError> {
         if let [one] = options[..] {
             return Ok(one);
         }
@@ -88,7 +88,7 @@ impl Rules {
         one: Symbol,
         least: usize,
         most: Option<usize>,
-    ) -> Result<Symbol, CanNot> {
+    ) -> Result<Symbol, GrammarError> {
         let mut parts = self.exactly(one, least)?;
         match most {
             None => {
@@ -103,7 +103,7 @@ impl Rules {
     }
 
     /// Returns symbols for exactly `count` repetitions, with few rules.
-    fn exactly(&mut self, one: Symbol, count: usize) -> Result<Vec<Symbol>, CanNot> {
+    fn exactly(&mut self, one: Symbol, count: usize) -> Result<Vec<Symbol>, GrammarError> {
         let (mut parts, mut one, mut count) = (Vec::new(), one, count);
         while count > 0 {
             if count % 2 == 1 {
@@ -118,7 +118,7 @@ impl Rules {
     }
 
     /// Returns a symbol for at most `most` repetitions, with few rules and without ambiguity.
-    fn at_most(&mut self, one: Symbol, most: usize) -> Result<Option<Symbol>, CanNot> {
+    fn at_most(&mut self, one: Symbol, most: usize) -> Result<Option<Symbol>, GrammarError> {
         if most == 0 {
             return Ok(None);
         }
@@ -148,7 +148,7 @@ impl Rules {
     }
 
     /// Returns a symbol for texts that an expression matches as a whole.
-    pub(crate) fn lexeme(&mut self, expression: &RegexAst) -> Result<Symbol, CanNot> {
+    pub(crate) fn lexeme(&mut self, expression: &RegexAst) -> Result<Symbol, GrammarError> {
         let compiled = self.lexer.regex_builder.mk(expression)?;
         if let Some(known) = self.lexemes.get(&(self.class, compiled)) {
             return Ok(*known);
@@ -163,13 +163,13 @@ impl Rules {
     }
 
     /// Returns a symbol for this text.
-    pub(crate) fn text(&mut self, text: &str) -> Result<Symbol, CanNot> {
+    pub(crate) fn text(&mut self, text: &str) -> Result<Symbol, GrammarError> {
         self.lexeme(&RegexAst::Literal(text.to_owned()))
     }
 
     /// Returns a symbol for a nested grammar, in which `skip` may appear between lexemes. `write` writes its
     /// rules and returns its root.
-    pub(crate) fn inner<E: From<CanNot>>(
+    pub(crate) fn inner<E: From<GrammarError>>(
         &mut self,
         skip: RegexAst,
         write: impl FnOnce(&mut Self) -> Result<Symbol, E>,
@@ -178,19 +178,19 @@ impl Rules {
         let grammar = GrammarId::Name("inner".to_owned());
         let options = GenGrammarOptions { grammar, temperature: None };
         let class = self.class;
-        self.grammar.make_gen_grammar(outer, options).map_err(CanNot::from)?;
+        self.grammar.make_gen_grammar(outer, options).map_err(GrammarError::from)?;
         let skip = SkipSpec::once(skip);
-        self.class = self.lexer.setup_lexeme_class_with_skip(skip).map_err(CanNot::from)?;
+        self.class = self.lexer.setup_lexeme_class_with_skip(skip).map_err(GrammarError::from)?;
         let start = self.grammar.fresh_symbol_ext("inner", start_props(self.class));
         let root = write(self)?;
         self.rule(start, vec![root])?;
         (self.class, self.lexer.current_class) = (class, class);
-        self.grammar.link_gen_grammar(outer, start).map_err(CanNot::from)?;
+        self.grammar.link_gen_grammar(outer, start).map_err(GrammarError::from)?;
         Ok(outer)
     }
 
     /// Returns the grammar in the parser's form.
-    pub(crate) fn finish(mut self, root: Symbol) -> Result<GrammarInit, CanNot> {
+    pub(crate) fn finish(mut self, root: Symbol) -> Result<GrammarInit, GrammarError> {
         let start = self.start;
         self.rule(start, vec![root])?;
         Ok(GrammarInit::Internal(self.grammar, self.lexer))

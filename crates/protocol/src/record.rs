@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_refused() {
+    fn record_of_another_version_is_refused() {
         let error = decode::<Outcome>(r#"{"v":3,"state":"cancelled"}"#).unwrap_err();
         assert!(matches!(error, RecordError::Version { found: 3 }), "{error}");
         assert!(matches!(decode::<Outcome>("{}").unwrap_err(), RecordError::Malformed(_)));

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_task_that_never_ran_is_all_waiting() {
+    fn time_of_a_task_that_never_ran_counts_as_queue_wait() {
         let at = Timestamp::from_millis;
         let metrics = Metrics::new(at(0), None, at(1_500), Usage::default());
         assert_eq!((metrics.queue_wait_time, metrics.processing_time), (1.5, 0.0));

@@ -77,21 +77,21 @@ mod tests {
     const ALL: [TaskState; 5] = [Queued, Processing, Completed, Failed, Cancelled];
 
     #[test]
-    fn nothing_leaves_a_terminal_state() {
+    fn terminal_states_have_no_transitions() {
         for from in ALL.into_iter().filter(|state| state.is_terminal()) {
             assert!(ALL.into_iter().all(|to| !from.may_become(to)));
         }
     }
 
     #[test]
-    fn only_a_retry_goes_back_to_queued() {
+    fn only_a_processing_task_may_become_queued() {
         assert!(Processing.may_become(Queued));
         assert!(!Queued.may_become(Queued));
         assert!(!Queued.may_become(Completed), "a result needs a worker");
     }
 
     #[test]
-    fn names_round_trip() {
+    fn state_names_round_trip() {
         for state in ALL {
             assert_eq!(state.to_string().parse::<TaskState>().unwrap(), state);
         }

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_people_write_is_read_as_curl_reads_it() {
+    fn proxy_addresses_are_parsed_like_curl() {
         for (text, shown) in [
             ("proxy:3128", "http://proxy:3128"),
             ("proxy", "http://proxy:1080"),
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_without_showing_it() {
+    fn invalid_proxy_addresses_are_refused_without_leaking_them() {
         for (text, word) in [
             ("ftp://seSame@proxy", "scheme"),
             ("http://", "no host"),

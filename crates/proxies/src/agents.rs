@@ -13,12 +13,12 @@ use crate::{BadProxy, address, forward};
 /// The proxy of a request, for messages: `the proxy http://proxy:3128 (https_proxy)`. Never
 /// contains a user or password.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Via {
+pub struct UsedProxy {
     variable: &'static str,
     shown: String,
 }
 
-impl fmt::Display for Via {
+impl fmt::Display for UsedProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the proxy {} ({})", self.shown, self.variable)
     }
@@ -41,7 +41,7 @@ impl fmt::Debug for Agents {
 }
 
 /// An agent that uses a proxy, or the problem with the proxy's address.
-type Route = Result<(Agent, Via), BadProxy>;
+type Route = Result<(Agent, UsedProxy), BadProxy>;
 
 impl Agents {
     /// Creates agents that differ only in their proxies.
@@ -66,7 +66,7 @@ impl Agents {
     ///
     /// # Errors
     /// If the variable that applies to the URL is not a valid proxy address.
-    pub fn for_url(&self, url: &str) -> Result<(&Agent, Option<&Via>), BadProxy> {
+    pub fn for_url(&self, url: &str) -> Result<(&Agent, Option<&UsedProxy>), BadProxy> {
         let (scheme, host) = scheme_and_host(url);
         let route = match scheme {
             Scheme::Http => &self.http,
@@ -83,7 +83,7 @@ impl Agents {
 fn through(variable: &Variable, scheme: Scheme, config: ConfigBuilder<AgentScope>) -> Route {
     let bad = |what| BadProxy { variable: variable.name, what };
     let address = address::read(&variable.value).map_err(bad)?;
-    let via = Via { variable: variable.name, shown: address.shown.clone() };
+    let via = UsedProxy { variable: variable.name, shown: address.shown.clone() };
     let agent = if scheme == Scheme::Http && address.is_plain_http() {
         let config: Config = config.build();
         forward::agent(config, &address).ok_or_else(|| bad("it is no address".to_owned()))?
@@ -114,11 +114,11 @@ mod tests {
             environment.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
         };
         let agents = Agents::new(Variables::of(get), |config| config);
-        Ok(agents.for_url(url)?.1.map_or_else(|| "direct".to_owned(), Via::to_string))
+        Ok(agents.for_url(url)?.1.map_or_else(|| "direct".to_owned(), UsedProxy::to_string))
     }
 
     #[test]
-    fn a_bad_proxy_harms_only_those_who_would_use_it() {
+    fn an_invalid_proxy_fails_only_requests_that_would_use_it() {
         let environment = [("https_proxy", "ftp://seSame@x"), ("no_proxy", "b")];
         assert_eq!(via(&environment, "http://a:1/x").unwrap(), "direct");
         assert_eq!(via(&environment, "https://b").unwrap(), "direct");
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_named_without_its_password() {
+    fn proxies_are_displayed_without_their_password() {
         let environment = [("ALL_PROXY", "http://user:seSame@p:3128")];
         let shown = "the proxy http://p:3128 (ALL_PROXY)";
         assert_eq!(via(&environment, "https://u:p@[::1]:8000/x@y").unwrap(), shown);

@@ -17,7 +17,7 @@ pub(crate) fn is_exempt(host: &str, list: &str) -> bool {
         .filter(|item| !item.is_empty());
     match address(host) {
         Some(host) => items.any(|item| is_in_range(host, item)),
-        None => items.any(|item| is_below(host, item)),
+        None => items.any(|item| is_same_or_subdomain(host, item)),
     }
 }
 
@@ -55,7 +55,7 @@ fn is_in_range(host: IpAddr, item: &str) -> bool {
 }
 
 /// Returns `true` if `host` is the name `item` or a subdomain of it.
-fn is_below(host: &str, item: &str) -> bool {
+fn is_same_or_subdomain(host: &str, item: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let item = item.strip_suffix('.').unwrap_or(item).to_ascii_lowercase();
     let item = item.strip_prefix("*.").unwrap_or(&item);
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_before_a_name_is_the_dot_that_is_meant() {
+    fn no_proxy_star_prefix_matches_the_domain_and_subdomains() {
         assert!(
             is_exempt("a.example.com", "*.example.com")
                 && is_exempt("example.com", "*.example.com")
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_end_where_they_end() {
+    fn no_proxy_cidr_ranges_match_only_their_addresses() {
         for (host, list, exempt) in [
             ("10.1.2.3", "10.0.0.0/8", true),
             ("11.1.2.3", "10.0.0.0/8", false),

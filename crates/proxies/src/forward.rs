@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_request_line_is_changed() {
+    fn forwarding_rewrites_only_the_request_line() {
         let head = b"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n/body";
         let whole = with_whole_address(head, "http://x:1", "P: q\r\n");
         assert_eq!(whole, b"GET http://x:1/a b HTTP/1.1\r\nP: q\r\nHost: x\r\n\r\n/body");

@@ -26,7 +26,7 @@ mod exempt;
 mod forward;
 mod variables;
 
-pub use agents::{Agents, Via};
+pub use agents::{Agents, UsedProxy};
 pub use variables::Variables;
 
 /// An environment variable is not a valid proxy address. Its value is not shown, because it may

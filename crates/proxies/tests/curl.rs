@@ -82,7 +82,7 @@ const CASES: &[Case] = &[
 ];
 
 #[test]
-fn whatever_curl_sends_through_a_proxy_goes_through_it_and_nothing_else() {
+fn proxy_decisions_match_curl() {
     let (address, requests) = proxy();
     let mut wrong = Vec::new();
     let mut through = 0;

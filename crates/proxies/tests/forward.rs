@@ -33,7 +33,7 @@ fn answer(reader: &mut BufReader<TcpStream>, mut stream: &TcpStream) -> String {
 }
 
 #[test]
-fn each_request_of_a_connection_has_the_whole_address_and_its_own_body() {
+fn requests_of_one_connection_have_absolute_urls_and_their_own_body() {
     let (address, heads) = echo(3);
     let get = |name: &str| (name == "http_proxy").then(|| format!("http://u:p%40w@{address}"));
     let agents = Agents::new(Variables::of(get), |config| config);

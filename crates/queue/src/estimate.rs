@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_alone_in_its_lane_waits_for_those_ahead() {
+    fn eta_counts_the_tasks_ahead_in_the_lane() {
         let Estimate { position, eta } = standing().estimate();
         let eta = eta.unwrap();
         assert_eq!(position, 10);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn urgent_lanes_count_by_their_turns_and_tasks() {
+    fn position_counts_other_lanes_by_turns_and_queued_tasks() {
         let position = |lane, queued| Standing { lane, queued, ..standing() }.estimate().position;
         assert_eq!(position(Lane::High, [10, 100, 0, 0]), 10 + 10 * 4 / 12);
         assert_eq!(position(Lane::Normal, [3, 10, 0, 0]), 13);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backlog_takes_turns_with_other_tenants() {
+    fn backlog_position_counts_turns_of_other_tenants() {
         let backlogged =
             Standing { in_stream: false, stream_ahead: 32, backlog_ahead: 100, ..standing() };
         let alone = Standing { queued: [0, 1_000, 0, 0], ..backlogged.clone() };
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_eta_without_a_worker_or_a_measurement() {
+    fn eta_is_none_without_a_worker_or_a_measurement() {
         assert_eq!(Standing { capacity: 0, ..standing() }.estimate().eta, None);
         assert_eq!(Standing { service_ms: 0.0, ..standing() }.estimate().eta, None);
     }

@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_lane_has_its_turns_and_every_order_has_all_lanes() {
+    fn lanes_have_fixed_turn_shares_and_every_order_has_all_lanes() {
         let firsts: Vec<_> = (0..16).map(|turn| order(turn)[0]).collect();
         let share = |lane| firsts.iter().filter(|first| **first == lane).count();
         assert_eq!(Lane::ALL.map(share), [10, 4, 1, 1]);

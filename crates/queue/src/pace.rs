@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wait_depends_on_depth_and_service_time_within_bounds() {
+    fn retry_after_depends_on_depth_and_service_time_within_bounds() {
         let wait = |queued, processing, service_ms| {
             Pace { queued, processing, service_ms }.retry_after_s()
         };
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claimant_gets_its_share_of_few_tasks_and_all_it_asks_of_many() {
+    fn claimant_gets_a_fair_share_of_few_tasks_and_its_full_batch_of_many() {
         assert_eq!(part(8, 4, 16, 0), 2);
         assert_eq!(part(8, 1, 16, 0), 1);
         assert_eq!(part(8, 16, 16, 0), 8);
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_average_moves_towards_the_latest_time() {
+    fn service_time_average_moves_towards_the_latest_measurement() {
         assert_eq!(next_average(0.0, 800.0), 800.0);
         assert_eq!(next_average(1_000.0, 2_000.0), 1_200.0);
     }

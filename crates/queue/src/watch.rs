@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_that_lags_continues_with_the_ids_that_are_left() {
+    async fn lagging_cancellation_feed_continues_with_the_remaining_ids() {
         let hub = Hub::new();
         let mut feed = hub.cancellations();
         let ids: Vec<_> = (0..CANCEL_BACKLOG + 10).map(|_| TaskId::new()).collect();

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_ride_when_they_have_waited_and_many_at_once() {
+    fn noted_ids_are_piggybacked_after_a_delay_or_at_a_threshold() {
         let written = Written::default();
         let ids: Vec<_> = (0..ENOUGH).map(|_| TaskId::new()).collect();
         written.note(ids[0]);
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failed_call_had_goes_with_the_next_and_no_call_takes_too_many() {
+    fn ids_of_a_failed_call_are_taken_again_and_calls_are_bounded() {
         let written = Written::default();
         let ids: Vec<_> = (0..MOST + 3).map(|_| TaskId::new()).collect();
         ids.iter().for_each(|id| written.note(*id));

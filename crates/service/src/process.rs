@@ -52,7 +52,7 @@ pub fn run(
     let result = runtime.block_on(around(settings, Box::new(load), handles, work));
     // Does not wait for a download in the background, which resumes at the next start.
     runtime.shutdown_background();
-    logs.last_words(result)
+    logs.log_exit_error(result)
 }
 
 async fn around(

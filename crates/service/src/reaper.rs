@@ -13,7 +13,7 @@ use crate::logs::TaskLog;
 use crate::store;
 
 /// The interval at which the journal is checked for ends without log lines.
-const LOG_BEAT: Duration = Duration::from_millis(500);
+const LOG_INTERVAL: Duration = Duration::from_millis(500);
 /// Maximum number of entries read from the journal at once.
 const LOG_BATCH: usize = 100;
 
@@ -27,7 +27,7 @@ pub async fn run(
 ) {
     tokio::join!(
         reap(&broker, &log, lease, &shutdown),
-        write_down(&broker, &log, &shutdown),
+        write_due_log_lines(&broker, &log, &shutdown),
         store::watch(&*broker, &shutdown),
     );
 }
@@ -56,8 +56,12 @@ async fn reap(
 /// Writes the log lines that are due: of ends without a worker, and of workers that died before
 /// they wrote theirs. Runs once more when the process stops, to remove its own written lines from
 /// the journal.
-async fn write_down(broker: &Arc<dyn Broker>, log: &TaskLog, shutdown: &CancellationToken) {
-    let mut beat = every(LOG_BEAT);
+async fn write_due_log_lines(
+    broker: &Arc<dyn Broker>,
+    log: &TaskLog,
+    shutdown: &CancellationToken,
+) {
+    let mut beat = every(LOG_INTERVAL);
     let mut stopping = false;
     while !stopping {
         tokio::select! {

@@ -131,7 +131,7 @@ impl Deliverer {
         let began = Instant::now();
         let came = self.send(delivery).await;
         let tried = tried(delivery, began, schedule::result(&came));
-        let made = self.made_before(delivery, until).await + 1;
+        let made = self.count_earlier_tries(delivery, until).await + 1;
         let age = Timestamp::now().seconds_since(delivery.finished_at);
         let age = Duration::from_secs_f64(age);
         (tried, self.schedule.verdict(made, age, &came, fraction()))
@@ -149,7 +149,7 @@ impl Deliverer {
 
     /// Counts the tries sent before this one. `delivery.number` also counts deliveries that were
     /// taken but never sent, because their lease expired in the queue or their process died.
-    async fn made_before(&self, delivery: &Delivery, until: Instant) -> usize {
+    async fn count_earlier_tries(&self, delivery: &Delivery, until: Instant) -> usize {
         let numbered = usize::try_from(delivery.number.saturating_sub(1)).unwrap_or(usize::MAX);
         if numbered == 0 {
             return 0;

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn at_most_max_running_run_at_once() {
+    fn number_of_running_deliveries_is_bounded() {
         let (mut queue, now) = (FairQueue::new(MAX_WAIT), Instant::now());
         for tenant in 0..20 {
             for _ in 0..3 {

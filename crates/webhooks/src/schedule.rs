@@ -75,7 +75,7 @@ pub fn result(came: &Result<Answer, SendError>) -> TryResult {
 mod tests {
     use super::*;
 
-    const YOUNG: Duration = Duration::from_secs(1);
+    const RECENT: Duration = Duration::from_secs(1);
 
     fn status(status: u16) -> Result<Answer, SendError> {
         Ok(Answer { status, retry_after: None })
@@ -86,23 +86,23 @@ mod tests {
         let schedule = Schedule::standard();
         let mut total = Duration::ZERO;
         for made in 1..=9 {
-            let Verdict::Again(pause) = schedule.verdict(made, YOUNG, &status(500), 0.5) else {
+            let Verdict::Again(pause) = schedule.verdict(made, RECENT, &status(500), 0.5) else {
                 panic!("try {made} was the last")
             };
             assert!(pause > total / 2, "pauses grow");
             total += pause;
         }
         assert_eq!(total.as_secs() / 60, 120);
-        assert_eq!(schedule.verdict(10, YOUNG, &status(500), 0.5), Verdict::GivenUp);
+        assert_eq!(schedule.verdict(10, RECENT, &status(500), 0.5), Verdict::GivenUp);
         let day = Duration::from_secs(86_400);
         assert_eq!(schedule.verdict(2, day, &status(500), 0.5), Verdict::GivenUp);
         assert_eq!(schedule.verdict(99, day, &status(200), 0.5), Verdict::Delivered);
     }
 
     #[test]
-    fn each_status_leads_to_its_verdict() {
+    fn each_http_status_maps_to_a_verdict() {
         let schedule = Schedule::standard();
-        let verdict = |came| schedule.verdict(1, YOUNG, &came, 0.5);
+        let verdict = |came| schedule.verdict(1, RECENT, &came, 0.5);
         let again = Verdict::Again(Duration::from_secs(5));
         for ok in [200, 201, 204, 299] {
             assert_eq!(verdict(status(ok)), Verdict::Delivered, "{ok}");
@@ -122,7 +122,7 @@ mod tests {
         let schedule = Schedule::standard();
         let ask = |status, seconds| {
             let retry_after = Some(Duration::from_secs(seconds));
-            match schedule.verdict(1, YOUNG, &Ok(Answer { status, retry_after }), 0.5) {
+            match schedule.verdict(1, RECENT, &Ok(Answer { status, retry_after }), 0.5) {
                 Verdict::Again(pause) => pause.as_secs(),
                 other => panic!("{other:?}"),
             }
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn jitter_changes_a_pause_by_a_tenth_at_most() {
         let schedule = Schedule::new(vec![Duration::from_secs(100)], Duration::from_secs(1_000));
-        let pause = |fraction| schedule.verdict(1, YOUNG, &status(500), fraction);
+        let pause = |fraction| schedule.verdict(1, RECENT, &status(500), fraction);
         assert_eq!(pause(0.0), Verdict::Again(Duration::from_secs(90)));
         assert_eq!(pause(1.0), Verdict::Again(Duration::from_secs(110)));
     }

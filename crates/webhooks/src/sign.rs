@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_example_of_the_specification_gets_its_signature() {
+    fn signature_matches_the_example_of_the_specification() {
         let secret = Secret(BASE64.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap());
         assert_eq!(secret.reveal(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";

@@ -13,7 +13,7 @@ pub(crate) struct Answer {
     /// The tokens' logprobs, if they were requested.
     logprobs: Logprobs,
     /// The answer's parts, if it is split.
-    apart: Option<Apart>,
+    apart: Option<SplitAnswer>,
     /// The number of acknowledged chunks, and where they end.
     published: u64,
     published_to: Ends,
@@ -31,7 +31,7 @@ struct Ends {
 
 /// The parts of a split answer. Readers of the stream get the same parts as the outcome has.
 #[derive(Debug)]
-struct Apart {
+struct SplitAnswer {
     /// `None` after the end of the answer.
     parser: Option<AnswerParser>,
     /// All parts so far. Adjacent parts differ in kind, except where a chunk ended between them.
@@ -45,11 +45,11 @@ impl Answer {
     /// Starts splitting the answer into parts. Call it before the first token.
     ///
     /// The ids of calls are derived from the task's id, so that the stream and the outcome have the same.
-    pub(crate) fn tell_apart(&mut self, format: AnswerFormat, task: TaskId) {
+    pub(crate) fn start_splitting(&mut self, format: AnswerFormat, task: TaskId) {
         let parser = Some(AnswerParser::new(format));
         // The last half of a UUIDv7 is random.
         let call_id = format!("call_{:016x}", task.as_uuid().as_u64_pair().1);
-        self.apart = Some(Apart { parser, parts: Vec::new(), call_id, calls: 0 });
+        self.apart = Some(SplitAnswer { parser, parts: Vec::new(), call_id, calls: 0 });
     }
 
     /// Appends generated text and its logprobs.
@@ -133,7 +133,7 @@ impl Answer {
     }
 }
 
-impl Apart {
+impl SplitAnswer {
     /// Adds the parser's events to the parts. The first `fixed` parts are not extended.
     fn add(&mut self, events: Vec<Part>, fixed: usize) {
         for event in events {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_is_told_twice_or_lost_when_replies_and_requests_are() {
+    fn text_is_published_exactly_once_despite_lost_messages() {
         // Tries every pattern of six sends, each of which arrives and is acknowledged (0), arrives
         // without an acknowledgement (1), or is lost (2).
         for pattern in 0..3_u32.pow(6) {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_new_is_nothing_to_publish() {
+    fn acknowledged_answer_has_nothing_left_to_publish() {
         let mut answer = Answer::default();
         assert_eq!(answer.left(), 0);
         answer.push("a", Vec::new());
@@ -217,9 +217,9 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_held_back_until_it_is_one() {
+    fn partial_tag_is_held_back_until_complete() {
         let mut answer = Answer::default();
-        answer.tell_apart(
+        answer.start_splitting(
             AnswerFormat { reasoning: true, begins_in_reasoning: false, tools: true },
             task(),
         );
@@ -254,13 +254,13 @@ mod tests {
     }
 
     #[test]
-    fn readers_hear_of_what_the_outcome_is_made_of_however_it_is_cut_and_lost() {
+    fn published_parts_equal_the_outcome_despite_splits_and_losses() {
         let text = "<think>\nHm, 1 < 2.\n</think>\n\nI look.\n<tool_call>\n{\"name\": \"f\", \
                     \"arguments\": {\"a\": [1]}}\n</tool_call>\n<tool_call>no JSON</tool_call> and é <tool";
         let format = AnswerFormat { reasoning: true, begins_in_reasoning: false, tools: true };
         let whole = {
             let mut answer = Answer::default();
-            answer.tell_apart(format, task());
+            answer.start_splitting(format, task());
             answer.push(text, Vec::new());
             answer.end();
             answer.parts().unwrap().to_vec()
@@ -269,7 +269,7 @@ mod tests {
         let mut random = StdRng::seed_from_u64(5);
         for _ in 0..2_000 {
             let mut answer = Answer::default();
-            answer.tell_apart(format, task());
+            answer.start_splitting(format, task());
             let mut taken = Vec::new();
             let mut chars = text.chars().peekable();
             while chars.peek().is_some() {

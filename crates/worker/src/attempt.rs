@@ -105,7 +105,7 @@ pub(crate) async fn refuse(
     log_claimed(&claimed);
     let entered = worker.running.enter(claimed.task.id);
     let kept = KeptLease::keep(worker, claimed.lease, entered.cancel.clone());
-    let verdict = verdict_on(&claimed, reason);
+    let verdict = verdict_for_failure(&claimed, reason);
     settle(worker, &claimed, verdict, Answer::default(), &mut None, &kept.lost, &abandon).await;
 }
 
@@ -132,7 +132,7 @@ async fn follow(
 ) -> (Verdict, End) {
     let stop: CancelHandle = generation.cancel_handle();
     if let Some(format) = translate::parts(&claimed.task.form, generation.answer_start()) {
-        answer.tell_apart(format, claimed.task.id);
+        answer.start_splitting(format, claimed.task.id);
     }
     let mut publish = tokio::time::interval(PUBLISH_EVERY);
     publish.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -174,7 +174,7 @@ async fn follow(
                 // The task is probably not the cause, so another worker may retry it.
                 let hung = GenerateError::Compute("the engine did not react".to_owned());
                 let (verdict, _) = failed(claimed, &hung);
-                return (past_pending_claims(verdict), End::EngineSilent(engine.steps()));
+                return (delay_past_pending_claims(verdict), End::EngineSilent(engine.steps()));
             }
         }
     };
@@ -244,12 +244,12 @@ fn failed(claimed: &Claimed, error: &GenerateError) -> (Verdict, End) {
     if *error == GenerateError::Stopped {
         return (Verdict::Release(Release::Unused), End::EngineStopped);
     }
-    (verdict_on(claimed, translate::failure(error)), End::Settled)
+    (verdict_for_failure(claimed, translate::failure(error)), End::Settled)
 }
 
 /// Delays the retry of a released task until a claim that this worker has pending has ended: the claim would
 /// bring the task back to the engine that hangs. No further claim is made.
-fn past_pending_claims(verdict: Verdict) -> Verdict {
+fn delay_past_pending_claims(verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::Release(Release::Failed { error, retry_in }) => {
             Verdict::Release(Release::Failed { error, retry_in: retry_in.max(CLAIM_WAIT * 2) })
@@ -258,7 +258,7 @@ fn past_pending_claims(verdict: Verdict) -> Verdict {
     }
 }
 
-fn verdict_on(claimed: &Claimed, failure: TaskError) -> Verdict {
+fn verdict_for_failure(claimed: &Claimed, failure: TaskError) -> Verdict {
     if failure.error_type.is_transient() && claimed.may_retry() {
         let retry_in = queue::retry::pause(claimed.failed_attempts + 1);
         Verdict::Release(Release::Failed { error: failure, retry_in })

@@ -113,7 +113,7 @@ impl Worker {
         let result = keeper::run(&worker, &shutdown).await;
         canceller.abort();
         reporter.abort();
-        report::say_goodbye(&worker).await;
+        report::deregister(&worker).await;
         keeper::stop(&worker.models).await;
         result
     }

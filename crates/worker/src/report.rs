@@ -11,7 +11,7 @@ use crate::Worker;
 /// Time between reports.
 const BEAT: Duration = Duration::from_secs(2);
 /// After this many missed reports, a worker is considered gone.
-const MISSED_BEATS: u32 = 5;
+const MAX_MISSED_REPORTS: u32 = 5;
 
 /// Reports until aborted, and follows the orders in the replies. Reports at once when draining
 /// starts.
@@ -21,7 +21,7 @@ pub(crate) async fn run(worker: Arc<Worker>) {
     loop {
         let told = draining.is_cancelled();
         let report = report(&worker, started_at);
-        match worker.broker.report_worker(&report, BEAT * MISSED_BEATS).await {
+        match worker.broker.report_worker(&report, BEAT * MAX_MISSED_REPORTS).await {
             Ok(orders) if orders.drain && !draining.is_cancelled() => {
                 tracing::info!(
                     target: "worker.report",
@@ -40,7 +40,7 @@ pub(crate) async fn run(worker: Arc<Worker>) {
 }
 
 /// Removes the worker from the registry.
-pub(crate) async fn say_goodbye(worker: &Worker) {
+pub(crate) async fn deregister(worker: &Worker) {
     if let Err(error) = worker.broker.forget_worker(worker.id).await {
         tracing::debug!(target: "worker.report", "left without goodbye: {error}");
     }

@@ -19,10 +19,10 @@ pub(crate) struct Running {
 
 impl Running {
     /// Adds a task. Dropping the returned guard removes it.
-    pub(crate) fn enter(&self, id: TaskId) -> Entered<'_> {
+    pub(crate) fn enter(&self, id: TaskId) -> RunningGuard<'_> {
         let cancel = CancellationToken::new();
         self.cancels().insert(id, cancel.clone());
-        Entered { running: self, id, cancel }
+        RunningGuard { running: self, id, cancel }
     }
 
     /// Cancels a task, if it runs here.
@@ -54,14 +54,14 @@ impl Running {
 }
 
 /// The guard of a running task.
-pub(crate) struct Entered<'a> {
+pub(crate) struct RunningGuard<'a> {
     running: &'a Running,
     id: TaskId,
     /// Cancelled when the task is to be cancelled.
     pub(crate) cancel: CancellationToken,
 }
 
-impl Drop for Entered<'_> {
+impl Drop for RunningGuard<'_> {
     fn drop(&mut self) {
         self.running.cancels().remove(&self.id);
         self.running.finished.fetch_add(1, Ordering::Relaxed);

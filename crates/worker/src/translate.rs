@@ -115,10 +115,10 @@ pub(crate) fn completion(
 /// first, because the constraint does not apply to the thought.
 pub(crate) fn parts(form: &AnswerForm, start: AnswerStart) -> Option<AnswerFormat> {
     let is_constrained = form.constraint.is_some() || form.tool_choice.is_call();
-    let thinks_first = is_constrained && start != AnswerStart::AtOnce;
+    let thinks_first = is_constrained && start != AnswerStart::AtFirstToken;
     let format = AnswerFormat {
         reasoning: true,
-        begins_in_reasoning: start == AnswerStart::InThought,
+        begins_in_reasoning: start == AnswerStart::InsideReasoning,
         tools: !form.tools.is_empty(),
     };
     (form.split || thinks_first).then_some(format)
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_stopped_from_outside_completes_nothing() {
+    fn task_stopped_externally_has_no_completion() {
         let finished = |reason| Finished {
             reason,
             prompt_tokens: 3,
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_engine_hears_whose_a_task_is_and_which_gives_way_first() {
+    fn engine_requests_have_the_tenant_and_preemption_priority() {
         let mut last = None;
         for lane in Lane::ALL {
             let task = Task {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_is_transient() {
+    fn only_memory_and_compute_errors_are_transient() {
         let transient = |error: GenerateError| failure(&error).error_type.is_transient();
         assert!(transient(GenerateError::OutOfMemory("kv".into())));
         assert!(transient(GenerateError::Compute("boom".into())));

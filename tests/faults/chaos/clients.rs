@@ -16,15 +16,15 @@ use crate::watching::Witness;
 const CLIENTS: usize = 4;
 /// The shortest and longest pause between two steps of a client. It may submit at every fourth
 /// step.
-const PACES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(60));
+const STEP_PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(60));
 /// A client with this many open tasks does not submit.
 const OPEN: usize = 40;
 /// One of this many tasks is cancelled.
 const CANCEL_ONE_IN: usize = 8;
 /// Tasks are submitted in groups, so that faults hit busy workers: this many at a time, in one of
-/// `CROWD_ONE_IN` steps in which a client may submit.
-const CROWD: usize = 8;
-const CROWD_ONE_IN: usize = 6;
+/// `BURST_ONE_IN` steps in which a client may submit.
+const BURST: usize = 8;
+const BURST_ONE_IN: usize = 6;
 
 /// The running clients.
 pub(super) struct Load {
@@ -65,7 +65,7 @@ impl Load {
         self.shared.over.store(true, Ordering::Relaxed);
         let seen = self.threads.into_iter().map(|thread| thread.join().expect("a client"));
         let add = |(mut all, sum): (Witness, usize), (one, unsure): (Witness, usize)| {
-            all.take_in(one);
+            all.merge_history(one);
             (all, sum + unsure)
         };
         seen.reduce(add).expect("some clients")
@@ -81,12 +81,12 @@ fn work(
 ) -> (Witness, usize) {
     let (mut open, mut unsure, mut step) = (Vec::<String>::new(), 0, 0_usize);
     while !shared.over.load(Ordering::Relaxed) {
-        thread::sleep(rng.span(PACES.0, PACES.1));
+        thread::sleep(rng.span(STEP_PAUSES.0, STEP_PAUSES.1));
         step += 1;
         let gateway = &gateways[rng.below(2)];
-        if step.is_multiple_of(4) && open.len() < OPEN && rng.below(CROWD_ONE_IN) == 0 {
-            for _ in 0..CROWD {
-                let answer = gateway.try_post("/generate", &rambling(rng.below(1000)));
+        if step.is_multiple_of(4) && open.len() < OPEN && rng.below(BURST_ONE_IN) == 0 {
+            for _ in 0..BURST {
+                let answer = gateway.try_post("/generate", &long_answer_body(rng.below(1000)));
                 let Some(answer) = answer.filter(|answer| answer.status == 202) else { break };
                 let task = answer.body["task_id"].as_str().expect("a task_id").to_owned();
                 witness.history.accepted.push(task.clone());
@@ -108,6 +108,6 @@ fn work(
 }
 
 /// A body whose answer has some tens to hundreds of tokens.
-fn rambling(seed: usize) -> Value {
+fn long_answer_body(seed: usize) -> Value {
     json!({"prompt": "What is a lease?", "temperature": 2.0, "seed": seed, "max_tokens": 400})
 }

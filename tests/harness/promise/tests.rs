@@ -56,7 +56,7 @@ fn spoilt(spoil: impl FnOnce(&mut History)) -> Vec<Violation> {
 }
 
 /// Returns what is wrong with the events of a good history after `spoil` changed them.
-fn spoilt_events(spoil: impl FnOnce(&mut Vec<TaskEvent>)) -> String {
+fn violation_after_changing_events(spoil: impl FnOnce(&mut Vec<TaskEvent>)) -> String {
     let found = spoilt(|history| spoil(history.events.get_mut("t").unwrap()));
     let bad = found.iter().find_map(|violation| match violation {
         Violation::BadEvents { what, .. } => Some(what.clone()),
@@ -116,12 +116,14 @@ fn overlapping_requests_have_no_order() {
 
 #[test]
 fn events_are_numbered_without_gaps() {
-    assert!(spoilt_events(|events| drop(events.remove(2))).contains("next number"));
+    assert!(
+        violation_after_changing_events(|events| drop(events.remove(2))).contains("next number")
+    );
 }
 
 #[test]
 fn an_attempt_does_not_begin_while_another_runs() {
-    let what = spoilt_events(|events| {
+    let what = violation_after_changing_events(|events| {
         events.remove(3);
         renumber(events);
     });
@@ -130,7 +132,7 @@ fn an_attempt_does_not_begin_while_another_runs() {
 
 #[test]
 fn an_ended_attempt_writes_no_more_tokens() {
-    let what = spoilt_events(|events| {
+    let what = violation_after_changing_events(|events| {
         events[5].data = json!({"attempt": 1});
     });
     assert!(what.contains("token"), "{what}");
@@ -138,15 +140,16 @@ fn an_ended_attempt_writes_no_more_tokens() {
 
 #[test]
 fn a_task_ends_once_with_its_last_event() {
-    let twice = spoilt_events(|events| events.push(event(8, "failed", json!({}))));
+    let twice =
+        violation_after_changing_events(|events| events.push(event(8, "failed", json!({}))));
     assert!(twice.contains("end"), "{twice}");
-    let never = spoilt_events(|events| events.truncate(6));
+    let never = violation_after_changing_events(|events| events.truncate(6));
     assert!(never.contains("end"), "{never}");
 }
 
 #[test]
 fn only_a_running_task_is_completed() {
-    let what = spoilt_events(|events| {
+    let what = violation_after_changing_events(|events| {
         events.drain(4..6);
         renumber(events);
     });
@@ -156,7 +159,7 @@ fn only_a_running_task_is_completed() {
 #[test]
 fn the_last_event_equals_the_result() {
     let other = json!({"status": "completed", "task_id": "t", "result": "ho"});
-    let what = spoilt_events(|events| events[6].data = other);
+    let what = violation_after_changing_events(|events| events[6].data = other);
     assert!(what.contains("another outcome"), "{what}");
 }
 

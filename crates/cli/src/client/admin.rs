@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_overview_is_read_as_far_as_it_is_known() {
+    fn overview_with_missing_or_unknown_fields_is_read() {
         let answer = json!({
             "at": 5, "news": true,
             "queues": [{"model": "demo", "queued": {"high": 1, "batch": 2}, "service_seconds": null,

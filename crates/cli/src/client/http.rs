@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use proxies::{Agents, BadProxy, Variables, Via};
+use proxies::{Agents, BadProxy, UsedProxy, Variables};
 use serde_json::Value;
 use ureq::http::Response;
 use ureq::{Agent, Body, RequestBuilder};
@@ -15,12 +15,12 @@ use crate::text::printable;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     /// There was no response, or the connection failed while it was read.
-    #[error("no gateway answers at {url}{}: {reason}; {}", through(via), what_to_do(via))]
+    #[error("no gateway answers at {url}{}: {reason}; {}", through(via), connection_advice(via))]
     Unreachable {
         /// The gateway's URL.
         url: String,
         /// The proxy that the request went through.
-        via: Option<Via>,
+        via: Option<UsedProxy>,
         /// The network error.
         reason: String,
     },
@@ -32,7 +32,7 @@ pub(crate) enum ClientError {
     )]
     Refused {
         /// The proxy that the response came through, and which may have sent it itself.
-        via: Option<Via>,
+        via: Option<UsedProxy>,
         /// The HTTP status.
         status: u16,
         /// The error message in the response.
@@ -54,11 +54,11 @@ pub(crate) enum ClientError {
 }
 
 /// Formats ` through the proxy …`, or an empty text without a proxy.
-fn through(via: &Option<Via>) -> String {
+fn through(via: &Option<UsedProxy>) -> String {
     via.as_ref().map_or_else(String::new, |via| format!(" through {via}"))
 }
 
-fn what_to_do(via: &Option<Via>) -> &'static str {
+fn connection_advice(via: &Option<UsedProxy>) -> &'static str {
     match via {
         None => "start one with `qwen-queue up`, or name another with --url",
         Some(_) => "if it needs no proxy, add its host to no_proxy",
@@ -68,7 +68,7 @@ fn what_to_do(via: &Option<Via>) -> &'static str {
 impl ClientError {
     /// Returns `true` if a later retry may succeed: after a network failure or an error of the
     /// gateway itself.
-    pub(crate) fn may_pass(&self) -> bool {
+    pub(crate) fn may_succeed_later(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused { status, .. } => matches!(status, 429 | 502..=504),
@@ -141,7 +141,7 @@ impl Http {
     }
 
     /// Returns the proxy that requests go through.
-    fn via(&self) -> Option<Via> {
+    fn via(&self) -> Option<UsedProxy> {
         self.agents.for_url(&self.access.url).ok()?.1.cloned()
     }
 
@@ -186,7 +186,7 @@ impl Http {
 }
 
 /// Formats the error in a rejection as one line.
-fn refusal(mut response: Response<Body>, via: Option<Via>) -> ClientError {
+fn refusal(mut response: Response<Body>, via: Option<UsedProxy>) -> ClientError {
     let status = response.status();
     let retry_after = response.headers().get("retry-after").and_then(|v| v.to_str().ok());
     let retry_after = retry_after.and_then(|seconds| seconds.parse().ok());

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_wins_over_dotenv_and_dotenv_over_nothing() {
+    fn options_override_dotenv_and_dotenv_overrides_defaults() {
         let dotenv = "ADMIN_API_KEY=from-file\nQWEN_QUEUE_URL=http://file:1/\n";
         let access = found(Some("http://option:2"), Some("from-option"), dotenv).unwrap();
         assert_eq!((&*access.url, &*access.key), ("http://option:2", "from-option"));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_and_a_broken_dotenv_are_told_without_secrets() {
+    fn missing_key_and_malformed_dotenv_are_reported_without_secrets() {
         assert!(found(None, None, "ADMIN_API_KEY=\n").unwrap_err().to_string().contains("set it"));
         let error = found(None, None, "sesame open\n").unwrap_err().to_string();
         assert!(error.contains(".env") && !error.contains("sesame"), "{error}");

@@ -15,7 +15,7 @@ use crate::output::{Output, OutputError};
 use crate::text::{harmless, printable};
 
 /// Maximum number of resumptions in a row of a lost event stream without a new event.
-const RESUMES: u32 = 10;
+const MAX_RESUMES: u32 = 10;
 /// The pause before each resumption but the first.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -50,11 +50,11 @@ pub(super) fn follow<O: Write, N: Write>(
                     show(&transcript.take(&event), output)?;
                 }
             }
-            Err(error) if heard && error.may_pass() => {}
+            Err(error) if heard && error.may_succeed_later() => {}
             Err(error) => return Err(error.into()),
         }
         failures += 1;
-        if failures > RESUMES {
+        if failures > MAX_RESUMES {
             bail!(
                 "the event stream of task {task_id} keeps breaking off; its result is not lost: \
                  qwen-queue result {task_id}"
@@ -150,7 +150,7 @@ impl Transcript {
                 parts.push(Part::Aside(harmless(text)));
             }
             Some("tool_call") => {
-                self.close_aside(parts);
+                self.end_aside_line(parts);
                 parts.push(Part::Note(call(&part["call"])));
             }
             _ => {} // of a later version
@@ -161,13 +161,13 @@ impl Transcript {
         if text.is_empty() {
             return;
         }
-        self.close_aside(parts);
+        self.end_aside_line(parts);
         self.printed.push_str(text);
         self.line_is_open = !text.ends_with('\n');
         parts.push(Part::Text(text.to_owned()));
     }
 
-    fn close_aside(&mut self, parts: &mut Vec<Part>) {
+    fn end_aside_line(&mut self, parts: &mut Vec<Part>) {
         if std::mem::take(&mut self.aside_is_open) {
             parts.push(Part::Aside("\n".to_owned()));
         }
@@ -195,7 +195,7 @@ impl Transcript {
     fn end(&mut self, result: Option<&str>) -> Vec<Part> {
         let Some(result) = result else { return vec![self.break_line()] };
         let mut parts = Vec::new();
-        self.close_aside(&mut parts);
+        self.end_aside_line(&mut parts);
         match result.strip_prefix(&*self.printed) {
             Some(rest) => parts.push(Part::Text(rest.to_owned())),
             None => {

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn each_flag_is_a_field() {
+    fn each_flag_sets_a_request_field() {
         assert_eq!(fields(&[]), json!({}));
         let given = fields(&[
             "--temperature=0.7",
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bias_that_is_none_is_refused_in_words() {
+    fn invalid_logit_bias_is_refused_with_an_example() {
         for bias in ["1234", "x=1", "1=", "-1=2"] {
             let error = bias.parse::<Bias>().unwrap_err();
             assert!(error.contains("such as 1234=-100"), "{bias}");

@@ -156,7 +156,7 @@ pub(crate) fn submit(args: &Submit, output: &mut Output) -> Result<()> {
     let accepted = client.post("/generate", &args.body(prompt)?)?;
     let task_id = accepted["task_id"].as_str().context("the gateway's answer has no task_id")?;
     if args.stream {
-        output.announced(task_id, |output| follow_and_tell(&client, task_id, true, output))
+        output.announced(task_id, |output| follow_and_print_outcome(&client, task_id, true, output))
     } else if args.wait {
         output.announced(task_id, |output| {
             print_result(&client.wait_for_result(task_id)?, args.json, output)
@@ -202,7 +202,7 @@ pub(crate) fn result(args: &ResultArgs, output: &mut Output) -> Result<()> {
 
 /// Prints a task's text as it is generated.
 pub(crate) fn watch(args: &TaskArgs, output: &mut Output) -> Result<()> {
-    follow_and_tell(&Client::new(&args.target)?, &args.task_id, false, output)
+    follow_and_print_outcome(&Client::new(&args.target)?, &args.task_id, false, output)
 }
 
 /// Cancels a task.
@@ -255,7 +255,7 @@ fn figures(metrics: &Value) -> String {
 }
 
 /// Prints the text as it is generated, then the metrics or the reason of its failure.
-fn follow_and_tell(
+fn follow_and_print_outcome(
     client: &Client,
     task_id: &str,
     accepted: bool,
@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_figures_tell_what_was_found_computed() {
+    fn metrics_line_includes_cached_tokens() {
         let metrics = json!({
             "queue_wait_time": 2.3, "processing_time": 5.8, "prompt_tokens": 50,
             "cached_tokens": 32, "completion_tokens": 200, "tokens_per_second": 34.48,
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_told_as_far_as_it_is_known() {
+    fn queue_position_is_printed_with_the_eta_if_known() {
         assert_eq!(place(&json!({"status": "processing"})), None);
         let mut status = json!({"queue_position": 3});
         assert_eq!(place(&status).as_deref(), Some("number 3 in line"));

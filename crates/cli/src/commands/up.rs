@@ -30,7 +30,7 @@ pub(crate) fn run(config: Option<&Path>, adapters: &[String], output: &mut Outpu
 async fn serve(process: Process, fresh_key: bool, output: &mut Output) -> Result<()> {
     let listener = gateway::process::bind(&process.settings)?;
     let banner = banner(&process.settings, listener.local_addr()?.port(), fresh_key);
-    match output.print_anywhere(&banner) {
+    match output.print_or_note(&banner) {
         Ok(()) => {}
         Err(OutputError::Lost) if fresh_key => {
             bail!("the key that was made for this run could be told to nobody: set API_KEYS")

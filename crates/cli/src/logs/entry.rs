@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_one_entry_wherever_reading_begins() {
+    fn error_block_is_one_entry_from_any_read_offset() {
         let rule = "=".repeat(80);
         let block = |task: &str| {
             format!(
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn both_formats_of_app_log() {
+    fn both_formats_of_app_log_are_parsed() {
         let text = "2025-11-21 15:30:45 - gateway.generate - INFO - queued - at last id=7\n\
                     {\"timestamp\":\"2025-11-21T15:30:46.123Z\",\"level\":\"WARN\",\"message\":\"m\"}\n\
                     something else";

@@ -19,7 +19,7 @@ use super::entry::{Assembler, Entry, Log};
 const MAX_LINE: usize = 1 << 20;
 /// The number of bytes that are read from a file's end at first. If they do not suffice, more are
 /// read.
-const FIRST_LOOK: u64 = 64 << 10;
+const FIRST_READ_BYTES: u64 = 64 << 10;
 /// The factor by which that number grows.
 const MORE: u64 = 8;
 
@@ -81,7 +81,7 @@ pub(super) fn read_last(
     wanted: impl Fn(&Entry) -> bool,
 ) -> Result<(VecDeque<Entry>, u64)> {
     let length = std::fs::metadata(&day.path).with_context(|| unreadable(day))?.len();
-    let mut look = FIRST_LOOK;
+    let mut look = FIRST_READ_BYTES;
     loop {
         let from = length.saturating_sub(look);
         let mut last = VecDeque::new();
@@ -133,12 +133,12 @@ impl Lines {
     fn open(path: &Path, from: u64) -> io::Result<Self> {
         let reader = BufReader::new(File::open(path)?);
         let mut lines = Self { reader, line: Vec::new(), read: 0, whole: 0 };
-        lines.go_to(from)?;
+        lines.continue_at(from)?;
         Ok(lines)
     }
 
     /// Continues at byte `from`, where a line begins.
-    fn go_to(&mut self, from: u64) -> io::Result<()> {
+    fn continue_at(&mut self, from: u64) -> io::Result<()> {
         self.reader.seek(SeekFrom::Start(from))?;
         (self.read, self.whole) = (from, from);
         self.line.clear();
@@ -175,7 +175,7 @@ impl Lines {
     /// If the file became shorter than what was read of it, returns where to continue: at its
     /// beginning if whole lines are gone (`copytruncate`), or after the last complete line if a
     /// writer removed an incomplete one.
-    fn cut_to(&self) -> io::Result<Option<u64>> {
+    fn truncation_offset(&self) -> io::Result<Option<u64>> {
         let length = self.reader.get_ref().metadata()?.len();
         let from = if length < self.whole { 0 } else { self.whole };
         Ok((length < self.read).then_some(from))
@@ -234,7 +234,8 @@ impl Follower {
         if self.now.is_none() {
             let first = || days.first().map(|day| (day.clone(), 0));
             let Some((day, from)) = self.start.take().or_else(first) else { return Ok(Vec::new()) };
-            self.now = if_there(Lines::open(&day.path, from))?.map(|lines| (day.clone(), lines));
+            self.now =
+                none_if_missing(Lines::open(&day.path, from))?.map(|lines| (day.clone(), lines));
             if self.now.is_none() {
                 // The file was just moved away, so everything that appears at its path or on a
                 // later day is new.
@@ -244,8 +245,8 @@ impl Follower {
             }
         }
         let Some((day, lines)) = &mut self.now else { return Ok(Vec::new()) };
-        if let Some(from) = lines.cut_to()? {
-            lines.go_to(from)?;
+        if let Some(from) = lines.truncation_offset()? {
+            lines.continue_at(from)?;
         }
         let mut added = Vec::new();
         let mut bytes = 0;
@@ -265,7 +266,7 @@ impl Follower {
                 days.into_iter().find(|next| next.date > day.date)
             };
             if let Some(newer) = newer {
-                let lines = if_there(Lines::open(&newer.path, 0))?;
+                let lines = none_if_missing(Lines::open(&newer.path, 0))?;
                 self.next = lines.map(|lines| (newer, lines));
             }
         }
@@ -274,7 +275,7 @@ impl Follower {
 }
 
 /// Returns `None` for a file that was just moved away.
-fn if_there(opened: io::Result<Lines>) -> io::Result<Option<Lines>> {
+fn none_if_missing(opened: io::Result<Lines>) -> io::Result<Option<Lines>> {
     match opened {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         opened => opened.map(Some),

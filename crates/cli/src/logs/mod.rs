@@ -95,9 +95,9 @@ pub(crate) fn run(args: &Logs, config: Option<&Path>, output: &mut Output) -> Re
         return summarize(args, &days, &pick, output);
     }
     let mut printer = Printer { json: args.json, unread: 0, output };
-    let limit = args.lines.or(pick.is_all().then_some(LAST));
+    let limit = args.lines.or(pick.is_unfiltered().then_some(LAST));
     let end = shown(&days, log, &pick, limit, |entry| printer.print(entry))?;
-    printer.tell_unread();
+    printer.report_unread_lines();
     if args.follow { follow(Follower::new(dir, log, end), &pick, printer) } else { Ok(()) }
 }
 
@@ -165,7 +165,7 @@ fn follow(
                 printer.print(&entry)?;
             }
         }
-        printer.tell_unread();
+        printer.report_unread_lines();
         std::thread::sleep(POLL);
     }
 }
@@ -197,7 +197,7 @@ impl<O: Write, N: Write> Printer<'_, O, N> {
         Ok(())
     }
 
-    fn tell_unread(&mut self) {
+    fn report_unread_lines(&mut self) {
         if self.unread > 0 {
             let lines = count(self.unread, "line");
             self.output.note(&format!("qwen-queue: {lines} could not be read and was left out"));

@@ -19,14 +19,14 @@ pub(super) struct Pick {
 
 impl Pick {
     /// Returns `true` if all entries pass.
-    pub(super) fn is_all(&self) -> bool {
+    pub(super) fn is_unfiltered(&self) -> bool {
         self.task.is_none() && self.since.is_none()
     }
 
     /// Returns `true` if an entry passes. An entry without a time does not pass a filter by time.
     pub(super) fn takes(&self, entry: &Entry) -> bool {
         let new = self.since.is_none_or(|since| entry.at.is_some_and(|at| at >= since));
-        new && self.task.as_ref().is_none_or(|task| is_about(entry, task))
+        new && self.task.as_ref().is_none_or(|task| is_about_task(entry, task))
     }
 
     /// Returns `true` if a day's file may have entries that pass the filter by time.
@@ -35,7 +35,7 @@ impl Pick {
     }
 }
 
-fn is_about(entry: &Entry, task: &str) -> bool {
+fn is_about_task(entry: &Entry, task: &str) -> bool {
     match entry.fields.as_ref().and_then(|fields| fields.text("task_id")) {
         Some(id) => id.starts_with(task),
         None => entry.text.contains(task),
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_and_instants() {
+    fn durations_and_timestamps_are_parsed() {
         let now = datetime!(2025-11-21 15:30:45);
         for (text, expected) in [
             ("45s", datetime!(2025-11-21 15:30:00)),

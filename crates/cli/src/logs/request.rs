@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_of_the_contract() {
+    fn request_lines_of_the_contract_are_parsed() {
         let line = "[2025-11-21 15:30:45] task_id=0192 status=success prompt_tokens=50 completion_tokens=200 tokens_per_sec=34.48 queue_wait=2.30s processing_time=5.80s total_time=8.10s";
         assert_eq!(
             read(line).unwrap(),
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_escapes_and_what_comes_later() {
+    fn quotes_escapes_and_unknown_fields_are_parsed() {
         // The error message as the writer escapes it: x" status=success\n\u2028 \
         let line = "[2025-11-21 15:31:12] task_id=a status=error error_message=\"x\\\" status\\u003dsuccess\\n\\u2028 \\\\\" queue_wait=0.50s model=Qwen/Qwen3 note=\"a b\" wait=7s count=1 status=success";
         let fields = read(line).unwrap();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_line_is_not_read() {
+    fn malformed_request_lines_are_ignored() {
         for line in [
             "",
             "hello",

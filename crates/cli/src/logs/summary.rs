@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_and_exact_percentiles() {
+    fn summary_has_counts_and_exact_percentiles() {
         let mut lines: Vec<String> = (1..=100)
             .map(|n| {
                 format!(
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn of_nothing_nothing_is_said() {
+    fn empty_summary_has_no_figures() {
         assert_eq!(Summary::default().text(), "no task ended in that time\n");
         assert_eq!(Summary::default().json()["queue_wait"], Value::Null);
     }

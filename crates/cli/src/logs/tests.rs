@@ -22,7 +22,7 @@ fn picked(dir: &Path, pick: &Pick, limit: Option<usize>) -> Vec<String> {
 }
 
 #[test]
-fn the_last_entries_of_all_days_in_order() {
+fn last_entries_of_all_days_are_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let write = |day: &str, text: String| {
         fs::write(dir.path().join(format!("llm_requests.{day}.log")), text).unwrap();
@@ -43,7 +43,7 @@ fn the_last_entries_of_all_days_in_order() {
 }
 
 #[test]
-fn nothing_printed_steers_a_terminal() {
+fn control_characters_in_log_lines_are_escaped() {
     let text = "[2025-11-21 15:30:45] task_id=t status=error error_message=\"\u{9b}2J\\u001b[2J\u{1b}]0;x\u{7}\"\n";
     let mut assembler = Assembler::new(Log::Requests);
     for json in [false, true] {

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn pausing_and_resuming_ask_first() {
+    fn pausing_and_resuming_require_confirmation() {
         use KeyCode::{Char, Down, Enter};
         let mut state = state();
         assert_eq!(type_in(&mut state, &[Char('p'), Char('n')]), Action::Continue);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn draining_names_the_selected_worker() {
+    fn drain_applies_to_the_selected_worker() {
         use KeyCode::{Char, Down, Tab};
         let mut state = state();
         let action = type_in(&mut state, &[Tab, Down, Char('d'), Char('y')]);

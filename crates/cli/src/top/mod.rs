@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Top, output: &mut Output) -> Result<()> {
     }
     // Permanent errors end the command; a gateway that is unavailable may recover.
     match admin.overview() {
-        Err(error) if !error.may_pass() => Err(error.into()),
+        Err(error) if !error.may_succeed_later() => Err(error.into()),
         _ => live(admin, args.interval),
     }
 }
@@ -100,7 +100,7 @@ fn watch(screen: &mut Screen, state: &mut State, feed: &Feed, theme: view::Theme
         while let Some(report) = feed.report() {
             state.take(report, Instant::now());
         }
-        state.forget_old_notice(Instant::now());
+        state.clear_old_notice(Instant::now());
         screen.draw(|frame| view::draw(frame, state, theme, Instant::now()))?;
         let Some(key) = screen.key(TICK)? else { continue };
         match keys::press(state, key) {

@@ -8,7 +8,7 @@ use super::feed::{Order, Report};
 use super::rates::Rates;
 
 /// The time for which a notice is shown.
-const NOTICE: Duration = Duration::from_secs(6);
+const NOTICE_DURATION: Duration = Duration::from_secs(6);
 
 /// The table in which the arrow keys move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +89,8 @@ impl State {
         }
     }
 
-    pub(super) fn forget_old_notice(&mut self, now: Instant) {
-        self.notice.take_if(|notice| now.duration_since(notice.since) > NOTICE);
+    pub(super) fn clear_old_notice(&mut self, now: Instant) {
+        self.notice.take_if(|notice| now.duration_since(notice.since) > NOTICE_DURATION);
     }
 
     pub(super) fn queues(&self) -> &[Queue] {

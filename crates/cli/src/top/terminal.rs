@@ -24,7 +24,7 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The terminal in raw mode, with the view.
 pub(super) struct Screen {
-    terminal: Terminal<CrosstermBackend<MaybeGone>>,
+    terminal: Terminal<CrosstermBackend<ClosableStdout>>,
     /// Set once the terminal fails a write.
     gone: Arc<AtomicBool>,
     /// The signal that was received; 0 if none was.
@@ -43,7 +43,7 @@ impl Screen {
         let watched = Arc::clone(&signal);
         std::thread::spawn(move || end_after_signal(&watched));
         let gone = Arc::new(AtomicBool::new(false));
-        let terminal = take_over(MaybeGone { out: io::stdout(), gone: Arc::clone(&gone) });
+        let terminal = take_over(ClosableStdout { out: io::stdout(), gone: Arc::clone(&gone) });
         let terminal = terminal.inspect_err(|_| give_back());
         let terminal = terminal.context("can't use the terminal: try --once")?;
         Ok(Self { terminal, gone, signal })
@@ -127,7 +127,7 @@ impl Drop for Screen {
 
 /// Initializes the terminal, and installs a panic hook that restores it before the panic is
 /// printed.
-fn take_over(out: MaybeGone) -> io::Result<Terminal<CrosstermBackend<MaybeGone>>> {
+fn take_over(out: ClosableStdout) -> io::Result<Terminal<CrosstermBackend<ClosableStdout>>> {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         give_back();
@@ -145,12 +145,12 @@ fn give_back() {
 
 /// Standard output as a terminal that may be closed: writes never fail, and a failure is only
 /// recorded. (ratatui prints an error if it cannot show the cursor when it is dropped.)
-struct MaybeGone {
+struct ClosableStdout {
     out: Stdout,
     gone: Arc<AtomicBool>,
 }
 
-impl MaybeGone {
+impl ClosableStdout {
     fn noted<T>(&self, result: io::Result<T>, otherwise: T) -> io::Result<T> {
         match result {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
@@ -163,7 +163,7 @@ impl MaybeGone {
     }
 }
 
-impl Write for MaybeGone {
+impl Write for ClosableStdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes);
         self.noted(written, bytes.len())

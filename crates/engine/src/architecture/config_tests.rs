@@ -46,7 +46,7 @@ fn experts(changes: &[(&str, Option<Value>)]) -> Result<Experts, String> {
 }
 
 #[test]
-fn experts_are_read_and_counts_out_of_range_refused() {
+fn expert_settings_are_parsed_and_counts_out_of_range_are_refused() {
     let expected = Experts { count: 8, used: 3, ffn: 32, shared_ffn: Some(96), normalized: false };
     assert_eq!(experts(&[]), Ok(expected));
     let widths = [
@@ -76,7 +76,7 @@ fn experts_are_read_and_counts_out_of_range_refused() {
 }
 
 #[test]
-fn last_pooling_is_read_and_others_refused() {
+fn last_token_pooling_is_accepted_and_other_poolings_are_refused() {
     let pooling = |kind: i128| {
         config("qwen3", &[("pooling_type", Some(Value::Int(kind)))]).map(|config| config.pooling)
     };
@@ -99,7 +99,7 @@ fn yarn(changes: &[(&str, f64)]) -> Result<ModelConfig, String> {
 }
 
 #[test]
-fn yarn_is_read_and_invalid_values_refused() {
+fn yarn_settings_are_parsed_and_invalid_values_are_refused() {
     let config = yarn(&[]).unwrap();
     // The extended context, whether the file has that or the original one.
     assert_eq!(config.context_length, 1024);
@@ -138,7 +138,7 @@ fn yarn_is_read_and_invalid_values_refused() {
 }
 
 #[test]
-fn other_rope_scalings_are_refused_and_no_scaling_is_none() {
+fn unsupported_rope_scalings_are_refused_and_no_scaling_means_no_yarn() {
     let scaling = |kind: Option<&str>, factor: Option<f64>| {
         let kind = kind.map(|kind| Value::String(kind.to_owned()));
         let changes =

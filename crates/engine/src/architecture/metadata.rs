@@ -71,7 +71,7 @@ impl<'a> ModelMetadata<'a> {
 
     /// Returns a count from 1 to `most` that is given once for all layers or once for each, all equal; `None`
     /// if the key is missing.
-    pub(super) fn count_of_layers(
+    pub(super) fn per_layer_count(
         &self,
         rest: &str,
         most: usize,

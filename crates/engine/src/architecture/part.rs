@@ -22,7 +22,7 @@ impl Part {
     }
 
     /// Returns consecutive parts with `sizes` layers, which together are the model. Sizes of 0 are left out.
-    pub(crate) fn of_sizes(sizes: &[usize]) -> Vec<Self> {
+    pub(crate) fn from_sizes(sizes: &[usize]) -> Vec<Self> {
         let of = sizes.iter().sum();
         let mut start = 0;
         let mut part = |size: &usize| {
@@ -75,8 +75,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_follow_one_another() {
-        let parts = Part::of_sizes(&[3, 0, 1, 2]);
+    fn parts_cover_consecutive_layers() {
+        let parts = Part::from_sizes(&[3, 0, 1, 2]);
         let layers: Vec<_> = parts.iter().map(Part::layers).collect();
         assert_eq!(layers, [0..3, 3..4, 4..6]);
         assert_eq!(parts.iter().map(Part::is_first).collect::<Vec<_>>(), [true, false, false]);

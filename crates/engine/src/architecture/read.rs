@@ -3,7 +3,7 @@
 use super::config::{Architecture, Experts, FeedForward, ModelConfig, Pooling};
 use super::fixed;
 use super::metadata::ModelMetadata;
-use super::rope::{MOST_CONTEXT, Yarn};
+use super::rope::{MAX_CONTEXT_LENGTH, Yarn};
 use crate::error::LoadError;
 use crate::gguf::{GgufError, GgufFile, Metadata};
 
@@ -48,9 +48,9 @@ impl ModelConfig {
         let metadata = &ModelMetadata::new(file, architecture.name());
         let layers = metadata.required_count("block_count", 1 << 10)?;
         let hidden = metadata.required_count("embedding_length", 1 << 16)?;
-        let heads = metadata.count_of_layers("attention.head_count", 1 << 10, layers)?;
+        let heads = metadata.per_layer_count("attention.head_count", 1 << 10, layers)?;
         let heads = heads.ok_or_else(|| metadata.missing("attention.head_count"))?;
-        let kv_heads = metadata.count_of_layers("attention.head_count_kv", heads, layers)?;
+        let kv_heads = metadata.per_layer_count("attention.head_count_kv", heads, layers)?;
         let kv_heads = kv_heads.unwrap_or(heads);
         let head_dim = metadata.count("attention.key_length", 1 << 10)?.unwrap_or(hidden / heads);
         if heads % kv_heads != 0 {
@@ -69,7 +69,7 @@ impl ModelConfig {
         let Some(vocab) = vocab else {
             return Err(file.error(GgufError::MissingTensor { name: "token_embd.weight".into() }));
         };
-        let trained = metadata.required_count("context_length", MOST_CONTEXT)?;
+        let trained = metadata.required_count("context_length", MAX_CONTEXT_LENGTH)?;
         let yarn = Yarn::read(metadata, trained)?;
         let rope_theta = metadata.positive("rope.freq_base")?.unwrap_or(10_000.0);
         if rope_theta <= 1.0 {
@@ -105,7 +105,7 @@ impl FeedForward {
         const FFN: &str = "feed_forward_length";
         const MOST: usize = 1 << 20;
         let width = || {
-            let width = metadata.count_of_layers(FFN, MOST, layers)?;
+            let width = metadata.per_layer_count(FFN, MOST, layers)?;
             width.ok_or_else(|| metadata.missing(FFN))
         };
         if !architecture.has_experts() {

@@ -4,7 +4,7 @@ use super::metadata::ModelMetadata;
 use crate::error::LoadError;
 
 /// The longest context length accepted from a file, in tokens.
-pub(super) const MOST_CONTEXT: usize = 1 << 24;
+pub(super) const MAX_CONTEXT_LENGTH: usize = 1 << 24;
 
 /// YaRN (<https://arxiv.org/abs/2309.00071>): extends the context to `factor` times that of training. Pairs
 /// of numbers with a high frequency, which distinguish neighbouring positions, keep it; the frequency of slow
@@ -70,7 +70,8 @@ impl Yarn {
         // llama.cpp's own, which multiplies it.
         let attention = metadata.positive("rope.scaling.yarn_attn_factor")?;
         let own_factor = metadata.positive("rope.scaling.attn_factor")?.unwrap_or(1.0);
-        let original = metadata.count("rope.scaling.original_context_length", MOST_CONTEXT)?;
+        let original =
+            metadata.count("rope.scaling.original_context_length", MAX_CONTEXT_LENGTH)?;
         let yarn = Self {
             factor,
             original_context: original.unwrap_or(context),
@@ -78,8 +79,8 @@ impl Yarn {
             beta_slow,
             attention_factor: own_factor * attention.unwrap_or_else(|| 0.1 * factor.ln() + 1.0),
         };
-        if yarn.context_length() > MOST_CONTEXT {
-            let expected = format!("a factor that makes at most {MOST_CONTEXT} tokens");
+        if yarn.context_length() > MAX_CONTEXT_LENGTH {
+            let expected = format!("a factor that makes at most {MAX_CONTEXT_LENGTH} tokens");
             return Err(metadata.wrong("rope.scaling.factor", expected, factor));
         }
         Ok(Some(yarn))
@@ -147,7 +148,7 @@ impl Rope {
 
     /// Computes the angles of `positions`. That is cheap compared to a step, and without a table the context
     /// is not bounded. Always in f32: a narrower type cannot represent far positions exactly.
-    pub(crate) fn turn_to(&self, positions: &[u32], Angles { cos, sin }: &mut Angles) {
+    pub(crate) fn compute_angles(&self, positions: &[u32], Angles { cos, sin }: &mut Angles) {
         cos.clear();
         sin.clear();
         for position in positions {

@@ -48,7 +48,7 @@ pub(crate) enum Cores {
 
 impl Cores {
     /// Returns the value for a model that computes on the CPU.
-    pub(crate) fn beside_processor() -> Self {
+    pub(crate) fn for_cpu_model() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         if cores > pool::threads() { Self::Spare } else { Self::Busy }
     }
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_is_the_same_wherever_it_is_computed() {
+    fn token_masks_are_equal_on_the_mask_threads_and_the_engine_thread() {
         let tokenizer = tokenizer();
         let (beside, count) = follow(Cores::Spare, false, &tokenizer);
         assert!(beside.len() > 20, "only {} tokens", beside.len());
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_followed_fails_and_stays_so() {
+    fn a_disallowed_token_fails_the_constraint_permanently() {
         let tokenizer = tokenizer();
         for cores in [Cores::Spare, Cores::Busy] {
             let (_constraints, mut one) = begin(cores, &tokenizer);

@@ -34,8 +34,8 @@ impl Reasoning {
     ) -> Result<Self, ConstraintError> {
         let tag = Constraint::Choice(vec![THINK.to_owned()]);
         let opening = match start {
-            AnswerStart::BeforeThought => Some(constraints.begin(&tag, tokenizer)?),
-            AnswerStart::AtOnce | AnswerStart::InThought => None,
+            AnswerStart::BeforeReasoning => Some(constraints.begin(&tag, tokenizer)?),
+            AnswerStart::AtFirstToken | AnswerStart::InsideReasoning => None,
         };
         let tokenizer = tokenizer.clone();
         let allowed = tokens_after(0, &tokenizer);

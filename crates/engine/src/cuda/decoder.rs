@@ -15,7 +15,7 @@ use crate::weights::{Embedding, Weights};
 use crate::{Checkpoint, LoadError};
 
 /// The most query heads per KV head: the rows of a tile of f32 pages.
-const MOST_IN_GROUP: usize = 16;
+const MAX_HEADS_PER_KV_HEAD: usize = 16;
 
 /// A Qwen model, or a part of its layers, on a device. It computes the same steps as
 /// [`crate::model::Decoder`] and keeps no state either.
@@ -35,7 +35,7 @@ pub(crate) struct Decoder {
     angles: Angles,
     /// The number of adapters, and their largest rank.
     adapters: usize,
-    most_rank: usize,
+    max_rank: usize,
     adapted: AdaptedRows,
 }
 
@@ -70,9 +70,9 @@ impl Decoder {
                 "its heads have {head_dim} numbers; on CUDA they may have {HEAD_DIMS:?}"
             )));
         }
-        if heads / kv_heads > MOST_IN_GROUP {
+        if heads / kv_heads > MAX_HEADS_PER_KV_HEAD {
             return Err(unsupported(format!(
-                "{} query heads share a key head; on CUDA at most {MOST_IN_GROUP} may",
+                "{} query heads share a key head; on CUDA at most {MAX_HEADS_PER_KV_HEAD} may",
                 heads / kv_heads
             )));
         }
@@ -107,7 +107,7 @@ impl Decoder {
             rope: Rope::new(head_dim, config.rope_theta, config.yarn.as_ref()),
             angles: Angles::default(),
             adapters: 0,
-            most_rank: 0,
+            max_rank: 0,
             adapted: AdaptedRows::default(),
             device: device.clone(),
             kernels,
@@ -133,7 +133,7 @@ impl Decoder {
             let deltas = |projection| self.kernels.deltas(adapters.deltas(index, projection));
             layer.adapt(deltas).map_err(failed)?;
         }
-        (self.adapters, self.most_rank) = (adapters.len(), adapters.most_rank());
+        (self.adapters, self.max_rank) = (adapters.len(), adapters.max_rank());
         // Reports errors of the asynchronous copies.
         self.kernels.synchronize().map_err(failed)?;
         Ok(self)
@@ -179,7 +179,7 @@ impl Decoder {
 
     /// Computes one step. Returns the logits of `batch.logit_rows`, as
     /// [`crate::model::Decoder::forward`] does, in `workspace`: `[rows, vocab]`, f32. Appends the
-    /// argmax of each of `batch.likeliest_rows` to `likeliest`; `None` if no logit is above minus
+    /// argmax of each of `batch.argmax_rows` to `likeliest`; `None` if no logit is above minus
     /// infinity.
     pub(crate) fn forward<'a>(
         &mut self,
@@ -192,7 +192,7 @@ impl Decoder {
         let kernels = &self.kernels;
         // Another part's device may be current on this thread, and cuBLAS uses the current one.
         kernels.bind()?;
-        self.rope.turn_to(&batch.positions, &mut self.angles);
+        self.rope.compute_angles(&batch.positions, &mut self.angles);
         let Angles { cos, sin } = &self.angles;
         let mut step = kernels.step(batch.spans(), &batch.slot_mapping, heads, pages, cos, sin)?;
         self.adapted.sort(batch, self.adapters)?;
@@ -200,7 +200,7 @@ impl Decoder {
             &self.adapted.plan(),
             batch.tokens.len(),
             self.adapters,
-            self.most_rank,
+            self.max_rank,
         )?;
         let x = self.embed(&batch.tokens, workspace)?;
         let mut h = kernels.rms_norm(&x, &self.layers[0].attention_norm, rms_eps)?;
@@ -216,7 +216,7 @@ impl Decoder {
             };
             h = kernels.add_rms_norm(&x, &added, next, rms_eps)?;
         }
-        let (whole, drawn) = (batch.logit_rows.len(), batch.likeliest_rows.len());
+        let (whole, drawn) = (batch.logit_rows.len(), batch.argmax_rows.len());
         let out = workspace.logits(whole * self.config.outputs());
         if whole + drawn == 0 {
             kernels.synchronize()?;

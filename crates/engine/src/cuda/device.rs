@@ -6,7 +6,7 @@ use candle_core::cuda_backend::cudarc::driver::{CudaContext, DriverError, sys};
 use crate::LoadError;
 
 /// The compute capability for which this build's kernels are compiled, e.g. `90`.
-const BUILT_FOR: &str = env!("QWEN_QUEUE_COMPUTE_CAP");
+const COMPUTE_CAPABILITY: &str = env!("QWEN_QUEUE_COMPUTE_CAP");
 
 /// Opens the GPU with this index, as `CUDA_VISIBLE_DEVICES` counts them.
 ///
@@ -35,10 +35,10 @@ pub(crate) fn open(ordinal: usize) -> Result<Device, LoadError> {
     }
     let context = CudaContext::new(ordinal).map_err(|error| cannot(describe(error)))?;
     let capability = context.compute_capability().map_err(|error| cannot(describe(error)))?;
-    let (has, needs) = (capability.0 * 10 + capability.1, digits(BUILT_FOR));
+    let (has, needs) = (capability.0 * 10 + capability.1, digits(COMPUTE_CAPABILITY));
     if has < needs {
         return Err(cannot(format!(
-            "its compute capability is {has}, this build's kernels are for {BUILT_FOR} and later; build with \
+            "its compute capability is {has}, this build's kernels are for {COMPUTE_CAPABILITY} and later; build with \
              CUDA_COMPUTE_CAP={has}"
         )));
     }

@@ -48,7 +48,7 @@ impl Linear {
                     Stored::Exact(numbers) => {
                         Tensor::from_vec(numbers, (outputs, inputs), device).map(Weight::Full)
                     }
-                    Stored::Bytes(dtype, bytes) => match full_type(dtype) {
+                    Stored::Bytes(dtype, bytes) => match full_precision_dtype(dtype) {
                         Some(dtype) => {
                             Tensor::from_raw_buffer(bytes, dtype, &[outputs, inputs], &Device::Cpu)
                                 .and_then(|weight| weight.to_device(device))
@@ -120,7 +120,7 @@ pub(super) fn quantized(
     ggml_file::qtensor_from_ggml(dtype, bytes, shape.to_vec(), device)
 }
 
-fn full_type(dtype: GgmlDType) -> Option<DType> {
+fn full_precision_dtype(dtype: GgmlDType) -> Option<DType> {
     match dtype {
         GgmlDType::F32 => Some(DType::F32),
         GgmlDType::F16 => Some(DType::F16),

@@ -61,7 +61,7 @@ pub enum SafetensorsError {
     },
     /// The index names a file outside the folder, or one that is not a safetensors file.
     #[error("the index names the file {name:?}; allowed are the names of files in the same folder")]
-    StrangeShard {
+    InvalidShardPath {
         /// The name.
         name: String,
     },

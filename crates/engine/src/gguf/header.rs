@@ -13,7 +13,7 @@ use crate::foreign;
 const DEFAULT_ALIGNMENT: u64 = 32;
 const MAX_DIMS: u32 = 4;
 /// The maximum capacity reserved by a count in the file; tables then grow as they are read.
-const RESERVE_AT_MOST: usize = 1 << 12;
+const MAX_RESERVED_CAPACITY: usize = 1 << 12;
 
 /// Everything before the tensor data.
 pub(super) struct Header {
@@ -60,7 +60,7 @@ fn read_metadata(
     cursor: &mut Cursor<'_>,
     count: usize,
 ) -> Result<HashMap<String, Value>, GgufError> {
-    let mut metadata = HashMap::with_capacity(count.min(RESERVE_AT_MOST));
+    let mut metadata = HashMap::with_capacity(count.min(MAX_RESERVED_CAPACITY));
     for index in 0..count {
         let key = cursor.string(&format!("metadata key {index}"))?;
         let kind = cursor.u32(&format!("the type of metadata {key:?}"))?;
@@ -107,7 +107,7 @@ fn read_array(cursor: &mut Cursor<'_>, key: &str) -> Result<Array, GgufError> {
     let count = cursor.count(&what, element_size)?;
     Ok(match kind {
         8 => {
-            let mut texts = Vec::with_capacity(count.min(RESERVE_AT_MOST));
+            let mut texts = Vec::with_capacity(count.min(MAX_RESERVED_CAPACITY));
             for _ in 0..count {
                 texts.push(cursor.string(&what)?);
             }
@@ -174,7 +174,7 @@ fn read_tensors(
     alignment: u64,
     file_len: u64,
 ) -> Result<HashMap<String, TensorInfo>, GgufError> {
-    let mut entries = Vec::with_capacity(count.min(RESERVE_AT_MOST));
+    let mut entries = Vec::with_capacity(count.min(MAX_RESERVED_CAPACITY));
     for index in 0..count {
         entries.push(read_tensor_entry(cursor, index)?);
     }

@@ -113,7 +113,7 @@ impl GgufFile {
         let path = path.as_ref();
         let (source, header) = open_part(path)?;
         let Some(split) = split::Split::read(&header, path)? else {
-            return Ok(Self::of_parts(path.display().to_string(), header, vec![source]));
+            return Ok(Self::from_sources(path.display().to_string(), header, vec![source]));
         };
         let (mut sources, mut whole): (Vec<Source>, Option<Header>) = (Vec::new(), None);
         for (number, part) in split.paths(path)?.iter().enumerate() {
@@ -127,7 +127,7 @@ impl GgufFile {
         }
         let whole = whole.unwrap_or(header);
         split.check_whole(&whole, path)?;
-        Ok(Self::of_parts(path.display().to_string(), whole, sources))
+        Ok(Self::from_sources(path.display().to_string(), whole, sources))
     }
 
     /// Parses a file that is part of the binary; messages call it `label`.
@@ -163,13 +163,13 @@ impl GgufFile {
         let bytes = source.in_memory().unwrap_or_default();
         let error = |problem| Metadata::new(label.to_owned()).error(problem);
         match Header::parse(bytes, bytes.len() as u64).map_err(error)? {
-            Some(header) => Ok(Self::of_parts(label.to_owned(), header, vec![source])),
+            Some(header) => Ok(Self::from_sources(label.to_owned(), header, vec![source])),
             // Unreachable: the whole file is in memory.
             None => Err(error(GgufError::BadMagic { found: Vec::new() })),
         }
     }
 
-    fn of_parts(label: String, header: Header, sources: Vec<Source>) -> Self {
+    fn from_sources(label: String, header: Header, sources: Vec<Source>) -> Self {
         let metadata = Metadata::of_gguf(label, header.metadata);
         Self(Arc::new(Inner { sources, metadata, tensors: header.tensors }))
     }

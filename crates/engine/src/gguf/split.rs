@@ -16,7 +16,7 @@ const COUNT: &str = "split.count";
 /// The key of the number of tensors in all parts.
 const TENSORS: &str = "split.tensors.count";
 /// A limit above the number of parts of any model.
-const MOST_PARTS: u32 = 9_999;
+const MAX_PARTS: u32 = 9_999;
 
 /// The metadata of one part about the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Split {
             Some(count) => count,
         };
         let part: u32 = number(header, NUMBER, path)?.unwrap_or(0);
-        if count > MOST_PARTS || part >= count {
+        if count > MAX_PARTS || part >= count {
             let problem = format!("it says that it is part {} of {count}", u64::from(part) + 1);
             return Err(error(path, GgufError::Split(problem)));
         }

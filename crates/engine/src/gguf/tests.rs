@@ -34,7 +34,7 @@ fn message(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn what_was_written_is_read() {
+fn written_files_are_parsed_to_the_same_values() {
     let file = parse(&sample()).unwrap();
     assert_eq!(file.require::<&str>("general.architecture").unwrap(), "qwen3");
     assert_eq!(file.require::<u32>("a.count").unwrap(), 7);
@@ -54,7 +54,7 @@ fn what_was_written_is_read() {
 }
 
 #[test]
-fn getters_say_what_is_wrong() {
+fn getter_errors_name_the_key_and_its_actual_type() {
     let file = parse(&sample()).unwrap();
     let text = |error: LoadError| error.to_string();
     assert!(text(file.require::<u32>("absent").unwrap_err()).contains("\"absent\" is missing"));
@@ -65,7 +65,7 @@ fn getters_say_what_is_wrong() {
 }
 
 #[test]
-fn every_truncation_is_an_error_that_says_so() {
+fn every_truncation_is_reported_as_truncated() {
     let whole = sample();
     // The file ends with padding after the last tensor's data.
     let padding = whole.iter().rev().take_while(|byte| **byte == 0).count();
@@ -97,7 +97,7 @@ fn flipped_bytes_never_panic() {
 }
 
 #[test]
-fn every_huge_claim_is_refused() {
+fn every_huge_length_is_refused() {
     let whole = sample();
     for at in (4..whole.len() - 8).step_by(1) {
         for claim in [u64::MAX, u64::MAX / 2, 1 << 40, 1 << 33] {
@@ -113,7 +113,7 @@ fn every_huge_claim_is_refused() {
 }
 
 #[test]
-fn foreign_files_are_named() {
+fn wrong_magic_version_and_endianness_are_refused_by_name() {
     assert!(message(b"PK\x03\x04 and so on").contains("[50, 4b, 03, 04]"));
     let mut bytes = sample();
     bytes[4..8].copy_from_slice(&1u32.to_le_bytes());
@@ -133,7 +133,7 @@ fn with_type(id: u32) -> Vec<u8> {
 }
 
 #[test]
-fn unsupported_types_are_named_with_what_is_supported() {
+fn unsupported_tensor_types_are_refused_with_the_supported_ones() {
     for (id, name) in
         [(23, "IQ4_XS"), (39, "MXFP4"), (9, "Q8_1"), (4, "number 4"), (99, "number 99")]
     {
@@ -147,7 +147,7 @@ fn unsupported_types_are_named_with_what_is_supported() {
 }
 
 #[test]
-fn duplicates_misalignment_and_bad_alignment_are_refused() {
+fn duplicates_misaligned_offsets_and_invalid_alignments_are_refused() {
     let mut bytes = sample();
     let at = bytes.windows(7).position(|window| window == b"a.count").unwrap();
     bytes[at..at + 7].copy_from_slice(b"a.flags");
@@ -166,7 +166,7 @@ fn duplicates_misalignment_and_bad_alignment_are_refused() {
 }
 
 #[test]
-fn missing_files_and_directories_are_named() {
+fn missing_files_and_directories_are_refused_by_name() {
     let error = GgufFile::open("/no/such/model.gguf").unwrap_err().to_string();
     assert!(error.contains("/no/such/model.gguf"), "{error}");
     let folder = tempfile::tempdir().unwrap();
@@ -177,7 +177,7 @@ fn missing_files_and_directories_are_named() {
 }
 
 #[test]
-fn a_file_on_disk_holds_what_a_copy_holds() {
+fn tensors_read_from_disk_equal_those_read_from_memory() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures/qwen3/qwen3-q8_0.gguf");
     let file = GgufFile::open(&path).unwrap();
@@ -194,7 +194,7 @@ fn a_file_on_disk_holds_what_a_copy_holds() {
 
 /// A header that is longer than the first read.
 #[test]
-fn long_headers_are_read_whole() {
+fn headers_longer_than_the_first_read_are_parsed_completely() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("long.gguf");
     let filler = "x".repeat(HEADER_BYTES as usize / 2);

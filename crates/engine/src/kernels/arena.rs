@@ -32,7 +32,7 @@ static CURRENT: Mutex<Weak<Chunk>> = Mutex::new(Weak::new());
 
 /// Makes the next allocation start a new chunk. Call before loading a model: models then share no
 /// chunk, so unloading one returns all of its memory.
-pub(crate) fn begin_anew() {
+pub(crate) fn start_new_chunk() {
     *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Weak::new();
 }
 
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn regions_hold_numbers() {
+    fn regions_are_zeroed_and_writable() {
         let mut halves = Region::<f16>::zeroed(33);
         let mut floats = Region::<f32>::zeroed(5);
         assert!(halves.iter().all(|half| *half == f16::ZERO) && *floats == [0.0; 5]);

@@ -23,7 +23,7 @@ const BLOCK_ROWS: usize = 64;
 const SIDE_BY_SIDE: usize = 4;
 
 /// How many rows are computed side by side in a unit of `rows` rows.
-fn side_by_side(rows: usize) -> usize {
+fn rows_per_pass(rows: usize) -> usize {
     rows.next_power_of_two().min(SIDE_BY_SIDE)
 }
 
@@ -193,7 +193,7 @@ fn run_unit(
         scratch.q.extend(from.iter().map(|q| q * scale));
     }
     // Rows are computed side by side; the padding rows are computed and not used.
-    let padded = rows.next_multiple_of(side_by_side(rows));
+    let padded = rows.next_multiple_of(rows_per_pass(rows));
     scratch.q.resize(padded * head_dim, 0.0);
     scratch.scores.resize(padded * PAGE_TOKENS, 0.0);
     scratch.sums.clear();
@@ -300,7 +300,7 @@ unsafe fn mix_page_kernel<L: Lanes>(
 ) {
     // SAFETY: `dispatch!` has checked the instructions; `mix_page_rows` checks the lengths.
     unsafe {
-        match side_by_side(state.rows) {
+        match rows_per_pass(state.rows) {
             1 => mix_page_rows::<L, 1>(state, keys, values, q, scores, sums, largest, weights),
             2 => mix_page_rows::<L, 2>(state, keys, values, q, scores, sums, largest, weights),
             _ => mix_page_rows::<L, SIDE_BY_SIDE>(
@@ -344,7 +344,7 @@ unsafe fn mix_page_rows<L: Lanes, const R: usize>(
                 let seen = (state.position + token).clamp(0, state.filled as isize) as usize;
                 let scores = &mut scores[row * PAGE_TOKENS..(row + 1) * PAGE_TOKENS];
                 let sums = &mut sums[row * dim..(row + 1) * dim];
-                weigh_row::<L>(seen, scores, sums, &mut largest[row], &mut weights[row]);
+                scores_to_weights::<L>(seen, scores, sums, &mut largest[row], &mut weights[row]);
             }
             let sums = sums.as_mut_ptr().add(row * dim);
             let scores = &scores[row * PAGE_TOKENS..];
@@ -398,7 +398,7 @@ unsafe fn score_rows<L: Lanes, const R: usize>(
 /// found, the earlier sums are scaled down. A row that sees none of the page's tokens stays
 /// unchanged.
 #[inline(always)]
-unsafe fn weigh_row<L: Lanes>(
+unsafe fn scores_to_weights<L: Lanes>(
     seen: usize,
     scores: &mut [f32],
     sums: &mut [f32],

@@ -33,7 +33,7 @@ pub(crate) fn dequantize(dtype: GgmlDType, row: &[u8], out: &mut [f32]) -> Resul
         _ => false,
     };
     if !done {
-        by_copy(dtype, row, out)?;
+        dequantize_with_candle(dtype, row, out)?;
     }
     Ok(())
 }
@@ -52,7 +52,7 @@ fn typed<T: GgmlType>(row: &[u8], out: &mut [f32]) -> bool {
 }
 
 /// The twin: candle copies the row to aligned memory and makes a tensor of it.
-fn by_copy(dtype: GgmlDType, row: &[u8], out: &mut [f32]) -> Result<()> {
+fn dequantize_with_candle(dtype: GgmlDType, row: &[u8], out: &mut [f32]) -> Result<()> {
     let row = ggml_file::qtensor_from_ggml(dtype, row, vec![out.len()], &Device::Cpu)?;
     out.copy_from_slice(&as_numbers(&row.dequantize(&Device::Cpu)?)?);
     Ok(())
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_match_candles_dequantization() {
+    fn dequantized_rows_match_candle() {
         let numbers: Vec<f32> = (0..512).map(|n| (n as f32 * 0.37).sin()).collect();
         let tensor = Tensor::from_vec(numbers, 512, &Device::Cpu).unwrap();
         for dtype in [
@@ -88,7 +88,7 @@ mod tests {
             let row = row.data().unwrap();
             let (mut ours, mut twin) = (vec![0.0; 512], vec![1.0; 512]);
             dequantize(dtype, &row, &mut ours).unwrap();
-            by_copy(dtype, &row, &mut twin).unwrap();
+            dequantize_with_candle(dtype, &row, &mut twin).unwrap();
             assert_eq!(ours, twin, "{dtype:?}");
             assert!(dequantize(dtype, &row[..row.len() - 2], &mut ours).is_err(), "{dtype:?}");
         }

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_level_gives_the_dot_products() {
+    fn every_simd_level_computes_the_dot_products() {
         for (rows, outputs, inputs) in [(1, 1, 5), (3, 7, 24), (300, 9, 64), (2, 128, 96)] {
             let numbers = |len: usize, step: f32| -> Vec<f32> {
                 (0..len).map(|n| (n as f32 * step).sin()).collect()

@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_the_largest_is_chosen() {
+    fn argmax_returns_the_first_of_equal_maxima() {
         for len in [0, 1, 15, 16, 64, BLOCK, BLOCK + 7, 5 * BLOCK + 40] {
             // Few different values, so that many are equal.
             let logits: Vec<f32> = (0..len).map(|n| ((n * 7_919) % 13) as f32 - 6.0).collect();
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn nan_is_never_the_largest_on_any_level() {
+    fn argmax_never_returns_nan_on_any_simd_level() {
         let (nan, less) = (f32::NAN, f32::NEG_INFINITY);
         let extremes = [nan, -nan, less, f32::INFINITY, f32::MIN, f32::MAX, 0.0, -0.0, 1e-45];
         for filler in extremes {

@@ -7,7 +7,7 @@ use super::parallel::{SharedOut, for_pieces};
 use super::simd::{Lanes, Level, dispatch};
 
 /// The largest rank.
-pub(crate) const MOST_RANK: usize = 512;
+pub(crate) const MAX_RANK: usize = 512;
 
 /// Rows that are computed side by side.
 const TILE: usize = 4;
@@ -22,7 +22,7 @@ pub(crate) struct LowRank<'a> {
     pub(crate) a: &'a [f32],
     /// `[rank, outputs]`: the second matrix, transposed.
     pub(crate) b: &'a [f32],
-    /// From 1 to [`MOST_RANK`].
+    /// From 1 to [`MAX_RANK`].
     pub(crate) rank: usize,
     /// The factor for `a · x`: alpha / rank, or alpha / √rank with rsLoRA.
     pub(crate) scale: f32,
@@ -33,7 +33,7 @@ pub(crate) struct LowRank<'a> {
 pub(crate) fn add(delta: LowRank<'_>, rows: &[u32], x: &[f32], y: &mut [f32]) {
     let LowRank { a, b, rank, .. } = delta;
     let (inputs, outputs) = (a.len() / rank, b.len() / rank);
-    assert!((1..=MOST_RANK).contains(&rank) && a.len() == rank * inputs, "no such rank");
+    assert!((1..=MAX_RANK).contains(&rank) && a.len() == rank * inputs, "no such rank");
     assert!(b.len() == rank * outputs && rows.is_sorted_by(|one, next| one < next), "rows twice");
     let down = Level::best_for(&[inputs]);
     let up = Level::best_for(&[outputs]);
@@ -41,18 +41,18 @@ pub(crate) fn add(delta: LowRank<'_>, rows: &[u32], x: &[f32], y: &mut [f32]) {
     let tiles = rows.len().div_ceil(TILE);
     let cost = rows.len() * rank * (inputs + outputs) / PER_OPERATION;
     for_pieces(tiles, cost, |pieces| {
-        let mut between = [0.0; TILE * MOST_RANK];
+        let mut between = [0.0; TILE * MAX_RANK];
         for tile in pieces {
             let rows = &rows[tile * TILE..((tile + 1) * TILE).min(rows.len())];
             let between = &mut between[..rows.len() * rank];
-            run_down(down, a, delta.scale, inputs, rows, x, between);
-            run_up(up, b, rank, outputs, rows, between, shared);
+            down_project(down, a, delta.scale, inputs, rows, x, between);
+            up_project(up, b, rank, outputs, rows, between, shared);
         }
     });
 }
 
 dispatch!(
-    fn run_down = down_kernel(
+    fn down_project = down_kernel(
         a: &[f32],
         scale: f32,
         inputs: usize,
@@ -106,12 +106,16 @@ unsafe fn dots<L: Lanes, const R: usize>(
     let mut j = 0;
     while j + 4 <= rank {
         // SAFETY: the four rows from `j` on are in `a`.
-        unsafe { some_dots::<L, R, 4>(&a[j * inputs..(j + 4) * inputs], inputs, x, j, rank, out) };
+        unsafe {
+            dots_of_block::<L, R, 4>(&a[j * inputs..(j + 4) * inputs], inputs, x, j, rank, out)
+        };
         j += 4;
     }
     while j < rank {
         // SAFETY: the row `j` is in `a`.
-        unsafe { some_dots::<L, R, 1>(&a[j * inputs..(j + 1) * inputs], inputs, x, j, rank, out) };
+        unsafe {
+            dots_of_block::<L, R, 1>(&a[j * inputs..(j + 1) * inputs], inputs, x, j, rank, out)
+        };
         j += 1;
     }
 }
@@ -122,7 +126,7 @@ unsafe fn dots<L: Lanes, const R: usize>(
 /// As for [`dots`]; `a` has `J * inputs` numbers.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // several arrays are walked side by side
-unsafe fn some_dots<L: Lanes, const R: usize, const J: usize>(
+unsafe fn dots_of_block<L: Lanes, const R: usize, const J: usize>(
     a: &[f32],
     inputs: usize,
     x: [*const f32; R],
@@ -151,7 +155,7 @@ unsafe fn some_dots<L: Lanes, const R: usize, const J: usize>(
 }
 
 dispatch!(
-    fn run_up = up_kernel(
+    fn up_project = up_kernel(
         b: &[f32],
         rank: usize,
         outputs: usize,
@@ -205,12 +209,12 @@ unsafe fn sums<L: Lanes, const R: usize>(
     let mut at = 0;
     while at + 2 * L::N <= outputs {
         // SAFETY: every row has `2 * N` numbers from `at` on.
-        unsafe { some_sums::<L, R, 2>(b, outputs, y, between, rank, at) };
+        unsafe { sums_of_block::<L, R, 2>(b, outputs, y, between, rank, at) };
         at += 2 * L::N;
     }
     if at < outputs {
         // SAFETY: every row has `N` numbers from `at` on, as `outputs` is a multiple of `N`.
-        unsafe { some_sums::<L, R, 1>(b, outputs, y, between, rank, at) };
+        unsafe { sums_of_block::<L, R, 1>(b, outputs, y, between, rank, at) };
     }
 }
 
@@ -220,7 +224,7 @@ unsafe fn sums<L: Lanes, const R: usize>(
 /// As for [`sums`]; `at + V * N` is at most `outputs`.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // several arrays are walked side by side
-unsafe fn some_sums<L: Lanes, const R: usize, const V: usize>(
+unsafe fn sums_of_block<L: Lanes, const R: usize, const V: usize>(
     b: &[f32],
     outputs: usize,
     y: [*mut f32; R],
@@ -259,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_result_matches_the_formula_and_ignores_other_rows() {
+    fn low_rank_delta_matches_the_formula_and_leaves_other_rows_alone() {
         const TOKENS: usize = 13;
         // Ranks and lengths that are not multiples of each other or of the tile.
         for (rank, inputs, outputs) in
@@ -303,15 +307,15 @@ mod tests {
     }
 
     #[test]
-    fn every_level_agrees_with_the_twin() {
+    fn every_simd_level_matches_the_scalar_twin() {
         const ROWS: [u32; 6] = [0, 1, 3, 4, 5, 8];
         let (rank, inputs, outputs) = (7, 64, 96);
         let (a, b) = (numbers(rank * inputs, 5), numbers(rank * outputs, 6));
         let (x, y) = (numbers(9 * inputs, 7), numbers(9 * outputs, 8));
         let run = |level: Level| {
             let (mut between, mut y) = (vec![0.0; ROWS.len() * rank], y.clone());
-            run_down(level, &a, 1.5, inputs, &ROWS, &x, &mut between);
-            run_up(level, &b, rank, outputs, &ROWS, &between, SharedOut::new(&mut y));
+            down_project(level, &a, 1.5, inputs, &ROWS, &x, &mut between);
+            up_project(level, &b, rank, outputs, &ROWS, &between, SharedOut::new(&mut y));
             y
         };
         let twin = run(Level::Scalar);
@@ -324,7 +328,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "rows twice")]
-    fn a_repeated_row_panics() {
+    fn repeated_row_indexes_panic() {
         let delta = LowRank { a: &[1.0; 8], b: &[1.0; 8], rank: 1, scale: 1.0 };
         add(delta, &[1, 1], &[0.0; 16], &mut [0.0; 16]);
     }

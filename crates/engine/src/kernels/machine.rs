@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_emulates_each_machine_and_then_its_own() {
+    fn machine_emulation_sets_the_simd_levels_and_restores_them() {
         let own = (packed::Level::best(), simd::Level::best_for(&[16]));
         for machine in Machine::all() {
             let (packed, simd) =

@@ -7,10 +7,10 @@ use super::pool;
 /// Work, in simple operations, that is done on one thread: about ten microseconds. Waking threads
 /// for less costs more than it saves, and on a busy machine each may first wait for another
 /// program's time slice.
-const WORTH_SHARING: usize = 1 << 16;
+const MIN_PARALLEL_WORK: usize = 1 << 16;
 
 /// How often the remaining work is halved, so that no thread waits long for the last piece.
-const HALVINGS: usize = 5;
+const HALVING_ROUNDS: usize = 5;
 
 /// Returns the first item of piece `piece` when `items` are cut for `threads` threads.
 ///
@@ -19,25 +19,25 @@ const HALVINGS: usize = 5;
 /// prefetcher follows, and the last pieces are short.
 fn start_of(piece: usize, threads: usize, items: usize) -> usize {
     let (round, thread) = (piece / threads, piece % threads);
-    if round > HALVINGS {
+    if round > HALVING_ROUNDS {
         return items;
     }
     let left = items >> round;
-    let of_round = if round == HALVINGS { left } else { left - (left >> 1) };
+    let of_round = if round == HALVING_ROUNDS { left } else { left - (left >> 1) };
     items - left + thread * of_round / threads
 }
 
 /// Pieces per thread for items of uneven duration: enough that no thread waits long for the last,
 /// few enough that taking a piece costs little.
-const UNEVEN_PIECES: usize = 8;
+const UNEVEN_PIECES_PER_THREAD: usize = 8;
 
 /// As [`for_pieces`], for items of uneven duration. Pass the longest first.
 pub(crate) fn for_uneven_pieces(items: usize, cost: usize, work: impl Fn(Range<usize>) + Sync) {
-    if items <= 1 || cost < WORTH_SHARING {
+    if items <= 1 || cost < MIN_PARALLEL_WORK {
         work(0..items);
         return;
     }
-    let pieces = items.min(UNEVEN_PIECES * pool::threads());
+    let pieces = items.min(UNEVEN_PIECES_PER_THREAD * pool::threads());
     pool::run(pieces, &|piece| {
         work(piece * items / pieces..(piece + 1) * items / pieces);
     });
@@ -46,12 +46,12 @@ pub(crate) fn for_uneven_pieces(items: usize, cost: usize, work: impl Fn(Range<u
 /// Runs `work` on all of `0..items`, cut into pieces that each run on one thread. `cost` is the
 /// approximate number of simple operations in all; little work stays on the calling thread.
 pub(crate) fn for_pieces(items: usize, cost: usize, work: impl Fn(Range<usize>) + Sync) {
-    if items <= 1 || cost < WORTH_SHARING {
+    if items <= 1 || cost < MIN_PARALLEL_WORK {
         work(0..items);
         return;
     }
     let threads = pool::threads();
-    pool::run(threads * (HALVINGS + 1), &|piece| {
+    pool::run(threads * (HALVING_ROUNDS + 1), &|piece| {
         let (start, end) = (start_of(piece, threads, items), start_of(piece + 1, threads, items));
         if start < end {
             work(start..end);
@@ -124,24 +124,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_cover_all_items_once_longest_first() {
+    fn pieces_cover_each_item_once_with_the_longest_piece_first() {
         for threads in 1..9 {
             for items in (0..70).chain([1_000, 4_097]) {
-                let starts: Vec<usize> = (0..=threads * (HALVINGS + 1))
+                let starts: Vec<usize> = (0..=threads * (HALVING_ROUNDS + 1))
                     .map(|piece| start_of(piece, threads, items))
                     .collect();
                 assert_eq!((starts[0], starts.last()), (0, Some(&items)));
                 assert!(starts.is_sorted(), "{starts:?}");
                 let len = |piece: usize| starts[piece + 1] - starts[piece];
                 let last = starts.len() - 2;
-                assert!(len(last) <= items.div_ceil(threads << HALVINGS), "{starts:?}");
+                assert!(len(last) <= items.div_ceil(threads << HALVING_ROUNDS), "{starts:?}");
                 assert!(items < 100 || len(0).abs_diff(items / (2 * threads)) <= 1, "{starts:?}");
             }
         }
     }
 
     #[test]
-    fn each_item_gets_its_row_once() {
+    fn each_item_is_visited_once_with_its_row() {
         for (items, cost) in [(0, 0), (1, usize::MAX), (7, 0), (500, usize::MAX)] {
             let mut sums: Vec<f32> = (0..items).map(|item| item as f32).collect();
             let mut rows: Vec<f32> = (0..items * 3).map(|place| (place / 3) as f32).collect();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// How long an idle thread spins before it sleeps: longer than the time between two products of a
 /// step, and short enough not to waste a core.
-const AWAKE: Duration = Duration::from_micros(50);
+const SPIN_DURATION: Duration = Duration::from_micros(50);
 
 /// Calls a closure, given as a pointer, on a piece. Type-erased, so that it fits into an atomic.
 type Call = unsafe fn(*const (), usize);
@@ -148,7 +148,7 @@ impl Pool {
                 continue;
             }
             let since = *idle_since.get_or_insert_with(Instant::now);
-            if since.elapsed() < AWAKE {
+            if since.elapsed() < SPIN_DURATION {
                 (0..32).for_each(|_| std::hint::spin_loop());
                 continue;
             }
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_reaches_the_caller_and_the_threads_survive() {
+    fn a_panic_propagates_to_the_caller_and_the_threads_survive() {
         for _ in 0..50 {
             let outcome = catch_unwind(|| run(40, &|piece| assert!(piece != 17, "piece 17")));
             assert!(outcome.is_err());

@@ -83,7 +83,7 @@ pub(crate) fn norm_and_turn(
                 if let Some((weight, eps)) = norm {
                     norm_in_place(level, head, weight, eps);
                 }
-                turn_head(level, head, cos, sin);
+                rotate_head(level, head, cos, sin);
             }
         }
     });
@@ -168,9 +168,9 @@ unsafe fn swiglu_kernel<L: Lanes>(gate: &mut [f32], up: &[f32]) {
     }
 }
 
-dispatch!(fn turn_head = turn_kernel(head: &mut [f32], cos: &[f32], sin: &[f32]));
+dispatch!(fn rotate_head = rotate_kernel(head: &mut [f32], cos: &[f32], sin: &[f32]));
 #[inline(always)]
-unsafe fn turn_kernel<L: Lanes>(head: &mut [f32], cos: &[f32], sin: &[f32]) {
+unsafe fn rotate_kernel<L: Lanes>(head: &mut [f32], cos: &[f32], sin: &[f32]) {
     let half = cos.len();
     assert!(head.len() == 2 * half && sin.len() == half && half.is_multiple_of(L::N));
     for at in (0..half).step_by(L::N) {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn norms_and_sums_match_the_formula() {
+    fn rms_norms_and_residual_sums_match_the_formula() {
         for len in [7, 16, 24, 128] {
             let (x, y, weight) = (numbers(len * 3, 1), numbers(len * 3, 2), numbers(len, 3));
             let norm = |row: &[f32]| -> Vec<f32> {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_activation_matches_the_formula() {
+    fn swiglu_matches_the_formula() {
         for len in [5, 48, 4096 * 2 + 32, 4096 + 3] {
             let (mut gate, up) = (numbers(len, 4), numbers(len, 5));
             gate[0] = 200.0;
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn every_level_agrees_with_the_twin_on_extremes() {
+    fn every_simd_level_matches_the_scalar_twin_on_extreme_values() {
         const LEN: usize = 64;
         let weight = numbers(LEN, 3);
         for (index, x) in extremes(LEN).iter().enumerate() {
@@ -325,7 +325,7 @@ mod tests {
                     add_row(level, &mut sum, y);
                     swiglu_piece(level, &mut gated, y);
                     let (cos, sin) = weight.split_at(LEN / 2);
-                    turn_head(level, &mut turned, cos, sin);
+                    rotate_head(level, &mut turned, cos, sin);
                     [normed, in_place, sum, gated, turned]
                 };
                 let twin = run(Level::Scalar);

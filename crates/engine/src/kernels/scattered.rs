@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "told twice")]
-    fn a_repeated_row_panics() {
+    fn repeated_row_indexes_panic() {
         scatter_add(&[1.0; 4], &[1, 1], &[1.0; 2], 2, &mut [0.0; 8]);
     }
 }

@@ -69,7 +69,7 @@ mod tests {
     /// The twin is candle's own product. They differ in the order of sums and in how activations
     /// are quantized.
     #[test]
-    fn small_products_match_candles() {
+    fn small_products_match_candle() {
         for dtype in [
             GgmlDType::Q4_0,
             GgmlDType::Q4_1,

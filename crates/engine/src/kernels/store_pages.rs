@@ -7,7 +7,7 @@ use super::arena::Number;
 use super::parallel::{SharedOut, for_pieces};
 
 /// Numbers that are rounded in one call: `half` detects the machine's instructions once per call.
-const TOGETHER: usize = 64;
+const ROUNDING_CHUNK: usize = 64;
 
 /// A number type of pages.
 pub(crate) trait Kept: Number + Send + Sync {
@@ -61,9 +61,9 @@ pub(crate) fn store<T: Kept>(
                 let from = (token * kv_heads + head) * head_dim;
                 let (key, value) = (&keys[from..from + head_dim], &values[from..from + head_dim]);
                 T::round(value, &mut to_values[place * head_dim..(place + 1) * head_dim]);
-                let rows = to_keys.chunks_mut(TOGETHER * page_tokens);
-                for (key, rows) in key.chunks(TOGETHER).zip(rows) {
-                    let mut rounded = [T::ZERO; TOGETHER];
+                let rows = to_keys.chunks_mut(ROUNDING_CHUNK * page_tokens);
+                for (key, rows) in key.chunks(ROUNDING_CHUNK).zip(rows) {
+                    let mut rounded = [T::ZERO; ROUNDING_CHUNK];
                     T::round(key, &mut rounded[..key.len()]);
                     for (row, number) in rows.chunks_exact_mut(page_tokens).zip(rounded) {
                         row[place] = number;
@@ -104,7 +104,7 @@ mod tests {
     }
 
     fn check<T: Kept + PartialEq + std::fmt::Debug>() {
-        // Little work stays on one thread, much is shared; some heads are longer than `TOGETHER`.
+        // Little work stays on one thread, much is shared; some heads are longer than `ROUNDING_CHUNK`.
         for (tokens, kv_heads, head_dim) in [(1, 2, 6), (40, 8, 128), (7, 3, 80), (0, 1, 8)] {
             let layout = PageLayout { page_tokens: 32, kv_heads, head_dim };
             let slots: Vec<usize> = (0..tokens).map(|token| (token * 5 + 3) % 256).collect();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn every_number_is_stored_in_its_place() {
+    fn stored_pages_match_the_page_layout() {
         check::<f32>();
         check::<f16>();
     }

@@ -44,7 +44,7 @@ mod tests {
     const SHAPE: KvShape = KvShape { layers: 2, kv_heads: 2, head_dim: 4, kv_type: KvType::F16 };
 
     #[test]
-    fn the_pool_holds_the_batch_or_as_much_as_memory_allows() {
+    fn kv_pool_size_is_bounded_by_batch_setting_and_memory() {
         let plan = KvPlan::new(SHAPE, 1000, 4, None, usize::MAX);
         assert_eq!((plan.pages, plan.context_length), (125, 1000));
         assert_eq!(plan.bytes, 4000 * SHAPE.bytes_per_token());

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_stored_where_the_layout_says() {
+    fn keys_and_values_are_written_at_their_layout_offsets() {
         for kv_type in [KvType::F32, KvType::F16] {
             let shape = KvShape { layers: 2, kv_heads: 2, head_dim: 4, kv_type };
             let mut pool = KvPool::new(shape, 3);

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_depends_on_the_tenant_the_adapter_the_past_and_the_tokens() {
+    fn page_key_depends_on_tenant_adapter_prefix_and_tokens() {
         let root = PageKey::root("a");
         let page = root.next(&[1, 2]);
         assert_eq!(page, PageKey::root("a").next(&[1, 2]));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_depends_on_the_injected_content_behind_the_placeholders() {
+    fn page_key_depends_on_the_content_injected_at_placeholders() {
         let root = PageKey::root("a");
         let content = |hash: u8, offset| InjectedContent { row: 1, hash: [hash; 32], offset };
         let page = root.next_with(&[1, 9], [content(5, 0)]);

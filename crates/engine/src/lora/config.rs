@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::AdapterError;
 use super::pattern::Patterns;
-use crate::kernels::low_rank::MOST_RANK;
+use crate::kernels::low_rank::MAX_RANK;
 use crate::safetensors::Object;
 
 /// The settings of an adapter.
@@ -35,26 +35,30 @@ const MUST_BE_UNSET: [(&str, &str, &str); 14] = [
     (
         "trainable_token_indices",
         "it trains rows of the embedding (trainable_token_indices)",
-        MERGE_OR_WITHOUT,
+        MERGE_OR_RETRAIN_HINT,
     ),
-    ("target_parameters", "it adds to parameters of experts (target_parameters)", MERGE_OR_WITHOUT),
-    ("layer_replication", "it replicates layers (layer_replication)", MERGE_OR_WITHOUT),
+    (
+        "target_parameters",
+        "it adds to parameters of experts (target_parameters)",
+        MERGE_OR_RETRAIN_HINT,
+    ),
+    ("layer_replication", "it replicates layers (layer_replication)", MERGE_OR_RETRAIN_HINT),
     ("lora_bias", "it has biases (lora_bias)", "train with lora_bias=False"),
     ("fan_in_fan_out", "its weights are transposed (fan_in_fan_out)", "Qwen's layers are not"),
-    ("alora_invocation_tokens", "it is an activated LoRA", MERGE_OR_WITHOUT),
-    ("use_qalora", "it is a QA-LoRA adapter", MERGE_OR_WITHOUT),
-    ("use_bdlora", "it is a block-diagonal LoRA adapter", MERGE_OR_WITHOUT),
+    ("alora_invocation_tokens", "it is an activated LoRA", MERGE_OR_RETRAIN_HINT),
+    ("use_qalora", "it is a QA-LoRA adapter", MERGE_OR_RETRAIN_HINT),
+    ("use_bdlora", "it is a block-diagonal LoRA adapter", MERGE_OR_RETRAIN_HINT),
     ("arrow_config", "it is a router of adapters (arrow_config)", "load the adapters themselves"),
-    ("kasa_config", "it is a KaSA adapter", MERGE_OR_WITHOUT),
-    ("velora_config", "it is a VeLoRA adapter", MERGE_OR_WITHOUT),
-    ("monteclora_config", "it is a MonteCLoRA adapter", MERGE_OR_WITHOUT),
+    ("kasa_config", "it is a KaSA adapter", MERGE_OR_RETRAIN_HINT),
+    ("velora_config", "it is a VeLoRA adapter", MERGE_OR_RETRAIN_HINT),
+    ("monteclora_config", "it is a MonteCLoRA adapter", MERGE_OR_RETRAIN_HINT),
 ];
 
-const MERGE_OR_WITHOUT: &str = "train without it, or merge it into its base";
+const MERGE_OR_RETRAIN_HINT: &str = "train without it, or merge it into its base";
 
 /// Values of `init_lora_weights` that leave the base's weights unchanged. With others (PiSSA,
 /// OLoRA, LoftQ, CorDA) the adapter does not fit the published base.
-const KEEPING_THE_BASE: [&str; 4] = ["gaussian", "eva", "orthogonal", "mica"];
+const BASE_PRESERVING_INITS: [&str; 4] = ["gaussian", "eva", "orthogonal", "mica"];
 
 impl AdapterConfig {
     /// Reads the settings.
@@ -78,7 +82,7 @@ impl AdapterConfig {
             return Err(AdapterError::NotSupported { what, allowed: "supported is \"none\"" });
         }
         if let Some(Value::String(init)) = config.get("init_lora_weights")
-            && !KEEPING_THE_BASE.contains(&init.to_ascii_lowercase().as_str())
+            && !BASE_PRESERVING_INITS.contains(&init.to_ascii_lowercase().as_str())
         {
             let what =
                 format!("it is for a base that {:?} changed (init_lora_weights)", short(init));
@@ -104,7 +108,7 @@ impl AdapterConfig {
     /// Returns the rank of a module's matrices.
     pub(super) fn rank(&self, module: &str) -> Result<usize, AdapterError> {
         let rank = self.ranks.of(module)?.unwrap_or(self.rank);
-        if rank.fract() == 0.0 && (1.0..=MOST_RANK as f64).contains(&rank) {
+        if rank.fract() == 0.0 && (1.0..=MAX_RANK as f64).contains(&rank) {
             return Ok(rank as usize);
         }
         let what = format!("the rank of {module} is {rank}");

@@ -192,7 +192,7 @@ impl Adapters {
 
     /// The largest rank of all adapters; 0 if there are none.
     #[cfg(feature = "cuda")]
-    pub(crate) fn most_rank(&self) -> usize {
+    pub(crate) fn max_rank(&self) -> usize {
         let deltas = self.0.iter().flat_map(|one| one.layers.iter().flatten().flatten());
         deltas.map(|delta| delta.rank).max().unwrap_or(0)
     }

@@ -6,9 +6,9 @@ use super::AdapterError;
 use crate::safetensors::{Object, SafetensorsError};
 
 /// The most keys of a pattern: more than one for every projection of a hundred layers.
-const MOST_KEYS: usize = 1024;
+const MAX_PATTERN_KEYS: usize = 1024;
 /// The most bytes of one compiled key.
-const MOST_COMPILED: usize = 1 << 18;
+const MAX_COMPILED_BYTES: usize = 1 << 18;
 
 /// Values for the modules whose names end with a match of a key. As in PEFT, keys are regular
 /// expressions.
@@ -23,13 +23,13 @@ impl Patterns {
         let Some(value) = config.get(key) else { return Ok(Self { key, values: Vec::new() }) };
         let wrong = |expected: &str| AdapterError::from(config.wrong(key, expected, value));
         let entries = value.as_object().ok_or_else(|| wrong("an object of numbers"))?;
-        if entries.len() > MOST_KEYS {
-            return Err(wrong(&format!("an object of at most {MOST_KEYS} keys")));
+        if entries.len() > MAX_PATTERN_KEYS {
+            return Err(wrong(&format!("an object of at most {MAX_PATTERN_KEYS} keys")));
         }
         let entry = |(name, value): (&String, &serde_json::Value)| {
             let number = value.as_f64().ok_or_else(|| wrong("an object of numbers"))?;
             let regex = RegexBuilder::new(&format!(r"^(?:.*\.)?(?:{name})$"))
-                .size_limit(MOST_COMPILED)
+                .size_limit(MAX_COMPILED_BYTES)
                 .build()
                 .map_err(|_| {
                     let shown: String = name.chars().take(60).collect();

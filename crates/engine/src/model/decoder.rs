@@ -67,7 +67,7 @@ impl Decoder {
     /// # Errors
     /// When a tensor is missing, of another shape, or not used.
     pub(crate) fn check(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<(), LoadError> {
-        let weights = Weights::of_headers(checkpoint);
+        let weights = Weights::from_headers(checkpoint);
         Self::take(&weights, config, &Part::whole(config))?;
         unused::refuse(checkpoint, config, &weights.taken())
     }
@@ -79,7 +79,7 @@ impl Decoder {
     /// As [`load`](Self::load). Tensors of other parts are not checked.
     pub(crate) fn load_part(checkpoint: &Checkpoint, part: &Part) -> Result<Self, LoadError> {
         let config = checkpoint.config()?;
-        crate::kernels::arena::begin_anew();
+        crate::kernels::arena::start_new_chunk();
         Self::take(&Weights::of_part(checkpoint, part), &config, part)
     }
 
@@ -120,7 +120,7 @@ impl Decoder {
 
     /// Computes one step, and stores the keys and values of all tokens of the batch in `kv`.
     ///
-    /// Returns the logits of `batch.logit_rows`, then of `batch.likeliest_rows`: `[rows, vocab]` in f32. An
+    /// Returns the logits of `batch.logit_rows`, then of `batch.argmax_rows`: `[rows, vocab]` in f32. An
     /// embedding model returns the normalised hidden states of these rows instead, `[rows, hidden]`.
     ///
     /// A part that is not the last returns the residual stream, `[tokens, hidden]`, which also stays in the
@@ -137,7 +137,7 @@ impl Decoder {
         let ModelConfig { hidden, rms_eps, .. } = self.config;
         let tokens = batch.tokens.len();
         workspace.adapted.sort(batch, self.adapters.len())?;
-        self.rope.turn_to(&batch.positions, &mut workspace.angles);
+        self.rope.compute_angles(&batch.positions, &mut workspace.angles);
         let len = tokens * hidden;
         let x = workspace.x.of(len);
         if let Some(embedding) = &self.embedding {

@@ -29,7 +29,7 @@ impl Routing {
             self.chosen.resize(first + used, (0, 0.0));
             let chosen = &mut self.chosen[first..];
             take_largest(logits, chosen);
-            weigh(logits, chosen, normalized);
+            logits_to_weights(logits, chosen, normalized);
             for (expert, _) in chosen.iter() {
                 self.starts[expert + 1] += 1;
             }
@@ -91,7 +91,7 @@ fn take_largest(logits: &[f32], chosen: &mut [(usize, f32)]) {
 
 /// Replaces the logits of the chosen experts by their weights: the softmax over all experts or, if
 /// `normalized`, over the chosen ones.
-fn weigh(logits: &[f32], chosen: &mut [(usize, f32)], normalized: bool) {
+fn logits_to_weights(logits: &[f32], chosen: &mut [(usize, f32)], normalized: bool) {
     let Some((_, largest)) = chosen.first().copied() else { return };
     let share = |logit: f32| (logit - largest).exp();
     let all: f32 = if normalized {
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_sorted_by_the_experts_of_their_largest_logits() {
+    fn tokens_are_grouped_by_their_top_k_experts() {
         let logits: Vec<f32> = [[1.0, 3.0, 2.0, 0.0], [0.0, 2.0, -1.0, 5.0], [7.0, 7.0, 7.0, 1.0]]
             .into_iter()
             .flatten()
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn nan_and_infinite_logits_choose_as_many_experts_as_others() {
+    fn nan_and_infinite_logits_select_the_full_number_of_experts() {
         let mut routing = Routing::default();
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for logits in [[bad; 4], [1.0, bad, 2.0, bad]] {

@@ -113,7 +113,7 @@ fn prompt() -> Vec<u32> {
 }
 
 #[test]
-fn chunked_is_whole() {
+fn chunked_prefill_matches_unchunked_prefill() {
     on_every_machine(|rig| {
         let tokens = prompt();
         let table = rig.table(tokens.len());
@@ -130,7 +130,7 @@ fn chunked_is_whole() {
 }
 
 #[test]
-fn batch_is_single() {
+fn batched_logits_match_single_sequence_logits() {
     on_every_machine(|rig| {
         let tokens = prompt();
         // (first token, end, how many of these are in the pages already)
@@ -154,7 +154,7 @@ fn batch_is_single() {
 }
 
 #[test]
-fn cached_is_fresh() {
+fn cached_prefix_logits_match_uncached_logits() {
     on_every_machine(|rig| {
         let tokens = prompt();
         for (tenant, chunk) in [("a", usize::MAX), ("b", 33)] {
@@ -186,7 +186,7 @@ fn cached_is_fresh() {
 /// A sequence that was generated token by token is recomputed as a prompt, from its start or after pages
 /// that are still cached.
 #[test]
-fn preempted_is_undisturbed() {
+fn preempted_sequences_match_uninterrupted_ones() {
     on_every_machine(|rig| {
         let mut tokens = prompt()[..50].to_vec();
         let table = rig.table(90);

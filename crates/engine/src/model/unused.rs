@@ -6,10 +6,10 @@ use super::ModelConfig;
 use crate::{Checkpoint, LoadError};
 
 /// How many of them a message names.
-const NAMED: usize = 3;
+const MAX_NAMED_TENSORS: usize = 3;
 
 /// What the tensors of a head begin with that gives scores instead of tokens.
-const HEADS_OF_CLASSIFIERS: [&str; 7] =
+const CLASSIFIER_HEAD_PREFIXES: [&str; 7] =
     ["cls.", "score.", "classifier.", "v_head.", "value_head.", "reward_head.", "qa_outputs."];
 
 /// Refuses a checkpoint that has a tensor beside those that were taken, unless it is known to change nothing.
@@ -18,20 +18,22 @@ pub(super) fn refuse(
     config: &ModelConfig,
     taken: &BTreeSet<String>,
 ) -> Result<(), LoadError> {
-    let is_unused =
-        |name: &&str| !taken.contains(*name) && !is_harmless(name, checkpoint.ties_head(), config);
+    let is_unused = |name: &&str| {
+        !taken.contains(*name) && !is_harmless(name, checkpoint.has_tied_head(), config)
+    };
     let mut unused: Vec<&str> = checkpoint.tensor_names().filter(is_unused).collect();
     unused.sort_unstable();
     let unsupported = |problem: String| Err(checkpoint.metadata().unsupported(problem));
-    let is_head = |name: &&&str| HEADS_OF_CLASSIFIERS.iter().any(|head| name.starts_with(head));
+    let is_head = |name: &&&str| CLASSIFIER_HEAD_PREFIXES.iter().any(|head| name.starts_with(head));
     if let Some(head) = unused.iter().find(is_head) {
         return unsupported(format!(
             "it is a classifier or reward model (it has the tensor {head:?}), which gives scores and not text: \
              choose a model that writes text"
         ));
     }
-    let named: Vec<String> = unused.iter().take(NAMED).map(|name| format!("{name:?}")).collect();
-    let more = match unused.len().saturating_sub(NAMED) {
+    let named: Vec<String> =
+        unused.iter().take(MAX_NAMED_TENSORS).map(|name| format!("{name:?}")).collect();
+    let more = match unused.len().saturating_sub(MAX_NAMED_TENSORS) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };

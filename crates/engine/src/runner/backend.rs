@@ -20,7 +20,7 @@ pub(super) struct Backend {
     /// The stages before the last; empty if one place computes the whole model.
     before: Vec<Stage>,
     last: Stage,
-    /// Steps until the device is treated as lost: see [`Backend::lost_after`].
+    /// Steps until the device is treated as lost: see [`Backend::with_simulated_device_loss`].
     steps_left: Option<u64>,
     /// The argmax of the last step's rows; kept to reuse its memory.
     likeliest: Vec<Option<u32>>,
@@ -70,7 +70,7 @@ impl Backend {
     }
 
     /// Makes the device seem lost after that many steps.
-    pub(super) fn lost_after(self, steps: Option<u64>) -> Self {
+    pub(super) fn with_simulated_device_loss(self, steps: Option<u64>) -> Self {
         Self { steps_left: steps, ..self }
     }
 
@@ -94,13 +94,13 @@ impl Backend {
         }
     }
 
-    /// Returns the argmax of the last step's `likeliest_rows`; `None` where no logit is above minus infinity.
+    /// Returns the argmax of the last step's `argmax_rows`; `None` where no logit is above minus infinity.
     pub(super) fn likeliest(&self) -> &[Option<u32>] {
         &self.likeliest
     }
 
     /// Runs one step and returns the logits of `batch.logit_rows`, as [`Decoder::forward`] of the whole model
-    /// would. The argmax of `batch.likeliest_rows` is returned by [`Self::likeliest`].
+    /// would. The argmax of `batch.argmax_rows` is returned by [`Self::likeliest`].
     pub(super) fn forward<'a>(
         &mut self,
         batch: &ForwardBatch,
@@ -112,7 +112,7 @@ impl Backend {
             })?;
         }
         for stage in &mut self.before {
-            let handed = stage.hand_over(batch, workspace);
+            let handed = stage.run_stage(batch, workspace);
             // Rows of the embedding were read in this step: check that the files are unchanged.
             stage.check_unchanged()?;
             handed?;
@@ -145,7 +145,7 @@ impl Stage {
     }
 
     /// Computes its layers, and passes the residual stream to the next stage.
-    fn hand_over(
+    fn run_stage(
         &mut self,
         batch: &ForwardBatch,
         workspace: &mut Workspace,
@@ -174,7 +174,7 @@ impl Stage {
                 let outputs = model.config().outputs();
                 let (rows, drawn) = all.split_at_mut(batch.logit_rows.len() * outputs);
                 tokens.clear();
-                tokens.resize(batch.likeliest_rows.len(), None);
+                tokens.resize(batch.argmax_rows.len(), None);
                 let cost = drawn.len();
                 for_rows(tokens, drawn, outputs, cost, |token, row| {
                     *token = likeliest(row).map(|place| place as u32);

@@ -3,9 +3,9 @@
 use std::fmt;
 
 /// On the CPU, a batch of 16 has some five times the throughput of a single sequence; more gain little.
-const ON_CPU: usize = 16;
+const CPU_BATCH: usize = 16;
 /// A GPU reads its weights once for many more sequences.
-const ON_GPU: usize = 64;
+const GPU_BATCH: usize = 64;
 
 /// The KV tokens counted per sequence, unless the context is shorter. Longer sequences find room since
 /// others are shorter: admission checks the free pages.
@@ -25,7 +25,7 @@ pub(super) struct AutoBatch {
 impl AutoBatch {
     /// Returns the largest batch size, whatever the memory.
     pub(super) fn most(on_gpus: bool) -> usize {
-        if on_gpus { ON_GPU } else { ON_CPU }
+        if on_gpus { GPU_BATCH } else { CPU_BATCH }
     }
 
     /// Returns the batch size; at least 1.
@@ -36,10 +36,10 @@ impl AutoBatch {
 
 /// Returns how many sequences, up to `most`, fit into that many tokens; at least 1.
 pub(super) fn within(most: usize, tokens: usize, context_length: usize) -> usize {
-    (tokens / tokens_each(context_length)).clamp(1, most)
+    (tokens / tokens_per_sequence(context_length)).clamp(1, most)
 }
 
-fn tokens_each(context_length: usize) -> usize {
+fn tokens_per_sequence(context_length: usize) -> usize {
     SEQUENCE_TOKENS.min(context_length).max(1)
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for AutoBatch {
         let most = Self::most(self.on_gpus);
         write!(f, "auto: {most} on {}", if self.on_gpus { "a GPU" } else { "the CPU" })?;
         if self.sequences() < most {
-            let (tokens, each) = (self.tokens, tokens_each(self.context_length));
+            let (tokens, each) = (self.tokens, tokens_per_sequence(self.context_length));
             write!(f, ", fewer as there is room for {tokens} tokens, {each} for each")?;
         }
         Ok(())
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_device_and_the_pages_decide() {
+    fn auto_batch_size_follows_from_device_and_kv_capacity() {
         for (on_gpus, tokens, context_length, sequences) in [
             (false, 1 << 20, 40_960, 16),
             (true, 1 << 20, 40_960, 64),
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_told() {
+    fn auto_batch_size_is_displayed_with_its_reason() {
         assert_eq!(auto(false, 1 << 20, 4096).to_string(), "auto: 16 on the CPU");
         assert_eq!(auto(true, 1 << 20, 4096).to_string(), "auto: 64 on a GPU");
         let fewer = auto(false, 9_216, 4096).to_string();

@@ -11,7 +11,7 @@ use std::time::Instant;
 use grammar::ConstraintError;
 
 use super::backend::{Backend, StepError};
-use super::gauges::{Gauges, Halt};
+use super::gauges::{Gauges, HaltReason};
 use super::sink::Sink;
 use crate::api::{GenerateError, StopReason};
 use crate::batch::{ForwardBatch, Logits};
@@ -60,11 +60,11 @@ impl Compute {
         self.gauges.stopped.store(true, Ordering::Release);
         let error = match outcome {
             Ok(Ok(())) => GenerateError::Stopped,
-            Ok(Err(Halt::DeviceLost(problem))) => {
+            Ok(Err(HaltReason::DeviceLost(problem))) => {
                 tracing::error!("the device is lost: {problem}");
                 GenerateError::DeviceLost(problem)
             }
-            Ok(Err(Halt::ModelChanged(problem))) => {
+            Ok(Err(HaltReason::ModelChanged(problem))) => {
                 tracing::error!("the engine stops: {problem}");
                 GenerateError::Stopped
             }
@@ -85,7 +85,7 @@ impl Compute {
         }
     }
 
-    fn work(&mut self) -> Result<(), Halt> {
+    fn work(&mut self) -> Result<(), HaltReason> {
         while self.take_jobs() {
             self.round()?;
         }
@@ -93,7 +93,7 @@ impl Compute {
     }
 
     /// Runs one step, from scheduling to emitting tokens.
-    fn round(&mut self) -> Result<(), Halt> {
+    fn round(&mut self) -> Result<(), HaltReason> {
         // Take the plan for the round and put it back, so that a step does not allocate.
         let mut plan = std::mem::take(&mut self.plan);
         self.scheduler.schedule_into(Instant::now(), &mut plan);
@@ -101,8 +101,10 @@ impl Compute {
         if !plan.chunks.is_empty() {
             match self.step(&plan) {
                 Ok(()) => {}
-                Err(StepError::DeviceLost(problem)) => return Err(Halt::DeviceLost(problem)),
-                Err(StepError::ModelChanged(problem)) => return Err(Halt::ModelChanged(problem)),
+                Err(StepError::DeviceLost(problem)) => return Err(HaltReason::DeviceLost(problem)),
+                Err(StepError::ModelChanged(problem)) => {
+                    return Err(HaltReason::ModelChanged(problem));
+                }
                 Err(StepError::Compute(error)) => {
                     tracing::error!("a step failed: {error}");
                     for chunk in &plan.chunks {
@@ -199,7 +201,7 @@ impl Compute {
         }
         // Threads share the rows, so the sampling sinks are taken out of the map meanwhile: first those with
         // whole rows, then those with the argmax only, in the batch's order.
-        for wanted in [Logits::Last, Logits::Likeliest] {
+        for wanted in [Logits::Last, Logits::Argmax] {
             for chunk in plan.chunks.iter().filter(|chunk| chunk.samples) {
                 if self.wants(chunk.id) == wanted {
                     let sink = self.sinks.remove(&chunk.id);
@@ -324,7 +326,7 @@ mod tests {
     use crate::text::Tokenizer;
 
     #[test]
-    fn a_panic_ends_what_runs_and_what_waits() {
+    fn a_panic_fails_running_and_waiting_requests() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3");
         let file = GgufFile::open(folder.join("qwen3-f32.gguf")).unwrap();
         let model = Decoder::load(&file).unwrap();

@@ -1,7 +1,7 @@
 //! Describes the loaded model, for callers and for the log.
 
 use super::EngineOptions;
-use super::load::{DevicePlan, Loaded, commonest_format};
+use super::load::{DevicePlan, Loaded, most_common_format};
 use crate::Checkpoint;
 use crate::api::ModelInfo;
 use crate::model::ModelConfig;
@@ -15,7 +15,7 @@ pub(super) fn beside(adapters: &[String]) -> String {
 }
 
 /// Describes the memory plan for the log; of a single device without its name, which the line has already.
-pub(super) fn plan_of(devices: &[DevicePlan], layers: usize) -> String {
+pub(super) fn describe_plan(devices: &[DevicePlan], layers: usize) -> String {
     if let [DevicePlan { memory, .. }] = devices {
         return memory.to_string();
     }
@@ -35,7 +35,7 @@ pub(super) fn describe(
     ModelInfo {
         architecture: config.architecture.name().to_owned(),
         name: file.metadata().get::<&str>("general.name").ok().flatten().map(str::to_owned),
-        quantization: commonest_format(file),
+        quantization: most_common_format(file),
         parameters: file.parameters(),
         context_length: loaded.context_length,
         device: devices.join(","),

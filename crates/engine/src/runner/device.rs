@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn devices_are_read_and_written() {
+    fn device_names_are_parsed_and_displayed() {
         for text in ["auto", "cpu", "cuda:0", "cuda:13", "cuda:0,cpu", "cuda:2,cuda:0,cpu"] {
             assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
         }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_not_there_says_what_is_needed() {
+    fn missing_device_errors_name_the_device_and_the_remedy() {
         for text in ["cuda:97", "cuda:97,98", "cuda:97,cpu"] {
             let choice: DeviceChoice = text.parse().unwrap();
             let error = choice.open().unwrap_err().to_string();

@@ -23,12 +23,12 @@ pub(super) struct Gauges {
     /// Set when the thread takes no more jobs.
     pub(super) stopped: AtomicBool,
     /// Why the thread ended by itself, if it did.
-    pub(super) halt: OnceLock<Halt>,
+    pub(super) halt: OnceLock<HaltReason>,
 }
 
 /// The reason why results can no longer be trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Halt {
+pub(super) enum HaltReason {
     /// The device is gone, or its memory ran out.
     DeviceLost(String),
     /// A file of the model was changed since it was opened.

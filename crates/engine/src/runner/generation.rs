@@ -51,7 +51,7 @@ impl Generation {
         self.prompt_tokens
     }
 
-    /// Returns where the answer begins. [`AnswerStart::BeforeThought`] is only returned for constrained
+    /// Returns where the answer begins. [`AnswerStart::BeforeReasoning`] is only returned for constrained
     /// answers: others may begin with reasoning or not.
     pub fn answer_start(&self) -> AnswerStart {
         self.start

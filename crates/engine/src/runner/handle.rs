@@ -11,10 +11,10 @@ use grammar::ConstraintError;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::compute::{Compute, Job};
-use super::describe::{beside, describe, plan_of};
+use super::describe::{beside, describe, describe_plan};
 use super::device::Place;
 use super::embed::{EmbeddingSink, PendingEmbedding};
-use super::gauges::{Gauges, Halt};
+use super::gauges::{Gauges, HaltReason};
 use super::load::{DevicePlan, Loaded, load};
 use super::memory::MemoryPlan;
 use super::prompt::{PromptReader, ReadPrompt};
@@ -112,7 +112,7 @@ impl Engine {
         let loaded = load(&file, &config, adapters, &parts, options)?;
         let info = describe(&file, &config, &loaded, options);
         let Loaded { backend, devices, pages, context_length, batch } = loaded;
-        let backend = backend.lost_after(options.lose_device_after);
+        let backend = backend.with_simulated_device_loss(options.lose_device_after);
         let limits = Limits { max_batch: info.max_batch, step_tokens: options.step_tokens };
         let gauges = Arc::new(Gauges::default());
         let (jobs, inbox) = mpsc::channel();
@@ -144,7 +144,7 @@ impl Engine {
             batch.map_or(String::new(), |reason| format!(" ({reason})")),
             info.context_length,
             pages,
-            plan_of(&devices, config.layers),
+            describe_plan(&devices, config.layers),
         );
         let sampling_defaults = recommended(file.metadata());
         if !sampling_defaults.is_empty() {
@@ -154,7 +154,7 @@ impl Engine {
             );
         }
         let is_on_cpu = parts.iter().any(|(place, _)| matches!(place, Place::Cpu));
-        let cores = if is_on_cpu { Cores::beside_processor() } else { Cores::Spare };
+        let cores = if is_on_cpu { Cores::for_cpu_model() } else { Cores::Spare };
         let reader = PromptReader {
             tokenizer,
             template,
@@ -187,7 +187,7 @@ impl Engine {
         sizes: &[usize],
     ) -> Result<Self, LoadError> {
         Self::start_in(model, options, |_, _, _| {
-            Ok(places.iter().cloned().zip(Part::of_sizes(sizes)).collect())
+            Ok(places.iter().cloned().zip(Part::from_sizes(sizes)).collect())
         })
     }
 
@@ -257,7 +257,7 @@ impl Engine {
     /// too.
     pub fn lost_device(&self) -> Option<&str> {
         match self.0.gauges.halt.get() {
-            Some(Halt::DeviceLost(problem)) => Some(problem),
+            Some(HaltReason::DeviceLost(problem)) => Some(problem),
             _ => None,
         }
     }
@@ -266,7 +266,7 @@ impl Engine {
     /// emits nothing of the step that noticed it.
     pub fn changed_model(&self) -> Option<&str> {
         match self.0.gauges.halt.get() {
-            Some(Halt::ModelChanged(problem)) => Some(problem),
+            Some(HaltReason::ModelChanged(problem)) => Some(problem),
             _ => None,
         }
     }
@@ -295,7 +295,7 @@ impl Engine {
         let refused = |error: ConstraintError| GenerateError::InvalidRequest(error.to_string());
         let constraint = constraint.map_err(refused)?;
         let prompt_tokens = tokens.len();
-        let thinks = constraint.is_some() && start != AnswerStart::AtOnce;
+        let thinks = constraint.is_some() && start != AnswerStart::AtFirstToken;
         let reasoning = thinks
             .then(|| Reasoning::begin(start, &handle.constraints, &handle.reader.tokenizer))
             .transpose()
@@ -306,7 +306,7 @@ impl Engine {
             .constrained(constraint, reasoning);
         let sequence =
             Sequence::new(handle.new_id(), tokens, max_tokens, cancel.clone(), request.deadline)
-                .of_tenant(&request.tenant)
+                .with_tenant(&request.tenant)
                 .with_adapter(adapter)
                 .with_priority(request.priority);
         handle.send(Job { sequence, sink: Sink::Answer(Box::new(stream)) })?;
@@ -327,7 +327,7 @@ impl Engine {
         let (sink, pending) = EmbeddingSink::new(tokens.len(), dimensions, cancel.clone());
         // It ends with its prompt, so it needs room for one token only.
         let sequence = Sequence::new(handle.new_id(), tokens, 1, cancel, request.deadline)
-            .of_tenant(&request.tenant)
+            .with_tenant(&request.tenant)
             .with_priority(request.priority);
         handle.send(Job { sequence, sink: Sink::Embedding(sink) })?;
         Ok(pending)

@@ -6,7 +6,7 @@ use super::EngineOptions;
 use super::backend::{Backend, Stage};
 use super::batch::AutoBatch;
 use super::device::Place;
-use super::memory::{self, Held, MemoryPlan, Weighed, workspace_bytes};
+use super::memory::{self, Held, MemoryPlan, ModelBytes, workspace_bytes};
 use crate::architecture::{ModelConfig, Part};
 use crate::gguf::tensor_type;
 use crate::kv::{KvPlan, KvPool, KvShape, KvType, PAGE_TOKENS};
@@ -69,7 +69,7 @@ pub(super) fn load(
     let layers: Vec<Part> = parts.iter().map(|(_, part)| part.clone()).collect();
     let mut loaded = Vec::new();
     for ((place, part), adapters) in parts.iter().zip(adapters.divide(&layers)) {
-        let weighed = Weighed { weights: file.part_bytes(part), adapters: adapters.bytes() };
+        let weighed = ModelBytes { weights: file.part_bytes(part), adapters: adapters.bytes() };
         let weights = Weights::load(file, place, part, adapters, options);
         loaded.push((weights.map_err(|error| on(place, error))?, weighed));
     }
@@ -166,7 +166,7 @@ pub(super) fn kv_type(file: &Checkpoint) -> KvType {
 }
 
 /// Returns the most common format of the weights, by bytes.
-pub(super) fn commonest_format(file: &Checkpoint) -> String {
+pub(super) fn most_common_format(file: &Checkpoint) -> String {
     let mut bytes_by_type: HashMap<String, usize> = HashMap::new();
     for tensor in file.stored() {
         *bytes_by_type.entry(tensor_type::name_of(tensor.dtype)).or_default() += tensor.bytes;

@@ -73,15 +73,15 @@ impl Held {
     /// Returns the values of a device with that many free bytes. Reserves memory for kernels' code and for temporary buffers of products.
     #[cfg(feature = "cuda")]
     pub(super) fn on_device(free: Option<usize>) -> Self {
-        const KEPT_BACK: usize = 512 << 20;
-        let available = free.map(|free| free.saturating_sub(KEPT_BACK));
+        const RESERVED_BYTES: usize = 512 << 20;
+        let available = free.map(|free| free.saturating_sub(RESERVED_BYTES));
         Self { available, share: GPU_SHARE, ..Self::default() }
     }
 }
 
 /// The memory of a model's weights on a device, in bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Weighed {
+pub(super) struct ModelBytes {
     /// Weights.
     pub(super) weights: usize,
     /// Adapters.
@@ -91,7 +91,7 @@ pub(super) struct Weighed {
 impl MemoryPlan {
     /// Computes the plan after the weights are loaded and the number of pages is fixed.
     pub(super) fn new(
-        Weighed { weights, adapters }: Weighed,
+        ModelBytes { weights, adapters }: ModelBytes,
         workspace: usize,
         keys_and_values: usize,
         held: Held,
@@ -212,12 +212,12 @@ mod tests {
         let file = file();
         let config = file.config().unwrap();
         let kv = pages(&config, config.kv_shape(KvType::F32), options, held)?;
-        let weighed = Weighed { weights: file.weight_bytes(), adapters: 0 };
+        let weighed = ModelBytes { weights: file.weight_bytes(), adapters: 0 };
         Ok((MemoryPlan::new(weighed, workspace_bytes(&config, options), kv.bytes, held), kv))
     }
 
     #[test]
-    fn the_plan_counts_everything_and_refuses_what_does_not_fit() {
+    fn memory_plan_counts_every_item_and_refuses_models_that_do_not_fit() {
         let config = file().config().unwrap();
         let per_page = PAGE_TOKENS * config.kv_shape(KvType::F32).bytes_per_token();
         let free = |bytes| Held { available: Some(bytes), ..Held::default() };
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_process_holds_already_is_in_the_plan() {
+    fn memory_plan_includes_memory_already_held_by_the_process() {
         let total = |resident, peak| {
             let held = Held { resident: Some(resident), peak: Some(peak), ..Held::default() };
             plan(&EngineOptions::default(), held).unwrap().0.total

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_out_of_range_are_named() {
+    fn out_of_range_options_are_refused_by_name() {
         let options = EngineOptions { max_batch: 0, ..EngineOptions::default() };
         let error = options.check().unwrap_err().to_string();
         assert_eq!(error, "max_batch is 0; set it from 1 to 1024");

@@ -36,7 +36,7 @@ impl Outlet {
     }
 
     /// Returns whether it needs the logits that tokens are sampled from.
-    pub(super) fn wants_logits(&self) -> bool {
+    pub(super) fn needs_logits(&self) -> bool {
         self.logprobs.is_some()
     }
 
@@ -51,7 +51,7 @@ impl Outlet {
     /// Sends text, and the logprobs of the tokens that begin in it.
     pub(super) fn text(&mut self, text: String) {
         if !text.is_empty() {
-            let logprobs = self.logprobs.as_mut().map(|one| one.of_next(text.len()));
+            let logprobs = self.logprobs.as_mut().map(|one| one.take_logprobs_for(text.len()));
             let logprobs = logprobs.unwrap_or_default();
             // An error means that the caller is gone, which is fine.
             let _ = self.progress.send(Progress::Text { text, logprobs });
@@ -101,7 +101,7 @@ impl Logprobs {
 
     /// Returns the logprobs of the tokens that begin in the next `bytes` bytes of text. A token without text
     /// (part of a character) goes with the text after it.
-    fn of_next(&mut self, bytes: usize) -> Vec<TokenLogprobs> {
+    fn take_logprobs_for(&mut self, bytes: usize) -> Vec<TokenLogprobs> {
         self.sent += bytes;
         let begun = self.waiting.partition_point(|(begin, _)| *begin < self.sent);
         self.waiting.drain(..begun).map(|(_, told)| told).collect()

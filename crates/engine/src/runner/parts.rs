@@ -5,14 +5,14 @@ use super::batch::SEQUENCE_TOKENS;
 use super::device::Place;
 use super::load::kv_type;
 use super::memory::{CPU_SHARE, GPU_SHARE, available_on, context_length, workspace_bytes};
-use super::spread::{self, Needs, Room, Wish};
+use super::spread::{self, Needs, PageTargets, Room};
 use crate::architecture::{ModelConfig, Part};
 use crate::kv::{KvShape, PAGE_TOKENS};
 use crate::lora::Adapters;
 use crate::{Checkpoint, LoadError};
 
 /// The tokens per sequence for which room is reserved first: more do not move a layer off the GPUs.
-const COMFORT: usize = 4096;
+const SUFFICIENT_TOKENS: usize = 4096;
 
 /// Assigns layers to places: all to the only one, or divided by the memory of each.
 ///
@@ -53,7 +53,7 @@ pub(super) fn parts(
             file.label()
         );
     }
-    Ok(used.into_iter().map(|(place, _)| place.clone()).zip(Part::of_sizes(&sizes)).collect())
+    Ok(used.into_iter().map(|(place, _)| place.clone()).zip(Part::from_sizes(&sizes)).collect())
 }
 
 impl Room {
@@ -98,12 +98,14 @@ impl Needs {
         let pages = |tokens: usize| tokens.div_ceil(PAGE_TOKENS).max(1);
         let full = |context: usize| pages(context.saturating_mul(options.max_batch));
         // If the engine chooses the batch size, no layer is moved off the GPUs for a larger one.
-        let comfort = if options.auto_batch { SEQUENCE_TOKENS } else { COMFORT };
+        let comfort = if options.auto_batch { SEQUENCE_TOKENS } else { SUFFICIENT_TOKENS };
         let wish = match options.kv_tokens {
             Some(tokens) => {
-                Wish { least: pages(tokens), enough: pages(tokens), most: pages(tokens) }
+                PageTargets { least: pages(tokens), enough: pages(tokens), most: pages(tokens) }
             }
-            None => Wish { least: 1, enough: full(context.min(comfort)), most: full(context) },
+            None => {
+                PageTargets { least: 1, enough: full(context.min(comfort)), most: full(context) }
+            }
         };
         Self {
             layers,

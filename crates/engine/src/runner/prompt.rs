@@ -6,7 +6,7 @@ use crate::api::{EmbedRequest, GenerateError, Input, Request};
 use crate::text::{AnswerStart, ChatOptions, ChatTemplate, Tokenizer, template_message};
 
 /// The maximum number of tokens that `<think>` and the text after it may be split into.
-const OPENING_TOKENS: usize = 8;
+const MAX_OPENING_TOKENS: usize = 8;
 
 /// A request's tokenized prompt.
 #[derive(Debug)]
@@ -43,14 +43,14 @@ impl PromptReader {
             (Input::Chat(messages), Some(_)) => {
                 let rendered = self
                     .template
-                    .render_constrained(&as_templates_expect(messages)?, &request.chat);
+                    .render_constrained(&to_template_messages(messages)?, &request.chat);
                 let (prompt, start) = rendered.map_err(invalid)?;
                 (self.tokenizer.encode_prompt(&prompt).map_err(invalid)?, Some(start))
             }
             (input, _) => (self.tokens(input, &request.chat)?, None),
         };
         self.check(&tokens)?;
-        let end = &tokens[tokens.len().saturating_sub(OPENING_TOKENS)..];
+        let end = &tokens[tokens.len().saturating_sub(MAX_OPENING_TOKENS)..];
         let start = start.unwrap_or_else(|| AnswerStart::of(&self.tokenizer.decode(end)));
         let (prompt_tokens, context_length) = (tokens.len(), self.context_length);
         if prompt_tokens >= context_length {
@@ -103,8 +103,10 @@ impl PromptReader {
             Input::Tokens(tokens) => Ok(tokens.clone()),
             Input::Text(text) => self.tokenizer.encode(text).map_err(invalid),
             Input::Chat(messages) => {
-                let prompt =
-                    self.template.render(&as_templates_expect(messages)?, chat).map_err(invalid)?;
+                let prompt = self
+                    .template
+                    .render(&to_template_messages(messages)?, chat)
+                    .map_err(invalid)?;
                 self.tokenizer.encode_prompt(&prompt).map_err(invalid)
             }
         }
@@ -138,7 +140,7 @@ fn check_sampling(sampling: &Sampling, vocab: usize) -> Result<(), GenerateError
     Ok(())
 }
 
-fn as_templates_expect(messages: &[Message]) -> Result<Vec<serde_json::Value>, GenerateError> {
+fn to_template_messages(messages: &[Message]) -> Result<Vec<serde_json::Value>, GenerateError> {
     messages.iter().map(|message| template_message(message).map_err(invalid)).collect()
 }
 

@@ -26,7 +26,7 @@ impl Sink {
     /// Returns which logits of its last token are needed.
     pub(super) fn wants(&self) -> Logits {
         match self {
-            Self::Answer(stream) if stream.wants_likeliest_alone() => Logits::Likeliest,
+            Self::Answer(stream) if stream.needs_only_argmax() => Logits::Argmax,
             _ => Logits::Last,
         }
     }

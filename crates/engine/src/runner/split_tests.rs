@@ -63,7 +63,7 @@ impl Rig {
     fn new(file: &Checkpoint, sizes: &[usize], with: &[AdapterSource]) -> Self {
         let config = file.config().unwrap();
         let parts: Vec<(Place, Part)> =
-            Part::of_sizes(sizes).into_iter().map(|part| (Place::Cpu, part)).collect();
+            Part::from_sizes(sizes).into_iter().map(|part| (Place::Cpu, part)).collect();
         let kv_tokens = Some(PAGES * crate::kv::PAGE_TOKENS);
         let options = EngineOptions { kv_tokens, warm_up: false, ..EngineOptions::default() };
         let adapters = Adapters::load(with, &config).unwrap();
@@ -114,7 +114,7 @@ impl Rig {
 type Chunk<'a> = (&'a [u32], usize, &'a BlockTable, Logits, Option<AdapterId>);
 
 #[test]
-fn cut_anywhere_is_whole_to_the_bit() {
+fn split_models_are_bitwise_equal_to_the_whole_model() {
     let folder = tempfile::tempdir().unwrap();
     let five = synthetic(folder.path(), SynthShape::smallest().with_layers(5), SynthQuant::Q4KM);
     let experts =
@@ -150,7 +150,7 @@ fn cut_anywhere_is_whole_to_the_bit() {
 
 /// A part loads the tensors of its own layers from the file, and those at its end of the model.
 #[test]
-fn a_part_loads_what_is_its_own() {
+fn a_part_loads_only_its_own_tensors() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = std::fs::read(fixture("qwen2.5/qwen2.5-f16.gguf")).unwrap();
     // Removes a tensor by giving it another name of the same length.
@@ -162,7 +162,7 @@ fn a_part_loads_what_is_its_own() {
         std::fs::write(&path, bytes).unwrap();
         file(path).open().unwrap()
     };
-    let parts = Part::of_sizes(&[1, 1]);
+    let parts = Part::from_sizes(&[1, 1]);
     for (name, loads) in [
         ("blk.0.ffn_up.weight", [false, true]),
         ("blk.1.ffn_up.weight", [true, false]),
@@ -204,7 +204,7 @@ fn answer(engine: &Engine, requests: &[Request]) -> Vec<(String, Vec<u32>, usize
 /// With adapters and the base side by side, chunked prompts, cached pages and preempted sequences, the
 /// answers are those of the whole model for each request alone.
 #[test]
-fn an_engine_in_parts_answers_as_a_whole_one() {
+fn a_split_engine_answers_like_an_unsplit_engine() {
     const TOKENS: usize = 400;
     let model = file(fixture("qwen3/qwen3-q8_0.gguf"));
     let options = EngineOptions { adapters: adapters(), ..EngineOptions::default() };
@@ -256,7 +256,7 @@ fn an_engine_in_parts_answers_as_a_whole_one() {
 }
 
 #[test]
-fn an_embedding_is_the_whole_models() {
+fn split_engine_embeddings_equal_unsplit_ones() {
     let model = file(fixture("embedding/embedding.gguf"));
     let options = EngineOptions::default();
     let whole = Engine::start(&model, &options).unwrap();
@@ -271,7 +271,7 @@ fn an_embedding_is_the_whole_models() {
 }
 
 #[test]
-fn the_plan_says_what_each_device_takes() {
+fn memory_plan_lists_layers_and_bytes_per_device() {
     let model = file(fixture("qwen3/qwen3-q8_0.gguf"));
     let options =
         EngineOptions { adapters: adapters(), kv_tokens: Some(1000), ..EngineOptions::default() };
@@ -288,7 +288,7 @@ fn the_plan_says_what_each_device_takes() {
     assert_eq!(first.memory.keys_and_values, second.memory.keys_and_values);
     // Each part has a workspace; the head is in the last one, the embedding's file in the first one.
     assert_eq!(split.workspace, 2 * whole.workspace);
-    let line = describe::plan_of(&[first.clone(), second.clone()], 2);
+    let line = describe::describe_plan(&[first.clone(), second.clone()], 2);
     assert!(
         line.starts_with("on cpu 1 of 2 layers: 1 MiB of weights, 1 MiB of adapters, "),
         "{line}"
@@ -297,7 +297,7 @@ fn the_plan_says_what_each_device_takes() {
 }
 
 #[test]
-fn devices_that_can_not_share_a_model_are_refused() {
+fn device_combinations_that_cannot_share_a_model_are_refused() {
     let checkpoint = file(fixture("qwen3/qwen3-q8_0.gguf")).open().unwrap();
     let config = checkpoint.config().unwrap();
     let none = Adapters::default();
@@ -318,7 +318,7 @@ fn devices_that_can_not_share_a_model_are_refused() {
 /// Two parts on one GPU, and one on it and one on the CPU, with a division that memory would not choose.
 #[cfg(feature = "cuda")]
 #[test]
-fn parts_on_a_gpu_answer_as_a_whole_one() {
+fn a_gpu_split_engine_answers_like_an_unsplit_engine() {
     let gpu = match DeviceChoice::Cuda(0).open() {
         Ok(mut places) => places.remove(0),
         Err(reason) => return println!("skipped: {reason}"),

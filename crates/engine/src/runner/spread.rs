@@ -31,12 +31,12 @@ pub(super) struct Needs {
     /// A page's keys and values of one layer.
     pub(super) page: usize,
     /// The desired number of pages.
-    pub(super) pages: Wish,
+    pub(super) pages: PageTargets,
 }
 
 /// The desired number of pages.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wish {
+pub(super) struct PageTargets {
     /// The minimum: the exact number if it is set.
     pub(super) least: usize,
     /// The comfortable number: more do not move a layer off the GPUs.
@@ -52,7 +52,7 @@ pub(super) fn divide(needs: &Needs, rooms: &[Room]) -> Option<Vec<usize>> {
         Some((last, gpus)) if !last.is_gpu => (gpus, Some(last)),
         _ => (rooms, None),
     };
-    let Wish { least, enough, most } = needs.pages;
+    let PageTargets { least, enough, most } = needs.pages;
     let alone = |pages: usize, thousandths: usize| {
         let all = needs.layers.len();
         needs.fill(gpus, pages, thousandths, all..=all)
@@ -154,12 +154,12 @@ mod tests {
 
     /// Ten layers of 100 MiB, a head of 150, pages of 1 MiB per layer.
     fn needs(least: usize, enough: usize, most: usize) -> Needs {
-        let pages = Wish { least, enough, most };
+        let pages = PageTargets { least, enough, most };
         Needs { layers: vec![100 * MIB; 10], end: 150 * MIB, workspace: 50 * MIB, page: MIB, pages }
     }
 
     #[test]
-    fn equal_gpus_are_equally_full() {
+    fn layers_are_divided_in_proportion_to_gpu_memory() {
         // The head is larger than a layer, so the second GPU has at least one layer less.
         assert_eq!(divide(&needs(1, 1, 1), &[gpu(2000), gpu(2000)]), Some(vec![6, 4]));
         assert_eq!(divide(&needs(1, 1, 1), &[gpu(400), gpu(4000)]), Some(vec![1, 9]));
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_processor_takes_what_gpus_have_no_room_for() {
+    fn layers_that_do_not_fit_on_gpus_are_placed_on_the_cpu() {
         let wish = needs(1, 9, 1000);
         // Everything fits beside enough pages: 50 + 150 + 10 · 110.
         assert_eq!(divide(&wish, &[gpu(1300), cpu(9000)]), Some(vec![10, 0]));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn models_that_do_not_fit_are_refused() {
         let wish = needs(9, 9, 9);
         assert_eq!(divide(&wish, &[gpu(600), gpu(600)]), None, "neither of them has room");
         assert_eq!(
@@ -221,7 +221,7 @@ mod tests {
 
     /// Compares with all possible divisions: a division that fits is found, and no layer is on the CPU needlessly.
     #[test]
-    fn whatever_fits_is_found() {
+    fn division_finds_a_fit_whenever_one_exists() {
         let mut state = 1_u64;
         let mut random = |below: u64| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -232,7 +232,7 @@ mod tests {
             let layers = (0..2 + random(5)).map(|_| (20 + random(100)) * MIB).collect();
             let least = 1 + random(20);
             let enough = least + random(20);
-            let pages = Wish { least, enough, most: enough + random(50) };
+            let pages = PageTargets { least, enough, most: enough + random(50) };
             let (end, workspace) = (random(200) * MIB, random(60) * MIB);
             let needs = Needs { layers, end, workspace, page: MIB, pages };
             let mut rooms: Vec<Room> = (0..1 + random(2)).map(|_| gpu(40 + random(500))).collect();

@@ -85,9 +85,9 @@ impl Stream {
 
     /// Returns whether only the argmax of the next logits is needed: that token is taken, and [`Self::push`]
     /// does not read logits.
-    pub(super) fn wants_likeliest_alone(&self) -> bool {
+    pub(super) fn needs_only_argmax(&self) -> bool {
         let free = self.constraint.is_none() && self.reasoning.is_none();
-        free && self.sampler.draws_likeliest() && !self.outlet.wants_logits()
+        free && self.sampler.samples_argmax() && !self.outlet.needs_logits()
     }
 
     /// Samples the next token; returns `None` if no token is possible. `logits` is `[vocab]`, and unchanged

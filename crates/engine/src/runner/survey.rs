@@ -1,6 +1,6 @@
 //! Estimates a model's properties and memory before its weights are read.
 
-use super::load::{commonest_format, kv_type};
+use super::load::{kv_type, most_common_format};
 use super::memory::{ROOM, context_length, workspace_bytes};
 use super::{EngineOptions, batch};
 use crate::kv::PAGE_TOKENS;
@@ -51,7 +51,7 @@ impl Survey {
         let fixed = fixed.saturating_add(workspace).saturating_add(ROOM);
         let full = context_length.saturating_mul(options.max_batch);
         Ok(Self {
-            quantization: commonest_format(&file),
+            quantization: most_common_format(&file),
             context_length,
             fixed,
             per_token: config.kv_shape(kv_type(&file)).bytes_per_token(),
@@ -89,7 +89,7 @@ mod tests {
     use crate::Engine;
 
     #[test]
-    fn what_is_told_before_the_weights_is_what_an_engine_then_counts() {
+    fn survey_estimates_equal_the_memory_plan_of_the_engine() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         for name in ["qwen3/qwen3-q8_0", "qwen2.5/qwen2.5-f16", "qwen3moe/qwen3moe-q8_0"] {
             let file = ModelFile::Path(folder.join(format!("{name}.gguf")));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_engine_chooses_how_many_run_at_once() {
+    fn auto_batch_sets_the_engine_batch_size() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         for (name, kv_tokens, sequences) in [
             ("qwen3/qwen3-q8_0", None, 16),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_before_the_weights_is_refused() {
+    fn survey_refuses_missing_and_truncated_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.gguf");
         let survey = |path: &std::path::Path| {

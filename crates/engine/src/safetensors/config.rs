@@ -70,11 +70,11 @@ pub(super) fn read(
 ) -> Result<Facts, LoadError> {
     let damaged = |problem| super::damaged(metadata.label(), problem);
     let architecture = architecture(config, metadata)?;
-    other_keys::refuse_other_weights(folder, config, metadata)?;
-    other_keys::refuse_other_tasks(config, metadata)?;
-    refuse_other_scalings(config, metadata)?;
-    other_keys::refuse_other_values(architecture, config, metadata)?;
-    refuse_other_experts(architecture, config, metadata)?;
+    other_keys::refuse_prequantized_weights(folder, config, metadata)?;
+    other_keys::refuse_non_generative_models(config, metadata)?;
+    refuse_unsupported_scalings(config, metadata)?;
+    other_keys::refuse_unsupported_values(architecture, config, metadata)?;
+    refuse_unsupported_experts(architecture, config, metadata)?;
 
     let mut values: Vec<(String, Value, String)> = Vec::new();
     let mut set = |key: &str, value: Value, origin: &str| {
@@ -115,7 +115,7 @@ pub(super) fn read(
     let vocab = config.integer("vocab_size").map_err(damaged)?;
     let vocab = vocab.ok_or_else(|| damaged(config.missing("vocab_size", "an integer from 1")))?;
     let tied = config.flag("tie_word_embeddings").map_err(damaged)?;
-    other_keys::refuse_rest(config, metadata)?;
+    other_keys::refuse_unknown_keys(config, metadata)?;
 
     metadata.insert("general.architecture", Value::String(architecture.to_owned()), FILE);
     for (key, value, origin) in values {
@@ -139,7 +139,7 @@ fn architecture(config: &Object, metadata: &Metadata) -> Result<&'static str, Lo
 }
 
 /// Refuses configs that scale positions in a way that the decoder does not.
-fn refuse_other_scalings(config: &Object, metadata: &Metadata) -> Result<(), LoadError> {
+fn refuse_unsupported_scalings(config: &Object, metadata: &Metadata) -> Result<(), LoadError> {
     for key in ["rope_scaling", "rope_parameters"] {
         let scaling = config.get(key).and_then(Json::as_object);
         let said = || scaling.into_iter().flatten().filter(|(_, value)| !value.is_null());
@@ -169,7 +169,7 @@ fn refuse_other_scalings(config: &Object, metadata: &Metadata) -> Result<(), Loa
 }
 
 /// Refuses configs that route or place experts in a way that the decoder does not.
-fn refuse_other_experts(
+fn refuse_unsupported_experts(
     architecture: &str,
     config: &Object,
     metadata: &Metadata,

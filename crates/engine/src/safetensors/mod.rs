@@ -32,7 +32,7 @@ use candle_core::quantized::GgmlDType;
 pub use crate::error::SafetensorsError;
 pub(crate) use file::TensorFile;
 pub(crate) use json::Object;
-pub(crate) use shards::{INDEX, SINGLE, files_of_index};
+pub(crate) use shards::{INDEX, SINGLE_FILE, files_of_index};
 pub(crate) use tokenizer::FILES as TOKENIZER_FILES;
 
 use crate::error::LoadError;
@@ -104,7 +104,7 @@ impl SafetensorsModel {
         let tied = facts.tied.unwrap_or_else(|| !shards.tensors.contains_key(names::HEAD));
         let model =
             Self(Arc::new(Inner { metadata, shards, quantization, vocab: facts.vocab, tied }));
-        model.say_what_falls_back();
+        model.log_quantization_fallbacks();
         Ok(model)
     }
 
@@ -176,7 +176,7 @@ impl SafetensorsModel {
     fn target(&self, name: &str, entry: &Entry) -> Option<Target> {
         match entry.shape.as_slice() {
             [_] => Some(Target { dtype: GgmlDType::F32, fell_back: false }),
-            [_, _] if names::is_exact(name) => {
+            [_, _] if names::stays_unquantized(name) => {
                 Some(Target { dtype: GgmlDType::F32, fell_back: false })
             }
             [.., inputs] => {
@@ -187,7 +187,7 @@ impl SafetensorsModel {
         }
     }
 
-    fn say_what_falls_back(&self) {
+    fn log_quantization_fallbacks(&self) {
         let tensors = self.0.shards.tensors.iter();
         let matrices = tensors.filter(|(name, entry)| {
             names::is_known(name) && entry.shape.len() > 1 && *name != names::EMBEDDING
@@ -228,7 +228,7 @@ impl SafetensorsModel {
 
     /// Finds a tensor by the decoder's name: its name in the files, and its location.
     fn find(&self, name: &str) -> Option<(String, &Entry)> {
-        let theirs = names::in_files(name)?;
+        let theirs = names::transformers_name(name)?;
         let entry = self.0.shards.tensors.get(&theirs)?;
         Some((theirs, entry))
     }
@@ -236,7 +236,7 @@ impl SafetensorsModel {
     /// Finds a tensor by the decoder's name, and checks its shape and that its format is supported.
     fn require(&self, name: &str, shape: &[usize]) -> Result<(String, &Entry, Float), LoadError> {
         let Some((tensor, entry)) = self.find(name) else {
-            let tensor = names::in_files(name).unwrap_or_else(|| name.to_owned());
+            let tensor = names::transformers_name(name).unwrap_or_else(|| name.to_owned());
             let hint = match tensor == names::HEAD {
                 true => {
                     ", though config.json says that the embedding is not the head \

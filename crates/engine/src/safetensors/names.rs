@@ -41,7 +41,7 @@ pub(super) const HEAD: &str = "lm_head.weight";
 
 /// Returns the name in the files, or `None` for an unknown name:
 /// `blk.3.attn_q.bias` → `model.layers.3.self_attn.q_proj.bias`.
-pub(super) fn in_files(name: &str) -> Option<String> {
+pub(super) fn transformers_name(name: &str) -> Option<String> {
     let (module, kind) = name.rsplit_once('.')?;
     let of = |table: &[(&str, &'static str)], module: &str| {
         table.iter().find(|(ours, _)| *ours == module).map(|(_, theirs)| *theirs)
@@ -74,7 +74,7 @@ pub(super) fn is_known(theirs: &str) -> bool {
 }
 
 /// Returns whether a tensor makes discrete decisions and so is not quantized.
-pub(super) fn is_exact(theirs: &str) -> bool {
+pub(super) fn stays_unquantized(theirs: &str) -> bool {
     let module = theirs.rsplit_once('.').map_or("", |(module, _)| module);
     [ROUTER, SHARED_GATE]
         .iter()
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_transformers() {
+    fn tensor_names_map_between_gguf_and_transformers() {
         for (ours, theirs) in [
             ("token_embd.weight", EMBEDDING),
             ("output.weight", HEAD),
@@ -107,12 +107,12 @@ mod tests {
             ("blk.7.ffn_down_exps.12.weight", "model.layers.7.mlp.experts.12.down_proj.weight"),
             ("blk.7.ffn_gate_inp.weight", "model.layers.7.mlp.gate.weight"),
         ] {
-            assert_eq!(in_files(ours).as_deref(), Some(theirs));
+            assert_eq!(transformers_name(ours).as_deref(), Some(theirs));
             assert!(is_known(theirs), "{theirs}");
         }
-        assert_eq!(in_files("blk.0.ssm_in.weight"), None);
-        assert!(is_exact("model.layers.7.mlp.gate.weight"));
-        assert!(!is_exact("model.layers.7.mlp.experts.0.gate_proj.weight"));
+        assert_eq!(transformers_name("blk.0.ssm_in.weight"), None);
+        assert!(stays_unquantized("model.layers.7.mlp.gate.weight"));
+        assert!(!stays_unquantized("model.layers.7.mlp.experts.0.gate_proj.weight"));
         for other in [
             "model.layers.0.mlp.experts.x.up_proj.weight",
             "model.layers.0.self_attn.rotary_emb.inv_freq",

@@ -11,10 +11,10 @@ use crate::LoadError;
 use crate::gguf::Metadata;
 
 /// The suffix of generative models' names in `architectures`.
-const WRITES_TEXT: &str = "ForCausalLM";
+const GENERATIVE_SUFFIX: &str = "ForCausalLM";
 
 /// Parts of the names of classification and reward models in `architectures`.
-const GIVES_SCORES: [&str; 6] =
+const SCORING_MODEL_PARTS: [&str; 6] =
     ["Classification", "RewardModel", "Reward", "QuestionAnswering", "MultipleChoice", "ValueHead"];
 
 /// Keys that do not affect the computation, whatever their values.
@@ -102,17 +102,17 @@ const HARMLESS: &[&str] = &[
 ];
 
 /// Prefixes of keys that tools add as notes.
-const NOTES: [&str; 2] = ["_", "unsloth_"];
+const NOTE_KEY_PREFIXES: [&str; 2] = ["_", "unsloth_"];
 
 /// Refuses weights that were quantized or converted after training; the error names the method.
-pub(super) fn refuse_other_weights(
+pub(super) fn refuse_prequantized_weights(
     folder: &Path,
     config: &Object,
     metadata: &Metadata,
 ) -> Result<(), LoadError> {
-    const INSTEAD: &str =
+    const ALTERNATIVES_HINT: &str =
         "take the unquantized model, which QUANTIZATION quantizes at load, or a GGUF file of it";
-    let refuse = |what: String| Err(metadata.unsupported(format!("{what}; {INSTEAD}")));
+    let refuse = |what: String| Err(metadata.unsupported(format!("{what}; {ALTERNATIVES_HINT}")));
     let said = config.get("quantization_config");
     let method = said.and_then(|said| said.get("quant_method")).and_then(Json::as_str);
     let bits = |said: &Json| said.get("bits").and_then(Json::as_u64);
@@ -133,39 +133,42 @@ pub(super) fn refuse_other_weights(
         (Some(_), method) => Some(method.unwrap_or("unknown")),
     };
     let Some(method) = method else { return Ok(()) };
-    let where_said = match said {
+    let setting_source = match said {
         Some(_) => format!("quant_method {method:?} in quantization_config of {FILE}"),
         None if method == "gptq" => "quantize_config.json stands beside them".to_owned(),
         None => "quant_config.json stands beside them".to_owned(),
     };
     match method {
-        "awq" => {
-            refuse(format!("its weights are quantized by AWQ ({where_said}), which is not read"))
-        }
-        "gptq" => {
-            refuse(format!("its weights are quantized by GPTQ ({where_said}), which is not read"))
-        }
-        _ => refuse(format!("its weights are quantized already ({where_said})")),
+        "awq" => refuse(format!(
+            "its weights are quantized by AWQ ({setting_source}), which is not read"
+        )),
+        "gptq" => refuse(format!(
+            "its weights are quantized by GPTQ ({setting_source}), which is not read"
+        )),
+        _ => refuse(format!("its weights are quantized already ({setting_source})")),
     }
 }
 
 /// Refuses models that do not generate text, and those that need custom code.
-pub(super) fn refuse_other_tasks(config: &Object, metadata: &Metadata) -> Result<(), LoadError> {
+pub(super) fn refuse_non_generative_models(
+    config: &Object,
+    metadata: &Metadata,
+) -> Result<(), LoadError> {
     let names = config.get("architectures").and_then(Json::as_array);
     for name in names.into_iter().flatten().filter_map(Json::as_str) {
-        if GIVES_SCORES.iter().any(|part| name.contains(part)) {
+        if SCORING_MODEL_PARTS.iter().any(|part| name.contains(part)) {
             return Err(metadata.unsupported(format!(
                 "it is a classifier or reward model ({name:?} in architectures of {FILE}), which gives scores \
                  and not text: choose a model that writes text"
             )));
         }
         let is_known = name
-            .strip_suffix(WRITES_TEXT)
+            .strip_suffix(GENERATIVE_SUFFIX)
             .is_some_and(|family| ["Qwen2", "Qwen2Moe", "Qwen3", "Qwen3Moe"].contains(&family));
         if !is_known {
             return Err(metadata.unsupported(format!(
-                "it is a {name:?} (architectures of {FILE}); supported are Qwen2{WRITES_TEXT}, \
-                 Qwen2Moe{WRITES_TEXT}, Qwen3{WRITES_TEXT} and Qwen3Moe{WRITES_TEXT}"
+                "it is a {name:?} (architectures of {FILE}); supported are Qwen2{GENERATIVE_SUFFIX}, \
+                 Qwen2Moe{GENERATIVE_SUFFIX}, Qwen3{GENERATIVE_SUFFIX} and Qwen3Moe{GENERATIVE_SUFFIX}"
             )));
         }
     }
@@ -181,7 +184,7 @@ pub(super) fn refuse_other_tasks(config: &Object, metadata: &Metadata) -> Result
 }
 
 /// Refuses values for which transformers would compute something else than the decoder.
-pub(super) fn refuse_other_values(
+pub(super) fn refuse_unsupported_values(
     architecture: &str,
     config: &Object,
     metadata: &Metadata,
@@ -226,9 +229,10 @@ fn refuse_unless(
 }
 
 /// Refuses a key that was not read, unless it does not affect the computation.
-pub(super) fn refuse_rest(config: &Object, metadata: &Metadata) -> Result<(), LoadError> {
-    let is_harmless =
-        |key: &str| HARMLESS.contains(&key) || NOTES.iter().any(|note| key.starts_with(note));
+pub(super) fn refuse_unknown_keys(config: &Object, metadata: &Metadata) -> Result<(), LoadError> {
+    let is_harmless = |key: &str| {
+        HARMLESS.contains(&key) || NOTE_KEY_PREFIXES.iter().any(|note| key.starts_with(note))
+    };
     let mut rest: Vec<(&str, &Json)> = config.rest().filter(|(key, _)| !is_harmless(key)).collect();
     rest.sort_unstable_by_key(|(key, _)| *key);
     let Some((key, value)) = rest.first() else { return Ok(()) };

@@ -12,7 +12,7 @@ use crate::files::{Bytes, OpenFile, ReadError};
 use crate::foreign;
 
 /// The single file of a small model.
-pub(crate) const SINGLE: &str = "model.safetensors";
+pub(crate) const SINGLE_FILE: &str = "model.safetensors";
 /// The index of a large model, which maps tensors to files.
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
@@ -88,7 +88,7 @@ fn parse_index(text: &str) -> Result<Index, SafetensorsError> {
     let strange =
         |name: &&String| !name.ends_with(".safetensors") || name.contains(['/', '\\', ':', '\0']);
     match index.weight_map.values().find(strange) {
-        Some(name) => Err(SafetensorsError::StrangeShard { name: name.clone() }),
+        Some(name) => Err(SafetensorsError::InvalidShardPath { name: name.clone() }),
         None => Ok(index),
     }
 }
@@ -103,8 +103,8 @@ fn files(index: &Index) -> Vec<String> {
 impl Shards {
     /// Opens the files of a folder and checks their headers. A single file has precedence over an index.
     pub(super) fn open(folder: &Path) -> Result<Self, SafetensorsError> {
-        if folder.join(SINGLE).exists() {
-            return Self::of_file(folder, SINGLE);
+        if folder.join(SINGLE_FILE).exists() {
+            return Self::of_file(folder, SINGLE_FILE);
         }
         let Some(text) = json::text(folder, INDEX)? else {
             return Err(SafetensorsError::NoWeights);
@@ -214,7 +214,7 @@ impl Shards {
 /// The bytes of the header's length at the start of a file.
 const LENGTH: u64 = 8;
 /// The maximum length of a header.
-const MOST_HEADER: u64 = 100_000_000;
+const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// Reads a file's header; returns its length and content. Checks that the offsets of all tensors are contiguous up
 /// to the end of the file, and that each tensor has the bytes of its shape.
@@ -236,7 +236,7 @@ fn read_header(file: &OpenFile, name: &str) -> Result<(u64, Metadata), Safetenso
         return Err(bad(format!("it has {} bytes, too few for a header", file.len())));
     };
     let length = u64::from_le_bytes(*length);
-    if length > MOST_HEADER {
+    if length > MAX_HEADER_BYTES {
         return Err(bad("its header claims more than 100 MB".to_owned()));
     }
     if length > file.len() - LENGTH {

@@ -29,7 +29,7 @@ fn error(of: &[f32], from: &[f32]) -> f64 {
 /// Every matrix has the same format as in llama.cpp's file, and an error at most as large, apart from the gain
 /// of llama.cpp's longer search for scales.
 #[test]
-fn as_near_to_the_weights_as_llama_cpp() {
+fn quantization_error_is_on_par_with_llama_cpp() {
     let cases = [
         (Quantization::EightBit, "wide-q8_0.gguf", 1.001),
         (Quantization::FourBit, "wide-q4_k.gguf", 1.15),
@@ -61,7 +61,7 @@ fn as_near_to_the_weights_as_llama_cpp() {
 }
 
 #[test]
-fn rows_that_do_not_fit_fall_back_to_something_finer() {
+fn row_lengths_not_divisible_by_a_block_fall_back_to_finer_formats() {
     let target = |quantization, is_head, inputs| {
         let Target { dtype, fell_back } = Target::new(quantization, is_head, inputs);
         (dtype, fell_back)
@@ -82,7 +82,7 @@ fn rows_that_do_not_fit_fall_back_to_something_finer() {
 }
 
 #[test]
-fn every_format_is_widened_rightly_and_what_is_no_number_is_seen() {
+fn every_float_format_is_widened_exactly_and_non_finite_is_detected() {
     use half::{bf16, f16};
     let numbers = [0.0, -1.5, 2.0_f32.powi(-14), 1024.0, -0.0078125, 3.0];
     let bytes = |float| -> Vec<u8> {
@@ -109,7 +109,7 @@ fn every_format_is_widened_rightly_and_what_is_no_number_is_seen() {
 }
 
 #[test]
-fn what_will_be_held_is_known_before() {
+fn stored_tensor_sizes_are_known_before_loading() {
     for (quantization, file) in
         [(Quantization::EightBit, "wide-q8_0.gguf"), (Quantization::FourBit, "wide-q4_k.gguf")]
     {

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_set_bit_allows_one_token() {
+    fn each_set_mask_bit_allows_one_token() {
         let words = [1 | 1 << 31, 0, 1 << 5];
         let allowed = AllowedTokens::new(&words);
         assert_eq!(allowed.iter().collect::<Vec<_>>(), [0, 31, 69]);

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::allowed::AllowedTokens;
-use super::promising::for_promising;
+use super::promising::for_each_above_threshold;
 
 /// The tokens to sample from. Reused between steps to avoid allocation.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +43,7 @@ impl Candidates {
         // The list may grow to this length before it is cut to `k`, so that cuts are rare.
         let limit = k.saturating_mul(2).saturating_add(64);
         let mut least = f32::NEG_INFINITY;
-        for_promising(logits, allowed, |token, logit| {
+        for_each_above_threshold(logits, allowed, |token, logit| {
             list.push(Candidate { token, logit: logit.min(f32::MAX) });
             if list.len() >= limit {
                 // From now on a token must be likelier than the last kept one: of equal ones the first stay.

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_recommended_is_read() {
+    fn recommended_sampling_options_are_parsed() {
         assert!(read(&[]).is_empty());
         let all = read(&[
             ("temp", Value::Float(0.6)),
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_left_out() {
+    fn invalid_recommended_sampling_options_are_ignored() {
         for (name, value) in [
             ("temp", Value::Float(-1.0)),
             ("temp", Value::Float(2.5)),

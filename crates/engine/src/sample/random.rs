@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_gives_the_published_numbers() {
+    fn random_generator_matches_published_outputs() {
         let mut random = Random::new(1_234_567);
         // The published first outputs for this seed.
         assert_eq!(random.next(), 6_457_827_717_110_365_317);

@@ -5,7 +5,7 @@ use chat::Sampling;
 use super::allowed::AllowedTokens;
 use super::candidates::Candidates;
 use super::penalties::Penalties;
-use super::promising::for_promising;
+use super::promising::for_each_above_threshold;
 use super::random::Random;
 use crate::kernels::likeliest::likeliest;
 
@@ -39,7 +39,7 @@ impl Sampler {
 
     /// Whether the next token is the argmax of the model's logits if all tokens are allowed. Then
     /// [`Self::sample`] need not be called.
-    pub fn draws_likeliest(&self) -> bool {
+    pub fn samples_argmax(&self) -> bool {
         self.is_greedy() && self.penalties.is_none()
     }
 
@@ -88,7 +88,7 @@ fn greedy(logits: &[f32], allowed: Option<AllowedTokens<'_>>) -> Option<u32> {
         return likeliest(logits).map(|token| token as u32);
     };
     let mut best: Option<(u32, f32)> = None;
-    for_promising(logits, Some(allowed), |token, logit| {
+    for_each_above_threshold(logits, Some(allowed), |token, logit| {
         best = Some((token, logit));
         logit
     });

@@ -35,7 +35,7 @@ struct Life {
 
 impl Life {
     /// Returns the number of steps from its submit through the one that sampled its first token.
-    fn to_first_token(self) -> usize {
+    fn steps_to_first_token(self) -> usize {
         self.first_token.expect("it drew a token") - self.added
     }
 }
@@ -134,11 +134,11 @@ fn alone(prompt: usize) -> usize {
     while load.life(id).first_token.is_none() {
         load.step();
     }
-    load.lives[&id].to_first_token()
+    load.lives[&id].steps_to_first_token()
 }
 
 #[test]
-fn a_short_prompt_beside_a_long_one_starts_with_the_step_that_admits_it() {
+fn a_short_prompt_beside_a_long_one_starts_in_its_admission_step() {
     assert_eq!(alone(LONG), 32);
     for (long, short) in [(NORMAL, NORMAL), (BATCH, HIGH), (HIGH, BATCH), (HIGH, HIGH)] {
         for arrives_after in [0, 1, 13, 30] {
@@ -148,15 +148,15 @@ fn a_short_prompt_beside_a_long_one_starts_with_the_step_that_admits_it() {
             let quick = load.add(short, 2, 4);
             load.steps(60);
             let (slow, quick) = (load.lives[&slow], load.lives[&quick]);
-            assert_eq!(quick.to_first_token(), 1, "{long} {short} {arrives_after}");
-            assert!(slow.to_first_token() <= 33, "{slow:?}");
+            assert_eq!(quick.steps_to_first_token(), 1, "{long} {short} {arrives_after}");
+            assert!(slow.steps_to_first_token() <= 33, "{slow:?}");
         }
     }
 }
 
 /// The load in the documentation: 15 clients whose prompts are at most twice as long as their answers.
 #[test]
-fn short_prompts_of_16_clients_start_within_three_steps_and_cost_the_long_one_a_tenth() {
+fn short_prompts_start_within_three_steps_and_slow_a_long_one_by_a_tenth() {
     for (prompts, answers) in
         [(2..=2, 1..=1), (2..=2, 4..=4), (2..=30, 16..=64), (20..=50, 30..=100)]
     {
@@ -165,8 +165,8 @@ fn short_prompts_of_16_clients_start_within_three_steps_and_cost_the_long_one_a_
             let slow = load.add(NORMAL, LONG, 1);
             let quick = load.beside_clients(slow, 15, priority, prompts.clone(), answers.clone());
             assert!(quick.len() >= 15);
-            let worst = quick.iter().copied().map(Life::to_first_token).max().unwrap();
-            let slow = load.lives[&slow].to_first_token();
+            let worst = quick.iter().copied().map(Life::steps_to_first_token).max().unwrap();
+            let slow = load.lives[&slow].steps_to_first_token();
             println!("{prompts:?} {answers:?} {priority}: {worst} steps, {slow} for the long one");
             assert!(worst <= 3, "{prompts:?} {answers:?} {priority}: {worst} steps");
             assert!(slow as f64 <= 1.1 * alone(LONG) as f64, "{prompts:?} {answers:?}: {slow}");
@@ -175,44 +175,44 @@ fn short_prompts_of_16_clients_start_within_three_steps_and_cost_the_long_one_a_
 }
 
 #[test]
-fn a_flood_of_short_prompts_at_most_halves_a_long_one_and_an_urgent_flood_leaves_an_eighth() {
+fn floods_leave_a_long_prompt_half_the_budget_or_an_eighth_if_urgent() {
     // Each step brings 15 prompts that would fill it alone.
     for (long, flood, share) in [(NORMAL, NORMAL, 2), (HIGH, BATCH, 2), (BATCH, HIGH, 8), (0, 1, 8)]
     {
         let mut load = Load::roomy(16);
         let slow = load.add(long, LONG, 1);
         load.beside_clients(slow, 15, flood, 100..=200, 1..=1);
-        let slow = load.lives[&slow].to_first_token();
+        let slow = load.lives[&slow].steps_to_first_token();
         println!("{long} beside {flood}: {slow} steps");
         assert!(slow <= LONG.div_ceil((STEP - 15) / share), "{long} {flood}: {slow}");
     }
 }
 
 #[test]
-fn an_urgent_prompt_takes_seven_eighths_and_an_equal_one_half() {
+fn urgent_prompts_get_seven_eighths_of_the_budget_and_equal_ones_half() {
     for (long, other, steps) in [(BATCH, HIGH, 9), (BATCH, BATCH, 16), (NORMAL, NORMAL, 16)] {
         let mut load = Load::roomy(16);
         load.add(long, LONG, 1);
         load.steps(1);
         let other = load.add(other, 4_000, 1);
         load.steps(40);
-        assert_eq!(load.lives[&other].to_first_token(), steps);
+        assert_eq!(load.lives[&other].steps_to_first_token(), steps);
     }
 }
 
 #[test]
-fn prompts_of_similar_length_are_computed_one_after_the_other() {
+fn prompts_of_similar_length_are_prefilled_one_after_the_other() {
     for (first, second) in [(LONG, LONG - 1_000), (LONG, LONG), (1_000, 1_000), (700, 1_023)] {
         let mut load = Load::roomy(16);
         let ids = [load.add(NORMAL, first, 1), load.add(NORMAL, second, 1)];
         load.steps(100);
-        let ends = ids.map(|id| load.lives[&id].to_first_token());
+        let ends = ids.map(|id| load.lives[&id].steps_to_first_token());
         assert_eq!(ends, [first.div_ceil(STEP), (first + second).div_ceil(STEP)]);
     }
 }
 
 /// A long prompt waits for pages that a running answer holds.
-fn long_waits(max_batch: usize) -> (Load, u64) {
+fn load_with_waiting_long_prompt(max_batch: usize) -> (Load, u64) {
     let mut load = Load::new(max_batch, STEP, 600);
     load.add(NORMAL, 3_200, 9_000); // holds 100 pages and more
     load.step();
@@ -223,25 +223,25 @@ fn long_waits(max_batch: usize) -> (Load, u64) {
 }
 
 #[test]
-fn a_short_prompt_passes_a_long_one_that_waits_for_pages() {
+fn short_prompts_overtake_a_long_one_that_waits_for_pages() {
     for (priority, prompt, answer) in [(NORMAL, 2, 4), (HIGH, 1_000, 10), (BATCH, 30, 1)] {
-        let (mut load, long) = long_waits(16);
+        let (mut load, long) = load_with_waiting_long_prompt(16);
         let short = load.add(priority, prompt, answer);
         load.steps(3);
         assert_eq!(load.life(short).admitted, Some(3));
         assert_eq!(load.life(long).admitted, None);
     }
     // A prompt that is not shorter waits behind it.
-    let (mut load, long) = long_waits(16);
+    let (mut load, long) = load_with_waiting_long_prompt(16);
     let other = load.add(NORMAL, LONG, 1);
     load.steps(3);
     assert_eq!((load.life(long).admitted, load.life(other).admitted), (None, None));
 }
 
 #[test]
-fn a_long_prompt_is_passed_by_no_more_than_a_batch_of_younger_ones() {
+fn a_waiting_long_prompt_is_overtaken_at_most_max_batch_times() {
     for max_batch in [2, 5, 16] {
-        let (mut load, long) = long_waits(max_batch);
+        let (mut load, long) = load_with_waiting_long_prompt(max_batch);
         let mut passed = 0;
         for _ in 0..20_000 {
             while load.scheduler.num_waiting() < 4 {
@@ -259,7 +259,7 @@ fn a_long_prompt_is_passed_by_no_more_than_a_batch_of_younger_ones() {
 }
 
 #[test]
-fn who_was_preempted_is_resumed_before_newcomers() {
+fn preempted_sequences_resume_before_new_ones_are_admitted() {
     let mut load = Load::new(4, STEP, 40);
     for _ in 0..3 {
         load.add(NORMAL, 1, 20 * PAGE_TOKENS);
@@ -284,7 +284,7 @@ fn who_was_preempted_is_resumed_before_newcomers() {
 /// If an urgent prompt shares the prefix of an older, less urgent one, that one is computed at the urgent one's
 /// pace, and nothing is computed twice.
 #[test]
-fn a_prompt_lends_its_turn_to_the_one_that_computes_its_beginning() {
+fn a_shared_prefix_is_prefilled_at_the_priority_of_the_urgent_prompt() {
     let mut load = Load::roomy(16);
     load.add(NORMAL, 40_000, 1); // the oldest
     let shared: Vec<u32> = vec![1; 8_000];
@@ -302,7 +302,7 @@ fn a_prompt_lends_its_turn_to_the_one_that_computes_its_beginning() {
 /// Any load on any pages. `owed` is the documented bound for each running prompt; every step lowers it, unless an
 /// older sequence is resumed.
 #[test]
-fn every_step_brings_every_prompt_nearer() {
+fn every_step_lowers_the_bound_of_each_running_prompt() {
     let mut random = StdRng::seed_from_u64(23);
     let (mut checked, mut preemptions, mut passes) = (0_u64, 0, 0);
     for round in 0..200 {

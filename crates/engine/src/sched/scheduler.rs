@@ -13,9 +13,9 @@ use crate::kv::{PAGE_TOKENS, PageAllocator, PageKey};
 pub const ANSWER_HEADROOM: usize = 256;
 
 /// The oldest prompt gets at least one part in this many of the step's budget after decodes.
-const OLDEST_SHARE: usize = 2;
+const OLDEST_SHARE_DIVISOR: usize = 2;
 /// The same while a prompt of a higher priority is pending.
-const OLDEST_SHARE_BESIDE_URGENT: usize = 8;
+const OLDEST_SHARE_DIVISOR_IF_URGENT: usize = 8;
 
 /// Decides which tokens of which sequences are computed.
 #[derive(Debug)]
@@ -68,12 +68,12 @@ impl Scheduler {
     /// ones first.
     pub fn schedule_into(&mut self, now: Instant, plan: &mut StepPlan) {
         plan.clear();
-        self.end_those_who_must(now, &mut plan.ended);
+        self.end_cancelled_and_expired(now, &mut plan.ended);
         self.admit(plan);
         self.begin_step(plan);
         let mut budget = self.limits.step_tokens;
         let order = std::mem::take(&mut self.order);
-        let decodes = order.partition_point(|(rank, _)| *rank == Sequence::DECODES);
+        let decodes = order.partition_point(|(rank, _)| *rank == Sequence::DECODE_RANK);
         for (_, id) in &order[..decodes] {
             self.compute(*id, 1, &mut budget, plan);
         }
@@ -107,7 +107,10 @@ impl Scheduler {
         let mut prompts = self.running.iter().filter(|one| !one.is_decoding());
         let oldest = prompts.next()?;
         let urgent = prompts.any(|one| one.priority() > oldest.priority());
-        Some((oldest.id(), if urgent { OLDEST_SHARE_BESIDE_URGENT } else { OLDEST_SHARE }))
+        Some((
+            oldest.id(),
+            if urgent { OLDEST_SHARE_DIVISOR_IF_URGENT } else { OLDEST_SHARE_DIVISOR },
+        ))
     }
 
     /// Plans up to `most` more tokens of a sequence. If another sequence computes the page that it needs, that one
@@ -118,10 +121,10 @@ impl Scheduler {
         if len == 0 {
             return;
         }
-        if let Some(other) = self.filled_by_another(id) {
+        if let Some(other) = self.sequence_filling_next_page(id) {
             return self.compute(other, len, budget, plan);
         }
-        if !self.make_room(id, len, budget, plan) {
+        if !self.allocate_or_preempt(id, len, budget, plan) {
             return; // it was preempted itself
         }
         let place = self.running.binary_search_by_key(&id, Sequence::id);
@@ -135,7 +138,7 @@ impl Scheduler {
     }
 
     /// Returns the sequence that computes, in this step, the page that a sequence needs next.
-    fn filled_by_another(&mut self, id: SequenceId) -> Option<SequenceId> {
+    fn sequence_filling_next_page(&mut self, id: SequenceId) -> Option<SequenceId> {
         let page = self.sequence_mut(id)?.wanted_page()?;
         let other = self.sequence(*self.filling.get(&page)?)?;
         other.chunk().is_some().then_some(other.id())
@@ -155,8 +158,8 @@ impl Scheduler {
     /// Returns the positions in the queue to try: the oldest preempted sequence, then the first by rank. A sequence
     /// that was passed by `max_batch` younger ones can't be passed again.
     fn next_to_admit(&self) -> [Option<usize>; 2] {
-        let passed_enough = |one: &Sequence| one.times_passed() >= self.limits.max_batch;
-        let barrier = self.waiting.iter().position(passed_enough);
+        let overtaken_enough = |one: &Sequence| one.times_overtaken() >= self.limits.max_batch;
+        let barrier = self.waiting.iter().position(overtaken_enough);
         let end = barrier.map_or(self.waiting.len(), |place| place + 1);
         let places = self.waiting.range(..end).enumerate();
         let preempted = places.clone().find(|(_, one)| one.is_preempted());
@@ -169,10 +172,11 @@ impl Scheduler {
     fn admit_at(&mut self, place: usize, plan: &mut StepPlan) -> bool {
         let Some(mut sequence) = self.waiting.remove(place) else { return false };
         let cached = sequence.start(self.pages.table());
-        let due: usize = self.running.iter().chain([&sequence]).map(Self::due_pages).sum();
+        let due: usize =
+            self.running.iter().chain([&sequence]).map(Self::missing_pages_with_headroom).sum();
         // A sequence that is alone always fits, so at least one sequence always runs.
         if !self.running.is_empty() && due > self.pages.free_pages() {
-            sequence.withdraw();
+            sequence.release_and_reset();
             self.waiting.insert(place, sequence);
             return false;
         }
@@ -186,14 +190,14 @@ impl Scheduler {
         true
     }
 
-    fn due_pages(sequence: &Sequence) -> usize {
+    fn missing_pages_with_headroom(sequence: &Sequence) -> usize {
         sequence.missing_pages(ANSWER_HEADROOM)
     }
 
     /// Allocates pages for `len` more tokens of a sequence. While there are not enough, preempts the latest arrival of
     /// the lowest priority, but never the oldest running one. That one always advances, and every sequence becomes the
     /// oldest eventually, so each ends. Returns false if the sequence itself was preempted.
-    fn make_room(
+    fn allocate_or_preempt(
         &mut self,
         id: SequenceId,
         len: usize,
@@ -215,7 +219,11 @@ impl Scheduler {
         false
     }
 
-    fn end_those_who_must(&mut self, now: Instant, ended: &mut Vec<(SequenceId, StopReason)>) {
+    fn end_cancelled_and_expired(
+        &mut self,
+        now: Instant,
+        ended: &mut Vec<(SequenceId, StopReason)>,
+    ) {
         let mut stays = |sequence: &Sequence| match sequence.must_end(now) {
             Some(reason) => {
                 ended.push((sequence.id(), reason));

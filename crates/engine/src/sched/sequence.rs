@@ -71,7 +71,7 @@ pub struct Sequence {
     num_planned: usize,
     preempted: bool,
     /// The number of younger sequences admitted while it waited.
-    times_passed: usize,
+    times_overtaken: usize,
     /// Its pages, while it runs.
     pages: Option<BlockTable>,
 }
@@ -102,13 +102,13 @@ impl Sequence {
             num_computed: 0,
             num_planned: 0,
             preempted: false,
-            times_passed: 0,
+            times_overtaken: 0,
             pages: None,
         }
     }
 
     /// Sets its tenant: pages are shared only among sequences of one tenant.
-    pub fn of_tenant(self, tenant: &str) -> Self {
+    pub fn with_tenant(self, tenant: &str) -> Self {
         Self { tenant: PageKey::root(tenant), ..self }
     }
 
@@ -183,13 +183,13 @@ impl Sequence {
     }
 
     /// The rank of decoding sequences, before that of every prompt.
-    pub(super) const DECODES: i32 = i32::MIN;
+    pub(super) const DECODE_RANK: i32 = i32::MIN;
 
     /// Returns its rank among the running sequences: lower ones are computed earlier. Prompts of similar length
     /// have the same rank, so that they are computed one after the other.
     pub(super) fn rank(&self) -> i32 {
         if self.is_decoding() {
-            return Self::DECODES;
+            return Self::DECODE_RANK;
         }
         self.num_pending().ilog2() as i32 - 2 * i32::from(self.priority)
     }
@@ -224,14 +224,14 @@ impl Sequence {
 
     /// Preempts it; its computed pages stay cached until they are evicted. Returns the number of planned tokens.
     pub(super) fn preempt(&mut self) -> usize {
-        self.withdraw();
+        self.release_and_reset();
         self.preempted = true;
-        self.times_passed = 0;
+        self.times_overtaken = 0;
         std::mem::take(&mut self.num_planned)
     }
 
     /// Returns its pages as if it had never run.
-    pub(super) fn withdraw(&mut self) {
+    pub(super) fn release_and_reset(&mut self) {
         self.pages = None;
         self.num_computed = 0;
     }
@@ -243,12 +243,12 @@ impl Sequence {
 
     /// Records that a younger sequence was admitted before it.
     pub(super) fn pass(&mut self) {
-        self.times_passed += 1;
+        self.times_overtaken += 1;
     }
 
     /// Returns the number of younger sequences admitted while it waited.
-    pub(super) fn times_passed(&self) -> usize {
-        self.times_passed
+    pub(super) fn times_overtaken(&self) -> usize {
+        self.times_overtaken
     }
 
     /// Resets the plan. Takes over pages that others have computed since the last step, and returns the number

@@ -34,7 +34,7 @@ fn chunk(id: u64, start: usize, len: usize, samples: bool) -> Chunk {
 }
 
 #[test]
-fn a_prompt_is_computed_in_chunks_then_token_by_token() {
+fn prompts_are_prefilled_in_chunks_then_decoded_token_by_token() {
     let mut scheduler = scheduler(2, 100, 100);
     scheduler.add(sequence(1, 250, 3));
     let now = Instant::now();
@@ -55,7 +55,7 @@ fn a_prompt_is_computed_in_chunks_then_token_by_token() {
 }
 
 #[test]
-fn decodes_come_before_prompts_and_prompts_in_order_of_arrival() {
+fn decodes_precede_prefills_and_prefills_run_in_arrival_order() {
     let mut scheduler = scheduler(4, 64, 100);
     scheduler.add(sequence(1, 10, 50));
     let plan = scheduler.schedule(Instant::now());
@@ -67,7 +67,7 @@ fn decodes_come_before_prompts_and_prompts_in_order_of_arrival() {
 }
 
 #[test]
-fn admission_waits_for_room_and_takes_the_short_first() {
+fn admission_waits_for_free_pages_and_takes_short_prompts_first() {
     let mut scheduler = scheduler(8, 512, 4);
     scheduler.add(sequence(1, 3 * PAGE_TOKENS, 1));
     scheduler.add(sequence(2, 2 * PAGE_TOKENS, 1));
@@ -81,7 +81,7 @@ fn admission_waits_for_room_and_takes_the_short_first() {
 }
 
 #[test]
-fn no_more_run_than_the_batch_holds() {
+fn running_sequences_are_limited_to_max_batch() {
     let mut scheduler = scheduler(2, 512, 100);
     for id in 0..5 {
         scheduler.add(sequence(id, 4, 4));
@@ -91,7 +91,7 @@ fn no_more_run_than_the_batch_holds() {
 }
 
 #[test]
-fn cancelled_and_overdue_sequences_end_before_the_step_and_free_their_pages() {
+fn cancelled_and_expired_sequences_free_their_pages_before_the_step() {
     let now = Instant::now();
     let pages = PageAllocator::new(100);
     let limits = Limits { max_batch: 2, step_tokens: 512 };
@@ -138,7 +138,7 @@ fn run_all(scheduler: &mut Scheduler) -> (usize, usize, usize) {
 }
 
 #[test]
-fn an_equal_beginning_is_computed_once_but_the_last_token_always() {
+fn common_prefixes_are_computed_once_except_the_last_prompt_token() {
     let mut scheduler = scheduler(4, 512, 100);
     let prompt: Vec<u32> = (0..3 * PAGE_TOKENS as u32).collect();
     scheduler.add(reading(1, prompt.clone(), 1));
@@ -149,7 +149,7 @@ fn an_equal_beginning_is_computed_once_but_the_last_token_always() {
     let longer: Vec<u32> = prompt.iter().copied().chain([7]).collect();
     scheduler.add(reading(3, longer.clone(), 1));
     assert_eq!(run_all(&mut scheduler), (1, 96, 0));
-    scheduler.add(reading(4, longer, 1).of_tenant("another"));
+    scheduler.add(reading(4, longer, 1).with_tenant("another"));
     assert_eq!(run_all(&mut scheduler), (97, 0, 0));
     let mut other = prompt;
     other[40] = 0;
@@ -158,7 +158,7 @@ fn an_equal_beginning_is_computed_once_but_the_last_token_always() {
 }
 
 #[test]
-fn who_arrives_together_with_the_same_beginning_waits_for_the_first_to_compute_it() {
+fn concurrent_prompts_with_a_common_prefix_compute_it_once() {
     let mut scheduler = scheduler(50, 256, 1_000);
     let shared: Vec<u32> = (0..1_000).collect();
     for id in 0..100 {
@@ -172,7 +172,7 @@ fn who_arrives_together_with_the_same_beginning_waits_for_the_first_to_compute_i
 }
 
 #[test]
-fn an_answer_is_found_by_the_prompt_that_goes_on_from_it() {
+fn a_prompt_that_continues_an_answer_reuses_its_cached_pages() {
     let mut scheduler = scheduler(1, 512, 100);
     scheduler.add(sequence(0, 20, 80));
     run_all(&mut scheduler);
@@ -182,7 +182,7 @@ fn an_answer_is_found_by_the_prompt_that_goes_on_from_it() {
 }
 
 #[test]
-fn when_pages_run_out_the_latest_of_the_lowest_priority_waits_again() {
+fn preemption_takes_the_newest_sequence_of_the_lowest_priority() {
     // Each is admitted with 9 pages expected (1 + 256 tokens), and grows to 20.
     let mut scheduler = scheduler(4, 512, 36);
     for (id, priority) in [(0, 0), (1, 2), (2, 1), (3, 1)] {
@@ -200,7 +200,7 @@ fn when_pages_run_out_the_latest_of_the_lowest_priority_waits_again() {
 }
 
 #[test]
-fn what_may_be_wrong_is_found_by_nobody() {
+fn pages_of_discarded_sequences_are_not_cached() {
     let pages = PageAllocator::new(10);
     let mut scheduler = Scheduler::new(Limits { max_batch: 2, step_tokens: 512 }, pages.clone());
     scheduler.add(reading(0, vec![5; 100], 4));
@@ -273,7 +273,7 @@ fn every_sequence_ends_and_no_page_leaks() {
             let life = Life { prompt, answer, deadline, ..Life::default() };
             let sequence =
                 Sequence::new(SequenceId(id), tokens, answer, life.cancel.clone(), deadline)
-                    .of_tenant(["a", "b"][random.random_range(0..2)])
+                    .with_tenant(["a", "b"][random.random_range(0..2)])
                     .with_priority(random.random_range(0..3));
             lives.push(life);
             scheduler.add(sequence);

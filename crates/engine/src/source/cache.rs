@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stay_in_their_folder() {
+    fn file_names_that_escape_their_folder_are_unsafe() {
         assert!(is_safe("a.gguf") && is_safe("BF16/a.gguf"));
         for name in ["", "/a", "../a", "a/../../b", "a\\b", "C:a", "a\0b", "./a"] {
             assert!(!is_safe(name), "{name}");

@@ -34,10 +34,10 @@ pub enum Choice {
 }
 
 /// Quantizations of the same precision as [`PREFERRED`], best first.
-const OF_FOUR_BITS: [&str; 6] = ["UD-Q4_K_XL", "Q4_K_XL", "Q4_K_L", "Q4_K_S", "Q4_1", "Q4_0"];
-const OF_FIVE_BITS: [&str; 6] = ["Q5_K_M", "UD-Q5_K_XL", "Q5_K_L", "Q5_K_S", "Q5_1", "Q5_0"];
-const OF_SIX_BITS: [&str; 3] = ["Q6_K", "UD-Q6_K_XL", "Q6_K_L"];
-const OF_EIGHT_BITS: [&str; 3] = ["Q8_0", "UD-Q8_K_XL", "Q8_K_XL"];
+const FOUR_BIT_QUANTS: [&str; 6] = ["UD-Q4_K_XL", "Q4_K_XL", "Q4_K_L", "Q4_K_S", "Q4_1", "Q4_0"];
+const FIVE_BIT_QUANTS: [&str; 6] = ["Q5_K_M", "UD-Q5_K_XL", "Q5_K_L", "Q5_K_S", "Q5_1", "Q5_0"];
+const SIX_BIT_QUANTS: [&str; 3] = ["Q6_K", "UD-Q6_K_XL", "Q6_K_L"];
+const EIGHT_BIT_QUANTS: [&str; 3] = ["Q8_0", "UD-Q8_K_XL", "Q8_K_XL"];
 const UNQUANTIZED: [&str; 3] = ["F16", "BF16", "F32"];
 
 /// Returns whether a name ends in `.gguf`.
@@ -102,9 +102,9 @@ pub fn nearest<'a>(
 ) -> Choice {
     let finer: &[&[&str]] = match quantization {
         Quantization::FourBit => {
-            &[&OF_FOUR_BITS, &OF_FIVE_BITS, &OF_SIX_BITS, &OF_EIGHT_BITS, &UNQUANTIZED]
+            &[&FOUR_BIT_QUANTS, &FIVE_BIT_QUANTS, &SIX_BIT_QUANTS, &EIGHT_BIT_QUANTS, &UNQUANTIZED]
         }
-        Quantization::EightBit => &[&OF_EIGHT_BITS, &UNQUANTIZED],
+        Quantization::EightBit => &[&EIGHT_BIT_QUANTS, &UNQUANTIZED],
         Quantization::None => &[&UNQUANTIZED],
     };
     let wanted = quantization.gguf_quant();
@@ -116,7 +116,7 @@ pub fn nearest<'a>(
 pub fn preferred<'a>(files: impl Iterator<Item = &'a str> + Clone) -> Choice {
     match choose(files.clone(), None) {
         Choice::Several { choices } => {
-            first_of(files, OF_FOUR_BITS.into_iter()).unwrap_or(Choice::Several { choices })
+            first_of(files, FOUR_BIT_QUANTS.into_iter()).unwrap_or(Choice::Several { choices })
         }
         choice => choice,
     }
@@ -134,7 +134,7 @@ fn first_of<'a, 'q>(
 }
 
 /// Returns whether a file, or a part of one, has a quantization.
-pub fn is_of(file: &str, quantization: &str) -> bool {
+pub fn has_quantization(file: &str, quantization: &str) -> bool {
     stem(file).is_some_and(|stem| fits(split_suffix(stem).0, file, quantization))
 }
 
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn by_quantization_in_any_case() {
+    fn files_are_picked_by_quantization_case_insensitively() {
         assert_eq!(pick(&QWEN, Some("q8_0")), file("Qwen3-4B-Q8_0.gguf"));
         assert_eq!(pick(&QWEN, Some("ud-q4_k_xl")), file("Qwen3-4B-UD-Q4_K_XL.gguf"));
         assert_eq!(pick(&QWEN, Some("qwen3-4b-q8_0.GGUF")), file("Qwen3-4B-Q8_0.gguf"));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn without_one_the_preferred_or_the_only() {
+    fn default_pick_is_the_preferred_quantization_or_the_only_file() {
         assert_eq!(pick(&QWEN, None), file("Qwen3-4B-Q4_K_M.gguf"));
         assert_eq!(pick(&["model.gguf", "x.json"], None), file("model.gguf"));
         let choices = vec!["Q5_0".to_owned(), "Q8_0".to_owned()];
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_where_the_wanted_is_not_there() {
+    fn nearest_finer_quantization_replaces_a_missing_one() {
         use Quantization::{EightBit, FourBit, None};
         let nearest = |files: &[&str], quantization| nearest(files.iter().copied(), quantization);
         let unsloth = ["m-UD-Q4_K_XL.gguf", "m-Q8_0.gguf", "m-BF16.gguf", "mmproj-F16.gguf"];
@@ -284,11 +284,14 @@ mod tests {
         // By default nothing less or more precise than the preferred one is chosen.
         let finer = ["m-Q5_0.gguf", "m-Q8_0.gguf"];
         assert!(matches!(preferred(finer.iter().copied()), Choice::Several { .. }));
-        assert!(is_of("m-UD-Q4_K_XL.gguf", "ud-q4_k_xl") && !is_of("m-UD-Q4_K_XL.gguf", "Q4_K_M"));
+        assert!(
+            has_quantization("m-UD-Q4_K_XL.gguf", "ud-q4_k_xl")
+                && !has_quantization("m-UD-Q4_K_XL.gguf", "Q4_K_M")
+        );
     }
 
     #[test]
-    fn the_parts_of_a_file() {
+    fn part_names_of_split_files_are_derived() {
         let names =
             ["q/m-00001-of-00003.GGUF", "q/m-00002-of-00003.GGUF", "q/m-00003-of-00003.GGUF"];
         assert_eq!(part_names(names[1], 3), names);
@@ -296,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_share_a_quantization_are_named() {
+    fn ambiguous_quantizations_list_the_file_names() {
         let files = ["a-Q4_K_M.gguf", "b-Q4_K_M.gguf"];
         let choices: Vec<String> = files.map(String::from).to_vec();
         assert_eq!(pick(&files, None), Choice::Several { choices: choices.clone() });
@@ -305,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn split_files_are_one_choice() {
+    fn split_files_count_as_one_choice() {
         let first = "BF16/Qwen3-4B-BF16-00001-of-00002.gguf";
         let split = Choice::Split { file: first.into(), parts: 2 };
         assert_eq!(pick(&["BF16/Qwen3-4B-BF16-00002-of-00002.gguf", first], Some("bf16")), split);
@@ -313,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_names_do_no_harm() {
+    fn unusual_file_names_do_not_panic() {
         for name in ["", ".gguf", "-.gguf", "é-of-1.gguf", "ü-q4.gguf", "-1-of-.gguf", "ud-é.gguf"]
         {
             let _ = pick(&[name, "b.gguf"], Some("q4"));

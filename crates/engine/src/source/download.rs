@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_says_how_much_is_missing() {
+    fn disk_full_errors_report_the_missing_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let mut partial = Partial::open(&folder.path().join("blob")).unwrap();
         partial.len = 40;

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::choose::Choice;
-use super::{BY_HAND, HubName};
+use super::{HubName, MANUAL_SNAPSHOT};
 
 /// An error of resolving or downloading model files. Every message has the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,7 @@ pub enum SourceError {
     #[error(
         "cannot get {file} from the hub: {cause}. It was looked for in {}. To go without the hub, \
          download it from {page} on another machine, then put it into the folder {} or set \
-         MODEL_NAME to its path", snapshots.display(), snapshots.join(BY_HAND).display()
+         MODEL_NAME to its path", snapshots.display(), snapshots.join(MANUAL_SNAPSHOT).display()
     )]
     Unreachable {
         /// The requested file.

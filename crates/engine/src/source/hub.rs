@@ -116,7 +116,7 @@ impl<'a> Hub<'a> {
 
     /// Returns the paths of the repository's files.
     pub(super) fn files(&self) -> Result<Listing, SourceError> {
-        let revision = in_address(self.name.revision());
+        let revision = percent_encode_segment(self.name.revision());
         let url =
             format!("{}/api/models/{}/revision/{revision}", self.options.endpoint, self.name.repo);
         let wanted = match &self.name.quant {
@@ -194,8 +194,8 @@ impl<'a> Hub<'a> {
 
     /// Returns the URL of a file.
     fn url(&self, revision: &str, file: &str) -> String {
-        let path: Vec<String> = file.split('/').map(in_address).collect();
-        let (revision, path) = (in_address(revision), path.join("/"));
+        let path: Vec<String> = file.split('/').map(percent_encode_segment).collect();
+        let (revision, path) = (percent_encode_segment(revision), path.join("/"));
         format!("{}/{}/resolve/{revision}/{path}", self.options.endpoint, self.name.repo)
     }
 
@@ -321,7 +321,7 @@ impl<'a> Hub<'a> {
 }
 
 /// Percent-encodes a text as one segment of a URL's path.
-fn in_address(text: &str) -> String {
+fn percent_encode_segment(text: &str) -> String {
     let mut part = String::new();
     for byte in text.bytes() {
         match byte {
@@ -372,9 +372,9 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_written_and_shown() {
-        assert_eq!(in_address("refs/pr/7"), "refs%2Fpr%2F7");
-        assert_eq!(in_address("v1.0 ä"), "v1.0%20%C3%A4");
+    fn urls_are_percent_encoded_and_shown_without_credentials() {
+        assert_eq!(percent_encode_segment("refs/pr/7"), "refs%2Fpr%2F7");
+        assert_eq!(percent_encode_segment("v1.0 ä"), "v1.0%20%C3%A4");
         assert_eq!(without_user("https://me:s@cret@hub.x/a@b"), "https://hub.x/a@b");
         assert_eq!(without_user("http://hub.x"), "http://hub.x");
     }

@@ -7,7 +7,7 @@ use super::choose::Choice;
 use super::{SourceError, choose};
 use crate::ModelFile;
 use crate::Quantization;
-use crate::safetensors::{CONFIG, INDEX, SINGLE, TOKENIZER_FILES, files_of_index};
+use crate::safetensors::{CONFIG, INDEX, SINGLE_FILE, TOKENIZER_FILES, files_of_index};
 
 /// Returns the model at a path: a readable GGUF file, a folder with safetensors, or a folder with one GGUF file.
 pub(super) fn check(path: &Path, quantization: Quantization) -> Result<ModelFile, SourceError> {
@@ -42,7 +42,7 @@ fn folder(path: &Path, quantization: Quantization) -> Result<ModelFile, SourceEr
     let problem = |problem: String| SourceError::File { path: path.to_owned(), problem };
     let has = |name: &str| path.join(name).exists();
     let safetensors = || ModelFile::Safetensors { folder: path.to_owned(), quantization };
-    if has(SINGLE) || has(INDEX) {
+    if has(SINGLE_FILE) || has(INDEX) {
         return Ok(safetensors());
     }
     let entries = fs::read_dir(path).map_err(|error| problem(error.to_string()))?;
@@ -58,7 +58,7 @@ fn folder(path: &Path, quantization: Quantization) -> Result<ModelFile, SourceEr
         Choice::Nothing => {
             return Err(problem(format!(
                 "it is a folder without a model; name a .gguf file in it, or a folder with {CONFIG}, \
-                 tokenizer.json and {SINGLE}"
+                 tokenizer.json and {SINGLE_FILE}"
             )));
         }
         Choice::Unknown { .. } | Choice::Several { .. } => {}
@@ -78,7 +78,7 @@ pub(super) fn is_complete(folder: &Path) -> bool {
     let weights = || {
         let files = |text: String| files_of_index(&text).ok();
         let index = fs::read_to_string(folder.join(INDEX)).ok().and_then(files);
-        has(SINGLE) || index.is_some_and(|files| files.iter().all(|file| has(file)))
+        has(SINGLE_FILE) || index.is_some_and(|files| files.iter().all(|file| has(file)))
     };
     has(CONFIG) && beside && weights()
 }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_what_is_wrong_with_a_path() {
+    fn invalid_model_paths_are_refused_with_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         let check = |path: &Path| check(path, Quantization::FourBit);
         let message = |path: &Path| check(path).unwrap_err().to_string();
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_with_one_gguf_file_is_that_file() {
+    fn a_folder_with_one_gguf_file_resolves_to_that_file() {
         let folder = tempfile::tempdir().unwrap();
         let check = || check(folder.path(), Quantization::FourBit);
         let write = |name: &str| fs::write(folder.path().join(name), "x").unwrap();
@@ -127,7 +127,7 @@ mod tests {
         }
         let first = folder.path().join("b-00001-of-00003.gguf");
         assert_eq!(check().unwrap(), ModelFile::Path(first));
-        write(SINGLE);
+        write(SINGLE_FILE);
         assert!(matches!(check(), Ok(ModelFile::Safetensors { .. })));
     }
 }

@@ -45,7 +45,7 @@ pub(crate) use name::HubName;
 pub const DEFAULT_QUANTIZATION: Quantization = Quantization::FourBit;
 
 /// The snapshot folder for files that a user adds manually.
-const BY_HAND: &str = "manual";
+const MANUAL_SNAPSHOT: &str = "manual";
 
 /// Aligns the bytes for weights, so that they need not be copied.
 #[repr(align(64))]
@@ -82,7 +82,7 @@ pub fn resolve(name: &str, options: &SourceOptions) -> Result<ModelFile, SourceE
 }
 
 /// The requested files of a repository.
-struct Wanted<'a> {
+struct RequestedFiles<'a> {
     gguf: Gguf<'a>,
     /// The quantization of safetensors; `None` if they were not requested.
     quantization: Option<Quantization>,
@@ -99,7 +99,7 @@ enum Gguf<'a> {
     Any,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> RequestedFiles<'a> {
     fn new(name: &'a HubName, options: &SourceOptions) -> Self {
         let named = name.quant.as_deref();
         let quantization = named.and_then(|quant| quant.parse::<Quantization>().ok());
@@ -124,7 +124,7 @@ impl Gguf<'_> {
     }
 
     /// Returns the choice among these files if the hub's full list could not change it.
-    fn settles_for(self, files: &[(String, PathBuf)]) -> Choice {
+    fn choose_among_cached(self, files: &[(String, PathBuf)]) -> Choice {
         let files = files.iter().map(|(file, _)| file.as_str());
         match self {
             Self::Named(name) => choose(files, Some(name)),
@@ -144,14 +144,14 @@ impl Gguf<'_> {
 }
 
 fn from_hub(name: &HubName, options: &SourceOptions) -> Result<ModelFile, SourceError> {
-    let Wanted { gguf, quantization } = Wanted::new(name, options);
+    let RequestedFiles { gguf, quantization } = RequestedFiles::new(name, options);
     let safetensors = |folder: PathBuf| {
         quantization.map(|quantization| ModelFile::Safetensors { folder, quantization })
     };
     let cache = RepoCache::new(options.cache_dir()?, name);
     let cached = cache.files();
     // Without a quantization the hub's list decides, unless the preferred file is already cached.
-    if let Some(path) = in_cache(&cached, &gguf.settles_for(&cached)) {
+    if let Some(path) = find_cached_choice(&cached, &gguf.choose_among_cached(&cached)) {
         return Ok(ModelFile::Path(path));
     }
     if quantization.is_some()
@@ -165,7 +165,7 @@ fn from_hub(name: &HubName, options: &SourceOptions) -> Result<ModelFile, Source
         // If the hub is unreachable, use the single cached file.
         Err(error @ SourceError::Unreachable { .. }) => {
             let choice = gguf.choose(cached.iter().map(|(file, _)| file.as_str()));
-            let path = in_cache(&cached, &choice).ok_or(error)?;
+            let path = find_cached_choice(&cached, &choice).ok_or(error)?;
             tracing::warn!(
                 "{} cannot be asked: using {}, which is in the cache",
                 name.repo,
@@ -177,11 +177,11 @@ fn from_hub(name: &HubName, options: &SourceOptions) -> Result<ModelFile, Source
     };
     match gguf.choose(listing.files.iter().map(String::as_str)) {
         Choice::File(file) => {
-            say_what_is_nearest(name, gguf, &file);
+            log_nearest_quantization(name, gguf, &file);
             download::download(&hub, &cache, name.revision(), &file, options).map(ModelFile::Path)
         }
         Choice::Split { file, parts } => {
-            say_what_is_nearest(name, gguf, &file);
+            log_nearest_quantization(name, gguf, &file);
             snapshot::download_parts(&hub, &cache, &listing, (&file, parts), options)
                 .map(ModelFile::Path)
         }
@@ -201,7 +201,7 @@ fn from_hub(name: &HubName, options: &SourceOptions) -> Result<ModelFile, Source
 }
 
 /// Returns the path of a chosen file in the cache; for a split one the first part, if all are in one folder.
-fn in_cache(cached: &[(String, PathBuf)], choice: &Choice) -> Option<PathBuf> {
+fn find_cached_choice(cached: &[(String, PathBuf)], choice: &Choice) -> Option<PathBuf> {
     let path_of =
         |file: &str| cached.iter().find(|(name, _)| name == file).map(|(_, path)| path.clone());
     match choice {
@@ -218,14 +218,17 @@ fn in_cache(cached: &[(String, PathBuf)], choice: &Choice) -> Option<PathBuf> {
 }
 
 /// Logs which file is used if the requested one does not exist.
-fn say_what_is_nearest(name: &HubName, gguf: Gguf<'_>, file: &str) {
-    let asked_for = match gguf {
+fn log_nearest_quantization(name: &HubName, gguf: Gguf<'_>, file: &str) {
+    let requested_quant = match gguf {
         Gguf::Named(_) => return,
         Gguf::Nearest(quantization) => quantization.gguf_quant(),
         Gguf::Any => choose::PREFERRED,
     };
-    if !choose::is_of(file, asked_for) {
-        tracing::info!("{} has no {asked_for}: taking {file}, which comes nearest", name.repo);
+    if !choose::has_quantization(file, requested_quant) {
+        tracing::info!(
+            "{} has no {requested_quant}: taking {file}, which comes nearest",
+            name.repo
+        );
     }
 }
 
@@ -234,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_demo_is_part_of_the_binary() {
+    fn demo_model_is_embedded_in_the_binary() {
         let demo = resolve("demo", &SourceOptions::default()).unwrap();
         let ModelFile::Embedded { bytes, .. } = &demo else { panic!("{demo:?}") };
         assert_eq!(bytes.as_ptr().align_offset(32), 0); // used without a copy

@@ -26,8 +26,8 @@ impl HubName {
     /// Parses `owner/name`, with optional `@revision` and `:quant`, or the URL of a page of the hub at
     /// `endpoint`; `None` for a name that can only be a path.
     pub(crate) fn parse(name: &str, endpoint: &str) -> Option<Self> {
-        match on_the_hub(name, endpoint) {
-            Some(page) => Self::of_page(page),
+        match hub_url_path(name, endpoint) {
+            Some(page) => Self::from_page_url(page),
             None if has_scheme(name) => None,
             None => Self::of_text(name),
         }
@@ -48,7 +48,7 @@ impl HubName {
 
     /// Parses `owner/name`, and the rest of a page's URL: `tree/REVISION`, `blob/REVISION/FILE`,
     /// `resolve/REVISION/FILE`; `?show_file_info=FILE` names a file too.
-    fn of_page(page: &str) -> Option<Self> {
+    fn from_page_url(page: &str) -> Option<Self> {
         let (path, query) = page.split_once(['?', '#']).unwrap_or((page, ""));
         let shown = query.split('&').find_map(|pair| pair.strip_prefix("show_file_info="));
         let mut parts = path.split('/').filter(|part| !part.is_empty());
@@ -104,7 +104,7 @@ pub(super) fn has_scheme(name: &str) -> bool {
 }
 
 /// Returns the path of a URL of the hub, with or without a scheme.
-fn on_the_hub<'a>(name: &'a str, endpoint: &str) -> Option<&'a str> {
+fn hub_url_path<'a>(name: &'a str, endpoint: &str) -> Option<&'a str> {
     if let Some(page) = strip_scheme(name, "hf://") {
         return Some(page);
     }
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_repositories() {
+    fn repository_names_are_parsed_and_paths_are_not() {
         assert_eq!(parse("Qwen/Qwen3-4B-GGUF"), parts("Qwen/Qwen3-4B-GGUF", None, None));
         assert_eq!(parse("Qwen/Qwen3:Q4_K_M"), parts("Qwen/Qwen3", None, Some("Q4_K_M")));
         assert_eq!(parse("a/b:b-Q8_0.gguf"), parts("a/b", None, Some("b-Q8_0.gguf")));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_pages() {
+    fn hub_page_urls_are_parsed_as_names() {
         for (address, expected) in [
             ("hf.co/a/b:Q4_K_M", parts("a/b", None, Some("Q4_K_M"))),
             ("huggingface.co/a/b", parts("a/b", None, None)),
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn home_is_where_the_shell_has_it() {
+    fn tilde_paths_expand_to_the_home_directory() {
         let home = env::home_dir().unwrap();
         assert_eq!(path("~/x.gguf"), home.join("x.gguf"));
         assert_eq!(path("~"), home);

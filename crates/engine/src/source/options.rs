@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_not_printed() {
+    fn hub_token_is_hidden_in_debug_output() {
         let token = Token::new(" hf_secret\n");
         let options = SourceOptions { token: token.clone(), ..SourceOptions::default() };
         assert!(!format!("{options:?}").contains("secret"));

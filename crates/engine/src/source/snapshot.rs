@@ -8,7 +8,7 @@ use super::hub::{Hub, Listing};
 use super::{SourceError, SourceOptions, choose, local};
 use crate::LoadError;
 use crate::safetensors::{
-    CONFIG, INDEX, SINGLE, SafetensorsModel, TOKENIZER_FILES, files_of_index,
+    CONFIG, INDEX, SINGLE_FILE, SafetensorsModel, TOKENIZER_FILES, files_of_index,
 };
 
 /// Returns the first part of a split GGUF file, with all others in the same folder, and downloads them if they
@@ -53,9 +53,9 @@ pub(super) fn download_safetensors(
     let incomplete = |file: &str, hint| {
         Err(SourceError::Incomplete { repo: repo.to_owned(), file: file.to_owned(), hint })
     };
-    if !has(SINGLE) && !has(INDEX) {
+    if !has(SINGLE_FILE) && !has(INDEX) {
         let hint = "; adapters and parts of pipelines are no whole models: choose the model itself";
-        return incomplete(&format!("{SINGLE} or {INDEX}"), hint);
+        return incomplete(&format!("{SINGLE_FILE} or {INDEX}"), hint);
     }
     let mut names = vec![CONFIG];
     for (name, needed) in TOKENIZER_FILES {
@@ -79,8 +79,8 @@ pub(super) fn download_safetensors(
     {
         return Err(SourceError::Unsupported { repo: repo.to_owned(), problem });
     }
-    let weights = if has(SINGLE) {
-        get(SINGLE)?
+    let weights = if has(SINGLE_FILE) {
+        get(SINGLE_FILE)?
     } else {
         let index = get(INDEX)?;
         let problem = |problem: String| hub.nonsense(format!("{INDEX}: {problem}"));

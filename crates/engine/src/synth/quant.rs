@@ -61,7 +61,7 @@ impl SynthQuant {
             Self::Q8_0 => GgmlDType::Q8_0,
             Self::Q4KM => match role {
                 Role::Head => GgmlDType::Q6K,
-                Role::Sensitive(layer, layers) if deserves_more(layer, layers) => GgmlDType::Q6K,
+                Role::Sensitive(layer, layers) if uses_more_bits(layer, layers) => GgmlDType::Q6K,
                 Role::Sensitive(..) | Role::Router | Role::Plain => GgmlDType::Q4K,
             },
         };
@@ -79,7 +79,7 @@ impl SynthQuant {
 
 /// Whether llama.cpp gives a layer's sensitive matrices the larger format: the first and last
 /// eighth of the layers, and every third between (`use_more_bits` in llama-quant.cpp).
-fn deserves_more(layer: usize, layers: usize) -> bool {
+fn uses_more_bits(layer: usize, layers: usize) -> bool {
     let eighth = layers / 8;
     layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2
 }

@@ -182,7 +182,7 @@ mod tests {
     use crate::{Engine, EngineOptions, ModelFile};
 
     #[test]
-    fn every_shape_has_the_published_number_of_parameters() {
+    fn every_shape_has_the_published_parameter_count() {
         // Parameters as published on the hub; the vocabulary's padding is the rest.
         for (name, billions) in [
             ("qwen3-0.6b", 0.596),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_loader_reads_it_and_a_seed_reproduces_it() {
+    fn synthetic_models_load_and_are_reproducible_by_seed() {
         let folder = tempfile::tempdir().unwrap();
         let kinds = [
             (SynthShape::small(), SynthQuant::Q4KM),

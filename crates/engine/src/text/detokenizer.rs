@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn streamed_bytes_equal_from_utf8_lossy_of_the_whole() {
+    fn streamed_text_equals_from_utf8_lossy_of_all_bytes() {
         let mut random = StdRng::seed_from_u64(7);
         let alphabet =
             [0x41, 0x80, 0xBF, 0xC3, 0xE2, 0x82, 0xAC, 0xF0, 0x9F, 0xA6, 0x99, 0xFF, 0xC0];
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_is_returned_once_it_is_complete() {
+    fn characters_are_emitted_once_their_bytes_are_complete() {
         let mut detokenizer = Detokenizer::new(one_token_per_byte());
         let chunks: Vec<String> =
             "🦙é".bytes().map(|byte| detokenizer.push(u32::from(byte))).collect();
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_does_not_exist_adds_nothing() {
+    fn unknown_token_ids_add_no_text() {
         let mut detokenizer = Detokenizer::new(one_token_per_byte());
         assert_eq!(detokenizer.push(256), "");
         assert_eq!(detokenizer.push(u32::MAX), "");

@@ -91,8 +91,8 @@ impl Family {
     /// Returns the words of a text, in order and without gaps.
     pub fn words(self, text: &str) -> Words<'_> {
         match self {
-            Self::Qwen2 => Words(Kind::Found(Found::of_qwen(&QWEN2, text))),
-            Self::Qwen35 => Words(Kind::Found(Found::of_qwen(&QWEN35, text))),
+            Self::Qwen2 => Words(Kind::Found(Found::for_qwen(&QWEN2, text))),
+            Self::Qwen35 => Words(Kind::Found(Found::for_qwen(&QWEN35, text))),
             Self::Default => Words(Kind::Listed(default_words(text).into_iter())),
         }
     }
@@ -133,7 +133,7 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     /// Qwen's patterns take the ends of lines with the spaces before them.
-    fn of_qwen(pattern: &'static Regex, text: &'a str) -> Self {
+    fn for_qwen(pattern: &'static Regex, text: &'a str) -> Self {
         Self { pattern, text, at: 0, parts_lines: false }
     }
 }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn splits_like_the_published_pattern() {
+    fn words_are_split_like_the_published_pattern() {
         assert_eq!(
             words("I'll pay 42€, she'S"),
             ["I", "'ll", " pay", " ", "4", "2", "€,", " she", "'S"]
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_belong_to_the_word_in_qwen35_only() {
+    fn combining_marks_belong_to_words_in_qwen35_only() {
         let text = "का"; // a letter and a combining vowel sign
         assert_eq!(Family::Qwen2.words(text).count(), 2);
         assert_eq!(Family::Qwen35.words(text).count(), 1);
@@ -252,7 +252,7 @@ mod tests {
 
     /// As `tokenizer.ggml.pre` "default" is read by llama.cpp's `unicode_regex_split`.
     #[test]
-    fn splits_like_llama_cpps_default() {
+    fn words_are_split_like_the_llama_cpp_default() {
         let words = |text| Family::Default.words(text).collect::<Vec<_>>();
         assert_eq!(
             words("I'll pay (42€), she'S"),
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn every_family_keeps_the_whole_text() {
+    fn pre_tokenizers_of_all_families_keep_the_whole_text() {
         let text = "Ünï 12 34567\t\r\n\n  ¿qué?… <|x|> 它's\u{301} ١٢٣٤٥ a+b==c $5`~^|  ";
         for family in [Family::Qwen2, Family::Qwen35, Family::Default] {
             assert_eq!(family.words(text).collect::<String>(), text, "{family:?}");

@@ -15,7 +15,7 @@ pub(super) struct SpecialTokens {
 
 /// A part of a prompt.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece<'a> {
+pub(super) enum PromptPiece<'a> {
     /// Text for BPE. Never empty.
     Text(&'a str),
     /// A special token.
@@ -44,7 +44,7 @@ impl SpecialTokens {
         &self,
         text: &'a str,
         marks: &[usize],
-        mut piece: impl FnMut(Piece<'a>),
+        mut piece: impl FnMut(PromptPiece<'a>),
     ) {
         let mut text_from = 0;
         let mut search_from = 0;
@@ -57,14 +57,14 @@ impl SpecialTokens {
                 continue;
             }
             if text_from < found.start() {
-                piece(Piece::Text(&text[text_from..found.start()]));
+                piece(PromptPiece::Text(&text[text_from..found.start()]));
             }
-            piece(Piece::Special(self.ids[found.pattern().as_usize()]));
+            piece(PromptPiece::Special(self.ids[found.pattern().as_usize()]));
             text_from = found.end();
             search_from = found.end();
         }
         if text_from < text.len() {
-            piece(Piece::Text(&text[text_from..]));
+            piece(PromptPiece::Text(&text[text_from..]));
         }
     }
 }

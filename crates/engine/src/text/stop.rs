@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn streamed_text_is_cut_like_the_whole_text() {
+    fn streamed_text_stops_where_the_whole_text_does() {
         let mut random = StdRng::seed_from_u64(3);
         let alphabet = ["a", "b", "é", "\n", "🦙", "<"];
         let word = |random: &mut StdRng, longest: usize| -> String {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn sends_text_once_it_cannot_be_part_of_a_stop_string() {
+    fn text_is_emitted_once_it_cannot_begin_a_stop_string() {
         let mut matcher = StopMatcher::new(&["\n\n", "END"]);
         assert_eq!(matcher.push("one\n"), Emitted::Text("one".into()));
         assert_eq!(matcher.push("two E"), Emitted::Text("\ntwo ".into()));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_held_back_without_stop_strings() {
+    fn no_text_is_held_back_without_stop_strings() {
         let mut matcher = StopMatcher::new::<&str>(&[]);
         assert_eq!(matcher.push("any"), Emitted::Text("any".into()));
         assert_eq!(matcher.finish(), "");

@@ -13,7 +13,7 @@ use unicode_normalization_alignments::UnicodeNormalization;
 use super::byte_level;
 use super::detokenizer::{Detokenizer, Pieces};
 use super::prompt::Prompt;
-use super::special::{Piece, SpecialTokens};
+use super::special::{PromptPiece, SpecialTokens};
 use super::vocabulary::{TokenKind, Vocabulary};
 use crate::LoadError;
 use crate::gguf::{GgufFile, Metadata};
@@ -103,8 +103,8 @@ impl Tokenizer {
     ) -> Result<(), TokenizerError> {
         let mut outcome = Ok(());
         self.0.special.split(text, marks, |piece| match piece {
-            Piece::Special(id) => tokens.push(id),
-            Piece::Text(text) => {
+            PromptPiece::Special(id) => tokens.push(id),
+            PromptPiece::Text(text) => {
                 if outcome.is_ok() {
                     outcome = self.encode_text(text, tokens);
                 }

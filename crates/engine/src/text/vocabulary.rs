@@ -39,7 +39,7 @@ pub enum TokenKind {
 impl TokenKind {
     /// The kind of a token by its text alone. llama.cpp takes all tokens for text then, but for those that end
     /// a turn or mark a gap to be filled; a chat with Qwen needs those that begin one too.
-    fn by_look(text: &str) -> Self {
+    fn infer_from_text(text: &str) -> Self {
         let is_padding = || {
             let number = text.strip_prefix("[PAD").and_then(|rest| rest.strip_suffix(']'));
             number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
@@ -171,7 +171,7 @@ fn kinds(file: &Metadata, tokens: &[String]) -> Result<Vec<TokenKind>, LoadError
              Qwen's are taken for such, all others for text",
             file.label()
         );
-        return Ok(tokens.iter().map(|text| TokenKind::by_look(text)).collect());
+        return Ok(tokens.iter().map(|text| TokenKind::infer_from_text(text)).collect());
     };
     if types.len() != tokens.len() {
         let tokens = tokens.len();

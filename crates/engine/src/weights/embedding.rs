@@ -30,7 +30,7 @@ impl Embedding {
         Self::of(Source::Gguf { file, info })
     }
 
-    pub(super) fn of_safetensors(rows: safetensors::Rows) -> Self {
+    pub(super) fn from_safetensors(rows: safetensors::Rows) -> Self {
         Self::of(Source::Safetensors(rows))
     }
 

@@ -52,7 +52,7 @@ impl<'a> Weights<'a> {
 
     /// All tensors of `checkpoint`, of which only the headers are read: what is loaded has no numbers, and is
     /// only good for finding out which tensors there must be.
-    pub(crate) fn of_headers(checkpoint: &'a Checkpoint) -> Self {
+    pub(crate) fn from_headers(checkpoint: &'a Checkpoint) -> Self {
         Self { checkpoint, progress: None, inventory: Some(Mutex::default()) }
     }
 
@@ -160,7 +160,7 @@ impl<'a> Weights<'a> {
 
     /// Returns the GGUF file from which experts are loaded to a device.
     #[cfg(feature = "cuda")]
-    fn file_of_experts(&self) -> Result<&'a GgufFile, LoadError> {
+    fn experts_gguf_file(&self) -> Result<&'a GgufFile, LoadError> {
         match self.checkpoint {
             Checkpoint::Gguf(file) => Ok(file),
             Checkpoint::Safetensors(model) => Err(model.metadata().unsupported(
@@ -215,7 +215,7 @@ impl<'a> Weights<'a> {
                 Ok(Embedding::of_gguf(file.clone(), info.clone()))
             }
             Checkpoint::Safetensors(model) => {
-                model.rows(&name, vocab, hidden).map(Embedding::of_safetensors)
+                model.rows(&name, vocab, hidden).map(Embedding::from_safetensors)
             }
         }
     }
@@ -243,7 +243,7 @@ impl<'a> Weights<'a> {
                 matrix
             }
             _ => {
-                let file = self.file_of_experts()?;
+                let file = self.experts_gguf_file()?;
                 let info = info(file, name, shape)?;
                 hold(Stored::Bytes(info.dtype, &file.data(info)?))
             }

@@ -60,7 +60,7 @@ fn truncate(path: &Path, to: u64) {
 }
 
 #[test]
-fn a_file_that_is_cut_short_ends_the_engine_and_not_the_process() {
+fn truncating_a_served_file_stops_the_engine_not_the_process() {
     let of_len =
         |share: u64| move |path: &Path| truncate(path, fs::metadata(path).unwrap().len() / share);
     for fixture in
@@ -78,7 +78,7 @@ fn a_file_that_is_cut_short_ends_the_engine_and_not_the_process() {
 }
 
 #[test]
-fn a_file_that_is_overwritten_gives_no_wrong_answer() {
+fn overwriting_a_served_file_stops_the_engine() {
     let served = gguf("qwen3/qwen3-q8_0.gguf");
     let outcome = after(&served, |path| {
         // The rows of all tokens, in a file of the same size.
@@ -93,7 +93,7 @@ fn a_file_that_is_overwritten_gives_no_wrong_answer() {
 }
 
 #[test]
-fn shards_of_safetensors_are_watched_too() {
+fn truncating_a_served_safetensors_shard_stops_the_engine() {
     let folder = Folder::copy(&fixtures().join("qwen3/hf"));
     let model = ModelFile::Safetensors {
         folder: folder.path().to_owned(),
@@ -109,7 +109,7 @@ fn shards_of_safetensors_are_watched_too() {
 }
 
 #[test]
-fn a_file_that_is_replaced_or_deleted_is_served_on() {
+fn replacing_or_deleting_a_served_file_does_not_affect_answers() {
     let served = gguf("qwen3/qwen3-q8_0.gguf");
     let outcome = after(&served, |path| {
         let other = path.with_extension("new");

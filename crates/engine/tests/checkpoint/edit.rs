@@ -29,7 +29,7 @@ const KEYS: [&str; 15] = [
 ];
 
 /// Those of the architecture.
-const OWN_KEYS: [&str; 19] = [
+const ARCHITECTURE_KEYS: [&str; 19] = [
     "context_length",
     "embedding_length",
     "block_count",
@@ -68,7 +68,7 @@ impl Gguf {
     pub(crate) fn read(path: &Path) -> Self {
         let file = GgufFile::open(path).unwrap();
         let architecture = file.require::<&str>("general.architecture").unwrap().to_owned();
-        let own = OWN_KEYS.iter().map(|key| format!("{architecture}.{key}"));
+        let own = ARCHITECTURE_KEYS.iter().map(|key| format!("{architecture}.{key}"));
         let keys = KEYS.iter().map(|key| (*key).to_owned()).chain(own);
         let metadata = keys.filter_map(|key| Some((key.clone(), file.metadata(&key)?.clone())));
         let mut tensors: Vec<(TensorSpec, Vec<u8>)> = file

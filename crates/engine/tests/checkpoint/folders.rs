@@ -49,7 +49,7 @@ fn with_tensor(family: &str, name: &str, shape: &[usize]) -> Folder {
 }
 
 #[test]
-fn a_tensor_that_would_change_the_answer_is_refused_by_name() {
+fn unsupported_tensors_are_refused_by_name() {
     for (family, tensor, shape) in [
         ("qwen3", "model.layers.0.self_attn.q_proj.bias", [128].as_slice()),
         ("qwen2.5", "model.layers.1.mlp.down_proj.bias", &[64]),
@@ -70,7 +70,7 @@ fn a_tensor_that_would_change_the_answer_is_refused_by_name() {
 }
 
 #[test]
-fn tensors_that_transformers_leaves_out_too_are_no_obstacle() {
+fn tensors_ignored_by_transformers_are_ignored() {
     for (family, tensor, shape) in [
         ("qwen3", "lm_head.weight", [512, 64].as_slice()), // a tied model's
         ("qwen2", "model.layers.0.self_attn.rotary_emb.inv_freq", &[8]),
@@ -81,7 +81,7 @@ fn tensors_that_transformers_leaves_out_too_are_no_obstacle() {
 }
 
 #[test]
-fn a_key_that_would_change_the_answer_is_refused_by_name() {
+fn unsupported_config_keys_are_refused_by_name() {
     for (family, key, value) in [
         ("qwen3", "partial_rotary_factor", json!(0.5)),
         ("qwen3", "is_causal", json!(false)),
@@ -109,7 +109,7 @@ fn a_key_that_would_change_the_answer_is_refused_by_name() {
 }
 
 #[test]
-fn keys_that_change_nothing_are_no_obstacle() {
+fn config_keys_without_an_effect_are_ignored() {
     for (family, key, value) in [
         ("qwen2.5", "_name_or_path", json!("somewhere/else")),
         ("qwen3", "unsloth_version", json!("2025.1")),
@@ -126,7 +126,7 @@ fn keys_that_change_nothing_are_no_obstacle() {
 }
 
 #[test]
-fn classifiers_and_reward_models_are_refused_by_what_they_are() {
+fn classifiers_and_reward_models_are_refused_by_kind() {
     for name in [
         "Qwen2ForSequenceClassification",
         "Qwen2ForRewardModel",
@@ -146,7 +146,7 @@ fn classifiers_and_reward_models_are_refused_by_what_they_are() {
 }
 
 #[test]
-fn weights_that_were_quantized_elsewhere_are_told_by_their_kind() {
+fn prequantized_weights_are_refused_with_their_quantization_method() {
     let mlx = json!({"group_size": 64, "bits": 4});
     for (key, value, parts) in [
         ("quantization", mlx.clone(), ["Apple's MLX", "4 bits"]),
@@ -176,7 +176,7 @@ fn weights_that_were_quantized_elsewhere_are_told_by_their_kind() {
 const POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 123\n";
 
 #[test]
-fn pointers_of_git_lfs_are_told_from_damaged_files() {
+fn git_lfs_pointers_are_reported_as_pointers_not_as_damage() {
     for name in [WEIGHTS, "tokenizer.json"] {
         let folder = copy("qwen3");
         fs::write(folder.path().join(name), POINTER).unwrap();

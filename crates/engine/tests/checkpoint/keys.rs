@@ -14,7 +14,7 @@ fn text(value: &str) -> Value {
 }
 
 #[test]
-fn a_key_that_would_change_the_answer_is_refused_by_name() {
+fn unsupported_config_keys_are_refused_by_name() {
     for (key, value) in [
         ("rope.dimension_count", int(16)),
         ("rope.dimension_sections", Value::Array(Array::Int(vec![8, 4, 4, 0]))),
@@ -59,7 +59,7 @@ fn a_key_that_would_change_the_answer_is_refused_by_name() {
 }
 
 #[test]
-fn a_key_that_says_what_is_computed_anyway_is_no_obstacle() {
+fn config_keys_with_the_supported_value_are_accepted() {
     for (model, key, value) in [
         ("qwen3/qwen3-f32", "rope.dimension_count", int(32)),
         ("qwen3/qwen3-f32", "vocab_size", int(512)),
@@ -86,7 +86,7 @@ fn a_key_that_says_what_is_computed_anyway_is_no_obstacle() {
 }
 
 #[test]
-fn yarn_says_its_factor() {
+fn yarn_without_a_valid_factor_is_refused() {
     let yarn = || Gguf::fixture("yarn/yarn-f32");
     let error = yarn().with(".rope.scaling.factor", None).refusal();
     assert!(error.contains("\"qwen3.rope.scaling.factor\" is missing"), "{error}");
@@ -98,7 +98,7 @@ fn yarn_says_its_factor() {
 }
 
 #[test]
-fn what_is_no_model_that_writes_text_is_told_what_it_is() {
+fn files_that_are_not_text_models_are_refused_by_kind() {
     for (file, part) in [
         (Gguf::fixture("qwen3/qwen3-f32").with("general.type", text("adapter")), "LoRA adapter"),
         (Gguf::fixture("qwen3/qwen3-f32").with("general.type", text("mmproj")), "mmproj"),
@@ -123,7 +123,7 @@ fn what_is_no_model_that_writes_text_is_told_what_it_is() {
 
 /// As llama.cpp reads them: a number for all layers, or one for each.
 #[test]
-fn a_list_with_one_number_for_each_layer_is_read_where_all_are_equal() {
+fn per_layer_lists_are_accepted_if_all_values_are_equal() {
     let list = |numbers: &[i64]| Value::Array(Array::Int(numbers.to_vec()));
     let input = || Input::Text("the lease ends".to_owned());
     let expected = answer(&Gguf::fixture("qwen3/qwen3-f32").start().unwrap(), input());

@@ -35,7 +35,7 @@ fn refused(path: &Path) -> String {
 }
 
 #[test]
-fn whichever_part_is_named_the_whole_is_loaded() {
+fn opening_any_part_loads_the_whole_split_model() {
     let input = || Input::Text("the lease ends".to_owned());
     let expected = answer(&Gguf::fixture("qwen3/qwen3-q8_0").start().unwrap(), input());
     for parts in [2, 3, 7] {
@@ -52,7 +52,7 @@ fn whichever_part_is_named_the_whole_is_loaded() {
 }
 
 #[test]
-fn a_file_that_says_it_is_the_only_part_is_whole() {
+fn a_split_of_one_part_loads() {
     let file = Gguf::fixture("qwen3/qwen3-q8_0")
         .with("split.no", Value::Int(0))
         .with("split.count", Value::Int(1));
@@ -60,7 +60,7 @@ fn a_file_that_says_it_is_the_only_part_is_whole() {
 }
 
 #[test]
-fn parts_that_do_not_belong_together_are_refused_with_what_to_do() {
+fn mismatched_split_parts_are_refused_with_a_remedy() {
     let (_folder, paths) = split(3);
     fs::remove_file(&paths[1]).unwrap();
     for named in [0, 2] {

@@ -21,7 +21,7 @@ fn of_folder(family: &str, generation: &Json) -> Sampling {
 }
 
 #[test]
-fn of_a_gguf_file() {
+fn sampling_defaults_are_read_from_gguf_metadata() {
     let plain = Gguf::fixture("qwen3/qwen3-q8_0");
     assert!(plain.start().unwrap().sampling_defaults().is_empty());
     let file = plain
@@ -43,7 +43,7 @@ fn of_a_gguf_file() {
 }
 
 #[test]
-fn of_a_generation_config() {
+fn sampling_defaults_are_read_from_generation_config() {
     // As Qwen3 has it.
     let qwen3 = json!({
         "bos_token_id": 503, "do_sample": true, "eos_token_id": [505, 503], "pad_token_id": 503,

@@ -3,7 +3,7 @@
 use crate::edit::Gguf;
 
 #[test]
-fn a_tensor_that_would_change_the_answer_is_refused_by_name() {
+fn unsupported_tensors_are_refused_by_name() {
     for (model, tensor, shape) in [
         ("qwen3/qwen3-f32", "blk.0.attn_q.bias", [128].as_slice()), // a bias where there is none
         ("qwen3/qwen3-q8_0", "blk.1.attn_output.bias", &[64]),
@@ -26,7 +26,7 @@ fn a_tensor_that_would_change_the_answer_is_refused_by_name() {
 }
 
 #[test]
-fn many_of_them_are_counted_and_the_first_are_named() {
+fn many_unsupported_tensors_are_summarized_in_one_error() {
     let many = (0..2).fold(Gguf::fixture("qwen3/qwen3-f32"), |file, layer| {
         ["attn_q", "attn_k", "attn_v"]
             .into_iter()
@@ -37,7 +37,7 @@ fn many_of_them_are_counted_and_the_first_are_named() {
 }
 
 #[test]
-fn classifiers_and_reward_models_are_refused_by_what_they_are() {
+fn classifiers_and_reward_models_are_refused_by_kind() {
     for tensor in ["cls.weight", "cls.output.weight", "score.weight", "v_head.summary.weight"] {
         let file = Gguf::fixture("qwen3/qwen3-f32").with_tensor(tensor, &[2, 64]);
         let error = file.refusal();
@@ -47,7 +47,7 @@ fn classifiers_and_reward_models_are_refused_by_what_they_are() {
 }
 
 #[test]
-fn every_fixture_is_used_whole() {
+fn every_fixture_loads_without_unused_tensors() {
     for model in [
         "qwen2/qwen2-f16",
         "qwen2.5/qwen2.5-f32",

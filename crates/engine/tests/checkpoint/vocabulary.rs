@@ -27,7 +27,7 @@ const TEXTS: [&str; 5] =
     ["I'LL pay (42€)!", "a_b\n\n\tc", "x!!\n\ny", "它's 2024", "  two  spaces "];
 
 #[test]
-fn other_names_of_qwens_words() {
+fn alias_names_select_the_qwen_pre_tokenizer() {
     let own = tokenizer(&fixture());
     for name in ["deepseek-r1-qwen", "megrez", "kormo"] {
         let other = tokenizer(&fixture().with(PRE, Value::String(name.to_owned())));
@@ -38,7 +38,7 @@ fn other_names_of_qwens_words() {
 }
 
 #[test]
-fn words_without_a_name_are_llama_cpps_default() {
+fn missing_pre_tokenizer_name_selects_the_llama_cpp_default() {
     let (own, missing) = (tokenizer(&fixture()), tokenizer(&fixture().with(PRE, None)));
     let named = tokenizer(&fixture().with(PRE, Value::String("default".to_owned())));
     for text in TEXTS {
@@ -53,7 +53,7 @@ fn words_without_a_name_are_llama_cpps_default() {
 }
 
 #[test]
-fn tokens_without_kinds_are_text_but_for_those_that_look_like_control() {
+fn without_token_types_only_control_like_tokens_are_special() {
     let (own, missing) = (fixture(), fixture().with(KINDS, None));
     let (tokens, other) = (tokenizer(&own), tokenizer(&missing));
     for text in TEXTS.into_iter().chain(["<|im_start|>user\nhi<|im_end|>\n<|endoftext|>"]) {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::any_schema;
 use crate::read;
-use crate::thinking::{Model, Thinks};
+use crate::thinking::{Model, ThinkingMode};
 
 const ENABLE_THINKING: [Option<bool>; 3] = [Some(true), None, Some(false)];
 
@@ -41,7 +41,7 @@ struct Tally {
     whole: u64,
     cut: u64,
     /// Of those cut: the ones whose thought has no end.
-    cut_in_thought: u64,
+    cut_while_reasoning: u64,
     thoughts: u64,
     tokens: usize,
     /// The seeds of schemas with a whole answer.
@@ -88,7 +88,7 @@ impl Tally {
             (StopReason::EndOfTurn, None) => Err(format!("ended in its thought: {text:?}")),
             (StopReason::Length, parts) => {
                 self.cut += 1;
-                self.cut_in_thought += u64::from(parts.is_none());
+                self.cut_while_reasoning += u64::from(parts.is_none());
                 // The last character may be cut too.
                 let answer = parts.map_or("", |(_, answer)| answer).trim_end_matches('\u{fffd}');
                 match may_begin(constraint, answer) {
@@ -106,7 +106,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// Answers random schemas with a model, and validates every answer.
-fn random_schemas(thinks: Thinks) {
+fn random_schemas(thinks: ThinkingMode) {
     let model = Model::start(thinks);
     let from = number("SCHEMAS_FROM", 0);
     let (count, answers) = (number("SCHEMAS", 30), number("ANSWERS", 1));
@@ -143,31 +143,40 @@ fn random_schemas(thinks: Thinks) {
         }
     }
     running.into_iter().for_each(|one| tally.finish(&model, one));
-    let Tally { kept, refused, whole, cut, cut_in_thought, thoughts, tokens, answered, failures } =
-        &tally;
+    let Tally {
+        kept,
+        refused,
+        whole,
+        cut,
+        cut_while_reasoning,
+        thoughts,
+        tokens,
+        answered,
+        failures,
+    } = &tally;
     println!(
         "{thinks:?}: {kept} schemas kept, {} of them with a whole answer, {refused} refused; {whole} answers whole, \
-         {thoughts} of them after a thought; {cut} cut, {cut_in_thought} of them in a thought; {tokens} tokens",
+         {thoughts} of them after a thought; {cut} cut, {cut_while_reasoning} of them in a thought; {tokens} tokens",
         answered.len()
     );
     assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
     assert!(*whole > cut * 9, "{cut} answers are cut, {whole} are whole");
-    assert_eq!(*thoughts > 0, thinks != Thinks::Never);
+    assert_eq!(*thoughts > 0, thinks != ThinkingMode::Never);
 }
 
 #[test]
-fn random_schemas_hold_for_a_model_that_never_thinks() {
-    random_schemas(Thinks::Never);
+fn random_schemas_hold_for_models_that_never_reason() {
+    random_schemas(ThinkingMode::Never);
 }
 
 #[test]
-fn random_schemas_hold_for_a_model_that_thinks_if_asked() {
-    random_schemas(Thinks::IfAsked);
+fn random_schemas_hold_for_models_that_reason_on_request() {
+    random_schemas(ThinkingMode::OnRequest);
 }
 
 #[test]
-fn random_schemas_hold_for_a_model_that_always_thinks() {
-    random_schemas(Thinks::Always);
+fn random_schemas_hold_for_models_that_always_reason() {
+    random_schemas(ThinkingMode::Always);
 }
 
 fn function(name: &str, parameters: Value) -> Tool {
@@ -187,7 +196,7 @@ fn is_call(answer: &str, functions: &[Tool]) -> Result<(), String> {
 }
 
 #[test]
-fn each_form_holds_whether_a_model_thinks_or_not() {
+fn every_constraint_kind_holds_with_and_without_reasoning() {
     let schema = json!({
         "type": "object",
         "properties": {"zone": {"type": "integer", "minimum": 3}, "mood": {"enum": ["calm", "busy"]}},
@@ -225,7 +234,7 @@ fn each_form_holds_whether_a_model_thinks_or_not() {
             Box::new(|text| is_call(text, &functions[..1])),
         ),
     ];
-    for thinks in Thinks::ALL {
+    for thinks in ThinkingMode::ALL {
         let model = Model::start(thinks);
         for (constraint, is_valid) in &forms {
             let mut tally = Tally::default();
@@ -243,7 +252,11 @@ fn each_form_holds_whether_a_model_thinks_or_not() {
                 }
             }
             assert!(tally.whole >= 5, "{thinks:?}, {constraint:?}: {tally:?}");
-            assert_eq!(tally.thoughts > 0, thinks != Thinks::Never, "{constraint:?}: {tally:?}");
+            assert_eq!(
+                tally.thoughts > 0,
+                thinks != ThinkingMode::Never,
+                "{constraint:?}: {tally:?}"
+            );
         }
     }
 }

@@ -80,7 +80,7 @@ fn answers_to_200_random_schemas_parse_and_validate() {
 }
 
 #[test]
-fn expressions_choices_and_objects_are_kept() {
+fn regex_choice_and_json_object_constraints_hold() {
     let engine = start(EngineOptions::default());
     let expected = regex::Regex::new(r"^[A-Z]{3}-\d{2,4}(/x)?$").unwrap();
     for seed in 0..10 {
@@ -105,7 +105,7 @@ fn expressions_choices_and_objects_are_kept() {
 }
 
 #[test]
-fn an_answer_ends_where_it_is_whole_and_not_before() {
+fn a_constrained_answer_ends_exactly_when_it_is_complete() {
     let engine = start(EngineOptions::default());
     let exactly = |text: &str| Constraint::Choice(vec![text.to_owned()]);
     let whole = "A text that the model would never write, Ж!";
@@ -124,7 +124,7 @@ fn an_answer_ends_where_it_is_whole_and_not_before() {
 }
 
 #[test]
-fn what_can_not_be_kept_is_refused_at_once() {
+fn unsatisfiable_constraints_are_refused_at_submission() {
     let engine = start(EngineOptions::default());
     for (constraint, reason) in [
         (Constraint::JsonSchema(json!({"type": "poem"})), "poem"),
@@ -141,7 +141,7 @@ fn what_can_not_be_kept_is_refused_at_once() {
 }
 
 #[test]
-fn sequences_that_wait_again_go_on_where_their_constraint_was() {
+fn preempted_sequences_resume_their_constraint_state() {
     let schema = json!({
         "type": "array", "minItems": 80, "maxItems": 80,
         "items": {"type": "string", "minLength": 3, "maxLength": 8},
@@ -174,7 +174,7 @@ fn sequences_that_wait_again_go_on_where_their_constraint_was() {
 }
 
 #[test]
-fn neighbours_in_a_batch_do_not_feel_a_constraint() {
+fn constraints_do_not_affect_other_sequences_in_the_batch() {
     let engine = start(EngineOptions::default());
     let free = || engine.submit(&request(7, None)).unwrap();
     let alone = read(free()).unwrap().0;
@@ -186,7 +186,7 @@ fn neighbours_in_a_batch_do_not_feel_a_constraint() {
 }
 
 #[test]
-fn reasoning_comes_first_and_what_follows_keeps_the_constraint() {
+fn constraints_apply_after_reasoning_only() {
     let engine = start(EngineOptions::default());
     let close = engine.tokenizer().encode("</think>").unwrap();
     let [close] = close[..] else { panic!("{close:?}") };

@@ -15,22 +15,22 @@ const TURN: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.conten
 
 /// Whether a model thinks, which its chat template decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Thinks {
+pub(crate) enum ThinkingMode {
     /// As Qwen2.5: the template has no thoughts.
     Never,
     /// As Qwen3: the model opens the thought itself, unless the template closes an empty one.
-    IfAsked,
+    OnRequest,
     /// As Qwen3-Thinking-2507 and QwQ: the template opens the thought.
     Always,
 }
 
-impl Thinks {
-    pub(crate) const ALL: [Self; 3] = [Self::Never, Self::IfAsked, Self::Always];
+impl ThinkingMode {
+    pub(crate) const ALL: [Self; 3] = [Self::Never, Self::OnRequest, Self::Always];
 
     fn template(self) -> String {
         let ending = match self {
             Self::Never => "",
-            Self::IfAsked => {
+            Self::OnRequest => {
                 "{% if enable_thinking is defined and enable_thinking is false %}\
                  {{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}"
             }
@@ -42,9 +42,9 @@ impl Thinks {
     /// Where a constrained answer must begin.
     pub(crate) fn start(self, enable_thinking: Option<bool>) -> AnswerStart {
         match (self, enable_thinking) {
-            (Self::IfAsked, Some(true)) => AnswerStart::BeforeThought,
-            (Self::Always, _) => AnswerStart::InThought,
-            _ => AnswerStart::AtOnce,
+            (Self::OnRequest, Some(true)) => AnswerStart::BeforeReasoning,
+            (Self::Always, _) => AnswerStart::InsideReasoning,
+            _ => AnswerStart::AtFirstToken,
         }
     }
 }
@@ -57,7 +57,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn start(thinks: Thinks) -> Self {
+    pub(crate) fn start(thinks: ThinkingMode) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiny.gguf");
         let template = Metadata::String(thinks.template());
@@ -95,9 +95,9 @@ impl Model {
         start: AnswerStart,
     ) -> Option<(&'t str, &'t str)> {
         match start {
-            AnswerStart::AtOnce => Some(("", text)),
-            AnswerStart::InThought => text.split_once("</think>"),
-            AnswerStart::BeforeThought => text.strip_prefix("<think>")?.split_once("</think>"),
+            AnswerStart::AtFirstToken => Some(("", text)),
+            AnswerStart::InsideReasoning => text.split_once("</think>"),
+            AnswerStart::BeforeReasoning => text.strip_prefix("<think>")?.split_once("</think>"),
         }
     }
 }

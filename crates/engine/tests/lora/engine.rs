@@ -66,7 +66,7 @@ fn requests_in_one_batch_are_answered_by_their_own_adapters() {
 
 /// Pages of a tenant are shared only among sequences with the same adapter.
 #[test]
-fn cached_pages_are_found_only_with_the_same_adapter() {
+fn cached_pages_are_reused_only_with_the_same_adapter() {
     let engine = start(EngineOptions::default());
     let tokens = Fixture::load("qwen3-f32").longest().tokens.clone();
     let cached = |name| end(engine.submit(&request(&tokens, name, 2)).unwrap()).1.cached_tokens;
@@ -85,7 +85,7 @@ fn cached_pages_are_found_only_with_the_same_adapter() {
 /// With so few pages that sequences are preempted repeatedly, the answers equal those of sequences that ran
 /// alone. Uses packed weights, whose results are bitwise equal, so that no near-tie is decided by rounding.
 #[test]
-fn preempted_is_undisturbed() {
+fn preempted_sequences_match_uninterrupted_ones() {
     const TOKENS: usize = 400;
     let start = |options: EngineOptions| {
         let adapters = KINDS.map(|kind| adapter("qwen3", kind)).to_vec();

@@ -129,7 +129,7 @@ fn the_base_with_loaded_adapters_equals_transformers() {
 /// logits are bitwise equal to those alone; rounding of candle's products of full precision depends on the
 /// number of rows.
 #[test]
-fn a_batch_of_adapters_is_each_of_them_alone() {
+fn batched_adapters_match_each_adapter_alone() {
     for (base, exact) in
         [("qwen3-q8_0", true), ("qwen3-q4_0", true), ("qwen2-f32", false), ("qwen3-f32", false)]
     {
@@ -186,7 +186,7 @@ fn adapters_do_not_change_rows_of_the_base() {
 }
 
 #[test]
-fn chunked_is_whole() {
+fn chunked_prefill_matches_unchunked_prefill() {
     for (base, allowed) in [("qwen2-f32", 1e-4), ("qwen3-f32", 1e-4), ("qwen3-q8_0", 0.0)] {
         let mut bench = Bench::new(base);
         let tokens = Fixture::load("qwen3-f32").longest().tokens.clone();

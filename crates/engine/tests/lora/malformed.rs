@@ -91,7 +91,7 @@ fn tensor(layer: usize, module: &str, half: &str) -> String {
 }
 
 #[test]
-fn errors_name_what_is_not_supported() {
+fn unsupported_adapter_options_are_refused_by_name() {
     for (values, said) in [
         (json!({"peft_type": "IA3"}), "type \"IA3\", which is not supported; supported is LORA"),
         (json!({"peft_type": null}), "\"peft_type\" is missing"),
@@ -132,7 +132,7 @@ fn errors_name_what_is_not_supported() {
 }
 
 #[test]
-fn values_without_an_effect_are_accepted() {
+fn adapter_options_without_an_effect_are_accepted() {
     for values in [
         json!({"modules_to_save": [], "layer_replication": [], "trainable_token_indices": null}),
         json!({"init_lora_weights": "gaussian"}),
@@ -149,7 +149,7 @@ fn values_without_an_effect_are_accepted() {
 }
 
 #[test]
-fn errors_name_tensors_that_do_not_fit() {
+fn mismatched_adapter_tensors_are_refused_by_name() {
     type Change = fn(&mut Tensors);
     let cases: [(Change, &str); 11] = [
         (|tensors| tensors.clear(), "has no tensors"),
@@ -238,7 +238,7 @@ fn ranks_in_the_config_must_match_the_tensors() {
 }
 
 #[test]
-fn errors_name_missing_and_damaged_files() {
+fn missing_and_damaged_adapter_files_are_refused_by_name() {
     let copy = Copy::of("narrow");
     fs::write(copy.path(WEIGHTS), &fs::read(copy.path(WEIGHTS)).unwrap()[..900]).unwrap();
     assert!(
@@ -269,7 +269,7 @@ fn every_truncated_file_is_refused() {
 }
 
 #[test]
-fn a_base_of_another_kind_is_refused() {
+fn adapters_of_another_base_architecture_are_refused() {
     let narrow = adapter("qwen3", "narrow").folder;
     let error = load(&narrow, "qwen2/qwen2-f32.gguf").unwrap_err();
     assert!(error.contains("it is for another base"), "{error}");

@@ -91,7 +91,7 @@ fn unquantized_models_equal_transformers() {
 
 /// With the matrices in f16, the logits are bitwise equal to those of the GGUF file with the same weights.
 #[test]
-fn f16_equals_the_gguf_file_with_f16() {
+fn f16_safetensors_logits_equal_the_f16_gguf_file() {
     let fixture = Fixture::load("qwen3-f16");
     let folder = Folder::copy(&hf("qwen3"));
     folder.rewrite(|_, tensor| {
@@ -108,7 +108,7 @@ fn f16_equals_the_gguf_file_with_f16() {
 }
 
 #[test]
-fn sharded_is_single() {
+fn sharded_models_match_single_file_models() {
     let tokens = Fixture::load("qwen2.5-f32").longest().tokens.clone();
     for quantization in [Quantization::None, Quantization::EightBit] {
         let folder = Folder::copy(&hf("qwen2.5"));
@@ -122,7 +122,7 @@ fn sharded_is_single() {
 /// A model quantized at load has about the same error as one quantized by llama.cpp, whose embedding is
 /// quantized too.
 #[test]
-fn quantized_at_load_is_as_good_as_quantized_before() {
+fn load_time_quantization_is_as_accurate_as_prequantized_files() {
     let fixture = Fixture::load("wide-bf16");
     for (quantization, file, allowed) in [
         (Quantization::EightBit, "wide/wide-q8_0.gguf", 1.05),
@@ -161,7 +161,7 @@ fn tokenizer_and_chat_template_equal_those_of_the_gguf_file() {
 
 /// Files in the form that transformers 4 wrote, which many hub models have.
 #[test]
-fn files_of_transformers_4_are_read_the_same() {
+fn transformers_4_files_load_identically() {
     let folder = Folder::copy(&hf("qwen3"));
     folder.edit("config.json", |config| {
         config.remove("rope_parameters");
@@ -201,7 +201,7 @@ fn files_of_transformers_4_are_read_the_same() {
 
 /// The config equals that of the GGUF file, with all values of YaRN.
 #[test]
-fn yarn_equals_that_of_the_gguf_file() {
+fn yarn_logits_equal_those_of_the_gguf_file() {
     let folder = Folder::copy(&hf("qwen3"));
     let yarn = serde_json::json!({
         "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128, "beta_fast": 4.0,
@@ -227,7 +227,7 @@ fn yarn_equals_that_of_the_gguf_file() {
 
 /// The head in the files of a tied model is not read, as in transformers.
 #[test]
-fn a_tied_head_is_the_embedding() {
+fn tied_output_heads_use_the_embedding() {
     let tokens = &Fixture::load("qwen3-f32").prompts[1].tokens;
     let folder = Folder::copy(&hf("qwen3"));
     folder.rewrite(|tensors, _| {

@@ -40,7 +40,7 @@ fn expect(folder: &Folder, parts: &[&str]) {
 }
 
 #[test]
-fn missing_files() {
+fn missing_files_are_refused_by_name() {
     assert!(load(&copy()).is_ok(), "the unchanged copy loads");
     for name in ["config.json", "tokenizer.json"] {
         let folder = copy();
@@ -59,7 +59,7 @@ fn missing_files() {
 }
 
 #[test]
-fn truncated_and_foreign_weights() {
+fn truncated_and_foreign_weight_files_are_refused() {
     let whole = fs::read(hf("qwen2.5").join(WEIGHTS)).unwrap();
     let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
     for len in [0, 1, 7, 8, 9, header - 1, header, header + 1, whole.len() / 2, whole.len() - 1] {
@@ -86,7 +86,7 @@ fn truncated_and_foreign_weights() {
 
 /// Headers with wrong offsets.
 #[test]
-fn offsets_are_checked() {
+fn invalid_tensor_offsets_are_refused() {
     for (header, part) in [
         (json!({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}), "shape"),
         (json!({"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}), "offset"),
@@ -109,7 +109,7 @@ fn offsets_are_checked() {
 }
 
 #[test]
-fn tensors_of_wrong_shape_type_or_value() {
+fn tensors_of_wrong_shape_type_or_value_are_refused() {
     let change = |name: &'static str, change: fn(&mut super::folder::Tensor)| {
         let folder = copy();
         let mut tensors = folder.tensors();
@@ -140,7 +140,7 @@ fn tensors_of_wrong_shape_type_or_value() {
 }
 
 #[test]
-fn wrong_indexes() {
+fn invalid_shard_indexes_are_refused() {
     let sharded = || {
         let folder = copy();
         folder.shard(2);
@@ -175,7 +175,7 @@ fn wrong_indexes() {
 }
 
 #[test]
-fn unsupported_and_invalid_configs() {
+fn unsupported_and_invalid_configs_are_refused() {
     let with = |key: &str, value: Value| {
         let folder = copy();
         folder.edit("config.json", |config| drop(config.insert(key.into(), value)));
@@ -232,7 +232,7 @@ fn unsupported_and_invalid_configs() {
 }
 
 #[test]
-fn unsupported_tokenizers() {
+fn unsupported_tokenizers_are_refused() {
     let edited = |change: fn(&mut serde_json::Map<String, Value>)| {
         let folder = copy();
         folder.edit("tokenizer.json", change);

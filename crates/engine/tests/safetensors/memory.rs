@@ -80,7 +80,7 @@ fn peak() -> usize {
 /// quantized bytes, and a block of f32 per thread.
 #[test]
 #[cfg(target_os = "linux")]
-fn loading_holds_the_weights_and_one_tensor() {
+fn peak_loading_memory_is_the_weights_plus_one_tensor() {
     if let Some(folder) = std::env::var_os(FOLDER) {
         return load_and_check_peak(folder.into());
     }

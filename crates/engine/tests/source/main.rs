@@ -74,7 +74,7 @@ impl Setup {
 }
 
 #[test]
-fn downloads_into_the_cache_that_other_tools_use() {
+fn downloads_use_the_hugging_face_cache_layout() {
     let setup = setup(hub());
     let path = setup.resolve(REPO).unwrap();
     assert_eq!(fs::read(&path).unwrap(), bytes());
@@ -89,7 +89,7 @@ fn downloads_into_the_cache_that_other_tools_use() {
 }
 
 #[test]
-fn a_file_in_a_subfolder_is_linked_rightly() {
+fn subfolder_files_are_linked_with_correct_relative_paths() {
     let mut hub = hub();
     hub.files.insert("BF16/tiny-BF16.gguf".into(), b"sixteen".to_vec());
     let setup = setup(hub);
@@ -116,7 +116,7 @@ fn a_cached_file_needs_no_network() {
 }
 
 #[test]
-fn offline_the_only_cached_file_will_do() {
+fn offline_resolution_uses_the_only_cached_file() {
     let mut setup = setup(hub());
     let path = setup.resolve("acme/tiny-GGUF:Q8_0").unwrap();
     setup.options.endpoint = nobody();
@@ -124,7 +124,7 @@ fn offline_the_only_cached_file_will_do() {
 }
 
 #[test]
-fn continues_where_a_dropped_connection_stopped() {
+fn dropped_downloads_resume_at_the_last_byte() {
     let setup = setup(Hub { drop_after: 100_000, drops: 3, ..hub() });
     let path = setup.resolve(REPO).unwrap();
     assert_eq!(fs::read(path).unwrap(), bytes());
@@ -139,7 +139,7 @@ fn continues_where_a_dropped_connection_stopped() {
 }
 
 #[test]
-fn continues_what_an_earlier_process_left() {
+fn partial_downloads_of_an_earlier_process_resume() {
     let setup = setup(Hub { drop_after: 50_000, drops: 1_000, ..hub() });
     let mut given_up = setup.options.clone();
     given_up.attempts = 1;
@@ -156,13 +156,13 @@ fn continues_what_an_earlier_process_left() {
 }
 
 #[test]
-fn a_server_that_cannot_continue_starts_again() {
+fn downloads_restart_if_the_server_ignores_ranges() {
     let setup = setup(Hub { drop_after: 60_000, drops: 2, no_ranges: true, ..hub() });
     assert_eq!(fs::read(setup.resolve(REPO).unwrap()).unwrap(), bytes());
 }
 
 #[test]
-fn gives_up_where_no_byte_comes() {
+fn downloads_without_progress_fail_after_the_last_attempt() {
     let setup = setup(Hub { drop_after: 0, drops: 1_000, ..hub() });
     let error = setup.error(REPO);
     assert!(error.contains(Q4) && error.contains("broke off"), "{error}");
@@ -184,7 +184,7 @@ fn a_wrong_checksum_deletes_the_download() {
 }
 
 #[test]
-fn a_damaged_partial_is_found_out() {
+fn damaged_partial_downloads_fail_the_checksum_and_are_refetched() {
     let setup = setup(hub());
     let blobs = setup.repo_folder().join("blobs");
     fs::create_dir_all(&blobs).unwrap();
@@ -194,14 +194,14 @@ fn a_damaged_partial_is_found_out() {
 }
 
 #[test]
-fn more_bytes_than_announced_are_refused() {
+fn downloads_longer_than_announced_are_refused() {
     let setup = setup(Hub { too_long: true, ..hub() });
     assert!(matches!(setup.resolve(REPO), Err(SourceError::Damaged { what: "its size", .. })));
     assert_eq!(setup.blobs(), Vec::<String>::new());
 }
 
 #[test]
-fn a_busy_hub_is_asked_again() {
+fn requests_to_an_unavailable_hub_are_retried() {
     let setup = setup(Hub { unavailable: 2, ..hub() });
     assert!(setup.resolve(REPO).is_ok());
     setup.server.change(|hub| hub.unavailable = 100);
@@ -210,7 +210,7 @@ fn a_busy_hub_is_asked_again() {
 }
 
 #[test]
-fn says_what_to_choose_from() {
+fn unknown_quantizations_are_refused_with_the_available_ones() {
     let mut repo = hub();
     repo.files.remove(Q4);
     repo.files.insert("tiny-Q5_0.gguf".into(), vec![]);
@@ -239,14 +239,14 @@ fn says_what_to_choose_from() {
 }
 
 #[test]
-fn a_repository_that_is_not_there() {
+fn missing_repositories_are_refused_by_name() {
     let setup = setup(hub());
     let error = setup.error("acme/nothing");
     assert!(error.contains("there is no model acme/nothing"), "{error}");
 }
 
 #[test]
-fn a_gated_repository_needs_a_token_that_is_kept_secret() {
+fn gated_repositories_need_a_token_that_errors_never_show() {
     let mut setup = setup(Hub { token: Some("hf_right"), ..hub() });
     let error = setup.error(REPO);
     assert!(error.contains("HF_TOKEN") && error.contains("401"), "{error}");
@@ -259,7 +259,7 @@ fn a_gated_repository_needs_a_token_that_is_kept_secret() {
 }
 
 #[test]
-fn the_token_goes_to_the_hub_alone() {
+fn the_token_is_sent_to_the_hub_only() {
     let cdn = Server::start(hub());
     let setup = {
         let mut setup = setup(Hub { token: Some("hf_right"), cdn: cdn.url.clone(), ..hub() });
@@ -274,7 +274,7 @@ fn the_token_goes_to_the_hub_alone() {
 }
 
 #[test]
-fn an_unreachable_hub_says_how_to_go_without() {
+fn unreachable_hub_errors_explain_the_manual_download() {
     let mut setup = setup(hub());
     setup.options.endpoint = nobody();
     let error = setup.error("acme/tiny-GGUF:Q4_K_M");
@@ -294,7 +294,7 @@ fn an_unreachable_hub_says_how_to_go_without() {
 }
 
 #[test]
-fn a_hub_cannot_write_outside_the_cache() {
+fn hub_file_names_cannot_escape_the_cache() {
     let mut repo = hub();
     repo.files.clear();
     repo.files.insert("../../../evil-Q4_K_M.gguf".into(), b"evil".to_vec());
@@ -312,7 +312,7 @@ fn a_hub_cannot_write_outside_the_cache() {
 }
 
 #[test]
-fn a_cache_that_cannot_be_written_says_so() {
+fn unwritable_caches_are_reported() {
     let mut setup = setup(hub());
     let file = setup.cache.path().join("a-file");
     fs::write(&file, "").unwrap();
@@ -323,7 +323,7 @@ fn a_cache_that_cannot_be_written_says_so() {
 }
 
 #[test]
-fn two_downloads_at_once_fetch_the_bytes_once() {
+fn concurrent_downloads_fetch_the_bytes_once() {
     let setup = setup(hub());
     std::thread::scope(|scope| {
         for _ in 0..4 {

@@ -23,7 +23,7 @@ impl Setup {
 }
 
 #[test]
-fn addresses_of_the_hubs_pages_are_names() {
+fn hub_page_urls_resolve_like_names() {
     for (pasted, file) in [
         ("hf.co/acme/tiny-GGUF:Q8_0", "tiny-Q8_0.gguf"),
         ("huggingface.co/acme/tiny-GGUF", Q4),
@@ -57,7 +57,7 @@ fn addresses_of_the_hubs_pages_are_names() {
 }
 
 #[test]
-fn a_revision_is_asked_for_and_kept_apart() {
+fn revisions_are_requested_and_cached_separately() {
     for (name, tag) in [
         ("acme/tiny-GGUF@v1.0:Q8_0", "v1.0"),
         ("acme/tiny-GGUF:Q8_0@v1.0", "v1.0"),
@@ -84,7 +84,7 @@ fn a_revision_is_asked_for_and_kept_apart() {
 }
 
 #[test]
-fn the_nearest_quantization_is_taken() {
+fn the_nearest_quantization_is_downloaded() {
     let unsloth = ["t-UD-Q4_K_XL.gguf", "t-Q8_0.gguf", "t-BF16.gguf", "t-IQ4_XS.gguf"];
     for (quantization, file) in [
         (None, "t-UD-Q4_K_XL.gguf"),
@@ -105,7 +105,7 @@ fn the_nearest_quantization_is_taken() {
 }
 
 #[test]
-fn all_parts_of_a_split_file_come() {
+fn all_parts_of_a_split_file_are_downloaded() {
     let parts = [1, 2, 3].map(|part| format!("BF16/t-BF16-{part:05}-of-00003.gguf"));
     let names: Vec<&str> = parts.iter().map(String::as_str).chain(["t-Q4_K_M.gguf"]).collect();
     let mut setup = setup(files(&names));
@@ -128,7 +128,7 @@ fn all_parts_of_a_split_file_come() {
 
 /// Fifteen gigabytes are not fetched for a model that no one here can compute.
 #[test]
-fn a_config_that_is_refused_is_refused_before_the_weights_are_fetched() {
+fn unsupported_configs_are_refused_before_weights_are_downloaded() {
     for (config, part) in [
         (r#"{"model_type": "qwen3", "quantization_config": {"quant_method": "awq"}}"#, "by AWQ"),
         (r#"{"model_type": "qwen2", "quantization_config": {"quant_method": "gptq"}}"#, "by GPTQ"),
@@ -150,7 +150,7 @@ fn a_config_that_is_refused_is_refused_before_the_weights_are_fetched() {
 }
 
 #[test]
-fn paths_begin_at_home_and_folders_may_hold_one_file() {
+fn tilde_paths_and_folders_with_one_file_resolve() {
     let folder = tempfile::tempdir().unwrap();
     let setup = setup(hub());
     let file = folder.path().join("x-Q8_0.gguf");

@@ -50,7 +50,7 @@ impl Setup {
 }
 
 #[test]
-fn all_files_of_a_model_come_from_one_commit() {
+fn all_files_of_a_model_are_downloaded_from_one_commit() {
     let setup = setup(whole());
     let (names, quantization) = setup.model(REPO);
     let expected = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
@@ -64,7 +64,7 @@ fn all_files_of_a_model_come_from_one_commit() {
 }
 
 #[test]
-fn a_sharded_model_comes_whole() {
+fn all_shards_of_a_model_are_downloaded() {
     let setup = setup(sharded());
     let (names, _) = setup.model(REPO);
     assert_eq!(names.len(), 6, "{names:?}");
@@ -75,7 +75,7 @@ fn a_sharded_model_comes_whole() {
 }
 
 #[test]
-fn the_quantization_is_named_or_set() {
+fn quantization_comes_from_the_name_or_the_options() {
     let mut setup = setup(whole());
     assert_eq!(setup.model("acme/tiny-GGUF:8bit").1, Quantization::EightBit);
     setup.options.quantization = Some(Quantization::None);
@@ -84,7 +84,7 @@ fn the_quantization_is_named_or_set() {
 }
 
 #[test]
-fn a_cached_model_needs_no_network_and_half_a_one_does() {
+fn cached_models_need_no_network_and_incomplete_ones_do() {
     let mut setup = setup(sharded());
     setup.model(REPO);
     let requests = setup.server.seen().len();
@@ -103,7 +103,7 @@ fn a_cached_model_needs_no_network_and_half_a_one_does() {
 }
 
 #[test]
-fn gguf_files_go_first() {
+fn gguf_files_take_precedence_over_safetensors() {
     let mut both = whole();
     both.files.insert(Q4.to_owned(), b"four".to_vec());
     let setup = setup(both);
@@ -116,7 +116,7 @@ fn gguf_files_go_first() {
 }
 
 #[test]
-fn what_is_missing_is_named_before_the_weights_are_fetched() {
+fn missing_files_are_reported_before_weights_are_downloaded() {
     for (missing, part) in [
         ("config.json", "no config.json"),
         ("tokenizer.json", "no tokenizer.json"),
@@ -135,7 +135,7 @@ fn what_is_missing_is_named_before_the_weights_are_fetched() {
 }
 
 #[test]
-fn an_index_cannot_lead_out_of_the_folder() {
+fn shard_index_paths_outside_the_folder_are_refused() {
     let mut repo = sharded();
     let index = br#"{"weight_map": {"a": "../../../evil.safetensors"}}"#;
     repo.files.insert(INDEX.to_owned(), index.to_vec());
@@ -144,7 +144,7 @@ fn an_index_cannot_lead_out_of_the_folder() {
 }
 
 #[test]
-fn an_adapter_is_its_two_files_of_one_commit() {
+fn adapters_are_two_files_downloaded_from_one_commit() {
     let files = ["adapter_config.json", "adapter_model.safetensors", "README.md", "optimizer.pt"];
     let setup = setup(hub(&files));
     let folder = resolve_adapter(REPO, &setup.options).unwrap();
@@ -159,7 +159,7 @@ fn an_adapter_is_its_two_files_of_one_commit() {
 }
 
 #[test]
-fn what_is_no_adapter_is_refused() {
+fn incomplete_and_non_adapter_sources_are_refused() {
     let whole = setup(whole());
     let error = resolve_adapter(REPO, &whole.options).unwrap_err();
     assert!(matches!(error, SourceError::IncompleteAdapter { .. }), "{error}");

@@ -12,7 +12,7 @@ fn render(template: &str, context: Vec<(String, TemplateValue)>) -> Result<Strin
 }
 
 #[test]
-fn renders_like_jinja2() {
+fn templates_render_like_jinja2() {
     let mut wrong = Vec::new();
     for case in items(&json("text/jinja.json"), "cases") {
         let name = text(&case, "name");
@@ -32,7 +32,7 @@ fn renders_like_jinja2() {
 }
 
 #[test]
-fn python_methods_and_tags_of_transformers() {
+fn python_string_methods_and_transformers_tags_render() {
     let cases = [
         (
             "{{ 'a.txt'.removesuffix('.txt') }}{{ 'xyz'.removeprefix('x') }}{{ 'a'.removeprefix('b') }}",
@@ -57,7 +57,7 @@ fn python_methods_and_tags_of_transformers() {
 }
 
 #[test]
-fn a_template_that_never_ends_is_stopped() {
+fn endless_templates_are_aborted() {
     let loops = "{% for a in range(99999) %}".repeat(3) + &"{% endfor %}".repeat(3);
     let error = render(&loops, Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), "the model's chat template failed: it runs too long");

@@ -46,7 +46,7 @@ fn texts(texts: Vec<String>) -> Option<Value> {
 }
 
 #[test]
-fn every_key_is_checked() {
+fn invalid_tokenizer_keys_are_refused_by_name() {
     let changed = |key: &str, at: usize, text: &str| {
         let mut values = strings(key);
         values[at] = text.to_owned();
@@ -91,7 +91,7 @@ fn every_key_is_checked() {
 }
 
 #[test]
-fn the_beginning_of_text_token_comes_first_if_the_file_asks_for_it() {
+fn the_bos_token_is_prepended_if_the_file_requests_it() {
     let add_bos = || Some(Value::Bool(true));
     let tokenizer = with("tokenizer.ggml.add_bos_token", add_bos()).unwrap();
     assert_eq!(tokenizer.encode("a").unwrap(), [503, 64]);
@@ -107,7 +107,7 @@ fn the_beginning_of_text_token_comes_first_if_the_file_asks_for_it() {
 }
 
 #[test]
-fn end_tokens_come_from_keys_and_texts() {
+fn end_tokens_are_derived_from_keys_and_token_texts() {
     let tokenizer = with("tokenizer.ggml.eos_token_id", None).unwrap();
     assert_eq!(tokenizer.ends(), [503, 505]);
     let tokenizer = with("tokenizer.ggml.eot_token_id", Some(Value::Int(507))).unwrap();

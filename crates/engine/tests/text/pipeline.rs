@@ -129,12 +129,12 @@ fn compare(file: &GgufFile, pattern: &str, texts: usize) {
 }
 
 #[test]
-fn tiny_vocabulary_equals_hugging_face() {
+fn tiny_vocabulary_matches_the_hugging_face_pipeline() {
     compare(&GgufFile::open(fixture("qwen3/qwen3-f32.gguf")).unwrap(), QWEN2, 4_000);
 }
 
 #[test]
-fn real_vocabularies_equal_hugging_face() {
+fn real_vocabularies_match_the_hugging_face_pipeline() {
     for (name, pattern) in [("ggml-vocab-qwen2.gguf", QWEN2), ("ggml-vocab-qwen35.gguf", QWEN35)] {
         let Some(path) = shared(name) else { continue };
         compare(&GgufFile::open(path).unwrap(), pattern, 3_000);

@@ -3,7 +3,7 @@
 use crate::{entries, ids, items, json, text, tiny};
 
 #[test]
-fn encodes_like_hugging_face() {
+fn text_is_encoded_like_hugging_face() {
     let (truth, tokenizer) = (json("text/tokenization.json"), tiny());
     let cases = items(&truth, "encode");
     for case in &cases {
@@ -14,7 +14,7 @@ fn encodes_like_hugging_face() {
 }
 
 #[test]
-fn decodes_like_hugging_face_without_control_tokens() {
+fn tokens_are_decoded_like_hugging_face_without_control_tokens() {
     let (truth, tokenizer) = (json("text/tokenization.json"), tiny());
     for case in items(&truth, "encode").into_iter().chain(items(&truth, "decode")) {
         let ids = ids(&case, "ids");
@@ -27,7 +27,7 @@ fn decodes_like_hugging_face_without_control_tokens() {
 }
 
 #[test]
-fn knows_the_special_tokens() {
+fn special_tokens_are_encoded_as_single_ids() {
     let (truth, tokenizer) = (json("text/tokenization.json"), tiny());
     for (content, id) in entries(&truth, "added_tokens") {
         let id = u32::try_from(id).unwrap();

@@ -53,7 +53,7 @@ fn qwen35() {
 }
 
 #[test]
-fn special_tokens_of_qwen2() {
+fn special_tokens_of_the_qwen2_vocabulary_are_encoded() {
     let Some(path) = shared("ggml-vocab-qwen2.gguf") else { return };
     let tokenizer = Tokenizer::from_gguf(&GgufFile::open(path).unwrap()).unwrap();
     assert_eq!(

@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_shown_in_one_way() {
+    fn client_addresses_have_one_notation() {
         for (peer, shown) in [
             ("203.0.113.7:4711", "203.0.113.7"),
             ("[::ffff:203.0.113.7]:4711", "203.0.113.7"),

@@ -71,14 +71,14 @@ pub(crate) async fn observe(
     if let Ok(response) = &mut answer
         && version < Version::HTTP_11
     {
-        end_with_the_connection(response.response_mut());
+        end_body_with_connection(response.response_mut());
     }
     answer.map_err(|response| InternalError::from_response("see the log", response).into())
 }
 
 /// Disables chunked encoding for HTTP/1.0: a body of unknown length ends when the connection
 /// closes.
-fn end_with_the_connection(response: &mut HttpResponse<BoxBody>) {
+fn end_body_with_connection(response: &mut HttpResponse<BoxBody>) {
     if response.body().size() == BodySize::Stream {
         response.head_mut().no_chunking(true);
         response.head_mut().set_connection_type(ConnectionType::Close);

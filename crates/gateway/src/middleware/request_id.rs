@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_tame_ids_are_taken_over() {
+    fn only_safe_request_ids_are_accepted() {
         for good in ["a", "req-1.2_3", &"x".repeat(64)] {
             assert!(is_sane(good), "{good}");
         }

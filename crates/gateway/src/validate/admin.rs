@@ -15,7 +15,7 @@ pub(crate) const MAX_PAGE: usize = 100;
 const MAX_MODEL_NAME: usize = 1024;
 
 /// Reads the model name from a body of `POST /admin/pause` or `/admin/resume`.
-pub(crate) fn one_model(body: &Value) -> Result<ModelId, Vec<FieldError>> {
+pub(crate) fn parse_model_field(body: &Value) -> Result<ModelId, Vec<FieldError>> {
     let mut fields = Fields::new(body, &["model"])?;
     let value = fields.required("model", "the name of a model");
     let model = value.and_then(|_| fields.short_text("model", MAX_MODEL_NAME));
@@ -79,8 +79,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_is_named_by_text_alone() {
-        assert_eq!(one_model(&json!({"model": "demo"})).unwrap().as_str(), "demo");
+    fn model_field_is_a_required_string() {
+        assert_eq!(parse_model_field(&json!({"model": "demo"})).unwrap().as_str(), "demo");
         for (body, kind) in [
             (json!({}), "missing"),
             (json!({"model": null}), "missing"),
@@ -88,13 +88,13 @@ mod tests {
             (json!({"model": "demo", "x": 1}), "extra_forbidden"),
             (json!([]), "dict_type"),
         ] {
-            let problems = one_model(&body).unwrap_err();
+            let problems = parse_model_field(&body).unwrap_err();
             assert_eq!((problems.len(), problems[0].kind), (1, kind), "{body}");
         }
     }
 
     #[test]
-    fn a_page_is_bounded() {
+    fn page_parameters_are_bounded() {
         let found = page(None, None, None).unwrap();
         assert_eq!((found.limit, found.before), (DEFAULT_PAGE, None));
         let found = page(Some("demo".into()), Some("1763739045123"), Some("100")).unwrap();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_deleted_that_was_not_named() {
+    fn purge_requires_a_model_or_all() {
         let model = || Some("demo".to_owned());
         assert_eq!(purge(None, Some("true")).unwrap(), Purge::All);
         assert_eq!(purge(model(), None).unwrap(), Purge::Model(ModelId::new("demo")));

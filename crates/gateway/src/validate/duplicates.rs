@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_given_once_at_every_depth() {
+    fn duplicate_keys_are_found_at_every_depth() {
         for (body, loc, key) in [
             (r#"{"prompt": "a", "prompt": "b"}"#, json!(["body", "prompt"]), "prompt"),
             (r#"{"a": 1, "b": {"c": 1, "d": [], "c": 1}}"#, json!(["body", "b", "c"]), "c"),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_wrote_is_shortened() {
+    fn long_duplicate_key_is_shortened_in_the_message() {
         let key = "k".repeat(1000);
         let (loc, message) = found(&format!(r#"{{"{key}": 1, "{key}": 2}}"#)).unwrap();
         assert!(loc[1].as_str().unwrap().len() < 70 && message.len() < 140, "{loc} {message}");

@@ -30,7 +30,7 @@ fn tool(name: &str) -> Value {
 }
 
 #[test]
-fn each_form_arrives() {
+fn each_answer_form_is_parsed() {
     let schema = json!({"type": "object"});
     let named = json!({"name": "a", "strict": true, "schema": schema});
     for (fields, expected) in [
@@ -79,7 +79,7 @@ fn each_form_arrives() {
 }
 
 #[test]
-fn what_is_no_form_is_refused_by_its_field() {
+fn invalid_form_fields_are_refused_with_the_field_name() {
     let format = |value: Value| json!({ "response_format": value });
     let schema = |value: Value| format(json!({"type": "json_schema", "json_schema": value}));
     for (fields, field, reason) in [
@@ -111,7 +111,7 @@ fn what_is_no_form_is_refused_by_its_field() {
 }
 
 #[test]
-fn what_can_not_be_kept_is_named_with_its_field() {
+fn unsupported_constraints_are_refused_with_the_field_name() {
     let bad = json!({"type": "poem"});
     let format = json!({"type": "json_schema", "json_schema": {"schema": bad}});
     let function = json!({"type": "function", "function": {"name": "f", "parameters": bad}});
@@ -127,7 +127,7 @@ fn what_can_not_be_kept_is_named_with_its_field() {
 }
 
 #[test]
-fn a_refusal_names_the_place_within_the_schema() {
+fn refusal_names_the_location_in_the_schema() {
     let format = |schema: Value| {
         let named = json!({"name": "a", "schema": schema});
         json!({"response_format": {"type": "json_schema", "json_schema": named}})
@@ -183,7 +183,7 @@ fn a_refusal_names_the_place_within_the_schema() {
 }
 
 #[test]
-fn numbers_of_schemas_and_tools_travel_as_written() {
+fn numbers_in_schemas_and_tools_keep_their_spelling() {
     for number in [
         "9007199254740993",
         "18446744073709551617",

@@ -9,14 +9,14 @@ use super::*;
 use crate::validate::Loc;
 
 static DEMO: LazyLock<ModelId> = LazyLock::new(|| ModelId::new("demo"));
-static OTHERS: LazyLock<[ModelId; 1]> = LazyLock::new(|| [ModelId::new("other")]);
+static OTHER_MODELS: LazyLock<[ModelId; 1]> = LazyLock::new(|| [ModelId::new("other")]);
 
 fn limits() -> Limits<'static> {
     Limits {
         max_prompt_bytes: 100,
         max_new_tokens: 2048,
         default_model: &DEMO,
-        other_models: &*OTHERS,
+        other_models: &*OTHER_MODELS,
         max_time_limit_s: 120,
         max_result_ttl_s: 3600,
         webhooks: webhooks::Guard { allow_private: false },
@@ -46,7 +46,7 @@ fn with(name: &str, value: Value) -> Value {
 }
 
 #[test]
-fn a_prompt_is_enough() {
+fn prompt_is_the_only_required_field() {
     let request = accepted(json!({"prompt": "Hello"}));
     assert_eq!(request.prompt, Prompt::user("Hello"));
     assert_eq!((request.sampling, request.max_tokens), (Sampling::default(), 512));
@@ -54,7 +54,7 @@ fn a_prompt_is_enough() {
 }
 
 #[test]
-fn every_field_arrives() {
+fn every_field_is_parsed() {
     let request = accepted(json!({
         "prompt": "Hello", "max_tokens": 2048, "temperature": 0, "top_p": 1, "top_k": 1,
         "seed": u64::MAX, "stop": ["a", "b"], "model": "other", "raw": true, "user_id": "u",
@@ -75,7 +75,7 @@ fn every_field_arrives() {
 }
 
 #[test]
-fn null_is_not_given() {
+fn null_means_not_given() {
     let nulls: serde_json::Map<_, _> = known().map(|name| (name.to_owned(), Value::Null)).collect();
     let mut body = Value::Object(nulls);
     assert_eq!(refused(body.clone()).kind, "missing");
@@ -84,13 +84,13 @@ fn null_is_not_given() {
 }
 
 #[test]
-fn the_default_of_max_tokens_obeys_the_cap() {
+fn default_of_max_tokens_is_capped() {
     let low = Limits { max_new_tokens: 64, ..limits() };
     assert_eq!(generate(&json!({"prompt": "x"}), &low).unwrap().max_tokens, 64);
 }
 
 #[test]
-fn bodies_that_are_no_object() {
+fn bodies_that_are_not_objects_are_refused() {
     for (body, got) in [
         (json!([]), "an array"),
         (json!("x"), "a string"),
@@ -105,7 +105,7 @@ fn bodies_that_are_no_object() {
 }
 
 #[test]
-fn bad_prompts() {
+fn invalid_prompts_are_refused() {
     assert_eq!(refused(json!({})).kind, "missing");
     assert_eq!(refused(json!({"prompt": 5})).message, "expected a string, got an integer");
     assert_eq!(refused(json!({"prompt": ["x"]})).kind, "string_type");
@@ -118,7 +118,7 @@ fn bad_prompts() {
 }
 
 #[test]
-fn integers_out_of_range_or_of_another_type() {
+fn integers_out_of_range_or_of_another_type_are_refused() {
     for (value, kind) in [
         (json!(0), "greater_than_equal"),
         (json!(-2), "greater_than_equal"),
@@ -147,7 +147,7 @@ fn integers_out_of_range_or_of_another_type() {
 }
 
 #[test]
-fn numbers_out_of_range_or_of_another_type() {
+fn numbers_out_of_range_or_of_another_type_are_refused() {
     for (name, value, kind) in [
         ("temperature", json!(-0.1), "greater_than_equal"),
         ("temperature", json!(2.000_000_000_1), "less_than_equal"),
@@ -165,7 +165,7 @@ fn numbers_out_of_range_or_of_another_type() {
 }
 
 #[test]
-fn stop_is_a_string_or_a_few() {
+fn stop_is_a_string_or_a_list_of_strings() {
     assert_eq!(accepted(with("stop", json!("END"))).stop, ["END"]);
     assert_eq!(accepted(with("stop", json!([]))).stop, Vec::<String>::new());
     assert_eq!(accepted(with("stop", json!(vec!["x"; 16]))).stop.len(), 16);
@@ -201,7 +201,7 @@ fn user_id_is_bounded() {
 }
 
 #[test]
-fn an_unknown_model_lists_the_known() {
+fn unknown_model_error_lists_the_known_models() {
     let error = refused(with("model", json!("gpt-4")));
     assert_eq!(error.message, "unknown model 'gpt-4': no worker serves it. Available: demo, other");
     assert_eq!(refused(with("model", json!(4))).kind, "string_type");
@@ -221,7 +221,7 @@ fn unknown_fields_are_named_with_a_hint() {
 }
 
 #[test]
-fn a_flood_of_unknown_fields_gets_a_short_answer() {
+fn many_unknown_fields_get_a_short_error() {
     let mut body = json!({"prompt": "x"});
     for n in 0..5000 {
         body[format!("field{n}")] = json!(n);
@@ -232,7 +232,7 @@ fn a_flood_of_unknown_fields_gets_a_short_answer() {
 }
 
 #[test]
-fn all_problems_at_once() {
+fn all_problems_are_reported_at_once() {
     let body = json!({
         "promt": "x", "max_tokens": 0, "temperature": 3, "top_p": 0, "top_k": "many",
         "seed": -2, "stop": 1, "model": "none", "raw": "yes", "user_id": 1,
@@ -254,7 +254,7 @@ fn all_problems_at_once() {
 }
 
 #[test]
-fn errors_look_like_fastapis() {
+fn errors_have_the_format_of_fastapi() {
     let error = refused(with("max_tokens", json!("5")));
     assert_eq!(
         serde_json::to_value(&error).unwrap(),

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_place_of_the_mistake_is_named() {
+    fn json_errors_name_the_position() {
         let JsonError(error) = parse(b"{\"prompt\":\n  oops}").unwrap_err();
         assert_eq!(error.kind, "json_invalid");
         assert_eq!(error.loc, ["body".into(), Loc::Index(13)]);
@@ -105,14 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_at_all_is_missing() {
+    fn empty_body_is_reported_as_missing() {
         for body in [&b""[..], b" \n\t"] {
             assert_eq!(parse(body).unwrap_err().0.kind, "missing");
         }
     }
 
     #[test]
-    fn what_json_forbids_is_refused() {
+    fn invalid_json_is_refused() {
         for body in [
             &b"{"[..],
             b"{\"prompt\": NaN}",
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_stay_as_they_are_written() {
+    fn numbers_keep_their_spelling() {
         for number in [
             "9007199254740993",
             "18446744073709551617",
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_no_harm() {
+    fn byte_order_mark_is_accepted() {
         assert!(parse(b"\xef\xbb\xbf{}").is_ok());
     }
 }

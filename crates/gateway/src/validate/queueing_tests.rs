@@ -29,7 +29,7 @@ fn accepted(fields: Value) -> Queueing {
 }
 
 #[test]
-fn nothing_asked_is_now_and_the_operators_limits() {
+fn queueing_defaults_are_now_and_the_operators_limits() {
     assert_eq!(
         accepted(json!({"priority": null, "delay_s": 0})),
         Queueing {
@@ -44,7 +44,7 @@ fn nothing_asked_is_now_and_the_operators_limits() {
 }
 
 #[test]
-fn everything_asked_arrives() {
+fn every_queueing_field_is_parsed() {
     assert_eq!(
         accepted(json!({
             "priority": "batch", "delay_s": 1.5, "expires_in_s": 60, "metadata": {"a": "", "é": "1"},
@@ -62,7 +62,7 @@ fn everything_asked_arrives() {
 }
 
 #[test]
-fn an_instant_comes_in_words_or_seconds() {
+fn run_at_is_rfc_3339_text_or_unix_seconds() {
     for (given, millis) in [
         (json!("2025-11-21T15:30:46Z"), 1_763_739_046_000),
         (json!("2025-11-21T16:30:46.5+01:00"), 1_763_739_046_500),
@@ -77,7 +77,7 @@ fn an_instant_comes_in_words_or_seconds() {
 }
 
 #[test]
-fn what_can_not_be_is_refused_by_name() {
+fn invalid_queueing_fields_are_refused_with_the_field_name() {
     let many: serde_json::Map<_, _> = (0..17).map(|n| (n.to_string(), json!("x"))).collect();
     for (fields, name, kind) in [
         (json!({"priority": "urgent"}), "priority", "enum"),

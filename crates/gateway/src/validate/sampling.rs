@@ -59,7 +59,7 @@ pub(super) fn read(fields: &mut Fields<'_>, max_new_tokens: u32) -> Sampled {
     let allowed = 1..=u64::from(max_new_tokens);
     let max_tokens = match fields.integer_or_none("max_tokens", allowed, &[-1]) {
         Some(OptionalCount::Number(number)) => u32::try_from(number).unwrap_or(max_new_tokens),
-        Some(OptionalCount::NoNumber) => largest_answer(fields, max_new_tokens),
+        Some(OptionalCount::NoNumber) => longest_allowed_answer(fields, max_new_tokens),
         None => DEFAULT_MAX_TOKENS.min(max_new_tokens),
     };
     let mut sampling = Sampling::default();
@@ -90,7 +90,7 @@ fn number(fields: &mut Fields<'_>, field: &SamplingField) -> Option<Number> {
 
 /// Returns the longest allowed answer in tokens, which [`MAX_LOGPROBS`] limits further if logprobs
 /// are requested.
-fn largest_answer(fields: &Fields<'_>, max_new_tokens: u32) -> u32 {
+fn longest_allowed_answer(fields: &Fields<'_>, max_new_tokens: u32) -> u32 {
     if fields.get("logprobs") != Some(&Value::Bool(true)) {
         return max_new_tokens;
     }

@@ -22,14 +22,14 @@ fn refused(body: Value) -> FieldError {
 }
 
 #[test]
-fn nothing_changes_the_model_unless_it_is_asked_for() {
+fn sampling_fields_are_unset_by_default() {
     let sampling = Sampling::default();
     let expected = Sampled { max_tokens: 512, sampling, stop: vec![] };
     assert_eq!(accepted(json!({})), expected);
 }
 
 #[test]
-fn what_is_said_is_told_from_what_is_not() {
+fn explicit_defaults_differ_from_unset_fields() {
     for (name, value) in [
         ("temperature", json!(0.7)),
         ("top_p", json!(0.9)),
@@ -46,7 +46,7 @@ fn what_is_said_is_told_from_what_is_not() {
 
 /// The conventions of vLLM, llama.cpp and others.
 #[test]
-fn numbers_that_stand_for_none() {
+fn sentinel_values_mean_unlimited_or_random() {
     for all in [json!(0), json!(-1), json!(-1.0)] {
         let params = accepted(json!({"top_k": all}));
         assert_eq!(params.sampling.top_k, Some(0), "it was said");
@@ -77,7 +77,7 @@ fn numbers_that_stand_for_none() {
 }
 
 #[test]
-fn every_field_arrives() {
+fn every_field_is_parsed() {
     let body = json!({
         "min_p": 0.05, "repetition_penalty": 1.25, "presence_penalty": -2, "frequency_penalty": 0.5,
         "logit_bias": {"0": 100, "151643": -0.5}, "logprobs": true, "top_logprobs": 3,
@@ -98,7 +98,7 @@ fn every_field_arrives() {
 }
 
 #[test]
-fn numbers_out_of_range_or_of_another_type() {
+fn numbers_out_of_range_or_of_another_type_are_refused() {
     for (name, value, kind) in [
         ("min_p", json!(-0.01), "greater_than_equal"),
         ("min_p", json!(1.01), "less_than_equal"),
@@ -121,7 +121,7 @@ fn numbers_out_of_range_or_of_another_type() {
 }
 
 #[test]
-fn a_bias_is_a_number_for_a_tokens_number() {
+fn logit_bias_maps_token_ids_to_numbers() {
     for (bias, kind, loc) in [
         (json!([1]), "dict_type", None),
         (json!("x"), "dict_type", None),
@@ -151,7 +151,7 @@ fn a_bias_is_a_number_for_a_tokens_number() {
 }
 
 #[test]
-fn logprobs_are_bounded_for_an_answer() {
+fn logprobs_are_bounded_per_answer() {
     assert_eq!(accepted(json!({"logprobs": true})).sampling.logprobs, Some(0));
     assert_eq!(accepted(json!({"logprobs": false})).sampling.logprobs, None);
     assert_eq!(accepted(json!({"top_logprobs": 0})).sampling.logprobs, None);

@@ -43,7 +43,7 @@ mod tests {
     const KNOWN: [&str; 6] = ["prompt", "max_tokens", "temperature", "top_p", "top_k", "user_id"];
 
     #[test]
-    fn slips_are_recognised() {
+    fn misspelled_fields_are_recognised() {
         for (given, meant) in [
             ("max_token", "max_tokens"),
             ("maxTokens", "max_tokens"),
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_not() {
+    fn unrelated_fields_get_no_suggestion() {
         for given in ["stream", "webhook", "", "x", "\u{1f980}"] {
             assert_eq!(closest(given, &KNOWN), None, "{given}");
         }

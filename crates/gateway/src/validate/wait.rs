@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_preference_is_found_among_others() {
+    fn wait_preference_is_found_among_others() {
         for (headers, wait) in [
             (&["wait=10"][..], Some(10)),
             (&["respond-async, wait=10"], Some(10)),
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn the_query_says_what_is_wrong_with_it() {
+    fn invalid_wait_values_are_refused_with_a_reason() {
         assert_eq!(wait(None), Ok(0));
         assert_eq!(wait(Some("0")), Ok(0));
         assert_eq!(wait(Some("60")), Ok(60));

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_spelling_makes_no_difference() {
+    fn whole_numbers_are_read_in_every_notation() {
         for (text, value) in [
             ("0", 0),
             ("-0.0", 0),
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_whole_number_says_why() {
+    fn numbers_that_are_not_whole_are_classified() {
         for (text, expected) in [
             ("1.5", Whole::Fraction),
             ("-1.5", Whole::Fraction),

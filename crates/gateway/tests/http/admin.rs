@@ -22,7 +22,7 @@ const ROUTES: [(&str, &str); 10] = [
 ];
 
 #[test]
-fn without_an_operators_key_the_admin_routes_are_closed() {
+fn admin_routes_are_closed_without_an_admin_key() {
     let rig = Rig::start();
     for (method, path) in ROUTES {
         for key in [None, Some(KEY), Some(ADMIN_KEY)] {
@@ -36,7 +36,7 @@ fn without_an_operators_key_the_admin_routes_are_closed() {
 }
 
 #[test]
-fn only_the_operators_key_opens_them() {
+fn admin_routes_require_the_admin_key() {
     let rig = Rig::operated();
     for (method, path) in ROUTES {
         let status = |client: crate::client::Client| client.send(method, path, None).status;
@@ -54,7 +54,7 @@ fn only_the_operators_key_opens_them() {
 }
 
 #[test]
-fn the_overview_counts_what_there_is() {
+fn overview_counts_tasks_and_workers() {
     let rig = Rig::operated();
     let empty = rig.admin().get("/admin/overview").json();
     assert_eq!(empty["queues"], json!([]));
@@ -126,7 +126,7 @@ fn a_paused_model_accepts_tasks_and_starts_none() {
 }
 
 #[test]
-fn a_model_that_nobody_knows_is_not_paused() {
+fn unknown_model_cannot_be_paused() {
     let rig = Rig::operated();
     rig.report("served", WorkerStatus::Ready);
     for verb in ["pause", "resume"] {
@@ -147,7 +147,7 @@ fn a_model_that_nobody_knows_is_not_paused() {
 }
 
 #[test]
-fn a_worker_is_asked_to_drain() {
+fn drain_order_reaches_the_worker() {
     let rig = Rig::operated();
     let worker = rig.report("demo", WorkerStatus::Ready);
     let drain = |id: &str| rig.admin().send("POST", &format!("/admin/workers/{id}/drain"), None);
@@ -170,7 +170,7 @@ fn a_worker_is_asked_to_drain() {
 }
 
 #[test]
-fn admin_paths_take_their_methods_alone() {
+fn admin_paths_accept_only_their_methods() {
     let rig = Rig::operated();
     for (method, path, allowed) in [
         ("POST", "/admin/overview", "GET, HEAD"),

@@ -29,7 +29,7 @@ fn ids(page: &Value) -> Vec<TaskId> {
 }
 
 #[test]
-fn a_dead_letter_tells_what_happened() {
+fn dead_letter_shows_its_failures_and_task() {
     let rig = Rig::operated();
     let id = dead(&rig, "Too much");
     let page = list(&rig, "");
@@ -53,7 +53,7 @@ fn a_dead_letter_tells_what_happened() {
 }
 
 #[test]
-fn dead_letters_come_in_pages() {
+fn dead_letters_are_paged() {
     let rig = Rig::operated();
     let mut died: Vec<TaskId> = (0..5).map(|n| dead(&rig, &n.to_string())).collect();
     died.reverse();
@@ -75,7 +75,7 @@ fn dead_letters_come_in_pages() {
 }
 
 #[test]
-fn a_dead_letter_is_tried_again_as_a_new_task() {
+fn dead_letter_is_replayed_as_a_new_task() {
     let rig = Rig::operated();
     let id = dead(&rig, "Once more");
     let replay = || rig.admin().send("POST", &format!("/admin/dead-letters/{id}/replay"), None);
@@ -98,7 +98,7 @@ fn a_dead_letter_is_tried_again_as_a_new_task() {
 }
 
 #[test]
-fn dead_letters_are_deleted_by_name_alone() {
+fn dead_letters_are_deleted_only_by_id_model_or_all() {
     let rig = Rig::operated();
     let [first, second, third] = ["1", "2", "3"].map(|prompt| dead(&rig, prompt));
     let delete =
@@ -118,7 +118,7 @@ fn dead_letters_are_deleted_by_name_alone() {
 }
 
 #[test]
-fn a_dead_letter_that_is_none() {
+fn unknown_dead_letter_is_a_404() {
     let rig = Rig::operated();
     let fine = rig.submit("Fine");
     rig.finish(&rig.claim(), &answer("Done."));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::rig::Rig;
 
 #[test]
-fn the_front_page_says_what_this_is() {
+fn root_page_describes_the_service() {
     let rig = Rig::start();
     let body = rig.client_with(None).get("/").json();
     assert_eq!(body["name"], "qwen-queue");
@@ -20,7 +20,7 @@ fn the_front_page_says_what_this_is() {
 }
 
 #[test]
-fn health_tells_of_queue_and_model() {
+fn health_reports_queue_and_model() {
     let rig = Rig::start();
     let client = rig.client_with(None);
     let get = |path: &str| {
@@ -61,7 +61,7 @@ fn health_tells_of_queue_and_model() {
 }
 
 #[test]
-fn a_worker_of_several_models_is_ready_for_all_and_says_which_it_has_loaded() {
+fn worker_of_several_models_is_ready_for_all_and_reports_loaded_ones() {
     let rig = Rig::with(|options| options.known_models = vec![ModelId::new("known")]);
     let get = |path: &str| rig.client().get(path);
     let served = |model: &str, state| ModelReport {
@@ -91,7 +91,7 @@ fn a_worker_of_several_models_is_ready_for_all_and_says_which_it_has_loaded() {
 }
 
 #[test]
-fn every_answer_has_its_headers() {
+fn every_response_has_the_common_headers() {
     let rig = Rig::start();
     let client = rig.client_with(None).with("x-request-id", "mine-1.2_3");
     for path in ["/", "/health", "/nowhere", "/status/x"] {
@@ -107,7 +107,7 @@ fn every_answer_has_its_headers() {
 }
 
 #[test]
-fn the_docs_are_served_from_here_alone() {
+fn docs_load_nothing_from_other_hosts() {
     let rig = Rig::start();
     let client = rig.client_with(None);
     for (page, base) in [("/docs", "/"), ("/docs/", "/docs/"), ("/docs/index.html", "/docs/")] {
@@ -136,7 +136,7 @@ fn the_docs_are_served_from_here_alone() {
 }
 
 #[test]
-fn the_description_is_whole_and_true() {
+fn openapi_document_is_complete_and_correct() {
     let rig = Rig::with(|options| {
         options.max_new_tokens = 99;
         options.max_prompt_bytes = 1234;

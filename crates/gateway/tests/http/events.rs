@@ -67,7 +67,7 @@ fn names(events: &[Seen]) -> Vec<&str> {
 }
 
 #[test]
-fn a_task_is_followed_as_it_happens() {
+fn events_of_a_task_are_streamed_live() {
     let rig = Rig::start();
     let id = rig.submit("Tell me");
     let mut stream = Stream::open(&rig.client(), id, "");
@@ -94,7 +94,7 @@ fn a_task_is_followed_as_it_happens() {
 }
 
 #[test]
-fn an_answer_that_is_told_apart_says_what_its_tokens_are() {
+fn token_events_of_a_split_answer_have_parts() {
     let rig = Rig::start();
     let body = json!({"prompt": "Tell me", "enable_thinking": true});
     let id = task_id(&rig.client().post("/generate", &body).json());
@@ -131,7 +131,7 @@ fn an_answer_that_is_told_apart_says_what_its_tokens_are() {
 }
 
 #[test]
-fn a_reader_goes_on_where_it_was() {
+fn stream_resumes_after_the_last_event_id() {
     let rig = Rig::start();
     let id = rig.submit("Tell me");
     let claimed = rig.claim();
@@ -163,7 +163,7 @@ fn a_reader_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_retry_voids_what_was_written() {
+fn retry_emits_requeued_and_restarts_the_answer() {
     let rig = Rig::start();
     let id = rig.submit("Tell me");
     let first = rig.claim();
@@ -197,7 +197,7 @@ fn a_cancelled_task_ends_its_stream() {
 }
 
 #[test]
-fn silence_is_broken() {
+fn keep_alive_comments_are_sent_while_idle() {
     let rig = Rig::with(|options| options.keep_alive = Duration::from_millis(200));
     let id = rig.submit("Wait for it");
     let mut stream = Stream::open(&rig.client(), id, "");
@@ -214,7 +214,7 @@ fn silence_is_broken() {
 }
 
 #[test]
-fn a_long_answer_comes_whole() {
+fn long_answer_is_streamed_completely() {
     let rig = Rig::start();
     let id = rig.submit("At length");
     let claimed = rig.claim();

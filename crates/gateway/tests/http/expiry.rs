@@ -26,7 +26,7 @@ fn expired(rig: &Rig) -> TaskId {
 }
 
 #[test]
-fn its_owner_learns_that_a_result_has_expired() {
+fn expired_result_is_a_410_for_its_owner() {
     let rig = Rig::with(|options| options.result_ttl_s = 77);
     let id = expired(&rig);
     for (method, route) in ROUTES {
@@ -43,7 +43,7 @@ fn its_owner_learns_that_a_result_has_expired() {
 }
 
 #[test]
-fn to_others_it_never_was() {
+fn expired_result_is_a_404_for_other_tenants() {
     let rig = Rig::start();
     let id = expired(&rig);
     let stranger = rig.client_with(Some(OTHER_KEY));

@@ -9,11 +9,11 @@ use gateway::{Options, ServeError};
 use protocol::ModelId;
 use serde_json::json;
 
-use crate::moody::{Mood, Moody};
+use crate::faulty_broker::{BrokerMode, FaultyBroker};
 use crate::rig::{KEY, Rig, task_id};
 
 #[test]
-fn work_goes_on_when_the_client_hangs_up() {
+fn task_is_kept_when_the_client_hangs_up() {
     let rig = Rig::start();
     let body = r#"{"prompt": "I am gone"}"#;
     let mut socket = TcpStream::connect(rig.address).unwrap();
@@ -31,7 +31,7 @@ fn work_goes_on_when_the_client_hangs_up() {
 }
 
 #[test]
-fn a_body_that_drips_is_cut_off() {
+fn slow_request_body_times_out() {
     let rig = Rig::with(|options| options.client_timeout = Duration::from_millis(500));
     let began = Instant::now();
     let mut socket = TcpStream::connect(rig.address).unwrap();
@@ -48,7 +48,7 @@ fn a_body_that_drips_is_cut_off() {
 }
 
 #[test]
-fn headers_that_drip_are_cut_off() {
+fn slow_request_headers_time_out() {
     let rig = Rig::with(|options| options.client_timeout = Duration::from_millis(500));
     let mut socket = TcpStream::connect(rig.address).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -59,21 +59,21 @@ fn headers_that_drip_are_cut_off() {
 }
 
 #[test]
-fn at_the_end_requests_finish_and_streams_close() {
-    let mood = Arc::new(Mutex::new(Mood::Well));
+fn shutdown_finishes_requests_and_closes_streams() {
+    let mode = Arc::new(Mutex::new(BrokerMode::Well));
     let mut rig = Rig::on(
-        |broker| Moody::around(broker, &mood),
+        |broker| FaultyBroker::around(broker, &mode),
         |options| options.broker_timeout = Duration::from_secs(15),
     );
     let id = rig.submit("before");
     let stream = rig.client().open("GET", &format!("/events/{id}"), None);
 
-    *mood.lock().unwrap() = Mood::Slow;
+    *mode.lock().unwrap() = BrokerMode::Slow;
     let client = rig.client();
     let asking = std::thread::spawn(move || client.post("/generate", &json!({"prompt": "late"})));
     std::thread::sleep(Duration::from_millis(700));
     let began = Instant::now();
-    rig.tell_to_stop();
+    rig.request_stop();
 
     let reply = asking.join().unwrap();
     assert_eq!(reply.status, 202, "{reply:?}");
@@ -84,13 +84,13 @@ fn at_the_end_requests_finish_and_streams_close() {
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert!(TcpStream::connect(rig.address).is_err(), "nobody listens any more");
 
-    *mood.lock().unwrap() = Mood::Well;
+    *mode.lock().unwrap() = BrokerMode::Well;
     let late = rig.wait(rig.broker.snapshot(task_id(&reply.json()))).unwrap();
     assert!(late.is_some(), "what was accepted is there");
 }
 
 #[test]
-fn without_keys_it_does_not_start() {
+fn gateway_does_not_start_without_api_keys() {
     let rig = Rig::start();
     let broker = Arc::clone(&rig.broker);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -100,7 +100,7 @@ fn without_keys_it_does_not_start() {
 }
 
 #[test]
-fn a_client_that_only_shuts_its_writing_side_is_answered() {
+fn half_closed_client_gets_its_response() {
     let rig = Rig::start();
     let mut socket = TcpStream::connect(rig.address).unwrap();
     socket.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();

@@ -21,7 +21,7 @@ impl Write for Sink {
 }
 
 #[test]
-fn a_request_leaves_one_line_and_no_secret() {
+fn request_logs_one_line_without_secrets() {
     let sink = Sink::default();
     let writer = sink.clone();
     let subscriber = tracing_subscriber::fmt()

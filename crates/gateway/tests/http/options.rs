@@ -7,14 +7,14 @@ use protocol::{Estimate, Eta, Lane, ModelId, TaskState, Timestamp};
 use queue::{Bound, Bounds, BrokerError, Matches, Start, SubmitOptions, Submitted};
 use serde_json::{Value, json};
 
-use crate::moody::{Moody, Record};
+use crate::faulty_broker::{FaultyBroker, Record};
 use crate::rig::{Rig, answer, task_id};
 
 /// Creates a rig whose broker records its calls.
 fn recorded() -> (Rig, Arc<Record>) {
     let record = Arc::new(Record::default());
     let rig = Rig::on(
-        |broker| Moody::recording(broker, &record),
+        |broker| FaultyBroker::recording(broker, &record),
         |options| {
             (options.task_time_limit_s, options.result_ttl_s) = (100, 1000);
             options.max_queue_size = 7;
@@ -35,7 +35,7 @@ fn last(record: &Record) -> SubmitOptions {
 }
 
 #[test]
-fn what_a_task_asks_for_reaches_the_queue() {
+fn submit_options_reach_the_queue() {
     let (rig, record) = recorded();
     let body = with(&json!({
         "priority": "high", "metadata": {"order": "17"}, "result_ttl_s": 60, "time_limit_s": 9,
@@ -65,7 +65,7 @@ fn what_a_task_asks_for_reaches_the_queue() {
 }
 
 #[test]
-fn the_operators_bounds_hold() {
+fn operators_limits_are_enforced() {
     let (rig, _) = recorded();
     for (name, value) in [("time_limit_s", 101), ("result_ttl_s", 1001)] {
         let problem = rig.client().post("/generate", &with(&json!({ name: value }))).problem();
@@ -79,7 +79,7 @@ fn the_operators_bounds_hold() {
 }
 
 #[test]
-fn a_key_ties_repetitions_to_one_task() {
+fn idempotency_key_maps_repeated_requests_to_one_task() {
     let (rig, record) = recorded();
     let client = rig.client().with("idempotency-key", "order-17");
     let first = client.post("/generate", &with(&json!({"seed": 1})));
@@ -123,7 +123,7 @@ fn a_key_ties_repetitions_to_one_task() {
 }
 
 #[test]
-fn a_retry_says_that_it_is_one() {
+fn retry_count_header_marks_a_retry() {
     let (rig, record) = recorded();
     let tries = |n: &str| {
         let client = rig.client().with("x-stainless-retry-count", n);
@@ -137,7 +137,7 @@ fn a_retry_says_that_it_is_one() {
 }
 
 #[test]
-fn place_and_eta_are_told_while_it_waits() {
+fn position_and_eta_are_returned_while_a_task_is_queued() {
     let (rig, record) = recorded();
     let eta = Some(Eta { earliest_s: 4.25, latest_s: 11.04 });
     let estimate = Some(Estimate { position: 3, eta });
@@ -167,7 +167,7 @@ fn place_and_eta_are_told_while_it_waits() {
 }
 
 #[test]
-fn each_bound_has_its_own_answer() {
+fn each_queue_bound_has_its_own_response() {
     let (rig, record) = recorded();
     for (bound, code) in [
         (Bound::Model, "queue_full"),

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::rig::{OTHER_KEY, Rig, answer, task_id};
 
 #[test]
-fn fifty_at_once_with_one_key_are_one_task() {
+fn fifty_concurrent_requests_with_one_key_create_one_task() {
     let rig = Rig::start();
     let asking: Vec<_> = (0..50)
         .map(|_| {
@@ -37,7 +37,7 @@ fn fifty_at_once_with_one_key_are_one_task() {
 }
 
 #[test]
-fn a_lost_reply_is_found_again_and_a_new_question_is_new() {
+fn retry_after_a_lost_reply_finds_its_task_and_a_new_request_does_not() {
     let rig = Rig::start();
     let ask = |tries: &str| {
         let client = rig.client().with("x-stainless-retry-count", tries);
@@ -51,7 +51,7 @@ fn a_lost_reply_is_found_again_and_a_new_question_is_new() {
 }
 
 #[test]
-fn a_delayed_task_starts_when_its_time_has_come() {
+fn delayed_task_starts_at_its_time() {
     let rig = Rig::start();
     let body = json!({"prompt": "Later", "delay_s": 1.5});
     let began = Instant::now();
@@ -69,7 +69,7 @@ fn a_delayed_task_starts_when_its_time_has_come() {
 }
 
 #[test]
-fn a_task_that_nobody_starts_expires() {
+fn task_not_started_in_time_expires() {
     let rig = Rig::start();
     let body = json!({"prompt": "Soon", "expires_in_s": 1});
     let id = task_id(&rig.client().post("/generate", &body).json());
@@ -82,7 +82,7 @@ fn a_task_that_nobody_starts_expires() {
 }
 
 #[test]
-fn the_next_in_line_is_first() {
+fn queue_positions_start_at_one() {
     let rig = Rig::start();
     for place in 1..=3 {
         let body = rig.client().post("/generate", &json!({"prompt": "Why?"})).json();

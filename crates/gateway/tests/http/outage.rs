@@ -8,16 +8,16 @@ use queue::{RedisBroker, RedisOptions};
 use serde_json::json;
 
 use crate::client::Reply;
-use crate::moody::{Mood, Moody};
+use crate::faulty_broker::{BrokerMode, FaultyBroker};
 use crate::rig::{Rig, answer};
 
-fn moody() -> (Rig, Arc<Mutex<Mood>>) {
-    let mood = Arc::new(Mutex::new(Mood::Well));
+fn faulty_rig() -> (Rig, Arc<Mutex<BrokerMode>>) {
+    let mode = Arc::new(Mutex::new(BrokerMode::Well));
     let rig = Rig::on(
-        |broker| Moody::around(broker, &mood),
+        |broker| FaultyBroker::around(broker, &mode),
         |options| options.broker_timeout = Duration::from_millis(500),
     );
-    (rig, mood)
+    (rig, mode)
 }
 
 fn is_unavailable(reply: &Reply) {
@@ -43,11 +43,11 @@ fn ask_all(rig: &Rig, id: protocol::TaskId) -> Vec<Reply> {
 }
 
 #[test]
-fn a_queue_that_is_away_or_silent_is_a_503_in_bounded_time() {
-    let (rig, mood) = moody();
+fn unavailable_or_hanging_queue_is_a_503_in_bounded_time() {
+    let (rig, mode) = faulty_rig();
     let id = rig.submit("before");
-    for bad in [Mood::Away, Mood::Silent] {
-        *mood.lock().unwrap() = bad;
+    for bad in [BrokerMode::Away, BrokerMode::Silent] {
+        *mode.lock().unwrap() = bad;
         let began = Instant::now();
         let replies = ask_all(&rig, id);
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -66,13 +66,13 @@ fn a_queue_that_is_away_or_silent_is_a_503_in_bounded_time() {
         assert_eq!(rig.client_with(None).get("/").status, 200, "the front page needs no queue");
         assert_eq!(rig.client_with(None).get("/docs").status, 200);
     }
-    *mood.lock().unwrap() = Mood::Well;
+    *mode.lock().unwrap() = BrokerMode::Well;
     assert_eq!(rig.client().get(&format!("/status/{id}")).status, 200, "it heals by itself");
     assert_eq!(rig.client_with(None).get("/health").status, 200);
 }
 
 #[test]
-fn a_redis_that_is_not_there_is_a_503() {
+fn unreachable_redis_is_a_503() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let rig = Rig::on(
         |_| {
@@ -96,10 +96,10 @@ fn a_redis_that_is_not_there_is_a_503() {
 }
 
 #[test]
-fn a_record_of_another_version_is_named() {
-    let (rig, mood) = moody();
+fn record_of_another_version_is_a_500_naming_the_version() {
+    let (rig, mode) = faulty_rig();
     let id = rig.submit("before");
-    *mood.lock().unwrap() = Mood::Newer;
+    *mode.lock().unwrap() = BrokerMode::Newer;
     let reply = rig.client().get(&format!("/result/{id}"));
     let (status, detail) = reply.error();
     assert_eq!(status, 500);
@@ -108,10 +108,10 @@ fn a_record_of_another_version_is_named() {
 }
 
 #[test]
-fn a_panic_is_a_500_and_nothing_more() {
-    let (rig, mood) = moody();
+fn panic_is_a_500_and_other_requests_continue() {
+    let (rig, mode) = faulty_rig();
     let id = rig.submit("before");
-    *mood.lock().unwrap() = Mood::Broken;
+    *mode.lock().unwrap() = BrokerMode::Broken;
     for reply in [
         rig.client().get(&format!("/status/{id}")),
         rig.client().post("/generate", &json!({"prompt": "x"})),
@@ -120,21 +120,21 @@ fn a_panic_is_a_500_and_nothing_more() {
         assert!(reply.header("x-request-id").is_some());
         assert!(!reply.text.contains("secret"));
     }
-    *mood.lock().unwrap() = Mood::Well;
+    *mode.lock().unwrap() = BrokerMode::Well;
     assert_eq!(rig.client().get(&format!("/status/{id}")).status, 200, "the others live on");
 }
 
 #[test]
-fn a_stream_outlives_an_outage() {
+fn stream_survives_an_outage_of_the_queue() {
     use std::io::Read;
 
-    let (rig, mood) = moody();
+    let (rig, mode) = faulty_rig();
     let id = rig.submit("before");
     let response = rig.client().open("GET", &format!("/events/{id}"), None);
-    *mood.lock().unwrap() = Mood::Away;
+    *mode.lock().unwrap() = BrokerMode::Away;
     let claimed = rig.claim();
     std::thread::sleep(Duration::from_millis(300));
-    *mood.lock().unwrap() = Mood::Well;
+    *mode.lock().unwrap() = BrokerMode::Well;
     rig.finish(&claimed, &answer("after"));
     let mut text = String::new();
     response.into_body().into_reader().read_to_string(&mut text).unwrap();

@@ -40,7 +40,7 @@ fn json(answer: &str) -> Value {
 }
 
 #[test]
-fn a_post_needs_no_body_however_it_comes() {
+fn post_without_a_body_is_accepted_in_every_http_version() {
     let rig = Rig::operated();
     let worker = rig.report("demo", protocol::WorkerStatus::Ready);
     let close = "Connection: close\r\n";
@@ -82,7 +82,7 @@ fn a_post_needs_no_body_however_it_comes() {
 }
 
 #[test]
-fn requests_of_one_http_1_0_connection_do_not_run_into_each_other() {
+fn pipelined_http_1_0_requests_are_separated() {
     let rig = Rig::start();
     let (first, second) = (rig.submit("hello"), rig.submit("hello"));
     let keep = "Connection: keep-alive\r\n";
@@ -99,7 +99,7 @@ fn requests_of_one_http_1_0_connection_do_not_run_into_each_other() {
 }
 
 #[test]
-fn a_stream_to_http_1_0_is_plain_and_ends_with_the_connection() {
+fn http_1_0_stream_is_not_chunked_and_ends_with_the_connection() {
     let rig = Rig::start();
     let id = rig.submit("hello");
     for (more, live) in

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::rig::Rig;
 
 #[test]
-fn without_a_key_there_is_nothing() {
+fn requests_without_a_valid_key_are_refused() {
     let rig = Rig::start();
     let id = TaskId::new();
     for client in [
@@ -37,7 +37,7 @@ fn without_a_key_there_is_nothing() {
 }
 
 #[test]
-fn some_doors_are_open() {
+fn public_routes_need_no_key() {
     let rig = Rig::start();
     let client = rig.client_with(None);
     for path in ["/", "/health", "/docs", "/docs/", "/openapi.json"] {
@@ -48,7 +48,7 @@ fn some_doors_are_open() {
 }
 
 #[test]
-fn bodies_that_are_no_request() {
+fn malformed_request_bodies_are_refused() {
     let rig = Rig::start();
     let send = |body: &[u8]| {
         let client = rig.client().with("content-type", "application/json");
@@ -70,7 +70,7 @@ fn bodies_that_are_no_request() {
 }
 
 #[test]
-fn a_key_that_is_given_twice() {
+fn duplicate_json_keys_are_refused() {
     let rig = Rig::operated();
     for (body, loc) in [
         (r#"{"prompt": "a", "max_tokens": 1, "prompt": "b"}"#, json!(["body", "prompt"])),
@@ -95,7 +95,7 @@ fn a_key_that_is_given_twice() {
 }
 
 #[test]
-fn a_whole_number_may_be_written_in_any_way() {
+fn whole_numbers_are_accepted_in_every_notation() {
     let rig = Rig::start();
     let post = |fields: &str| {
         let body = format!("{{\"prompt\": \"x\", {fields}}}");
@@ -126,7 +126,7 @@ fn a_whole_number_may_be_written_in_any_way() {
 }
 
 #[test]
-fn fields_that_are_wrong() {
+fn invalid_fields_are_refused() {
     let rig = Rig::with(|options| {
         options.max_prompt_bytes = 1000;
         options.max_new_tokens = 64;
@@ -202,7 +202,7 @@ fn fields_that_are_wrong() {
 }
 
 #[test]
-fn all_that_is_wrong_comes_at_once() {
+fn all_invalid_fields_are_reported_at_once() {
     let rig = Rig::start();
     let body = json!({"prompt": 1, "max_tokens": 0, "top_p": 2, "nonsense": true});
     let reply = rig.client().post("/generate", &body).json();
@@ -210,7 +210,7 @@ fn all_that_is_wrong_comes_at_once() {
 }
 
 #[test]
-fn a_model_that_nobody_serves() {
+fn unknown_model_is_refused() {
     let rig = Rig::start();
     rig.report("other", WorkerStatus::Ready);
     let ask = |model: &str| rig.client().post("/generate", &json!({"prompt": "x", "model": model}));
@@ -225,7 +225,7 @@ fn a_model_that_nobody_serves() {
 }
 
 #[test]
-fn bodies_of_another_kind() {
+fn bodies_of_another_content_type_or_charset_are_refused() {
     let rig = Rig::start();
     let form = rig.client().with("content-type", "application/x-www-form-urlencoded");
     let (status, detail) = form.send("POST", "/generate", Some(b"prompt=Hello")).error();
@@ -264,7 +264,7 @@ fn bodies_of_another_kind() {
 }
 
 #[test]
-fn bodies_that_are_too_large() {
+fn oversized_bodies_are_refused() {
     let rig = Rig::with(|options| options.max_prompt_bytes = 1000);
     let limit = 6 * 1000 + 64 * 1024;
     for size in [limit + 1, 8 * 1024 * 1024] {
@@ -278,7 +278,7 @@ fn bodies_that_are_too_large() {
 }
 
 #[test]
-fn ids_that_are_none() {
+fn malformed_and_unknown_task_ids_are_refused() {
     let rig = Rig::start();
     for (method, route) in
         [("GET", "status"), ("GET", "result"), ("GET", "events"), ("POST", "cancel")]
@@ -304,7 +304,7 @@ fn ids_that_are_none() {
 }
 
 #[test]
-fn paths_and_methods_that_are_none() {
+fn unknown_paths_are_a_404_and_wrong_methods_a_405() {
     let rig = Rig::start();
     for path in ["/nowhere", "/generate/more", "/status", "/status/", "/..%2fetc", "/docs/no.js"] {
         let reply = rig.client().get(path);
@@ -330,7 +330,7 @@ fn paths_and_methods_that_are_none() {
 }
 
 #[test]
-fn a_full_queue_says_when_to_come_again() {
+fn full_queue_is_a_429_with_retry_after() {
     let rig = Rig::with(|options| options.max_queue_size = 2);
     let first = rig.submit("1");
     rig.submit("2");

@@ -27,7 +27,7 @@ fn changing(first: Keys) -> (Rig, watch::Sender<Keys>) {
 }
 
 #[test]
-fn a_key_that_comes_is_let_in_and_one_that_goes_is_not() {
+fn added_keys_are_accepted_and_removed_keys_are_refused() {
     let (rig, sender) = changing(keys(&[KEY, OTHER_KEY], Some(ADMIN_KEY)));
     let status = |key: &str| rig.client_with(Some(key)).get("/webhook-secret").status;
     let operates = |key: &str| rig.client_with(Some(key)).get("/admin/workers").status;
@@ -56,7 +56,7 @@ fn a_key_that_comes_is_let_in_and_one_that_goes_is_not() {
 }
 
 #[test]
-fn what_changed_before_the_start_counts() {
+fn key_change_before_the_start_takes_effect() {
     let (rig, _sender) = changing(keys(&["test-key-3"], None));
     let status = |key: &str| rig.client_with(Some(key)).get("/webhook-secret").status;
     wait_for("the new key", SOON, || (status("test-key-3") == 200).then_some(()));
@@ -64,7 +64,7 @@ fn what_changed_before_the_start_counts() {
 }
 
 #[test]
-fn open_tasks_of_a_removed_key_keep_their_webhooks_signature() {
+fn open_tasks_of_a_removed_key_keep_their_webhook_signature() {
     let (rig, sender) = changing(keys(&[KEY], None));
     let receiver = Receiver::kind();
     let submit = |key: &str| {
@@ -83,7 +83,7 @@ fn open_tasks_of_a_removed_key_keep_their_webhooks_signature() {
     }
     receiver.wait_for(2, SOON);
     for (task, key) in [(old_task, KEY), (new_task, "test-key-3")] {
-        let heard = receiver.heard_of(&task).pop().expect("its webhook");
+        let heard = receiver.requests_for(&task).pop().expect("its webhook");
         let timestamp = heard.header("webhook-timestamp").parse().unwrap();
         let signed = webhooks::Secret::of_key(key).sign(&task, timestamp, &heard.body);
         assert_eq!(heard.header("webhook-signature"), signed, "{task}");

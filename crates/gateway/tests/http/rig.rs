@@ -177,7 +177,7 @@ impl Rig {
     }
 
     /// Requests the gateway's shutdown.
-    pub(crate) fn tell_to_stop(&mut self) {
+    pub(crate) fn request_stop(&mut self) {
         let _ = self.stop.take().unwrap().send(());
     }
 

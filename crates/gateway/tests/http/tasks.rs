@@ -8,20 +8,20 @@ use serde_json::{Value, json};
 use crate::rig::{OTHER_KEY, Rig, answer, task_id};
 
 /// Removes the queue position and the estimate, which only a waiting task has.
-fn without_place(mut body: Value) -> Value {
+fn without_queue_position(mut body: Value) -> Value {
     let map = body.as_object_mut().unwrap();
     map.retain(|name, _| name != "queue_position" && name != "eta_seconds");
     body
 }
 
 #[test]
-fn a_prompt_goes_in_and_its_answer_comes_out() {
+fn submitted_prompt_returns_its_answer() {
     let rig = Rig::start();
     let client = rig.client();
 
     let reply = client.post("/generate", &json!({"prompt": "Why?"}));
     assert_eq!(reply.status, 202);
-    let body = without_place(reply.json());
+    let body = without_queue_position(reply.json());
     let id = task_id(&body);
     assert_eq!(
         body,
@@ -37,9 +37,9 @@ fn a_prompt_goes_in_and_its_answer_comes_out() {
     let waiting = json!({
         "status": "queued", "task_id": id, "message": "The task waits for a worker", "model": "demo",
     });
-    assert_eq!((status.status, without_place(status.json())), (200, waiting.clone()));
+    assert_eq!((status.status, without_queue_position(status.json())), (200, waiting.clone()));
     let result = client.get(&format!("/result/{id}"));
-    assert_eq!((result.status, without_place(result.json())), (202, waiting));
+    assert_eq!((result.status, without_queue_position(result.json())), (202, waiting));
     assert_eq!(result.header("retry-after"), Some("1"));
 
     let claimed = rig.claim();
@@ -75,7 +75,7 @@ fn a_prompt_goes_in_and_its_answer_comes_out() {
 }
 
 #[test]
-fn what_was_asked_is_what_the_worker_gets() {
+fn worker_receives_the_submitted_fields() {
     let rig = Rig::with(|options| {
         options.time_limits();
     });
@@ -114,7 +114,7 @@ impl TimeLimits for gateway::Options {
 }
 
 #[test]
-fn a_failed_task_is_no_failed_request() {
+fn failed_task_is_returned_with_status_200() {
     let rig = Rig::start();
     let id = rig.submit("Too long");
     let error = TaskError::new(ErrorType::ContextLengthExceeded, "the prompt has 9000 tokens");
@@ -135,7 +135,7 @@ fn a_failed_task_is_no_failed_request() {
 }
 
 #[test]
-fn a_retry_shows_in_the_status() {
+fn status_reports_a_retry() {
     let rig = Rig::start();
     let id = rig.submit("Again");
     let claimed = rig.claim();
@@ -171,7 +171,7 @@ fn a_queued_task_is_cancelled_at_once_and_logged_once() {
 }
 
 #[test]
-fn a_running_task_is_told_to_stop() {
+fn running_task_receives_the_cancel_request() {
     let rig = Rig::start();
     let id = rig.submit("Stop me");
     let claimed = rig.claim();
@@ -197,7 +197,7 @@ fn a_running_task_is_told_to_stop() {
 }
 
 #[test]
-fn what_has_ended_stays_as_it_ended() {
+fn ended_task_cannot_be_cancelled() {
     let rig = Rig::start();
     let id = rig.submit("Quick");
     rig.finish(&rig.claim(), &answer("Done."));
@@ -209,7 +209,7 @@ fn what_has_ended_stays_as_it_ended() {
 }
 
 #[test]
-fn another_keys_task_is_an_unknown_one() {
+fn task_of_another_key_is_a_404() {
     let rig = Rig::start();
     let id = rig.submit("Mine");
     let stranger = rig.client_with(Some(OTHER_KEY));
@@ -231,7 +231,7 @@ fn another_keys_task_is_an_unknown_one() {
 }
 
 #[test]
-fn a_key_may_come_as_a_bearer_token() {
+fn api_key_is_accepted_as_a_bearer_token() {
     let rig = Rig::start();
     let id = rig.submit("Mine");
     let bearer = rig.client_with(None).with("authorization", "Bearer test-key-1");
@@ -239,7 +239,7 @@ fn a_key_may_come_as_a_bearer_token() {
 }
 
 #[test]
-fn a_body_without_a_type_and_with_a_charset_is_json() {
+fn body_without_content_type_or_with_charset_is_json() {
     let rig = Rig::start();
     let body = br#"{"prompt": "Hello"}"#;
     assert_eq!(rig.client().send("POST", "/generate", Some(body)).status, 202);

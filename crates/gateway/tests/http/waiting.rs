@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use protocol::{ErrorType, Outcome, TaskError};
 use serde_json::json;
 
-use crate::moody::{Mood, Moody};
+use crate::faulty_broker::{BrokerMode, FaultyBroker};
 use crate::rig::{KEY, OTHER_KEY, Rig, answer, task_id};
 
 /// Much longer than a wake-up takes, and much shorter than the wait that the tests request.
@@ -31,7 +31,7 @@ fn rest(mut socket: TcpStream) -> String {
 }
 
 #[test]
-fn a_submit_that_waits_is_answered_with_the_result() {
+fn waiting_submit_returns_the_result() {
     let rig = Rig::start();
     let client = rig.client().with("prefer", "respond-async, wait=30");
     let began = Instant::now();
@@ -52,7 +52,7 @@ fn a_submit_that_waits_is_answered_with_the_result() {
 }
 
 #[test]
-fn a_submit_whose_wait_runs_out_is_answered_as_usual() {
+fn waiting_submit_returns_202_after_its_timeout() {
     let rig = Rig::start();
     let client = rig.client().with("prefer", "wait=1");
     let began = Instant::now();
@@ -65,7 +65,7 @@ fn a_submit_whose_wait_runs_out_is_answered_as_usual() {
 }
 
 #[test]
-fn a_preference_that_is_none_is_ignored() {
+fn invalid_wait_preference_is_ignored() {
     let rig = Rig::start();
     let began = Instant::now();
     for (prefer, applied) in
@@ -81,7 +81,7 @@ fn a_preference_that_is_none_is_ignored() {
 }
 
 #[test]
-fn status_and_result_wait_for_the_end() {
+fn status_and_result_wait_for_the_outcome() {
     let rig = Rig::start();
     let id = rig.submit("Why?");
     let began = Instant::now();
@@ -110,7 +110,7 @@ fn status_and_result_wait_for_the_end() {
 }
 
 #[test]
-fn a_wait_that_makes_no_sense_is_refused() {
+fn invalid_wait_parameter_is_refused() {
     let rig = Rig::start();
     let id = rig.submit("Why?");
     for (bad, kind) in [("61", "less_than_equal"), ("x", "int_parsing"), ("", "int_parsing")] {
@@ -125,7 +125,7 @@ fn a_wait_that_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn waiting_ends_with_the_gateway() {
+fn waiting_requests_end_at_shutdown() {
     let mut rig = Rig::start();
     let id = rig.submit("Why?");
     let result = ask(&rig, &format!("/result/{id}?wait=60"));
@@ -133,7 +133,7 @@ fn waiting_ends_with_the_gateway() {
     let asking = std::thread::spawn(move || client.post("/generate", &json!({"prompt": "So?"})));
     std::thread::sleep(Duration::from_millis(700));
     let began = Instant::now();
-    rig.tell_to_stop();
+    rig.request_stop();
     let (result, submit) = (rest(result), asking.join().unwrap());
     rig.stopped();
     assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
@@ -142,7 +142,7 @@ fn waiting_ends_with_the_gateway() {
 }
 
 #[test]
-fn waiting_ends_when_the_client_hangs_up() {
+fn waiting_requests_end_when_the_client_hangs_up() {
     let rig = Rig::start();
     let id = rig.submit("Why?");
     let began = Instant::now();
@@ -155,16 +155,16 @@ fn waiting_ends_when_the_client_hangs_up() {
 }
 
 #[test]
-fn waiting_outlives_an_outage_of_the_queue() {
-    let mood = Arc::new(Mutex::new(Mood::Well));
-    let rig = Rig::on(|broker| Moody::around(broker, &mood), |_| {});
+fn waiting_requests_survive_an_outage_of_the_queue() {
+    let mode = Arc::new(Mutex::new(BrokerMode::Well));
+    let rig = Rig::on(|broker| FaultyBroker::around(broker, &mode), |_| {});
     let id = rig.submit("Why?");
     let waiting = ask(&rig, &format!("/result/{id}?wait=30"));
     std::thread::sleep(Duration::from_millis(300));
-    *mood.lock().unwrap() = Mood::Away;
+    *mode.lock().unwrap() = BrokerMode::Away;
     let claimed = rig.claim(); // wakes, and the read fails
     std::thread::sleep(Duration::from_millis(300));
-    *mood.lock().unwrap() = Mood::Well;
+    *mode.lock().unwrap() = BrokerMode::Well;
     rig.finish(&claimed, &answer("Because."));
     assert!(rest(waiting).contains("Because."));
 }

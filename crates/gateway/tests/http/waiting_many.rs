@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use queue::{Broker, RedisBroker, RedisOptions};
 
-use crate::moody::{Moody, Record};
+use crate::faulty_broker::{FaultyBroker, Record};
 use crate::rig::{KEY, Rig, answer};
 
 const TASKS: usize = 20;
@@ -16,7 +16,7 @@ const CLIENTS_PER_TASK: usize = 50;
 
 /// Waits for all tasks on all clients, ends the tasks, and checks that each response arrives in
 /// time.
-fn all_are_answered(rig: &Rig, while_they_wait: impl FnOnce()) {
+fn assert_all_clients_answered(rig: &Rig, while_they_wait: impl FnOnce()) {
     // Both ends of every socket belong to this process.
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let ids: Vec<_> = (0..TASKS).map(|n| rig.submit(&format!("{n}"))).collect();
@@ -52,12 +52,12 @@ fn open_files() -> usize {
 }
 
 #[test]
-fn many_wait_without_polling() {
+fn many_clients_wait_without_polling() {
     let record = Arc::new(Record::default());
     let reads = &record.reads;
-    let rig = Rig::on(|broker| Moody::recording(broker, &record), |_| {});
+    let rig = Rig::on(|broker| FaultyBroker::recording(broker, &record), |_| {});
     let before = open_files();
-    all_are_answered(&rig, || {
+    assert_all_clients_answered(&rig, || {
         let asked = reads.swap(0, Ordering::Relaxed);
         let clients = TASKS * CLIENTS_PER_TASK;
         assert!(asked <= 3 * clients, "{asked} reads to begin with");
@@ -86,12 +86,12 @@ fn client_list(url: &str) -> String {
 }
 
 #[test]
-fn on_redis_many_share_one_reader() {
+fn many_waiting_clients_share_one_redis_reader() {
     let server = harness::redis::RedisServer::start();
     let options = RedisOptions::new(server.url());
     let rig =
         Rig::on(|_| Arc::new(RedisBroker::connect(options).unwrap()) as Arc<dyn Broker>, |_| {});
-    all_are_answered(&rig, || {
+    assert_all_clients_answered(&rig, || {
         let clients = client_list(&server.url());
         let readers = clients.lines().filter(|line| line.contains(" sub=2 ")).count();
         assert_eq!(readers, 1, "{clients}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::receiver::{Manner, Receiver};
+use harness::receiver::{Receiver, ReceiverReply};
 use harness::wait_for;
 use protocol::TaskId;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ fn report(client: &Client, id: TaskId, state: &str) -> Value {
 }
 
 #[test]
-fn a_url_that_can_be_none_is_refused_in_clear_words_that_don_t_repeat_it() {
+fn invalid_webhook_url_is_refused_without_repeating_it() {
     let rig = Rig::start();
     let long = format!("https://example.org/{}", "x".repeat(2_048));
     for (url, kind, words) in [
@@ -54,10 +54,11 @@ fn a_url_that_can_be_none_is_refused_in_clear_words_that_don_t_repeat_it() {
 }
 
 #[test]
-fn its_owner_can_follow_a_webhook_and_nobody_else() {
+fn webhook_report_is_visible_only_to_its_owner() {
     let rig = Rig::with(|options| options.webhook_allow_private = true);
-    let receiver =
-        Receiver::start(|nth| if nth == 0 { Manner::status(500) } else { Manner::status(200) });
+    let receiver = Receiver::start(|nth| {
+        if nth == 0 { ReceiverReply::status(500) } else { ReceiverReply::status(200) }
+    });
     let id = submit(&rig, &receiver.url("/hook#part"));
     let waiting = report(&rig.client(), id, "waiting");
     let url = receiver.url("/hook");
@@ -94,7 +95,7 @@ fn its_owner_can_follow_a_webhook_and_nobody_else() {
 }
 
 #[test]
-fn a_task_without_a_webhook_has_none_to_look_at() {
+fn task_without_a_webhook_has_no_webhook_report() {
     let rig = Rig::start();
     let id = rig.submit("x");
     assert_eq!(rig.client().get(&format!("/webhook/{id}")).error().0, 404);
@@ -102,7 +103,7 @@ fn a_task_without_a_webhook_has_none_to_look_at() {
 }
 
 #[test]
-fn each_key_has_a_secret_of_its_own_that_stays() {
+fn each_key_has_its_own_stable_webhook_secret() {
     let (rig, again) = (Rig::start(), Rig::start());
     let reply = rig.client().get("/webhook-secret");
     assert_eq!(reply.status, 200);

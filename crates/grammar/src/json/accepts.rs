@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Refusal;
 use super::decimal::Decimal;
 use super::facts::{Texts, Types};
-use super::kinds::{Array, KindId, Kinds, Object, Open, in_all};
+use super::kinds::{Array, KindId, Kinds, Object, Open, in_all_lists};
 use super::regex::matches;
 
 impl Kinds<'_> {
@@ -14,7 +14,7 @@ impl Kinds<'_> {
         for conjunction in self.conjunctions(kind)? {
             let (open, _) = self.open(&conjunction)?;
             let lists = self.lists(&conjunction)?;
-            if in_all(&lists, value) && self.open_accepts(&open, value)? {
+            if in_all_lists(&lists, value) && self.open_accepts(&open, value)? {
                 return Ok(true);
             }
         }

@@ -4,8 +4,8 @@ use super::Refusal;
 use super::facts::Types;
 use super::inhabited::Inhabited;
 use super::kinds::{Alternative, Array, KindId, Kinds, Object, Open, Shape};
-use super::regex::{Extent, all_of, extent};
-use crate::limits::MAX_STATES_OF_ONE;
+use super::regex::{AutomatonSize, automaton_size, intersection};
+use crate::limits::MAX_EXPRESSION_STATES;
 
 /// The maximum depth within two values at which a difference is searched.
 const DEPTH: usize = 6;
@@ -49,7 +49,7 @@ impl Kinds<'_> {
                 });
                 if let Some(differ) = differ
                     && inhabited.alternative(other)
-                    && !self.are_apart(one, other, inhabited, DEPTH)?
+                    && !self.are_disjoint(one, other, inhabited, DEPTH)?
                 {
                     return Ok(Some(differ));
                 }
@@ -59,7 +59,7 @@ impl Kinds<'_> {
     }
 
     /// Returns whether certainly no value belongs to both.
-    fn are_apart(
+    fn are_disjoint(
         &mut self,
         one: &Alternative<'_>,
         other: &Alternative<'_>,
@@ -80,11 +80,13 @@ impl Kinds<'_> {
                 }
                 Ok(true)
             }
-            (Shape::Open(one), Shape::Open(other)) => self.open_apart(one, other, inhabited, depth),
+            (Shape::Open(one), Shape::Open(other)) => {
+                self.open_disjoint(one, other, inhabited, depth)
+            }
         }
     }
 
-    fn open_apart(
+    fn open_disjoint(
         &mut self,
         one: &Open,
         other: &Open,
@@ -99,33 +101,35 @@ impl Kinds<'_> {
             let mut numbers = one.numbers.clone();
             numbers.meet(&other.numbers);
             let whole = !both.has(Types::FRACTION);
-            let is_none =
-                || extent(&numbers.expression(whole), MAX_STATES_OF_ONE) == Ok(Extent::Empty);
+            let is_none = || {
+                automaton_size(&numbers.expression(whole), MAX_EXPRESSION_STATES)
+                    == Ok(AutomatonSize::Empty)
+            };
             // For numbers without a fraction, the text determines the value.
             if !(numbers.is_empty() || whole && is_none()) {
                 return Ok(false);
             }
         }
         if both.has(Types::STRING) {
-            let texts = all_of([one.texts.expression(), other.texts.expression()]);
-            if extent(&texts, MAX_STATES_OF_ONE) != Ok(Extent::Empty) {
+            let texts = intersection([one.texts.expression(), other.texts.expression()]);
+            if automaton_size(&texts, MAX_EXPRESSION_STATES) != Ok(AutomatonSize::Empty) {
                 return Ok(false);
             }
         }
         Ok((!both.has(Types::ARRAY)
-            || self.arrays_apart(&one.array, &other.array, inhabited, depth)?)
+            || self.arrays_disjoint(&one.array, &other.array, inhabited, depth)?)
             && (!both.has(Types::OBJECT)
-                || self.objects_apart(&one.object, &other.object, inhabited, depth)?))
+                || self.objects_disjoint(&one.object, &other.object, inhabited, depth)?))
     }
 
-    fn arrays_apart(
+    fn arrays_disjoint(
         &mut self,
         one: &Array,
         other: &Array,
         inhabited: &Inhabited,
         depth: usize,
     ) -> Result<bool, Refusal> {
-        let most = |array: &Array| inhabited.most_items(array).unwrap_or(usize::MAX);
+        let most = |array: &Array| inhabited.max_items(array).unwrap_or(usize::MAX);
         if most(one) < other.least || most(other) < one.least {
             return Ok(true);
         }
@@ -133,14 +137,14 @@ impl Kinds<'_> {
             |array: &Array, index: usize| array.first.get(index).copied().unwrap_or(array.rest);
         let both = one.first.len().max(other.first.len()) + 1;
         for index in 0..one.least.max(other.least).min(both) {
-            if self.kinds_apart(kind(one, index), kind(other, index), inhabited, depth)? {
+            if self.kinds_disjoint(kind(one, index), kind(other, index), inhabited, depth)? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn objects_apart(
+    fn objects_disjoint(
         &mut self,
         one: &Object,
         other: &Object,
@@ -150,7 +154,7 @@ impl Kinds<'_> {
         for (name, ..) in one.named.iter().chain(&other.named).filter(|(.., required)| *required) {
             let (left, right) = (member(one, name), member(other, name));
             let apart = match (left, right) {
-                (Some(left), Some(right)) => self.kinds_apart(left, right, inhabited, depth)?,
+                (Some(left), Some(right)) => self.kinds_disjoint(left, right, inhabited, depth)?,
                 // One of them does not allow it.
                 _ => true,
             };
@@ -161,7 +165,7 @@ impl Kinds<'_> {
         Ok(false)
     }
 
-    fn kinds_apart(
+    fn kinds_disjoint(
         &mut self,
         one: KindId,
         other: KindId,
@@ -179,7 +183,7 @@ impl Kinds<'_> {
         for (left, right) in
             left.iter().flat_map(|left| right.iter().map(move |right| (left, right)))
         {
-            if !self.are_apart(left, right, inhabited, depth - 1)? {
+            if !self.are_disjoint(left, right, inhabited, depth - 1)? {
                 return Ok(false);
             }
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::Refusal;
-use super::facts::{PlaceId, Types};
+use super::facts::{SchemaId, Types};
 use super::read::Reader;
 use crate::limits::{MAX_ALTERNATIVES, MAX_DEPTH};
 
@@ -12,7 +12,7 @@ use crate::limits::{MAX_ALTERNATIVES, MAX_DEPTH};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Conjunction {
     /// The schemas, in ascending order.
-    pub(super) places: Vec<PlaceId>,
+    pub(super) places: Vec<SchemaId>,
     /// The types that they allow; not empty.
     pub(super) types: Types,
     /// The chosen option of each `oneOf`, by its place.
@@ -50,7 +50,7 @@ impl Conjunction {
 #[derive(Debug, Default)]
 pub(super) struct Conjunctions {
     /// `None` while they are being computed.
-    known: HashMap<PlaceId, Option<Rc<Vec<Conjunction>>>>,
+    known: HashMap<SchemaId, Option<Rc<Vec<Conjunction>>>>,
     /// The current depth of the recursive computation.
     depth: usize,
 }
@@ -59,7 +59,7 @@ impl Conjunctions {
     /// Returns the conjunctions of which one must hold if all these places must.
     pub(super) fn of(
         &mut self,
-        places: &[PlaceId],
+        places: &[SchemaId],
         reader: &mut Reader<'_>,
     ) -> Result<Vec<Conjunction>, Refusal> {
         let mut all = vec![Conjunction::free()];
@@ -72,7 +72,7 @@ impl Conjunctions {
 
     fn of_one(
         &mut self,
-        place: PlaceId,
+        place: SchemaId,
         reader: &mut Reader<'_>,
     ) -> Result<Rc<Vec<Conjunction>>, Refusal> {
         match self.known.get(&place) {
@@ -120,7 +120,7 @@ impl Conjunctions {
 fn product(
     left: &[Conjunction],
     right: &[Conjunction],
-    place: PlaceId,
+    place: SchemaId,
     reader: &Reader<'_>,
 ) -> Result<Vec<Conjunction>, Refusal> {
     let mut all: Vec<Conjunction> = Vec::new();

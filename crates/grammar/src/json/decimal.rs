@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_as_written_and_compared_exactly() {
+    fn decimals_are_parsed_and_compared_exactly() {
         let ascending = [
             "-1e30",
             "-1000000000000000000000000000.5",
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn digits_stand_on_either_side_of_the_point() {
+    fn decimals_split_into_whole_and_fraction_digits() {
         for (text, whole, fraction) in [
             ("0", "0", ""),
             ("120.050", "120", "05"),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn multiples_are_exact() {
+    fn multiple_of_is_exact() {
         for (number, divisor, expected) in [
             ("9007199254740993", "3", true),
             ("9007199254740994", "3", false),

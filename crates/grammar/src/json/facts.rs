@@ -53,7 +53,7 @@ impl Types {
 }
 
 /// The index of a schema among all parsed schemas.
-pub(super) type PlaceId = usize;
+pub(super) type SchemaId = usize;
 
 /// The constraints of one schema. Absent keywords allow everything.
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ pub(super) struct Facts<'a> {
     pub(super) items: Items,
     pub(super) members: Members,
     /// `$ref` and `allOf`: schemas that must hold too.
-    pub(super) all: Vec<PlaceId>,
+    pub(super) all: Vec<SchemaId>,
     /// `anyOf` and `oneOf`, each with its options.
     pub(super) choices: Vec<Choice>,
     /// In draft 4, `integer` means a number written without a point.
@@ -92,7 +92,7 @@ impl Default for Facts<'_> {
 /// Schemas of which one must hold.
 #[derive(Debug, Clone)]
 pub(super) struct Choice {
-    pub(super) options: Vec<PlaceId>,
+    pub(super) options: Vec<SchemaId>,
     /// For `oneOf`, its place, since only one may hold.
     pub(super) exclusive: Option<String>,
 }
@@ -111,18 +111,18 @@ pub(super) struct Texts {
 pub(super) struct Items {
     pub(super) least: usize,
     pub(super) most: Option<usize>,
-    pub(super) first: Vec<PlaceId>,
-    pub(super) rest: Option<PlaceId>,
+    pub(super) first: Vec<SchemaId>,
+    pub(super) rest: Option<SchemaId>,
 }
 
 /// Constraints on the members of objects.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Members {
-    pub(super) named: Vec<(String, PlaceId)>,
+    pub(super) named: Vec<(String, SchemaId)>,
     /// Members whose names match a pattern.
-    pub(super) patterns: Vec<(String, PlaceId)>,
+    pub(super) patterns: Vec<(String, SchemaId)>,
     /// Members that are neither named nor matched by a pattern.
-    pub(super) others: Option<PlaceId>,
+    pub(super) others: Option<SchemaId>,
     pub(super) required: Vec<String>,
     pub(super) least: usize,
     pub(super) most: Option<usize>,

@@ -79,7 +79,7 @@ fn uri() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::regex::{Extent, extent, matches, regex};
+    use super::super::regex::{AutomatonSize, automaton_size, matches, regex};
     use super::*;
 
     const NAMES: [&str; 10] = [
@@ -96,7 +96,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_a_format_writes_is_of_that_format() {
+    fn format_expressions_match_only_valid_texts() {
         let texts = [
             "2024-02-29",
             "2023-02-29",
@@ -183,11 +183,11 @@ mod tests {
     }
 
     #[test]
-    fn a_lexer_has_few_states_for_a_format() {
+    fn format_expressions_compile_to_few_lexer_states() {
         for name in NAMES {
-            let extent = extent(&regex(&expression(name).unwrap()), 4_000).unwrap();
-            println!("{name}: {extent:?}");
-            assert!(matches!(extent, Extent::States(_)), "{name}");
+            let automaton_size = automaton_size(&regex(&expression(name).unwrap()), 4_000).unwrap();
+            println!("{name}: {automaton_size:?}");
+            assert!(matches!(automaton_size, AutomatonSize::States(_)), "{name}");
         }
     }
 }

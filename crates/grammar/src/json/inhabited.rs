@@ -46,11 +46,11 @@ impl Inhabited {
 
     /// Returns whether such arrays exist.
     pub(super) fn array(&self, array: &Array) -> bool {
-        array.least <= self.most_items(array).unwrap_or(usize::MAX)
+        array.least <= self.max_items(array).unwrap_or(usize::MAX)
     }
 
     /// Returns the maximum number of items of such an array for which values exist.
-    pub(super) fn most_items(&self, array: &Array) -> Option<usize> {
+    pub(super) fn max_items(&self, array: &Array) -> Option<usize> {
         let first = array.first.iter().position(|kind| !self.has(*kind));
         let rest = (!self.has(array.rest)).then_some(array.first.len());
         [array.most, first, rest].into_iter().flatten().min()

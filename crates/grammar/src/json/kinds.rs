@@ -12,11 +12,11 @@ use serde_json::Value;
 use super::Refusal;
 use super::conjunction::{Conjunction, Conjunctions};
 use super::equal::equal;
-use super::facts::{Facts, Items, PlaceId, Texts, Types};
+use super::facts::{Facts, Items, SchemaId, Texts, Types};
 use super::numbers::Numbers;
 use super::read::Reader;
-use super::regex::{Extent, all_of, anything, extent, regex};
-use crate::limits::{MAX_KINDS, MAX_STATES_OF_ONE};
+use super::regex::{AutomatonSize, anything, automaton_size, intersection, regex};
+use crate::limits::{MAX_EXPRESSION_STATES, MAX_KINDS};
 
 /// The index of a kind.
 pub(super) type KindId = usize;
@@ -25,7 +25,7 @@ pub(super) type KindId = usize;
 #[derive(Debug)]
 pub(super) struct Kind<'a> {
     /// The schemas that apply to it.
-    pub(super) places: Vec<PlaceId>,
+    pub(super) places: Vec<SchemaId>,
     pub(super) alternatives: Rc<Vec<Alternative<'a>>>,
     /// Why it has no values, or why it has fewer than its schemas suggest.
     pub(super) missing: Option<Refusal>,
@@ -82,19 +82,19 @@ pub(super) struct Object {
 pub(super) struct Kinds<'a> {
     pub(super) reader: Reader<'a>,
     pub(super) all: Vec<Kind<'a>>,
-    known: HashMap<Vec<PlaceId>, KindId>,
+    known: HashMap<Vec<SchemaId>, KindId>,
     conjunctions: Conjunctions,
     /// The values that conjunctions allow apart from listed ones, by their places, and why there are not
     /// more.
-    opens: HashMap<Vec<PlaceId>, (Rc<Open>, Option<Refusal>)>,
-    extents: HashMap<String, Extent>,
+    opens: HashMap<Vec<SchemaId>, (Rc<Open>, Option<Refusal>)>,
+    extents: HashMap<String, AutomatonSize>,
     /// The number of kinds whose alternatives are computed.
     expanded: usize,
 }
 
 impl<'a> Kinds<'a> {
     /// Returns the kind to which these schemas apply.
-    pub(super) fn of(&mut self, mut places: Vec<PlaceId>) -> Result<KindId, Refusal> {
+    pub(super) fn of(&mut self, mut places: Vec<SchemaId>) -> Result<KindId, Refusal> {
         places.sort_unstable();
         places.dedup();
         if let Some(kind) = self.known.get(&places) {
@@ -155,7 +155,7 @@ impl<'a> Kinds<'a> {
         };
         let mut fitting: Vec<&'a Value> = Vec::new();
         for value in *values {
-            if in_all(others, value) && self.open_accepts(&open, value)? {
+            if in_all_lists(others, value) && self.open_accepts(&open, value)? {
                 fitting.push(value);
             }
         }
@@ -169,7 +169,7 @@ impl<'a> Kinds<'a> {
     pub(super) fn lists(
         &mut self,
         conjunction: &Conjunction,
-    ) -> Result<Vec<(PlaceId, &'a [Value])>, Refusal> {
+    ) -> Result<Vec<(SchemaId, &'a [Value])>, Refusal> {
         let mut lists = Vec::new();
         for place in &conjunction.places {
             let facts = self.reader.facts(*place)?;
@@ -190,7 +190,7 @@ impl<'a> Kinds<'a> {
         if let Some(known) = self.opens.get(&conjunction.places) {
             return Ok(known.clone());
         }
-        let read = |place: &PlaceId| Ok((*place, self.reader.facts(*place)?));
+        let read = |place: &SchemaId| Ok((*place, self.reader.facts(*place)?));
         let facts = conjunction.places.iter().map(read).collect::<Result<Vec<_>, Refusal>>()?;
         let (mut types, mut missing) = (conjunction.types, None);
         let (mut numbers, mut texts) = (Numbers::default(), Texts::default());
@@ -201,14 +201,14 @@ impl<'a> Kinds<'a> {
         if types.has(Types::NUMBER) {
             let whole = !types.has(Types::FRACTION);
             let key = format!("{whole} {numbers:?}");
-            let says = |one: &Facts<'_>| one.numbers.says_something();
+            let says = |one: &Facts<'_>| one.numbers.has_constraints();
             let what = ("number", "minimum, maximum and multipleOf");
             let reason = self.examine(key, numbers.examined(whole), &facts, says, what)?;
             types = if reason.is_some() { types.without(Types::NUMBER) } else { types };
             missing = missing.or(reason);
         }
         if types.has(Types::STRING) {
-            let says = |one: &Facts<'_>| one.texts.says_something();
+            let says = |one: &Facts<'_>| one.texts.has_constraints();
             let what = ("string", "minLength, maxLength, pattern and format");
             let reason = self.examine(texts.key(), texts.examined(), &facts, says, what)?;
             types = if reason.is_some() { types.without(Types::STRING) } else { types };
@@ -233,22 +233,23 @@ impl<'a> Kinds<'a> {
         &mut self,
         key: String,
         expression: Option<RegexAst>,
-        facts: &[(PlaceId, Rc<Facts<'a>>)],
+        facts: &[(SchemaId, Rc<Facts<'a>>)],
         says: impl Fn(&Facts<'_>) -> bool,
         (what, keywords): (&str, &str),
     ) -> Result<Option<Refusal>, Refusal> {
         let Some(expression) = expression else { return Ok(None) };
         let found = match self.extents.get(&key) {
             Some(known) => *known,
-            None => extent(&expression, MAX_STATES_OF_ONE).unwrap_or(Extent::TooLarge),
+            None => automaton_size(&expression, MAX_EXPRESSION_STATES)
+                .unwrap_or(AutomatonSize::TooLarge),
         };
         self.extents.insert(key, found);
         let place = facts.iter().find(|(_, facts)| says(facts)).map_or(0, |(place, _)| *place);
         let refusal = |problem| Refusal::at(self.reader.at(place), problem);
         match found {
-            Extent::States(_) => Ok(None),
-            Extent::Empty => Ok(Some(refusal(format!("no {what} fits {keywords}")))),
-            Extent::TooLarge => Err(refusal(format!(
+            AutomatonSize::States(_) => Ok(None),
+            AutomatonSize::Empty => Ok(Some(refusal(format!("no {what} fits {keywords}")))),
+            AutomatonSize::TooLarge => Err(refusal(format!(
                 "it takes too many states to follow such a {what}: make {keywords} simpler"
             ))),
         }
@@ -272,12 +273,12 @@ impl<'a> Kinds<'a> {
 }
 
 /// Returns whether a value is in all lists.
-pub(super) fn in_all(lists: &[(PlaceId, &[Value])], value: &Value) -> bool {
+pub(super) fn in_all_lists(lists: &[(SchemaId, &[Value])], value: &Value) -> bool {
     lists.iter().all(|(_, list)| list.iter().any(|one| equal(one, value)))
 }
 
 impl Numbers {
-    fn says_something(&self) -> bool {
+    fn has_constraints(&self) -> bool {
         self.low.is_some() || self.high.is_some() || !self.multiples.is_empty()
     }
 
@@ -286,7 +287,7 @@ impl Numbers {
         if self.is_empty() {
             return Some(RegexAst::NoMatch);
         }
-        self.says_something().then(|| self.expression(whole))
+        self.has_constraints().then(|| self.expression(whole))
     }
 }
 
@@ -301,7 +302,7 @@ impl Texts {
         }
     }
 
-    fn says_something(&self) -> bool {
+    fn has_constraints(&self) -> bool {
         self.least > 0 || self.most.is_some() || !self.forms.is_empty()
     }
 
@@ -325,6 +326,6 @@ impl Texts {
             let most = self.most.map_or(String::new(), |most| most.to_string());
             all.push(regex(&format!("(?s:.{{{},{most}}})", self.least)));
         }
-        if all.is_empty() { anything() } else { all_of(all) }
+        if all.is_empty() { anything() } else { intersection(all) }
     }
 }

@@ -5,10 +5,12 @@ use std::rc::Rc;
 use llguidance::derivre::RegexAst;
 
 use super::Refusal;
-use super::facts::{Facts, PlaceId};
+use super::facts::{Facts, SchemaId};
 use super::kinds::{KindId, Kinds, Object};
-use super::regex::{Extent, all_of, anything, extent, literal, not, one_of, regex};
-use crate::limits::{MAX_NAME_CLASSES, MAX_PATTERNS, MAX_STATES_OF_ONE};
+use super::regex::{
+    AutomatonSize, anything, automaton_size, intersection, literal, not, one_of, regex,
+};
+use crate::limits::{MAX_EXPRESSION_STATES, MAX_NAME_CLASSES, MAX_PATTERNS};
 
 /// Names that are classified by patterns. Excludes control characters and characters on which regex dialects
 /// disagree: white space and line ends beyond ASCII.
@@ -16,7 +18,10 @@ const SORTED_NAMES: &str = r"[^\x00-\x1f\x7f\u{85}\u{2028}\u{2029}\u{feff}]*";
 
 impl Kinds<'_> {
     /// Returns the members that all these schemas allow.
-    pub(super) fn object(&mut self, facts: &[(PlaceId, Rc<Facts<'_>>)]) -> Result<Object, Refusal> {
+    pub(super) fn object(
+        &mut self,
+        facts: &[(SchemaId, Rc<Facts<'_>>)],
+    ) -> Result<Object, Refusal> {
         let members = || facts.iter().map(|(_, facts)| &facts.members);
         let mut names: Vec<&String> = Vec::new();
         let properties = members().flat_map(|one| one.named.iter().map(|(name, _)| name));
@@ -33,7 +38,7 @@ impl Kinds<'_> {
                 let property = one.named.iter().find(|(other, _)| other == *name);
                 places.extend(property.map(|(_, place)| *place));
                 for (pattern, place) in &one.patterns {
-                    if self.is_found(pattern, name, *place)? {
+                    if self.pattern_matches(pattern, name, *place)? {
                         places.push(*place);
                     }
                 }
@@ -52,7 +57,7 @@ impl Kinds<'_> {
         })
     }
 
-    fn is_found(&self, pattern: &str, name: &str, place: PlaceId) -> Result<bool, Refusal> {
+    fn pattern_matches(&self, pattern: &str, name: &str, place: SchemaId) -> Result<bool, Refusal> {
         let expression = self.reader.pattern(pattern);
         let found = expression.and_then(|one| super::regex::matches(one, name));
         found.ok_or_else(|| Refusal::at(self.reader.at(place), "its pattern takes too much work"))
@@ -62,11 +67,11 @@ impl Kinds<'_> {
     /// values of each class.
     fn classes(
         &mut self,
-        facts: &[(PlaceId, Rc<Facts<'_>>)],
+        facts: &[(SchemaId, Rc<Facts<'_>>)],
         taken: &[&String],
     ) -> Result<Vec<(RegexAst, KindId)>, Refusal> {
         let members = || facts.iter().map(|(_, facts)| &facts.members);
-        let mut patterns: Vec<(&str, PlaceId)> = Vec::new();
+        let mut patterns: Vec<(&str, SchemaId)> = Vec::new();
         for (pattern, place) in members().flat_map(|one| &one.patterns) {
             if patterns.iter().all(|(known, _)| known != pattern) {
                 patterns.push((pattern, *place));
@@ -94,10 +99,13 @@ impl Kinds<'_> {
                 let mut without = (parts, found);
                 without.0.push(not(expression.clone()));
                 for class in [with, without] {
-                    match extent(&all_of(class.0.iter().cloned()), MAX_STATES_OF_ONE) {
-                        Ok(Extent::Empty) => {}
-                        Ok(Extent::States(_)) => finer.push(class),
-                        Ok(Extent::TooLarge) | Err(_) => {
+                    match automaton_size(
+                        &intersection(class.0.iter().cloned()),
+                        MAX_EXPRESSION_STATES,
+                    ) {
+                        Ok(AutomatonSize::Empty) => {}
+                        Ok(AutomatonSize::States(_)) => finer.push(class),
+                        Ok(AutomatonSize::TooLarge) | Err(_) => {
                             let problem =
                                 "too many states are needed to tell its names from others";
                             return Err(Refusal::at(self.reader.at(*place), problem));
@@ -126,7 +134,7 @@ impl Kinds<'_> {
                 }
             }
             let kind = self.of(places)?;
-            let names = all_of(parts);
+            let names = intersection(parts);
             // Merge classes whose values are of the same kind.
             match kinds.iter_mut().find(|(_, other)| *other == kind) {
                 Some((others, _)) => {

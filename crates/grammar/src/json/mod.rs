@@ -37,7 +37,7 @@ mod write;
 
 use serde_json::Value;
 
-use crate::rules::{CanNot, Rules, Symbol};
+use crate::rules::{GrammarError, Rules, Symbol};
 use inhabited::Inhabited;
 use kinds::Kinds;
 use read::Place;
@@ -107,7 +107,7 @@ impl<'a> Schemas<'a> {
     }
 
     /// Writes the rules of the schemas; returns their roots.
-    pub(crate) fn write(&self, rules: &mut Rules) -> Result<Vec<Symbol>, CanNot> {
+    pub(crate) fn write(&self, rules: &mut Rules) -> Result<Vec<Symbol>, GrammarError> {
         let mut writer = Writer::new(&self.kinds, &self.inhabited, rules);
         self.roots.iter().map(|root| writer.write(*root)).collect()
     }

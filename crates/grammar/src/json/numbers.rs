@@ -20,12 +20,12 @@ pub(super) type Bound = (Decimal, bool);
 pub(super) struct Numbers {
     pub(super) low: Option<Bound>,
     pub(super) high: Option<Bound>,
-    /// Divisors; each is positive and satisfies [`can_be_kept`].
+    /// Divisors; each is positive and satisfies [`is_supported_multiple`].
     pub(super) multiples: Vec<Decimal>,
 }
 
 /// Returns whether `multipleOf` this number is supported.
-pub(super) fn can_be_kept(multiple: &Decimal) -> bool {
+pub(super) fn is_supported_multiple(multiple: &Decimal) -> bool {
     multiple.scientific().is_some_and(|(coefficient, exponent)| {
         coefficient == 1 || (coefficient <= MAX_COEFFICIENT && exponent >= -MAX_SCALE)
     })
@@ -114,23 +114,23 @@ impl Numbers {
 
 fn at_least(low: &Decimal, included: bool) -> RegexAst {
     if low.is_negative() {
-        let above = sequence([literal("-"), not_above(&low.magnitude(), included)]);
+        let above = sequence([literal("-"), unsigned_at_most(&low.magnitude(), included)]);
         one_of([regex("[0-9].*"), above])
     } else {
-        not_below(low, included)
+        unsigned_at_least(low, included)
     }
 }
 
 fn at_most(high: &Decimal, included: bool) -> RegexAst {
     if high.is_negative() || (high.is_zero() && !included) {
-        sequence([literal("-"), not_below(&high.magnitude(), included)])
+        sequence([literal("-"), unsigned_at_least(&high.magnitude(), included)])
     } else {
-        one_of([regex("-.*"), not_above(high, included)])
+        one_of([regex("-.*"), unsigned_at_most(high, included)])
     }
 }
 
 /// Returns an expression for unsigned numbers that are at least this one.
-fn not_below(low: &Decimal, included: bool) -> RegexAst {
+fn unsigned_at_least(low: &Decimal, included: bool) -> RegexAst {
     let (whole, fraction) = (low.whole_digits(), low.fraction_digits());
     let longer = regex(&format!("[1-9][0-9]{{{},}}(\\.[0-9]+)?", whole.len()));
     let larger = sequence([same_length(&whole, Side::Above), regex("(\\.[0-9]+)?")]);
@@ -143,7 +143,7 @@ fn not_below(low: &Decimal, included: bool) -> RegexAst {
     } else {
         let end = if included { regex("[0-9]*") } else { nonzero() };
         let digits = fraction.iter().rev().fold(end, |rest, digit| {
-            let larger = digit_in(digit + 1, 9).map(|digit| sequence([digit, regex("[0-9]*")]));
+            let larger = digit_range(digit + 1, 9).map(|digit| sequence([digit, regex("[0-9]*")]));
             one_of(larger.into_iter().chain([sequence([text_of(&[*digit]), rest])]))
         });
         sequence([literal("."), digits])
@@ -152,7 +152,7 @@ fn not_below(low: &Decimal, included: bool) -> RegexAst {
 }
 
 /// Returns an expression for unsigned numbers that are at most this one.
-fn not_above(high: &Decimal, included: bool) -> RegexAst {
+fn unsigned_at_most(high: &Decimal, included: bool) -> RegexAst {
     let (whole, fraction) = (high.whole_digits(), high.fraction_digits());
     let any_fraction = || regex("(\\.[0-9]+)?");
     let mut all = Vec::new();
@@ -167,7 +167,7 @@ fn not_above(high: &Decimal, included: bool) -> RegexAst {
         let end = if included { regex("0*") } else { RegexAst::NoMatch };
         let last = fraction.len() - 1;
         let digits = fraction.iter().enumerate().rev().fold(end, |rest, (index, digit)| {
-            let less = digit.checked_sub(1).and_then(|most| digit_in(0, most));
+            let less = digit.checked_sub(1).and_then(|most| digit_range(0, most));
             let less = less.map(|digit| sequence([digit, regex("[0-9]*")]));
             let stop = (index < last).then_some(RegexAst::EmptyString);
             let rest = one_of(stop.into_iter().chain([rest]));
@@ -191,8 +191,8 @@ fn same_length(digits: &[u8], side: Side) -> RegexAst {
     places.fold(RegexAst::NoMatch, |rest, (index, digit)| {
         let least = u8::from(index == 0 && digits.len() > 1); // no leading zero
         let other = match side {
-            Side::Above => digit_in(digit + 1, 9),
-            Side::Below => digit.checked_sub(1).and_then(|most| digit_in(least, most)),
+            Side::Above => digit_range(digit + 1, 9),
+            Side::Below => digit.checked_sub(1).and_then(|most| digit_range(least, most)),
         };
         let others = digits.len() - index - 1;
         let other = other.map(|one| sequence([one, regex(&format!("[0-9]{{{others}}}"))]));
@@ -229,7 +229,7 @@ fn text_of(digits: &[u8]) -> RegexAst {
 }
 
 /// Returns an expression for a digit from `least` to `most`, or `None` if the range is empty.
-fn digit_in(least: u8, most: u8) -> Option<RegexAst> {
+fn digit_range(least: u8, most: u8) -> Option<RegexAst> {
     (least <= most && most <= 9).then(|| regex(&format!("[{least}-{most}]")))
 }
 

@@ -1,7 +1,7 @@
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::super::regex::{Extent, extent, matches};
+use super::super::regex::{AutomatonSize, automaton_size, matches};
 use super::*;
 
 fn decimal(text: &str) -> Decimal {
@@ -17,7 +17,7 @@ fn is_written(numbers: &Numbers, whole: bool, text: &str) -> bool {
 }
 
 #[test]
-fn bounds_are_kept_to_the_last_digit() {
+fn number_bounds_are_exact_to_the_last_digit() {
     let numbers = Numbers {
         low: bound("9007199254740993", true),
         high: bound("100000000000000000000000000000001", false),
@@ -39,7 +39,7 @@ fn bounds_are_kept_to_the_last_digit() {
 }
 
 #[test]
-fn what_is_written_is_what_the_bounds_accept() {
+fn number_expressions_match_exactly_the_accepted_numbers() {
     let mut random = StdRng::seed_from_u64(3);
     let number = |random: &mut StdRng| {
         let sign = if random.random() { "-" } else { "" };
@@ -99,7 +99,7 @@ fn what_is_written_is_what_the_bounds_accept() {
 }
 
 #[test]
-fn a_range_without_a_number_is_empty_and_a_narrow_one_is_not() {
+fn number_ranges_are_empty_only_if_they_contain_no_number() {
     let between = |low: &str, high: &str, included: bool| Numbers {
         low: bound(low, included),
         high: bound(high, included),
@@ -115,7 +115,11 @@ fn a_range_without_a_number_is_empty_and_a_narrow_one_is_not() {
         (Numbers { multiples: vec![decimal("7")], ..between("8", "13", true) }, true, true),
         (Numbers { multiples: vec![decimal("7")], ..between("8", "14", true) }, true, false),
     ] {
-        let extent = extent(&numbers.expression(whole), 20_000).unwrap();
-        assert_eq!(extent == Extent::Empty, is_empty, "{numbers:?} {extent:?}");
+        let automaton_size = automaton_size(&numbers.expression(whole), 20_000).unwrap();
+        assert_eq!(
+            automaton_size == AutomatonSize::Empty,
+            is_empty,
+            "{numbers:?} {automaton_size:?}"
+        );
     }
 }

@@ -18,7 +18,7 @@ use super::regex::{anything, one_of, sequence};
 const SPACE: &str =
     r"\t-\r \u{a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}\u{feff}";
 /// Everything but the line ends of ECMA-262, which `.` does not match.
-const NO_LINE_END: &str = r"[^\n\r\u{2028}\u{2029}]";
+const ANY_EXCEPT_LINE_END: &str = r"[^\n\r\u{2028}\u{2029}]";
 
 /// Returns an expression for the texts in which a pattern is found, or why it is not supported.
 pub(super) fn search(pattern: &str) -> Result<RegexAst, String> {
@@ -64,7 +64,7 @@ fn translate(pattern: &str, ast: &Ast, out: &mut String) -> Result<(), String> {
         Ast::Empty(_) => {}
         Ast::Flags(_) => return Err("flags in a pattern can't be kept".to_owned()),
         Ast::Literal(literal) => out.push_str(&regex_syntax::escape(&literal.c.to_string())),
-        Ast::Dot(_) => out.push_str(NO_LINE_END),
+        Ast::Dot(_) => out.push_str(ANY_EXCEPT_LINE_END),
         Ast::Assertion(one) => {
             return Err(format!(
                 "'{}' in the midst of a pattern can't be kept, only '^' at its beginning and '$' at \
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_are_found_as_a_validator_finds_them() {
+    fn patterns_match_like_a_json_schema_validator() {
         let texts = [
             "", "a", "b", "ab", "ba", "abc", "a1", "1", "12", "é", "٣", "_", " ", "\u{a0}",
             "\u{feff}", "\u{85}", "\n", "a\nb", "a/b", "-", "A", "]", "x-y", "aa", "aab", "ac",
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_between_dialects_is_refused() {
+    fn patterns_that_differ_between_regex_dialects_are_refused() {
         for (pattern, reason) in [
             ("(?=a)b", "look-around"),
             (r"(a)\1", "look-around"),

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pointers_lead_where_rfc_6901_says() {
+    fn pointers_resolve_as_in_rfc_6901() {
         // The example of section 5 of the RFC.
         let document = json!({
             "foo": ["bar", "baz"], "": 0, "a/b": 1, "c%d": 2, "e^f": 3, "g|h": 4, "i\\j": 5, "k\"l": 6,
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn fragments_are_decoded() {
+    fn percent_encoded_fragments_are_decoded() {
         for (fragment, expected) in [
             ("/a%20b", Some("/a b")),
             ("/c%25d", Some("/c%d")),

@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 
 use super::Refusal;
 use super::decimal::{Decimal, MAX_DIGITS};
-use super::facts::{Choice, Facts, PlaceId, Types};
+use super::facts::{Choice, Facts, SchemaId, Types};
 use super::references::Document;
 use super::{formats, numbers, pattern, pointer};
-use crate::limits::{MAX_LENGTH, MAX_PLACES};
+use crate::limits::{MAX_LENGTH, MAX_SCHEMAS};
 
 /// JSON Schema keywords that are not supported. Keywords unknown to JSON Schema are ignored.
-const NOT_KEPT: [&str; 16] = [
+const UNSUPPORTED_KEYWORDS: [&str; 16] = [
     "$dynamicRef",
     "$recursiveRef",
     "contains",
@@ -47,7 +47,7 @@ pub(super) struct Place<'a> {
 pub(super) struct Reader<'a> {
     documents: Vec<Document<'a>>,
     places: Vec<Place<'a>>,
-    known: HashMap<(usize, String), PlaceId>,
+    known: HashMap<(usize, String), SchemaId>,
     patterns: HashMap<String, RegexAst>,
     /// Unknown formats, with the first place of each.
     pub(super) unknown_formats: Vec<(String, String)>,
@@ -55,12 +55,12 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Adds a document; returns its root.
-    pub(super) fn add(&mut self, root: &'a Value) -> Result<PlaceId, Refusal> {
+    pub(super) fn add(&mut self, root: &'a Value) -> Result<SchemaId, Refusal> {
         self.documents.push(Document::new(root));
         self.place(self.documents.len() - 1, String::new(), root)
     }
 
-    pub(super) fn at(&self, place: PlaceId) -> &Place<'a> {
+    pub(super) fn at(&self, place: SchemaId) -> &Place<'a> {
         &self.places[place]
     }
 
@@ -69,13 +69,13 @@ impl<'a> Reader<'a> {
         document: usize,
         pointer: String,
         schema: &'a Value,
-    ) -> Result<PlaceId, Refusal> {
+    ) -> Result<SchemaId, Refusal> {
         let key = (document, pointer);
         if let Some(place) = self.known.get(&key) {
             return Ok(*place);
         }
-        if self.places.len() >= MAX_PLACES {
-            let problem = format!("there are more than {MAX_PLACES} schemas in it");
+        if self.places.len() >= MAX_SCHEMAS {
+            let problem = format!("there are more than {MAX_SCHEMAS} schemas in it");
             return Err(Refusal::new(document, key.1, problem));
         }
         let place = Place { document, pointer: key.1.clone(), schema, facts: None };
@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the constraints of the schema at a place.
-    pub(super) fn facts(&mut self, place: PlaceId) -> Result<Rc<Facts<'a>>, Refusal> {
+    pub(super) fn facts(&mut self, place: SchemaId) -> Result<Rc<Facts<'a>>, Refusal> {
         let Place { document, pointer, schema, facts } = &self.places[place];
         if let Some(facts) = facts {
             return Ok(facts.clone());
@@ -129,7 +129,9 @@ struct Keywords<'r, 'a> {
 impl<'a> Keywords<'_, 'a> {
     fn read(mut self) -> Result<Facts<'a>, Refusal> {
         for (name, value) in self.map {
-            if NOT_KEPT.contains(&name.as_str()) && !(name == "uniqueItems" && *value == false) {
+            if UNSUPPORTED_KEYWORDS.contains(&name.as_str())
+                && !(name == "uniqueItems" && *value == false)
+            {
                 let problem = format!("the keyword '{name}' is not supported");
                 return Err(self.refuse(name, problem));
             }
@@ -216,7 +218,7 @@ impl<'a> Keywords<'_, 'a> {
             if multiple.is_zero() || multiple.is_negative() {
                 return Err(self.expected("multipleOf", "more than 0"));
             }
-            if !numbers::can_be_kept(&multiple) {
+            if !numbers::is_supported_multiple(&multiple) {
                 let (most, scale) = (numbers::MAX_COEFFICIENT, numbers::MAX_SCALE);
                 let problem = format!(
                     "multiples of this can't be kept: allowed are powers of ten, and up to {most} of \
@@ -266,13 +268,13 @@ impl<'a> Keywords<'_, 'a> {
                 Some(form) => {
                     facts.texts.forms.push((format!("format {name}"), RegexAst::Regex(form)));
                 }
-                None => self.note_unknown_format(name),
+                None => self.warn_unknown_format(name),
             }
         }
         Ok(())
     }
 
-    fn note_unknown_format(&mut self, name: &str) {
+    fn warn_unknown_format(&mut self, name: &str) {
         let unknown = &mut self.reader.unknown_formats;
         if unknown.iter().all(|(known, _)| known != name) {
             unknown.push((name.to_owned(), pointer::join(&self.pointer, "format")));
@@ -291,12 +293,12 @@ impl<'a> Keywords<'_, 'a> {
     }
 
     /// Returns the place of a schema within this one.
-    fn schema(&mut self, steps: &[&str], schema: &'a Value) -> Result<PlaceId, Refusal> {
+    fn schema(&mut self, steps: &[&str], schema: &'a Value) -> Result<SchemaId, Refusal> {
         let at = steps.iter().fold(self.pointer.clone(), |at, step| pointer::join(&at, step));
         self.reader.place(self.document, at, schema)
     }
 
-    fn schemas(&mut self, keyword: &str) -> Result<Vec<PlaceId>, Refusal> {
+    fn schemas(&mut self, keyword: &str) -> Result<Vec<SchemaId>, Refusal> {
         let Some(value) = self.map.get(keyword) else { return Ok(Vec::new()) };
         let schemas = value.as_array().ok_or_else(|| self.expected(keyword, "an array"))?;
         let numbered = schemas.iter().enumerate();

@@ -25,7 +25,7 @@ pub(super) fn one_of(options: impl IntoIterator<Item = RegexAst>) -> RegexAst {
     if options.len() == 1 { options.swap_remove(0) } else { RegexAst::Or(options) }
 }
 
-pub(super) fn all_of(parts: impl IntoIterator<Item = RegexAst>) -> RegexAst {
+pub(super) fn intersection(parts: impl IntoIterator<Item = RegexAst>) -> RegexAst {
     let mut parts: Vec<RegexAst> = parts.into_iter().collect();
     if parts.len() == 1 { parts.swap_remove(0) } else { RegexAst::And(parts) }
 }
@@ -47,7 +47,7 @@ pub(super) fn quoted(texts: RegexAst) -> RegexAst {
 
 /// The size of an expression's automaton.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Extent {
+pub(crate) enum AutomatonSize {
     /// It matches nothing.
     Empty,
     /// A lexer has this many states for it.
@@ -57,14 +57,17 @@ pub(crate) enum Extent {
 }
 
 /// Examines an expression by computing everything that a lexer may ever compute for it.
-pub(crate) fn extent(expression: &RegexAst, max_states: usize) -> Result<Extent, String> {
+pub(crate) fn automaton_size(
+    expression: &RegexAst,
+    max_states: usize,
+) -> Result<AutomatonSize, String> {
     let mut builder = RegexBuilder::new();
     let built = builder.mk(expression).map_err(|error| error.to_string())?;
     let Ok(mut automaton) = builder.into_regex_limited(built, FUEL) else {
-        return Ok(Extent::TooLarge);
+        return Ok(AutomatonSize::TooLarge);
     };
     if automaton.always_empty() {
-        return Ok(Extent::Empty);
+        return Ok(AutomatonSize::Empty);
     }
     // One byte of each class of bytes that the expression does not distinguish.
     let mut classes = HashSet::new();
@@ -80,10 +83,10 @@ pub(crate) fn extent(expression: &RegexAst, max_states: usize) -> Result<Extent,
             }
         }
         if seen.len() > max_states || automaton.cost() > FUEL || automaton.alpha().has_error() {
-            return Ok(Extent::TooLarge);
+            return Ok(AutomatonSize::TooLarge);
         }
     }
-    Ok(Extent::States(seen.len()))
+    Ok(AutomatonSize::States(seen.len()))
 }
 
 /// Returns whether a text matches, or `None` if that takes too much work.

@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::facts::Types;
 use super::inhabited::Inhabited;
 use super::kinds::{Array, KindId, Kinds, Object, Open, Shape};
-use super::regex::{Extent, extent, literal, one_of, quoted, regex};
-use crate::limits::{MAX_STATES, MAX_STATES_OF_ONE};
-use crate::rules::{CanNot, Rules, Symbol};
+use super::regex::{AutomatonSize, automaton_size, literal, one_of, quoted, regex};
+use crate::limits::{MAX_EXPRESSION_STATES, MAX_STATES};
+use crate::rules::{GrammarError, Rules, Symbol};
 
 /// The lexer states per character of a string of limited length: some for the bytes of UTF-8, some for
 /// escapes.
@@ -38,7 +38,7 @@ impl<'k, 'a> Writer<'k, 'a> {
     }
 
     /// Returns the symbol of a kind that has values, and writes the rules of all kinds it refers to.
-    pub(super) fn write(&mut self, kind: KindId) -> Result<Symbol, CanNot> {
+    pub(super) fn write(&mut self, kind: KindId) -> Result<Symbol, GrammarError> {
         let symbol = self.symbol(kind);
         while let Some(kind) = self.left.pop() {
             self.kind(kind)?;
@@ -57,7 +57,7 @@ impl<'k, 'a> Writer<'k, 'a> {
         symbol
     }
 
-    fn kind(&mut self, kind: KindId) -> Result<(), CanNot> {
+    fn kind(&mut self, kind: KindId) -> Result<(), GrammarError> {
         let symbol = self.symbol(kind);
         let mut scalars = Vec::new();
         let (kinds, inhabited) = (self.kinds, self.inhabited);
@@ -97,7 +97,7 @@ impl<'k, 'a> Writer<'k, 'a> {
     }
 
     /// Returns an expression for a value that is neither an array nor an object.
-    fn scalar(&mut self, value: &Value) -> Result<RegexAst, CanNot> {
+    fn scalar(&mut self, value: &Value) -> Result<RegexAst, GrammarError> {
         Ok(match value {
             Value::String(text) => {
                 self.pay(2 * text.len())?;
@@ -108,7 +108,7 @@ impl<'k, 'a> Writer<'k, 'a> {
     }
 
     /// Returns the symbols for a value listed in a schema.
-    fn value(&mut self, value: &Value) -> Result<Vec<Symbol>, CanNot> {
+    fn value(&mut self, value: &Value) -> Result<Vec<Symbol>, GrammarError> {
         let mut parts = Vec::new();
         match value {
             Value::Array(items) => {
@@ -142,11 +142,11 @@ impl<'k, 'a> Writer<'k, 'a> {
     }
 
     /// Returns the symbol for the name of a member, with a fixed spelling.
-    fn name(&mut self, name: &str) -> Result<Symbol, CanNot> {
+    fn name(&mut self, name: &str) -> Result<Symbol, GrammarError> {
         self.rules.text(&Value::from(name).to_string())
     }
 
-    fn scalars(&mut self, open: &Open, into: &mut Vec<RegexAst>) -> Result<(), CanNot> {
+    fn scalars(&mut self, open: &Open, into: &mut Vec<RegexAst>) -> Result<(), GrammarError> {
         let Open { types, numbers, texts, .. } = open;
         if types.has(Types::NULL) {
             into.push(literal("null"));
@@ -156,40 +156,42 @@ impl<'k, 'a> Writer<'k, 'a> {
         }
         if types.has(Types::NUMBER) {
             let numbers = numbers.expression(!types.has(Types::FRACTION));
-            self.pay_for(&numbers)?;
+            self.charge_expression(&numbers)?;
             into.push(numbers);
         }
         if types.has(Types::STRING) {
             let quoted = quoted(texts.expression());
             match texts.forms.as_slice() {
                 [] => self.pay(STATES_OF_CHARACTER * texts.most.unwrap_or(texts.least).max(1))?,
-                _ => self.pay_for(&quoted)?,
+                _ => self.charge_expression(&quoted)?,
             }
             into.push(quoted);
         }
         Ok(())
     }
 
-    fn pay_for(&mut self, expression: &RegexAst) -> Result<(), CanNot> {
-        match extent(expression, MAX_STATES_OF_ONE).map_err(CanNot)? {
-            Extent::Empty => Ok(()),
-            Extent::States(states) => self.pay(states),
-            Extent::TooLarge => {
-                Err(CanNot("it takes too many states to follow one of its values".to_owned()))
+    fn charge_expression(&mut self, expression: &RegexAst) -> Result<(), GrammarError> {
+        match automaton_size(expression, MAX_EXPRESSION_STATES).map_err(GrammarError)? {
+            AutomatonSize::Empty => Ok(()),
+            AutomatonSize::States(states) => self.pay(states),
+            AutomatonSize::TooLarge => {
+                Err(GrammarError("it takes too many states to follow one of its values".to_owned()))
             }
         }
     }
 
-    fn pay(&mut self, states: usize) -> Result<(), CanNot> {
+    fn pay(&mut self, states: usize) -> Result<(), GrammarError> {
         self.states += states;
         match self.states > MAX_STATES {
-            true => Err(CanNot("it takes too many states to follow all of its values".to_owned())),
+            true => {
+                Err(GrammarError("it takes too many states to follow all of its values".to_owned()))
+            }
             false => Ok(()),
         }
     }
 
-    fn array(&mut self, array: &Array) -> Result<Symbol, CanNot> {
-        let most = self.inhabited.most_items(array);
+    fn array(&mut self, array: &Array) -> Result<Symbol, GrammarError> {
+        let most = self.inhabited.max_items(array);
         let comma = self.rules.text(",")?;
         let first = array.first.len().min(most.unwrap_or(usize::MAX));
         // From the last to the first: the rules for what may follow a number of items.
@@ -224,7 +226,7 @@ impl<'k, 'a> Writer<'k, 'a> {
         self.rules.sequence([brackets.0].into_iter().chain(rest).chain([brackets.1]).collect())
     }
 
-    fn optional(&mut self, parts: Vec<Symbol>, is_optional: bool) -> Result<Symbol, CanNot> {
+    fn optional(&mut self, parts: Vec<Symbol>, is_optional: bool) -> Result<Symbol, GrammarError> {
         let symbol = self.rules.symbol();
         self.rules.rule(symbol, parts)?;
         if is_optional {
@@ -233,7 +235,7 @@ impl<'k, 'a> Writer<'k, 'a> {
         Ok(symbol)
     }
 
-    fn object(&mut self, object: &Object) -> Result<Symbol, CanNot> {
+    fn object(&mut self, object: &Object) -> Result<Symbol, GrammarError> {
         let inhabited = self.inhabited;
         let colon = self.rules.text(":")?;
         let mut named = Vec::new();
@@ -246,7 +248,7 @@ impl<'k, 'a> Writer<'k, 'a> {
         let mut others = Vec::new();
         for (names, kind) in object.classes.iter().filter(|(_, kind)| inhabited.has(*kind)) {
             let names = quoted(names.clone());
-            self.pay_for(&names)?;
+            self.charge_expression(&names)?;
             let parts = vec![self.rules.lexeme(&names)?, colon, self.symbol(*kind)];
             others.push(self.rules.sequence(parts)?);
         }
@@ -256,23 +258,23 @@ impl<'k, 'a> Writer<'k, 'a> {
         };
         let comma = self.rules.text(",")?;
         let bounds = (object.least, object.most);
-        let members = Chain { named: &named, others, bounds, comma }.write(self.rules)?;
+        let members = ObjectMembers { named: &named, others, bounds, comma }.write(self.rules)?;
         let braces = (self.rules.text("{")?, self.rules.text("}")?);
         self.rules.sequence([braces.0].into_iter().chain(members).chain([braces.1]).collect())
     }
 }
 
 /// The members of an object: named ones in their order, then others.
-struct Chain<'c> {
+struct ObjectMembers<'c> {
     named: &'c [(Symbol, bool)],
     others: Option<Symbol>,
     bounds: (usize, Option<usize>),
     comma: Symbol,
 }
 
-impl Chain<'_> {
+impl ObjectMembers<'_> {
     /// Returns the symbol for the content of the braces, or `None` if the bounds can't be satisfied.
-    fn write(&self, rules: &mut Rules) -> Result<Option<Symbol>, CanNot> {
+    fn write(&self, rules: &mut Rules) -> Result<Option<Symbol>, GrammarError> {
         let count = self.named.len();
         // The rules for what may follow a number of members, from after the last named one to before the
         // first.
@@ -286,7 +288,9 @@ impl Chain<'_> {
             let mut here = HashMap::new();
             for written in self.written(index) {
                 let mut rows = Vec::new();
-                if let Some(rest) = self.one_more(written).and_then(|more| following.get(&more)) {
+                if let Some(rest) =
+                    self.count_after_next(written).and_then(|more| following.get(&more))
+                {
                     rows.push(self.after(written, vec![member, *rest]));
                 }
                 if !is_required {
@@ -310,7 +314,7 @@ impl Chain<'_> {
         }
     }
 
-    fn one_more(&self, written: usize) -> Option<usize> {
+    fn count_after_next(&self, written: usize) -> Option<usize> {
         let (least, most) = self.bounds;
         match most {
             Some(most) => (written < most).then_some(written + 1),
@@ -319,7 +323,7 @@ impl Chain<'_> {
     }
 
     /// Returns what may follow the last named member.
-    fn end(&self, written: usize, rules: &mut Rules) -> Result<Vec<Vec<Symbol>>, CanNot> {
+    fn end(&self, written: usize, rules: &mut Rules) -> Result<Vec<Vec<Symbol>>, GrammarError> {
         let (least, most) = self.bounds;
         let mut rows = Vec::new();
         if written >= least {
@@ -341,7 +345,7 @@ impl Chain<'_> {
 }
 
 /// Returns a symbol for any of these rows, or `None` if there are none.
-fn symbol_of(rows: Vec<Vec<Symbol>>, rules: &mut Rules) -> Result<Option<Symbol>, CanNot> {
+fn symbol_of(rows: Vec<Vec<Symbol>>, rules: &mut Rules) -> Result<Option<Symbol>, GrammarError> {
     if rows.is_empty() {
         return Ok(None);
     }

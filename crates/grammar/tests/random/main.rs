@@ -64,7 +64,7 @@ fn answer(
 }
 
 #[test]
-fn each_random_schema_is_refused_at_once_or_every_answer_is_valid() {
+fn random_schemas_are_refused_or_all_generated_answers_validate() {
     let number =
         |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let (from, count, answers) =

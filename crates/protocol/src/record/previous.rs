@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_split_if_it_was() {
+    fn answer_splitting_is_preserved_from_the_previous_version() {
         let params = r#"{"max_tokens":5,"temperature":0.0,"top_p":1.0}"#;
         for (form, split) in [
             (r#"{"enable_thinking":false}"#, true),

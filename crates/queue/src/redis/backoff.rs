@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_doubles_up_to_a_second() {
+    fn backoff_doubles_up_to_one_second() {
         let mut backoff = Backoff::new();
         let waits: Vec<_> = (0..7).map(|_| backoff.next().as_millis()).collect();
         assert_eq!(waits, [50, 100, 200, 400, 800, 1_000, 1_000]);

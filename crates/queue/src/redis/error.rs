@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_is_unavailable_and_says_why() {
+    fn transient_redis_errors_map_to_unavailable_with_a_reason() {
         for (code, words) in [
             ("OOM", "out of memory"),
             ("MISCONF", "disk"),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_value_under_our_key_is_corrupt() {
+    fn value_of_the_wrong_type_is_reported_as_corrupt() {
         let error = broker_error("host:1", &server_error("WRONGTYPE"));
         assert!(matches!(error, BrokerError::Corrupt(_)), "{error}");
     }

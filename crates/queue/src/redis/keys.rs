@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_keys_carry_the_partitions_tag() {
+    fn all_keys_contain_the_partition_hash_tag() {
         let keys = Keys::new(3);
         let (id, model) = (TaskId::new(), ModelId::new("Qwen/Qwen3-4B-GGUF:Q4_K_M"));
         assert_eq!(keys.queue(Lane::Low, &model), "qq:{3}:queue:low:Qwen/Qwen3-4B-GGUF:Q4_K_M");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_cannot_move_its_keys_to_another_slot() {
+    fn braces_in_a_model_name_do_not_change_the_hash_slot() {
         // The tag is the content of the first pair of braces, so braces in a name don't matter.
         let key = Keys::new(0).stats(&ModelId::new("a{b}c"));
         assert_eq!(key.find('{'), Some(3));

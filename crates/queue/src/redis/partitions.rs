@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_never_changes() {
+    fn partition_hash_is_stable() {
         let known: TaskId = "0192f0c1-2345-7abc-8def-0123456789ab".parse().unwrap();
         let places: Vec<_> =
             [1, 2, 3, 16].map(|count| partitions(count).place(known.as_uuid().as_bytes())).to_vec();
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tasks_spread_evenly() {
+    async fn tasks_are_distributed_evenly_over_partitions() {
         for count in [2, 3, 8] {
             let partitions = partitions(count);
             let mut held = vec![0; count as usize];
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_id_moves_to_any_partition_always_alike_and_stays_a_uuid_of_its_time() {
+    async fn id_remapping_is_deterministic_and_keeps_the_uuid_v7_timestamp() {
         let partitions = partitions(64);
         let id = TaskId::new();
         for place in 0..64 {

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_with_the_rule_that_grants_it() {
+    fn missing_rights_are_named_with_the_acl_rule_that_grants_them() {
         assert!(missing(&[]).is_empty());
         let said = missing(&["command xadd", "command script|load"]).describe("u");
         assert!(said.contains("the commands SCRIPT LOAD, XADD;"), "{said}");

@@ -145,14 +145,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_told_apart_and_a_comma_in_a_password_is_part_of_it() {
+    fn url_list_is_split_at_commas_outside_passwords() {
         let two = ["redis://:a,b@one:7000", "rediss://two:7001"];
         assert_eq!(urls("redis://:a,b@one:7000, rediss://two:7001"), two);
         assert_eq!(urls("redis://one"), ["redis://one"]);
     }
 
     #[tokio::test]
-    async fn a_redirection_names_a_server_once_and_may_leave_out_the_host() {
+    async fn redirections_reuse_known_servers_and_may_omit_the_host() {
         let servers = Servers::new(&RedisOptions::new("redis://:secret@one:7000")).unwrap();
         let seed = servers.seed(5);
         let other = servers.at("10.0.0.2:7001", &seed).unwrap();

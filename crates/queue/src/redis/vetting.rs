@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn eviction_needs_a_policy_that_evicts_and_a_limit() {
+    fn eviction_requires_maxmemory_and_an_evicting_policy() {
         assert_eq!(info(0, "allkeys-lru").eviction(), None, "never full");
         assert_eq!(info(1, "noeviction").eviction(), None);
         assert_eq!(Info(String::new()).eviction(), None, "not reported");

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_back_is_noticed_once_and_nothing_else_is_one() {
+    fn backward_clock_step_is_detected_exactly_once() {
         let mut steps = Steps::default();
         let mut look =
             |wall, steady| steps.back(Timestamp::from_millis(wall), Timestamp::from_millis(steady));

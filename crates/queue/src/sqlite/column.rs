@@ -135,14 +135,14 @@ mod tests {
     }
 
     #[test]
-    fn every_state_is_read_as_it_was_written_and_an_unknown_one_is_refused() {
+    fn states_round_trip_and_unknown_states_are_refused() {
         round_trips::<TaskState>();
         round_trips::<Spot>();
         round_trips::<WebhookState>();
     }
 
     #[test]
-    fn ids_are_read_as_they_were_written() {
+    fn ids_round_trip() {
         let (task, worker) = (TaskId::new(), WorkerId::new());
         assert_eq!((task_id(key(task)), worker_id(worker_key(worker))), (task, worker));
     }

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_gone_or_another_is_noticed_and_so_is_its_return() {
+    fn missing_replaced_and_restored_files_are_detected() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         for name in NAMES {
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn room_leaves_no_file_behind() {
+    fn free_space_check_leaves_no_file_behind() {
         let folder = tempfile::tempdir().unwrap();
         check_room(folder.path()).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

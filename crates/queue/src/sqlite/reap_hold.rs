@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silence_is_followed_by_one_lease_of_holding_back() {
+    fn reaping_is_paused_for_one_lease_after_a_gap() {
         assert_eq!(
             held(&[0, 100, 200, 300, 400, 1_000, 1_100, 1_200, 1_300]),
             [true, true, true, false, false, true, true, true, false]
@@ -60,13 +60,13 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_no_silence() {
+    fn reaping_is_not_paused_after_the_start() {
         let mut hold = ReapHold::from_start(Timestamp::from_millis(1_000));
         assert!(!hold.holds(Timestamp::from_millis(1_100), LEASE));
     }
 
     #[test]
-    fn a_slow_reaper_is_not_held_for_ever() {
+    fn slow_reaper_is_not_paused_forever() {
         assert_eq!(held(&[0, 300, 600, 900]), [true, false, false, false]);
     }
 }

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_that_fails_leaves_nothing_and_its_neighbours_stay() {
+    async fn failed_job_is_rolled_back_without_affecting_its_batch() {
         let folder = tempfile::tempdir().unwrap();
         let _lock = crate::sqlite::lock::take(folder.path()).unwrap();
         let connection = Connection::open_in_memory().unwrap();

@@ -70,7 +70,7 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn leases_survive_a_step_in_either_direction() {
+async fn leases_survive_clock_steps_in_both_directions() {
     let clock = Clock::new();
     let server = RedisServer::with_clock(&clock);
     let scene = Scene::set(&server).await;
@@ -86,7 +86,7 @@ async fn leases_survive_a_step_in_either_direction() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_steps_between_two_reaps_and_two_in_a_row() {
+async fn leases_survive_two_clock_steps_between_reaps_or_in_a_row() {
     let clock = Clock::new();
     let server = RedisServer::with_clock(&clock);
     let scene = Scene::set(&server).await;
@@ -104,7 +104,7 @@ async fn two_steps_between_two_reaps_and_two_in_a_row() {
 
 /// As when a replica takes over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_clock_takes_over() {
+async fn leases_survive_failover_to_a_server_with_another_clock() {
     for offset in [-HOUR, HOUR] {
         let clock = Clock::new();
         let mut server = RedisServer::with_clock(&clock);
@@ -119,7 +119,7 @@ async fn another_clock_takes_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_with_longer_leases_keep_them() {
+async fn longer_leases_of_other_workers_survive_a_clock_step() {
     let clock = Clock::new();
     let server = RedisServer::with_clock(&clock);
     let scene = Scene::set(&server).await;
@@ -137,7 +137,7 @@ async fn workers_with_longer_leases_keep_them() {
 
 /// Instants that the old clock wrote.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_else_is_short_is_not_stranded_either() {
+async fn backoffs_and_other_short_deadlines_survive_a_clock_step() {
     let clock = Clock::new();
     let server = RedisServer::with_clock(&clock);
     let scene = Scene::set(&server).await;
@@ -183,7 +183,7 @@ async fn what_else_is_short_is_not_stranded_either() {
 }
 
 #[tokio::test]
-async fn a_worker_whose_clock_is_fast_looks_stale_like_any_other() {
+async fn age_of_a_worker_report_ignores_the_workers_clock() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
     let ahead = Timestamp::now() + Duration::from_secs(3_600);

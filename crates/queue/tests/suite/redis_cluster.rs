@@ -34,7 +34,7 @@ async fn end_all(broker: &dyn Broker) -> HashSet<TaskId> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_loss_of_a_node_stops_its_partition_alone_and_loses_nothing() {
+async fn lost_node_stops_only_its_partition_and_loses_no_task() {
     let mut cluster = RedisCluster::durable();
     let broker = cluster_broker(&cluster, 3);
     let mut accepted = HashSet::new();
@@ -76,7 +76,7 @@ async fn the_loss_of_a_node_stops_its_partition_alone_and_loses_nothing() {
     }
 
     cluster.nodes[OWNER].restart();
-    cluster.wait_until_whole();
+    cluster.wait_until_all_slots_served();
     eventually("whole again", async || broker.ping().await.is_ok()).await;
     for id in &accepted {
         let state = broker.snapshot(*id).await.unwrap().expect("an accepted task is kept").state;
@@ -100,7 +100,7 @@ async fn a_replica_takes_over_with_tasks_leases_and_fences() {
     for _ in 0..12 {
         held.push(claimed(&*broker, &worker).await);
     }
-    cluster.wait_until_repeated(OWNER);
+    cluster.wait_until_replicated(OWNER);
     cluster.nodes[OWNER].kill();
     let begun = Instant::now();
     eventually("the replica serves", async || broker.ping().await.is_ok()).await;
@@ -139,7 +139,7 @@ async fn a_replica_takes_over_with_tasks_leases_and_fences() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_hangs_holds_up_no_other_partition() {
+async fn hanging_node_does_not_block_other_partitions() {
     let cluster = RedisCluster::start();
     let broker = cluster_broker(&cluster, 3);
     for _ in 0..60 {
@@ -246,7 +246,7 @@ async fn move_slot(cluster: &RedisCluster) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wake_ups_come_by_another_node_when_one_is_gone() {
+async fn wake_ups_arrive_through_another_node_after_a_node_loss() {
     let mut cluster = RedisCluster::start();
     let broker = cluster_broker(&cluster, 3);
     let mut feed = broker.cancellations();
@@ -276,7 +276,7 @@ async fn wake_ups_come_by_another_node_when_one_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_node_leads_to_all_and_a_dead_one_in_the_url_does_not_matter() {
+async fn nodes_are_discovered_from_one_url_and_dead_urls_are_skipped() {
     let mut cluster = RedisCluster::start();
     let one = RedisOptions { partitions: 3, ..RedisOptions::new(cluster.nodes[2].url()) };
     let broker = RedisBroker::connect(one).unwrap();
@@ -299,7 +299,7 @@ async fn one_node_leads_to_all_and_a_dead_one_in_the_url_does_not_matter() {
 }
 
 #[tokio::test]
-async fn several_servers_that_are_no_cluster_are_refused() {
+async fn several_urls_without_a_cluster_are_refused() {
     let servers = [RedisServer::start(), RedisServer::start()];
     let url = format!("{},{}", servers[0].url(), servers[1].url());
     let broker = RedisBroker::connect(RedisOptions::new(url)).unwrap();
@@ -308,7 +308,7 @@ async fn several_servers_that_are_no_cluster_are_refused() {
 }
 
 #[tokio::test]
-async fn errors_name_the_server_and_no_password() {
+async fn errors_name_the_server_without_the_password() {
     let url = "redis://user:secret@127.0.0.1:1,redis://user:secret@127.0.0.1:2";
     let broker = RedisBroker::connect(RedisOptions::new(url)).unwrap();
     let error = broker.ping().await.unwrap_err().to_string();

@@ -38,7 +38,7 @@ async fn a_task_costs_at_most_four_round_trips() {
 }
 
 #[tokio::test]
-async fn operations_at_once_share_a_few_connections() {
+async fn concurrent_operations_share_a_few_connections() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
     let submits = (0..200).map(|_| async { submitted(&*broker).await });
@@ -55,7 +55,7 @@ fn clients(server: &RedisServer) -> HashSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_redis_closed_are_replaced_and_nobody_notices() {
+async fn connections_closed_by_redis_are_replaced_transparently() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
     for _ in 0..3 {
@@ -73,7 +73,7 @@ async fn connections_that_redis_closed_are_replaced_and_nobody_notices() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn silent_connections_cost_one_deadline_and_all_of_them_are_replaced() {
+async fn unresponsive_connections_are_all_replaced_after_one_timeout() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port());
     let url = format!("redis://127.0.0.1:{}", proxy.port());

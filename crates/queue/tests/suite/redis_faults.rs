@@ -18,7 +18,7 @@ fn is_unavailable<T: std::fmt::Debug>(answer: &Result<T, BrokerError>) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_9_and_restart_lose_nothing_and_everyone_comes_back() {
+async fn kill_9_and_restart_of_redis_lose_no_task_and_clients_recover() {
     let mut server = RedisServer::durable();
     let (gateway, worker_side) = (redis_broker(&server), redis_broker(&server));
     let mut accepted = Vec::new();
@@ -64,7 +64,7 @@ async fn kill_9_and_restart_lose_nothing_and_everyone_comes_back() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_down_is_said_to_be_so_quickly() {
+async fn redis_that_is_down_is_reported_quickly() {
     let mut server = RedisServer::start();
     let broker = redis_broker(&server);
     broker.ping().await.unwrap();
@@ -82,7 +82,7 @@ async fn a_redis_that_is_down_is_said_to_be_so_quickly() {
 }
 
 #[tokio::test]
-async fn a_redis_that_hangs_is_said_to_be_so_quickly() {
+async fn redis_that_hangs_is_reported_quickly() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
     broker.ping().await.unwrap();
@@ -96,7 +96,7 @@ async fn a_redis_that_hangs_is_said_to_be_so_quickly() {
 }
 
 #[tokio::test]
-async fn a_broker_can_be_opened_before_redis_is_there() {
+async fn broker_can_be_opened_before_redis_is_up() {
     let mut server = RedisServer::start();
     server.kill();
     let broker = redis_broker(&server);
@@ -113,7 +113,7 @@ async fn a_broker_can_be_opened_before_redis_is_there() {
 }
 
 #[tokio::test]
-async fn a_url_that_cannot_be_one_is_refused() {
+async fn invalid_redis_url_is_refused() {
     let Err(error) = RedisBroker::connect(RedisOptions::new("http://nowhere")) else {
         panic!("taken for Redis")
     };
@@ -121,7 +121,7 @@ async fn a_url_that_cannot_be_one_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_blocked_claimer_goes_on_after_a_restart() {
+async fn blocked_claim_continues_after_a_redis_restart() {
     let mut server = RedisServer::durable();
     let broker = redis_broker(&server);
     submitted(&*broker).await; // so that the stream exists
@@ -142,7 +142,7 @@ async fn a_blocked_claimer_goes_on_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn flushall_forgets_the_tasks_and_nothing_else_breaks() {
+async fn flushall_loses_the_tasks_but_the_broker_keeps_working() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
     submitted(&*broker).await;
@@ -177,7 +177,7 @@ async fn commands_processed(plain: &mut redis::aio::MultiplexedConnection) -> i6
 }
 
 #[tokio::test]
-async fn scripts_that_redis_forgot_are_loaded_again() {
+async fn flushed_scripts_are_reloaded() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
     let mut plain = plain_connection(&server).await;
@@ -247,7 +247,7 @@ async fn the_scripts_run_in_cluster_mode() {
 }
 
 #[tokio::test]
-async fn a_full_redis_refuses_new_work_and_lets_old_work_end() {
+async fn full_redis_refuses_submits_but_lets_accepted_tasks_finish() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
     let first = submitted(&*broker).await;
@@ -279,7 +279,7 @@ async fn a_full_redis_refuses_new_work_and_lets_old_work_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_longer_than_a_lease_runs_nothing_twice() {
+async fn outage_longer_than_a_lease_causes_no_double_execution() {
     let mut server = RedisServer::durable();
     let broker = redis_broker(&server);
     let lease = Duration::from_millis(800);
@@ -306,7 +306,7 @@ async fn an_outage_longer_than_a_lease_runs_nothing_twice() {
 }
 
 #[tokio::test]
-async fn a_dropped_wait_gives_its_connection_back() {
+async fn dropped_claim_releases_its_connection() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
     for _ in 0..30 {
@@ -323,7 +323,7 @@ async fn a_dropped_wait_gives_its_connection_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_foreign_value_spoils_no_other_task_of_a_call() {
+async fn corrupt_task_does_not_affect_others_of_the_same_call() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
     let mut plain = plain_connection(&server).await;
@@ -354,7 +354,7 @@ async fn a_foreign_value_spoils_no_other_task_of_a_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn those_that_wait_behind_a_silent_redis_learn_it_soon() {
+async fn requests_queued_behind_a_hanging_redis_fail_quickly() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
     broker.ping().await.unwrap();

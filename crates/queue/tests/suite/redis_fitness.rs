@@ -20,7 +20,7 @@ async fn refuses(broker: &dyn Broker, words: &str, mended: impl FnOnce()) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_way_to_refuse_a_task_is_known_before_and_passes_by_itself() {
+async fn readiness_reports_every_cause_of_refusal_and_recovers() {
     let server = RedisServer::with(&["--dbfilename", "taken.rdb"]);
     let broker = redis_broker(&server);
     let set = |name: &str, value: &str| {
@@ -56,7 +56,7 @@ async fn each_way_to_refuse_a_task_is_known_before_and_passes_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_append_only_file_that_cannot_grow_refuses_tasks() {
+async fn tasks_are_refused_when_the_append_only_file_cannot_grow() {
     let server = RedisServer::with(&["--appendonly", "yes", "--appendfsync", "everysec"]);
     let broker = redis_broker(&server);
     submitted(&*broker).await;
@@ -67,7 +67,7 @@ async fn an_append_only_file_that_cannot_grow_refuses_tasks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_evicts_is_refused_unless_that_is_allowed_or_it_has_no_limit() {
+async fn evicting_redis_is_refused_unless_allowed_or_unlimited() {
     let server = RedisServer::with(&["--maxmemory", "100mb"]);
     let set = |name: &str, value: &str| drop(server.command(&["CONFIG", "SET", name, value]));
     let connect = |allow_eviction| {
@@ -102,7 +102,7 @@ async fn a_redis_that_evicts_is_refused_unless_that_is_allowed_or_it_has_no_limi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_policy_that_is_changed_later_is_a_warning() {
+async fn later_change_of_the_eviction_policy_is_a_warning() {
     let server = RedisServer::with(&["--maxmemory", "100mb"]);
     let broker = redis_broker(&server);
     let found = broker.vet().await.unwrap();
@@ -121,7 +121,7 @@ async fn a_policy_that_is_changed_later_is_a_warning() {
 
 /// As the defaults do it: `MAX_QUEUE_BYTES` is half of `maxmemory`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_queue_is_refused_before_a_full_redis() {
+async fn queue_byte_bound_is_reached_before_redis_maxmemory() {
     const LIMIT: u64 = 64 << 20;
     for bytes in [20_000, 130_000, 900_000] {
         let server = RedisServer::with(&["--maxmemory", &LIMIT.to_string()]);
@@ -146,7 +146,7 @@ async fn a_full_queue_is_refused_before_a_full_redis() {
 
 /// The numbers that an operator begins with.
 #[test]
-fn the_defaults_and_the_compose_file_leave_redis_room() {
+fn default_byte_bound_and_compose_file_leave_redis_headroom() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
     let example = read(".env.example");

@@ -49,7 +49,7 @@ async fn work(broker: &dyn Broker, held: &Claimed, outcome: &Outcome) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_redis_is_worked_off_and_takes_submits_again() {
+async fn full_redis_is_drained_by_workers_and_accepts_submits_again() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
     broker.ping().await.unwrap();
@@ -107,7 +107,7 @@ async fn a_full_redis_is_worked_off_and_takes_submits_again() {
 
 /// A worker that dies while Redis is full: its tasks go back, and end, all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn leases_run_out_in_a_full_redis_too() {
+async fn expired_leases_are_reaped_in_a_full_redis() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
     broker.reap(&claimant(SHORT)).await.unwrap();

@@ -8,7 +8,7 @@ use crate::support::*;
 use harness::redis::RedisServer;
 
 #[tokio::test]
-async fn nothing_is_left_behind() {
+async fn ended_tasks_leave_only_records_that_expire() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
     let report = report(1);
@@ -83,7 +83,7 @@ async fn ttl(plain: &mut redis::aio::MultiplexedConnection, key: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn dead_letters_go_after_a_week() {
+async fn dead_letters_expire_after_a_week() {
     const WEEK: i64 = 7 * 24 * 60 * 60;
     let server = RedisServer::start();
     let broker = redis_broker(&server);
@@ -117,7 +117,7 @@ async fn dead_letters_go_after_a_week() {
 }
 
 #[tokio::test]
-async fn letters_of_one_millisecond_are_all_paged() {
+async fn dead_letters_of_the_same_millisecond_are_all_listed() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
     let worker = claimant(LONG);
@@ -144,7 +144,7 @@ async fn letters_of_one_millisecond_are_all_paged() {
 }
 
 #[tokio::test]
-async fn a_told_webhook_goes_after_a_day() {
+async fn delivered_webhook_expires_after_a_day() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
     let mut plain = plain_connection(&server).await;
@@ -178,7 +178,7 @@ fn used_memory(server: &RedisServer) -> usize {
 /// Prints what a task leaves, for docs/QUEUE.md: `QWEN_QUEUE_FULL_MEMORY=1 cargo nextest run -p
 /// qwen-queue-queue leaves_little --no-capture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_worked_off_leaves_little() {
+async fn drained_queue_leaves_little() {
     const PROMPT: usize = 20 << 10;
     const MOST: usize = 1_000;
     for (what, chunks) in [("an answer at once", 0), ("an answer in 4 parts", 4)] {

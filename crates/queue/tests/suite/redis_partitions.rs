@@ -17,7 +17,7 @@ fn divided(server: &RedisServer, partitions: u32) -> RedisBroker {
 }
 
 #[tokio::test]
-async fn all_processes_must_divide_the_queue_alike() {
+async fn processes_with_another_partition_count_are_refused() {
     let server = RedisServer::start();
     let (three, two) = (divided(&server, 3), divided(&server, 2));
     let task = submitted(&three).await;
@@ -42,7 +42,7 @@ async fn all_processes_must_divide_the_queue_alike() {
 }
 
 #[tokio::test]
-async fn a_queue_of_another_build_is_left_alone() {
+async fn queue_of_another_layout_version_is_refused() {
     let server = RedisServer::start();
     let broker = divided(&server, 1);
     let task = submitted(&broker).await;
@@ -71,7 +71,7 @@ async fn a_queue_of_another_build_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_number_of_partitions_out_of_range_is_refused() {
+async fn partition_count_out_of_range_is_refused() {
     for partitions in [0, 65] {
         let options = RedisOptions { partitions, ..RedisOptions::new("redis://localhost") };
         let Err(error) = RedisBroker::connect(options) else { panic!("accepted") };
@@ -116,7 +116,7 @@ async fn a_waiting_claim_is_woken_by_a_task_in_any_partition() {
 }
 
 #[tokio::test]
-async fn bounds_are_divided_and_told_as_a_whole() {
+async fn bounds_are_divided_over_partitions_and_reported_in_total() {
     let server = RedisServer::start();
     let broker = divided(&server, 3);
     let (mut accepted, mut full) = (0, None);
@@ -136,7 +136,7 @@ async fn bounds_are_divided_and_told_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_position_counts_the_other_partitions_in_and_workers_once() {
+async fn position_includes_all_partitions_and_workers_count_once() {
     let server = RedisServer::start();
     let broker = divided(&server, 4);
     broker.report_worker(&report(2), LONG).await.unwrap();
@@ -155,7 +155,7 @@ async fn a_position_counts_the_other_partitions_in_and_workers_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_same_key_reaches_the_same_task_from_any_process() {
+async fn idempotency_key_finds_the_same_task_from_any_process() {
     let server = RedisServer::start();
     let brokers = [divided(&server, 8), divided(&server, 8)];
     for key in 0..20 {
@@ -182,7 +182,7 @@ async fn the_same_key_reaches_the_same_task_from_any_process() {
 }
 
 #[tokio::test]
-async fn a_lease_is_good_wherever_its_task_is() {
+async fn lease_is_valid_in_every_partition() {
     let server = RedisServer::start();
     let broker = divided(&server, 5);
     let worker = Claimant { ..claimant(LONG) };

@@ -37,7 +37,7 @@ fn commands() -> BTreeSet<String> {
 }
 
 #[test]
-fn the_rule_has_the_commands_that_are_used_and_no_others() {
+fn acl_rule_lists_exactly_the_commands_used() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/redis");
     let mut used = quoted_after(&source, "lua", &["redis.call('", "redis.pcall('"]);
     used.extend(quoted_after(&source, "rs", &["cmd(\""]));
@@ -48,7 +48,7 @@ fn the_rule_has_the_commands_that_are_used_and_no_others() {
 }
 
 #[test]
-fn every_kind_of_key_is_tried() {
+fn rights_check_covers_every_kind_of_key() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
     let script = std::fs::read_to_string(source.join("src/redis/scripts/rights.lua")).unwrap();
     let list = script.split("local KEYS_USED = {").nth(1).and_then(|rest| rest.split('}').next());
@@ -87,7 +87,7 @@ async fn obstacle(url: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_any_one_right_the_broker_says_which() {
+async fn every_single_missing_right_is_named() {
     let server = RedisServer::start();
     assert_eq!(obstacle(&server.user("whole", &[])).await, "");
     let mut tried = 0;
@@ -109,7 +109,7 @@ async fn without_any_one_right_the_broker_says_which() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn patterns_that_are_too_narrow_are_noticed() {
+async fn too_narrow_key_and_channel_patterns_are_detected() {
     let server = RedisServer::start();
     let (no_keys, no_channels) = ("-~qq:*", "-&qq:*");
     for (rights, words) in [
@@ -136,7 +136,7 @@ async fn patterns_that_are_too_narrow_are_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_database_needs_select_and_a_cluster_asking() {
+async fn another_database_requires_select_and_a_cluster_asking() {
     let server = RedisServer::start();
     let broker = |url: String| RedisBroker::connect(RedisOptions::new(url)).unwrap();
     let url = format!("{}/3", server.user("other-db", &[]));
@@ -160,7 +160,7 @@ async fn another_database_needs_select_and_a_cluster_asking() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_right_that_is_granted_later_takes_effect_by_itself() {
+async fn right_granted_later_takes_effect_without_a_restart() {
     let server = RedisServer::start();
     let url = server.user("late", &["-+evalsha", "-&qq:*"]);
     let broker = broker_at(&url);
@@ -174,7 +174,7 @@ async fn a_right_that_is_granted_later_takes_effect_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_hints_everything_goes_on() {
+async fn tasks_proceed_without_the_right_to_publish() {
     let server = RedisServer::start();
     // One connection, which was tried while all was well.
     let options = RedisOptions { connections: 1, ..RedisOptions::new(server.user("mute", &[])) };
@@ -200,7 +200,7 @@ async fn without_hints_everything_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_meets_a_right_that_was_taken_away_says_so_from_then_on() {
+async fn revoked_right_is_reported_by_all_later_calls() {
     let server = RedisServer::start();
     for right in ["+xadd", "+hmget", "~qq:*", "+evalsha"] {
         server.command(&["FLUSHALL"]);

@@ -58,7 +58,7 @@ impl Certificates {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tasks_go_through_tls_and_a_server_that_nobody_vouches_for_is_refused() {
+async fn tls_works_and_an_untrusted_certificate_is_refused() {
     let (certificates, port) = (Certificates::make(), free_port().to_string());
     let settings = certificates.settings();
     let mut settings: Vec<&str> = settings.iter().map(String::as_str).collect();
@@ -88,7 +88,7 @@ async fn tasks_go_through_tls_and_a_server_that_nobody_vouches_for_is_refused() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_is_spoken_to_over_tls_at_every_node_that_it_names() {
+async fn every_node_of_a_cluster_is_reached_over_tls() {
     let certificates = Certificates::make();
     let settings = certificates.settings();
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
@@ -119,7 +119,7 @@ async fn a_cluster_is_spoken_to_over_tls_at_every_node_that_it_names() {
 }
 
 #[tokio::test]
-async fn certificates_that_cannot_be_read_are_named() {
+async fn unreadable_ca_file_is_named() {
     let options = RedisOptions {
         ca_file: Some("/none/ca.pem".into()),
         ..RedisOptions::new("rediss://localhost")

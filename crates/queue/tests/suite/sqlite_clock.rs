@@ -14,7 +14,7 @@ use crate::support::*;
 const HOUR: i64 = 3_600;
 
 #[test]
-fn leases_survive_steps_of_the_machines_clock() {
+fn leases_survive_steps_of_the_system_clock() {
     let clock = Clock::new();
     let done = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "sqlite_clock::by_a_clock_that_is_moved", "--nocapture"])
@@ -36,7 +36,7 @@ fn set_clock(offset: i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "run by leases_survive_steps_of_the_machines_clock as a process of its own"]
-async fn by_a_clock_that_is_moved() {
+async fn child_process_with_a_stepped_clock() {
     let before = Timestamp::now();
     set_clock(HOUR);
     assert!(Timestamp::now().seconds_since(before) > 3_000.0, "the clock can be moved");

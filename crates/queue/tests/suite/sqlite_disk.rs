@@ -55,7 +55,7 @@ async fn vanishes(spoil: impl FnOnce(&Path), mend: Option<fn(&Path)>) {
 }
 
 #[tokio::test]
-async fn nothing_is_accepted_into_a_database_that_is_gone() {
+async fn submits_are_refused_after_the_database_is_deleted() {
     vanishes(|data| fs::remove_dir_all(data).unwrap(), None).await;
     vanishes(|data| fs::remove_file(data.join("queue.db")).unwrap(), None).await;
     vanishes(|data| fs::remove_file(data.join("queue.db-wal")).unwrap(), None).await;
@@ -63,7 +63,7 @@ async fn nothing_is_accepted_into_a_database_that_is_gone() {
 }
 
 #[tokio::test]
-async fn nothing_is_accepted_into_a_database_that_was_replaced_or_moved() {
+async fn submits_are_refused_after_the_database_is_replaced_or_moved() {
     let copied = |data: &Path| {
         fs::copy(data.join("queue.db"), data.join("copy")).unwrap();
         fs::rename(data.join("copy"), data.join("queue.db")).unwrap();
@@ -96,13 +96,13 @@ fn run(test: &str, shell: &str) {
 }
 
 #[test]
-fn a_file_that_may_not_grow_refuses_and_recovers() {
+fn submits_fail_at_a_file_size_limit_and_recover() {
     run("sqlite_disk::with_files_that_may_not_grow", "trap '' XFSZ; exec \"$@\"");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "run by a_file_that_may_not_grow_refuses_and_recovers as a process of its own"]
-async fn with_files_that_may_not_grow() {
+async fn child_process_with_a_file_size_limit() {
     let folder = tempfile::tempdir().unwrap();
     let broker = SqliteBroker::open(folder.path()).unwrap();
     let id = std::process::id().to_string();
@@ -136,7 +136,7 @@ async fn works_again(broker: &SqliteBroker, accepted: &mut Vec<Task>) {
 
 /// Where the system lets a test mount a disk of its own.
 #[test]
-fn a_full_disk_refuses_and_recovers() {
+fn submits_fail_on_a_full_disk_and_recover() {
     let mount = "mount -t tmpfs -o size=3m none /mnt";
     let unshare = "unshare --user --map-root-user --mount";
     let can = Command::new("sh").args(["-c", &format!("{unshare} sh -c '{mount}'")]).output();
@@ -153,7 +153,7 @@ fn a_full_disk_refuses_and_recovers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "run by a_full_disk_refuses_and_recovers as a process of its own, with /mnt a small disk"]
-async fn on_a_disk_that_is_full() {
+async fn child_process_on_a_full_disk() {
     let data = Path::new("/mnt/data");
     let broker = SqliteBroker::open(data).unwrap();
     let mut accepted = vec![submitted(&broker).await];
@@ -186,7 +186,7 @@ async fn on_a_disk_that_is_full() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_refused_at_start() {
+fn unwritable_data_dir_is_refused_at_start() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();

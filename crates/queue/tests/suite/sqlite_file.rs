@@ -11,7 +11,7 @@ use queue::{Broker, Depth, OpenError, Operations, SqliteBroker, TOMBSTONE, Verdi
 use crate::support::*;
 
 #[tokio::test]
-async fn a_reopened_queue_has_its_tasks() {
+async fn reopened_queue_keeps_its_tasks() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("made/on/demand");
     let (queued, running, done);
@@ -39,7 +39,7 @@ async fn a_reopened_queue_has_its_tasks() {
 }
 
 #[tokio::test]
-async fn a_reopened_queue_knows_what_was_asked_of_it() {
+async fn reopened_queue_keeps_webhooks_cancels_dead_letters_and_pauses() {
     let folder = tempfile::tempdir().unwrap();
     let (told, dead, stopped) = (with_webhook(task()), task(), with_webhook(task()));
     {
@@ -75,7 +75,7 @@ async fn a_reopened_queue_knows_what_was_asked_of_it() {
 }
 
 #[tokio::test]
-async fn a_task_that_ended_its_process_twice_rests() {
+async fn task_that_crashed_two_processes_gets_a_backoff() {
     let folder = tempfile::tempdir().unwrap();
     let first = SqliteBroker::open(folder.path()).unwrap();
     let suspect = submitted(&first).await;
@@ -92,7 +92,7 @@ async fn a_task_that_ended_its_process_twice_rests() {
 }
 
 #[tokio::test]
-async fn a_resume_is_noticed_at_once() {
+async fn resumed_model_is_claimed_immediately() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Arc::new(SqliteBroker::open(folder.path()).unwrap());
     broker.set_paused(&model(), true).await.unwrap();
@@ -105,7 +105,7 @@ async fn a_resume_is_noticed_at_once() {
 }
 
 #[tokio::test]
-async fn one_reap_clears_away_all_that_has_expired() {
+async fn one_reap_deletes_all_expired_tasks() {
     const TASKS: usize = 1_200; // more than are deleted in one transaction
     let folder = tempfile::tempdir().unwrap();
     let broker = SqliteBroker::open(folder.path()).unwrap();
@@ -131,7 +131,7 @@ async fn one_reap_clears_away_all_that_has_expired() {
 }
 
 #[tokio::test]
-async fn what_is_remembered_is_forgotten_in_time() {
+async fn tombstones_webhook_reports_and_dead_letters_expire() {
     let folder = tempfile::tempdir().unwrap();
     let broker = SqliteBroker::open(folder.path()).unwrap();
     let task = with_webhook(Task { result_ttl_s: 0, ..task() });
@@ -177,7 +177,7 @@ async fn what_is_remembered_is_forgotten_in_time() {
 }
 
 #[tokio::test]
-async fn a_task_that_ends_its_process_every_time_is_handed_to_the_reaper() {
+async fn task_that_crashes_every_process_is_handed_to_the_reaper() {
     let folder = tempfile::tempdir().unwrap();
     let poison = Task { max_attempts: 2, ..task() };
     SqliteBroker::open(folder.path()).unwrap().submit(&poison, NO_LIMIT).await.unwrap();
@@ -204,7 +204,7 @@ async fn a_second_process_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_queue_is_refused() {
+async fn data_dir_that_is_not_a_queue_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("queue.db"), "not a database, but long enough").unwrap();
     let Err(error) = SqliteBroker::open(folder.path()) else { panic!("taken for a queue") };
@@ -216,7 +216,7 @@ async fn what_is_no_queue_is_refused() {
 }
 
 #[tokio::test]
-async fn the_store_ends_with_its_broker() {
+async fn dropping_the_broker_closes_the_store() {
     let folder = tempfile::tempdir().unwrap();
     for _ in 0..20 {
         // An opening that was dropped half-way continues, and keeps the file open until it has
@@ -238,7 +238,7 @@ async fn the_store_ends_with_its_broker() {
 /// what was accepted.
 #[tokio::test]
 #[ignore = "run by kill_9_loses_no_accepted_task as a process of its own"]
-async fn submit_until_killed() {
+async fn child_process_that_submits_until_killed() {
     use std::io::Write;
     let Ok(folder) = std::env::var("QUEUE_TEST_FOLDER") else { return };
     let broker = SqliteBroker::open(Path::new(&folder)).unwrap();
@@ -275,7 +275,7 @@ async fn kill_9_loses_no_accepted_task() {
 /// Measures the bytes that an ended task leaves in the file, for docs/QUEUE.md. The file never shrinks: freed
 /// pages are used again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_worked_off_leaves_little_in_the_file() {
+async fn drained_queue_leaves_little_in_the_file() {
     const MOST: usize = 1_024;
     let tasks = if std::env::var_os("QWEN_QUEUE_FULL_MEMORY").is_some() { 10_000 } else { 500 };
     let folder = tempfile::tempdir().unwrap();

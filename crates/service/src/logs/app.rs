@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_to_the_letter() {
+    fn app_log_line_has_the_exact_format() {
         let line = logged(false, || tracing::info!(target: "gateway.generate", "queued"));
         let (time, rest) = line.split_at(19);
         assert_eq!(rest, " - gateway.generate - INFO - queued\n");
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn text_from_outside_stays_on_its_line() {
+    fn untrusted_text_stays_on_its_line() {
         let user = "x\n2025-11-21 15:30:45 - root - ERROR - forged";
         let line = logged(false, || tracing::warn!(name = user, shown = %user, "got {user}"));
         assert_eq!(line.lines().count(), 1, "{line}");

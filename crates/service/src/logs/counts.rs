@@ -11,7 +11,7 @@ use queue::LINE_SPAN;
 
 /// The time for which a line that this process could not write counts as waiting. It is retried
 /// sooner than that, here or in another process.
-const UNWRITTEN: Duration = LINE_SPAN.saturating_mul(2);
+const UNWRITTEN_FOR: Duration = LINE_SPAN.saturating_mul(2);
 
 /// The counters of a process's log files. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -83,7 +83,7 @@ impl LogCounts {
     pub(super) fn of(&self, file: LogFile) -> FileCounts {
         let counters = &self.0[file as usize];
         let mut unwritten = counters.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
-        unwritten.retain(|_, tried| tried.elapsed() < UNWRITTEN);
+        unwritten.retain(|_, tried| tried.elapsed() < UNWRITTEN_FOR);
         FileCounts {
             written: counters.written.load(Ordering::Relaxed),
             waiting: counters.waiting.load(Ordering::Relaxed) + unwritten.len() as u64,

@@ -71,10 +71,10 @@ impl DailyFile {
     /// # Errors
     /// If the path cannot be opened. The old file then stays open.
     pub(super) fn follow(&mut self) -> io::Result<()> {
-        self.follow_to(today())
+        self.switch_to_day(today())
     }
 
-    fn follow_to(&mut self, today: Date) -> io::Result<()> {
+    fn switch_to_day(&mut self, today: Date) -> io::Result<()> {
         if today != self.day {
             return self.open_again(today);
         }
@@ -140,14 +140,14 @@ impl DailyFile {
         let mut left = written.saturating_sub(lead);
         let whole = lines.iter().take_while(|line| take(&mut left, line.len())).count();
         if left > 0 {
-            self.torn = !self.take_back(left as u64);
+            self.torn = !self.remove_partial_line(left as u64);
         }
         Appended { lines: whole, error }
     }
 
     /// Removes the last `count` bytes, unless another process has appended since. Returns whether
     /// it did.
-    fn take_back(&mut self, count: u64) -> bool {
+    fn remove_partial_line(&mut self, count: u64) -> bool {
         let end = self.file.stream_position();
         let length = self.file.metadata().map(|metadata| metadata.len());
         match (end, length) {

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_line_to_the_letter() {
+    fn success_line_has_the_exact_format() {
         let id = TaskId::new();
         let usage = Usage { prompt_tokens: 50, completion_tokens: 200, cached_tokens: 32 };
         let outcome = Outcome::Completed(Completion {
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_line_to_the_letter() {
+    fn error_line_has_the_exact_format() {
         let id = TaskId::new();
         let outcome = Outcome::Failed(TaskError::new(ErrorType::OutOfMemory, "CUDA out of memory"));
         assert_eq!(
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_a_user_writes_forges_a_field_or_a_line() {
+    fn user_text_cannot_forge_a_field_or_a_line() {
         let evil =
             "x\" status=success total_time=0.00s\n[2025-11-21 15:30:45] task_id=1\u{2028}\u{85}\\";
         let error = TaskError::new(ErrorType::InvalidRequest, evil);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_block_to_the_letter() {
+    fn error_block_has_the_exact_format() {
         let id = TaskId::new();
         let mut error = TaskError::new(ErrorType::EngineError, "the engine failed: boom");
         error.chain = vec!["the engine failed: boom".into(), "boom".into()];

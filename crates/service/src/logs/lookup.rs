@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_found_in_files_of_any_length_and_on_the_day_before() {
+    fn logged_ids_are_found_in_long_files_and_on_the_previous_day() {
         let dir = tempfile::tempdir().unwrap();
         let now = OffsetDateTime::now_utc();
         let yesterday = now - Duration::days(1);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_is_not_read_and_half_a_line_is_none() {
+    fn older_lines_and_incomplete_lines_are_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let now = OffsetDateTime::now_utc();
         let [old, torn, whole] = ids(3)[..] else { unreachable!() };

@@ -40,20 +40,20 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 use counts::LogFile;
 use daily::DailyFile;
 use secrets::{Redacted, Secrets};
-use writer::{Inlet, Thread};
+use writer::{LogSender, Thread};
 
 use crate::settings::{LogFormat, Settings};
 pub use counts::{FileCounts, LogCounts};
 pub use task::TaskLog;
 
 /// Directives for modules whose informational messages are not useful to operators.
-const QUIET: &str = "actix_server=warn";
-/// The target of the message that [`Logs::last_words`] writes.
-const LAST_WORDS: &str = "exit";
+const QUIET_DIRECTIVE: &str = "actix_server=warn";
+/// The target of the message that [`Logs::log_exit_error`] writes.
+const EXIT_TARGET: &str = "exit";
 /// Buffer size for `app.log`, in bytes.
-const APP_ROOM: usize = 8 << 20;
+const APP_BUFFER_BYTES: usize = 8 << 20;
 /// Buffer size for the other two files together: enough for some 150,000 ended tasks.
-const TASK_ROOM: usize = 32 << 20;
+const TASK_BUFFER_BYTES: usize = 32 << 20;
 
 /// The open logs. Dropping it writes all buffered lines, so keep it until the process ends.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub struct Logs {
 /// Changes the logs while they are open.
 #[derive(Clone)]
 pub struct LogControl {
-    inlets: [Inlet; 2],
+    log_senders: [LogSender; 2],
     filter: reload::Handle<EnvFilter, Registry>,
     secrets: Secrets,
 }
@@ -78,7 +78,7 @@ pub struct LogControl {
 impl LogControl {
     /// Reopens all files at their paths.
     pub fn reopen(&self) {
-        self.inlets.iter().for_each(Inlet::reopen);
+        self.log_senders.iter().for_each(LogSender::reopen);
     }
 
     /// Adds the secrets of changed settings to those removed from the output; earlier ones are
@@ -136,29 +136,30 @@ impl Logs {
 
         let app = (LogFile::App, open(LogFile::App)?);
         let (app, app_thread) =
-            writer::start(app, None, counts.clone(), APP_ROOM).map_err(refused)?;
+            writer::start(app, None, counts.clone(), APP_BUFFER_BYTES).map_err(refused)?;
         let app = app.without(&secrets);
         let (requests, errors) = (open(LogFile::Requests)?, open(LogFile::Errors)?);
         let requests = (LogFile::Requests, requests);
         let (tasks, task_thread) =
-            writer::start(requests, Some(errors), counts.clone(), TASK_ROOM).map_err(refused)?;
+            writer::start(requests, Some(errors), counts.clone(), TASK_BUFFER_BYTES)
+                .map_err(refused)?;
         let tasks = tasks.without(&secrets);
 
         // A blocked console must not block a compute thread, so lines are dropped instead.
         let console = Redacted::new(BufWriter::new(io::stderr()), secrets.clone());
         let (console, console_guard) = NonBlockingBuilder::default().lossy(true).finish(console);
         // `main` prints these on the console itself.
-        let console = console.with_filter(|line| line.target() != LAST_WORDS);
+        let console = console.with_filter(|line| line.target() != EXIT_TARGET);
 
         let (filter, handle) = reload::Layer::new(EnvFilter::new(directives(&settings.log_level)));
-        let filter = filter.and(filter_fn(secrets::may_be_written));
+        let filter = filter.and(filter_fn(secrets::event_may_be_logged));
         let json = settings.log_format == LogFormat::Json;
         let file = app.clone();
         let writers = (move || file.clone()).and(console);
         tracing_subscriber::registry()
             .with(app::layer(writers, json).with_filter(filter))
             .try_init()?;
-        let control = LogControl { inlets: [app, tasks.clone()], filter: handle, secrets };
+        let control = LogControl { log_senders: [app, tasks.clone()], filter: handle, secrets };
         Ok(Self {
             tasks: TaskLog::new(dir, tasks, counts),
             control,
@@ -170,8 +171,8 @@ impl Logs {
 
     /// Writes the reason why the process ends to `app.log`, and returns `result`, which `main`
     /// prints on the console.
-    pub fn last_words<T, E: std::fmt::Display>(&self, result: Result<T, E>) -> Result<T, E> {
-        result.inspect_err(|error| tracing::error!(target: LAST_WORDS, "{error:#}"))
+    pub fn log_exit_error<T, E: std::fmt::Display>(&self, result: Result<T, E>) -> Result<T, E> {
+        result.inspect_err(|error| tracing::error!(target: EXIT_TARGET, "{error:#}"))
     }
 
     /// Returns the writer of `llm_requests.log` and `errors.log`.
@@ -187,5 +188,5 @@ impl Logs {
 
 /// Returns the filter directives for a `LOG_LEVEL`.
 fn directives(level: &str) -> String {
-    format!("{QUIET},{level}")
+    format!("{QUIET_DIRECTIVE},{level}")
 }

@@ -14,7 +14,7 @@ pub(super) struct Output {
     which: LogFile,
     file: DailyFile,
     counts: LogCounts,
-    trouble: Option<Trouble>,
+    trouble: Option<FailurePeriod>,
     /// The path cannot be reopened, so lines go to the file that was moved away.
     is_detached: bool,
     /// The number of lost lines that was last reported.
@@ -22,7 +22,7 @@ pub(super) struct Output {
 }
 
 /// A period of failing writes.
-struct Trouble {
+struct FailurePeriod {
     began: Instant,
     /// The maximum number of lines that waited.
     waited: usize,
@@ -120,15 +120,15 @@ impl Output {
                  counted as lost beyond; make room in LOG_DIR",
                 self.file.name()
             );
-            self.trouble = Some(Trouble { began: Instant::now(), waited: 0 });
+            self.trouble = Some(FailurePeriod { began: Instant::now(), waited: 0 });
         }
     }
 
     fn worked(&mut self) {
-        if let Some(Trouble { began, waited }) = self.trouble.take() {
+        if let Some(FailurePeriod { began, waited }) = self.trouble.take() {
             self.counts.set_failing(self.which, false);
             let seconds = began.elapsed().as_secs_f64();
-            let lost = self.unreported_lost();
+            let lost = self.take_unreported_lost();
             tracing::warn!(
                 target: "service.logs",
                 "{}.log can be written again after {seconds:.1} s: {waited} lines had to wait, {lost} were lost",
@@ -139,7 +139,7 @@ impl Output {
 
     /// Reports lines lost since the last report, if any.
     pub(super) fn report_lost(&mut self) {
-        let lost = self.unreported_lost();
+        let lost = self.take_unreported_lost();
         if lost > 0 {
             tracing::error!(
                 target: "service.logs",
@@ -149,7 +149,7 @@ impl Output {
         }
     }
 
-    fn unreported_lost(&mut self) -> u64 {
+    fn take_unreported_lost(&mut self) -> u64 {
         let lost = self.counts.of(self.which).lost;
         lost - std::mem::replace(&mut self.reported_lost, lost)
     }

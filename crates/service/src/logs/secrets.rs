@@ -16,12 +16,12 @@ use tracing::{Level, Metadata};
 use crate::settings::{QueueLocation, Settings};
 
 /// Replaces a secret.
-const BLOT: &str = "[secret]";
+const REDACTION: &str = "[secret]";
 /// Shorter texts are not treated as secrets, because they would match everywhere.
 const SHORTEST: usize = 6;
 
 /// The crates of this workspace, whose log output is known to be safe.
-const OURS: [&str; 12] = [
+const OWN_CRATES: [&str; 12] = [
     "cli",
     "engine",
     "exit",
@@ -49,10 +49,12 @@ const PROXIES: [&str; 8] = [
 ];
 
 /// Returns `true` if an event may be written: events of other crates only from `debug` on.
-pub(super) fn may_be_written(metadata: &Metadata<'_>) -> bool {
+pub(super) fn event_may_be_logged(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let root = target.split([':', '.']).next().unwrap_or(target);
-    *metadata.level() <= Level::DEBUG || OURS.contains(&root) || root.starts_with("qwen_queue")
+    *metadata.level() <= Level::DEBUG
+        || OWN_CRATES.contains(&root)
+        || root.starts_with("qwen_queue")
 }
 
 /// A process's secrets in all forms in which they may be written. Clones share them.
@@ -105,11 +107,11 @@ impl Secrets {
     }
 
     /// Returns the line with all secrets replaced, or `None` if it contains none.
-    pub(super) fn blot(&self, line: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn redact(&self, line: &[u8]) -> Option<Vec<u8>> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let finder = known.finder.as_ref().filter(|finder| finder.is_match(line))?;
-        let blots = vec![BLOT; finder.patterns_len()];
-        Some(finder.replace_all_bytes(line, &blots))
+        let redactions = vec![REDACTION; finder.patterns_len()];
+        Some(finder.replace_all_bytes(line, &redactions))
     }
 }
 
@@ -161,8 +163,8 @@ impl<W> Redacted<W> {
 
 impl<W: Write> Write for Redacted<W> {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        match self.secrets.blot(lines) {
-            Some(blotted) => self.to.write_all(&blotted).map(|()| lines.len()),
+        match self.secrets.redact(lines) {
+            Some(redacted_text) => self.to.write_all(&redacted_text).map(|()| lines.len()),
             None => self.to.write(lines),
         }
     }
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_blotted_out() {
+    fn secrets_are_redacted() {
         let secrets = ["hf_0123456789", "key-with-\"quotes\"", "key-with"];
         assert_eq!(written(&secrets, "Bearer hf_0123456789\n"), "Bearer [secret]\n");
         let json = r#"{"key":"key-with-\"quotes\""}"#;
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn passwords_in_addresses_are_known_in_all_their_forms() {
+    fn url_passwords_are_found_in_every_encoding() {
         let forms = of_address("redis://me:p%40ss%2Fword@10.0.0.1:6379/0");
         for form in ["p%40ss%2Fword", "p@ss/word", &STANDARD.encode("me:p@ss/word")] {
             assert!(forms.iter().any(|known| known == form), "{form}: {forms:?}");

@@ -17,7 +17,7 @@ use queue::{Broker, Claimed, LINE_SPAN, Unlogged};
 use time::OffsetDateTime;
 
 use super::counts::LogCounts;
-use super::writer::{Entry, Inlet, Receipt};
+use super::writer::{Entry, LogSender, Receipt};
 use super::{format, lookup};
 
 /// Maximum wait for the last lines when the process ends.
@@ -29,15 +29,15 @@ const LOOK: Duration = Duration::from_millis(5);
 #[derive(Clone)]
 pub struct TaskLog {
     dir: Arc<Path>,
-    inlet: Inlet,
+    log_sender: LogSender,
     counts: LogCounts,
     /// The number of lines handed to the writer whose receipts are pending.
     waiting: Arc<AtomicUsize>,
 }
 
 impl TaskLog {
-    pub(super) fn new(dir: &Path, inlet: Inlet, counts: LogCounts) -> Self {
-        Self { dir: dir.into(), inlet, counts, waiting: Arc::default() }
+    pub(super) fn new(dir: &Path, log_sender: LogSender, counts: LogCounts) -> Self {
+        Self { dir: dir.into(), log_sender, counts, waiting: Arc::default() }
     }
 
     /// Logs an outcome that this process recorded at time `at` of the queue's clock and first sent
@@ -156,7 +156,7 @@ impl TaskLog {
             Outcome::Completed(_) | Outcome::Cancelled => None,
         };
         let (entry, receipt) = Entry::new(line.into_bytes(), block).with_receipt();
-        self.inlet.put(entry);
+        self.log_sender.put(entry);
         receipt
     }
 }

@@ -76,7 +76,7 @@ enum Message {
 
 /// The sending side of the channel. Never blocks.
 #[derive(Clone)]
-pub(super) struct Inlet {
+pub(super) struct LogSender {
     to: Sender<Message>,
     file: LogFile,
     counts: LogCounts,
@@ -88,7 +88,7 @@ pub(super) struct Inlet {
     secrets: Secrets,
 }
 
-impl Inlet {
+impl LogSender {
     /// Sets the secrets to remove from every line.
     pub(super) fn without(mut self, secrets: &Secrets) -> Self {
         self.secrets = secrets.clone();
@@ -98,8 +98,8 @@ impl Inlet {
     /// Submits a line.
     pub(super) fn put(&self, mut entry: Entry) {
         for text in [Some(&mut entry.line), entry.block.as_mut()].into_iter().flatten() {
-            if let Some(blotted) = self.secrets.blot(text) {
-                *text = blotted;
+            if let Some(redacted_text) = self.secrets.redact(text) {
+                *text = redacted_text;
             }
         }
         let bytes = entry.bytes();
@@ -124,7 +124,7 @@ impl Inlet {
 }
 
 /// `tracing` writes each event with one call.
-impl io::Write for Inlet {
+impl io::Write for LogSender {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.put(Entry::new(bytes.to_vec(), None));
         Ok(bytes.len())
@@ -171,7 +171,7 @@ pub(super) fn start(
     errors: Option<DailyFile>,
     counts: LogCounts,
     room: usize,
-) -> io::Result<(Inlet, Thread)> {
+) -> io::Result<(LogSender, Thread)> {
     let (to, from) = mpsc::channel();
     let (ending, ended) = mpsc::channel();
     let stop = Arc::<AtomicBool>::default();
@@ -193,8 +193,8 @@ pub(super) fn start(
         drop(ending);
     })?;
     let secrets = Secrets::default();
-    let inlet = Inlet { to: to.clone(), file, counts, waiting, room, secrets };
-    Ok((inlet, Thread { stop, wake: to, ended }))
+    let log_sender = LogSender { to: to.clone(), file, counts, waiting, room, secrets };
+    Ok((log_sender, Thread { stop, wake: to, ended }))
 }
 
 struct Writer {

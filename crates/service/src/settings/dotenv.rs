@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_dotenvy_reads_without_expanding_is_read_alike() {
+    fn dotenv_values_without_expansion_match_dotenvy() {
         let text = "# a comment\n\nA=1\n  B = two # and a comment\nexport C='single # $x \"q\"'\n\
                     D=\"double # 'q'\\n\\\"\\\\ \\$x\"\nE=\nF=''\nG=a#b\nH= #c\nI=\"over\ntwo lines\"\nJ=1==2\n\
                     K=\"x\" # behind\nL=ünï\r\nM=1\r\n";
@@ -169,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn what_dotenvy_changes_is_kept() {
+    fn dotenv_values_that_dotenvy_would_change_are_kept_verbatim() {
         let text = "A=pa$HOME\nB=\"${HOME}x\"\nC=back\\slash\nD=it's\nE=a\"b\"c\nF=$A";
         let values: Vec<_> = pairs(text).into_iter().map(|(_, value)| value).collect();
         assert_eq!(values, ["pa$HOME", "${HOME}x", "back\\slash", "it's", "a\"b\"c", "$A"]);
     }
 
     #[test]
-    fn a_bad_line_is_told_by_its_number_and_hides_none_of_the_others() {
+    fn malformed_line_is_reported_by_number_and_others_are_read() {
         let text = "sesame open\nA=1\nB=\"x\ny=2\nC='a'b\nD=\"\\m\"\nmy key=5\n=6\nE=7\n";
         let (good, bad) = entries(text);
         let lines: Vec<_> = bad.iter().map(|bad| bad.line).collect();

@@ -32,7 +32,8 @@ impl DotEnv {
         for entry in &all {
             let place = || file::place(path, entry.line);
             if !names::is_ours(&entry.name) {
-                let meant = names::slip_of(&entry.name).filter(|key| !is_named(key.name));
+                let meant =
+                    names::key_for_misspelling(&entry.name).filter(|key| !is_named(key.name));
                 problems.extend(meant.map(|key| {
                     format!(
                         "{}: {} is no setting: did you mean {}? If it is another program's, add the line \

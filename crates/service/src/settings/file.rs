@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_utf_8_and_anything_else_is_refused_by_line() {
+    fn files_that_are_not_utf_8_are_refused_by_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.yaml");
         let read = |bytes: &[u8]| {

@@ -74,7 +74,7 @@ pub(super) fn gather(sources: &Sources) -> Result<Layers, SettingsError> {
     }
 
     let layers = [Layer::defaults(), yaml, from_dotenv, from_environment, from_options];
-    match laid_over_each_other(layers) {
+    match merge_layers(layers) {
         Ok(layers) if problems.is_empty() => return Ok(layers),
         Ok(_) => {}
         Err(error) => problems.push(format!("the settings can't be combined: {error}")),
@@ -82,12 +82,12 @@ pub(super) fn gather(sources: &Sources) -> Result<Layers, SettingsError> {
     Err(SettingsError { problems })
 }
 
-fn laid_over_each_other(layers: impl IntoIterator<Item = Layer>) -> Result<Layers, ConfigError> {
+fn merge_layers(layers: impl IntoIterator<Item = Layer>) -> Result<Layers, ConfigError> {
     let builder = layers.into_iter().fold(Config::builder(), |all, layer| all.add_source(layer));
     let mut all = builder.build()?.collect()?;
     let mut layers = Layers::default();
     for key in KEYS {
-        if let Some(value) = all.remove(&in_lower_case(key)) {
+        if let Some(value) = all.remove(&lower_case_name(key)) {
             let place = value.origin().map(str::to_owned);
             layers.0.insert(key.name, Given { text: value.into_string()?, place });
         }
@@ -113,7 +113,7 @@ impl Layer {
     fn defaults() -> Self {
         let value = |text: &str| Value::new(None, ValueKind::String(text.to_owned()));
         let defaults =
-            KEYS.iter().filter_map(|key| Some((in_lower_case(key), value(key.default?))));
+            KEYS.iter().filter_map(|key| Some((lower_case_name(key), value(key.default?))));
         Self(defaults.collect())
     }
 
@@ -125,7 +125,7 @@ impl Layer {
         match text(key, value) {
             Ok(text) => {
                 let value = Value::new(Some(&place.to_owned()), ValueKind::String(text));
-                self.0.insert(in_lower_case(key), value);
+                self.0.insert(lower_case_name(key), value);
             }
             Err(what) => problems.push(format!("{} ({place}) {what}", key.name)),
         }
@@ -133,7 +133,7 @@ impl Layer {
 }
 
 /// Returns the setting's name in YAML, which is also its key in `config`.
-fn in_lower_case(key: &Key) -> String {
+fn lower_case_name(key: &Key) -> String {
     key.name.to_ascii_lowercase()
 }
 

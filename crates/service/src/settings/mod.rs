@@ -214,7 +214,7 @@ impl Settings {
     /// Returns a warning for each setting that is set but has no effect.
     pub fn warnings(&self) -> Vec<String> {
         let Some(quantization) = self.quantization else { return Vec::new() };
-        let redundant = self.model_names.iter().filter(|name| values::says_its_quantization(name));
+        let redundant = self.model_names.iter().filter(|name| values::names_its_quantization(name));
         redundant.map(|name| {
             format!(
                 "QUANTIZATION={quantization} has no effect: MODEL_NAME={name} already says which weights to load"

@@ -5,7 +5,7 @@ use super::keys::{KEYS, Key};
 /// The variable that names the YAML file.
 pub(super) const FILE_VARIABLE: &str = "QWEN_QUEUE_CONFIG";
 /// Variables that CLI commands read from the environment and `.env` in addition to the settings.
-const OF_CLIENTS: [&str; 3] = [FILE_VARIABLE, "QWEN_QUEUE_URL", "QWEN_QUEUE_API_KEY"];
+const CLIENT_VARIABLES: [&str; 3] = [FILE_VARIABLE, "QWEN_QUEUE_URL", "QWEN_QUEUE_API_KEY"];
 
 /// Returns the setting with exactly this name.
 pub(super) fn named(name: &str) -> Option<&'static Key> {
@@ -14,17 +14,17 @@ pub(super) fn named(name: &str) -> Option<&'static Key> {
 
 /// Returns `true` if the name is a setting or a variable of CLI commands.
 pub(super) fn is_ours(name: &str) -> bool {
-    named(name).is_some() || OF_CLIENTS.contains(&name)
+    named(name).is_some() || CLIENT_VARIABLES.contains(&name)
 }
 
 /// Returns the setting that `name` most likely stands for: in another case, with `-` for `_`, with
 /// the prefix of the client's variables, or with a typing error. Short names allow fewer errors:
 /// `POST` is not `PORT`.
-pub(super) fn slip_of(name: &str) -> Option<&'static Key> {
+pub(super) fn key_for_misspelling(name: &str) -> Option<&'static Key> {
     let normal = normal(name);
     KEYS.iter().find(|key| key.name == normal).or_else(|| {
         let most = |key: &Key| match key.name.len() {
-            ..=5 => usize::from(same_letters(key.name, &normal)),
+            ..=5 => usize::from(are_anagrams(key.name, &normal)),
             6..=9 => 1,
             _ => 2,
         };
@@ -64,7 +64,7 @@ fn nearest(normal: &str) -> Option<(&'static Key, usize)> {
         .min_by_key(|(_, slips)| *slips)
 }
 
-fn same_letters(one: &str, other: &str) -> bool {
+fn are_anagrams(one: &str, other: &str) -> bool {
     let sorted = |text: &str| {
         let mut letters: Vec<_> = text.bytes().collect();
         letters.sort_unstable();
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_are_known_and_other_programs_names_are_left_alone() {
+    fn misspelled_names_are_detected_and_foreign_names_ignored() {
         for (slip, meant) in [
             ("API_KEY", "API_KEYS"),
             ("ApiKeys", "API_KEYS"),
@@ -91,7 +91,7 @@ mod tests {
             ("MAX_BATCHSIZES", "MAX_BATCH_SIZE"),
             ("LOGLEVEL", "LOG_LEVEL"),
         ] {
-            assert_eq!(slip_of(slip).map(|key| key.name), Some(meant), "{slip}");
+            assert_eq!(key_for_misspelling(slip).map(|key| key.name), Some(meant), "{slip}");
         }
         for foreign in [
             "POST",
@@ -115,12 +115,12 @@ mod tests {
             "RUST_LOG",
             "HTTPS_PROXY",
         ] {
-            assert_eq!(slip_of(foreign).map(|key| key.name), None, "{foreign}");
+            assert_eq!(key_for_misspelling(foreign).map(|key| key.name), None, "{foreign}");
         }
     }
 
     #[test]
-    fn advice_names_what_is_near() {
+    fn advice_suggests_the_closest_names() {
         assert_eq!(advice("prot"), "did you mean port?");
         assert_eq!(advice("redis-url"), "did you mean redis_url?");
         assert_eq!(advice("max_batch"), "did you mean max_batch_size?");

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn right_urls_are_left_alone() {
+    fn valid_redis_urls_are_accepted() {
         for url in [
             "redis://localhost",
             "redis://a:7000/1",
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_with_a_character_of_urls_gets_a_hint() {
+    fn unescaped_characters_in_a_redis_password_get_a_hint() {
         for (url, word) in [
             ("redis://:seSame#1@a:6379", "write %23"),
             ("redis://:seSame/1@a", "write %2F"),

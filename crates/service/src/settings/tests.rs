@@ -26,7 +26,7 @@ fn problems(result: Result<Settings, SettingsError>) -> Vec<String> {
 }
 
 #[test]
-fn the_defaults_are_those_of_the_contract() {
+fn defaults_match_the_contract() {
     let settings = load("", "", &[]).unwrap();
     assert_eq!(settings.host.to_string(), "0.0.0.0");
     assert_eq!(settings.port, 8000);
@@ -39,7 +39,7 @@ fn the_defaults_are_those_of_the_contract() {
 }
 
 #[test]
-fn the_environment_beats_dotenv_beats_yaml_beats_defaults() {
+fn environment_overrides_dotenv_overrides_yaml_overrides_defaults() {
     let yaml = "port: 1\nmax_attempts: 7\ntask_time_limit: 5\n";
     let settings =
         load(yaml, "PORT=2\nMAX_ATTEMPTS=8\n", &[("PORT", "3"), ("LOG_DIR", "")]).unwrap();
@@ -50,7 +50,7 @@ fn the_environment_beats_dotenv_beats_yaml_beats_defaults() {
 }
 
 #[test]
-fn keys_come_as_text_or_as_a_list_and_are_never_shown() {
+fn api_keys_are_read_as_text_or_list_and_never_printed() {
     let settings = load("api_keys: [first-key, second-key]", "", &[]).unwrap();
     assert_eq!(settings.api_keys.len(), 2);
     let settings = load("", "API_KEYS='first-key, second-key,first-key'", &[]).unwrap();
@@ -60,7 +60,7 @@ fn keys_come_as_text_or_as_a_list_and_are_never_shown() {
 }
 
 #[test]
-fn the_operators_key_is_none_that_clients_have() {
+fn admin_key_must_differ_from_the_api_keys() {
     let settings = load("api_keys: [first-key]", "ADMIN_API_KEY=operator-1", &[]).unwrap();
     assert_eq!(settings.admin_api_key.as_ref().map(Secret::reveal), Some("operator-1"));
     assert!(!format!("{settings:?}").contains("operator-1"));
@@ -98,7 +98,7 @@ fn every_problem_is_listed_at_once() {
 }
 
 #[test]
-fn a_model_may_be_spread_over_devices() {
+fn model_device_accepts_lists_of_devices() {
     let device = |text: &str| load("", "", &[("MODEL_DEVICE", text)]).map(|s| s.model_device);
     let named = |gpus: &[usize], cpu| Device::Named { gpus: gpus.to_vec(), cpu };
     assert_eq!(device("Auto").unwrap(), Device::Auto);
@@ -143,7 +143,7 @@ fn unreadable_sources_are_named() {
 }
 
 #[test]
-fn redis_is_named_by_url_or_by_host() {
+fn redis_is_configured_by_url_or_host() {
     let by_host = load("", "", &[("REDIS_HOST", "cache"), ("REDIS_PORT", "7000")]).unwrap();
     assert_eq!(by_host.queue, QueueLocation::Redis(Secret::new("redis://cache:7000")));
     let by_url = load("", "REDIS_URL=redis://a/1", &[("REDIS_HOST", "b")]).unwrap();
@@ -151,7 +151,7 @@ fn redis_is_named_by_url_or_by_host() {
 }
 
 #[test]
-fn a_cluster_is_named_by_several_urls_and_tls_by_its_scheme() {
+fn cluster_is_configured_by_several_urls_and_tls_by_the_scheme() {
     let urls = "redis://a:7000,redis://b:7001";
     let cluster = load("", "", &[("REDIS_URL", urls), ("REDIS_PARTITIONS", "8")]).unwrap();
     assert_eq!(cluster.queue, QueueLocation::Redis(Secret::new(urls)));
@@ -163,7 +163,7 @@ fn a_cluster_is_named_by_several_urls_and_tls_by_its_scheme() {
 }
 
 #[test]
-fn a_quantization_without_effect_is_told() {
+fn quantization_without_effect_is_a_warning() {
     let quiet = load("", "", &[("MODEL_NAME", "Qwen/Qwen3-4B-GGUF"), ("QUANTIZATION", "4bit")]);
     assert!(quiet.unwrap().warnings().is_empty());
     for folder in ["/models/Qwen3-4B", "./Qwen3-4B", "models/Qwen3-4B"] {
@@ -177,7 +177,7 @@ fn a_quantization_without_effect_is_told() {
 }
 
 #[test]
-fn adapters_are_named_and_told_apart() {
+fn adapters_need_a_name_a_source_and_distinct_names() {
     assert!(load("", "", &[]).unwrap().lora_adapters.is_empty());
     let settings = load("lora_adapters: [sql=./sql, acme/tone = acme/tone-lora]", "", &[]).unwrap();
     let adapters: Vec<(&str, &str)> =
@@ -190,7 +190,7 @@ fn adapters_are_named_and_told_apart() {
 }
 
 #[test]
-fn models_are_named_by_commas_or_as_a_list_and_can_be_told_apart() {
+fn models_are_read_as_text_or_list_and_need_distinct_ids() {
     let settings = load("model_name: [demo, ./a.gguf]", "", &[]).unwrap();
     assert_eq!(settings.model_names, ["demo", "./a.gguf"]);
     assert_eq!(settings.model_id().as_str(), "demo");
@@ -203,7 +203,7 @@ fn models_are_named_by_commas_or_as_a_list_and_can_be_told_apart() {
 }
 
 #[test]
-fn the_example_and_the_docs_name_every_key() {
+fn env_example_and_docs_list_every_setting() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let example = std::fs::read_to_string(root.join(".env.example")).unwrap();
     let docs = std::fs::read_to_string(root.join("docs/CONFIGURATION.md")).unwrap();
@@ -218,7 +218,7 @@ fn the_example_and_the_docs_name_every_key() {
 }
 
 #[test]
-fn the_batch_is_chosen_or_set() {
+fn max_batch_size_is_auto_or_a_number() {
     let batch = |yaml: &str, text: &str| load(yaml, "", &[("MAX_BATCH_SIZE", text)]);
     assert_eq!(batch("", "").unwrap().max_batch_size, BatchSize::Auto);
     for (yaml, text, expected) in [
@@ -239,7 +239,7 @@ fn the_batch_is_chosen_or_set() {
 }
 
 #[test]
-fn memory_for_keys_and_values_may_be_set_and_need_not_be() {
+fn kv_tokens_is_optional_and_bounded() {
     assert_eq!(load("", "", &[]).unwrap().kv_tokens, None);
     assert_eq!(load("kv_tokens: 8192", "", &[]).unwrap().kv_tokens, Some(8192));
     for wrong in ["255", "1073741825", "8k", "-1"] {

@@ -147,7 +147,7 @@ impl FromStr for LoraAdapter {
     fn from_str(text: &str) -> Result<Self, ()> {
         let (name, source) = text.split_once('=').ok_or(())?;
         let (name, source) = (name.trim(), source.trim());
-        let fits = (1..=MOST_NAME).contains(&name.len())
+        let fits = (1..=MAX_ADAPTER_NAME_BYTES).contains(&name.len())
             && name.bytes().all(|byte| byte.is_ascii_graphic())
             && !source.is_empty();
         fits.then(|| Self { name: ModelId::new(name), source: source.to_owned() }).ok_or(())
@@ -155,7 +155,7 @@ impl FromStr for LoraAdapter {
 }
 
 /// Maximum length of an adapter's name, in bytes.
-const MOST_NAME: usize = 128;
+const MAX_ADAPTER_NAME_BYTES: usize = 128;
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,7 +206,7 @@ pub enum QueueLocation {
 
 /// Returns `true` if `model_name` already determines the quantization: it names one file, or has
 /// the form `owner/name:quant`.
-pub(super) fn says_its_quantization(model_name: &str) -> bool {
+pub(super) fn names_its_quantization(model_name: &str) -> bool {
     let is_path = model_name.starts_with(['/', '.', '~']);
     let is_file = model_name.to_ascii_lowercase().ends_with(".gguf");
     let is_demo = model_name.eq_ignore_ascii_case("demo");

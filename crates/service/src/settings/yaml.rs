@@ -99,7 +99,7 @@ impl Reader<'_> {
         let (event, _) = self.parser.next_token()?;
         let value = match event {
             Event::SequenceStart(_, tag) => {
-                let mut items = tag_is_no_more_than_text(tag.as_ref()).map(|()| Vec::new());
+                let mut items = require_string_tag(tag.as_ref()).map(|()| Vec::new());
                 loop {
                     let (item, _) = self.parser.next_token()?;
                     if item == Event::SequenceEnd {
@@ -151,7 +151,7 @@ impl Reader<'_> {
 fn scalar(event: &Event) -> Result<String, String> {
     match event {
         Event::Scalar(text, style, _, tag) => {
-            tag_is_no_more_than_text(tag.as_ref())?;
+            require_string_tag(tag.as_ref())?;
             Ok(if is_null(text, *style) { String::new() } else { text.clone() })
         }
         Event::Alias(_) => {
@@ -168,7 +168,7 @@ fn is_null(text: &str, style: TScalarStyle) -> bool {
     style == TScalarStyle::Plain && matches!(text, "" | "~" | "null" | "Null" | "NULL")
 }
 
-fn tag_is_no_more_than_text(tag: Option<&Tag>) -> Result<(), String> {
+fn require_string_tag(tag: Option<&Tag>) -> Result<(), String> {
     match tag {
         None => Ok(()),
         Some(tag) if tag.suffix == "str" => Ok(()),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_the_text_that_is_written() {
+    fn yaml_scalars_are_read_as_text() {
         for text in
             ["0123456789", "1e5", "yes", "0x10", "1_000", "2025-11-21", "True", ".inf", "a#b"]
         {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_know_their_lines() {
+    fn yaml_entries_have_line_numbers() {
         let (found, bad) = entries("# c\r\na: 1\r\n\r\n\"b\": [x,\r\n  y]\r\nc:\r\nd: 4\r\n");
         assert!(bad.is_empty(), "{bad:?}");
         let lines: Vec<_> = found.iter().map(|entry| (entry.name.as_str(), entry.line)).collect();
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_setting_is_refused_by_line_and_the_rest_is_read() {
+    fn invalid_yaml_entries_are_refused_by_line_and_others_read() {
         for (text, line, word) in [
             ("a: 1\nb: {c: [d, {e: f}]}\nz: 1", 2, "a single value"),
             ("a: &x 1\nb: *x\nz: 1", 2, "a * begins an alias"),

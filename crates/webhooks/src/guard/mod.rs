@@ -156,12 +156,12 @@ impl Receiver {
 mod tests {
     use super::*;
 
-    const OUTSIDE: Guard = Guard { allow_private: false };
-    const INSIDE: Guard = Guard { allow_private: true };
+    const PUBLIC_ONLY: Guard = Guard { allow_private: false };
+    const PRIVATE_ALLOWED: Guard = Guard { allow_private: true };
 
     #[test]
-    fn urls_are_checked_by_their_form() {
-        let check = |url: &str| OUTSIDE.check(url).map(|receiver| receiver.as_str().to_owned());
+    fn webhook_urls_are_validated() {
+        let check = |url: &str| PUBLIC_ONLY.check(url).map(|receiver| receiver.as_str().to_owned());
         assert_eq!(check("https://example.org/h?x=1#y").unwrap(), "https://example.org/h?x=1");
         assert_eq!(check("http://example.org:8080").unwrap(), "http://example.org:8080/");
         for (url, refused) in [
@@ -212,7 +212,7 @@ mod tests {
             "http://LOCALHOST./",
             "http://a.localhost/",
         ] {
-            assert_eq!(OUTSIDE.check(url), Err(UrlRefused::NotPublic), "{url}");
+            assert_eq!(PUBLIC_ONLY.check(url), Err(UrlRefused::NotPublic), "{url}");
         }
     }
 
@@ -221,25 +221,25 @@ mod tests {
         for url in
             ["http://127.0.0.1:1/", "http://10.1.2.3/", "http://[fd00::1]/", "http://localhost/"]
         {
-            assert!(INSIDE.check(url).is_ok(), "{url}");
+            assert!(PRIVATE_ALLOWED.check(url).is_ok(), "{url}");
         }
         for url in ["http://169.254.169.254/", "http://0.0.0.0/", "http://[ff02::1]/"] {
-            assert_eq!(INSIDE.check(url), Err(UrlRefused::NotPublic), "{url}");
+            assert_eq!(PRIVATE_ALLOWED.check(url), Err(UrlRefused::NotPublic), "{url}");
         }
     }
 
     #[tokio::test]
-    async fn a_name_is_checked_by_its_addresses() {
+    async fn host_name_is_checked_by_its_resolved_addresses() {
         // A `Receiver` that the stricter guard did not check, as for any name that resolves to
         // here.
-        let here = INSIDE.check("http://localhost:8123/").unwrap();
-        assert_eq!(OUTSIDE.addresses(&here).await, Err(LookupError::NotPublic));
-        let addresses = INSIDE.addresses(&here).await.unwrap();
+        let here = PRIVATE_ALLOWED.check("http://localhost:8123/").unwrap();
+        assert_eq!(PUBLIC_ONLY.addresses(&here).await, Err(LookupError::NotPublic));
+        let addresses = PRIVATE_ALLOWED.addresses(&here).await.unwrap();
         assert!(
             addresses.iter().all(|a| a.ip().is_loopback() && a.port() == 8123),
             "{addresses:?}"
         );
-        let nowhere = OUTSIDE.check("http://no-such-name.invalid/").unwrap();
-        assert_eq!(OUTSIDE.addresses(&nowhere).await, Err(LookupError::NoAddress));
+        let nowhere = PUBLIC_ONLY.check("http://no-such-name.invalid/").unwrap();
+        assert_eq!(PUBLIC_ONLY.addresses(&nowhere).await, Err(LookupError::NoAddress));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use harness::receiver::{Manner, Receiver};
+use harness::receiver::{Receiver, ReceiverReply};
 use protocol::{TenantId, Timestamp};
 use queue::{TryResult, WebhookState};
 use webhooks::{Guard, Secret, Sender};
@@ -37,7 +37,7 @@ async fn an_outcome_is_sent_once_and_its_signature_verifies() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_delivery_is_retried_until_it_arrives() {
     let rig = Rig::embedded();
-    let receiver = Receiver::start(|nth| Manner::status([500, 302, 404, 200][nth.min(3)]));
+    let receiver = Receiver::start(|nth| ReceiverReply::status([500, 302, 404, 200][nth.min(3)]));
     let _deliverer = rig.deliver();
     let id = rig.ended(&receiver.url("/")).await;
     let report = rig.report_when(id, |report| report.state == WebhookState::Delivered).await;
@@ -57,7 +57,7 @@ async fn a_failed_delivery_is_retried_until_it_arrives() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn status_410_ends_the_delivery() {
-    let (rig, receiver) = (Rig::embedded(), Receiver::start(|_| Manner::status(410)));
+    let (rig, receiver) = (Rig::embedded(), Receiver::start(|_| ReceiverReply::status(410)));
     let _deliverer = rig.deliver();
     let id = rig.ended(&receiver.url("/")).await;
     let report = rig.report_when(id, |report| report.state == WebhookState::GivenUp).await;
@@ -68,7 +68,7 @@ async fn status_410_ends_the_delivery() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_is_given_up_after_the_last_try() {
-    let (rig, receiver) = (Rig::embedded(), Receiver::start(|_| Manner::status(500)));
+    let (rig, receiver) = (Rig::embedded(), Receiver::start(|_| ReceiverReply::status(500)));
     let _deliverer = rig.deliver();
     let id = rig.ended(&receiver.url("/")).await;
     let report = rig.report_when(id, |report| report.state == WebhookState::GivenUp).await;
@@ -77,7 +77,7 @@ async fn a_delivery_is_given_up_after_the_last_try() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_taken_but_not_sent_costs_no_try() {
-    let (rig, receiver) = (Rig::embedded(), Receiver::start(|_| Manner::status(500)));
+    let (rig, receiver) = (Rig::embedded(), Receiver::start(|_| ReceiverReply::status(500)));
     let id = rig.ended(&receiver.url("/")).await;
     for _ in 0..12 {
         // Stands for deliverers that die, or in which the delivery waits too long.
@@ -131,7 +131,7 @@ async fn a_private_address_is_refused_without_naming_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_receiver_delays_only_its_own_tenant() {
     let rig = Rig::embedded();
-    let (slow, quick) = (Receiver::start(|_| Manner::Silence), Receiver::kind());
+    let (slow, quick) = (Receiver::start(|_| ReceiverReply::Silence), Receiver::kind());
     for _ in 0..60 {
         rig.ended(&slow.url("/")).await;
     }
@@ -148,7 +148,7 @@ async fn a_slow_receiver_delays_only_its_own_tenant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_outcomes_at_once_are_all_sent_soon() {
+async fn many_simultaneous_outcomes_are_all_sent_quickly() {
     let (rig, receiver) = (Rig::embedded(), Receiver::kind());
     for _ in 0..200 {
         rig.ended(&receiver.url("/")).await;
@@ -164,7 +164,7 @@ async fn stopping_finishes_tries_in_progress_and_takes_no_more() {
     let rig = Rig::embedded();
     let receiver = Receiver::start(|_| {
         std::thread::sleep(LIMIT / 2);
-        Manner::status(200)
+        ReceiverReply::status(200)
     });
     let id = rig.ended(&receiver.url("/")).await;
     let deliverer = rig.deliver();

@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use harness::receiver::{Manner, Receiver};
+use harness::receiver::{Receiver, ReceiverReply};
 use webhooks::guard::{LookupError, UrlRefused};
 use webhooks::send::Message;
 use webhooks::{Answer, Guard, SendError, Sender};
@@ -54,7 +54,7 @@ async fn redirects_are_not_followed() {
     let target = Receiver::kind();
     for status in [301, 302, 303, 307, 308] {
         let location = format!("location: {}\r\n", target.url("/"));
-        let receiver = Receiver::start(move |_| Manner::Answer(status, location.clone()));
+        let receiver = Receiver::start(move |_| ReceiverReply::Answer(status, location.clone()));
         assert_eq!(send(&receiver.url("/")).await.unwrap().status, status);
     }
     assert!(target.heard().is_empty());
@@ -62,7 +62,7 @@ async fn redirects_are_not_followed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_receiver_times_out() {
-    let receiver = Receiver::start(|_| Manner::Silence);
+    let receiver = Receiver::start(|_| ReceiverReply::Silence);
     let began = Instant::now();
     let error = send(&receiver.url("/")).await.unwrap_err();
     assert_eq!(error, SendError::Late(LIMIT));
@@ -89,7 +89,7 @@ async fn a_receiver_that_sends_its_head_slowly_times_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_body_is_dropped_and_the_status_counts() {
-    let receiver = Receiver::start(|_| Manner::Endless);
+    let receiver = Receiver::start(|_| ReceiverReply::Endless);
     let began = Instant::now();
     assert_eq!(send(&receiver.url("/")).await.unwrap().status, 200);
     assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
@@ -103,14 +103,14 @@ async fn an_endless_body_is_dropped_and_the_status_counts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_head_is_an_error() {
     let head = [b"HTTP/1.1 200 OK\r\nx: ".as_slice(), &vec![b'x'; 1 << 20]].concat();
-    let receiver = Receiver::start(move |_| Manner::Bytes(head.clone()));
+    let receiver = Receiver::start(move |_| ReceiverReply::Bytes(head.clone()));
     assert_eq!(send(&receiver.url("/")).await, Err(SendError::Broken));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_that_is_not_http_is_an_error() {
     for bytes in [&b"SSH-2.0-OpenSSH_9.2\r\n"[..], b"", b"HTTP/1.1 200"] {
-        let receiver = Receiver::start(move |_| Manner::Bytes(bytes.to_vec()));
+        let receiver = Receiver::start(move |_| ReceiverReply::Bytes(bytes.to_vec()));
         assert_eq!(send(&receiver.url("/")).await, Err(SendError::Broken), "{bytes:?}");
     }
     let plain = Receiver::kind();

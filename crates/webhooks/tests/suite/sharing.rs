@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::receiver::{Manner, Receiver};
+use harness::receiver::{Receiver, ReceiverReply};
 use harness::redis::RedisServer;
 use queue::WebhookState;
 
@@ -21,7 +21,7 @@ async fn several_deliverers_share_the_work_and_send_nothing_twice() {
     receiver.wait_for(100, SOON);
     tokio::time::sleep(LIMIT * 4).await;
     for id in &ids {
-        assert_eq!(receiver.heard_of(&id.to_string()).len(), 1, "{id}");
+        assert_eq!(receiver.requests_for(&id.to_string()).len(), 1, "{id}");
     }
     assert_eq!(receiver.heard().len(), 100);
 }
@@ -40,7 +40,9 @@ async fn a_dead_deliverers_work_is_sent_by_another_on_the_embedded_queue() {
 
 async fn kill_one_during_a_try(rig: &Rig) {
     let receiver =
-        Receiver::start(|nth| if nth == 0 { Manner::Silence } else { Manner::status(200) });
+        Receiver::start(
+            |nth| if nth == 0 { ReceiverReply::Silence } else { ReceiverReply::status(200) },
+        );
     let first = rig.deliver();
     let id = rig.ended(&receiver.url("/")).await;
     receiver.wait_for(1, SOON);
@@ -49,7 +51,7 @@ async fn kill_one_during_a_try(rig: &Rig) {
     let _second = rig.deliver();
     let report = rig.report_when(id, |report| report.state == WebhookState::Delivered).await;
     assert_eq!(report.tries.len(), 1, "the dead one recorded nothing: {report:?}");
-    let heard = receiver.heard_of(&id.to_string());
+    let heard = receiver.requests_for(&id.to_string());
     assert_eq!(heard.len(), 2);
     assert_eq!(heard[0].body, heard[1].body);
     let after = heard[1].at - died;

@@ -84,7 +84,7 @@ pub(crate) async fn run(
             biased;
             () = shutdown.cancelled() => break,
             () = draining.cancelled() => break,
-            Some(ended) = keeper.pulls.join_next() => result = keeper.pull_ended(ended),
+            Some(ended) = keeper.pulls.join_next() => result = keeper.handle_ended_pull(ended),
             Some(moved) = keeper.moves.join_next() => keeper.moved(moved),
             _ = looks.tick(), if count > 1 => keeper.look().await,
         }
@@ -198,7 +198,7 @@ impl Keeper<'_> {
     }
 
     /// Handles the end of a pull loop, after which the model has no running tasks.
-    fn pull_ended(
+    fn handle_ended_pull(
         &mut self,
         ended: Result<(usize, Result<(), WorkerError>), JoinError>,
     ) -> Result<(), WorkerError> {

@@ -72,7 +72,7 @@ pub(super) fn next(models: &[View], budget: usize, turn: Duration) -> Step {
         if need <= free {
             return Step::Load(place);
         }
-        if let Some(leaving) = room_for(need - free, models, waiting >= turn) {
+        if let Some(leaving) = models_to_unload(need - free, models, waiting >= turn) {
             return Step::Unload(leaving);
         }
         if waiting >= turn {
@@ -83,7 +83,7 @@ pub(super) fn next(models: &[View], budget: usize, turn: Duration) -> Step {
 }
 
 /// Returns the models to unload to free `missing` bytes, or `None` if that is not possible now.
-fn room_for(missing: usize, models: &[View], even_at_work: bool) -> Option<Vec<usize>> {
+fn models_to_unload(missing: usize, models: &[View], even_at_work: bool) -> Option<Vec<usize>> {
     // (index, has tasks, time since it was loaded or, if idle, since it was last used)
     let mut order: Vec<(usize, bool, Duration)> = models
         .iter()

@@ -26,7 +26,7 @@ fn at_work(need: usize, age: u64) -> View {
 }
 
 #[test]
-fn a_model_is_loaded_when_its_tasks_wait_and_there_is_room() {
+fn model_with_waiting_tasks_is_loaded_if_it_fits() {
     assert_eq!(next(&[out(1), out(1)], 10, TURN), Step::Wait, "nobody wants them");
     assert_eq!(next(&[at_work(4, 1), wanted(6, 0)], 10, TURN), Step::Load(1));
     assert_eq!(next(&[wanted(6, 1), wanted(6, 2)], 10, TURN), Step::Load(1), "the longest wait");
@@ -35,7 +35,7 @@ fn a_model_is_loaded_when_its_tasks_wait_and_there_is_room() {
 }
 
 #[test]
-fn the_least_recently_used_makes_room() {
+fn least_recently_used_model_is_unloaded() {
     let models = [idle(4, 5), idle(4, 50), idle(2, 20), wanted(4, 0)];
     assert_eq!(next(&models, 10, TURN), Step::Unload(vec![1]));
     // Two small models would free enough, but one large model alone does too, so the others stay.
@@ -46,7 +46,7 @@ fn the_least_recently_used_makes_room() {
 }
 
 #[test]
-fn a_model_at_work_goes_when_both_had_their_time() {
+fn busy_model_is_unloaded_after_both_turns() {
     for (age, waiting, expected) in
         [(99, 9, Step::Wait), (9, 99, Step::Wait), (10, 10, Step::Unload(vec![0]))]
     {
@@ -59,7 +59,7 @@ fn a_model_at_work_goes_when_both_had_their_time() {
 }
 
 #[test]
-fn others_are_loaded_past_one_that_waits_only_as_long_as_it_has_its_turn_to_wait_for() {
+fn smaller_models_overtake_a_waiting_one_for_at_most_a_turn() {
     let models = [at_work(8, 1), wanted(9, 5), wanted(2, 1)];
     assert_eq!(next(&models, 10, TURN), Step::Load(2), "room that the first can't use");
     let models = [at_work(8, 1), wanted(9, 10), wanted(2, 1)];
@@ -69,7 +69,7 @@ fn others_are_loaded_past_one_that_waits_only_as_long_as_it_has_its_turn_to_wait
 /// Simulates random sets of models that always have tasks, with random load and task times. Checks
 /// that each model gets its turn again and again, and that memory is never exceeded.
 #[test]
-fn under_any_load_every_model_has_its_turn_and_memory_is_kept() {
+fn every_model_gets_its_turn_within_memory_under_random_load() {
     for seed in 0..200 {
         let mut random = StdRng::seed_from_u64(seed);
         let budget = 100;

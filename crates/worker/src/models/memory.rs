@@ -4,10 +4,10 @@
 use engine::Survey;
 
 /// A model with KV memory for this many tokens (or its whole context, if shorter) has enough.
-const COMFORT: usize = 4096;
+const SUFFICIENT_TOKENS: usize = 4096;
 
 /// KV memory in bytes if the available memory is unknown.
-const MODEST: usize = 1 << 30;
+const DEFAULT_KV_BYTES: usize = 1 << 30;
 
 /// The memory assigned to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(super) struct TooLarge {
 /// If a model does not fit even alone.
 pub(super) fn divide(budget: usize, surveys: &[Survey], set: bool) -> Result<Vec<Share>, TooLarge> {
     let share = |survey: &Survey, bytes: usize| {
-        let bytes = if budget == usize::MAX { MODEST } else { bytes };
+        let bytes = if budget == usize::MAX { DEFAULT_KV_BYTES } else { bytes };
         let tokens = if set { survey.wanted_tokens } else { survey.tokens_within(bytes) };
         Share { tokens, bytes: survey.bytes(tokens) }
     };
@@ -52,7 +52,7 @@ pub(super) fn divide(budget: usize, surveys: &[Survey], set: bool) -> Result<Vec
     let part = left / surveys.len().max(3);
     let together: Vec<Share> = surveys.iter().map(|survey| share(survey, part)).collect();
     let roomy = together.iter().zip(surveys).all(|(share, survey)| {
-        share.tokens >= survey.wanted_tokens.min(survey.context_length).min(COMFORT)
+        share.tokens >= survey.wanted_tokens.min(survey.context_length).min(SUFFICIENT_TOKENS)
     });
     Ok(if roomy { together } else { alone })
 }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_fit_together_stay_together() {
+    fn models_that_fit_together_share_the_memory() {
         let shares = divide(1000 * MIB, &[survey(100), survey(300)], false).unwrap();
         let sum: usize = shares.iter().map(|share| share.bytes).sum();
         assert!(sum <= 1000 * MIB && sum > 790 * MIB, "{shares:?}");
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_do_not_fit_together_get_what_each_gets_alone() {
+    fn models_that_do_not_fit_together_get_the_share_of_one_alone() {
         for two in [[survey(400), survey(700)], [survey(480), survey(500)]] {
             let shares = divide(1000 * MIB, &two, false).unwrap();
             for (share, survey) in shares.iter().zip(&two) {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_fit_alone_is_named() {
+    fn model_that_does_not_fit_alone_is_named() {
         let error = divide(500 * MIB, &[survey(100), survey(600)], false).unwrap_err();
         assert_eq!(error.place, 1);
         assert!(error.needs > 600 * MIB);

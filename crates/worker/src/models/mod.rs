@@ -138,7 +138,7 @@ impl Models {
             turn: settings.model_turn,
             device: String::new(),
         };
-        models.tell_plan();
+        models.log_memory_plan();
         if let Some(first) = models.served.first() {
             let engine = first.load()?;
             models.device = engine.0.info().device.clone();
@@ -157,7 +157,7 @@ impl Models {
         &self.device
     }
 
-    fn tell_plan(&self) {
+    fn log_memory_plan(&self) {
         if self.served.len() < 2 {
             return;
         }

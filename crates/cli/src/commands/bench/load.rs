@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn responses_are_read_whole_however_they_are_split() {
+    fn responses_are_read_completely_in_any_fragmentation() {
         let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
         let id = TaskId::new();

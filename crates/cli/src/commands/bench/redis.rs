@@ -179,7 +179,7 @@ impl Counts {
     /// Returns the number of commands that came over the network: those that no script of the queue
     /// calls.
     pub(super) fn round_trips(&self) -> u64 {
-        const SENT: [&str; 8] = [
+        const NETWORK_COMMANDS: [&str; 8] = [
             "evalsha",
             "evalsha_ro",
             "eval",
@@ -189,7 +189,7 @@ impl Counts {
             "script|load",
             "client|setinfo",
         ];
-        SENT.iter().filter_map(|name| self.0.get(*name)).map(|count| count.0).sum()
+        NETWORK_COMMANDS.iter().filter_map(|name| self.0.get(*name)).map(|count| count.0).sum()
     }
 
     /// Returns the microseconds that Redis spent in scripts.
@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_from_the_network_are_counted_apart_from_those_of_scripts() {
+    fn network_commands_are_counted_separately_from_script_commands() {
         let before = Counts::of("cmdstat_evalsha:calls=1,usec=10,usec_per_call=10.00\r\n");
         let after = Counts::of(
             "# Commandstats\r\ncmdstat_evalsha:calls=3,usec=50,usec_per_call=16.66\r\n\

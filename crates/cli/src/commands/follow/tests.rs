@@ -64,7 +64,7 @@ fn completed(seq: u64, text: &str) -> String {
 }
 
 #[test]
-fn a_cut_stream_goes_on_after_the_last_event_seen() {
+fn interrupted_stream_resumes_after_the_last_event() {
     let first = event(1, "queued", &json!({})) + &token(2, 1, "Hel") + "id: 3\nevent: tok";
     let rest = token(3, 1, "lo") + &completed(4, "Hello");
     let (text, notes, asked) = followed(vec![cut(&first), cut(&rest)]);
@@ -85,7 +85,7 @@ fn a_stream_without_its_end_is_completed_from_the_result() {
 }
 
 #[test]
-fn lost_events_are_made_good_by_the_result() {
+fn lost_events_are_completed_from_the_result() {
     // The middle is missing: the printed text is not a prefix of the answer.
     let (text, notes, _) = followed(vec![cut(&(token(9, 1, "lo") + &completed(10, "Hello")))]);
     assert_eq!(text, "lo\nHello\n");
@@ -96,7 +96,7 @@ fn lost_events_are_made_good_by_the_result() {
 }
 
 #[test]
-fn a_new_attempt_says_to_discard_what_was_printed() {
+fn new_attempt_prints_a_discard_notice() {
     let started = |seq, attempt| event(seq, "started", &json!({ "attempt": attempt }));
     let requeued = event(4, "requeued", &json!({"attempt": 1, "reason": "lost\u{1b}[2J"}));
     let stream = started(2, 1)
@@ -113,7 +113,7 @@ fn a_new_attempt_says_to_discard_what_was_printed() {
 }
 
 #[test]
-fn a_refusal_ends_it_at_once() {
+fn refusal_ends_the_stream_immediately() {
     let (url, _asked) = server(vec![plain("404 Not Found", "{\"detail\":\"no such task\"}")]);
     let error = follow(&Client::of(&url), "t", true, &mut Output::kept()).unwrap_err();
     assert_eq!(error.to_string(), "404 no such task");
@@ -123,7 +123,7 @@ fn a_refusal_ends_it_at_once() {
 }
 
 #[test]
-fn of_an_answer_that_is_told_apart_only_its_text_is_the_answer() {
+fn only_the_text_of_a_split_answer_goes_to_stdout() {
     let told = |seq: u64, text: &str, parts: Value| {
         event(seq, "token", &json!({"attempt": 1, "text": text, "parts": parts}))
     };

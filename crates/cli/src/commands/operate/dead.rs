@@ -143,7 +143,7 @@ fn replay(args: &Replay, output: &mut Output) -> Result<()> {
     if let Some(task_id) = args.task_id {
         let answer = admin.replay(&task_id.to_string())?;
         if args.shown.json {
-            return Ok(output.print_anywhere(&json_text(&answer)?)?);
+            return Ok(output.print_or_note(&json_text(&answer)?)?);
         }
         return Ok(output.accepted(&new_id(&answer)?)?);
     }
@@ -162,7 +162,7 @@ fn replay(args: &Replay, output: &mut Output) -> Result<()> {
             match admin.replay(&task_id) {
                 Ok(answer) => {
                     replayed += 1;
-                    output.print_anywhere(&told(&task_id, &answer, args.shown.json)?)?;
+                    output.print_or_note(&told(&task_id, &answer, args.shown.json)?)?;
                 }
                 // The letter may have been removed by someone else, or the queue may be in trouble;
                 // the others may succeed.

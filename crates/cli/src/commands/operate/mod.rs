@@ -81,7 +81,7 @@ pub(crate) fn set_paused(args: &OneModel, paused: bool, output: &mut Output) -> 
 pub(crate) fn drain(args: &OneWorker, output: &mut Output) -> Result<()> {
     let admin = Admin::new(&args.shown.target)?;
     let overview: Overview = understood("/admin/overview", admin.overview()?)?;
-    let worker = the_one(&overview.workers, &args.worker_id)?;
+    let worker = worker_by_id_prefix(&overview.workers, &args.worker_id)?;
     let answer = admin.drain(&worker.id)?;
     args.shown.print(output, answer, |_| {
         Ok(format!(
@@ -94,7 +94,7 @@ pub(crate) fn drain(args: &OneWorker, output: &mut Output) -> Result<()> {
 }
 
 /// Returns the worker whose id has this prefix.
-fn the_one<'a>(workers: &'a [Worker], given: &str) -> Result<&'a Worker> {
+fn worker_by_id_prefix<'a>(workers: &'a [Worker], given: &str) -> Result<&'a Worker> {
     let given = given.to_ascii_lowercase();
     let begins = |worker: &&Worker| !given.is_empty() && worker.id.starts_with(&given);
     let found: Vec<_> = workers.iter().filter(begins).collect();
@@ -192,19 +192,21 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_known_by_the_beginning_of_its_id() {
+    fn worker_is_found_by_an_id_prefix() {
         let workers = ["5b32de93-0eda", "5b32ffff-1111", "77777777-2222"].map(worker);
-        assert_eq!(the_one(&workers, "7").unwrap().id, "77777777-2222");
-        assert_eq!(the_one(&workers, "5B32D").unwrap().id, "5b32de93-0eda");
-        let error = the_one(&workers, "5b32").unwrap_err().to_string();
+        assert_eq!(worker_by_id_prefix(&workers, "7").unwrap().id, "77777777-2222");
+        assert_eq!(worker_by_id_prefix(&workers, "5B32D").unwrap().id, "5b32de93-0eda");
+        let error = worker_by_id_prefix(&workers, "5b32").unwrap_err().to_string();
         assert!(error.contains("5b32de93-0eda, 5b32ffff-1111"), "{error}");
         for none in ["", "9"] {
-            assert!(the_one(&workers, none).unwrap_err().to_string().contains("no worker"));
+            assert!(
+                worker_by_id_prefix(&workers, none).unwrap_err().to_string().contains("no worker")
+            );
         }
     }
 
     #[test]
-    fn totals_leave_nobody_out() {
+    fn totals_sum_all_queues() {
         let mut overview = Overview { dead_letters: 1, queued_bytes: 2_500, ..Overview::default() };
         overview.queues.resize_with(2, Default::default);
         overview.queues[0].queued.low = 2;

@@ -119,7 +119,7 @@ mod tests {
     use crate::client::admin::Served;
 
     #[test]
-    fn a_queue_is_in_one_state() {
+    fn queue_has_exactly_one_state() {
         let mut shown = Queue { capacity: 2, ..Queue::default() };
         assert_eq!(state(&shown), "idle");
         shown.processing = 1;
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_models_those_that_are_not_in_memory_say_so() {
+    fn unloaded_models_of_a_worker_are_marked() {
         let served = |model: &str, state: &str| Served { model: model.into(), state: state.into() };
         let mut shown = Worker { model: "a".into(), ..Worker::default() };
         assert_eq!(models(&shown), "a");
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_calls_itself_evil_things_steers_nothing() {
+    fn control_characters_in_worker_names_are_escaped() {
         let evil =
             Worker { host: "\u{1b}[2J".into(), id: "\u{7}2345678-9".into(), ..Worker::default() };
         let cells = worker(&evil, 0, Id::Short);

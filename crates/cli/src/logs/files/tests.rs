@@ -32,7 +32,7 @@ fn texts(entries: &VecDeque<Entry>) -> Vec<&str> {
 }
 
 #[test]
-fn days_are_in_order_and_nothing_else_is_one() {
+fn log_files_are_ordered_by_day_and_others_ignored() {
     let folder = Folder::new();
     assert!(days(&folder.0.path().join("none"), Log::App).unwrap().is_empty());
     folder.add("app.log", "plain\n");
@@ -47,7 +47,7 @@ fn days_are_in_order_and_nothing_else_is_one() {
 }
 
 #[test]
-fn the_last_lines_of_a_long_file() {
+fn last_lines_of_a_long_file_are_read() {
     let folder = Folder::new();
     let lines: Vec<String> = (0..40_000).map(|n| format!("line {n} of many")).collect();
     folder.add("app.2025-11-21.log", &(lines.join("\n") + "\nunfinished"));
@@ -64,7 +64,7 @@ fn the_last_lines_of_a_long_file() {
 }
 
 #[test]
-fn an_endless_line_is_cut_and_bytes_that_are_no_text_are_shown() {
+fn long_lines_are_truncated_and_invalid_utf_8_is_replaced() {
     let folder = Folder::new();
     folder.add("app.2025-11-21.log", &("x".repeat(3 * MAX_LINE) + "\nnext\n"));
     let path = &folder.days()[0].path;
@@ -79,7 +79,7 @@ fn an_endless_line_is_cut_and_bytes_that_are_no_text_are_shown() {
 }
 
 #[test]
-fn following_goes_on_across_midnight() {
+fn following_continues_across_midnight() {
     let folder = Folder::new();
     folder.add("app.2025-11-21.log", "old\n");
     let day = folder.days()[0].clone();
@@ -108,7 +108,7 @@ fn following_goes_on_across_midnight() {
 }
 
 #[test]
-fn following_waits_for_a_file_and_survives_a_cut() {
+fn following_waits_for_a_file_and_survives_truncation() {
     let folder = Folder::new();
     let mut follower = folder.follow(None);
     assert!(follower.waits() && follower.poll().unwrap().is_empty());
@@ -119,7 +119,7 @@ fn following_waits_for_a_file_and_survives_a_cut() {
 }
 
 #[test]
-fn following_goes_on_through_a_rotation() {
+fn following_continues_through_a_rotation() {
     let polls = |follower: &mut Follower| -> Vec<String> {
         (0..4).flat_map(|_| follower.poll().unwrap()).collect()
     };
@@ -153,7 +153,7 @@ fn following_goes_on_through_a_rotation() {
 }
 
 #[test]
-fn following_tells_no_line_twice_when_an_unfinished_one_is_taken_back() {
+fn following_prints_no_line_twice_after_a_partial_line_is_removed() {
     let folder = Folder::new();
     let today = "app.2025-11-21.log";
     folder.add(today, "one\ntw");

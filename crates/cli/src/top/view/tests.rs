@@ -73,7 +73,7 @@ fn lines(buffer: &Buffer) -> Vec<String> {
 }
 
 #[test]
-fn everything_is_on_a_wide_screen() {
+fn wide_screen_shows_everything() {
     let now = Instant::now();
     let screen = lines(&drawn(&watched(now), 140, 24, true, now));
     let shown = screen.join("\n");
@@ -145,7 +145,7 @@ fn an_unreachable_gateway_is_shown_and_the_last_overview_stays() {
 }
 
 #[test]
-fn questions_and_notices_are_shown() {
+fn dialogs_and_notices_are_shown() {
     let now = Instant::now();
     let mut state = watched(now);
     state.dialog = Dialog::Confirm(Order::Pause { model: "demo".into() });
@@ -157,7 +157,7 @@ fn questions_and_notices_are_shown() {
     );
     state.take(Report::Failed("404 no such worker".into()), now);
     assert_eq!(lines(&drawn(&state, 100, 24, true, now))[23], "404 no such worker");
-    state.forget_old_notice(now + Duration::from_secs(60));
+    state.clear_old_notice(now + Duration::from_secs(60));
     assert!(lines(&drawn(&state, 100, 24, true, now))[23].starts_with("q quit"));
 }
 

@@ -5,7 +5,7 @@ use crate::batch::{ForwardBatch, Logits};
 use crate::kv::{KvPool, KvType, PageAllocator};
 
 /// Computes attention by its formula in f64, one score after the other.
-fn by_formula(
+fn reference_attention(
     q: &[f32],
     heads: usize,
     keys: &[Vec<f32>],
@@ -52,7 +52,7 @@ fn by_formula(
 
 /// Several sequences, chunks and single tokens, in pages whose other slots are NaN.
 #[test]
-fn attention_over_pages_matches_the_formula() {
+fn paged_attention_matches_the_formula() {
     let mut random = StdRng::seed_from_u64(5);
     for (heads, kv_heads, head_dim) in
         [(4, 2, 16), (2, 2, 32), (14, 2, 64), (16, 8, 128), (3, 1, 8), (2, 1, 6), (5, 1, 48)]
@@ -89,7 +89,7 @@ fn attention_over_pages_matches_the_formula() {
                 tables.push(table);
             }
             let q = draw(batch.tokens.len() * heads * head_dim);
-            let expected = by_formula(&q, heads, &keys, &values, shape, &batch);
+            let expected = reference_attention(&q, heads, &keys, &values, shape, &batch);
             let check = |out: &[f32], what: &str| {
                 for (index, (a, b)) in out.iter().zip(&expected).enumerate() {
                     assert!((a - b).abs() < 1e-5, "{what} {shape:?} {heads} at {index}: {a}, {b}");
@@ -150,7 +150,7 @@ fn on_level(level: Level, kv_type: KvType, q: &[f32], keys: &[f32], values: &[f3
 }
 
 #[test]
-fn every_level_agrees_with_the_twin_on_extremes() {
+fn every_simd_level_matches_the_scalar_twin_on_extreme_values() {
     let (subnormal, large) = (f32::from_bits(1), 2f32.powi(100));
     let cases = [0.0, -0.0, subnormal, f32::MIN_POSITIVE, 1e4, -1e4, 6e4, large, f32::MAX];
     let broken = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN];

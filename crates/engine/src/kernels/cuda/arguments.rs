@@ -240,7 +240,7 @@ kernels! {
         outputs: i32,
         stride: i32,
     }
-    Likeliest as likeliest {
+    Argmax as likeliest {
         logits: Pointer<'a, f32>,
         places: Pointer<'a, u32>,
         width: i32,

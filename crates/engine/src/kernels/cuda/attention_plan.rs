@@ -5,7 +5,7 @@ use crate::layout::{KvShape, PAGE_TOKENS, Spans};
 
 /// The fewest pages per block when a tile is split. With fewer, combining would cost as much as it
 /// saves.
-const FEWEST_PAGES: usize = 4;
+const MIN_PAGES_PER_BLOCK: usize = 4;
 /// The part of an item that writes its result directly: `NO_PART` in attention.cu.
 const NO_PART: u32 = u32::MAX;
 
@@ -81,7 +81,7 @@ impl Pass {
         let wanted = (blocks / tiles.len()).max(1);
         for tile in tiles {
             let pages = (tile.position + tile.tokens).div_ceil(PAGE_TOKENS);
-            let splits = (pages / FEWEST_PAGES).clamp(1, wanted);
+            let splits = (pages / MIN_PAGES_PER_BLOCK).clamp(1, wanted);
             let each = pages.div_ceil(splits);
             let first_part = pass.parts;
             for begin in (0..pages).step_by(each) {

@@ -2,8 +2,8 @@
 //! tests, which run the same launches on the CPU, share them.
 
 use super::arguments::{
-    AddBias, AddRmsNorm, Argument, Attend, ChooseExperts, JoinParts, Kernel, Likeliest,
-    LowRankExpand, LowRankShrink, MixExperts, NormAndTurn, OpenGate, RmsNorm, Swiglu, WritePages,
+    AddBias, AddRmsNorm, Argmax, Argument, Attend, ChooseExperts, JoinParts, Kernel, LowRankExpand,
+    LowRankShrink, MixExperts, NormAndTurn, OpenGate, RmsNorm, Swiglu, WritePages,
 };
 use super::low_rank_plan::TILE;
 use crate::layout::{KvType, PAGE_TOKENS};
@@ -59,7 +59,7 @@ impl Launch {
     }
 
     /// A launch with one thread per number of `rows` rows, in which a block lies within one row.
-    fn each_of_rows<K: Kernel>(kernel: &K, rows: usize, width: i32) -> Self {
+    fn per_element_of_rows<K: Kernel>(kernel: &K, rows: usize, width: i32) -> Self {
         Self::new(kernel, (rows, (width as usize).div_ceil(THREADS)), THREADS, 0)
     }
 }
@@ -110,14 +110,14 @@ impl ChooseExperts<'_> {
 impl MixExperts<'_> {
     /// Launches one thread per number of each token.
     pub(crate) fn launch(&self, tokens: usize) -> Launch {
-        Launch::each_of_rows(self, tokens, self.width)
+        Launch::per_element_of_rows(self, tokens, self.width)
     }
 }
 
 impl OpenGate<'_> {
     /// Launches one thread per number of each row.
     pub(crate) fn launch(&self, rows: usize) -> Launch {
-        Launch::each_of_rows(self, rows, self.width)
+        Launch::per_element_of_rows(self, rows, self.width)
     }
 }
 
@@ -169,7 +169,7 @@ impl LowRankExpand<'_> {
     }
 }
 
-impl Likeliest<'_> {
+impl Argmax<'_> {
     /// Launches one block per row.
     pub(crate) fn launch(&self, rows: usize) -> Launch {
         const WARPS: usize = 32;
@@ -189,7 +189,7 @@ fn attention_variant(kv_type: KvType, head_dim: usize, rows: usize) -> String {
 }
 
 /// Returns the tile sizes, in rows, of a page type.
-fn sizes_of_tiles(kv_type: KvType) -> &'static [usize] {
+fn tile_sizes(kv_type: KvType) -> &'static [usize] {
     match kv_type {
         // Larger ones do not fit into 48 KiB of shared memory.
         KvType::F32 => &TILE_ROWS[..3],
@@ -199,7 +199,7 @@ fn sizes_of_tiles(kv_type: KvType) -> &'static [usize] {
 
 /// Returns the smallest tile size that holds `rows`, or the largest one.
 pub(super) fn tile_rows(kv_type: KvType, rows: usize) -> usize {
-    let sizes = sizes_of_tiles(kv_type);
+    let sizes = tile_sizes(kv_type);
     let fitting = sizes.iter().find(|size| **size >= rows);
     *fitting.unwrap_or(&sizes[sizes.len() - 1])
 }
@@ -212,7 +212,7 @@ pub(super) fn variants(name: &str) -> Vec<String> {
         KINDS.map(|kv_type| kind(kv_type).to_owned()).to_vec()
     } else if name == Attend::NAME {
         let of = |kv_type, dim| {
-            let rows = sizes_of_tiles(kv_type).iter();
+            let rows = tile_sizes(kv_type).iter();
             rows.map(move |rows| attention_variant(kv_type, dim, *rows))
         };
         let all = KINDS.into_iter().flat_map(|kv_type| HEAD_DIMS.map(|dim| (kv_type, dim)));

@@ -1,6 +1,6 @@
 //! Which rows of a step have which adapter, and the layout of adapters' matrices on the device.
 
-use crate::kernels::low_rank::{LowRank, MOST_RANK};
+use crate::kernels::low_rank::{LowRank, MAX_RANK};
 
 /// The most rows of a tile, as in low_rank.cu.
 pub(super) const TILE: usize = 8;
@@ -36,7 +36,7 @@ pub(super) struct PackedDeltas {
     /// A `Delta` of low_rank.cu per adapter.
     pub(super) table: Vec<[u32; 4]>,
     /// The largest rank.
-    pub(super) most_rank: usize,
+    pub(super) max_rank: usize,
     /// The number of inputs of the projection.
     pub(super) inputs: usize,
     /// The number of outputs of the projection.
@@ -58,8 +58,8 @@ impl PackedDeltas {
                 packed.table.push([0; 4]);
                 continue;
             };
-            assert!((1..=MOST_RANK).contains(&rank), "no such rank");
-            if packed.most_rank == 0 {
+            assert!((1..=MAX_RANK).contains(&rank), "no such rank");
+            if packed.max_rank == 0 {
                 (packed.inputs, packed.outputs) = (a.len() / rank, b.len() / rank);
             }
             let expected = [rank * packed.inputs, rank * packed.outputs];
@@ -73,8 +73,8 @@ impl PackedDeltas {
             };
             let [a, b] = [append(a)?, append(b)?];
             packed.table.push([a, b, rank as u32, scale.to_bits()]);
-            packed.most_rank = packed.most_rank.max(rank);
+            packed.max_rank = packed.max_rank.max(rank);
         }
-        Ok((packed.most_rank > 0).then_some(packed))
+        Ok((packed.max_rank > 0).then_some(packed))
     }
 }

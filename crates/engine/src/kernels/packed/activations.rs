@@ -20,7 +20,7 @@ use crate::kernels::parallel::{SharedOut, for_pieces};
 pub(super) const BLOCK: usize = 32;
 
 /// Columns of the widest tile: with their integer and f32 sums, they fill the registers.
-pub(super) const WIDEST: usize = 8;
+pub(super) const MAX_TILE_WIDTH: usize = 8;
 
 /// A block of `C` columns.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +50,7 @@ impl Activations {
         assert!(inputs > 0 && inputs.is_multiple_of(BLOCK) && x.len().is_multiple_of(inputs));
         self.rows = x.len() / inputs;
         self.blocks = inputs / BLOCK;
-        let tile_len = WIDEST * self.blocks * BLOCK_WORDS;
+        let tile_len = MAX_TILE_WIDTH * self.blocks * BLOCK_WORDS;
         // Never shrunk. Words beyond the last tile's columns keep old values and are not read.
         let len = self.tiles() * tile_len;
         if self.words.len() < len {
@@ -58,9 +58,10 @@ impl Activations {
         }
         let level = Level::best();
         let shared = SharedOut::new(&mut self.words[..len]);
-        for_pieces(self.rows.div_ceil(WIDEST), x.len() * 2, |tiles| {
-            for (tile, x) in
-                tiles.clone().zip(x[tiles.start * WIDEST * inputs..].chunks(WIDEST * inputs))
+        for_pieces(self.rows.div_ceil(MAX_TILE_WIDTH), x.len() * 2, |tiles| {
+            for (tile, x) in tiles
+                .clone()
+                .zip(x[tiles.start * MAX_TILE_WIDTH * inputs..].chunks(MAX_TILE_WIDTH * inputs))
             {
                 // SAFETY: each tile is written by one thread.
                 let words = unsafe { shared.part(tile * tile_len..(tile + 1) * tile_len) };
@@ -81,18 +82,18 @@ impl Activations {
 
     /// The number of tiles.
     pub(super) fn tiles(&self) -> usize {
-        self.rows.div_ceil(WIDEST)
+        self.rows.div_ceil(MAX_TILE_WIDTH)
     }
 
     /// The number of rows in a tile.
     pub(super) fn rows_of(&self, tile: usize) -> usize {
-        (self.rows - tile * WIDEST).min(WIDEST)
+        (self.rows - tile * MAX_TILE_WIDTH).min(MAX_TILE_WIDTH)
     }
 
-    /// Returns one tile. Panics unless `C` is `width_of(self.rows_of(tile))`.
+    /// Returns one tile. Panics unless `C` is `tile_width(self.rows_of(tile))`.
     pub(super) fn tile<const C: usize>(&self, tile: usize) -> &[TileBlock<C>] {
-        assert!(width_of(self.rows_of(tile)) == C, "a tile of another width");
-        let start = tile * WIDEST * self.blocks * BLOCK_WORDS;
+        assert!(tile_width(self.rows_of(tile)) == C, "a tile of another width");
+        let start = tile * MAX_TILE_WIDTH * self.blocks * BLOCK_WORDS;
         let words = &self.words[start..start + C * self.blocks * BLOCK_WORDS];
         // SAFETY: a `TileBlock` is words without padding, valid with any bits and aligned like
         // them; the slice holds `blocks` of them.
@@ -102,7 +103,7 @@ impl Activations {
 
 /// Returns the width of a tile of `rows` rows. The columns beyond `rows` are zero and their
 /// products are not used.
-pub(super) fn width_of(rows: usize) -> usize {
+pub(super) fn tile_width(rows: usize) -> usize {
     rows.next_power_of_two()
 }
 
@@ -136,7 +137,7 @@ fn quantize_rows(
     words: &mut [u32],
     quantize: impl Fn(&[f32; BLOCK]) -> [u32; BLOCK_WORDS],
 ) {
-    let width = width_of(x.len() / inputs);
+    let width = tile_width(x.len() / inputs);
     let blocks = inputs / BLOCK;
     for column in 0..width {
         let row = x.get(column * inputs..(column + 1) * inputs).map(|row| row.as_chunks().0);
@@ -227,9 +228,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_level_quantizes_to_the_same_bits() {
+    fn every_simd_level_quantizes_to_the_same_bits() {
         let inputs = 96;
-        for rows in 1..=WIDEST {
+        for rows in 1..=MAX_TILE_WIDTH {
             let mut x: Vec<f32> = (0..rows * inputs)
                 .map(|n| ((n * 7919 % 1009) as f32 / 504.5 - 1.0).powi(5) * 30.0)
                 .collect();
@@ -238,7 +239,7 @@ mod tests {
             x[32..64].fill(-0.0);
             x[64..96].fill(1e-38);
             x[70] = f32::MAX / 200.0;
-            let len = width_of(rows) * inputs / BLOCK * BLOCK_WORDS;
+            let len = tile_width(rows) * inputs / BLOCK * BLOCK_WORDS;
             let mut twin = vec![7; len];
             quantize_tile(Level::Portable, &x, inputs, &mut twin);
             for level in Level::available() {
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_times_scale_are_within_half_a_step() {
+    fn quantization_error_is_at_most_half_a_step() {
         let x: [f32; BLOCK] = std::array::from_fn(|n| ((n as f32) * 1.7).sin() * n as f32);
         let words = quantize_block(&x);
         let scale = f32::from_bits(words[8]);

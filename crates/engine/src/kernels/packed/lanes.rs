@@ -195,7 +195,7 @@ unsafe impl Sixteen for Avx512Vnni {
 
 /// Implements [`Sixteen`] with two registers of 256 bits, for AVX-VNNI and AVX2.
 #[cfg(target_arch = "x86_64")]
-macro_rules! two_halves {
+macro_rules! two_register_lanes {
     ($name:ident, $dot:expr, $dot_wide:expr) => {
         // SAFETY: called only where the instructions are available (see the trait); loads and
         // stores are unaligned ones.
@@ -307,14 +307,14 @@ macro_rules! two_halves {
 pub(super) struct AvxVnni;
 
 #[cfg(target_arch = "x86_64")]
-two_halves!(AvxVnni, _mm256_dpbusd_avx_epi32, _mm256_dpbusd_avx_epi32);
+two_register_lanes!(AvxVnni, _mm256_dpbusd_avx_epi32, _mm256_dpbusd_avx_epi32);
 
 /// AVX2 with FMA and F16C.
 #[cfg(target_arch = "x86_64")]
 pub(super) struct Avx2;
 
 #[cfg(target_arch = "x86_64")]
-two_halves!(Avx2, dot_by_pairs, dot_by_nibbles);
+two_register_lanes!(Avx2, dot_by_pairs, dot_by_nibbles);
 
 /// Multiplies bytes and adds pairs as i16 (127 · 127 · 2 fits), then pairs of these as i32.
 #[cfg(target_arch = "x86_64")]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::activations::{Activations, WIDEST, width_of};
+use super::activations::{Activations, MAX_TILE_WIDTH, tile_width};
 use super::format::{Format, panel_times_tile};
 use super::lanes::{self, Sixteen};
 use super::level::Level;
@@ -37,7 +37,7 @@ pub(super) fn multiply_on<const N: usize>(
     }
     let outs = outs.map(SharedOut::new);
     let panels = weights.iter().map(|weight| weight.num_panels()).sum::<usize>();
-    let strip = (STRIP_BYTES / (WIDEST * x.inputs())).max(1);
+    let strip = (STRIP_BYTES / (MAX_TILE_WIDTH * x.inputs())).max(1);
     let strips = x.tiles().div_ceil(strip);
     let cost = panels * PANEL_ROWS * x.inputs() * x.rows() / PER_OPERATION;
     // All panels of all weights with the first strip, then with the second, and so on.
@@ -73,11 +73,11 @@ unsafe fn multiply_tiles<F: Format, S: Sixteen>(
     for tile in tiles {
         // SAFETY: see above.
         unsafe {
-            match width_of(x.rows_of(tile)) {
+            match tile_width(x.rows_of(tile)) {
                 1 => multiply_tile::<F, S, 1>(weight, panel, x, tile, out),
                 2 => multiply_tile::<F, S, 2>(weight, panel, x, tile, out),
                 4 => multiply_tile::<F, S, 4>(weight, panel, x, tile, out),
-                _ => multiply_tile::<F, S, WIDEST>(weight, panel, x, tile, out),
+                _ => multiply_tile::<F, S, MAX_TILE_WIDTH>(weight, panel, x, tile, out),
             }
         }
     }
@@ -100,7 +100,7 @@ unsafe fn multiply_tile<F: Format, S: Sixteen, const C: usize>(
     let column = panel * PANEL_ROWS;
     let columns = PANEL_ROWS.min(weight.outputs() - column);
     for (row, products) in products.into_iter().take(x.rows_of(tile)).enumerate() {
-        let start = (tile * WIDEST + row) * weight.outputs() + column;
+        let start = (tile * MAX_TILE_WIDTH + row) * weight.outputs() + column;
         // SAFETY: no other thread accesses these numbers, and the caller has the instructions.
         unsafe {
             let out = out.part(start..start + columns);

@@ -61,7 +61,7 @@ fn bits(numbers: &[f32]) -> Vec<u32> {
 /// Integer sums are exact, and all levels round the same f32 sums in the same order, so results are
 /// equal bit for bit.
 #[test]
-fn every_level_computes_the_same_bits() {
+fn every_simd_level_computes_the_same_bits() {
     let random = &mut StdRng::seed_from_u64(1);
     for (dtype, _, block, _) in FORMATS {
         for (outputs, inputs, rows) in
@@ -81,7 +81,7 @@ fn every_level_computes_the_same_bits() {
 }
 
 #[test]
-fn every_level_computes_the_same_bits_for_extremes() {
+fn every_simd_level_computes_the_same_bits_for_extreme_values() {
     let random = &mut StdRng::seed_from_u64(2);
     let scales =
         [f16::ZERO, f16::from_bits(1), f16::from_bits(0x3ff), f16::MAX, f16::MIN, f16::NEG_ZERO];
@@ -272,7 +272,7 @@ fn rates() {
 /// As [`rates`], on all threads, with weights that are read from memory.
 #[test]
 #[ignore = "measures"]
-fn rates_from_memory() {
+fn measure_multi_thread_product_rates_from_memory() {
     let random = &mut StdRng::seed_from_u64(7);
     let (outputs, inputs) = (98_304, 1024);
     for (dtype, ..) in FORMATS {

@@ -7,7 +7,7 @@ fn key(n: u32) -> PageKey {
 }
 
 #[test]
-fn pages_are_reserved_all_or_none_and_freed() {
+fn page_reservation_is_all_or_nothing_and_drop_frees_the_pages() {
     let allocator = PageAllocator::new(4);
     let first = allocator.reserve(PAGE_TOKENS + 1).unwrap();
     assert_eq!(first.pages(), [0, 1]);
@@ -23,7 +23,7 @@ fn pages_are_reserved_all_or_none_and_freed() {
 }
 
 #[test]
-fn a_registered_page_is_found_while_held_and_after() {
+fn registered_pages_are_found_while_in_use_and_after_release() {
     let allocator = PageAllocator::new(3);
     let mut first = allocator.reserve(PAGE_TOKENS).unwrap();
     let page = first.pages()[0];
@@ -41,7 +41,7 @@ fn a_registered_page_is_found_while_held_and_after() {
 }
 
 #[test]
-fn the_least_recently_held_page_is_reused_first_and_tails_before_heads() {
+fn cached_pages_are_evicted_least_recently_used_and_tail_first() {
     let allocator = PageAllocator::new(4);
     let mut old = allocator.reserve(2 * PAGE_TOKENS).unwrap();
     let mut new = allocator.reserve(2 * PAGE_TOKENS).unwrap();
@@ -61,7 +61,7 @@ fn the_least_recently_held_page_is_reused_first_and_tails_before_heads() {
 }
 
 #[test]
-fn one_of_two_equal_pages_is_registered_and_forgotten_pages_are_not_found() {
+fn duplicate_pages_are_registered_once_and_forgotten_pages_are_not_found() {
     let allocator = PageAllocator::new(2);
     let (mut first, mut second) = (allocator.reserve(1).unwrap(), allocator.reserve(1).unwrap());
     first.keep(0, key(1));
@@ -77,7 +77,7 @@ fn one_of_two_equal_pages_is_registered_and_forgotten_pages_are_not_found() {
 /// In random use a page is either held or free, its holders are counted correctly, and a page that
 /// is found still has the contents registered under its key.
 #[test]
-fn no_page_is_lost_or_reused_while_held() {
+fn no_page_leaks_or_is_reused_while_in_use() {
     let mut random = rand::rngs::StdRng::seed_from_u64(3);
     let allocator = PageAllocator::new(50);
     let mut held: Vec<BlockTable> = Vec::new();

@@ -148,7 +148,7 @@ fn cancelling_fifty_of_a_hundred_frees_their_pages_within_one_step() {
 
 /// A prompt of 2 tokens beside one of 16,000, then 14 more of them, which decode beside it.
 #[test]
-fn short_prompts_beside_a_long_one_get_their_first_tokens_within_three_steps() {
+fn short_prompts_beside_a_long_one_start_within_three_steps() {
     const LONG: usize = 16_000;
     let mut rig = Rig::new(fixture("qwen3-q8_0.gguf"), 16, 1_000).stepping(512, 16);
     let cancel = CancelFlag::default();
@@ -173,7 +173,7 @@ fn short_prompts_beside_a_long_one_get_their_first_tokens_within_three_steps() {
 /// every 32 of them; apart from that only a few lists that double as answers grow, and keys of full
 /// pages.
 #[test]
-fn a_step_of_a_running_batch_allocates_nothing_but_the_text() {
+fn decode_steps_allocate_only_the_text() {
     const SEQUENCES: u64 = 16;
     const ROUNDS: usize = 2 * PAGE_TOKENS;
     let folder = tempfile::tempdir().unwrap();
@@ -195,7 +195,7 @@ fn a_step_of_a_running_batch_allocates_nothing_but_the_text() {
         let all = measure(|| rig.rounds(ROUNDS)).count_total;
         // Greedy and without other options: no row of logits was copied to the host.
         let batch = &rig.compute.batch;
-        assert_eq!((batch.logit_rows.len(), batch.likeliest_rows.len()), (0, SEQUENCES as usize));
+        assert_eq!((batch.logit_rows.len(), batch.argmax_rows.len()), (0, SEQUENCES as usize));
 
         // The allocations for the same text alone.
         let mut text = 0;

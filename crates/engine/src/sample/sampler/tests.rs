@@ -24,13 +24,13 @@ fn softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
 }
 
 #[test]
-fn zero_temperature_takes_the_first_of_the_likeliest_tokens() {
+fn zero_temperature_samples_the_first_of_equal_argmax_tokens() {
     let mut sampler = Sampler::new(&sampling(0.0, None, 1.0, 1), &[]);
     assert_eq!(sampler.sample(&mut [1.0, 3.0, 2.0, 3.0], None), Some(1));
 }
 
 #[test]
-fn shares_follow_the_temperature() {
+fn sampled_frequencies_match_the_softmax_at_each_temperature() {
     let logits = [0.0, 1.0, 2.0, 0.5];
     for temperature in [0.5, 1.0, 2.0] {
         let drawn = shares(&sampling(temperature, None, 1.0, 7), &logits, 50_000);
@@ -71,7 +71,7 @@ fn top_k_and_top_p_cut_the_tail() {
 }
 
 #[test]
-fn the_same_seed_draws_the_same() {
+fn equal_seeds_sample_equal_tokens() {
     let logits: Vec<f32> = (0..500).map(|n| (n as f32 * 0.7).sin()).collect();
     let draw = |seed| {
         let mut sampler = Sampler::new(&sampling(0.9, Some(100), 0.95, seed), &[]);
@@ -85,7 +85,7 @@ fn the_same_seed_draws_the_same() {
 const PINNED: [u32; 4] = [2, 217, 415, 74];
 
 #[test]
-fn not_a_number_is_never_drawn() {
+fn nan_logits_are_never_sampled() {
     let logits = [f32::NAN, 1.0, f32::NEG_INFINITY, f32::INFINITY];
     for temperature in [0.0, 1.0] {
         let mut sampler = Sampler::new(&sampling(temperature, None, 0.9, 1), &[]);
@@ -135,7 +135,7 @@ fn naive(sampling: &Sampling, prompt: &[u32], answer: &[u32], logits: &[f32]) ->
 }
 
 #[test]
-fn min_p_keeps_tokens_above_its_share_of_the_likeliest() {
+fn min_p_keeps_tokens_above_its_fraction_of_the_top_probability() {
     let logits = [0.0, 3.0, 2.0, 0.5, -4.0, 2.9];
     for (min_p, temperature, top_k, top_p) in [
         (0.3, 1.0, None, 1.0),
@@ -196,7 +196,7 @@ fn penalties_and_bias_follow_the_formulas() {
 
 /// Whole greedy answers: the formulas count tokens anew for each step, the sampler keeps its counts.
 #[test]
-fn a_greedy_answer_takes_the_likeliest_after_penalties() {
+fn greedy_sampling_takes_the_argmax_of_penalized_logits() {
     let base = Sampling::greedy();
     let mut seen = std::collections::HashSet::new();
     for one in [

@@ -42,7 +42,7 @@ fn call(name: &str, arguments: Value) -> Part {
 }
 
 #[test]
-fn reasoning_text_and_calls_are_told_apart() {
+fn reasoning_text_and_tool_calls_are_split() {
     let text = "<think>\nHm, 1 < 2.\n</think>\n\nI look.\n<tool_call>\n{\"name\": \"f\", \
                 \"arguments\": {\"a\": [1]}}\n</tool_call>\n<tool_call>{\"name\":\"g\"}</tool_call>";
     let expected = [
@@ -55,7 +55,7 @@ fn reasoning_text_and_calls_are_told_apart() {
 }
 
 #[test]
-fn an_answer_without_tags_is_told_as_it_came() {
+fn an_answer_without_tags_is_returned_unchanged() {
     for text in ["", " ", "a", "  a <b> \n\n c\n", "<", "<tool", "x</think>y", "1<2<<3"] {
         let expected = if text.is_empty() { vec![] } else { vec![content(text)] };
         assert_eq!(whole(ALL, text), expected, "{text:?}");
@@ -68,7 +68,7 @@ fn an_answer_without_tags_is_told_as_it_came() {
 }
 
 #[test]
-fn an_answer_may_begin_within_reasoning_and_end_there() {
+fn an_answer_can_begin_and_end_inside_reasoning() {
     let format = AnswerFormat { begins_in_reasoning: true, ..ALL };
     assert_eq!(whole(format, "\nhm\n</think>\n\nyes"), [reasoning("hm"), content("yes")]);
     assert_eq!(whole(format, "hm <tool_call> no"), [reasoning("hm <tool_call> no")]);
@@ -76,7 +76,7 @@ fn an_answer_may_begin_within_reasoning_and_end_there() {
 }
 
 #[test]
-fn malformed_calls_are_told_with_what_is_wrong() {
+fn malformed_tool_calls_are_returned_with_the_error() {
     for (raw, problem) in [
         ("{\"name\": \"f\", \"arguments\": {\"a\": 1}", "JSON"),
         ("[1]", "object"),
@@ -100,7 +100,7 @@ fn malformed_calls_are_told_with_what_is_wrong() {
 }
 
 #[test]
-fn a_tag_within_a_string_ends_no_call() {
+fn a_closing_tag_inside_a_json_string_does_not_end_the_call() {
     for (raw, argument) in [
         (r#"{"name": "f", "arguments": {"a": "x</tool_call>y"}}"#, "x</tool_call>y"),
         (r#"{"name": "f", "arguments": {"a": "\"</tool_call>"}}"#, "\"</tool_call>"),
@@ -122,7 +122,7 @@ fn a_tag_within_a_string_ends_no_call() {
 }
 
 #[test]
-fn a_quote_that_nothing_closes_takes_no_more_than_its_call() {
+fn an_unclosed_quote_does_not_swallow_text_after_its_call() {
     for raw in [
         r#"{"name": "f}"#,
         r#"{"name": "f, "arguments": {}}"#,
@@ -150,7 +150,7 @@ fn a_quote_that_nothing_closes_takes_no_more_than_its_call() {
 }
 
 #[test]
-fn near_misses_are_read_right() {
+fn nearly_valid_tool_calls_are_repaired() {
     let arguments = json!({"code": "a\n\tb", "n": 1});
     for raw in [
         "{\"name\": \"f\", \"arguments\": {\"code\": \"a\n\tb\", \"n\": 1}}",
@@ -165,7 +165,7 @@ fn near_misses_are_read_right() {
 }
 
 #[test]
-fn what_would_lose_arguments_is_told() {
+fn tool_calls_whose_repair_would_lose_arguments_are_malformed() {
     for (raw, problem) in [
         (r#"{"name": "f", "args": {"a": 1}}"#, "args"),
         (r#"{"name": "f", "arguments": {"a": 1}, "parameters": {"a": 2}}"#, "not both"),
@@ -185,7 +185,7 @@ fn what_would_lose_arguments_is_told() {
 }
 
 #[test]
-fn numbers_of_arguments_travel_as_written() {
+fn argument_numbers_keep_every_digit() {
     for number in [
         "9007199254740993",
         "18446744073709551616",
@@ -204,7 +204,7 @@ fn numbers_of_arguments_travel_as_written() {
 }
 
 #[test]
-fn how_an_answer_is_cut_makes_no_difference() {
+fn parsed_parts_do_not_depend_on_chunk_boundaries() {
     let mut random = StdRng::seed_from_u64(11);
     let parts = [
         THINK,

@@ -13,7 +13,7 @@ use super::python::{self, JsonStyle};
 /// The message that a template passed to `raise_exception`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Raised(pub(super) String);
+pub(super) struct TemplateException(pub(super) String);
 
 pub(super) fn install(environment: &mut Environment<'static>) {
     environment.set_unknown_method_callback(method);
@@ -26,7 +26,7 @@ pub(super) fn install(environment: &mut Environment<'static>) {
     environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
         let error = Error::new(ErrorKind::InvalidOperation, message.clone());
-        Err(error.with_source(Raised(message)))
+        Err(error.with_source(TemplateException(message)))
     });
     environment.add_function("strftime_now", |format: &str| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -187,7 +187,7 @@ mod tests {
 
     // Expected texts are what CPython prints for these times in UTC.
     #[test]
-    fn prints_times_like_python() {
+    fn strftime_formats_times_like_python() {
         let format = "%Y-%m-%d %H:%M:%S|%d %b %Y|%A, %B %-d|%I:%M %p|%a %y|%%|%j";
         assert_eq!(
             strftime(format, 1_709_210_096), // a leap day

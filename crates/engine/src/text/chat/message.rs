@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_has_the_fields_that_it_needs() {
+    fn template_messages_have_only_the_needed_fields() {
         let user = template_message(&Message::user("Hi")).unwrap();
         assert_eq!(user, json!({"role": "user", "content": "Hi"}));
         let call = |id: &str, name: &str| Part::ToolCall {

@@ -184,7 +184,7 @@ impl ChatTemplate {
 fn failed(error: minijinja::Error) -> ChatError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(current) = cause {
-        if let Some(functions::Raised(message)) = current.downcast_ref() {
+        if let Some(functions::TemplateException(message)) = current.downcast_ref() {
             return ChatError::Refused(message.clone());
         }
         cause = current.source();

@@ -261,7 +261,7 @@ mod tests {
 
     // Expected texts are what CPython 3.11 prints.
     #[test]
-    fn prints_like_python() {
+    fn values_are_printed_like_python() {
         let cases = [
             (r#"[true, null, "a", 1, 1.0, -0.5]"#, r#"[True, None, 'a', 1, 1.0, -0.5]"#),
             (r#"{"z": "it's", "a": {"b": []}}"#, r#"{'z': "it's", 'a': {'b': []}}"#),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn dumps_like_python() {
+    fn values_are_dumped_to_json_like_python() {
         let value =
             parse(r#"{"z": [1, 2.0, true, null], "a": "é<>&'\"\n\u0007", "e": {}, "l": []}"#);
         assert_eq!(

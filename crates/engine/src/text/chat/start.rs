@@ -10,18 +10,18 @@ use super::{ChatError, ChatOptions, ChatTemplate, Prompt};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnswerStart {
     /// At the first token.
-    AtOnce,
+    AtFirstToken,
     /// After the `</think>` of reasoning that the prompt opened.
-    InThought,
+    InsideReasoning,
     /// After the `</think>` of reasoning that the model opens itself.
-    BeforeThought,
+    BeforeReasoning,
 }
 
 impl AnswerStart {
     /// Determines the start from the end of a prompt. A prompt does not show whether the model opens reasoning itself.
     pub(crate) fn of(end_of_prompt: &str) -> Self {
         let is_open = end_of_prompt.trim_end().ends_with(THINK);
-        if is_open { Self::InThought } else { Self::AtOnce }
+        if is_open { Self::InsideReasoning } else { Self::AtFirstToken }
     }
 }
 
@@ -41,12 +41,12 @@ impl ChatTemplate {
         let with = |thinks| ChatOptions { enable_thinking: Some(thinks), ..options.clone() };
         let prompt = self.render(messages, &with(thinks))?;
         let mut start = AnswerStart::of(prompt.text());
-        if thinks && start == AnswerStart::AtOnce {
+        if thinks && start == AnswerStart::AtFirstToken {
             // A template that supports the setting renders something else for `false`, such as empty reasoning.
             let without = self.render(messages, &with(false))?;
             let closes = prompt.text().trim_end().ends_with(THINK_END);
             if without != prompt && !closes {
-                start = AnswerStart::BeforeThought;
+                start = AnswerStart::BeforeReasoning;
             }
         }
         Ok((prompt, start))
@@ -79,8 +79,8 @@ mod tests {
     }
 
     #[test]
-    fn the_rendered_template_decides_where_the_answer_begins() {
-        use AnswerStart::{AtOnce, BeforeThought, InThought};
+    fn answer_start_is_derived_from_the_rendered_template() {
+        use AnswerStart::{AtFirstToken, BeforeReasoning, InsideReasoning};
         let empty = "<think>\n\n</think>\n\n";
         let hybrid = format!(
             "{{% if enable_thinking is defined and enable_thinking is false %}}{EMPTY}{{% endif %}}"
@@ -94,25 +94,25 @@ mod tests {
         let (hybrid, newer, off_by_default) = (&*hybrid, &*newer, &*off_by_default);
         for (name, ending, thinks, end, expected) in [
             // never thinks: Qwen2.5, Qwen3-Instruct-2507
-            ("none", "", None, "", AtOnce),
-            ("none", "", Some(true), "", AtOnce),
-            ("none", "", Some(false), "", AtOnce),
+            ("none", "", None, "", AtFirstToken),
+            ("none", "", Some(true), "", AtFirstToken),
+            ("none", "", Some(false), "", AtFirstToken),
             // always thinks: Qwen3-Thinking-2507
-            ("always", OPEN, None, "<think>\n", InThought),
-            ("always", OPEN, Some(true), "<think>\n", InThought),
-            ("always", OPEN, Some(false), "<think>\n", InThought),
+            ("always", OPEN, None, "<think>\n", InsideReasoning),
+            ("always", OPEN, Some(true), "<think>\n", InsideReasoning),
+            ("always", OPEN, Some(false), "<think>\n", InsideReasoning),
             // thinks if asked, and opens the thought itself: Qwen3
-            ("hybrid", hybrid, None, empty, AtOnce),
-            ("hybrid", hybrid, Some(false), empty, AtOnce),
-            ("hybrid", hybrid, Some(true), "", BeforeThought),
+            ("hybrid", hybrid, None, empty, AtFirstToken),
+            ("hybrid", hybrid, Some(false), empty, AtFirstToken),
+            ("hybrid", hybrid, Some(true), "", BeforeReasoning),
             // thinks if enabled, and the template opens the reasoning: Qwen3.5
-            ("newer", newer, None, empty, AtOnce),
-            ("newer", newer, Some(false), empty, AtOnce),
-            ("newer", newer, Some(true), "<think>\n", InThought),
-            ("off by default", off_by_default, None, empty, AtOnce),
-            ("off by default", off_by_default, Some(true), "<think>\n", InThought),
+            ("newer", newer, None, empty, AtFirstToken),
+            ("newer", newer, Some(false), empty, AtFirstToken),
+            ("newer", newer, Some(true), "<think>\n", InsideReasoning),
+            ("off by default", off_by_default, None, empty, AtFirstToken),
+            ("off by default", off_by_default, Some(true), "<think>\n", InsideReasoning),
             // has an empty thought whatever is asked
-            ("empty", EMPTY, Some(true), empty, AtOnce),
+            ("empty", EMPTY, Some(true), empty, AtFirstToken),
         ] {
             assert_eq!(start(ending, thinks), (end.to_owned(), expected), "{name}, {thinks:?}");
         }

@@ -63,7 +63,7 @@ mod tests {
 
     // Expected texts are what CPython 3.11 prints.
     #[test]
-    fn numbers_are_printed_as_they_were_written() {
+    fn numbers_keep_their_written_form() {
         for (written, printed) in [
             ("9007199254740993", "9007199254740993"),
             ("-9223372036854775808", "-9223372036854775808"),

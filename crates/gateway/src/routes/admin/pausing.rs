@@ -93,7 +93,7 @@ async fn set_paused(
     paused: bool,
 ) -> Result<HttpResponse, ApiError> {
     let body = read_json(request, payload, MAX_BODY, state.options.client_timeout).await?;
-    let model = admin::one_model(&body).map_err(ApiError::Invalid)?;
+    let model = admin::parse_model_field(&body).map_err(ApiError::Invalid)?;
     let known = known_models(state).await?;
     if !known.contains(&model) {
         let known: Vec<&str> = known.iter().map(ModelId::as_str).collect();

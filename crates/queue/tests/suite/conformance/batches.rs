@@ -17,7 +17,7 @@ async fn ids(batch: &[Claimed]) -> Vec<protocol::TaskId> {
     batch.iter().map(|held| held.task.id).collect()
 }
 
-async fn a_batch_is_what_waits_in_order(on: Fixture) {
+async fn batch_claim_returns_queued_tasks_in_order(on: Fixture) {
     let broker = on.broker;
     let mut sent = Vec::new();
     for _ in 0..20 {
@@ -50,7 +50,7 @@ async fn lanes_take_turns_within_a_batch(on: Fixture) {
     assert_eq!((batch.len(), lanes.len()), (16, 4), "every lane, though high is never empty");
 }
 
-async fn a_batch_leaves_others_their_part(on: Fixture) {
+async fn batch_claim_leaves_other_workers_their_share(on: Fixture) {
     let broker = on.broker;
     let report = |capacity| WorkerReport { capacity, ..report(1) };
     for _ in 0..2 {
@@ -65,7 +65,7 @@ async fn a_batch_leaves_others_their_part(on: Fixture) {
     assert_eq!(broker.claim_batch(&two, 8, NO_WAIT).await.unwrap().len(), 2);
 }
 
-async fn a_waiting_batch_is_woken_by_the_first_task(on: Fixture) {
+async fn waiting_batch_claim_is_woken_by_the_first_task(on: Fixture) {
     let (broker, other) = (Arc::clone(&on.broker), on.another());
     let waiter =
         tokio::spawn(async move { broker.claim_batch(&claimant(LONG), 8, LONG).await.unwrap() });
@@ -75,7 +75,7 @@ async fn a_waiting_batch_is_woken_by_the_first_task(on: Fixture) {
     assert_eq!(ids(&batch).await, [task.id]);
 }
 
-async fn a_batch_dropped_as_tasks_arrive_loses_nothing(on: Fixture) {
+async fn batch_claim_dropped_as_tasks_arrive_loses_no_task(on: Fixture) {
     let broker = on.broker;
     for round in 0..30u64 {
         let doomed = {
@@ -116,7 +116,7 @@ async fn hold(on: &dyn queue::Broker, count: usize) -> Vec<Claimed> {
     held
 }
 
-async fn outcomes_at_once_are_fenced_one_by_one(on: Fixture) {
+async fn concurrent_finishes_are_fenced_individually(on: Fixture) {
     let broker = on.broker;
     for _ in 0..8 {
         submitted(&*broker).await;
@@ -147,7 +147,7 @@ async fn outcomes_at_once_are_fenced_one_by_one(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 0, processing: 3 });
 }
 
-async fn outcomes_repeated_at_once_get_the_same_answers(on: Fixture) {
+async fn repeated_concurrent_finishes_get_the_same_answers(on: Fixture) {
     let broker = on.broker;
     for _ in 0..6 {
         submitted(&*broker).await;
@@ -168,7 +168,7 @@ async fn outcomes_repeated_at_once_get_the_same_answers(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-async fn submits_at_once_get_each_its_own_answer(on: Fixture) {
+async fn concurrent_submits_each_get_their_own_answer(on: Fixture) {
     let broker = on.broker;
     let keyed = |body: &str| SubmitOptions {
         idempotency: Some(Idempotency {
@@ -212,12 +212,12 @@ async fn submits_at_once_get_each_its_own_answer(on: Fixture) {
 }
 
 run_on_every_broker! {
-    a_batch_is_what_waits_in_order,
+    batch_claim_returns_queued_tasks_in_order,
     lanes_take_turns_within_a_batch,
-    a_batch_leaves_others_their_part,
-    a_waiting_batch_is_woken_by_the_first_task,
-    a_batch_dropped_as_tasks_arrive_loses_nothing,
-    outcomes_at_once_are_fenced_one_by_one,
-    outcomes_repeated_at_once_get_the_same_answers,
-    submits_at_once_get_each_its_own_answer,
+    batch_claim_leaves_other_workers_their_share,
+    waiting_batch_claim_is_woken_by_the_first_task,
+    batch_claim_dropped_as_tasks_arrive_loses_no_task,
+    concurrent_finishes_are_fenced_individually,
+    repeated_concurrent_finishes_get_the_same_answers,
+    concurrent_submits_each_get_their_own_answer,
 }

@@ -30,7 +30,7 @@ async fn a_full_queue_refuses_and_recovers(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap().queued, 4);
 }
 
-async fn the_retry_time_follows_the_pace(on: Fixture) {
+async fn retry_after_follows_the_measured_service_time(on: Fixture) {
     let broker = on.broker;
     let told = async || {
         let error = broker.submit(&task(), &up_to(1)).await.unwrap_err();
@@ -46,7 +46,7 @@ async fn the_retry_time_follows_the_pace(on: Fixture) {
     assert_eq!(told().await, 2, "a task takes a little more than a second");
 }
 
-async fn each_model_has_a_queue_of_its_own(on: Fixture) {
+async fn each_model_has_its_own_queue(on: Fixture) {
     let broker = on.broker;
     broker.submit(&task(), &up_to(1)).await.unwrap();
     let other = Task { model: ModelId::new("other"), ..task() };
@@ -90,7 +90,7 @@ async fn refusal(broker: &dyn Broker, task: &Task, bounds: Bounds) -> (Bound, u6
     }
 }
 
-async fn a_tenant_has_a_bound_of_its_own(on: Fixture) {
+async fn each_tenant_has_its_own_bound(on: Fixture) {
     let broker = &*on.broker;
     let bounds = Bounds { tenant: 2, ..Bounds::NONE };
     let options = SubmitOptions { bounds, ..SubmitOptions::PLAIN };
@@ -105,7 +105,7 @@ async fn a_tenant_has_a_bound_of_its_own(on: Fixture) {
     assert_eq!(refusal(broker, &task(), bounds).await, (Bound::Tenant, 2));
 }
 
-async fn bytes_are_bounded_and_counted_back(on: Fixture) {
+async fn queued_bytes_are_bounded_and_released(on: Fixture) {
     let broker = &*on.broker;
     let tight = Bounds { bytes: 0, ..Bounds::NONE };
     assert_eq!(refusal(broker, &task(), tight).await, (Bound::Bytes, 0));
@@ -131,9 +131,9 @@ async fn bytes_are_bounded_and_counted_back(on: Fixture) {
 
 run_on_every_broker! {
     a_full_queue_refuses_and_recovers,
-    the_retry_time_follows_the_pace,
-    each_model_has_a_queue_of_its_own,
-    a_tenant_has_a_bound_of_its_own,
-    bytes_are_bounded_and_counted_back,
+    retry_after_follows_the_measured_service_time,
+    each_model_has_its_own_queue,
+    each_tenant_has_its_own_bound,
+    queued_bytes_are_bounded_and_released,
     counters_return_to_zero,
 }

@@ -7,7 +7,7 @@ use queue::{CancelReply, Depth, Release};
 
 use crate::support::*;
 
-async fn a_queued_task_ends_at_once(on: Fixture) {
+async fn queued_task_is_cancelled_immediately(on: Fixture) {
     let broker = on.broker;
     let (first, second) = (submitted(&*broker).await, submitted(&*broker).await);
     assert_eq!(broker.cancel(first.id).await.unwrap(), CancelReply::Cancelled);
@@ -24,7 +24,7 @@ async fn a_queued_task_ends_at_once(on: Fixture) {
     assert!(broker.claim(&claimant(LONG), NO_WAIT).await.unwrap().is_none());
 }
 
-async fn a_running_task_is_told_to_stop(on: Fixture) {
+async fn running_task_receives_the_cancel_request(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -39,7 +39,7 @@ async fn a_running_task_is_told_to_stop(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-async fn an_ended_task_stays_as_it_is(on: Fixture) {
+async fn ended_task_is_not_changed_by_a_cancel(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -53,7 +53,7 @@ async fn an_ended_task_stays_as_it_is(on: Fixture) {
     assert_eq!(end.outcome, Some(completed("it was done already")));
 }
 
-async fn a_cancelled_task_given_back_ends(on: Fixture) {
+async fn released_task_with_a_cancel_request_is_cancelled(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -68,7 +68,7 @@ async fn a_cancelled_task_given_back_ends(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-async fn the_feed_names_running_tasks(on: Fixture) {
+async fn cancellation_feed_names_running_tasks(on: Fixture) {
     let (broker, gateway) = (std::sync::Arc::clone(&on.broker), on.another());
     let mut feed = broker.cancellations();
     let task = submitted(&*broker).await;
@@ -92,9 +92,9 @@ async fn the_feed_names_running_tasks(on: Fixture) {
 }
 
 run_on_every_broker! {
-    a_queued_task_ends_at_once,
-    a_running_task_is_told_to_stop,
-    an_ended_task_stays_as_it_is,
-    a_cancelled_task_given_back_ends,
-    the_feed_names_running_tasks,
+    queued_task_is_cancelled_immediately,
+    running_task_receives_the_cancel_request,
+    ended_task_is_not_changed_by_a_cancel,
+    released_task_with_a_cancel_request_is_cancelled,
+    cancellation_feed_names_running_tasks,
 }

@@ -36,7 +36,7 @@ async fn a_waiting_claim_is_woken_by_a_release(on: Fixture) {
     assert_eq!(again.unwrap().unwrap().task, task);
 }
 
-async fn a_claim_gives_up_when_its_time_is_over(on: Fixture) {
+async fn claim_returns_none_after_its_wait_time(on: Fixture) {
     let broker = on.broker;
     for wait in [Duration::ZERO, Duration::from_millis(150)] {
         let begun = Instant::now();
@@ -46,7 +46,7 @@ async fn a_claim_gives_up_when_its_time_is_over(on: Fixture) {
     }
 }
 
-async fn a_dropped_claim_loses_nothing(on: Fixture) {
+async fn dropped_claim_loses_no_task(on: Fixture) {
     let broker = on.broker;
     for _ in 0..5 {
         let claimant = claimant(LONG);
@@ -58,7 +58,7 @@ async fn a_dropped_claim_loses_nothing(on: Fixture) {
     assert_eq!((held.task.id, held.failed_attempts), (task.id, 0));
 }
 
-async fn a_claim_dropped_as_a_task_arrives_loses_nothing(on: Fixture) {
+async fn claim_dropped_as_a_task_arrives_loses_no_task(on: Fixture) {
     let broker = on.broker;
     for round in 0..60u64 {
         let task = task();
@@ -84,7 +84,7 @@ async fn a_claim_dropped_as_a_task_arrives_loses_nothing(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), queue::Depth::default());
 }
 
-async fn urgent_lanes_go_first(on: Fixture) {
+async fn lanes_are_served_by_priority(on: Fixture) {
     let broker = on.broker;
     for lane in [Lane::Batch, Lane::Low, Lane::Normal, Lane::High] {
         broker.submit(&task_in(lane), NO_LIMIT).await.unwrap();
@@ -123,7 +123,7 @@ async fn a_worker_claims_only_its_models(on: Fixture) {
     assert!(broker.claim(&idle, Duration::from_millis(50)).await.unwrap().is_none());
 }
 
-async fn a_worker_of_several_models_waits_for_all(on: Fixture) {
+async fn claim_for_several_models_is_woken_by_each(on: Fixture) {
     let (broker, other) = (Arc::clone(&on.broker), on.another());
     let models = vec![model(), ModelId::new("second"), ModelId::new("third")];
     for wanted in models.clone() {
@@ -183,13 +183,13 @@ async fn a_lane_is_served_in_order(on: Fixture) {
 run_on_every_broker! {
     a_waiting_claim_is_woken_at_once,
     a_waiting_claim_is_woken_by_a_release,
-    a_claim_gives_up_when_its_time_is_over,
-    a_dropped_claim_loses_nothing,
-    a_claim_dropped_as_a_task_arrives_loses_nothing,
-    urgent_lanes_go_first,
+    claim_returns_none_after_its_wait_time,
+    dropped_claim_loses_no_task,
+    claim_dropped_as_a_task_arrives_loses_no_task,
+    lanes_are_served_by_priority,
     no_lane_starves,
     a_worker_claims_only_its_models,
-    a_worker_of_several_models_waits_for_all,
+    claim_for_several_models_is_woken_by_each,
     claimers_never_share_a_task,
     a_lane_is_served_in_order,
 }

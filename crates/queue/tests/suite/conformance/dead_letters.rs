@@ -27,7 +27,7 @@ async fn listed(broker: &dyn Broker) -> Vec<TaskId> {
     letters.into_iter().map(|letter| letter.task.id).collect()
 }
 
-async fn a_letter_tells_how_every_attempt_failed(on: Fixture) {
+async fn dead_letter_records_every_failed_attempt(on: Fixture) {
     let broker = on.broker;
     let task = Task { max_attempts: 3, ..task() };
     let submitted_at = broker.submit(&task, NO_LIMIT).await.unwrap().at;
@@ -65,7 +65,7 @@ async fn a_letter_tells_how_every_attempt_failed(on: Fixture) {
     assert_eq!(broker.overview().await.unwrap().dead_letters, 1);
 }
 
-async fn a_reaper_that_gives_up_is_no_attempt(on: Fixture) {
+async fn dead_reaper_does_not_count_as_a_failed_attempt(on: Fixture) {
     let broker = on.broker;
     let task = Task { max_attempts: 1, ..task() };
     broker.submit(&task, NO_LIMIT).await.unwrap();
@@ -99,7 +99,7 @@ async fn only_the_latest_failures_are_kept(on: Fixture) {
     assert_eq!(told, (9..=40).map(|number: u32| number.to_string()).collect::<Vec<_>>());
 }
 
-async fn what_the_client_can_settle_is_no_letter(on: Fixture) {
+async fn outcomes_the_client_can_handle_make_no_dead_letter(on: Fixture) {
     let broker = on.broker;
     let settled = [
         completed("x"),
@@ -120,7 +120,7 @@ async fn what_the_client_can_settle_is_no_letter(on: Fixture) {
     assert_eq!(broker.dead_letter(TaskId::new()).await.unwrap(), None);
 }
 
-async fn letters_are_listed_page_by_page(on: Fixture) {
+async fn dead_letters_are_listed_in_pages(on: Fixture) {
     let broker = on.broker;
     let other = ModelId::new("other");
     let mut dead = Vec::new();
@@ -151,7 +151,7 @@ async fn letters_are_listed_page_by_page(on: Fixture) {
     assert_eq!(letters[0].died_at, dead[6].1);
 }
 
-async fn a_replay_is_a_new_task_and_takes_the_letter(on: Fixture) {
+async fn replay_creates_a_new_task_and_removes_the_dead_letter(on: Fixture) {
     let broker = on.broker;
     let (dead, _) = die(&*broker, Task { max_attempts: 1, ..task() }).await;
     let replayed = broker.replay(dead.id).await.unwrap().expect("a letter to replay");
@@ -184,7 +184,7 @@ async fn a_replay_is_a_new_task_and_takes_the_letter(on: Fixture) {
     assert_eq!(broker.replay(TaskId::new()).await.unwrap(), None);
 }
 
-async fn replays_at_once_make_one_task(on: Fixture) {
+async fn concurrent_replays_create_one_task(on: Fixture) {
     let (dead, _) = die(&*on.broker, task()).await;
     let mut replays = Vec::new();
     for _ in 0..20 {
@@ -200,7 +200,7 @@ async fn replays_at_once_make_one_task(on: Fixture) {
     assert_eq!(on.broker.depth(&model()).await.unwrap().queued, 1);
 }
 
-async fn letters_are_purged(on: Fixture) {
+async fn dead_letters_are_purged_by_id_model_or_all(on: Fixture) {
     let broker = on.broker;
     let other = ModelId::new("other");
     let mut dead = Vec::new();
@@ -222,7 +222,7 @@ async fn letters_are_purged(on: Fixture) {
     assert_eq!(broker.overview().await.unwrap().dead_letters, 0);
 }
 
-async fn an_unreadable_letter_can_only_be_purged(on: Fixture) {
+async fn unreadable_dead_letter_can_only_be_purged(on: Fixture) {
     let broker = &*on.broker;
     let (before, _) = die(broker, task()).await;
     let unreadable = submitted(broker).await;
@@ -240,7 +240,7 @@ async fn an_unreadable_letter_can_only_be_purged(on: Fixture) {
     assert_eq!(broker.overview().await.unwrap().dead_letters, 2);
 }
 
-async fn no_more_letters_are_kept_than_the_bound(on: Fixture) {
+async fn number_of_dead_letters_is_bounded(on: Fixture) {
     let broker = &*on.broker;
     const AT_ONCE: usize = 60;
     let most = usize::try_from(MAX_DEAD_LETTERS).unwrap();
@@ -268,14 +268,14 @@ async fn no_more_letters_are_kept_than_the_bound(on: Fixture) {
 }
 
 run_on_every_broker! {
-    a_letter_tells_how_every_attempt_failed,
-    a_reaper_that_gives_up_is_no_attempt,
+    dead_letter_records_every_failed_attempt,
+    dead_reaper_does_not_count_as_a_failed_attempt,
     only_the_latest_failures_are_kept,
-    what_the_client_can_settle_is_no_letter,
-    letters_are_listed_page_by_page,
-    a_replay_is_a_new_task_and_takes_the_letter,
-    replays_at_once_make_one_task,
-    letters_are_purged,
-    an_unreadable_letter_can_only_be_purged,
-    no_more_letters_are_kept_than_the_bound,
+    outcomes_the_client_can_handle_make_no_dead_letter,
+    dead_letters_are_listed_in_pages,
+    replay_creates_a_new_task_and_removes_the_dead_letter,
+    concurrent_replays_create_one_task,
+    dead_letters_are_purged_by_id_model_or_all,
+    unreadable_dead_letter_can_only_be_purged,
+    number_of_dead_letters_is_bounded,
 }

@@ -10,7 +10,7 @@ use crate::support::*;
 const NOTHING: WorkerOrders = WorkerOrders { drain: false };
 const DRAIN: WorkerOrders = WorkerOrders { drain: true };
 
-async fn a_worker_learns_of_it_with_its_next_report(on: Fixture) {
+async fn drain_order_is_returned_with_the_next_report(on: Fixture) {
     let broker = on.broker.as_ref();
     let (asked, spared) = (report(1), report(1));
     assert_eq!(broker.report_worker(&asked, LONG).await.unwrap(), NOTHING);
@@ -26,7 +26,7 @@ async fn a_worker_learns_of_it_with_its_next_report(on: Fixture) {
     assert_eq!(broker.workers().await.unwrap().len(), 2, "it is there until it says goodbye");
 }
 
-async fn only_a_worker_that_is_there_can_be_asked(on: Fixture) {
+async fn only_a_live_worker_can_be_drained(on: Fixture) {
     let broker = on.broker;
     assert!(!broker.drain_worker(WorkerId::new()).await.unwrap());
     let (gone, silent) = (report(1), report(1));
@@ -39,7 +39,7 @@ async fn only_a_worker_that_is_there_can_be_asked(on: Fixture) {
     assert_eq!(broker.report_worker(&silent, LONG).await.unwrap(), NOTHING);
 }
 
-async fn an_order_is_forgotten_with_its_worker(on: Fixture) {
+async fn drain_order_is_deleted_with_its_worker(on: Fixture) {
     let broker = on.broker;
     let (gone, silent) = (report(1), report(1));
     broker.report_worker(&gone, LONG).await.unwrap();
@@ -54,7 +54,7 @@ async fn an_order_is_forgotten_with_its_worker(on: Fixture) {
     }
 }
 
-async fn what_a_draining_worker_has_stays_its_own(on: Fixture) {
+async fn draining_worker_keeps_its_leases(on: Fixture) {
     let broker = on.broker;
     let ready = report(1);
     broker.report_worker(&ready, LONG).await.unwrap();
@@ -67,8 +67,8 @@ async fn what_a_draining_worker_has_stays_its_own(on: Fixture) {
 }
 
 run_on_every_broker! {
-    a_worker_learns_of_it_with_its_next_report,
-    only_a_worker_that_is_there_can_be_asked,
-    an_order_is_forgotten_with_its_worker,
-    what_a_draining_worker_has_stays_its_own,
+    drain_order_is_returned_with_the_next_report,
+    only_a_live_worker_can_be_drained,
+    drain_order_is_deleted_with_its_worker,
+    draining_worker_keeps_its_leases,
 }

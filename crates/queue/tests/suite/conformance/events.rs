@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::support::*;
 
-async fn a_life_is_told_in_order(on: Fixture) {
+async fn events_of_a_task_are_in_order(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -43,7 +43,7 @@ async fn a_life_is_told_in_order(on: Fixture) {
     assert_eq!((events[0].at, events[1].at), (held.submitted_at, held.started_at));
 }
 
-async fn reading_resumes_after_a_number(on: Fixture) {
+async fn events_are_read_after_a_sequence_number(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -62,7 +62,7 @@ async fn reading_resumes_after_a_number(on: Fixture) {
     assert!(broker.events(task.id, EventSeq::new(u64::MAX), 6).await.unwrap().is_empty());
 }
 
-async fn a_new_attempt_is_announced(on: Fixture) {
+async fn new_attempt_emits_requeued_and_started_events(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(SHORT)).await;
@@ -78,7 +78,7 @@ async fn a_new_attempt_is_announced(on: Fixture) {
     assert!(reason.contains("lease"), "{reason}");
 }
 
-async fn every_step_is_told_at_once_and_keeps_its_number(on: Fixture) {
+async fn every_step_emits_an_event_with_a_stable_sequence_number(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let mut before = Vec::new();
@@ -112,7 +112,7 @@ async fn every_step_is_told_at_once_and_keeps_its_number(on: Fixture) {
     assert_eq!(told().await, all);
 }
 
-async fn old_events_go_when_there_are_too_many(on: Fixture) {
+async fn oldest_events_are_trimmed_at_the_bound(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -128,7 +128,7 @@ async fn old_events_go_when_there_are_too_many(on: Fixture) {
     assert_eq!((last.seq.get(), last.body.is_last()), (6_003, true), "the outcome is never lost");
 }
 
-async fn a_watch_wakes_with_every_step(on: Fixture) {
+async fn watch_is_woken_by_every_step(on: Fixture) {
     let broker = on.broker;
     let task = task();
     let mut watch = broker.watch(task.id);
@@ -153,7 +153,7 @@ async fn a_watch_wakes_with_every_step(on: Fixture) {
     woken().await;
 }
 
-async fn a_watch_sees_what_another_process_does(on: Fixture) {
+async fn watch_is_woken_by_another_process(on: Fixture) {
     let (gateway, worker_side) = (Arc::clone(&on.broker), on.another());
     let task = submitted(&*gateway).await;
     let mut watches: Vec<_> = (0..200).map(|_| gateway.watch(task.id)).collect();
@@ -166,11 +166,11 @@ async fn a_watch_sees_what_another_process_does(on: Fixture) {
 }
 
 run_on_every_broker! {
-    a_life_is_told_in_order,
-    reading_resumes_after_a_number,
-    a_new_attempt_is_announced,
-    every_step_is_told_at_once_and_keeps_its_number,
-    old_events_go_when_there_are_too_many,
-    a_watch_wakes_with_every_step,
-    a_watch_sees_what_another_process_does,
+    events_of_a_task_are_in_order,
+    events_are_read_after_a_sequence_number,
+    new_attempt_emits_requeued_and_started_events,
+    every_step_emits_an_event_with_a_stable_sequence_number,
+    oldest_events_are_trimmed_at_the_bound,
+    watch_is_woken_by_every_step,
+    watch_is_woken_by_another_process,
 }

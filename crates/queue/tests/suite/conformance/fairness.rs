@@ -26,7 +26,7 @@ async fn submit_many(broker: &dyn Broker, tenant: &str, count: usize) -> Vec<Tas
     tasks.into_iter().map(|task| task.id).collect()
 }
 
-async fn a_tenant_of_many_delays_another_by_a_window(on: Fixture) {
+async fn tenant_with_many_tasks_delays_others_by_at_most_a_window(on: Fixture) {
     const MANY: usize = 10_000;
     let broker = &*on.broker;
     submit_many(broker, "many", MANY).await;
@@ -55,7 +55,7 @@ async fn a_tenant_of_many_delays_another_by_a_window(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), depth);
 }
 
-async fn a_backlog_is_served_in_order_without_the_cancelled(on: Fixture) {
+async fn backlog_is_served_in_order_without_cancelled_tasks(on: Fixture) {
     let broker = &*on.broker;
     let mut sent = Vec::new();
     for _ in 0..60 {
@@ -74,7 +74,7 @@ async fn a_backlog_is_served_in_order_without_the_cancelled(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 0, processing: 13 });
 }
 
-async fn what_comes_back_into_a_full_window_is_not_lost(on: Fixture) {
+async fn tasks_released_into_a_full_window_are_not_lost(on: Fixture) {
     let broker = &*on.broker;
     let worker = claimant(LONG);
     let mut sent: HashSet<_> = submit_many(broker, "one", 40).await.into_iter().collect();
@@ -93,7 +93,7 @@ async fn what_comes_back_into_a_full_window_is_not_lost(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-async fn what_rested_does_not_wait_behind_its_backlog(on: Fixture) {
+async fn task_after_a_backoff_does_not_wait_behind_the_backlog(on: Fixture) {
     let broker = &*on.broker;
     let worker = claimant(LONG);
     submit_many(broker, "one", 40).await;
@@ -108,7 +108,7 @@ async fn what_rested_does_not_wait_behind_its_backlog(on: Fixture) {
     assert!(claims <= WINDOW + 1, "it came as number {claims}");
 }
 
-async fn positions_count_down(on: Fixture) {
+async fn queue_positions_count_down(on: Fixture) {
     let broker = &*on.broker;
     let mut sent = Vec::new();
     for place in 1..=40 {
@@ -130,7 +130,7 @@ async fn positions_count_down(on: Fixture) {
     assert_eq!(broker.submit(&urgent, NO_LIMIT).await.unwrap().estimate.unwrap().position, 1);
 }
 
-async fn an_outcome_comes_when_it_was_foretold(on: Fixture) {
+async fn outcome_arrives_within_its_estimate(on: Fixture) {
     const WORK: Duration = Duration::from_millis(250);
     let broker = &*on.broker;
     let worker = claimant(LONG);
@@ -173,10 +173,10 @@ async fn an_outcome_comes_when_it_was_foretold(on: Fixture) {
 }
 
 run_on_every_broker! {
-    a_tenant_of_many_delays_another_by_a_window,
-    a_backlog_is_served_in_order_without_the_cancelled,
-    what_comes_back_into_a_full_window_is_not_lost,
-    what_rested_does_not_wait_behind_its_backlog,
-    positions_count_down,
-    an_outcome_comes_when_it_was_foretold,
+    tenant_with_many_tasks_delays_others_by_at_most_a_window,
+    backlog_is_served_in_order_without_cancelled_tasks,
+    tasks_released_into_a_full_window_are_not_lost,
+    task_after_a_backoff_does_not_wait_behind_the_backlog,
+    queue_positions_count_down,
+    outcome_arrives_within_its_estimate,
 }

@@ -57,7 +57,7 @@ async fn a_stale_attempt_is_refused(on: Fixture) {
     assert_eq!(end.outcome, Some(completed("second")));
 }
 
-async fn a_released_lease_is_worth_nothing(on: Fixture) {
+async fn released_lease_is_refused(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(LONG)).await;
@@ -74,7 +74,7 @@ async fn a_released_lease_is_worth_nothing(on: Fixture) {
     assert_eq!(end.state, TaskState::Cancelled);
 }
 
-async fn a_late_lease_that_nobody_took_is_still_good(on: Fixture) {
+async fn expired_lease_stays_valid_until_it_is_reaped(on: Fixture) {
     let broker = on.broker;
     submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(Duration::from_millis(30))).await;
@@ -86,6 +86,6 @@ async fn a_late_lease_that_nobody_took_is_still_good(on: Fixture) {
 run_on_every_broker! {
     a_stale_worker_is_refused,
     a_stale_attempt_is_refused,
-    a_released_lease_is_worth_nothing,
-    a_late_lease_that_nobody_took_is_still_good,
+    released_lease_is_refused,
+    expired_lease_stays_valid_until_it_is_reaped,
 }

@@ -22,7 +22,7 @@ fn ids(due: &[Unlogged]) -> HashSet<TaskId> {
     due.iter().map(|due| due.end.task.id).collect()
 }
 
-async fn ends_without_a_worker_are_handed_out(on: Fixture) {
+async fn outcomes_without_a_worker_are_returned_for_logging(on: Fixture) {
     let broker = on.broker;
     let worker = claimant(LONG);
     // Tasks that a worker ended: the worker logs them.
@@ -68,7 +68,7 @@ async fn task_past_its_deadline(broker: &dyn Broker) -> TaskId {
     task.id
 }
 
-async fn what_is_logged_is_not_handed_out_again(on: Fixture) {
+async fn logged_outcomes_are_not_returned_again(on: Fixture) {
     let (one, other) = (std::sync::Arc::clone(&on.broker), on.another());
     let span = Duration::from_millis(300);
     let (first, second) = (cancelled_in_line(&*one).await, cancelled_in_line(&*one).await);
@@ -82,7 +82,7 @@ async fn what_is_logged_is_not_handed_out_again(on: Fixture) {
     assert_eq!(ids(&again), HashSet::from([second]), "what its caller did not log comes again");
 }
 
-async fn no_more_are_handed_out_than_asked_for(on: Fixture) {
+async fn unlogged_outcomes_are_returned_up_to_the_limit(on: Fixture) {
     let broker = on.broker;
     let mut ended = HashSet::new();
     for _ in 0..5 {
@@ -120,7 +120,7 @@ async fn recorded(broker: &dyn Broker) -> HashSet<TaskId> {
     ended
 }
 
-async fn a_recorded_end_is_owed_until_it_is_said_to_be_logged(on: Fixture) {
+async fn recorded_outcome_stays_unlogged_until_acknowledged(on: Fixture) {
     let ended = recorded(&*on.broker).await;
     assert!(
         on.broker.unlogged(LONG, ENOUGH).await.unwrap().is_empty(),
@@ -152,7 +152,7 @@ async fn a_recorded_end_is_owed_until_it_is_said_to_be_logged(on: Fixture) {
     assert!(on.broker.unlogged(LONG, ENOUGH).await.unwrap().is_empty());
 }
 
-async fn what_is_noted_is_said_with_calls_that_are_made_anyhow(on: Fixture) {
+async fn noted_log_lines_are_acknowledged_with_other_calls(on: Fixture) {
     let (broker, other) = (std::sync::Arc::clone(&on.broker), on.another());
     let worker = claimant(LONG);
     let mut noted = Vec::new();
@@ -184,7 +184,7 @@ async fn what_is_noted_is_said_with_calls_that_are_made_anyhow(on: Fixture) {
     assert!(other.unlogged(LONG, 1_000).await.unwrap().is_empty(), "so does saying it of none");
 }
 
-async fn an_owed_line_outlives_its_outcome(on: Fixture) {
+async fn unlogged_line_outlives_its_outcome(on: Fixture) {
     let broker = &*on.broker;
     let task = Task { result_ttl_s: 1, ..task() };
     broker.submit(&task, NO_LIMIT).await.unwrap();
@@ -202,7 +202,7 @@ async fn an_owed_line_outlives_its_outcome(on: Fixture) {
     assert!(broker.unlogged(LONG, ENOUGH).await.unwrap().is_empty());
 }
 
-async fn an_unreadable_end_holds_nobody_up(on: Fixture) {
+async fn unreadable_outcome_does_not_block_others(on: Fixture) {
     let unreadable = cancelled_in_line(&*on.broker).await;
     on.overwrite_outcome(unreadable, r#"{"v":9}"#).await;
     let good = cancelled_in_line(&*on.broker).await;
@@ -226,12 +226,12 @@ async fn a_task_cancelled_twice_is_logged_once(on: Fixture) {
 }
 
 run_on_every_broker! {
-    ends_without_a_worker_are_handed_out,
-    a_recorded_end_is_owed_until_it_is_said_to_be_logged,
-    what_is_noted_is_said_with_calls_that_are_made_anyhow,
-    an_owed_line_outlives_its_outcome,
-    what_is_logged_is_not_handed_out_again,
-    no_more_are_handed_out_than_asked_for,
-    an_unreadable_end_holds_nobody_up,
+    outcomes_without_a_worker_are_returned_for_logging,
+    recorded_outcome_stays_unlogged_until_acknowledged,
+    noted_log_lines_are_acknowledged_with_other_calls,
+    unlogged_line_outlives_its_outcome,
+    logged_outcomes_are_not_returned_again,
+    unlogged_outcomes_are_returned_up_to_the_limit,
+    unreadable_outcome_does_not_block_others,
     a_task_cancelled_twice_is_logged_once,
 }

@@ -31,7 +31,7 @@ async fn a_task_goes_from_submit_to_its_result(on: Fixture) {
     assert!(broker.claim(&worker, NO_WAIT).await.unwrap().is_none(), "its entry is gone");
 }
 
-async fn a_snapshot_tells_every_state(on: Fixture) {
+async fn snapshot_reports_every_state(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let queued = broker.snapshot(task.id).await.unwrap().unwrap();
@@ -56,7 +56,7 @@ async fn a_snapshot_tells_every_state(on: Fixture) {
     assert_eq!(ended.submitted_at, queued.submitted_at);
 }
 
-async fn metrics_follow_from_the_brokers_clock(on: Fixture) {
+async fn metrics_are_computed_from_the_brokers_clock(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     tokio::time::sleep(Duration::from_millis(60)).await;
@@ -119,7 +119,7 @@ async fn only_one_outcome_is_ever_recorded(on: Fixture) {
     assert_eq!(end.outcome, Some(completed("first")));
 }
 
-async fn an_unknown_task_is_unknown_everywhere(on: Fixture) {
+async fn unknown_task_is_not_found_by_any_operation(on: Fixture) {
     let broker = on.broker;
     let id = TaskId::new();
     assert!(broker.snapshot(id).await.unwrap().is_none());
@@ -169,12 +169,12 @@ async fn a_queued_task_has_no_ttl(on: Fixture) {
 
 run_on_every_broker! {
     a_task_goes_from_submit_to_its_result,
-    a_snapshot_tells_every_state,
-    metrics_follow_from_the_brokers_clock,
+    snapshot_reports_every_state,
+    metrics_are_computed_from_the_brokers_clock,
     a_repeated_submit_changes_nothing,
     a_repeated_finish_gets_the_same_answer,
     only_one_outcome_is_ever_recorded,
-    an_unknown_task_is_unknown_everywhere,
+    unknown_task_is_not_found_by_any_operation,
     a_failed_task_keeps_its_error,
     an_outcome_expires_with_its_ttl,
     a_queued_task_has_no_ttl,

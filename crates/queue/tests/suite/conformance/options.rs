@@ -25,7 +25,7 @@ fn within(expires_in: Duration) -> SubmitOptions {
     SubmitOptions { expires_in: Some(expires_in), ..SubmitOptions::PLAIN }
 }
 
-async fn the_same_key_is_the_same_task(on: Fixture) {
+async fn same_idempotency_key_returns_the_same_task(on: Fixture) {
     let broker = on.broker;
     let submitted = task();
     let made = broker.submit(&submitted, &keyed("a:b", "hash")).await.unwrap();
@@ -57,7 +57,7 @@ async fn the_same_key_is_the_same_task(on: Fixture) {
     assert_eq!(ended.estimate, None);
 }
 
-async fn a_key_is_forgotten_with_its_task(on: Fixture) {
+async fn idempotency_key_expires_with_its_task(on: Fixture) {
     let broker = on.broker;
     let first = Task { result_ttl_s: 1, ..task() };
     broker.submit(&first, &keyed("key", "hash")).await.unwrap();
@@ -69,7 +69,7 @@ async fn a_key_is_forgotten_with_its_task(on: Fixture) {
     assert!(broker.submit(&task(), &keyed("key", "another")).await.unwrap().created);
 }
 
-async fn fifty_at_once_are_one_task(on: Fixture) {
+async fn fifty_concurrent_submits_with_one_key_create_one_task(on: Fixture) {
     let mut submits = Vec::new();
     for _ in 0..50 {
         let broker = on.another();
@@ -86,7 +86,7 @@ async fn fifty_at_once_are_one_task(on: Fixture) {
     assert_eq!(on.broker.depth(&model()).await.unwrap().queued, 1);
 }
 
-async fn a_lost_reply_is_recognised_within_its_window(on: Fixture) {
+async fn retry_after_a_lost_reply_is_recognised_within_its_window(on: Fixture) {
     let broker = on.broker;
     let window = Matches::Within(Duration::from_millis(300));
     let first = broker.submit(&task(), &matching("body", "h", Matches::Never)).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_lost_reply_is_recognised_within_its_window(on: Fixture) {
     assert!(broker.submit(&task(), &matching("body", "h", window)).await.unwrap().created);
 }
 
-async fn a_delayed_task_waits_for_its_time(on: Fixture) {
+async fn delayed_task_waits_for_its_start_time(on: Fixture) {
     let (broker, other) = (Arc::clone(&on.broker), on.another());
     let delayed = task();
     let begun = Instant::now();
@@ -119,7 +119,7 @@ async fn a_delayed_task_waits_for_its_time(on: Fixture) {
     assert_eq!(claimed(&*broker, &claimant(LONG)).await.task, delayed, "not delayed again");
 }
 
-async fn a_reap_lets_due_tasks_in(on: Fixture) {
+async fn reap_queues_due_tasks(on: Fixture) {
     let broker = on.broker;
     let past = protocol::Timestamp::from_millis(1);
     let at_once = task();
@@ -161,7 +161,7 @@ async fn a_task_past_its_deadline_expires(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 0, processing: 1 });
 }
 
-async fn a_deadline_is_about_the_first_start(on: Fixture) {
+async fn deadline_applies_only_to_the_first_start(on: Fixture) {
     let broker = on.broker;
     let task = task();
     let deadline = Duration::from_millis(150);
@@ -175,12 +175,12 @@ async fn a_deadline_is_about_the_first_start(on: Fixture) {
 }
 
 run_on_every_broker! {
-    the_same_key_is_the_same_task,
-    a_key_is_forgotten_with_its_task,
-    fifty_at_once_are_one_task,
-    a_lost_reply_is_recognised_within_its_window,
-    a_delayed_task_waits_for_its_time,
-    a_reap_lets_due_tasks_in,
+    same_idempotency_key_returns_the_same_task,
+    idempotency_key_expires_with_its_task,
+    fifty_concurrent_submits_with_one_key_create_one_task,
+    retry_after_a_lost_reply_is_recognised_within_its_window,
+    delayed_task_waits_for_its_start_time,
+    reap_queues_due_tasks,
     a_task_past_its_deadline_expires,
-    a_deadline_is_about_the_first_start,
+    deadline_applies_only_to_the_first_start,
 }

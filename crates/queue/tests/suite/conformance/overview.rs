@@ -26,7 +26,7 @@ fn after(delay: Duration) -> SubmitOptions {
     SubmitOptions { start: Start::After(delay), ..SubmitOptions::PLAIN }
 }
 
-async fn a_new_queue_has_nothing(on: Fixture) {
+async fn overview_of_a_new_queue_is_empty(on: Fixture) {
     let before = Timestamp::now();
     let overview = on.broker.overview().await.unwrap();
     let off = overview.at.seconds_since(before) + before.seconds_since(overview.at);
@@ -38,7 +38,7 @@ async fn a_new_queue_has_nothing(on: Fixture) {
     );
 }
 
-async fn every_lane_counts_for_itself(on: Fixture) {
+async fn overview_counts_every_lane_separately(on: Fixture) {
     let broker = &*on.broker;
     for (number, lane) in Lane::ALL.into_iter().enumerate() {
         for _ in 0..=number {
@@ -71,7 +71,7 @@ async fn a_backlog_counts_as_queued(on: Fixture) {
     assert_eq!(waiting(broker).await, ([0, 37, 0, 0], 0, 1));
 }
 
-async fn what_waits_for_its_time_is_in_no_lane(on: Fixture) {
+async fn delayed_tasks_are_counted_in_no_lane(on: Fixture) {
     let broker = &*on.broker;
     let (soon, never) = (task(), task());
     broker.submit(&soon, &after(Duration::from_millis(400))).await.unwrap();
@@ -98,7 +98,7 @@ async fn what_waits_for_its_time_is_in_no_lane(on: Fixture) {
     assert_eq!(broker.overview().await.unwrap().queued_bytes, 0);
 }
 
-async fn every_end_is_counted_once(on: Fixture) {
+async fn every_outcome_is_counted_once(on: Fixture) {
     let broker = &*on.broker;
     let (mut counted, mut letters) = ([0; 3], 0);
     for end in End::ALL {
@@ -118,7 +118,7 @@ async fn every_end_is_counted_once(on: Fixture) {
     assert_eq!(counted, [1, 3, 4]);
 }
 
-async fn capacity_and_pace_are_those_of_the_workers(on: Fixture) {
+async fn capacity_and_service_time_come_from_the_workers(on: Fixture) {
     let broker = &*on.broker;
     submitted(broker).await;
     assert_eq!((queue(broker).await.capacity, queue(broker).await.service_ms), (0, 0.0));
@@ -181,7 +181,7 @@ async fn models_are_listed_by_name_once_known(on: Fixture) {
     assert_eq!(listed().await, "a false, b false, c false, d true");
 }
 
-async fn webhooks_count_from_the_end_until_they_are_done(on: Fixture) {
+async fn webhooks_count_as_pending_from_outcome_to_last_try(on: Fixture) {
     let broker = &*on.broker;
     let pending = async || broker.overview().await.unwrap().webhooks_pending;
     let (task, given_up) = (with_webhook(task()), with_webhook(task()));
@@ -204,12 +204,12 @@ async fn webhooks_count_from_the_end_until_they_are_done(on: Fixture) {
 }
 
 run_on_every_broker! {
-    a_new_queue_has_nothing,
-    every_lane_counts_for_itself,
+    overview_of_a_new_queue_is_empty,
+    overview_counts_every_lane_separately,
     a_backlog_counts_as_queued,
-    what_waits_for_its_time_is_in_no_lane,
-    every_end_is_counted_once,
-    capacity_and_pace_are_those_of_the_workers,
+    delayed_tasks_are_counted_in_no_lane,
+    every_outcome_is_counted_once,
+    capacity_and_service_time_come_from_the_workers,
     models_are_listed_by_name_once_known,
-    webhooks_count_from_the_end_until_they_are_done,
+    webhooks_count_as_pending_from_outcome_to_last_try,
 }

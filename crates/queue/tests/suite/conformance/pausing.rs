@@ -20,7 +20,7 @@ async fn claims_nothing(broker: &dyn Broker) {
     assert_eq!(taken, None);
 }
 
-async fn a_paused_models_tasks_wait_while_others_go_on(on: Fixture) {
+async fn tasks_of_a_paused_model_wait_while_others_run(on: Fixture) {
     let broker = &*on.broker;
     let held_back = submitted(broker).await;
     broker.set_paused(&model(), true).await.unwrap();
@@ -55,7 +55,7 @@ async fn a_resume_wakes_a_waiting_claim(on: Fixture) {
     assert!(resumed.elapsed() < NOTICED, "noticed after {:?}", resumed.elapsed());
 }
 
-async fn a_claim_that_waited_before_the_pause_gets_nothing_in_it(on: Fixture) {
+async fn claim_waiting_before_a_pause_gets_no_task_during_it(on: Fixture) {
     let broker = Arc::clone(&on.broker);
     let waiting = tokio::spawn(async move { broker.claim(&claimant(LONG), LONG).await.unwrap() });
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -68,7 +68,7 @@ async fn a_claim_that_waited_before_the_pause_gets_nothing_in_it(on: Fixture) {
     assert_eq!(taken.unwrap().unwrap().task, task);
 }
 
-async fn what_runs_goes_on_in_a_pause(on: Fixture) {
+async fn running_tasks_continue_during_a_pause(on: Fixture) {
     let broker = &*on.broker;
     let (first, second) = (submitted(broker).await, submitted(broker).await);
     let running = claimed(broker, &claimant(LONG)).await;
@@ -84,7 +84,7 @@ async fn what_runs_goes_on_in_a_pause(on: Fixture) {
     assert!(broker.snapshot(first.id).await.unwrap().unwrap().outcome.is_some());
 }
 
-async fn tasks_end_in_a_pause(on: Fixture) {
+async fn tasks_can_be_cancelled_and_expire_during_a_pause(on: Fixture) {
     let broker = &*on.broker;
     broker.set_paused(&model(), true).await.unwrap();
     let cancelled = submitted(broker).await;
@@ -100,7 +100,7 @@ async fn tasks_end_in_a_pause(on: Fixture) {
     claims_nothing(broker).await;
 }
 
-async fn a_pause_holds_for_everyone_until_it_is_lifted(on: Fixture) {
+async fn pause_applies_to_all_processes_until_resumed(on: Fixture) {
     submitted(&*on.broker).await;
     for _ in 0..2 {
         on.broker.set_paused(&model(), true).await.unwrap();
@@ -116,7 +116,7 @@ async fn a_pause_holds_for_everyone_until_it_is_lifted(on: Fixture) {
     claimed(&*on.broker, &claimant(LONG)).await;
 }
 
-async fn nothing_is_foretold_of_a_paused_model(on: Fixture) {
+async fn paused_model_has_no_eta(on: Fixture) {
     let broker = &*on.broker;
     submitted(broker).await;
     let held = claimed(broker, &claimant(LONG)).await;
@@ -136,11 +136,11 @@ async fn nothing_is_foretold_of_a_paused_model(on: Fixture) {
 }
 
 run_on_every_broker! {
-    a_paused_models_tasks_wait_while_others_go_on,
+    tasks_of_a_paused_model_wait_while_others_run,
     a_resume_wakes_a_waiting_claim,
-    a_claim_that_waited_before_the_pause_gets_nothing_in_it,
-    what_runs_goes_on_in_a_pause,
-    tasks_end_in_a_pause,
-    a_pause_holds_for_everyone_until_it_is_lifted,
-    nothing_is_foretold_of_a_paused_model,
+    claim_waiting_before_a_pause_gets_no_task_during_it,
+    running_tasks_continue_during_a_pause,
+    tasks_can_be_cancelled_and_expire_during_a_pause,
+    pause_applies_to_all_processes_until_resumed,
+    paused_model_has_no_eta,
 }

@@ -23,7 +23,7 @@ async fn told(broker: &dyn Broker, id: TaskId) -> Vec<String> {
     attempts
 }
 
-async fn what_is_told_already_is_not_told_twice(on: Fixture) {
+async fn published_chunks_are_not_published_twice(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let lease = claimed(&*broker, &claimant(LONG)).await.lease;
@@ -41,7 +41,7 @@ async fn what_is_told_already_is_not_told_twice(on: Fixture) {
     assert_eq!(numbers, (1..=8).collect::<Vec<_>>(), "no number was used up");
 }
 
-async fn each_attempt_is_told_from_its_start(on: Fixture) {
+async fn each_attempt_publishes_from_its_start(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let first = claimed(&*broker, &claimant(LONG)).await.lease;
@@ -57,7 +57,7 @@ async fn each_attempt_is_told_from_its_start(on: Fixture) {
     assert_eq!(told(&*broker, task.id).await, ["old text", "newest"], "the late one left no trace");
 }
 
-async fn a_repeated_publish_hears_of_a_cancel(on: Fixture) {
+async fn repeated_publish_returns_the_cancel_request(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let lease = claimed(&*broker, &claimant(LONG)).await.lease;
@@ -70,7 +70,7 @@ async fn a_repeated_publish_hears_of_a_cancel(on: Fixture) {
 }
 
 run_on_every_broker! {
-    what_is_told_already_is_not_told_twice,
-    each_attempt_is_told_from_its_start,
-    a_repeated_publish_hears_of_a_cancel,
+    published_chunks_are_not_published_twice,
+    each_attempt_publishes_from_its_start,
+    repeated_publish_returns_the_cancel_request,
 }

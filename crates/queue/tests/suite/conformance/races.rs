@@ -20,7 +20,7 @@ async fn ended_once(broker: &dyn Broker, id: protocol::TaskId) -> TaskState {
     end.state
 }
 
-async fn cancel_against_claim_against_finish(on: Fixture) {
+async fn racing_cancel_claim_and_finish_record_one_outcome(on: Fixture) {
     let (worker_side, gateway) = (Arc::clone(&on.broker), on.another());
     let mut states = std::collections::HashMap::new();
     for round in 0..1_000u64 {
@@ -50,7 +50,7 @@ async fn cancel_against_claim_against_finish(on: Fixture) {
     assert_eq!(gateway.depth(&model()).await.unwrap(), Depth::default(), "{states:?}");
 }
 
-async fn finishes_of_two_leases(on: Fixture) {
+async fn racing_finishes_accept_only_the_current_lease(on: Fixture) {
     let (one, two) = (Arc::clone(&on.broker), on.another());
     for _ in 0..50 {
         let task = submitted(&*one).await;
@@ -69,7 +69,7 @@ async fn finishes_of_two_leases(on: Fixture) {
     assert_eq!(one.depth(&model()).await.unwrap(), Depth::default());
 }
 
-async fn reapers_against_finishers(on: Fixture) {
+async fn racing_reapers_and_finishers_record_one_outcome(on: Fixture) {
     // Leases so short that many expire just as their holder finishes.
     let lease = Duration::from_millis(60);
     let mut reapers = Vec::new();
@@ -117,7 +117,7 @@ async fn reapers_against_finishers(on: Fixture) {
 }
 
 run_on_every_broker! {
-    cancel_against_claim_against_finish,
-    finishes_of_two_leases,
-    reapers_against_finishers,
+    racing_cancel_claim_and_finish_record_one_outcome,
+    racing_finishes_accept_only_the_current_lease,
+    racing_reapers_and_finishers_record_one_outcome,
 }

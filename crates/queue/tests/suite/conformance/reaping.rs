@@ -7,7 +7,7 @@ use queue::{Depth, Reaped, Release};
 
 use crate::support::*;
 
-async fn a_lease_that_ran_out_is_queued_again(on: Fixture) {
+async fn task_with_an_expired_lease_is_requeued(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let reaper = claimant(SHORT);
@@ -28,7 +28,7 @@ async fn a_lease_that_ran_out_is_queued_again(on: Fixture) {
     broker.finish(&again.lease, &completed("second try")).await.unwrap();
 }
 
-async fn a_renewed_lease_is_left_alone(on: Fixture) {
+async fn renewed_lease_is_not_reaped(on: Fixture) {
     let broker = on.broker;
     submitted(&*broker).await;
     let held = claimed(&*broker, &claimant(SHORT)).await;
@@ -40,7 +40,7 @@ async fn a_renewed_lease_is_left_alone(on: Fixture) {
     broker.finish(&held.lease, &completed("x")).await.unwrap();
 }
 
-async fn attempts_used_up_are_handed_to_the_reaper(on: Fixture) {
+async fn task_without_attempts_left_is_handed_to_the_reaper(on: Fixture) {
     let broker = on.broker;
     let task = Task { max_attempts: 2, ..task() };
     broker.submit(&task, NO_LIMIT).await.unwrap();
@@ -67,7 +67,7 @@ async fn attempts_used_up_are_handed_to_the_reaper(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-async fn an_unused_release_does_not_count(on: Fixture) {
+async fn unused_release_is_not_a_failed_attempt(on: Fixture) {
     let broker = on.broker;
     let task = Task { max_attempts: 1, ..task() };
     broker.submit(&task, NO_LIMIT).await.unwrap();
@@ -82,7 +82,7 @@ async fn an_unused_release_does_not_count(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth { queued: 1, processing: 0 });
 }
 
-async fn a_failed_release_counts(on: Fixture) {
+async fn failed_release_is_a_failed_attempt(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let worker = claimant(LONG);
@@ -116,7 +116,7 @@ async fn a_repeated_release_changes_nothing(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-async fn a_cancelled_task_is_not_queued_again(on: Fixture) {
+async fn cancelled_task_is_not_requeued(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     claimed(&*broker, &claimant(SHORT)).await;
@@ -128,7 +128,7 @@ async fn a_cancelled_task_is_not_queued_again(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-async fn reapers_hold_back_after_silence(on: Fixture) {
+async fn reapers_pause_after_an_outage(on: Fixture) {
     let broker = on.broker;
     let reaper = claimant(SHORT);
     broker.reap(&reaper).await.unwrap();
@@ -161,13 +161,13 @@ async fn many_leases_are_reaped_at_once(on: Fixture) {
 }
 
 run_on_every_broker! {
-    a_lease_that_ran_out_is_queued_again,
-    a_renewed_lease_is_left_alone,
-    attempts_used_up_are_handed_to_the_reaper,
-    an_unused_release_does_not_count,
-    a_failed_release_counts,
+    task_with_an_expired_lease_is_requeued,
+    renewed_lease_is_not_reaped,
+    task_without_attempts_left_is_handed_to_the_reaper,
+    unused_release_is_not_a_failed_attempt,
+    failed_release_is_a_failed_attempt,
     a_repeated_release_changes_nothing,
-    a_cancelled_task_is_not_queued_again,
-    reapers_hold_back_after_silence,
+    cancelled_task_is_not_requeued,
+    reapers_pause_after_an_outage,
     many_leases_are_reaped_at_once,
 }

@@ -39,7 +39,7 @@ async fn an_unreadable_task_is_failed_and_the_next_is_claimed(on: Fixture) {
     assert_eq!(on.broker.depth(&model()).await.unwrap().queued, 0);
 }
 
-async fn an_unreadable_task_with_its_attempts_used_up_is_failed(on: Fixture) {
+async fn unreadable_task_without_attempts_left_is_failed(on: Fixture) {
     let task = Task { max_attempts: 1, ..task() };
     on.broker.submit(&task, NO_LIMIT).await.unwrap();
     claimed(&*on.broker, &claimant(SHORT)).await;
@@ -57,5 +57,5 @@ async fn an_unreadable_task_with_its_attempts_used_up_is_failed(on: Fixture) {
 run_on_every_broker! {
     a_record_of_another_version_is_refused_not_misread,
     an_unreadable_task_is_failed_and_the_next_is_claimed,
-    an_unreadable_task_with_its_attempts_used_up_is_failed,
+    unreadable_task_without_attempts_left_is_failed,
 }

@@ -13,7 +13,7 @@ use crate::support::*;
 /// Longer than a TTL of one second.
 const PAST_TTL: Duration = Duration::from_millis(1_200);
 
-async fn an_expired_outcome_is_known_as_its_tenants(on: Fixture) {
+async fn expired_outcome_is_still_known_with_its_tenant(on: Fixture) {
     let broker = on.broker;
     let of = |tenant: &str| Task { tenant: TenantId::new(tenant), result_ttl_s: 1, ..task() };
     let (finished, cancelled) = (of("one"), of("two"));
@@ -37,7 +37,7 @@ async fn an_expired_outcome_is_known_as_its_tenants(on: Fixture) {
     assert_eq!(broker.expired(TaskId::new()).await.unwrap(), None, "there was no such task");
 }
 
-async fn it_is_known_as_long_again_and_for_a_minute_at_least(on: Fixture) {
+async fn tombstone_lives_for_the_ttl_again_and_at_least_a_minute(on: Fixture) {
     let broker = &*on.broker;
     for kept_s in [1, 90, 3_600] {
         let task = Task { result_ttl_s: kept_s, ..task() };
@@ -67,7 +67,7 @@ fn bulky(end: End) -> Task {
     Task { prompt, form, stop, user_id: Some("user 7".into()), ..with_webhook(task()) }
 }
 
-async fn an_end_frees_the_prompt(on: Fixture) {
+async fn outcome_frees_the_prompt(on: Fixture) {
     let broker = &*on.broker;
     for end in End::ALL {
         let task = end.submit(broker, bulky(end)).await;
@@ -84,7 +84,7 @@ async fn an_end_frees_the_prompt(on: Fixture) {
     }
 }
 
-async fn what_an_end_keeps_is_enough_for_all_that_follows(on: Fixture) {
+async fn ended_task_keeps_all_fields_needed_later(on: Fixture) {
     let broker = &*on.broker;
     for (n, end) in End::ALL.into_iter().enumerate() {
         let by = Idempotency {
@@ -148,8 +148,8 @@ async fn what_an_end_keeps_is_enough_for_all_that_follows(on: Fixture) {
 }
 
 run_on_every_broker! {
-    an_expired_outcome_is_known_as_its_tenants,
-    it_is_known_as_long_again_and_for_a_minute_at_least,
-    an_end_frees_the_prompt,
-    what_an_end_keeps_is_enough_for_all_that_follows,
+    expired_outcome_is_still_known_with_its_tenant,
+    tombstone_lives_for_the_ttl_again_and_at_least_a_minute,
+    outcome_frees_the_prompt,
+    ended_task_keeps_all_fields_needed_later,
 }

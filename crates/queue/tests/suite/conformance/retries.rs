@@ -20,7 +20,7 @@ async fn run_at(broker: &dyn Broker, id: TaskId) -> Option<Timestamp> {
     broker.snapshot(id).await.unwrap().unwrap().run_at
 }
 
-async fn a_failed_task_rests_before_its_next_attempt(on: Fixture) {
+async fn failed_task_waits_for_its_backoff(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let begun = Instant::now();
@@ -42,7 +42,7 @@ async fn a_failed_task_rests_before_its_next_attempt(on: Fixture) {
     assert!((REST..REST + Duration::from_millis(700)).contains(&took), "{took:?}");
 }
 
-async fn without_a_rest_it_is_queued_at_once(on: Fixture) {
+async fn failed_task_without_backoff_is_requeued_immediately(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     fail_next(&*broker, Duration::ZERO).await;
@@ -51,7 +51,7 @@ async fn without_a_rest_it_is_queued_at_once(on: Fixture) {
     assert_eq!((again.task, again.failed_attempts), (task, 1));
 }
 
-async fn a_repeated_failed_release_rests_once(on: Fixture) {
+async fn repeated_failed_release_starts_one_backoff(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let lease = fail_next(&*broker, REST).await;
@@ -66,7 +66,7 @@ async fn a_repeated_failed_release_rests_once(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-async fn an_estimate_counts_the_rest(on: Fixture) {
+async fn estimate_includes_the_backoff(on: Fixture) {
     let broker = on.broker;
     broker.report_worker(&report(1), LONG).await.unwrap();
     submitted(&*broker).await;
@@ -81,7 +81,7 @@ async fn an_estimate_counts_the_rest(on: Fixture) {
     assert!(eta.earliest_s > 50.0 && eta.latest_s < 70.0, "{eta:?}");
 }
 
-async fn a_resting_task_can_be_cancelled(on: Fixture) {
+async fn task_in_backoff_can_be_cancelled(on: Fixture) {
     let broker = on.broker;
     let task = submitted(&*broker).await;
     let lease = fail_next(&*broker, REST).await;
@@ -96,7 +96,7 @@ async fn a_resting_task_can_be_cancelled(on: Fixture) {
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 
-async fn a_deadline_does_not_end_a_resting_task(on: Fixture) {
+async fn deadline_does_not_expire_a_task_in_backoff(on: Fixture) {
     let broker = on.broker;
     let task = task();
     let deadline = Duration::from_millis(200);
@@ -110,7 +110,7 @@ async fn a_deadline_does_not_end_a_resting_task(on: Fixture) {
     assert_eq!(held.task, task);
 }
 
-async fn what_loses_worker_after_worker_rests(on: Fixture) {
+async fn task_that_lost_two_workers_gets_a_backoff(on: Fixture) {
     let broker = on.broker;
     let task = Task { max_attempts: 5, ..task() };
     broker.submit(&task, NO_LIMIT).await.unwrap();
@@ -137,7 +137,7 @@ async fn what_loses_worker_after_worker_rests(on: Fixture) {
     assert_eq!(again.failed_attempts, 4, "queued at once");
 }
 
-async fn many_rest_and_all_come_back(on: Fixture) {
+async fn many_tasks_in_backoff_are_all_requeued(on: Fixture) {
     const TASKS: usize = 40; // more than a tenant's window in a stream
     let broker = on.broker;
     let mut leases = Vec::new();
@@ -159,12 +159,12 @@ async fn many_rest_and_all_come_back(on: Fixture) {
 }
 
 run_on_every_broker! {
-    a_failed_task_rests_before_its_next_attempt,
-    without_a_rest_it_is_queued_at_once,
-    a_repeated_failed_release_rests_once,
-    an_estimate_counts_the_rest,
-    a_resting_task_can_be_cancelled,
-    a_deadline_does_not_end_a_resting_task,
-    what_loses_worker_after_worker_rests,
-    many_rest_and_all_come_back,
+    failed_task_waits_for_its_backoff,
+    failed_task_without_backoff_is_requeued_immediately,
+    repeated_failed_release_starts_one_backoff,
+    estimate_includes_the_backoff,
+    task_in_backoff_can_be_cancelled,
+    deadline_does_not_expire_a_task_in_backoff,
+    task_that_lost_two_workers_gets_a_backoff,
+    many_tasks_in_backoff_are_all_requeued,
 }

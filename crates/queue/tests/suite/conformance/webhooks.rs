@@ -83,7 +83,7 @@ fn expected(task: &Task, end: &TaskSnapshot) -> Delivery {
     }
 }
 
-async fn ends_that_race_make_one_delivery(on: Fixture) {
+async fn racing_outcomes_make_one_delivery(on: Fixture) {
     let (gateway, worker) = (on.another(), Arc::clone(&on.broker));
     for _ in 0..40 {
         let task = with_webhook(task());
@@ -101,7 +101,7 @@ async fn ends_that_race_make_one_delivery(on: Fixture) {
     }
 }
 
-async fn a_retried_attempt_tells_nothing(on: Fixture) {
+async fn retried_attempt_makes_no_delivery(on: Fixture) {
     let broker = &*on.broker;
     let task = with_webhook(task());
     broker.submit(&task, NO_LIMIT).await.unwrap();
@@ -153,7 +153,7 @@ async fn deliverers_never_share_a_delivery(on: Fixture) {
     assert_eq!(all.into_iter().collect::<HashSet<_>>().len(), TASKS);
 }
 
-async fn the_first_due_goes_first(on: Fixture) {
+async fn deliveries_are_taken_in_order_of_due_time(on: Fixture) {
     let broker = &*on.broker;
     let mut order = Vec::new();
     for _ in 0..3 {
@@ -180,7 +180,7 @@ async fn a_delivery_is_due_again_when_its_deliverer_dies(on: Fixture) {
     assert_eq!((report.state, numbers(&report)), (WebhookState::Pending, vec![]));
 }
 
-async fn a_late_try_that_nobody_took_over_still_counts(on: Fixture) {
+async fn late_try_counts_if_no_other_deliverer_took_over(on: Fixture) {
     let broker = &*on.broker;
     let task = ended(broker).await;
     taken(broker, Duration::from_millis(1)).await;
@@ -211,7 +211,7 @@ async fn a_late_try_of_an_old_number_changes_nothing(on: Fixture) {
     }
 }
 
-async fn a_try_later_than_the_end_changes_nothing(on: Fixture) {
+async fn try_reported_after_delivery_changes_nothing(on: Fixture) {
     let broker = &*on.broker;
     let task = ended(broker).await;
     taken(broker, Duration::from_millis(1)).await;
@@ -224,7 +224,7 @@ async fn a_try_later_than_the_end_changes_nothing(on: Fixture) {
     assert_eq!((report.state, numbers(&report)), (WebhookState::Delivered, vec![1, 2]));
 }
 
-async fn a_try_told_twice_counts_once(on: Fixture) {
+async fn try_reported_twice_counts_once(on: Fixture) {
     let broker = &*on.broker;
     let task = ended(broker).await;
     taken(broker, LONG).await;
@@ -237,7 +237,7 @@ async fn a_try_told_twice_counts_once(on: Fixture) {
     assert_eq!(numbers(&report_of(broker, task.id).await), [1]);
 }
 
-async fn a_delivery_rests_between_tries(on: Fixture) {
+async fn delivery_waits_between_tries(on: Fixture) {
     let broker = &*on.broker;
     let task = ended(broker).await;
     taken(broker, LONG).await;
@@ -252,7 +252,7 @@ async fn a_delivery_rests_between_tries(on: Fixture) {
     assert_eq!(taken(broker, LONG).await.number, 2);
 }
 
-async fn what_is_given_up_is_not_tried_again(on: Fixture) {
+async fn given_up_delivery_is_not_retried(on: Fixture) {
     let broker = &*on.broker;
     let task = ended(broker).await;
     taken(broker, Duration::from_millis(1)).await;
@@ -300,18 +300,18 @@ async fn a_delivery_outlives_the_outcome(on: Fixture) {
 
 run_on_every_broker! {
     every_outcome_makes_exactly_one_delivery,
-    ends_that_race_make_one_delivery,
-    a_retried_attempt_tells_nothing,
+    racing_outcomes_make_one_delivery,
+    retried_attempt_makes_no_delivery,
     a_task_without_a_webhook_makes_no_delivery,
     deliverers_never_share_a_delivery,
-    the_first_due_goes_first,
+    deliveries_are_taken_in_order_of_due_time,
     a_delivery_is_due_again_when_its_deliverer_dies,
-    a_late_try_that_nobody_took_over_still_counts,
+    late_try_counts_if_no_other_deliverer_took_over,
     a_late_try_of_an_old_number_changes_nothing,
-    a_try_later_than_the_end_changes_nothing,
-    a_try_told_twice_counts_once,
-    a_delivery_rests_between_tries,
-    what_is_given_up_is_not_tried_again,
+    try_reported_after_delivery_changes_nothing,
+    try_reported_twice_counts_once,
+    delivery_waits_between_tries,
+    given_up_delivery_is_not_retried,
     a_report_keeps_the_latest_tries,
     a_delivery_outlives_the_outcome,
 }

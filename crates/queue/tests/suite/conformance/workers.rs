@@ -35,7 +35,7 @@ async fn reports_are_listed_until_their_ttl(on: Fixture) {
     assert_eq!(listed, [steady], "the latest report of who reports");
 }
 
-async fn a_worker_that_says_goodbye_is_forgotten(on: Fixture) {
+async fn deregistered_worker_is_removed(on: Fixture) {
     let broker = on.broker;
     let report = report(1);
     broker.report_worker(&report, LONG).await.unwrap();
@@ -54,5 +54,5 @@ async fn a_worker_that_says_goodbye_is_forgotten(on: Fixture) {
 
 run_on_every_broker! {
     reports_are_listed_until_their_ttl,
-    a_worker_that_says_goodbye_is_forgotten,
+    deregistered_worker_is_removed,
 }

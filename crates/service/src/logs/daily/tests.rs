@@ -38,13 +38,13 @@ fn append(log: &mut DailyFile, text: &str) {
 }
 
 #[test]
-fn a_new_day_is_a_new_file_and_the_link_follows() {
+fn new_day_starts_a_new_file_and_updates_the_link() {
     let folder = Folder::new();
     let mut log = folder.open();
-    log.follow_to(date!(2025 - 11 - 21)).unwrap();
+    log.switch_to_day(date!(2025 - 11 - 21)).unwrap();
     append(&mut log, "one\n");
     assert_eq!(folder.read("app.log"), "one\n");
-    log.follow_to(date!(2025 - 11 - 22)).unwrap();
+    log.switch_to_day(date!(2025 - 11 - 22)).unwrap();
     append(&mut log, "two\n");
     let read = (folder.read("app.2025-11-21.log"), folder.read("app.log"));
     assert_eq!(read, ("one\n".into(), "two\n".into()));
@@ -63,7 +63,7 @@ fn two_writers_share_a_file() {
 }
 
 #[test]
-fn a_file_that_was_moved_removed_or_replaced_is_opened_again() {
+fn moved_removed_or_replaced_file_is_reopened() {
     // Like logrotate without and with `create`, like `rm`, and with the whole folder.
     let moved: fn(&Folder) = |folder| fs::rename(folder.today(), folder.path("old")).unwrap();
     let created: fn(&Folder) = |folder| {
@@ -91,7 +91,7 @@ fn a_file_that_was_moved_removed_or_replaced_is_opened_again() {
 }
 
 #[test]
-fn what_went_to_a_file_without_a_name_is_written_again() {
+fn lines_written_to_a_deleted_file_are_written_again() {
     let folder = Folder::new();
     let mut log = folder.open();
     append(&mut log, "before\n");
@@ -107,7 +107,7 @@ fn what_went_to_a_file_without_a_name_is_written_again() {
 }
 
 #[test]
-fn a_truncated_file_goes_on_from_its_beginning() {
+fn truncated_file_is_continued_from_its_start() {
     let folder = Folder::new();
     let mut log = folder.open();
     append(&mut log, "before\n");
@@ -119,7 +119,7 @@ fn a_truncated_file_goes_on_from_its_beginning() {
 }
 
 #[test]
-fn a_full_disk_takes_whole_lines_or_none() {
+fn full_disk_leaves_no_partial_line() {
     let folder = Folder::new();
     symlink("/dev/full", folder.today()).unwrap();
     let mut log = folder.open();
@@ -133,17 +133,17 @@ fn a_full_disk_takes_whole_lines_or_none() {
 }
 
 #[test]
-fn a_cut_line_is_taken_back_unless_another_writer_was_faster() {
+fn partial_line_is_removed_unless_another_writer_appended() {
     let folder = Folder::new();
     let mut log = folder.open();
     append(&mut log, "whole\n");
     log.file.write_all(b"cu").unwrap();
-    assert!(log.take_back(2));
+    assert!(log.remove_partial_line(2));
     assert_eq!(folder.read("app.log"), "whole\n");
 
     log.file.write_all(b"cu").unwrap();
     append(&mut folder.open(), "other\n");
-    assert!(!log.take_back(2), "it would take the other's line");
+    assert!(!log.remove_partial_line(2), "it would take the other's line");
     log.torn = true;
     append(&mut log, "next\n");
     assert_eq!(folder.read("app.log"), "whole\ncuother\n\nnext\n");
@@ -152,7 +152,7 @@ fn a_cut_line_is_taken_back_unless_another_writer_was_faster() {
 }
 
 #[test]
-fn only_our_oldest_files_go() {
+fn only_the_oldest_log_files_are_deleted() {
     let folder = Folder::new();
     for n in 0..KEPT_FILES + 3 {
         let day = date!(2025 - 01 - 01) + time::Duration::days(n as i64);

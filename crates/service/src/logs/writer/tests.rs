@@ -12,7 +12,7 @@ use crate::logs::counts::FileCounts;
 const SOON: Duration = Duration::from_secs(10);
 
 struct Rig {
-    inlet: Inlet,
+    log_sender: LogSender,
     thread: Option<Thread>,
     counts: LogCounts,
     folder: tempfile::TempDir,
@@ -27,24 +27,24 @@ impl Rig {
         }
         let open = |file: LogFile| DailyFile::open(folder.path(), file.name()).unwrap();
         let counts = LogCounts::default();
-        let (inlet, thread) = start(
+        let (log_sender, thread) = start(
             (LogFile::Requests, open(LogFile::Requests)),
             Some(open(LogFile::Errors)),
             counts.clone(),
             room,
         )
         .unwrap();
-        Self { inlet, thread: Some(thread), counts, folder }
+        Self { log_sender, thread: Some(thread), counts, folder }
     }
 
     fn put(&self, line: &str, block: Option<&str>) {
-        self.inlet.put(entry(line, block));
+        self.log_sender.put(entry(line, block));
     }
 
     /// Submits a line with a receipt, and waits for the receipt.
     fn offer(&self, line: &str, block: Option<&str>) -> bool {
         let (entry, receipt) = entry(line, block).with_receipt();
-        self.inlet.put(entry);
+        self.log_sender.put(entry);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let written = async { tokio::time::timeout(SOON, receipt.written()).await };
         runtime.block_on(written).expect("a receipt comes soon")
@@ -84,11 +84,11 @@ fn counts(written: u64, waiting: u64, lost: u64) -> FileCounts {
     FileCounts { written, waiting, lost, failing: 0 }
 }
 
-const MUCH: usize = 1 << 20;
+const AMPLE_BYTES: usize = 1 << 20;
 
 #[test]
-fn a_receipt_says_that_the_line_is_in_the_file() {
-    let rig = Rig::with_full(&[], MUCH);
+fn receipt_confirms_that_the_line_is_in_the_file() {
+    let rig = Rig::with_full(&[], AMPLE_BYTES);
     rig.put("1\n", None);
     assert!(rig.offer("2\n", Some("block 2\n")));
     assert_eq!(rig.read(LogFile::Requests), "1\n2\n");
@@ -98,8 +98,8 @@ fn a_receipt_says_that_the_line_is_in_the_file() {
 }
 
 #[test]
-fn what_a_full_disk_refuses_waits_for_room_or_goes_back_to_who_owes_it() {
-    let rig = Rig::with_full(&[LogFile::Requests], MUCH);
+fn lines_refused_by_a_full_disk_wait_or_are_returned_to_the_caller() {
+    let rig = Rig::with_full(&[LogFile::Requests], AMPLE_BYTES);
     rig.put("1\n", None);
     rig.wait_for(LogFile::Requests, counts(0, 1, 0));
     assert!(!rig.offer("owed\n", None));
@@ -121,7 +121,7 @@ fn what_a_full_disk_refuses_waits_for_room_or_goes_back_to_who_owes_it() {
 }
 
 #[test]
-fn what_there_is_no_room_for_is_counted() {
+fn lines_dropped_from_a_full_buffer_are_counted() {
     let rig = Rig::with_full(&[LogFile::Requests, LogFile::Errors], 10);
     rig.put("123\n", None);
     rig.put("456\n", None);
@@ -138,8 +138,8 @@ fn what_there_is_no_room_for_is_counted() {
 }
 
 #[test]
-fn a_failed_task_has_its_block_before_its_line() {
-    let rig = Rig::with_full(&[LogFile::Errors], MUCH);
+fn error_block_is_written_before_the_request_line() {
+    let rig = Rig::with_full(&[LogFile::Errors], AMPLE_BYTES);
     rig.put("failed\n", Some("why\n"));
     assert!(rig.offer("fine\n", None), "others do not wait for it");
     assert!(!rig.offer("owed\n", Some("why\n")));
@@ -152,8 +152,8 @@ fn a_failed_task_has_its_block_before_its_line() {
 }
 
 #[test]
-fn the_end_writes_what_waits_and_counts_what_it_can_not() {
-    let mut rig = Rig::with_full(&[], MUCH);
+fn shutdown_writes_waiting_lines_and_counts_lost_ones() {
+    let mut rig = Rig::with_full(&[], AMPLE_BYTES);
     for n in 0..5_000 {
         rig.put(&format!("{n}\n"), None);
     }
@@ -163,7 +163,7 @@ fn the_end_writes_what_waits_and_counts_what_it_can_not() {
     assert!(!rig.offer("late\n", None));
     assert_eq!(rig.counts.of(LogFile::Requests), counts(5_000, 0, 1));
 
-    let mut rig = Rig::with_full(&[LogFile::Requests], MUCH);
+    let mut rig = Rig::with_full(&[LogFile::Requests], AMPLE_BYTES);
     rig.put("1\n", None);
     rig.put("2\n", Some("block\n"));
     rig.end();
@@ -172,8 +172,8 @@ fn the_end_writes_what_waits_and_counts_what_it_can_not() {
 }
 
 #[test]
-fn an_idle_writer_puts_its_file_back_and_a_reopened_one_at_once() {
-    let rig = Rig::with_full(&[], MUCH);
+fn idle_writer_recreates_its_file_and_reopen_does_so_immediately() {
+    let rig = Rig::with_full(&[], AMPLE_BYTES);
     let path = today(rig.folder.path(), LogFile::Requests);
     let is_back = || {
         let until = Instant::now() + SOON;
@@ -186,7 +186,7 @@ fn an_idle_writer_puts_its_file_back_and_a_reopened_one_at_once() {
     is_back();
     fs::rename(&path, rig.folder.path().join("old")).unwrap();
     let began = Instant::now();
-    rig.inlet.reopen();
+    rig.log_sender.reopen();
     is_back();
     assert!(began.elapsed() < BEAT, "it took {:?}", began.elapsed());
 }
@@ -195,7 +195,7 @@ fn an_idle_writer_puts_its_file_back_and_a_reopened_one_at_once() {
 fn no_line_is_lost_to_rotations_under_load() {
     const WRITERS: usize = 4;
     const LINES: usize = 5_000;
-    let mut rig = Rig::with_full(&[], 64 * MUCH);
+    let mut rig = Rig::with_full(&[], 64 * AMPLE_BYTES);
     let dir = rig.folder.path().to_path_buf();
     let path = today(&dir, LogFile::Requests);
     let over = AtomicBool::new(false);
@@ -217,10 +217,10 @@ fn no_line_is_lost_to_rotations_under_load() {
         });
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
-                let inlet = rig.inlet.clone();
+                let log_sender = rig.log_sender.clone();
                 scope.spawn(move || {
                     for n in 0..LINES {
-                        inlet.put(entry(&format!("{writer}-{n}\n"), None));
+                        log_sender.put(entry(&format!("{writer}-{n}\n"), None));
                         if n % 100 == 0 {
                             std::thread::sleep(Duration::from_millis(1));
                         }

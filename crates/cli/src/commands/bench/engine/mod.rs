@@ -132,7 +132,7 @@ fn measure(
     report: &mut Report,
 ) -> Result<Setup> {
     progress(&format!("loading the model, {step_tokens} tokens a step"));
-    system::forget_peak_memory();
+    system::reset_peak_memory();
     let begin = Instant::now();
     let options = EngineOptions {
         device: args.device.clone(),

@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cost_is_the_median_of_the_rounds_losses() {
+    fn cost_is_the_median_loss_of_the_rounds() {
         let constrained = Constrained::of(16, &[100.0, 200.0, 50.0], vec![97.0, 180.0, 50.5]);
         assert!((constrained.cost - 0.03).abs() < 1e-9, "{constrained:?}");
         assert!((constrained.rate.tokens_per_second - 97.0).abs() < 1e-9, "{constrained:?}");

@@ -15,7 +15,7 @@ use super::submits::{self, Until};
 use crate::output::note;
 
 /// The smaller depth, to which the other is compared.
-const SHALLOW: usize = 1_000;
+const SHALLOW_DEPTH: usize = 1_000;
 /// Operations of each kind measured per depth.
 const ROUNDS: usize = 1_000;
 
@@ -30,11 +30,11 @@ pub(super) struct AtDepth {
     pub(super) finish: Option<Spread>,
 }
 
-/// Measures at [`SHALLOW`] and at `depth` queued tasks.
+/// Measures at [`SHALLOW_DEPTH`] and at `depth` queued tasks.
 pub(super) fn measure(kind: BrokerKind, rig: &Rig, depth: usize) -> Result<Vec<AtDepth>> {
     let mut queued = 0;
     let mut rows = Vec::new();
-    for depth in [SHALLOW, depth] {
+    for depth in [SHALLOW_DEPTH, depth] {
         let missing = depth.saturating_sub(queued);
         let began = Instant::now();
         submits::at_broker(&rig.runtime, &rig.broker, Until::Count(missing))?;

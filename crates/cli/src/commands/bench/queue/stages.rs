@@ -18,7 +18,7 @@ use super::submits::{self, Until};
 /// Rounds of what is measured one at a time.
 const ROUNDS: usize = 200;
 /// The number of queued tasks whose memory is measured.
-const WEIGHED: usize = 10_000;
+const MEMORY_SAMPLE_TASKS: usize = 10_000;
 
 /// Duration and load of the stages.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,7 @@ pub(super) fn apart(rig: &Rig, plan: &Plan) -> Result<(Flow, Flow, Flow)> {
 /// Measures submits at the broker, and the bytes of 10,000 queued tasks.
 pub(super) fn broker_submits(rig: &mut Rig, plan: &Plan) -> Result<(Flow, u64)> {
     let before = rig.size()?;
-    submits::at_broker(&rig.runtime, &rig.broker, Until::Count(WEIGHED))?;
+    submits::at_broker(&rig.runtime, &rig.broker, Until::Count(MEMORY_SAMPLE_TASKS))?;
     std::thread::sleep(Duration::from_millis(200));
     let weight = rig.size()?.saturating_sub(before);
     let until = Until::Time(Instant::now() + plan.span);

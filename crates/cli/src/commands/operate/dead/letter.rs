@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_one_short_line() {
+    fn dead_letter_row_is_one_short_line() {
         let row = row(&letter());
         assert_eq!(row[..5], ["0192", "2025-11-21 15:30:45", "demo", "1", "worker_lost"]);
         assert!(
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_tells_each_attempt_and_steers_nothing() {
+    fn dead_letter_page_lists_attempts_and_escapes_text() {
         let page = page(&letter());
         let told =
             "attempt 2 on worker 5b32, 2025-11-21 15:30:45 UTC\n  engine_error: it broke\\nbadly\n";

@@ -4,7 +4,7 @@ use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
 use candle_core::cuda_backend::{CudaDType, WrapErr};
 use candle_core::{Result, Storage, Tensor, bail};
 
-use super::super::arguments::Likeliest;
+use super::super::arguments::Argmax;
 use super::{Kernels, int, same};
 
 impl Kernels {
@@ -31,7 +31,7 @@ impl Kernels {
         let (rows, width) = logits.dims2()?;
         let places = self.blank_words((rows, 1))?;
         let kernel =
-            Likeliest { logits: self.at(logits)?, places: self.at(&places)?, width: int(width)? };
+            Argmax { logits: self.at(logits)?, places: self.at(&places)?, width: int(width)? };
         // SAFETY: one block and one place per row.
         unsafe { self.run(&kernel.launch(rows))? };
         Ok(places)

@@ -15,7 +15,7 @@ pub(crate) struct Deltas {
     /// A `Delta` of low_rank.cu per adapter.
     table: CudaSlice<u32>,
     adapters: usize,
-    most_rank: usize,
+    max_rank: usize,
     inputs: usize,
     outputs: usize,
 }
@@ -29,9 +29,9 @@ pub(crate) struct AdaptedStep {
     tiles: CudaSlice<u32>,
     /// `[adapted]`
     rows: CudaSlice<u32>,
-    /// The products with `a`, `[adapted, most_rank]`; each projection overwrites them.
+    /// The products with `a`, `[adapted, max_rank]`; each projection overwrites them.
     between: CudaSlice<f32>,
-    most_rank: usize,
+    max_rank: usize,
 }
 
 impl Kernels {
@@ -46,20 +46,20 @@ impl Kernels {
             weights: self.device.clone_htod(&packed.weights)?,
             table: self.upload(packed.table.as_flattened())?,
             adapters: packed.table.len(),
-            most_rank: packed.most_rank,
+            max_rank: packed.max_rank,
             inputs: packed.inputs,
             outputs: packed.outputs,
         }))
     }
 
     /// Uploads which rows have which adapter, in a step of `tokens` tokens, for `adapters` adapters
-    /// of ranks up to `most_rank`. Returns `None` if no row has an adapter.
+    /// of ranks up to `max_rank`. Returns `None` if no row has an adapter.
     pub(crate) fn adapted_step(
         &self,
         plan: &LowRankPlan,
         tokens: usize,
         adapters: usize,
-        most_rank: usize,
+        max_rank: usize,
     ) -> Result<Option<AdaptedStep>> {
         if plan.rows.is_empty() {
             return Ok(None);
@@ -78,8 +78,8 @@ impl Kernels {
             tiles: self.upload(plan.tiles.as_flattened())?,
             rows: self.upload(&plan.rows)?,
             // SAFETY: the first kernel writes whatever the second reads.
-            between: unsafe { self.device.alloc::<f32>(plan.rows.len() * most_rank.max(1))? },
-            most_rank,
+            between: unsafe { self.device.alloc::<f32>(plan.rows.len() * max_rank.max(1))? },
+            max_rank,
         }))
     }
 
@@ -95,11 +95,11 @@ impl Kernels {
         same(x.elem_count(), step.tokens * deltas.inputs)?;
         same(y.elem_count(), step.tokens * deltas.outputs)?;
         same(deltas.adapters, step.adapters)?;
-        if deltas.most_rank > step.most_rank {
+        if deltas.max_rank > step.max_rank {
             candle_core::bail!(
                 "rank {} in a step of ranks up to {}",
-                deltas.most_rank,
-                step.most_rank
+                deltas.max_rank,
+                step.max_rank
             )
         }
         let kernel = LowRankShrink {
@@ -110,10 +110,10 @@ impl Kernels {
             rows: self.slice(&step.rows),
             between: self.slice(&step.between),
             inputs: int(deltas.inputs)?,
-            stride: int(deltas.most_rank)?,
+            stride: int(deltas.max_rank)?,
         };
         // SAFETY: the tiles name rows of the step and adapters of the table, which belongs to these
-        // weights; `between` has room for `most_rank` numbers per adapted row.
+        // weights; `between` has room for `max_rank` numbers per adapted row.
         unsafe { self.run(&kernel.launch(step.num_tiles))? };
         let kernel = LowRankExpand {
             between: self.slice(&step.between),
@@ -123,7 +123,7 @@ impl Kernels {
             rows: self.slice(&step.rows),
             y: self.at(y)?,
             outputs: int(deltas.outputs)?,
-            stride: int(deltas.most_rank)?,
+            stride: int(deltas.max_rank)?,
         };
         // SAFETY: as above, and no two tiles share a row.
         unsafe { self.run(&kernel.launch(step.num_tiles)) }

@@ -117,7 +117,7 @@ impl Sequences {
 /// Several sequences, chunks and single tokens, in pages whose other slots are NaN; tiles whole and
 /// split.
 #[test]
-fn attention_matches_its_twin() {
+fn attention_kernel_matches_its_cpu_twin() {
     let mut random = StdRng::seed_from_u64(5);
     let each = [(0, 1), (0, 70), (31, 1), (32, 1), (40, 33), (300, 1), (260, 3), (64, 2)];
     for machine in Machine::all() {

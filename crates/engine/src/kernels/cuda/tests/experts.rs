@@ -27,7 +27,7 @@ fn choice(
 }
 
 #[test]
-fn experts_are_chosen_and_mixed_as_by_the_twin() {
+fn expert_routing_and_mixing_match_the_cpu_twin() {
     let mut random = StdRng::seed_from_u64(7);
     for machine in Machine::all() {
         for (tokens, count, used) in [(1, 4, 1), (3, 60, 4), (2, 128, 8), (2, 5, 5)] {
@@ -89,7 +89,7 @@ fn experts_are_chosen_and_mixed_as_by_the_twin() {
 }
 
 #[test]
-fn nan_logits_choose_existing_experts() {
+fn nan_logits_still_select_existing_experts() {
     for machine in Machine::all() {
         for logits in [[f32::NAN; 4], [1.0, f32::NAN, 2.0, f32::NAN], [f32::NEG_INFINITY; 4]] {
             let mut memory = Memory::default();

@@ -1,6 +1,6 @@
 //! The argmax of a row against its twin.
 
-use super::super::arguments::Likeliest;
+use super::super::arguments::Argmax;
 use super::super::host::{Machine, Memory};
 use crate::kernels::likeliest::likeliest;
 
@@ -9,14 +9,14 @@ fn find(machine: &Machine, rows: &[f32], width: usize) -> Vec<Option<usize>> {
     let count = rows.len() / width;
     let mut memory = Memory::default();
     let kernel =
-        Likeliest { logits: memory.floats(rows), places: memory.blank(count), width: width as i32 };
+        Argmax { logits: memory.floats(rows), places: memory.blank(count), width: width as i32 };
     machine.run(&kernel.launch(count), &mut memory).unwrap();
     let places = memory.words_at(kernel.places);
     places.into_iter().map(|place| (place != u32::MAX).then_some(place as usize)).collect()
 }
 
 #[test]
-fn the_first_of_the_largest_is_chosen() {
+fn argmax_returns_the_first_of_equal_maxima() {
     for machine in Machine::all() {
         for width in [1, 7, 32, 33, 1023, 1024, 1025, 5000] {
             // Few different values, so that many are equal; the largest in one or two of several
@@ -34,7 +34,7 @@ fn the_first_of_the_largest_is_chosen() {
 }
 
 #[test]
-fn nan_is_never_the_largest() {
+fn argmax_never_returns_nan() {
     let (nan, less) = (f32::NAN, f32::NEG_INFINITY);
     let extremes = [nan, -nan, less, f32::INFINITY, f32::MIN, f32::MAX, 0.0, -0.0, 1e-45];
     for machine in Machine::all() {

@@ -46,9 +46,9 @@ fn add(
         deltas: memory.words(packed.table.iter().flatten().copied()),
         tiles: memory.words(plan.tiles.iter().flatten().copied()),
         rows: memory.words(plan.rows.iter().copied()),
-        between: memory.blank(plan.rows.len() * packed.most_rank),
+        between: memory.blank(plan.rows.len() * packed.max_rank),
         inputs: packed.inputs as i32,
-        stride: packed.most_rank as i32,
+        stride: packed.max_rank as i32,
     };
     machine.run(&shrink.launch(plan.tiles.len()), &mut memory).expect(what);
     let expand = LowRankExpand {
@@ -68,7 +68,7 @@ fn add(
 /// Several adapters of different ranks, one without matrices for this projection, one without rows,
 /// and rows of the base model among the adapted ones.
 #[test]
-fn each_row_gets_its_adapters_product() {
+fn each_row_gets_the_low_rank_product_of_its_adapter() {
     let mut random = StdRng::seed_from_u64(9);
     for machine in Machine::all() {
         for (ranks, sizes) in [

@@ -9,7 +9,7 @@ use super::draw_short;
 use crate::kv::{KvShape, KvType, PAGE_TOKENS};
 
 #[test]
-fn keys_and_values_are_stored_where_attention_reads_them() {
+fn keys_and_values_are_stored_in_the_layout_attention_reads() {
     let mut random = StdRng::seed_from_u64(4);
     for machine in Machine::all() {
         for kv_type in [KvType::F32, KvType::F16] {
@@ -57,7 +57,7 @@ fn keys_and_values_are_stored_where_attention_reads_them() {
 }
 
 #[test]
-fn f16_is_rounded_as_the_cpu_rounds_it() {
+fn f16_rounding_matches_the_cpu() {
     let half_way = 1.0 + 1.0 / 2048.0;
     let mut all = vec![0.0, -0.0, half_way, half_way + 1e-6, 1.0 + 3.0 / 2048.0, 65504.0, 65519.9];
     all.extend([65520.0, 1e30, f32::INFINITY, 6e-8, 3e-8, 2.9e-8, 1e-30, 6.1e-5, 6.09e-5, 1e-5]);

@@ -8,7 +8,7 @@ use super::{assert_near, draw};
 use crate::kernels::rows;
 
 #[test]
-fn norms_match_their_twins() {
+fn norm_kernels_match_their_cpu_twins() {
     let mut random = StdRng::seed_from_u64(1);
     for machine in Machine::all() {
         for (count, width) in [(1, 6), (3, 64), (2, 257), (2, 896)] {
@@ -50,7 +50,7 @@ fn norms_match_their_twins() {
 }
 
 #[test]
-fn normalised_and_rotated_heads_match_the_twin() {
+fn normalised_and_rotated_heads_match_the_cpu_twin() {
     let mut random = StdRng::seed_from_u64(2);
     for machine in Machine::all() {
         for (tokens, heads, half) in [(1, 1, 3), (3, 5, 8), (2, 4, 32), (2, 9, 64)] {
@@ -82,7 +82,7 @@ fn normalised_and_rotated_heads_match_the_twin() {
 }
 
 #[test]
-fn activations_and_biases_match_their_twins() {
+fn activation_and_bias_kernels_match_their_cpu_twins() {
     let mut random = StdRng::seed_from_u64(3);
     for machine in Machine::all() {
         for (count, width) in [(1, 1), (3, 100), (2, 256)] {

@@ -38,7 +38,7 @@ fn declared(source: &str) -> Vec<(String, Vec<(String, String)>)> {
 /// Compares kernels and their arguments' order, types and names; the order of kernels does not
 /// matter.
 #[test]
-fn the_list_matches_the_sources() {
+fn listed_kernel_signatures_match_the_sources() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernels/cuda");
     let all = std::fs::read_to_string(folder.join("kernels.cu")).unwrap();
     let files = all.lines().filter_map(|line| line.strip_prefix("#include \"")?.strip_suffix('"'));
@@ -59,7 +59,7 @@ fn the_list_matches_the_sources() {
 }
 
 #[test]
-fn declarations_are_parsed() {
+fn kernel_declarations_are_parsed() {
     let source = "
 /// A kernel.
 extern \"C\" __global__ void one(

@@ -18,7 +18,7 @@ use queue::{
 
 /// The broker's behaviour.
 #[derive(Clone, Copy)]
-pub(crate) enum Mood {
+pub(crate) enum BrokerMode {
     Well,
     Away,
     Silent,
@@ -27,9 +27,9 @@ pub(crate) enum Mood {
     Broken,
 }
 
-pub(crate) struct Moody {
+pub(crate) struct FaultyBroker {
     inner: Arc<dyn Broker>,
-    mood: Arc<Mutex<Mood>>,
+    mode: Arc<Mutex<BrokerMode>>,
     record: Arc<Record>,
 }
 
@@ -46,30 +46,30 @@ pub(crate) struct Record {
     pub(crate) estimate: Mutex<Option<Estimate>>,
 }
 
-impl Moody {
-    /// Wraps a broker, which then answers according to `mood`.
-    pub(crate) fn around(inner: Arc<dyn Broker>, mood: &Arc<Mutex<Mood>>) -> Arc<dyn Broker> {
-        Arc::new(Self { inner, mood: Arc::clone(mood), record: Arc::default() })
+impl FaultyBroker {
+    /// Wraps a broker, which then answers according to `mode`.
+    pub(crate) fn around(inner: Arc<dyn Broker>, mode: &Arc<Mutex<BrokerMode>>) -> Arc<dyn Broker> {
+        Arc::new(Self { inner, mode: Arc::clone(mode), record: Arc::default() })
     }
 
     /// Wraps a broker and records its calls in `record`.
     pub(crate) fn recording(inner: Arc<dyn Broker>, record: &Arc<Record>) -> Arc<dyn Broker> {
-        let mood = Arc::new(Mutex::new(Mood::Well));
-        Arc::new(Self { inner, mood, record: Arc::clone(record) })
+        let mode = Arc::new(Mutex::new(BrokerMode::Well));
+        Arc::new(Self { inner, mode, record: Arc::clone(record) })
     }
 
     async fn feel(&self) -> Result<(), BrokerError> {
-        let mood = *self.mood.lock().unwrap();
-        match mood {
-            Mood::Well => Ok(()),
-            Mood::Away => Err(BrokerError::Unavailable { reason: "10.0.0.7 refused".into() }),
-            Mood::Silent => std::future::pending().await,
-            Mood::Slow => {
+        let mode = *self.mode.lock().unwrap();
+        match mode {
+            BrokerMode::Well => Ok(()),
+            BrokerMode::Away => Err(BrokerError::Unavailable { reason: "10.0.0.7 refused".into() }),
+            BrokerMode::Silent => std::future::pending().await,
+            BrokerMode::Slow => {
                 tokio::time::sleep(Duration::from_millis(1500)).await;
                 Ok(())
             }
-            Mood::Newer => Err(BrokerError::Record(RecordError::Version { found: 7 })),
-            Mood::Broken => panic!("a bug with a secret"),
+            BrokerMode::Newer => Err(BrokerError::Record(RecordError::Version { found: 7 })),
+            BrokerMode::Broken => panic!("a bug with a secret"),
         }
     }
 }
@@ -77,7 +77,7 @@ impl Moody {
 type Answer<T> = Result<T, BrokerError>;
 
 #[async_trait]
-impl Broker for Moody {
+impl Broker for FaultyBroker {
     fn name(&self) -> &'static str {
         self.inner.name()
     }
@@ -203,7 +203,7 @@ impl Broker for Moody {
 }
 
 #[async_trait]
-impl Operations for Moody {
+impl Operations for FaultyBroker {
     async fn overview(&self) -> Answer<Overview> {
         self.feel().await?;
         self.inner.overview().await
@@ -241,7 +241,7 @@ impl Operations for Moody {
 }
 
 #[async_trait]
-impl Webhooks for Moody {
+impl Webhooks for FaultyBroker {
     async fn due_webhooks(&self, span: Duration, limit: usize) -> Answer<Vec<Delivery>> {
         self.inner.due_webhooks(span, limit).await
     }
