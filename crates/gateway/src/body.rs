@@ -1,4 +1,4 @@
-//! Reads a JSON body: checks its type, limits its size and the time it takes.
+//! Reads a body with limits on its size and the time it takes; for JSON, checks its type.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
@@ -7,23 +7,36 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::time::{Duration, timeout};
 
-use crate::error::ApiError;
+use crate::refusal::Refusal;
 use crate::validate;
 
 /// Maximum number of bytes of an oversized body that are read and discarded. Many clients write the
 /// whole body before they read, and would otherwise see a connection reset instead of the response.
 const MAX_DRAIN_BYTES: usize = 16 * 1024 * 1024;
 
+/// Reads a JSON body of at most `limit` bytes, which must arrive within `patience`.
 pub(crate) async fn read_json(
+    request: &HttpRequest,
+    payload: Payload,
+    limit: usize,
+    patience: Duration,
+) -> Result<Value, Refusal> {
+    check_encoding(request.headers())?;
+    check_json(request.headers())?;
+    Ok(validate::parse(&read_bytes(request, payload, limit, patience).await?)?)
+}
+
+/// Reads a body of any type of at most `limit` bytes, which must arrive within `patience`.
+pub(crate) async fn read_bytes(
     request: &HttpRequest,
     mut payload: Payload,
     limit: usize,
     patience: Duration,
-) -> Result<Value, ApiError> {
-    check_headers(request.headers())?;
+) -> Result<BytesMut, Refusal> {
+    check_encoding(request.headers())?;
     match timeout(patience, read(request.headers(), &mut payload, limit)).await {
-        Ok(body) => Ok(validate::parse(&body?)?),
-        Err(_) => Err(ApiError::BodyTimeout),
+        Ok(body) => body,
+        Err(_) => Err(Refusal::body_timeout()),
     }
 }
 
@@ -31,13 +44,13 @@ async fn read(
     headers: &HeaderMap,
     payload: &mut Payload,
     limit: usize,
-) -> Result<BytesMut, ApiError> {
+) -> Result<BytesMut, Refusal> {
     let declared = text(headers, CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
     let mut body = BytesMut::with_capacity(declared.unwrap_or(1024).min(limit));
     let mut too_large = declared.is_some_and(|length| length > limit);
     let mut drained = 0;
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| ApiError::BodyBroken(error.to_string()))?;
+        let chunk = chunk.map_err(|error| Refusal::body_broken(&error))?;
         too_large |= body.len() + chunk.len() > limit;
         if !too_large {
             body.extend_from_slice(&chunk);
@@ -48,33 +61,38 @@ async fn read(
             break;
         }
     }
-    if too_large { Err(ApiError::BodyTooLarge { limit }) } else { Ok(body) }
+    if too_large { Err(Refusal::body_too_large(limit)) } else { Ok(body) }
 }
 
-/// Checks the body's media type and charset. A body without a `Content-Type` is read as JSON,
-/// because older clients send none.
-fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
-    if let Some(encoding) = text(headers, CONTENT_ENCODING)
-        && !encoding.eq_ignore_ascii_case("identity")
-    {
-        return Err(ApiError::UnsupportedMediaType(
-            "Unsupported Content-Encoding: send the body as it is, without compression".into(),
-        ));
+/// Checks that the body is not compressed.
+fn check_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
+    match text(headers, CONTENT_ENCODING) {
+        Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => {
+            Err(Refusal::unsupported_media_type(
+                "Unsupported Content-Encoding: send the body as it is, without compression",
+            ))
+        }
+        _ => Ok(()),
     }
+}
+
+/// Checks that media type and charset are JSON's. A body without a `Content-Type` is read as JSON,
+/// because older clients send none.
+fn check_json(headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(content_type) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let mut parts = content_type.to_str().unwrap_or_default().split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
     let is_json = essence == "application/json"
         || essence.starts_with("application/") && essence.ends_with("+json");
     if !is_json {
-        return Err(ApiError::UnsupportedMediaType(format!(
+        return Err(Refusal::unsupported_media_type(format!(
             "Unsupported Content-Type '{}': send JSON with 'Content-Type: application/json'",
             validate::echo(&essence)
         )));
     }
     match parts.find_map(foreign_charset) {
         None => Ok(()),
-        Some(charset) => Err(ApiError::UnsupportedMediaType(format!(
+        Some(charset) => Err(Refusal::unsupported_media_type(format!(
             "Unsupported charset '{}': JSON is UTF-8; send it so, with 'Content-Type: application/json'",
             validate::echo(charset)
         ))),

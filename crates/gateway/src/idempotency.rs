@@ -9,7 +9,7 @@ use queue::{Idempotency, Matches};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::error::ApiError;
+use crate::refusal::Refusal;
 use crate::validate::FieldError;
 
 /// The header that carries the client's idempotency key.
@@ -31,13 +31,13 @@ pub(crate) fn of(
     headers: &HeaderMap,
     route: &str,
     body: &Value,
-) -> Result<Option<Idempotency>, ApiError> {
+) -> Result<Option<Idempotency>, Refusal> {
     let body_hash = || fingerprint(route, body);
     if let Some(key) = headers.get(KEY_HEADER) {
         let key = key.as_bytes();
         let is_usable = (1..=MAX_KEY).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic);
         let Some(key) = is_usable.then(|| String::from_utf8_lossy(key)) else {
-            return Err(ApiError::Invalid(vec![FieldError::new(
+            return Err(Refusal::invalid(vec![FieldError::new(
                 ["header".into(), "Idempotency-Key".into()],
                 "string_pattern_mismatch",
                 format!("must have 1 to {MAX_KEY} visible ASCII characters and no spaces"),
@@ -84,8 +84,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::refusal::Code;
 
-    fn found(name: &'static str, value: &str) -> Result<Option<Idempotency>, ApiError> {
+    fn found(name: &'static str, value: &str) -> Result<Option<Idempotency>, Refusal> {
         let mut headers = HeaderMap::new();
         let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
         headers.insert(HeaderName::from_static(name), value);
@@ -101,7 +102,8 @@ mod tests {
             assert_eq!(idempotency.matches, Matches::Always);
         }
         for bad in ["", "a b", "é", &"k".repeat(256)] {
-            assert!(matches!(found(KEY_HEADER, bad), Err(ApiError::Invalid(_))), "{bad}");
+            let refusal = found(KEY_HEADER, bad).unwrap_err();
+            assert_eq!(refusal.code, Code::Invalid, "{bad}");
         }
     }
 

@@ -13,50 +13,52 @@
 //! | [`server`]   | [`serve`]: serves a socket, delivers webhooks, shuts down gracefully |
 //! | `listen`     | builds the HTTP server from actix's parts |
 //! | `http10`     | adds the `Content-Length` that HTTP/1.0 clients omit |
-//! | [`validate`] | turns JSON into a request or the list of its problems; pure |
-//! | `auth`       | authenticates callers: hashed keys, compared in constant time |
-//! | `body`       | reads a JSON body with limits on size and time |
-//! | `idempotency` | detects repeated submits |
-//! | `error`      | maps errors to status, headers and body |
-//! | `replies`    | response bodies |
-//! | `state`      | data that all requests share; calls the broker with a timeout |
-//! | `feed`       | streams a task's events as SSE |
-//! | `wait`       | waits for a task's end within one request |
-//! | `hangup`     | detects disconnected clients |
-//! | `routes`     | one file per route |
-//! | `openapi`    | the OpenAPI document |
-//! | `schemas`    | types that only document the API |
-//! | `extract`    | extracts authenticated callers from requests |
 //! | `middleware` | wraps every request: id, log line, panics, headers |
+//! | `dialects`   | one folder for each family of routes: its bodies, errors and streams |
+//! | `dialect`    | `Dialect`: what such a folder provides |
+//! | `route`      | registers a route with its methods and how it is logged |
+//! | `refusal`    | `Refusal`: why a request is refused, without a format |
+//! | `keys`, `extract` | look keys up by hash; extract the caller of a request |
+//! | `body`       | reads a body with limits on size and time |
+//! | [`validate`] | turns JSON into a request or the list of its problems; pure |
+//! | `idempotency` | detects repeated submits |
+//! | `submit`     | turns a validated request into a queued task |
+//! | `follow`     | follows a task: its events, its end |
+//! | `hangup`     | detects disconnected clients |
+//! | `registry`   | the live workers and models, read once a second |
+//! | `state`, `patience` | data that all requests share; calls the broker with a timeout |
 //!
 //! ## Data flow
 //!
 //! ```text
-//! socket ─▶ middleware::observe ─▶ auth::Caller ─▶ body::read_json ─▶ validate ─▶ routes ─▶ Broker
-//!                  ▲                                                                │
-//!                  └───────────────── replies, error, feed ◀──── TaskSnapshot, Event ┘
+//! socket ─▶ middleware ─▶ Caller ─▶ dialect: body, validate ─▶ submit, follow ─▶ Broker
+//!               ▲                                                      │
+//!               └── dialect: reply, shape, stream ◀─ Refusal, Task, Step ┘
 //! ```
 
-mod auth;
 mod body;
-mod error;
+mod dialect;
+mod dialects;
 mod extract;
-mod feed;
+mod follow;
 mod hangup;
 mod http10;
 mod idempotency;
+mod keys;
 mod listen;
 mod middleware;
-mod openapi;
 pub mod options;
+mod patience;
 pub mod process;
+mod refusal;
+mod registry;
 mod replies;
-mod routes;
+mod route;
 mod schemas;
 pub mod server;
 mod state;
+mod submit;
 pub mod validate;
-mod wait;
 
 pub use options::Options;
 pub use server::{ServeError, serve};

@@ -14,10 +14,11 @@ use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, web};
 
+use crate::dialect::Dialects;
 use crate::hangup;
 use crate::http10::Stream;
 use crate::middleware::observe;
-use crate::routes;
+use crate::route;
 use crate::state::State;
 
 /// The maximum that actix-server allows.
@@ -37,7 +38,7 @@ pub(crate) struct Plan {
     pub(crate) grace: Duration,
 }
 
-/// Serves the routes on `listener` until the returned server is stopped.
+/// Serves the dialects' routes on `listener` until the returned server is stopped.
 ///
 /// # Errors
 /// If the socket cannot be used.
@@ -45,6 +46,7 @@ pub(crate) fn serve(
     listener: TcpListener,
     plan: &Plan,
     state: web::Data<State>,
+    dialects: &Dialects,
 ) -> io::Result<Server> {
     let server = ServerBuilder::new()
         .workers(plan.threads.clamp(1, MAX_THREADS))
@@ -52,12 +54,15 @@ pub(crate) fn serve(
         .shutdown_timeout(plan.grace.as_secs().max(1));
     let stopping = server.graceful_shutdown_signal();
     let (idle, client_timeout) = (plan.idle, plan.client_timeout);
+    let dialects = web::Data::new(dialects.clone());
     let address = listener.local_addr()?;
     let server = server.listen("gateway", listener, move || {
         let app = App::new()
             .app_data(state.clone())
+            .app_data(dialects.clone())
             .wrap(from_fn(observe))
-            .configure(routes::configure)
+            .configure(|app| dialects.configure(app))
+            .default_service(web::to(route::no_such_path))
             .into_factory()
             .map_err(|error: Error| error.error_response());
         let stopping = stopping.clone();

@@ -44,6 +44,8 @@ pub struct Options {
     pub webhook_allow_private: bool,
     /// Maximum wait for the queue before the gateway responds with 503.
     pub broker_timeout: Duration,
+    /// Maximum age of the list of workers and models that requests are checked against.
+    pub registry_age: Duration,
     /// Maximum time for a client to send its headers, and again to send its body.
     pub client_timeout: Duration,
     /// Interval of keep-alive comments on an idle event stream; at most 15 s.
@@ -92,6 +94,7 @@ impl Options {
             max_queue_bytes: u64::MAX,
             webhook_allow_private: false,
             broker_timeout: Duration::from_secs(5),
+            registry_age: Duration::from_secs(1),
             client_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(10),
             shutdown_grace: Duration::from_secs(30),

@@ -6,18 +6,17 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::web::{self, Bytes};
+use actix_web::web;
+use protocol::TenantId;
 use queue::Broker;
-use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use webhooks::{Deliverer, Guard, Schedule, Secrets, Sender};
+use webhooks::{Deliverer, Guard, Schedule, Secret, Secrets, Sender};
 
-use crate::auth::{self, Doors};
+use crate::dialects;
+use crate::keys::{Holder, KeyRing};
 use crate::listen::{self, Plan};
-use crate::openapi;
 use crate::options::{Keys, Options};
-use crate::replies::ResultReply;
 use crate::state::State;
 
 /// The time for which an idle connection is kept open. Longer than the keep-alive of common proxies
@@ -66,20 +65,22 @@ pub async fn serve(
     let deliverer = deliverer(Arc::clone(&broker), &options)?;
     let secrets = Arc::clone(&deliverer.secrets);
     let key_changes = options.key_changes.clone();
-    let openapi = Bytes::from(openapi::document(&options));
-    let state = State::new(broker, Arc::clone(&secrets), options, stopping, openapi);
-    let state = web::Data::new(state);
-    let doors = Arc::clone(&state.doors);
+    let dialects = dialects::all(&options);
+    // From here on, only hashes of the keys are kept.
+    let mut options = options;
+    let (api, admin) = (std::mem::take(&mut options.api_keys), options.admin_key.take());
+    let keys = Arc::new(KeyRing::new(&Keys { api, admin }));
+    let state = State::new(broker, keys.clone(), Arc::clone(&secrets), options, stopping);
 
     let plan = Plan { threads, client_timeout, idle: IDLE, grace };
-    let server = listen::serve(listener, &plan, state)?;
+    let server = listen::serve(listener, &plan, web::Data::new(state), &dialects)?;
 
     let deliveries = CancellationToken::new();
     let stop_with_us = deliveries.clone().drop_guard(); // also if the server breaks off
     let delivering = tokio::spawn(deliverer.run(deliveries.clone(), grace));
     let reloading = async {
         if let Some(changes) = key_changes {
-            follow_keys(changes, &doors, &secrets).await;
+            follow_keys(changes, &keys, &secrets).await;
         }
         std::future::pending::<()>().await; // the others' end is what counts
     };
@@ -109,11 +110,16 @@ fn deliverer(queue: Arc<dyn Broker>, options: &Options) -> Result<Deliverer, Ser
     let guard = Guard { allow_private: options.webhook_allow_private };
     Ok(Deliverer {
         queue,
-        secrets: Arc::new(auth::webhook_secrets(&options.api_keys).collect()),
-        render: Arc::new(|delivery| json!(ResultReply::told(delivery))),
+        secrets: Arc::new(webhook_secrets(&options.api_keys).collect()),
+        render: Arc::new(dialects::native::webhook_data),
         sender: Sender::new(guard, webhooks::send::LIMIT)?,
         schedule: Schedule::standard(),
     })
+}
+
+/// Returns each key's tenant together with the secret that signs the webhooks of its tasks.
+fn webhook_secrets(keys: &[String]) -> impl Iterator<Item = (TenantId, Secret)> {
+    keys.iter().map(|key| Holder::of_key(key)).map(|holder| (holder.tenant, holder.secret))
 }
 
 fn is_usable(key: &str) -> bool {
@@ -134,15 +140,15 @@ fn check_keys(keys: &[String], admin: Option<&str>) -> Result<(), ServeError> {
 }
 
 /// Applies each change of the keys.
-async fn follow_keys(mut changes: watch::Receiver<Keys>, doors: &Doors, secrets: &Secrets) {
+async fn follow_keys(mut changes: watch::Receiver<Keys>, ring: &KeyRing, secrets: &Secrets) {
     loop {
         let keys = changes.borrow_and_update().clone();
         match check_keys(&keys.api, keys.admin.as_deref()) {
             Ok(()) => {
                 // The secrets are added first and never removed: a task's webhook may be due after
                 // its key was removed.
-                secrets.add(auth::webhook_secrets(&keys.api));
-                doors.change(&keys);
+                secrets.add(webhook_secrets(&keys.api));
+                ring.change(&keys);
             }
             Err(error) => {
                 tracing::error!(target: "gateway.server", "the keys of before stay: {error}");

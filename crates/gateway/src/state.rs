@@ -3,44 +3,44 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use actix_web::web::Bytes;
-use protocol::{ModelId, TaskId, TaskSnapshot, WorkerReport};
+use protocol::{ModelId, TaskId, TaskSnapshot, TenantId};
 use queue::{Broker, BrokerError};
 use tokio::sync::watch;
 use webhooks::{Guard, Secrets};
 
-use crate::auth::{Caller, Doors};
-use crate::error::ApiError;
-use crate::options::{Keys, Options};
+use crate::keys::Keys;
+use crate::options::Options;
+use crate::patience;
+use crate::refusal::Refusal;
+use crate::registry::Registry;
 
-/// Shared by all requests on all threads.
+/// Shared by all requests on all threads. Knows no dialect.
 pub(crate) struct State {
     pub(crate) broker: Arc<dyn Broker>,
     /// The accepted keys of clients and operators.
-    pub(crate) doors: Arc<Doors>,
+    pub(crate) keys: Arc<dyn Keys>,
+    /// The live workers and their models.
+    pub(crate) registry: Registry,
     /// The secrets that sign webhooks, by tenant.
     pub(crate) secrets: Arc<Secrets>,
     /// The gateway's options, without the keys.
     pub(crate) options: Options,
-    /// The serialized OpenAPI document.
-    pub(crate) openapi: Bytes,
     /// Becomes `true` when the gateway shuts down, which ends event streams and waits.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
 impl State {
-    /// Creates the state; stores only the hashes of the keys. `openapi` is the OpenAPI document as
-    /// JSON.
+    /// Creates the state.
     pub(crate) fn new(
         broker: Arc<dyn Broker>,
+        keys: Arc<dyn Keys>,
         secrets: Arc<Secrets>,
-        mut options: Options,
+        options: Options,
         stopping: watch::Receiver<bool>,
-        openapi: Bytes,
     ) -> Self {
-        let api = std::mem::take(&mut options.api_keys);
-        let doors = Arc::new(Doors::new(&Keys { api, admin: options.admin_key.take() }));
-        Self { broker, doors, secrets, options, openapi, stopping }
+        let registry =
+            Registry::new(Arc::clone(&broker), options.registry_age, options.broker_timeout);
+        Self { broker, keys, registry, secrets, options, stopping }
     }
 
     /// Returns the guard that decides which webhook URLs are allowed.
@@ -52,49 +52,47 @@ impl State {
     pub(crate) async fn ask<T>(
         &self,
         call: impl Future<Output = Result<T, BrokerError>>,
-    ) -> Result<T, ApiError> {
-        let patience = self.options.broker_timeout;
-        match tokio::time::timeout(patience, call).await {
-            Ok(reply) => Ok(reply?),
-            Err(_) => Err(ApiError::Unavailable(format!("no reply within {patience:?}"))),
-        }
+    ) -> Result<T, Refusal> {
+        patience::ask(self.options.broker_timeout, call).await
     }
 
-    /// Returns the caller's task with this id. Another key's task is reported as not found.
-    pub(crate) async fn task(&self, caller: &Caller, id: &str) -> Result<TaskSnapshot, ApiError> {
-        let id: TaskId = id.parse()?;
+    /// Returns a tenant's task. Another tenant's task is reported as not found.
+    pub(crate) async fn task(
+        &self,
+        tenant: &TenantId,
+        id: TaskId,
+    ) -> Result<TaskSnapshot, Refusal> {
         match self.ask(self.broker.snapshot(id)).await? {
-            Some(snapshot) if snapshot.task.tenant == caller.0 => Ok(snapshot),
-            Some(_) => Err(ApiError::TaskNotFound(id)),
-            None => Err(self.no_task(caller, id).await),
+            Some(snapshot) if snapshot.task.tenant == *tenant => Ok(snapshot),
+            Some(_) => Err(Refusal::no_such_task(id)),
+            None => Err(self.no_task(tenant, id).await),
         }
     }
 
-    /// Returns the error for a missing task: not found, or expired if the caller once had it.
-    pub(crate) async fn no_task(&self, caller: &Caller, id: TaskId) -> ApiError {
+    /// Returns the refusal for a missing task: not found, or expired if the tenant once had it.
+    pub(crate) async fn no_task(&self, tenant: &TenantId, id: TaskId) -> Refusal {
         match self.ask(self.broker.expired(id)).await {
-            Ok(Some(owner)) if owner == caller.0 => {
-                ApiError::ResultExpired { id, result_ttl_s: self.options.result_ttl_s }
+            Ok(Some(owner)) if owner == *tenant => {
+                Refusal::result_expired(id, self.options.result_ttl_s)
             }
-            Ok(_) => ApiError::TaskNotFound(id),
-            Err(error) => error,
+            Ok(_) => Refusal::no_such_task(id),
+            Err(refusal) => refusal,
         }
     }
 
-    /// Returns all models that requests may name besides the default: the configured ones, and
-    /// those that live workers serve or are loading.
-    pub(crate) async fn other_models(&self) -> Result<Vec<ModelId>, ApiError> {
-        let workers = self.ask(self.broker.workers()).await?;
-        let served = workers.iter().flat_map(WorkerReport::serves);
-        let mut models: Vec<ModelId> = served.chain(&self.options.known_models).cloned().collect();
-        models.retain(|model| *model != self.options.default_model);
+    /// Returns all models that a request may name besides the default, given the model that it
+    /// names: the configured ones, and those that live workers serve or are loading. Empty if it
+    /// names the default, or none.
+    pub(crate) async fn other_models(&self, named: Option<&str>) -> Result<Vec<ModelId>, Refusal> {
+        let default = &self.options.default_model;
+        let Some(named) = named.filter(|named| *named != default.as_str()) else {
+            return Ok(Vec::new());
+        };
+        let served = self.registry.models_with(&ModelId::new(named)).await?;
+        let mut models = [served, self.options.known_models.clone()].concat();
+        models.retain(|model| model != default);
         models.sort();
         models.dedup();
         Ok(models)
-    }
-
-    /// Returns `true` if one of these workers has the default model in memory.
-    pub(crate) fn model_loaded(&self, workers: &[WorkerReport]) -> bool {
-        workers.iter().any(|worker| worker.has_loaded(&self.options.default_model))
     }
 }

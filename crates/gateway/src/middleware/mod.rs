@@ -3,9 +3,11 @@
 mod client;
 mod observe;
 mod request_id;
+mod request_log;
 
 pub(crate) use client::ClientAddress;
 pub(crate) use observe::observe;
+pub(crate) use request_log::{RouteLog, log};
 
 use actix_web::dev::Extensions;
 use protocol::{TaskId, TenantId};

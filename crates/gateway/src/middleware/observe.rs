@@ -1,5 +1,5 @@
-//! The outermost layer: assigns the request id, catches panics, sets the headers common to all
-//! responses, and writes one log line. Prompts and keys are never logged.
+//! The outermost layer: assigns the request id, catches panics, lets the dialect that owns the path
+//! shape a refusal, sets the headers common to all responses, and writes one log line.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -14,14 +14,19 @@ use actix_web::http::header::{
 };
 use actix_web::http::{ConnectionType, Version};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpResponse};
+use actix_web::{Error, HttpMessage, HttpResponse, web};
 use futures::FutureExt;
-use tracing::{Instrument, Level};
+use tracing::Instrument;
 
-use super::{ClientAddress, Notes, request_id};
-use crate::error::ApiError;
+use super::request_log::Line;
+use super::{ClientAddress, Notes, RouteLog, log, request_id};
+use crate::dialect::Dialects;
+use crate::refusal::Refusal;
 
 const SERVER_NAME: &str = concat!("qwen-queue/", env!("CARGO_PKG_VERSION"));
+
+/// How requests without a route are logged.
+const NO_ROUTE: RouteLog = log!("gateway.http");
 
 /// Processes one request with all of the above.
 pub(crate) async fn observe(
@@ -32,35 +37,51 @@ pub(crate) async fn observe(
     let id = request_id::choose(request.headers());
     let method = request.method().clone();
     let version = request.version();
+    let path = request.path().to_owned();
     let client = ClientAddress::of(request.peer_addr());
+    let dialects = request.app_data::<web::Data<Dialects>>().cloned();
     let span = tracing::info_span!(target: "gateway.http", "request", request_id = %id);
 
     let outcome = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span).await;
-    let (mut answer, route) = match outcome {
+    let (mut answer, refusal) = match outcome {
         Ok(Ok(response)) => {
-            let route = response.request().match_pattern();
-            (Ok(response.map_into_boxed_body()), route)
+            let refusal = response.response().error().map(refusal_of);
+            (Ok(response.map_into_boxed_body()), refusal)
         }
-        Ok(Err(error)) => (Err(error.error_response()), None),
+        Ok(Err(error)) => (Err(error.error_response()), Some(refusal_of(&error))),
         Err(panic) => {
-            let error = ApiError::Internal(format!("a handler panicked: {}", said(&*panic)));
-            (Err(HttpResponse::from_error(error)), None)
+            let refusal = Refusal::internal(format!("a handler panicked: {}", said(&*panic)));
+            (Err(HttpResponse::InternalServerError().finish()), Some(refusal))
         }
     };
+    if let (Some(refusal), Some(dialects)) = (&refusal, &dialects) {
+        let shaped = dialects.response(&path, refusal);
+        answer = match answer {
+            Ok(response) => Ok(response.into_response(shaped)),
+            Err(_) => Err(shaped),
+        };
+    }
 
-    let line = Line {
-        id: &id,
-        method: method.as_str(),
-        route: route.as_deref().unwrap_or("(no route)"),
-        client,
-        millis: began.elapsed().as_secs_f64() * 1e3,
+    let (status, route, log) = match &answer {
+        Ok(response) => {
+            let request = response.request();
+            let log = request.app_data::<RouteLog>().copied().unwrap_or(NO_ROUTE);
+            (response.status().as_u16(), request.match_pattern(), log)
+        }
+        Err(response) => (response.status().as_u16(), None, NO_ROUTE),
+    };
+    let millis = began.elapsed().as_secs_f64() * 1e3;
+    let route = route.as_deref().unwrap_or("(no route)");
+    let reason = refusal.map(|refusal| format!(" ({refusal})")).unwrap_or_default();
+    let text = format!("{method} {route} -> {status} in {millis:.1} ms{reason}");
+    let names_client = log.names_client || matches!(status, 401 | 403);
+    let write = |notes: &Notes| {
+        let client = names_client.then_some(client);
+        log.line(status, &Line { id: &id, client, notes, text: &text });
     };
     match &answer {
-        Ok(response) => {
-            let mut extensions = response.request().extensions_mut();
-            line.write(response.response(), Notes::of(&mut extensions));
-        }
-        Err(response) => line.write(response, &Notes::default()),
+        Ok(response) => write(Notes::of(&mut response.request().extensions_mut())),
+        Err(_) => write(&Notes::default()),
     }
 
     let headers = match &mut answer {
@@ -74,6 +95,12 @@ pub(crate) async fn observe(
         end_body_with_connection(response.response_mut());
     }
     answer.map_err(|response| InternalError::from_response("see the log", response).into())
+}
+
+/// Returns the refusal in an error. Other errors are the HTTP framework's.
+fn refusal_of(error: &Error) -> Refusal {
+    let own = error.as_error::<Refusal>().cloned();
+    own.unwrap_or_else(|| Refusal::http(error.as_response_error().status_code()))
 }
 
 /// Disables chunked encoding for HTTP/1.0: a body of unknown length ends when the connection
@@ -104,83 +131,5 @@ fn set_headers(headers: &mut HeaderMap, id: &str) {
     }
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
-}
-
-/// The fields of the log line.
-struct Line<'a> {
-    id: &'a str,
-    method: &'a str,
-    /// The route's pattern. The path itself is not logged, because it is text that the client
-    /// chose.
-    route: &'a str,
-    client: ClientAddress,
-    millis: f64,
-}
-
-/// Needed because `tracing` requires constants for target and level.
-macro_rules! at {
-    ($target:literal, $level:expr, $($rest:tt)*) => {
-        match $level {
-            Level::ERROR => tracing::error!(target: $target, $($rest)*),
-            Level::WARN => tracing::warn!(target: $target, $($rest)*),
-            Level::INFO => tracing::info!(target: $target, $($rest)*),
-            _ => tracing::debug!(target: $target, $($rest)*),
-        }
-    };
-}
-
-impl Line<'_> {
-    fn write(&self, response: &HttpResponse, notes: &Notes) {
-        let status = response.status().as_u16();
-        let reason = response.error().and_then(|error| error.as_error::<ApiError>());
-        let reason = reason.map(|error| format!(" ({error})")).unwrap_or_default();
-        let &Self { id, method, route, client, millis } = self;
-        let client = self.names_client(status).then(|| tracing::field::display(client));
-        let tenant = notes.tenant.as_ref().map(tracing::field::display);
-        let task_id = notes.task_id.map(tracing::field::display);
-        let level = self.level(status);
-        macro_rules! write_at {
-            ($target:literal) => {
-                at!(
-                    $target,
-                    level,
-                    request_id = id,
-                    client,
-                    tenant,
-                    task_id,
-                    "{method} {route} -> {status} in {millis:.1} ms{reason}"
-                )
-            };
-        }
-        match route {
-            "/generate" => write_at!("gateway.generate"),
-            "/status/{task_id}" => write_at!("gateway.status"),
-            "/result/{task_id}" => write_at!("gateway.result"),
-            "/cancel/{task_id}" => write_at!("gateway.cancel"),
-            "/events/{task_id}" => write_at!("gateway.events"),
-            "/health" | "/ready" => write_at!("gateway.health"),
-            admin if admin.starts_with("/admin/") => write_at!("gateway.admin"),
-            _ => write_at!("gateway.http"),
-        }
-    }
-
-    /// Returns `true` if the line names the client's address: for rejected requests and operators.
-    /// All others are identified by their tenant.
-    fn names_client(&self, status: u16) -> bool {
-        matches!(status, 401 | 403) || self.route.starts_with("/admin/")
-    }
-
-    /// Returns the level of the line. Successful polls are logged at a lower level, because there
-    /// are many.
-    fn level(&self, status: u16) -> Level {
-        let is_work = matches!(self.route, "/generate" | "/cancel/{task_id}" | "/events/{task_id}");
-        match status {
-            500 => Level::ERROR,
-            501.. => Level::WARN,
-            400.. => Level::INFO,
-            _ if is_work => Level::INFO,
-            _ => Level::DEBUG,
-        }
     }
 }

@@ -65,6 +65,7 @@ impl Rig {
         let mut options = Options::new(vec![KEY.into(), OTHER_KEY.into()], ModelId::new("demo"));
         options.threads = Some(2);
         options.broker_timeout = Duration::from_secs(2);
+        options.registry_age = Duration::ZERO; // sees what a worker reports at once
         edit(&mut options);
 
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -3,8 +3,8 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::{describe, task_after_wait};
-use crate::auth::Caller;
-use crate::error::ApiError;
+use crate::extract::Caller;
+use crate::refusal::Refusal;
 use crate::replies::StatusReply;
 use crate::schemas::TaskErrors;
 use crate::state::State;
@@ -31,7 +31,7 @@ pub(crate) async fn status(
     id: web::Path<String>,
     request: HttpRequest,
     state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, Refusal> {
     let snapshot = task_after_wait(&caller, &id, &request, &state).await?;
     Ok(HttpResponse::Ok().json(describe(&snapshot)))
 }

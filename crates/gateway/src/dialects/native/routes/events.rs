@@ -4,11 +4,13 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use protocol::EventSeq;
 
-use super::{note_task, query_value};
-use crate::auth::Caller;
-use crate::error::ApiError;
-use crate::feed::Feed;
+use super::super::sse;
+use super::note_task;
+use crate::extract::Caller;
+use crate::follow::Feed;
 use crate::hangup::ClientEnd;
+use crate::refusal::Refusal;
+use crate::route::query_value;
 use crate::schemas::TaskErrors;
 use crate::state::State;
 use crate::validate::{FieldError, echo};
@@ -47,9 +49,9 @@ pub(crate) async fn events(
     id: web::Path<String>,
     request: HttpRequest,
     state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, Refusal> {
     let after = resume_after(&request)?;
-    let snapshot = state.task(&caller, &id).await?;
+    let snapshot = state.task(&caller.0, id.parse()?).await?;
     note_task(&request, &snapshot);
     let task_id = snapshot.task.id;
     if snapshot.state.is_terminal() {
@@ -63,12 +65,12 @@ pub(crate) async fn events(
         .insert_header((CONTENT_TYPE, HeaderValue::from_static("text/event-stream")))
         // Disables buffering in nginx and other proxies.
         .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
-        .streaming(feed.into_stream()))
+        .streaming(sse::stream(feed)))
 }
 
 /// Returns the event number after which to resume. The `Last-Event-ID` header takes precedence over
 /// the query, which a browser repeats unchanged when it reconnects.
-fn resume_after(request: &HttpRequest) -> Result<EventSeq, ApiError> {
+fn resume_after(request: &HttpRequest) -> Result<EventSeq, Refusal> {
     let header = request.headers().get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
     let after = query_value(request, AFTER);
     let (place, name, given) = match (header, after.as_deref()) {
@@ -77,7 +79,7 @@ fn resume_after(request: &HttpRequest) -> Result<EventSeq, ApiError> {
         _ => return Ok(EventSeq::START),
     };
     given.parse().map(EventSeq::new).map_err(|_| {
-        ApiError::Invalid(vec![FieldError::new(
+        Refusal::invalid(vec![FieldError::new(
             [place.into(), name.into()],
             "int_parsing",
             format!("expected the number of an event, 0 or more, got '{}'", echo(given)),

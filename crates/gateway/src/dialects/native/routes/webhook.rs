@@ -7,9 +7,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use webhooks::payload::rfc3339;
 
-use crate::auth::Caller;
-use crate::error::ApiError;
+use crate::extract::Caller;
 use crate::middleware::Notes;
+use crate::refusal::Refusal;
 use crate::schemas::{ErrorReply, InvalidReply, KeyErrors};
 use crate::state::State;
 
@@ -99,7 +99,7 @@ pub(crate) async fn webhook(
     id: web::Path<String>,
     request: HttpRequest,
     state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, Refusal> {
     let task_id: TaskId = id.parse()?;
     let report = state.ask(state.broker.webhook(task_id)).await?;
     let own = report.filter(|report| report.tenant == caller.0);
@@ -108,12 +108,12 @@ pub(crate) async fn webhook(
     Ok(HttpResponse::Ok().json(WebhookReply::new(task_id, report)))
 }
 
-fn not_found(task_id: TaskId) -> ApiError {
-    ApiError::NotFound {
-        what: "webhook for this key",
-        message: format!(
+fn not_found(task_id: TaskId) -> Refusal {
+    Refusal::not_found(
+        "webhook for this key",
+        format!(
             "No webhook of task {task_id} is known: the task named no webhook_url, the delivery was \
              settled more than a day ago, or the task belongs to another key"
         ),
-    }
+    )
 }

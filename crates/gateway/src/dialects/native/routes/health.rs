@@ -7,7 +7,7 @@ use queue::{BrokerError, NO_ANSWER};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::error::ApiError;
+use crate::refusal::Code;
 use crate::state::State;
 
 /// How the service is.
@@ -89,7 +89,7 @@ async fn examine(state: &State) -> Finding {
     let found = async {
         let answers = async {
             broker.ping().await?;
-            Ok::<_, BrokerError>((broker.workers().await?, broker.depth(model).await?))
+            Ok::<_, BrokerError>((state.registry.try_workers().await?, broker.depth(model).await?))
         };
         let answers = answers.await.inspect_err(|error| refusal = Some(error.public_cause()))?;
         let accepts = broker.accepts().await;
@@ -105,7 +105,7 @@ async fn examine(state: &State) -> Finding {
                     reply.reason = Some(error.public_cause().to_owned());
                 }
             }
-            reply.model_loaded = state.model_loaded(&workers);
+            reply.model_loaded = workers.iter().any(|worker| worker.has_loaded(model));
             reply.workers = workers.len();
             reply.workers_log_lines_lost = workers.iter().map(|worker| worker.log_lines_lost).sum();
             (reply.queued, reply.processing) = (depth.queued, depth.processing);
@@ -120,8 +120,7 @@ async fn examine(state: &State) -> Finding {
         Err(error) => {
             let cause = refusal.unwrap_or(NO_ANSWER);
             // A broken but reachable queue counts as connected, but not as healthy.
-            reply.redis_connected =
-                !matches!(error, ApiError::Unavailable(_)) || cause != NO_ANSWER;
+            reply.redis_connected = error.code != Code::Unavailable || cause != NO_ANSWER;
             reply.reason = Some(cause.to_owned());
             tracing::warn!(target: "gateway.health", "{error}");
             Finding { reply, ready: false }

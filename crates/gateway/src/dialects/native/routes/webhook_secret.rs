@@ -5,8 +5,8 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::Caller;
-use crate::error::ApiError;
+use crate::extract::Caller;
+use crate::refusal::Refusal;
 use crate::schemas::KeyErrors;
 use crate::state::State;
 
@@ -34,10 +34,10 @@ pub(crate) struct WebhookSecretReply {
 pub(crate) async fn webhook_secret(
     caller: Caller,
     state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, Refusal> {
     // Every accepted key has a secret: it is derived from the key, and added before the key is
     // accepted.
-    let secret = state.secrets.of(&caller.0).ok_or(ApiError::Unauthorized)?;
+    let secret = state.secrets.of(&caller.0).ok_or_else(Refusal::invalid_key)?;
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(WebhookSecretReply { secret: secret.reveal() }))

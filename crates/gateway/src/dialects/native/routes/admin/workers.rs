@@ -5,8 +5,8 @@ use protocol::{GpuReport, ModelId, ModelReport, Timestamp, WorkerId, WorkerRepor
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::Operator;
-use crate::error::ApiError;
+use crate::extract::Operator;
+use crate::refusal::Refusal;
 use crate::schemas::{AdminErrors, ErrorReply, InvalidReply};
 use crate::state::State;
 
@@ -122,8 +122,8 @@ pub(crate) struct ServedReply {
 
 impl WorkerReply {
     /// Returns all workers in the registry.
-    pub(super) async fn all(state: &State) -> Result<Vec<Self>, ApiError> {
-        let mut workers = state.ask(state.broker.workers()).await?;
+    pub(super) async fn all(state: &State) -> Result<Vec<Self>, Refusal> {
+        let mut workers = state.registry.workers().await?.to_vec();
         workers.sort_by_key(|worker| (worker.started_at, worker.id));
         Ok(workers.into_iter().map(Self::from).collect())
     }
@@ -188,10 +188,7 @@ impl From<ModelReport> for ServedReply {
         AdminErrors,
     )
 )]
-pub(crate) async fn workers(
-    _: Operator,
-    state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn workers(_: Operator, state: web::Data<State>) -> Result<HttpResponse, Refusal> {
     Ok(HttpResponse::Ok().json(WorkersReply { workers: WorkerReply::all(&state).await? }))
 }
 
@@ -226,15 +223,15 @@ pub(crate) async fn drain(
     operator: Operator,
     id: web::Path<String>,
     state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, Refusal> {
     let id: WorkerId = id.parse()?;
     if !state.ask(state.broker.drain_worker(id)).await? {
-        return Err(ApiError::NotFound {
-            what: "worker",
-            message: format!(
+        return Err(Refusal::not_found(
+            "worker",
+            format!(
                 "Worker {id} not found: it has stopped or never was; GET /admin/workers lists who is there"
             ),
-        });
+        ));
     }
     let client = operator.client;
     tracing::info!(target: "gateway.admin", who = "admin", %client, worker = %id, "a worker is to drain");

@@ -4,8 +4,8 @@ use actix_web::http::header::RETRY_AFTER;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::{describe, task_after_wait};
-use crate::auth::Caller;
-use crate::error::ApiError;
+use crate::extract::Caller;
+use crate::refusal::Refusal;
 use crate::replies::{ResultReply, StatusReply};
 use crate::schemas::TaskErrors;
 use crate::state::State;
@@ -40,7 +40,7 @@ pub(crate) async fn result(
     id: web::Path<String>,
     request: HttpRequest,
     state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, Refusal> {
     let snapshot = task_after_wait(&caller, &id, &request, &state).await?;
     Ok(match ResultReply::of(&snapshot) {
         Some(reply) => HttpResponse::Ok().json(reply),

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use actix_web::HttpRequest;
 use protocol::{TaskId, TaskSnapshot};
 use tokio::time::{Instant, sleep};
 
@@ -20,21 +19,31 @@ const PAUSE_DIVISOR: u32 = 20;
 const MIN_PAUSE: Duration = Duration::from_millis(5);
 const MAX_PAUSE: Duration = Duration::from_millis(400);
 
-/// Returns the task once it has ended, waiting at most `seconds`. Returns `None` if they elapse,
-/// the gateway shuts down, the client disconnects or the task disappears.
+/// How a wait ended.
+pub(crate) enum Waited {
+    /// The task has ended.
+    Ended(Box<TaskSnapshot>),
+    /// The time elapsed, the gateway shuts down, or the task disappeared.
+    NotYet,
+    /// The client disconnected, or shut down its writing side and may still read.
+    HungUp,
+}
+
+/// Waits for a task's end, for at most `patience`.
 pub(crate) async fn for_end(
     state: &State,
-    request: &HttpRequest,
+    client: &ClientEnd,
     task_id: TaskId,
-    seconds: u32,
-) -> Option<TaskSnapshot> {
-    let client = ClientEnd::of(request);
+    patience: Duration,
+) -> Waited {
     let mut stopping = state.stopping.clone();
     tokio::select! {
-        ended = watch_end(state, task_id) => ended,
-        () = sleep(Duration::from_secs(u64::from(seconds))) => None,
-        _ = stopping.wait_for(|stops| *stops) => None,
-        () = client.wait_for_disconnect() => None,
+        ended = watch_end(state, task_id) => {
+            ended.map_or(Waited::NotYet, |snapshot| Waited::Ended(Box::new(snapshot)))
+        }
+        () = sleep(patience) => Waited::NotYet,
+        _ = stopping.wait_for(|stops| *stops) => Waited::NotYet,
+        () = client.wait_for_disconnect() => Waited::HungUp,
     }
 }
 

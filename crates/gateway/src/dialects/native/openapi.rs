@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::auth::KEY_HEADER;
+use super::routes;
+use crate::extract::KEY_HEADER;
 use crate::options::Options;
-use crate::routes;
 use crate::schemas::{ErrorReply, FullReply, InvalidReply, Problem, Step};
 use crate::validate::{
     DEFAULT_MAX_TOKENS, MAX_AHEAD_S, MAX_BIASES, MAX_METADATA, MAX_METADATA_NAME,

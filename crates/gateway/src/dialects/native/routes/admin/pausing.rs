@@ -5,9 +5,9 @@ use protocol::ModelId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::Operator;
 use crate::body::read_json;
-use crate::error::ApiError;
+use crate::extract::Operator;
+use crate::refusal::Refusal;
 use crate::schemas::{AdminErrors, ErrorReply, InvalidReply};
 use crate::state::State;
 use crate::validate::{admin, echo};
@@ -56,7 +56,7 @@ pub(crate) async fn pause(
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, Refusal> {
     set_paused(&operator, &request, payload, &state, true).await
 }
 
@@ -81,7 +81,7 @@ pub(crate) async fn resume(
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, Refusal> {
     set_paused(&operator, &request, payload, &state, false).await
 }
 
@@ -91,20 +91,20 @@ async fn set_paused(
     payload: web::Payload,
     state: &State,
     paused: bool,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, Refusal> {
     let body = read_json(request, payload, MAX_BODY, state.options.client_timeout).await?;
-    let model = admin::parse_model_field(&body).map_err(ApiError::Invalid)?;
-    let known = known_models(state).await?;
+    let model = admin::parse_model_field(&body).map_err(Refusal::invalid)?;
+    let known = known_models(state, &model).await?;
     if !known.contains(&model) {
         let known: Vec<&str> = known.iter().map(ModelId::as_str).collect();
-        return Err(ApiError::NotFound {
-            what: "model",
-            message: format!(
+        return Err(Refusal::not_found(
+            "model",
+            format!(
                 "Model '{}' not found: it has no queue and no worker. There are: {}",
                 echo(model.as_str()),
                 known.join(", ")
             ),
-        });
+        ));
     }
     state.ask(state.broker.set_paused(&model, paused)).await?;
     let did = if paused { "a model is paused" } else { "a model is resumed" };
@@ -114,8 +114,8 @@ async fn set_paused(
 }
 
 /// Returns the default model and all models that have a queue or a worker.
-async fn known_models(state: &State) -> Result<Vec<ModelId>, ApiError> {
-    let mut models = state.other_models().await?;
+async fn known_models(state: &State, model: &ModelId) -> Result<Vec<ModelId>, Refusal> {
+    let mut models = state.other_models(Some(model.as_str())).await?;
     models.push(state.options.default_model.clone());
     let overview = state.ask(state.broker.overview()).await?;
     models.extend(overview.queues.into_iter().map(|queue| queue.model));

@@ -6,10 +6,10 @@ use queue::{DeadLetter, Failure, Purge};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::Operator;
-use crate::error::ApiError;
+use crate::extract::Operator;
 use crate::middleware::Notes;
-use crate::routes::query_value;
+use crate::refusal::Refusal;
+use crate::route::query_value;
 use crate::schemas::{AdminErrors, ErrorReply, InvalidReply};
 use crate::state::State;
 use crate::validate::admin;
@@ -144,11 +144,11 @@ pub(crate) async fn list(
     _: Operator,
     request: HttpRequest,
     state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, Refusal> {
     let query = |name| query_value(&request, name);
     let (before, limit) = (query("before"), query("limit"));
     let page = admin::page(query("model"), before.as_deref(), limit.as_deref())
-        .map_err(ApiError::Invalid)?;
+        .map_err(Refusal::invalid)?;
     let letters = state.ask(state.broker.dead_letters(&page)).await?;
     let is_full = letters.len() == page.limit;
     let next_before = letters.last().filter(|_| is_full).map(|last| last.died_at);
@@ -176,7 +176,7 @@ pub(crate) async fn show(
     id: web::Path<String>,
     request: HttpRequest,
     state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, Refusal> {
     let id = named(&id, &request)?;
     let letter = state.ask(state.broker.dead_letter(id)).await?.ok_or_else(|| none(id))?;
     Ok(HttpResponse::Ok().json(DeadLetterReply::of(letter, true)))
@@ -204,7 +204,7 @@ pub(crate) async fn replay(
     id: web::Path<String>,
     request: HttpRequest,
     state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, Refusal> {
     let id = named(&id, &request)?;
     let submitted = state.ask(state.broker.replay(id)).await?.ok_or_else(|| none(id))?;
     let (task_id, status, client) = (submitted.task_id, submitted.state, operator.client);
@@ -234,7 +234,7 @@ pub(crate) async fn delete(
     id: web::Path<String>,
     request: HttpRequest,
     state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, Refusal> {
     let id = named(&id, &request)?;
     let deleted = state.ask(state.broker.purge_dead_letters(&Purge::One(id))).await?;
     if deleted == 0 {
@@ -269,10 +269,10 @@ pub(crate) async fn purge(
     operator: Operator,
     request: HttpRequest,
     state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, Refusal> {
     let all = query_value(&request, "all");
     let which = admin::purge(query_value(&request, "model"), all.as_deref())
-        .map_err(|problem| ApiError::Invalid(vec![problem]))?;
+        .map_err(|problem| Refusal::invalid(vec![problem]))?;
     let deleted = state.ask(state.broker.purge_dead_letters(&which)).await?;
     let model = match &which {
         Purge::Model(model) => Some(model.as_str()),
@@ -286,18 +286,18 @@ pub(crate) async fn purge(
 }
 
 /// Parses the task id of the path, and notes it for the log.
-fn named(id: &str, request: &HttpRequest) -> Result<TaskId, ApiError> {
+fn named(id: &str, request: &HttpRequest) -> Result<TaskId, Refusal> {
     let id: TaskId = id.parse()?;
     Notes::of(&mut request.extensions_mut()).task_id = Some(id);
     Ok(id)
 }
 
-fn none(id: TaskId) -> ApiError {
-    ApiError::NotFound {
-        what: "dead letter",
-        message: format!(
+fn none(id: TaskId) -> Refusal {
+    Refusal::not_found(
+        "dead letter",
+        format!(
             "There is no dead letter of task {id}: it was replayed, deleted or is too old, or the task \
              did not use its attempts up; GET /admin/dead-letters lists what there is"
         ),
-    }
+    )
 }

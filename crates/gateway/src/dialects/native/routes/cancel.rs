@@ -5,8 +5,8 @@ use protocol::TaskState;
 use queue::CancelReply;
 
 use super::note_task;
-use crate::auth::Caller;
-use crate::error::ApiError;
+use crate::extract::Caller;
+use crate::refusal::Refusal;
 use crate::replies::StatusReply;
 use crate::schemas::TaskErrors;
 use crate::state::State;
@@ -33,14 +33,14 @@ pub(crate) async fn cancel(
     id: web::Path<String>,
     request: HttpRequest,
     state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
-    let snapshot = state.task(&caller, &id).await?;
+) -> Result<HttpResponse, Refusal> {
+    let snapshot = state.task(&caller.0, id.parse()?).await?;
     note_task(&request, &snapshot);
     let task_id = snapshot.task.id;
 
     let reply = state.ask(state.broker.cancel(task_id)).await?;
     let (mut response, status, message) = match reply {
-        CancelReply::NotFound => return Err(state.no_task(&caller, task_id).await),
+        CancelReply::NotFound => return Err(state.no_task(&caller.0, task_id).await),
         CancelReply::Cancelled => {
             (HttpResponse::Ok(), TaskState::Cancelled, "The task was cancelled".to_owned())
         }

@@ -1,6 +1,7 @@
 //! `GET /`: describes the service.
 
 use actix_web::{HttpResponse, web};
+use protocol::WorkerReport;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -52,14 +53,15 @@ struct Links {
 pub(crate) async fn info(state: web::Data<State>) -> HttpResponse {
     let model = &state.options.default_model;
     // An unavailable queue is reported by /health, not here.
-    let mut workers = state.ask(state.broker.workers()).await.unwrap_or_default();
-    workers.retain(|worker| worker.serves().any(|served| served == model));
+    let workers = state.registry.workers().await.unwrap_or_default();
+    let serves_model = |worker: &&WorkerReport| worker.serves().any(|served| served == model);
+    let serving: Vec<&WorkerReport> = workers.iter().filter(serves_model).collect();
     HttpResponse::Ok().json(InfoReply {
         name: "qwen-queue",
         version: env!("CARGO_PKG_VERSION"),
         model: model.to_string(),
-        device: listed(workers.iter().map(|worker| worker.device.as_str())),
-        quantization: listed(workers.iter().filter_map(|worker| worker.quantization_of(model))),
+        device: listed(serving.iter().map(|worker| worker.device.as_str())),
+        quantization: listed(serving.iter().filter_map(|worker| worker.quantization_of(model))),
         links: Links {
             docs: "/docs",
             openapi: "/openapi.json",

@@ -1,20 +1,23 @@
 //! `POST /generate`: queues a prompt as a task.
 
+use std::time::Duration;
+
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
-use protocol::{AnswerForm, Task, TaskId, TaskKind, Timestamp};
-use queue::{Bounds, SubmitOptions, Submitted};
+use protocol::Timestamp;
 
-use crate::auth::Caller;
 use crate::body::read_json;
-use crate::error::ApiError;
+use crate::extract::Caller;
+use crate::follow::{self, Waited};
+use crate::hangup::ClientEnd;
 use crate::idempotency;
 use crate::middleware::Notes;
+use crate::refusal::Refusal;
 use crate::replies::{ResultReply, StatusReply};
 use crate::schemas::{GenerateBody, SubmitErrors};
 use crate::state::State;
-use crate::validate::{self, GenerateRequest, Limits};
-use crate::wait;
+use crate::submit::{Accepted, Order, submit};
+use crate::validate::{self, GenerateRequest, Limits, Queueing};
 
 const PREFER: &str = "prefer";
 const PREFERENCE_APPLIED: &str = "preference-applied";
@@ -62,15 +65,22 @@ pub(crate) async fn generate(
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
-    let (submitted, warnings) = submit(caller, &request, payload, &state).await?;
+) -> Result<HttpResponse, Refusal> {
+    let Accepted { submitted, warnings } =
+        read_and_submit(caller, &request, payload, &state).await?;
     let task_id = submitted.task_id;
 
     let prefer = request.headers().get_all(PREFER).filter_map(|value| value.to_str().ok());
     let patience = validate::preferred_wait(prefer);
     let ended = match patience {
         None | Some(0) => None,
-        Some(seconds) => wait::for_end(&state, &request, task_id, seconds).await,
+        Some(seconds) => {
+            let patience = Duration::from_secs(u64::from(seconds));
+            match follow::for_end(&state, &ClientEnd::of(&request), task_id, patience).await {
+                Waited::Ended(snapshot) => Some(snapshot),
+                Waited::NotYet | Waited::HungUp => None,
+            }
+        }
     };
     let answer = |mut response: HttpResponseBuilder| {
         response.insert_header((LOCATION, format!("/result/{task_id}")));
@@ -82,7 +92,7 @@ pub(crate) async fn generate(
         }
         response
     };
-    Ok(match ended.as_ref().and_then(ResultReply::of) {
+    Ok(match ended.as_deref().and_then(ResultReply::of) {
         Some(result) => answer(HttpResponse::Ok()).json(result.with_warnings(warnings)),
         None => {
             let status = StatusReply::submitted(&submitted);
@@ -91,23 +101,18 @@ pub(crate) async fn generate(
     })
 }
 
-/// Reads, validates and queues the task; also returns warnings about ignored features. The body is
-/// dropped before this returns, because many requests may wait afterwards.
-async fn submit(
+/// Reads, validates and queues the task. The body is dropped before this returns, because many
+/// requests may wait afterwards.
+async fn read_and_submit(
     caller: Caller,
     request: &HttpRequest,
     payload: web::Payload,
     state: &State,
-) -> Result<(Submitted, Vec<String>), ApiError> {
+) -> Result<Accepted, Refusal> {
     let options = &state.options;
     let patience = options.client_timeout;
     let body = read_json(request, payload, options.max_body_bytes(), patience).await?;
-
-    // Asks for the served models only if the request names one that is not the default.
-    let other_models = match validate::named_model(&body) {
-        Some(name) if name != options.default_model.as_str() => state.other_models().await?,
-        _ => Vec::new(),
-    };
+    let other_models = state.other_models(validate::named_model(&body)).await?;
     let limits = Limits {
         max_prompt_bytes: options.max_prompt_bytes,
         max_new_tokens: options.max_new_tokens,
@@ -118,56 +123,28 @@ async fn submit(
         webhooks: state.guard(),
         now: Timestamp::now(),
     };
-    let asked = validate::generate(&body, &limits).map_err(ApiError::Invalid)?;
-    let warnings = judge(&asked.form).await?;
-
-    let submit = SubmitOptions {
-        bounds: Bounds {
-            model: options.max_queue_size,
-            tenant: options.max_tenant_tasks,
-            bytes: options.max_queue_bytes,
-        },
-        idempotency: idempotency::of(request.headers(), "generate", &body)?,
-        start: asked.queueing.start,
-        expires_in: asked.queueing.expires_in,
-    };
-    let task = task(asked, caller, state);
-    let submitted = state.ask(state.broker.submit(&task, &submit)).await?;
-    Notes::of(&mut request.extensions_mut()).task_id = Some(submitted.task_id);
-    Ok((submitted, warnings))
+    let asked = validate::generate(&body, &limits).map_err(Refusal::invalid)?;
+    let idempotency = idempotency::of(request.headers(), "generate", &body);
+    let accepted = submit(state, caller.0, order(asked), idempotency?).await?;
+    Notes::of(&mut request.extensions_mut()).task_id = Some(accepted.submitted.task_id);
+    Ok(accepted)
 }
 
-/// Compiles the output constraint to check it. Runs on a blocking thread, because this can take
-/// long.
-async fn judge(form: &AnswerForm) -> Result<Vec<String>, ApiError> {
-    if form.constraint.is_none() && !form.tool_choice.is_call() {
-        return Ok(Vec::new());
-    }
-    let form = form.clone();
-    match web::block(move || validate::keepable(&form)).await {
-        Ok(judged) => judged.map_err(|problem| ApiError::Invalid(vec![problem])),
-        // The gateway shuts down; the worker checks the constraint again.
-        Err(_) => Ok(Vec::new()),
-    }
-}
-
-fn task(asked: GenerateRequest, caller: Caller, state: &State) -> Task {
-    Task {
-        id: TaskId::new(),
-        tenant: caller.0,
-        model: asked.model,
-        lane: asked.queueing.lane,
-        prompt: asked.prompt,
-        kind: TaskKind::Generate,
-        max_tokens: asked.max_tokens,
-        stop: asked.stop,
-        sampling: asked.sampling,
-        form: asked.form,
-        time_limit_s: asked.queueing.time_limit_s,
-        result_ttl_s: asked.queueing.result_ttl_s,
-        max_attempts: state.options.max_attempts,
-        user_id: asked.user_id,
-        metadata: asked.queueing.metadata,
-        webhook: asked.webhook,
+fn order(asked: GenerateRequest) -> Order {
+    let GenerateRequest { prompt, params, form, model, user_id, webhook, queueing } = asked;
+    let Queueing { lane, start, expires_in, metadata, result_ttl_s, time_limit_s } = queueing;
+    Order {
+        model,
+        prompt,
+        params,
+        form,
+        lane,
+        start,
+        expires_in,
+        time_limit_s,
+        result_ttl_s,
+        user_id,
+        metadata,
+        webhook,
     }
 }

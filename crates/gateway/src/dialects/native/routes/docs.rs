@@ -4,11 +4,11 @@
 use std::sync::{Arc, LazyLock};
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
+use actix_web::web::Bytes;
 use actix_web::{HttpResponse, web};
 use utoipa_swagger_ui::Config;
 
-use crate::error::ApiError;
-use crate::state::State;
+use crate::refusal::Refusal;
 
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; \
                       style-src 'self' 'unsafe-inline'; frame-ancestors 'none'";
@@ -24,6 +24,9 @@ static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     )
 });
 
+/// The serialized OpenAPI document.
+pub(crate) struct Document(pub(crate) Bytes);
+
 /// The API's description
 ///
 /// OpenAPI 3.1, with the limits of this very server.
@@ -34,8 +37,8 @@ static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     security(()),
     responses((status = 200, description = "This document.", body = Object))
 )]
-pub(crate) async fn openapi(state: web::Data<State>) -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(state.openapi.clone())
+pub(crate) async fn openapi(document: web::Data<Document>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(document.0.clone())
 }
 
 /// The API, to read and try
@@ -46,7 +49,7 @@ pub(crate) async fn openapi(state: web::Data<State>) -> HttpResponse {
     security(()),
     responses((status = 200, description = "Swagger UI.", body = String, content_type = "text/html"))
 )]
-pub(crate) async fn page() -> Result<HttpResponse, ApiError> {
+pub(crate) async fn page() -> Result<HttpResponse, Refusal> {
     serve("index.html", |page| {
         // The page's address has no trailing slash, so relative links would resolve next to it.
         page.replace("\"./", "\"docs/").replace("\"index.css", "\"docs/index.css")
@@ -54,17 +57,17 @@ pub(crate) async fn page() -> Result<HttpResponse, ApiError> {
 }
 
 /// Returns a file of Swagger UI; `/docs/` returns the page itself.
-pub(crate) async fn asset(file: web::Path<String>) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn asset(file: web::Path<String>) -> Result<HttpResponse, Refusal> {
     match file.as_str() {
         "" | "index.html" => serve("index.html", |page| page),
         file => serve(file, |text| text),
     }
 }
 
-fn serve(file: &str, edit: impl Fn(String) -> String) -> Result<HttpResponse, ApiError> {
+fn serve(file: &str, edit: impl Fn(String) -> String) -> Result<HttpResponse, Refusal> {
     let found = utoipa_swagger_ui::serve(file, Arc::clone(&CONFIG))
-        .map_err(|error| ApiError::Internal(format!("Swagger UI: {error}")))?
-        .ok_or(ApiError::NoSuchPath)?;
+        .map_err(|error| Refusal::internal(format!("Swagger UI: {error}")))?
+        .ok_or_else(Refusal::no_such_path)?;
     let mut response = HttpResponse::Ok();
     response
         .content_type(found.content_type)

@@ -7,8 +7,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::workers::WorkerReply;
-use crate::auth::Operator;
-use crate::error::ApiError;
+use crate::extract::Operator;
+use crate::refusal::Refusal;
 use crate::schemas::AdminErrors;
 use crate::state::State;
 
@@ -125,7 +125,7 @@ impl From<QueueOverview> for QueueReply {
 pub(crate) async fn overview(
     _: Operator,
     state: web::Data<State>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, Refusal> {
     let overview = state.ask(state.broker.overview()).await?;
     Ok(HttpResponse::Ok().json(OverviewReply {
         at: overview.at,

@@ -1,0 +1,55 @@
+//! The native API: `/generate` and its companions, with errors in FastAPI's shape
+//! (`{"detail": …}`). docs/API.md describes it.
+
+mod openapi;
+mod routes;
+mod sse;
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Bytes, Data, ServiceConfig};
+use queue::Delivery;
+use serde_json::{Value, json};
+
+use crate::dialect::Dialect;
+use crate::options::Options;
+use crate::refusal::{Code, Refusal};
+use crate::replies::ResultReply;
+
+/// The native dialect. It owns all paths that no other dialect owns.
+pub(crate) struct Native {
+    document: Data<routes::docs::Document>,
+}
+
+impl Native {
+    pub(crate) fn new(options: &Options) -> Self {
+        let document = Bytes::from(openapi::document(options));
+        Self { document: Data::new(routes::docs::Document(document)) }
+    }
+}
+
+impl Dialect for Native {
+    fn prefixes(&self) -> &'static [&'static str] {
+        &[""]
+    }
+
+    fn configure(&self, app: &mut ServiceConfig) {
+        app.app_data(self.document.clone());
+        routes::configure(app);
+    }
+
+    fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {
+        let mut body = match refusal.code {
+            Code::Invalid => json!({ "detail": refusal.problems }),
+            _ => json!({ "detail": refusal.message }),
+        };
+        if let Code::QueueFull(_) = refusal.code {
+            body["code"] = json!(refusal.code.as_str());
+        }
+        (refusal.status, body)
+    }
+}
+
+/// Returns the outcome in a webhook's body: the body of `GET /result`.
+pub(crate) fn webhook_data(delivery: &Delivery) -> Value {
+    json!(ResultReply::told(delivery))
+}

@@ -1,0 +1,33 @@
+//! Routes for operators, which require `ADMIN_API_KEY`: overview, pause, drain and dead letters.
+//! Each change writes one line to `app.log`.
+
+pub(crate) mod dead_letters;
+pub(crate) mod overview;
+pub(crate) mod pausing;
+pub(crate) mod workers;
+
+use actix_web::web::{self, ServiceConfig};
+
+use crate::middleware::log;
+use crate::route::{get, post, reads, resource};
+
+/// Registers the routes.
+pub(crate) fn configure(app: &mut ServiceConfig) {
+    let log = log!("gateway.admin").with_client();
+    app.service(get("/admin/overview", log, overview::overview))
+        .service(get("/admin/workers", log, workers::workers))
+        .service(post("/admin/workers/{worker_id}/drain", log, workers::drain))
+        .service(post("/admin/pause", log, pausing::pause))
+        .service(post("/admin/resume", log, pausing::resume))
+        .service(
+            resource("/admin/dead-letters", log, "GET, HEAD, DELETE")
+                .route(web::route().guard(reads()).to(dead_letters::list))
+                .route(web::delete().to(dead_letters::purge)),
+        )
+        .service(
+            resource("/admin/dead-letters/{task_id}", log, "GET, HEAD, DELETE")
+                .route(web::route().guard(reads()).to(dead_letters::show))
+                .route(web::delete().to(dead_letters::delete)),
+        )
+        .service(post("/admin/dead-letters/{task_id}/replay", log, dead_letters::replay));
+}

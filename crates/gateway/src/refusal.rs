@@ -1,0 +1,431 @@
+//! [`Refusal`]: why a request is refused, as a value that knows no API's error format. Handlers
+//! return it; the dialect that owns the request's path gives it its shape
+//! ([`crate::dialect::Dialect::shape`]).
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use protocol::{InvalidId, TaskId};
+use queue::{Bound, BrokerError};
+
+use crate::validate::{FieldError, JsonError, Loc};
+
+/// The `Retry-After` of a response while the queue is unavailable, in seconds.
+const RETRY_UNAVAILABLE_S: u32 = 5;
+/// Maximum `Retry-After`, in seconds.
+const MAX_RETRY_S: u32 = 120;
+
+/// The kind of a refusal, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// The request has no key, or one that is not accepted.
+    InvalidKey,
+    /// The request has a key, but not the operators'.
+    NotOperator,
+    /// The route is for operators, and no operators' key is configured.
+    AdminClosed,
+    /// No route has this path.
+    NoSuchPath,
+    /// The path exists, but not for this method.
+    MethodNotAllowed,
+    /// What the request names does not exist, or belongs to another key.
+    NotFound,
+    /// The task existed, and its result has expired.
+    ResultExpired,
+    /// The request is invalid; [`Refusal::problems`] lists all problems.
+    Invalid,
+    /// The body exceeds the size limit.
+    BodyTooLarge,
+    /// The body's media type, charset or encoding is not supported.
+    UnsupportedMediaType,
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// The connection failed while the body was read.
+    BodyBroken,
+    /// The queue has reached a limit.
+    QueueFull(Bound),
+    /// The queue did not answer.
+    Unavailable,
+    /// This version cannot read the stored task.
+    UnreadableRecord,
+    /// A bug.
+    Internal,
+    /// An error of the HTTP framework; [`Refusal::status`] tells which.
+    Http,
+}
+
+impl Code {
+    /// Returns the code's name.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidKey => "invalid_api_key",
+            Self::NotOperator => "not_operator",
+            Self::AdminClosed => "admin_closed",
+            Self::NoSuchPath => "no_such_path",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::NotFound => "not_found",
+            Self::ResultExpired => "result_expired",
+            Self::Invalid => "invalid_request",
+            Self::BodyTooLarge => "body_too_large",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::BodyTimeout => "body_timeout",
+            Self::BodyBroken => "body_broken",
+            Self::QueueFull(Bound::Model) => "queue_full",
+            Self::QueueFull(Bound::Tenant) => "tenant_queue_full",
+            Self::QueueFull(Bound::Bytes) => "queue_memory_full",
+            Self::Unavailable => "queue_unavailable",
+            Self::UnreadableRecord => "unreadable_record",
+            Self::Internal => "internal_error",
+            Self::Http => "http_error",
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidKey => StatusCode::UNAUTHORIZED,
+            Self::NotOperator | Self::AdminClosed => StatusCode::FORBIDDEN,
+            Self::NoSuchPath | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ResultExpired => StatusCode::GONE,
+            Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::QueueFull(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UnreadableRecord | Self::Internal | Self::Http => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
+    }
+}
+
+/// Whether the same request may succeed later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retry {
+    /// It cannot.
+    Never,
+    /// It may.
+    Possible,
+    /// It is likely to after this many seconds.
+    After(u32),
+}
+
+/// The reason why a request is refused.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    /// The HTTP status; a dialect may send another.
+    pub(crate) status: StatusCode,
+    /// The kind, for programs.
+    pub(crate) code: Code,
+    /// The message for people. Never has the reason of an outage or of a bug.
+    pub(crate) message: String,
+    /// All problems of an invalid request, each with its place; empty for other refusals.
+    pub(crate) problems: Vec<FieldError>,
+    /// Whether to try again.
+    pub(crate) retry: Retry,
+    /// The methods that the path takes, for the `Allow` header.
+    allow: Option<&'static str>,
+    /// The reason for the log. Contains no text that a client sent.
+    reason: String,
+}
+
+impl Refusal {
+    fn new(code: Code, message: impl Into<String>, reason: impl Into<String>) -> Self {
+        let status = code.status();
+        let retry = match status.as_u16() {
+            408 | 409 | 429 | 500.. => Retry::Possible,
+            _ => Retry::Never,
+        };
+        let (message, reason) = (message.into(), reason.into());
+        Self { status, code, message, problems: Vec::new(), retry, allow: None, reason }
+    }
+
+    /// No accepted key.
+    pub(crate) fn invalid_key() -> Self {
+        Self::new(Code::InvalidKey, "Invalid API key", "no valid API key")
+    }
+
+    /// A key that is not the operators'.
+    pub(crate) fn not_operator() -> Self {
+        let message = "This key may not operate the service: show the one of ADMIN_API_KEY";
+        Self::new(Code::NotOperator, message, "not the operators' key")
+    }
+
+    /// No operators' key is configured.
+    pub(crate) fn admin_closed() -> Self {
+        let message = "The admin routes are closed: set ADMIN_API_KEY to a key of your own and start \
+                       the gateway again";
+        Self::new(Code::AdminClosed, message, "no ADMIN_API_KEY is set")
+    }
+
+    /// No route has this path.
+    pub(crate) fn no_such_path() -> Self {
+        let message = "Not Found: there is no such path; GET /docs describes the API";
+        Self::new(Code::NoSuchPath, message, "no such path")
+    }
+
+    /// The path takes only the `allowed` methods, which are listed as in the `Allow` header.
+    pub(crate) fn method_not_allowed(allowed: &'static str) -> Self {
+        let message = format!("Method Not Allowed: this path takes {allowed}");
+        let refusal = Self::new(Code::MethodNotAllowed, message, "method not allowed");
+        Self { allow: Some(allowed), ..refusal }
+    }
+
+    /// This key has no such task.
+    pub(crate) fn no_such_task(id: TaskId) -> Self {
+        let message = format!(
+            "Task {id} not found: it never existed, its result has expired, \
+             or it belongs to another key"
+        );
+        Self::new(Code::NotFound, message, "no such task for this key")
+    }
+
+    /// The result of the caller's task has expired; results are kept for `result_ttl_s` seconds.
+    pub(crate) fn result_expired(id: TaskId, result_ttl_s: u32) -> Self {
+        let message = format!(
+            "The result of task {id} has expired: results are kept for {result_ttl_s} s after the \
+             end (RESULT_TTL), or for the task's own result_ttl_s. Submit the prompt again and \
+             collect the result in that time"
+        );
+        Self::new(Code::ResultExpired, message, "the result has expired")
+    }
+
+    /// What the request names does not exist. `what` is its kind, for the log; `message` says what
+    /// to do.
+    pub(crate) fn not_found(what: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Code::NotFound, message, format!("no such {what}"))
+    }
+
+    /// The request is invalid. `problems` has all problems, at least one.
+    pub(crate) fn invalid(problems: Vec<FieldError>) -> Self {
+        let messages: Vec<&str> = problems.iter().map(|problem| &*problem.message).collect();
+        let kinds: String =
+            problems.iter().take(8).map(|problem| format!(" {}", problem.kind)).collect();
+        let reason = format!("invalid request:{kinds}");
+        let refusal = Self::new(Code::Invalid, messages.join("; "), reason);
+        Self { problems, ..refusal }
+    }
+
+    /// The body exceeds `limit` bytes.
+    pub(crate) fn body_too_large(limit: usize) -> Self {
+        let message = format!("Request body too large: at most {limit} bytes are allowed");
+        Self::new(Code::BodyTooLarge, message, "body too large")
+    }
+
+    /// The body's type, charset or encoding is not supported; `message` says what to send.
+    pub(crate) fn unsupported_media_type(message: impl Into<String>) -> Self {
+        Self::new(Code::UnsupportedMediaType, message, "unsupported media type")
+    }
+
+    /// The body did not arrive in time.
+    pub(crate) fn body_timeout() -> Self {
+        let message = "The request body took too long to arrive";
+        Self::new(Code::BodyTimeout, message, "body too slow")
+    }
+
+    /// The connection failed while the body was read.
+    pub(crate) fn body_broken(reason: &impl fmt::Display) -> Self {
+        let message = "The request body could not be read to its end";
+        Self::new(Code::BodyBroken, message, format!("body broken off: {reason}"))
+    }
+
+    /// The queue did not answer. The reason is only logged.
+    pub(crate) fn unavailable(reason: impl fmt::Display) -> Self {
+        let message = format!(
+            "The queue is unavailable; nothing is wrong with the request, \
+             try again in {RETRY_UNAVAILABLE_S} s"
+        );
+        let refusal = Self::new(Code::Unavailable, message, format!("queue unavailable: {reason}"));
+        Self { retry: Retry::After(RETRY_UNAVAILABLE_S), ..refusal }
+    }
+
+    /// A bug. The reason is only logged.
+    pub(crate) fn internal(reason: impl Into<String>) -> Self {
+        Self::new(Code::Internal, "Internal Server Error", reason)
+    }
+
+    /// An error that the HTTP framework returned, such as an undecodable path.
+    pub(crate) fn http(status: StatusCode) -> Self {
+        let text = status.canonical_reason().unwrap_or("Unknown Error");
+        let retry = if status.is_client_error() { Retry::Never } else { Retry::Possible };
+        Self { status, retry, ..Self::new(Code::Http, text, text) }
+    }
+
+    /// Returns the path of the first invalid value within its part of the request:
+    /// `messages.0.content`.
+    #[allow(dead_code)] // for dialects that name one parameter
+    pub(crate) fn param(&self) -> Option<String> {
+        let steps = self.problems.first()?.loc.iter().skip(1).map(|step| match step {
+            Loc::Name(name) => name.clone(),
+            Loc::Index(index) => index.to_string(),
+        });
+        let path = steps.collect::<Vec<_>>().join(".");
+        (!path.is_empty()).then_some(path)
+    }
+
+    /// Starts the response: the status, and the headers that all dialects send.
+    pub(crate) fn response(&self, status: StatusCode) -> HttpResponseBuilder {
+        let mut response = HttpResponse::build(status);
+        match self.retry {
+            Retry::Never => {
+                response.insert_header(("x-should-retry", "false"));
+            }
+            Retry::After(seconds) => {
+                response.insert_header((RETRY_AFTER, seconds));
+            }
+            Retry::Possible => {}
+        }
+        if let Some(allowed) = self.allow {
+            response.insert_header((ALLOW, allowed));
+        }
+        match self.code {
+            Code::InvalidKey => {
+                response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+            }
+            // Closes the connection, so that the rest of the body is not parsed as the next
+            // request.
+            Code::BodyTooLarge | Code::BodyTimeout | Code::BodyBroken => {
+                response.force_close();
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl fmt::Display for Refusal {
+    /// Formats the refusal for the log: includes the reasons that clients don't get, and no text
+    /// that a client sent.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl ResponseError for Refusal {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Returns a response without a body: `middleware::observe` replaces it by the dialect's.
+    fn error_response(&self) -> HttpResponse {
+        self.response(self.status).finish()
+    }
+}
+
+impl From<BrokerError> for Refusal {
+    fn from(error: BrokerError) -> Self {
+        let text = error.to_string();
+        match error {
+            BrokerError::Unavailable { reason } => Self::unavailable(reason),
+            BrokerError::QueueFull { bound, retry_after_s, .. } => {
+                let retry = Retry::After(retry_after_s.clamp(1, MAX_RETRY_S));
+                Self { retry, ..Self::new(Code::QueueFull(bound), text.clone(), text) }
+            }
+            BrokerError::KeyReused { .. } => Self::invalid(vec![FieldError::new(
+                ["header".into(), "Idempotency-Key".into()],
+                "idempotency_key_reused",
+                text,
+            )]),
+            BrokerError::Record(_) => {
+                let refusal = Self::new(Code::UnreadableRecord, text.clone(), text);
+                Self { retry: Retry::Never, ..refusal }
+            }
+            BrokerError::LeaseLost { .. } | BrokerError::Corrupt(_) => Self::internal(text),
+        }
+    }
+}
+
+impl From<InvalidId> for Refusal {
+    fn from(error: InvalidId) -> Self {
+        let message = error.to_string();
+        Self::invalid(vec![FieldError::new(
+            ["path".into(), error.kind.into()],
+            "uuid_parsing",
+            message,
+        )])
+    }
+}
+
+impl From<JsonError> for Refusal {
+    fn from(JsonError(error): JsonError) -> Self {
+        Self::invalid(vec![error])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(refusal: &Refusal, name: &str) -> Option<String> {
+        let response = refusal.error_response();
+        response.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    fn full(bound: Bound, retry_after_s: u32) -> Refusal {
+        let model = protocol::ModelId::new("demo");
+        BrokerError::QueueFull { bound, model, held: 7, limit: 7, retry_after_s }.into()
+    }
+
+    #[test]
+    fn retryable_errors_set_retry_after_and_others_set_x_should_retry() {
+        let full = full(Bound::Model, 900);
+        assert_eq!(header(&full, "retry-after").as_deref(), Some("120"));
+        assert_eq!(header(&full, "x-should-retry"), None);
+        let down = Refusal::unavailable("connection refused (10.0.0.7)");
+        assert_eq!(header(&down, "retry-after").as_deref(), Some("5"));
+        assert!(!down.message.contains("10.0.0.7"), "reasons stay inside");
+        let record = protocol::RecordError::Version { found: 2 };
+        for refusal in [
+            Refusal::invalid_key(),
+            Refusal::no_such_path(),
+            Refusal::invalid(vec![]),
+            Refusal::body_too_large(1),
+            BrokerError::Record(record).into(),
+            Refusal::http(StatusCode::BAD_REQUEST),
+        ] {
+            let found = header(&refusal, "x-should-retry");
+            assert_eq!(found.as_deref(), Some("false"), "{refusal}");
+        }
+        for refusal in [Refusal::body_timeout(), Refusal::internal("bug")] {
+            assert_eq!(header(&refusal, "x-should-retry"), None, "{refusal}");
+        }
+    }
+
+    #[test]
+    fn each_queue_bound_has_its_error_code() {
+        for (bound, expected) in [
+            (Bound::Model, "queue_full"),
+            (Bound::Tenant, "tenant_queue_full"),
+            (Bound::Bytes, "queue_memory_full"),
+        ] {
+            assert_eq!(full(bound, 1).code.as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn broker_errors_map_to_http_statuses() {
+        let status = |error: BrokerError| Refusal::from(error).status.as_u16();
+        assert_eq!(status(BrokerError::Unavailable { reason: "x".into() }), 503);
+        assert_eq!(status(BrokerError::Corrupt("x".into())), 500);
+        let record = protocol::RecordError::Version { found: 9 };
+        let refusal = Refusal::from(BrokerError::Record(record));
+        assert_eq!(refusal.status.as_u16(), 500);
+        assert!(refusal.message.contains("version 9"));
+    }
+
+    #[test]
+    fn the_first_problem_names_the_parameter() {
+        let at = |loc: Vec<Loc>| {
+            let problem = FieldError { loc, message: "no".into(), kind: "value_error" };
+            Refusal::invalid(vec![problem]).param()
+        };
+        assert_eq!(at(vec!["body".into()]), None);
+        let loc = vec!["body".into(), "messages".into(), 0.into(), "content".into()];
+        assert_eq!(at(loc).as_deref(), Some("messages.0.content"));
+        assert_eq!(Refusal::invalid_key().param(), None);
+    }
+}
