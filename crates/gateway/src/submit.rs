@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::web;
 use protocol::{
-    AnswerForm, GenerationParams, Lane, ModelId, Prompt, Task, TaskId, TenantId, Webhook,
+    AnswerForm, Lane, ModelId, Prompt, Sampling, Task, TaskId, TaskKind, TenantId, Webhook,
 };
 use queue::{Bounds, Idempotency, Start, SubmitOptions, Submitted};
 
@@ -14,54 +14,46 @@ use crate::refusal::Refusal;
 use crate::state::State;
 use crate::validate;
 
-/// What a validated request asks for.
-#[derive(Debug, Clone)]
-pub(crate) struct Order {
-    /// The model that answers.
-    pub(crate) model: ModelId,
-    /// The prompt.
-    pub(crate) prompt: Prompt,
-    /// The sampling parameters.
-    pub(crate) params: GenerationParams,
+/// A validated request for a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// The model that runs the task.
+    pub model: ModelId,
+    /// The computation to run on the prompt.
+    pub kind: TaskKind,
+    /// The model's input.
+    pub prompt: Prompt,
+    /// The maximum number of generated tokens.
+    pub max_tokens: u32,
+    /// Texts that stop generation.
+    pub stop: Vec<String>,
+    /// The sampling parameters that the request sets.
+    pub sampling: Sampling,
     /// The form of the answer. [`submit`] checks whether its constraint can be enforced.
-    pub(crate) form: AnswerForm,
-    /// The priority.
-    pub(crate) lane: Lane,
-    /// The earliest start.
-    pub(crate) start: Start,
-    /// Maximum wait before the task expires.
-    pub(crate) expires_in: Option<Duration>,
-    /// Maximum compute time of one attempt, in seconds.
-    pub(crate) time_limit_s: u32,
-    /// The retention time of the result, in seconds.
-    pub(crate) result_ttl_s: u32,
+    pub form: AnswerForm,
     /// The client's label for its end user.
-    pub(crate) user_id: Option<String>,
-    /// The client's notes.
-    pub(crate) metadata: BTreeMap<String, String>,
+    pub user_id: Option<String>,
     /// The webhook to call when the task ends.
-    pub(crate) webhook: Option<Webhook>,
+    pub webhook: Option<Webhook>,
+    /// Priority, start time, expiry and retention.
+    pub queueing: Queueing,
 }
 
-impl Order {
-    /// Creates an order with the defaults of the gateway.
-    #[allow(dead_code)] // for dialects with few fields
-    pub(crate) fn new(state: &State, prompt: Prompt, params: GenerationParams) -> Self {
-        Self {
-            model: state.options.default_model.clone(),
-            prompt,
-            params,
-            form: AnswerForm::default(),
-            lane: Lane::default(),
-            start: Start::Now,
-            expires_in: None,
-            time_limit_s: state.options.task_time_limit_s,
-            result_ttl_s: state.options.result_ttl_s,
-            user_id: None,
-            metadata: BTreeMap::new(),
-            webhook: None,
-        }
-    }
+/// How a task is queued and kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Queueing {
+    /// The priority.
+    pub lane: Lane,
+    /// The earliest start.
+    pub start: Start,
+    /// Maximum wait before the task expires.
+    pub expires_in: Option<Duration>,
+    /// The client's metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// The retention time of the result, in seconds.
+    pub result_ttl_s: u32,
+    /// Maximum compute time of one attempt, in seconds.
+    pub time_limit_s: u32,
 }
 
 /// An accepted task.
@@ -86,6 +78,7 @@ pub(crate) async fn submit(
 ) -> Result<Accepted, Refusal> {
     let warnings = judge(&order.form).await?;
     let options = &state.options;
+    let Order { queueing, .. } = order;
     let submit = SubmitOptions {
         bounds: Bounds {
             model: options.max_queue_size,
@@ -93,22 +86,25 @@ pub(crate) async fn submit(
             bytes: options.max_queue_bytes,
         },
         idempotency,
-        start: order.start,
-        expires_in: order.expires_in,
+        start: queueing.start,
+        expires_in: queueing.expires_in,
     };
     let task = Task {
         id: TaskId::new(),
         tenant,
         model: order.model,
-        lane: order.lane,
+        lane: queueing.lane,
+        kind: order.kind,
         prompt: order.prompt,
-        params: order.params,
+        max_tokens: order.max_tokens,
+        stop: order.stop,
+        sampling: order.sampling,
         form: order.form,
-        time_limit_s: order.time_limit_s,
-        result_ttl_s: order.result_ttl_s,
+        time_limit_s: queueing.time_limit_s,
+        result_ttl_s: queueing.result_ttl_s,
         max_attempts: options.max_attempts,
         user_id: order.user_id,
-        metadata: order.metadata,
+        metadata: queueing.metadata,
         webhook: order.webhook,
     };
     let submitted = state.ask(state.broker.submit(&task, &submit)).await?;

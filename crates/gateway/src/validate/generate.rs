@@ -1,11 +1,11 @@
 //! Validates bodies of `POST /generate`.
 
-use protocol::{AnswerForm, ModelId, Prompt, Sampling, ToolChoice, Webhook};
+use protocol::{AnswerForm, ModelId, Prompt, TaskKind, ToolChoice};
 use serde_json::Value;
 
 use super::fields::Fields;
-use super::queueing::{self, Queueing};
-use super::{FieldError, Limits, chat, constraint, echo, sampling, webhook};
+use super::{FieldError, Limits, chat, constraint, echo, queueing, sampling, webhook};
+use crate::submit::Order;
 
 /// Maximum length of a `user_id`, in characters.
 pub(crate) const MAX_USER_ID_CHARS: usize = 256;
@@ -14,34 +14,11 @@ pub(crate) const MAX_USER_ID_CHARS: usize = 256;
 /// their siblings.
 const KNOWN: [&str; 5] = ["prompt", "model", "raw", "user_id", "webhook_url"];
 
-/// A validated request.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GenerateRequest {
-    /// The prompt.
-    pub prompt: Prompt,
-    /// The maximum number of generated tokens.
-    pub max_tokens: u32,
-    /// Texts that stop generation.
-    pub stop: Vec<String>,
-    /// The sampling parameters that the request sets.
-    pub sampling: Sampling,
-    /// The form of the answer. Whether its constraint can be enforced is not checked yet.
-    pub form: AnswerForm,
-    /// The requested model, or the default.
-    pub model: ModelId,
-    /// The client's label for its end user.
-    pub user_id: Option<String>,
-    /// The webhook to call when the task ends.
-    pub webhook: Option<Webhook>,
-    /// Priority, start time, expiry and retention.
-    pub queueing: Queueing,
-}
-
 /// Validates a body of `POST /generate`.
 ///
 /// # Errors
 /// If the body is invalid. Returns all problems at once.
-pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Vec<FieldError>> {
+pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<Order, Vec<FieldError>> {
     let known: Vec<&str> = KNOWN
         .into_iter()
         .chain(sampling::known())
@@ -61,7 +38,8 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Ve
     let webhook = webhook::read(&mut fields, limits.webhooks);
     let queueing = queueing::read(&mut fields, limits);
 
-    let request = prompt.zip(model).map(|(text, model)| GenerateRequest {
+    let request = prompt.zip(model).map(|(text, model)| Order {
+        kind: TaskKind::Generate,
         prompt: if raw { Prompt::Raw(text.to_owned()) } else { Prompt::user(text) },
         max_tokens: sampled.max_tokens,
         stop: sampled.stop,

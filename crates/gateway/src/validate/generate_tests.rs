@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use protocol::Timestamp;
 use serde_json::json;
 
+use protocol::Sampling;
+
 use super::*;
 use crate::validate::Loc;
 
@@ -24,7 +26,7 @@ fn limits() -> Limits<'static> {
     }
 }
 
-fn accepted(body: Value) -> GenerateRequest {
+fn accepted(body: Value) -> Order {
     generate(&body, &limits()).unwrap()
 }
 

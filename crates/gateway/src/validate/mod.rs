@@ -21,11 +21,10 @@ mod whole;
 
 pub(crate) use self::chat::MAX_TOOLS;
 pub(crate) use constraint::keepable;
+pub use generate::generate;
 pub(crate) use generate::named_model;
-pub use generate::{GenerateRequest, generate};
 pub use json::{JsonError, parse};
 pub use limits::Limits;
-pub use queueing::Queueing;
 pub(crate) use queueing::{MAX_AHEAD_S, MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE};
 pub(crate) use sampling::{
     DEFAULT_MAX_TOKENS, MAX_BIASES, MAX_STOP_BYTES, MAX_STOPS, field_groups,

@@ -11,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::fields::Fields;
 use super::{Limits, echo, type_name};
+use crate::submit::Queueing;
 
 /// Maximum distance of a start or an expiry from now, in seconds: 30 days.
 pub(crate) const MAX_AHEAD_S: u32 = 30 * 86_400;
@@ -24,23 +25,6 @@ pub(crate) const MAX_METADATA_VALUE: usize = 512;
 /// The fields that this module reads.
 pub(super) const KNOWN: [&str; 7] =
     ["priority", "delay_s", "run_at", "expires_in_s", "metadata", "result_ttl_s", "time_limit_s"];
-
-/// The validated fields.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Queueing {
-    /// The priority.
-    pub lane: Lane,
-    /// The earliest start.
-    pub start: Start,
-    /// Maximum wait before the task expires.
-    pub expires_in: Option<Duration>,
-    /// The client's metadata.
-    pub metadata: BTreeMap<String, String>,
-    /// The retention time of the result, in seconds.
-    pub result_ttl_s: u32,
-    /// Maximum compute time of one attempt, in seconds.
-    pub time_limit_s: u32,
-}
 
 /// Reads the fields, and records problems in `fields`.
 pub(super) fn read(fields: &mut Fields<'_>, limits: &Limits<'_>) -> Queueing {

@@ -16,8 +16,8 @@ use crate::refusal::Refusal;
 use crate::replies::{ResultReply, StatusReply};
 use crate::schemas::{GenerateBody, SubmitErrors};
 use crate::state::State;
-use crate::submit::{Accepted, Order, submit};
-use crate::validate::{self, GenerateRequest, Limits, Queueing};
+use crate::submit::{Accepted, submit};
+use crate::validate::{self, Limits};
 
 const PREFER: &str = "prefer";
 const PREFERENCE_APPLIED: &str = "preference-applied";
@@ -123,28 +123,9 @@ async fn read_and_submit(
         webhooks: state.guard(),
         now: Timestamp::now(),
     };
-    let asked = validate::generate(&body, &limits).map_err(Refusal::invalid)?;
+    let order = validate::generate(&body, &limits).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "generate", &body);
-    let accepted = submit(state, caller.0, order(asked), idempotency?).await?;
+    let accepted = submit(state, caller.0, order, idempotency?).await?;
     Notes::of(&mut request.extensions_mut()).task_id = Some(accepted.submitted.task_id);
     Ok(accepted)
-}
-
-fn order(asked: GenerateRequest) -> Order {
-    let GenerateRequest { prompt, params, form, model, user_id, webhook, queueing } = asked;
-    let Queueing { lane, start, expires_in, metadata, result_ttl_s, time_limit_s } = queueing;
-    Order {
-        model,
-        prompt,
-        params,
-        form,
-        lane,
-        start,
-        expires_in,
-        time_limit_s,
-        result_ttl_s,
-        user_id,
-        metadata,
-        webhook,
-    }
 }
