@@ -58,8 +58,7 @@ impl Dialects {
 
     fn owner(&self, path: &str) -> Option<&dyn Dialect> {
         let matched = |dialect: &dyn Dialect| {
-            let prefixes =
-                dialect.prefixes().iter().filter(|prefix| is_same_or_subdomain(path, prefix));
+            let prefixes = dialect.prefixes().iter().filter(|prefix| is_at_or_below(path, prefix));
             prefixes.map(|prefix| prefix.len()).max()
         };
         self.0
@@ -71,7 +70,7 @@ impl Dialects {
 }
 
 /// Returns `true` if `path` is `prefix`, or below it.
-fn is_same_or_subdomain(path: &str, prefix: &str) -> bool {
+fn is_at_or_below(path: &str, prefix: &str) -> bool {
     let rest = path.strip_prefix(prefix);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.is_empty())
 }

@@ -48,6 +48,7 @@ mod keys;
 mod listen;
 mod middleware;
 pub mod options;
+mod order;
 mod patience;
 pub mod process;
 mod refusal;

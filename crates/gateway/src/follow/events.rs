@@ -45,7 +45,7 @@ pub(crate) enum Step {
     /// Events in order, at least one. None is the task's last.
     Events(Vec<Event>),
     /// The task's last event, and the ended task. No step follows.
-    Ended(Event, Box<TaskSnapshot>),
+    Ended(Box<Event>, Box<TaskSnapshot>),
     /// Nothing happened for the keep-alive interval.
     Silence,
     /// The gateway shuts down. No step follows.
@@ -145,7 +145,7 @@ impl Feed {
                 };
                 let ended = snapshot.filter(|snapshot| snapshot.outcome.is_some());
                 return Ok(match ended {
-                    Some(snapshot) => Found::Step(Step::Ended(last, Box::new(snapshot))),
+                    Some(snapshot) => Found::Step(Step::Ended(Box::new(last), Box::new(snapshot))),
                     None => Found::End,
                 });
             }

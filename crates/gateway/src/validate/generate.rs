@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::fields::Fields;
 use super::{FieldError, Limits, chat, constraint, echo, queueing, sampling, webhook};
-use crate::submit::Order;
+use crate::order::Order;
 
 /// Maximum length of a `user_id`, in characters.
 pub(crate) const MAX_USER_ID_CHARS: usize = 256;

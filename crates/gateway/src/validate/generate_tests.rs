@@ -2,10 +2,8 @@
 
 use std::sync::LazyLock;
 
-use protocol::Timestamp;
+use protocol::{Sampling, Timestamp};
 use serde_json::json;
-
-use protocol::Sampling;
 
 use super::*;
 use crate::validate::Loc;

@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::fields::Fields;
 use super::{Limits, echo, type_name};
-use crate::submit::Queueing;
+use crate::order::Queueing;
 
 /// Maximum distance of a start or an expiry from now, in seconds: 30 days.
 pub(crate) const MAX_AHEAD_S: u32 = 30 * 86_400;

@@ -1,0 +1,49 @@
+//! [`Order`]: a validated request, in the form that every dialect submits.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use protocol::{AnswerForm, Lane, ModelId, Prompt, Sampling, TaskKind, Webhook};
+use queue::Start;
+
+/// A validated request for a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// The model that runs the task.
+    pub model: ModelId,
+    /// The computation to run on the prompt.
+    pub kind: TaskKind,
+    /// The model's input.
+    pub prompt: Prompt,
+    /// The maximum number of generated tokens.
+    pub max_tokens: u32,
+    /// Texts that stop generation.
+    pub stop: Vec<String>,
+    /// The sampling parameters that the request sets.
+    pub sampling: Sampling,
+    /// The form of the answer. `crate::submit` checks whether its constraint can be enforced.
+    pub form: AnswerForm,
+    /// The client's label for its end user.
+    pub user_id: Option<String>,
+    /// The webhook to call when the task ends.
+    pub webhook: Option<Webhook>,
+    /// Priority, start time, expiry and retention.
+    pub queueing: Queueing,
+}
+
+/// How a task is queued and kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Queueing {
+    /// The priority.
+    pub lane: Lane,
+    /// The earliest start.
+    pub start: Start,
+    /// Maximum wait before the task expires.
+    pub expires_in: Option<Duration>,
+    /// The client's metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// The retention time of the result, in seconds.
+    pub result_ttl_s: u32,
+    /// Maximum compute time of one attempt, in seconds.
+    pub time_limit_s: u32,
+}
