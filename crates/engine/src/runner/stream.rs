@@ -105,7 +105,7 @@ impl Stream {
     }
 
     /// Appends a token of the answer, sampled from these logits (unused if it
-    /// [needs only the argmax](Self::wants_likeliest_alone)). Returns why the answer ends with it, if it does.
+    /// [needs only the argmax](Self::needs_only_argmax)). Returns why the answer ends with it, if it does.
     ///
     /// # Errors
     /// Returns the errors of [`Self::sample`].

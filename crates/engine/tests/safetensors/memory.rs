@@ -86,7 +86,7 @@ fn peak_loading_memory_is_the_weights_plus_one_tensor() {
     }
     let folder = tempfile::tempdir().unwrap();
     write_model(folder.path());
-    let test = "memory::loading_holds_the_weights_and_one_tensor";
+    let test = "memory::peak_loading_memory_is_the_weights_plus_one_tensor";
     let mut command = Command::new(std::env::current_exe().unwrap());
     let status = command.args(["--exact", test, "--nocapture"]).env(FOLDER, folder.path()).status();
     assert!(status.unwrap().success());

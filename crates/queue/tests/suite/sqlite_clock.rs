@@ -17,7 +17,12 @@ const HOUR: i64 = 3_600;
 fn leases_survive_steps_of_the_system_clock() {
     let clock = Clock::new();
     let done = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "sqlite_clock::by_a_clock_that_is_moved", "--nocapture"])
+        .args([
+            "--ignored",
+            "--exact",
+            "sqlite_clock::child_process_with_a_stepped_clock",
+            "--nocapture",
+        ])
         .envs(clock.environment())
         .output()
         .unwrap();
@@ -35,7 +40,7 @@ fn set_clock(offset: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "run by leases_survive_steps_of_the_machines_clock as a process of its own"]
+#[ignore = "run by leases_survive_steps_of_the_system_clock as a process of its own"]
 async fn child_process_with_a_stepped_clock() {
     let before = Timestamp::now();
     set_clock(HOUR);

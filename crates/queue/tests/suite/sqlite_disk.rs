@@ -97,11 +97,11 @@ fn run(test: &str, shell: &str) {
 
 #[test]
 fn submits_fail_at_a_file_size_limit_and_recover() {
-    run("sqlite_disk::with_files_that_may_not_grow", "trap '' XFSZ; exec \"$@\"");
+    run("sqlite_disk::child_process_with_a_file_size_limit", "trap '' XFSZ; exec \"$@\"");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "run by a_file_that_may_not_grow_refuses_and_recovers as a process of its own"]
+#[ignore = "run by submits_fail_at_a_file_size_limit_and_recover as a process of its own"]
 async fn child_process_with_a_file_size_limit() {
     let folder = tempfile::tempdir().unwrap();
     let broker = SqliteBroker::open(folder.path()).unwrap();
@@ -146,13 +146,13 @@ fn submits_fail_on_a_full_disk_and_recover() {
         return;
     }
     run(
-        "sqlite_disk::on_a_disk_that_is_full",
+        "sqlite_disk::child_process_on_a_full_disk",
         &format!("exec {unshare} sh -c '{mount} && exec \"$@\"' sh \"$@\""),
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "run by a_full_disk_refuses_and_recovers as a process of its own, with /mnt a small disk"]
+#[ignore = "run by submits_fail_on_a_full_disk_and_recover as a process of its own, with /mnt a small disk"]
 async fn child_process_on_a_full_disk() {
     let data = Path::new("/mnt/data");
     let broker = SqliteBroker::open(data).unwrap();

@@ -253,7 +253,12 @@ async fn child_process_that_submits_until_killed() {
 async fn kill_9_loses_no_accepted_task() {
     let folder = tempfile::tempdir().unwrap();
     let mut process = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "sqlite_file::submit_until_killed", "--nocapture"])
+        .args([
+            "--ignored",
+            "--exact",
+            "sqlite_file::child_process_that_submits_until_killed",
+            "--nocapture",
+        ])
         .env("QUEUE_TEST_FOLDER", folder.path())
         .stdout(Stdio::null())
         .spawn()
