@@ -56,6 +56,11 @@ impl Dialects {
         }
     }
 
+    /// Formats a refusal of a request for `path` as a JSON body.
+    pub(crate) fn body(&self, path: &str, refusal: &Refusal) -> Value {
+        self.owner(path).map_or(Value::Null, |dialect| dialect.shape(refusal).1)
+    }
+
     fn owner(&self, path: &str) -> Option<&dyn Dialect> {
         let matched = |dialect: &dyn Dialect| {
             let prefixes = dialect.prefixes().iter().filter(|prefix| is_at_or_below(path, prefix));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use protocol::ModelId;
 use service::logs::LogCounts;
+use service::settings::Aliases;
 use tokio::sync::watch;
 
 /// The gateway's settings. Start from [`Options::new`] and set the fields that differ.
@@ -50,6 +51,11 @@ pub struct Options {
     pub client_timeout: Duration,
     /// Interval of keep-alive comments on an idle event stream; at most 15 s.
     pub keep_alive: Duration,
+    /// The time for which a request that waits for its task gets no byte; then its status is sent
+    /// (`SYNC_SILENT_WAIT`).
+    pub silent_wait: Duration,
+    /// Other names of models, for the routes of OpenAI and Anthropic (`MODEL_ALIASES`).
+    pub model_aliases: Aliases,
     /// Maximum time for requests and webhooks in flight to finish after shutdown was requested.
     pub shutdown_grace: Duration,
     /// Number of HTTP threads; `None` starts one per core.
@@ -97,6 +103,8 @@ impl Options {
             registry_age: Duration::from_secs(1),
             client_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(10),
+            silent_wait: Duration::from_secs(60),
+            model_aliases: Aliases::default(),
             shutdown_grace: Duration::from_secs(30),
             threads: None,
         }
@@ -106,6 +114,11 @@ impl Options {
     /// escaped (`\u0000` takes six bytes), and for the other fields.
     pub fn max_body_bytes(&self) -> usize {
         self.max_prompt_bytes.saturating_mul(6).saturating_add(64 * 1024)
+    }
+
+    /// Returns the maximum size of the body of a chat, which may also offer many functions.
+    pub fn max_chat_bytes(&self) -> usize {
+        self.max_body_bytes().saturating_add(4 * 1024 * 1024)
     }
 }
 

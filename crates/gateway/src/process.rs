@@ -81,6 +81,8 @@ fn options(settings: &Settings) -> Options {
         max_queue_bytes: settings.max_queue_bytes,
         webhook_allow_private: settings.webhook_allow_private,
         admin_key: admin,
+        model_aliases: settings.model_aliases.clone(),
+        silent_wait: settings.silent_wait,
         known_models: settings.served_ids().skip(1).collect(),
         ..Options::new(api, settings.model_id())
     }

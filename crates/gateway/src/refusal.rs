@@ -7,7 +7,7 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
-use protocol::{InvalidId, TaskId};
+use protocol::{ErrorType, InvalidId, TaskError, TaskId};
 use queue::{Bound, BrokerError};
 
 use crate::validate::{FieldError, JsonError, Loc};
@@ -50,6 +50,14 @@ pub(crate) enum Code {
     Unavailable,
     /// This version cannot read the stored task.
     UnreadableRecord,
+    /// The task failed.
+    TaskFailed(ErrorType),
+    /// The task was cancelled while the request waited for it.
+    TaskCancelled,
+    /// The answer broke off after a part of it was sent.
+    Interrupted,
+    /// The client disconnected.
+    ClientGone,
     /// A bug.
     Internal,
     /// An error of the HTTP framework; [`Refusal::status`] tells which.
@@ -77,6 +85,10 @@ impl Code {
             Self::QueueFull(Bound::Bytes) => "queue_memory_full",
             Self::Unavailable => "queue_unavailable",
             Self::UnreadableRecord => "unreadable_record",
+            Self::TaskFailed(kind) => kind.as_str(),
+            Self::TaskCancelled => "cancelled",
+            Self::Interrupted => "interrupted",
+            Self::ClientGone => "client_closed_request",
             Self::Internal => "internal_error",
             Self::Http => "http_error",
         }
@@ -95,7 +107,22 @@ impl Code {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyBroken => StatusCode::BAD_REQUEST,
             Self::QueueFull(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TaskFailed(kind) => match kind {
+                ErrorType::ContextLengthExceeded | ErrorType::InvalidRequest => {
+                    StatusCode::BAD_REQUEST
+                }
+                ErrorType::TimeLimitExceeded => StatusCode::GATEWAY_TIMEOUT,
+                ErrorType::Expired | ErrorType::OutOfMemory | ErrorType::WorkerLost => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
+                ErrorType::EngineError | ErrorType::UnreadableRecord | ErrorType::Unknown => {
+                    StatusCode::INTERNAL_SERVER_ERROR
+                }
+            },
+            Self::TaskCancelled => StatusCode::CONFLICT,
+            // As nginx logs it. Nobody reads the response.
+            Self::ClientGone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             Self::UnreadableRecord | Self::Internal | Self::Http => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
@@ -243,6 +270,38 @@ impl Refusal {
         Self { retry: Retry::After(RETRY_UNAVAILABLE_S), ..refusal }
     }
 
+    /// The task that the request waited for has failed.
+    pub(crate) fn failed(error: &TaskError) -> Self {
+        let kind = error.error_type;
+        let refusal = Self::new(
+            Code::TaskFailed(kind),
+            error.message.clone(),
+            format!("task failed: {kind}"),
+        );
+        // The same request would reach the limit again.
+        match kind {
+            ErrorType::TimeLimitExceeded => Self { retry: Retry::Never, ..refusal },
+            _ => refusal,
+        }
+    }
+
+    /// The task that the request waited for was cancelled by another request.
+    pub(crate) fn cancelled() -> Self {
+        let refusal = Self::new(Code::TaskCancelled, "The task was cancelled", "task cancelled");
+        Self { retry: Retry::Never, ..refusal }
+    }
+
+    /// The answer broke off after a part of it was sent.
+    pub(crate) fn interrupted(message: impl Into<String>) -> Self {
+        Self::new(Code::Interrupted, message, "the answer broke off")
+    }
+
+    /// The client disconnected while the request waited for its task, which is cancelled.
+    pub(crate) fn client_gone() -> Self {
+        let message = "The client disconnected, so the task was cancelled";
+        Self::new(Code::ClientGone, message, "the client disconnected")
+    }
+
     /// A bug. The reason is only logged.
     pub(crate) fn internal(reason: impl Into<String>) -> Self {
         Self::new(Code::Internal, "Internal Server Error", reason)
@@ -257,7 +316,6 @@ impl Refusal {
 
     /// Returns the path of the first invalid value within its part of the request:
     /// `messages.0.content`.
-    #[allow(dead_code)] // for dialects that name one parameter
     pub(crate) fn param(&self) -> Option<String> {
         let steps = self.problems.first()?.loc.iter().skip(1).map(|step| match step {
             Loc::Name(name) => name.clone(),

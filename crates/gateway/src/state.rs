@@ -13,6 +13,7 @@ use crate::options::Options;
 use crate::patience;
 use crate::refusal::Refusal;
 use crate::registry::Registry;
+use crate::validate::{FieldError, UNKNOWN_MODEL, echo};
 
 /// Shared by all requests on all threads. Knows no dialect.
 pub(crate) struct State {
@@ -78,6 +79,37 @@ impl State {
             Ok(_) => Refusal::no_such_task(id),
             Err(refusal) => refusal,
         }
+    }
+
+    /// Returns the model that a request names: one that is served, or what an alias stands for. The
+    /// default model if it names none.
+    ///
+    /// # Errors
+    /// If no worker serves the model, or the queue is unavailable.
+    pub(crate) async fn resolve(&self, named: Option<&str>) -> Result<ModelId, Refusal> {
+        let default = &self.options.default_model;
+        let Some(named) = named.filter(|named| !named.is_empty()) else {
+            return Ok(default.clone());
+        };
+        let others = self.other_models(Some(named)).await?;
+        if let Some(model) = std::iter::once(default).chain(&others).find(|m| m.as_str() == named) {
+            return Ok(model.clone());
+        }
+        if let Some(model) = self.options.model_aliases.find(named) {
+            return Ok(model.unwrap_or(default).clone());
+        }
+        let known: Vec<&str> =
+            std::iter::once(default).chain(&others).map(ModelId::as_str).collect();
+        let message = format!(
+            "The model '{}' does not exist: no worker serves it. Available: {}",
+            echo(named),
+            known.join(", ")
+        );
+        Err(Refusal::invalid(vec![FieldError::new(
+            ["body".into(), "model".into()],
+            UNKNOWN_MODEL,
+            message,
+        )]))
     }
 
     /// Returns all models that a request may name besides the default, given the model that it

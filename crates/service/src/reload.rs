@@ -134,6 +134,7 @@ fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         "MODEL_TURN_SECONDS": model_turn;
         "MODEL_DEVICE": model_device;
         "QUANTIZATION": quantization;
+        "MODEL_ALIASES": model_aliases;
         "LORA_ADAPTERS": lora_adapters;
         "the queue (REDIS_URL, REDIS_HOST, DATA_DIR)": queue;
         "REDIS_CA_FILE": redis_ca_file;
@@ -143,6 +144,7 @@ fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         "MAX_NEW_TOKENS": max_new_tokens;
         "MAX_PROMPT_BYTES": max_prompt_bytes;
         "TASK_TIME_LIMIT": task_time_limit;
+        "SYNC_SILENT_WAIT": silent_wait;
         "RESULT_TTL": result_ttl;
         "MAX_QUEUE_SIZE": max_queue_size;
         "MAX_TENANT_TASKS": max_tenant_tasks;

@@ -1,11 +1,12 @@
 //! The dialects, one folder each. To add one, write its folder and add its line to [`all`].
 
 pub(crate) mod native;
+mod openai;
 
 use crate::dialect::Dialects;
 use crate::options::Options;
 
 /// Creates all dialects of a gateway.
 pub(crate) fn all(options: &Options) -> Dialects {
-    Dialects::new(vec![Box::new(native::Native::new(options))])
+    Dialects::new(vec![Box::new(native::Native::new(options)), Box::new(openai::OpenAi)])
 }

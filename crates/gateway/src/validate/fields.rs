@@ -12,7 +12,7 @@ const MAX_UNKNOWN_NAMED: usize = 16;
 
 /// An integer field some of whose values mean "not set".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OptionalCount {
+pub(crate) enum OptionalCount {
     /// The number.
     Number(u64),
     /// A value that means "not set" by convention: `-1` for "any", `0` for "off".
@@ -20,14 +20,21 @@ pub(super) enum OptionalCount {
 }
 
 /// The fields of a body and the problems found so far. `null` is treated as absent.
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     map: &'a Map<String, Value>,
     errors: Vec<FieldError>,
 }
 
 impl<'a> Fields<'a> {
     /// Starts reading a body, which must be an object that has only fields in `known`.
-    pub(super) fn new(body: &'a Value, known: &[&str]) -> Result<Self, Vec<FieldError>> {
+    pub(crate) fn new(body: &'a Value, known: &[&str]) -> Result<Self, Vec<FieldError>> {
+        let mut fields = Self::lenient(body)?;
+        fields.refuse_unknown(known);
+        Ok(fields)
+    }
+
+    /// Starts reading a body, which must be an object. Fields that are not read are ignored.
+    pub(crate) fn lenient(body: &'a Value) -> Result<Self, Vec<FieldError>> {
         let Value::Object(map) = body else {
             return Err(vec![FieldError::new(
                 ["body".into()],
@@ -35,13 +42,11 @@ impl<'a> Fields<'a> {
                 format!("expected a JSON object, got {}", type_name(body)),
             )]);
         };
-        let mut fields = Self { map, errors: Vec::new() };
-        fields.refuse_unknown(known);
-        Ok(fields)
+        Ok(Self { map, errors: Vec::new() })
     }
 
     /// Returns the request if no problem was found.
-    pub(super) fn finish<T>(self, request: Option<T>) -> Result<T, Vec<FieldError>> {
+    pub(crate) fn finish<T>(self, request: Option<T>) -> Result<T, Vec<FieldError>> {
         match request {
             Some(request) if self.errors.is_empty() => Ok(request),
             _ => Err(self.errors),
@@ -49,12 +54,23 @@ impl<'a> Fields<'a> {
     }
 
     /// Records a problem with a field.
-    pub(super) fn problem(&mut self, name: &str, kind: &'static str, message: impl Into<String>) {
+    pub(crate) fn problem(&mut self, name: &str, kind: &'static str, message: impl Into<String>) {
         self.errors.push(FieldError::new(["body".into(), name.into()], kind, message));
     }
 
+    /// Records a problem at a path within the body: `["messages", 0, "content"]`.
+    pub(crate) fn problem_within(
+        &mut self,
+        path: &[Loc],
+        kind: &'static str,
+        message: impl Into<String>,
+    ) {
+        let loc = std::iter::once("body".into()).chain(path.iter().cloned()).collect();
+        self.errors.push(FieldError { loc, message: message.into(), kind });
+    }
+
     /// Records a problem with an entry of an object.
-    pub(super) fn problem_in(
+    pub(crate) fn problem_in(
         &mut self,
         name: &str,
         entry: &str,
@@ -66,7 +82,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Records a problem with an element of an array.
-    pub(super) fn problem_at(
+    pub(crate) fn problem_at(
         &mut self,
         name: &str,
         index: usize,
@@ -97,12 +113,12 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns a field's value, or `None` if it is absent or `null`.
-    pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'a Value> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 
     /// Returns the value of a mandatory field.
-    pub(super) fn required(&mut self, name: &str, expected: &str) -> Option<&'a Value> {
+    pub(crate) fn required(&mut self, name: &str, expected: &str) -> Option<&'a Value> {
         let value = self.map.get(name);
         match value {
             None => self.problem(name, "missing", format!("this field is required: {expected}")),
@@ -115,7 +131,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns the value as a string, which it must be.
-    pub(super) fn text(&mut self, name: &str, value: &'a Value) -> Option<&'a str> {
+    pub(crate) fn text(&mut self, name: &str, value: &'a Value) -> Option<&'a str> {
         let text = value.as_str();
         if text.is_none() {
             let got = type_name(value);
@@ -125,7 +141,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads an optional integer within a range.
-    pub(super) fn integer(&mut self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
+    pub(crate) fn integer(&mut self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
         let value = self.get(name)?;
         let (least, most) = (*range.start(), *range.end());
         let Some(number) = value.as_number() else {
@@ -151,7 +167,7 @@ impl<'a> Fields<'a> {
 
     /// Reads an optional integer within a range, or one of the numbers in `none`, which mean "not
     /// set".
-    pub(super) fn integer_or_none(
+    pub(crate) fn integer_or_none(
         &mut self,
         name: &str,
         range: RangeInclusive<u64>,
@@ -165,7 +181,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads an optional number that `accepts` allows; `allowed` describes the allowed values.
-    pub(super) fn number(
+    pub(crate) fn number(
         &mut self,
         name: &str,
         allowed: &str,
@@ -185,7 +201,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads an optional boolean.
-    pub(super) fn boolean(&mut self, name: &str) -> Option<bool> {
+    pub(crate) fn boolean(&mut self, name: &str) -> Option<bool> {
         let value = self.get(name)?;
         if !value.is_boolean() {
             let message = format!("expected true or false, got {}", type_name(value));
@@ -195,7 +211,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads an optional string of at most `most` characters.
-    pub(super) fn short_text(&mut self, name: &str, most: usize) -> Option<String> {
+    pub(crate) fn short_text(&mut self, name: &str, most: usize) -> Option<String> {
         let value = self.get(name)?;
         let text = self.text(name, value)?;
         let length = text.chars().count();
@@ -208,7 +224,7 @@ impl<'a> Fields<'a> {
 
     /// Reads an optional string or array of at most `most` strings, each non-empty and of at most
     /// `most_bytes`.
-    pub(super) fn texts(&mut self, name: &str, most: usize, most_bytes: usize) -> Vec<String> {
+    pub(crate) fn texts(&mut self, name: &str, most: usize, most_bytes: usize) -> Vec<String> {
         let items = match self.get(name) {
             None => return Vec::new(),
             Some(one @ Value::String(_)) => std::slice::from_ref(one),

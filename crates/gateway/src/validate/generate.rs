@@ -98,7 +98,7 @@ fn model(fields: &mut Fields<'_>, limits: &Limits<'_>) -> Option<ModelId> {
         echo(name),
         list.join(", ")
     );
-    fields.problem("model", "unknown_model", message);
+    fields.problem("model", super::UNKNOWN_MODEL, message);
     None
 }
 

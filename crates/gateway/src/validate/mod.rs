@@ -6,14 +6,14 @@ pub(crate) mod admin;
 mod chat;
 mod constraint;
 mod duplicates;
-mod fields;
+pub(crate) mod fields;
 #[cfg(test)]
 mod form_tests;
 mod generate;
 mod json;
 mod limits;
 mod queueing;
-mod sampling;
+pub(crate) mod sampling;
 mod suggest;
 mod wait;
 mod webhook;
@@ -30,6 +30,9 @@ pub(crate) use sampling::{
     DEFAULT_MAX_TOKENS, MAX_BIASES, MAX_STOP_BYTES, MAX_STOPS, field_groups,
 };
 pub use wait::{preferred_wait, wait};
+
+/// The kind of a problem with a model that no worker serves.
+pub(crate) const UNKNOWN_MODEL: &str = "unknown_model";
 
 /// One step of the path to an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -78,7 +81,7 @@ impl FieldError {
 }
 
 /// Returns the name of a JSON value's type, for messages.
-fn type_name(value: &serde_json::Value) -> &'static str {
+pub(crate) fn type_name(value: &serde_json::Value) -> &'static str {
     use serde_json::Value;
     match value {
         Value::Null => "null",

@@ -72,7 +72,7 @@ pub(super) fn read(fields: &mut Fields<'_>, max_new_tokens: u32) -> Sampled {
 }
 
 /// Reads a field of the table.
-fn number(fields: &mut Fields<'_>, field: &SamplingField) -> Option<Number> {
+pub(crate) fn number(fields: &mut Fields<'_>, field: &SamplingField) -> Option<Number> {
     match field.range {
         Range::Fraction { .. } => {
             let check = |number| field.range.check(number);
@@ -122,7 +122,7 @@ fn logprobs(fields: &mut Fields<'_>, max_tokens: u32) -> Option<u32> {
 }
 
 /// Reads a map from token ids to the values added to their logits.
-fn logit_bias(fields: &mut Fields<'_>) -> BTreeMap<u32, f32> {
+pub(crate) fn logit_bias(fields: &mut Fields<'_>) -> BTreeMap<u32, f32> {
     let mut biases = BTreeMap::new();
     let Some(value) = fields.get("logit_bias") else { return biases };
     let Value::Object(map) = value else {

@@ -64,6 +64,11 @@ pub const KEYS: &[Key] = &[
         "none, 8bit or 4bit: what safetensors become (unset: 4bit), and which GGUF file of a hub repository to take when MODEL_NAME names none",
     ),
     key(
+        "MODEL_ALIASES",
+        None,
+        "other names of models for the routes of OpenAI and Anthropic: alias=model pairs separated by commas; the alias * stands for every unknown name, the model default for the first of MODEL_NAME (gpt-4o=Qwen/Qwen3-4B-GGUF,*=default)",
+    ).list(),
+    key(
         "LORA_ADAPTERS",
         None,
         "LoRA adapters served beside the first model, each under a name of its own: name=path-or-repository, separated by commas",
@@ -99,6 +104,11 @@ pub const KEYS: &[Key] = &[
     ),
     key("MAX_PROMPT_BYTES", Some("1048576"), "largest prompt in bytes, 1 to 67108864"),
     key("TASK_TIME_LIMIT", Some("120"), "seconds that one attempt may compute, 1 to 86400"),
+    key(
+        "SYNC_SILENT_WAIT",
+        Some("60"),
+        "seconds for which a request that waits for its task gets no byte, 1 to 86400; then its status is sent, and a line end every few seconds keeps the connection open",
+    ),
     key("RESULT_TTL", Some("3600"), "seconds that an outcome is kept, 1 to 2592000"),
     key(
         "MAX_QUEUE_SIZE",

@@ -17,6 +17,7 @@
 //!
 //! [`Settings`] is the result that all other crates use. docs/CONFIGURATION.md describes the rules.
 
+mod aliases;
 mod dotenv;
 mod dotenv_file;
 mod file;
@@ -37,6 +38,7 @@ use std::time::Duration;
 
 use protocol::ModelId;
 
+pub use aliases::Aliases;
 pub use dotenv_file::DotEnv;
 pub use keys::{KEYS, Key};
 pub use layers::Sources;
@@ -65,6 +67,8 @@ pub struct Settings {
     /// `QUANTIZATION`: the GGUF file to select from a hub repository if `MODEL_NAME` names none,
     /// and the target format for safetensors.
     pub quantization: Option<Quantization>,
+    /// `MODEL_ALIASES`: other names of models, for the routes of OpenAI and Anthropic.
+    pub model_aliases: Aliases,
     /// `LORA_ADAPTERS`: adapters of the first model.
     pub lora_adapters: Vec<LoraAdapter>,
     /// `REDIS_URL`, or `REDIS_HOST` and `REDIS_PORT`; otherwise the embedded queue in `DATA_DIR`.
@@ -83,6 +87,8 @@ pub struct Settings {
     pub max_new_tokens: u32,
     /// `MAX_PROMPT_BYTES`: the maximum prompt length, in bytes of UTF-8.
     pub max_prompt_bytes: usize,
+    /// `SYNC_SILENT_WAIT`: the time for which a request that waits for its task gets no byte.
+    pub silent_wait: Duration,
     /// `TASK_TIME_LIMIT`: maximum compute time of one attempt.
     pub task_time_limit: Duration,
     /// `RESULT_TTL`: retention time of results.

@@ -1,0 +1,82 @@
+//! Reads the body of a chat completion.
+
+use protocol::{ModelId, Prompt, TaskKind};
+use serde_json::{Value, json};
+
+use super::super::request::tools::{self, Nesting};
+use super::super::request::{self, messages, sampling};
+use crate::options::Options;
+use crate::order::Order;
+use crate::validate::FieldError;
+use crate::validate::fields::Fields;
+
+/// The names of the limit on the answer's length.
+const LENGTHS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
+
+/// A request for a chat completion.
+pub(super) struct ChatRequest {
+    pub(super) order: Order,
+    /// Whether the answer is streamed.
+    pub(super) stream: bool,
+    /// Whether the stream ends with the usage.
+    pub(super) include_usage: bool,
+}
+
+impl ChatRequest {
+    /// Reads a body whose model is already resolved.
+    ///
+    /// # Errors
+    /// If the body is invalid. Returns all problems at once.
+    pub(super) fn read(
+        body: &Value,
+        model: ModelId,
+        options: &Options,
+    ) -> Result<Self, Vec<FieldError>> {
+        let mut fields = Fields::lenient(body)?;
+        let messages = messages::read(&mut fields, model.as_str(), options.max_prompt_bytes);
+        let logprobs = sampling::chat_logprobs(&mut fields);
+        let sampled = sampling::read(&mut fields, &LENGTHS, options.max_new_tokens, logprobs);
+        let constraint = {
+            let format = fields.get("response_format");
+            tools::format(&mut fields, &["response_format"], format, Nesting::Function)
+        };
+        let tools = tools::read(&mut fields, Nesting::Function);
+        let effort = fields.get("reasoning_effort");
+        let thinking = request::thinking(&mut fields, effort);
+        let form = request::form(&mut fields, constraint, tools, thinking);
+        let stream = fields.boolean("stream").unwrap_or(false);
+        let include_usage = fields.get("stream_options");
+        let include_usage = include_usage.and_then(|options| options.get("include_usage"));
+        let one = [json!(1)];
+        let text = [json!(["text"])];
+        request::refuse(
+            &mut fields,
+            &[
+                ("n", &one, "one answer per request; send the request again"),
+                ("modalities", &text, "answers are text"),
+                ("audio", &[], "answers are text"),
+                ("functions", &[], "use tools"),
+                ("function_call", &[], "use tool_choice"),
+                ("web_search_options", &[], "the model has no access to the web"),
+            ],
+        );
+        let order = Order {
+            kind: TaskKind::Generate,
+            prompt: Prompt::Chat(messages),
+            max_tokens: sampled.max_tokens,
+            stop: sampled.stop,
+            sampling: sampled.sampling,
+            form,
+            model,
+            user_id: request::user(&mut fields),
+            webhook: None,
+            queueing: request::queueing(&mut fields, options),
+        };
+        let include_usage = include_usage.and_then(Value::as_bool).unwrap_or(false);
+        fields.finish(Some(Self { order, stream, include_usage }))
+    }
+}
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;

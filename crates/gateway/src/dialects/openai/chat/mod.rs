@@ -1,0 +1,47 @@
+//! `POST /v1/chat/completions`.
+
+mod body;
+mod reply;
+mod stream;
+
+use std::time::Instant;
+
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+
+use self::body::ChatRequest;
+use super::request;
+use crate::body::read_json;
+use crate::extract::Caller;
+use crate::follow::Call;
+use crate::idempotency;
+use crate::middleware::Notes;
+use crate::refusal::Refusal;
+use crate::state::State;
+use crate::submit::submit;
+
+/// Answers a chat: at once as one object when the task has ended, or as a stream.
+pub(super) async fn create(
+    caller: Caller,
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Refusal> {
+    let began = Instant::now();
+    let state = state.into_inner();
+    let options = &state.options;
+    let body =
+        read_json(&request, payload, options.max_chat_bytes(), options.client_timeout).await?;
+    let model = state.resolve(request::model_name(&body)).await?;
+    let asked = ChatRequest::read(&body, model, options).map_err(Refusal::invalid)?;
+    let idempotency = idempotency::of(request.headers(), "chat", &body)?;
+    drop(body); // many requests may wait
+    let ChatRequest { order, stream, include_usage } = asked;
+    let model = order.model.clone();
+    let accepted = submit(&state, caller.0, order, idempotency).await?;
+    Notes::of(&mut request.extensions_mut()).task_id = Some(accepted.submitted.task_id);
+    let call = Call::new(&request, &state, accepted.submitted, began);
+    if stream {
+        return stream::respond(call, model, include_usage).await;
+    }
+    call.respond(reply::completion).await
+}

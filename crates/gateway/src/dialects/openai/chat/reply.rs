@@ -1,0 +1,80 @@
+//! Formats a whole chat completion.
+
+use protocol::{FinishReason, TaskSnapshot, TokenLogprobs};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::super::FINGERPRINT;
+use super::super::usage::UsageReply;
+use crate::follow::answer::{Answer, Call};
+use crate::refusal::Refusal;
+
+/// Log probabilities, as chat completions have them.
+#[derive(Debug, Serialize)]
+pub(super) struct LogprobsReply<'a> {
+    pub(super) content: &'a [TokenLogprobs],
+    pub(super) refusal: Option<()>,
+}
+
+/// Returns the id of a completion, from the id of its task.
+pub(super) fn completion_id(task_id: protocol::TaskId) -> String {
+    format!("chatcmpl-{}", task_id.to_string().replace('-', ""))
+}
+
+/// Returns why an answer ended. A cut answer is `length`, even if it has a call.
+pub(super) fn finish_reason(finish: FinishReason, has_calls: bool) -> &'static str {
+    match finish {
+        FinishReason::Length => "length",
+        FinishReason::Stop if has_calls => "tool_calls",
+        FinishReason::Stop => "stop",
+    }
+}
+
+/// Formats an ended task.
+pub(super) fn completion(snapshot: &TaskSnapshot) -> Result<Value, Refusal> {
+    let (answer, usage) = Answer::of(snapshot)?;
+    let logprobs = answer.logprobs.as_ref();
+    let logprobs =
+        logprobs.map(|logprobs| LogprobsReply { content: &logprobs.content, refusal: None });
+    Ok(json!({
+        "id": completion_id(snapshot.task.id),
+        "object": "chat.completion",
+        "created": snapshot.submitted_at.as_millis() / 1000,
+        "model": snapshot.task.model,
+        "choices": [{
+            "index": 0,
+            "message": message(&answer),
+            "logprobs": logprobs,
+            "finish_reason": finish_reason(answer.finish, !answer.calls.is_empty()),
+        }],
+        "usage": UsageReply::from(usage),
+        "service_tier": "default",
+        "system_fingerprint": FINGERPRINT,
+    }))
+}
+
+fn message(answer: &Answer) -> Value {
+    let has_content = !answer.text.is_empty() || answer.calls.is_empty();
+    let mut message = json!({
+        "role": "assistant",
+        "content": has_content.then_some(&answer.text),
+        "refusal": null,
+        "annotations": [],
+    });
+    if !answer.reasoning.is_empty() {
+        message["reasoning_content"] = json!(answer.reasoning);
+        message["reasoning"] = json!(answer.reasoning);
+    }
+    if !answer.calls.is_empty() {
+        message["tool_calls"] = answer.calls.iter().map(call).collect();
+    }
+    message
+}
+
+fn call(call: &Call) -> Value {
+    json!({
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments},
+    })
+}

@@ -1,0 +1,193 @@
+//! Streams a chat completion as chunks.
+
+use std::mem;
+
+use actix_web::HttpResponse;
+use futures::stream;
+use protocol::{EventSeq, ModelId, Timestamp};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::super::usage::UsageReply;
+use super::super::{FINGERPRINT, error, sse};
+use super::reply::{LogprobsReply, completion_id, finish_reason};
+use crate::follow::answer::{AnswerFeed, AnswerStep, Delta, Piece};
+use crate::follow::{Attended, Call, Feed};
+use crate::refusal::Refusal;
+
+/// A chunk of a completion.
+#[derive(Serialize)]
+struct Chunk<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    service_tier: &'static str,
+    system_fingerprint: &'static str,
+    choices: &'a [Choice<'a>],
+    /// Missing if no usage was requested, `null` in all chunks but the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<UsageReply>>,
+}
+
+#[derive(Serialize)]
+struct Choice<'a> {
+    index: u32,
+    delta: Value,
+    logprobs: Option<LogprobsReply<'a>>,
+    finish_reason: Option<&'static str>,
+}
+
+/// A stream that is being written.
+struct ChatStream {
+    feed: AnswerFeed,
+    attended: Attended,
+    id: String,
+    created: u64,
+    model: ModelId,
+    include_usage: bool,
+    /// The step that came before the response began.
+    first: Option<AnswerStep>,
+    has_role: bool,
+    calls: usize,
+    is_over: bool,
+}
+
+/// Streams the answer. Waits for its first piece, so that a task that fails before has the status
+/// of its error, but no longer than the keep-alive interval.
+pub(super) async fn respond(
+    call: Call,
+    model: ModelId,
+    include_usage: bool,
+) -> Result<HttpResponse, Refusal> {
+    let Call { state, head, client, attended, .. } = call;
+    let task_id = head.submitted.task_id;
+    let mut feed = AnswerFeed::new(Feed::new(state, task_id, EventSeq::START, client));
+    let first = match feed.next().await {
+        Some(AnswerStep::Failed(refusal)) => return Err(refusal),
+        Some(AnswerStep::HungUp) => return Err(Refusal::client_gone()),
+        first => first,
+    };
+    let stream = ChatStream {
+        feed,
+        attended,
+        id: completion_id(task_id),
+        created: Timestamp::now().as_millis() / 1000,
+        model,
+        include_usage,
+        first,
+        has_role: false,
+        calls: 0,
+        is_over: false,
+    };
+    let frames = stream::unfold(stream, |mut stream| async move {
+        let frames = stream.next().await?;
+        Some((frames, stream))
+    });
+    Ok(sse::respond(head.response(), frames))
+}
+
+impl ChatStream {
+    /// Returns the next frames, or `None` at the end.
+    async fn next(&mut self) -> Option<String> {
+        if self.is_over {
+            return None;
+        }
+        let step = match self.first.take() {
+            Some(step) => step,
+            None => self.feed.next().await?,
+        };
+        let mut frames = String::new();
+        match step {
+            AnswerStep::Deltas(deltas) => self.push_deltas(&mut frames, &deltas),
+            AnswerStep::Silence => frames.push_str(sse::KEEP_ALIVE),
+            AnswerStep::Ended { rest, answer, snapshot } => {
+                self.attended.release();
+                self.push_deltas(&mut frames, &rest);
+                self.push_role(&mut frames);
+                let reason = finish_reason(answer.finish, !answer.calls.is_empty());
+                self.push(&mut frames, json!({}), &[], Some(reason));
+                if self.include_usage {
+                    let usage = snapshot.outcome.map(|outcome| outcome.usage()).unwrap_or_default();
+                    self.push_chunk(&mut frames, &[], Some(Some(usage.into())));
+                }
+                frames.push_str(sse::DONE);
+                self.is_over = true;
+            }
+            AnswerStep::Failed(refusal) => {
+                sse::push(&mut frames, &json!({ "error": error::error(&refusal) }));
+                frames.push_str(sse::DONE);
+                self.is_over = true;
+            }
+            AnswerStep::HungUp => return None,
+        }
+        Some(frames)
+    }
+
+    fn push_role(&mut self, frames: &mut String) {
+        if !mem::replace(&mut self.has_role, true) {
+            let delta = json!({"role": "assistant", "content": "", "refusal": null});
+            self.push(frames, delta, &[], None);
+        }
+    }
+
+    fn push_deltas(&mut self, frames: &mut String, deltas: &[Delta]) {
+        for Delta { piece, logprobs } in deltas {
+            self.push_role(frames);
+            match piece {
+                Piece::Text(text) => self.push(frames, json!({"content": text}), logprobs, None),
+                Piece::Reasoning(text) => {
+                    let delta = json!({"reasoning_content": text, "reasoning": text});
+                    self.push(frames, delta, logprobs, None);
+                }
+                Piece::Call(call) => {
+                    let index = self.calls;
+                    self.calls += 1;
+                    let begin = json!({"tool_calls": [{
+                        "index": index, "id": call.id, "type": "function",
+                        "function": {"name": call.name, "arguments": ""},
+                    }]});
+                    self.push(frames, begin, logprobs, None);
+                    let arguments = json!({"tool_calls": [{
+                        "index": index, "function": {"arguments": call.arguments},
+                    }]});
+                    self.push(frames, arguments, &[], None);
+                }
+            }
+        }
+    }
+
+    fn push(
+        &self,
+        frames: &mut String,
+        delta: Value,
+        logprobs: &[protocol::TokenLogprobs],
+        finish_reason: Option<&'static str>,
+    ) {
+        let logprobs =
+            (!logprobs.is_empty()).then_some(LogprobsReply { content: logprobs, refusal: None });
+        let choice = Choice { index: 0, delta, logprobs, finish_reason };
+        self.push_chunk(frames, &[choice], self.include_usage.then_some(None));
+    }
+
+    fn push_chunk(
+        &self,
+        frames: &mut String,
+        choices: &[Choice<'_>],
+        usage: Option<Option<UsageReply>>,
+    ) {
+        sse::push(
+            frames,
+            &Chunk {
+                id: &self.id,
+                object: "chat.completion.chunk",
+                created: self.created,
+                model: self.model.as_str(),
+                service_tier: "default",
+                system_fingerprint: FINGERPRINT,
+                choices,
+                usage,
+            },
+        );
+    }
+}

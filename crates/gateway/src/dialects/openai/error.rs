@@ -1,0 +1,59 @@
+//! OpenAI's error format: `{"error": {"message", "type", "param", "code"}}`.
+
+use actix_web::http::StatusCode;
+use protocol::ErrorType;
+use serde_json::{Value, json};
+
+use crate::refusal::{Code, Refusal};
+use crate::validate::UNKNOWN_MODEL;
+
+/// Formats a refusal.
+pub(super) fn shape(refusal: &Refusal) -> (StatusCode, Value) {
+    (status(refusal), json!({ "error": error(refusal) }))
+}
+
+/// Formats a refusal as the value of `error`.
+pub(super) fn error(refusal: &Refusal) -> Value {
+    json!({
+        "message": refusal.message,
+        "type": kind(refusal),
+        "param": refusal.param(),
+        "code": code(refusal),
+    })
+}
+
+fn is_unknown_model(refusal: &Refusal) -> bool {
+    refusal.problems.first().is_some_and(|problem| problem.kind == UNKNOWN_MODEL)
+}
+
+fn status(refusal: &Refusal) -> StatusCode {
+    match refusal.code {
+        Code::Invalid if is_unknown_model(refusal) => StatusCode::NOT_FOUND,
+        Code::Invalid => StatusCode::BAD_REQUEST,
+        Code::ResultExpired => StatusCode::NOT_FOUND,
+        _ => refusal.status,
+    }
+}
+
+fn kind(refusal: &Refusal) -> &'static str {
+    match (refusal.code, status(refusal).as_u16()) {
+        (Code::QueueFull(_), _) => "requests",
+        (Code::InvalidKey | Code::NotOperator, _) => "authentication_error",
+        (_, 500..) => "server_error",
+        _ => "invalid_request_error",
+    }
+}
+
+fn code(refusal: &Refusal) -> Option<&'static str> {
+    match refusal.code {
+        Code::Invalid if is_unknown_model(refusal) => Some("model_not_found"),
+        Code::Invalid => match refusal.problems.first()?.kind {
+            "unsupported_parameter" => Some("unsupported_parameter"),
+            "missing" => Some("missing_required_parameter"),
+            _ => Some("invalid_value"),
+        },
+        Code::QueueFull(_) => Some("rate_limit_exceeded"),
+        Code::TaskFailed(ErrorType::InvalidRequest) => None,
+        code => Some(code.as_str()),
+    }
+}

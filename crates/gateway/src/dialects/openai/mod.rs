@@ -1,0 +1,41 @@
+//! OpenAI's API: `/v1/…`, with its error format. docs/OPENAI.md says what is supported.
+
+mod chat;
+mod error;
+mod models;
+mod request;
+mod sse;
+mod usage;
+
+use actix_web::http::StatusCode;
+use actix_web::web::ServiceConfig;
+use serde_json::Value;
+
+use crate::dialect::Dialect;
+use crate::middleware::log;
+use crate::refusal::Refusal;
+use crate::route::{get, post};
+
+/// The version of this service, as responses name what computed them.
+const FINGERPRINT: &str = concat!("qwen-queue-", env!("CARGO_PKG_VERSION"));
+
+/// OpenAI's dialect.
+pub(super) struct OpenAi;
+
+impl Dialect for OpenAi {
+    fn prefixes(&self) -> &'static [&'static str] {
+        &["/v1"]
+    }
+
+    fn configure(&self, app: &mut ServiceConfig) {
+        let work = log!("gateway.openai").work();
+        let reads = log!("gateway.openai");
+        app.service(post("/v1/chat/completions", work, chat::create))
+            .service(get("/v1/models", reads, models::list))
+            .service(get("/v1/models/{model:.+}", reads, models::show));
+    }
+
+    fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {
+        error::shape(refusal)
+    }
+}

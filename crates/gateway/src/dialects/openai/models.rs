@@ -1,0 +1,95 @@
+//! `GET /v1/models` and `GET /v1/models/{id}`: the models that live workers serve.
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpResponse, web};
+use protocol::{ModelId, WorkerReport};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::extract::Caller;
+use crate::refusal::Refusal;
+use crate::state::State;
+use crate::validate::echo;
+
+/// A model.
+#[derive(Debug, Serialize)]
+struct ModelReply {
+    id: String,
+    object: &'static str,
+    /// When its first worker started, in seconds since 1970.
+    created: u64,
+    owned_by: &'static str,
+    /// The base model, if this is an adapter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
+    /// The weight format.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantization: Option<String>,
+}
+
+/// Lists the models that live workers serve, and the default model.
+pub(super) async fn list(_: Caller, state: web::Data<State>) -> Result<HttpResponse, Refusal> {
+    let models = all(&state).await?;
+    let first = models.first().map(|model| model.id.clone());
+    let last = models.last().map(|model| model.id.clone());
+    // `models` is read by Codex, the paging fields by Anthropic's clients.
+    Ok(HttpResponse::Ok().json(json!({
+        "object": "list", "data": models, "has_more": false, "first_id": first, "last_id": last,
+    })))
+}
+
+/// Describes one model; an alias has the description of the model it stands for.
+pub(super) async fn show(
+    _: Caller,
+    name: web::Path<String>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Refusal> {
+    let model = state.resolve(Some(&name)).await?;
+    let models = all(&state).await?;
+    let found = models.into_iter().find(|reply| reply.id == model.as_str());
+    let found = found.ok_or_else(|| {
+        let message = format!("The model '{}' does not exist", echo(&name));
+        Refusal::not_found("model", message)
+    })?;
+    Ok(HttpResponse::Ok().json(ModelReply { id: name.into_inner(), ..found }))
+}
+
+async fn all(state: &State) -> Result<Vec<ModelReply>, Refusal> {
+    let workers = state.registry.workers().await?;
+    let mut models: BTreeMap<&ModelId, ModelReply> = BTreeMap::new();
+    for worker in workers.iter() {
+        for model in worker.serves() {
+            let reply = describe(worker, model);
+            let known = models.entry(model).or_insert(reply);
+            known.created = known.created.min(worker.started_at.as_millis() / 1000);
+        }
+    }
+    let default = &state.options.default_model;
+    let known = std::iter::once(default).chain(&state.options.known_models);
+    for model in known {
+        models.entry(model).or_insert_with(|| ModelReply {
+            id: model.to_string(),
+            object: "model",
+            created: 0,
+            owned_by: "qwen-queue",
+            parent: None,
+            quantization: None,
+        });
+    }
+    // The default model first, as clients take the first one.
+    let first = models.remove(default);
+    Ok(first.into_iter().chain(models.into_values()).collect())
+}
+
+fn describe(worker: &WorkerReport, model: &ModelId) -> ModelReply {
+    let served = worker.models.iter().find(|served| served.model == *model);
+    ModelReply {
+        id: model.to_string(),
+        object: "model",
+        created: worker.started_at.as_millis() / 1000,
+        owned_by: "qwen-queue",
+        parent: served.and_then(|served| served.parent.as_ref()).map(ModelId::to_string),
+        quantization: worker.quantization_of(model).map(str::to_owned),
+    }
+}

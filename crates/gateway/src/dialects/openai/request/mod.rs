@@ -1,0 +1,131 @@
+//! Reads what several of OpenAI's routes have in common. Unknown fields are ignored, `null` is the
+//! same as absent, and fields that cannot be honoured are refused by name.
+
+pub(super) mod messages;
+pub(super) mod sampling;
+pub(super) mod tools;
+
+use std::collections::BTreeMap;
+
+use protocol::{AnswerForm, Constraint, Lane, Tool, ToolChoice};
+use queue::Start;
+use serde_json::Value;
+
+use crate::options::Options;
+use crate::order::Queueing;
+use crate::validate::fields::Fields;
+use crate::validate::type_name;
+
+/// Maximum number of metadata entries.
+const MAX_METADATA: usize = 16;
+/// Maximum length of a metadata name, in characters.
+const MAX_METADATA_NAME: usize = 64;
+/// Maximum length of a metadata value, in characters.
+const MAX_METADATA_VALUE: usize = 512;
+/// Maximum length of the label of an end user, in characters.
+const MAX_USER: usize = 256;
+
+/// Refuses fields that are set to a value that cannot be honoured: `supported` is empty if no value
+/// can be.
+pub(super) fn refuse(fields: &mut Fields<'_>, unsupported: &[(&str, &[Value], &str)]) {
+    for (name, supported, reason) in unsupported {
+        let value = fields.get(name);
+        if value.is_some_and(|value| !supported.contains(value)) {
+            fields.problem(name, "unsupported_parameter", format!("not supported: {reason}"));
+        }
+    }
+}
+
+/// Reads the model's name; `default` if there is none. Whether it is served is checked when the name
+/// is resolved.
+pub(super) fn model_name(body: &Value) -> Option<&str> {
+    body.get("model").and_then(Value::as_str)
+}
+
+/// Reads how the model thinks: `reasoning_effort`, or `chat_template_kwargs.enable_thinking`, which
+/// takes precedence. `None` leaves it to the model.
+pub(super) fn thinking(fields: &mut Fields<'_>, effort: Option<&Value>) -> Option<bool> {
+    let kwargs = fields.get("chat_template_kwargs");
+    let own = kwargs.and_then(|kwargs| kwargs.get("enable_thinking")).and_then(Value::as_bool);
+    if let Some(thinks) = own.or_else(|| fields.boolean("enable_thinking")) {
+        return Some(thinks);
+    }
+    match effort.filter(|effort| !effort.is_null())?.as_str() {
+        Some("none" | "minimal") => Some(false),
+        Some("low" | "medium" | "high" | "xhigh" | "max") => Some(true),
+        _ => {
+            let message = "must be none, minimal, low, medium, high or xhigh";
+            fields.problem("reasoning_effort", "enum", message);
+            None
+        }
+    }
+}
+
+/// Combines what a request says about the form of its answer, which is always split into parts.
+pub(super) fn form(
+    fields: &mut Fields<'_>,
+    constraint: Option<Constraint>,
+    (tools, tool_choice): (Vec<Tool>, ToolChoice),
+    enable_thinking: Option<bool>,
+) -> AnswerForm {
+    if constraint.is_some() && tool_choice.is_call() {
+        let message = "must be \"auto\" or \"none\" beside a response format: an answer that keeps \
+                       the format calls nothing";
+        fields.problem("tool_choice", "value_error", message);
+    }
+    // An answer that keeps a format calls nothing, so no function is offered then.
+    let tools = if constraint.is_some() { Vec::new() } else { tools };
+    AnswerForm { constraint, tools, tool_choice, enable_thinking, split: true }
+}
+
+/// Reads the label of the end user.
+pub(super) fn user(fields: &mut Fields<'_>) -> Option<String> {
+    let label = fields.get("safety_identifier").or_else(|| fields.get("user"))?;
+    let label = label.as_str()?;
+    Some(label.chars().take(MAX_USER).collect())
+}
+
+/// Reads the service tier as a priority, and the metadata.
+pub(super) fn queueing(fields: &mut Fields<'_>, options: &Options) -> Queueing {
+    let lane = match fields.get("service_tier").and_then(Value::as_str) {
+        Some("flex") => Lane::Low,
+        Some("priority") => Lane::High,
+        _ => Lane::Normal,
+    };
+    Queueing {
+        lane,
+        start: Start::Now,
+        expires_in: None,
+        metadata: metadata(fields),
+        result_ttl_s: options.result_ttl_s,
+        time_limit_s: options.task_time_limit_s,
+    }
+}
+
+fn metadata(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
+    let mut entries = BTreeMap::new();
+    let Some(value) = fields.get("metadata") else { return entries };
+    let Some(map) = value.as_object() else {
+        let message = format!("expected an object of strings, got {}", type_name(value));
+        fields.problem("metadata", "dict_type", message);
+        return entries;
+    };
+    let fits = |text: &str, most: usize| text.chars().count() <= most;
+    for (name, value) in map {
+        let text = value.as_str().filter(|text| fits(text, MAX_METADATA_VALUE));
+        match text.filter(|_| !name.is_empty() && fits(name, MAX_METADATA_NAME)) {
+            Some(text) if entries.len() < MAX_METADATA => {
+                entries.insert(name.clone(), text.to_owned());
+            }
+            _ => {
+                let message = format!(
+                    "at most {MAX_METADATA} entries: names of 1 to {MAX_METADATA_NAME} characters, \
+                     values that are strings of at most {MAX_METADATA_VALUE}"
+                );
+                fields.problem("metadata", "value_error", message);
+                return entries;
+            }
+        }
+    }
+    entries
+}

@@ -1,0 +1,388 @@
+//! [`Answer`]: a finished answer, and [`AnswerFeed`]: an answer as it is generated, with each piece
+//! exactly once, also if another attempt generates it again.
+
+use protocol::{
+    Completion, Event, EventBody, FinishReason, Logprobs, Outcome, Part, TaskSnapshot,
+    TokenLogprobs, ToolCall, Usage,
+};
+
+use super::{Feed, Step};
+use crate::refusal::Refusal;
+
+/// A finished answer. Text in the place of a call that could not be parsed is part of the text.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) reasoning: String,
+    pub(crate) text: String,
+    pub(crate) calls: Vec<Call>,
+    pub(crate) finish: FinishReason,
+    pub(crate) logprobs: Option<Logprobs>,
+}
+
+/// A call of a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// The arguments as JSON.
+    pub(crate) arguments: String,
+}
+
+/// A piece of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Delta {
+    pub(crate) piece: Piece,
+    /// The logprobs of the tokens whose text begins in this piece, if requested.
+    pub(crate) logprobs: Vec<TokenLogprobs>,
+}
+
+/// What a piece adds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Piece {
+    Reasoning(String),
+    Text(String),
+    Call(Call),
+}
+
+impl From<&Part> for Piece {
+    fn from(part: &Part) -> Self {
+        match part {
+            Part::Reasoning { text } => Self::Reasoning(text.clone()),
+            Part::Text { text } | Part::ToolResult { text, .. } => Self::Text(text.clone()),
+            Part::ToolCall { call } => Self::from(call),
+            Part::Image { .. } | Part::Video { .. } => Self::Text(String::new()),
+        }
+    }
+}
+
+impl From<&ToolCall> for Piece {
+    fn from(call: &ToolCall) -> Self {
+        match call {
+            ToolCall::Function { id, name, arguments } => Self::Call(Call {
+                id: id.clone(),
+                name: name.clone(),
+                arguments: match arguments {
+                    serde_json::Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                },
+            }),
+            ToolCall::Malformed { raw, .. } => Self::Text(raw.clone()),
+        }
+    }
+}
+
+impl From<&Completion> for Answer {
+    fn from(completion: &Completion) -> Self {
+        let mut answer = Self {
+            reasoning: completion.reasoning.clone().unwrap_or_default(),
+            text: completion.text.clone(),
+            calls: Vec::new(),
+            finish: completion.finish_reason,
+            logprobs: completion.logprobs.clone(),
+        };
+        for call in &completion.tool_calls {
+            match Piece::from(call) {
+                Piece::Call(call) => answer.calls.push(call),
+                Piece::Text(text) | Piece::Reasoning(text) => answer.text.push_str(&text),
+            }
+        }
+        answer
+    }
+}
+
+impl Answer {
+    /// Returns the answer and what it cost, or why there is none.
+    pub(crate) fn of(snapshot: &TaskSnapshot) -> Result<(Self, Usage), Refusal> {
+        match &snapshot.outcome {
+            Some(Outcome::Completed(completion)) => Ok((Self::from(completion), completion.usage)),
+            Some(Outcome::Failed(error)) => Err(Refusal::failed(error)),
+            Some(Outcome::Cancelled) => Err(Refusal::cancelled()),
+            None => Err(Refusal::internal("a task ended without an outcome")),
+        }
+    }
+}
+
+/// What happened to an answer.
+pub(crate) enum AnswerStep {
+    /// New pieces, at least one.
+    Deltas(Vec<Delta>),
+    /// The answer is whole. `rest` is what no step had yet. No step follows.
+    Ended { rest: Vec<Delta>, answer: Answer, snapshot: Box<TaskSnapshot> },
+    /// There will be no answer, or none that continues the pieces so far. No step follows.
+    Failed(Refusal),
+    /// Nothing happened for the keep-alive interval.
+    Silence,
+    /// The client disconnected. No step follows.
+    HungUp,
+}
+
+/// Reads an answer as it is generated. If an attempt ends early, the next one starts from the
+/// prompt again; with the task's fixed seed it generates the same answer, whose beginning is then
+/// skipped. If it generates another one, the feed fails: two answers are never mixed.
+pub(crate) struct AnswerFeed {
+    feed: Feed,
+    sent: Sent,
+    is_closed: bool,
+}
+
+impl AnswerFeed {
+    pub(crate) fn new(feed: Feed) -> Self {
+        Self { feed, sent: Sent::default(), is_closed: false }
+    }
+
+    /// Returns the next step, or `None` after the last.
+    pub(crate) async fn next(&mut self) -> Option<AnswerStep> {
+        while !self.is_closed {
+            let step = match self.feed.next().await {
+                Some(Step::Events(events)) => match self.deltas(&events) {
+                    Ok(deltas) if deltas.is_empty() => continue,
+                    Ok(deltas) => AnswerStep::Deltas(deltas),
+                    Err(refusal) => AnswerStep::Failed(refusal),
+                },
+                Some(Step::Ended(_, snapshot)) => match self.end(&snapshot) {
+                    Ok((rest, answer)) => AnswerStep::Ended { rest, answer, snapshot },
+                    Err(refusal) => AnswerStep::Failed(refusal),
+                },
+                Some(Step::Silence) => AnswerStep::Silence,
+                Some(Step::HungUp) => AnswerStep::HungUp,
+                Some(Step::Stopping) => {
+                    AnswerStep::Failed(Refusal::unavailable("the gateway stops"))
+                }
+                None => AnswerStep::Failed(Refusal::internal("the task disappeared")),
+            };
+            self.is_closed = !matches!(step, AnswerStep::Deltas(_) | AnswerStep::Silence);
+            return Some(step);
+        }
+        None
+    }
+
+    fn deltas(&mut self, events: &[Event]) -> Result<Vec<Delta>, Refusal> {
+        let mut deltas = Vec::new();
+        for event in events {
+            match &event.body {
+                EventBody::Started { .. } => self.sent.restart(),
+                EventBody::Token { chunk, .. } => {
+                    let pieces: Vec<Piece> = match &chunk.parts {
+                        Some(parts) => parts.iter().map(Piece::from).collect(),
+                        None => vec![Piece::Text(chunk.text.clone())],
+                    };
+                    self.sent.take(pieces, &chunk.logprobs, &mut deltas)?;
+                }
+                EventBody::Queued | EventBody::Requeued { .. } | EventBody::Ended { .. } => {}
+            }
+        }
+        Ok(deltas)
+    }
+
+    /// Returns what of the finished answer was not sent yet, and the answer.
+    fn end(&mut self, snapshot: &TaskSnapshot) -> Result<(Vec<Delta>, Answer), Refusal> {
+        let (answer, _) = Answer::of(snapshot)?;
+        let mut pieces = Vec::new();
+        if !answer.reasoning.is_empty() {
+            pieces.push(Piece::Reasoning(answer.reasoning.clone()));
+        }
+        if !answer.text.is_empty() {
+            pieces.push(Piece::Text(answer.text.clone()));
+        }
+        pieces.extend(answer.calls.iter().cloned().map(Piece::Call));
+        let logprobs = answer.logprobs.as_ref().map_or(&[][..], |logprobs| &logprobs.content);
+        let mut rest = Vec::new();
+        self.sent.restart();
+        self.sent.take(pieces, logprobs, &mut rest)?;
+        if !self.sent.is_repeated() {
+            return Err(Diverged.into());
+        }
+        Ok((rest, answer))
+    }
+}
+
+/// What was sent, and how much of it the current attempt has repeated.
+#[derive(Default)]
+struct Sent {
+    reasoning: Repeated,
+    text: Repeated,
+    calls: Vec<Call>,
+    calls_repeated: usize,
+    logprobs: usize,
+    logprobs_repeated: usize,
+}
+
+#[derive(Default)]
+struct Repeated {
+    sent: String,
+    repeated: usize,
+}
+
+impl Repeated {
+    /// Returns what is new in `text`, if anything. The error: it differs from what was sent, or is new
+    /// although nothing new may come.
+    fn take(&mut self, text: &str, may_grow: bool) -> Result<Option<String>, Diverged> {
+        let known = &self.sent.as_bytes()[self.repeated..];
+        let overlap = known.len().min(text.len());
+        if known[..overlap] != text.as_bytes()[..overlap] {
+            return Err(Diverged);
+        }
+        // Ends at a character of `text`: either all of it, or where the sent text ends.
+        let new = &text[overlap..];
+        if !new.is_empty() && !may_grow {
+            return Err(Diverged);
+        }
+        self.sent.push_str(new);
+        self.repeated += text.len();
+        Ok((!new.is_empty()).then(|| new.to_owned()))
+    }
+
+    fn is_whole(&self) -> bool {
+        self.repeated == self.sent.len()
+    }
+}
+
+impl Sent {
+    fn restart(&mut self) {
+        self.reasoning.repeated = 0;
+        self.text.repeated = 0;
+        self.calls_repeated = 0;
+        self.logprobs_repeated = 0;
+    }
+
+    fn is_repeated(&self) -> bool {
+        self.reasoning.is_whole() && self.text.is_whole() && self.calls_repeated == self.calls.len()
+    }
+
+    /// Adds to `deltas` what was not sent before.
+    fn take(
+        &mut self,
+        pieces: Vec<Piece>,
+        logprobs: &[TokenLogprobs],
+        deltas: &mut Vec<Delta>,
+    ) -> Result<(), Diverged> {
+        let first = deltas.len();
+        for piece in pieces {
+            let new = match piece {
+                Piece::Reasoning(text) => {
+                    self.reasoning.take(&text, true).map(|new| new.map(Piece::Reasoning))
+                }
+                Piece::Text(text) => {
+                    self.text.take(&text, self.reasoning.is_whole()).map(|new| new.map(Piece::Text))
+                }
+                Piece::Call(call) => self.call(call),
+            };
+            deltas.extend(new?.map(|piece| Delta { piece, logprobs: Vec::new() }));
+        }
+        let known = self.logprobs.saturating_sub(self.logprobs_repeated).min(logprobs.len());
+        self.logprobs_repeated += logprobs.len();
+        self.logprobs = self.logprobs.max(self.logprobs_repeated);
+        if known < logprobs.len() {
+            if deltas.len() == first {
+                deltas.push(Delta { piece: Piece::Text(String::new()), logprobs: Vec::new() });
+            }
+            deltas[first].logprobs = logprobs[known..].to_vec();
+        }
+        Ok(())
+    }
+
+    /// Returns the call if it is new.
+    fn call(&mut self, call: Call) -> Result<Option<Piece>, Diverged> {
+        let known = self.calls.get(self.calls_repeated);
+        self.calls_repeated += 1;
+        match known {
+            Some(known) if *known == call => Ok(None),
+            Some(_) => Err(Diverged),
+            None => {
+                self.calls.push(call.clone());
+                Ok(Some(Piece::Call(call)))
+            }
+        }
+    }
+}
+
+/// An attempt generated another answer than the one that was sent.
+#[derive(Debug, PartialEq, Eq)]
+struct Diverged;
+
+impl From<Diverged> for Refusal {
+    fn from(Diverged: Diverged) -> Self {
+        Self::interrupted(
+            "A worker was lost, and the next attempt generated another answer than the one that was \
+             streamed so far. Send the request again",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Piece {
+        Piece::Text(text.into())
+    }
+
+    fn thought(text: &str) -> Piece {
+        Piece::Reasoning(text.into())
+    }
+
+    fn call(name: &str) -> Piece {
+        Piece::Call(Call { id: "call_1".into(), name: name.into(), arguments: "{}".into() })
+    }
+
+    fn take(sent: &mut Sent, pieces: &[Piece]) -> Result<Vec<Piece>, Diverged> {
+        let mut deltas = Vec::new();
+        sent.take(pieces.to_vec(), &[], &mut deltas)?;
+        Ok(deltas.into_iter().map(|delta| delta.piece).collect())
+    }
+
+    #[test]
+    fn a_second_attempt_sends_only_what_is_new() {
+        let mut sent = Sent::default();
+        let first = [thought("Hm"), text("Grü"), text("ße")];
+        assert_eq!(take(&mut sent, &first).unwrap(), first);
+        sent.restart();
+        assert_eq!(take(&mut sent, &[thought("H"), thought("m")]).unwrap(), []);
+        assert_eq!(
+            take(&mut sent, &[text("Gr"), text("üße an"), call("f")]).unwrap(),
+            [text(" an"), call("f")]
+        );
+        assert!(sent.is_repeated());
+        sent.restart();
+        let all = [thought("Hm"), text("Grüße an"), call("f")];
+        assert_eq!(take(&mut sent, &all).unwrap(), []);
+        assert!(sent.is_repeated());
+    }
+
+    #[test]
+    fn a_second_attempt_with_another_answer_is_refused() {
+        for other in [
+            [thought("Hx"), text("Yes"), call("f")],
+            [thought("Hm"), text("Yed"), call("f")],
+            [thought("Hm"), text("Yes"), call("g")],
+            [thought("H"), text("Yes, sir"), call("f")],
+        ] {
+            let mut sent = Sent::default();
+            take(&mut sent, &[thought("Hm"), text("Yes"), call("f")]).unwrap();
+            sent.restart();
+            assert_eq!(take(&mut sent, &other), Err(Diverged), "{other:?}");
+        }
+        let mut sent = Sent::default();
+        take(&mut sent, &[text("Yes")]).unwrap();
+        sent.restart();
+        take(&mut sent, &[text("Y")]).unwrap();
+        assert!(!sent.is_repeated(), "a shorter answer");
+    }
+
+    #[test]
+    fn logprobs_are_sent_once() {
+        let token = |text: &str| TokenLogprobs {
+            drawn: protocol::TokenLogprob::new(text.into(), -0.5),
+            top_logprobs: vec![],
+        };
+        let mut sent = Sent::default();
+        let mut deltas = Vec::new();
+        sent.take(vec![text("ab")], &[token("a"), token("b")], &mut deltas).unwrap();
+        sent.take(vec![], &[token("c")], &mut deltas).unwrap();
+        sent.restart();
+        let all = ["a", "b", "c", "d"].map(token);
+        sent.take(vec![text("abcd")], &all, &mut deltas).unwrap();
+        let sent: Vec<_> = deltas.into_iter().flat_map(|delta| delta.logprobs).collect();
+        assert_eq!(sent, all);
+    }
+}
