@@ -100,7 +100,7 @@ impl Deliverer {
                 for delivery in due {
                     let task_id = delivery.task_id;
                     if !deliveries.push(delivery, taken) {
-                        tracing::debug!(target: "webhooks.deliver", %task_id, "no room for a delivery; it falls due again");
+                        tracing::debug!(target: "webhooks.deliver", %task_id, "too many deliveries in progress; this one is leased again later");
                     }
                 }
                 count
@@ -170,7 +170,7 @@ fn log(delivery: &Delivery, tried: &Tried, verdict: Verdict) {
     let host = url.as_ref().and_then(url::Url::host_str).unwrap_or("an unreadable URL");
     let (task_id, number, took_ms) = (delivery.task_id, tried.number, tried.took_ms);
     let came = match &tried.result {
-        TryResult::Status(status) => format!("the receiver answered {status}"),
+        TryResult::Status(status) => format!("the receiver returned {status}"),
         TryResult::Error(error) => error.clone(),
     };
     let next = match verdict {

@@ -64,7 +64,7 @@ impl Schedule {
 pub fn result(came: &Result<Answer, SendError>) -> TryResult {
     match came {
         Ok(Answer { status: status @ 300..=399, .. }) => TryResult::Error(format!(
-            "the receiver answered {status}: redirects are not followed, give the URL that they lead to"
+            "the receiver returned {status}: redirects are not followed, submit their target as the webhook_url"
         )),
         Ok(Answer { status, .. }) => TryResult::Status(*status),
         Err(error) => TryResult::Error(error.to_string()),

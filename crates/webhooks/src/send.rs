@@ -81,10 +81,10 @@ pub enum SendError {
     #[error("the receiver can't be connected to")]
     Connect,
     /// TLS failed.
-    #[error("the receiver's TLS certificate or handshake was refused")]
+    #[error("the TLS handshake with the receiver failed, or its certificate is not trusted")]
     Tls,
     /// The connection broke, or the response is not valid HTTP.
-    #[error("the receiver gave no valid HTTP answer")]
+    #[error("the receiver returned no valid HTTP response")]
     Broken,
     /// The try took too long.
     #[error("the receiver did not answer within {}", seconds(.0))]

@@ -98,7 +98,7 @@ impl Inhabited {
                 Some(_) => {
                     return Refusal::at(
                         place,
-                        "every value needs another of its kind within it: none ends",
+                        "every value must contain another of its kind, so none is finite",
                     );
                 }
                 None if object => return Refusal::at(place, object_problem(&open.object)),

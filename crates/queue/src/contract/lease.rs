@@ -87,7 +87,7 @@ impl Release {
     /// Returns the reason for the `requeued` event.
     pub(crate) fn reason(&self) -> &str {
         match self {
-            Self::Unused => "the worker gave it back",
+            Self::Unused => "the worker released it",
             Self::Failed { error, .. } => &error.message,
         }
     }

@@ -54,7 +54,7 @@ impl Course {
 
     /// Returns the holder of the latest delivery.
     pub(super) fn holder(&self) -> Result<WorkerId, BrokerError> {
-        self.worker.ok_or_else(|| BrokerError::Corrupt(format!("task {} has no holder", self.id)))
+        self.worker.ok_or_else(|| BrokerError::Corrupt(format!("task {} is not leased", self.id)))
     }
 
     /// Returns the number of the next attempt.

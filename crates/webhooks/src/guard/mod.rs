@@ -40,7 +40,7 @@ pub enum UrlRefused {
     Scheme,
     /// Contains a user name or a password.
     #[error(
-        "must not have a user name or a password; the signature shows the receiver who is calling"
+        "must not have a user name or a password; receivers authenticate webhooks by their signature"
     )]
     Credentials,
     /// The host is an address that is not allowed.
@@ -58,7 +58,7 @@ pub enum LookupError {
     #[error("the receiver's name can't be resolved")]
     NoAddress,
     /// At least one of the name's addresses is not allowed.
-    #[error("the receiver's name leads to an address that is not public")]
+    #[error("the receiver's name resolves to an address that is not public")]
     NotPublic,
 }
 
