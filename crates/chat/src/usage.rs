@@ -1,8 +1,8 @@
-//! What an answer cost, and why it ended.
+//! The tokens of an answer, and the reason why it ended.
 
 use serde::{Deserialize, Serialize};
 
-/// Why generation ended.
+/// The reason why generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {

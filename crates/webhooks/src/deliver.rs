@@ -18,9 +18,9 @@ use crate::schedule::{self, Schedule};
 use crate::send::{Answer, Message, SendError, Sender};
 use crate::sign::Secrets;
 
-/// How often to ask the queue for due deliveries.
+/// The interval at which the queue is queried for due deliveries.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// How many deliveries to take per request to the queue.
+/// The maximum number of deliveries leased by one request to the queue.
 const BATCH: usize = 32;
 
 /// Delivers webhooks.
@@ -53,7 +53,7 @@ impl Deliverer {
         }
     }
 
-    /// How long a taken delivery is leased: time to wait for its turn, to be sent, and to be
+    /// The lease of a taken delivery: the time to wait for its turn, to be sent, and to be
     /// recorded.
     fn lease(&self) -> Duration {
         self.sender.limit() * 3

@@ -4,7 +4,7 @@ use super::Refusal;
 use super::facts::Types;
 use super::kinds::{Alternative, Array, KindId, Kinds, Object, Shape};
 
-/// Whether each kind, and each of its alternatives, has values.
+/// Records for each kind, and each of its alternatives, whether it has values.
 #[derive(Debug)]
 pub(super) struct Inhabited {
     kinds: Vec<bool>,

@@ -27,7 +27,7 @@ pub(super) struct Kind<'a> {
     /// The schemas that apply to it.
     pub(super) places: Vec<SchemaId>,
     pub(super) alternatives: Rc<Vec<Alternative<'a>>>,
-    /// Why it has no values, or why it has fewer than its schemas suggest.
+    /// The reason why it has no values, or fewer than its schemas suggest.
     pub(super) missing: Option<Refusal>,
 }
 

@@ -23,7 +23,7 @@ const LAYOUT: u32 = 4;
 /// All partitions of a queue.
 pub(super) struct Partitions {
     list: Vec<Arc<Partition>>,
-    /// Whether Redis was found to have the same number of partitions and the same layout.
+    /// `true` if Redis was found to have the same number of partitions and the same layout.
     agreed: AtomicBool,
     /// The number of tasks claimed through this broker, which determines the next partition's turn.
     turn: AtomicUsize,

@@ -29,7 +29,7 @@ pub(super) struct Course {
     pub(super) lost: u32,
     pub(super) reaping: bool,
     pub(super) max_attempts: u32,
-    /// Whether the holder of the latest delivery recorded the outcome.
+    /// `true` if the holder of the latest delivery recorded the outcome.
     pub(super) by_holder: bool,
     pub(super) released: String,
     pub(super) cancel: bool,
