@@ -15,7 +15,7 @@ fn row(what: &str) -> &'static Row {
     ROWS.iter().find(|row| row.what == what).unwrap_or_else(|| panic!("no row {what:?}"))
 }
 
-/// Starts `up` with a line of the table in its place; `others` are in the environment.
+/// Starts `up` with the text of a row in the given source; `others` are in the environment.
 fn up(home: &Home, row: &Row, way: Way, others: &[(&'static str, &str)]) -> Process {
     let text = way.of(row).expect("the row has it this way");
     let mut settings = others.to_vec();
