@@ -1,8 +1,8 @@
-//! The tokens of an answer, and the reason why it ended.
+//! What an answer cost, and why it ended.
 
 use serde::{Deserialize, Serialize};
 
-/// The reason why generation ended.
+/// Why generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
