@@ -138,7 +138,7 @@ fn full_log_folder_loses_no_line_and_is_reported() {
 fn partially_written_line_is_removed_and_written_later() {
     let (redis, home, port) = (RedisServer::start(), Home::new(), free_port());
     let (url, port_text) = (redis.url(), port.to_string());
-    // The gateway writes what the worker owes for too long: into the same folder.
+    // The gateway writes lines that stay pending in the worker for too long, into the same folder.
     let log_dir = home.path().join("logs").to_str().expect("UTF-8").to_owned();
     let settings =
         [("REDIS_URL", &*url), ("PORT", &port_text), ("API_KEYS", KEY), ("LOG_DIR", &log_dir)];
@@ -147,7 +147,7 @@ fn partially_written_line_is_removed_and_written_later() {
     let client = Client::new(port);
     client.wait_until_healthy(&mut gateway, false);
 
-    // 4 KiB, and no death by the signal that says so.
+    // Limits files to 4 KiB, and ignores the signal that reports the limit.
     let limited =
         format!("trap '' XFSZ; ulimit -S -f 8; exec {}", binary("qwen-queue-worker").display());
     let worker = Command::new("sh")

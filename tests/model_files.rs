@@ -186,7 +186,7 @@ fn recommending(home: &Home, generation: &Value) -> String {
 #[test]
 fn recommended_sampling_defaults_are_used_and_reported() {
     let home = Home::new();
-    // From one token alone, whatever the temperature: the likeliest.
+    // With a top_k of 1 the most probable token is drawn, whatever the temperature.
     let model = recommending(&home, &json!({"temperature": 1.5, "top_k": 1}));
     let (_up, client) = up(&home, &[("MODEL_NAME", &model)]);
     let result = |more: Value| {

@@ -15,10 +15,10 @@ use harness::wait_for;
 const SOON: Duration = Duration::from_secs(30);
 /// 128 and SIGPIPE.
 const CLOSED: i32 = 141;
-/// A task was accepted, and nobody was told its id.
+/// A task was accepted, and its id could not be printed.
 const ID_LOST: i32 = 4;
 
-/// Where an output leads.
+/// The target of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum To {
     /// A pipe that this test reads.
@@ -100,7 +100,7 @@ fn the_id_of_an_accepted_task_is_never_lost() {
     {
         let ended = system.run(&submit, out, err);
         assert_eq!(ended.status.code(), Some(ID_LOST), "{out:?} {err:?}");
-        // An answer that can be printed nowhere, of a task that nobody was told of.
+        // Neither the answer nor the id can be printed.
         let ended = system.run(&[&submit[..], &["--wait"]].concat(), out, err);
         assert_eq!(ended.status.code(), Some(ID_LOST), "{out:?} {err:?}");
     }
@@ -177,7 +177,7 @@ fn lost_standard_error_does_not_stop_commands() {
         let ended = system.run(&["result", task.trim(), "--wait"], To::Us, err);
         assert_eq!((ended.status.code(), &ended.stdout), (Some(0), &expected), "{err:?}");
         assert_eq!(system.run(&["status", task.trim()], To::Us, err).stdout, b"completed\n");
-        // What went wrong can't be said, and is still an error.
+        // The reason can't be printed, but the exit code reports the error.
         assert_eq!(system.run(&["status", "x"], To::Us, err).status.code(), Some(1));
         let asked = system.run(&["dead", "purge", "--all"], To::Us, err);
         assert_eq!(asked.status.code(), Some(1), "nobody could be asked");
@@ -244,7 +244,7 @@ fn up_prints_its_key_to_a_working_output_and_keeps_serving() {
         });
         child.kill().expect("it runs");
         child.wait().expect("it is ours");
-        // A key that was made for this run and told to nobody is of no use.
+        // A generated key that can't be printed is of no use.
         let home = Home::new();
         let (_, mut child) = start(&home, &[], out, err);
         let ended = wait_for("its end", SOON, || child.try_wait().expect("it is ours"));

@@ -12,7 +12,7 @@ use harness::free_port;
 use harness::http_proxy::HttpProxy;
 use harness::process::{Home, KEY, Process, binary};
 
-/// Nobody listens there.
+/// No process listens on this port.
 const DEAD: &str = "http://user:seSame@127.0.0.1:1";
 
 struct System {
@@ -132,7 +132,7 @@ fn submits_waits_and_streams_pass_through_a_proxy() {
             "{heads:?}"
         );
     }
-    // A stranger is told by whom, and an address with TLS gets a tunnel.
+    // A request with wrong credentials is refused with the proxy's name; an https:// URL gets a tunnel.
     let stranger = format!("http://user:seSame@127.0.0.1:{}", proxy.port());
     let output = system.run(&["status", "x", url[0], url[1]], &[("http_proxy", &stranger)]);
     let refused = said(&output);
@@ -162,7 +162,7 @@ fn socks_proxy_is_addressed_with_the_socks_protocol() {
     assert_eq!(greeting.join().expect("no panic").expect("a byte"), 5);
 }
 
-/// A hub that knows no repository, and tells who came.
+/// Starts a hub without repositories, which returns 404 to all requests, and returns its port.
 fn hub() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("bound").port();

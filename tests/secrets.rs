@@ -25,7 +25,7 @@ const PROXY_USER: &str = "pu-Hc47gLf2";
 const PROXY_PASSWORD: &str = "pp-Bt63wRm9dSx1";
 const ENDPOINT_PASSWORD: &str = "ep-Ny58jUo3kVa7";
 
-/// How much of a secret gives it away.
+/// The length of a part of a secret that counts as a leak.
 const WINDOW: usize = 8;
 
 /// All that processes wrote: their consoles, and their logs of every day and name.

@@ -39,7 +39,7 @@ impl Service {
         write(&self.home, self.file, keys, admin, level);
     }
 
-    /// Reloads, and waits for what `app.log` says of it.
+    /// Reloads, and waits for the text in `app.log`.
     fn reload(&mut self, says: &str) {
         let before = self.home.read("logs/app.log").len();
         self.process.signal("HUP");

@@ -1,4 +1,4 @@
-//! Stores that the queue can't work with, or that take no tasks: refused at start, and told by `/ready`.
+//! Tests stores that the queue can't use or that accept no tasks: they are refused at start and reported by `/ready`.
 
 use std::fs;
 use std::process::Command;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// Starts a process that must not start, and gives what it says.
+/// Starts a process that must refuse to start, and returns its output.
 fn refused(binary: &str, url: &str) -> String {
     let home = Home::new();
     let settings = [("REDIS_URL", url), ("PORT", "0"), ("API_KEYS", KEY), ("MODEL_NAME", "demo")];
@@ -149,7 +149,7 @@ fn readiness_follows_a_redis_that_refuses_tasks() {
     redis.limit_files(None);
     is_well(client);
 
-    // What may lose tasks later is warned about, and nothing stops.
+    // A configuration that may lose tasks later causes a warning, and the process continues.
     set("maxmemory", "1gb");
     set("maxmemory-policy", "volatile-lru");
     let warned =
@@ -182,7 +182,7 @@ fn submits_are_refused_after_the_data_dir_is_deleted() {
     assert_eq!(client.wait_for_result(&done, SOON).body["status"], "completed");
     let data = home.path().join("data");
 
-    // Moved away and back: it goes on.
+    // The folder is moved away and back, and the process continues.
     let aside = home.path().join("aside");
     fs::rename(&data, &aside).expect("moved");
     for _ in 0..20 {

@@ -43,7 +43,7 @@ fn every_race_between_cancel_claim_and_finish_has_one_outcome() {
         match (code, status.as_str()) {
             // This request ended the task, or found it ended.
             (200, status) => assert_eq!(end, status, "{task}"),
-            // The worker was told to stop, and may have finished before.
+            // The worker was requested to stop, and may have finished before.
             (202, "processing") => assert_ne!(end, "failed", "{task}"),
             other => panic!("cancel of {task} said {other:?}"),
         }

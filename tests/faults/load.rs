@@ -31,9 +31,9 @@ struct Shared {
 pub(crate) struct Submitted {
     /// The ids of tasks that were accepted with 202.
     pub(crate) accepted: Vec<String>,
-    /// How many submits were answered with 503.
+    /// The number of submits that got 503.
     pub(crate) refused: usize,
-    /// How many submits got no response, since the gateway was away or died.
+    /// The number of submits without a response, because the gateway was unreachable or died.
     pub(crate) unanswered: usize,
 }
 

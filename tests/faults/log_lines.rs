@@ -53,7 +53,7 @@ fn kills_lose_no_log_line_and_duplicate_none() {
         let lines = count();
         ends.iter().all(|task| lines.contains_key(task)).then_some(lines)
     });
-    // Nobody writes one that is there already, however long the journal is asked.
+    // No process writes a line a second time, however often the journal is queried.
     std::thread::sleep(Duration::from_secs(1));
     let twice = count().values().filter(|count| **count > 1).count();
     println!(

@@ -58,7 +58,7 @@ impl Witness {
     }
 
     /// Requests a task's result and records the response. Returns whether the task has ended. No
-    /// response, or one that only asks to come back later, says nothing about the task.
+    /// response, or one that only asks for a retry, does not show the state of the task.
     pub(crate) fn look(&mut self, client: &Client, task: &str) -> bool {
         let asked = self.now();
         let answer = client.try_get(&format!("/result/{task}"));
@@ -72,7 +72,7 @@ impl Witness {
     /// Waits until every accepted task has ended.
     ///
     /// # Panics
-    /// When `limit` passes.
+    /// If `limit` passes.
     pub(crate) fn wait_for_all(&mut self, client: &Client, limit: Duration) {
         let mut open = self.history.accepted.clone();
         let what = format!("the outcomes of {} tasks", open.len());
@@ -86,7 +86,7 @@ impl Witness {
     /// missing.
     ///
     /// # Panics
-    /// When a task does not end, or the promise is violated.
+    /// If a task does not end, or the promise is violated.
     pub(crate) fn judge(mut self, system: &System, excused: usize) -> History {
         self.wait_for_all(&system.client, LONG);
         system.collect(&mut self.history);

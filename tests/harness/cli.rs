@@ -38,7 +38,7 @@ impl Cli {
     /// Runs `qwen-queue` with `args` to its end.
     ///
     /// # Panics
-    /// When it can't be run.
+    /// If it can't be run.
     pub fn run(&self, args: &[&str]) -> Output {
         let program = binary("qwen-queue");
         let program = program.to_str().expect("UTF-8");
@@ -48,7 +48,7 @@ impl Cli {
     /// Runs it and returns its standard output, trimmed.
     ///
     /// # Panics
-    /// When it fails.
+    /// If it fails.
     pub fn stdout(&self, args: &[&str]) -> String {
         let output = self.run(args);
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -59,7 +59,7 @@ impl Cli {
     /// Runs it and returns its standard output as JSON.
     ///
     /// # Panics
-    /// When it fails or does not print JSON.
+    /// If it fails or does not print JSON.
     pub fn json(&self, args: &[&str]) -> Value {
         let text = self.stdout(args);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
@@ -68,7 +68,7 @@ impl Cli {
     /// Runs a command that must fail with exit code 1 and returns its error message.
     ///
     /// # Panics
-    /// When it succeeds.
+    /// If it succeeds.
     pub fn refusal(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {output:?}");

@@ -55,7 +55,7 @@ impl Client {
     /// Waits until the gateway answers and, with `model`, until a worker has loaded its model.
     ///
     /// # Panics
-    /// When `process` dies, or a minute passes.
+    /// If `process` dies, or a minute passes.
     pub fn wait_until_healthy(&self, process: &mut Process, model: bool) {
         wait_for("a healthy gateway", Duration::from_secs(60), || {
             assert!(process.is_alive(), "the process ended and printed:\n{}", process.output());
@@ -69,7 +69,7 @@ impl Client {
     /// Sends `GET path`.
     ///
     /// # Panics
-    /// When there is no response.
+    /// If there is no response.
     pub fn get(&self, path: &str) -> Answer {
         self.try_get(path).expect("no response")
     }
@@ -77,7 +77,7 @@ impl Client {
     /// Sends `POST path` with a JSON body.
     ///
     /// # Panics
-    /// When there is no response.
+    /// If there is no response.
     pub fn post(&self, path: &str, body: &Value) -> Answer {
         self.try_post(path, body).expect("no response")
     }
@@ -103,7 +103,7 @@ impl Client {
     /// Follows a task's events until `enough` returns true for one, or the stream ends.
     ///
     /// # Panics
-    /// When there is no stream, it breaks, or two minutes pass.
+    /// If there is no stream, it breaks, or two minutes pass.
     pub fn follow(&self, task_id: &str, enough: impl Fn(&TaskEvent) -> bool) -> Vec<TaskEvent> {
         let request = self.agent.get(format!("{}/events/{task_id}", self.base));
         let request = request.config().timeout_global(Some(Duration::from_secs(120))).build();
@@ -131,7 +131,7 @@ impl Client {
     /// Submits a body for `POST /generate` and returns the task's id.
     ///
     /// # Panics
-    /// When it is not accepted with 202.
+    /// If it is not accepted with 202.
     pub fn submit(&self, body: &Value) -> String {
         let answer = self.post("/generate", body);
         assert_eq!(answer.status, 202, "{answer:?}");
@@ -147,7 +147,7 @@ impl Client {
     /// Polls `/result` until the task has ended, for at most `limit`, and returns the response.
     ///
     /// # Panics
-    /// When the limit passes.
+    /// If the limit passes.
     pub fn wait_for_result(&self, task_id: &str, limit: Duration) -> Answer {
         wait_for(&format!("the result of {task_id}"), limit, || {
             let answer = self.get(&format!("/result/{task_id}"));
@@ -158,7 +158,7 @@ impl Client {
     /// Returns a task's status.
     ///
     /// # Panics
-    /// When the response has none.
+    /// If the response has none.
     pub fn status(&self, task_id: &str) -> String {
         let answer = self.get(&format!("/status/{task_id}"));
         answer.body["status"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
@@ -167,7 +167,7 @@ impl Client {
     /// Waits until a task is in `state`.
     ///
     /// # Panics
-    /// When 20 seconds pass.
+    /// If 20 seconds pass.
     pub fn wait_for_state(&self, task_id: &str, state: &str) {
         wait_for(&format!("{task_id} to be {state}"), Duration::from_secs(20), || {
             (self.status(task_id) == state).then_some(())

@@ -18,7 +18,7 @@ impl Clock {
     /// One that is right. Compiles the library, with the compiler that Rust links by.
     ///
     /// # Panics
-    /// When that fails.
+    /// If that fails.
     #[allow(clippy::new_without_default)] // it does much
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -35,7 +35,7 @@ impl Clock {
     /// Moves it to so many seconds before or after the right time.
     ///
     /// # Panics
-    /// When the file can't be written.
+    /// If the file can't be written.
     pub fn set(&self, offset: i64) {
         // In place: a file that is empty for a moment would take the processes that look at it down.
         let file = fs::File::options().create(true).truncate(false).write(true).open(self.offset());

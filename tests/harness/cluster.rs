@@ -35,7 +35,7 @@ impl RedisCluster {
     /// before it serves.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn start() -> Self {
         Self::with(&[])
     }
@@ -43,7 +43,7 @@ impl RedisCluster {
     /// Starts a cluster whose nodes append every write to a file.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn durable() -> Self {
         Self::with(&["--appendonly", "yes", "--appendfsync", "everysec"])
     }
@@ -52,7 +52,7 @@ impl RedisCluster {
     /// TLS.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn with(settings: &[&str]) -> Self {
         let nodes = SLOTS.map(|_| start_node(settings));
         let (nodes, addresses): (Vec<_>, Vec<_>) = nodes.into_iter().unzip();
@@ -70,7 +70,7 @@ impl RedisCluster {
     /// Adds a replica of the node at `place` and waits until it is in sync.
     ///
     /// # Panics
-    /// When that takes more than 20 seconds.
+    /// If that takes more than 20 seconds.
     pub fn add_replica_of(&mut self, place: usize) {
         let settings: Vec<&str> = self.settings.iter().map(String::as_str).collect();
         let (replica, _) = start_node(&settings);
@@ -88,7 +88,7 @@ impl RedisCluster {
     /// Waits until the replica added last has all data of the node at `place`.
     ///
     /// # Panics
-    /// When that takes more than 20 seconds.
+    /// If that takes more than 20 seconds.
     pub fn wait_until_replicated(&self, place: usize) {
         let replication = |node: &RedisServer| node.command(&["INFO", "replication"]);
         let offset = |info: &str, name: &str| {
@@ -107,7 +107,7 @@ impl RedisCluster {
     /// Waits until every node serves and knows the owner of every slot.
     ///
     /// # Panics
-    /// When that takes more than 20 seconds.
+    /// If that takes more than 20 seconds.
     pub fn wait_until_all_slots_served(&self) {
         for node in &self.nodes {
             wait_for("the Cluster", Duration::from_secs(20), || {
@@ -128,7 +128,7 @@ impl RedisCluster {
     /// The first nodes' URLs for a user that may do what docs/OPERATING.md says for a Cluster.
     ///
     /// # Panics
-    /// When a node does not take the rule.
+    /// If a node does not take the rule.
     pub fn user(&self, name: &str) -> String {
         let urls = self.addresses.iter().zip(&self.nodes).map(|(address, node)| {
             let url = node.user(name, &["+asking"]);
@@ -141,7 +141,7 @@ impl RedisCluster {
     /// Deletes all data.
     ///
     /// # Panics
-    /// When a node does not answer.
+    /// If a node does not answer.
     pub fn flush(&self) {
         for node in &self.nodes {
             node.command(&["FLUSHALL"]);
@@ -151,7 +151,7 @@ impl RedisCluster {
     /// Runs a command on the node that owns its key and returns the reply.
     ///
     /// # Panics
-    /// When there is no reply.
+    /// If there is no reply.
     pub fn command(&self, words: &[&str]) -> String {
         let redirected = [&["-c"], words].concat();
         self.nodes[0].command(&redirected)

@@ -9,7 +9,7 @@ use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// How often the tracer checks whether the frozen thread's process has ended.
+/// The interval at which the tracer checks whether the frozen thread's process has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A stopped thread, which continues when this is dropped.
@@ -22,7 +22,7 @@ impl Frozen {
     /// Stops the thread `name` of process `pid`.
     ///
     /// # Panics
-    /// When there is no such thread, or ptrace is not allowed.
+    /// If there is no such thread, or ptrace is not allowed.
     pub fn thread(pid: u32, name: &str) -> Self {
         let thread = thread_id(pid, name);
         let (thaw, thawed) = channel();

@@ -27,7 +27,7 @@ pub struct Sighting {
     pub asked: Duration,
     /// When the response was received.
     pub answered: Duration,
-    /// What the response said.
+    /// The content of the response.
     pub seen: Seen,
 }
 

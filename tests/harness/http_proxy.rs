@@ -16,7 +16,7 @@ impl HttpProxy {
     /// Leads to `target`. Who does not show `credentials` in Basic authentication gets a 407.
     ///
     /// # Panics
-    /// When no port is free.
+    /// If no port is free.
     pub fn to(target: u16, credentials: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
@@ -32,7 +32,7 @@ impl HttpProxy {
         Self { port, heads }
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -40,7 +40,7 @@ impl HttpProxy {
     /// The head of the first request of each connection since the last call.
     ///
     /// # Panics
-    /// Never: nobody panics with the lock.
+    /// Never: no thread panics while it holds the lock.
     pub fn heads(&self) -> Vec<String> {
         std::mem::take(&mut *self.heads.lock().expect("nobody panics with it"))
     }

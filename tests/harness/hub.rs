@@ -16,7 +16,7 @@ impl Hub {
     /// One with these files.
     ///
     /// # Panics
-    /// When there is no port.
+    /// If there is no port.
     pub fn start(files: Vec<(String, Vec<u8>)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("it is bound").port();
@@ -31,7 +31,7 @@ impl Hub {
         Self { port, seen }
     }
 
-    /// Where it listens, without a scheme.
+    /// The address that it listens on, without a scheme.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }

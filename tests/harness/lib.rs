@@ -53,7 +53,7 @@ use std::time::{Duration, Instant};
 /// Polls `condition` until it returns `Some`, for at most `limit`, and returns the value.
 ///
 /// # Panics
-/// When the limit passes; the message contains `what`.
+/// If the limit passes; the message contains `what`.
 pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
     loop {
@@ -68,7 +68,7 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> O
 /// Returns a TCP port on which nothing listens.
 ///
 /// # Panics
-/// When there is none.
+/// If there is none.
 pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("it is bound").port()

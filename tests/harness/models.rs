@@ -14,7 +14,7 @@ pub fn fixture(name: &str) -> PathBuf {
 /// It is made once per build folder.
 ///
 /// # Panics
-/// When it can't be made.
+/// If it can't be made.
 pub fn slow() -> PathBuf {
     let tool = binary("qwen-queue");
     let path = tool.with_file_name("slow-model.gguf");

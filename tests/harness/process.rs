@@ -18,7 +18,7 @@ pub const ADMIN_KEY: &str = "test-operator-0123456789";
 /// Returns the path of a binary of this workspace, in the build folder of the running test.
 ///
 /// # Panics
-/// When it was not built: run `scripts/test`.
+/// If it was not built: run `scripts/test`.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("no path of the test's executable");
     let path = test.parent().and_then(Path::parent).expect("target/<profile>/deps").join(name);
@@ -58,7 +58,7 @@ impl Process {
     /// Starts a binary with `args` in `home`, with these settings and no others.
     ///
     /// # Panics
-    /// When it can't be started.
+    /// If it can't be started.
     pub fn start(home: &Home, name: &str, args: &[&str], settings: &[(&str, &str)]) -> Self {
         let output = home.path().join("output.txt");
         let open = || File::options().create(true).append(true).open(&output).expect("its output");
@@ -92,7 +92,7 @@ impl Process {
     /// Sends a signal by name, e.g. `KILL`, `TERM`, `STOP`, `CONT`.
     ///
     /// # Panics
-    /// When the process has ended.
+    /// If the process has ended.
     pub fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).status().expect("kill runs");
@@ -102,7 +102,7 @@ impl Process {
     /// Kills it with SIGKILL.
     ///
     /// # Panics
-    /// When the process has ended.
+    /// If the process has ended.
     pub fn kill_9(mut self) {
         self.signal("KILL");
         self.child.wait().expect("cannot wait for a child");
@@ -111,7 +111,7 @@ impl Process {
     /// Waits until it ends and returns its exit status.
     ///
     /// # Panics
-    /// When it does not end within `limit`.
+    /// If it does not end within `limit`.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let what = format!("the end of {}", self.name);
         wait_for(&what, limit, || self.child.try_wait().expect("cannot wait for a child"))
@@ -120,7 +120,7 @@ impl Process {
     /// Returns its processor time so far.
     ///
     /// # Panics
-    /// When the process has ended.
+    /// If the process has ended.
     pub fn cpu_time(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
         let stat = stat.expect("the process has ended");
@@ -135,7 +135,7 @@ impl Process {
     /// Whether it runs.
     ///
     /// # Panics
-    /// When the system does not allow waiting for it.
+    /// If the system does not allow waiting for it.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().expect("cannot wait for a child").is_none()
     }

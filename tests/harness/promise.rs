@@ -36,7 +36,7 @@ pub enum Violation {
     BadEvents {
         /// The task.
         task: String,
-        /// Why it is not.
+        /// The contradiction.
         what: String,
     },
     /// A task has more than one log line.
@@ -55,7 +55,7 @@ pub enum Violation {
     NoLines {
         /// The tasks without a line.
         tasks: Vec<String>,
-        /// How many may have none.
+        /// The number of tasks that may have no line.
         excused: usize,
     },
 }

@@ -43,7 +43,7 @@ impl Proxy {
     /// Starts a proxy to `port` of this machine.
     ///
     /// # Panics
-    /// When no port is free.
+    /// If no port is free.
     pub fn to(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::wait_for;
 
-/// How the receiver responds to a request.
+/// The receiver's response to a request.
 #[derive(Debug, Clone)]
 pub enum ReceiverReply {
     /// Responds with this status and further header lines, each ended by `\r\n`.
@@ -53,7 +53,7 @@ impl ReceivedRequest {
     /// Returns the body as JSON.
     ///
     /// # Panics
-    /// When it is not JSON.
+    /// If it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("a JSON body")
     }
@@ -86,7 +86,7 @@ impl Receiver {
     /// Starts one on this port.
     ///
     /// # Panics
-    /// When the port is in use.
+    /// If the port is in use.
     pub fn on(port: u16, manner: impl Fn(usize) -> ReceiverReply + Send + Sync + 'static) -> Self {
         let listener =
             TcpListener::bind(("127.0.0.1", port)).expect("the receiver's port is in use");
@@ -125,7 +125,7 @@ impl Receiver {
     /// Waits until `count` requests were received and returns them.
     ///
     /// # Panics
-    /// When `limit` passes.
+    /// If `limit` passes.
     pub fn wait_for(&self, count: usize, limit: Duration) -> Vec<ReceivedRequest> {
         wait_for(&format!("{count} webhooks"), limit, || {
             Some(self.heard()).filter(|heard| heard.len() >= count)

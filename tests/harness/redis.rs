@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::clock::Clock;
 use crate::{free_port, wait_for};
 
-/// What stands for `PASSWORD` in the rule of the docs.
+/// Replaces `PASSWORD` in the rule of the docs.
 const ACL_PASSWORD: &str = "test-redis-0123456789";
 
 /// A running server. Dropping it kills the server and deletes its folder.
@@ -27,7 +27,7 @@ impl RedisServer {
     /// Starts a server without persistence.
     ///
     /// # Panics
-    /// When it does not start; `scripts/test` installs it.
+    /// If it does not start; `scripts/test` installs it.
     pub fn start() -> Self {
         Self::with(&[])
     }
@@ -35,7 +35,7 @@ impl RedisServer {
     /// Starts a server that appends every write to a file, as `docker-compose.yml` does.
     ///
     /// # Panics
-    /// When it does not start; `scripts/test` installs it.
+    /// If it does not start; `scripts/test` installs it.
     pub fn durable() -> Self {
         Self::with(&["--appendonly", "yes", "--appendfsync", "everysec"])
     }
@@ -43,7 +43,7 @@ impl RedisServer {
     /// Starts a server with further settings.
     ///
     /// # Panics
-    /// When it does not start; `scripts/test` installs it.
+    /// If it does not start; `scripts/test` installs it.
     pub fn with(settings: &[&str]) -> Self {
         Self::start_with(settings, None)
     }
@@ -51,7 +51,7 @@ impl RedisServer {
     /// Starts one whose clock can be moved. It appends every write to a file before it answers.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn with_clock(clock: &Clock) -> Self {
         let settings = ["--appendonly", "yes", "--appendfsync", "always"];
         Self::start_with(&settings, Some(clock.clone()))
@@ -80,11 +80,11 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Where it listens, for a user that may do what the rule in docs/OPERATING.md says, and the `rights` besides.
-    /// One that is there is made anew. A rule may be left out by naming it with a minus: `-+xadd`, `-~qq:*`.
+    /// Returns the URL for a user with the rights of the rule in docs/OPERATING.md and with `rights`. An existing
+    /// user is replaced. A rule may be left out by naming it with a minus: `-+xadd`, `-~qq:*`.
     ///
     /// # Panics
-    /// When the docs have no such rule, or the server does not take it.
+    /// If the docs have no such rule, or the server does not take it.
     pub fn user(&self, name: &str, rights: &[&str]) -> String {
         let mut rule = acl_rule();
         for right in rights {
@@ -110,7 +110,7 @@ impl RedisServer {
     /// How large a file it may write from now on; `None` for any size. (`prlimit --fsize`)
     ///
     /// # Panics
-    /// When the system won't.
+    /// If the system won't.
     pub fn limit_files(&self, bytes: Option<u64>) {
         let id = self.process.as_ref().expect("a running server").id().to_string();
         limit_files(&id, bytes);
@@ -124,7 +124,7 @@ impl RedisServer {
     /// Runs a command with `redis-cli` and returns the reply as text.
     ///
     /// # Panics
-    /// When there is no reply.
+    /// If there is no reply.
     pub fn command(&self, words: &[&str]) -> String {
         let port = self.port.to_string();
         let done = Command::new("redis-cli").args(["-p", &port]).args(words).output();
@@ -136,7 +136,7 @@ impl RedisServer {
     /// Returns the number of commands it has run since it started.
     ///
     /// # Panics
-    /// When it does not report the number.
+    /// If it does not report the number.
     pub fn commands_run(&self) -> u64 {
         let info = self.command(&["INFO", "stats"]);
         let line = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
@@ -146,7 +146,7 @@ impl RedisServer {
     /// Kills it with SIGKILL.
     ///
     /// # Panics
-    /// When the signal cannot be sent.
+    /// If the signal cannot be sent.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().expect("the server was running");
@@ -157,7 +157,7 @@ impl RedisServer {
     /// Asks it to stop and waits until it has ended.
     ///
     /// # Panics
-    /// When it does not within 20 seconds.
+    /// If it does not within 20 seconds.
     pub fn stop(&mut self) {
         self.signal("TERM");
         let mut process = self.process.take().expect("a running server");
@@ -169,7 +169,7 @@ impl RedisServer {
     /// Starts it again with the same port and folder.
     ///
     /// # Panics
-    /// When it does not start.
+    /// If it does not start.
     pub fn restart(&mut self) {
         self.kill();
         assert!(self.launch(), "redis-server does not start again");
@@ -178,7 +178,7 @@ impl RedisServer {
     /// Sends it a signal by name, e.g. `STOP` or `CONT`.
     ///
     /// # Panics
-    /// When it has ended.
+    /// If it has ended.
     pub fn signal(&self, name: &str) {
         let id = self.process.as_ref().expect("a running server").id().to_string();
         let done = Command::new("kill").args([format!("-{name}"), id]).status();
@@ -219,7 +219,7 @@ impl RedisServer {
         let mut reply = [0; 5];
         stream.write_all(b"PING\r\n").is_ok()
             && stream.read_exact(&mut reply).is_ok()
-            // One that wants a password says so as soon as it serves.
+            // A server that requires a password replies -NOAUTH as soon as it serves.
             && [b"+PONG", b"-NOAU"].contains(&&reply)
     }
 }
@@ -227,7 +227,7 @@ impl RedisServer {
 /// The words after the user's name of the ACL rule in docs/OPERATING.md.
 ///
 /// # Panics
-/// When there is none.
+/// If there is none.
 pub fn acl_rule() -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/OPERATING.md");
     let docs = std::fs::read_to_string(path).expect("docs/OPERATING.md");
@@ -242,7 +242,7 @@ pub fn acl_rule() -> Vec<String> {
 /// Limits the size of the files that a process writes from now on; `None` for any size.
 ///
 /// # Panics
-/// When the system won't.
+/// If the system won't.
 pub fn limit_files(process: &str, bytes: Option<u64>) {
     let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
     let words = ["--pid", process, &format!("--fsize={limit}:unlimited")];

@@ -10,7 +10,7 @@ use crate::process::{Home, KEY, Process};
 use crate::redis::RedisServer;
 use crate::{free_port, wait_for};
 
-/// How long anything may take to start on a busy machine.
+/// The time limit for a process to start on a busy machine.
 const START: Duration = Duration::from_secs(60);
 
 /// A process with a folder and settings that survive its restarts.
@@ -52,7 +52,7 @@ impl Node {
     /// Asks it to stop and waits until it has ended.
     ///
     /// # Panics
-    /// When it does not end within 30 seconds, or fails.
+    /// If it does not end within 30 seconds, or fails.
     pub fn terminate(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.signal("TERM");
@@ -64,7 +64,7 @@ impl Node {
     /// Waits until it ends, with whatever status, after it was asked to stop.
     ///
     /// # Panics
-    /// When it does not end within `limit`.
+    /// If it does not end within `limit`.
     pub fn wait_for_end(&mut self, limit: Duration) {
         if let Some(mut process) = self.process.take() {
             process.wait(limit);
@@ -74,7 +74,7 @@ impl Node {
     /// Returns the running process.
     ///
     /// # Panics
-    /// When it does not run.
+    /// If it does not run.
     pub fn process(&mut self) -> &mut Process {
         self.process.as_mut().expect("the process does not run")
     }
@@ -89,7 +89,7 @@ impl Node {
         std::fs::read_to_string(self.log_dir().join(format!("{name}.log"))).unwrap_or_default()
     }
 
-    /// Where its log files are.
+    /// Returns the folder of its log files.
     fn log_dir(&self) -> PathBuf {
         let set = self.settings.iter().rfind(|(name, _)| name == "LOG_DIR");
         set.map_or_else(|| self.home.path().join("logs"), |(_, dir)| PathBuf::from(dir))
@@ -185,7 +185,7 @@ impl System {
     /// Waits until at least `count` workers have loaded their model and reported.
     ///
     /// # Panics
-    /// When a minute passes.
+    /// If a minute passes.
     pub fn wait_for_workers(&self, count: usize) {
         wait_for(&format!("{count} workers"), START, || {
             let health = self.client.try_get("/health")?;
@@ -196,7 +196,7 @@ impl System {
     /// Waits until a worker has begun this attempt at this task. Returns its index.
     ///
     /// # Panics
-    /// When none does within `limit`.
+    /// If none does within `limit`.
     pub fn holder(&self, task: &str, attempt: u64, limit: Duration) -> usize {
         wait_for(&format!("attempt {attempt} at {task}"), limit, || {
             self.workers.iter().position(|worker| worker.began(task, attempt))
@@ -223,7 +223,7 @@ impl System {
             history.events.insert(task.clone(), self.client.events(task));
         }
         history.lines = self.lines();
-        // Another process writes the lines that a dead one owed, after ten seconds.
+        // Another process writes the pending lines of a dead one after ten seconds.
         let deadline = std::time::Instant::now() + Duration::from_secs(20);
         let has_line = |lines: &[LogLine], task: &String| lines.iter().any(|l| l.task == *task);
         while std::time::Instant::now() < deadline
@@ -238,7 +238,7 @@ impl System {
 /// Returns the Unix time in milliseconds. Redis on this machine uses the same clock.
 ///
 /// # Panics
-/// When the clock is before 1970.
+/// If the clock is before 1970.
 pub fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     u64::try_from(now.as_millis()).expect("before the year 500 million")
@@ -247,7 +247,7 @@ pub fn now_ms() -> u64 {
 /// Returns how long after `since` an attempt at a task began.
 ///
 /// # Panics
-/// When it did not begin.
+/// If it did not begin.
 pub fn began_after(events: &[TaskEvent], attempt: u64, since: u64) -> Duration {
     let begins = |event: &&TaskEvent| event.name == "started" && event.attempt() == Some(attempt);
     let event = events.iter().find(begins);

@@ -27,7 +27,7 @@ impl Terminal {
     /// Runs `qwen-queue` with `args` and waits until its view has opened.
     ///
     /// # Panics
-    /// When it does not open.
+    /// If it does not open.
     pub fn start(cli: &Cli, args: &str) -> Self {
         Self::type_in(cli, &format!("exec {} {args}", binary("qwen-queue").display()))
     }
@@ -36,7 +36,7 @@ impl Terminal {
     /// code to `code` afterwards, as a line.
     ///
     /// # Panics
-    /// When its view does not open.
+    /// If its view does not open.
     pub fn start_in(cli: &Cli, first: &str, args: &str, code: &Path) -> Self {
         let (program, code) = (binary("qwen-queue"), code.display());
         Self::type_in(cli, &format!("{first}; {} {args}; echo $? > {code}", program.display()))
@@ -54,7 +54,7 @@ impl Terminal {
     /// `pid=…` and a full stop; `QWEN_QUEUE` is our program.
     ///
     /// # Panics
-    /// When it does not.
+    /// If it does not.
     pub fn run(home: &Home, line: &str, settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new("script");
         command
@@ -95,7 +95,7 @@ impl Terminal {
     /// it. Wait for single words, since text that is drawn over other text comes in pieces.
     ///
     /// # Panics
-    /// When 30 seconds pass.
+    /// If 30 seconds pass.
     pub fn wait_for_text(&self, word: &str) -> String {
         let mut unread = self.unread.borrow_mut();
         let end = wait_for(&format!("{word:?} in the terminal"), SOON, || {
@@ -108,7 +108,7 @@ impl Terminal {
     /// Types keys.
     ///
     /// # Panics
-    /// When the program does not read them.
+    /// If the program does not read them.
     pub fn press(&mut self, keys: &str) {
         let pressed = self.keys.write_all(keys.as_bytes()).and_then(|()| self.keys.flush());
         pressed.expect("the program does not read keys");
@@ -117,7 +117,7 @@ impl Terminal {
     /// Sends the program a signal by name.
     ///
     /// # Panics
-    /// When it has ended.
+    /// If it has ended.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.pid]).status().expect("kill runs");
         assert!(sent.success(), "the program has ended");
@@ -126,7 +126,7 @@ impl Terminal {
     /// Removes the terminal, as closing a window does, and waits until the program has ended.
     ///
     /// # Panics
-    /// When it does not end within 30 seconds.
+    /// If it does not end within 30 seconds.
     pub fn close_and_wait(mut self) {
         self.script.kill().expect("cannot kill a child");
         self.script.wait().expect("cannot wait for a child");
@@ -141,7 +141,7 @@ impl Terminal {
     /// Waits until the program has restored the terminal and ended, and returns its exit status.
     ///
     /// # Panics
-    /// When 30 seconds pass.
+    /// If 30 seconds pass.
     pub fn wait_for_end(mut self) -> ExitStatus {
         self.wait_for_text("\u{1b}[?1049l");
         wait_for("the end of the program", SOON, || {

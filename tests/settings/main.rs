@@ -1,4 +1,4 @@
-//! Settings: the same value by environment, `.env` and YAML, or a refusal that says where and what.
+//! Tests settings from the environment, `.env` and YAML: each gives the same value, or an error with place and reason.
 
 mod real;
 mod table;
@@ -23,7 +23,7 @@ enum Way {
 impl Way {
     const ALL: [Self; 3] = [Self::Environment, Self::DotEnv, Self::Yaml];
 
-    /// What a row has for it, if anything.
+    /// Returns the text that a row has for it, if any.
     fn of(self, row: &Row) -> Option<&'static str> {
         let text = match self {
             Self::Environment => row.environment,
@@ -33,7 +33,7 @@ impl Way {
         (text != table::NONE).then_some(text)
     }
 
-    /// What a message says of the place.
+    /// The place in messages.
     fn place(self, line: usize) -> String {
         match self {
             Self::Environment => "environment".to_owned(),
@@ -54,7 +54,7 @@ impl Way {
             Self::DotEnv => ".env",
             Self::Yaml => "qwen-queue.yaml",
         };
-        // A byte order mark stands first or nowhere.
+        // A byte order mark must be at the beginning.
         let before = if text.starts_with('\u{feff}') { "" } else { "# two lines before\n\n" };
         std::fs::write(home.join(file), format!("{before}{text}\n")).expect("a file");
         vec![]

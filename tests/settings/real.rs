@@ -1,4 +1,4 @@
-//! Some lines of the table with the real program: what it does with a value, what it says of a bad one.
+//! Runs some rows of the table with the real program: the effect of a value, and the error for an invalid one.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn row(what: &str) -> &'static Row {
     ROWS.iter().find(|row| row.what == what).unwrap_or_else(|| panic!("no row {what:?}"))
 }
 
-/// Starts `up` with a line of the table in its place; `others` are in the environment.
+/// Starts `up` with the text of a row in the given source; `others` are in the environment.
 fn up(home: &Home, row: &Row, way: Way, others: &[(&'static str, &str)]) -> Process {
     let text = way.of(row).expect("the row has it this way");
     let mut settings = others.to_vec();
@@ -23,7 +23,7 @@ fn up(home: &Home, row: &Row, way: Way, others: &[(&'static str, &str)]) -> Proc
     Process::start(home, "qwen-queue", &["up"], &settings)
 }
 
-/// The status of a request for a task that nobody submitted, with this key: 404 shows that it is one.
+/// Returns the status of a request with this key for a task that does not exist: 404 shows that the key is valid.
 fn status_with(port: u16, key: &str) -> Option<u16> {
     let url = format!("http://127.0.0.1:{port}/status/0192f0c1-2345-7abc-8def-0123456789ab");
     let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build();

@@ -1,4 +1,4 @@
-//! The table: what stands in each of the three places, and what must come of it.
+//! The table: the text in each of the three sources, and the expected result.
 
 /// One line of the table.
 pub(crate) struct Row {
@@ -13,13 +13,13 @@ pub(crate) struct Row {
     pub(crate) expected: Expected,
 }
 
-/// What must come of it.
+/// The expected result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expected {
     /// This value; `HOME!` stands for the home folder.
     Is(&'static str),
-    /// A refusal that names the setting, the place with this line where it is a file, and says this
-    /// word; never the word seSame, which stands in secrets.
+    /// An error that names the setting, its source (in a file with this line) and this word, and never the word
+    /// seSame, which is part of the secrets.
     Refused(usize, &'static str),
 }
 

@@ -9,7 +9,7 @@ use crate::ToolCall;
 pub struct Message {
     /// The speaker.
     pub role: Role,
-    /// What is said. A message of text alone is stored as a string.
+    /// The content. A message of text alone is stored as a string.
     #[serde(rename = "content", serialize_with = "write_parts", deserialize_with = "read_parts")]
     pub parts: Vec<Part>,
     /// The speaker's name, to tell several of one role from each other.

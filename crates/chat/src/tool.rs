@@ -23,7 +23,7 @@ impl Tool {
     }
 }
 
-/// Whether the model must, may or must not call a function.
+/// The rule whether the model must, may or must not call a function.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolChoice {

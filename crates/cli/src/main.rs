@@ -71,20 +71,20 @@ enum Command {
     Cancel(commands::task::TaskArgs),
     /// Watch queues and workers live; pause models and drain workers.
     Top(top::Top),
-    /// Print the queues: what waits, runs and ended, model by model.
+    /// Print the queues: per model, the number of tasks queued, running and ended.
     Queues(commands::operate::Shown),
     /// Print the workers.
     Workers(commands::operate::Shown),
-    /// Hold a model's tasks back: submits are accepted, what runs goes on, nothing more is started.
+    /// Pause a model: submits are accepted, running tasks continue, no task is started.
     Pause(commands::operate::OneModel),
-    /// Hand a paused model's tasks out again.
+    /// Resume a paused model.
     Resume(commands::operate::OneModel),
-    /// Ask a worker to end what it has and stop.
+    /// Drain a worker: it finishes its running tasks, claims no more and stops.
     Drain(commands::operate::OneWorker),
-    /// Look at, replay or delete dead letters: tasks that used their attempts up.
+    /// List, show, replay or delete dead letters: tasks that used up their attempts.
     #[command(subcommand)]
     Dead(commands::operate::dead::Dead),
-    /// Print, follow or sum up the log files.
+    /// Print, follow or summarize the log files.
     Logs(logs::Logs),
     /// Measure this machine.
     #[command(subcommand)]
@@ -97,8 +97,7 @@ enum Command {
 /// Adapters to serve.
 #[derive(Debug, clap::Args)]
 struct Adapters {
-    /// Serve a LoRA adapter under this name beside the model; may be given several times. Goes before
-    /// LORA_ADAPTERS.
+    /// Serve a LoRA adapter under this name beside the model; may be repeated. Overrides LORA_ADAPTERS.
     #[arg(long, value_name = "NAME=PATH")]
     lora: Vec<String>,
 }
@@ -108,7 +107,7 @@ fn main() -> ExitCode {
     let result = match Cli::try_parse() {
         Ok(cli) => run(cli, &mut output),
         Err(error) if error.use_stderr() => {
-            let _ = error.print(); // there is no other place to say it
+            let _ = error.print(); // a failed write to standard error can be reported nowhere else
             return ExitCode::from(2);
         }
         // --help and --version

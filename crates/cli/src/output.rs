@@ -22,7 +22,7 @@ const ID_LOST: u8 = 4;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OutputError {
     /// The reader has exited, as `head` does after the lines it needs.
-    #[error("the reader of standard output has gone")]
+    #[error("the reader of standard output has closed it")]
     Closed,
     /// The disk is full, the terminal is closed, …
     #[error("standard output can't be written to")]
@@ -211,7 +211,10 @@ mod tests {
         assert_eq!(output.notes, b"task 0192\n");
         let mut output = of(Full(2, ErrorKind::StorageFull), Vec::new());
         assert!(matches!(output.accepted("0192"), Err(OutputError::Failed(_))));
-        assert_eq!(output.notes, b"task 0192\n", "whole, though a part was printed");
+        assert_eq!(
+            output.notes, b"task 0192\n",
+            "the whole line, though a part was printed before"
+        );
         let mut output = of(Full(2, ErrorKind::StorageFull), Full(3, ErrorKind::StorageFull));
         assert!(matches!(output.accepted("0192"), Err(OutputError::Lost)));
     }
@@ -224,7 +227,7 @@ mod tests {
         assert_eq!(output.out, b"task 0192\n");
         let mut output = of(Vec::new(), Full(0, ErrorKind::StorageFull));
         output.announced("0192", |output| Ok(output.line("answer")?)).unwrap();
-        assert_eq!(output.out, b"answer\n", "who has the answer needs no id");
+        assert_eq!(output.out, b"answer\n", "the answer was printed, so its id is not needed");
         let (full, closed) = (Full(0, ErrorKind::StorageFull), Full(0, ErrorKind::BrokenPipe));
         let error = of(closed, full).announced("0192", |output| Ok(output.line("answer")?));
         assert!(matches!(error.unwrap_err().downcast_ref(), Some(OutputError::Lost)));

@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(shown, "a\\u001b[2Jb\\u0007\\u009b31m\\r\\n\\u202ec\\u007f");
         let json = printable_json(&serde_json::to_string(evil).unwrap());
         assert!(!json.chars().any(is_unsafe), "{json}");
-        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), evil, "and nothing is lost");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), evil, "nothing is lost");
         assert_eq!(printable("Grüße, 你好"), "Grüße, 你好");
     }
 

@@ -35,7 +35,7 @@ static BYTES: LazyLock<Option<ParserFactory>> =
 /// expression is invalid or matches nothing, or following it costs more than allowed.
 pub fn check(constraint: &Constraint) -> Result<Vec<String>, ConstraintError> {
     let Some(factory) = &*BYTES else {
-        return Err(ConstraintError::new("the checker could not be set up"));
+        return Err(ConstraintError::new("the constraint checker could not be set up"));
     };
     parser(factory, constraint).map(|(_, warnings)| warnings)
 }
@@ -64,7 +64,7 @@ pub(crate) fn parser(
     let unknown = |error: String| refused(&Problem::from(GrammarError(reason(&error))));
     caught.map_err(|error| unknown(error.to_string()))?;
     let written =
-        written.unwrap_or_else(|| Err(GrammarError("nothing was written".to_owned()).into()));
+        written.unwrap_or_else(|| Err(GrammarError("the grammar is empty".to_owned()).into()));
     let (grammar, warnings) = written.map_err(|problem| refused(&problem))?;
     let parser = factory.create_parser_from_init_default(grammar);
     Ok((parser.map_err(|error| unknown(error.to_string()))?, warnings))
@@ -147,7 +147,7 @@ fn text(expression: &RegexAst) -> Result<(GrammarInit, Vec<String>), Problem> {
         AutomatonSize::States(_) => {}
         AutomatonSize::Empty => return Err(GrammarError("it matches no text".to_owned()).into()),
         AutomatonSize::TooLarge => {
-            let problem = "it takes too many states to follow it; make it simpler";
+            let problem = "it needs too many states: make it simpler";
             return Err(GrammarError(problem.to_owned()).into());
         }
     }

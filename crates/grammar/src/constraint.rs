@@ -58,7 +58,7 @@ pub(crate) fn check_size(constraint: &Constraint) -> Result<(), ConstraintError>
 
 fn functions_problem(functions: &[Tool]) -> Option<String> {
     if functions.is_empty() {
-        return Some("there is no function to call".to_owned());
+        return Some("tools is empty, so there is no function to call".to_owned());
     }
     let parameters = || functions.iter().filter_map(|function| function.parameters.as_ref());
     if parameters().any(|schema| !schema.is_object()) {
@@ -78,5 +78,8 @@ fn choice_problem(choices: &[String]) -> Option<String> {
         return Some("a choice must not be the empty text".to_owned());
     }
     let long = choices.iter().find(|choice| choice.len() > MAX_CHOICE_BYTES)?;
-    Some(format!("a choice has at most {MAX_CHOICE_BYTES} bytes, one has {}", long.len()))
+    Some(format!(
+        "a text of a choice must have at most {MAX_CHOICE_BYTES} bytes, but one has {}",
+        long.len()
+    ))
 }

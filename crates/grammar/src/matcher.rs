@@ -28,7 +28,11 @@ impl Grammars {
     ) -> Result<Self, ConstraintError> {
         let tokens = environment(tokens, ends)?;
         let factory = factory(&tokens, &SlicedBiasComputer::general_slices());
-        let unusable = || ConstraintError::new("no constraints: the vocabulary is unusable");
+        let unusable = || {
+            ConstraintError::new(
+                "constraints are not available: the model's vocabulary can't be used",
+            )
+        };
         Ok(Self(Arc::new(factory.ok_or_else(unusable)?)))
     }
 

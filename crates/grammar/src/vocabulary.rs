@@ -29,7 +29,9 @@ pub(crate) fn environment<'a>(
             Token::Bytes(bytes) => bytes.to_vec(),
         })
         .collect();
-    let refused = |problem: &str| Err(ConstraintError::new(format!("no constraints: {problem}")));
+    let refused = |problem: &str| {
+        Err(ConstraintError::new(format!("constraints are not available: {problem}")))
+    };
     let Ok(vocab_size) = u32::try_from(words.len()) else {
         return refused("the vocabulary is too large");
     };

@@ -38,15 +38,15 @@ pub(crate) fn read(text: &str) -> Result<Address, String> {
         // A colon inside brackets belongs to an IPv6 address.
         Some((host, given)) if !given.ends_with(']') => match given.parse::<u16>() {
             Ok(port) if port > 0 => (host, port),
-            _ => return Err("its port is no number from 1 to 65535".to_owned()),
+            _ => return Err("its port is not a number from 1 to 65535".to_owned()),
         },
         _ => (address, port),
     };
     if host.is_empty() {
-        return Err("it names no host".to_owned());
+        return Err("it has no host".to_owned());
     }
     let proxy = Proxy::new(&format!("{scheme}://{user}{host}:{port}"))
-        .map_err(|_| "it has a character that needs to be written as %XX".to_owned())?;
+        .map_err(|_| "it has a character that must be written as %XX".to_owned())?;
     Ok(Address { shown: format!("{scheme}://{host}:{port}"), proxy })
 }
 

@@ -86,7 +86,7 @@ fn through(variable: &Variable, scheme: Scheme, config: ConfigBuilder<AgentScope
     let via = UsedProxy { variable: variable.name, shown: address.shown.clone() };
     let agent = if scheme == Scheme::Http && address.is_plain_http() {
         let config: Config = config.build();
-        forward::agent(config, &address).ok_or_else(|| bad("it is no address".to_owned()))?
+        forward::agent(config, &address).ok_or_else(|| bad("it is not an address".to_owned()))?
     } else {
         config.proxy(Some(address.proxy)).build().into()
     };

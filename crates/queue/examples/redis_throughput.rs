@@ -1,4 +1,4 @@
-//! How many tasks a second go through a Redis of this machine: submit, claim and finish, by several
+//! Measures the tasks per second of a Redis on this machine: submit, claim and finish, by several
 //! at once. `cargo run --release -p qwen-queue-queue --example redis_throughput`
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 

@@ -6,7 +6,7 @@ use protocol::{Estimate, Eta, Lane};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Standing {
     pub(crate) lane: Lane,
-    /// Whether it is in its lane's stream, rather than in its tenant's backlog or delayed.
+    /// `true` if it is in its lane's stream, rather than in its tenant's backlog or delayed.
     pub(crate) in_stream: bool,
     /// Tasks ahead of it in the stream; the whole stream if it is not in it.
     pub(crate) stream_ahead: u64,

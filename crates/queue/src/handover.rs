@@ -51,7 +51,7 @@ impl Parcel {
     pub(crate) fn next_unreadable(&mut self) -> Option<(Lease, Outcome)> {
         let next = self.unreadable.pop();
         if let Some((lease, outcome)) = &next {
-            tracing::warn!(task_id = %lease.task_id, ?outcome, "unreadable task");
+            tracing::warn!(task_id = %lease.task_id, ?outcome, "cannot read the record of a claimed task, so the task fails");
         }
         next
     }

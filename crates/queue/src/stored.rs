@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{BrokerError, Claimed, DeadLetter, Failure, Lease, MAX_TRIES_KEPT, Tried};
 
 /// The reason in the `requeued` event of a task whose lease expired.
-pub(crate) const LEASE_RAN_OUT: &str = "the worker's lease ran out";
+pub(crate) const LEASE_EXPIRED: &str = "the worker's lease expired";
 
 /// An outcome in its stored form. Reading it produces the `ended` event.
 pub(crate) struct Ending {

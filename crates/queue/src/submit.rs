@@ -11,7 +11,7 @@ pub struct SubmitOptions {
     pub bounds: Bounds,
     /// The idempotency key, if any, and the earlier submits that count as the same.
     pub idempotency: Option<Idempotency>,
-    /// When the task may start. Until then it is delayed, in state `queued`.
+    /// The time when the task may start. Until then it is delayed, in state `queued`.
     pub start: Start,
     /// The maximum wait for the first start, from acceptance. After it, the task fails as `expired`.
     pub expires_in: Option<Duration>,
@@ -76,7 +76,7 @@ impl Bound {
     }
 }
 
-/// When a task may start.
+/// The time when a task may start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Start {
     /// At once.
@@ -120,11 +120,11 @@ pub struct Submitted {
     /// where the queue is partitioned, the key determines the partition. Repeated submits get the
     /// same id. Use this one.
     pub task_id: TaskId,
-    /// Whether this call created the task.
+    /// `true` if this call created the task.
     pub created: bool,
     /// The task's state; `queued` if it was just created.
     pub state: TaskState,
-    /// When the task was accepted.
+    /// The time when the task was accepted.
     pub at: Timestamp,
     /// The number of queued tasks of its model at that time, including itself. Where the queue is
     /// partitioned, the number in the task's partition.

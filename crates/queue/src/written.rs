@@ -22,7 +22,7 @@ pub(crate) struct Written {
 #[derive(Default)]
 struct Waiting {
     ids: Vec<TaskId>,
-    /// When the oldest of them was added.
+    /// The time when the oldest of them was added.
     since: Option<Instant>,
 }
 

@@ -61,8 +61,8 @@ async fn around(
     (log, logs): (TaskLog, LogControl),
     work: impl AsyncFnOnce(Process) -> Result<()>,
 ) -> Result<()> {
-    let stop = shutdown::on_signal().context("signals can't be listened to")?;
-    let hangups = shutdown::hangups().context("signals can't be listened to")?;
+    let stop = shutdown::on_signal().context("signal handlers can't be installed")?;
+    let hangups = shutdown::hangups().context("signal handlers can't be installed")?;
     let broker = broker::open(&settings)?;
     store::check(&*broker).await?;
     let reaper_stop = CancellationToken::new();
@@ -77,6 +77,6 @@ async fn around(
     }
     let result = work(Process { settings, current, broker, log, stop }).await;
     reaper_stop.cancel();
-    reaper.await.context("the reaper broke off")?;
+    reaper.await.context("the reaper panicked")?;
     result
 }

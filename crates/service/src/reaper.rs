@@ -48,7 +48,9 @@ async fn reap(
         match broker.reap(&reaper).await {
             Ok(reaped) => settle(broker, log, reaped, lease).await,
             // Operations that need the queue more urgently report that it is unavailable.
-            Err(error) => tracing::debug!(target: "service.reaper", "not reaped: {error}"),
+            Err(error) => {
+                tracing::debug!(target: "service.reaper", "cannot reap expired leases: {error}")
+            }
         }
     }
 }
@@ -69,13 +71,13 @@ async fn write_due_log_lines(
             _ = beat.tick() => {}
         }
         if let Err(error) = empty_journal(broker, log).await {
-            tracing::debug!(target: "service.reaper", "ends not logged yet: {error}");
+            tracing::debug!(target: "service.reaper", "cannot read the journal of log lines: {error}");
         }
     }
     log.flushed().await;
     if let Err(error) = broker.logged(&[]).await {
         // Other processes search the log for these lines before they write them again.
-        tracing::debug!(target: "service.reaper", "not said which ends are logged: {error}");
+        tracing::debug!(target: "service.reaper", "cannot confirm written log lines: {error}");
     }
 }
 
@@ -88,7 +90,7 @@ async fn empty_journal(broker: &Arc<dyn Broker>, log: &TaskLog) -> Result<(), Br
             return Ok(());
         }
         if !log.take_over(broker, &due, asked).await {
-            return Ok(()); // the journal owes the others: they come again, to whoever can write them
+            return Ok(()); // the journal returns the others again, to a process that can write them
         }
     }
 }
@@ -104,13 +106,13 @@ fn every(beat: Duration) -> Interval {
 async fn settle(broker: &Arc<dyn Broker>, log: &TaskLog, reaped: Reaped, lease: Duration) {
     let until = Instant::now() + lease;
     for task_id in &reaped.requeued {
-        tracing::warn!(target: "service.reaper", %task_id, "its worker fell silent: back in the queue");
+        tracing::warn!(target: "service.reaper", %task_id, "its worker stopped renewing the lease: requeued");
     }
     for claimed in reaped.exhausted {
         if let Err(error) = give_up(broker, log, &claimed, until).await {
             // Our lease on it expires, and the next reaper retries.
             let task_id = claimed.task.id;
-            tracing::warn!(target: "service.reaper", %task_id, "not ended yet: {error}");
+            tracing::warn!(target: "service.reaper", %task_id, "cannot record the failure, will retry: {error}");
         }
     }
 }
@@ -124,7 +126,7 @@ async fn give_up(
     let outcome = Outcome::Failed(TaskError::new(
         ErrorType::WorkerLost,
         format!(
-            "{} workers in a row fell silent while running this task; it is not tried again",
+            "{} workers in a row were lost while they ran this task, so it is not retried",
             claimed.failed_attempts
         ),
     ));

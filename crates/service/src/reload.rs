@@ -33,13 +33,13 @@ impl Reloader {
         while hangups.recv().await.is_some() {
             tracing::info!(
                 target: "service.reload",
-                "SIGHUP: log files are opened again, settings are read again"
+                "SIGHUP: reopening the log files and reloading the settings"
             );
             reloader.logs.reopen();
             let reloading = Arc::clone(&reloader);
             // The files may be on a slow disk.
             if let Err(panic) = tokio::task::spawn_blocking(move || reloading.reload()).await {
-                tracing::error!(target: "service.reload", "the reload broke off: {panic}");
+                tracing::error!(target: "service.reload", "the reload panicked: {panic}");
             }
         }
     }
@@ -89,7 +89,7 @@ impl Reloader {
             }
         }
         let what = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") };
-        tracing::info!(target: "service.reload", "settings are read again; changed: {what}{}", fixed());
+        tracing::info!(target: "service.reload", "settings reloaded; changed: {what}{}", fixed());
         let others = need_restart(&old, read);
         if !others.is_empty() {
             tracing::warn!(

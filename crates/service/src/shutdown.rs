@@ -52,15 +52,15 @@ pub(crate) async fn stop_on_hangup(mut hangups: Signal, stop: CancellationToken)
             tracing::info!(
                 target: "service.shutdown",
                 "SIGHUP: the terminal was closed: stopping (a process that was started without a terminal \
-                 would read its settings again)"
+                 would reload its settings)"
             );
             stop.cancel();
         }
     }
 }
 
-/// Returns `true` if stdin, stdout or stderr is a terminal, whose closing SIGHUP then means.
-/// `nohup`, service managers and containers leave none of the three.
+/// Returns `true` if stdin, stdout or stderr is a terminal: SIGHUP then means that it was closed.
+/// Under `nohup`, service managers and containers none of the three is a terminal.
 pub(crate) fn has_terminal() -> bool {
     io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()
 }

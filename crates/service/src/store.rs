@@ -28,7 +28,7 @@ pub async fn check(broker: &dyn Broker) -> Result<()> {
         }
         Ok(found) => bail!("{}", found.obstacles.join("\n")),
         Err(error) => {
-            tracing::warn!(target: "service.store", "the queue's store can't be checked yet: {error}");
+            tracing::warn!(target: "service.store", "cannot check the configuration of the queue's store yet: {error}");
             Ok(())
         }
     }

@@ -18,9 +18,9 @@ use crate::schedule::{self, Schedule};
 use crate::send::{Answer, Message, SendError, Sender};
 use crate::sign::Secrets;
 
-/// How often to ask the queue for due deliveries.
+/// The interval at which the queue is queried for due deliveries.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// How many deliveries to take per request to the queue.
+/// The maximum number of deliveries leased by one request to the queue.
 const BATCH: usize = 32;
 
 /// Delivers webhooks.
@@ -53,7 +53,7 @@ impl Deliverer {
         }
     }
 
-    /// How long a taken delivery is leased: time to wait for its turn, to be sent, and to be
+    /// The lease of a taken delivery: the time to wait for its turn, to be sent, and to be
     /// recorded.
     fn lease(&self) -> Duration {
         self.sender.limit() * 3
@@ -100,7 +100,7 @@ impl Deliverer {
                 for delivery in due {
                     let task_id = delivery.task_id;
                     if !deliveries.push(delivery, taken) {
-                        tracing::debug!(target: "webhooks.deliver", %task_id, "no room for a delivery; it falls due again");
+                        tracing::debug!(target: "webhooks.deliver", %task_id, "too many deliveries in progress; this one is leased again later");
                     }
                 }
                 count
@@ -170,7 +170,7 @@ fn log(delivery: &Delivery, tried: &Tried, verdict: Verdict) {
     let host = url.as_ref().and_then(url::Url::host_str).unwrap_or("an unreadable URL");
     let (task_id, number, took_ms) = (delivery.task_id, tried.number, tried.took_ms);
     let came = match &tried.result {
-        TryResult::Status(status) => format!("the receiver answered {status}"),
+        TryResult::Status(status) => format!("the receiver returned {status}"),
         TryResult::Error(error) => error.clone(),
     };
     let next = match verdict {

@@ -18,7 +18,7 @@ const MAX_WAITING_BYTES: usize = 64 << 20;
 
 /// The deliveries that this process has taken and not finished.
 pub(crate) struct FairQueue {
-    /// How long after it was taken a delivery may start. After that its lease may expire before the
+    /// The time after it was taken in which a delivery may start. After that its lease may expire before the
     /// try is recorded, and another process may send it too.
     max_wait: Duration,
     /// The waiting deliveries by tenant, in the order of the tenants' turns. No inner queue is
@@ -30,7 +30,7 @@ pub(crate) struct FairQueue {
 
 struct Waiting {
     delivery: Delivery,
-    /// When it may no longer start.
+    /// The time from which it may no longer start.
     until: Instant,
 }
 

@@ -11,13 +11,13 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 /// The share of a pause by which it may be shorter or longer.
 const JITTER: f64 = 0.1;
 
-/// How often, and for how long, a delivery is retried.
+/// The number of tries of a delivery, and the pauses between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     /// The pauses between tries: one fewer than there are tries.
     pauses: Vec<Duration>,
-    /// How long after the task's end a delivery is retried. It bounds how long the backlog of a
-    /// slow receiver is kept.
+    /// The time after the task's end in which a delivery is retried. It bounds how long the backlog
+    /// of a slow receiver is kept.
     max_age: Duration,
 }
 
@@ -64,7 +64,7 @@ impl Schedule {
 pub fn result(came: &Result<Answer, SendError>) -> TryResult {
     match came {
         Ok(Answer { status: status @ 300..=399, .. }) => TryResult::Error(format!(
-            "the receiver answered {status}: redirects are not followed, give the URL that they lead to"
+            "the receiver returned {status}: redirects are not followed, submit their target as the webhook_url"
         )),
         Ok(Answer { status, .. }) => TryResult::Status(*status),
         Err(error) => TryResult::Error(error.to_string()),

@@ -22,16 +22,16 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 use crate::guard::{Guard, LookupError, Receiver, UrlRefused};
 
-/// How long a try may take in all: name look-up, connection, TLS, request and response.
+/// The time limit of a try: name look-up, connection, TLS, request and response.
 pub const LIMIT: Duration = Duration::from_secs(10);
-/// How long each of a receiver's addresses may take to accept the connection.
+/// The time limit for each of a receiver's addresses to accept the connection.
 const CONNECT: Duration = Duration::from_secs(3);
 /// The most bytes of a response's head that are read.
 const MAX_HEAD: usize = 16 * 1024;
 /// The most bytes of a response's body that are read and dropped: receivers that treat a close
 /// before they have sent a short body as an error get to send it.
 const MAX_BODY: usize = 4 * 1024;
-/// How long to read the body, once the status is known.
+/// The time limit for reading the body, once the status is known.
 const BODY: Duration = Duration::from_secs(1);
 
 /// Sends webhooks.
@@ -64,7 +64,7 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
 }
 
-/// Why there is no response. Clients read these messages, so they contain no address.
+/// The reason why there is no response. Clients read these messages, so they contain no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// No secret to sign with. While keys are being changed on one gateway after the other, another
@@ -81,10 +81,10 @@ pub enum SendError {
     #[error("the receiver can't be connected to")]
     Connect,
     /// TLS failed.
-    #[error("the receiver's TLS certificate or handshake was refused")]
+    #[error("the TLS handshake with the receiver failed, or its certificate is not trusted")]
     Tls,
     /// The connection broke, or the response is not valid HTTP.
-    #[error("the receiver gave no valid HTTP answer")]
+    #[error("the receiver returned no valid HTTP response")]
     Broken,
     /// The try took too long.
     #[error("the receiver did not answer within {}", seconds(.0))]
@@ -105,7 +105,7 @@ impl Sender {
     /// [`LIMIT`]).
     ///
     /// # Errors
-    /// When the TLS library does not offer its own safe default protocol versions.
+    /// If the TLS library does not offer its own safe default protocol versions.
     pub fn new(guard: Guard, limit: Duration) -> Result<Self, TlsUnusable> {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         Self::trusting(roots, guard, limit)
@@ -129,7 +129,7 @@ impl Sender {
     /// status. Does not follow redirects.
     ///
     /// # Errors
-    /// When the URL is not allowed or no valid response came within the limit.
+    /// If the URL is not allowed or no valid response came within the limit.
     pub async fn send(&self, url: &str, message: Message) -> Result<Answer, SendError> {
         let receiver = self.guard.check(url)?;
         tokio::time::timeout(self.limit, self.exchange(&receiver, message))

@@ -94,7 +94,7 @@ fn chaos_breaks_no_promise() {
         let health = chaos.system.client.try_get("/health")?;
         (health.body["workers"].as_u64()? >= WORKERS as u64).then_some(())
     });
-    // Another process writes the line that a killed one owed. A cancel without a response may also end a
+    // Another process writes the line that a killed one did not. A cancel without a response may also end a
     // task that nobody waits for.
     chaos.system.workers.push(chaos.second_gateway); // its log lines are checked too
     let history = witness.judge(&chaos.system, unsure_cancels);

@@ -41,7 +41,7 @@ pub(crate) enum ClientError {
         retry_after: Option<u32>,
     },
     /// This version cannot read the response.
-    #[error("the gateway's answer to {path} can't be understood: {reason}")]
+    #[error("the gateway's response to {path} can't be parsed: {reason}")]
     Unreadable {
         /// The path of the request.
         path: String,
@@ -60,7 +60,7 @@ fn through(via: &Option<UsedProxy>) -> String {
 
 fn connection_advice(via: &Option<UsedProxy>) -> &'static str {
     match via {
-        None => "start one with `qwen-queue up`, or name another with --url",
+        None => "start one with `qwen-queue up`, or set its URL with --url",
         Some(_) => "if it needs no proxy, add its host to no_proxy",
     }
 }

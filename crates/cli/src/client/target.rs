@@ -9,7 +9,7 @@ use service::settings::DotEnv;
 /// The default gateway.
 const DEFAULT_URL: &str = "http://127.0.0.1:8000";
 
-/// Which gateway, and who asks.
+/// The gateway, and a client's key for it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Target {
     #[command(flatten)]
@@ -19,19 +19,19 @@ pub(crate) struct Target {
     key: Option<String>,
 }
 
-/// Which gateway, and which operator asks.
+/// The gateway, and the operators' key for it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AdminTarget {
     #[command(flatten)]
     address: Address,
-    /// The operators' key, as the gateway has it.
+    /// The operators' key: the gateway's ADMIN_API_KEY.
     #[arg(long, env = "ADMIN_API_KEY", hide_env_values = true)]
     admin_key: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]
 struct Address {
-    /// The gateway's address [default: http://127.0.0.1:8000].
+    /// The gateway's URL [default: http://127.0.0.1:8000].
     #[arg(long, env = "QWEN_QUEUE_URL")]
     url: Option<String>,
 }
@@ -45,15 +45,15 @@ pub(crate) struct Access {
 
 impl Target {
     pub(super) fn access(&self) -> Result<Access> {
-        let option = "give --key, or set QWEN_QUEUE_API_KEY in the environment or in .env";
+        let option = "pass --key, or set QWEN_QUEUE_API_KEY in the environment or in .env";
         access(&self.address, self.key.as_deref(), "QWEN_QUEUE_API_KEY", option, Path::new(".env"))
     }
 }
 
 impl AdminTarget {
     pub(super) fn access(&self) -> Result<Access> {
-        let option = "give --admin-key, or set ADMIN_API_KEY, as the gateway has it, in the \
-                      environment or in .env";
+        let option =
+            "pass --admin-key, or set the gateway's ADMIN_API_KEY in the environment or in .env";
         access(&self.address, self.admin_key.as_deref(), "ADMIN_API_KEY", option, Path::new(".env"))
     }
 }
@@ -74,7 +74,7 @@ fn access(
         }
     };
     let url = find(address.url.as_deref(), "QWEN_QUEUE_URL")?.unwrap_or(DEFAULT_URL.to_owned());
-    let Some(key) = find(key, variable)? else { bail!("no key to show to the gateway: {advice}") };
+    let Some(key) = find(key, variable)? else { bail!("no API key for the gateway: {advice}") };
     Ok(Access { url: url.trim_end_matches('/').to_owned(), key: key.trim().to_owned() })
 }
 

@@ -56,7 +56,7 @@ pub(super) fn follow<O: Write, N: Write>(
         failures += 1;
         if failures > MAX_RESUMES {
             bail!(
-                "the event stream of task {task_id} keeps breaking off; its result is not lost: \
+                "the event stream of task {task_id} keeps breaking off; the result is not lost, get it with: \
                  qwen-queue result {task_id}"
             );
         }
@@ -153,7 +153,7 @@ impl Transcript {
                 self.end_aside_line(parts);
                 parts.push(Part::Note(call(&part["call"])));
             }
-            _ => {} // of a later version
+            _ => {} // kinds of later versions are ignored
         }
     }
 
@@ -201,7 +201,7 @@ impl Transcript {
             None => {
                 parts.push(self.break_line());
                 parts.push(Part::Note(
-                    "discard what was printed, some of it was lost on the way; the whole answer:"
+                    "discard the text above, which is incomplete because events were lost; the whole answer:"
                         .to_owned(),
                 ));
                 parts.push(Part::Text(result.to_owned()));
@@ -223,7 +223,7 @@ pub(super) fn call(call: &Value) -> String {
     match (call["name"].as_str(), call["raw"].as_str()) {
         (Some(name), _) => printable(&format!("calls {name} with {}", call["arguments"])),
         (None, raw) => printable(&format!(
-            "calls a function, but not as one does ({}): {}",
+            "malformed call ({}): {}",
             call["error"].as_str().unwrap_or("no reason given"),
             raw.unwrap_or_default()
         )),

@@ -8,21 +8,21 @@ use engine::synth::{SynthOptions, SynthQuant, SynthShape, synthesize};
 
 use crate::output::Output;
 
-/// What to do with model files.
+/// Operations on model files.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Model {
-    /// Write a model of true size and random weights, for benchmarks.
+    /// Write a model with random weights and the shape of a published one, for benchmarks.
     Synth {
-        /// Whose shape, e.g. qwen3-0.6b; an unknown name lists all.
+        /// The shape, e.g. qwen3-0.6b; an unknown name lists all shapes.
         #[arg(long, default_value = "qwen3-0.6b")]
         shape: SynthShape,
-        /// q4_k_m, q8_0, f16 or f32.
+        /// The format of the weights: q4_k_m, q8_0, f16 or f32.
         #[arg(long, default_value = "q4_k_m")]
         quant: SynthQuant,
-        /// Tokens of its context [default: as the shape has it].
+        /// The context length in tokens [default: the shape's].
         #[arg(long, value_parser = clap::value_parser!(u32).range(2..=1 << 20))]
         context: Option<u32>,
-        /// Same seed, same file.
+        /// The seed of the weights; the same seed writes the same file.
         #[arg(long, default_value_t = 0)]
         seed: u64,
         /// The file to write.

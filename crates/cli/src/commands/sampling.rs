@@ -7,21 +7,21 @@ use chat::sampling::{Number, Range, Sampling};
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
 use serde_json::{Map, Value, json};
 
-/// How tokens are drawn, and what is told of them.
+/// The flags for sampling, logprobs and stop strings.
 #[derive(Debug, Default, Args)]
 pub(crate) struct SamplingArgs {
     #[command(flatten)]
     numbers: Numbers,
-    /// Add BIAS (-100 to 100) to the logit of the token with this number; may be given several times.
+    /// Add BIAS (-100 to 100) to the logit of the token with this number; may be repeated.
     #[arg(long, value_name = "TOKEN=BIAS")]
     logit_bias: Vec<Bias>,
-    /// Tell how likely each token was; --json shows it.
+    /// Return the log probability of each token; printed with --json.
     #[arg(long)]
     logprobs: bool,
-    /// The same, and so many of the likeliest tokens at each place, up to 20.
+    /// The same, and this many of the most probable tokens at each position, up to 20.
     #[arg(long, value_name = "N")]
     top_logprobs: Option<u32>,
-    /// End before this text; may be given several times.
+    /// End the answer before the first occurrence of this text; may be repeated.
     #[arg(long)]
     stop: Vec<String>,
 }
@@ -127,7 +127,7 @@ impl FromStr for Whole {
             _ => text
                 .parse()
                 .map(Self::Number)
-                .map_err(|_| format!("give a whole number from 0 to {}, or -1", u64::MAX)),
+                .map_err(|_| format!("expected a whole number from 0 to {}, or -1", u64::MAX)),
         }
     }
 }
@@ -148,7 +148,7 @@ impl FromStr for Bias {
             .and_then(|(token, bias)| {
                 Some(Self { token: token.parse().ok()?, bias: bias.parse().ok()? })
             })
-            .ok_or_else(|| "give a token's number and its bias, such as 1234=-100".to_owned())
+            .ok_or_else(|| "expected a token's number and its bias, such as 1234=-100".to_owned())
     }
 }
 

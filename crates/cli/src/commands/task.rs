@@ -12,7 +12,7 @@ use super::sampling::{SamplingArgs, Whole};
 use crate::client::{Client, Target};
 use crate::output::Output;
 
-/// A prompt and how to answer it.
+/// The arguments of `submit`: a prompt, and options for the answer.
 #[derive(Debug, Args)]
 pub(crate) struct Submit {
     /// The prompt; - reads it from standard input.
@@ -26,51 +26,51 @@ pub(crate) struct Submit {
     /// With --wait: print the whole result as JSON, logprobs included.
     #[arg(long, requires = "wait")]
     json: bool,
-    /// At most this many tokens are generated; -1: as many as the gateway allows.
+    /// Generate at most this many tokens; -1: as many as the gateway allows.
     #[arg(long, allow_negative_numbers = true)]
     max_tokens: Option<Whole>,
     #[command(flatten)]
     sampling: SamplingArgs,
-    /// The answer must be JSON that the JSON schema in this file describes.
+    /// Constrain the answer to JSON that satisfies the JSON schema in this file.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["regex", "choice"])]
     json_schema: Option<PathBuf>,
-    /// The answer must match the whole of this regular expression.
+    /// Constrain the answer to text that matches this regular expression as a whole.
     #[arg(long, conflicts_with = "choice")]
     regex: Option<String>,
-    /// The answer must be one of the texts that this is given with, several times.
+    /// Constrain the answer to one of several texts; repeat this flag for each.
     #[arg(long)]
     choice: Vec<String>,
-    /// The model may call the functions in this file: a JSON array, as in the API's tools.
+    /// Let the model call the functions in this file: a JSON array, as the API's field tools.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["json_schema", "regex", "choice", "raw"])]
     tools: Option<PathBuf>,
-    /// Ask the model to think first; what it thinks is told apart from its answer.
+    /// Ask the model to think first; --stream and --json show its reasoning.
     #[arg(long, conflicts_with = "raw")]
     think: bool,
     /// Ask the model not to think.
     #[arg(long, conflicts_with_all = ["raw", "think"])]
     no_think: bool,
-    /// Send the prompt untouched, without the chat template.
+    /// Send the prompt to the model without the chat template.
     #[arg(long)]
     raw: bool,
-    /// Which model shall answer.
+    /// The model that answers [default: the gateway's default model].
     #[arg(long)]
     model: Option<String>,
-    /// Your own label for the end user.
+    /// Your label for the end user, never interpreted.
     #[arg(long)]
     user_id: Option<String>,
-    /// How urgent it is: high, normal, low or batch.
+    /// The lane of the task: high, normal, low or batch [default: normal].
     #[arg(long)]
     priority: Option<String>,
-    /// Start no sooner than so many seconds from now.
+    /// Start no sooner than this many seconds from now.
     #[arg(long, value_name = "SECONDS", conflicts_with = "run_at")]
     delay: Option<f64>,
-    /// Start no sooner than this instant, e.g. 2025-11-21T15:30:00Z.
-    #[arg(long, value_name = "INSTANT")]
+    /// Start no sooner than this time, e.g. 2025-11-21T15:30:00Z.
+    #[arg(long, value_name = "TIME")]
     run_at: Option<String>,
-    /// Fail if no worker has started it so many seconds from now.
+    /// Fail the task if no worker has started it within this many seconds.
     #[arg(long, value_name = "SECONDS")]
     expires_in: Option<u64>,
-    /// Tell the end here, by a signed POST: an https or http URL.
+    /// Send a signed POST to this http or https URL when the task ends.
     #[arg(long, value_name = "URL")]
     webhook_url: Option<String>,
     #[command(flatten)]
@@ -89,10 +89,10 @@ pub(crate) struct TaskArgs {
 /// One task's result.
 #[derive(Debug, Args)]
 pub(crate) struct ResultArgs {
-    /// Wait until there is one.
+    /// Wait until the task has ended.
     #[arg(long)]
     wait: bool,
-    /// Print it as JSON, whole: metrics and logprobs included.
+    /// Print the whole result as JSON, metrics and logprobs included.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -115,7 +115,10 @@ impl Submit {
         set("response_format", self.json_schema.as_deref().map(response_format).transpose()?);
         set("regex", self.regex.clone().map(Value::from));
         set("choice", (!self.choice.is_empty()).then(|| json!(self.choice)));
-        set("tools", self.tools.as_deref().map(|file| json_in(file, "functions")).transpose()?);
+        set(
+            "tools",
+            self.tools.as_deref().map(|file| json_in(file, "an array of functions")).transpose()?,
+        );
         set("enable_thinking", (self.think || self.no_think).then_some(Value::Bool(self.think)));
         set("raw", self.raw.then_some(Value::Bool(true)));
         set("model", self.model.clone().map(Value::from));
@@ -132,15 +135,15 @@ impl Submit {
 
 /// Creates the `response_format` for the schema in a file.
 fn response_format(file: &Path) -> Result<Value> {
-    let schema = json_in(file, "JSON schema")?;
+    let schema = json_in(file, "a JSON schema")?;
     Ok(json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}))
 }
 
-/// Reads a JSON file; `what` describes its content in errors.
+/// Reads a JSON file; `what` names its expected content in errors.
 fn json_in(file: &Path, what: &str) -> Result<Value> {
     let name = file.display();
     let text = std::fs::read_to_string(file).with_context(|| format!("{name} can't be read"))?;
-    serde_json::from_str(&text).with_context(|| format!("{name} holds no {what}"))
+    serde_json::from_str(&text).with_context(|| format!("{name} is not a JSON file with {what}"))
 }
 
 /// Submits a prompt.
@@ -154,7 +157,7 @@ pub(crate) fn submit(args: &Submit, output: &mut Output) -> Result<()> {
         args.prompt.clone()
     };
     let accepted = client.post("/generate", &args.body(prompt)?)?;
-    let task_id = accepted["task_id"].as_str().context("the gateway's answer has no task_id")?;
+    let task_id = accepted["task_id"].as_str().context("the gateway's response has no task_id")?;
     if args.stream {
         output.announced(task_id, |output| follow_and_print_outcome(&client, task_id, true, output))
     } else if args.wait {
@@ -237,7 +240,9 @@ fn print_result(result: &Value, as_json: bool, output: &mut Output) -> Result<()
             result["error_message"].as_str().unwrap_or_default()
         ),
         Some("cancelled") => bail!("the task was cancelled"),
-        state => bail!("the task is {} yet: wait with --wait", state.unwrap_or("unknown")),
+        state => {
+            bail!("the task is still {}: wait for its end with --wait", state.unwrap_or("unknown"))
+        }
     }
 }
 
@@ -254,7 +259,7 @@ fn figures(metrics: &Value) -> String {
     )
 }
 
-/// Prints the text as it is generated, then the metrics or the reason of its failure.
+/// Prints the text as it is generated, then the metrics or the reason for the failure.
 fn follow_and_print_outcome(
     client: &Client,
     task_id: &str,

@@ -33,7 +33,7 @@ async fn serve(process: Process, fresh_key: bool, output: &mut Output) -> Result
     match output.print_or_note(&banner) {
         Ok(()) => {}
         Err(OutputError::Lost) if fresh_key => {
-            bail!("the key that was made for this run could be told to nobody: set API_KEYS")
+            bail!("the generated API key could be printed to neither output: set API_KEYS")
         }
         Err(error) => tracing::warn!(target: "up", "the address could not be printed: {error:#}"),
     }
@@ -97,7 +97,7 @@ curl -s {url}/result/TASK_ID -H {quote}X-API-Key: {shown}{quote}
 ",
         version = env!("CARGO_PKG_VERSION"),
         key_line = if fresh_key {
-            format!("{key}  (made for this run; set API_KEYS to keep one)")
+            format!("{key}  (generated for this run; set API_KEYS to keep one)")
         } else {
             format!("{} from API_KEYS", settings.api_keys.len())
         },

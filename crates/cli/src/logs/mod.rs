@@ -39,34 +39,34 @@ const LAST: usize = 20;
 /// The interval of checks of a followed file.
 const POLL: Duration = Duration::from_millis(200);
 
-/// What to read, and how to print it.
+/// The arguments of `logs`.
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
     /// Read errors.log: each failed task with its error chain.
     #[arg(long, conflicts_with = "app")]
     errors: bool,
-    /// Read app.log: what gateways and workers say.
+    /// Read app.log: everything else that gateways and workers log.
     #[arg(long)]
     app: bool,
-    /// Print the last so many entries [default: 20, or all that --since or --task name].
+    /// Print the last N entries [default: 20; with --since or --task all that match].
     #[arg(short = 'n', long, value_name = "NUMBER")]
     lines: Option<usize>,
-    /// Go on printing what is added, across midnight too.
+    /// Continue to print new entries, across midnight too.
     #[arg(short, long)]
     follow: bool,
-    /// Only what is about this task; the beginning of an id will do.
+    /// Only entries of this task; the beginning of its id is enough.
     #[arg(long, value_name = "ID")]
     task: Option<String>,
-    /// Only what is newer: 90s, 15m, 1h, 2d, or an instant in UTC such as "2025-11-21 15:30".
+    /// Only entries since then: 90s, 15m, 1h, 2d ago, or a time in UTC such as "2025-11-21 15:30".
     #[arg(long, value_name = "TIME", value_parser = pick::since)]
     since: Option<time::PrimitiveDateTime>,
-    /// Print each entry as a JSON object on a line of its own.
+    /// Print each entry as one line of JSON.
     #[arg(long)]
     json: bool,
-    /// Print counts and percentiles of llm_requests.log, of all that is kept or of --since, --task, -n.
+    /// Print counts and percentiles of llm_requests.log: of all entries, or of those selected by --since, --task and -n.
     #[arg(long, conflicts_with_all = ["errors", "app", "follow"])]
     summary: bool,
-    /// The folder with the logs [default: LOG_DIR, as the services find it].
+    /// The folder with the logs [default: LOG_DIR, found as the services find it].
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
 }
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Logs, config: Option<&Path>, output: &mut Output) -> Re
     let days = files::days(&dir, log).with_context(|| cannot(&dir, "be read"))?;
     if days.is_empty() && !args.follow {
         bail!(
-            "there is no {}.log in {}: name the folder with --dir, or set LOG_DIR",
+            "there is no {}.log in {}: set the folder with --dir or LOG_DIR",
             log.name(),
             dir.display()
         );
@@ -200,7 +200,7 @@ impl<O: Write, N: Write> Printer<'_, O, N> {
     fn report_unread_lines(&mut self) {
         if self.unread > 0 {
             let lines = count(self.unread, "line");
-            self.output.note(&format!("qwen-queue: {lines} could not be read and was left out"));
+            self.output.note(&format!("qwen-queue: left out {lines} that could not be parsed"));
             self.unread = 0;
         }
     }

@@ -92,7 +92,7 @@ impl Summary {
     pub(super) fn text(&self) -> String {
         let unread = match self.unread {
             0 => String::new(),
-            unread => format!("{} could not be read\n", count(unread, "line")),
+            unread => format!("{} could not be parsed\n", count(unread, "line")),
         };
         let (Some(first), Some(last)) = (self.first, self.last) else {
             return format!("no task ended in that time\n{unread}");

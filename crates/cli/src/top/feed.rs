@@ -23,7 +23,10 @@ impl Order {
     pub(super) fn question(&self) -> String {
         match self {
             Self::Pause { model } => {
-                format!("Pause {}? Running tasks go on, queued tasks wait.", printable(model))
+                format!(
+                    "Pause {}? Running tasks continue, queued tasks stay queued.",
+                    printable(model)
+                )
             }
             Self::Resume { model } => format!("Resume {}?", printable(model)),
             Self::Drain { worker, host } => format!(
@@ -82,7 +85,7 @@ impl Feed {
         self.reports.try_recv().ok()
     }
 
-    /// Requests an operation. A report says what became of it.
+    /// Requests an operation. A report has its result.
     pub(super) fn order(&self, order: Order) {
         // Cannot fail: the thread lives as long as `self`.
         let _ = self.orders.send(order);

@@ -78,13 +78,13 @@ impl Conjunctions {
         match self.known.get(&place) {
             Some(Some(known)) => return Ok(known.clone()),
             Some(None) => {
-                let problem = "a reference leads back here and says nothing of a value on its way";
+                let problem = "a reference leads back here without a constraint in between";
                 return Err(Refusal::at(reader.at(place), problem));
             }
             None => {}
         }
         if self.depth == MAX_DEPTH {
-            let problem = format!("more than {MAX_DEPTH} references follow one another");
+            let problem = format!("a chain of more than {MAX_DEPTH} references begins here");
             return Err(Refusal::at(reader.at(place), problem));
         }
         self.known.insert(place, None);

@@ -4,7 +4,7 @@ use super::Refusal;
 use super::facts::Types;
 use super::kinds::{Alternative, Array, KindId, Kinds, Object, Shape};
 
-/// Whether each kind, and each of its alternatives, has values.
+/// Records for each kind, and each of its alternatives, whether it has values.
 #[derive(Debug)]
 pub(super) struct Inhabited {
     kinds: Vec<bool>,
@@ -98,7 +98,7 @@ impl Inhabited {
                 Some(_) => {
                     return Refusal::at(
                         place,
-                        "every value needs another of its kind within it: none ends",
+                        "every value must contain another of its kind, so none is finite",
                     );
                 }
                 None if object => return Refusal::at(place, object_problem(&open.object)),

@@ -27,7 +27,7 @@ pub(super) struct Kind<'a> {
     /// The schemas that apply to it.
     pub(super) places: Vec<SchemaId>,
     pub(super) alternatives: Rc<Vec<Alternative<'a>>>,
-    /// Why it has no values, or why it has fewer than its schemas suggest.
+    /// The reason why it has no values, or fewer than its schemas suggest.
     pub(super) missing: Option<Refusal>,
 }
 
@@ -103,7 +103,7 @@ impl<'a> Kinds<'a> {
         if let Some(place) = places.last()
             && self.all.len() >= MAX_KINDS
         {
-            let problem = format!("it takes more than {MAX_KINDS} kinds of values");
+            let problem = format!("it has more than {MAX_KINDS} different combinations of schemas");
             return Err(Refusal::at(self.reader.at(*place), problem));
         }
         self.known.insert(places.clone(), self.all.len());
@@ -118,7 +118,7 @@ impl<'a> Kinds<'a> {
             let conjunctions = self.conjunctions.of(&places, &mut self.reader)?;
             let (mut alternatives, mut missing) = (Vec::new(), None);
             if let Some(place) = places.last().filter(|_| conjunctions.is_empty()) {
-                let problem = "no value is of a type that is allowed here";
+                let problem = "no value has a type that is allowed here";
                 missing = Some(Refusal::at(self.reader.at(*place), problem));
             }
             for conjunction in conjunctions {
@@ -149,7 +149,7 @@ impl<'a> Kinds<'a> {
         let exclusive = conjunction.exclusive;
         let Some(((_, values), others)) = lists.split_first() else {
             return match open.types {
-                Types::NONE => nothing(self, "no value fits all that is asked of it here"),
+                Types::NONE => nothing(self, "no value satisfies all keywords here"),
                 _ => Ok(Ok(Alternative { exclusive, shape: Shape::Open(open) })),
             };
         };
@@ -160,7 +160,7 @@ impl<'a> Kinds<'a> {
             }
         }
         match fitting.as_slice() {
-            [] => nothing(self, "no value of the enum or const fits all else that is asked of it"),
+            [] => nothing(self, "no value of the enum or const satisfies the other keywords"),
             _ => Ok(Ok(Alternative { exclusive, shape: Shape::Values(fitting) })),
         }
     }
@@ -250,7 +250,7 @@ impl<'a> Kinds<'a> {
             AutomatonSize::States(_) => Ok(None),
             AutomatonSize::Empty => Ok(Some(refusal(format!("no {what} fits {keywords}")))),
             AutomatonSize::TooLarge => Err(refusal(format!(
-                "it takes too many states to follow such a {what}: make {keywords} simpler"
+                "a {what} with these keywords needs too many states: make {keywords} simpler"
             ))),
         }
     }

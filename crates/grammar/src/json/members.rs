@@ -60,7 +60,9 @@ impl Kinds<'_> {
     fn pattern_matches(&self, pattern: &str, name: &str, place: SchemaId) -> Result<bool, Refusal> {
         let expression = self.reader.pattern(pattern);
         let found = expression.and_then(|one| super::regex::matches(one, name));
-        found.ok_or_else(|| Refusal::at(self.reader.at(place), "its pattern takes too much work"))
+        found.ok_or_else(|| {
+            Refusal::at(self.reader.at(place), "its pattern is too expensive to compile")
+        })
     }
 
     /// Partitions the names that are not `taken` by the patterns that they match, and returns the kind of the
@@ -107,7 +109,7 @@ impl Kinds<'_> {
                         Ok(AutomatonSize::States(_)) => finer.push(class),
                         Ok(AutomatonSize::TooLarge) | Err(_) => {
                             let problem =
-                                "too many states are needed to tell its names from others";
+                                "it needs too many states to distinguish its names from others";
                             return Err(Refusal::at(self.reader.at(*place), problem));
                         }
                     }

@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
             return Ok(*place);
         }
         if self.places.len() >= MAX_SCHEMAS {
-            let problem = format!("there are more than {MAX_SCHEMAS} schemas in it");
+            let problem = format!("it has more than {MAX_SCHEMAS} subschemas");
             return Err(Refusal::new(document, key.1, problem));
         }
         let place = Place { document, pointer: key.1.clone(), schema, facts: None };

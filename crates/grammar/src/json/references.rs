@@ -48,7 +48,7 @@ impl<'a> Document<'a> {
                 "'{reference}' is not a place in the same schema, which begins with '#'"
             ));
         };
-        let unknown = || format!("there is no '{reference}' in the schema");
+        let unknown = || format!("'{reference}' does not exist in the schema");
         let fragment = pointer::percent_decoded(fragment).ok_or_else(unknown)?;
         let pointer = if fragment.is_empty() || fragment.starts_with('/') {
             fragment

@@ -175,7 +175,7 @@ impl<'k, 'a> Writer<'k, 'a> {
             AutomatonSize::Empty => Ok(()),
             AutomatonSize::States(states) => self.pay(states),
             AutomatonSize::TooLarge => {
-                Err(GrammarError("it takes too many states to follow one of its values".to_owned()))
+                Err(GrammarError("one of its values needs too many states".to_owned()))
             }
         }
     }
@@ -183,9 +183,7 @@ impl<'k, 'a> Writer<'k, 'a> {
     fn pay(&mut self, states: usize) -> Result<(), GrammarError> {
         self.states += states;
         match self.states > MAX_STATES {
-            true => {
-                Err(GrammarError("it takes too many states to follow all of its values".to_owned()))
-            }
+            true => Err(GrammarError("all of its values together need too many states".to_owned())),
             false => Ok(()),
         }
     }

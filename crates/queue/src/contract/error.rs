@@ -76,7 +76,7 @@ pub enum OpenError {
     /// The Redis URL is invalid.
     #[error(
         "the Redis URL can't be used: {reason}; expected redis[s]://[user:password@]host:port[/db], \
-         or several of a Cluster's nodes so, separated by commas"
+         or the URLs of several nodes of a Cluster, separated by commas"
     )]
     RedisUrl {
         /// The reason why it is invalid.
@@ -92,7 +92,7 @@ pub enum OpenError {
     },
     /// The number of partitions is not allowed.
     #[error(
-        "{given} partitions are not possible: 1 to {} are allowed",
+        "REDIS_PARTITIONS={given} is not allowed: it must be from 1 to {}",
         crate::redis::MAX_PARTITIONS
     )]
     Partitions {

@@ -35,9 +35,9 @@ pub struct Claimed {
     pub task: Task,
     /// The lease on it.
     pub lease: Lease,
-    /// When the task was accepted.
+    /// The time when the task was accepted.
     pub submitted_at: Timestamp,
-    /// When this attempt began.
+    /// The time when this attempt began.
     pub started_at: Timestamp,
     /// The number of earlier failed attempts; drained ones don't count.
     pub failed_attempts: u32,
@@ -87,7 +87,7 @@ impl Release {
     /// Returns the reason for the `requeued` event.
     pub(crate) fn reason(&self) -> &str {
         match self {
-            Self::Unused => "the worker gave it back",
+            Self::Unused => "the worker released it",
             Self::Failed { error, .. } => &error.message,
         }
     }

@@ -68,7 +68,7 @@ pub struct Overview {
 pub struct QueueOverview {
     /// The model.
     pub model: ModelId,
-    /// Whether its tasks are not handed out.
+    /// `true` if its tasks are not handed out.
     pub paused: bool,
     /// Queued tasks per lane, in the order of [`Lane::ALL`], without the delayed ones.
     pub queued: [u64; Lane::ALL.len()],
@@ -104,9 +104,9 @@ pub struct DeadLetter {
     pub error: TaskError,
     /// The failed attempts, in order; at most the latest 32.
     pub failures: Vec<Failure>,
-    /// When it was accepted.
+    /// The time when it was accepted.
     pub submitted_at: Timestamp,
-    /// When its outcome was recorded.
+    /// The time when its outcome was recorded.
     pub died_at: Timestamp,
 }
 
@@ -117,7 +117,7 @@ pub struct Failure {
     pub attempt: Attempt,
     /// The worker that held the lease.
     pub worker: WorkerId,
-    /// When it failed, by the broker's clock.
+    /// The time when it failed, by the broker's clock.
     pub at: Timestamp,
     /// The error that it failed with.
     pub error: TaskError,

@@ -56,11 +56,11 @@ pub struct Delivery {
     pub outcome: Outcome,
     /// The client's metadata.
     pub metadata: BTreeMap<String, String>,
-    /// When the task was accepted.
+    /// The time when the task was accepted.
     pub submitted_at: Timestamp,
-    /// When the attempt that ended it began, or `None` if it ended without one.
+    /// The time when the attempt that ended it began, or `None` if it ended without one.
     pub started_at: Option<Timestamp>,
-    /// When the task ended.
+    /// The time when the task ended.
     pub finished_at: Timestamp,
 }
 
@@ -69,7 +69,7 @@ pub struct Delivery {
 pub struct Tried {
     /// The number of the try, from 1.
     pub number: u32,
-    /// When it ended, by the deliverer's clock.
+    /// The time when it ended, by the deliverer's clock.
     pub at: Timestamp,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
@@ -107,7 +107,7 @@ pub struct WebhookReport {
     pub url: String,
     /// The delivery's state.
     pub state: WebhookState,
-    /// When the next try is due, or `None` if none follows.
+    /// The time when the next try is due, or `None` if none follows.
     pub next_at: Option<Timestamp>,
     /// The tries, in order.
     pub tries: Vec<Tried>,

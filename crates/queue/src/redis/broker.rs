@@ -94,7 +94,7 @@ impl Broker for RedisBroker {
         // can't be checked now, the others are reaped nevertheless.
         let agreed = self.partitions.agree().await;
         if let Err(error) = agreed {
-            tracing::debug!(%error, "could not ask how the queue is divided");
+            tracing::debug!(%error, "cannot read the number of partitions");
         }
         let asked = self.partitions.all().await?.iter().map(|partition| partition.reap(reaper));
         let mut sum = Reaped::default();

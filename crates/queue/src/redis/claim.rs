@@ -17,7 +17,7 @@ use crate::{BrokerError, Claimant, Claimed, Lease, Release};
 /// The result of one round over the partitions.
 enum Round {
     Took(Vec<Claimed>),
-    /// Where to wait, and the error of a partition that did not answer.
+    /// The places to wait at, and the error of a partition that did not answer.
     Nothing(Vec<(usize, Vacant)>, Option<BrokerError>),
 }
 

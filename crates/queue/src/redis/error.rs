@@ -91,7 +91,10 @@ pub(crate) fn moving(server: &str) -> BrokerError {
 
 /// Returns the error for nodes of a Cluster that redirect in a circle.
 pub(crate) fn astray(server: &str) -> BrokerError {
-    unavailable(server, "the Cluster does not agree on who has this part of the queue")
+    unavailable(
+        server,
+        "the nodes of the Cluster do not agree on the owner of this part of the queue",
+    )
 }
 
 /// Returns the error for a redirection to an invalid address.

@@ -122,7 +122,9 @@ pub(super) fn answer_all(
 ) -> Result<(), BrokerError> {
     let answers = answers.and_then(|answers| {
         let (given, asked) = (answers.len(), senders.len());
-        let wrong = || BrokerError::Corrupt(format!("a script answered {given} of {asked}"));
+        let wrong = || {
+            BrokerError::Corrupt(format!("a script returned {given} replies to {asked} operations"))
+        };
         (given == asked).then_some(answers).ok_or_else(wrong)
     });
     match answers {

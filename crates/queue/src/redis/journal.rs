@@ -35,7 +35,7 @@ impl Partition {
                 Ok(end) => due.push(Unlogged { end, perhaps_written }),
                 // Another version may be able to read it; if none can, it expires with its outcome.
                 Err(error) => {
-                    tracing::warn!(%error, task_id = %id, "an ended task can't be logged")
+                    tracing::warn!(%error, task_id = %id, "cannot write the log line of an ended task")
                 }
             }
         }

@@ -40,7 +40,7 @@ pub(crate) struct Link {
 struct Asked {
     server: Arc<Server>,
     at: Instant,
-    /// Whether it replied that the slot is being moved to another node.
+    /// `true` if it replied that the slot is being moved to another node.
     moving: bool,
 }
 

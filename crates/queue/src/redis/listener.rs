@@ -76,7 +76,7 @@ async fn listen(servers: Arc<Servers>, channels: Channels, hub: Arc<Hub>) {
     let mut server = servers.seed(0);
     loop {
         if let Err(error) = listen_once(&server, &channels, &hub, &mut backoff).await {
-            tracing::debug!(%error, server = server.name(), "the line for wake-ups is cut");
+            tracing::debug!(%error, server = server.name(), "the connection for wake-ups was lost");
         }
         server = servers.after(&server);
         tokio::time::sleep(backoff.next()).await;
@@ -120,7 +120,7 @@ fn pass_on(message: &Msg, cancel: &[String], hub: &Hub) {
         match id.parse::<TaskId>() {
             Ok(id) if cancels => hub.cancel(id),
             Ok(id) => hub.wake(id),
-            Err(_) => tracing::debug!("a foreign message on the line for wake-ups"),
+            Err(_) => tracing::debug!("ignored a message that is not a wake-up"),
         }
     }
 }

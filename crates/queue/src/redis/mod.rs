@@ -87,7 +87,7 @@ pub struct RedisOptions {
     /// The number of partitions of the queue, the same in all processes: 1 to [`MAX_PARTITIONS`]. On
     /// a Cluster each is on one node, so more than one spread the load.
     pub partitions: u32,
-    /// Whether a server that evicts keys when its memory is full may be used.
+    /// `true` if a server that evicts keys when its memory is full may be used.
     pub allow_eviction: bool,
 }
 

@@ -23,7 +23,7 @@ const LAYOUT: u32 = 4;
 /// All partitions of a queue.
 pub(super) struct Partitions {
     list: Vec<Arc<Partition>>,
-    /// Whether Redis was found to have the same number of partitions and the same layout.
+    /// `true` if Redis was found to have the same number of partitions and the same layout.
     agreed: AtomicBool,
     /// The number of tasks claimed through this broker, which determines the next partition's turn.
     turn: AtomicUsize,
@@ -160,7 +160,7 @@ impl Partitions {
                 return Ok(Uuid::from_bytes(bytes).into());
             }
         }
-        Err(BrokerError::Corrupt(format!("no id like {id} is of partition {place}")))
+        Err(BrokerError::Corrupt(format!("no id similar to {id} belongs to partition {place}")))
     }
 }
 
@@ -185,7 +185,7 @@ pub(super) fn some<T>(
     }
     match failure {
         Some(error) if given.is_empty() => return Err(error),
-        Some(error) => tracing::debug!(%error, "{what}: a partition gave no answer"),
+        Some(error) => tracing::debug!(%error, "{what}: a partition did not answer"),
         None => {}
     }
     Ok(given)

@@ -7,7 +7,7 @@ use protocol::{ErrorType, TaskError, TaskId};
 use super::partition::Partition;
 use super::reply::Reply;
 use super::scripts::millis;
-use crate::stored::{self, Ending, LEASE_RAN_OUT};
+use crate::stored::{self, Ending, LEASE_EXPIRED};
 use crate::{BrokerError, CancelReply, Claimant, Reaped, retry};
 
 /// The maximum number of leases per call of `reap.lua`; if more have expired, it runs again.
@@ -34,14 +34,14 @@ impl Partition {
 
     pub(super) async fn reap(self: &Arc<Self>, reaper: &Claimant) -> Result<Reaped, BrokerError> {
         let (cancelled, expired) = (Ending::cancelled()?, Ending::expired()?);
-        let error = stored::json(&TaskError::new(ErrorType::WorkerLost, LEASE_RAN_OUT))?;
+        let error = stored::json(&TaskError::new(ErrorType::WorkerLost, LEASE_EXPIRED))?;
         let mut reaped = Reaped::default();
         loop {
             let mut call = self.scripts.reap.prepare_invoke();
             call.key(self.keys.base()).key(self.keys.leases()).key(self.keys.reaper());
             call.arg(reaper.worker.to_string()).arg(millis(reaper.lease)).arg(REAP_BATCH);
             call.arg(&cancelled.outcome).arg(&expired.outcome);
-            call.arg(stored::json_text(LEASE_RAN_OUT)).arg(&error);
+            call.arg(stored::json_text(LEASE_EXPIRED)).arg(&error);
             for lost in 1..=LONGEST_REST_AFTER {
                 call.arg(millis(retry::after_loss(lost)));
             }

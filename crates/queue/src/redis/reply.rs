@@ -119,7 +119,7 @@ impl Reply {
         // TTL, attempts, lane, tenant and model; see `submit.rs`.
         let fields: Vec<&str> = about.splitn(5, ':').collect();
         let [_, _, lane, tenant, model] = fields[..] else {
-            return Err(self.corrupt(format_args!("'{about}' is about no task")));
+            return Err(self.corrupt(format_args!("'{about}' is not a task id")));
         };
         Ok(StoredSnapshot {
             summary: StoredSummary {
@@ -164,7 +164,7 @@ pub(crate) fn token(attempt: Attempt, chunk: &Chunk) -> Result<String, RecordErr
 
 /// Parses an event as `events.lua` returns it.
 pub(crate) fn event(seq: EventSeq, text: &str) -> Result<Event, BrokerError> {
-    let foreign = || BrokerError::Corrupt(format!("event {seq} is not one of ours"));
+    let foreign = || BrokerError::Corrupt(format!("event {seq} has an unknown format"));
     let (at, body) = text.split_once(' ').ok_or_else(foreign)?;
     let at = Timestamp::from_millis(at.parse().map_err(|_| foreign())?);
     let in_short = |short: &str| {

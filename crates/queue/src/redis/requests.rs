@@ -44,7 +44,7 @@ pub(super) enum Try {
 /// The place to wait for a task after a claim that found none.
 pub(super) struct Vacant {
     pub(super) queues: Vec<String>,
-    /// When the next delayed task is due.
+    /// The time until the next delayed task is due.
     pub(super) next_due: Option<Duration>,
     /// The id of each queue's latest entry, removed or not.
     pub(super) last_ids: Vec<String>,

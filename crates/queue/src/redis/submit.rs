@@ -213,7 +213,7 @@ pub(super) fn standing(reply: &mut Reply, of: &Partition) -> Result<Standing, Br
     let lane = reply.text()?;
     let lane = Lane::ALL.into_iter().find(|known| known.as_str() == lane);
     Ok(Standing {
-        lane: lane.ok_or_else(|| BrokerError::Corrupt("a task in an unknown lane".into()))?,
+        lane: lane.ok_or_else(|| BrokerError::Corrupt("a task has an unknown lane".into()))?,
         in_stream: reply.text()? == "1",
         stream_ahead: of.of_all(reply.count()?),
         backlog_ahead: of.of_all(reply.count()?),

@@ -24,7 +24,7 @@ pub(super) struct Vetting {
     script: Script,
     bases: Vec<String>,
     channels: Vec<String>,
-    /// Whether the server must be a node of a Cluster.
+    /// `true` if the server must be a node of a Cluster.
     clustered: bool,
     /// `REDIS_ALLOW_EVICTION`.
     allow_eviction: bool,

@@ -109,7 +109,7 @@ impl Partition {
             match stored.read() {
                 Ok(delivery) => due.push(delivery),
                 Err(error) => {
-                    tracing::warn!(task_id = %stored.task_id, %error, "an unreadable webhook");
+                    tracing::warn!(task_id = %stored.task_id, %error, "cannot read the stored record of a webhook");
                     let tried = Tried {
                         number: stored.number,
                         at: Timestamp::now(),

@@ -184,7 +184,7 @@ impl Broker for SqliteBroker {
             let (now, steady) = (Timestamp::now(), clock.now());
             let behind = steps.lock().unwrap_or_else(PoisonError::into_inner).back(now, steady);
             if let Some(behind) = behind {
-                tracing::warn!("the machine's clock went back by {behind:?}");
+                tracing::warn!("the machine's clock was set back by {behind:?}");
                 reap::clock_went_back(tx, behind, now)?;
             }
             let expired = reap::keep_time(tx, now)?;

@@ -87,8 +87,9 @@ fn take(
     until: Timestamp,
 ) -> Result<Holding, BrokerError> {
     let task_id = task_id(id);
-    let course = find(tx, task_id, now)?
-        .ok_or_else(|| BrokerError::Corrupt(format!("the queued task {task_id} is not there")))?;
+    let course = find(tx, task_id, now)?.ok_or_else(|| {
+        BrokerError::Corrupt(format!("the record of queued task {task_id} is missing"))
+    })?;
     let lease = Lease { task_id, worker: claimant.worker, attempt: course.next_attempt() };
     tx.sql
         .prepare_cached(

@@ -116,7 +116,9 @@ impl<T: Stored> FromSql for Name<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let name = value.as_str()?;
         let found = T::ALL.iter().copied().find(|state| state.name() == name);
-        found.map(Self).ok_or_else(|| FromSqlError::Other(format!("'{name}' is no state").into()))
+        found
+            .map(Self)
+            .ok_or_else(|| FromSqlError::Other(format!("'{name}' is not a state").into()))
     }
 }
 

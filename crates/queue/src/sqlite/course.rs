@@ -29,7 +29,7 @@ pub(super) struct Course {
     pub(super) lost: u32,
     pub(super) reaping: bool,
     pub(super) max_attempts: u32,
-    /// Whether the holder of the latest delivery recorded the outcome.
+    /// `true` if the holder of the latest delivery recorded the outcome.
     pub(super) by_holder: bool,
     pub(super) released: String,
     pub(super) cancel: bool,
@@ -54,7 +54,7 @@ impl Course {
 
     /// Returns the holder of the latest delivery.
     pub(super) fn holder(&self) -> Result<WorkerId, BrokerError> {
-        self.worker.ok_or_else(|| BrokerError::Corrupt(format!("task {} has no holder", self.id)))
+        self.worker.ok_or_else(|| BrokerError::Corrupt(format!("task {} is not leased", self.id)))
     }
 
     /// Returns the number of the next attempt.

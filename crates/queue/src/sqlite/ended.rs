@@ -61,7 +61,7 @@ pub(super) fn unlogged(
             }
             // An unreadable record can't be logged.
             Err(BrokerError::Record(error)) => {
-                tracing::warn!(task_id = %id, %error, "ended unlogged");
+                tracing::warn!(task_id = %id, %error, "cannot write the log line of an ended task");
                 None
             }
             Err(other) => return Err(other),

@@ -240,7 +240,7 @@ pub(super) fn standing(
         _ => (in_stream, waiting),
     };
     Ok(Some(Standing {
-        lane: known.ok_or_else(|| BrokerError::Corrupt(format!("'{lane}' is no lane")))?,
+        lane: known.ok_or_else(|| BrokerError::Corrupt(format!("'{lane}' is not a lane")))?,
         in_stream: course.spot == Some(Spot::Stream),
         stream_ahead: unsigned(stream_ahead),
         backlog_ahead: unsigned(backlog_ahead),

@@ -11,7 +11,7 @@ use super::store::Tx;
 use super::task::{self, By};
 use super::{ended, line};
 use crate::limits::SHORT_LIMIT;
-use crate::stored::{Ending, LEASE_RAN_OUT, requeued_event};
+use crate::stored::{Ending, LEASE_EXPIRED, requeued_event};
 use crate::{BrokerError, Claimant, DEAD_LETTER_TTL, Failure, Lease, Reaped, retry};
 
 /// The maximum number of rows deleted per transaction, so that transactions stay short.
@@ -33,7 +33,7 @@ pub(super) fn reap(
 ) -> Result<Swept, BrokerError> {
     let mut swept = Swept::default();
     for course in run_out(tx, now, steady)? {
-        match reclaim(tx, &course, now, LEASE_RAN_OUT)? {
+        match reclaim(tx, &course, now, LEASE_EXPIRED)? {
             Fate::Requeued => swept.reaped.requeued.push(course.id),
             Fate::Cancelled => swept.reaped.cancelled.push(course.id),
             Fate::Exhausted => {

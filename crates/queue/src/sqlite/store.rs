@@ -149,7 +149,7 @@ fn serve(mut opened: Opened, inbox: &Receiver<Job>, hub: &Hub, queued: &watch::S
             log_presence(&mut are_present, vanished.as_deref());
             match &committed {
                 Ok(()) => send_hints(group.hints, hub, queued),
-                Err(reason) => tracing::error!(%reason, "the embedded queue could not commit"),
+                Err(reason) => tracing::error!(%reason, "cannot commit to the embedded queue"),
             }
             for (reply, wrote) in group.replies {
                 let lost = vanished.as_deref().filter(|_| wrote);
@@ -163,8 +163,8 @@ fn serve(mut opened: Opened, inbox: &Receiver<Job>, hub: &Hub, queued: &watch::S
 /// Logs when the files disappear, and when they are back.
 fn log_presence(was: &mut bool, vanished: Option<&str>) {
     match vanished {
-        Some(reason) if *was => tracing::error!("{reason}; until then nothing is accepted"),
-        None if !*was => tracing::info!("the embedded queue's files are back"),
+        Some(reason) if *was => tracing::error!("{reason}; until then no task is accepted"),
+        None if !*was => tracing::info!("the files of the embedded queue are back"),
         _ => {}
     }
     *was = vanished.is_none();
@@ -209,7 +209,10 @@ impl Group {
             if keep && !(wrote && self.refuse_writes.is_some()) {
                 self.hints.append(&mut tx.hints);
             } else if transaction.is_autocommit() {
-                return Err(format!("the embedded queue: {} (SQLite gave up)", causes::UNWRITABLE));
+                return Err(format!(
+                    "the embedded queue: {} (SQLite rolled the transaction back)",
+                    causes::UNWRITABLE
+                ));
             } else {
                 transaction.execute_batch("ROLLBACK TO job").map_err(failed)?;
             }

@@ -70,7 +70,7 @@ pub(super) fn submit(
             .execute(params![task.tenant.as_str(), key, body_hash, id])?;
     }
     let course = find(tx, task.id, now)?
-        .ok_or_else(|| BrokerError::Corrupt("a stored task is not there".into()))?;
+        .ok_or_else(|| BrokerError::Corrupt("the record of a stored task is missing".into()))?;
     count(tx, &course.model, 1, 0)?;
     line::count_queued(tx, &course, 1)?;
     match run_at {

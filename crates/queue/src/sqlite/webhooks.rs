@@ -107,7 +107,7 @@ fn take(
             Ok(delivery) => deliveries.push(delivery),
             // Keep it for a build that can read it.
             Err(error) => {
-                tracing::warn!(task_id = %task_id(task), %error, "a webhook can't be delivered")
+                tracing::warn!(task_id = %task_id(task), %error, "cannot read the stored record of a webhook")
             }
         }
     }
@@ -124,7 +124,7 @@ fn hand_out(
          RETURNING tenant, url, number, outcome, metadata, submitted, started, finished",
     )?;
     let mut rows = take.query(params![task, millis(until)])?;
-    let row = rows.next()?.ok_or_else(|| corrupt("a due webhook is not there"))?;
+    let row = rows.next()?.ok_or_else(|| corrupt("the record of a due webhook is missing"))?;
     let (outcome, metadata): (String, String) = (row.get(3)?, row.get(4)?);
     let delivery = Delivery {
         task_id: task_id(task),

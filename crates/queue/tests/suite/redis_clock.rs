@@ -42,7 +42,7 @@ impl Scene {
         task
     }
 
-    /// The living worker renews, and somebody reaps, as often as processes do.
+    /// Renews the living worker's lease and reaps, as often as processes do.
     async fn beat(&self) -> Reaped {
         let renewed = self.broker.renew(&self.living, LEASE).await;
         renewed.expect("the living one keeps its task");

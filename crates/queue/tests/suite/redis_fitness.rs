@@ -1,4 +1,4 @@
-//! A Redis that takes no tasks says so before a submit meets it; and one that evicts is not used.
+//! Tests that a Redis that accepts no tasks is detected before a submit fails, and that one that evicts is not used.
 
 use harness::redis::RedisServer;
 use protocol::{Prompt, Task};
@@ -6,7 +6,7 @@ use queue::{Bound, Bounds, Broker, BrokerError, RedisBroker, RedisOptions, Submi
 
 use crate::support::*;
 
-/// It takes no task and says why, and a submit hears the same; until it is `mended`.
+/// Checks that the broker accepts no task and names the reason, as a submit does, until `mended` was called.
 async fn refuses(broker: &dyn Broker, words: &str, mended: impl FnOnce()) {
     eventually(words, async || broker.accepts().await.is_err()).await;
     let refused = broker.accepts().await.unwrap_err();

@@ -37,7 +37,7 @@ fn full_at(server: &RedisServer, room: usize) {
     server.command(&["CONFIG", "SET", "maxmemory", &limit.to_string()]);
 }
 
-/// What a worker does with a task, whose text Redis may not take before its end.
+/// Runs a task as a worker does. Redis may refuse its text until the task ends.
 async fn work(broker: &dyn Broker, held: &Claimed, outcome: &Outcome) {
     match broker.publish(&held.lease, 0, &["some".into()]).await {
         Ok(_) | Err(BrokerError::Unavailable { .. }) => {}
@@ -60,7 +60,7 @@ async fn full_redis_is_drained_by_workers_and_accepts_submits_again() {
     // A worker that starts only now: its scripts have yet to be loaded.
     let worker_side = redis_broker(&server);
     let worker = claimant(LONG);
-    // What goes back to the queue, is taken back by its owner, or is waited for by nobody.
+    // One task is released, and some are cancelled by their owner.
     let held = claimed(&*worker_side, &worker).await;
     worker_side.release(&held.lease, &Release::Unused).await.unwrap();
     let cancelled: HashSet<TaskId> = accepted.iter().rev().take(10).map(|task| task.id).collect();

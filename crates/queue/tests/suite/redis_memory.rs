@@ -1,4 +1,4 @@
-//! What remains in Redis of ended tasks, and for how long.
+//! Tests how much data of ended tasks stays in Redis, and for how long.
 
 use protocol::{Lane, Task, Timestamp, Webhook};
 use queue::{Claimant, DeadLetterPage, Release, SubmitOptions, Tried, TryResult, Verdict};
@@ -163,12 +163,12 @@ async fn delivered_webhook_expires_after_a_day() {
     assert!(!kept, "the text is no longer needed");
 }
 
-/// How many tasks are worked off to see what stays: 10,000 with `QWEN_QUEUE_FULL_MEMORY=1`.
+/// The number of tasks to run before the remaining data is measured: 10,000 with `QWEN_QUEUE_FULL_MEMORY=1`.
 fn many() -> usize {
     if std::env::var_os("QWEN_QUEUE_FULL_MEMORY").is_some() { 10_000 } else { 1_000 }
 }
 
-/// What Redis has allocated.
+/// Returns the bytes that Redis has allocated.
 fn used_memory(server: &RedisServer) -> usize {
     let info = server.command(&["INFO", "memory"]);
     let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
@@ -218,7 +218,7 @@ async fn drained_queue_leaves_little() {
         }
         broker.logged(&[]).await.unwrap();
         let each = (used_memory(&server) - before) / many();
-        // What was told as it came is in its events once more.
+        // Published text is stored in the events too.
         let texts = if chunks > 0 { 2 * text.len() } else { text.len() };
         println!("{what}: {each} bytes of a task stay, {} beside its text", each - texts);
         assert!(each - texts <= MOST, "{what}: {each} bytes a task");

@@ -41,7 +41,7 @@ fn acl_rule_lists_exactly_the_commands_used() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/redis");
     let mut used = quoted_after(&source, "lua", &["redis.call('", "redis.pcall('"]);
     used.extend(quoted_after(&source, "rs", &["cmd(\""]));
-    // The redis crate says these.
+    // The redis crate sends these.
     used.extend(["script|load", "evalsha", "subscribe", "ping"].map(str::to_owned));
     assert!(used.remove("asking"), "a Cluster's alone");
     assert_eq!(commands(), used);
@@ -67,7 +67,7 @@ fn rights_check_covers_every_kind_of_key() {
     assert_eq!(tried, known);
 }
 
-/// What a broker of that user says is in its way.
+/// Returns the obstacles that a broker of that user reports.
 async fn obstacle(url: &str) -> String {
     let broker = RedisBroker::connect(RedisOptions::new(url)).unwrap();
     let found = broker.vet().await.unwrap();
@@ -180,7 +180,7 @@ async fn tasks_proceed_without_the_right_to_publish() {
     let options = RedisOptions { connections: 1, ..RedisOptions::new(server.user("mute", &[])) };
     let broker = &RedisBroker::connect(options).unwrap();
     let before = submitted(broker).await;
-    // Taken away from connections that are there: nobody checks that any more.
+    // The right is revoked after the connections were checked.
     server.user("mute", &["-+publish"]);
     let held = claimed(broker, &claimant(LONG)).await;
     broker.publish(&held.lease, 0, &["x".into()]).await.unwrap();

@@ -75,7 +75,7 @@ async fn child_process_with_a_stepped_clock() {
         broker.finish(&again.lease, &completed("x")).await.unwrap();
     }
 
-    // What is timed by the machine's clock goes back with it.
+    // Times by the machine's clock are moved back with it.
     let rests = submitted(&broker).await;
     let held = claimed(&broker, &claimant(LONG)).await;
     broker.release(&held.lease, &resting(Duration::from_secs(50))).await.unwrap();

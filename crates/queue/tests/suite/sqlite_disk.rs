@@ -1,4 +1,4 @@
-//! The embedded queue's disk is full, or its files are gone: it says so, accepts nothing, and recovers.
+//! Tests an embedded queue whose disk is full or whose files are missing: it reports that, accepts no task, and recovers.
 
 use std::fs;
 use std::path::Path;
@@ -134,7 +134,7 @@ async fn works_again(broker: &SqliteBroker, accepted: &mut Vec<Task>) {
     }
 }
 
-/// Where the system lets a test mount a disk of its own.
+/// Runs only where the system allows a test to mount a disk of its own.
 #[test]
 fn submits_fail_on_a_full_disk_and_recover() {
     let mount = "mount -t tmpfs -o size=3m none /mnt";
@@ -157,7 +157,7 @@ async fn child_process_on_a_full_disk() {
     let data = Path::new("/mnt/data");
     let broker = SqliteBroker::open(data).unwrap();
     let mut accepted = vec![submitted(&broker).await];
-    // Filled by somebody else.
+    // Another program fills the disk.
     let ballast = Path::new("/mnt/ballast");
     let mut bytes = 3 << 20;
     while bytes > 4_096 {

@@ -113,7 +113,7 @@ async fn a_file_of_schema_2_is_brought_up_to_date() {
 #[tokio::test]
 async fn a_file_of_schema_3_is_brought_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
-    // What stays of a task beside its columns: both, neither, one that has quotes.
+    // The data of a task that is not in columns: both fields, neither, one that has quotes.
     let plain = Task { user_id: None, metadata: Default::default(), ..task() };
     let both = Task { user_id: Some("user \"7\" 🦀".into()), ..task() };
     let (noted, waiting) = (task(), Task { user_id: Some("u".into()), ..task() });

@@ -34,7 +34,7 @@ pub(super) fn written(dir: &Path, ids: &HashSet<TaskId>, since: OffsetDateTime) 
         {
             tracing::warn!(
                 target: "service.logs",
-                "can't look for lines in llm_requests.{day}.log, and may write some twice: {error}"
+                "cannot search llm_requests.{day}.log, so some lines may be written twice: {error}"
             );
         }
         let Some(before) = day.previous_day() else { break };

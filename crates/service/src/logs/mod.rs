@@ -108,7 +108,7 @@ impl std::fmt::Debug for LogControl {
 pub enum LogsError {
     /// The folder cannot be created or written to.
     #[error(
-        "the log folder {} can't be used: {source}: make it writable or set LOG_DIR to another",
+        "the log folder {} can't be used: {source}; make it writable, or set LOG_DIR to another folder",
         .dir.display()
     )]
     Folder {

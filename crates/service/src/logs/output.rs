@@ -102,7 +102,7 @@ impl Output {
                 if !self.is_detached {
                     tracing::error!(
                         target: "service.logs",
-                        "{name}.log can't be opened again: {error}: its lines still go to the file that was \
+                        "{name}.log can't be reopened: {error}; new lines are still written to the file that was \
                          moved; make LOG_DIR writable for this process"
                     );
                 }
@@ -116,8 +116,8 @@ impl Output {
             self.counts.set_failing(self.which, true);
             tracing::error!(
                 target: "service.logs",
-                "{}.log can't be written: {error}: its lines wait in memory while there is room, and are \
-                 counted as lost beyond; make room in LOG_DIR",
+                "{}.log can't be written: {error}; lines are buffered in memory, and dropped when the buffer is \
+                 full; free space in LOG_DIR",
                 self.file.name()
             );
             self.trouble = Some(FailurePeriod { began: Instant::now(), waited: 0 });
@@ -131,7 +131,7 @@ impl Output {
             let lost = self.take_unreported_lost();
             tracing::warn!(
                 target: "service.logs",
-                "{}.log can be written again after {seconds:.1} s: {waited} lines had to wait, {lost} were lost",
+                "{}.log can be written again after {seconds:.1} s: {waited} lines were delayed, {lost} were lost",
                 self.file.name()
             );
         }
@@ -143,7 +143,7 @@ impl Output {
         if lost > 0 {
             tracing::error!(
                 target: "service.logs",
-                "{lost} lines of {}.log were lost: they could not be written, or not as fast as they came",
+                "{lost} lines of {}.log were lost: the file could not be written, or not as fast as lines arrived",
                 self.file.name()
             );
         }

@@ -131,7 +131,7 @@ impl TaskLog {
         if since.elapsed() >= LINE_SPAN / 2 {
             // Another process may be about to write it. Whoever gets it from the journal searches
             // for it first.
-            tracing::debug!(target: "service.logs", %task_id, "late: its line is left to the journal");
+            tracing::debug!(target: "service.logs", %task_id, "this process was suspended: the log line is left to the journal");
             return;
         }
         let receipt = self.write(task_id, outcome, metrics);

@@ -66,7 +66,7 @@ fn entry(rest: &mut Rest<'_>) -> Result<Option<Entry>, (Option<String>, String)>
     }
     let line = rest.line;
     let Some((left, _)) = rest.this_line().split_once('=') else {
-        let what = "this is not NAME=value: write it so, or begin the line with #";
+        let what = "this line is not NAME=value: correct it, or begin it with # for a comment";
         return Err((None, what.to_owned()));
     };
     let (left, length) = (left.trim_end(), left.len() + 1);
@@ -77,7 +77,7 @@ fn entry(rest: &mut Rest<'_>) -> Result<Option<Entry>, (Option<String>, String)>
     .to_owned();
     // The text before the = may be a secret, so it is not shown.
     if name.is_empty() || name.contains(char::is_whitespace) {
-        let what = "what stands before the = is no name: write NAME=value";
+        let what = "the text before the = is not a name: write NAME=value";
         return Err((None, what.to_owned()));
     }
     rest.text = &rest.text[length..];
@@ -122,7 +122,7 @@ fn quoted(rest: &mut Rest<'_>, quote: char) -> Result<String, String> {
                 Some(same @ ('\\' | '"' | '\'' | '$')) => same,
                 _ => {
                     return Err(
-                        "a \\ in double quotes begins an escape, and this is none: write \\\\ for \
+                        "a \\ in double quotes begins an escape, but this escape is unknown: write \\\\ for \
                          a backslash, or use single quotes"
                             .to_owned(),
                     );
@@ -136,7 +136,7 @@ fn quoted(rest: &mut Rest<'_>, quote: char) -> Result<String, String> {
     rest.skip_blanks();
     if !rest.this_line().is_empty() && !rest.text.starts_with('#') {
         return Err(format!(
-            "something follows the {quote} that closes the value (in line {}): only a comment may; \
+            "text follows the {quote} that closes the value (in line {}), but only a comment may; \
              put the whole value into quotes of the other kind",
             rest.line
         ));

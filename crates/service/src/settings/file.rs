@@ -73,7 +73,9 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, String> {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if path.is_dir() => {
-            return Err(format!("{shown} is a folder, not a file: remove it ({error})"));
+            return Err(format!(
+                "{shown} is a folder, but a file is expected ({error}): remove it"
+            ));
         }
         Err(error) => {
             return Err(format!(

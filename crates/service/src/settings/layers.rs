@@ -143,7 +143,7 @@ fn text(key: &Key, value: &Written) -> Result<String, String> {
         Written::One(text) => text.trim().to_owned(),
         Written::Several(_) if !key.list => {
             return Err(
-                "is a list, but takes a single value: write one; if the value begins with [, \
+                "is a list, but only a single value is allowed; if the value begins with [, \
                         put it into quotes"
                     .to_owned(),
             );
@@ -153,7 +153,7 @@ fn text(key: &Key, value: &Written) -> Result<String, String> {
             let items: Vec<_> = items.collect();
             if let Some(at) = items.iter().position(|item| item.contains(',')) {
                 return Err(format!(
-                    "has a comma in item {}, and commas separate items: write one item for each",
+                    "has a comma in item {}, but commas separate items: write each as an item of its own",
                     at + 1
                 ));
             }
@@ -162,8 +162,8 @@ fn text(key: &Key, value: &Written) -> Result<String, String> {
     };
     if text.contains(char::is_control) {
         return Err(
-            "has a line break or another control character: write it on one line; if a quote \
-                    is missing before, close it"
+            "has a line break or another control character: write it on one line, and check \
+                    that every quote before it is closed"
                 .to_owned(),
         );
     }
@@ -215,7 +215,7 @@ fn yaml_layer(path: &Path, problems: &mut Vec<String>) -> Layer {
         Ok(Some(text)) => text,
         Ok(None) => {
             problems.push(format!(
-                "the settings file {} does not exist: create it, or name another by --config or {FILE_VARIABLE}",
+                "the settings file {} does not exist: create it, or set another with --config or {FILE_VARIABLE}",
                 path.display()
             ));
             return layer;

@@ -178,7 +178,7 @@ impl<'a> Parser<'a> {
                 Some(known) => self.note(
                     "MODEL_NAME",
                     format_args!(
-                        ": clients would know both {known} and {name} as {id}: rename a file"
+                        ": both {known} and {name} would have the public name {id}: rename a file"
                     ),
                 ),
             }
@@ -195,7 +195,7 @@ impl<'a> Parser<'a> {
         if let Some(problem) = unusable(key) {
             self.note("ADMIN_API_KEY", format_args!(": the key {problem}"));
         } else if api_keys.iter().any(|client| client.reveal() == key) {
-            let what = " is one of API_KEYS: whoever has that key could operate; use another";
+            let what = " is one of API_KEYS, whose owner could then use /admin: choose another key";
             self.note("ADMIN_API_KEY", what);
         }
         Some(Secret::new(key))
@@ -217,7 +217,7 @@ impl<'a> Parser<'a> {
                 self.note(
                     "LORA_ADAPTERS",
                     format_args!(
-                        ": {} is the name of a model or of another adapter: choose another",
+                        ": the name {} is already used by a model or by another adapter: choose another",
                         adapter.name
                     ),
                 );
@@ -233,9 +233,15 @@ impl<'a> Parser<'a> {
         let rest = schemes.iter().find_map(|scheme| given.strip_prefix(scheme));
         if rest.is_none_or(str::is_empty) {
             // The rest may contain a password, so only the scheme is shown.
-            let scheme = given.split_once("://").map_or("no scheme", |(scheme, _)| scheme);
-            let (scheme, allowed) = (scheme.escape_debug(), schemes.join("… or "));
-            self.note(name, format_args!(" has {scheme}, allowed is {allowed}…"));
+            let scheme = given.split_once("://").map_or_else(
+                || "no scheme".to_owned(),
+                |(scheme, _)| format!("the scheme {}", scheme.escape_debug()),
+            );
+            let allowed = schemes.join(" or ");
+            self.note(
+                name,
+                format_args!(" has {scheme}, but must begin with {allowed} and have a host"),
+            );
         }
         given
     }
@@ -245,7 +251,7 @@ impl<'a> Parser<'a> {
         let token = self.get("HF_TOKEN")?;
         if !is_printable(token) {
             let what =
-                ": the token has a character that no token has: copy it again, without blanks";
+                ": the token has a character that is not allowed: copy it again, without blanks";
             self.note("HF_TOKEN", what);
         }
         Some(Secret::new(token))
@@ -268,7 +274,7 @@ impl<'a> Parser<'a> {
                 self.note(
                     "REDIS_HOST",
                     format_args!(
-                        ": '{}' is no host name: put addresses with more parts into REDIS_URL",
+                        ": '{}' is not a host name: use REDIS_URL for a complete address",
                         host.escape_debug()
                     ),
                 );
@@ -297,10 +303,12 @@ impl<'a> Parser<'a> {
 fn unusable(key: &str) -> Option<String> {
     if key.len() < MIN_KEY_LENGTH {
         let length = key.len();
-        return Some(format!("has {length} characters, at least {MIN_KEY_LENGTH} are needed"));
+        return Some(format!(
+            "has {length} characters, but at least {MIN_KEY_LENGTH} are required"
+        ));
     }
     (!is_printable(key)).then(|| {
-        "has a character that can't stand in an HTTP header: use printable ASCII without spaces"
+        "has a character that is not allowed in an HTTP header: use printable ASCII without spaces"
             .to_owned()
     })
 }

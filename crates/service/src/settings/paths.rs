@@ -18,21 +18,21 @@ fn expand_from(path: &Path, home: Option<&Path>) -> Result<PathBuf, String> {
     if first == "~" {
         let home = home.filter(|home| !home.as_os_str().is_empty());
         let home =
-            home.ok_or("~ can't be replaced, since HOME is not set: write the whole path")?;
+            home.ok_or("~ can't be expanded, because HOME is not set: write the whole path")?;
         return Ok(path.strip_prefix("~").map_or_else(|_| home.to_owned(), |rest| home.join(rest)));
     }
     if first.starts_with('~') {
         return Err(
-            "only ~/ is replaced (by your home folder), not another user's: write the whole \
-                    path, or begin it with ./ if it is meant so"
+            "~/ expands to your home folder, but another user's is not supported: write the whole \
+                    path, or begin it with ./ if the name begins with ~"
                 .to_owned(),
         );
     }
     let begins = |next: char| next.is_ascii_alphabetic() || next == '_' || next == '{';
     if first.strip_prefix('$').is_some_and(|rest| rest.starts_with(begins)) {
         return Err(
-            "variables are not expanded: write the whole path, ~/ for your home folder, or begin \
-                    it with ./ if it is meant so"
+            "variables are not expanded: write the whole path, or ~/ for your home folder, or begin \
+                    it with ./ if the name begins with $"
                 .to_owned(),
         );
     }

@@ -7,7 +7,10 @@ const SCHEMES: [&str; 4] = ["redis", "rediss", "redis+unix", "unix"];
 /// Returns the problem with a URL, or `None` if it is valid.
 pub(super) fn problem(url: &str) -> Option<String> {
     let Some((scheme, rest)) = url.split_once("://") else {
-        return Some("has no scheme: it is redis://, rediss://, redis+unix:// or unix://, and then the address".to_owned());
+        return Some(
+            "has no scheme: it must begin with redis://, rediss://, redis+unix:// or unix://"
+                .to_owned(),
+        );
     };
     if !SCHEMES.contains(&scheme) {
         return Some(format!(
@@ -16,7 +19,9 @@ pub(super) fn problem(url: &str) -> Option<String> {
         ));
     }
     if scheme.ends_with("unix") {
-        return rest.is_empty().then(|| "names no socket: write unix:///path/to/socket".to_owned());
+        return rest
+            .is_empty()
+            .then(|| "has no socket path: write unix:///path/to/socket".to_owned());
     }
     let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let cut_by = behind.chars().next();
@@ -39,7 +44,8 @@ pub(super) fn problem(url: &str) -> Option<String> {
     let address = authority.rsplit_once('@').map_or(authority, |(_, address)| address);
     if address.contains(['$', '{', '}']) {
         return Some(
-            "names its host by a variable, and variables are not expanded: write it out".to_owned(),
+            "has a variable as its host, but variables are not expanded: write the host name"
+                .to_owned(),
         );
     }
     let (host, port) = match address.rsplit_once(':') {
@@ -47,11 +53,11 @@ pub(super) fn problem(url: &str) -> Option<String> {
         _ => (address, ""),
     };
     if !(port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0)) {
-        let what = "has no number from 1 to 65535 as its port; if what stands there is a password, an @ and \
-                    the host are missing behind it (a # after a blank begins a comment in a file)";
+        let what = "has no number from 1 to 65535 as its port; if a password is there, an @ and the host are \
+                    missing after it (a # after a blank begins a comment in a file)";
         return Some(what.to_owned());
     }
-    host.is_empty().then(|| "names no host: write redis://host:port".to_owned())
+    host.is_empty().then(|| "has no host: write redis://host:port".to_owned())
 }
 
 fn in_password(character: char) -> String {
@@ -60,7 +66,9 @@ fn in_password(character: char) -> String {
     let encoded: String = bytes.map(|byte| format!("%{byte:02X}")).collect();
     let shown =
         if character.is_whitespace() { "a blank".to_owned() } else { format!("a {character}") };
-    format!("has {shown} where none may be: in a user or password write {encoded} for it")
+    format!(
+        "has {shown} where it is not allowed: in a user name or password write {encoded} instead"
+    )
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ impl FromStr for Device {
         let (mut gpus, mut cpu) = (Vec::new(), false);
         for name in text.split(',').map(str::trim) {
             match name {
-                _ if cpu => return Err(()), // nothing stands behind the processor
+                _ if cpu => return Err(()), // the CPU comes last
                 "cpu" => cpu = true,
                 _ => {
                     let number = match name.strip_prefix("cuda") {

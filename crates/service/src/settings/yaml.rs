@@ -19,7 +19,7 @@ pub(super) fn entries(text: &str) -> Contents {
     };
     if let Err(error) = reader.document() {
         let what = format!(
-            "this is not valid YAML ({}): mend it; a value with special characters needs quotes",
+            "this is not valid YAML ({}); put values with special characters into quotes",
             error.info()
         );
         let name = reader.reading.take();
@@ -53,7 +53,7 @@ impl Reader<'_> {
                     if documents == 2 {
                         self.refuse(
                             &at,
-                            "a second document begins here: put all settings into one",
+                            "a second document begins here: put all settings into one document",
                         );
                     }
                 }
@@ -61,7 +61,7 @@ impl Reader<'_> {
                 Event::Scalar(text, style, ..) if is_null(&text, style) => {}
                 first => {
                     if documents == 1 {
-                        self.refuse(&at, "the file holds no lines of the form `name: value`");
+                        self.refuse(&at, "the file has no lines of the form `name: value`");
                     }
                     self.skip(first)?;
                 }
@@ -80,7 +80,7 @@ impl Reader<'_> {
                     self.skip(other)?;
                     let (value, _) = self.parser.next_token()?;
                     self.skip(value)?;
-                    self.refuse(&at, "this is no name of a setting: write `name: value`");
+                    self.refuse(&at, "no name of a setting is here: write `name: value`");
                     continue;
                 }
             };
@@ -156,7 +156,7 @@ fn scalar(event: &Event) -> Result<String, String> {
         }
         Event::Alias(_) => {
             Err("a * begins an alias, and aliases are not supported: write the value \
-                                out; a value that begins with * needs quotes"
+                                itself; put a value that begins with * into quotes"
                 .to_owned())
         }
         _ => Err("a single value is expected, or a list of them".to_owned()),
@@ -172,9 +172,11 @@ fn require_string_tag(tag: Option<&Tag>) -> Result<(), String> {
     match tag {
         None => Ok(()),
         Some(tag) if tag.suffix == "str" => Ok(()),
-        Some(_) => Err("a ! begins a tag, and tags are not supported: leave it out; a value that \
-                        begins with ! needs quotes"
-            .to_owned()),
+        Some(_) => {
+            Err("a ! begins a tag, and tags are not supported: remove it; put a value that \
+                        begins with ! into quotes"
+                .to_owned())
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Guard {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receiver(Url);
 
-/// Why a URL can't be a webhook's.
+/// The reason why a URL can't be used for webhooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlRefused {
     /// Longer than [`MAX_URL`], as given or in its normal form.
@@ -40,7 +40,7 @@ pub enum UrlRefused {
     Scheme,
     /// Contains a user name or a password.
     #[error(
-        "must not have a user name or a password; the signature shows the receiver who is calling"
+        "must not have a user name or a password; receivers authenticate webhooks by their signature"
     )]
     Credentials,
     /// The host is an address that is not allowed.
@@ -51,14 +51,14 @@ pub enum UrlRefused {
     NotPublic,
 }
 
-/// Why a receiver can't be reached now.
+/// The reason why a receiver can't be reached now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
     /// The name has no address, or the look-up failed.
     #[error("the receiver's name can't be resolved")]
     NoAddress,
     /// At least one of the name's addresses is not allowed.
-    #[error("the receiver's name leads to an address that is not public")]
+    #[error("the receiver's name resolves to an address that is not public")]
     NotPublic,
 }
 
@@ -67,7 +67,7 @@ impl Guard {
     /// notation.
     ///
     /// # Errors
-    /// When it cannot be a webhook's.
+    /// If it can't be used for webhooks.
     pub fn check(&self, text: &str) -> Result<Receiver, UrlRefused> {
         if text.len() > MAX_URL {
             return Err(UrlRefused::TooLong);
@@ -100,7 +100,7 @@ impl Guard {
     /// them is not allowed, returns an error and none of them.
     ///
     /// # Errors
-    /// When there is no address, or one of them is not allowed.
+    /// If there is no address, or one of them is not allowed.
     pub async fn addresses(&self, receiver: &Receiver) -> Result<Vec<SocketAddr>, LookupError> {
         let port = receiver.0.port_or_known_default().ok_or(LookupError::NoAddress)?;
         let addresses: Vec<SocketAddr> = match receiver.0.host() {

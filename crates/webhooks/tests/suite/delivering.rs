@@ -80,7 +80,7 @@ async fn a_delivery_taken_but_not_sent_costs_no_try() {
     let (rig, receiver) = (Rig::embedded(), Receiver::start(|_| ReceiverReply::status(500)));
     let id = rig.ended(&receiver.url("/")).await;
     for _ in 0..12 {
-        // Stands for deliverers that die, or in which the delivery waits too long.
+        // Takes the delivery without sending it, as a deliverer that dies or in which it waits too long.
         let taken = rig.broker.due_webhooks(Duration::from_millis(20), 1).await.unwrap();
         assert_eq!(taken.len(), 1);
         tokio::time::sleep(Duration::from_millis(30)).await;

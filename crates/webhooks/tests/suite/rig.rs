@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use webhooks::{Deliverer, Guard, Schedule, Secret, Secrets, Sender};
 
 pub(crate) const KEY: &str = "a-key-of-the-tests";
-/// How long a try may take at most.
+/// The time limit of a try.
 pub(crate) const LIMIT: Duration = Duration::from_secs(1);
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 

@@ -52,7 +52,7 @@ impl Contender for Gateway {
         let mut reply = request.header("X-API-Key", &self.key).send_json(&body)?;
         let accepted: Value = reply.body_mut().read_json()?;
         let task_id =
-            accepted["task_id"].as_str().context("the gateway's answer has no task_id")?;
+            accepted["task_id"].as_str().context("the gateway's response has no task_id")?;
         let request = self.agent.get(format!("{}/events/{task_id}", self.url));
         let reply = request.header("X-API-Key", &self.key).call()?;
         for event in Events::new(reply.into_body().into_reader()) {

@@ -39,11 +39,11 @@ use serde::Serialize;
 /// The benchmarks.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
-    /// Measure how fast a model reads prompts and writes answers.
+    /// Measure the rates of prefill and decode of a model.
     Engine(Box<engine::EngineBench>),
-    /// Measure how much of the engine's rate remains behind gateway, Redis and worker.
+    /// Measure the whole system's share of the bare engine's rate.
     System(system::SystemBench),
-    /// Measure how fast tasks pass through gateway, queue and worker.
+    /// Measure the throughput of gateway, queue and worker without an engine.
     Queue(queue::QueueBench),
     /// Send one request to an HTTP server repeatedly, to compare other queues.
     #[command(hide = true)]

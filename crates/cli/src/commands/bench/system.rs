@@ -23,7 +23,7 @@ use crate::table::table;
 /// Maximum time for a worker to load its model.
 const LOADING: Duration = Duration::from_secs(300);
 
-/// Measure how much of the engine's rate remains behind gateway, Redis and worker.
+/// Measure the whole system's share of the bare engine's rate.
 ///
 /// Starts a redis-server, a gateway and a worker as separate processes, and an engine with the
 /// worker's settings in this process. Rounds of the same mixed load alternate between them; clients
@@ -132,16 +132,15 @@ impl Report {
         let shares: Vec<String> = self.shares.iter().map(|share| format!("{share:.3}")).collect();
         let mut text = table(&MIXED_COLUMNS, &rows);
         text += &format!(
-            "\nthe system keeps {:.1} % of the engine's rate (rounds: {})\n",
+            "\nthe system reaches {:.1} % of the engine's rate (rounds: {})\n",
             100.0 * self.share,
             shares.join(", ")
         );
         if let Some((engine, system)) = self.engine_cpu_seconds.zip(self.system_cpu_seconds) {
-            text +=
-                &format!("processor time: {engine:.1} s the engine, {system:.1} s the system\n");
+            text += &format!("CPU time: engine {engine:.1} s, system {system:.1} s\n");
         }
         if let Some((peak, plan)) = self.worker_peak_mib.zip(self.worker_planned_mib) {
-            text += &format!("the worker held {peak} MiB at most, of {plan} MiB planned\n");
+            text += &format!("the worker's peak memory is {peak} MiB, of {plan} MiB planned\n");
         }
         text
     }

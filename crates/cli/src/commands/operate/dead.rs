@@ -19,26 +19,26 @@ use letter::{COLUMNS, Letter};
 
 /// The number of dead letters per request.
 const PAGE: usize = 100;
-/// What to do with them.
+/// Operations on dead letters.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dead {
     /// List them, the latest first.
     List(List),
-    /// Show one: what was asked, and how each attempt failed.
+    /// Show one, with its request and the error of each attempt.
     Show(One),
-    /// Submit one again, or all, as a new task with all its attempts; prints the new task's id.
+    /// Submit one or all again, each as a new task with all its attempts; prints the new ids.
     Replay(Replay),
-    /// Delete one, or all of a model, or all. Their tasks' results stay until they expire.
+    /// Delete one, all of a model, or all. The results of their tasks stay until they expire.
     Purge(PurgeArgs),
 }
 
-/// Which to list.
+/// The arguments of `dead list`.
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Only those of a model.
+    /// Only those of this model.
     #[arg(long)]
     model: Option<String>,
-    /// At most so many.
+    /// At most this many.
     #[arg(short = 'n', long, default_value_t = 50)]
     limit: usize,
     #[command(flatten)]
@@ -54,35 +54,35 @@ pub(crate) struct One {
     shown: Shown,
 }
 
-/// Which to replay.
+/// The arguments of `dead replay`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("which").required(true).args(["task_id", "all"]))]
 pub(crate) struct Replay {
     /// Its task's id.
     task_id: Option<TaskId>,
-    /// All of them, the oldest first.
+    /// Replay all of them, the oldest first.
     #[arg(long)]
     all: bool,
-    /// With --all: only those of a model.
+    /// With --all: only those of this model.
     #[arg(long, requires = "all")]
     model: Option<String>,
     #[command(flatten)]
     shown: Shown,
 }
 
-/// Which to delete.
+/// The arguments of `dead purge`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("which").required(true).args(["task_id", "model", "all"]))]
 pub(crate) struct PurgeArgs {
     /// Its task's id.
     task_id: Option<TaskId>,
-    /// All of a model.
+    /// Delete all of this model.
     #[arg(long)]
     model: Option<String>,
-    /// All.
+    /// Delete all.
     #[arg(long)]
     all: bool,
-    /// Don't ask.
+    /// Don't ask for confirmation.
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
@@ -127,7 +127,7 @@ fn letters(admin: &Admin, model: Option<&str>, limit: usize) -> Result<Vec<Value
         let wanted = PAGE.min(limit - letters.len());
         let mut answer = admin.dead_letters(model, before, wanted)?;
         let Value::Array(page) = answer["dead_letters"].take() else {
-            bail!("the gateway's answer to /admin/dead-letters has no list of them");
+            bail!("the gateway's response to /admin/dead-letters has no list of dead letters");
         };
         letters.extend(page);
         before = answer["next_before"].as_u64();
@@ -190,7 +190,7 @@ fn told(task_id: &str, answer: &Value, json: bool) -> Result<String> {
 fn new_id(answer: &Value) -> Result<String> {
     match answer["task_id"].as_str() {
         Some(id) => Ok(printable(id)),
-        None => bail!("the gateway's answer has no task_id"),
+        None => bail!("the gateway's response has no task_id"),
     }
 }
 

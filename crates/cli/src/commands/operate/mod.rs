@@ -16,10 +16,10 @@ use crate::output::Output;
 use crate::table::table;
 use crate::text::{bytes, count, printable, printable_json};
 
-/// Which gateway, and how to print.
+/// The gateway, and the format of the output.
 #[derive(Debug, Args)]
 pub(crate) struct Shown {
-    /// Print JSON, as the gateway answered it.
+    /// Print the gateway's response as JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub(crate) struct Shown {
 /// A model's queue.
 #[derive(Debug, Args)]
 pub(crate) struct OneModel {
-    /// The model, as `qwen-queue queues` names it.
+    /// The model, as printed by `qwen-queue queues`.
     model: String,
     #[command(flatten)]
     shown: Shown,
@@ -38,7 +38,7 @@ pub(crate) struct OneModel {
 /// A worker.
 #[derive(Debug, Args)]
 pub(crate) struct OneWorker {
-    /// The worker's id as `qwen-queue workers` names it, or its beginning.
+    /// The worker's id as printed by `qwen-queue workers`, or its beginning.
     worker_id: String,
     #[command(flatten)]
     shown: Shown,
@@ -69,7 +69,7 @@ pub(crate) fn set_paused(args: &OneModel, paused: bool, output: &mut Output) -> 
     let model = printable(&args.model);
     let told = if paused {
         format!(
-            "{model} is paused: submits are accepted, what runs goes on, nothing more is started\n"
+            "{model} is paused: submits are accepted, running tasks continue, no task is started\n"
         )
     } else {
         format!("{model} goes on\n")
@@ -85,7 +85,7 @@ pub(crate) fn drain(args: &OneWorker, output: &mut Output) -> Result<()> {
     let answer = admin.drain(&worker.id)?;
     args.shown.print(output, answer, |_| {
         Ok(format!(
-            "worker {} on {} drains: it starts nothing more, ends its {} and stops\n",
+            "worker {} on {} is draining: it claims no more tasks, finishes its {} and stops\n",
             printable(&worker.id),
             printable(&worker.host),
             count(worker.running, "task")
@@ -101,14 +101,14 @@ fn worker_by_id_prefix<'a>(workers: &'a [Worker], given: &str) -> Result<&'a Wor
     match *found {
         [worker] => Ok(worker),
         [] => bail!(
-            "no worker's id begins with '{}': `qwen-queue workers` lists the {} there are",
+            "no worker's id begins with '{}'; `qwen-queue workers` lists all {}",
             printable(&given),
             workers.len()
         ),
         _ => bail!(
-            "'{}' begins the ids of {} workers: {}; give more of it",
-            printable(&given),
+            "the ids of {} workers begin with '{}': {}; use a longer prefix",
             found.len(),
+            printable(&given),
             found.iter().map(|worker| printable(&worker.id)).collect::<Vec<_>>().join(", ")
         ),
     }
@@ -117,7 +117,7 @@ fn worker_by_id_prefix<'a>(workers: &'a [Worker], given: &str) -> Result<&'a Wor
 /// Formats all queues as a table.
 pub(crate) fn queues_table(overview: &Overview) -> String {
     if overview.queues.is_empty() {
-        return "no queue yet: a model has one from its first task on\n".to_owned();
+        return "no queue yet: a model's first task creates its queue\n".to_owned();
     }
     let rows: Vec<_> = overview.queues.iter().map(|queue| rows::queue(queue, None)).collect();
     table(&rows::QUEUE, &rows)
@@ -172,9 +172,11 @@ fn json_text(answer: &Value) -> Result<String> {
 /// If standard input is not a terminal, or the answer is not yes.
 fn confirm(question: &str, output: &mut Output) -> Result<()> {
     if !io::stdin().is_terminal() {
-        bail!("{question} Nobody can be asked here: say --yes");
+        bail!("{question} Standard input is not a terminal: confirm with --yes");
     }
-    output.ask(&format!("{question} [y/N] ")).context("nobody can be asked here: say --yes")?;
+    output
+        .ask(&format!("{question} [y/N] "))
+        .context("the question can't be printed: confirm with --yes")?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).context("standard input can't be read")?;
     if !matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {

@@ -24,7 +24,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, dialog: &Dialog, theme: Theme) {
         Dialog::None => return,
         Dialog::Help => (" help, any key closes it ", HELP.to_owned(), 52, 13),
         Dialog::Confirm(order) => {
-            (" sure? ", format!("{}\n\ny yes   n no", order.question()), 64, 7)
+            (" confirm ", format!("{}\n\ny yes   n no", order.question()), 64, 7)
         }
     };
     let area = centred(frame.area(), width, height);

@@ -1,4 +1,4 @@
-//! Which claim gets which task, and when.
+//! Tests which task a claim returns, and when.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Log lines that are owed.
+//! Tests pending log lines.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is kept of a task that has ended, and what is still known of it when its outcome has expired.
+//! Tests which data of an ended task is kept, and which after its outcome has expired.
 
 use std::time::Duration;
 

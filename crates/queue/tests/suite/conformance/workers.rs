@@ -14,7 +14,7 @@ async fn reports_are_listed_until_their_ttl(on: Fixture) {
     let now = broker.overview().await.unwrap().at;
     let mut listed = broker.workers().await.unwrap();
     listed.sort_by_key(|worker| worker.id != steady.id);
-    // When they reported is by the queue's clock, whatever theirs say.
+    // The time of a report is by the queue's clock, whatever the worker's clock is.
     for (listed, sent) in listed.iter_mut().zip([&steady, &silent]) {
         let heard = listed.reported_at.unwrap();
         assert!(heard <= now && now.seconds_since(heard) < 5.0, "{heard:?}, {now:?}");

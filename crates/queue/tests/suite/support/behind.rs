@@ -1,4 +1,4 @@
-//! What tests see and change in a store behind the broker's back.
+//! Reads and changes a store directly, without the broker.
 
 use std::time::Duration;
 
@@ -145,14 +145,14 @@ impl Fixture {
         }
     }
 
-    /// What the keys of each partition begin with.
+    /// Returns the prefix of the keys of each partition.
     fn bases(&self) -> Vec<String> {
         let partitions =
             if let Store::Cluster(_, partitions) = &self.store { *partitions } else { 1 };
         (0..partitions).map(|number| format!("qq:{{{number}}}:")).collect()
     }
 
-    /// Where a task is, which must be there.
+    /// Returns the key of a task, which must exist.
     fn task_key(&self, id: TaskId) -> String {
         let mut keys = self.bases().into_iter().map(|base| format!("{base}task:{id}"));
         match &self.store {
@@ -168,7 +168,7 @@ impl Fixture {
         plain_connection(server).await
     }
 
-    /// What Redis answers to a command, as `redis-cli` prints it.
+    /// Returns the reply of Redis to a command, as `redis-cli` prints it.
     fn cli(&self, command: &[&str]) -> String {
         match &self.store {
             Store::Redis(server, _) => server.command(command),

@@ -31,13 +31,13 @@ use crate::output::{Output, note};
 /// Tokens per KV page.
 const PAGE: usize = engine::kv::PAGE_TOKENS;
 
-/// Measure how fast a model reads prompts and writes answers.
+/// Measure the rates of prefill and decode of a model.
 ///
-/// Each figure is the median of some rounds: the rate of reading one prompt of each length; the
-/// rate of writing answers, summed over all answers in progress; and a mixed load, in which each
-/// client has one request in flight, with prompts of different lengths and answers of one length.
-/// Everything is measured once per chunk size, each time with a new engine. Prompts are random, so
-/// the prefix cache finds none of them.
+/// Each figure is the median of some rounds: the prefill rate of one prompt of each length; the
+/// decode rate, summed over all concurrent answers; and a mixed load, in which each client has one
+/// request in flight, with prompts of different lengths and answers of one length. Everything is
+/// measured once per chunk size, each time with a new engine. Prompts are random, so the prefix
+/// cache finds none of them.
 #[derive(Debug, Args)]
 pub(crate) struct EngineBench {
     /// Hub repository with optional :quant, path to a .gguf file or a folder with safetensors, or demo.
@@ -51,16 +51,16 @@ pub(crate) struct EngineBench {
     /// auto, cpu, cuda:N, or several devices that share the layers: cuda:0,1 or cuda:0,cpu.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-    /// Lengths of prompts to read, in tokens; 0 for none.
+    /// Lengths of prompts to prefill, in tokens; 0 for none.
     #[arg(long, value_delimiter = ',', default_values_t = [128, 512])]
     prompts: Vec<usize>,
-    /// Numbers of answers to write at once, each 1 to 256; 0 for none.
+    /// Numbers of answers to generate concurrently, each 1 to 256; 0 for none.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16])]
     streams: Vec<usize>,
     /// Length of the prompt of each of those answers, in tokens.
     #[arg(long, default_value_t = 32, value_name = "TOKENS", value_parser = at_least_one)]
     stream_prompt: usize,
-    /// Also write answers constrained by a JSON schema, alternating with unconstrained ones, and
+    /// Also generate answers constrained by a JSON schema, alternating with unconstrained ones, and
     /// print the cost.
     #[arg(long)]
     constrained: bool,
@@ -69,17 +69,17 @@ pub(crate) struct EngineBench {
     clients: Vec<usize>,
     #[command(flatten)]
     load: Load,
-    /// Computes a prompt of this many tokens alone, and beside clients with short prompts.
+    /// Compute a prompt of this many tokens alone, and beside clients with short prompts.
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     beside: Option<usize>,
     /// The number of those clients, 1 to 255.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 15], value_parser = at_least_one)]
     beside_clients: Vec<usize>,
-    /// Chunk sizes: the most tokens computed in one step. Larger ones read prompts faster, smaller
-    /// ones write running answers more evenly.
+    /// Chunk sizes: the most tokens computed in one step. Larger ones speed up prefill, smaller ones
+    /// generate running answers more evenly.
     #[arg(long, value_delimiter = ',', default_values_t = [512], value_parser = at_least_one)]
     step_tokens: Vec<usize>,
-    /// Tokens of all sequences together [default: what the largest load needs].
+    /// KV tokens of all sequences together [default: as many as the largest load needs].
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     kv_tokens: Option<usize>,
     /// Rounds of each load; figures are their medians.

@@ -34,8 +34,8 @@ fn paint(report: &Report, area: &Area<'_>) -> Result<()> {
         report.setups.iter().map(line).collect()
     };
     let (left, right) = area.split_horizontally(SIZE.0 / 2);
-    chart(&left, "one prompt", "tokens of the prompt", &lines(|setup| &setup.prompts))?;
-    chart(&right, "answers together", "answers at once", &lines(|setup| &setup.streams))
+    chart(&left, "prefill of one prompt", "tokens of the prompt", &lines(|setup| &setup.prompts))?;
+    chart(&right, "decode", "concurrent answers", &lines(|setup| &setup.streams))
 }
 
 struct Line {

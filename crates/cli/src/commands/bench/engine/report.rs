@@ -43,14 +43,14 @@ pub(super) struct Setup {
     pub(super) peak_memory_bytes: Option<usize>,
     /// The number of times a sequence was preempted because KV memory ran short.
     pub(super) preemptions: u64,
-    /// Rates of reading one prompt, by its length.
+    /// Prefill rates of one prompt, by its length.
     pub(super) prompts: Vec<Rate>,
-    /// Summed rates of writing answers, by their number.
+    /// Summed decode rates, by the number of answers.
     pub(super) streams: Vec<Rate>,
     /// The duration of submits with a constraint, if measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) submits: Option<Submits>,
-    /// Summed rates of writing constrained answers, if measured.
+    /// Summed decode rates of constrained answers, if measured.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) constrained: Vec<Constrained>,
     /// The mixed load, by its number of clients.
@@ -179,7 +179,7 @@ impl Report {
             if let Some(peak) = setup.peak_memory_bytes {
                 let mib = peak.div_ceil(1 << 20);
                 let share = 100.0 * peak as f64 / setup.plan.total as f64;
-                line(format!("memory held at most: {mib} MiB, {share:.0} % of the plan"));
+                line(format!("peak memory: {mib} MiB, {share:.0} % of the plan"));
             }
             if setup.preemptions > 0 {
                 let times = setup.preemptions;
@@ -201,8 +201,7 @@ impl Setup {
             rate(format!("{} {answers}", one.of), one)
         });
         let constrained = self.constrained.iter().map(|one| &one.rate);
-        let constrained =
-            constrained.map(|one| rate(format!("{} that keep a schema", one.of), one));
+        let constrained = constrained.map(|one| rate(format!("{} with a schema", one.of), one));
         let rates: Vec<_> = prompts.chain(streams).chain(constrained).collect();
         let mixed: Vec<_> = self.clients.iter().map(mixed_row).collect();
         let mut text = String::new();
@@ -214,7 +213,7 @@ impl Setup {
             let (first, next) = (submits.first_ms, submits.next_ms);
             let costs: String = self.constrained.iter().map(Constrained::cost).collect();
             text += &format!(
-                "\na schema is ready after {first:.0} ms, the next after {next:.1} ms\n{costs}"
+                "\nthe first schema compiles in {first:.0} ms, the next in {next:.1} ms\n{costs}"
             );
         }
         if !mixed.is_empty() {

@@ -57,7 +57,7 @@ async fn at_depth(kind: BrokerKind, rig: &Rig, depth: usize) -> Result<AtDepth> 
         submit.push(at.elapsed());
 
         let at = Instant::now();
-        broker.snapshot(task.id).await?.context("a queued task is gone")?;
+        broker.snapshot(task.id).await?.context("a queued task is missing")?;
         status.push(at.elapsed());
 
         let at = Instant::now();

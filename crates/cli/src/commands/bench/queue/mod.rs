@@ -30,7 +30,7 @@ use self::rig::{BrokerKind, Rig};
 use self::stages::Plan;
 use crate::output::{Output, note};
 
-/// Measure how fast tasks pass through gateway, queue and worker.
+/// Measure the throughput of gateway, queue and worker without an engine.
 #[derive(Debug, Args)]
 pub(crate) struct QueueBench {
     /// The queue to measure; both if none is named.
