@@ -125,16 +125,16 @@ def a_faulty_request_goes_to_the_error_file():
 
 @check
 def a_file_that_is_no_batch_fails_with_its_lines():
-    for lines, number, code in (
-        ([chat("a", "x"), "{not json"], 2, "invalid_json_line"),
-        ([chat("a", "x"), chat("b", "x"), chat("a", "x")], 3, "duplicate_custom_id"),
-        ([chat("a", "x"), line("b", "/v1/responses", input="x")], 2, "mismatched_endpoint"),
+    for lines, number in (
+        ([chat("a", "x"), "{not json"], 2),
+        ([chat("a", "x"), chat("b", "x"), chat("a", "x")], 3),
+        ([chat("a", "x"), line("b", "/v1/responses", input="x")], 2),
     ):
         batch = client.batches.create(input_file_id=upload(lines).id, endpoint=CHAT, completion_window="24h")
         done = ended(batch.id)
         equal(done.status, "failed")
         fault = done.errors.data[0]
-        expect(fault.line == number and fault.message and fault.code, (fault, code))
+        expect(fault.line == number and fault.message and fault.code, fault)
 
 
 @check
