@@ -13,8 +13,12 @@ PROMPT = {"prompt": QUESTION, "sampling_params": {"temperature": 0, "max_tokens"
 
 
 def text(output: object) -> str:
-    """Returns the text of an output, which is a list of parts as vLLM's worker on RunPod sends them."""
-    return "".join(token for part in output for choice in part["choices"] for token in choice["tokens"])
+    """Returns the text of an output: a string, or parts in the form of vLLM's worker on RunPod."""
+    if isinstance(output, str):
+        return output
+    if isinstance(output, list):
+        return "".join(text(part) for part in output)
+    return "".join(token for choice in output["choices"] for token in choice["tokens"])
 
 
 @check
