@@ -10,8 +10,9 @@ ASK_WEATHER = [{"role": "user", "content": "What is the weather in Paris for two
 
 
 def ask(**options: object):
-    """Asks the usual question at temperature 0."""
-    return client.messages.create(**{"model": MODEL, "max_tokens": 256, "messages": USER, "temperature": 0, **options})
+    """Asks the usual question at temperature 0, which anthropic 2 no longer has an argument for."""
+    extra = {"temperature": 0, **options.pop("extra_body", {})}
+    return client.messages.create(**{"model": MODEL, "max_tokens": 256, "messages": USER, "extra_body": extra, **options})
 
 
 @check
@@ -39,7 +40,7 @@ def both_kinds_of_key():
 @check
 def streamed_text_is_the_same():
     whole = ask()
-    with client.messages.stream(model=MODEL, max_tokens=256, messages=USER, temperature=0) as stream:
+    with client.messages.stream(model=MODEL, max_tokens=256, messages=USER, extra_body={"temperature": 0}) as stream:
         text = "".join(stream.text_stream)
         final = stream.get_final_message()
     equal(text, whole.content[0].text)
@@ -117,7 +118,7 @@ def tokens_are_counted():
 
 @check
 def a_wrong_request_is_refused():
-    for wrong in ({"max_tokens": 0}, {"temperature": 9}, {"messages": []}):
+    for wrong in ({"max_tokens": 0}, {"extra_body": {"temperature": 9}}, {"messages": []}):
         try:
             ask(**wrong)
         except BadRequestError as error:

@@ -230,9 +230,9 @@ def a_call_is_streamed():
 
 @check
 def a_call_that_is_cut_says_length():
-    whole = ask(messages=ASK_WEATHER, tools=TOOLS, tool_choice="required", max_tokens=4)
+    whole = ask(messages=ASK_WEATHER, tools=TOOLS, tool_choice="required", max_tokens=2)
     equal(whole.choices[0].finish_reason, "length")
-    chunks = ask(messages=ASK_WEATHER, tools=TOOLS, tool_choice="required", max_tokens=4, stream=True)
+    chunks = ask(messages=ASK_WEATHER, tools=TOOLS, tool_choice="required", max_tokens=2, stream=True)
     equal([c.finish_reason for chunk in chunks for c in chunk.choices if c.finish_reason], ["length"])
 
 
