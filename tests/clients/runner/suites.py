@@ -17,41 +17,49 @@ def llmprobe(run: Run) -> Outcome:
     command: list[object] = [
         run.tools.node / "node", run.tools.node_packages / "node_modules/llmprobe/bin/dist/llmprobe.mjs",
         f"{run.server.base}/v1", "-k", run.server.key, "-m", run.server.model,
-        "--no-bench", "--no-save", "--no-color", "--save", report,
+        "--no-bench", "--no-save", "--no-color", "--save", report, *(["--full"] if run.full else []),
     ]  # fmt: skip
-    if run.full:
-        command.append("--full")
-    if BASELINE.exists() and not run.record and not run.full:
-        command += ["--baseline", BASELINE]
     done = execute(run, "llmprobe", command, 600 if run.full else 240)
     if not report.exists():
         return Outcome(False, done.failure or "no report", done.tail())
     found = json.loads(report.read_text())
     results = found["conformance"]["results"]
-    details = [
-        f"{result['id']}: {failure['message']}"
-        for result in results
-        for failure in result.get("failures", [])
-        if failure.get("severity", "MUST") == "MUST"
-    ]
-    details += [line for line in done.stdout.splitlines() if line.startswith("REGRESSED")]
     counts: dict[str, int] = {}
     for result in results:
         counts[result["outcome"]] = counts.get(result["outcome"], 0) + 1
     summary = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items(), key=lambda pair: -pair[1]))
     if done.failure:
+        details = [f"{fault['id']}: {fault['message']}" for result in results for fault in result["failures"] if fault["severity"] == "MUST"]
         return Outcome(False, f"{done.failure}; {summary}", details or done.tail())
+    now = comparable(found)
     if run.record:
-        BASELINE.write_text(json.dumps(comparable(found), indent=1, sort_keys=True) + "\n")
-    return Outcome(True, summary)
+        BASELINE.write_text(json.dumps(now, indent=1, sort_keys=True) + "\n")
+        return Outcome(True, f"{summary}; baseline written")
+    if run.full or not BASELINE.exists():
+        return Outcome(True, f"{summary}; no baseline to compare with")
+    details = worse(json.loads(BASELINE.read_text()), now)
+    return Outcome(not details, summary + (f"; {len(details)} worse than the baseline" if details else ""), details)
 
 
 def comparable(report: dict) -> dict:
-    """Returns the part of llmprobe's report that its `--baseline` compares, without times, texts and addresses."""
-    conformance = [{"id": result["id"], "outcome": result["outcome"]} for result in report["conformance"]["results"]]
-    coverage = [{"id": entry["id"], "supported": entry["supported"]} for entry in report["coverage"]["entries"]]
-    capability = {"results": [], "categories": []}
-    return {"capability": capability, "conformance": {"results": conformance}, "coverage": {"entries": coverage}}
+    """Returns what of llmprobe's report is kept as the baseline: outcomes and faults, without times and texts."""
+    results = report["conformance"]["results"]
+    return {
+        "outcomes": {result["id"]: result["outcome"] for result in results},
+        "faults": sorted(fault["id"] for result in results for fault in result["failures"]),
+        "supported": {entry["id"]: entry["supported"] for entry in report["coverage"]["entries"]},
+    }
+
+
+def worse(before: dict, now: dict) -> list[str]:
+    """Returns what got worse. llmprobe's own `--baseline` overlooks a test that passed and is now inconclusive."""
+    found = [
+        f"{name} passed, and is now {now['outcomes'].get(name, 'gone')}"
+        for name, outcome in before["outcomes"].items()
+        if outcome == "pass" and now["outcomes"].get(name) != "pass"
+    ]
+    found += [f"{name} was supported" for name, had in before["supported"].items() if had and not now["supported"].get(name)]
+    return found + [f"{name} holds no longer" for name in now["faults"] if name not in before["faults"]]
 
 
 def llm_comply(suite: str, form: str, model: str, *more: str) -> Step:
