@@ -109,7 +109,7 @@ check("responses in the background", async () => {
 check("responses resumed and cancelled", async () => {
   const model = needed(SLOW_MODEL, "QWEN_SLOW_MODEL");
   const first = [];
-  for await (const event of await respond({ model, max_output_tokens: 24, background: true, stream: true })) {
+  for await (const event of await respond({ model, max_output_tokens: 600, background: true, stream: true })) {
     first.push(event);
     if (first.length === 7) break;
   }

@@ -65,7 +65,7 @@ def completion_with_echo_and_logprobs():
 @check
 def completion_of_token_ids():
     answer = complete(prompt=[10, 11, 12, 13])
-    equal((answer.usage.prompt_tokens, bool(answer.choices[0].text)), (4, True))
+    equal((answer.usage.prompt_tokens, len(answer.choices)), (4, 1))
     equal(len(complete(prompt=[[10, 11], [12, 13, 14]]).choices), 2)
 
 

@@ -199,7 +199,7 @@ def in_the_background():
 @check
 def a_background_stream_is_resumed():
     model = slow_model()
-    options = {"model": model, "max_output_tokens": 40, "background": True, "stream": True}
+    options = {"model": model, "max_output_tokens": 600, "background": True, "stream": True}
     events = []
     with ask(**options) as stream:
         for event in stream:
@@ -211,9 +211,9 @@ def a_background_stream_is_resumed():
     rest = list(client.responses.retrieve(response_id, stream=True, starting_after=last))
     in_order([*events, *rest])
     final = rest[-1].response
-    equal(final.status, "incomplete")
+    expect(final.status in ENDED, final.status)
     equal(text_of([*events, *rest]), final.output_text)
-    for cut in (0, last, final.usage.output_tokens):
+    for cut in (0, last, len(events) + len(rest) - 2):
         again = list(client.responses.retrieve(response_id, stream=True, starting_after=cut))
         in_order(again, cut + 1)
         equal([event.to_dict() for event in again], [event.to_dict() for event in [*events, *rest][cut + 1 :]])

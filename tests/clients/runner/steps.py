@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .server import Server
-from .tools import HERE, Tools
+from .tools import HERE, ROOT, Tools
 
 
 @dataclass
@@ -57,7 +57,7 @@ def environment(run: Run, **more: str) -> dict[str, str]:
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "NO_PROXY": "*",
-        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPYCACHEPREFIX": str(ROOT / "pycache"),
         "QWEN_BASE": server.base,
         "QWEN_KEY": server.key,
         "QWEN_MODEL": server.model,
