@@ -1,6 +1,8 @@
 """openai (Python): models, embeddings and the older completions."""
 
+import base64
 import math
+import struct
 
 from checks import BASE, KEY, MODEL, check, embedding_model, equal, expect, main
 from openai import BadRequestError, NotFoundError, OpenAI
@@ -80,6 +82,8 @@ def embeddings():
     expect(vectors[0] != vectors[1] and len(vectors[0]) > 1, vectors)
     expect(all(abs(math.fsum(value * value for value in vector) - 1) < 1e-3 for vector in vectors))
     expect(answer.usage.prompt_tokens > 0 and answer.usage.total_tokens == answer.usage.prompt_tokens, answer.usage)
+    encoded = client.embeddings.create(model=model, input=texts, encoding_format="base64").data[0].embedding
+    equal([value for (value,) in struct.iter_unpack("<f", base64.b64decode(encoded))], vectors[0])
     floats = client.embeddings.create(model=model, input=texts, encoding_format="float")
     for decoded, sent in zip(vectors, (entry.embedding for entry in floats.data), strict=True):
         expect(len(decoded) == len(sent) and all(math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-6) for a, b in zip(decoded, sent, strict=True)))
