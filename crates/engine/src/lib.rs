@@ -32,6 +32,7 @@
 //! - [`source`]: finds or downloads a model's files by its name; [`ModelFile`] is their location.
 //! - [`weights`]: loads a file's tensors as matrices for products.
 //! - [`kv`]: keys and values of all sequences, in pages of fixed size.
+//! - [`injected`]: rows that replace embeddings of a prompt, such as an image's, and the positions of its tokens.
 //! - [`batch`]: the rows that one step computes, as flat arrays.
 //! - [`lora`]: adapters beside the model, chosen per request.
 //! - [`model`]: one stateless decoder for the Qwen family, on the CPU.
@@ -81,6 +82,7 @@ mod error;
 mod files;
 mod foreign;
 pub mod gguf;
+pub mod injected;
 mod kernels;
 pub mod kv;
 mod layout;

@@ -1,5 +1,6 @@
 //! A model's architecture and sizes.
 
+use super::mrope::{Mrope, MropeOrder};
 use super::rope::Yarn;
 use crate::layout::{KvShape, KvType};
 
@@ -14,11 +15,25 @@ pub enum Architecture {
     Qwen3,
     /// Qwen3-MoE: Qwen3 with experts.
     Qwen3Moe,
+    /// The text model of Qwen2-VL and Qwen2.5-VL: Qwen2 with M-RoPE.
+    Qwen2Vl,
+    /// The text model of Qwen3-VL: Qwen3 with M-RoPE.
+    Qwen3Vl,
+    /// The text model of Qwen3-VL with experts: Qwen3-MoE with M-RoPE.
+    Qwen3VlMoe,
 }
 
 impl Architecture {
     /// The architectures this engine computes.
-    pub(super) const ALL: [Self; 4] = [Self::Qwen2, Self::Qwen2Moe, Self::Qwen3, Self::Qwen3Moe];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Qwen2,
+        Self::Qwen2Moe,
+        Self::Qwen3,
+        Self::Qwen3Moe,
+        Self::Qwen2Vl,
+        Self::Qwen3Vl,
+        Self::Qwen3VlMoe,
+    ];
 
     /// Its name in `general.architecture` of a file.
     pub fn name(self) -> &'static str {
@@ -27,22 +42,34 @@ impl Architecture {
             Self::Qwen2Moe => "qwen2moe",
             Self::Qwen3 => "qwen3",
             Self::Qwen3Moe => "qwen3moe",
+            Self::Qwen2Vl => "qwen2vl",
+            Self::Qwen3Vl => "qwen3vl",
+            Self::Qwen3VlMoe => "qwen3vlmoe",
         }
     }
 
     /// Whether queries, keys and values have a bias.
     pub(crate) fn has_attention_bias(self) -> bool {
-        matches!(self, Self::Qwen2 | Self::Qwen2Moe)
+        matches!(self, Self::Qwen2 | Self::Qwen2Moe | Self::Qwen2Vl)
     }
 
     /// Whether queries and keys are normalised per head.
     pub(crate) fn has_query_norm(self) -> bool {
-        matches!(self, Self::Qwen3 | Self::Qwen3Moe)
+        matches!(self, Self::Qwen3 | Self::Qwen3Moe | Self::Qwen3Vl | Self::Qwen3VlMoe)
     }
 
     /// Whether its feed-forward blocks are experts.
     pub(crate) fn has_experts(self) -> bool {
-        matches!(self, Self::Qwen2Moe | Self::Qwen3Moe)
+        matches!(self, Self::Qwen2Moe | Self::Qwen3Moe | Self::Qwen3VlMoe)
+    }
+
+    /// The order of M-RoPE's pairs, or `None` if it has no M-RoPE.
+    pub(super) fn mrope_order(self) -> Option<MropeOrder> {
+        match self {
+            Self::Qwen2Vl => Some(MropeOrder::Contiguous),
+            Self::Qwen3Vl | Self::Qwen3VlMoe => Some(MropeOrder::Interleaved),
+            Self::Qwen2 | Self::Qwen2Moe | Self::Qwen3 | Self::Qwen3Moe => None,
+        }
     }
 }
 
@@ -108,6 +135,11 @@ pub struct ModelConfig {
     pub rope_theta: f32,
     /// The extension of the context beyond that of training, if any.
     pub yarn: Option<Yarn>,
+    /// The axes of positions, if the model sees images.
+    pub mrope: Option<Mrope>,
+    /// The number of first layers after which an image's rows are added to again (DeepStack). The decoder does not
+    /// do this, so rows can't be injected if it is not 0; text is not affected.
+    pub deepstack_layers: usize,
     /// The pooling of an embedding model, or `None` for a model that generates text.
     pub pooling: Option<Pooling>,
 }

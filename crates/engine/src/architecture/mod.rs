@@ -5,11 +5,13 @@
 mod config;
 mod fixed;
 mod metadata;
+mod mrope;
 mod part;
 mod read;
 mod rope;
 
 pub use config::{Architecture, Experts, FeedForward, ModelConfig, Pooling};
+pub use mrope::{Mrope, MropeOrder};
 pub(crate) use part::Part;
 pub use rope::Yarn;
 pub(crate) use rope::{Angles, Rope};

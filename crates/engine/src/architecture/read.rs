@@ -3,6 +3,7 @@
 use super::config::{Architecture, Experts, FeedForward, ModelConfig, Pooling};
 use super::fixed;
 use super::metadata::ModelMetadata;
+use super::mrope::Mrope;
 use super::rope::{MAX_CONTEXT_LENGTH, Yarn};
 use crate::error::LoadError;
 use crate::gguf::{GgufError, GgufFile, Metadata};
@@ -89,6 +90,13 @@ impl ModelConfig {
             rms_eps: metadata.required_positive("attention.layer_norm_rms_epsilon")?,
             rope_theta,
             yarn,
+            mrope: Mrope::read(metadata, architecture, head_dim)?,
+            deepstack_layers: match architecture {
+                Architecture::Qwen3Vl | Architecture::Qwen3VlMoe => {
+                    metadata.get("n_deepstack_layers")?.unwrap_or(0)
+                }
+                _ => 0,
+            },
             pooling: Pooling::read(metadata)?,
         };
         fixed::check(metadata, &config)?;
@@ -125,7 +133,7 @@ impl FeedForward {
             }
             _ => None,
         };
-        let normalized = architecture == Architecture::Qwen3Moe;
+        let normalized = architecture != Architecture::Qwen2Moe;
         Ok(Self::Experts(Experts { count, used, ffn, shared_ffn, normalized }))
     }
 }

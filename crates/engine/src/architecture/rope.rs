@@ -1,5 +1,6 @@
 //! Rotary embedding (<https://arxiv.org/abs/2104.09864>): the angles that queries and keys are rotated by.
 
+use super::config::ModelConfig;
 use super::metadata::ModelMetadata;
 use crate::error::LoadError;
 
@@ -93,7 +94,7 @@ impl Yarn {
 
     /// Returns a function of the pair's index: the share of its frequency that is kept, from 1 (unchanged) to
     /// 0 (divided by the factor).
-    fn kept(&self, head_dim: usize, theta: f32) -> impl Fn(usize) -> f64 {
+    fn kept(self, head_dim: usize, theta: f32) -> impl Fn(usize) -> f64 {
         // The index of the pair with this many rotations within the original context, as
         // `find_correction_dim` of transformers.
         let pair_of = |turns: f32| {
@@ -108,13 +109,22 @@ impl Yarn {
     }
 }
 
-/// The frequencies of the rotary embedding, one per pair of numbers of a head.
+/// The rotary embedding of a model.
 #[derive(Debug, Clone)]
 pub(crate) struct Rope {
-    /// `theta^(-2i / head_dim)`, after YaRN. `[head_dim / 2]`
-    frequencies: Vec<f32>,
+    /// `[head_dim / 2]`
+    pairs: Vec<Pair>,
     /// The factor of cosines and sines.
     scale: f32,
+}
+
+/// How a pair of numbers of a head is rotated.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    /// `theta^(-2i / head_dim)`, after YaRN.
+    frequency: f32,
+    /// The axis of its position: 0, except with M-RoPE.
+    axis: usize,
 }
 
 /// Scaled cosines and sines of some tokens' angles, each `[tokens, head_dim / 2]`.
@@ -125,38 +135,39 @@ pub(crate) struct Angles {
 }
 
 impl Rope {
-    pub(crate) fn new(head_dim: usize, theta: f32, yarn: Option<&Yarn>) -> Self {
-        let frequency = |pair: usize| f64::from(theta).powf(-((2 * pair) as f64) / head_dim as f64);
-        let pairs = 0..head_dim / 2;
-        match yarn {
-            None => {
-                Self { frequencies: pairs.map(|pair| frequency(pair) as f32).collect(), scale: 1.0 }
-            }
-            Some(yarn) => {
-                let kept = yarn.kept(head_dim, theta);
-                let stretched = |pair: usize| {
-                    let kept = kept(pair);
-                    frequency(pair) * (kept + (1.0 - kept) / f64::from(yarn.factor))
-                };
-                Self {
-                    frequencies: pairs.map(|pair| stretched(pair) as f32).collect(),
-                    scale: yarn.attention_factor,
-                }
-            }
+    pub(crate) fn new(config: &ModelConfig) -> Self {
+        let ModelConfig { head_dim, rope_theta: theta, yarn, mrope, .. } = config;
+        let (head_dim, theta) = (*head_dim, *theta);
+        let original = |pair: usize| f64::from(theta).powf(-((2 * pair) as f64) / head_dim as f64);
+        let kept = yarn.map(|yarn| (yarn.kept(head_dim, theta), f64::from(yarn.factor)));
+        let frequency = |pair: usize| match &kept {
+            None => original(pair),
+            Some((kept, factor)) => original(pair) * (kept(pair) + (1.0 - kept(pair)) / factor),
+        };
+        let pair = |pair: usize| Pair {
+            frequency: frequency(pair) as f32,
+            axis: mrope.map_or(0, |mrope| mrope.axis(pair)),
+        };
+        Self {
+            pairs: (0..head_dim / 2).map(pair).collect(),
+            scale: yarn.map_or(1.0, |yarn| yarn.attention_factor),
         }
     }
 
     /// Computes the angles of `positions`. That is cheap compared to a step, and without a table the context
     /// is not bounded. Always in f32: a narrower type cannot represent far positions exactly.
-    pub(crate) fn compute_angles(&self, positions: &[u32], Angles { cos, sin }: &mut Angles) {
+    pub(crate) fn compute_angles(&self, positions: &[[u32; 3]], Angles { cos, sin }: &mut Angles) {
         cos.clear();
         sin.clear();
         for position in positions {
-            for frequency in &self.frequencies {
-                let angle = *position as f32 * frequency;
+            for Pair { frequency, axis } in &self.pairs {
+                let angle = position[*axis] as f32 * frequency;
                 cos.push(angle.cos() * self.scale);
                 sin.push(angle.sin() * self.scale);
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

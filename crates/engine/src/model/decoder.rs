@@ -94,7 +94,7 @@ impl Decoder {
             end: end.transpose()?,
             layers: layers.collect::<Result<_, _>>()?,
             adapters: Adapters::default(),
-            rope: Rope::new(config.head_dim, config.rope_theta, config.yarn.as_ref()),
+            rope: Rope::new(config),
             config: config.clone(),
         })
     }
@@ -142,6 +142,7 @@ impl Decoder {
         let x = workspace.x.of(len);
         if let Some(embedding) = &self.embedding {
             embedding.rows(&batch.tokens, x)?;
+            batch.inject(x, hidden);
         }
         rows::rms_norm(x, &self.layers[0].attention_norm, rms_eps, workspace.h.of(len));
         for (index, layer) in self.layers.iter().enumerate() {

@@ -14,7 +14,7 @@ use super::backend::{Backend, StepError};
 use super::gauges::{Gauges, HaltReason};
 use super::sink::Sink;
 use crate::api::{GenerateError, StopReason};
-use crate::batch::{ForwardBatch, Logits};
+use crate::batch::{ForwardBatch, Logits, SequenceRows};
 use crate::kernels::parallel::for_rows;
 use crate::model::Workspace;
 use crate::sched::{Scheduler, Sequence, SequenceId, StepPlan};
@@ -180,7 +180,9 @@ impl Compute {
             let of_prompt = sequence.prompt_len().min(end).saturating_sub(chunk.start);
             self.gauges.computed_prompt_tokens.fetch_add(of_prompt as u64, Ordering::Relaxed);
             let logits = if chunk.samples { self.wants(chunk.id) } else { Logits::None };
-            self.batch.push_adapted(tokens, chunk.start, pages, logits, sequence.adapter());
+            let (adapter, injected) = (sequence.adapter(), sequence.injected());
+            let start = chunk.start;
+            self.batch.push(SequenceRows { tokens, start, pages, logits, adapter, injected });
         }
         // Take the workspace while tokens are sampled from the logits in it.
         let mut workspace = std::mem::take(&mut self.workspace);

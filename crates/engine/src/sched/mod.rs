@@ -14,4 +14,4 @@ mod tests;
 
 pub use plan::{Chunk, Limits, SequenceId, StepPlan};
 pub use scheduler::{ANSWER_HEADROOM, Scheduler};
-pub use sequence::{CancelFlag, InjectedSpan, Sequence};
+pub use sequence::{CancelFlag, Sequence};
