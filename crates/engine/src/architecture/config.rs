@@ -1,76 +1,35 @@
 //! A model's architecture and sizes.
 
 use super::mrope::{Mrope, MropeOrder};
-use super::rope::Yarn;
+use super::yarn::Yarn;
 use crate::layout::{KvShape, KvType};
 
-/// The architecture of a model.
+/// The architecture of a model: what its family of models has in common, whatever their sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Architecture {
-    /// Qwen2 and Qwen2.5: queries, keys and values have a bias.
-    Qwen2,
-    /// Qwen1.5-MoE and Qwen2-MoE: Qwen2 with experts, one of them shared by all tokens.
-    Qwen2Moe,
-    /// Qwen3 and Qwen3-Embedding: queries and keys are normalised per head.
-    Qwen3,
-    /// Qwen3-MoE: Qwen3 with experts.
-    Qwen3Moe,
-    /// The text model of Qwen2-VL and Qwen2.5-VL: Qwen2 with M-RoPE.
-    Qwen2Vl,
-    /// The text model of Qwen3-VL: Qwen3 with M-RoPE.
-    Qwen3Vl,
-    /// The text model of Qwen3-VL with experts: Qwen3-MoE with M-RoPE.
-    Qwen3VlMoe,
+pub struct Architecture {
+    /// Its name in `general.architecture` of a GGUF file.
+    pub name: &'static str,
+    /// Its `model_type` in transformers' `config.json`, if folders of safetensors are supported.
+    pub model_type: Option<&'static str>,
+    /// Whether queries, keys and values have a bias.
+    pub attention_bias: bool,
+    /// Whether queries and keys are normalised per head.
+    pub head_norms: bool,
+    /// How experts are combined, if the feed-forward blocks are experts.
+    pub experts: Option<ExpertRule>,
+    /// The order of M-RoPE's pairs, if positions have three axes.
+    pub mrope: Option<MropeOrder>,
+    /// Whether an image's rows may be added to again after the first layers (DeepStack).
+    pub deepstack: bool,
 }
 
-impl Architecture {
-    /// The architectures this engine computes.
-    pub(super) const ALL: [Self; 7] = [
-        Self::Qwen2,
-        Self::Qwen2Moe,
-        Self::Qwen3,
-        Self::Qwen3Moe,
-        Self::Qwen2Vl,
-        Self::Qwen3Vl,
-        Self::Qwen3VlMoe,
-    ];
-
-    /// Its name in `general.architecture` of a file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Qwen2 => "qwen2",
-            Self::Qwen2Moe => "qwen2moe",
-            Self::Qwen3 => "qwen3",
-            Self::Qwen3Moe => "qwen3moe",
-            Self::Qwen2Vl => "qwen2vl",
-            Self::Qwen3Vl => "qwen3vl",
-            Self::Qwen3VlMoe => "qwen3vlmoe",
-        }
-    }
-
-    /// Whether queries, keys and values have a bias.
-    pub(crate) fn has_attention_bias(self) -> bool {
-        matches!(self, Self::Qwen2 | Self::Qwen2Moe | Self::Qwen2Vl)
-    }
-
-    /// Whether queries and keys are normalised per head.
-    pub(crate) fn has_query_norm(self) -> bool {
-        matches!(self, Self::Qwen3 | Self::Qwen3Moe | Self::Qwen3Vl | Self::Qwen3VlMoe)
-    }
-
-    /// Whether its feed-forward blocks are experts.
-    pub(crate) fn has_experts(self) -> bool {
-        matches!(self, Self::Qwen2Moe | Self::Qwen3Moe | Self::Qwen3VlMoe)
-    }
-
-    /// The order of M-RoPE's pairs, or `None` if it has no M-RoPE.
-    pub(super) fn mrope_order(self) -> Option<MropeOrder> {
-        match self {
-            Self::Qwen2Vl => Some(MropeOrder::Contiguous),
-            Self::Qwen3Vl | Self::Qwen3VlMoe => Some(MropeOrder::Interleaved),
-            Self::Qwen2 | Self::Qwen2Moe | Self::Qwen3 | Self::Qwen3Moe => None,
-        }
-    }
+/// How the experts of an architecture are combined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpertRule {
+    /// Whether every token uses a shared expert.
+    pub shared: bool,
+    /// Whether the weights of the chosen experts are normalised to sum to 1.
+    pub normalized: bool,
 }
 
 /// The feed-forward block of every layer.

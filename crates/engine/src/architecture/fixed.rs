@@ -2,7 +2,7 @@
 //! that are read elsewhere these are all: any other key is refused, as what it changes is not known.
 
 use super::metadata::ModelMetadata;
-use super::{Architecture, FeedForward, ModelConfig};
+use super::{FeedForward, ModelConfig};
 use crate::error::LoadError;
 use crate::gguf::Value;
 
@@ -41,7 +41,7 @@ pub(super) fn check(metadata: &ModelMetadata<'_>, config: &ModelConfig) -> Resul
 /// set" in llama.cpp).
 fn numbers(metadata: &ModelMetadata<'_>, config: &ModelConfig) -> Result<(), LoadError> {
     let (head_dim, vocab) = (config.head_dim as f64, config.vocab as f64);
-    let shared = f64::from(config.architecture == Architecture::Qwen2Moe);
+    let shared = f64::from(config.architecture.experts.is_some_and(|rule| rule.shared));
     let attention_scale = [1.0 / head_dim.sqrt(), 0.0];
     let of_model = [[head_dim], [vocab], [shared], [config.deepstack_layers as f64]];
     let mut fixed: Vec<(&str, &[f64])> = vec![

@@ -4,17 +4,21 @@
 
 mod config;
 mod fixed;
+mod layer;
 mod metadata;
 mod mrope;
 mod part;
+mod qwen2;
+mod qwen3;
 mod read;
 mod rope;
+mod yarn;
 
-pub use config::{Architecture, Experts, FeedForward, ModelConfig, Pooling};
+pub use config::{Architecture, ExpertRule, Experts, FeedForward, ModelConfig, Pooling};
+pub(crate) use layer::{
+    AttentionSpec, ExpertsSpec, GatedMlpSpec, LayerSpec, MatrixSpec, MlpSpec, VectorSpec,
+};
 pub use mrope::{Mrope, MropeOrder};
 pub(crate) use part::Part;
-pub use rope::Yarn;
 pub(crate) use rope::{Angles, Rope};
-
-#[cfg(test)]
-mod config_tests;
+pub use yarn::Yarn;

@@ -1,6 +1,5 @@
 //! M-RoPE: rotary embedding by positions in time, height and width, for models that see images.
 
-use super::config::Architecture;
 use super::metadata::ModelMetadata;
 use crate::error::LoadError;
 
@@ -29,14 +28,14 @@ pub enum MropeOrder {
 }
 
 impl Mrope {
-    /// Reads `rope.dimension_sections`, which is required of an architecture with M-RoPE. In other architectures'
-    /// files the key is not known.
+    /// Reads `rope.dimension_sections`, which is required of an architecture with M-RoPE; `order` is that of its
+    /// pairs. In other architectures' files the key is not known.
     pub(super) fn read(
         metadata: &ModelMetadata<'_>,
-        architecture: Architecture,
+        order: Option<MropeOrder>,
         head_dim: usize,
     ) -> Result<Option<Self>, LoadError> {
-        let Some(order) = architecture.mrope_order() else { return Ok(None) };
+        let Some(order) = order else { return Ok(None) };
         let found: &[i64] = metadata.get(KEY)?.ok_or_else(|| metadata.missing(KEY))?;
         let pairs = head_dim / 2;
         let wrong = || {

@@ -5,7 +5,7 @@ use candle_core::{Device, Result, Tensor};
 use super::layer::Layer;
 use super::linear::{Linear, on_device};
 use super::{load_error, multiprocessors};
-use crate::architecture::{Angles, ModelConfig, Part, Rope};
+use crate::architecture::{Angles, MatrixSpec, ModelConfig, Part, Rope, VectorSpec};
 use crate::batch::{ForwardBatch, Logits, SequenceRows};
 use crate::kernels::cuda::{HEAD_DIMS, Kernels, Pages};
 use crate::kv::KvShape;
@@ -82,7 +82,7 @@ impl Decoder {
         let own_head = weights.has_own_head();
         let head = (part.is_last() && config.pooling.is_none()).then(|| {
             let name = if own_head { "output" } else { "token_embd" };
-            Linear::load(&weights, device, name, [vocab, hidden], false)
+            Linear::load(&weights, device, &MatrixSpec::new(name, vocab, hidden))
         });
         let embedding = if !part.is_first() {
             Rows::Handed
@@ -96,7 +96,7 @@ impl Decoder {
             .map(|layer| Layer::load(&weights, device, &config, layer))
             .collect::<std::result::Result<_, _>>()?;
         let norm = part.is_last().then(|| {
-            let norm = weights.vector("output_norm.weight", hidden)?;
+            let norm = weights.vector(&VectorSpec::output_norm(hidden))?;
             on_device(&weights, device, norm, &[hidden])
         });
         let decoder = Self {

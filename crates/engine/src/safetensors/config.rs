@@ -11,11 +11,8 @@ use serde_json::Value as Json;
 use super::json::Object;
 use super::{CONFIG as FILE, SafetensorsError, other_keys};
 use crate::LoadError;
+use crate::architecture::Architecture;
 use crate::gguf::{Array, Metadata, Value};
-
-/// The supported `model_type`s, with GGUF's names of the architectures.
-const ARCHITECTURES: [(&str, &str); 4] =
-    [("qwen2", "qwen2"), ("qwen2_moe", "qwen2moe"), ("qwen3", "qwen3"), ("qwen3_moe", "qwen3moe")];
 
 /// Integers of mixture-of-experts models: GGUF's key after the architecture, and the config's keys.
 const EXPERTS: [(&str, &[&str]); 3] = [
@@ -131,11 +128,13 @@ pub(super) fn read(
 }
 
 fn architecture(config: &Object, metadata: &Metadata) -> Result<&'static str, LoadError> {
-    let known = || ARCHITECTURES.map(|(name, _)| name).join(", ");
+    let supported =
+        || Architecture::ALL.into_iter().filter_map(|one| Some((one.model_type?, one.name)));
+    let known = || supported().map(|(theirs, _)| theirs).collect::<Vec<_>>().join(", ");
     let damaged = |problem| super::damaged(metadata.label(), problem);
     let name = config.text("model_type").map_err(damaged)?;
     let name = name.ok_or_else(|| damaged(config.missing("model_type", "a text, like qwen3")))?;
-    match ARCHITECTURES.iter().find(|(theirs, _)| *theirs == name) {
+    match supported().find(|(theirs, _)| *theirs == name) {
         Some((_, ours)) => Ok(ours),
         None => Err(metadata.unsupported(format!(
             "its architecture is {name:?} (model_type of {FILE}); supported are {}",

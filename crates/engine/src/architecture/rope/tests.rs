@@ -8,7 +8,7 @@ const THETA: f32 = 1e6;
 
 fn config(mrope: Option<Mrope>) -> ModelConfig {
     ModelConfig {
-        architecture: Architecture::Qwen2Vl,
+        architecture: Architecture::QWEN2_VL,
         layers: 1,
         hidden: 256,
         heads: 2,

@@ -1,5 +1,6 @@
 //! Tests of reading a model's metadata, and of the errors for invalid metadata.
 
+use super::super::MropeOrder;
 use super::*;
 use crate::gguf::{GgufFile, TensorSpec, Value, Writer};
 
