@@ -8,8 +8,6 @@ mod scheduler;
 mod sequence;
 
 #[cfg(test)]
-mod fairness_tests;
-#[cfg(test)]
 mod tests;
 
 pub use plan::{Chunk, Limits, SequenceId, StepPlan};

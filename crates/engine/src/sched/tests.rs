@@ -7,6 +7,8 @@ use crate::api::StopReason;
 use crate::injected::{Injected, InjectedRows};
 use crate::kv::{PAGE_TOKENS, PageAllocator};
 
+mod fairness;
+
 /// Creates a prompt that shares no prefix with another.
 fn sequence(id: u64, prompt: usize, max_tokens: usize) -> Sequence {
     reading(id, vec![id as u32; prompt], max_tokens)

@@ -4,10 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::backend::Backend;
-use super::device::Place;
-use super::load::{Loaded, load};
-use super::*;
+use super::super::device::Place;
+use super::super::load::{Loaded, load};
+use super::super::*;
+use super::Backend;
 use crate::api::{EmbedRequest, Input, Progress, Request};
 use crate::architecture::Part;
 use crate::batch::{ForwardBatch, Logits, SequenceRows};
