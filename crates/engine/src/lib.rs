@@ -25,7 +25,7 @@
 //! - `layout`: types that kernels and higher layers share: page size, shape of keys and values, rows of a step.
 //! - `kernels`: the only place with `unsafe`: products of packed weights, attention, norms, activations.
 //! - [`gguf`]: reads, checks and writes GGUF files.
-//! - [`architecture`]: describes a model: sizes, rotary embedding, parts that devices compute.
+//! - [`architecture`]: describes a model: sizes, layers, rotary embedding, parts that devices compute.
 //! - [`text`]: chat template, tokenizer, detokenizer, stop strings.
 //! - [`safetensors`]: reads folders of safetensors and the JSON beside them; quantizes at load.
 //! - [`checkpoint`]: a model's files in either format, behind one type.

@@ -15,7 +15,7 @@ pub struct Architecture {
     pub attention_bias: bool,
     /// Whether queries and keys are normalised per head.
     pub head_norms: bool,
-    /// How experts are combined, if the feed-forward blocks are experts.
+    /// The rule by which experts are combined, if the feed-forward blocks are experts.
     pub experts: Option<ExpertRule>,
     /// The order of M-RoPE's pairs, if positions have three axes.
     pub mrope: Option<MropeOrder>,
@@ -23,7 +23,7 @@ pub struct Architecture {
     pub deepstack: bool,
 }
 
-/// How the experts of an architecture are combined.
+/// The rule by which an architecture combines experts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExpertRule {
     /// Whether every token uses a shared expert.

@@ -1,6 +1,12 @@
-//! Describes a model before its weights are read: the architecture, sizes, rotary embedding, and the part
-//! of the layers that one device computes. Devices and file formats use these descriptions; nothing here
-//! computes on tensors.
+//! Describes a model before its weights are read: the architecture, sizes, layers with the names and shapes of their
+//! tensors, rotary embedding, and the part of the layers that one device computes. Devices and file formats use these
+//! descriptions; nothing here computes on tensors.
+//!
+//! - `config`: the types; `read`, `metadata` and `fixed` read and check them
+//! - `qwen2`, `qwen3`: one constant per architecture
+//! - `layer`: the layers, from which the executors load
+//! - `rope`, `yarn`, `mrope`: rotary embedding
+//! - `part`: the layers of one device
 
 mod config;
 mod fixed;

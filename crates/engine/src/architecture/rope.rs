@@ -11,7 +11,7 @@ pub(crate) struct Rope {
     scale: f32,
 }
 
-/// How a pair of numbers of a head is rotated.
+/// The rotation of a pair of numbers of a head.
 #[derive(Debug, Clone, Copy)]
 struct Pair {
     /// `theta^(-2i / head_dim)`, after YaRN.

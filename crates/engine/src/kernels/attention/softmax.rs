@@ -15,12 +15,12 @@ pub(super) fn rows_per_pass(rows: usize) -> usize {
     rows.next_power_of_two().min(SIDE_BY_SIDE)
 }
 
-/// How a page relates to the rows of a unit.
+/// The relation of a page to the rows of a unit.
 pub(super) struct PageState {
     pub(super) head_dim: usize,
     /// Tokens of the page that belong to the sequence.
     pub(super) filled: usize,
-    /// How many of the page's tokens the unit's first token attends to (negative before the page);
+    /// The number of the page's tokens that the unit's first token attends to (negative before the page);
     /// each later token attends to one more.
     pub(super) position: isize,
     pub(super) group: usize,
