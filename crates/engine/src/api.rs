@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use chat::{Constraint, Message, Sampling, TokenLogprobs};
 
+use crate::injected::InjectedRows;
 use crate::text::ChatOptions;
 
 /// A request to generate an answer.
@@ -94,7 +95,7 @@ pub enum EmbedError {
 }
 
 /// A prompt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// A conversation, which is rendered by the model's chat template.
     Chat(Vec<Message>),
@@ -102,6 +103,13 @@ pub enum Input {
     Text(String),
     /// Token ids.
     Tokens(Vec<u32>),
+    /// Token ids of which some are placeholders: rows take the place of their embeddings.
+    Injected {
+        /// The tokens, with a placeholder for each row.
+        tokens: Vec<u32>,
+        /// The rows, in the order of their tokens.
+        rows: Vec<InjectedRows>,
+    },
 }
 
 /// An item of a running generation's stream.
@@ -186,7 +194,7 @@ pub enum GenerateError {
 /// Facts about the loaded model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelInfo {
-    /// `general.architecture`: `qwen2`, `qwen2moe`, `qwen3` or `qwen3moe`.
+    /// `general.architecture`, such as `qwen3`.
     pub architecture: String,
     /// `general.name`, if the file has one.
     pub name: Option<String>,

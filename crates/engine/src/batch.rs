@@ -1,5 +1,6 @@
 //! The input of one forward pass, as flat, ragged arrays.
 
+use crate::injected::{Injected, InjectedSlice, NOTHING};
 use crate::kv::BlockTable;
 use crate::layout::{AdapterId, PAGE_TOKENS, Spans};
 
@@ -7,12 +8,12 @@ use crate::layout::{AdapterId, PAGE_TOKENS, Spans};
 ///
 /// Sequence `s` has `q_lens[s]` tokens in the batch. They attend to its first `kv_lens[s]` tokens,
 /// which include themselves. Prefill chunks and decoded tokens may be mixed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ForwardBatch {
     /// The tokens, sequence after sequence. `[total]`
     pub tokens: Vec<u32>,
-    /// The position of each token in its sequence. `[total]`
-    pub positions: Vec<u32>,
+    /// The position of each token in time, height and width; the three are equal in a text. `[total]`
+    pub positions: Vec<[u32; 3]>,
     /// The slot for each token's key and value: page * [`PAGE_TOKENS`] + offset in the page. `[total]`
     pub slot_mapping: Vec<usize>,
     /// The number of tokens of each sequence in this batch. `[sequences]`
@@ -30,6 +31,33 @@ pub struct ForwardBatch {
     /// The rows of `tokens` for which only the argmax of the logits is needed, in ascending order. Disjoint
     /// from `logit_rows`.
     pub argmax_rows: Vec<usize>,
+    /// The rows that replace embeddings of `tokens`, in ascending order.
+    pub injected: Vec<InjectedSlice>,
+}
+
+/// Consecutive tokens of one sequence, as rows of a batch. The keys and values of the tokens before are in the
+/// sequence's pages already.
+#[derive(Debug, Clone, Copy)]
+pub struct SequenceRows<'a> {
+    /// The tokens.
+    pub tokens: &'a [u32],
+    /// The index of the first of them in the sequence.
+    pub start: usize,
+    /// The sequence's pages.
+    pub pages: &'a BlockTable,
+    /// The tokens whose logits are returned.
+    pub logits: Logits,
+    /// The sequence's adapter, or `None` for the base model alone.
+    pub adapter: Option<AdapterId>,
+    /// The sequence's injected rows, which determine the positions of its tokens too.
+    pub injected: &'a Injected,
+}
+
+impl<'a> SequenceRows<'a> {
+    /// Returns rows of a text, for the base model alone.
+    pub fn text(tokens: &'a [u32], start: usize, pages: &'a BlockTable, logits: Logits) -> Self {
+        Self { tokens, start, pages, logits, adapter: None, injected: &NOTHING }
+    }
 }
 
 /// Selects the tokens whose logits are returned.
@@ -46,40 +74,41 @@ pub enum Logits {
 }
 
 impl ForwardBatch {
-    /// Adds tokens of one sequence, at positions from `start` on. The keys and values of the tokens before
-    /// are in the pages of `table` already.
-    pub fn push(&mut self, tokens: &[u32], start: usize, table: &BlockTable, logits: Logits) {
-        self.push_adapted(tokens, start, table, logits, None);
-    }
-
-    /// Does the same as [`push`](Self::push) for a sequence that uses `adapter`, if it is `Some`.
-    pub fn push_adapted(
-        &mut self,
-        tokens: &[u32],
-        start: usize,
-        table: &BlockTable,
-        logits: Logits,
-        adapter: Option<AdapterId>,
-    ) {
-        debug_assert!(start + tokens.len() <= table.capacity(), "tokens beyond their pages");
+    /// Adds rows of one sequence.
+    pub fn push(&mut self, rows: SequenceRows<'_>) {
+        let SequenceRows { tokens, start, pages, logits, adapter, injected } = rows;
+        let end = start + tokens.len();
+        debug_assert!(end <= pages.capacity(), "tokens beyond their pages");
         let first_row = self.tokens.len();
         let end_row = first_row + tokens.len();
         self.tokens.extend_from_slice(tokens);
-        for position in start..start + tokens.len() {
-            self.positions.push(position as u32);
-            let page = table.pages()[position / PAGE_TOKENS] as usize;
-            self.slot_mapping.push(page * PAGE_TOKENS + position % PAGE_TOKENS);
+        for index in start..end {
+            self.positions.push(injected.position(index));
+            let page = pages.pages()[index / PAGE_TOKENS] as usize;
+            self.slot_mapping.push(page * PAGE_TOKENS + index % PAGE_TOKENS);
+        }
+        for slice in injected.slices(start..end) {
+            let rows = first_row + slice.rows.start..first_row + slice.rows.end;
+            self.injected.push(InjectedSlice { rows, ..slice });
         }
         self.q_lens.push(tokens.len());
-        self.kv_lens.push(start + tokens.len());
+        self.kv_lens.push(end);
         self.adapters.push(adapter);
-        self.pages.extend_from_slice(table.pages());
+        self.pages.extend_from_slice(pages.pages());
         self.page_ends.push(self.pages.len());
         match logits {
             Logits::None => {}
             Logits::Last => self.logit_rows.push(end_row - 1),
             Logits::Argmax => self.argmax_rows.push(end_row - 1),
             Logits::All => self.logit_rows.extend(first_row..end_row),
+        }
+    }
+
+    /// Replaces the rows of `x`, the embeddings `[tokens, hidden]`, that injected rows take the place of.
+    pub(crate) fn inject(&self, x: &mut [f32], hidden: usize) {
+        for slice in &self.injected {
+            let rows = slice.rows.start * hidden..slice.rows.end * hidden;
+            x[rows].copy_from_slice(slice.values(hidden));
         }
     }
 
@@ -111,6 +140,7 @@ impl ForwardBatch {
             page_ends,
             logit_rows,
             argmax_rows,
+            injected,
         } = self;
         tokens.clear();
         positions.clear();
@@ -122,6 +152,7 @@ impl ForwardBatch {
         page_ends.clear();
         logit_rows.clear();
         argmax_rows.clear();
+        injected.clear();
     }
 
     /// Whether the batch has no tokens.

@@ -25,13 +25,14 @@
 //! - `layout`: types that kernels and higher layers share: page size, shape of keys and values, rows of a step.
 //! - `kernels`: the only place with `unsafe`: products of packed weights, attention, norms, activations.
 //! - [`gguf`]: reads, checks and writes GGUF files.
-//! - [`architecture`]: describes a model: sizes, rotary embedding, parts that devices compute.
+//! - [`architecture`]: describes a model: sizes, layers, rotary embedding, parts that devices compute.
 //! - [`text`]: chat template, tokenizer, detokenizer, stop strings.
 //! - [`safetensors`]: reads folders of safetensors and the JSON beside them; quantizes at load.
 //! - [`checkpoint`]: a model's files in either format, behind one type.
 //! - [`source`]: finds or downloads a model's files by its name; [`ModelFile`] is their location.
 //! - [`weights`]: loads a file's tensors as matrices for products.
 //! - [`kv`]: keys and values of all sequences, in pages of fixed size.
+//! - [`injected`]: rows that replace embeddings of a prompt, such as an image's, and the positions of its tokens.
 //! - [`batch`]: the rows that one step computes, as flat arrays.
 //! - [`lora`]: adapters beside the model, chosen per request.
 //! - [`model`]: one stateless decoder for the Qwen family, on the CPU.
@@ -81,6 +82,7 @@ mod error;
 mod files;
 mod foreign;
 pub mod gguf;
+pub mod injected;
 mod kernels;
 pub mod kv;
 mod layout;

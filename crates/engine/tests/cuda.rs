@@ -125,7 +125,7 @@ fn answers_of_several_adapters_in_one_batch_equal_peft() {
     }
 }
 
-/// A model that fits on the GPU has all layers there. (`src/runner/split_tests.rs` tests models in parts.)
+/// A model that fits on the GPU has all layers there. (`src/runner/backend/tests.rs` tests models in parts.)
 #[test]
 fn a_model_that_fits_on_the_gpu_has_no_layer_on_the_cpu() {
     let fixture = Fixture::load("qwen3-f32");

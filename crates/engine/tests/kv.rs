@@ -4,8 +4,10 @@
 mod common;
 
 use common::{Fixture, Prompt, greedy, start};
+use engine::gguf::GgufFile;
+use engine::injected::InjectedRows;
 use engine::{
-    Engine, EngineOptions, Finished, Generation, Progress, Request, Sampling, StopReason,
+    Engine, EngineOptions, Finished, Generation, Input, Progress, Request, Sampling, StopReason,
 };
 
 /// One model per kind of product: candle's of full precision, and ours of two packed formats.
@@ -160,4 +162,92 @@ fn two_hundred_full_context_generations_complete_with_pages_for_eight() {
     println!("{:?}", engine.totals());
     assert!(engine.totals().preemptions > 0, "{:?}", engine.totals());
     assert_eq!((engine.load().running, engine.load().waiting), (0, 0));
+}
+
+/// Tokens whose embeddings are replaced by rows: from the middle of a page on.
+const REPLACED: std::ops::Range<usize> = 40..90;
+
+/// Returns a prompt's request with `rows` in place of the embeddings of `REPLACED`.
+fn with_rows(prompt: &[u32], rows: Vec<f32>, hash: u8, max_tokens: usize) -> Request {
+    let mut tokens = prompt.to_vec();
+    tokens[REPLACED].fill(0);
+    let rows = InjectedRows {
+        start: REPLACED.start,
+        positions: InjectedRows::consecutive_positions(REPLACED.len()),
+        values: rows.into(),
+        hash: [hash; 32],
+    };
+    Request::greedy(Input::Injected { tokens, rows: vec![rows] }, max_tokens)
+}
+
+/// Returns the embeddings of the tokens `REPLACED` of a prompt.
+fn embeddings(prompt: &[u32]) -> Vec<f32> {
+    let file = GgufFile::open(common::fixture().path()).unwrap();
+    let tensor = file.tensor("token_embd.weight").unwrap();
+    let (bytes, width) = (file.data(tensor).unwrap(), tensor.shape[1]);
+    let number = |token: u32, at: usize| {
+        let at = (token as usize * width + at) * 4;
+        f32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+    };
+    let row = |token: &u32| (0..width).map(|at| number(*token, at)).collect::<Vec<f32>>();
+    prompt[REPLACED].iter().flat_map(row).collect()
+}
+
+/// In chunks of a prompt that are shorter than the rows, and beside other prompts.
+#[test]
+fn injected_rows_are_computed_in_chunks_and_found_in_the_cache_by_their_hash() {
+    let options = EngineOptions { max_batch: 4, step_tokens: 48, ..EngineOptions::default() };
+    let engine = start(&options);
+    let fixture = common::fixture();
+    let prompt = &fixture.longest().tokens;
+    let pages = (prompt.len() - 1) / 32;
+    assert!(pages > 2 && prompt.len() > REPLACED.end);
+    let rows = embeddings(prompt);
+    let (text, _) = answer(&engine, &greedy(prompt, 64));
+    let beside = engine.submit(&greedy(&prompt[1..], 200)).unwrap();
+    let (same, end) = answer(&engine, &with_rows(prompt, rows.clone(), 1, 64));
+    // Only the page before the rows is shared with the text.
+    assert_eq!((same, end.cached_tokens), (text.clone(), 32));
+    let (again, end) = answer(&engine, &with_rows(prompt, rows.clone(), 1, 64));
+    assert_eq!((again, end.cached_tokens), (text.clone(), pages * 32));
+    let others: Vec<f32> = rows.iter().map(|x| x * -3.0).collect();
+    let (other, end) = answer(&engine, &with_rows(prompt, others, 2, 64));
+    assert_eq!(end.cached_tokens, 32);
+    assert_ne!(other, text);
+    finished(beside);
+}
+
+#[test]
+fn a_preempted_generation_with_injected_rows_gives_the_same_answer() {
+    let prompt = endless(MODELS[0]).tokens;
+    let prompt: Vec<u32> = prompt.iter().cycle().copied().take(100).collect();
+    let rows: Vec<f32> = embeddings(&prompt).iter().map(|x| x * 1.5).collect();
+    let request = |n: u8| Request {
+        tenant: n.to_string(),
+        ..with_rows(&prompt, rows.iter().map(|x| x + f32::from(n) / 64.0).collect(), n, 400)
+    };
+    let roomy = start(&EngineOptions::default());
+    let alone: Vec<_> = (0..6).map(|n| answer(&roomy, &request(n)).0).collect();
+    let options =
+        EngineOptions { max_batch: 6, kv_tokens: Some(6 * 320), ..EngineOptions::default() };
+    let tight = start(&EngineOptions { step_tokens: 64, ..options });
+    let running: Vec<_> = (0..6).map(|n| tight.submit(&request(n)).unwrap()).collect();
+    for (generation, alone) in running.into_iter().zip(&alone) {
+        assert_eq!(&finished(generation).0, alone);
+    }
+    assert!(tight.totals().preemptions > 0, "{:?}", tight.totals());
+}
+
+#[test]
+fn injected_rows_that_do_not_fit_are_refused() {
+    let engine = start(&EngineOptions::default());
+    let prompt = &common::fixture().longest().tokens.clone();
+    let refused = |request: Request| engine.submit(&request).unwrap_err().to_string();
+    let error = refused(with_rows(prompt, vec![0.0; 100], 1, 8));
+    assert!(error.contains("the 50 rows injected at token 40 have 100 numbers"), "{error}");
+    let short = with_rows(&prompt[..90], embeddings(prompt), 1, 8);
+    let Input::Injected { mut tokens, rows } = short.input.clone() else { panic!("no rows") };
+    tokens.truncate(80);
+    let error = refused(Request { input: Input::Injected { tokens, rows }, ..short });
+    assert!(error.contains("end at token 90; the prompt has 80 tokens"), "{error}");
 }

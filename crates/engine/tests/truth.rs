@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Fixture, distance};
-use engine::batch::{ForwardBatch, Logits};
+use engine::batch::{ForwardBatch, Logits, SequenceRows};
 use engine::gguf::GgufFile;
 use engine::kv::{BlockTable, KvPool, KvType, PAGE_TOKENS, PageAllocator, PageKey};
 use engine::model::{Decoder, Workspace};
@@ -39,7 +39,7 @@ impl Bench {
         let mut rows = Vec::new();
         for (index, part) in tokens.chunks(chunk).enumerate() {
             let mut batch = ForwardBatch::default();
-            batch.push(part, index * chunk, table, Logits::All);
+            batch.push(SequenceRows::text(part, index * chunk, table, Logits::All));
             rows.extend(self.logits(&batch));
         }
         rows
@@ -49,7 +49,7 @@ impl Bench {
     fn greedy(&mut self, prompt: &[u32], count: usize) -> Vec<u32> {
         let table = self.pages.reserve(prompt.len() + count).unwrap();
         let mut batch = ForwardBatch::default();
-        batch.push(prompt, 0, &table, Logits::Last);
+        batch.push(SequenceRows::text(prompt, 0, &table, Logits::Last));
         let mut tokens = Vec::new();
         loop {
             tokens.push(best(&self.logits(&batch)[0]));
@@ -58,7 +58,12 @@ impl Bench {
             }
             batch = ForwardBatch::default();
             let start = prompt.len() + tokens.len() - 1;
-            batch.push(&tokens[tokens.len() - 1..], start, &table, Logits::Last);
+            batch.push(SequenceRows::text(
+                &tokens[tokens.len() - 1..],
+                start,
+                &table,
+                Logits::Last,
+            ));
         }
     }
 }
@@ -216,7 +221,7 @@ fn batched_logits_match_single_sequence_logits() {
             if *old > 0 {
                 bench.all_logits(&tokens[..*old], &table, usize::MAX);
             }
-            batch.push(&tokens[*old..], *old, &table, Logits::All);
+            batch.push(SequenceRows::text(&tokens[*old..], *old, &table, Logits::All));
             tables.push(table);
         }
         let off = distance(&bench.logits(&batch), &single);
@@ -248,7 +253,7 @@ fn cached_prefix_logits_match_uncached_logits() {
                 assert!(table.grow(tokens.len()));
                 let begin = cached * PAGE_TOKENS;
                 let mut batch = ForwardBatch::default();
-                batch.push(&tokens[begin..], begin, &table, Logits::All);
+                batch.push(SequenceRows::text(&tokens[begin..], begin, &table, Logits::All));
                 let off = distance(&bench.logits(&batch), &fresh[begin..]);
                 println!("{name}, chunks of {chunk}, {cached} pages: off by {off:e}");
                 assert!(off <= 1e-4, "{name}, chunks of {chunk}, {cached} pages: off by {off}");

@@ -1,49 +1,35 @@
 //! A model's architecture and sizes.
 
-use super::rope::Yarn;
+use super::mrope::{Mrope, MropeOrder};
+use super::yarn::Yarn;
 use crate::layout::{KvShape, KvType};
 
-/// The architecture of a model.
+/// The architecture of a model: what its family of models has in common, whatever their sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Architecture {
-    /// Qwen2 and Qwen2.5: queries, keys and values have a bias.
-    Qwen2,
-    /// Qwen1.5-MoE and Qwen2-MoE: Qwen2 with experts, one of them shared by all tokens.
-    Qwen2Moe,
-    /// Qwen3 and Qwen3-Embedding: queries and keys are normalised per head.
-    Qwen3,
-    /// Qwen3-MoE: Qwen3 with experts.
-    Qwen3Moe,
+pub struct Architecture {
+    /// Its name in `general.architecture` of a GGUF file.
+    pub name: &'static str,
+    /// Its `model_type` in transformers' `config.json`, if folders of safetensors are supported.
+    pub model_type: Option<&'static str>,
+    /// Whether queries, keys and values have a bias.
+    pub attention_bias: bool,
+    /// Whether queries and keys are normalised per head.
+    pub head_norms: bool,
+    /// The rule by which experts are combined, if the feed-forward blocks are experts.
+    pub experts: Option<ExpertRule>,
+    /// The order of M-RoPE's pairs, if positions have three axes.
+    pub mrope: Option<MropeOrder>,
+    /// Whether an image's rows may be added to again after the first layers (DeepStack).
+    pub deepstack: bool,
 }
 
-impl Architecture {
-    /// The architectures this engine computes.
-    pub(super) const ALL: [Self; 4] = [Self::Qwen2, Self::Qwen2Moe, Self::Qwen3, Self::Qwen3Moe];
-
-    /// Its name in `general.architecture` of a file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Qwen2 => "qwen2",
-            Self::Qwen2Moe => "qwen2moe",
-            Self::Qwen3 => "qwen3",
-            Self::Qwen3Moe => "qwen3moe",
-        }
-    }
-
-    /// Whether queries, keys and values have a bias.
-    pub(crate) fn has_attention_bias(self) -> bool {
-        matches!(self, Self::Qwen2 | Self::Qwen2Moe)
-    }
-
-    /// Whether queries and keys are normalised per head.
-    pub(crate) fn has_query_norm(self) -> bool {
-        matches!(self, Self::Qwen3 | Self::Qwen3Moe)
-    }
-
-    /// Whether its feed-forward blocks are experts.
-    pub(crate) fn has_experts(self) -> bool {
-        matches!(self, Self::Qwen2Moe | Self::Qwen3Moe)
-    }
+/// The rule by which an architecture combines experts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpertRule {
+    /// Whether every token uses a shared expert.
+    pub shared: bool,
+    /// Whether the weights of the chosen experts are normalised to sum to 1.
+    pub normalized: bool,
 }
 
 /// The feed-forward block of every layer.
@@ -108,6 +94,11 @@ pub struct ModelConfig {
     pub rope_theta: f32,
     /// The extension of the context beyond that of training, if any.
     pub yarn: Option<Yarn>,
+    /// The axes of positions, if the model sees images.
+    pub mrope: Option<Mrope>,
+    /// The number of first layers after which an image's rows are added to again (DeepStack). The decoder does not
+    /// do this, so rows can't be injected if it is not 0; text is not affected.
+    pub deepstack_layers: usize,
     /// The pooling of an embedding model, or `None` for a model that generates text.
     pub pooling: Option<Pooling>,
 }

@@ -2,7 +2,7 @@
 //! that are read elsewhere these are all: any other key is refused, as what it changes is not known.
 
 use super::metadata::ModelMetadata;
-use super::{Architecture, FeedForward, ModelConfig};
+use super::{FeedForward, ModelConfig};
 use crate::error::LoadError;
 use crate::gguf::Value;
 
@@ -41,9 +41,9 @@ pub(super) fn check(metadata: &ModelMetadata<'_>, config: &ModelConfig) -> Resul
 /// set" in llama.cpp).
 fn numbers(metadata: &ModelMetadata<'_>, config: &ModelConfig) -> Result<(), LoadError> {
     let (head_dim, vocab) = (config.head_dim as f64, config.vocab as f64);
-    let shared = f64::from(config.architecture == Architecture::Qwen2Moe);
+    let shared = f64::from(config.architecture.experts.is_some_and(|rule| rule.shared));
     let attention_scale = [1.0 / head_dim.sqrt(), 0.0];
-    let of_model = [[head_dim], [vocab], [shared]];
+    let of_model = [[head_dim], [vocab], [shared], [config.deepstack_layers as f64]];
     let mut fixed: Vec<(&str, &[f64])> = vec![
         ("attention.clamp_kqv", &[0.0]),
         ("attention.max_alibi_bias", &[0.0]),
@@ -58,7 +58,6 @@ fn numbers(metadata: &ModelMetadata<'_>, config: &ModelConfig) -> Result<(), Loa
         ("leading_dense_block_count", &[0.0]),
         ("logit_scale", &[1.0, 0.0]),
         ("moe_every_n_layers", &[1.0, 0.0]),
-        ("n_deepstack_layers", &[0.0]),
         ("nextn_predict_layers", &[0.0]),
         ("residual_scale", &[1.0, 0.0]),
         ("rope.scale_linear", &[1.0, 0.0]),
@@ -70,6 +69,7 @@ fn numbers(metadata: &ModelMetadata<'_>, config: &ModelConfig) -> Result<(), Loa
     fixed.push(("rope.dimension_count", &of_model[0]));
     fixed.push(("vocab_size", &of_model[1]));
     fixed.push(("expert_shared_count", &of_model[2]));
+    fixed.push(("n_deepstack_layers", &of_model[3]));
     match config.feed_forward {
         FeedForward::Dense { .. } => {
             fixed.extend([

@@ -1,18 +1,30 @@
-//! Describes a model before its weights are read: the architecture, sizes, rotary embedding, and the part
-//! of the layers that one device computes. Devices and file formats use these descriptions; nothing here
-//! computes on tensors.
+//! Describes a model before its weights are read: the architecture, sizes, layers with the names and shapes of their
+//! tensors, rotary embedding, and the part of the layers that one device computes. Devices and file formats use these
+//! descriptions; nothing here computes on tensors.
+//!
+//! - `config`: the types; `read`, `metadata` and `fixed` read and check them
+//! - `qwen2`, `qwen3`: one constant per architecture
+//! - `layer`: the layers, from which the executors load
+//! - `rope`, `yarn`, `mrope`: rotary embedding
+//! - `part`: the layers of one device
 
 mod config;
 mod fixed;
+mod layer;
 mod metadata;
+mod mrope;
 mod part;
+mod qwen2;
+mod qwen3;
 mod read;
 mod rope;
+mod yarn;
 
-pub use config::{Architecture, Experts, FeedForward, ModelConfig, Pooling};
+pub use config::{Architecture, ExpertRule, Experts, FeedForward, ModelConfig, Pooling};
+pub(crate) use layer::{
+    AttentionSpec, ExpertsSpec, GatedMlpSpec, LayerSpec, MatrixSpec, MlpSpec, VectorSpec,
+};
+pub use mrope::{Mrope, MropeOrder};
 pub(crate) use part::Part;
-pub use rope::Yarn;
 pub(crate) use rope::{Angles, Rope};
-
-#[cfg(test)]
-mod config_tests;
+pub use yarn::Yarn;

@@ -3,11 +3,23 @@
 use super::config::{Architecture, Experts, FeedForward, ModelConfig, Pooling};
 use super::fixed;
 use super::metadata::ModelMetadata;
-use super::rope::{MAX_CONTEXT_LENGTH, Yarn};
+use super::mrope::Mrope;
+use super::yarn::{MAX_CONTEXT_LENGTH, Yarn};
 use crate::error::LoadError;
 use crate::gguf::{GgufError, GgufFile, Metadata};
 
 impl Architecture {
+    /// The architectures this engine computes. Each is described in the file of its family.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::QWEN2,
+        Self::QWEN2_MOE,
+        Self::QWEN3,
+        Self::QWEN3_MOE,
+        Self::QWEN2_VL,
+        Self::QWEN3_VL,
+        Self::QWEN3_VL_MOE,
+    ];
+
     /// Reads `general.type` and `general.architecture`.
     ///
     /// # Errors
@@ -24,8 +36,8 @@ impl Architecture {
             Some(other) => return is_other(&format!("of the type {other:?}, not a model")),
         }
         let name: &str = file.require("general.architecture")?;
-        Self::ALL.into_iter().find(|one| one.name() == name).ok_or_else(|| {
-            let known = Self::ALL.map(Self::name).join(", ");
+        Self::ALL.into_iter().find(|one| one.name == name).ok_or_else(|| {
+            let known = Self::ALL.map(|one| one.name).join(", ");
             file.unsupported(format!("its architecture is {name:?}; supported are {known}"))
         })
     }
@@ -45,7 +57,7 @@ impl ModelConfig {
     /// `vocab` is `None`.
     pub(crate) fn from_metadata(file: &Metadata, vocab: Option<usize>) -> Result<Self, LoadError> {
         let architecture = Architecture::read(file)?;
-        let metadata = &ModelMetadata::new(file, architecture.name());
+        let metadata = &ModelMetadata::new(file, architecture.name);
         let layers = metadata.required_count("block_count", 1 << 10)?;
         let hidden = metadata.required_count("embedding_length", 1 << 16)?;
         let heads = metadata.per_layer_count("attention.head_count", 1 << 10, layers)?;
@@ -89,6 +101,11 @@ impl ModelConfig {
             rms_eps: metadata.required_positive("attention.layer_norm_rms_epsilon")?,
             rope_theta,
             yarn,
+            mrope: Mrope::read(metadata, architecture.mrope, head_dim)?,
+            deepstack_layers: match architecture.deepstack {
+                true => metadata.get("n_deepstack_layers")?.unwrap_or(0),
+                false => 0,
+            },
             pooling: Pooling::read(metadata)?,
         };
         fixed::check(metadata, &config)?;
@@ -108,9 +125,9 @@ impl FeedForward {
             let width = metadata.per_layer_count(FFN, MOST, layers)?;
             width.ok_or_else(|| metadata.missing(FFN))
         };
-        if !architecture.has_experts() {
+        let Some(rule) = architecture.experts else {
             return Ok(Self::Dense { ffn: width()? });
-        }
+        };
         let count = metadata.required_count("expert_count", 1 << 10)?;
         let used = metadata.required_count("expert_used_count", count)?;
         // Without a width of its own, an expert has the one that llama.cpp assumes.
@@ -118,15 +135,13 @@ impl FeedForward {
             Some(ffn) => ffn,
             None => (width()? / used).max(1),
         };
-        let shared_ffn = match architecture {
-            Architecture::Qwen2Moe => {
-                let own = metadata.count("expert_shared_feed_forward_length", MOST)?;
-                Some(own.map_or_else(width, Ok)?)
-            }
-            _ => None,
+        let shared_ffn = if rule.shared {
+            let own = metadata.count("expert_shared_feed_forward_length", MOST)?;
+            Some(own.map_or_else(width, Ok)?)
+        } else {
+            None
         };
-        let normalized = architecture == Architecture::Qwen3Moe;
-        Ok(Self::Experts(Experts { count, used, ffn, shared_ffn, normalized }))
+        Ok(Self::Experts(Experts { count, used, ffn, shared_ffn, normalized: rule.normalized }))
     }
 }
 
@@ -152,3 +167,6 @@ impl Pooling {
         )))
     }
 }
+
+#[cfg(test)]
+mod tests;

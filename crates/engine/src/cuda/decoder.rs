@@ -5,8 +5,8 @@ use candle_core::{Device, Result, Tensor};
 use super::layer::Layer;
 use super::linear::{Linear, on_device};
 use super::{load_error, multiprocessors};
-use crate::architecture::{Angles, ModelConfig, Part, Rope};
-use crate::batch::ForwardBatch;
+use crate::architecture::{Angles, MatrixSpec, ModelConfig, Part, Rope, VectorSpec};
+use crate::batch::{ForwardBatch, Logits, SequenceRows};
 use crate::kernels::cuda::{HEAD_DIMS, Kernels, Pages};
 use crate::kv::KvShape;
 use crate::lora::{AdaptedRows, Adapters};
@@ -82,7 +82,7 @@ impl Decoder {
         let own_head = weights.has_own_head();
         let head = (part.is_last() && config.pooling.is_none()).then(|| {
             let name = if own_head { "output" } else { "token_embd" };
-            Linear::load(&weights, device, name, [vocab, hidden], false)
+            Linear::load(&weights, device, &MatrixSpec::new(name, vocab, hidden))
         });
         let embedding = if !part.is_first() {
             Rows::Handed
@@ -96,7 +96,7 @@ impl Decoder {
             .map(|layer| Layer::load(&weights, device, &config, layer))
             .collect::<std::result::Result<_, _>>()?;
         let norm = part.is_last().then(|| {
-            let norm = weights.vector("output_norm.weight", hidden)?;
+            let norm = weights.vector(&VectorSpec::output_norm(hidden))?;
             on_device(&weights, device, norm, &[hidden])
         });
         let decoder = Self {
@@ -104,7 +104,7 @@ impl Decoder {
             layers,
             norm: norm.transpose()?,
             head: head.transpose()?,
-            rope: Rope::new(head_dim, config.rope_theta, config.yarn.as_ref()),
+            rope: Rope::new(&config),
             angles: Angles::default(),
             adapters: 0,
             max_rank: 0,
@@ -170,7 +170,7 @@ impl Decoder {
         let allocator = crate::kv::PageAllocator::new(1);
         let mut batch = ForwardBatch::default();
         if let Some(table) = allocator.reserve(1) {
-            batch.push(&[0], 0, &table, crate::batch::Logits::Last);
+            batch.push(SequenceRows::text(&[0], 0, &table, Logits::Last));
         }
         let mut workspace = Workspace::default();
         let outcome = self.forward(&batch, pages, &mut workspace, &mut Vec::new()).map(|_| ());
@@ -202,7 +202,7 @@ impl Decoder {
             self.adapters,
             self.max_rank,
         )?;
-        let x = self.embed(&batch.tokens, workspace)?;
+        let x = self.embed(batch, workspace)?;
         let mut h = kernels.rms_norm(&x, &self.layers[0].attention_norm, rms_eps)?;
         for (index, layer) in self.layers.iter().enumerate() {
             let added = layer.attend(kernels, &self.config, pages, index, &step, &h)?;
@@ -240,19 +240,28 @@ impl Decoder {
     }
 
     /// Returns the input rows of the first layer, `[tokens, hidden]`.
-    fn embed(&self, tokens: &[u32], workspace: &mut Workspace) -> Result<Tensor> {
+    fn embed(&self, batch: &ForwardBatch, workspace: &mut Workspace) -> Result<Tensor> {
+        let (tokens, hidden) = (&batch.tokens, self.config.hidden);
         match (&self.embedding, &self.head) {
             (Rows::Head, Some(head)) => {
-                head.rows(&Tensor::from_slice(tokens, tokens.len(), &self.device)?)
+                let ids = Tensor::from_slice(tokens, tokens.len(), &self.device)?;
+                let x = head.rows(&ids)?;
+                for slice in &batch.injected {
+                    let shape = (slice.rows.len(), hidden);
+                    let rows = Tensor::from_slice(slice.values(hidden), shape, &self.device)?;
+                    x.slice_set(&rows, 0, slice.rows.start)?;
+                }
+                Ok(x)
             }
             (Rows::File(embedding), _) => {
-                let rows = workspace.stream(tokens.len() * self.config.hidden);
+                let rows = workspace.stream(tokens.len() * hidden);
                 embedding.rows(tokens, rows)?;
-                Tensor::from_slice(rows, (tokens.len(), self.config.hidden), &self.device)
+                batch.inject(rows, hidden);
+                Tensor::from_slice(rows, (tokens.len(), hidden), &self.device)
             }
             (Rows::Handed, _) => {
-                let rows = workspace.stream(tokens.len() * self.config.hidden);
-                Tensor::from_slice(rows, (tokens.len(), self.config.hidden), &self.device)
+                let rows = workspace.stream(tokens.len() * hidden);
+                Tensor::from_slice(rows, (tokens.len(), hidden), &self.device)
             }
             (Rows::Head, None) => {
                 candle_core::bail!("the model has no head to read the embedding from")

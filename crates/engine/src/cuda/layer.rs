@@ -5,6 +5,7 @@ use candle_core::{Device, Result, Tensor};
 use super::linear::{Linear, on_device};
 use super::mlp::Mlp;
 use crate::LoadError;
+use crate::architecture::{LayerSpec, MatrixSpec, VectorSpec};
 use crate::kernels::cuda::{Deltas, Kernels, Pages, Step};
 use crate::lora::Projection;
 use crate::model::ModelConfig;
@@ -18,7 +19,7 @@ pub(super) struct Layer {
     k: Linear,
     v: Linear,
     output: Linear,
-    /// Applied per head, `[head_dim]`: Qwen3 only.
+    /// Applied per head, `[head_dim]`, if the architecture has them.
     q_norm: Option<Tensor>,
     k_norm: Option<Tensor>,
     pub(super) mlp_norm: Tensor,
@@ -33,29 +34,21 @@ impl Layer {
         config: &ModelConfig,
         index: usize,
     ) -> std::result::Result<Self, LoadError> {
-        let ModelConfig { hidden, heads, kv_heads, head_dim, architecture, .. } = *config;
-        let prefix = format!("blk.{index}");
-        let norm = |name: &str, len: usize| {
-            let weight = weights.vector(&format!("{prefix}.{name}.weight"), len)?;
-            on_device(weights, device, weight, &[len])
-        };
-        let head_norm =
-            |name: &str| architecture.has_query_norm().then(|| norm(name, head_dim)).transpose();
-        let matrix = |name: &str, shape: [usize; 2], bias: bool| {
-            Linear::load(weights, device, &format!("{prefix}.{name}"), shape, bias)
-        };
-        let (width, kv_width) = (heads * head_dim, kv_heads * head_dim);
-        let bias = architecture.has_attention_bias();
+        let LayerSpec { attention_norm, attention, mlp_norm, mlp } = config.layer(index);
+        let norm =
+            |spec: &VectorSpec| on_device(weights, device, weights.vector(spec)?, &[spec.len]);
+        let head_norm = |spec: &Option<VectorSpec>| spec.as_ref().map(norm).transpose();
+        let matrix = |spec: &MatrixSpec| Linear::load(weights, device, spec);
         Ok(Self {
-            attention_norm: norm("attn_norm", hidden)?,
-            q: matrix("attn_q", [width, hidden], bias)?,
-            k: matrix("attn_k", [kv_width, hidden], bias)?,
-            v: matrix("attn_v", [kv_width, hidden], bias)?,
-            output: matrix("attn_output", [hidden, width], false)?,
-            q_norm: head_norm("attn_q_norm")?,
-            k_norm: head_norm("attn_k_norm")?,
-            mlp_norm: norm("ffn_norm", hidden)?,
-            mlp: Mlp::load(weights, device, config, &prefix)?,
+            attention_norm: norm(&attention_norm)?,
+            q: matrix(&attention.q)?,
+            k: matrix(&attention.k)?,
+            v: matrix(&attention.v)?,
+            output: matrix(&attention.output)?,
+            q_norm: head_norm(&attention.q_norm)?,
+            k_norm: head_norm(&attention.k_norm)?,
+            mlp_norm: norm(&mlp_norm)?,
+            mlp: Mlp::load(weights, device, &mlp)?,
         })
     }
 

@@ -6,6 +6,7 @@ use candle_core::quantized::{GgmlDType, QMatMul, QTensor, ggml_file};
 use candle_core::{DType, Device, Module, Result, Tensor};
 
 use crate::LoadError;
+use crate::architecture::MatrixSpec;
 use crate::kernels::cuda::{AdaptedStep, Deltas, Kernels};
 use crate::weights::{Stored, Weights};
 
@@ -30,18 +31,15 @@ enum Weight {
 }
 
 impl Linear {
-    /// Loads the matrix `name`, `[outputs, inputs]`, and its bias if `with_bias`.
+    /// Loads a matrix, with its bias if it has one.
     pub(super) fn load(
         weights: &Weights<'_>,
         device: &Device,
-        name: &str,
-        [outputs, inputs]: [usize; 2],
-        with_bias: bool,
+        spec: &MatrixSpec,
     ) -> std::result::Result<Self, LoadError> {
-        let bias = with_bias.then(|| {
-            let bias = weights.vector(&format!("{name}.bias"), outputs)?;
-            on_device(weights, device, bias, &[outputs])
-        });
+        let MatrixSpec { name, outputs, inputs, .. } = spec;
+        let (outputs, inputs) = (*outputs, *inputs);
+        let bias = weights.bias(spec)?.map(|bias| on_device(weights, device, bias, &[outputs]));
         let weight =
             weights.with_stored(&format!("{name}.weight"), &[outputs, inputs], |stored| {
                 match stored {

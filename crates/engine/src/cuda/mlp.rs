@@ -5,9 +5,10 @@ use candle_core::{Device, Result, Tensor};
 
 use super::linear::{Linear, on_device, quantized};
 use crate::LoadError;
+use crate::architecture::{ExpertsSpec, GatedMlpSpec, MatrixSpec, MlpSpec};
 use crate::kernels::cuda::{AdaptedStep, Deltas, Kernels};
 use crate::lora::Projection;
-use crate::model::{Experts, FeedForward, ModelConfig};
+use crate::model::Experts;
 use crate::weights::{Stored, Weights};
 
 /// The feed-forward block of a layer.
@@ -43,18 +44,14 @@ impl Mlp {
     pub(super) fn load(
         weights: &Weights<'_>,
         device: &Device,
-        config: &ModelConfig,
-        prefix: &str,
+        spec: &MlpSpec,
     ) -> std::result::Result<Self, LoadError> {
-        let hidden = config.hidden;
-        match config.feed_forward {
-            FeedForward::Dense { ffn } => {
-                let mlp = GatedMlp::load(weights, device, prefix, "", hidden, ffn)?;
-                Ok(Self::Dense(Box::new(mlp)))
+        match spec {
+            MlpSpec::Dense(spec) => {
+                Ok(Self::Dense(Box::new(GatedMlp::load(weights, device, spec)?)))
             }
-            FeedForward::Experts(experts) => {
-                let experts = MixtureOfExperts::load(weights, device, prefix, hidden, experts)?;
-                Ok(Self::Experts(Box::new(experts)))
+            MlpSpec::Experts(spec) => {
+                Ok(Self::Experts(Box::new(MixtureOfExperts::load(weights, device, spec)?)))
             }
         }
     }
@@ -90,19 +87,10 @@ impl GatedMlp {
     fn load(
         weights: &Weights<'_>,
         device: &Device,
-        prefix: &str,
-        suffix: &str,
-        hidden: usize,
-        ffn: usize,
+        spec: &GatedMlpSpec,
     ) -> std::result::Result<Self, LoadError> {
-        let matrix = |name: &str, shape| {
-            Linear::load(weights, device, &format!("{prefix}.{name}{suffix}"), shape, false)
-        };
-        Ok(Self {
-            gate: matrix("ffn_gate", [ffn, hidden])?,
-            up: matrix("ffn_up", [ffn, hidden])?,
-            down: matrix("ffn_down", [hidden, ffn])?,
-        })
+        let matrix = |spec: &MatrixSpec| Linear::load(weights, device, spec);
+        Ok(Self { gate: matrix(&spec.gate)?, up: matrix(&spec.up)?, down: matrix(&spec.down)? })
     }
 
     fn forward(
@@ -121,18 +109,15 @@ impl MixtureOfExperts {
     fn load(
         weights: &Weights<'_>,
         device: &Device,
-        prefix: &str,
-        hidden: usize,
-        config: Experts,
+        spec: &ExpertsSpec,
     ) -> std::result::Result<Self, LoadError> {
-        let Experts { count, ffn, shared_ffn, .. } = config;
-        let rows = |name: &str, rows: usize| {
-            let numbers = weights.rows(&format!("{prefix}.{name}.weight"), rows, hidden)?;
-            on_device(weights, device, numbers, &[rows, hidden])
+        let ExpertsSpec { config, router, each, shared } = spec;
+        let rows = |spec: &MatrixSpec| {
+            on_device(weights, device, weights.rows(spec)?, &[spec.outputs, spec.inputs])
         };
-        let experts = |name: &str, outputs: usize, inputs: usize| {
-            let shape = [count, outputs, inputs];
-            weights.with_stored(&format!("{prefix}.{name}.weight"), &shape, |stored| match stored {
+        let experts = |spec: &MatrixSpec| {
+            let shape = [config.count, spec.outputs, spec.inputs];
+            weights.with_stored(&format!("{}.weight", spec.name), &shape, |stored| match stored {
                 Stored::Bytes(dtype, bytes) if has_kernel(dtype) => {
                     quantized(dtype, bytes, &shape, device)
                 }
@@ -142,16 +127,15 @@ impl MixtureOfExperts {
                 Stored::Exact(_) => candle_core::bail!("on CUDA, experts are read only from GGUF files"),
             })
         };
-        let shared = shared_ffn.map(|ffn| {
-            let mlp = GatedMlp::load(weights, device, prefix, "_shexp", hidden, ffn)?;
-            Ok::<_, LoadError>((mlp, rows("ffn_gate_inp_shexp", 1)?))
+        let shared = shared.as_ref().map(|(mlp, gate)| {
+            Ok::<_, LoadError>((GatedMlp::load(weights, device, mlp)?, rows(gate)?))
         });
         Ok(Self {
-            config,
-            router: rows("ffn_gate_inp", count)?,
-            gate: experts("ffn_gate_exps", ffn, hidden)?,
-            up: experts("ffn_up_exps", ffn, hidden)?,
-            down: experts("ffn_down_exps", hidden, ffn)?,
+            config: *config,
+            router: rows(router)?,
+            gate: experts(&each.gate)?,
+            up: experts(&each.up)?,
+            down: experts(&each.down)?,
             shared: shared.transpose()?,
         })
     }

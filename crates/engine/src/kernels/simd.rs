@@ -345,10 +345,10 @@ fn has_avx2() -> bool {
 /// Defines `$name(level, args…)`, which runs `$kernel::<Lanes>(args…)` compiled for the level.
 /// Kernels must be `#[inline(always)]`: only then are they compiled with the level's instructions.
 macro_rules! dispatch {
-    ($(#[$doc:meta])* fn $name:ident = $kernel:ident($($arg:ident: $type:ty),* $(,)?)) => {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident = $kernel:ident($($arg:ident: $type:ty),* $(,)?)) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)]
-        fn $name(level: $crate::kernels::simd::Level, $($arg: $type),*) {
+        $vis fn $name(level: $crate::kernels::simd::Level, $($arg: $type),*) {
             use $crate::kernels::simd::{Level, Portable};
             #[cfg(target_arch = "x86_64")]
             {

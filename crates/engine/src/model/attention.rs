@@ -4,6 +4,7 @@ use candle_core as candle;
 
 use super::{ModelConfig, Workspace};
 use crate::LoadError;
+use crate::architecture::{AttentionSpec, VectorSpec};
 use crate::batch::ForwardBatch;
 use crate::kernels::attention::paged_attention;
 use crate::kernels::rows;
@@ -18,9 +19,9 @@ pub(super) struct Attention {
     k: Linear,
     v: Linear,
     output: Linear,
-    /// The norm of each query head, `[head_dim]`. Qwen3 only.
+    /// The norm of each query head, `[head_dim]`, if the architecture has them.
     q_norm: Option<Vec<f32>>,
-    /// The norm of each key head, `[head_dim]`. Qwen3 only.
+    /// The norm of each key head, `[head_dim]`, if the architecture has them.
     k_norm: Option<Vec<f32>>,
     heads: usize,
     kv_heads: usize,
@@ -32,32 +33,23 @@ impl Attention {
     pub(super) fn load(
         weights: &Weights<'_>,
         config: &ModelConfig,
-        prefix: &str,
+        spec: &AttentionSpec,
     ) -> Result<Self, LoadError> {
-        let ModelConfig { hidden, heads, kv_heads, head_dim, .. } = *config;
-        let norm = |name: &str| -> Result<Option<Vec<f32>>, LoadError> {
-            let weight = || weights.vector(&format!("{prefix}.{name}.weight"), head_dim);
-            config.architecture.has_query_norm().then(weight).transpose()
-        };
-        let project = |name: &str, heads: usize| {
-            let name = format!("{prefix}.{name}");
-            if config.architecture.has_attention_bias() {
-                weights.biased_linear(&name, heads * head_dim, hidden)
-            } else {
-                weights.linear(&name, heads * head_dim, hidden)
-            }
+        let ModelConfig { heads, kv_heads, head_dim, rms_eps, .. } = *config;
+        let norm = |spec: &Option<VectorSpec>| -> Result<Option<Vec<f32>>, LoadError> {
+            spec.as_ref().map(|spec| weights.vector(spec)).transpose()
         };
         Ok(Self {
-            q: project("attn_q", heads)?,
-            k: project("attn_k", kv_heads)?,
-            v: project("attn_v", kv_heads)?,
-            output: weights.linear(&format!("{prefix}.attn_output"), hidden, heads * head_dim)?,
-            q_norm: norm("attn_q_norm")?,
-            k_norm: norm("attn_k_norm")?,
+            q: weights.linear(&spec.q)?,
+            k: weights.linear(&spec.k)?,
+            v: weights.linear(&spec.v)?,
+            output: weights.linear(&spec.output)?,
+            q_norm: norm(&spec.q_norm)?,
+            k_norm: norm(&spec.k_norm)?,
             heads,
             kv_heads,
             head_dim,
-            rms_eps: config.rms_eps,
+            rms_eps,
         })
     }
 

@@ -5,7 +5,7 @@ use candle_core as candle;
 use super::attention::Attention;
 use super::mlp::Mlp;
 use super::{ModelConfig, Workspace, unused};
-use crate::architecture::{Part, Rope};
+use crate::architecture::{LayerSpec, MatrixSpec, Part, Rope, VectorSpec};
 use crate::batch::ForwardBatch;
 use crate::kernels::rows;
 use crate::kv::KvPool;
@@ -94,7 +94,7 @@ impl Decoder {
             end: end.transpose()?,
             layers: layers.collect::<Result<_, _>>()?,
             adapters: Adapters::default(),
-            rope: Rope::new(config.head_dim, config.rope_theta, config.yarn.as_ref()),
+            rope: Rope::new(config),
             config: config.clone(),
         })
     }
@@ -142,6 +142,7 @@ impl Decoder {
         let x = workspace.x.of(len);
         if let Some(embedding) = &self.embedding {
             embedding.rows(&batch.tokens, x)?;
+            batch.inject(x, hidden);
         }
         rows::rms_norm(x, &self.layers[0].attention_norm, rms_eps, workspace.h.of(len));
         for (index, layer) in self.layers.iter().enumerate() {
@@ -188,21 +189,23 @@ impl End {
         let ModelConfig { hidden, vocab, .. } = *config;
         let head = config.pooling.is_none().then(|| {
             let head = if weights.has_own_head() { "output" } else { "token_embd" };
-            weights.linear(head, vocab, hidden)
+            weights.linear(&MatrixSpec::new(head, vocab, hidden))
         });
-        Ok(Self { head: head.transpose()?, norm: weights.vector("output_norm.weight", hidden)? })
+        Ok(Self {
+            head: head.transpose()?,
+            norm: weights.vector(&VectorSpec::output_norm(hidden))?,
+        })
     }
 }
 
 impl Layer {
     fn load(weights: &Weights<'_>, config: &ModelConfig, index: usize) -> Result<Self, LoadError> {
-        let prefix = format!("blk.{index}");
-        let norm = |name: &str| weights.vector(&format!("{prefix}.{name}.weight"), config.hidden);
+        let LayerSpec { attention_norm, attention, mlp_norm, mlp } = config.layer(index);
         Ok(Self {
-            attention_norm: norm("attn_norm")?,
-            attention: Attention::load(weights, config, &prefix)?,
-            mlp_norm: norm("ffn_norm")?,
-            mlp: Mlp::load(weights, config, &prefix)?,
+            attention_norm: weights.vector(&attention_norm)?,
+            attention: Attention::load(weights, config, &attention)?,
+            mlp_norm: weights.vector(&mlp_norm)?,
+            mlp: Mlp::load(weights, &mlp)?,
         })
     }
 }

@@ -5,6 +5,7 @@ use candle_core as candle;
 use super::gated_mlp::GatedMlp;
 use super::{Experts, Workspace};
 use crate::LoadError;
+use crate::architecture::ExpertsSpec;
 use crate::kernels::{few_outputs, rows, scattered};
 use crate::weights::{Linear, Weights};
 
@@ -36,27 +37,19 @@ struct SharedExpert {
 }
 
 impl MixtureOfExperts {
-    pub(super) fn load(
-        weights: &Weights<'_>,
-        prefix: &str,
-        hidden: usize,
-        config: Experts,
-    ) -> Result<Self, LoadError> {
-        let Experts { count, ffn, shared_ffn, .. } = config;
-        let name = |name: &str| format!("{prefix}.{name}");
-        let shared = shared_ffn.map(|ffn| {
-            Ok::<_, LoadError>(SharedExpert {
-                mlp: GatedMlp::load(weights, prefix, "_shexp", hidden, ffn)?,
-                gate: weights.rows(&name("ffn_gate_inp_shexp.weight"), 1, hidden)?,
-            })
+    pub(super) fn load(weights: &Weights<'_>, spec: &ExpertsSpec) -> Result<Self, LoadError> {
+        let ExpertsSpec { config, router, each, shared } = spec;
+        let shared = shared.as_ref().map(|(mlp, gate)| {
+            let mlp = GatedMlp::load(weights, mlp)?;
+            Ok::<_, LoadError>(SharedExpert { mlp, gate: weights.rows(gate)? })
         });
         Ok(Self {
-            config,
-            hidden,
-            router: weights.rows(&name("ffn_gate_inp.weight"), count, hidden)?,
-            gate: weights.linears(&name("ffn_gate_exps"), count, ffn, hidden)?,
-            up: weights.linears(&name("ffn_up_exps"), count, ffn, hidden)?,
-            down: weights.linears(&name("ffn_down_exps"), count, hidden, ffn)?,
+            config: *config,
+            hidden: router.inputs,
+            router: weights.rows(router)?,
+            gate: weights.linears(&each.gate, config.count)?,
+            up: weights.linears(&each.up, config.count)?,
+            down: weights.linears(&each.down, config.count)?,
             shared: shared.transpose()?,
         })
     }

@@ -4,6 +4,7 @@ use candle_core as candle;
 
 use super::Workspace;
 use crate::LoadError;
+use crate::architecture::GatedMlpSpec;
 use crate::kernels::rows;
 use crate::lora::{Adapters, Projection};
 use crate::weights::{Linear, Weights};
@@ -17,18 +18,11 @@ pub(super) struct GatedMlp {
 }
 
 impl GatedMlp {
-    /// Loads the tensors `ffn_gate`, `ffn_up` and `ffn_down`, each with `suffix` appended to its name.
-    pub(super) fn load(
-        weights: &Weights<'_>,
-        prefix: &str,
-        suffix: &str,
-        hidden: usize,
-        ffn: usize,
-    ) -> Result<Self, LoadError> {
+    pub(super) fn load(weights: &Weights<'_>, spec: &GatedMlpSpec) -> Result<Self, LoadError> {
         Ok(Self {
-            gate: weights.linear(&format!("{prefix}.ffn_gate{suffix}"), ffn, hidden)?,
-            up: weights.linear(&format!("{prefix}.ffn_up{suffix}"), ffn, hidden)?,
-            down: weights.linear(&format!("{prefix}.ffn_down{suffix}"), hidden, ffn)?,
+            gate: weights.linear(&spec.gate)?,
+            up: weights.linear(&spec.up)?,
+            down: weights.linear(&spec.down)?,
         })
     }
 

@@ -2,10 +2,11 @@
 
 use candle_core as candle;
 
+use super::Workspace;
 use super::experts::MixtureOfExperts;
 use super::gated_mlp::GatedMlp;
-use super::{FeedForward, ModelConfig, Workspace};
 use crate::LoadError;
+use crate::architecture::MlpSpec;
 use crate::lora::Adapters;
 use crate::weights::{Linear, Weights};
 
@@ -19,19 +20,10 @@ pub(super) enum Mlp {
 }
 
 impl Mlp {
-    pub(super) fn load(
-        weights: &Weights<'_>,
-        config: &ModelConfig,
-        prefix: &str,
-    ) -> Result<Self, LoadError> {
-        let hidden = config.hidden;
-        match config.feed_forward {
-            FeedForward::Dense { ffn } => {
-                GatedMlp::load(weights, prefix, "", hidden, ffn).map(Self::Dense)
-            }
-            FeedForward::Experts(experts) => {
-                MixtureOfExperts::load(weights, prefix, hidden, experts).map(Self::Experts)
-            }
+    pub(super) fn load(weights: &Weights<'_>, spec: &MlpSpec) -> Result<Self, LoadError> {
+        match spec {
+            MlpSpec::Dense(spec) => GatedMlp::load(weights, spec).map(Self::Dense),
+            MlpSpec::Experts(spec) => MixtureOfExperts::load(weights, spec).map(Self::Experts),
         }
     }
 

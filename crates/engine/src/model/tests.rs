@@ -8,15 +8,18 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::batch::{ForwardBatch, Logits};
+use crate::batch::{ForwardBatch, Logits, SequenceRows};
 use crate::gguf::GgufFile;
 use crate::kernels::machine::Machine;
 use crate::kv::{BlockTable, KvPool, KvType, PAGE_TOKENS, PageAllocator, PageKey};
 use crate::synth::{SynthOptions, SynthQuant, SynthShape, synthesize};
 
+mod injected;
+
 /// A model with its own pages.
 struct Rig {
     name: String,
+    path: PathBuf,
     model: Decoder,
     pool: KvPool,
     pages: PageAllocator,
@@ -31,7 +34,7 @@ impl Rig {
         let kv_type = if exact { KvType::F16 } else { KvType::F32 };
         let pool = KvPool::new(model.config().kv_shape(kv_type), 200);
         let (pages, workspace) = (PageAllocator::new(200), Workspace::default());
-        Self { name: name.to_owned(), model, pool, pages, workspace, exact }
+        Self { name: name.to_owned(), path: path.to_owned(), model, pool, pages, workspace, exact }
     }
 
     fn table(&self, tokens: usize) -> BlockTable {
@@ -56,7 +59,7 @@ impl Rig {
         let mut rows = Vec::new();
         for (index, part) in tokens[start..].chunks(chunk).enumerate() {
             let mut batch = ForwardBatch::default();
-            batch.push(part, start + index * chunk, table, Logits::All);
+            batch.push(SequenceRows::text(part, start + index * chunk, table, Logits::All));
             rows.extend(self.logits(&batch));
         }
         rows
@@ -145,7 +148,7 @@ fn batched_logits_match_single_sequence_logits() {
             if old > 0 {
                 rig.logits_from(&tokens[..old], 0, &table, usize::MAX);
             }
-            batch.push(&tokens[old..], old, &table, Logits::All);
+            batch.push(SequenceRows::text(&tokens[old..], old, &table, Logits::All));
             tables.push(table);
         }
         let together = rig.logits(&batch);

@@ -42,7 +42,7 @@ pub(super) fn refuse(
         named => unsupported(format!(
             "it has tensors that are not used by a {} model of {} layers: {}{more}. Without them its answers \
              would be wrong: choose another file of the model, or a newer version of this program",
-            config.architecture.name(),
+            config.architecture.name,
             config.layers,
             named.join(", ")
         )),

@@ -201,3 +201,6 @@ impl StepError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

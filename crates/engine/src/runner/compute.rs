@@ -14,7 +14,7 @@ use super::backend::{Backend, StepError};
 use super::gauges::{Gauges, HaltReason};
 use super::sink::Sink;
 use crate::api::{GenerateError, StopReason};
-use crate::batch::{ForwardBatch, Logits};
+use crate::batch::{ForwardBatch, Logits, SequenceRows};
 use crate::kernels::parallel::for_rows;
 use crate::model::Workspace;
 use crate::sched::{Scheduler, Sequence, SequenceId, StepPlan};
@@ -180,7 +180,9 @@ impl Compute {
             let of_prompt = sequence.prompt_len().min(end).saturating_sub(chunk.start);
             self.gauges.computed_prompt_tokens.fetch_add(of_prompt as u64, Ordering::Relaxed);
             let logits = if chunk.samples { self.wants(chunk.id) } else { Logits::None };
-            self.batch.push_adapted(tokens, chunk.start, pages, logits, sequence.adapter());
+            let (adapter, injected) = (sequence.adapter(), sequence.injected());
+            let start = chunk.start;
+            self.batch.push(SequenceRows { tokens, start, pages, logits, adapter, injected });
         }
         // Take the workspace while tokens are sampled from the logits in it.
         let mut workspace = std::mem::take(&mut self.workspace);
@@ -308,67 +310,4 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
 }
 
 #[cfg(test)]
-mod steps;
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use tokio::sync::mpsc::unbounded_channel;
-
-    use super::super::stream::Stream;
-    use super::*;
-    use crate::api::{Input, Progress, Request};
-    use crate::gguf::GgufFile;
-    use crate::kv::{KvPool, KvType, PageAllocator};
-    use crate::model::Decoder;
-    use crate::sched::{CancelFlag, Limits};
-    use crate::text::Tokenizer;
-
-    #[test]
-    fn a_panic_fails_running_and_waiting_requests() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen3");
-        let file = GgufFile::open(folder.join("qwen3-f32.gguf")).unwrap();
-        let model = Decoder::load(&file).unwrap();
-        let tokenizer = Tokenizer::from_gguf(&file).unwrap();
-        // A pool without layers makes the first step panic.
-        let shape = crate::kv::KvShape { layers: 0, ..model.config().kv_shape(KvType::F32) };
-        let limits = Limits { max_batch: 1, step_tokens: 64 };
-        let gauges = Arc::new(Gauges::default());
-        let (jobs, inbox) = std::sync::mpsc::channel();
-        let mut receivers = Vec::new();
-        let request = Request::greedy(Input::Tokens(vec![1]), 5);
-        for id in 0..3 {
-            let (progress, receiver) = unbounded_channel();
-            let stream = Stream::new(&request, &[1], &tokenizer, progress);
-            let sink = Sink::Answer(Box::new(stream));
-            let cancel = CancelFlag::default();
-            let sequence = Sequence::new(SequenceId(id), vec![1], 5, cancel, None);
-            gauges.in_flight.fetch_add(1, Ordering::Relaxed);
-            assert!(jobs.send(Box::new(Job { sequence, sink })).is_ok());
-            receivers.push(receiver);
-        }
-        let compute = Compute {
-            backend: Backend::cpu(model, KvPool::new(shape, 4)),
-            scheduler: Scheduler::new(limits, PageAllocator::new(4)),
-            workspace: Workspace::default(),
-            plan: StepPlan::default(),
-            batch: ForwardBatch::default(),
-            sinks: HashMap::new(),
-            draws: Vec::new(),
-            ends: tokenizer.ends().to_vec(),
-            gauges: gauges.clone(),
-            jobs: inbox,
-        };
-        compute.run();
-        for mut receiver in receivers {
-            let Some(Progress::Failed(GenerateError::Compute(problem))) = receiver.blocking_recv()
-            else {
-                panic!("no failure");
-            };
-            assert!(problem.contains("index out of bounds"), "{problem}");
-        }
-        assert!(gauges.stopped.load(Ordering::Relaxed));
-        assert_eq!(gauges.in_flight.load(Ordering::Relaxed), 0);
-    }
-}
+mod tests;

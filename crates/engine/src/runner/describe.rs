@@ -33,7 +33,7 @@ pub(super) fn describe(
 ) -> ModelInfo {
     let devices: Vec<&str> = loaded.devices.iter().map(|plan| plan.device.as_str()).collect();
     ModelInfo {
-        architecture: config.architecture.name().to_owned(),
+        architecture: config.architecture.name.to_owned(),
         name: file.metadata().get::<&str>("general.name").ok().flatten().map(str::to_owned),
         quantization: most_common_format(file),
         parameters: file.parameters(),

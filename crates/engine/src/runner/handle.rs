@@ -17,7 +17,7 @@ use super::embed::{EmbeddingSink, PendingEmbedding};
 use super::gauges::{Gauges, HaltReason};
 use super::load::{DevicePlan, Loaded, load};
 use super::memory::MemoryPlan;
-use super::prompt::{PromptReader, ReadPrompt};
+use super::prompt::{PromptReader, ReadPrompt, ReadText};
 use super::sink::Sink;
 use super::stream::Stream;
 use super::{EngineOptions, Generation, parts};
@@ -158,7 +158,7 @@ impl Engine {
         let reader = PromptReader {
             tokenizer,
             template,
-            vocab: config.vocab,
+            config,
             embedding_length: info.embedding_length,
             context_length,
         };
@@ -289,7 +289,7 @@ impl Engine {
             return Err(GenerateError::Stopped);
         }
         let adapter = handle.adapter(request.adapter.as_deref())?;
-        let ReadPrompt { tokens, max_tokens, start } = handle.reader.read(request)?;
+        let ReadPrompt { tokens, injected, max_tokens, start } = handle.reader.read(request)?;
         let begin = |constraint| handle.constraints.begin(constraint, &handle.reader.tokenizer);
         let constraint = request.constraint.as_ref().map(begin).transpose();
         let refused = |error: ConstraintError| GenerateError::InvalidRequest(error.to_string());
@@ -308,6 +308,7 @@ impl Engine {
             Sequence::new(handle.new_id(), tokens, max_tokens, cancel.clone(), request.deadline)
                 .with_tenant(&request.tenant)
                 .with_adapter(adapter)
+                .with_injected(injected)
                 .with_priority(request.priority);
         handle.send(Job { sequence, sink: Sink::Answer(Box::new(stream)) })?;
         Ok(Generation::new(receiver, cancel, prompt_tokens, start))
@@ -322,12 +323,13 @@ impl Engine {
         if !self.is_running() {
             return Err(GenerateError::Stopped);
         }
-        let (tokens, dimensions) = handle.reader.read_whole(request)?;
+        let ReadText { tokens, injected, dimensions } = handle.reader.read_whole(request)?;
         let cancel = CancelFlag::default();
         let (sink, pending) = EmbeddingSink::new(tokens.len(), dimensions, cancel.clone());
         // It ends with its prompt, so it needs room for one token only.
         let sequence = Sequence::new(handle.new_id(), tokens, 1, cancel, request.deadline)
             .with_tenant(&request.tenant)
+            .with_injected(injected)
             .with_priority(request.priority);
         handle.send(Job { sequence, sink: Sink::Embedding(sink) })?;
         Ok(pending)

@@ -19,8 +19,6 @@ mod outlet;
 mod parts;
 mod prompt;
 mod sink;
-#[cfg(test)]
-mod split_tests;
 mod spread;
 mod stream;
 mod survey;

@@ -3,6 +3,8 @@
 use chat::{Message, Number, Sampling};
 
 use crate::api::{EmbedRequest, GenerateError, Input, Request};
+use crate::architecture::ModelConfig;
+use crate::injected::Injected;
 use crate::text::{AnswerStart, ChatOptions, ChatTemplate, Tokenizer, template_message};
 
 /// The maximum number of tokens that `<think>` and the text after it may be split into.
@@ -12,10 +14,22 @@ const MAX_OPENING_TOKENS: usize = 8;
 #[derive(Debug)]
 pub(super) struct ReadPrompt {
     pub(super) tokens: Vec<u32>,
+    /// The rows that replace embeddings of some tokens.
+    pub(super) injected: Injected,
     /// The maximum number of tokens to generate.
     pub(super) max_tokens: usize,
     /// Where the answer begins, which is where a constraint starts to apply.
     pub(super) start: AnswerStart,
+}
+
+/// A tokenized text to embed.
+#[derive(Debug)]
+pub(super) struct ReadText {
+    pub(super) tokens: Vec<u32>,
+    /// The rows that replace embeddings of some tokens.
+    pub(super) injected: Injected,
+    /// The requested length of the embedding.
+    pub(super) dimensions: usize,
 }
 
 /// Converts requests to tokens, and refuses those that the model can't run.
@@ -23,7 +37,7 @@ pub(super) struct ReadPrompt {
 pub(super) struct PromptReader {
     pub(super) tokenizer: Tokenizer,
     pub(super) template: ChatTemplate,
-    pub(super) vocab: usize,
+    pub(super) config: ModelConfig,
     /// The length of an embedding, if the model computes them.
     pub(super) embedding_length: Option<usize>,
     pub(super) context_length: usize,
@@ -35,7 +49,7 @@ impl PromptReader {
         if self.embedding_length.is_some() {
             return Err(invalid("this is an embedding model: it writes no text; choose another"));
         }
-        check_sampling(&request.sampling, self.vocab)?;
+        check_sampling(&request.sampling, self.config.vocab)?;
         if request.max_tokens == 0 {
             return Err(invalid("max_tokens is 0; set it to at least 1"));
         }
@@ -50,6 +64,7 @@ impl PromptReader {
             (input, _) => (self.tokens(input, &request.chat)?, None),
         };
         self.check(&tokens)?;
+        let injected = self.injected(&request.input, tokens.len())?;
         let end = &tokens[tokens.len().saturating_sub(MAX_OPENING_TOKENS)..];
         let start = start.unwrap_or_else(|| AnswerStart::of(&self.tokenizer.decode(end)));
         let (prompt_tokens, context_length) = (tokens.len(), self.context_length);
@@ -57,14 +72,11 @@ impl PromptReader {
             return Err(GenerateError::ContextLengthExceeded { prompt_tokens, context_length });
         }
         let max_tokens = request.max_tokens.min(context_length - prompt_tokens);
-        Ok(ReadPrompt { tokens, max_tokens, start })
+        Ok(ReadPrompt { tokens, injected, max_tokens, start })
     }
 
-    /// Returns the tokens of a text to embed, and the requested length of its embedding.
-    pub(super) fn read_whole(
-        &self,
-        request: &EmbedRequest,
-    ) -> Result<(Vec<u32>, usize), GenerateError> {
+    /// Reads a text to embed.
+    pub(super) fn read_whole(&self, request: &EmbedRequest) -> Result<ReadText, GenerateError> {
         let Some(length) = self.embedding_length else {
             return Err(invalid(
                 "this model makes no embeddings; choose an embedding model, such as \
@@ -80,19 +92,32 @@ impl PromptReader {
             input => self.tokens(input, &ChatOptions::default())?,
         };
         self.check(&tokens)?;
+        let injected = self.injected(&request.input, tokens.len())?;
         let (prompt_tokens, context_length) = (tokens.len(), self.context_length);
         if prompt_tokens > context_length {
             return Err(GenerateError::ContextLengthExceeded { prompt_tokens, context_length });
         }
-        Ok((tokens, dimensions))
+        Ok(ReadText { tokens, injected, dimensions })
+    }
+
+    /// Returns the checked rows that an input injects into a prompt of `tokens` tokens.
+    fn injected(&self, input: &Input, tokens: usize) -> Result<Injected, GenerateError> {
+        let Input::Injected { rows, .. } = input else { return Ok(Injected::default()) };
+        if self.config.deepstack_layers > 0 && !rows.is_empty() {
+            return Err(invalid(
+                "this model adds to an image's rows after its first layers (DeepStack), which is not \
+                 supported: send text only",
+            ));
+        }
+        Injected::new(rows.clone(), tokens, self.config.hidden).map_err(invalid)
     }
 
     fn check(&self, tokens: &[u32]) -> Result<(), GenerateError> {
         if tokens.is_empty() {
             return Err(invalid("the input is empty"));
         }
-        if let Some(token) = tokens.iter().find(|token| **token as usize >= self.vocab) {
-            let most = self.vocab - 1;
+        if let Some(token) = tokens.iter().find(|token| **token as usize >= self.config.vocab) {
+            let most = self.config.vocab - 1;
             return Err(invalid(format!("token {token} is unknown; the model's go to {most}")));
         }
         Ok(())
@@ -100,7 +125,7 @@ impl PromptReader {
 
     fn tokens(&self, input: &Input, chat: &ChatOptions) -> Result<Vec<u32>, GenerateError> {
         match input {
-            Input::Tokens(tokens) => Ok(tokens.clone()),
+            Input::Tokens(tokens) | Input::Injected { tokens, .. } => Ok(tokens.clone()),
             Input::Text(text) => self.tokenizer.encode(text).map_err(invalid),
             Input::Chat(messages) => {
                 let prompt = self

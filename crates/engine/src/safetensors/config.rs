@@ -11,11 +11,8 @@ use serde_json::Value as Json;
 use super::json::Object;
 use super::{CONFIG as FILE, SafetensorsError, other_keys};
 use crate::LoadError;
-use crate::gguf::{Metadata, Value};
-
-/// The supported `model_type`s, with GGUF's names of the architectures.
-const ARCHITECTURES: [(&str, &str); 4] =
-    [("qwen2", "qwen2"), ("qwen2_moe", "qwen2moe"), ("qwen3", "qwen3"), ("qwen3_moe", "qwen3moe")];
+use crate::architecture::Architecture;
+use crate::gguf::{Array, Metadata, Value};
 
 /// Integers of mixture-of-experts models: GGUF's key after the architecture, and the config's keys.
 const EXPERTS: [(&str, &[&str]); 3] = [
@@ -53,6 +50,12 @@ const YARN: [&str; 8] = [
     "beta_fast",
     "beta_slow",
 ];
+
+/// Keys of M-RoPE beside those of a scaling.
+const MROPE: [&str; 2] = ["mrope_section", "mrope_interleaved"];
+
+/// Types of a scaling that leave the frequencies as they are.
+const UNSCALED: [&str; 2] = ["default", "mrope"];
 
 /// Values that the rest of this module needs.
 pub(super) struct Facts {
@@ -109,7 +112,7 @@ pub(super) fn read(
     let epsilon = config.number("rms_norm_eps").map_err(damaged)?;
     let epsilon = epsilon.ok_or_else(|| damaged(config.missing("rms_norm_eps", "above 0")))?;
     set("attention.layer_norm_rms_epsilon", Value::Float(epsilon), "rms_norm_eps");
-    for (key, value, origin) in rope(config).map_err(damaged)? {
+    for (key, value, origin) in rope(architecture, config).map_err(damaged)? {
         set(key, value, origin);
     }
     let vocab = config.integer("vocab_size").map_err(damaged)?;
@@ -125,11 +128,13 @@ pub(super) fn read(
 }
 
 fn architecture(config: &Object, metadata: &Metadata) -> Result<&'static str, LoadError> {
-    let known = || ARCHITECTURES.map(|(name, _)| name).join(", ");
+    let supported =
+        || Architecture::ALL.into_iter().filter_map(|one| Some((one.model_type?, one.name)));
+    let known = || supported().map(|(theirs, _)| theirs).collect::<Vec<_>>().join(", ");
     let damaged = |problem| super::damaged(metadata.label(), problem);
     let name = config.text("model_type").map_err(damaged)?;
     let name = name.ok_or_else(|| damaged(config.missing("model_type", "a text, like qwen3")))?;
-    match ARCHITECTURES.iter().find(|(theirs, _)| *theirs == name) {
+    match supported().find(|(theirs, _)| *theirs == name) {
         Some((_, ours)) => Ok(ours),
         None => Err(metadata.unsupported(format!(
             "its architecture is {name:?} (model_type of {FILE}); supported are {}",
@@ -148,7 +153,7 @@ fn refuse_unsupported_scalings(config: &Object, metadata: &Metadata) -> Result<(
             name == "partial_rotary_factor" && value.as_f64() == Some(1.0)
         };
         let unknown = |(name, value): &(&String, &Json)| {
-            !YARN.contains(&name.as_str()) && !turns_all(name, value)
+            ![YARN.as_slice(), &MROPE].concat().contains(&name.as_str()) && !turns_all(name, value)
         };
         if let Some((name, _)) = said().find(unknown) {
             let known = YARN.join(", ");
@@ -202,7 +207,10 @@ fn refuse_unsupported_experts(
 
 /// Reads the base of the frequencies and their scaling: from `rope_theta` and `rope_scaling`, or from
 /// `rope_parameters`, which transformers 5 writes for both.
-fn rope(config: &Object) -> Result<Vec<(&'static str, Value, &'static str)>, SafetensorsError> {
+fn rope(
+    architecture: &str,
+    config: &Object,
+) -> Result<Vec<(&'static str, Value, &'static str)>, SafetensorsError> {
     let mut values = Vec::new();
     let object = |key: &str| match config.get(key) {
         None => Ok(None),
@@ -231,7 +239,21 @@ fn rope(config: &Object) -> Result<Vec<(&'static str, Value, &'static str)>, Saf
             Some(kind) => Some(kind),
             None => scaling.text("type")?,
         };
-        let Some(kind) = kind.filter(|kind| *kind != "default") else { continue };
+        let interleaved = architecture.starts_with("qwen3vl");
+        if scaling.flag("mrope_interleaved")?.is_some_and(|flag| flag != interleaved) {
+            let expected = format!("{interleaved} in a {architecture} model");
+            return Err(scaling.wrong("mrope_interleaved", expected, &(!interleaved).into()));
+        }
+        let sections = scaling.integers("mrope_section")?;
+        if kind == Some("mrope") && sections.is_none() {
+            return Err(
+                scaling.missing("mrope_section", "three integers, as the type is \"mrope\"")
+            );
+        }
+        if let Some(sections) = sections {
+            values.push(("rope.dimension_sections", Value::Array(Array::Int(sections)), key));
+        }
+        let Some(kind) = kind.filter(|kind| !UNSCALED.contains(kind)) else { continue };
         values.push(("rope.scaling.type", Value::String(kind.to_owned()), key));
         if kind == "yarn" && scaling.get("factor").is_none() {
             return Err(scaling.missing("factor", "a number from 1, as YaRN stretches by it"));
@@ -248,3 +270,6 @@ fn rope(config: &Object) -> Result<Vec<(&'static str, Value, &'static str)>, Saf
     }
     Ok(values)
 }
+
+#[cfg(test)]
+mod tests;

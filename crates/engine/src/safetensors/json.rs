@@ -94,6 +94,12 @@ impl Object {
         self.typed(key, "an integer from 0", Value::as_u64)
     }
 
+    /// Returns a list of integers.
+    pub(crate) fn integers(&self, key: &str) -> Result<Option<Vec<i64>>, SafetensorsError> {
+        let integers = |value: &Value| value.as_array()?.iter().map(Value::as_i64).collect();
+        self.typed(key, "a list of integers", integers)
+    }
+
     /// Returns a number.
     pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, SafetensorsError> {
         self.typed(key, "a number", Value::as_f64)

@@ -8,10 +8,8 @@ mod scheduler;
 mod sequence;
 
 #[cfg(test)]
-mod fairness_tests;
-#[cfg(test)]
 mod tests;
 
 pub use plan::{Chunk, Limits, SequenceId, StepPlan};
 pub use scheduler::{ANSWER_HEADROOM, Scheduler};
-pub use sequence::{CancelFlag, InjectedSpan, Sequence};
+pub use sequence::{CancelFlag, Sequence};

@@ -1,13 +1,13 @@
 //! A task inside the engine.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::plan::{Chunk, SequenceId};
 use crate::api::StopReason;
-use crate::kv::{BlockTable, InjectedContent, PAGE_TOKENS, PageKey};
+use crate::injected::Injected;
+use crate::kv::{BlockTable, PAGE_TOKENS, PageKey};
 use crate::layout::AdapterId;
 
 /// A shared flag that is set once: its sequence ends before the next step.
@@ -26,27 +26,6 @@ impl CancelFlag {
     }
 }
 
-/// Prompt tokens whose rows are injected in place of their embeddings, such as an image's placeholders.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InjectedSpan {
-    /// The tokens' indices in the sequence.
-    pub tokens: Range<usize>,
-    /// The hash of everything that the rows are computed from: see [`InjectedContent::hash`].
-    pub hash: [u8; 32],
-}
-
-impl InjectedSpan {
-    /// Returns its rows in a page of tokens, as content for the page's key.
-    fn within(&self, page: Range<usize>) -> impl Iterator<Item = InjectedContent> {
-        let rows = self.tokens.start.max(page.start)..self.tokens.end.min(page.end);
-        rows.map(move |token| InjectedContent {
-            row: (token - page.start) as u32,
-            hash: self.hash,
-            offset: (token - self.tokens.start) as u32,
-        })
-    }
-}
-
 /// A task inside the engine: its tokens, and how many of them are computed.
 #[derive(Debug)]
 pub struct Sequence {
@@ -54,8 +33,8 @@ pub struct Sequence {
     /// The prompt, followed by the generated tokens.
     tokens: Vec<u32>,
     prompt_len: usize,
-    /// The prompt's injected rows, in ascending order.
-    injected: Vec<InjectedSpan>,
+    /// The prompt's injected rows.
+    injected: Injected,
     max_tokens: usize,
     cancel: CancelFlag,
     deadline: Option<Instant>,
@@ -91,7 +70,7 @@ impl Sequence {
             id,
             tokens: prompt,
             prompt_len,
-            injected: Vec::new(),
+            injected: Injected::default(),
             max_tokens,
             cancel,
             deadline,
@@ -117,10 +96,9 @@ impl Sequence {
         Self { adapter, ..self }
     }
 
-    /// Sets the prompt's injected rows, in ascending order without overlaps: pages are shared only if they and
-    /// all pages before them hold the same injected content.
-    pub fn with_injected(self, injected: Vec<InjectedSpan>) -> Self {
-        debug_assert!(injected.is_sorted_by(|a, b| a.tokens.end <= b.tokens.start));
+    /// Sets the prompt's injected rows: pages are shared only if they and all pages before them hold the same
+    /// injected content.
+    pub fn with_injected(self, injected: Injected) -> Self {
         Self { injected, ..self }
     }
 
@@ -138,6 +116,11 @@ impl Sequence {
     /// Returns its adapter, or `None` for the base.
     pub fn adapter(&self) -> Option<AdapterId> {
         self.adapter
+    }
+
+    /// Returns the rows that replace embeddings of its prompt.
+    pub fn injected(&self) -> &Injected {
+        &self.injected
     }
 
     /// Returns its priority.
@@ -335,8 +318,8 @@ impl Sequence {
             let root = || self.adapter.map_or(self.tenant, |adapter| self.tenant.adapted(adapter));
             let parent = self.keys.last().copied().unwrap_or_else(root);
             let page = begin..begin + PAGE_TOKENS;
-            let injected = self.injected.iter().flat_map(|span| span.within(page.clone()));
-            let key = parent.next_with(&self.tokens[page.clone()], injected);
+            let injected = self.injected.contents(page.clone());
+            let key = parent.next_with(&self.tokens[page], injected);
             self.keys.push(key);
         }
         self.keys[index]

@@ -4,7 +4,10 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
 use crate::api::StopReason;
+use crate::injected::{Injected, InjectedRows};
 use crate::kv::{PAGE_TOKENS, PageAllocator};
+
+mod fairness;
 
 /// Creates a prompt that shares no prefix with another.
 fn sequence(id: u64, prompt: usize, max_tokens: usize) -> Sequence {
@@ -347,8 +350,15 @@ fn pages_with_injected_rows_are_shared_only_for_the_same_content() {
     // From the middle of the second page to the middle of the third.
     let placeholders = PAGE_TOKENS + 9..3 * PAGE_TOKENS - 5;
     let with_image = |id: u64, image: Option<u8>| {
-        let span = |image| InjectedSpan { tokens: placeholders.clone(), hash: [image; 32] };
-        reading(id, prompt.clone(), 1).with_injected(image.map(span).into_iter().collect())
+        let rows = |image| InjectedRows {
+            start: placeholders.start,
+            positions: InjectedRows::consecutive_positions(placeholders.len()),
+            values: vec![0.0; placeholders.len()].into(),
+            hash: [image; 32],
+        };
+        let rows = image.map(rows).into_iter().collect();
+        let injected = Injected::new(rows, prompt.len(), 1).unwrap();
+        reading(id, prompt.clone(), 1).with_injected(injected)
     };
     let mut scheduler = scheduler(1, 1_000, 100);
     let mut cached = |id: u64, image: Option<u8>| {

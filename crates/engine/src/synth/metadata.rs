@@ -40,7 +40,7 @@ const SPECIAL: [(&str, i64); 26] = [
 
 /// Returns the metadata of a model of this shape.
 pub(super) fn metadata(shape: &SynthShape, quant: SynthQuant) -> Vec<(String, Value)> {
-    let architecture = shape.architecture.name();
+    let architecture = shape.architecture.name;
     let text = |text: &str| Value::String(text.to_owned());
     let number = |number: usize| Value::Int(number as i128);
     let name = format!("synthetic {} {}", shape.name, quant.name());

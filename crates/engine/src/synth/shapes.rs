@@ -25,7 +25,7 @@ pub struct SynthShape {
 
 const QWEN3: SynthShape = SynthShape {
     name: "",
-    architecture: Architecture::Qwen3,
+    architecture: Architecture::QWEN3,
     layers: 28,
     hidden: 1024,
     heads: 16,
@@ -38,11 +38,11 @@ const QWEN3: SynthShape = SynthShape {
 };
 
 const QWEN2: SynthShape =
-    SynthShape { architecture: Architecture::Qwen2, kv_heads: 2, context_length: 32_768, ..QWEN3 };
+    SynthShape { architecture: Architecture::QWEN2, kv_heads: 2, context_length: 32_768, ..QWEN3 };
 
 /// The shape of Qwen3-30B-A3B.
 const QWEN3_MOE: SynthShape = SynthShape {
-    architecture: Architecture::Qwen3Moe,
+    architecture: Architecture::QWEN3_MOE,
     layers: 48,
     hidden: 2048,
     heads: 32,
@@ -165,7 +165,7 @@ const SHAPES: [SynthShape; 15] = [
     SynthShape { name: "qwen3-30b-a3b-12l", layers: 12, ..QWEN3_MOE },
     SynthShape {
         name: "qwen1.5-moe-a2.7b",
-        architecture: Architecture::Qwen2Moe,
+        architecture: Architecture::QWEN2_MOE,
         layers: 24,
         hidden: 2048,
         kv_heads: 16,
@@ -205,7 +205,7 @@ impl SynthShape {
 
     /// As [`small`](Self::small), with experts, one of them shared.
     pub(super) fn small_experts() -> Self {
-        let architecture = Architecture::Qwen2Moe;
+        let architecture = Architecture::QWEN2_MOE;
         Self { architecture, feed_forward: experts(4, 2, 256, Some(256)), ..Self::small() }
     }
 

@@ -117,11 +117,11 @@ fn tensors(shape: &SynthShape, quant: SynthQuant) -> Vec<TensorSpec> {
         let name = |name: &str| format!("blk.{layer}.{name}");
         vector(name("attn_norm.weight"), hidden);
         vector(name("ffn_norm.weight"), hidden);
-        if shape.architecture.has_query_norm() {
+        if shape.architecture.head_norms {
             vector(name("attn_q_norm.weight"), head_dim);
             vector(name("attn_k_norm.weight"), head_dim);
         }
-        if shape.architecture.has_attention_bias() {
+        if shape.architecture.attention_bias {
             vector(name("attn_q.bias"), heads * head_dim);
             vector(name("attn_k.bias"), kv_heads * head_dim);
             vector(name("attn_v.bias"), kv_heads * head_dim);

@@ -7,7 +7,7 @@ use candle_core::quantized::{GgmlDType, QTensor, ggml_file};
 use candle_core::{DType, Device, Tensor};
 
 use super::{Embedding, Linear};
-use crate::architecture::Part;
+use crate::architecture::{MatrixSpec, Part, VectorSpec};
 use crate::gguf::{GgufError, GgufFile, TensorInfo};
 use crate::kernels::packed::Packed;
 use crate::progress::Progress;
@@ -91,20 +91,16 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// Loads a matrix `[outputs, inputs]` without a bias.
-    pub fn linear(&self, name: &str, outputs: usize, inputs: usize) -> Result<Linear, LoadError> {
-        self.matrix(name, outputs, inputs, None)
+    /// Loads a matrix, with its bias if it has one.
+    pub(crate) fn linear(&self, spec: &MatrixSpec) -> Result<Linear, LoadError> {
+        let MatrixSpec { name, outputs, inputs, .. } = spec;
+        self.matrix(name, *outputs, *inputs, self.bias(spec)?)
     }
 
-    /// Loads a matrix `[outputs, inputs]` with its bias `[outputs]`.
-    pub fn biased_linear(
-        &self,
-        name: &str,
-        outputs: usize,
-        inputs: usize,
-    ) -> Result<Linear, LoadError> {
-        let bias = self.vector(&format!("{name}.bias"), outputs)?;
-        self.matrix(name, outputs, inputs, Some(bias))
+    /// Loads the bias of a matrix, if it has one.
+    pub(crate) fn bias(&self, spec: &MatrixSpec) -> Result<Option<Vec<f32>>, LoadError> {
+        let MatrixSpec { name, outputs, bias, .. } = spec;
+        bias.then(|| self.numbers_of(&format!("{name}.bias"), *outputs)).transpose()
     }
 
     /// Loads a matrix.
@@ -130,15 +126,14 @@ impl<'a> Weights<'a> {
         linear.map_err(|error| self.compute_error(&name, &error))
     }
 
-    /// Loads the matrices `[outputs, inputs]` of `count` experts: one tensor in a GGUF file, one
-    /// per expert elsewhere.
-    pub fn linears(
+    /// Loads the matrices of `count` experts: one tensor in a GGUF file, one per expert elsewhere.
+    pub(crate) fn linears(
         &self,
-        name: &str,
+        spec: &MatrixSpec,
         count: usize,
-        outputs: usize,
-        inputs: usize,
     ) -> Result<Vec<Linear>, LoadError> {
+        let MatrixSpec { name, outputs, inputs, .. } = spec;
+        let (outputs, inputs) = (*outputs, *inputs);
         let file = match self.checkpoint {
             Checkpoint::Gguf(file) => file,
             Checkpoint::Safetensors(_) => {
@@ -260,8 +255,12 @@ impl<'a> Weights<'a> {
         crate::error::load_error(self.checkpoint.label(), error)
     }
 
-    /// Loads a vector `[len]` as f32.
-    pub fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
+    /// Loads a vector as f32.
+    pub(crate) fn vector(&self, spec: &VectorSpec) -> Result<Vec<f32>, LoadError> {
+        self.numbers_of(&spec.name, spec.len)
+    }
+
+    fn numbers_of(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
         if self.takes(name, &[len])? {
             return Ok(Vec::new());
         }
@@ -271,9 +270,10 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// Loads rows `[rows, len]` of a model with experts as f32. A single row may be stored as a
-    /// vector.
-    pub fn rows(&self, name: &str, rows: usize, len: usize) -> Result<Vec<f32>, LoadError> {
+    /// Loads a matrix of a model with experts as f32. A single row may be stored as a vector.
+    pub(crate) fn rows(&self, spec: &MatrixSpec) -> Result<Vec<f32>, LoadError> {
+        let (rows, len) = (spec.outputs, spec.inputs);
+        let name = &format!("{}.weight", spec.name);
         let is_vector = match self.checkpoint {
             Checkpoint::Gguf(file) if rows == 1 => {
                 file.tensor(name).is_some_and(|info| info.shape.len() == 1)

@@ -93,6 +93,18 @@ impl Gguf {
         self
     }
 
+    /// The same model of another architecture.
+    pub(crate) fn of(mut self, architecture: &str) -> Self {
+        let prefix = format!("{}.", self.architecture);
+        for (key, _) in &mut self.metadata {
+            if let Some(own) = key.strip_prefix(&prefix) {
+                *key = format!("{architecture}.{own}");
+            }
+        }
+        self.architecture = architecture.to_owned();
+        self.with("general.architecture", Value::String(architecture.to_owned()))
+    }
+
     /// The same with one more tensor of ones, in f32.
     pub(crate) fn with_tensor(mut self, name: &str, shape: &[usize]) -> Self {
         let spec =

@@ -95,6 +95,8 @@ fn unsupported_config_keys_are_refused_by_name() {
         ("qwen3", "something_of_tomorrow", json!({"a": 1})),
         ("qwen2", "rope_scaling", json!({"factor": 4.0})),
         ("qwen2", "rope_scaling", json!({"type": "default", "mrope_section": [16, 24, 24]})),
+        ("qwen3", "rope_scaling", json!({"type": "mrope", "mrope_section": [6, 5, 5]})),
+        ("qwen3", "rope_scaling", json!({"type": "default", "mrope_interleaved": true})),
         ("qwen3", "auto_map", json!({"AutoModelForCausalLM": "modeling_x.X"})),
     ] {
         let error = refused(&with_key(family, key, value));

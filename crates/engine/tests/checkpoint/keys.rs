@@ -1,7 +1,8 @@
 //! Keys of the architecture that the decoder does not compute.
 
-use engine::Input;
 use engine::gguf::{Array, Value};
+use engine::injected::InjectedRows;
+use engine::{Input, Request};
 
 use crate::edit::{Gguf, answer};
 
@@ -146,4 +147,37 @@ fn per_layer_lists_are_accepted_if_all_values_are_equal() {
         assert!(error.contains("qwen3.attention.head_count_kv"), "{error}");
         assert!(error.contains(part), "{numbers:?}: {error}");
     }
+}
+
+/// Text has equal positions on all axes, and DeepStack concerns images only.
+#[test]
+fn text_models_of_vision_models_answer_like_text_models() {
+    let input = || Input::Text("the lease ends".to_owned());
+    let sections = |numbers: [i64; 4]| Value::Array(Array::Int(numbers.to_vec()));
+    for (fixture, architecture, numbers) in
+        [("qwen2/qwen2-f32", "qwen2vl", [2, 3, 3, 0]), ("qwen3/qwen3-f32", "qwen3vl", [6, 5, 5, 0])]
+    {
+        let expected = answer(&Gguf::fixture(fixture).start().unwrap(), input());
+        let vision = Gguf::fixture(fixture)
+            .of(architecture)
+            .with(".rope.dimension_sections", sections(numbers));
+        let engine = vision.start().unwrap_or_else(|error| panic!("{architecture}: {error}"));
+        assert_eq!(answer(&engine, input()), expected, "{architecture}");
+        assert_eq!(engine.info().architecture, architecture);
+    }
+    let deep = Gguf::fixture("qwen3/qwen3-f32")
+        .of("qwen3vl")
+        .with(".rope.dimension_sections", sections([6, 5, 5, 0]))
+        .with(".n_deepstack_layers", int(3));
+    let engine = deep.start().unwrap();
+    let rows = InjectedRows {
+        start: 1,
+        positions: InjectedRows::consecutive_positions(1),
+        values: vec![0.5; 64].into(),
+        hash: [0; 32],
+    };
+    let image = Input::Injected { tokens: vec![1, 2, 3], rows: vec![rows] };
+    let error = engine.submit(&Request::greedy(image, 4)).unwrap_err().to_string();
+    assert!(error.contains("DeepStack"), "{error}");
+    answer(&engine, input());
 }

@@ -9,7 +9,7 @@ mod malformed;
 
 use std::path::PathBuf;
 
-use ::engine::batch::{ForwardBatch, Logits};
+use ::engine::batch::{ForwardBatch, Logits, SequenceRows};
 use ::engine::gguf::GgufFile;
 use ::engine::kv::{BlockTable, KvPool, KvType, PageAllocator};
 use ::engine::lora::{AdapterId, AdapterSource, Adapters};
@@ -72,7 +72,8 @@ impl Bench {
         let mut rows = Vec::new();
         for (index, part) in tokens.chunks(chunk).enumerate() {
             let mut batch = ForwardBatch::default();
-            batch.push_adapted(part, index * chunk, &table, Logits::All, adapter);
+            let text = SequenceRows::text(part, index * chunk, &table, Logits::All);
+            batch.push(SequenceRows { adapter, ..text });
             rows.extend(self.logits(&batch));
         }
         rows
@@ -84,7 +85,8 @@ impl Bench {
         let mut done = 0;
         while tokens.len() < prompt.len() + count {
             let mut batch = ForwardBatch::default();
-            batch.push_adapted(&tokens[done..], done, &table, Logits::Last, adapter);
+            let text = SequenceRows::text(&tokens[done..], done, &table, Logits::Last);
+            batch.push(SequenceRows { adapter, ..text });
             done = tokens.len();
             let row = self.logits(&batch).remove(0);
             let best = (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap();
@@ -154,10 +156,12 @@ fn batched_adapters_match_each_adapter_alone() {
             let table = bench.table(tokens.len());
             if old > 0 {
                 let mut before = ForwardBatch::default();
-                before.push_adapted(&tokens[..old], 0, &table, Logits::None, adapter);
+                let text = SequenceRows::text(&tokens[..old], 0, &table, Logits::None);
+                before.push(SequenceRows { adapter, ..text });
                 bench.logits(&before);
             }
-            batch.push_adapted(&tokens[old..], old, &table, Logits::All, adapter);
+            let text = SequenceRows::text(&tokens[old..], old, &table, Logits::All);
+            batch.push(SequenceRows { adapter, ..text });
             tables.push(table);
         }
         let together = bench.logits(&batch);
@@ -207,7 +211,8 @@ fn a_batch_with_an_unknown_adapter_is_an_error() {
     bench.model = Decoder::load(&file).unwrap();
     let table = bench.table(1);
     let mut batch = ForwardBatch::default();
-    batch.push_adapted(&[1], 0, &table, Logits::Last, Some(bench.ids[1]));
+    let text = SequenceRows::text(&[1], 0, &table, Logits::Last);
+    batch.push(SequenceRows { adapter: Some(bench.ids[1]), ..text });
     let error = bench.model.forward(&batch, &mut bench.pool, &mut bench.workspace).unwrap_err();
     assert!(error.to_string().contains("adapter 1 of 0"), "{error}");
 }

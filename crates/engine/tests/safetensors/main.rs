@@ -12,7 +12,7 @@ mod memory;
 use std::path::Path;
 
 use common::{Fixture, distance, fixtures};
-use engine::batch::{ForwardBatch, Logits};
+use engine::batch::{ForwardBatch, Logits, SequenceRows};
 use engine::kv::{KvPool, KvType, PageAllocator};
 use engine::model::{Decoder, Workspace};
 use engine::safetensors::SafetensorsModel;
@@ -40,7 +40,7 @@ pub(crate) fn logits(checkpoint: &Checkpoint, tokens: &[u32]) -> Vec<Vec<f32>> {
     let mut pool = KvPool::new(model.config().kv_shape(KvType::F32), 64);
     let table = PageAllocator::new(64).reserve(tokens.len()).unwrap();
     let (mut batch, mut workspace) = (ForwardBatch::default(), Workspace::default());
-    batch.push(tokens, 0, &table, Logits::All);
+    batch.push(SequenceRows::text(tokens, 0, &table, Logits::All));
     let logits = model.forward(&batch, &mut pool, &mut workspace).unwrap();
     logits.chunks(model.config().vocab).map(<[f32]>::to_vec).collect()
 }
@@ -54,7 +54,7 @@ fn greedy(checkpoint: &Checkpoint, prompt: &[u32], count: usize) -> Vec<u32> {
     let mut done = 0;
     while tokens.len() < prompt.len() + count {
         let mut batch = ForwardBatch::default();
-        batch.push(&tokens[done..], done, &table, Logits::Last);
+        batch.push(SequenceRows::text(&tokens[done..], done, &table, Logits::Last));
         done = tokens.len();
         let logits = model.forward(&batch, &mut pool, &mut workspace).unwrap();
         let best = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap();

@@ -1,7 +1,7 @@
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
-use crate::batch::{ForwardBatch, Logits};
+use crate::batch::{ForwardBatch, Logits, SequenceRows};
 use crate::kv::{KvPool, KvType, PageAllocator};
 
 /// Computes attention by its formula in f64, one score after the other.
@@ -76,7 +76,7 @@ fn paged_attention_matches_the_formula() {
             };
             for (old, new) in sequences {
                 let table = allocator.reserve(old + new).unwrap();
-                batch.push(&vec![0; new], old, &table, Logits::None);
+                batch.push(SequenceRows::text(&vec![0; new], old, &table, Logits::None));
                 let (key, value) = (draw((old + new) * width), draw((old + new) * width));
                 let slots: Vec<usize> = (0..old + new)
                     .map(|t| {
@@ -137,7 +137,7 @@ fn on_level(level: Level, kv_type: KvType, q: &[f32], keys: &[f32], values: &[f3
     let slots: Vec<usize> = (0..tokens).collect();
     pool.write(0, &slots, keys, values);
     let mut batch = ForwardBatch::default();
-    batch.push(&vec![0; new], tokens - new, &table, Logits::None);
+    batch.push(SequenceRows::text(&vec![0; new], tokens - new, &table, Logits::None));
     let mut out = vec![7.0; q.len()];
     let (mut units, mut scratch) = (Vec::new(), Scratch::default());
     cut(batch.spans(), 1, 1, &mut units);
@@ -200,7 +200,7 @@ fn extreme_scores_stay_finite() {
     let values = vec![1.0; 1600];
     pool.write(0, &slots, &keys, &values);
     let mut batch = ForwardBatch::default();
-    batch.push(&[0; 3], 97, &table, Logits::None);
+    batch.push(SequenceRows::text(&[0; 3], 97, &table, Logits::None));
     for q in [1e4, -1e4, 0.0] {
         let q = vec![q; 48];
         let mut out = vec![0.0; 48];

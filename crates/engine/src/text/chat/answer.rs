@@ -214,5 +214,4 @@ impl AnswerParser {
 }
 
 #[cfg(test)]
-#[path = "answer_tests.rs"]
 mod tests;

@@ -6,7 +6,7 @@ use super::super::AttentionPlan;
 use super::super::arguments::{Attend, JoinParts, WritePages};
 use super::super::host::{Machine, Memory};
 use super::{assert_near, draw_short};
-use crate::batch::{ForwardBatch, Logits};
+use crate::batch::{ForwardBatch, Logits, SequenceRows};
 use crate::kernels::attention::paged_attention;
 use crate::kv::{BlockTable, KvPool, KvShape, KvType, PAGE_TOKENS, PageAllocator};
 
@@ -51,7 +51,7 @@ impl Sequences {
         for (old, new) in each {
             between.push(allocator.reserve(1).unwrap());
             let table = allocator.reserve(old + new).unwrap();
-            batch.push(&vec![0; *new], *old, &table, Logits::None);
+            batch.push(SequenceRows::text(&vec![0; *new], *old, &table, Logits::None));
             let len = old + new;
             let slots: Vec<usize> = (0..len)
                 .map(|t| table.pages()[t / PAGE_TOKENS] as usize * PAGE_TOKENS + t % PAGE_TOKENS)

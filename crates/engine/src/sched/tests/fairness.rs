@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::*;
+use super::super::*;
 use crate::kv::{PAGE_TOKENS, PageAllocator};
 
 /// The engine's default.

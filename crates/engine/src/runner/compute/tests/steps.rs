@@ -6,8 +6,8 @@ use std::sync::mpsc::Sender;
 use allocation_counter::measure;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::super::stream::Stream;
-use super::*;
+use super::super::super::stream::Stream;
+use super::super::*;
 use crate::api::{Input, Progress, Request};
 use crate::gguf::GgufFile;
 use crate::kv::{KvPool, KvType, PAGE_TOKENS, PageAllocator};

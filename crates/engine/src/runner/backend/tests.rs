@@ -4,13 +4,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::backend::Backend;
-use super::device::Place;
-use super::load::{Loaded, load};
-use super::*;
+use super::super::device::Place;
+use super::super::load::{Loaded, load};
+use super::super::*;
+use super::Backend;
 use crate::api::{EmbedRequest, Input, Progress, Request};
 use crate::architecture::Part;
-use crate::batch::{ForwardBatch, Logits};
+use crate::batch::{ForwardBatch, Logits, SequenceRows};
 use crate::kernels::machine::Machine;
 use crate::kv::{BlockTable, PageAllocator};
 use crate::lora::{AdapterId, AdapterSource, Adapters};
@@ -78,7 +78,8 @@ impl Rig {
     fn step(&mut self, chunks: &[Chunk<'_>]) -> Vec<u32> {
         let mut batch = ForwardBatch::default();
         for (tokens, start, table, logits, adapter) in chunks {
-            batch.push_adapted(tokens, *start, table, *logits, *adapter);
+            let text = SequenceRows::text(tokens, *start, table, *logits);
+            batch.push(SequenceRows { adapter: *adapter, ..text });
         }
         let rows = self.backend.forward(&batch, &mut self.workspace).unwrap();
         rows.iter().map(|x| x.to_bits()).collect()

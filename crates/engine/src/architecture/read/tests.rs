@@ -1,5 +1,6 @@
 //! Tests of reading a model's metadata, and of the errors for invalid metadata.
 
+use super::super::MropeOrder;
 use super::*;
 use crate::gguf::{GgufFile, TensorSpec, Value, Writer};
 
@@ -158,5 +159,42 @@ fn unsupported_rope_scalings_are_refused_and_no_scaling_means_no_yarn() {
     {
         let error = scaling(kind, factor).unwrap_err();
         assert!(error.contains("supported are \"yarn\""), "{error}");
+    }
+}
+
+#[test]
+fn mrope_sections_are_required_of_vision_models_and_must_divide_the_pairs() {
+    use crate::gguf::Array;
+    let sections = |architecture: &str, sections: &[i64]| {
+        let sections = Value::Array(Array::Int(sections.to_vec()));
+        config(architecture, &[("rope.dimension_sections", Some(sections))])
+    };
+    // Heads of 16 numbers have 8 pairs.
+    for (architecture, numbers, order) in [
+        ("qwen2vl", [2, 3, 3, 0].as_slice(), MropeOrder::Contiguous),
+        ("qwen2vl", &[2, 3, 3], MropeOrder::Contiguous),
+        ("qwen3vl", &[4, 2, 2, 0], MropeOrder::Interleaved),
+        ("qwen3vlmoe", &[3, 3, 2, 0], MropeOrder::Interleaved),
+    ] {
+        let found = sections(architecture, numbers).unwrap().mrope.unwrap();
+        let numbers: Vec<usize> = numbers[..3].iter().map(|number| *number as usize).collect();
+        assert_eq!((found.sections.as_slice(), found.order), (numbers.as_slice(), order));
+    }
+    for (architecture, numbers) in [
+        ("qwen2vl", [2, 3, 3, 1].as_slice()),
+        ("qwen2vl", &[2, 3]),
+        ("qwen2vl", &[16, 24, 24, 0]),
+        ("qwen2vl", &[2, 3, -3, 6]),
+        ("qwen3vl", &[2, 3, 3, 0]),
+    ] {
+        let error = sections(architecture, numbers).unwrap_err();
+        assert!(error.contains("that divide the 8 pairs of a head"), "{error}");
+    }
+    let error = config("qwen3vl", &[]).unwrap_err();
+    assert!(error.contains("\"qwen3vl.rope.dimension_sections\" is missing"), "{error}");
+    for text in ["qwen2", "qwen3"] {
+        let error = sections(text, &[2, 3, 3, 0]).unwrap_err();
+        assert!(error.contains("rope.dimension_sections"), "{error}");
+        assert_eq!(config(text, &[]).unwrap().mrope, None);
     }
 }
