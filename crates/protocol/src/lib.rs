@@ -42,8 +42,8 @@ pub mod time;
 pub mod worker;
 
 pub use chat::{
-    Constraint, FinishReason, Logprobs, Message, ModelId, Part, Role, Sampling, SamplingField,
-    TokenLogprob, TokenLogprobs, Tool, ToolCall, ToolChoice, Usage,
+    Constraint, Embedding, FinishReason, Logprobs, Message, ModelId, Part, Role, Sampling,
+    SamplingField, TokenLogprob, TokenLogprobs, Tool, ToolCall, ToolChoice, Usage,
 };
 pub use estimate::{Estimate, Eta};
 pub use event::{Chunk, Event, EventBody};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chat::{FinishReason, Logprobs, Sampling, ToolCall, Usage};
+use chat::{Embedding, FinishReason, Logprobs, Sampling, ToolCall, Usage};
 use serde::{Deserialize, Serialize};
 
 use crate::TaskState;
@@ -38,10 +38,10 @@ impl Outcome {
     }
 }
 
-/// A model's answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A model's answer, or the embeddings of a task's inputs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Completion {
-    /// The generated text.
+    /// The generated text; empty if the task asked for embeddings.
     pub text: String,
     /// The model's reasoning before the answer, if the answer was split into parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,6 +59,16 @@ pub struct Completion {
     /// The values that the model recommends and that were used because the request set none.
     #[serde(default, skip_serializing_if = "Sampling::is_empty")]
     pub sampling_defaults: Sampling,
+    /// The embeddings of the inputs, in their order; empty unless the task asked for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<Embedding>,
+}
+
+impl Completion {
+    /// Creates an answer of plain text that the model ended itself.
+    pub fn of_text(text: impl Into<String>, usage: Usage) -> Self {
+        Self { text: text.into(), usage, ..Self::default() }
+    }
 }
 
 /// Why a task failed: `message` for people, `error_type` for programs.

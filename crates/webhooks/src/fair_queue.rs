@@ -116,7 +116,7 @@ fn size(delivery: &Delivery) -> usize {
 mod tests {
     use std::collections::BTreeMap;
 
-    use protocol::{Completion, FinishReason, TaskId, Timestamp, Usage};
+    use protocol::{Completion, TaskId, Timestamp, Usage};
 
     use super::*;
 
@@ -128,15 +128,7 @@ mod tests {
             tenant: TenantId::new(tenant),
             url: "https://example.org".into(),
             number: 1,
-            outcome: Outcome::Completed(Completion {
-                text: text.into(),
-                reasoning: None,
-                tool_calls: vec![],
-                finish_reason: FinishReason::Stop,
-                usage: Usage::default(),
-                logprobs: None,
-                sampling_defaults: Default::default(),
-            }),
+            outcome: Outcome::Completed(Completion::of_text(text, Usage::default())),
             metadata: BTreeMap::new(),
             submitted_at: Timestamp::from_millis(0),
             started_at: None,

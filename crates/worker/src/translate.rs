@@ -3,50 +3,92 @@
 use std::time::Instant;
 
 use chat::{FinishReason, Logprobs, Part, Sampling, Tool, Usage};
-use engine::api::{Finished, GenerateError, Input, Request, StopReason};
+use engine::api::{EmbedRequest, Finished, GenerateError, Input, Request, StopReason};
 use engine::text::{AnswerFormat, AnswerStart, ChatOptions, TemplateValue, template_value};
 use protocol::{AnswerForm, Completion, ErrorType, Lane, Prompt, Task, TaskError};
 use serde_json::json;
 
-/// Creates the engine's request for `task`, which must end by `deadline`, of a model whose authors recommend these
-/// sampling parameters.
+/// Checks that the task's model computes what the task asks for; `embeds` says whether the model makes embeddings.
 ///
 /// # Errors
-/// If the task is of a kind that this version does not run: embeddings.
-pub(crate) fn request(
-    task: &Task,
-    recommended: &Sampling,
-    deadline: Instant,
-) -> Result<Request, GenerateError> {
-    if !task.kind.is_generate() {
-        let message = "the task asks for an embedding, which this worker does not compute";
-        return Err(GenerateError::InvalidRequest(message.to_owned()));
+/// If it does not.
+pub(crate) fn check_kind(task: &Task, embeds: bool) -> Result<(), GenerateError> {
+    let model = &task.model;
+    match (task.kind.is_generate(), embeds) {
+        (true, false) | (false, true) => Ok(()),
+        (true, true) => Err(GenerateError::InvalidRequest(format!(
+            "the model {model} makes embeddings and generates no text: choose another model, or ask it for \
+             embeddings"
+        ))),
+        (false, false) => Err(GenerateError::InvalidRequest(format!(
+            "the model {model} generates text and makes no embeddings: choose an embedding model, such as \
+             Qwen3-Embedding"
+        ))),
     }
-    let input = match &task.prompt {
-        Prompt::Raw(text) => Input::Text(text.clone()),
-        Prompt::Chat(messages) => Input::Chat(messages.clone()),
-    };
-    Ok(Request {
-        input,
+}
+
+/// Creates the engine's request for `task`, which must end by `deadline`, of a model whose authors recommend these
+/// sampling parameters.
+pub(crate) fn request(task: &Task, recommended: &Sampling, deadline: Instant) -> Request {
+    Request {
+        input: input(&task.prompt),
         adapter: None,
         sampling: task.sampling.resolved(recommended),
         max_tokens: task.max_tokens as usize,
         stop: task.stop.clone(),
         deadline: Some(deadline),
         tenant: task.tenant.as_str().to_owned(),
-        priority: match task.lane {
-            Lane::High => 3,
-            Lane::Normal => 2,
-            Lane::Low => 1,
-            Lane::Batch => 0,
-        },
+        priority: priority(task.lane),
         constraint: task.form.effective_constraint(),
         chat: ChatOptions {
             tools: tools(&task.form.tools),
             enable_thinking: task.form.enable_thinking,
             ..ChatOptions::default()
         },
-    })
+    }
+}
+
+/// Creates the engine's request for the embedding of one of a task's inputs.
+pub(crate) fn embed_request(
+    task: &Task,
+    prompt: &Prompt,
+    dimensions: Option<u32>,
+    deadline: Instant,
+) -> EmbedRequest {
+    EmbedRequest {
+        input: input(prompt),
+        dimensions: dimensions.map(|dimensions| dimensions as usize),
+        deadline: Some(deadline),
+        tenant: task.tenant.as_str().to_owned(),
+        priority: priority(task.lane),
+    }
+}
+
+/// Adds to an error which of several inputs it is about.
+pub(crate) fn of_input(place: usize, error: GenerateError) -> GenerateError {
+    match error {
+        GenerateError::InvalidRequest(problem) => {
+            GenerateError::InvalidRequest(format!("inputs[{place}]: {problem}"))
+        }
+        other => other,
+    }
+}
+
+fn input(prompt: &Prompt) -> Input {
+    match prompt {
+        Prompt::Raw(text) => Input::Text(text.clone()),
+        Prompt::Chat(messages) => Input::Chat(messages.clone()),
+        Prompt::Tokens(tokens) => Input::Tokens(tokens.clone()),
+    }
+}
+
+fn priority(lane: Lane) -> u8 {
+    match lane {
+        Lane::High => 3,
+        Lane::Normal => 2,
+        Lane::Low => 1,
+        Lane::Batch => 0,
+    }
 }
 
 /// Converts the functions to the OpenAI format that chat templates expect. Returns `None` if there
@@ -89,15 +131,7 @@ pub(crate) fn completion(
         completion_tokens: count(finished.completion_tokens),
         cached_tokens: count(finished.cached_tokens),
     };
-    let mut told = Completion {
-        text: String::new(),
-        reasoning: None,
-        tool_calls: vec![],
-        finish_reason,
-        usage,
-        logprobs,
-        sampling_defaults: Default::default(),
-    };
+    let mut told = Completion { finish_reason, usage, logprobs, ..Completion::default() };
     let Some(parts) = parts else { return Some(Completion { text: text.to_owned(), ..told }) };
     for part in parts {
         match part {
@@ -137,13 +171,12 @@ pub(crate) fn failure(error: &GenerateError) -> TaskError {
     TaskError::new(error_type, error.to_string()).caused_by(error)
 }
 
-/// Returns the error of a task that exceeded its time limit.
-pub(crate) fn out_of_time(task: &Task, completion_tokens: usize) -> TaskError {
+/// Returns the error of a task that exceeded its time limit. `progress` says how far it came, and what to do.
+pub(crate) fn out_of_time(task: &Task, progress: &str) -> TaskError {
     TaskError::new(
         ErrorType::TimeLimitExceeded,
         format!(
-            "the time limit of {} s ran out after {completion_tokens} tokens: ask for fewer tokens, or have \
-             the operator raise TASK_TIME_LIMIT",
+            "the time limit of {} s ran out after {progress}, or have the operator raise TASK_TIME_LIMIT",
             task.time_limit_s
         ),
     )
@@ -152,8 +185,6 @@ pub(crate) fn out_of_time(task: &Task, completion_tokens: usize) -> TaskError {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use protocol::TaskKind;
 
     use super::*;
 
@@ -197,10 +228,7 @@ mod tests {
                 metadata: Default::default(),
                 webhook: None,
             };
-            let embedding = Task { kind: TaskKind::Embed { dimensions: None }, ..task.clone() };
-            let refused = request(&embedding, &Sampling::default(), Instant::now());
-            assert!(matches!(refused, Err(GenerateError::InvalidRequest(_))));
-            let request = request(&task, &Sampling::default(), Instant::now()).unwrap();
+            let request = request(&task, &Sampling::default(), Instant::now());
             assert_eq!(request.tenant, "t1");
             assert!(last.replace(request.priority).is_none_or(|urgent| urgent > request.priority));
         }

@@ -1,0 +1,6 @@
+//! A real worker with real engines on the embedded queue.
+
+#![allow(clippy::unwrap_used)] // clippy.toml's exception covers only `#[test]` functions
+
+mod embeddings;
+mod rig;
