@@ -228,7 +228,7 @@ impl ResultReply {
                 error_message: error.message.clone(),
                 error_type: error.error_type.as_str(),
             },
-            Outcome::Cancelled => {
+            Outcome::Cancelled { .. } => {
                 Self::Cancelled { task_id, message: "The task was cancelled".into() }
             }
         }

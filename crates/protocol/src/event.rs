@@ -133,7 +133,7 @@ mod tests {
         let event = Event {
             seq: EventSeq::new(3),
             at: Timestamp::from_millis(7),
-            body: EventBody::Ended { outcome: Outcome::Cancelled },
+            body: EventBody::Ended { outcome: Outcome::CANCELLED },
         };
         let json = serde_json::to_value(&event).unwrap();
         assert_eq!(json, serde_json::json!({"seq":3,"at":7,"event":"ended","state":"cancelled"}));

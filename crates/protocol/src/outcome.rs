@@ -16,25 +16,45 @@ pub enum Outcome {
     /// The task failed.
     Failed(TaskError),
     /// The task was cancelled by its owner.
-    Cancelled,
+    Cancelled {
+        /// The tokens until then; zero if no worker ran it.
+        #[serde(default, skip_serializing_if = "Usage::is_zero")]
+        usage: Usage,
+    },
 }
 
 impl Outcome {
+    /// A cancellation of a task that no worker ran.
+    pub const CANCELLED: Self = Self::Cancelled {
+        usage: Usage { prompt_tokens: 0, completion_tokens: 0, cached_tokens: 0 },
+    };
+
     /// Returns the terminal state of a task with this outcome.
     pub const fn state(&self) -> TaskState {
         match self {
             Self::Completed(_) => TaskState::Completed,
             Self::Failed(_) => TaskState::Failed,
-            Self::Cancelled => TaskState::Cancelled,
+            Self::Cancelled { .. } => TaskState::Cancelled,
         }
     }
 
-    /// Returns the tokens of prompt and answer; zero unless completed.
+    /// Returns the tokens of prompt and answer, as far as the worker of the last attempt knew them.
     pub fn usage(&self) -> Usage {
         match self {
             Self::Completed(completion) => completion.usage,
-            Self::Failed(_) | Self::Cancelled => Usage::default(),
+            Self::Failed(error) => error.usage,
+            Self::Cancelled { usage } => *usage,
         }
+    }
+
+    /// Sets the tokens of prompt and answer.
+    pub fn with_usage(mut self, usage: Usage) -> Self {
+        match &mut self {
+            Self::Completed(completion) => completion.usage = usage,
+            Self::Failed(error) => error.usage = usage,
+            Self::Cancelled { usage: cancelled } => *cancelled = usage,
+        }
+        self
     }
 }
 
@@ -82,12 +102,15 @@ pub struct TaskError {
     /// The chain of causes, outermost first. Written to `errors.log`, not shown to clients.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<String>,
+    /// The tokens of the attempt until it failed.
+    #[serde(default, skip_serializing_if = "Usage::is_zero")]
+    pub usage: Usage,
 }
 
 impl TaskError {
     /// Creates an error without causes.
     pub fn new(error_type: ErrorType, message: impl Into<String>) -> Self {
-        Self { error_type, message: message.into(), chain: Vec::new() }
+        Self { error_type, message: message.into(), chain: Vec::new(), usage: Usage::default() }
     }
 
     /// Adds `error` and its sources as causes.
@@ -175,6 +198,21 @@ mod tests {
         assert_eq!(json["state"], "failed");
         assert_eq!(json["error_type"], "out_of_memory");
         assert_eq!(serde_json::from_value::<Outcome>(json).unwrap(), outcome);
+    }
+
+    #[test]
+    fn failures_and_cancellations_keep_their_usage() {
+        let usage = Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 3 };
+        let late = Outcome::Failed(TaskError::new(ErrorType::TimeLimitExceeded, "late"));
+        for outcome in [late.with_usage(usage), Outcome::CANCELLED.with_usage(usage)] {
+            let text = serde_json::to_string(&outcome).unwrap();
+            let read: Outcome = serde_json::from_str(&text).unwrap();
+            assert_eq!((&read, read.usage()), (&outcome, usage), "{text}");
+        }
+        // Records without it.
+        let cancelled = r#"{"state":"cancelled"}"#;
+        assert_eq!(serde_json::from_str::<Outcome>(cancelled).unwrap(), Outcome::CANCELLED);
+        assert_eq!(serde_json::to_string(&Outcome::CANCELLED).unwrap(), cancelled);
     }
 
     #[test]

@@ -108,7 +108,7 @@ fn size(delivery: &Delivery) -> usize {
     match &delivery.outcome {
         Outcome::Completed(completion) => completion.text.len(),
         Outcome::Failed(error) => error.message.len(),
-        Outcome::Cancelled => 0,
+        Outcome::Cancelled { .. } => 0,
     }
 }
 

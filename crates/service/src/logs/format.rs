@@ -31,7 +31,7 @@ pub(super) fn request_line(
             metrics.prompt_tokens, metrics.completion_tokens, metrics.tokens_per_second
         ),
         Outcome::Failed(error) => write!(line, "error error_message={}", quoted(&error.message)),
-        Outcome::Cancelled => write!(line, "cancelled"),
+        Outcome::Cancelled { .. } => write!(line, "cancelled"),
     }
     .and_then(|()| {
         write!(
@@ -42,7 +42,7 @@ pub(super) fn request_line(
     })
     .and_then(|()| match outcome {
         Outcome::Completed(_) => writeln!(line, " cached_tokens={}", metrics.cached_tokens),
-        Outcome::Failed(_) | Outcome::Cancelled => writeln!(line),
+        Outcome::Failed(_) | Outcome::Cancelled { .. } => writeln!(line),
     })
     .expect("writing to a String can't fail");
     line

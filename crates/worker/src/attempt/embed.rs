@@ -10,7 +10,7 @@ use super::verdict::{Verdict, failed};
 use super::{Attempt, End};
 use crate::translate;
 
-/// The embeddings that are computed.
+/// The embeddings so far, and their tokens.
 #[derive(Default)]
 struct Computed {
     embeddings: Vec<Embedding>,
@@ -27,22 +27,26 @@ pub(super) async fn run(
     let mut computed = Computed::default();
     // Dropping an embedding that is not computed yet cancels it in the engine.
     let result = tokio::select! {
-        result = embed(attempt, inputs, dimensions, &mut computed) => result,
-        () = attempt.cancel.cancelled() => Err(EmbedError::GivenUp(StopReason::Cancelled)),
-        interruption = attempt.interrupted() => return interruption,
+        result = embed(attempt, inputs, dimensions, &mut computed) => Ok(result),
+        () = attempt.cancel.cancelled() => Ok(Err(EmbedError::GivenUp(StopReason::Cancelled))),
+        interruption = attempt.interrupted() => Err(interruption),
     };
     let Computed { embeddings, usage } = computed;
-    let outcome = match result {
-        Ok(()) => Outcome::Completed(Completion { embeddings, usage, ..Completion::default() }),
-        Err(EmbedError::Failed(error)) => return failed(claimed, &error),
-        Err(EmbedError::GivenUp(StopReason::Cancelled)) => Outcome::Cancelled,
-        Err(EmbedError::GivenUp(_)) => {
+    let finish = |outcome| (Verdict::Finish(outcome), End::Settled);
+    let (verdict, end) = match result {
+        Ok(Ok(())) => {
+            finish(Outcome::Completed(Completion { embeddings, ..Completion::default() }))
+        }
+        Ok(Err(EmbedError::Failed(error))) => failed(claimed, &error),
+        Ok(Err(EmbedError::GivenUp(StopReason::Cancelled))) => finish(Outcome::CANCELLED),
+        Ok(Err(EmbedError::GivenUp(_))) => {
             let (done, all) = (embeddings.len(), inputs.len());
             let progress = format!("{done} of {all} inputs: send fewer or shorter inputs");
-            Outcome::Failed(translate::out_of_time(&claimed.task, &progress))
+            finish(Outcome::Failed(translate::out_of_time(&claimed.task, &progress)))
         }
+        Err(interruption) => interruption,
     };
-    (Verdict::Finish(outcome), End::Settled)
+    (verdict.with_usage(usage), end)
 }
 
 /// Embeds all inputs, a batch of the engine at a time, so that many inputs don't fill the engine's queue.

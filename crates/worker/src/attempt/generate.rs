@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use engine::Generation;
 use engine::api::{Finished, GenerateError, Progress, Request, StopReason};
-use engine::{CancelHandle, Generation, Sampling};
 use protocol::{Completion, Outcome};
-use queue::Claimed;
 
 use super::verdict::{Verdict, failed};
 use super::{Attempt, End, publish};
@@ -42,8 +41,7 @@ async fn follow(
     mut generation: Generation,
     answer: &mut Answer,
 ) -> (Verdict, End) {
-    let Attempt { worker, engine, claimed, .. } = *attempt;
-    let stop: CancelHandle = generation.cancel_handle();
+    let Attempt { worker, claimed, .. } = *attempt;
     if let Some(format) = translate::parts(&claimed.task.form, generation.answer_start()) {
         answer.start_splitting(format, claimed.task.id);
     }
@@ -53,14 +51,16 @@ async fn follow(
     tokio::pin!(interrupted);
     let mut cancelled = false;
 
-    let progress = loop {
+    let (verdict, end) = loop {
         tokio::select! {
             progress = generation.next() => match progress {
-                Some(Progress::Text { text, logprobs }) => {
-                    answer.push(&text, logprobs);
+                Some(Progress::Text { text, logprobs }) => answer.push(&text, logprobs),
+                Some(Progress::Finished(finished)) => {
+                    answer.end();
+                    break (finished_verdict(attempt, answer, &finished), End::Settled);
                 }
-                Some(end) => break end,
-                None => break Progress::Failed(GenerateError::Stopped),
+                Some(Progress::Failed(error)) => break failed(claimed, &error),
+                None => break failed(claimed, &GenerateError::Stopped),
             },
             _ = publish.tick(), if answer.left() > 0 => {
                 // A cancellation whose wake-up was missed is reported by the reply.
@@ -70,36 +70,24 @@ async fn follow(
             }
             () = attempt.cancel.cancelled(), if !cancelled => {
                 cancelled = true;
-                stop.cancel();
+                generation.cancel();
             }
-            interruption = &mut interrupted => return interruption,
+            interruption = &mut interrupted => break interruption,
         }
     };
-    match progress {
-        Progress::Failed(error) => failed(claimed, &error),
-        Progress::Finished(finished) => {
-            answer.end();
-            let verdict = finished_verdict(claimed, engine.sampling_defaults(), answer, &finished);
-            (verdict, End::Settled)
-        }
-        Progress::Text { .. } => unreachable!("text does not end the loop"),
-    }
+    (verdict.with_usage(generation.usage()), end)
 }
 
-fn finished_verdict(
-    claimed: &Claimed,
-    recommended: &Sampling,
-    answer: &Answer,
-    finished: &Finished,
-) -> Verdict {
+fn finished_verdict(attempt: &Attempt<'_>, answer: &Answer, finished: &Finished) -> Verdict {
+    let Attempt { engine, claimed, .. } = *attempt;
     let sampling = &claimed.task.sampling;
     let logprobs = sampling.logprobs.map(|_| answer.logprobs().clone());
     let outcome = match translate::completion(answer.text(), logprobs, answer.parts(), finished) {
         Some(completion) => Outcome::Completed(Completion {
-            sampling_defaults: sampling.used_of(recommended),
+            sampling_defaults: sampling.used_of(engine.sampling_defaults()),
             ..completion
         }),
-        None if finished.reason == StopReason::Cancelled => Outcome::Cancelled,
+        None if finished.reason == StopReason::Cancelled => Outcome::CANCELLED,
         None => {
             let progress = format!("{} tokens: ask for fewer tokens", finished.completion_tokens);
             Outcome::Failed(translate::out_of_time(&claimed.task, &progress))

@@ -1,5 +1,6 @@
 //! The decision about a task at the end of an attempt.
 
+use chat::Usage;
 use engine::api::GenerateError;
 use protocol::{Outcome, TaskError};
 use queue::{Claimed, Release};
@@ -29,6 +30,17 @@ impl Verdict {
             Self::Release(Release::Failed { error: failure, retry_in })
         } else {
             Self::Finish(Outcome::Failed(failure))
+        }
+    }
+
+    /// Sets the tokens of the attempt.
+    pub(super) fn with_usage(self, usage: Usage) -> Self {
+        match self {
+            Self::Finish(outcome) => Self::Finish(outcome.with_usage(usage)),
+            Self::Release(Release::Failed { error, retry_in }) => {
+                Self::Release(Release::Failed { error: TaskError { usage, ..error }, retry_in })
+            }
+            other => other,
         }
     }
 

@@ -4,3 +4,4 @@
 
 mod embeddings;
 mod rig;
+mod usage;

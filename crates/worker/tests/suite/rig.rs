@@ -5,7 +5,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use chat::{Embedding, Sampling};
-use protocol::{Completion, ModelId, Outcome, Prompt, Task, TaskError, TaskId, TaskKind, TenantId};
+use engine::synth::{SynthOptions, SynthQuant, synthesize};
+use protocol::{
+    Completion, EventBody, EventSeq, ModelId, Outcome, Prompt, Task, TaskError, TaskId, TaskKind,
+    TenantId,
+};
 use queue::{Broker, SqliteBroker, SubmitOptions};
 use service::logs::Logs;
 use service::settings::{Settings, Sources};
@@ -28,13 +32,33 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures").join(name)
 }
 
+/// Returns the path of a model with random weights, slow enough that tests can interrupt an answer. It is made
+/// once per build folder.
+pub(crate) fn slow() -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("slow.gguf");
+    if !path.exists() {
+        // Tests run concurrently: each may make the file; the last rename wins.
+        let output = path.with_file_name(format!("slow-{}.gguf", std::process::id()));
+        let (shape, quant) = ("tiny".parse().unwrap(), SynthQuant::Q8_0);
+        let options = SynthOptions { shape, quant, seed: 1, output: output.clone() };
+        synthesize(&options, |_, _| ()).unwrap();
+        std::fs::rename(output, &path).unwrap();
+    }
+    path
+}
+
 impl Rig {
     /// Starts a worker that serves a model of the engine's tests.
     pub(crate) async fn start(model: &str, settings: &[(&str, &str)]) -> Self {
+        Self::start_with(fixture(model), settings).await
+    }
+
+    /// Starts a worker that serves the model in this file.
+    pub(crate) async fn start_with(model: PathBuf, settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).into_os_string();
         let mut environment = vec![
-            ("MODEL_NAME".into(), fixture(model).into_os_string()),
+            ("MODEL_NAME".into(), model.into_os_string()),
             ("DATA_DIR".into(), path("data")),
             ("LOG_DIR".into(), path("logs")),
             ("MODEL_DEVICE".into(), "cpu".into()),
@@ -132,6 +156,12 @@ impl Rig {
     ) -> Vec<Vec<f32>> {
         let completion = self.complete(&self.embedding(inputs, dimensions)).await;
         completion.embeddings.into_iter().map(|Embedding(vector)| vector).collect()
+    }
+
+    /// Returns the task's events.
+    pub(crate) async fn events(&self, id: TaskId) -> Vec<EventBody> {
+        let events = self.broker.events(id, EventSeq::new(0), 10_000).await.unwrap();
+        events.into_iter().map(|event| event.body).collect()
     }
 }
 
