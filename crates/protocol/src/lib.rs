@@ -48,7 +48,7 @@ pub use chat::{
 pub use estimate::{Estimate, Eta};
 pub use event::{Chunk, Event, EventBody};
 pub use ids::{Attempt, EventSeq, InvalidId, TaskId, TenantId, WorkerId};
-pub use outcome::{Completion, ErrorType, Outcome, TaskError};
+pub use outcome::{Choice, Completion, ErrorType, Outcome, TaskError};
 pub use record::RecordError;
 pub use snapshot::{Metrics, TaskSnapshot, TaskSummary};
 pub use state::TaskState;

@@ -58,10 +58,29 @@ impl Outcome {
     }
 }
 
-/// A model's answer, or the embeddings of a task's inputs.
+/// A model's answers, or the embeddings of a task's inputs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Completion {
-    /// The generated text; empty if the task asked for embeddings.
+    /// The first answer; empty if the task asked for embeddings.
+    #[serde(flatten)]
+    pub first: Choice,
+    /// The other answers, if the task asked for several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<Choice>,
+    /// Tokens read and written: those of the prompt once, those of all answers together.
+    pub usage: Usage,
+    /// The values that the model recommends and that were used because the request set none.
+    #[serde(default, skip_serializing_if = "Sampling::is_empty")]
+    pub sampling_defaults: Sampling,
+    /// The embeddings of the inputs, in their order; empty unless the task asked for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<Embedding>,
+}
+
+/// An answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The generated text.
     pub text: String,
     /// The model's reasoning before the answer, if the answer was split into parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,23 +90,21 @@ pub struct Completion {
     pub tool_calls: Vec<ToolCall>,
     /// Why generation ended.
     pub finish_reason: FinishReason,
-    /// Tokens read and written.
-    pub usage: Usage,
     /// Log probabilities of the tokens, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<Logprobs>,
-    /// The values that the model recommends and that were used because the request set none.
-    #[serde(default, skip_serializing_if = "Sampling::is_empty")]
-    pub sampling_defaults: Sampling,
-    /// The embeddings of the inputs, in their order; empty unless the task asked for them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub embeddings: Vec<Embedding>,
 }
 
 impl Completion {
     /// Creates an answer of plain text that the model ended itself.
     pub fn of_text(text: impl Into<String>, usage: Usage) -> Self {
-        Self { text: text.into(), usage, ..Self::default() }
+        let first = Choice { text: text.into(), ..Choice::default() };
+        Self { first, usage, ..Self::default() }
+    }
+
+    /// Returns all answers, in the order of their indexes.
+    pub fn choices(&self) -> impl Iterator<Item = &Choice> {
+        std::iter::once(&self.first).chain(&self.further)
     }
 }
 
@@ -226,7 +243,18 @@ mod tests {
         if let Outcome::Completed(completion) = &mut outcome {
             let drawn = crate::TokenLogprob::new(b"a".into(), -0.1);
             let token = crate::TokenLogprobs { drawn, top_logprobs: vec![] };
-            completion.logprobs = Some(Logprobs { content: vec![token] });
+            completion.first.logprobs = Some(Logprobs { content: vec![token] });
+        }
+        let text = serde_json::to_string(&outcome).unwrap();
+        assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome, "{text}");
+        // A second answer, with what has to survive serde's buffers.
+        if let Outcome::Completed(completion) = &mut outcome {
+            let arguments = serde_json::json!({"a": 12_345_678_901_234_567_890_u64, "b": 1.10});
+            let call = ToolCall::Function { id: "call_1".into(), name: "f".into(), arguments };
+            let second = Choice { tool_calls: vec![call], ..completion.first.clone() };
+            completion.further.push(second);
+            completion.embeddings.push(Embedding(vec![0.1]));
+            completion.sampling_defaults.temperature = Some(0.6);
         }
         let text = serde_json::to_string(&outcome).unwrap();
         assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome, "{text}");

@@ -25,7 +25,10 @@ pub struct Task {
     /// The input of a generation; empty for other kinds.
     #[serde(default, skip_serializing_if = "Prompt::is_empty")]
     pub prompt: Prompt,
-    /// The maximum number of generated tokens; at least 1 for a generation.
+    /// The number of answers to generate: 1 to [`Task::MAX_N`].
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub n: u8,
+    /// The maximum number of generated tokens of each answer; at least 1 for a generation.
     pub max_tokens: u32,
     /// Texts that stop generation; the answer ends before the first one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -51,6 +54,20 @@ pub struct Task {
     /// The webhook to call at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
+}
+
+impl Task {
+    /// The largest `n`.
+    pub const MAX_N: u8 = 8;
+}
+
+const fn one() -> u8 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_one(n: &u8) -> bool {
+    *n == 1
 }
 
 /// What a task computes.
@@ -202,5 +219,17 @@ mod tests {
         let stored = record::encode(&embed).unwrap();
         assert!(stored.contains(text) && !stored.contains("prompt"), "{stored}");
         assert_eq!(record::decode::<Task>(&stored).unwrap(), embed);
+    }
+
+    #[test]
+    fn a_task_has_one_answer_unless_it_says_more() {
+        let prompt = r#""prompt":{"raw":"a"}"#;
+        let plain = task(prompt);
+        assert_eq!((plain.n, plain.prompt.clone()), (1, Prompt::Raw("a".into())));
+        assert!(!record::encode(&plain).unwrap().contains(r#""n""#));
+        let several = task(&format!(r#"{prompt},"n":3"#));
+        assert_eq!(several, Task { n: 3, ..plain });
+        let stored = record::encode(&several).unwrap();
+        assert_eq!(record::decode::<Task>(&stored).unwrap(), several);
     }
 }

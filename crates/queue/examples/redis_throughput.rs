@@ -21,6 +21,7 @@ fn task() -> Task {
         lane: Lane::Normal,
         prompt: Prompt::user("How do I add a worker?"),
         kind: Default::default(),
+        n: 1,
         max_tokens: 64,
         stop: vec![],
         sampling: Sampling {

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use protocol::{Outcome, TenantId};
+use protocol::{Embedding, Outcome, TenantId};
 use queue::Delivery;
 
 /// The most tries in progress at once.
@@ -106,7 +106,11 @@ impl FairQueue {
 /// The bytes that a delivery holds, without its fields of bounded size.
 fn size(delivery: &Delivery) -> usize {
     match &delivery.outcome {
-        Outcome::Completed(completion) => completion.text.len(),
+        Outcome::Completed(completion) => {
+            let texts = completion.choices().map(|choice| choice.text.len());
+            let vectors = completion.embeddings.iter().map(|Embedding(vector)| 4 * vector.len());
+            texts.chain(vectors).sum()
+        }
         Outcome::Failed(error) => error.message.len(),
         Outcome::Cancelled { .. } => 0,
     }

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use chat::{FinishReason, Logprobs, Part, Sampling, Tool, Usage};
-use engine::api::{EmbedRequest, Finished, GenerateError, Input, Request, StopReason};
+use chat::{FinishReason, Logprobs, Part, Sampling, Tool};
+use engine::api::{EmbedRequest, GenerateError, Input, Request, StopReason};
 use engine::text::{AnswerFormat, AnswerStart, ChatOptions, TemplateValue, template_value};
-use protocol::{AnswerForm, Completion, ErrorType, Lane, Prompt, Task, TaskError};
+use protocol::{AnswerForm, Choice, ErrorType, Lane, Prompt, Task, TaskError, TaskKind};
 use serde_json::json;
 
 /// Checks that the task's model computes what the task asks for; `embeds` says whether the model makes embeddings.
@@ -27,13 +27,28 @@ pub(crate) fn check_kind(task: &Task, embeds: bool) -> Result<(), GenerateError>
     }
 }
 
-/// Creates the engine's request for `task`, which must end by `deadline`, of a model whose authors recommend these
-/// sampling parameters.
-pub(crate) fn request(task: &Task, recommended: &Sampling, deadline: Instant) -> Request {
+/// Returns the most sequences that a task has at once in an engine that runs `capacity`. Inputs to embed take at most
+/// half of it, so that many inputs leave room for other tasks.
+pub(crate) fn sequences(task: &Task, capacity: usize) -> usize {
+    match &task.kind {
+        TaskKind::Generate => task.n.into(),
+        TaskKind::Embed { inputs, .. } => inputs.len().min(capacity.div_ceil(2)),
+    }
+}
+
+/// Creates the engine's request for an answer to `task`, of which `choice` is the index. It must end by `deadline`,
+/// and its model's authors recommend these sampling parameters.
+pub(crate) fn request(
+    task: &Task,
+    choice: u8,
+    recommended: &Sampling,
+    deadline: Instant,
+) -> Request {
+    let seed = Some(seed(task, choice));
     Request {
         input: input(&task.prompt),
         adapter: None,
-        sampling: task.sampling.resolved(recommended),
+        sampling: Sampling { seed, ..task.sampling.resolved(recommended) },
         max_tokens: task.max_tokens as usize,
         stop: task.stop.clone(),
         deadline: Some(deadline),
@@ -74,6 +89,22 @@ pub(crate) fn of_input(place: usize, error: GenerateError) -> GenerateError {
     }
 }
 
+/// Returns the seed of an answer. It depends on the task alone, so that another attempt generates the same. The first
+/// answer has the requested seed.
+fn seed(task: &Task, choice: u8) -> u64 {
+    // The last half of a UUIDv7 is random.
+    let first = task.sampling.seed.unwrap_or_else(|| task.id.as_uuid().as_u64_pair().1);
+    if choice == 0 {
+        return first;
+    }
+    // MurmurHash3's finalizer: neighbouring seeds must not give answers in common.
+    let mut seed = first ^ u64::from(choice).wrapping_mul(0xd134_2543_de82_ef95);
+    for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
+        seed = (seed ^ (seed >> 33)).wrapping_mul(factor);
+    }
+    seed ^ (seed >> 33)
+}
+
 fn input(prompt: &Prompt) -> Input {
     match prompt {
         Prompt::Raw(text) => Input::Text(text.clone()),
@@ -110,38 +141,35 @@ fn tools(tools: &[Tool]) -> Option<TemplateValue> {
     Some(template_value(&tools.iter().map(shape).collect()))
 }
 
-/// Returns the completion of a generation that ran to its end, or `None` if it was stopped from
-/// outside.
+/// Returns why an answer ended, or `None` if the generation was stopped from outside.
+pub(crate) fn finish_reason(reason: StopReason) -> Option<FinishReason> {
+    match reason {
+        StopReason::EndOfTurn | StopReason::StopString => Some(FinishReason::Stop),
+        StopReason::Length => Some(FinishReason::Length),
+        StopReason::Cancelled | StopReason::Deadline => None,
+    }
+}
+
+/// Returns an answer that ended by itself.
 ///
 /// `parts` are the parts that the answer was split into, or `None` if it was not split.
-pub(crate) fn completion(
+pub(crate) fn choice(
     text: &str,
     logprobs: Option<Logprobs>,
     parts: Option<&[Part]>,
-    finished: &Finished,
-) -> Option<Completion> {
-    let finish_reason = match finished.reason {
-        StopReason::EndOfTurn | StopReason::StopString => FinishReason::Stop,
-        StopReason::Length => FinishReason::Length,
-        StopReason::Cancelled | StopReason::Deadline => return None,
-    };
-    let count = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
-    let usage = Usage {
-        prompt_tokens: count(finished.prompt_tokens),
-        completion_tokens: count(finished.completion_tokens),
-        cached_tokens: count(finished.cached_tokens),
-    };
-    let mut told = Completion { finish_reason, usage, logprobs, ..Completion::default() };
-    let Some(parts) = parts else { return Some(Completion { text: text.to_owned(), ..told }) };
+    finish_reason: FinishReason,
+) -> Choice {
+    let mut choice = Choice { finish_reason, logprobs, ..Choice::default() };
+    let Some(parts) = parts else { return Choice { text: text.to_owned(), ..choice } };
     for part in parts {
         match part {
-            Part::Text { text } => told.text.push_str(text),
-            Part::Reasoning { text } => told.reasoning.get_or_insert_default().push_str(text),
-            Part::ToolCall { call } => told.tool_calls.push(call.clone()),
+            Part::Text { text } => choice.text.push_str(text),
+            Part::Reasoning { text } => choice.reasoning.get_or_insert_default().push_str(text),
+            Part::ToolCall { call } => choice.tool_calls.push(call.clone()),
             Part::Image { .. } | Part::Video { .. } | Part::ToolResult { .. } => {}
         }
     }
-    Some(told)
+    choice
 }
 
 /// Returns the format for splitting a task's answer into parts, or `None` if it is not split. Split
@@ -184,26 +212,13 @@ pub(crate) fn out_of_time(task: &Task, progress: &str) -> TaskError {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn task_stopped_externally_has_no_completion() {
-        let finished = |reason| Finished {
-            reason,
-            prompt_tokens: 3,
-            cached_tokens: 1,
-            completion_tokens: 2,
-            prefill: Duration::ZERO,
-            decode: Duration::ZERO,
-        };
-        assert!(completion("x", None, None, &finished(StopReason::Cancelled)).is_none());
-        assert!(completion("x", None, None, &finished(StopReason::Deadline)).is_none());
-        let done = completion("x", None, None, &finished(StopReason::Length)).unwrap();
-        assert_eq!(done.finish_reason, FinishReason::Length);
-        let usage = Usage { prompt_tokens: 3, completion_tokens: 2, cached_tokens: 1 };
-        assert_eq!(done.usage, usage);
+        assert_eq!(finish_reason(StopReason::Cancelled), None);
+        assert_eq!(finish_reason(StopReason::Deadline), None);
+        assert_eq!(finish_reason(StopReason::Length), Some(FinishReason::Length));
     }
 
     #[test]
@@ -217,6 +232,7 @@ mod tests {
                 lane,
                 prompt: Prompt::Raw("x".into()),
                 kind: Default::default(),
+                n: 1,
                 max_tokens: 1,
                 stop: vec![],
                 sampling: Sampling::greedy(),
@@ -228,7 +244,7 @@ mod tests {
                 metadata: Default::default(),
                 webhook: None,
             };
-            let request = request(&task, &Sampling::default(), Instant::now());
+            let request = request(&task, 0, &Sampling::default(), Instant::now());
             assert_eq!(request.tenant, "t1");
             assert!(last.replace(request.priority).is_none_or(|urgent| urgent > request.priority));
         }

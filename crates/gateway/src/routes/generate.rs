@@ -159,6 +159,7 @@ fn task(asked: GenerateRequest, caller: Caller, state: &State) -> Task {
         lane: asked.queueing.lane,
         prompt: asked.prompt,
         kind: TaskKind::Generate,
+        n: 1,
         max_tokens: asked.max_tokens,
         stop: asked.stop,
         sampling: asked.sampling,

@@ -143,6 +143,7 @@ fn task(tenant: TenantId, url: &str) -> Task {
         lane: Lane::Normal,
         prompt: Prompt::user("Hello"),
         kind: Default::default(),
+        n: 1,
         max_tokens: 8,
         stop: vec![],
         sampling: Sampling::greedy(),

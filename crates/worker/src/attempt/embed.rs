@@ -49,7 +49,7 @@ pub(super) async fn run(
     (verdict.with_usage(usage), end)
 }
 
-/// Embeds all inputs, a batch of the engine at a time, so that many inputs don't fill the engine's queue.
+/// Embeds all inputs, a limited number at a time.
 async fn embed(
     attempt: &Attempt<'_>,
     inputs: &[Prompt],
@@ -60,7 +60,7 @@ async fn embed(
     if inputs.is_empty() {
         return Err(GenerateError::InvalidRequest("there is no input to embed".to_owned()).into());
     }
-    let at_once = engine.info().max_batch.max(1);
+    let at_once = translate::sequences(&claimed.task, engine.info().max_batch);
     let mut inputs = inputs.iter().enumerate();
     let mut pending = VecDeque::new();
     loop {

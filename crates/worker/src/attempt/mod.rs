@@ -2,7 +2,7 @@
 //!
 //! | module     | what it does |
 //! |------------|--------------|
-//! | `generate` | generates the answer to a prompt |
+//! | `generate` | generates the answers to a prompt |
 //! | `embed`    | computes the embeddings of inputs |
 //! | `verdict`  | decides about the task at the end of the attempt |
 //! | `settle`   | carries out that decision |
@@ -25,7 +25,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use self::settle::settle;
 use self::verdict::{Verdict, failed};
-use crate::answer::Answer;
+use crate::answers::Answers;
 use crate::lease::KeptLease;
 use crate::{Worker, translate};
 
@@ -87,11 +87,11 @@ pub(crate) async fn run(
         abandon: &abandon,
     };
     let adapter = named_adapter(engine, &claimed.task.model);
-    let mut answer = Answer::default();
+    let mut answers = Answers::new(claimed.task.n.into());
     let embeds = engine.info().embedding_length.is_some() && adapter.is_none();
     let (verdict, end) = match (translate::check_kind(&claimed.task, embeds), &claimed.task.kind) {
         (Err(error), _) => failed(&claimed, &error),
-        (Ok(()), TaskKind::Generate) => generate::run(&attempt, adapter, &mut answer).await,
+        (Ok(()), TaskKind::Generate) => generate::run(&attempt, adapter, &mut answers).await,
         (Ok(()), TaskKind::Embed { inputs, dimensions }) => {
             embed::run(&attempt, inputs, *dimensions).await
         }
@@ -99,7 +99,7 @@ pub(crate) async fn run(
     // An engine that does not react may still be computing, so its slot stays taken.
     let (mut done_with, _kept) =
         if end == End::Settled { (Some(slot), None) } else { (None, Some(slot)) };
-    settle(worker, &claimed, verdict, answer, &mut done_with, &kept.lost, &abandon).await;
+    settle(worker, &claimed, verdict, answers, &mut done_with, &kept.lost, &abandon).await;
     end
 }
 
@@ -120,7 +120,7 @@ pub(crate) async fn refuse(
     let entered = worker.running.enter(claimed.task.id);
     let kept = KeptLease::keep(worker, claimed.lease, entered.cancel.clone());
     let verdict = Verdict::of_failure(&claimed, reason);
-    settle(worker, &claimed, verdict, Answer::default(), &mut None, &kept.lost, &abandon).await;
+    settle(worker, &claimed, verdict, Answers::new(0), &mut None, &kept.lost, &abandon).await;
 }
 
 impl Attempt<'_> {

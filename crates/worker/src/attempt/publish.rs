@@ -3,18 +3,18 @@
 use queue::Claimed;
 
 use crate::Worker;
-use crate::answer::Answer;
+use crate::answers::Answers;
 
 /// Publishes new text. Returns `true` if the owner has cancelled the task.
-pub(super) async fn hand_on(worker: &Worker, claimed: &Claimed, answer: &mut Answer) -> bool {
-    let (from, chunk) = answer.unpublished();
-    match worker.broker.publish(&claimed.lease, from, &[chunk]).await {
+pub(super) async fn hand_on(worker: &Worker, claimed: &Claimed, answers: &mut Answers) -> bool {
+    let (from, chunks) = answers.unpublished();
+    match worker.broker.publish(&claimed.lease, from, &chunks).await {
         Ok(state) => {
-            answer.acknowledged();
+            answers.acknowledged();
             state.cancel_requested
         }
         Err(error) => {
-            // The chunk is sent again with the next one; the renewals detect a lost lease.
+            // The chunks are sent again before the next ones; the renewals detect a lost lease.
             tracing::debug!(target: "worker.attempt", task_id = %claimed.task.id, "not published: {error}");
             false
         }
@@ -22,13 +22,13 @@ pub(super) async fn hand_on(worker: &Worker, claimed: &Claimed, answer: &mut Ans
 }
 
 /// Publishes all remaining text, until the queue rejects a chunk.
-pub(super) async fn flush(worker: &Worker, claimed: &Claimed, answer: &mut Answer) {
-    let mut left = answer.left();
+pub(super) async fn flush(worker: &Worker, claimed: &Claimed, answers: &mut Answers) {
+    let mut left = answers.left();
     while left > 0 {
-        hand_on(worker, claimed, answer).await;
-        if answer.left() == left {
+        hand_on(worker, claimed, answers).await;
+        if answers.left() == left {
             return; // not now
         }
-        left = answer.left();
+        left = answers.left();
     }
 }

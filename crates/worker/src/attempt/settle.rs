@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::publish;
 use super::verdict::Verdict;
 use crate::Worker;
-use crate::answer::Answer;
+use crate::answers::Answers;
 
 /// The first and the longest pause between tries to record an outcome while the queue is
 /// unavailable.
@@ -21,7 +21,7 @@ pub(super) async fn settle(
     worker: &Worker,
     claimed: &Claimed,
     verdict: Verdict,
-    mut answer: Answer,
+    mut answers: Answers,
     slot: &mut Option<OwnedSemaphorePermit>,
     lost: &CancellationToken,
     abandon: &CancellationToken,
@@ -47,7 +47,7 @@ pub(super) async fn settle(
             Verdict::Finish(outcome) => {
                 // Readers get all text before the end. A queue that rejects more text (its memory
                 // is full) may still accept the outcome, which contains the text too.
-                publish::flush(worker, claimed, &mut answer).await;
+                publish::flush(worker, claimed, &mut answers).await;
                 drop(slot.take());
                 let sent = *sent.get_or_insert_with(Instant::now);
                 match worker.broker.finish(&claimed.lease, outcome).await {

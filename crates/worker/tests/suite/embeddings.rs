@@ -47,7 +47,7 @@ async fn each_input_is_embedded_in_its_order() {
     let tokens: usize = many.iter().map(|(_, tokens, _)| tokens.len()).sum();
     assert_eq!((done.usage.prompt_tokens, done.usage.completion_tokens), (tokens as u32, 0));
     assert!(done.usage.cached_tokens > 0, "repeated inputs are found in the prefix cache");
-    assert_eq!(done.text, "");
+    assert_eq!(done.first.text, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml's exception covers only `#[test]` functions
 
+mod choices;
 mod embeddings;
 mod rig;
 mod usage;

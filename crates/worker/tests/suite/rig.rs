@@ -92,6 +92,7 @@ impl Rig {
             lane: Default::default(),
             kind: TaskKind::Generate,
             prompt,
+            n: 1,
             max_tokens,
             stop: vec![],
             sampling: Sampling::greedy(),
@@ -130,6 +131,14 @@ impl Rig {
             }
         };
         tokio::time::timeout(LONG, ended).await.unwrap()
+    }
+
+    /// Waits until text of a task is published.
+    pub(crate) async fn wait_for_text(&self, id: TaskId) {
+        let is_text = |event: &EventBody| matches!(event, EventBody::Token { .. });
+        while !self.events(id).await.iter().any(is_text) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Runs a task, which must complete.

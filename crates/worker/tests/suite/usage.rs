@@ -1,8 +1,6 @@
 //! What ends without an answer keeps the tokens that it took.
 
-use std::time::Duration;
-
-use protocol::{ErrorType, EventBody, Outcome, Prompt, Task};
+use protocol::{ErrorType, Outcome, Prompt, Task};
 
 use crate::rig::{Rig, slow};
 
@@ -15,10 +13,7 @@ fn endless(rig: &Rig) -> Task {
 async fn a_cancelled_task_keeps_its_usage() {
     let rig = Rig::start_with(slow(), &[]).await;
     let id = rig.submit(&endless(&rig)).await;
-    let is_text = |event: &EventBody| matches!(event, EventBody::Token { .. });
-    while !rig.events(id).await.iter().any(is_text) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    rig.wait_for_text(id).await;
     rig.broker.cancel(id).await.unwrap();
     let Outcome::Cancelled { usage } = rig.outcome(id).await else { panic!("not cancelled") };
     assert_eq!(usage.prompt_tokens, 5);

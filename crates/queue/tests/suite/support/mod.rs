@@ -108,6 +108,7 @@ pub(crate) fn task() -> Task {
         lane: Lane::Normal,
         prompt: Prompt::user("How do I add a worker? \"quoted\" \\ ünïcode 🦀"),
         kind: Default::default(),
+        n: 1,
         max_tokens: 64,
         stop: vec!["\n\n".into()],
         sampling: Sampling {
