@@ -13,6 +13,7 @@
 //! | [`constraint`] | [`Constraint`], the form that an answer must have |
 //! | [`sampling`]   | [`Sampling`], and the table of its [`fields`](Sampling::FIELDS) |
 //! | [`logprobs`]   | [`Logprobs`], the log probabilities of an answer's tokens |
+//! | [`embedding`]  | [`Embedding`], the embedding of a text |
 //! | [`usage`]      | [`Usage`], the tokens of prompt and answer; [`FinishReason`] |
 //!
 //! ## Data flow
@@ -24,6 +25,7 @@
 //! ```
 
 pub mod constraint;
+pub mod embedding;
 pub mod logprobs;
 pub mod message;
 pub mod model;
@@ -33,6 +35,7 @@ pub mod tool;
 pub mod usage;
 
 pub use constraint::Constraint;
+pub use embedding::Embedding;
 pub use logprobs::{Logprobs, TokenLogprob, TokenLogprobs};
 pub use message::{Message, Part, Role};
 pub use model::ModelId;

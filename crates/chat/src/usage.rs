@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 /// Why generation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
     /// The model ended its turn, or a stop string occurred.
+    #[default]
     Stop,
     /// `max_tokens` or the context length was reached.
     Length,

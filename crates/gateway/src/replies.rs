@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use protocol::{
-    Completion, Estimate, FinishReason, Logprobs, Metrics, ModelId, Outcome, Sampling, TaskId,
-    TaskSnapshot, TaskState, ToolCall,
+    Choice, Completion, Estimate, FinishReason, Logprobs, Metrics, ModelId, Outcome, Sampling,
+    TaskId, TaskSnapshot, TaskState, ToolCall,
 };
 use queue::{Delivery, Submitted};
 use serde::Serialize;
@@ -205,11 +205,7 @@ impl ResultReply {
     fn new(task_id: TaskId, outcome: &Outcome, metrics: Metrics) -> Self {
         match outcome {
             Outcome::Completed(Completion {
-                text,
-                reasoning,
-                tool_calls,
-                finish_reason,
-                logprobs,
+                first: Choice { text, reasoning, tool_calls, finish_reason, logprobs },
                 sampling_defaults,
                 ..
             }) => Self::Completed {
@@ -228,7 +224,7 @@ impl ResultReply {
                 error_message: error.message.clone(),
                 error_type: error.error_type.as_str(),
             },
-            Outcome::Cancelled => {
+            Outcome::Cancelled { .. } => {
                 Self::Cancelled { task_id, message: "The task was cancelled".into() }
             }
         }

@@ -31,7 +31,7 @@ pub enum EventBody {
         /// The worker that runs it.
         worker: WorkerId,
     },
-    /// Text was generated. Chunks concatenate to the answer; none splits a character.
+    /// Text was generated. The chunks of a choice concatenate to its answer; none splits a character.
     Token {
         /// The attempt that generated it.
         attempt: Attempt,
@@ -57,6 +57,9 @@ pub enum EventBody {
 /// A piece of an answer, as it was generated.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Chunk {
+    /// The index of the answer that it belongs to, if the task asked for several.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub choice: u16,
     /// The text, with tags. Empty if this chunk only completes parts of text that was sent before.
     pub text: String,
     /// The parts of the answer that this chunk completes, in order; `None` if the answer is not
@@ -67,6 +70,11 @@ pub struct Chunk {
     /// The logprobs of the tokens whose text begins in this chunk, if requested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logprobs: Vec<TokenLogprobs>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_zero(choice: &u16) -> bool {
+    *choice == 0
 }
 
 impl<T: Into<String>> From<T> for Chunk {
@@ -116,7 +124,7 @@ mod tests {
                 Part::Text { text: "b".into() },
                 Part::ToolCall { call },
             ]),
-            logprobs: Vec::new(),
+            ..Chunk::default()
         });
         let json = serde_json::to_value(&told).unwrap();
         let parts = serde_json::json!([
@@ -129,11 +137,22 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_names_its_choice_unless_it_is_the_first() {
+        let second = EventBody::Token {
+            attempt: Attempt::FIRST,
+            chunk: Chunk { choice: 1, ..Chunk::from("a") },
+        };
+        let json = serde_json::json!({"event": "token", "attempt": 1, "choice": 1, "text": "a"});
+        assert_eq!(serde_json::to_value(&second).unwrap(), json);
+        assert_eq!(serde_json::from_value::<EventBody>(json).unwrap(), second);
+    }
+
+    #[test]
     fn the_last_event_has_the_outcome() {
         let event = Event {
             seq: EventSeq::new(3),
             at: Timestamp::from_millis(7),
-            body: EventBody::Ended { outcome: Outcome::Cancelled },
+            body: EventBody::Ended { outcome: Outcome::CANCELLED },
         };
         let json = serde_json::to_value(&event).unwrap();
         assert_eq!(json, serde_json::json!({"seq":3,"at":7,"event":"ended","state":"cancelled"}));

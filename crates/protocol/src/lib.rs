@@ -42,13 +42,13 @@ pub mod time;
 pub mod worker;
 
 pub use chat::{
-    Constraint, FinishReason, Logprobs, Message, ModelId, Part, Role, Sampling, SamplingField,
-    TokenLogprob, TokenLogprobs, Tool, ToolCall, ToolChoice, Usage,
+    Constraint, Embedding, FinishReason, Logprobs, Message, ModelId, Part, Role, Sampling,
+    SamplingField, TokenLogprob, TokenLogprobs, Tool, ToolCall, ToolChoice, Usage,
 };
 pub use estimate::{Estimate, Eta};
 pub use event::{Chunk, Event, EventBody};
 pub use ids::{Attempt, EventSeq, InvalidId, TaskId, TenantId, WorkerId};
-pub use outcome::{Completion, ErrorType, Outcome, TaskError};
+pub use outcome::{Choice, Completion, ErrorType, Outcome, TaskError};
 pub use record::RecordError;
 pub use snapshot::{Metrics, TaskSnapshot, TaskSummary};
 pub use state::TaskState;

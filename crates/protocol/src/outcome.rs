@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chat::{FinishReason, Logprobs, Sampling, ToolCall, Usage};
+use chat::{Embedding, FinishReason, Logprobs, Sampling, ToolCall, Usage};
 use serde::{Deserialize, Serialize};
 
 use crate::TaskState;
@@ -16,31 +16,70 @@ pub enum Outcome {
     /// The task failed.
     Failed(TaskError),
     /// The task was cancelled by its owner.
-    Cancelled,
+    Cancelled {
+        /// The tokens until then; zero if no worker ran it.
+        #[serde(default, skip_serializing_if = "Usage::is_zero")]
+        usage: Usage,
+    },
 }
 
 impl Outcome {
+    /// A cancellation of a task that no worker ran.
+    pub const CANCELLED: Self = Self::Cancelled {
+        usage: Usage { prompt_tokens: 0, completion_tokens: 0, cached_tokens: 0 },
+    };
+
     /// Returns the terminal state of a task with this outcome.
     pub const fn state(&self) -> TaskState {
         match self {
             Self::Completed(_) => TaskState::Completed,
             Self::Failed(_) => TaskState::Failed,
-            Self::Cancelled => TaskState::Cancelled,
+            Self::Cancelled { .. } => TaskState::Cancelled,
         }
     }
 
-    /// Returns the tokens of prompt and answer; zero unless completed.
+    /// Returns the tokens of prompt and answer, as far as the worker of the last attempt knew them.
     pub fn usage(&self) -> Usage {
         match self {
             Self::Completed(completion) => completion.usage,
-            Self::Failed(_) | Self::Cancelled => Usage::default(),
+            Self::Failed(error) => error.usage,
+            Self::Cancelled { usage } => *usage,
         }
+    }
+
+    /// Sets the tokens of prompt and answer.
+    pub fn with_usage(mut self, usage: Usage) -> Self {
+        match &mut self {
+            Self::Completed(completion) => completion.usage = usage,
+            Self::Failed(error) => error.usage = usage,
+            Self::Cancelled { usage: cancelled } => *cancelled = usage,
+        }
+        self
     }
 }
 
-/// A model's answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A model's answers, or the embeddings of a task's inputs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Completion {
+    /// The first answer; empty if the task asked for embeddings.
+    #[serde(flatten)]
+    pub first: Choice,
+    /// The other answers, if the task asked for several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<Choice>,
+    /// Tokens read and written: those of the prompt once, those of all answers together.
+    pub usage: Usage,
+    /// The values that the model recommends and that were used because the request set none.
+    #[serde(default, skip_serializing_if = "Sampling::is_empty")]
+    pub sampling_defaults: Sampling,
+    /// The embeddings of the inputs, in their order; empty unless the task asked for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<Embedding>,
+}
+
+/// An answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
     /// The generated text.
     pub text: String,
     /// The model's reasoning before the answer, if the answer was split into parts.
@@ -51,14 +90,22 @@ pub struct Completion {
     pub tool_calls: Vec<ToolCall>,
     /// Why generation ended.
     pub finish_reason: FinishReason,
-    /// Tokens read and written.
-    pub usage: Usage,
     /// Log probabilities of the tokens, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<Logprobs>,
-    /// The values that the model recommends and that were used because the request set none.
-    #[serde(default, skip_serializing_if = "Sampling::is_empty")]
-    pub sampling_defaults: Sampling,
+}
+
+impl Completion {
+    /// Creates an answer of plain text that the model ended itself.
+    pub fn of_text(text: impl Into<String>, usage: Usage) -> Self {
+        let first = Choice { text: text.into(), ..Choice::default() };
+        Self { first, usage, ..Self::default() }
+    }
+
+    /// Returns all answers, in the order of their indexes.
+    pub fn choices(&self) -> impl Iterator<Item = &Choice> {
+        std::iter::once(&self.first).chain(&self.further)
+    }
 }
 
 /// Why a task failed: `message` for people, `error_type` for programs.
@@ -72,12 +119,15 @@ pub struct TaskError {
     /// The chain of causes, outermost first. Written to `errors.log`, not shown to clients.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<String>,
+    /// The tokens of the attempt until it failed.
+    #[serde(default, skip_serializing_if = "Usage::is_zero")]
+    pub usage: Usage,
 }
 
 impl TaskError {
     /// Creates an error without causes.
     pub fn new(error_type: ErrorType, message: impl Into<String>) -> Self {
-        Self { error_type, message: message.into(), chain: Vec::new() }
+        Self { error_type, message: message.into(), chain: Vec::new(), usage: Usage::default() }
     }
 
     /// Adds `error` and its sources as causes.
@@ -168,6 +218,21 @@ mod tests {
     }
 
     #[test]
+    fn failures_and_cancellations_keep_their_usage() {
+        let usage = Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 3 };
+        let late = Outcome::Failed(TaskError::new(ErrorType::TimeLimitExceeded, "late"));
+        for outcome in [late.with_usage(usage), Outcome::CANCELLED.with_usage(usage)] {
+            let text = serde_json::to_string(&outcome).unwrap();
+            let read: Outcome = serde_json::from_str(&text).unwrap();
+            assert_eq!((&read, read.usage()), (&outcome, usage), "{text}");
+        }
+        // Records without it.
+        let cancelled = r#"{"state":"cancelled"}"#;
+        assert_eq!(serde_json::from_str::<Outcome>(cancelled).unwrap(), Outcome::CANCELLED);
+        assert_eq!(serde_json::to_string(&Outcome::CANCELLED).unwrap(), cancelled);
+    }
+
+    #[test]
     fn an_answer_has_logprobs_only_if_requested() {
         let json = serde_json::json!({
             "state": "completed", "text": "a", "finish_reason": "stop",
@@ -178,7 +243,18 @@ mod tests {
         if let Outcome::Completed(completion) = &mut outcome {
             let drawn = crate::TokenLogprob::new(b"a".into(), -0.1);
             let token = crate::TokenLogprobs { drawn, top_logprobs: vec![] };
-            completion.logprobs = Some(Logprobs { content: vec![token] });
+            completion.first.logprobs = Some(Logprobs { content: vec![token] });
+        }
+        let text = serde_json::to_string(&outcome).unwrap();
+        assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome, "{text}");
+        // A second answer, with what has to survive serde's buffers.
+        if let Outcome::Completed(completion) = &mut outcome {
+            let arguments = serde_json::json!({"a": 12_345_678_901_234_567_890_u64, "b": 1.10});
+            let call = ToolCall::Function { id: "call_1".into(), name: "f".into(), arguments };
+            let second = Choice { tool_calls: vec![call], ..completion.first.clone() };
+            completion.further.push(second);
+            completion.embeddings.push(Embedding(vec![0.1]));
+            completion.sampling_defaults.temperature = Some(0.6);
         }
         let text = serde_json::to_string(&outcome).unwrap();
         assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome, "{text}");

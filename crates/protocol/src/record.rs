@@ -73,9 +73,9 @@ mod tests {
 
     #[test]
     fn a_record_carries_its_version() {
-        let text = encode(&Outcome::Cancelled).unwrap();
+        let text = encode(&Outcome::CANCELLED).unwrap();
         assert_eq!(text, r#"{"v":2,"state":"cancelled"}"#);
-        assert_eq!(decode::<Outcome>(&text).unwrap(), Outcome::Cancelled);
+        assert_eq!(decode::<Outcome>(&text).unwrap(), Outcome::CANCELLED);
     }
 
     #[test]

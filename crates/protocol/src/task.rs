@@ -19,12 +19,16 @@ pub struct Task {
     /// Its priority lane.
     #[serde(default)]
     pub lane: Lane,
-    /// The computation to run on the prompt.
+    /// What the task computes.
     #[serde(default, skip_serializing_if = "TaskKind::is_generate")]
     pub kind: TaskKind,
-    /// The model's input.
+    /// The input of a generation; empty for other kinds.
+    #[serde(default, skip_serializing_if = "Prompt::is_empty")]
     pub prompt: Prompt,
-    /// The maximum number of generated tokens; at least 1.
+    /// The number of answers to generate: 1 to [`Task::MAX_N`].
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub n: u8,
+    /// The maximum number of generated tokens of each answer; at least 1 for a generation.
     pub max_tokens: u32,
     /// Texts that stop generation; the answer ends before the first one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -52,15 +56,31 @@ pub struct Task {
     pub webhook: Option<Webhook>,
 }
 
-/// A computation on a prompt.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+impl Task {
+    /// The largest `n`.
+    pub const MAX_N: u8 = 8;
+}
+
+const fn one() -> u8 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_one(n: &u8) -> bool {
+    *n == 1
+}
+
+/// What a task computes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskKind {
-    /// An answer to the prompt.
+    /// An answer to the task's prompt.
     #[default]
     Generate,
-    /// The embedding of the prompt.
+    /// The embedding of each input, in order.
     Embed {
+        /// The inputs; at least one.
+        inputs: Vec<Prompt>,
         /// The number of dimensions to keep, or `None` for all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dimensions: Option<u32>,
@@ -122,12 +142,26 @@ pub enum Prompt {
     Chat(Vec<Message>),
     /// Text that is passed to the model unchanged.
     Raw(String),
+    /// Token ids of the model's vocabulary.
+    Tokens(Vec<u32>),
+}
+
+impl Default for Prompt {
+    /// Returns a conversation without messages.
+    fn default() -> Self {
+        Self::Chat(Vec::new())
+    }
 }
 
 impl Prompt {
     /// Returns a prompt with one user turn.
     pub fn user(text: impl Into<String>) -> Self {
         Self::Chat(vec![Message::user(text)])
+    }
+
+    /// Returns whether it is a conversation without messages.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Chat(messages) if messages.is_empty())
     }
 }
 
@@ -158,5 +192,44 @@ impl Lane {
             Self::Low => "low",
             Self::Batch => "batch",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record;
+
+    fn task(text: &str) -> Task {
+        let id = "0192f0c1-2345-7abc-8def-0123456789ab";
+        record::decode(&format!(
+            r#"{{"v":2,"id":"{id}","tenant":"t","model":"demo",{text},"max_tokens":5,
+                "time_limit_s":1,"result_ttl_s":2,"max_attempts":3}}"#
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn inputs_to_embed_are_stored_as_text_or_tokens() {
+        let text = r#""kind":{"embed":{"inputs":[{"raw":"a"},{"tokens":[1,2]}],"dimensions":8}}"#;
+        let embed = task(text);
+        let inputs = vec![Prompt::Raw("a".into()), Prompt::Tokens(vec![1, 2])];
+        assert_eq!(embed.kind, TaskKind::Embed { inputs, dimensions: Some(8) });
+        assert!(embed.prompt.is_empty());
+        let stored = record::encode(&embed).unwrap();
+        assert!(stored.contains(text) && !stored.contains("prompt"), "{stored}");
+        assert_eq!(record::decode::<Task>(&stored).unwrap(), embed);
+    }
+
+    #[test]
+    fn a_task_has_one_answer_unless_it_says_more() {
+        let prompt = r#""prompt":{"raw":"a"}"#;
+        let plain = task(prompt);
+        assert_eq!((plain.n, plain.prompt.clone()), (1, Prompt::Raw("a".into())));
+        assert!(!record::encode(&plain).unwrap().contains(r#""n""#));
+        let several = task(&format!(r#"{prompt},"n":3"#));
+        assert_eq!(several, Task { n: 3, ..plain });
+        let stored = record::encode(&several).unwrap();
+        assert_eq!(record::decode::<Task>(&stored).unwrap(), several);
     }
 }

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use harness::redis::RedisServer;
 use protocol::{
-    Completion, FinishReason, Lane, ModelId, Outcome, Prompt, Sampling, Task, TaskId, TenantId,
-    Usage, WorkerId,
+    Completion, Lane, ModelId, Outcome, Prompt, Sampling, Task, TaskId, TenantId, Usage, WorkerId,
 };
 use queue::{Broker, Claimant, RedisBroker, RedisOptions, SubmitOptions};
 
@@ -22,6 +21,7 @@ fn task() -> Task {
         lane: Lane::Normal,
         prompt: Prompt::user("How do I add a worker?"),
         kind: Default::default(),
+        n: 1,
         max_tokens: 64,
         stop: vec![],
         sampling: Sampling {
@@ -43,15 +43,10 @@ fn task() -> Task {
 #[tokio::main]
 async fn main() {
     let server = RedisServer::start();
-    let outcome = Outcome::Completed(Completion {
-        text: "Start another one.".into(),
-        reasoning: None,
-        tool_calls: vec![],
-        finish_reason: FinishReason::Stop,
-        usage: Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 0 },
-        logprobs: None,
-        sampling_defaults: Default::default(),
-    });
+    let outcome = Outcome::Completed(Completion::of_text(
+        "Start another one.",
+        Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 0 },
+    ));
     for at_once in [1, 8, 64] {
         let broker = Arc::new(RedisBroker::connect(RedisOptions::new(server.url())).unwrap());
         let tasks = if at_once == 1 { TASKS / 5 } else { TASKS };

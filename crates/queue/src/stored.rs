@@ -26,7 +26,7 @@ impl Ending {
     }
 
     pub(crate) fn cancelled() -> Result<Self, RecordError> {
-        Self::of(&Outcome::Cancelled)
+        Self::of(&Outcome::CANCELLED)
     }
 
     pub(crate) fn expired() -> Result<Self, RecordError> {

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use protocol::{Outcome, TenantId};
+use protocol::{Embedding, Outcome, TenantId};
 use queue::Delivery;
 
 /// The most tries in progress at once.
@@ -106,9 +106,13 @@ impl FairQueue {
 /// The bytes that a delivery holds, without its fields of bounded size.
 fn size(delivery: &Delivery) -> usize {
     match &delivery.outcome {
-        Outcome::Completed(completion) => completion.text.len(),
+        Outcome::Completed(completion) => {
+            let texts = completion.choices().map(|choice| choice.text.len());
+            let vectors = completion.embeddings.iter().map(|Embedding(vector)| 4 * vector.len());
+            texts.chain(vectors).sum()
+        }
         Outcome::Failed(error) => error.message.len(),
-        Outcome::Cancelled => 0,
+        Outcome::Cancelled { .. } => 0,
     }
 }
 
@@ -116,7 +120,7 @@ fn size(delivery: &Delivery) -> usize {
 mod tests {
     use std::collections::BTreeMap;
 
-    use protocol::{Completion, FinishReason, TaskId, Timestamp, Usage};
+    use protocol::{Completion, TaskId, Timestamp, Usage};
 
     use super::*;
 
@@ -128,15 +132,7 @@ mod tests {
             tenant: TenantId::new(tenant),
             url: "https://example.org".into(),
             number: 1,
-            outcome: Outcome::Completed(Completion {
-                text: text.into(),
-                reasoning: None,
-                tool_calls: vec![],
-                finish_reason: FinishReason::Stop,
-                usage: Usage::default(),
-                logprobs: None,
-                sampling_defaults: Default::default(),
-            }),
+            outcome: Outcome::Completed(Completion::of_text(text, Usage::default())),
             metadata: BTreeMap::new(),
             submitted_at: Timestamp::from_millis(0),
             started_at: None,

@@ -43,7 +43,7 @@ const fn kind(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Completed(_) => "task.completed",
         Outcome::Failed(_) => "task.failed",
-        Outcome::Cancelled => "task.cancelled",
+        Outcome::Cancelled { .. } => "task.cancelled",
     }
 }
 
@@ -82,6 +82,6 @@ mod tests {
             "data": {"status": "error", "error_type": "expired", "metadata": {"order": "17"}},
         });
         assert_eq!(body, expected);
-        assert_eq!(kind(&Outcome::Cancelled), "task.cancelled");
+        assert_eq!(kind(&Outcome::CANCELLED), "task.cancelled");
     }
 }

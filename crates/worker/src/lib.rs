@@ -15,7 +15,8 @@
 //! | `pull`      | claims a model's tasks while there are free slots; drains |
 //! | `refuse`    | fails the tasks of a model that cannot be loaded |
 //! | `attempt`   | runs one claimed task from start to outcome |
-//! | `answer`    | the attempt's text, and how much of it the queue has acknowledged |
+//! | `answers`   | the attempt's answers, and how much of them the queue has acknowledged |
+//! | `answer`    | one answer: its text, parts and logprobs |
 //! | `pulse`     | detects an engine that hangs, and stops engines |
 //! | `lease`     | renews a task's lease during the computation |
 //! | `running`   | the running tasks, for cancellation and the report |
@@ -35,6 +36,7 @@
 //! step, and a slow queue never slows the model.
 
 mod answer;
+mod answers;
 mod attempt;
 mod keeper;
 mod lease;

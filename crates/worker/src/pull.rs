@@ -2,9 +2,11 @@
 //! operator's order, or to make room for another model.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engine::Engine;
+use protocol::Task;
 use queue::Claimant;
 use service::shutdown::CancellationToken;
 use tokio::task::JoinSet;
@@ -13,7 +15,7 @@ use crate::attempt::{self, End};
 use crate::models::Served;
 use crate::pulse::{self, HANG_GRACE};
 use crate::until::{CLAIM_WAIT, Until};
-use crate::{Worker, WorkerError};
+use crate::{Worker, WorkerError, translate};
 
 /// The first and the longest pause between claims while the queue is unavailable.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
@@ -35,6 +37,7 @@ pub(crate) async fn run(
     let slots = &served.slots;
     let claimant =
         Claimant { worker: worker.id, models: served.names(), lease: worker.options.lease };
+    let extra = ExtraSequences::default();
     let mut attempts = JoinSet::new();
     let mut backoff = BACKOFF.0;
     let mut result = Ok(());
@@ -58,7 +61,19 @@ pub(crate) async fn run(
         }
         let mut free = vec![first];
         free.extend(std::iter::from_fn(|| slots.clone().try_acquire_owned().ok()));
-        match worker.broker.claim_batch(&claimant, free.len(), CLAIM_WAIT).await {
+        let room = extra.room_in(free.len());
+        if room == 0 {
+            drop(free);
+            // Room comes with the end of a task that has several sequences.
+            tokio::select! {
+                () = until.over() => break,
+                Some(ended) = attempts.join_next() => {
+                    result = check_engine(&engine, ended, &until.shutdown).await;
+                }
+            }
+            continue;
+        }
+        match worker.broker.claim_batch(&claimant, room, CLAIM_WAIT).await {
             Ok(batch) => {
                 recovered(&mut backoff);
                 for claimed in batch {
@@ -66,7 +81,9 @@ pub(crate) async fn run(
                     let Some(slot) = free.pop() else { break };
                     let (worker, engine) = (worker.clone(), engine.clone());
                     let abandon = until.abandon.clone();
+                    let extra = extra.add(&claimed.task, engine.info().max_batch);
                     attempts.spawn(async move {
+                        let _extra = extra;
                         attempt::run(&worker, &engine, claimed, slot, abandon).await
                     });
                 }
@@ -88,6 +105,35 @@ pub(crate) async fn run(
     until.abandon.cancel();
     give_back(attempts).await;
     result
+}
+
+/// The sequences in the engine beyond one for each running task: further answers, and inputs to embed. A task takes
+/// one slot, whatever it needs in the engine.
+#[derive(Debug, Clone, Default)]
+struct ExtraSequences(Arc<AtomicUsize>);
+
+/// Those of one task, until this is dropped.
+struct ExtraGuard(ExtraSequences, usize);
+
+impl ExtraSequences {
+    /// Adds those of a task.
+    fn add(&self, task: &Task, capacity: usize) -> ExtraGuard {
+        let extra = translate::sequences(task, capacity).saturating_sub(1);
+        self.0.fetch_add(extra, Ordering::Relaxed);
+        ExtraGuard(self.clone(), extra)
+    }
+
+    /// Returns how many of `free` slots can take a task that starts at once.
+    fn room_in(&self, free: usize) -> usize {
+        free.saturating_sub(self.0.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for ExtraGuard {
+    fn drop(&mut self) {
+        let Self(ExtraSequences(total), extra) = self;
+        total.fetch_sub(*extra, Ordering::Relaxed);
+    }
 }
 
 /// Resets the backoff, and logs it if the queue was unavailable.

@@ -2,51 +2,124 @@
 
 use std::time::Instant;
 
-use chat::{FinishReason, Logprobs, Part, Sampling, Tool, Usage};
-use engine::api::{Finished, GenerateError, Input, Request, StopReason};
+use chat::{FinishReason, Logprobs, Part, Sampling, Tool};
+use engine::api::{EmbedRequest, GenerateError, Input, Request, StopReason};
 use engine::text::{AnswerFormat, AnswerStart, ChatOptions, TemplateValue, template_value};
-use protocol::{AnswerForm, Completion, ErrorType, Lane, Prompt, Task, TaskError};
+use protocol::{AnswerForm, Choice, ErrorType, Lane, Prompt, Task, TaskError, TaskKind};
 use serde_json::json;
 
-/// Creates the engine's request for `task`, which must end by `deadline`, of a model whose authors recommend these
-/// sampling parameters.
+/// Checks that the task's model computes what the task asks for; `embeds` says whether the model makes embeddings.
 ///
 /// # Errors
-/// If the task is of a kind that this version does not run: embeddings.
+/// If it does not.
+pub(crate) fn check_kind(task: &Task, embeds: bool) -> Result<(), GenerateError> {
+    let model = &task.model;
+    match (task.kind.is_generate(), embeds) {
+        (true, false) | (false, true) => Ok(()),
+        (true, true) => Err(GenerateError::InvalidRequest(format!(
+            "the model {model} makes embeddings and generates no text: choose another model, or ask it for \
+             embeddings"
+        ))),
+        (false, false) => Err(GenerateError::InvalidRequest(format!(
+            "the model {model} generates text and makes no embeddings: choose an embedding model, such as \
+             Qwen3-Embedding"
+        ))),
+    }
+}
+
+/// Returns the most sequences that a task has at once in an engine that runs `capacity`. Inputs to embed take at most
+/// half of it, so that many inputs leave room for other tasks.
+pub(crate) fn sequences(task: &Task, capacity: usize) -> usize {
+    match &task.kind {
+        TaskKind::Generate => task.n.into(),
+        TaskKind::Embed { inputs, .. } => inputs.len().min(capacity.div_ceil(2)),
+    }
+}
+
+/// Creates the engine's request for an answer to `task`, of which `choice` is the index. It must end by `deadline`,
+/// and its model's authors recommend these sampling parameters.
 pub(crate) fn request(
     task: &Task,
+    choice: u8,
     recommended: &Sampling,
     deadline: Instant,
-) -> Result<Request, GenerateError> {
-    if !task.kind.is_generate() {
-        let message = "the task asks for an embedding, which this worker does not compute";
-        return Err(GenerateError::InvalidRequest(message.to_owned()));
-    }
-    let input = match &task.prompt {
-        Prompt::Raw(text) => Input::Text(text.clone()),
-        Prompt::Chat(messages) => Input::Chat(messages.clone()),
-    };
-    Ok(Request {
-        input,
+) -> Request {
+    let seed = Some(seed(task, choice));
+    Request {
+        input: input(&task.prompt),
         adapter: None,
-        sampling: task.sampling.resolved(recommended),
+        sampling: Sampling { seed, ..task.sampling.resolved(recommended) },
         max_tokens: task.max_tokens as usize,
         stop: task.stop.clone(),
         deadline: Some(deadline),
         tenant: task.tenant.as_str().to_owned(),
-        priority: match task.lane {
-            Lane::High => 3,
-            Lane::Normal => 2,
-            Lane::Low => 1,
-            Lane::Batch => 0,
-        },
+        priority: priority(task.lane),
         constraint: task.form.effective_constraint(),
         chat: ChatOptions {
             tools: tools(&task.form.tools),
             enable_thinking: task.form.enable_thinking,
             ..ChatOptions::default()
         },
-    })
+    }
+}
+
+/// Creates the engine's request for the embedding of one of a task's inputs.
+pub(crate) fn embed_request(
+    task: &Task,
+    prompt: &Prompt,
+    dimensions: Option<u32>,
+    deadline: Instant,
+) -> EmbedRequest {
+    EmbedRequest {
+        input: input(prompt),
+        dimensions: dimensions.map(|dimensions| dimensions as usize),
+        deadline: Some(deadline),
+        tenant: task.tenant.as_str().to_owned(),
+        priority: priority(task.lane),
+    }
+}
+
+/// Adds to an error which of several inputs it is about.
+pub(crate) fn of_input(place: usize, error: GenerateError) -> GenerateError {
+    match error {
+        GenerateError::InvalidRequest(problem) => {
+            GenerateError::InvalidRequest(format!("inputs[{place}]: {problem}"))
+        }
+        other => other,
+    }
+}
+
+/// Returns the seed of an answer. It depends on the task alone, so that another attempt generates the same. The first
+/// answer has the requested seed.
+fn seed(task: &Task, choice: u8) -> u64 {
+    // The last half of a UUIDv7 is random.
+    let first = task.sampling.seed.unwrap_or_else(|| task.id.as_uuid().as_u64_pair().1);
+    if choice == 0 {
+        return first;
+    }
+    // MurmurHash3's finalizer: neighbouring seeds must not give answers in common.
+    let mut seed = first ^ u64::from(choice).wrapping_mul(0xd134_2543_de82_ef95);
+    for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
+        seed = (seed ^ (seed >> 33)).wrapping_mul(factor);
+    }
+    seed ^ (seed >> 33)
+}
+
+fn input(prompt: &Prompt) -> Input {
+    match prompt {
+        Prompt::Raw(text) => Input::Text(text.clone()),
+        Prompt::Chat(messages) => Input::Chat(messages.clone()),
+        Prompt::Tokens(tokens) => Input::Tokens(tokens.clone()),
+    }
+}
+
+fn priority(lane: Lane) -> u8 {
+    match lane {
+        Lane::High => 3,
+        Lane::Normal => 2,
+        Lane::Low => 1,
+        Lane::Batch => 0,
+    }
 }
 
 /// Converts the functions to the OpenAI format that chat templates expect. Returns `None` if there
@@ -68,46 +141,35 @@ fn tools(tools: &[Tool]) -> Option<TemplateValue> {
     Some(template_value(&tools.iter().map(shape).collect()))
 }
 
-/// Returns the completion of a generation that ran to its end, or `None` if it was stopped from
-/// outside.
+/// Returns why an answer ended, or `None` if the generation was stopped from outside.
+pub(crate) fn finish_reason(reason: StopReason) -> Option<FinishReason> {
+    match reason {
+        StopReason::EndOfTurn | StopReason::StopString => Some(FinishReason::Stop),
+        StopReason::Length => Some(FinishReason::Length),
+        StopReason::Cancelled | StopReason::Deadline => None,
+    }
+}
+
+/// Returns an answer that ended by itself.
 ///
 /// `parts` are the parts that the answer was split into, or `None` if it was not split.
-pub(crate) fn completion(
+pub(crate) fn choice(
     text: &str,
     logprobs: Option<Logprobs>,
     parts: Option<&[Part]>,
-    finished: &Finished,
-) -> Option<Completion> {
-    let finish_reason = match finished.reason {
-        StopReason::EndOfTurn | StopReason::StopString => FinishReason::Stop,
-        StopReason::Length => FinishReason::Length,
-        StopReason::Cancelled | StopReason::Deadline => return None,
-    };
-    let count = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
-    let usage = Usage {
-        prompt_tokens: count(finished.prompt_tokens),
-        completion_tokens: count(finished.completion_tokens),
-        cached_tokens: count(finished.cached_tokens),
-    };
-    let mut told = Completion {
-        text: String::new(),
-        reasoning: None,
-        tool_calls: vec![],
-        finish_reason,
-        usage,
-        logprobs,
-        sampling_defaults: Default::default(),
-    };
-    let Some(parts) = parts else { return Some(Completion { text: text.to_owned(), ..told }) };
+    finish_reason: FinishReason,
+) -> Choice {
+    let mut choice = Choice { finish_reason, logprobs, ..Choice::default() };
+    let Some(parts) = parts else { return Choice { text: text.to_owned(), ..choice } };
     for part in parts {
         match part {
-            Part::Text { text } => told.text.push_str(text),
-            Part::Reasoning { text } => told.reasoning.get_or_insert_default().push_str(text),
-            Part::ToolCall { call } => told.tool_calls.push(call.clone()),
+            Part::Text { text } => choice.text.push_str(text),
+            Part::Reasoning { text } => choice.reasoning.get_or_insert_default().push_str(text),
+            Part::ToolCall { call } => choice.tool_calls.push(call.clone()),
             Part::Image { .. } | Part::Video { .. } | Part::ToolResult { .. } => {}
         }
     }
-    Some(told)
+    choice
 }
 
 /// Returns the format for splitting a task's answer into parts, or `None` if it is not split. Split
@@ -137,13 +199,12 @@ pub(crate) fn failure(error: &GenerateError) -> TaskError {
     TaskError::new(error_type, error.to_string()).caused_by(error)
 }
 
-/// Returns the error of a task that exceeded its time limit.
-pub(crate) fn out_of_time(task: &Task, completion_tokens: usize) -> TaskError {
+/// Returns the error of a task that exceeded its time limit. `progress` says how far it came, and what to do.
+pub(crate) fn out_of_time(task: &Task, progress: &str) -> TaskError {
     TaskError::new(
         ErrorType::TimeLimitExceeded,
         format!(
-            "the time limit of {} s ran out after {completion_tokens} tokens: ask for fewer tokens, or have \
-             the operator raise TASK_TIME_LIMIT",
+            "the time limit of {} s ran out after {progress}, or have the operator raise TASK_TIME_LIMIT",
             task.time_limit_s
         ),
     )
@@ -151,28 +212,13 @@ pub(crate) fn out_of_time(task: &Task, completion_tokens: usize) -> TaskError {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use protocol::TaskKind;
-
     use super::*;
 
     #[test]
     fn task_stopped_externally_has_no_completion() {
-        let finished = |reason| Finished {
-            reason,
-            prompt_tokens: 3,
-            cached_tokens: 1,
-            completion_tokens: 2,
-            prefill: Duration::ZERO,
-            decode: Duration::ZERO,
-        };
-        assert!(completion("x", None, None, &finished(StopReason::Cancelled)).is_none());
-        assert!(completion("x", None, None, &finished(StopReason::Deadline)).is_none());
-        let done = completion("x", None, None, &finished(StopReason::Length)).unwrap();
-        assert_eq!(done.finish_reason, FinishReason::Length);
-        let usage = Usage { prompt_tokens: 3, completion_tokens: 2, cached_tokens: 1 };
-        assert_eq!(done.usage, usage);
+        assert_eq!(finish_reason(StopReason::Cancelled), None);
+        assert_eq!(finish_reason(StopReason::Deadline), None);
+        assert_eq!(finish_reason(StopReason::Length), Some(FinishReason::Length));
     }
 
     #[test]
@@ -186,6 +232,7 @@ mod tests {
                 lane,
                 prompt: Prompt::Raw("x".into()),
                 kind: Default::default(),
+                n: 1,
                 max_tokens: 1,
                 stop: vec![],
                 sampling: Sampling::greedy(),
@@ -197,10 +244,7 @@ mod tests {
                 metadata: Default::default(),
                 webhook: None,
             };
-            let embedding = Task { kind: TaskKind::Embed { dimensions: None }, ..task.clone() };
-            let refused = request(&embedding, &Sampling::default(), Instant::now());
-            assert!(matches!(refused, Err(GenerateError::InvalidRequest(_))));
-            let request = request(&task, &Sampling::default(), Instant::now()).unwrap();
+            let request = request(&task, 0, &Sampling::default(), Instant::now());
             assert_eq!(request.tenant, "t1");
             assert!(last.replace(request.priority).is_none_or(|urgent| urgent > request.priority));
         }

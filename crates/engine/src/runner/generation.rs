@@ -1,7 +1,13 @@
 //! The caller's side of a running generation.
 
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use chat::Usage;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::counts::TokenCounts;
 use crate::api::{GenerateError, Progress};
 use crate::sched::CancelFlag;
 use crate::text::AnswerStart;
@@ -12,7 +18,7 @@ pub struct Generation {
     // Bounded by `max_tokens`, so the compute thread never waits for a slow reader.
     progress: UnboundedReceiver<Progress>,
     cancel: CancelFlag,
-    prompt_tokens: usize,
+    counts: Arc<TokenCounts>,
     start: AnswerStart,
     ended: bool,
 }
@@ -21,16 +27,23 @@ impl Generation {
     pub(super) fn new(
         progress: UnboundedReceiver<Progress>,
         cancel: CancelFlag,
-        prompt_tokens: usize,
+        counts: Arc<TokenCounts>,
         start: AnswerStart,
     ) -> Self {
-        Self { progress, cancel, prompt_tokens, start, ended: false }
+        Self { progress, cancel, counts, start, ended: false }
     }
 
     /// Returns the next progress, or `None` after the end. Works under any async runtime.
     pub async fn next(&mut self) -> Option<Progress> {
-        let next = if self.ended { return None } else { self.progress.recv().await };
-        self.take(next)
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// Polls for the next progress, to wait for any of several generations.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Progress>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        self.progress.poll_recv(context).map(|next| self.take(next))
     }
 
     /// Returns the next progress, for callers without a runtime. Must not be called from async code.
@@ -48,7 +61,17 @@ impl Generation {
 
     /// Returns the number of the prompt's tokens.
     pub fn prompt_tokens(&self) -> usize {
-        self.prompt_tokens
+        self.counts.prompt()
+    }
+
+    /// Returns the tokens so far, also after a failure. Includes tokens whose text was not emitted yet.
+    pub fn usage(&self) -> Usage {
+        let count = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
+        Usage {
+            prompt_tokens: count(self.counts.prompt()),
+            completion_tokens: count(self.counts.generated()),
+            cached_tokens: count(self.counts.cached()),
+        }
     }
 
     /// Returns where the answer begins. [`AnswerStart::BeforeReasoning`] is only returned for constrained

@@ -294,7 +294,6 @@ impl Engine {
         let constraint = request.constraint.as_ref().map(begin).transpose();
         let refused = |error: ConstraintError| GenerateError::InvalidRequest(error.to_string());
         let constraint = constraint.map_err(refused)?;
-        let prompt_tokens = tokens.len();
         let thinks = constraint.is_some() && start != AnswerStart::AtFirstToken;
         let reasoning = thinks
             .then(|| Reasoning::begin(start, &handle.constraints, &handle.reader.tokenizer))
@@ -304,6 +303,7 @@ impl Engine {
         let cancel = CancelFlag::default();
         let stream = Stream::new(request, &tokens, &handle.reader.tokenizer, progress)
             .constrained(constraint, reasoning);
+        let counts = stream.counts();
         let sequence =
             Sequence::new(handle.new_id(), tokens, max_tokens, cancel.clone(), request.deadline)
                 .with_tenant(&request.tenant)
@@ -311,7 +311,7 @@ impl Engine {
                 .with_injected(injected)
                 .with_priority(request.priority);
         handle.send(Job { sequence, sink: Sink::Answer(Box::new(stream)) })?;
-        Ok(Generation::new(receiver, cancel, prompt_tokens, start))
+        Ok(Generation::new(receiver, cancel, counts, start))
     }
 
     /// Tokenizes a text on this thread and sends it to the compute thread, to be embedded.

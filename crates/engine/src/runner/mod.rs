@@ -6,6 +6,7 @@
 mod backend;
 mod batch;
 mod compute;
+mod counts;
 mod describe;
 mod device;
 mod embed;

@@ -1,10 +1,12 @@
 //! Converts tokens to the caller's progress messages.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use grammar::ConstraintError;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::counts::TokenCounts;
 use super::outlet::Outlet;
 use crate::api::{Finished, GenerateError, Progress, Request, StopReason};
 use crate::constrain::{Constrained, Reasoning};
@@ -22,9 +24,7 @@ pub(super) struct Stream {
     detokenizer: Detokenizer,
     stops: StopMatcher,
     outlet: Outlet,
-    prompt_tokens: usize,
-    cached_tokens: usize,
-    completion_tokens: usize,
+    counts: Arc<TokenCounts>,
     /// When it was first admitted, and when its first and latest tokens were sampled.
     admitted: Option<Instant>,
     first: Option<Instant>,
@@ -50,9 +50,7 @@ impl Stream {
                 tokenizer,
                 request.sampling.logprobs.map(|top| top as usize),
             ),
-            prompt_tokens: prompt.len(),
-            cached_tokens: 0,
-            completion_tokens: 0,
+            counts: Arc::new(TokenCounts::new(prompt.len())),
             admitted: None,
             first: None,
             latest: None,
@@ -68,13 +66,18 @@ impl Stream {
         Self { constraint, reasoning, ..self }
     }
 
+    /// Returns the counts of its tokens, which grow with it.
+    pub(super) fn counts(&self) -> Arc<TokenCounts> {
+        self.counts.clone()
+    }
+
     pub(super) fn admit(&mut self, now: Instant) {
         self.admitted.get_or_insert(now);
     }
 
     /// Adds to the number of prompt tokens that were found in cached pages.
     pub(super) fn add_cached(&mut self, tokens: usize) {
-        self.cached_tokens += tokens;
+        self.counts.add_cached(tokens);
     }
 
     /// Records the time of a sampled token.
@@ -133,7 +136,7 @@ impl Stream {
 
     /// Returns true if the token completed a stop string.
     fn push_text(&mut self, token: u32, text: String, logits: &[f32]) -> bool {
-        self.completion_tokens += 1;
+        self.counts.add_generated();
         self.outlet.note(token, logits, text.len());
         if text.is_empty() {
             return false; // within a character
@@ -160,9 +163,9 @@ impl Stream {
         }
         outlet.end(Progress::Finished(Finished {
             reason,
-            prompt_tokens: self.prompt_tokens,
-            cached_tokens: self.cached_tokens,
-            completion_tokens: self.completion_tokens,
+            prompt_tokens: self.counts.prompt(),
+            cached_tokens: self.counts.cached(),
+            completion_tokens: self.counts.generated(),
             prefill: between(self.admitted, self.first),
             decode: between(self.first, self.latest),
         }));

@@ -190,7 +190,7 @@ fn a_cancelled_task_ends_its_stream() {
     let claimed = rig.claim();
     let mut stream = Stream::open(&rig.client(), id, "?after=2");
     rig.client().send("POST", &format!("/cancel/{id}"), None);
-    rig.finish(&claimed, &Outcome::Cancelled);
+    rig.finish(&claimed, &Outcome::CANCELLED);
     let rest = stream.rest();
     assert_eq!(names(&rest), ["cancelled"]);
     assert_eq!(rest[0].data["status"], "cancelled");

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use gateway::{Options, ServeError};
 use protocol::{
-    Chunk, Completion, ErrorType, FinishReason, ModelId, ModelReport, Outcome, TaskError, TaskId,
-    Timestamp, Usage, WorkerId, WorkerReport, WorkerStatus,
+    Chunk, Completion, ErrorType, ModelId, ModelReport, Outcome, TaskError, TaskId, Timestamp,
+    Usage, WorkerId, WorkerReport, WorkerStatus,
 };
 use queue::{Broker, Claimant, Claimed, Lease, Release, SqliteBroker};
 use serde_json::{Value, json};
@@ -200,13 +200,8 @@ pub(crate) fn task_id(reply: &Value) -> TaskId {
 }
 
 pub(crate) fn answer(text: &str) -> Outcome {
-    Outcome::Completed(Completion {
-        text: text.into(),
-        reasoning: None,
-        tool_calls: vec![],
-        finish_reason: FinishReason::Stop,
-        usage: Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8 },
-        logprobs: None,
-        sampling_defaults: Default::default(),
-    })
+    Outcome::Completed(Completion::of_text(
+        text,
+        Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8 },
+    ))
 }

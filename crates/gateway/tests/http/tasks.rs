@@ -192,7 +192,7 @@ fn running_task_receives_the_cancel_request() {
     assert!(lease.cancel_requested);
     let body = client.get(&format!("/status/{id}")).json();
     assert_eq!(body["message"], "Cancellation was requested; the worker is stopping");
-    rig.finish(&claimed, &Outcome::Cancelled);
+    rig.finish(&claimed, &Outcome::CANCELLED);
     assert_eq!(client.get(&format!("/result/{id}")).json()["status"], "cancelled");
 }
 

@@ -31,7 +31,7 @@ pub(super) fn request_line(
             metrics.prompt_tokens, metrics.completion_tokens, metrics.tokens_per_second
         ),
         Outcome::Failed(error) => write!(line, "error error_message={}", quoted(&error.message)),
-        Outcome::Cancelled => write!(line, "cancelled"),
+        Outcome::Cancelled { .. } => write!(line, "cancelled"),
     }
     .and_then(|()| {
         write!(
@@ -42,7 +42,7 @@ pub(super) fn request_line(
     })
     .and_then(|()| match outcome {
         Outcome::Completed(_) => writeln!(line, " cached_tokens={}", metrics.cached_tokens),
-        Outcome::Failed(_) | Outcome::Cancelled => writeln!(line),
+        Outcome::Failed(_) | Outcome::Cancelled { .. } => writeln!(line),
     })
     .expect("writing to a String can't fail");
     line
@@ -106,7 +106,7 @@ fn escape(character: char, into: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::{Completion, ErrorType, FinishReason, Timestamp, Usage};
+    use protocol::{Completion, ErrorType, Timestamp, Usage};
     use time::macros::datetime;
 
     const AT: OffsetDateTime = datetime!(2025-11-21 15:30:45 UTC);
@@ -120,15 +120,7 @@ mod tests {
     fn success_line_has_the_exact_format() {
         let id = TaskId::new();
         let usage = Usage { prompt_tokens: 50, completion_tokens: 200, cached_tokens: 32 };
-        let outcome = Outcome::Completed(Completion {
-            text: "…".into(),
-            reasoning: None,
-            tool_calls: vec![],
-            finish_reason: FinishReason::Stop,
-            usage,
-            logprobs: None,
-            sampling_defaults: Default::default(),
-        });
+        let outcome = Outcome::Completed(Completion::of_text("…", usage));
         assert_eq!(
             request_line(AT, id, &outcome, &metrics(2_300, 5_800, usage)),
             format!(

@@ -100,7 +100,7 @@ mod tests {
     fn line(id: TaskId, at: OffsetDateTime) -> String {
         let ms = Timestamp::from_millis;
         let metrics = Metrics::new(ms(0), None, ms(9), Usage::default());
-        format::request_line(at, id, &Outcome::Cancelled, &metrics)
+        format::request_line(at, id, &Outcome::CANCELLED, &metrics)
     }
 
     fn ids(count: usize) -> Vec<TaskId> {

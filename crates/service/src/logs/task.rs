@@ -153,7 +153,7 @@ impl TaskLog {
         let line = format::request_line(now, task_id, outcome, metrics);
         let block = match outcome {
             Outcome::Failed(error) => Some(format::error_block(now, task_id, error).into_bytes()),
-            Outcome::Completed(_) | Outcome::Cancelled => None,
+            Outcome::Completed(_) | Outcome::Cancelled { .. } => None,
         };
         let (entry, receipt) = Entry::new(line.into_bytes(), block).with_receipt();
         self.log_sender.put(entry);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Completion, FinishReason, Lane, ModelId, Outcome, Prompt, Sampling, Task, TaskId, TenantId,
-    Usage, Webhook, WorkerId,
+    Completion, Lane, ModelId, Outcome, Prompt, Sampling, Task, TaskId, TenantId, Usage, Webhook,
+    WorkerId,
 };
 use queue::{
     Broker, Claimant, RedisBroker, RedisOptions, SqliteBroker, SubmitOptions, WebhookReport,
@@ -129,15 +129,10 @@ impl Drop for Running {
 }
 
 pub(crate) fn answer(text: &str) -> Outcome {
-    Outcome::Completed(Completion {
-        text: text.into(),
-        reasoning: None,
-        tool_calls: vec![],
-        finish_reason: FinishReason::Stop,
-        usage: Usage { prompt_tokens: 1, completion_tokens: 2, cached_tokens: 0 },
-        logprobs: None,
-        sampling_defaults: Default::default(),
-    })
+    Outcome::Completed(Completion::of_text(
+        text,
+        Usage { prompt_tokens: 1, completion_tokens: 2, cached_tokens: 0 },
+    ))
 }
 
 fn task(tenant: TenantId, url: &str) -> Task {
@@ -148,6 +143,7 @@ fn task(tenant: TenantId, url: &str) -> Task {
         lane: Lane::Normal,
         prompt: Prompt::user("Hello"),
         kind: Default::default(),
+        n: 1,
         max_tokens: 8,
         stop: vec![],
         sampling: Sampling::greedy(),

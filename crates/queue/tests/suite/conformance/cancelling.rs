@@ -12,7 +12,7 @@ async fn queued_task_is_cancelled_immediately(on: Fixture) {
     let (first, second) = (submitted(&*broker).await, submitted(&*broker).await);
     assert_eq!(broker.cancel(first.id).await.unwrap(), CancelReply::Cancelled);
     let end = broker.snapshot(first.id).await.unwrap().unwrap();
-    assert_eq!((end.state, end.outcome.clone()), (TaskState::Cancelled, Some(Outcome::Cancelled)));
+    assert_eq!((end.state, end.outcome.clone()), (TaskState::Cancelled, Some(Outcome::CANCELLED)));
     let metrics = end.metrics().unwrap();
     assert_eq!(metrics.processing_time, 0.0, "it only waited");
     assert_eq!(
@@ -33,7 +33,7 @@ async fn running_task_receives_the_cancel_request(on: Fixture) {
     assert_eq!(broker.snapshot(task.id).await.unwrap().unwrap().state, TaskState::Processing);
     assert!(broker.publish(&held.lease, 0, &["x".into()]).await.unwrap().cancel_requested);
     assert!(broker.renew(&held.lease, LONG).await.unwrap().cancel_requested);
-    broker.finish(&held.lease, &Outcome::Cancelled).await.unwrap();
+    broker.finish(&held.lease, &Outcome::CANCELLED).await.unwrap();
     let end = broker.snapshot(task.id).await.unwrap().unwrap();
     assert_eq!(end.state, TaskState::Cancelled);
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());

@@ -103,7 +103,7 @@ async fn outcomes_the_client_can_handle_make_no_dead_letter(on: Fixture) {
     let broker = on.broker;
     let settled = [
         completed("x"),
-        Outcome::Cancelled,
+        Outcome::CANCELLED,
         Outcome::Failed(TaskError::new(ErrorType::InvalidRequest, "no")),
         Outcome::Failed(TaskError::new(ErrorType::ContextLengthExceeded, "too long")),
         Outcome::Failed(TaskError::new(ErrorType::TimeLimitExceeded, "too slow")),

@@ -72,7 +72,7 @@ impl End {
                 let held = claimed(broker, &claimant(LONG)).await;
                 assert_eq!(broker.cancel(task.id).await.unwrap(), CancelReply::Requested);
                 if self == Self::CancelledRunning {
-                    broker.finish(&held.lease, &Outcome::Cancelled).await.unwrap();
+                    broker.finish(&held.lease, &Outcome::CANCELLED).await.unwrap();
                 } else {
                     broker.release(&held.lease, &Release::Unused).await.unwrap();
                 }

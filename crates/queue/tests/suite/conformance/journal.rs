@@ -55,7 +55,7 @@ async fn outcomes_without_a_worker_are_returned_for_logging(on: Fixture) {
         let outcome = snapshot.outcome.as_ref().unwrap();
         let is_late = matches!(outcome, Outcome::Failed(e) if e.error_type == ErrorType::Expired);
         assert_eq!(is_late, snapshot.task.id == late, "{outcome:?}");
-        assert!(is_late || *outcome == Outcome::Cancelled);
+        assert!(is_late || *outcome == Outcome::CANCELLED);
     }
 }
 
@@ -99,7 +99,7 @@ async fn unlogged_outcomes_are_returned_up_to_the_limit(on: Fixture) {
 /// Ends that were recorded under a lease, in each way, all at once.
 async fn recorded(broker: &dyn Broker) -> HashSet<TaskId> {
     let (worker, mut ended) = (claimant(LONG), HashSet::new());
-    for outcome in [completed("x"), failed("y"), Outcome::Cancelled] {
+    for outcome in [completed("x"), failed("y"), Outcome::CANCELLED] {
         submitted(broker).await;
         let held = claimed(broker, &worker).await;
         broker.finish(&held.lease, &outcome).await.unwrap();

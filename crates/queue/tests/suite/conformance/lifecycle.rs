@@ -50,7 +50,7 @@ async fn snapshot_reports_every_state(on: Fixture) {
     broker.cancel(task.id).await.unwrap();
     assert!(broker.snapshot(task.id).await.unwrap().unwrap().cancel_requested);
 
-    broker.finish(&held.lease, &Outcome::Cancelled).await.unwrap();
+    broker.finish(&held.lease, &Outcome::CANCELLED).await.unwrap();
     let ended = broker.snapshot(task.id).await.unwrap().unwrap();
     assert_eq!((ended.state, ended.cancel_requested), (TaskState::Cancelled, false));
     assert_eq!(ended.submitted_at, queued.submitted_at);

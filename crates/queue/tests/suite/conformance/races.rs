@@ -28,7 +28,7 @@ async fn racing_cancel_claim_and_finish_record_one_outcome(on: Fixture) {
         let work = async {
             let held = worker_side.claim(&claimant(LONG), NO_WAIT).await.unwrap()?;
             let wanted = worker_side.renew(&held.lease, LONG).await.unwrap();
-            let outcome = if wanted.cancel_requested { Outcome::Cancelled } else { completed("x") };
+            let outcome = if wanted.cancel_requested { Outcome::CANCELLED } else { completed("x") };
             Some(worker_side.finish(&held.lease, &outcome).await.unwrap())
         };
         let cancel = async {

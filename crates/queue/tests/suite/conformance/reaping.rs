@@ -124,7 +124,7 @@ async fn cancelled_task_is_not_requeued(on: Fixture) {
     let reaped = reap_until_found(&*broker, &claimant(SHORT)).await;
     assert_eq!(reaped, Reaped { cancelled: vec![task.id], ..Reaped::default() });
     let end = broker.snapshot(task.id).await.unwrap().unwrap();
-    assert_eq!((end.state, end.outcome), (TaskState::Cancelled, Some(Outcome::Cancelled)));
+    assert_eq!((end.state, end.outcome), (TaskState::Cancelled, Some(Outcome::CANCELLED)));
     assert_eq!(broker.depth(&model()).await.unwrap(), Depth::default());
 }
 

@@ -139,7 +139,7 @@ async fn ended_task_keeps_all_fields_needed_later(on: Fixture) {
             assert_eq!(held.task, Task { id: replayed.task_id, ..task.clone() });
             let once_more = broker.replay(task.id).await.unwrap().expect("a replay");
             assert_eq!((once_more.task_id, once_more.created), (replayed.task_id, false));
-            broker.finish(&held.lease, &Outcome::Cancelled).await.unwrap();
+            broker.finish(&held.lease, &Outcome::CANCELLED).await.unwrap();
             let ended = broker.replay(task.id).await.unwrap().expect("a replay");
             assert_eq!((ended.task_id, ended.at), (replayed.task_id, replayed.at));
             broker.due_webhooks(LONG, 1).await.unwrap();

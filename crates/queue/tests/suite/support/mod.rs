@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use harness::cluster::RedisCluster;
 use harness::redis::RedisServer;
 use protocol::{
-    Completion, ErrorType, Estimate, FinishReason, GpuReport, Lane, ModelId, Outcome, Prompt,
-    Sampling, Task, TaskError, TaskId, TenantId, Timestamp, Usage, Webhook, WorkerId, WorkerReport,
-    WorkerStatus,
+    Completion, ErrorType, Estimate, GpuReport, Lane, ModelId, Outcome, Prompt, Sampling, Task,
+    TaskError, TaskId, TenantId, Timestamp, Usage, Webhook, WorkerId, WorkerReport, WorkerStatus,
 };
 use queue::{
     Bounds, Broker, Claimant, Claimed, Reaped, RedisBroker, RedisOptions, Release, SqliteBroker,
@@ -109,6 +108,7 @@ pub(crate) fn task() -> Task {
         lane: Lane::Normal,
         prompt: Prompt::user("How do I add a worker? \"quoted\" \\ ünïcode 🦀"),
         kind: Default::default(),
+        n: 1,
         max_tokens: 64,
         stop: vec!["\n\n".into()],
         sampling: Sampling {
@@ -163,15 +163,10 @@ pub(crate) fn claimant(lease: Duration) -> Claimant {
 }
 
 pub(crate) fn completed(text: &str) -> Outcome {
-    Outcome::Completed(Completion {
-        text: text.into(),
-        reasoning: None,
-        tool_calls: vec![],
-        finish_reason: FinishReason::Stop,
-        usage: Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 3 },
-        logprobs: None,
-        sampling_defaults: Default::default(),
-    })
+    Outcome::Completed(Completion::of_text(
+        text,
+        Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 3 },
+    ))
 }
 
 pub(crate) fn failed(message: &str) -> Outcome {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use protocol::{Completion, FinishReason, ModelId, Outcome, TaskId, Usage, WorkerId};
+use protocol::{Completion, ModelId, Outcome, TaskId, Usage, WorkerId};
 use queue::{Broker, BrokerError, Claimant};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -75,15 +75,10 @@ impl Workers {
 
 /// The outcome that a no-op engine returns.
 pub(super) fn answer() -> Outcome {
-    Outcome::Completed(Completion {
-        text: "ok".into(),
-        reasoning: None,
-        tool_calls: vec![],
-        finish_reason: FinishReason::Stop,
-        usage: Usage { prompt_tokens: 50, completion_tokens: 1, cached_tokens: 0 },
-        logprobs: None,
-        sampling_defaults: Default::default(),
-    })
+    Outcome::Completed(Completion::of_text(
+        "ok",
+        Usage { prompt_tokens: 50, completion_tokens: 1, cached_tokens: 0 },
+    ))
 }
 
 /// Creates the identity of a new worker.

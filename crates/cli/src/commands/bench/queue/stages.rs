@@ -144,7 +144,7 @@ pub(super) fn cancels(rig: &Rig) -> Result<Option<Spread>> {
                         break;
                     }
                 }
-                broker.finish(&claimed.lease, &protocol::Outcome::Cancelled).await?;
+                broker.finish(&claimed.lease, &protocol::Outcome::CANCELLED).await?;
                 anyhow::Ok(sent.elapsed())
             };
             let (asked, freed) = tokio::join!(connection.send(&cancel), worker);

@@ -34,6 +34,7 @@ pub(super) fn task() -> Task {
         lane: Lane::Normal,
         prompt: Prompt::user(PROMPT),
         kind: Default::default(),
+        n: 1,
         max_tokens: 200,
         stop: Vec::new(),
         sampling: Sampling { temperature: Some(0.7), top_p: Some(0.9), ..Sampling::greedy() },

@@ -1,0 +1,40 @@
+//! Counts the tokens of a sequence while it runs.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The numbers of tokens so far. The compute thread adds, callers read at any time.
+#[derive(Debug)]
+pub(super) struct TokenCounts {
+    prompt: usize,
+    cached: AtomicUsize,
+    generated: AtomicUsize,
+}
+
+impl TokenCounts {
+    pub(super) fn new(prompt: usize) -> Self {
+        Self { prompt, cached: AtomicUsize::new(0), generated: AtomicUsize::new(0) }
+    }
+
+    /// Adds prompt tokens that were found in cached pages.
+    pub(super) fn add_cached(&self, tokens: usize) {
+        self.cached.fetch_add(tokens, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_generated(&self) {
+        self.generated.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn prompt(&self) -> usize {
+        self.prompt
+    }
+
+    /// Returns the number of prompt tokens that were found in cached pages. A sequence that was preempted finds
+    /// them again, and tokens of its answer too: counts at most the prompt.
+    pub(super) fn cached(&self) -> usize {
+        self.cached.load(Ordering::Relaxed).min(self.prompt)
+    }
+
+    pub(super) fn generated(&self) -> usize {
+        self.generated.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,144 @@
+//! Generates the answers to a task's prompt.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use chat::Usage;
+use engine::Generation;
+use engine::api::{Finished, GenerateError, Progress, Request, StopReason};
+use protocol::{Choice, Completion, Outcome};
+
+use super::verdict::{Verdict, failed};
+use super::{Attempt, End, publish};
+use crate::answers::Answers;
+use crate::translate;
+
+/// The interval at which generated text is published.
+const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+
+/// Generates until all answers end or the attempt is interrupted, and publishes the text of `answers` meanwhile.
+/// `adapter` is the one to use, or `None` for the base model.
+pub(super) async fn run(
+    attempt: &Attempt<'_>,
+    adapter: Option<String>,
+    answers: &mut Answers,
+) -> (Verdict, End) {
+    let Attempt { engine, claimed, deadline, .. } = *attempt;
+    let request = |choice| {
+        let request =
+            translate::request(&claimed.task, choice, engine.sampling_defaults(), deadline);
+        Request { adapter: adapter.clone(), ..request }
+    };
+    let requests: Vec<Request> = (0..claimed.task.n).map(request).collect();
+    // Rendering and tokenizing a long prompt takes long, so it must not block the threads that
+    // renew leases.
+    let engine = engine.clone();
+    let submit = move || requests.iter().map(|request| engine.submit(request)).collect();
+    match tokio::task::spawn_blocking(submit).await {
+        Ok(Ok(generations)) => follow(attempt, generations, answers).await,
+        Ok(Err(error)) => failed(claimed, &error),
+        Err(panic) => failed(claimed, &GenerateError::Compute(panic.to_string())),
+    }
+}
+
+/// Follows the generations, one per answer, to their end and publishes their text.
+async fn follow(
+    attempt: &Attempt<'_>,
+    mut generations: Vec<Generation>,
+    answers: &mut Answers,
+) -> (Verdict, End) {
+    let Attempt { worker, claimed, .. } = *attempt;
+    for (index, generation) in generations.iter().enumerate() {
+        if let Some(format) = translate::parts(&claimed.task.form, generation.answer_start()) {
+            answers.choice(index).start_splitting(format, claimed.task.id, index);
+        }
+    }
+    let mut publish = tokio::time::interval(PUBLISH_EVERY);
+    publish.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let interrupted = attempt.interrupted();
+    tokio::pin!(interrupted);
+    let mut cancelled = false;
+    let mut ends: Vec<Option<Finished>> = vec![None; generations.len()];
+
+    let (verdict, end) = loop {
+        tokio::select! {
+            progress = next_of(&mut generations) => match progress {
+                Some((index, Progress::Text { text, logprobs })) => {
+                    answers.choice(index).push(&text, logprobs);
+                }
+                Some((index, Progress::Finished(finished))) => {
+                    answers.choice(index).end();
+                    ends[index] = Some(finished);
+                }
+                Some((_, Progress::Failed(error))) => break failed(claimed, &error),
+                None => break (verdict_of(attempt, answers, &ends), End::Settled),
+            },
+            _ = publish.tick(), if answers.left() > 0 => {
+                // A cancellation whose wake-up was missed is reported by the reply.
+                if publish::hand_on(worker, claimed, answers).await {
+                    attempt.cancel.cancel();
+                }
+            }
+            () = attempt.cancel.cancelled(), if !cancelled => {
+                cancelled = true;
+                generations.iter().for_each(Generation::cancel);
+            }
+            interruption = &mut interrupted => break interruption,
+        }
+    };
+    (verdict.with_usage(usage_of(&generations)), end)
+}
+
+/// Waits for the next progress of any of the generations; `None` after the end of all.
+async fn next_of(generations: &mut [Generation]) -> Option<(usize, Progress)> {
+    poll_fn(|context| {
+        let mut ended = true;
+        for (index, generation) in generations.iter_mut().enumerate() {
+            match generation.poll_next(context) {
+                Poll::Ready(Some(progress)) => return Poll::Ready(Some((index, progress))),
+                Poll::Ready(None) => {}
+                Poll::Pending => ended = false,
+            }
+        }
+        if ended { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// Returns the tokens of all answers so far, and of their prompt once.
+fn usage_of(generations: &[Generation]) -> Usage {
+    let each = || generations.iter().map(Generation::usage);
+    let completion_tokens = each().map(|usage| usage.completion_tokens).sum();
+    Usage { completion_tokens, ..each().next().unwrap_or_default() }
+}
+
+/// Decides about generations that all have ended.
+fn verdict_of(attempt: &Attempt<'_>, answers: &mut Answers, ends: &[Option<Finished>]) -> Verdict {
+    let Attempt { engine, claimed, .. } = *attempt;
+    let sampling = &claimed.task.sampling;
+    let reasons = || ends.iter().flatten().map(|finished| finished.reason);
+    if reasons().any(|reason| reason == StopReason::Cancelled) {
+        return Verdict::Finish(Outcome::CANCELLED);
+    }
+    let choice = |(index, reason)| {
+        let answer = answers.choice(index);
+        let logprobs = sampling.logprobs.map(|_| answer.logprobs().clone());
+        let finish_reason = translate::finish_reason(reason)?;
+        Some(translate::choice(answer.text(), logprobs, answer.parts(), finish_reason))
+    };
+    let choices: Option<Vec<Choice>> = reasons().enumerate().map(choice).collect();
+    Verdict::Finish(match choices {
+        Some(mut choices) if !choices.is_empty() => Outcome::Completed(Completion {
+            first: choices.remove(0),
+            further: choices,
+            sampling_defaults: sampling.used_of(engine.sampling_defaults()),
+            ..Completion::default()
+        }),
+        _ => {
+            let tokens: usize = ends.iter().flatten().map(|end| end.completion_tokens).sum();
+            let progress = format!("{tokens} tokens: ask for fewer tokens");
+            Outcome::Failed(translate::out_of_time(&claimed.task, &progress))
+        }
+    })
+}

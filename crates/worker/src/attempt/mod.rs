@@ -1,0 +1,159 @@
+//! Runs one claimed task from its start to its outcome.
+//!
+//! | module     | what it does |
+//! |------------|--------------|
+//! | `generate` | generates the answers to a prompt |
+//! | `embed`    | computes the embeddings of inputs |
+//! | `verdict`  | decides about the task at the end of the attempt |
+//! | `settle`   | carries out that decision |
+//! | `publish`  | publishes generated text |
+
+mod embed;
+mod generate;
+mod publish;
+mod settle;
+mod verdict;
+
+use std::time::{Duration, Instant};
+
+use engine::Engine;
+use engine::api::GenerateError;
+use protocol::{ModelId, TaskError, TaskKind};
+use queue::{Claimed, Release};
+use service::shutdown::CancellationToken;
+use tokio::sync::OwnedSemaphorePermit;
+
+use self::settle::settle;
+use self::verdict::{Verdict, failed};
+use crate::answers::Answers;
+use crate::lease::KeptLease;
+use crate::{Worker, translate};
+
+/// Maximum time after the time limit for the engine to end the generation. After that it is
+/// considered to hang, and the attempt ends without it.
+const STALL_GRACE: Duration = Duration::from_secs(5);
+
+/// The end of an attempt, as far as it concerns the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The task has an outcome, is back in the queue, or was taken over by another worker.
+    Settled,
+    /// The engine has stopped.
+    EngineStopped,
+    /// The engine has stopped because it lost its device.
+    DeviceLost,
+    /// The engine did not react, and the attempt ended without it. Holds the engine's step count at
+    /// that time.
+    EngineSilent(u64),
+}
+
+/// An attempt in progress, and the signals that stop it from outside.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    worker: &'a Worker,
+    engine: &'a Engine,
+    claimed: &'a Claimed,
+    /// The end of the task's time limit.
+    deadline: Instant,
+    /// The task's owner cancelled it.
+    cancel: &'a CancellationToken,
+    /// Another worker has the task.
+    lost: &'a CancellationToken,
+    /// This worker stops.
+    abandon: &'a CancellationToken,
+}
+
+/// Runs `claimed` until it ends, its owner cancels it, its lease is lost, or `abandon` returns it
+/// to the queue. Frees `slot` as soon as the engine has finished, so that the next claim can be
+/// sent together with the outcome.
+pub(crate) async fn run(
+    worker: &Worker,
+    engine: &Engine,
+    claimed: Claimed,
+    slot: OwnedSemaphorePermit,
+    abandon: CancellationToken,
+) -> End {
+    log_claimed(&claimed);
+    let began = Instant::now();
+    let entered = worker.running.enter(claimed.task.id);
+    let kept = KeptLease::keep(worker, claimed.lease, entered.cancel.clone());
+    let attempt = Attempt {
+        worker,
+        engine,
+        claimed: &claimed,
+        deadline: began + Duration::from_secs(claimed.task.time_limit_s.into()),
+        cancel: &entered.cancel,
+        lost: &kept.lost,
+        abandon: &abandon,
+    };
+    let adapter = named_adapter(engine, &claimed.task.model);
+    let mut answers = Answers::new(claimed.task.n.into());
+    let embeds = engine.info().embedding_length.is_some() && adapter.is_none();
+    let (verdict, end) = match (translate::check_kind(&claimed.task, embeds), &claimed.task.kind) {
+        (Err(error), _) => failed(&claimed, &error),
+        (Ok(()), TaskKind::Generate) => generate::run(&attempt, adapter, &mut answers).await,
+        (Ok(()), TaskKind::Embed { inputs, dimensions }) => {
+            embed::run(&attempt, inputs, *dimensions).await
+        }
+    };
+    // An engine that does not react may still be computing, so its slot stays taken.
+    let (mut done_with, _kept) =
+        if end == End::Settled { (Some(slot), None) } else { (None, Some(slot)) };
+    settle(worker, &claimed, verdict, answers, &mut done_with, &kept.lost, &abandon).await;
+    end
+}
+
+/// Returns the adapter that the model's name stands for, or `None` for the base model. Tasks of
+/// other models are never claimed.
+fn named_adapter(engine: &Engine, model: &ModelId) -> Option<String> {
+    engine.adapters().iter().find(|name| name.as_str() == model.as_str()).cloned()
+}
+
+/// Ends an attempt that cannot be made, for `reason`.
+pub(crate) async fn refuse(
+    worker: &Worker,
+    claimed: Claimed,
+    reason: TaskError,
+    abandon: CancellationToken,
+) {
+    log_claimed(&claimed);
+    let entered = worker.running.enter(claimed.task.id);
+    let kept = KeptLease::keep(worker, claimed.lease, entered.cancel.clone());
+    let verdict = Verdict::of_failure(&claimed, reason);
+    settle(worker, &claimed, verdict, Answers::new(0), &mut None, &kept.lost, &abandon).await;
+}
+
+impl Attempt<'_> {
+    /// Waits until the attempt must end without a result of the engine: the lease is lost, the worker stops, or
+    /// the engine does not react.
+    async fn interrupted(&self) -> (Verdict, End) {
+        let stalled = tokio::time::sleep_until((self.deadline + STALL_GRACE).into());
+        tokio::select! {
+            () = self.lost.cancelled() => (Verdict::Nothing, End::Settled),
+            () = self.abandon.cancelled() => match self.engine.lost_device() {
+                Some(_) => (Verdict::LeftToLease, End::DeviceLost),
+                None => (Verdict::Release(Release::Unused), End::Settled),
+            },
+            () = stalled => {
+                tracing::error!(
+                    target: "worker.attempt", task_id = %self.claimed.task.id,
+                    "the engine does not react: ending the attempt without it"
+                );
+                // The task is probably not the cause, so another worker may retry it.
+                let hung = GenerateError::Compute("the engine did not react".to_owned());
+                let (verdict, _) = failed(self.claimed, &hung);
+                (verdict.delayed_past_pending_claims(), End::EngineSilent(self.engine.steps()))
+            }
+        }
+    }
+}
+
+fn log_claimed(claimed: &Claimed) {
+    tracing::info!(
+        target: "worker.attempt",
+        task_id = %claimed.task.id,
+        "attempt {} begins after {:.2} s in the queue",
+        claimed.lease.attempt,
+        claimed.started_at.seconds_since(claimed.submitted_at)
+    );
+}

@@ -1,0 +1,108 @@
+//! Carries out the decision about a task: records its outcome or returns it to the queue.
+
+use std::time::{Duration, Instant};
+
+use queue::{BrokerError, Claimed};
+use service::shutdown::CancellationToken;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::publish;
+use super::verdict::Verdict;
+use crate::Worker;
+use crate::answers::Answers;
+
+/// The first and the longest pause between tries to record an outcome while the queue is
+/// unavailable.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
+
+/// Carries out the verdict, and retries while the queue is unavailable unless the worker must end.
+/// Frees `slot` just before the outcome is sent.
+pub(super) async fn settle(
+    worker: &Worker,
+    claimed: &Claimed,
+    verdict: Verdict,
+    mut answers: Answers,
+    slot: &mut Option<OwnedSemaphorePermit>,
+    lost: &CancellationToken,
+    abandon: &CancellationToken,
+) {
+    let task_id = claimed.task.id;
+    let mut backoff = BACKOFF.0;
+    // The time of the first send: the record, and with it the duty to log it, cannot be older.
+    let mut sent = None;
+    loop {
+        let result = match &verdict {
+            Verdict::Nothing => return log_lost(claimed),
+            Verdict::LeftToLease => {
+                tracing::warn!(
+                    target: "worker.attempt", %task_id,
+                    "the device is lost: the task comes back by its lease"
+                );
+                return;
+            }
+            Verdict::Release(release) => {
+                sent.get_or_insert_with(Instant::now);
+                worker.broker.release(&claimed.lease, release).await
+            }
+            Verdict::Finish(outcome) => {
+                // Readers get all text before the end. A queue that rejects more text (its memory
+                // is full) may still accept the outcome, which contains the text too.
+                publish::flush(worker, claimed, &mut answers).await;
+                drop(slot.take());
+                let sent = *sent.get_or_insert_with(Instant::now);
+                match worker.broker.finish(&claimed.lease, outcome).await {
+                    Ok(at) => {
+                        let metrics =
+                            worker.log.finished(&worker.broker, claimed, outcome, at, sent);
+                        tracing::info!(
+                            target: "worker.attempt", %task_id,
+                            "{} in {:.2} s", outcome.state(), metrics.processing_time
+                        );
+                        return;
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        match result {
+            Ok(()) => {
+                tracing::info!(target: "worker.attempt", %task_id, "given back to the queue");
+                return log_if_cancelled(worker, claimed, sent.unwrap_or_else(Instant::now)).await;
+            }
+            Err(BrokerError::LeaseLost { .. }) => return log_lost(claimed),
+            Err(error) => {
+                if backoff == BACKOFF.0 {
+                    tracing::warn!(target: "worker.attempt", %task_id, "not recorded yet, will keep trying: {error}");
+                }
+            }
+        }
+        let (leaving, is_lost) = (abandon.is_cancelled(), lost.is_cancelled());
+        tokio::select! {
+            () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(BACKOFF.1),
+            // Either another attempt has the task, or this outcome was recorded, only the reply was
+            // lost, and it is still to be logged. One more try shows which.
+            () = lost.cancelled(), if !is_lost => {}
+            () = abandon.cancelled(), if !leaving => {}
+        }
+    }
+}
+
+/// Logs the task's end if releasing it ended it, because its owner had requested cancellation. If
+/// the task was cancelled only after its return to the queue, its end is not this worker's to log.
+/// If the queue cannot answer now, the line is left to the queue's journal.
+async fn log_if_cancelled(worker: &Worker, claimed: &Claimed, sent: Instant) {
+    if let Ok(Some(snapshot)) = worker.broker.snapshot(claimed.task.id).await
+        && snapshot.attempt == claimed.lease.attempt
+        && snapshot.started_at.is_some()
+    {
+        worker.log.ended(&worker.broker, &snapshot, sent);
+    }
+}
+
+fn log_lost(claimed: &Claimed) {
+    tracing::warn!(
+        target: "worker.attempt", task_id = %claimed.task.id,
+        "attempt {} ends unrecorded: its lease was lost, another attempt has the task",
+        claimed.lease.attempt
+    );
+}
