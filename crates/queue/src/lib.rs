@@ -56,7 +56,9 @@ mod submit;
 pub mod watch;
 mod written;
 
-pub use crate::blobs::{BlobError, BlobLimits, BlobStore, Folder, FoundBlob, NewBlob};
+pub use crate::blobs::{
+    BlobError, BlobLimits, BlobStore, Folder, FoundBlob, HAS_OBJECT_STORE, NewBlob, object_store,
+};
 pub use crate::redis::{RedisBroker, RedisOptions};
 pub use crate::sqlite::SqliteBroker;
 pub use contract::*;

@@ -7,9 +7,12 @@
 //! | `put.rs`    | an upload, from the reservation to the record |
 //! | `error.rs`  | [`BlobError`] |
 //! | `folder.rs` | [`Folder`]: bytes as files |
+//! | `object.rs` | bytes as objects in S3, Google Cloud Storage or Azure; with the feature `object-store` |
 
 mod error;
 mod folder;
+#[cfg(feature = "object-store")]
+mod object;
 mod put;
 
 use std::ops::Range;
@@ -21,7 +24,25 @@ use protocol::{BlobId, TenantId};
 pub use self::error::BlobError;
 pub use self::folder::Folder;
 pub use self::put::NewBlob;
-use crate::{Blob, BlobBytes, BlobList, BlobPage, BlobPlace, Blobs, BrokerError, ByteStream};
+use crate::{
+    Blob, BlobBytes, BlobList, BlobPage, BlobPlace, Blobs, BrokerError, ByteStream, OpenError,
+};
+
+/// Whether this build can use object stores.
+pub const HAS_OBJECT_STORE: bool = cfg!(feature = "object-store");
+
+/// Opens an object store by its URL, with the credentials in the environment. Does not contact it.
+///
+/// # Errors
+/// Returns [`OpenError::ObjectStore`] if URL or credentials are invalid, or the build has no object stores.
+pub fn object_store(url: &str) -> Result<Arc<dyn BlobBytes>, OpenError> {
+    let failed = |reason| OpenError::ObjectStore { url: url.to_owned(), reason };
+    #[cfg(feature = "object-store")]
+    let opened = object::open(url).map_err(failed);
+    #[cfg(not(feature = "object-store"))]
+    let opened = Err(failed("this build has no object stores (feature object-store)".to_owned()));
+    opened
+}
 
 /// The number of doomed places that one call takes.
 const DOOMED: usize = 64;

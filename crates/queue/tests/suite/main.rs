@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml's exception covers only `#[test]` functions
 
+mod blob_memory;
 mod conformance;
 mod redis_clock;
 mod redis_cluster;

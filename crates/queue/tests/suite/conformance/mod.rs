@@ -26,6 +26,7 @@ macro_rules! run_on_every_broker {
 }
 
 mod batches;
+mod blob_crashes;
 mod blobs;
 mod bounds;
 mod cancelling;
