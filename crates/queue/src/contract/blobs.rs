@@ -44,8 +44,9 @@ pub trait Blobs: Send + Sync {
         span: Duration,
     ) -> Result<Reserved, BrokerError>;
 
-    /// Gives up an upload: frees its room at once, and dooms its bytes after [`ABANDONED_FOR`]. An upload
-    /// that is not there is unchanged.
+    /// Gives up an upload: frees its room at once, and dooms its bytes after [`ABANDONED_FOR`]. Dooms them
+    /// also if the upload is not there any more, since it may have written after it was abandoned; but not if
+    /// a record has them.
     async fn abandon_blob(&self, upload: &BlobUpload) -> Result<(), BrokerError>;
 
     /// Records the blob whose bytes the upload has written. Repeating the call returns the same record.

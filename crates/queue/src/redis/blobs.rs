@@ -51,7 +51,8 @@ impl Blobs for RedisBroker {
     async fn abandon_blob(&self, upload: &BlobUpload) -> Result<(), BrokerError> {
         let partition = self.partitions.of_tenant(&upload.tenant).await?;
         let mut call = partition.scripts.abandon_blob.prepare_invoke();
-        call.key(partition.keys.base()).arg(upload.place.to_string()).arg(millis(ABANDONED_FOR));
+        call.key(partition.keys.base()).arg(upload.place.to_string()).arg(upload.tenant.as_str());
+        call.arg(millis(ABANDONED_FOR));
         partition.link.run(&call).await.map(drop)
     }
 

@@ -195,12 +195,20 @@ fn reserve(
     Ok(Reserved::Granted(granted))
 }
 
-/// Turns an upload, if it is there, into doomed bytes.
+/// Ends an upload, if it is there, and dooms its bytes, unless a blob has them.
 fn abandon(tx: &Tx<'_>, upload: &BlobUpload, due: Timestamp) -> Result<(), BrokerError> {
-    if end_upload(tx, upload.place)? {
+    end_upload(tx, upload.place)?;
+    if !has_blob(tx, upload.place)? {
         doom(tx, upload.place, &upload.tenant, due)?;
     }
     Ok(())
+}
+
+/// Returns whether a record names the place.
+fn has_blob(tx: &Tx<'_>, place: BlobPlace) -> Result<bool, BrokerError> {
+    let mut query =
+        tx.sql.prepare_cached("SELECT EXISTS (SELECT 1 FROM blobs WHERE place = ?1)")?;
+    Ok(query.query_row([place_key(place)], |row| row.get(0))?)
 }
 
 /// Deletes an upload's row, and returns whether it was there.
@@ -312,12 +320,8 @@ fn remove(tx: &Tx<'_>, id: BlobId, place: BlobPlace, now: Timestamp) -> Result<(
         .prepare_cached("DELETE FROM blobs WHERE id = ?1 RETURNING tenant")?
         .query_row([blob_key(id)], |row| row.get(0))
         .optional()?;
-    let shared: bool = tx
-        .sql
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM blobs WHERE place = ?1)")?
-        .query_row([place_key(place)], |row| row.get(0))?;
     match tenant {
-        Some(tenant) if !shared => doom(tx, place, &TenantId::new(tenant), now),
+        Some(tenant) if !has_blob(tx, place)? => doom(tx, place, &TenantId::new(tenant), now),
         _ => Ok(()),
     }
 }

@@ -1,10 +1,11 @@
--- abandon_blob: gives up an upload and dooms its bytes.
+-- abandon_blob: gives up an upload and dooms its bytes, unless a blob has them.
 --
 -- KEYS  1 base
--- ARGV  1 place   2 ms until the bytes are deleted
--- Returns  {abandoned}   {missing}
+-- ARGV  1 place   2 tenant   3 ms until the bytes are deleted
+-- Returns  {abandoned}
 
-local was, tenant = end_upload(KEYS[1], ARGV[1])
-if not was then return { 'missing' } end
-doom(KEYS[1], ARGV[1], tenant, now_ms() + ARGV[2])
+end_upload(KEYS[1], ARGV[1])
+if not redis.call('HGET', KEYS[1] .. 'blobs:refs', ARGV[1]) then
+  doom(KEYS[1], ARGV[1], ARGV[2], now_ms() + ARGV[3])
+end
 return { 'abandoned' }

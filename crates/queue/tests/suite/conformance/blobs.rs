@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use protocol::{BlobId, TenantId};
 use queue::{
-    BlobError, BlobLimits, BlobOrder, BlobPage, BlobStore, BrokerError, ByteStream, NewBlob,
+    BlobError, BlobLimits, BlobOrder, BlobPage, BlobPlace, BlobRecord, BlobStore, BlobUpload,
+    BrokerError, ByteStream, ContentHash, NewBlob, Reserved, Wanted,
 };
 
 use crate::support::*;
@@ -317,6 +318,8 @@ async fn an_upload_that_was_abandoned_meanwhile_is_not_recorded(on: Fixture) {
             | BlobError::Store(BrokerError::Corrupt(_) | BrokerError::Unavailable { .. })
     );
     assert!(is_gone, "{failed}");
+    on.age_blobs(queue::ABANDONED_FOR).await;
+    store.reap().await.unwrap();
     assert_eq!(on.traces_of_blobs().await, Default::default());
 }
 
@@ -358,7 +361,40 @@ async fn several_put_the_same_and_delete_it_at_once(on: Fixture) {
     assert_eq!(on.traces_of_blobs().await, Default::default());
 }
 
+async fn bytes_of_a_blob_are_not_abandoned(on: Fixture) {
+    let store = store(&on);
+    let upload = BlobUpload { place: BlobPlace::new(), tenant: tenant() };
+    let (broker, content) = (&on.broker, bytes(9));
+    let bytes = broker.own_bytes();
+    let mut writer = bytes.writer(upload.place, LONG).await.unwrap();
+    writer.write(content.clone()).await.unwrap();
+    for _ in 0..2 {
+        let reserved = broker.reserve_blob(&upload, Wanted::All(9), 10, LONG).await.unwrap();
+        assert_eq!(reserved, Reserved::Granted(9), "repeated");
+    }
+    writer.finish(LONG * 2).await.unwrap();
+    let record = BlobRecord {
+        id: BlobId::new(),
+        size: 9,
+        hash: ContentHash([7; 32]),
+        media_type: String::new(),
+        filename: None,
+        purpose: "vision".into(),
+        ttl: LONG,
+    };
+    let first = broker.commit_blob(&upload, &record).await.unwrap().unwrap();
+    let again = broker.commit_blob(&upload, &record).await.unwrap().unwrap();
+    assert_eq!((first.filename.clone(), first), (None, again), "repeated");
+    assert_eq!(store.used(&tenant()).await.unwrap(), 9);
+    // The reply to the commit was lost, and its caller gave up.
+    broker.abandon_blob(&upload).await.unwrap();
+    on.age_blobs(queue::ABANDONED_FOR).await;
+    assert_eq!(store.reap().await.unwrap(), 0);
+    assert!(read(&store, record.id).await.unwrap() == content);
+}
+
 run_on_every_broker!(
+    bytes_of_a_blob_are_not_abandoned,
     a_blob_is_read_as_it_was_put,
     a_part_is_read_from_anywhere_to_anywhere,
     blobs_are_listed_in_order_from_a_cursor,
