@@ -28,6 +28,8 @@ struct Objects {
 
 /// Opens the store of a URL, with the options in the environment.
 pub(super) fn open(url: &str) -> Result<Arc<dyn BlobBytes>, String> {
+    // reqwest takes the process's default; an error means that there is one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let parsed = url.parse().map_err(|error| format!("it is not a URL: {error}"))?;
     let options = std::env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok()?.to_ascii_lowercase();

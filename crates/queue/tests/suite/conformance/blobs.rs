@@ -14,7 +14,7 @@ use queue::{
 
 use crate::support::*;
 
-pub(super) fn store(on: &Fixture) -> BlobStore {
+pub(crate) fn store(on: &Fixture) -> BlobStore {
     store_within(on, BlobLimits::default())
 }
 
@@ -22,11 +22,11 @@ fn store_within(on: &Fixture, limits: BlobLimits) -> BlobStore {
     BlobStore::new(on.broker.clone(), limits)
 }
 
-pub(super) fn tenant() -> TenantId {
+pub(crate) fn tenant() -> TenantId {
     TenantId::new("tenant with blanks")
 }
 
-pub(super) fn new_blob() -> NewBlob {
+pub(crate) fn new_blob() -> NewBlob {
     NewBlob {
         tenant: tenant(),
         purpose: "batch".into(),
@@ -38,7 +38,7 @@ pub(super) fn new_blob() -> NewBlob {
 }
 
 /// Bytes that differ everywhere.
-pub(super) fn bytes(count: usize) -> Bytes {
+pub(crate) fn bytes(count: usize) -> Bytes {
     let mut state = count as u64 | 1;
     (0..count)
         .map(|_| {
@@ -50,7 +50,7 @@ pub(super) fn bytes(count: usize) -> Bytes {
 }
 
 /// A stream of the bytes in pieces of that size.
-pub(super) fn pieces(
+pub(crate) fn pieces(
     bytes: &Bytes,
     size: usize,
 ) -> impl futures::Stream<Item = Result<Bytes, Infallible>> + use<> {
@@ -59,7 +59,7 @@ pub(super) fn pieces(
     stream::iter(starts.map(move |at| Ok(bytes.slice(at..bytes.len().min(at + size)))))
 }
 
-pub(super) async fn collect(stream: ByteStream) -> Vec<u8> {
+pub(crate) async fn collect(stream: ByteStream) -> Vec<u8> {
     let pieces: Vec<Bytes> = stream.try_collect().await.unwrap();
     pieces.concat()
 }

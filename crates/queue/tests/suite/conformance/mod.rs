@@ -27,7 +27,7 @@ macro_rules! run_on_every_broker {
 
 mod batches;
 mod blob_crashes;
-mod blobs;
+pub(crate) mod blobs;
 mod bounds;
 mod cancelling;
 mod claiming;
