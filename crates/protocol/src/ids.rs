@@ -71,6 +71,14 @@ uuid_id!(
 );
 
 uuid_id!(
+    /// Identifies a blob: an uploaded file, an image, the output of a batch. UUIDv7, so ids sort by the
+    /// time of the upload.
+    BlobId,
+    "blob_id",
+    Uuid::now_v7()
+);
+
+uuid_id!(
     /// Identifies one run of a worker process. New at every start and never reused, so that a
     /// restarted worker is not mistaken for its predecessor.
     WorkerId,

@@ -9,10 +9,11 @@
 //!
 //! | module       | contents |
 //! |--------------|----------|
-//! | [`Broker`], [`Operations`], [`Webhooks`] (`contract/`) | the traits that every queue implements; their comments are the specification |
+//! | [`Broker`], [`Operations`], [`Webhooks`], [`Blobs`], [`BlobBytes`] (`contract/`) | the traits that every queue implements; their comments are the specification |
 //! | `submit.rs`  | [`SubmitOptions`]: when a task may start, deduplication, and the bounds of the queue |
 //! | [`redis`]    | [`RedisBroker`]: Streams and one Lua script per operation, for many machines |
 //! | [`sqlite`]   | [`SqliteBroker`]: a file, for one machine |
+//! | `blobs`      | [`BlobStore`]: streams uploaded files into bytes and records, bounded and without orphans |
 //! | [`watch`]    | wake-ups instead of polling: [`watch::Watch`], [`watch::CancelFeed`] |
 //! | `limits`     | limits that both stores keep |
 //! | `lanes`      | the order in which a claim searches the lanes |
@@ -39,6 +40,7 @@
 //! these checks the lease before it writes, in the same atomic step. A worker whose lease expired
 //! gets [`BrokerError::LeaseLost`] when it continues.
 
+mod blobs;
 mod contract;
 mod estimate;
 mod handover;
@@ -54,6 +56,9 @@ mod submit;
 pub mod watch;
 mod written;
 
+pub use crate::blobs::{
+    BlobError, BlobLimits, BlobStore, Folder, FoundBlob, HAS_OBJECT_STORE, NewBlob, object_store,
+};
 pub use crate::redis::{RedisBroker, RedisOptions};
 pub use crate::sqlite::SqliteBroker;
 pub use contract::*;

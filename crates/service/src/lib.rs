@@ -10,6 +10,7 @@
 //! | [`settings`] | reads defaults < YAML file < `.env` < environment; checks all values at start and reports all problems |
 //! | [`logs`]     | writes `app.log`, `llm_requests.log` and `errors.log`, whose formats are contracts |
 //! | [`process`]  | runs a process's work with the other modules around it |
+//! | [`blobs`]    | opens the blob store that the settings name, and reaps it |
 //! | [`broker`]   | opens the queue that the settings name |
 //! | [`store`]    | rejects a store that cannot do what the queue needs, warns when its configuration changes |
 //! | [`reaper`]   | returns the tasks of dead workers to the queue, logs task ends that no worker logged |
@@ -24,6 +25,7 @@
 //!                                      └─▶ the gateway's and the worker's own options
 //! ```
 
+pub mod blobs;
 pub mod broker;
 pub mod logs;
 pub mod process;

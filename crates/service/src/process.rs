@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::logs::LogControl;
 use crate::reload::{Load, Reloader};
 use crate::shutdown::{self, CancellationToken};
-use crate::{Logs, Settings, TaskLog, broker, reaper, store};
+use crate::{Logs, Settings, TaskLog, blobs, broker, reaper, store};
 
 /// The resources for a process's work.
 #[derive(Clone)]
@@ -64,9 +64,11 @@ async fn around(
     let stop = shutdown::on_signal().context("signal handlers can't be installed")?;
     let hangups = shutdown::hangups().context("signal handlers can't be installed")?;
     let broker = broker::open(&settings)?;
+    let blobs = blobs::open(&settings, &broker)?;
     store::check(&*broker).await?;
     let reaper_stop = CancellationToken::new();
-    let reaping = reaper::run(broker.clone(), log.clone(), settings.lease, reaper_stop.clone());
+    let (lease, ended) = (settings.lease, reaper_stop.clone());
+    let reaping = reaper::run(broker.clone(), blobs, log.clone(), lease, ended);
     let reaper = tokio::spawn(reaping);
     let settings = Arc::new(settings);
     let (sender, current) = watch::channel(settings.clone());

@@ -5,27 +5,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::{ErrorType, Outcome, TaskError, WorkerId};
-use queue::{Broker, BrokerError, Claimant, Claimed, LINE_SPAN, Reaped, retry};
+use queue::{BlobStore, Broker, BrokerError, Claimant, Claimed, LINE_SPAN, Reaped, retry};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::logs::TaskLog;
-use crate::store;
+use crate::{blobs, store};
 
 /// The interval at which the journal is checked for ends without log lines.
 const LOG_INTERVAL: Duration = Duration::from_millis(500);
 /// Maximum number of entries read from the journal at once.
 const LOG_BATCH: usize = 100;
 
-/// Reaps several times per lease duration, logs ends from the journal, and watches the store, until
-/// `shutdown`.
+/// Reaps several times per lease duration, reaps blobs, logs ends from the journal, and watches the store,
+/// until `shutdown`.
 pub async fn run(
     broker: Arc<dyn Broker>,
+    blobs: BlobStore,
     log: TaskLog,
     lease: Duration,
     shutdown: CancellationToken,
 ) {
     tokio::join!(
+        blobs::reap(&blobs, &shutdown),
         reap(&broker, &log, lease, &shutdown),
         write_due_log_lines(&broker, &log, &shutdown),
         store::watch(&*broker, &shutdown),

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use protocol::{
-    Chunk, Estimate, Event, EventSeq, ModelId, Outcome, RecordError, Task, TaskId, TaskSnapshot,
-    TaskState, TenantId, Timestamp, WorkerId, WorkerReport,
+    BlobId, Chunk, Estimate, Event, EventSeq, ModelId, Outcome, RecordError, Task, TaskId,
+    TaskSnapshot, TaskState, TenantId, Timestamp, WorkerId, WorkerReport,
 };
 use queue::watch::{CancelFeed, Watch};
 use queue::{
-    Broker, BrokerError, CancelReply, Claimant, Claimed, DeadLetter, DeadLetterPage, Delivery,
-    Depth, Lease, LeaseState, Operations, Overview, Purge, Reaped, Release, SubmitOptions,
-    Submitted, Tried, Unlogged, Verdict, WebhookReport, Webhooks, WorkerOrders,
+    Blob, BlobBytes, BlobList, BlobPage, BlobPlace, BlobRecord, BlobUpload, Blobs, Broker,
+    BrokerError, CancelReply, Claimant, Claimed, DeadLetter, DeadLetterPage, Delivery, Depth,
+    DoomedBlob, Lease, LeaseState, Operations, Overview, Purge, Reaped, Release, Reserved,
+    SubmitOptions, Submitted, Tried, Unlogged, Verdict, Wanted, WebhookReport, Webhooks,
+    WorkerOrders,
 };
 
 /// The broker's behaviour.
@@ -253,5 +255,73 @@ impl Webhooks for FaultyBroker {
     async fn webhook(&self, id: TaskId) -> Answer<Option<WebhookReport>> {
         self.feel().await?;
         self.inner.webhook(id).await
+    }
+}
+
+#[async_trait]
+impl Blobs for FaultyBroker {
+    fn own_bytes(&self) -> Arc<dyn BlobBytes> {
+        self.inner.own_bytes()
+    }
+
+    async fn reserve_blob(
+        &self,
+        upload: &BlobUpload,
+        wanted: Wanted,
+        tenant_bytes: u64,
+        span: Duration,
+    ) -> Answer<Reserved> {
+        self.feel().await?;
+        self.inner.reserve_blob(upload, wanted, tenant_bytes, span).await
+    }
+
+    async fn abandon_blob(&self, upload: &BlobUpload) -> Answer<()> {
+        self.feel().await?;
+        self.inner.abandon_blob(upload).await
+    }
+
+    async fn commit_blob(&self, upload: &BlobUpload, record: &BlobRecord) -> Answer<Option<Blob>> {
+        self.feel().await?;
+        self.inner.commit_blob(upload, record).await
+    }
+
+    async fn blob(&self, tenant: &TenantId, id: BlobId) -> Answer<Option<(Blob, BlobPlace)>> {
+        self.feel().await?;
+        self.inner.blob(tenant, id).await
+    }
+
+    async fn blobs(&self, tenant: &TenantId, page: &BlobPage) -> Answer<BlobList> {
+        self.feel().await?;
+        self.inner.blobs(tenant, page).await
+    }
+
+    async fn delete_blob(&self, tenant: &TenantId, id: BlobId) -> Answer<bool> {
+        self.feel().await?;
+        self.inner.delete_blob(tenant, id).await
+    }
+
+    async fn touch_blob(
+        &self,
+        tenant: &TenantId,
+        id: BlobId,
+        ttl: Duration,
+    ) -> Answer<Option<Blob>> {
+        self.feel().await?;
+        self.inner.touch_blob(tenant, id, ttl).await
+    }
+
+    async fn blob_bytes(&self, tenant: &TenantId) -> Answer<u64> {
+        self.feel().await?;
+        self.inner.blob_bytes(tenant).await
+    }
+
+    async fn reap_blobs(&self, span: Duration, limit: usize) -> Answer<Vec<DoomedBlob>> {
+        self.feel().await?;
+        self.inner.reap_blobs(span, limit).await
+    }
+
+    async fn forget_blob_bytes(&self, doomed: &[DoomedBlob]) -> Answer<()> {
+        self.feel().await?;
+        self.inner.forget_blob_bytes(doomed).await
     }
 }

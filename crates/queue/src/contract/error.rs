@@ -107,6 +107,14 @@ pub enum OpenError {
         /// The operating system's error.
         source: std::io::Error,
     },
+    /// The object store for blobs can't be used.
+    #[error("the blobs in {url} (BLOB_URL) can't be used: {reason}")]
+    ObjectStore {
+        /// The URL, which has no credentials.
+        url: String,
+        /// The reason.
+        reason: String,
+    },
     /// Another process has the queue open.
     #[error(
         "another process uses the queue in {}: stop it, or choose another folder with DATA_DIR; \

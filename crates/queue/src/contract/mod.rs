@@ -2,7 +2,9 @@
 //! that it alone uses. One conformance suite (`tests/suite/conformance`) checks every implementation against
 //! these comments.
 
+mod blobs;
 mod broker;
+mod bytes;
 pub(crate) mod causes;
 mod error;
 mod fitness;
@@ -11,7 +13,12 @@ mod lease;
 mod operations;
 mod webhooks;
 
+pub use blobs::{
+    ABANDONED_FOR, Blob, BlobList, BlobOrder, BlobPage, BlobRecord, BlobUpload, Blobs, ContentHash,
+    DoomedBlob, InvalidHash, Reserved, Wanted,
+};
 pub use broker::{Broker, Depth};
+pub use bytes::{BlobBytes, BlobPlace, BlobWriter, ByteStream};
 pub use causes::NO_ANSWER;
 pub use error::{BrokerError, OpenError};
 pub use fitness::Fitness;

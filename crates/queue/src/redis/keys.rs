@@ -6,6 +6,8 @@
 
 use protocol::{Lane, ModelId, TaskId, TenantId};
 
+use crate::BlobPlace;
+
 /// The keys of one partition.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
@@ -121,6 +123,21 @@ impl Keys {
     /// Hash: an ended task's webhook.
     pub(crate) fn hook(&self, id: TaskId) -> String {
         format!("{}hook:{id}", self.base)
+    }
+
+    /// Hash: the bytes of each tenant's blobs. (`scripts/lib/blobs.lua` lists the keys of blobs' records.)
+    pub(crate) fn blob_totals(&self) -> String {
+        format!("{}blobs:totals", self.base)
+    }
+
+    /// Sorted set: places of bytes to delete, each with its tenant, by the time from which.
+    pub(crate) fn doomed_blobs(&self) -> String {
+        format!("{}blobs:doomed", self.base)
+    }
+
+    /// Hash: the chunks of bytes at a place, by their number.
+    pub(crate) fn chunks(&self, place: BlobPlace) -> String {
+        format!("{}chunks:{place}", self.base)
     }
 
     /// Channel: ids of tasks that changed.

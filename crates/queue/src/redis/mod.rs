@@ -16,6 +16,7 @@
 //! | `workers.rs`| the registry of workers |
 //! | `operations.rs`, `dead.rs` | the operators' side; dead letters |
 //! | `webhooks.rs`, `hook.rs` | the deliverers' side; the stored form of a webhook |
+//! | `blobs.rs`, `chunks.rs` | records of blobs; their bytes |
 //! | `waiting.rs`| blocking reads for claimants, on separate connections |
 //! | `listener.rs`| the single pub/sub connection |
 //! | `partitions.rs`, `partition.rs` | the mapping of tasks to partitions; one partition |
@@ -28,7 +29,9 @@
 //! | `reply.rs`, `error.rs`, `backoff.rs` | parsing replies, classifying errors, backing off |
 
 mod backoff;
+mod blobs;
 mod broker;
+mod chunks;
 mod claim;
 mod dead;
 mod error;
@@ -108,7 +111,7 @@ impl RedisOptions {
 /// The broker on Redis. Several processes share the queue by opening the same Redis.
 pub struct RedisBroker {
     servers: Arc<Servers>,
-    partitions: Partitions,
+    partitions: Arc<Partitions>,
     listener: Listener,
     hub: Arc<Hub>,
 }
@@ -128,7 +131,7 @@ impl RedisBroker {
         }
         let (servers, hub) = (Servers::new(&options)?, Hub::new());
         Ok(Self {
-            partitions: Partitions::new(&options, &servers),
+            partitions: Arc::new(Partitions::new(&options, &servers)),
             listener: Listener::new(Arc::clone(&servers), options.partitions, Arc::clone(&hub)),
             servers,
             hub,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use fnv::FnvHasher;
-use protocol::{Task, TaskId};
+use protocol::{Task, TaskId, TenantId};
 use uuid::Uuid;
 
 use super::RedisOptions;
@@ -14,7 +14,7 @@ use super::partition::Partition;
 use super::reply::Reply;
 use super::scripts::Scripts;
 use super::servers::Servers;
-use crate::{BrokerError, Idempotency};
+use crate::{BlobPlace, BrokerError, Idempotency};
 
 /// The version of the keys and their contents. A change that an earlier build could not read, or that
 /// could not read what an earlier build wrote, increments it.
@@ -53,6 +53,19 @@ impl Partitions {
     /// Returns the partition of a task.
     pub(super) async fn of(&self, id: TaskId) -> Result<&Arc<Partition>, BrokerError> {
         Ok(&self.all().await?[self.place(id.as_uuid().as_bytes())])
+    }
+
+    /// Returns the partition of a tenant's blobs.
+    pub(super) async fn of_tenant(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<&Arc<Partition>, BrokerError> {
+        Ok(&self.all().await?[self.place(tenant.as_str().as_bytes())])
+    }
+
+    /// Returns the partition of the bytes at a place.
+    pub(super) async fn of_place(&self, place: BlobPlace) -> Result<&Arc<Partition>, BrokerError> {
+        Ok(&self.all().await?[self.place(place.as_uuid().as_bytes())])
     }
 
     /// Returns the partition of a task without checking the layout, which the caller knows to match.

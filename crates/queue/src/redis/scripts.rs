@@ -71,6 +71,15 @@ scripts! {
     due_webhooks: "allow-oom" [],
     webhook_tried: "allow-oom" [],
     webhook: "no-writes" [ended task],
+    reserve_blob: "" [blobs],
+    store_chunk: "" [],
+    commit_blob: "allow-oom" [blobs],
+    abandon_blob: "allow-oom" [blobs],
+    find_blob: "no-writes" [blobs],
+    list_blobs: "no-writes" [blobs],
+    touch_blob: "allow-oom" [blobs],
+    delete_blob: "allow-oom" [blobs],
+    reap_blobs: "allow-oom" [blobs],
 }
 
 impl Scripts {

@@ -14,10 +14,12 @@
 //! | `letters.rs` | dead letters |
 //! | `operations.rs`, `workers.rs` | the operators' side, and the registry of workers |
 //! | `webhooks.rs` | the deliverers' side |
+//! | `blobs.rs`   | records of blobs |
 //! | `reap_hold.rs`, `clock.rs` | holding back reapers; handling clock steps |
 //! | `files.rs`   | checks that the file still exists and the disk has space |
 //! | `schema.rs`, `schema*.sql`, `lock.rs`, `error.rs` | the file, its lock, its errors |
 
+mod blobs;
 mod broker;
 mod claim;
 mod clock;
@@ -97,7 +99,9 @@ impl SqliteBroker {
         let mut connection = schema::open(&path)?;
         let failed = |reason: String| OpenError::Store { path: path.clone(), reason };
         let recovery = connection.transaction().map_err(|error| failed(error.to_string()))?;
-        reap::recover(&mut Tx::without_hints(&recovery), Timestamp::now())
+        let mut tx = Tx::without_hints(&recovery);
+        reap::recover(&mut tx, Timestamp::now())
+            .and_then(|()| blobs::recover(&tx))
             .map_err(|error| failed(error.to_string()))?;
         recovery.commit().map_err(|error| failed(error.to_string()))?;
 

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml's exception covers only `#[test]` functions
 
+mod blob_memory;
+mod blob_places;
 mod conformance;
 mod redis_clock;
 mod redis_cluster;

@@ -126,6 +126,26 @@ pub const KEYS: &[Key] = &[
         "largest size of all queued tasks together in bytes, 1024 to 1099511627776",
     ),
     key(
+        "BLOB_URL",
+        None,
+        "where the bytes of uploaded files are stored: file:///folder, which all machines mount, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix in builds with the feature object-store; unset: in Redis, or in blobs in DATA_DIR",
+    ),
+    key(
+        "MAX_BLOB_BYTES",
+        Some("209715200"),
+        "bytes that an uploaded file may have, 1 to 1099511627776",
+    ),
+    key(
+        "MAX_TENANT_BLOB_BYTES",
+        Some("1073741824"),
+        "bytes that all stored files of one API key may have together, 1 to 1125899906842624",
+    ),
+    key(
+        "BLOB_TTL",
+        Some("2592000"),
+        "seconds that a file is kept if its upload names no time, 60 to 31536000",
+    ),
+    key(
         "WEBHOOK_ALLOW_PRIVATE",
         Some("false"),
         "true or false: allow webhooks to private and loopback addresses",

@@ -43,7 +43,8 @@ pub use dotenv_file::DotEnv;
 pub use keys::{KEYS, Key};
 pub use layers::Sources;
 pub use values::{
-    BatchSize, Device, LogFormat, LoraAdapter, Quantization, QueueLocation, Secret, fresh_key,
+    BatchSize, BlobLocation, Device, LogFormat, LoraAdapter, Quantization, QueueLocation, Secret,
+    fresh_key,
 };
 
 /// All settings. See `docs/CONFIGURATION.md`.
@@ -99,6 +100,14 @@ pub struct Settings {
     pub max_tenant_tasks: u64,
     /// `MAX_QUEUE_BYTES`: maximum size of all waiting tasks together, in bytes.
     pub max_queue_bytes: u64,
+    /// `BLOB_URL`: where the bytes of blobs are stored.
+    pub blob_location: BlobLocation,
+    /// `MAX_BLOB_BYTES`: the maximum size of a blob.
+    pub max_blob_bytes: u64,
+    /// `MAX_TENANT_BLOB_BYTES`: the maximum size of all blobs of one key together.
+    pub max_tenant_blob_bytes: u64,
+    /// `BLOB_TTL`: how long a blob is kept if its upload names no time.
+    pub blob_ttl: Duration,
     /// `WEBHOOK_ALLOW_PRIVATE`: allows webhooks to private and loopback addresses.
     pub webhook_allow_private: bool,
     /// `MAX_BATCH_SIZE`: the number of sequences that a worker runs at once.

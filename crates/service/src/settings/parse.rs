@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::keys::KEYS;
 use super::layers::Layers;
-use super::values::{ListenAddress, LoraAdapter, QueueLocation, Secret};
+use super::values::{BlobLocation, ListenAddress, LoraAdapter, QueueLocation, Secret};
 use super::{Settings, SettingsError, paths, redis_url};
 
 /// Shorter keys are too easy to guess.
@@ -47,6 +47,10 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         max_queue_size: p.number("MAX_QUEUE_SIZE", 1, 10_000_000),
         max_tenant_tasks: p.number("MAX_TENANT_TASKS", 1, 10_000_000),
         max_queue_bytes: p.number("MAX_QUEUE_BYTES", 1024, 1 << 40),
+        blob_location: p.blob_location(),
+        max_blob_bytes: p.number("MAX_BLOB_BYTES", 1, 1 << 40),
+        max_tenant_blob_bytes: p.number("MAX_TENANT_BLOB_BYTES", 1, 1 << 50),
+        blob_ttl: p.seconds("BLOB_TTL", 60, 365 * 86_400),
         webhook_allow_private: p.choice("WEBHOOK_ALLOW_PRIVATE").unwrap_or(false),
         max_batch_size: p.choice("MAX_BATCH_SIZE").unwrap_or(super::BatchSize::Auto),
         kv_tokens: p.optional_number("KV_TOKENS", 256, 1 << 30),
@@ -226,6 +230,19 @@ impl<'a> Parser<'a> {
             adapters.push(adapter);
         }
         adapters
+    }
+
+    /// Parses the URL of the bytes of blobs.
+    fn blob_location(&mut self) -> BlobLocation {
+        let Some(given) = self.get("BLOB_URL") else { return BlobLocation::Own };
+        match given.parse() {
+            Ok(location) => location,
+            Err(problem) => {
+                // The URL may contain a password, so it is not shown.
+                self.note("BLOB_URL", format_args!(": {problem}"));
+                BlobLocation::Own
+            }
+        }
     }
 
     fn url(&mut self, name: &str, schemes: &[&str]) -> String {

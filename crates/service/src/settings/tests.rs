@@ -251,3 +251,33 @@ fn kv_tokens_is_optional_and_bounded() {
         );
     }
 }
+
+#[test]
+fn blob_url_is_a_folder_or_a_bucket_without_credentials() {
+    let location = |url: &str| load("", "", &[("BLOB_URL", url)]).map(|s| s.blob_location);
+    assert_eq!(location("").unwrap(), BlobLocation::Own);
+    assert_eq!(location("file:///mnt/blobs").unwrap(), BlobLocation::Folder("/mnt/blobs".into()));
+    for (url, word) in [
+        ("/mnt/blobs", "no scheme"),
+        ("file://blobs", "absolute"),
+        ("file:///", "absolute"),
+        ("http://x/y", "scheme http"),
+        ("s3://", "no bucket"),
+        ("s3:///prefix", "no bucket"),
+        ("s3://key:seSame@bucket", "from the environment"),
+    ] {
+        let found = problems(load("", "", &[("BLOB_URL", url)]));
+        assert!(found.len() == 1 && found[0].starts_with("BLOB_URL"), "{found:?}");
+        assert!(found[0].contains(word) && !found[0].contains("seSame"), "{url}: {found:?}");
+    }
+    match location("s3://bucket/prefix") {
+        Ok(location) => {
+            assert_eq!(location, BlobLocation::ObjectStore("s3://bucket/prefix".to_owned()));
+            assert!(queue::HAS_OBJECT_STORE);
+        }
+        Err(refused) => {
+            assert!(refused.problems[0].contains("--features object-store"), "{refused}");
+            assert!(!queue::HAS_OBJECT_STORE);
+        }
+    }
+}

@@ -76,6 +76,44 @@ impl FromStr for Device {
     }
 }
 
+/// Where the bytes of blobs are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlobLocation {
+    /// In the queue's own store: in Redis, or in a folder in `DATA_DIR`.
+    Own,
+    /// In a folder, which all processes see at the same path.
+    Folder(PathBuf),
+    /// In an object store: a bucket's URL without credentials.
+    ObjectStore(String),
+}
+
+impl FromStr for BlobLocation {
+    type Err = String;
+
+    /// Parses `file:///folder` and `s3://bucket/prefix`; the latter only if the build can use it.
+    fn from_str(url: &str) -> Result<Self, String> {
+        let allowed = "allowed are file:///folder, s3://bucket/prefix, gs://bucket/prefix and \
+                       az://container/prefix";
+        let (scheme, rest) = url.split_once("://").ok_or(format!("it has no scheme; {allowed}"))?;
+        match scheme {
+            "file" if rest.starts_with('/') && rest.len() > 1 => Ok(Self::Folder(rest.into())),
+            "file" => Err("the path must be absolute: file:///folder".to_owned()),
+            "s3" | "gs" | "az" if rest.contains(['@', '?', '#']) => {
+                Err("credentials are read from the environment, not from the URL".to_owned())
+            }
+            "s3" | "gs" | "az" if rest.is_empty() || rest.starts_with('/') => {
+                Err(format!("it names no bucket; {allowed}"))
+            }
+            "s3" | "gs" | "az" if !queue::HAS_OBJECT_STORE => {
+                Err("this build can't use object stores: build it with --features object-store"
+                    .to_owned())
+            }
+            "s3" | "gs" | "az" => Ok(Self::ObjectStore(url.to_owned())),
+            other => Err(format!("the scheme {} is not known; {allowed}", other.escape_debug())),
+        }
+    }
+}
+
 /// The number of sequences that a worker runs at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BatchSize {

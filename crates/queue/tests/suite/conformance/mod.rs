@@ -26,6 +26,8 @@ macro_rules! run_on_every_broker {
 }
 
 mod batches;
+mod blob_crashes;
+pub(crate) mod blobs;
 mod bounds;
 mod cancelling;
 mod claiming;

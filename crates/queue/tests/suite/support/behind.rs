@@ -74,6 +74,77 @@ impl Fixture {
         }
     }
 
+    /// Lets blobs expire, uploads take too long and doomed bytes become due so much sooner.
+    pub(crate) async fn age_blobs(&self, by: Duration) {
+        let by = i64::try_from(by.as_millis()).unwrap();
+        match &self.store {
+            Store::Redis(..) | Store::Cluster(..) => {
+                for base in self.bases() {
+                    for name in ["due", "uploads", "doomed"] {
+                        let key = format!("{base}blobs:{name}");
+                        for member in self.cli(&["ZRANGE", &key, "0", "-1"]).lines() {
+                            if !member.is_empty() {
+                                self.cli(&["ZINCRBY", &key, &(-by).to_string(), member]);
+                            }
+                            if name == "due" && !member.is_empty() {
+                                let blob = format!("{base}blob:{member}");
+                                self.cli(&["HINCRBY", &blob, "expires", &(-by).to_string()]);
+                            }
+                        }
+                    }
+                }
+            }
+            Store::Sqlite(folder) => {
+                let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+                file.execute("UPDATE blobs SET expires = expires - ?1", [by]).unwrap();
+                file.execute("UPDATE blob_uploads SET expires = expires - ?1", [by]).unwrap();
+                file.execute("UPDATE doomed_blobs SET due = due - ?1", [by]).unwrap();
+            }
+        }
+    }
+
+    /// Names all places that have bytes, and all that is recorded of blobs.
+    pub(crate) async fn traces_of_blobs(&self) -> (Vec<String>, Vec<String>) {
+        match &self.store {
+            Store::Redis(..) | Store::Cluster(..) => {
+                let keys = match &self.store {
+                    Store::Cluster(cluster, _) => {
+                        cluster.nodes.iter().map(|n| n.command(&["KEYS", "*"])).collect()
+                    }
+                    _ => vec![self.cli(&["KEYS", "*"])],
+                };
+                let keys: Vec<&str> = keys.iter().flat_map(|keys| keys.lines()).collect();
+                let part = |kind: &str| {
+                    let of = keys.iter().filter(|key| key.contains(kind));
+                    of.map(|key| (*key).to_owned()).collect::<Vec<_>>()
+                };
+                (part("}:chunks:"), part("}:blob"))
+            }
+            Store::Sqlite(folder) => {
+                let mut bytes = Vec::new();
+                let mut folders = vec![folder.path().join("blobs")];
+                while let Some(next) = folders.pop() {
+                    for entry in std::fs::read_dir(next).into_iter().flatten() {
+                        let path = entry.unwrap().path();
+                        if path.is_dir() {
+                            folders.push(path);
+                        } else {
+                            bytes.push(path.display().to_string());
+                        }
+                    }
+                }
+                let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+                let mut records = Vec::new();
+                for table in ["blobs", "blob_uploads", "doomed_blobs"] {
+                    let count = format!("SELECT count(*) FROM {table}");
+                    let count: i64 = file.query_row(&count, [], |row| row.get(0)).unwrap();
+                    records.extend((0..count).map(|_| table.to_owned()));
+                }
+                (bytes, records)
+            }
+        }
+    }
+
     /// Whether the store has this text anywhere, or, of a Cluster, in the task itself.
     pub(crate) async fn stores(&self, id: TaskId, text: &str) -> bool {
         match &self.store {

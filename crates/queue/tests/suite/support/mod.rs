@@ -1,6 +1,7 @@
 //! Helpers of the tests.
 
 mod behind;
+pub(crate) mod mortal;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
