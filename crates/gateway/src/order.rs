@@ -15,7 +15,9 @@ pub struct Order {
     pub kind: TaskKind,
     /// The model's input.
     pub prompt: Prompt,
-    /// The maximum number of generated tokens.
+    /// The number of answers to generate; at most [`protocol::Task::MAX_N`].
+    pub n: u8,
+    /// The maximum number of generated tokens of each answer.
     pub max_tokens: u32,
     /// Texts that stop generation.
     pub stop: Vec<String>,

@@ -50,6 +50,7 @@ pub(crate) async fn submit(
         lane: queueing.lane,
         kind: order.kind,
         prompt: order.prompt,
+        n: order.n,
         max_tokens: order.max_tokens,
         stop: order.stop,
         sampling: order.sampling,

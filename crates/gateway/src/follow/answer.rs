@@ -2,8 +2,8 @@
 //! exactly once, also if another attempt generates it again.
 
 use protocol::{
-    Completion, Event, EventBody, FinishReason, Logprobs, Outcome, Part, TaskSnapshot,
-    TokenLogprobs, ToolCall, Usage,
+    Choice, Event, EventBody, FinishReason, Logprobs, Outcome, Part, TaskSnapshot, TokenLogprobs,
+    ToolCall, Usage,
 };
 
 use super::{Feed, Step};
@@ -31,6 +31,8 @@ pub(crate) struct Call {
 /// A piece of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Delta {
+    /// The index of the answer, if several were requested.
+    pub(crate) choice: usize,
     pub(crate) piece: Piece,
     /// The logprobs of the tokens whose text begins in this piece, if requested.
     pub(crate) logprobs: Vec<TokenLogprobs>,
@@ -71,16 +73,16 @@ impl From<&ToolCall> for Piece {
     }
 }
 
-impl From<&Completion> for Answer {
-    fn from(completion: &Completion) -> Self {
+impl From<&Choice> for Answer {
+    fn from(choice: &Choice) -> Self {
         let mut answer = Self {
-            reasoning: completion.reasoning.clone().unwrap_or_default(),
-            text: completion.text.clone(),
+            reasoning: choice.reasoning.clone().unwrap_or_default(),
+            text: choice.text.clone(),
             calls: Vec::new(),
-            finish: completion.finish_reason,
-            logprobs: completion.logprobs.clone(),
+            finish: choice.finish_reason,
+            logprobs: choice.logprobs.clone(),
         };
-        for call in &completion.tool_calls {
+        for call in &choice.tool_calls {
             match Piece::from(call) {
                 Piece::Call(call) => answer.calls.push(call),
                 Piece::Text(text) | Piece::Reasoning(text) => answer.text.push_str(&text),
@@ -91,12 +93,23 @@ impl From<&Completion> for Answer {
 }
 
 impl Answer {
-    /// Returns the answer and what it cost, or why there is none.
-    pub(crate) fn of(snapshot: &TaskSnapshot) -> Result<(Self, Usage), Refusal> {
+    /// Returns the answer as pieces, in order.
+    pub(crate) fn pieces(&self) -> Vec<Piece> {
+        let reasoning =
+            (!self.reasoning.is_empty()).then(|| Piece::Reasoning(self.reasoning.clone()));
+        let text = (!self.text.is_empty()).then(|| Piece::Text(self.text.clone()));
+        let calls = self.calls.iter().cloned().map(Piece::Call);
+        reasoning.into_iter().chain(text).chain(calls).collect()
+    }
+
+    /// Returns the answers in the order of their indexes and what they cost, or why there are none.
+    pub(crate) fn all(snapshot: &TaskSnapshot) -> Result<(Vec<Self>, Usage), Refusal> {
         match &snapshot.outcome {
-            Some(Outcome::Completed(completion)) => Ok((Self::from(completion), completion.usage)),
+            Some(Outcome::Completed(completed)) => {
+                Ok((completed.choices().map(Self::from).collect(), completed.usage))
+            }
             Some(Outcome::Failed(error)) => Err(Refusal::failed(error)),
-            Some(Outcome::Cancelled) => Err(Refusal::cancelled()),
+            Some(Outcome::Cancelled { .. }) => Err(Refusal::cancelled()),
             None => Err(Refusal::internal("a task ended without an outcome")),
         }
     }
@@ -106,8 +119,8 @@ impl Answer {
 pub(crate) enum AnswerStep {
     /// New pieces, at least one.
     Deltas(Vec<Delta>),
-    /// The answer is whole. `rest` is what no step had yet. No step follows.
-    Ended { rest: Vec<Delta>, answer: Answer, snapshot: Box<TaskSnapshot> },
+    /// The answers are whole. `rest` is what no step had yet. No step follows.
+    Ended { rest: Vec<Delta>, answers: Vec<Answer>, snapshot: Box<TaskSnapshot> },
     /// There will be no answer, or none that continues the pieces so far. No step follows.
     Failed(Refusal),
     /// Nothing happened for the keep-alive interval.
@@ -121,13 +134,14 @@ pub(crate) enum AnswerStep {
 /// skipped. If it generates another one, the feed fails: two answers are never mixed.
 pub(crate) struct AnswerFeed {
     feed: Feed,
-    sent: Sent,
+    /// By the index of the answer.
+    sent: Vec<Sent>,
     is_closed: bool,
 }
 
 impl AnswerFeed {
     pub(crate) fn new(feed: Feed) -> Self {
-        Self { feed, sent: Sent::default(), is_closed: false }
+        Self { feed, sent: Vec::new(), is_closed: false }
     }
 
     /// Returns the next step, or `None` after the last.
@@ -140,7 +154,7 @@ impl AnswerFeed {
                     Err(refusal) => AnswerStep::Failed(refusal),
                 },
                 Some(Step::Ended(_, snapshot)) => match self.end(&snapshot) {
-                    Ok((rest, answer)) => AnswerStep::Ended { rest, answer, snapshot },
+                    Ok((rest, answers)) => AnswerStep::Ended { rest, answers, snapshot },
                     Err(refusal) => AnswerStep::Failed(refusal),
                 },
                 Some(Step::Silence) => AnswerStep::Silence,
@@ -160,13 +174,14 @@ impl AnswerFeed {
         let mut deltas = Vec::new();
         for event in events {
             match &event.body {
-                EventBody::Started { .. } => self.sent.restart(),
+                EventBody::Started { .. } => self.sent.iter_mut().for_each(Sent::restart),
                 EventBody::Token { chunk, .. } => {
                     let pieces: Vec<Piece> = match &chunk.parts {
                         Some(parts) => parts.iter().map(Piece::from).collect(),
                         None => vec![Piece::Text(chunk.text.clone())],
                     };
-                    self.sent.take(pieces, &chunk.logprobs, &mut deltas)?;
+                    let choice = usize::from(chunk.choice);
+                    self.sent(choice).take(choice, pieces, &chunk.logprobs, &mut deltas)?;
                 }
                 EventBody::Queued | EventBody::Requeued { .. } | EventBody::Ended { .. } => {}
             }
@@ -174,25 +189,27 @@ impl AnswerFeed {
         Ok(deltas)
     }
 
-    /// Returns what of the finished answer was not sent yet, and the answer.
-    fn end(&mut self, snapshot: &TaskSnapshot) -> Result<(Vec<Delta>, Answer), Refusal> {
-        let (answer, _) = Answer::of(snapshot)?;
-        let mut pieces = Vec::new();
-        if !answer.reasoning.is_empty() {
-            pieces.push(Piece::Reasoning(answer.reasoning.clone()));
+    fn sent(&mut self, choice: usize) -> &mut Sent {
+        if self.sent.len() <= choice {
+            self.sent.resize_with(choice + 1, Sent::default);
         }
-        if !answer.text.is_empty() {
-            pieces.push(Piece::Text(answer.text.clone()));
-        }
-        pieces.extend(answer.calls.iter().cloned().map(Piece::Call));
-        let logprobs = answer.logprobs.as_ref().map_or(&[][..], |logprobs| &logprobs.content);
+        &mut self.sent[choice]
+    }
+
+    /// Returns what of the finished answers was not sent yet, and the answers.
+    fn end(&mut self, snapshot: &TaskSnapshot) -> Result<(Vec<Delta>, Vec<Answer>), Refusal> {
+        let (answers, _) = Answer::all(snapshot)?;
         let mut rest = Vec::new();
-        self.sent.restart();
-        self.sent.take(pieces, logprobs, &mut rest)?;
-        if !self.sent.is_repeated() {
-            return Err(Diverged.into());
+        for (choice, answer) in answers.iter().enumerate() {
+            let logprobs = answer.logprobs.as_ref().map_or(&[][..], |logprobs| &logprobs.content);
+            let sent = self.sent(choice);
+            sent.restart();
+            sent.take(choice, answer.pieces(), logprobs, &mut rest)?;
+            if !sent.is_repeated() {
+                return Err(Diverged.into());
+            }
         }
-        Ok((rest, answer))
+        Ok((rest, answers))
     }
 }
 
@@ -252,6 +269,7 @@ impl Sent {
     /// Adds to `deltas` what was not sent before.
     fn take(
         &mut self,
+        choice: usize,
         pieces: Vec<Piece>,
         logprobs: &[TokenLogprobs],
         deltas: &mut Vec<Delta>,
@@ -267,14 +285,18 @@ impl Sent {
                 }
                 Piece::Call(call) => self.call(call),
             };
-            deltas.extend(new?.map(|piece| Delta { piece, logprobs: Vec::new() }));
+            deltas.extend(new?.map(|piece| Delta { choice, piece, logprobs: Vec::new() }));
         }
         let known = self.logprobs.saturating_sub(self.logprobs_repeated).min(logprobs.len());
         self.logprobs_repeated += logprobs.len();
         self.logprobs = self.logprobs.max(self.logprobs_repeated);
         if known < logprobs.len() {
             if deltas.len() == first {
-                deltas.push(Delta { piece: Piece::Text(String::new()), logprobs: Vec::new() });
+                deltas.push(Delta {
+                    choice,
+                    piece: Piece::Text(String::new()),
+                    logprobs: Vec::new(),
+                });
             }
             deltas[first].logprobs = logprobs[known..].to_vec();
         }
@@ -327,7 +349,7 @@ mod tests {
 
     fn take(sent: &mut Sent, pieces: &[Piece]) -> Result<Vec<Piece>, Diverged> {
         let mut deltas = Vec::new();
-        sent.take(pieces.to_vec(), &[], &mut deltas)?;
+        sent.take(0, pieces.to_vec(), &[], &mut deltas)?;
         Ok(deltas.into_iter().map(|delta| delta.piece).collect())
     }
 
@@ -377,11 +399,11 @@ mod tests {
         };
         let mut sent = Sent::default();
         let mut deltas = Vec::new();
-        sent.take(vec![text("ab")], &[token("a"), token("b")], &mut deltas).unwrap();
-        sent.take(vec![], &[token("c")], &mut deltas).unwrap();
+        sent.take(0, vec![text("ab")], &[token("a"), token("b")], &mut deltas).unwrap();
+        sent.take(0, vec![], &[token("c")], &mut deltas).unwrap();
         sent.restart();
         let all = ["a", "b", "c", "d"].map(token);
-        sent.take(vec![text("abcd")], &all, &mut deltas).unwrap();
+        sent.take(0, vec![text("abcd")], &all, &mut deltas).unwrap();
         let sent: Vec<_> = deltas.into_iter().flat_map(|delta| delta.logprobs).collect();
         assert_eq!(sent, all);
     }

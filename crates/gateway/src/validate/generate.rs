@@ -40,6 +40,7 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<Order, Vec<FieldErr
 
     let request = prompt.zip(model).map(|(text, model)| Order {
         kind: TaskKind::Generate,
+        n: 1,
         prompt: if raw { Prompt::Raw(text.to_owned()) } else { Prompt::user(text) },
         max_tokens: sampled.max_tokens,
         stop: sampled.stop,

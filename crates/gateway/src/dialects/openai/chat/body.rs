@@ -1,6 +1,6 @@
 //! Reads the body of a chat completion.
 
-use protocol::{ModelId, Prompt, TaskKind};
+use protocol::{ModelId, Prompt, Task, TaskKind};
 use serde_json::{Value, json};
 
 use super::super::request::tools::{self, Nesting};
@@ -44,15 +44,15 @@ impl ChatRequest {
         let effort = fields.get("reasoning_effort");
         let thinking = request::thinking(&mut fields, effort);
         let form = request::form(&mut fields, constraint, tools, thinking);
+        let n = fields.integer("n", 1..=u64::from(Task::MAX_N)).unwrap_or(1);
+        let n = u8::try_from(n).unwrap_or(Task::MAX_N);
         let stream = fields.boolean("stream").unwrap_or(false);
         let include_usage = fields.get("stream_options");
         let include_usage = include_usage.and_then(|options| options.get("include_usage"));
-        let one = [json!(1)];
         let text = [json!(["text"])];
         request::refuse(
             &mut fields,
             &[
-                ("n", &one, "one answer per request; send the request again"),
                 ("modalities", &text, "answers are text"),
                 ("audio", &[], "answers are text"),
                 ("functions", &[], "use tools"),
@@ -62,6 +62,7 @@ impl ChatRequest {
         );
         let order = Order {
             kind: TaskKind::Generate,
+            n,
             prompt: Prompt::Chat(messages),
             max_tokens: sampled.max_tokens,
             stop: sampled.stop,

@@ -32,25 +32,30 @@ pub(super) fn finish_reason(finish: FinishReason, has_calls: bool) -> &'static s
 
 /// Formats an ended task.
 pub(super) fn completion(snapshot: &TaskSnapshot) -> Result<Value, Refusal> {
-    let (answer, usage) = Answer::of(snapshot)?;
-    let logprobs = answer.logprobs.as_ref();
-    let logprobs =
-        logprobs.map(|logprobs| LogprobsReply { content: &logprobs.content, refusal: None });
+    let (answers, usage) = Answer::all(snapshot)?;
+    let choices = answers.iter().enumerate().map(|(index, answer)| choice(index, answer));
     Ok(json!({
         "id": completion_id(snapshot.task.id),
         "object": "chat.completion",
         "created": snapshot.submitted_at.as_millis() / 1000,
         "model": snapshot.task.model,
-        "choices": [{
-            "index": 0,
-            "message": message(&answer),
-            "logprobs": logprobs,
-            "finish_reason": finish_reason(answer.finish, !answer.calls.is_empty()),
-        }],
+        "choices": choices.collect::<Value>(),
         "usage": UsageReply::from(usage),
         "service_tier": "default",
         "system_fingerprint": FINGERPRINT,
     }))
+}
+
+fn choice(index: usize, answer: &Answer) -> Value {
+    let logprobs = answer.logprobs.as_ref();
+    let logprobs =
+        logprobs.map(|logprobs| LogprobsReply { content: &logprobs.content, refusal: None });
+    json!({
+        "index": index,
+        "message": message(answer),
+        "logprobs": logprobs,
+        "finish_reason": finish_reason(answer.finish, !answer.calls.is_empty()),
+    })
 }
 
 fn message(answer: &Answer) -> Value {

@@ -4,7 +4,7 @@ use std::mem;
 
 use actix_web::HttpResponse;
 use futures::stream;
-use protocol::{EventSeq, ModelId, Timestamp};
+use protocol::{EventSeq, ModelId, Task, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -32,10 +32,17 @@ struct Chunk<'a> {
 
 #[derive(Serialize)]
 struct Choice<'a> {
-    index: u32,
+    index: usize,
     delta: Value,
     logprobs: Option<LogprobsReply<'a>>,
     finish_reason: Option<&'static str>,
+}
+
+/// What was written of an answer.
+#[derive(Clone, Default)]
+struct Written {
+    has_role: bool,
+    calls: usize,
 }
 
 /// A stream that is being written.
@@ -48,8 +55,8 @@ struct ChatStream {
     include_usage: bool,
     /// The step that came before the response began.
     first: Option<AnswerStep>,
-    has_role: bool,
-    calls: usize,
+    /// By the index of the answer.
+    written: Vec<Written>,
     is_over: bool,
 }
 
@@ -76,8 +83,7 @@ pub(super) async fn respond(
         model,
         include_usage,
         first,
-        has_role: false,
-        calls: 0,
+        written: vec![Written::default(); usize::from(Task::MAX_N)],
         is_over: false,
     };
     let frames = stream::unfold(stream, |mut stream| async move {
@@ -101,12 +107,14 @@ impl ChatStream {
         match step {
             AnswerStep::Deltas(deltas) => self.push_deltas(&mut frames, &deltas),
             AnswerStep::Silence => frames.push_str(sse::KEEP_ALIVE),
-            AnswerStep::Ended { rest, answer, snapshot } => {
+            AnswerStep::Ended { rest, answers, snapshot } => {
                 self.attended.release();
                 self.push_deltas(&mut frames, &rest);
-                self.push_role(&mut frames);
-                let reason = finish_reason(answer.finish, !answer.calls.is_empty());
-                self.push(&mut frames, json!({}), &[], Some(reason));
+                for (index, answer) in answers.iter().enumerate() {
+                    self.push_role(&mut frames, index);
+                    let reason = finish_reason(answer.finish, !answer.calls.is_empty());
+                    self.push(&mut frames, index, json!({}), &[], Some(reason));
+                }
                 if self.include_usage {
                     let usage = snapshot.outcome.map(|outcome| outcome.usage()).unwrap_or_default();
                     self.push_chunk(&mut frames, &[], Some(Some(usage.into())));
@@ -124,34 +132,39 @@ impl ChatStream {
         Some(frames)
     }
 
-    fn push_role(&mut self, frames: &mut String) {
-        if !mem::replace(&mut self.has_role, true) {
+    fn push_role(&mut self, frames: &mut String, choice: usize) {
+        let written = self.written.get_mut(choice);
+        if written.is_some_and(|written| !mem::replace(&mut written.has_role, true)) {
             let delta = json!({"role": "assistant", "content": "", "refusal": null});
-            self.push(frames, delta, &[], None);
+            self.push(frames, choice, delta, &[], None);
         }
     }
 
     fn push_deltas(&mut self, frames: &mut String, deltas: &[Delta]) {
-        for Delta { piece, logprobs } in deltas {
-            self.push_role(frames);
+        for Delta { choice, piece, logprobs } in deltas {
+            let choice = *choice;
+            self.push_role(frames, choice);
             match piece {
-                Piece::Text(text) => self.push(frames, json!({"content": text}), logprobs, None),
+                Piece::Text(text) => {
+                    self.push(frames, choice, json!({"content": text}), logprobs, None)
+                }
                 Piece::Reasoning(text) => {
                     let delta = json!({"reasoning_content": text, "reasoning": text});
-                    self.push(frames, delta, logprobs, None);
+                    self.push(frames, choice, delta, logprobs, None);
                 }
                 Piece::Call(call) => {
-                    let index = self.calls;
-                    self.calls += 1;
+                    let Some(written) = self.written.get_mut(choice) else { continue };
+                    let index = written.calls;
+                    written.calls += 1;
                     let begin = json!({"tool_calls": [{
                         "index": index, "id": call.id, "type": "function",
                         "function": {"name": call.name, "arguments": ""},
                     }]});
-                    self.push(frames, begin, logprobs, None);
+                    self.push(frames, choice, begin, logprobs, None);
                     let arguments = json!({"tool_calls": [{
                         "index": index, "function": {"arguments": call.arguments},
                     }]});
-                    self.push(frames, arguments, &[], None);
+                    self.push(frames, choice, arguments, &[], None);
                 }
             }
         }
@@ -160,13 +173,14 @@ impl ChatStream {
     fn push(
         &self,
         frames: &mut String,
+        index: usize,
         delta: Value,
         logprobs: &[protocol::TokenLogprobs],
         finish_reason: Option<&'static str>,
     ) {
         let logprobs =
             (!logprobs.is_empty()).then_some(LogprobsReply { content: logprobs, refusal: None });
-        let choice = Choice { index: 0, delta, logprobs, finish_reason };
+        let choice = Choice { index, delta, logprobs, finish_reason };
         self.push_chunk(frames, &[choice], self.include_usage.then_some(None));
     }
 
