@@ -74,6 +74,7 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<GenerateRequest, Ve
             tools: chat.tools,
             tool_choice: chat.choice,
             enable_thinking: chat.thinking,
+            ..AnswerForm::default()
         },
         model,
         user_id,
