@@ -21,9 +21,16 @@ pub enum Constraint {
     /// A call of one of these functions in the format of the Qwen families: `<tool_call>`, JSON with `name`
     /// and `arguments`, `</tool_call>`.
     ToolCall(Vec<Tool>),
+    /// Any text with at most one call of a function, which ends it. The call's content is not constrained.
+    AtMostOneCall,
 }
 
 impl Constraint {
+    /// Returns whether it allows any reasoning before the answer, so that a model need not be kept from it.
+    pub fn allows_reasoning(&self) -> bool {
+        matches!(self, Self::AtMostOneCall)
+    }
+
     /// Returns the constraint that `choice` puts on an answer to which `tools` are offered, if it must be a call.
     pub fn of_choice(choice: &ToolChoice, tools: &[Tool]) -> Option<Self> {
         let called = |tool: &&Tool| match choice {
@@ -46,6 +53,7 @@ mod tests {
             Constraint::Regex("a|b".into()),
             Constraint::Choice(vec!["a".into(), "b".into()]),
             Constraint::ToolCall(vec![Tool::named("f")]),
+            Constraint::AtMostOneCall,
         ] {
             let text = serde_json::to_string(&constraint).unwrap();
             assert_eq!(serde_json::from_str::<Constraint>(&text).unwrap(), constraint, "{text}");

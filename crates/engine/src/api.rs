@@ -31,8 +31,8 @@ pub struct Request {
     /// cut off by `max_tokens` is only the beginning of a valid answer. If thinking is enabled, the constraint
     /// applies to the text after `</think>`.
     pub constraint: Option<Constraint>,
-    /// The options of the chat template. If there is a constraint and thinking is not set, thinking is
-    /// disabled.
+    /// The options of the chat template. If there is a constraint that allows no reasoning and thinking is not set,
+    /// thinking is disabled.
     pub chat: ChatOptions,
 }
 

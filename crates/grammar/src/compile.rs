@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 
 use crate::ConstraintError;
 use crate::constraint::check_size;
-use crate::json::regex::{AutomatonSize, automaton_size, literal};
+use crate::json::regex::{
+    AutomatonSize, anything, automaton_size, intersection, literal, not, one_of, sequence,
+};
 use crate::json::{Refusal, Schemas, WHITESPACE};
 use crate::limits::{self, MAX_EXPRESSION_STATES};
 use crate::rules::{GrammarError, Rules};
@@ -97,6 +99,7 @@ fn refusal(constraint: &Constraint, problem: &Problem) -> ConstraintError {
         Constraint::Regex(_) => "the regex can't be kept",
         Constraint::Choice(_) => "the choice can't be kept",
         Constraint::ToolCall(_) => "the functions can't be called",
+        Constraint::AtMostOneCall => "the number of calls can't be limited",
     };
     let Some((document, pointer)) = place else {
         return ConstraintError::new(format!("{kept}: {problem}"));
@@ -136,6 +139,7 @@ fn grammar(constraint: &Constraint) -> Result<(GrammarInit, Vec<String>), Proble
             let schemas = Schemas::read(&documents)?;
             Ok((calls(functions, &schemas)?, schemas.warnings()))
         }
+        Constraint::AtMostOneCall => text(&at_most_one_call()),
     }
 }
 
@@ -154,6 +158,15 @@ fn text(expression: &RegexAst) -> Result<(GrammarInit, Vec<String>), Problem> {
     let mut rules = Rules::new(RegexAst::NoMatch)?;
     let root = rules.lexeme(expression)?;
     Ok((rules.finish(root)?, Vec::new()))
+}
+
+/// Returns an expression for texts with at most one call, which ends them. `</tool_call>` ends the call in any place.
+fn at_most_one_call() -> RegexAst {
+    let without = |tag: &str| {
+        intersection([anything(), not(sequence([anything(), literal(tag), anything()]))])
+    };
+    let call = sequence([literal("<tool_call>"), without("</tool_call>"), literal("</tool_call>")]);
+    sequence([without("<tool_call>"), one_of([RegexAst::EmptyString, call])])
 }
 
 /// Returns a grammar for calls in the format of the Qwen families.

@@ -2,6 +2,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::limits::{MAX_CHOICES, MAX_REGEX_BYTES};
+use crate::{Grammars, Token};
 
 fn schema(schema: Value) -> Constraint {
     Constraint::JsonSchema(schema)
@@ -42,6 +43,7 @@ fn supported_constraints_compile() {
                 })),
             ),
         ]),
+        Constraint::AtMostOneCall,
     ] {
         assert_eq!(check(&constraint), Ok(vec![]), "{constraint:?}");
     }
@@ -123,5 +125,36 @@ fn adversarial_constraints_are_refused_fast_or_compile_cheaply() {
         let took = begin.elapsed();
         println!("{name}: {took:?} {outcome:?}");
         assert!(took.as_secs() < 5, "{name} took {took:?}: {outcome:?}");
+    }
+}
+
+/// Whether a constraint allows a text, byte by byte, and whether it then allows more.
+fn allows(constraint: &Constraint, text: &str) -> Option<bool> {
+    let bytes: Vec<u8> = (0..=255).collect();
+    let tokens = bytes.chunks(1).map(Token::Bytes).chain([Token::Hidden]);
+    let mut matcher = Grammars::new(tokens, &[256]).unwrap().begin(constraint).unwrap();
+    for byte in text.bytes() {
+        if matcher.is_complete() || !matcher.mask().unwrap().contains(byte.into()) {
+            return None;
+        }
+        matcher.accept(byte.into()).unwrap();
+    }
+    let may_end = matcher.is_complete() || matcher.mask().unwrap().contains(256);
+    may_end.then(|| !matcher.is_complete())
+}
+
+#[test]
+fn at_most_one_call_is_allowed_and_ends_the_answer() {
+    let one = Constraint::AtMostOneCall;
+    for text in ["", "é <tool> </tool_call> <tool_cal", "<think>\n?</think>\n\nYes."] {
+        assert_eq!(allows(&one, text), Some(true), "{text}");
+    }
+    let call =
+        "I ask.\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"<\"}}\n</tool_call>";
+    assert_eq!(allows(&one, call), Some(false));
+    assert_eq!(allows(&one, "<tool_call>no JSON</tool_call>"), Some(false));
+    for text in ["<tool_call>{}", "<tool_call></tool_call>.", "<tool_call></tool_call><tool_call>"]
+    {
+        assert_eq!(allows(&one, text), None, "{text}");
     }
 }

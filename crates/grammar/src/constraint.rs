@@ -38,7 +38,7 @@ impl ConstraintError {
 /// Checks sizes and kinds, without compiling.
 pub(crate) fn check_size(constraint: &Constraint) -> Result<(), ConstraintError> {
     let problem = match constraint {
-        Constraint::JsonObject => None,
+        Constraint::JsonObject | Constraint::AtMostOneCall => None,
         Constraint::JsonSchema(schema) if !schema.is_object() => {
             Some("the schema must be a JSON object, such as {\"type\": \"object\"}".to_owned())
         }

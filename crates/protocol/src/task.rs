@@ -59,6 +59,11 @@ pub struct Task {
 impl Task {
     /// The largest `n`.
     pub const MAX_N: u8 = 8;
+
+    /// Returns the number of answers to generate, within its bounds.
+    pub fn choices(&self) -> u8 {
+        self.n.clamp(1, Self::MAX_N)
+    }
 }
 
 const fn one() -> u8 {
@@ -112,6 +117,12 @@ pub struct AnswerForm {
     /// Whether the answer is split into reasoning, text and calls.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub split: bool,
+    /// Whether the answer has at most one call (`parallel_tool_calls: false`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_call: bool,
+    /// Whether the answer begins with the prompt's text. Has no effect on a conversation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub echo: bool,
 }
 
 impl AnswerForm {
@@ -120,10 +131,13 @@ impl AnswerForm {
         *self == Self::default()
     }
 
-    /// Returns the constraint on the answer: the requested one, or that it must be a call.
+    /// Returns the constraint on the answer: the requested one, or that it must be a call, or that it has at most one.
     pub fn effective_constraint(&self) -> Option<Constraint> {
         let asked = self.constraint.clone();
-        asked.or_else(|| Constraint::of_choice(&self.tool_choice, &self.tools))
+        let limited = self.one_call && !self.tools.is_empty();
+        asked
+            .or_else(|| Constraint::of_choice(&self.tool_choice, &self.tools))
+            .or_else(|| limited.then_some(Constraint::AtMostOneCall))
     }
 }
 

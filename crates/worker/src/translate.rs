@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use chat::{FinishReason, Logprobs, Part, Sampling, Tool};
 use engine::api::{EmbedRequest, GenerateError, Input, Request, StopReason};
-use engine::text::{AnswerFormat, AnswerStart, ChatOptions, TemplateValue, template_value};
+use engine::text::{
+    AnswerFormat, AnswerStart, ChatOptions, TemplateValue, Tokenizer, template_value,
+};
 use protocol::{AnswerForm, Choice, ErrorType, Lane, Prompt, Task, TaskError, TaskKind};
 use serde_json::json;
 
@@ -31,7 +33,7 @@ pub(crate) fn check_kind(task: &Task, embeds: bool) -> Result<(), GenerateError>
 /// half of it, so that many inputs leave room for other tasks.
 pub(crate) fn sequences(task: &Task, capacity: usize) -> usize {
     match &task.kind {
-        TaskKind::Generate => task.n.into(),
+        TaskKind::Generate => task.choices().into(),
         TaskKind::Embed { inputs, .. } => inputs.len().min(capacity.div_ceil(2)),
     }
 }
@@ -110,6 +112,15 @@ fn input(prompt: &Prompt) -> Input {
         Prompt::Raw(text) => Input::Text(text.clone()),
         Prompt::Chat(messages) => Input::Chat(messages.clone()),
         Prompt::Tokens(tokens) => Input::Tokens(tokens.clone()),
+    }
+}
+
+/// Returns the text of the prompt if the answers are to begin with it.
+pub(crate) fn echo(task: &Task, tokenizer: &Tokenizer) -> Option<String> {
+    match &task.prompt {
+        Prompt::Raw(text) if task.form.echo => Some(text.clone()),
+        Prompt::Tokens(tokens) if task.form.echo => Some(tokenizer.decode(tokens)),
+        _ => None,
     }
 }
 

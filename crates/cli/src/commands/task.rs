@@ -16,7 +16,11 @@ use crate::output::Output;
 #[derive(Debug, Args)]
 pub(crate) struct Submit {
     /// The prompt; - reads it from standard input.
-    prompt: String,
+    #[arg(required_unless_present = "messages")]
+    prompt: Option<String>,
+    /// Send the conversation in this file instead of a prompt: a JSON array, as the API's field messages.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "raw"])]
+    messages: Option<PathBuf>,
     /// Wait for the answer and print it.
     #[arg(long, conflicts_with = "stream")]
     wait: bool,
@@ -103,9 +107,9 @@ impl Submit {
     /// Creates the body of `POST /generate`; the gateway has defaults for missing fields.
     ///
     /// # Errors
-    /// If the file of `--json-schema` or `--tools` cannot be read or is not JSON.
-    fn body(&self, prompt: String) -> Result<Value> {
-        let mut body = Map::from_iter([("prompt".to_owned(), Value::String(prompt))]);
+    /// If a file that a flag names cannot be read or is not JSON, or standard input cannot be read.
+    fn body(&self) -> Result<Value> {
+        let mut body = Map::from_iter([self.input()?]);
         let mut set = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
                 body.insert(name.to_owned(), value);
@@ -133,6 +137,21 @@ impl Submit {
     }
 }
 
+impl Submit {
+    /// Returns the field with the input: the prompt or the conversation.
+    fn input(&self) -> Result<(String, Value)> {
+        if let Some(file) = &self.messages {
+            return Ok(("messages".to_owned(), json_in(file, "an array of messages")?));
+        }
+        let mut prompt = self.prompt.clone().unwrap_or_default();
+        if prompt == "-" {
+            prompt.clear();
+            std::io::stdin().read_to_string(&mut prompt).context("standard input can't be read")?;
+        }
+        Ok(("prompt".to_owned(), Value::String(prompt)))
+    }
+}
+
 /// Creates the `response_format` for the schema in a file.
 fn response_format(file: &Path) -> Result<Value> {
     let schema = json_in(file, "a JSON schema")?;
@@ -149,14 +168,7 @@ fn json_in(file: &Path, what: &str) -> Result<Value> {
 /// Submits a prompt.
 pub(crate) fn submit(args: &Submit, output: &mut Output) -> Result<()> {
     let client = Client::new(&args.target)?;
-    let prompt = if args.prompt == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("standard input can't be read")?;
-        text
-    } else {
-        args.prompt.clone()
-    };
-    let accepted = client.post("/generate", &args.body(prompt)?)?;
+    let accepted = client.post("/generate", &args.body()?)?;
     let task_id = accepted["task_id"].as_str().context("the gateway's response has no task_id")?;
     if args.stream {
         output.announced(task_id, |output| follow_and_print_outcome(&client, task_id, true, output))

@@ -54,7 +54,7 @@ impl PromptReader {
             return Err(invalid("max_tokens is 0; set it to at least 1"));
         }
         let (tokens, start) = match (&request.input, &request.constraint) {
-            (Input::Chat(messages), Some(_)) => {
+            (Input::Chat(messages), Some(constraint)) if !constraint.allows_reasoning() => {
                 let rendered = self
                     .template
                     .render_constrained(&to_template_messages(messages)?, &request.chat);

@@ -10,8 +10,13 @@ use utoipa::ToSchema;
 pub(crate) struct GenerateBody {
     /// What to answer: one user turn through the model's chat template. Its length is limited in
     /// bytes of UTF-8 here, and by the worker to what the model's context holds.
-    #[schema(min_length = 1, pattern = r"\S", example = "Why is the sky blue?")]
-    prompt: String,
+    #[schema(min_length = 1, pattern = r"\S", example = "Why is the sky blue?", nullable = false)]
+    prompt: Option<String>,
+    /// A conversation to continue, instead of `prompt`: messages as OpenAI has them, with the roles
+    /// system, developer, user, assistant and tool.
+    #[schema(value_type = Object, required = false)]
+    // spelled out in `document`
+    messages: Option<Value>,
     /// At most this many tokens are generated; -1 stands for as many as the maximum.
     #[schema(minimum = 1, example = 512)]
     max_tokens: Option<u32>,

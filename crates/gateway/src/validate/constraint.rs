@@ -89,7 +89,7 @@ fn schema(format: &Map<String, Value>) -> Result<&Value, String> {
 pub(crate) fn keepable(form: &AnswerForm) -> Result<Vec<String>, FieldError> {
     let Some(constraint) = form.effective_constraint() else { return Ok(Vec::new()) };
     let field = match constraint {
-        Constraint::JsonObject => return Ok(Vec::new()),
+        Constraint::JsonObject | Constraint::AtMostOneCall => return Ok(Vec::new()),
         Constraint::JsonSchema(_) => "response_format",
         Constraint::Regex(_) => "regex",
         Constraint::Choice(_) => "choice",

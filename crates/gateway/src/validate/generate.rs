@@ -4,7 +4,7 @@ use protocol::{AnswerForm, ModelId, Prompt, TaskKind, ToolChoice};
 use serde_json::Value;
 
 use super::fields::Fields;
-use super::{FieldError, Limits, chat, constraint, echo, queueing, sampling, webhook};
+use super::{FieldError, Limits, chat, constraint, echo, messages, queueing, sampling, webhook};
 use crate::order::Order;
 
 /// Maximum length of a `user_id`, in characters.
@@ -12,7 +12,10 @@ pub(crate) const MAX_USER_ID_CHARS: usize = 256;
 
 /// The fields that this module reads itself; the others belong to [`sampling`], [`queueing`] and
 /// their siblings.
-const KNOWN: [&str; 5] = ["prompt", "model", "raw", "user_id", "webhook_url"];
+const KNOWN: [&str; 6] = ["prompt", "messages", "model", "raw", "user_id", "webhook_url"];
+/// The fields of a message.
+const OF_MESSAGE: [&str; 7] =
+    ["role", "content", "name", "reasoning_content", "reasoning", "tool_calls", "tool_call_id"];
 
 /// Validates a body of `POST /generate`.
 ///
@@ -28,8 +31,14 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<Order, Vec<FieldErr
         .collect();
     let mut fields = Fields::new(body, &known)?;
 
-    let prompt = prompt(&mut fields, limits.max_prompt_bytes);
     let raw = fields.boolean("raw").unwrap_or(false);
+    let prompt = match fields.get("messages") {
+        Some(messages) => conversation(&mut fields, messages, raw, limits),
+        None => {
+            let text = prompt(&mut fields, limits.max_prompt_bytes);
+            text.map(|text| if raw { Prompt::Raw(text.to_owned()) } else { Prompt::user(text) })
+        }
+    };
     let sampled = sampling::read(&mut fields, limits.max_new_tokens);
     let constraint = constraint::read(&mut fields);
     let chat = chat::read(&mut fields, raw, constraint.is_some());
@@ -38,10 +47,10 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<Order, Vec<FieldErr
     let webhook = webhook::read(&mut fields, limits.webhooks);
     let queueing = queueing::read(&mut fields, limits);
 
-    let request = prompt.zip(model).map(|(text, model)| Order {
+    let request = prompt.zip(model).map(|(prompt, model)| Order {
         kind: TaskKind::Generate,
         n: 1,
-        prompt: if raw { Prompt::Raw(text.to_owned()) } else { Prompt::user(text) },
+        prompt,
         max_tokens: sampled.max_tokens,
         stop: sampled.stop,
         sampling: sampled.sampling,
@@ -53,6 +62,7 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<Order, Vec<FieldErr
             tools: chat.tools,
             tool_choice: chat.choice,
             enable_thinking: chat.thinking,
+            ..AnswerForm::default()
         },
         model,
         user_id,
@@ -65,6 +75,35 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<Order, Vec<FieldErr
 /// Returns the model that a body names, even if the rest of the body is invalid.
 pub(crate) fn named_model(body: &Value) -> Option<&str> {
     body.get("model").and_then(Value::as_str)
+}
+
+/// Reads `messages`, which take the place of `prompt`.
+fn conversation(
+    fields: &mut Fields<'_>,
+    value: &Value,
+    raw: bool,
+    limits: &Limits<'_>,
+) -> Option<Prompt> {
+    for other in ["prompt", "raw"] {
+        if fields.get(other).is_some() && (other == "prompt" || raw) {
+            fields.problem(other, "value_error", "not together with messages");
+        }
+    }
+    for (index, message) in value.as_array().into_iter().flatten().enumerate() {
+        let names = message.as_object().into_iter().flat_map(|message| message.keys());
+        if let Some(unknown) = names.into_iter().find(|name| !OF_MESSAGE.contains(&name.as_str())) {
+            let message =
+                format!("a message has no '{}'. Allowed: {}", echo(unknown), OF_MESSAGE.join(", "));
+            fields.problem_at("messages", index, "extra_forbidden", message);
+        }
+    }
+    let named = value_of_model(fields).unwrap_or(limits.default_model.as_str());
+    let messages = messages::read(fields, named, limits.max_prompt_bytes);
+    Some(Prompt::Chat(messages))
+}
+
+fn value_of_model<'a>(fields: &Fields<'a>) -> Option<&'a str> {
+    fields.get("model").and_then(Value::as_str)
 }
 
 fn prompt<'a>(fields: &mut Fields<'a>, max_bytes: usize) -> Option<&'a str> {

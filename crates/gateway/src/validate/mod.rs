@@ -12,6 +12,7 @@ mod form_tests;
 mod generate;
 mod json;
 mod limits;
+pub(crate) mod messages;
 mod queueing;
 pub(crate) mod sampling;
 mod suggest;

@@ -215,9 +215,11 @@ fn openapi_document_is_complete_and_correct() {
 
     let fields = &document["components"]["schemas"]["GenerateBody"];
     assert_eq!(fields["additionalProperties"], false);
-    assert_eq!(fields["required"], json!(["prompt"]));
+    assert_eq!(fields["required"], Value::Null);
+    let one = json!([{"required": ["prompt"]}, {"required": ["messages"]}]);
+    assert_eq!(fields["oneOf"], one);
     let fields = fields["properties"].as_object().unwrap();
-    assert_eq!(fields.len(), 31);
+    assert_eq!(fields.len(), 32);
     assert_eq!(
         (&fields["prompt"]["maxLength"], &fields["prompt"]["minLength"]),
         (&json!(1234), &json!(1))

@@ -16,26 +16,26 @@ pub(super) fn regex(pattern: &str) -> RegexAst {
     RegexAst::Regex(pattern.to_owned())
 }
 
-pub(super) fn sequence<const N: usize>(parts: [RegexAst; N]) -> RegexAst {
+pub(crate) fn sequence<const N: usize>(parts: [RegexAst; N]) -> RegexAst {
     RegexAst::Concat(parts.into())
 }
 
-pub(super) fn one_of(options: impl IntoIterator<Item = RegexAst>) -> RegexAst {
+pub(crate) fn one_of(options: impl IntoIterator<Item = RegexAst>) -> RegexAst {
     let mut options: Vec<RegexAst> = options.into_iter().collect();
     if options.len() == 1 { options.swap_remove(0) } else { RegexAst::Or(options) }
 }
 
-pub(super) fn intersection(parts: impl IntoIterator<Item = RegexAst>) -> RegexAst {
+pub(crate) fn intersection(parts: impl IntoIterator<Item = RegexAst>) -> RegexAst {
     let mut parts: Vec<RegexAst> = parts.into_iter().collect();
     if parts.len() == 1 { parts.swap_remove(0) } else { RegexAst::And(parts) }
 }
 
-pub(super) fn not(one: RegexAst) -> RegexAst {
+pub(crate) fn not(one: RegexAst) -> RegexAst {
     RegexAst::Not(Box::new(one))
 }
 
 /// Returns an expression for any text.
-pub(super) fn anything() -> RegexAst {
+pub(crate) fn anything() -> RegexAst {
     regex("(?s:.*)")
 }
 

@@ -155,8 +155,10 @@ impl Reply {
 
 /// Returns the body of a token event as `publish.lua` stores it: in the short form where that suffices.
 pub(crate) fn token(attempt: Attempt, chunk: &Chunk) -> Result<String, RecordError> {
-    if chunk.parts.is_none() && chunk.logprobs.is_empty() {
-        Ok(format!("t{attempt} {}", stored::json(&chunk.text)?))
+    // Names every field, so that the short form loses none that is added.
+    let Chunk { choice, text, parts, logprobs } = chunk;
+    if *choice == 0 && parts.is_none() && logprobs.is_empty() {
+        Ok(format!("t{attempt} {}", stored::json(text)?))
     } else {
         record::encode(&EventBody::Token { attempt, chunk: chunk.clone() })
     }

@@ -30,7 +30,7 @@ pub(super) async fn run(
             translate::request(&claimed.task, choice, engine.sampling_defaults(), deadline);
         Request { adapter: adapter.clone(), ..request }
     };
-    let requests: Vec<Request> = (0..claimed.task.n).map(request).collect();
+    let requests: Vec<Request> = (0..claimed.task.choices()).map(request).collect();
     // Rendering and tokenizing a long prompt takes long, so it must not block the threads that
     // renew leases.
     let engine = engine.clone();
@@ -48,10 +48,14 @@ async fn follow(
     mut generations: Vec<Generation>,
     answers: &mut Answers,
 ) -> (Verdict, End) {
-    let Attempt { worker, claimed, .. } = *attempt;
+    let Attempt { worker, engine, claimed, .. } = *attempt;
+    let echo = translate::echo(&claimed.task, engine.tokenizer());
     for (index, generation) in generations.iter().enumerate() {
         if let Some(format) = translate::parts(&claimed.task.form, generation.answer_start()) {
             answers.choice(index).start_splitting(format, claimed.task.id, index);
+        }
+        if let Some(prompt) = &echo {
+            answers.choice(index).push(prompt, Vec::new());
         }
     }
     let mut publish = tokio::time::interval(PUBLISH_EVERY);

@@ -87,7 +87,7 @@ pub(crate) async fn run(
         abandon: &abandon,
     };
     let adapter = named_adapter(engine, &claimed.task.model);
-    let mut answers = Answers::new(claimed.task.n.into());
+    let mut answers = Answers::new(claimed.task.choices().into());
     let embeds = engine.info().embedding_length.is_some() && adapter.is_none();
     let (verdict, end) = match (translate::check_kind(&claimed.task, embeds), &claimed.task.kind) {
         (Err(error), _) => failed(&claimed, &error),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // clippy.toml's exception covers only `#[test]` functions
 
 mod choices;
+mod completions;
 mod embeddings;
 mod rig;
 mod usage;

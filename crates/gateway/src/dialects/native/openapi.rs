@@ -26,6 +26,8 @@ pub(crate) fn document(options: &Options) -> String {
         json!(["waiting", "pending", "delivered", "given_up"]);
     schemas["HealthReply"]["properties"]["status"]["enum"] = json!(["healthy", "unhealthy"]);
     fill_in_sampling(&mut schemas["GenerateBody"]["properties"]);
+    schemas["GenerateBody"]["oneOf"] =
+        json!([{"required": ["prompt"]}, {"required": ["messages"]}]);
     fill_in_recommended(schemas);
     fill_in_limits(&mut schemas["GenerateBody"]["properties"], options);
     schemas["WorkerReply"]["properties"]["status"]["enum"] =
@@ -76,6 +78,24 @@ fn fill_in_recommended(schemas: &mut Value) {
 }
 
 fn fill_in_limits(fields: &mut Value, options: &Options) {
+    fields["messages"] = json!({
+        "description": fields["messages"]["description"],
+        "type": "array",
+        "minItems": 1,
+        "items": {
+            "type": "object",
+            "required": ["role"],
+            "properties": {
+                "role": {"enum": ["system", "developer", "user", "assistant", "tool"]},
+                "content": {"type": ["string", "array", "null"]},
+                "name": {"type": "string"},
+                "reasoning_content": {"type": "string"},
+                "tool_calls": {"type": "array"},
+                "tool_call_id": {"type": "string"},
+            },
+        },
+        "example": [{"role": "user", "content": "Why is the sky blue?"}],
+    });
     fields["prompt"]["maxLength"] = json!(options.max_prompt_bytes);
     fields["max_tokens"]["maximum"] = json!(options.max_new_tokens);
     fields["max_tokens"]["default"] = json!(DEFAULT_MAX_TOKENS.min(options.max_new_tokens));

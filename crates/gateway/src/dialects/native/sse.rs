@@ -52,6 +52,9 @@ fn data(event: &Event) -> Value {
             if let Some(parts) = &chunk.parts {
                 data["parts"] = json!(parts);
             }
+            if !chunk.logprobs.is_empty() {
+                data["logprobs"] = json!({ "content": chunk.logprobs });
+            }
             data
         }
         EventBody::Requeued { attempt, reason } => {

@@ -1,6 +1,9 @@
 //! Records that this version cannot read.
 
-use protocol::{ErrorType, Outcome, RecordError, Task, TaskId};
+use protocol::{
+    AnswerForm, Choice, Chunk, Completion, Embedding, ErrorType, Outcome, Prompt, RecordError,
+    Task, TaskId, TaskKind, Usage,
+};
 use queue::{Broker, BrokerError};
 
 use crate::support::*;
@@ -54,7 +57,50 @@ async fn unreadable_task_without_attempts_left_is_failed(on: Fixture) {
     assert!(is_unreadable(&outcome), "{outcome:?}");
 }
 
+/// Every kind of task and outcome, as it was submitted and recorded.
+async fn tasks_and_outcomes_of_every_kind_are_returned_unchanged(on: Fixture) {
+    let broker = on.broker;
+    let inputs = vec![Prompt::Raw("a".into()), Prompt::Tokens(vec![1, 2])];
+    let embed = TaskKind::Embed { inputs, dimensions: Some(8) };
+    let embed = Task { kind: embed, prompt: Prompt::default(), max_tokens: 0, ..task() };
+    let form = AnswerForm { one_call: true, echo: true, ..AnswerForm::default() };
+    let several = Task { n: 3, prompt: Prompt::Tokens(vec![7]), form, ..task() };
+    let usage = Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 3 };
+    let choice = |text: &str| Choice { text: text.into(), ..Choice::default() };
+    let vectors = Completion {
+        embeddings: vec![Embedding(vec![0.1, -0.2]), Embedding(vec![1.0])],
+        usage,
+        ..Completion::default()
+    };
+    let answers =
+        Completion { further: vec![choice("b"), choice("c")], ..Completion::of_text("a", usage) };
+    for (task, outcome) in [
+        (embed, Outcome::Completed(vectors)),
+        (several, Outcome::Completed(answers)),
+        (task(), failed("boom").with_usage(usage)),
+        (task(), Outcome::Cancelled { usage }),
+    ] {
+        broker.submit(&task, NO_LIMIT).await.unwrap();
+        let held = claimed(&*broker, &claimant(LONG)).await;
+        assert_eq!(held.task, task);
+        let chunks = [Chunk::from("a"), Chunk { choice: 2, ..Chunk::from("c") }];
+        broker.publish(&held.lease, 0, &chunks).await.unwrap();
+        broker.finish(&held.lease, &outcome).await.unwrap();
+        let end = broker.snapshot(task.id).await.unwrap().unwrap();
+        assert_eq!(end.outcome, Some(outcome.clone()));
+        assert_eq!(end.metrics().unwrap().completion_tokens, 7);
+        assert_eq!(outcome_event(&*broker, task.id).await, outcome);
+        let events = broker.events(task.id, protocol::EventSeq::START, 100).await.unwrap();
+        let published = events.into_iter().filter_map(|event| match event.body {
+            protocol::EventBody::Token { chunk, .. } => Some(chunk),
+            _ => None,
+        });
+        assert_eq!(published.collect::<Vec<_>>(), chunks);
+    }
+}
+
 run_on_every_broker! {
+    tasks_and_outcomes_of_every_kind_are_returned_unchanged,
     a_record_of_another_version_is_refused_not_misread,
     an_unreadable_task_is_failed_and_the_next_is_claimed,
     unreadable_task_without_attempts_left_is_failed,

@@ -1,9 +1,10 @@
 //! Reads what several of OpenAI's routes have in common. Unknown fields are ignored, `null` is the
 //! same as absent, and fields that cannot be honoured are refused by name.
 
-pub(super) mod messages;
 pub(super) mod sampling;
 pub(super) mod tools;
+
+pub(super) use crate::validate::messages;
 
 use std::collections::BTreeMap;
 
@@ -75,7 +76,16 @@ pub(super) fn form(
     }
     // An answer that keeps a format calls nothing, so no function is offered then.
     let tools = if constraint.is_some() { Vec::new() } else { tools };
-    AnswerForm { constraint, tools, tool_choice, enable_thinking, split: true }
+    let one_call = fields.boolean("parallel_tool_calls") == Some(false) && !tools.is_empty();
+    AnswerForm {
+        constraint,
+        tools,
+        tool_choice,
+        one_call,
+        enable_thinking,
+        split: true,
+        ..AnswerForm::default()
+    }
 }
 
 /// Reads the label of the end user.

@@ -1,11 +1,11 @@
-//! Reads the messages of a chat, leniently in form: `content` may be missing, null, a string, or an
+//! Reads the messages of a conversation in the form of OpenAI's API, leniently in form: `content` may be missing, null, a string, or an
 //! array of parts in every role.
 
 use protocol::{Message, Part, Role, ToolCall};
 use serde_json::{Map, Value};
 
-use crate::validate::fields::Fields;
-use crate::validate::{Loc, echo, type_name};
+use super::fields::Fields;
+use super::{Loc, echo, type_name};
 
 /// The field with the messages.
 const FIELD: &str = "messages";
@@ -14,11 +14,7 @@ const ROLES: &str = "system, developer, user, assistant or tool";
 
 /// Reads `messages`: all of them, with the system's and developer's messages merged to the front.
 /// `model` is named if a part needs another one.
-pub(in crate::dialects::openai) fn read(
-    fields: &mut Fields<'_>,
-    model: &str,
-    max_bytes: usize,
-) -> Vec<Message> {
+pub(crate) fn read(fields: &mut Fields<'_>, model: &str, max_bytes: usize) -> Vec<Message> {
     let Some(value) = fields.required(FIELD, "an array of messages, at least one") else {
         return Vec::new();
     };
@@ -49,7 +45,7 @@ pub(in crate::dialects::openai) fn read(
 }
 
 /// A problem within a message.
-pub(in crate::dialects::openai) struct Problem {
+pub(crate) struct Problem {
     path: Vec<Loc>,
     kind: &'static str,
     message: String,
@@ -105,10 +101,7 @@ fn message(value: &Value, model: &str) -> Result<Message, Problem> {
 }
 
 /// Reads a content: all its text, with successive parts joined by a line end.
-pub(in crate::dialects::openai) fn content(
-    value: Option<&Value>,
-    model: &str,
-) -> Result<String, Problem> {
+pub(crate) fn content(value: Option<&Value>, model: &str) -> Result<String, Problem> {
     let parts = match value {
         None => return Ok(String::new()),
         Some(Value::String(text)) => return Ok(text.clone()),
@@ -191,11 +184,7 @@ fn calls(value: Option<&Value>) -> Result<Vec<Part>, Problem> {
 
 /// Creates a call from its arguments, which clients send as a string of JSON. Text that is no JSON
 /// is passed to the model as it is.
-pub(in crate::dialects::openai) fn call_of(
-    id: &str,
-    name: &str,
-    arguments: Option<&Value>,
-) -> ToolCall {
+pub(crate) fn call_of(id: &str, name: &str, arguments: Option<&Value>) -> ToolCall {
     let arguments = match arguments {
         None | Some(Value::Null) => Value::Object(Map::new()),
         Some(Value::String(text)) if text.trim().is_empty() => Value::Object(Map::new()),
@@ -213,7 +202,7 @@ fn given<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
 }
 
 /// Returns the length of a message's texts, in bytes.
-pub(in crate::dialects::openai) fn text_bytes(message: &Message) -> usize {
+pub(crate) fn text_bytes(message: &Message) -> usize {
     let length = |part: &Part| match part {
         Part::Text { text } | Part::Reasoning { text } | Part::ToolResult { text, .. } => {
             text.len()

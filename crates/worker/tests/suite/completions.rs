@@ -1,0 +1,88 @@
+//! Raw prompts, and what surrounds an answer.
+
+use engine::gguf::GgufFile;
+use engine::text::Tokenizer;
+use protocol::{AnswerForm, ErrorType, EventBody, Prompt, Sampling, Task, Tool};
+
+use crate::rig::{Rig, fixture, slow};
+
+const MODEL: &str = "qwen3/qwen3-q8_0.gguf";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_of_tokens_is_answered_as_its_text() {
+    let rig = Rig::start(MODEL, &[]).await;
+    let text = "One, two,";
+    let tokenizer = Tokenizer::from_gguf(&GgufFile::open(fixture(MODEL)).unwrap()).unwrap();
+    let tokens = tokenizer.encode(text).unwrap();
+    let by_text = rig.complete(&rig.task(Prompt::Raw(text.into()), 8)).await;
+    let by_tokens = rig.complete(&rig.task(Prompt::Tokens(tokens), 8)).await;
+    assert_eq!(
+        (&by_tokens.first, by_tokens.usage.prompt_tokens),
+        (&by_text.first, by_text.usage.prompt_tokens)
+    );
+    for invalid in [vec![], vec![1 << 30]] {
+        let error = rig.fail(&rig.task(Prompt::Tokens(invalid), 8)).await;
+        assert_eq!(error.error_type, ErrorType::InvalidRequest, "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_echo_precedes_each_answer() {
+    let rig = Rig::start(MODEL, &[]).await;
+    let tokenizer = Tokenizer::from_gguf(&GgufFile::open(fixture(MODEL)).unwrap()).unwrap();
+    let text = "One, two,";
+    for prompt in [Prompt::Raw(text.into()), Prompt::Tokens(tokenizer.encode(text).unwrap())] {
+        let plain = Task { n: 2, ..rig.task(prompt, 8) };
+        let form = AnswerForm { echo: true, ..AnswerForm::default() };
+        let echoed = Task { id: protocol::TaskId::new(), form, ..plain.clone() };
+        let (answer, id) = (rig.complete(&plain).await, rig.submit(&echoed).await);
+        let protocol::Outcome::Completed(with_echo) = rig.outcome(id).await else { panic!() };
+        let mut streamed = [String::new(), String::new()];
+        for event in rig.events(id).await {
+            if let EventBody::Token { chunk, .. } = event {
+                streamed[usize::from(chunk.choice)].push_str(&chunk.text);
+            }
+        }
+        for ((plain, echoed), streamed) in answer.choices().zip(with_echo.choices()).zip(&streamed)
+        {
+            assert_eq!(echoed.text, format!("{text}{}", plain.text));
+            assert_eq!(*streamed, echoed.text);
+        }
+        assert_eq!(with_echo.usage.completion_tokens, answer.usage.completion_tokens);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_has_at_most_one_call_if_the_task_says_so() {
+    let rig = Rig::start_with(slow(), &[]).await;
+    let tokenizer = Tokenizer::from_gguf(&GgufFile::open(slow()).unwrap()).unwrap();
+    // A model that writes hardly anything but the tags of calls.
+    let tag = |text: &str| {
+        let tokens = tokenizer.encode(text).unwrap();
+        assert_eq!(tokens.len(), 1, "{text}");
+        (tokens[0], 30.0)
+    };
+    let sampling = Sampling {
+        temperature: Some(1.0),
+        logit_bias: [tag("<tool_call>"), tag("</tool_call>")].into(),
+        ..Sampling::default()
+    };
+    let task = |one_call, seed| Task {
+        sampling: Sampling { seed: Some(seed), ..sampling.clone() },
+        form: AnswerForm {
+            tools: vec![Tool::named("f")],
+            split: true,
+            one_call,
+            ..AnswerForm::default()
+        },
+        ..rig.task(Prompt::user("Hello"), 24)
+    };
+    let mut most = 0;
+    for seed in 0..8 {
+        let free = rig.complete(&task(false, seed)).await.first;
+        most = most.max(free.tool_calls.len());
+        let limited = rig.complete(&task(true, seed)).await.first;
+        assert!(limited.tool_calls.len() <= 1, "{limited:?}");
+    }
+    assert!(most > 1, "the model alone made {most} calls");
+}
