@@ -153,7 +153,7 @@ fn stop_string_tokens_have_no_logprobs() {
     assert!(spelled(num_logprobs - 1).len() < stopped.text.len());
 }
 
-/// Returns options with a seed and every penalty, so that a lost count changes the answer.
+/// Returns options with a seed and all penalties, so that a lost count changes the answer.
 fn penalized(seed: u64) -> Sampling {
     Sampling {
         temperature: Some(0.9),
@@ -165,7 +165,7 @@ fn penalized(seed: u64) -> Sampling {
         frequency_penalty: Some(0.2),
         logit_bias: BTreeMap::from([(30, 1.0), (31, -2.0)]),
         seed: Some(seed),
-        logprobs: None,
+        ..Sampling::default()
     }
 }
 
