@@ -1,6 +1,5 @@
 //! The dialects, one folder each. To add one, write its folder and add its line to [`all`].
 
-mod echo;
 pub(crate) mod native;
 mod openai;
 
@@ -9,9 +8,5 @@ use crate::options::Options;
 
 /// Creates all dialects of a gateway.
 pub(crate) fn all(options: &Options) -> Dialects {
-    Dialects::new(vec![
-        Box::new(native::Native::new(options)),
-        Box::new(openai::OpenAi),
-        Box::new(echo::Echo),
-    ])
+    Dialects::new(vec![Box::new(native::Native::new(options)), Box::new(openai::OpenAi)])
 }

@@ -6,7 +6,6 @@ mod admin;
 mod admin_dead_letters;
 mod client;
 mod docs;
-mod echo;
 mod events;
 mod expiry;
 mod faulty_broker;
