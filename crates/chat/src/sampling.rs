@@ -366,9 +366,6 @@ sampling! {
         neutral 0, recommended as "top_k", example 20;
     /// Draws only from tokens with at least this share of the most likely token's probability.
     min_p: f32 in from(0.0, 1.0), neutral 0.0, recommended as "min_p", example 0.05;
-    /// Draws only from tokens with at least this probability, as long as there are any. Made up, to show what a new
-    /// field touches.
-    floor_p: f32 in from(0.0, 1.0), neutral 0.0, example 0.01;
     /// Makes tokens of the prompt and of the answer less likely: positive logits are divided by it, others
     /// multiplied. 1 changes nothing.
     repetition_penalty: f32 in above(0.0, 2.0),

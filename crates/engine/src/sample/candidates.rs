@@ -94,15 +94,6 @@ impl Candidates {
         self.list.retain(|candidate| f64::from(candidate.logit) >= least);
     }
 
-    /// Keeps the candidates with at least the probability `p`, or all if there is none.
-    pub(super) fn keep_floor_p(&mut self, p: f32) {
-        let least = f64::from(p) * self.total();
-        if self.list.iter().any(|candidate| self.weight(candidate) >= least) {
-            let list = std::mem::take(&mut self.list);
-            self.list = list.into_iter().filter(|it| self.weight(it) >= least).collect();
-        }
-    }
-
     /// Returns the sum of all weights.
     pub(super) fn total(&self) -> f64 {
         self.list.iter().map(|candidate| self.weight(candidate)).sum()

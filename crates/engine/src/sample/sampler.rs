@@ -17,7 +17,6 @@ pub struct Sampler {
     top_p: f32,
     top_k: Option<usize>,
     min_p: f32,
-    floor_p: f32,
     random: Random,
     penalties: Penalties,
     candidates: Candidates,
@@ -32,7 +31,6 @@ impl Sampler {
             top_p: sampling.top_p(),
             top_k: Some(sampling.top_k() as usize).filter(|top_k| *top_k > 0),
             min_p: sampling.min_p(),
-            floor_p: sampling.floor_p(),
             random: Random::new(sampling.seed.unwrap_or_else(rand::random)),
             penalties: Penalties::new(sampling, prompt),
             candidates: Candidates::default(),
@@ -77,10 +75,6 @@ impl Sampler {
         let mut total = (self.top_p < 1.0).then(|| candidates.keep_top_p(self.top_p));
         if self.min_p > 0.0 {
             candidates.keep_min_p(self.min_p);
-            total = None;
-        }
-        if self.floor_p > 0.0 {
-            candidates.keep_floor_p(self.floor_p);
             total = None;
         }
         let total = total.unwrap_or_else(|| candidates.total());

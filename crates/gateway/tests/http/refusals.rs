@@ -193,7 +193,7 @@ fn invalid_fields_are_refused() {
         with("max_token", json!(5)),
         "max_token",
         "unknown field 'max_token'; did you mean 'max_tokens'? Allowed: prompt, messages, model, raw, \
-         user_id, webhook_url, max_tokens, temperature, top_p, top_k, min_p, floor_p, repetition_penalty, \
+         user_id, webhook_url, max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, \
          presence_penalty, frequency_penalty, logit_bias, logprobs, top_logprobs, seed, stop, \
          response_format, regex, choice, tools, tool_choice, enable_thinking, priority, delay_s, \
          run_at, expires_in_s, metadata, result_ttl_s, time_limit_s",

@@ -135,24 +135,6 @@ fn naive(sampling: &Sampling, prompt: &[u32], answer: &[u32], logits: &[f32]) ->
 }
 
 #[test]
-fn floor_p_keeps_tokens_above_a_probability() {
-    let logits = [0.0_f32, 1.0, 2.0, -5.0];
-    let sum: f32 = logits.iter().map(|logit| logit.exp()).sum();
-    for floor_p in [0.05, 0.2, 0.5, 0.99] {
-        let drawn: Vec<u32> = (0..200)
-            .map(|seed| {
-                let floor_p = Some(floor_p);
-                let sampling = Sampling { floor_p, ..sampling(1.0, None, 1.0, seed) };
-                Sampler::new(&sampling, &[]).sample(&mut logits.clone(), None).unwrap()
-            })
-            .collect();
-        let allowed = |token: u32| logits[token as usize].exp() / sum >= floor_p;
-        let none = (0..4).all(|token| !allowed(token));
-        assert!(drawn.iter().all(|token| none || allowed(*token)), "{floor_p}: {drawn:?}");
-    }
-}
-
-#[test]
 fn min_p_keeps_tokens_above_its_fraction_of_the_top_probability() {
     let logits = [0.0, 3.0, 2.0, 0.5, -4.0, 2.9];
     for (min_p, temperature, top_k, top_p) in [
