@@ -51,6 +51,7 @@ impl ThinkingMode {
 
 /// An engine with such a model.
 pub(crate) struct Model {
+    thinks: ThinkingMode,
     engine: Engine,
     bias: Vec<(u32, f32)>,
     _folder: TempDir,
@@ -61,28 +62,44 @@ impl Model {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiny.gguf");
         let template = Metadata::String(thinks.template());
-        let length = Metadata::Int(2_048);
+        let length = Metadata::Int(16_384);
         Gguf::fixture("qwen3/qwen3-f32")
             .with("tokenizer.chat_template", template)
             .with(".context_length", length)
             .write(&path);
-        let options = EngineOptions { max_batch: 32, ..EngineOptions::default() };
+        let options = EngineOptions { max_batch: 64, ..EngineOptions::default() };
         let engine = Engine::start(&ModelFile::Path(path), &options).unwrap();
         let bias = ending_bias(&engine);
-        Self { engine, bias, _folder: folder }
+        Self { thinks, engine, bias, _folder: folder }
     }
 
+    pub(crate) fn thinks(&self) -> ThinkingMode {
+        self.thinks
+    }
+
+    /// Submits a request. A model of random weights may repeat itself for as long as it can, so a retry has more
+    /// tokens and is sampled hotter with the same preference for an end, and every second one with a penalty on
+    /// what it repeats.
     pub(crate) fn submit(
         &self,
         seed: u64,
+        retry: u32,
         enable_thinking: Option<bool>,
         constraint: Constraint,
     ) -> Result<Generation, GenerateError> {
         let message = Message::user("How?");
-        let mut request = Request::greedy(Input::Chat(vec![message]), 1_500);
-        request.sampling =
-            Sampling { temperature: Some(1.0), seed: Some(seed), ..Sampling::default() };
-        request.sampling.logit_bias = self.bias.iter().copied().collect();
+        let max_tokens = 1_500 * (retry as usize + 1);
+        let mut request = Request::greedy(Input::Chat(vec![message]), max_tokens);
+        let temperature = if retry == 0 { 1.0 } else { 2.0 };
+        // The sampler adds the bias before it divides by the temperature.
+        let bias = self.bias.iter().map(|(token, bias)| (*token, bias * temperature));
+        request.sampling = Sampling {
+            temperature: Some(temperature),
+            seed: Some(seed + (u64::from(retry) << 40)),
+            logit_bias: bias.collect(),
+            frequency_penalty: Some((retry % 2 * retry) as f32 / 8.0),
+            ..Sampling::default()
+        };
         request.chat.enable_thinking = enable_thinking;
         request.constraint = Some(constraint);
         self.engine.submit(&request)
