@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::any_schema;
 use crate::read;
-use crate::thinking::{Model, ThinkingMode};
+use crate::thinking::{Model, RETRIES, ThinkingMode};
 
 const ENABLE_THINKING: [Option<bool>; 3] = [Some(true), None, Some(false)];
 
@@ -25,9 +25,6 @@ fn may_begin(constraint: &Constraint, text: &str) -> bool {
             && matcher.accept(byte.into()).is_ok()
     })
 }
-
-/// How often an answer that `max_tokens` cuts off is submitted again.
-const RETRIES: u32 = 7;
 
 /// An answer to a random schema that is being generated.
 struct Running {
