@@ -1,6 +1,6 @@
 //! Every kind of constraint, on models that never think, that think if asked, and that always think.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use engine::{Constraint, Finished, GenerateError, Generation, StopReason, Tool};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::any_schema;
 use crate::read;
-use crate::thinking::{Model, ThinkingMode};
+use crate::thinking::{Model, RETRIES, ThinkingMode};
 
 const ENABLE_THINKING: [Option<bool>; 3] = [Some(true), None, Some(false)];
 
@@ -29,51 +29,76 @@ fn may_begin(constraint: &Constraint, text: &str) -> bool {
 /// An answer to a random schema that is being generated.
 struct Running {
     seed: u64,
+    answer: u64,
+    retry: u32,
     constraint: Rc<Constraint>,
     judge: Rc<jsonschema::Validator>,
     generation: Generation,
+}
+
+impl Running {
+    fn submit(
+        model: &Model,
+        (seed, answer, retry): (u64, u64, u32),
+        constraint: Rc<Constraint>,
+        judge: Rc<jsonschema::Validator>,
+    ) -> Self {
+        let enable = ENABLE_THINKING[(seed + answer) as usize % 3];
+        let generation = model
+            .submit(seed * 1_000 + answer, retry, enable, (*constraint).clone())
+            .unwrap_or_else(|error| panic!("{seed}: {error}\n{constraint:?}"));
+        assert_eq!(generation.answer_start(), model.thinks().start(enable), "{enable:?}");
+        Self { seed, answer, retry, constraint, judge, generation }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Tally {
     kept: u64,
     refused: u64,
+    /// Answers that ended by themselves and are valid.
     whole: u64,
-    cut: u64,
-    /// Of those cut: the ones whose thought has no end.
-    cut_while_reasoning: u64,
     thoughts: u64,
+    /// Submissions that `max_tokens` cut off.
+    cut: u64,
+    cut_while_reasoning: u64,
+    /// Answers that are whole only after so many retries.
+    retried: [u64; RETRIES as usize + 1],
     tokens: usize,
-    /// The seeds of schemas with a whole answer.
-    answered: BTreeSet<u64>,
     failures: Vec<String>,
 }
 
 impl Tally {
-    /// Waits for an answer and validates it by its schema.
-    fn finish(&mut self, model: &Model, running: Running) {
-        let Running { seed, constraint, judge, generation } = running;
+    /// Waits for an answer and validates it by its schema. Submits it again if it was cut off.
+    fn finish(&mut self, model: &Model, running: Running) -> Option<Running> {
+        let Running { seed, answer, retry, constraint, judge, generation } = running;
         let is_valid = |answer: &str| {
             let value: Value = serde_json::from_str(answer).map_err(|error| error.to_string())?;
             judge.validate(&value).map_err(|error| format!("{error} at {}", error.instance_path()))
         };
-        let before = self.whole;
-        if let Err(problem) = self.judge(model, &constraint, generation, &is_valid) {
-            self.failures.push(format!("{seed}: {problem}\n{constraint:?}"));
-        }
-        if self.whole > before {
-            self.answered.insert(seed);
-        }
+        let problem = match self.judge(model, &constraint, generation, &is_valid) {
+            Ok(true) => {
+                self.retried[retry as usize] += 1;
+                return None;
+            }
+            Ok(false) if retry < RETRIES => {
+                return Some(Running::submit(model, (seed, answer, retry + 1), constraint, judge));
+            }
+            Ok(false) => format!("cut off after {RETRIES} retries"),
+            Err(problem) => problem,
+        };
+        self.failures.push(format!("{seed}, answer {answer}: {problem}\n{constraint:?}"));
+        None
     }
 
-    /// Judges one answer. Returns the reason why it is wrong.
+    /// Judges one answer. Returns whether it is whole, or the reason why it is wrong.
     fn judge(
         &mut self,
         model: &Model,
         constraint: &Constraint,
         generation: Generation,
         is_valid: &dyn Fn(&str) -> Result<(), String>,
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         let start = generation.answer_start();
         let (text, end): (String, Finished) =
             read(generation).map_err(|error| error.to_string())?;
@@ -81,9 +106,10 @@ impl Tally {
         let parts = model.split(&text, start);
         match (end.reason, parts) {
             (StopReason::EndOfTurn, Some((thought, answer))) => {
+                is_valid(answer).map_err(|problem| format!("{text:?}: {problem}"))?;
                 self.whole += 1;
                 self.thoughts += u64::from(!thought.trim().is_empty());
-                is_valid(answer).map_err(|problem| format!("{text:?}: {problem}"))
+                Ok(true)
             }
             (StopReason::EndOfTurn, None) => Err(format!("ended in its thought: {text:?}")),
             (StopReason::Length, parts) => {
@@ -92,7 +118,7 @@ impl Tally {
                 // The last character may be cut too.
                 let answer = parts.map_or("", |(_, answer)| answer).trim_end_matches('\u{fffd}');
                 match may_begin(constraint, answer) {
-                    true => Ok(()),
+                    true => Ok(false),
                     false => Err(format!("cut, and no beginning of a valid answer: {text:?}")),
                 }
             }
@@ -105,7 +131,7 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
-/// Answers random schemas with a model, and validates every answer.
+/// Answers random schemas with a model until every answer is whole, and validates it.
 fn random_schemas(thinks: ThinkingMode) {
     let model = Model::start(thinks);
     let from = number("SCHEMAS_FROM", 0);
@@ -117,7 +143,7 @@ fn random_schemas(thinks: ThinkingMode) {
         let constraint = Rc::new(Constraint::JsonSchema(schema.clone()));
         if let Err(refusal) = grammar::check(&constraint) {
             tally.refused += 1;
-            match model.submit(seed, None, (*constraint).clone()) {
+            match model.submit(seed, 0, None, (*constraint).clone()) {
                 Err(GenerateError::InvalidRequest(problem)) if refusal.pointer().is_some() => {
                     assert_eq!(problem, refusal.to_string(), "{seed}");
                 }
@@ -131,36 +157,38 @@ fn random_schemas(thinks: ThinkingMode) {
         let judge = judge.with_format("uri-reference", |_| true).with_format("regex", |_| true);
         let judge = Rc::new(judge.build(&schema).unwrap());
         for answer in 0..answers {
-            let enable = ENABLE_THINKING[(seed + answer) as usize % 3];
-            let generation = model.submit(seed * 1_000 + answer, enable, (*constraint).clone());
-            let generation = generation.unwrap_or_else(|error| panic!("{seed}: {error}\n{schema}"));
-            assert_eq!(generation.answer_start(), thinks.start(enable), "{enable:?}");
             let (constraint, judge) = (constraint.clone(), judge.clone());
-            running.push_back(Running { seed, constraint, judge, generation });
-            if running.len() > 64 {
-                tally.finish(&model, running.pop_front().unwrap());
+            running.push_back(Running::submit(&model, (seed, answer, 0), constraint, judge));
+            if running.len() > 128 {
+                let again = tally.finish(&model, running.pop_front().unwrap());
+                running.extend(again);
             }
         }
     }
-    running.into_iter().for_each(|one| tally.finish(&model, one));
+    while let Some(one) = running.pop_front() {
+        running.extend(tally.finish(&model, one));
+    }
     let Tally {
         kept,
         refused,
         whole,
+        thoughts,
         cut,
         cut_while_reasoning,
-        thoughts,
+        retried,
         tokens,
-        answered,
         failures,
     } = &tally;
     println!(
-        "{thinks:?}: {kept} schemas kept, {} of them with a whole answer, {refused} refused; {whole} answers whole, \
-         {thoughts} of them after a thought; {cut} cut, {cut_while_reasoning} of them in a thought; {tokens} tokens",
-        answered.len()
+        "{thinks:?}, seeds {from}..{}: {kept} schemas kept, {refused} refused; of {} answers {whole} are whole and valid, \
+         {thoughts} of them after a thought; whole after 0 to {RETRIES} retries: {retried:?}; {cut} submissions cut, \
+         {cut_while_reasoning} of them in a thought; {tokens} tokens; {} failures",
+        from + count,
+        kept * answers,
+        failures.len(),
     );
     assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
-    assert!(*whole > cut * 9, "{cut} answers are cut, {whole} are whole");
+    assert_eq!(*whole, kept * answers);
     assert_eq!(*thoughts > 0, thinks != ThinkingMode::Never);
 }
 
@@ -241,7 +269,7 @@ fn every_constraint_kind_holds_with_and_without_reasoning() {
             let running: Vec<_> = (0..6)
                 .map(|seed| {
                     let enable = ENABLE_THINKING[seed as usize % 3];
-                    let generation = model.submit(seed, enable, constraint.clone()).unwrap();
+                    let generation = model.submit(seed, 0, enable, constraint.clone()).unwrap();
                     assert_eq!(generation.answer_start(), thinks.start(enable), "{enable:?}");
                     generation
                 })

@@ -1,5 +1,7 @@
 //! Models of random weights that differ in whether they think: never, if asked, always.
 
+use std::collections::BTreeMap;
+
 use engine::gguf::Value as Metadata;
 use engine::text::AnswerStart;
 use engine::{
@@ -12,6 +14,9 @@ use crate::edit::Gguf;
 
 const TURN: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
                     {{ '<|im_start|>assistant\\n' }}";
+
+/// How often an answer that `max_tokens` cuts off is submitted again.
+pub(crate) const RETRIES: u32 = 7;
 
 /// Whether a model thinks, which its chat template decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +56,10 @@ impl ThinkingMode {
 
 /// An engine with such a model.
 pub(crate) struct Model {
+    thinks: ThinkingMode,
     engine: Engine,
-    bias: Vec<(u32, f32)>,
+    /// Of each retry.
+    bias: Vec<BTreeMap<u32, f32>>,
     _folder: TempDir,
 }
 
@@ -61,28 +68,40 @@ impl Model {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiny.gguf");
         let template = Metadata::String(thinks.template());
-        let length = Metadata::Int(2_048);
+        let length = Metadata::Int(16_384);
         Gguf::fixture("qwen3/qwen3-f32")
             .with("tokenizer.chat_template", template)
             .with(".context_length", length)
             .write(&path);
-        let options = EngineOptions { max_batch: 32, ..EngineOptions::default() };
+        let options = EngineOptions { max_batch: 64, ..EngineOptions::default() };
         let engine = Engine::start(&ModelFile::Path(path), &options).unwrap();
-        let bias = ending_bias(&engine);
-        Self { engine, bias, _folder: folder }
+        let bias = (0..=RETRIES).map(|retry| ending_bias(&engine, retry)).collect();
+        Self { thinks, engine, bias, _folder: folder }
     }
 
+    pub(crate) fn thinks(&self) -> ThinkingMode {
+        self.thinks
+    }
+
+    /// Submits a request. A model of random weights may repeat itself for as long as it can, so a retry has more
+    /// tokens and is sampled hotter, and every second one with a penalty on what it repeats.
     pub(crate) fn submit(
         &self,
         seed: u64,
+        retry: u32,
         enable_thinking: Option<bool>,
         constraint: Constraint,
     ) -> Result<Generation, GenerateError> {
         let message = Message::user("How?");
-        let mut request = Request::greedy(Input::Chat(vec![message]), 1_500);
-        request.sampling =
-            Sampling { temperature: Some(1.0), seed: Some(seed), ..Sampling::default() };
-        request.sampling.logit_bias = self.bias.iter().copied().collect();
+        let max_tokens = 1_500 * (retry as usize + 1);
+        let mut request = Request::greedy(Input::Chat(vec![message]), max_tokens);
+        request.sampling = Sampling {
+            temperature: Some(temperature(retry)),
+            seed: Some(seed + (u64::from(retry) << 40)),
+            logit_bias: self.bias[retry as usize].clone(),
+            frequency_penalty: Some((retry % 2 * retry) as f32 / 8.0),
+            ..Sampling::default()
+        };
         request.chat.enable_thinking = enable_thinking;
         request.constraint = Some(constraint);
         self.engine.submit(&request)
@@ -102,19 +121,26 @@ impl Model {
     }
 }
 
+fn temperature(retry: u32) -> f32 {
+    if retry == 0 { 1.0 } else { 2.0 }
+}
+
 /// Makes a model of random weights come to an end: it prefers what closes a thought, a string, an array, an
 /// object or an answer.
-fn ending_bias(engine: &Engine) -> Vec<(u32, f32)> {
+fn ending_bias(engine: &Engine, retry: u32) -> BTreeMap<u32, f32> {
     let tokenizer = engine.tokenizer();
+    let more = 0.5 * retry as f32;
     let bias = |token: u32| {
         if tokenizer.is_end(token) {
-            return 5.0;
+            return 5.0 + more;
         }
         match tokenizer.token_bytes(token).as_slice() {
-            b"</think>" => 6.5,
+            b"</think>" => 6.5 + more,
             // Multiples of powers of ten end in zeros.
             [b'"' | b'0', ..] => 5.0,
-            [b'}' | b']', ..] => 6.0,
+            [b'}' | b']', ..] => 6.0 + more,
+            // A key of some schemas must contain an `ö`, which the model would hardly ever draw.
+            [0xc3] | [0xb6] | [0xc3, 0xb6, ..] if retry > 0 => 5.0,
             [b',', ..] => 3.0,
             [b':' | b'n' | b't' | b'f', ..] => 1.0,
             [b'[' | b'{' | b'\\', ..] => -2.0,
@@ -123,5 +149,7 @@ fn ending_bias(engine: &Engine) -> Vec<(u32, f32)> {
         }
     };
     let tokens = 0..tokenizer.vocabulary().len() as u32;
-    tokens.map(|token| (token, bias(token))).filter(|(_, bias)| *bias != 0.0).collect()
+    // The sampler adds the bias before it divides by the temperature.
+    let scaled = tokens.map(|token| (token, bias(token) * temperature(retry)));
+    scaled.filter(|(_, bias)| *bias != 0.0).collect()
 }
