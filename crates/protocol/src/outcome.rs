@@ -10,6 +10,7 @@ use crate::TaskState;
 /// How a task ended. Exactly one is recorded per task; the broker refuses a second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
+#[allow(clippy::large_enum_variant)] // most outcomes are completions
 pub enum Outcome {
     /// The model answered.
     Completed(Completion),
