@@ -48,7 +48,7 @@ pub(crate) struct AttentionSpec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MlpSpec {
     Dense(GatedMlpSpec),
-    Experts(ExpertsSpec),
+    Experts(Box<ExpertsSpec>),
 }
 
 /// The gated network of a dense layer or of a shared expert.
@@ -124,7 +124,7 @@ impl ModelConfig {
             FeedForward::Dense { ffn } => {
                 MlpSpec::Dense(GatedMlpSpec::new(&prefix, "", hidden, ffn))
             }
-            FeedForward::Experts(config) => MlpSpec::Experts(ExpertsSpec {
+            FeedForward::Experts(config) => MlpSpec::Experts(Box::new(ExpertsSpec {
                 config,
                 router: matrix("ffn_gate_inp", config.count, hidden),
                 each: GatedMlpSpec::new(&prefix, "_exps", hidden, config.ffn),
@@ -132,7 +132,7 @@ impl ModelConfig {
                     let mlp = GatedMlpSpec::new(&prefix, "_shexp", hidden, ffn);
                     (mlp, matrix("ffn_gate_inp_shexp", 1, hidden))
                 }),
-            }),
+            })),
         };
         LayerSpec {
             attention_norm: vector("attn_norm", hidden),

@@ -242,7 +242,8 @@ fn rope(
         let interleaved = architecture.starts_with("qwen3vl");
         if scaling.flag("mrope_interleaved")?.is_some_and(|flag| flag != interleaved) {
             let expected = format!("{interleaved} in a {architecture} model");
-            return Err(scaling.wrong("mrope_interleaved", expected, &(!interleaved).into()));
+            let key = format!("{key}.mrope_interleaved");
+            return Err(scaling.wrong(&key, expected, &(!interleaved).into()));
         }
         let sections = scaling.integers("mrope_section")?;
         if kind == Some("mrope") && sections.is_none() {
