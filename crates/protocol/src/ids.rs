@@ -79,6 +79,13 @@ uuid_id!(
 );
 
 uuid_id!(
+    /// Identifies a batch of requests. UUIDv7, so ids sort by the time of creation.
+    BatchId,
+    "batch_id",
+    Uuid::now_v7()
+);
+
+uuid_id!(
     /// Identifies one run of a worker process. New at every start and never reused, so that a
     /// restarted worker is not mistaken for its predecessor.
     WorkerId,

@@ -9,7 +9,7 @@
 //!
 //! | module      | contents |
 //! |-------------|----------|
-//! | [`ids`]     | newtypes: [`TaskId`], [`BlobId`], [`TenantId`], [`WorkerId`], [`Attempt`], [`EventSeq`] |
+//! | [`ids`]     | newtypes: [`TaskId`], [`BlobId`], [`BatchId`], [`TenantId`], [`WorkerId`], [`Attempt`], [`EventSeq`] |
 //! | [`time`]    | [`Timestamp`], milliseconds since the Unix epoch on the **broker's** clock |
 //! | [`task`]    | [`Task`], a client's request: prompt, sampling, lane, limits |
 //! | [`state`]   | [`TaskState`] and its legal transitions |
@@ -47,7 +47,7 @@ pub use chat::{
 };
 pub use estimate::{Estimate, Eta};
 pub use event::{Chunk, Event, EventBody};
-pub use ids::{Attempt, BlobId, EventSeq, InvalidId, TaskId, TenantId, WorkerId};
+pub use ids::{Attempt, BatchId, BlobId, EventSeq, InvalidId, TaskId, TenantId, WorkerId};
 pub use outcome::{Choice, Completion, ErrorType, Outcome, TaskError};
 pub use record::RecordError;
 pub use snapshot::{Metrics, TaskSnapshot, TaskSummary};

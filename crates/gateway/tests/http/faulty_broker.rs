@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use protocol::{
-    BlobId, Chunk, Estimate, Event, EventSeq, ModelId, Outcome, RecordError, Task, TaskId,
+    BatchId, BlobId, Chunk, Estimate, Event, EventSeq, ModelId, Outcome, RecordError, Task, TaskId,
     TaskSnapshot, TaskState, TenantId, Timestamp, WorkerId, WorkerReport,
 };
 use queue::watch::{CancelFeed, Watch};
 use queue::{
-    Blob, BlobBytes, BlobList, BlobPage, BlobPlace, BlobRecord, BlobUpload, Blobs, Broker,
-    BrokerError, CancelReply, Claimant, Claimed, DeadLetter, DeadLetterPage, Delivery, Depth,
-    DoomedBlob, Lease, LeaseState, Operations, Overview, Purge, Reaped, Release, Reserved,
-    SubmitOptions, Submitted, Tried, Unlogged, Verdict, Wanted, WebhookReport, Webhooks,
-    WorkerOrders,
+    Batch, BatchList, BatchPage, BatchStep, Batches, Blob, BlobBytes, BlobList, BlobPage,
+    BlobPlace, BlobRecord, BlobUpload, Blobs, Broker, BrokerError, CancelReply, Claimant, Claimed,
+    DeadLetter, DeadLetterPage, Delivery, Depth, DoomedBlob, Lease, LeaseState, LineEnd, NewBatch,
+    Operations, Overview, Purge, Reaped, Release, Reserved, SubmitOptions, Submitted, Tried,
+    Unlogged, Verdict, Wanted, WebhookReport, Webhooks, WorkerOrders,
 };
 
 /// The broker's behaviour.
@@ -323,5 +323,59 @@ impl Blobs for FaultyBroker {
     async fn forget_blob_bytes(&self, doomed: &[DoomedBlob]) -> Answer<()> {
         self.feel().await?;
         self.inner.forget_blob_bytes(doomed).await
+    }
+}
+
+#[async_trait]
+impl Batches for FaultyBroker {
+    async fn create_batch(&self, new: &NewBatch) -> Answer<Batch> {
+        self.feel().await?;
+        self.inner.create_batch(new).await
+    }
+
+    async fn batch(&self, tenant: &TenantId, id: BatchId) -> Answer<Option<Batch>> {
+        self.feel().await?;
+        self.inner.batch(tenant, id).await
+    }
+
+    async fn batches(&self, tenant: &TenantId, page: &BatchPage) -> Answer<BatchList> {
+        self.feel().await?;
+        self.inner.batches(tenant, page).await
+    }
+
+    async fn step_batch(
+        &self,
+        tenant: &TenantId,
+        id: BatchId,
+        step: &BatchStep,
+    ) -> Answer<Option<(Batch, bool)>> {
+        self.feel().await?;
+        self.inner.step_batch(tenant, id, step).await
+    }
+
+    async fn note_submitted(&self, tenant: &TenantId, id: BatchId, line: u32) -> Answer<()> {
+        self.feel().await?;
+        self.inner.note_submitted(tenant, id, line).await
+    }
+
+    async fn count_line(
+        &self,
+        tenant: &TenantId,
+        id: BatchId,
+        line: u32,
+        end: LineEnd,
+    ) -> Answer<bool> {
+        self.feel().await?;
+        self.inner.count_line(tenant, id, line, end).await
+    }
+
+    async fn due_batches(&self, span: Duration, limit: usize) -> Answer<Vec<Batch>> {
+        self.feel().await?;
+        self.inner.due_batches(span, limit).await
+    }
+
+    async fn hold_batch(&self, tenant: &TenantId, id: BatchId, span: Duration) -> Answer<()> {
+        self.feel().await?;
+        self.inner.hold_batch(tenant, id, span).await
     }
 }

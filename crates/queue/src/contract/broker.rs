@@ -10,8 +10,8 @@ use protocol::{
 
 use crate::watch::{CancelFeed, Watch};
 use crate::{
-    Blobs, BrokerError, CancelReply, Claimant, Claimed, Fitness, Lease, LeaseState, Operations,
-    Reaped, Release, SubmitOptions, Submitted, Unlogged, Webhooks, WorkerOrders,
+    Batches, Blobs, BrokerError, CancelReply, Claimant, Claimed, Fitness, Lease, LeaseState,
+    Operations, Reaped, Release, SubmitOptions, Submitted, Unlogged, Webhooks, WorkerOrders,
 };
 
 /// A queue of tasks. **Guarantee:** at-least-once execution, exactly one recorded outcome, and no
@@ -20,7 +20,7 @@ use crate::{
 /// Every operation is atomic and may be repeated safely after a lost reply. Times are by the
 /// broker's clock.
 #[async_trait]
-pub trait Broker: Operations + Webhooks + Blobs + Send + Sync + 'static {
+pub trait Broker: Operations + Webhooks + Blobs + Batches + Send + Sync + 'static {
     /// Returns the name of the store for logs and `/health`: `redis` or `sqlite`.
     fn name(&self) -> &'static str;
 

@@ -2,6 +2,7 @@
 //! that it alone uses. One conformance suite (`tests/suite/conformance`) checks every implementation against
 //! these comments.
 
+mod batches;
 mod blobs;
 mod broker;
 mod bytes;
@@ -13,6 +14,10 @@ mod lease;
 mod operations;
 mod webhooks;
 
+pub use batches::{
+    BATCH_TTL, Batch, BatchList, BatchPage, BatchProblem, BatchRecord, BatchState, BatchStep,
+    Batches, LineCounts, LineEnd, NewBatch,
+};
 pub use blobs::{
     ABANDONED_FOR, Blob, BlobList, BlobOrder, BlobPage, BlobRecord, BlobUpload, Blobs, ContentHash,
     DoomedBlob, InvalidHash, Reserved, Wanted,

@@ -16,6 +16,7 @@
 //! | `workers.rs`| the registry of workers |
 //! | `operations.rs`, `dead.rs` | the operators' side; dead letters |
 //! | `webhooks.rs`, `hook.rs` | the deliverers' side; the stored form of a webhook |
+//! | `batches.rs` | records of batches |
 //! | `blobs.rs`, `chunks.rs` | records of blobs; their bytes |
 //! | `waiting.rs`| blocking reads for claimants, on separate connections |
 //! | `listener.rs`| the single pub/sub connection |
@@ -29,6 +30,7 @@
 //! | `reply.rs`, `error.rs`, `backoff.rs` | parsing replies, classifying errors, backing off |
 
 mod backoff;
+mod batches;
 mod blobs;
 mod broker;
 mod chunks;

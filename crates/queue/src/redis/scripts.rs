@@ -80,6 +80,13 @@ scripts! {
     touch_blob: "allow-oom" [blobs],
     delete_blob: "allow-oom" [blobs],
     reap_blobs: "allow-oom" [blobs],
+    find_batch: "no-writes" [batches],
+    save_batch: "allow-oom" [batches],
+    list_batches: "no-writes" [batches],
+    count_line: "allow-oom" [batches],
+    note_submitted: "allow-oom" [batches],
+    due_batches: "allow-oom" [batches],
+    hold_batch: "allow-oom" [batches],
 }
 
 impl Scripts {

@@ -14,11 +14,12 @@
 //! | `letters.rs` | dead letters |
 //! | `operations.rs`, `workers.rs` | the operators' side, and the registry of workers |
 //! | `webhooks.rs` | the deliverers' side |
-//! | `blobs.rs`   | records of blobs |
+//! | `blobs.rs`, `batches.rs` | records of blobs; of batches |
 //! | `reap_hold.rs`, `clock.rs` | holding back reapers; handling clock steps |
 //! | `files.rs`   | checks that the file still exists and the disk has space |
 //! | `schema.rs`, `schema*.sql`, `lock.rs`, `error.rs` | the file, its lock, its errors |
 
+mod batches;
 mod blobs;
 mod broker;
 mod claim;

@@ -20,6 +20,7 @@ fn peak() -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
+#[allow(clippy::print_stdout)] // the measurement; clippy.toml allows it in `#[test]` functions only
 async fn takes_little(on: Fixture) {
     let whole = std::env::var_os("QWEN_QUEUE_FULL_BLOBS").is_some();
     let size: u64 = if whole { 200_000_000 } else { 48_000_000 };

@@ -25,6 +25,7 @@ macro_rules! run_on_every_broker {
     };
 }
 
+mod batch_records;
 mod batches;
 mod blob_crashes;
 pub(crate) mod blobs;

@@ -1,0 +1,377 @@
+//! Batches: files of requests whose answers are collected in files. The processor reads lines, submits tasks and
+//! writes the files; this is what is recorded of its work, so that another one can continue it.
+//!
+//! ```text
+//!              Start            Finalize            End
+//! validating ─────▶ in_progress ───────▶ finalizing ───▶ completed
+//!     │  Refuse          │ Cancel                        expired, if its time was over
+//!     ├───────▶ failed   ├───────▶ cancelling ─────────▶ cancelled
+//!     └── Cancel ────────┘                      End
+//! ```
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use protocol::{BatchId, BlobId, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::BrokerError;
+
+/// How long an ended batch is kept (30 days).
+pub const BATCH_TTL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// The side of a [`Broker`](crate::Broker) that has the records of batches. A batch belongs to a tenant; to
+/// others it does not exist.
+#[async_trait]
+pub trait Batches: Send + Sync {
+    /// Records a new batch. If there is one of that id, returns that unchanged.
+    async fn create_batch(&self, new: &NewBatch) -> Result<Batch, BrokerError>;
+
+    /// Returns a batch; `None` if the tenant has no such batch, or it ended [`BATCH_TTL`] ago.
+    async fn batch(&self, tenant: &TenantId, id: BatchId) -> Result<Option<Batch>, BrokerError>;
+
+    /// Lists the tenant's batches, the newest first.
+    async fn batches(&self, tenant: &TenantId, page: &BatchPage) -> Result<BatchList, BrokerError>;
+
+    /// Applies a step, if the batch's state allows it ([`BatchRecord::apply`]). Returns the batch, and
+    /// whether the step changed it; `None` if the tenant has no such batch. Repeating a step changes
+    /// nothing.
+    async fn step_batch(
+        &self,
+        tenant: &TenantId,
+        id: BatchId,
+        step: &BatchStep,
+    ) -> Result<Option<(Batch, bool)>, BrokerError>;
+
+    /// Notes that the lines before `line` are submitted, so that another processor continues there. Never
+    /// goes back.
+    async fn note_submitted(
+        &self,
+        tenant: &TenantId,
+        id: BatchId,
+        line: u32,
+    ) -> Result<(), BrokerError>;
+
+    /// Counts the end of a line, exactly once: returns whether it was not counted before. A line of a batch
+    /// that has ended or does not exist is not counted.
+    async fn count_line(
+        &self,
+        tenant: &TenantId,
+        id: BatchId,
+        line: u32,
+        end: LineEnd,
+    ) -> Result<bool, BrokerError>;
+
+    /// Takes up to `limit` batches that have not ended, those first that waited longest. Each belongs to the
+    /// caller for `span`, which taking it again extends; then another caller gets it.
+    async fn due_batches(&self, span: Duration, limit: usize) -> Result<Vec<Batch>, BrokerError>;
+
+    /// Extends the caller's span of a batch, or ends it (zero).
+    async fn hold_batch(
+        &self,
+        tenant: &TenantId,
+        id: BatchId,
+        span: Duration,
+    ) -> Result<(), BrokerError>;
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewBatch {
+    /// Its id.
+    pub id: BatchId,
+    /// Its owner.
+    pub tenant: TenantId,
+    /// The route of all its requests, such as `/v1/chat/completions`.
+    pub endpoint: String,
+    /// The file of requests.
+    pub input: BlobId,
+    /// How long it may take.
+    pub window: Duration,
+    /// How long its files are kept; `None` for the default.
+    pub output_ttl: Option<Duration>,
+    /// The client's metadata.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// The state of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchState {
+    /// Its lines are checked.
+    Validating,
+    /// Its lines were refused. An end.
+    Failed,
+    /// Its lines are submitted and answered.
+    InProgress,
+    /// All lines have ended; its files are written.
+    Finalizing,
+    /// Its files are there. An end.
+    Completed,
+    /// Its time was over; the files have what was done until then. An end.
+    Expired,
+    /// It is to be cancelled; its running lines are.
+    Cancelling,
+    /// It was cancelled; the files have what was done until then. An end.
+    Cancelled,
+}
+
+impl BatchState {
+    /// Returns whether no state follows.
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Failed | Self::Completed | Self::Expired | Self::Cancelled)
+    }
+}
+
+/// A step of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BatchStep {
+    /// The lines are valid, and so many.
+    Start {
+        /// The number of lines.
+        total: u32,
+    },
+    /// The lines are not valid.
+    Refuse {
+        /// The reasons.
+        problems: Vec<BatchProblem>,
+    },
+    /// A client cancels it.
+    Cancel,
+    /// Every line that was submitted has ended; `expired` if the batch's time is over.
+    Finalize {
+        /// Whether lines were left out because the time is over.
+        expired: bool,
+    },
+    /// The files are written.
+    End {
+        /// The file of answers, if there are any.
+        output: Option<BlobId>,
+        /// The file of errors, if there are any.
+        errors: Option<BlobId>,
+    },
+}
+
+/// A reason why a batch's lines were refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchProblem {
+    /// A word for programs, such as `invalid_json_line`.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+    /// The field, if it is one.
+    pub param: Option<String>,
+    /// The number of the line, from 1, if it is one.
+    pub line: Option<u32>,
+}
+
+/// How a line ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineEnd {
+    /// It has an answer.
+    Completed,
+    /// It has an error.
+    Failed,
+}
+
+/// The ends of lines so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LineCounts {
+    /// Lines with an answer.
+    pub completed: u32,
+    /// Lines with an error.
+    pub failed: u32,
+    /// The number of lines, from the first, that are submitted.
+    pub submitted: u32,
+}
+
+/// A batch: its record and its counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// What steps change.
+    pub record: BatchRecord,
+    /// What lines change.
+    pub lines: LineCounts,
+}
+
+/// What is recorded of a batch, besides the counts of its lines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchRecord {
+    /// What the client asked for.
+    pub request: NewBatch,
+    /// The state.
+    pub state: BatchState,
+    /// The number of lines; 0 until they are valid.
+    pub total: u32,
+    /// Why it failed.
+    pub problems: Vec<BatchProblem>,
+    /// Whether lines were left out because the time is over.
+    pub timed_out: bool,
+    /// The file of answers.
+    pub output: Option<BlobId>,
+    /// The file of errors.
+    pub errors: Option<BlobId>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When its time is over.
+    pub expires_at: Timestamp,
+    /// When its lines were found valid.
+    pub in_progress_at: Option<Timestamp>,
+    /// When its lines had ended.
+    pub finalizing_at: Option<Timestamp>,
+    /// When its cancellation was requested.
+    pub cancelling_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl BatchRecord {
+    /// Creates the record of a new batch.
+    pub fn new(request: NewBatch, now: Timestamp) -> Self {
+        Self {
+            expires_at: now + request.window,
+            request,
+            state: BatchState::Validating,
+            total: 0,
+            problems: Vec::new(),
+            timed_out: false,
+            output: None,
+            errors: None,
+            created_at: now,
+            in_progress_at: None,
+            finalizing_at: None,
+            cancelling_at: None,
+            ended_at: None,
+        }
+    }
+
+    /// Applies a step, and returns whether the state allowed it; otherwise nothing changes.
+    pub fn apply(&mut self, step: &BatchStep, now: Timestamp) -> bool {
+        use BatchState::{
+            Cancelled, Cancelling, Completed, Expired, Failed, Finalizing, InProgress, Validating,
+        };
+        match (self.state, step) {
+            (Validating, BatchStep::Start { total }) => {
+                (self.state, self.total) = (InProgress, *total);
+                self.in_progress_at = Some(now);
+            }
+            (Validating, BatchStep::Refuse { problems }) => {
+                (self.state, self.problems) = (Failed, problems.clone());
+                self.ended_at = Some(now);
+            }
+            (Validating | InProgress, BatchStep::Cancel) => {
+                self.state = Cancelling;
+                self.cancelling_at = Some(now);
+            }
+            (Validating | InProgress, BatchStep::Finalize { expired }) => {
+                (self.state, self.timed_out) = (Finalizing, *expired);
+                self.finalizing_at = Some(now);
+            }
+            (Finalizing | Cancelling, BatchStep::End { output, errors }) => {
+                self.state = match self.state {
+                    Cancelling => Cancelled,
+                    _ if self.timed_out => Expired,
+                    _ => Completed,
+                };
+                (self.output, self.errors) = (*output, *errors);
+                self.ended_at = Some(now);
+            }
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Which batches [`Batches::batches`] lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchPage {
+    /// Only those behind this one. It need not exist any more.
+    pub after: Option<BatchId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A page of batches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchList {
+    /// The batches, the newest first.
+    pub batches: Vec<Batch>,
+    /// Whether more follow.
+    pub has_more: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> BatchRecord {
+        let request = NewBatch {
+            id: BatchId::new(),
+            tenant: TenantId::new("tenant"),
+            endpoint: "/v1/chat/completions".into(),
+            input: BlobId::new(),
+            window: Duration::from_secs(86_400),
+            output_ttl: None,
+            metadata: BTreeMap::new(),
+        };
+        BatchRecord::new(request, Timestamp::from_millis(1))
+    }
+
+    /// Applies steps, and returns the states after those that were allowed.
+    fn states(steps: &[BatchStep]) -> (Vec<BatchState>, BatchRecord) {
+        let mut record = record();
+        let mut states = Vec::new();
+        for (step, nth) in steps.iter().zip(2..) {
+            if record.apply(step, Timestamp::from_millis(nth)) {
+                states.push(record.state);
+            }
+        }
+        (states, record)
+    }
+
+    #[test]
+    fn batch_reaches_each_of_its_ends_once() {
+        use BatchState::*;
+        let start = BatchStep::Start { total: 7 };
+        let end = BatchStep::End { output: Some(BlobId::new()), errors: None };
+        let finalize = |expired| BatchStep::Finalize { expired };
+        let refuse = BatchStep::Refuse { problems: Vec::new() };
+        for (steps, expected) in [
+            (
+                vec![start.clone(), finalize(false), end.clone()],
+                vec![InProgress, Finalizing, Completed],
+            ),
+            (
+                vec![start.clone(), finalize(true), end.clone()],
+                vec![InProgress, Finalizing, Expired],
+            ),
+            (vec![finalize(true), end.clone()], vec![Finalizing, Expired]),
+            (vec![refuse.clone()], vec![Failed]),
+            (vec![BatchStep::Cancel, end.clone()], vec![Cancelling, Cancelled]),
+            (
+                vec![start.clone(), BatchStep::Cancel, end.clone()],
+                vec![InProgress, Cancelling, Cancelled],
+            ),
+        ] {
+            let (seen, ended) = states(&steps);
+            assert_eq!(seen, expected);
+            assert!(ended.state.is_end() && ended.ended_at.is_some(), "{ended:?}");
+            for late in [&start, &refuse, &BatchStep::Cancel, &finalize(true), &end] {
+                assert!(!ended.clone().apply(late, Timestamp::from_millis(99)), "{late:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn steps_out_of_order_change_nothing() {
+        let start = BatchStep::Start { total: 7 };
+        let end = BatchStep::End { output: None, errors: None };
+        let (seen, record) = states(&[end.clone(), start.clone(), start, end]);
+        assert_eq!((seen, record.total), (vec![BatchState::InProgress], 7));
+        assert_eq!(record.in_progress_at, Some(Timestamp::from_millis(3)));
+        let finalize = BatchStep::Finalize { expired: false };
+        let (seen, _) = states(&[finalize, BatchStep::Cancel]);
+        assert_eq!(seen, [BatchState::Finalizing], "too late to cancel");
+    }
+}

@@ -1,0 +1,175 @@
+//! Batches: their records move through their states, their lines count once, and one processor has them at a time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+use protocol::{BatchId, BlobId, TenantId};
+use queue::{BatchPage, BatchState, BatchStep, LineCounts, LineEnd, NewBatch};
+
+use crate::support::*;
+
+fn tenant() -> TenantId {
+    TenantId::new("tenant with blanks")
+}
+
+fn new_batch() -> NewBatch {
+    NewBatch {
+        id: BatchId::new(),
+        tenant: tenant(),
+        endpoint: "/v1/chat/completions".into(),
+        input: BlobId::new(),
+        window: Duration::from_secs(86_400),
+        output_ttl: Some(LONG),
+        metadata: BTreeMap::from([("order".to_owned(), "7 \"ä\" 🦀".to_owned())]),
+    }
+}
+
+const START: BatchStep = BatchStep::Start { total: 50_000 };
+const FINALIZE: BatchStep = BatchStep::Finalize { expired: false };
+
+fn end() -> BatchStep {
+    BatchStep::End { output: Some(BlobId::new()), errors: None }
+}
+
+async fn a_batch_goes_through_its_states(on: Fixture) {
+    let (broker, new) = (&on.broker, new_batch());
+    let created = broker.create_batch(&new).await.unwrap();
+    assert_eq!(created.record.request, new);
+    assert_eq!(created.record.state, BatchState::Validating);
+    assert_eq!(created.record.expires_at, created.record.created_at + new.window);
+    assert_eq!(broker.create_batch(&new).await.unwrap(), created, "repeated");
+    assert_eq!(broker.batch(&tenant(), new.id).await.unwrap(), Some(created));
+    let stranger = TenantId::new("stranger");
+    assert_eq!(broker.batch(&stranger, new.id).await.unwrap(), None);
+    assert_eq!(broker.step_batch(&stranger, new.id, &START).await.unwrap(), None);
+    assert_eq!(broker.step_batch(&tenant(), BatchId::new(), &START).await.unwrap(), None);
+    let end = end();
+    for (step, state) in [
+        (&START, BatchState::InProgress),
+        (&FINALIZE, BatchState::Finalizing),
+        (&end, BatchState::Completed),
+    ] {
+        let (batch, changed) = broker.step_batch(&tenant(), new.id, step).await.unwrap().unwrap();
+        assert_eq!((batch.record.state, changed), (state, true));
+        let again = broker.step_batch(&tenant(), new.id, step).await.unwrap().unwrap();
+        assert_eq!(again, (batch.clone(), false), "repeated");
+        assert_eq!(broker.batch(&tenant(), new.id).await.unwrap(), Some(batch));
+    }
+    let (batch, changed) =
+        broker.step_batch(&tenant(), new.id, &BatchStep::Cancel).await.unwrap().unwrap();
+    assert!(!changed && batch.record.output.is_some() && batch.record.ended_at.is_some());
+}
+
+async fn a_line_counts_once(on: Fixture) {
+    let (broker, new) = (&on.broker, new_batch());
+    let id = new.id;
+    assert!(!broker.count_line(&tenant(), id, 0, LineEnd::Completed).await.unwrap(), "unknown");
+    broker.create_batch(&new).await.unwrap();
+    broker.step_batch(&tenant(), id, &START).await.unwrap();
+    let others = [on.another(), on.another()];
+    let lines = [0, 1, 31, 32, 33, 63, 49_999];
+    let counted = join_all(others.iter().flat_map(|broker| {
+        lines.map(|line| {
+            let end = if line % 2 == 0 { LineEnd::Completed } else { LineEnd::Failed };
+            async move { broker.count_line(&tenant(), id, line, end).await.unwrap() }
+        })
+    }))
+    .await;
+    assert_eq!(counted.iter().filter(|counted| **counted).count(), lines.len());
+    assert!(!broker.count_line(&tenant(), id, 31, LineEnd::Completed).await.unwrap());
+    let stranger = TenantId::new("stranger");
+    assert!(!broker.count_line(&stranger, id, 2, LineEnd::Completed).await.unwrap());
+    for submitted in [10, 40_000, 20] {
+        broker.note_submitted(&tenant(), id, submitted).await.unwrap();
+    }
+    let expected = LineCounts { completed: 2, failed: 5, submitted: 40_000 };
+    assert_eq!(broker.batch(&tenant(), id).await.unwrap().unwrap().lines, expected);
+    broker.step_batch(&tenant(), id, &FINALIZE).await.unwrap();
+    broker.step_batch(&tenant(), id, &end()).await.unwrap();
+    assert!(!broker.count_line(&tenant(), id, 2, LineEnd::Completed).await.unwrap(), "it ended");
+    broker.note_submitted(&tenant(), id, 50_000).await.unwrap();
+    assert_eq!(broker.batch(&tenant(), id).await.unwrap().unwrap().lines, expected);
+}
+
+async fn of_two_steps_at_once_one_is_first(on: Fixture) {
+    for _ in 0..8 {
+        let new = new_batch();
+        let brokers = [on.another(), on.another()];
+        let created = join_all(brokers.iter().map(|broker| broker.create_batch(&new))).await;
+        assert_eq!(created[0].as_ref().unwrap(), created[1].as_ref().unwrap());
+        brokers[0].step_batch(&tenant(), new.id, &START).await.unwrap();
+        let steps = [BatchStep::Cancel, FINALIZE];
+        let taken = join_all(
+            brokers
+                .iter()
+                .zip(&steps)
+                .map(|(broker, step)| broker.step_batch(&new.tenant, new.id, step)),
+        )
+        .await;
+        let changed: Vec<_> =
+            taken.into_iter().map(|step| step.unwrap().unwrap()).filter(|step| step.1).collect();
+        assert_eq!(changed.len(), 1, "cancelling and finalizing exclude each other");
+        let now = brokers[0].batch(&tenant(), new.id).await.unwrap().unwrap();
+        assert_eq!(now, changed[0].0);
+    }
+}
+
+async fn batches_are_listed_newest_first(on: Fixture) {
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        let new = new_batch();
+        on.broker.create_batch(&new).await.unwrap();
+        ids.insert(0, new.id);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    on.broker
+        .create_batch(&NewBatch { tenant: TenantId::new("other"), ..new_batch() })
+        .await
+        .unwrap();
+    for (after, limit, expected, has_more) in [
+        (None, 2, &ids[..2], true),
+        (None, 5, &ids[..], false),
+        (Some(ids[1]), 2, &ids[2..4], true),
+        (Some(ids[2]), 9, &ids[3..], false),
+        (Some(ids[4]), 9, &[], false),
+    ] {
+        let list = on.broker.batches(&tenant(), &BatchPage { after, limit }).await.unwrap();
+        let found: Vec<_> = list.batches.iter().map(|batch| batch.record.request.id).collect();
+        assert_eq!((found.as_slice(), list.has_more), (expected, has_more));
+    }
+}
+
+async fn one_processor_has_a_batch_at_a_time(on: Fixture) {
+    let (one, two) = (on.broker.clone(), on.another());
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let new = new_batch();
+        one.create_batch(&new).await.unwrap();
+        ids.push(new.id);
+    }
+    let taken = one.due_batches(LONG, 2).await.unwrap();
+    assert_eq!(taken.len(), 2);
+    let rest = two.due_batches(LONG, 9).await.unwrap();
+    assert_eq!(rest.len(), 1);
+    assert!(one.due_batches(LONG, 9).await.unwrap().is_empty());
+    let first = taken[0].record.request.id;
+    one.hold_batch(&tenant(), first, SHORT).await.unwrap();
+    assert!(two.due_batches(LONG, 9).await.unwrap().is_empty());
+    tokio::time::sleep(SHORT).await;
+    let again = two.due_batches(LONG, 9).await.unwrap();
+    assert_eq!(again.iter().map(|batch| batch.record.request.id).collect::<Vec<_>>(), [first]);
+    two.step_batch(&tenant(), first, &BatchStep::Refuse { problems: Vec::new() }).await.unwrap();
+    two.hold_batch(&tenant(), first, Duration::ZERO).await.unwrap();
+    assert!(two.due_batches(LONG, 9).await.unwrap().is_empty(), "it ended");
+    let failed = two.batch(&tenant(), first).await.unwrap().unwrap();
+    assert_eq!(failed.record.state, BatchState::Failed);
+}
+
+run_on_every_broker!(
+    a_batch_goes_through_its_states,
+    a_line_counts_once,
+    of_two_steps_at_once_one_is_first,
+    batches_are_listed_newest_first,
+    one_processor_has_a_batch_at_a_time,
+);
