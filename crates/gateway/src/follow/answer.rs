@@ -2,7 +2,7 @@
 //! exactly once, also if another attempt generates it again.
 
 use protocol::{
-    Choice, Event, EventBody, FinishReason, Logprobs, Outcome, Part, TaskSnapshot, TokenLogprobs,
+    Choice, Completion, Event, EventBody, FinishReason, Logprobs, Outcome, Part, TaskSnapshot, TokenLogprobs,
     ToolCall, Usage,
 };
 
@@ -46,13 +46,36 @@ pub(crate) enum Piece {
     Call(Call),
 }
 
-impl From<&Part> for Piece {
+/// A piece as an attempt generates it. Text in the place of a call is apart, because an outcome does
+/// not tell where in the answer's text it stood.
+#[derive(Debug, Clone)]
+enum Generated {
+    Piece(Piece),
+    Malformed(String),
+}
+
+impl From<Piece> for Generated {
+    fn from(piece: Piece) -> Self {
+        Self::Piece(piece)
+    }
+}
+
+impl From<&Part> for Generated {
     fn from(part: &Part) -> Self {
-        match part {
-            Part::Reasoning { text } => Self::Reasoning(text.clone()),
-            Part::Text { text } | Part::ToolResult { text, .. } => Self::Text(text.clone()),
-            Part::ToolCall { call } => Self::from(call),
-            Part::Image { .. } | Part::Video { .. } => Self::Text(String::new()),
+        Self::Piece(match part {
+            Part::Reasoning { text } => Piece::Reasoning(text.clone()),
+            Part::Text { text } | Part::ToolResult { text, .. } => Piece::Text(text.clone()),
+            Part::ToolCall { call } => return Self::from(call),
+            Part::Image { .. } | Part::Video { .. } => Piece::Text(String::new()),
+        })
+    }
+}
+
+impl From<&ToolCall> for Generated {
+    fn from(call: &ToolCall) -> Self {
+        match call {
+            ToolCall::Malformed { raw, .. } => Self::Malformed(raw.clone()),
+            call => Self::Piece(Piece::from(call)),
         }
     }
 }
@@ -176,9 +199,9 @@ impl AnswerFeed {
             match &event.body {
                 EventBody::Started { .. } => self.sent.iter_mut().for_each(Sent::restart),
                 EventBody::Token { chunk, .. } => {
-                    let pieces: Vec<Piece> = match &chunk.parts {
-                        Some(parts) => parts.iter().map(Piece::from).collect(),
-                        None => vec![Piece::Text(chunk.text.clone())],
+                    let pieces: Vec<Generated> = match &chunk.parts {
+                        Some(parts) => parts.iter().map(Generated::from).collect(),
+                        None => vec![Piece::Text(chunk.text.clone()).into()],
                     };
                     let choice = usize::from(chunk.choice);
                     self.sent(choice).take(choice, pieces, &chunk.logprobs, &mut deltas)?;
@@ -200,11 +223,15 @@ impl AnswerFeed {
     fn end(&mut self, snapshot: &TaskSnapshot) -> Result<(Vec<Delta>, Vec<Answer>), Refusal> {
         let (answers, _) = Answer::all(snapshot)?;
         let mut rest = Vec::new();
-        for (choice, answer) in answers.iter().enumerate() {
-            let logprobs = answer.logprobs.as_ref().map_or(&[][..], |logprobs| &logprobs.content);
-            let sent = self.sent(choice);
+        let completed = match &snapshot.outcome {
+            Some(Outcome::Completed(completed)) => Some(completed),
+            _ => None,
+        };
+        for (index, choice) in completed.into_iter().flat_map(Completion::choices).enumerate() {
+            let logprobs = choice.logprobs.as_ref().map_or(&[][..], |logprobs| &logprobs.content);
+            let sent = self.sent(index);
             sent.restart();
-            sent.take(choice, answer.pieces(), logprobs, &mut rest)?;
+            sent.take(index, generated(choice), logprobs, &mut rest)?;
             if !sent.is_repeated() {
                 return Err(Diverged.into());
             }
@@ -213,13 +240,27 @@ impl AnswerFeed {
     }
 }
 
+/// Returns a finished answer as pieces. Texts in the place of calls come last.
+fn generated(choice: &Choice) -> Vec<Generated> {
+    let is_call = |call: &&ToolCall| matches!(call, ToolCall::Function { .. });
+    let (calls, malformed): (Vec<_>, Vec<_>) = choice.tool_calls.iter().partition(is_call);
+    let answer = Answer::from(&Choice {
+        text: choice.text.clone(),
+        reasoning: choice.reasoning.clone(),
+        tool_calls: calls.into_iter().cloned().collect(),
+        ..Choice::default()
+    });
+    let pieces = answer.pieces().into_iter().map(Generated::from);
+    pieces.chain(malformed.into_iter().map(Generated::from)).collect()
+}
+
 /// What was sent, and how much of it the current attempt has repeated.
 #[derive(Default)]
 struct Sent {
     reasoning: Repeated,
     text: Repeated,
-    calls: Vec<Call>,
-    calls_repeated: usize,
+    calls: Repetition<Call>,
+    malformed: Repetition<String>,
     logprobs: usize,
     logprobs_repeated: usize,
 }
@@ -254,36 +295,77 @@ impl Repeated {
     }
 }
 
+/// Calls that were sent, or texts in their place.
+struct Repetition<T> {
+    sent: Vec<T>,
+    repeated: usize,
+}
+
+impl<T> Default for Repetition<T> {
+    fn default() -> Self {
+        Self { sent: Vec::new(), repeated: 0 }
+    }
+}
+
+impl<T: Clone + PartialEq> Repetition<T> {
+    /// Returns `item` if it is new. The error: another one was sent.
+    fn take(&mut self, item: T) -> Result<Option<T>, Diverged> {
+        let known = self.sent.get(self.repeated);
+        self.repeated += 1;
+        match known {
+            Some(known) if *known == item => Ok(None),
+            Some(_) => Err(Diverged),
+            None => {
+                self.sent.push(item.clone());
+                Ok(Some(item))
+            }
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.repeated == self.sent.len()
+    }
+}
+
 impl Sent {
     fn restart(&mut self) {
         self.reasoning.repeated = 0;
         self.text.repeated = 0;
-        self.calls_repeated = 0;
+        self.calls.repeated = 0;
+        self.malformed.repeated = 0;
         self.logprobs_repeated = 0;
     }
 
     fn is_repeated(&self) -> bool {
-        self.reasoning.is_whole() && self.text.is_whole() && self.calls_repeated == self.calls.len()
+        self.reasoning.is_whole()
+            && self.text.is_whole()
+            && self.calls.is_whole()
+            && self.malformed.is_whole()
     }
 
     /// Adds to `deltas` what was not sent before.
     fn take(
         &mut self,
         choice: usize,
-        pieces: Vec<Piece>,
+        pieces: Vec<Generated>,
         logprobs: &[TokenLogprobs],
         deltas: &mut Vec<Delta>,
     ) -> Result<(), Diverged> {
         let first = deltas.len();
         for piece in pieces {
             let new = match piece {
-                Piece::Reasoning(text) => {
+                Generated::Piece(Piece::Reasoning(text)) => {
                     self.reasoning.take(&text, true).map(|new| new.map(Piece::Reasoning))
                 }
-                Piece::Text(text) => {
+                Generated::Piece(Piece::Text(text)) => {
                     self.text.take(&text, self.reasoning.is_whole()).map(|new| new.map(Piece::Text))
                 }
-                Piece::Call(call) => self.call(call),
+                Generated::Piece(Piece::Call(call)) => {
+                    self.calls.take(call).map(|new| new.map(Piece::Call))
+                }
+                Generated::Malformed(raw) => {
+                    self.malformed.take(raw).map(|new| new.map(Piece::Text))
+                }
             };
             deltas.extend(new?.map(|piece| Delta { choice, piece, logprobs: Vec::new() }));
         }
@@ -301,20 +383,6 @@ impl Sent {
             deltas[first].logprobs = logprobs[known..].to_vec();
         }
         Ok(())
-    }
-
-    /// Returns the call if it is new.
-    fn call(&mut self, call: Call) -> Result<Option<Piece>, Diverged> {
-        let known = self.calls.get(self.calls_repeated);
-        self.calls_repeated += 1;
-        match known {
-            Some(known) if *known == call => Ok(None),
-            Some(_) => Err(Diverged),
-            None => {
-                self.calls.push(call.clone());
-                Ok(Some(Piece::Call(call)))
-            }
-        }
     }
 }
 
@@ -347,9 +415,13 @@ mod tests {
         Piece::Call(Call { id: "call_1".into(), name: name.into(), arguments: "{}".into() })
     }
 
+    fn all(pieces: &[Piece]) -> Vec<Generated> {
+        pieces.iter().cloned().map(Generated::from).collect()
+    }
+
     fn take(sent: &mut Sent, pieces: &[Piece]) -> Result<Vec<Piece>, Diverged> {
         let mut deltas = Vec::new();
-        sent.take(0, pieces.to_vec(), &[], &mut deltas)?;
+        sent.take(0, all(pieces), &[], &mut deltas)?;
         Ok(deltas.into_iter().map(|delta| delta.piece).collect())
     }
 
@@ -366,8 +438,8 @@ mod tests {
         );
         assert!(sent.is_repeated());
         sent.restart();
-        let all = [thought("Hm"), text("Grüße an"), call("f")];
-        assert_eq!(take(&mut sent, &all).unwrap(), []);
+        let whole = [thought("Hm"), text("Grüße an"), call("f")];
+        assert_eq!(take(&mut sent, &whole).unwrap(), []);
         assert!(sent.is_repeated());
     }
 
@@ -392,6 +464,23 @@ mod tests {
     }
 
     #[test]
+    fn text_after_a_malformed_call_matches_the_outcome() {
+        let malformed = ToolCall::Malformed { raw: "{".into(), error: "no JSON".into() };
+        let mut sent = Sent::default();
+        let mut deltas = Vec::new();
+        let plain = |text: &str| Part::Text { text: text.into() };
+        let parts = [plain("A"), Part::ToolCall { call: malformed.clone() }, plain("B")];
+        sent.take(0, parts.iter().map(Generated::from).collect(), &[], &mut deltas).unwrap();
+        let pieces: Vec<_> = deltas.drain(..).map(|delta| delta.piece).collect();
+        assert_eq!(pieces, [text("A"), text("{"), text("B")]);
+        sent.restart();
+        let outcome = Choice { text: "AB".into(), tool_calls: vec![malformed], ..Choice::default() };
+        sent.take(0, generated(&outcome), &[], &mut deltas).unwrap();
+        assert_eq!(deltas, []);
+        assert!(sent.is_repeated());
+    }
+
+    #[test]
     fn logprobs_are_sent_once() {
         let token = |text: &str| TokenLogprobs {
             drawn: protocol::TokenLogprob::new(text.into(), -0.5),
@@ -399,12 +488,12 @@ mod tests {
         };
         let mut sent = Sent::default();
         let mut deltas = Vec::new();
-        sent.take(0, vec![text("ab")], &[token("a"), token("b")], &mut deltas).unwrap();
+        sent.take(0, all(&[text("ab")]), &[token("a"), token("b")], &mut deltas).unwrap();
         sent.take(0, vec![], &[token("c")], &mut deltas).unwrap();
         sent.restart();
-        let all = ["a", "b", "c", "d"].map(token);
-        sent.take(0, vec![text("abcd")], &all, &mut deltas).unwrap();
+        let tokens = ["a", "b", "c", "d"].map(token);
+        sent.take(0, all(&[text("abcd")]), &tokens, &mut deltas).unwrap();
         let sent: Vec<_> = deltas.into_iter().flat_map(|delta| delta.logprobs).collect();
-        assert_eq!(sent, all);
+        assert_eq!(sent, tokens);
     }
 }
