@@ -2,8 +2,8 @@
 //! exactly once, also if another attempt generates it again.
 
 use protocol::{
-    Choice, Completion, Event, EventBody, FinishReason, Logprobs, Outcome, Part, TaskSnapshot, TokenLogprobs,
-    ToolCall, Usage,
+    Choice, Completion, Event, EventBody, FinishReason, Logprobs, Outcome, Part, TaskSnapshot,
+    TokenLogprobs, ToolCall, Usage,
 };
 
 use super::{Feed, Step};
@@ -474,7 +474,8 @@ mod tests {
         let pieces: Vec<_> = deltas.drain(..).map(|delta| delta.piece).collect();
         assert_eq!(pieces, [text("A"), text("{"), text("B")]);
         sent.restart();
-        let outcome = Choice { text: "AB".into(), tool_calls: vec![malformed], ..Choice::default() };
+        let outcome =
+            Choice { text: "AB".into(), tool_calls: vec![malformed], ..Choice::default() };
         sent.take(0, generated(&outcome), &[], &mut deltas).unwrap();
         assert_eq!(deltas, []);
         assert!(sent.is_repeated());

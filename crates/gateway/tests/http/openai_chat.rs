@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use protocol::{
-    Choice, ErrorType, FinishReason, Lane, Logprobs, Outcome, Prompt, Role, TaskError, TokenLogprob,
-    TokenLogprobs, ToolCall,
+    Choice, ErrorType, FinishReason, Lane, Logprobs, Outcome, Prompt, Role, TaskError,
+    TokenLogprob, TokenLogprobs, ToolCall,
 };
 use serde_json::{Value, json};
 
@@ -102,7 +102,10 @@ fn reasoning_has_both_names() {
     let (reply, _) = answered(&rig, CHAT, chat(json!({})), &completed([choice]));
     let message = &reply.json()["choices"][0]["message"];
     assert_eq!(message["content"], "42");
-    assert_eq!((&message["reasoning_content"], &message["reasoning"]), (&json!("Hm."), &json!("Hm.")));
+    assert_eq!(
+        (&message["reasoning_content"], &message["reasoning"]),
+        (&json!("Hm."), &json!("Hm."))
+    );
 }
 
 #[test]
@@ -165,7 +168,12 @@ fn logprobs_are_returned_as_requested() {
 fn failed_tasks_have_the_status_of_their_error() {
     let rig = Rig::start();
     for (error_type, status, kind, code) in [
-        (ErrorType::ContextLengthExceeded, 400, "invalid_request_error", json!("context_length_exceeded")),
+        (
+            ErrorType::ContextLengthExceeded,
+            400,
+            "invalid_request_error",
+            json!("context_length_exceeded"),
+        ),
         (ErrorType::InvalidRequest, 400, "invalid_request_error", json!(null)),
         (ErrorType::TimeLimitExceeded, 504, "server_error", json!("time_limit_exceeded")),
         (ErrorType::WorkerLost, 503, "server_error", json!("worker_lost")),
@@ -174,8 +182,7 @@ fn failed_tasks_have_the_status_of_their_error() {
         for stream in [false, true] {
             let asked = chat(json!({ "stream": stream }));
             let (reply, _) = answered(&rig, CHAT, asked, &failed);
-            let error =
-                json!({"message": "so it is", "type": kind, "param": null, "code": code});
+            let error = json!({"message": "so it is", "type": kind, "param": null, "code": code});
             assert_eq!((reply.status, reply.json()), (status, json!({ "error": error })));
         }
     }

@@ -4,7 +4,9 @@ use protocol::{Choice, Chunk, ErrorType, FinishReason, Logprobs, Outcome, Prompt
 use queue::Claimed;
 use serde_json::{Value, json};
 
-use crate::openai::{COMPLETIONS, answered, ask, completed, events, finishes, joined, streamed, with};
+use crate::openai::{
+    COMPLETIONS, answered, ask, completed, events, finishes, joined, streamed, with,
+};
 use crate::openai_chat::tokens;
 use crate::rig::{Rig, answer};
 
@@ -70,7 +72,10 @@ fn parameters_reach_the_task() {
         assert_eq!((task.sampling.seed, task.stop), (Some(7), vec!["\n".into()]));
         let body = reply.json();
         let seen: Vec<_> = body["choices"].as_array().unwrap().iter().collect();
-        assert_eq!((&seen[0]["text"], &seen[1]["text"], &seen[1]["index"]), (&json!("a"), &json!("b"), &json!(1)));
+        assert_eq!(
+            (&seen[0]["text"], &seen[1]["text"], &seen[1]["index"]),
+            (&json!("a"), &json!("b"), &json!(1))
+        );
         assert_eq!(seen[0]["finish_reason"], "length");
     }
 }
@@ -105,7 +110,10 @@ fn several_prompts_are_tasks_whose_completions_are_joined() {
     let rig = Rig::start();
     let fields = json!({"prompt": ["a", "b", "c"], "n": 2, "echo": true});
     for stream in [false, true] {
-        let asked = with(fields.clone(), json!({"stream": stream, "stream_options": {"include_usage": true}}));
+        let asked = with(
+            fields.clone(),
+            json!({"stream": stream, "stream_options": {"include_usage": true}}),
+        );
         let asking = ask(&rig, COMPLETIONS, asked);
         let mut claimed: Vec<_> = (0..3).map(|_| rig.claim()).collect();
         claimed.sort_by(|a, b| text(a).cmp(text(b)));
@@ -114,7 +122,8 @@ fn several_prompts_are_tasks_whose_completions_are_joined() {
             if name == "b" {
                 rig.publish(task, &["b"]);
             }
-            let texts = ["0", "1"].map(|index| Choice { text: format!("{name}{index}"), ..Choice::default() });
+            let texts = ["0", "1"]
+                .map(|index| Choice { text: format!("{name}{index}"), ..Choice::default() });
             rig.finish(task, &completed(texts));
         }
         let reply = asking.join().unwrap();
@@ -149,7 +158,10 @@ fn one_failed_prompt_fails_the_request_and_cancels_the_others() {
         let failed = TaskError::new(ErrorType::ContextLengthExceeded, "too long");
         rig.finish(&claimed[0], &Outcome::Failed(failed));
         let reply = asking.join().unwrap();
-        assert_eq!((reply.status, &reply.json()["error"]["code"]), (400, &json!("context_length_exceeded")));
+        assert_eq!(
+            (reply.status, &reply.json()["error"]["code"]),
+            (400, &json!("context_length_exceeded"))
+        );
         std::thread::sleep(std::time::Duration::from_millis(200));
         let other = rig.wait(rig.broker.snapshot(claimed[1].task.id)).unwrap().unwrap();
         assert!(other.cancel_requested);

@@ -73,7 +73,8 @@ fn invalid_requests_are_refused_by_name() {
 #[test]
 fn a_model_that_cannot_do_it_is_the_wrong_parameter() {
     let rig = Rig::start();
-    let failed = |message: &str| Outcome::Failed(TaskError::new(ErrorType::InvalidRequest, message));
+    let failed =
+        |message: &str| Outcome::Failed(TaskError::new(ErrorType::InvalidRequest, message));
     // The messages of the worker.
     let no_embeddings = "the model demo generates text and makes no embeddings: choose an embedding \
                          model, such as Qwen3-Embedding";

@@ -35,11 +35,14 @@ fn refusals_have_openais_form() {
         assert_eq!(reply.header("allow"), Some("POST"));
         let large = json!({"messages": "x".repeat(5 << 20)});
         assert_eq!(error(&client.post(path, &large)), invalid(413, json!(null), "body_too_large"));
-        let plain = client.clone().with("content-type", "text/plain").send("POST", path, Some(b"{}"));
+        let plain =
+            client.clone().with("content-type", "text/plain").send("POST", path, Some(b"{}"));
         assert_eq!(error(&plain), invalid(415, json!(null), "unsupported_media_type"));
-        for (body, code) in
-            [(&b"{"[..], "invalid_value"), (b"[]", "invalid_value"), (b"{}", "missing_required_parameter")]
-        {
+        for (body, code) in [
+            (&b"{"[..], "invalid_value"),
+            (b"[]", "invalid_value"),
+            (b"{}", "missing_required_parameter"),
+        ] {
             let client = client.clone().with("content-type", "application/json");
             let (status, kind, _, found) = error(&client.send("POST", path, Some(body)));
             assert_eq!((status, &*kind, found), (400, "invalid_request_error", json!(code)));
@@ -79,7 +82,8 @@ fn refused_parameters_are_named() {
 
 #[test]
 fn aliases_stand_for_models() {
-    let rig = Rig::with(|options| options.model_aliases = "gpt-4o=demo,small=default".parse().unwrap());
+    let rig =
+        Rig::with(|options| options.model_aliases = "gpt-4o=demo,small=default".parse().unwrap());
     for (name, status) in [("gpt-4o", 200), ("small", 200), ("", 200)] {
         let mut body = chat(json!({}));
         body["model"] = json!(name);
@@ -87,7 +91,8 @@ fn aliases_stand_for_models() {
         assert_eq!((reply.status, claimed.task.model.as_str()), (status, "demo"));
         assert_eq!(reply.json()["model"], "demo");
     }
-    let reply = rig.client().post(CHAT, &crate::openai::with(chat(json!({})), json!({"model": "x"})));
+    let reply =
+        rig.client().post(CHAT, &crate::openai::with(chat(json!({})), json!({"model": "x"})));
     assert_eq!(reply.status, 404);
 }
 

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use protocol::{Choice, Chunk, ErrorType, FinishReason, Logprobs, Outcome, Part, TaskError, ToolCall};
+use protocol::{
+    Choice, Chunk, ErrorType, FinishReason, Logprobs, Outcome, Part, TaskError, ToolCall,
+};
 use serde_json::{Value, json};
 
-use crate::openai::{CHAT, Live, answered, ask, chat, completed, events, finishes, joined, streamed};
+use crate::openai::{
+    CHAT, Live, answered, ask, chat, completed, events, finishes, joined, streamed,
+};
 use crate::openai_chat::{call, tokens};
 use crate::rig::{Rig, answer};
 
@@ -150,8 +154,8 @@ fn logprobs_are_the_same_as_in_the_whole_answer() {
     let logprobs = Some(Logprobs { content: all.clone() });
     let choice = Choice { text: "Because".into(), logprobs, ..Choice::default() };
     let asked = chat(json!({"logprobs": true, "top_logprobs": 2}));
-    let chunks =
-        [("Be", 0), ("cause", 1)].map(|(text, index)| Chunk { logprobs: vec![all[index].clone()], ..text.into() });
+    let chunks = [("Be", 0), ("cause", 1)]
+        .map(|(text, index)| Chunk { logprobs: vec![all[index].clone()], ..text.into() });
     let outcome = completed([choice]);
     let events = streamed(&rig, CHAT, asked.clone(), &chunks, &outcome);
     let (whole, _) = answered(&rig, CHAT, asked, &outcome);
@@ -209,7 +213,10 @@ fn a_second_attempt_with_another_answer_ends_the_stream() {
     let events = events(&asking.join().unwrap().text);
     let (last, chunks) = events.split_last().unwrap();
     assert_eq!(joined(chunks, 0, "/delta/content"), "Hel");
-    assert_eq!((&last["error"]["code"], &last["error"]["type"]), (&json!("interrupted"), &json!("server_error")));
+    assert_eq!(
+        (&last["error"]["code"], &last["error"]["type"]),
+        (&json!("interrupted"), &json!("server_error"))
+    );
 }
 
 #[test]

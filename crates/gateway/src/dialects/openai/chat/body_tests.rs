@@ -192,9 +192,27 @@ fn what_cannot_be_honoured_is_refused_by_name() {
 #[test]
 fn null_is_the_same_as_absent_and_unknown_fields_are_ignored() {
     let names = [
-        "n", "stop", "tools", "tool_choice", "response_format", "logprobs", "top_logprobs", "seed",
-        "temperature", "top_p", "logit_bias", "metadata", "user", "service_tier", "functions",
-        "audio", "modalities", "stream", "stream_options", "reasoning_effort", "store",
+        "n",
+        "stop",
+        "tools",
+        "tool_choice",
+        "response_format",
+        "logprobs",
+        "top_logprobs",
+        "seed",
+        "temperature",
+        "top_p",
+        "logit_bias",
+        "metadata",
+        "user",
+        "service_tier",
+        "functions",
+        "audio",
+        "modalities",
+        "stream",
+        "stream_options",
+        "reasoning_effort",
+        "store",
     ];
     let all = Value::from_iter(names.map(|name| (name.to_owned(), Value::Null)));
     assert_eq!(order(all), order(json!({})));

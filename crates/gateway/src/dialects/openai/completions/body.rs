@@ -60,7 +60,11 @@ impl CompletionRequest {
         request::refuse(
             &mut fields,
             &[
-                ("best_of", &best_of, "all n answers are returned, and none is chosen; leave it out"),
+                (
+                    "best_of",
+                    &best_of,
+                    "all n answers are returned, and none is chosen; leave it out",
+                ),
                 ("suffix", &no_suffix, "the models continue a text and insert none"),
             ],
         );

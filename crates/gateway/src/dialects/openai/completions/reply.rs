@@ -128,8 +128,12 @@ mod tests {
                 .collect(),
         };
         let euro = "€".as_bytes();
-        let tokens =
-            [token("é".as_bytes(), &["a"]), token(&euro[..2], &[]), token(&euro[2..], &[]), token(b"b", &["b"])];
+        let tokens = [
+            token("é".as_bytes(), &["a"]),
+            token(&euro[..2], &[]),
+            token(&euro[2..], &[]),
+            token(b"b", &["b"]),
+        ];
         let mut offset = 3;
         assert_eq!(
             logprobs(&tokens, &mut offset),

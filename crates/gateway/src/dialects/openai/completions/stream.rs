@@ -124,7 +124,13 @@ impl CompletionStream {
                 for (choice, answer) in answers.iter().enumerate() {
                     self.push_echo(&mut frames, prompt, choice);
                     let reason = finish_reason(answer.finish);
-                    self.push(&mut frames, self.reply.index(prompt, choice), "", None, Some(reason));
+                    self.push(
+                        &mut frames,
+                        self.reply.index(prompt, choice),
+                        "",
+                        None,
+                        Some(reason),
+                    );
                 }
                 add(&mut self.usage, snapshot.outcome.map(|end| end.usage()).unwrap_or_default());
                 self.pending -= 1;

@@ -7,7 +7,8 @@ use crate::validate::fields::Fields;
 use crate::validate::type_name;
 
 /// The allowed values, for messages.
-const EXPECTED: &str = "a string, an array of strings, an array of token ids, or an array of such arrays";
+const EXPECTED: &str =
+    "a string, an array of strings, an array of token ids, or an array of such arrays";
 /// The size of a token id in bytes, for the limit on all inputs together.
 const TOKEN_BYTES: usize = size_of::<u32>();
 
@@ -64,7 +65,9 @@ fn prompt(item: &Value) -> Result<Prompt, (&'static str, String)> {
             let message = "a token id is an integer from 0 to 4294967295";
             Prompt::Tokens(ids.ok_or_else(|| ("int_type", message.to_owned()))?)
         }
-        other => return Err(("string_type", format!("expected {EXPECTED}, got {}", type_name(other)))),
+        other => {
+            return Err(("string_type", format!("expected {EXPECTED}, got {}", type_name(other))));
+        }
     };
     match bytes(&prompt) {
         0 => Err(("string_too_short", "must not be empty".to_owned())),
