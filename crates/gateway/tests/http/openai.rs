@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::thread::JoinHandle;
 
-use protocol::{Choice, Chunk, Completion, Outcome, Usage};
+use protocol::{Choice, Chunk, Completion, Outcome, TokenLogprob, TokenLogprobs, ToolCall, Usage};
 use queue::Claimed;
 use serde_json::{Value, json};
 
@@ -130,4 +130,19 @@ pub(crate) fn completed<const N: usize>(choices: [Choice; N]) -> Outcome {
     let first = choices.next().unwrap_or_default();
     let further = choices.collect();
     Outcome::Completed(Completion { first, further, usage: USAGE, ..Completion::default() })
+}
+
+/// Returns a call of a function.
+pub(crate) fn call(id: &str) -> ToolCall {
+    ToolCall::Function { id: id.into(), name: "add".into(), arguments: json!({"a": 1}) }
+}
+
+/// Returns tokens with their logprobs, and an alternative each.
+pub(crate) fn tokens(texts: &[&str]) -> Vec<TokenLogprobs> {
+    let one = |text: &str, logprob| TokenLogprob::new(text.as_bytes().to_vec(), logprob);
+    let token = |text: &&str| TokenLogprobs {
+        drawn: one(text, -0.31),
+        top_logprobs: vec![one(text, -0.31), one("?", -1.3)],
+    };
+    texts.iter().map(token).collect()
 }

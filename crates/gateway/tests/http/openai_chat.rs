@@ -2,27 +2,11 @@
 
 use std::time::Duration;
 
-use protocol::{
-    Choice, ErrorType, FinishReason, Lane, Logprobs, Outcome, Prompt, Role, TaskError,
-    TokenLogprob, TokenLogprobs, ToolCall,
-};
+use protocol::{Choice, ErrorType, FinishReason, Lane, Logprobs, Outcome, Prompt, Role, TaskError};
 use serde_json::{Value, json};
 
-use crate::openai::{CHAT, answered, ask, chat, completed};
+use crate::openai::{CHAT, answered, ask, call, chat, completed, tokens};
 use crate::rig::{Rig, answer, task_id};
-
-pub(crate) fn call(id: &str) -> ToolCall {
-    ToolCall::Function { id: id.into(), name: "add".into(), arguments: json!({"a": 1}) }
-}
-
-pub(crate) fn tokens(texts: &[&str]) -> Vec<TokenLogprobs> {
-    let one = |text: &str, logprob| TokenLogprob::new(text.as_bytes().to_vec(), logprob);
-    let token = |text: &&str| TokenLogprobs {
-        drawn: one(text, -0.31),
-        top_logprobs: vec![one(text, -0.31), one("?", -1.3)],
-    };
-    texts.iter().map(token).collect()
-}
 
 #[test]
 fn completion_has_every_field() {

@@ -5,9 +5,8 @@ use queue::Claimed;
 use serde_json::{Value, json};
 
 use crate::openai::{
-    COMPLETIONS, answered, ask, completed, events, finishes, joined, streamed, with,
+    COMPLETIONS, answered, ask, completed, events, finishes, joined, streamed, tokens, with,
 };
-use crate::openai_chat::tokens;
 use crate::rig::{Rig, answer};
 
 fn prompt(fields: Value) -> Value {

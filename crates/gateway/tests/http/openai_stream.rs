@@ -8,9 +8,8 @@ use protocol::{
 use serde_json::{Value, json};
 
 use crate::openai::{
-    CHAT, Live, answered, ask, chat, completed, events, finishes, joined, streamed,
+    CHAT, Live, answered, ask, call, chat, completed, events, finishes, joined, streamed, tokens,
 };
-use crate::openai_chat::{call, tokens};
 use crate::rig::{Rig, answer};
 
 fn text(text: &str) -> Part {

@@ -67,6 +67,7 @@ fn idempotency_of(
     let of = idempotency::of(request.headers(), &format!("completions/{index}"), body)?;
     Ok(of.map(|of| match index {
         0 => of,
-        _ => Idempotency { key: format!("{}/{index}", of.key), ..of },
+        // With a space, which no client's key has.
+        _ => Idempotency { key: format!("{} {index}", of.key), ..of },
     }))
 }
