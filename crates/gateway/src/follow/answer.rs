@@ -1,11 +1,14 @@
 //! [`Answer`]: a finished answer, and [`AnswerFeed`]: an answer as it is generated, with each piece
 //! exactly once, also if another attempt generates it again.
 
+mod sent;
+
 use protocol::{
-    Choice, Event, EventBody, FinishReason, Logprobs, Outcome, Part, TaskSnapshot, TokenLogprobs,
-    ToolCall, Usage,
+    Choice, Completion, Event, EventBody, FinishReason, Logprobs, Outcome, TaskSnapshot,
+    TokenLogprobs, ToolCall, Usage,
 };
 
+use self::sent::{Diverged, Generated, Sent, generated};
 use super::{Feed, Step};
 use crate::refusal::Refusal;
 
@@ -44,17 +47,6 @@ pub(crate) enum Piece {
     Reasoning(String),
     Text(String),
     Call(Call),
-}
-
-impl From<&Part> for Piece {
-    fn from(part: &Part) -> Self {
-        match part {
-            Part::Reasoning { text } => Self::Reasoning(text.clone()),
-            Part::Text { text } | Part::ToolResult { text, .. } => Self::Text(text.clone()),
-            Part::ToolCall { call } => Self::from(call),
-            Part::Image { .. } | Part::Video { .. } => Self::Text(String::new()),
-        }
-    }
 }
 
 impl From<&ToolCall> for Piece {
@@ -176,9 +168,9 @@ impl AnswerFeed {
             match &event.body {
                 EventBody::Started { .. } => self.sent.iter_mut().for_each(Sent::restart),
                 EventBody::Token { chunk, .. } => {
-                    let pieces: Vec<Piece> = match &chunk.parts {
-                        Some(parts) => parts.iter().map(Piece::from).collect(),
-                        None => vec![Piece::Text(chunk.text.clone())],
+                    let pieces: Vec<Generated> = match &chunk.parts {
+                        Some(parts) => parts.iter().map(Generated::from).collect(),
+                        None => vec![Piece::Text(chunk.text.clone()).into()],
                     };
                     let choice = usize::from(chunk.choice);
                     self.sent(choice).take(choice, pieces, &chunk.logprobs, &mut deltas)?;
@@ -200,211 +192,19 @@ impl AnswerFeed {
     fn end(&mut self, snapshot: &TaskSnapshot) -> Result<(Vec<Delta>, Vec<Answer>), Refusal> {
         let (answers, _) = Answer::all(snapshot)?;
         let mut rest = Vec::new();
-        for (choice, answer) in answers.iter().enumerate() {
-            let logprobs = answer.logprobs.as_ref().map_or(&[][..], |logprobs| &logprobs.content);
-            let sent = self.sent(choice);
+        let completed = match &snapshot.outcome {
+            Some(Outcome::Completed(completed)) => Some(completed),
+            _ => None,
+        };
+        for (index, choice) in completed.into_iter().flat_map(Completion::choices).enumerate() {
+            let logprobs = choice.logprobs.as_ref().map_or(&[][..], |logprobs| &logprobs.content);
+            let sent = self.sent(index);
             sent.restart();
-            sent.take(choice, answer.pieces(), logprobs, &mut rest)?;
+            sent.take(index, generated(choice), logprobs, &mut rest)?;
             if !sent.is_repeated() {
                 return Err(Diverged.into());
             }
         }
         Ok((rest, answers))
-    }
-}
-
-/// What was sent, and how much of it the current attempt has repeated.
-#[derive(Default)]
-struct Sent {
-    reasoning: Repeated,
-    text: Repeated,
-    calls: Vec<Call>,
-    calls_repeated: usize,
-    logprobs: usize,
-    logprobs_repeated: usize,
-}
-
-#[derive(Default)]
-struct Repeated {
-    sent: String,
-    repeated: usize,
-}
-
-impl Repeated {
-    /// Returns what is new in `text`, if anything. The error: it differs from what was sent, or is new
-    /// although nothing new may come.
-    fn take(&mut self, text: &str, may_grow: bool) -> Result<Option<String>, Diverged> {
-        let known = &self.sent.as_bytes()[self.repeated..];
-        let overlap = known.len().min(text.len());
-        if known[..overlap] != text.as_bytes()[..overlap] {
-            return Err(Diverged);
-        }
-        // Ends at a character of `text`: either all of it, or where the sent text ends.
-        let new = &text[overlap..];
-        if !new.is_empty() && !may_grow {
-            return Err(Diverged);
-        }
-        self.sent.push_str(new);
-        self.repeated += text.len();
-        Ok((!new.is_empty()).then(|| new.to_owned()))
-    }
-
-    fn is_whole(&self) -> bool {
-        self.repeated == self.sent.len()
-    }
-}
-
-impl Sent {
-    fn restart(&mut self) {
-        self.reasoning.repeated = 0;
-        self.text.repeated = 0;
-        self.calls_repeated = 0;
-        self.logprobs_repeated = 0;
-    }
-
-    fn is_repeated(&self) -> bool {
-        self.reasoning.is_whole() && self.text.is_whole() && self.calls_repeated == self.calls.len()
-    }
-
-    /// Adds to `deltas` what was not sent before.
-    fn take(
-        &mut self,
-        choice: usize,
-        pieces: Vec<Piece>,
-        logprobs: &[TokenLogprobs],
-        deltas: &mut Vec<Delta>,
-    ) -> Result<(), Diverged> {
-        let first = deltas.len();
-        for piece in pieces {
-            let new = match piece {
-                Piece::Reasoning(text) => {
-                    self.reasoning.take(&text, true).map(|new| new.map(Piece::Reasoning))
-                }
-                Piece::Text(text) => {
-                    self.text.take(&text, self.reasoning.is_whole()).map(|new| new.map(Piece::Text))
-                }
-                Piece::Call(call) => self.call(call),
-            };
-            deltas.extend(new?.map(|piece| Delta { choice, piece, logprobs: Vec::new() }));
-        }
-        let known = self.logprobs.saturating_sub(self.logprobs_repeated).min(logprobs.len());
-        self.logprobs_repeated += logprobs.len();
-        self.logprobs = self.logprobs.max(self.logprobs_repeated);
-        if known < logprobs.len() {
-            if deltas.len() == first {
-                deltas.push(Delta {
-                    choice,
-                    piece: Piece::Text(String::new()),
-                    logprobs: Vec::new(),
-                });
-            }
-            deltas[first].logprobs = logprobs[known..].to_vec();
-        }
-        Ok(())
-    }
-
-    /// Returns the call if it is new.
-    fn call(&mut self, call: Call) -> Result<Option<Piece>, Diverged> {
-        let known = self.calls.get(self.calls_repeated);
-        self.calls_repeated += 1;
-        match known {
-            Some(known) if *known == call => Ok(None),
-            Some(_) => Err(Diverged),
-            None => {
-                self.calls.push(call.clone());
-                Ok(Some(Piece::Call(call)))
-            }
-        }
-    }
-}
-
-/// An attempt generated another answer than the one that was sent.
-#[derive(Debug, PartialEq, Eq)]
-struct Diverged;
-
-impl From<Diverged> for Refusal {
-    fn from(Diverged: Diverged) -> Self {
-        Self::interrupted(
-            "A worker was lost, and the next attempt generated another answer than the one that was \
-             streamed so far. Send the request again",
-        )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(text: &str) -> Piece {
-        Piece::Text(text.into())
-    }
-
-    fn thought(text: &str) -> Piece {
-        Piece::Reasoning(text.into())
-    }
-
-    fn call(name: &str) -> Piece {
-        Piece::Call(Call { id: "call_1".into(), name: name.into(), arguments: "{}".into() })
-    }
-
-    fn take(sent: &mut Sent, pieces: &[Piece]) -> Result<Vec<Piece>, Diverged> {
-        let mut deltas = Vec::new();
-        sent.take(0, pieces.to_vec(), &[], &mut deltas)?;
-        Ok(deltas.into_iter().map(|delta| delta.piece).collect())
-    }
-
-    #[test]
-    fn a_second_attempt_sends_only_what_is_new() {
-        let mut sent = Sent::default();
-        let first = [thought("Hm"), text("Grü"), text("ße")];
-        assert_eq!(take(&mut sent, &first).unwrap(), first);
-        sent.restart();
-        assert_eq!(take(&mut sent, &[thought("H"), thought("m")]).unwrap(), []);
-        assert_eq!(
-            take(&mut sent, &[text("Gr"), text("üße an"), call("f")]).unwrap(),
-            [text(" an"), call("f")]
-        );
-        assert!(sent.is_repeated());
-        sent.restart();
-        let all = [thought("Hm"), text("Grüße an"), call("f")];
-        assert_eq!(take(&mut sent, &all).unwrap(), []);
-        assert!(sent.is_repeated());
-    }
-
-    #[test]
-    fn a_second_attempt_with_another_answer_is_refused() {
-        for other in [
-            [thought("Hx"), text("Yes"), call("f")],
-            [thought("Hm"), text("Yed"), call("f")],
-            [thought("Hm"), text("Yes"), call("g")],
-            [thought("H"), text("Yes, sir"), call("f")],
-        ] {
-            let mut sent = Sent::default();
-            take(&mut sent, &[thought("Hm"), text("Yes"), call("f")]).unwrap();
-            sent.restart();
-            assert_eq!(take(&mut sent, &other), Err(Diverged), "{other:?}");
-        }
-        let mut sent = Sent::default();
-        take(&mut sent, &[text("Yes")]).unwrap();
-        sent.restart();
-        take(&mut sent, &[text("Y")]).unwrap();
-        assert!(!sent.is_repeated(), "a shorter answer");
-    }
-
-    #[test]
-    fn logprobs_are_sent_once() {
-        let token = |text: &str| TokenLogprobs {
-            drawn: protocol::TokenLogprob::new(text.into(), -0.5),
-            top_logprobs: vec![],
-        };
-        let mut sent = Sent::default();
-        let mut deltas = Vec::new();
-        sent.take(0, vec![text("ab")], &[token("a"), token("b")], &mut deltas).unwrap();
-        sent.take(0, vec![], &[token("c")], &mut deltas).unwrap();
-        sent.restart();
-        let all = ["a", "b", "c", "d"].map(token);
-        sent.take(0, vec![text("abcd")], &all, &mut deltas).unwrap();
-        let sent: Vec<_> = deltas.into_iter().flat_map(|delta| delta.logprobs).collect();
-        assert_eq!(sent, all);
     }
 }

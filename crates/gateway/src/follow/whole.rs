@@ -1,5 +1,6 @@
-//! Waits for a task and responds with its whole result.
+//! Waits for tasks and responds with their whole results.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderName};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures::stream;
-use protocol::TaskSnapshot;
+use protocol::{Outcome, TaskId, TaskSnapshot};
 use queue::Submitted;
 use serde_json::Value;
 
@@ -27,8 +28,8 @@ const TASK: HeaderName = HeaderName::from_static("x-task-id");
 /// The time from the request to the response, in milliseconds.
 const PROCESSING: HeaderName = HeaderName::from_static("openai-processing-ms");
 
-/// Formats an ended task.
-type Render = dyn Fn(&TaskSnapshot) -> Result<Value, Refusal>;
+/// Formats ended tasks.
+type Render = dyn Fn(&[TaskSnapshot]) -> Result<Value, Refusal>;
 
 /// What the headers of a response tell about its task.
 pub(crate) struct Head {
@@ -53,12 +54,18 @@ impl Head {
     }
 }
 
-/// A request that waits for its task.
+/// A request that waits for its task, or for several.
 pub(crate) struct Call {
     pub(crate) state: Arc<State>,
     pub(crate) head: Head,
     pub(crate) client: ClientEnd,
     pub(crate) attended: Attended,
+    /// The tasks after the first, in order, as far as [`Self::respond_all`] does not wait for them yet.
+    pub(crate) others: VecDeque<(TaskId, Attended)>,
+    /// The task that is waited for.
+    task_id: TaskId,
+    /// The tasks that have ended, in order.
+    ended: Vec<TaskSnapshot>,
     /// Formats a refusal that comes after the status was sent.
     dialects: Option<Data<Dialects>>,
     path: String,
@@ -74,6 +81,9 @@ impl Call {
         Self {
             state: Arc::clone(state),
             attended: Attended::new(state, &submitted),
+            others: VecDeque::new(),
+            task_id: submitted.task_id,
+            ended: Vec::new(),
             head: Head { submitted, began },
             client: ClientEnd::of(request),
             dialects: request.app_data::<Data<Dialects>>().cloned(),
@@ -86,41 +96,73 @@ impl Call {
         self.dialects.as_ref().map_or(Value::Null, |dialects| dialects.body(&self.path, refusal))
     }
 
+    /// Waits for another task too.
+    pub(crate) fn join(&mut self, submitted: &Submitted) {
+        let attended = Attended::new(&self.state, submitted);
+        self.others.push_back((submitted.task_id, attended));
+    }
+
     /// Waits for the task's end and responds with what `render` makes of it. If that takes longer
     /// than [`crate::Options::silent_wait`], sends the status and from then on a line end every few
     /// seconds, so that proxies keep the connection; JSON ignores it. The task is cancelled if the
     /// client disconnects.
     pub(crate) async fn respond(
-        mut self,
+        self,
         render: impl Fn(&TaskSnapshot) -> Result<Value, Refusal> + 'static,
     ) -> Result<HttpResponse, Refusal> {
-        let patience = self.state.options.silent_wait;
-        match self.wait(patience).await? {
-            Some(snapshot) => {
-                let body = render(&snapshot)?;
-                Ok(self.head.response().json(body))
-            }
-            None => Ok(self
-                .head
-                .response()
-                .insert_header((CONTENT_TYPE, "application/json"))
-                .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
-                .streaming(self.late(Box::new(render)))),
-        }
+        self.respond_all(move |ended| match ended {
+            [first, ..] => render(first),
+            [] => Err(Refusal::internal("no task has ended")),
+        })
+        .await
     }
 
-    /// Waits for the task's end, for at most `patience`.
-    async fn wait(&mut self, patience: Duration) -> Result<Option<Box<TaskSnapshot>>, Refusal> {
-        match for_end(&self.state, &self.client, self.head.submitted.task_id, patience).await {
-            Waited::Ended(snapshot) => {
-                self.attended.release();
-                Ok(Some(snapshot))
+    /// Like [`Self::respond`], for all tasks. After one that did not complete, the others are
+    /// cancelled; it is the last that `render` gets.
+    pub(crate) async fn respond_all(
+        mut self,
+        render: impl Fn(&[TaskSnapshot]) -> Result<Value, Refusal> + 'static,
+    ) -> Result<HttpResponse, Refusal> {
+        let patience = self.state.options.silent_wait;
+        if self.have_ended(patience).await? {
+            let body = render(&self.ended)?;
+            return Ok(self.head.response().json(body));
+        }
+        Ok(self
+            .head
+            .response()
+            .insert_header((CONTENT_TYPE, "application/json"))
+            .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
+            .streaming(self.late(Box::new(render))))
+    }
+
+    /// Waits for the end of all tasks, or of one that did not complete, for at most `patience`.
+    async fn have_ended(&mut self, patience: Duration) -> Result<bool, Refusal> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match for_end(&self.state, &self.client, self.task_id, left).await {
+                Waited::Ended(snapshot) => {
+                    self.attended.release();
+                    let is_completed = matches!(snapshot.outcome, Some(Outcome::Completed(_)));
+                    self.ended.push(*snapshot);
+                    match self.others.pop_front().filter(|_| is_completed) {
+                        Some((task_id, attended)) => {
+                            self.task_id = task_id;
+                            self.attended = attended;
+                        }
+                        None => return Ok(true),
+                    }
+                }
+                Waited::HungUp => return Err(Refusal::client_gone()),
+                Waited::NotYet if *self.state.stopping.borrow() => {
+                    return Err(Refusal::unavailable("the gateway stops"));
+                }
+                Waited::NotYet if Instant::now() < deadline => {
+                    return Err(Refusal::internal("the task disappeared"));
+                }
+                Waited::NotYet => return Ok(false),
             }
-            Waited::HungUp => Err(Refusal::client_gone()),
-            Waited::NotYet if *self.state.stopping.borrow() => {
-                Err(Refusal::unavailable("the gateway stops"))
-            }
-            Waited::NotYet => Ok(None),
         }
     }
 
@@ -132,9 +174,9 @@ impl Call {
         stream::unfold(Some((self, render)), |waiting| async move {
             let (mut call, render) = waiting?;
             let pause = call.state.options.keep_alive;
-            let body = match call.wait(pause).await {
-                Ok(None) => return Some((Ok(Bytes::from_static(b"\n")), Some((call, render)))),
-                Ok(Some(snapshot)) => render(&snapshot),
+            let body = match call.have_ended(pause).await {
+                Ok(false) => return Some((Ok(Bytes::from_static(b"\n")), Some((call, render)))),
+                Ok(true) => render(&call.ended),
                 Err(refusal) => Err(refusal),
             };
             let body = body.unwrap_or_else(|refusal| call.shape(&refusal));

@@ -17,9 +17,23 @@ pub(super) fn error(refusal: &Refusal) -> Value {
     json!({
         "message": refusal.message,
         "type": kind(refusal),
-        "param": refusal.param(),
+        "param": param(refusal),
         "code": code(refusal),
     })
+}
+
+/// Returns the parameter that is wrong. For a task that a worker refused, its message names it.
+fn param(refusal: &Refusal) -> Option<String> {
+    let Code::TaskFailed(ErrorType::InvalidRequest) = refusal.code else { return refusal.param() };
+    let message = &refusal.message;
+    let is_wrong_model =
+        ["makes embeddings and", "makes no embeddings"].iter().any(|text| message.contains(text));
+    let param = match is_wrong_model {
+        true => "model",
+        false if message.contains("inputs[") => "input",
+        false => return None,
+    };
+    Some(param.to_owned())
 }
 
 fn is_unknown_model(refusal: &Refusal) -> bool {

@@ -1,6 +1,8 @@
 //! OpenAI's API: `/v1/…`, with its error format. docs/OPENAI.md says what is supported.
 
 mod chat;
+mod completions;
+mod embeddings;
 mod error;
 mod models;
 mod request;
@@ -31,6 +33,8 @@ impl Dialect for OpenAi {
         let work = log!("gateway.openai").work();
         let reads = log!("gateway.openai");
         app.service(post("/v1/chat/completions", work, chat::create))
+            .service(post("/v1/completions", work, completions::create))
+            .service(post("/v1/embeddings", work, embeddings::create))
             .service(get("/v1/models", reads, models::list))
             .service(get("/v1/models/{model:.+}", reads, models::show));
     }

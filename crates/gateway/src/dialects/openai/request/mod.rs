@@ -1,6 +1,7 @@
 //! Reads what several of OpenAI's routes have in common. Unknown fields are ignored, `null` is the
 //! same as absent, and fields that cannot be honoured are refused by name.
 
+pub(super) mod inputs;
 pub(super) mod sampling;
 pub(super) mod tools;
 

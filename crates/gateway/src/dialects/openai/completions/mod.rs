@@ -1,0 +1,73 @@
+//! `POST /v1/completions`: continues texts, without a chat template.
+
+mod body;
+mod reply;
+mod stream;
+
+use std::time::Instant;
+
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use queue::Idempotency;
+use serde_json::Value;
+
+use self::body::CompletionRequest;
+use super::request;
+use crate::body::read_json;
+use crate::extract::Caller;
+use crate::follow::Call;
+use crate::idempotency;
+use crate::middleware::Notes;
+use crate::refusal::Refusal;
+use crate::state::State;
+use crate::submit::submit;
+
+/// Continues each prompt in a task of its own. Responds at once as one object when all have ended,
+/// or as a stream.
+pub(super) async fn create(
+    caller: Caller,
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Refusal> {
+    let began = Instant::now();
+    let state = state.into_inner();
+    let options = &state.options;
+    let body =
+        read_json(&request, payload, options.max_body_bytes(), options.client_timeout).await?;
+    let model = state.resolve(request::model_name(&body)).await?;
+    let asked = CompletionRequest::read(&body, model, options).map_err(Refusal::invalid)?;
+    let CompletionRequest { orders, reply, stream, include_usage } = asked;
+    let mut call: Option<Call> = None;
+    for (index, order) in orders.into_iter().enumerate() {
+        let idempotency = idempotency_of(&request, index, &body)?;
+        let accepted = submit(&state, caller.0.clone(), order, idempotency).await?;
+        match &mut call {
+            Some(call) => call.join(&accepted.submitted),
+            None => {
+                let task_id = accepted.submitted.task_id;
+                Notes::of(&mut request.extensions_mut()).task_id = Some(task_id);
+                call = Some(Call::new(&request, &state, accepted.submitted, began));
+            }
+        }
+    }
+    drop(body); // many requests may wait
+    let call = call.ok_or_else(|| Refusal::internal("a completion without prompts"))?;
+    if stream {
+        return stream::respond(&request, call, reply, include_usage).await;
+    }
+    call.respond_all(move |ended| reply.whole(ended)).await
+}
+
+/// Returns which earlier submit the task of a prompt may repeat. Each prompt has its own key.
+fn idempotency_of(
+    request: &HttpRequest,
+    index: usize,
+    body: &Value,
+) -> Result<Option<Idempotency>, Refusal> {
+    let of = idempotency::of(request.headers(), &format!("completions/{index}"), body)?;
+    Ok(of.map(|of| match index {
+        0 => of,
+        // With a space, which no client's key has.
+        _ => Idempotency { key: format!("{} {index}", of.key), ..of },
+    }))
+}

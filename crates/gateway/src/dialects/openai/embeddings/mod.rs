@@ -1,0 +1,42 @@
+//! `POST /v1/embeddings`.
+
+mod body;
+mod reply;
+
+use std::time::Instant;
+
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+
+use self::body::EmbeddingRequest;
+use super::request;
+use crate::body::read_json;
+use crate::extract::Caller;
+use crate::follow::Call;
+use crate::idempotency;
+use crate::middleware::Notes;
+use crate::refusal::Refusal;
+use crate::state::State;
+use crate::submit::submit;
+
+/// Computes the embeddings of the inputs, all in one task.
+pub(super) async fn create(
+    caller: Caller,
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Refusal> {
+    let began = Instant::now();
+    let state = state.into_inner();
+    let options = &state.options;
+    let body =
+        read_json(&request, payload, options.max_body_bytes(), options.client_timeout).await?;
+    let model = state.resolve(request::model_name(&body)).await?;
+    let asked = EmbeddingRequest::read(&body, model, options).map_err(Refusal::invalid)?;
+    let idempotency = idempotency::of(request.headers(), "embeddings", &body)?;
+    drop(body); // many requests may wait
+    let EmbeddingRequest { order, encoding } = asked;
+    let accepted = submit(&state, caller.0, order, idempotency).await?;
+    Notes::of(&mut request.extensions_mut()).task_id = Some(accepted.submitted.task_id);
+    let call = Call::new(&request, &state, accepted.submitted, began);
+    call.respond(move |snapshot| reply::embeddings(snapshot, encoding)).await
+}
