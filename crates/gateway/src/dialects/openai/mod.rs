@@ -3,8 +3,8 @@
 mod chat;
 mod error;
 mod models;
-mod request;
-mod sse;
+pub(super) mod request;
+pub(super) mod sse;
 mod usage;
 
 use actix_web::http::StatusCode;

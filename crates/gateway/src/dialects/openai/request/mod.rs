@@ -1,9 +1,9 @@
 //! Reads what several of OpenAI's routes have in common. Unknown fields are ignored, `null` is the
 //! same as absent, and fields that cannot be honoured are refused by name.
 
-pub(super) mod messages;
+pub(in crate::dialects) mod messages;
 pub(super) mod sampling;
-pub(super) mod tools;
+pub(in crate::dialects) mod tools;
 
 use std::collections::BTreeMap;
 
@@ -23,11 +23,11 @@ const MAX_METADATA_NAME: usize = 64;
 /// Maximum length of a metadata value, in characters.
 const MAX_METADATA_VALUE: usize = 512;
 /// Maximum length of the label of an end user, in characters.
-const MAX_USER: usize = 256;
+pub(in crate::dialects) const MAX_USER: usize = 256;
 
 /// Refuses fields that are set to a value that cannot be honoured: `supported` is empty if no value
 /// can be.
-pub(super) fn refuse(fields: &mut Fields<'_>, unsupported: &[(&str, &[Value], &str)]) {
+pub(in crate::dialects) fn refuse(fields: &mut Fields<'_>, unsupported: &[(&str, &[Value], &str)]) {
     for (name, supported, reason) in unsupported {
         let value = fields.get(name);
         if value.is_some_and(|value| !supported.contains(value)) {
@@ -38,7 +38,7 @@ pub(super) fn refuse(fields: &mut Fields<'_>, unsupported: &[(&str, &[Value], &s
 
 /// Reads the model's name; `default` if there is none. Whether it is served is checked when the name
 /// is resolved.
-pub(super) fn model_name(body: &Value) -> Option<&str> {
+pub(in crate::dialects) fn model_name(body: &Value) -> Option<&str> {
     body.get("model").and_then(Value::as_str)
 }
 
@@ -62,7 +62,7 @@ pub(super) fn thinking(fields: &mut Fields<'_>, effort: Option<&Value>) -> Optio
 }
 
 /// Combines what a request says about the form of its answer, which is always split into parts.
-pub(super) fn form(
+pub(in crate::dialects) fn form(
     fields: &mut Fields<'_>,
     constraint: Option<Constraint>,
     (tools, tool_choice): (Vec<Tool>, ToolChoice),
