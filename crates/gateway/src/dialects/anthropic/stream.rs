@@ -117,7 +117,7 @@ impl MessageStream {
     fn push_deltas(&mut self, frames: &mut String, deltas: Vec<Delta>) {
         for Delta { piece, .. } in deltas {
             match piece {
-                Piece::Text(text) if text.is_empty() => {}
+                Piece::Text(text) | Piece::Reasoning(text) if text.is_empty() => {}
                 Piece::Text(text) => {
                     self.open(frames, Open::Text);
                     self.push_delta(frames, json!({"type": "text_delta", "text": text}));

@@ -126,6 +126,9 @@ fn user(blocks: Vec<Block<'_>>) -> Result<Vec<Message>, Problem> {
         }
     }
     flush(&mut texts, &mut messages);
+    if messages.is_empty() {
+        messages.push(Message::user(""));
+    }
     Ok(messages)
 }
 

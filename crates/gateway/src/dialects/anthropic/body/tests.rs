@@ -90,6 +90,8 @@ fn blocks_become_parts() {
         Message::user("So?"),
     ];
     assert_eq!(messages(json!({"messages": chat})), expected);
+    let empty = json!([{"role": "user", "content": []}]);
+    assert_eq!(messages(json!({"messages": empty})), [Message::user("")]);
 }
 
 #[test]
