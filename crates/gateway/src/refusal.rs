@@ -10,7 +10,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use protocol::{ErrorType, InvalidId, TaskError, TaskId};
 use queue::{Bound, BrokerError};
 
-use crate::validate::{FieldError, JsonError, Loc};
+use crate::validate::{FieldError, JsonError};
 
 /// The `Retry-After` of a response while the queue is unavailable, in seconds.
 const RETRY_UNAVAILABLE_S: u32 = 5;
@@ -317,12 +317,7 @@ impl Refusal {
     /// Returns the path of the first invalid value within its part of the request:
     /// `messages.0.content`.
     pub(crate) fn param(&self) -> Option<String> {
-        let steps = self.problems.first()?.loc.iter().skip(1).map(|step| match step {
-            Loc::Name(name) => name.clone(),
-            Loc::Index(index) => index.to_string(),
-        });
-        let path = steps.collect::<Vec<_>>().join(".");
-        (!path.is_empty()).then_some(path)
+        self.problems.first()?.param()
     }
 
     /// Starts the response: the status, and the headers that all dialects send.
@@ -417,6 +412,7 @@ impl From<JsonError> for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::validate::Loc;
 
     fn header(refusal: &Refusal, name: &str) -> Option<String> {
         let response = refusal.error_response();

@@ -1,5 +1,6 @@
 //! The dialects, one folder each. To add one, write its folder and add its line to [`all`].
 
+mod anthropic;
 pub(crate) mod native;
 mod openai;
 
@@ -8,5 +9,9 @@ use crate::options::Options;
 
 /// Creates all dialects of a gateway.
 pub(crate) fn all(options: &Options) -> Dialects {
-    Dialects::new(vec![Box::new(native::Native::new(options)), Box::new(openai::OpenAi)])
+    Dialects::new(vec![
+        Box::new(native::Native::new(options)),
+        Box::new(openai::OpenAi),
+        Box::new(anthropic::Anthropic),
+    ])
 }

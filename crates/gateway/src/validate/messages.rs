@@ -35,13 +35,22 @@ pub(crate) fn read(fields: &mut Fields<'_>, model: &str, max_bytes: usize) -> Ve
             }
         }
     }
+    check_size(fields, &messages, max_bytes);
+    Message::system_first(messages)
+}
+
+/// Refuses messages that have more text than `max_bytes`.
+pub(in crate::dialects) fn check_size(
+    fields: &mut Fields<'_>,
+    messages: &[Message],
+    max_bytes: usize,
+) {
     let bytes: usize = messages.iter().map(text_bytes).sum();
     if bytes > max_bytes {
         let message =
             format!("all messages together may have {max_bytes} bytes of UTF-8, have {bytes}");
         fields.problem(FIELD, "string_too_long", message);
     }
-    Message::system_first(messages)
 }
 
 /// A problem within a message.
@@ -153,7 +162,7 @@ fn text_part<'a>(part: &'a Value, model: &str) -> Result<&'a str, (&'static str,
 }
 
 /// Says that a model takes no images.
-fn no_images(model: &str) -> String {
+pub(in crate::dialects) fn no_images(model: &str) -> String {
     format!("the model '{model}' takes no images: send text")
 }
 

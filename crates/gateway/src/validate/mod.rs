@@ -79,6 +79,16 @@ impl FieldError {
     ) -> Self {
         Self { loc: loc.into(), message: message.into(), kind }
     }
+
+    /// Returns the path to the value within its part of the request: `messages.0.content`.
+    pub(crate) fn param(&self) -> Option<String> {
+        let steps = self.loc.iter().skip(1).map(|step| match step {
+            Loc::Name(name) => name.clone(),
+            Loc::Index(index) => index.to_string(),
+        });
+        let path = steps.collect::<Vec<_>>().join(".");
+        (!path.is_empty()).then_some(path)
+    }
 }
 
 /// Returns the name of a JSON value's type, for messages.

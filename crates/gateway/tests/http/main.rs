@@ -4,6 +4,7 @@
 
 mod admin;
 mod admin_dead_letters;
+mod anthropic;
 mod client;
 mod docs;
 mod events;

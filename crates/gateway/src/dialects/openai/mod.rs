@@ -5,8 +5,8 @@ mod completions;
 mod embeddings;
 mod error;
 mod models;
-mod request;
-mod sse;
+pub(super) mod request;
+pub(super) mod sse;
 mod usage;
 
 use actix_web::http::StatusCode;

@@ -22,7 +22,7 @@ pub(super) fn push(frames: &mut String, data: &impl Serialize) {
 }
 
 /// Streams the frames.
-pub(super) fn respond(
+pub(in crate::dialects) fn respond(
     mut head: HttpResponseBuilder,
     frames: impl Stream<Item = String> + 'static,
 ) -> HttpResponse {

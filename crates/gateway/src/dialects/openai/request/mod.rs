@@ -3,9 +3,9 @@
 
 pub(super) mod inputs;
 pub(super) mod sampling;
-pub(super) mod tools;
+pub(in crate::dialects) mod tools;
 
-pub(super) use crate::validate::messages;
+pub(in crate::dialects) use crate::validate::messages;
 
 use std::collections::BTreeMap;
 
@@ -25,11 +25,11 @@ const MAX_METADATA_NAME: usize = 64;
 /// Maximum length of a metadata value, in characters.
 const MAX_METADATA_VALUE: usize = 512;
 /// Maximum length of the label of an end user, in characters.
-const MAX_USER: usize = 256;
+pub(in crate::dialects) const MAX_USER: usize = 256;
 
 /// Refuses fields that are set to a value that cannot be honoured: `supported` is empty if no value
 /// can be.
-pub(super) fn refuse(fields: &mut Fields<'_>, unsupported: &[(&str, &[Value], &str)]) {
+pub(in crate::dialects) fn refuse(fields: &mut Fields<'_>, unsupported: &[(&str, &[Value], &str)]) {
     for (name, supported, reason) in unsupported {
         let value = fields.get(name);
         if value.is_some_and(|value| !supported.contains(value)) {
@@ -40,7 +40,7 @@ pub(super) fn refuse(fields: &mut Fields<'_>, unsupported: &[(&str, &[Value], &s
 
 /// Reads the model's name; `default` if there is none. Whether it is served is checked when the name
 /// is resolved.
-pub(super) fn model_name(body: &Value) -> Option<&str> {
+pub(in crate::dialects) fn model_name(body: &Value) -> Option<&str> {
     body.get("model").and_then(Value::as_str)
 }
 
@@ -64,7 +64,7 @@ pub(super) fn thinking(fields: &mut Fields<'_>, effort: Option<&Value>) -> Optio
 }
 
 /// Combines what a request says about the form of its answer, which is always split into parts.
-pub(super) fn form(
+pub(in crate::dialects) fn form(
     fields: &mut Fields<'_>,
     constraint: Option<Constraint>,
     (tools, tool_choice): (Vec<Tool>, ToolChoice),

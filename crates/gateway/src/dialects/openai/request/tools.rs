@@ -15,7 +15,7 @@ const MAX_NAME: usize = 128;
 
 /// Where a dialect's functions have their fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::dialects::openai) enum Nesting {
+pub(in crate::dialects) enum Nesting {
     /// In an object `function`, as in chat completions.
     Function,
     /// Beside the type, as in responses.
@@ -57,6 +57,14 @@ pub(in crate::dialects::openai) fn read(
 }
 
 fn tools(fields: &mut Fields<'_>, nesting: Nesting) -> Vec<Tool> {
+    list(fields, |value| tool(value, nesting).map(Some))
+}
+
+/// Reads the array `tools` within its limits; `read` returns `None` for a tool that is skipped.
+pub(in crate::dialects) fn list(
+    fields: &mut Fields<'_>,
+    read: impl Fn(&Value) -> Result<Option<Tool>, String>,
+) -> Vec<Tool> {
     let Some(value) = fields.get("tools") else { return Vec::new() };
     let Some(list) = value.as_array() else {
         let message = format!("expected an array of functions, got {}", type_name(value));
@@ -74,12 +82,13 @@ fn tools(fields: &mut Fields<'_>, nesting: Nesting) -> Vec<Tool> {
     }
     let mut tools: Vec<Tool> = Vec::with_capacity(list.len());
     for (index, value) in list.iter().enumerate() {
-        match tool(value, nesting) {
-            Ok(tool) if tools.iter().any(|other| other.name == tool.name) => {
+        match read(value) {
+            Ok(None) => {}
+            Ok(Some(tool)) if tools.iter().any(|other| other.name == tool.name) => {
                 let message = format!("there are two functions '{}'", tool.name);
                 fields.problem_at("tools", index, "value_error", message);
             }
-            Ok(tool) => tools.push(tool),
+            Ok(Some(tool)) => tools.push(tool),
             Err(message) => fields.problem_at("tools", index, "value_error", message),
         }
     }
@@ -98,7 +107,12 @@ fn tool(value: &Value, nesting: Nesting) -> Result<Tool, String> {
         None => return Err(nesting.expected().to_owned()),
     }
     let function = nesting.body(value).filter(|function| function.is_object());
-    let function = function.ok_or_else(|| nesting.expected().to_owned())?;
+    function_of(function.ok_or_else(|| nesting.expected().to_owned())?, "parameters")
+}
+
+/// Reads a function's name, its description, and the schema of its arguments from the field
+/// `schema`.
+pub(in crate::dialects) fn function_of(function: &Value, schema: &str) -> Result<Tool, String> {
     let given = |key: &str| function.get(key).filter(|value| !value.is_null());
     let name = given("name").and_then(Value::as_str).unwrap_or_default();
     if !is_name(name) {
@@ -111,12 +125,12 @@ fn tool(value: &Value, nesting: Nesting) -> Result<Tool, String> {
         Some(Value::String(text)) => Some(text.clone()),
         Some(other) => return Err(format!("a description is a string, not {}", type_name(other))),
     };
-    let parameters = match given("parameters") {
+    let parameters = match given(schema) {
         None => None,
-        Some(schema @ Value::Object(_)) => Some(schema.clone()),
+        Some(parameters @ Value::Object(_)) => Some(parameters.clone()),
         Some(other) => {
             let got = type_name(other);
-            return Err(format!("parameters are a JSON schema, an object, not {got}"));
+            return Err(format!("{schema} must be a JSON schema, an object, not {got}"));
         }
     };
     Ok(Tool { name: name.to_owned(), description, parameters })
@@ -150,20 +164,30 @@ fn choice(fields: &mut Fields<'_>, value: &Value, nesting: Nesting, tools: &[Too
         fields.problem("tool_choice", "literal_error", message);
         return ToolChoice::Auto;
     };
-    let is_offered = match &choice {
+    check_offered(fields, &choice, tools);
+    choice
+}
+
+/// Refuses a required call of a function that is not offered.
+pub(in crate::dialects) fn check_offered(
+    fields: &mut Fields<'_>,
+    choice: &ToolChoice,
+    tools: &[Tool],
+) {
+    let is_offered = match choice {
         ToolChoice::Function(name) => tools.iter().any(|tool| tool.name == *name),
-        _ => !tools.is_empty(),
+        ToolChoice::Required => !tools.is_empty(),
+        ToolChoice::Auto | ToolChoice::None => true,
     };
     if !is_offered {
         fields.problem("tool_choice", "value_error", "tools has no such function to call");
     }
-    choice
 }
 
 /// Reads a format of the answer: `{"type": "text"}`, `{"type": "json_object"}`, or `{"type":
 /// "json_schema"}` with its schema, which is in an object `json_schema` or (in responses) beside the
 /// type. `path` is where it stands.
-pub(in crate::dialects::openai) fn format(
+pub(in crate::dialects) fn format(
     fields: &mut Fields<'_>,
     path: &[&str],
     value: Option<&Value>,

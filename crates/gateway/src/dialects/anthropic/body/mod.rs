@@ -1,0 +1,146 @@
+//! Reads the body of a request for a message. Unknown fields are ignored, and `null` is the same as
+//! absent.
+
+mod content;
+mod messages;
+mod tools;
+
+use std::collections::BTreeMap;
+
+use protocol::{Lane, ModelId, Prompt, Sampling, TaskKind};
+use queue::Start;
+use serde_json::{Value, json};
+
+use crate::dialects::openai::request::tools::{Nesting, format};
+use crate::dialects::openai::request::{MAX_USER, form, refuse};
+use crate::options::Options;
+use crate::order::{Order, Queueing};
+use crate::validate::FieldError;
+use crate::validate::fields::Fields;
+use crate::validate::sampling::{MAX_STOP_BYTES, MAX_STOPS, number};
+
+/// A request for a message.
+#[derive(Debug)]
+pub(super) struct MessagesRequest {
+    pub(super) order: Order,
+    /// Whether the answer is streamed.
+    pub(super) stream: bool,
+    /// Maximum number of calls in the answer.
+    pub(super) max_calls: usize,
+}
+
+impl MessagesRequest {
+    /// Reads a body whose model is already resolved.
+    ///
+    /// # Errors
+    /// If the body is invalid. Returns all problems at once.
+    pub(super) fn read(
+        body: &Value,
+        model: ModelId,
+        options: &Options,
+    ) -> Result<Self, Vec<FieldError>> {
+        let mut fields = Fields::lenient(body)?;
+        let messages = messages::read(&mut fields, model.as_str(), options.max_prompt_bytes);
+        let max_tokens = max_tokens(&mut fields, options.max_new_tokens);
+        let (tools, tool_choice, max_calls) = tools::read(&mut fields);
+        let config = fields.get("output_config");
+        let constraint = match config.and_then(|config| config.get("format")) {
+            Some(value) => {
+                let path = ["output_config", "format"];
+                format(&mut fields, &path, Some(value), Nesting::Flat)
+            }
+            None => {
+                let value = fields.get("output_format");
+                format(&mut fields, &["output_format"], value, Nesting::Flat)
+            }
+        };
+        let thinking = thinking(&mut fields, config.and_then(|config| config.get("effort")));
+        let form = form(&mut fields, constraint, (tools, tool_choice), thinking);
+        let sampling = sampling(&mut fields);
+        let stop = fields.texts("stop_sequences", MAX_STOPS, MAX_STOP_BYTES);
+        let stream = fields.boolean("stream").unwrap_or(false);
+        let none = [json!([])];
+        refuse(
+            &mut fields,
+            &[
+                ("mcp_servers", &none, "the model has no access to other servers"),
+                ("container", &[], "the model runs no code"),
+            ],
+        );
+        let order = Order {
+            kind: TaskKind::Generate,
+            n: 1,
+            prompt: Prompt::Chat(messages),
+            max_tokens,
+            stop,
+            sampling,
+            form,
+            model,
+            user_id: user(&fields),
+            webhook: None,
+            queueing: Queueing {
+                lane: Lane::Normal,
+                start: Start::Now,
+                expires_in: None,
+                metadata: BTreeMap::new(),
+                result_ttl_s: options.result_ttl_s,
+                time_limit_s: options.task_time_limit_s,
+            },
+        };
+        fields.finish(Some(Self { order, stream, max_calls }))
+    }
+}
+
+/// Reads the mandatory limit on the answer's length; one above `most` is lowered to it.
+fn max_tokens(fields: &mut Fields<'_>, most: u32) -> u32 {
+    if fields.required("max_tokens", "an integer, at least 1").is_none() {
+        return most;
+    }
+    let given = fields.integer("max_tokens", 1..=u64::MAX);
+    given.and_then(|tokens| u32::try_from(tokens).ok()).map_or(most, |tokens| tokens.min(most))
+}
+
+fn sampling(fields: &mut Fields<'_>) -> Sampling {
+    let mut sampling = Sampling::default();
+    let known = ["temperature", "top_p", "top_k"];
+    for field in Sampling::FIELDS.iter().filter(|field| known.contains(&field.name)) {
+        sampling.set(field.name, number(fields, field));
+    }
+    // Anthropic's range is smaller than ours.
+    if let Some(temperature) = sampling.temperature.filter(|temperature| *temperature > 1.0) {
+        let message = format!("must be from 0 to 1, got {temperature}");
+        fields.problem("temperature", "less_than_equal", message);
+    }
+    sampling
+}
+
+/// Reads whether the model thinks, which it does only if asked to. `None` leaves it to the model.
+fn thinking(fields: &mut Fields<'_>, effort: Option<&Value>) -> Option<bool> {
+    let effort = effort.filter(|effort| !effort.is_null());
+    let name = effort.map(|effort| effort.as_str().unwrap_or_default());
+    if !matches!(name, None | Some("low" | "medium" | "high" | "xhigh" | "max")) {
+        let path = ["output_config".into(), "effort".into()];
+        fields.problem_within(&path, "enum", "must be low, medium, high, xhigh or max");
+    }
+    let value = fields.get("thinking");
+    match value.map(|value| value.get("type").and_then(Value::as_str).unwrap_or_default()) {
+        None | Some("disabled") => Some(false),
+        Some("enabled") => Some(true),
+        Some("adaptive") => (name == Some("low")).then_some(false),
+        Some(_) => {
+            let message = "expected {\"type\": \"enabled\"}, {\"type\": \"adaptive\"} or {\"type\": \"disabled\"}";
+            fields.problem("thinking", "literal_error", message);
+            None
+        }
+    }
+}
+
+/// Reads the label of the end user.
+fn user(fields: &Fields<'_>) -> Option<String> {
+    let label = fields.get("metadata")?.get("user_id")?.as_str()?;
+    Some(label.chars().take(MAX_USER).collect())
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

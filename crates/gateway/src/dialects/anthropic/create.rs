@@ -1,0 +1,44 @@
+//! `POST /v1/messages`.
+
+use std::time::Instant;
+
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+
+use super::body::MessagesRequest;
+use super::{reply, stream};
+use crate::body::read_json;
+use crate::dialects::openai::request::model_name;
+use crate::extract::Caller;
+use crate::follow::Call;
+use crate::idempotency;
+use crate::middleware::Notes;
+use crate::refusal::Refusal;
+use crate::state::State;
+use crate::submit::submit;
+
+/// Answers a conversation: at once as one message when the task has ended, or as a stream.
+pub(super) async fn create(
+    caller: Caller,
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Refusal> {
+    let began = Instant::now();
+    let state = state.into_inner();
+    let options = &state.options;
+    let body =
+        read_json(&request, payload, options.max_chat_bytes(), options.client_timeout).await?;
+    let model = state.resolve(model_name(&body)).await?;
+    let asked = MessagesRequest::read(&body, model, options).map_err(Refusal::invalid)?;
+    let idempotency = idempotency::of(request.headers(), "messages", &body)?;
+    drop(body); // many requests may wait
+    let MessagesRequest { order, stream, max_calls } = asked;
+    let model = order.model.clone();
+    let accepted = submit(&state, caller.0, order, idempotency).await?;
+    Notes::of(&mut request.extensions_mut()).task_id = Some(accepted.submitted.task_id);
+    let call = Call::new(&request, &state, accepted.submitted, began);
+    if stream {
+        return stream::respond(call, model, max_calls).await;
+    }
+    call.respond(move |snapshot| reply::message(snapshot, max_calls)).await
+}

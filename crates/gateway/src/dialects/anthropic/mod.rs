@@ -1,0 +1,33 @@
+//! Anthropic's API: `/v1/messages`, with its error format. docs/ANTHROPIC.md says what is supported.
+
+mod body;
+mod create;
+mod error;
+mod reply;
+mod stream;
+
+use actix_web::http::StatusCode;
+use actix_web::web::ServiceConfig;
+use serde_json::Value;
+
+use crate::dialect::Dialect;
+use crate::middleware::log;
+use crate::refusal::Refusal;
+use crate::route::post;
+
+/// Anthropic's dialect.
+pub(super) struct Anthropic;
+
+impl Dialect for Anthropic {
+    fn prefixes(&self) -> &'static [&'static str] {
+        &["/v1/messages"]
+    }
+
+    fn configure(&self, app: &mut ServiceConfig) {
+        app.service(post("/v1/messages", log!("gateway.anthropic").work(), create::create));
+    }
+
+    fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {
+        error::shape(refusal)
+    }
+}
