@@ -4,6 +4,7 @@ mod chat;
 mod error;
 mod models;
 mod request;
+mod responses;
 mod sse;
 mod usage;
 
@@ -32,7 +33,8 @@ impl Dialect for OpenAi {
         let reads = log!("gateway.openai");
         app.service(post("/v1/chat/completions", work, chat::create))
             .service(get("/v1/models", reads, models::list))
-            .service(get("/v1/models/{model:.+}", reads, models::show));
+            .service(get("/v1/models/{model:.+}", reads, models::show))
+            .configure(responses::configure);
     }
 
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {
