@@ -11,6 +11,7 @@ mod expiry;
 mod faulty_broker;
 mod lifecycle;
 mod logs;
+mod openai_responses;
 mod options;
 mod options_kept;
 mod outage;
