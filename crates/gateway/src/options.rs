@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use protocol::ModelId;
+use queue::BlobStore;
 use service::logs::LogCounts;
 use service::settings::Aliases;
 use tokio::sync::watch;
@@ -56,6 +57,8 @@ pub struct Options {
     pub silent_wait: Duration,
     /// Other names of models, for the routes of OpenAI and Anthropic (`MODEL_ALIASES`).
     pub model_aliases: Aliases,
+    /// The store of files and responses; `None` has them in the queue's store (`BLOB_URL`).
+    pub blobs: Option<BlobStore>,
     /// Maximum time for requests and webhooks in flight to finish after shutdown was requested.
     pub shutdown_grace: Duration,
     /// Number of HTTP threads; `None` starts one per core.
@@ -105,6 +108,7 @@ impl Options {
             keep_alive: Duration::from_secs(10),
             silent_wait: Duration::from_secs(60),
             model_aliases: Aliases::default(),
+            blobs: None,
             shutdown_grace: Duration::from_secs(30),
             threads: None,
         }

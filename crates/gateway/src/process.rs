@@ -59,8 +59,12 @@ pub async fn serve(listener: TcpListener, process: Process) -> Result<()> {
     );
     let shutdown = async move { stop.cancelled().await };
     let keys = follow_keys(current);
-    let options =
-        Options { key_changes: Some(keys), log_counts: log.counts(), ..options(&settings) };
+    let options = Options {
+        key_changes: Some(keys),
+        log_counts: log.counts(),
+        blobs: Some(service::blobs::open(&settings, &broker)?),
+        ..options(&settings)
+    };
     crate::serve(listener, broker, options, shutdown).await?;
     tracing::info!(target: "gateway.process", "stopped");
     Ok(())

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use protocol::{ModelId, TaskId, TaskSnapshot, TenantId};
-use queue::{Broker, BrokerError};
+use queue::{BlobLimits, BlobStore, Broker, BrokerError};
 use tokio::sync::watch;
 use webhooks::{Guard, Secrets};
 
@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) registry: Registry,
     /// The secrets that sign webhooks, by tenant.
     pub(crate) secrets: Arc<Secrets>,
+    /// What is stored of responses.
+    pub(crate) blobs: BlobStore,
     /// The gateway's options, without the keys.
     pub(crate) options: Options,
     /// Becomes `true` when the gateway shuts down, which ends event streams and waits.
@@ -41,7 +43,9 @@ impl State {
     ) -> Self {
         let registry =
             Registry::new(Arc::clone(&broker), options.registry_age, options.broker_timeout);
-        Self { broker, keys, registry, secrets, options, stopping }
+        let own = || BlobStore::new(broker.clone(), BlobLimits::default());
+        let blobs = options.blobs.clone().unwrap_or_else(own);
+        Self { broker, keys, registry, secrets, blobs, options, stopping }
     }
 
     /// Returns the guard that decides which webhook URLs are allowed.

@@ -40,7 +40,7 @@ pub(crate) fn read(fields: &mut Fields<'_>, model: &str, max_bytes: usize) -> Ve
 }
 
 /// Refuses messages that have more text than `max_bytes`.
-pub(in crate::dialects) fn check_size(
+pub(crate) fn check_size(
     fields: &mut Fields<'_>,
     messages: &[Message],
     max_bytes: usize,
@@ -162,7 +162,7 @@ fn text_part<'a>(part: &'a Value, model: &str) -> Result<&'a str, (&'static str,
 }
 
 /// Says that a model takes no images.
-pub(in crate::dialects) fn no_images(model: &str) -> String {
+pub(crate) fn no_images(model: &str) -> String {
     format!("the model '{model}' takes no images: send text")
 }
 

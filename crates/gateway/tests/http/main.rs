@@ -19,6 +19,7 @@ mod openai_embeddings;
 mod openai_errors;
 mod openai_leaving;
 mod openai_models;
+mod openai_responses;
 mod openai_stream;
 mod options;
 mod options_kept;

@@ -55,8 +55,24 @@ impl BlobStore {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        self.put_as(BlobId::new(), new, body).await
+    }
+
+    /// Stores a blob like [`Self::put`], under an id that no other blob has.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub async fn put_as<E>(
+        &self,
+        id: BlobId,
+        new: NewBlob,
+        body: impl Stream<Item = Result<Bytes, E>>,
+    ) -> Result<Blob, BlobError>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let (upload, bound) = self.begin(&new).await?;
-        let result = self.fill(&upload, bound, new, body).await;
+        let result = self.fill(&upload, id, bound, new, body).await;
         upload.settle(result.is_ok()).await;
         result
     }
@@ -87,6 +103,7 @@ impl BlobStore {
     async fn fill<E>(
         &self,
         upload: &Upload,
+        id: BlobId,
         bound: SizeBound,
         new: NewBlob,
         body: impl Stream<Item = Result<Bytes, E>>,
@@ -113,7 +130,7 @@ impl BlobStore {
         timeout_at(deadline, writer.finish(kept_for(ttl))).await.map_err(too_slow)??;
 
         let record = BlobRecord {
-            id: BlobId::new(),
+            id,
             size,
             hash: ContentHash(hash.finalize().into()),
             media_type: new.media_type,

@@ -63,6 +63,7 @@ fn code(refusal: &Refusal) -> Option<&'static str> {
         Code::Invalid if is_unknown_model(refusal) => Some("model_not_found"),
         Code::Invalid => match refusal.problems.first()?.kind {
             "unsupported_parameter" => Some("unsupported_parameter"),
+            "previous_response_not_found" => Some("previous_response_not_found"),
             "missing" => Some("missing_required_parameter"),
             _ => Some("invalid_value"),
         },

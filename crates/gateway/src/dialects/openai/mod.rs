@@ -6,6 +6,7 @@ mod embeddings;
 mod error;
 mod models;
 pub(super) mod request;
+mod responses;
 pub(super) mod sse;
 mod usage;
 
@@ -36,7 +37,8 @@ impl Dialect for OpenAi {
             .service(post("/v1/completions", work, completions::create))
             .service(post("/v1/embeddings", work, embeddings::create))
             .service(get("/v1/models", reads, models::list))
-            .service(get("/v1/models/{model:.+}", reads, models::show));
+            .service(get("/v1/models/{model:.+}", reads, models::show))
+            .configure(responses::configure);
     }
 
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {

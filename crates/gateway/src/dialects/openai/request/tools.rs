@@ -89,7 +89,12 @@ pub(in crate::dialects) fn list(
                 fields.problem_at("tools", index, "value_error", message);
             }
             Ok(Some(tool)) => tools.push(tool),
-            Err(message) => fields.problem_at("tools", index, "value_error", message),
+            Err(message) => {
+                let kind = value.get("type").and_then(Value::as_str);
+                let is_hosted = kind.is_some_and(|kind| kind != "function");
+                let kind = if is_hosted { "unsupported_parameter" } else { "value_error" };
+                fields.problem_at("tools", index, kind, message);
+            }
         }
     }
     tools

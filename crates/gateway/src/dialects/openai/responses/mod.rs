@@ -1,0 +1,308 @@
+//! `/v1/responses`: creates responses, returns and streams stored ones, cancels and deletes them.
+//! docs/RESPONSES.md says what is supported.
+//!
+//! | file        | contents |
+//! |-------------|----------|
+//! | `mod.rs`    | the handlers |
+//! | `body.rs`   | reads the body of a request |
+//! | `items.rs`  | input items: reads them, converts them to messages |
+//! | `reply.rs`  | formats a response and its output items |
+//! | `stored.rs` | what is stored of a response beside its task |
+//! | `stream.rs` | streams a response, from its beginning or after any event |
+//! | `writer.rs` | the events of a stream |
+
+mod body;
+mod items;
+mod reply;
+mod stored;
+mod stream;
+mod writer;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::web::ServiceConfig;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use protocol::{EventSeq, TaskId, TaskSnapshot, TenantId};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use self::body::ResponseRequest;
+use self::stored::Stored;
+use super::request;
+use crate::body::read_json;
+use crate::extract::Caller;
+use crate::follow::answer::Answer;
+use crate::follow::{Call, for_end};
+use crate::hangup::ClientEnd;
+use crate::idempotency;
+use crate::middleware::{Notes, log};
+use crate::refusal::Refusal;
+use crate::route::{get, post, query_value, reads, resource};
+use crate::state::State;
+use crate::submit::submit;
+use crate::validate::{FieldError, echo};
+
+/// How long a cancellation waits for the worker to stop.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(3);
+/// The number of input items of a page, and the largest one.
+const PAGE: usize = 20;
+const MAX_PAGE: usize = 100;
+
+/// Registers the routes.
+pub(super) fn configure(app: &mut ServiceConfig) {
+    let work = log!("gateway.openai").work();
+    let polls = log!("gateway.openai");
+    app.service(post("/v1/responses", work, create))
+        .service(get("/v1/responses/{id}/input_items", polls, input_items))
+        .service(post("/v1/responses/{id}/cancel", work, cancel))
+        .service(
+            resource("/v1/responses/{id}", polls, "GET, HEAD, DELETE")
+                .route(web::route().guard(reads()).to(show))
+                .route(web::delete().to(delete)),
+        );
+}
+
+/// Creates a response: answers with it at once, as a stream, or (in the background) before it is
+/// there.
+async fn create(
+    caller: Caller,
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Refusal> {
+    let began = Instant::now();
+    let state = state.into_inner();
+    let options = &state.options;
+    let tenant = caller.0;
+    let body =
+        read_json(&request, payload, options.max_chat_bytes(), options.client_timeout).await?;
+    let model = state.resolve(request::model_name(&body)).await?;
+    let earlier = match body.get("previous_response_id").filter(|id| !id.is_null()) {
+        Some(id) => conversation(&state, &tenant, id).await?,
+        None => Vec::new(),
+    };
+    let asked = ResponseRequest::read(&body, model, earlier, options).map_err(Refusal::invalid)?;
+    let idempotency = idempotency::of(request.headers(), "responses", &body)?;
+    drop(body); // many requests may wait
+    let ResponseRequest { order, stream, is_stored, stored } = asked;
+    let ttl_s = order.queueing.result_ttl_s;
+    let accepted = submit(&state, tenant.clone(), order, idempotency).await?;
+    let task_id = accepted.submitted.task_id;
+    Notes::of(&mut request.extensions_mut()).task_id = Some(task_id);
+    let is_new = accepted.submitted.created;
+    let mut call = Call::new(&request, &state, accepted.submitted, began);
+    // If this fails, dropping the call cancels the task.
+    if is_new && is_stored {
+        stored.save(&state, &tenant, task_id, ttl_s).await?;
+    }
+    let echo = stored.echo;
+    if echo.background {
+        call.attended.release();
+    }
+    if stream {
+        let Call { state, head, client, attended, .. } = call;
+        return Ok(stream::respond(
+            head.response(),
+            state,
+            client,
+            Some(attended),
+            task_id,
+            echo,
+            None,
+        ));
+    }
+    if echo.background {
+        let snapshot = state.task(&tenant, task_id).await?;
+        return Ok(call.head.response().json(reply::response(&echo, &snapshot)));
+    }
+    let render = move |snapshot: &TaskSnapshot| {
+        Answer::all(snapshot)?;
+        Ok(reply::response(&echo, snapshot))
+    };
+    call.respond(render).await
+}
+
+/// Returns a stored response, or streams it.
+async fn show(
+    caller: Caller,
+    name: web::Path<String>,
+    request: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Refusal> {
+    let state = state.into_inner();
+    let (stored, snapshot) = find(&state, &caller.0, &name, &request).await?;
+    let streams = query_value(&request, "stream").is_some_and(|value| value == "true");
+    if !streams {
+        return Ok(HttpResponse::Ok().json(reply::response(&stored.echo, &snapshot)));
+    }
+    let after =
+        query_value(&request, "starting_after").map(|after| number(&after, "starting_after"));
+    let after = after.transpose()?;
+    let task_id = snapshot.task.id;
+    require_all_events(&state, task_id).await?;
+    let client = ClientEnd::of(&request);
+    Ok(stream::respond(HttpResponse::Ok(), state, client, None, task_id, stored.echo, after))
+}
+
+/// Cancels a response that runs in the background. One that has ended stays as it is.
+async fn cancel(
+    caller: Caller,
+    name: web::Path<String>,
+    request: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Refusal> {
+    let (stored, snapshot) = find(&state, &caller.0, &name, &request).await?;
+    if !stored.echo.background {
+        let message = "only a response that was created with \"background\": true can be cancelled: \
+                       to stop another one, close its connection";
+        return Err(invalid("path", "response_id", "value_error", message));
+    }
+    let task_id = snapshot.task.id;
+    if !snapshot.state.is_terminal() {
+        state.ask(state.broker.cancel(task_id)).await?;
+        for_end(&state, &ClientEnd::of(&request), task_id, CANCEL_PATIENCE).await;
+    }
+    let snapshot = state.task(&caller.0, task_id).await?;
+    Ok(HttpResponse::Ok().json(reply::response(&stored.echo, &snapshot)))
+}
+
+/// Deletes a stored response, and cancels its task if that has not ended.
+async fn delete(
+    caller: Caller,
+    name: web::Path<String>,
+    request: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Refusal> {
+    let (_, snapshot) = find(&state, &caller.0, &name, &request).await?;
+    let task_id = snapshot.task.id;
+    if !snapshot.state.is_terminal() {
+        state.ask(state.broker.cancel(task_id)).await?;
+    }
+    if !Stored::delete(&state, &caller.0, task_id).await? {
+        return Err(no_such_response(&name));
+    }
+    let id = reply::response_id(task_id);
+    Ok(HttpResponse::Ok().json(json!({"id": id, "object": "response", "deleted": true})))
+}
+
+/// Lists the input items of a stored response, with those of the responses that it continues.
+async fn input_items(
+    caller: Caller,
+    name: web::Path<String>,
+    request: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Refusal> {
+    let (stored, _) = find(&state, &caller.0, &name, &request).await?;
+    let limit = match query_value(&request, "limit") {
+        None => PAGE,
+        Some(limit) => usize::try_from(number(&limit, "limit")?).unwrap_or(usize::MAX),
+    };
+    if !(1..=MAX_PAGE).contains(&limit) {
+        let message = format!("must be an integer from 1 to {MAX_PAGE}, is {limit}");
+        return Err(invalid("query", "limit", "value_error", message));
+    }
+    let mut items = stored.items;
+    match query_value(&request, "order").as_deref() {
+        None | Some("desc") => items.reverse(),
+        Some("asc") => {}
+        Some(other) => {
+            let message = format!("must be asc or desc, is '{}'", echo(other));
+            return Err(invalid("query", "order", "enum", message));
+        }
+    }
+    if let Some(after) = query_value(&request, "after") {
+        let Some(index) = items.iter().position(|item| item["id"] == *after) else {
+            let message = format!("there is no item '{}'", echo(&after));
+            return Err(invalid("query", "after", "value_error", message));
+        };
+        items.drain(..=index);
+    }
+    let has_more = items.len() > limit;
+    items.truncate(limit);
+    let id = |item: Option<&Value>| item.map(|item| item["id"].clone());
+    let (first, last) = (id(items.first()), id(items.last()));
+    Ok(HttpResponse::Ok().json(json!({
+        "object": "list", "data": items, "first_id": first, "last_id": last, "has_more": has_more,
+    })))
+}
+
+/// Returns a stored response and its task.
+async fn find(
+    state: &State,
+    tenant: &TenantId,
+    name: &str,
+    request: &HttpRequest,
+) -> Result<(Stored, TaskSnapshot), Refusal> {
+    let task_id = task_id_of(name).ok_or_else(|| no_such_response(name))?;
+    Notes::of(&mut request.extensions_mut()).task_id = Some(task_id);
+    let stored = Stored::load(state, tenant, task_id).await?;
+    let stored = stored.ok_or_else(|| no_such_response(name))?;
+    Ok((stored, state.task(tenant, task_id).await?))
+}
+
+/// Returns the items of a conversation up to the end of a response, which the next one continues.
+async fn conversation(
+    state: &Arc<State>,
+    tenant: &TenantId,
+    id: &Value,
+) -> Result<Vec<Value>, Refusal> {
+    const FIELD: &str = "previous_response_id";
+    let name = id.as_str().unwrap_or_default();
+    let missing = || {
+        let message = format!(
+            "Previous response with id '{}' not found: it was created with \"store\": false, it has \
+             expired or was deleted, or it belongs to another key",
+            echo(name)
+        );
+        invalid("body", FIELD, "previous_response_not_found", message)
+    };
+    let task_id = task_id_of(name).ok_or_else(missing)?;
+    let stored = Stored::load(state, tenant, task_id).await?.ok_or_else(missing)?;
+    let snapshot = state.ask(state.broker.snapshot(task_id)).await?.ok_or_else(missing)?;
+    let Ok((answers, _)) = Answer::all(&snapshot) else {
+        let message = format!(
+            "The response '{}' is {}: only one that has ended with an answer can be continued",
+            echo(name),
+            reply::status(&snapshot)
+        );
+        return Err(invalid("body", FIELD, "value_error", message));
+    };
+    let output = answers.first().map(|answer| reply::output(&stored.echo, task_id, answer));
+    let mut items = stored.items;
+    items.extend(output.unwrap_or_default());
+    Ok(items)
+}
+
+/// Checks that the first events of a task are still there: a long answer loses them, and the numbers
+/// of its stream with them.
+async fn require_all_events(state: &State, task_id: TaskId) -> Result<(), Refusal> {
+    let first = state.ask(state.broker.events(task_id, EventSeq::START, 16)).await?;
+    let is_whole = first.iter().zip(1..).all(|(event, expected)| event.seq.get() == expected);
+    if is_whole {
+        return Ok(());
+    }
+    let message = "the response is too long to be streamed again: get it without \"stream\"";
+    Err(invalid("query", "stream", "value_error", message))
+}
+
+/// Returns the task of a response: `resp_` and the task's UUID without hyphens.
+fn task_id_of(name: &str) -> Option<TaskId> {
+    let hex = name.strip_prefix("resp_").filter(|hex| hex.len() == 32)?;
+    Uuid::try_parse(hex).ok().map(TaskId::from)
+}
+
+fn no_such_response(name: &str) -> Refusal {
+    Refusal::not_found("response", format!("Response with id '{}' not found.", echo(name)))
+}
+
+fn number(given: &str, name: &str) -> Result<u64, Refusal> {
+    given.parse().map_err(|_| {
+        let message = format!("expected an integer, 0 or more, got '{}'", echo(given));
+        invalid("query", name, "int_parsing", message)
+    })
+}
+
+fn invalid(place: &str, name: &str, kind: &'static str, message: impl Into<String>) -> Refusal {
+    Refusal::invalid(vec![FieldError::new([place.into(), name.into()], kind, message.into())])
+}
