@@ -548,6 +548,7 @@ fn requests_that_cannot_be_honoured_are_refused_by_name() {
         ("GET", "/v1/responses/resp_0192f0c123457abc8def0123456789ab", 404),
         ("POST", "/v1/responses/resp_0192f0c123457abc8def0123456789ab/cancel", 404),
         ("PUT", "/v1/responses/resp_1", 405),
+        ("POST", "/v1/responses/compact", 404),
         ("GET", "/v1/responses", 405),
     ] {
         let reply = client.send(method, path, None);

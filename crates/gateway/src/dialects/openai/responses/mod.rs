@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use self::body::ResponseRequest;
+use self::reply::Progress;
 use self::stored::Stored;
 use super::request;
 use crate::body::read_json;
@@ -38,7 +39,7 @@ use crate::hangup::ClientEnd;
 use crate::idempotency;
 use crate::middleware::{Notes, log};
 use crate::refusal::Refusal;
-use crate::route::{get, post, query_value, reads, resource};
+use crate::route::{get, no_such_path, post, query_value, reads, resource};
 use crate::state::State;
 use crate::submit::submit;
 use crate::validate::{FieldError, echo};
@@ -59,7 +60,9 @@ pub(super) fn configure(app: &mut ServiceConfig) {
         .service(
             resource("/v1/responses/{id}", polls, "GET, HEAD, DELETE")
                 .route(web::route().guard(reads()).to(show))
-                .route(web::delete().to(delete)),
+                .route(web::delete().to(delete))
+                // `compact` and `input_tokens`, which are not supported.
+                .route(web::post().to(no_such_path)),
         );
 }
 
@@ -113,8 +116,13 @@ async fn create(
         ));
     }
     if echo.background {
-        let snapshot = state.task(&tenant, task_id).await?;
-        return Ok(call.head.response().json(reply::response(&echo, &snapshot)));
+        // Clients expect a response that has not ended, though a worker may be that fast.
+        let response = if is_new {
+            reply::object(&echo, task_id, Progress::bare("queued"))
+        } else {
+            reply::response(&echo, &state.task(&tenant, task_id).await?)
+        };
+        return Ok(call.head.response().json(response));
     }
     let render = move |snapshot: &TaskSnapshot| {
         Answer::all(snapshot)?;
