@@ -234,7 +234,7 @@ fn many_unknown_fields_get_a_short_error() {
 #[test]
 fn all_problems_are_reported_at_once() {
     let body = json!({
-        "promt": "x", "max_tokens": 0, "temperature": 3, "top_p": 0, "top_k": "many",
+        "promt": "x", "prompt": "x", "messages": 1, "max_tokens": 0, "temperature": 3, "top_p": 0, "top_k": "many",
         "seed": -2, "stop": 1, "model": "none", "raw": "yes", "user_id": 1,
         "webhook_url": 1, "min_p": 2, "repetition_penalty": 0, "presence_penalty": -3,
         "frequency_penalty": "0", "logit_bias": [], "logprobs": 1, "top_logprobs": 21,

@@ -40,11 +40,7 @@ pub(crate) fn read(fields: &mut Fields<'_>, model: &str, max_bytes: usize) -> Ve
 }
 
 /// Refuses messages that have more text than `max_bytes`.
-pub(crate) fn check_size(
-    fields: &mut Fields<'_>,
-    messages: &[Message],
-    max_bytes: usize,
-) {
+pub(crate) fn check_size(fields: &mut Fields<'_>, messages: &[Message], max_bytes: usize) {
     let bytes: usize = messages.iter().map(text_bytes).sum();
     if bytes > max_bytes {
         let message =

@@ -55,7 +55,8 @@ impl MessagesRequest {
             }
         };
         let thinking = thinking(&mut fields, config.and_then(|config| config.get("effort")));
-        let form = form(&mut fields, constraint, (tools, tool_choice), thinking);
+        let mut form = form(&mut fields, constraint, (tools, tool_choice), thinking);
+        form.one_call = max_calls == 1 && !form.tools.is_empty();
         let sampling = sampling(&mut fields);
         let stop = fields.texts("stop_sequences", MAX_STOPS, MAX_STOP_BYTES);
         let stream = fields.boolean("stream").unwrap_or(false);

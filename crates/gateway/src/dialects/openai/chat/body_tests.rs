@@ -174,7 +174,7 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         (json!({"top_logprobs": 2}), "top_logprobs value_error"),
         (json!({"logprobs": 2}), "logprobs bool_type"),
         (json!({"tool_choice": "required"}), "tool_choice value_error"),
-        (json!({"tools": [{"type": "web_search"}]}), "tools.0 value_error"),
+        (json!({"tools": [{"type": "web_search"}]}), "tools.0 unsupported_parameter"),
         (json!({"response_format": {"type": "xml"}}), "response_format.type literal_error"),
         (json!({"reasoning_effort": "huge"}), "reasoning_effort enum"),
         (json!({"modalities": ["text", "audio"]}), "modalities unsupported_parameter"),
