@@ -139,8 +139,11 @@ fn allows(constraint: &Constraint, text: &str) -> Option<bool> {
         }
         matcher.accept(byte.into()).unwrap();
     }
-    let may_end = matcher.is_complete() || matcher.mask().unwrap().contains(256);
-    may_end.then(|| !matcher.is_complete())
+    if matcher.is_complete() {
+        return Some(false);
+    }
+    let mask = matcher.mask().unwrap();
+    mask.contains(256).then(|| (0..256).any(|byte| mask.contains(byte)))
 }
 
 #[test]
