@@ -108,6 +108,10 @@ pub struct ModelReport {
     /// The number of its tasks that can run concurrently once it is loaded; 0 while it cannot be
     /// loaded.
     pub capacity: u32,
+    /// The maximum length of a sequence (prompt and answer), in tokens; `None` until it was loaded once, and if the
+    /// worker's version does not report it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_length: Option<u32>,
     /// The memory it takes while loaded, in bytes, by the worker's plan.
     pub memory_bytes: u64,
     /// How long the latest load took, in milliseconds; `None` if it was never loaded.

@@ -71,6 +71,7 @@ fn worker_of_several_models_is_ready_for_all_and_reports_loaded_ones() {
         state,
         running: 0,
         capacity: 1,
+        context_length: None,
         memory_bytes: 1,
         load_ms: Some(1500),
         problem: None,

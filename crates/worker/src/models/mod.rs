@@ -9,7 +9,7 @@ mod load;
 mod memory;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::source::SourceError;
@@ -72,6 +72,8 @@ pub(crate) struct Served {
     /// The number of tasks that it runs at once: an estimate before the first load, then the
     /// engine's number.
     pub(crate) capacity: AtomicUsize,
+    /// The maximum length of a sequence in tokens, once it was loaded.
+    context_length: OnceLock<u32>,
     /// One permit per task that it can run at once.
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) place: Mutex<Place>,
@@ -193,7 +195,17 @@ impl Served {
             used: now,
             problem: None,
         };
-        Self { id, file, options, quantization, need, capacity, slots, place: Mutex::new(place) }
+        Self {
+            id,
+            file,
+            options,
+            quantization,
+            need,
+            capacity,
+            context_length: OnceLock::new(),
+            slots,
+            place: Mutex::new(place),
+        }
     }
 
     /// Returns the engine while it is in memory.
@@ -250,6 +262,7 @@ impl Served {
             state: place.state,
             running: count(self.running()),
             capacity: if failed { 0 } else { count(self.capacity()) },
+            context_length: self.context_length.get().copied(),
             memory_bytes: self.need as u64,
             load_ms: place.took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
             problem: place.problem.as_ref().map(|problem| problem.message.clone()),
@@ -265,6 +278,8 @@ impl Served {
     /// Records a successful load.
     pub(crate) fn loaded(&self, (engine, took): (Engine, Duration)) {
         self.set_capacity(engine.info().max_batch);
+        let context = u32::try_from(engine.info().context_length).unwrap_or(u32::MAX);
+        self.context_length.get_or_init(|| context);
         let now = Instant::now();
         *self.place() = Place {
             state: ModelState::Loaded,

@@ -30,6 +30,7 @@ fn param(refusal: &Refusal) -> Option<String> {
         ["makes embeddings and", "makes no embeddings"].iter().any(|text| message.contains(text));
     let param = match is_wrong_model {
         true => "model",
+        false if message.contains("dimensions is ") => "dimensions",
         false if message.contains("inputs[") => "input",
         false => return None,
     };

@@ -26,6 +26,12 @@ struct ModelReply {
     /// The weight format.
     #[serde(skip_serializing_if = "Option::is_none")]
     quantization: Option<String>,
+    /// The maximum length of prompt and answer together, in tokens, once it was loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context_length: Option<u32>,
+    /// The same under the name that vLLM's clients read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_model_len: Option<u32>,
 }
 
 /// Lists the models that live workers serve, and the default model.
@@ -75,6 +81,8 @@ async fn all(state: &State) -> Result<Vec<ModelReply>, Refusal> {
             owned_by: "qwen-queue",
             parent: None,
             quantization: None,
+            context_length: None,
+            max_model_len: None,
         });
     }
     // The default model first, as clients take the first one.
@@ -84,6 +92,7 @@ async fn all(state: &State) -> Result<Vec<ModelReply>, Refusal> {
 
 fn describe(worker: &WorkerReport, model: &ModelId) -> ModelReply {
     let served = worker.models.iter().find(|served| served.model == *model);
+    let context_length = served.and_then(|served| served.context_length);
     ModelReply {
         id: model.to_string(),
         object: "model",
@@ -91,5 +100,7 @@ fn describe(worker: &WorkerReport, model: &ModelId) -> ModelReply {
         owned_by: "qwen-queue",
         parent: served.and_then(|served| served.parent.as_ref()).map(ModelId::to_string),
         quantization: worker.quantization_of(model).map(str::to_owned),
+        context_length,
+        max_model_len: context_length,
     }
 }

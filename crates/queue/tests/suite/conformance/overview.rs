@@ -135,6 +135,7 @@ async fn capacity_and_service_time_come_from_the_workers(on: Fixture) {
         state: ModelState::Unloaded,
         running: 0,
         capacity,
+        context_length: None,
         memory_bytes: 1,
         load_ms: None,
         problem: None,

@@ -31,7 +31,7 @@ pub(super) async fn create(
     let options = &state.options;
     let body =
         read_json(&request, payload, options.max_chat_bytes(), options.client_timeout).await?;
-    let model = state.resolve(request::model_name(&body)).await?;
+    let model = state.resolve(Some(request::required_model(&body)?)).await?;
     let asked = ChatRequest::read(&body, model, options).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "chat", &body)?;
     drop(body); // many requests may wait

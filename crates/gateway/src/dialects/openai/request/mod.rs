@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::options::Options;
 use crate::order::Queueing;
+use crate::refusal::Refusal;
 use crate::validate::fields::Fields;
 use crate::validate::type_name;
 
@@ -42,6 +43,17 @@ pub(in crate::dialects) fn refuse(fields: &mut Fields<'_>, unsupported: &[(&str,
 /// is resolved.
 pub(in crate::dialects) fn model_name(body: &Value) -> Option<&str> {
     body.get("model").and_then(Value::as_str)
+}
+
+/// Reads the model's name where a request must have one.
+///
+/// # Errors
+/// If the body is no object, or names no model.
+pub(super) fn required_model(body: &Value) -> Result<&str, Refusal> {
+    let mut fields = Fields::lenient(body).map_err(Refusal::invalid)?;
+    let value = fields.required("model", "the name of a model, see GET /v1/models");
+    let name = value.and_then(|value| fields.text("model", value));
+    fields.finish(name).map_err(Refusal::invalid)
 }
 
 /// Reads how the model thinks: `reasoning_effort`, or `chat_template_kwargs.enable_thinking`, which
