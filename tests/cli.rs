@@ -44,6 +44,19 @@ fn submit_result_status_and_cancel_print_plain_values() {
 }
 
 #[test]
+fn submit_sends_a_conversation_from_a_file() {
+    let system = System::start("demo");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("messages.json");
+    let question = r#"[{"role": "user", "content": "What is a lease?"}]"#;
+    std::fs::write(&file, question).unwrap();
+    let options = ["--temperature", "0", "--wait"];
+    let args = [&["submit", "--messages", file.to_str().unwrap()][..], &options].concat();
+    let of_prompt = [&["submit", "What is a lease?"][..], &options].concat();
+    assert_eq!(system.stdout(&args), system.stdout(&of_prompt));
+}
+
+#[test]
 fn submit_prints_the_same_answer_with_wait_and_stream() {
     let system = System::start("demo");
     let ask = |how| system.stdout(&["submit", "What is a lease?", "--temperature", "0", how]);

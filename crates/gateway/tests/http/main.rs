@@ -6,6 +6,7 @@ mod admin;
 mod admin_dead_letters;
 mod anthropic;
 mod client;
+mod conversations;
 mod docs;
 mod events;
 mod expiry;
