@@ -34,10 +34,14 @@ pub fn parse(body: &[u8]) -> Result<Value, JsonError> {
             format!("the body is not valid JSON: {reason} at line {line}, column {column}"),
         ))
     })?;
-    if let Some(error) = duplicates::first(body) {
+    let scan = Scan::of(body);
+    // Each key of the text is followed by a colon, and the value has each key of an object once.
+    if scan.colons != keys(&value)
+        && let Some(error) = duplicates::first(body)
+    {
         return Err(JsonError(error));
     }
-    match first_beyond_range(body) {
+    match scan.beyond_range {
         None => Ok(value),
         Some((at, number)) => Err(JsonError(FieldError::new(
             ["body".into(), Loc::Index(at)],
@@ -47,28 +51,51 @@ pub fn parse(body: &[u8]) -> Result<Value, JsonError> {
     }
 }
 
-/// Returns the first number that is outside the range of most JSON parsers, and its position. All
-/// other numbers keep their spelling.
-fn first_beyond_range(json: &[u8]) -> Option<(usize, &str)> {
-    let mut at = 0;
-    while at < json.len() {
-        let rest = &json[at..];
-        at += match rest[0] {
-            b'"' => string_length(rest),
-            b'-' | b'0'..=b'9' => {
-                let is_part =
-                    |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
-                let length = rest.iter().take_while(|byte| is_part(byte)).count();
-                let number = std::str::from_utf8(&rest[..length]).ok()?;
-                if number.parse::<f64>().is_ok_and(f64::is_infinite) {
-                    return Some((at, number));
-                }
-                length
-            }
-            _ => 1,
-        };
+/// Returns the number of keys in all objects of a value.
+fn keys(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => items.iter().map(keys).sum(),
+        Value::Object(map) => map.len() + map.values().map(keys).sum::<usize>(),
+        _ => 0,
     }
-    None
+}
+
+/// Facts about a valid JSON text that its parsed value does not have.
+#[derive(Default)]
+struct Scan<'a> {
+    /// The number of colons outside of strings.
+    colons: usize,
+    /// The first number that is outside the range of most JSON parsers, and its position. All other
+    /// numbers keep their spelling.
+    beyond_range: Option<(usize, &'a str)>,
+}
+
+impl<'a> Scan<'a> {
+    fn of(json: &'a [u8]) -> Self {
+        let (mut scan, mut at) = (Self::default(), 0);
+        while at < json.len() {
+            let rest = &json[at..];
+            at += match rest[0] {
+                b'"' => string_length(rest),
+                b'-' | b'0'..=b'9' => {
+                    let is_part =
+                        |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+                    let length = rest.iter().take_while(|byte| is_part(byte)).count();
+                    let number = std::str::from_utf8(&rest[..length]).unwrap_or_default();
+                    let is_beyond = || number.parse::<f64>().is_ok_and(f64::is_infinite);
+                    if scan.beyond_range.is_none() && is_beyond() {
+                        scan.beyond_range = Some((at, number));
+                    }
+                    length
+                }
+                byte => {
+                    scan.colons += usize::from(byte == b':');
+                    1
+                }
+            };
+        }
+        scan
+    }
 }
 
 /// Returns the length in bytes of the string at the start of `json`, including the quotes.
