@@ -11,7 +11,7 @@ pub(super) mod sse;
 mod usage;
 
 use actix_web::http::StatusCode;
-use actix_web::web::ServiceConfig;
+use actix_web::web::{self, ServiceConfig};
 use serde_json::Value;
 
 use crate::dialect::Dialect;
@@ -33,12 +33,16 @@ impl Dialect for OpenAi {
     fn configure(&self, app: &mut ServiceConfig) {
         let work = log!("gateway.openai").work();
         let reads = log!("gateway.openai");
-        app.service(post("/v1/chat/completions", work, chat::create))
-            .service(post("/v1/completions", work, completions::create))
-            .service(post("/v1/embeddings", work, embeddings::create))
-            .service(get("/v1/models", reads, models::list))
-            .service(get("/v1/models/{model:.+}", reads, models::show))
-            .configure(responses::configure);
+        // A scope, so that requests to other paths skip all of these patterns at once.
+        app.service(
+            web::scope("/v1")
+                .service(post("/chat/completions", work, chat::create))
+                .service(post("/completions", work, completions::create))
+                .service(post("/embeddings", work, embeddings::create))
+                .service(get("/models", reads, models::list))
+                .service(get("/models/{model:.+}", reads, models::show))
+                .configure(responses::configure),
+        );
     }
 
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {

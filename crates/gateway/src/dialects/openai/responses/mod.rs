@@ -54,11 +54,11 @@ const MAX_PAGE: usize = 100;
 pub(super) fn configure(app: &mut ServiceConfig) {
     let work = log!("gateway.openai").work();
     let polls = log!("gateway.openai");
-    app.service(post("/v1/responses", work, create))
-        .service(get("/v1/responses/{id}/input_items", polls, input_items))
-        .service(post("/v1/responses/{id}/cancel", work, cancel))
+    app.service(post("/responses", work, create))
+        .service(get("/responses/{id}/input_items", polls, input_items))
+        .service(post("/responses/{id}/cancel", work, cancel))
         .service(
-            resource("/v1/responses/{id}", polls, "GET, HEAD, DELETE")
+            resource("/responses/{id}", polls, "GET, HEAD, DELETE")
                 .route(web::route().guard(reads()).to(show))
                 .route(web::delete().to(delete))
                 // `compact` and `input_tokens`, which are not supported.
