@@ -21,6 +21,7 @@ mod openai_errors;
 mod openai_leaving;
 mod openai_models;
 mod openai_responses;
+mod openai_responses_stored;
 mod openai_stream;
 mod options;
 mod options_kept;
