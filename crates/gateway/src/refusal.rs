@@ -320,6 +320,18 @@ impl Refusal {
         self.problems.first()?.param()
     }
 
+    /// Returns the message, with the path of each invalid value: `messages.0.content: …`.
+    pub(crate) fn message_with_paths(&self) -> String {
+        if self.problems.is_empty() {
+            return self.message.clone();
+        }
+        let problems = self.problems.iter().map(|problem| match problem.param() {
+            Some(param) => format!("{param}: {}", problem.message),
+            None => problem.message.clone(),
+        });
+        problems.collect::<Vec<_>>().join("; ")
+    }
+
     /// Starts the response: the status, and the headers that all dialects send.
     pub(crate) fn response(&self, status: StatusCode) -> HttpResponseBuilder {
         let mut response = HttpResponse::build(status);

@@ -23,7 +23,7 @@ mod whole;
 pub(crate) use self::chat::MAX_TOOLS;
 pub(crate) use constraint::keepable;
 pub use generate::generate;
-pub(crate) use generate::named_model;
+pub(crate) use generate::{MAX_USER_ID_CHARS, named_model};
 pub use json::{JsonError, parse};
 pub use limits::Limits;
 pub(crate) use queueing::{MAX_AHEAD_S, MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE};
@@ -80,8 +80,12 @@ impl FieldError {
         Self { loc: loc.into(), message: message.into(), kind }
     }
 
-    /// Returns the path to the value within its part of the request: `messages.0.content`.
+    /// Returns the path to the value within its part of the request: `messages.0.content`. `None` if
+    /// the problem is with the whole part, such as at a position of a body that is not JSON.
     pub(crate) fn param(&self) -> Option<String> {
+        if let Some(Loc::Index(_)) = self.loc.get(1) {
+            return None;
+        }
         let steps = self.loc.iter().skip(1).map(|step| match step {
             Loc::Name(name) => name.clone(),
             Loc::Index(index) => index.to_string(),

@@ -3,8 +3,8 @@
 use actix_web::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::refusal::{Code, Refusal};
-use crate::validate::UNKNOWN_MODEL;
+use crate::dialects::openai::error::status;
+use crate::refusal::Refusal;
 
 /// Formats a refusal.
 pub(super) fn shape(refusal: &Refusal) -> (StatusCode, Value) {
@@ -13,18 +13,7 @@ pub(super) fn shape(refusal: &Refusal) -> (StatusCode, Value) {
 
 /// Formats a refusal as a body, which is also the data of an event `error`.
 pub(super) fn body(refusal: &Refusal) -> Value {
-    json!({"type": "error", "error": {"type": kind(refusal), "message": message(refusal)}})
-}
-
-fn status(refusal: &Refusal) -> StatusCode {
-    let is_unknown_model =
-        refusal.problems.first().is_some_and(|problem| problem.kind == UNKNOWN_MODEL);
-    match refusal.code {
-        Code::Invalid if is_unknown_model => StatusCode::NOT_FOUND,
-        Code::Invalid => StatusCode::BAD_REQUEST,
-        Code::ResultExpired => StatusCode::NOT_FOUND,
-        _ => refusal.status,
-    }
+    json!({"type": "error", "error": {"type": kind(refusal), "message": refusal.message_with_paths()}})
 }
 
 fn kind(refusal: &Refusal) -> &'static str {
@@ -39,18 +28,6 @@ fn kind(refusal: &Refusal) -> &'static str {
         500.. => "api_error",
         _ => "invalid_request_error",
     }
-}
-
-/// Returns the message, with the path of each invalid value: `messages.0.content: …`.
-fn message(refusal: &Refusal) -> String {
-    if refusal.problems.is_empty() {
-        return refusal.message.clone();
-    }
-    let problems = refusal.problems.iter().map(|problem| match problem.param() {
-        Some(param) => format!("{param}: {}", problem.message),
-        None => problem.message.clone(),
-    });
-    problems.collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

@@ -15,11 +15,19 @@ pub(super) fn shape(refusal: &Refusal) -> (StatusCode, Value) {
 /// Formats a refusal as the value of `error`.
 pub(super) fn error(refusal: &Refusal) -> Value {
     json!({
-        "message": refusal.message,
+        "message": message(refusal),
         "type": kind(refusal),
         "param": param(refusal),
         "code": code(refusal),
     })
+}
+
+/// Returns the message. `param` names only one of several invalid values, so then it has their paths.
+fn message(refusal: &Refusal) -> String {
+    match refusal.problems.len() {
+        0 | 1 => refusal.message.clone(),
+        _ => refusal.message_with_paths(),
+    }
 }
 
 /// Returns the parameter that is wrong. For a task that a worker refused, its message names it.
@@ -41,7 +49,8 @@ fn is_unknown_model(refusal: &Refusal) -> bool {
     refusal.problems.first().is_some_and(|problem| problem.kind == UNKNOWN_MODEL)
 }
 
-fn status(refusal: &Refusal) -> StatusCode {
+/// Returns the status, with 400 and 404 where the native API has 422 and 410.
+pub(in crate::dialects) fn status(refusal: &Refusal) -> StatusCode {
     match refusal.code {
         Code::Invalid if is_unknown_model(refusal) => StatusCode::NOT_FOUND,
         Code::Invalid => StatusCode::BAD_REQUEST,

@@ -3,7 +3,7 @@
 mod chat;
 mod completions;
 mod embeddings;
-mod error;
+pub(super) mod error;
 mod models;
 pub(super) mod request;
 mod responses;
