@@ -7,17 +7,20 @@ use std::time::{Duration, Instant};
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderName};
 use actix_web::web::{Bytes, Data};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures::stream;
-use protocol::{Outcome, TaskId, TaskSnapshot};
-use queue::Submitted;
+use protocol::{Outcome, TaskId, TaskSnapshot, TenantId};
+use queue::{Idempotency, Submitted};
 use serde_json::Value;
 
 use super::{Attended, Waited, for_end};
 use crate::dialect::Dialects;
 use crate::hangup::ClientEnd;
+use crate::middleware::Notes;
+use crate::order::Order;
 use crate::refusal::Refusal;
 use crate::state::State;
+use crate::submit::submit;
 
 /// The position of a waiting task in its model's queue when it was submitted.
 const POSITION: HeaderName = HeaderName::from_static("x-queue-position");
@@ -72,7 +75,24 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(
+    /// Queues a task for a request, which came at `began` and waits for it.
+    ///
+    /// # Errors
+    /// If the task is refused.
+    pub(crate) async fn submit(
+        request: &HttpRequest,
+        state: &Arc<State>,
+        tenant: TenantId,
+        order: Order,
+        idempotency: Option<Idempotency>,
+        began: Instant,
+    ) -> Result<Self, Refusal> {
+        let submitted = submit(state, tenant, order, idempotency).await?.submitted;
+        Notes::of(&mut request.extensions_mut()).task_id = Some(submitted.task_id);
+        Ok(Self::new(request, state, submitted, began))
+    }
+
+    fn new(
         request: &HttpRequest,
         state: &Arc<State>,
         submitted: Submitted,

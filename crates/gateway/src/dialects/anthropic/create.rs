@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::body::MessagesRequest;
 use super::{reply, stream};
@@ -11,10 +11,8 @@ use crate::dialects::openai::request::model_name;
 use crate::extract::Caller;
 use crate::follow::Call;
 use crate::idempotency;
-use crate::middleware::Notes;
 use crate::refusal::Refusal;
 use crate::state::State;
-use crate::submit::submit;
 
 /// Answers a conversation: at once as one message when the task has ended, or as a stream.
 pub(super) async fn create(
@@ -34,9 +32,7 @@ pub(super) async fn create(
     drop(body); // many requests may wait
     let MessagesRequest { order, stream, max_calls } = asked;
     let model = order.model.clone();
-    let accepted = submit(&state, caller.0, order, idempotency).await?;
-    Notes::of(&mut request.extensions_mut()).task_id = Some(accepted.submitted.task_id);
-    let call = Call::new(&request, &state, accepted.submitted, began);
+    let call = Call::submit(&request, &state, caller.0, order, idempotency, began).await?;
     if stream {
         return stream::respond(call, model, max_calls).await;
     }

@@ -1,15 +1,14 @@
 //! Streams a message as named events.
 
 use actix_web::HttpResponse;
-use futures::stream;
-use protocol::{EventSeq, ModelId, TaskId, Usage};
+use protocol::{ModelId, TaskId, Usage};
 use serde_json::{Value, json};
 
 use super::error;
 use super::reply::{self, UsageReply};
-use crate::dialects::openai::sse;
-use crate::follow::answer::{Answer, AnswerFeed, AnswerStep, Call as FunctionCall, Delta, Piece};
-use crate::follow::{Attended, Call, Feed};
+use crate::dialects::openai::sse::{self, Frames};
+use crate::follow::answer::{Answer, AnswerStep, Call as FunctionCall, Delta, Piece};
+use crate::follow::{AnswerStream, Call};
 use crate::refusal::Refusal;
 
 /// A content block to which pieces can be added.
@@ -21,89 +20,61 @@ enum Open {
 
 /// A stream that is being written.
 struct MessageStream {
-    feed: AnswerFeed,
-    attended: Attended,
+    answer: AnswerStream,
     task_id: TaskId,
     model: ModelId,
     /// The number of calls that may still be sent.
     calls_left: usize,
-    /// The step that came before the response began.
-    first: Option<AnswerStep>,
     has_begun: bool,
     /// The block that is being written, if any.
     open: Option<Open>,
     /// The index of the block that is being written, or of the next one.
     index: usize,
-    is_over: bool,
 }
 
-/// Streams the answer. Waits for its first piece, so that a task that fails before has the status
-/// of its error, but no longer than the keep-alive interval. Calls after the first `max_calls` are
-/// left out.
+/// Streams the answer. Calls after the first `max_calls` are left out.
 pub(super) async fn respond(
     call: Call,
     model: ModelId,
     max_calls: usize,
 ) -> Result<HttpResponse, Refusal> {
-    let Call { state, head, client, attended, .. } = call;
-    let task_id = head.submitted.task_id;
-    let mut feed = AnswerFeed::new(Feed::new(state, task_id, EventSeq::START, client));
-    let first = match feed.next().await {
-        Some(AnswerStep::Failed(refusal)) => return Err(refusal),
-        Some(AnswerStep::HungUp) => return Err(Refusal::client_gone()),
-        first => first,
-    };
+    let (head, answer) = AnswerStream::open(call).await?;
     let stream = MessageStream {
-        feed,
-        attended,
-        task_id,
+        answer,
+        task_id: head.submitted.task_id,
         model,
         calls_left: max_calls,
-        first,
         has_begun: false,
         open: None,
         index: 0,
-        is_over: false,
     };
-    let frames = stream::unfold(stream, |mut stream| async move {
-        let frames = stream.next().await?;
-        Some((frames, stream))
-    });
-    Ok(sse::respond(head.response(), frames))
+    Ok(sse::respond(head.response(), stream))
 }
 
-impl MessageStream {
-    /// Returns the next frames, or `None` at the end.
+impl Frames for MessageStream {
     async fn next(&mut self) -> Option<String> {
-        if self.is_over {
-            return None;
-        }
-        let step = match self.first.take() {
-            Some(step) => step,
-            None => self.feed.next().await?,
-        };
+        let step = self.answer.next().await?;
         let mut frames = String::new();
         self.begin(&mut frames);
         match step {
             AnswerStep::Deltas(deltas) => self.push_deltas(&mut frames, deltas),
             AnswerStep::Silence => push(&mut frames, "ping", json!({})),
             AnswerStep::Ended { rest, answers, snapshot } => {
-                self.attended.release();
                 self.push_deltas(&mut frames, rest);
                 self.close(&mut frames);
                 let usage = snapshot.outcome.map(|outcome| outcome.usage()).unwrap_or_default();
                 push_end(&mut frames, answers.first(), usage);
-                self.is_over = true;
             }
             AnswerStep::Failed(refusal) => {
                 push(&mut frames, "error", error::body(&refusal));
-                self.is_over = true;
             }
             AnswerStep::HungUp => return None,
         }
         Some(frames)
     }
+}
 
+impl MessageStream {
     /// Begins the message, unless it has begun. The prompt's length is not known yet.
     fn begin(&mut self, frames: &mut String) {
         if !self.has_begun {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, HttpResponseBuilder};
-use futures::Stream;
+use futures::stream;
 use serde::Serialize;
 
 /// Keeps an idle connection open.
@@ -21,12 +21,21 @@ pub(super) fn push(frames: &mut String, data: &impl Serialize) {
     frames.push_str("\n\n");
 }
 
+/// Writes a stream, some frames at a time.
+pub(in crate::dialects) trait Frames {
+    /// Returns the next frames, or `None` at the end.
+    async fn next(&mut self) -> Option<String>;
+}
+
 /// Streams the frames.
 pub(in crate::dialects) fn respond(
     mut head: HttpResponseBuilder,
-    frames: impl Stream<Item = String> + 'static,
+    frames: impl Frames + 'static,
 ) -> HttpResponse {
-    let bytes = futures::StreamExt::map(frames, |text| Ok::<_, Infallible>(Bytes::from(text)));
+    let bytes = stream::unfold(frames, |mut frames| async move {
+        let text = frames.next().await?;
+        Some((Ok::<_, Infallible>(Bytes::from(text)), frames))
+    });
     head.insert_header((CONTENT_TYPE, "text/event-stream; charset=utf-8"))
         .insert_header((CACHE_CONTROL, "no-cache"))
         // Disables buffering in nginx and other proxies.

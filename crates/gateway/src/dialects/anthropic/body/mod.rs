@@ -12,12 +12,12 @@ use queue::Start;
 use serde_json::{Value, json};
 
 use crate::dialects::openai::request::tools::{Nesting, format};
-use crate::dialects::openai::request::{MAX_USER, form, refuse};
+use crate::dialects::openai::request::{form, refuse};
 use crate::options::Options;
 use crate::order::{Order, Queueing};
-use crate::validate::FieldError;
 use crate::validate::fields::Fields;
 use crate::validate::sampling::{MAX_STOP_BYTES, MAX_STOPS, number};
+use crate::validate::{FieldError, MAX_USER_ID_CHARS};
 
 /// A request for a message.
 #[derive(Debug)]
@@ -55,8 +55,7 @@ impl MessagesRequest {
             }
         };
         let thinking = thinking(&mut fields, config.and_then(|config| config.get("effort")));
-        let mut form = form(&mut fields, constraint, (tools, tool_choice), thinking);
-        form.one_call = max_calls == 1 && !form.tools.is_empty();
+        let form = form(&mut fields, constraint, (tools, tool_choice), max_calls == 1, thinking);
         let sampling = sampling(&mut fields);
         let stop = fields.texts("stop_sequences", MAX_STOPS, MAX_STOP_BYTES);
         let stream = fields.boolean("stream").unwrap_or(false);
@@ -139,7 +138,7 @@ fn thinking(fields: &mut Fields<'_>, effort: Option<&Value>) -> Option<bool> {
 /// Reads the label of the end user.
 fn user(fields: &Fields<'_>) -> Option<String> {
     let label = fields.get("metadata")?.get("user_id")?.as_str()?;
-    Some(label.chars().take(MAX_USER).collect())
+    Some(label.chars().take(MAX_USER_ID_CHARS).collect())
 }
 
 #[cfg(test)]

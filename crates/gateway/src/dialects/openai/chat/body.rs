@@ -43,7 +43,8 @@ impl ChatRequest {
         let tools = tools::read(&mut fields, Nesting::Function);
         let effort = fields.get("reasoning_effort");
         let thinking = request::thinking(&mut fields, effort);
-        let form = request::form(&mut fields, constraint, tools, thinking);
+        let one_call = !request::parallel_tool_calls(&mut fields);
+        let form = request::form(&mut fields, constraint, tools, one_call, thinking);
         let n = fields.integer("n", 1..=u64::from(Task::MAX_N)).unwrap_or(1);
         let n = u8::try_from(n).unwrap_or(Task::MAX_N);
         let stream = fields.boolean("stream").unwrap_or(false);

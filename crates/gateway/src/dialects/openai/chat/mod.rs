@@ -6,7 +6,7 @@ mod stream;
 
 use std::time::Instant;
 
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 
 use self::body::ChatRequest;
 use super::request;
@@ -14,10 +14,8 @@ use crate::body::read_json;
 use crate::extract::Caller;
 use crate::follow::Call;
 use crate::idempotency;
-use crate::middleware::Notes;
 use crate::refusal::Refusal;
 use crate::state::State;
-use crate::submit::submit;
 
 /// Answers a chat: at once as one object when the task has ended, or as a stream.
 pub(super) async fn create(
@@ -37,9 +35,7 @@ pub(super) async fn create(
     drop(body); // many requests may wait
     let ChatRequest { order, stream, include_usage } = asked;
     let model = order.model.clone();
-    let accepted = submit(&state, caller.0, order, idempotency).await?;
-    Notes::of(&mut request.extensions_mut()).task_id = Some(accepted.submitted.task_id);
-    let call = Call::new(&request, &state, accepted.submitted, began);
+    let call = Call::submit(&request, &state, caller.0, order, idempotency, began).await?;
     if stream {
         return stream::respond(call, model, include_usage).await;
     }

@@ -3,16 +3,16 @@
 use std::mem;
 
 use actix_web::HttpResponse;
-use futures::stream;
-use protocol::{EventSeq, ModelId, Task, Timestamp};
+use protocol::{ModelId, Task, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::super::sse::{self, Frames};
 use super::super::usage::UsageReply;
-use super::super::{FINGERPRINT, error, sse};
+use super::super::{FINGERPRINT, error};
 use super::reply::{LogprobsReply, completion_id, finish_reason};
-use crate::follow::answer::{AnswerFeed, AnswerStep, Delta, Piece};
-use crate::follow::{Attended, Call, Feed};
+use crate::follow::answer::{AnswerStep, Delta, Piece};
+use crate::follow::{AnswerStream, Call};
 use crate::refusal::Refusal;
 
 /// A chunk of a completion.
@@ -47,68 +47,40 @@ struct Written {
 
 /// A stream that is being written.
 struct ChatStream {
-    feed: AnswerFeed,
-    attended: Attended,
+    answer: AnswerStream,
     id: String,
     created: u64,
     model: ModelId,
     include_usage: bool,
-    /// The step that came before the response began.
-    first: Option<AnswerStep>,
     /// By the index of the answer.
     written: Vec<Written>,
-    is_over: bool,
 }
 
-/// Streams the answer. Waits for its first piece, so that a task that fails before has the status
-/// of its error, but no longer than the keep-alive interval.
+/// Streams the answer.
 pub(super) async fn respond(
     call: Call,
     model: ModelId,
     include_usage: bool,
 ) -> Result<HttpResponse, Refusal> {
-    let Call { state, head, client, attended, .. } = call;
-    let task_id = head.submitted.task_id;
-    let mut feed = AnswerFeed::new(Feed::new(state, task_id, EventSeq::START, client));
-    let first = match feed.next().await {
-        Some(AnswerStep::Failed(refusal)) => return Err(refusal),
-        Some(AnswerStep::HungUp) => return Err(Refusal::client_gone()),
-        first => first,
-    };
+    let (head, answer) = AnswerStream::open(call).await?;
     let stream = ChatStream {
-        feed,
-        attended,
-        id: completion_id(task_id),
+        answer,
+        id: completion_id(head.submitted.task_id),
         created: Timestamp::now().as_millis() / 1000,
         model,
         include_usage,
-        first,
         written: vec![Written::default(); usize::from(Task::MAX_N)],
-        is_over: false,
     };
-    let frames = stream::unfold(stream, |mut stream| async move {
-        let frames = stream.next().await?;
-        Some((frames, stream))
-    });
-    Ok(sse::respond(head.response(), frames))
+    Ok(sse::respond(head.response(), stream))
 }
 
-impl ChatStream {
-    /// Returns the next frames, or `None` at the end.
+impl Frames for ChatStream {
     async fn next(&mut self) -> Option<String> {
-        if self.is_over {
-            return None;
-        }
-        let step = match self.first.take() {
-            Some(step) => step,
-            None => self.feed.next().await?,
-        };
         let mut frames = String::new();
-        match step {
+        match self.answer.next().await? {
             AnswerStep::Deltas(deltas) => self.push_deltas(&mut frames, &deltas),
             AnswerStep::Silence => frames.push_str(sse::KEEP_ALIVE),
             AnswerStep::Ended { rest, answers, snapshot } => {
-                self.attended.release();
                 self.push_deltas(&mut frames, &rest);
                 for (index, answer) in answers.iter().enumerate() {
                     self.push_role(&mut frames, index);
@@ -120,18 +92,18 @@ impl ChatStream {
                     self.push_chunk(&mut frames, &[], Some(Some(usage.into())));
                 }
                 frames.push_str(sse::DONE);
-                self.is_over = true;
             }
             AnswerStep::Failed(refusal) => {
                 sse::push(&mut frames, &json!({ "error": error::error(&refusal) }));
                 frames.push_str(sse::DONE);
-                self.is_over = true;
             }
             AnswerStep::HungUp => return None,
         }
         Some(frames)
     }
+}
 
+impl ChatStream {
     fn push_role(&mut self, frames: &mut String, choice: usize) {
         let written = self.written.get_mut(choice);
         if written.is_some_and(|written| !mem::replace(&mut written.has_role, true)) {

@@ -6,7 +6,7 @@ mod stream;
 
 use std::time::Instant;
 
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use queue::Idempotency;
 use serde_json::Value;
 
@@ -16,7 +16,6 @@ use crate::body::read_json;
 use crate::extract::Caller;
 use crate::follow::Call;
 use crate::idempotency;
-use crate::middleware::Notes;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::submit::submit;
@@ -40,13 +39,14 @@ pub(super) async fn create(
     let mut call: Option<Call> = None;
     for (index, order) in orders.into_iter().enumerate() {
         let idempotency = idempotency_of(&request, index, &body)?;
-        let accepted = submit(&state, caller.0.clone(), order, idempotency).await?;
+        let tenant = caller.0.clone();
         match &mut call {
-            Some(call) => call.join(&accepted.submitted),
+            Some(call) => {
+                call.join(&submit(&state, tenant, order, idempotency).await?.submitted);
+            }
             None => {
-                let task_id = accepted.submitted.task_id;
-                Notes::of(&mut request.extensions_mut()).task_id = Some(task_id);
-                call = Some(Call::new(&request, &state, accepted.submitted, began));
+                let first = Call::submit(&request, &state, tenant, order, idempotency, began);
+                call = Some(first.await?);
             }
         }
     }

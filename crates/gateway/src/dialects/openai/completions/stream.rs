@@ -9,8 +9,9 @@ use protocol::{EventSeq, TaskId, Timestamp, TokenLogprobs, Usage};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::super::sse::{self, Frames};
 use super::super::usage::UsageReply;
-use super::super::{FINGERPRINT, error, sse};
+use super::super::{FINGERPRINT, error};
 use super::reply::{CompletionReply, add, completion_id, finish_reason, logprobs};
 use crate::follow::answer::{AnswerFeed, AnswerStep, Delta, Piece};
 use crate::follow::{Attended, Call, Feed};
@@ -95,15 +96,10 @@ pub(super) async fn respond(
         usage: Usage::default(),
         is_over: false,
     };
-    let frames = stream::unfold(stream, |mut stream| async move {
-        let frames = stream.next().await?;
-        Some((frames, stream))
-    });
-    Ok(sse::respond(head.response(), frames))
+    Ok(sse::respond(head.response(), stream))
 }
 
-impl CompletionStream {
-    /// Returns the next frames, or `None` at the end.
+impl Frames for CompletionStream {
     async fn next(&mut self) -> Option<String> {
         if self.is_over {
             return None;
@@ -147,7 +143,9 @@ impl CompletionStream {
         }
         Some(frames)
     }
+}
 
+impl CompletionStream {
     fn end(&mut self, frames: &mut String) {
         if self.include_usage {
             self.push_chunk(frames, &[], Some(Some(self.usage.into())));

@@ -5,7 +5,7 @@ mod reply;
 
 use std::time::Instant;
 
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 
 use self::body::EmbeddingRequest;
 use super::request;
@@ -13,10 +13,8 @@ use crate::body::read_json;
 use crate::extract::Caller;
 use crate::follow::Call;
 use crate::idempotency;
-use crate::middleware::Notes;
 use crate::refusal::Refusal;
 use crate::state::State;
-use crate::submit::submit;
 
 /// Computes the embeddings of the inputs, all in one task.
 pub(super) async fn create(
@@ -35,8 +33,6 @@ pub(super) async fn create(
     let idempotency = idempotency::of(request.headers(), "embeddings", &body)?;
     drop(body); // many requests may wait
     let EmbeddingRequest { order, encoding } = asked;
-    let accepted = submit(&state, caller.0, order, idempotency).await?;
-    Notes::of(&mut request.extensions_mut()).task_id = Some(accepted.submitted.task_id);
-    let call = Call::new(&request, &state, accepted.submitted, began);
+    let call = Call::submit(&request, &state, caller.0, order, idempotency, began).await?;
     call.respond(move |snapshot| reply::embeddings(snapshot, encoding)).await
 }

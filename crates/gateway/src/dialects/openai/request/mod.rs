@@ -17,16 +17,9 @@ use crate::options::Options;
 use crate::order::Queueing;
 use crate::refusal::Refusal;
 use crate::validate::fields::Fields;
-use crate::validate::type_name;
-
-/// Maximum number of metadata entries.
-const MAX_METADATA: usize = 16;
-/// Maximum length of a metadata name, in characters.
-const MAX_METADATA_NAME: usize = 64;
-/// Maximum length of a metadata value, in characters.
-const MAX_METADATA_VALUE: usize = 512;
-/// Maximum length of the label of an end user, in characters.
-pub(in crate::dialects) const MAX_USER: usize = 256;
+use crate::validate::{
+    MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE, MAX_USER_ID_CHARS, type_name,
+};
 
 /// Refuses fields that are set to a value that cannot be honoured: `supported` is empty if no value
 /// can be.
@@ -39,8 +32,8 @@ pub(in crate::dialects) fn refuse(fields: &mut Fields<'_>, unsupported: &[(&str,
     }
 }
 
-/// Reads the model's name; `default` if there is none. Whether it is served is checked when the name
-/// is resolved.
+/// Reads the model's name, or returns `None` if there is none. Whether it is served is checked when
+/// the name is resolved.
 pub(in crate::dialects) fn model_name(body: &Value) -> Option<&str> {
     body.get("model").and_then(Value::as_str)
 }
@@ -75,11 +68,17 @@ pub(super) fn thinking(fields: &mut Fields<'_>, effort: Option<&Value>) -> Optio
     }
 }
 
+/// Reads whether the answer may have several calls, as it may by default.
+pub(super) fn parallel_tool_calls(fields: &mut Fields<'_>) -> bool {
+    fields.boolean("parallel_tool_calls").unwrap_or(true)
+}
+
 /// Combines what a request says about the form of its answer, which is always split into parts.
 pub(in crate::dialects) fn form(
     fields: &mut Fields<'_>,
     constraint: Option<Constraint>,
     (tools, tool_choice): (Vec<Tool>, ToolChoice),
+    one_call: bool,
     enable_thinking: Option<bool>,
 ) -> AnswerForm {
     if constraint.is_some() && tool_choice.is_call() {
@@ -89,7 +88,7 @@ pub(in crate::dialects) fn form(
     }
     // An answer that keeps a format calls nothing, so no function is offered then.
     let tools = if constraint.is_some() { Vec::new() } else { tools };
-    let one_call = fields.boolean("parallel_tool_calls") == Some(false) && !tools.is_empty();
+    let one_call = one_call && !tools.is_empty();
     AnswerForm {
         constraint,
         tools,
@@ -105,7 +104,7 @@ pub(in crate::dialects) fn form(
 pub(super) fn user(fields: &mut Fields<'_>) -> Option<String> {
     let label = fields.get("safety_identifier").or_else(|| fields.get("user"))?;
     let label = label.as_str()?;
-    Some(label.chars().take(MAX_USER).collect())
+    Some(label.chars().take(MAX_USER_ID_CHARS).collect())
 }
 
 /// Reads the service tier as a priority, and the metadata.

@@ -52,8 +52,8 @@ impl ResponseRequest {
         let tools = tools::read(&mut fields, Nesting::Flat);
         let effort = fields.get("reasoning").and_then(|reasoning| reasoning.get("effort"));
         let thinking = request::thinking(&mut fields, effort);
-        let form = request::form(&mut fields, constraint, tools, thinking);
-        let parallel_tool_calls = fields.boolean("parallel_tool_calls").unwrap_or(true);
+        let parallel_tool_calls = request::parallel_tool_calls(&mut fields);
+        let form = request::form(&mut fields, constraint, tools, !parallel_tool_calls, thinking);
         let stream = fields.boolean("stream").unwrap_or(false);
         let is_stored = fields.boolean("store").unwrap_or(true);
         let background = fields.boolean("background").unwrap_or(false);

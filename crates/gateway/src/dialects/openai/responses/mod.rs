@@ -41,7 +41,6 @@ use crate::middleware::{Notes, log};
 use crate::refusal::Refusal;
 use crate::route::{get, no_such_path, post, query_value, reads, resource};
 use crate::state::State;
-use crate::submit::submit;
 use crate::validate::{FieldError, echo};
 
 /// How long a cancellation waits for the worker to stop.
@@ -90,11 +89,10 @@ async fn create(
     drop(body); // many requests may wait
     let ResponseRequest { order, stream, is_stored, stored } = asked;
     let ttl_s = order.queueing.result_ttl_s;
-    let accepted = submit(&state, tenant.clone(), order, idempotency).await?;
-    let task_id = accepted.submitted.task_id;
-    Notes::of(&mut request.extensions_mut()).task_id = Some(task_id);
-    let is_new = accepted.submitted.created;
-    let mut call = Call::new(&request, &state, accepted.submitted, began);
+    let mut call =
+        Call::submit(&request, &state, tenant.clone(), order, idempotency, began).await?;
+    let task_id = call.head.submitted.task_id;
+    let is_new = call.head.submitted.created;
     // If this fails, dropping the call cancels the task.
     if is_new && is_stored {
         stored.save(&state, &tenant, task_id, ttl_s).await?;

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, HttpResponseBuilder};
-use futures::stream;
 use protocol::{EventSeq, TaskId};
 
-use super::super::sse;
+use super::super::sse::{self, Frames};
 use super::reply::Echo;
 use super::writer::Writer;
 use crate::follow::answer::{AnswerFeed, AnswerStep};
@@ -26,7 +25,6 @@ struct ResponseStream {
     background: bool,
     writer: Writer,
     has_begun: bool,
-    is_over: bool,
 }
 
 /// Streams the events after number `after`, or all.
@@ -48,17 +46,11 @@ pub(super) fn respond(
         background: echo.background,
         writer: Writer::new(echo, task_id, after),
         has_begun: false,
-        is_over: false,
     };
-    let frames = stream::unfold(stream, |mut stream| async move {
-        let frames = stream.next().await?;
-        Some((frames, stream))
-    });
-    sse::respond(head, frames)
+    sse::respond(head, stream)
 }
 
-impl ResponseStream {
-    /// Returns the next frames, or `None` at the end.
+impl Frames for ResponseStream {
     async fn next(&mut self) -> Option<String> {
         if !std::mem::replace(&mut self.has_begun, true) {
             self.writer.begin();
@@ -68,9 +60,6 @@ impl ResponseStream {
             let frames = self.writer.take();
             if !frames.is_empty() {
                 return Some(frames);
-            }
-            if self.is_over {
-                return None;
             }
             match self.feed.next().await? {
                 AnswerStep::Deltas(deltas) => self.writer.push_deltas(&deltas),
@@ -83,17 +72,17 @@ impl ResponseStream {
                     if let Some(answer) = answers.first() {
                         self.writer.end(answer, &snapshot);
                     }
-                    self.is_over = true;
                 }
                 AnswerStep::Failed(refusal) => {
-                    self.is_over = true;
                     self.fail(&refusal).await?;
                 }
                 AnswerStep::HungUp => return None,
             }
         }
     }
+}
 
+impl ResponseStream {
     /// Ends the stream without an answer. Returns `None` if the response goes on without the stream,
     /// and the client may resume it.
     async fn fail(&mut self, refusal: &Refusal) -> Option<()> {
