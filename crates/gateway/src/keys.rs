@@ -23,7 +23,7 @@ impl KeyHash {
     }
 }
 
-/// What a key opens. A key that is not accepted opens nothing.
+/// The access that a key grants. A key that is not accepted grants none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Access {
     /// The tenant whose tasks it opens.

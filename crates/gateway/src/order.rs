@@ -33,7 +33,7 @@ pub struct Order {
     pub queueing: Queueing,
 }
 
-/// How a task is queued and kept.
+/// The queueing options of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Queueing {
     /// The priority.

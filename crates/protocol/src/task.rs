@@ -75,7 +75,7 @@ fn is_one(n: &u8) -> bool {
     *n == 1
 }
 
-/// What a task computes.
+/// The computation that a task requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskKind {

@@ -15,7 +15,7 @@ use crate::edit::Gguf;
 const TURN: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
                     {{ '<|im_start|>assistant\\n' }}";
 
-/// How often an answer that `max_tokens` cuts off is submitted again.
+/// Maximum number of resubmits of an answer that `max_tokens` cuts off.
 pub(crate) const RETRIES: u32 = 7;
 
 /// Whether a model thinks, which its chat template decides.

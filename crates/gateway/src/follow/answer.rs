@@ -41,7 +41,7 @@ pub(crate) struct Delta {
     pub(crate) logprobs: Vec<TokenLogprobs>,
 }
 
-/// What a piece adds.
+/// The content of a piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Piece {
     Reasoning(String),
@@ -107,7 +107,7 @@ impl Answer {
     }
 }
 
-/// What happened to an answer.
+/// A step of an answer's generation.
 pub(crate) enum AnswerStep {
     /// New pieces, at least one.
     Deltas(Vec<Delta>),

@@ -19,7 +19,7 @@ const PAUSE_DIVISOR: u32 = 20;
 const MIN_PAUSE: Duration = Duration::from_millis(5);
 const MAX_PAUSE: Duration = Duration::from_millis(400);
 
-/// How a wait ended.
+/// The result of a wait.
 pub(crate) enum Waited {
     /// The task has ended.
     Ended(Box<TaskSnapshot>),

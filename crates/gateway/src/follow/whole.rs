@@ -34,7 +34,7 @@ const PROCESSING: HeaderName = HeaderName::from_static("openai-processing-ms");
 /// Formats ended tasks.
 type Render = dyn Fn(&[TaskSnapshot]) -> Result<Value, Refusal>;
 
-/// What the headers of a response tell about its task.
+/// The data of a response's headers about its task.
 pub(crate) struct Head {
     pub(crate) submitted: Submitted,
     /// When the request came.

@@ -25,7 +25,7 @@ use crate::refusal::Refusal;
 
 const SERVER_NAME: &str = concat!("qwen-queue/", env!("CARGO_PKG_VERSION"));
 
-/// How requests without a route are logged.
+/// The log settings of requests without a route.
 const NO_ROUTE: RouteLog = log!("gateway.http");
 
 /// Processes one request with all of the above.

@@ -46,7 +46,7 @@ pub fn object_store(url: &str) -> Result<Arc<dyn BlobBytes>, OpenError> {
 
 /// The number of doomed places that one call takes.
 const DOOMED: usize = 64;
-/// How long a caller has to delete the bytes that it took.
+/// Maximum time for a caller to delete the bytes that it took.
 const DOOMED_SPAN: Duration = Duration::from_secs(120);
 /// The maximum number of calls per reap.
 const ROUNDS: usize = 32;

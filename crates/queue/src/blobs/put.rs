@@ -17,12 +17,12 @@ use crate::{
     retry,
 };
 
-/// What is known of a blob before its bytes.
+/// The properties of a blob that the upload names before its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewBlob {
     /// Its owner.
     pub tenant: TenantId,
-    /// What it is for.
+    /// The purpose of the file.
     pub purpose: String,
     /// The media type; may be empty.
     pub media_type: String,
@@ -35,10 +35,10 @@ pub struct NewBlob {
     pub announced: Option<u64>,
 }
 
-/// How much longer an upload exists than it may take, so that its last steps are not cut off.
+/// The time for which an upload record outlives the longest upload, so that its last steps are not cut off.
 const GRACE: Duration = Duration::from_secs(5 * 60);
 
-/// How long recording a blob is retried while the store is unavailable. Its bytes are there by then.
+/// Maximum time to retry recording a blob while the store is unavailable. Its bytes are stored by then.
 const COMMIT_RETRIES: Duration = Duration::from_secs(10);
 
 impl BlobStore {
@@ -145,7 +145,7 @@ impl BlobStore {
     }
 }
 
-/// How many bytes an upload may have, and why.
+/// The maximum size of an upload, and the bound that sets it.
 #[derive(Clone, Copy)]
 enum SizeBound {
     Announced(u64),

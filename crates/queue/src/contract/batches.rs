@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::BrokerError;
 
-/// How long an ended batch is kept (30 days).
+/// The time for which an ended batch is kept (30 days).
 pub const BATCH_TTL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The side of a [`Broker`](crate::Broker) that has the records of batches. A batch belongs to a tenant; to
@@ -76,7 +76,7 @@ pub trait Batches: Send + Sync {
     ) -> Result<(), BrokerError>;
 }
 
-/// What a client asks for.
+/// The fields that a client sets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewBatch {
     /// Its id.
@@ -166,7 +166,7 @@ pub struct BatchProblem {
     pub line: Option<u32>,
 }
 
-/// How a line ended.
+/// The result of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineEnd {
     /// It has an answer.
@@ -195,7 +195,7 @@ pub struct Batch {
     pub lines: LineCounts,
 }
 
-/// What is recorded of a batch, besides the counts of its lines.
+/// The record of a batch, without the counts of its lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchRecord {
     /// What the client asked for.
@@ -297,7 +297,7 @@ pub struct BatchPage {
 pub struct BatchList {
     /// The batches, the newest first.
     pub batches: Vec<Batch>,
-    /// Whether more follow.
+    /// `true` if more batches follow.
     pub has_more: bool,
 }
 

@@ -23,7 +23,7 @@ use protocol::{BlobId, TenantId, Timestamp};
 
 use super::{BlobBytes, BlobPlace, BrokerError};
 
-/// How long after [`Blobs::abandon_blob`] the bytes are deleted: writes that are on their way have arrived
+/// The delay from [`Blobs::abandon_blob`] to the deletion of the bytes: writes that are on their way have arrived
 /// by then.
 pub const ABANDONED_FOR: Duration = Duration::from_secs(10);
 
@@ -123,7 +123,7 @@ pub struct Blob {
     pub expires_at: Timestamp,
 }
 
-/// What is recorded of a new blob.
+/// The record of a new blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobRecord {
     /// Its id.
@@ -136,7 +136,7 @@ pub struct BlobRecord {
     pub media_type: String,
     /// The name of the uploaded file.
     pub filename: Option<String>,
-    /// What it is for.
+    /// The purpose of the file.
     pub purpose: String,
     /// How long it is kept.
     pub ttl: Duration,
@@ -151,7 +151,7 @@ pub struct BlobUpload {
     pub tenant: TenantId,
 }
 
-/// How much room an upload needs.
+/// The storage that an upload reserves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     /// So many bytes: all or nothing.
@@ -199,7 +199,7 @@ pub enum BlobOrder {
 pub struct BlobList {
     /// The blobs, in order.
     pub blobs: Vec<Blob>,
-    /// Whether more follow.
+    /// `true` if more blobs follow.
     pub has_more: bool,
 }
 

@@ -16,7 +16,7 @@ use crate::{
     LineCounts, LineEnd, NewBatch,
 };
 
-/// How often a step is retried because another process changed the batch.
+/// Maximum number of retries of a step after another process changed the batch.
 const TRIES: usize = 16;
 
 #[async_trait]

@@ -53,7 +53,7 @@ pub(super) fn generated(choice: &Choice) -> Vec<Generated> {
     pieces.chain(malformed.into_iter().map(Generated::from)).collect()
 }
 
-/// What was sent, and how much of it the current attempt has repeated.
+/// The pieces that were sent, and the number of them that the current attempt has repeated.
 #[derive(Default)]
 pub(super) struct Sent {
     reasoning: Repeated,

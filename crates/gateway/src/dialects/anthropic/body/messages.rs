@@ -10,7 +10,7 @@ use crate::validate::{Loc, echo, type_name};
 
 /// The field with the messages.
 const FIELD: &str = "messages";
-/// How a block begins that some clients put before their instructions. It differs between sessions,
+/// The beginning of a block that some clients put before their instructions. It differs between sessions,
 /// so that the model's prefix cache would never match.
 const BILLING: &str = "x-anthropic-billing-header:";
 

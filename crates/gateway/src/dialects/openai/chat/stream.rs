@@ -38,7 +38,7 @@ struct Choice<'a> {
     finish_reason: Option<&'static str>,
 }
 
-/// What was written of an answer.
+/// The state of a choice's part of the stream.
 #[derive(Clone, Default)]
 struct Written {
     has_role: bool,

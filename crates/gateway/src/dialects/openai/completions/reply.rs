@@ -8,7 +8,7 @@ use super::super::usage::UsageReply;
 use crate::follow::answer::Answer;
 use crate::refusal::Refusal;
 
-/// What the form of a response depends on.
+/// The fields of a request that its response's form depends on.
 #[derive(Debug)]
 pub(super) struct CompletionReply {
     pub(super) model: ModelId,

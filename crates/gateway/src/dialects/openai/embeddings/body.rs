@@ -14,7 +14,7 @@ const MAX_INPUTS: usize = 2048;
 /// Maximum number of dimensions; a model with fewer refuses more.
 const MAX_DIMENSIONS: u64 = 65_536;
 
-/// How embeddings are written.
+/// The encoding of embeddings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
     /// As arrays of numbers.

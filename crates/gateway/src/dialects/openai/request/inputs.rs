@@ -13,7 +13,7 @@ const EXPECTED: &str =
 const TOKEN_BYTES: usize = size_of::<u32>();
 
 /// Reads a field that has one input or several, at most `most`, with at most `max_bytes` together.
-/// None is empty.
+/// No input is empty.
 pub(in crate::dialects::openai) fn read(
     fields: &mut Fields<'_>,
     name: &str,

@@ -43,7 +43,7 @@ use crate::route::{get, no_such_path, post, query_value, reads, resource};
 use crate::state::State;
 use crate::validate::{FieldError, echo};
 
-/// How long a cancellation waits for the worker to stop.
+/// Maximum time that a cancellation waits for the worker to stop.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(3);
 /// The number of input items of a page, and the largest one.
 const PAGE: usize = 20;

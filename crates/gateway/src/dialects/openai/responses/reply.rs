@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::follow::answer::{Answer, Call};
 
-/// What of a request its response repeats.
+/// The fields of a request that its response repeats.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Echo {
     /// When the request was accepted, in seconds since 1970.
@@ -28,7 +28,7 @@ pub(super) struct Echo {
 pub(super) const SAMPLING: [(&str, f64); 4] =
     [("temperature", 0.7), ("top_p", 0.9), ("presence_penalty", 0.0), ("frequency_penalty", 0.0)];
 
-/// How far a response is.
+/// The progress of a response.
 pub(super) struct Progress {
     pub(super) status: &'static str,
     pub(super) output: Vec<Value>,

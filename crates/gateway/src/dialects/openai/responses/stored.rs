@@ -17,7 +17,7 @@ use crate::validate::FieldError;
 
 /// The purpose of these blobs.
 const PURPOSE: &str = "response";
-/// How much longer than its result a response's blob is kept: the time to wait for a worker and to
+/// The time for which a response's blob outlives its result: the time to wait for a worker and to
 /// run. Responses that wait longer are lost when they end.
 const WAIT_ROOM: Duration = Duration::from_secs(24 * 60 * 60);
 
