@@ -121,9 +121,9 @@ pub(crate) struct ServedReply {
 }
 
 impl WorkerReply {
-    /// Returns all workers in the registry.
+    /// Returns all workers as of now: operators see the effect of their act at once.
     pub(super) async fn all(state: &State) -> Result<Vec<Self>, Refusal> {
-        let mut workers = state.registry.workers().await?.to_vec();
+        let mut workers = state.ask(state.broker.workers()).await?;
         workers.sort_by_key(|worker| (worker.started_at, worker.id));
         Ok(workers.into_iter().map(Self::from).collect())
     }
