@@ -85,7 +85,7 @@ pub struct RedisOptions {
     pub url: String,
     /// Certificates (PEM) to trust in TLS instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// Connections for short commands, per server. Operations share them.
+    /// Connections for short commands, per server; an even number. Operations share them.
     pub connections: usize,
     /// The timeout of a command, including connecting, after which the queue counts as unavailable.
     pub command_timeout: Duration,
@@ -97,12 +97,12 @@ pub struct RedisOptions {
 }
 
 impl RedisOptions {
-    /// Returns the defaults: 4 connections, two seconds, one partition, no eviction.
+    /// Returns the defaults: 8 connections, two seconds, one partition, no eviction.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
             ca_file: None,
-            connections: 4,
+            connections: 8,
             command_timeout: Duration::from_secs(2),
             partitions: 1,
             allow_eviction: false,

@@ -3,7 +3,8 @@
 //! A short command uses one of several multiplexed connections, always the same one for one thread;
 //! commands of other callers may share it. So an operation is one round trip, concurrent ones travel
 //! together, and a connection is usually driven by the thread that uses it: waking another thread for
-//! each command costs more than the command. The pool makes the connections, under a deadline. They
+//! each command costs more than the command. For the same reason, threads that have a runtime of
+//! their own (actix's) share no connection with the threads of a common runtime. The pool makes the connections, under a deadline. They
 //! are not returned to it, since that would cost a `PING` whenever one is taken again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,21 +16,28 @@ use deadpool_redis::{
 };
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::error;
 use super::rights::{self, Missing};
 use super::vetting::{Record, Vetting};
 use crate::{BrokerError, Fitness};
 
-/// The number of threads that have used a connection so far.
-static THREADS: AtomicUsize = AtomicUsize::new(0);
+/// The number of threads that have used a connection so far: those of a common runtime, and those
+/// that have a runtime of their own.
+static THREADS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 thread_local! {
-    /// This thread's number.
-    static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+    /// This thread's number: even in a common runtime, odd in one of its own.
+    static THREAD: usize = {
+        let is_own = Handle::try_current()
+            .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread);
+        let kind = usize::from(is_own);
+        2 * THREADS[kind].fetch_add(1, Ordering::Relaxed) + kind
+    };
 }
 
-/// Returns this thread's number, to choose among things that threads share.
+/// Returns this thread's number, to choose among an even number of things that threads share.
 pub(crate) fn thread() -> usize {
     THREAD.with(|number| *number)
 }

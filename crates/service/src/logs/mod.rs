@@ -15,6 +15,7 @@
 //! | `output` | one file: counts its lines and reports failures |
 //! | `daily`  | the file of the day: reopens it when it was moved, keeps lines whole |
 //! | `counts` | [`LogCounts`]: written, waiting and lost lines |
+//! | `paced`  | lets lines of the console be written together |
 //! | `secrets` | removes the process's secrets from all output |
 
 mod app;
@@ -23,6 +24,7 @@ mod daily;
 mod format;
 mod lookup;
 mod output;
+mod paced;
 mod secrets;
 mod task;
 mod writer;
@@ -39,6 +41,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use counts::LogFile;
 use daily::DailyFile;
+use paced::Paced;
 use secrets::{Redacted, Secrets};
 use writer::{LogSender, Thread};
 
@@ -146,7 +149,7 @@ impl Logs {
         let tasks = tasks.without(&secrets);
 
         // A blocked console must not block a compute thread, so lines are dropped instead.
-        let console = Redacted::new(BufWriter::new(io::stderr()), secrets.clone());
+        let console = Redacted::new(BufWriter::new(Paced(io::stderr())), secrets.clone());
         let (console, console_guard) = NonBlockingBuilder::default().lossy(true).finish(console);
         // `main` prints these on the console itself.
         let console = console.with_filter(|line| line.target() != EXIT_TARGET);

@@ -23,6 +23,9 @@ use super::secrets::Secrets;
 const BEAT: Duration = Duration::from_secs(1);
 /// Pause between retries of a failed write.
 const RETRY: Duration = Duration::from_millis(200);
+/// Pause after lines were written, so that those that arrive meanwhile are written together: waking a
+/// thread for each line costs a busy process more than writing the line.
+pub(super) const PAUSE: Duration = Duration::from_millis(2);
 /// Maximum number of lines that are taken from the channel before they are written.
 const BATCH: usize = 1024;
 /// Maximum wait for the last lines when the process ends.
@@ -229,9 +232,13 @@ impl Writer {
                 self.take(message);
                 taken += 1;
             }
+            let has_receipts = self.held.iter().any(|entry| entry.receipt.is_some());
             self.write(false);
             if taken < BATCH && stopping {
                 break;
+            }
+            if !has_receipts {
+                std::thread::sleep(PAUSE);
             }
         }
         self.write(true);

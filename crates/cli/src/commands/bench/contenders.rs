@@ -1,5 +1,5 @@
-//! The systems that the mixed load measures: the bare engine, a gateway with its worker, and
-//! llama.cpp's server.
+//! The systems that the mixed load measures: the bare engine, a gateway with its worker, any server
+//! with OpenAI's API, and llama.cpp's server.
 
 use anyhow::{Context, Result, bail};
 use engine::bench::greedy;
@@ -68,6 +68,51 @@ impl Contender for Gateway {
             }
         }
         bail!("the event stream ended before the task did")
+    }
+}
+
+/// A server with OpenAI's chat completions: streams them.
+pub(super) struct OpenAi {
+    url: String,
+    key: String,
+    model: String,
+    agent: Agent,
+}
+
+impl OpenAi {
+    /// Connects to the server, which answers as the first model that it lists.
+    pub(super) fn new(url: String, key: String, clients: usize) -> Result<Self> {
+        let agent = agent(clients);
+        let request = agent.get(format!("{url}/v1/models"));
+        let mut reply = request.header("Authorization", format!("Bearer {key}")).call()?;
+        let models: Value = reply.body_mut().read_json()?;
+        let model = models["data"][0]["id"].as_str().context("the server lists no model")?;
+        Ok(Self { url, key, model: model.to_owned(), agent })
+    }
+}
+
+impl Contender for OpenAi {
+    fn answer(&self, prompt: &str, tokens: usize, timing: &mut Timing) -> Result<Usage> {
+        let body = json!({
+            "model": self.model, "messages": [{ "role": "user", "content": prompt }],
+            "max_tokens": tokens, "temperature": 0,
+            "stream": true, "stream_options": { "include_usage": true },
+        });
+        let request = self.agent.post(format!("{}/v1/chat/completions", self.url));
+        let request = request.header("Authorization", format!("Bearer {}", self.key));
+        let reply = request.send_json(&body)?;
+        for event in Events::new(reply.into_body().into_reader()) {
+            let data = event?.data; // the usage comes before `[DONE]`, which is no JSON
+            if data["choices"][0]["delta"]["content"].as_str().is_some_and(|text| !text.is_empty())
+            {
+                timing.text_arrived();
+            }
+            if data["usage"].is_object() {
+                let used = &data["usage"];
+                return usage(&used["prompt_tokens"], &used["completion_tokens"]);
+            }
+        }
+        bail!("the stream ended without usage")
     }
 }
 

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use super::contenders::{Gateway, LlamaServer};
+use super::contenders::{Gateway, LlamaServer, OpenAi};
 use super::mixed::{Contender, Load, at_least_one};
 use crate::output::Output;
 
@@ -17,7 +17,7 @@ pub(crate) struct ServerBench {
     /// The server's URL.
     #[arg(long)]
     url: String,
-    /// The API key of a gateway.
+    /// The API key.
     #[arg(long, default_value = "", hide_default_value = true)]
     key: String,
     /// Clients, each with one request in flight.
@@ -33,8 +33,11 @@ pub(crate) struct ServerBench {
 /// An API.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Api {
-    /// qwen-queue's gateway.
+    /// qwen-queue's gateway: submits tasks and follows their events.
     QwenQueue,
+    /// OpenAI's chat completions, of qwen-queue or any other server; with the first model that it lists.
+    #[value(name = "openai")]
+    OpenAi,
     /// llama.cpp's llama-server.
     LlamaServer,
 }
@@ -45,6 +48,7 @@ pub(super) fn run(args: &ServerBench) -> Result<()> {
     let url = args.url.trim_end_matches('/').to_owned();
     let contender: Box<dyn Contender> = match args.api {
         Api::QwenQueue => Box::new(Gateway::new(url, args.key.clone(), args.clients)),
+        Api::OpenAi => Box::new(OpenAi::new(url, args.key.clone(), args.clients)?),
         Api::LlamaServer => Box::new(LlamaServer::new(url, args.clients)),
     };
     let figures = args.load.run(&*contender, args.clients, args.round)?;

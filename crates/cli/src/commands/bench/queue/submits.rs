@@ -37,7 +37,7 @@ pub(super) fn task() -> Task {
         n: 1,
         max_tokens: 200,
         stop: Vec::new(),
-        sampling: Sampling { temperature: Some(0.7), top_p: Some(0.9), ..Sampling::greedy() },
+        sampling: Sampling::default(),
         form: Default::default(),
         time_limit_s: 120,
         result_ttl_s: 3600,
