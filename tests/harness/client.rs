@@ -105,12 +105,9 @@ impl Client {
     /// # Panics
     /// If there is no stream, it breaks, or two minutes pass.
     pub fn follow(&self, task_id: &str, enough: impl Fn(&TaskEvent) -> bool) -> Vec<TaskEvent> {
-        let request = self.agent.get(format!("{}/events/{task_id}", self.base));
-        let request = request.config().timeout_global(Some(Duration::from_secs(120))).build();
-        let response = request.header("X-API-Key", &self.key).call().expect("a stream of events");
-        assert_eq!(response.status().as_u16(), 200, "the events of {task_id}");
+        let stream = self.stream(&format!("/events/{task_id}"), None).expect("a stream of events");
         let (mut events, mut seq, mut name) = (Vec::new(), 0, String::new());
-        for line in BufReader::new(response.into_body().into_reader()).lines() {
+        for line in stream.lines() {
             let line = line.expect("the stream goes on");
             match line.split_once(": ") {
                 Some(("id", id)) => seq = id.parse().expect("an event's number"),
@@ -126,6 +123,29 @@ impl Client {
             }
         }
         events
+    }
+
+    /// Sends `GET path`, or `POST path` with a JSON body, and returns the response's body as it arrives, for at
+    /// most two minutes. Returns `None` if there is no response.
+    ///
+    /// # Panics
+    /// If the response's status is not 200.
+    pub fn stream(&self, path: &str, body: Option<&Value>) -> Option<impl BufRead + use<>> {
+        let url = format!("{}{path}", self.base);
+        let limit = Some(Duration::from_secs(120));
+        let response = match body {
+            Some(body) => {
+                let request = self.agent.post(url).config().timeout_global(limit).build();
+                request.header("X-API-Key", &self.key).send_json(body)
+            }
+            None => {
+                let request = self.agent.get(url).config().timeout_global(limit).build();
+                request.header("X-API-Key", &self.key).call()
+            }
+        };
+        let response = response.ok()?;
+        assert_eq!(response.status().as_u16(), 200, "{path}");
+        Some(BufReader::new(response.into_body().into_reader()))
     }
 
     /// Submits a body for `POST /generate` and returns the task's id.

@@ -174,12 +174,27 @@ impl System {
 
     /// Starts a worker like the others, with `more` settings. Returns its index.
     pub fn add_worker(&mut self, more: &[(&str, &str)]) -> usize {
-        let settings = self.settings.iter().map(|(name, value)| (&**name, &**value));
-        let settings: Vec<(&str, &str)> = settings.chain(more.iter().copied()).collect();
-        let mut worker = Node::new("qwen-queue-worker", &settings);
+        let mut worker = self.node("qwen-queue-worker", more);
         worker.start();
         self.workers.push(worker);
         self.workers.len() - 1
+    }
+
+    /// Starts another gateway like the first, on a port of its own, and waits until it serves.
+    pub fn another_gateway(&self) -> (Node, Client) {
+        let port = free_port();
+        let mut gateway = self.node("qwen-queue-gateway", &[("PORT", &port.to_string())]);
+        gateway.start();
+        let client = Client::new(port);
+        client.wait_until_healthy(gateway.process(), false);
+        (gateway, client)
+    }
+
+    /// Creates a node with the settings of all and `more`, without starting it.
+    fn node(&self, binary: &'static str, more: &[(&str, &str)]) -> Node {
+        let settings = self.settings.iter().map(|(name, value)| (&**name, &**value));
+        let settings: Vec<(&str, &str)> = settings.chain(more.iter().copied()).collect();
+        Node::new(binary, &settings)
     }
 
     /// Waits until at least `count` workers have loaded their model and reported.

@@ -5,6 +5,7 @@
 mod admin;
 mod admin_dead_letters;
 mod anthropic;
+mod bad_input;
 mod client;
 mod conversations;
 mod docs;

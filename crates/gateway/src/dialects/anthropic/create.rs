@@ -26,7 +26,7 @@ pub(super) async fn create(
     let options = &state.options;
     let body =
         read_json(&request, payload, options.max_chat_bytes(), options.client_timeout).await?;
-    let model = state.resolve(model_name(&body)).await?;
+    let model = state.resolve(model_name(&body)?).await?;
     let asked = MessagesRequest::read(&body, model, options).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "messages", &body)?;
     drop(body); // many requests may wait

@@ -33,7 +33,7 @@ pub(super) async fn create(
     let options = &state.options;
     let body =
         read_json(&request, payload, options.max_body_bytes(), options.client_timeout).await?;
-    let model = state.resolve(request::model_name(&body)).await?;
+    let model = state.resolve(request::model_name(&body)?).await?;
     let asked = CompletionRequest::read(&body, model, options).map_err(Refusal::invalid)?;
     let CompletionRequest { orders, reply, stream, include_usage } = asked;
     let mut call: Option<Call> = None;

@@ -28,7 +28,7 @@ pub(super) async fn create(
     let options = &state.options;
     let body =
         read_json(&request, payload, options.max_body_bytes(), options.client_timeout).await?;
-    let model = state.resolve(request::model_name(&body)).await?;
+    let model = state.resolve(request::model_name(&body)?).await?;
     let asked = EmbeddingRequest::read(&body, model, options).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "embeddings", &body)?;
     drop(body); // many requests may wait

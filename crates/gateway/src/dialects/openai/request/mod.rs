@@ -34,8 +34,14 @@ pub(in crate::dialects) fn refuse(fields: &mut Fields<'_>, unsupported: &[(&str,
 
 /// Reads the model's name, or returns `None` if there is none. Whether it is served is checked when
 /// the name is resolved.
-pub(in crate::dialects) fn model_name(body: &Value) -> Option<&str> {
-    body.get("model").and_then(Value::as_str)
+///
+/// # Errors
+/// If the body is no object, or the name is no text.
+pub(in crate::dialects) fn model_name(body: &Value) -> Result<Option<&str>, Refusal> {
+    let mut fields = Fields::lenient(body).map_err(Refusal::invalid)?;
+    let name = fields.get("model").filter(|value| !value.is_null());
+    let name = name.map(|value| fields.text("model", value));
+    fields.finish(Some(name.flatten())).map_err(Refusal::invalid)
 }
 
 /// Reads the model's name where a request must have one.

@@ -79,7 +79,7 @@ async fn create(
     let tenant = caller.0;
     let body =
         read_json(&request, payload, options.max_chat_bytes(), options.client_timeout).await?;
-    let model = state.resolve(request::model_name(&body)).await?;
+    let model = state.resolve(request::model_name(&body)?).await?;
     let earlier = match body.get("previous_response_id").filter(|id| !id.is_null()) {
         Some(id) => conversation(&state, &tenant, id).await?,
         None => Vec::new(),

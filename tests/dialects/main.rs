@@ -1,0 +1,6 @@
+//! Clients of the OpenAI routes at real processes: they lose gateways, come in hundreds, and leave.
+
+mod frames;
+mod leaving;
+mod many_streams;
+mod resuming;
