@@ -117,6 +117,9 @@ pub struct TaskError {
     pub error_type: ErrorType,
     /// The message: what was wrong, what is allowed, what to do.
     pub message: String,
+    /// The field of the request that is wrong, if the error is about one: `model`, `input` or `dimensions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub param: Option<String>,
     /// The chain of causes, outermost first. Written to `errors.log`, not shown to clients.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<String>,
@@ -128,7 +131,18 @@ pub struct TaskError {
 impl TaskError {
     /// Creates an error without causes.
     pub fn new(error_type: ErrorType, message: impl Into<String>) -> Self {
-        Self { error_type, message: message.into(), chain: Vec::new(), usage: Usage::default() }
+        Self {
+            error_type,
+            message: message.into(),
+            param: None,
+            chain: Vec::new(),
+            usage: Usage::default(),
+        }
+    }
+
+    /// Names the field of the request that is wrong.
+    pub fn about(self, param: impl Into<String>) -> Self {
+        Self { param: Some(param.into()), ..self }
     }
 
     /// Adds `error` and its sources as causes.
@@ -259,6 +273,17 @@ mod tests {
         }
         let text = serde_json::to_string(&outcome).unwrap();
         assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome, "{text}");
+    }
+
+    #[test]
+    fn an_error_names_a_field_only_if_it_is_about_one() {
+        let error = TaskError::new(ErrorType::InvalidRequest, "no");
+        let text = serde_json::to_string(&error).unwrap();
+        assert_eq!(text, r#"{"error_type":"invalid_request","message":"no"}"#);
+        let error = error.about("model");
+        let text = serde_json::to_string(&error).unwrap();
+        assert!(text.contains(r#""param":"model""#), "{text}");
+        assert_eq!(serde_json::from_str::<TaskError>(&text).unwrap(), error);
     }
 
     #[test]

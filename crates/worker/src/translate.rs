@@ -10,23 +10,37 @@ use engine::text::{
 use protocol::{AnswerForm, Choice, ErrorType, Lane, Prompt, Task, TaskError, TaskKind};
 use serde_json::json;
 
-/// Checks that the task's model computes what the task asks for; `embeds` says whether the model makes embeddings.
+/// Checks that the task's model computes what the task asks for. `embedding_length` is the length of the model's
+/// embeddings, or `None` if it generates text.
 ///
 /// # Errors
 /// If it does not.
-pub(crate) fn check_kind(task: &Task, embeds: bool) -> Result<(), GenerateError> {
+pub(crate) fn check_kind(task: &Task, embedding_length: Option<usize>) -> Result<(), TaskError> {
     let model = &task.model;
-    match (task.kind.is_generate(), embeds) {
-        (true, false) | (false, true) => Ok(()),
-        (true, true) => Err(GenerateError::InvalidRequest(format!(
-            "the model {model} makes embeddings and generates no text: choose another model, or ask it for \
-             embeddings"
-        ))),
-        (false, false) => Err(GenerateError::InvalidRequest(format!(
-            "the model {model} generates text and makes no embeddings: choose an embedding model, such as \
-             Qwen3-Embedding"
-        ))),
-    }
+    let (param, problem) = match (&task.kind, embedding_length) {
+        (TaskKind::Generate, None) => return Ok(()),
+        (TaskKind::Generate, Some(_)) => (
+            "model",
+            format!(
+                "the model {model} makes embeddings and generates no text: choose another model, or ask it for \
+                 embeddings"
+            ),
+        ),
+        (TaskKind::Embed { .. }, None) => (
+            "model",
+            format!(
+                "the model {model} generates text and makes no embeddings: choose an embedding model, such as \
+                 Qwen3-Embedding"
+            ),
+        ),
+        (TaskKind::Embed { dimensions, .. }, Some(length)) => match dimensions {
+            Some(given) if !(1..=length).contains(&(*given as usize)) => {
+                ("dimensions", format!("dimensions is {given}; set it from 1 to {length}"))
+            }
+            _ => return Ok(()),
+        },
+    };
+    Err(TaskError::new(ErrorType::InvalidRequest, problem).about(param))
 }
 
 /// Returns the most sequences that a task has at once in an engine that runs `capacity`. Inputs to embed take at most
