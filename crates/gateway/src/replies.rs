@@ -142,6 +142,10 @@ pub(crate) enum ResultReply {
         /// `stop`: the answer is whole. `length`: `max_tokens` or the context cut it off.
         #[schema(value_type = String, example = "stop")]
         finish_reason: FinishReason,
+        /// The one of `stop` that ended the answer, if one did.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
+        stop_sequence: Option<String>,
         /// How long it waited and computed, and how much.
         metrics: MetricsReply,
         /// How likely its tokens were, if that was asked for.
@@ -205,7 +209,7 @@ impl ResultReply {
     fn new(task_id: TaskId, outcome: &Outcome, metrics: Metrics) -> Self {
         match outcome {
             Outcome::Completed(Completion {
-                first: Choice { text, reasoning, tool_calls, finish_reason, logprobs },
+                first: Choice { text, reasoning, tool_calls, finish_reason, stop_sequence, logprobs },
                 sampling_defaults,
                 ..
             }) => Self::Completed {
@@ -214,6 +218,7 @@ impl ResultReply {
                 reasoning: reasoning.clone(),
                 tool_calls: tool_calls.clone(),
                 finish_reason: *finish_reason,
+                stop_sequence: stop_sequence.clone(),
                 metrics: metrics.into(),
                 logprobs: logprobs.clone(),
                 sampling_defaults: Box::new(sampling_defaults.clone()),

@@ -175,7 +175,7 @@ pub(crate) fn finish_reason(reason: StopReason) -> Option<FinishReason> {
     }
 }
 
-/// Returns an answer that ended by itself.
+/// Returns an answer that ended by itself, at the stop string `stop_sequence` if there is one.
 ///
 /// `parts` are the parts that the answer was split into, or `None` if it was not split.
 pub(crate) fn choice(
@@ -183,8 +183,9 @@ pub(crate) fn choice(
     logprobs: Option<Logprobs>,
     parts: Option<&[Part]>,
     finish_reason: FinishReason,
+    stop_sequence: Option<String>,
 ) -> Choice {
-    let mut choice = Choice { finish_reason, logprobs, ..Choice::default() };
+    let mut choice = Choice { finish_reason, stop_sequence, logprobs, ..Choice::default() };
     let Some(parts) = parts else { return Choice { text: text.to_owned(), ..choice } };
     for part in parts {
         match part {

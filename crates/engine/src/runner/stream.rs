@@ -154,15 +154,17 @@ impl Stream {
         let Self { detokenizer, mut stops, mut outlet, .. } = self;
         if reason != StopReason::StopString {
             match stops.push(&detokenizer.finish()) {
-                Emitted::Text(text) => outlet.last_text(text + &stops.finish()),
+                Emitted::Text(text) => outlet.last_text(text + &stops.take_held()),
                 Emitted::Stopped(text) => {
                     reason = StopReason::StopString;
                     outlet.text(text);
                 }
             }
         }
+        let stop = stops.found().map(str::to_owned);
         outlet.end(Progress::Finished(Finished {
             reason,
+            stop,
             prompt_tokens: self.counts.prompt(),
             cached_tokens: self.counts.cached(),
             completion_tokens: self.counts.generated(),

@@ -230,6 +230,34 @@ fn a_message_is_streamed_block_by_block() {
 }
 
 #[test]
+fn a_stop_sequence_that_ended_the_answer_is_named() {
+    let rig = Rig::start();
+    let stopped = Choice {
+        text: "One".into(),
+        stop_sequence: Some("two".into()),
+        ..Choice::default()
+    };
+    let called = Choice { tool_calls: vec![call("call_1")], ..stopped.clone() };
+    for (choice, reason, sequence) in [
+        (stopped, "stop_sequence", json!("two")),
+        (called, "tool_use", json!(null)),
+        (Choice { text: "One".into(), ..Choice::default() }, "end_turn", json!(null)),
+    ] {
+        let edit = |stream: bool| json!({"stop_sequences": ["two", "x"], "stream": stream});
+        let asking = ask(&rig, &edit(false));
+        rig.finish(&rig.claim(), &completed(choice.clone()));
+        let whole = asking.join().unwrap().json();
+        let asking = ask(&rig, &edit(true));
+        rig.finish(&rig.claim(), &completed(choice));
+        let events = events(&asking.join().unwrap());
+        let delta = events.iter().find(|event| event["type"] == "message_delta").unwrap();
+        for end in [&whole, &delta["delta"]] {
+            assert_eq!((&end["stop_reason"], &end["stop_sequence"]), (&json!(reason), &sequence));
+        }
+    }
+}
+
+#[test]
 fn a_stream_sends_at_most_one_call_if_parallel_calls_are_disabled() {
     let rig = Rig::start();
     let choice = json!({"type": "any", "disable_parallel_tool_use": true});

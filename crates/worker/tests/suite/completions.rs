@@ -27,6 +27,19 @@ async fn a_prompt_of_tokens_is_answered_as_its_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_stop_string_that_ended_an_answer_is_named() {
+    let rig = Rig::start(MODEL, &[]).await;
+    let prompt = || Prompt::Raw("One, two,".into());
+    let whole = rig.complete(&rig.task(prompt(), 8)).await.first;
+    assert_eq!(whole.stop_sequence, None);
+    let (at, stop) = whole.text.char_indices().nth(3).unwrap();
+    let stops = vec!["absent".to_owned(), stop.to_string()];
+    let cut = rig.complete(&Task { stop: stops, ..rig.task(prompt(), 8) }).await.first;
+    let first = whole.text.find(stop).unwrap().min(at);
+    assert_eq!((&*cut.text, cut.stop_sequence), (&whole.text[..first], Some(stop.to_string())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_echo_precedes_each_answer() {
     let rig = Rig::start(MODEL, &[]).await;
     let tokenizer = Tokenizer::from_gguf(&GgufFile::open(fixture(MODEL)).unwrap()).unwrap();
