@@ -209,7 +209,8 @@ impl ResultReply {
     fn new(task_id: TaskId, outcome: &Outcome, metrics: Metrics) -> Self {
         match outcome {
             Outcome::Completed(Completion {
-                first: Choice { text, reasoning, tool_calls, finish_reason, stop_sequence, logprobs },
+                first:
+                    Choice { text, reasoning, tool_calls, finish_reason, stop_sequence, logprobs },
                 sampling_defaults,
                 ..
             }) => Self::Completed {
@@ -261,6 +262,10 @@ pub(crate) struct MetricsReply {
     /// with them.
     #[schema(minimum = 0, example = 32)]
     cached_tokens: u32,
+    /// Generated tokens that the model thought with, if it thought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, nullable = false, example = 120)]
+    reasoning_tokens: Option<u32>,
 }
 
 impl From<Metrics> for MetricsReply {
@@ -276,6 +281,7 @@ impl From<Metrics> for MetricsReply {
             completion_tokens: metrics.completion_tokens,
             tokens_per_second: round(metrics.tokens_per_second, 100.0),
             cached_tokens: metrics.cached_tokens,
+            reasoning_tokens: Some(metrics.reasoning_tokens).filter(|tokens| *tokens > 0),
         }
     }
 }

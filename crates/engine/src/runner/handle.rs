@@ -301,7 +301,7 @@ impl Engine {
             .map_err(refused)?;
         let (progress, receiver) = unbounded_channel();
         let cancel = CancelFlag::default();
-        let stream = Stream::new(request, &tokens, &handle.reader.tokenizer, progress)
+        let stream = Stream::new(request, &tokens, start, &handle.reader.tokenizer, progress)
             .constrained(constraint, reasoning);
         let counts = stream.counts();
         let sequence =

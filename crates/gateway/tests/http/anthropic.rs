@@ -41,7 +41,8 @@ fn call(id: &str) -> ToolCall {
 }
 
 fn completed(first: Choice) -> Outcome {
-    let usage = Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8 };
+    let usage =
+        Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8, reasoning_tokens: 0 };
     Outcome::Completed(Completion { first, usage, ..Completion::default() })
 }
 
@@ -232,11 +233,8 @@ fn a_message_is_streamed_block_by_block() {
 #[test]
 fn a_stop_sequence_that_ended_the_answer_is_named() {
     let rig = Rig::start();
-    let stopped = Choice {
-        text: "One".into(),
-        stop_sequence: Some("two".into()),
-        ..Choice::default()
-    };
+    let stopped =
+        Choice { text: "One".into(), stop_sequence: Some("two".into()), ..Choice::default() };
     let called = Choice { tool_calls: vec![call("call_1")], ..stopped.clone() };
     for (choice, reason, sequence) in [
         (stopped, "stop_sequence", json!("two")),

@@ -46,7 +46,8 @@ const KEYS: [&str; 31] = [
     "safety_identifier",
     "prompt_cache_key",
 ];
-const USAGE: Usage = Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8 };
+const USAGE: Usage =
+    Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8, reasoning_tokens: 5 };
 
 /// Sends a body, to which the model is added.
 pub(crate) fn post(client: &Client, mut body: Value) -> Reply {
@@ -218,7 +219,7 @@ fn a_response_has_all_keys_and_repeats_its_request() {
                 "input_tokens": 12,
                 "input_tokens_details": {"cached_tokens": 8, "cache_write_tokens": 0},
                 "output_tokens": 34,
-                "output_tokens_details": {"reasoning_tokens": 0},
+                "output_tokens_details": {"reasoning_tokens": 5},
                 "total_tokens": 46,
             }),
         ),

@@ -114,7 +114,8 @@ async fn next_of(generations: &mut [Generation]) -> Option<(usize, Progress)> {
 fn usage_of(generations: &[Generation]) -> Usage {
     let each = || generations.iter().map(Generation::usage);
     let completion_tokens = each().map(|usage| usage.completion_tokens).sum();
-    Usage { completion_tokens, ..each().next().unwrap_or_default() }
+    let reasoning_tokens = each().map(|usage| usage.reasoning_tokens).sum();
+    Usage { completion_tokens, reasoning_tokens, ..each().next().unwrap_or_default() }
 }
 
 /// Decides about generations that all have ended.

@@ -5,6 +5,7 @@
 //! - [`answer`]: splits the answer into reasoning, text and function calls; `call` parses the calls
 //! - `message`: messages in the shape that templates expect
 //! - `functions`: functions for templates beyond Jinja's own
+//! - `thought`: counts the tokens of an answer's reasoning
 //! - `start`: determines where the answer begins from the rendered template
 //! - `value`: JSON as template values
 
@@ -15,6 +16,7 @@ mod guard;
 mod message;
 mod python;
 mod start;
+mod thought;
 mod value;
 
 use minijinja::syntax::SyntaxConfig;
@@ -29,6 +31,7 @@ use crate::gguf::{GgufError, GgufFile, Metadata};
 use guard::Guard;
 pub use message::template_message;
 pub use start::AnswerStart;
+pub(crate) use thought::ReasoningTokens;
 pub use value::template_value;
 
 const KEY: &str = "tokenizer.chat_template";
