@@ -53,6 +53,14 @@ impl Outcome {
         }
     }
 
+    /// Returns whether something was computed. If not, as for [`TaskKind::Count`](crate::TaskKind::Count), its
+    /// processing time says nothing about other tasks.
+    pub fn is_computed(&self) -> bool {
+        let Self::Completed(completion) = self else { return true };
+        let Completion { first, usage, embeddings, .. } = completion;
+        usage.completion_tokens > 0 || !first.text.is_empty() || !embeddings.is_empty()
+    }
+
     /// Sets the tokens of prompt and answer.
     pub fn with_usage(mut self, usage: Usage) -> Self {
         match &mut self {

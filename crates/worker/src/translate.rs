@@ -18,8 +18,8 @@ use serde_json::json;
 pub(crate) fn check_kind(task: &Task, embedding_length: Option<usize>) -> Result<(), TaskError> {
     let model = &task.model;
     let (param, problem) = match (&task.kind, embedding_length) {
-        (TaskKind::Generate, None) => return Ok(()),
-        (TaskKind::Generate, Some(_)) => (
+        (TaskKind::Generate | TaskKind::Count, None) => return Ok(()),
+        (TaskKind::Generate | TaskKind::Count, Some(_)) => (
             "model",
             format!(
                 "the model {model} makes embeddings and generates no text: choose another model, or ask it for \
@@ -48,6 +48,7 @@ pub(crate) fn check_kind(task: &Task, embedding_length: Option<usize>) -> Result
 pub(crate) fn sequences(task: &Task, capacity: usize) -> usize {
     match &task.kind {
         TaskKind::Generate => task.choices().into(),
+        TaskKind::Count => 0,
         TaskKind::Embed { inputs, .. } => inputs.len().min(capacity.div_ceil(2)),
     }
 }

@@ -314,6 +314,15 @@ impl Engine {
         Ok(Generation::new(receiver, cancel, counts, start))
     }
 
+    /// Returns the number of tokens of a request's prompt, which is tokenized on this thread. The prompt may be longer
+    /// than the context; of the request's other fields only those matter that change the prompt.
+    ///
+    /// # Errors
+    /// Returns an error if the prompt is invalid for the model.
+    pub fn count_prompt(&self, request: &Request) -> Result<usize, GenerateError> {
+        self.0.reader.count(request)
+    }
+
     /// Tokenizes a text on this thread and sends it to the compute thread, to be embedded.
     ///
     /// # Errors

@@ -6,8 +6,8 @@ use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use protocol::{
-    Choice, Chunk, Completion, ErrorType, FinishReason, Outcome, Part, Prompt, TaskError, ToolCall,
-    Usage,
+    Choice, Chunk, Completion, ErrorType, FinishReason, Lane, Outcome, Part, Prompt, TaskError,
+    TaskKind, ToolCall, Usage,
 };
 use serde_json::{Value, json};
 
@@ -228,6 +228,37 @@ fn a_message_is_streamed_block_by_block() {
         json!({"type": "message_stop"}),
     ];
     assert_eq!(events[1..], expected, "{}", reply.text);
+}
+
+#[test]
+fn tokens_are_counted_by_an_urgent_task_with_the_same_prompt() {
+    let rig = Rig::start();
+    let count = "/v1/messages/count_tokens";
+    let edit = json!({
+        "system": "Be brief.", "tools": tools(), "thinking": {"type": "enabled"},
+    });
+    let asking = ask(&rig, &edit);
+    let message = rig.claim();
+    rig.finish(&message, &completed(Choice::default()));
+    asking.join().unwrap();
+    let (client, mut asked) = (rig.client(), body(&edit));
+    asked.as_object_mut().unwrap().remove("max_tokens");
+    let counting = std::thread::spawn(move || client.post(count, &asked));
+    let counted = rig.claim();
+    assert_eq!((&counted.task.kind, counted.task.lane), (&TaskKind::Count, Lane::High));
+    assert_eq!(
+        (&counted.task.prompt, &counted.task.form),
+        (&message.task.prompt, &message.task.form)
+    );
+    let usage = Usage { prompt_tokens: 123, ..Usage::default() };
+    rig.finish(&counted, &Outcome::Completed(Completion { usage, ..Completion::default() }));
+    let reply = counting.join().unwrap();
+    assert_eq!((reply.status, reply.json()), (200, json!({"input_tokens": 123})));
+
+    let reply = rig.client().post(count, &json!({"model": "demo"}));
+    let (status, kind, message) = error(&reply);
+    assert_eq!((status, &*kind), (400, "invalid_request_error"));
+    assert!(message.starts_with("messages: "), "{message}");
 }
 
 #[test]
