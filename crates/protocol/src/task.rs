@@ -156,6 +156,9 @@ pub struct Webhook {
 pub enum Prompt {
     /// Messages that are rendered with the model's chat template.
     Chat(Vec<Message>),
+    /// Messages of which the answer continues the last one ([`Message::can_be_continued`]). A variant of its own, so
+    /// that a worker from before it refuses the task instead of beginning a new turn.
+    Continued(Vec<Message>),
     /// Text that is passed to the model unchanged.
     Raw(String),
     /// Token ids of the model's vocabulary.

@@ -75,6 +75,7 @@ pub(crate) fn request(
         chat: ChatOptions {
             tools: tools(&task.form.tools),
             enable_thinking: task.form.enable_thinking,
+            continue_final_message: matches!(task.prompt, Prompt::Continued(_)),
             ..ChatOptions::default()
         },
     }
@@ -125,7 +126,7 @@ fn seed(task: &Task, choice: u8) -> u64 {
 fn input(prompt: &Prompt) -> Input {
     match prompt {
         Prompt::Raw(text) => Input::Text(text.clone()),
-        Prompt::Chat(messages) => Input::Chat(messages.clone()),
+        Prompt::Chat(messages) | Prompt::Continued(messages) => Input::Chat(messages.clone()),
         Prompt::Tokens(tokens) => Input::Tokens(tokens.clone()),
     }
 }

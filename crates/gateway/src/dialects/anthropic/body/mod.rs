@@ -7,7 +7,7 @@ mod tools;
 
 use std::collections::BTreeMap;
 
-use protocol::{Lane, ModelId, Prompt, Sampling, TaskKind};
+use protocol::{AnswerForm, Lane, Message, ModelId, Part, Prompt, Sampling, TaskKind};
 use queue::Start;
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ fn order(
     max_tokens: fn(&mut Fields<'_>, u32) -> u32,
     options: &Options,
 ) -> (Order, usize) {
-    let messages = messages::read(fields, model.as_str(), options.max_prompt_bytes);
+    let prompt = messages::read(fields, model.as_str(), options.max_prompt_bytes);
     let max_tokens = max_tokens(fields, options.max_new_tokens);
     let (tools, tool_choice, max_calls) = tools::read(fields);
     let config = fields.get("output_config");
@@ -80,6 +80,9 @@ fn order(
     };
     let thinking = thinking(fields, config.and_then(|config| config.get("effort")));
     let form = form(fields, constraint, (tools, tool_choice), max_calls == 1, thinking);
+    if let Prompt::Continued(messages) = &prompt {
+        check_continuation(fields, messages, &form);
+    }
     let sampling = sampling(fields);
     let stop = fields.texts("stop_sequences", MAX_STOPS, MAX_STOP_BYTES);
     let none = [json!([])];
@@ -93,7 +96,7 @@ fn order(
     let order = Order {
         kind: TaskKind::Generate,
         n: 1,
-        prompt: Prompt::Chat(messages),
+        prompt,
         max_tokens,
         stop,
         sampling,
@@ -111,6 +114,22 @@ fn order(
         },
     };
     (order, max_calls)
+}
+
+/// Refuses what an answer that continues the last message can't have.
+fn check_continuation(fields: &mut Fields<'_>, messages: &[Message], form: &AnswerForm) {
+    let is_reasoning = |part: &Part| matches!(part, Part::Reasoning { .. });
+    let has_thought = messages.last().is_some_and(|last| last.parts.iter().any(is_reasoning));
+    if form.enable_thinking == Some(true) && !has_thought {
+        let message = "can't be enabled if the last message is the assistant's, which the answer \
+                       continues: begin it with a thinking block, or leave it out";
+        fields.problem("thinking", "value_error", message);
+    }
+    if form.constraint.is_some() {
+        let message = "can't have a format if the last message is the assistant's, which the answer \
+                       continues: the format applies to the answer alone";
+        fields.problem("output_config", "value_error", message);
+    }
 }
 
 /// Reads the mandatory limit on the answer's length; one above `most` is lowered to it.
