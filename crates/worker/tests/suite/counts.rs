@@ -17,6 +17,7 @@ async fn a_count_is_the_usage_of_the_same_generation() {
     let rig = Rig::start(MODEL, &[]).await;
     let user = || Message::user("How are you?");
     let plain = Prompt::Chat(vec![user()]);
+    let continued = Prompt::Continued(vec![user(), Message::new(Role::Assistant, "I am ")]);
     let with_system = Prompt::Chat(vec![Message::new(Role::System, "Be brief."), user()]);
     let tools = || AnswerForm {
         tools: vec![Tool::named("weather"), Tool::named("time")],
@@ -35,6 +36,7 @@ async fn a_count_is_the_usage_of_the_same_generation() {
         (plain.clone(), thinking(true)),
         (plain.clone(), thinking(false)),
         (plain, json),
+        (continued, AnswerForm::default()),
         (Prompt::Raw("How are you?".into()), AnswerForm::default()),
         (Prompt::Tokens(vec![1, 2, 3]), AnswerForm::default()),
     ] {
