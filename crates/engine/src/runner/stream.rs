@@ -140,7 +140,7 @@ impl Stream {
     /// Returns true if the token completed a stop string.
     fn push_text(&mut self, token: u32, text: String, logits: &[f32]) -> bool {
         self.counts.add_generated();
-        self.counts.set_reasoning(self.thought.push(&text));
+        self.counts.set_reasoning(self.thought.push(self.detokenizer.bytes_of(token)));
         self.outlet.note(token, logits, text.len());
         if text.is_empty() {
             return false; // within a character

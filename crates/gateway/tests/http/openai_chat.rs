@@ -37,7 +37,7 @@ fn completion_has_every_field() {
                 "prompt_tokens": 12, "completion_tokens": 34, "total_tokens": 46,
                 "prompt_tokens_details": {"cached_tokens": 8, "audio_tokens": 0},
                 "completion_tokens_details": {
-                    "reasoning_tokens": 5, "audio_tokens": 0,
+                    "reasoning_tokens": 0, "audio_tokens": 0,
                     "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0,
                 },
             },
@@ -90,6 +90,8 @@ fn reasoning_has_both_names() {
         (&message["reasoning_content"], &message["reasoning"]),
         (&json!("Hm."), &json!("Hm."))
     );
+    let details = &reply.json()["usage"]["completion_tokens_details"];
+    assert_eq!(details["reasoning_tokens"], 5);
 }
 
 #[test]

@@ -219,7 +219,7 @@ fn a_response_has_all_keys_and_repeats_its_request() {
                 "input_tokens": 12,
                 "input_tokens_details": {"cached_tokens": 8, "cache_write_tokens": 0},
                 "output_tokens": 34,
-                "output_tokens_details": {"reasoning_tokens": 5},
+                "output_tokens_details": {"reasoning_tokens": 0},
                 "total_tokens": 46,
             }),
         ),
@@ -295,6 +295,7 @@ fn a_stream_has_its_events_in_order() {
     assert_eq!(response["output"], done);
     assert_eq!(response["output"][3]["call_id"], "call_2");
     assert_eq!(response["usage"]["output_tokens"], 34);
+    assert_eq!(response["usage"]["output_tokens_details"]["reasoning_tokens"], 5);
     let id = response["id"].as_str().unwrap();
     assert_eq!(events[0].data["response"]["id"], id);
     assert_eq!(rig.client().get(&format!("/v1/responses/{id}")).status, 404, "not stored");

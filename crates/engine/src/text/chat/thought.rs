@@ -3,14 +3,14 @@
 use super::answer::{THINK, THINK_END};
 use super::start::AnswerStart;
 
-/// Counts the tokens whose text begins inside the reasoning, between `<think>` and `</think>`, wherever
-/// [`AnswerParser`](super::answer::AnswerParser) finds it.
+/// Counts the tokens that begin inside the reasoning, between `<think>` and `</think>`, wherever
+/// [`AnswerParser`](super::answer::AnswerParser) finds it. Works on bytes, since a token may be a part of a character.
 #[derive(Debug)]
 pub(crate) struct ReasoningTokens {
     place: Place,
     /// The length of the next tag's prefix that the text ends with.
     matched: usize,
-    /// The number of bytes of text so far.
+    /// The number of bytes so far.
     length: usize,
     /// The tokens that are certain to count.
     count: usize,
@@ -36,14 +36,14 @@ impl ReasoningTokens {
         Self { place, matched: 0, length: 0, count: 0, undecided: Vec::new() }
     }
 
-    /// Adds a token with the text that it completes. Returns the number of tokens inside the reasoning so far.
-    pub(crate) fn push(&mut self, text: &str) -> usize {
+    /// Adds a token, with the bytes that it adds to the text. Returns the number of tokens inside the reasoning so far.
+    pub(crate) fn push(&mut self, token: &[u8]) -> usize {
         if self.place == Place::Inside {
             self.undecided.push(self.length);
         }
-        for char in text.chars() {
-            self.length += char.len_utf8();
-            self.step(char);
+        for byte in token {
+            self.length += 1;
+            self.step(*byte);
         }
         if self.place == Place::Inside {
             self.decide(self.length - self.matched);
@@ -51,20 +51,20 @@ impl ReasoningTokens {
         self.count + self.undecided.len()
     }
 
-    fn step(&mut self, char: char) {
+    fn step(&mut self, byte: u8) {
         let tag = match self.place {
-            Place::Before if self.matched == 0 && char.is_whitespace() => return,
+            Place::Before if self.matched == 0 && byte.is_ascii_whitespace() => return,
             Place::Before => THINK,
             Place::Inside => THINK_END,
             Place::After => return,
         };
-        if tag[self.matched..].starts_with(char) {
+        if tag.as_bytes()[self.matched] == byte {
             self.matched += 1;
         } else if self.place == Place::Before {
             self.place = Place::After;
         } else {
             // Tags contain `<` only at their start.
-            self.matched = usize::from(char == '<');
+            self.matched = usize::from(byte == b'<');
         }
         if self.matched == tag.len() {
             self.matched = 0;
@@ -90,7 +90,7 @@ impl ReasoningTokens {
 mod tests {
     use super::*;
 
-    fn count(start: AnswerStart, tokens: &[&str]) -> usize {
+    fn count(start: AnswerStart, tokens: &[&[u8]]) -> usize {
         let mut counter = ReasoningTokens::new(start);
         tokens.iter().map(|token| counter.push(token)).last().unwrap_or(0)
     }
@@ -109,8 +109,6 @@ mod tests {
             (InsideReasoning, &["Hm", "</think>Yes", "</think>"], 1),
             // what looks like a tag
             (InsideReasoning, &["a", "<", "/", "th", "e", "<", "</", "think>", "b"], 6),
-            // a character of several tokens
-            (InsideReasoning, &["", "", "🦙", "</think>", "", "é"], 3),
             // no reasoning
             (AtFirstToken, &["Yes", "<think>", "Hm", "</think>"], 0),
             (AtFirstToken, &["<", "b>", "<think>", "Hm"], 0),
@@ -119,7 +117,12 @@ mod tests {
             // reasoning that is cut off
             (AtFirstToken, &["<think>", "Hm", "</thi"], 2),
         ] {
-            assert_eq!(count(start, tokens), expected, "{tokens:?}");
+            let bytes: Vec<&[u8]> = tokens.iter().map(|token| token.as_bytes()).collect();
+            assert_eq!(count(start, &bytes), expected, "{tokens:?}");
         }
+        // Characters of several tokens, one of which the tag cuts off.
+        let [first, second, third] = [&b"\xF0\x9F"[..], b"\xA6", b"\x99"];
+        let tokens = [first, second, third, first, b"</think>", first];
+        assert_eq!(count(InsideReasoning, &tokens), 4);
     }
 }
