@@ -106,6 +106,12 @@ impl Message {
         texts.collect()
     }
 
+    /// Returns whether an answer can continue this message: it is the assistant's, and calls nothing.
+    pub fn can_be_continued(&self) -> bool {
+        let is_call = |part: &Part| matches!(part, Part::ToolCall { .. });
+        self.role == Role::Assistant && !self.parts.iter().any(is_call)
+    }
+
     /// Moves the text of all system messages to the first place, one message to a paragraph: chat templates accept
     /// only one system message, and only there.
     pub fn system_first(messages: Vec<Self>) -> Vec<Self> {

@@ -133,6 +133,8 @@ pub enum Progress {
 pub struct Finished {
     /// The reason why it ended.
     pub reason: StopReason,
+    /// The stop string that the answer had, if that is the reason.
+    pub stop: Option<String>,
     /// The number of tokens of the prompt.
     pub prompt_tokens: usize,
     /// The number of these tokens that were found in the prefix cache.

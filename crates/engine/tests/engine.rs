@@ -108,9 +108,11 @@ fn text_ends_before_the_first_stop_string() {
     let chars: Vec<char> = whole.chars().collect();
     let stop: String = chars[3..5].iter().collect();
     let before = &whole[..whole.find(&stop).unwrap()];
-    let request = Request { stop: vec!["absent".into(), stop], ..greedy(&prompt.tokens, 64) };
+    let request =
+        Request { stop: vec!["absent".into(), stop.clone()], ..greedy(&prompt.tokens, 64) };
     let (text, end) = finished(engine.submit(&request).unwrap());
     assert_eq!((text.as_str(), end.reason), (before, StopReason::StopString));
+    assert_eq!(end.stop, Some(stop));
 }
 
 #[test]

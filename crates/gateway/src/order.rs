@@ -6,6 +6,9 @@ use std::time::Duration;
 use protocol::{AnswerForm, Lane, ModelId, Prompt, Sampling, TaskKind, Webhook};
 use queue::Start;
 
+/// The retention time of a count's result, in seconds. Nobody but the waiting request reads it.
+const COUNT_TTL_S: u32 = 60;
+
 /// A validated request for a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Order {
@@ -31,6 +34,15 @@ pub struct Order {
     pub webhook: Option<Webhook>,
     /// Priority, start time, expiry and retention.
     pub queueing: Queueing,
+}
+
+impl Order {
+    /// Returns the order to count the tokens of the prompt instead. It is urgent, because it takes milliseconds.
+    pub(crate) fn into_count(self) -> Self {
+        let result_ttl_s = self.queueing.result_ttl_s.min(COUNT_TTL_S);
+        let queueing = Queueing { lane: Lane::High, result_ttl_s, ..self.queueing };
+        Self { kind: TaskKind::Count, n: 1, webhook: None, queueing, ..self }
+    }
 }
 
 /// The queueing options of a task.

@@ -154,6 +154,8 @@ pub(crate) struct Refusal {
     pub(crate) problems: Vec<FieldError>,
     /// Whether to try again.
     pub(crate) retry: Retry,
+    /// The field that made a worker refuse the task.
+    param: Option<String>,
     /// The methods that the path takes, for the `Allow` header.
     allow: Option<&'static str>,
     /// The reason for the log. Contains no text that a client sent.
@@ -168,7 +170,8 @@ impl Refusal {
             _ => Retry::Never,
         };
         let (message, reason) = (message.into(), reason.into());
-        Self { status, code, message, problems: Vec::new(), retry, allow: None, reason }
+        let problems = Vec::new();
+        Self { status, code, message, problems, retry, param: None, allow: None, reason }
     }
 
     /// No accepted key.
@@ -278,6 +281,7 @@ impl Refusal {
             error.message.clone(),
             format!("task failed: {kind}"),
         );
+        let refusal = Self { param: error.param.clone(), ..refusal };
         // The same request would reach the limit again.
         match kind {
             ErrorType::TimeLimitExceeded => Self { retry: Retry::Never, ..refusal },
@@ -314,10 +318,13 @@ impl Refusal {
         Self { status, retry, ..Self::new(Code::Http, text, text) }
     }
 
-    /// Returns the path of the first invalid value within its part of the request:
-    /// `messages.0.content`.
+    /// Returns the path of the first invalid value within its part of the request
+    /// (`messages.0.content`), or the field that made a worker refuse the task.
     pub(crate) fn param(&self) -> Option<String> {
-        self.problems.first()?.param()
+        match self.problems.first() {
+            Some(problem) => problem.param(),
+            None => self.param.clone(),
+        }
     }
 
     /// Returns the message, with the path of each invalid value: `messages.0.content: …`.

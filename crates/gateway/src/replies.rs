@@ -142,6 +142,10 @@ pub(crate) enum ResultReply {
         /// `stop`: the answer is whole. `length`: `max_tokens` or the context cut it off.
         #[schema(value_type = String, example = "stop")]
         finish_reason: FinishReason,
+        /// The one of `stop` that ended the answer, if one did.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
+        stop_sequence: Option<String>,
         /// How long it waited and computed, and how much.
         metrics: MetricsReply,
         /// How likely its tokens were, if that was asked for.
@@ -205,7 +209,8 @@ impl ResultReply {
     fn new(task_id: TaskId, outcome: &Outcome, metrics: Metrics) -> Self {
         match outcome {
             Outcome::Completed(Completion {
-                first: Choice { text, reasoning, tool_calls, finish_reason, logprobs },
+                first:
+                    Choice { text, reasoning, tool_calls, finish_reason, stop_sequence, logprobs },
                 sampling_defaults,
                 ..
             }) => Self::Completed {
@@ -214,6 +219,7 @@ impl ResultReply {
                 reasoning: reasoning.clone(),
                 tool_calls: tool_calls.clone(),
                 finish_reason: *finish_reason,
+                stop_sequence: stop_sequence.clone(),
                 metrics: metrics.into(),
                 logprobs: logprobs.clone(),
                 sampling_defaults: Box::new(sampling_defaults.clone()),
@@ -256,6 +262,10 @@ pub(crate) struct MetricsReply {
     /// with them.
     #[schema(minimum = 0, example = 32)]
     cached_tokens: u32,
+    /// Generated tokens that the model thought with, if it thought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, nullable = false, example = 120)]
+    reasoning_tokens: Option<u32>,
 }
 
 impl From<Metrics> for MetricsReply {
@@ -271,6 +281,7 @@ impl From<Metrics> for MetricsReply {
             completion_tokens: metrics.completion_tokens,
             tokens_per_second: round(metrics.tokens_per_second, 100.0),
             cached_tokens: metrics.cached_tokens,
+            reasoning_tokens: Some(metrics.reasoning_tokens).filter(|tokens| *tokens > 0),
         }
     }
 }

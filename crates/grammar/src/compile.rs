@@ -209,5 +209,4 @@ pub(crate) fn reason(error: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "compile_tests.rs"]
 mod tests;

@@ -27,7 +27,12 @@ pub enum Outcome {
 impl Outcome {
     /// A cancellation of a task that no worker ran.
     pub const CANCELLED: Self = Self::Cancelled {
-        usage: Usage { prompt_tokens: 0, completion_tokens: 0, cached_tokens: 0 },
+        usage: Usage {
+            prompt_tokens: 0,
+            completion_tokens: 0,
+            cached_tokens: 0,
+            reasoning_tokens: 0,
+        },
     };
 
     /// Returns the terminal state of a task with this outcome.
@@ -46,6 +51,14 @@ impl Outcome {
             Self::Failed(error) => error.usage,
             Self::Cancelled { usage } => *usage,
         }
+    }
+
+    /// Returns whether something was computed. If not, as for [`TaskKind::Count`](crate::TaskKind::Count), its
+    /// processing time says nothing about other tasks.
+    pub fn is_computed(&self) -> bool {
+        let Self::Completed(completion) = self else { return true };
+        let Completion { first, usage, embeddings, .. } = completion;
+        usage.completion_tokens > 0 || !first.text.is_empty() || !embeddings.is_empty()
     }
 
     /// Sets the tokens of prompt and answer.
@@ -91,6 +104,9 @@ pub struct Choice {
     pub tool_calls: Vec<ToolCall>,
     /// Why generation ended.
     pub finish_reason: FinishReason,
+    /// The stop string that ended it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_sequence: Option<String>,
     /// Log probabilities of the tokens, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<Logprobs>,
@@ -117,6 +133,9 @@ pub struct TaskError {
     pub error_type: ErrorType,
     /// The message: what was wrong, what is allowed, what to do.
     pub message: String,
+    /// The field of the request that is wrong, if the error is about one: `model`, `input` or `dimensions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub param: Option<String>,
     /// The chain of causes, outermost first. Written to `errors.log`, not shown to clients.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<String>,
@@ -128,7 +147,18 @@ pub struct TaskError {
 impl TaskError {
     /// Creates an error without causes.
     pub fn new(error_type: ErrorType, message: impl Into<String>) -> Self {
-        Self { error_type, message: message.into(), chain: Vec::new(), usage: Usage::default() }
+        Self {
+            error_type,
+            message: message.into(),
+            param: None,
+            chain: Vec::new(),
+            usage: Usage::default(),
+        }
+    }
+
+    /// Names the field of the request that is wrong.
+    pub fn about(self, param: impl Into<String>) -> Self {
+        Self { param: Some(param.into()), ..self }
     }
 
     /// Adds `error` and its sources as causes.
@@ -220,7 +250,8 @@ mod tests {
 
     #[test]
     fn failures_and_cancellations_keep_their_usage() {
-        let usage = Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 3 };
+        let usage =
+            Usage { prompt_tokens: 5, completion_tokens: 7, cached_tokens: 3, reasoning_tokens: 0 };
         let late = Outcome::Failed(TaskError::new(ErrorType::TimeLimitExceeded, "late"));
         for outcome in [late.with_usage(usage), Outcome::CANCELLED.with_usage(usage)] {
             let text = serde_json::to_string(&outcome).unwrap();
@@ -259,6 +290,17 @@ mod tests {
         }
         let text = serde_json::to_string(&outcome).unwrap();
         assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome, "{text}");
+    }
+
+    #[test]
+    fn an_error_names_a_field_only_if_it_is_about_one() {
+        let error = TaskError::new(ErrorType::InvalidRequest, "no");
+        let text = serde_json::to_string(&error).unwrap();
+        assert_eq!(text, r#"{"error_type":"invalid_request","message":"no"}"#);
+        let error = error.about("model");
+        let text = serde_json::to_string(&error).unwrap();
+        assert!(text.contains(r#""param":"model""#), "{text}");
+        assert_eq!(serde_json::from_str::<TaskError>(&text).unwrap(), error);
     }
 
     #[test]

@@ -100,6 +100,9 @@ pub struct Metrics {
     /// Tokens of the prompt that were found in the prefix cache.
     #[serde(default)]
     pub cached_tokens: u32,
+    /// Generated tokens that are reasoning.
+    #[serde(default)]
+    pub reasoning_tokens: u32,
 }
 
 impl Metrics {
@@ -125,6 +128,7 @@ impl Metrics {
             completion_tokens: usage.completion_tokens,
             tokens_per_second,
             cached_tokens: usage.cached_tokens,
+            reasoning_tokens: usage.reasoning_tokens,
         }
     }
 }
@@ -136,7 +140,12 @@ mod tests {
     #[test]
     fn metrics_match_the_example_of_the_log_contract() {
         let at = Timestamp::from_millis;
-        let usage = Usage { prompt_tokens: 50, completion_tokens: 200, cached_tokens: 32 };
+        let usage = Usage {
+            prompt_tokens: 50,
+            completion_tokens: 200,
+            cached_tokens: 32,
+            reasoning_tokens: 0,
+        };
         let metrics = Metrics::new(at(1_000), Some(at(3_300)), at(9_100), usage);
         assert_eq!(metrics.queue_wait_time, 2.3);
         assert_eq!(metrics.processing_time, 5.8);

@@ -22,7 +22,7 @@ pub struct Task {
     /// What the task computes.
     #[serde(default, skip_serializing_if = "TaskKind::is_generate")]
     pub kind: TaskKind,
-    /// The input of a generation; empty for other kinds.
+    /// The input of a generation or a count; empty for other kinds.
     #[serde(default, skip_serializing_if = "Prompt::is_empty")]
     pub prompt: Prompt,
     /// The number of answers to generate: 1 to [`Task::MAX_N`].
@@ -82,6 +82,8 @@ pub enum TaskKind {
     /// An answer to the task's prompt.
     #[default]
     Generate,
+    /// The number of tokens of the prompt of such an answer, as `usage.prompt_tokens` of an empty completion.
+    Count,
     /// The embedding of each input, in order.
     Embed {
         /// The inputs; at least one.
@@ -154,6 +156,9 @@ pub struct Webhook {
 pub enum Prompt {
     /// Messages that are rendered with the model's chat template.
     Chat(Vec<Message>),
+    /// Messages of which the answer continues the last one ([`Message::can_be_continued`]). A variant of its own, so
+    /// that a worker from before it refuses the task instead of beginning a new turn.
+    Continued(Vec<Message>),
     /// Text that is passed to the model unchanged.
     Raw(String),
     /// Token ids of the model's vocabulary.
@@ -233,6 +238,20 @@ mod tests {
         let stored = record::encode(&embed).unwrap();
         assert!(stored.contains(text) && !stored.contains("prompt"), "{stored}");
         assert_eq!(record::decode::<Task>(&stored).unwrap(), embed);
+    }
+
+    #[test]
+    fn a_kind_that_this_build_does_not_know_is_no_generation() {
+        let prompt = r#""prompt":{"raw":"a"}"#;
+        let count = task(&format!(r#"{prompt},"kind":"count""#));
+        assert_eq!(count.kind, TaskKind::Count);
+        assert!(record::encode(&count).unwrap().contains(r#""kind":"count""#));
+        // As a build from before a kind reads it: an error, never the default.
+        for kind in [r#""translate""#, r#"{"translate":{"to":"en"}}"#] {
+            let text = record::encode(&count).unwrap().replace(r#""count""#, kind);
+            let error = record::decode::<Task>(&text).unwrap_err();
+            assert!(error.to_string().contains("unknown variant"), "{error}");
+        }
     }
 
     #[test]

@@ -10,23 +10,37 @@ use engine::text::{
 use protocol::{AnswerForm, Choice, ErrorType, Lane, Prompt, Task, TaskError, TaskKind};
 use serde_json::json;
 
-/// Checks that the task's model computes what the task asks for; `embeds` says whether the model makes embeddings.
+/// Checks that the task's model computes what the task asks for. `embedding_length` is the length of the model's
+/// embeddings, or `None` if it generates text.
 ///
 /// # Errors
 /// If it does not.
-pub(crate) fn check_kind(task: &Task, embeds: bool) -> Result<(), GenerateError> {
+pub(crate) fn check_kind(task: &Task, embedding_length: Option<usize>) -> Result<(), TaskError> {
     let model = &task.model;
-    match (task.kind.is_generate(), embeds) {
-        (true, false) | (false, true) => Ok(()),
-        (true, true) => Err(GenerateError::InvalidRequest(format!(
-            "the model {model} makes embeddings and generates no text: choose another model, or ask it for \
-             embeddings"
-        ))),
-        (false, false) => Err(GenerateError::InvalidRequest(format!(
-            "the model {model} generates text and makes no embeddings: choose an embedding model, such as \
-             Qwen3-Embedding"
-        ))),
-    }
+    let (param, problem) = match (&task.kind, embedding_length) {
+        (TaskKind::Generate | TaskKind::Count, None) => return Ok(()),
+        (TaskKind::Generate | TaskKind::Count, Some(_)) => (
+            "model",
+            format!(
+                "the model {model} makes embeddings and generates no text: choose another model, or ask it for \
+                 embeddings"
+            ),
+        ),
+        (TaskKind::Embed { .. }, None) => (
+            "model",
+            format!(
+                "the model {model} generates text and makes no embeddings: choose an embedding model, such as \
+                 Qwen3-Embedding"
+            ),
+        ),
+        (TaskKind::Embed { dimensions, .. }, Some(length)) => match dimensions {
+            Some(given) if !(1..=length).contains(&(*given as usize)) => {
+                ("dimensions", format!("dimensions is {given}; set it from 1 to {length}"))
+            }
+            _ => return Ok(()),
+        },
+    };
+    Err(TaskError::new(ErrorType::InvalidRequest, problem).about(param))
 }
 
 /// Returns the most sequences that a task has at once in an engine that runs `capacity`. Inputs to embed take at most
@@ -34,6 +48,7 @@ pub(crate) fn check_kind(task: &Task, embeds: bool) -> Result<(), GenerateError>
 pub(crate) fn sequences(task: &Task, capacity: usize) -> usize {
     match &task.kind {
         TaskKind::Generate => task.choices().into(),
+        TaskKind::Count => 0,
         TaskKind::Embed { inputs, .. } => inputs.len().min(capacity.div_ceil(2)),
     }
 }
@@ -60,6 +75,7 @@ pub(crate) fn request(
         chat: ChatOptions {
             tools: tools(&task.form.tools),
             enable_thinking: task.form.enable_thinking,
+            continue_final_message: matches!(task.prompt, Prompt::Continued(_)),
             ..ChatOptions::default()
         },
     }
@@ -110,7 +126,7 @@ fn seed(task: &Task, choice: u8) -> u64 {
 fn input(prompt: &Prompt) -> Input {
     match prompt {
         Prompt::Raw(text) => Input::Text(text.clone()),
-        Prompt::Chat(messages) => Input::Chat(messages.clone()),
+        Prompt::Chat(messages) | Prompt::Continued(messages) => Input::Chat(messages.clone()),
         Prompt::Tokens(tokens) => Input::Tokens(tokens.clone()),
     }
 }
@@ -161,7 +177,7 @@ pub(crate) fn finish_reason(reason: StopReason) -> Option<FinishReason> {
     }
 }
 
-/// Returns an answer that ended by itself.
+/// Returns an answer that ended by itself, at the stop string `stop_sequence` if there is one.
 ///
 /// `parts` are the parts that the answer was split into, or `None` if it was not split.
 pub(crate) fn choice(
@@ -169,8 +185,9 @@ pub(crate) fn choice(
     logprobs: Option<Logprobs>,
     parts: Option<&[Part]>,
     finish_reason: FinishReason,
+    stop_sequence: Option<String>,
 ) -> Choice {
-    let mut choice = Choice { finish_reason, logprobs, ..Choice::default() };
+    let mut choice = Choice { finish_reason, stop_sequence, logprobs, ..Choice::default() };
     let Some(parts) = parts else { return Choice { text: text.to_owned(), ..choice } };
     for part in parts {
         match part {

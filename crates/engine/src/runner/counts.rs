@@ -8,11 +8,17 @@ pub(super) struct TokenCounts {
     prompt: usize,
     cached: AtomicUsize,
     generated: AtomicUsize,
+    reasoning: AtomicUsize,
 }
 
 impl TokenCounts {
     pub(super) fn new(prompt: usize) -> Self {
-        Self { prompt, cached: AtomicUsize::new(0), generated: AtomicUsize::new(0) }
+        Self {
+            prompt,
+            cached: AtomicUsize::new(0),
+            generated: AtomicUsize::new(0),
+            reasoning: AtomicUsize::new(0),
+        }
     }
 
     /// Adds prompt tokens that were found in cached pages.
@@ -22,6 +28,11 @@ impl TokenCounts {
 
     pub(super) fn add_generated(&self) {
         self.generated.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Sets the number of generated tokens that are reasoning.
+    pub(super) fn set_reasoning(&self, tokens: usize) {
+        self.reasoning.store(tokens, Ordering::Relaxed);
     }
 
     pub(super) fn prompt(&self) -> usize {
@@ -36,5 +47,9 @@ impl TokenCounts {
 
     pub(super) fn generated(&self) -> usize {
         self.generated.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn reasoning(&self) -> usize {
+        self.reasoning.load(Ordering::Relaxed)
     }
 }

@@ -71,6 +71,7 @@ impl Generation {
             prompt_tokens: count(self.counts.prompt()),
             completion_tokens: count(self.counts.generated()),
             cached_tokens: count(self.counts.cached()),
+            reasoning_tokens: count(self.counts.reasoning()),
         }
     }
 

@@ -301,7 +301,7 @@ impl Engine {
             .map_err(refused)?;
         let (progress, receiver) = unbounded_channel();
         let cancel = CancelFlag::default();
-        let stream = Stream::new(request, &tokens, &handle.reader.tokenizer, progress)
+        let stream = Stream::new(request, &tokens, start, &handle.reader.tokenizer, progress)
             .constrained(constraint, reasoning);
         let counts = stream.counts();
         let sequence =
@@ -312,6 +312,15 @@ impl Engine {
                 .with_priority(request.priority);
         handle.send(Job { sequence, sink: Sink::Answer(Box::new(stream)) })?;
         Ok(Generation::new(receiver, cancel, counts, start))
+    }
+
+    /// Returns the number of tokens of a request's prompt, which is tokenized on this thread. The prompt may be longer
+    /// than the context; of the request's other fields only those matter that change the prompt.
+    ///
+    /// # Errors
+    /// Returns an error if the prompt is invalid for the model.
+    pub fn count_prompt(&self, request: &Request) -> Result<usize, GenerateError> {
+        self.0.reader.count(request)
     }
 
     /// Tokenizes a text on this thread and sends it to the compute thread, to be embedded.

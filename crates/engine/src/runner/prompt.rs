@@ -46,12 +46,31 @@ pub(super) struct PromptReader {
 impl PromptReader {
     /// Reads the prompt of a request.
     pub(super) fn read(&self, request: &Request) -> Result<ReadPrompt, GenerateError> {
-        if self.embedding_length.is_some() {
-            return Err(invalid("this is an embedding model: it writes no text; choose another"));
-        }
         check_sampling(&request.sampling, self.config.vocab)?;
         if request.max_tokens == 0 {
             return Err(invalid("max_tokens is 0; set it to at least 1"));
+        }
+        let (tokens, start) = self.prompt(request)?;
+        let injected = self.injected(&request.input, tokens.len())?;
+        let end = &tokens[tokens.len().saturating_sub(MAX_OPENING_TOKENS)..];
+        let start = start.unwrap_or_else(|| AnswerStart::of(&self.tokenizer.decode(end)));
+        let (prompt_tokens, context_length) = (tokens.len(), self.context_length);
+        if prompt_tokens >= context_length {
+            return Err(GenerateError::ContextLengthExceeded { prompt_tokens, context_length });
+        }
+        let max_tokens = request.max_tokens.min(context_length - prompt_tokens);
+        Ok(ReadPrompt { tokens, injected, max_tokens, start })
+    }
+
+    /// Returns the number of tokens of a request's prompt, even if they do not fit into the context.
+    pub(super) fn count(&self, request: &Request) -> Result<usize, GenerateError> {
+        Ok(self.prompt(request)?.0.len())
+    }
+
+    /// Returns the tokens of a request's prompt, and where the answer begins if the template shows it.
+    fn prompt(&self, request: &Request) -> Result<(Vec<u32>, Option<AnswerStart>), GenerateError> {
+        if self.embedding_length.is_some() {
+            return Err(invalid("this is an embedding model: it writes no text; choose another"));
         }
         let (tokens, start) = match (&request.input, &request.constraint) {
             (Input::Chat(messages), Some(constraint)) if !constraint.allows_reasoning() => {
@@ -64,15 +83,7 @@ impl PromptReader {
             (input, _) => (self.tokens(input, &request.chat)?, None),
         };
         self.check(&tokens)?;
-        let injected = self.injected(&request.input, tokens.len())?;
-        let end = &tokens[tokens.len().saturating_sub(MAX_OPENING_TOKENS)..];
-        let start = start.unwrap_or_else(|| AnswerStart::of(&self.tokenizer.decode(end)));
-        let (prompt_tokens, context_length) = (tokens.len(), self.context_length);
-        if prompt_tokens >= context_length {
-            return Err(GenerateError::ContextLengthExceeded { prompt_tokens, context_length });
-        }
-        let max_tokens = request.max_tokens.min(context_length - prompt_tokens);
-        Ok(ReadPrompt { tokens, injected, max_tokens, start })
+        Ok((tokens, start))
     }
 
     /// Reads a text to embed.

@@ -11,7 +11,7 @@ use super::outlet::Outlet;
 use crate::api::{Finished, GenerateError, Progress, Request, StopReason};
 use crate::constrain::{Constrained, Reasoning};
 use crate::sample::Sampler;
-use crate::text::{Detokenizer, Emitted, StopMatcher, Tokenizer};
+use crate::text::{AnswerStart, Detokenizer, Emitted, ReasoningTokens, StopMatcher, Tokenizer};
 
 /// The output of one generation: sampler, detokenizer, stop strings, clock, channel.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub(super) struct Stream {
     stops: StopMatcher,
     outlet: Outlet,
     counts: Arc<TokenCounts>,
+    thought: ReasoningTokens,
     /// When it was first admitted, and when its first and latest tokens were sampled.
     admitted: Option<Instant>,
     first: Option<Instant>,
@@ -32,10 +33,11 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Creates the output of `request`, whose tokens are `prompt`.
+    /// Creates the output of `request`, whose tokens are `prompt`, and whose answer begins at `start`.
     pub(super) fn new(
         request: &Request,
         prompt: &[u32],
+        start: AnswerStart,
         tokenizer: &Tokenizer,
         progress: UnboundedSender<Progress>,
     ) -> Self {
@@ -51,6 +53,7 @@ impl Stream {
                 request.sampling.logprobs.map(|top| top as usize),
             ),
             counts: Arc::new(TokenCounts::new(prompt.len())),
+            thought: ReasoningTokens::new(start),
             admitted: None,
             first: None,
             latest: None,
@@ -137,6 +140,7 @@ impl Stream {
     /// Returns true if the token completed a stop string.
     fn push_text(&mut self, token: u32, text: String, logits: &[f32]) -> bool {
         self.counts.add_generated();
+        self.counts.set_reasoning(self.thought.push(self.detokenizer.bytes_of(token)));
         self.outlet.note(token, logits, text.len());
         if text.is_empty() {
             return false; // within a character
@@ -154,15 +158,17 @@ impl Stream {
         let Self { detokenizer, mut stops, mut outlet, .. } = self;
         if reason != StopReason::StopString {
             match stops.push(&detokenizer.finish()) {
-                Emitted::Text(text) => outlet.last_text(text + &stops.finish()),
+                Emitted::Text(text) => outlet.last_text(text + &stops.take_held()),
                 Emitted::Stopped(text) => {
                     reason = StopReason::StopString;
                     outlet.text(text);
                 }
             }
         }
+        let stop = stops.found().map(str::to_owned);
         outlet.end(Progress::Finished(Finished {
             reason,
+            stop,
             prompt_tokens: self.counts.prompt(),
             cached_tokens: self.counts.cached(),
             completion_tokens: self.counts.generated(),

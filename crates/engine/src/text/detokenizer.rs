@@ -81,6 +81,11 @@ impl Detokenizer {
         }
     }
 
+    /// Returns the bytes that a token adds to the text.
+    pub(crate) fn bytes_of(&self, token: u32) -> &[u8] {
+        self.pieces.of(token)
+    }
+
     /// Ends the stream. Returns U+FFFD for an incomplete character, else an empty text.
     pub fn finish(mut self) -> String {
         String::from_utf8_lossy(&std::mem::take(&mut self.pending)).into_owned()

@@ -23,6 +23,7 @@ pub mod stop;
 pub mod tokenizer;
 pub mod vocabulary;
 
+pub(crate) use self::chat::ReasoningTokens;
 pub use self::chat::answer::{AnswerFormat, AnswerParser};
 pub(crate) use self::chat::answer::{THINK, THINK_END};
 pub use self::chat::{

@@ -18,13 +18,14 @@ pub struct StopMatcher {
     stops: Vec<Stop>,
     /// The end of the text, which is held back since it may be the start of a stop string.
     held: String,
-    stopped: bool,
+    /// The stop string that ended the text.
+    found: Option<String>,
 }
 
 /// One stop string and the length of its longest prefix that the text ends with (Knuth, Morris and Pratt 1977).
 #[derive(Debug, Clone)]
 struct Stop {
-    bytes: Vec<u8>,
+    text: String,
     /// For each length of a match: the next shorter prefix that the same text ends with.
     shorter: Vec<usize>,
     matched: usize,
@@ -32,7 +33,7 @@ struct Stop {
 
 impl Stop {
     fn new(text: &str) -> Self {
-        let bytes = text.as_bytes().to_vec();
+        let bytes = text.as_bytes();
         let mut shorter = vec![0; bytes.len() + 1];
         let mut matched = 0;
         for at in 1..bytes.len() {
@@ -44,18 +45,19 @@ impl Stop {
             }
             shorter[at + 1] = matched;
         }
-        Self { bytes, shorter, matched: 0 }
+        Self { text: text.to_owned(), shorter, matched: 0 }
     }
 
     /// Adds the next byte. Returns whether the text now ends with the whole stop string.
     fn step(&mut self, byte: u8) -> bool {
-        while self.matched > 0 && self.bytes[self.matched] != byte {
+        let bytes = self.text.as_bytes();
+        while self.matched > 0 && bytes[self.matched] != byte {
             self.matched = self.shorter[self.matched];
         }
-        if self.bytes[self.matched] == byte {
+        if bytes[self.matched] == byte {
             self.matched += 1;
         }
-        self.matched == self.bytes.len()
+        self.matched == bytes.len()
     }
 }
 
@@ -63,12 +65,12 @@ impl StopMatcher {
     /// Creates a matcher for these strings. Empty ones are ignored.
     pub fn new<S: AsRef<str>>(stops: &[S]) -> Self {
         let stops = stops.iter().map(AsRef::as_ref).filter(|stop: &&str| !stop.is_empty());
-        Self { stops: stops.map(Stop::new).collect(), held: String::new(), stopped: false }
+        Self { stops: stops.map(Stop::new).collect(), held: String::new(), found: None }
     }
 
     /// Adds the next piece of text. After a stop, further text is discarded.
     pub fn push(&mut self, text: &str) -> Emitted {
-        if self.stopped {
+        if self.found.is_some() {
             return Emitted::Stopped(String::new());
         }
         let before = self.held.len();
@@ -77,15 +79,11 @@ impl StopMatcher {
             return Emitted::Text(std::mem::take(&mut self.held));
         }
         for (at, byte) in (before..).zip(text.bytes()) {
-            let mut longest = 0;
-            for stop in &mut self.stops {
-                if stop.step(byte) {
-                    longest = longest.max(stop.bytes.len());
-                }
-            }
-            if longest > 0 {
-                self.stopped = true;
-                self.held.truncate(at + 1 - longest);
+            let complete = |stop: &'_ mut Stop| stop.step(byte).then(|| stop.text.clone());
+            let longest = self.stops.iter_mut().filter_map(complete).max_by_key(String::len);
+            if let Some(stop) = longest {
+                self.held.truncate(at + 1 - stop.len());
+                self.found = Some(stop);
                 return Emitted::Stopped(std::mem::take(&mut self.held));
             }
         }
@@ -94,9 +92,14 @@ impl StopMatcher {
         Emitted::Text(std::mem::replace(&mut self.held, kept))
     }
 
-    /// Ends the stream. Returns the text that is still held back, since no stop string followed.
-    pub fn finish(self) -> String {
-        self.held
+    /// Returns the stop string that ended the text, if one did.
+    pub fn found(&self) -> Option<&str> {
+        self.found.as_deref()
+    }
+
+    /// Returns the text that is held back. Call it at the end of the stream, when no stop string can follow.
+    pub fn take_held(&mut self) -> String {
+        std::mem::take(&mut self.held)
     }
 }
 
@@ -106,28 +109,31 @@ mod tests {
 
     use super::*;
 
-    /// Cuts a whole text by definition: the text before the stop string, and whether there is one.
-    fn whole<'a>(text: &'a str, stops: &[&str]) -> (&'a str, bool) {
+    /// Cuts a whole text by definition: the text before the stop string, and the string if there is one.
+    fn whole<'a>(text: &'a str, stops: &[&'a str]) -> (&'a str, Option<&'a str>) {
         for (end, _) in text.char_indices().skip(1).chain([(text.len(), ' ')]) {
             let found =
                 stops.iter().filter(|stop| !stop.is_empty() && text[..end].ends_with(**stop));
-            if let Some(longest) = found.map(|stop| stop.len()).max() {
-                return (&text[..end - longest], true);
+            if let Some(longest) = found.max_by_key(|stop| stop.len()) {
+                return (&text[..end - longest.len()], Some(longest));
             }
         }
-        (text, false)
+        (text, None)
     }
 
-    fn streamed(pieces: &[&str], stops: &[&str]) -> (String, bool) {
+    fn streamed(pieces: &[&str], stops: &[&str]) -> (String, Option<String>) {
         let mut matcher = StopMatcher::new(stops);
         let mut sent = String::new();
         for piece in pieces {
             match matcher.push(piece) {
                 Emitted::Text(text) => sent.push_str(&text),
-                Emitted::Stopped(text) => return (sent + &text, true),
+                Emitted::Stopped(text) => {
+                    return (sent + &text, matcher.found().map(str::to_owned));
+                }
             }
         }
-        (sent + &matcher.finish(), false)
+        assert_eq!(matcher.found(), None);
+        (sent + &matcher.take_held(), None)
     }
 
     #[test]
@@ -148,9 +154,10 @@ mod tests {
                 (0..random.random_range(0..8)).map(|_| word(&mut random, 4)).collect();
             let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
             let text = pieces.concat();
-            let (sent, stopped) = streamed(&pieces, &stops);
-            assert_eq!((sent.as_str(), stopped), whole(&text, &stops), "{pieces:?} {stops:?}");
-            stops_met += usize::from(stopped);
+            let (sent, stop) = streamed(&pieces, &stops);
+            let streamed = (sent.as_str(), stop.as_deref());
+            assert_eq!(streamed, whole(&text, &stops), "{pieces:?} {stops:?}");
+            stops_met += usize::from(stop.is_some());
         }
         assert!(stops_met > 3_000, "{stops_met}");
     }
@@ -171,6 +178,6 @@ mod tests {
     fn no_text_is_held_back_without_stop_strings() {
         let mut matcher = StopMatcher::new::<&str>(&[]);
         assert_eq!(matcher.push("any"), Emitted::Text("any".into()));
-        assert_eq!(matcher.finish(), "");
+        assert_eq!(matcher.take_held(), "");
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // the helpers of tests are tests too
 
 mod chat;
+mod continuation;
 mod guard;
 mod jinja;
 mod malformed;

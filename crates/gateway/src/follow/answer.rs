@@ -19,6 +19,8 @@ pub(crate) struct Answer {
     pub(crate) text: String,
     pub(crate) calls: Vec<Call>,
     pub(crate) finish: FinishReason,
+    /// The stop string that ended it, if one did.
+    pub(crate) stop_sequence: Option<String>,
     pub(crate) logprobs: Option<Logprobs>,
 }
 
@@ -72,6 +74,7 @@ impl From<&Choice> for Answer {
             text: choice.text.clone(),
             calls: Vec::new(),
             finish: choice.finish_reason,
+            stop_sequence: choice.stop_sequence.clone(),
             logprobs: choice.logprobs.clone(),
         };
         for call in &choice.tool_calls {

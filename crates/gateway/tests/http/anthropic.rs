@@ -6,8 +6,8 @@ use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use protocol::{
-    Choice, Chunk, Completion, ErrorType, FinishReason, Outcome, Part, Prompt, TaskError, ToolCall,
-    Usage,
+    Choice, Chunk, Completion, ErrorType, FinishReason, Lane, Outcome, Part, Prompt, TaskError,
+    TaskKind, ToolCall, Usage,
 };
 use serde_json::{Value, json};
 
@@ -41,7 +41,8 @@ fn call(id: &str) -> ToolCall {
 }
 
 fn completed(first: Choice) -> Outcome {
-    let usage = Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8 };
+    let usage =
+        Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8, reasoning_tokens: 0 };
     Outcome::Completed(Completion { first, usage, ..Completion::default() })
 }
 
@@ -227,6 +228,62 @@ fn a_message_is_streamed_block_by_block() {
         json!({"type": "message_stop"}),
     ];
     assert_eq!(events[1..], expected, "{}", reply.text);
+}
+
+#[test]
+fn tokens_are_counted_by_an_urgent_task_with_the_same_prompt() {
+    let rig = Rig::start();
+    let count = "/v1/messages/count_tokens";
+    let edit = json!({
+        "system": "Be brief.", "tools": tools(), "thinking": {"type": "enabled"},
+    });
+    let asking = ask(&rig, &edit);
+    let message = rig.claim();
+    rig.finish(&message, &completed(Choice::default()));
+    asking.join().unwrap();
+    let (client, mut asked) = (rig.client(), body(&edit));
+    asked.as_object_mut().unwrap().remove("max_tokens");
+    let counting = std::thread::spawn(move || client.post(count, &asked));
+    let counted = rig.claim();
+    assert_eq!((&counted.task.kind, counted.task.lane), (&TaskKind::Count, Lane::High));
+    assert_eq!(
+        (&counted.task.prompt, &counted.task.form),
+        (&message.task.prompt, &message.task.form)
+    );
+    let usage = Usage { prompt_tokens: 123, ..Usage::default() };
+    rig.finish(&counted, &Outcome::Completed(Completion { usage, ..Completion::default() }));
+    let reply = counting.join().unwrap();
+    assert_eq!((reply.status, reply.json()), (200, json!({"input_tokens": 123})));
+
+    let reply = rig.client().post(count, &json!({"model": "demo"}));
+    let (status, kind, message) = error(&reply);
+    assert_eq!((status, &*kind), (400, "invalid_request_error"));
+    assert!(message.starts_with("messages: "), "{message}");
+}
+
+#[test]
+fn a_stop_sequence_that_ended_the_answer_is_named() {
+    let rig = Rig::start();
+    let stopped =
+        Choice { text: "One".into(), stop_sequence: Some("two".into()), ..Choice::default() };
+    let called = Choice { tool_calls: vec![call("call_1")], ..stopped.clone() };
+    for (choice, reason, sequence) in [
+        (stopped, "stop_sequence", json!("two")),
+        (called, "tool_use", json!(null)),
+        (Choice { text: "One".into(), ..Choice::default() }, "end_turn", json!(null)),
+    ] {
+        let edit = |stream: bool| json!({"stop_sequences": ["two", "x"], "stream": stream});
+        let asking = ask(&rig, &edit(false));
+        rig.finish(&rig.claim(), &completed(choice.clone()));
+        let whole = asking.join().unwrap().json();
+        let asking = ask(&rig, &edit(true));
+        rig.finish(&rig.claim(), &completed(choice));
+        let events = events(&asking.join().unwrap());
+        let delta = events.iter().find(|event| event["type"] == "message_delta").unwrap();
+        for end in [&whole, &delta["delta"]] {
+            assert_eq!((&end["stop_reason"], &end["stop_sequence"]), (&json!(reason), &sequence));
+        }
+    }
 }
 
 #[test]

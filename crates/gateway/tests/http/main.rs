@@ -19,6 +19,7 @@ mod openai_chat;
 mod openai_completions;
 mod openai_embeddings;
 mod openai_errors;
+mod openai_input_tokens;
 mod openai_leaving;
 mod openai_models;
 mod openai_responses;

@@ -90,6 +90,8 @@ fn reasoning_has_both_names() {
         (&message["reasoning_content"], &message["reasoning"]),
         (&json!("Hm."), &json!("Hm."))
     );
+    let details = &reply.json()["usage"]["completion_tokens_details"];
+    assert_eq!(details["reasoning_tokens"], 5);
 }
 
 #[test]

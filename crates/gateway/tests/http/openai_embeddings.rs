@@ -73,8 +73,10 @@ fn invalid_requests_are_refused_by_name() {
 #[test]
 fn a_model_that_cannot_do_it_is_the_wrong_parameter() {
     let rig = Rig::start();
-    let failed =
-        |message: &str| Outcome::Failed(TaskError::new(ErrorType::InvalidRequest, message));
+    let failed = |message: &str, param: &Value| {
+        let error = TaskError::new(ErrorType::InvalidRequest, message);
+        Outcome::Failed(TaskError { param: param.as_str().map(str::to_owned), ..error })
+    };
     // The messages of the worker.
     let no_embeddings = "the model demo generates text and makes no embeddings: choose an embedding \
                          model, such as Qwen3-Embedding";
@@ -87,7 +89,7 @@ fn a_model_that_cannot_do_it_is_the_wrong_parameter() {
         (CHAT, chat(json!({})), only_embeddings, json!("model")),
         (CHAT, chat(json!({})), "the chat template refuses it", json!(null)),
     ] {
-        let (reply, _) = answered(&rig, path, body, &failed(message));
+        let (reply, _) = answered(&rig, path, body, &failed(message, &param));
         let error = json!({
             "message": message, "type": "invalid_request_error", "param": param, "code": null,
         });

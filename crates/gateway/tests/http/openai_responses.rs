@@ -46,7 +46,8 @@ const KEYS: [&str; 31] = [
     "safety_identifier",
     "prompt_cache_key",
 ];
-const USAGE: Usage = Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8 };
+const USAGE: Usage =
+    Usage { prompt_tokens: 12, completion_tokens: 34, cached_tokens: 8, reasoning_tokens: 5 };
 
 /// Sends a body, to which the model is added.
 pub(crate) fn post(client: &Client, mut body: Value) -> Reply {
@@ -294,6 +295,7 @@ fn a_stream_has_its_events_in_order() {
     assert_eq!(response["output"], done);
     assert_eq!(response["output"][3]["call_id"], "call_2");
     assert_eq!(response["usage"]["output_tokens"], 34);
+    assert_eq!(response["usage"]["output_tokens_details"]["reasoning_tokens"], 5);
     let id = response["id"].as_str().unwrap();
     assert_eq!(events[0].data["response"]["id"], id);
     assert_eq!(rig.client().get(&format!("/v1/responses/{id}")).status, 404, "not stored");

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use protocol::{ErrorType, Outcome, Prompt, Sampling, TaskError, TaskState};
+use protocol::{
+    Choice, Completion, ErrorType, Outcome, Prompt, Sampling, TaskError, TaskState, Usage,
+};
 use serde_json::{Value, json};
 
 use crate::rig::{OTHER_KEY, Rig, answer, task_id};
@@ -72,6 +74,21 @@ fn submitted_prompt_returns_its_answer() {
     assert!((sum - seconds("total_time")).abs() < 0.0015, "{body}");
     assert!(seconds("tokens_per_second") > 0.0, "{body}");
     assert_eq!(client.get(&format!("/status/{id}")).json()["status"], "completed");
+}
+
+#[test]
+fn a_result_names_the_stop_string_and_the_reasoning_if_there_are_any() {
+    let rig = Rig::start();
+    let submitted = rig.client().post("/generate", &json!({"prompt": "Why?", "stop": ["x"]}));
+    let first =
+        Choice { text: "Because".into(), stop_sequence: Some("x".into()), ..Choice::default() };
+    let usage = Usage { completion_tokens: 34, reasoning_tokens: 21, ..Usage::default() };
+    let outcome = Outcome::Completed(Completion { first, usage, ..Completion::default() });
+    rig.finish(&rig.claim(), &outcome);
+    let id = submitted.json()["task_id"].as_str().unwrap().to_owned();
+    let body = rig.client().get(&format!("/result/{id}")).json();
+    assert_eq!(body["stop_sequence"], "x");
+    assert_eq!(body["metrics"]["reasoning_tokens"], 21);
 }
 
 #[test]

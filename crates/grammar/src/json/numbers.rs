@@ -234,5 +234,4 @@ fn digit_range(least: u8, most: u8) -> Option<RegexAst> {
 }
 
 #[cfg(test)]
-#[path = "numbers_tests.rs"]
 mod tests;

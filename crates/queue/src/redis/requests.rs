@@ -22,7 +22,7 @@ pub(super) enum Work {
 
 /// An outcome as `finish_and_claim.lua` takes it.
 pub(super) struct Finish {
-    pub(super) args: [String; 5],
+    pub(super) args: [String; 6],
     pub(super) answer: oneshot::Sender<Result<String, BrokerError>>,
 }
 

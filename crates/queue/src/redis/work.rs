@@ -182,6 +182,7 @@ impl Partition {
             ending.state.to_string(),
             ending.outcome,
             letter,
+            u8::from(outcome.is_computed()).to_string(),
         ];
         let (answer, answered) = oneshot::channel();
         group::join(&self.works, self, Work::Finish(Finish { args, answer }));

@@ -85,7 +85,9 @@ pub(super) fn finish(
         letters::write(tx, course.id, &ending.outcome, now)?;
     }
     task::end(tx, &course, now, &ending, By::Finisher)?;
-
+    if !outcome.is_computed() {
+        return Ok(now);
+    }
     let latest = millis(now).saturating_sub(course.started.unwrap_or_else(|| millis(now)));
     let (average, deviation): (f64, f64) = tx
         .sql

@@ -119,7 +119,12 @@ mod tests {
     #[test]
     fn success_line_has_the_exact_format() {
         let id = TaskId::new();
-        let usage = Usage { prompt_tokens: 50, completion_tokens: 200, cached_tokens: 32 };
+        let usage = Usage {
+            prompt_tokens: 50,
+            completion_tokens: 200,
+            cached_tokens: 32,
+            reasoning_tokens: 0,
+        };
         let outcome = Outcome::Completed(Completion::of_text("…", usage));
         assert_eq!(
             request_line(AT, id, &outcome, &metrics(2_300, 5_800, usage)),

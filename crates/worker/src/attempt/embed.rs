@@ -37,6 +37,10 @@ pub(super) async fn run(
         Ok(Ok(())) => {
             finish(Outcome::Completed(Completion { embeddings, ..Completion::default() }))
         }
+        Ok(Err(EmbedError::Failed(error @ GenerateError::InvalidRequest(_)))) => {
+            let failure = translate::failure(&error).about("input");
+            (Verdict::of_failure(claimed, failure), End::Settled)
+        }
         Ok(Err(EmbedError::Failed(error))) => failed(claimed, &error),
         Ok(Err(EmbedError::GivenUp(StopReason::Cancelled))) => finish(Outcome::CANCELLED),
         Ok(Err(EmbedError::GivenUp(_))) => {

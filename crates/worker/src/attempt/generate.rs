@@ -114,24 +114,26 @@ async fn next_of(generations: &mut [Generation]) -> Option<(usize, Progress)> {
 fn usage_of(generations: &[Generation]) -> Usage {
     let each = || generations.iter().map(Generation::usage);
     let completion_tokens = each().map(|usage| usage.completion_tokens).sum();
-    Usage { completion_tokens, ..each().next().unwrap_or_default() }
+    let reasoning_tokens = each().map(|usage| usage.reasoning_tokens).sum();
+    Usage { completion_tokens, reasoning_tokens, ..each().next().unwrap_or_default() }
 }
 
 /// Decides about generations that all have ended.
 fn verdict_of(attempt: &Attempt<'_>, answers: &mut Answers, ends: &[Option<Finished>]) -> Verdict {
     let Attempt { engine, claimed, .. } = *attempt;
     let sampling = &claimed.task.sampling;
-    let reasons = || ends.iter().flatten().map(|finished| finished.reason);
-    if reasons().any(|reason| reason == StopReason::Cancelled) {
+    let finished = || ends.iter().flatten();
+    if finished().any(|end| end.reason == StopReason::Cancelled) {
         return Verdict::Finish(Outcome::CANCELLED);
     }
-    let choice = |(index, reason)| {
+    let choice = |(index, end): (usize, &Finished)| {
         let answer = answers.choice(index);
         let logprobs = sampling.logprobs.map(|_| answer.logprobs().clone());
-        let finish_reason = translate::finish_reason(reason)?;
-        Some(translate::choice(answer.text(), logprobs, answer.parts(), finish_reason))
+        let finish_reason = translate::finish_reason(end.reason)?;
+        let (text, parts, stop) = (answer.text(), answer.parts(), end.stop.clone());
+        Some(translate::choice(text, logprobs, parts, finish_reason, stop))
     };
-    let choices: Option<Vec<Choice>> = reasons().enumerate().map(choice).collect();
+    let choices: Option<Vec<Choice>> = finished().enumerate().map(choice).collect();
     Verdict::Finish(match choices {
         Some(mut choices) if !choices.is_empty() => Outcome::Completed(Completion {
             first: choices.remove(0),
@@ -140,7 +142,7 @@ fn verdict_of(attempt: &Attempt<'_>, answers: &mut Answers, ends: &[Option<Finis
             ..Completion::default()
         }),
         _ => {
-            let tokens: usize = ends.iter().flatten().map(|end| end.completion_tokens).sum();
+            let tokens: usize = finished().map(|end| end.completion_tokens).sum();
             let progress = format!("{tokens} tokens: ask for fewer tokens");
             Outcome::Failed(translate::out_of_time(&claimed.task, &progress))
         }

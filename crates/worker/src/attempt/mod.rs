@@ -3,11 +3,13 @@
 //! | module     | what it does |
 //! |------------|--------------|
 //! | `generate` | generates the answers to a prompt |
+//! | `count`    | counts the tokens of a prompt |
 //! | `embed`    | computes the embeddings of inputs |
 //! | `verdict`  | decides about the task at the end of the attempt |
 //! | `settle`   | carries out that decision |
 //! | `publish`  | publishes generated text |
 
+mod count;
 mod embed;
 mod generate;
 mod publish;
@@ -88,10 +90,12 @@ pub(crate) async fn run(
     };
     let adapter = named_adapter(engine, &claimed.task.model);
     let mut answers = Answers::new(claimed.task.choices().into());
-    let embeds = engine.info().embedding_length.is_some() && adapter.is_none();
-    let (verdict, end) = match (translate::check_kind(&claimed.task, embeds), &claimed.task.kind) {
-        (Err(error), _) => failed(&claimed, &error),
+    let embedding_length = engine.info().embedding_length.filter(|_| adapter.is_none());
+    let checked = translate::check_kind(&claimed.task, embedding_length);
+    let (verdict, end) = match (checked, &claimed.task.kind) {
+        (Err(error), _) => (Verdict::of_failure(&claimed, error), End::Settled),
         (Ok(()), TaskKind::Generate) => generate::run(&attempt, adapter, &mut answers).await,
+        (Ok(()), TaskKind::Count) => count::run(&attempt).await,
         (Ok(()), TaskKind::Embed { inputs, dimensions }) => {
             embed::run(&attempt, inputs, *dimensions).await
         }

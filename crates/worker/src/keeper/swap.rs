@@ -119,5 +119,4 @@ fn models_to_unload(missing: usize, models: &[View], even_at_work: bool) -> Opti
 }
 
 #[cfg(test)]
-#[path = "swap_tests.rs"]
 mod tests;

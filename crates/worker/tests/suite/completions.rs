@@ -2,7 +2,10 @@
 
 use engine::gguf::GgufFile;
 use engine::text::Tokenizer;
-use protocol::{AnswerForm, ErrorType, EventBody, Prompt, Sampling, Task, Tool};
+use protocol::{
+    AnswerForm, Completion, ErrorType, EventBody, Message, Prompt, Role, Sampling, Task, TenantId,
+    Tool,
+};
 
 use crate::rig::{Rig, fixture, slow};
 
@@ -24,6 +27,41 @@ async fn a_prompt_of_tokens_is_answered_as_its_text() {
         let error = rig.fail(&rig.task(Prompt::Tokens(invalid), 8)).await;
         assert_eq!(error.error_type, ErrorType::InvalidRequest, "{error:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stop_string_that_ended_an_answer_is_named() {
+    let rig = Rig::start(MODEL, &[]).await;
+    let prompt = || Prompt::Raw("One, two,".into());
+    let whole = rig.complete(&rig.task(prompt(), 8)).await.first;
+    assert_eq!(whole.stop_sequence, None);
+    let (at, stop) = whole.text.char_indices().nth(3).unwrap();
+    let stops = vec!["absent".to_owned(), stop.to_string()];
+    let cut = rig.complete(&Task { stop: stops, ..rig.task(prompt(), 8) }).await.first;
+    let first = whole.text.find(stop).unwrap().min(at);
+    assert_eq!((&*cut.text, cut.stop_sequence), (&whole.text[..first], Some(stop.to_string())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_message_of_the_assistant_is_continued_without_its_text() {
+    let rig = Rig::start(MODEL, &[]).await;
+    let begun = "One, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve, ";
+    let messages = vec![Message::user("Count."), Message::new(Role::Assistant, begun)];
+    let rendered = format!("<|im_start|>user\nCount.<|im_end|>\n<|im_start|>assistant\n{begun}");
+    let raw = rig.complete(&rig.task(Prompt::Raw(rendered), 8)).await;
+    let task = |prompt| Task { tenant: TenantId::new("another"), ..rig.task(prompt, 8) };
+    let first = rig.complete(&task(Prompt::Continued(messages.clone()))).await;
+    assert_eq!(first.first, raw.first);
+    let usage = |done: &Completion| (done.usage.prompt_tokens, done.usage.completion_tokens);
+    assert_eq!((usage(&first), first.usage.cached_tokens), (usage(&raw), 0));
+    let again = rig.complete(&task(Prompt::Continued(messages.clone()))).await;
+    assert_eq!(again.first, first.first);
+    assert!(again.usage.cached_tokens > 0, "{:?}", again.usage);
+    // A new turn has another prompt, of which only whole pages before the difference are shared.
+    let turn = rig.complete(&task(Prompt::Chat(messages.clone()))).await;
+    assert!(turn.usage.prompt_tokens > first.usage.prompt_tokens);
+    let other = Task { tenant: TenantId::new("third"), ..task(Prompt::Chat(messages)) };
+    assert_eq!(turn.first, rig.complete(&other).await.first, "as without the cache");
 }
 
 #[tokio::test(flavor = "multi_thread")]

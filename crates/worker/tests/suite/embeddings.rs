@@ -65,19 +65,22 @@ async fn what_an_embedding_model_can_not_do_is_refused() {
     let rig = Rig::start(MODEL, &[]).await;
     let text = || Prompt::Raw("a".into());
     let long = Prompt::Tokens(vec![1; 5_000]);
-    for (task, kind, message) in [
-        (rig.task(text(), 5), ErrorType::InvalidRequest, "model embedding makes embeddings"),
-        (rig.embedding(vec![], None), ErrorType::InvalidRequest, "no input"),
-        (rig.embedding(vec![text()], Some(65)), ErrorType::InvalidRequest, "from 1 to 64"),
+    let unknown = Prompt::Tokens(vec![1 << 30]);
+    let (invalid, too_long) = (ErrorType::InvalidRequest, ErrorType::ContextLengthExceeded);
+    for (task, kind, param, message) in [
+        (rig.task(text(), 5), invalid, Some("model"), "model embedding makes embeddings"),
+        (rig.embedding(vec![], None), invalid, Some("input"), "no input"),
+        (rig.embedding(vec![text()], Some(65)), invalid, Some("dimensions"), "from 1 to 64"),
         (
-            rig.embedding(vec![text(), Prompt::Tokens(vec![1 << 30])], None),
-            ErrorType::InvalidRequest,
+            rig.embedding(vec![text(), unknown], None),
+            invalid,
+            Some("input"),
             "inputs[1]: token 1073741824 is unknown",
         ),
-        (rig.embedding(vec![text(), long], None), ErrorType::ContextLengthExceeded, "5000 tokens"),
+        (rig.embedding(vec![text(), long], None), too_long, None, "5000 tokens"),
     ] {
         let error = rig.fail(&task).await;
-        assert_eq!(error.error_type, kind, "{error:?}");
+        assert_eq!((error.error_type, error.param.as_deref()), (kind, param), "{error:?}");
         assert!(error.message.contains(message), "{error:?}");
     }
 }
@@ -87,5 +90,6 @@ async fn a_model_that_generates_makes_no_embeddings() {
     let rig = Rig::start("qwen3/qwen3-q8_0.gguf", &[]).await;
     let error = rig.fail(&rig.embedding(vec![Prompt::Raw("a".into())], None)).await;
     assert_eq!(error.error_type, ErrorType::InvalidRequest);
+    assert_eq!(error.param.as_deref(), Some("model"));
     assert!(error.message.contains("qwen3-q8_0 generates text"), "{error:?}");
 }

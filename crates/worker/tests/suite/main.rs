@@ -4,6 +4,7 @@
 
 mod choices;
 mod completions;
+mod counts;
 mod embeddings;
 mod rig;
 mod usage;

@@ -1,6 +1,8 @@
-//! What ends without an answer keeps the tokens that it took.
+//! Tokens of reasoning, and those of tasks that end without an answer.
 
-use protocol::{ErrorType, Outcome, Prompt, Task};
+use engine::gguf::GgufFile;
+use engine::text::Tokenizer;
+use protocol::{Choice, ErrorType, Outcome, Prompt, Sampling, Task};
 
 use crate::rig::{Rig, slow};
 
@@ -29,4 +31,37 @@ async fn a_task_that_exceeds_its_time_limit_keeps_its_usage() {
     let tokens = error.usage.completion_tokens;
     let message = format!("the time limit of 1 s ran out after {tokens} tokens: ask for fewer");
     assert!(tokens > 0 && error.message.contains(&message), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_inside_the_thought_are_counted_over_all_answers() {
+    let rig = Rig::start_with(slow(), &[]).await;
+    let tokenizer = Tokenizer::from_gguf(&GgufFile::open(slow()).unwrap()).unwrap();
+    let end = tokenizer.encode("</think>").unwrap();
+    assert_eq!(end.len(), 1);
+    let sampling = Sampling {
+        temperature: Some(1.0),
+        seed: Some(1),
+        logprobs: Some(0),
+        // Ends most thoughts, but not at once.
+        logit_bias: [(end[0], 8.0)].into(),
+        ..Sampling::default()
+    };
+    let asked = |prompt: &str| Task {
+        n: 4,
+        sampling: sampling.clone(),
+        ..rig.task(Prompt::Raw(prompt.into()), 24)
+    };
+    let inside = |choice: &Choice| {
+        let tokens = &choice.logprobs.as_ref().unwrap().content;
+        let end = tokens.iter().position(|token| token.drawn.bytes == b"</think>");
+        (end.is_some(), end.unwrap_or(tokens.len()))
+    };
+    let thinking = rig.complete(&asked("Hello <think>\n")).await;
+    let thoughts: Vec<_> = thinking.choices().map(inside).collect();
+    assert!(thoughts.iter().any(|(ends, tokens)| *ends && *tokens > 0), "{thoughts:?}");
+    let tokens: usize = thoughts.iter().map(|(_, tokens)| tokens).sum();
+    assert_eq!(thinking.usage.reasoning_tokens as usize, tokens, "{thoughts:?}");
+    assert!(thinking.usage.reasoning_tokens < thinking.usage.completion_tokens);
+    assert_eq!(rig.complete(&asked("Hello")).await.usage.reasoning_tokens, 0);
 }

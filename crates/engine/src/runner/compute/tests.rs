@@ -9,7 +9,7 @@ use crate::gguf::GgufFile;
 use crate::kv::{KvPool, KvType, PageAllocator};
 use crate::model::Decoder;
 use crate::sched::{CancelFlag, Limits};
-use crate::text::Tokenizer;
+use crate::text::{AnswerStart, Tokenizer};
 
 mod steps;
 
@@ -28,7 +28,7 @@ fn a_panic_fails_running_and_waiting_requests() {
     let request = Request::greedy(Input::Tokens(vec![1]), 5);
     for id in 0..3 {
         let (progress, receiver) = unbounded_channel();
-        let stream = Stream::new(&request, &[1], &tokenizer, progress);
+        let stream = Stream::new(&request, &[1], AnswerStart::AtFirstToken, &tokenizer, progress);
         let sink = Sink::Answer(Box::new(stream));
         let cancel = CancelFlag::default();
         let sequence = Sequence::new(SequenceId(id), vec![1], 5, cancel, None);

@@ -47,8 +47,8 @@ impl Guard {
         guard
     }
 
-    /// Returns a sentinel that occurs neither in these values nor in the template.
-    pub(super) fn sentinel(&self, values: &[(&str, Value)]) -> Option<char> {
+    /// Returns the sentinels that occur neither in these values nor in the template.
+    pub(super) fn sentinels(&self, values: &[(&str, Value)]) -> Vec<char> {
         let mut used = [false; 32];
         let mut note = |text: &str| {
             for char in text.chars().filter(|char| SENTINELS.contains(char)) {
@@ -57,7 +57,7 @@ impl Guard {
         };
         note(&self.template);
         values.iter().for_each(|(_, value)| visit(value, &mut note));
-        SENTINELS.zip(used).find_map(|(char, used)| (!used).then_some(char))
+        SENTINELS.zip(used).filter_map(|(char, used)| (!used).then_some(char)).collect()
     }
 
     /// Returns the value with sentinels in its texts.
@@ -123,7 +123,8 @@ pub(super) fn strip(text: String, sentinel: char) -> (String, Vec<usize>) {
     (stripped, marks)
 }
 
-fn pairs(map: &Value) -> impl Iterator<Item = (Value, Value)> {
+/// Returns the keys and values of a map.
+pub(super) fn pairs(map: &Value) -> impl Iterator<Item = (Value, Value)> {
     map.try_iter().into_iter().flatten().map(|key| {
         let value = map.get_item(&key).unwrap_or_default();
         (key, value)

@@ -1,20 +1,24 @@
 //! Renders conversations to prompts with the model's own Jinja template, as `transformers` does.
 //!
+//! - `continuation`: ends the prompt inside the last message
 //! - `guard`: marks places where a message's own text must not become a special token
 //! - `python`: prints values, and dumps them to JSON, as Python does
 //! - [`answer`]: splits the answer into reasoning, text and function calls; `call` parses the calls
 //! - `message`: messages in the shape that templates expect
 //! - `functions`: functions for templates beyond Jinja's own
+//! - `thought`: counts the tokens of an answer's reasoning
 //! - `start`: determines where the answer begins from the rendered template
 //! - `value`: JSON as template values
 
 pub mod answer;
 mod call;
+mod continuation;
 mod functions;
 mod guard;
 mod message;
 mod python;
 mod start;
+mod thought;
 mod value;
 
 use minijinja::syntax::SyntaxConfig;
@@ -29,6 +33,7 @@ use crate::gguf::{GgufError, GgufFile, Metadata};
 use guard::Guard;
 pub use message::template_message;
 pub use start::AnswerStart;
+pub(crate) use thought::ReasoningTokens;
 pub use value::template_value;
 
 const KEY: &str = "tokenizer.chat_template";
@@ -62,6 +67,11 @@ pub enum ChatError {
     /// The conversation leaves no character to distinguish it from the template's own text.
     #[error("the conversation contains every Unicode noncharacter U+FDD0 to U+FDEF; leave one out")]
     NoSentinel,
+    /// The last message can't be continued.
+    #[error(
+        "the last message can't be continued: the model's chat template does not render its text"
+    )]
+    NotContinued,
 }
 
 /// A value that a template computes with; [`template_value`] creates it from JSON.
@@ -74,6 +84,8 @@ pub struct ChatOptions {
     pub tools: Option<TemplateValue>,
     /// Ends the prompt with the start of the model's turn.
     pub add_generation_prompt: bool,
+    /// Ends the prompt with the text of the last message instead, which the answer continues.
+    pub continue_final_message: bool,
     /// Turns thinking on or off, if the model supports it; `None` leaves it to the template.
     pub enable_thinking: Option<bool>,
     /// Further variables for the template, by name.
@@ -85,6 +97,7 @@ impl Default for ChatOptions {
         Self {
             tools: None,
             add_generation_prompt: true,
+            continue_final_message: false,
             enable_thinking: None,
             variables: Vec::new(),
         }
@@ -157,15 +170,26 @@ impl ChatTemplate {
     ) -> Result<Prompt, ChatError> {
         let mut context: Vec<(&str, Value)> =
             options.variables.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-        context.push(("messages", Value::from(Serde(messages))));
         context.push(("tools", options.tools.clone().unwrap_or(Value::from(()))));
-        let sentinel = self.guard.sentinel(&context).ok_or(ChatError::NoSentinel)?;
+        context.push(("messages", Value::from(Serde(messages))));
+        let mut unused = self.guard.sentinels(&context).into_iter();
+        let sentinel = unused.next().ok_or(ChatError::NoSentinel)?;
+        let mut end = None;
+        if options.continue_final_message {
+            let mark = unused.next().ok_or(ChatError::NoSentinel)?;
+            end = Some(mark);
+            if let Some((_, messages)) = context.last_mut() {
+                *messages =
+                    continuation::mark_end(messages, mark).ok_or(ChatError::NotContinued)?;
+            }
+        }
         for (_, value) in &mut context {
             *value = self.guard.mark(value, sentinel);
         }
 
         context.push(("documents", Value::from(())));
-        context.push(("add_generation_prompt", options.add_generation_prompt.into()));
+        let opens_turn = options.add_generation_prompt && end.is_none();
+        context.push(("add_generation_prompt", opens_turn.into()));
         // Unset variables are left undefined, not none: templates test `is defined`.
         let optional = [
             ("enable_thinking", options.enable_thinking.map(Value::from)),
@@ -175,7 +199,10 @@ impl ChatTemplate {
         context.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
 
         let template = self.environment.get_template(NAME).map_err(failed)?;
-        let rendered = template.render(Value::from_pairs(context)).map_err(failed)?;
+        let mut rendered = template.render(Value::from_pairs(context)).map_err(failed)?;
+        if let Some(mark) = end {
+            rendered = continuation::cut(&rendered, mark).ok_or(ChatError::NotContinued)?;
+        }
         let (text, marks) = guard::strip(rendered, sentinel);
         Ok(Prompt { text, marks })
     }

@@ -41,7 +41,8 @@ impl ChatTemplate {
         let with = |thinks| ChatOptions { enable_thinking: Some(thinks), ..options.clone() };
         let prompt = self.render(messages, &with(thinks))?;
         let mut start = AnswerStart::of(prompt.text());
-        if thinks && start == AnswerStart::AtFirstToken {
+        // A message that is continued is past its reasoning, if it has any.
+        if thinks && !options.continue_final_message && start == AnswerStart::AtFirstToken {
             // A template that supports the setting renders something else for `false`, such as empty reasoning.
             let without = self.render(messages, &with(false))?;
             let closes = prompt.text().trim_end().ends_with(THINK_END);

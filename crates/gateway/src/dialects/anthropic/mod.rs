@@ -1,6 +1,7 @@
-//! Anthropic's API: `/v1/messages`, with its error format. docs/ANTHROPIC.md says what is supported.
+//! Anthropic's API: `/v1/messages` and `/v1/messages/count_tokens`, with its error format. docs/ANTHROPIC.md says what is supported.
 
 mod body;
+mod count;
 mod create;
 mod error;
 mod reply;
@@ -24,7 +25,12 @@ impl Dialect for Anthropic {
     }
 
     fn configure(&self, app: &mut ServiceConfig) {
-        app.service(post("/v1/messages", log!("gateway.anthropic").work(), create::create));
+        let work = log!("gateway.anthropic").work();
+        app.service(post("/v1/messages", work, create::create)).service(post(
+            "/v1/messages/count_tokens",
+            work,
+            count::count_tokens,
+        ));
     }
 
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {

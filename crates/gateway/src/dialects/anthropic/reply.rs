@@ -50,7 +50,7 @@ pub(super) fn message(snapshot: &TaskSnapshot, max_calls: usize) -> Result<Value
     let (calls, others): (Vec<_>, Vec<_>) = answer.pieces().into_iter().partition(is_call);
     let content = others.iter().chain(calls.iter().take(max_calls)).map(block).collect();
     let (id, model) = (snapshot.task.id, snapshot.task.model.as_str());
-    Ok(envelope(id, model, content, Some(stop_reason(answer)), usage))
+    Ok(envelope(id, model, content, Some(Stop::of(answer)), usage))
 }
 
 /// Formats a message around its content. In a stream, it has neither content nor a reason yet.
@@ -58,7 +58,7 @@ pub(super) fn envelope(
     task_id: TaskId,
     model: &str,
     content: Vec<Value>,
-    stop_reason: Option<&'static str>,
+    stop: Option<Stop<'_>>,
     usage: Usage,
 ) -> Value {
     json!({
@@ -67,8 +67,8 @@ pub(super) fn envelope(
         "role": "assistant",
         "model": model,
         "content": content,
-        "stop_reason": stop_reason,
-        "stop_sequence": null,
+        "stop_reason": stop.map(|stop| stop.reason),
+        "stop_sequence": stop.and_then(|stop| stop.sequence),
         "stop_details": null,
         "container": null,
         "usage": MessageUsage {
@@ -80,13 +80,27 @@ pub(super) fn envelope(
     })
 }
 
-/// Returns why an answer ended. A cut answer is `max_tokens`, even if it has a call. Workers don't
-/// report which stop string occurred, so one that did is an `end_turn`.
-pub(super) fn stop_reason(answer: &Answer) -> &'static str {
-    match answer.finish {
-        FinishReason::Length => "max_tokens",
-        FinishReason::Stop if !answer.calls.is_empty() => "tool_use",
-        FinishReason::Stop => "end_turn",
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stop<'a> {
+    pub(super) reason: &'static str,
+    /// The stop sequence, if it is the reason.
+    pub(super) sequence: Option<&'a str>,
+}
+
+impl<'a> Stop<'a> {
+    /// Returns why an answer ended. A cut answer is `max_tokens`, even if it has a call, and one with a call is
+    /// `tool_use`, even if a stop sequence followed.
+    pub(super) fn of(answer: &'a Answer) -> Self {
+        let sequence = answer.stop_sequence.as_deref();
+        match (answer.finish, sequence) {
+            (FinishReason::Length, _) => Self { reason: "max_tokens", sequence: None },
+            (FinishReason::Stop, _) if !answer.calls.is_empty() => {
+                Self { reason: "tool_use", sequence: None }
+            }
+            (FinishReason::Stop, Some(_)) => Self { reason: "stop_sequence", sequence },
+            (FinishReason::Stop, None) => Self { reason: "end_turn", sequence: None },
+        }
     }
 }
 

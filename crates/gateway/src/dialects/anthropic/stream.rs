@@ -5,7 +5,7 @@ use protocol::{ModelId, TaskId, Usage};
 use serde_json::{Value, json};
 
 use super::error;
-use super::reply::{self, UsageReply};
+use super::reply::{self, Stop, UsageReply};
 use crate::dialects::openai::sse::{self, Frames};
 use crate::follow::answer::{Answer, AnswerStep, Call as FunctionCall, Delta, Piece};
 use crate::follow::{AnswerStream, Call};
@@ -153,9 +153,10 @@ impl MessageStream {
 }
 
 fn push_end(frames: &mut String, answer: Option<&Answer>, usage: Usage) {
+    let stop = answer.map(Stop::of);
     let delta = json!({
-        "stop_reason": answer.map(reply::stop_reason),
-        "stop_sequence": null,
+        "stop_reason": stop.map(|stop| stop.reason),
+        "stop_sequence": stop.and_then(|stop| stop.sequence),
         "stop_details": null,
         "container": null,
     });

@@ -17,7 +17,7 @@ pub(super) fn error(refusal: &Refusal) -> Value {
     json!({
         "message": message(refusal),
         "type": kind(refusal),
-        "param": param(refusal),
+        "param": refusal.param(),
         "code": code(refusal),
     })
 }
@@ -28,21 +28,6 @@ fn message(refusal: &Refusal) -> String {
         0 | 1 => refusal.message.clone(),
         _ => refusal.message_with_paths(),
     }
-}
-
-/// Returns the parameter that is wrong. For a task that a worker refused, its message names it.
-fn param(refusal: &Refusal) -> Option<String> {
-    let Code::TaskFailed(ErrorType::InvalidRequest) = refusal.code else { return refusal.param() };
-    let message = &refusal.message;
-    let is_wrong_model =
-        ["makes embeddings and", "makes no embeddings"].iter().any(|text| message.contains(text));
-    let param = match is_wrong_model {
-        true => "model",
-        false if message.contains("dimensions is ") => "dimensions",
-        false if message.contains("inputs[") => "input",
-        false => return None,
-    };
-    Some(param.to_owned())
 }
 
 fn is_unknown_model(refusal: &Refusal) -> bool {

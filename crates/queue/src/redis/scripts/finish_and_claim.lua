@@ -10,7 +10,8 @@
 -- KEYS  1 base
 -- ARGV  1 number of tasks whose log lines are written, then their ids
 --       then the number of outcomes, and for each:
---         id, fence, terminal state, outcome, the error of a dead letter as JSON or empty
+--         id, fence, terminal state, outcome, the error of a dead letter as JSON or empty, 1 if the
+--         processing time is to be measured
 --       then for each claim:
 --         worker, lease in ms, one digit per requested task: the lane whose turn it is (1 is the most
 --         urgent), number of models, models…
@@ -66,7 +67,7 @@ local function measure(counted, latest)
   counted.average, counted.deviation = average, deviation
 end
 
-local function finish(id, fence, state, outcome, failure)
+local function finish(id, fence, state, outcome, failure, measured)
   -- Like read_ending, without the fields about the task's place: this and `take` are most of the work.
   local values = redis.pcall('HMGET', task_key(base, id), 'state', 'fence', 'about', 'started', 'told', 'idem',
     'hook', 'submitted', 'run_at', 'expires', 'depth', 'dropped', 'returned', 'notes')
@@ -89,7 +90,9 @@ local function finish(id, fence, state, outcome, failure)
   if failure ~= '' then bury(id, task, outcome, failure) end
   end_task(base, id, task, at, state, outcome, at + LINE_SPAN_MS)
   local counted = counters(base, task.queue.model)
-  measure(counted, math.max(0, at - task.started)) -- the clock may have gone back
+  if measured == '1' then
+    measure(counted, math.max(0, at - task.started)) -- the clock may have gone back
+  end
   count(counted, 'processing', -1)
   count(counted, state, 1)
   return 'recorded ' .. now
@@ -235,8 +238,8 @@ local replies, outcomes = {}, tonumber(ARGV[from])
 from = from + 1
 for _ = 1, outcomes do
   replies[#replies + 1] = isolate(finish, ARGV[from], ARGV[from + 1], ARGV[from + 2], ARGV[from + 3],
-    ARGV[from + 4])
-  from = from + 5
+    ARGV[from + 4], ARGV[from + 5])
+  from = from + 6
 end
 while from <= #ARGV do
   local names = {}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{ModelId, Task, TenantId};
+use protocol::{Completion, ModelId, Outcome, Task, TenantId, Usage};
 use queue::{Bound, Bounds, Broker, BrokerError, Depth, Release, SubmitOptions};
 
 use crate::support::*;
@@ -39,6 +39,13 @@ async fn retry_after_follows_the_measured_service_time(on: Fixture) {
     };
     submitted(&*broker).await;
     assert_eq!(told().await, 5, "nothing was measured yet");
+    let count = claimed(&*broker, &claimant(LONG)).await;
+    let usage = Usage { prompt_tokens: 9, ..Usage::default() };
+    let counted = Outcome::Completed(Completion { usage, ..Completion::default() });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    broker.finish(&count.lease, &counted).await.unwrap();
+    submitted(&*broker).await;
+    assert_eq!(told().await, 5, "a count of tokens is not measured");
     let held = claimed(&*broker, &claimant(LONG)).await;
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     broker.finish(&held.lease, &completed("x")).await.unwrap();

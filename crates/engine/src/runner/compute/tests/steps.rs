@@ -15,7 +15,7 @@ use crate::lora::{AdapterId, AdapterSource, Adapters};
 use crate::model::Decoder;
 use crate::sched::{CancelFlag, Limits};
 use crate::synth::{SynthOptions, SynthQuant, SynthShape, synthesize};
-use crate::text::{StopMatcher, Tokenizer};
+use crate::text::{AnswerStart, StopMatcher, Tokenizer};
 
 /// A compute thread's state without the thread.
 struct Rig {
@@ -89,7 +89,8 @@ impl Rig {
         let (progress, reader) = unbounded_channel();
         let tokens = vec![id as u32; prompt];
         let request = Request::greedy(Input::Tokens(tokens.clone()), 500);
-        let stream = Stream::new(&request, &tokens, &self.tokenizer, progress);
+        let stream =
+            Stream::new(&request, &tokens, AnswerStart::AtFirstToken, &self.tokenizer, progress);
         let adapter = (id as usize % (self.adapters + 1)).checked_sub(1).map(AdapterId::new);
         let sequence =
             Sequence::new(SequenceId(id), tokens, 500, cancel.clone(), None).with_adapter(adapter);

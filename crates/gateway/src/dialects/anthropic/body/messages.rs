@@ -1,6 +1,6 @@
 //! Reads `system` and `messages`.
 
-use protocol::{Message, Part, Role};
+use protocol::{Message, Part, Prompt, Role};
 use serde_json::Value;
 
 use super::content::{self, Block, Problem};
@@ -14,9 +14,9 @@ const FIELD: &str = "messages";
 /// so that the model's prefix cache would never match.
 const BILLING: &str = "x-anthropic-billing-header:";
 
-/// Reads the messages, with the system's at the front. `model` is named if a block needs another
-/// one.
-pub(super) fn read(fields: &mut Fields<'_>, model: &str, max_bytes: usize) -> Vec<Message> {
+/// Reads the messages, with the system's at the front. If the last one is the assistant's, the answer continues it.
+/// `model` is named if a block needs another one.
+pub(super) fn read(fields: &mut Fields<'_>, model: &str, max_bytes: usize) -> Prompt {
     let mut messages: Vec<Message> = match system(fields, model) {
         Ok(system) => system.into_iter().collect(),
         Err(problem) => {
@@ -25,13 +25,13 @@ pub(super) fn read(fields: &mut Fields<'_>, model: &str, max_bytes: usize) -> Ve
         }
     };
     let Some(value) = fields.required(FIELD, "an array of messages, at least one") else {
-        return messages;
+        return Prompt::Chat(messages);
     };
     let Some(list) = value.as_array().filter(|list| !list.is_empty()) else {
         let got = if value.is_array() { "an empty one" } else { type_name(value) };
         let message = format!("expected an array of messages, at least one, got {got}");
         fields.problem(FIELD, "list_type", message);
-        return messages;
+        return Prompt::Chat(messages);
     };
     for (index, value) in list.iter().enumerate() {
         match turn(value, model) {
@@ -44,7 +44,9 @@ pub(super) fn read(fields: &mut Fields<'_>, model: &str, max_bytes: usize) -> Ve
         }
     }
     check_size(fields, &messages, max_bytes);
-    Message::system_first(messages)
+    let is_continued = messages.last().is_some_and(Message::can_be_continued);
+    let messages = Message::system_first(messages);
+    if is_continued { Prompt::Continued(messages) } else { Prompt::Chat(messages) }
 }
 
 /// Reads `system`.

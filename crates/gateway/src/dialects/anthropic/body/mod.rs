@@ -7,7 +7,7 @@ mod tools;
 
 use std::collections::BTreeMap;
 
-use protocol::{Lane, ModelId, Prompt, Sampling, TaskKind};
+use protocol::{AnswerForm, Lane, Message, ModelId, Part, Prompt, Sampling, TaskKind};
 use queue::Start;
 use serde_json::{Value, json};
 
@@ -40,54 +40,95 @@ impl MessagesRequest {
         options: &Options,
     ) -> Result<Self, Vec<FieldError>> {
         let mut fields = Fields::lenient(body)?;
-        let messages = messages::read(&mut fields, model.as_str(), options.max_prompt_bytes);
-        let max_tokens = max_tokens(&mut fields, options.max_new_tokens);
-        let (tools, tool_choice, max_calls) = tools::read(&mut fields);
-        let config = fields.get("output_config");
-        let constraint = match config.and_then(|config| config.get("format")) {
-            Some(value) => {
-                let path = ["output_config", "format"];
-                format(&mut fields, &path, Some(value), Nesting::Flat)
-            }
-            None => {
-                let value = fields.get("output_format");
-                format(&mut fields, &["output_format"], value, Nesting::Flat)
-            }
-        };
-        let thinking = thinking(&mut fields, config.and_then(|config| config.get("effort")));
-        let form = form(&mut fields, constraint, (tools, tool_choice), max_calls == 1, thinking);
-        let sampling = sampling(&mut fields);
-        let stop = fields.texts("stop_sequences", MAX_STOPS, MAX_STOP_BYTES);
         let stream = fields.boolean("stream").unwrap_or(false);
-        let none = [json!([])];
-        refuse(
-            &mut fields,
-            &[
-                ("mcp_servers", &none, "the model has no access to other servers"),
-                ("container", &[], "the model runs no code"),
-            ],
-        );
-        let order = Order {
-            kind: TaskKind::Generate,
-            n: 1,
-            prompt: Prompt::Chat(messages),
-            max_tokens,
-            stop,
-            sampling,
-            form,
-            model,
-            user_id: user(&fields),
-            webhook: None,
-            queueing: Queueing {
-                lane: Lane::Normal,
-                start: Start::Now,
-                expires_in: None,
-                metadata: BTreeMap::new(),
-                result_ttl_s: options.result_ttl_s,
-                time_limit_s: options.task_time_limit_s,
-            },
-        };
+        let (order, max_calls) = order(&mut fields, model, max_tokens, options);
         fields.finish(Some(Self { order, stream, max_calls }))
+    }
+}
+
+/// Reads a body, which needs no `max_tokens`, as an order to count its tokens.
+///
+/// # Errors
+/// If the body is invalid. Returns all problems at once.
+pub(super) fn read_to_count(
+    body: &Value,
+    model: ModelId,
+    options: &Options,
+) -> Result<Order, Vec<FieldError>> {
+    let mut fields = Fields::lenient(body)?;
+    let (order, _) = order(&mut fields, model, |_, most| most, options);
+    fields.finish(Some(order.into_count()))
+}
+
+/// Reads what messages and their counts have in common, and the maximum number of calls in the answer.
+fn order(
+    fields: &mut Fields<'_>,
+    model: ModelId,
+    max_tokens: fn(&mut Fields<'_>, u32) -> u32,
+    options: &Options,
+) -> (Order, usize) {
+    let prompt = messages::read(fields, model.as_str(), options.max_prompt_bytes);
+    let max_tokens = max_tokens(fields, options.max_new_tokens);
+    let (tools, tool_choice, max_calls) = tools::read(fields);
+    let config = fields.get("output_config");
+    let constraint = match config.and_then(|config| config.get("format")) {
+        Some(value) => format(fields, &["output_config", "format"], Some(value), Nesting::Flat),
+        None => {
+            let value = fields.get("output_format");
+            format(fields, &["output_format"], value, Nesting::Flat)
+        }
+    };
+    let thinking = thinking(fields, config.and_then(|config| config.get("effort")));
+    let form = form(fields, constraint, (tools, tool_choice), max_calls == 1, thinking);
+    if let Prompt::Continued(messages) = &prompt {
+        check_continuation(fields, messages, &form);
+    }
+    let sampling = sampling(fields);
+    let stop = fields.texts("stop_sequences", MAX_STOPS, MAX_STOP_BYTES);
+    let none = [json!([])];
+    refuse(
+        fields,
+        &[
+            ("mcp_servers", &none, "the model has no access to other servers"),
+            ("container", &[], "the model runs no code"),
+        ],
+    );
+    let order = Order {
+        kind: TaskKind::Generate,
+        n: 1,
+        prompt,
+        max_tokens,
+        stop,
+        sampling,
+        form,
+        model,
+        user_id: user(fields),
+        webhook: None,
+        queueing: Queueing {
+            lane: Lane::Normal,
+            start: Start::Now,
+            expires_in: None,
+            metadata: BTreeMap::new(),
+            result_ttl_s: options.result_ttl_s,
+            time_limit_s: options.task_time_limit_s,
+        },
+    };
+    (order, max_calls)
+}
+
+/// Refuses what an answer that continues the last message can't have.
+fn check_continuation(fields: &mut Fields<'_>, messages: &[Message], form: &AnswerForm) {
+    let is_reasoning = |part: &Part| matches!(part, Part::Reasoning { .. });
+    let has_thought = messages.last().is_some_and(|last| last.parts.iter().any(is_reasoning));
+    if form.enable_thinking == Some(true) && !has_thought {
+        let message = "can't be enabled if the last message is the assistant's, which the answer \
+                       continues: begin it with a thinking block, or leave it out";
+        fields.problem("thinking", "value_error", message);
+    }
+    if form.constraint.is_some() {
+        let message = "can't have a format if the last message is the assistant's, which the answer \
+                       continues: the format applies to the answer alone";
+        fields.problem("output_config", "value_error", message);
     }
 }
 

@@ -174,3 +174,37 @@ fn problems_name_their_place() {
         assert!(problems.len() == 1 && problems[0].starts_with(expected), "{edit}: {problems:?}");
     }
 }
+
+#[test]
+fn a_last_message_of_the_assistant_is_continued() {
+    let chat = |last: Value| json!({"messages": [{"role": "user", "content": "Hi"}, last]});
+    let begun = json!({"role": "assistant", "content": "One, "});
+    let expected = vec![Message::user("Hi"), Message::new(Role::Assistant, "One, ")];
+    assert_eq!(order(chat(begun.clone())).prompt, Prompt::Continued(expected.clone()));
+    // Unless it has calls, or another message follows.
+    let call = json!([{"type": "tool_use", "id": "call_1", "name": "f", "input": {}}]);
+    let called = order(chat(json!({"role": "assistant", "content": call}))).prompt;
+    assert!(matches!(called, Prompt::Chat(_)), "{called:?}");
+    let system = json!({"role": "system", "content": "s"});
+    let followed = order(json!({"messages": [begun, system]})).prompt;
+    assert!(matches!(followed, Prompt::Chat(_)), "{followed:?}");
+
+    let with = |last: &Value, name: &str, value: Value| {
+        let mut edit = chat(last.clone());
+        edit[name] = value;
+        read(edit)
+    };
+    let thinking = json!({"type": "enabled", "budget_tokens": 1024});
+    let problems = with(&begun, "thinking", thinking.clone()).unwrap_err();
+    assert!(problems[0].starts_with("thinking: can't be enabled"), "{problems:?}");
+    let thought = json!({"role": "assistant", "content": [
+        {"type": "thinking", "thinking": "Hm", "signature": ""}, {"type": "text", "text": "One, "},
+    ]});
+    assert!(matches!(
+        with(&thought, "thinking", thinking).unwrap().order.prompt,
+        Prompt::Continued(_)
+    ));
+    let format = json!({"format": {"type": "json_schema", "schema": {"type": "object"}}});
+    let problems = with(&begun, "output_config", format).unwrap_err();
+    assert!(problems[0].starts_with("output_config: "), "{problems:?}");
+}

@@ -33,7 +33,7 @@ impl ChatRequest {
         options: &Options,
     ) -> Result<Self, Vec<FieldError>> {
         let mut fields = Fields::lenient(body)?;
-        let messages = messages::read(&mut fields, model.as_str(), options.max_prompt_bytes);
+        let prompt = prompt(&mut fields, model.as_str(), options.max_prompt_bytes);
         let logprobs = sampling::chat_logprobs(&mut fields);
         let sampled = sampling::read(&mut fields, &LENGTHS, options.max_new_tokens, logprobs);
         let constraint = {
@@ -45,6 +45,11 @@ impl ChatRequest {
         let thinking = request::thinking(&mut fields, effort);
         let one_call = !request::parallel_tool_calls(&mut fields);
         let form = request::form(&mut fields, constraint, tools, one_call, thinking);
+        if form.constraint.is_some() && matches!(prompt, Prompt::Continued(_)) {
+            let message =
+                "can't be combined with a response format, which applies to the answer alone";
+            fields.problem("continue_final_message", "value_error", message);
+        }
         let n = fields.integer("n", 1..=u64::from(Task::MAX_N)).unwrap_or(1);
         let n = u8::try_from(n).unwrap_or(Task::MAX_N);
         let stream = fields.boolean("stream").unwrap_or(false);
@@ -64,7 +69,7 @@ impl ChatRequest {
         let order = Order {
             kind: TaskKind::Generate,
             n,
-            prompt: Prompt::Chat(messages),
+            prompt,
             max_tokens: sampled.max_tokens,
             stop: sampled.stop,
             sampling: sampled.sampling,
@@ -77,6 +82,23 @@ impl ChatRequest {
         let include_usage = include_usage.and_then(Value::as_bool).unwrap_or(false);
         fields.finish(Some(Self { order, stream, include_usage }))
     }
+}
+
+/// Reads the messages. With `continue_final_message`, which vLLM and transformers have, the answer continues the
+/// last one.
+fn prompt(fields: &mut Fields<'_>, model: &str, max_bytes: usize) -> Prompt {
+    let continues = fields.boolean("continue_final_message").unwrap_or(false);
+    let messages = messages::read(fields, model, max_bytes);
+    if continues && messages.last().is_some_and(|last| !last.can_be_continued()) {
+        let message = "needs a last message of the role assistant, without calls";
+        fields.problem("continue_final_message", "value_error", message);
+    }
+    if fields.boolean("add_generation_prompt").is_some_and(|opens| opens == continues) {
+        let message = "must be the opposite of continue_final_message: an answer begins a turn or continues a \
+                       message";
+        fields.problem("add_generation_prompt", "value_error", message);
+    }
+    if continues { Prompt::Continued(messages) } else { Prompt::Chat(messages) }
 }
 
 #[cfg(test)]

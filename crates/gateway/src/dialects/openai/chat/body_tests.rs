@@ -231,3 +231,38 @@ fn the_service_tier_is_a_priority() {
         assert_eq!(order(json!({"service_tier": tier})).queueing.lane, lane, "{tier}");
     }
 }
+
+#[test]
+fn a_last_message_is_continued_on_request() {
+    let chat = json!([
+        {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "One, "},
+    ]);
+    let expected = vec![Message::user("Hi"), Message::new(Role::Assistant, "One, ")];
+    assert_eq!(messages(chat.clone()), expected, "not by itself");
+    let asked = json!({
+        "messages": chat, "continue_final_message": true, "add_generation_prompt": false,
+    });
+    assert_eq!(order(asked).prompt, Prompt::Continued(expected));
+    let field = "continue_final_message value_error";
+    let call = json!([{"type": "function", "id": "call_1", "function": {"name": "f"}}]);
+    let called = json!([{"role": "assistant", "content": null, "tool_calls": call}]);
+    for (edit, problem) in [
+        (json!({"continue_final_message": true}), field),
+        (json!({"continue_final_message": true, "messages": called}), field),
+        (
+            json!({
+                "continue_final_message": true, "messages": chat,
+                "response_format": {"type": "json_object"},
+            }),
+            field,
+        ),
+        (
+            json!({"continue_final_message": true, "add_generation_prompt": true, "messages": chat}),
+            "add_generation_prompt value_error",
+        ),
+        (json!({"add_generation_prompt": false}), "add_generation_prompt value_error"),
+    ] {
+        assert_eq!(read(edit.clone()).err(), Some(vec![problem.to_owned()]), "{edit}");
+    }
+    assert_eq!(order(json!({"add_generation_prompt": true})).max_tokens, 2048);
+}

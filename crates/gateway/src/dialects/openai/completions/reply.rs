@@ -70,6 +70,7 @@ pub(super) fn add(sum: &mut Usage, usage: Usage) {
     sum.prompt_tokens = sum.prompt_tokens.saturating_add(usage.prompt_tokens);
     sum.completion_tokens = sum.completion_tokens.saturating_add(usage.completion_tokens);
     sum.cached_tokens = sum.cached_tokens.saturating_add(usage.cached_tokens);
+    sum.reasoning_tokens = sum.reasoning_tokens.saturating_add(usage.reasoning_tokens);
 }
 
 /// Returns why a completion ended.

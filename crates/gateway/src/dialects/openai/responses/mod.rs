@@ -5,6 +5,7 @@
 //! |-------------|----------|
 //! | `mod.rs`    | the handlers |
 //! | `body.rs`   | reads the body of a request |
+//! | `count.rs`  | counts input tokens |
 //! | `items.rs`  | input items: reads them, converts them to messages |
 //! | `reply.rs`  | formats a response and its output items |
 //! | `stored.rs` | what is stored of a response beside its task |
@@ -12,6 +13,7 @@
 //! | `writer.rs` | the events of a stream |
 
 mod body;
+mod count;
 mod items;
 mod reply;
 mod stored;
@@ -24,6 +26,7 @@ use std::time::{Duration, Instant};
 use actix_web::web::ServiceConfig;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use protocol::{EventSeq, TaskId, TaskSnapshot, TenantId};
+use queue::Idempotency;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -54,13 +57,14 @@ pub(super) fn configure(app: &mut ServiceConfig) {
     let work = log!("gateway.openai").work();
     let polls = log!("gateway.openai");
     app.service(post("/responses", work, create))
+        .service(post("/responses/input_tokens", work, count::input_tokens))
         .service(get("/responses/{id}/input_items", polls, input_items))
         .service(post("/responses/{id}/cancel", work, cancel))
         .service(
             resource("/responses/{id}", polls, "GET, HEAD, DELETE")
                 .route(web::route().guard(reads()).to(show))
                 .route(web::delete().to(delete))
-                // `compact` and `input_tokens`, which are not supported.
+                // `compact`, which is not supported.
                 .route(web::post().to(no_such_path)),
         );
 }
@@ -75,18 +79,8 @@ async fn create(
 ) -> Result<HttpResponse, Refusal> {
     let began = Instant::now();
     let state = state.into_inner();
-    let options = &state.options;
     let tenant = caller.0;
-    let body =
-        read_json(&request, payload, options.max_chat_bytes(), options.client_timeout).await?;
-    let model = state.resolve(request::model_name(&body)?).await?;
-    let earlier = match body.get("previous_response_id").filter(|id| !id.is_null()) {
-        Some(id) => conversation(&state, &tenant, id).await?,
-        None => Vec::new(),
-    };
-    let asked = ResponseRequest::read(&body, model, earlier, options).map_err(Refusal::invalid)?;
-    let idempotency = idempotency::of(request.headers(), "responses", &body)?;
-    drop(body); // many requests may wait
+    let (asked, idempotency) = read(&tenant, &request, payload, &state, "responses").await?;
     let ResponseRequest { order, stream, is_stored, stored } = asked;
     let ttl_s = order.queueing.result_ttl_s;
     let mut call =
@@ -127,6 +121,27 @@ async fn create(
         Ok(reply::response(&echo, snapshot))
     };
     call.respond(render).await
+}
+
+/// Reads the body of a request, and its idempotency key for this route.
+async fn read(
+    tenant: &TenantId,
+    request: &HttpRequest,
+    payload: web::Payload,
+    state: &Arc<State>,
+    route: &'static str,
+) -> Result<(ResponseRequest, Option<Idempotency>), Refusal> {
+    let options = &state.options;
+    let body =
+        read_json(request, payload, options.max_chat_bytes(), options.client_timeout).await?;
+    let model = state.resolve(request::model_name(&body)?).await?;
+    let earlier = match body.get("previous_response_id").filter(|id| !id.is_null()) {
+        Some(id) => conversation(state, tenant, id).await?,
+        None => Vec::new(),
+    };
+    let asked = ResponseRequest::read(&body, model, earlier, options).map_err(Refusal::invalid)?;
+    let idempotency = idempotency::of(request.headers(), route, &body)?;
+    Ok((asked, idempotency))
 }
 
 /// Returns a stored response, or streams it.

@@ -1,0 +1,34 @@
+//! `POST /v1/responses/input_tokens`.
+
+use std::time::Instant;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
+
+use super::{ResponseRequest, read};
+use crate::extract::Caller;
+use crate::follow::Call;
+use crate::follow::answer::Answer;
+use crate::refusal::Refusal;
+use crate::state::State;
+
+/// Counts the input tokens of a response that is not created.
+pub(super) async fn input_tokens(
+    caller: Caller,
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Refusal> {
+    let began = Instant::now();
+    let state = state.into_inner();
+    let (asked, idempotency) =
+        read(&caller.0, &request, payload, &state, "responses/input_tokens").await?;
+    let ResponseRequest { order, .. } = asked;
+    let order = order.into_count();
+    let call = Call::submit(&request, &state, caller.0, order, idempotency, began).await?;
+    call.respond(|snapshot| {
+        let (_, usage) = Answer::all(snapshot)?;
+        Ok(json!({"object": "response.input_tokens", "input_tokens": usage.prompt_tokens}))
+    })
+    .await
+}
