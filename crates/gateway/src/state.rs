@@ -6,7 +6,7 @@ use std::sync::Arc;
 use protocol::{ModelId, TaskId, TaskSnapshot, TenantId};
 use queue::{BlobLimits, BlobStore, Broker, BrokerError};
 use tokio::sync::watch;
-use webhooks::{Guard, Secrets};
+use webhooks::Secrets;
 
 use crate::keys::Keys;
 use crate::options::Options;
@@ -46,11 +46,6 @@ impl State {
         let own = || BlobStore::new(broker.clone(), BlobLimits::default());
         let blobs = options.blobs.clone().unwrap_or_else(own);
         Self { broker, keys, registry, secrets, blobs, options, stopping }
-    }
-
-    /// Returns the guard that decides which webhook URLs are allowed.
-    pub(crate) fn guard(&self) -> Guard {
-        Guard { allow_private: self.options.webhook_allow_private }
     }
 
     /// Waits for the broker's answer, for at most the configured timeout.

@@ -1,8 +1,11 @@
 //! The dialects, one folder each. To add one, write its folder and add its line to [`all`].
 
 mod anthropic;
-pub(crate) mod native;
+mod native;
 mod openai;
+
+use protocol::WebhookForm;
+use queue::TaskEnd;
 
 use crate::dialect::Dialects;
 use crate::options::Options;
@@ -14,4 +17,12 @@ pub(crate) fn all(options: &Options) -> Dialects {
         Box::new(openai::OpenAi),
         Box::new(anthropic::Anthropic),
     ])
+}
+
+/// Formats the body of an ended task's webhook, as the dialect that the task came from does.
+pub(crate) fn webhook_body(end: &TaskEnd) -> Vec<u8> {
+    match end.form {
+        WebhookForm::Response => openai::webhook_body(end),
+        WebhookForm::Task | WebhookForm::Job | WebhookForm::Prediction => native::webhook_body(end),
+    }
 }

@@ -17,7 +17,7 @@ mod queueing;
 pub(crate) mod sampling;
 mod suggest;
 mod wait;
-mod webhook;
+pub(crate) mod webhook;
 mod whole;
 
 pub(crate) use self::chat::MAX_TOOLS;

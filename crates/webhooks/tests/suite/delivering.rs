@@ -170,7 +170,7 @@ async fn stopping_finishes_tries_in_progress_and_takes_no_more() {
     let deliverer = rig.deliver();
     receiver.wait_for(1, SOON);
     deliverer.stop().await;
-    let report = rig.broker.webhook(id).await.unwrap().unwrap();
+    let report = rig.broker.webhook(id.into()).await.unwrap().unwrap();
     assert_eq!(report.state, WebhookState::Delivered, "it was recorded before the stop was over");
     rig.ended(&receiver.url("/")).await;
     tokio::time::sleep(LIMIT).await;

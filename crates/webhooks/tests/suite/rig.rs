@@ -15,7 +15,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use webhooks::{Deliverer, Guard, Schedule, Secret, Secrets, Sender};
+use webhooks::{Deliverer, Guard, Schedule, Secret, Secrets, Sender, payload};
 
 pub(crate) const KEY: &str = "a-key-of-the-tests";
 /// The time limit of a try.
@@ -54,7 +54,7 @@ impl Rig {
         Deliverer {
             queue: self.broker.clone(),
             secrets: Arc::new(secrets),
-            render: Arc::new(|delivery| json!({"task_id": delivery.task_id})),
+            render: Arc::new(|end| payload::task_event(end, json!({"task_id": end.task_id}))),
             sender: Sender::new(Guard { allow_private: true }, LIMIT).unwrap(),
             schedule: Schedule::new(pauses, Duration::from_secs(3_600)),
         }
@@ -92,7 +92,7 @@ impl Rig {
     ) -> WebhookReport {
         let mut last = None;
         for _ in 0..SOON.as_millis() / 50 {
-            last = self.broker.webhook(id).await.unwrap();
+            last = self.broker.webhook(id.into()).await.unwrap();
             if let Some(report) = last.as_ref().filter(|report| is_so(report)) {
                 return report.clone();
             }
@@ -153,6 +153,6 @@ fn task(tenant: TenantId, url: &str) -> Task {
         max_attempts: 3,
         user_id: None,
         metadata: BTreeMap::from([("order".into(), "17".into())]),
-        webhook: Some(Webhook { url: url.into() }),
+        webhook: Some(Webhook { url: url.into(), form: Default::default() }),
     }
 }

@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use self::body::ResponseRequest;
 use self::reply::Progress;
+pub(in crate::dialects) use self::reply::webhook_body;
 use self::stored::Stored;
 use super::request;
 use crate::body::read_json;
