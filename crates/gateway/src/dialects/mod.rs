@@ -1,8 +1,10 @@
 //! The dialects, one folder each. To add one, write its folder and add its line to [`all`].
 
 mod anthropic;
+mod jobs;
 mod native;
 mod openai;
+mod runpod;
 
 use protocol::WebhookForm;
 use queue::TaskEnd;
@@ -16,6 +18,7 @@ pub(crate) fn all(options: &Options) -> Dialects {
         Box::new(native::Native::new(options)),
         Box::new(openai::OpenAi),
         Box::new(anthropic::Anthropic),
+        Box::new(runpod::RunPod),
     ])
 }
 
@@ -23,6 +26,7 @@ pub(crate) fn all(options: &Options) -> Dialects {
 pub(crate) fn webhook_body(end: &TaskEnd) -> Vec<u8> {
     match end.form {
         WebhookForm::Response => openai::webhook_body(end),
-        WebhookForm::Task | WebhookForm::Job | WebhookForm::Prediction => native::webhook_body(end),
+        WebhookForm::Job => runpod::webhook_body(end),
+        WebhookForm::Task | WebhookForm::Prediction => native::webhook_body(end),
     }
 }

@@ -30,6 +30,7 @@ pub(crate) use queueing::{MAX_AHEAD_S, MAX_METADATA, MAX_METADATA_NAME, MAX_META
 pub(crate) use sampling::{
     DEFAULT_MAX_TOKENS, MAX_BIASES, MAX_STOP_BYTES, MAX_STOPS, field_groups,
 };
+pub(crate) use wait::asynchronous;
 pub use wait::{preferred_wait, wait};
 
 /// The kind of a problem with a model that no worker serves.

@@ -102,7 +102,7 @@ async fn create(
     if echo.background {
         call.attended.release();
     }
-    if stream {
+    if stream && !call.is_asynchronous() {
         let Call { state, head, client, attended, .. } = call;
         return Ok(stream::respond(
             head.response(),
