@@ -3,7 +3,9 @@
 mod anthropic;
 mod jobs;
 mod native;
+mod ollama;
 mod openai;
+mod replicate;
 mod runpod;
 
 use protocol::WebhookForm;
@@ -19,6 +21,8 @@ pub(crate) fn all(options: &Options) -> Dialects {
         Box::new(openai::OpenAi),
         Box::new(anthropic::Anthropic),
         Box::new(runpod::RunPod),
+        Box::new(replicate::Replicate),
+        Box::new(ollama::Ollama),
     ])
 }
 
@@ -27,6 +31,7 @@ pub(crate) fn webhook_body(end: &TaskEnd) -> Vec<u8> {
     match end.form {
         WebhookForm::Response => openai::webhook_body(end),
         WebhookForm::Job => runpod::webhook_body(end),
-        WebhookForm::Task | WebhookForm::Prediction => native::webhook_body(end),
+        WebhookForm::Prediction => replicate::webhook_body(end),
+        WebhookForm::Task => native::webhook_body(end),
     }
 }
