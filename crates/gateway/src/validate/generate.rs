@@ -143,5 +143,4 @@ fn model(fields: &mut Fields<'_>, limits: &Limits<'_>) -> Option<ModelId> {
 }
 
 #[cfg(test)]
-#[path = "generate_tests.rs"]
 mod tests;

@@ -7,8 +7,6 @@ mod chat;
 mod constraint;
 mod duplicates;
 pub(crate) mod fields;
-#[cfg(test)]
-mod form_tests;
 mod generate;
 mod json;
 mod limits;

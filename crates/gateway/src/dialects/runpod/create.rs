@@ -7,6 +7,7 @@ use protocol::{Lane, ModelId, TaskId, TenantId, WebhookForm};
 use serde_json::{Value, json};
 
 use super::super::jobs;
+use super::super::openai::request::refuse;
 use super::reply;
 use crate::body::read_json;
 use crate::extract::Caller;
@@ -97,7 +98,7 @@ fn read(body: &Value, model: ModelId, options: &Options) -> Result<Order, Vec<Fi
     let mut fields = Fields::lenient(body)?;
     let webhook = webhook::read(&mut fields, "webhook", WebhookForm::Job, options.guard());
     let storage = ("s3Config", &[][..], "the job has its output");
-    super::super::openai::request::refuse(&mut fields, &[storage]);
+    refuse(&mut fields, &[storage]);
     let policy = fields.get("policy").map(Policy::read).transpose();
     let order = jobs::order(body, model, options, &[]);
     let order = fields.finish(Some(order))??;

@@ -1,7 +1,7 @@
 //! `GET /v2/{model}/health`: the state of an endpoint.
 
 use actix_web::{HttpResponse, web};
-use protocol::WorkerStatus;
+use protocol::{WorkerReport, WorkerStatus};
 use serde_json::json;
 
 use crate::extract::Caller;
@@ -18,25 +18,21 @@ pub(super) async fn health(
     let model = state.resolve(Some(&model)).await?;
     let depth = state.ask(state.broker.depth(&model)).await?;
     let workers = state.registry.workers().await?;
-    let (mut initializing, mut ready, mut running) = (0, 0, 0);
-    for worker in workers.iter().filter(|worker| worker.serves().any(|served| *served == model)) {
-        match worker.status {
-            WorkerStatus::Loading => initializing += 1,
-            WorkerStatus::Ready => ready += 1,
-            WorkerStatus::Draining => {}
-        }
-        running += u32::from(worker.running > 0);
-    }
-    let idle = workers.iter().filter(|worker| {
-        worker.status == WorkerStatus::Ready
-            && worker.running == 0
-            && worker.serves().any(|served| *served == model)
-    });
+    let workers: Vec<&WorkerReport> =
+        workers.iter().filter(|worker| worker.serves().any(|served| *served == model)).collect();
+    let count = |is_so: &dyn Fn(&WorkerReport) -> bool| {
+        workers.iter().filter(|worker| is_so(worker)).count()
+    };
+    let is_ready = |worker: &WorkerReport| worker.status == WorkerStatus::Ready;
     Ok(HttpResponse::Ok().json(json!({
         "jobs": {"inProgress": depth.processing, "inQueue": depth.queued},
         "workers": {
-            "idle": idle.count(), "initializing": initializing, "ready": ready, "running": running,
-            "throttled": 0, "unhealthy": 0,
+            "idle": count(&|worker| is_ready(worker) && worker.running == 0),
+            "initializing": count(&|worker| worker.status == WorkerStatus::Loading),
+            "ready": count(&is_ready),
+            "running": count(&|worker| worker.running > 0),
+            "throttled": 0,
+            "unhealthy": 0,
         },
     })))
 }

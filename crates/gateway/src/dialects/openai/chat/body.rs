@@ -80,5 +80,4 @@ impl ChatRequest {
 }
 
 #[cfg(test)]
-#[path = "body_tests.rs"]
 mod tests;
