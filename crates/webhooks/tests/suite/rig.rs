@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use protocol::{
     Completion, Lane, ModelId, Outcome, Prompt, Sampling, Task, TaskId, TenantId, Usage, Webhook,
-    WorkerId,
+    WebhookId, WorkerId,
 };
 use queue::{
     Broker, Claimant, RedisBroker, RedisOptions, SqliteBroker, SubmitOptions, WebhookReport,
@@ -84,15 +84,15 @@ impl Rig {
         task.id
     }
 
-    /// Waits until a task's webhook report satisfies `is_so`, and returns it. Panics after a while.
+    /// Waits until a webhook's report satisfies `is_so`, and returns it. Panics after a while.
     pub(crate) async fn report_when(
         &self,
-        id: TaskId,
+        id: impl Into<WebhookId>,
         is_so: impl Fn(&WebhookReport) -> bool,
     ) -> WebhookReport {
-        let mut last = None;
+        let (id, mut last) = (id.into(), None);
         for _ in 0..SOON.as_millis() / 50 {
-            last = self.broker.webhook(id.into()).await.unwrap();
+            last = self.broker.webhook(id).await.unwrap();
             if let Some(report) = last.as_ref().filter(|report| is_so(report)) {
                 return report.clone();
             }
