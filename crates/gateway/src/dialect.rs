@@ -16,6 +16,11 @@ pub(crate) trait Dialect: Send + Sync {
     /// invalid keys and panics. The longest matching prefix decides; `""` matches every path.
     fn prefixes(&self) -> &'static [&'static str];
 
+    /// Returns whether the path belongs to the dialect although the prefixes give it to another one.
+    fn claims(&self, _path: &str) -> bool {
+        false
+    }
+
     /// Registers the routes, on each thread of the server. See [`crate::route`].
     fn configure(&self, app: &mut ServiceConfig);
 
@@ -62,6 +67,9 @@ impl Dialects {
     }
 
     fn owner(&self, path: &str) -> Option<&dyn Dialect> {
+        if let Some(dialect) = self.0.iter().find(|dialect| dialect.claims(path)) {
+            return Some(&**dialect);
+        }
         let matched = |dialect: &dyn Dialect| {
             let prefixes = dialect.prefixes().iter().filter(|prefix| is_at_or_below(path, prefix));
             prefixes.map(|prefix| prefix.len()).max()

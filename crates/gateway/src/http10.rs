@@ -249,5 +249,4 @@ impl AsyncWrite for Stream {
 }
 
 #[cfg(test)]
-#[path = "http10_tests.rs"]
 mod tests;

@@ -22,6 +22,7 @@
 //! | `body`       | reads a body with limits on size and time |
 //! | [`validate`] | turns JSON into a request or the list of its problems; pure |
 //! | `idempotency` | detects repeated submits |
+//! | `records`    | what a dialect keeps beside a task |
 //! | `submit`     | turns a validated request into a queued task |
 //! | `follow`     | follows a task: its events, its end |
 //! | `hangup`     | detects disconnected clients |
@@ -51,6 +52,7 @@ pub mod options;
 mod order;
 mod patience;
 pub mod process;
+mod records;
 mod refusal;
 mod registry;
 mod replies;

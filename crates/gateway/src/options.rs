@@ -8,6 +8,7 @@ use queue::BlobStore;
 use service::logs::LogCounts;
 use service::settings::Aliases;
 use tokio::sync::watch;
+use webhooks::Guard;
 
 /// The gateway's settings. Start from [`Options::new`] and set the fields that differ.
 #[derive(Clone)]
@@ -112,6 +113,11 @@ impl Options {
             shutdown_grace: Duration::from_secs(30),
             threads: None,
         }
+    }
+
+    /// Returns the guard that decides which webhook URLs are allowed.
+    pub(crate) fn guard(&self) -> Guard {
+        Guard { allow_private: self.webhook_allow_private }
     }
 
     /// Returns the maximum size of a request body: room for the longest prompt with every byte

@@ -6,7 +6,7 @@ use protocol::{
     Choice, Completion, Estimate, FinishReason, Logprobs, Metrics, ModelId, Outcome, Sampling,
     TaskId, TaskSnapshot, TaskState, ToolCall,
 };
-use queue::{Delivery, Submitted};
+use queue::{Submitted, TaskEnd};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -200,10 +200,10 @@ impl ResultReply {
     }
 
     /// Returns the outcome as a webhook's body contains it.
-    pub(crate) fn told(delivery: &Delivery) -> Self {
-        let Delivery { submitted_at, started_at, finished_at, outcome, .. } = delivery;
+    pub(crate) fn told(end: &TaskEnd) -> Self {
+        let TaskEnd { submitted_at, started_at, finished_at, outcome, .. } = end;
         let metrics = Metrics::new(*submitted_at, *started_at, *finished_at, outcome.usage());
-        Self::new(delivery.task_id, outcome, metrics)
+        Self::new(end.task_id, outcome, metrics)
     }
 
     fn new(task_id: TaskId, outcome: &Outcome, metrics: Metrics) -> Self {

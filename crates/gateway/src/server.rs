@@ -11,7 +11,7 @@ use protocol::TenantId;
 use queue::Broker;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use webhooks::{Deliverer, Guard, Schedule, Secret, Secrets, Sender};
+use webhooks::{Deliverer, Schedule, Secret, Secrets, Sender};
 
 use crate::dialects;
 use crate::keys::{Holder, KeyRing};
@@ -105,14 +105,13 @@ pub async fn serve(
     Ok(())
 }
 
-/// Creates the deliverer, which sends each task's outcome in the format of `GET /result`.
+/// Creates the deliverer, which sends each task's outcome in the format of the task's dialect.
 fn deliverer(queue: Arc<dyn Broker>, options: &Options) -> Result<Deliverer, ServeError> {
-    let guard = Guard { allow_private: options.webhook_allow_private };
     Ok(Deliverer {
         queue,
         secrets: Arc::new(webhook_secrets(&options.api_keys).collect()),
-        render: Arc::new(dialects::native::webhook_data),
-        sender: Sender::new(guard, webhooks::send::LIMIT)?,
+        render: Arc::new(dialects::webhook_body),
+        sender: Sender::new(options.guard(), webhooks::send::LIMIT)?,
         schedule: Schedule::standard(),
     })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use protocol::{ModelId, TaskId, TaskSnapshot, TenantId};
 use queue::{BlobLimits, BlobStore, Broker, BrokerError};
 use tokio::sync::watch;
-use webhooks::{Guard, Secrets};
+use webhooks::Secrets;
 
 use crate::keys::Keys;
 use crate::options::Options;
@@ -46,11 +46,6 @@ impl State {
         let own = || BlobStore::new(broker.clone(), BlobLimits::default());
         let blobs = options.blobs.clone().unwrap_or_else(own);
         Self { broker, keys, registry, secrets, blobs, options, stopping }
-    }
-
-    /// Returns the guard that decides which webhook URLs are allowed.
-    pub(crate) fn guard(&self) -> Guard {
-        Guard { allow_private: self.options.webhook_allow_private }
     }
 
     /// Waits for the broker's answer, for at most the configured timeout.
@@ -95,13 +90,13 @@ impl State {
         let Some(named) = named.filter(|named| !named.is_empty()) else {
             return Ok(default.clone());
         };
-        let others = self.other_models(Some(named)).await?;
-        if let Some(model) = std::iter::once(default).chain(&others).find(|m| m.as_str() == named) {
-            return Ok(model.clone());
+        if let Some(model) = self.served(named).await? {
+            return Ok(model);
         }
         if let Some(model) = self.options.model_aliases.find(named) {
             return Ok(model.unwrap_or(default).clone());
         }
+        let others = self.other_models(Some(named)).await?;
         let known: Vec<&str> =
             std::iter::once(default).chain(&others).map(ModelId::as_str).collect();
         let message = format!(
@@ -114,6 +109,13 @@ impl State {
             UNKNOWN_MODEL,
             message,
         )]))
+    }
+
+    /// Returns the model of this name, or `None` if it is not served. Aliases don't count.
+    pub(crate) async fn served(&self, named: &str) -> Result<Option<ModelId>, Refusal> {
+        let others = self.other_models(Some(named)).await?;
+        let models = std::iter::once(&self.options.default_model).chain(&others);
+        Ok(models.into_iter().find(|model| model.as_str() == named).cloned())
     }
 
     /// Returns all models that a request may name besides the default, given the model that it

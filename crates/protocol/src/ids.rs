@@ -86,6 +86,25 @@ uuid_id!(
 );
 
 uuid_id!(
+    /// Identifies a webhook's delivery: its task's id, or that of the thing whose end it reports.
+    WebhookId,
+    "webhook_id",
+    Uuid::now_v7()
+);
+
+impl From<TaskId> for WebhookId {
+    fn from(id: TaskId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<BatchId> for WebhookId {
+    fn from(id: BatchId) -> Self {
+        Self(id.0)
+    }
+}
+
+uuid_id!(
     /// Identifies one run of a worker process. New at every start and never reused, so that a
     /// restarted worker is not mistaken for its predecessor.
     WorkerId,

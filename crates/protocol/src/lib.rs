@@ -47,11 +47,13 @@ pub use chat::{
 };
 pub use estimate::{Estimate, Eta};
 pub use event::{Chunk, Event, EventBody};
-pub use ids::{Attempt, BatchId, BlobId, EventSeq, InvalidId, TaskId, TenantId, WorkerId};
+pub use ids::{
+    Attempt, BatchId, BlobId, EventSeq, InvalidId, TaskId, TenantId, WebhookId, WorkerId,
+};
 pub use outcome::{Choice, Completion, ErrorType, Outcome, TaskError};
 pub use record::RecordError;
 pub use snapshot::{Metrics, TaskSnapshot, TaskSummary};
 pub use state::TaskState;
-pub use task::{AnswerForm, Lane, Prompt, Task, TaskKind, Webhook};
+pub use task::{AnswerForm, Lane, Prompt, Task, TaskKind, Webhook, WebhookForm};
 pub use time::Timestamp;
 pub use worker::{GpuReport, ModelReport, ModelState, WorkerReport, WorkerStatus};

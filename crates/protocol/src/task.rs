@@ -148,6 +148,42 @@ impl AnswerForm {
 pub struct Webhook {
     /// An `http` or `https` URL, checked by the gateway.
     pub url: String,
+    /// The format of the body.
+    #[serde(default, skip_serializing_if = "WebhookForm::is_task")]
+    pub form: WebhookForm,
+}
+
+/// The format of a webhook's body, by the API that the task came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WebhookForm {
+    /// The native API's: the result, in an envelope.
+    #[default]
+    Task,
+    /// OpenAI's: an event that names the response.
+    Response,
+    /// RunPod's: the job.
+    Job,
+    /// Replicate's: the prediction.
+    Prediction,
+}
+
+impl WebhookForm {
+    /// Returns the name in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Task => "task",
+            Self::Response => "response",
+            Self::Job => "job",
+            Self::Prediction => "prediction",
+        }
+    }
+
+    /// Returns whether it is the native API's.
+    #[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+    pub fn is_task(&self) -> bool {
+        *self == Self::Task
+    }
 }
 
 /// The model's input.

@@ -30,7 +30,7 @@ pub struct Deliverer {
     pub queue: Arc<dyn Webhooks>,
     /// The tenants' signing secrets.
     pub secrets: Arc<Secrets>,
-    /// Renders an outcome as the API's JSON.
+    /// Formats the body of an ended task's webhook.
     pub render: Arc<Render>,
     /// Sends the POSTs.
     pub sender: Sender,
@@ -98,9 +98,9 @@ impl Deliverer {
             Ok(due) => {
                 let count = due.len();
                 for delivery in due {
-                    let task_id = delivery.task_id;
+                    let webhook_id = delivery.id;
                     if !deliveries.push(delivery, taken) {
-                        tracing::debug!(target: "webhooks.deliver", %task_id, "too many deliveries in progress; this one is leased again later");
+                        tracing::debug!(target: "webhooks.deliver", %webhook_id, "too many deliveries in progress; this one is leased again later");
                     }
                 }
                 count
@@ -118,11 +118,11 @@ impl Deliverer {
         let until = Instant::now() + self.sender.limit() * 2;
         let (tried, verdict) = self.send_once(&delivery, until).await;
         log(&delivery, &tried, verdict);
-        let record = || self.queue.webhook_tried(delivery.task_id, &tried, verdict);
+        let record = || self.queue.webhook_tried(delivery.id, &tried, verdict);
         if let Err(error) = retry::while_unavailable(until, record).await {
             // The delivery falls due again, so the receiver may get it twice.
-            let task_id = delivery.task_id;
-            tracing::warn!(target: "webhooks.deliver", %task_id, "cannot record the result of a webhook's try: {error}");
+            let webhook_id = delivery.id;
+            tracing::warn!(target: "webhooks.deliver", %webhook_id, "cannot record the result of a webhook's try: {error}");
         }
     }
 
@@ -132,14 +132,14 @@ impl Deliverer {
         let came = self.send(delivery).await;
         let tried = tried(delivery, began, schedule::result(&came));
         let made = self.count_earlier_tries(delivery, until).await + 1;
-        let age = Timestamp::now().seconds_since(delivery.finished_at);
+        let age = Timestamp::now().seconds_since(delivery.since);
         let age = Duration::from_secs_f64(age);
         (tried, self.schedule.verdict(made, age, &came, fraction()))
     }
 
     async fn send(&self, delivery: &Delivery) -> Result<Answer, SendError> {
         let secret = self.secrets.of(&delivery.tenant).ok_or(SendError::UnknownKey)?;
-        let id = delivery.task_id.to_string();
+        let id = delivery.id.to_string();
         let body = payload::body(delivery, &*self.render);
         let timestamp_s = Timestamp::now().as_millis() / 1_000;
         let signature = secret.sign(&id, timestamp_s, &body);
@@ -154,7 +154,7 @@ impl Deliverer {
         if numbered == 0 {
             return 0;
         }
-        let report = retry::while_unavailable(until, || self.queue.webhook(delivery.task_id)).await;
+        let report = retry::while_unavailable(until, || self.queue.webhook(delivery.id)).await;
         report.ok().flatten().map_or(numbered, |report| report.tries.len())
     }
 }
@@ -168,20 +168,22 @@ fn tried(delivery: &Delivery, began: Instant, result: TryResult) -> Tried {
 fn log(delivery: &Delivery, tried: &Tried, verdict: Verdict) {
     let url = url::Url::parse(&delivery.url).ok();
     let host = url.as_ref().and_then(url::Url::host_str).unwrap_or("an unreadable URL");
-    let (task_id, number, took_ms) = (delivery.task_id, tried.number, tried.took_ms);
+    let (number, took_ms) = (tried.number, tried.took_ms);
+    let task_id = delivery.task().map(|end| tracing::field::display(end.task_id));
+    let webhook_id = task_id.is_none().then(|| tracing::field::display(delivery.id));
     let came = match &tried.result {
         TryResult::Status(status) => format!("the receiver returned {status}"),
         TryResult::Error(error) => error.clone(),
     };
     let next = match verdict {
         Verdict::Delivered => {
-            tracing::info!(target: "webhooks.deliver", %task_id, host, number, took_ms, "webhook delivered: {came}");
+            tracing::info!(target: "webhooks.deliver", task_id, webhook_id, host, number, took_ms, "webhook delivered: {came}");
             return;
         }
         Verdict::Again(pause) => format!("trying again in {:.0} s", pause.as_secs_f64()),
         Verdict::GivenUp => "given up".to_owned(),
     };
-    tracing::warn!(target: "webhooks.deliver", %task_id, host, number, took_ms, "webhook failed: {came}; {next}");
+    tracing::warn!(target: "webhooks.deliver", task_id, webhook_id, host, number, took_ms, "webhook failed: {came}; {next}");
 }
 
 /// Returns a random number in `0.0..=1.0`.

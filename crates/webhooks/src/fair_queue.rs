@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use protocol::{Embedding, Outcome, TenantId};
-use queue::Delivery;
+use queue::{Content, Delivery};
 
 /// The most tries in progress at once.
 pub(crate) const MAX_RUNNING: usize = 32;
@@ -105,7 +105,11 @@ impl FairQueue {
 
 /// The bytes that a delivery holds, without its fields of bounded size.
 fn size(delivery: &Delivery) -> usize {
-    match &delivery.outcome {
+    let end = match &delivery.content {
+        Content::Task(end) => end,
+        Content::Notice(body) => return body.len(),
+    };
+    match &end.outcome {
         Outcome::Completed(completion) => {
             let texts = completion.choices().map(|choice| choice.text.len());
             let vectors = completion.embeddings.iter().map(|Embedding(vector)| 4 * vector.len());
@@ -118,9 +122,7 @@ fn size(delivery: &Delivery) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use protocol::{Completion, TaskId, Timestamp, Usage};
+    use protocol::{Timestamp, WebhookId};
 
     use super::*;
 
@@ -128,15 +130,12 @@ mod tests {
 
     fn delivery(tenant: &str, text: &str) -> Delivery {
         Delivery {
-            task_id: TaskId::new(),
+            id: WebhookId::new(),
             tenant: TenantId::new(tenant),
             url: "https://example.org".into(),
             number: 1,
-            outcome: Outcome::Completed(Completion::of_text(text, Usage::default())),
-            metadata: BTreeMap::new(),
-            submitted_at: Timestamp::from_millis(0),
-            started_at: None,
-            finished_at: Timestamp::from_millis(0),
+            since: Timestamp::from_millis(0),
+            content: Content::Notice(text.to_owned()),
         }
     }
 

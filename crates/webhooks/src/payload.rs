@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{Outcome, Timestamp};
-use queue::Delivery;
+use protocol::{Outcome, Timestamp, WebhookId};
+use queue::{Content, Delivery, TaskEnd};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Renders an outcome as the body of `GET /result`. The gateway supplies it, since it owns that
-/// format.
-pub type Render = dyn Fn(&Delivery) -> Value + Send + Sync;
+/// Formats the body of an ended task's webhook. The gateway supplies it, since it owns the formats.
+pub type Render = dyn Fn(&TaskEnd) -> Vec<u8> + Send + Sync;
 
 #[derive(Serialize)]
 struct Payload<'a> {
@@ -27,16 +26,37 @@ struct Data<'a> {
     metadata: &'a BTreeMap<String, String>,
 }
 
-/// Returns the body of a delivery: `{"type", "timestamp", "data"}`. `timestamp` is when the task
-/// ended; `data` is what `render` returns plus the task's `metadata`.
-pub fn body(delivery: &Delivery, render: &Render) -> Vec<u8> {
+/// Returns the body of a delivery.
+pub(crate) fn body(delivery: &Delivery, render: &Render) -> Vec<u8> {
+    match &delivery.content {
+        Content::Task(end) => render(end),
+        Content::Notice(body) => body.clone().into_bytes(),
+    }
+}
+
+/// Formats the native API's body: `{"type", "timestamp", "data"}`. `timestamp` is when the task ended;
+/// `data` is `result` plus the task's `metadata`.
+pub fn task_event(end: &TaskEnd, result: Value) -> Vec<u8> {
     let payload = Payload {
-        r#type: kind(&delivery.outcome),
-        timestamp: rfc3339(delivery.finished_at),
-        data: Data { result: render(delivery), metadata: &delivery.metadata },
+        r#type: kind(&end.outcome),
+        timestamp: rfc3339(end.finished_at),
+        data: Data { result, metadata: &end.metadata },
     };
     // Cannot fail: values and maps with string keys always serialize to JSON.
     serde_json::to_vec(&payload).unwrap_or_default()
+}
+
+/// Formats an event as OpenAI's clients parse it: that `object`, named by its id in the API, came to
+/// the end that `kind` says (`response.completed`, `batch.failed`, …) at `at`.
+pub fn openai_event(id: WebhookId, at: Timestamp, kind: &str, object: &str) -> String {
+    let event = json!({
+        "id": format!("evt_{}", id.as_uuid().simple()),
+        "object": "event",
+        "created_at": at.as_millis() / 1000,
+        "type": kind,
+        "data": {"id": object},
+    });
+    event.to_string()
 }
 
 const fn kind(outcome: &Outcome) -> &'static str {
@@ -56,25 +76,23 @@ pub fn rfc3339(at: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{ErrorType, TaskError, TaskId, TenantId};
+    use protocol::{ErrorType, TaskError, TaskId, WebhookForm};
     use serde_json::json;
 
     use super::*;
 
     #[test]
     fn the_body_has_the_type_and_the_rendered_result() {
-        let delivery = Delivery {
+        let end = TaskEnd {
             task_id: TaskId::new(),
-            tenant: TenantId::new("key-1"),
-            url: "https://example.org/hook".into(),
-            number: 1,
+            form: WebhookForm::Task,
             outcome: Outcome::Failed(TaskError::new(ErrorType::Expired, "late")),
             metadata: BTreeMap::from([("order".into(), "17".into())]),
             submitted_at: Timestamp::from_millis(1_763_739_000_000),
             started_at: None,
             finished_at: Timestamp::from_millis(1_763_739_045_123),
         };
-        let body = body(&delivery, &|_| json!({"status": "error", "error_type": "expired"}));
+        let body = task_event(&end, json!({"status": "error", "error_type": "expired"}));
         let body: Value = serde_json::from_slice(&body).unwrap();
         let expected = json!({
             "type": "task.failed",

@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{CONTENT_TYPE, HeaderName};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, HeaderName, LOCATION};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures::stream;
@@ -19,8 +20,10 @@ use crate::hangup::ClientEnd;
 use crate::middleware::Notes;
 use crate::order::Order;
 use crate::refusal::Refusal;
+use crate::replies::StatusReply;
 use crate::state::State;
 use crate::submit::submit;
+use crate::validate;
 
 /// The position of a waiting task in its model's queue when it was submitted.
 const POSITION: HeaderName = HeaderName::from_static("x-queue-position");
@@ -30,6 +33,9 @@ const ETA: HeaderName = HeaderName::from_static("x-queue-eta");
 const TASK: HeaderName = HeaderName::from_static("x-task-id");
 /// The time from the request to the response, in milliseconds.
 const PROCESSING: HeaderName = HeaderName::from_static("openai-processing-ms");
+
+/// The preferences of the request that the response follows (RFC 7240).
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// Formats ended tasks.
 type Render = dyn Fn(&[TaskSnapshot]) -> Result<Value, Refusal>;
@@ -44,7 +50,11 @@ pub(crate) struct Head {
 impl Head {
     /// Starts a response with the headers.
     pub(crate) fn response(&self) -> HttpResponseBuilder {
-        let mut head = HttpResponse::Ok();
+        self.response_with(StatusCode::OK)
+    }
+
+    fn response_with(&self, status: StatusCode) -> HttpResponseBuilder {
+        let mut head = HttpResponse::build(status);
         head.insert_header((TASK, self.submitted.task_id.to_string()))
             .insert_header((PROCESSING, self.began.elapsed().as_millis().to_string()));
         if let Some(estimate) = &self.submitted.estimate {
@@ -57,6 +67,12 @@ impl Head {
     }
 }
 
+/// Returns the values of the request's `Prefer` headers.
+fn preferences(request: &HttpRequest) -> Vec<&str> {
+    let headers = request.headers().get_all("prefer");
+    headers.filter_map(|value| value.to_str().ok()).collect()
+}
+
 /// A request that waits for its task, or for several.
 pub(crate) struct Call {
     pub(crate) state: Arc<State>,
@@ -65,6 +81,8 @@ pub(crate) struct Call {
     pub(crate) attended: Attended,
     /// The tasks after the first, in order, as far as [`Self::respond_all`] does not wait for them yet.
     pub(crate) others: VecDeque<(TaskId, Attended)>,
+    /// How long the client waits, if it prefers an asynchronous response.
+    asynchronous: Option<Duration>,
     /// The task that is waited for.
     task_id: TaskId,
     /// The tasks that have ended, in order.
@@ -87,9 +105,13 @@ impl Call {
         idempotency: Option<Idempotency>,
         began: Instant,
     ) -> Result<Self, Refusal> {
+        // The native routes, which have the result then, show one answer.
+        let is_shown = order.n == 1 && order.kind.is_generate();
         let submitted = submit(state, tenant, order, idempotency).await?.submitted;
         Notes::of(&mut request.extensions_mut()).task_id = Some(submitted.task_id);
-        Ok(Self::new(request, state, submitted, began))
+        let mut call = Self::new(request, state, submitted, began);
+        call.asynchronous = call.asynchronous.filter(|_| is_shown);
+        Ok(call)
     }
 
     fn new(
@@ -100,6 +122,7 @@ impl Call {
     ) -> Self {
         Self {
             state: Arc::clone(state),
+            asynchronous: validate::asynchronous(&preferences(request)),
             attended: Attended::new(state, &submitted),
             others: VecDeque::new(),
             task_id: submitted.task_id,
@@ -109,6 +132,12 @@ impl Call {
             dialects: request.app_data::<Data<Dialects>>().cloned(),
             path: request.path().to_owned(),
         }
+    }
+
+    /// Returns whether the client prefers a response without the answer (`Prefer: respond-async`),
+    /// which [`Self::respond`] sends then.
+    pub(crate) fn is_asynchronous(&self) -> bool {
+        self.asynchronous.is_some() && self.others.is_empty()
     }
 
     /// Formats a refusal as the body that the request's dialect gives it.
@@ -125,7 +154,7 @@ impl Call {
     /// Waits for the task's end and responds with what `render` makes of it. If that takes longer
     /// than [`crate::Options::silent_wait`], sends the status and from then on a line end every few
     /// seconds, so that proxies keep the connection; JSON ignores it. The task is cancelled if the
-    /// client disconnects.
+    /// client disconnects. A client that prefers an asynchronous response gets the task's id instead.
     pub(crate) async fn respond(
         self,
         render: impl Fn(&TaskSnapshot) -> Result<Value, Refusal> + 'static,
@@ -143,6 +172,9 @@ impl Call {
         mut self,
         render: impl Fn(&[TaskSnapshot]) -> Result<Value, Refusal> + 'static,
     ) -> Result<HttpResponse, Refusal> {
+        if let Some(patience) = self.asynchronous.filter(|_| self.others.is_empty()) {
+            return self.respond_later(patience, render).await;
+        }
         let patience = self.state.options.silent_wait;
         if self.have_ended(patience).await? {
             let body = render(&self.ended)?;
@@ -154,6 +186,33 @@ impl Call {
             .insert_header((CONTENT_TYPE, "application/json"))
             .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
             .streaming(self.late(Box::new(render))))
+    }
+
+    /// Responds with the answer if the task ends within `patience`, or else says where it will be. The
+    /// task goes on if the client leaves.
+    async fn respond_later(
+        mut self,
+        patience: Duration,
+        render: impl Fn(&[TaskSnapshot]) -> Result<Value, Refusal>,
+    ) -> Result<HttpResponse, Refusal> {
+        self.attended.release();
+        let applied = match patience.as_secs() {
+            0 => "respond-async".to_owned(),
+            seconds => format!("respond-async, wait={seconds}"),
+        };
+        let task_id = self.task_id;
+        if let Waited::Ended(snapshot) = for_end(&self.state, &self.client, task_id, patience).await
+        {
+            let body = render(&[*snapshot])?;
+            let mut response = self.head.response();
+            return Ok(response.insert_header((PREFERENCE_APPLIED, applied)).json(body));
+        }
+        Ok(self
+            .head
+            .response_with(StatusCode::ACCEPTED)
+            .insert_header((LOCATION, format!("/result/{task_id}")))
+            .insert_header((PREFERENCE_APPLIED, applied))
+            .json(StatusReply::submitted(&self.head.submitted)))
     }
 
     /// Waits for the end of all tasks, or of one that did not complete, for at most `patience`.

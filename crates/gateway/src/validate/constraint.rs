@@ -125,3 +125,6 @@ fn step(step: &str) -> Loc {
         Err(_) => Loc::Name(echo(&step.replace("~1", "/").replace("~0", "~"))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Validates bodies of `POST /generate`.
 
-use protocol::{AnswerForm, ModelId, Prompt, TaskKind, ToolChoice};
+use protocol::{AnswerForm, ModelId, Prompt, TaskKind, ToolChoice, WebhookForm};
 use serde_json::Value;
 
 use super::fields::Fields;
@@ -44,7 +44,7 @@ pub fn generate(body: &Value, limits: &Limits<'_>) -> Result<Order, Vec<FieldErr
     let chat = chat::read(&mut fields, raw, constraint.is_some());
     let model = model(&mut fields, limits);
     let user_id = fields.short_text("user_id", MAX_USER_ID_CHARS);
-    let webhook = webhook::read(&mut fields, limits.webhooks);
+    let webhook = webhook::read(&mut fields, webhook::FIELD, WebhookForm::Task, limits.webhooks);
     let queueing = queueing::read(&mut fields, limits);
 
     let request = prompt.zip(model).map(|(prompt, model)| Order {
@@ -143,5 +143,4 @@ fn model(fields: &mut Fields<'_>, limits: &Limits<'_>) -> Option<ModelId> {
 }
 
 #[cfg(test)]
-#[path = "generate_tests.rs"]
 mod tests;

@@ -7,8 +7,6 @@ mod chat;
 mod constraint;
 mod duplicates;
 pub(crate) mod fields;
-#[cfg(test)]
-mod form_tests;
 mod generate;
 mod json;
 mod limits;
@@ -17,7 +15,7 @@ mod queueing;
 pub(crate) mod sampling;
 mod suggest;
 mod wait;
-mod webhook;
+pub(crate) mod webhook;
 mod whole;
 
 pub(crate) use self::chat::MAX_TOOLS;
@@ -30,6 +28,7 @@ pub(crate) use queueing::{MAX_AHEAD_S, MAX_METADATA, MAX_METADATA_NAME, MAX_META
 pub(crate) use sampling::{
     DEFAULT_MAX_TOKENS, MAX_BIASES, MAX_STOP_BYTES, MAX_STOPS, field_groups,
 };
+pub(crate) use wait::asynchronous;
 pub use wait::{preferred_wait, wait};
 
 /// The kind of a problem with a model that no worker serves.

@@ -155,5 +155,4 @@ fn metadata(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
 }
 
 #[cfg(test)]
-#[path = "queueing_tests.rs"]
 mod tests;

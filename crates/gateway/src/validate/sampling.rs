@@ -179,5 +179,4 @@ fn bias(name: &str, value: &Value) -> Result<(u32, f32), (&'static str, String)>
 }
 
 #[cfg(test)]
-#[path = "sampling_tests.rs"]
 mod tests;

@@ -1,5 +1,7 @@
 //! Reads how long a client wants to wait: `Prefer: wait=10` (RFC 7240) or `?wait=10`.
 
+use std::time::Duration;
+
 use super::{FieldError, echo};
 
 /// Maximum wait, in seconds.
@@ -15,6 +17,18 @@ pub fn preferred_wait<'a>(headers: impl Iterator<Item = &'a str>) -> Option<u32>
     })?;
     let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
     whole_number(value).map(|seconds| seconds.min(MAX_WAIT_S))
+}
+
+/// Returns how long a client waits whose `Prefer` headers request an asynchronous response
+/// (`respond-async`), with `wait=` beside it; `None` if they don't.
+pub(crate) fn asynchronous(headers: &[&str]) -> Option<Duration> {
+    let is_async = |preference: &str| {
+        let name = preference.split(';').next().unwrap_or_default();
+        name.trim().eq_ignore_ascii_case("respond-async")
+    };
+    let is_preferred = headers.iter().flat_map(|header| header.split(',')).any(is_async);
+    let wait = preferred_wait(headers.iter().copied()).unwrap_or(0);
+    is_preferred.then(|| Duration::from_secs(wait.into()))
 }
 
 /// Returns the wait that `?wait=` requests, in seconds; 0 if it is absent.
@@ -66,6 +80,20 @@ mod tests {
             (&[], None),
         ] {
             assert_eq!(preferred_wait(headers.iter().copied()), wait, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn an_asynchronous_response_is_preferred_by_name() {
+        for (prefer, seconds) in [
+            ("respond-async", Some(0)),
+            ("wait=5, Respond-Async", Some(5)),
+            ("respond-async; x=1", Some(0)),
+            ("respond-asynchronously", None),
+            ("wait=5", None),
+        ] {
+            let expected = seconds.map(Duration::from_secs);
+            assert_eq!(asynchronous(&[prefer]), expected, "{prefer}");
         }
     }
 

@@ -1,18 +1,24 @@
 //! Validates the webhook URL.
 
-use protocol::Webhook;
+use protocol::{Webhook, WebhookForm};
 use webhooks::{Guard, UrlRefused};
 
 use super::fields::Fields;
 
-const FIELD: &str = "webhook_url";
+/// The field of most APIs.
+pub(crate) const FIELD: &str = "webhook_url";
 
 /// Reads the field, and records problems in `fields`. Its host name is resolved only at delivery.
-pub(super) fn read(fields: &mut Fields<'_>, guard: Guard) -> Option<Webhook> {
-    let value = fields.get(FIELD)?;
-    let text = fields.text(FIELD, value)?;
+pub(crate) fn read(
+    fields: &mut Fields<'_>,
+    field: &str,
+    form: WebhookForm,
+    guard: Guard,
+) -> Option<Webhook> {
+    let value = fields.get(field)?;
+    let text = fields.text(field, value)?;
     match guard.check(text) {
-        Ok(receiver) => Some(Webhook { url: receiver.as_str().to_owned() }),
+        Ok(receiver) => Some(Webhook { url: receiver.as_str().to_owned(), form }),
         Err(refused) => {
             let kind = match refused {
                 UrlRefused::TooLong => "url_too_long",
@@ -21,7 +27,7 @@ pub(super) fn read(fields: &mut Fields<'_>, guard: Guard) -> Option<Webhook> {
                 UrlRefused::Credentials | UrlRefused::NotPublic => "value_error",
             };
             // Does not echo the URL, which may contain secrets.
-            fields.problem(FIELD, kind, refused.to_string());
+            fields.problem(field, kind, refused.to_string());
             None
         }
     }

@@ -7,15 +7,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use protocol::{
     BatchId, BlobId, Chunk, Estimate, Event, EventSeq, ModelId, Outcome, RecordError, Task, TaskId,
-    TaskSnapshot, TaskState, TenantId, Timestamp, WorkerId, WorkerReport,
+    TaskSnapshot, TaskState, TenantId, Timestamp, WebhookId, WorkerId, WorkerReport,
 };
 use queue::watch::{CancelFeed, Watch};
 use queue::{
     Batch, BatchList, BatchPage, BatchStep, Batches, Blob, BlobBytes, BlobList, BlobPage,
     BlobPlace, BlobRecord, BlobUpload, Blobs, Broker, BrokerError, CancelReply, Claimant, Claimed,
     DeadLetter, DeadLetterPage, Delivery, Depth, DoomedBlob, Lease, LeaseState, LineEnd, NewBatch,
-    Operations, Overview, Purge, Reaped, Release, Reserved, SubmitOptions, Submitted, Tried,
-    Unlogged, Verdict, Wanted, WebhookReport, Webhooks, WorkerOrders,
+    Notice, Operations, Overview, Purge, Reaped, Release, Reserved, SubmitOptions, Submitted,
+    Tried, Unlogged, Verdict, Wanted, WebhookReport, Webhooks, WorkerOrders,
 };
 
 /// The broker's behaviour.
@@ -244,15 +244,20 @@ impl Operations for FaultyBroker {
 
 #[async_trait]
 impl Webhooks for FaultyBroker {
+    async fn notify(&self, notice: &Notice) -> Answer<()> {
+        self.feel().await?;
+        self.inner.notify(notice).await
+    }
+
     async fn due_webhooks(&self, span: Duration, limit: usize) -> Answer<Vec<Delivery>> {
         self.inner.due_webhooks(span, limit).await
     }
 
-    async fn webhook_tried(&self, id: TaskId, tried: &Tried, verdict: Verdict) -> Answer<()> {
+    async fn webhook_tried(&self, id: WebhookId, tried: &Tried, verdict: Verdict) -> Answer<()> {
         self.inner.webhook_tried(id, tried, verdict).await
     }
 
-    async fn webhook(&self, id: TaskId) -> Answer<Option<WebhookReport>> {
+    async fn webhook(&self, id: WebhookId) -> Answer<Option<WebhookReport>> {
         self.feel().await?;
         self.inner.webhook(id).await
     }

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use harness::receiver::{Receiver, ReceiverReply};
 use harness::wait_for;
-use protocol::TaskId;
+use protocol::{
+    Choice, Completion, ErrorType, FinishReason, Outcome, TaskError, TaskId, Timestamp,
+};
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::rig::{OTHER_KEY, Rig, answer, task_id};
+use crate::rig::{KEY, OTHER_KEY, Rig, answer, task_id};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -115,4 +117,61 @@ fn each_key_has_its_own_stable_webhook_secret() {
     let other = rig.client_with(Some(OTHER_KEY)).get("/webhook-secret").json();
     assert_ne!(other["secret"], secret);
     assert_eq!(rig.client_with(None).get("/webhook-secret").status, 401);
+}
+
+/// Creates a response in the background whose webhook is `url`, and returns its id.
+fn respond(rig: &Rig, url: &str) -> String {
+    let body = json!({"model": "demo", "input": "x", "background": true, "webhook_url": url});
+    let reply = rig.client().post("/v1/responses", &body);
+    assert_eq!(reply.status, 200, "{reply:?}");
+    reply.json()["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_responses_webhook_is_an_event_of_openai() {
+    let rig = Rig::with(|options| options.webhook_allow_private = true);
+    let receiver = Receiver::kind();
+    let cut = Completion {
+        first: Choice { finish_reason: FinishReason::Length, ..Choice::default() },
+        ..Completion::default()
+    };
+    let failed = TaskError::new(ErrorType::EngineError, "no");
+    for (nth, (outcome, kind)) in [
+        (answer("Hello"), "response.completed"),
+        (Outcome::Completed(cut), "response.incomplete"),
+        (Outcome::Failed(failed), "response.failed"),
+        (Outcome::CANCELLED, "response.cancelled"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = respond(&rig, &receiver.url("/hook"));
+        let claimed = rig.claim();
+        rig.finish(&claimed, &outcome);
+        receiver.wait_for(nth + 1, SOON);
+        let heard = &receiver.heard()[nth];
+        let event = heard.json();
+        let hex = id.strip_prefix("resp_").unwrap();
+        let created_at = event["created_at"].as_u64().unwrap();
+        assert!(created_at.abs_diff(Timestamp::now().as_millis() / 1000) < 60, "{event}");
+        let expected = json!({
+            "id": format!("evt_{hex}"), "object": "event", "created_at": created_at, "type": kind,
+            "data": {"id": id},
+        });
+        assert_eq!(event, expected);
+        let task_id = claimed.task.id.to_string();
+        assert_eq!(heard.header("webhook-id"), task_id);
+        let seconds: u64 = heard.header("webhook-timestamp").parse().unwrap();
+        let signature = webhooks::Secret::of_key(KEY).sign(&task_id, seconds, &heard.body);
+        assert_eq!(heard.header("webhook-signature"), signature);
+    }
+}
+
+#[test]
+fn an_invalid_webhook_url_of_a_response_is_refused_in_openais_shape() {
+    let body = json!({"model": "demo", "input": "x", "webhook_url": "http://127.0.0.1/s3cret"});
+    let reply = Rig::start().client().post("/v1/responses", &body);
+    let error = &reply.json()["error"];
+    assert_eq!((reply.status, &error["param"]), (400, &json!("webhook_url")), "{reply:?}");
+    assert!(!error["message"].as_str().unwrap().contains("s3cret"), "{error}");
 }

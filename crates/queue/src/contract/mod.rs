@@ -34,6 +34,6 @@ pub use operations::{
     Purge, QueueOverview, TOMBSTONE, WorkerOrders,
 };
 pub use webhooks::{
-    Delivery, MAX_TRIES_KEPT, Tried, TryResult, Verdict, WEBHOOK_REPORT_TTL, WebhookReport,
-    WebhookState, Webhooks,
+    Content, Delivery, MAX_TRIES_KEPT, Notice, TaskEnd, Tried, TryResult, Verdict,
+    WEBHOOK_REPORT_TTL, WebhookReport, WebhookState, Webhooks,
 };

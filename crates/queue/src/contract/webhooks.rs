@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use protocol::{Outcome, TaskId, TenantId, Timestamp};
+use protocol::{Outcome, TaskId, TenantId, Timestamp, WebhookForm, WebhookId};
 use serde::{Deserialize, Serialize};
 
 use super::BrokerError;
@@ -17,9 +17,14 @@ pub const WEBHOOK_REPORT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 pub const MAX_TRIES_KEPT: usize = 16;
 
 /// The deliverers' side of a [`Broker`](crate::Broker). A task with a webhook creates exactly one
-/// delivery when it ends, in the same atomic step. Several deliverers share the work.
+/// delivery when it ends, in the same atomic step; [`Self::notify`] creates others. Several deliverers
+/// share the work.
 #[async_trait]
 pub trait Webhooks: Send + Sync {
+    /// Creates a delivery that belongs to no task, such as for the end of a batch. It is due at once.
+    /// Repeating the call with the same id changes nothing, until the delivery's report expires.
+    async fn notify(&self, notice: &Notice) -> Result<(), BrokerError>;
+
     /// Takes up to `limit` due deliveries. Each belongs to the caller for `span`: unless the caller
     /// reports the result of the try by then ([`Self::webhook_tried`]), the delivery is due again.
     async fn due_webhooks(
@@ -32,27 +37,62 @@ pub trait Webhooks: Send + Sync {
     /// expired and another try began, it is added to the report and changes nothing else.
     async fn webhook_tried(
         &self,
-        id: TaskId,
+        id: WebhookId,
         tried: &Tried,
         verdict: Verdict,
     ) -> Result<(), BrokerError>;
 
-    /// Returns the report of a task's webhook, or `None` if it has no webhook or the report expired.
-    async fn webhook(&self, id: TaskId) -> Result<Option<WebhookReport>, BrokerError>;
+    /// Returns the report of a webhook, or `None` if the task has no webhook or the report expired.
+    async fn webhook(&self, id: WebhookId) -> Result<Option<WebhookReport>, BrokerError>;
+}
+
+/// A message for a receiver that belongs to no task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Identifies the delivery, also to the receiver, which gets it with every try.
+    pub id: WebhookId,
+    /// Whose secret signs the request.
+    pub tenant: TenantId,
+    /// The receiver's URL, checked by the gateway.
+    pub url: String,
+    /// The body.
+    pub body: String,
 }
 
 /// One try at one webhook.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
-    /// The task whose outcome is delivered.
-    pub task_id: TaskId,
-    /// The task's tenant; its secret signs the request.
+    /// Identifies the delivery.
+    pub id: WebhookId,
+    /// Whose secret signs the request.
     pub tenant: TenantId,
     /// The receiver's URL.
     pub url: String,
     /// The number of this try, from 1.
     pub number: u32,
-    /// The task's outcome.
+    /// The time since which it is due.
+    pub since: Timestamp,
+    /// What is delivered.
+    pub content: Content,
+}
+
+/// The content of a delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// The outcome of a task.
+    Task(Box<TaskEnd>),
+    /// The body of a [`Notice`].
+    Notice(String),
+}
+
+/// A task that has ended, as its webhook reports it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskEnd {
+    /// The task.
+    pub task_id: TaskId,
+    /// The format of the body.
+    pub form: WebhookForm,
+    /// The outcome.
     pub outcome: Outcome,
     /// The client's metadata.
     pub metadata: BTreeMap<String, String>,
@@ -98,10 +138,20 @@ pub enum Verdict {
     GivenUp,
 }
 
+impl Delivery {
+    /// Returns the ended task, or `None` if the delivery belongs to none.
+    pub fn task(&self) -> Option<&TaskEnd> {
+        match &self.content {
+            Content::Task(end) => Some(end),
+            Content::Notice(_) => None,
+        }
+    }
+}
+
 /// The report of a webhook: its state and its tries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookReport {
-    /// The task's tenant.
+    /// The tenant of its task or notice.
     pub tenant: TenantId,
     /// The receiver's URL.
     pub url: String,

@@ -4,7 +4,7 @@
 //! All keys of a partition have its number as hash tag, `qq:{0}:…`, so that they are in one slot and
 //! the scripts run on a Cluster.
 
-use protocol::{Lane, ModelId, TaskId, TenantId};
+use protocol::{Lane, ModelId, TaskId, TenantId, WebhookId};
 
 use crate::BlobPlace;
 
@@ -120,8 +120,8 @@ impl Keys {
         format!("{}hooks", self.base)
     }
 
-    /// Hash: an ended task's webhook.
-    pub(crate) fn hook(&self, id: TaskId) -> String {
+    /// Hash: the webhook of an ended task or of a notice.
+    pub(crate) fn hook(&self, id: WebhookId) -> String {
         format!("{}hook:{id}", self.base)
     }
 

@@ -68,6 +68,7 @@ scripts! {
     dead_letters: "no-writes" [letters],
     replayed: "allow-oom" [],
     purge: "allow-oom" [letters],
+    notify: "" [],
     due_webhooks: "allow-oom" [],
     webhook_tried: "allow-oom" [],
     webhook: "no-writes" [ended task],

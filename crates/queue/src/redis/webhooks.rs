@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use protocol::{TaskId, TenantId, Timestamp, record};
+use protocol::{TaskId, TenantId, Timestamp, WebhookId, record};
 
 use super::RedisBroker;
 use super::hook::Hook;
@@ -12,7 +12,8 @@ use super::partitions::some;
 use super::reply::Reply;
 use super::scripts::millis;
 use crate::{
-    BrokerError, Delivery, Tried, TryResult, Verdict, WebhookReport, WebhookState, Webhooks,
+    BrokerError, Content, Delivery, Notice, TaskEnd, Tried, TryResult, Verdict, WebhookReport,
+    WebhookState, Webhooks,
 };
 
 /// The maximum number returned at once, whatever the caller's limit.
@@ -20,6 +21,10 @@ const MOST: usize = 1_000;
 
 #[async_trait]
 impl Webhooks for RedisBroker {
+    async fn notify(&self, notice: &Notice) -> Result<(), BrokerError> {
+        self.partitions.of(task_like(notice.id)).await?.notify(notice).await
+    }
+
     async fn due_webhooks(
         &self,
         span: Duration,
@@ -39,21 +44,26 @@ impl Webhooks for RedisBroker {
 
     async fn webhook_tried(
         &self,
-        id: TaskId,
+        id: WebhookId,
         tried: &Tried,
         verdict: Verdict,
     ) -> Result<(), BrokerError> {
-        self.partitions.of(id).await?.webhook_tried(id, tried, verdict).await
+        self.partitions.of(task_like(id)).await?.webhook_tried(id, tried, verdict).await
     }
 
-    async fn webhook(&self, id: TaskId) -> Result<Option<WebhookReport>, BrokerError> {
-        self.partitions.of(id).await?.webhook(id).await
+    async fn webhook(&self, id: WebhookId) -> Result<Option<WebhookReport>, BrokerError> {
+        self.partitions.of(task_like(id)).await?.webhook(id).await
     }
+}
+
+/// Returns the id of the task that has or would have this webhook: both are in one partition.
+fn task_like(id: WebhookId) -> TaskId {
+    id.as_uuid().into()
 }
 
 /// An unparsed delivery.
 struct StoredDelivery {
-    task_id: TaskId,
+    id: WebhookId,
     tenant: String,
     hook: String,
     number: u32,
@@ -66,7 +76,7 @@ struct StoredDelivery {
 impl StoredDelivery {
     fn next(reply: &mut Reply) -> Result<Self, BrokerError> {
         Ok(Self {
-            task_id: reply.parse()?,
+            id: reply.parse()?,
             tenant: reply.text()?,
             hook: reply.text()?,
             number: reply.parse()?,
@@ -78,22 +88,44 @@ impl StoredDelivery {
     }
 
     fn read(&self) -> Result<Delivery, BrokerError> {
-        let Hook { url, metadata } = record::decode(&self.hook)?;
+        let Hook { url, form, body, metadata } = record::decode(&self.hook)?;
+        let content = match body {
+            Some(body) => Content::Notice(body),
+            None => Content::Task(Box::new(TaskEnd {
+                task_id: task_like(self.id),
+                form,
+                outcome: record::decode(&self.outcome)?,
+                metadata,
+                submitted_at: self.submitted_at,
+                started_at: self.started_at,
+                finished_at: self.finished_at,
+            })),
+        };
         Ok(Delivery {
-            task_id: self.task_id,
+            id: self.id,
             tenant: TenantId::new(self.tenant.as_str()),
             url,
             number: self.number,
-            outcome: record::decode(&self.outcome)?,
-            metadata,
-            submitted_at: self.submitted_at,
-            started_at: self.started_at,
-            finished_at: self.finished_at,
+            since: self.finished_at,
+            content,
         })
     }
 }
 
 impl Partition {
+    pub(super) async fn notify(&self, notice: &Notice) -> Result<(), BrokerError> {
+        let hook = Hook {
+            url: notice.url.clone(),
+            form: Default::default(),
+            body: Some(notice.body.clone()),
+            metadata: Default::default(),
+        };
+        let mut call = self.scripts.notify.prepare_invoke();
+        call.key(self.keys.base()).key(self.keys.hooks()).key(self.keys.hook(notice.id));
+        call.arg(notice.id.to_string()).arg(notice.tenant.as_str()).arg(record::encode(&hook)?);
+        self.link.run(&call).await.map(drop)
+    }
+
     pub(super) async fn due_webhooks(
         &self,
         span: Duration,
@@ -109,14 +141,14 @@ impl Partition {
             match stored.read() {
                 Ok(delivery) => due.push(delivery),
                 Err(error) => {
-                    tracing::warn!(task_id = %stored.task_id, %error, "cannot read the stored record of a webhook");
+                    tracing::warn!(webhook_id = %stored.id, %error, "cannot read the stored record of a webhook");
                     let tried = Tried {
                         number: stored.number,
                         at: Timestamp::now(),
                         took_ms: 0,
                         result: TryResult::Error("its stored record can't be read".into()),
                     };
-                    self.webhook_tried(stored.task_id, &tried, Verdict::GivenUp).await?;
+                    self.webhook_tried(stored.id, &tried, Verdict::GivenUp).await?;
                 }
             }
         }
@@ -125,7 +157,7 @@ impl Partition {
 
     pub(super) async fn webhook_tried(
         &self,
-        id: TaskId,
+        id: WebhookId,
         tried: &Tried,
         verdict: Verdict,
     ) -> Result<(), BrokerError> {
@@ -141,10 +173,13 @@ impl Partition {
         self.link.run(&call).await.map(drop)
     }
 
-    pub(super) async fn webhook(&self, id: TaskId) -> Result<Option<WebhookReport>, BrokerError> {
+    pub(super) async fn webhook(
+        &self,
+        id: WebhookId,
+    ) -> Result<Option<WebhookReport>, BrokerError> {
         let mut call = self.scripts.webhook.prepare_invoke();
         call.key(self.keys.base()).key(self.keys.hooks()).key(self.keys.hook(id));
-        call.key(self.keys.task(id)).arg(id.to_string());
+        call.key(self.keys.task(task_like(id))).arg(id.to_string());
         let mut reply = Reply::new("webhook", self.link.run(&call).await?);
         let state = match reply.text()?.as_str() {
             "none" => return Ok(None),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{TaskId, TaskState, Timestamp, WorkerId};
+use protocol::{TaskId, TaskState, Timestamp, WebhookForm, WebhookId, WorkerId};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use uuid::Uuid;
 
@@ -18,6 +18,16 @@ pub(super) fn key(id: TaskId) -> Key {
 
 /// Returns the task's id of its stored form.
 pub(super) fn task_id(key: Key) -> TaskId {
+    Uuid::from_bytes(key).into()
+}
+
+/// Returns a webhook's id in its stored form.
+pub(super) fn webhook_key(id: WebhookId) -> Key {
+    id.as_uuid().into_bytes()
+}
+
+/// Returns the webhook's id of its stored form.
+pub(super) fn webhook_id(key: Key) -> WebhookId {
     Uuid::from_bytes(key).into()
 }
 
@@ -67,6 +77,14 @@ pub(super) trait Stored: Copy + 'static {
     const ALL: &'static [Self];
 
     fn name(self) -> &'static str;
+}
+
+impl Stored for WebhookForm {
+    const ALL: &'static [Self] = &[Self::Task, Self::Response, Self::Job, Self::Prediction];
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
 }
 
 impl Stored for TaskState {

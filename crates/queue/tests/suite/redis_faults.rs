@@ -223,18 +223,21 @@ async fn the_scripts_run_in_cluster_mode() {
     broker.logged(&[second.id]).await.unwrap();
     assert_eq!(broker.expired(second.id).await.unwrap(), None);
 
-    let told = Task { webhook: Some(Webhook { url: "https://x.test/".into() }), ..task() };
+    let told = Task {
+        webhook: Some(Webhook { url: "https://x.test/".into(), form: Default::default() }),
+        ..task()
+    };
     broker.set_paused(&model(), true).await.unwrap();
     broker.submit(&told, NO_LIMIT).await.unwrap();
     assert!(broker.claim(&claimant(LONG), NO_WAIT).await.unwrap().is_none());
     broker.set_paused(&model(), false).await.unwrap();
     let held = claimed(&*broker, &claimant(LONG)).await;
     broker.finish(&held.lease, &failed("no more")).await.unwrap();
-    assert_eq!(broker.due_webhooks(LONG, 10).await.unwrap()[0].task_id, told.id);
+    assert_eq!(broker.due_webhooks(LONG, 10).await.unwrap()[0].id, told.id.into());
     let result = TryResult::Status(200);
     let tried = Tried { number: 1, at: Timestamp::now(), took_ms: 1, result };
-    broker.webhook_tried(told.id, &tried, Verdict::Delivered).await.unwrap();
-    assert_eq!(broker.webhook(told.id).await.unwrap().unwrap().tries, [tried]);
+    broker.webhook_tried(told.id.into(), &tried, Verdict::Delivered).await.unwrap();
+    assert_eq!(broker.webhook(told.id.into()).await.unwrap().unwrap().tries, [tried]);
     let all = DeadLetterPage { model: None, before: None, limit: 10 };
     assert_eq!(broker.dead_letters(&all).await.unwrap().len(), 1);
     assert!(broker.replay(told.id).await.unwrap().unwrap().created);

@@ -148,7 +148,10 @@ async fn delivered_webhook_expires_after_a_day() {
     let server = RedisServer::start();
     let broker = redis_broker(&server);
     let mut plain = plain_connection(&server).await;
-    let task = Task { webhook: Some(Webhook { url: "https://x.test/".into() }), ..task() };
+    let task = Task {
+        webhook: Some(Webhook { url: "https://x.test/".into(), form: Default::default() }),
+        ..task()
+    };
     broker.submit(&task, NO_LIMIT).await.unwrap();
     broker.cancel(task.id).await.unwrap();
     let key = format!("qq:{{0}}:hook:{}", task.id);
@@ -156,7 +159,7 @@ async fn delivered_webhook_expires_after_a_day() {
     let due = broker.due_webhooks(LONG, 10).await.unwrap();
     let result = TryResult::Status(200);
     let tried = Tried { number: due[0].number, at: Timestamp::now(), took_ms: 1, result };
-    broker.webhook_tried(task.id, &tried, Verdict::Delivered).await.unwrap();
+    broker.webhook_tried(task.id.into(), &tried, Verdict::Delivered).await.unwrap();
     let left = ttl(&mut plain, &key).await;
     assert!((86_300..=86_400).contains(&left), "{left}");
     let kept: bool = cmd("HEXISTS").arg(&key).arg("outcome").query_async(&mut plain).await.unwrap();

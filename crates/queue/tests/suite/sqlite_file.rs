@@ -64,7 +64,7 @@ async fn reopened_queue_keeps_webhooks_cancels_dead_letters_and_pauses() {
         unlogged.iter().map(|due| (due.end.task.id, due.perhaps_written.is_some())).collect();
     assert_eq!(owed, [(stopped.id, false), (dead.id, true)], "due at once: who owed it is gone");
     let due = broker.due_webhooks(LONG, 10).await.unwrap();
-    let due: Vec<_> = due.iter().map(|delivery| delivery.task_id).collect();
+    let due: Vec<_> = due.iter().map(|delivery| delivery.task().unwrap().task_id).collect();
     assert_eq!(due, [told.id, stopped.id]);
     assert_eq!(broker.dead_letter(dead.id).await.unwrap().unwrap().task, dead);
     let queue = &broker.overview().await.unwrap().queues[0];
@@ -139,7 +139,7 @@ async fn tombstones_webhook_reports_and_dead_letters_expire() {
     let held = claimed(&broker, &claimant(LONG)).await;
     broker.finish(&held.lease, &failed("x")).await.unwrap();
     broker.due_webhooks(LONG, 1).await.unwrap();
-    broker.webhook_tried(task.id, &tried(1), Verdict::GivenUp).await.unwrap();
+    broker.webhook_tried(task.id.into(), &tried(1), Verdict::GivenUp).await.unwrap();
     let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
     // Once its line is written, a reap replaces the task by its tombstone.
     broker.logged(&[task.id]).await.unwrap();
@@ -160,7 +160,7 @@ async fn tombstones_webhook_reports_and_dead_letters_expire() {
         };
         let known = [
             broker.expired(task.id).await.unwrap().is_some(),
-            broker.webhook(task.id).await.unwrap().is_some(),
+            broker.webhook(task.id.into()).await.unwrap().is_some(),
             broker.dead_letter(task.id).await.unwrap().is_some(),
         ];
         let kept = [rows("tombstones"), rows("webhooks"), rows("letters")].map(|rows| rows == 1);

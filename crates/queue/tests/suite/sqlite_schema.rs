@@ -281,7 +281,7 @@ async fn a_file_of_schema_4_is_brought_up_to_date() {
     assert!(broker.expired(gone).await.unwrap().is_some());
     assert_eq!(broker.expired(done.id).await.unwrap(), None, "it is still kept");
     assert_eq!(broker.dead_letter(dead.id).await.unwrap().unwrap().task, dead);
-    assert_eq!(broker.due_webhooks(LONG, 9).await.unwrap()[0].task_id, done.id);
+    assert_eq!(broker.due_webhooks(LONG, 9).await.unwrap()[0].id, done.id.into());
     let report = protocol::WorkerReport { id: worker, ..report(1) };
     assert!(broker.report_worker(&report, LONG).await.unwrap().drain, "asked to before");
     let again = SubmitOptions {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use harness::receiver::{Receiver, ReceiverReply};
-use protocol::{TenantId, Timestamp};
-use queue::{TryResult, WebhookState};
+use protocol::{TenantId, Timestamp, WebhookId};
+use queue::{Notice, TryResult, WebhookState};
+use webhooks::payload::openai_event;
 use webhooks::{Guard, Secret, Sender};
 
-use crate::rig::{KEY, LIMIT, Rig, Running, SOON};
+use crate::rig::{KEY, LIMIT, Rig, Running, SOON, tenant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_is_sent_once_and_its_signature_verifies() {
@@ -32,6 +33,36 @@ async fn an_outcome_is_sent_once_and_its_signature_verifies() {
     assert_eq!(body["type"], "task.completed");
     assert_eq!(body["data"]["task_id"], id.to_string());
     assert_eq!(body["data"]["metadata"]["order"], "17");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notice_is_sent_as_it_is_and_retried_with_the_same_bytes() {
+    let rig = Rig::embedded();
+    let receiver = Receiver::start(|nth| ReceiverReply::status([500, 200][nth.min(1)]));
+    let _deliverer = rig.deliver();
+    let id = WebhookId::new();
+    let at = Timestamp::from_millis(1_763_739_045_123);
+    let body = openai_event(id, at, "batch.completed", "batch_1");
+    let url = receiver.url("/hook");
+    let notice = Notice { id, tenant: tenant(), url, body: body.clone() };
+    rig.broker.notify(&notice).await.unwrap();
+    rig.report_when(id, |report| report.state == WebhookState::Delivered).await;
+    let heard = receiver.heard();
+    assert_eq!(heard.len(), 2);
+    for heard in &heard {
+        assert_eq!(String::from_utf8_lossy(&heard.body), body);
+        assert_eq!(heard.header("webhook-id"), id.to_string());
+        let timestamp: u64 = heard.header("webhook-timestamp").parse().unwrap();
+        let signature = Secret::of_key(KEY).sign(&id.to_string(), timestamp, &heard.body);
+        assert_eq!(heard.header("webhook-signature"), signature);
+    }
+    let event = heard[0].json();
+    assert_eq!(event["id"], format!("evt_{}", id.as_uuid().simple()));
+    assert_eq!(
+        (&event["type"], &event["created_at"]),
+        (&"batch.completed".into(), &1_763_739_045.into())
+    );
+    assert_eq!((&event["object"], &event["data"]["id"]), (&"event".into(), &"batch_1".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,7 +201,7 @@ async fn stopping_finishes_tries_in_progress_and_takes_no_more() {
     let deliverer = rig.deliver();
     receiver.wait_for(1, SOON);
     deliverer.stop().await;
-    let report = rig.broker.webhook(id).await.unwrap().unwrap();
+    let report = rig.broker.webhook(id.into()).await.unwrap().unwrap();
     assert_eq!(report.state, WebhookState::Delivered, "it was recorded before the stop was over");
     rig.ended(&receiver.url("/")).await;
     tokio::time::sleep(LIMIT).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use protocol::{
     Completion, Lane, ModelId, Outcome, Prompt, Sampling, Task, TaskId, TenantId, Usage, Webhook,
-    WorkerId,
+    WebhookId, WorkerId,
 };
 use queue::{
     Broker, Claimant, RedisBroker, RedisOptions, SqliteBroker, SubmitOptions, WebhookReport,
@@ -15,7 +15,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use webhooks::{Deliverer, Guard, Schedule, Secret, Secrets, Sender};
+use webhooks::{Deliverer, Guard, Schedule, Secret, Secrets, Sender, payload};
 
 pub(crate) const KEY: &str = "a-key-of-the-tests";
 /// The time limit of a try.
@@ -54,7 +54,7 @@ impl Rig {
         Deliverer {
             queue: self.broker.clone(),
             secrets: Arc::new(secrets),
-            render: Arc::new(|delivery| json!({"task_id": delivery.task_id})),
+            render: Arc::new(|end| payload::task_event(end, json!({"task_id": end.task_id}))),
             sender: Sender::new(Guard { allow_private: true }, LIMIT).unwrap(),
             schedule: Schedule::new(pauses, Duration::from_secs(3_600)),
         }
@@ -84,13 +84,13 @@ impl Rig {
         task.id
     }
 
-    /// Waits until a task's webhook report satisfies `is_so`, and returns it. Panics after a while.
+    /// Waits until a webhook's report satisfies `is_so`, and returns it. Panics after a while.
     pub(crate) async fn report_when(
         &self,
-        id: TaskId,
+        id: impl Into<WebhookId>,
         is_so: impl Fn(&WebhookReport) -> bool,
     ) -> WebhookReport {
-        let mut last = None;
+        let (id, mut last) = (id.into(), None);
         for _ in 0..SOON.as_millis() / 50 {
             last = self.broker.webhook(id).await.unwrap();
             if let Some(report) = last.as_ref().filter(|report| is_so(report)) {
@@ -153,6 +153,6 @@ fn task(tenant: TenantId, url: &str) -> Task {
         max_attempts: 3,
         user_id: None,
         metadata: BTreeMap::from([("order".into(), "17".into())]),
-        webhook: Some(Webhook { url: url.into() }),
+        webhook: Some(Webhook { url: url.into(), form: Default::default() }),
     }
 }

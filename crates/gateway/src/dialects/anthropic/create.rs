@@ -33,7 +33,7 @@ pub(super) async fn create(
     let MessagesRequest { order, stream, max_calls } = asked;
     let model = order.model.clone();
     let call = Call::submit(&request, &state, caller.0, order, idempotency, began).await?;
-    if stream {
+    if stream && !call.is_asynchronous() {
         return stream::respond(call, model, max_calls).await;
     }
     call.respond(move |snapshot| reply::message(snapshot, max_calls)).await

@@ -7,7 +7,7 @@ mod sse;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Data, ServiceConfig};
-use queue::Delivery;
+use queue::TaskEnd;
 use serde_json::{Value, json};
 
 use crate::dialect::Dialect;
@@ -49,7 +49,7 @@ impl Dialect for Native {
     }
 }
 
-/// Returns the outcome in a webhook's body: the body of `GET /result`.
-pub(crate) fn webhook_data(delivery: &Delivery) -> Value {
-    json!(ResultReply::told(delivery))
+/// Formats the body of a webhook, which has the body of `GET /result`.
+pub(super) fn webhook_body(end: &TaskEnd) -> Vec<u8> {
+    webhooks::payload::task_event(end, json!(ResultReply::told(end)))
 }

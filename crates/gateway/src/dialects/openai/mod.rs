@@ -10,6 +10,9 @@ mod responses;
 pub(super) mod sse;
 mod usage;
 
+pub(super) use self::chat::ChatRequest;
+pub(super) use self::responses::webhook_body;
+
 use actix_web::http::StatusCode;
 use actix_web::web::{self, ServiceConfig};
 use serde_json::Value;

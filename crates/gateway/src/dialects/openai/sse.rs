@@ -9,7 +9,7 @@ use futures::stream;
 use serde::Serialize;
 
 /// Keeps an idle connection open.
-pub(super) const KEEP_ALIVE: &str = ": keep-alive\n\n";
+pub(in crate::dialects) const KEEP_ALIVE: &str = ": keep-alive\n\n";
 /// The last event of a stream.
 pub(super) const DONE: &str = "data: [DONE]\n\n";
 

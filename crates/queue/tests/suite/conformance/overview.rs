@@ -193,14 +193,14 @@ async fn webhooks_count_as_pending_from_outcome_to_last_try(on: Fixture) {
     let [delivery] = broker.due_webhooks(LONG, 10).await.unwrap().try_into().unwrap();
     assert_eq!(pending().await, 1, "it was not delivered yet");
     let verdict = Verdict::Again(LONG);
-    broker.webhook_tried(task.id, &tried(delivery.number), verdict).await.unwrap();
+    broker.webhook_tried(task.id.into(), &tried(delivery.number), verdict).await.unwrap();
     assert_eq!(pending().await, 1, "it rests");
 
     broker.submit(&given_up, NO_LIMIT).await.unwrap();
     End::CancelledQueued.come(broker, &given_up).await;
     assert_eq!(pending().await, 2);
     broker.due_webhooks(LONG, 10).await.unwrap();
-    broker.webhook_tried(given_up.id, &tried(1), Verdict::GivenUp).await.unwrap();
+    broker.webhook_tried(given_up.id.into(), &tried(1), Verdict::GivenUp).await.unwrap();
     assert_eq!(pending().await, 1);
 }
 

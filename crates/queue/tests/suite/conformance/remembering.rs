@@ -122,8 +122,9 @@ async fn ended_task_keeps_all_fields_needed_later(on: Fixture) {
         };
         assert_eq!(told, outcome);
         let delivery = &broker.due_webhooks(LONG, 1).await.unwrap()[0];
-        assert_eq!((delivery.task_id, &delivery.outcome), (task.id, &outcome));
-        assert_eq!(delivery.metadata, task.metadata);
+        let due = delivery.task().unwrap();
+        assert_eq!((due.task_id, &due.outcome), (task.id, &outcome));
+        assert_eq!(due.metadata, task.metadata);
         if let Some(first) = submitted {
             let other_id = Task { id: TaskId::new(), ..task.clone() };
             for repeated in [again(&other_id).await, broker.submit(&task, NO_LIMIT).await.unwrap()]

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Task, TaskId, TaskSnapshot, Webhook};
+use protocol::{Outcome, Task, TaskSnapshot, TenantId, Webhook, WebhookForm, WebhookId};
 use queue::{
-    Broker, CancelReply, Delivery, MAX_TRIES_KEPT, TryResult, Verdict, WebhookReport, WebhookState,
+    Broker, CancelReply, Content, Delivery, MAX_TRIES_KEPT, Notice, TaskEnd, TryResult, Verdict,
+    WebhookReport, WebhookState,
 };
 
 use super::endings::End;
@@ -28,12 +29,16 @@ async fn taken(broker: &dyn Broker, span: Duration) -> Delivery {
     delivery
 }
 
+fn outcome(delivery: &Delivery) -> &Outcome {
+    &delivery.task().unwrap().outcome
+}
+
 async fn none_is_due(broker: &dyn Broker) -> bool {
     broker.due_webhooks(LONG, 10).await.unwrap().is_empty()
 }
 
-async fn report_of(broker: &dyn Broker, id: TaskId) -> WebhookReport {
-    broker.webhook(id).await.unwrap().expect("a report")
+async fn report_of(broker: &dyn Broker, id: impl Into<WebhookId>) -> WebhookReport {
+    broker.webhook(id.into()).await.unwrap().expect("a report")
 }
 
 /// Returns the numbers of the tries in a report.
@@ -55,11 +60,11 @@ async fn every_outcome_makes_exactly_one_delivery(on: Fixture) {
         assert_eq!((due.state, due.next_at), (WebhookState::Pending, snapshot.finished_at));
         let delivery = taken(broker, LONG).await;
         assert_eq!(delivery, expected(&task, &snapshot), "{end:?}");
-        assert_eq!(delivery.started_at.is_some(), end.has_started(), "{end:?}");
+        assert_eq!(delivery.task().unwrap().started_at.is_some(), end.has_started(), "{end:?}");
 
         assert!(matches!(broker.cancel(task.id).await.unwrap(), CancelReply::AlreadyEnded(_)));
         assert!(none_is_due(broker).await, "{end:?} makes but one");
-        broker.webhook_tried(task.id, &tried(1), Verdict::Delivered).await.unwrap();
+        broker.webhook_tried(task.id.into(), &tried(1), Verdict::Delivered).await.unwrap();
         let done = report_of(broker, task.id).await;
         assert_eq!((done.state, done.next_at), (WebhookState::Delivered, None), "{end:?}");
         assert_eq!((&done.tenant, done.url), (&task.tenant, task.webhook.unwrap().url));
@@ -69,18 +74,19 @@ async fn every_outcome_makes_exactly_one_delivery(on: Fixture) {
 }
 
 fn expected(task: &Task, end: &TaskSnapshot) -> Delivery {
-    let Webhook { url } = task.webhook.clone().unwrap();
-    Delivery {
+    let Webhook { url, form } = task.webhook.clone().unwrap();
+    let finished_at = end.finished_at.unwrap();
+    let content = Content::Task(Box::new(TaskEnd {
         task_id: task.id,
-        tenant: task.tenant.clone(),
-        url,
-        number: 1,
+        form,
         outcome: end.outcome.clone().unwrap(),
         metadata: task.metadata.clone(),
         submitted_at: end.submitted_at,
         started_at: end.started_at,
-        finished_at: end.finished_at.unwrap(),
-    }
+        finished_at,
+    }));
+    let (id, tenant) = (task.id.into(), task.tenant.clone());
+    Delivery { id, tenant, url, number: 1, since: finished_at, content }
 }
 
 async fn racing_outcomes_make_one_delivery(on: Fixture) {
@@ -110,16 +116,16 @@ async fn retried_attempt_makes_no_delivery(on: Fixture) {
     assert!(none_is_due(broker).await);
     assert_eq!(report_of(broker, task.id).await.state, WebhookState::Waiting);
     End::Completed.come(broker, &task).await;
-    assert_eq!(taken(broker, LONG).await.outcome, completed("the \"answer\" 🦀"));
+    assert_eq!(outcome(&taken(broker, LONG).await), &completed("the \"answer\" 🦀"));
 }
 
 async fn a_task_without_a_webhook_makes_no_delivery(on: Fixture) {
     let broker = &*on.broker;
     let task = submitted(broker).await;
-    assert_eq!(broker.webhook(task.id).await.unwrap(), None);
+    assert_eq!(broker.webhook(task.id.into()).await.unwrap(), None);
     End::Completed.come(broker, &task).await;
     assert!(none_is_due(broker).await);
-    for id in [task.id, TaskId::new()] {
+    for id in [task.id.into(), WebhookId::new()] {
         broker.webhook_tried(id, &tried(1), Verdict::Delivered).await.unwrap();
         assert_eq!(broker.webhook(id).await.unwrap(), None);
     }
@@ -141,7 +147,7 @@ async fn deliverers_never_share_a_delivery(on: Fixture) {
                 if some.is_empty() {
                     return taken;
                 }
-                taken.extend(some.into_iter().map(|delivery| delivery.task_id));
+                taken.extend(some.into_iter().map(|delivery| delivery.id));
             }
         }));
     }
@@ -157,13 +163,13 @@ async fn deliveries_are_taken_in_order_of_due_time(on: Fixture) {
     let broker = &*on.broker;
     let mut order = Vec::new();
     for _ in 0..3 {
-        order.push(ended(broker).await.id);
+        order.push(WebhookId::from(ended(broker).await.id));
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
     let mut taken = Vec::new();
     for _ in 0..3 {
         let [one] = broker.due_webhooks(LONG, 1).await.unwrap().try_into().unwrap();
-        taken.push(one.task_id);
+        taken.push(one.id);
     }
     assert_eq!(taken, order);
 }
@@ -175,7 +181,7 @@ async fn a_delivery_is_due_again_when_its_deliverer_dies(on: Fixture) {
     assert!(none_is_due(broker).await, "somebody has it");
     tokio::time::sleep(SPAN + Duration::from_millis(50)).await;
     let again = taken(broker, LONG).await;
-    assert_eq!((again.task_id, again.number), (task.id, 2));
+    assert_eq!((again.id, again.number), (task.id.into(), 2));
     let report = report_of(broker, task.id).await;
     assert_eq!((report.state, numbers(&report)), (WebhookState::Pending, vec![]));
 }
@@ -185,7 +191,7 @@ async fn late_try_counts_if_no_other_deliverer_took_over(on: Fixture) {
     let task = ended(broker).await;
     taken(broker, Duration::from_millis(1)).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    broker.webhook_tried(task.id, &tried(1), Verdict::Delivered).await.unwrap();
+    broker.webhook_tried(task.id.into(), &tried(1), Verdict::Delivered).await.unwrap();
     assert!(none_is_due(broker).await);
     assert_eq!(report_of(broker, task.id).await.state, WebhookState::Delivered);
 }
@@ -197,7 +203,7 @@ async fn a_late_try_of_an_old_number_changes_nothing(on: Fixture) {
         taken(broker, SPAN).await;
         tokio::time::sleep(SPAN + Duration::from_millis(50)).await;
         assert_eq!(taken(broker, LONG).await.number, 2);
-        broker.webhook_tried(task.id, &tried(1), late).await.unwrap();
+        broker.webhook_tried(task.id.into(), &tried(1), late).await.unwrap();
         let report = report_of(broker, task.id).await;
         assert_eq!(
             (report.state, numbers(&report)),
@@ -205,7 +211,7 @@ async fn a_late_try_of_an_old_number_changes_nothing(on: Fixture) {
             "{late:?} is noted"
         );
         assert!(none_is_due(broker).await, "{late:?} takes nothing from the one who has it");
-        broker.webhook_tried(task.id, &tried(2), Verdict::Delivered).await.unwrap();
+        broker.webhook_tried(task.id.into(), &tried(2), Verdict::Delivered).await.unwrap();
         let report = report_of(broker, task.id).await;
         assert_eq!((report.state, numbers(&report)), (WebhookState::Delivered, vec![1, 2]));
     }
@@ -217,8 +223,8 @@ async fn try_reported_after_delivery_changes_nothing(on: Fixture) {
     taken(broker, Duration::from_millis(1)).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     taken(broker, LONG).await;
-    broker.webhook_tried(task.id, &tried(2), Verdict::Delivered).await.unwrap();
-    broker.webhook_tried(task.id, &tried(1), Verdict::Again(NO_WAIT)).await.unwrap();
+    broker.webhook_tried(task.id.into(), &tried(2), Verdict::Delivered).await.unwrap();
+    broker.webhook_tried(task.id.into(), &tried(1), Verdict::Again(NO_WAIT)).await.unwrap();
     assert!(none_is_due(broker).await);
     let report = report_of(broker, task.id).await;
     assert_eq!((report.state, numbers(&report)), (WebhookState::Delivered, vec![1, 2]));
@@ -229,10 +235,10 @@ async fn try_reported_twice_counts_once(on: Fixture) {
     let task = ended(broker).await;
     taken(broker, LONG).await;
     for _ in 0..2 {
-        broker.webhook_tried(task.id, &tried(1), Verdict::Again(NO_WAIT)).await.unwrap();
+        broker.webhook_tried(task.id.into(), &tried(1), Verdict::Again(NO_WAIT)).await.unwrap();
     }
     assert_eq!(taken(broker, LONG).await.number, 2);
-    broker.webhook_tried(task.id, &tried(1), Verdict::Again(NO_WAIT)).await.unwrap();
+    broker.webhook_tried(task.id.into(), &tried(1), Verdict::Again(NO_WAIT)).await.unwrap();
     assert!(none_is_due(broker).await, "its reply was lost for long");
     assert_eq!(numbers(&report_of(broker, task.id).await), [1]);
 }
@@ -241,7 +247,7 @@ async fn delivery_waits_between_tries(on: Fixture) {
     let broker = &*on.broker;
     let task = ended(broker).await;
     taken(broker, LONG).await;
-    broker.webhook_tried(task.id, &tried(1), Verdict::Again(SPAN)).await.unwrap();
+    broker.webhook_tried(task.id.into(), &tried(1), Verdict::Again(SPAN)).await.unwrap();
     let now = broker.overview().await.unwrap().at;
     let report = report_of(broker, task.id).await;
     assert_eq!((report.state, numbers(&report)), (WebhookState::Pending, vec![1]));
@@ -256,7 +262,7 @@ async fn given_up_delivery_is_not_retried(on: Fixture) {
     let broker = &*on.broker;
     let task = ended(broker).await;
     taken(broker, Duration::from_millis(1)).await;
-    broker.webhook_tried(task.id, &failed_try(1), Verdict::GivenUp).await.unwrap();
+    broker.webhook_tried(task.id.into(), &failed_try(1), Verdict::GivenUp).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(none_is_due(broker).await);
     let report = report_of(broker, task.id).await;
@@ -276,7 +282,7 @@ async fn a_report_keeps_the_latest_tries(on: Fixture) {
     for number in 1..=last {
         assert_eq!(taken(broker, LONG).await.number, number);
         let (said, verdict) = (failed_try(number), Verdict::Again(NO_WAIT));
-        broker.webhook_tried(task.id, &said, verdict).await.unwrap();
+        broker.webhook_tried(task.id.into(), &said, verdict).await.unwrap();
     }
     assert_eq!(numbers(&report_of(broker, task.id).await), (5..=last).collect::<Vec<_>>());
 }
@@ -291,11 +297,74 @@ async fn a_delivery_outlives_the_outcome(on: Fixture) {
     assert_eq!(broker.snapshot(task.id).await.unwrap(), None);
     assert_eq!(report_of(broker, task.id).await.state, WebhookState::Pending);
     let delivery = taken(broker, LONG).await;
-    assert_eq!((delivery.task_id, &delivery.metadata), (task.id, &task.metadata));
-    assert_eq!(delivery.outcome, completed("the \"answer\" 🦀"));
-    broker.webhook_tried(task.id, &tried(1), Verdict::Delivered).await.unwrap();
+    assert_eq!(delivery.task().unwrap().metadata, task.metadata);
+    assert_eq!(outcome(&delivery), &completed("the \"answer\" 🦀"));
+    broker.webhook_tried(task.id.into(), &tried(1), Verdict::Delivered).await.unwrap();
     broker.reap(&claimant(SHORT)).await.unwrap();
     assert_eq!(report_of(broker, task.id).await.state, WebhookState::Delivered);
+}
+
+async fn a_webhook_keeps_its_form(on: Fixture) {
+    let broker = &*on.broker;
+    for form in [WebhookForm::Response, WebhookForm::Job, WebhookForm::Prediction] {
+        let webhook = Webhook { url: "https://x.test/".into(), form };
+        let task = Task { webhook: Some(webhook), ..task() };
+        End::Completed.submit(broker, task.clone()).await;
+        End::Completed.come(broker, &task).await;
+        assert_eq!(taken(broker, LONG).await.task().unwrap().form, form);
+    }
+}
+
+/// Returns a message that belongs to no task.
+fn notice() -> Notice {
+    Notice {
+        id: WebhookId::new(),
+        tenant: TenantId::new("tenant"),
+        url: "https://x.test/hook".into(),
+        body: r#"{"type": "batch.completed", "of": "\"😀\""}"#.into(),
+    }
+}
+
+async fn a_notice_is_delivered_as_it_was_made(on: Fixture) {
+    let broker = &*on.broker;
+    let notice = notice();
+    assert_eq!(broker.webhook(notice.id).await.unwrap(), None);
+    let before = broker.overview().await.unwrap().at;
+    on.another().notify(&notice).await.unwrap();
+    let report = report_of(broker, notice.id).await;
+    assert_eq!((report.state, &report.tenant), (WebhookState::Pending, &notice.tenant));
+    assert_eq!(broker.overview().await.unwrap().webhooks_pending, 1);
+
+    let first = taken(broker, LONG).await;
+    assert!(first.since >= before && report.next_at == Some(first.since), "{first:?}");
+    let content = Content::Notice(notice.body.clone());
+    let (id, tenant, url) = (notice.id, notice.tenant.clone(), notice.url.clone());
+    let expected = Delivery { id, tenant, url, number: 1, since: first.since, content };
+    assert_eq!(first, expected);
+    broker.webhook_tried(id, &failed_try(1), Verdict::Again(NO_WAIT)).await.unwrap();
+    assert_eq!(taken(broker, LONG).await, Delivery { number: 2, ..expected });
+    broker.webhook_tried(id, &tried(2), Verdict::Delivered).await.unwrap();
+    assert!(none_is_due(broker).await);
+    let report = report_of(broker, id).await;
+    assert_eq!(
+        (report.state, report.url, report.next_at),
+        (WebhookState::Delivered, notice.url, None)
+    );
+    assert_eq!(broker.overview().await.unwrap().webhooks_pending, 0);
+}
+
+async fn a_notice_made_twice_is_delivered_once(on: Fixture) {
+    let broker = &*on.broker;
+    let notice = notice();
+    let other = Notice { body: "another".into(), ..notice.clone() };
+    broker.notify(&notice).await.unwrap();
+    broker.notify(&other).await.unwrap();
+    assert_eq!(taken(broker, LONG).await.content, Content::Notice(notice.body.clone()));
+    broker.notify(&notice).await.unwrap();
+    assert!(none_is_due(broker).await, "somebody has it");
+    broker.webhook_tried(notice.id, &tried(1), Verdict::Delivered).await.unwrap();
+    broker.notify(&notice).await.unwrap();
+    assert!(none_is_due(broker).await, "it was delivered");
 }
 
 run_on_every_broker! {
@@ -314,4 +383,7 @@ run_on_every_broker! {
     given_up_delivery_is_not_retried,
     a_report_keeps_the_latest_tries,
     a_delivery_outlives_the_outcome,
+    a_webhook_keeps_its_form,
+    a_notice_is_delivered_as_it_was_made,
+    a_notice_made_twice_is_delivered_once,
 }

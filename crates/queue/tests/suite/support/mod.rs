@@ -189,7 +189,7 @@ pub(crate) fn resting(retry_in: Duration) -> Release {
 /// Adds a webhook to a task.
 pub(crate) fn with_webhook(task: Task) -> Task {
     let url = format!("https://example.com/hooks?a=\"b\"&task={}", task.id);
-    Task { webhook: Some(Webhook { url }), ..task }
+    Task { webhook: Some(Webhook { url, form: Default::default() }), ..task }
 }
 
 /// A try that the receiver answered with 200.

@@ -183,5 +183,4 @@ fn user(fields: &Fields<'_>) -> Option<String> {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

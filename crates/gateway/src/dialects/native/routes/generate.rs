@@ -120,7 +120,7 @@ async fn read_and_submit(
         other_models: &other_models,
         max_time_limit_s: options.task_time_limit_s,
         max_result_ttl_s: options.result_ttl_s,
-        webhooks: state.guard(),
+        webhooks: options.guard(),
         now: Timestamp::now(),
     };
     let order = validate::generate(&body, &limits).map_err(Refusal::invalid)?;

@@ -101,7 +101,7 @@ pub(crate) async fn webhook(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let task_id: TaskId = id.parse()?;
-    let report = state.ask(state.broker.webhook(task_id)).await?;
+    let report = state.ask(state.broker.webhook(task_id.into())).await?;
     let own = report.filter(|report| report.tenant == caller.0);
     let report = own.ok_or_else(|| not_found(task_id))?;
     Notes::of(&mut request.extensions_mut()).task_id = Some(task_id);

@@ -14,8 +14,8 @@ use crate::validate::fields::Fields;
 const LENGTHS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 
 /// A request for a chat completion.
-pub(super) struct ChatRequest {
-    pub(super) order: Order,
+pub(in crate::dialects) struct ChatRequest {
+    pub(in crate::dialects) order: Order,
     /// Whether the answer is streamed.
     pub(super) stream: bool,
     /// Whether the stream ends with the usage.
@@ -27,7 +27,7 @@ impl ChatRequest {
     ///
     /// # Errors
     /// If the body is invalid. Returns all problems at once.
-    pub(super) fn read(
+    pub(in crate::dialects) fn read(
         body: &Value,
         model: ModelId,
         options: &Options,
@@ -102,5 +102,4 @@ fn prompt(fields: &mut Fields<'_>, model: &str, max_bytes: usize) -> Prompt {
 }
 
 #[cfg(test)]
-#[path = "body_tests.rs"]
 mod tests;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use self::body::ChatRequest;
+pub(in crate::dialects) use self::body::ChatRequest;
 use super::request;
 use crate::body::read_json;
 use crate::extract::Caller;
@@ -36,7 +36,7 @@ pub(super) async fn create(
     let ChatRequest { order, stream, include_usage } = asked;
     let model = order.model.clone();
     let call = Call::submit(&request, &state, caller.0, order, idempotency, began).await?;
-    if stream {
+    if stream && !call.is_asynchronous() {
         return stream::respond(call, model, include_usage).await;
     }
     call.respond(reply::completion).await

@@ -52,7 +52,7 @@ pub(super) async fn create(
     }
     drop(body); // many requests may wait
     let call = call.ok_or_else(|| Refusal::internal("a completion without prompts"))?;
-    if stream {
+    if stream && !call.is_asynchronous() {
         return stream::respond(&request, call, reply, include_usage).await;
     }
     call.respond_all(move |ended| reply.whole(ended)).await

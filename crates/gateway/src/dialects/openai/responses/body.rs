@@ -1,6 +1,6 @@
 //! Reads the body of a response.
 
-use protocol::{Message, ModelId, Prompt, Role, TaskKind, Timestamp};
+use protocol::{Message, ModelId, Prompt, Role, TaskKind, Timestamp, WebhookForm};
 use serde_json::{Map, Value, json};
 
 use super::super::request::messages::text_bytes;
@@ -11,8 +11,8 @@ use super::reply::{Echo, SAMPLING};
 use super::stored::Stored;
 use crate::options::Options;
 use crate::order::Order;
-use crate::validate::FieldError;
 use crate::validate::fields::Fields;
+use crate::validate::{FieldError, webhook};
 
 /// The value of `include` that asks for logprobs.
 const LOGPROBS: &str = "message.output_text.logprobs";
@@ -71,6 +71,10 @@ impl ResponseRequest {
             ],
         );
         let queueing = request::queueing(&mut fields, options);
+        let webhook = {
+            let (field, form) = (webhook::FIELD, WebhookForm::Response);
+            webhook::read(&mut fields, field, form, options.guard())
+        };
         let order = Order {
             kind: TaskKind::Generate,
             n: 1,
@@ -80,7 +84,7 @@ impl ResponseRequest {
             sampling: sampled.sampling,
             form,
             user_id: request::user(&mut fields),
-            webhook: None,
+            webhook,
             queueing,
             model,
         };

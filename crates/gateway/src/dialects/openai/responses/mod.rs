@@ -32,6 +32,7 @@ use uuid::Uuid;
 
 use self::body::ResponseRequest;
 use self::reply::Progress;
+pub(in crate::dialects) use self::reply::webhook_body;
 use self::stored::Stored;
 use super::request;
 use crate::body::read_json;
@@ -95,7 +96,7 @@ async fn create(
     if echo.background {
         call.attended.release();
     }
-    if stream {
+    if stream && !call.is_asynchronous() {
         let Call { state, head, client, attended, .. } = call;
         return Ok(stream::respond(
             head.response(),

@@ -4,8 +4,10 @@ use protocol::{
     ErrorType, FinishReason, Outcome, Sampling, TaskId, TaskSnapshot, TaskState, TokenLogprobs,
     Usage,
 };
+use queue::TaskEnd;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use webhooks::payload::openai_event;
 
 use crate::follow::answer::{Answer, Call};
 
@@ -75,15 +77,29 @@ impl Progress {
 /// Returns the status of a task's response.
 pub(super) fn status(snapshot: &TaskSnapshot) -> &'static str {
     match (&snapshot.outcome, snapshot.state) {
-        (Some(Outcome::Completed(completion)), _) => match completion.first.finish_reason {
-            FinishReason::Length => "incomplete",
-            FinishReason::Stop => "completed",
-        },
-        (Some(Outcome::Failed(_)), _) => "failed",
-        (Some(Outcome::Cancelled { .. }), _) => "cancelled",
+        (Some(outcome), _) => end_status(outcome),
         (None, TaskState::Queued) => "queued",
         (None, _) => "in_progress",
     }
+}
+
+/// Returns the status of an ended task's response.
+fn end_status(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Completed(completion) => match completion.first.finish_reason {
+            FinishReason::Length => "incomplete",
+            FinishReason::Stop => "completed",
+        },
+        Outcome::Failed(_) => "failed",
+        Outcome::Cancelled { .. } => "cancelled",
+    }
+}
+
+/// Formats the body of a webhook: an event that names the response and its status.
+pub(in crate::dialects) fn webhook_body(end: &TaskEnd) -> Vec<u8> {
+    let kind = format!("response.{}", end_status(&end.outcome));
+    let response = response_id(end.task_id);
+    openai_event(end.task_id.into(), end.finished_at, &kind, &response).into_bytes()
 }
 
 /// Formats the error of a failed response.

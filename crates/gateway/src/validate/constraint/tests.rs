@@ -2,7 +2,8 @@ use protocol::{AnswerForm, Constraint, ModelId, Timestamp, ToolChoice};
 use serde_json::{Value, json};
 use webhooks::Guard;
 
-use super::{Limits, Loc, generate, keepable};
+use super::keepable;
+use crate::validate::{Limits, Loc, generate};
 
 /// Returns the form that a body with these fields requests, or the field and message of its
 /// problem.
