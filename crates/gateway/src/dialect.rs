@@ -7,6 +7,8 @@ use actix_web::http::StatusCode;
 use actix_web::web::ServiceConfig;
 use serde_json::Value;
 
+use crate::describe::Description;
+use crate::options::Options;
 use crate::refusal::Refusal;
 
 /// A family of routes with its own bodies, error format and stream format.
@@ -18,6 +20,9 @@ pub(crate) trait Dialect: Send + Sync {
 
     /// Registers the routes, on each thread of the server. See [`crate::route`].
     fn configure(&self, app: &mut ServiceConfig);
+
+    /// Describes the routes for the OpenAPI document.
+    fn describe(&self, options: &Options) -> Description;
 
     /// Formats a refusal: returns the status and the JSON body.
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value);
@@ -94,6 +99,10 @@ mod tests {
         }
 
         fn configure(&self, _: &mut ServiceConfig) {}
+
+        fn describe(&self, _: &Options) -> Description {
+            Description::default()
+        }
 
         fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {
             (refusal.status, json!(self.0))

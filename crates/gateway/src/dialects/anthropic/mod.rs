@@ -3,6 +3,7 @@
 mod body;
 mod create;
 mod error;
+mod openapi;
 mod reply;
 mod stream;
 
@@ -10,8 +11,10 @@ use actix_web::http::StatusCode;
 use actix_web::web::ServiceConfig;
 use serde_json::Value;
 
+use crate::describe::Description;
 use crate::dialect::Dialect;
 use crate::middleware::log;
+use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::route::post;
 
@@ -25,6 +28,10 @@ impl Dialect for Anthropic {
 
     fn configure(&self, app: &mut ServiceConfig) {
         app.service(post("/v1/messages", log!("gateway.anthropic").work(), create::create));
+    }
+
+    fn describe(&self, options: &Options) -> Description {
+        openapi::describe(options)
     }
 
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {

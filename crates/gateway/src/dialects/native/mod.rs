@@ -10,6 +10,7 @@ use actix_web::web::{Bytes, Data, ServiceConfig};
 use queue::Delivery;
 use serde_json::{Value, json};
 
+use crate::describe::Description;
 use crate::dialect::Dialect;
 use crate::options::Options;
 use crate::refusal::{Code, Refusal};
@@ -21,8 +22,9 @@ pub(crate) struct Native {
 }
 
 impl Native {
-    pub(crate) fn new(options: &Options) -> Self {
-        let document = Bytes::from(openapi::document(options));
+    /// Creates the dialect. Its OpenAPI document has the other dialects' routes too, as they describe them.
+    pub(crate) fn new(options: &Options, others: Vec<Description>) -> Self {
+        let document = Bytes::from(openapi::document(options, others));
         Self { document: Data::new(routes::docs::Document(document)) }
     }
 }
@@ -35,6 +37,11 @@ impl Dialect for Native {
     fn configure(&self, app: &mut ServiceConfig) {
         app.app_data(self.document.clone());
         routes::configure(app);
+    }
+
+    /// Describes nothing: the document begins with the native routes.
+    fn describe(&self, _: &Options) -> Description {
+        Description::default()
     }
 
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {

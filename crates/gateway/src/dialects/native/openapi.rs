@@ -8,16 +8,15 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use super::routes;
+use crate::describe::{Description, described};
 use crate::extract::KEY_HEADER;
 use crate::options::Options;
-use crate::schemas::{ErrorReply, FullReply, InvalidReply, Problem, Step};
-use crate::validate::{
-    DEFAULT_MAX_TOKENS, MAX_AHEAD_S, MAX_BIASES, MAX_METADATA, MAX_METADATA_NAME,
-    MAX_METADATA_VALUE, MAX_STOP_BYTES, MAX_STOPS, MAX_TOOLS, field_groups,
-};
+use crate::schemas::{ErrorReply, FullReply, InvalidReply, Problem, Step, fields as schema};
+use crate::validate::{DEFAULT_MAX_TOKENS, MAX_AHEAD_S, MAX_TOOLS, field_groups};
 
-/// Returns the OpenAPI document for a server with these options, as JSON.
-pub(crate) fn document(options: &Options) -> String {
+/// Returns the OpenAPI document for a server with these options, as JSON. `others` are the other dialects'
+/// routes.
+pub(crate) fn document(options: &Options, others: Vec<Description>) -> String {
     let mut document = json!(Api::openapi());
     let schemas = &mut document["components"]["schemas"];
     schemas["StatusReply"]["properties"]["status"]["enum"] =
@@ -36,6 +35,9 @@ pub(crate) fn document(options: &Options) -> String {
         // These parameters may be absent, but not `null`.
         let of = parameter["schema"]["type"].as_array().and_then(|types| types.first().cloned());
         parameter["schema"]["type"] = of.unwrap_or_else(|| json!("integer"));
+    }
+    for other in others {
+        other.add_to(&mut document);
     }
     for response in retryable_responses(&mut document) {
         response["headers"]["Retry-After"] = json!({
@@ -114,22 +116,14 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
         "anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}, {"type": "null"}],
         "example": "2025-11-21T15:30:00Z",
     });
-    fields["metadata"] = json!({
-        "description": fields["metadata"]["description"],
-        "type": ["object", "null"],
-        "maxProperties": MAX_METADATA,
-        "propertyNames": {"minLength": 1, "maxLength": MAX_METADATA_NAME},
-        "additionalProperties": {"type": "string", "maxLength": MAX_METADATA_VALUE},
-        "example": {"order": "17"},
-    });
-    fields["logit_bias"] = json!({
-        "description": fields["logit_bias"]["description"],
-        "type": ["object", "null"],
-        "maxProperties": MAX_BIASES,
-        "propertyNames": {"pattern": "^(0|[1-9][0-9]{0,9})$"},
-        "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100},
-        "example": {"1234": -100},
-    });
+    for (name, schema) in [
+        ("metadata", schema::metadata()),
+        ("logit_bias", schema::logit_bias()),
+        ("stop", schema::stop()),
+    ] {
+        let description = fields[name]["description"].as_str().unwrap_or_default();
+        fields[name] = described(description, schema);
+    }
     fields["top_logprobs"]["maximum"] = json!(Sampling::MAX_TOP_LOGPROBS);
     // Their ranges are documented, and `int32` would contradict them.
     for name in ["max_tokens", "top_logprobs", "time_limit_s", "result_ttl_s", "expires_in_s"] {
@@ -138,16 +132,6 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
         }
     }
     fill_in_forms(fields);
-    let text = json!({"type": "string", "minLength": 1, "maxLength": MAX_STOP_BYTES});
-    fields["stop"] = json!({
-        "description": fields["stop"]["description"],
-        "anyOf": [
-            text,
-            {"type": "array", "maxItems": MAX_STOPS, "items": text},
-            {"type": "null"},
-        ],
-        "example": ["\n\n"],
-    });
 }
 
 /// Documents the output constraints and tools.
