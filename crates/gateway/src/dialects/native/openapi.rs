@@ -41,7 +41,7 @@ pub(crate) fn document(options: &Options, others: Vec<Description>) -> String {
     }
     for response in retryable_responses(&mut document) {
         response["headers"]["Retry-After"] = json!({
-            "description": "When to try again, in seconds.",
+            "description": "The number of seconds after which to retry.",
             "schema": {"type": "integer", "minimum": 1, "maximum": 120},
         });
     }
@@ -226,7 +226,7 @@ fn retryable_responses(document: &mut Value) -> impl Iterator<Item = &mut Value>
     info(
         title = "qwen-queue",
         description = "A distributed task queue for quantized Qwen inference. Submit a prompt, get \
-                       a `task_id` at once, collect the result when it is ready.",
+                       a `task_id` at once, and fetch the result later.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     paths(
@@ -254,10 +254,10 @@ fn retryable_responses(document: &mut Value) -> impl Iterator<Item = &mut Value>
         routes::admin::dead_letters::replay,
     ),
     tags(
-        (name = "tasks", description = "Submit, follow, collect, take back."),
-        (name = "service", description = "What this is and how it is. Open to all."),
-        (name = "admin", description = "Look, pause, drain, and deal with dead letters. For operators: \
-                                        the key is that of `ADMIN_API_KEY`; without one these are closed."),
+        (name = "tasks", description = "Submit tasks, follow them, fetch their results, cancel them."),
+        (name = "service", description = "State and documentation of the service. No key is needed."),
+        (name = "admin", description = "Queues, workers and dead letters, for operators. These routes \
+                                        need the key `ADMIN_API_KEY`, and are closed if it is not set."),
     ),
     components(schemas(ErrorReply, FullReply, InvalidReply, Problem, Step)),
     security(("api_key" = []), ("bearer" = [])),
@@ -276,16 +276,16 @@ impl Modify for SecuritySchemes {
         components.add_security_scheme("api_key", SecurityScheme::ApiKey(header));
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The same key, as OpenAI's clients send it."));
+            .description(Some("The same key, in the header that OpenAI's clients send."));
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
         let header = ApiKey::Header(ApiKeyValue::with_description(
             "X-API-Key",
-            "The one of `ADMIN_API_KEY`.",
+            "The operators' key (`ADMIN_API_KEY`).",
         ));
         components.add_security_scheme("admin_key", SecurityScheme::ApiKey(header));
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The operators' key."));
+            .description(Some("The operators' key (`ADMIN_API_KEY`)."));
         components.add_security_scheme("admin_bearer", SecurityScheme::Http(bearer.build()));
     }
 }
