@@ -96,7 +96,6 @@ impl Operation {
             "description": "A name for this request: sent again with the same body, it returns the \
                             answer of the task that the first request created.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-            "example": "order-17",
         }))
     }
 
@@ -124,10 +123,19 @@ impl Operation {
         self
     }
 
-    /// Adds the event stream that the response with status 200 is if the request asks for one.
+    /// Adds the event stream that the response with status 200 is if the request asks for one. A body's example gets
+    /// a twin that does.
     pub(crate) fn or_streams(mut self) -> Self {
-        self.content["responses"]["200"]["content"]["text/event-stream"] =
-            json!({"schema": {"type": "string"}});
+        self.content["responses"]["200"]["content"]["text/event-stream"] = events();
+        if let Some(body) = self.content.pointer_mut("/requestBody/content/application~1json") {
+            let whole = body["example"].take();
+            let mut streamed = whole.clone();
+            streamed["stream"] = json!(true);
+            body["examples"] = json!({"whole": {"value": whole}, "streamed": {"value": streamed}});
+            if let Some(body) = body.as_object_mut() {
+                body.remove("example");
+            }
+        }
         self
     }
 
@@ -149,6 +157,19 @@ impl Operation {
         }
         self
     }
+}
+
+/// Describes server-sent events. The schema is that of one event.
+pub(crate) fn events() -> Value {
+    json!({"schema": {
+        "type": "object",
+        "required": ["data"],
+        "properties": {
+            "event": {"type": "string"},
+            "id": {"type": "string"},
+            "data": {"type": "string", "description": "JSON, or `[DONE]` at the end of a stream of OpenAI's."},
+        },
+    }})
 }
 
 /// Refers to a schema of the document.

@@ -21,8 +21,10 @@ pub(crate) trait Dialect: Send + Sync {
     /// Registers the routes, on each thread of the server. See [`crate::route`].
     fn configure(&self, app: &mut ServiceConfig);
 
-    /// Describes the routes for the OpenAPI document.
-    fn describe(&self, options: &Options) -> Description;
+    /// Describes the routes for the OpenAPI document, which otherwise lacks them.
+    fn describe(&self, _options: &Options) -> Description {
+        Description::default()
+    }
 
     /// Formats a refusal: returns the status and the JSON body.
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value);
@@ -99,10 +101,6 @@ mod tests {
         }
 
         fn configure(&self, _: &mut ServiceConfig) {}
-
-        fn describe(&self, _: &Options) -> Description {
-            Description::default()
-        }
 
         fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {
             (refusal.status, json!(self.0))

@@ -39,11 +39,6 @@ impl Dialect for Native {
         routes::configure(app);
     }
 
-    /// Describes nothing: the document begins with the native routes.
-    fn describe(&self, _: &Options) -> Description {
-        Description::default()
-    }
-
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {
         let mut body = match refusal.code {
             Code::Invalid => json!({ "detail": refusal.problems }),

@@ -8,7 +8,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use super::routes;
-use crate::describe::{Description, described};
+use crate::describe::{Description, described, events};
 use crate::extract::KEY_HEADER;
 use crate::options::Options;
 use crate::schemas::{ErrorReply, FullReply, InvalidReply, Problem, Step, fields as schema};
@@ -36,6 +36,8 @@ pub(crate) fn document(options: &Options, others: Vec<Description>) -> String {
         let of = parameter["schema"]["type"].as_array().and_then(|types| types.first().cloned());
         parameter["schema"]["type"] = of.unwrap_or_else(|| json!("integer"));
     }
+    let stream = &mut document["paths"]["/events/{task_id}"]["get"]["responses"]["200"]["content"];
+    stream["text/event-stream"] = events();
     for other in others {
         other.add_to(&mut document);
     }
