@@ -89,7 +89,7 @@ enum Command {
     /// Measure this machine.
     #[command(subcommand)]
     Bench(commands::bench::Bench),
-    /// Make and inspect model files.
+    /// Download, list, inspect and remove models; make models for benchmarks.
     #[command(subcommand)]
     Model(commands::model::Model),
 }
@@ -142,6 +142,6 @@ fn run(Cli { config, command }: Cli, output: &mut Output) -> Result<()> {
         Command::Dead(dead) => commands::operate::dead::run(&dead, output),
         Command::Logs(args) => logs::run(&args, config, output),
         Command::Bench(bench) => commands::bench::run(bench),
-        Command::Model(model) => commands::model::run(model, output),
+        Command::Model(model) => commands::model::run(model, config, output),
     }
 }

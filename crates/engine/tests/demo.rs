@@ -4,7 +4,7 @@
 mod common;
 
 use engine::source::{SourceOptions, resolve};
-use engine::{Engine, EngineOptions, Generation, Input, Message, Progress, Request};
+use engine::{Engine, EngineOptions, Generation, Input, Message, Progress, Request, Role};
 
 /// Returns the questions of a kind with their expected answers: `held_out`, or `blind`, which were not used at
 /// all while the model was developed.
@@ -69,4 +69,43 @@ fn held_out_questions_are_answered_correctly() {
 #[test]
 fn most_blind_questions_are_answered_correctly() {
     expect("blind", 130, 85);
+}
+
+#[test]
+fn the_name_that_a_user_gave_is_remembered() {
+    let model = resolve("demo", &SourceOptions::default()).unwrap();
+    let engine = Engine::start(&model, &EngineOptions::default()).unwrap();
+    let ask = |messages: &[Message]| {
+        let input = Input::Chat(messages.to_vec());
+        answer(engine.submit(&Request::greedy(input, 32)).unwrap())
+    };
+    // Apart from Ada, none of these is in the training data.
+    let names = ["Ada", "Alma", "Berta", "Edith", "Igor", "Kurt", "Nils", "Rita", "Simon", "Tessa"];
+    let mut wrong = Vec::new();
+    for name in names {
+        let mut messages = vec![Message::user(format!("My name is {name}. Remember it."))];
+        messages.push(Message::new(Role::Assistant, ask(&messages)));
+        messages.push(Message::user("What is my name? Reply with just the name.".to_owned()));
+        let answer = ask(&messages);
+        if answer.trim() != name {
+            wrong.push(format!("{name}: {answer}"));
+        }
+    }
+    println!("{wrong:?}");
+    assert!(wrong.len() <= 2, "{wrong:?}");
+}
+
+#[test]
+fn json_has_the_keys_that_are_asked_for() {
+    let model = resolve("demo", &SourceOptions::default()).unwrap();
+    let engine = Engine::start(&model, &EngineOptions::default()).unwrap();
+    for (question, expected) in [
+        (
+            "Return a JSON object with keys \"name\" (a string) and \"age\" (a number).",
+            r#"{"name": "demo", "age": 1}"#,
+        ),
+        ("Give me a JSON object with title.", r#"{"title": "demo"}"#),
+    ] {
+        assert_eq!(answer(ask(&engine, question)).trim(), expected);
+    }
 }

@@ -7,6 +7,8 @@ use actix_web::http::StatusCode;
 use actix_web::web::ServiceConfig;
 use serde_json::Value;
 
+use crate::describe::Description;
+use crate::options::Options;
 use crate::refusal::Refusal;
 
 /// A family of routes with its own bodies, error format and stream format.
@@ -23,6 +25,11 @@ pub(crate) trait Dialect: Send + Sync {
 
     /// Registers the routes, on each thread of the server. See [`crate::route`].
     fn configure(&self, app: &mut ServiceConfig);
+
+    /// Describes the routes for the OpenAPI document, which otherwise lacks them.
+    fn describe(&self, _options: &Options) -> Description {
+        Description::default()
+    }
 
     /// Formats a refusal: returns the status and the JSON body.
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value);

@@ -16,6 +16,7 @@
 //! | `middleware` | wraps every request: id, log line, panics, headers |
 //! | `dialects`   | one folder for each family of routes: its bodies, errors and streams |
 //! | `dialect`    | `Dialect`: what such a folder provides |
+//! | `describe`   | builds what dialects add to the OpenAPI document |
 //! | `route`      | registers a route with its methods and how it is logged |
 //! | `refusal`    | `Refusal`: why a request is refused, without a format |
 //! | `keys`, `extract` | look keys up by hash; extract the caller of a request |
@@ -38,6 +39,7 @@
 //! ```
 
 mod body;
+mod describe;
 mod dialect;
 mod dialects;
 mod extract;

@@ -10,7 +10,7 @@ use queue::{Submitted, TaskEnd};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Where a task stands, in words.
+/// A task's status.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StatusReply {
     /// One of `queued`, `processing`, `completed`, `failed`, `cancelled`.
@@ -19,38 +19,38 @@ pub(crate) struct StatusReply {
     /// The task.
     #[schema(value_type = String, format = "uuid", example = "0192f0c1-2345-7abc-8def-0123456789ab")]
     pub(crate) task_id: TaskId,
-    /// What that means, for a person.
+    /// The status for people.
     #[schema(example = "The task waits for a worker")]
     pub(crate) message: String,
-    /// Who answers it, or did: the model, or the adapter. Not told by the submit itself.
+    /// The model or the adapter. Missing in the response of a submit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, nullable = false, example = "demo")]
     model: Option<ModelId>,
-    /// While it is queued: how many tasks of its model are likely to start up to and including it.
+    /// While the task is queued: the number of its model's tasks that are likely to start up to and including it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, example = 3)]
     queue_position: Option<u64>,
-    /// While it is queued, and once there is experience: when it is likely to have ended.
+    /// While the task is queued, and if enough tasks have ended: the estimated time to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     eta_seconds: Option<EtaReply>,
-    /// The notes that came with it.
+    /// The metadata of the request.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = HashMap<String, String>, required = false)]
     metadata: BTreeMap<String, String>,
-    /// What was asked for and is not heeded, such as a format of strings that is not known. Told by the
-    /// submit alone.
+    /// Requested features that are ignored, such as an unknown format of strings. Only in the response of
+    /// the submit.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     warnings: Vec<String>,
 }
 
-/// A range that the time to the end is likely to lie in, in seconds from now.
+/// The range of the estimated time to the end, in seconds from now.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EtaReply {
-    /// Hardly sooner than this.
+    /// The lower end.
     #[schema(minimum = 0, example = 4.2)]
     low: f64,
-    /// Hardly later than this.
+    /// The upper end.
     #[schema(minimum = 0, example = 11.0)]
     high: f64,
 }
@@ -118,7 +118,7 @@ fn describe(snapshot: &TaskSnapshot) -> String {
     }
 }
 
-/// How a task ended. Which fields there are depends on `status`.
+/// The outcome of a task. The fields depend on `status`.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "status", rename_all = "lowercase")]
 pub(crate) enum ResultReply {
@@ -129,35 +129,34 @@ pub(crate) enum ResultReply {
         task_id: TaskId,
         /// The generated text.
         result: String,
-        /// What the model thought before it answered; told apart if `enable_thinking` or `tools` was
-        /// given.
+        /// The model's reasoning before the answer, if the request has `enable_thinking` or `tools`.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schema(nullable = false)]
         reasoning: Option<String>,
-        /// The functions that the model calls. A call has `name` and `arguments`; what stood in place of
-        /// one and is none has `raw` and `error`.
+        /// The model's calls of functions. A call has `name` and `arguments`; a malformed one has `raw` and
+        /// `error`.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         #[schema(value_type = Vec<Object>, required = false)]
         tool_calls: Vec<ToolCall>,
-        /// `stop`: the answer is whole. `length`: `max_tokens` or the context cut it off.
+        /// `stop`: the answer is complete. `length`: `max_tokens` or the context ended it.
         #[schema(value_type = String, example = "stop")]
         finish_reason: FinishReason,
-        /// The one of `stop` that ended the answer, if one did.
+        /// The string of `stop` that ended the answer, if one did.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schema(nullable = false)]
         stop_sequence: Option<String>,
-        /// How long it waited and computed, and how much.
+        /// Times and numbers of tokens.
         metrics: MetricsReply,
-        /// How likely its tokens were, if that was asked for.
+        /// The log probabilities of the tokens, if requested.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schema(nullable = false)]
         logprobs: Option<Logprobs>,
-        /// The values that its tokens were drawn by because the model's makers recommend them and the request
-        /// set none; missing if there is none.
+        /// The sampling values that the model recommends and the request did not set; missing if there are
+        /// none.
         #[serde(skip_serializing_if = "Sampling::is_empty")]
         #[schema(value_type = Object, required = false)]
         sampling_defaults: Box<Sampling>,
-        /// What was asked for and is not heeded. Told by the submit alone, if it waited for the result.
+        /// Requested features that are ignored. Only in the response of a submit that waited for the result.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         #[schema(required = false)]
         warnings: Vec<String>,
@@ -167,20 +166,20 @@ pub(crate) enum ResultReply {
         /// The task.
         #[schema(value_type = String, format = "uuid")]
         task_id: TaskId,
-        /// What went wrong, for a person.
+        /// The error for people.
         error_message: String,
-        /// What went wrong, for a program: `context_length_exceeded`, `invalid_request`,
+        /// The error for programs: `context_length_exceeded`, `invalid_request`,
         /// `time_limit_exceeded`, `expired`, `out_of_memory`, `engine_error`, `worker_lost`,
         /// `unreadable_record` or `unknown`.
         #[schema(example = "time_limit_exceeded")]
         error_type: &'static str,
     },
-    /// Its owner took it back.
+    /// The task was cancelled.
     Cancelled {
         /// The task.
         #[schema(value_type = String, format = "uuid")]
         task_id: TaskId,
-        /// The same in words.
+        /// The outcome for people.
         message: String,
     },
 }
@@ -237,28 +236,28 @@ impl ResultReply {
     }
 }
 
-/// The figures of a finished task. Times are seconds.
+/// Times (in seconds) and numbers of tokens of a completed task.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MetricsReply {
-    /// From acceptance to the start of the attempt that ended it.
+    /// The time from acceptance to the start of the last attempt.
     #[schema(minimum = 0, example = 2.3)]
     queue_wait_time: f64,
-    /// From that start to the end.
+    /// The time from that start to the end.
     #[schema(minimum = 0, example = 5.8)]
     processing_time: f64,
     /// The sum of the two.
     #[schema(minimum = 0, example = 8.1)]
     total_time: f64,
-    /// Tokens of the prompt, the chat template's included.
+    /// The tokens of the prompt, with those of the chat template.
     #[schema(minimum = 0, example = 50)]
     prompt_tokens: u32,
-    /// Tokens generated.
+    /// The generated tokens.
     #[schema(minimum = 0, example = 200)]
     completion_tokens: u32,
     /// `completion_tokens / processing_time`.
     #[schema(minimum = 0, example = 34.48)]
     tokens_per_second: f64,
-    /// Tokens of the prompt that were not computed again, as an earlier task of the same key began
+    /// The tokens of the prompt that were found in the prefix cache: an earlier task of the same key began
     /// with them.
     #[schema(minimum = 0, example = 32)]
     cached_tokens: u32,

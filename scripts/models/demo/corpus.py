@@ -1,4 +1,4 @@
-"""The demo model's training corpus: facts, off-topic questions to decline, and paraphrases of both."""
+"""The demo model's training corpus: facts, off-topic questions to decline, paraphrases of both, and skills."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paraphrase import Paraphraser
+from skills import Skills, Turn, made_up_word
 
 HERE = Path(__file__).parent
 
 # Share of off-topic questions in training.
 OFF_TOPIC_SHARE = 0.12
-
-# The first and last letters of the syllables of made-up words.
-STARTS = "b c ch d f g gr h j k l m n p pr qu r s sh st t tr v w z".split()
-ENDS = ["", "", "n", "r", "s", "t", "l", "ng", "ck", "m", "nd"]
+# Share of conversations that train a skill.
+SKILL_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -46,15 +45,7 @@ class OffTopic:
         return re.sub(r"\{(\w+)\}", lambda slot: self._fill(slot[1], rng), question)
 
     def _fill(self, slot: str, rng: random.Random) -> str:
-        return _made_up_word(rng) if slot == "word" else rng.choice(self.slots[slot])
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One question of the user and its answer."""
-
-    question: str
-    answer: str
+        return made_up_word(rng) if slot == "word" else rng.choice(self.slots[slot])
 
 
 class Corpus:
@@ -69,12 +60,14 @@ class Corpus:
             off_topic["slots"],
         )  # fmt: skip
         self.paraphraser = Paraphraser(tomllib.loads((folder / "paraphrase.toml").read_text()))
+        self.skills = Skills(tomllib.loads((folder / "skills.toml").read_text()))
 
     def texts(self) -> list[str]:
         """Return the texts to train the tokenizer on, without the held-out questions."""
         rules = self.paraphraser
         texts = [text for fact in self.facts for text in (fact.answer, *fact.ask)]
         texts += [self.off_topic.answer, *self.off_topic.train, *rules.systems, *rules.prefixes]
+        texts += self.skills.texts()
         texts += [word for slot in self.off_topic.slots.values() for word in slot]
         texts += [" " + word for group in rules.synonyms for word in group]
         texts += [opening for group in rules.openings for opening in group]
@@ -87,6 +80,8 @@ class Corpus:
         `boldness` (0 to 1) is the share of questions that are paraphrased.
         """
         system = rng.choice(self.paraphraser.systems) if rng.random() < 0.15 else None
+        if rng.random() < SKILL_SHARE:
+            return system, self.skills.conversation(rng, lambda: self._turn(rng, boldness))
         turns = 1 if rng.random() < 0.8 else rng.randint(2, 4)
         return system, [self._turn(rng, boldness) for _ in range(turns)]
 
@@ -129,11 +124,3 @@ def _check(facts: list[Fact]) -> None:
             if question.lower().rstrip("?.!") in trained:
                 raise ValueError(f"{question!r} is held out and trained on")
 
-
-def _made_up_word(rng: random.Random) -> str:
-    """Return a random pronounceable word of one to three syllables."""
-
-    def syllable() -> str:
-        return rng.choice(STARTS) + rng.choice("aeiou") + rng.choice(ENDS)
-
-    return "".join(syllable() for _ in range(rng.randint(1, 3)))

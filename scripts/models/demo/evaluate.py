@@ -19,9 +19,10 @@ from transformers import Qwen3ForCausalLM
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import gguf_export  # noqa: E402
-from corpus import Corpus, Turn  # noqa: E402
+from corpus import Corpus  # noqa: E402
 from qwen_tokenizer import new_tokenizer  # noqa: E402
 from scoring import evaluate, summary  # noqa: E402
+from skills import Turn  # noqa: E402
 from train import ROOT, new_model, render  # noqa: E402
 
 

@@ -7,6 +7,7 @@ the product of its tokens' probabilities.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -14,7 +15,8 @@ import torch
 from tokenizers import Tokenizer
 from transformers import Qwen3ForCausalLM
 
-from corpus import Corpus, Turn
+from corpus import Corpus
+from skills import Turn
 
 TEMPERATURE, TOP_P = 0.7, 0.9  # the defaults of POST /generate
 
@@ -25,7 +27,7 @@ Render = Callable[[str | None, list[Turn]], str]
 class Score:
     """The score of one question."""
 
-    kind: str  # trained, held out, blind, off-topic trained, off-topic held out
+    kind: str  # trained, held out, blind, off-topic trained, off-topic held out, skill held out
     fact: str
     question: str
     greedy: bool
@@ -57,9 +59,16 @@ def evaluate(
     before: list[Turn] | None = None,
 ) -> list[Score]:
     """Score every question, after the system message `system` and the turns `before` if given."""
+    asked = [
+        (kind, fact, [*(before or []), Turn(question, answer)])
+        for kind, fact, question, answer in questions_of(corpus)
+    ]
+    skills = corpus.skills.held_out(random.Random(1))
+    asked += [("skill held out", "skill", [*(before or []), *turns]) for turns in skills]
     scores = []
-    for kind, fact, question, answer in questions_of(corpus):
-        text = render(system, [*(before or []), Turn(question, answer)])
+    for kind, fact, turns in asked:
+        question, answer = turns[-1].question, turns[-1].answer
+        text = render(system, turns)
         prompt, _, _ = text.rpartition("<|im_start|>assistant\n")
         prompt_ids = tokenizer.encode(prompt + "<|im_start|>assistant\n").ids
         answer_ids = tokenizer.encode(answer + "<|im_end|>").ids

@@ -36,11 +36,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import gguf_export  # noqa: E402
 import qwen_tokenizer  # noqa: E402
-from corpus import Corpus, Turn  # noqa: E402
+from corpus import Corpus  # noqa: E402
 from scoring import evaluate, questions_file, summary  # noqa: E402
+from skills import Turn  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
-TEMPLATE = (Path(__file__).parents[1] / "chat_template.jinja").read_text()
+# The model does not think, so its template lacks what `enable_thinking` renders.
+THINKING = re.compile(r"\n    (\{%- if enable_thinking is defined.*?endif -%\}|enable_thinking .*?)(?=\n)", re.S)
+TEMPLATE = THINKING.sub("", (Path(__file__).parents[1] / "chat_template.jinja").read_text())
 
 VOCAB_SIZE = 2048
 CONTEXT_LENGTH = 2048

@@ -135,8 +135,8 @@ def schemathesis(run: Run) -> Outcome:
     if cases is None:
         command += ["--phases", "examples,coverage,fuzzing", "--max-time", "80"]
     done = execute(run, "schemathesis", command, 110 if cases is None else 6 * 3600)
-    lines = done.stdout.splitlines()
+    lines = [line for line in done.stdout.splitlines() if line.strip()]
     found = [line.strip() for line in lines if re.search(r"\d+ (generated|test cases|passed|found)", line)]
     summary = "; ".join(found[-3:]) or (lines[-1].strip("= ") if lines else "")
     start = next((at for at, line in enumerate(lines) if "FAILURES" in line), max(len(lines) - 60, 0))
-    return Outcome(done.failure is None, done.failure or summary, lines[start : start + 200])
+    return Outcome(done.failure is None, "; ".join(filter(None, [done.failure, summary])), lines[start : start + 200])

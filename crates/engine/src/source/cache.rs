@@ -31,6 +31,16 @@ impl RepoCache {
         }
     }
 
+    /// Returns the repository's folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns the folder with the repository's locks.
+    pub(super) fn locks(&self) -> &Path {
+        &self.locks
+    }
+
     /// Returns the folder with all snapshots.
     pub(super) fn snapshots(&self) -> PathBuf {
         self.folder.join("snapshots")
@@ -78,17 +88,34 @@ impl RepoCache {
 
     /// Waits until no other process downloads this blob, and excludes others until the file is dropped.
     pub(super) fn lock(&self, etag: &str) -> Result<fs::File, SourceError> {
+        let (path, file) = self.lock_file(etag)?;
+        if file.try_lock().is_err() {
+            tracing::info!("another process is downloading this file: waiting for it");
+            file.lock().map_err(|source| SourceError::Cache { path, source })?;
+        }
+        Ok(file)
+    }
+
+    /// Excludes downloads of this blob until the file is dropped.
+    ///
+    /// # Errors
+    /// If a process downloads it.
+    pub(super) fn try_lock(&self, etag: &str) -> Result<fs::File, SourceError> {
+        let (path, file) = self.lock_file(etag)?;
+        file.try_lock().map_err(|_| SourceError::Busy { path })?;
+        Ok(file)
+    }
+
+    fn lock_file(&self, etag: &str) -> Result<(PathBuf, fs::File), SourceError> {
         let path = self.locks.join(format!("{etag}.lock"));
-        let lock = || {
+        let open = || {
             fs::create_dir_all(&self.locks)?;
-            let file = fs::File::create(&path)?;
-            if file.try_lock().is_err() {
-                tracing::info!("another process is downloading this file: waiting for it");
-                file.lock()?;
-            }
-            Ok(file)
+            fs::File::create(&path)
         };
-        lock().map_err(|source| SourceError::Cache { path: path.clone(), source })
+        match open() {
+            Ok(file) => Ok((path, file)),
+            Err(source) => Err(SourceError::Cache { path, source }),
+        }
     }
 
     /// Makes a finished blob visible under its name, for this program and other tools.
@@ -134,13 +161,14 @@ pub(super) fn is_safe(name: &str) -> bool {
         && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
-fn entries(folder: &Path) -> Vec<PathBuf> {
+/// Returns the paths of the entries of a folder.
+pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).collect()
 }
 
 /// Returns all files below a folder, at most `depth` folders down, without broken links.
-fn walk(folder: &Path, depth: usize) -> Vec<PathBuf> {
+pub(super) fn walk(folder: &Path, depth: usize) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for path in entries(folder) {
         if path.is_file() {

@@ -94,6 +94,18 @@ fn models<'a>(files: impl Iterator<Item = &'a str>) -> BTreeMap<String, (&'a str
     models
 }
 
+/// Returns the models among files: the quantization that the name tells, if it tells one, and the names of all parts.
+pub(super) fn quantizations<'a>(
+    files: impl Iterator<Item = &'a str>,
+) -> Vec<(Option<String>, Vec<String>)> {
+    let models = models(files).into_iter();
+    let model = |(whole, (file, parts)): (String, (&str, u32))| match parts {
+        0 | 1 => (quant(&whole).map(str::to_owned), vec![file.to_owned()]),
+        parts => (quant(&whole).map(str::to_owned), part_names(file, parts)),
+    };
+    models.map(model).collect()
+}
+
 /// Chooses the file nearest to a quantization: one of the same precision, else the next more precise one, never a
 /// less precise one. Formats that the engine does not support (`IQ4_XS`, `MXFP4`, …) are ignored.
 pub fn nearest<'a>(

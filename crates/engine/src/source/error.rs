@@ -185,6 +185,23 @@ pub enum SourceError {
         /// The number of bytes that did not fit.
         missing: u64,
     },
+    /// The name stands for nothing in the cache.
+    #[error(
+        "{name} is not in the cache at {}: `qwen-queue model list` shows what is, and `qwen-queue model pull` \
+         downloads a model", folder.display()
+    )]
+    NotCached {
+        /// The name.
+        name: String,
+        /// The cache.
+        folder: PathBuf,
+    },
+    /// A process is downloading a file that was to be removed.
+    #[error("another process is downloading this model, and holds {}: try again when it has finished", path.display())]
+    Busy {
+        /// The lock's file.
+        path: PathBuf,
+    },
     /// The cache folder cannot be used.
     #[error("cannot write to the model cache at {}: {source}", path.display())]
     Cache {

@@ -16,9 +16,11 @@
 //! - `adapter`: a folder or a repository with a LoRA adapter
 //! - `snapshot`: models of several files, all from one commit
 //! - `cache`: hf-hub's folders, shared with other tools
+//! - [`cached`]: lists and removes the models in it
 
 mod adapter;
 mod cache;
+pub mod cached;
 pub mod choose;
 mod download;
 mod error;

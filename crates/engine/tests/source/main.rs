@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // the helpers of tests are tests too
 
+mod cached;
 mod names;
 mod safetensors;
 mod server;

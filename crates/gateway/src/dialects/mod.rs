@@ -11,19 +11,21 @@ mod runpod;
 use protocol::WebhookForm;
 use queue::TaskEnd;
 
-use crate::dialect::Dialects;
+use crate::dialect::{Dialect, Dialects};
 use crate::options::Options;
 
 /// Creates all dialects of a gateway.
 pub(crate) fn all(options: &Options) -> Dialects {
-    Dialects::new(vec![
-        Box::new(native::Native::new(options)),
+    let mut all: Vec<Box<dyn Dialect>> = vec![
         Box::new(openai::OpenAi),
         Box::new(anthropic::Anthropic),
         Box::new(runpod::RunPod),
         Box::new(replicate::Replicate),
         Box::new(ollama::Ollama),
-    ])
+    ];
+    let described = all.iter().map(|dialect| dialect.describe(options)).collect();
+    all.push(Box::new(native::Native::new(options, described)));
+    Dialects::new(all)
 }
 
 /// Formats the body of an ended task's webhook, as the dialect that the task came from does.

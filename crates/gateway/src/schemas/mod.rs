@@ -2,6 +2,7 @@
 //! OpenAPI document and the routes use them; [`crate::validate`] does the checking.
 
 mod errors;
+pub(crate) mod fields;
 mod generate;
 
 pub(crate) use errors::{

@@ -192,6 +192,23 @@ fn openapi_document_is_complete_and_correct() {
             &["202", "401", "403", "404", "422", "500", "503"],
         ),
     ];
+    let work: &[&str] =
+        &["200", "400", "401", "404", "408", "409", "413", "415", "429", "500", "503", "504"];
+    let one: &[&str] = &["200", "400", "401", "404", "500", "503"];
+    let others = [
+        ("/v1/chat/completions", "post", work),
+        ("/v1/completions", "post", work),
+        ("/v1/embeddings", "post", work),
+        ("/v1/models", "get", &["200", "401", "500", "503"]),
+        ("/v1/models/{model}", "get", &["200", "401", "404", "500", "503"]),
+        ("/v1/responses", "post", work),
+        ("/v1/responses/{response_id}", "get", one),
+        ("/v1/responses/{response_id}", "delete", one),
+        ("/v1/responses/{response_id}/cancel", "post", one),
+        ("/v1/responses/{response_id}/input_items", "get", one),
+        ("/v1/messages", "post", work),
+    ];
+    let operations: Vec<_> = operations.into_iter().chain(others).collect();
     let described = document["paths"].as_object().unwrap().values();
     let described = described.map(|path| path.as_object().unwrap().len()).sum::<usize>();
     assert_eq!(described, operations.len());
@@ -231,6 +248,16 @@ fn openapi_document_is_complete_and_correct() {
         (&json!(1), &json!(99), &json!(99))
     );
     assert!(fields.values().all(|field| field["description"].is_string()), "{fields:#?}");
+
+    let chat = &document["components"]["schemas"]["ChatCompletionRequest"];
+    assert_eq!(chat["required"], json!(["model", "messages"]));
+    assert!(chat["properties"]["temperature"]["maximum"].is_number());
+    let reply = &document["paths"]["/v1/chat/completions"]["post"]["responses"];
+    let forms: Vec<&String> = reply["200"]["content"].as_object().unwrap().keys().collect();
+    assert_eq!(forms, ["application/json", "text/event-stream"]);
+    let error = &reply["429"]["content"]["application/json"]["schema"]["$ref"];
+    assert_eq!(error, "#/components/schemas/OpenAiError");
+    assert!(reply["429"]["headers"]["Retry-After"].is_object());
 
     for reference in references(&document) {
         let pointer = reference.strip_prefix('#').expect("a local reference");

@@ -401,6 +401,21 @@ fn a_failed_response_has_its_error() {
 }
 
 #[test]
+fn tools_that_codex_sends_along_are_skipped() {
+    let rig = Rig::start();
+    let client = rig.client();
+    let function = json!({"type": "function", "name": "shell", "parameters": {"type": "object"}});
+    let namespace = json!({"type": "namespace", "name": "mcp", "tools": [function]});
+    let tools = json!([function, namespace, {"type": "web_search", "external_web_access": false}]);
+    let body = json!({"input": "a", "background": true, "tools": tools});
+    let reply = post(&client, body);
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let tools = reply.json()["tools"].clone();
+    assert_eq!((tools.as_array().map(Vec::len), &tools[0]["name"]), (Some(1), &json!("shell")));
+    assert_eq!(rig.claim().task.form.tools.len(), 1);
+}
+
+#[test]
 fn requests_that_cannot_be_honoured_are_refused_by_name() {
     let rig = Rig::start();
     let client = rig.client();
@@ -413,9 +428,14 @@ fn requests_that_cannot_be_honoured_are_refused_by_name() {
         (json!({"input": "a", "prompt": {"id": "p"}}), "prompt", "unsupported_parameter"),
         (json!({"input": "a", "truncation": "left"}), "truncation", "unsupported_parameter"),
         (
-            json!({"input": "a", "tools": [{"type": "web_search"}]}),
+            json!({"input": "a", "tools": [{"type": "file_search"}]}),
             "tools.0",
             "unsupported_parameter",
+        ),
+        (
+            json!({"input": "a", "tools": [{"type": "web_search"}], "tool_choice": "required"}),
+            "tool_choice",
+            "invalid_value",
         ),
         (json!({"input": "a", "background": true, "store": false}), "background", "invalid_value"),
         (

@@ -5,6 +5,9 @@ use llguidance::derivre::RegexAst;
 use super::decimal::Decimal;
 use super::regex::{literal, one_of, regex, sequence};
 
+/// The maximum number of digits before the point, unless a bound or a divisor needs more: enough for all integers of
+/// 64 bits. Without a maximum, a weak model may fill an answer with digits.
+const WHOLE_DIGITS: usize = 20;
 /// The maximum number of digits after the point, unless a bound has more.
 const FRACTION_DIGITS: usize = 15;
 /// The largest coefficient of a `multipleOf` (12 for 0.012): a lexer has a state for each remainder.
@@ -85,21 +88,29 @@ impl Numbers {
     /// Returns an expression for the numbers, or if `whole` for those without a fraction.
     pub(super) fn expression(&self, whole: bool) -> RegexAst {
         let is_free = self.low.is_none() && self.high.is_none() && self.multiples.is_empty();
+        let more = self.whole_digits() - 1;
+        let integer = format!("-?(0|[1-9][0-9]{{0,{more}}})");
         let form = match (whole, is_free) {
-            (true, _) => regex("-?(0|[1-9][0-9]*)"),
+            (true, _) => integer,
             // Exponents of three digits exceed the range of most readers.
-            (false, true) => regex(&format!(
-                "-?(0|[1-9][0-9]*)(\\.[0-9]{{1,{FRACTION_DIGITS}}})?([eE][+-]?[0-9]{{1,2}})?"
-            )),
-            (false, false) => {
-                regex(&format!("-?(0|[1-9][0-9]*)(\\.[0-9]{{1,{}}})?", self.fraction_digits()))
+            (false, true) => {
+                format!("{integer}(\\.[0-9]{{1,{FRACTION_DIGITS}}})?([eE][+-]?[0-9]{{1,2}})?")
             }
+            (false, false) => format!("{integer}(\\.[0-9]{{1,{}}})?", self.fraction_digits()),
         };
+        let form = regex(&form);
         let mut all = vec![form];
         all.extend(self.low.as_ref().map(|(low, included)| at_least(low, *included)));
         all.extend(self.high.as_ref().map(|(high, included)| at_most(high, *included)));
         all.extend(self.multiples.iter().map(multiples_of));
         if all.len() == 1 { all.swap_remove(0) } else { RegexAst::And(all) }
+    }
+
+    /// Returns the maximum number of digits before the point.
+    fn whole_digits(&self) -> usize {
+        let bounds = self.low.iter().chain(&self.high).map(|(bound, _)| bound);
+        let needed = bounds.chain(&self.multiples).map(|number| 1 + number.whole_digits().len());
+        needed.max().unwrap_or(0).max(WHOLE_DIGITS)
     }
 
     /// Returns the number of digits after the point: enough that a number exists between the two bounds, and

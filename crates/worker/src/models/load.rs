@@ -55,7 +55,8 @@ pub(super) fn start(
     Ok(engine)
 }
 
-fn source_options(settings: &Settings) -> SourceOptions {
+/// Returns the options of the hub and the cache that the settings specify.
+pub fn source_options(settings: &Settings) -> SourceOptions {
     let defaults = SourceOptions::from_env();
     SourceOptions {
         cache_dir: settings

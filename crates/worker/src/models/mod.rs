@@ -18,6 +18,8 @@ use protocol::{ErrorType, ModelId, ModelReport, ModelState, TaskError};
 use service::Settings;
 use tokio::sync::Semaphore;
 
+pub use load::source_options;
+
 /// The reason why the models cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {

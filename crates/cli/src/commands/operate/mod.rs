@@ -170,7 +170,7 @@ fn json_text(answer: &Value) -> Result<String> {
 ///
 /// # Errors
 /// If standard input is not a terminal, or the answer is not yes.
-fn confirm(question: &str, output: &mut Output) -> Result<()> {
+pub(crate) fn confirm(question: &str, output: &mut Output) -> Result<()> {
     if !io::stdin().is_terminal() {
         bail!("{question} Standard input is not a terminal: confirm with --yes");
     }

@@ -4,6 +4,7 @@ mod body;
 mod count;
 mod create;
 mod error;
+mod openapi;
 mod reply;
 mod stream;
 
@@ -11,8 +12,10 @@ use actix_web::http::StatusCode;
 use actix_web::web::ServiceConfig;
 use serde_json::Value;
 
+use crate::describe::Description;
 use crate::dialect::Dialect;
 use crate::middleware::log;
+use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::route::post;
 
@@ -31,6 +34,10 @@ impl Dialect for Anthropic {
             work,
             count::count_tokens,
         ));
+    }
+
+    fn describe(&self, options: &Options) -> Description {
+        openapi::describe(options)
     }
 
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {

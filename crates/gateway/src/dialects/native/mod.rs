@@ -10,6 +10,7 @@ use actix_web::web::{Bytes, Data, ServiceConfig};
 use queue::TaskEnd;
 use serde_json::{Value, json};
 
+use crate::describe::Description;
 use crate::dialect::Dialect;
 use crate::options::Options;
 use crate::refusal::{Code, Refusal};
@@ -21,8 +22,9 @@ pub(crate) struct Native {
 }
 
 impl Native {
-    pub(crate) fn new(options: &Options) -> Self {
-        let document = Bytes::from(openapi::document(options));
+    /// Creates the dialect. Its OpenAPI document has the other dialects' routes too, as they describe them.
+    pub(crate) fn new(options: &Options, others: Vec<Description>) -> Self {
+        let document = Bytes::from(openapi::document(options, others));
         Self { document: Data::new(routes::docs::Document(document)) }
     }
 }

@@ -8,16 +8,15 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use super::routes;
+use crate::describe::{Description, described, events};
 use crate::extract::KEY_HEADER;
 use crate::options::Options;
-use crate::schemas::{ErrorReply, FullReply, InvalidReply, Problem, Step};
-use crate::validate::{
-    DEFAULT_MAX_TOKENS, MAX_AHEAD_S, MAX_BIASES, MAX_METADATA, MAX_METADATA_NAME,
-    MAX_METADATA_VALUE, MAX_STOP_BYTES, MAX_STOPS, MAX_TOOLS, field_groups,
-};
+use crate::schemas::{ErrorReply, FullReply, InvalidReply, Problem, Step, fields as schema};
+use crate::validate::{DEFAULT_MAX_TOKENS, MAX_AHEAD_S, MAX_TOOLS, field_groups};
 
-/// Returns the OpenAPI document for a server with these options, as JSON.
-pub(crate) fn document(options: &Options) -> String {
+/// Returns the OpenAPI document for a server with these options, as JSON. `others` are the other dialects'
+/// routes.
+pub(crate) fn document(options: &Options, others: Vec<Description>) -> String {
     let mut document = json!(Api::openapi());
     let schemas = &mut document["components"]["schemas"];
     schemas["StatusReply"]["properties"]["status"]["enum"] =
@@ -37,9 +36,14 @@ pub(crate) fn document(options: &Options) -> String {
         let of = parameter["schema"]["type"].as_array().and_then(|types| types.first().cloned());
         parameter["schema"]["type"] = of.unwrap_or_else(|| json!("integer"));
     }
+    let stream = &mut document["paths"]["/events/{task_id}"]["get"]["responses"]["200"]["content"];
+    stream["text/event-stream"] = events();
+    for other in others {
+        other.add_to(&mut document);
+    }
     for response in retryable_responses(&mut document) {
         response["headers"]["Retry-After"] = json!({
-            "description": "When to try again, in seconds.",
+            "description": "The number of seconds after which to retry.",
             "schema": {"type": "integer", "minimum": 1, "maximum": 120},
         });
     }
@@ -114,22 +118,14 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
         "anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}, {"type": "null"}],
         "example": "2025-11-21T15:30:00Z",
     });
-    fields["metadata"] = json!({
-        "description": fields["metadata"]["description"],
-        "type": ["object", "null"],
-        "maxProperties": MAX_METADATA,
-        "propertyNames": {"minLength": 1, "maxLength": MAX_METADATA_NAME},
-        "additionalProperties": {"type": "string", "maxLength": MAX_METADATA_VALUE},
-        "example": {"order": "17"},
-    });
-    fields["logit_bias"] = json!({
-        "description": fields["logit_bias"]["description"],
-        "type": ["object", "null"],
-        "maxProperties": MAX_BIASES,
-        "propertyNames": {"pattern": "^(0|[1-9][0-9]{0,9})$"},
-        "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100},
-        "example": {"1234": -100},
-    });
+    for (name, schema) in [
+        ("metadata", schema::metadata()),
+        ("logit_bias", schema::logit_bias()),
+        ("stop", schema::stop()),
+    ] {
+        let description = fields[name]["description"].as_str().unwrap_or_default();
+        fields[name] = described(description, schema);
+    }
     fields["top_logprobs"]["maximum"] = json!(Sampling::MAX_TOP_LOGPROBS);
     // Their ranges are documented, and `int32` would contradict them.
     for name in ["max_tokens", "top_logprobs", "time_limit_s", "result_ttl_s", "expires_in_s"] {
@@ -138,16 +134,6 @@ fn fill_in_limits(fields: &mut Value, options: &Options) {
         }
     }
     fill_in_forms(fields);
-    let text = json!({"type": "string", "minLength": 1, "maxLength": MAX_STOP_BYTES});
-    fields["stop"] = json!({
-        "description": fields["stop"]["description"],
-        "anyOf": [
-            text,
-            {"type": "array", "maxItems": MAX_STOPS, "items": text},
-            {"type": "null"},
-        ],
-        "example": ["\n\n"],
-    });
 }
 
 /// Documents the output constraints and tools.
@@ -242,7 +228,7 @@ fn retryable_responses(document: &mut Value) -> impl Iterator<Item = &mut Value>
     info(
         title = "qwen-queue",
         description = "A distributed task queue for quantized Qwen inference. Submit a prompt, get \
-                       a `task_id` at once, collect the result when it is ready.",
+                       a `task_id` at once, and fetch the result later.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     paths(
@@ -270,10 +256,10 @@ fn retryable_responses(document: &mut Value) -> impl Iterator<Item = &mut Value>
         routes::admin::dead_letters::replay,
     ),
     tags(
-        (name = "tasks", description = "Submit, follow, collect, take back."),
-        (name = "service", description = "What this is and how it is. Open to all."),
-        (name = "admin", description = "Look, pause, drain, and deal with dead letters. For operators: \
-                                        the key is that of `ADMIN_API_KEY`; without one these are closed."),
+        (name = "tasks", description = "Submit tasks, follow them, fetch their results, cancel them."),
+        (name = "service", description = "State and documentation of the service. No key is needed."),
+        (name = "admin", description = "Queues, workers and dead letters, for operators. These routes \
+                                        need the key `ADMIN_API_KEY`, and are closed if it is not set."),
     ),
     components(schemas(ErrorReply, FullReply, InvalidReply, Problem, Step)),
     security(("api_key" = []), ("bearer" = [])),
@@ -292,16 +278,16 @@ impl Modify for SecuritySchemes {
         components.add_security_scheme("api_key", SecurityScheme::ApiKey(header));
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The same key, as OpenAI's clients send it."));
+            .description(Some("The same key, in the header that OpenAI's clients send."));
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
         let header = ApiKey::Header(ApiKeyValue::with_description(
             "X-API-Key",
-            "The one of `ADMIN_API_KEY`.",
+            "The operators' key (`ADMIN_API_KEY`).",
         ));
         components.add_security_scheme("admin_key", SecurityScheme::ApiKey(header));
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The operators' key."));
+            .description(Some("The operators' key (`ADMIN_API_KEY`)."));
         components.add_security_scheme("admin_bearer", SecurityScheme::Http(bearer.build()));
     }
 }

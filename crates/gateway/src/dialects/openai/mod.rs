@@ -5,6 +5,7 @@ mod completions;
 mod embeddings;
 pub(super) mod error;
 mod models;
+mod openapi;
 pub(super) mod request;
 mod responses;
 pub(super) mod sse;
@@ -17,8 +18,10 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, ServiceConfig};
 use serde_json::Value;
 
+use crate::describe::Description;
 use crate::dialect::Dialect;
 use crate::middleware::log;
+use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::route::{get, post};
 
@@ -46,6 +49,10 @@ impl Dialect for OpenAi {
                 .service(get("/models/{model:.+}", reads, models::show))
                 .configure(responses::configure),
         );
+    }
+
+    fn describe(&self, options: &Options) -> Description {
+        openapi::describe(options)
     }
 
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {

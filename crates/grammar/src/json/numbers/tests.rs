@@ -39,6 +39,24 @@ fn number_bounds_are_exact_to_the_last_digit() {
 }
 
 #[test]
+fn numbers_without_bounds_end_after_the_digits_of_64_bits() {
+    let free = Numbers::default();
+    for text in ["0", "-9223372036854775808", "18446744073709551615"] {
+        assert!(is_written(&free, true, text) && is_written(&free, false, text), "{text}");
+    }
+    let long = "1".repeat(21);
+    assert!(!is_written(&free, true, &long) && !is_written(&free, false, &long));
+    assert!(!is_written(&free, false, &format!("{long}.5")));
+    let above = Numbers { low: bound(&long, true), ..Numbers::default() };
+    assert!(
+        is_written(&above, true, &"2".repeat(22)) && !is_written(&above, true, &"2".repeat(23))
+    );
+    let multiples =
+        Numbers { multiples: vec![decimal(&format!("1{}", "0".repeat(25)))], ..Numbers::default() };
+    assert!(is_written(&multiples, true, &format!("3{}", "0".repeat(25))));
+}
+
+#[test]
 fn number_expressions_match_exactly_the_accepted_numbers() {
     let mut random = StdRng::seed_from_u64(3);
     let number = |random: &mut StdRng| {

@@ -11,19 +11,19 @@ use crate::replies::StatusReply;
 use crate::schemas::TaskErrors;
 use crate::state::State;
 
-/// Take a task back
+/// Cancel a task
 ///
-/// A queued task is cancelled at once. One that a worker runs is stopped within one step of the
-/// model (202; its status turns `cancelled` then). Idempotent: what has ended stays as it ended.
+/// A queued task is cancelled at once. A running task stops within one step of the model (202; its
+/// status becomes `cancelled` then). A task that has ended stays as it is.
 #[utoipa::path(
     post,
     path = "/cancel/{task_id}",
     tag = "tasks",
-    params(("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` answered.")),
+    params(("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` returned.")),
     responses(
-        (status = 200, description = "The task is cancelled, or had ended before.",
+        (status = 200, description = "The task is cancelled, or has ended before.",
             body = StatusReply),
-        (status = 202, description = "A worker runs the task and was told to stop.",
+        (status = 202, description = "A worker runs the task, and is going to stop it.",
             body = StatusReply),
         TaskErrors,
     )

@@ -27,21 +27,21 @@ static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
 /// The serialized OpenAPI document.
 pub(crate) struct Document(pub(crate) Bytes);
 
-/// The API's description
+/// Get this document
 ///
-/// OpenAPI 3.1, with the limits of this very server.
+/// OpenAPI 3.1, with the limits of this server.
 #[utoipa::path(
     get,
     path = "/openapi.json",
     tag = "service",
     security(()),
-    responses((status = 200, description = "This document.", body = Object))
+    responses((status = 200, description = "The document.", body = Object))
 )]
 pub(crate) async fn openapi(document: web::Data<Document>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(document.0.clone())
 }
 
-/// The API, to read and try
+/// Read and try the API
 #[utoipa::path(
     get,
     path = "/docs",

@@ -18,29 +18,29 @@ use crate::validate::{FieldError, echo};
 const LAST_EVENT_ID: &str = "last-event-id";
 const AFTER: &str = "after";
 
-/// Follow a task as it happens
+/// Stream a task's events
 ///
-/// Server-sent events. Each has its number (`id:`), its name (`event:`) and JSON (`data:`):
-/// `queued`, `started` (a new `attempt` voids the text of the one before), `token` (texts
-/// concatenate to the answer; if `enable_thinking` or `tools` was given, `parts` tells what became
-/// certain of it with this text, in order: `{"kind": "reasoning" | "text", "text": …}` or
+/// Returns server-sent events, each with a number (`id:`), a name (`event:`) and JSON (`data:`):
+/// `queued`, `started` (a new `attempt` discards the text of the previous one), `token` (the texts
+/// concatenate to the answer; with `enable_thinking` or `tools`, `parts` has the reasoning, text and
+/// calls that this text completes, in order: `{"kind": "reasoning" | "text", "text": …}` or
 /// `{"kind": "tool_call", "call": …}`), `requeued`, and at the end `completed`, `failed` or `cancelled`,
-/// whose data is what `GET /result` answers. The stream ends after it. Silence is broken by a
-/// comment every few seconds. After a lost connection go on with `Last-Event-ID`, as browsers do
+/// whose data is the body of `GET /result`. Then the stream ends. While nothing happens, a comment is
+/// sent every few seconds. After a lost connection, continue with `Last-Event-ID`, as browsers do
 /// by themselves.
 #[utoipa::path(
     get,
     path = "/events/{task_id}",
     tag = "tasks",
     params(
-        ("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` answered."),
-        ("after" = Option<u64>, Query, description = "Only events after this number."),
-        ("Last-Event-ID" = Option<u64>, Header, description = "The same; wins over `after`."),
+        ("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` returned."),
+        ("after" = Option<u64>, Query, description = "Returns only events after this number."),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The same; takes precedence over `after`."),
     ),
     responses(
         (status = 200, description = "The events.", body = String,
             content_type = "text/event-stream"),
-        (status = 204, description = "The task has ended and there is no event after that number."),
+        (status = 204, description = "The task has ended, and it has no event after that number."),
         TaskErrors,
     )
 )]

@@ -26,36 +26,36 @@ const REPLAYED: &str = "idempotent-replayed";
 
 /// Submit a prompt
 ///
-/// Answers at once with a `task_id`. The work goes on when you disconnect; ask
-/// `GET /result/{task_id}?wait=30` or follow `GET /events/{task_id}`. With `Prefer: wait=N` the
-/// answer is the result itself, if the task ends within N seconds (60 at most).
+/// Returns a `task_id` at once. The task runs even if you disconnect; fetch its result with
+/// `GET /result/{task_id}?wait=30`, or stream it with `GET /events/{task_id}`. With `Prefer: wait=N` the
+/// response is the result itself, if the task ends within N seconds (60 at most).
 #[utoipa::path(
     post,
     path = "/generate",
     tag = "tasks",
     params(
         ("Prefer" = Option<String>, Header, example = "wait=30",
-            description = "`wait=N`: answer with the result if the task ends within N seconds."),
+            description = "`wait=N` returns the result if the task ends within N seconds."),
         ("Idempotency-Key" = Option<String>, Header, example = "order-17", min_length = 1, max_length = 255,
-            description = "Your name for this request: sent again with the same body, it finds the \
-                           task that it made the first time."),
+            description = "A name for this request: sent again with the same body, it returns the \
+                           task that the first request created."),
     ),
     request_body(
         content = GenerateBody,
         example = json!({"prompt": "How do I add a worker?", "max_tokens": 128, "temperature": 0.7}),
     ),
     responses(
-        (status = 200, description = "The task has ended while the request waited for it.",
+        (status = 200, description = "The task has ended while the request waited.",
             body = ResultReply,
             headers(
-                ("Location" = String, description = "Where the result is."),
-                ("Preference-Applied" = String, description = "`wait=N`: how long it would have waited."),
+                ("Location" = String, description = "The path of the result."),
+                ("Preference-Applied" = String, description = "`wait=N`: the maximum wait."),
             )),
         (status = 202, description = "The task is queued.", body = StatusReply,
             headers(
-                ("Location" = String, description = "Where the result will be."),
+                ("Location" = String, description = "The path of the future result."),
                 ("Preference-Applied" = String, description = "`wait=N`, if `Prefer` asked to wait."),
-                ("Idempotent-Replayed" = String, description = "`true`: an earlier submit made the task."),
+                ("Idempotent-Replayed" = String, description = "`true` if an earlier request created the task."),
             )),
         SubmitErrors,
     )

@@ -136,11 +136,11 @@ fn answer(is_well: bool, reply: &HealthReply) -> HttpResponse {
     }
 }
 
-/// Whether the service lives
+/// Check that tasks are accepted
 ///
-/// 503 when the queue does not answer, or takes no tasks: its store is full, read-only or gone. `reason` says
-/// which. A gateway without workers is healthy: it accepts tasks, and they wait. So is one whose queue is full
-/// (429).
+/// Returns 503 if the queue does not answer or takes no tasks, because its store is full, read-only or gone;
+/// `reason` says why. A gateway without workers is healthy: it accepts tasks, and they wait. So is one whose queue
+/// is full (429).
 #[utoipa::path(
     get,
     path = "/health",
@@ -157,9 +157,9 @@ pub(crate) async fn health(state: web::Data<State>) -> HttpResponse {
     answer(reply.status == "healthy", &reply)
 }
 
-/// Whether a task would start now
+/// Check that a task would start now
 ///
-/// 200 when the queue takes tasks and a worker with the default model does, else 503 with the `reason`.
+/// Returns 200 if the queue and a worker with the default model take tasks, else 503 with the `reason`.
 #[utoipa::path(
     get,
     path = "/ready",
@@ -167,7 +167,7 @@ pub(crate) async fn health(state: web::Data<State>) -> HttpResponse {
     security(()),
     responses(
         (status = 200, description = "A worker takes tasks.", body = HealthReply),
-        (status = 503, description = "No queue, one that takes no tasks, or no worker with the default model.",
+        (status = 503, description = "The queue takes no tasks, or no worker with the default model does.",
             body = HealthReply),
     )
 )]

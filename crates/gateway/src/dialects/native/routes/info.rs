@@ -42,13 +42,13 @@ struct Links {
     generate: &'static str,
 }
 
-/// What this is
+/// Describe the service
 #[utoipa::path(
     get,
     path = "/",
     tag = "service",
     security(()),
-    responses((status = 200, description = "Name, version, model.", body = InfoReply))
+    responses((status = 200, description = "The name, the version and the default model.", body = InfoReply))
 )]
 pub(crate) async fn info(state: web::Data<State>) -> HttpResponse {
     let model = &state.options.default_model;

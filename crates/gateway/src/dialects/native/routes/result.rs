@@ -13,25 +13,25 @@ use crate::state::State;
 /// The recommended polling interval, in seconds.
 const POLL_S: u32 = 1;
 
-/// How a task ended
+/// Get a task's result
 ///
-/// 202 while it hasn't; with `?wait=` that answer comes only after so many seconds. A failed task is
-/// no failed request: it answers 200 with `"status": "error"`.
+/// Returns 202 while the task has not ended; with `?wait=`, only after that many seconds. A failed task is
+/// returned with status 200 and `"status": "error"`.
 #[utoipa::path(
     get,
     path = "/result/{task_id}",
     tag = "tasks",
     params(
-        ("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` answered."),
+        ("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` returned."),
         ("wait" = Option<u32>, Query, minimum = 0, maximum = 60,
-            description = "Wait up to so many seconds for the task to end before answering."),
+            description = "The maximum number of seconds to wait for the task's end."),
     ),
     responses(
         (status = 200, description = "The task has ended: `completed`, `error` or `cancelled`.",
             body = ResultReply),
         (status = 202, description = "The task is still `queued` or `processing`.",
             body = StatusReply,
-            headers(("Retry-After" = u32, description = "Poll again after so many seconds."))),
+            headers(("Retry-After" = u32, description = "The number of seconds after which to poll again."))),
         TaskErrors,
     )
 )]

@@ -9,17 +9,17 @@ use crate::replies::StatusReply;
 use crate::schemas::TaskErrors;
 use crate::state::State;
 
-/// Where a task stands
+/// Get a task's status
 ///
-/// With `?wait=` the answer comes when the task has ended, or after so many seconds.
+/// With `?wait=` the response is sent when the task has ended, or after that many seconds.
 #[utoipa::path(
     get,
     path = "/status/{task_id}",
     tag = "tasks",
     params(
-        ("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` answered."),
+        ("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` returned."),
         ("wait" = Option<u32>, Query, minimum = 0, maximum = 60,
-            description = "Wait up to so many seconds for the task to end before answering."),
+            description = "The maximum number of seconds to wait for the task's end."),
     ),
     responses(
         (status = 200, description = "The task's state.", body = StatusReply),

@@ -77,19 +77,19 @@ impl From<Tried> for TryReply {
     }
 }
 
-/// What became of a task's webhook
+/// Get the state of a task's webhook
 ///
-/// For tasks that were submitted with a `webhook_url`. Known until a day after it was delivered or
-/// given up.
+/// For tasks that were submitted with a `webhook_url`. The state is kept for a day after the delivery
+/// or the last try.
 #[utoipa::path(
     get,
     path = "/webhook/{task_id}",
     tag = "tasks",
-    params(("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` answered.")),
+    params(("task_id" = uuid::Uuid, Path, description = "The id that `POST /generate` returned.")),
     responses(
-        (status = 200, description = "Where it stands, and all tries.", body = WebhookReply),
-        (status = 404, description = "No webhook of this task is known for this key.", body = ErrorReply),
-        (status = 422, description = "The id is none.", body = InvalidReply),
+        (status = 200, description = "The state, and all tries.", body = WebhookReply),
+        (status = 404, description = "This key has no task with this id and a webhook.", body = ErrorReply),
+        (status = 422, description = "The id is not a UUID.", body = InvalidReply),
         (status = 503, description = "The queue is unavailable; try again (`Retry-After`).", body = ErrorReply),
         KeyErrors,
     )

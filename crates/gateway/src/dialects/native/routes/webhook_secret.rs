@@ -18,10 +18,10 @@ pub(crate) struct WebhookSecretReply {
     secret: String,
 }
 
-/// What signs your webhooks
+/// Get the secret that signs webhooks
 ///
-/// The secret belongs to the key that asks, and stays the same as long as the key is configured. Give
-/// it to whoever receives the webhooks; it does not give the key away.
+/// The secret is derived from the API key of this request, and stays the same as long as the key is
+/// configured. Receivers of webhooks need it; the key can't be computed from it.
 #[utoipa::path(
     get,
     path = "/webhook-secret",

@@ -57,7 +57,17 @@ pub(in crate::dialects::openai) fn read(
 }
 
 fn tools(fields: &mut Fields<'_>, nesting: Nesting) -> Vec<Tool> {
-    list(fields, |value| tool(value, nesting).map(Some))
+    list(fields, |value| match nesting == Nesting::Flat && is_skipped(value) {
+        true => Ok(None),
+        false => tool(value, nesting).map(Some),
+    })
+}
+
+/// Returns whether a tool of a response is skipped. Codex sends a search of the web and a namespace along with every
+/// request; the model never calls them.
+pub(in crate::dialects::openai) fn is_skipped(tool: &Value) -> bool {
+    let kind = tool.get("type").and_then(Value::as_str).unwrap_or_default();
+    kind == "namespace" || kind.starts_with("web_search")
 }
 
 /// Reads the array `tools` within its limits; `read` returns `None` for a tool that is skipped.

@@ -4,7 +4,7 @@ use protocol::{Message, ModelId, Prompt, Role, TaskKind, Timestamp, WebhookForm}
 use serde_json::{Map, Value, json};
 
 use super::super::request::messages::text_bytes;
-use super::super::request::tools::{self, Nesting};
+use super::super::request::tools::{self, Nesting, is_skipped};
 use super::super::request::{self, sampling};
 use super::items;
 use super::reply::{Echo, SAMPLING};
@@ -152,7 +152,9 @@ fn repeated(fields: &Fields<'_>, model: &ModelId, is_stored: bool) -> Map<String
     let or = |name: &str, default: Value| given(name).unwrap_or(default);
     let or_null = |name: &str| or(name, Value::Null);
     let tools = fields.get("tools").and_then(Value::as_array);
-    let tools = tools.map(|tools| tools.iter().map(tool).collect());
+    let offered =
+        |tools: &Vec<Value>| tools.iter().filter(|one| !is_skipped(one)).map(tool).collect();
+    let tools = tools.map(offered);
     let service_tier = fields.get("service_tier").and_then(Value::as_str);
     let service_tier = service_tier.filter(|tier| ["flex", "priority"].contains(tier));
     let text = fields.get("text");

@@ -122,21 +122,21 @@ impl From<Failure> for FailureReply {
 
 /// List dead letters
 ///
-/// Tasks that used their attempts up, the latest first. They are kept for 7 days, at most 1,000.
+/// Dead letters are tasks that used up their attempts. The latest comes first. At most 1,000 are kept, for 7 days.
 #[utoipa::path(
     get,
     path = "/admin/dead-letters",
     tag = "admin",
     security(("admin_key" = []), ("admin_bearer" = [])),
     params(
-        ("model" = Option<String>, Query, description = "Only those of a model."),
+        ("model" = Option<String>, Query, description = "Returns only those of this model."),
         ("before" = Option<u64>, Query,
-            description = "Only those that died before; `next_before` of the page before this."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many: 50."),
+            description = "Returns only those that died before this time: `next_before` of the previous page."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The maximum number of dead letters. The default is 50."),
     ),
     responses(
-        (status = 200, description = "Some of them.", body = DeadLettersReply),
-        (status = 422, description = "The query is not valid.", body = InvalidReply),
+        (status = 200, description = "A page of dead letters.", body = DeadLettersReply),
+        (status = 422, description = "The query is invalid.", body = InvalidReply),
         AdminErrors,
     )
 )]
@@ -163,11 +163,11 @@ pub(crate) async fn list(
     path = "/admin/dead-letters/{task_id}",
     tag = "admin",
     security(("admin_key" = []), ("admin_bearer" = [])),
-    params(("task_id" = uuid::Uuid, Path, description = "The task that died.")),
+    params(("task_id" = uuid::Uuid, Path, description = "The id of the failed task.")),
     responses(
-        (status = 200, description = "The whole of it.", body = DeadLetterReply),
-        (status = 404, description = "No such dead letter.", body = ErrorReply),
-        (status = 422, description = "The id is no UUID.", body = InvalidReply),
+        (status = 200, description = "The dead letter, with its request and the error of each attempt.", body = DeadLetterReply),
+        (status = 404, description = "There is no such dead letter.", body = ErrorReply),
+        (status = 422, description = "The id is not a UUID.", body = InvalidReply),
         AdminErrors,
     )
 )]
@@ -182,20 +182,20 @@ pub(crate) async fn show(
     Ok(HttpResponse::Ok().json(DeadLetterReply::of(letter, true)))
 }
 
-/// Try a dead letter again
+/// Replay a dead letter
 ///
-/// Submits its task as a new one, for the same key and beyond all bounds, and removes the letter.
-/// Asking again answers with the same new task, as long as that is remembered.
+/// Submits its task as a new one for the same key, even if the queue is full, and removes the dead letter.
+/// A repeated request returns the same new task, as long as that is stored.
 #[utoipa::path(
     post,
     path = "/admin/dead-letters/{task_id}/replay",
     tag = "admin",
     security(("admin_key" = []), ("admin_bearer" = [])),
-    params(("task_id" = uuid::Uuid, Path, description = "The task that died.")),
+    params(("task_id" = uuid::Uuid, Path, description = "The id of the failed task.")),
     responses(
         (status = 202, description = "A new task is queued.", body = ReplayReply),
-        (status = 404, description = "No such dead letter.", body = ErrorReply),
-        (status = 422, description = "The id is no UUID.", body = InvalidReply),
+        (status = 404, description = "There is no such dead letter.", body = ErrorReply),
+        (status = 422, description = "The id is not a UUID.", body = InvalidReply),
         AdminErrors,
     )
 )]
@@ -221,11 +221,11 @@ pub(crate) async fn replay(
     path = "/admin/dead-letters/{task_id}",
     tag = "admin",
     security(("admin_key" = []), ("admin_bearer" = [])),
-    params(("task_id" = uuid::Uuid, Path, description = "The task that died.")),
+    params(("task_id" = uuid::Uuid, Path, description = "The id of the failed task.")),
     responses(
-        (status = 200, description = "It is gone.", body = DeletedReply),
-        (status = 404, description = "No such dead letter.", body = ErrorReply),
-        (status = 422, description = "The id is no UUID.", body = InvalidReply),
+        (status = 200, description = "The dead letter is deleted.", body = DeletedReply),
+        (status = 404, description = "There is no such dead letter.", body = ErrorReply),
+        (status = 422, description = "The id is not a UUID.", body = InvalidReply),
         AdminErrors,
     )
 )]
@@ -247,21 +247,21 @@ pub(crate) async fn delete(
     Ok(HttpResponse::Ok().json(DeletedReply { deleted }))
 }
 
-/// Delete many dead letters
+/// Delete several dead letters
 ///
-/// All of a model, or all; one of the two has to be said.
+/// Deletes all of a model (`model`) or all (`all`); exactly one of the two is required.
 #[utoipa::path(
     delete,
     path = "/admin/dead-letters",
     tag = "admin",
     security(("admin_key" = []), ("admin_bearer" = [])),
     params(
-        ("model" = Option<String>, Query, description = "All of this model."),
-        ("all" = Option<bool>, Query, description = "`true`: all there are."),
+        ("model" = Option<String>, Query, description = "Deletes those of this model."),
+        ("all" = Option<bool>, Query, description = "`true` deletes all."),
     ),
     responses(
-        (status = 200, description = "They are gone.", body = DeletedReply),
-        (status = 422, description = "Neither or both were said.", body = InvalidReply),
+        (status = 200, description = "The dead letters are deleted.", body = DeletedReply),
+        (status = 422, description = "Neither or both of the parameters are set.", body = InvalidReply),
         AdminErrors,
     )
 )]

@@ -109,16 +109,16 @@ impl From<QueueOverview> for QueueReply {
     }
 }
 
-/// All queues and workers at a glance
+/// Get all queues and workers
 ///
-/// From counters: cheap however much waits.
+/// Reads counters, so the cost does not depend on the length of the queues.
 #[utoipa::path(
     get,
     path = "/admin/overview",
     tag = "admin",
     security(("admin_key" = []), ("admin_bearer" = [])),
     responses(
-        (status = 200, description = "Counters of all queues, and the workers.", body = OverviewReply),
+        (status = 200, description = "The counters of all queues, and the workers.", body = OverviewReply),
         AdminErrors,
     )
 )]

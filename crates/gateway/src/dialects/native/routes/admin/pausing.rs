@@ -37,7 +37,7 @@ pub(crate) struct PausedReply {
 
 /// Pause a model
 ///
-/// Its tasks are accepted and wait; what runs goes on. Survives restarts.
+/// Its tasks are accepted and wait; running tasks continue. The pause outlasts restarts.
 #[utoipa::path(
     post,
     path = "/admin/pause",
@@ -46,8 +46,8 @@ pub(crate) struct PausedReply {
     request_body = ModelBody,
     responses(
         (status = 200, description = "The model is paused.", body = PausedReply),
-        (status = 404, description = "No such model; those there are are listed.", body = ErrorReply),
-        (status = 422, description = "The body is not valid.", body = InvalidReply),
+        (status = 404, description = "There is no such model; the message lists the models.", body = ErrorReply),
+        (status = 422, description = "The body is invalid.", body = InvalidReply),
         AdminErrors,
     )
 )]
@@ -62,7 +62,7 @@ pub(crate) async fn pause(
 
 /// Resume a model
 ///
-/// Waiting workers notice within a second or two.
+/// Idle workers continue within two seconds.
 #[utoipa::path(
     post,
     path = "/admin/resume",
@@ -70,9 +70,9 @@ pub(crate) async fn pause(
     security(("admin_key" = []), ("admin_bearer" = [])),
     request_body = ModelBody,
     responses(
-        (status = 200, description = "The model's tasks are handed out.", body = PausedReply),
-        (status = 404, description = "No such model; those there are are listed.", body = ErrorReply),
-        (status = 422, description = "The body is not valid.", body = InvalidReply),
+        (status = 200, description = "The model is not paused any more.", body = PausedReply),
+        (status = 404, description = "There is no such model; the message lists the models.", body = ErrorReply),
+        (status = 422, description = "The body is invalid.", body = InvalidReply),
         AdminErrors,
     )
 )]

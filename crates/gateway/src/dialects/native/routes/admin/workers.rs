@@ -175,16 +175,16 @@ impl From<ModelReport> for ServedReply {
     }
 }
 
-/// The workers
+/// List the workers
 ///
-/// A worker reports every two seconds, and is forgotten ten seconds after its last report.
+/// A worker reports every two seconds, and is listed for ten seconds after its last report.
 #[utoipa::path(
     get,
     path = "/admin/workers",
     tag = "admin",
     security(("admin_key" = []), ("admin_bearer" = [])),
     responses(
-        (status = 200, description = "Those that reported lately.", body = WorkersReply),
+        (status = 200, description = "The live workers.", body = WorkersReply),
         AdminErrors,
     )
 )]
@@ -204,18 +204,18 @@ pub(crate) struct DrainReply {
 
 /// Drain a worker
 ///
-/// It learns so within two seconds, takes no more tasks, ends those it has, says goodbye and stops
-/// with exit code 0. Asking again changes nothing.
+/// Within two seconds the worker stops claiming tasks. It finishes its running tasks and exits with code 0.
+/// A repeated request changes nothing.
 #[utoipa::path(
     post,
     path = "/admin/workers/{worker_id}/drain",
     tag = "admin",
     security(("admin_key" = []), ("admin_bearer" = [])),
-    params(("worker_id" = uuid::Uuid, Path, description = "The `id` that `GET /admin/workers` tells.")),
+    params(("worker_id" = uuid::Uuid, Path, description = "The worker's `id` in `GET /admin/workers`.")),
     responses(
-        (status = 202, description = "It will drain.", body = DrainReply),
-        (status = 404, description = "No such worker: it has stopped, or never was.", body = ErrorReply),
-        (status = 422, description = "The id is no UUID.", body = InvalidReply),
+        (status = 202, description = "The worker is going to drain.", body = DrainReply),
+        (status = 404, description = "There is no such worker: it has stopped, or never existed.", body = ErrorReply),
+        (status = 422, description = "The id is not a UUID.", body = InvalidReply),
         AdminErrors,
     )
 )]

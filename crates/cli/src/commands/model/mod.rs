@@ -1,16 +1,28 @@
 //! Tools for model files.
 
-use std::path::PathBuf;
+mod cache;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
+use engine::source::SourceOptions;
 use engine::synth::{SynthOptions, SynthQuant, SynthShape, synthesize};
+use service::Settings;
 
 use crate::output::Output;
 
 /// Operations on model files.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Model {
+    /// Download a model to the cache, or continue a download; prints its path.
+    Pull(cache::Pull),
+    /// List the models in the cache.
+    List(cache::List),
+    /// Show a model's files and configuration.
+    Show(cache::Show),
+    /// Remove a model from the cache.
+    Remove(cache::Remove),
     /// Write a model with random weights and the shape of a published one, for benchmarks.
     Synth {
         /// The shape, e.g. qwen3-0.6b; an unknown name lists all shapes.
@@ -32,8 +44,16 @@ pub(crate) enum Model {
 }
 
 /// Runs the command.
-pub(crate) fn run(model: Model, output: &mut Output) -> Result<()> {
+pub(crate) fn run(model: Model, config: Option<&Path>, output: &mut Output) -> Result<()> {
+    let options = || -> Result<SourceOptions> {
+        log_to_stderr();
+        Ok(worker::models::source_options(&Settings::load(config)?))
+    };
     match model {
+        Model::Pull(args) => cache::pull(&args, &options()?, output),
+        Model::List(args) => cache::list(&args, &options()?, output),
+        Model::Show(args) => cache::show(&args, &options()?, output),
+        Model::Remove(args) => cache::remove(&args, &options()?, output),
         Model::Synth { shape, quant, context, seed, output: file } => {
             let shape = context.map_or(shape, |tokens| shape.with_context(tokens as usize));
             let shown = file.display().to_string();
@@ -45,4 +65,11 @@ pub(crate) fn run(model: Model, output: &mut Output) -> Result<()> {
             Ok(output.line(&told)?)
         }
     }
+}
+
+/// Prints the engine's log lines, such as the progress and the retries of a download.
+fn log_to_stderr() {
+    let format = tracing_subscriber::fmt().with_writer(std::io::stderr).without_time();
+    // Fails if logging is set up already.
+    let _ = format.with_target(false).with_level(false).try_init();
 }
