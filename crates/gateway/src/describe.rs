@@ -68,6 +68,12 @@ impl Operation {
         self
     }
 
+    /// Requires no key.
+    pub(crate) fn open(mut self) -> Self {
+        self.content["security"] = json!([{}]);
+        self
+    }
+
     /// Sets the description below the summary.
     pub(crate) fn about(mut self, description: &str) -> Self {
         self.content["description"] = json!(description);
@@ -119,6 +125,22 @@ impl Operation {
     pub(crate) fn returns(mut self, description: &str, schema: Value) -> Self {
         self.content["responses"]["200"] = json!({
             "description": description, "content": {"application/json": {"schema": schema}},
+        });
+        self
+    }
+
+    /// Adds the response with status 201 and a JSON body.
+    pub(crate) fn creates(mut self, description: &str, schema: &Value) -> Self {
+        self.content["responses"]["201"] = json!({
+            "description": description, "content": {"application/json": {"schema": schema}},
+        });
+        self
+    }
+
+    /// Makes the response with status 200 an event stream.
+    pub(crate) fn streams(mut self, description: &str) -> Self {
+        self.content["responses"]["200"] = json!({
+            "description": description, "content": {"text/event-stream": events()},
         });
         self
     }

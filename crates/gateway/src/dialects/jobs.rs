@@ -1,6 +1,8 @@
 //! Reads the input of a job, as RunPod's and Replicate's clients send it: the fields of a chat
 //! completion, and `prompt` for a conversation of one message.
 
+mod openapi;
+
 use protocol::ModelId;
 use serde_json::{Map, Value, json};
 
@@ -10,6 +12,8 @@ use crate::options::Options;
 use crate::order::Order;
 use crate::validate::fields::Fields;
 use crate::validate::{FieldError, type_name};
+
+pub(super) use openapi::input;
 
 /// The field that has the input.
 const INPUT: &str = "input";

@@ -1,6 +1,8 @@
 //! The routes of Ollama's API by which user interfaces list models. There is no other route of it:
 //! the clients that use those speak OpenAI's API too.
 
+mod openapi;
+
 use std::collections::BTreeMap;
 
 use actix_web::http::StatusCode;
@@ -12,9 +14,11 @@ use webhooks::payload::rfc3339;
 
 use super::openai::error::status;
 use crate::body::read_json;
+use crate::describe::Description;
 use crate::dialect::Dialect;
 use crate::extract::Caller;
 use crate::middleware::log;
+use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::route::{get, post};
 use crate::state::State;
@@ -40,6 +44,10 @@ impl Dialect for Ollama {
                 .service(get("/version", reads, version))
                 .service(post("/show", reads, show)),
         );
+    }
+
+    fn describe(&self, options: &Options) -> Description {
+        openapi::describe(options)
     }
 
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {

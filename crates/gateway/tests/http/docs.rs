@@ -195,6 +195,11 @@ fn openapi_document_is_complete_and_correct() {
     let work: &[&str] =
         &["200", "400", "401", "404", "408", "409", "413", "415", "429", "500", "503", "504"];
     let one: &[&str] = &["200", "400", "401", "404", "500", "503"];
+    let job: &[&str] =
+        &["200", "400", "401", "404", "408", "409", "413", "415", "429", "500", "503"];
+    let prediction: &[&str] =
+        &["201", "400", "401", "404", "408", "409", "413", "415", "422", "429", "500", "503"];
+    let of_prediction: &[&str] = &["200", "401", "404", "422", "500", "503"];
     let others = [
         ("/v1/chat/completions", "post", work),
         ("/v1/completions", "post", work),
@@ -206,7 +211,24 @@ fn openapi_document_is_complete_and_correct() {
         ("/v1/responses/{response_id}", "delete", one),
         ("/v1/responses/{response_id}/cancel", "post", one),
         ("/v1/responses/{response_id}/input_items", "get", one),
+        ("/v1/responses/input_tokens", "post", work),
         ("/v1/messages", "post", work),
+        ("/v1/messages/count_tokens", "post", work),
+        ("/v2/{model}/run", "post", job),
+        ("/v2/{model}/runsync", "post", job),
+        ("/v2/{model}/status/{id}", "get", one),
+        ("/v2/{model}/stream/{id}", "get", one),
+        ("/v2/{model}/cancel/{id}", "post", one),
+        ("/v2/{model}/health", "get", &["200", "401", "404", "500", "503"]),
+        ("/v1/predictions", "post", prediction),
+        ("/v1/models/{owner}/{name}/predictions", "post", prediction),
+        ("/v1/predictions", "get", &["200", "401", "422", "500", "503"]),
+        ("/v1/predictions/{id}", "get", of_prediction),
+        ("/v1/predictions/{id}/stream", "get", of_prediction),
+        ("/v1/predictions/{id}/cancel", "post", of_prediction),
+        ("/api/tags", "get", &["200", "401", "500", "503"]),
+        ("/api/show", "post", &["200", "400", "401", "404", "408", "413", "415", "500", "503"]),
+        ("/api/version", "get", &["200"]),
     ];
     let operations: Vec<_> = operations.into_iter().chain(others).collect();
     let described = document["paths"].as_object().unwrap().values();

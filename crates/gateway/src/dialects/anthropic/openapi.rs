@@ -15,20 +15,19 @@ const TAG: &str = "anthropic";
 pub(super) fn describe(options: &Options) -> Description {
     Description {
         tags: vec![(TAG, "Anthropic's API. docs/ANTHROPIC.md has the details.")],
-        operations: vec![create(options)],
+        operations: vec![create(options), count(options)],
         schemas: vec![
             ("AnthropicError", error()),
             ("MessagesRequest", request(options)),
+            ("CountTokensRequest", count_request(options)),
             ("Message", message()),
         ],
     }
 }
 
 fn create(options: &Options) -> Operation {
-    let error = refer("AnthropicError");
     Operation::post("/v1/messages", "createMessage", "Answer a conversation")
         .about("Unknown fields are ignored. Known fields that cannot be honoured are refused.")
-        .tag(TAG)
         .body(
             refer("MessagesRequest"),
             json!({
@@ -39,11 +38,50 @@ fn create(options: &Options) -> Operation {
         )
         .returns("The answer, or with `stream` its events.", refer("Message"))
         .or_streams()
-        .refuses(&error, &OF_KEY)
-        .refuses(&error, &OF_QUEUE)
-        .refuses(&error, &OF_BODY)
-        .refuses(&error, &OF_TASK)
-        .idempotent()
+        .works()
+}
+
+fn count(options: &Options) -> Operation {
+    Operation::post(
+        "/v1/messages/count_tokens",
+        "countMessageTokens",
+        "Count the input tokens of a message",
+    )
+    .about("Takes the body of a message, which is not generated.")
+    .body(
+        refer("CountTokensRequest"),
+        json!({
+            "model": options.default_model,
+            "messages": [{"role": "user", "content": "How do I add a worker?"}],
+        }),
+    )
+    .returns(
+        "The tokens of the prompt that the message would have.",
+        json!({
+            "type": "object",
+            "required": ["input_tokens"],
+            "properties": {"input_tokens": {"type": "integer", "minimum": 0}},
+        }),
+    )
+    .works()
+}
+
+/// Completes the description of a route.
+trait OfAnthropic {
+    /// Adds the refusals of a route that reads a body, submits a task and waits for its end.
+    fn works(self) -> Self;
+}
+
+impl OfAnthropic for Operation {
+    fn works(self) -> Self {
+        let error = refer("AnthropicError");
+        self.tag(TAG)
+            .refuses(&error, &OF_KEY)
+            .refuses(&error, &OF_QUEUE)
+            .refuses(&error, &OF_BODY)
+            .refuses(&error, &OF_TASK)
+            .idempotent()
+    }
 }
 
 fn error() -> Value {
@@ -142,6 +180,12 @@ fn request(options: &Options) -> Value {
     json!({
         "type": "object", "required": ["model", "max_tokens", "messages"], "properties": all,
     })
+}
+
+fn count_request(options: &Options) -> Value {
+    let mut request = request(options);
+    request["required"] = json!(["model", "messages"]);
+    request
 }
 
 fn message() -> Value {

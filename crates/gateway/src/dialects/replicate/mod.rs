@@ -9,9 +9,11 @@
 //! | `record.rs`  | what is stored of a prediction beside its task |
 //! | `reply.rs`   | formats a prediction |
 //! | `stream.rs`  | streams the output of a prediction |
+//! | `openapi.rs` | describes the routes |
 
 mod body;
 mod create;
+mod openapi;
 mod record;
 mod reply;
 mod routes;
@@ -22,8 +24,10 @@ use actix_web::web::{self, ServiceConfig};
 use serde_json::{Value, json};
 
 pub(super) use self::reply::webhook_body;
+use crate::describe::Description;
 use crate::dialect::Dialect;
 use crate::middleware::log;
+use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::route::{get, post, reads, resource};
 
@@ -56,6 +60,10 @@ impl Dialect for Replicate {
                 .route(web::get().to(stream::stream)),
         )
         .service(post("/v1/predictions/{id}/cancel", work, routes::cancel));
+    }
+
+    fn describe(&self, options: &Options) -> Description {
+        openapi::describe(options)
     }
 
     /// Formats a refusal as problem details (RFC 7807).

@@ -8,10 +8,12 @@
 //! | `stream.rs` | the route that returns what a job has generated since the last call |
 //! | `health.rs` | the state of an endpoint |
 //! | `reply.rs`  | formats a job |
+//! | `openapi.rs` | describes the routes |
 
 mod create;
 mod health;
 mod job;
+mod openapi;
 mod reply;
 mod stream;
 
@@ -21,8 +23,10 @@ use serde_json::{Value, json};
 
 pub(super) use self::reply::webhook_body;
 use super::openai::error::status;
+use crate::describe::Description;
 use crate::dialect::Dialect;
 use crate::middleware::log;
+use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::route::{get, post};
 
@@ -46,6 +50,10 @@ impl Dialect for RunPod {
                 .service(get("/{model:.+}/stream/{id}", reads, stream::stream))
                 .service(post("/{model:.+}/cancel/{id}", work, job::cancel)),
         );
+    }
+
+    fn describe(&self, options: &Options) -> Description {
+        openapi::describe(options)
     }
 
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {

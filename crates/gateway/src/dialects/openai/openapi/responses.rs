@@ -11,7 +11,14 @@ const EXAMPLE: &str = "resp_01a22749e01a74ba9fd374e46721fd5b";
 
 /// Adds the routes and their schemas.
 pub(super) fn describe(all: &mut Description, options: &Options) {
-    all.operations.extend([create(options), retrieve(), cancel(), delete(), input_items()]);
+    all.operations.extend([
+        create(options),
+        input_tokens(options),
+        retrieve(),
+        cancel(),
+        delete(),
+        input_items(),
+    ]);
     all.schemas.extend([
         ("ResponseRequest", request(options)),
         ("Response", response()),
@@ -40,6 +47,31 @@ fn create(options: &Options) -> Operation {
         .leads_to("deleteResponse", "response_id", "id")
         .leads_to("listInputItems", "response_id", "id")
         .works()
+}
+
+fn input_tokens(options: &Options) -> Operation {
+    Operation::post(
+        "/v1/responses/input_tokens",
+        "countInputTokens",
+        "Count the input tokens of a response",
+    )
+    .about("Takes the body of a response, which is not created.")
+    .body(
+        refer("ResponseRequest"),
+        json!({"model": options.default_model, "input": "How do I add a worker?"}),
+    )
+    .returns(
+        "The tokens of the prompt that the response would have.",
+        json!({
+            "type": "object",
+            "required": ["object", "input_tokens"],
+            "properties": {
+                "object": {"const": "response.input_tokens"},
+                "input_tokens": {"type": "integer", "minimum": 0},
+            },
+        }),
+    )
+    .works()
 }
 
 fn retrieve() -> Operation {
