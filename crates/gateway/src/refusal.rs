@@ -155,7 +155,7 @@ pub(crate) struct Refusal {
     /// Whether to try again.
     pub(crate) retry: Retry,
     /// The field that made a worker refuse the task.
-    param: Option<String>,
+    param: Option<Box<str>>,
     /// The methods that the path takes, for the `Allow` header.
     allow: Option<&'static str>,
     /// The reason for the log. Contains no text that a client sent.
@@ -281,7 +281,7 @@ impl Refusal {
             error.message.clone(),
             format!("task failed: {kind}"),
         );
-        let refusal = Self { param: error.param.clone(), ..refusal };
+        let refusal = Self { param: error.param.as_deref().map(Box::from), ..refusal };
         // The same request would reach the limit again.
         match kind {
             ErrorType::TimeLimitExceeded => Self { retry: Retry::Never, ..refusal },
@@ -323,7 +323,7 @@ impl Refusal {
     pub(crate) fn param(&self) -> Option<String> {
         match self.problems.first() {
             Some(problem) => problem.param(),
-            None => self.param.clone(),
+            None => self.param.as_deref().map(str::to_owned),
         }
     }
 

@@ -21,6 +21,7 @@ pub struct Event {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant)] // few events are read at a time, and most are moved once
 pub enum EventBody {
     /// Accepted into the queue.
     Queued,
