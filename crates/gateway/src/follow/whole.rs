@@ -33,7 +33,6 @@ const ETA: HeaderName = HeaderName::from_static("x-queue-eta");
 const TASK: HeaderName = HeaderName::from_static("x-task-id");
 /// The time from the request to the response, in milliseconds.
 const PROCESSING: HeaderName = HeaderName::from_static("openai-processing-ms");
-
 /// The preferences of the request that the response follows (RFC 7240).
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 

@@ -29,6 +29,7 @@ mod openai_responses_stored;
 mod openai_stream;
 mod options;
 mod options_kept;
+mod other_apis;
 mod outage;
 mod raw;
 mod recorded;

@@ -89,6 +89,12 @@ fn a_preference_waits_for_the_end() {
     }
     let late = wait(&rig, "wait=1").join().unwrap();
     assert_eq!((late.status, &late.json()["status"]), (201, &json!("starting")));
+    let _running = rig.claim();
+    let asking = wait(&rig, "wait=1");
+    let _running = rig.claim();
+    let late = asking.join().unwrap().json();
+    assert_eq!(late["status"], "starting", "its client takes any other status for the end");
+    assert_eq!(get(&rig, &late)["status"], "processing");
 }
 
 #[test]
@@ -210,6 +216,9 @@ fn a_webhook_has_the_prediction() {
     for name in ["id", "status", "output", "error", "metrics", "created_at", "completed_at"] {
         assert_eq!(heard[name], whole[name], "{name}");
     }
+    let hook = json!({"webhook_completed": receiver.url("/")});
+    create(&rig, &with(body(), hook));
+    assert!(rig.claim().task.webhook.is_some(), "the older name");
     let hook = json!({"webhook": receiver.url("/"), "webhook_events_filter": ["start"]});
     create(&rig, &with(body(), hook));
     assert_eq!(rig.claim().task.webhook, None, "only ends are reported");

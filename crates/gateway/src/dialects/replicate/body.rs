@@ -43,7 +43,9 @@ pub(super) fn read(
 /// Reads the webhook, if it is to be called at the end.
 fn webhook(fields: &mut Fields<'_>, options: &Options) -> Option<Webhook> {
     const FILTER: &str = "webhook_events_filter";
-    let webhook = webhook::read(fields, "webhook", WebhookForm::Prediction, options.guard());
+    let mut read = |name| webhook::read(fields, name, WebhookForm::Prediction, options.guard());
+    // The second is the field's older name.
+    let webhook = read("webhook").or_else(|| read("webhook_completed"));
     let Some(filter) = fields.get(FILTER) else { return webhook };
     let Some(events) = filter.as_array() else {
         let message = format!("expected an array of events, got {}", type_name(filter));

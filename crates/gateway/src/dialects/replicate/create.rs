@@ -105,8 +105,12 @@ async fn respond(
         Some(snapshot) => snapshot,
         None => state.task(&tenant, id).await?,
     };
-    let links = Links::of(request);
-    Ok(HttpResponse::Created().json(links.prediction(&record, &snapshot)))
+    let mut prediction = Links::of(request).prediction(&record, &snapshot);
+    if snapshot.outcome.is_none() {
+        // Replicate's client polls only then, and takes any other status for the end.
+        prediction["status"] = "starting".into();
+    }
+    Ok(HttpResponse::Created().json(prediction))
 }
 
 /// Returns how long the client waits, in seconds: `Prefer: wait` or `Prefer: wait=10`.

@@ -47,19 +47,22 @@ impl Dialect for Replicate {
         let work = log!("gateway.replicate").work();
         let polls = log!("gateway.replicate");
         let of_model = "/v1/models/{owner}/{name}/predictions";
+        // A scope, so that requests to other paths skip its patterns at once.
         app.service(
-            resource("/v1/predictions", work, "GET, HEAD, POST")
-                .route(web::route().guard(reads()).to(routes::list))
-                .route(web::post().to(create::create)),
+            web::scope("/v1/predictions")
+                .service(
+                    resource("", work, "GET, HEAD, POST")
+                        .route(web::route().guard(reads()).to(routes::list))
+                        .route(web::post().to(create::create)),
+                )
+                .service(get("/{id}", polls, routes::show))
+                .service(
+                    // A stream has no HEAD: it would not end.
+                    resource("/{id}/stream", work, "GET").route(web::get().to(stream::stream)),
+                )
+                .service(post("/{id}/cancel", work, routes::cancel)),
         )
-        .service(post(of_model, work, create::create_of_model))
-        .service(get("/v1/predictions/{id}", polls, routes::show))
-        .service(
-            // A stream has no HEAD: it would not end.
-            resource("/v1/predictions/{id}/stream", work, "GET")
-                .route(web::get().to(stream::stream)),
-        )
-        .service(post("/v1/predictions/{id}/cancel", work, routes::cancel));
+        .service(post(of_model, work, create::create_of_model));
     }
 
     fn describe(&self, options: &Options) -> Description {
