@@ -175,8 +175,8 @@ pub enum Reserved {
 /// Which blobs [`Blobs::blobs`] lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobPage {
-    /// Only those for this purpose.
-    pub purpose: Option<String>,
+    /// Only those for one of these purposes, which have no blanks. Empty for all.
+    pub purposes: Vec<String>,
     /// Only those behind this one in the order. It need not exist any more.
     pub after: Option<BlobId>,
     /// At most so many.

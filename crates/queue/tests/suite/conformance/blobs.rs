@@ -70,7 +70,7 @@ async fn read(store: &BlobStore, id: BlobId) -> Option<Vec<u8>> {
 }
 
 fn page(limit: usize) -> BlobPage {
-    BlobPage { purpose: None, after: None, limit, order: BlobOrder::Oldest }
+    BlobPage { purposes: Vec::new(), after: None, limit, order: BlobOrder::Oldest }
 }
 
 async fn a_blob_is_read_as_it_was_put(on: Fixture) {
@@ -148,7 +148,7 @@ async fn blobs_are_listed_in_order_from_a_cursor(on: Fixture) {
     let newest = BlobPage { order: BlobOrder::Newest, ..page(2) };
     assert_eq!(list(newest.clone()).await, (vec![6, 5], true));
     assert_eq!(list(BlobPage { after: Some(put[1].id), ..newest }).await, (vec![0], false));
-    let vision = BlobPage { purpose: Some("vision".into()), ..page(2) };
+    let vision = BlobPage { purposes: vec!["vision".into(), "other".into()], ..page(2) };
     assert_eq!(list(vision.clone()).await, (vec![0, 3], true));
     // The cursor's blob need not exist any more.
     assert!(store.delete(&tenant(), put[3].id).await.unwrap());
