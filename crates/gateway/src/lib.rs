@@ -24,6 +24,7 @@
 //! | `idempotency` | detects repeated submits |
 //! | `submit`     | turns a validated request into a queued task |
 //! | `follow`     | follows a task: its events, its end |
+//! | `batches`    | processes batches: files of requests |
 //! | `hangup`     | detects disconnected clients |
 //! | `registry`   | the live workers and models, read once a second |
 //! | `state`, `patience` | data that all requests share; calls the broker with a timeout |
@@ -36,6 +37,7 @@
 //!               └── dialect: reply, shape, stream ◀─ Refusal, Task, Step ┘
 //! ```
 
+mod batches;
 mod body;
 mod dialect;
 mod dialects;

@@ -4,6 +4,9 @@ mod anthropic;
 pub(crate) mod native;
 mod openai;
 
+use std::sync::Arc;
+
+use crate::batches::Requests;
 use crate::dialect::Dialects;
 use crate::options::Options;
 
@@ -14,4 +17,9 @@ pub(crate) fn all(options: &Options) -> Dialects {
         Box::new(openai::OpenAi),
         Box::new(anthropic::Anthropic),
     ])
+}
+
+/// Returns what reads the requests of batches.
+pub(crate) fn batch_requests() -> Arc<dyn Requests> {
+    Arc::new(openai::BatchRequests)
 }

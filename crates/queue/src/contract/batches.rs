@@ -107,6 +107,20 @@ pub enum BatchState {
 }
 
 impl BatchState {
+    /// Returns the name, as in OpenAI's API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Validating => "validating",
+            Self::Failed => "failed",
+            Self::InProgress => "in_progress",
+            Self::Finalizing => "finalizing",
+            Self::Completed => "completed",
+            Self::Expired => "expired",
+            Self::Cancelling => "cancelling",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Returns whether no state follows.
     pub fn is_end(self) -> bool {
         matches!(self, Self::Failed | Self::Completed | Self::Expired | Self::Cancelled)
@@ -287,6 +301,7 @@ impl Batch {
             }
             (Validating | InProgress, BatchStep::Refuse { problems }) => {
                 (self.state, self.problems) = (Failed, problems.clone());
+                self.parts.clear();
                 self.ended_at = Some(now);
             }
             (Validating | InProgress, BatchStep::Cancel) => {

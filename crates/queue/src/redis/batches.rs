@@ -11,9 +11,7 @@ use super::partition::Partition;
 use super::partitions::some;
 use super::reply::Reply;
 use super::scripts::millis;
-use crate::{
-    BATCH_TTL, Batch, BatchList, BatchPage, BatchStep, Batches, BrokerError, NewBatch,
-};
+use crate::{BATCH_TTL, Batch, BatchList, BatchPage, BatchStep, Batches, BrokerError, NewBatch};
 
 /// Maximum number of retries of a step after another process changed the batch.
 const TRIES: usize = 16;

@@ -9,9 +9,7 @@ use rusqlite::{OptionalExtension, params};
 use super::SqliteBroker;
 use super::column::{Key, millis};
 use super::store::Tx;
-use crate::{
-    BATCH_TTL, Batch, BatchList, BatchPage, BatchStep, Batches, BrokerError, NewBatch,
-};
+use crate::{BATCH_TTL, Batch, BatchList, BatchPage, BatchStep, Batches, BrokerError, NewBatch};
 
 #[async_trait]
 impl Batches for SqliteBroker {
@@ -116,7 +114,9 @@ fn list(tx: &Tx<'_>, tenant: &TenantId, page: &BatchPage) -> Result<BatchList, B
              WHERE tenant = ?1 AND id < ?2 AND (expires IS NULL OR expires > ?3)
              ORDER BY id DESC LIMIT ?4",
         )?
-        .query_map(params![tenant.as_str(), before, millis(Timestamp::now()), most], |row| row.get(0))?
+        .query_map(params![tenant.as_str(), before, millis(Timestamp::now()), most], |row| {
+            row.get(0)
+        })?
         .collect::<Result<Vec<_>, _>>()?;
     let has_more = rows.len() > page.limit;
     let batches = rows.into_iter().take(page.limit).map(batch).collect::<Result<_, _>>()?;

@@ -306,7 +306,8 @@ fn list(
                AND (?4 IS NULL OR purpose IN (SELECT value FROM json_each(?4))) LIMIT ?5"
     ))?;
     let limit = i64::try_from(page.limit.saturating_add(1)).unwrap_or(i64::MAX);
-    let purposes = (!page.purposes.is_empty()).then(|| serde_json::json!(page.purposes).to_string());
+    let purposes =
+        (!page.purposes.is_empty()).then(|| serde_json::json!(page.purposes).to_string());
     let of = params![tenant.as_str(), after, millis(now), purposes, limit];
     let found = query.query_map(of, |row| read(row).map(|(blob, _)| blob))?;
     let mut blobs = found.collect::<Result<Vec<_>, _>>()?;

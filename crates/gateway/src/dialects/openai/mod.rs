@@ -1,10 +1,13 @@
 //! OpenAI's API: `/v1/…`, with its error format. docs/OPENAI.md says what is supported.
 
+mod batches;
 mod chat;
 mod completions;
 mod embeddings;
 pub(super) mod error;
+mod files;
 mod models;
+mod query;
 pub(super) mod request;
 mod responses;
 pub(super) mod sse;
@@ -14,6 +17,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, ServiceConfig};
 use serde_json::Value;
 
+pub(super) use self::batches::BatchRequests;
 use crate::dialect::Dialect;
 use crate::middleware::log;
 use crate::refusal::Refusal;
@@ -41,7 +45,9 @@ impl Dialect for OpenAi {
                 .service(post("/embeddings", work, embeddings::create))
                 .service(get("/models", reads, models::list))
                 .service(get("/models/{model:.+}", reads, models::show))
-                .configure(responses::configure),
+                .configure(responses::configure)
+                .configure(files::configure)
+                .configure(batches::configure),
         );
     }
 

@@ -74,7 +74,10 @@ async fn of_two_advances_over_the_same_lines_one_counts(on: Fixture) {
             BatchStep::Advance { from, to: from + 10, completed, usage, part }
         });
         let taken = join_all(
-            others.iter().zip(&steps).map(|(other, step)| other.step_batch(&new.tenant, new.id, step)),
+            others
+                .iter()
+                .zip(&steps)
+                .map(|(other, step)| other.step_batch(&new.tenant, new.id, step)),
         )
         .await;
         let taken: Vec<_> = taken.into_iter().map(|step| step.unwrap().unwrap()).collect();
