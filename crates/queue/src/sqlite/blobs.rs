@@ -302,8 +302,9 @@ fn list(
     }
     let mut query = tx.sql.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM blobs
-         WHERE tenant = ?1 AND expires > ?3 AND {order}
-               AND (?4 IS NULL OR purpose IN (SELECT value FROM json_each(?4))) LIMIT ?5"
+         WHERE tenant = ?1 AND expires > ?3
+               AND (?4 IS NULL OR purpose IN (SELECT value FROM json_each(?4)))
+               AND {order} LIMIT ?5"
     ))?;
     let limit = i64::try_from(page.limit.saturating_add(1)).unwrap_or(i64::MAX);
     let purposes =
