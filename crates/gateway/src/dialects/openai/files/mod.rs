@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix_web::body::SizedStream;
 use actix_web::http::header::{
-    CONTENT_TYPE, ContentDisposition, DispositionParam, DispositionType,
+    CONTENT_TYPE, Charset, ContentDisposition, DispositionParam, DispositionType, ExtendedValue,
 };
 use actix_web::web::ServiceConfig;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -106,9 +106,17 @@ async fn content(
         other => other,
     };
     let filename = found.blob.filename.clone().unwrap_or_else(|| name.into_inner());
+    let filename = match filename.is_ascii() {
+        true => DispositionParam::Filename(filename),
+        false => DispositionParam::FilenameExt(ExtendedValue {
+            charset: Charset::Ext("UTF-8".to_owned()),
+            language_tag: None,
+            value: filename.into_bytes(),
+        }),
+    };
     let disposition = ContentDisposition {
         disposition: DispositionType::Attachment,
-        parameters: vec![DispositionParam::Filename(filename)],
+        parameters: vec![filename],
     };
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, media_type))
