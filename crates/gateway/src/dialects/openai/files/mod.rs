@@ -114,10 +114,8 @@ async fn content(
             value: filename.into_bytes(),
         }),
     };
-    let disposition = ContentDisposition {
-        disposition: DispositionType::Attachment,
-        parameters: vec![filename],
-    };
+    let disposition =
+        ContentDisposition { disposition: DispositionType::Attachment, parameters: vec![filename] };
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, media_type))
         .insert_header(disposition)
