@@ -61,7 +61,7 @@ const MAX_INPUT: u64 = 200 << 20;
 /// Maximum number of batches that a gateway runs at once.
 const MAX_RUNNING: usize = 16;
 /// The time for which a gateway takes a batch, which it extends while it runs the batch.
-const SPAN: Duration = Duration::from_secs(10);
+const SPAN: Duration = Duration::from_secs(8);
 /// Interval of looking for batches that nobody runs.
 const POLL: Duration = Duration::from_secs(1);
 /// Pause before a batch is tried again after a failure of the store.
