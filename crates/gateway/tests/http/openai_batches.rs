@@ -440,3 +440,29 @@ fn requests_for_batches_are_refused_by_field() {
         }
     }
 }
+
+#[test]
+fn operators_see_the_progress_of_running_batches() {
+    let rig = Rig::operated();
+    let client = rig.client();
+    let overview = || rig.admin().get("/admin/overview").json();
+    assert_eq!((&overview()["batches_running"], &overview()["batches"]), (&json!(0), &json!([])));
+    let content = [line("a", CHAT, asking("x")), line("b", CHAT, asking("y"))];
+    let batch = created(&client, CHAT, &lines(&content));
+    rig.finish(&rig.claim(), &text("z"));
+    let counted = |batch: &Value| batch["request_counts"]["completed"] == 1;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !counted(&shown(&client, &batch)) {
+        assert!(Instant::now() < deadline, "a line that ended is not counted while another runs");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let overview = overview();
+    assert_eq!(overview["batches_running"], 1);
+    let seen = &overview["batches"][0];
+    assert_eq!((&seen["batch_id"], &seen["status"]), (&batch["id"], &json!("in_progress")));
+    let counts = [&seen["total"], &seen["completed"], &seen["failed"]];
+    assert_eq!(counts, [&json!(2), &json!(1), &json!(0)]);
+    assert_eq!(seen["endpoint"], CHAT);
+    rig.finish(&rig.claim(), &text("z"));
+    reached(&client, &batch, "completed");
+}
