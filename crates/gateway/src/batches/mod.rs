@@ -49,10 +49,10 @@ use crate::batches::held::Held;
 use crate::refusal::Refusal;
 use crate::state::State;
 
-/// The purpose of the blobs that hold parts of answers. Clients don't see them.
-const PART: &str = "batch_part";
+/// The purpose of the blobs that hold parts of answers, which hides them.
+const PART: &str = ".batch_part";
 /// The purpose of output and error files.
-pub(crate) const OUTPUT: &str = "batch_output";
+const OUTPUT: &str = "batch_output";
 /// Maximum number of lines of a batch.
 const MAX_LINES: u32 = 50_000;
 /// Maximum size of a batch's file.

@@ -429,6 +429,13 @@ fn requests_for_batches_are_refused_by_field() {
         assert_eq!(client.get(&format!("{BATCHES}?{query}")).status, 400, "{query}");
     }
 
+    let keyed = client.clone().with("idempotency-key", "order-7");
+    let first = keyed.post(BATCHES, &good).json()["id"].clone();
+    assert!(!ids.contains(&first));
+    assert_eq!(keyed.post(BATCHES, &good).json()["id"], first, "a repeated request");
+    let other = keyed.post(BATCHES, &with(good.clone(), json!({"metadata": {"a": "b"}})));
+    assert_eq!((other.status, &other.json()["error"]["param"]), (400, &json!("Idempotency-Key")));
+
     let stranger = rig.client_with(Some(OTHER_KEY));
     assert_eq!(stranger.get(BATCHES).json()["data"], json!([]));
     for name in [ids[0].as_str().unwrap(), "batch_0", "x"] {

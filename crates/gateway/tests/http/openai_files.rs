@@ -141,7 +141,7 @@ fn files_are_listed_in_pages_without_what_the_server_stores_itself() {
     assert_eq!(list("?order=asc&limit=3"), (vec![0, 1, 2], true));
     assert_eq!(list(&format!("?order=asc&after={}", ids[1])), (vec![2, 3], false));
     assert_eq!(list("?purpose=batch"), (vec![2, 0], false));
-    assert_eq!(list("?purpose=response"), (vec![], false));
+    assert_eq!(list("?purpose=.response"), (vec![], false));
     for (query, param) in [
         ("limit=0", "limit"),
         ("limit=10001", "limit"),
@@ -172,7 +172,7 @@ fn uploads_that_are_no_files_are_refused_by_field_and_leave_nothing() {
         (vec![purpose()], "file"),
         (vec![], "file"),
         (vec![Part::Field("purpose", "batch_output"), file()], "purpose"),
-        (vec![file(), Part::Field("purpose", "response")], "purpose"),
+        (vec![file(), Part::Field("purpose", ".response")], "purpose"),
         (vec![purpose(), file(), file()], "file"),
         (vec![Part::Field("purpose", &long), file()], "purpose"),
         (

@@ -98,7 +98,7 @@ impl Blobs for RedisBroker {
         let partition = self.partitions.of_tenant(tenant).await?;
         let mut call = partition.scripts.list_blobs.prepare_invoke();
         call.key(partition.keys.base()).arg(tenant.as_str());
-        call.arg(page.purposes.join(" "));
+        call.arg(page.purpose.as_deref().unwrap_or_default());
         call.arg(page.after.map_or_else(String::new, |id| id.to_string()));
         call.arg(match page.order {
             BlobOrder::Oldest => "oldest",

@@ -1,13 +1,11 @@
 -- list_blobs: lists a tenant's blobs.
 --
 -- KEYS  1 base
--- ARGV  1 tenant   2 only for these purposes, separated by blanks, or empty   3 only behind this id, or empty   4 oldest or newest
+-- ARGV  1 tenant   2 only for this purpose, or empty   3 only behind this id, or empty   4 oldest or newest
 --       5 maximum number of blobs
 -- Returns  {1 if more follow, else 0, (id, fields of BLOB…)…}
 
 local base, tenant, most, at = KEYS[1], ARGV[1], tonumber(ARGV[5]), now_ms()
-local purposes = {}
-for purpose in string.gmatch(ARGV[2], '%S+') do purposes[purpose] = true end
 local key, reply, found, offset = base .. 'blobs:of:' .. tenant, { '0' }, 0, 0
 while true do
   local ids
@@ -22,7 +20,7 @@ while true do
   offset = offset + #ids
   for _, id in ipairs(ids) do
     local values = read_blob(base, tenant, id, at)
-    if values and (ARGV[2] == '' or purposes[values[5]]) then
+    if values and (ARGV[2] == '' or values[5] == ARGV[2]) then
       if found == most then
         reply[1] = '1'
         return reply

@@ -22,7 +22,7 @@ fn mortal_store(on: &Fixture, fuse: &Arc<Fuse>) -> BlobStore {
 /// The tenant's blobs, each of which was read.
 async fn readable(on: &Fixture) -> Vec<BlobId> {
     let store = store(on);
-    let page = BlobPage { purposes: Vec::new(), after: None, limit: 99, order: BlobOrder::Oldest };
+    let page = BlobPage { purpose: None, after: None, limit: 99, order: BlobOrder::Oldest };
     let mut ids = Vec::new();
     for blob in store.list(&tenant(), &page).await.unwrap().blobs {
         let found = store.find(&tenant(), blob.id).await.unwrap().expect("it is listed");

@@ -70,7 +70,7 @@ async fn read(store: &BlobStore, id: BlobId) -> Option<Vec<u8>> {
 }
 
 fn page(limit: usize) -> BlobPage {
-    BlobPage { purposes: Vec::new(), after: None, limit, order: BlobOrder::Oldest }
+    BlobPage { purpose: None, after: None, limit, order: BlobOrder::Oldest }
 }
 
 async fn a_blob_is_read_as_it_was_put(on: Fixture) {
@@ -137,6 +137,9 @@ async fn blobs_are_listed_in_order_from_a_cursor(on: Fixture) {
     }
     let other = NewBlob { tenant: TenantId::new("other"), ..new_blob() };
     store.put(other, pieces(&bytes(3), 9)).await.unwrap();
+    let hidden = NewBlob { purpose: ".own".into(), ..new_blob() };
+    let hidden = store.put(hidden, pieces(&bytes(3), 9)).await.unwrap();
+    assert!(hidden.is_hidden() && store.find(&tenant(), hidden.id).await.unwrap().is_some());
     let list = async |page: BlobPage| {
         let list = store.list(&tenant(), &page).await.unwrap();
         let nth = |blob| put.iter().position(|known| known == blob).unwrap();
@@ -148,7 +151,7 @@ async fn blobs_are_listed_in_order_from_a_cursor(on: Fixture) {
     let newest = BlobPage { order: BlobOrder::Newest, ..page(2) };
     assert_eq!(list(newest.clone()).await, (vec![6, 5], true));
     assert_eq!(list(BlobPage { after: Some(put[1].id), ..newest }).await, (vec![0], false));
-    let vision = BlobPage { purposes: vec!["vision".into(), "other".into()], ..page(2) };
+    let vision = BlobPage { purpose: Some("vision".into()), ..page(2) };
     assert_eq!(list(vision.clone()).await, (vec![0, 3], true));
     // The cursor's blob need not exist any more.
     assert!(store.delete(&tenant(), put[3].id).await.unwrap());

@@ -6,6 +6,8 @@ use std::time::Duration;
 use protocol::{BatchId, BlobId, TenantId};
 use queue::NewBatch;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::super::files::{file_id_of, output_ttl};
 use super::super::{query, request};
@@ -76,10 +78,17 @@ impl BatchRequest {
         fields.finish(read)
     }
 
-    /// Creates the batch of a tenant.
-    pub(super) fn for_tenant(&self, tenant: TenantId) -> NewBatch {
+    /// Creates the batch of a tenant. `key` is the idempotency key, if there is one: batches of the same key and
+    /// file have the same id.
+    pub(super) fn for_tenant(&self, tenant: TenantId, key: Option<&str>) -> NewBatch {
+        let repeatable = |key: &str| {
+            let hash: [u8; 32] = Sha256::digest(format!("{tenant} {key}")).into();
+            let mut id = *self.input.as_uuid().as_bytes(); // its time, and random bits
+            id[9..].copy_from_slice(&hash[..7]);
+            Uuid::from_bytes(id).into()
+        };
         NewBatch {
-            id: BatchId::new(),
+            id: key.map_or_else(BatchId::new, repeatable),
             tenant,
             endpoint: self.endpoint.clone(),
             input: self.input,

@@ -8,7 +8,7 @@ mod requests;
 use actix_web::web::ServiceConfig;
 use actix_web::{HttpRequest, HttpResponse, web};
 use protocol::BatchId;
-use queue::{BatchPage, BatchStep};
+use queue::{BatchPage, BatchStep, Matches};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -17,6 +17,7 @@ pub(in crate::dialects) use self::requests::BatchRequests;
 use super::{files, query};
 use crate::body::read_json;
 use crate::extract::Caller;
+use crate::idempotency;
 use crate::middleware::log;
 use crate::refusal::Refusal;
 use crate::route::{get, post, reads, resource};
@@ -51,7 +52,9 @@ async fn create(
     let limit = options.max_body_bytes();
     let body = read_json(&request, payload, limit, options.client_timeout).await?;
     let asked = BatchRequest::read(&body).map_err(Refusal::invalid)?;
-    let new = asked.for_tenant(caller.0);
+    let idempotency = idempotency::of(request.headers(), "batches", &body)?;
+    let idempotency = idempotency.filter(|one| one.matches == Matches::Always);
+    let new = asked.for_tenant(caller.0, idempotency.as_ref().map(|one| one.key.as_str()));
     let find = async {
         let found = state.blobs.find(&new.tenant, new.input).await?;
         let is_usable = found.is_some_and(|found| found.blob.purpose == files::BATCH);
@@ -65,6 +68,10 @@ async fn create(
         return Err(body::no_input(&asked.input_name));
     }
     let batch = state.ask(state.broker.create_batch(&new)).await?;
+    if batch.request != new {
+        let message = "the key was used for another batch";
+        return Err(query::invalid("header", "Idempotency-Key", "idempotency_key_reused", message));
+    }
     state.new_batch.notify_one();
     Ok(HttpResponse::Ok().json(reply::batch(&batch)))
 }

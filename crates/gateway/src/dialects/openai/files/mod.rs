@@ -19,7 +19,6 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::query;
-use crate::batches::OUTPUT;
 use crate::extract::Caller;
 use crate::middleware::log;
 use crate::refusal::Refusal;
@@ -61,26 +60,16 @@ async fn list(
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
-    let all = UPLOADS.iter().chain([&OUTPUT]).map(|purpose| (*purpose).to_owned());
-    let purposes = match query_value(&request, "purpose").filter(|purpose| !purpose.is_empty()) {
-        None => all.collect(),
-        Some(purpose) if is_public(&purpose) => vec![purpose],
-        Some(_) => Vec::new(),
-    };
+    let purpose = query_value(&request, "purpose").filter(|purpose| !purpose.is_empty());
     let (limit, order) = (query::limit(&request, PAGE, PAGE)?, query::order(&request)?);
     let after = query::after(&request, file_id_of)?;
-    let (files, has_more) = match purposes.is_empty() {
-        true => (Vec::new(), false), // an unknown purpose has no files
-        false => {
-            let page = BlobPage { purposes, after, limit, order };
-            let found = state.ask(state.blobs.list(&caller.0, &page)).await?;
-            (found.blobs.iter().map(reply::file).collect::<Vec<Value>>(), found.has_more)
-        }
-    };
+    let page = BlobPage { purpose, after, limit, order };
+    let found = state.ask(state.blobs.list(&caller.0, &page)).await?;
+    let files: Vec<Value> = found.blobs.iter().map(reply::file).collect();
     let id = |file: Option<&Value>| file.map(|file| file["id"].clone());
     Ok(HttpResponse::Ok().json(json!({
         "object": "list", "first_id": id(files.first()), "last_id": id(files.last()),
-        "data": files, "has_more": has_more,
+        "data": files, "has_more": found.has_more,
     })))
 }
 
@@ -140,14 +129,8 @@ async fn delete(
 async fn find(state: &State, tenant: &TenantId, name: &str) -> Result<FoundBlob, Refusal> {
     let id = file_id_of(name).ok_or_else(|| no_such_file(name))?;
     let found = state.ask(state.blobs.find(tenant, id)).await?;
-    let found = found.filter(|found| is_public(&found.blob.purpose));
+    let found = found.filter(|found| !found.blob.is_hidden());
     found.ok_or_else(|| no_such_file(name))
-}
-
-/// Returns whether clients may see files of a purpose. Stored responses and the parts of running batches are blobs
-/// too.
-fn is_public(purpose: &str) -> bool {
-    UPLOADS.contains(&purpose) || purpose == OUTPUT
 }
 
 /// Returns the id of a file, from that of its blob.

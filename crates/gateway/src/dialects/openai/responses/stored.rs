@@ -15,8 +15,8 @@ use crate::refusal::Refusal;
 use crate::state::State;
 use crate::validate::FieldError;
 
-/// The purpose of these blobs.
-const PURPOSE: &str = "response";
+/// The purpose of these blobs, which hides them from lists of files.
+const PURPOSE: &str = ".response";
 /// The time for which a response's blob outlives its result: the time to wait for a worker and to
 /// run. Responses that wait longer are lost when they end.
 const WAIT_ROOM: Duration = Duration::from_secs(24 * 60 * 60);
