@@ -10,10 +10,8 @@ use queue::{Batch, BatchPart, BatchStep, BatchUsage, BlobError, BrokerError, Byt
 use tokio::time::Instant;
 
 use super::line::EndedLine;
-use super::{OUTPUT, PART, Trouble, Work, ids};
+use super::{OUTPUT, PART, PART_LINES, Trouble, Work, ids};
 
-/// The maximum number of lines of a part.
-pub(super) const PART_LINES: u32 = 512;
 /// The size from which a part is written.
 const PART_BYTES: usize = 4 << 20;
 /// The time after which the first parts are written.

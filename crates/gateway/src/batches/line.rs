@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{ErrorType, Outcome, TaskId, TaskSnapshot};
-use queue::{BatchUsage, CancelReply};
+use queue::{Batch, BatchUsage, CancelReply};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 
-use super::{LineEnd, LineRequest, Stop, Trouble, Work, ids};
+use super::{AHEAD, LineEnd, LineRequest, Stop, Trouble, Work, ids};
 use crate::order::Order;
 use crate::refusal::{Code, Refusal, Retry};
 use crate::submit::submit_as;
@@ -194,6 +194,14 @@ async fn watch_end(work: &Work, task_id: TaskId) -> Result<Option<TaskSnapshot>,
             () = sleep(REREAD) => {}
         }
     }
+}
+
+/// Cancels the tasks of lines that another processor may have submitted, and that can't be read any more.
+pub(super) async fn cancel_ahead(work: &Work, batch: &Batch) -> Result<(), Trouble> {
+    for index in batch.done..batch.total.min(batch.done.saturating_add(AHEAD)) {
+        cancel(work, &[id(work, index, 0)]).await?;
+    }
+    Ok(())
 }
 
 async fn cancel(work: &Work, task_ids: &[TaskId]) -> Result<(), Trouble> {

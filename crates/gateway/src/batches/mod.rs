@@ -58,6 +58,14 @@ const MAX_LINES: u32 = 50_000;
 /// Maximum size of a batch's file.
 const MAX_INPUT: u64 = 200 << 20;
 
+/// Maximum number of lines of a batch in progress.
+const WINDOW: usize = 256;
+/// Maximum number of lines of a part.
+const PART_LINES: u32 = 512;
+/// The number of lines, behind those that are written, that a processor may have submitted: a part that is not
+/// written yet, and its window.
+const AHEAD: u32 = PART_LINES + WINDOW as u32 + 1;
+
 /// Maximum number of batches that a gateway runs at once.
 const MAX_RUNNING: usize = 16;
 /// The time for which a gateway takes a batch, which it extends while it runs the batch.

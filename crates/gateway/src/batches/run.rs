@@ -11,6 +11,7 @@ use super::answers::{Answers, delete_part, put_file};
 use super::check::{Checker, problem};
 use super::ended::ended;
 use super::input::Lines;
+use super::line::cancel_ahead;
 use super::{MAX_INPUT, Stop, Trouble, Work, window};
 
 /// Runs a batch to its end.
@@ -37,10 +38,12 @@ pub(super) async fn run(work: &Arc<Work>) -> Result<(), Trouble> {
                             _ => continue,
                         }
                     }
-                    None if batch.state == BatchState::Cancelling => files(work, &batch).await?,
                     None => {
-                        let problems = vec![missing(work)];
-                        BatchStep::Refuse { problems }
+                        cancel_ahead(work, &batch).await?;
+                        match batch.state {
+                            BatchState::Cancelling => files(work, &batch).await?,
+                            _ => BatchStep::Refuse { problems: vec![missing(work)] },
+                        }
                     }
                 }
             }

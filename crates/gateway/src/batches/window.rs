@@ -8,23 +8,23 @@ use std::time::Duration;
 use futures::stream::{self, Stream, TryStreamExt};
 use protocol::{Lane, ModelId, Timestamp};
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::answers::PART_LINES;
 use super::check::{self, Request};
 use super::input::{Line, Lines};
 use super::line::{self, EndedLine, Prepared, is_temporary};
-use super::{LineEnd, LineRequest, Trouble, Work};
+use super::{AHEAD, LineEnd, LineRequest, Trouble, WINDOW, Work};
 use crate::order::Order;
 use crate::refusal::{Code, Refusal};
 
-/// Maximum number of lines in progress.
-const WINDOW: usize = 256;
 /// Maximum memory of lines in progress, in KiB: their requests, and their answers as long as they may become. A
 /// line that needs more runs alone.
 const WINDOW_KIB: usize = 64 * 1024;
-/// The time for which a batch waits for a model that nobody serves, as while its only worker restarts.
+/// The time for which a batch waits for models that nobody serves, as while their only worker restarts. It begins
+/// with the first of them.
 const MODEL_PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum number and length of the names that are remembered.
+const MODELS: usize = 256;
 /// Pause between looking for a model.
 const MODEL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -38,6 +38,8 @@ struct Feeder {
     index: u32,
     /// The models that were looked for. A model that was served once is not looked for again.
     models: HashMap<String, Result<ModelId, Refusal>>,
+    /// When to stop waiting for models.
+    patient_until: Option<Instant>,
     memory: Arc<Semaphore>,
 }
 
@@ -48,8 +50,15 @@ pub(super) fn ends(
     done: u32,
 ) -> impl Stream<Item = Result<EndedLine, Trouble>> + Send {
     let memory = Arc::new(Semaphore::new(WINDOW_KIB));
-    let feeder =
-        Feeder { work: Arc::clone(&work), lines, done, index: 0, models: HashMap::new(), memory };
+    let feeder = Feeder {
+        work: Arc::clone(&work),
+        lines,
+        done,
+        index: 0,
+        models: HashMap::new(),
+        patient_until: None,
+        memory,
+    };
     stream::try_unfold(feeder, |mut feeder| async move {
         Ok(feeder.next().await?.map(|line| (line, feeder)))
     })
@@ -74,8 +83,7 @@ impl Feeder {
         // The line was checked before.
         let Request { custom_id, body } =
             request.map_err(|problem| Trouble::Store(problem.message))?;
-        // Another processor had a window in progress behind the lines that it had not written yet.
-        let may_exist = (index - self.done) as usize <= WINDOW + PART_LINES as usize;
+        let may_exist = index - self.done < AHEAD;
         let request = match self.work.stop() {
             Some(stop) if !may_exist => Err(LineEnd::LeftOut(stop)),
             _ => self.read(&body).await?.map_err(LineEnd::Refused),
@@ -111,26 +119,30 @@ impl Feeder {
         }
     }
 
-    /// Returns the model of this name. One that nobody serves is waited for, once.
+    /// Returns the model of this name. One that nobody serves is waited for.
     async fn model(&mut self, named: String) -> Result<Result<ModelId, Refusal>, Trouble> {
         if let Some(known) = self.models.get(&named) {
             return Ok(known.clone());
         }
-        let began = tokio::time::Instant::now();
         let found = loop {
             match self.work.state.resolve(Some(&named)).await {
                 Err(refusal) if is_temporary(&refusal) => return Err(refusal.into()),
                 Err(refusal)
                     if refusal.code == Code::Invalid
-                        && began.elapsed() < MODEL_PATIENCE
-                        && self.work.stop().is_none() =>
+                        && self.work.stop().is_none()
+                        && Instant::now()
+                            < *self
+                                .patient_until
+                                .get_or_insert_with(|| Instant::now() + MODEL_PATIENCE) =>
                 {
                     sleep(MODEL_PAUSE).await;
                 }
                 other => break other,
             }
         };
-        self.models.insert(named, found.clone());
+        if self.models.len() < MODELS && named.len() <= MODELS {
+            self.models.insert(named, found.clone());
+        }
         Ok(found)
     }
 

@@ -377,6 +377,7 @@ fn a_batch_whose_file_was_deleted_fails() {
         rig.finish(&rig.claim(), &text("y"));
     }
     reached(&client, &batch, "completed");
+    // The lines of another one that a gateway submitted before it died, and before the file was deleted.
     let gone = short_batch(&rig, &client, &[], Duration::from_secs(9), true);
     let failed = reached(&client, &gone, "failed");
     assert_eq!(failed["errors"]["data"][0]["code"], "input_file_not_found", "{failed}");
