@@ -1,6 +1,7 @@
 //! Tests `/v1/batches`, and the processor that runs them.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use queue::{BatchState, Claimant, Claimed, NewBatch};
 use serde_json::{Value, json};
 
 use crate::client::Client;
+use crate::faulty_broker::{BrokerMode, FaultyBroker};
 use crate::openai::{CHAT, COMPLETIONS, EMBEDDINGS, chat, with};
 use crate::openai_files::{FILES, uploaded};
 use crate::rig::{OTHER_KEY, Rig};
@@ -473,4 +475,34 @@ fn operators_see_the_progress_of_running_batches() {
     assert_eq!(seen["endpoint"], CHAT);
     rig.finish(&rig.claim(), &text("z"));
     reached(&client, &batch, "completed");
+}
+
+#[test]
+fn a_batch_goes_on_after_an_outage_of_the_queue() {
+    let mode = Arc::new(Mutex::new(BrokerMode::Well));
+    let rig = Rig::on(
+        |broker| FaultyBroker::around(broker, &mode),
+        |options| options.broker_timeout = Duration::from_millis(300),
+    );
+    let client = rig.client();
+    let content: Vec<Value> =
+        (0..6).map(|n| line(&n.to_string(), CHAT, asking(&format!("<{n}>")))).collect();
+    let batch = created(&client, CHAT, &lines(&content));
+    for bad in [BrokerMode::Away, BrokerMode::Silent] {
+        let claimed = [rig.claim(), rig.claim(), rig.claim()];
+        for held in &claimed {
+            rig.finish(held, &text(&prompt(held)));
+        }
+        // The lines have ended, and can't be written or counted.
+        *mode.lock().unwrap() = bad;
+        thread::sleep(Duration::from_millis(1500));
+        *mode.lock().unwrap() = BrokerMode::Well;
+    }
+    let done = reached(&client, &batch, "completed");
+    let output = file_lines(&client, &done["output_file_id"]);
+    assert_eq!(output.len(), 6);
+    for (n, answer) in output.iter().enumerate() {
+        assert_eq!(answer["custom_id"], n.to_string());
+        assert!(answer["response"].to_string().contains(&format!("<{n}>")), "{answer}");
+    }
 }
