@@ -4,6 +4,7 @@
 //! Each test causes one fault and checks all observations with [`harness::promise`]; [`chaos`]
 //! causes them all at random.
 
+mod batches;
 mod cancelling;
 mod chaos;
 mod device;

@@ -1,6 +1,6 @@
 //! An HTTP client, like one that a user would write.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -93,6 +93,38 @@ impl Client {
         let request =
             self.agent.post(format!("{}{path}", self.base)).header("X-API-Key", &self.key);
         answer(request.send_json(body).ok()?)
+    }
+
+    /// Uploads a file of requests and returns its id.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub fn upload_batch(&self, content: &str) -> String {
+        let field = "Content-Disposition: form-data; name=";
+        let body = format!(
+            "--bound\r\n{field}\"purpose\"\r\n\r\nbatch\r\n\
+             --bound\r\n{field}\"file\"; filename=\"lines.jsonl\"\r\n\r\n{content}\r\n--bound--\r\n"
+        );
+        let request = self.agent.post(format!("{}/v1/files", self.base));
+        let request = request
+            .header("X-API-Key", &self.key)
+            .header("Content-Type", "multipart/form-data; boundary=bound");
+        let answer = request.send(body).ok().and_then(answer).expect("no response");
+        let id = answer.body["id"].as_str();
+        id.unwrap_or_else(|| panic!("refused: {answer:?}")).to_owned()
+    }
+
+    /// Returns the content of a file.
+    ///
+    /// # Panics
+    /// If it can't be read.
+    pub fn file_content(&self, id: &str) -> String {
+        let request = self.agent.get(format!("{}/v1/files/{id}/content", self.base));
+        let response = request.header("X-API-Key", &self.key).call().expect("no response");
+        assert_eq!(response.status().as_u16(), 200, "the content of {id}");
+        let mut text = String::new();
+        response.into_body().into_reader().read_to_string(&mut text).expect("UTF-8");
+        text
     }
 
     /// Returns all events of a task, from the first to the last.

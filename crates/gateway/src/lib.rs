@@ -26,6 +26,7 @@
 //! | `records`    | what a dialect keeps beside a task |
 //! | `submit`     | turns a validated request into a queued task |
 //! | `follow`     | follows a task: its events, its end |
+//! | `batches`    | processes batches: files of requests |
 //! | `hangup`     | detects disconnected clients |
 //! | `registry`   | the live workers and models, read once a second |
 //! | `state`, `patience` | data that all requests share; calls the broker with a timeout |
@@ -38,6 +39,7 @@
 //!               └── dialect: reply, shape, stream ◀─ Refusal, Task, Step ┘
 //! ```
 
+mod batches;
 mod body;
 mod describe;
 mod dialect;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use webhooks::{Deliverer, Schedule, Secret, Secrets, Sender};
 
+use crate::batches::Processor;
 use crate::dialects;
 use crate::keys::{Holder, KeyRing};
 use crate::listen::{self, Plan};
@@ -44,7 +45,7 @@ pub enum ServeError {
     Io(#[from] io::Error),
 }
 
-/// Serves HTTP and delivers webhooks until `shutdown` completes. Then closes event streams, ends
+/// Serves HTTP, runs batches and delivers webhooks until `shutdown` completes. Then closes event streams, ends
 /// waits, and lets requests and webhooks in flight finish for up to [`Options::shutdown_grace`].
 ///
 /// # Errors
@@ -73,10 +74,13 @@ pub async fn serve(
     let state = State::new(broker, keys.clone(), Arc::clone(&secrets), options, stopping);
 
     let plan = Plan { threads, client_timeout, idle: IDLE, grace };
-    let server = listen::serve(listener, &plan, web::Data::new(state), &dialects)?;
+    let state = web::Data::new(state);
+    let processor = Processor::new(state.clone().into_inner(), dialects::batch_requests());
+    let server = listen::serve(listener, &plan, state, &dialects)?;
 
     let deliveries = CancellationToken::new();
     let stop_with_us = deliveries.clone().drop_guard(); // also if the server breaks off
+    let processing = tokio::spawn(processor.run());
     let delivering = tokio::spawn(deliverer.run(deliveries.clone(), grace));
     let reloading = async {
         if let Some(changes) = key_changes {
@@ -99,6 +103,10 @@ pub async fn serve(
         () = reloading => {}
     }
     drop(stop_with_us);
+    stop.send_replace(true);
+    if let Err(error) = processing.await {
+        tracing::error!(target: "gateway.server", "the processing of batches broke off: {error}");
+    }
     if let Err(error) = delivering.await {
         tracing::error!(target: "gateway.server", "the delivery of webhooks broke off: {error}");
     }

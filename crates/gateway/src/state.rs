@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use protocol::{ModelId, TaskId, TaskSnapshot, TenantId};
 use queue::{BlobLimits, BlobStore, Broker, BrokerError};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use webhooks::Secrets;
 
 use crate::keys::Keys;
@@ -24,8 +24,10 @@ pub(crate) struct State {
     pub(crate) registry: Registry,
     /// The secrets that sign webhooks, by tenant.
     pub(crate) secrets: Arc<Secrets>,
-    /// What is stored of responses.
+    /// Files, and what is stored of responses.
     pub(crate) blobs: BlobStore,
+    /// Notified when a batch was created, so that it begins at once.
+    pub(crate) new_batch: Notify,
     /// The gateway's options, without the keys.
     pub(crate) options: Options,
     /// Becomes `true` when the gateway shuts down, which ends event streams and waits.
@@ -45,7 +47,7 @@ impl State {
             Registry::new(Arc::clone(&broker), options.registry_age, options.broker_timeout);
         let own = || BlobStore::new(broker.clone(), BlobLimits::default());
         let blobs = options.blobs.clone().unwrap_or_else(own);
-        Self { broker, keys, registry, secrets, blobs, options, stopping }
+        Self { broker, keys, registry, secrets, blobs, new_batch: Notify::new(), options, stopping }
     }
 
     /// Waits for the broker's answer, for at most the configured timeout.

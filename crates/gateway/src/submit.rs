@@ -30,6 +30,20 @@ pub(crate) async fn submit(
     order: Order,
     idempotency: Option<Idempotency>,
 ) -> Result<Accepted, Refusal> {
+    submit_as(state, tenant, TaskId::new(), order, idempotency).await
+}
+
+/// Queues a task like [`submit`], under an id. If there is one of that id, nothing changes.
+///
+/// # Errors
+/// As [`submit`].
+pub(crate) async fn submit_as(
+    state: &State,
+    tenant: TenantId,
+    id: TaskId,
+    order: Order,
+    idempotency: Option<Idempotency>,
+) -> Result<Accepted, Refusal> {
     let warnings = judge(&order.form).await?;
     let options = &state.options;
     let Order { queueing, .. } = order;
@@ -44,7 +58,7 @@ pub(crate) async fn submit(
         expires_in: queueing.expires_in,
     };
     let task = Task {
-        id: TaskId::new(),
+        id,
         tenant,
         model: order.model,
         lane: queueing.lane,

@@ -26,6 +26,10 @@ pub(crate) struct Overview {
     pub(crate) queued_bytes: u64,
     pub(crate) dead_letters: u64,
     pub(crate) webhooks_pending: u64,
+    /// The number of batches that have not ended.
+    pub(crate) batches_running: u64,
+    /// Some of these.
+    pub(crate) batches: Vec<Batch>,
     pub(crate) workers: Vec<Worker>,
 }
 
@@ -46,6 +50,21 @@ pub(crate) struct Queue {
     pub(crate) completed: u64,
     pub(crate) failed: u64,
     pub(crate) cancelled: u64,
+}
+
+/// The progress of a batch that has not ended.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Batch {
+    pub(crate) batch_id: String,
+    pub(crate) tenant: String,
+    pub(crate) endpoint: String,
+    pub(crate) status: String,
+    pub(crate) total: u64,
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    pub(crate) created_at: Option<u64>,
+    pub(crate) expires_at: Option<u64>,
 }
 
 /// Waiting tasks by lane.

@@ -1,4 +1,4 @@
-//! `qwen-queue top`: shows queues and workers, updated once a second.
+//! `qwen-queue top`: shows queues, batches and workers, updated once a second.
 //!
 //! ## Layout
 //!
@@ -33,7 +33,7 @@ use clap::Args;
 
 use crate::client::AdminTarget;
 use crate::client::admin::{Admin, Overview, understood};
-use crate::commands::operate::{print_json, queues_table, totals, workers_table};
+use crate::commands::operate::{batches_table, print_json, queues_table, totals, workers_table};
 use crate::output::Output;
 use crate::text::{instant, printable};
 
@@ -115,12 +115,13 @@ fn watch(screen: &mut Screen, state: &mut State, feed: &Feed, theme: view::Theme
 /// Formats the overview as plain text.
 fn snapshot(url: &str, overview: &Overview) -> String {
     format!(
-        "qwen-queue {} at {}, {} UTC\n{}\n\n{}\n{}",
+        "qwen-queue {} at {}, {} UTC\n{}\n\n{}\n{}{}",
         printable(&overview.version),
         printable(url),
         instant(overview.at),
         totals(overview),
         queues_table(overview),
+        batches_table(overview),
         workers_table(overview)
     )
 }
@@ -128,7 +129,7 @@ fn snapshot(url: &str, overview: &Overview) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::admin::{Queue, Worker};
+    use crate::client::admin::{Batch, Queue, Worker};
 
     #[test]
     fn a_snapshot_is_plain_text() {
@@ -144,6 +145,17 @@ mod tests {
             version: "0.1.0".into(),
             queues: vec![queue],
             workers: vec![worker],
+            batches: vec![Batch {
+                batch_id: "batch_0192".into(),
+                status: "in_progress".into(),
+                total: 10_000,
+                completed: 2_500,
+                failed: 60,
+                created_at: Some(1_763_739_045_000 - 65_000),
+                expires_at: Some(1_763_739_045_000 + 5_000),
+                ..Batch::default()
+            }],
+            batches_running: 3,
             ..Overview::default()
         };
         let text = snapshot("http://here:8000", &overview);
@@ -152,6 +164,11 @@ mod tests {
         assert!(text.starts_with(first), "{text}");
         assert!(text.contains("\ndemo\\u001b[2J  idle "), "{text}");
         assert!(text.contains("\n5b32de93-0eda ") && text.contains("gpu-1:7"), "{text}");
+        assert!(
+            text.contains("\nbatch_0192  in_progress  2560/10000      60  1m05s  5.00s"),
+            "{text}"
+        );
+        assert!(text.contains("\nand 2 more\n\nworker "), "{text}");
         assert!(!text.contains('\u{1b}'));
         let empty = snapshot("http://here:8000", &Overview::default());
         assert!(

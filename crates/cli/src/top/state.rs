@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::admin::{Overview, Queue, Worker};
+use crate::client::admin::{Batch, Overview, Queue, Worker};
 
 use super::feed::{Order, Report};
 use super::rates::Rates;
@@ -95,6 +95,10 @@ impl State {
 
     pub(super) fn queues(&self) -> &[Queue] {
         self.overview.as_ref().map_or(&[], |overview| &overview.queues)
+    }
+
+    pub(super) fn batches(&self) -> &[Batch] {
+        self.overview.as_ref().map_or(&[], |overview| &overview.batches)
     }
 
     pub(super) fn workers(&self) -> &[Worker] {

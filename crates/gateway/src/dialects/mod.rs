@@ -8,9 +8,12 @@ mod openai;
 mod replicate;
 mod runpod;
 
+use std::sync::Arc;
+
 use protocol::WebhookForm;
 use queue::TaskEnd;
 
+use crate::batches::Requests;
 use crate::dialect::{Dialect, Dialects};
 use crate::options::Options;
 
@@ -36,4 +39,9 @@ pub(crate) fn webhook_body(end: &TaskEnd) -> Vec<u8> {
         WebhookForm::Prediction => replicate::webhook_body(end),
         WebhookForm::Task => native::webhook_body(end),
     }
+}
+
+/// Returns what reads the requests of batches.
+pub(crate) fn batch_requests() -> Arc<dyn Requests> {
+    Arc::new(openai::BatchRequests)
 }

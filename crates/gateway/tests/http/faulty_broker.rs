@@ -13,9 +13,9 @@ use queue::watch::{CancelFeed, Watch};
 use queue::{
     Batch, BatchList, BatchPage, BatchStep, Batches, Blob, BlobBytes, BlobList, BlobPage,
     BlobPlace, BlobRecord, BlobUpload, Blobs, Broker, BrokerError, CancelReply, Claimant, Claimed,
-    DeadLetter, DeadLetterPage, Delivery, Depth, DoomedBlob, Lease, LeaseState, LineEnd, NewBatch,
-    Notice, Operations, Overview, Purge, Reaped, Release, Reserved, SubmitOptions, Submitted,
-    Tried, Unlogged, Verdict, Wanted, WebhookReport, Webhooks, WorkerOrders,
+    DeadLetter, DeadLetterPage, Delivery, Depth, DoomedBlob, Lease, LeaseState, NewBatch, Notice,
+    Operations, Overview, Purge, Reaped, Release, Reserved, SubmitOptions, Submitted, Tried,
+    Unlogged, Verdict, Wanted, WebhookReport, Webhooks, WorkerOrders,
 };
 
 /// The broker's behaviour.
@@ -358,25 +358,14 @@ impl Batches for FaultyBroker {
         self.inner.step_batch(tenant, id, step).await
     }
 
-    async fn note_submitted(&self, tenant: &TenantId, id: BatchId, line: u32) -> Answer<()> {
-        self.feel().await?;
-        self.inner.note_submitted(tenant, id, line).await
-    }
-
-    async fn count_line(
-        &self,
-        tenant: &TenantId,
-        id: BatchId,
-        line: u32,
-        end: LineEnd,
-    ) -> Answer<bool> {
-        self.feel().await?;
-        self.inner.count_line(tenant, id, line, end).await
-    }
-
     async fn due_batches(&self, span: Duration, limit: usize) -> Answer<Vec<Batch>> {
         self.feel().await?;
         self.inner.due_batches(span, limit).await
+    }
+
+    async fn running_batches(&self, limit: usize) -> Answer<(Vec<Batch>, u64)> {
+        self.feel().await?;
+        self.inner.running_batches(limit).await
     }
 
     async fn hold_batch(&self, tenant: &TenantId, id: BatchId, span: Duration) -> Answer<()> {

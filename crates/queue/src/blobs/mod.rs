@@ -124,6 +124,11 @@ impl BlobStore {
         Self { bytes, ..self }
     }
 
+    /// Sets other limits.
+    pub fn with_limits(self, limits: BlobLimits) -> Self {
+        Self { limits, ..self }
+    }
+
     /// Returns the limits.
     pub fn limits(&self) -> &BlobLimits {
         &self.limits

@@ -71,8 +71,26 @@ impl BlobStore {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        self.put_amended(id, new, body, Ok).await
+    }
+
+    /// Stores a blob like [`Self::put_as`], with properties that are complete only when all bytes have been
+    /// read: `amend` changes what was known before, except for the owner.
+    ///
+    /// # Errors
+    /// As [`Self::put`], and the error of `amend` as that of the body.
+    pub async fn put_amended<E>(
+        &self,
+        id: BlobId,
+        new: NewBlob,
+        body: impl Stream<Item = Result<Bytes, E>>,
+        amend: impl FnOnce(NewBlob) -> Result<NewBlob, E>,
+    ) -> Result<Blob, BlobError>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let (upload, bound) = self.begin(&new).await?;
-        let result = self.fill(&upload, id, bound, new, body).await;
+        let result = self.fill(&upload, id, bound, new, body, amend).await;
         upload.settle(result.is_ok()).await;
         result
     }
@@ -107,6 +125,7 @@ impl BlobStore {
         bound: SizeBound,
         new: NewBlob,
         body: impl Stream<Item = Result<Bytes, E>>,
+        amend: impl FnOnce(NewBlob) -> Result<NewBlob, E>,
     ) -> Result<Blob, BlobError>
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -115,7 +134,6 @@ impl BlobStore {
         let time = self.limits.upload_time;
         let deadline = tokio::time::Instant::now() + time;
         let too_slow = |_| BlobError::TooSlow(time);
-        let ttl = new.ttl.unwrap_or(self.limits.ttl);
 
         let mut writer = self.bytes.writer(target.place, time + GRACE).await?;
         let (mut hash, mut size) = (Sha256::new(), 0);
@@ -127,6 +145,8 @@ impl BlobStore {
             hash.update(&piece);
             timeout_at(deadline, writer.write(piece)).await.map_err(too_slow)??;
         }
+        let new = amend(new).map_err(|error| BlobError::Body(error.into()))?;
+        let ttl = new.ttl.unwrap_or(self.limits.ttl);
         timeout_at(deadline, writer.finish(kept_for(ttl))).await.map_err(too_slow)??;
 
         let record = BlobRecord {

@@ -1,11 +1,15 @@
-//! Batches: files of requests whose answers are collected in files. The processor reads lines, submits tasks and
-//! writes the files; this is what is recorded of its work, so that another one can continue it.
+//! Batches: files of requests whose answers are collected in files. A processor reads lines, submits tasks and
+//! writes the answers; this is what is recorded of its work, so that another one can continue it.
+//!
+//! Answers are written in parts, in the order of the lines. A part counts once the batch has advanced over its
+//! lines ([`BatchStep::Advance`]), which succeeds only from where the batch is. So however many processors work
+//! on a batch, and wherever they die, each line is in exactly one part.
 //!
 //! ```text
 //!              Start            Finalize            End
 //! validating ─────▶ in_progress ───────▶ finalizing ───▶ completed
-//!     │  Refuse          │ Cancel                        expired, if its time was over
-//!     ├───────▶ failed   ├───────▶ cancelling ─────────▶ cancelled
+//!     │  Refuse        │ │ Cancel                        expired, if its time was over
+//!     ├───────▶ failed ◀─┤──────▶ cancelling ─────────▶ cancelled
 //!     └── Cancel ────────┘                      End
 //! ```
 
@@ -34,7 +38,7 @@ pub trait Batches: Send + Sync {
     /// Lists the tenant's batches, the newest first.
     async fn batches(&self, tenant: &TenantId, page: &BatchPage) -> Result<BatchList, BrokerError>;
 
-    /// Applies a step, if the batch's state allows it ([`BatchRecord::apply`]). Returns the batch, and
+    /// Applies a step, if the batch's state allows it ([`Batch::apply`]). Returns the batch, and
     /// whether the step changed it; `None` if the tenant has no such batch. Repeating a step changes
     /// nothing.
     async fn step_batch(
@@ -44,28 +48,13 @@ pub trait Batches: Send + Sync {
         step: &BatchStep,
     ) -> Result<Option<(Batch, bool)>, BrokerError>;
 
-    /// Notes that the lines before `line` are submitted, so that another processor continues there. Never
-    /// goes back.
-    async fn note_submitted(
-        &self,
-        tenant: &TenantId,
-        id: BatchId,
-        line: u32,
-    ) -> Result<(), BrokerError>;
-
-    /// Counts the end of a line, exactly once: returns whether it was not counted before. A line of a batch
-    /// that has ended or does not exist is not counted.
-    async fn count_line(
-        &self,
-        tenant: &TenantId,
-        id: BatchId,
-        line: u32,
-        end: LineEnd,
-    ) -> Result<bool, BrokerError>;
-
     /// Takes up to `limit` batches that have not ended, those first that waited longest. Each belongs to the
     /// caller for `span`, which taking it again extends; then another caller gets it.
     async fn due_batches(&self, span: Duration, limit: usize) -> Result<Vec<Batch>, BrokerError>;
+
+    /// Returns up to `limit` batches of all tenants that have not ended, those first that are due first, and the
+    /// number of all of them.
+    async fn running_batches(&self, limit: usize) -> Result<(Vec<Batch>, u64), BrokerError>;
 
     /// Extends the caller's span of a batch, or ends it (zero).
     async fn hold_batch(
@@ -118,6 +107,20 @@ pub enum BatchState {
 }
 
 impl BatchState {
+    /// Returns the name, as in OpenAI's API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Validating => "validating",
+            Self::Failed => "failed",
+            Self::InProgress => "in_progress",
+            Self::Finalizing => "finalizing",
+            Self::Completed => "completed",
+            Self::Expired => "expired",
+            Self::Cancelling => "cancelling",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Returns whether no state follows.
     pub fn is_end(self) -> bool {
         matches!(self, Self::Failed | Self::Completed | Self::Expired | Self::Cancelled)
@@ -132,14 +135,28 @@ pub enum BatchStep {
         /// The number of lines.
         total: u32,
     },
-    /// The lines are not valid.
+    /// The lines are not valid, or can't be read any more.
     Refuse {
         /// The reasons.
         problems: Vec<BatchProblem>,
     },
     /// A client cancels it.
     Cancel,
-    /// Every line that was submitted has ended; `expired` if the batch's time is over.
+    /// The lines from number `from` up to `to` have ended, and their answers are written. Refused unless `from` is
+    /// where the batch is.
+    Advance {
+        /// The first line, from 0.
+        from: u32,
+        /// The line behind the last.
+        to: u32,
+        /// The number of these lines that have an answer; the others have an error.
+        completed: u32,
+        /// The tokens of these lines.
+        usage: BatchUsage,
+        /// Their answers and errors.
+        part: BatchPart,
+    },
+    /// All lines have ended; `expired` if some were left out because the batch's time was over.
     Finalize {
         /// Whether lines were left out because the time is over.
         expired: bool,
@@ -166,44 +183,53 @@ pub struct BatchProblem {
     pub line: Option<u32>,
 }
 
-/// The result of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LineEnd {
-    /// It has an answer.
-    Completed,
-    /// It has an error.
-    Failed,
+/// The files of a part of a batch's lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchPart {
+    /// The answers, if there are any.
+    #[serde(default, rename = "o", skip_serializing_if = "Option::is_none")]
+    pub output: Option<BlobId>,
+    /// The errors, if there are any.
+    #[serde(default, rename = "e", skip_serializing_if = "Option::is_none")]
+    pub errors: Option<BlobId>,
 }
 
-/// The ends of lines so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LineCounts {
-    /// Lines with an answer.
-    pub completed: u32,
-    /// Lines with an error.
-    pub failed: u32,
-    /// The number of lines, from the first, that are submitted.
-    pub submitted: u32,
+/// The tokens of a batch's lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchUsage {
+    /// Tokens of the prompts.
+    pub input: u64,
+    /// Of these, tokens whose computation was reused.
+    pub cached: u64,
+    /// Generated tokens.
+    pub output: u64,
 }
 
-/// A batch: its record and its counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
-    /// What steps change.
-    pub record: BatchRecord,
-    /// What lines change.
-    pub lines: LineCounts,
+impl std::ops::AddAssign for BatchUsage {
+    fn add_assign(&mut self, other: Self) {
+        self.input += other.input;
+        self.cached += other.cached;
+        self.output += other.output;
+    }
 }
 
-/// The record of a batch, without the counts of its lines.
+/// The record of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BatchRecord {
+pub struct Batch {
     /// What the client asked for.
     pub request: NewBatch,
     /// The state.
     pub state: BatchState,
     /// The number of lines; 0 until they are valid.
     pub total: u32,
+    /// The lines that have ended, from the first: where the next processor continues.
+    pub done: u32,
+    /// The number of these that have an answer; the others have an error.
+    pub completed: u32,
+    /// The tokens of these.
+    pub usage: BatchUsage,
+    /// The answers and errors of these, until the batch ends.
+    pub parts: Vec<BatchPart>,
     /// Why it failed.
     pub problems: Vec<BatchProblem>,
     /// Whether lines were left out because the time is over.
@@ -226,7 +252,7 @@ pub struct BatchRecord {
     pub ended_at: Option<Timestamp>,
 }
 
-impl BatchRecord {
+impl Batch {
     /// Creates the record of a new batch.
     pub fn new(request: NewBatch, now: Timestamp) -> Self {
         Self {
@@ -234,6 +260,10 @@ impl BatchRecord {
             request,
             state: BatchState::Validating,
             total: 0,
+            done: 0,
+            completed: 0,
+            usage: BatchUsage::default(),
+            parts: Vec::new(),
             problems: Vec::new(),
             timed_out: false,
             output: None,
@@ -246,6 +276,11 @@ impl BatchRecord {
         }
     }
 
+    /// Returns the number of ended lines that have an error.
+    pub fn failed(&self) -> u32 {
+        self.done - self.completed
+    }
+
     /// Applies a step, and returns whether the state allowed it; otherwise nothing changes.
     pub fn apply(&mut self, step: &BatchStep, now: Timestamp) -> bool {
         use BatchState::{
@@ -256,8 +291,17 @@ impl BatchRecord {
                 (self.state, self.total) = (InProgress, *total);
                 self.in_progress_at = Some(now);
             }
-            (Validating, BatchStep::Refuse { problems }) => {
+            (InProgress | Cancelling, BatchStep::Advance { from, to, completed, usage, part })
+                if *from == self.done && to > from && *to <= self.total =>
+            {
+                self.done = *to;
+                self.completed += completed;
+                self.usage += *usage;
+                self.parts.push(*part);
+            }
+            (Validating | InProgress, BatchStep::Refuse { problems }) => {
                 (self.state, self.problems) = (Failed, problems.clone());
+                self.parts.clear();
                 self.ended_at = Some(now);
             }
             (Validating | InProgress, BatchStep::Cancel) => {
@@ -275,6 +319,7 @@ impl BatchRecord {
                     _ => Completed,
                 };
                 (self.output, self.errors) = (*output, *errors);
+                self.parts.clear();
                 self.ended_at = Some(now);
             }
             _ => return false,
@@ -305,7 +350,7 @@ pub struct BatchList {
 mod tests {
     use super::*;
 
-    fn record() -> BatchRecord {
+    fn record() -> Batch {
         let request = NewBatch {
             id: BatchId::new(),
             tenant: TenantId::new("tenant"),
@@ -315,11 +360,11 @@ mod tests {
             output_ttl: None,
             metadata: BTreeMap::new(),
         };
-        BatchRecord::new(request, Timestamp::from_millis(1))
+        Batch::new(request, Timestamp::from_millis(1))
     }
 
     /// Applies steps, and returns the states after those that were allowed.
-    fn states(steps: &[BatchStep]) -> (Vec<BatchState>, BatchRecord) {
+    fn states(steps: &[BatchStep]) -> (Vec<BatchState>, Batch) {
         let mut record = record();
         let mut states = Vec::new();
         for (step, nth) in steps.iter().zip(2..) {
@@ -348,6 +393,7 @@ mod tests {
             ),
             (vec![finalize(true), end.clone()], vec![Finalizing, Expired]),
             (vec![refuse.clone()], vec![Failed]),
+            (vec![start.clone(), refuse.clone()], vec![InProgress, Failed]),
             (vec![BatchStep::Cancel, end.clone()], vec![Cancelling, Cancelled]),
             (
                 vec![start.clone(), BatchStep::Cancel, end.clone()],
@@ -373,5 +419,28 @@ mod tests {
         let finalize = BatchStep::Finalize { expired: false };
         let (seen, _) = states(&[finalize, BatchStep::Cancel]);
         assert_eq!(seen, [BatchState::Finalizing], "too late to cancel");
+    }
+
+    #[test]
+    fn batch_advances_only_from_where_it_is() {
+        let mut record = record();
+        let now = Timestamp::from_millis(2);
+        let usage = BatchUsage { input: 5, cached: 1, output: 3 };
+        let part = BatchPart { output: Some(BlobId::new()), errors: None };
+        let step = |from, to| BatchStep::Advance { from, to, completed: 1, usage, part };
+        assert!(!record.apply(&step(0, 2), now), "its lines are not checked yet");
+        assert!(record.apply(&BatchStep::Start { total: 5 }, now));
+        for (from, to, advances) in
+            [(0, 2, true), (0, 2, false), (1, 3, false), (2, 2, false), (2, 6, false), (2, 4, true)]
+        {
+            assert_eq!(record.apply(&step(from, to), now), advances, "{from} to {to}");
+        }
+        assert!(record.apply(&BatchStep::Cancel, now));
+        assert!(record.apply(&step(4, 5), now), "lines end also while it is cancelled");
+        assert_eq!((record.done, record.completed, record.failed()), (5, 3, 2));
+        assert_eq!(record.usage, BatchUsage { input: 15, cached: 3, output: 9 });
+        assert_eq!(record.parts, [part; 3]);
+        assert!(record.apply(&BatchStep::End { output: None, errors: None }, now));
+        assert!(record.parts.is_empty(), "the files have all of them");
     }
 }

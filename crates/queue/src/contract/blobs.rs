@@ -68,7 +68,7 @@ pub trait Blobs: Send + Sync {
         id: BlobId,
     ) -> Result<Option<(Blob, BlobPlace)>, BrokerError>;
 
-    /// Lists the tenant's blobs.
+    /// Lists the tenant's blobs, without hidden ones ([`Blob::is_hidden`]).
     async fn blobs(&self, tenant: &TenantId, page: &BlobPage) -> Result<BlobList, BrokerError>;
 
     /// Deletes a blob, and dooms its bytes if no other blob shares them. Returns whether there was one.
@@ -115,12 +115,19 @@ pub struct Blob {
     pub media_type: String,
     /// The name of the uploaded file, or `None` if it has none.
     pub filename: Option<String>,
-    /// What it is for, such as `batch`.
+    /// What it is for, such as `batch`. Blobs whose purpose begins with a dot are hidden.
     pub purpose: String,
     /// When it was recorded.
     pub created_at: Timestamp,
     /// When it is deleted.
     pub expires_at: Timestamp,
+}
+
+impl Blob {
+    /// Returns whether the blob is not listed: the service stores it for itself, such as parts of answers.
+    pub fn is_hidden(&self) -> bool {
+        self.purpose.starts_with('.')
+    }
 }
 
 /// The record of a new blob.

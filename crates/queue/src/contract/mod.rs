@@ -15,8 +15,8 @@ mod operations;
 mod webhooks;
 
 pub use batches::{
-    BATCH_TTL, Batch, BatchList, BatchPage, BatchProblem, BatchRecord, BatchState, BatchStep,
-    Batches, LineCounts, LineEnd, NewBatch,
+    BATCH_TTL, Batch, BatchList, BatchPage, BatchPart, BatchProblem, BatchState, BatchStep,
+    BatchUsage, Batches, NewBatch,
 };
 pub use blobs::{
     ABANDONED_FOR, Blob, BlobList, BlobOrder, BlobPage, BlobRecord, BlobUpload, Blobs, ContentHash,

@@ -11,10 +11,7 @@ use super::partition::Partition;
 use super::partitions::some;
 use super::reply::Reply;
 use super::scripts::millis;
-use crate::{
-    BATCH_TTL, Batch, BatchList, BatchPage, BatchRecord, BatchStep, Batches, BrokerError,
-    LineCounts, LineEnd, NewBatch,
-};
+use crate::{BATCH_TTL, Batch, BatchList, BatchPage, BatchStep, Batches, BrokerError, NewBatch};
 
 /// Maximum number of retries of a step after another process changed the batch.
 const TRIES: usize = 16;
@@ -28,9 +25,9 @@ impl Batches for RedisBroker {
             if let Some((batch, _)) = found {
                 return Ok(batch);
             }
-            let record = BatchRecord::new(new.clone(), now);
-            if partition.save_batch(&record, 0).await? {
-                return Ok(Batch { record, lines: LineCounts::default() });
+            let batch = Batch::new(new.clone(), now);
+            if partition.save_batch(&batch, 0).await? {
+                return Ok(batch);
             }
         }
         Err(contended(new.id))
@@ -62,44 +59,14 @@ impl Batches for RedisBroker {
         for _ in 0..TRIES {
             let (now, found) = partition.find_batch(tenant, id).await?;
             let Some((mut batch, rev)) = found else { return Ok(None) };
-            if !batch.record.apply(step, now) {
+            if !batch.apply(step, now) {
                 return Ok(Some((batch, false)));
             }
-            if partition.save_batch(&batch.record, rev).await? {
+            if partition.save_batch(&batch, rev).await? {
                 return Ok(Some((batch, true)));
             }
         }
         Err(contended(id))
-    }
-
-    async fn note_submitted(
-        &self,
-        tenant: &TenantId,
-        id: BatchId,
-        line: u32,
-    ) -> Result<(), BrokerError> {
-        let partition = self.partitions.of_tenant(tenant).await?;
-        let mut call = partition.scripts.note_submitted.prepare_invoke();
-        call.key(partition.keys.base()).arg(tenant.as_str()).arg(id.to_string()).arg(line);
-        partition.link.run(&call).await.map(drop)
-    }
-
-    async fn count_line(
-        &self,
-        tenant: &TenantId,
-        id: BatchId,
-        line: u32,
-        end: LineEnd,
-    ) -> Result<bool, BrokerError> {
-        let partition = self.partitions.of_tenant(tenant).await?;
-        let mut call = partition.scripts.count_line.prepare_invoke();
-        call.key(partition.keys.base()).arg(tenant.as_str()).arg(id.to_string()).arg(line);
-        call.arg(match end {
-            LineEnd::Completed => "completed",
-            LineEnd::Failed => "failed",
-        });
-        let mut reply = Reply::new("count_line", partition.link.run(&call).await?);
-        Ok(reply.text()? == "1")
     }
 
     async fn due_batches(&self, span: Duration, limit: usize) -> Result<Vec<Batch>, BrokerError> {
@@ -113,6 +80,17 @@ impl Batches for RedisBroker {
             }
         }
         some("list due batches", parts).map(|parts| parts.concat())
+    }
+
+    async fn running_batches(&self, limit: usize) -> Result<(Vec<Batch>, u64), BrokerError> {
+        let mut parts = Vec::new();
+        for partition in self.partitions.all().await? {
+            parts.push(partition.running_batches(limit).await);
+        }
+        let parts = some("list running batches", parts)?;
+        let count = parts.iter().map(|(_, count)| count).sum();
+        let batches = parts.into_iter().flat_map(|(batches, _)| batches).take(limit).collect();
+        Ok((batches, count))
     }
 
     async fn hold_batch(
@@ -134,11 +112,7 @@ fn contended(id: BatchId) -> BrokerError {
 
 /// Reads a batch and its rev.
 fn read(reply: &mut Reply) -> Result<(Batch, u64), BrokerError> {
-    let record = record::decode(&reply.text()?)?;
-    let rev = reply.parse()?;
-    let lines =
-        LineCounts { completed: reply.parse()?, failed: reply.parse()?, submitted: reply.parse()? };
-    Ok((Batch { record, lines }, rev))
+    Ok((record::decode(&reply.text()?)?, reply.parse()?))
 }
 
 fn read_all(mut reply: Reply) -> Result<Vec<Batch>, BrokerError> {
@@ -164,13 +138,13 @@ impl Partition {
         Ok((now, found))
     }
 
-    /// Stores a record if the stored one still has this rev, and returns whether it did.
-    async fn save_batch(&self, record: &BatchRecord, rev: u64) -> Result<bool, BrokerError> {
-        let kept = if record.state.is_end() { millis(BATCH_TTL) } else { 0 };
-        let request = &record.request;
+    /// Stores a batch if the stored one still has this rev, and returns whether it did.
+    async fn save_batch(&self, batch: &Batch, rev: u64) -> Result<bool, BrokerError> {
+        let kept = if batch.state.is_end() { millis(BATCH_TTL) } else { 0 };
+        let request = &batch.request;
         let mut call = self.scripts.save_batch.prepare_invoke();
         call.key(self.keys.base()).arg(request.tenant.as_str()).arg(request.id.to_string());
-        call.arg(rev).arg(record::encode(record)?).arg(kept);
+        call.arg(rev).arg(record::encode(batch)?).arg(kept);
         let mut reply = Reply::new("save_batch", self.link.run(&call).await?);
         Ok(reply.text()? == "saved")
     }
@@ -179,5 +153,13 @@ impl Partition {
         let mut call = self.scripts.due_batches.prepare_invoke();
         call.key(self.keys.base()).arg(millis(span)).arg(limit);
         read_all(Reply::new("due_batches", self.link.run(&call).await?))
+    }
+
+    async fn running_batches(&self, limit: usize) -> Result<(Vec<Batch>, u64), BrokerError> {
+        let mut call = self.scripts.running_batches.prepare_invoke();
+        call.key(self.keys.base()).arg(limit);
+        let mut reply = Reply::new("running_batches", self.link.run(&call).await?);
+        let count = reply.parse()?;
+        Ok((read_all(reply)?, count))
     }
 }

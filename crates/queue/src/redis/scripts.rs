@@ -84,8 +84,7 @@ scripts! {
     find_batch: "no-writes" [batches],
     save_batch: "allow-oom" [batches],
     list_batches: "no-writes" [batches],
-    count_line: "allow-oom" [batches],
-    note_submitted: "allow-oom" [batches],
+    running_batches: "no-writes" [batches],
     due_batches: "allow-oom" [batches],
     hold_batch: "allow-oom" [batches],
 }

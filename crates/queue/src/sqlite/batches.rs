@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use protocol::{BatchId, TenantId, Timestamp, record};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::SqliteBroker;
 use super::column::{Key, millis};
 use super::store::Tx;
-use crate::{
-    BATCH_TTL, Batch, BatchList, BatchPage, BatchRecord, BatchStep, Batches, BrokerError,
-    LineCounts, LineEnd, NewBatch,
-};
+use crate::{BATCH_TTL, Batch, BatchList, BatchPage, BatchStep, Batches, BrokerError, NewBatch};
 
 #[async_trait]
 impl Batches for SqliteBroker {
@@ -23,18 +20,18 @@ impl Batches for SqliteBroker {
             if let Some(batch) = find(tx, &new.tenant, new.id)? {
                 return Ok(batch);
             }
-            let record = BatchRecord::new(new, now);
+            let batch = Batch::new(new, now);
             tx.sql
                 .prepare_cached(
                     "INSERT INTO batches (id, tenant, record, due) VALUES (?1, ?2, ?3, ?4)",
                 )?
                 .execute(params![
-                    key(record.request.id),
-                    record.request.tenant.as_str(),
-                    record::encode(&record)?,
+                    key(batch.request.id),
+                    batch.request.tenant.as_str(),
+                    record::encode(&batch)?,
                     millis(now)
                 ])?;
-            Ok(Batch { record, lines: LineCounts::default() })
+            Ok(batch)
         };
         self.inner.store.run(work).await
     }
@@ -59,38 +56,12 @@ impl Batches for SqliteBroker {
         self.inner.store.run(move |tx| apply(tx, &tenant, id, &step, Timestamp::now())).await
     }
 
-    async fn note_submitted(
-        &self,
-        tenant: &TenantId,
-        id: BatchId,
-        line: u32,
-    ) -> Result<(), BrokerError> {
-        let tenant = tenant.clone();
-        let work = move |tx: &mut Tx<'_>| {
-            tx.sql
-                .prepare_cached(
-                    "UPDATE batches SET submitted = max(submitted, ?3)
-                     WHERE id = ?1 AND tenant = ?2 AND due IS NOT NULL",
-                )?
-                .execute(params![key(id), tenant.as_str(), line])?;
-            Ok(())
-        };
-        self.inner.store.run(work).await
-    }
-
-    async fn count_line(
-        &self,
-        tenant: &TenantId,
-        id: BatchId,
-        line: u32,
-        end: LineEnd,
-    ) -> Result<bool, BrokerError> {
-        let tenant = tenant.clone();
-        self.inner.store.run(move |tx| count(tx, &tenant, id, line, end)).await
-    }
-
     async fn due_batches(&self, span: Duration, limit: usize) -> Result<Vec<Batch>, BrokerError> {
         self.inner.store.run(move |tx| take(tx, span, limit, Timestamp::now())).await
+    }
+
+    async fn running_batches(&self, limit: usize) -> Result<(Vec<Batch>, u64), BrokerError> {
+        self.inner.store.run(move |tx| running(tx, limit)).await
     }
 
     async fn hold_batch(
@@ -117,24 +88,18 @@ fn key(id: BatchId) -> Key {
     id.as_uuid().into_bytes()
 }
 
-/// A row of `record, completed, failed, submitted`.
-fn read(row: &Row<'_>) -> rusqlite::Result<(String, LineCounts)> {
-    let lines = LineCounts { completed: row.get(1)?, failed: row.get(2)?, submitted: row.get(3)? };
-    Ok((row.get(0)?, lines))
-}
-
-fn batch((text, lines): (String, LineCounts)) -> Result<Batch, BrokerError> {
-    Ok(Batch { record: record::decode(&text)?, lines })
+fn batch(text: String) -> Result<Batch, BrokerError> {
+    Ok(record::decode(&text)?)
 }
 
 fn find(tx: &Tx<'_>, tenant: &TenantId, id: BatchId) -> Result<Option<Batch>, BrokerError> {
     let found = tx
         .sql
         .prepare_cached(
-            "SELECT record, completed, failed, submitted FROM batches
+            "SELECT record FROM batches
              WHERE id = ?1 AND tenant = ?2 AND (expires IS NULL OR expires > ?3)",
         )?
-        .query_row(params![key(id), tenant.as_str(), millis(Timestamp::now())], read)
+        .query_row(params![key(id), tenant.as_str(), millis(Timestamp::now())], |row| row.get(0))
         .optional()?;
     found.map(batch).transpose()
 }
@@ -145,11 +110,13 @@ fn list(tx: &Tx<'_>, tenant: &TenantId, page: &BatchPage) -> Result<BatchList, B
     let rows = tx
         .sql
         .prepare_cached(
-            "SELECT record, completed, failed, submitted FROM batches
+            "SELECT record FROM batches
              WHERE tenant = ?1 AND id < ?2 AND (expires IS NULL OR expires > ?3)
              ORDER BY id DESC LIMIT ?4",
         )?
-        .query_map(params![tenant.as_str(), before, millis(Timestamp::now()), most], read)?
+        .query_map(params![tenant.as_str(), before, millis(Timestamp::now()), most], |row| {
+            row.get(0)
+        })?
         .collect::<Result<Vec<_>, _>>()?;
     let has_more = rows.len() > page.limit;
     let batches = rows.into_iter().take(page.limit).map(batch).collect::<Result<_, _>>()?;
@@ -164,48 +131,33 @@ fn apply(
     now: Timestamp,
 ) -> Result<Option<(Batch, bool)>, BrokerError> {
     let Some(mut batch) = find(tx, tenant, id)? else { return Ok(None) };
-    if !batch.record.apply(step, now) {
+    if !batch.apply(step, now) {
         return Ok(Some((batch, false)));
     }
     tx.sql
         .prepare_cached("UPDATE batches SET record = ?2 WHERE id = ?1")?
-        .execute(params![key(id), record::encode(&batch.record)?])?;
-    if batch.record.state.is_end() {
+        .execute(params![key(id), record::encode(&batch)?])?;
+    if batch.state.is_end() {
         tx.sql
             .prepare_cached("UPDATE batches SET due = NULL, expires = ?2 WHERE id = ?1")?
             .execute(params![key(id), millis(now + BATCH_TTL)])?;
-        tx.sql.prepare_cached("DELETE FROM batch_lines WHERE batch = ?1")?.execute([key(id)])?;
     }
     Ok(Some((batch, true)))
 }
 
-fn count(
-    tx: &Tx<'_>,
-    tenant: &TenantId,
-    id: BatchId,
-    line: u32,
-    end: LineEnd,
-) -> Result<bool, BrokerError> {
-    let added = tx
+fn running(tx: &Tx<'_>, limit: usize) -> Result<(Vec<Batch>, u64), BrokerError> {
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = tx
         .sql
-        .prepare_cached(
-            "INSERT OR IGNORE INTO batch_lines SELECT id, ?3 FROM batches
-             WHERE id = ?1 AND tenant = ?2 AND due IS NOT NULL",
-        )?
-        .execute(params![key(id), tenant.as_str(), line])?;
-    if added == 0 {
-        return Ok(false);
-    }
-    let (completed, failed) = match end {
-        LineEnd::Completed => (1, 0),
-        LineEnd::Failed => (0, 1),
-    };
-    tx.sql
-        .prepare_cached(
-            "UPDATE batches SET completed = completed + ?2, failed = failed + ?3 WHERE id = ?1",
-        )?
-        .execute(params![key(id), completed, failed])?;
-    Ok(true)
+        .prepare_cached("SELECT record FROM batches WHERE due IS NOT NULL ORDER BY due LIMIT ?1")?
+        .query_map([most], |row| row.get(0))?
+        .collect::<Result<Vec<_>, _>>()?;
+    let count: i64 = tx
+        .sql
+        .prepare_cached("SELECT count(*) FROM batches WHERE due IS NOT NULL")?
+        .query_row([], |row| row.get(0))?;
+    let batches = rows.into_iter().map(batch).collect::<Result<_, _>>()?;
+    Ok((batches, u64::try_from(count).unwrap_or_default()))
 }
 
 fn take(
@@ -221,9 +173,9 @@ fn take(
         .prepare_cached(
             "UPDATE batches SET due = ?1 WHERE id IN
                  (SELECT id FROM batches WHERE due <= ?2 ORDER BY due LIMIT ?3)
-             RETURNING record, completed, failed, submitted",
+             RETURNING record",
         )?
-        .query_map(params![millis(now + span), millis(now), most], read)?
+        .query_map(params![millis(now + span), millis(now), most], |row| row.get(0))?
         .collect::<Result<Vec<_>, _>>()?;
     rows.into_iter().map(batch).collect()
 }

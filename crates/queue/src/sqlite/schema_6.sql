@@ -36,18 +36,9 @@ CREATE TABLE batches (
     id        BLOB PRIMARY KEY NOT NULL,
     tenant    TEXT NOT NULL,
     record    TEXT NOT NULL,               -- versioned JSON
-    completed INTEGER NOT NULL DEFAULT 0,  -- lines with an answer
-    failed    INTEGER NOT NULL DEFAULT 0,  -- lines with an error
-    submitted INTEGER NOT NULL DEFAULT 0,  -- lines from the first that are submitted
     due       INTEGER,                     -- unless ended: when a processor may take it
     expires   INTEGER                      -- once ended
 );
 CREATE INDEX batches_tenant ON batches (tenant, id);
 CREATE INDEX batches_due ON batches (due) WHERE due IS NOT NULL;
 CREATE INDEX batches_expiring ON batches (expires) WHERE expires IS NOT NULL;
-
-CREATE TABLE batch_lines (                 -- lines that have ended, of batches that have not
-    batch BLOB NOT NULL,
-    line  INTEGER NOT NULL,
-    PRIMARY KEY (batch, line)
-) WITHOUT ROWID;

@@ -123,6 +123,18 @@ pub(crate) fn queues_table(overview: &Overview) -> String {
     table(&rows::QUEUE, &rows)
 }
 
+/// Formats the batches that have not ended as a table; empty if there are none.
+pub(crate) fn batches_table(overview: &Overview) -> String {
+    if overview.batches.is_empty() {
+        return String::new();
+    }
+    let row = |batch| rows::batch(batch, overview.at);
+    let listed = table(&rows::BATCH, &overview.batches.iter().map(row).collect::<Vec<_>>());
+    let more = overview.batches_running.saturating_sub(overview.batches.len() as u64);
+    let more = if more > 0 { format!("and {more} more\n") } else { String::new() };
+    format!("{listed}{more}\n")
+}
+
 /// Formats all workers as a table.
 pub(crate) fn workers_table(overview: &Overview) -> String {
     if overview.workers.is_empty() {

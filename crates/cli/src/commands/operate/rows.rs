@@ -1,7 +1,7 @@
-//! Formats queues and workers cell by cell, both for tables and for `top`. The most important
+//! Formats queues, batches and workers cell by cell, both for tables and for `top`. The most important
 //! columns come first, because a narrow terminal shows only as many as fit.
 
-use crate::client::admin::{Queue, Worker};
+use crate::client::admin::{Batch, Queue, Worker};
 use crate::table::{Align, Column};
 use crate::text::{between, dash, printable, span};
 
@@ -37,6 +37,17 @@ pub(crate) const WORKER: [Column; 11] = [
     ("seen", Right),
     ("age", Right),
     ("version", Left),
+];
+
+/// The columns of a batch.
+pub(crate) const BATCH: [Column; 7] = [
+    ("batch", Left),
+    ("state", Left),
+    ("done", Right),
+    ("failed", Right),
+    ("age", Right),
+    ("left", Right),
+    ("endpoint", Left),
 ];
 
 /// The displayed part of an id.
@@ -76,6 +87,20 @@ pub(crate) fn state(queue: &Queue) -> &'static str {
         Queue { processing: 0, .. } => "idle",
         _ => "running",
     }
+}
+
+/// Returns the cells of a batch at time `now_ms` of the queue's clock.
+pub(crate) fn batch(batch: &Batch, now_ms: u64) -> [String; BATCH.len()] {
+    let left = batch.expires_at.map(|at| at.saturating_sub(now_ms) as f64 / 1000.0);
+    [
+        printable(&batch.batch_id),
+        printable(&batch.status),
+        format!("{}/{}", batch.completed + batch.failed, batch.total),
+        batch.failed.to_string(),
+        between(batch.created_at, now_ms),
+        left.map_or_else(dash, span),
+        printable(&batch.endpoint),
+    ]
 }
 
 /// Returns the cells of a worker at time `now_ms` of the queue's clock.

@@ -32,11 +32,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme, now: Inst
     let area = frame.area();
     let charts = if area.height >= ROOM_FOR_CHARTS { CHARTS } else { 0 };
     let queues = rows(state.queues().len());
-    let [head, line, chart, queue, worker, foot] = Layout::vertical([
+    let batches = match state.batches().len() {
+        0 => 0,
+        count => rows(count),
+    };
+    let [head, line, chart, queue, batch, worker, foot] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
         Constraint::Length(charts),
         Constraint::Max(queues),
+        Constraint::Max(batches),
         Constraint::Min(FRAME + 1),
         Constraint::Length(1),
     ])
@@ -47,6 +52,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme, now: Inst
         charts::draw(frame, state, theme, chart);
     }
     tables::queues(frame, state, theme, queue, state.focus == Focus::Queues);
+    if batches > 0 {
+        tables::batches(frame, state, theme, batch);
+    }
     tables::workers(frame, state, theme, worker, state.focus == Focus::Workers);
     frame.render_widget(footer(state, theme), foot);
     dialogs::draw(frame, &state.dialog, theme);

@@ -1,4 +1,4 @@
-//! The tables of queues and workers. If the screen is too narrow for all columns, the last ones are
+//! The tables of queues, batches and workers. If the screen is too narrow for all columns, the last ones are
 //! left out.
 
 use ratatui::Frame;
@@ -28,6 +28,17 @@ pub(super) fn queues(frame: &mut Frame<'_>, state: &State, theme: Theme, area: R
     let title = format!(" {} ", counted(queues.len(), "queue"));
     let list = List { title, columns: &rows::QUEUE, cells: &cells, styles: &styles, focus };
     list.draw(frame, area, theme, state.queue_row());
+}
+
+pub(super) fn batches(frame: &mut Frame<'_>, state: &State, theme: Theme, area: Rect) {
+    let Some(overview) = &state.overview else { return };
+    let cells: Vec<_> =
+        overview.batches.iter().map(|batch| rows::batch(batch, overview.at)).collect();
+    let styles = vec![theme.plain(); cells.len()];
+    let noun = if overview.batches_running == 1 { "batch" } else { "batches" };
+    let title = format!(" {} {noun} ", overview.batches_running);
+    let list = List { title, columns: &rows::BATCH, cells: &cells, styles: &styles, focus: false };
+    list.draw(frame, area, theme, None);
 }
 
 pub(super) fn workers(frame: &mut Frame<'_>, state: &State, theme: Theme, area: Rect, focus: bool) {

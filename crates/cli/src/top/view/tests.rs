@@ -8,7 +8,7 @@ use ratatui::buffer::Buffer;
 use ratatui::style::Color;
 
 use super::*;
-use crate::client::admin::{Lanes, Overview, Queue, Worker};
+use crate::client::admin::{Batch, Lanes, Overview, Queue, Worker};
 use crate::top::feed::{Order, Report};
 use crate::top::state::Dialog;
 
@@ -47,6 +47,8 @@ fn overview(at: u64, completed: u64) -> Overview {
         queued_bytes: 1_500,
         dead_letters: 2,
         webhooks_pending: 5,
+        batches_running: 0,
+        batches: Vec::new(),
         workers: vec![worker("5b32de93", "ready"), worker("77777777", "draining")],
     }
 }
@@ -112,6 +114,29 @@ fn wide_screen_shows_everything() {
     assert_eq!(worker, cells, "{shown}");
     assert!(!shown.contains('\u{1b}'));
     assert!(screen[23].starts_with("q quit"), "{shown}");
+}
+
+#[test]
+fn running_batches_have_a_line_each() {
+    let now = Instant::now();
+    let mut state = watched(now);
+    let batch = Batch {
+        batch_id: "batch_0192".into(),
+        status: "in_progress".into(),
+        total: 10_000,
+        completed: 2_560,
+        ..Batch::default()
+    };
+    let with_batches = Overview {
+        batches: vec![batch.clone(), Batch { status: "validating".into(), total: 0, ..batch }],
+        batches_running: 2,
+        ..overview(1_763_739_049_000, 30)
+    };
+    state.take(Report::Overview(Ok(Box::new(with_batches))), now);
+    let shown = lines(&drawn(&state, 140, 30, true, now)).join("\n");
+    assert!(shown.contains(" 2 batches "), "{shown}");
+    assert!(shown.contains("in_progress  2560/10000") && shown.contains("validating"), "{shown}");
+    assert!(shown.contains("5b32de93"), "{shown}");
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! OpenAI's API: `/v1/…`, with its error format. docs/OPENAI.md says what is supported.
 
+mod batches;
 mod chat;
 mod completions;
 mod embeddings;
 pub(super) mod error;
+mod files;
 mod models;
 mod openapi;
+mod query;
 pub(super) mod request;
 mod responses;
 pub(super) mod sse;
@@ -18,6 +21,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, ServiceConfig};
 use serde_json::Value;
 
+pub(super) use self::batches::BatchRequests;
 use crate::describe::Description;
 use crate::dialect::Dialect;
 use crate::middleware::log;
@@ -47,7 +51,9 @@ impl Dialect for OpenAi {
                 .service(post("/embeddings", work, embeddings::create))
                 .service(get("/models", reads, models::list))
                 .service(get("/models/{model:.+}", reads, models::show))
-                .configure(responses::configure),
+                .configure(responses::configure)
+                .configure(files::configure)
+                .configure(batches::configure),
         );
     }
 

@@ -13,7 +13,7 @@ use crate::state::State;
 use crate::validate::{FieldError, echo};
 
 /// The purpose of the records' blobs.
-pub(super) const PURPOSE: &str = "prediction";
+pub(super) const PURPOSE: &str = ".prediction";
 const RECORDS: Records = Records { purpose: PURPOSE };
 
 /// The request, as its prediction repeats it.

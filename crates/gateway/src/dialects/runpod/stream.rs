@@ -18,7 +18,7 @@ use crate::refusal::Refusal;
 use crate::state::State;
 use crate::validate::FieldError;
 
-const RECORDS: Records = Records { purpose: "runpod-stream" };
+const RECORDS: Records = Records { purpose: ".runpod-stream" };
 /// Maximum number of events per read.
 const BATCH: usize = 1024;
 

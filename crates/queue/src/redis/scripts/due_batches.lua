@@ -2,7 +2,7 @@
 --
 -- KEYS  1 base
 -- ARGV  1 ms for which they belong to the caller   2 maximum number
--- Returns  {(record, rev, lines completed, failed, submitted)…}
+-- Returns  {(record, rev)…}
 
 local base, at, reply = KEYS[1], now_ms(), {}
 local function due(key)

@@ -2,6 +2,6 @@
 --
 -- KEYS  1 base
 -- ARGV  1 tenant   2 id
--- Returns  {now ms, record, rev, lines completed, failed, submitted}   {now ms}
+-- Returns  {now ms, record, rev}   {now ms}
 
 return append({ int(now_ms()) }, read_batch(KEYS[1], ARGV[1], ARGV[2]) or {})

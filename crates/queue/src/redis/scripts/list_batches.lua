@@ -2,7 +2,7 @@
 --
 -- KEYS  1 base
 -- ARGV  1 tenant   2 only behind this id, or empty   3 maximum number of batches
--- Returns  {1 if more follow, else 0, (record, rev, lines completed, failed, submitted)…}
+-- Returns  {1 if more follow, else 0, (record, rev)…}
 
 local base, tenant, most = KEYS[1], ARGV[1], tonumber(ARGV[3])
 local from, reply, found, offset = ARGV[2] == '' and '+' or '(' .. ARGV[2], { '0' }, 0, 0

@@ -18,6 +18,5 @@ if kept > 0 then
   redis.call('ZREM', base .. 'batches:due', id)
   redis.call('ZADD', base .. 'batches:ended', int(at + kept), id .. ' ' .. tenant)
   redis.call('EXPIRE', key, math.ceil(kept / 1000))
-  redis.call('DEL', base .. 'batch:lines:' .. id)
 end
 return { 'saved' }

@@ -1,11 +1,11 @@
-//! Batches: their records move through their states, their lines count once, and one processor has them at a time.
+//! Batches: their records move through their states, they advance over each line once, and one processor has them at a time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
 use protocol::{BatchId, BlobId, TenantId};
-use queue::{BatchPage, BatchState, BatchStep, LineCounts, LineEnd, NewBatch};
+use queue::{BatchPage, BatchPart, BatchState, BatchStep, BatchUsage, NewBatch};
 
 use crate::support::*;
 
@@ -35,9 +35,9 @@ fn end() -> BatchStep {
 async fn a_batch_goes_through_its_states(on: Fixture) {
     let (broker, new) = (&on.broker, new_batch());
     let created = broker.create_batch(&new).await.unwrap();
-    assert_eq!(created.record.request, new);
-    assert_eq!(created.record.state, BatchState::Validating);
-    assert_eq!(created.record.expires_at, created.record.created_at + new.window);
+    assert_eq!(created.request, new);
+    assert_eq!(created.state, BatchState::Validating);
+    assert_eq!(created.expires_at, created.created_at + new.window);
     assert_eq!(broker.create_batch(&new).await.unwrap(), created, "repeated");
     assert_eq!(broker.batch(&tenant(), new.id).await.unwrap(), Some(created));
     let stranger = TenantId::new("stranger");
@@ -51,45 +51,60 @@ async fn a_batch_goes_through_its_states(on: Fixture) {
         (&end, BatchState::Completed),
     ] {
         let (batch, changed) = broker.step_batch(&tenant(), new.id, step).await.unwrap().unwrap();
-        assert_eq!((batch.record.state, changed), (state, true));
+        assert_eq!((batch.state, changed), (state, true));
         let again = broker.step_batch(&tenant(), new.id, step).await.unwrap().unwrap();
         assert_eq!(again, (batch.clone(), false), "repeated");
         assert_eq!(broker.batch(&tenant(), new.id).await.unwrap(), Some(batch));
     }
     let (batch, changed) =
         broker.step_batch(&tenant(), new.id, &BatchStep::Cancel).await.unwrap().unwrap();
-    assert!(!changed && batch.record.output.is_some() && batch.record.ended_at.is_some());
+    assert!(!changed && batch.output.is_some() && batch.ended_at.is_some());
 }
 
-async fn a_line_counts_once(on: Fixture) {
+async fn of_two_advances_over_the_same_lines_one_counts(on: Fixture) {
     let (broker, new) = (&on.broker, new_batch());
-    let id = new.id;
-    assert!(!broker.count_line(&tenant(), id, 0, LineEnd::Completed).await.unwrap(), "unknown");
     broker.create_batch(&new).await.unwrap();
-    broker.step_batch(&tenant(), id, &START).await.unwrap();
+    broker.step_batch(&tenant(), new.id, &START).await.unwrap();
     let others = [on.another(), on.another()];
-    let lines = [0, 1, 31, 32, 33, 63, 49_999];
-    let counted = join_all(others.iter().flat_map(|broker| {
-        lines.map(|line| {
-            let end = if line % 2 == 0 { LineEnd::Completed } else { LineEnd::Failed };
-            async move { broker.count_line(&tenant(), id, line, end).await.unwrap() }
-        })
-    }))
-    .await;
-    assert_eq!(counted.iter().filter(|counted| **counted).count(), lines.len());
-    assert!(!broker.count_line(&tenant(), id, 31, LineEnd::Completed).await.unwrap());
-    let stranger = TenantId::new("stranger");
-    assert!(!broker.count_line(&stranger, id, 2, LineEnd::Completed).await.unwrap());
-    for submitted in [10, 40_000, 20] {
-        broker.note_submitted(&tenant(), id, submitted).await.unwrap();
+    let mut parts = Vec::new();
+    for from in [0, 10, 20] {
+        let usage = BatchUsage { input: 100, cached: 10, output: 50 };
+        let steps = [7, 8].map(|completed| {
+            let part = BatchPart { output: Some(BlobId::new()), errors: Some(BlobId::new()) };
+            BatchStep::Advance { from, to: from + 10, completed, usage, part }
+        });
+        let taken = join_all(
+            others
+                .iter()
+                .zip(&steps)
+                .map(|(other, step)| other.step_batch(&new.tenant, new.id, step)),
+        )
+        .await;
+        let taken: Vec<_> = taken.into_iter().map(|step| step.unwrap().unwrap()).collect();
+        assert!(taken[0].1 ^ taken[1].1, "one of them advances");
+        let BatchStep::Advance { part, .. } = steps[usize::from(taken[1].1)] else { panic!() };
+        parts.push(part);
     }
-    let expected = LineCounts { completed: 2, failed: 5, submitted: 40_000 };
-    assert_eq!(broker.batch(&tenant(), id).await.unwrap().unwrap().lines, expected);
-    broker.step_batch(&tenant(), id, &FINALIZE).await.unwrap();
-    broker.step_batch(&tenant(), id, &end()).await.unwrap();
-    assert!(!broker.count_line(&tenant(), id, 2, LineEnd::Completed).await.unwrap(), "it ended");
-    broker.note_submitted(&tenant(), id, 50_000).await.unwrap();
-    assert_eq!(broker.batch(&tenant(), id).await.unwrap().unwrap().lines, expected);
+    let batch = broker.batch(&tenant(), new.id).await.unwrap().unwrap();
+    assert_eq!((batch.done, &batch.parts), (30, &parts));
+    assert_eq!(batch.completed + batch.failed(), 30);
+    assert_eq!(batch.usage, BatchUsage { input: 300, cached: 30, output: 150 });
+}
+
+async fn running_batches_are_listed_without_being_taken(on: Fixture) {
+    let broker = &on.broker;
+    let mut new = new_batch();
+    for n in 0..4 {
+        new = NewBatch { tenant: TenantId::new(format!("tenant {n}")), ..new_batch() };
+        broker.create_batch(&new).await.unwrap();
+    }
+    let refuse = BatchStep::Refuse { problems: Vec::new() };
+    broker.step_batch(&new.tenant, new.id, &refuse).await.unwrap();
+    let (some, count) = broker.running_batches(2).await.unwrap();
+    assert_eq!((some.len(), count), (2, 3));
+    assert!(some.iter().all(|batch| batch.state == BatchState::Validating));
+    assert_eq!(broker.due_batches(LONG, 9).await.unwrap().len(), 3);
+    assert_eq!(broker.running_batches(9).await.unwrap().0.len(), 3, "also those that are taken");
 }
 
 async fn of_two_steps_at_once_one_is_first(on: Fixture) {
@@ -135,7 +150,7 @@ async fn batches_are_listed_newest_first(on: Fixture) {
         (Some(ids[4]), 9, &[], false),
     ] {
         let list = on.broker.batches(&tenant(), &BatchPage { after, limit }).await.unwrap();
-        let found: Vec<_> = list.batches.iter().map(|batch| batch.record.request.id).collect();
+        let found: Vec<_> = list.batches.iter().map(|batch| batch.request.id).collect();
         assert_eq!((found.as_slice(), list.has_more), (expected, has_more));
     }
 }
@@ -153,22 +168,23 @@ async fn one_processor_has_a_batch_at_a_time(on: Fixture) {
     let rest = two.due_batches(LONG, 9).await.unwrap();
     assert_eq!(rest.len(), 1);
     assert!(one.due_batches(LONG, 9).await.unwrap().is_empty());
-    let first = taken[0].record.request.id;
+    let first = taken[0].request.id;
     one.hold_batch(&tenant(), first, SHORT).await.unwrap();
     assert!(two.due_batches(LONG, 9).await.unwrap().is_empty());
     tokio::time::sleep(SHORT).await;
     let again = two.due_batches(LONG, 9).await.unwrap();
-    assert_eq!(again.iter().map(|batch| batch.record.request.id).collect::<Vec<_>>(), [first]);
+    assert_eq!(again.iter().map(|batch| batch.request.id).collect::<Vec<_>>(), [first]);
     two.step_batch(&tenant(), first, &BatchStep::Refuse { problems: Vec::new() }).await.unwrap();
     two.hold_batch(&tenant(), first, Duration::ZERO).await.unwrap();
     assert!(two.due_batches(LONG, 9).await.unwrap().is_empty(), "it ended");
     let failed = two.batch(&tenant(), first).await.unwrap().unwrap();
-    assert_eq!(failed.record.state, BatchState::Failed);
+    assert_eq!(failed.state, BatchState::Failed);
 }
 
 run_on_every_broker!(
     a_batch_goes_through_its_states,
-    a_line_counts_once,
+    of_two_advances_over_the_same_lines_one_counts,
+    running_batches_are_listed_without_being_taken,
     of_two_steps_at_once_one_is_first,
     batches_are_listed_newest_first,
     one_processor_has_a_batch_at_a_time,

@@ -137,6 +137,9 @@ async fn blobs_are_listed_in_order_from_a_cursor(on: Fixture) {
     }
     let other = NewBlob { tenant: TenantId::new("other"), ..new_blob() };
     store.put(other, pieces(&bytes(3), 9)).await.unwrap();
+    let hidden = NewBlob { purpose: ".own".into(), ..new_blob() };
+    let hidden = store.put(hidden, pieces(&bytes(3), 9)).await.unwrap();
+    assert!(hidden.is_hidden() && store.find(&tenant(), hidden.id).await.unwrap().is_some());
     let list = async |page: BlobPage| {
         let list = store.list(&tenant(), &page).await.unwrap();
         let nth = |blob| put.iter().position(|known| known == blob).unwrap();

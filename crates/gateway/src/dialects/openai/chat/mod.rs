@@ -7,15 +7,29 @@ mod stream;
 use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use protocol::ModelId;
+use serde_json::Value;
 
 pub(in crate::dialects) use self::body::ChatRequest;
 use super::request;
+use crate::batches::LineRequest;
 use crate::body::read_json;
 use crate::extract::Caller;
 use crate::follow::Call;
 use crate::idempotency;
+use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::state::State;
+
+/// Reads a chat of a batch.
+pub(super) fn batched(
+    body: &Value,
+    model: ModelId,
+    options: &Options,
+) -> Result<LineRequest, Refusal> {
+    let asked = ChatRequest::read(body, model, options).map_err(Refusal::invalid)?;
+    Ok(LineRequest::of_one(asked.order, reply::completion))
+}
 
 /// Answers a chat: at once as one object when the task has ended, or as a stream.
 pub(super) async fn create(

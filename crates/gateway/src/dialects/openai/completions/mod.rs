@@ -7,18 +7,32 @@ mod stream;
 use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use protocol::ModelId;
 use queue::Idempotency;
 use serde_json::Value;
 
 use self::body::CompletionRequest;
 use super::request;
+use crate::batches::LineRequest;
 use crate::body::read_json;
 use crate::extract::Caller;
 use crate::follow::Call;
 use crate::idempotency;
+use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::submit::submit;
+
+/// Reads a request of a batch.
+pub(super) fn batched(
+    body: &Value,
+    model: ModelId,
+    options: &Options,
+) -> Result<LineRequest, Refusal> {
+    let asked = CompletionRequest::read(body, model, options).map_err(Refusal::invalid)?;
+    let CompletionRequest { orders, reply, .. } = asked;
+    Ok(LineRequest { orders, render: Box::new(move |ended| reply.whole(ended)) })
+}
 
 /// Continues each prompt in a task of its own. Responds at once as one object when all have ended,
 /// or as a stream.

@@ -6,15 +6,30 @@ mod reply;
 use std::time::Instant;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use protocol::ModelId;
+use serde_json::Value;
 
 use self::body::EmbeddingRequest;
 use super::request;
+use crate::batches::LineRequest;
 use crate::body::read_json;
 use crate::extract::Caller;
 use crate::follow::Call;
 use crate::idempotency;
+use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::state::State;
+
+/// Reads a request of a batch.
+pub(super) fn batched(
+    body: &Value,
+    model: ModelId,
+    options: &Options,
+) -> Result<LineRequest, Refusal> {
+    let asked = EmbeddingRequest::read(body, model, options).map_err(Refusal::invalid)?;
+    let encoding = asked.encoding;
+    Ok(LineRequest::of_one(asked.order, move |ended| reply::embeddings(ended, encoding)))
+}
 
 /// Computes the embeddings of the inputs, all in one task.
 pub(super) async fn create(

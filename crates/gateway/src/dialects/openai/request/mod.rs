@@ -130,7 +130,8 @@ pub(super) fn queueing(fields: &mut Fields<'_>, options: &Options) -> Queueing {
     }
 }
 
-fn metadata(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
+/// Reads the metadata.
+pub(super) fn metadata(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
     let mut entries = BTreeMap::new();
     let Some(value) = fields.get("metadata") else { return entries };
     let Some(map) = value.as_object() else {

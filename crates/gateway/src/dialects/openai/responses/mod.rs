@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::ServiceConfig;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
-use protocol::{EventSeq, TaskId, TaskSnapshot, TenantId};
+use protocol::{EventSeq, ModelId, TaskId, TaskSnapshot, TenantId};
 use queue::Idempotency;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -34,7 +34,9 @@ use self::body::ResponseRequest;
 use self::reply::Progress;
 pub(in crate::dialects) use self::reply::webhook_body;
 use self::stored::Stored;
+use super::query::{invalid, number};
 use super::request;
+use crate::batches::LineRequest;
 use crate::body::read_json;
 use crate::extract::Caller;
 use crate::follow::answer::Answer;
@@ -45,7 +47,7 @@ use crate::middleware::{Notes, log};
 use crate::refusal::Refusal;
 use crate::route::{get, no_such_path, post, query_value, reads, resource};
 use crate::state::State;
-use crate::validate::{FieldError, echo};
+use crate::validate::echo;
 
 /// Maximum time that a cancellation waits for the worker to stop.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(3);
@@ -68,6 +70,31 @@ pub(super) fn configure(app: &mut ServiceConfig) {
                 // `compact`, which is not supported.
                 .route(web::post().to(no_such_path)),
         );
+}
+
+/// Reads a request of a batch. Its response is in the batch's file, and is not stored beside.
+pub(super) async fn batched(
+    state: &State,
+    tenant: &TenantId,
+    body: &Value,
+    model: ModelId,
+) -> Result<LineRequest, Refusal> {
+    let earlier = match body.get("previous_response_id").filter(|id| !id.is_null()) {
+        Some(id) => conversation(state, tenant, id).await?,
+        None => Vec::new(),
+    };
+    let asked = ResponseRequest::read(body, model, earlier, &state.options);
+    let ResponseRequest { order, stored, .. } = asked.map_err(Refusal::invalid)?;
+    let mut echo = stored.echo;
+    if echo.background {
+        let message = "not supported in a batch, whose requests all run in the background";
+        return Err(invalid("body", "background", "unsupported_parameter", message));
+    }
+    echo.fields.insert("store".to_owned(), Value::Bool(false));
+    Ok(LineRequest::of_one(order, move |snapshot| {
+        Answer::all(snapshot)?;
+        Ok(reply::response(&echo, snapshot))
+    }))
 }
 
 /// Creates a response: answers with it at once, as a stream, or (in the background) before it is
@@ -264,11 +291,7 @@ async fn find(
 }
 
 /// Returns the items of a conversation up to the end of a response, which the next one continues.
-async fn conversation(
-    state: &Arc<State>,
-    tenant: &TenantId,
-    id: &Value,
-) -> Result<Vec<Value>, Refusal> {
+async fn conversation(state: &State, tenant: &TenantId, id: &Value) -> Result<Vec<Value>, Refusal> {
     const FIELD: &str = "previous_response_id";
     let name = id.as_str().unwrap_or_default();
     let missing = || {
@@ -316,15 +339,4 @@ fn task_id_of(name: &str) -> Option<TaskId> {
 
 fn no_such_response(name: &str) -> Refusal {
     Refusal::not_found("response", format!("Response with id '{}' not found.", echo(name)))
-}
-
-fn number(given: &str, name: &str) -> Result<u64, Refusal> {
-    given.parse().map_err(|_| {
-        let message = format!("expected an integer, 0 or more, got '{}'", echo(given));
-        invalid("query", name, "int_parsing", message)
-    })
-}
-
-fn invalid(place: &str, name: &str, kind: &'static str, message: impl Into<String>) -> Refusal {
-    Refusal::invalid(vec![FieldError::new([place.into(), name.into()], kind, message.into())])
 }

@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 use crate::state::State;
 use crate::validate::FieldError;
 
-const RECORDS: Records = Records { purpose: "response" };
+const RECORDS: Records = Records { purpose: ".response" };
 
 /// The request as the response repeats it, and the conversation up to the response.
 #[derive(Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 -- Records of blobs. All keys of a tenant's blobs are in one partition; their bytes are in any (store_chunk.lua).
 --   blob:<id>          hash: tenant, place, and the fields of BLOB
---   blobs:of:<tenant>  zset: the tenant's blobs; all have score 0, so they sort by id, which is by time
+--   blobs:of:<tenant>  zset: the tenant's blobs, without hidden ones; all have score 0, so they sort by id, which is by time
 --   blobs:due          zset: blobs, by the ms at which they expire
 --   blobs:totals       hash: bytes of each tenant's blobs and uploads; fields are deleted at 0
 --   blobs:refs         hash: the number of blobs at each place

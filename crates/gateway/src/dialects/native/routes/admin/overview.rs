@@ -1,8 +1,8 @@
 //! `GET /admin/overview`: summarizes all queues and workers.
 
 use actix_web::{HttpResponse, web};
-use protocol::{Lane, ModelId, Timestamp};
-use queue::QueueOverview;
+use protocol::{Lane, ModelId, TenantId, Timestamp};
+use queue::{Batch, QueueOverview};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -12,7 +12,10 @@ use crate::refusal::Refusal;
 use crate::schemas::AdminErrors;
 use crate::state::State;
 
-/// All queues and workers at a glance.
+/// Maximum number of batches that are listed.
+const BATCHES: usize = 20;
+
+/// All queues, batches and workers at a glance.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct OverviewReply {
     /// When, in milliseconds since 1970, on the queue's clock.
@@ -32,8 +35,61 @@ pub(crate) struct OverviewReply {
     /// Webhooks that have yet to be delivered or given up.
     #[schema(example = 0)]
     webhooks_pending: u64,
+    /// Batches that have not ended.
+    #[schema(example = 1)]
+    batches_running: u64,
+    /// Some of these; at most 20.
+    batches: Vec<BatchReply>,
     /// The workers that reported lately.
     workers: Vec<WorkerReply>,
+}
+
+/// The progress of one batch.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BatchReply {
+    /// Its id, as in `/v1/batches`.
+    #[schema(example = "batch_0192f0c123457abc8def0123456789ab")]
+    batch_id: String,
+    /// Its owner.
+    #[schema(value_type = String, example = "t-4f1c")]
+    tenant: TenantId,
+    /// The route of its requests.
+    #[schema(example = "/v1/chat/completions")]
+    endpoint: String,
+    /// Its state.
+    #[schema(example = "in_progress")]
+    status: &'static str,
+    /// Its lines; 0 until they are checked.
+    #[schema(example = 10_000)]
+    total: u32,
+    /// Lines that ended with an answer.
+    #[schema(example = 2_560)]
+    completed: u32,
+    /// Lines that ended with an error.
+    #[schema(example = 0)]
+    failed: u32,
+    /// When it was created, in milliseconds since 1970.
+    #[schema(value_type = u64, example = 1_763_739_045_123_u64)]
+    created_at: Timestamp,
+    /// When its time is over, in milliseconds since 1970.
+    #[schema(value_type = u64, example = 1_763_825_445_123_u64)]
+    expires_at: Timestamp,
+}
+
+impl From<Batch> for BatchReply {
+    fn from(batch: Batch) -> Self {
+        Self {
+            batch_id: format!("batch_{}", batch.request.id.as_uuid().simple()),
+            status: batch.state.as_str(),
+            total: batch.total,
+            completed: batch.completed,
+            failed: batch.failed(),
+            created_at: batch.created_at,
+            expires_at: batch.expires_at,
+            tenant: batch.request.tenant,
+            endpoint: batch.request.endpoint,
+        }
+    }
 }
 
 /// One model's queue.
@@ -127,6 +183,7 @@ pub(crate) async fn overview(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let overview = state.ask(state.broker.overview()).await?;
+    let (batches, batches_running) = state.ask(state.broker.running_batches(BATCHES)).await?;
     Ok(HttpResponse::Ok().json(OverviewReply {
         at: overview.at,
         version: env!("CARGO_PKG_VERSION"),
@@ -134,6 +191,8 @@ pub(crate) async fn overview(
         queued_bytes: overview.queued_bytes,
         dead_letters: overview.dead_letters,
         webhooks_pending: overview.webhooks_pending,
+        batches_running,
+        batches: batches.into_iter().map(BatchReply::from).collect(),
         workers: WorkerReply::all(&state).await?,
     }))
 }
