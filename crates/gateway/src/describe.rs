@@ -25,7 +25,10 @@ impl Description {
         for (name, schema) in self.schemas {
             document["components"]["schemas"][name] = schema;
         }
-        for Operation { method, path, content } in self.operations {
+        for Operation { method, path, mut content } in self.operations {
+            if let Some(responses) = content["responses"].as_object_mut() {
+                responses.sort_keys(); // by status
+            }
             document["paths"][path][method] = content;
         }
     }
