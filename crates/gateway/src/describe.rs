@@ -27,7 +27,7 @@ impl Description {
         }
         for Operation { method, path, mut content } in self.operations {
             if let Some(responses) = content["responses"].as_object_mut() {
-                responses.sort_keys(); // by status, as the native routes are
+                responses.sort_keys(); // by status
             }
             document["paths"][path][method] = content;
         }

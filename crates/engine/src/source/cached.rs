@@ -183,14 +183,12 @@ fn remove_files(cache: &RepoCache, files: &[&Path]) -> Result<u64, SourceError> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     };
-    for path in files {
+    let unused: Vec<&PathBuf> = contents.difference(&in_use).collect();
+    let sizes = unused.iter().filter_map(|path| fs::metadata(path).ok());
+    let freed = sizes.map(|metadata| metadata.len()).sum();
+    // Contents are removed after their links, and a file without a link is both.
+    for path in files.iter().copied().chain(unused.into_iter().map(PathBuf::as_path)) {
         gone(fs::remove_file(path)).map_err(failed(path))?;
-    }
-    let mut freed = 0;
-    for blob in contents.difference(&in_use) {
-        // A file without a link, which somebody added, is already removed.
-        freed += fs::metadata(blob).map_or(0, |metadata| metadata.len());
-        gone(fs::remove_file(blob)).map_err(failed(blob))?;
     }
     if in_use.is_empty() && cache::walk(&folder.join("blobs"), 0).is_empty() {
         gone(fs::remove_dir_all(folder)).map_err(failed(folder))?;
