@@ -124,6 +124,21 @@ impl Operation {
         self
     }
 
+    /// Sets the body, which is mandatory, to the fields of a form with a file.
+    pub(crate) fn form(mut self, schema: Value) -> Self {
+        self.content["requestBody"] = json!({
+            "required": true, "content": {"multipart/form-data": {"schema": schema}},
+        });
+        self
+    }
+
+    /// Adds the response with status 200 and a body of any type.
+    pub(crate) fn returns_bytes(mut self, description: &str) -> Self {
+        self.content["responses"]["200"] =
+            json!({"description": description, "content": {"*/*": {}}});
+        self
+    }
+
     /// Adds the response with status 200 and a JSON body.
     pub(crate) fn returns(mut self, description: &str, schema: Value) -> Self {
         self.content["responses"]["200"] = json!({

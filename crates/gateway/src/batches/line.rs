@@ -229,6 +229,7 @@ fn used(snapshot: &TaskSnapshot) -> BatchUsage {
             input: completed.usage.prompt_tokens.into(),
             cached: completed.usage.cached_tokens.into(),
             output: completed.usage.completion_tokens.into(),
+            reasoning: completed.usage.reasoning_tokens.into(),
         },
         _ => BatchUsage::default(),
     }

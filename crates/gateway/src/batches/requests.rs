@@ -2,6 +2,7 @@
 
 use futures::future::BoxFuture;
 use protocol::{ModelId, TaskId, TaskSnapshot, TenantId};
+use queue::Batch;
 use serde_json::Value;
 
 use super::Stop;
@@ -35,6 +36,9 @@ pub(crate) trait Requests: Send + Sync {
 
     /// Formats the end of a line, as a line of the output file or the error file.
     fn line(&self, id: TaskId, custom_id: &str, end: &LineEnd) -> Value;
+
+    /// Formats the body of an ended batch's webhook.
+    fn end_event(&self, batch: &Batch) -> String;
 }
 
 /// A valid request of a batch.

@@ -9,7 +9,7 @@ use tokio::time::sleep_until;
 
 use super::answers::{Answers, delete_part, put_file};
 use super::check::{Checker, problem};
-use super::ended::ended;
+use super::ended::{ended, notify};
 use super::input::Lines;
 use super::line::cancel_ahead;
 use super::{MAX_INPUT, Stop, Trouble, Work, window};
@@ -17,7 +17,11 @@ use super::{MAX_INPUT, Stop, Trouble, Work, window};
 /// Runs a batch to its end.
 pub(super) async fn run(work: &Arc<Work>) -> Result<(), Trouble> {
     let mut batch = work.batch.clone();
-    while !batch.state.is_end() {
+    while !batch.is_settled() {
+        if batch.state.is_end() {
+            batch = notify(work, &batch).await?;
+            continue;
+        }
         let step = match batch.state {
             BatchState::Validating if work.stop() == Some(Stop::Cancelled) => BatchStep::Cancel,
             BatchState::Validating if work.stop() == Some(Stop::Expired) => {

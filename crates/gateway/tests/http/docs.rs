@@ -200,6 +200,7 @@ fn openapi_document_is_complete_and_correct() {
     let prediction: &[&str] =
         &["201", "400", "401", "404", "408", "409", "413", "415", "422", "429", "500", "503"];
     let of_prediction: &[&str] = &["200", "401", "404", "422", "500", "503"];
+    let found: &[&str] = &["200", "401", "404", "500", "503"];
     let others = [
         ("/v1/chat/completions", "post", work),
         ("/v1/completions", "post", work),
@@ -212,6 +213,15 @@ fn openapi_document_is_complete_and_correct() {
         ("/v1/responses/{response_id}/cancel", "post", one),
         ("/v1/responses/{response_id}/input_items", "get", one),
         ("/v1/responses/input_tokens", "post", work),
+        ("/v1/files", "post", &["200", "400", "401", "408", "413", "415", "500", "503"]),
+        ("/v1/files", "get", &["200", "400", "401", "500", "503"]),
+        ("/v1/files/{file_id}", "get", found),
+        ("/v1/files/{file_id}", "delete", found),
+        ("/v1/files/{file_id}/content", "get", found),
+        ("/v1/batches", "post", &["200", "400", "401", "408", "413", "415", "500", "503"]),
+        ("/v1/batches", "get", &["200", "400", "401", "500", "503"]),
+        ("/v1/batches/{batch_id}", "get", found),
+        ("/v1/batches/{batch_id}/cancel", "post", found),
         ("/v1/messages", "post", work),
         ("/v1/messages/count_tokens", "post", work),
         ("/v2/{model}/run", "post", job),

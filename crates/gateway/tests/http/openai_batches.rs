@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use harness::receiver::Receiver;
 use protocol::{
     BatchId, Completion, Embedding, ErrorType, FinishReason, Lane, Outcome, TaskError, TaskKind,
     Usage,
@@ -341,6 +342,7 @@ fn short_batch(
         window,
         output_ttl: None,
         metadata: BTreeMap::new(),
+        webhook_url: None,
     };
     let batch = rig.wait(rig.broker.create_batch(&new)).unwrap();
     assert_eq!(batch.state, BatchState::Validating);
@@ -505,4 +507,27 @@ fn a_batch_goes_on_after_an_outage_of_the_queue() {
         assert_eq!(answer["custom_id"], n.to_string());
         assert!(answer["response"].to_string().contains(&format!("<{n}>")), "{answer}");
     }
+}
+
+#[test]
+fn the_end_of_a_batch_is_told_to_its_webhook() {
+    let receiver = Receiver::kind();
+    let rig = Rig::with(|options| options.webhook_allow_private = true);
+    let client = rig.client();
+    let file = uploaded(&client, "batch", &lines(&[line("a", CHAT, asking("a"))]));
+    let mut body = json!({
+        "input_file_id": file, "endpoint": CHAT, "completion_window": "24h",
+        "webhook_url": receiver.url("/hook"),
+    });
+    let batch = client.post(BATCHES, &body).json();
+    let claimed = rig.claim();
+    rig.finish(&claimed, &text("done"));
+    let heard = receiver.wait_for(1, Duration::from_secs(20));
+    let event = heard[0].json();
+    assert_eq!(event["type"], "batch.completed");
+    assert_eq!((&event["object"], &event["data"]["id"]), (&json!("event"), &batch["id"]));
+    assert_eq!(shown(&client, &batch)["status"], "completed", "it is told what has happened");
+    body["webhook_url"] = json!("ftp://example.com");
+    let refused = client.post(BATCHES, &body);
+    assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("webhook_url")));
 }

@@ -82,6 +82,9 @@ pub struct NewBatch {
     pub output_ttl: Option<Duration>,
     /// The client's metadata.
     pub metadata: BTreeMap<String, String>,
+    /// The receiver of a webhook at its end, checked by the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_url: Option<String>,
 }
 
 /// The state of a batch.
@@ -168,6 +171,8 @@ pub enum BatchStep {
         /// The file of errors, if there are any.
         errors: Option<BlobId>,
     },
+    /// The webhook of the ended batch is due: its processor has nothing left to do.
+    Notified,
 }
 
 /// A reason why a batch's lines were refused.
@@ -203,6 +208,9 @@ pub struct BatchUsage {
     pub cached: u64,
     /// Generated tokens.
     pub output: u64,
+    /// Of these, tokens of reasoning.
+    #[serde(default)]
+    pub reasoning: u64,
 }
 
 impl std::ops::AddAssign for BatchUsage {
@@ -210,6 +218,7 @@ impl std::ops::AddAssign for BatchUsage {
         self.input += other.input;
         self.cached += other.cached;
         self.output += other.output;
+        self.reasoning += other.reasoning;
     }
 }
 
@@ -250,6 +259,9 @@ pub struct Batch {
     pub cancelling_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// Whether its webhook was made due.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notified: bool,
 }
 
 impl Batch {
@@ -273,7 +285,13 @@ impl Batch {
             finalizing_at: None,
             cancelling_at: None,
             ended_at: None,
+            notified: false,
         }
+    }
+
+    /// Returns whether it has ended and no webhook remains to be made due, so that no processor needs to take it.
+    pub fn is_settled(&self) -> bool {
+        self.state.is_end() && (self.notified || self.request.webhook_url.is_none())
     }
 
     /// Returns the number of ended lines that have an error.
@@ -322,6 +340,9 @@ impl Batch {
                 self.parts.clear();
                 self.ended_at = Some(now);
             }
+            (state, BatchStep::Notified) if state.is_end() && !self.is_settled() => {
+                self.notified = true;
+            }
             _ => return false,
         }
         true
@@ -359,6 +380,7 @@ mod tests {
             window: Duration::from_secs(86_400),
             output_ttl: None,
             metadata: BTreeMap::new(),
+            webhook_url: None,
         };
         Batch::new(request, Timestamp::from_millis(1))
     }
@@ -410,6 +432,21 @@ mod tests {
     }
 
     #[test]
+    fn batch_with_a_webhook_is_settled_when_that_is_due() {
+        let mut record = record();
+        record.request.webhook_url = Some("https://example.com".into());
+        let at = Timestamp::from_millis(9);
+        assert!(!record.apply(&BatchStep::Notified, at), "it has not ended");
+        assert!(record.apply(&BatchStep::Refuse { problems: Vec::new() }, at));
+        assert!(record.state.is_end() && !record.is_settled());
+        assert!(record.apply(&BatchStep::Notified, at) && record.is_settled());
+        assert!(!record.apply(&BatchStep::Notified, at), "once");
+        record.request.webhook_url = None;
+        record.notified = false;
+        assert!(record.is_settled(), "nobody is to be told");
+    }
+
+    #[test]
     fn steps_out_of_order_change_nothing() {
         let start = BatchStep::Start { total: 7 };
         let end = BatchStep::End { output: None, errors: None };
@@ -425,7 +462,7 @@ mod tests {
     fn batch_advances_only_from_where_it_is() {
         let mut record = record();
         let now = Timestamp::from_millis(2);
-        let usage = BatchUsage { input: 5, cached: 1, output: 3 };
+        let usage = BatchUsage { input: 5, cached: 1, output: 3, reasoning: 2 };
         let part = BatchPart { output: Some(BlobId::new()), errors: None };
         let step = |from, to| BatchStep::Advance { from, to, completed: 1, usage, part };
         assert!(!record.apply(&step(0, 2), now), "its lines are not checked yet");
@@ -438,7 +475,7 @@ mod tests {
         assert!(record.apply(&BatchStep::Cancel, now));
         assert!(record.apply(&step(4, 5), now), "lines end also while it is cancelled");
         assert_eq!((record.done, record.completed, record.failed()), (5, 3, 2));
-        assert_eq!(record.usage, BatchUsage { input: 15, cached: 3, output: 9 });
+        assert_eq!(record.usage, BatchUsage { input: 15, cached: 3, output: 9, reasoning: 6 });
         assert_eq!(record.parts, [part; 3]);
         assert!(record.apply(&BatchStep::End { output: None, errors: None }, now));
         assert!(record.parts.is_empty(), "the files have all of them");

@@ -68,7 +68,7 @@ pub trait Blobs: Send + Sync {
         id: BlobId,
     ) -> Result<Option<(Blob, BlobPlace)>, BrokerError>;
 
-    /// Lists the tenant's blobs, without hidden ones ([`Blob::is_hidden`]).
+    /// Lists the tenant's blobs, without hidden ones ([`Blob::is_hidden`]) unless the page is of their purpose.
     async fn blobs(&self, tenant: &TenantId, page: &BlobPage) -> Result<BlobList, BrokerError>;
 
     /// Deletes a blob, and dooms its bytes if no other blob shares them. Returns whether there was one.

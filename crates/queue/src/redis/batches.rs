@@ -140,7 +140,7 @@ impl Partition {
 
     /// Stores a batch if the stored one still has this rev, and returns whether it did.
     async fn save_batch(&self, batch: &Batch, rev: u64) -> Result<bool, BrokerError> {
-        let kept = if batch.state.is_end() { millis(BATCH_TTL) } else { 0 };
+        let kept = if batch.is_settled() { millis(BATCH_TTL) } else { 0 };
         let request = &batch.request;
         let mut call = self.scripts.save_batch.prepare_invoke();
         call.key(self.keys.base()).arg(request.tenant.as_str()).arg(request.id.to_string());

@@ -137,7 +137,7 @@ fn apply(
     tx.sql
         .prepare_cached("UPDATE batches SET record = ?2 WHERE id = ?1")?
         .execute(params![key(id), record::encode(&batch)?])?;
-    if batch.state.is_end() {
+    if batch.is_settled() {
         tx.sql
             .prepare_cached("UPDATE batches SET due = NULL, expires = ?2 WHERE id = ?1")?
             .execute(params![key(id), millis(now + BATCH_TTL)])?;

@@ -303,7 +303,7 @@ fn list(
     let mut query = tx.sql.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM blobs
          WHERE tenant = ?1 AND expires > ?3
-               AND purpose NOT LIKE '.%' AND (?4 IS NULL OR purpose = ?4) AND {order} LIMIT ?5"
+               AND (purpose = ?4 OR (?4 IS NULL AND purpose NOT LIKE '.%')) AND {order} LIMIT ?5"
     ))?;
     let limit = i64::try_from(page.limit.saturating_add(1)).unwrap_or(i64::MAX);
     let of = params![tenant.as_str(), after, millis(now), page.purpose, limit];

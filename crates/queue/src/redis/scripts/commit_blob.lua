@@ -24,7 +24,7 @@ end
 local expires = int(at + ttl)
 redis.call('HSET', blob_key(base, id), 'tenant', tenant, 'place', place, 'size', ARGV[4], 'hash', ARGV[5],
   'media_type', ARGV[6], 'filename', ARGV[7], 'purpose', ARGV[8], 'created', int(at), 'expires', expires)
-if string.sub(ARGV[8], 1, 1) ~= '.' then redis.call('ZADD', base .. 'blobs:of:' .. tenant, 0, id) end
+redis.call('ZADD', blob_index(base, tenant, ARGV[8]), 0, id)
 redis.call('ZADD', base .. 'blobs:due', expires, id)
 redis.call('HINCRBY', base .. 'blobs:refs', place, 1)
 if ARGV[4] ~= '0' then add_bytes(base, tenant, ARGV[4]) end

@@ -6,7 +6,7 @@
 -- Returns  {1 if more follow, else 0, (id, fields of BLOB…)…}
 
 local base, tenant, most, at = KEYS[1], ARGV[1], tonumber(ARGV[5]), now_ms()
-local key, reply, found, offset = base .. 'blobs:of:' .. tenant, { '0' }, 0, 0
+local key, reply, found, offset = blob_index(base, tenant, ARGV[2]), { '0' }, 0, 0
 while true do
   local ids
   if ARGV[4] == 'oldest' then

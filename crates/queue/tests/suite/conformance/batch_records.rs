@@ -22,6 +22,7 @@ fn new_batch() -> NewBatch {
         window: Duration::from_secs(86_400),
         output_ttl: Some(LONG),
         metadata: BTreeMap::from([("order".to_owned(), "7 \"ä\" 🦀".to_owned())]),
+        webhook_url: None,
     }
 }
 
@@ -68,7 +69,7 @@ async fn of_two_advances_over_the_same_lines_one_counts(on: Fixture) {
     let others = [on.another(), on.another()];
     let mut parts = Vec::new();
     for from in [0, 10, 20] {
-        let usage = BatchUsage { input: 100, cached: 10, output: 50 };
+        let usage = BatchUsage { input: 100, cached: 10, output: 50, reasoning: 20 };
         let steps = [7, 8].map(|completed| {
             let part = BatchPart { output: Some(BlobId::new()), errors: Some(BlobId::new()) };
             BatchStep::Advance { from, to: from + 10, completed, usage, part }
@@ -88,7 +89,7 @@ async fn of_two_advances_over_the_same_lines_one_counts(on: Fixture) {
     let batch = broker.batch(&tenant(), new.id).await.unwrap().unwrap();
     assert_eq!((batch.done, &batch.parts), (30, &parts));
     assert_eq!(batch.completed + batch.failed(), 30);
-    assert_eq!(batch.usage, BatchUsage { input: 300, cached: 30, output: 150 });
+    assert_eq!(batch.usage, BatchUsage { input: 300, cached: 30, output: 150, reasoning: 60 });
 }
 
 async fn running_batches_are_listed_without_being_taken(on: Fixture) {
@@ -181,6 +182,23 @@ async fn one_processor_has_a_batch_at_a_time(on: Fixture) {
     assert_eq!(failed.state, BatchState::Failed);
 }
 
+async fn a_batch_with_a_webhook_is_due_until_that_is(on: Fixture) {
+    let (one, two) = (on.broker.clone(), on.another());
+    let new = NewBatch { webhook_url: Some("https://example.com/hook".into()), ..new_batch() };
+    one.create_batch(&new).await.unwrap();
+    assert_eq!(one.due_batches(SHORT, 9).await.unwrap().len(), 1);
+    one.step_batch(&tenant(), new.id, &BatchStep::Refuse { problems: Vec::new() }).await.unwrap();
+    // The processor dies before the webhook is due.
+    tokio::time::sleep(SHORT).await;
+    let again = two.due_batches(SHORT, 9).await.unwrap();
+    assert_eq!(again.iter().map(|batch| batch.state).collect::<Vec<_>>(), [BatchState::Failed]);
+    let notified = two.step_batch(&tenant(), new.id, &BatchStep::Notified).await.unwrap().unwrap();
+    assert!(notified.1 && notified.0.is_settled());
+    tokio::time::sleep(SHORT).await;
+    assert!(one.due_batches(SHORT, 9).await.unwrap().is_empty());
+    assert_eq!(one.batch(&tenant(), new.id).await.unwrap().unwrap(), notified.0);
+}
+
 run_on_every_broker!(
     a_batch_goes_through_its_states,
     of_two_advances_over_the_same_lines_one_counts,
@@ -188,4 +206,5 @@ run_on_every_broker!(
     of_two_steps_at_once_one_is_first,
     batches_are_listed_newest_first,
     one_processor_has_a_batch_at_a_time,
+    a_batch_with_a_webhook_is_due_until_that_is,
 );

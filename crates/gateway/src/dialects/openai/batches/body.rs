@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::{BatchId, BlobId, TenantId};
+use protocol::{BatchId, BlobId, TenantId, WebhookForm};
 use queue::NewBatch;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -12,9 +12,10 @@ use uuid::Uuid;
 use super::super::files::{file_id_of, output_ttl};
 use super::super::{query, request};
 use super::requests::ENDPOINTS;
+use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::validate::fields::Fields;
-use crate::validate::{FieldError, echo};
+use crate::validate::{FieldError, echo, webhook};
 
 /// The time for which the input is kept after the batch's time is over.
 pub(super) const INPUT_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -30,6 +31,7 @@ pub(super) struct BatchRequest {
     window: Duration,
     output_ttl: Option<Duration>,
     metadata: BTreeMap<String, String>,
+    webhook_url: Option<String>,
 }
 
 impl BatchRequest {
@@ -37,7 +39,7 @@ impl BatchRequest {
     ///
     /// # Errors
     /// If the body is invalid. Returns all problems at once.
-    pub(super) fn read(body: &Value) -> Result<Self, Vec<FieldError>> {
+    pub(super) fn read(body: &Value, options: &Options) -> Result<Self, Vec<FieldError>> {
         let mut fields = Fields::lenient(body)?;
         let text = |fields: &mut Fields<'_>, name: &str, expected: &str| {
             let value = fields.required(name, expected);
@@ -64,6 +66,9 @@ impl BatchRequest {
         }
         let output_ttl = output_ttl(&mut fields);
         let metadata = request::metadata(&mut fields);
+        // The form is that of tasks; a batch has its own.
+        let form = WebhookForm::default();
+        let webhook = webhook::read(&mut fields, webhook::FIELD, form, options.guard());
         let read = || {
             Some(Self {
                 input_name: name?,
@@ -72,6 +77,7 @@ impl BatchRequest {
                 window: hours?,
                 output_ttl,
                 metadata,
+                webhook_url: webhook.map(|webhook| webhook.url),
             })
         };
         let read = read();
@@ -95,6 +101,7 @@ impl BatchRequest {
             window: self.window,
             output_ttl: self.output_ttl,
             metadata: self.metadata.clone(),
+            webhook_url: self.webhook_url.clone(),
         }
     }
 }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use self::body::BatchRequest;
 pub(in crate::dialects) use self::requests::BatchRequests;
+pub(super) use self::requests::ENDPOINTS;
 use super::{files, query};
 use crate::body::read_json;
 use crate::extract::Caller;
@@ -51,7 +52,7 @@ async fn create(
     let options = &state.options;
     let limit = options.max_body_bytes();
     let body = read_json(&request, payload, limit, options.client_timeout).await?;
-    let asked = BatchRequest::read(&body).map_err(Refusal::invalid)?;
+    let asked = BatchRequest::read(&body, &state.options).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "batches", &body)?;
     let idempotency = idempotency.filter(|one| one.matches == Matches::Always);
     let new = asked.for_tenant(caller.0, idempotency.as_ref().map(|one| one.key.as_str()));

@@ -37,7 +37,7 @@ pub(super) fn batch(batch: &Batch) -> Value {
             "input_tokens": usage.input,
             "input_tokens_details": {"cached_tokens": usage.cached},
             "output_tokens": usage.output,
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": usage.reasoning},
             "total_tokens": usage.input + usage.output,
         },
         "metadata": request.metadata,

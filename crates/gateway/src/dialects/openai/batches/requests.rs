@@ -3,7 +3,9 @@
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use protocol::{ModelId, TaskId, TenantId};
+use queue::Batch;
 use serde_json::{Value, json};
+use webhooks::payload::openai_event;
 
 use super::super::{chat, completions, embeddings, error, request, responses};
 use crate::batches::{LineEnd, LineRequest, Requests, Stop};
@@ -16,7 +18,8 @@ const EMBEDDINGS: &str = "/v1/embeddings";
 const RESPONSES: &str = "/v1/responses";
 
 /// The routes that a batch may have.
-pub(super) const ENDPOINTS: [&str; 4] = [CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES];
+pub(in crate::dialects::openai) const ENDPOINTS: [&str; 4] =
+    [CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES];
 
 /// Reads and formats requests as OpenAI's batches have them.
 pub(in crate::dialects) struct BatchRequests;
@@ -61,6 +64,13 @@ impl Requests for BatchRequests {
             "id": format!("batch_req_{id}"), "custom_id": custom_id, "response": response,
             "error": error,
         })
+    }
+
+    fn end_event(&self, batch: &Batch) -> String {
+        let id = batch.request.id.as_uuid();
+        let at = batch.ended_at.unwrap_or(batch.created_at);
+        let kind = format!("batch.{}", batch.state.as_str());
+        openai_event(id.into(), at, &kind, &format!("batch_{}", id.simple()))
     }
 }
 

@@ -14,7 +14,7 @@ use actix_web::http::header::{
 use actix_web::web::ServiceConfig;
 use actix_web::{HttpRequest, HttpResponse, web};
 use protocol::{BlobId, TenantId};
-use queue::{BlobPage, FoundBlob};
+use queue::{BlobList, BlobPage, FoundBlob};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -63,8 +63,13 @@ async fn list(
     let purpose = query_value(&request, "purpose").filter(|purpose| !purpose.is_empty());
     let (limit, order) = (query::limit(&request, PAGE, PAGE)?, query::order(&request)?);
     let after = query::after(&request, file_id_of)?;
+    // What the service stores for itself is no file.
+    let is_hidden = purpose.as_ref().is_some_and(|purpose| purpose.starts_with('.'));
     let page = BlobPage { purpose, after, limit, order };
-    let found = state.ask(state.blobs.list(&caller.0, &page)).await?;
+    let found = match is_hidden {
+        true => BlobList { blobs: Vec::new(), has_more: false },
+        false => state.ask(state.blobs.list(&caller.0, &page)).await?,
+    };
     let files: Vec<Value> = found.blobs.iter().map(reply::file).collect();
     let id = |file: Option<&Value>| file.map(|file| file["id"].clone());
     Ok(HttpResponse::Ok().json(json!({

@@ -1,9 +1,11 @@
 //! Describes OpenAI's routes for the OpenAPI document. To describe a family of routes, write its file and add
 //! its line to [`describe`].
 
+mod batches;
 mod chat;
 mod completions;
 mod embeddings;
+mod files;
 mod models;
 mod responses;
 mod shared;
@@ -28,6 +30,8 @@ pub(super) fn describe(options: &Options) -> Description {
     embeddings::describe(&mut all, options);
     models::describe(&mut all);
     responses::describe(&mut all, options);
+    files::describe(&mut all);
+    batches::describe(&mut all);
     all
 }
 
@@ -49,6 +53,11 @@ impl OfOpenAi for Operation {
         let error = refer("OpenAiError");
         self.reads().refuses(&error, &OF_BODY).refuses(&error, &OF_TASK).idempotent()
     }
+}
+
+/// Adds the refusals of a route that reads a body, and submits no task at once.
+fn refusals_of_body(operation: Operation) -> Operation {
+    operation.refuses(&refer("OpenAiError"), &OF_BODY)
 }
 
 fn error() -> Value {
