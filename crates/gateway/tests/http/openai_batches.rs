@@ -506,3 +506,26 @@ fn a_batch_goes_on_after_an_outage_of_the_queue() {
         assert!(answer["response"].to_string().contains(&format!("<{n}>")), "{answer}");
     }
 }
+
+#[test]
+fn no_batch_waits_for_the_end_of_others() {
+    let rig = Rig::start();
+    let client = rig.client();
+    let one = |n: usize| lines(&[line("only", CHAT, asking(&format!("<{n}>")))]);
+    let first: Vec<Value> = (0..16).map(|n| created(&client, CHAT, &one(n))).collect();
+    let held: Vec<Claimed> = (0..16).map(|_| rig.claim()).collect();
+    let last = created(&client, CHAT, &one(16));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while shown(&client, &last)["status"] != "in_progress" {
+        assert!(Instant::now() < deadline, "the last batch never has its turn");
+        thread::sleep(Duration::from_millis(100));
+    }
+    rig.finish(&rig.claim(), &text("y"));
+    reached(&client, &last, "completed");
+    for claimed in &held {
+        rig.finish(claimed, &text("y"));
+    }
+    for batch in &first {
+        reached(&client, batch, "completed");
+    }
+}

@@ -36,6 +36,8 @@ const MIN_TTL_S: u64 = 60 * 60;
 const MAX_TTL_S: u64 = 30 * 24 * 60 * 60;
 /// The number of files of a page, which is also the largest.
 const PAGE: usize = 10_000;
+/// The number of files that are read at once, since the queue does nothing else meanwhile.
+const READ: usize = 500;
 
 /// Registers the routes.
 pub(super) fn configure(app: &mut ServiceConfig) {
@@ -63,13 +65,20 @@ async fn list(
     let purpose = query_value(&request, "purpose").filter(|purpose| !purpose.is_empty());
     let (limit, order) = (query::limit(&request, PAGE, PAGE)?, query::order(&request)?);
     let after = query::after(&request, file_id_of)?;
-    let page = BlobPage { purpose, after, limit, order };
-    let found = state.ask(state.blobs.list(&caller.0, &page)).await?;
-    let files: Vec<Value> = found.blobs.iter().map(reply::file).collect();
+    let (mut files, mut page) = (Vec::new(), BlobPage { purpose, after, limit: 0, order });
+    let has_more = loop {
+        page.limit = READ.min(limit - files.len());
+        let found = state.ask(state.blobs.list(&caller.0, &page)).await?;
+        files.extend(found.blobs.iter().map(reply::file));
+        page.after = found.blobs.last().map(|last| last.id);
+        if !found.has_more || files.len() == limit {
+            break found.has_more;
+        }
+    };
     let id = |file: Option<&Value>| file.map(|file| file["id"].clone());
     Ok(HttpResponse::Ok().json(json!({
         "object": "list", "first_id": id(files.first()), "last_id": id(files.last()),
-        "data": files, "has_more": found.has_more,
+        "data": files, "has_more": has_more,
     })))
 }
 
