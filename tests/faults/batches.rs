@@ -129,6 +129,8 @@ fn batch_answers_every_line_once_although_gateway_and_worker_are_killed() {
             idle[idle.len() / 2] * 1e3,
             beside[beside.len() / 2] * 1e3
         );
+        // Milliseconds, so that the machine's other work counts.
+        assert!(p95(&beside) < 2.0 * p95(&idle) + 0.05, "interactive tasks wait for the batch");
     }
 
     let began = Instant::now();

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engine::Engine;
-use protocol::Task;
-use queue::Claimant;
+use protocol::{Lane, Task};
+use queue::{Claimant, Room};
 use service::shutdown::CancellationToken;
 use tokio::task::JoinSet;
 
@@ -38,6 +38,7 @@ pub(crate) async fn run(
     let claimant =
         Claimant { worker: worker.id, models: served.names(), lease: worker.options.lease };
     let extra = ExtraSequences::default();
+    let batch = BatchTasks::default();
     let mut attempts = JoinSet::new();
     let mut backoff = BACKOFF.0;
     let mut result = Ok(());
@@ -73,17 +74,29 @@ pub(crate) async fn run(
             }
             continue;
         }
-        match worker.broker.claim_batch(&claimant, room, CLAIM_WAIT).await {
-            Ok(batch) => {
+        let room = Room { tasks: room, batch: batch.room_in(served.capacity()).min(room) };
+        let claim = worker.broker.claim_into(&claimant, room, CLAIM_WAIT);
+        let claimed = tokio::select! {
+            biased;
+            claimed = claim => claimed,
+            // The end of a task may make room for tasks of lane `batch`. Dropping a claim loses none.
+            Some(ended) = attempts.join_next(), if room.batch < room.tasks => {
+                result = check_engine(&engine, ended, &until.shutdown).await;
+                continue;
+            }
+        };
+        match claimed {
+            Ok(tasks) => {
                 recovered(&mut backoff);
-                for claimed in batch {
+                for claimed in tasks {
                     // A broker returns at most as many tasks as requested.
                     let Some(slot) = free.pop() else { break };
                     let (worker, engine) = (worker.clone(), engine.clone());
                     let abandon = until.abandon.clone();
                     let extra = extra.add(&claimed.task, engine.info().max_batch);
+                    let batch = batch.add(claimed.task.lane);
                     attempts.spawn(async move {
-                        let _extra = extra;
+                        let _guards = (extra, batch);
                         attempt::run(&worker, &engine, claimed, slot, abandon).await
                     });
                 }
@@ -133,6 +146,42 @@ impl Drop for ExtraGuard {
     fn drop(&mut self) {
         let Self(ExtraSequences(total), extra) = self;
         total.fetch_sub(*extra, Ordering::Relaxed);
+    }
+}
+
+/// The running tasks of lane `batch`. One slot is kept free of them, so that a task of another lane need not wait for
+/// the end of one.
+#[derive(Debug, Clone, Default)]
+struct BatchTasks(Arc<AtomicUsize>);
+
+/// One of them, until this is dropped; nothing for a task of another lane.
+struct BatchGuard(Option<BatchTasks>);
+
+impl BatchTasks {
+    /// The number of slots from which one is kept free. With fewer it would cost too much.
+    const LEAST_SLOTS: usize = 4;
+
+    /// Adds a task of a lane.
+    fn add(&self, lane: Lane) -> BatchGuard {
+        if lane != Lane::Batch {
+            return BatchGuard(None);
+        }
+        self.0.fetch_add(1, Ordering::Relaxed);
+        BatchGuard(Some(self.clone()))
+    }
+
+    /// Returns how many more may run on this many slots.
+    fn room_in(&self, slots: usize) -> usize {
+        let kept = usize::from(slots >= Self::LEAST_SLOTS);
+        slots.saturating_sub(kept + self.0.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for BatchGuard {
+    fn drop(&mut self) {
+        if let Some(BatchTasks(total)) = &self.0 {
+            total.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -205,5 +254,20 @@ async fn give_back(mut attempts: JoinSet<End>) {
     let all = async { while attempts.join_next().await.is_some() {} };
     if tokio::time::timeout(GIVE_BACK, all).await.is_err() {
         tracing::warn!(target: "worker.pull", "{} tasks were not given back in time; they return to the queue when their leases expire", attempts.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slot_of_several_is_kept_free_of_batch_tasks() {
+        let batch = BatchTasks::default();
+        assert_eq!([1, 2, 3, 4, 16].map(|slots| batch.room_in(slots)), [1, 2, 3, 3, 15]);
+        let running = [Lane::Batch, Lane::High, Lane::Batch].map(|lane| batch.add(lane));
+        assert_eq!([1, 3, 4, 16].map(|slots| batch.room_in(slots)), [0, 1, 1, 13]);
+        drop(running);
+        assert_eq!(batch.room_in(4), 3);
     }
 }

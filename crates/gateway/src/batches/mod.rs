@@ -34,7 +34,7 @@ mod requests;
 mod run;
 mod window;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +42,8 @@ use protocol::BatchId;
 use queue::{Batch, BlobLimits, BlobStore};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::requests::{LineEnd, LineRequest, Requests};
 use crate::batches::held::Held;
@@ -72,6 +73,8 @@ const MAX_RUNNING: usize = 16;
 const SPAN: Duration = Duration::from_secs(8);
 /// Interval of looking for batches that nobody runs.
 const POLL: Duration = Duration::from_secs(1);
+/// The time that a batch has at least while others wait, before it makes room for one of them.
+const SLICE: Duration = Duration::from_secs(10);
 /// Pause before a batch is tried again after a failure of the store.
 const RETRY: Duration = Duration::from_secs(3);
 
@@ -93,6 +96,9 @@ enum Trouble {
     /// Another processor has the batch.
     #[error("another processor has the batch")]
     Taken,
+    /// Another batch waits for its turn.
+    #[error("the batch makes room for another one")]
+    MadeRoom,
 }
 
 impl From<queue::BrokerError> for Trouble {
@@ -123,6 +129,8 @@ struct Work {
     batch: Batch,
     /// Becomes set when the batch has to stop.
     stop: watch::Receiver<Option<Stop>>,
+    /// Cancelled when the batch has to make room for another one.
+    make_room: CancellationToken,
 }
 
 impl Work {
@@ -143,6 +151,13 @@ impl Work {
             }
         }
     }
+}
+
+/// A batch that this gateway runs.
+#[derive(Clone)]
+struct Running {
+    since: Instant,
+    make_room: CancellationToken,
 }
 
 /// Runs batches.
@@ -167,7 +182,7 @@ impl Processor {
     pub(crate) async fn run(self) {
         let mut stopping = self.state.stopping.clone();
         let mut runs: JoinSet<BatchId> = JoinSet::new();
-        let mut running = HashSet::new();
+        let mut running = HashMap::new();
         loop {
             if *stopping.borrow() {
                 break;
@@ -193,9 +208,15 @@ impl Processor {
         while runs.join_next().await.is_some() {}
     }
 
-    /// Takes batches that nobody runs, and starts to run them.
-    async fn take(&self, runs: &mut JoinSet<BatchId>, running: &mut HashSet<BatchId>) {
-        let room = MAX_RUNNING.saturating_sub(running.len());
+    /// Takes batches that nobody runs, and starts to run them. If there is no room, the batch that has run for the
+    /// longest time makes room for one that waits, so that no batch waits for the end of others.
+    async fn take(&self, runs: &mut JoinSet<BatchId>, running: &mut HashMap<BatchId, Running>) {
+        let mut room = MAX_RUNNING.saturating_sub(running.len());
+        let longest = running.values().min_by_key(|run| run.since).cloned();
+        let longest = longest.filter(|run| room == 0 && run.since.elapsed() >= SLICE);
+        if longest.is_some() && running.len() == MAX_RUNNING {
+            room = 1;
+        }
         if room == 0 {
             return;
         }
@@ -208,14 +229,24 @@ impl Processor {
         };
         for batch in due {
             let id = batch.request.id;
-            if running.insert(id) {
-                runs.spawn(self.run_one(batch));
+            if running.contains_key(&id) {
+                continue;
             }
+            if let Some(longest) = &longest {
+                longest.make_room.cancel();
+            }
+            let run = Running { since: Instant::now(), make_room: CancellationToken::new() };
+            runs.spawn(self.run_one(batch, run.make_room.clone()));
+            running.insert(id, run);
         }
     }
 
     /// Runs a batch until it has ended or the gateway stops.
-    fn run_one(&self, batch: Batch) -> impl Future<Output = BatchId> + Send + 'static {
+    fn run_one(
+        &self,
+        batch: Batch,
+        make_room: CancellationToken,
+    ) -> impl Future<Output = BatchId> + Send + 'static {
         let (state, requests) = (Arc::clone(&self.state), Arc::clone(&self.requests));
         let files = self.files.clone();
         async move {
@@ -223,11 +254,12 @@ impl Processor {
             let mut stopping = state.stopping.clone();
             let held = Held::new(Arc::clone(&state), &batch);
             let stop = held.stop();
-            let work = Arc::new(Work { state, requests, files, batch, stop });
+            let work = Arc::new(Work { state, requests, files, batch, stop, make_room });
             let pause = tokio::select! {
                 ended = run::run(&work) => match ended {
                     Ok(()) => None,
                     Err(Trouble::Taken) => Some(SPAN),
+                    Err(Trouble::MadeRoom) => Some(Duration::ZERO),
                     Err(trouble) => {
                         tracing::warn!(
                             target: "gateway.batch", batch_id = %id, tenant = %tenant,

@@ -129,6 +129,12 @@ async fn process(work: &Arc<Work>, mut batch: Batch) -> Result<Option<Batch>, Tr
                 }
                 None => break,
             },
+            () = work.make_room.cancelled() => {
+                if !answers.is_empty() {
+                    answers.write(work, &batch).await?;
+                }
+                return Err(Trouble::MadeRoom);
+            }
             () = sleep_until(answers.due()), if !answers.is_empty() => {
                 batch = answers.write(work, &batch).await?;
             }

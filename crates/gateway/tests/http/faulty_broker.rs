@@ -14,7 +14,7 @@ use queue::{
     Batch, BatchList, BatchPage, BatchStep, Batches, Blob, BlobBytes, BlobList, BlobPage,
     BlobPlace, BlobRecord, BlobUpload, Blobs, Broker, BrokerError, CancelReply, Claimant, Claimed,
     DeadLetter, DeadLetterPage, Delivery, Depth, DoomedBlob, Lease, LeaseState, NewBatch, Notice,
-    Operations, Overview, Purge, Reaped, Release, Reserved, SubmitOptions, Submitted, Tried,
+    Operations, Overview, Purge, Reaped, Release, Reserved, Room, SubmitOptions, Submitted, Tried,
     Unlogged, Verdict, Wanted, WebhookReport, Webhooks, WorkerOrders,
 };
 
@@ -126,13 +126,13 @@ impl Broker for FaultyBroker {
         self.inner.expired(id).await
     }
 
-    async fn claim_batch(
+    async fn claim_into(
         &self,
         claimant: &Claimant,
-        most: usize,
+        room: Room,
         wait: Duration,
     ) -> Answer<Vec<Claimed>> {
-        self.inner.claim_batch(claimant, most, wait).await
+        self.inner.claim_into(claimant, room, wait).await
     }
 
     async fn renew(&self, lease: &Lease, span: Duration) -> Answer<LeaseState> {

@@ -531,3 +531,26 @@ fn the_end_of_a_batch_is_told_to_its_webhook() {
     let refused = client.post(BATCHES, &body);
     assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("webhook_url")));
 }
+
+#[test]
+fn no_batch_waits_for_the_end_of_others() {
+    let rig = Rig::start();
+    let client = rig.client();
+    let one = |n: usize| lines(&[line("only", CHAT, asking(&format!("<{n}>")))]);
+    let first: Vec<Value> = (0..16).map(|n| created(&client, CHAT, &one(n))).collect();
+    let held: Vec<Claimed> = (0..16).map(|_| rig.claim()).collect();
+    let last = created(&client, CHAT, &one(16));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while shown(&client, &last)["status"] != "in_progress" {
+        assert!(Instant::now() < deadline, "the last batch never has its turn");
+        thread::sleep(Duration::from_millis(100));
+    }
+    rig.finish(&rig.claim(), &text("y"));
+    reached(&client, &last, "completed");
+    for claimed in &held {
+        rig.finish(claimed, &text("y"));
+    }
+    for batch in &first {
+        reached(&client, batch, "completed");
+    }
+}

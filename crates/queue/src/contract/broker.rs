@@ -11,7 +11,7 @@ use protocol::{
 use crate::watch::{CancelFeed, Watch};
 use crate::{
     Batches, Blobs, BrokerError, CancelReply, Claimant, Claimed, Fitness, Lease, LeaseState,
-    Operations, Reaped, Release, SubmitOptions, Submitted, Unlogged, Webhooks, WorkerOrders,
+    Operations, Reaped, Release, Room, SubmitOptions, Submitted, Unlogged, Webhooks, WorkerOrders,
 };
 
 /// A queue of tasks. **Guarantee:** at-least-once execution, exactly one recorded outcome, and no
@@ -70,7 +70,17 @@ pub trait Broker: Operations + Webhooks + Blobs + Batches + Send + Sync + 'stati
         Ok(self.claim_batch(claimant, 1, wait).await?.pop())
     }
 
-    /// Claims up to `most` of the next tasks for the claimant's models, waiting up to `wait` for the
+    /// Claims tasks of any lane: [`Self::claim_into`] with room for `most`.
+    async fn claim_batch(
+        &self,
+        claimant: &Claimant,
+        most: usize,
+        wait: Duration,
+    ) -> Result<Vec<Claimed>, BrokerError> {
+        self.claim_into(claimant, Room::for_any(most), wait).await
+    }
+
+    /// Claims as many of the next tasks for the claimant's models as there is `room` for, waiting up to `wait` for the
     /// first. Returns an empty list if no task came. Usually the most urgent lane is served first, but
     /// every lane regularly has a turn, task by task, so none starves. The tasks are `processing` when
     /// this returns, each under its own lease. If the ready workers have more room than tasks are
@@ -78,10 +88,10 @@ pub trait Broker: Operations + Webhooks + Blobs + Batches + Send + Sync + 'stati
     ///
     /// Dropping the future loses no task: tasks claimed at that moment are released as unused. While
     /// the store is unavailable, this retries with pauses until `wait` has passed.
-    async fn claim_batch(
+    async fn claim_into(
         &self,
         claimant: &Claimant,
-        most: usize,
+        room: Room,
         wait: Duration,
     ) -> Result<Vec<Claimed>, BrokerError>;
 

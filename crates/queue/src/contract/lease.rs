@@ -17,6 +17,22 @@ pub struct Claimant {
     pub lease: Duration,
 }
 
+/// The room of a worker for further tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// The number of tasks.
+    pub tasks: usize,
+    /// The number of these that may be of lane `batch`.
+    pub batch: usize,
+}
+
+impl Room {
+    /// Room for tasks of any lane.
+    pub const fn for_any(tasks: usize) -> Self {
+        Self { tasks, batch: tasks }
+    }
+}
+
 /// A worker's time-limited right to one attempt at one task. The broker stores its expiry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lease {

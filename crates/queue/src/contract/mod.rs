@@ -28,7 +28,7 @@ pub use causes::NO_ANSWER;
 pub use error::{BrokerError, OpenError};
 pub use fitness::Fitness;
 pub use journal::{LINE_KEPT, LINE_SPAN, Unlogged};
-pub use lease::{CancelReply, Claimant, Claimed, Lease, LeaseState, Reaped, Release};
+pub use lease::{CancelReply, Claimant, Claimed, Lease, LeaseState, Reaped, Release, Room};
 pub use operations::{
     DEAD_LETTER_TTL, DeadLetter, DeadLetterPage, Failure, MAX_DEAD_LETTERS, Operations, Overview,
     Purge, QueueOverview, TOMBSTONE, WorkerOrders,

@@ -17,7 +17,7 @@ use super::partitions::{all, some};
 use crate::watch::{CancelFeed, Watch};
 use crate::{
     Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Fitness, Lease, LeaseState, Reaped,
-    Release, SubmitOptions, Submitted, Unlogged, WorkerOrders,
+    Release, Room, SubmitOptions, Submitted, Unlogged, WorkerOrders,
 };
 
 #[async_trait]
@@ -55,13 +55,13 @@ impl Broker for RedisBroker {
         self.partitions.of(id).await?.expired(id).await
     }
 
-    async fn claim_batch(
+    async fn claim_into(
         &self,
         claimant: &Claimant,
-        most: usize,
+        room: Room,
         wait: Duration,
     ) -> Result<Vec<Claimed>, BrokerError> {
-        self.claim_within(claimant, most, wait).await
+        self.claim_within(claimant, room, wait).await
     }
 
     async fn renew(&self, lease: &Lease, span: Duration) -> Result<LeaseState, BrokerError> {

@@ -12,7 +12,7 @@ use super::partition::Partition;
 use super::requests::{Try, Vacant};
 use super::{RedisBroker, waiting};
 use crate::handover::GiveBack;
-use crate::{BrokerError, Claimant, Claimed, Lease, Release};
+use crate::{BrokerError, Claimant, Claimed, Lease, Release, Room};
 
 /// The result of one round over the partitions.
 enum Round {
@@ -25,13 +25,13 @@ impl RedisBroker {
     pub(super) async fn claim_within(
         &self,
         claimant: &Claimant,
-        most: usize,
+        room: Room,
         wait: Duration,
     ) -> Result<Vec<Claimed>, BrokerError> {
         let deadline = Instant::now() + wait;
         let mut backoff = Backoff::new();
         loop {
-            let round = self.try_each(claimant, most).await;
+            let round = self.try_each(claimant, room).await;
             let left = deadline.saturating_duration_since(Instant::now());
             let failure = match round {
                 Ok(Round::Took(claimed)) => return Ok(claimed),
@@ -65,7 +65,7 @@ impl RedisBroker {
 
     /// Tries the partitions one after the other, so that only one returns tasks. Partitions that failed
     /// recently are tried only if no other answers.
-    async fn try_each(&self, claimant: &Claimant, most: usize) -> Result<Round, BrokerError> {
+    async fn try_each(&self, claimant: &Claimant, room: Room) -> Result<Round, BrokerError> {
         let mut order: Vec<_> = self.partitions.in_turn().await?.collect();
         order.sort_by_key(|(_, partition)| partition.is_skipped());
         let (mut vacant, mut failure) = (Vec::new(), None);
@@ -74,7 +74,7 @@ impl RedisBroker {
                 continue;
             }
             let began = Instant::now();
-            match partition.claim_some(claimant, most).await {
+            match partition.claim_some(claimant, room).await {
                 Ok(Ok(claimed)) => {
                     self.partitions.took(place);
                     return Ok(Round::Took(claimed));
@@ -120,10 +120,10 @@ impl Partition {
     async fn claim_some(
         self: &Arc<Self>,
         claimant: &Claimant,
-        most: usize,
+        room: Room,
     ) -> Result<Result<Vec<Claimed>, Vacant>, BrokerError> {
         loop {
-            let mut parcel = match self.claim_once(claimant, most).await? {
+            let mut parcel = match self.claim_once(claimant, room).await? {
                 Try::Took(parcel) => parcel,
                 Try::Nothing(vacant) => return Ok(Err(vacant)),
                 Try::Again => continue,

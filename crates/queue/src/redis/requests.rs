@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::handover::Parcel;
-use crate::{BrokerError, Claimant};
+use crate::{BrokerError, Claimant, Room};
 
 /// A submit that waits for its call, as `submit.lua` takes it.
 pub(super) struct Submit {
@@ -26,10 +26,10 @@ pub(super) struct Finish {
     pub(super) answer: oneshot::Sender<Result<String, BrokerError>>,
 }
 
-/// A claim of up to `most` tasks.
+/// A claim.
 pub(super) struct Claim {
     pub(super) claimant: Claimant,
-    pub(super) most: usize,
+    pub(super) room: Room,
     pub(super) answer: oneshot::Sender<Result<Try, BrokerError>>,
 }
 

@@ -18,7 +18,7 @@ use super::scripts::millis;
 use crate::handover::Parcel;
 use crate::limits::MOST_TAKEN;
 use crate::stored::{self, Ending};
-use crate::{BrokerError, Claimant, Lease, lanes};
+use crate::{BrokerError, Claimant, Lease, Room, lanes};
 
 #[async_trait]
 impl Member for Work {
@@ -29,7 +29,7 @@ impl Member for Work {
         match self {
             Self::Finish(finish) => finish.args.iter().map(String::len).sum(),
             // The size of the reply is unknown; records are usually short.
-            Self::Claim(claim) => claim.most << 10,
+            Self::Claim(claim) => claim.room.tasks << 10,
         }
     }
 
@@ -71,13 +71,13 @@ impl Member for Work {
             call.arg(&finish.args);
         }
         // Unused turns are returned; reserve all, since another call may be in flight.
-        let most = |claim: &Claim| claim.most.clamp(1, MOST_TAKEN) as u64;
+        let most = |claim: &Claim| claim.room.tasks.clamp(1, MOST_TAKEN) as u64;
         let wanted: u64 = claims.iter().map(most).sum();
         let mut turn = partition.turn.fetch_add(wanted, Ordering::Relaxed);
         for claim in &claims {
             let (claimant, most) = (&claim.claimant, most(claim));
             call.arg(claimant.worker.to_string()).arg(millis(claimant.lease));
-            call.arg(turns(turn, most)).arg(claimant.models.len());
+            call.arg(turns(turn, most)).arg(claim.room.batch).arg(claimant.models.len());
             for model in &claimant.models {
                 call.arg(model.as_str());
             }
@@ -124,8 +124,13 @@ impl Claim {
                     let models = self.claimant.models.iter();
                     models.map(move |model| of.keys.queue(lane, model))
                 };
-                let queues = Lane::ALL.into_iter().flat_map(stream).collect();
-                Ok(Try::Nothing(Vacant { queues, next_due, last_ids: words.rest() }))
+                // Without room for batches, their queues may have tasks, and are not waited at.
+                let lanes = Lane::ALL.into_iter();
+                let lanes = lanes.filter(|lane| *lane != Lane::Batch || self.room.batch > 0);
+                let queues: Vec<_> = lanes.flat_map(stream).collect();
+                let mut last_ids = words.rest();
+                last_ids.truncate(queues.len()); // lane `batch` is the last
+                Ok(Try::Nothing(Vacant { queues, next_due, last_ids }))
             }
             "again" => Ok(Try::Again),
             "took" => {
@@ -158,10 +163,10 @@ impl Partition {
     pub(super) async fn claim_once(
         self: &Arc<Self>,
         claimant: &Claimant,
-        most: usize,
+        room: Room,
     ) -> Result<Try, BrokerError> {
         let (answer, answered) = oneshot::channel();
-        let claim = Claim { claimant: claimant.clone(), most, answer };
+        let claim = Claim { claimant: claimant.clone(), room, answer };
         group::join(&self.works, self, Work::Claim(claim));
         answered.await.unwrap_or_else(|cut| Err(group::cut_off(cut)))
     }

@@ -21,7 +21,7 @@ use crate::stored::Ending;
 use crate::watch::{CancelFeed, Watch};
 use crate::{
     Broker, BrokerError, CancelReply, Claimant, Claimed, Depth, Fitness, Lease, LeaseState, Reaped,
-    Release, SubmitOptions, Submitted, Unlogged, WorkerOrders,
+    Release, Room, SubmitOptions, Submitted, Unlogged, WorkerOrders,
 };
 
 /// The shortest pause before checking again for a delayed task that is due.
@@ -90,17 +90,17 @@ impl Broker for SqliteBroker {
         self.inner.store.run(move |tx| ended::expired(tx, id, Timestamp::now())).await
     }
 
-    async fn claim_batch(
+    async fn claim_into(
         &self,
         claimant: &Claimant,
-        most: usize,
+        room: Room,
         wait: Duration,
     ) -> Result<Vec<Claimed>, BrokerError> {
         let deadline = Instant::now() + wait;
         // Subscribe before the first try, so that a task queued after it is noticed.
         let mut queued = self.inner.queued.subscribe();
         loop {
-            let next_due = match self.inner.try_claim(claimant, most).await? {
+            let next_due = match self.inner.try_claim(claimant, room).await? {
                 Ok(mut parcel) => {
                     while let Some((lease, outcome)) = parcel.next_unreadable() {
                         self.inner.finish(&lease, &outcome).await?;
@@ -301,7 +301,7 @@ impl Inner {
     async fn try_claim(
         self: &Arc<Self>,
         claimant: &Claimant,
-        most: usize,
+        room: Room,
     ) -> Result<Result<Parcel, Option<Duration>>, BrokerError> {
         let (inner, claimant) = (Arc::clone(self), claimant.clone());
         let tried = tokio::spawn(async move {
@@ -309,7 +309,7 @@ impl Inner {
             let steady = inner.steady;
             let work = move |tx: &mut super::Tx<'_>| {
                 let (now, until) = (Timestamp::now(), steady.now() + claimant.lease);
-                let holdings = claim::claim(tx, &claimant, most, turn, now, until)?;
+                let holdings = claim::claim(tx, &claimant, room, turn, now, until)?;
                 let due = line::next_due(tx)?.map(|due| due - millis(now));
                 Ok((holdings, due))
             };

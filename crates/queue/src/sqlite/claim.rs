@@ -9,14 +9,14 @@ use super::store::Tx;
 use super::{line, operations, submit};
 use crate::limits::{MOST_TAKEN, PROMOTED};
 use crate::stored::Holding;
-use crate::{BrokerError, Claimant, Lease, lanes, pace};
+use crate::{BrokerError, Claimant, Lease, Room, lanes, pace};
 
-/// Claims up to `most` tasks under leases that last `until` a time of the steady clock. The first task's
+/// Claims as many tasks as there is `room` for, under leases that last `until` a time of the steady clock. The first task's
 /// lane is that of the `turn`-th claim.
 pub(super) fn claim(
     tx: &mut Tx<'_>,
     claimant: &Claimant,
-    most: usize,
+    room: Room,
     turn: u64,
     now: Timestamp,
     until: Timestamp,
@@ -29,10 +29,13 @@ pub(super) fn claim(
         }
     }
     let mut taken = Vec::new();
-    let wanted = part(tx, &models, most.clamp(1, MOST_TAKEN) as u64, now)?;
+    let mut batch = 0; // of lane `batch`
+    let wanted = part(tx, &models, room.tasks.clamp(1, MOST_TAKEN) as u64, now)?;
     while (taken.len() as u64) < wanted {
         let order = lanes::order(turn + taken.len() as u64);
-        let Some(id) = first(tx, &models, order, now)? else { break };
+        let order = order.into_iter().filter(|lane| *lane != Lane::Batch || batch < room.batch);
+        let Some((id, lane)) = first(tx, &models, order, now)? else { break };
+        batch += usize::from(lane == Lane::Batch);
         taken.push(take(tx, claimant, id, now, until)?);
     }
     Ok(taken)
@@ -53,13 +56,13 @@ fn part(tx: &Tx<'_>, models: &[&ModelId], most: u64, now: Timestamp) -> Result<u
     Ok(pace::part(most, queued, capacity, processing))
 }
 
-/// Returns the next task.
+/// Returns the next task and its lane.
 fn first(
     tx: &Tx<'_>,
     models: &[&ModelId],
-    order: [Lane; 4],
+    order: impl Iterator<Item = Lane>,
     now: Timestamp,
-) -> Result<Option<Key>, BrokerError> {
+) -> Result<Option<(Key, Lane)>, BrokerError> {
     for lane in order {
         for model in models {
             let first: Option<Key> = tx
@@ -71,8 +74,8 @@ fn first(
                 )?
                 .query_row(params![model.as_str(), lane.as_str(), millis(now)], |row| row.get(0))
                 .optional()?;
-            if first.is_some() {
-                return Ok(first);
+            if let Some(first) = first {
+                return Ok(Some((first, lane)));
             }
         }
     }

@@ -222,7 +222,7 @@ impl Served {
     }
 
     /// Returns how many tasks it runs at once, including its adapters'.
-    fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.capacity.load(Ordering::Relaxed)
     }
 

@@ -14,7 +14,7 @@
 --         processing time is to be measured
 --       then for each claim:
 --         worker, lease in ms, one digit per requested task: the lane whose turn it is (1 is the most
---         urgent), number of models, models…
+--         urgent), maximum number of tasks of lane batch, number of models, models…
 -- Returns  for each outcome a text:
 --            recorded, finished ms
 --            lost
@@ -162,7 +162,7 @@ end
 local promoted = false
 local cleared = 0 -- entries, by all claims of the call: others want to be served too
 
-local function claim(worker, lease, turns, names)
+local function claim(worker, lease, turns, room, names)
   local models, wanted, until_ms = {}, 1, int(at + lease)
   for i, name in ipairs(names) do
     models[i] = counters(base, name)
@@ -175,13 +175,14 @@ local function claim(worker, lease, turns, names)
 
   local dry = {} -- lanes whose stream had no more
   -- Returns the lane of the next task: the lane whose turn it is, else the most urgent one.
-  local function next_lane(turn, planned)
+  local function next_lane(turn, planned, room)
     for nth = 0, #LANES do
       local name = nth == 0 and LANES[tonumber(string.sub(turns, turn, turn))] or LANES[nth]
       for i, model in ipairs(names) do
         local lane = models[i][name]
-        if lane.queued > (planned[lane] or 0) and not models[i].paused and not dry[lane] then
-          return lane, stream_key(base, name, model)
+        if lane.queued > (planned[lane] or 0) and not models[i].paused and not dry[lane]
+          and (name ~= 'batch' or room > 0) then
+          return lane, stream_key(base, name, model), name
         end
       end
     end
@@ -189,11 +190,12 @@ local function claim(worker, lease, turns, names)
 
   local taken, got, problem = {}, 0, nil
   repeat
-    local planned, order = {}, {}
+    local planned, order, left_room = {}, {}, room
     for turn = got + 1, wanted do
-      local lane, stream = next_lane(turn, planned)
+      local lane, stream, name = next_lane(turn, planned, left_room)
       if not lane then break end
-      if not planned[lane] then order[#order + 1] = { lane, stream } end
+      if not planned[lane] then order[#order + 1] = { lane, stream, name } end
+      if name == 'batch' then left_room = left_room - 1 end
       planned[lane] = (planned[lane] or 0) + 1
     end
     refill(base)
@@ -211,7 +213,9 @@ local function claim(worker, lease, turns, names)
           if lane.left == left then
             lane.queued, lane.left, lane.changed = lane.queued - 1, left + 1, true
           end
-        elseif took then got = got + 1
+        elseif took then
+          got = got + 1
+          if from[3] == 'batch' then room = room - 1 end
         else cleared = cleared + 1 end
       end
     end
@@ -243,11 +247,12 @@ for _ = 1, outcomes do
 end
 while from <= #ARGV do
   local names = {}
-  for i = 1, tonumber(ARGV[from + 3]) do names[i] = ARGV[from + 3 + i] end
-  local said, taken = isolate(claim, ARGV[from], tonumber(ARGV[from + 1]), ARGV[from + 2], names)
+  for i = 1, tonumber(ARGV[from + 4]) do names[i] = ARGV[from + 4 + i] end
+  local said, taken = isolate(claim, ARGV[from], tonumber(ARGV[from + 1]), ARGV[from + 2],
+    tonumber(ARGV[from + 3]), names)
   replies[#replies + 1] = said
   append(replies, taken or {})
-  from = from + 4 + #names
+  from = from + 5 + #names
 end
 save(base)
 return replies

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use protocol::{Lane, Outcome, TaskState, WorkerReport};
 use queue::{
-    Bound, BrokerError, Claimant, Claimed, Depth, Idempotency, Lease, Matches, Release,
+    Bound, BrokerError, Claimant, Claimed, Depth, Idempotency, Lease, Matches, Release, Room,
     SubmitOptions,
 };
 
@@ -48,6 +48,34 @@ async fn lanes_take_turns_within_a_batch(on: Fixture) {
     let batch = broker.claim_batch(&claimant(LONG), 16, NO_WAIT).await.unwrap();
     let lanes: HashSet<Lane> = batch.iter().map(|held| held.task.lane).collect();
     assert_eq!((batch.len(), lanes.len()), (16, 4), "every lane, though high is never empty");
+}
+
+async fn claim_takes_no_more_batch_tasks_than_there_is_room_for(on: Fixture) {
+    let (broker, other) = (Arc::clone(&on.broker), on.another());
+    for _ in 0..6 {
+        broker.submit(&task_in(Lane::Batch), NO_LIMIT).await.unwrap();
+    }
+    let (worker, room) = (claimant(LONG), |tasks, batch| Room { tasks, batch });
+    let lanes = |claimed: &[Claimed]| -> Vec<Lane> {
+        claimed.iter().map(|claimed| claimed.task.lane).collect()
+    };
+    let first = broker.claim_into(&worker, room(4, 3), NO_WAIT).await.unwrap();
+    assert_eq!(lanes(&first), [Lane::Batch; 3]);
+    assert!(broker.claim_into(&worker, room(1, 0), NO_WAIT).await.unwrap().is_empty());
+    let waiter = Arc::clone(&broker);
+    let waiting = tokio::spawn(async move {
+        waiter.claim_into(&claimant(LONG), Room { tasks: 2, batch: 0 }, LONG).await.unwrap()
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    other.submit(&task_in(Lane::Batch), NO_LIMIT).await.unwrap();
+    other.submit(&task_in(Lane::Low), NO_LIMIT).await.unwrap();
+    let woken = tokio::time::timeout(Duration::from_secs(2), waiting).await.unwrap().unwrap();
+    assert_eq!(lanes(&woken), [Lane::Low]);
+    broker.submit(&task_in(Lane::Normal), NO_LIMIT).await.unwrap();
+    let rest = broker.claim_into(&worker, room(8, 2), NO_WAIT).await.unwrap();
+    let batch = lanes(&rest).into_iter().filter(|lane| *lane == Lane::Batch).count();
+    assert_eq!((rest.len(), batch), (3, 2));
+    assert_eq!(broker.claim_batch(&worker, 8, NO_WAIT).await.unwrap().len(), 2);
 }
 
 async fn batch_claim_leaves_other_workers_their_share(on: Fixture) {
@@ -214,6 +242,7 @@ async fn concurrent_submits_each_get_their_own_answer(on: Fixture) {
 run_on_every_broker! {
     batch_claim_returns_queued_tasks_in_order,
     lanes_take_turns_within_a_batch,
+    claim_takes_no_more_batch_tasks_than_there_is_room_for,
     batch_claim_leaves_other_workers_their_share,
     waiting_batch_claim_is_woken_by_the_first_task,
     batch_claim_dropped_as_tasks_arrive_loses_no_task,

@@ -85,6 +85,7 @@ const IN_ONE_PARTITION: &[&str] = &[
     "tasks_released_into_a_full_window_are_not_lost",
     "batch_claim_returns_queued_tasks_in_order",
     "lanes_take_turns_within_a_batch",
+    "claim_takes_no_more_batch_tasks_than_there_is_room_for",
     "batch_claim_leaves_other_workers_their_share",
     "concurrent_submits_each_get_their_own_answer",
     "cancellation_feed_names_running_tasks",

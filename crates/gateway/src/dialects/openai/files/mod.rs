@@ -14,7 +14,7 @@ use actix_web::http::header::{
 use actix_web::web::ServiceConfig;
 use actix_web::{HttpRequest, HttpResponse, web};
 use protocol::{BlobId, TenantId};
-use queue::{BlobList, BlobPage, FoundBlob};
+use queue::{BlobPage, FoundBlob};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -36,6 +36,8 @@ const MIN_TTL_S: u64 = 60 * 60;
 const MAX_TTL_S: u64 = 30 * 24 * 60 * 60;
 /// The number of files of a page, which is also the largest.
 const PAGE: usize = 10_000;
+/// The number of files that are read at once, since the queue does nothing else meanwhile.
+const READ: usize = 500;
 
 /// Registers the routes.
 pub(super) fn configure(app: &mut ServiceConfig) {
@@ -65,16 +67,23 @@ async fn list(
     let after = query::after(&request, file_id_of)?;
     // What the service stores for itself is no file.
     let is_hidden = purpose.as_ref().is_some_and(|purpose| purpose.starts_with('.'));
-    let page = BlobPage { purpose, after, limit, order };
-    let found = match is_hidden {
-        true => BlobList { blobs: Vec::new(), has_more: false },
-        false => state.ask(state.blobs.list(&caller.0, &page)).await?,
-    };
-    let files: Vec<Value> = found.blobs.iter().map(reply::file).collect();
+    let limit = if is_hidden { 0 } else { limit };
+    let (mut files, mut page) = (Vec::new(), BlobPage { purpose, after, limit: 0, order });
+    let mut has_more = false;
+    while files.len() < limit {
+        page.limit = READ.min(limit - files.len());
+        let found = state.ask(state.blobs.list(&caller.0, &page)).await?;
+        files.extend(found.blobs.iter().map(reply::file));
+        page.after = found.blobs.last().map(|last| last.id);
+        has_more = found.has_more;
+        if !has_more {
+            break;
+        }
+    }
     let id = |file: Option<&Value>| file.map(|file| file["id"].clone());
     Ok(HttpResponse::Ok().json(json!({
         "object": "list", "first_id": id(files.first()), "last_id": id(files.last()),
-        "data": files, "has_more": found.has_more,
+        "data": files, "has_more": has_more,
     })))
 }
 
