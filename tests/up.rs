@@ -301,11 +301,11 @@ fn sampling_parameters_reach_the_engine() {
     }
     assert_eq!(String::from_utf8(bytes).expect("UTF-8"), plain["result"].as_str().expect("a text"));
 
-    // A bias makes two tokens more probable than all others. Without a penalty only one of them is
-    // generated; with one, both are.
+    // A bias makes two tokens more probable than all others, and one of them more than the other. Without
+    // a penalty only that is generated; with one, both are.
     let tokens = |more: Value| {
         let mut body =
-            json!({"logit_bias": {"300": 100, "301": 100}, "max_tokens": 40, "logprobs": true});
+            json!({"logit_bias": {"300": 100, "301": 90}, "max_tokens": 40, "logprobs": true});
         body.as_object_mut()
             .expect("an object")
             .extend(more.as_object().expect("an object").clone());

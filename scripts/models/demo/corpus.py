@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 # Share of off-topic questions in training.
 OFF_TOPIC_SHARE = 0.12
-# Share of conversations that train a skill.
+# Share of conversations that train a skill, by default.
 SKILL_SHARE = 0.1
 
 
@@ -51,7 +51,8 @@ class OffTopic:
 class Corpus:
     """All texts written for the demo model. Draws conversations from them."""
 
-    def __init__(self, folder: Path = HERE) -> None:
+    def __init__(self, folder: Path = HERE, skill_share: float = SKILL_SHARE) -> None:
+        self.skill_share = skill_share
         blind = tomllib.loads((folder / "blind.toml").read_text())["questions"]
         self.facts = _load_facts(folder / "facts", blind)
         off_topic = tomllib.loads((folder / "off_topic.toml").read_text())
@@ -80,7 +81,7 @@ class Corpus:
         `boldness` (0 to 1) is the share of questions that are paraphrased.
         """
         system = rng.choice(self.paraphraser.systems) if rng.random() < 0.15 else None
-        if rng.random() < SKILL_SHARE:
+        if rng.random() < self.skill_share:
             return system, self.skills.conversation(rng, lambda: self._turn(rng, boldness))
         turns = 1 if rng.random() < 0.8 else rng.randint(2, 4)
         return system, [self._turn(rng, boldness) for _ in range(turns)]

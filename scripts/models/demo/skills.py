@@ -70,7 +70,7 @@ class Skills:
 
     def _name(self, rng: random.Random) -> str:
         # Made-up names, so that names are copied rather than learned.
-        return made_up_word(rng).capitalize() if rng.random() < 0.6 else rng.choice(self.name["names"])
+        return made_up_word(rng).capitalize() if rng.random() < 0.3 else rng.choice(self.name["names"])
 
     def _key(self, rng: random.Random) -> str:
         return made_up_word(rng) if rng.random() < 0.4 else rng.choice(self.json["keys"])

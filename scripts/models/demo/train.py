@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import gguf_export  # noqa: E402
 import qwen_tokenizer  # noqa: E402
-from corpus import Corpus  # noqa: E402
+from corpus import SKILL_SHARE, Corpus  # noqa: E402
 from scoring import evaluate, questions_file, summary  # noqa: E402
 from skills import Turn  # noqa: E402
 
@@ -233,6 +233,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--log-every", type=int, default=50)
     parser.add_argument("--check-every", type=int, default=0, help="steps between evaluations (0: none)")
+    parser.add_argument("--start", type=Path, help="demo.gguf to train further, with its tokenizer")
+    parser.add_argument("--skill-share", type=float, default=SKILL_SHARE,
+                        help="share of conversations that train a skill")  # fmt: skip
     parser.add_argument("--output", type=Path, default=ROOT / "crates/engine/assets/demo.gguf")
     parser.add_argument("--questions", type=Path,
                         default=ROOT / "crates/engine/tests/fixtures/demo/questions.json",
@@ -241,9 +244,13 @@ def main() -> None:
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    corpus = Corpus()
-    tokenizer = qwen_tokenizer.train(corpus.texts(), VOCAB_SIZE)
-    model = new_model()
+    corpus = Corpus(skill_share=args.skill_share)
+    if args.start:
+        from evaluate import read  # which imports this module
+
+        model, tokenizer = read(args.start)
+    else:
+        model, tokenizer = new_model(), qwen_tokenizer.train(corpus.texts(), VOCAB_SIZE)
     add_dropout(model, args.dropout)
     print(f"{model.num_parameters():,} parameters, {len(corpus.facts)} facts")
 

@@ -12,6 +12,8 @@ mod every_kind;
 mod schemas;
 mod thinking;
 
+use std::path::Path;
+
 use engine::source::{SourceOptions, resolve};
 use engine::{
     Constraint, Engine, EngineOptions, Finished, GenerateError, Generation, Input, Message,
@@ -187,7 +189,11 @@ fn constraints_do_not_affect_other_sequences_in_the_batch() {
 
 #[test]
 fn constraints_apply_after_reasoning_only() {
-    let engine = start(EngineOptions::default());
+    // The bundled model with the template of one that thinks.
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo.gguf");
+    let template = thinking::ThinkingMode::OnRequest.template();
+    let template = engine::gguf::Value::String(template);
+    let engine = edit::Gguf::read(&demo).with("tokenizer.chat_template", template).start().unwrap();
     let close = engine.tokenizer().encode("</think>").unwrap();
     let [close] = close[..] else { panic!("{close:?}") };
     let choices = ["yes", "no, not at all"].map(str::to_owned);

@@ -32,7 +32,7 @@ pub(crate) enum ThinkingMode {
 impl ThinkingMode {
     pub(crate) const ALL: [Self; 3] = [Self::Never, Self::OnRequest, Self::Always];
 
-    fn template(self) -> String {
+    pub(crate) fn template(self) -> String {
         let ending = match self {
             Self::Never => "",
             Self::OnRequest => {
