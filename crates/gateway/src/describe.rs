@@ -23,6 +23,7 @@ impl Description {
             }
         }
         for (name, schema) in self.schemas {
+            debug_assert!(document["components"]["schemas"][name].is_null(), "two schemas {name}");
             document["components"]["schemas"][name] = schema;
         }
         for Operation { method, path, mut content } in self.operations {

@@ -100,10 +100,10 @@ fn a_message_is_returned_whole() {
         "stop_details": null,
         "container": null,
         "usage": {
-            "input_tokens": 4,
+            "input_tokens": 12,
             "output_tokens": 34,
             "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 8,
+            "cache_read_input_tokens": 0,
             "cache_creation": null,
             "inference_geo": null,
             "output_tokens_details": null,
@@ -164,6 +164,7 @@ fn a_message_is_streamed_block_by_block() {
     let rig = Rig::start();
     let edit = json!({
         "stream": true, "tools": tools(), "thinking": {"type": "enabled", "budget_tokens": 1024},
+        "system": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}],
     });
     let asking = ask(&rig, &edit);
     let claimed = rig.claim();

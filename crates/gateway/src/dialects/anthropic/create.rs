@@ -30,11 +30,11 @@ pub(super) async fn create(
     let asked = MessagesRequest::read(&body, model, options).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "messages", &body)?;
     drop(body); // many requests may wait
-    let MessagesRequest { order, stream, max_calls } = asked;
+    let MessagesRequest { order, stream, reply } = asked;
     let model = order.model.clone();
     let call = Call::submit(&request, &state, caller.0, order, idempotency, began).await?;
     if stream && !call.is_asynchronous() {
-        return stream::respond(call, model, max_calls).await;
+        return stream::respond(call, model, reply).await;
     }
-    call.respond(move |snapshot| reply::message(snapshot, max_calls)).await
+    call.respond(move |snapshot| reply::message(snapshot, reply)).await
 }

@@ -10,7 +10,7 @@ use crate::refusal::Refusal;
 /// Usage, as streams report it at their end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct UsageReply {
-    /// Tokens of the prompt, without those that were found in the cache.
+    /// Tokens of the prompt, without those that are counted as read from the cache.
     input_tokens: u32,
     output_tokens: u32,
     cache_creation_input_tokens: u32,
@@ -42,15 +42,32 @@ struct MessageUsage {
     service_tier: &'static str,
 }
 
-/// Formats an ended task. Calls after the first `max_calls` are left out.
-pub(super) fn message(snapshot: &TaskSnapshot, max_calls: usize) -> Result<Value, Refusal> {
+/// What messages show of answers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown {
+    /// Maximum number of calls; those after it are left out.
+    pub(super) max_calls: usize,
+    /// Whether the usage counts tokens that were found in the cache apart from others.
+    pub(super) cached_tokens: bool,
+}
+
+impl Shown {
+    /// Returns the part of the usage that is shown.
+    pub(super) fn of(self, usage: Usage) -> Usage {
+        let cached_tokens = if self.cached_tokens { usage.cached_tokens } else { 0 };
+        Usage { cached_tokens, ..usage }
+    }
+}
+
+/// Formats an ended task.
+pub(super) fn message(snapshot: &TaskSnapshot, shown: Shown) -> Result<Value, Refusal> {
     let (answers, usage) = Answer::all(snapshot)?;
     let answer = answers.first().ok_or_else(|| Refusal::internal("a task without an answer"))?;
     let is_call = |piece: &Piece| matches!(piece, Piece::Call(_));
     let (calls, others): (Vec<_>, Vec<_>) = answer.pieces().into_iter().partition(is_call);
-    let content = others.iter().chain(calls.iter().take(max_calls)).map(block).collect();
+    let content = others.iter().chain(calls.iter().take(shown.max_calls)).map(block).collect();
     let (id, model) = (snapshot.task.id, snapshot.task.model.as_str());
-    Ok(envelope(id, model, content, Some(Stop::of(answer)), usage))
+    Ok(envelope(id, model, content, Some(Stop::of(answer)), shown.of(usage)))
 }
 
 /// Formats a message around its content. In a stream, it has neither content nor a reason yet.

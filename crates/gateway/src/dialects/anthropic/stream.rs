@@ -5,7 +5,7 @@ use protocol::{ModelId, TaskId, Usage};
 use serde_json::{Value, json};
 
 use super::error;
-use super::reply::{self, Stop, UsageReply};
+use super::reply::{self, Shown, Stop, UsageReply};
 use crate::dialects::openai::sse::{self, Frames};
 use crate::follow::answer::{Answer, AnswerStep, Call as FunctionCall, Delta, Piece};
 use crate::follow::{AnswerStream, Call};
@@ -25,6 +25,7 @@ struct MessageStream {
     model: ModelId,
     /// The number of calls that may still be sent.
     calls_left: usize,
+    shown: Shown,
     has_begun: bool,
     /// The block that is being written, if any.
     open: Option<Open>,
@@ -32,18 +33,19 @@ struct MessageStream {
     index: usize,
 }
 
-/// Streams the answer. Calls after the first `max_calls` are left out.
+/// Streams the answer.
 pub(super) async fn respond(
     call: Call,
     model: ModelId,
-    max_calls: usize,
+    shown: Shown,
 ) -> Result<HttpResponse, Refusal> {
     let (head, answer) = AnswerStream::open(call).await?;
     let stream = MessageStream {
         answer,
         task_id: head.submitted.task_id,
         model,
-        calls_left: max_calls,
+        calls_left: shown.max_calls,
+        shown,
         has_begun: false,
         open: None,
         index: 0,
@@ -63,7 +65,7 @@ impl Frames for MessageStream {
                 self.push_deltas(&mut frames, rest);
                 self.close(&mut frames);
                 let usage = snapshot.outcome.map(|outcome| outcome.usage()).unwrap_or_default();
-                push_end(&mut frames, answers.first(), usage);
+                push_end(&mut frames, answers.first(), self.shown.of(usage));
             }
             AnswerStep::Failed(refusal) => {
                 push(&mut frames, "error", error::body(&refusal));

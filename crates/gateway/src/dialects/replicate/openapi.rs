@@ -35,7 +35,7 @@ pub(super) fn describe(options: &Options) -> Description {
                     "The page, from `next` of the page before.",
                     json!({"type": "string"}),
                 )
-                .refuses(&refer("Problem"), &[(422, "The cursor is invalid.")])
+                .refuses(&refer("PredictionProblem"), &[(422, "The cursor is invalid.")])
                 .returns("A page, the newest prediction first.", page()),
             of_one(Operation::get("/v1/predictions/{id}", "getPrediction", "Fetch a prediction"))
                 .returns("The prediction.", prediction()),
@@ -53,7 +53,7 @@ pub(super) fn describe(options: &Options) -> Description {
             .returns("The prediction.", prediction()),
         ],
         schemas: vec![
-            ("Problem", problem()),
+            ("PredictionProblem", problem()),
             ("PredictionRequest", request(options, true)),
             ("ModelPredictionRequest", request(options, false)),
             ("Prediction", self::prediction()),
@@ -79,19 +79,21 @@ fn create(operation: Operation) -> Operation {
     ];
     reads(operation)
         .creates("The prediction, ended or not.", &refer("Prediction"))
-        .refuses(&refer("Problem"), &OF_BODY)
-        .refuses(&refer("Problem"), &refusals)
+        .refuses(&refer("PredictionProblem"), &OF_BODY)
+        .refuses(&refer("PredictionProblem"), &refusals)
         .idempotent()
 }
 
 /// Completes the description of a route of one prediction.
 fn of_one(operation: Operation) -> Operation {
     let of_id = [(404, "There is no such prediction of this key."), (422, "The id is invalid.")];
-    reads(operation).segment("id", "The prediction's id.", ID).refuses(&refer("Problem"), &of_id)
+    reads(operation)
+        .segment("id", "The prediction's id.", ID)
+        .refuses(&refer("PredictionProblem"), &of_id)
 }
 
 fn reads(operation: Operation) -> Operation {
-    let problem = refer("Problem");
+    let problem = refer("PredictionProblem");
     operation.tag(TAG).refuses(&problem, &OF_KEY).refuses(&problem, &OF_QUEUE)
 }
 

@@ -11,6 +11,7 @@ use protocol::{AnswerForm, Lane, Message, ModelId, Part, Prompt, Sampling, TaskK
 use queue::Start;
 use serde_json::{Value, json};
 
+use super::reply::Shown;
 use crate::dialects::openai::request::tools::{Nesting, format};
 use crate::dialects::openai::request::{form, refuse};
 use crate::options::Options;
@@ -25,8 +26,8 @@ pub(super) struct MessagesRequest {
     pub(super) order: Order,
     /// Whether the answer is streamed.
     pub(super) stream: bool,
-    /// Maximum number of calls in the answer.
-    pub(super) max_calls: usize,
+    /// What the message shows of the answer.
+    pub(super) reply: Shown,
 }
 
 impl MessagesRequest {
@@ -42,7 +43,22 @@ impl MessagesRequest {
         let mut fields = Fields::lenient(body)?;
         let stream = fields.boolean("stream").unwrap_or(false);
         let (order, max_calls) = order(&mut fields, model, max_tokens, options);
-        fields.finish(Some(Self { order, stream, max_calls }))
+        let reply = Shown { max_calls, cached_tokens: asks_for_cache(body) };
+        fields.finish(Some(Self { order, stream, reply }))
+    }
+}
+
+/// Returns whether the body has a `cache_control`, for itself, a tool or a block. Only then do messages of Anthropic's
+/// own models count cached tokens apart.
+fn asks_for_cache(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => fields.iter().any(|(name, value)| match name.as_str() {
+            "cache_control" => !value.is_null(),
+            "system" | "messages" | "tools" | "content" => asks_for_cache(value),
+            _ => false,
+        }),
+        Value::Array(items) => items.iter().any(asks_for_cache),
+        _ => false,
     }
 }
 

@@ -107,7 +107,7 @@ fn tools_and_their_choice_are_read() {
     ] {
         let asked = read(json!({"tools": tools, "tool_choice": choice})).unwrap();
         let form = asked.order.form;
-        assert_eq!((form.tool_choice, asked.max_calls), (expected, max_calls), "{choice}");
+        assert_eq!((form.tool_choice, asked.reply.max_calls), (expected, max_calls), "{choice}");
         assert_eq!(form.tools.len(), 1, "tools of Anthropic's servers are skipped");
         assert_eq!(form.tools[0].parameters, Some(json!({"type": "object"})));
     }

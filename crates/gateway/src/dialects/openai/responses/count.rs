@@ -5,7 +5,8 @@ use std::time::Instant;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
-use super::{ResponseRequest, read};
+use super::body::ResponseRequest;
+use super::create::read;
 use crate::extract::Caller;
 use crate::follow::Call;
 use crate::follow::answer::Answer;

@@ -3,7 +3,8 @@
 //!
 //! | file        | contents |
 //! |-------------|----------|
-//! | `mod.rs`    | the handlers |
+//! | `mod.rs`    | the routes of stored responses |
+//! | `create.rs` | creates responses |
 //! | `body.rs`   | reads the body of a request |
 //! | `count.rs`  | counts input tokens |
 //! | `items.rs`  | input items: reads them, converts them to messages |
@@ -14,35 +15,29 @@
 
 mod body;
 mod count;
+mod create;
 mod items;
 mod reply;
 mod stored;
 mod stream;
 mod writer;
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::web::ServiceConfig;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
-use protocol::{EventSeq, ModelId, TaskId, TaskSnapshot, TenantId};
-use queue::Idempotency;
+use protocol::{EventSeq, TaskId, TaskSnapshot, TenantId};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use self::body::ResponseRequest;
-use self::reply::Progress;
+pub(super) use self::create::batched;
 pub(in crate::dialects) use self::reply::webhook_body;
 use self::stored::Stored;
 use super::query::{invalid, number};
 use super::request;
-use crate::batches::LineRequest;
-use crate::body::read_json;
 use crate::extract::Caller;
-use crate::follow::answer::Answer;
-use crate::follow::{Call, for_end};
+use crate::follow::for_end;
 use crate::hangup::ClientEnd;
-use crate::idempotency;
 use crate::middleware::{Notes, log};
 use crate::refusal::Refusal;
 use crate::route::{get, no_such_path, post, query_value, reads, resource};
@@ -59,7 +54,7 @@ const MAX_PAGE: usize = 100;
 pub(super) fn configure(app: &mut ServiceConfig) {
     let work = log!("gateway.openai").work();
     let polls = log!("gateway.openai");
-    app.service(post("/responses", work, create))
+    app.service(post("/responses", work, create::create))
         .service(post("/responses/input_tokens", work, count::input_tokens))
         .service(get("/responses/{id}/input_items", polls, input_items))
         .service(post("/responses/{id}/cancel", work, cancel))
@@ -70,106 +65,6 @@ pub(super) fn configure(app: &mut ServiceConfig) {
                 // `compact`, which is not supported.
                 .route(web::post().to(no_such_path)),
         );
-}
-
-/// Reads a request of a batch. Its response is in the batch's file, and is not stored beside.
-pub(super) async fn batched(
-    state: &State,
-    tenant: &TenantId,
-    body: &Value,
-    model: ModelId,
-) -> Result<LineRequest, Refusal> {
-    let earlier = match body.get("previous_response_id").filter(|id| !id.is_null()) {
-        Some(id) => conversation(state, tenant, id).await?,
-        None => Vec::new(),
-    };
-    let asked = ResponseRequest::read(body, model, earlier, &state.options);
-    let ResponseRequest { order, stored, .. } = asked.map_err(Refusal::invalid)?;
-    let mut echo = stored.echo;
-    if echo.background {
-        let message = "not supported in a batch, whose requests all run in the background";
-        return Err(invalid("body", "background", "unsupported_parameter", message));
-    }
-    echo.fields.insert("store".to_owned(), Value::Bool(false));
-    Ok(LineRequest::of_one(order, move |snapshot| {
-        Answer::all(snapshot)?;
-        Ok(reply::response(&echo, snapshot))
-    }))
-}
-
-/// Creates a response: answers with it at once, as a stream, or (in the background) before it is
-/// there.
-async fn create(
-    caller: Caller,
-    request: HttpRequest,
-    payload: web::Payload,
-    state: web::Data<State>,
-) -> Result<HttpResponse, Refusal> {
-    let began = Instant::now();
-    let state = state.into_inner();
-    let tenant = caller.0;
-    let (asked, idempotency) = read(&tenant, &request, payload, &state, "responses").await?;
-    let ResponseRequest { order, stream, is_stored, stored } = asked;
-    let ttl_s = order.queueing.result_ttl_s;
-    let mut call =
-        Call::submit(&request, &state, tenant.clone(), order, idempotency, began).await?;
-    let task_id = call.head.submitted.task_id;
-    let is_new = call.head.submitted.created;
-    // If this fails, dropping the call cancels the task.
-    if is_new && is_stored {
-        stored.save(&state, &tenant, task_id, ttl_s).await?;
-    }
-    let echo = stored.echo;
-    if echo.background {
-        call.attended.release();
-    }
-    if stream && !call.is_asynchronous() {
-        let Call { state, head, client, attended, .. } = call;
-        return Ok(stream::respond(
-            head.response(),
-            state,
-            client,
-            Some(attended),
-            task_id,
-            echo,
-            None,
-        ));
-    }
-    if echo.background {
-        // Clients expect a response that has not ended, though a worker may be that fast.
-        let response = if is_new {
-            reply::object(&echo, task_id, Progress::bare("queued"))
-        } else {
-            reply::response(&echo, &state.task(&tenant, task_id).await?)
-        };
-        return Ok(call.head.response().json(response));
-    }
-    let render = move |snapshot: &TaskSnapshot| {
-        Answer::all(snapshot)?;
-        Ok(reply::response(&echo, snapshot))
-    };
-    call.respond(render).await
-}
-
-/// Reads the body of a request, and its idempotency key for this route.
-async fn read(
-    tenant: &TenantId,
-    request: &HttpRequest,
-    payload: web::Payload,
-    state: &Arc<State>,
-    route: &'static str,
-) -> Result<(ResponseRequest, Option<Idempotency>), Refusal> {
-    let options = &state.options;
-    let body =
-        read_json(request, payload, options.max_chat_bytes(), options.client_timeout).await?;
-    let model = state.resolve(request::model_name(&body)?).await?;
-    let earlier = match body.get("previous_response_id").filter(|id| !id.is_null()) {
-        Some(id) => conversation(state, tenant, id).await?,
-        None => Vec::new(),
-    };
-    let asked = ResponseRequest::read(&body, model, earlier, options).map_err(Refusal::invalid)?;
-    let idempotency = idempotency::of(request.headers(), route, &body)?;
-    Ok((asked, idempotency))
 }
 
 /// Returns a stored response, or streams it.
@@ -288,35 +183,6 @@ async fn find(
     let stored = Stored::load(state, tenant, task_id).await?;
     let stored = stored.ok_or_else(|| no_such_response(name))?;
     Ok((stored, state.task(tenant, task_id).await?))
-}
-
-/// Returns the items of a conversation up to the end of a response, which the next one continues.
-async fn conversation(state: &State, tenant: &TenantId, id: &Value) -> Result<Vec<Value>, Refusal> {
-    const FIELD: &str = "previous_response_id";
-    let name = id.as_str().unwrap_or_default();
-    let missing = || {
-        let message = format!(
-            "Previous response with id '{}' not found: it was created with \"store\": false, it has \
-             expired or was deleted, or it belongs to another key",
-            echo(name)
-        );
-        invalid("body", FIELD, "previous_response_not_found", message)
-    };
-    let task_id = task_id_of(name).ok_or_else(missing)?;
-    let stored = Stored::load(state, tenant, task_id).await?.ok_or_else(missing)?;
-    let snapshot = state.ask(state.broker.snapshot(task_id)).await?.ok_or_else(missing)?;
-    let Ok((answers, _)) = Answer::all(&snapshot) else {
-        let message = format!(
-            "The response '{}' is {}: only one that has ended with an answer can be continued",
-            echo(name),
-            reply::status(&snapshot)
-        );
-        return Err(invalid("body", FIELD, "value_error", message));
-    };
-    let output = answers.first().map(|answer| reply::output(&stored.echo, task_id, answer));
-    let mut items = stored.items;
-    items.extend(output.unwrap_or_default());
-    Ok(items)
 }
 
 /// Checks that the first events of a task are still there: a long answer loses them, and the numbers
