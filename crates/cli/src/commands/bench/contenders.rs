@@ -77,17 +77,23 @@ pub(super) struct OpenAi {
     key: String,
     model: String,
     agent: Agent,
+    /// The tokens of the chat template.
+    template_tokens: usize,
 }
 
 impl OpenAi {
-    /// Connects to the server, which answers as the first model that it lists.
+    /// Connects to the server, which answers as the first model that it lists, and asks for one token, to count
+    /// those of the chat template.
     pub(super) fn new(url: String, key: String, clients: usize) -> Result<Self> {
         let agent = agent(clients);
         let request = agent.get(format!("{url}/v1/models"));
         let mut reply = request.header("Authorization", format!("Bearer {key}")).call()?;
         let models: Value = reply.body_mut().read_json()?;
         let model = models["data"][0]["id"].as_str().context("the server lists no model")?;
-        Ok(Self { url, key, model: model.to_owned(), agent })
+        let mut server = Self { url, key, model: model.to_owned(), agent, template_tokens: 0 };
+        let used = server.answer("1", 1, &mut Timing::new())?;
+        server.template_tokens = used.prompt_tokens.saturating_sub(1);
+        Ok(server)
     }
 }
 
@@ -113,6 +119,10 @@ impl Contender for OpenAi {
             }
         }
         bail!("the stream ended without usage")
+    }
+
+    fn added_tokens(&self) -> usize {
+        self.template_tokens
     }
 }
 

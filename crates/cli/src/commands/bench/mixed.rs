@@ -104,7 +104,7 @@ impl Load {
                 let usage =
                     answered.inspect_err(|_| next.store(prompts.len(), Ordering::Relaxed))?;
                 ensure!(
-                    usage.prompt_tokens == prompt.len(),
+                    usage.prompt_tokens == prompt.len() + contender.added_tokens(),
                     "a prompt of {} digits was read as {} tokens: the mixed load needs a model whose \
                      tokenizer makes every digit a token, as Qwen's do",
                     prompt.len(),
@@ -136,6 +136,11 @@ pub(super) trait Contender: Sync {
     /// # Errors
     /// If there is no complete answer.
     fn answer(&self, prompt: &str, tokens: usize, timing: &mut Timing) -> Result<Usage>;
+
+    /// Returns the number of tokens that it adds to every prompt, as a chat template does.
+    fn added_tokens(&self) -> usize {
+        0
+    }
 }
 
 /// The tokens of a request.
@@ -157,7 +162,7 @@ pub(super) struct Timing {
 }
 
 impl Timing {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let now = Instant::now();
         Self { began: now, first: None, latest: now, gaps: Vec::new() }
     }
