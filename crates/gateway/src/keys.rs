@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures::future::BoxFuture;
 use protocol::TenantId;
 use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use webhooks::Secret;
 
 use crate::options::Keys as ConfiguredKeys;
@@ -62,7 +62,7 @@ impl Holder {
 pub(crate) struct KeyRing(RwLock<Arc<Ring>>);
 
 struct Ring {
-    clients: Vec<KeyHash>,
+    clients: Vec<(KeyHash, TenantId)>,
     /// `None` closes the admin routes.
     operators: Option<KeyHash>,
 }
@@ -70,7 +70,12 @@ struct Ring {
 impl Ring {
     fn new(keys: &ConfiguredKeys) -> Self {
         Self {
-            clients: keys.api.iter().map(|key| KeyHash::of(key)).collect(),
+            clients: keys
+                .api
+                .iter()
+                .map(|key| KeyHash::of(key))
+                .map(|key| (key, tenant(&key)))
+                .collect(),
             operators: keys.admin.as_deref().map(KeyHash::of),
         }
     }
@@ -78,9 +83,16 @@ impl Ring {
     /// Compares with all keys in any case, so that the time taken reveals nothing about the key.
     fn find(&self, shown: &KeyHash) -> Access {
         let same = |ours: &KeyHash| ours.0.ct_eq(&shown.0);
-        let client = self.clients.iter().fold(Choice::from(0), |any, ours| any | same(ours));
+        let (mut is_client, mut which) = (Choice::from(0), 0_u64);
+        for ((ours, _), index) in self.clients.iter().zip(0..) {
+            let is_this = same(ours);
+            is_client |= is_this;
+            which.conditional_assign(&index, is_this);
+        }
+        let holder = usize::try_from(which).ok().and_then(|which| self.clients.get(which));
+        let holder = holder.filter(|_| is_client.into());
         let operator = self.operators.as_ref().map_or(Choice::from(0), same);
-        Access { tenant: bool::from(client).then(|| tenant(shown)), operator: operator.into() }
+        Access { tenant: holder.map(|(_, tenant)| tenant.clone()), operator: operator.into() }
     }
 }
 

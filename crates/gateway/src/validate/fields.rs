@@ -184,17 +184,17 @@ impl<'a> Fields<'a> {
     pub(crate) fn number(
         &mut self,
         name: &str,
-        allowed: &str,
+        allowed: impl Fn() -> String,
         accepts: impl Fn(f64) -> Result<(), &'static str>,
     ) -> Option<f64> {
         let value = self.get(name)?;
         let Some(number) = value.as_f64().filter(|number| number.is_finite()) else {
-            let message = format!("expected a number {allowed}, got {}", type_name(value));
+            let message = format!("expected a number {}, got {}", allowed(), type_name(value));
             self.problem(name, "float_type", message);
             return None;
         };
         if let Err(kind) = accepts(number) {
-            self.problem(name, kind, format!("must be {allowed}, got {number}"));
+            self.problem(name, kind, format!("must be {}, got {number}", allowed()));
             return None;
         }
         Some(number)

@@ -67,11 +67,15 @@ fn lane(fields: &mut Fields<'_>) -> Lane {
 }
 
 fn start(fields: &mut Fields<'_>, now: Timestamp) -> Start {
-    let delay = fields.number("delay_s", "from 0 to 2592000 (30 days)", |seconds| match seconds {
-        x if x < 0.0 => Err("greater_than_equal"),
-        x if x > f64::from(MAX_AHEAD_S) => Err("less_than_equal"),
-        _ => Ok(()),
-    });
+    let delay = fields.number(
+        "delay_s",
+        || "from 0 to 2592000 (30 days)".to_owned(),
+        |seconds| match seconds {
+            x if x < 0.0 => Err("greater_than_equal"),
+            x if x > f64::from(MAX_AHEAD_S) => Err("less_than_equal"),
+            _ => Ok(()),
+        },
+    );
     let at = run_at(fields, now);
     match (delay, at) {
         (Some(_), Some(_)) => {

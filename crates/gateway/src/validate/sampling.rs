@@ -76,7 +76,7 @@ pub(crate) fn number(fields: &mut Fields<'_>, field: &SamplingField) -> Option<N
     match field.range {
         Range::Fraction { .. } => {
             let check = |number| field.range.check(number);
-            let number = fields.number(field.name, &field.range.allowed(), check)?;
+            let number = fields.number(field.name, || field.range.allowed(), check)?;
             Some(field.range.fraction(number))
         }
         Range::Whole { least, most, none } => {

@@ -78,7 +78,7 @@ fn completion() -> Value {
             "message": message,
             "logprobs": {
                 "type": ["object", "null"],
-                "properties": {"content": {"type": "array", "items": refer("TokenLogprob")}},
+                "properties": {"content": {"type": "array", "items": refer("ChatTokenLogprob")}},
             },
             "finish_reason": {"enum": ["stop", "length", "tool_calls"]},
         },

@@ -14,7 +14,7 @@ pub(super) fn describe(all: &mut Description) {
         ("ChatTool", tool()),
         ("ChatToolCall", tool_call()),
         ("ResponseFormat", format()),
-        ("TokenLogprob", logprob()),
+        ("ChatTokenLogprob", logprob()),
         ("Usage", usage()),
     ]);
 }
