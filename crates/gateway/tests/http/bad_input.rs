@@ -15,6 +15,10 @@ enum Envelope {
     OpenAi,
     /// `{"type": "error", "error": {"type", "message"}}`.
     Anthropic,
+    /// `{"error": …}`, as RunPod and Ollama have it.
+    Text,
+    /// Problem details, as Replicate has them.
+    Problem,
 }
 
 impl Envelope {
@@ -35,6 +39,8 @@ impl Envelope {
                     && is_text(&body["error"]["type"])
                     && is_text(&body["error"]["message"])
             }
+            Self::Text => is_text(&body["error"]),
+            Self::Problem => is_text(&body["title"]) && body["status"] == reply.status,
         };
         assert!(is_right, "{what}: {} {body}", reply.status);
     }
@@ -42,13 +48,13 @@ impl Envelope {
     /// Returns the statuses of a body that is no valid request.
     fn invalid(self) -> &'static [u16] {
         match self {
-            Self::Native => &[422],
-            Self::OpenAi | Self::Anthropic => &[400],
+            Self::Native | Self::Problem => &[422],
+            Self::OpenAi | Self::Anthropic | Self::Text => &[400],
         }
     }
 }
 
-use Envelope::{Anthropic, Native, OpenAi};
+use Envelope::{Anthropic, Native, OpenAi, Problem, Text};
 
 /// The routes that take a JSON body, with a valid one for the model `demo`.
 fn with_body() -> Vec<(Envelope, &'static str, Value)> {
@@ -59,6 +65,12 @@ fn with_body() -> Vec<(Envelope, &'static str, Value)> {
         (OpenAi, "/v1/completions", json!({"model": "demo", "prompt": "a"})),
         (OpenAi, "/v1/embeddings", json!({"model": "demo", "input": "a"})),
         (OpenAi, "/v1/responses", json!({"model": "demo", "input": "a"})),
+        (OpenAi, "/v1/responses/input_tokens", json!({"model": "demo", "input": "a"})),
+        (Anthropic, "/v1/messages/count_tokens", json!({"model": "demo", "messages": messages})),
+        (Problem, "/v1/predictions", json!({"version": "demo", "input": {"prompt": "a"}})),
+        (Text, "/v2/demo/run", json!({"input": {"prompt": "a"}})),
+        (Text, "/v2/demo/runsync", json!({"input": {"prompt": "a"}})),
+        (Text, "/api/show", json!({"model": "demo"})),
         (
             Anthropic,
             "/v1/messages",
@@ -79,6 +91,17 @@ fn with_id() -> Vec<(Envelope, &'static str, &'static str)> {
         (OpenAi, "GET", "/v1/responses/{}/input_items"),
         (OpenAi, "POST", "/v1/responses/{}/cancel"),
         (OpenAi, "DELETE", "/v1/responses/{}"),
+        (OpenAi, "GET", "/v1/files/{}"),
+        (OpenAi, "GET", "/v1/files/{}/content"),
+        (OpenAi, "DELETE", "/v1/files/{}"),
+        (OpenAi, "GET", "/v1/batches/{}"),
+        (OpenAi, "POST", "/v1/batches/{}/cancel"),
+        (Problem, "GET", "/v1/predictions/{}"),
+        (Problem, "GET", "/v1/predictions/{}/stream"),
+        (Problem, "POST", "/v1/predictions/{}/cancel"),
+        (Text, "GET", "/v2/demo/status/{}"),
+        (Text, "GET", "/v2/demo/stream/{}"),
+        (Text, "POST", "/v2/demo/cancel/{}"),
     ]
 }
 
@@ -147,12 +170,21 @@ fn wrong_values_of_every_field_are_refused_by_every_route() {
                 envelope.check(&reply, &what);
             }
         }
+        let name = if envelope == Problem { "version" } else { "model" };
+        if valid.get(name).is_none() {
+            continue; // it is in the path
+        }
         let mut unknown = valid.clone();
-        unknown["model"] = json!("no-such-model");
+        unknown[name] = json!("no-such-model");
         let reply = client.post(path, &unknown);
-        let expected = if envelope == Native { 422 } else { 404 };
+        let expected = if [Native, Problem].contains(&envelope) { 422 } else { 404 };
         assert_eq!(reply.status, expected, "an unknown model to {path}: {reply:?}");
         envelope.check(&reply, path);
+    }
+    for path in ["/v2/no-such-model/run", "/v2/no-such-model/runsync"] {
+        let reply = client.post(path, &json!({"input": {"prompt": "a"}}));
+        assert_eq!(reply.status, 404, "{path}: {reply:?}");
+        Text.check(&reply, path);
     }
     check_nothing_left(&rig, "after wrong values");
 }
