@@ -28,7 +28,7 @@ fn a_rolling_restart_under_load_uses_no_attempt() {
     }
     for place in [0, 1, 0, 1] {
         wait_for("this worker to be busy", LONG, || {
-            let task = witness.submit(&system.client, &long(100));
+            let task = witness.submit(&system.client, &long(400)); // still runs when the worker is stopped
             (system.holder(&task, 1, LONG) == place).then_some(())
         });
         system.workers[place].terminate();
