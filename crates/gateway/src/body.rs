@@ -7,6 +7,7 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::time::{Duration, timeout};
 
+use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::validate;
 
@@ -24,6 +25,15 @@ pub(crate) async fn read_json(
     check_encoding(request.headers())?;
     check_json(request.headers())?;
     Ok(validate::parse(&read_bytes(request, payload, limit, patience).await?)?)
+}
+
+/// Reads a JSON body that may be as long as a chat.
+pub(crate) async fn read_chat(
+    request: &HttpRequest,
+    payload: Payload,
+    options: &Options,
+) -> Result<Value, Refusal> {
+    read_json(request, payload, options.max_chat_bytes(), options.client_timeout).await
 }
 
 /// Reads a body of any type of at most `limit` bytes, which must arrive within `patience`.

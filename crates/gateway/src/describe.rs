@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-/// What a dialect adds to the OpenAPI document.
+/// The part of the OpenAPI document that a dialect adds.
 #[derive(Debug, Default)]
 pub(crate) struct Description {
     /// The groups of its operations: names and descriptions.

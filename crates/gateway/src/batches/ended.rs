@@ -1,4 +1,4 @@
-//! What happens once a batch has ended.
+//! The end of a batch: its log line and its webhook.
 
 use queue::{Batch, BatchStep, Notice};
 

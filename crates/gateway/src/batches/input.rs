@@ -9,7 +9,7 @@ pub(super) struct Lines {
     bytes: ByteStream,
     /// Maximum length of a line.
     limit: usize,
-    /// What was read of the next lines.
+    /// The bytes that were read of the next lines.
     buffer: BytesMut,
     /// The number of bytes of the buffer that are known to have no line end.
     searched: usize,

@@ -173,7 +173,7 @@ async fn end(
             Ok(ended) => ended?,
             Err(_) => None,
         };
-        // What has ended before counts.
+        // An end before the cancellation counts.
         let ended = ended.filter(|ended| !is_cancelled(ended));
         return Ok(ended.ok_or(LineEnd::LeftOut(stop)));
     }

@@ -119,7 +119,7 @@ impl From<Refusal> for Trouble {
     }
 }
 
-/// What all parts of a batch's run share.
+/// The data that all parts of a batch's run share.
 struct Work {
     state: Arc<State>,
     requests: Arc<dyn Requests>,

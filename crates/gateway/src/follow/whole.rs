@@ -80,7 +80,7 @@ pub(crate) struct Call {
     pub(crate) attended: Attended,
     /// The tasks after the first, in order, as far as [`Self::respond_all`] does not wait for them yet.
     pub(crate) others: VecDeque<(TaskId, Attended)>,
-    /// How long the client waits, if it prefers an asynchronous response.
+    /// The client's wait, if it prefers an asynchronous response.
     asynchronous: Option<Duration>,
     /// The task that is waited for.
     task_id: TaskId,

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
 use super::body::read_to_count;
-use crate::body::read_json;
+use crate::body::read_chat;
 use crate::dialects::openai::request::model_name;
 use crate::extract::Caller;
 use crate::follow::Call;
@@ -25,8 +25,7 @@ pub(super) async fn count_tokens(
     let began = Instant::now();
     let state = state.into_inner();
     let options = &state.options;
-    let body =
-        read_json(&request, payload, options.max_chat_bytes(), options.client_timeout).await?;
+    let body = read_chat(&request, payload, options).await?;
     let model = state.resolve(model_name(&body)?).await?;
     let order = read_to_count(&body, model, options).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "messages/count_tokens", &body)?;

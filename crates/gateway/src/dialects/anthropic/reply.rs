@@ -42,7 +42,7 @@ struct MessageUsage {
     service_tier: &'static str,
 }
 
-/// What messages show of answers.
+/// The parts of an answer that a message shows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shown {
     /// Maximum number of calls; those after it are left out.

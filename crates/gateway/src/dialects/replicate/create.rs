@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::body;
 use super::record::Record;
 use super::reply::Links;
-use crate::body::read_json;
+use crate::body::read_chat;
 use crate::extract::Caller;
 use crate::follow::{Attended, Waited, for_end};
 use crate::hangup::ClientEnd;
@@ -21,7 +21,7 @@ use crate::state::State;
 use crate::submit::submit;
 use crate::validate::preferred_wait;
 
-/// How long `Prefer: wait` waits, in seconds.
+/// The wait of `Prefer: wait`, in seconds.
 const WAIT_S: u32 = 60;
 
 /// Creates a prediction by the model that `version` names.
@@ -32,7 +32,7 @@ pub(super) async fn create(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let state = state.into_inner();
-    let body = read(&request, payload, &state).await?;
+    let body = read_chat(&request, payload, &state.options).await?;
     let named = body::version(&body).map_err(Refusal::invalid)?.to_owned();
     let model = state.resolve(Some(&named)).await?;
     respond(&state, caller.0, &request, body, named, model).await
@@ -47,7 +47,7 @@ pub(super) async fn create_of_model(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let state = state.into_inner();
-    let body = read(&request, payload, &state).await?;
+    let body = read_chat(&request, payload, &state.options).await?;
     let (owner, name) = path.into_inner();
     let named = format!("{owner}/{name}");
     let model = match state.served(&named).await? {
@@ -58,15 +58,6 @@ pub(super) async fn create_of_model(
         },
     };
     respond(&state, caller.0, &request, body, named, model).await
-}
-
-async fn read(
-    request: &HttpRequest,
-    payload: web::Payload,
-    state: &State,
-) -> Result<Value, Refusal> {
-    let options = &state.options;
-    read_json(request, payload, options.max_chat_bytes(), options.client_timeout).await
 }
 
 /// Creates the prediction and waits for its end, as long as the client prefers. It goes on if the

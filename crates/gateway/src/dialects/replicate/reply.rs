@@ -75,7 +75,7 @@ fn end_status(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// What a task knows of its prediction.
+/// The data of a prediction that its task has.
 struct State<'a> {
     id: TaskId,
     status: &'static str,

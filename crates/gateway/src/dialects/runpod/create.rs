@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::jobs;
 use super::super::openai::request::refuse;
 use super::reply;
-use crate::body::read_json;
+use crate::body::read_chat;
 use crate::extract::Caller;
 use crate::follow::{Waited, for_end};
 use crate::hangup::ClientEnd;
@@ -24,7 +24,7 @@ use crate::submit::submit;
 use crate::validate::fields::Fields;
 use crate::validate::{FieldError, MAX_AHEAD_S, echo, webhook};
 
-/// How long `/runsync` waits by default, at least and at most, in milliseconds.
+/// The default, minimum and maximum wait of `/runsync`, in milliseconds.
 const WAIT_MS: u64 = 90_000;
 const MIN_WAIT_MS: u64 = 1_000;
 const MAX_WAIT_MS: u64 = 300_000;
@@ -83,8 +83,7 @@ async fn create(
     state: &State,
 ) -> Result<TaskId, Refusal> {
     let options = &state.options;
-    let body =
-        read_json(request, payload, options.max_chat_bytes(), options.client_timeout).await?;
+    let body = read_chat(request, payload, options).await?;
     let model = state.resolve(Some(model)).await?;
     let order = read(&body, model, options).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "runpod", &body)?;

@@ -22,7 +22,7 @@ const RECORDS: Records = Records { purpose: ".runpod-stream" };
 /// Maximum number of events per read.
 const BATCH: usize = 1024;
 
-/// What was returned of a job's text.
+/// The part of a job's text that was returned.
 #[derive(Default, Serialize, Deserialize)]
 struct Position {
     bytes: usize,

@@ -26,7 +26,7 @@ pub(super) struct MessagesRequest {
     pub(super) order: Order,
     /// Whether the answer is streamed.
     pub(super) stream: bool,
-    /// What the message shows of the answer.
+    /// The parts of the answer that the message shows.
     pub(super) reply: Shown,
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 pub(in crate::dialects) use self::body::ChatRequest;
 use super::request;
 use crate::batches::LineRequest;
-use crate::body::read_json;
+use crate::body::read_chat;
 use crate::extract::Caller;
 use crate::follow::Call;
 use crate::idempotency;
@@ -41,8 +41,7 @@ pub(super) async fn create(
     let began = Instant::now();
     let state = state.into_inner();
     let options = &state.options;
-    let body =
-        read_json(&request, payload, options.max_chat_bytes(), options.client_timeout).await?;
+    let body = read_chat(&request, payload, options).await?;
     let model = state.resolve(Some(request::required_model(&body)?)).await?;
     let asked = ChatRequest::read(&body, model, options).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "chat", &body)?;

@@ -15,7 +15,7 @@ pub(super) struct Form {
     seconds: Option<String>,
 }
 
-/// What a complete form says.
+/// The fields of a complete form.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wishes {
     pub(super) purpose: String,

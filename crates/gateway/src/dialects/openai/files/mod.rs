@@ -65,7 +65,7 @@ async fn list(
     let purpose = query_value(&request, "purpose").filter(|purpose| !purpose.is_empty());
     let (limit, order) = (query::limit(&request, PAGE, PAGE)?, query::order(&request)?);
     let after = query::after(&request, file_id_of)?;
-    // What the service stores for itself is no file.
+    // Blobs that the service stores for itself are not listed.
     let is_hidden = purpose.as_ref().is_some_and(|purpose| purpose.starts_with('.'));
     let limit = if is_hidden { 0 } else { limit };
     let (mut files, mut page) = (Vec::new(), BlobPage { purpose, after, limit: 0, order });

@@ -13,7 +13,7 @@ use super::reply::{self, Progress};
 use super::stored::Stored;
 use super::{request, stream, task_id_of};
 use crate::batches::LineRequest;
-use crate::body::read_json;
+use crate::body::read_chat;
 use crate::dialects::openai::query::invalid;
 use crate::extract::Caller;
 use crate::follow::Call;
@@ -106,8 +106,7 @@ pub(super) async fn read(
     route: &'static str,
 ) -> Result<(ResponseRequest, Option<Idempotency>), Refusal> {
     let options = &state.options;
-    let body =
-        read_json(request, payload, options.max_chat_bytes(), options.client_timeout).await?;
+    let body = read_chat(request, payload, options).await?;
     let model = state.resolve(request::model_name(&body)?).await?;
     let asked = parse(state, tenant, &body, model).await?;
     let idempotency = idempotency::of(request.headers(), route, &body)?;
