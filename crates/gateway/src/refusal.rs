@@ -397,6 +397,7 @@ impl From<BrokerError> for Refusal {
                 let retry = Retry::After(retry_after_s.clamp(1, MAX_RETRY_S));
                 Self { retry, ..Self::new(Code::QueueFull(bound), text.clone(), text) }
             }
+            BrokerError::LimitReached(_) => Self::internal(text),
             BrokerError::KeyReused { .. } => Self::invalid(vec![FieldError::new(
                 ["header".into(), "Idempotency-Key".into()],
                 "idempotency_key_reused",

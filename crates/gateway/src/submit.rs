@@ -3,7 +3,7 @@
 
 use actix_web::web;
 use protocol::{AnswerForm, Task, TaskId, TenantId};
-use queue::{Bounds, Idempotency, SubmitOptions, Submitted};
+use queue::{Bounds, Charge, Idempotency, SubmitOptions, Submitted};
 
 use crate::order::Order;
 use crate::refusal::Refusal;
@@ -56,6 +56,7 @@ pub(crate) async fn submit_as(
         idempotency,
         start: queueing.start,
         expires_in: queueing.expires_in,
+        charge: Charge::default(),
     };
     let task = Task {
         id,

@@ -10,6 +10,7 @@
 //! | module      | contents |
 //! |-------------|----------|
 //! | [`ids`]     | newtypes: [`TaskId`], [`BlobId`], [`BatchId`], [`TenantId`], [`WorkerId`], [`Attempt`], [`EventSeq`] |
+//! | [`key`]     | [`ApiKey`], a managed key with its rights and limits; [`UsageRow`], what a key used |
 //! | [`time`]    | [`Timestamp`], milliseconds since the Unix epoch on the **broker's** clock |
 //! | [`task`]    | [`Task`], a client's request: prompt, sampling, lane, limits |
 //! | [`state`]   | [`TaskState`] and its legal transitions |
@@ -33,6 +34,7 @@
 pub mod estimate;
 pub mod event;
 pub mod ids;
+pub mod key;
 pub mod outcome;
 pub mod record;
 pub mod snapshot;
@@ -50,6 +52,7 @@ pub use event::{Chunk, Event, EventBody};
 pub use ids::{
     Attempt, BatchId, BlobId, EventSeq, InvalidId, TaskId, TenantId, WebhookId, WorkerId,
 };
+pub use key::{ApiKey, KeyId, KeyLimits, Scope, UsageCounts, UsageRow};
 pub use outcome::{Choice, Completion, ErrorType, Outcome, TaskError};
 pub use record::RecordError;
 pub use snapshot::{Metrics, TaskSnapshot, TaskSummary};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::{Charge, Reading};
 use protocol::{Estimate, ModelId, TaskId, TaskState, Timestamp};
 
 /// The options with which a task is queued.
@@ -15,12 +16,19 @@ pub struct SubmitOptions {
     pub start: Start,
     /// The maximum wait for the first start, from acceptance. After it, the task fails as `expired`.
     pub expires_in: Option<Duration>,
+    /// Who pays, and the limits that must have room. A repetition of an earlier submit is not charged.
+    pub charge: Charge,
 }
 
 impl SubmitOptions {
     /// Starts at once, has no bounds, and makes every submit a new task.
-    pub const PLAIN: Self =
-        Self { bounds: Bounds::NONE, idempotency: None, start: Start::Now, expires_in: None };
+    pub const PLAIN: Self = Self {
+        bounds: Bounds::NONE,
+        idempotency: None,
+        start: Start::Now,
+        expires_in: None,
+        charge: Charge { key: None, tokens: 0, meters: Vec::new() },
+    };
 }
 
 impl Default for SubmitOptions {
@@ -113,7 +121,7 @@ pub enum Matches {
 }
 
 /// The result of an accepted submit.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Submitted {
     /// The id of the submitted task, or of the task that an earlier submit of the same request
     /// created. With an idempotency key, a new task may get an id other than the submitted one:
@@ -131,4 +139,6 @@ pub struct Submitted {
     pub depth: u64,
     /// The task's position and the likely time of its outcome, or `None` if it is not queued any more.
     pub estimate: Option<Estimate>,
+    /// The state of the charge's meters after it, in their order. Empty if the call created no task.
+    pub readings: Vec<Reading>,
 }

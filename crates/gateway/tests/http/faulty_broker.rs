@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use protocol::{
-    BatchId, BlobId, Chunk, Estimate, Event, EventSeq, ModelId, Outcome, RecordError, Task, TaskId,
-    TaskSnapshot, TaskState, TenantId, Timestamp, WebhookId, WorkerId, WorkerReport,
+    ApiKey, BatchId, BlobId, Chunk, Estimate, Event, EventSeq, KeyId, ModelId, Outcome,
+    RecordError, Task, TaskId, TaskSnapshot, TaskState, TenantId, Timestamp, UsageRow, WebhookId,
+    WorkerId, WorkerReport,
 };
 use queue::watch::{CancelFeed, Watch};
 use queue::{
     Batch, BatchList, BatchPage, BatchStep, Batches, Blob, BlobBytes, BlobList, BlobPage,
     BlobPlace, BlobRecord, BlobUpload, Blobs, Broker, BrokerError, CancelReply, Claimant, Claimed,
-    DeadLetter, DeadLetterPage, Delivery, Depth, DoomedBlob, Lease, LeaseState, NewBatch, Notice,
-    Operations, Overview, Purge, Reaped, Release, Reserved, Room, SubmitOptions, Submitted, Tried,
-    Unlogged, Verdict, Wanted, WebhookReport, Webhooks, WorkerOrders,
+    DeadLetter, DeadLetterPage, Delivery, Depth, DoomedBlob, KeyHash, Keys, Lease, LeaseState,
+    Meter, Metering, NewBatch, Notice, Operations, Overview, Purge, Reading, Reaped, Release,
+    Reserved, Room, StoredKey, SubmitOptions, Submitted, Tried, Unlogged, UsageQuery, Verdict,
+    Wanted, WebhookReport, Webhooks, WorkerOrders,
 };
 
 /// The broker's behaviour.
@@ -260,6 +262,82 @@ impl Webhooks for FaultyBroker {
     async fn webhook(&self, id: WebhookId) -> Answer<Option<WebhookReport>> {
         self.feel().await?;
         self.inner.webhook(id).await
+    }
+}
+
+#[async_trait]
+impl Keys for FaultyBroker {
+    async fn keys_version(&self) -> Answer<u64> {
+        self.feel().await?;
+        self.inner.keys_version().await
+    }
+
+    async fn add_key(&self, hash: KeyHash, key: &ApiKey) -> Answer<StoredKey> {
+        self.feel().await?;
+        self.inner.add_key(hash, key).await
+    }
+
+    async fn find_key(&self, hash: KeyHash) -> Answer<Option<StoredKey>> {
+        self.feel().await?;
+        self.inner.find_key(hash).await
+    }
+
+    async fn key(&self, id: &KeyId) -> Answer<Option<StoredKey>> {
+        self.feel().await?;
+        self.inner.key(id).await
+    }
+
+    async fn keys(
+        &self,
+        owner: Option<&TenantId>,
+        after: Option<&KeyId>,
+        limit: usize,
+    ) -> Answer<Vec<StoredKey>> {
+        self.feel().await?;
+        self.inner.keys(owner, after, limit).await
+    }
+
+    async fn change_key(
+        &self,
+        revision: u64,
+        key: &ApiKey,
+        hash: Option<KeyHash>,
+    ) -> Answer<Option<StoredKey>> {
+        self.feel().await?;
+        self.inner.change_key(revision, key, hash).await
+    }
+
+    async fn revoke_key(&self, id: &KeyId) -> Answer<Option<StoredKey>> {
+        self.feel().await?;
+        self.inner.revoke_key(id).await
+    }
+
+    async fn note_keys_used(&self, used: &[(KeyId, Timestamp)]) -> Answer<()> {
+        self.feel().await?;
+        self.inner.note_keys_used(used).await
+    }
+
+    async fn owner_secret(&self, owner: &TenantId, fresh: [u8; 32]) -> Answer<[u8; 32]> {
+        self.feel().await?;
+        self.inner.owner_secret(owner, fresh).await
+    }
+}
+
+#[async_trait]
+impl Metering for FaultyBroker {
+    async fn readings(&self, owner: &TenantId, meters: &[Meter]) -> Answer<Vec<Reading>> {
+        self.feel().await?;
+        self.inner.readings(owner, meters).await
+    }
+
+    async fn usage(&self, query: &UsageQuery) -> Answer<Vec<UsageRow>> {
+        self.feel().await?;
+        self.inner.usage(query).await
+    }
+
+    async fn forget_usage(&self, day: &str) -> Answer<()> {
+        self.feel().await?;
+        self.inner.forget_usage(day).await
     }
 }
 

@@ -96,9 +96,10 @@ fn idempotency_key_maps_repeated_requests_to_one_task() {
         state: TaskState::Completed,
         at: Timestamp::now(),
         depth: 1,
+        readings: Vec::new(),
         estimate: None,
     };
-    *record.reply.lock().unwrap() = Some(Ok(known));
+    *record.reply.lock().unwrap() = Some(Ok(known.clone()));
     let again = client.post("/generate", &with(&json!({"seed": 1})));
     assert_eq!(last(&record).idempotency.unwrap(), asked, "the same request looks the same");
     assert_eq!((again.status, task_id(&again.json())), (202, id));
@@ -106,7 +107,7 @@ fn idempotency_key_maps_repeated_requests_to_one_task() {
     assert_eq!(again.header("location"), first.header("location"));
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
 
-    *record.reply.lock().unwrap() = Some(Ok(known));
+    *record.reply.lock().unwrap() = Some(Ok(known.clone()));
     let waiting = client.clone().with("prefer", "wait=30").post("/generate", &with(&json!({})));
     assert_eq!((waiting.status, &waiting.json()["result"]), (200, &json!("Because.")));
     assert_ne!(last(&record).idempotency.unwrap().body_hash, asked.body_hash);
@@ -157,6 +158,7 @@ fn position_and_eta_are_returned_while_a_task_is_queued() {
         state: TaskState::Queued,
         at: Timestamp::now(),
         depth: 3,
+        readings: Vec::new(),
         estimate: Some(Estimate { position: 3, eta: None }),
     }));
     let body = rig.client().post("/generate", &with(&json!({}))).json();

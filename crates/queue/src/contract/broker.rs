@@ -10,8 +10,9 @@ use protocol::{
 
 use crate::watch::{CancelFeed, Watch};
 use crate::{
-    Batches, Blobs, BrokerError, CancelReply, Claimant, Claimed, Fitness, Lease, LeaseState,
-    Operations, Reaped, Release, Room, SubmitOptions, Submitted, Unlogged, Webhooks, WorkerOrders,
+    Batches, Blobs, BrokerError, CancelReply, Claimant, Claimed, Fitness, Keys, Lease, LeaseState,
+    Metering, Operations, Reaped, Release, Room, SubmitOptions, Submitted, Unlogged, Webhooks,
+    WorkerOrders,
 };
 
 /// A queue of tasks. **Guarantee:** at-least-once execution, exactly one recorded outcome, and no
@@ -20,7 +21,9 @@ use crate::{
 /// Every operation is atomic and may be repeated safely after a lost reply. Times are by the
 /// broker's clock.
 #[async_trait]
-pub trait Broker: Operations + Webhooks + Blobs + Batches + Send + Sync + 'static {
+pub trait Broker:
+    Operations + Webhooks + Blobs + Batches + Keys + Metering + Send + Sync + 'static
+{
     /// Returns the name of the store for logs and `/health`: `redis` or `sqlite`.
     fn name(&self) -> &'static str;
 
@@ -48,8 +51,8 @@ pub trait Broker: Operations + Webhooks + Blobs + Batches + Send + Sync + 'stati
     /// backlog. So a tenant with many tasks delays the others by a window, not by their number.
     ///
     /// # Errors
-    /// Returns [`BrokerError::QueueFull`] if a bound of the options is reached, and
-    /// [`BrokerError::KeyReused`] if the idempotency key was used for another request.
+    /// Returns [`BrokerError::QueueFull`] if a bound of the options is reached,
+    /// [`BrokerError::LimitReached`] if a meter of its charge has no room, and [`BrokerError::KeyReused`] if the idempotency key was used for another request.
     async fn submit(&self, task: &Task, options: &SubmitOptions) -> Result<Submitted, BrokerError>;
 
     /// Returns the task's snapshot, with its estimate while it is queued, or `None` if it never existed

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use protocol::{Attempt, ModelId, RecordError, TaskId};
 
-use super::causes;
+use super::{Exhausted, causes};
 use crate::Bound;
 
 /// An operation's error.
@@ -34,6 +34,9 @@ pub enum BrokerError {
         /// The seconds until room is likely, from recent processing times; 1 to 120.
         retry_after_s: u32,
     },
+    /// A limit of the submit's charge has no room.
+    #[error("a limit on use is reached")]
+    LimitReached(Box<Exhausted>),
     /// The idempotency key was used before for a request with another body.
     #[error("the idempotency key was used before with another body, for task {task_id}")]
     KeyReused {
@@ -64,6 +67,7 @@ impl BrokerError {
         match self {
             Self::Unavailable { reason } => causes::public(reason),
             Self::QueueFull { .. } => "the queue is full",
+            Self::LimitReached(_) => "a limit on use is reached",
             Self::KeyReused { .. } | Self::LeaseLost { .. } => "the request is out of date",
             Self::Record(_) | Self::Corrupt(_) => "the queue's store answers unexpectedly",
         }

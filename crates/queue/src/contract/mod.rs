@@ -10,7 +10,9 @@ pub(crate) mod causes;
 mod error;
 mod fitness;
 mod journal;
+mod keys;
 mod lease;
+mod metering;
 mod operations;
 mod webhooks;
 
@@ -28,7 +30,9 @@ pub use causes::NO_ANSWER;
 pub use error::{BrokerError, OpenError};
 pub use fitness::Fitness;
 pub use journal::{LINE_KEPT, LINE_SPAN, Unlogged};
+pub use keys::{KeyHash, Keys, StoredKey};
 pub use lease::{CancelReply, Claimant, Claimed, Lease, LeaseState, Reaped, Release, Room};
+pub use metering::{Charge, Exhausted, Meter, MeterKind, Metering, Reading, UsageQuery};
 pub use operations::{
     DEAD_LETTER_TTL, DeadLetter, DeadLetterPage, Failure, MAX_DEAD_LETTERS, Operations, Overview,
     Purge, QueueOverview, TOMBSTONE, WorkerOrders,

@@ -44,6 +44,8 @@ mod keys;
 mod lease;
 mod link;
 mod listener;
+mod managed_keys;
+mod metering;
 mod operations;
 mod partition;
 mod partitions;

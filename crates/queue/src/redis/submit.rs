@@ -113,7 +113,7 @@ impl Partition {
         task: &Task,
         options: &SubmitOptions,
     ) -> Result<[String; 5], RecordError> {
-        let SubmitOptions { bounds, idempotency, start, expires_in } = options;
+        let SubmitOptions { bounds, idempotency, start, expires_in, charge: _ } = options;
         let share = |bound| self.share(bound);
         let repetition = idempotency.as_ref().map(|by| Repetition {
             key: self.keys.idempotency(&task.tenant, &by.key),
@@ -185,7 +185,7 @@ fn accepted(mut reply: Reply, of: &Partition) -> Result<Submitted, BrokerError> 
         TaskState::Queued => Some(standing(&mut reply, of)?.estimate()),
         _ => None,
     };
-    Ok(Submitted { task_id, created, state, at, depth, estimate })
+    Ok(Submitted { task_id, created, state, at, depth, estimate, readings: Vec::new() })
 }
 
 fn full(

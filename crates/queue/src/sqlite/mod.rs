@@ -33,6 +33,8 @@ mod lease;
 mod letters;
 mod line;
 mod lock;
+mod managed_keys;
+mod metering;
 mod operations;
 mod read;
 mod reap;

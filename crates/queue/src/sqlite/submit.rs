@@ -102,6 +102,7 @@ pub(super) fn there(
         at: instant(at),
         depth: unsigned(depth),
         estimate: standing(tx, id, now)?.map(|standing| standing.estimate()),
+        readings: Vec::new(),
     })
 }
 
