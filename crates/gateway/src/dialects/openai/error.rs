@@ -46,7 +46,7 @@ pub(in crate::dialects) fn status(refusal: &Refusal) -> StatusCode {
 
 fn kind(refusal: &Refusal) -> &'static str {
     match (refusal.code, status(refusal).as_u16()) {
-        (Code::QueueFull(_), _) => "requests",
+        (Code::QueueFull(_) | Code::TooManyFailures, _) => "requests",
         (Code::InvalidKey | Code::NotOperator, _) => "authentication_error",
         (_, 500..) => "server_error",
         _ => "invalid_request_error",
