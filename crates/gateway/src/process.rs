@@ -10,7 +10,7 @@ use service::settings::Secret;
 use service::{Process, Settings};
 use tokio::sync::watch;
 
-use crate::options::{Keys, Options};
+use crate::options::{JwtOptions, Keys, Options};
 
 /// Runs a gateway until a termination signal.
 ///
@@ -87,6 +87,8 @@ fn options(settings: &Settings) -> Options {
         admin_key: admin,
         jwt,
         model_aliases: settings.model_aliases.clone(),
+        trusted_proxies: settings.trusted_proxies.clone(),
+        auth_failures_per_minute: settings.auth_failures_per_minute,
         silent_wait: settings.silent_wait,
         known_models: settings.served_ids().skip(1).collect(),
         ..Options::new(api, settings.model_id())
@@ -98,7 +100,13 @@ fn keys(settings: &Settings) -> Keys {
     Keys {
         api: settings.api_keys.iter().map(text).collect(),
         admin: settings.admin_api_key.as_ref().map(text),
-        jwt: None,
+        jwt: settings.jwt.is_on().then(|| JwtOptions {
+            secret: settings.jwt.secret.as_ref().map(text),
+            jwks: settings.jwt.jwks.clone(),
+            audience: settings.jwt.audience.clone(),
+            issuer: settings.jwt.issuer.clone(),
+            leeway_s: settings.jwt.leeway.as_secs(),
+        }),
     }
 }
 
