@@ -52,8 +52,9 @@ end
 -- Parsed charges by their owner and text: usually all submits of a call have the same.
 local charges = {}
 
--- Returns a charge: a list of limits, those of `rates` among them, and `settled`, the text that its task keeps. `text` is the number of images,
--- the key that pays, and of each limit: its kind and period, the amount, the subject.
+-- Returns a charge: a list of limits, those of `rates` among them, and `settled`, the text that its tasks keep. `text`
+-- is the number of images, the key that pays, and of each limit: its kind and period, the amount, and the subject, `@`
+-- for the key.
 local function charge_of(base, owner, text, at)
   local of_owner = charges[owner]
   if not of_owner then
@@ -64,10 +65,10 @@ local function charge_of(base, owner, text, at)
   if charge then return charge end
   local today = int(math.floor(at / DAY_MS))
   local images, key, limits = string.match(text, '^(%d+) (%S+)(.*)$')
-  charge = { levels = {}, rates = {} }
-  local settled = images .. ' ' .. key .. ' ' .. today
+  charge = { rates = {} }
+  local settled = ' ' .. images .. ' ' .. key .. ' ' .. today
   for kind, number, limit, name in string.gmatch(limits, ' (%l)(%d*) (%d+) (%S+)') do
-    local subject, unit, capacity = subject_of(base, owner, name, at), 1, tonumber(limit)
+    local subject, unit, capacity = subject_of(base, owner, name == '@' and key or name, at), 1, tonumber(limit)
     if kind == 'r' or kind == 't' then
       capacity = kind == 't' and 60000 or number * 1000
       unit = capacity / limit
@@ -86,49 +87,54 @@ local function charge_of(base, owner, text, at)
   return charge
 end
 
--- Returns whether some limit has no room for a task that reserves `tokens`.
-local function lacks_room(charge, tokens)
+-- Returns whether all limits have room for a task that reserves `tokens`. If so, `pay` may follow.
+local function has_room(charge, tokens)
   for i = 1, #charge do
     local limit = charge[i]
-    if limit.meter.level + (limit.fixed or tokens * limit.unit) > limit.capacity then return true end
+    local level = limit.meter.level + (limit.fixed or tokens * limit.unit)
+    if level > limit.capacity then return false end
+    limit.next = level
   end
-  return false
+  return true
 end
 
--- Returns what a task that reserves `tokens` keeps of its charge (lib/settle.lua). Call before `pay`.
+-- Returns what the task keeps of its charge (lib/settle.lua), after `has_room`. `tokens` is a text.
 local function receipt_of(charge, tokens, at)
-  local arrivals
-  for i = 1, #charge.rates do
-    local limit = charge.rates[i]
-    local arrival = int(at + limit.meter.level + tokens * limit.unit)
-    arrivals = arrivals and arrivals .. ',' .. arrival or arrival
-  end
-  return tokens .. ' ' .. (arrivals or '-') .. ' ' .. charge.settled
+  local rates = charge.rates
+  if #rates == 0 then return tokens .. ' -' .. charge.settled end
+  local arrivals = at + rates[1].next
+  for i = 2, #rates do arrivals = arrivals .. ',' .. at + rates[i].next end
+  return tokens .. ' ' .. arrivals .. charge.settled
 end
 
--- Charges all limits.
-local function pay(charge, tokens)
+-- Charges all limits what `has_room` found room for.
+local function pay(charge)
   for i = 1, #charge do
     local limit = charge[i]
-    local meter = limit.meter
-    meter.level = meter.level + (limit.fixed or tokens * limit.unit)
-    limit.subject.changed = true
+    limit.meter.level = limit.next
   end
+  charge.is_paid = true
 end
 
--- Returns the levels of all limits, each after a space; of daily ones also the tokens used.
+-- Returns the levels of all limits at the end of the call, each after a space; of daily ones also the tokens used.
 local function levels_of(charge)
-  local levels = charge.levels
+  if charge.levels then return charge.levels end
+  local levels = ''
   for i = 1, #charge do
     local meter = charge[i].meter
-    levels[i] = meter.used and meter.level .. ',' .. meter.used or meter.level
+    levels = levels .. ' ' .. meter.level .. (meter.used and ',' .. meter.used or '')
   end
-  if #levels == 0 then return '' end
-  return ' ' .. table.concat(levels, ' ')
+  charge.levels = levels
+  return levels
 end
 
 local function save_meters()
   local at = metered_at
+  for _, of_owner in pairs(charges) do
+    for _, charge in pairs(of_owner) do
+      for i = 1, charge.is_paid and #charge or 0 do charge[i].subject.changed = true end
+    end
+  end
   for key, subject in pairs(subjects) do
     if subject.changed then
       local words, until_ms, is_held = {}, 0, false

@@ -1,7 +1,7 @@
 -- Settles the charges of ended tasks, and counts their use. What a task keeps of its charge, its field `charge`:
 -- tokens reserved, the arrival times of its rates right after its submit (or `-`), and `settled` of
 -- lib/meters.lua: images, the key that pays, the day of the submit, and of each limit that is settled: its kind,
--- the amount, the subject.
+-- the amount, and the subject, `@` for the key.
 --
 --   usage:days           set: the days with usage, as days since 1970
 --   usage:<day>          set: the owners with usage that day
@@ -24,7 +24,7 @@ local function settlement_of(base, owner, text, at)
   for kind, limit, name in string.gmatch(limits, ' (%l) (%d+) (%S+)') do
     local is_daily = kind == 'd' or kind == 'b'
     if is_kept or not is_daily then
-      local subject = subject_of(base, owner, name, at)
+      local subject = subject_of(base, owner, name == '@' and key or name, at)
       settlement[#settlement + 1] = { kind = kind, subject = subject, unit = 60000 / limit,
         meter = meter_of(subject, kind, is_daily and day or '') }
     end
@@ -88,7 +88,7 @@ local function settle(task, at, was, row, settlement, tokens, arrivals)
   if started then row[8] = row[8] + math.max(0, started - task.submitted) end
   row.changed = true
   if not settlement then return end
-  arrivals = string.gmatch(arrivals, '%d+')
+  arrivals = string.gmatch(arrivals, '[^,-]+')
   for i = 1, #settlement do
     local limit = settlement[i]
     local meter = limit.meter
