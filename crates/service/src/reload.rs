@@ -149,6 +149,7 @@ fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         "MAX_QUEUE_SIZE": max_queue_size;
         "MAX_TENANT_TASKS": max_tenant_tasks;
         "MAX_QUEUE_BYTES": max_queue_bytes;
+        "USAGE_KEPT_DAYS": usage_kept_days;
         "WEBHOOK_ALLOW_PRIVATE": webhook_allow_private;
         "MAX_BATCH_SIZE": max_batch_size;
         "KV_TOKENS": kv_tokens;
