@@ -17,6 +17,7 @@
 //! | `operations.rs`, `dead.rs` | the operators' side; dead letters |
 //! | `webhooks.rs`, `hook.rs` | the deliverers' side; the stored form of a webhook |
 //! | `batches.rs` | records of batches |
+//! | `managed_keys.rs` | managed API keys, and the secrets of their owners |
 //! | `blobs.rs`, `chunks.rs` | records of blobs; their bytes |
 //! | `waiting.rs`| blocking reads for claimants, on separate connections |
 //! | `listener.rs`| the single pub/sub connection |
