@@ -49,8 +49,8 @@ impl Keys for RedisBroker {
     ) -> Result<Vec<StoredKey>, BrokerError> {
         let partition = self.partitions.first().await?;
         let mut call = partition.scripts.list_keys.prepare_invoke();
-        call.key(partition.keys.base()).arg(owner.map_or("", TenantId::as_str));
-        call.arg(after.map_or("", KeyId::as_str)).arg(limit);
+        let index = owner.map_or_else(|| "all".to_owned(), |owner| format!("of:{owner}"));
+        call.key(partition.keys.base()).arg(index).arg(after.map_or("", KeyId::as_str)).arg(limit);
         let mut reply = Reply::new("list_keys", partition.link.run(&call).await?);
         let mut keys = Vec::new();
         while !reply.is_read() {
