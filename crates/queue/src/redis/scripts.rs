@@ -90,6 +90,13 @@ scripts! {
     running_batches: "no-writes" [batches],
     due_batches: "allow-oom" [batches],
     hold_batch: "allow-oom" [batches],
+    add_key: "" [keys],
+    find_key: "no-writes" [keys],
+    list_keys: "no-writes" [keys],
+    change_key: "allow-oom" [keys],
+    revoke_key: "allow-oom" [keys],
+    note_keys_used: "allow-oom" [keys],
+    owner_secret: "allow-oom" [],
 }
 
 impl Scripts {
