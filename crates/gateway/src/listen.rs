@@ -17,7 +17,7 @@ use actix_web::{App, web};
 use crate::dialect::Dialects;
 use crate::hangup;
 use crate::http10::Stream;
-use crate::middleware::observe;
+use crate::middleware::{catch_panics, cors, observe};
 use crate::route;
 use crate::state::State;
 
@@ -60,6 +60,8 @@ pub(crate) fn serve(
         let app = App::new()
             .app_data(state.clone())
             .app_data(dialects.clone())
+            .wrap(from_fn(catch_panics))
+            .wrap(cors(&state.options.cors_origins))
             .wrap(from_fn(observe))
             .configure(|app| dialects.configure(app))
             .default_service(web::to(route::no_such_path))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use protocol::ModelId;
 use queue::BlobStore;
 use service::logs::LogCounts;
-use service::settings::Aliases;
+use service::settings::{Aliases, Origins};
 use tokio::sync::watch;
 use webhooks::Guard;
 
@@ -58,6 +58,8 @@ pub struct Options {
     pub silent_wait: Duration,
     /// Other names of models, for the routes of OpenAI and Anthropic (`MODEL_ALIASES`).
     pub model_aliases: Aliases,
+    /// The web pages whose scripts may call the API (`CORS_ORIGINS`).
+    pub cors_origins: Origins,
     /// The store of files and responses; `None` has them in the queue's store (`BLOB_URL`).
     pub blobs: Option<BlobStore>,
     /// Maximum time for requests and webhooks in flight to finish after shutdown was requested.
@@ -109,6 +111,7 @@ impl Options {
             keep_alive: Duration::from_secs(10),
             silent_wait: Duration::from_secs(60),
             model_aliases: Aliases::default(),
+            cors_origins: Origins::None,
             blobs: None,
             shutdown_grace: Duration::from_secs(30),
             threads: None,

@@ -87,6 +87,7 @@ fn options(settings: &Settings) -> Options {
         admin_key: admin,
         model_aliases: settings.model_aliases.clone(),
         silent_wait: settings.silent_wait,
+        cors_origins: settings.cors_origins.clone(),
         known_models: settings.served_ids().skip(1).collect(),
         ..Options::new(api, settings.model_id())
     }

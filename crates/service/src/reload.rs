@@ -141,6 +141,8 @@ fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         "REDIS_PARTITIONS": redis_partitions;
         "HOST": host;
         "PORT": port;
+        "the listener of /admin (ADMIN_HOST, ADMIN_PORT)": admin_address;
+        "CORS_ORIGINS": cors_origins;
         "MAX_NEW_TOKENS": max_new_tokens;
         "MAX_PROMPT_BYTES": max_prompt_bytes;
         "TASK_TIME_LIMIT": task_time_limit;

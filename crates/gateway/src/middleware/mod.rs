@@ -1,12 +1,14 @@
 //! Middleware around every request.
 
 mod client;
+mod cors;
 mod observe;
 mod request_id;
 mod request_log;
 
 pub(crate) use client::ClientAddress;
-pub(crate) use observe::observe;
+pub(crate) use cors::cors;
+pub(crate) use observe::{catch_panics, observe};
 pub(crate) use request_log::{RouteLog, log};
 
 use actix_web::dev::Extensions;

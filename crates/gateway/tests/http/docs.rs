@@ -100,7 +100,11 @@ fn every_response_has_the_common_headers() {
         assert_eq!(reply.header("x-request-id"), Some("mine-1.2_3"), "{path}");
         assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
         assert_eq!(reply.header("cache-control"), Some("no-store"));
-        assert!(reply.header("server").unwrap().starts_with("qwen-queue/"));
+        assert_eq!(reply.header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(reply.header("x-frame-options"), Some("DENY"));
+        let policy = "default-src 'none'; frame-ancestors 'none'";
+        assert_eq!(reply.header("content-security-policy"), Some(policy));
+        assert_eq!(reply.header("server"), None, "versions are nobody's business");
     }
     let wild = rig.client_with(None).with("x-request-id", "not sane = true").get("/");
     let id = wild.header("x-request-id").unwrap();

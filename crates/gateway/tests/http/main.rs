@@ -8,6 +8,7 @@ mod anthropic;
 mod bad_input;
 mod client;
 mod conversations;
+mod cors;
 mod docs;
 mod events;
 mod expiry;

@@ -98,6 +98,21 @@ pub const KEYS: &[Key] = &[
     key("HOST", Some("0.0.0.0"), "address that the gateway listens on: an IP address or localhost"),
     key("PORT", Some("8000"), "port that the gateway listens on, 0 to 65535 (0: any free one)"),
     key(
+        "ADMIN_HOST",
+        None,
+        "address of the listener for /admin, used with ADMIN_PORT: an IP address or localhost; unset: 127.0.0.1",
+    ),
+    key(
+        "ADMIN_PORT",
+        None,
+        "port of a listener of its own for /admin, 0 to 65535 (0: any free one); unset: /admin is served on PORT",
+    ),
+    key(
+        "CORS_ORIGINS",
+        None,
+        "origins of web pages whose scripts may call the API, separated by commas (https://app.example.com), or * for all; unset: none",
+    ).list(),
+    key(
         "MAX_NEW_TOKENS",
         Some("2048"),
         "largest max_tokens of a request, 1 to 1000000",

@@ -12,7 +12,7 @@
 //! | [`yaml`]        | parses YAML text into names and values; pure |
 //! | [`layers`]      | collects every setting's text from the sources, by precedence |
 //! | [`values`]      | the types of the settings' values |
-//! | [`paths`], [`redis_url`] | check paths and URLs |
+//! | [`paths`], [`redis_url`], [`origins`] | check paths and URLs |
 //! | [`parse`]       | converts every text into a value or a problem |
 //!
 //! [`Settings`] is the result that all other crates use. docs/CONFIGURATION.md describes the rules.
@@ -24,6 +24,7 @@ mod file;
 mod keys;
 mod layers;
 mod names;
+mod origins;
 mod parse;
 mod paths;
 mod redis_url;
@@ -42,6 +43,7 @@ pub use aliases::Aliases;
 pub use dotenv_file::DotEnv;
 pub use keys::{KEYS, Key};
 pub use layers::Sources;
+pub use origins::Origins;
 pub use values::{
     BatchSize, BlobLocation, Device, LogFormat, LoraAdapter, Quantization, QueueLocation, Secret,
     fresh_key,
@@ -84,6 +86,10 @@ pub struct Settings {
     pub host: IpAddr,
     /// `PORT`.
     pub port: u16,
+    /// `ADMIN_HOST` and `ADMIN_PORT`: the listener of the operators' routes; `None` serves them on `port`.
+    pub admin_address: Option<(IpAddr, u16)>,
+    /// `CORS_ORIGINS`: the web pages that may call the API from a browser.
+    pub cors_origins: Origins,
     /// `MAX_NEW_TOKENS`: the largest `max_tokens` that a client may request.
     pub max_new_tokens: u32,
     /// `MAX_PROMPT_BYTES`: the maximum prompt length, in bytes of UTF-8.
