@@ -67,5 +67,6 @@ mod state;
 mod submit;
 pub mod validate;
 
+pub use listen::Listeners;
 pub use options::Options;
 pub use server::{ServeError, serve};

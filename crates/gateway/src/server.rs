@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use webhooks::{Deliverer, Schedule, Secret, Secrets, Sender};
 use crate::batches::Processor;
 use crate::dialects;
 use crate::keys::{Holder, KeyRing};
-use crate::listen::{self, Plan};
+use crate::listen::{self, Listeners, Plan};
 use crate::options::{Keys, Options};
 use crate::state::State;
 
@@ -51,7 +50,7 @@ pub enum ServeError {
 /// # Errors
 /// If the keys are unusable, TLS cannot be set up, or the socket fails.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     broker: Arc<dyn Broker>,
     options: Options,
     shutdown: impl Future<Output = ()> + Send,
@@ -76,7 +75,7 @@ pub async fn serve(
     let plan = Plan { threads, client_timeout, idle: IDLE, grace };
     let state = web::Data::new(state);
     let processor = Processor::new(state.clone().into_inner(), dialects::batch_requests());
-    let server = listen::serve(listener, &plan, state, &dialects)?;
+    let server = listen::serve(listeners.into(), &plan, &state, &dialects)?;
 
     let deliveries = CancellationToken::new();
     let stop_with_us = deliveries.clone().drop_guard(); // also if the server breaks off

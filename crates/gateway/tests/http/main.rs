@@ -4,6 +4,7 @@
 
 mod admin;
 mod admin_dead_letters;
+mod admin_listener;
 mod anthropic;
 mod bad_input;
 mod client;

@@ -39,6 +39,10 @@ impl Dialect for Native {
         routes::configure(app);
     }
 
+    fn configure_admin(&self, app: &mut ServiceConfig) {
+        routes::configure_admin(app);
+    }
+
     fn shape(&self, refusal: &Refusal) -> (StatusCode, Value) {
         let mut body = match refusal.code {
             Code::Invalid => json!({ "detail": refusal.problems }),
