@@ -19,7 +19,7 @@
 //! | `describe`   | builds what dialects add to the OpenAPI document |
 //! | `route`      | registers a route with its methods and how it is logged |
 //! | `refusal`    | `Refusal`: why a request is refused, without a format |
-//! | `keys`, `extract` | look keys up by hash; extract the caller of a request |
+//! | `auth`, `extract` | look credentials up by hash; extract the caller of a request |
 //! | `body`       | reads a body with limits on size and time |
 //! | [`validate`] | turns JSON into a request or the list of its problems; pure |
 //! | `idempotency` | detects repeated submits |
@@ -39,6 +39,7 @@
 //!               └── dialect: reply, shape, stream ◀─ Refusal, Task, Step ┘
 //! ```
 
+mod auth;
 mod batches;
 mod body;
 mod describe;
@@ -49,7 +50,6 @@ mod follow;
 mod hangup;
 mod http10;
 mod idempotency;
-mod keys;
 mod listen;
 mod middleware;
 pub mod options;

@@ -2,15 +2,16 @@
 //! return it; the dialect that owns the request's path gives it its shape
 //! ([`crate::dialect::Dialect::shape`]).
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
-use protocol::{ErrorType, InvalidId, TaskError, TaskId};
+use protocol::{ErrorType, InvalidId, Lane, ModelId, TaskError, TaskId};
 use queue::{Bound, BrokerError};
 
-use crate::validate::{FieldError, JsonError};
+use crate::validate::{FieldError, JsonError, echo};
 
 /// The `Retry-After` of a response while the queue is unavailable, in seconds.
 const RETRY_UNAVAILABLE_S: u32 = 5;
@@ -24,6 +25,8 @@ pub(crate) enum Code {
     InvalidKey,
     /// The request has a key, but not the operators'.
     NotOperator,
+    /// The request's credential does not permit it.
+    PermissionDenied,
     /// The route is for operators, and no operators' key is configured.
     AdminClosed,
     /// No route has this path.
@@ -70,6 +73,7 @@ impl Code {
         match self {
             Self::InvalidKey => "invalid_api_key",
             Self::NotOperator => "not_operator",
+            Self::PermissionDenied => "permission_denied",
             Self::AdminClosed => "admin_closed",
             Self::NoSuchPath => "no_such_path",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -97,7 +101,7 @@ impl Code {
     fn status(self) -> StatusCode {
         match self {
             Self::InvalidKey => StatusCode::UNAUTHORIZED,
-            Self::NotOperator | Self::AdminClosed => StatusCode::FORBIDDEN,
+            Self::NotOperator | Self::PermissionDenied | Self::AdminClosed => StatusCode::FORBIDDEN,
             Self::NoSuchPath | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::ResultExpired => StatusCode::GONE,
@@ -183,6 +187,34 @@ impl Refusal {
     pub(crate) fn not_operator() -> Self {
         let message = "This key may not operate the service: show the one of ADMIN_API_KEY";
         Self::new(Code::NotOperator, message, "not the operators' key")
+    }
+
+    /// A key that may only read.
+    pub(crate) fn read_only() -> Self {
+        let message = "This API key may only read: to submit, cancel or delete, use one with the \
+                       scope 'submit'";
+        Self::new(Code::PermissionDenied, message, "the key may only read")
+    }
+
+    /// The key may not use this model.
+    pub(crate) fn model_not_allowed(model: &ModelId, allowed: &BTreeSet<ModelId>) -> Self {
+        let allowed: Vec<&str> = allowed.iter().map(ModelId::as_str).collect();
+        let message = format!(
+            "This API key may not use the model '{}'. Allowed: {}",
+            echo(model.as_str()),
+            allowed.join(", ")
+        );
+        Self::new(Code::PermissionDenied, message, "the key may not use the model")
+    }
+
+    /// The key may not use this lane.
+    pub(crate) fn lane_not_allowed(requested: Lane, highest: Lane) -> Self {
+        let message = format!(
+            "This API key may not use the priority '{}'; its most urgent one is '{}'",
+            requested.as_str(),
+            highest.as_str()
+        );
+        Self::new(Code::PermissionDenied, message, "the key may not use the lane")
     }
 
     /// No operators' key is configured.

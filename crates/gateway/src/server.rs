@@ -12,9 +12,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use webhooks::{Deliverer, Schedule, Secret, Secrets, Sender};
 
+use crate::auth::{Auth, Holder};
 use crate::batches::Processor;
 use crate::dialects;
-use crate::keys::{Holder, KeyRing};
 use crate::listen::{self, Listeners, Plan};
 use crate::options::{Keys, Options};
 use crate::state::State;
@@ -69,8 +69,8 @@ pub async fn serve(
     // From here on, only hashes of the keys are kept.
     let mut options = options;
     let (api, admin) = (std::mem::take(&mut options.api_keys), options.admin_key.take());
-    let keys = Arc::new(KeyRing::new(&Keys { api, admin }));
-    let state = State::new(broker, keys.clone(), Arc::clone(&secrets), options, stopping);
+    let auth = Arc::new(Auth::new(&Keys { api, admin }));
+    let state = State::new(broker, auth.clone(), Arc::clone(&secrets), options, stopping);
 
     let plan = Plan { threads, client_timeout, idle: IDLE, grace };
     let state = web::Data::new(state);
@@ -83,7 +83,7 @@ pub async fn serve(
     let delivering = tokio::spawn(deliverer.run(deliveries.clone(), grace));
     let reloading = async {
         if let Some(changes) = key_changes {
-            follow_keys(changes, &keys, &secrets).await;
+            follow_keys(changes, &auth, &secrets).await;
         }
         std::future::pending::<()>().await; // the others' end is what counts
     };
@@ -146,7 +146,7 @@ fn check_keys(keys: &[String], admin: Option<&str>) -> Result<(), ServeError> {
 }
 
 /// Applies each change of the keys.
-async fn follow_keys(mut changes: watch::Receiver<Keys>, ring: &KeyRing, secrets: &Secrets) {
+async fn follow_keys(mut changes: watch::Receiver<Keys>, auth: &Auth, secrets: &Secrets) {
     loop {
         let keys = changes.borrow_and_update().clone();
         match check_keys(&keys.api, keys.admin.as_deref()) {
@@ -154,7 +154,7 @@ async fn follow_keys(mut changes: watch::Receiver<Keys>, ring: &KeyRing, secrets
                 // The secrets are added first and never removed: a task's webhook may be due after
                 // its key was removed.
                 secrets.add(webhook_secrets(&keys.api));
-                ring.change(&keys);
+                auth.change(&keys);
             }
             Err(error) => {
                 tracing::error!(target: "gateway.server", "the keys of before stay: {error}");

@@ -2,9 +2,10 @@
 //! no dialect.
 
 use actix_web::web;
-use protocol::{AnswerForm, Task, TaskId, TenantId};
+use protocol::{AnswerForm, Task, TaskId, TaskKind, TenantId};
 use queue::{Bounds, Charge, Idempotency, SubmitOptions, Submitted};
 
+use crate::extract::Submitter;
 use crate::order::Order;
 use crate::refusal::Refusal;
 use crate::state::State;
@@ -22,15 +23,22 @@ pub(crate) struct Accepted {
 /// Queues a task. With `idempotency`, it may be the task of an earlier submit.
 ///
 /// # Errors
-/// If the constraint cannot be enforced, the queue is full or unavailable, or the idempotency key
+/// If the caller may not use the model or the lane, the constraint cannot be enforced, the queue is full or unavailable, or the idempotency key
 /// was used for another body.
 pub(crate) async fn submit(
     state: &State,
-    tenant: TenantId,
-    order: Order,
+    caller: &Submitter,
+    mut order: Order,
     idempotency: Option<Idempotency>,
 ) -> Result<Accepted, Refusal> {
-    submit_as(state, tenant, TaskId::new(), order, idempotency).await
+    let access = caller.access();
+    access.check_model(&order.model)?;
+    order.queueing.lane = Some(match order.kind {
+        // The service itself chose its lane.
+        TaskKind::Count => access.at_most(order.queueing.lane.unwrap_or_default()),
+        _ => access.lane(order.queueing.lane)?,
+    });
+    submit_as(state, access.owner.clone(), TaskId::new(), order, idempotency).await
 }
 
 /// Queues a task like [`submit`], under an id. If there is one of that id, nothing changes.
@@ -62,7 +70,7 @@ pub(crate) async fn submit_as(
         id,
         tenant,
         model: order.model,
-        lane: queueing.lane,
+        lane: queueing.lane.unwrap_or_default(),
         kind: order.kind,
         prompt: order.prompt,
         n: order.n,

@@ -12,12 +12,16 @@ pub(crate) use observe::{catch_panics, observe};
 pub(crate) use request_log::{RouteLog, log};
 
 use actix_web::dev::Extensions;
-use protocol::{TaskId, TenantId};
+use protocol::{KeyId, TaskId, TenantId};
 
 /// Facts that a handler adds to the request's log line.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    /// The tenant that owns the request's key.
+    /// Identifies the request's credential, if it was accepted.
+    pub(crate) key: Option<KeyId>,
+    /// Why the request's credential was refused, for programs.
+    pub(crate) refused: Option<&'static str>,
+    /// The tenant whose tasks the request's credential opens.
     pub(crate) tenant: Option<TenantId>,
     /// The task that the request concerns.
     pub(crate) task_id: Option<TaskId>,

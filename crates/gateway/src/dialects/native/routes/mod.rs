@@ -69,7 +69,7 @@ async fn task_after_wait(
     let seconds = validate::wait(query_value(request, "wait").as_deref())
         .map_err(|error| Refusal::invalid(vec![error]))?;
     let task_id: TaskId = id.parse()?;
-    let snapshot = state.task(&caller.0, task_id).await?;
+    let snapshot = state.task(caller.tenant(), task_id).await?;
     note_task(request, &snapshot);
     if seconds == 0 || snapshot.state.is_terminal() {
         return Ok(snapshot);
@@ -78,7 +78,7 @@ async fn task_after_wait(
     let patience = Duration::from_secs(u64::from(seconds));
     match follow::for_end(state, &ClientEnd::of(request), task_id, patience).await {
         Waited::Ended(ended) => Ok(*ended),
-        Waited::NotYet | Waited::HungUp => state.task(&caller.0, task_id).await,
+        Waited::NotYet | Waited::HungUp => state.task(caller.tenant(), task_id).await,
     }
 }
 
