@@ -51,6 +51,17 @@ impl Deref for Submitter {
 pub(crate) struct Operator {
     /// The client's address, for the log.
     pub(crate) client: ClientAddress,
+    request: HttpRequest,
+}
+
+impl Operator {
+    /// Names the act that the request asks for, and what it is done to, for the audit log. Call it before the act, so
+    /// that one which fails has its line too.
+    pub(crate) fn acts(&self, act: &'static str, object: impl Into<String>) {
+        let mut extensions = self.request.extensions_mut();
+        let notes = Notes::of(&mut extensions);
+        (notes.act, notes.object) = (Some(act), Some(object.into()));
+    }
 }
 
 impl FromRequest for Caller {
@@ -83,9 +94,10 @@ impl FromRequest for Operator {
             let state = request.app_data::<web::Data<State>>();
             let is_closed = state.is_some_and(|state| !state.auth.has_operators());
             match authenticate(&request).await {
-                Ok(access) if access.has(Scope::Admin) => {
-                    Ok(Self { client: ClientAddress::of(request.peer_addr()) })
-                }
+                Ok(access) if access.has(Scope::Admin) => Ok(Self {
+                    client: ClientAddress::of(request.peer_addr()),
+                    request: request.clone(),
+                }),
                 _ if is_closed => Err(Refusal::admin_closed()),
                 Ok(_) => Err(Refusal::not_operator()),
                 Err(refusal) => Err(refusal),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::ModelId;
 use queue::BlobStore;
-use service::logs::LogCounts;
+use service::logs::{AuditLog, LogCounts};
 use service::settings::{Aliases, Origins};
 use tokio::sync::watch;
 use webhooks::Guard;
@@ -22,6 +22,8 @@ pub struct Options {
     pub key_changes: Option<watch::Receiver<Keys>>,
     /// Counters of this process's log writer, reported by `/health`.
     pub log_counts: LogCounts,
+    /// The log of operators' acts and of refused calls.
+    pub audit: AuditLog,
     /// The model for requests that name none (`MODEL_NAME`).
     pub default_model: ModelId,
     /// Further models that requests may name even if no worker serves them (`MODEL_NAME`).
@@ -94,6 +96,7 @@ impl Options {
             admin_key: None,
             key_changes: None,
             log_counts: LogCounts::default(),
+            audit: AuditLog::default(),
             default_model,
             known_models: Vec::new(),
             max_prompt_bytes: 1024 * 1024,

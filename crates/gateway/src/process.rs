@@ -52,7 +52,7 @@ pub fn bind(settings: &Settings) -> Result<Listeners> {
 /// # Errors
 /// If the server fails.
 pub async fn serve(listeners: Listeners, process: Process) -> Result<()> {
-    let Process { settings, current, broker, log, stop } = process;
+    let Process { settings, current, broker, log, audit, stop } = process;
     service::store::check_bounds(&*broker, &settings).await;
     let admin = match &listeners.admin {
         Some(admin) => format!(", /admin on http://{}", admin.local_addr()?),
@@ -69,6 +69,7 @@ pub async fn serve(listeners: Listeners, process: Process) -> Result<()> {
     let options = Options {
         key_changes: Some(keys),
         log_counts: log.counts(),
+        audit,
         blobs: Some(service::blobs::open(&settings, &broker)?),
         ..options(&settings)
     };

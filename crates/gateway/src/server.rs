@@ -24,6 +24,9 @@ use crate::state::State;
 /// closed.
 const IDLE: Duration = Duration::from_secs(75);
 
+/// The interval of reports of lines that were left out of the audit log.
+const AUDIT_INTERVAL: Duration = Duration::from_secs(5);
+
 /// The reason why the gateway cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -81,6 +84,7 @@ pub async fn serve(
     let stop_with_us = deliveries.clone().drop_guard(); // also if the server breaks off
     let processing = tokio::spawn(processor.run());
     let delivering = tokio::spawn(deliverer.run(deliveries.clone(), grace));
+    let audit = state.options.audit.clone();
     let reloading = async {
         if let Some(changes) = key_changes {
             follow_keys(changes, &auth, &secrets).await;
@@ -88,6 +92,12 @@ pub async fn serve(
         std::future::pending::<()>().await; // the others' end is what counts
     };
 
+    let auditing = async {
+        loop {
+            tokio::time::sleep(AUDIT_INTERVAL).await;
+            audit.report_suppressed();
+        }
+    };
     let handle = server.handle();
     let stop_when_told = async {
         shutdown.await;
@@ -100,7 +110,9 @@ pub async fn serve(
         ended = server => ended?,
         () = stop_when_told => {}
         () = reloading => {}
+        () = auditing => {}
     }
+    audit.finish();
     drop(stop_with_us);
     stop.send_replace(true);
     if let Err(error) = processing.await {

@@ -87,7 +87,7 @@ qwen-queue {version} is up
 {admin}  key    {key_line}
   model  {model}
   queue  {queue}
-  logs   {logs}: llm_requests.log, app.log, errors.log
+  logs   {logs}: llm_requests.log, app.log, errors.log, audit.log
 
 Submit a prompt; the answer is a task_id:
 

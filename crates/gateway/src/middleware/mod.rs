@@ -1,5 +1,6 @@
 //! Middleware around every request.
 
+mod audit;
 mod client;
 mod cors;
 mod observe;
@@ -25,6 +26,10 @@ pub(crate) struct Notes {
     pub(crate) tenant: Option<TenantId>,
     /// The task that the request concerns.
     pub(crate) task_id: Option<TaskId>,
+    /// The operator's act that the request asks for, such as `pause`.
+    pub(crate) act: Option<&'static str>,
+    /// What the act is done to.
+    pub(crate) object: Option<String>,
 }
 
 impl Notes {

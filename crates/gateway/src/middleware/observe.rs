@@ -18,10 +18,12 @@ use actix_web::{Error, HttpMessage, HttpResponse, web};
 use futures::FutureExt;
 use tracing::Instrument;
 
+use super::audit::{self, Answered};
 use super::request_log::Line;
 use super::{ClientAddress, Notes, RouteLog, cors, log, request_id};
 use crate::dialect::Dialects;
 use crate::refusal::Refusal;
+use crate::state::State;
 
 /// Of answers for programs, should a browser show one: nothing in it may run or be loaded.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
@@ -41,6 +43,7 @@ pub(crate) async fn observe(
     let path = request.path().to_owned();
     let client = ClientAddress::of(request.peer_addr());
     let dialects = request.app_data::<web::Data<Dialects>>().cloned();
+    let state = request.app_data::<web::Data<State>>().cloned();
     let span = tracing::info_span!(target: "gateway.http", "request", request_id = %id);
 
     let (mut answer, refusal) = match next.call(request).instrument(span).await {
@@ -74,12 +77,17 @@ pub(crate) async fn observe(
     };
     let millis = began.elapsed().as_secs_f64() * 1e3;
     let route = route.as_deref().unwrap_or("(no route)");
-    let reason = refusal.map(|refusal| format!(" ({refusal})")).unwrap_or_default();
+    let reason = refusal.as_ref().map(|refusal| format!(" ({refusal})")).unwrap_or_default();
     let text = format!("{method} {route} -> {status} in {millis:.1} ms{reason}");
     let names_client = log.names_client || matches!(status, 401 | 403);
     let write = |notes: &Notes| {
-        let client = names_client.then_some(client);
-        log.line(status, &Line { id: &id, client, notes, text: &text });
+        let named = names_client.then_some(client);
+        log.line(status, &Line { id: &id, client: named, notes, text: &text });
+        if let Some(state) = &state {
+            let refusal = refusal.as_ref();
+            let answered = Answered { method: &method, route, client, status, refusal, notes };
+            audit::record(&state.options.audit, &answered);
+        }
     };
     match &answer {
         Ok(response) => write(Notes::of(&mut response.request().extensions_mut())),
