@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderMap;
 use actix_web::web::ServiceConfig;
+use queue::Reading;
 use serde_json::Value;
 
 use crate::describe::Description;
+use crate::limit_headers;
 use crate::options::Options;
 use crate::refusal::Refusal;
 
@@ -32,6 +35,11 @@ pub(crate) trait Dialect: Send + Sync {
     /// Describes the routes for the OpenAPI document, which otherwise lacks them.
     fn describe(&self, _options: &Options) -> Description {
         Description::default()
+    }
+
+    /// Adds headers with the state of limits to an answer. OpenAI's by default.
+    fn add_limits(&self, readings: &[Reading], headers: &mut HeaderMap) {
+        limit_headers::openai(readings, headers);
     }
 
     /// Formats a refusal: returns the status and the JSON body.
@@ -84,6 +92,13 @@ impl Dialects {
                 refusal.response(status).json(body)
             }
             None => refusal.response(refusal.status).finish(),
+        }
+    }
+
+    /// Adds headers with the state of limits to the answer to a request for `path`.
+    pub(crate) fn add_limits(&self, path: &str, readings: &[Reading], headers: &mut HeaderMap) {
+        if let Some(dialect) = self.owner(path) {
+            dialect.add_limits(readings, headers);
         }
     }
 

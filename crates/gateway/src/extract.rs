@@ -11,6 +11,7 @@ use futures::future::LocalBoxFuture;
 use protocol::{Scope, TenantId};
 
 use crate::auth::Access;
+use crate::limit_headers::Readings;
 use crate::middleware::{ClientAddress, Notes};
 use crate::refusal::Refusal;
 use crate::state::State;
@@ -36,13 +37,17 @@ impl Caller {
 
 /// A [`Caller`] that may also submit, cancel and delete.
 #[derive(Debug)]
-pub(crate) struct Submitter(Caller);
+pub(crate) struct Submitter {
+    caller: Caller,
+    /// Where the state of its limits is noted for the headers of the answer.
+    pub(crate) readings: Readings,
+}
 
 impl Deref for Submitter {
     type Target = Caller;
 
     fn deref(&self) -> &Caller {
-        &self.0
+        &self.caller
     }
 }
 
@@ -80,7 +85,12 @@ impl FromRequest for Submitter {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move { client(&request, Scope::Submit).await.map(Caller).map(Self) })
+        Box::pin(async move {
+            let caller = client(&request, Scope::Submit).await.map(Caller)?;
+            let readings = Readings::default();
+            Notes::of(&mut request.extensions_mut()).readings = Some(readings.clone());
+            Ok(Self { caller, readings })
+        })
     }
 }
 

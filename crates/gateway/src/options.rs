@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use protocol::ModelId;
+use protocol::{KeyLimits, ModelId};
 use queue::BlobStore;
 use service::logs::{AuditLog, LogCounts};
-use service::settings::{Aliases, Origins};
+use service::settings::{Aliases, Origins, Rate};
 use tokio::sync::watch;
 use webhooks::Guard;
 
@@ -45,6 +45,8 @@ pub struct Options {
     pub max_tenant_tasks: u64,
     /// Maximum size of all waiting tasks together, in bytes (`MAX_QUEUE_BYTES`).
     pub max_queue_bytes: u64,
+    /// The limits on the use of owners and routes.
+    pub common_limits: CommonLimits,
     /// Allows webhooks to private and loopback addresses (`WEBHOOK_ALLOW_PRIVATE`).
     pub webhook_allow_private: bool,
     /// Maximum wait for the queue before the gateway responds with 503.
@@ -68,6 +70,15 @@ pub struct Options {
     pub shutdown_grace: Duration,
     /// Number of HTTP threads; `None` starts one per core.
     pub threads: Option<usize>,
+}
+
+/// The limits that the operator sets for all owners and routes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CommonLimits {
+    /// Of each owner: all of its keys together (`OWNER_…`).
+    pub owner: KeyLimits,
+    /// Of each key on `POST /generate` (`RATE_LIMIT_GENERATE`).
+    pub generate: Option<Rate>,
 }
 
 /// The accepted keys. Their `Debug` output is redacted.
@@ -107,6 +118,7 @@ impl Options {
             max_queue_size: 10_000,
             max_tenant_tasks: u64::MAX,
             max_queue_bytes: u64::MAX,
+            common_limits: CommonLimits::default(),
             webhook_allow_private: false,
             broker_timeout: Duration::from_secs(5),
             registry_age: Duration::from_secs(1),

@@ -11,7 +11,7 @@ use service::{Process, Settings};
 use tokio::sync::watch;
 
 use crate::listen::Listeners;
-use crate::options::{Keys, Options};
+use crate::options::{CommonLimits, Keys, Options};
 
 /// Runs a gateway until a termination signal.
 ///
@@ -91,6 +91,10 @@ fn options(settings: &Settings) -> Options {
         max_queue_size: settings.max_queue_size,
         max_tenant_tasks: settings.max_tenant_tasks,
         max_queue_bytes: settings.max_queue_bytes,
+        common_limits: CommonLimits {
+            owner: settings.owner_limits,
+            generate: settings.rate_limit_generate,
+        },
         webhook_allow_private: settings.webhook_allow_private,
         admin_key: admin,
         model_aliases: settings.model_aliases.clone(),

@@ -151,6 +151,8 @@ fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         "MAX_QUEUE_SIZE": max_queue_size;
         "MAX_TENANT_TASKS": max_tenant_tasks;
         "MAX_QUEUE_BYTES": max_queue_bytes;
+        "OWNER_REQUESTS_PER_MINUTE and other limits of owners": owner_limits;
+        "RATE_LIMIT_GENERATE": rate_limit_generate;
         "WEBHOOK_ALLOW_PRIVATE": webhook_allow_private;
         "MAX_BATCH_SIZE": max_batch_size;
         "KV_TOKENS": kv_tokens;

@@ -15,6 +15,8 @@ pub(crate) use request_log::{RouteLog, log};
 use actix_web::dev::Extensions;
 use protocol::{KeyId, TaskId, TenantId};
 
+use crate::limit_headers::Readings;
+
 /// Facts that a handler adds to the request's log line.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
@@ -28,6 +30,8 @@ pub(crate) struct Notes {
     pub(crate) task_id: Option<TaskId>,
     /// The operator's act that the request asks for, such as `pause`.
     pub(crate) act: Option<&'static str>,
+    /// The state of the limits that hold for the task.
+    pub(crate) readings: Option<Readings>,
     /// What the act is done to.
     pub(crate) object: Option<String>,
 }

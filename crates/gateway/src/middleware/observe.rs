@@ -89,16 +89,31 @@ pub(crate) async fn observe(
             audit::record(&state.options.audit, &answered);
         }
     };
-    match &answer {
-        Ok(response) => write(Notes::of(&mut response.request().extensions_mut())),
-        Err(_) => write(&Notes::default()),
-    }
+    let readings = match &answer {
+        Ok(response) => {
+            let mut extensions = response.request().extensions_mut();
+            let notes = Notes::of(&mut extensions);
+            write(notes);
+            notes.readings.take()
+        }
+        Err(_) => {
+            write(&Notes::default());
+            None
+        }
+    };
+    let readings = match refusal.and_then(|refusal| refusal.reading) {
+        Some(reading) => vec![*reading],
+        None => readings.map(|readings| readings.take()).unwrap_or_default(),
+    };
 
     let headers = match &mut answer {
         Ok(response) => response.headers_mut(),
         Err(response) => response.headers_mut(),
     };
     set_headers(headers, &id);
+    if let Some(dialects) = dialects.filter(|_| !readings.is_empty()) {
+        dialects.add_limits(&path, &readings, headers);
+    }
     if let Ok(response) = &mut answer
         && version < Version::HTTP_11
     {

@@ -170,6 +170,7 @@ fn openapi_document_is_complete_and_correct() {
         ("/webhook/{task_id}", "get", &["200", "401", "404", "422", "500", "503"]),
         ("/webhook-secret", "get", &["200", "401", "500"]),
         ("/admin/overview", "get", &["200", "401", "403", "500", "503"]),
+        ("/admin/usage", "get", &["200", "401", "403", "422", "500", "503"]),
         ("/admin/workers", "get", &["200", "401", "403", "500", "503"]),
         (
             "/admin/workers/{worker_id}/drain",
@@ -211,6 +212,7 @@ fn openapi_document_is_complete_and_correct() {
         ("/v1/embeddings", "post", work),
         ("/v1/models", "get", &["200", "401", "500", "503"]),
         ("/v1/models/{model}", "get", &["200", "401", "404", "500", "503"]),
+        ("/v1/usage", "get", &["200", "400", "401", "500", "503"]),
         ("/v1/responses", "post", work),
         ("/v1/responses/{response_id}", "get", one),
         ("/v1/responses/{response_id}", "delete", one),

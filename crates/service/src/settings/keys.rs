@@ -141,6 +141,36 @@ pub const KEYS: &[Key] = &[
         "largest size of all queued tasks together in bytes, 1024 to 1099511627776",
     ),
     key(
+        "OWNER_REQUESTS_PER_MINUTE",
+        None,
+        "submitted tasks per minute of each owner, all of its keys together, 1 to 1000000000; unset: no limit",
+    ),
+    key(
+        "OWNER_TOKENS_PER_MINUTE",
+        None,
+        "tokens per minute of each owner, of prompts and generated, 1 to 1000000000000; unset: no limit",
+    ),
+    key(
+        "OWNER_MAX_IN_FLIGHT",
+        None,
+        "tasks of each owner that wait or run, without those of batches, 1 to 10000000; unset: no limit",
+    ),
+    key(
+        "OWNER_TOKENS_PER_DAY",
+        None,
+        "tokens per day (UTC) of each owner, without those of batches, 1 to 1000000000000; unset: no limit",
+    ),
+    key(
+        "OWNER_BATCH_TOKENS_PER_DAY",
+        None,
+        "tokens of batches per day (UTC) of each owner, 1 to 1000000000000; unset: no limit",
+    ),
+    key(
+        "RATE_LIMIT_GENERATE",
+        None,
+        "requests of each key to POST /generate: a number and second, minute, hour or day (10/minute); unset: no limit",
+    ),
+    key(
         "BLOB_URL",
         None,
         "where the bytes of uploaded files are stored: file:///folder, which all machines mount, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix in builds with the feature object-store; unset: in Redis, or in blobs in DATA_DIR",

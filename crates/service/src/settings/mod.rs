@@ -27,6 +27,7 @@ mod names;
 mod origins;
 mod parse;
 mod paths;
+mod rate;
 mod redis_url;
 #[cfg(test)]
 mod tests;
@@ -37,13 +38,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use protocol::ModelId;
+use protocol::{KeyLimits, ModelId};
 
 pub use aliases::Aliases;
 pub use dotenv_file::DotEnv;
 pub use keys::{KEYS, Key};
 pub use layers::Sources;
 pub use origins::Origins;
+pub use rate::Rate;
 pub use values::{
     BatchSize, BlobLocation, Device, LogFormat, LoraAdapter, Quantization, QueueLocation, Secret,
     fresh_key,
@@ -106,6 +108,10 @@ pub struct Settings {
     pub max_tenant_tasks: u64,
     /// `MAX_QUEUE_BYTES`: maximum size of all waiting tasks together, in bytes.
     pub max_queue_bytes: u64,
+    /// `OWNER_…`: the limits of each owner, all of its keys together.
+    pub owner_limits: KeyLimits,
+    /// `RATE_LIMIT_GENERATE`: the limit of each key on `POST /generate`.
+    pub rate_limit_generate: Option<Rate>,
     /// `BLOB_URL`: where the bytes of blobs are stored.
     pub blob_location: BlobLocation,
     /// `MAX_BLOB_BYTES`: the maximum size of a blob.

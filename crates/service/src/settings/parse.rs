@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use protocol::ModelId;
+use protocol::{KeyLimits, ModelId};
 use tracing_subscriber::EnvFilter;
 
 use super::keys::KEYS;
@@ -49,6 +49,18 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         max_queue_size: p.number("MAX_QUEUE_SIZE", 1, 10_000_000),
         max_tenant_tasks: p.number("MAX_TENANT_TASKS", 1, 10_000_000),
         max_queue_bytes: p.number("MAX_QUEUE_BYTES", 1024, 1 << 40),
+        owner_limits: KeyLimits {
+            requests_per_minute: p.optional_number("OWNER_REQUESTS_PER_MINUTE", 1, 1_000_000_000),
+            tokens_per_minute: p.optional_number("OWNER_TOKENS_PER_MINUTE", 1, 1_000_000_000_000),
+            max_in_flight: p.optional_number("OWNER_MAX_IN_FLIGHT", 1, 10_000_000),
+            tokens_per_day: p.optional_number("OWNER_TOKENS_PER_DAY", 1, 1_000_000_000_000),
+            batch_tokens_per_day: p.optional_number(
+                "OWNER_BATCH_TOKENS_PER_DAY",
+                1,
+                1_000_000_000_000,
+            ),
+        },
+        rate_limit_generate: p.choice("RATE_LIMIT_GENERATE"),
         blob_location: p.blob_location(),
         max_blob_bytes: p.number("MAX_BLOB_BYTES", 1, 1 << 40),
         max_tenant_blob_bytes: p.number("MAX_TENANT_BLOB_BYTES", 1, 1 << 50),

@@ -48,7 +48,7 @@ impl Dialect for Native {
             Code::Invalid => json!({ "detail": refusal.problems }),
             _ => json!({ "detail": refusal.message }),
         };
-        if let Code::QueueFull(_) = refusal.code {
+        if let Code::QueueFull(_) | Code::LimitReached(_) = refusal.code {
             body["code"] = json!(refusal.code.as_str());
         }
         (refusal.status, body)
