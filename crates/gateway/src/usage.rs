@@ -3,12 +3,9 @@
 use std::collections::BTreeMap;
 
 use actix_web::HttpRequest;
-use protocol::{TenantId, UsageCounts, UsageRow};
+use protocol::{Day, TenantId, Timestamp, UsageCounts, UsageRow};
 use queue::UsageQuery;
 use serde::Serialize;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
-use time::{Date, Duration, OffsetDateTime};
 use utoipa::ToSchema;
 
 use crate::refusal::Refusal;
@@ -16,10 +13,9 @@ use crate::route::query_value;
 use crate::validate::{FieldError, echo};
 
 /// Maximum number of days of a report.
-const MAX_DAYS: i64 = 400;
+const MAX_DAYS: u32 = 400;
 /// The number of days of a report that names none.
-const DAYS: i64 = 30;
-const DAY: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
+const DAYS: u32 = 30;
 
 /// What the rows of a report are summed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -67,15 +63,14 @@ impl Asked {
     ) -> Result<Self, Refusal> {
         let given = |name: &str| query_value(request, name).filter(|value| !value.is_empty());
         let texts = (given("from"), given("to"), given("group_by"));
-        let today = OffsetDateTime::now_utc().date();
-        Self::parse(texts, owner, default, today).map_err(Refusal::invalid)
+        Self::parse(texts, owner, default, Timestamp::now().day()).map_err(Refusal::invalid)
     }
 
     fn parse(
         (from, to, group_by): (Option<String>, Option<String>, Option<String>),
         owner: Option<TenantId>,
         default: Group,
-        today: Date,
+        today: Day,
     ) -> Result<Self, Vec<FieldError>> {
         let mut problems = Vec::new();
         let mut problem = |name: &str, message: String| {
@@ -83,8 +78,7 @@ impl Asked {
         };
         let mut day = |name: &str, given: Option<String>| {
             let given = given?;
-            let day =
-                Date::parse(&given, DAY).ok().filter(|day| (1970..=9999).contains(&day.year()));
+            let day = given.parse::<Day>().ok();
             if day.is_none() {
                 problem(
                     name,
@@ -94,15 +88,14 @@ impl Asked {
             day
         };
         let to = day("to", to).unwrap_or(today);
-        let first = to.saturating_sub(Duration::days(DAYS - 1));
-        let from = day("from", from).unwrap_or(first);
-        let days = (to - from).whole_days() + 1;
+        let from = day("from", from).unwrap_or(to.before(DAYS - 1));
+        let days = (to.number() + 1).saturating_sub(from.number());
         if days < 1 {
             problem("from", format!("the first day {from} is after the last day {to}"));
         } else if days > MAX_DAYS {
             problem(
                 "from",
-                format!("at most {MAX_DAYS} days are allowed, {from} to {to} has {days}"),
+                format!("at most {MAX_DAYS} days are allowed, {from} to {to} are {days}"),
             );
         }
         let mut groups = Vec::new();
@@ -139,8 +132,8 @@ impl Asked {
                 of(Group::Key, row.key.as_str()),
                 of(Group::Model, row.model.as_str()),
             ];
-            add(sums.entry(group).or_default(), &row.counts);
-            add(&mut total, &row.counts);
+            sums.entry(group).or_default().add(&row.counts);
+            total.add(&row.counts);
         }
         let rows = sums.into_iter().map(|([day, owner, key, model], counts)| {
             let text = |text: Option<&str>| text.map(str::to_owned);
@@ -160,29 +153,6 @@ impl Asked {
             group_by: self.groups,
         }
     }
-}
-
-fn add(sum: &mut UsageCounts, counts: &UsageCounts) {
-    let UsageCounts {
-        requests,
-        errors,
-        cancelled,
-        prompt_tokens,
-        cached_tokens,
-        completion_tokens,
-        images,
-        wait_ms,
-        compute_ms,
-    } = *counts;
-    sum.requests += requests;
-    sum.errors += errors;
-    sum.cancelled += cancelled;
-    sum.prompt_tokens += prompt_tokens;
-    sum.cached_tokens += cached_tokens;
-    sum.completion_tokens += completion_tokens;
-    sum.images += images;
-    sum.wait_ms += wait_ms;
-    sum.compute_ms += compute_ms;
 }
 
 /// What was used in some days.
@@ -269,14 +239,13 @@ impl From<UsageCounts> for UsageAmounts {
 mod tests {
     use protocol::{KeyId, ModelId};
     use serde_json::json;
-    use time::macros::date;
 
     use super::*;
 
     fn asked(from: &str, to: &str, group_by: &str) -> Result<Asked, Vec<FieldError>> {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let texts = (some(from), some(to), some(group_by));
-        Asked::parse(texts, None, Group::Day, date!(2025 - 11 - 21))
+        Asked::parse(texts, None, Group::Day, "2025-11-21".parse().unwrap())
     }
 
     #[test]

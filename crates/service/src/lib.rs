@@ -14,6 +14,7 @@
 //! | [`broker`]   | opens the queue that the settings name |
 //! | [`store`]    | rejects a store that cannot do what the queue needs, warns when its configuration changes |
 //! | [`reaper`]   | returns the tasks of dead workers to the queue, logs task ends that no worker logged |
+//! | `usage`      | forgets old usage |
 //! | [`reload`]   | on SIGHUP, reopens the log files and reads the settings again |
 //! | [`shutdown`] | turns SIGTERM and SIGINT into one cancellation token |
 //!
@@ -34,6 +35,7 @@ pub mod reload;
 pub mod settings;
 pub mod shutdown;
 pub mod store;
+mod usage;
 
 pub use logs::{Logs, TaskLog};
 pub use process::Process;

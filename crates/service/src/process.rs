@@ -69,8 +69,8 @@ async fn around(
     let blobs = blobs::open(&settings, &broker)?;
     store::check(&*broker).await?;
     let reaper_stop = CancellationToken::new();
-    let (lease, ended) = (settings.lease, reaper_stop.clone());
-    let reaping = reaper::run(broker.clone(), blobs, log.clone(), lease, ended);
+    let spans = reaper::Spans { lease: settings.lease, usage_days: settings.usage_kept_days };
+    let reaping = reaper::run(broker.clone(), blobs, log.clone(), spans, reaper_stop.clone());
     let reaper = tokio::spawn(reaping);
     let settings = Arc::new(settings);
     let (sender, current) = watch::channel(settings.clone());

@@ -153,6 +153,7 @@ fn need_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         "MAX_QUEUE_BYTES": max_queue_bytes;
         "OWNER_REQUESTS_PER_MINUTE and other limits of owners": owner_limits;
         "RATE_LIMIT_GENERATE": rate_limit_generate;
+        "USAGE_KEPT_DAYS": usage_kept_days;
         "WEBHOOK_ALLOW_PRIVATE": webhook_allow_private;
         "MAX_BATCH_SIZE": max_batch_size;
         "KV_TOKENS": kv_tokens;

@@ -190,6 +190,7 @@ pub const KEYS: &[Key] = &[
         Some("2592000"),
         "seconds that a file is kept if its upload names no time, 60 to 31536000",
     ),
+    key("USAGE_KEPT_DAYS", Some("400"), "days that the usage of keys, owners and models is kept, 1 to 3650"),
     key(
         "WEBHOOK_ALLOW_PRIVATE",
         Some("false"),

@@ -120,6 +120,8 @@ pub struct Settings {
     pub max_tenant_blob_bytes: u64,
     /// `BLOB_TTL`: how long a blob is kept if its upload names no time.
     pub blob_ttl: Duration,
+    /// `USAGE_KEPT_DAYS`: how long usage is kept.
+    pub usage_kept_days: u32,
     /// `WEBHOOK_ALLOW_PRIVATE`: allows webhooks to private and loopback addresses.
     pub webhook_allow_private: bool,
     /// `MAX_BATCH_SIZE`: the number of sequences that a worker runs at once.

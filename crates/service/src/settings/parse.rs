@@ -65,6 +65,7 @@ pub(super) fn settings(layers: &Layers) -> Result<Settings, SettingsError> {
         max_blob_bytes: p.number("MAX_BLOB_BYTES", 1, 1 << 40),
         max_tenant_blob_bytes: p.number("MAX_TENANT_BLOB_BYTES", 1, 1 << 50),
         blob_ttl: p.seconds("BLOB_TTL", 60, 365 * 86_400),
+        usage_kept_days: p.number("USAGE_KEPT_DAYS", 1, 3_650),
         webhook_allow_private: p.choice("WEBHOOK_ALLOW_PRIVATE").unwrap_or(false),
         max_batch_size: p.choice("MAX_BATCH_SIZE").unwrap_or(super::BatchSize::Auto),
         kv_tokens: p.optional_number("KV_TOKENS", 256, 1 << 30),

@@ -33,12 +33,15 @@ pub(super) async fn usage(
 
 fn limit(reading: &Reading) -> Value {
     let meter = &reading.meter;
-    let (kind, period_s) = match meter.kind {
-        MeterKind::Requests { period_s } => ("requests", Some(period_s)),
-        MeterKind::Tokens => ("tokens", Some(60)),
-        MeterKind::InFlight => ("in_flight", None),
-        MeterKind::DailyTokens => ("daily_tokens", Some(86_400)),
-        MeterKind::DailyBatchTokens => ("daily_batch_tokens", Some(86_400)),
+    let kind = match meter.kind {
+        MeterKind::Requests { period_s: 1 } => "requests_per_second",
+        MeterKind::Requests { period_s: 3_600 } => "requests_per_hour",
+        MeterKind::Requests { period_s: 86_400 } => "requests_per_day",
+        MeterKind::Requests { .. } => "requests_per_minute",
+        MeterKind::Tokens => "tokens_per_minute",
+        MeterKind::InFlight => "in_flight",
+        MeterKind::DailyTokens => "tokens_per_day",
+        MeterKind::DailyBatchTokens => "batch_tokens_per_day",
     };
     let of = match meter.subject.as_str() {
         subject if subject.starts_with(OWNER) => "owner",
@@ -48,7 +51,6 @@ fn limit(reading: &Reading) -> Value {
     json!({
         "kind": kind,
         "of": of,
-        "period_s": period_s,
         "limit": meter.limit,
         "remaining": reading.remaining,
         "reset_s": reading.reset.as_secs_f64(),

@@ -8,8 +8,12 @@
 --         now; `expires` ms until its deadline; `hook` its webhook; `notes` the fields kept after its end;
 --         `key` the idempotency key under which repetitions find it, `hash` of its body, `window` the
 --         maximum age in ms of an earlier submit that counts as the same, -1 for any age, 0 for none
+--       6 charge, or empty: tokens to reserve, number of images, the key that pays, and of each limit: its kind
+--         and period, the amount, the subject; separated by spaces
 -- Returns  a text for each task:
---          accepted, id, 1 if it was created now else 0, state, submitted ms, depth, standing…
+--          accepted, id, 1 if it was created now else 0, state, submitted ms, depth, standing…, and the
+--            level of each limit after a charge
+--          limited, now ms, the level of each limit
 --          reused, id   the key was used with another body
 --          full, bound, held, queued, processing, service ms
 --          error, message of Redis
@@ -32,11 +36,11 @@ end
 
 -- Checks whether tasks of the call exist already: usually none, which one command answers.
 local keys = {}
-for i = 1, #ARGV, 5 do keys[#keys + 1] = task_key(base, ARGV[i]) end
+for i = 1, #ARGV, 6 do keys[#keys + 1] = task_key(base, ARGV[i]) end
 local some_known = redis.call('EXISTS', unpack(keys)) > 0
 local made = {}
 
-local function submit(id, record, about, limits, more)
+local function submit(id, record, about, limits, more, charge)
   local key = task_key(base, id)
   if made[id] or some_known and redis.call('EXISTS', key) == 1 then
     return accepted_before(base, id, at)
@@ -70,6 +74,15 @@ local function submit(id, record, about, limits, more)
     or full('bytes', totals.bytes, #record, limits[3])
   if refused then return refused end
 
+  local tokens
+  if charge == '' then
+    charge = nil
+  else
+    tokens, charge = string.match(charge, '^(%d+) (.*)$')
+    tokens, charge = tonumber(tokens), charge_of(base, queue.tenant, charge, at)
+    if lacks_room(charge, tokens) then return 'limited ' .. now .. levels_of(charge) end
+  end
+
   if counted.new then
     redis.call('SADD', base .. 'models', queue.model)
     counted.new = false
@@ -82,7 +95,7 @@ local function submit(id, record, about, limits, more)
   else
     place = join(base, id, task, false, counted)
   end
-  if options == PLAIN then
+  if options == PLAIN and not charge then
     redis.call('HSET', key, 'record', record, 'about', about, 'state', 'queued',
       'submitted', now, 'place', place, 'depth', task.depth)
     made[id] = true
@@ -98,6 +111,10 @@ local function submit(id, record, about, limits, more)
   end
   if options.hook then append(fields, { 'hook', options.hook }) end
   if options.notes then append(fields, { 'notes', options.notes }) end
+  if charge then
+    fields[#fields + 1] = 'charge'
+    fields[#fields + 1] = receipt_of(charge, tokens, at)
+  end
   if options.expires then
     append(fields, { 'expires', int(at + options.expires) })
     redis.call('ZADD', base .. 'expiring', int(at + options.expires), id)
@@ -106,12 +123,16 @@ local function submit(id, record, about, limits, more)
   made[id] = true
   count_queued(queue, #record, 1)
   -- No watcher can wait for a task that did not exist: no wake.
-  return accepted(base, id, '1', task, at)
+  local reply = accepted(base, id, '1', task, at)
+  if not charge then return reply end
+  pay(charge, tokens)
+  return reply .. levels_of(charge)
 end
 
 local replies = {}
-for i = 1, #ARGV, 5 do
-  replies[#replies + 1] = isolate(submit, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
+for i = 1, #ARGV, 6 do
+  replies[#replies + 1] = isolate(submit, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4],
+    ARGV[i + 5])
 end
 save(base)
 return replies

@@ -40,6 +40,7 @@ mod fairness;
 mod fencing;
 mod journal;
 mod lifecycle;
+mod metering;
 mod options;
 mod overview;
 mod pausing;
@@ -49,6 +50,7 @@ mod reaping;
 mod records;
 mod remembering;
 mod retries;
+mod settling;
 mod webhooks;
 mod workers;
 

@@ -30,12 +30,14 @@ fn own_usage() -> Value {
         "type": "object",
         "required": ["kind", "of", "limit", "remaining", "reset_s", "reserved"],
         "properties": {
-            "kind": {"enum": ["requests", "tokens", "in_flight", "daily_tokens", "daily_batch_tokens"]},
+            "kind": {"enum": [
+                "requests_per_second", "requests_per_minute", "requests_per_hour", "requests_per_day",
+                "tokens_per_minute", "in_flight", "tokens_per_day", "batch_tokens_per_day",
+            ]},
             "of": {
                 "enum": ["key", "owner", "route"],
                 "description": "What it limits: this key, all keys of its owner together, or this key on `POST /generate`.",
             },
-            "period_s": {"type": ["integer", "null"], "description": "The period of the limit, in seconds."},
             "limit": {"type": "integer", "minimum": 1},
             "remaining": {"type": "integer", "minimum": 0},
             "reset_s": {"type": "number", "minimum": 0, "description": "The time until all of it is left again."},
