@@ -8,7 +8,7 @@
 //! | module       | what it does |
 //! |--------------|--------------|
 //! | [`settings`] | reads defaults < YAML file < `.env` < environment; checks all values at start and reports all problems |
-//! | [`logs`]     | writes `app.log`, `llm_requests.log` and `errors.log`, whose formats are contracts |
+//! | [`logs`]     | writes `app.log`, `llm_requests.log`, `errors.log` and `audit.log`, whose formats are contracts |
 //! | [`process`]  | runs a process's work with the other modules around it |
 //! | [`blobs`]    | opens the blob store that the settings name, and reaps it |
 //! | [`broker`]   | opens the queue that the settings name |
