@@ -10,6 +10,7 @@ use futures::future::LocalBoxFuture;
 use protocol::{Scope, TenantId};
 
 use crate::auth::{Access, Credential, Denied};
+use crate::limit_headers::Readings;
 use crate::middleware::{ClientAddress, Notes};
 use crate::refusal::Refusal;
 use crate::state::State;
@@ -32,13 +33,17 @@ impl Caller {
 
 /// A [`Caller`] that may also submit, cancel and delete.
 #[derive(Debug)]
-pub(crate) struct Submitter(Caller);
+pub(crate) struct Submitter {
+    caller: Caller,
+    /// Where the state of its limits is noted for the headers of the answer.
+    pub(crate) readings: Readings,
+}
 
 impl Deref for Submitter {
     type Target = Caller;
 
     fn deref(&self) -> &Caller {
-        &self.0
+        &self.caller
     }
 }
 
@@ -47,6 +52,17 @@ impl Deref for Submitter {
 pub(crate) struct Operator {
     /// The client's address, for the log.
     pub(crate) client: ClientAddress,
+    request: HttpRequest,
+}
+
+impl Operator {
+    /// Names the act that the request asks for, and what it is done to, for the audit log. Call it before the act, so
+    /// that one which fails has its line too.
+    pub(crate) fn acts(&self, act: &'static str, object: impl Into<String>) {
+        let mut extensions = self.request.extensions_mut();
+        let notes = Notes::of(&mut extensions);
+        (notes.act, notes.object) = (Some(act), Some(object.into()));
+    }
 }
 
 impl FromRequest for Caller {
@@ -65,7 +81,12 @@ impl FromRequest for Submitter {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move { client(&request, Scope::Submit).await.map(Caller).map(Self) })
+        Box::pin(async move {
+            let caller = client(&request, Scope::Submit).await.map(Caller)?;
+            let readings = Readings::default();
+            Notes::of(&mut request.extensions_mut()).readings = Some(readings.clone());
+            Ok(Self { caller, readings })
+        })
     }
 }
 
@@ -79,9 +100,10 @@ impl FromRequest for Operator {
             let state = request.app_data::<web::Data<State>>();
             let is_closed = state.is_some_and(|state| !state.auth.has_operators());
             match authenticate(&request).await {
-                Ok(access) if access.has(Scope::Admin) => {
-                    Ok(Self { client: ClientAddress::of(&request) })
-                }
+                Ok(access) if access.has(Scope::Admin) => Ok(Self {
+                    client: ClientAddress::of(&request),
+                    request: request.clone(),
+                }),
                 _ if is_closed => Err(Refusal::admin_closed()),
                 Ok(_) => Err(Refusal::not_operator()),
                 Err(refusal) => Err(refusal),

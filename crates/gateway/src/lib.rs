@@ -24,6 +24,8 @@
 //! | [`validate`] | turns JSON into a request or the list of its problems; pure |
 //! | `idempotency` | detects repeated submits |
 //! | `records`    | what a dialect keeps beside a task |
+//! | `charge`, `limited`, `limit_headers` | the limits that hold for a task; describe one that has no room, and the state of all |
+//! | `usage`      | reports of use |
 //! | `submit`     | turns a validated request into a queued task |
 //! | `follow`     | follows a task: its events, its end |
 //! | `batches`    | processes batches: files of requests |
@@ -42,6 +44,7 @@
 mod auth;
 mod batches;
 mod body;
+mod charge;
 mod describe;
 mod dialect;
 mod dialects;
@@ -50,6 +53,8 @@ mod follow;
 mod hangup;
 mod http10;
 mod idempotency;
+mod limit_headers;
+mod limited;
 mod listen;
 mod middleware;
 pub mod options;
@@ -65,7 +70,9 @@ mod schemas;
 pub mod server;
 mod state;
 mod submit;
+mod usage;
 pub mod validate;
 
+pub use listen::Listeners;
 pub use options::Options;
 pub use server::{ServeError, serve};

@@ -4,13 +4,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use protocol::{ErrorType, InvalidId, Lane, ModelId, TaskError, TaskId};
-use queue::{Bound, BrokerError};
+use queue::{Bound, BrokerError, Exhausted, Reading};
 
+use crate::limited::{self, Limited};
 use crate::validate::{FieldError, JsonError, echo};
 
 /// The `Retry-After` of a response while the queue is unavailable, in seconds.
@@ -53,6 +55,8 @@ pub(crate) enum Code {
     BodyBroken,
     /// The queue has reached a limit.
     QueueFull(Bound),
+    /// A limit on use has no room.
+    LimitReached(Limited),
     /// The queue did not answer.
     Unavailable,
     /// This version cannot read the stored task.
@@ -93,6 +97,7 @@ impl Code {
             Self::QueueFull(Bound::Model) => "queue_full",
             Self::QueueFull(Bound::Tenant) => "tenant_queue_full",
             Self::QueueFull(Bound::Bytes) => "queue_memory_full",
+            Self::LimitReached(_) => "rate_limited",
             Self::Unavailable => "queue_unavailable",
             Self::UnreadableRecord => "unreadable_record",
             Self::TaskFailed(kind) => kind.as_str(),
@@ -116,7 +121,9 @@ impl Code {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyBroken | Self::BadCredentials => StatusCode::BAD_REQUEST,
-            Self::QueueFull(_) | Self::TooManyFailures => StatusCode::TOO_MANY_REQUESTS,
+            Self::QueueFull(_) | Self::LimitReached(_) | Self::TooManyFailures => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Unavailable | Self::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
             Self::TaskFailed(kind) => match kind {
                 ErrorType::ContextLengthExceeded | ErrorType::InvalidRequest => {
@@ -164,6 +171,10 @@ pub(crate) struct Refusal {
     pub(crate) problems: Vec<FieldError>,
     /// Whether to try again.
     pub(crate) retry: Retry,
+    /// The exact wait, beside [`Retry::After`].
+    retry_ms: Option<u128>,
+    /// The state of the limit that has no room.
+    pub(crate) reading: Option<Box<Reading>>,
     /// The field that made a worker refuse the task.
     param: Option<Box<str>>,
     /// The methods that the path takes, for the `Allow` header.
@@ -181,7 +192,18 @@ impl Refusal {
         };
         let (message, reason) = (message.into(), reason.into());
         let problems = Vec::new();
-        Self { status, code, message, problems, retry, param: None, allow: None, reason }
+        Self {
+            status,
+            code,
+            message,
+            problems,
+            retry,
+            retry_ms: None,
+            reading: None,
+            param: None,
+            allow: None,
+            reason,
+        }
     }
 
     /// No accepted key.
@@ -322,6 +344,24 @@ impl Refusal {
         Self::new(Code::BodyBroken, message, format!("body broken off: {reason}"))
     }
 
+    /// A limit on use has no room.
+    fn limit_reached(exhausted: Exhausted) -> Self {
+        let limited = Limited::of(&exhausted);
+        let wait = exhausted.retry_after.unwrap_or_default();
+        let (retry, retry_ms) = match limited {
+            Limited::TooLarge | Limited::Quota => (Retry::Never, None),
+            Limited::Requests | Limited::Tokens | Limited::InFlight => {
+                let wait = wait.min(Duration::from_secs(MAX_RETRY_S.into()));
+                let ms = wait.as_micros().div_ceil(1_000).max(1);
+                let seconds = u32::try_from(ms.div_ceil(1_000)).unwrap_or(MAX_RETRY_S);
+                (Retry::After(seconds), Some(ms))
+            }
+        };
+        let reason = format!("limit reached: {limited:?}");
+        let refusal = Self::new(Code::LimitReached(limited), limited::message(&exhausted), reason);
+        Self { retry, retry_ms, reading: Some(Box::new(exhausted.reading)), ..refusal }
+    }
+
     /// The queue did not answer. The reason is only logged.
     pub(crate) fn unavailable(reason: impl fmt::Display) -> Self {
         let message = format!(
@@ -407,6 +447,9 @@ impl Refusal {
             }
             Retry::After(seconds) => {
                 response.insert_header((RETRY_AFTER, seconds));
+                if let Some(ms) = self.retry_ms {
+                    response.insert_header(("retry-after-ms", ms.to_string()));
+                }
             }
             Retry::Possible => {}
         }
@@ -456,7 +499,7 @@ impl From<BrokerError> for Refusal {
                 let retry = Retry::After(retry_after_s.clamp(1, MAX_RETRY_S));
                 Self { retry, ..Self::new(Code::QueueFull(bound), text.clone(), text) }
             }
-            BrokerError::LimitReached(_) => Self::internal(text),
+            BrokerError::LimitReached(exhausted) => Self::limit_reached(*exhausted),
             BrokerError::KeyReused { .. } => Self::invalid(vec![FieldError::new(
                 ["header".into(), "Idempotency-Key".into()],
                 "idempotency_key_reused",

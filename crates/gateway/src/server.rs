@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ pub use crate::auth::JwtUnusable;
 use crate::auth::{Auth, Holder};
 use crate::batches::Processor;
 use crate::dialects;
-use crate::listen::{self, Plan};
+use crate::listen::{self, Listeners, Plan};
 use crate::options::{Keys, Options};
 use crate::state::State;
 
@@ -25,6 +24,9 @@ use crate::state::State;
 /// (60 s in nginx), so that the proxy closes first and never reuses a connection that is being
 /// closed.
 const IDLE: Duration = Duration::from_secs(75);
+
+/// The interval of reports of lines that were left out of the audit log.
+const AUDIT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The reason why the gateway cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +57,7 @@ pub enum ServeError {
 /// # Errors
 /// If the keys are unusable, TLS cannot be set up, or the socket fails.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     broker: Arc<dyn Broker>,
     options: Options,
     shutdown: impl Future<Output = ()> + Send,
@@ -82,7 +84,7 @@ pub async fn serve(
     let plan = Plan { threads, client_timeout, idle: IDLE, grace };
     let state = web::Data::new(state);
     let processor = Processor::new(state.clone().into_inner(), dialects::batch_requests());
-    let server = listen::serve(listener, &plan, state, &dialects)?;
+    let server = listen::serve(listeners.into(), &plan, &state, &dialects)?;
 
     let authenticating = CancellationToken::new();
     let stop_auth = authenticating.clone().drop_guard(); // also if the server breaks off
@@ -91,6 +93,7 @@ pub async fn serve(
     let stop_with_us = deliveries.clone().drop_guard(); // also if the server breaks off
     let processing = tokio::spawn(processor.run());
     let delivering = tokio::spawn(deliverer.run(deliveries.clone(), grace));
+    let audit = state.options.audit.clone();
     let reloading = async {
         if let Some(changes) = key_changes {
             follow_keys(changes, &auth, &secrets).await;
@@ -98,6 +101,12 @@ pub async fn serve(
         std::future::pending::<()>().await; // the others' end is what counts
     };
 
+    let auditing = async {
+        loop {
+            tokio::time::sleep(AUDIT_INTERVAL).await;
+            audit.report_suppressed();
+        }
+    };
     let handle = server.handle();
     let stop_when_told = async {
         shutdown.await;
@@ -110,7 +119,9 @@ pub async fn serve(
         ended = server => ended?,
         () = stop_when_told => {}
         () = reloading => {}
+        () = auditing => {}
     }
+    audit.finish();
     drop(stop_with_us);
     stop.send_replace(true);
     drop(stop_auth);

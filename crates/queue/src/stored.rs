@@ -1,28 +1,34 @@
-//! The stored forms of outcomes, events and snapshots, which both brokers write.
+//! The stored forms of outcomes, events, snapshots and managed keys, which both brokers write.
 
 use std::collections::BTreeMap;
 
 use protocol::{
-    Attempt, Chunk, ErrorType, EventBody, Lane, ModelId, Outcome, RecordError, Task, TaskError,
-    TaskId, TaskSnapshot, TaskState, TaskSummary, TenantId, Timestamp, WorkerId, WorkerReport,
-    record,
+    ApiKey, Attempt, Chunk, Day, ErrorType, EventBody, KeyId, Lane, ModelId, Outcome, RecordError,
+    Task, TaskError, TaskId, TaskSnapshot, TaskState, TaskSummary, TenantId, Timestamp, Usage,
+    WorkerId, WorkerReport, record,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{BrokerError, Claimed, DeadLetter, Failure, Lease, MAX_TRIES_KEPT, Tried};
+use crate::{BrokerError, Claimed, DeadLetter, Failure, Lease, MAX_TRIES_KEPT, StoredKey, Tried};
 
 /// The reason in the `requeued` event of a task whose lease expired.
 pub(crate) const LEASE_EXPIRED: &str = "the worker's lease expired";
+
+/// The key for which the usage of tasks counts that no key submitted.
+pub(crate) const NO_KEY: &str = "none";
 
 /// An outcome in its stored form. Reading it produces the `ended` event.
 pub(crate) struct Ending {
     pub(crate) state: TaskState,
     pub(crate) outcome: String,
+    /// The tokens that a worker reported.
+    pub(crate) usage: Usage,
 }
 
 impl Ending {
     pub(crate) fn of(outcome: &Outcome) -> Result<Self, RecordError> {
-        Ok(Self { state: outcome.state(), outcome: record::encode(outcome)? })
+        let (state, usage) = (outcome.state(), outcome.usage());
+        Ok(Self { state, outcome: record::encode(outcome)?, usage })
     }
 
     pub(crate) fn cancelled() -> Result<Self, RecordError> {
@@ -215,6 +221,40 @@ impl Tries {
     }
 }
 
+/// The unparsed stored fields of a managed key. Those beside the record take precedence over it.
+#[derive(Debug)]
+pub(crate) struct KeyFields {
+    pub(crate) record: String,
+    pub(crate) owner: String,
+    pub(crate) revision: u64,
+    pub(crate) created: u64,
+    pub(crate) used: Option<u64>,
+}
+
+impl KeyFields {
+    pub(crate) fn read(self) -> Result<StoredKey, BrokerError> {
+        let key = ApiKey {
+            owner: TenantId::new(self.owner),
+            created_at: Timestamp::from_millis(self.created),
+            last_used_at: self.used.map(Timestamp::from_millis),
+            ..record::decode(&self.record)?
+        };
+        Ok(StoredKey { key, revision: self.revision })
+    }
+}
+
+/// Serializes a managed key. Its times are stored beside the record: `created_at` is the store's, and a use changes no
+/// record.
+pub(crate) fn record_of_key(key: &ApiKey) -> Result<String, RecordError> {
+    let created_at = Timestamp::from_millis(0);
+    record::encode(&ApiKey { created_at, last_used_at: None, ..key.clone() })
+}
+
+/// The error of a call that would give two keys one text.
+pub(crate) fn text_is_taken(id: &KeyId) -> BrokerError {
+    BrokerError::Corrupt(format!("another key already has the text for key '{id}'"))
+}
+
 /// Parses workers' reports, each with the time at which the broker received it. Skips reports of
 /// another version: they are only informational.
 pub(crate) fn reports(texts: Vec<(String, Option<Timestamp>)>) -> Vec<WorkerReport> {
@@ -224,6 +264,11 @@ pub(crate) fn reports(texts: Vec<(String, Option<Timestamp>)>) -> Vec<WorkerRepo
         Some(WorkerReport { reported_at: came.or(report.reported_at), ..report })
     };
     texts.iter().filter_map(read).collect()
+}
+
+/// Parses a day of usage.
+pub(crate) fn day(text: &str) -> Result<Day, BrokerError> {
+    text.parse().map_err(|error: protocol::InvalidDay| BrokerError::Corrupt(error.to_string()))
 }
 
 /// Serializes a value as JSON for a record.

@@ -188,6 +188,43 @@ impl Admin {
         self.http.post(&format!("/admin/dead-letters/{task_id}/replay"), &json!({}))
     }
 
+    pub(crate) fn add_key(&self, fields: &Value) -> Result<Value, ClientError> {
+        self.http.post("/admin/keys", fields)
+    }
+
+    /// Returns at most `limit` keys, the oldest first; with `after`, only those behind it.
+    pub(crate) fn keys(
+        &self,
+        owner: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Value, ClientError> {
+        let mut query = vec![("limit", limit.to_string())];
+        query.extend(owner.map(|owner| ("owner", owner.to_owned())));
+        query.extend(after.map(|after| ("after", after.to_owned())));
+        self.http.get("/admin/keys", &query)
+    }
+
+    pub(crate) fn key(&self, id: &str) -> Result<Value, ClientError> {
+        self.http.get(&format!("/admin/keys/{id}"), &[])
+    }
+
+    pub(crate) fn change_key(&self, id: &str, fields: &Value) -> Result<Value, ClientError> {
+        self.http.patch(&format!("/admin/keys/{id}"), fields)
+    }
+
+    pub(crate) fn rotate_key(&self, id: &str) -> Result<Value, ClientError> {
+        self.http.post(&format!("/admin/keys/{id}/rotate"), &json!({}))
+    }
+
+    pub(crate) fn revoke_key(&self, id: &str) -> Result<Value, ClientError> {
+        self.http.delete(&format!("/admin/keys/{id}"), &[])
+    }
+
+    pub(crate) fn usage(&self, query: &[(&str, String)]) -> Result<Value, ClientError> {
+        self.http.get("/admin/usage", query)
+    }
+
     pub(crate) fn purge(&self, which: &Purge) -> Result<Value, ClientError> {
         match which {
             Purge::One(task_id) => self.http.delete(&format!("/admin/dead-letters/{task_id}"), &[]),

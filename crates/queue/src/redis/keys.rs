@@ -55,6 +55,11 @@ impl Keys {
         format!("{}idem:{tenant}:{key}", self.base)
     }
 
+    /// Set: the days with usage. (`scripts/lib/settle.lua` lists the keys of usage.)
+    pub(crate) fn usage_days(&self) -> String {
+        format!("{}usage:days", self.base)
+    }
+
     /// Hash: `bytes` of all queued tasks' records, and the number of queued tasks per tenant.
     pub(crate) fn totals(&self) -> String {
         format!("{}totals", self.base)
@@ -138,6 +143,11 @@ impl Keys {
     /// Hash: the chunks of bytes at a place, by their number.
     pub(crate) fn chunks(&self, place: BlobPlace) -> String {
         format!("{}chunks:{place}", self.base)
+    }
+
+    /// Text: the number of changes of managed keys. (`scripts/lib/keys.lua` lists the keys of their records.)
+    pub(crate) fn keys_version(&self) -> String {
+        format!("{}keys:version", self.base)
     }
 
     /// Channel: ids of tasks that changed.

@@ -39,7 +39,9 @@ mod events;
 mod fairness;
 mod fencing;
 mod journal;
+pub(crate) mod keys;
 mod lifecycle;
+mod metering;
 mod options;
 mod overview;
 mod pausing;
@@ -49,6 +51,7 @@ mod reaping;
 mod records;
 mod remembering;
 mod retries;
+mod settling;
 mod webhooks;
 mod workers;
 

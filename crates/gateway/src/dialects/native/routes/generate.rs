@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 use crate::replies::{ResultReply, StatusReply};
 use crate::schemas::{GenerateBody, SubmitErrors};
 use crate::state::State;
-use crate::submit::{Accepted, submit};
+use crate::submit::{Accepted, submit_at};
 use crate::validate::{self, Limits};
 
 const PREFER: &str = "prefer";
@@ -125,7 +125,8 @@ async fn read_and_submit(
     };
     let order = validate::generate(&body, &limits).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "generate", &body);
-    let accepted = submit(state, &caller, order, idempotency?).await?;
+    let route = options.common_limits.generate;
+    let accepted = submit_at(route, state, &caller, order, idempotency?).await?;
     Notes::of(&mut request.extensions_mut()).task_id = Some(accepted.submitted.task_id);
     Ok(accepted)
 }

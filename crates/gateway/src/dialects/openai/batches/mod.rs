@@ -55,8 +55,7 @@ async fn create(
     let asked = BatchRequest::read(&body, &state.options).map_err(Refusal::invalid)?;
     let idempotency = idempotency::of(request.headers(), "batches", &body)?;
     let idempotency = idempotency.filter(|one| one.matches == Matches::Always);
-    let new =
-        asked.for_tenant(caller.tenant().clone(), idempotency.as_ref().map(|one| one.key.as_str()));
+    let new = asked.for_caller(caller.access(), idempotency.as_ref().map(|one| one.key.as_str()));
     let find = async {
         let found = state.blobs.find(&new.tenant, new.input).await?;
         let is_usable = found.is_some_and(|found| found.blob.purpose == files::BATCH);
