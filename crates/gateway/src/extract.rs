@@ -100,10 +100,9 @@ impl FromRequest for Operator {
             let state = request.app_data::<web::Data<State>>();
             let is_closed = state.is_some_and(|state| !state.auth.has_operators());
             match authenticate(&request).await {
-                Ok(access) if access.has(Scope::Admin) => Ok(Self {
-                    client: ClientAddress::of(&request),
-                    request: request.clone(),
-                }),
+                Ok(access) if access.has(Scope::Admin) => {
+                    Ok(Self { client: ClientAddress::of(&request), request: request.clone() })
+                }
                 _ if is_closed => Err(Refusal::admin_closed()),
                 Ok(_) => Err(Refusal::not_operator()),
                 Err(refusal) => Err(refusal),
