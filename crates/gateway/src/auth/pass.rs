@@ -16,6 +16,13 @@ use super::denied::Denied;
 /// Pause before a check that failed is repeated.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// The expiry of a credential that has none.
+const NEVER: u64 = u64::MAX;
+
+fn expiry(access: &Access) -> u64 {
+    access.expires_at.map_or(NEVER, Timestamp::as_millis)
+}
+
 /// An accepted credential. Long requests check it again when keys have changed, and when it expires.
 pub(crate) struct Pass {
     auth: Arc<Auth>,
@@ -23,6 +30,8 @@ pub(crate) struct Pass {
     /// The text, if it is a token.
     token: Option<Box<str>>,
     access: Arc<Access>,
+    /// The time from which it is refused, in milliseconds since 1970, as it was last read.
+    expires_at: AtomicU64,
     /// The version of the keys for which it was checked.
     checked: AtomicU64,
     /// The version for which the check failed, because the store was unavailable.
@@ -37,8 +46,9 @@ impl Pass {
         access: Arc<Access>,
         version: u64,
     ) -> Self {
-        let failed = AtomicU64::new(u64::MAX);
-        Self { auth, hash, token, access, checked: AtomicU64::new(version), failed }
+        let (expires_at, failed) = (expiry(&access), AtomicU64::new(u64::MAX));
+        let (expires_at, checked) = (AtomicU64::new(expires_at), AtomicU64::new(version));
+        Self { auth, hash, token, access, expires_at, checked, failed }
     }
 
     /// Returns what the credential opens.
@@ -59,12 +69,12 @@ impl Pass {
             }
         };
         let expired = async {
-            match self.access.expires_at {
-                Some(expires_at) => {
-                    let left = expires_at.as_millis().saturating_sub(Timestamp::now().as_millis());
+            match self.expires_at.load(Ordering::Relaxed) {
+                NEVER => pending().await,
+                expires_at => {
+                    let left = expires_at.saturating_sub(Timestamp::now().as_millis());
                     sleep(Duration::from_millis(left)).await;
                 }
-                None => pending().await,
             }
         };
         tokio::select! {
@@ -79,15 +89,14 @@ impl Pass {
     /// If it does not.
     pub(crate) async fn check(&self) -> Result<(), Denied> {
         let now = Timestamp::now();
-        if self.access.expires_at.is_some_and(|expires_at| expires_at <= now) {
-            return Err(Denied::Expired);
-        }
         let version = *self.auth.versions().borrow();
         if version == self.checked.load(Ordering::Relaxed) {
-            return Ok(());
+            let is_over = self.expires_at.load(Ordering::Relaxed) <= now.as_millis();
+            return if is_over { Err(Denied::Expired) } else { Ok(()) };
         }
         match self.auth.recheck(&self.hash, self.token.as_deref(), now).await {
             Ok(access) if access.owner == self.access.owner && access.has(Scope::Read) => {
+                self.expires_at.store(expiry(&access), Ordering::Relaxed);
                 self.checked.store(version, Ordering::Relaxed);
                 Ok(())
             }
