@@ -89,10 +89,10 @@ impl Pass {
     /// If it does not.
     pub(crate) async fn check(&self) -> Result<(), Denied> {
         let now = Timestamp::now();
+        let is_over = || self.expires_at.load(Ordering::Relaxed) <= now.as_millis();
         let version = *self.auth.versions().borrow();
         if version == self.checked.load(Ordering::Relaxed) {
-            let is_over = self.expires_at.load(Ordering::Relaxed) <= now.as_millis();
-            return if is_over { Err(Denied::Expired) } else { Ok(()) };
+            return if is_over() { Err(Denied::Expired) } else { Ok(()) };
         }
         match self.auth.recheck(&self.hash, self.token.as_deref(), now).await {
             Ok(access) if access.owner == self.access.owner && access.has(Scope::Read) => {
@@ -100,10 +100,11 @@ impl Pass {
                 self.checked.store(version, Ordering::Relaxed);
                 Ok(())
             }
-            Err(Denied::Unavailable(_)) => {
+            Err(Denied::Unavailable(_)) if !is_over() => {
                 self.failed.store(version, Ordering::Relaxed);
                 Ok(())
             }
+            Err(Denied::Unavailable(_)) => Err(Denied::Expired),
             Ok(_) | Err(Denied::Unknown) => Err(Denied::Revoked),
             Err(denied) => Err(denied),
         }
