@@ -33,7 +33,7 @@ pub struct Meter {
     pub kind: MeterKind,
     /// Whose use it counts, such as `key_…`, an owner or an address.
     pub subject: String,
-    /// The amount allowed; at least 1.
+    /// The amount allowed; 0 allows nothing.
     pub limit: u64,
 }
 
@@ -85,6 +85,9 @@ impl fmt::Display for Exhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { reading, asked, retry_after } = self;
         let Meter { kind, limit, .. } = reading.meter;
+        if limit == 0 {
+            return write!(f, "no {kind} are allowed");
+        }
         let Some(retry_after) = retry_after else {
             return write!(
                 f,
@@ -181,6 +184,10 @@ mod tests {
                 said(MeterKind::Tokens, 1_000, 200, 1_001, None),
                 "the request needs 1001 tokens, more than the limit of 1000 tokens per minute: shorten the prompt \
                  or lower max_tokens",
+            ),
+            (
+                said(MeterKind::InFlight, 0, 0, 1, None),
+                "no tasks that wait or run are allowed",
             ),
             (
                 said(MeterKind::InFlight, 10, 0, 1, Some(1_000)),

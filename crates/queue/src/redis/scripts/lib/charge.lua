@@ -43,7 +43,7 @@ local function has_room(charge, tokens)
   for i = 1, #charge do
     local limit = charge[i]
     local level = limit.meter.level + (limit.fixed or tokens * limit.unit)
-    if level > limit.capacity then return false end
+    if not (level <= limit.capacity) then return false end -- a limit of 0 has no level
     limit.next = level
   end
   return true
