@@ -52,6 +52,7 @@ mod idempotency;
 mod keys;
 mod listen;
 mod middleware;
+pub mod operators;
 pub mod options;
 mod order;
 mod patience;
